@@ -1,0 +1,93 @@
+//! Why a run did not complete. The hints ("what to do next") belong to the program around the engine.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::source::SourceError;
+
+/// A run that did not complete its snapshot. What was done stays in the incomplete folder.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A source root does not exist or cannot be opened.
+    #[error("source root {path}: {error}", path = crate::event::shown_path(path))]
+    Root {
+        /// The root.
+        path: PathBuf,
+        /// What the source answered.
+        error: SourceError,
+    },
+    /// A source root is empty and on another file system than last time.
+    #[error("source root {path} is empty and on another file system than last time; it looks unmounted", path = crate::event::shown_path(path))]
+    Unmounted {
+        /// The root.
+        path: PathBuf,
+    },
+    /// A source root lies inside the backups folder.
+    #[error("source root {path} lies inside the backups folder {backups}", path = crate::event::shown_path(path), backups = crate::event::shown_path(backups))]
+    InsideBackups {
+        /// The root.
+        path: PathBuf,
+        /// The backups folder.
+        backups: PathBuf,
+    },
+    /// A source root lost so many files that the history must not shrink for it.
+    #[error("source root {path} has {now} files, the snapshot before has {before}: more than {percent} % are gone", path = crate::event::shown_path(path))]
+    Collapse {
+        /// The root.
+        path: PathBuf,
+        /// Files in the base.
+        before: u64,
+        /// Files now.
+        now: u64,
+        /// The limit.
+        percent: f64,
+    },
+    /// The destination is full.
+    #[error("no space left in {path}: {}", space(*.needed, *.free, *.free_inodes))]
+    NoSpace {
+        /// The backups folder.
+        path: PathBuf,
+        /// Bytes that are still to be copied, if they could be counted.
+        needed: Option<u64>,
+        /// Bytes that are free.
+        free: u64,
+        /// Inodes that are free; `None` where the file system has no fixed number.
+        free_inodes: Option<u64>,
+    },
+    /// The backups folder or something in it could not be read or written.
+    #[error("{action} {path}: {error}", path = crate::event::shown_path(path))]
+    Destination {
+        /// What was tried ("cannot create").
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// The system could not make the snapshot durable.
+    #[error("the system could not write everything to the disk of {path}: {error}", path = crate::event::shown_path(path))]
+    Sync {
+        /// The incomplete snapshot.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// The source cannot be reached any more.
+    #[error("the source is lost: {0}")]
+    SourceLost(SourceError),
+    /// A signal asked for the end.
+    #[error("stopped")]
+    Stopped,
+}
+
+fn space(needed: Option<u64>, free: u64, free_inodes: Option<u64>) -> String {
+    let needed = match needed {
+        Some(bytes) => format!("about {bytes} bytes are still to be copied, "),
+        None => String::new(),
+    };
+    let inodes = match free_inodes {
+        Some(inodes) => format!(" and {inodes} inodes"),
+        None => String::new(),
+    };
+    format!("{needed}{free} bytes{inodes} are free")
+}

@@ -1,0 +1,182 @@
+//! Things a run has to say to people, as values.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::bytes::shown;
+
+/// How much an event matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Part of a good run.
+    Info,
+    /// The run goes on, but its user should know.
+    Warning,
+}
+
+/// Something that happened. `Display` gives one line for people, paths escaped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// Work on a snapshot begins.
+    Started {
+        /// The incomplete folder's name.
+        snapshot: String,
+        /// The snapshot that unchanged files are linked from.
+        base: Option<String>,
+        /// Whether an interrupted run is resumed.
+        resumed: bool,
+    },
+    /// What the destination is, in one line (file system, what it can hold, free space).
+    Destination {
+        /// The line.
+        about: String,
+    },
+    /// The destination cannot keep something as it is.
+    Limited {
+        /// What cannot be kept and what is done instead.
+        what: String,
+    },
+    /// A mount point inside a source root was left out (`-x`).
+    MountPoint {
+        /// Its path.
+        path: String,
+    },
+    /// The backups folder lies inside a source root and was left out.
+    BackupsInsideSource {
+        /// Its path in the source.
+        path: String,
+    },
+    /// A source root is a symlink; the folder it leads to is backed up.
+    RootIsLink {
+        /// The root's path.
+        path: String,
+    },
+    /// The clock disagrees with the snapshots that are there.
+    Clock {
+        /// What was seen and what is done.
+        what: String,
+    },
+    /// An entry that was not read well.
+    Problem(Problem),
+    /// Everything so far is durable; a later run will not check it again.
+    Checkpoint,
+    /// A snapshot was removed from the history.
+    Pruned {
+        /// Its name.
+        snapshot: String,
+        /// Why.
+        reason: String,
+    },
+    /// The removal of a snapshot that an earlier run had begun was finished.
+    LeftoverRemoved {
+        /// Its name.
+        snapshot: String,
+    },
+    /// Something beside the snapshot itself failed (report, status).
+    Aside {
+        /// What failed and why.
+        what: String,
+    },
+}
+
+impl Event {
+    /// How much it matters.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Limited { .. } | Self::Clock { .. } | Self::Problem(_) | Self::Aside { .. } => {
+                Severity::Warning
+            }
+            _ => Severity::Info,
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started { snapshot, base, resumed } => {
+                f.write_str(if *resumed { "resuming " } else { "starting " })?;
+                f.write_str(snapshot)?;
+                match base {
+                    Some(base) => write!(f, ", unchanged files are linked from {base}"),
+                    None => f.write_str(", the first snapshot: everything is copied"),
+                }
+            }
+            Self::Destination { about } => write!(f, "destination: {about}"),
+            Self::Limited { what } | Self::Clock { what } | Self::Aside { what } => {
+                f.write_str(what)
+            }
+            Self::MountPoint { path } => {
+                write!(f, "left out, another file system is mounted there (-x): {path}")
+            }
+            Self::BackupsInsideSource { path } => {
+                write!(f, "left out, it is the backups folder itself: {path}")
+            }
+            Self::RootIsLink { path } => {
+                write!(f, "the source {path} is a symlink; the folder it leads to is backed up")
+            }
+            Self::Problem(problem) => problem.fmt(f),
+            Self::Checkpoint => f.write_str("checkpoint: everything so far is on disk"),
+            Self::Pruned { snapshot, reason } => write!(f, "removed {snapshot}: {reason}"),
+            Self::LeftoverRemoved { snapshot } => {
+                write!(f, "finished the removal of {snapshot} that an earlier run had begun")
+            }
+        }
+    }
+}
+
+/// An entry of the source that was not read well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Path on the source, escaped as [`crate::bytes::Shown`] does.
+    pub path: String,
+    /// What went wrong, with the system's reason.
+    pub what: String,
+    /// What the snapshot holds there now.
+    pub instead: Instead,
+}
+
+/// What a snapshot holds in the place of an entry that was not read well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Instead {
+    /// The entry of the base, linked.
+    CarriedForward,
+    /// What was read last, though it changed while it was read.
+    LastRead,
+    /// The entry, but without some of its properties (they are kept beside it, if anywhere).
+    Partly,
+    /// Nothing.
+    Nothing,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; ", self.path, self.what)?;
+        f.write_str(match self.instead {
+            Instead::CarriedForward => "the version of the snapshot before is carried forward",
+            Instead::LastRead => "kept as it was last read",
+            Instead::Partly => "kept without it",
+            Instead::Nothing => "it is missing from this snapshot",
+        })
+    }
+}
+
+impl Problem {
+    /// A problem with the entry at `path` (bytes of the source's path).
+    #[must_use]
+    pub fn new(path: &[u8], what: impl fmt::Display, instead: Instead) -> Self {
+        Self { path: shown(path), what: what.to_string(), instead }
+    }
+}
+
+/// The path of a folder, for an event.
+pub(crate) fn shown_path(path: &std::path::Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let path: PathBuf = path.to_owned();
+    shown(path.as_os_str().as_bytes())
+}

@@ -1,0 +1,94 @@
+//! What a run did: counts, and every entry that was not read well.
+
+use serde::{Deserialize, Serialize};
+
+/// The format number of reports.
+pub const VERSION: u32 = 1;
+
+/// How many entries of each fate, and their bytes. Folders count as entries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Entries of the source that belong to the snapshot.
+    pub entries: u64,
+    /// Regular files among them.
+    pub files: u64,
+    /// Folders among them.
+    pub folders: u64,
+    /// Sum of the sizes of the regular files, bytes.
+    pub bytes: u64,
+    /// Not in the base.
+    pub new: u64,
+    /// In the base with other content or of another type.
+    pub changed: u64,
+    /// In the base with the same content and other metadata.
+    pub metadata: u64,
+    /// As in the base: hard links of it (folders: kept as they were).
+    pub unchanged: u64,
+    /// In the base and no longer in the source.
+    pub deleted: u64,
+    /// Entries that an earlier, interrupted run had already stored.
+    pub kept: u64,
+    /// Entries linked to the base.
+    pub linked: u64,
+    /// Regular files whose content was read from the source.
+    pub copied: u64,
+    /// Bytes read from the source.
+    pub bytes_copied: u64,
+    /// Bytes of content that did not have to be copied.
+    pub bytes_saved: u64,
+    /// Hard links within the source.
+    pub hard_links: u64,
+    /// Local copies because an inode had no room for another link, or the file system has no links.
+    pub link_fallbacks: u64,
+    /// Entries that vanished while they were read.
+    pub vanished: u64,
+    /// Entries carried forward from the base.
+    pub carried_forward: u64,
+    /// Entries that were not read well, all told.
+    pub problems: u64,
+}
+
+/// One source root, as it was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootFound {
+    /// Its absolute path, escaped.
+    pub path: String,
+    /// Its path inside the snapshot, escaped.
+    pub inside: String,
+    /// Regular files, symlinks and special files below it.
+    pub files: u64,
+    /// Files that the base holds below it.
+    pub files_before: u64,
+    /// Identity of the file system it lies on, as far as the system tells one.
+    pub file_system: Option<String>,
+}
+
+/// The report of a run that completed a snapshot.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The snapshot's folder name.
+    pub snapshot: String,
+    /// The snapshot's folder.
+    pub path: String,
+    /// What it was linked against.
+    pub base: Option<String>,
+    /// Whether it completed what an earlier run had begun.
+    pub resumed: bool,
+    /// RFC 3339, UTC.
+    pub started: String,
+    /// RFC 3339, UTC.
+    pub finished: String,
+    /// Seconds from start to end.
+    pub seconds: f64,
+    /// How fine the modification times in it are, nanoseconds.
+    pub time_granularity_ns: u32,
+    /// The source roots.
+    pub roots: Vec<RootFound>,
+    /// Snapshots that this run removed from the history.
+    pub pruned: Vec<String>,
+    /// Entry counts.
+    pub counts: Counts,
+}

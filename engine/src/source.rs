@@ -1,0 +1,9 @@
+//! The source interface: what the engine asks of a folder tree somewhere. `transport` answers.
+
+/// Reads a source.
+pub trait Source: Send + Sync {}
+
+/// What a source answered instead of what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SourceError(pub String);

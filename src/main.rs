@@ -1,0 +1,2 @@
+//! backup_manager.
+fn main() {}

@@ -1,0 +1,3 @@
+//! Where sources come from: local folders, and later SFTP. Implements the engine's source interface.
+
+pub mod local;
