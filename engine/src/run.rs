@@ -1,5 +1,6 @@
 //! A run as one line of data: list -> compare -> plan -> apply -> seal.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
@@ -29,16 +30,16 @@ impl Stop {
 }
 
 /// What surrounds a run.
-#[derive(Clone, Copy)]
-pub struct Context<'a> {
+#[derive(Clone)]
+pub struct Context {
     /// The clock.
     pub now: fn() -> DateTime<Utc>,
     /// Ends the run early.
-    pub stop: &'a Stop,
+    pub stop: Arc<Stop>,
     /// Counters for displays.
-    pub progress: &'a Progress,
+    pub progress: Arc<Progress>,
     /// Receives events.
-    pub monitor: &'a dyn Monitor,
+    pub monitor: Arc<dyn Monitor>,
 }
 
 /// How a run ended that did not fail.
@@ -63,9 +64,9 @@ pub enum Outcome {
 /// When no snapshot was completed. Older snapshots are as before; what was copied stays for the next run.
 pub fn run<S: Source>(
     job: &Job,
-    source: &S,
+    source: Arc<S>,
     accept_shrink: bool,
-    context: Context<'_>,
+    context: &Context,
 ) -> Result<Outcome, RunError> {
     let _ = (job, source, accept_shrink, context);
     Err(RunError::Stopped)
@@ -131,9 +132,9 @@ pub struct Forecast {
 /// As [`run`], for what can fail before something is written.
 pub fn dry_run<S: Source>(
     job: &Job,
-    source: &S,
-    changes: &dyn ChangeSink,
-    context: Context<'_>,
+    source: Arc<S>,
+    changes: Arc<dyn ChangeSink>,
+    context: &Context,
 ) -> Result<Forecast, RunError> {
     let _ = (job, source, changes, context);
     Err(RunError::Stopped)

@@ -1,7 +1,7 @@
 //! The source interface: what the engine asks of a folder tree somewhere. `transport` answers.
 
 /// Reads a source.
-pub trait Source: Send + Sync {}
+pub trait Source: Send + Sync + 'static {}
 
 /// What a source answered instead of what it was asked for.
 #[derive(Debug, thiserror::Error)]
