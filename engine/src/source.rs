@@ -1,9 +1,138 @@
 //! The source interface: what the engine asks of a folder tree somewhere. `transport` answers.
+//!
+//! Asking and answering are apart, so that one interface fits a disk and a long line: an answer goes
+//! into a sink, on the asking thread before the call returns (local folders) or later on a thread of
+//! the source's (SFTP, with many requests in flight). Folders are held as handles; below a root only
+//! single name components are asked for.
 
-/// Reads a source.
-pub trait Source: Send + Sync + 'static {}
+use std::ffi::CStr;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::entry::{Batch, Entry, Meta};
+
+/// How many entries a batch holds at the most.
+pub const BATCH: usize = 1024;
+
+/// A tree of folders that can be listed and read.
+pub trait Source: Send + Sync + 'static {
+    /// A folder, held open or otherwise pinned as far as the source can.
+    type Folder: Send + Sync + 'static;
+
+    /// How fine its modification times are, nanoseconds: 1, or 1,000,000,000 for whole seconds.
+    fn time_granularity_ns(&self) -> u32;
+
+    /// Opens the tree at `path` (absolute). A symlink that leads to a folder is followed here, and only here.
+    ///
+    /// # Errors
+    /// When it does not exist or cannot be opened.
+    fn root(&self, path: &Path) -> Result<Root<Self::Folder>, SourceError>;
+
+    /// Opens the child folder `name`, which was listed as `listed`. Never follows a symlink.
+    ///
+    /// # Errors
+    /// [`SourceError::Replaced`] when it is not the folder that was listed.
+    fn folder(
+        &self,
+        parent: &Self::Folder,
+        name: &CStr,
+        listed: &Meta,
+    ) -> Result<Self::Folder, SourceError>;
+
+    /// Looks at one entry again.
+    ///
+    /// # Errors
+    /// [`SourceError::Vanished`] when it is gone.
+    fn look(&self, folder: &Self::Folder, name: &CStr) -> Result<Entry, SourceError>;
+
+    /// Lists a folder into `sink`, in batches of at most [`BATCH`] entries, in any order.
+    fn list(&self, folder: &Arc<Self::Folder>, sink: Box<dyn ListSink>);
+
+    /// Reads `files` of a folder into `sink`, in any order, pieces of several files mixed if it likes;
+    /// the bytes of one file in their order.
+    fn fetch(&self, folder: &Arc<Self::Folder>, files: Vec<Wanted>, sink: Box<dyn ContentSink>);
+}
+
+/// A source root, opened.
+pub struct Root<F> {
+    /// What it is: name empty.
+    pub entry: Entry,
+    /// The folder, or the folder that holds it when the root is no folder itself.
+    pub folder: Arc<F>,
+    /// Whether the path was a symlink that was followed.
+    pub was_link: bool,
+    /// Identity of the file system, as far as the system tells one.
+    pub file_system: Option<String>,
+}
+
+/// A file to read.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Its name.
+    pub entry: Entry,
+}
+
+/// Takes the listing of one folder.
+pub trait ListSink: Send {
+    /// Some entries; `Break` when no more are wanted.
+    fn batch(&mut self, batch: Batch) -> ControlFlow<()>;
+
+    /// An entry that is there but cannot be described.
+    fn unreadable(&mut self, name: &CStr, error: SourceError);
+
+    /// The listing ended: whole, or broken off.
+    fn end(self: Box<Self>, result: Result<(), SourceError>);
+}
+
+/// Takes the content of some files. `index` counts the files that were asked for.
+pub trait ContentSink: Send {
+    /// The next bytes of a file; `Break` when no more of it are wanted.
+    fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()>;
+
+    /// The next `length` bytes of a file are a hole: zeros that take no room.
+    fn hole(&mut self, index: usize, length: u64) -> ControlFlow<()>;
+
+    /// All of a file was read; `after` is what its open handle told after the last byte.
+    fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>);
+
+    /// All files are through.
+    fn end(self: Box<Self>);
+}
 
 /// What a source answered instead of what it was asked for.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct SourceError(pub String);
+pub enum SourceError {
+    /// It is no longer there.
+    #[error("it is no longer there")]
+    Vanished,
+    /// It is something else now than what was listed.
+    #[error("it was replaced while it was read")]
+    Replaced,
+    /// It is there but cannot be read.
+    #[error("cannot {action}: {error}")]
+    Unreadable {
+        /// What was tried.
+        action: &'static str,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// The whole source is gone: nothing more can be read.
+    #[error("{0}")]
+    Lost(String),
+}
+
+impl SourceError {
+    /// What `error` means that the system gave when `action` was tried on an entry.
+    #[must_use]
+    pub fn from_io(action: &'static str, error: io::Error) -> Self {
+        use rustix::io::Errno;
+        match Errno::from_io_error(&error) {
+            Some(Errno::NOENT) => Self::Vanished,
+            // O_NOFOLLOW on a symlink, O_DIRECTORY on something else, a socket or a device without driver.
+            Some(Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::NODEV) => Self::Replaced,
+            _ => Self::Unreadable { action, error },
+        }
+    }
+}

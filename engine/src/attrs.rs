@@ -1,0 +1,151 @@
+//! Extended attributes and POSIX ACLs of entries, and the attribute that holds a file's hash.
+
+use std::ffi::{CStr, OsStr};
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::io::Errno;
+use xattr::FileExt;
+
+use crate::dir::Dir;
+use crate::entry::Xattrs;
+
+/// Where a copied file's BLAKE3 stands: 32 raw bytes, which fit into a 256-byte ext4 inode.
+pub const HASH: &str = "user.backup_manager.blake3";
+/// Attributes of ours, which are never copied from a source.
+const OURS: &[u8] = b"user.backup_manager.";
+/// ACLs (acl(5)) are attributes of these names in the kernel's own format.
+const ACL: &[u8] = b"system.posix_acl_";
+
+/// Which attributes are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// `-X`.
+    pub xattrs: bool,
+    /// `-A`.
+    pub acls: bool,
+}
+
+impl Asked {
+    /// Whether there is anything to read.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self.xattrs || self.acls
+    }
+
+    fn takes(self, name: &[u8]) -> bool {
+        if name.starts_with(ACL) {
+            self.acls
+        } else {
+            self.xattrs && !name.starts_with(b"system.") && !name.starts_with(OURS)
+        }
+    }
+}
+
+/// Reads the attributes of `name` in `dir` that are asked for, sorted; none where the file system has none.
+///
+/// # Errors
+/// The system's, of `llistxattr(2)` and `lgetxattr(2)`.
+pub fn read(dir: &Dir, name: &CStr, asked: Asked) -> io::Result<Xattrs> {
+    if asked.any() { read_path(&dir.path_of(name), asked) } else { Ok(Xattrs::new()) }
+}
+
+/// As [`read`], for the folder itself.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_own(dir: &Dir, asked: Asked) -> io::Result<Xattrs> {
+    if asked.any() { read_path(&dir.path_of(c"."), asked) } else { Ok(Xattrs::new()) }
+}
+
+fn read_path(path: &Path, asked: Asked) -> io::Result<Xattrs> {
+    let names = match xattr::list(path) {
+        Ok(names) => names,
+        Err(error) if unsupported(&error) => return Ok(Xattrs::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Xattrs::new();
+    for name in names.filter(|name| asked.takes(name.as_bytes())) {
+        if let Some(value) = xattr::get(path, &name)? {
+            found.push((name.as_bytes().to_vec(), value));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Makes the attributes of `name` in `dir` those of `wanted`, among the ones asked for. Returns what
+/// could not be set.
+///
+/// # Errors
+/// When the destination is full or fails.
+pub fn write(
+    dir: &Dir,
+    name: &CStr,
+    wanted: &[(Vec<u8>, Vec<u8>)],
+    asked: Asked,
+) -> io::Result<Xattrs> {
+    let path = dir.path_of(name);
+    let mut refused = Xattrs::new();
+    for (name, _) in read_path(&path, asked)? {
+        if !wanted.iter().any(|(kept, _)| *kept == name) {
+            // One that cannot be removed was put there by the system (a security module's label).
+            let _ = xattr::remove(&path, OsStr::from_bytes(&name));
+        }
+    }
+    for (name, value) in wanted {
+        match xattr::set(&path, OsStr::from_bytes(name), value) {
+            Ok(()) => {}
+            Err(error) if may_be_refused(&error) => refused.push((name.clone(), value.clone())),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(refused)
+}
+
+/// Records `hash` as that of the content of `file`; `false` where the file system has no attributes.
+///
+/// # Errors
+/// When the destination is full or fails.
+pub fn set_hash(file: &File, hash: &blake3::Hash) -> io::Result<bool> {
+    match file.set_xattr(HASH, hash.as_bytes()) {
+        Ok(()) => Ok(true),
+        Err(error) if may_be_refused(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The hash that was recorded for the content of `file`, if any.
+///
+/// # Errors
+/// The system's, of `fgetxattr(2)`.
+pub fn hash(file: &File) -> io::Result<Option<blake3::Hash>> {
+    match file.get_xattr(HASH) {
+        Ok(value) => Ok(value.and_then(|bytes| blake3::Hash::from_slice(&bytes).ok())),
+        Err(error) if unsupported(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn unsupported(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOTSUP | Errno::NOSYS))
+}
+
+/// Whether the destination will never take it: no attributes, not allowed, too large for the file
+/// system (ext4: all of an inode's in one block, xattr(7)), or an owner that it cannot map.
+fn may_be_refused(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::NOTSUP
+                | Errno::NOSYS
+                | Errno::PERM
+                | Errno::ACCESS
+                | Errno::TOOBIG
+                | Errno::RANGE
+                | Errno::INVAL
+        )
+    )
+}

@@ -1,0 +1,386 @@
+//! A folder held open, and what can be done to the single names in it. Never follows a symlink.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, RawDir, RawMode, Stat, StatVfs, Timespec, Timestamps, Uid,
+};
+use rustix::io::Errno;
+
+use crate::entry::{FileId, Kind, Meta, Time};
+
+/// Bytes that one `getdents64` call may fill: some 1,000 names.
+const LISTING_BUFFER: usize = 32 * 1024;
+
+/// A folder held open for reading.
+#[derive(Debug)]
+pub struct Dir(OwnedFd);
+
+/// A name in a listing.
+#[derive(Debug, Clone, Copy)]
+pub struct Dirent<'a> {
+    /// The name; never `.` or `..`.
+    pub name: &'a CStr,
+    /// Its inode number.
+    pub ino: u64,
+    /// Whether it is known to be a folder.
+    pub folder: bool,
+}
+
+const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+
+impl Dir {
+    /// Opens the folder at `path`, symlinks in it followed: for paths that the user gave.
+    ///
+    /// # Errors
+    /// The system's, of `open(2)`.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self(rustix::fs::open(path, FOLDER, Mode::empty())?))
+    }
+
+    /// Opens the child folder `name`.
+    ///
+    /// # Errors
+    /// `ENOTDIR` or `ELOOP` when it is no folder.
+    pub fn child(&self, name: &CStr) -> io::Result<Self> {
+        Ok(Self(rustix::fs::openat(&self.0, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?))
+    }
+
+    /// As [`Dir::child`], and without touching the folder's access time where that is allowed.
+    ///
+    /// # Errors
+    /// `ENOTDIR` or `ELOOP` when it is no folder.
+    pub fn child_unseen(&self, name: &CStr) -> io::Result<Self> {
+        unseen(FOLDER | OFlags::NOFOLLOW, |flags| {
+            rustix::fs::openat(&self.0, name, flags, Mode::empty())
+        })
+        .map(Self)
+    }
+
+    /// Opens the file `name` for reading. A fifo does not block, a symlink is refused.
+    ///
+    /// # Errors
+    /// The system's, of `openat(2)`.
+    pub fn open_file(&self, name: &CStr) -> io::Result<File> {
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        unseen(flags, |flags| rustix::fs::openat(&self.0, name, flags, Mode::empty()))
+            .map(File::from)
+    }
+
+    /// Creates the file `name`, which must not exist, for writing.
+    ///
+    /// # Errors
+    /// `EEXIST` when something of that name is there.
+    pub fn create_file(&self, name: &CStr, mode: u32) -> io::Result<File> {
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.0, name, flags, bits(mode))?.into())
+    }
+
+    /// What `name` is.
+    ///
+    /// # Errors
+    /// `ENOENT` when there is nothing of that name.
+    pub fn stat(&self, name: &CStr) -> io::Result<Meta> {
+        let stat = rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(meta_of(&stat))
+    }
+
+    /// What `name` is; `None` when there is nothing of that name.
+    ///
+    /// # Errors
+    /// The system's, of `fstatat(2)`.
+    pub fn find(&self, name: &CStr) -> io::Result<Option<Meta>> {
+        match self.stat(name) {
+            Ok(meta) => Ok(Some(meta)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the folder itself is.
+    ///
+    /// # Errors
+    /// The system's, of `fstat(2)`.
+    pub fn meta(&self) -> io::Result<Meta> {
+        Ok(meta_of(&rustix::fs::fstat(&self.0)?))
+    }
+
+    /// The file system it lies on.
+    ///
+    /// # Errors
+    /// The system's, of `fstatvfs(3)`.
+    pub fn space(&self) -> io::Result<StatVfs> {
+        Ok(rustix::fs::fstatvfs(&self.0)?)
+    }
+
+    /// Calls `each` for every name in the folder, from its start, in the file system's order.
+    ///
+    /// # Errors
+    /// The system's, of `getdents64(2)`.
+    pub fn names(&self, mut each: impl FnMut(Dirent<'_>) -> ControlFlow<()>) -> io::Result<()> {
+        let mut buffer = vec![MaybeUninit::uninit(); LISTING_BUFFER];
+        rustix::fs::seek(&self.0, rustix::fs::SeekFrom::Start(0))?;
+        let mut listing = RawDir::new(&self.0, &mut buffer);
+        while let Some(entry) = listing.next() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let folder = entry.file_type() == FileType::Directory;
+            if each(Dirent { name, ino: entry.ino(), folder }).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The target of the symlink `name`, as bytes.
+    ///
+    /// # Errors
+    /// `EINVAL` when it is no symlink.
+    pub fn read_link(&self, name: &CStr) -> io::Result<Vec<u8>> {
+        Ok(rustix::fs::readlinkat(&self.0, name, Vec::with_capacity(256))?.into_bytes())
+    }
+
+    /// Makes the folder `name`.
+    ///
+    /// # Errors
+    /// `EEXIST` when something of that name is there.
+    pub fn make_folder(&self, name: &CStr, mode: u32) -> io::Result<()> {
+        Ok(rustix::fs::mkdirat(&self.0, name, bits(mode))?)
+    }
+
+    /// Makes `name` a hard link of `from_name` in `from`; of a symlink itself, not of what it points to.
+    ///
+    /// # Errors
+    /// `EEXIST`, `EMLINK`, `EPERM` and others, of `linkat(2)`.
+    pub fn link(&self, name: &CStr, from: &Dir, from_name: &CStr) -> io::Result<()> {
+        Ok(rustix::fs::linkat(&from.0, from_name, &self.0, name, AtFlags::empty())?)
+    }
+
+    /// Makes the symlink `name`.
+    ///
+    /// # Errors
+    /// `EEXIST` when something of that name is there.
+    pub fn make_symlink(&self, name: &CStr, target: &[u8]) -> io::Result<()> {
+        Ok(rustix::fs::symlinkat(target, &self.0, name)?)
+    }
+
+    /// Makes the fifo, socket or device `name`.
+    ///
+    /// # Errors
+    /// `EPERM` for devices when not root.
+    pub fn make_node(&self, name: &CStr, kind: Kind, mode: u32, rdev: u64) -> io::Result<()> {
+        let kind = match kind {
+            Kind::Fifo => FileType::Fifo,
+            Kind::Socket => FileType::Socket,
+            Kind::BlockDevice => FileType::BlockDevice,
+            Kind::CharDevice => FileType::CharacterDevice,
+            Kind::File | Kind::Folder | Kind::Symlink => return Err(Errno::INVAL.into()),
+        };
+        Ok(rustix::fs::mknodat(&self.0, name, kind, bits(mode), rdev)?)
+    }
+
+    /// Removes the name of anything but a folder.
+    ///
+    /// # Errors
+    /// `EISDIR` for folders.
+    pub fn unlink(&self, name: &CStr) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?)
+    }
+
+    /// Removes the empty folder `name`.
+    ///
+    /// # Errors
+    /// `ENOTEMPTY` when it is not empty.
+    pub fn remove_folder(&self, name: &CStr) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
+    }
+
+    /// Renames `from` to `to` within the folder; `to` must not exist.
+    ///
+    /// # Errors
+    /// `EEXIST` when it does.
+    pub fn rename_new(&self, from: &CStr, to: &CStr) -> io::Result<()> {
+        let flags = rustix::fs::RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(&self.0, from, &self.0, to, flags) {
+            // Kernels before 3.15 and some network file systems know no flags (renameat2(2)).
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                if self.find(to)?.is_some() {
+                    return Err(Errno::EXIST.into());
+                }
+                Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// Renames `from` to `to` within the folder, in the place of what was there.
+    ///
+    /// # Errors
+    /// The system's, of `renameat(2)`.
+    pub fn rename_over(&self, from: &CStr, to: &CStr) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
+    }
+
+    /// Sets owner and group of `name` itself.
+    ///
+    /// # Errors
+    /// `EPERM` when not allowed.
+    pub fn set_owner(&self, name: &CStr, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+        let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+        Ok(rustix::fs::chownat(&self.0, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Sets the mode of `name`, which must not be a symlink: use it for nodes that were just made.
+    ///
+    /// # Errors
+    /// `EPERM` when not allowed.
+    pub fn set_mode(&self, name: &CStr, mode: u32) -> io::Result<()> {
+        Ok(rustix::fs::chmodat(&self.0, name, bits(mode), AtFlags::empty())?)
+    }
+
+    /// Sets the modification time of `name` itself.
+    ///
+    /// # Errors
+    /// `EPERM` when not allowed.
+    pub fn set_mtime(&self, name: &CStr, mtime: Time) -> io::Result<()> {
+        Ok(rustix::fs::utimensat(&self.0, name, &stamps(mtime), AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Makes its names durable.
+    ///
+    /// # Errors
+    /// The system's, of `fsync(2)`.
+    pub fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fsync(&self.0)?)
+    }
+
+    /// A path to `name` that leads through the held folder, for calls that take only paths
+    /// (`lsetxattr(2)` of symlinks). Works where `/proc` is mounted.
+    #[must_use]
+    pub fn path_of(&self, name: &CStr) -> PathBuf {
+        use std::os::unix::ffi::OsStrExt;
+        let mut path = PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()));
+        path.push(std::ffi::OsStr::from_bytes(name.to_bytes()));
+        path
+    }
+
+    /// A second handle of the same folder.
+    ///
+    /// # Errors
+    /// `EMFILE` when too many are open.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Calls `open` with `O_NOATIME`, and without it where only the owner may use it (open(2)).
+fn unseen<T>(flags: OFlags, open: impl Fn(OFlags) -> Result<T, Errno>) -> io::Result<T> {
+    match open(flags | OFlags::NOATIME) {
+        Err(Errno::PERM) => Ok(open(flags)?),
+        result => Ok(result?),
+    }
+}
+
+fn bits(mode: u32) -> Mode {
+    Mode::from_raw_mode(mode as RawMode)
+}
+
+fn stamps(mtime: Time) -> Timestamps {
+    let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
+    let mtime = Timespec { tv_sec: mtime.secs, tv_nsec: mtime.nanos.into() };
+    Timestamps { last_access: omit, last_modification: mtime }
+}
+
+/// Sets owner and group of an open file or folder.
+///
+/// # Errors
+/// `EPERM` when not allowed.
+pub fn set_owner(fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+    Ok(rustix::fs::fchown(fd, uid.map(Uid::from_raw), gid.map(Gid::from_raw))?)
+}
+
+/// Sets the mode of an open file or folder.
+///
+/// # Errors
+/// `EPERM` when not allowed.
+pub fn set_mode(fd: impl AsFd, mode: u32) -> io::Result<()> {
+    Ok(rustix::fs::fchmod(fd, bits(mode))?)
+}
+
+/// Sets the modification time of an open file or folder.
+///
+/// # Errors
+/// `EPERM` when not allowed.
+pub fn set_mtime(fd: impl AsFd, mtime: Time) -> io::Result<()> {
+    Ok(rustix::fs::futimens(fd, &stamps(mtime))?)
+}
+
+/// What an open file or folder is.
+///
+/// # Errors
+/// The system's, of `fstat(2)`.
+pub fn meta(fd: impl AsFd) -> io::Result<Meta> {
+    Ok(meta_of(&rustix::fs::fstat(fd)?))
+}
+
+/// What `stat(2)` of a path says, symlinks followed: for paths that the user gave.
+///
+/// # Errors
+/// The system's.
+pub fn meta_at(path: &Path) -> io::Result<Meta> {
+    Ok(meta_of(&rustix::fs::stat(path)?))
+}
+
+/// A name for the system.
+///
+/// # Errors
+/// `EINVAL` when it holds a NUL.
+pub fn c_name(name: impl Into<Vec<u8>>) -> io::Result<CString> {
+    CString::new(name).map_err(|_| Errno::INVAL.into())
+}
+
+#[expect(clippy::unnecessary_cast, reason = "the widths of stat's fields differ between machines")]
+fn meta_of(stat: &Stat) -> Meta {
+    let kind = match FileType::from_raw_mode(stat.st_mode as RawMode) {
+        FileType::Directory => Kind::Folder,
+        FileType::Symlink => Kind::Symlink,
+        FileType::Fifo => Kind::Fifo,
+        FileType::Socket => Kind::Socket,
+        FileType::BlockDevice => Kind::BlockDevice,
+        FileType::CharacterDevice => Kind::CharDevice,
+        FileType::RegularFile | FileType::Unknown => Kind::File,
+    };
+    let time = |secs, nanos| Time { secs: secs as i64, nanos: nanos as u32 };
+    Meta {
+        kind,
+        mode: stat.st_mode as u32 & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        size: stat.st_size as u64,
+        mtime: time(stat.st_mtime, stat.st_mtime_nsec),
+        ctime: time(stat.st_ctime, stat.st_ctime_nsec),
+        id: Some(FileId { dev: stat.st_dev as u64, ino: stat.st_ino as u64 }),
+        links: stat.st_nlink as u64,
+        rdev: stat.st_rdev as u64,
+        // st_blocks counts units of 512 bytes whatever the block size (stat(3type)).
+        allocated: stat.st_blocks as u64 * 512,
+    }
+}

@@ -1,0 +1,343 @@
+//! Compares an entry of the source with what the base and the incomplete snapshot hold, and decides
+//! what to do. Pure: values in, a value out.
+
+use crate::entry::{Kind, Listed, Meta, Time, Xattrs};
+use crate::job::Keep;
+
+/// What a snapshot holds under some name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The inode, with owner and mode as they are meant (what the file system could not hold put back).
+    pub meta: Meta,
+    /// The target of a symlink.
+    pub target: Option<Vec<u8>>,
+    /// Attributes that were asked for.
+    pub xattrs: Xattrs,
+    /// Whether there is an inode; otherwise only a record is kept beside the snapshot.
+    pub on_disk: bool,
+}
+
+/// How an entry of the source differs from a held one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing is held.
+    New,
+    /// Other content, or another type.
+    Changed,
+    /// Same content, other metadata.
+    Metadata,
+    /// The same in everything that is kept.
+    Same,
+}
+
+/// What to do about an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Make the folder, if need be, and go into it.
+    Enter,
+    /// The incomplete snapshot already holds it.
+    Keep,
+    /// The incomplete snapshot holds it, but maybe not on disk: check its hash, keep it or copy it.
+    Check,
+    /// The incomplete snapshot holds its content in an inode of its own: set the metadata.
+    Mend,
+    /// Link it to the base.
+    Link,
+    /// Copy the base's content here and set the metadata.
+    CopyLocally,
+    /// Make the symlink, fifo, socket or device.
+    Make,
+    /// Read it from the source.
+    Fetch,
+    /// Read it from the source; if the content is the base's, use the base's as if it were unchanged.
+    FetchAndCompare,
+}
+
+/// What was decided about an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// How it differs from the base.
+    pub verdict: Verdict,
+    /// What to do.
+    pub action: Action,
+}
+
+/// How finely modification times are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeRule {
+    /// The coarsest of source, destination and base, nanoseconds.
+    pub granularity_ns: u32,
+    /// The base tells no granularity: whole seconds on its side may be cut ones.
+    pub base_unknown: bool,
+}
+
+impl TimeRule {
+    fn same(self, source: Time, held: Time, is_base: bool) -> bool {
+        let grain = self.granularity_ns.max(1);
+        // Above a second (FAT keeps even ones) the distance counts.
+        if grain > 1_000_000_000 {
+            return source.secs.abs_diff(held.secs) < u64::from(grain / 1_000_000_000);
+        }
+        source.secs == held.secs
+            && (source.nanos / grain == held.nanos / grain
+                || (is_base && self.base_unknown && held.nanos == 0))
+    }
+}
+
+/// What compares how.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// Which properties count.
+    pub keep: Keep,
+    /// How times compare.
+    pub time: TimeRule,
+}
+
+/// What is known of an entry beside the source's own description.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// What the base holds there.
+    pub base: Option<&'a Held>,
+    /// What the incomplete snapshot holds there.
+    pub here: Option<&'a Held>,
+    /// Whether what the incomplete one holds is certainly on disk as it was written.
+    pub here_durable: bool,
+}
+
+/// Decides what to do about `entry`.
+#[must_use]
+pub fn plan(entry: Listed<'_>, known: Known<'_>, rules: &Rules) -> Step {
+    let verdict = compare(entry, known.base, rules, true);
+    if entry.meta.kind == Kind::Folder {
+        return Step { verdict, action: Action::Enter };
+    }
+    let verdict_here = compare(entry, known.here, rules, false);
+    let file = entry.meta.kind == Kind::File;
+    let action = match (verdict_here, verdict) {
+        (Verdict::Same, _) if !file || known.here_durable => Action::Keep,
+        (Verdict::Same, _) => Action::Check,
+        (_, Verdict::Same) => Action::Link,
+        (Verdict::Metadata, _) if file && known.here_durable && alone(known.here) => Action::Mend,
+        _ if !file => Action::Make,
+        (_, Verdict::Metadata) => Action::CopyLocally,
+        (_, Verdict::Changed) if rules.keep.checksum && sizes_equal(entry, known.base) => {
+            Action::FetchAndCompare
+        }
+        _ => Action::Fetch,
+    };
+    // With --checksum nothing is believed on size and time alone.
+    let believed = matches!(action, Action::Link | Action::CopyLocally);
+    let action =
+        if rules.keep.checksum && file && believed { Action::FetchAndCompare } else { action };
+    Step { verdict, action }
+}
+
+/// Whether no complete snapshot can share the inode.
+fn alone(here: Option<&Held>) -> bool {
+    here.is_some_and(|held| held.meta.links == 1)
+}
+
+fn sizes_equal(entry: Listed<'_>, base: Option<&Held>) -> bool {
+    base.is_some_and(|held| held.meta.kind == Kind::File && held.meta.size == entry.meta.size)
+}
+
+/// How `entry` differs from `held`.
+fn compare(entry: Listed<'_>, held: Option<&Held>, rules: &Rules, is_base: bool) -> Verdict {
+    let Some(held) = held else { return Verdict::New };
+    let (new, old, keep) = (entry.meta, &held.meta, rules.keep);
+    let times = rules.time.same(new.mtime, old.mtime, is_base);
+    let content = new.kind == old.kind
+        && match new.kind {
+            Kind::File => new.size == old.size && times && keep.times,
+            Kind::Symlink => {
+                entry.extra.and_then(|extra| extra.target.as_ref()) == held.target.as_ref()
+            }
+            Kind::BlockDevice | Kind::CharDevice => new.rdev == old.rdev,
+            Kind::Folder | Kind::Fifo | Kind::Socket => true,
+        };
+    if !content {
+        return Verdict::Changed;
+    }
+    let xattrs = entry.extra.map_or(&[][..], |extra| &extra.xattrs);
+    // A symlink's mode is always 0777 on Linux (symlink(7)).
+    let metadata = (!keep.mode || new.kind == Kind::Symlink || new.mode == old.mode)
+        && (!keep.owner || new.uid == old.uid)
+        && (!keep.group || new.gid == old.gid)
+        && (!keep.times || times)
+        && xattrs == held.xattrs;
+    if metadata { Verdict::Same } else { Verdict::Metadata }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::entry::{Entry, Extra, FileId};
+
+    fn meta(kind: Kind) -> Meta {
+        Meta {
+            kind,
+            mode: 0o644,
+            uid: 1,
+            gid: 2,
+            size: 10,
+            mtime: Time { secs: 1000, nanos: 500 },
+            ctime: Time::default(),
+            id: Some(FileId { dev: 1, ino: 1 }),
+            links: 1,
+            rdev: 7,
+            allocated: 4096,
+        }
+    }
+
+    fn entry(meta: Meta) -> Entry {
+        let target = (meta.kind == Kind::Symlink).then(|| b"to".to_vec());
+        let extra = Some(Box::new(Extra { target, xattrs: Xattrs::new() }));
+        Entry { name: c"x".to_owned(), meta, extra }
+    }
+
+    fn held(meta: Meta) -> Held {
+        let target = (meta.kind == Kind::Symlink).then(|| b"to".to_vec());
+        Held { meta, target, xattrs: Xattrs::new(), on_disk: true }
+    }
+
+    fn rules() -> Rules {
+        Rules { keep: Keep::default(), time: TimeRule { granularity_ns: 1, base_unknown: false } }
+    }
+
+    fn planned(entry: &Entry, base: Option<&Held>, here: Option<&Held>, durable: bool) -> Step {
+        plan(entry.into(), Known { base, here, here_durable: durable }, &rules())
+    }
+
+    #[test]
+    fn each_change_of_a_file_has_its_verdict() {
+        let with = |change: fn(&mut Meta)| {
+            let mut meta = meta(Kind::File);
+            change(&mut meta);
+            meta
+        };
+        for (base, verdict, action) in [
+            (with(|_| {}), Verdict::Same, Action::Link),
+            (with(|m| m.ctime.secs = 99), Verdict::Same, Action::Link),
+            (with(|m| m.size = 11), Verdict::Changed, Action::Fetch),
+            (with(|m| m.mtime.secs = 1), Verdict::Changed, Action::Fetch),
+            (with(|m| m.mtime.nanos = 1), Verdict::Changed, Action::Fetch),
+            (with(|m| m.kind = Kind::Symlink), Verdict::Changed, Action::Fetch),
+            (with(|m| m.mode = 0o600), Verdict::Metadata, Action::CopyLocally),
+            (with(|m| m.uid = 0), Verdict::Metadata, Action::CopyLocally),
+            (with(|m| m.gid = 0), Verdict::Metadata, Action::CopyLocally),
+        ] {
+            let step = planned(&entry(meta(Kind::File)), Some(&held(base.clone())), None, true);
+            assert_eq!(step, Step { verdict, action }, "{base:?}");
+        }
+        let step = planned(&entry(meta(Kind::File)), None, None, true);
+        assert_eq!(step, Step { verdict: Verdict::New, action: Action::Fetch });
+    }
+
+    #[test]
+    fn what_an_interrupted_run_stored_is_not_stored_twice() {
+        let file = entry(meta(Kind::File));
+        let same = held(meta(Kind::File));
+        assert_eq!(planned(&file, None, Some(&same), true).action, Action::Keep);
+        assert_eq!(planned(&file, None, Some(&same), false).action, Action::Check);
+        let other_mode = held(Meta { mode: 0, ..meta(Kind::File) });
+        assert_eq!(planned(&file, None, Some(&other_mode), true).action, Action::Mend);
+        // Not certain to be on disk, or shared with a complete snapshot: never mended in place.
+        assert_eq!(planned(&file, None, Some(&other_mode), false).action, Action::Fetch);
+        let shared = held(Meta { mode: 0, links: 2, ..meta(Kind::File) });
+        assert_eq!(planned(&file, None, Some(&shared), true).action, Action::Fetch);
+        assert_eq!(
+            planned(&file, Some(&other_mode), Some(&shared), true).action,
+            Action::CopyLocally
+        );
+    }
+
+    #[test]
+    fn what_has_no_content_is_made_anew() {
+        for kind in [Kind::Symlink, Kind::Fifo, Kind::Socket, Kind::BlockDevice] {
+            let new = entry(meta(kind));
+            assert_eq!(planned(&new, None, None, true).action, Action::Make);
+            assert_eq!(planned(&new, Some(&held(meta(kind))), None, true).action, Action::Link);
+            let mut older = held(Meta { uid: 9, ..meta(kind) });
+            assert_eq!(planned(&new, Some(&older), None, true).action, Action::Make);
+            older = held(Meta { rdev: 8, ..meta(kind) });
+            older.target = Some(b"elsewhere".to_vec());
+            let same = matches!(kind, Kind::Fifo | Kind::Socket);
+            let expected = if same { Action::Link } else { Action::Make };
+            assert_eq!(planned(&new, Some(&older), None, true).action, expected, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn times_compare_as_finely_as_both_sides_keep_them() {
+        let at = |secs, nanos| Time { secs, nanos };
+        for (grain, unknown, source, base, same) in [
+            (1, false, at(5, 1), at(5, 2), false),
+            (1_000_000_000, false, at(5, 1), at(5, 0), true),
+            (1_000_000_000, false, at(5, 1), at(6, 0), false),
+            (10_000_000, false, at(5, 19_999_999), at(5, 10_000_000), true),
+            (2_000_000_000, false, at(5, 1), at(4, 0), true),
+            (2_000_000_000, false, at(7, 1), at(4, 0), false),
+            (1, true, at(5, 1), at(5, 0), true),
+            (1, true, at(5, 1), at(5, 2), false),
+        ] {
+            let rule = TimeRule { granularity_ns: grain, base_unknown: unknown };
+            assert_eq!(rule.same(source, base, true), same, "{grain} {source:?} {base:?}");
+        }
+    }
+
+    #[test]
+    fn with_checksum_size_and_time_prove_nothing() {
+        let mut rules = rules();
+        rules.keep.checksum = true;
+        let base = held(meta(Kind::File));
+        let known = Known { base: Some(&base), here: None, here_durable: true };
+        for change in [0, 1] {
+            let mut file = entry(meta(Kind::File));
+            file.meta.mtime.secs += change;
+            assert_eq!(plan((&file).into(), known, &rules).action, Action::FetchAndCompare);
+        }
+    }
+
+    fn any_meta() -> impl Strategy<Value = Meta> {
+        (0..3_u8, 0..2_u32, 0..2_u32, 0..2_u64, 0..2_i64, 1..3_u64).prop_map(
+            |(kind, mode, uid, size, secs, links)| Meta {
+                kind: [Kind::File, Kind::Symlink, Kind::Fifo][usize::from(kind)],
+                mode,
+                uid,
+                size,
+                mtime: Time { secs, nanos: 0 },
+                links,
+                ..meta(Kind::File)
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn only_what_is_equal_is_linked_or_kept(
+            source in any_meta(),
+            base in proptest::option::of(any_meta()),
+            here in proptest::option::of(any_meta()),
+            durable: bool,
+        ) {
+            let source = entry(source);
+            let (base, here) = (base.map(held), here.map(held));
+            let step = planned(&source, base.as_ref(), here.as_ref(), durable);
+            let equal = |held: &Option<Held>| held.as_ref().is_some_and(|held| {
+                let (a, b) = (&source.meta, &held.meta);
+                a.kind == b.kind && a.uid == b.uid && a.mtime == b.mtime
+                    && (a.kind != Kind::File || a.size == b.size)
+                    && (a.kind == Kind::Symlink || a.mode == b.mode)
+            });
+            match step.action {
+                Action::Link => prop_assert!(equal(&base)),
+                Action::Keep | Action::Check => prop_assert!(equal(&here)),
+                Action::Mend => prop_assert!(here.as_ref().is_some_and(|held| held.meta.links == 1)),
+                Action::CopyLocally => prop_assert_eq!(step.verdict, Verdict::Metadata),
+                _ => prop_assert!(!equal(&base) && !(equal(&here) && durable)),
+            }
+        }
+    }
+}
