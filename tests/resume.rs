@@ -1,0 +1,152 @@
+//! Interrupted runs: killed at any moment, stopped by signals, and completed by the next one.
+
+use std::time::{Duration, SystemTime};
+
+use fixtures::bulk::{big_file, big_tree};
+use fixtures::fingerprint::{Fingerprint, assert_untouched};
+use fixtures::history::{hours_ago, sort_key, stamp};
+use fixtures::judge::Judge;
+use fixtures::mutate::mutate;
+use fixtures::need;
+use fixtures::random::{Random, Spec, random_tree};
+use fixtures::stage::Stage;
+use fixtures::tree::Tree;
+use rustix::process::Signal;
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+fn spec() -> Spec {
+    Spec { files: 1_500, folders: 150, largest: 200_000, root_only: need::root().is_ok() }
+}
+
+#[test]
+fn killed_again_and_again_it_completes_and_no_older_snapshot_knows_of_it() {
+    for seed in 0..4 {
+        let mut random = Random::new(seed);
+        let stage = Stage::with(BIN, &random_tree(seed, spec()));
+        let first = stage.take();
+        mutate(&stage.source, seed);
+        let before = Fingerprint::of(&first);
+        let mut kills = 0;
+        loop {
+            let began = stamp(SystemTime::now());
+            let time = Duration::from_micros(random.below(20_000 + kills * 4_000));
+            if stage.run().killed_after(time) {
+                let name = stage.history().newest();
+                let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let named = name.strip_prefix("my_backup.").and_then(sort_key);
+                assert!(named >= sort_key(&began), "{name} is named by the run that completed it");
+                break;
+            }
+            kills += 1;
+            // Killed after the rename, it was complete already: then this loop is at its end too.
+            let complete = stage.history().complete();
+            assert!(complete.contains(&first), "the first one is there");
+            if complete.len() > 1 {
+                break;
+            }
+            assert!(stage.history().incomplete().len() <= 1);
+        }
+        println!("seed {seed}: {kills} kills");
+        assert_eq!(stage.history().complete().len(), 2);
+        stage.assert_newest_is_source(Judge::plain());
+        assert_untouched(&first, &before);
+        // What a kill after the last rename may have left goes with the next run.
+        stage.take();
+        assert_eq!(stage.history().incomplete().len() + stage.history().deleting().len(), 0);
+        stage.assert_newest_is_source(Judge::plain());
+    }
+}
+
+#[test]
+fn the_source_may_change_between_a_kill_and_the_next_run() {
+    let stage = Stage::with(BIN, &random_tree(9, spec()));
+    let first = stage.take();
+    let before = Fingerprint::of(&first);
+    for seed in 0..8 {
+        mutate(&stage.source, seed);
+        let _ = stage.run().killed_after(Duration::from_millis(5 * seed));
+    }
+    stage.run().expect(0);
+    stage.assert_newest_is_source(Judge::plain());
+    assert_untouched(&first, &before);
+}
+
+#[test]
+fn what_was_copied_before_a_kill_is_not_copied_again() {
+    let stage = Stage::new(BIN);
+    big_tree(&stage.source, 20_000, 400, 1);
+    let mut running = stage.run().start();
+    let some = Duration::from_millis(700);
+    assert!(!running.ended_within(some), "the tree is too small for this machine");
+    running.signal(Signal::TERM);
+    running.wait().assert_code(143);
+    stage.run().expect(0);
+    let counts = stage.counts();
+    assert!(counts["kept"].as_u64() > Some(100), "{counts}");
+    assert!(counts["copied"].as_u64() < Some(20_000), "{counts}");
+    let report = stage.history().report(&stage.history().newest());
+    assert_eq!(report["resumed"], true);
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
+fn signals_stop_a_loaded_run_within_two_seconds() {
+    let stage = Stage::new(BIN);
+    big_tree(&stage.source.join("tree"), 30_000, 600, 1);
+    big_file(&stage.source.join("large"), 700 << 20, 1);
+    for (signal, code, pause) in
+        [(Signal::TERM, 143, 300), (Signal::INT, 130, 500), (Signal::TERM, 143, 900)]
+    {
+        let mut running = stage.run().start();
+        assert!(!running.ended_within(Duration::from_millis(pause)), "it is under way");
+        running.signal(signal);
+        assert!(running.ended_within(Duration::from_secs(2)), "{signal:?} stops it");
+        running.wait().assert_code(code);
+        assert_eq!(stage.history().complete().len(), 0);
+        assert_eq!(stage.history().incomplete().len(), 1, "it can be resumed");
+    }
+    stage.take();
+    stage.assert_newest_is_source(Judge::plain());
+    assert_eq!(stage.history().incomplete().len(), 0);
+}
+
+#[test]
+fn no_guard_holds_what_is_to_be_resumed() {
+    let stage = Stage::with(BIN, &Tree::new().file("one", "1").file("two", "2"));
+    stage.take();
+    let half = stage.history().path(&hours_ago(1), ".incomplete");
+    Tree::new().file("half", "written").build(&half);
+    stage.run().set("minimum-time-guard-h", "20").expect(0);
+    assert_eq!(stage.history().complete().len(), 2);
+    assert_eq!(stage.history().incomplete().len(), 0);
+    stage.assert_newest_is_source(Judge::plain());
+    let top = std::fs::read_dir(stage.history().newest()).unwrap().count();
+    assert_eq!(top, 1, "what is not in the source has gone");
+}
+
+#[test]
+fn a_file_that_was_half_written_is_written_again() {
+    let content = Tree::new().random_file("file", 1_000_000, 3).mtime(1_600_000_000, 5);
+    let stage = Stage::with(BIN, &content);
+    let half = stage.history().path(&hours_ago(1), ".incomplete");
+    // Right name, right size, wrong bytes; the mtime is that of the moment, as after a kill.
+    let copy = stage.inside(&half);
+    Tree::new().random_file("file", 1_000_000, 4).mtime(1_700_000_000, 5).build(&copy);
+    stage.take();
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
+fn several_incomplete_ones_end_in_one_snapshot() {
+    let stage = Stage::with(BIN, &Tree::new().file("one", "1").file("two", "2"));
+    stage.take();
+    for hours in [5, 4, 3] {
+        let half = stage.history().path(&hours_ago(hours), ".incomplete");
+        Tree::new().file("half", "written").build(&stage.inside(&half));
+    }
+    stage.take();
+    stage.take();
+    assert_eq!(stage.history().incomplete().len(), 0);
+    stage.assert_newest_is_source(Judge::plain());
+}
