@@ -1,2 +1,16 @@
-//! backup_manager.
-fn main() {}
+//! backup_manager: snapshot backups as plain folders.
+
+mod cli;
+mod commands;
+mod config;
+mod exit;
+mod hint;
+mod jobs;
+mod log;
+mod monitor;
+mod supervise;
+mod ui;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

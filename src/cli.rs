@@ -1,0 +1,128 @@
+//! The command line: verbs, and one flag for each setting.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::builder::OsStringValueParser;
+use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::commands::{completions, man, run};
+use crate::config::setting::{Key, SETTINGS, Setting};
+
+const EXAMPLES: &str = "\
+Examples:
+  backup_manager run --srcs-to-backup /home,/etc --backups-dir /backups
+      Take a snapshot of two folders; run it again and again, for example from cron
+  SRCS_TO_BACKUP=/home backup_manager run --dry-run
+      Show what would be copied and deleted, and write nothing
+  backup_manager completions bash > /etc/bash_completion.d/backup_manager
+      Complete its flags in the shell
+
+Exit codes: 0 done or nothing to do; 1 failed, try again later; 2 usage or configuration;
+3 completed, but some entries are listed; 130, 143 stopped by a signal, the next run resumes.";
+
+/// Take snapshots of folders as plain folders; what did not change is a hard link to the one before.
+#[derive(Debug, Parser)]
+#[command(name = "backup_manager", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(run::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// Reads the command line and does what it says.
+pub(crate) fn main() -> ExitCode {
+    let exit = match Cli::try_parse() {
+        Ok(Cli { verb: Verb::Run(args) }) => run::run(args),
+        Ok(Cli { verb: Verb::Completions(args) }) => completions::run(&args, &mut command()),
+        Ok(Cli { verb: Verb::Man(args) }) => man::run(&args, &command()),
+        Err(error) => {
+            let _ = error.print();
+            // clap: 0 for --help and --version, 2 for mistakes.
+            return if error.exit_code() == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) };
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+fn command() -> Command {
+    Cli::command()
+}
+
+/// The settings that stand on a command line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SettingFlags {
+    pub(crate) given: Vec<(Key, OsString)>,
+}
+
+impl FromArgMatches for SettingFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let value = |setting: &Setting| {
+            matches.get_one::<OsString>(setting.name).map(|value| (setting.key, value.clone()))
+        };
+        Ok(Self { given: SETTINGS.iter().filter_map(value).collect() })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for SettingFlags {
+    fn augment_args(command: Command) -> Command {
+        SETTINGS.iter().fold(command, |command, setting| command.arg(flag(setting)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+fn flag(setting: &'static Setting) -> Arg {
+    let default = setting.default.map(|default| format!(", default {default}"));
+    Arg::new(setting.name)
+        .long(setting.flag())
+        .value_name(setting.value)
+        .value_parser(OsStringValueParser::new())
+        .allow_hyphen_values(matches!(setting.key, Key::RsyncSingleParams | Key::RsyncDictParams))
+        // A number below zero gets a message of ours.
+        .allow_negative_numbers(true)
+        .help(format!("{} [{}{}]", setting.help, setting.name, default.unwrap_or_default()))
+        .help_heading("Settings (in brackets: the environment variable and key in the config file)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn each_setting_is_a_flag_that_takes_any_value() {
+        for setting in &SETTINGS {
+            let flag = format!("--{}", setting.flag());
+            let args =
+                ["backup_manager", "run", flag.as_str(), "-x,--relative", "home", "--", "-H"];
+            let Verb::Run(args) = Cli::try_parse_from(args).unwrap().verb else { panic!() };
+            assert_eq!(args.settings.given, [(setting.key, "-x,--relative".into())]);
+            assert_eq!(args.names, ["home"]);
+            assert_eq!(args.rsync_args, ["-H"]);
+        }
+    }
+
+    #[test]
+    fn json_is_for_dry_runs() {
+        assert!(Cli::try_parse_from(["backup_manager", "run", "--json"]).is_err());
+        assert!(Cli::try_parse_from(["backup_manager", "run", "--json", "-n"]).is_ok());
+    }
+}

@@ -1,0 +1,137 @@
+//! `run [NAME…]`: take the snapshots that are due, or show what that would do.
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use crate::cli::SettingFlags;
+use crate::config::{Config, Inputs, load, shown_path};
+use crate::exit::Exit;
+use crate::jobs::{Mode, Work};
+use crate::log::{self, JobLog, Stream};
+use crate::supervise::supervise;
+use crate::ui::forecast::Form;
+use crate::ui::terminal::Terminal;
+
+const EXAMPLES: &str = "\
+Examples:
+  backup_manager run --srcs-to-backup /home,/etc --backups-dir /backups
+  backup_manager run --dry-run --json | jq 'select(.type == \"summary\")'
+  backup_manager run --config ./config.toml photos -- -X --no-relative";
+
+/// Take a snapshot of each job, or complete the one that was interrupted
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Do only these jobs of the config file
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Show what would be copied and deleted, and write nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Print the dry run as JSON lines
+    #[arg(long, requires = "dry_run")]
+    json: bool,
+    /// Let a source that lost most of its files through once
+    #[arg(long)]
+    accept_shrink: bool,
+    /// Read the settings from this file [CONFIG_FILE, default /config/config.toml if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
+    /// Add these rsync options
+    #[arg(last = true, value_name = "RSYNC_OPTION")]
+    pub(crate) rsync_args: Vec<OsString>,
+}
+
+pub(crate) fn run(args: Args) -> Exit {
+    let mode = match (args.dry_run, args.json) {
+        (true, true) => Mode::DryRun(Form::Json),
+        (true, false) => Mode::DryRun(Form::Text),
+        (false, _) => Mode::Run,
+    };
+    let accept_shrink = args.accept_shrink;
+    let Some(config) = configured(args) else { return Exit::Usage };
+    let terminal = Terminal::default();
+    // A dry run writes nothing, a log file that may lie beside the snapshots included.
+    let (stream, file) = match mode {
+        Mode::Run => (Stream::Stdout, config.log_file.as_deref()),
+        Mode::DryRun(_) => (Stream::Stderr, None),
+    };
+    if let Err(error) = log::start(config.log_format, stream, file, terminal.clone()) {
+        let file = file.map(shown_path).unwrap_or_default();
+        say(&format!(
+            "cannot open LOG_FILE {file}: {error}; write the path of a file that can be appended to"
+        ));
+        return Exit::Usage;
+    }
+    let log = JobLog::new("", config.log_format);
+    config.warnings.iter().for_each(|warning| log.warn(warning));
+    let work = Work { mode, accept_shrink, format: config.log_format, terminal: terminal.clone() };
+    let exit = supervise(move |stop| work.all(&config.jobs, &stop));
+    terminal.clear();
+    match exit {
+        Ok(Exit::Signal(number)) => {
+            let resume = match mode {
+                Mode::Run => "; what was copied stays, the next run resumes it",
+                Mode::DryRun(_) => "",
+            };
+            log.warn(&format!("stopped by {}{resume}", name(number)));
+            // Threads that are still at work may be ended at any point: the next run resumes.
+            std::process::exit(i32::from(Exit::Signal(number).code()))
+        }
+        Ok(exit) => exit,
+        Err(error) => {
+            say(&format!("cannot catch signals or start threads: {error}"));
+            Exit::Failed
+        }
+    }
+}
+
+/// Reads the configuration; its mistakes are printed.
+fn configured(args: Args) -> Option<Config> {
+    let current_dir = match env::current_dir() {
+        Ok(current_dir) => current_dir,
+        Err(error) => {
+            say(&format!("cannot tell the current folder: {error}; start it in one that exists"));
+            return None;
+        }
+    };
+    let inputs = Inputs {
+        flags: args.settings.given,
+        rsync_args: args.rsync_args,
+        config_file: args.config,
+        names: args.names,
+        variables: env::vars_os().collect(),
+        current_dir,
+    };
+    match load(&inputs) {
+        Ok(config) => Some(config),
+        Err(mistakes) => {
+            let heading = match mistakes.len() {
+                1 => "there is a mistake in the configuration; nothing was touched".to_owned(),
+                count => {
+                    format!("there are {count} mistakes in the configuration; nothing was touched")
+                }
+            };
+            let lines: String = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
+            say(&format!("{heading}{lines}"));
+            None
+        }
+    }
+}
+
+/// Before there is a log.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "backup_manager: {text}");
+}
+
+fn name(signal: u8) -> &'static str {
+    match i32::from(signal) {
+        signal_hook::consts::SIGTERM => "SIGTERM",
+        signal_hook::consts::SIGINT => "SIGINT",
+        _ => "a signal",
+    }
+}

@@ -1,0 +1,340 @@
+//! The typed values that one place (flags, environment, file) gives, each checked on its own.
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use chrono::TimeDelta;
+use engine::bytes::shown;
+use engine::name::Prefix;
+use serde_json::{Map, Value};
+
+use super::list;
+use super::mistake::{Mistake, Origin};
+use super::rsync::{self, Param};
+use super::setting::{Key, SETTINGS};
+use crate::log::Format;
+
+/// A value as it was written.
+#[derive(Debug, Clone)]
+pub(crate) enum Raw {
+    /// A flag, a variable, a TOML string.
+    Text(OsString),
+    /// A TOML list of strings.
+    List(Vec<String>),
+    /// A TOML table.
+    Table(Map<String, Value>),
+}
+
+/// A value that was given. `None` when it was a mistake, which is named already.
+#[derive(Debug, Clone)]
+pub(crate) struct Given<T> {
+    pub(crate) value: Option<T>,
+    pub(crate) origin: Origin,
+}
+
+/// What one place gives.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Layer {
+    pub(crate) sources: Option<Given<Vec<PathBuf>>>,
+    pub(crate) backups_dir: Option<Given<PathBuf>>,
+    pub(crate) prefix: Option<Given<Prefix>>,
+    pub(crate) remote: Option<Given<String>>,
+    pub(crate) single_params: Option<Given<Vec<Param>>>,
+    pub(crate) dict_params: Option<Given<Vec<Param>>>,
+    pub(crate) max_backups: Option<Given<NonZeroUsize>>,
+    pub(crate) minimum_time_guard: Option<Given<TimeDelta>>,
+    pub(crate) log_file: Option<Given<PathBuf>>,
+    pub(crate) log_format: Option<Given<Format>>,
+    pub(crate) max_shrink_percent: Option<Given<f64>>,
+}
+
+/// Longest guard that is taken: 100 years.
+const MAX_HOURS: f64 = 876_600.0;
+
+impl Layer {
+    /// The defaults of the table of settings.
+    pub(crate) fn defaults(mistakes: &mut Vec<Mistake>) -> Self {
+        let mut layer = Self::default();
+        for setting in &SETTINGS {
+            if let Some(default) = setting.default {
+                layer.set(
+                    setting.key,
+                    &Raw::Text(default.into()),
+                    Origin::default(setting),
+                    mistakes,
+                );
+            }
+        }
+        layer
+    }
+
+    /// Takes in one value; what is wrong with it goes to `mistakes`.
+    pub(crate) fn set(&mut self, key: Key, raw: &Raw, origin: Origin, mistakes: &mut Vec<Mistake>) {
+        match key {
+            Key::SrcsToBackup => give(&mut self.sources, sources(raw), origin, mistakes),
+            Key::BackupsDir => give(&mut self.backups_dir, folder(raw), origin, mistakes),
+            Key::BackupNamePrefix => give(&mut self.prefix, prefix(raw), origin, mistakes),
+            Key::RemoteSrcHost => give(&mut self.remote, text(raw), origin, mistakes),
+            Key::RsyncSingleParams => give(&mut self.single_params, single(raw), origin, mistakes),
+            Key::RsyncDictParams => give(&mut self.dict_params, dict(raw), origin, mistakes),
+            Key::MaxBackups => give(&mut self.max_backups, count(raw), origin, mistakes),
+            Key::MinimumTimeGuardH => {
+                give(&mut self.minimum_time_guard, hours(raw), origin, mistakes);
+            }
+            Key::LogFile => give(&mut self.log_file, path(raw), origin, mistakes),
+            Key::LogFormat => give(&mut self.log_format, format(raw), origin, mistakes),
+            Key::MaxShrinkPercent => {
+                give(&mut self.max_shrink_percent, percent(raw), origin, mistakes);
+            }
+        }
+    }
+}
+
+/// What is wrong with a value; one line each.
+type Checked<T> = Result<T, Vec<String>>;
+
+fn give<T>(
+    slot: &mut Option<Given<T>>,
+    checked: Checked<T>,
+    origin: Origin,
+    mistakes: &mut Vec<Mistake>,
+) {
+    let value = match checked {
+        Ok(value) => Some(value),
+        Err(wrong) => {
+            mistakes.extend(wrong.iter().map(|what| origin.mistake(what)));
+            None
+        }
+    };
+    *slot = Some(Given { value, origin });
+}
+
+fn wrong<T>(what: impl Into<String>) -> Checked<T> {
+    Err(vec![what.into()])
+}
+
+fn bytes(raw: &Raw) -> Checked<&[u8]> {
+    match raw {
+        Raw::Text(text) => Ok(text.as_bytes()),
+        Raw::List(_) => wrong("it is a list; write one value"),
+        Raw::Table(_) => wrong("it is a table; write one value"),
+    }
+}
+
+fn text(raw: &Raw) -> Checked<String> {
+    let bytes = bytes(raw)?;
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(_) => wrong(format!("'{}' is not valid UTF-8; write it anew", shown(bytes))),
+    }
+}
+
+fn sources(raw: &Raw) -> Checked<Vec<PathBuf>> {
+    let items = match raw {
+        Raw::List(items) => items.iter().map(|item| item.as_bytes().to_vec()).collect(),
+        raw => list::split(bytes(raw)?),
+    };
+    let home: Vec<String> = items
+        .iter()
+        .filter(|item| item.starts_with(b"~"))
+        .map(|item| {
+            format!(
+                "{}: only a shell knows '~'; write the full path (or ./~ for that name)",
+                shown(item)
+            )
+        })
+        .collect();
+    if home.is_empty() {
+        Ok(items.into_iter().map(|item| OsString::from_vec(item).into()).collect())
+    } else {
+        Err(home)
+    }
+}
+
+fn path(raw: &Raw) -> Checked<PathBuf> {
+    let bytes = bytes(raw)?;
+    if bytes.contains(&0) {
+        return wrong("it contains a NUL byte; write a path");
+    }
+    Ok(PathBuf::from(OsString::from_vec(bytes.to_vec())))
+}
+
+fn folder(raw: &Raw) -> Checked<PathBuf> {
+    let path = path(raw)?;
+    if path.as_os_str().is_empty() {
+        return wrong("it is empty; write the path of a folder");
+    }
+    Ok(path)
+}
+
+fn prefix(raw: &Raw) -> Checked<Prefix> {
+    // White space belongs to the name, unless a variable brought it in at the end of its line.
+    let text = std::str::from_utf8(bytes(raw)?)
+        .map_err(|error| vec![format!("it is not valid UTF-8 ({error}); write it anew")])?;
+    Prefix::new(text).map_err(|error| {
+        vec![format!("'{text}' cannot begin a folder's name: {error}; write a short name, for example my_backup")]
+    })
+}
+
+fn single(raw: &Raw) -> Checked<Vec<Param>> {
+    let args = match raw {
+        Raw::List(items) => items.iter().map(|item| item.as_bytes().to_vec()).collect(),
+        raw => list::split(bytes(raw)?),
+    };
+    rsync::read_args(&args)
+}
+
+fn dict(raw: &Raw) -> Checked<Vec<Param>> {
+    const EXAMPLE: &str = r#"write a JSON object, for example {"--exclude": "*.tmp"}"#;
+    if let Raw::Table(table) = raw {
+        return rsync::read_dict(table);
+    }
+    let text = text(raw)?;
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    match serde_json::from_str(&text) {
+        Ok(Value::Object(table)) => rsync::read_dict(&table),
+        Ok(_) => wrong(format!("it is JSON, but no object; {EXAMPLE}")),
+        Err(error) => wrong(format!("it is not valid JSON ({error}); {EXAMPLE}")),
+    }
+}
+
+fn count(raw: &Raw) -> Checked<NonZeroUsize> {
+    let text = text(raw)?;
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse::<usize>() {
+        Ok(count) if digits => NonZeroUsize::new(count)
+            .ok_or_else(|| vec!["0 would keep no snapshot at all; write 1 or more".to_owned()]),
+        Err(_) if digits => wrong(format!("'{text}' is too large; write a smaller whole number")),
+        _ => wrong(format!("'{text}' is not a whole number from 1; write for example 30")),
+    }
+}
+
+/// Reads a number with decimals; NaN and infinity are none.
+fn decimal(raw: &Raw, example: &str) -> Checked<f64> {
+    let text = text(raw)?;
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        _ if text.contains(',') => {
+            wrong(format!("'{text}' is not a number; write a dot for the decimals"))
+        }
+        _ => wrong(format!("'{text}' is not a number; write for example {example}")),
+    }
+}
+
+fn hours(raw: &Raw) -> Checked<TimeDelta> {
+    let hours = decimal(raw, "20 or 0.5")?;
+    if !(0.0..=MAX_HOURS).contains(&hours) {
+        return wrong(format!("{hours} hours is out of range; write 0 to {MAX_HOURS}"));
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "the range is checked above")]
+    let milliseconds = (hours * 3_600_000.0).round() as i64;
+    Ok(TimeDelta::milliseconds(milliseconds))
+}
+
+fn percent(raw: &Raw) -> Checked<f64> {
+    let percent = decimal(raw, "90")?;
+    if (0.0..=100.0).contains(&percent) {
+        Ok(percent)
+    } else {
+        wrong(format!("{percent} is out of range; write 0 to 100"))
+    }
+}
+
+fn format(raw: &Raw) -> Checked<Format> {
+    let text = text(raw)?;
+    match text.to_ascii_lowercase().as_str() {
+        "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        _ => wrong(format!("'{text}' is no log format; write text or json")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with `value` for `key`.
+    fn wrong_with(key: Key, value: &str) -> String {
+        let (mut layer, mut mistakes) = (Layer::default(), Vec::new());
+        layer.set(key, &Raw::Text(value.into()), Origin::variable("V"), &mut mistakes);
+        mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_defaults_hold_no_mistake() {
+        let mut mistakes = Vec::new();
+        Layer::defaults(&mut mistakes);
+        assert_eq!(mistakes, []);
+    }
+
+    #[test]
+    fn good_values_are_taken() {
+        for (key, values) in [
+            (Key::MaxBackups, &["1", "30", " 7 ", "007"][..]),
+            (Key::MinimumTimeGuardH, &["0", "0.5", "20", " 1e2\n", "0.0"]),
+            (Key::MaxShrinkPercent, &["0", "100", "99.5"]),
+            (Key::LogFormat, &["text", "JSON"]),
+            (Key::LogFile, &["", "/x"]),
+            (Key::BackupNamePrefix, &["my_backup", "a b", "ä.b"]),
+            (Key::RsyncDictParams, &["", "{}", r#"{"-H":""}"#]),
+            (Key::RsyncSingleParams, &["", "-a, -x"]),
+        ] {
+            for value in values {
+                assert_eq!(wrong_with(key, value), "", "{key:?} {value:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn bad_values_are_named_with_what_to_write() {
+        for (key, value, expected) in [
+            (Key::MaxBackups, "0", "write 1 or more"),
+            (Key::MaxBackups, "-1", "not a whole number"),
+            (Key::MaxBackups, "+1", "not a whole number"),
+            (Key::MaxBackups, "1.0", "not a whole number"),
+            (Key::MaxBackups, "", "not a whole number"),
+            (Key::MaxBackups, "many", "V: 'many' is not"),
+            (Key::MaxBackups, "99999999999999999999999", "too large"),
+            (Key::MinimumTimeGuardH, "-1", "out of range"),
+            (Key::MinimumTimeGuardH, "nan", "not a number"),
+            (Key::MinimumTimeGuardH, "inf", "not a number"),
+            (Key::MinimumTimeGuardH, "0,5", "write a dot"),
+            (Key::MinimumTimeGuardH, "1e300", "out of range"),
+            (Key::MaxShrinkPercent, "100.1", "write 0 to 100"),
+            (Key::MaxShrinkPercent, "-0.1", "write 0 to 100"),
+            (Key::MaxShrinkPercent, "90%", "not a number"),
+            (Key::LogFormat, "xml", "write text or json"),
+            (Key::BackupsDir, "", "it is empty"),
+            (Key::BackupNamePrefix, "a/b", "contains a '/'"),
+            (Key::BackupNamePrefix, "-x", "starts with"),
+            (Key::BackupNamePrefix, "a\nb", "control character"),
+            (Key::RsyncDictParams, "[]", "no object"),
+            (Key::RsyncDictParams, "{", "not valid JSON"),
+            (Key::SrcsToBackup, "~/docs", "only a shell"),
+        ] {
+            let wrong = wrong_with(key, value);
+            assert!(wrong.contains(expected), "{key:?} {value:?}: {wrong:?}");
+            assert!(!wrong.contains('\n'), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_is_a_mistake_except_in_paths() {
+        let raw = Raw::Text(OsString::from_vec(b"/a\xff".to_vec()));
+        for (key, mistakes_expected) in [
+            (Key::SrcsToBackup, 0),
+            (Key::BackupsDir, 0),
+            (Key::LogFile, 0),
+            (Key::MaxBackups, 1),
+            (Key::BackupNamePrefix, 1),
+        ] {
+            let mut mistakes = Vec::new();
+            Layer::default().set(key, &raw, Origin::variable("V"), &mut mistakes);
+            assert_eq!(mistakes.len(), mistakes_expected, "{key:?} {mistakes:?}");
+        }
+    }
+}

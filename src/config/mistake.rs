@@ -1,0 +1,78 @@
+//! Where a value came from, and what is wrong with it.
+
+use std::fmt;
+use std::path::Path;
+
+use engine::bytes::shown;
+
+use super::setting::Setting;
+
+/// Where a value was given, as text for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Origin(String);
+
+impl Origin {
+    /// A flag on the command line.
+    pub(crate) fn flag(setting: &Setting) -> Self {
+        Self(format!("command line: --{}", setting.flag()))
+    }
+
+    /// Something else on the command line.
+    pub(crate) fn command_line(what: &str) -> Self {
+        Self(format!("command line: {what}"))
+    }
+
+    /// An environment variable.
+    pub(crate) fn variable(name: &str) -> Self {
+        Self(format!("environment: {name}"))
+    }
+
+    /// A key in the config file.
+    pub(crate) fn file(path: &Path, line: Option<usize>, key: &str) -> Self {
+        let path = shown_path(path);
+        Self(match (line, key) {
+            (Some(line), "") => format!("{path}, line {line}"),
+            (Some(line), key) => format!("{path}, line {line}: {key}"),
+            (None, "") => path,
+            (None, key) => format!("{path}: {key}"),
+        })
+    }
+
+    /// The table of settings.
+    pub(crate) fn default(setting: &Setting) -> Self {
+        Self(format!("default of {}", setting.name))
+    }
+
+    /// Says what is wrong with the value that was given there.
+    pub(crate) fn mistake(&self, what: impl fmt::Display) -> Mistake {
+        Mistake { origin: self.clone(), what: what.to_string() }
+    }
+}
+
+/// Something in the configuration that has to be written differently. `Display` is one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mistake {
+    origin: Origin,
+    what: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = format!("{}: {}", self.origin.0, self.what);
+        // A value may hold anything; it must not break out of its line.
+        for c in line.chars() {
+            if c.is_control() {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                write!(f, "{c}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A path, escaped for display.
+pub(crate) fn shown_path(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    shown(path.as_os_str().as_bytes())
+}

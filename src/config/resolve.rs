@@ -1,0 +1,282 @@
+//! Layers become jobs: who wins, and what has to fit together.
+
+use std::path::{Path, PathBuf};
+
+use engine::job::Job;
+use engine::layout::{Layout, LayoutError};
+use engine::name::Prefix;
+
+use super::NamedJob;
+use super::file::{FileJob, FileSettings};
+use super::folders;
+use super::layer::{Given, Layer};
+use super::mistake::{Mistake, Origin, shown_path};
+use super::rsync::{self, Param};
+use super::setting::nearest;
+use crate::log::Format;
+
+/// Everything that was given, by the place it came from.
+#[derive(Debug)]
+pub(crate) struct Layers {
+    pub(crate) flags: Layer,
+    /// rsync options on the command line; they add to what the layers say.
+    pub(crate) rsync_args: Given<Vec<Param>>,
+    pub(crate) environment: Layer,
+    pub(crate) file: FileSettings,
+    pub(crate) defaults: Layer,
+}
+
+/// The file and the format of the log.
+pub(crate) fn log(layers: &Layers, current_dir: &Path) -> (Option<PathBuf>, Format) {
+    let all = [&layers.flags, &layers.environment, &layers.file.top, &layers.defaults];
+    let file = first(&all, |layer| layer.log_file.as_ref()).and_then(|given| given.value.as_ref());
+    let format = first(&all, |layer| layer.log_format.as_ref()).and_then(|given| given.value);
+    let file = file.filter(|path| !path.as_os_str().is_empty());
+    (file.map(|path| current_dir.join(path)), format.unwrap_or_default())
+}
+
+/// The jobs called `names` (all of them if there are no names), checked one by one and together.
+pub(crate) fn jobs(
+    layers: &Layers,
+    names: &[String],
+    current_dir: &Path,
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<NamedJob> {
+    let drafts = drafts(layers, names, mistakes);
+    check_names(names, &drafts, mistakes);
+    check_shared_sources(layers, &drafts, mistakes);
+    let mut jobs = Vec::new();
+    for draft in &drafts {
+        let job = draft.build(current_dir, mistakes);
+        jobs.push((draft, job));
+    }
+    check_each_has_its_own(&drafts, current_dir, mistakes);
+    jobs.into_iter()
+        .filter(|(draft, _)| draft.selected)
+        .filter_map(|(draft, job)| job.map(|job| draft.named(job)))
+        .collect()
+}
+
+/// A job before it is checked.
+struct Draft<'a> {
+    name: String,
+    selected: bool,
+    /// Where it stands in the config file, if it does.
+    origin: Option<&'a Origin>,
+    /// Who says something about it, who wins first.
+    layers: Vec<&'a Layer>,
+    /// rsync options that are added.
+    added: &'a [Param],
+}
+
+fn drafts<'a>(layers: &'a Layers, names: &[String], mistakes: &[Mistake]) -> Vec<Draft<'a>> {
+    let added = layers.rsync_args.value.as_deref().unwrap_or_default();
+    let Layers { flags, environment, file, defaults, .. } = layers;
+    if file.jobs.is_empty() {
+        let all = vec![flags, environment, &file.top, defaults];
+        let name = prefix(&all).map_or_else(|| "job".to_owned(), ToString::to_string);
+        // With a mistake in the config file its jobs may not be known.
+        let selected = names.is_empty() || names.contains(&name) || !mistakes.is_empty();
+        return vec![Draft { name, selected, origin: None, layers: all, added }];
+    }
+    let draft = |job: &'a FileJob| {
+        let mut all = vec![&job.layer, environment, &file.top, defaults];
+        let name = job.name.clone().or_else(|| prefix(&all).map(ToString::to_string));
+        let name = name.unwrap_or_else(|| "job".to_owned());
+        let selected = names.is_empty() || names.contains(&name);
+        if selected {
+            all.insert(0, flags);
+        }
+        let added = if selected { added } else { &[] };
+        Draft { name, selected, origin: Some(&job.origin), layers: all, added }
+    };
+    file.jobs.iter().map(draft).collect()
+}
+
+fn prefix<'a>(layers: &[&'a Layer]) -> Option<&'a Prefix> {
+    first(layers, |layer| layer.prefix.as_ref()).and_then(|given| given.value.as_ref())
+}
+
+/// What the first layer that gives it gives.
+fn first<'a, T>(
+    layers: &[&'a Layer],
+    field: impl Fn(&'a Layer) -> Option<&'a Given<T>>,
+) -> Option<&'a Given<T>> {
+    layers.iter().find_map(|layer| field(layer))
+}
+
+impl Draft<'_> {
+    /// The value of `field`, when there is one and it is no mistake.
+    fn value<T: Clone>(&self, field: impl Fn(&Layer) -> Option<&Given<T>>) -> Option<T> {
+        first(&self.layers, field).and_then(|given| given.value.clone())
+    }
+
+    fn params(&self) -> Vec<Param> {
+        let single = self.value(|layer| layer.single_params.as_ref()).unwrap_or_default();
+        let dict = self.value(|layer| layer.dict_params.as_ref()).unwrap_or_default();
+        single.into_iter().chain(dict).chain(self.added.iter().cloned()).collect()
+    }
+
+    fn backups_dir(&self, current_dir: &Path) -> Option<PathBuf> {
+        self.value(|layer| layer.backups_dir.as_ref()).map(|dir| current_dir.join(dir))
+    }
+
+    /// Checks what belongs together within the job. `None` when something is wrong with it.
+    fn build(&self, current_dir: &Path, mistakes: &mut Vec<Mistake>) -> Option<Job> {
+        self.check_remote(mistakes);
+        let switches = rsync::switches(&self.params());
+        let backups_dir = self.backups_dir(current_dir);
+        let layout = self.layout(switches.relative, current_dir, mistakes);
+        if let (Some(layout), Some(backups_dir)) = (&layout, &backups_dir) {
+            self.check_sources_outside(layout, backups_dir, mistakes);
+        }
+        Some(Job {
+            prefix: self.value(|layer| layer.prefix.as_ref())?,
+            layout: layout?,
+            backups_dir: backups_dir?,
+            keep: switches.keep,
+            max_backups: self.value(|layer| layer.max_backups.as_ref())?,
+            minimum_time_guard: self.value(|layer| layer.minimum_time_guard.as_ref())?,
+            max_shrink_percent: self.value(|layer| layer.max_shrink_percent.as_ref())?,
+        })
+    }
+
+    fn named(&self, job: Job) -> NamedJob {
+        let without_effect = rsync::without_effect(&self.params());
+        NamedJob { name: self.name.clone(), job, without_effect }
+    }
+
+    fn check_remote(&self, mistakes: &mut Vec<Mistake>) {
+        if let Some(given) = first(&self.layers, |layer| layer.remote.as_ref())
+            && given.value.as_ref().is_some_and(|host| !host.is_empty())
+        {
+            mistakes.push(given.origin.mistake(
+                "remote sources are not built yet; unset it to back up folders of this machine",
+            ));
+        }
+    }
+
+    fn layout(
+        &self,
+        relative: bool,
+        current_dir: &Path,
+        mistakes: &mut Vec<Mistake>,
+    ) -> Option<Layout> {
+        let Some(given) = first(&self.layers, |layer| layer.sources.as_ref()) else {
+            let nothing = "says nowhere what to back up; write for example SRCS_TO_BACKUP";
+            mistakes.push(match self.origin {
+                Some(origin) => origin.mistake(format!("it {nothing} = [\"/home\"]")),
+                None => Origin::variable("SRCS_TO_BACKUP")
+                    .mistake("it is not set; write for example SRCS_TO_BACKUP=/home,/etc (or --srcs-to-backup)"),
+            });
+            return None;
+        };
+        match Layout::new(given.value.as_ref()?, relative, current_dir) {
+            Ok(layout) => Some(layout),
+            Err(errors) => {
+                mistakes.extend(errors.iter().map(|error| match error {
+                    LayoutError::Empty => {
+                        given.origin.mistake("it names no path; write for example /home,/etc")
+                    }
+                    error => given.origin.mistake(error),
+                }));
+                None
+            }
+        }
+    }
+
+    fn check_sources_outside(
+        &self,
+        layout: &Layout,
+        backups_dir: &Path,
+        mistakes: &mut Vec<Mistake>,
+    ) {
+        let Some(given) = first(&self.layers, |layer| layer.sources.as_ref()) else { return };
+        for (root, _) in layout.roots() {
+            if folders::lies_in(&root, backups_dir) {
+                mistakes.push(given.origin.mistake(format!(
+                    "the source {} lies inside the backups folder {}; remove it, or write another BACKUPS_DIR",
+                    shown_path(&root),
+                    shown_path(backups_dir)
+                )));
+            }
+        }
+    }
+}
+
+/// `run NAME` has to name jobs that are there.
+fn check_names(names: &[String], drafts: &[Draft<'_>], mistakes: &mut Vec<Mistake>) {
+    // A file that could not be read whole may hold the job that is missed.
+    if drafts.iter().all(|draft| draft.origin.is_none()) && !mistakes.is_empty() {
+        return;
+    }
+    for name in names {
+        if drafts.iter().any(|draft| draft.name == *name) {
+            continue;
+        }
+        let known: Vec<&str> = drafts.iter().map(|draft| draft.name.as_str()).collect();
+        let origin = Origin::command_line(&format!("run {name}"));
+        mistakes.push(origin.mistake(match nearest(name, known.iter().copied()) {
+            Some((near, distance)) if distance <= 3 && distance < name.len() => {
+                format!("there is no job of that name; did you mean {near}?")
+            }
+            _ => format!("there is no job of that name; there is {}", known.join(", ")),
+        }));
+    }
+}
+
+/// Sources that would silently belong to no job, or to all of them.
+fn check_shared_sources(layers: &Layers, drafts: &[Draft<'_>], mistakes: &mut Vec<Mistake>) {
+    let jobs = &layers.file.jobs;
+    if jobs.is_empty() {
+        return;
+    }
+    if let Some(given) = &layers.environment.sources {
+        mistakes.push(given.origin.mistake(
+            "the config file holds [[job]] entries; write the sources into them, or unset it",
+        ));
+    }
+    if let Some(given) = &layers.file.top.sources
+        && jobs.iter().all(|job| job.layer.sources.is_some())
+    {
+        mistakes.push(
+            given.origin.mistake(
+                "every [[job]] has sources of its own; move it into a [[job]], or remove it",
+            ),
+        );
+    }
+    if let Some(given) = &layers.flags.sources
+        && drafts.iter().filter(|draft| draft.selected).count() > 1
+    {
+        mistakes.push(
+            given
+                .origin
+                .mistake("it would hold for several jobs; name the one that is meant: run NAME"),
+        );
+    }
+}
+
+/// No two jobs may write the same snapshots, or answer to one name.
+fn check_each_has_its_own(drafts: &[Draft<'_>], current_dir: &Path, mistakes: &mut Vec<Mistake>) {
+    for (index, draft) in drafts.iter().enumerate() {
+        let (Some(origin), before) = (draft.origin, &drafts[..index]) else { continue };
+        let same_prefix = |other: &&Draft<'_>| {
+            let dirs = (draft.backups_dir(current_dir), other.backups_dir(current_dir));
+            prefix(&draft.layers).is_some_and(|own| prefix(&other.layers) == Some(own))
+                && matches!(dirs, (Some(own), Some(others)) if folders::same(&own, &others))
+        };
+        if let (Some(other), Some(prefix)) =
+            (before.iter().find(same_prefix), prefix(&draft.layers))
+        {
+            mistakes.push(origin.mistake(format!(
+                "the job {} has the prefix {prefix} in the same backups folder; write another BACKUP_NAME_PREFIX",
+                other.name
+            )));
+        } else if before.iter().any(|other| other.name == draft.name) {
+            mistakes.push(origin.mistake(format!(
+                "there are two jobs named {}; give each a NAME of its own",
+                draft.name
+            )));
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The table of settings: everything else (flags, variables, keys, docs) derives from it.
+
+use std::ffi::OsStr;
+
+/// Names one setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Key {
+    SrcsToBackup,
+    BackupsDir,
+    BackupNamePrefix,
+    RemoteSrcHost,
+    RsyncSingleParams,
+    RsyncDictParams,
+    MaxBackups,
+    MinimumTimeGuardH,
+    LogFile,
+    LogFormat,
+    MaxShrinkPercent,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub(crate) key: Key,
+    /// Its name as an environment variable and in the config file.
+    pub(crate) name: &'static str,
+    /// What stands for its value in the help.
+    pub(crate) value: &'static str,
+    /// One line for people.
+    pub(crate) help: &'static str,
+    /// Its value when nobody gives one, if it has one.
+    pub(crate) default: Option<&'static str>,
+    /// Whether a `[[job]]` may have its own.
+    pub(crate) per_job: bool,
+}
+
+/// All settings, in the order in which they are shown.
+pub(crate) const SETTINGS: [Setting; 11] = [
+    Setting {
+        key: Key::SrcsToBackup,
+        name: "SRCS_TO_BACKUP",
+        value: "PATHS",
+        help: "Back up these folders and files, comma separated ('\\,' for a comma in a name); must be given",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::BackupsDir,
+        name: "BACKUPS_DIR",
+        value: "DIR",
+        help: "Keep the snapshots in this folder",
+        default: Some("./backups"),
+        per_job: true,
+    },
+    Setting {
+        key: Key::BackupNamePrefix,
+        name: "BACKUP_NAME_PREFIX",
+        value: "PREFIX",
+        help: "Name the snapshots PREFIX.DD-MM-YYYY_HH-MM-SS",
+        default: Some("my_backup"),
+        per_job: true,
+    },
+    Setting {
+        key: Key::RemoteSrcHost,
+        name: "REMOTE_SRC_HOST",
+        value: "USER@HOST[:PORT]",
+        help: "Pull the sources from this host over SSH (not built yet)",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::RsyncSingleParams,
+        name: "RSYNC_SINGLE_PARAMS",
+        value: "OPTIONS",
+        help: "Take these rsync switches, comma separated, in the place of the default ones",
+        default: Some("-a,-x,-H,--numeric-ids,--relative,--delete,--delete-excluded"),
+        per_job: true,
+    },
+    Setting {
+        key: Key::RsyncDictParams,
+        name: "RSYNC_DICT_PARAMS",
+        value: "JSON",
+        help: "Add these rsync options with values, a JSON object",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::MaxBackups,
+        name: "MAX_BACKUPS",
+        value: "COUNT",
+        help: "Keep this many snapshots; a new one then replaces the oldest",
+        default: Some("30"),
+        per_job: true,
+    },
+    Setting {
+        key: Key::MinimumTimeGuardH,
+        name: "MINIMUM_TIME_GUARD_H",
+        value: "HOURS",
+        help: "Do nothing while the newest snapshot is younger than this, decimals allowed",
+        default: Some("20"),
+        per_job: true,
+    },
+    Setting {
+        key: Key::LogFile,
+        name: "LOG_FILE",
+        value: "FILE",
+        help: "Write the log lines to this file too",
+        default: None,
+        per_job: false,
+    },
+    Setting {
+        key: Key::LogFormat,
+        name: "LOG_FORMAT",
+        value: "FORMAT",
+        help: "Log as 'text' for people or 'json' for programs",
+        default: Some("text"),
+        per_job: false,
+    },
+    Setting {
+        key: Key::MaxShrinkPercent,
+        name: "MAX_SHRINK_PERCENT",
+        value: "PERCENT",
+        help: "Fail when a source lost more than this share of its files",
+        default: Some("90"),
+        per_job: true,
+    },
+];
+
+/// The suffix of a variable that holds the path of a file with the value.
+pub(crate) const FILE_SUFFIX: &str = "_FILE";
+/// The variable that holds the path of the config file.
+pub(crate) const CONFIG_FILE: &str = "CONFIG_FILE";
+/// Where the config file is looked for when nobody names one.
+pub(crate) const CONFIG_FILE_DEFAULT: &str = "/config/config.toml";
+
+impl Setting {
+    /// Its flag, without the dashes.
+    pub(crate) fn flag(&self) -> String {
+        self.name.to_ascii_lowercase().replace('_', "-")
+    }
+
+    /// Its variable that holds a path.
+    pub(crate) fn file_variable(&self) -> String {
+        format!("{}{FILE_SUFFIX}", self.name)
+    }
+}
+
+/// The setting of that name, in any case.
+pub(crate) fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name.eq_ignore_ascii_case(name))
+}
+
+/// The setting of that key.
+pub(crate) fn get(key: Key) -> &'static Setting {
+    SETTINGS.iter().find(|setting| setting.key == key).unwrap_or(&SETTINGS[0])
+}
+
+/// The one of `known` that `given` may have been meant to be, and how many edits it is away.
+pub(crate) fn nearest<'a>(
+    given: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<(&'a str, usize)> {
+    let given = given.to_lowercase();
+    known
+        .into_iter()
+        .map(|name| (name, strsim::damerau_levenshtein(&given, &name.to_lowercase())))
+        .min_by_key(|(_, distance)| *distance)
+}
+
+/// The variable that the environment's `name` may have been meant to be.
+pub(crate) fn misspelt_variable(name: &OsStr) -> Option<String> {
+    let name = name.to_str()?;
+    let mut known: Vec<String> = SETTINGS.iter().map(|setting| setting.name.to_owned()).collect();
+    known.extend(SETTINGS.iter().map(Setting::file_variable));
+    known.push(CONFIG_FILE.to_owned());
+    if known.iter().any(|known| known == name) {
+        return None;
+    }
+    let (nearest, distance) = nearest(name, known.iter().map(String::as_str))?;
+    (distance <= 2).then(|| nearest.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_keys() {
+        for setting in &SETTINGS {
+            assert_eq!(get(setting.key).name, setting.name);
+        }
+        assert!(SETTINGS.windows(2).all(|pair| pair[0].key < pair[1].key));
+    }
+
+    #[test]
+    fn a_flag_is_the_variable_in_kebab_case() {
+        assert_eq!(get(Key::MinimumTimeGuardH).flag(), "minimum-time-guard-h");
+    }
+
+    #[test]
+    fn near_misses_in_the_environment_are_found() {
+        for (name, meant) in [
+            ("MAX_BACKUP", Some("MAX_BACKUPS")),
+            ("max_backups", Some("MAX_BACKUPS")),
+            ("SRC_TO_BACKUP", Some("SRCS_TO_BACKUP")),
+            ("BACKUP_DIR", Some("BACKUPS_DIR")),
+            ("MAX_BACKUP_FILE", Some("MAX_BACKUPS_FILE")),
+            ("MAX_BACKUPS", None),
+            ("MAX_BACKUPS_FILE", None),
+            ("CONFIG_FILE", None),
+            ("PATH", None),
+            ("HOME", None),
+            ("LOG_LEVEL", None),
+        ] {
+            assert_eq!(misspelt_variable(OsStr::new(name)).as_deref(), meant, "{name}");
+        }
+    }
+}

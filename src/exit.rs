@@ -1,0 +1,62 @@
+//! Exit codes.
+
+/// How the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done, or nothing to do.
+    Done,
+    /// Failed; try again later.
+    Failed,
+    /// Usage or configuration.
+    Usage,
+    /// Completed, but some entries are listed.
+    Listed,
+    /// Stopped by a signal of this number; resumable.
+    Signal(u8),
+}
+
+impl Exit {
+    /// The code that the shell sees.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Listed => 3,
+            // bash(1): a command that ends on signal N has the status 128+N.
+            Self::Signal(number) => 128 + number,
+        }
+    }
+
+    /// The one of two jobs' ends that the process has to tell.
+    pub(crate) fn worse(self, other: Self) -> Self {
+        let weight = |exit: Self| match exit {
+            Self::Done => 0,
+            Self::Listed => 1,
+            Self::Failed => 2,
+            Self::Usage => 3,
+            Self::Signal(_) => 4,
+        };
+        if weight(other) > weight(self) { other } else { self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_weighs_more_than_a_list() {
+        use Exit::{Done, Failed, Listed, Signal};
+        for (one, other, worse, code) in [
+            (Done, Done, Done, 0),
+            (Done, Listed, Listed, 3),
+            (Listed, Failed, Failed, 1),
+            (Failed, Signal(15), Signal(15), 143),
+            (Done, Signal(2), Signal(2), 130),
+        ] {
+            assert_eq!((one.worse(other), other.worse(one)), (worse, worse));
+            assert_eq!(worse.code(), code);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What to do next when a run failed.
+
+use engine::error::RunError;
+
+/// The next step for the one who reads the log, if there is one to tell.
+pub(crate) fn hint(error: &RunError) -> Option<&'static str> {
+    Some(match error {
+        RunError::Root { .. } => {
+            "check that the path is right, mounted and readable; nothing was deleted, and the next run goes on"
+        }
+        RunError::Unmounted { .. } => {
+            "mount the source and run again; if the folder is really empty now, 'run --accept-shrink' lets it through once"
+        }
+        RunError::InsideBackups { .. } => {
+            "remove it from SRCS_TO_BACKUP, or write another BACKUPS_DIR"
+        }
+        RunError::Collapse { .. } => {
+            "nothing was sealed or deleted; if the files are gone on purpose, 'run --accept-shrink' lets it through once, else bring them back"
+        }
+        RunError::NoSpace { .. } => {
+            "free space there or lower MAX_BACKUPS; the next run goes on where this one stopped"
+        }
+        RunError::Destination { .. } => {
+            "check that the backups folder is mounted and writable (BACKUPS_DIR); the next run goes on where this one stopped"
+        }
+        RunError::Sync { .. } => {
+            "check the disk and its cable (dmesg, smartctl); the next run checks again what was not known to be on the disk"
+        }
+        RunError::SourceLost(_) => "the next run goes on where this one stopped",
+        _ => return None,
+    })
+}

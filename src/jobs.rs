@@ -1,0 +1,214 @@
+//! Does the jobs one after the other; the worst of their ends is the end of all.
+
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use engine::attrs::Asked;
+use engine::error::RunError;
+use engine::job::Keep;
+use engine::monitor::{Monitor, Progress};
+use engine::name::SnapshotName;
+use engine::report::Report;
+use engine::run::{ChangeSink, Context, Outcome, Stop, dry_run, run};
+use serde_json::{Map, Value, json};
+use tracing::Level;
+use transport::local::LocalSource;
+
+use crate::config::NamedJob;
+use crate::exit::Exit;
+use crate::hint::hint;
+use crate::log::{Format, JobLog};
+use crate::monitor::{LogMonitor, fields};
+use crate::ui::forecast::{Changes, Form, Written};
+use crate::ui::progress::{Show, Ticker};
+use crate::ui::summary::summary;
+use crate::ui::terminal::Terminal;
+use crate::ui::units::{counted, duration};
+
+/// What is to be done with each job.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Mode {
+    /// Take a snapshot.
+    Run,
+    /// Print what a run would do.
+    DryRun(Form),
+}
+
+/// How the jobs are done.
+#[derive(Debug, Clone)]
+pub(crate) struct Work {
+    pub(crate) mode: Mode,
+    pub(crate) accept_shrink: bool,
+    pub(crate) format: Format,
+    pub(crate) terminal: Terminal,
+}
+
+/// [`Exit::Signal`] of no number: the work was stopped; who watches for signals knows by which.
+const STOPPED: Exit = Exit::Signal(0);
+
+impl Work {
+    /// Does all `jobs`; one that fails does not stop the others.
+    pub(crate) fn all(&self, jobs: &[NamedJob], stop: &Arc<Stop>) -> Exit {
+        let mut worst = Exit::Done;
+        for job in jobs {
+            if stop.asked() {
+                return worst.worse(STOPPED);
+            }
+            let exit = match self.mode {
+                Mode::Run => self.run(job, stop),
+                Mode::DryRun(form) => match self.dry_run(job, form, jobs.len() > 1, stop) {
+                    Some(exit) => exit,
+                    None => return worst,
+                },
+            };
+            worst = worst.worse(exit);
+        }
+        worst
+    }
+
+    fn run(&self, job: &NamedJob, stop: &Arc<Stop>) -> Exit {
+        let log = JobLog::new(&job.name, self.format);
+        if !job.without_effect.is_empty() {
+            log.info(&format!("rsync options without effect: {}", job.without_effect.join(", ")));
+        }
+        let (progress, monitor) =
+            (Arc::new(Progress::default()), Arc::new(LogMonitor::new(log.clone())));
+        let context = context(stop, &progress, &monitor);
+        let ticker = self.ticker(&progress, &log);
+        let outcome = run(&job.job, source(job), self.accept_shrink, &context);
+        drop(ticker);
+        match outcome {
+            Ok(Outcome::Busy) => {
+                let what = "nothing to do: another run of this job is at work";
+                log.tell(Level::INFO, what, event(json!({"event": "busy"})), "");
+                Exit::Done
+            }
+            Ok(Outcome::Held { newest, next }) => {
+                held(&log, job, &newest, next);
+                Exit::Done
+            }
+            Ok(Outcome::Completed(report)) => completed(&log, job, &report, &monitor),
+            Err(error) => failed(&log, &error, stop),
+        }
+    }
+
+    /// Prints what a run would do. `None` when nobody reads it any more.
+    fn dry_run(&self, job: &NamedJob, form: Form, several: bool, stop: &Arc<Stop>) -> Option<Exit> {
+        let log = JobLog::new(&job.name, self.format);
+        let (progress, monitor) =
+            (Arc::new(Progress::default()), Arc::new(LogMonitor::new(log.clone())));
+        let context = context(stop, &progress, &monitor);
+        let changes = Arc::new(Changes::to_stdout(form, &job.name, Arc::clone(stop)));
+        if several {
+            changes.heading(&format!("job {}:", job.name));
+        }
+        let ticker = self.ticker(&progress, &log);
+        let forecast =
+            dry_run(&job.job, source(job), Arc::clone(&changes) as Arc<dyn ChangeSink>, &context);
+        drop(ticker);
+        let written = changes.finish(forecast.as_ref().ok(), self.accept_shrink);
+        let exit = match forecast {
+            // The exit code is the one that a run would end with.
+            Ok(forecast) if forecast.refused.is_some() && !self.accept_shrink => Exit::Failed,
+            Ok(forecast) if forecast.counts.problems > 0 => Exit::Listed,
+            Ok(_) => Exit::Done,
+            Err(_) if matches!(written, Written::Closed) => return None,
+            Err(error) => failed(&log, &error, stop),
+        };
+        match written {
+            Written::Whole => Some(exit),
+            Written::Closed => None,
+            Written::Failed(error) => {
+                log.tell(Level::ERROR, &format!("cannot write to stdout: {error}"), None, "");
+                Some(Exit::Failed)
+            }
+        }
+    }
+
+    fn ticker(&self, progress: &Arc<Progress>, log: &JobLog) -> Ticker {
+        let dry_run = matches!(self.mode, Mode::DryRun(_));
+        // A dry run's own lines on the same terminal are display enough.
+        let free = !(dry_run && io::stdout().is_terminal());
+        let display = self.format == Format::Text && Terminal::is_there() && free;
+        let show = if display { Show::Display } else { Show::Lines };
+        Ticker::start(Arc::clone(progress), show, dry_run, self.terminal.clone(), log.clone())
+    }
+}
+
+/// Where the entries of a job are read. A remote host's source will be chosen here.
+fn source(job: &NamedJob) -> Arc<LocalSource> {
+    let Keep { acls, xattrs, .. } = job.job.keep;
+    Arc::new(LocalSource::new(Asked { acls, xattrs }))
+}
+
+fn context(stop: &Arc<Stop>, progress: &Arc<Progress>, monitor: &Arc<LogMonitor>) -> Context {
+    Context {
+        now: Utc::now,
+        stop: Arc::clone(stop),
+        progress: Arc::clone(progress),
+        monitor: Arc::clone(monitor) as Arc<dyn Monitor>,
+    }
+}
+
+fn held(log: &JobLog, job: &NamedJob, newest: &SnapshotName, next: DateTime<Utc>) {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "seconds and milliseconds of less than a century"
+    )]
+    let (age, hours) = (
+        (Utc::now() - newest.stamp.time()).num_seconds() as f64,
+        job.job.minimum_time_guard.num_milliseconds() as f64 / 3_600_000.0,
+    );
+    let message = format!(
+        "nothing to do: {newest} is {} old, the next snapshot is due at {} (MINIMUM_TIME_GUARD_H={hours})",
+        duration(age),
+        next.format("%Y-%m-%d %H:%M:%S UTC"),
+    );
+    let fields = event(
+        json!({"event": "held", "newest": newest.to_string(), "next": next.to_rfc3339_opts(SecondsFormat::Secs, true)}),
+    );
+    log.tell(Level::INFO, &message, fields, "");
+}
+
+fn completed(log: &JobLog, job: &NamedJob, report: &Report, monitor: &LogMonitor) -> Exit {
+    let counts = &report.counts;
+    let problems = counts.problems;
+    let with = match problems {
+        0 => String::new(),
+        _ => format!(", {} not read well", counted(problems, "entry was", "entries were")),
+    };
+    let message = format!("completed {}{with}", report.snapshot);
+    let fields = event(json!({"event": "completed", "report": fields(report)}));
+    log.tell(Level::INFO, &message, fields, &summary(report, monitor.problems()));
+    if problems == 0 {
+        return Exit::Done;
+    }
+    let dir = crate::config::shown_path(&job.job.backups_dir.join(".backup_manager/reports"));
+    log.warn(&format!(
+        "{} not read well; the report in {dir} lists them (exit code 3)",
+        counted(problems, "entry was", "entries were")
+    ));
+    Exit::Listed
+}
+
+fn failed(log: &JobLog, error: &RunError, stop: &Stop) -> Exit {
+    if stop.asked() && matches!(error, RunError::Stopped) {
+        return STOPPED;
+    }
+    let hint = hint(error);
+    let message = match hint {
+        Some(hint) => format!("failed: {error}; {hint}"),
+        None => format!("failed: {error}"),
+    };
+    let fields = event(json!({"event": "failed", "error": error.to_string(), "hint": hint}));
+    log.tell(Level::ERROR, &message, fields, "");
+    Exit::Failed
+}
+
+fn event(fields: Value) -> Option<Map<String, Value>> {
+    match fields {
+        Value::Object(fields) => Some(fields),
+        _ => None,
+    }
+}

@@ -1,0 +1,90 @@
+//! The log file: appended to, and opened anew when it was rotated away.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::config::shown_path;
+
+/// A file that gets a copy of the log.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    path: PathBuf,
+    /// `None` after it could not be opened anew.
+    file: Option<File>,
+    /// Whether its user was told that it cannot be written.
+    complained: bool,
+}
+
+impl LogFile {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let file = Some(append_to(path)?);
+        Ok(Self { path: path.to_owned(), file, complained: false })
+    }
+
+    /// Appends whole lines. What it returns has to be told to its user, once.
+    pub(super) fn write(&mut self, lines: &[u8]) -> Option<String> {
+        let error = self.try_write(lines).err()?;
+        let first = !std::mem::replace(&mut self.complained, true);
+        first.then(|| format!("cannot write LOG_FILE {}: {error}", shown_path(&self.path)))
+    }
+
+    fn try_write(&mut self, lines: &[u8]) -> io::Result<()> {
+        let file = match self.file.take() {
+            Some(file) if same(&file, &self.path) => file,
+            _ => append_to(&self.path)?,
+        };
+        // One write in append mode: lines of two processes do not mix.
+        (&file).write_all(lines)?;
+        self.file = Some(file);
+        self.complained = false;
+        Ok(())
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+/// Whether `path` still leads to `file`.
+fn same(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_rotated_file_is_opened_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, rotated) = (dir.path().join("log"), dir.path().join("log.1"));
+        fs::write(&path, "before\n").unwrap();
+        let mut log = LogFile::open(&path).unwrap();
+        assert_eq!(log.write(b"one\n"), None);
+        fs::rename(&path, &rotated).unwrap();
+        assert_eq!(log.write(b"two\n"), None);
+        assert_eq!(fs::read_to_string(&rotated).unwrap(), "before\none\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("logs/log");
+        fs::create_dir(dir.path().join("logs")).unwrap();
+        let mut log = LogFile::open(&path).unwrap();
+        fs::remove_dir_all(dir.path().join("logs")).unwrap();
+        assert!(log.write(b"one\n").is_some_and(|told| told.contains("cannot write LOG_FILE")));
+        assert_eq!(log.write(b"two\n"), None);
+        fs::create_dir(dir.path().join("logs")).unwrap();
+        assert_eq!(log.write(b"three\n"), None);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
+    }
+}

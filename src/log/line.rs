@@ -1,0 +1,125 @@
+//! One event as a line.
+
+use std::fmt::{self, Write};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tracing::Event;
+use tracing::field::{Field, Visit};
+
+/// What a line says.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Line {
+    time: String,
+    level: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    job: String,
+    message: String,
+    /// The event's own fields.
+    #[serde(flatten)]
+    fields: Map<String, Value>,
+    /// Lines for people that follow the first one.
+    #[serde(skip)]
+    below: String,
+    #[serde(skip)]
+    clock: DateTime<Utc>,
+}
+
+impl Line {
+    pub(super) fn of(event: &Event<'_>, now: DateTime<Utc>) -> Self {
+        let level = event.metadata().level().as_str();
+        let time = now.to_rfc3339_opts(SecondsFormat::Millis, true);
+        let mut line = Self { time, level, clock: now, ..Self::default() };
+        event.record(&mut line);
+        line
+    }
+
+    /// `2026-11-23 20:00:00 UTC INFO  my_backup: message`.
+    pub(super) fn text(&self) -> String {
+        let mut text = format!("{} {:<5} ", self.clock.format("%Y-%m-%d %H:%M:%S UTC"), self.level);
+        if !self.job.is_empty() {
+            push_on_one_line(&mut text, &self.job);
+            text.push_str(": ");
+        }
+        push_on_one_line(&mut text, &self.message);
+        if !self.below.is_empty() {
+            text.push('\n');
+            text.push_str(self.below.trim_end());
+        }
+        text
+    }
+
+    /// One JSON object.
+    pub(super) fn json(&self) -> String {
+        // Text and maps with text keys always have a JSON form.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// Nothing that a message quotes may break out of its line.
+fn push_on_one_line(text: &mut String, message: &str) {
+    for c in message.chars() {
+        if c.is_control() {
+            let _ = write!(text, "{}", c.escape_default());
+        } else {
+            text.push(c);
+        }
+    }
+}
+
+impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "job" => value.clone_into(&mut self.job),
+            "below" => value.clone_into(&mut self.below),
+            "fields" => self.fields = serde_json::from_str(value).unwrap_or_default(),
+            _ => self.record_debug(field, &value),
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.message = format!("{value:?}");
+        } else {
+            self.fields.insert(field.name().to_owned(), Value::String(format!("{value:?}")));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line() -> Line {
+        Line {
+            time: "2026-11-23T20:00:00.000Z".to_owned(),
+            level: "INFO",
+            job: "my_backup".to_owned(),
+            message: "two\nlines\x1b".to_owned(),
+            fields: [("event".to_owned(), Value::from("started"))].into_iter().collect(),
+            below: "  a  1\n  b  2\n".to_owned(),
+            clock: DateTime::from_timestamp(1_795_464_000, 0).unwrap(),
+        }
+    }
+
+    #[test]
+    fn text_is_one_line_and_what_stands_below_it() {
+        assert_eq!(
+            line().text(),
+            "2026-11-23 20:00:00 UTC INFO  my_backup: two\\nlines\\u{1b}\n  a  1\n  b  2"
+        );
+        assert_eq!(
+            Line { job: String::new(), below: String::new(), ..line() }.text(),
+            "2026-11-23 20:00:00 UTC INFO  two\\nlines\\u{1b}"
+        );
+    }
+
+    #[test]
+    fn json_holds_the_events_own_fields() {
+        assert_eq!(
+            line().json(),
+            r#"{"time":"2026-11-23T20:00:00.000Z","level":"INFO","job":"my_backup","message":"two\nlines\u001b","event":"started"}"#
+        );
+    }
+}

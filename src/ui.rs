@@ -1,0 +1,8 @@
+//! What people see: progress, summaries, the lines of a dry run.
+
+pub(crate) mod forecast;
+pub(crate) mod progress;
+pub(crate) mod status;
+pub(crate) mod summary;
+pub(crate) mod terminal;
+pub(crate) mod units;

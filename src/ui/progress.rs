@@ -1,0 +1,83 @@
+//! Tells how a run gets on: a display on a terminal, else a log line every half minute.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use engine::monitor::Progress;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tracing::Level;
+
+use super::status::{Rate, Status, shortened};
+use super::terminal::Terminal;
+use crate::log::JobLog;
+
+/// How a run's progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Show {
+    /// As a display on the terminal.
+    Display,
+    /// As log lines.
+    Lines,
+}
+
+const DISPLAY_EVERY: Duration = Duration::from_millis(150);
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+/// Shows the progress of one run until it is dropped.
+pub(crate) struct Ticker {
+    end: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    /// Begins to show `progress`.
+    pub(crate) fn start(
+        progress: Arc<Progress>,
+        show: Show,
+        dry_run: bool,
+        terminal: Terminal,
+        log: JobLog,
+    ) -> Self {
+        let (end, ended) = mpsc::channel();
+        let every = if show == Show::Display { DISPLAY_EVERY } else { LINE_EVERY };
+        let thread = thread::spawn(move || {
+            let began = Instant::now();
+            let mut rate = Rate::default();
+            let bar = (show == Show::Display).then(|| display(&terminal));
+            while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                let elapsed = began.elapsed().as_secs_f64();
+                let status = Status::of(&progress, &mut rate, elapsed, dry_run);
+                let folder = progress.folder();
+                if let Some(bar) = &bar {
+                    bar.set_message(status.line());
+                    bar.set_prefix(shortened(&folder, Terminal::columns().saturating_sub(3)));
+                    bar.tick();
+                } else {
+                    log.tell(Level::INFO, &status.line(), Some(status.fields(&folder)), "");
+                }
+            }
+            terminal.clear();
+        });
+        Self { end: Some(end), thread: Some(thread) }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn display(terminal: &Terminal) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}\n  {prefix}") {
+        bar.set_style(style);
+    }
+    terminal.show(bar.clone());
+    bar
+}

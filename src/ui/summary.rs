@@ -1,0 +1,142 @@
+//! What a run did, for people.
+
+use engine::event::Instead;
+use engine::report::Report;
+
+use super::units::{bytes, count, counted, duration};
+
+/// How many entries were not read well, by what the snapshot holds in their place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Problems {
+    pub(crate) carried_forward: u64,
+    pub(crate) last_read: u64,
+    pub(crate) partly: u64,
+    pub(crate) nothing: u64,
+}
+
+impl Problems {
+    /// Counts one more.
+    pub(crate) fn add(&mut self, instead: Instead) {
+        match instead {
+            Instead::CarriedForward => self.carried_forward += 1,
+            Instead::LastRead => self.last_read += 1,
+            Instead::Partly => self.partly += 1,
+            Instead::Nothing => self.nothing += 1,
+        }
+    }
+
+    pub(crate) fn total(self) -> u64 {
+        self.carried_forward + self.last_read + self.partly + self.nothing
+    }
+
+    /// `3 carried forward, 1 missing`.
+    fn line(self) -> String {
+        let kinds = [
+            (self.carried_forward, "carried forward from the snapshot before"),
+            (self.last_read, "changed while they were read"),
+            (self.partly, "kept in part"),
+            (self.nothing, "missing"),
+        ];
+        let kinds = kinds.iter().filter(|(number, _)| *number > 0);
+        kinds
+            .map(|(number, what)| format!("{} {what}", count(*number)))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+/// The summary of a completed run: aligned lines, each with a line feed.
+pub(crate) fn summary(report: &Report, problems: Problems) -> String {
+    let counts = &report.counts;
+    let entries = |number: u64| counted(number, "entry", "entries");
+    let mut rows = vec![
+        ("snapshot", report.path.clone()),
+        ("holds", format!("{}, {}", entries(counts.entries), bytes(counts.bytes))),
+        ("new", count(counts.new)),
+        ("changed", count(counts.changed)),
+        ("metadata only", count(counts.metadata)),
+        ("unchanged", format!("{}, {} linked", count(counts.unchanged), count(counts.linked))),
+        ("deleted", count(counts.deleted)),
+    ];
+    if report.resumed {
+        rows.push(("kept", format!("{} from the interrupted run", entries(counts.kept))));
+    }
+    rows.push((
+        "copied",
+        format!("{}, {}", counted(counts.copied, "file", "files"), bytes(counts.bytes_copied)),
+    ));
+    rows.push(("saved", bytes(counts.bytes_saved)));
+    if counts.link_fallbacks > 0 {
+        rows.push(("not linkable", format!("{}, copied instead", count(counts.link_fallbacks))));
+    }
+    if counts.vanished > 0 {
+        rows.push(("vanished", format!("{} while they were read", count(counts.vanished))));
+    }
+    if problems.total() > 0 {
+        rows.push(("problems", problems.line()));
+    }
+    if !report.pruned.is_empty() {
+        rows.push(("removed", report.pruned.join(", ")));
+    }
+    rows.push(("duration", duration(report.seconds)));
+    table(&rows)
+}
+
+/// Rows of a label and a text, the texts below one another.
+pub(crate) fn table(rows: &[(&str, String)]) -> String {
+    let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
+    rows.iter().map(|(label, text)| format!("  {label:<width$}  {text}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::report::Counts;
+
+    use super::*;
+
+    #[test]
+    fn a_summary_is_an_aligned_block() {
+        let counts = Counts {
+            entries: 1200,
+            bytes: 5 << 20,
+            new: 1,
+            unchanged: 1199,
+            linked: 1100,
+            copied: 1,
+            bytes_copied: 2048,
+            bytes_saved: 5 << 20,
+            problems: 3,
+            ..Counts::default()
+        };
+        let report = Report {
+            version: 1,
+            snapshot: "my_backup.09-12-2023_21-07-01".to_owned(),
+            path: "/backups/my_backup.09-12-2023_21-07-01".to_owned(),
+            base: None,
+            resumed: false,
+            started: String::new(),
+            finished: String::new(),
+            seconds: 200.0,
+            time_granularity_ns: 1,
+            roots: Vec::new(),
+            pruned: Vec::new(),
+            counts,
+        };
+        let problems = Problems { carried_forward: 2, nothing: 1, ..Problems::default() };
+        let expected = "  snapshot       /backups/my_backup.09-12-2023_21-07-01
+  holds          1,200 entries, 5.0 MiB
+  new            1
+  changed        0
+  metadata only  0
+  unchanged      1,199, 1,100 linked
+  deleted        0
+  copied         1 file, 2.0 KiB
+  saved          5.0 MiB
+  problems       2 carried forward from the snapshot before, 1 missing
+  duration       3 min 20 s
+";
+        assert_eq!(summary(&report, problems), expected);
+        let resumed = Report { resumed: true, ..report };
+        assert!(summary(&resumed, problems).contains("  kept           0 entries from"));
+    }
+}
