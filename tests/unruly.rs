@@ -1,0 +1,245 @@
+//! Entries that cannot be read, change, vanish or turn into something else while a run reads them.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fixtures::bulk::big_tree;
+use fixtures::fingerprint::{Fingerprint, assert_untouched};
+use fixtures::judge::Judge;
+use fixtures::need;
+use fixtures::scan::scan;
+use fixtures::stage::Stage;
+use fixtures::tree::Tree;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+const SOMEONE: u32 = 12_345;
+
+fn sample() -> Tree {
+    Tree::new()
+        .file("readable", "open to all")
+        .file("private", "version 1")
+        .file("folder/inner", "inner 1")
+        .file("folder/deeper/file", "deeper 1")
+}
+
+/// Does `work` again and again while `run` runs.
+fn meanwhile<T>(mut work: impl FnMut() + Send, run: impl FnOnce() -> T) -> T {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                work();
+            }
+        });
+        let result = run();
+        over.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+#[test]
+fn an_unreadable_file_is_carried_forward_and_listed() {
+    need!(need::root());
+    let stage = Stage::with(BIN, &sample());
+    stage.run_as(SOMEONE).expect(0);
+    let first = stage.history().newest();
+    let before = Fingerprint::of(&first);
+    stage.sh("printf 'version 2' >private; chmod 0 private; printf more >>readable");
+    for _ in 0..2 {
+        let done = stage.run_as(SOMEONE).expect(3);
+        done.assert_says("private").assert_says("ermission denied").assert_says("carried forward");
+        let copy = stage.inside(&stage.history().newest());
+        assert_eq!(fs::read_to_string(copy.join("private")).unwrap(), "version 1");
+        assert_eq!(fs::read_to_string(copy.join("readable")).unwrap(), "open to allmore");
+        stage.assert_linked("private");
+        let counts = stage.counts();
+        assert_eq!((&counts["carried_forward"], &counts["problems"]), (&1.into(), &1.into()));
+    }
+    assert_untouched(&first, &before);
+    let report = fs::read_dir(stage.backups.join(".backup_manager/reports")).unwrap();
+    let told = report
+        .flatten()
+        .any(|entry| fs::read_to_string(entry.path()).is_ok_and(|text| text.contains("private")));
+    assert!(told, "the report lists it");
+    stage.sh("chmod 644 private");
+    stage.run_as(SOMEONE).expect(0);
+    stage.assert_newest_is_source(Judge::plain().without_owners());
+}
+
+#[test]
+fn an_unreadable_file_that_did_not_change_is_linked_as_ever() {
+    need!(need::root());
+    let stage = Stage::with(BIN, &sample());
+    stage.run_as(SOMEONE).expect(0);
+    // Same size and time: its content is known, only the mode is new.
+    stage.sh("chmod 0 private");
+    let done = stage.run_as(SOMEONE).done();
+    assert!([0, 3].contains(&done.code), "{}", done.said());
+    let copy = stage.inside(&stage.history().newest()).join("private");
+    assert_eq!(scan(&stage.inside(&stage.history().newest())).len(), 7);
+    assert_eq!(fs::read_to_string(copy).unwrap(), "version 1");
+}
+
+#[test]
+fn an_unreadable_file_that_no_snapshot_holds_is_missing_and_listed() {
+    need!(need::root());
+    let stage = Stage::with(BIN, &sample());
+    stage.sh("chmod 0 private");
+    let done = stage.run_as(SOMEONE).expect(3);
+    done.assert_says("private").assert_says("missing from this snapshot");
+    assert_eq!(stage.history().complete().len(), 1);
+    assert!(!stage.inside(&stage.history().newest()).join("private").exists());
+    assert_eq!(stage.counts()["problems"], 1);
+}
+
+#[test]
+fn an_unreadable_folder_is_carried_forward_with_all_it_holds() {
+    need!(need::root());
+    let stage = Stage::with(BIN, &sample());
+    stage.run_as(SOMEONE).expect(0);
+    stage.sh("printf 'inner 2' >folder/inner; chmod 0 folder");
+    let done = stage.run_as(SOMEONE).expect(3);
+    done.assert_says("folder");
+    stage.assert_linked("folder/inner");
+    stage.assert_linked("folder/deeper/file");
+    assert_eq!(stage.counts()["deleted"], 0, "{}", stage.counts());
+    // It stays so on the next run.
+    stage.run_as(SOMEONE).expect(3);
+    stage.assert_linked("folder/deeper/file");
+    stage.sh("chmod 755 folder");
+    stage.run_as(SOMEONE).expect(0);
+    stage.assert_newest_is_source(Judge::plain().without_owners());
+}
+
+#[test]
+fn a_read_error_in_the_middle_is_carried_forward_too() {
+    need!(need::tool("strace"));
+    let stage = Stage::with(BIN, &sample());
+    stage.take();
+    stage.sh("printf 'version 2' >private");
+    // Every read that asks for content fails; what else is read is not opened by this process.
+    let path = stage.source.join("private");
+    let path = path.to_string_lossy();
+    let inject = "inject=read,pread64,preadv2,copy_file_range,sendfile:error=EIO";
+    let words = ["strace", "-f", "-qqq", "-o", "/dev/null", "-P", &path, "-e", inject];
+    let done = stage.run().under(&words).done();
+    let copy = stage.inside(&stage.history().newest()).join("private");
+    let content = fs::read_to_string(copy).unwrap();
+    if done.code == 0 {
+        assert_eq!(content, "version 2", "the injection was passed by");
+    } else {
+        done.assert_code(3).assert_says("private");
+        assert_eq!(content, "version 1");
+    }
+}
+
+#[test]
+fn a_file_that_never_stands_still_is_kept_as_last_read_and_listed() {
+    let stage = Stage::with(BIN, &sample().random_file("growing", 30_000_000, 1));
+    let growing = stage.source.join("growing");
+    let mut file = File::options().append(true).open(&growing).unwrap();
+    let done = meanwhile(
+        || {
+            let _ = file.write_all(b"more and more");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        },
+        || stage.run().expect(3),
+    );
+    done.assert_says("growing");
+    let copy = stage.inside(&stage.history().newest()).join("growing");
+    assert!(fs::metadata(copy).unwrap().len() >= 30_000_000);
+    // When it stands still, the next run gets it right.
+    stage.take();
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
+fn files_that_vanish_are_no_errors() {
+    let stage = Stage::new(BIN);
+    big_tree(&stage.source.join("tree"), 10_000, 200, 1);
+    let mut folders = (0..200_u32).rev();
+    let done = meanwhile(
+        || {
+            if let Some(number) = folders.next() {
+                let path = format!("tree/group-{}/folder-{number}", number / 50);
+                let _ = fs::remove_dir_all(stage.source.join(path));
+            }
+        },
+        || stage.run().done(),
+    );
+    done.assert_code(0);
+    // Whatever it caught of them: what is left now is in the next snapshot, exactly.
+    stage.run().arg("--accept-shrink").expect(0);
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
+fn a_fifo_in_the_place_of_a_file_blocks_nobody() {
+    let mut tree = Tree::new();
+    for number in 0..40 {
+        tree = tree.file(format!("file {number}"), "x").fifo(format!("pipe {number}"));
+    }
+    let stage = Stage::with(BIN, &tree);
+    let mut number = 0;
+    meanwhile(
+        || {
+            number = (number + 1) % 40;
+            let [file, pipe] =
+                ["file", "pipe"].map(|kind| stage.source.join(format!("{kind} {number}")));
+            let _ = renameat_with(CWD, file, CWD, pipe, RenameFlags::EXCHANGE);
+        },
+        || {
+            for _ in 0..15 {
+                let done = stage.run().patience(20).done();
+                assert!([0, 3].contains(&done.code), "{}", done.said());
+            }
+        },
+    );
+}
+
+#[test]
+fn nothing_outside_is_read_when_folders_turn_into_symlinks() {
+    let mut tree = Tree::new();
+    for number in 0..20 {
+        tree = tree.file(format!("folder {number}/file"), "inside");
+    }
+    let stage = Stage::with(BIN, &tree);
+    let outside = stage.beside("outside");
+    Tree::new().file("file", "SECRET").file("another", "SECRET").build(&outside);
+    for number in 0..20 {
+        symlink(&outside, stage.source.join(format!("link {number}"))).unwrap();
+    }
+    let mut number = 0;
+    meanwhile(
+        || {
+            number = (number + 1) % 20;
+            let [folder, link] =
+                ["folder", "link"].map(|kind| stage.source.join(format!("{kind} {number}")));
+            let _ = renameat_with(CWD, folder, CWD, link, RenameFlags::EXCHANGE);
+        },
+        || {
+            for _ in 0..25 {
+                let done = stage.run().done();
+                assert!([0, 3].contains(&done.code), "{}", done.said());
+            }
+        },
+    );
+    for snapshot in stage.history().complete() {
+        assert_eq!(files_with(&snapshot, "SECRET"), 0, "{}", snapshot.display());
+    }
+    assert!(files_with(&stage.history().newest(), "inside") > 0);
+}
+
+/// How many regular files below `top` hold exactly `text`.
+fn files_with(top: &Path, text: &str) -> usize {
+    let hash = {
+        let scratch = fixtures::scratch::Scratch::new();
+        Tree::new().file("f", text).build(scratch.path());
+        scan(scratch.path())[&b"f"[..]].content.clone()
+    };
+    scan(top).values().filter(|found| found.is_file() && found.content == hash).count()
+}
