@@ -87,15 +87,19 @@ impl Args for SettingFlags {
 
 fn flag(setting: &'static Setting) -> Arg {
     let default = setting.default.map(|default| format!(", default {default}"));
-    Arg::new(setting.name)
+    let flag = Arg::new(setting.name)
         .long(setting.flag())
         .value_name(setting.value)
         .value_parser(OsStringValueParser::new())
-        .allow_hyphen_values(matches!(setting.key, Key::RsyncSingleParams | Key::RsyncDictParams))
-        // A number below zero gets a message of ours.
-        .allow_negative_numbers(true)
         .help(format!("{} [{}{}]", setting.help, setting.name, default.unwrap_or_default()))
-        .help_heading("Settings (in brackets: the environment variable and key in the config file)")
+        .help_heading(
+            "Settings (in brackets: the environment variable and key in the config file)",
+        );
+    match setting.key {
+        Key::RsyncSingleParams | Key::RsyncDictParams => flag.allow_hyphen_values(true),
+        // A number below zero gets a message of ours.
+        _ => flag.allow_negative_numbers(true),
+    }
 }
 
 #[cfg(test)]
@@ -111,10 +115,10 @@ mod tests {
     fn each_setting_is_a_flag_that_takes_any_value() {
         for setting in &SETTINGS {
             let flag = format!("--{}", setting.flag());
-            let args =
-                ["backup_manager", "run", flag.as_str(), "-x,--relative", "home", "--", "-H"];
+            let value = if setting.name.starts_with("RSYNC") { "-x,--relative" } else { "-1" };
+            let args = ["backup_manager", "run", flag.as_str(), value, "home", "--", "-H"];
             let Verb::Run(args) = Cli::try_parse_from(args).unwrap().verb else { panic!() };
-            assert_eq!(args.settings.given, [(setting.key, "-x,--relative".into())]);
+            assert_eq!(args.settings.given, [(setting.key, value.into())]);
             assert_eq!(args.names, ["home"]);
             assert_eq!(args.rsync_args, ["-H"]);
         }

@@ -28,6 +28,9 @@ use self::resolve::Layers;
 use self::setting::{CONFIG_FILE, CONFIG_FILE_DEFAULT, Key};
 use crate::log::Format;
 
+#[cfg(test)]
+mod tests;
+
 /// Everything that a configuration is read from.
 #[derive(Debug)]
 pub(crate) struct Inputs {
@@ -82,19 +85,21 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Config, Vec<Mistake>> {
     let layers = Layers { flags, rsync_args, environment, file, defaults };
     let jobs = resolve::jobs(&layers, &inputs.names, &inputs.current_dir, &mut mistakes);
     let (log_file, log_format) = resolve::log(&layers, &inputs.current_dir);
+    let warnings = environment::warnings(&inputs.variables);
     if mistakes.is_empty() {
-        let warnings = environment::warnings(&inputs.variables);
-        Ok(Config { jobs, log_file, log_format, warnings })
-    } else {
-        // Jobs share layers, so that one mistake may have been met several times.
-        let mut seen = Vec::new();
-        mistakes.retain(|mistake| {
-            let new = !seen.contains(mistake);
-            seen.push(mistake.clone());
-            new
-        });
-        Err(mistakes)
+        let warnings = warnings.iter().map(ToString::to_string).collect();
+        return Ok(Config { jobs, log_file, log_format, warnings });
     }
+    // What is missing may stand there under a misspelt name.
+    mistakes.extend(warnings);
+    // Jobs share layers, so that one mistake may have been met several times.
+    let mut seen = Vec::new();
+    mistakes.retain(|mistake| {
+        let new = !seen.contains(mistake);
+        seen.push(mistake.clone());
+        new
+    });
+    Err(mistakes)
 }
 
 fn flags(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> Layer {

@@ -59,17 +59,17 @@ pub(crate) fn read(variables: &Variables, mistakes: &mut Vec<Mistake>) -> Layer 
 
 /// A line for each variable that looks like a misspelt one. It cannot be a mistake: the environment
 /// belongs to other programs too.
-pub(crate) fn warnings(variables: &Variables) -> Vec<String> {
-    let mut warnings: Vec<String> = variables
+pub(crate) fn warnings(variables: &Variables) -> Vec<Mistake> {
+    let mut named: Vec<&(OsString, OsString)> = variables.iter().collect();
+    named.sort();
+    named
         .iter()
         .filter_map(|(name, _)| {
             let meant = misspelt_variable(name)?;
-            let name = name.to_string_lossy();
-            Some(format!("the environment variable {name} is not known; did you mean {meant}?"))
+            let origin = Origin::variable(&name.to_string_lossy());
+            Some(origin.mistake(format!("it is not known; did you mean {meant}?")))
         })
-        .collect();
-    warnings.sort();
-    warnings
+        .collect()
 }
 
 fn read_value(path: &Path) -> io::Result<OsString> {
@@ -139,9 +139,10 @@ mod tests {
     #[test]
     fn near_misses_are_warned_of() {
         let warnings = warnings(&variables(&[("MAX_BACKUP", "3"), ("PATH", "/bin")]));
+        let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
         assert_eq!(
             warnings,
-            ["the environment variable MAX_BACKUP is not known; did you mean MAX_BACKUPS?"]
+            ["environment: MAX_BACKUP: it is not known; did you mean MAX_BACKUPS?"]
         );
     }
 }
