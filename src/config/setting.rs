@@ -193,6 +193,39 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_has_the_whole_table() {
+        let rows: String = SETTINGS
+            .iter()
+            .map(|setting| {
+                let default = setting.default.map(|default| format!("`{default}`"));
+                let default = default.unwrap_or_default();
+                format!("| `{}` | {default} | {} |\n", setting.name, setting.help)
+            })
+            .collect();
+        let readme = include_str!("../../README.md");
+        assert!(readme.contains(&rows), "the table of README.md has to hold:\n{rows}");
+    }
+
+    #[test]
+    fn the_example_is_without_mistakes() {
+        let example = include_str!("../../backup_manager.example.toml");
+        let everything: String = example
+            .lines()
+            .map(|line| {
+                format!(
+                    "{}\n",
+                    if line.starts_with("# ") { "" } else { line.trim_start_matches('#') }
+                )
+            })
+            .collect();
+        for text in [example, &everything] {
+            let mut mistakes = Vec::new();
+            crate::config::file::read(std::path::Path::new("x"), text, &mut mistakes);
+            assert_eq!(mistakes, []);
+        }
+    }
+
+    #[test]
     fn a_flag_is_the_variable_in_kebab_case() {
         assert_eq!(get(Key::MinimumTimeGuardH).flag(), "minimum-time-guard-h");
     }
