@@ -58,9 +58,9 @@ fn a_root_that_is_unmounted_is_no_empty_folder() {
     stage.run().set("srcs-to-backup", both(&stage)).expect(0);
     let before = Fingerprint::of(&stage.history().newest());
     drop(disk);
-    let run = stage.run().set("srcs-to-backup", both(&stage));
-    run.expect(1).assert_says("mounted");
-    run.arg("--accept-shrink").expect(1).assert_says("mounted");
+    for _ in 0..2 {
+        stage.run().set("srcs-to-backup", both(&stage)).expect(1).assert_says("mounted");
+    }
     assert_eq!(stage.history().complete().len(), 1);
     assert_untouched(&stage.history().newest(), &before);
     let disk = need!(Mount::tmpfs(&home));

@@ -1,0 +1,274 @@
+//! Real file systems: their limits of links, space and inodes, and what some cannot hold at all.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use fixtures::bulk::big_file;
+use fixtures::fingerprint::{Fingerprint, assert_untouched};
+use fixtures::history::hours_ago;
+use fixtures::judge::Judge;
+use fixtures::loop_fs::LoopFs;
+use fixtures::mutate::mutate;
+use fixtures::need;
+use fixtures::random::{Spec, random_tree};
+use fixtures::scan::scan;
+use fixtures::stage::Stage;
+use fixtures::tree::Tree;
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+const MIB: usize = 1 << 20;
+
+/// Renames the newest snapshot to one of so many hours ago.
+fn age(stage: &Stage, hours: u64) -> std::path::PathBuf {
+    let aged = stage.history().path(&hours_ago(hours), "");
+    fs::rename(stage.history().newest(), &aged).expect("rename a snapshot");
+    aged
+}
+
+#[test]
+fn ext4_xfs_and_btrfs_hold_everything() {
+    need!(need::tool("setfacl"));
+    for (kind, megabytes) in [("ext4", 200), ("xfs", 320), ("btrfs", 300)] {
+        let disk = need!(LoopFs::new(kind, megabytes, &[]));
+        let spec = Spec { files: 300, folders: 60, largest: 100_000, root_only: true };
+        let tree = random_tree(4, spec)
+            .file("dressed", "x")
+            .xattr("user.colour", "red")
+            .acl("u:1234:rw-")
+            .char_device("null", 1, 3);
+        let stage = Stage::with(BIN, &tree).backups_in(&disk.path().join("backups"));
+        let mut older = Vec::new();
+        for seed in 0..3 {
+            stage.run().rsync(&["-A", "-X"]).expect(0);
+            println!("{kind}, round {seed}");
+            stage.assert_newest_is_source(Judge::strict());
+            older.push((stage.history().newest(), Fingerprint::of(&stage.history().newest())));
+            mutate(&stage.source, seed);
+            let _ =
+                stage.run().rsync(&["-A", "-X"]).killed_after(std::time::Duration::from_millis(15));
+        }
+        for (snapshot, before) in older {
+            assert_untouched(&snapshot, &before);
+        }
+    }
+}
+
+#[test]
+fn the_link_limit_of_ext4_starts_a_new_group_of_links() {
+    let disk = need!(LoopFs::new("ext4", 64, &["-q", "-F"]));
+    let tree = Tree::new().file("popular", "linked 65,000 times").file("other", "x");
+    let stage = Stage::with(BIN, &tree).backups_in(&disk.path().join("backups"));
+    stage.take();
+    let first = stage.inside(&stage.history().newest()).join("popular");
+    let shelf = disk.path().join("shelf");
+    fs::create_dir(&shelf).unwrap();
+    for number in 1..64_999 {
+        fs::hard_link(&first, shelf.join(number.to_string())).unwrap();
+    }
+    let before = Fingerprint::of(&stage.history().newest());
+    stage.take();
+    stage.assert_linked("popular");
+    let done = stage.run().expect(0);
+    stage.assert_apart("popular");
+    stage.assert_linked("other");
+    assert_eq!(stage.counts()["link_fallbacks"], 1, "{}", done.said());
+    stage.assert_newest_is_source(Judge::plain());
+    // The next ones link to the new group; nothing is read from the source for it.
+    stage.take();
+    stage.assert_linked("popular");
+    assert_eq!(stage.counts()["link_fallbacks"], 0);
+    assert_eq!(stage.counts()["copied"], 0);
+    let oldest = &stage.history().complete()[0];
+    assert_untouched(oldest, &before);
+}
+
+#[test]
+fn the_link_limit_keeps_hard_links_of_the_source_together() {
+    let disk = need!(LoopFs::ext4(64));
+    let tree = Tree::new().file("a", "x").hard_link("b", "a").hard_link("folder/c", "a");
+    let stage = Stage::with(BIN, &tree).backups_in(&disk.path().join("backups"));
+    stage.take();
+    let first = stage.inside(&stage.history().newest()).join("a");
+    let shelf = disk.path().join("shelf");
+    fs::create_dir(&shelf).unwrap();
+    // Room for one more name, and there are three.
+    for number in 3..64_999 {
+        fs::hard_link(&first, shelf.join(number.to_string())).unwrap();
+    }
+    stage.take();
+    stage.assert_newest_is_source(Judge::plain());
+    stage.take();
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
+fn without_space_the_run_fails_says_so_and_the_next_one_completes() {
+    let disk = need!(LoopFs::ext4(48));
+    let stage = Stage::with(BIN, &Tree::new().random_file("file", 15 * MIB, 1))
+        .backups_in(&disk.path().join("backups"));
+    stage.take();
+    let first = stage.history().newest();
+    let before = Fingerprint::of(&first);
+    stage.sh("head -c 20000000 /dev/urandom >second; head -c 20000000 /dev/urandom >third");
+    for _ in 0..2 {
+        let done = stage.run().expect(1);
+        done.assert_says("no space left").assert_says("free");
+        assert_eq!(stage.history().complete(), [first.clone()]);
+        assert_eq!(stage.history().incomplete().len(), 1);
+        assert_untouched(&first, &before);
+    }
+    stage.sh("rm third");
+    stage.take();
+    stage.assert_newest_is_source(Judge::plain());
+    assert_untouched(&first, &before);
+}
+
+#[test]
+fn when_the_history_is_full_the_oldest_makes_room() {
+    let disk = need!(LoopFs::ext4(80));
+    let stage = Stage::new(BIN).backups_in(&disk.path().join("backups"));
+    let run = stage.run().set("max-backups", "2");
+    for hours in [40, 30] {
+        stage.sh("head -c 25000000 /dev/urandom >file");
+        run.expect(0);
+        age(&stage, hours);
+    }
+    let newest = stage.history().newest();
+    let before = Fingerprint::of(&newest);
+    stage.sh("head -c 25000000 /dev/urandom >file");
+    run.expect(0);
+    assert_eq!(stage.history().complete().len(), 2);
+    assert_untouched(&newest, &before);
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
+fn the_newest_never_makes_room() {
+    let disk = need!(LoopFs::ext4(64));
+    let stage = Stage::new(BIN).backups_in(&disk.path().join("backups"));
+    for limit in ["1", "2", "30"] {
+        if stage.history().complete().is_empty() {
+            stage.sh("head -c 30000000 /dev/urandom >file");
+            stage.take();
+        }
+        let newest = stage.history().newest();
+        let before = Fingerprint::of(&newest);
+        stage.sh("head -c 35000000 /dev/urandom >file");
+        stage.run().set("max-backups", limit).expect(1);
+        assert_eq!(stage.history().complete(), [newest.clone()], "MAX_BACKUPS={limit}");
+        assert_untouched(&newest, &before);
+    }
+}
+
+#[test]
+fn without_inodes_the_run_fails_and_says_so() {
+    let disk = need!(LoopFs::new("ext4", 32, &["-q", "-F", "-N", "256"]));
+    let stage = Stage::new(BIN).backups_in(&disk.path().join("backups"));
+    stage.sh("mkdir old; for i in $(seq 80); do echo $i >old/$i; done");
+    stage.take();
+    let first = stage.history().newest();
+    let before = Fingerprint::of(&first);
+    stage.sh("mkdir new; for i in $(seq 200); do echo $i >new/$i; done");
+    stage.run().expect(1).assert_says("inodes");
+    assert_eq!(stage.history().complete(), [first.clone()]);
+    assert_untouched(&first, &before);
+    stage.sh("rm -r new");
+    stage.take();
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
+fn a_destination_that_is_read_only_fails_the_run() {
+    let disk = need!(LoopFs::ext4(32));
+    let stage = Stage::with(BIN, &Tree::new().file("one", "1"));
+    let stage = stage.backups_in(&disk.path().join("backups"));
+    stage.take();
+    disk.remount("ro");
+    stage.run().expect(1).assert_says("ead-only");
+    stage.run().arg("--dry-run").expect(0);
+    disk.remount("rw");
+    stage.take();
+    assert_eq!(stage.history().complete().len(), 2);
+}
+
+/// Whether all blocks of a file are shared with another one.
+fn is_shared(path: &Path) -> bool {
+    let done = Command::new("filefrag").arg("-v").arg(path).output().expect("filefrag");
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    let extents: Vec<_> = text.lines().filter(|line| line.contains("..")).collect();
+    println!("{text}");
+    !extents.is_empty() && extents.iter().all(|line| line.contains("shared"))
+}
+
+#[test]
+fn new_metadata_of_a_large_file_costs_no_space_where_blocks_can_be_shared() {
+    need!(need::tool("filefrag"));
+    for (kind, options) in [("btrfs", &["-q"][..]), ("xfs", &["-q", "-m", "reflink=1"])] {
+        let disk = need!(LoopFs::new(kind, 400, options));
+        let stage = Stage::new(BIN).backups_in(&disk.path().join("backups"));
+        big_file(&stage.source.join("large"), 60 << 20, 1);
+        stage.take();
+        let before = Fingerprint::of(&stage.history().newest());
+        stage.sh("chmod 600 large");
+        stage.take();
+        stage.assert_apart("large");
+        stage.assert_newest_is_source(Judge::plain());
+        assert!(is_shared(&stage.inside(&stage.history().newest()).join("large")), "{kind}");
+        assert_untouched(&stage.history().complete()[0], &before);
+    }
+}
+
+#[test]
+fn where_there_are_no_hard_links_files_are_copied_and_that_is_said_loudly() {
+    let disk = need!(LoopFs::exfat(64));
+    let tree = Tree::new()
+        .file("one", "1")
+        .mtime(1_600_000_000, 0)
+        .random_file("folder/two", 100_000, 1)
+        .mode(0o640)
+        .mtime(1_600_000_010, 0)
+        .file("folder/UPPER", "case")
+        .folder("empty");
+    let stage = Stage::with(BIN, &tree).backups_in(&disk.path().join("backups"));
+    for round in 1..=2 {
+        let done = stage.run().expect(0);
+        done.assert_says("hard link");
+        assert_eq!(stage.history().complete().len(), round);
+        let copy = scan(&stage.inside(&stage.history().newest()));
+        for (path, found) in scan(&stage.source) {
+            let theirs = copy.get(&path).map(|found| (found.kind, &found.content));
+            assert_eq!(theirs, Some((found.kind, &found.content)), "{}", path.escape_ascii());
+        }
+    }
+    assert_eq!(stage.counts()["changed"], 0, "coarse times are no change: {}", stage.counts());
+    assert_eq!(stage.counts()["copied"], 0, "copied locally, not read again");
+}
+
+#[test]
+fn what_such_a_file_system_cannot_hold_is_kept_beside_it() {
+    need!(need::root());
+    let disk = need!(LoopFs::exfat(64));
+    let tree = Tree::new()
+        .file("owned", "x")
+        .owner(1_234, 5_678)
+        .mode(0o4711)
+        .symlink("link", "owned")
+        .fifo("pipe")
+        .hard_link("second name", "owned");
+    let stage = Stage::with(BIN, &tree).backups_in(&disk.path().join("backups"));
+    let first = stage.run().done();
+    assert!([0, 3].contains(&first.code), "{}", first.said());
+    let kept = Command::new("grep")
+        .args(["-rl", "1234"])
+        .arg(stage.backups.join(".backup_manager"))
+        .output()
+        .unwrap();
+    assert!(!kept.stdout.is_empty(), "the owner is kept beside");
+    let second = stage.run().done();
+    assert_eq!(second.code, first.code, "{}", second.said());
+    let counts = stage.counts();
+    for key in ["new", "changed", "metadata", "deleted"] {
+        assert_eq!(counts[key], 0, "nothing changed: {counts}");
+    }
+}
