@@ -118,7 +118,9 @@ impl Draft<'_> {
     }
 
     fn backups_dir(&self, current_dir: &Path) -> Option<PathBuf> {
-        self.value(|layer| layer.backups_dir.as_ref()).map(|dir| current_dir.join(dir))
+        let dir = self.value(|layer| layer.backups_dir.as_ref())?;
+        // For messages: without the '.' of './backups'.
+        Some(current_dir.join(dir).components().collect())
     }
 
     /// Checks what belongs together within the job. `None` when something is wrong with it.

@@ -87,7 +87,7 @@ fn defaults_are_those_of_the_rules() {
     let config = given.config();
     let NamedJob { name, job, .. } = &config.jobs[0];
     assert_eq!((name.as_str(), job.prefix.as_str()), ("my_backup", "my_backup"));
-    assert_eq!(job.backups_dir, given.dir.path().join("./backups"));
+    assert_eq!(job.backups_dir, given.dir.path().join("backups"));
     assert_eq!(job.minimum_time_guard, chrono::TimeDelta::hours(20));
     assert_eq!(job.max_shrink_percent.to_string(), "90");
     assert_eq!(job.keep, engine::job::Keep::default());

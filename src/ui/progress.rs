@@ -51,8 +51,10 @@ impl Ticker {
                 let status = Status::of(&progress, &mut rate, elapsed, dry_run);
                 let folder = progress.folder();
                 if let Some(bar) = &bar {
-                    bar.set_message(status.line());
-                    bar.set_prefix(shortened(&folder, Terminal::columns().saturating_sub(3)));
+                    let folder = shortened(&folder, Terminal::columns().saturating_sub(3));
+                    let below = [status.moved(), folder];
+                    let below = below.iter().filter(|line| !line.is_empty());
+                    bar.set_message(below.fold(status.reached(), |all, line| all + "\n  " + line));
                     bar.tick();
                 } else {
                     log.tell(Level::INFO, &status.line(), Some(status.fields(&folder)), "");
@@ -75,7 +77,7 @@ impl Drop for Ticker {
 
 fn display(terminal: &Terminal) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}\n  {prefix}") {
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
         bar.set_style(style);
     }
     terminal.show(bar.clone());

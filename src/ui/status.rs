@@ -53,35 +53,46 @@ impl Status {
         (known && self.phase == Phase::Copying).then(|| left * self.elapsed / done)
     }
 
-    /// What is going on, in one line for people.
-    pub(crate) fn line(&self) -> String {
-        let mut line = match self.phase {
+    /// How far it is, for people.
+    pub(crate) fn reached(&self) -> String {
+        let mut text = match self.phase {
             Phase::Preparing => return "preparing".to_owned(),
             Phase::Sealing => return "sealing: waiting until everything is on the disk".to_owned(),
             Phase::Removing => {
-                return format!(
-                    "removing old snapshots, {} so far",
-                    counted(self.removed, "entry", "entries")
-                );
+                let removed = counted(self.removed, "entry", "entries");
+                return format!("removing old snapshots, {removed} so far");
             }
             Phase::Retrying => "retrying what could not be read: ".to_owned(),
             Phase::Copying if self.dry_run => "comparing: ".to_owned(),
             Phase::Copying => "copying: ".to_owned(),
         };
-        line.push_str(&count(self.entries));
+        text.push_str(&count(self.entries));
         if self.entries_expected > 0 {
-            let _ = write!(line, " of about {}", count(self.entries_expected.max(self.entries)));
+            let _ = write!(text, " of about {}", count(self.entries_expected.max(self.entries)));
         }
-        line.push_str(" entries");
-        if !self.dry_run {
-            let (linked, copied) = (count(self.linked), count(self.copied));
-            let (size, rate) = (bytes(self.bytes_copied), bytes(self.rate));
-            let _ = write!(line, ", {linked} linked, {copied} copied, {size} at {rate}/s");
-        }
+        text.push_str(" entries");
         if let Some(remaining) = self.remaining() {
-            let _ = write!(line, ", about {} left", duration(remaining));
+            let _ = write!(text, ", about {} left", duration(remaining));
         }
-        line
+        text
+    }
+
+    /// What was linked and what copied, for people; empty where nothing is.
+    pub(crate) fn moved(&self) -> String {
+        if self.dry_run || !matches!(self.phase, Phase::Copying | Phase::Retrying) {
+            return String::new();
+        }
+        let (linked, copied) = (count(self.linked), count(self.copied));
+        let (size, rate) = (bytes(self.bytes_copied), bytes(self.rate));
+        format!("{linked} linked, {copied} copied, {size} at {rate}/s")
+    }
+
+    /// All of it in one line.
+    pub(crate) fn line(&self) -> String {
+        match self.moved() {
+            moved if moved.is_empty() => self.reached(),
+            moved => format!("{}, {moved}", self.reached()),
+        }
     }
 
     /// The same for programs.
@@ -180,7 +191,7 @@ mod tests {
         for (status, line) in [
             (
                 status(),
-                "copying: 250 of about 1,000 entries, 200 linked, 50 copied, 4.0 KiB at 1.0 KiB/s, about 30 s left",
+                "copying: 250 of about 1,000 entries, about 30 s left, 200 linked, 50 copied, 4.0 KiB at 1.0 KiB/s",
             ),
             (
                 Status { entries_expected: 0, ..status() },
