@@ -41,7 +41,7 @@ struct Lines {
     terminal: Terminal,
 }
 
-/// Starts the log of this process. `file` gets the same lines as the streams.
+/// Starts the log of this process: to `stream`, or to `file` in its place.
 ///
 /// # Errors
 /// When `file` cannot be opened for appending.
@@ -70,23 +70,37 @@ impl<S: Subscriber> Layer<S> for Lines {
 }
 
 impl Lines {
-    /// A stream that nobody reads any more must not end a backup: its errors are dropped.
+    /// A log file takes the place of stdout; warnings go to stderr as well. A stream that nobody
+    /// reads any more must not end a backup: its errors are dropped.
     fn write(&self, level: Level, bytes: &[u8]) {
-        let to_stdout = level > Level::WARN && self.stream == Stream::Stdout;
+        let in_file = self.file.as_ref().is_some_and(|file| self.append(file, bytes));
+        let calm = level > Level::WARN;
+        if calm && in_file {
+            return;
+        }
         self.terminal.suspended(|| {
-            if to_stdout {
+            if calm && self.stream == Stream::Stdout {
                 let mut stdout = io::stdout().lock();
                 let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
             } else {
                 let _ = io::stderr().lock().write_all(bytes);
             }
         });
-        if let Some(Ok(mut file)) = self.file.as_ref().map(Mutex::lock)
-            && let Some(complaint) = file.write(bytes)
-        {
-            self.terminal.suspended(|| {
-                let _ = writeln!(io::stderr(), "backup_manager: {complaint}");
-            });
+    }
+
+    /// Whether the file has the lines now.
+    fn append(&self, file: &Mutex<LogFile>, bytes: &[u8]) -> bool {
+        let Ok(mut file) = file.lock() else { return false };
+        match file.write(bytes) {
+            Ok(()) => true,
+            Err(complaint) => {
+                if let Some(complaint) = complaint {
+                    self.terminal.suspended(|| {
+                        let _ = writeln!(io::stderr(), "backup_manager: {complaint}");
+                    });
+                }
+                false
+            }
         }
     }
 }
@@ -95,7 +109,7 @@ impl Lines {
 #[derive(Debug, Clone)]
 pub(crate) struct JobLog {
     name: String,
-    /// Whether there is more than one job, so that a line has to say which one it is about.
+    /// Only programs get an event's fields.
     format: Format,
 }
 

@@ -104,7 +104,7 @@ pub(crate) const SETTINGS: [Setting; 11] = [
         key: Key::LogFile,
         name: "LOG_FILE",
         value: "FILE",
-        help: "Write the log lines to this file too",
+        help: "Write the log to this file instead of stdout; warnings go to stderr too",
         default: None,
         per_job: false,
     },

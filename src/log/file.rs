@@ -23,11 +23,15 @@ impl LogFile {
         Ok(Self { path: path.to_owned(), file, complained: false })
     }
 
-    /// Appends whole lines. What it returns has to be told to its user, once.
-    pub(super) fn write(&mut self, lines: &[u8]) -> Option<String> {
-        let error = self.try_write(lines).err()?;
-        let first = !std::mem::replace(&mut self.complained, true);
-        first.then(|| format!("cannot write LOG_FILE {}: {error}", shown_path(&self.path)))
+    /// Appends whole lines.
+    ///
+    /// # Errors
+    /// What has to be told about it, the first time.
+    pub(super) fn write(&mut self, lines: &[u8]) -> Result<(), Option<String>> {
+        self.try_write(lines).map_err(|error| {
+            let first = !std::mem::replace(&mut self.complained, true);
+            first.then(|| format!("cannot write LOG_FILE {}: {error}", shown_path(&self.path)))
+        })
     }
 
     fn try_write(&mut self, lines: &[u8]) -> io::Result<()> {
@@ -67,9 +71,9 @@ mod tests {
         let (path, rotated) = (dir.path().join("log"), dir.path().join("log.1"));
         fs::write(&path, "before\n").unwrap();
         let mut log = LogFile::open(&path).unwrap();
-        assert_eq!(log.write(b"one\n"), None);
+        assert_eq!(log.write(b"one\n"), Ok(()));
         fs::rename(&path, &rotated).unwrap();
-        assert_eq!(log.write(b"two\n"), None);
+        assert_eq!(log.write(b"two\n"), Ok(()));
         assert_eq!(fs::read_to_string(&rotated).unwrap(), "before\none\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
     }
@@ -81,10 +85,11 @@ mod tests {
         fs::create_dir(dir.path().join("logs")).unwrap();
         let mut log = LogFile::open(&path).unwrap();
         fs::remove_dir_all(dir.path().join("logs")).unwrap();
-        assert!(log.write(b"one\n").is_some_and(|told| told.contains("cannot write LOG_FILE")));
-        assert_eq!(log.write(b"two\n"), None);
+        let told = log.write(b"one\n").unwrap_err().unwrap();
+        assert!(told.contains("cannot write LOG_FILE"), "{told}");
+        assert_eq!(log.write(b"two\n"), Err(None));
         fs::create_dir(dir.path().join("logs")).unwrap();
-        assert_eq!(log.write(b"three\n"), None);
+        assert_eq!(log.write(b"three\n"), Ok(()));
         assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
     }
 }
