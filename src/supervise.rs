@@ -1,6 +1,7 @@
 //! Runs the work on a thread of its own and watches for signals meanwhile.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -40,8 +41,9 @@ pub(crate) fn supervise(work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static) -
         }
     })?;
     let work_stop = Arc::clone(&stop);
-    let worker = thread::Builder::new().name("run".to_owned()).spawn(move || {
-        let exit = work(work_stop);
+    thread::Builder::new().name("run".to_owned()).spawn(move || {
+        // A panic is told by its hook; without this the main thread would wait for ever.
+        let exit = catch_unwind(AssertUnwindSafe(|| work(work_stop))).unwrap_or(Exit::Failed);
         let _ = sender.send(Wake::Ended(exit));
     })?;
     Ok(match receiver.recv() {
@@ -50,11 +52,7 @@ pub(crate) fn supervise(work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static) -
             stop.ask();
             after_signal(&receiver, signal)
         }
-        // Both threads are gone without a word: the work panicked.
-        Err(_) => {
-            let _ = worker.join();
-            Exit::Failed
-        }
+        Err(_) => Exit::Failed,
     })
 }
 
@@ -66,5 +64,32 @@ fn after_signal(receiver: &Receiver<Wake>, signal: i32) -> Exit {
         // Whoever sends a second one is in a hurry.
         Ok(Wake::Signal(second)) => stopped(second),
         Err(RecvTimeoutError::Disconnected) => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_ends_or_panics_ends_the_wait() {
+        for exit in [Exit::Done, Exit::Failed, Exit::Listed] {
+            assert_eq!(supervise(move |_| exit).unwrap(), exit);
+        }
+        assert_eq!(supervise(|_| panic!("on purpose")).unwrap(), Exit::Failed);
+    }
+
+    #[test]
+    fn a_signal_wins_over_work_that_was_stopped_but_not_over_work_that_was_done() {
+        for (ended, expected) in [
+            (Wake::Ended(Exit::Signal(0)), Exit::Signal(15)),
+            (Wake::Ended(Exit::Done), Exit::Done),
+            (Wake::Ended(Exit::Failed), Exit::Failed),
+            (Wake::Signal(SIGINT), Exit::Signal(2)),
+        ] {
+            let (sender, receiver) = mpsc::channel();
+            assert!(sender.send(ended).is_ok());
+            assert_eq!(after_signal(&receiver, SIGTERM), expected);
+        }
     }
 }
