@@ -92,9 +92,7 @@ fn flag(setting: &'static Setting) -> Arg {
         .value_name(setting.value)
         .value_parser(OsStringValueParser::new())
         .help(format!("{} [{}{}]", setting.help, setting.name, default.unwrap_or_default()))
-        .help_heading(
-            "Settings (in brackets: the environment variable and key in the config file)",
-        );
+        .help_heading("Settings (in brackets: the variable and key)");
     match setting.key {
         Key::RsyncSingleParams | Key::RsyncDictParams => flag.allow_hyphen_values(true),
         // A number below zero gets a message of ours.
