@@ -109,8 +109,8 @@ impl Work {
         drop(ticker);
         let written = changes.finish(forecast.as_ref().ok(), self.accept_shrink);
         let exit = match forecast {
-            // The exit code is the one that a run would end with.
-            Ok(forecast) if forecast.refused.is_some() && !self.accept_shrink => Exit::Failed,
+            // That a run would be held or refused is an answer, not a failure; what could not be
+            // read makes the answer incomplete.
             Ok(forecast) if forecast.counts.problems > 0 => Exit::Listed,
             Ok(_) => Exit::Done,
             Err(_) if matches!(written, Written::Closed) => return None,
