@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{completions, man, run};
+use crate::commands::{completions, man, run, sync_file_system};
 use crate::config::setting::{Key, SETTINGS, Setting};
 
 const EXAMPLES: &str = "\
@@ -34,6 +34,8 @@ enum Verb {
     Run(run::Args),
     Completions(completions::Args),
     Man(man::Args),
+    #[command(hide = true)]
+    SyncFileSystem(sync_file_system::Args),
 }
 
 /// Reads the command line and does what it says.
@@ -42,6 +44,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Cli { verb: Verb::Run(args) }) => run::run(args),
         Ok(Cli { verb: Verb::Completions(args) }) => completions::run(&args, &mut command()),
         Ok(Cli { verb: Verb::Man(args) }) => man::run(&args, &command()),
+        Ok(Cli { verb: Verb::SyncFileSystem(args) }) => sync_file_system::run(&args),
         Err(error) => {
             let _ = error.print();
             // clap: 0 for --help and --version, 2 for mistakes.

@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod man;
 pub(crate) mod run;
+pub(crate) mod sync_file_system;
 
 use std::io::{self, ErrorKind, Write};
 

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use tracing::Level;
 use transport::local::LocalSource;
 
+use crate::commands::sync_file_system;
 use crate::config::NamedJob;
 use crate::exit::Exit;
 use crate::hint::hint;
@@ -148,6 +149,7 @@ fn context(stop: &Arc<Stop>, progress: &Arc<Progress>, monitor: &Arc<LogMonitor>
         stop: Arc::clone(stop),
         progress: Arc::clone(progress),
         monitor: Arc::clone(monitor) as Arc<dyn Monitor>,
+        sync: sync_file_system::in_a_child,
     }
 }
 

@@ -75,6 +75,15 @@ impl Dir {
             .map(File::from)
     }
 
+    /// Opens the file `name` for reading and writing.
+    ///
+    /// # Errors
+    /// The system's, of `openat(2)`.
+    pub fn open_to_write(&self, name: &CStr) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.0, name, flags, Mode::empty())?.into())
+    }
+
     /// Creates the file `name`, which must not exist, for writing.
     ///
     /// # Errors
@@ -231,6 +240,14 @@ impl Dir {
     /// The system's, of `renameat(2)`.
     pub fn rename_over(&self, from: &CStr, to: &CStr) -> io::Result<()> {
         Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
+    }
+
+    /// Moves `name` into the folder `to` under the name `new`.
+    ///
+    /// # Errors
+    /// The system's, of `renameat(2)`.
+    pub fn move_to(&self, name: &CStr, to: &Dir, new: &CStr) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.0, name, &to.0, new)?)
     }
 
     /// Sets owner and group of `name` itself.

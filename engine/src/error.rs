@@ -91,3 +91,20 @@ fn space(needed: Option<u64>, free: u64, free_inodes: Option<u64>) -> String {
     };
     format!("{needed}{free} bytes{inodes} are free")
 }
+
+/// What an error of the destination at `path` means for the run: full, or broken.
+pub(crate) fn destination(
+    action: &'static str,
+    backups_dir: &std::path::Path,
+    path: PathBuf,
+    error: io::Error,
+) -> RunError {
+    use rustix::io::Errno;
+    if matches!(Errno::from_io_error(&error), Some(Errno::NOSPC | Errno::DQUOT)) {
+        let space = rustix::fs::statvfs(backups_dir).ok();
+        let free = space.as_ref().map_or(0, |space| space.f_bavail * space.f_frsize);
+        let free_inodes = space.filter(|space| space.f_files > 0).map(|space| space.f_favail);
+        return RunError::NoSpace { path: backups_dir.to_owned(), needed: None, free, free_inodes };
+    }
+    RunError::Destination { action, path, error }
+}

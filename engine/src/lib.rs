@@ -3,16 +3,33 @@
 //! It owns the source interface and knows no terminal and no ssh.
 
 pub mod attrs;
+pub(crate) mod backups;
+pub(crate) mod build;
 pub mod bytes;
+pub mod collapse;
 pub mod dir;
+pub mod durable;
 pub mod entry;
 pub mod error;
 pub mod event;
+pub(crate) mod folder;
+pub mod history;
 pub mod job;
+pub(crate) mod kept;
 pub mod layout;
 pub mod monitor;
+pub(crate) mod mount;
 pub mod name;
+pub(crate) mod place;
 pub mod plan;
+pub(crate) mod preview;
+pub(crate) mod probe;
+pub(crate) mod queue;
+pub mod record;
 pub mod report;
 pub mod run;
+pub(crate) mod seal;
 pub mod source;
+pub(crate) mod tally;
+pub(crate) mod tree;
+pub(crate) mod walk;

@@ -163,7 +163,8 @@ fn compare(entry: Listed<'_>, held: Option<&Held>, rules: &Rules, is_base: bool)
     let metadata = (!keep.mode || new.kind == Kind::Symlink || new.mode == old.mode)
         && (!keep.owner || new.uid == old.uid)
         && (!keep.group || new.gid == old.gid)
-        && (!keep.times || times)
+        // A folder's time changes with its entries, which have verdicts of their own.
+        && (!keep.times || times || new.kind == Kind::Folder)
         && xattrs == held.xattrs;
     if metadata { Verdict::Same } else { Verdict::Metadata }
 }

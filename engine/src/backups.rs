@@ -1,0 +1,193 @@
+//! The backups folder: the snapshots in it, and `.backup_manager/` with everything that is not one.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use crate::dir::{Dir, c_name};
+use crate::entry::{FileId, Kind};
+use crate::error::RunError;
+use crate::history::History;
+use crate::kept::make_if_missing;
+use crate::name::{Prefix, SnapshotName};
+
+/// The folder for everything that is not a snapshot.
+pub(crate) const OWN: &str = ".backup_manager";
+
+/// The backups folder, held open.
+pub(crate) struct Backups {
+    pub(crate) path: PathBuf,
+    pub(crate) dir: Dir,
+    /// `.backup_manager`; `None` when it does not exist and must not be made.
+    pub(crate) own: Option<Dir>,
+    pub(crate) id: FileId,
+}
+
+/// A lock that is held while this value lives.
+pub(crate) struct Lock {
+    _file: File,
+}
+
+/// How asking for a lock ended.
+pub(crate) enum Locked {
+    Mine(Lock),
+    /// The file system has no locks.
+    Impossible(io::Error),
+    Busy,
+}
+
+impl Backups {
+    /// Opens the backups folder, and makes it (its parent has to exist) with its own folder.
+    ///
+    /// # Errors
+    /// When it cannot be made or opened.
+    pub(crate) fn open_or_make(path: &Path) -> Result<Self, RunError> {
+        let failed =
+            |action| move |error| crate::error::destination(action, path, path.to_owned(), error);
+        match std::fs::create_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(failed("cannot create")(error));
+            }
+            _ => {}
+        }
+        let mut backups = Self::open(path)?;
+        let own = c_name(OWN).and_then(|own| {
+            make_if_missing(&backups.dir, &own)?;
+            backups.dir.child(&own)
+        });
+        let own = own.map_err(failed("cannot make .backup_manager in"))?;
+        for folder in [c"locks", c"journal", c"reports", c"status", c"kept"] {
+            make_if_missing(&own, folder).map_err(failed("cannot make .backup_manager in"))?;
+        }
+        backups.own = Some(own);
+        Ok(backups)
+    }
+
+    /// Opens the backups folder as it is.
+    ///
+    /// # Errors
+    /// When it does not exist or cannot be read.
+    pub(crate) fn open(path: &Path) -> Result<Self, RunError> {
+        let failed =
+            |error| RunError::Destination { action: "cannot open", path: path.to_owned(), error };
+        let dir = Dir::at(path).map_err(failed)?;
+        let id = dir.meta().map_err(failed)?.id.ok_or_else(|| failed(Errno::NOTSUP.into()))?;
+        let own = c_name(OWN).and_then(|own| dir.child(&own)).ok();
+        Ok(Self { path: path.to_owned(), dir, own, id })
+    }
+
+    /// The folder `name` in `.backup_manager`, if it is there.
+    pub(crate) fn own(&self, name: &CStr) -> Option<Dir> {
+        self.own.as_ref().and_then(|own| own.child(name).ok())
+    }
+
+    /// The snapshots of `prefix`: real folders with exact names.
+    ///
+    /// # Errors
+    /// When the backups folder cannot be listed.
+    pub(crate) fn history(&self, prefix: &Prefix) -> Result<History, RunError> {
+        let mut names = Vec::new();
+        let listed = self.dir.names(|entry| {
+            if let Some(name) = SnapshotName::parse(prefix, entry.name.to_bytes())
+                && self.dir.stat(entry.name).is_ok_and(|meta| meta.kind == Kind::Folder)
+            {
+                names.push(name);
+            }
+            ControlFlow::Continue(())
+        });
+        listed.map_err(|error| RunError::Destination {
+            action: "cannot list",
+            path: self.path.clone(),
+            error,
+        })?;
+        Ok(History::of(names))
+    }
+
+    /// Asks for the lock of `prefix`, which keeps two runs of one prefix apart.
+    ///
+    /// # Errors
+    /// When the lock file cannot be made.
+    pub(crate) fn lock(&self, prefix: &Prefix) -> Result<Locked, RunError> {
+        let Some(locks) = self.own(c"locks") else { return Ok(Locked::Busy) };
+        let take = || -> io::Result<Locked> {
+            let name = c_name(format!("{prefix}.lock"))?;
+            loop {
+                let file = match locks.create_file(&name, 0o600) {
+                    Ok(file) => file,
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        // Read and write: over NFS a lock becomes one of bytes, which asks for both (flock(2)).
+                        match locks.open_to_write(&name) {
+                            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                            file => file?,
+                        }
+                    }
+                    Err(error) => return Err(error),
+                };
+                match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                    Ok(()) => {}
+                    Err(Errno::WOULDBLOCK) => return Ok(Locked::Busy),
+                    Err(error) => return Ok(Locked::Impossible(error.into())),
+                }
+                // Somebody may have replaced the file between opening and locking it.
+                let held = crate::dir::meta(&file)?.id;
+                if locks.find(&name)?.is_some_and(|meta| meta.id == held) {
+                    return Ok(Locked::Mine(Lock { _file: file }));
+                }
+            }
+        };
+        take().map_err(|error| {
+            let path = self.path.join(OWN).join("locks");
+            crate::error::destination("cannot lock", &self.path, path, error)
+        })
+    }
+
+    /// Whether another run of `prefix` is at work, found out without writing anything.
+    pub(crate) fn is_locked(&self, prefix: &Prefix) -> bool {
+        let file = self
+            .own(c"locks")
+            .and_then(|locks| locks.open_file(&c_name(format!("{prefix}.lock")).ok()?).ok());
+        file.is_some_and(|file| {
+            rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared)
+                == Err(Errno::WOULDBLOCK)
+        })
+    }
+}
+
+/// Writes a small file so that it is there whole and durable, or not at all.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn write_whole(dir: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
+    let (name, temporary) = (c_name(name)?, c_name(format!(".{name}.tmp"))?);
+    match dir.unlink(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = dir.create_file(&temporary, 0o644)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    dir.rename_over(&temporary, &name)?;
+    dir.sync()
+}
+
+/// Reads a small file of ours; `None` when it is not there.
+pub(crate) fn read_small(dir: &Dir, name: &str) -> Option<Vec<u8>> {
+    use std::io::Read;
+    let mut content = Vec::new();
+    let file = dir.open_file(&c_name(name).ok()?).ok()?;
+    file.take(64 * 1024 * 1024).read_to_end(&mut content).ok()?;
+    Some(content)
+}
+
+/// The name of a snapshot's folder for the system.
+///
+/// # Errors
+/// Never for a name that was checked.
+pub(crate) fn folder_name(name: &SnapshotName) -> io::Result<CString> {
+    c_name(name.to_string())
+}

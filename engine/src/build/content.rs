@@ -1,0 +1,331 @@
+//! Takes the content of files from the source, hashes and stores it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::{Build, BuildWalk, here, replacing};
+use crate::attrs;
+use crate::entry::{Entry, FileId, Kind, Listed, Meta};
+use crate::event::Instead;
+use crate::folder::{Folder, Handles};
+use crate::monitor::add;
+use crate::plan::{Action, Held, Step};
+use crate::source::{ContentSink, Source, SourceError, Wanted};
+use crate::tally::Batched;
+use crate::walk::{Planned, Walk};
+
+/// How often a file that changes while it is read is read again.
+const ATTEMPTS: u32 = 2;
+
+/// An entry with its plan, for work that outlives the batch it was listed in.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) entry: Entry,
+    pub(crate) base: Option<Held>,
+    pub(crate) here: Option<Held>,
+    pub(crate) step: Step,
+    /// The source's inode, when the entry is one of several names of it.
+    pub(crate) group: Option<FileId>,
+}
+
+impl Item {
+    /// An item of its own for an entry that is one of several names of an inode.
+    pub(super) fn of<S: Source>(walk: &Walk<S, Build<S>>, planned: &Planned<'_>) -> Option<Self> {
+        let meta = planned.entry.meta;
+        let several = walk.keep().hard_links && meta.links > 1 && meta.kind != Kind::Folder;
+        let group = meta.id.filter(|_| several)?;
+        Some(Self { group: Some(group), ..Self::to_fetch(planned) })
+    }
+
+    /// An item for a file that is to be read.
+    pub(super) fn to_fetch(planned: &Planned<'_>) -> Self {
+        Self {
+            entry: planned.entry.to_entry(),
+            base: planned.base.clone(),
+            here: planned.here.clone(),
+            step: planned.step,
+            group: None,
+        }
+    }
+
+    pub(super) fn planned(&self) -> Planned<'_> {
+        Planned {
+            entry: Listed::from(&self.entry),
+            base: self.base.clone(),
+            here: self.here.clone(),
+            step: self.step,
+        }
+    }
+
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted { entry: self.entry.clone() }
+    }
+}
+
+/// Stores the files of one request.
+pub(super) struct Store<S: Source> {
+    walk: BuildWalk<S>,
+    folder: Arc<Folder<S::Folder>>,
+    handles: Arc<Handles<S::Folder>>,
+    source: Arc<S::Folder>,
+    items: Vec<Item>,
+    /// How often these were read before.
+    attempt: u32,
+    writing: HashMap<usize, Writing>,
+    again: Vec<Item>,
+    done: Batched,
+}
+
+/// A file that is being written.
+struct Writing {
+    file: File,
+    hasher: blake3::Hasher,
+    length: u64,
+    ends_in_hole: bool,
+}
+
+/// What became of a file that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Stored,
+    ReadAgain,
+    Missing,
+}
+
+impl<S: Source> Store<S> {
+    pub(super) fn new(
+        walk: &BuildWalk<S>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        source: &Arc<S::Folder>,
+        items: Vec<Item>,
+        attempt: u32,
+    ) -> Self {
+        Self {
+            walk: Arc::clone(walk),
+            folder: Arc::clone(folder),
+            handles: Arc::clone(handles),
+            source: Arc::clone(source),
+            items,
+            attempt,
+            writing: HashMap::new(),
+            again: Vec::new(),
+            done: Batched::default(),
+        }
+    }
+
+    fn open(&self, index: usize) -> io::Result<Writing> {
+        let entry = &self.items[index].entry;
+        let mode = self.walk.target.dresser.creation_mode(&entry.meta);
+        let here = here(&self.handles)?;
+        let create = || here.create_file(&entry.name, mode);
+        let file = replacing(self.folder.fresh, here, &entry.name, create)?;
+        Ok(Writing { file, hasher: blake3::Hasher::new(), length: 0, ends_in_hole: false })
+    }
+
+    /// Gives `write` the file that is being written; an error of the destination ends what it concerns.
+    fn writing(
+        &mut self,
+        index: usize,
+        write: impl FnOnce(&mut Writing) -> io::Result<()>,
+    ) -> ControlFlow<()> {
+        if self.walk.halted() {
+            return ControlFlow::Break(());
+        }
+        let opened = match self.writing.remove(&index) {
+            Some(writing) => Ok(writing),
+            None => self.open(index),
+        };
+        let written = opened.and_then(|mut writing| write(&mut writing).map(|()| writing));
+        match written {
+            Ok(writing) => {
+                self.writing.insert(index, writing);
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                self.refused(index, error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    fn refused(&mut self, index: usize, error: io::Error) {
+        let name = &self.items[index].entry.name;
+        if let Err(error) = self.walk.impossible::<()>(&self.folder, name, error) {
+            self.walk.fail(error);
+        }
+        self.items[index].step.action = Action::Enter;
+    }
+
+    /// What was written of a file is of no use.
+    fn discard(&mut self, index: usize) -> io::Result<()> {
+        match self.writing.remove(&index) {
+            Some(_) => here(&self.handles)?.unlink(&self.items[index].entry.name),
+            None => Ok(()),
+        }
+    }
+
+    /// A file was read to its end. Whether it stands in the snapshot now.
+    fn file_is_read(&mut self, index: usize, after: &Meta) -> io::Result<Fate> {
+        let meta = &self.items[index].entry.meta;
+        let length = self.writing.get(&index).map_or(0, |writing| writing.length);
+        let same = after.id == meta.id
+            && after.size == meta.size
+            && after.mtime == meta.mtime
+            && length == meta.size;
+        if !same && after.kind != Kind::File {
+            self.discard(index)?;
+            self.unread(index, SourceError::Replaced);
+            return Ok(Fate::Missing);
+        }
+        if !same && self.attempt < ATTEMPTS {
+            self.discard(index)?;
+            let mut item = self.items[index].clone();
+            // Its attributes are read anew with the next run; size, times and owner are now these.
+            item.entry.meta = after.clone();
+            item.step.action = Action::Fetch;
+            self.again.push(item);
+            return Ok(Fate::ReadAgain);
+        }
+        let writing = match self.writing.remove(&index) {
+            Some(writing) => writing,
+            None => self.open(index)?,
+        };
+        self.seal(index, writing)?;
+        if !same {
+            let path = self.folder.place.source_of(&self.items[index].entry.name);
+            self.walk.problem(&path, "it changed each time it was read", Instead::LastRead);
+        }
+        Ok(Fate::Stored)
+    }
+
+    /// Gives a file that was written whole its hash, owner, mode and, last of all, its time.
+    fn seal(&mut self, index: usize, writing: Writing) -> io::Result<()> {
+        let item = &self.items[index];
+        let (here, entry) = (here(&self.handles)?, Listed::from(&item.entry));
+        if writing.ends_in_hole {
+            writing.file.set_len(writing.length)?;
+        }
+        let hash = writing.hasher.finalize();
+        self.done.counts.copied += 1;
+        self.done.counts.bytes_copied += writing.length;
+        if item.step.action == Action::FetchAndCompare && self.is_as_in_base(item, &hash)? {
+            drop(writing);
+            here.unlink(entry.name)?;
+            let planned = item.planned();
+            if self.walk.link(&self.folder, &self.handles, &planned, &mut self.done)? {
+                return Ok(());
+            }
+            return Err(rustix::io::Errno::STALE.into());
+        }
+        if self.walk.target.dresser.abilities.xattrs {
+            attrs::set_hash(&writing.file, &hash)?;
+        }
+        let dresser = &self.walk.target.dresser;
+        let file = &writing.file;
+        let record =
+            self.walk.sealed_file(file, || dresser.new_file(file, here, entry.name, entry))?;
+        self.walk.note(&self.folder, entry.name, record);
+        add(&self.walk.set.context.progress.copied, 1);
+        Ok(())
+    }
+
+    /// Whether the base holds the same content with the same metadata.
+    fn is_as_in_base(&self, item: &Item, hash: &blake3::Hash) -> io::Result<bool> {
+        let (Some(base), crate::plan::Verdict::Same) = (&self.handles.base, item.step.verdict)
+        else {
+            return Ok(false);
+        };
+        let Ok(file) = base.open_file(&item.entry.name) else { return Ok(false) };
+        let recorded = match attrs::hash(&file)? {
+            Some(recorded) => recorded,
+            None => super::copy::content_hash(&file, &|| self.walk.halted())?,
+        };
+        Ok(recorded == *hash)
+    }
+
+    fn unread(&mut self, index: usize, error: SourceError) {
+        let name = self.items[index].entry.name.clone();
+        if let Err(error) = self.walk.unread(&self.folder, &name, error) {
+            self.walk.fail(error);
+        }
+    }
+}
+
+impl<S: Source> ContentSink for Store<S> {
+    fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
+        let walk = Arc::clone(&self.walk);
+        self.writing(index, |writing| {
+            writing.file.write_all(bytes)?;
+            writing.hasher.update(bytes);
+            writing.length += bytes.len() as u64;
+            writing.ends_in_hole = false;
+            add(&walk.set.context.progress.bytes_copied, bytes.len() as u64);
+            add(&walk.target.written, bytes.len() as u64);
+            Ok(())
+        })
+    }
+
+    fn hole(&mut self, index: usize, length: u64) -> ControlFlow<()> {
+        let walk = Arc::clone(&self.walk);
+        self.writing(index, |writing| {
+            let step = i64::try_from(length).map_err(|_| rustix::io::Errno::FBIG)?;
+            writing.file.seek(io::SeekFrom::Current(step))?;
+            let mut left = length;
+            while left > 0 && !walk.halted() {
+                let count = left.min(ZEROS.len() as u64);
+                writing.hasher.update(&ZEROS[..count as usize]);
+                left -= count;
+            }
+            writing.length += length;
+            writing.ends_in_hole = true;
+            Ok(())
+        })
+    }
+
+    fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {
+        // Stopped, or the destination refused it: what is there has not got its time yet.
+        if self.walk.halted() || self.items[index].step.action == Action::Enter {
+            return;
+        }
+        let result = match after {
+            Ok(after) => self.file_is_read(index, &after),
+            Err(error) => self.discard(index).map(|()| {
+                self.unread(index, error);
+                Fate::Missing
+            }),
+        };
+        let fate = result.unwrap_or_else(|error| {
+            self.refused(index, error);
+            Fate::Missing
+        });
+        if fate != Fate::ReadAgain && !self.walk.halted() {
+            let (item, stored) = (&self.items[index], fate == Fate::Stored);
+            if let Err(error) = self.walk.led(&self.folder, &self.handles, item, stored) {
+                self.walk.fail(error);
+            }
+        }
+    }
+
+    fn end(self: Box<Self>) {
+        self.walk.tally.add(&self.done, None);
+        if !self.again.is_empty() && !self.walk.halted() {
+            self.walk.fetch(
+                &self.folder,
+                &self.handles,
+                &self.source,
+                self.again,
+                self.attempt + 1,
+            );
+        }
+        if let Err(error) = self.walk.settle(&self.folder) {
+            self.walk.fail(error);
+        }
+    }
+}
+
+/// What holes read as.
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];

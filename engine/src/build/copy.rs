@@ -1,0 +1,221 @@
+//! Copies within the destination, and checks of what an interrupted run left.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
+use super::{Build, here, replacing};
+use crate::attrs;
+use crate::dir::{self, Dir};
+use crate::entry::Listed;
+use crate::folder::{Folder, Handles};
+use crate::source::Source;
+use crate::tally::Batched;
+use crate::walk::Walk;
+
+/// Bytes that one `copy_file_range` or read asks for.
+const CHUNK: usize = 1024 * 1024;
+
+impl<S: Source> Walk<S, Build<S>> {
+    /// Stores the content of `from` with the metadata of `entry`, sharing blocks where the file system
+    /// can. `false` when `from` cannot be read: then the source has to be.
+    pub(super) fn copy_locally(
+        self: &Arc<Self>,
+        folder: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        from: (&Dir, &CStr),
+        entry: Listed<'_>,
+        done: &mut Batched,
+    ) -> io::Result<bool> {
+        let (here, dresser) = (here(handles)?, &self.target.dresser);
+        let Ok(original) = from.0.open_file(from.1) else { return Ok(false) };
+        let mode = dresser.creation_mode(entry.meta);
+        let copy =
+            replacing(folder.fresh, here, entry.name, || here.create_file(entry.name, mode))?;
+        let copied = copy_content(&original, &copy, dresser.abilities.reflinks, &|| self.halted());
+        match copied {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            Err(CopyError::Read) => {
+                here.unlink(entry.name)?;
+                return Ok(false);
+            }
+            Err(CopyError::Write(error)) => return Err(error),
+        }
+        if let Ok(Some(hash)) = attrs::hash(&original) {
+            attrs::set_hash(&copy, &hash)?;
+        }
+        let record =
+            self.sealed_file(&copy, || dresser.new_file(&copy, here, entry.name, entry))?;
+        self.note(folder, entry.name, record);
+        done.counts.bytes_saved += entry.meta.size;
+        Ok(true)
+    }
+
+    /// Finishes a file by `dress`; where the file system cannot be synced as a whole, syncs it.
+    pub(super) fn sealed_file<T>(
+        &self,
+        file: &File,
+        dress: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        if !self.target.sync_each {
+            return dress();
+        }
+        let _in_flight =
+            self.target.in_flight.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let done = dress()?;
+        file.sync_all()?;
+        Ok(done)
+    }
+
+    /// Sets the metadata of a file of this snapshot's own, whose content is right.
+    pub(super) fn mend(
+        self: &Arc<Self>,
+        folder: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        entry: Listed<'_>,
+        done: &mut Batched,
+    ) -> io::Result<bool> {
+        let here = here(handles)?;
+        let Ok(file) = here.open_file(entry.name) else { return Ok(false) };
+        if dir::meta(&file)?.links != 1 {
+            return Ok(false);
+        }
+        let dresser = &self.target.dresser;
+        let record =
+            self.sealed_file(&file, || dresser.existing(&file, here, entry.name, entry))?;
+        self.note(folder, entry.name, record);
+        done.counts.kept += 1;
+        Ok(true)
+    }
+
+    /// Keeps a file that an interrupted run left, if its content has the hash that was recorded for it.
+    pub(super) fn check(
+        self: &Arc<Self>,
+        folder: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        entry: Listed<'_>,
+        done: &mut Batched,
+    ) -> io::Result<bool> {
+        let here = here(handles)?;
+        if !self.holds_its_hash(here, entry.name) {
+            super::clear(here, entry.name)?;
+            return Ok(false);
+        }
+        self.kept(folder, entry, folder.here_records.get(entry.name), done);
+        Ok(true)
+    }
+
+    /// Whether a file's content has the hash that is recorded for it.
+    pub(super) fn holds_its_hash(&self, dir: &Dir, name: &CStr) -> bool {
+        let check = || -> io::Result<bool> {
+            let file = dir.open_file(name)?;
+            let Some(recorded) = attrs::hash(&file)? else { return Ok(false) };
+            Ok(content_hash(&file, &|| self.halted())? == recorded)
+        };
+        check().unwrap_or(false)
+    }
+}
+
+/// The BLAKE3 of a file's content.
+///
+/// # Errors
+/// The system's, of `read(2)`; `Interrupted` when `stop` says so.
+pub(super) fn content_hash(mut file: &File, stop: &dyn Fn() -> bool) -> io::Result<blake3::Hash> {
+    use std::io::Read;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        if stop() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finalize()),
+            count => hasher.update(&buffer[..count]),
+        };
+    }
+}
+
+enum CopyError {
+    Read,
+    Write(io::Error),
+}
+
+impl CopyError {
+    fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Read => io::ErrorKind::Other,
+            Self::Write(error) => error.kind(),
+        }
+    }
+}
+
+/// Copies content and holes. Reflinks and `copy_file_range(2)` leave the work to the file system.
+fn copy_content(
+    from: &File,
+    to: &File,
+    reflinks: bool,
+    stop: &dyn Fn() -> bool,
+) -> Result<(), CopyError> {
+    if reflinks && rustix::fs::ioctl_ficlone(to, from).is_ok() {
+        return Ok(());
+    }
+    let size = dir::meta(from).map_err(|_| CopyError::Read)?.size;
+    let mut at = 0;
+    while at < size {
+        let data = match rustix::fs::seek(from, SeekFrom::Data(at)) {
+            Ok(data) => data,
+            Err(Errno::NXIO) => break,
+            Err(Errno::INVAL) => at,
+            Err(_) => return Err(CopyError::Read),
+        };
+        let end = match rustix::fs::seek(from, SeekFrom::Hole(data)) {
+            Ok(end) if end > data => end,
+            Ok(_) | Err(_) => size,
+        };
+        copy_range(from, to, data, end, stop)?;
+        at = end;
+    }
+    rustix::fs::ftruncate(to, size).map_err(|error| CopyError::Write(error.into()))
+}
+
+fn copy_range(
+    from: &File,
+    to: &File,
+    start: u64,
+    end: u64,
+    stop: &dyn Fn() -> bool,
+) -> Result<(), CopyError> {
+    use std::os::unix::fs::FileExt;
+    let mut buffer = Vec::new();
+    let (mut input, mut output) = (start, start);
+    while input < end {
+        if stop() {
+            return Err(CopyError::Write(io::ErrorKind::Interrupted.into()));
+        }
+        let want = usize::try_from(end - input).unwrap_or(CHUNK).min(CHUNK);
+        if buffer.is_empty() {
+            match rustix::fs::copy_file_range(from, Some(&mut input), to, Some(&mut output), want) {
+                Ok(0) => return Err(CopyError::Read),
+                Ok(_) => continue,
+                Err(error @ (Errno::NOSPC | Errno::DQUOT)) => {
+                    return Err(CopyError::Write(error.into()));
+                }
+                // Not between these files or on this kernel: by hand from here on.
+                Err(_) => buffer = vec![0; CHUNK],
+            }
+        }
+        let count = match from.read_at(&mut buffer[..want], input) {
+            Ok(0) | Err(_) => return Err(CopyError::Read),
+            Ok(count) => count,
+        };
+        to.write_all_at(&buffer[..count], output).map_err(CopyError::Write)?;
+        input += count as u64;
+        output = input;
+    }
+    Ok(())
+}

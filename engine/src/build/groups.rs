@@ -1,0 +1,126 @@
+//! Hard links within the source: the first name of an inode that is stored leads, the others link to it.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::entry::FileId;
+use crate::place::Place;
+
+/// Where the first name of an inode stands in the snapshot.
+#[derive(Debug, Clone)]
+pub(crate) struct Leader {
+    pub(crate) place: Arc<Place>,
+    pub(crate) name: CString,
+    /// The inode that it has in the destination.
+    pub(crate) id: Option<FileId>,
+}
+
+/// What a name of an inode is to do.
+pub(crate) enum Role<W> {
+    /// Be stored; then [`Groups::lead`] or [`Groups::abandon`].
+    Lead(W),
+    /// Link to this one.
+    Follow(Leader, W),
+    /// Nothing now: whoever leads will take care of it.
+    Wait,
+}
+
+enum Slot<W> {
+    Pending { waiting: Vec<W>, left: u64 },
+    Stored { leader: Leader, left: u64 },
+}
+
+/// The inodes of which not all names have been seen.
+pub(crate) struct Groups<W>(Mutex<HashMap<FileId, Slot<W>>>);
+
+impl<W> Groups<W> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(HashMap::new()))
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<FileId, Slot<W>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `name`, one of `links` names of `id`, asks what it is to do.
+    pub(crate) fn ask(&self, id: FileId, links: u64, name: W) -> Role<W> {
+        let mut slots = self.slots();
+        match slots.get_mut(&id) {
+            None => {
+                let left = links.saturating_sub(1);
+                slots.insert(id, Slot::Pending { waiting: Vec::new(), left });
+                Role::Lead(name)
+            }
+            Some(Slot::Pending { waiting, left }) => {
+                *left = left.saturating_sub(1);
+                waiting.push(name);
+                Role::Wait
+            }
+            Some(Slot::Stored { leader, left }) => {
+                *left = left.saturating_sub(1);
+                let leader = leader.clone();
+                if *left == 0 {
+                    slots.remove(&id);
+                }
+                Role::Follow(leader, name)
+            }
+        }
+    }
+
+    /// The first name of `id` is stored, or a later one has to lead from now on. Returns who waited.
+    pub(crate) fn lead(&self, id: FileId, leader: Leader) -> Vec<W> {
+        let mut slots = self.slots();
+        match slots.remove(&id) {
+            Some(Slot::Pending { waiting, left }) => {
+                if left > 0 {
+                    slots.insert(id, Slot::Stored { leader, left });
+                }
+                waiting
+            }
+            Some(Slot::Stored { left, .. }) => {
+                slots.insert(id, Slot::Stored { leader, left });
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// The first name of `id` could not be stored. Returns who waited: they have to ask again.
+    pub(crate) fn abandon(&self, id: FileId) -> Vec<W> {
+        match self.slots().remove(&id) {
+            Some(Slot::Pending { waiting, .. }) => waiting,
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: FileId = FileId { dev: 1, ino: 2 };
+
+    fn leader() -> Leader {
+        Leader { place: Place::top(None), name: c"first".to_owned(), id: None }
+    }
+
+    #[test]
+    fn the_first_leads_the_second_waits_the_third_follows_and_then_it_is_forgotten() {
+        let groups = Groups::new();
+        assert!(matches!(groups.ask(ID, 3, "a"), Role::Lead("a")));
+        assert!(matches!(groups.ask(ID, 3, "b"), Role::Wait));
+        assert_eq!(groups.lead(ID, leader()), ["b"]);
+        assert!(matches!(groups.ask(ID, 3, "c"), Role::Follow(..)));
+        assert!(groups.slots().is_empty());
+    }
+
+    #[test]
+    fn when_the_first_fails_the_next_leads() {
+        let groups = Groups::new();
+        assert!(matches!(groups.ask(ID, 3, "a"), Role::Lead("a")));
+        assert!(matches!(groups.ask(ID, 3, "b"), Role::Wait));
+        assert_eq!(groups.abandon(ID), ["b"]);
+        assert!(matches!(groups.ask(ID, 3, "b"), Role::Lead("b")));
+    }
+}

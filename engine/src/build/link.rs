@@ -1,0 +1,162 @@
+//! Links entries to the base and to each other, and copies where no link can be made.
+
+use std::ffi::CStr;
+use std::io;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::content::Item;
+use super::groups::Leader;
+use super::{Build, here, is, replacing};
+use crate::dir::Dir;
+use crate::entry::{Kind, Listed};
+use crate::error::RunError;
+use crate::folder::{Folder, Handles};
+use crate::source::Source;
+use crate::tally::Batched;
+use crate::walk::{Planned, Walk};
+
+impl<S: Source> Walk<S, Build<S>> {
+    /// Links an unchanged entry to the base. `false` when it has to be read from the source after all.
+    pub(super) fn link(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        planned: &Planned<'_>,
+        done: &mut Batched,
+    ) -> io::Result<bool> {
+        let (name, held) = (planned.entry.name, &planned.base);
+        let Some(base) = &handles.base else { return Ok(false) };
+        let on_disk = held.as_ref().is_some_and(|held| held.on_disk);
+        if on_disk {
+            match self.linked(folder, here(handles)?, name, (base, name)) {
+                Ok(true) => {}
+                Ok(false) if planned.entry.meta.kind == Kind::File => {
+                    done.counts.link_fallbacks += 1;
+                    return self.copy_locally(folder, handles, (base, name), planned.entry, done);
+                }
+                Ok(false) => {
+                    done.counts.link_fallbacks += 1;
+                    return self.make(folder, handles, planned.entry);
+                }
+                // The base's name is gone: somebody removed it by hand.
+                Err(error) if is(&error, Errno::NOENT) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(record) = folder.base_records.get(name) {
+            self.note(folder, name, record.clone());
+        }
+        done.counts.linked += 1;
+        if planned.entry.meta.kind == Kind::File {
+            done.counts.bytes_saved += planned.entry.meta.size;
+        }
+        Ok(true)
+    }
+
+    /// Makes a hard link; `false` when the file system cannot, or not one more of this inode.
+    fn linked(
+        &self,
+        folder: &Folder<S::Folder>,
+        here: &Dir,
+        name: &CStr,
+        from: (&Dir, &CStr),
+    ) -> io::Result<bool> {
+        if !self.target.dresser.abilities.links {
+            return Ok(false);
+        }
+        match replacing(folder.fresh, here, name, || here.link(name, from.0, from.1)) {
+            Ok(()) => Ok(true),
+            Err(error) if no_more_links(&error, here) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Links a further name of a hard-linked inode to the first one.
+    pub(super) fn follow(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        leader: &Leader,
+        item: &Item,
+        done: &mut Batched,
+    ) -> Result<(), RunError> {
+        self.follow_to(folder, handles, leader, item, done).map_err(|error| {
+            self.destination("cannot link", &folder.place, &item.entry.name, error)
+        })
+    }
+
+    fn follow_to(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        leader: &Leader,
+        item: &Item,
+        done: &mut Batched,
+    ) -> io::Result<()> {
+        let name = item.entry.name.as_c_str();
+        done.counts.hard_links += 1;
+        let same = |held: &Option<crate::plan::Held>| {
+            leader.id.is_some() && held.as_ref().is_some_and(|held| held.meta.id == leader.id)
+        };
+        let record = if same(&item.here) {
+            done.counts.kept += 1;
+            folder.here_records.get(name)
+        } else {
+            folder.base_records.get(name)
+        };
+        if let Some(record) = record {
+            self.note(folder, name, record.clone());
+        }
+        if same(&item.here) {
+            return Ok(());
+        }
+        let here = here(handles)?;
+        if item.here.is_some() {
+            super::clear(here, name)?;
+        }
+        let linked = match &handles.base {
+            Some(base) if same(&item.base) => self.linked(folder, here, name, (base, name))?,
+            _ => false,
+        };
+        if linked {
+            done.counts.linked += 1;
+            return Ok(());
+        }
+        let other = if Arc::ptr_eq(&leader.place, &folder.place) {
+            here.try_clone()?
+        } else {
+            self.open_here(&leader.place)?
+        };
+        if self.linked(folder, here, name, (&other, &leader.name))? {
+            return Ok(());
+        }
+        done.counts.link_fallbacks += 1;
+        let entry = Listed::from(&item.entry);
+        if item.entry.meta.kind != Kind::File {
+            self.make(folder, handles, entry)?;
+        } else if !self.copy_locally(folder, handles, (&other, &leader.name), entry, done)? {
+            return Err(Errno::NOENT.into());
+        }
+        if let Some(id) = item.group {
+            let name = item.entry.name.clone();
+            let (place, id_here) = (Arc::clone(&folder.place), here.stat(&name)?.id);
+            self.target.groups.lead(id, Leader { place, name, id: id_here });
+        }
+        Ok(())
+    }
+}
+
+/// Whether a copy may succeed where a link did not: the inode has no room for another (ext4: 65,000),
+/// the file system has none (EPERM on FAT) or allows none of others' files (`protected_hardlinks`,
+/// proc_sys_fs(5)), or it is GlusterFS, which says ENOSPC for it while the disk is not full.
+fn no_more_links(error: &io::Error, here: &Dir) -> bool {
+    match Errno::from_io_error(error) {
+        Some(Errno::MLINK | Errno::PERM | Errno::NOTSUP | Errno::XDEV | Errno::NOSYS) => true,
+        Some(Errno::NOSPC) => here.space().is_ok_and(|space| {
+            space.f_bavail > 1024 && (space.f_files == 0 || space.f_favail > 64)
+        }),
+        _ => false,
+    }
+}

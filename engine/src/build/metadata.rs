@@ -1,0 +1,206 @@
+//! Gives what was stored its owner, mode, attributes and times, and notes what the destination cannot hold.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+
+use crate::attrs::{self, Asked};
+use crate::dir::{self, Dir};
+use crate::entry::{Entry, Kind, Listed, Meta, Time};
+use crate::job::Keep;
+use crate::kept::Record;
+use crate::probe::Abilities;
+
+/// Sets metadata as the job wants it and the destination can hold it.
+#[derive(Debug, Clone)]
+pub(crate) struct Dresser {
+    pub(crate) keep: Keep,
+    pub(crate) asked: Asked,
+    pub(crate) abilities: Abilities,
+}
+
+/// setuid and setgid.
+const SET_ID: u32 = 0o6000;
+
+impl Dresser {
+    /// The mode to create a file with, so that most need no `fchmod`.
+    pub(crate) fn creation_mode(&self, meta: &Meta) -> u32 {
+        if self.keep.mode { meta.mode & 0o777 } else { 0o644 }
+    }
+
+    /// Dresses a file that was just created with [`Dresser::creation_mode`].
+    ///
+    /// # Errors
+    /// When the destination is full or fails.
+    pub(crate) fn new_file(
+        &self,
+        file: impl AsFd,
+        dir: &Dir,
+        name: &CStr,
+        entry: Listed<'_>,
+    ) -> io::Result<Record> {
+        self.open(file.as_fd(), dir, name, entry, Some(self.creation_mode(entry.meta)), false)
+    }
+
+    /// Dresses a file or folder that may be dressed otherwise now.
+    ///
+    /// # Errors
+    /// When the destination is full or fails.
+    pub(crate) fn existing(
+        &self,
+        fd: impl AsFd,
+        dir: &Dir,
+        name: &CStr,
+        entry: Listed<'_>,
+    ) -> io::Result<Record> {
+        self.open(fd.as_fd(), dir, name, entry, None, true)
+    }
+
+    fn open(
+        &self,
+        fd: std::os::fd::BorrowedFd<'_>,
+        dir: &Dir,
+        name: &CStr,
+        entry: Listed<'_>,
+        mode_now: Option<u32>,
+        dressed: bool,
+    ) -> io::Result<Record> {
+        let meta = entry.meta;
+        let mut record = self.owner(meta, dressed, &mut |uid, gid| dir::set_owner(fd, uid, gid))?;
+        let mode = self.mode(meta, &mut record);
+        if mode_now != Some(mode) && self.abilities.mode {
+            ignore_refusal(dir::set_mode(fd, mode), || record.mode = Some(meta.mode))?;
+        }
+        self.attributes(dir, name, entry, dressed, &mut record)?;
+        if self.keep.times {
+            dir::set_mtime(fd, meta.mtime)?;
+            self.check_time(meta.mtime, &mut record, || dir::meta(fd))?;
+        }
+        Ok(record)
+    }
+
+    /// Dresses a symlink, fifo, socket or device that was just made.
+    ///
+    /// # Errors
+    /// When the destination is full or fails.
+    pub(crate) fn new_node(&self, dir: &Dir, entry: Listed<'_>) -> io::Result<Record> {
+        let (name, meta) = (entry.name, entry.meta);
+        let mut record = self.owner(meta, false, &mut |uid, gid| dir.set_owner(name, uid, gid))?;
+        if meta.kind != Kind::Symlink {
+            let mode = self.mode(meta, &mut record);
+            if self.abilities.mode && mode != meta.mode & 0o777 {
+                ignore_refusal(dir.set_mode(name, mode), || record.mode = Some(meta.mode))?;
+            }
+        }
+        self.attributes(dir, name, entry, false, &mut record)?;
+        if self.keep.times {
+            dir.set_mtime(name, meta.mtime)?;
+            self.check_time(meta.mtime, &mut record, || dir.stat(name))?;
+        }
+        Ok(record)
+    }
+
+    /// Sets the owner where it is not what a new inode has anyway.
+    fn owner(
+        &self,
+        meta: &Meta,
+        dressed: bool,
+        set: &mut dyn FnMut(Option<u32>, Option<u32>) -> io::Result<()>,
+    ) -> io::Result<Record> {
+        let mut record = Record::default();
+        let able = &self.abilities;
+        let uid = self.keep.owner.then_some(meta.uid);
+        let gid = self.keep.group.then_some(meta.gid);
+        let (other_uid, other_gid) =
+            (uid.is_some_and(|uid| uid != able.uid), gid.is_some_and(|gid| gid != able.gid));
+        if !other_uid && !other_gid && !dressed {
+            return Ok(record);
+        }
+        if able.owner {
+            ignore_refusal(set(uid, gid), || (record.uid, record.gid) = (uid, gid))?;
+            return Ok(record);
+        }
+        // An ordinary user may still give files to a group that it belongs to (chown(2)).
+        if other_gid || dressed {
+            ignore_refusal(set(None, gid), || record.gid = gid)?;
+        }
+        if other_uid {
+            record.uid = uid;
+        }
+        Ok(record)
+    }
+
+    /// The mode to set. A setuid file that cannot have its owner would lend its rights to the wrong one.
+    fn mode(&self, meta: &Meta, record: &mut Record) -> u32 {
+        if !self.keep.mode {
+            return if meta.kind == Kind::Folder { 0o755 } else { 0o644 };
+        }
+        if !self.abilities.mode {
+            record.mode = Some(meta.mode);
+        } else if meta.mode & SET_ID != 0 && (record.uid.is_some() || record.gid.is_some()) {
+            record.mode = Some(meta.mode);
+            return meta.mode & !SET_ID;
+        }
+        meta.mode
+    }
+
+    fn attributes(
+        &self,
+        dir: &Dir,
+        name: &CStr,
+        entry: Listed<'_>,
+        dressed: bool,
+        record: &mut Record,
+    ) -> io::Result<()> {
+        let wanted = entry.extra.map_or(&[][..], |extra| &extra.xattrs);
+        if self.asked.any() && (dressed || !wanted.is_empty()) {
+            record.add_xattrs(&attrs::write(dir, name, wanted, self.asked)?);
+        }
+        Ok(())
+    }
+
+    /// Notes times that the file system silently cut to its range (ext4: 1901 to 2446).
+    fn check_time(
+        &self,
+        wanted: Time,
+        record: &mut Record,
+        look: impl Fn() -> io::Result<Meta>,
+    ) -> io::Result<()> {
+        let everywhere = 315_532_800..=i64::from(i32::MAX);
+        if !everywhere.contains(&wanted.secs) && look()?.mtime.secs != wanted.secs {
+            record.mtime = Some(wanted);
+        }
+        Ok(())
+    }
+}
+
+/// Goes on, after `note`, when the destination says that it will never hold a value.
+fn ignore_refusal(result: io::Result<()>, note: impl FnOnce()) -> io::Result<()> {
+    match result {
+        Err(error)
+            if matches!(
+                Errno::from_io_error(&error),
+                Some(
+                    Errno::PERM
+                        | Errno::ACCESS
+                        | Errno::INVAL
+                        | Errno::NOTSUP
+                        | Errno::NOSYS
+                        | Errno::OVERFLOW
+                )
+            ) =>
+        {
+            note();
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// An entry with the metadata that is held of it, for giving a copy the same.
+pub(crate) fn entry_of(name: &CStr, held: &crate::plan::Held) -> Entry {
+    let extra = crate::entry::Extra { target: held.target.clone(), xattrs: held.xattrs.clone() };
+    Entry { name: name.to_owned(), meta: held.meta.clone(), extra: Some(Box::new(extra)) }
+}

@@ -1,0 +1,492 @@
+//! Carries out plans: builds the incomplete snapshot, folder by folder.
+
+mod carry;
+mod content;
+mod copy;
+mod groups;
+mod link;
+mod metadata;
+
+use std::ffi::CStr;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use rustix::io::Errno;
+
+use crate::dir::{self, Dir};
+use crate::entry::{Entry, Kind, Listed};
+use crate::error::RunError;
+use crate::event::{Event, Instead};
+use crate::folder::{Folder, Handles};
+use crate::kept::{Kept, Record};
+use crate::monitor::add;
+use crate::place::Place;
+use crate::plan::Action;
+use crate::probe::Abilities;
+use crate::source::Source;
+use crate::tally::Batched;
+use crate::walk::{Planned, Target, Walk};
+
+use content::Item;
+use groups::{Groups, Leader, Role};
+use metadata::Dresser;
+
+/// Builds the incomplete snapshot.
+pub(crate) struct Build<S: Source> {
+    pub(crate) dresser: Dresser,
+    /// Where this snapshot's records are kept beside it.
+    pub(crate) kept: Kept,
+    /// Every file and folder is synced by itself, because the file system cannot be synced as a whole.
+    pub(crate) sync_each: bool,
+    /// Held while a file gets its final time and is synced; a checkpoint waits for all of them.
+    pub(crate) in_flight: RwLock<()>,
+    groups: Groups<Waiting<S::Folder>>,
+    /// Modes that would lock an ordinary user out of its own snapshot while it is built.
+    late_modes: Mutex<Vec<(Arc<Place>, u32)>>,
+    owners_said: AtomicBool,
+    pub(crate) written: AtomicU64,
+}
+
+/// A name of a hard-linked inode that waits for the first one to be stored.
+struct Waiting<F> {
+    folder: Arc<Folder<F>>,
+    handles: Arc<Handles<F>>,
+    source: Arc<F>,
+    item: Item,
+}
+
+type BuildWalk<S> = Arc<Walk<S, Build<S>>>;
+
+impl<S: Source> Build<S> {
+    pub(crate) fn new(dresser: Dresser, kept: Kept, sync_each: bool) -> Self {
+        Self {
+            dresser,
+            kept,
+            sync_each,
+            in_flight: RwLock::new(()),
+            groups: Groups::new(),
+            late_modes: Mutex::default(),
+            owners_said: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn dresser(keep: crate::job::Keep, abilities: Abilities) -> Dresser {
+        let asked = crate::attrs::Asked { xattrs: keep.xattrs, acls: keep.acls };
+        Dresser { keep, asked, abilities }
+    }
+}
+
+impl<S: Source> Target<S> for Build<S> {
+    fn enter(
+        walk: &BuildWalk<S>,
+        parent: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        entry: &Entry,
+    ) -> Result<(Option<Dir>, bool), RunError> {
+        let broken = |action, error| walk.destination(action, &parent.place, &entry.name, error);
+        let here = here(handles).map_err(|error| broken("cannot enter", error))?;
+        let name = &entry.name;
+        let fresh = match here.make_folder(name, 0o700) {
+            Ok(()) => true,
+            Err(error) if is(&error, Errno::EXIST) => {
+                let meta = here.stat(name).map_err(|error| broken("cannot look at", error))?;
+                let folder = meta.kind == Kind::Folder;
+                if !folder {
+                    clear(here, name).map_err(|error| broken("cannot replace", error))?;
+                    here.make_folder(name, 0o700)
+                        .map_err(|error| broken("cannot create", error))?;
+                } else if meta.mode & 0o700 != 0o700 {
+                    here.set_mode(name, meta.mode | 0o700)
+                        .map_err(|error| broken("cannot open", error))?;
+                }
+                !folder
+            }
+            Err(error) => return Err(broken("cannot create", error)),
+        };
+        let dir = here.child(name).map_err(|error| broken("cannot open", error))?;
+        Ok((Some(dir), fresh))
+    }
+
+    fn apply(
+        walk: &BuildWalk<S>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        source: &Arc<S::Folder>,
+        steps: &[Planned<'_>],
+    ) {
+        let mut wanted = Vec::new();
+        let mut done = Batched::default();
+        for planned in steps.iter().filter(|planned| planned.step.action != Action::Enter) {
+            if walk.halted() {
+                return;
+            }
+            let item = Item::of(walk, planned);
+            let result = match item {
+                Some(item) => walk.grouped(folder, handles, source, item, &mut done),
+                None => walk.carry_out(folder, handles, planned, &mut done),
+            };
+            match result {
+                Ok(Some(item)) => wanted.push(item),
+                Ok(None) => {}
+                Err(error) => return walk.fail(error),
+            }
+        }
+        walk.tally.add(&done, None);
+        add(&walk.set.context.progress.linked, done.counts.linked);
+        if !wanted.is_empty() {
+            walk.fetch(folder, handles, source, wanted, 0);
+        }
+    }
+
+    fn deleted(_: &BuildWalk<S>, _: &Folder<S::Folder>, _: &CStr, _: bool) {}
+
+    fn superfluous(
+        walk: &BuildWalk<S>,
+        folder: &Folder<S::Folder>,
+        here: &Dir,
+        name: &CStr,
+    ) -> Result<(), RunError> {
+        clear(here, name)
+            .map_err(|error| walk.destination("cannot remove", &folder.place, name, error))
+    }
+
+    fn unread(
+        walk: &BuildWalk<S>,
+        folder: &Arc<Folder<S::Folder>>,
+        name: &CStr,
+    ) -> Result<Instead, RunError> {
+        walk.carry_forward(folder, name)
+    }
+
+    fn finish(walk: &BuildWalk<S>, folder: &Folder<S::Folder>) -> Result<(), RunError> {
+        let broken = |action, error| walk.destination(action, &folder.place, c"", error);
+        let handles = walk.handles(folder)?;
+        let here = here(&handles).map_err(|error| broken("cannot finish", error))?;
+        if let Some(entry) = &folder.entry {
+            let late = walk.locks_out(&entry.meta);
+            let open = late.then(|| {
+                let mut entry = entry.clone();
+                entry.meta.mode |= 0o700;
+                entry
+            });
+            let entry = Listed::from(open.as_ref().unwrap_or(entry));
+            let record = walk
+                .target
+                .dresser
+                .existing(here, here, c".", entry)
+                .map_err(|error| broken("cannot set the attributes of", error))?;
+            walk.note(folder, c"", record);
+        } else {
+            dir::set_mode(here, 0o755).map_err(|error| broken("cannot set the mode of", error))?;
+        }
+        if let Some(entry) = folder.entry.as_ref().filter(|entry| walk.locks_out(&entry.meta)) {
+            lock(&walk.target.late_modes).push((Arc::clone(&folder.place), entry.meta.mode));
+        }
+        let records = folder.records();
+        if !records.is_empty() || !folder.fresh {
+            walk.target
+                .kept
+                .store(&folder.place, &records, walk.target.sync_each)
+                .map_err(|error| broken("cannot keep what is beside", error))?;
+        }
+        if walk.target.sync_each {
+            here.sync()
+                .map_err(|error| RunError::Sync { path: walk.set.backups_dir.clone(), error })?;
+        }
+        Ok(())
+    }
+}
+
+impl<S: Source> Walk<S, Build<S>> {
+    /// Whether a folder of that mode would lock us out while the snapshot is built.
+    fn locks_out(&self, meta: &crate::entry::Meta) -> bool {
+        meta.mode & 0o700 != 0o700
+            && self.keep().mode
+            && self.target.dresser.abilities.mode
+            && !rustix::process::geteuid().is_root()
+    }
+
+    /// Sets the modes that had to wait, the deepest folders first.
+    ///
+    /// # Errors
+    /// When a folder cannot be opened or changed.
+    pub(crate) fn set_late_modes(self: &Arc<Self>) -> Result<(), RunError> {
+        let mut late = std::mem::take(&mut *lock(&self.target.late_modes));
+        late.sort_by_key(|(place, _)| std::cmp::Reverse(place.chain().len()));
+        for (place, mode) in late {
+            let result = self.open_here(&place).and_then(|dir| {
+                let mtime = dir.meta()?.mtime;
+                dir::set_mode(&dir, mode)?;
+                dir::set_mtime(&dir, mtime)
+            });
+            result
+                .map_err(|error| self.destination("cannot set the mode of", &place, c"", error))?;
+        }
+        Ok(())
+    }
+
+    /// Opens a folder of the incomplete snapshot, a name at a time from its top.
+    fn open_here(&self, place: &Arc<Place>) -> io::Result<Dir> {
+        let top = self.set.here.top.as_ref().ok_or(Errno::NOENT)?.try_clone()?;
+        place.chain()[1..].iter().try_fold(top, |dir, place| dir.child(place.name()))
+    }
+
+    /// Keeps `record` beside `folder`, unless there is nothing to keep.
+    fn note(&self, folder: &Folder<S::Folder>, name: &CStr, record: Record) {
+        if record.is_empty() {
+            return;
+        }
+        let owner = record.uid.is_some() || record.gid.is_some();
+        if owner && !self.target.owners_said.swap(true, Ordering::Relaxed) {
+            let what = "owners cannot be set here (not root, or the file system has none): they are kept beside the snapshot, in .backup_manager/kept".to_owned();
+            self.event(&Event::Limited { what });
+        }
+        folder.records().insert(name.to_owned(), record);
+    }
+
+    /// Carries out the step of an entry; what is returned has to be read from the source.
+    fn carry_out(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        planned: &Planned<'_>,
+        done: &mut Batched,
+    ) -> Result<Option<Item>, RunError> {
+        let name = planned.entry.name;
+        let result = match planned.step.action {
+            Action::Enter => Ok(true),
+            Action::Keep => {
+                self.kept(folder, planned.entry, folder.here_records.get(name), done);
+                Ok(true)
+            }
+            Action::Check => self.check(folder, handles, planned.entry, done),
+            Action::Mend => self.mend(folder, handles, planned.entry, done),
+            Action::Link => self.link(folder, handles, planned, done),
+            Action::CopyLocally => match &handles.base {
+                Some(base) => self.copy_locally(folder, handles, (base, name), planned.entry, done),
+                None => Ok(false),
+            },
+            Action::Make => self.make(folder, handles, planned.entry),
+            Action::Fetch | Action::FetchAndCompare => Ok(false),
+        };
+        match result {
+            Ok(true) => Ok(None),
+            Ok(false) if planned.entry.meta.kind == Kind::File => Ok(Some(Item::to_fetch(planned))),
+            Ok(false) => self
+                .make(folder, handles, planned.entry)
+                .map(|_| None)
+                .or_else(|error| self.impossible(folder, name, error)),
+            Err(error) => self.impossible(folder, name, error),
+        }
+    }
+
+    /// An error that concerns one name only is told and passed over; any other ends the run.
+    fn impossible<T>(
+        self: &Arc<Self>,
+        folder: &Folder<S::Folder>,
+        name: &CStr,
+        error: io::Error,
+    ) -> Result<Option<T>, RunError> {
+        let own = matches!(
+            Errno::from_io_error(&error),
+            Some(Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ | Errno::EXIST | Errno::FBIG)
+        );
+        if !own {
+            return Err(self.destination("cannot create", &folder.place, name, error));
+        }
+        let what = format!("the destination cannot hold it: {error}");
+        self.problem(&folder.place.source_of(name), what, Instead::Nothing);
+        Ok(None)
+    }
+
+    /// Counts an entry that an earlier run had stored already.
+    fn kept(
+        &self,
+        folder: &Folder<S::Folder>,
+        entry: Listed<'_>,
+        record: Option<&Record>,
+        done: &mut Batched,
+    ) {
+        if let Some(record) = record {
+            folder.records().insert(entry.name.to_owned(), record.clone());
+        }
+        done.counts.kept += 1;
+    }
+
+    /// Makes a symlink, fifo, socket or device; keeps it beside the snapshot where that is impossible.
+    fn make(
+        &self,
+        folder: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        entry: Listed<'_>,
+    ) -> io::Result<bool> {
+        let here = here(handles)?;
+        let make = || match entry.target() {
+            Some(target) => here.make_symlink(entry.name, &target),
+            None => here.make_node(
+                entry.name,
+                entry.meta.kind,
+                entry.meta.mode & 0o777,
+                entry.meta.rdev,
+            ),
+        };
+        match replacing(folder.fresh, here, entry.name, make) {
+            Ok(()) => {
+                let record = self.target.dresser.new_node(here, entry)?;
+                self.note(folder, entry.name, record);
+            }
+            Err(error)
+                if is(&error, Errno::PERM)
+                    || is(&error, Errno::NOTSUP)
+                    || is(&error, Errno::NOSYS) =>
+            {
+                self.note(folder, entry.name, Record::whole(&entry.to_entry()));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+
+    /// Sends files to be read; the folder waits for them.
+    fn fetch(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        source: &Arc<S::Folder>,
+        items: Vec<Item>,
+        attempt: u32,
+    ) {
+        let wanted = items.iter().map(Item::wanted).collect();
+        folder.expect(1);
+        let sink = content::Store::new(self, folder, handles, source, items, attempt);
+        self.source.fetch(source, wanted, Box::new(sink));
+    }
+
+    /// Takes its part in the group of a hard-linked entry; what is returned has to be read from the source.
+    fn grouped(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        source: &Arc<S::Folder>,
+        item: Item,
+        done: &mut Batched,
+    ) -> Result<Option<Item>, RunError> {
+        let (Some(id), links) = (item.group, item.entry.meta.links) else { return Ok(Some(item)) };
+        let waiting = Waiting {
+            folder: Arc::clone(folder),
+            handles: Arc::clone(handles),
+            source: Arc::clone(source),
+            item,
+        };
+        // The folder waits with it; said first, as the answer may come before `ask` returns here.
+        folder.expect(1);
+        let role = self.target.groups.ask(id, links, waiting);
+        if !matches!(role, Role::Wait) {
+            folder.settle();
+        }
+        match role {
+            Role::Wait => Ok(None),
+            Role::Follow(leader, waiting) => {
+                self.follow(folder, handles, &leader, &waiting.item, done)?;
+                Ok(None)
+            }
+            Role::Lead(waiting) => {
+                let item = waiting.item;
+                match self.carry_out(folder, handles, &item.planned(), done)? {
+                    Some(fetch) => Ok(Some(Item { group: Some(id), ..fetch })),
+                    None => self.led(folder, handles, &item, true).map(|()| None),
+                }
+            }
+        }
+    }
+
+    /// The first name of a hard-linked inode is through: those who waited link to it, or ask again.
+    fn led(
+        self: &Arc<Self>,
+        folder: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        item: &Item,
+        stored: bool,
+    ) -> Result<(), RunError> {
+        let Some(id) = item.group else { return Ok(()) };
+        let name = &item.entry.name;
+        let found = here(handles).and_then(|here| if stored { here.find(name) } else { Ok(None) });
+        let waiting = match found
+            .map_err(|error| self.destination("cannot look at", &folder.place, name, error))?
+        {
+            Some(meta) => {
+                let leader =
+                    Leader { place: Arc::clone(&folder.place), name: name.clone(), id: meta.id };
+                self.target.groups.lead(id, leader)
+            }
+            None => self.target.groups.abandon(id),
+        };
+        for Waiting { folder, handles, source, item } in waiting {
+            let mut done = Batched::default();
+            if let Some(item) = self.grouped(&folder, &handles, &source, item, &mut done)? {
+                self.fetch(&folder, &handles, &source, vec![item], 0);
+            }
+            self.tally.add(&done, None);
+            self.settle(&folder)?;
+        }
+        Ok(())
+    }
+}
+
+fn here<F>(handles: &Handles<F>) -> io::Result<&Dir> {
+    handles.here.as_ref().ok_or_else(|| Errno::NOENT.into())
+}
+
+fn is(error: &io::Error, errno: Errno) -> bool {
+    Errno::from_io_error(error) == Some(errno)
+}
+
+/// Makes something under `name`, in the place of what an earlier run left there. In a `fresh` folder
+/// nothing is replaced: what is there has the same name for this file system, but is another entry.
+fn replacing<T>(
+    fresh: bool,
+    here: &Dir,
+    name: &CStr,
+    make: impl Fn() -> io::Result<T>,
+) -> io::Result<T> {
+    match make() {
+        Err(error) if !fresh && is(&error, Errno::EXIST) => {
+            clear(here, name)?;
+            make()
+        }
+        result => result,
+    }
+}
+
+/// Removes `name` of an incomplete snapshot, whatever it is.
+fn clear(here: &Dir, name: &CStr) -> io::Result<()> {
+    match crate::tree::remove(here, name, 1, &AtomicU64::new(0), &|| false) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Every name of a folder that `missing` does not have.
+fn names_missing_in(all: &Dir, missing: &Dir) -> io::Result<Vec<std::ffi::CString>> {
+    let mut names = Vec::new();
+    let mut failed = Ok(());
+    all.names(|entry| match missing.find(entry.name) {
+        Ok(None) => {
+            names.push(entry.name.to_owned());
+            ControlFlow::Continue(())
+        }
+        Ok(Some(_)) => ControlFlow::Continue(()),
+        Err(error) => {
+            failed = Err(error);
+            ControlFlow::Break(())
+        }
+    })?;
+    failed.map(|()| names)
+}

@@ -1,0 +1,180 @@
+//! A folder that is being walked: the source's, and beside it the base's and the incomplete snapshot's.
+
+use std::collections::HashSet;
+use std::ffi::CStr;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use crate::attrs::{self, Asked};
+use crate::dir::Dir;
+use crate::entry::{Entry, FileId, Kind, Meta};
+use crate::kept::Records;
+use crate::layout::Node;
+use crate::place::Place;
+use crate::plan::Held;
+
+/// One folder on its way from listed to finished.
+pub(crate) struct Folder<F> {
+    pub(crate) place: Arc<Place>,
+    /// What the source says of the folder itself; `None` at a top that is no source root.
+    pub(crate) entry: Option<Entry>,
+    /// What the layout says, on the way to a source root and at one.
+    pub(crate) node: Option<Node>,
+    /// Which source root it belongs to.
+    pub(crate) root: Option<usize>,
+    /// The device of that root.
+    pub(crate) dev: Option<u64>,
+    /// Whether the incomplete snapshot's folder was made by this walk and so held nothing.
+    pub(crate) fresh: bool,
+    pub(crate) base_records: Records,
+    pub(crate) here_records: Records,
+    /// What this walk keeps beside the folder.
+    records: Mutex<Records>,
+    seen: Mutex<HashSet<u64>>,
+    hasher: RandomState,
+    /// What still has to happen before the folder is finished: its listing, its copies, its subfolders' start.
+    pending: AtomicUsize,
+    handles: RwLock<Option<Arc<Handles<F>>>>,
+}
+
+/// The open handles of a folder.
+pub(crate) struct Handles<F> {
+    /// `None` on the way to a source root.
+    pub(crate) source: Option<Arc<F>>,
+    /// `None` when the base has no such folder.
+    pub(crate) base: Option<Dir>,
+    /// `None` when there is no incomplete snapshot to look into.
+    pub(crate) here: Option<Dir>,
+    counted: Option<Arc<AtomicUsize>>,
+}
+
+impl<F> Handles<F> {
+    pub(crate) fn new(
+        source: Option<Arc<F>>,
+        base: Option<Dir>,
+        here: Option<Dir>,
+        open: &Arc<AtomicUsize>,
+    ) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self { source, base, here, counted: Some(Arc::clone(open)) }
+    }
+}
+
+impl<F> Drop for Handles<F> {
+    fn drop(&mut self) {
+        if let Some(open) = self.counted.take() {
+            open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What a folder is made from.
+pub(crate) struct Opened<F> {
+    pub(crate) place: Arc<Place>,
+    pub(crate) entry: Option<Entry>,
+    pub(crate) node: Option<Node>,
+    pub(crate) root: Option<usize>,
+    pub(crate) dev: Option<u64>,
+    pub(crate) fresh: bool,
+    /// Only some entries are looked at again; what is kept beside the others stays.
+    pub(crate) partial: bool,
+    pub(crate) base_records: Records,
+    pub(crate) here_records: Records,
+    pub(crate) handles: Arc<Handles<F>>,
+}
+
+impl<F> Folder<F> {
+    /// A folder with one thing pending, which the caller settles with [`Folder::settle`].
+    pub(crate) fn new(from: Opened<F>) -> Arc<Self> {
+        let records = if from.partial { from.here_records.clone() } else { Records::new() };
+        Arc::new(Self {
+            place: from.place,
+            entry: from.entry,
+            node: from.node,
+            root: from.root,
+            dev: from.dev,
+            fresh: from.fresh,
+            base_records: from.base_records,
+            here_records: from.here_records,
+            records: Mutex::new(records),
+            seen: Mutex::default(),
+            hasher: RandomState::new(),
+            pending: AtomicUsize::new(1),
+            handles: RwLock::new(Some(from.handles)),
+        })
+    }
+
+    /// The handles, while they are open.
+    pub(crate) fn open_handles(&self) -> Option<Arc<Handles<F>>> {
+        self.handles.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes `handles`, or closes them with `None`.
+    pub(crate) fn set_handles(&self, handles: Option<Arc<Handles<F>>>) {
+        *self.handles.write().unwrap_or_else(PoisonError::into_inner) = handles;
+    }
+
+    /// Says that `count` more things have to happen before the folder is finished.
+    pub(crate) fn expect(&self, count: usize) {
+        self.pending.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// One thing has happened; whether it was the last.
+    pub(crate) fn settle(&self) -> bool {
+        self.pending.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// Notes that `name` is in the source; `false` when it was noted before.
+    pub(crate) fn see(&self, name: &CStr) -> bool {
+        let fingerprint = self.hasher.hash_one(name);
+        self.seen().insert(fingerprint)
+    }
+
+    /// Whether `name` is in the source. 64 bits of a keyed hash stand for it.
+    pub(crate) fn saw(&self, name: &CStr) -> bool {
+        let fingerprint = self.hasher.hash_one(name);
+        self.seen().contains(&fingerprint)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What this walk keeps beside the folder.
+    pub(crate) fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether `meta` lies on another file system than the source root.
+    pub(crate) fn is_mount_point(&self, meta: &Meta) -> bool {
+        meta.kind == Kind::Folder
+            && matches!((self.dev, meta.id), (Some(dev), Some(FileId { dev: other, .. })) if dev != other)
+    }
+}
+
+/// What `dir` holds under `name`, with what is recorded beside it.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn held(
+    dir: &Dir,
+    name: &CStr,
+    records: &Records,
+    asked: Asked,
+) -> io::Result<Option<Held>> {
+    let on_disk = match dir.find(name)? {
+        None => None,
+        Some(meta) => {
+            let link = meta.kind == Kind::Symlink;
+            let target = if link { Some(dir.read_link(name)?) } else { None };
+            let xattrs = attrs::read(dir, name, asked)?;
+            Some(Held { meta, target, xattrs, on_disk: true })
+        }
+    };
+    match records.get(name) {
+        Some(record) => Ok(record.complete(on_disk)),
+        None => Ok(on_disk),
+    }
+}

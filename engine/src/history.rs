@@ -1,0 +1,224 @@
+//! Decides over the history: what to start, what to link against, what goes. Pure.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::name::{SnapshotName, Stamp, State};
+
+/// The snapshots of one prefix, sorted by time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// Whole ones.
+    pub complete: Vec<SnapshotName>,
+    /// Interrupted ones.
+    pub incomplete: Vec<SnapshotName>,
+    /// Those being removed.
+    pub deleting: Vec<SnapshotName>,
+}
+
+/// What a run is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Complete this one.
+    Resume(SnapshotName),
+    /// Begin a new one.
+    Start,
+    /// Nothing: this one is young enough.
+    Held {
+        /// The snapshot that holds the run.
+        newest: SnapshotName,
+        /// From when on a run starts.
+        next: DateTime<Utc>,
+    },
+}
+
+impl History {
+    /// Sorts `names` by state and time.
+    #[must_use]
+    pub fn of(names: impl IntoIterator<Item = SnapshotName>) -> Self {
+        let mut history = Self::default();
+        for name in names {
+            match name.state {
+                State::Complete => history.complete.push(name),
+                State::Incomplete => history.incomplete.push(name),
+                State::Deleting => history.deleting.push(name),
+            }
+        }
+        for names in [&mut history.complete, &mut history.incomplete, &mut history.deleting] {
+            names.sort_by_key(|name| name.stamp);
+        }
+        history
+    }
+
+    /// What a run that begins `now` is to do, when two snapshots are to be `guard` apart at least.
+    ///
+    /// A snapshot from the future holds a run only as long as one from the past would: a clock that was
+    /// wrong once does not stop backups for years.
+    #[must_use]
+    pub fn decide(&self, now: DateTime<Utc>, guard: TimeDelta) -> Decision {
+        if let Some(incomplete) = self.incomplete.last() {
+            return Decision::Resume(incomplete.clone());
+        }
+        let near = |name: &&SnapshotName| (now - name.stamp.time()).abs() < guard;
+        match self.complete.iter().rfind(near) {
+            Some(newest) => {
+                let next = newest.stamp.time().checked_add_signed(guard);
+                Decision::Held {
+                    newest: newest.clone(),
+                    next: next.unwrap_or(DateTime::<Utc>::MAX_UTC),
+                }
+            }
+            None => Decision::Start,
+        }
+    }
+
+    /// The snapshot to link against: the newest that is not from the future, or else the newest.
+    #[must_use]
+    pub fn base(&self, now: DateTime<Utc>) -> Option<&SnapshotName> {
+        self.complete.iter().rfind(|name| name.stamp.time() <= now).or(self.complete.last())
+    }
+
+    /// Complete snapshots that the clock says are yet to come.
+    #[must_use]
+    pub fn from_the_future(&self, now: DateTime<Utc>) -> &[SnapshotName] {
+        &self.complete[self.complete.partition_point(|name| name.stamp.time() <= now)..]
+    }
+
+    /// The name of a snapshot that a run begun `now` completes: its second, or the next one that is free.
+    #[must_use]
+    pub fn free_stamp(&self, now: DateTime<Utc>) -> Option<Stamp> {
+        let taken = |stamp: Stamp| {
+            [&self.complete, &self.deleting].into_iter().flatten().any(|name| name.stamp == stamp)
+        };
+        let mut stamp = Stamp::of(now)?;
+        while taken(stamp) {
+            stamp = stamp.next()?;
+        }
+        Some(stamp)
+    }
+
+    /// What has to go so that one more complete snapshot makes at most `max`: first what goes before
+    /// that one gets its name, then what may go only afterwards (`base` and the newest).
+    #[must_use]
+    pub fn surplus(
+        &self,
+        max: usize,
+        base: Option<&SnapshotName>,
+    ) -> (Vec<SnapshotName>, Vec<SnapshotName>) {
+        let count = (self.complete.len() + 1).saturating_sub(max);
+        let needed = |name: &SnapshotName| Some(name) == base || Some(name) == self.complete.last();
+        self.complete.iter().take(count).cloned().partition(|name| !needed(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::name::Prefix;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_700_000_000 + seconds, 0).unwrap()
+    }
+
+    fn name(seconds: i64, state: State) -> SnapshotName {
+        let stamp = Stamp::of(at(seconds)).unwrap();
+        SnapshotName { prefix: Prefix::new("p").unwrap(), stamp, state }
+    }
+
+    fn complete(seconds: &[i64]) -> History {
+        History::of(seconds.iter().map(|seconds| name(*seconds, State::Complete)))
+    }
+
+    #[test]
+    fn the_guard_holds_within_its_time_and_not_for_years() {
+        let guard = TimeDelta::seconds(100);
+        for (snapshots, now, held_by) in [
+            (&[][..], 0, None),
+            (&[0], 99, Some(0)),
+            (&[0], 100, None),
+            (&[0, 50], 120, Some(50)),
+            // From the future: by little, by much, and with one of the right time beside it.
+            (&[50], 0, Some(50)),
+            (&[100], 0, None),
+            (&[1_000_000], 0, None),
+            (&[10, 1_000_000], 20, Some(10)),
+        ] {
+            let decision = complete(snapshots).decide(at(now), guard);
+            match held_by {
+                None => assert_eq!(decision, Decision::Start, "{snapshots:?} at {now}"),
+                Some(by) => {
+                    let (newest, next) = (name(by, State::Complete), at(by + 100));
+                    assert_eq!(decision, Decision::Held { newest, next });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_guard_holds_nothing_and_an_incomplete_one_is_always_resumed() {
+        assert_eq!(complete(&[0]).decide(at(0), TimeDelta::zero()), Decision::Start);
+        let incomplete = name(5, State::Incomplete);
+        let history = History::of([name(0, State::Complete), incomplete.clone()]);
+        assert_eq!(history.decide(at(1), TimeDelta::hours(20)), Decision::Resume(incomplete));
+    }
+
+    #[test]
+    fn the_base_is_the_newest_that_can_be() {
+        for (snapshots, now, base) in [
+            (&[][..], 0, None),
+            (&[1, 5, 3], 9, Some(5)),
+            (&[1, 50], 9, Some(1)),
+            (&[50, 60], 9, Some(60)),
+        ] {
+            let history = complete(snapshots);
+            assert_eq!(
+                history.base(at(now)).cloned(),
+                base.map(|base| name(base, State::Complete))
+            );
+        }
+        assert_eq!(complete(&[1, 50]).from_the_future(at(9)).len(), 1);
+    }
+
+    #[test]
+    fn no_two_snapshots_share_a_name() {
+        let history = History::of([name(0, State::Complete), name(1, State::Deleting)]);
+        assert_eq!(history.free_stamp(at(0)), Stamp::of(at(2)));
+        assert_eq!(history.free_stamp(at(7)), Stamp::of(at(7)));
+    }
+
+    #[test]
+    fn the_oldest_goes_and_the_newest_only_afterwards() {
+        for (snapshots, max, before, after) in [
+            (&[1, 2, 3][..], 4, &[][..], &[][..]),
+            (&[1, 2, 3], 3, &[1], &[]),
+            (&[1, 2, 3], 1, &[1, 2], &[3]),
+            (&[1], 1, &[], &[1]),
+            (&[], 1, &[], &[]),
+        ] {
+            let history = complete(snapshots);
+            let names = |list: &[i64]| -> Vec<_> {
+                list.iter().map(|seconds| name(*seconds, State::Complete)).collect()
+            };
+            let surplus = history.surplus(max, history.base(at(9)));
+            assert_eq!(surplus, (names(before), names(after)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_full_history_keeps_max_snapshots_and_always_the_base(
+            seconds in proptest::collection::btree_set(0..1000_i64, 0..12),
+            max in 1..10_usize,
+            now in 0..1000_i64,
+        ) {
+            let history = complete(&seconds.into_iter().collect::<Vec<_>>());
+            let base = history.base(at(now)).cloned();
+            let (before, after) = history.surplus(max, base.as_ref());
+            let left = history.complete.len() + 1 - before.len() - after.len();
+            prop_assert!(left <= max);
+            prop_assert!(left == max || before.is_empty() && after.is_empty());
+            prop_assert!(base.is_none_or(|base| !before.contains(&base)));
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Keeps what runs did: a report for each snapshot, with every problem, and the status of the last run.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::backups::{Backups, read_small, write_whole};
+use crate::dir::{Dir, c_name};
+use crate::event::{Event, Problem};
+use crate::monitor::Monitor;
+use crate::name::{Prefix, SnapshotName};
+use crate::report::Report;
+
+/// Passes events on and writes the problems among them to a file, as there may be very many.
+pub(crate) struct Recorder {
+    next: Arc<dyn Monitor>,
+    problems: Mutex<Option<BufWriter<File>>>,
+}
+
+impl Monitor for Recorder {
+    fn event(&self, event: &Event) {
+        if let Event::Problem(problem) = event {
+            self.write(problem);
+        }
+        self.next.event(event);
+    }
+}
+
+/// The name of the file that collects problems until the report is written.
+fn problems_file(prefix: &Prefix) -> String {
+    format!(".{prefix}.problems")
+}
+
+impl Recorder {
+    /// Starts to record; without `reports` problems are passed on only.
+    pub(crate) fn new(next: Arc<dyn Monitor>, reports: Option<&Dir>, prefix: &Prefix) -> Self {
+        let create = |reports: &Dir| -> io::Result<File> {
+            let name = c_name(problems_file(prefix))?;
+            let _ = reports.unlink(&name);
+            reports.create_file(&name, 0o600)
+        };
+        let file = reports.and_then(|reports| create(reports).ok()).map(BufWriter::new);
+        Self { next, problems: Mutex::new(file) }
+    }
+
+    fn write(&self, problem: &Problem) {
+        let mut file = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = match &mut *file {
+            Some(file) => serde_json::to_writer(&mut *file, problem)
+                .map_err(io::Error::from)
+                .and_then(|()| file.write_all(b"\n")),
+            None => Ok(()),
+        };
+        if let Err(error) = written {
+            *file = None;
+            let what = format!("problems are told here only, the report cannot hold them: {error}");
+            self.next.event(&Event::Aside { what });
+        }
+    }
+
+    /// Stores `report` with all problems as the report of `snapshot`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn store(
+        &self,
+        reports: &Dir,
+        prefix: &Prefix,
+        snapshot: &str,
+        report: &Report,
+    ) -> io::Result<()> {
+        use std::io::{BufRead, BufReader};
+        let mut spool = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &mut *spool {
+            file.flush()?;
+        }
+        let head = serde_json::to_string(report)?;
+        let spooled = c_name(problems_file(prefix))?;
+        let (temporary, name) =
+            (c_name(format!(".{snapshot}.tmp"))?, c_name(report_file(snapshot))?);
+        let _ = reports.unlink(&temporary);
+        let mut out = BufWriter::new(reports.create_file(&temporary, 0o644)?);
+        out.write_all(head.trim_end_matches('}').as_bytes())?;
+        // The head ends in the closing brace of its counts, which was cut off with its own.
+        out.write_all(b"},\"problems\":[")?;
+        if spool.is_some() {
+            for (number, line) in BufReader::new(reports.open_file(&spooled)?).lines().enumerate() {
+                out.write_all(if number == 0 { b"\n" } else { b",\n" })?;
+                out.write_all(line?.as_bytes())?;
+            }
+        }
+        out.write_all(b"]}\n")?;
+        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        reports.rename_over(&temporary, &name)?;
+        *spool = None;
+        let _ = reports.unlink(&spooled);
+        reports.sync()
+    }
+}
+
+/// The name of a snapshot's report.
+pub(crate) fn report_file(snapshot: &str) -> String {
+    format!("{snapshot}.json")
+}
+
+/// The report of a snapshot, if one was kept and can be read.
+pub(crate) fn report(backups: &Backups, snapshot: &SnapshotName) -> Option<Report> {
+    let reports = backups.own(c"reports")?;
+    serde_json::from_slice(&read_small(&reports, &report_file(&snapshot.to_string()))?).ok()
+}
+
+/// How the last run of a job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// 1.
+    pub version: u32,
+    /// RFC 3339, UTC: when the last run began.
+    pub started: String,
+    /// RFC 3339, UTC: when it ended.
+    pub finished: String,
+    /// `completed`, `completed_with_problems`, `failed` or `stopped`.
+    pub outcome: String,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// The snapshot that it completed.
+    pub snapshot: Option<String>,
+    /// How many runs failed since the last one that did not.
+    pub failures_in_a_row: u32,
+}
+
+/// Stores the status of the last run.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn store_status(
+    backups: &Backups,
+    prefix: &Prefix,
+    mut status: Status,
+) -> io::Result<()> {
+    let Some(dir) = backups.own(c"status") else { return Ok(()) };
+    let file = format!("{prefix}.json");
+    let before: Option<Status> =
+        read_small(&dir, &file).and_then(|status| serde_json::from_slice(&status).ok());
+    if status.outcome == "failed" {
+        status.failures_in_a_row = before.map_or(0, |before| before.failures_in_a_row) + 1;
+    } else if status.outcome == "stopped" {
+        status.failures_in_a_row = before.map_or(0, |before| before.failures_in_a_row);
+    }
+    write_whole(&dir, &file, &serde_json::to_vec_pretty(&status)?)
+}

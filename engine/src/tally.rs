@@ -1,0 +1,101 @@
+//! Counts what a walk sees and does, a batch at a time.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::entry::{Kind, Meta};
+use crate::plan::Verdict;
+use crate::report::Counts;
+
+/// Counts of a run and of each source root.
+pub(crate) struct Tally {
+    state: Mutex<State>,
+}
+
+struct State {
+    counts: Counts,
+    roots: Vec<RootCounts>,
+}
+
+/// Files of one source root: everything but folders.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct RootCounts {
+    pub(crate) now: u64,
+    pub(crate) before: u64,
+}
+
+/// What one batch adds.
+#[derive(Debug, Default)]
+pub(crate) struct Batched {
+    pub(crate) counts: Counts,
+    pub(crate) root: RootCounts,
+}
+
+impl Batched {
+    /// Counts an entry of the source.
+    pub(crate) fn entry(&mut self, meta: &Meta, verdict: Verdict) {
+        let counts = &mut self.counts;
+        counts.entries += 1;
+        match meta.kind {
+            Kind::Folder => counts.folders += 1,
+            Kind::File => {
+                counts.files += 1;
+                counts.bytes += meta.size;
+            }
+            _ => {}
+        }
+        if meta.kind != Kind::Folder {
+            self.root.now += 1;
+        }
+        match verdict {
+            Verdict::New => counts.new += 1,
+            Verdict::Changed => counts.changed += 1,
+            Verdict::Metadata => counts.metadata += 1,
+            Verdict::Same => counts.unchanged += 1,
+        }
+    }
+}
+
+impl Tally {
+    pub(crate) fn new(roots: usize) -> Self {
+        let roots = vec![RootCounts::default(); roots];
+        Self { state: Mutex::new(State { counts: Counts::default(), roots }) }
+    }
+
+    /// Changes the counts of the run.
+    pub(crate) fn count(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).counts);
+    }
+
+    /// Adds what a batch of a folder of `root` brought.
+    pub(crate) fn add(&self, batched: &Batched, root: Option<usize>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (sum, more) = (&mut state.counts, &batched.counts);
+        sum.entries += more.entries;
+        sum.files += more.files;
+        sum.folders += more.folders;
+        sum.bytes += more.bytes;
+        sum.new += more.new;
+        sum.changed += more.changed;
+        sum.metadata += more.metadata;
+        sum.unchanged += more.unchanged;
+        sum.deleted += more.deleted;
+        sum.kept += more.kept;
+        sum.linked += more.linked;
+        sum.bytes_saved += more.bytes_saved;
+        sum.hard_links += more.hard_links;
+        sum.copied += more.copied;
+        sum.bytes_copied += more.bytes_copied;
+        if let Some(root) = root.and_then(|root| state.roots.get_mut(root)) {
+            root.now += batched.root.now;
+            root.before += batched.root.before;
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).counts
+    }
+
+    pub(crate) fn roots(&self) -> Vec<RootCounts> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).roots.clone()
+    }
+}

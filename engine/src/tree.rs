@@ -1,0 +1,234 @@
+//! Removes whole folders, some threads at a time, however deep they are.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::dir::Dir;
+use crate::queue::Queue;
+
+/// Below this depth a folder is moved up before it is emptied, so that few handles are open at once.
+const DEEP: usize = 100;
+
+/// A folder whose entries are being removed.
+struct Doomed {
+    dir: Dir,
+    name: CString,
+    parent: Option<Arc<Doomed>>,
+    depth: usize,
+    /// Subfolders that are still there, and one for the listing itself.
+    pending: AtomicUsize,
+}
+
+/// Removes `name` from `dir` with all that is below it, by `threads` threads. Never follows a symlink.
+/// `removed` counts the entries; `stop` ends it early.
+///
+/// # Errors
+/// The first thing that could not be removed; the rest is removed all the same. `Interrupted` when stopped.
+pub(crate) fn remove(
+    dir: &Dir,
+    name: &CStr,
+    threads: usize,
+    removed: &AtomicU64,
+    stop: &(dyn Fn() -> bool + Sync),
+) -> io::Result<()> {
+    let removal = Removal {
+        queue: Queue::new(),
+        top: OnceTop::default(),
+        failed: Mutex::new(None),
+        moved: AtomicU64::new(0),
+        removed,
+        stop,
+    };
+    match dir.unlink(name) {
+        Ok(()) => {
+            removed.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        // Linux says EISDIR, POSIX EPERM (unlink(2)).
+        Err(error) if is_folder_error(&error) => {}
+        Err(error) => return Err(error),
+    }
+    let top = open_to_empty(dir, name)?;
+    let doomed = Arc::new(Doomed {
+        dir: top,
+        name: name.to_owned(),
+        parent: None,
+        depth: 0,
+        pending: AtomicUsize::new(1),
+    });
+    let _ = removal.top.set(doomed.dir.try_clone()?);
+    removal.queue.push((doomed, None));
+    removal.queue.work(threads, |(parent, name)| removal.step(parent, name));
+    if stop() {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
+    if let Some(error) = removal.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    dir.remove_folder(name)?;
+    removed.fetch_add(1, Ordering::Relaxed);
+    Ok(())
+}
+
+fn is_folder_error(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::ISDIR | Errno::PERM))
+}
+
+/// Opens a folder whose entries are to go, also one that its owner may not enter.
+fn open_to_empty(dir: &Dir, name: &CStr) -> io::Result<Dir> {
+    let opened = dir.child(name);
+    let writable = |dir: &Dir| dir.meta().is_ok_and(|meta| meta.mode & 0o700 == 0o700);
+    match opened {
+        Ok(child) if writable(&child) => Ok(child),
+        Ok(child) => {
+            // The folder is ours to remove; without write permission unlink would fail below it.
+            let _ = crate::dir::set_mode(&child, 0o700);
+            Ok(child)
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            dir.set_mode(name, 0o700)?;
+            dir.child(name)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+type OnceTop = std::sync::OnceLock<Dir>;
+
+struct Removal<'a> {
+    queue: Queue<(Arc<Doomed>, Option<CString>)>,
+    top: OnceTop,
+    failed: Mutex<Option<io::Error>>,
+    moved: AtomicU64,
+    removed: &'a AtomicU64,
+    stop: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Removal<'_> {
+    /// Empties the folder `name` of `parent`, or `parent` itself at the top.
+    fn step(&self, parent: Arc<Doomed>, name: Option<CString>) {
+        if (self.stop)() {
+            return self.queue.close();
+        }
+        let Some(name) = name else { return self.empty(parent) };
+        match open_to_empty(&parent.dir, &name) {
+            Ok(dir) => {
+                let depth = parent.depth + 1;
+                let pending = AtomicUsize::new(1);
+                self.empty(Arc::new(Doomed { dir, name, parent: Some(parent), depth, pending }));
+            }
+            Err(error) => {
+                self.fail(error);
+                self.settle(parent);
+            }
+        }
+    }
+
+    /// Removes the files of a folder and sends its subfolders to be emptied.
+    fn empty(&self, folder: Arc<Doomed>) {
+        let listed = folder.dir.names(|entry| {
+            if !entry.folder {
+                match folder.dir.unlink(entry.name) {
+                    Ok(()) => {
+                        self.removed.fetch_add(1, Ordering::Relaxed);
+                    }
+                    // A file system that does not tell types in its listings.
+                    Err(error) if is_folder_error(&error) => self.descend(&folder, entry.name),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => self.fail(error),
+                }
+            } else {
+                self.descend(&folder, entry.name);
+            }
+            if (self.stop)() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        if let Err(error) = listed {
+            self.fail(error);
+        }
+        self.settle(folder);
+    }
+
+    fn descend(&self, folder: &Arc<Doomed>, name: &CStr) {
+        if folder.depth >= DEEP
+            && let Some(top) = self.top.get()
+        {
+            let number = self.moved.fetch_add(1, Ordering::Relaxed);
+            if let Ok(moved) = crate::dir::c_name(format!(".deep-{number}"))
+                && folder.dir.move_to(name, top, &moved).is_ok()
+            {
+                let Some(root) = root_of(folder) else { return };
+                root.pending.fetch_add(1, Ordering::Relaxed);
+                return self.queue.push((root, Some(moved)));
+            }
+        }
+        folder.pending.fetch_add(1, Ordering::Relaxed);
+        self.queue.push((Arc::clone(folder), Some(name.to_owned())));
+    }
+
+    /// One thing less in `folder`; the last one removes it from its parent, and so on upwards.
+    fn settle(&self, mut folder: Arc<Doomed>) {
+        while folder.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let Some(parent) = folder.parent.clone() else { return };
+            match parent.dir.remove_folder(&folder.name) {
+                Ok(()) => {
+                    self.removed.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) => self.fail(error),
+            }
+            folder = parent;
+        }
+    }
+
+    fn fail(&self, error: io::Error) {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+}
+
+fn root_of(folder: &Arc<Doomed>) -> Option<Arc<Doomed>> {
+    let mut at = folder;
+    while let Some(parent) = &at.parent {
+        at = parent;
+    }
+    Some(Arc::clone(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_goes_with_all_that_is_in_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let outside = temp.path().join("outside");
+        std::fs::write(&outside, "x").unwrap();
+        let tree = temp.path().join("tree");
+        for folder in ["a/b/c", "a/d", "e"] {
+            std::fs::create_dir_all(tree.join(folder)).unwrap();
+            std::fs::write(tree.join(folder).join("file"), "x").unwrap();
+        }
+        std::os::unix::fs::symlink(&outside, tree.join("link")).unwrap();
+        let removed = AtomicU64::new(0);
+        remove(&Dir::at(temp.path()).unwrap(), c"tree", 2, &removed, &|| false).unwrap();
+        assert!(!tree.exists() && outside.exists());
+        assert_eq!(removed.into_inner(), 10);
+    }
+
+    #[test]
+    fn a_very_deep_tree_goes_with_few_handles() {
+        let temp = tempfile::tempdir().unwrap();
+        let top = Dir::at(temp.path()).unwrap();
+        top.make_folder(c"tree", 0o755).unwrap();
+        let mut at = top.child(c"tree").unwrap();
+        for _ in 0..5000 {
+            at.make_folder(c"d", 0o755).unwrap();
+            at.make_folder(c"e", 0o755).unwrap();
+            at = at.child(c"d").unwrap();
+        }
+        remove(&top, c"tree", 2, &AtomicU64::new(0), &|| false).unwrap();
+        assert!(!temp.path().join("tree").exists());
+    }
+}

@@ -1,0 +1,48 @@
+//! `sync-file-system`: what a run starts to sync its destination, so that a signal need not wait for a
+//! slow disk: `syncfs(2)` cannot be interrupted, a child that is in it can be left alone.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::{Command, Stdio};
+
+use crate::exit::Exit;
+
+/// Sync the file system of the folder that is standard input (used by `run` itself).
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+/// The child's exit code for errors without a number.
+const NO_NUMBER: i32 = 255;
+
+pub(crate) fn run(_args: &Args) -> Exit {
+    match engine::durable::sync_file_system(io::stdin().as_fd()) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            // Error numbers of Linux that a file system gives are below 255 (errno(3)).
+            std::process::exit(error.raw_os_error().unwrap_or(NO_NUMBER));
+        }
+    }
+}
+
+/// Syncs the file system of `folder` in a child; in this process where none can be started. The child
+/// has the same open file, so that it is told of every error since `folder` was opened.
+///
+/// # Errors
+/// What the child says.
+pub(crate) fn in_a_child(folder: BorrowedFd<'_>) -> io::Result<()> {
+    let stdin = File::from(folder.try_clone_to_owned()?);
+    let child = Command::new("/proc/self/exe")
+        .arg("sync-file-system")
+        .stdin(Stdio::from(stdin))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    match child.map(|status| status.code()) {
+        Ok(Some(0)) => Ok(()),
+        Ok(Some(NO_NUMBER)) => Err(io::Error::other("the sync failed")),
+        Ok(Some(number)) => Err(io::Error::from_raw_os_error(number)),
+        Ok(None) => Err(io::Error::other("the sync was killed")),
+        Err(_) => engine::durable::sync_file_system(folder),
+    }
+}
