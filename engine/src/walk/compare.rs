@@ -1,0 +1,170 @@
+//! Compares the entries of a folder with the base and the incomplete snapshot, and has them planned.
+
+use std::sync::Arc;
+
+use super::{Found, Planned, Target, Task, Walk};
+use crate::dir::Dir;
+use crate::entry::{Entry, Kind, Listed};
+use crate::error::RunError;
+use crate::event::Event;
+use crate::folder::{Folder, Handles, held};
+use crate::kept::Records;
+use crate::monitor::add;
+use crate::plan::{Known, plan};
+use crate::source::Source;
+use crate::tally::Batched;
+
+impl<S: Source, T: Target<S>> Walk<S, T> {
+    /// Compares and plans some entries of `folder` that `source` listed, and has the plan carried out.
+    pub(super) fn process<'a>(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        source: &Arc<S::Folder>,
+        entries: impl Iterator<Item = Listed<'a>>,
+        count: bool,
+    ) -> Result<(), RunError> {
+        let handles = self.handles(folder)?;
+        let mut steps = Vec::new();
+        let mut enter = Vec::new();
+        let mut batched = Batched::default();
+        for entry in entries {
+            if self.halted() {
+                return Ok(());
+            }
+            if !self.belongs(folder, entry) || !folder.see(entry.name) {
+                continue;
+            }
+            let planned = self.plan(folder, &handles, entry)?;
+            batched.entry(entry.meta, planned.step.verdict);
+            if let Some(base) = &planned.base {
+                if base.meta.kind != Kind::Folder {
+                    batched.root.before += 1;
+                } else if entry.meta.kind != Kind::Folder
+                    && let Some(base) = handles.base.as_ref().and_then(|dir| dir.try_clone().ok())
+                {
+                    let (parent, name) = (Arc::new(base), entry.name.to_owned());
+                    self.queue.push(Task::Gone { parent, name, root: folder.root });
+                }
+            }
+            if entry.meta.kind == Kind::Folder {
+                enter.push((entry.to_entry(), folder.is_mount_point(entry.meta)));
+            }
+            steps.push(planned);
+        }
+        if count {
+            self.tally.add(&batched, folder.root);
+            add(&self.set.context.progress.entries, batched.counts.entries);
+        }
+        T::apply(self, folder, &handles, source, &steps);
+        for (entry, mounted) in enter {
+            if mounted {
+                let path = crate::bytes::shown(&folder.place.source_of(&entry.name));
+                self.event(&Event::MountPoint { path });
+            }
+            folder.expect(1);
+            self.queue.push(Task::Enter {
+                parent: Arc::clone(folder),
+                entry,
+                found: None,
+                mounted,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether the job keeps this entry, and the layout has nothing else in its place.
+    pub(super) fn belongs(&self, folder: &Folder<S::Folder>, entry: Listed<'_>) -> bool {
+        let keep = self.keep();
+        let kind = entry.meta.kind;
+        if kind == Kind::Folder && entry.meta.id == Some(self.set.backups) {
+            let path = crate::bytes::shown(&folder.place.source_of(entry.name));
+            self.event(&Event::BackupsInsideSource { path });
+            return false;
+        }
+        let in_layout =
+            folder.node.as_ref().is_some_and(|node| node.below.contains_key(entry.name.to_bytes()));
+        !(in_layout
+            || kind == Kind::Symlink && !keep.symlinks
+            || kind.is_device() && !keep.devices
+            || kind.is_special() && !keep.specials)
+    }
+
+    pub(super) fn plan<'a>(
+        &self,
+        folder: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        entry: Listed<'a>,
+    ) -> Result<Planned<'a>, RunError> {
+        // What cannot be read in the base is copied anew.
+        let look = |dir: &Option<Dir>, records: &Records| match dir {
+            Some(dir) => held(dir, entry.name, records, self.asked()),
+            None => Ok(None),
+        };
+        let mut base = look(&handles.base, &folder.base_records).unwrap_or(None);
+        if entry.meta.kind == Kind::Folder && self.set.base.kept.any() {
+            // A folder's own record stands in the folder's own file.
+            let place = folder.place.child(entry.name, None);
+            let own = self.set.base.kept.load(&place).ok().and_then(|mut own| own.remove(c""));
+            base = match own {
+                Some(own) => own.complete(base),
+                None => base,
+            };
+        }
+        let here = if folder.fresh {
+            None
+        } else {
+            look(&handles.here, &folder.here_records).map_err(|error| {
+                self.destination("cannot look at", &folder.place, entry.name, error)
+            })?
+        };
+        let here_durable =
+            here.as_ref().is_none_or(|here| self.set.trust.covers(here, base.as_ref()));
+        let known = Known { base: base.as_ref(), here: here.as_ref(), here_durable };
+        let step = plan(entry, known, &self.set.rules);
+        Ok(Planned { entry, base, here, step })
+    }
+
+    /// Plans what the layout has directly below `folder`.
+    pub(super) fn below(self: &Arc<Self>, folder: &Arc<Folder<S::Folder>>) -> Result<(), RunError> {
+        let Some(node) = folder.node.clone() else { return Ok(()) };
+        for (name, node) in &node.below {
+            let Some(path) = &node.path else { continue };
+            let (found, root) = self.root(path, node.root)?;
+            let name = crate::dir::c_name(name.clone())
+                .map_err(|error| self.destination("cannot name", &folder.place, c"", error))?;
+            let entry = Entry { name, ..found.entry };
+            self.planted(folder, Listed::from(&entry), &found.folder, root)?;
+            if entry.meta.kind == Kind::Folder {
+                folder.expect(1);
+                let found = Found { node: node.clone(), source: found.folder, root };
+                self.queue.push(Task::Enter {
+                    parent: Arc::clone(folder),
+                    entry,
+                    found: Some(found),
+                    mounted: false,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Plans one entry that stands where the layout puts it, whatever its folder lists.
+    pub(super) fn planted(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        entry: Listed<'_>,
+        source: &Arc<S::Folder>,
+        root: Option<usize>,
+    ) -> Result<(), RunError> {
+        let handles = self.handles(folder)?;
+        folder.see(entry.name);
+        let planned = self.plan(folder, &handles, entry)?;
+        let mut batched = Batched::default();
+        batched.entry(entry.meta, planned.step.verdict);
+        batched.root.before +=
+            u64::from(planned.base.as_ref().is_some_and(|base| base.meta.kind != Kind::Folder));
+        self.tally.add(&batched, root);
+        T::apply(self, folder, &handles, source, &[planned]);
+        Ok(())
+    }
+}

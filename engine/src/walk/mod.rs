@@ -1,0 +1,243 @@
+//! Walks the source and, beside it, the base and the incomplete snapshot: lists a folder, compares,
+//! plans, and hands the plan to a target that builds it or tells it.
+
+mod compare;
+mod listing;
+mod open;
+mod retry;
+mod setting;
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::attrs::Asked;
+use crate::dir::Dir;
+use crate::entry::{Entry, Listed};
+use crate::error::RunError;
+use crate::event::{Event, Instead};
+use crate::folder::{Folder, Handles};
+use crate::job::{Job, Keep};
+use crate::layout::Node;
+use crate::place::Place;
+use crate::plan::{Held, Step};
+use crate::queue::{Queue, workers};
+use crate::source::Source;
+use crate::tally::Tally;
+
+use open::most_open_folders;
+use retry::Retry;
+pub(crate) use setting::{Beside, RootSeen, Setting, Trust};
+
+/// What becomes of a plan.
+pub(crate) trait Target<S: Source>: Sized + Send + Sync + 'static {
+    /// Opens the incomplete snapshot's folder for `entry` in `parent`; whether it was made just now.
+    fn enter(
+        walk: &Arc<Walk<S, Self>>,
+        parent: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        entry: &Entry,
+    ) -> Result<(Option<Dir>, bool), RunError>;
+
+    /// Carries out the steps of some entries of one folder. Folders among them are entered afterwards.
+    fn apply(
+        walk: &Arc<Walk<S, Self>>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        source: &Arc<S::Folder>,
+        steps: &[Planned<'_>],
+    );
+
+    /// `name` is in the base and no longer in the source.
+    fn deleted(walk: &Arc<Walk<S, Self>>, folder: &Folder<S::Folder>, name: &CStr, is_folder: bool);
+
+    /// `name` is in the incomplete snapshot and no longer in the source.
+    fn superfluous(
+        walk: &Arc<Walk<S, Self>>,
+        folder: &Folder<S::Folder>,
+        here: &Dir,
+        name: &CStr,
+    ) -> Result<(), RunError>;
+
+    /// `name` could not be read, this time or for good; what the snapshot holds instead.
+    fn unread(
+        walk: &Arc<Walk<S, Self>>,
+        folder: &Arc<Folder<S::Folder>>,
+        name: &CStr,
+    ) -> Result<Instead, RunError>;
+
+    /// Everything directly in the folder has happened.
+    fn finish(walk: &Arc<Walk<S, Self>>, folder: &Folder<S::Folder>) -> Result<(), RunError>;
+}
+
+/// An entry of the source with what is known and decided about it.
+pub(crate) struct Planned<'a> {
+    pub(crate) entry: Listed<'a>,
+    pub(crate) base: Option<Held>,
+    pub(crate) here: Option<Held>,
+    pub(crate) step: Step,
+}
+
+/// A walk in progress, shared by its threads.
+pub(crate) struct Walk<S: Source, T> {
+    pub(crate) source: Arc<S>,
+    pub(crate) target: T,
+    pub(crate) set: Setting,
+    pub(crate) tally: Tally,
+    queue: Queue<Task<S::Folder>>,
+    fatal: Mutex<Option<RunError>>,
+    halted: AtomicBool,
+    last_try: AtomicBool,
+    again: Mutex<Vec<Retry>>,
+    roots: Mutex<Vec<RootSeen>>,
+    pub(crate) open: Arc<AtomicUsize>,
+    most_open: usize,
+}
+
+enum Task<F> {
+    /// Go into a folder that was listed.
+    Enter { parent: Arc<Folder<F>>, entry: Entry, found: Option<Found<F>>, mounted: bool },
+    /// Look again at entries of one folder.
+    Again { retries: Vec<Retry> },
+    /// Count what was below a folder of the base that is gone.
+    Gone { parent: Arc<Dir>, name: CString, root: Option<usize> },
+}
+
+/// A folder of the layout, found on the source.
+struct Found<F> {
+    node: Node,
+    source: Arc<F>,
+    root: Option<usize>,
+}
+
+impl<S: Source, T: Target<S>> Walk<S, T> {
+    pub(crate) fn new(source: Arc<S>, target: T, set: Setting) -> Arc<Self> {
+        Arc::new(Self {
+            source,
+            target,
+            tally: Tally::new(set.roots.len()),
+            queue: Queue::new(),
+            fatal: Mutex::new(None),
+            halted: AtomicBool::new(false),
+            last_try: AtomicBool::new(false),
+            again: Mutex::default(),
+            roots: Mutex::new(set.roots.clone()),
+            open: Arc::default(),
+            most_open: most_open_folders(),
+            set,
+        })
+    }
+
+    /// Walks everything below `job`'s layout.
+    ///
+    /// # Errors
+    /// The first thing that ended the walk.
+    pub(crate) fn walk(self: &Arc<Self>, job: &Job) -> Result<(), RunError> {
+        let top = self.top(job.layout.top(), false)?;
+        if let Some(node) = &top.node {
+            self.list(&top, node.root);
+        }
+        self.work()?;
+        self.last_try.store(true, Ordering::Relaxed);
+        let again = std::mem::take(&mut *lock(&self.again));
+        let mut folders: HashMap<*const Place, Vec<Retry>> = HashMap::new();
+        for retry in again {
+            folders.entry(Arc::as_ptr(&retry.place)).or_default().push(retry);
+        }
+        for retries in folders.into_values() {
+            self.queue.push(Task::Again { retries });
+        }
+        self.work()
+    }
+
+    /// What the walk found at each root.
+    pub(crate) fn roots(&self) -> Vec<RootSeen> {
+        lock(&self.roots).clone()
+    }
+
+    fn work(self: &Arc<Self>) -> Result<(), RunError> {
+        self.queue.work(workers(), |task| {
+            if !self.halted() {
+                let result = match task {
+                    Task::Enter { parent, entry, found, mounted } => {
+                        self.enter(&parent, entry, found, mounted)
+                    }
+                    Task::Again { retries } => self.again(retries),
+                    Task::Gone { parent, name, root } => self.gone(&parent, &name, root),
+                };
+                if let Err(error) = result {
+                    self.fail(error);
+                }
+            }
+        });
+        match lock(&self.fatal).take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the walk; the first error counts.
+    pub(crate) fn fail(&self, error: RunError) {
+        lock(&self.fatal).get_or_insert(error);
+        self.halted.store(true, Ordering::Relaxed);
+        self.queue.close();
+    }
+
+    /// Whether the walk is about to end.
+    pub(crate) fn halted(&self) -> bool {
+        if self.halted.load(Ordering::Relaxed) {
+            return true;
+        }
+        if self.set.context.stop.asked() {
+            self.fail(RunError::Stopped);
+            return true;
+        }
+        false
+    }
+
+    /// Whether what cannot be read now will not be tried again.
+    pub(crate) fn last_try(&self) -> bool {
+        self.last_try.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn event(&self, event: &Event) {
+        self.set.context.monitor.event(event);
+    }
+
+    pub(crate) fn keep(&self) -> Keep {
+        self.set.rules.keep
+    }
+
+    pub(crate) fn asked(&self) -> Asked {
+        Asked { xattrs: self.keep().xattrs, acls: self.keep().acls }
+    }
+
+    /// An error of the backups folder at `name` in `folder`.
+    pub(crate) fn destination(
+        &self,
+        action: &'static str,
+        place: &Arc<Place>,
+        name: &CStr,
+        error: io::Error,
+    ) -> RunError {
+        use std::os::unix::ffi::OsStringExt;
+        let inside = std::ffi::OsString::from_vec(place.inside_of(name));
+        crate::error::destination(
+            action,
+            &self.set.backups_dir,
+            self.set.backups_dir.join(inside),
+            error,
+        )
+    }
+
+    /// One thing that `folder` waited for has happened; the last one finishes it.
+    pub(crate) fn settle(self: &Arc<Self>, folder: &Folder<S::Folder>) -> Result<(), RunError> {
+        if folder.settle() && !self.halted() { T::finish(self, folder) } else { Ok(()) }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,218 @@
+//! Opens folders on all sides of a walk, and again when their handles had to be closed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Found, Target, Walk, lock};
+use crate::dir::Dir;
+use crate::entry::Entry;
+use crate::error::RunError;
+use crate::event::{Event, shown_path};
+use crate::folder::{Folder, Handles, Opened};
+use crate::kept::Records;
+use crate::layout::Node;
+use crate::place::Place;
+use crate::source::{ListSink, Root, Source, SourceError};
+use crate::walk::listing::Listing;
+
+impl<S: Source, T: Target<S>> Walk<S, T> {
+    pub(super) fn top(
+        self: &Arc<Self>,
+        node: &Node,
+        partial: bool,
+    ) -> Result<Arc<Folder<S::Folder>>, RunError> {
+        let found = match &node.path {
+            Some(path) => Some(self.root(path, node.root)?),
+            None => None,
+        };
+        let place = Place::top(node.path.clone());
+        let clone = |dir: &Option<Dir>| dir.as_ref().map(Dir::try_clone).transpose();
+        let broken = |error| self.destination("cannot open", &place, c"", error);
+        let (base, here) = (
+            clone(&self.set.base.top).map_err(broken)?,
+            clone(&self.set.here.top).map_err(broken)?,
+        );
+        let (entry, source, root) = match found {
+            Some((found, root)) => (Some(found.entry), Some(found.folder), root),
+            None => (None, None, None),
+        };
+        let dev = entry.as_ref().and_then(|entry| entry.meta.id).map(|id| id.dev);
+        Ok(Folder::new(Opened {
+            entry,
+            root,
+            dev: dev.filter(|_| self.keep().one_file_system),
+            node: Some(node.clone()),
+            fresh: false,
+            partial,
+            base_records: self.set.base.kept.load(&place).map_err(broken)?,
+            here_records: self.set.here.kept.load(&place).map_err(broken)?,
+            place,
+            handles: Arc::new(Handles::new(source, base, here, &self.open)),
+        }))
+    }
+
+    /// Opens a folder of the layout on the source; the number of its source root, if it is one.
+    pub(super) fn root(
+        &self,
+        path: &Path,
+        is_root: bool,
+    ) -> Result<(Root<S::Folder>, Option<usize>), RunError> {
+        let failed = |error| RunError::Root { path: path.to_owned(), error };
+        let found = self.source.root(path).map_err(failed)?;
+        if !is_root {
+            return Ok((found, None));
+        }
+        if found.entry.meta.id == Some(self.set.backups) {
+            let (path, backups) = (path.to_owned(), self.set.backups_dir.clone());
+            return Err(RunError::InsideBackups { path, backups });
+        }
+        if found.was_link && !self.last_try() {
+            self.event(&Event::RootIsLink { path: shown_path(path) });
+        }
+        let mut roots = lock(&self.roots);
+        let number = roots.iter().position(|root| root.path == path);
+        if let Some(root) = number.and_then(|number| roots.get_mut(number)) {
+            root.file_system.clone_from(&found.file_system);
+        }
+        Ok((found, number))
+    }
+
+    /// Lists a folder: the source's, or on the way to a source root what the layout has there.
+    pub(super) fn list(self: &Arc<Self>, folder: &Arc<Folder<S::Folder>>, whole: bool) {
+        let source = folder.open_handles().and_then(|handles| handles.source.clone());
+        let sink =
+            Box::new(Listing { walk: Arc::clone(self), folder: Arc::clone(folder), listed: 0 });
+        match source {
+            Some(source) if whole => self.source.list(&source, sink),
+            _ => (sink as Box<dyn ListSink>).end(Ok(())),
+        }
+    }
+
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        parent: &Arc<Folder<S::Folder>>,
+        entry: Entry,
+        found: Option<Found<S::Folder>>,
+        mounted: bool,
+    ) -> Result<(), RunError> {
+        let handles = self.handles(parent)?;
+        let opened = match (&found, &handles.source) {
+            (Some(found), _) => Ok(Arc::clone(&found.source)),
+            (None, Some(source)) => {
+                self.source.folder(source, &entry.name, &entry.meta).map(Arc::new)
+            }
+            (None, None) => Err(SourceError::Vanished),
+        };
+        let source = match opened {
+            Ok(source) => source,
+            Err(error) => {
+                self.unread(parent, &entry.name, error)?;
+                return self.settle(parent);
+            }
+        };
+        let origin = found.as_ref().and_then(|found| found.node.path.clone());
+        let place = parent.place.child(&entry.name, origin);
+        let base = handles.base.as_ref().and_then(|base| base.child(&entry.name).ok());
+        let (here, fresh) = T::enter(self, parent, &handles, &entry)?;
+        let broken =
+            |error| self.destination("cannot read what is kept beside", &place, c"", error);
+        let whole = found.as_ref().is_none_or(|found| found.node.root);
+        let (node, root, dev) = match found {
+            Some(found) if found.root.is_some() => {
+                let dev = entry.meta.id.map(|id| id.dev);
+                (Some(found.node), found.root, dev.filter(|_| self.keep().one_file_system))
+            }
+            Some(found) => (Some(found.node), parent.root, parent.dev),
+            None => (None, parent.root, parent.dev),
+        };
+        self.set.context.progress.set_folder(|| crate::bytes::shown(&place.source_of(c"")));
+        let folder = Folder::new(Opened {
+            entry: Some(entry),
+            node,
+            root,
+            dev,
+            fresh,
+            partial: false,
+            base_records: self.set.base.kept.load(&place).map_err(broken)?,
+            here_records: if fresh {
+                Records::new()
+            } else {
+                self.set.here.kept.load(&place).map_err(broken)?
+            },
+            place: Arc::clone(&place),
+            handles: Arc::new(Handles::new(Some(source), base, here, &self.open)),
+        });
+        drop(handles);
+        self.settle(parent)?;
+        self.list(&folder, whole && !mounted);
+        if self.open.load(Ordering::Relaxed) > self.most_open {
+            folder.set_handles(None);
+        }
+        Ok(())
+    }
+
+    /// The handles of `folder`, opened again from the top if they were closed.
+    pub(crate) fn handles(
+        self: &Arc<Self>,
+        folder: &Folder<S::Folder>,
+    ) -> Result<Arc<Handles<S::Folder>>, RunError> {
+        match folder.open_handles() {
+            Some(handles) => Ok(handles),
+            None => {
+                let (handles, _) = self.reopen(&folder.place)?;
+                folder.set_handles(Some(Arc::clone(&handles)));
+                Ok(handles)
+            }
+        }
+    }
+
+    /// Goes down to `place` from the top, a name at a time.
+    pub(super) fn reopen(
+        self: &Arc<Self>,
+        place: &Arc<Place>,
+    ) -> Result<(Arc<Handles<S::Folder>>, Option<Entry>), RunError> {
+        let chain = place.chain();
+        let (mut source, mut entry) = (None, None);
+        let clone = |dir: &Option<Dir>| dir.as_ref().map(Dir::try_clone).transpose();
+        let broken = |error| self.destination("cannot open again", place, c"", error);
+        let mut base = clone(&self.set.base.top).map_err(broken)?;
+        let mut here = clone(&self.set.here.top).map_err(broken)?;
+        for (depth, place) in chain.iter().enumerate() {
+            if depth > 0 {
+                base = base.and_then(|base| base.child(place.name()).ok());
+                here = here.map(|here| here.child(place.name())).transpose().map_err(broken)?;
+            }
+            if let Some(path) = place.origin() {
+                let (found, _) = self.root(path, false)?;
+                (source, entry) = (Some(found.folder), Some(found.entry));
+            } else if let Some(parent) = source.take() {
+                let looked = self.source.look(&parent, place.name());
+                let opened = looked.and_then(|looked| {
+                    let folder = self.source.folder(&parent, place.name(), &looked.meta)?;
+                    Ok((Arc::new(folder), looked))
+                });
+                match opened {
+                    Ok((folder, looked)) => (source, entry) = (Some(folder), Some(looked)),
+                    // Gone or closed since: what is asked for below it has vanished as well.
+                    Err(_) => {
+                        entry = None;
+                        break;
+                    }
+                }
+            }
+        }
+        Ok((Arc::new(Handles::new(source, base, here, &self.open)), entry))
+    }
+}
+
+/// How many folders may be open at once: each holds up to three handles of the process's limit.
+pub(super) fn most_open_folders() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let limit = if setrlimit(Resource::Nofile, raised).is_ok() { raised } else { limit };
+    let files =
+        limit.current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+    (files.min(200_000) / 4).saturating_sub(32).max(8)
+}

@@ -1,0 +1,128 @@
+//! What could not be read: tried again at the end, then given up.
+
+use std::ffi::{CStr, CString};
+use std::sync::Arc;
+
+use super::{Target, Walk, lock};
+use crate::entry::Listed;
+use crate::error::RunError;
+use crate::event::{Event, Instead, Problem};
+use crate::folder::{Folder, Opened};
+use crate::place::Place;
+use crate::source::{Source, SourceError};
+
+/// How many entries that could not be read are tried again at the end; more are carried forward at once.
+const RETRIES: usize = 50_000;
+
+/// An entry that could not be read and will be tried again.
+pub(super) struct Retry {
+    pub(super) place: Arc<Place>,
+    name: CString,
+    root: Option<usize>,
+    dev: Option<u64>,
+    /// It was listed, and so is counted already.
+    counted: bool,
+}
+
+impl<S: Source, T: Target<S>> Walk<S, T> {
+    /// Says that an entry cannot be read: it is tried again later, or given up.
+    pub(crate) fn unread(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        name: &CStr,
+        error: SourceError,
+    ) -> Result<(), RunError> {
+        let counted = !folder.see(name);
+        match error {
+            SourceError::Lost(_) => return Err(RunError::SourceLost(error)),
+            SourceError::Vanished => {
+                self.tally.count(|counts| counts.vanished += 1);
+                let handles = self.handles(folder)?;
+                let Some(here) = &handles.here else { return Ok(()) };
+                return T::superfluous(self, folder, here, name);
+            }
+            SourceError::Replaced | SourceError::Unreadable { .. } => {}
+        }
+        let mut again = lock(&self.again);
+        if !self.last_try() && again.len() < RETRIES {
+            let (place, name) = (Arc::clone(&folder.place), name.to_owned());
+            again.push(Retry { place, name, root: folder.root, dev: folder.dev, counted });
+            return Ok(());
+        }
+        drop(again);
+        let instead = T::unread(self, folder, name)?;
+        self.problem(&folder.place.source_of(name), error, instead);
+        Ok(())
+    }
+
+    /// Tells and counts an entry that was not read well.
+    pub(crate) fn problem(&self, path: &[u8], what: impl std::fmt::Display, instead: Instead) {
+        self.tally.count(|counts| {
+            counts.problems += 1;
+            counts.carried_forward += u64::from(instead == Instead::CarriedForward);
+        });
+        self.event(&Event::Problem(Problem::new(path, what, instead)));
+    }
+
+    /// Looks once more at entries of one folder that could not be read.
+    pub(super) fn again(self: &Arc<Self>, retries: Vec<Retry>) -> Result<(), RunError> {
+        let Some(Retry { place, root, dev, .. }) = retries.first() else { return Ok(()) };
+        let (handles, entry) = self.reopen(place)?;
+        let broken = |error| self.destination("cannot read what is kept beside", place, c"", error);
+        let source = handles.source.clone();
+        let folder = Folder::new(Opened {
+            place: Arc::clone(place),
+            entry,
+            node: None,
+            root: *root,
+            dev: *dev,
+            fresh: false,
+            partial: true,
+            base_records: self.set.base.kept.load(place).map_err(broken)?,
+            here_records: self.set.here.kept.load(place).map_err(broken)?,
+            handles,
+        });
+        for Retry { name, counted, .. } in &retries {
+            let looked = match &source {
+                Some(source) => self.source.look(source, name),
+                None => Err(SourceError::Vanished),
+            };
+            match (looked, &source) {
+                (Ok(entry), Some(source)) => {
+                    self.process(&folder, source, std::iter::once(Listed::from(&entry)), !counted)?;
+                }
+                (Err(error), _) => self.unread(&folder, name, error)?,
+                (Ok(_), None) => {}
+            }
+        }
+        self.settle(&folder)
+    }
+
+    /// A folder whose listing broke off is tried again as a whole, as an entry of its parent.
+    pub(super) fn unlisted(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        error: SourceError,
+    ) -> Result<(), RunError> {
+        if let Some(node) = &folder.node {
+            let path = node.path.clone().unwrap_or_default();
+            return Err(RunError::Root { path, error });
+        }
+        if matches!(error, SourceError::Lost(_)) {
+            return Err(RunError::SourceLost(error));
+        }
+        let chain = folder.place.chain();
+        let [.., parent, _] = &chain[..] else { return Ok(()) };
+        let name = folder.place.name();
+        let mut again = lock(&self.again);
+        if !self.last_try() && again.len() < RETRIES {
+            let (place, name) = (Arc::clone(parent), name.to_owned());
+            again.push(Retry { place, name, root: folder.root, dev: folder.dev, counted: true });
+            return Ok(());
+        }
+        drop(again);
+        let instead = T::unread(self, folder, c"")?;
+        self.problem(&folder.place.source_of(c""), error, instead);
+        Ok(())
+    }
+}
