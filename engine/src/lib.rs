@@ -2,24 +2,27 @@
 //!
 //! It owns the source interface and knows no terminal and no ssh.
 
+pub(crate) mod attempt;
 pub mod attrs;
 pub(crate) mod backups;
 pub(crate) mod build;
 pub mod bytes;
-pub mod collapse;
 pub mod dir;
 pub mod durable;
 pub mod entry;
 pub mod error;
 pub mod event;
 pub(crate) mod folder;
+pub mod forecast;
 pub mod history;
 pub mod job;
+pub(crate) mod judge;
 pub(crate) mod kept;
 pub mod layout;
 pub mod monitor;
 pub(crate) mod mount;
 pub mod name;
+pub(crate) mod pacing;
 pub(crate) mod place;
 pub mod plan;
 pub(crate) mod preview;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::backups::{Backups, folder_name};
 use crate::dir::c_name;
-use crate::durable::Checkpoints;
 use crate::error::{RunError, destination};
 use crate::event::Event;
 use crate::history::History;
@@ -51,19 +50,6 @@ pub(crate) fn seal(
     rename(backups, incomplete, complete)?;
     let synced = backups.dir.sync();
     synced.map_err(|error| RunError::Sync { path: backups.path.join(complete.to_string()), error })
-}
-
-/// Makes the whole incomplete snapshot durable.
-///
-/// # Errors
-/// [`RunError::Sync`]: it must not be sealed.
-pub(crate) fn make_durable(
-    backups: &Backups,
-    incomplete: &SnapshotName,
-    checkpoints: &Checkpoints,
-) -> Result<(), RunError> {
-    let path = backups.path.join(incomplete.to_string());
-    checkpoints.sync().map_err(|error| RunError::Sync { path, error })
 }
 
 /// Removes everything that is being removed, and what was kept beside it.

@@ -4,8 +4,9 @@ use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use engine::forecast::{Change, ChangeKind, ChangeSink, Forecast};
 use engine::name::SnapshotName;
-use engine::run::{Change, ChangeKind, ChangeSink, Forecast, Stop};
+use engine::run::Stop;
 use serde_json::{Value, json};
 
 use super::summary::table;

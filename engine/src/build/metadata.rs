@@ -16,8 +16,8 @@ use crate::probe::Abilities;
 /// Sets metadata as the job wants it and the destination can hold it.
 #[derive(Debug, Clone)]
 pub(crate) struct Dresser {
-    pub(crate) keep: Keep,
-    pub(crate) asked: Asked,
+    keep: Keep,
+    asked: Asked,
     pub(crate) abilities: Abilities,
 }
 
@@ -25,6 +25,11 @@ pub(crate) struct Dresser {
 const SET_ID: u32 = 0o6000;
 
 impl Dresser {
+    pub(crate) fn new(keep: Keep, abilities: Abilities) -> Self {
+        let asked = Asked { xattrs: keep.xattrs, acls: keep.acls };
+        Self { keep, asked, abilities }
+    }
+
     /// The mode to create a file with, so that most need no `fchmod`.
     pub(crate) fn creation_mode(&self, meta: &Meta) -> u32 {
         if self.keep.mode { meta.mode & 0o777 } else { 0o644 }

@@ -24,14 +24,13 @@ use crate::kept::{Kept, Record};
 use crate::monitor::add;
 use crate::place::Place;
 use crate::plan::Action;
-use crate::probe::Abilities;
 use crate::source::Source;
 use crate::tally::Batched;
 use crate::walk::{Planned, Target, Walk};
 
 use content::Item;
 use groups::{Groups, Leader, Role};
-use metadata::Dresser;
+pub(crate) use metadata::Dresser;
 
 /// Builds the incomplete snapshot.
 pub(crate) struct Build<S: Source> {
@@ -71,11 +70,6 @@ impl<S: Source> Build<S> {
             owners_said: AtomicBool::new(false),
             written: AtomicU64::new(0),
         }
-    }
-
-    pub(crate) fn dresser(keep: crate::job::Keep, abilities: Abilities) -> Dresser {
-        let asked = crate::attrs::Asked { xattrs: keep.xattrs, acls: keep.acls };
-        Dresser { keep, asked, abilities }
     }
 }
 

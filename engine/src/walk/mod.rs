@@ -29,7 +29,7 @@ use crate::tally::Tally;
 
 use open::most_open_folders;
 use retry::Retry;
-pub(crate) use setting::{Beside, RootSeen, Setting, Trust};
+pub(crate) use setting::{Beside, RootSeen, Setting, Trust, gather};
 
 /// What becomes of a plan.
 pub(crate) trait Target<S: Source>: Sized + Send + Sync + 'static {

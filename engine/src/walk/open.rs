@@ -16,6 +16,9 @@ use crate::place::Place;
 use crate::source::{ListSink, Root, Source, SourceError};
 use crate::walk::listing::Listing;
 
+/// The handles of a folder, and what the source says of the folder now.
+type Reopened<F> = (Arc<Handles<F>>, Option<Entry>);
+
 impl<S: Source, T: Target<S>> Walk<S, T> {
     pub(super) fn top(
         self: &Arc<Self>,
@@ -171,7 +174,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     pub(super) fn reopen(
         self: &Arc<Self>,
         place: &Arc<Place>,
-    ) -> Result<(Arc<Handles<S::Folder>>, Option<Entry>), RunError> {
+    ) -> Result<Reopened<S::Folder>, RunError> {
         let chain = place.chain();
         let (mut source, mut entry) = (None, None);
         let clone = |dir: &Option<Dir>| dir.as_ref().map(Dir::try_clone).transpose();

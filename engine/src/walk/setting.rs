@@ -1,11 +1,18 @@
 //! What a walk has to know before it starts.
 
+use std::ffi::CString;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
+use crate::backups::{Backups, folder_name};
 use crate::dir::Dir;
 use crate::entry::{FileId, Time};
+use crate::error::{RunError, destination};
+use crate::job::Job;
 use crate::kept::Kept;
-use crate::plan::{Held, Rules};
+use crate::name::SnapshotName;
+use crate::plan::{Held, Rules, TimeRule};
+use crate::record::report;
 use crate::run::Context;
 
 /// A snapshot to look into, held open at its top.
@@ -56,4 +63,54 @@ pub(crate) struct Setting {
     /// An empty root on another file system than last time is taken as it is.
     pub(crate) accept_empty: bool,
     pub(crate) context: Context,
+}
+
+/// What a walk needs to know, gathered from the backups folder.
+#[expect(clippy::too_many_arguments, reason = "the one place where both kinds of walk are set up")]
+pub(crate) fn gather(
+    job: &Job,
+    backups: &Backups,
+    incomplete: Option<&SnapshotName>,
+    base: Option<&SnapshotName>,
+    granularity_ns: u32,
+    trust: Trust,
+    accept_empty: bool,
+    context: &Context,
+) -> Result<Setting, RunError> {
+    let broken = |error| destination("cannot open", &backups.path, backups.path.clone(), error);
+    let kept = backups.own(c"kept");
+    let beside = |name: Option<&SnapshotName>| -> std::io::Result<Beside> {
+        let folder = name.map(folder_name).transpose()?.unwrap_or_else(CString::default);
+        let top = name.map(|_| backups.dir.child(&folder)).transpose()?;
+        Ok(Beside { top, kept: Kept::open(kept.as_ref().filter(|_| name.is_some()), &folder)? })
+    };
+    let report = base.and_then(|base| report(backups, base));
+    let base_granularity = report.as_ref().map_or(1, |report| report.time_granularity_ns);
+    let time = TimeRule {
+        granularity_ns: granularity_ns.max(base_granularity),
+        base_unknown: report.is_none(),
+    };
+    let expected = report.as_ref().map_or(0, |report| report.counts.entries);
+    context.progress.entries_expected.store(expected, Ordering::Relaxed);
+    let roots = job.layout.roots().into_iter().map(|(path, inside)| RootSeen {
+        file_system: None,
+        file_system_before: report
+            .iter()
+            .flat_map(|report| &report.roots)
+            .find(|root| root.inside == crate::bytes::shown(&inside))
+            .and_then(|root| root.file_system.clone()),
+        path,
+        inside,
+    });
+    Ok(Setting {
+        rules: Rules { keep: job.keep, time },
+        trust,
+        roots: roots.collect(),
+        base: beside(base).map_err(broken)?,
+        here: beside(incomplete).map_err(broken)?,
+        backups: backups.id,
+        backups_dir: backups.path.clone(),
+        accept_empty,
+        context: context.clone(),
+    })
 }

@@ -1,0 +1,353 @@
+//! One try at completing a snapshot: probe, walk, judge, seal, prune.
+
+use std::io;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use rustix::io::Errno;
+
+use crate::backups::{Backups, folder_name};
+use crate::build::{Build, Dresser};
+use crate::durable::{Checkpoints, Ticker};
+use crate::entry::Time;
+use crate::error::{RunError, destination};
+use crate::event::{Event, shown_path};
+use crate::forecast::bytes_to_copy;
+use crate::history::History;
+use crate::job::Job;
+use crate::judge::{refusal, roots_found};
+use crate::kept::{Kept, make_if_missing};
+use crate::monitor::Phase;
+use crate::name::{SnapshotName, State};
+use crate::pacing::keep_checkpoints;
+use crate::probe::{Abilities, probe};
+use crate::record::Recorder;
+use crate::report::{Report, RootFound, VERSION};
+use crate::run::{Context, rfc3339};
+use crate::seal;
+use crate::source::Source;
+use crate::walk::{Setting, Target, Trust, Walk, gather};
+
+/// One try at completing a snapshot.
+pub(crate) struct Attempt<'a> {
+    pub(crate) job: &'a Job,
+    pub(crate) backups: &'a Backups,
+    pub(crate) context: &'a Context,
+    pub(crate) began: DateTime<Utc>,
+    pub(crate) accept_shrink: bool,
+}
+
+/// What every part of an attempt refers to.
+struct Names {
+    base: Option<SnapshotName>,
+    incomplete: SnapshotName,
+    complete: SnapshotName,
+    resumed: bool,
+}
+
+/// An incomplete snapshot that holds everything.
+struct Built<S: Source> {
+    walk: Arc<Walk<S, Build<S>>>,
+    checkpoints: Checkpoints,
+    abilities: Abilities,
+}
+
+impl Attempt<'_> {
+    /// Builds, judges and seals a snapshot, and removes what the history has no room for.
+    ///
+    /// # Errors
+    /// When no snapshot was completed.
+    pub(crate) fn complete<S: Source>(
+        &self,
+        source: &Arc<S>,
+        recorder: &Recorder,
+        mut history: History,
+    ) -> Result<Report, RunError> {
+        seal::sweep(self.backups, self.job, &history);
+        self.check_clock(&history);
+        let names = self.names(&history)?;
+        self.context.monitor.event(&Event::Started {
+            snapshot: names.incomplete.to_string(),
+            base: names.base.as_ref().map(ToString::to_string),
+            resumed: names.resumed,
+        });
+        let mut pruned = Vec::new();
+        let mut first_clock = None;
+        let built = loop {
+            match self.build(source, &names, &mut first_clock) {
+                Ok(built) => break built,
+                // A full history makes room early: its oldest goes anyway when this run completes.
+                Err(error @ RunError::NoSpace { .. }) => {
+                    let room = self.make_room(&mut history, &names)?;
+                    pruned.push(room.ok_or_else(|| self.how_much(error, source, &names))?);
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        let roots = self.judge(&built.walk)?;
+        self.context.progress.enter(Phase::Sealing);
+        let path = self.backups.path.join(names.incomplete.to_string());
+        built.checkpoints.sync().map_err(|error| RunError::Sync { path, error })?;
+        let (before, after) = history.surplus(self.job.max_backups.get(), names.base.as_ref());
+        pruned.extend(before.iter().chain(&after).map(ToString::to_string));
+        let report = self.report(source, &names, &built, roots, pruned);
+        self.file(recorder, &names, &report);
+        let mut retired = self.retire(&before, &self.why())?;
+        seal::seal(self.backups, &names.incomplete, &names.complete)?;
+        retired.extend(self.retire(&after, &self.why())?);
+        history.incomplete.retain(|name| *name != names.incomplete);
+        retired.extend(self.retire(&history.incomplete, "an older interrupted one")?);
+        self.clean_up(&built.checkpoints, &retired);
+        Ok(report)
+    }
+
+    fn names(&self, history: &History) -> Result<Names, RunError> {
+        let stamp = history.free_stamp(self.began).ok_or_else(|| {
+            let error = io::Error::other("the clock's year cannot be written with four digits");
+            let path = self.backups.path.clone();
+            RunError::Destination { action: "cannot name a snapshot in", path, error }
+        })?;
+        let complete =
+            SnapshotName { prefix: self.job.prefix.clone(), stamp, state: State::Complete };
+        let interrupted = history.incomplete.last().cloned();
+        Ok(Names {
+            base: history.base(self.began).cloned(),
+            resumed: interrupted.is_some(),
+            incomplete: interrupted.unwrap_or_else(|| complete.with_state(State::Incomplete)),
+            complete,
+        })
+    }
+
+    /// Fills the incomplete snapshot.
+    fn build<S: Source>(
+        &self,
+        source: &Arc<S>,
+        names: &Names,
+        first_clock: &mut Option<Time>,
+    ) -> Result<Built<S>, RunError> {
+        self.context.progress.enter(Phase::Preparing);
+        let abilities = self.probe(first_clock.is_none())?;
+        self.make_incomplete(&names.incomplete)?;
+        let checkpoints = self.checkpoints(&names.incomplete)?;
+        let trust = self.trust(&checkpoints, first_clock)?;
+        let walk = self.prepare(source, names, &abilities, trust, &checkpoints)?;
+        self.context.progress.enter(Phase::Copying);
+        self.walk(&walk, &checkpoints)?;
+        walk.set_late_modes()?;
+        Ok(Built { walk, checkpoints, abilities })
+    }
+
+    /// Removes the oldest snapshot of a full history; its name, if there was one to remove.
+    fn make_room(&self, history: &mut History, names: &Names) -> Result<Option<String>, RunError> {
+        let (surplus, _) = history.surplus(self.job.max_backups.get(), names.base.as_ref());
+        let Some(oldest) = surplus.first() else { return Ok(None) };
+        history.complete.retain(|name| name != oldest);
+        let retired = self.retire(&surplus[..1], "the destination is full, and the history too")?;
+        self.context.progress.enter(Phase::Removing);
+        seal::remove_retired(self.backups, &retired, self.context)?;
+        Ok(Some(oldest.to_string()))
+    }
+
+    fn retire(&self, names: &[SnapshotName], why: &str) -> Result<Vec<SnapshotName>, RunError> {
+        names.iter().map(|name| seal::retire(self.backups, name, why, self.context)).collect()
+    }
+
+    fn report<S: Source>(
+        &self,
+        source: &Arc<S>,
+        names: &Names,
+        built: &Built<S>,
+        roots: Vec<RootFound>,
+        pruned: Vec<String>,
+    ) -> Report {
+        let finished = (self.context.now)();
+        let grain = source.time_granularity_ns().max(built.abilities.time_granularity_ns);
+        Report {
+            version: VERSION,
+            snapshot: names.complete.to_string(),
+            path: shown_path(&self.backups.path.join(names.complete.to_string())),
+            base: names.base.as_ref().map(ToString::to_string),
+            resumed: names.resumed,
+            started: rfc3339(self.began),
+            finished: rfc3339(finished),
+            seconds: (finished - self.began).as_seconds_f64(),
+            time_granularity_ns: grain,
+            roots,
+            pruned,
+            counts: built.walk.tally.counts(),
+        }
+    }
+
+    /// What remains when the snapshot is complete: a failure is told, the next run goes on with it.
+    fn clean_up(&self, checkpoints: &Checkpoints, retired: &[SnapshotName]) {
+        if let Err(error) = checkpoints.forget() {
+            self.aside("the journal of the finished snapshot stays behind", error);
+        }
+        self.context.progress.enter(Phase::Removing);
+        match seal::remove_retired(self.backups, retired, self.context) {
+            Err(RunError::Stopped) | Ok(()) => {}
+            Err(error) => self.context.monitor.event(&Event::Aside { what: error.to_string() }),
+        }
+    }
+
+    fn aside(&self, what: &str, error: io::Error) {
+        self.context.monitor.event(&Event::Aside { what: format!("{what}: {error}") });
+    }
+
+    fn why(&self) -> String {
+        format!("the history holds {} (MAX_BACKUPS)", self.job.max_backups)
+    }
+
+    fn check_clock(&self, history: &History) {
+        let future = history.from_the_future(self.began);
+        if let Some(newest) = future.last() {
+            let what = format!(
+                "the clock says {}, but {newest} is from the future ({} in all): one of the two clocks was wrong; backups go on",
+                rfc3339(self.began),
+                future.len(),
+            );
+            self.context.monitor.event(&Event::Clock { what });
+        }
+    }
+
+    fn probe(&self, tell: bool) -> Result<Abilities, RunError> {
+        let (backups, monitor) = (self.backups, &self.context.monitor);
+        let own = backups.own.as_ref().map_or(Err(Errno::NOENT.into()), probe);
+        let path = || backups.path.clone();
+        let abilities =
+            own.map_err(|error| destination("cannot write to", &backups.path, path(), error))?;
+        if tell {
+            monitor.event(&Event::Destination { about: crate::mount::describe(backups) });
+            for limit in abilities.limits() {
+                monitor.event(&Event::Limited { what: limit.to_owned() });
+            }
+        }
+        Ok(abilities)
+    }
+
+    fn make_incomplete(&self, name: &SnapshotName) -> Result<(), RunError> {
+        let path = self.backups.path.join(name.to_string());
+        let made = folder_name(name).and_then(|folder| {
+            make_if_missing(&self.backups.dir, &folder)?;
+            // A default ACL of the backups folder would reach every file of the snapshot.
+            for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
+                let _ = xattr::remove(self.backups.dir.path_of(&folder), acl);
+            }
+            Ok(())
+        });
+        made.map_err(|error| destination("cannot create", &self.backups.path, path, error))
+    }
+
+    fn checkpoints(&self, incomplete: &SnapshotName) -> Result<Checkpoints, RunError> {
+        let backups = self.backups;
+        let dir = backups.own(c"journal").ok_or_else(|| self.broken(Errno::NOENT.into()))?;
+        let top = folder_name(incomplete).and_then(|name| backups.dir.child(&name));
+        let top = top.map_err(|error| self.broken(error))?;
+        let (prefix, sync) = (&self.job.prefix, self.context.sync);
+        Ok(Checkpoints::new(dir, prefix, incomplete.to_string(), top, sync))
+    }
+
+    /// Which of the files that are there already are certainly on disk.
+    fn trust(
+        &self,
+        checkpoints: &Checkpoints,
+        first_clock: &mut Option<Time>,
+    ) -> Result<Trust, RunError> {
+        let now = checkpoints.clock().map_err(|error| self.broken(error))?;
+        let durable = checkpoints.durable_before();
+        // When the clock went back, no time of before says anything about now.
+        if durable.is_some_and(|durable| durable > now) {
+            checkpoints.distrust().map_err(|error| self.broken(error))?;
+            return Ok(Trust { before: None, from: None });
+        }
+        Ok(Trust { before: durable, from: Some(*first_clock.get_or_insert(now)) })
+    }
+
+    fn broken(&self, error: io::Error) -> RunError {
+        let path = &self.backups.path;
+        destination("cannot open or write in", path, path.clone(), error)
+    }
+
+    fn prepare<S: Source>(
+        &self,
+        source: &Arc<S>,
+        names: &Names,
+        abilities: &Abilities,
+        trust: Trust,
+        checkpoints: &Checkpoints,
+    ) -> Result<Arc<Walk<S, Build<S>>>, RunError> {
+        let kept = self.backups.own(c"kept").ok_or_else(|| self.broken(Errno::NOENT.into()))?;
+        let kept = folder_name(&names.incomplete).and_then(|name| Kept::create(&kept, &name));
+        let kept = kept.map_err(|error| self.broken(error))?;
+        let granularity = source.time_granularity_ns().max(abilities.time_granularity_ns);
+        let set = self.setting(names, granularity, trust)?;
+        let build =
+            Build::new(Dresser::new(self.job.keep, abilities.clone()), kept, !checkpoints.whole());
+        Ok(Walk::new(Arc::clone(source), build, set))
+    }
+
+    fn setting(
+        &self,
+        names: &Names,
+        granularity_ns: u32,
+        trust: Trust,
+    ) -> Result<Setting, RunError> {
+        let Self { job, backups, context, accept_shrink, .. } = *self;
+        let (here, base) = (Some(&names.incomplete), names.base.as_ref());
+        gather(job, backups, here, base, granularity_ns, trust, accept_shrink, context)
+    }
+
+    /// Walks with checkpoints now and then; the first failure of either ends both.
+    fn walk<S: Source>(
+        &self,
+        walk: &Arc<Walk<S, Build<S>>>,
+        checkpoints: &Checkpoints,
+    ) -> Result<(), RunError> {
+        let ticker = Ticker::default();
+        std::thread::scope(|scope| {
+            scope.spawn(|| keep_checkpoints(walk, checkpoints, &ticker));
+            let result = walk.walk(self.job);
+            ticker.end();
+            result
+        })
+    }
+
+    /// The roots with their counts, unless one of them has collapsed.
+    fn judge<S: Source, T: Target<S>>(
+        &self,
+        walk: &Walk<S, T>,
+    ) -> Result<Vec<RootFound>, RunError> {
+        match refusal(self.job, walk) {
+            Some(error) if !self.accept_shrink => Err(error),
+            _ => Ok(roots_found(walk)),
+        }
+    }
+
+    /// Keeps the report and what is kept beside the snapshot under the complete name. A snapshot is as
+    /// good without its report, so a failure is told and changes nothing.
+    fn file(&self, recorder: &Recorder, names: &Names, report: &Report) {
+        if let Err(error) = seal::rename_kept(self.backups, &names.incomplete, &names.complete) {
+            self.aside("what is kept beside the snapshot stays under its old name", error);
+        }
+        let complete = names.complete.to_string();
+        if let Some(reports) = self.backups.own(c"reports")
+            && let Err(error) = recorder.store(&reports, &self.job.prefix, &complete, report)
+        {
+            self.aside("the report cannot be stored", error);
+        }
+    }
+
+    /// Adds to `error` how much is still to be copied.
+    fn how_much<S: Source>(&self, error: RunError, source: &Arc<S>, names: &Names) -> RunError {
+        let unknown = Trust { before: None, from: None };
+        let needed = self
+            .setting(names, source.time_granularity_ns(), unknown)
+            .and_then(|set| bytes_to_copy(self.job, source, set));
+        match (error, needed) {
+            (RunError::NoSpace { path, free, free_inodes, .. }, Ok(needed)) => {
+                RunError::NoSpace { path, free, free_inodes, needed: Some(needed) }
+            }
+            (error, _) => error,
+        }
+    }
+}

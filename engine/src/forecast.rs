@@ -1,0 +1,183 @@
+//! A dry run: what a run would do, told and not done. Writes nothing.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::backups::Backups;
+use crate::entry::{FileId, Time};
+use crate::error::RunError;
+use crate::history::{Decision, History};
+use crate::job::Job;
+use crate::judge::{refusal, roots_found};
+use crate::kept::Kept;
+use crate::monitor::{Phase, Silent};
+use crate::name::SnapshotName;
+use crate::plan::{Rules, TimeRule};
+use crate::preview::Preview;
+use crate::report::{Counts, RootFound};
+use crate::run::Context;
+use crate::source::Source;
+use crate::walk::{Beside, RootSeen, Setting, Trust, Walk, gather};
+
+/// One difference between the source and the newest snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Change {
+    /// What a run would do about it.
+    pub change: ChangeKind,
+    /// Path inside the snapshot, escaped as [`crate::bytes::Shown`] does; folders end in `/`.
+    pub path: String,
+    /// Bytes that would be copied.
+    pub bytes: u64,
+}
+
+/// What differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// Not in the base.
+    New,
+    /// Other content or another type.
+    Changed,
+    /// Same content, other metadata.
+    Metadata,
+    /// No longer in the source. A folder stands for all that was below it.
+    Deleted,
+}
+
+/// Receives the differences, a folder at a time, from every worker thread.
+pub trait ChangeSink: Send + Sync {
+    /// Some differences of one folder, in no particular order.
+    fn changes(&self, changes: &[Change]);
+}
+
+/// What a run would do.
+#[derive(Debug, Clone)]
+pub struct Forecast {
+    /// The snapshot that it would link against.
+    pub base: Option<SnapshotName>,
+    /// The interrupted one that it would resume.
+    pub resumes: Option<SnapshotName>,
+    /// When the minimum time would hold it: until then.
+    pub held_until: Option<DateTime<Utc>>,
+    /// Whether another run is at work right now.
+    pub busy: bool,
+    /// Snapshots that it would remove.
+    pub prunes: Vec<SnapshotName>,
+    /// The source roots.
+    pub roots: Vec<RootFound>,
+    /// Entry counts; `copied` and `bytes_copied` are what would be read from the source.
+    pub counts: Counts,
+    /// Bytes free in the destination; `None` when the backups folder does not exist yet.
+    pub free: Option<u64>,
+    /// Why the run would fail at the end though everything could be read (a collapsed root).
+    pub refused: Option<String>,
+}
+
+/// Compares the source with the newest snapshot (and an interrupted one), and writes nothing.
+///
+/// # Errors
+/// As [`run`], for what can fail before something is written.
+pub fn dry_run<S: Source>(
+    job: &Job,
+    source: Arc<S>,
+    changes: Arc<dyn ChangeSink>,
+    context: &Context,
+) -> Result<Forecast, RunError> {
+    let now = (context.now)();
+    let backups = match Backups::open(&job.backups_dir) {
+        Ok(backups) => Some(backups),
+        Err(RunError::Destination { error, .. })
+            if error.kind() == std::io::ErrorKind::NotFound =>
+        {
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let history = match &backups {
+        Some(backups) => backups.history(&job.prefix)?,
+        None => History::default(),
+    };
+    let base = history.base(now).cloned();
+    let resumes = history.incomplete.last().cloned();
+    let trust = Trust { before: None, from: Some(Time { secs: i64::MIN, nanos: 0 }) };
+    let grain = source.time_granularity_ns();
+    let set = match &backups {
+        Some(backups) => {
+            gather(job, backups, resumes.as_ref(), base.as_ref(), grain, trust, false, context)?
+        }
+        None => nothing_yet(job, grain, trust, context),
+    };
+    let walk = Walk::new(source, Preview::new(changes), set);
+    context.progress.enter(Phase::Copying);
+    walk.walk(job)?;
+    let held_until = match history.decide(now, job.minimum_time_guard) {
+        Decision::Held { next, .. } => Some(next),
+        Decision::Resume(_) | Decision::Start => None,
+    };
+    let (mut prunes, after) = history.surplus(job.max_backups.get(), base.as_ref());
+    prunes.extend(after);
+    let space = backups.as_ref().and_then(|backups| backups.dir.space().ok());
+    Ok(Forecast {
+        base,
+        resumes,
+        held_until,
+        busy: backups.as_ref().is_some_and(|backups| backups.is_locked(&job.prefix)),
+        prunes,
+        roots: roots_found(&walk),
+        counts: walk.tally.counts(),
+        free: space.map(|space| space.f_bavail * space.f_frsize),
+        refused: refusal(job, &walk).map(|error| error.to_string()),
+    })
+}
+
+/// The setting of a dry run when there is no backups folder yet.
+fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) -> Setting {
+    let nothing = || Beside { top: None, kept: Kept::none() };
+    let roots = job.layout.roots().into_iter().map(|(path, inside)| RootSeen {
+        path,
+        inside,
+        file_system: None,
+        file_system_before: None,
+    });
+    Setting {
+        rules: Rules { keep: job.keep, time: TimeRule { granularity_ns, base_unknown: true } },
+        trust,
+        base: nothing(),
+        here: nothing(),
+        backups: FileId { dev: 0, ino: 0 },
+        backups_dir: job.backups_dir.clone(),
+        roots: roots.collect(),
+        accept_empty: false,
+        context: context.clone(),
+    }
+}
+
+/// Bytes that a walk with this setting would still copy.
+///
+/// # Errors
+/// As for any walk.
+pub(crate) fn bytes_to_copy<S: Source>(
+    job: &Job,
+    source: &Arc<S>,
+    mut set: Setting,
+) -> Result<u64, RunError> {
+    set.context.monitor = Arc::new(Silent);
+    set.context.progress = Arc::default();
+    set.trust = everything();
+    let walk = Walk::new(Arc::clone(source), Preview::new(Arc::new(Unheard)), set);
+    walk.walk(job)?;
+    Ok(walk.tally.counts().bytes_copied)
+}
+
+/// A forecast takes what an interrupted run left for what it seems to be.
+fn everything() -> Trust {
+    Trust { before: None, from: Some(Time { secs: i64::MIN, nanos: 0 }) }
+}
+
+/// A sink for changes that nobody asked for.
+struct Unheard;
+
+impl ChangeSink for Unheard {
+    fn changes(&self, _: &[Change]) {}
+}
