@@ -55,6 +55,19 @@ fn ext4_xfs_and_btrfs_hold_everything() {
 }
 
 #[test]
+fn what_xfs_adds_to_an_acl_is_no_change() {
+    need!(need::tool("setfacl"));
+    let disk = need!(LoopFs::xfs(320));
+    let tree = Tree::new().file("dressed", "x").acl("u:1234:rw-").xattr("user.colour", "red");
+    let stage = Stage::with(BIN, &tree).backups_in(&disk.path().join("backups"));
+    for _ in 0..2 {
+        stage.run().rsync(&["-A", "-X"]).expect(0);
+    }
+    stage.assert_linked("dressed");
+    assert_eq!(stage.counts()["metadata"], 0);
+}
+
+#[test]
 fn the_link_limit_of_ext4_starts_a_new_group_of_links() {
     let disk = need!(LoopFs::new("ext4", 64, &["-q", "-F"]));
     let tree = Tree::new().file("popular", "linked 65,000 times").file("other", "x");

@@ -148,7 +148,8 @@ fn an_ordinary_user_keeps_all_that_is_their_own() {
 fn an_ordinary_user_backs_up_the_files_of_others_but_for_their_owners() {
     need!(need::root());
     let stage = Stage::with(BIN, &ordinary());
-    stage.sh(&format!("chown {SOMEONE}:{SOMEONE} 'empty file'"));
+    // A set-group-id folder whose group cannot be kept would give its group away: it is not set then.
+    stage.sh(&format!("chown {SOMEONE}:{SOMEONE} 'empty file'; chmod g-s folder"));
     let first = stage.run_as(SOMEONE).expect(0);
     assert_eq!(first.lines_with("owner"), 1, "said once:\n{}", first.said());
     let judge = Judge::plain().without_owners();
@@ -160,4 +161,36 @@ fn an_ordinary_user_backs_up_the_files_of_others_but_for_their_owners() {
     let report = stage.history().report(&stage.history().newest());
     assert_eq!(report["counts"]["copied"], 0, "{report}");
     fixtures::fingerprint::assert_untouched(&stage.history().complete()[0], &before);
+}
+
+#[test]
+fn what_the_backups_folder_would_lend_to_new_files_is_not_taken() {
+    need!(need::root());
+    need!(need::tool("setfacl"));
+    let stage = Stage::with(BIN, &everything());
+    // As on many a shared disk: a group of its own for all that is created there, and an ACL.
+    let backups = stage.backups.to_string_lossy();
+    stage.sh(&format!(
+        "chgrp 4321 {backups}; chmod 2777 {backups}; setfacl -d -m u:99:rwx {backups}"
+    ));
+    let run = stage.run().rsync(&["-A", "-X"]).under(&["sh", "-c", "umask 077; exec \"$@\"", "sh"]);
+    for _ in 0..2 {
+        run.expect(0);
+        stage.assert_newest_is_source(Judge::strict());
+    }
+}
+
+#[test]
+fn what_a_resumed_folder_would_lend_to_new_files_is_not_taken() {
+    need!(need::root());
+    need!(need::tool("setfacl"));
+    let tree = Tree::new().file("shared/file", "x").file("shared/later", "y").folder("shared");
+    let stage = Stage::with(BIN, &tree);
+    stage.sh("chgrp 4321 shared; chmod 2775 shared; setfacl -d -m u:99:rwx shared");
+    let half = stage.history().path(&fixtures::history::hours_ago(1), ".incomplete");
+    let copy = stage.inside(&half);
+    std::fs::create_dir_all(&copy).unwrap();
+    stage.sh(&format!("cp -a shared {}; rm {0}/shared/later", copy.display()));
+    stage.run().rsync(&["-A", "-X"]).expect(0);
+    stage.assert_newest_is_source(Judge::strict());
 }
