@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Utc};
 use rustix::io::Errno;
@@ -12,7 +13,7 @@ use crate::durable::{Checkpoints, Ticker};
 use crate::entry::Time;
 use crate::error::{RunError, destination};
 use crate::event::{Event, shown_path};
-use crate::forecast::bytes_to_copy;
+use crate::forecast::what_is_missing;
 use crate::history::History;
 use crate::job::Job;
 use crate::judge::{refusal, roots_found};
@@ -130,9 +131,16 @@ impl Attempt<'_> {
         self.make_incomplete(&names.incomplete)?;
         let checkpoints = self.checkpoints(&names.incomplete)?;
         let trust = self.trust(&checkpoints, first_clock)?;
-        let walk = self.prepare(source, names, &abilities, trust, &checkpoints)?;
+        let mut walk = self.prepare(source, names, &abilities, trust, &checkpoints)?;
         self.context.progress.enter(Phase::Copying);
-        self.walk(&walk, &checkpoints)?;
+        match self.walk(&walk, &checkpoints) {
+            // What went from the incomplete snapshot may have made the room that was missing.
+            Err(RunError::NoSpace { .. }) if walk.freed.load(Ordering::Relaxed) > 0 => {
+                walk = self.prepare(source, names, &abilities, trust, &checkpoints)?;
+                self.walk(&walk, &checkpoints)?;
+            }
+            result => result?,
+        }
         walk.set_late_modes()?;
         Ok(Built { walk, checkpoints, abilities })
     }
@@ -280,7 +288,8 @@ impl Attempt<'_> {
         let kept = folder_name(&names.incomplete).and_then(|name| Kept::create(&kept, &name));
         let kept = kept.map_err(|error| self.broken(error))?;
         let granularity = source.time_granularity_ns().max(abilities.time_granularity_ns);
-        let set = self.setting(names, granularity, trust)?;
+        let mut set = self.setting(names, granularity, trust)?;
+        set.folds_case = abilities.folds_case;
         let build =
             Build::new(Dresser::new(self.job.keep, abilities.clone()), kept, !checkpoints.whole());
         Ok(Walk::new(Arc::clone(source), build, set))
@@ -342,7 +351,7 @@ impl Attempt<'_> {
         let unknown = Trust { before: None, from: None };
         let needed = self
             .setting(names, source.time_granularity_ns(), unknown)
-            .and_then(|set| bytes_to_copy(self.job, source, set));
+            .and_then(|set| what_is_missing(self.job, source, set));
         match (error, needed) {
             (RunError::NoSpace { path, free, free_inodes, .. }, Ok(needed)) => {
                 RunError::NoSpace { path, free, free_inodes, needed: Some(needed) }

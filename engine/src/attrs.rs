@@ -19,6 +19,9 @@ const OURS: &[u8] = b"user.backup_manager.";
 /// ACLs (acl(5)) are attributes of these names in the kernel's own format.
 const ACL: &[u8] = b"system.posix_acl_";
 
+/// How xfs shows to root, a second time, what the ACLs already tell (fs/xfs/xfs_xattr.c).
+const SGI_ACL: &[u8] = b"trusted.SGI_ACL_";
+
 /// Which attributes are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
@@ -39,7 +42,7 @@ impl Asked {
         if name.starts_with(ACL) {
             self.acls
         } else {
-            self.xattrs && !name.starts_with(b"system.") && !name.starts_with(OURS)
+            self.xattrs && ![b"system.", SGI_ACL, OURS].iter().any(|not| name.starts_with(not))
         }
     }
 }

@@ -103,14 +103,16 @@ impl Checkpoints {
     /// When nothing can be written there.
     pub(crate) fn clock(&self) -> io::Result<Time> {
         let name = crate::dir::c_name(format!("{}.clock", self.file))?;
-        match self.dir.unlink(&name) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = self.dir.create_file(&name, 0o600)?;
-        let time = crate::dir::meta(&file)?.ctime;
-        self.dir.unlink(&name)?;
-        Ok(time)
+        let file = match self.dir.create_file(&name, 0o600) {
+            // The file stays: on a full disk there may be no room for another one.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.dir.open_to_write(&name)?
+            }
+            created => created?,
+        };
+        // Any change will do: each sets the change time.
+        crate::dir::set_mode(&file, 0o600)?;
+        Ok(crate::dir::meta(&file)?.ctime)
     }
 
     /// Notes that nothing written so far is certain.
@@ -119,19 +121,6 @@ impl Checkpoints {
     /// When the journal cannot be written.
     pub(crate) fn distrust(&self) -> io::Result<()> {
         self.note(None)
-    }
-
-    /// Makes everything durable and notes it. `between` is asked for the time while no file is in flight.
-    ///
-    /// # Errors
-    /// When the system could not write everything: the run must end.
-    pub(crate) fn checkpoint(
-        &self,
-        between: impl FnOnce(&dyn Fn() -> io::Result<Time>) -> io::Result<Time>,
-    ) -> io::Result<()> {
-        let time = between(&|| self.clock())?;
-        self.sync()?;
-        self.note(Some(time))
     }
 
     /// Makes everything durable.
@@ -159,7 +148,11 @@ impl Checkpoints {
         }
     }
 
-    fn note(&self, durable_before: Option<Time>) -> io::Result<()> {
+    /// Notes that everything changed before `durable_before` is on disk.
+    ///
+    /// # Errors
+    /// When the journal cannot be written; what it said before stays true.
+    pub(crate) fn note(&self, durable_before: Option<Time>) -> io::Result<()> {
         let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let journal = Journal { version: 1, snapshot: self.snapshot.clone(), durable_before };
         write_whole(&self.dir, &self.file, &serde_json::to_vec(&journal)?)

@@ -43,12 +43,12 @@ pub enum RunError {
         percent: f64,
     },
     /// The destination is full.
-    #[error("no space left in {path}: {}", space(*.needed, *.free, *.free_inodes))]
+    #[error("no space left in {path}: {}", room(.needed.as_ref(), *.free, *.free_inodes), path = crate::event::shown_path(path))]
     NoSpace {
         /// The backups folder.
         path: PathBuf,
-        /// Bytes that are still to be copied, if they could be counted.
-        needed: Option<u64>,
+        /// What is still to be stored, if it could be counted.
+        needed: Option<Missing>,
         /// Bytes that are free.
         free: u64,
         /// Inodes that are free; `None` where the file system has no fixed number.
@@ -80,16 +80,22 @@ pub enum RunError {
     Stopped,
 }
 
-fn space(needed: Option<u64>, free: u64, free_inodes: Option<u64>) -> String {
-    let needed = match needed {
-        Some(bytes) => format!("about {bytes} bytes are still to be copied, "),
-        None => String::new(),
-    };
-    let inodes = match free_inodes {
-        Some(inodes) => format!(" and {inodes} inodes"),
-        None => String::new(),
-    };
-    format!("{needed}{free} bytes{inodes} are free")
+/// What a snapshot still lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missing {
+    /// Entries that need an inode of their own.
+    pub entries: u64,
+    /// Bytes of content.
+    pub bytes: u64,
+}
+
+fn room(needed: Option<&Missing>, free: u64, free_inodes: Option<u64>) -> String {
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let needed = needed.map_or_else(String::new, |Missing { entries, bytes }| {
+        format!("about {} in {entries} new entries are still to be stored, ", mib(*bytes))
+    });
+    let inodes = free_inodes.map_or_else(String::new, |inodes| format!(" and {inodes} inodes"));
+    format!("{needed}{}{inodes} are free", mib(free))
 }
 
 /// What an error of the destination at `path` means for the run: full, or broken.

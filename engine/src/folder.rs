@@ -34,6 +34,7 @@ pub(crate) struct Folder<F> {
     records: Mutex<Records>,
     seen: Mutex<HashSet<u64>>,
     hasher: RandomState,
+    folds_case: bool,
     /// What still has to happen before the folder is finished: its listing, its copies, its subfolders' start.
     pending: AtomicUsize,
     handles: RwLock<Option<Arc<Handles<F>>>>,
@@ -80,6 +81,8 @@ pub(crate) struct Opened<F> {
     pub(crate) fresh: bool,
     /// Only some entries are looked at again; what is kept beside the others stays.
     pub(crate) partial: bool,
+    /// Names that differ only in case are one.
+    pub(crate) folds_case: bool,
     pub(crate) base_records: Records,
     pub(crate) here_records: Records,
     pub(crate) handles: Arc<Handles<F>>,
@@ -101,6 +104,7 @@ impl<F> Folder<F> {
             records: Mutex::new(records),
             seen: Mutex::default(),
             hasher: RandomState::new(),
+            folds_case: from.folds_case,
             pending: AtomicUsize::new(1),
             handles: RwLock::new(Some(from.handles)),
         })
@@ -128,14 +132,22 @@ impl<F> Folder<F> {
 
     /// Notes that `name` is in the source; `false` when it was noted before.
     pub(crate) fn see(&self, name: &CStr) -> bool {
-        let fingerprint = self.hasher.hash_one(name);
+        let fingerprint = self.fingerprint(name);
         self.seen().insert(fingerprint)
     }
 
     /// Whether `name` is in the source. 64 bits of a keyed hash stand for it.
     pub(crate) fn saw(&self, name: &CStr) -> bool {
-        let fingerprint = self.hasher.hash_one(name);
+        let fingerprint = self.fingerprint(name);
         self.seen().contains(&fingerprint)
+    }
+
+    fn fingerprint(&self, name: &CStr) -> u64 {
+        if self.folds_case {
+            self.hasher.hash_one(name.to_string_lossy().to_lowercase())
+        } else {
+            self.hasher.hash_one(name)
+        }
     }
 
     fn seen(&self) -> MutexGuard<'_, HashSet<u64>> {

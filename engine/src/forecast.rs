@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::backups::Backups;
 use crate::entry::{FileId, Time};
-use crate::error::RunError;
+use crate::error::{Missing, RunError};
 use crate::history::{Decision, History};
 use crate::job::Job;
 use crate::judge::{refusal, roots_found};
@@ -149,25 +149,28 @@ fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) 
         backups_dir: job.backups_dir.clone(),
         roots: roots.collect(),
         accept_empty: false,
+        folds_case: false,
         context: context.clone(),
     }
 }
 
-/// Bytes that a walk with this setting would still copy.
+/// What a walk with this setting would still store.
 ///
 /// # Errors
 /// As for any walk.
-pub(crate) fn bytes_to_copy<S: Source>(
+pub(crate) fn what_is_missing<S: Source>(
     job: &Job,
     source: &Arc<S>,
     mut set: Setting,
-) -> Result<u64, RunError> {
+) -> Result<Missing, RunError> {
     set.context.monitor = Arc::new(Silent);
     set.context.progress = Arc::default();
     set.trust = everything();
     let walk = Walk::new(Arc::clone(source), Preview::new(Arc::new(Unheard)), set);
     walk.walk(job)?;
-    Ok(walk.tally.counts().bytes_copied)
+    let counts = walk.tally.counts();
+    let entries = counts.entries.saturating_sub(counts.kept + counts.linked);
+    Ok(Missing { entries, bytes: counts.bytes_copied })
 }
 
 /// A forecast takes what an interrupted run left for what it seems to be.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::build::Build;
 use crate::durable::{Checkpoints, Ticker, clock_offset};
-use crate::entry::Time;
 use crate::error::RunError;
 use crate::event::Event;
 use crate::source::Source;
@@ -45,16 +44,20 @@ pub(crate) fn keep_checkpoints<S: Source>(
         if waited < due && written - bytes < CHECKPOINT_BYTES {
             continue;
         }
-        let flight = &walk.target.in_flight;
-        let done = checkpoints.checkpoint(|clock: &dyn Fn() -> std::io::Result<Time>| {
+        let time = {
+            let flight = &walk.target.in_flight;
             let _nothing_in_flight = flight.write().unwrap_or_else(PoisonError::into_inner);
-            clock()
-        });
-        match done {
-            Ok(()) => walk.event(&Event::Checkpoint),
+            checkpoints.clock()
+        };
+        match checkpoints.sync() {
+            Ok(()) => {}
             Err(_) if walk.halted() => return,
             Err(error) => return fail(error),
         }
+        walk.event(&match time.and_then(|time| checkpoints.note(Some(time))) {
+            Ok(()) => Event::Checkpoint,
+            Err(error) => Event::Aside { what: format!("the journal cannot be written: {error}") },
+        });
         (due, waited, bytes) = ((due * 2).min(CHECKPOINT_LONGEST), Duration::ZERO, written);
     }
 }

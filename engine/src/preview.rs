@@ -60,12 +60,9 @@ impl<S: Source> Target<S> for Preview {
         for Planned { entry, step, .. } in steps {
             let (file, counts) = (entry.meta.kind == Kind::File, &mut done.counts);
             let fetched = matches!(step.action, Action::Fetch | Action::FetchAndCompare);
-            let bytes = if file && fetched && walk.target.first_name(entry.meta) {
-                entry.meta.size
-            } else {
-                0
-            };
-            counts.copied += u64::from(file && fetched);
+            let fetched = file && fetched && walk.target.first_name(entry.meta);
+            let bytes = if fetched { entry.meta.size } else { 0 };
+            counts.copied += u64::from(fetched);
             counts.bytes_copied += bytes;
             match step.action {
                 Action::Keep | Action::Check | Action::Mend => counts.kept += 1,

@@ -1,14 +1,19 @@
 //! What the destination can do, found out by trying in `.backup_manager/`.
 
 use std::ffi::CStr;
+use std::fs::File;
 use std::io;
 
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
 use crate::attrs;
+use crate::backups::{read_small, write_whole};
 use crate::dir::{self, Dir};
 use crate::entry::{Kind, Time};
 
 /// What the destination can hold, and as whom we write to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is an independent ability of a file system"
@@ -20,8 +25,12 @@ pub(crate) struct Abilities {
     pub(crate) gid: u32,
     /// Hard links.
     pub(crate) links: bool,
+    /// How many names an inode can have.
+    pub(crate) most_links: u64,
     /// Symlinks.
     pub(crate) symlinks: bool,
+    /// Fifos and sockets.
+    pub(crate) nodes: bool,
     /// Any numeric owner.
     pub(crate) owner: bool,
     /// All mode bits.
@@ -30,76 +39,125 @@ pub(crate) struct Abilities {
     pub(crate) xattrs: bool,
     /// Copies that share their blocks.
     pub(crate) reflinks: bool,
+    /// Names that differ only in case are the same.
+    pub(crate) folds_case: bool,
     /// How fine modification times are, nanoseconds.
     pub(crate) time_granularity_ns: u32,
 }
 
+/// A file that stays, so that what comes back of its time tells how much of it reached the disk.
 const FILE: &CStr = c"probe";
 const OTHER: &CStr = c"probe.other";
+const OTHER_UPPER: &CStr = c"PROBE.OTHER";
+/// What was found out, for runs that find the disk full.
+const FOUND: &str = "abilities.json";
+/// A time that no coarser clock can hold.
+const FINE: Time = Time { secs: 1_000_000_001, nanos: 123_456_789 };
 
-/// Tries everything on two small files in `dir`.
+/// Tries everything in `own`. On a full disk what an earlier run found out counts.
 ///
 /// # Errors
-/// When not even a file can be created there.
-pub(crate) fn probe(dir: &Dir) -> io::Result<Abilities> {
-    let clean = || {
-        for name in [FILE, OTHER] {
-            let _ = dir.unlink(name);
+/// When nothing can be written there, and nothing is known.
+pub(crate) fn probe(own: &Dir) -> io::Result<Abilities> {
+    let known: Option<Abilities> =
+        read_small(own, FOUND).and_then(|found| serde_json::from_slice(&found).ok());
+    match try_all(own) {
+        Err(error) if is_full(&error) => known.ok_or(error),
+        Err(error) => Err(error),
+        Ok(found) => {
+            if known.as_ref() != Some(&found) {
+                // It is only a help for bad days.
+                let _ = write_whole(own, FOUND, &serde_json::to_vec(&found)?);
+            }
+            Ok(found)
         }
-    };
-    clean();
-    let file = dir.create_file(FILE, 0o640)?;
-    let created = dir.stat(FILE)?;
-    let root = rustix::process::geteuid().is_root();
-    // 4 KiB: some file systems do not share blocks of files that fit into their inode.
-    rustix::io::write(&file, &[1; 4096])?;
-    let abilities = Abilities {
-        uid: created.uid,
-        gid: created.gid,
-        links: works(dir.link(OTHER, dir, FILE)),
-        symlinks: removed(dir) && works(dir.make_symlink(OTHER, b"x")),
-        owner: root && dir::set_owner(&file, Some(54_321), Some(54_321)).is_ok() && is(dir, 54_321),
-        mode: dir::set_mode(&file, 0o4751).is_ok() && dir.stat(FILE)?.mode == 0o4751,
-        xattrs: attrs::set_hash(&file, &blake3::hash(b"x"))?,
-        reflinks: removed(dir) && {
-            let other = dir.create_file(OTHER, 0o600)?;
-            rustix::fs::ioctl_ficlone(&other, &file).is_ok()
-        },
-        time_granularity_ns: granularity(dir, &file)?,
-    };
-    clean();
-    Ok(abilities)
-}
-
-fn works(result: io::Result<()>) -> bool {
-    result.is_ok()
-}
-
-fn removed(dir: &Dir) -> bool {
-    match dir.unlink(OTHER) {
-        Ok(()) => true,
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }
 
-fn is(dir: &Dir, owner: u32) -> bool {
-    dir.stat(FILE)
-        .is_ok_and(|meta| meta.uid == owner && meta.gid == owner && meta.kind == Kind::File)
+fn try_all(own: &Dir) -> io::Result<Abilities> {
+    let file = match own.create_file(FILE, 0o600) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => own.open_to_write(FILE)?,
+        created => created?,
+    };
+    let stored = own.stat(FILE)?.mtime;
+    // 4 KiB: some file systems do not share blocks of files that fit into their inode.
+    rustix::io::pwrite(&file, &[1; 4096], 0)?;
+    dir::set_mtime(&file, FINE)?;
+    let granularity = granularity(own.stat(FILE)?.mtime).max(granularity(stored));
+    gone(own)?;
+    let links = able(own.link(OTHER, own, FILE))?;
+    gone(own)?;
+    let symlinks = able(own.make_symlink(OTHER, b"x"))?;
+    gone(own)?;
+    let nodes = able(own.make_node(OTHER, Kind::Fifo, 0o600, 0))?;
+    gone(own)?;
+    let other = own.create_file(OTHER, 0o600)?;
+    let created = own.stat(OTHER)?;
+    let root = rustix::process::geteuid().is_root();
+    let found = Abilities {
+        uid: created.uid,
+        gid: created.gid,
+        links,
+        most_links: most_links(own),
+        symlinks,
+        nodes,
+        owner: root && holds_owner(own, &other),
+        mode: able(dir::set_mode(&other, 0o4751))? && own.stat(OTHER)?.mode == 0o4751,
+        xattrs: attrs::set_hash(&other, &blake3::hash(b"x"))?,
+        reflinks: rustix::fs::ioctl_ficlone(&other, &file).is_ok(),
+        folds_case: own.find(OTHER_UPPER)?.is_some(),
+        time_granularity_ns: granularity,
+    };
+    gone(own)?;
+    Ok(found)
 }
 
-/// Sets a time that no coarser clock can hold and looks what is left of it.
-fn granularity(dir: &Dir, file: &std::fs::File) -> io::Result<u32> {
-    let set = Time { secs: 1_000_000_001, nanos: 123_456_789 };
-    dir::set_mtime(file, set)?;
-    let held = dir.stat(FILE)?.mtime;
-    Ok(if held.secs != set.secs {
+fn is_full(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT))
+}
+
+/// Whether it worked; a full disk says nothing about what the file system can do.
+fn able(result: io::Result<()>) -> io::Result<bool> {
+    match result {
+        Err(error) if is_full(&error) => Err(error),
+        result => Ok(result.is_ok()),
+    }
+}
+
+fn gone(own: &Dir) -> io::Result<()> {
+    match own.unlink(OTHER) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn holds_owner(own: &Dir, file: &File) -> bool {
+    const NOBODY: u32 = 54_321;
+    dir::set_owner(file, Some(NOBODY), Some(NOBODY)).is_ok()
+        && own.stat(OTHER).is_ok_and(|meta| meta.uid == NOBODY && meta.gid == NOBODY)
+}
+
+/// How many names an inode can have, where fewer than one would ever want.
+fn most_links(own: &Dir) -> u64 {
+    match rustix::fs::fstatfs(own).map(|found| found.f_type as u64) {
+        // EXT4_LINK_MAX (fs/ext4/ext4.h), BTRFS_LINK_MAX (fs/btrfs/ctree.h).
+        Ok(0xEF53) => 65_000,
+        Ok(0x9123_683E) => 65_535,
+        _ => u64::MAX,
+    }
+}
+
+/// What is left of [`FINE`]; any other time says nothing.
+fn granularity(left: Time) -> u32 {
+    let grains = [1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000];
+    let cut = |grain: &u32| left.nanos == FINE.nanos - FINE.nanos % grain;
+    if left.secs == FINE.secs {
+        grains.into_iter().find(cut).unwrap_or(1)
+    } else if left.secs == FINE.secs - 1 && left.nanos == 0 {
         2_000_000_000
     } else {
-        [1, 100, 1_000, 1_000_000, 10_000_000]
-            .into_iter()
-            .find(|grain| held.nanos == set.nanos - set.nanos % grain)
-            .unwrap_or(1_000_000_000)
-    })
+        1
+    }
 }
 
 impl Abilities {
@@ -125,8 +183,41 @@ impl Abilities {
         );
         say(
             !self.xattrs,
-            "the destination has no extended attributes: no hash of the content can be recorded, and verify can prove nothing",
+            "the destination has no extended attributes: no hash of the content can be recorded to verify it later",
+        );
+        say(
+            self.folds_case,
+            "the destination does not tell upper from lower case: of names that differ only in it one is stored",
         );
         limits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_time_tells_how_fine_it_is_kept() {
+        let second = FINE.secs;
+        for (secs, nanos, grain) in [
+            (second, 123_456_789, 1),
+            (second, 123_456_700, 100),
+            (second, 120_000_000, 10_000_000),
+            (second, 0, 1_000_000_000),
+            (second - 1, 0, 2_000_000_000),
+            (5, 0, 1),
+        ] {
+            assert_eq!(granularity(Time { secs, nanos }), grain, "{secs}.{nanos}");
+        }
+    }
+
+    #[test]
+    fn the_local_file_system_has_links_and_is_probed_twice_alike() {
+        let temp = tempfile::tempdir().unwrap();
+        let own = Dir::at(temp.path()).unwrap();
+        let found = probe(&own).unwrap();
+        assert!(found.links && found.symlinks);
+        assert_eq!(probe(&own).unwrap(), found);
     }
 }

@@ -60,8 +60,8 @@ impl<T> Queue<T> {
 
     fn worker(&self, work: &impl Fn(T)) {
         while let Some(task) = self.next() {
+            let _busy = Busy(self);
             work(task);
-            self.release();
         }
     }
 
@@ -91,6 +91,19 @@ impl<T> Queue<T> {
     }
 }
 
+/// A worker that is at a task.
+struct Busy<'a, T>(&'a Queue<T>);
+
+impl<T> Drop for Busy<'_, T> {
+    fn drop(&mut self) {
+        // The other workers must not wait for one that panicked; the scope passes its panic on.
+        if std::thread::panicking() {
+            self.0.close();
+        }
+        self.0.release();
+    }
+}
+
 /// How many threads a walk uses: one a core.
 pub(crate) fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -115,6 +128,14 @@ mod tests {
             }
         });
         assert_eq!(sum.into_inner(), (1 << 11) - 1);
+    }
+
+    #[test]
+    fn a_worker_that_panics_ends_all() {
+        let queue = Queue::new();
+        queue.push(0);
+        let work = || queue.work(2, |_| panic!("on purpose"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err());
     }
 
     #[test]

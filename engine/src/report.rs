@@ -49,6 +49,51 @@ pub struct Counts {
     pub problems: u64,
 }
 
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        let Self {
+            entries,
+            files,
+            folders,
+            bytes,
+            new,
+            changed,
+            metadata,
+            unchanged,
+            deleted,
+            kept,
+            linked,
+            copied,
+            bytes_copied,
+            bytes_saved,
+            hard_links,
+            link_fallbacks,
+            vanished,
+            carried_forward,
+            problems,
+        } = more;
+        self.entries += entries;
+        self.files += files;
+        self.folders += folders;
+        self.bytes += bytes;
+        self.new += new;
+        self.changed += changed;
+        self.metadata += metadata;
+        self.unchanged += unchanged;
+        self.deleted += deleted;
+        self.kept += kept;
+        self.linked += linked;
+        self.copied += copied;
+        self.bytes_copied += bytes_copied;
+        self.bytes_saved += bytes_saved;
+        self.hard_links += hard_links;
+        self.link_fallbacks += link_fallbacks;
+        self.vanished += vanished;
+        self.carried_forward += carried_forward;
+        self.problems += problems;
+    }
+}
+
 /// One source root, as it was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFound {

@@ -105,7 +105,7 @@ pub trait ContentSink: Send {
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// It is no longer there.
-    #[error("it is no longer there")]
+    #[error("it does not exist")]
     Vanished,
     /// It is something else now than what was listed.
     #[error("it was replaced while it was read")]

@@ -69,22 +69,7 @@ impl Tally {
     /// Adds what a batch of a folder of `root` brought.
     pub(crate) fn add(&self, batched: &Batched, root: Option<usize>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (sum, more) = (&mut state.counts, &batched.counts);
-        sum.entries += more.entries;
-        sum.files += more.files;
-        sum.folders += more.folders;
-        sum.bytes += more.bytes;
-        sum.new += more.new;
-        sum.changed += more.changed;
-        sum.metadata += more.metadata;
-        sum.unchanged += more.unchanged;
-        sum.deleted += more.deleted;
-        sum.kept += more.kept;
-        sum.linked += more.linked;
-        sum.bytes_saved += more.bytes_saved;
-        sum.hard_links += more.hard_links;
-        sum.copied += more.copied;
-        sum.bytes_copied += more.bytes_copied;
+        state.counts += batched.counts;
         if let Some(root) = root.and_then(|root| state.roots.get_mut(root)) {
             root.now += batched.root.now;
             root.before += batched.root.before;

@@ -112,17 +112,18 @@ impl Source for LocalSource {
         thread_local! {
             static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
-        BUFFER.with_borrow_mut(|buffer| {
-            buffer.resize(READ, 0);
-            for (index, wanted) in files.iter().enumerate() {
-                let mut into = |bytes: Piece<'_>| match bytes {
-                    Piece::Bytes(bytes) => sink.data(index, bytes),
-                    Piece::Hole(length) => sink.hole(index, length),
-                };
-                let after = read_file(folder, &wanted.entry, buffer, &mut into);
-                sink.file_end(index, after.map_err(|error| SourceError::from_io("read", error)));
-            }
-        });
+        // Taken, not borrowed: a sink may ask for further files before this call is over.
+        let mut buffer = BUFFER.take();
+        buffer.resize(READ, 0);
+        for (index, wanted) in files.iter().enumerate() {
+            let mut into = |bytes: Piece<'_>| match bytes {
+                Piece::Bytes(bytes) => sink.data(index, bytes),
+                Piece::Hole(length) => sink.hole(index, length),
+            };
+            let after = read_file(folder, &wanted.entry, &mut buffer, &mut into);
+            sink.file_end(index, after.map_err(|error| SourceError::from_io("read", error)));
+        }
+        BUFFER.set(buffer);
         sink.end();
     }
 }
@@ -249,9 +250,7 @@ fn read_some(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// Type and identity of the file system that `folder` lies on (statfs(2), `f_type` and `f_fsid`).
 fn file_system(folder: &Dir) -> Option<String> {
-    let found = rustix::fs::fstatfs(folder).ok()?;
-    let id = format!("{:?}", found.f_fsid);
-    let digits: String =
-        id.chars().filter(|c| c.is_ascii_digit() || *c == '-' || *c == ',').collect();
-    Some(format!("{:x}:{digits}", found.f_type))
+    let kind = rustix::fs::fstatfs(folder).ok()?.f_type;
+    let id = rustix::fs::fstatvfs(folder).ok()?.f_fsid;
+    Some(format!("{kind:x}:{id:016x}"))
 }

@@ -111,6 +111,7 @@ impl<S: Source> Walk<S, Build<S>> {
             dev: None,
             fresh: false,
             partial: true,
+            folds_case: self.set.folds_case,
             base_records,
             handles: Arc::clone(&handles),
         });

@@ -132,7 +132,7 @@ impl<S: Source> Store<S> {
         index: usize,
         write: impl FnOnce(&mut Writing) -> io::Result<()>,
     ) -> ControlFlow<()> {
-        if self.walk.halted() {
+        if self.walk.halted() || self.walk.is_full() {
             return ControlFlow::Break(());
         }
         let opened = match self.writing.remove(&index) {
@@ -288,7 +288,8 @@ impl<S: Source> ContentSink for Store<S> {
 
     fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {
         // Stopped, or the destination refused it: what is there has not got its time yet.
-        if self.walk.halted() || self.items[index].step.action == Action::Enter {
+        let ended = self.walk.halted() || self.walk.is_full();
+        if ended || self.items[index].step.action == Action::Enter {
             return;
         }
         let result = match after {

@@ -30,6 +30,14 @@ impl<S: Source> Walk<S, Build<S>> {
         let Some(base) = &handles.base else { return Ok(false) };
         let on_disk = held.as_ref().is_some_and(|held| held.on_disk);
         if on_disk {
+            // The names of a hard-linked inode stay together: they need room for all of them.
+            let names = planned.entry.meta.links;
+            let most = self.target.dresser.abilities.most_links;
+            let links = held.as_ref().map_or(0, |held| held.meta.links);
+            if self.keep().hard_links && names > 1 && links + names > most {
+                done.counts.link_fallbacks += 1;
+                return self.copy_locally(folder, handles, (base, name), planned.entry, done);
+            }
             match self.linked(folder, here(handles)?, name, (base, name)) {
                 Ok(true) => {}
                 Ok(false) if planned.entry.meta.kind == Kind::File => {

@@ -114,7 +114,7 @@ impl<S: Source> Target<S> for Build<S> {
         let mut wanted = Vec::new();
         let mut done = Batched::default();
         for planned in steps.iter().filter(|planned| planned.step.action != Action::Enter) {
-            if walk.halted() {
+            if walk.halted() || walk.is_full() {
                 return;
             }
             let item = Item::of(walk, planned);
@@ -143,6 +143,7 @@ impl<S: Source> Target<S> for Build<S> {
         here: &Dir,
         name: &CStr,
     ) -> Result<(), RunError> {
+        add(&walk.freed, 1);
         clear(here, name)
             .map_err(|error| walk.destination("cannot remove", &folder.place, name, error))
     }
@@ -318,6 +319,12 @@ impl<S: Source> Walk<S, Build<S>> {
         entry: Listed<'_>,
     ) -> io::Result<bool> {
         let here = here(handles)?;
+        let able = &self.target.dresser.abilities;
+        let possible = if entry.meta.kind == Kind::Symlink { able.symlinks } else { able.nodes };
+        if !possible {
+            self.note(folder, entry.name, Record::whole(&entry.to_entry()));
+            return Ok(true);
+        }
         let make = || match entry.target() {
             Some(target) => here.make_symlink(entry.name, &target),
             None => here.make_node(

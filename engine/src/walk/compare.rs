@@ -6,7 +6,7 @@ use super::{Found, Planned, Target, Task, Walk};
 use crate::dir::Dir;
 use crate::entry::{Entry, Kind, Listed};
 use crate::error::RunError;
-use crate::event::Event;
+use crate::event::{Event, Instead};
 use crate::folder::{Folder, Handles, held};
 use crate::kept::Records;
 use crate::monitor::add;
@@ -31,7 +31,15 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             if self.halted() {
                 return Ok(());
             }
-            if !self.belongs(folder, entry) || !folder.see(entry.name) {
+            if !self.belongs(folder, entry) {
+                continue;
+            }
+            if !folder.see(entry.name) {
+                // A folder that changes while it is listed may show a name twice (readdir(3)).
+                if self.set.folds_case {
+                    let what = "the destination does not tell it from another name";
+                    self.problem(&folder.place.source_of(entry.name), what, Instead::Nothing);
+                }
                 continue;
             }
             let planned = self.plan(folder, &handles, entry)?;

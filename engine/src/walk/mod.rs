@@ -10,7 +10,7 @@ mod setting;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::attrs::Asked;
@@ -21,6 +21,7 @@ use crate::event::{Event, Instead};
 use crate::folder::{Folder, Handles};
 use crate::job::{Job, Keep};
 use crate::layout::Node;
+use crate::monitor::Phase;
 use crate::place::Place;
 use crate::plan::{Held, Step};
 use crate::queue::{Queue, workers};
@@ -89,6 +90,10 @@ pub(crate) struct Walk<S: Source, T> {
     queue: Queue<Task<S::Folder>>,
     fatal: Mutex<Option<RunError>>,
     halted: AtomicBool,
+    full: Mutex<Option<RunError>>,
+    is_full: AtomicBool,
+    /// Entries that were in the incomplete snapshot and no longer in the source.
+    pub(crate) freed: AtomicU64,
     last_try: AtomicBool,
     again: Mutex<Vec<Retry>>,
     roots: Mutex<Vec<RootSeen>>,
@@ -121,6 +126,9 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             queue: Queue::new(),
             fatal: Mutex::new(None),
             halted: AtomicBool::new(false),
+            full: Mutex::new(None),
+            is_full: AtomicBool::new(false),
+            freed: AtomicU64::new(0),
             last_try: AtomicBool::new(false),
             again: Mutex::default(),
             roots: Mutex::new(set.roots.clone()),
@@ -140,6 +148,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             self.list(&top, node.root);
         }
         self.work()?;
+        self.set.context.progress.enter(Phase::Retrying);
         self.last_try.store(true, Ordering::Relaxed);
         let again = std::mem::take(&mut *lock(&self.again));
         let mut folders: HashMap<*const Place, Vec<Retry>> = HashMap::new();
@@ -172,14 +181,21 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
                 }
             }
         });
-        match lock(&self.fatal).take() {
+        let fatal = lock(&self.fatal).take();
+        match fatal.or_else(|| lock(&self.full).take()) {
             Some(error) => Err(error),
             None => Ok(()),
         }
     }
 
-    /// Ends the walk; the first error counts.
+    /// Ends the walk; the first error counts. On a full disk it goes on without storing anything, as
+    /// removing what is no longer in the source may make room.
     pub(crate) fn fail(&self, error: RunError) {
+        if matches!(error, RunError::NoSpace { .. }) {
+            lock(&self.full).get_or_insert(error);
+            self.is_full.store(true, Ordering::Relaxed);
+            return;
+        }
         lock(&self.fatal).get_or_insert(error);
         self.halted.store(true, Ordering::Relaxed);
         self.queue.close();
@@ -195,6 +211,11 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             return true;
         }
         false
+    }
+
+    /// Whether the destination is full.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
     }
 
     /// Whether what cannot be read now will not be tried again.

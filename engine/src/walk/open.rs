@@ -48,6 +48,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             node: Some(node.clone()),
             fresh: false,
             partial,
+            folds_case: self.set.folds_case,
             base_records: self.set.base.kept.load(&place).map_err(broken)?,
             here_records: self.set.here.kept.load(&place).map_err(broken)?,
             place,
@@ -137,6 +138,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             dev,
             fresh,
             partial: false,
+            folds_case: self.set.folds_case,
             base_records: self.set.base.kept.load(&place).map_err(broken)?,
             here_records: if fresh {
                 Records::new()

@@ -78,6 +78,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             dev: *dev,
             fresh: false,
             partial: true,
+            folds_case: self.set.folds_case,
             base_records: self.set.base.kept.load(place).map_err(broken)?,
             here_records: self.set.here.kept.load(place).map_err(broken)?,
             handles,

@@ -60,6 +60,8 @@ pub(crate) struct Setting {
     pub(crate) backups: FileId,
     pub(crate) backups_dir: PathBuf,
     pub(crate) roots: Vec<RootSeen>,
+    /// The destination does not tell upper from lower case.
+    pub(crate) folds_case: bool,
     /// An empty root on another file system than last time is taken as it is.
     pub(crate) accept_empty: bool,
     pub(crate) context: Context,
@@ -111,6 +113,7 @@ pub(crate) fn gather(
         backups: backups.id,
         backups_dir: backups.path.clone(),
         accept_empty,
+        folds_case: false,
         context: context.clone(),
     })
 }
