@@ -237,6 +237,8 @@ impl Attempt<'_> {
         let path = self.backups.path.join(name.to_string());
         let made = folder_name(name).and_then(|folder| {
             make_if_missing(&self.backups.dir, &folder)?;
+            // Nor shall a setgid bit reach every folder of it (mkdir(2)).
+            crate::dir::set_mode(&self.backups.dir.child(&folder)?, 0o700)?;
             // A default ACL of the backups folder would reach every file of the snapshot.
             for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
                 let _ = xattr::remove(self.backups.dir.path_of(&folder), acl);

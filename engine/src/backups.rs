@@ -58,7 +58,12 @@ impl Backups {
         let mut backups = Self::open(path)?;
         let own = c_name(OWN).and_then(|own| {
             make_if_missing(&backups.dir, &own)?;
-            backups.dir.child(&own)
+            let own = backups.dir.child(&own)?;
+            // Without the setgid bit of a shared folder, which all that is made here would inherit.
+            if own.meta()?.mode & 0o2000 != 0 {
+                crate::dir::set_mode(&own, 0o700)?;
+            }
+            Ok(own)
         });
         let own = own.map_err(failed("cannot make .backup_manager in"))?;
         for folder in [c"locks", c"journal", c"reports", c"status", c"kept"] {

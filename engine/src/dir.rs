@@ -321,9 +321,10 @@ fn bits(mode: u32) -> Mode {
 }
 
 fn stamps(mtime: Time) -> Timestamps {
-    let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
+    // Not UTIME_OMIT: file systems over libfuse take both times or, without an error, none (measured).
+    let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
     let mtime = Timespec { tv_sec: mtime.secs, tv_nsec: mtime.nanos.into() };
-    Timestamps { last_access: omit, last_modification: mtime }
+    Timestamps { last_access: now, last_modification: mtime }
 }
 
 /// Sets owner and group of an open file or folder.

@@ -224,10 +224,11 @@ impl<S: Source> Store<S> {
         if self.walk.target.dresser.abilities.xattrs {
             attrs::set_hash(&writing.file, &hash)?;
         }
-        let dresser = &self.walk.target.dresser;
+        let (dresser, fresh) = (&self.walk.target.dresser, self.folder.fresh);
         let file = &writing.file;
-        let record =
-            self.walk.sealed_file(file, || dresser.new_file(file, here, entry.name, entry))?;
+        let record = self
+            .walk
+            .sealed_file(file, || dresser.new_file(file, here, entry.name, entry, fresh))?;
         self.walk.note(&self.folder, entry.name, record);
         add(&self.walk.set.context.progress.copied, 1);
         Ok(())

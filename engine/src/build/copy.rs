@@ -49,8 +49,9 @@ impl<S: Source> Walk<S, Build<S>> {
         if let Ok(Some(hash)) = attrs::hash(&original) {
             attrs::set_hash(&copy, &hash)?;
         }
-        let record =
-            self.sealed_file(&copy, || dresser.new_file(&copy, here, entry.name, entry))?;
+        let record = self.sealed_file(&copy, || {
+            dresser.new_file(&copy, here, entry.name, entry, folder.fresh)
+        })?;
         self.note(folder, entry.name, record);
         done.counts.bytes_saved += entry.meta.size;
         Ok(true)

@@ -68,11 +68,13 @@ impl<W> Groups<W> {
         }
     }
 
-    /// The first name of `id` is stored, or a later one has to lead from now on. Returns who waited.
+    /// The first name of `id` is stored, or a later one has to lead from now on. Returns who waited:
+    /// they have to ask again.
     pub(crate) fn lead(&self, id: FileId, leader: Leader) -> Vec<W> {
         let mut slots = self.slots();
         match slots.remove(&id) {
             Some(Slot::Pending { waiting, left }) => {
+                let left = left + waiting.len() as u64;
                 if left > 0 {
                     slots.insert(id, Slot::Stored { leader, left });
                 }
@@ -112,6 +114,7 @@ mod tests {
         assert!(matches!(groups.ask(ID, 3, "b"), Role::Wait));
         assert_eq!(groups.lead(ID, leader()), ["b"]);
         assert!(matches!(groups.ask(ID, 3, "c"), Role::Follow(..)));
+        assert!(matches!(groups.ask(ID, 3, "b"), Role::Follow(..)));
         assert!(groups.slots().is_empty());
     }
 

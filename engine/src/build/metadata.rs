@@ -35,7 +35,8 @@ impl Dresser {
         if self.keep.mode { meta.mode & 0o777 } else { 0o644 }
     }
 
-    /// Dresses a file that was just created with [`Dresser::creation_mode`].
+    /// Dresses a file that was just created with [`Dresser::creation_mode`]; in a folder that is not
+    /// `fresh` it may have inherited a group or attributes (setgid, default ACLs).
     ///
     /// # Errors
     /// When the destination is full or fails.
@@ -45,8 +46,9 @@ impl Dresser {
         dir: &Dir,
         name: &CStr,
         entry: Listed<'_>,
+        fresh: bool,
     ) -> io::Result<Record> {
-        self.open(file.as_fd(), dir, name, entry, Some(self.creation_mode(entry.meta)), false)
+        self.open(file.as_fd(), dir, name, entry, Some(self.creation_mode(entry.meta)), !fresh)
     }
 
     /// Dresses a file or folder that may be dressed otherwise now.
@@ -90,9 +92,9 @@ impl Dresser {
     ///
     /// # Errors
     /// When the destination is full or fails.
-    pub(crate) fn new_node(&self, dir: &Dir, entry: Listed<'_>) -> io::Result<Record> {
+    pub(crate) fn new_node(&self, dir: &Dir, entry: Listed<'_>, fresh: bool) -> io::Result<Record> {
         let (name, meta) = (entry.name, entry.meta);
-        let mut record = self.owner(meta, false, &mut |uid, gid| dir.set_owner(name, uid, gid))?;
+        let mut record = self.owner(meta, !fresh, &mut |uid, gid| dir.set_owner(name, uid, gid))?;
         if meta.kind != Kind::Symlink {
             let mode = self.mode(meta, &mut record);
             if self.abilities.mode && mode != meta.mode & 0o777 {

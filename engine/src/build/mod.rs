@@ -336,7 +336,7 @@ impl<S: Source> Walk<S, Build<S>> {
         };
         match replacing(folder.fresh, here, entry.name, make) {
             Ok(()) => {
-                let record = self.target.dresser.new_node(here, entry)?;
+                let record = self.target.dresser.new_node(here, entry, folder.fresh)?;
                 self.note(folder, entry.name, record);
             }
             Err(error)
