@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::bytes::shown;
 use crate::dir::Dir;
-use crate::entry::{Entry, FileId, Kind};
+use crate::entry::{Entry, FileId, Kind, Meta};
 use crate::error::RunError;
 use crate::event::Instead;
 use crate::folder::{Folder, Handles};
 use crate::forecast::{Change, ChangeKind, ChangeSink};
+use crate::job::Keep;
 use crate::plan::{Action, Verdict};
 use crate::source::Source;
 use crate::tally::Batched;
@@ -28,8 +29,10 @@ impl Preview {
         Self { changes, counted: Mutex::default() }
     }
 
-    fn first_name(&self, meta: &crate::entry::Meta) -> bool {
-        match meta.id.filter(|_| meta.links > 1) {
+    /// Whether an entry is the first name of its inode: the others become hard links of it.
+    fn first_name(&self, keep: Keep, meta: &Meta) -> bool {
+        let several = keep.hard_links && meta.links > 1 && meta.kind != Kind::Folder;
+        match meta.id.filter(|_| several) {
             Some(id) => self.counted.lock().unwrap_or_else(PoisonError::into_inner).insert(id),
             None => true,
         }
@@ -58,19 +61,23 @@ impl<S: Source> Target<S> for Preview {
         let mut changes = Vec::new();
         let mut done = Batched::default();
         for Planned { entry, step, .. } in steps {
-            let (file, counts) = (entry.meta.kind == Kind::File, &mut done.counts);
-            let fetched = matches!(step.action, Action::Fetch | Action::FetchAndCompare);
-            let fetched = file && fetched && walk.target.first_name(entry.meta);
-            let bytes = if fetched { entry.meta.size } else { 0 };
-            counts.copied += u64::from(fetched);
-            counts.bytes_copied += bytes;
+            let (meta, counts) = (entry.meta, &mut done.counts);
+            let file = meta.kind == Kind::File;
+            let mut bytes = 0;
             match step.action {
+                _ if !walk.target.first_name(walk.keep(), meta) => counts.hard_links += 1,
                 Action::Keep | Action::Check | Action::Mend => counts.kept += 1,
                 Action::Link => {
                     counts.linked += 1;
-                    counts.bytes_saved += if file { entry.meta.size } else { 0 };
+                    counts.bytes_saved += if file { meta.size } else { 0 };
                 }
-                _ => {}
+                Action::Fetch | Action::FetchAndCompare => {
+                    bytes = meta.size;
+                    counts.copied += 1;
+                    counts.bytes_copied += bytes;
+                }
+                Action::CopyLocally => counts.bytes_saved += meta.size,
+                Action::Enter | Action::Make => {}
             }
             let change = match step.verdict {
                 Verdict::New => ChangeKind::New,

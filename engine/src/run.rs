@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
@@ -10,10 +11,10 @@ use crate::backups::{Backups, Locked};
 use crate::durable::SyncFileSystem;
 use crate::error::RunError;
 use crate::event::Event;
-use crate::history::Decision;
+use crate::history::{Decision, History};
 use crate::job::Job;
 use crate::monitor::{Monitor, Progress};
-use crate::name::SnapshotName;
+use crate::name::{SnapshotName, Stamp};
 use crate::record::{Recorder, Status, store_status};
 use crate::report::Report;
 use crate::seal;
@@ -79,7 +80,6 @@ pub fn run<S: Source>(
 ) -> Result<Outcome, RunError> {
     // Modes are set as they are meant, not as the caller's umask would cut them.
     rustix::process::umask(rustix::fs::Mode::empty());
-    let began = (context.now)();
     let backups = Backups::open_or_make(&job.backups_dir)?;
     let _lock = match backups.lock(&job.prefix)? {
         Locked::Mine(lock) => Some(lock),
@@ -94,9 +94,11 @@ pub fn run<S: Source>(
     };
     let history = backups.history(&job.prefix)?;
     seal::remove_leftovers(&backups, &history, context)?;
-    if let Decision::Held { newest, next } = history.decide(began, job.minimum_time_guard) {
+    let decision = history.decide((context.now)(), job.minimum_time_guard);
+    if let Decision::Held { newest, next } = decision {
         return Ok(Outcome::Held { newest, next });
     }
+    let began = free_second(&history, context);
     let recorder = Arc::new(Recorder::new(
         Arc::clone(&context.monitor),
         backups.own(c"reports").as_ref(),
@@ -108,6 +110,21 @@ pub fn run<S: Source>(
         .complete(&source, &recorder, history);
     note_status(job, &backups, context, began, &result);
     result.map(|report| Outcome::Completed(Box::new(report)))
+}
+
+/// Now, or the next second when a snapshot has the name of this one: two never share a name. A clock
+/// that stands still is waited for a few times only.
+fn free_second(history: &History, context: &Context) -> DateTime<Utc> {
+    let mut now = (context.now)();
+    for _ in 0..3 {
+        if Stamp::of(now) == history.free_stamp(now) {
+            break;
+        }
+        let rest = 1_000 - u64::from(now.timestamp_subsec_millis().min(999));
+        std::thread::sleep(Duration::from_millis(rest));
+        now = (context.now)();
+    }
+    now
 }
 
 /// Keeps how the run ended; a failure to do so is told and changes nothing.

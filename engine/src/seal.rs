@@ -82,7 +82,7 @@ pub(crate) fn remove_retired(
 /// Finishes removals that earlier runs had begun.
 ///
 /// # Errors
-/// As [`remove_retired`].
+/// [`RunError::Stopped`].
 pub(crate) fn remove_leftovers(
     backups: &Backups,
     history: &History,
@@ -90,8 +90,13 @@ pub(crate) fn remove_leftovers(
 ) -> Result<(), RunError> {
     for name in &history.deleting {
         context.progress.enter(Phase::Removing);
-        remove_retired(backups, std::slice::from_ref(name), context)?;
-        context.monitor.event(&Event::LeftoverRemoved { snapshot: name.to_string() });
+        let event = match remove_retired(backups, std::slice::from_ref(name), context) {
+            Ok(()) => Event::LeftoverRemoved { snapshot: name.to_string() },
+            Err(RunError::Stopped) => return Err(RunError::Stopped),
+            // What cannot be removed takes room, but must not stand in the way of the next snapshot.
+            Err(error) => Event::Aside { what: error.to_string() },
+        };
+        context.monitor.event(&event);
     }
     Ok(())
 }
