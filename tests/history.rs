@@ -72,6 +72,23 @@ fn a_snapshot_from_the_future_is_reported_and_stops_nothing() {
 }
 
 #[test]
+fn the_snapshot_just_taken_stays_though_one_from_the_future_is_newer_by_name() {
+    for limit in ["1", "2"] {
+        let stage = Stage::with(BIN, &sample());
+        stage.take();
+        let future = stage.history().path("01-02-2190_03-04-05", "");
+        fs::rename(stage.history().newest(), &future).unwrap();
+        for content in ["second", "third"] {
+            stage.sh(&format!("printf {content} >one"));
+            stage.run().set("max-backups", limit).expect(0);
+            let newest = stage.history().complete().into_iter().rfind(|path| *path != future);
+            let newest = newest.expect("the snapshot just taken is there");
+            Judge::plain().assert_same(&stage.source, &stage.inside(&newest));
+        }
+    }
+}
+
+#[test]
 fn of_two_runs_at_once_the_second_says_so_and_does_nothing() {
     let stage = Stage::with(BIN, &sample().random_file("large", 60_000_000, 1));
     let mut first = stage.run().start();

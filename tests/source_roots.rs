@@ -134,6 +134,21 @@ fn a_collapsed_root_that_comes_back_needs_no_accepting() {
 }
 
 #[test]
+fn what_a_refused_run_had_linked_is_never_changed_in_place() {
+    let stage = Stage::with(BIN, &files(50));
+    stage.run().set("srcs-to-backup", both(&stage)).expect(0);
+    let first = stage.history().newest();
+    let before = Fingerprint::of(&first);
+    stage.sh("mkdir aside; mv home/file* aside; mv aside/file\\ [123] home");
+    stage.run().set("srcs-to-backup", both(&stage)).expect(1);
+    assert_eq!(stage.history().incomplete().len(), 1, "it holds links to the first one");
+    stage.sh("mv aside/* home; rmdir aside; chmod 600 home/file*; touch -d @99 home/file\\ 2; printf x >>home/file\\ 3");
+    stage.run().set("srcs-to-backup", both(&stage)).expect(0);
+    stage.assert_newest_is_source(Judge::plain());
+    assert_untouched(&first, &before);
+}
+
+#[test]
 fn files_inside_folders_count_for_a_collapse_too() {
     let stage = Stage::with(BIN, &files(0));
     stage.sh("mkdir -p home/a/b/c home/d; for i in $(seq 30); do echo $i >home/a/b/c/$i; done; echo x >home/d/x");

@@ -26,6 +26,15 @@ fn sample() -> Tree {
         .file("folder/deeper/file", "deeper 1")
 }
 
+/// Says so when it is dropped, by a failed test too.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Does `work` again and again while `run` runs.
 fn meanwhile<T>(mut work: impl FnMut() + Send, run: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
@@ -35,9 +44,8 @@ fn meanwhile<T>(mut work: impl FnMut() + Send, run: impl FnOnce() -> T) -> T {
                 work();
             }
         });
-        let result = run();
-        over.store(true, Ordering::Relaxed);
-        result
+        let _over = Over(&over);
+        run()
     })
 }
 
