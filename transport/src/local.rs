@@ -2,8 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -13,11 +12,12 @@ use engine::attrs::{self, Asked};
 use engine::dir::{self, Dir};
 use engine::entry::{Batch, Entry, Extra, Kind, Meta};
 use engine::source::{BATCH, ContentSink, ListSink, Root, Source, SourceError, Wanted};
-use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-/// Bytes that one read asks for: small enough for a core's cache, so that hashing and writing find it there.
-const READ: usize = 256 * 1024;
+use crate::read::{Piece, READ, read_ahead, read_file};
+
+/// From this size on a file is read by a thread of its own while its bytes are hashed and written.
+const LARGE: u64 = 16 << 20;
 
 /// Reads folders of this machine.
 #[derive(Debug)]
@@ -116,11 +116,15 @@ impl Source for LocalSource {
         let mut buffer = BUFFER.take();
         buffer.resize(READ, 0);
         for (index, wanted) in files.iter().enumerate() {
-            let mut into = |bytes: Piece<'_>| match bytes {
-                Piece::Bytes(bytes) => sink.data(index, bytes),
+            let mut into = |piece: Piece<'_>| match piece {
+                Piece::Bytes(buffer, count) => sink.data(index, &buffer[..count]),
                 Piece::Hole(length) => sink.hole(index, length),
             };
-            let after = read_file(folder, &wanted.entry, &mut buffer, &mut into);
+            let after = if wanted.entry.meta.size >= LARGE {
+                read_ahead(folder, &wanted.entry, &mut into)
+            } else {
+                read_file(folder, &wanted.entry, &mut buffer, &mut into)
+            };
             sink.file_end(index, after.map_err(|error| SourceError::from_io("read", error)));
         }
         BUFFER.set(buffer);
@@ -148,103 +152,6 @@ impl LocalSource {
             }
         }
         sink.batch(batch)
-    }
-}
-
-/// A piece of a file.
-enum Piece<'a> {
-    Bytes(&'a [u8]),
-    Hole(u64),
-}
-
-/// Reads a file to its end; what its handle tells after the last byte.
-fn read_file(
-    folder: &Dir,
-    entry: &Entry,
-    buffer: &mut [u8],
-    into: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
-) -> io::Result<Meta> {
-    let mut file = folder.open_file(&entry.name)?;
-    if entry.meta.allocated < entry.meta.size {
-        read_sparse(&mut file, buffer, into)?;
-    } else {
-        // A read that comes back short has seen the end of a regular file: one call for most files.
-        let length = entry.meta.size;
-        let _ = read_until_end(&mut file, length, buffer, into)?;
-    }
-    dir::meta(&file)
-}
-
-/// Reads from where the file stands; `Break` when the sink wants no more.
-fn read_until_end(
-    file: &mut File,
-    expected: u64,
-    buffer: &mut [u8],
-    into: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
-) -> io::Result<ControlFlow<()>> {
-    let mut seen = 0;
-    loop {
-        let count = read_some(file, buffer)?;
-        seen += count as u64;
-        if count > 0 && into(Piece::Bytes(&buffer[..count])).is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
-        let short = count < buffer.len();
-        if count == 0 || (short && seen >= expected) {
-            return Ok(ControlFlow::Continue(()));
-        }
-    }
-}
-
-/// Reads the data of a file and tells its holes (lseek(2): `SEEK_DATA`, `SEEK_HOLE`).
-fn read_sparse(
-    file: &mut File,
-    buffer: &mut [u8],
-    into: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>,
-) -> io::Result<()> {
-    let mut at = 0;
-    loop {
-        let data = match rustix::fs::seek(&*file, SeekFrom::Data(at)) {
-            Ok(data) => data,
-            // No data behind `at`: a hole up to the end.
-            Err(Errno::NXIO) => {
-                let end = dir::meta(&*file)?.size;
-                if end > at {
-                    let _ = into(Piece::Hole(end - at));
-                }
-                return Ok(());
-            }
-            // A file system that knows no holes.
-            Err(Errno::INVAL) => {
-                rustix::fs::seek(&*file, SeekFrom::Start(at))?;
-                let _ = read_until_end(file, 0, buffer, into)?;
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        };
-        if data > at && into(Piece::Hole(data - at)).is_break() {
-            return Ok(());
-        }
-        at = data;
-        let end = rustix::fs::seek(&*file, SeekFrom::Hole(at))?;
-        rustix::fs::seek(&*file, SeekFrom::Start(at))?;
-        while at < end {
-            let most = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
-            let count = read_some(file, &mut buffer[..most])?;
-            if count == 0 || into(Piece::Bytes(&buffer[..count])).is_break() {
-                return Ok(());
-            }
-            at += count as u64;
-        }
-    }
-}
-
-fn read_some(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match file.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
     }
 }
 

@@ -1,0 +1,163 @@
+//! Reads files of this machine, data and holes apart.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::sync::mpsc::sync_channel;
+
+use engine::dir::{self, Dir};
+use engine::entry::{Entry, Meta};
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
+/// Bytes that one read asks for: small enough for a core's cache, so that hashing and writing find it there.
+pub(crate) const READ: usize = 256 * 1024;
+
+/// How many pieces a file is read ahead of what is done with them.
+const AHEAD: usize = 4;
+
+/// A piece of a file.
+pub(crate) enum Piece<'a> {
+    /// So many bytes at the start of the buffer, which may be exchanged for another one.
+    Bytes(&'a mut Vec<u8>, usize),
+    /// So many zeros that take no room.
+    Hole(u64),
+}
+
+/// What takes the pieces; `Break` when it wants no more.
+type Into<'a> = dyn FnMut(Piece<'_>) -> ControlFlow<()> + 'a;
+
+/// Reads a file to its end; what its handle tells after the last byte.
+///
+/// # Errors
+/// The system's, of `openat(2)`, `read(2)` and `lseek(2)`.
+pub(crate) fn read_file(
+    folder: &Dir,
+    entry: &Entry,
+    buffer: &mut Vec<u8>,
+    into: &mut Into<'_>,
+) -> io::Result<Meta> {
+    let mut file = folder.open_file(&entry.name)?;
+    if entry.meta.allocated < entry.meta.size {
+        read_sparse(&mut file, buffer, into)?;
+    } else {
+        let _ = read_until_end(&mut file, entry.meta.size, buffer, into)?;
+    }
+    dir::meta(&file)
+}
+
+/// As [`read_file`], on a thread of its own that is a few pieces ahead.
+///
+/// # Errors
+/// As [`read_file`].
+pub(crate) fn read_ahead(folder: &Dir, entry: &Entry, into: &mut Into<'_>) -> io::Result<Meta> {
+    enum Read {
+        Bytes(Vec<u8>, usize),
+        Hole(u64),
+    }
+    let (full, pieces) = sync_channel(AHEAD);
+    let (done, empty) = sync_channel(AHEAD + 2);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            let mut buffer = vec![0; READ];
+            // Either side may be gone: then no more is wanted.
+            let sent = |sent: bool| match sent {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            };
+            read_file(folder, entry, &mut buffer, &mut |piece| match piece {
+                Piece::Hole(length) => sent(full.send(Read::Hole(length)).is_ok()),
+                Piece::Bytes(buffer, count) => {
+                    let other = empty.try_recv().unwrap_or_else(|_| vec![0; READ]);
+                    let bytes = std::mem::replace(buffer, other);
+                    sent(full.send(Read::Bytes(bytes, count)).is_ok())
+                }
+            })
+        });
+        for piece in pieces {
+            let wants = match piece {
+                Read::Hole(length) => into(Piece::Hole(length)),
+                Read::Bytes(mut bytes, count) => {
+                    let wants = into(Piece::Bytes(&mut bytes, count));
+                    let _ = done.try_send(bytes);
+                    wants
+                }
+            };
+            if wants.is_break() {
+                break;
+            }
+        }
+        // `pieces` is dropped here, which ends a reader that is not through.
+        reader.join().unwrap_or_else(|_| Err(io::Error::other("the reader panicked")))
+    })
+}
+
+/// Reads from where the file stands; `Break` when no more is wanted.
+fn read_until_end(
+    file: &mut File,
+    expected: u64,
+    buffer: &mut Vec<u8>,
+    into: &mut Into<'_>,
+) -> io::Result<ControlFlow<()>> {
+    let mut seen = 0;
+    loop {
+        let count = read_some(file, buffer)?;
+        seen += count as u64;
+        let short = count < buffer.len();
+        if count > 0 && into(Piece::Bytes(buffer, count)).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        // A read that comes back short has seen the end of a regular file: one call for most files.
+        if count == 0 || (short && seen >= expected) {
+            return Ok(ControlFlow::Continue(()));
+        }
+    }
+}
+
+/// Reads the data of a file and tells its holes (lseek(2): `SEEK_DATA`, `SEEK_HOLE`).
+fn read_sparse(file: &mut File, buffer: &mut Vec<u8>, into: &mut Into<'_>) -> io::Result<()> {
+    let mut at = 0;
+    loop {
+        let data = match rustix::fs::seek(&*file, SeekFrom::Data(at)) {
+            Ok(data) => data,
+            // No data behind `at`: a hole up to the end.
+            Err(Errno::NXIO) => {
+                let end = dir::meta(&*file)?.size;
+                if end > at {
+                    let _ = into(Piece::Hole(end - at));
+                }
+                return Ok(());
+            }
+            // A file system that knows no holes.
+            Err(Errno::INVAL) => {
+                rustix::fs::seek(&*file, SeekFrom::Start(at))?;
+                let _ = read_until_end(file, 0, buffer, into)?;
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if data > at && into(Piece::Hole(data - at)).is_break() {
+            return Ok(());
+        }
+        at = data;
+        let end = rustix::fs::seek(&*file, SeekFrom::Hole(at))?;
+        rustix::fs::seek(&*file, SeekFrom::Start(at))?;
+        while at < end {
+            let most = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
+            let count = read_some(file, &mut buffer[..most])?;
+            if count == 0 || into(Piece::Bytes(buffer, count)).is_break() {
+                return Ok(());
+            }
+            at += count as u64;
+        }
+    }
+}
+
+fn read_some(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
