@@ -14,6 +14,7 @@ pub mod error;
 pub mod event;
 pub(crate) mod folder;
 pub mod forecast;
+pub(crate) mod gate;
 pub mod history;
 pub mod job;
 pub(crate) mod judge;

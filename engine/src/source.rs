@@ -16,10 +16,27 @@ use crate::entry::{Batch, Entry, Meta};
 /// How many entries a batch holds at the most.
 pub const BATCH: usize = 1024;
 
+/// How a source answers [`Source::list`] and [`Source::fetch`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// On the asking thread, before the call returns.
+    AtOnce,
+    /// Later, from a thread of the source's, to as many requests at once as it bears.
+    Later {
+        /// Folders that may be asked for at once.
+        folders: usize,
+        /// Files that may be asked for at once.
+        files: usize,
+    },
+}
+
 /// A tree of folders that can be listed and read.
 pub trait Source: Send + Sync + 'static {
     /// A folder, held open or otherwise pinned as far as the source can.
     type Folder: Send + Sync + 'static;
+
+    /// When it answers; the same for as long as it lives.
+    fn answers(&self) -> Answers;
 
     /// How fine its modification times are, nanoseconds: 1, or 1,000,000,000 for whole seconds.
     fn time_granularity_ns(&self) -> u32;

@@ -35,7 +35,7 @@ pub(crate) fn remove(
     stop: &(dyn Fn() -> bool + Sync),
 ) -> io::Result<()> {
     let removal = Removal {
-        queue: Queue::new(),
+        queue: Queue::new(0),
         top: OnceTop::default(),
         failed: Mutex::new(None),
         moved: AtomicU64::new(0),

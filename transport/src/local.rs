@@ -11,7 +11,7 @@ use std::sync::Arc;
 use engine::attrs::{self, Asked};
 use engine::dir::{self, Dir};
 use engine::entry::{Batch, Entry, Extra, Kind, Meta};
-use engine::source::{BATCH, ContentSink, ListSink, Root, Source, SourceError, Wanted};
+use engine::source::{Answers, BATCH, ContentSink, ListSink, Root, Source, SourceError, Wanted};
 use rustix::io::Errno;
 
 use crate::read::{Piece, READ, read_ahead, read_file};
@@ -45,6 +45,10 @@ impl LocalSource {
 
 impl Source for LocalSource {
     type Folder = Dir;
+
+    fn answers(&self) -> Answers {
+        Answers::AtOnce
+    }
 
     fn time_granularity_ns(&self) -> u32 {
         1

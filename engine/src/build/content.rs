@@ -15,7 +15,7 @@ use crate::monitor::add;
 use crate::plan::{Action, Held, Step};
 use crate::source::{ContentSink, Source, SourceError, Wanted};
 use crate::tally::Batched;
-use crate::walk::{Planned, Walk};
+use crate::walk::{InFlight, Planned, Walk};
 
 /// How often a file that changes while it is read is read again.
 const ATTEMPTS: u32 = 2;
@@ -72,6 +72,7 @@ pub(super) struct Store<S: Source> {
     handles: Arc<Handles<S::Folder>>,
     source: Arc<S::Folder>,
     items: Vec<Item>,
+    _in_flight: Option<InFlight<S::Folder>>,
     /// How often these were read before.
     attempt: u32,
     writing: HashMap<usize, Writing>,
@@ -102,7 +103,7 @@ impl<S: Source> Store<S> {
         handles: &Arc<Handles<S::Folder>>,
         source: &Arc<S::Folder>,
         items: Vec<Item>,
-        attempt: u32,
+        in_flight: Option<InFlight<S::Folder>>,
     ) -> Self {
         Self {
             walk: Arc::clone(walk),
@@ -110,11 +111,19 @@ impl<S: Source> Store<S> {
             handles: Arc::clone(handles),
             source: Arc::clone(source),
             items,
-            attempt,
+            _in_flight: in_flight,
+            attempt: 0,
             writing: HashMap::new(),
             again: Vec::new(),
             done: Batched::default(),
         }
+    }
+
+    /// Asks the source for the files.
+    pub(super) fn ask(self) {
+        let (source, folder) = (Arc::clone(&self.walk.source), Arc::clone(&self.source));
+        let wanted = self.items.iter().map(Item::wanted).collect();
+        source.fetch(&folder, wanted, Box::new(self));
     }
 
     fn open(&self, index: usize) -> io::Result<Writing> {
@@ -313,18 +322,15 @@ impl<S: Source> ContentSink for Store<S> {
     }
 
     fn end(self: Box<Self>) {
-        self.walk.tally.add(&self.done, None);
-        if !self.again.is_empty() && !self.walk.halted() {
-            self.walk.fetch(
-                &self.folder,
-                &self.handles,
-                &self.source,
-                self.again,
-                self.attempt + 1,
-            );
+        let mut this = *self;
+        this.walk.tally.add(&std::mem::take(&mut this.done), None);
+        let again = std::mem::take(&mut this.again);
+        if !again.is_empty() && !this.walk.halted() {
+            let attempt = this.attempt + 1;
+            return Self { items: again, attempt, writing: HashMap::new(), ..this }.ask();
         }
-        if let Err(error) = self.walk.settle(&self.folder) {
-            self.walk.fail(error);
+        if let Err(error) = this.walk.settle(&this.folder) {
+            this.walk.fail(error);
         }
     }
 }

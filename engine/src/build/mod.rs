@@ -28,7 +28,7 @@ use crate::source::Source;
 use crate::tally::Batched;
 use crate::walk::{Planned, Target, Walk};
 
-use content::Item;
+use content::{Item, Store};
 use groups::{Groups, Leader, Role};
 pub(crate) use metadata::Dresser;
 
@@ -131,7 +131,7 @@ impl<S: Source> Target<S> for Build<S> {
         walk.tally.add(&done, None);
         add(&walk.set.context.progress.linked, done.counts.linked);
         if !wanted.is_empty() {
-            walk.fetch(folder, handles, source, wanted, 0);
+            walk.fetch(folder, handles, source, wanted);
         }
     }
 
@@ -358,12 +358,10 @@ impl<S: Source> Walk<S, Build<S>> {
         handles: &Arc<Handles<S::Folder>>,
         source: &Arc<S::Folder>,
         items: Vec<Item>,
-        attempt: u32,
     ) {
-        let wanted = items.iter().map(Item::wanted).collect();
+        let in_flight = self.in_flight(items.len());
         folder.expect(1);
-        let sink = content::Store::new(self, folder, handles, source, items, attempt);
-        self.source.fetch(source, wanted, Box::new(sink));
+        Store::new(self, folder, handles, source, items, in_flight).ask();
     }
 
     /// Takes its part in the group of a hard-linked entry; what is returned has to be read from the source.
@@ -428,7 +426,7 @@ impl<S: Source> Walk<S, Build<S>> {
         for Waiting { folder, handles, source, item } in waiting {
             let mut done = Batched::default();
             if let Some(item) = self.grouped(&folder, &handles, &source, item, &mut done)? {
-                self.fetch(&folder, &handles, &source, vec![item], 0);
+                self.fetch(&folder, &handles, &source, vec![item]);
             }
             self.tally.add(&done, None);
             self.settle(&folder)?;

@@ -70,7 +70,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
                 self.event(&Event::MountPoint { path });
             }
             folder.expect(1);
-            self.queue.push(Task::Enter {
+            self.push_enter(Task::Enter {
                 parent: Arc::clone(folder),
                 entry,
                 found: None,
@@ -132,6 +132,15 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         Ok(Planned { entry, base, here, step })
     }
 
+    /// Going into a folder asks the source for its listing.
+    fn push_enter(&self, enter: Task<S::Folder>) {
+        if self.later() {
+            self.queue.push_request(enter);
+        } else {
+            self.queue.push(enter);
+        }
+    }
+
     /// Plans what the layout has directly below `folder`.
     pub(super) fn below(self: &Arc<Self>, folder: &Arc<Folder<S::Folder>>) -> Result<(), RunError> {
         let Some(node) = folder.node.clone() else { return Ok(()) };
@@ -145,7 +154,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             if entry.meta.kind == Kind::Folder {
                 folder.expect(1);
                 let found = Found { node: node.clone(), source: found.folder, root };
-                self.queue.push(Task::Enter {
+                self.push_enter(Task::Enter {
                     parent: Arc::clone(folder),
                     entry,
                     found: Some(found),

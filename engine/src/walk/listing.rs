@@ -2,62 +2,125 @@
 
 use std::ffi::CStr;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::{Target, Task, Walk, lock};
 use crate::dir::Dir;
 use crate::entry::Batch;
 use crate::error::RunError;
 use crate::folder::Folder;
+use crate::queue::Hold;
 use crate::source::{ListSink, Source, SourceError};
 use crate::tally::Batched;
 
-/// Takes a folder's listing.
+/// Takes a folder's listing. What a source tells at once is dealt with at once; what it tells later, on
+/// a thread of its own, is left to the workers.
 pub(super) struct Listing<S: Source, T: Target<S>> {
     pub(super) walk: Arc<Walk<S, T>>,
     pub(super) folder: Arc<Folder<S::Folder>>,
-    pub(super) listed: u64,
+    pub(super) arrival: Arc<Arrival<S::Folder>>,
+}
+
+/// How far the listing of a folder has arrived.
+pub(super) struct Arrival<F> {
+    /// Parts that are not through: batches, and one for the listing itself.
+    parts: AtomicUsize,
+    empty: AtomicBool,
+    result: Mutex<Result<(), SourceError>>,
+    _hold: Option<Hold<Task<F>>>,
+}
+
+impl<F> Arrival<F> {
+    /// A listing that was just asked for; `hold` keeps its place until all of it is through.
+    pub(super) fn new(hold: Option<Hold<Task<F>>>) -> Arc<Self> {
+        Arc::new(Self {
+            parts: AtomicUsize::new(1),
+            empty: AtomicBool::new(true),
+            result: Mutex::new(Ok(())),
+            _hold: hold,
+        })
+    }
+
+    /// One part is through; whether it was the last.
+    fn through(&self) -> bool {
+        self.parts.fetch_sub(1, Ordering::AcqRel) == 1
+    }
 }
 
 impl<S: Source, T: Target<S>> ListSink for Listing<S, T> {
     fn batch(&mut self, batch: Batch) -> ControlFlow<()> {
-        self.listed += batch.len() as u64;
-        let walk = &self.walk;
-        let result = walk.handles(&self.folder).and_then(|handles| match &handles.source {
-            Some(source) => walk.process(&self.folder, source, batch.iter(), true),
-            None => Ok(()),
-        });
-        if let Err(error) = result {
+        let (walk, arrival) = (&self.walk, &self.arrival);
+        arrival.parts.fetch_add(1, Ordering::Relaxed);
+        arrival.empty.fetch_and(batch.is_empty(), Ordering::Relaxed);
+        if walk.later() {
+            let (folder, arrival) = (Arc::clone(&self.folder), Arc::clone(arrival));
+            walk.queue.push(Task::Arrived { folder, batch, arrival });
+        } else if let Err(error) = walk.arrived(&self.folder, &batch, arrival) {
             walk.fail(error);
         }
         if walk.halted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn unreadable(&mut self, name: &CStr, error: SourceError) {
-        self.listed += 1;
+        self.arrival.empty.store(false, Ordering::Relaxed);
         if let Err(error) = self.walk.unread(&self.folder, name, error) {
             self.walk.fail(error);
         }
     }
 
     fn end(self: Box<Self>, result: Result<(), SourceError>) {
-        let (walk, folder) = (&self.walk, &self.folder);
-        if walk.halted() {
+        let Self { walk, folder, arrival } = *self;
+        *lock(&arrival.result) = result;
+        if !arrival.through() {
             return;
         }
-        let empty = self.listed == 0;
-        let outcome = match result {
-            Ok(()) if empty => walk.check_empty(folder).and_then(|()| walk.listed(folder)),
-            Ok(()) => walk.listed(folder),
-            Err(error) => walk.unlisted(folder, error),
-        };
-        if let Err(error) = outcome.and_then(|()| walk.settle(folder)) {
+        if walk.later() {
+            walk.queue.push(Task::Listed { folder, arrival });
+        } else if let Err(error) = walk.listing_ended(&folder, &arrival) {
             walk.fail(error);
         }
     }
 }
 
 impl<S: Source, T: Target<S>> Walk<S, T> {
+    /// Deals with some entries of a folder; after the last ones with the end of its listing.
+    pub(super) fn arrived(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        batch: &Batch,
+        arrival: &Arrival<S::Folder>,
+    ) -> Result<(), RunError> {
+        let handles = self.handles(folder)?;
+        if let Some(source) = &handles.source {
+            self.process(folder, source, batch.iter(), true)?;
+        }
+        drop(handles);
+        if arrival.through() { self.listing_ended(folder, arrival) } else { Ok(()) }
+    }
+
+    /// Concludes from the end of a folder's listing.
+    pub(super) fn listing_ended(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        arrival: &Arrival<S::Folder>,
+    ) -> Result<(), RunError> {
+        if self.halted() {
+            return Ok(());
+        }
+        let result = std::mem::replace(&mut *lock(&arrival.result), Ok(()));
+        match result {
+            Ok(()) => {
+                if arrival.empty.load(Ordering::Relaxed) {
+                    self.check_empty(folder)?;
+                }
+                self.listed(folder)?;
+            }
+            Err(error) => self.unlisted(folder, error)?,
+        }
+        self.settle(folder)
+    }
+
     /// Counts what was below `name`, which the base has and the source no longer.
     pub(super) fn gone(
         self: &Arc<Self>,

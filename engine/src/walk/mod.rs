@@ -15,19 +15,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::attrs::Asked;
 use crate::dir::Dir;
-use crate::entry::{Entry, Listed};
+use crate::entry::{Batch, Entry, Listed};
 use crate::error::RunError;
 use crate::event::{Event, Instead};
 use crate::folder::{Folder, Handles};
+use crate::gate::{Gate, Pass};
 use crate::job::{Job, Keep};
 use crate::layout::Node;
 use crate::monitor::Phase;
 use crate::place::Place;
 use crate::plan::{Held, Step};
-use crate::queue::{Queue, workers};
-use crate::source::Source;
+use crate::queue::{Hold, Queue, workers};
+use crate::source::{Answers, Source};
 use crate::tally::Tally;
 
+use listing::Arrival;
 use open::most_open_folders;
 use retry::Retry;
 pub(crate) use setting::{Beside, RootSeen, Setting, Trust, gather};
@@ -87,7 +89,9 @@ pub(crate) struct Walk<S: Source, T> {
     pub(crate) target: T,
     pub(crate) set: Setting,
     pub(crate) tally: Tally,
-    queue: Queue<Task<S::Folder>>,
+    queue: Arc<Queue<Task<S::Folder>>>,
+    /// How many files may be asked for at once of a source that answers later.
+    gate: Arc<Gate>,
     fatal: Mutex<Option<RunError>>,
     halted: AtomicBool,
     full: Mutex<Option<RunError>>,
@@ -104,10 +108,20 @@ pub(crate) struct Walk<S: Source, T> {
 enum Task<F> {
     /// Go into a folder that was listed.
     Enter { parent: Arc<Folder<F>>, entry: Entry, found: Option<Found<F>>, mounted: bool },
+    /// Some entries of a folder have arrived.
+    Arrived { folder: Arc<Folder<F>>, batch: Batch, arrival: Arc<Arrival<F>> },
+    /// All entries of a folder have arrived and are through.
+    Listed { folder: Arc<Folder<F>>, arrival: Arc<Arrival<F>> },
     /// Look again at entries of one folder.
     Again { retries: Vec<Retry> },
     /// Count what was below a folder of the base that is gone.
     Gone { parent: Arc<Dir>, name: CString, root: Option<usize> },
+}
+
+/// Files that were asked for and have not all come: the walk waits for them, others for their places.
+pub(crate) struct InFlight<F> {
+    _pass: Pass,
+    _hold: Hold<Task<F>>,
 }
 
 /// A folder of the layout, found on the source.
@@ -119,11 +133,16 @@ struct Found<F> {
 
 impl<S: Source, T: Target<S>> Walk<S, T> {
     pub(crate) fn new(source: Arc<S>, target: T, set: Setting) -> Arc<Self> {
+        let (folders, files) = match source.answers() {
+            Answers::AtOnce => (0, usize::MAX),
+            Answers::Later { folders, files } => (folders.max(1), files),
+        };
         Arc::new(Self {
             source,
             target,
             tally: Tally::new(set.roots.len()),
-            queue: Queue::new(),
+            queue: Arc::new(Queue::new(folders)),
+            gate: Gate::new(files),
             fatal: Mutex::new(None),
             halted: AtomicBool::new(false),
             full: Mutex::new(None),
@@ -145,7 +164,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     pub(crate) fn walk(self: &Arc<Self>, job: &Job) -> Result<(), RunError> {
         let top = self.top(job.layout.top(), false)?;
         if let Some(node) = &top.node {
-            self.list(&top, node.root);
+            self.list(&top, node.root, self.later().then(|| self.queue.hold()));
         }
         self.work()?;
         self.set.context.progress.enter(Phase::Retrying);
@@ -173,6 +192,10 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
                     Task::Enter { parent, entry, found, mounted } => {
                         self.enter(&parent, entry, found, mounted)
                     }
+                    Task::Arrived { folder, batch, arrival } => {
+                        self.arrived(&folder, &batch, &arrival)
+                    }
+                    Task::Listed { folder, arrival } => self.listing_ended(&folder, &arrival),
                     Task::Again { retries } => self.again(retries),
                     Task::Gone { parent, name, root } => self.gone(&parent, &name, root),
                 };
@@ -225,6 +248,17 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
 
     pub(crate) fn event(&self, event: &Event) {
         self.set.context.monitor.event(event);
+    }
+
+    /// Whether the source answers from threads of its own.
+    pub(crate) fn later(&self) -> bool {
+        self.source.answers() != Answers::AtOnce
+    }
+
+    /// Takes places for `files` that are to be asked for, and waits for them if need be. Nothing, for
+    /// a source that answers at once.
+    pub(crate) fn in_flight(&self, files: usize) -> Option<InFlight<S::Folder>> {
+        self.later().then(|| InFlight { _pass: self.gate.pass(files), _hold: self.queue.hold() })
     }
 
     pub(crate) fn keep(&self) -> Keep {

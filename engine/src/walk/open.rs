@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Found, Target, Walk, lock};
+use super::listing::{Arrival, Listing};
+use super::{Found, Target, Task, Walk, lock};
 use crate::dir::Dir;
 use crate::entry::Entry;
 use crate::error::RunError;
@@ -13,8 +14,8 @@ use crate::folder::{Folder, Handles, Opened};
 use crate::kept::Records;
 use crate::layout::Node;
 use crate::place::Place;
+use crate::queue::Hold;
 use crate::source::{ListSink, Root, Source, SourceError};
-use crate::walk::listing::Listing;
 
 /// The handles of a folder, and what the source says of the folder now.
 type Reopened<F> = (Arc<Handles<F>>, Option<Entry>);
@@ -83,10 +84,18 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     }
 
     /// Lists a folder: the source's, or on the way to a source root what the layout has there.
-    pub(super) fn list(self: &Arc<Self>, folder: &Arc<Folder<S::Folder>>, whole: bool) {
+    pub(super) fn list(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        whole: bool,
+        hold: Option<Hold<Task<S::Folder>>>,
+    ) {
         let source = folder.open_handles().and_then(|handles| handles.source.clone());
-        let sink =
-            Box::new(Listing { walk: Arc::clone(self), folder: Arc::clone(folder), listed: 0 });
+        let sink = Box::new(Listing {
+            walk: Arc::clone(self),
+            folder: Arc::clone(folder),
+            arrival: Arrival::new(hold),
+        });
         match source {
             Some(source) if whole => self.source.list(&source, sink),
             _ => (sink as Box<dyn ListSink>).end(Ok(())),
@@ -100,6 +109,8 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         found: Option<Found<S::Folder>>,
         mounted: bool,
     ) -> Result<(), RunError> {
+        // Out until its listing is through.
+        let hold = self.later().then(|| self.queue.begun());
         let handles = self.handles(parent)?;
         let opened = match (&found, &handles.source) {
             (Some(found), _) => Ok(Arc::clone(&found.source)),
@@ -150,7 +161,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         });
         drop(handles);
         self.settle(parent)?;
-        self.list(&folder, whole && !mounted);
+        self.list(&folder, whole && !mounted, hold);
         if self.open.load(Ordering::Relaxed) > self.most_open {
             folder.set_handles(None);
         }
