@@ -1,4 +1,5 @@
-//! Where sources come from: local folders, and later SFTP. Implements the engine's source interface.
+//! Where sources come from: local folders and SFTP. Implements the engine's source interface.
 
 pub mod local;
 mod read;
+pub mod sftp;
