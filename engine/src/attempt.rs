@@ -10,7 +10,6 @@ use rustix::io::Errno;
 use crate::backups::{Backups, folder_name};
 use crate::build::{Build, Dresser};
 use crate::durable::{Checkpoints, Ticker};
-use crate::entry::Time;
 use crate::error::{RunError, destination};
 use crate::event::{Event, shown_path};
 use crate::forecast::what_is_missing;
@@ -73,9 +72,9 @@ impl Attempt<'_> {
             resumed: names.resumed,
         });
         let mut pruned = Vec::new();
-        let mut first_clock = None;
+        let mut first = true;
         let built = loop {
-            match self.build(source, &names, &mut first_clock) {
+            match self.build(source, &names, std::mem::take(&mut first)) {
                 Ok(built) => break built,
                 // A full history makes room early: its oldest goes anyway when this run completes.
                 Err(error @ RunError::NoSpace { .. }) => {
@@ -124,19 +123,18 @@ impl Attempt<'_> {
         &self,
         source: &Arc<S>,
         names: &Names,
-        first_clock: &mut Option<Time>,
+        first: bool,
     ) -> Result<Built<S>, RunError> {
         self.context.progress.enter(Phase::Preparing);
-        let abilities = self.probe(first_clock.is_none())?;
+        let abilities = self.probe(first)?;
         self.make_incomplete(&names.incomplete)?;
         let checkpoints = self.checkpoints(&names.incomplete)?;
-        let trust = self.trust(&checkpoints, first_clock)?;
-        let mut walk = self.prepare(source, names, &abilities, trust, &checkpoints)?;
+        let mut walk = self.prepare(source, names, &abilities, &checkpoints)?;
         self.context.progress.enter(Phase::Copying);
         match self.walk(&walk, &checkpoints) {
             // What went from the incomplete snapshot may have made the room that was missing.
             Err(RunError::NoSpace { .. }) if walk.freed.load(Ordering::Relaxed) > 0 => {
-                walk = self.prepare(source, names, &abilities, trust, &checkpoints)?;
+                walk = self.prepare(source, names, &abilities, &checkpoints)?;
                 self.walk(&walk, &checkpoints)?;
             }
             result => result?,
@@ -258,19 +256,15 @@ impl Attempt<'_> {
     }
 
     /// Which of the files that are there already are certainly on disk.
-    fn trust(
-        &self,
-        checkpoints: &Checkpoints,
-        first_clock: &mut Option<Time>,
-    ) -> Result<Trust, RunError> {
+    fn trust(&self, checkpoints: &Checkpoints) -> Result<Trust, RunError> {
         let now = checkpoints.clock().map_err(|error| self.broken(error))?;
-        let durable = checkpoints.durable_before();
+        let (durable, failed) = checkpoints.state();
         // When the clock went back, no time of before says anything about now.
         if durable.is_some_and(|durable| durable > now) {
             checkpoints.distrust().map_err(|error| self.broken(error))?;
-            return Ok(Trust { before: None, from: None });
+            return Ok(Trust { before: None, checkable: !failed });
         }
-        Ok(Trust { before: durable, from: Some(*first_clock.get_or_insert(now)) })
+        Ok(Trust { before: durable, checkable: !failed })
     }
 
     fn broken(&self, error: io::Error) -> RunError {
@@ -283,18 +277,34 @@ impl Attempt<'_> {
         source: &Arc<S>,
         names: &Names,
         abilities: &Abilities,
-        trust: Trust,
         checkpoints: &Checkpoints,
     ) -> Result<Arc<Walk<S, Build<S>>>, RunError> {
+        let trust = self.trust(checkpoints)?;
         let kept = self.backups.own(c"kept").ok_or_else(|| self.broken(Errno::NOENT.into()))?;
         let kept = folder_name(&names.incomplete).and_then(|name| Kept::create(&kept, &name));
         let kept = kept.map_err(|error| self.broken(error))?;
         let granularity = source.time_granularity_ns().max(abilities.time_granularity_ns);
         let mut set = self.setting(names, granularity, trust)?;
         set.folds_case = abilities.folds_case;
+        let begun_on = checkpoints.roots();
+        for root in &mut set.roots {
+            let noted = || begun_on.get(&shown_path(&root.path)).cloned();
+            root.file_system_before = root.file_system_before.take().or_else(noted);
+        }
         let build =
             Build::new(Dresser::new(self.job.keep, abilities.clone()), kept, !checkpoints.whole());
-        Ok(Walk::new(Arc::clone(source), build, set))
+        let walk = Walk::new(Arc::clone(source), build, set);
+        walk.look_at_roots()?;
+        let mut found = begun_on;
+        for root in walk.roots() {
+            if let Some(file_system) = root.file_system {
+                found.entry(shown_path(&root.path)).or_insert(file_system);
+            }
+        }
+        match checkpoints.note_roots(found) {
+            Ok(()) => Ok(walk),
+            Err(error) => Err(self.broken(error)),
+        }
     }
 
     fn setting(
@@ -315,12 +325,25 @@ impl Attempt<'_> {
         checkpoints: &Checkpoints,
     ) -> Result<(), RunError> {
         let ticker = Ticker::default();
-        std::thread::scope(|scope| {
-            scope.spawn(|| keep_checkpoints(walk, checkpoints, &ticker));
-            let result = walk.walk(self.job);
-            ticker.end();
-            result
-        })
+        let result = std::thread::scope(|scope| {
+            let _ended_in_any_case = ticker.until_dropped();
+            let pace = || keep_checkpoints(walk, checkpoints, &ticker);
+            if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, pace) {
+                self.aside("no checkpoints are made, an interruption will cost more", error);
+            }
+            walk.walk(self.job)
+        });
+        if walk.target.sync_failed.load(Ordering::Relaxed) {
+            checkpoints.note_failure();
+        }
+        match result {
+            // What is certain now need not be checked when the walk is done again.
+            Err(error @ RunError::NoSpace { .. }) => {
+                let _ = checkpoints.checkpoint();
+                Err(error)
+            }
+            result => result,
+        }
     }
 
     /// The roots with their counts, unless one of them has collapsed.
@@ -350,7 +373,7 @@ impl Attempt<'_> {
 
     /// Adds to `error` how much is still to be copied.
     fn how_much<S: Source>(&self, error: RunError, source: &Arc<S>, names: &Names) -> RunError {
-        let unknown = Trust { before: None, from: None };
+        let unknown = Trust { before: None, checkable: true };
         let needed = self
             .setting(names, source.time_granularity_ns(), unknown)
             .and_then(|set| what_is_missing(self.job, source, set));

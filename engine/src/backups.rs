@@ -1,9 +1,10 @@
 //! The backups folder: the snapshots in it, and `.backup_manager/` with everything that is not one.
 
 use std::ffi::{CStr, CString};
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -49,7 +50,7 @@ impl Backups {
     pub(crate) fn open_or_make(path: &Path) -> Result<Self, RunError> {
         let failed =
             |action| move |error| crate::error::destination(action, path, path.to_owned(), error);
-        match std::fs::create_dir(path) {
+        match DirBuilder::new().mode(0o755).create(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(failed("cannot create")(error));
             }
@@ -67,7 +68,9 @@ impl Backups {
         });
         let own = own.map_err(failed("cannot make .backup_manager in"))?;
         for folder in [c"locks", c"journal", c"reports", c"status", c"kept"] {
-            make_if_missing(&own, folder).map_err(failed("cannot make .backup_manager in"))?;
+            make_if_missing(&own, folder)
+                .and_then(|()| own.child(folder).map(drop))
+                .map_err(failed("cannot make or open the folders of .backup_manager in"))?;
         }
         backups.own = Some(own);
         Ok(backups)

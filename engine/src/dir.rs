@@ -45,6 +45,15 @@ impl Dir {
         Ok(Self(rustix::fs::open(path, FOLDER, Mode::empty())?))
     }
 
+    /// As [`Dir::at`], for a folder that may not be read: to look at it and to pass through.
+    ///
+    /// # Errors
+    /// The system's, of `open(2)`.
+    pub fn on(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::open(path, flags, Mode::empty())?))
+    }
+
     /// Opens the child folder `name`.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! Makes what was written durable, and remembers how far that has come: the journal.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -48,26 +48,40 @@ pub(crate) fn syncs_as_a_whole(dir: &Dir) -> bool {
     rustix::fs::fstatfs(dir).is_ok_and(|found| LOCAL.contains(&(found.f_type as u64)))
 }
 
+/// Whether change times tell when a file was written: FAT and exFAT keep none of their own, and what a
+/// FUSE file system makes of them is not known.
+fn stamps_changes(dir: &Dir) -> bool {
+    const NONE: [u64; 3] = [0x4D44, 0x2011_BAB0, 0x6573_5546];
+    rustix::fs::fstatfs(dir).is_ok_and(|found| !NONE.contains(&(found.f_type as u64)))
+}
+
 /// What is certain about the files of an incomplete snapshot.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Journal {
     version: u32,
     /// The incomplete snapshot's folder name.
     snapshot: String,
     /// What was changed before this time of the destination's clock is on disk.
     durable_before: Option<Time>,
+    /// A sync failed: what is not on disk may look whole as long as the system has it in memory.
+    sync_failed: bool,
+    /// Source roots, escaped, and the file systems they were found on.
+    roots: BTreeMap<String, String>,
 }
+
+const VERSION: u32 = 1;
 
 /// The journal of one job's incomplete snapshot.
 pub(crate) struct Checkpoints {
     dir: Dir,
     file: String,
-    snapshot: String,
     destination: Dir,
     sync: SyncFileSystem,
     whole: bool,
+    stamps: bool,
     failed: AtomicBool,
-    writing: Mutex<()>,
+    journal: Mutex<Journal>,
 }
 
 impl Checkpoints {
@@ -79,10 +93,14 @@ impl Checkpoints {
         destination: Dir,
         sync: SyncFileSystem,
     ) -> Self {
-        let whole = syncs_as_a_whole(&destination);
+        let (whole, stamps) = (syncs_as_a_whole(&destination), stamps_changes(&destination));
         let file = format!("{prefix}.json");
-        let (failed, writing) = (AtomicBool::new(false), Mutex::new(()));
-        Self { dir, file, snapshot, destination, sync, whole, failed, writing }
+        let left = read_small(&dir, &file).and_then(|left| serde_json::from_slice(&left).ok());
+        let journal = left
+            .filter(|left: &Journal| left.version == VERSION && left.snapshot == snapshot)
+            .unwrap_or_else(|| Journal { version: VERSION, snapshot, ..Journal::default() });
+        let (failed, journal) = (AtomicBool::new(false), Mutex::new(journal));
+        Self { dir, file, destination, sync, whole, stamps, failed, journal }
     }
 
     /// Whether the file system can be synced as a whole.
@@ -90,11 +108,19 @@ impl Checkpoints {
         self.whole
     }
 
-    /// Before which time of the destination's clock everything is durable, as an earlier run left it.
-    pub(crate) fn durable_before(&self) -> Option<Time> {
-        let journal: Journal = serde_json::from_slice(&read_small(&self.dir, &self.file)?).ok()?;
-        (journal.version == 1 && journal.snapshot == self.snapshot)
-            .then_some(journal.durable_before)?
+    /// Before which time of the destination's clock everything is durable, and whether a sync has failed.
+    pub(crate) fn state(&self) -> (Option<Time>, bool) {
+        let journal = self.journal();
+        (journal.durable_before, journal.sync_failed)
+    }
+
+    /// The file systems that the source roots were on when this snapshot was begun.
+    pub(crate) fn roots(&self) -> BTreeMap<String, String> {
+        self.journal().roots.clone()
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The destination's own clock: file systems stamp with it, and a server's may differ from ours.
@@ -120,14 +146,46 @@ impl Checkpoints {
     /// # Errors
     /// When the journal cannot be written.
     pub(crate) fn distrust(&self) -> io::Result<()> {
-        self.note(None)
+        self.change(|journal| journal.durable_before = None)
+    }
+
+    /// Notes that everything changed before `time` is on disk.
+    ///
+    /// # Errors
+    /// When the journal cannot be written; what it said before stays true.
+    pub(crate) fn note(&self, time: Time) -> io::Result<()> {
+        self.change(|journal| journal.durable_before = self.stamps.then_some(time))
+    }
+
+    /// Notes where the source roots are.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub(crate) fn note_roots(&self, roots: BTreeMap<String, String>) -> io::Result<()> {
+        if self.journal().roots == roots {
+            return Ok(());
+        }
+        self.change(|journal| journal.roots = roots)
+    }
+
+    /// Notes that the system could not write everything. Nothing can be done when not even this can be
+    /// written: the run fails anyway.
+    pub(crate) fn note_failure(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+        let _ = self.change(|journal| journal.sync_failed = true);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Journal)) -> io::Result<()> {
+        let mut journal = self.journal();
+        change(&mut journal);
+        write_whole(&self.dir, &self.file, &serde_json::to_vec(&*journal)?)
     }
 
     /// Makes everything durable.
     ///
     /// # Errors
     /// When the system could not write everything. A kernel reports that once and then forgets it, so
-    /// it stays an error here.
+    /// it stays an error here, and is noted for the next run.
     pub(crate) fn sync(&self) -> io::Result<()> {
         if self.failed.load(Ordering::Relaxed) {
             return Err(io::Error::other("an earlier sync had failed"));
@@ -137,7 +195,17 @@ impl Checkpoints {
         } else {
             self.destination.sync()
         };
-        synced.inspect_err(|_| self.failed.store(true, Ordering::Relaxed))
+        synced.inspect_err(|_| self.note_failure())
+    }
+
+    /// Everything so far is durable, and is noted to be.
+    ///
+    /// # Errors
+    /// When the system could not write everything.
+    pub(crate) fn checkpoint(&self) -> io::Result<()> {
+        let time = self.clock()?;
+        self.sync()?;
+        self.note(time)
     }
 
     /// The journal has served: its snapshot is complete.
@@ -146,16 +214,6 @@ impl Checkpoints {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
-    }
-
-    /// Notes that everything changed before `durable_before` is on disk.
-    ///
-    /// # Errors
-    /// When the journal cannot be written; what it said before stays true.
-    pub(crate) fn note(&self, durable_before: Option<Time>) -> io::Result<()> {
-        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let journal = Journal { version: 1, snapshot: self.snapshot.clone(), durable_before };
-        write_whole(&self.dir, &self.file, &serde_json::to_vec(&journal)?)
     }
 }
 
@@ -174,7 +232,18 @@ impl Ticker {
         !*waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    pub(crate) fn end(&self) {
+    /// Ends it when what is returned is dropped.
+    pub(crate) fn until_dropped(&self) -> impl Drop {
+        struct End<'a>(&'a Ticker);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.end();
+            }
+        }
+        End(self)
+    }
+
+    fn end(&self) {
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.wake.notify_all();
     }

@@ -14,6 +14,7 @@ use crate::kept::Records;
 use crate::layout::Node;
 use crate::place::Place;
 use crate::plan::Held;
+use crate::source::SourceError;
 
 /// One folder on its way from listed to finished.
 pub(crate) struct Folder<F> {
@@ -26,6 +27,8 @@ pub(crate) struct Folder<F> {
     pub(crate) root: Option<usize>,
     /// The device of that root.
     pub(crate) dev: Option<u64>,
+    /// Whether the source's folder is listed; on the way to a source root only the layout counts.
+    pub(crate) whole: bool,
     /// Whether the incomplete snapshot's folder was made by this walk and so held nothing.
     pub(crate) fresh: bool,
     pub(crate) base_records: Records,
@@ -42,8 +45,10 @@ pub(crate) struct Folder<F> {
 
 /// The open handles of a folder.
 pub(crate) struct Handles<F> {
-    /// `None` on the way to a source root.
+    /// `None` on the way to a source root, and where it could not be opened again.
     pub(crate) source: Option<Arc<F>>,
+    /// Why it could not be opened again.
+    lost: Option<SourceError>,
     /// `None` when the base has no such folder.
     pub(crate) base: Option<Dir>,
     /// `None` when there is no incomplete snapshot to look into.
@@ -59,7 +64,19 @@ impl<F> Handles<F> {
         open: &Arc<AtomicUsize>,
     ) -> Self {
         open.fetch_add(1, Ordering::Relaxed);
-        Self { source, base, here, counted: Some(Arc::clone(open)) }
+        Self { source, lost: None, base, here, counted: Some(Arc::clone(open)) }
+    }
+
+    /// The same, with the reason why there is no source.
+    pub(crate) fn without_source(mut self, why: Option<SourceError>) -> Self {
+        self.lost = why;
+        self
+    }
+
+    /// The source's folder, or why it cannot be read.
+    pub(crate) fn source(&self) -> Result<&Arc<F>, SourceError> {
+        let why = || self.lost.as_ref().map_or(SourceError::Vanished, SourceError::again);
+        self.source.as_ref().ok_or_else(why)
     }
 }
 
@@ -78,6 +95,7 @@ pub(crate) struct Opened<F> {
     pub(crate) node: Option<Node>,
     pub(crate) root: Option<usize>,
     pub(crate) dev: Option<u64>,
+    pub(crate) whole: bool,
     pub(crate) fresh: bool,
     /// Only some entries are looked at again; what is kept beside the others stays.
     pub(crate) partial: bool,
@@ -98,6 +116,7 @@ impl<F> Folder<F> {
             node: from.node,
             root: from.root,
             dev: from.dev,
+            whole: from.whole,
             fresh: from.fresh,
             base_records: from.base_records,
             here_records: from.here_records,

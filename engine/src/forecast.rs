@@ -100,7 +100,7 @@ pub fn dry_run<S: Source>(
     };
     let base = history.base(now).cloned();
     let resumes = history.incomplete.last().cloned();
-    let trust = Trust { before: None, from: Some(Time { secs: i64::MIN, nanos: 0 }) };
+    let trust = everything();
     let grain = source.time_granularity_ns();
     let set = match &backups {
         Some(backups) => {
@@ -175,7 +175,7 @@ pub(crate) fn what_is_missing<S: Source>(
 
 /// A forecast takes what an interrupted run left for what it seems to be.
 fn everything() -> Trust {
-    Trust { before: None, from: Some(Time { secs: i64::MIN, nanos: 0 }) }
+    Trust { before: Some(Time { secs: i64::MAX, nanos: 0 }), checkable: true }
 }
 
 /// A sink for changes that nobody asked for.

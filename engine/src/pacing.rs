@@ -54,7 +54,7 @@ pub(crate) fn keep_checkpoints<S: Source>(
             Err(_) if walk.halted() => return,
             Err(error) => return fail(error),
         }
-        walk.event(&match time.and_then(|time| checkpoints.note(Some(time))) {
+        walk.event(&match time.and_then(|time| checkpoints.note(time)) {
             Ok(()) => Event::Checkpoint,
             Err(error) => Event::Aside { what: format!("the journal cannot be written: {error}") },
         });

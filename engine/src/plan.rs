@@ -126,9 +126,11 @@ pub fn plan(entry: Listed<'_>, known: Known<'_>, rules: &Rules) -> Step {
         _ => Action::Fetch,
     };
     // With --checksum nothing is believed on size and time alone.
-    let believed = matches!(action, Action::Link | Action::CopyLocally);
-    let action =
-        if rules.keep.checksum && file && believed { Action::FetchAndCompare } else { action };
+    let action = if rules.keep.checksum && file && action != Action::Fetch {
+        Action::FetchAndCompare
+    } else {
+        action
+    };
     Step { verdict, action }
 }
 

@@ -109,7 +109,8 @@ impl<T> Queue<T> {
     {
         std::thread::scope(|scope| {
             for _ in 1..threads {
-                scope.spawn(|| self.worker(&work));
+                // Where no more threads may be had, the ones there are do it.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, || self.worker(&work));
             }
             self.worker(&work);
         });

@@ -61,6 +61,11 @@ pub(crate) fn remove_retired(
     retired: &[SnapshotName],
     context: &Context,
 ) -> Result<(), RunError> {
+    if !retired.is_empty() {
+        // Nothing of them goes while a power cut could bring their complete names back.
+        let synced = backups.dir.sync();
+        synced.map_err(|error| RunError::Sync { path: backups.path.clone(), error })?;
+    }
     for name in retired {
         let removed = folder_name(name).and_then(|folder| {
             let stop = Arc::clone(&context.stop);

@@ -141,6 +141,20 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// The same error, for another entry that it concerns as well.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Vanished => Self::Vanished,
+            Self::Replaced => Self::Replaced,
+            Self::Lost(why) => Self::Lost(why.clone()),
+            Self::Unreadable { action, error } => {
+                let same = error.raw_os_error().map(io::Error::from_raw_os_error);
+                Self::Unreadable { action, error: same.unwrap_or_else(|| error.kind().into()) }
+            }
+        }
+    }
+
     /// What `error` means that the system gave when `action` was tried on an entry.
     #[must_use]
     pub fn from_io(action: &'static str, error: io::Error) -> Self {

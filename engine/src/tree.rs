@@ -157,6 +157,8 @@ impl Removal<'_> {
             && let Some(top) = self.top.get()
         {
             let number = self.moved.fetch_add(1, Ordering::Relaxed);
+            // To move a folder one has to be allowed to write into it (rename(2)).
+            let _ = folder.dir.set_mode(name, 0o700);
             if let Ok(moved) = crate::dir::c_name(format!(".deep-{number}"))
                 && folder.dir.move_to(name, top, &moved).is_ok()
             {

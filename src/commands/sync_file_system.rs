@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use crate::exit::Exit;
@@ -37,6 +38,8 @@ pub(crate) fn in_a_child(folder: BorrowedFd<'_>) -> io::Result<()> {
         .stdin(Stdio::from(stdin))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
+        // A Ctrl-C is for the run: the child goes on, and is left alone.
+        .process_group(0)
         .status();
     match child.map(|status| status.code()) {
         Ok(Some(0)) => Ok(()),

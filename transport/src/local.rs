@@ -58,8 +58,17 @@ impl Source for LocalSource {
         let open = |error| SourceError::from_io("open", error);
         let was_link = path.symlink_metadata().map_err(open)?.is_symlink();
         let leads_to = dir::meta_at(path);
+        if was_link && let Err(error) = leads_to {
+            // What it led to is not there: not mounted, most likely.
+            return Err(open(error));
+        }
         if leads_to.as_ref().is_ok_and(|meta| meta.kind == Kind::Folder) {
-            let folder = Dir::at(path).map_err(open)?;
+            // Of a folder on the way to a root only the attributes are asked for.
+            let folder = match Dir::at(path) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Dir::on(path),
+                opened => opened,
+            };
+            let folder = folder.map_err(open)?;
             let meta = folder.meta().map_err(open)?;
             let xattrs = attrs::read_own(&folder, self.asked).map_err(open)?;
             let extra = (!xattrs.is_empty()).then(|| Box::new(Extra { target: None, xattrs }));
@@ -109,6 +118,11 @@ impl Source for LocalSource {
             going = self.deliver(folder, &mut pending, sink.as_mut());
         }
         let _ = going;
+        // A handle of a folder that may be passed through but not read (open(2), O_PATH).
+        let result = result.map_err(|error| match Errno::from_io_error(&error) {
+            Some(Errno::BADF) => Errno::ACCESS.into(),
+            _ => error,
+        });
         sink.end(result.map_err(|error| SourceError::from_io("list", error)));
     }
 

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::mpsc::sync_channel;
 
 use engine::dir::{self, Dir};
-use engine::entry::{Entry, Meta};
+use engine::entry::{Entry, Kind, Meta};
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
@@ -38,10 +38,15 @@ pub(crate) fn read_file(
     into: &mut Into<'_>,
 ) -> io::Result<Meta> {
     let mut file = folder.open_file(&entry.name)?;
-    if entry.meta.allocated < entry.meta.size {
-        read_sparse(&mut file, buffer, into)?;
+    let opened = dir::meta(&file)?;
+    if opened.kind != Kind::File {
+        // Not one byte of a device that took the file's name.
+        return Ok(opened);
+    }
+    if opened.allocated < opened.size {
+        read_sparse(&mut file, opened.size, buffer, into)?;
     } else {
-        let _ = read_until_end(&mut file, entry.meta.size, buffer, into)?;
+        let _ = read_data(&mut file, opened.size, buffer, into)?;
     }
     dir::meta(&file)
 }
@@ -58,7 +63,7 @@ pub(crate) fn read_ahead(folder: &Dir, entry: &Entry, into: &mut Into<'_>) -> io
     let (full, pieces) = sync_channel(AHEAD);
     let (done, empty) = sync_channel(AHEAD + 2);
     std::thread::scope(|scope| {
-        let reader = scope.spawn(move || {
+        let read = move || {
             let mut buffer = vec![0; READ];
             // Either side may be gone: then no more is wanted.
             let sent = |sent: bool| match sent {
@@ -73,7 +78,8 @@ pub(crate) fn read_ahead(folder: &Dir, entry: &Entry, into: &mut Into<'_>) -> io
                     sent(full.send(Read::Bytes(bytes, count)).is_ok())
                 }
             })
-        });
+        };
+        let reader = std::thread::Builder::new().spawn_scoped(scope, read)?;
         for piece in pieces {
             let wants = match piece {
                 Read::Hole(length) => into(Piece::Hole(length)),
@@ -92,65 +98,62 @@ pub(crate) fn read_ahead(folder: &Dir, entry: &Entry, into: &mut Into<'_>) -> io
     })
 }
 
-/// Reads from where the file stands; `Break` when no more is wanted.
-fn read_until_end(
+/// Reads `length` bytes from where the file stands, or to its end; `Break` when no more is wanted. A file
+/// that grows faster than it is read has an end all the same.
+fn read_data(
     file: &mut File,
-    expected: u64,
+    length: u64,
     buffer: &mut Vec<u8>,
     into: &mut Into<'_>,
 ) -> io::Result<ControlFlow<()>> {
-    let mut seen = 0;
-    loop {
-        let count = read_some(file, buffer)?;
-        seen += count as u64;
-        let short = count < buffer.len();
-        if count > 0 && into(Piece::Bytes(buffer, count)).is_break() {
+    let mut left = length;
+    while left > 0 {
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let count = read_some(file, &mut buffer[..most])?;
+        if count == 0 {
+            break;
+        }
+        left -= count as u64;
+        if into(Piece::Bytes(buffer, count)).is_break() {
             return Ok(ControlFlow::Break(()));
         }
-        // A read that comes back short has seen the end of a regular file: one call for most files.
-        if count == 0 || (short && seen >= expected) {
-            return Ok(ControlFlow::Continue(()));
-        }
     }
+    Ok(ControlFlow::Continue(()))
 }
 
 /// Reads the data of a file and tells its holes (lseek(2): `SEEK_DATA`, `SEEK_HOLE`).
-fn read_sparse(file: &mut File, buffer: &mut Vec<u8>, into: &mut Into<'_>) -> io::Result<()> {
+fn read_sparse(
+    file: &mut File,
+    size: u64,
+    buffer: &mut Vec<u8>,
+    into: &mut Into<'_>,
+) -> io::Result<()> {
     let mut at = 0;
-    loop {
+    while at < size {
         let data = match rustix::fs::seek(&*file, SeekFrom::Data(at)) {
-            Ok(data) => data,
+            Ok(data) => data.min(size),
             // No data behind `at`: a hole up to the end.
-            Err(Errno::NXIO) => {
-                let end = dir::meta(&*file)?.size;
-                if end > at {
-                    let _ = into(Piece::Hole(end - at));
-                }
-                return Ok(());
-            }
+            Err(Errno::NXIO) => size,
             // A file system that knows no holes.
-            Err(Errno::INVAL) => {
-                rustix::fs::seek(&*file, SeekFrom::Start(at))?;
-                let _ = read_until_end(file, 0, buffer, into)?;
-                return Ok(());
-            }
+            Err(Errno::INVAL) => at,
             Err(error) => return Err(error.into()),
         };
         if data > at && into(Piece::Hole(data - at)).is_break() {
             return Ok(());
         }
         at = data;
-        let end = rustix::fs::seek(&*file, SeekFrom::Hole(at))?;
+        let end = match rustix::fs::seek(&*file, SeekFrom::Hole(at)) {
+            Ok(end) => end.min(size),
+            Err(Errno::INVAL | Errno::NXIO) => size,
+            Err(error) => return Err(error.into()),
+        };
         rustix::fs::seek(&*file, SeekFrom::Start(at))?;
-        while at < end {
-            let most = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
-            let count = read_some(file, &mut buffer[..most])?;
-            if count == 0 || into(Piece::Bytes(buffer, count)).is_break() {
-                return Ok(());
-            }
-            at += count as u64;
+        if read_data(file, end - at, buffer, into)?.is_break() {
+            return Ok(());
         }
+        at = end;
     }
+    Ok(())
 }
 
 fn read_some(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {

@@ -1,15 +1,19 @@
 //! Carries forward what could not be read: the base's version takes its place.
 
+use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::metadata::entry_of;
-use super::{Build, clear, here, names_missing_in};
+use super::{Build, clear, here};
+use crate::dir::Dir;
 use crate::entry::{Kind, Listed};
 use crate::error::RunError;
 use crate::event::Instead;
 use crate::folder::{Folder, Handles, Opened, held};
+use crate::kept::Records;
 use crate::plan::{Action, Held, Step, Verdict};
 use crate::source::Source;
 use crate::tally::Batched;
@@ -31,7 +35,8 @@ impl<S: Source> Walk<S, Build<S>> {
         let handles = self.handles(folder)?;
         let mut done = Batched::default();
         let instead = if name.is_empty() {
-            self.carry_rest(folder, &handles, &mut done).map(|()| Instead::CarriedForward)
+            self.carry_rest(folder, &handles, &mut done)?;
+            Ok(if handles.base.is_some() { Instead::CarriedForward } else { Instead::LastRead })
         } else {
             self.carry(folder, &handles, name, &mut done)
         };
@@ -46,18 +51,42 @@ impl<S: Source> Walk<S, Build<S>> {
         name: &CStr,
         done: &mut Batched,
     ) -> Result<Instead, RunError> {
-        let held = match &handles.base {
-            Some(base) => held(base, name, &folder.base_records, self.asked()),
+        let broken = |error| self.destination("cannot carry forward", &folder.place, name, error);
+        let look = |dir: &Option<Dir>, records: &Records| match dir {
+            Some(dir) => held(dir, name, records, self.asked()),
             None => Ok(None),
         };
-        let broken = |error| self.destination("cannot carry forward", &folder.place, name, error);
-        match held.map_err(broken)? {
+        // A base that cannot be read has nothing to carry.
+        let base = look(&handles.base, &folder.base_records).unwrap_or(None);
+        let older = base.is_some();
+        let here = look(&handles.here, &folder.here_records).map_err(broken)?;
+        match base.or(here) {
+            None => Ok(Instead::Nothing),
             Some(held) if held.meta.kind == Kind::Folder => {
                 self.carry_folder(folder, handles, name, &held, done)?;
-                Ok(Instead::CarriedForward)
+                Ok(if older { Instead::CarriedForward } else { Instead::LastRead })
             }
-            held => self.carry_entry(folder, handles, name, held, done).map_err(broken),
+            Some(held) if older => {
+                self.carry_entry(folder, handles, name, held, done).map_err(broken)
+            }
+            Some(held) => self.keep_or_clear(handles, name, &held).map_err(broken),
         }
+    }
+
+    /// No older version: what an interrupted run read of it is the best there is, if it is whole.
+    fn keep_or_clear(
+        &self,
+        handles: &Handles<S::Folder>,
+        name: &CStr,
+        held: &Held,
+    ) -> io::Result<Instead> {
+        let here = here(handles)?;
+        let file = held.meta.kind == Kind::File;
+        if !file || (self.set.trust.checkable && self.holds_its_hash(here, name)) {
+            return Ok(Instead::LastRead);
+        }
+        clear(here, name)?;
+        Ok(Instead::Nothing)
     }
 
     fn carry_entry(
@@ -65,19 +94,10 @@ impl<S: Source> Walk<S, Build<S>> {
         folder: &Shared<S>,
         handles: &Arc<Handles<S::Folder>>,
         name: &CStr,
-        held: Option<Held>,
+        held: Held,
         done: &mut Batched,
     ) -> io::Result<Instead> {
-        let here = here(handles)?;
-        let Some(held) = held else {
-            // No older version: what an interrupted run read of it is the best there is.
-            if here.find(name)?.is_some() && self.holds_its_hash(here, name) {
-                return Ok(Instead::LastRead);
-            }
-            clear(here, name)?;
-            return Ok(Instead::Nothing);
-        };
-        clear(here, name)?;
+        clear(here(handles)?, name)?;
         let entry = entry_of(name, &held);
         let step = Step { verdict: Verdict::Same, action: Action::Link };
         let planned = Planned { entry: Listed::from(&entry), base: Some(held), here: None, step };
@@ -99,8 +119,7 @@ impl<S: Source> Walk<S, Build<S>> {
         let own = base_records.get(c"").and_then(|own| own.complete(Some(held.clone())));
         let entry = entry_of(name, own.as_ref().unwrap_or(held));
         let (dir, _) = Build::enter(self, parent, handles, &entry)?;
-        let base =
-            handles.base.as_ref().map(|base| base.child(name)).transpose().map_err(broken)?;
+        let base = handles.base.as_ref().and_then(|base| base.child(name).ok());
         let handles = Arc::new(Handles::new(None, base, dir, &self.open));
         let folder = Folder::new(Opened {
             here_records: self.set.here.kept.load(&place).map_err(broken)?,
@@ -109,6 +128,7 @@ impl<S: Source> Walk<S, Build<S>> {
             node: None,
             root: parent.root,
             dev: None,
+            whole: false,
             fresh: false,
             partial: true,
             folds_case: self.set.folds_case,
@@ -119,24 +139,41 @@ impl<S: Source> Walk<S, Build<S>> {
         self.settle(&folder)
     }
 
-    /// Carries every entry of the base that the incomplete snapshot does not have.
+    /// Carries every entry that was not seen in the source: the base's, and what an interrupted run left.
+    /// Folders are left to tasks of their own, so that depth costs no stack.
     fn carry_rest(
         self: &Arc<Self>,
         folder: &Shared<S>,
         handles: &Arc<Handles<S::Folder>>,
         done: &mut Batched,
     ) -> Result<(), RunError> {
-        let Some(base) = &handles.base else { return Ok(()) };
-        let missing = here(handles).and_then(|here| names_missing_in(base, here));
         let broken = |error| self.destination("cannot carry forward", &folder.place, c"", error);
-        for name in missing.map_err(broken)? {
-            if self.halted() {
+        let mut names = BTreeSet::new();
+        for dir in [&handles.base, &handles.here].into_iter().flatten() {
+            dir.names(|entry| {
+                if !folder.saw(entry.name) {
+                    names.insert(entry.name.to_owned());
+                }
+                ControlFlow::Continue(())
+            })
+            .map_err(broken)?;
+        }
+        for name in names {
+            if self.halted() || self.is_full() {
                 break;
             }
-            // Folders count nothing here, their entries do; none of these was listed, so none was counted.
-            done.root.now += 1;
-            done.root.before += 1;
-            self.carry(folder, handles, &name, done)?;
+            let is_folder = |dir: &Dir| {
+                dir.find(&name)
+                    .is_ok_and(|found| found.is_some_and(|meta| meta.kind == Kind::Folder))
+            };
+            if [&handles.base, &handles.here].into_iter().flatten().any(is_folder) {
+                self.carry_later(folder, name);
+            } else {
+                // None of these was listed, so none was counted.
+                done.root.now += 1;
+                done.root.before += 1;
+                self.carry(folder, handles, &name, done)?;
+            }
         }
         Ok(())
     }

@@ -177,7 +177,7 @@ impl<S: Source> Store<S> {
         }
     }
 
-    /// A file was read to its end. Whether it stands in the snapshot now.
+    /// A file was read to its end. Whether it stands in the snapshot now, for others to link to.
     fn file_is_read(&mut self, index: usize, after: &Meta) -> io::Result<Fate> {
         let meta = &self.items[index].entry.meta;
         let length = self.writing.get(&index).map_or(0, |writing| writing.length);
@@ -185,6 +185,7 @@ impl<S: Source> Store<S> {
             && after.size == meta.size
             && after.mtime == meta.mtime
             && length == meta.size;
+        let replaced = after.id != meta.id;
         if !same && after.kind != Kind::File {
             self.discard(index)?;
             self.unread(index, SourceError::Replaced);
@@ -196,8 +197,12 @@ impl<S: Source> Store<S> {
             // Its attributes are read anew with the next run; size, times and owner are now these.
             item.entry.meta = after.clone();
             item.step.action = Action::Fetch;
+            if replaced {
+                // Another inode has taken the name: it is none of the group's.
+                item.group = None;
+            }
             self.again.push(item);
-            return Ok(Fate::ReadAgain);
+            return Ok(if replaced { Fate::Missing } else { Fate::ReadAgain });
         }
         let writing = match self.writing.remove(&index) {
             Some(writing) => writing,
@@ -208,7 +213,7 @@ impl<S: Source> Store<S> {
             let path = self.folder.place.source_of(&self.items[index].entry.name);
             self.walk.problem(&path, "it changed each time it was read", Instead::LastRead);
         }
-        Ok(Fate::Stored)
+        Ok(if replaced { Fate::Missing } else { Fate::Stored })
     }
 
     /// Gives a file that was written whole its hash, owner, mode and, last of all, its time.
@@ -250,11 +255,7 @@ impl<S: Source> Store<S> {
             return Ok(false);
         };
         let Ok(file) = base.open_file(&item.entry.name) else { return Ok(false) };
-        let recorded = match attrs::hash(&file)? {
-            Some(recorded) => recorded,
-            None => super::copy::content_hash(&file, &|| self.walk.halted())?,
-        };
-        Ok(recorded == *hash)
+        Ok(super::copy::content_hash(&file, &|| self.walk.halted())? == *hash)
     }
 
     fn unread(&mut self, index: usize, error: SourceError) {
@@ -298,11 +299,12 @@ impl<S: Source> ContentSink for Store<S> {
 
     fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {
         // Stopped, or the destination refused it: what is there has not got its time yet.
-        let ended = self.walk.halted() || self.walk.is_full();
-        if ended || self.items[index].step.action == Action::Enter {
+        if self.walk.halted() || self.walk.is_full() {
             return;
         }
         let result = match after {
+            // The destination has refused it.
+            _ if self.items[index].step.action == Action::Enter => Ok(Fate::Missing),
             Ok(after) => self.file_is_read(index, &after),
             Err(error) => self.discard(index).map(|()| {
                 self.unread(index, error);

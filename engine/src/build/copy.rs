@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
@@ -69,8 +70,11 @@ impl<S: Source> Walk<S, Build<S>> {
         let _in_flight =
             self.target.in_flight.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let done = dress()?;
-        file.sync_all()?;
-        Ok(done)
+        let synced = file.sync_all();
+        if synced.is_err() {
+            self.target.sync_failed.store(true, Ordering::Relaxed);
+        }
+        synced.map(|()| done)
     }
 
     /// Sets the metadata of a file of this snapshot's own, whose content is right.
@@ -116,6 +120,8 @@ impl<S: Source> Walk<S, Build<S>> {
         let check = || -> io::Result<bool> {
             let file = dir.open_file(name)?;
             let Some(recorded) = attrs::hash(&file)? else { return Ok(false) };
+            // What the disk holds counts, not what the system still has in memory.
+            let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
             Ok(content_hash(&file, &|| self.halted())? == recorded)
         };
         check().unwrap_or(false)

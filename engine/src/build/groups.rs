@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::entry::FileId;
+use crate::entry::{FileId, Meta, Time};
 use crate::place::Place;
 
 /// Where the first name of an inode stands in the snapshot.
@@ -26,9 +26,23 @@ pub(crate) enum Role<W> {
     Wait,
 }
 
+/// What tells an inode from a later one of the same number: size and time.
+type Version = (u64, Time);
+
 enum Slot<W> {
-    Pending { waiting: Vec<W>, left: u64 },
-    Stored { leader: Leader, left: u64 },
+    Pending { version: Version, waiting: Vec<W>, left: u64 },
+    Stored { version: Version, leader: Leader, left: u64 },
+}
+
+impl<W> Slot<W> {
+    fn is(&self, meta: &Meta) -> bool {
+        let (Self::Pending { version, .. } | Self::Stored { version, .. }) = self;
+        *version == version_of(meta)
+    }
+}
+
+fn version_of(meta: &Meta) -> Version {
+    (meta.size, meta.mtime)
 }
 
 /// The inodes of which not all names have been seen.
@@ -43,21 +57,29 @@ impl<W> Groups<W> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `name`, one of `links` names of `id`, asks what it is to do.
-    pub(crate) fn ask(&self, id: FileId, links: u64, name: W) -> Role<W> {
+    /// `name` of the inode `id`, which is as `meta` says, asks what it is to do.
+    pub(crate) fn ask(&self, id: FileId, meta: &Meta, name: W) -> Role<W> {
         let mut slots = self.slots();
-        match slots.get_mut(&id) {
+        match slots.get_mut(&id).filter(|slot| slot.is(meta)) {
             None => {
-                let left = links.saturating_sub(1);
-                slots.insert(id, Slot::Pending { waiting: Vec::new(), left });
-                Role::Lead(name)
+                // Nobody yet, or the number was given to another inode since: its names may be elsewhere.
+                let (version, left) = (version_of(meta), meta.links.saturating_sub(1));
+                match slots.insert(id, Slot::Pending { version, waiting: Vec::new(), left }) {
+                    Some(Slot::Pending { version, mut waiting, left }) => {
+                        // Whoever leads there will look for those who wait: they stay with it.
+                        waiting.push(name);
+                        slots.insert(id, Slot::Pending { version, waiting, left });
+                        Role::Wait
+                    }
+                    _ => Role::Lead(name),
+                }
             }
-            Some(Slot::Pending { waiting, left }) => {
+            Some(Slot::Pending { waiting, left, .. }) => {
                 *left = left.saturating_sub(1);
                 waiting.push(name);
                 Role::Wait
             }
-            Some(Slot::Stored { leader, left }) => {
+            Some(Slot::Stored { leader, left, .. }) => {
                 *left = left.saturating_sub(1);
                 let leader = leader.clone();
                 if *left == 0 {
@@ -73,15 +95,15 @@ impl<W> Groups<W> {
     pub(crate) fn lead(&self, id: FileId, leader: Leader) -> Vec<W> {
         let mut slots = self.slots();
         match slots.remove(&id) {
-            Some(Slot::Pending { waiting, left }) => {
+            Some(Slot::Pending { version, waiting, left }) => {
                 let left = left + waiting.len() as u64;
                 if left > 0 {
-                    slots.insert(id, Slot::Stored { leader, left });
+                    slots.insert(id, Slot::Stored { version, leader, left });
                 }
                 waiting
             }
-            Some(Slot::Stored { left, .. }) => {
-                slots.insert(id, Slot::Stored { leader, left });
+            Some(Slot::Stored { version, left, .. }) => {
+                slots.insert(id, Slot::Stored { version, leader, left });
                 Vec::new()
             }
             None => Vec::new(),
@@ -101,29 +123,57 @@ impl<W> Groups<W> {
 mod tests {
     use super::*;
 
+    use crate::entry::Kind;
+
     const ID: FileId = FileId { dev: 1, ino: 2 };
 
     fn leader() -> Leader {
         Leader { place: Place::top(None), name: c"first".to_owned(), id: None }
     }
 
+    fn inode(size: u64) -> Meta {
+        let time = Time::default();
+        Meta {
+            kind: Kind::File,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            size,
+            mtime: time,
+            ctime: time,
+            id: Some(ID),
+            links: 3,
+            rdev: 0,
+            allocated: 0,
+        }
+    }
+
     #[test]
     fn the_first_leads_the_second_waits_the_third_follows_and_then_it_is_forgotten() {
         let groups = Groups::new();
-        assert!(matches!(groups.ask(ID, 3, "a"), Role::Lead("a")));
-        assert!(matches!(groups.ask(ID, 3, "b"), Role::Wait));
+        assert!(matches!(groups.ask(ID, &inode(1), "a"), Role::Lead("a")));
+        assert!(matches!(groups.ask(ID, &inode(1), "b"), Role::Wait));
         assert_eq!(groups.lead(ID, leader()), ["b"]);
-        assert!(matches!(groups.ask(ID, 3, "c"), Role::Follow(..)));
-        assert!(matches!(groups.ask(ID, 3, "b"), Role::Follow(..)));
+        assert!(matches!(groups.ask(ID, &inode(1), "c"), Role::Follow(..)));
+        assert!(matches!(groups.ask(ID, &inode(1), "b"), Role::Follow(..)));
         assert!(groups.slots().is_empty());
     }
 
     #[test]
     fn when_the_first_fails_the_next_leads() {
         let groups = Groups::new();
-        assert!(matches!(groups.ask(ID, 3, "a"), Role::Lead("a")));
-        assert!(matches!(groups.ask(ID, 3, "b"), Role::Wait));
+        assert!(matches!(groups.ask(ID, &inode(1), "a"), Role::Lead("a")));
+        assert!(matches!(groups.ask(ID, &inode(1), "b"), Role::Wait));
         assert_eq!(groups.abandon(ID), ["b"]);
-        assert!(matches!(groups.ask(ID, 3, "b"), Role::Lead("b")));
+        assert!(matches!(groups.ask(ID, &inode(1), "b"), Role::Lead("b")));
+    }
+
+    #[test]
+    fn an_inode_that_took_the_number_of_another_leads_a_group_of_its_own() {
+        let groups = Groups::new();
+        assert!(matches!(groups.ask(ID, &inode(1), "old"), Role::Lead("old")));
+        assert!(groups.lead(ID, leader()).is_empty());
+        assert!(matches!(groups.ask(ID, &inode(2), "new"), Role::Lead("new")));
+        assert!(matches!(groups.ask(ID, &inode(1), "old too"), Role::Wait));
     }
 }

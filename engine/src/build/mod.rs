@@ -7,9 +7,9 @@ mod groups;
 mod link;
 mod metadata;
 
+use std::cmp::Reverse;
 use std::ffi::CStr;
 use std::io;
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -32,6 +32,9 @@ use content::{Item, Store};
 use groups::{Groups, Leader, Role};
 pub(crate) use metadata::Dresser;
 
+/// The mode of a snapshot's own folder, when that is no source root.
+const TOP_MODE: u32 = 0o755;
+
 /// Builds the incomplete snapshot.
 pub(crate) struct Build<S: Source> {
     pub(crate) dresser: Dresser,
@@ -45,6 +48,8 @@ pub(crate) struct Build<S: Source> {
     /// Modes that would lock an ordinary user out of its own snapshot while it is built.
     late_modes: Mutex<Vec<(Arc<Place>, u32)>>,
     owners_said: AtomicBool,
+    /// A file could not be synced.
+    pub(crate) sync_failed: AtomicBool,
     pub(crate) written: AtomicU64,
 }
 
@@ -68,6 +73,7 @@ impl<S: Source> Build<S> {
             groups: Groups::new(),
             late_modes: Mutex::default(),
             owners_said: AtomicBool::new(false),
+            sync_failed: AtomicBool::new(false),
             written: AtomicU64::new(0),
         }
     }
@@ -83,25 +89,24 @@ impl<S: Source> Target<S> for Build<S> {
         let broken = |action, error| walk.destination(action, &parent.place, &entry.name, error);
         let here = here(handles).map_err(|error| broken("cannot enter", error))?;
         let name = &entry.name;
-        let fresh = match here.make_folder(name, 0o700) {
-            Ok(()) => true,
+        let made = match here.make_folder(name, 0o700) {
             Err(error) if is(&error, Errno::EXIST) => {
                 let meta = here.stat(name).map_err(|error| broken("cannot look at", error))?;
-                let folder = meta.kind == Kind::Folder;
-                if !folder {
-                    clear(here, name).map_err(|error| broken("cannot replace", error))?;
-                    here.make_folder(name, 0o700)
-                        .map_err(|error| broken("cannot create", error))?;
-                } else if meta.mode & 0o700 != 0o700 {
-                    here.set_mode(name, meta.mode | 0o700)
-                        .map_err(|error| broken("cannot open", error))?;
+                if meta.kind != Kind::Folder {
+                    clear(here, name)
+                        .and_then(|()| here.make_folder(name, 0o700))
+                        .map_err(|error| broken("cannot replace", error))?;
                 }
-                !folder
+                meta.kind != Kind::Folder
             }
-            Err(error) => return Err(broken("cannot create", error)),
+            made => made.map(|()| true).map_err(|error| broken("cannot create", error))?,
         };
+        if !made || !parent.fresh {
+            // A setgid bit or default ACL, its own or its parent's, must not reach what is made in it.
+            plain(here, name).map_err(|error| broken("cannot open", error))?;
+        }
         let dir = here.child(name).map_err(|error| broken("cannot open", error))?;
-        Ok((Some(dir), fresh))
+        Ok((Some(dir), made))
     }
 
     fn apply(
@@ -174,11 +179,16 @@ impl<S: Source> Target<S> for Build<S> {
                 .existing(here, here, c".", entry)
                 .map_err(|error| broken("cannot set the attributes of", error))?;
             walk.note(folder, c"", record);
-        } else {
-            dir::set_mode(here, 0o755).map_err(|error| broken("cannot set the mode of", error))?;
         }
-        if let Some(entry) = folder.entry.as_ref().filter(|entry| walk.locks_out(&entry.meta)) {
-            lock(&walk.target.late_modes).push((Arc::clone(&folder.place), entry.meta.mode));
+        let mode = folder.entry.as_ref().map(|entry| entry.meta.mode);
+        let top = folder.place.chain().len() == 1;
+        if top || folder.entry.as_ref().is_some_and(|entry| walk.locks_out(&entry.meta)) {
+            let late = (Arc::clone(&folder.place), mode.unwrap_or(TOP_MODE));
+            lock(&walk.target.late_modes).push(late);
+        }
+        if top {
+            // Nobody else looks into a snapshot that is being built.
+            dir::set_mode(here, 0o700).map_err(|error| broken("cannot set the mode of", error))?;
         }
         let records = folder.records();
         if !records.is_empty() || !folder.fresh {
@@ -210,7 +220,8 @@ impl<S: Source> Walk<S, Build<S>> {
     /// When a folder cannot be opened or changed.
     pub(crate) fn set_late_modes(self: &Arc<Self>) -> Result<(), RunError> {
         let mut late = std::mem::take(&mut *lock(&self.target.late_modes));
-        late.sort_by_key(|(place, _)| std::cmp::Reverse(place.chain().len()));
+        late.sort_by_cached_key(|(place, _)| (Reverse(place.chain().len()), place.inside()));
+        late.dedup_by_key(|(place, _)| place.inside());
         for (place, mode) in late {
             let result = self.open_here(&place).and_then(|dir| {
                 let mtime = dir.meta()?.mtime;
@@ -373,7 +384,8 @@ impl<S: Source> Walk<S, Build<S>> {
         item: Item,
         done: &mut Batched,
     ) -> Result<Option<Item>, RunError> {
-        let (Some(id), links) = (item.group, item.entry.meta.links) else { return Ok(Some(item)) };
+        let Some(id) = item.group else { return Ok(Some(item)) };
+        let meta = item.entry.meta.clone();
         let waiting = Waiting {
             folder: Arc::clone(folder),
             handles: Arc::clone(handles),
@@ -382,7 +394,7 @@ impl<S: Source> Walk<S, Build<S>> {
         };
         // The folder waits with it; said first, as the answer may come before `ask` returns here.
         folder.expect(1);
-        let role = self.target.groups.ask(id, links, waiting);
+        let role = self.target.groups.ask(id, &meta, waiting);
         if !matches!(role, Role::Wait) {
             folder.settle();
         }
@@ -460,6 +472,18 @@ fn replacing<T>(
     }
 }
 
+/// Takes mode bits and ACLs from a folder of an incomplete snapshot; it gets its own at its end.
+fn plain(here: &Dir, name: &CStr) -> io::Result<()> {
+    if here.stat(name)?.mode != 0o700 {
+        here.set_mode(name, 0o700)?;
+    }
+    for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
+        // Where there is none, or none can be, there is nothing to take.
+        let _ = xattr::remove(here.path_of(name), acl);
+    }
+    Ok(())
+}
+
 /// Removes `name` of an incomplete snapshot, whatever it is.
 fn clear(here: &Dir, name: &CStr) -> io::Result<()> {
     match crate::tree::remove(here, name, 1, &AtomicU64::new(0), &|| false) {
@@ -470,22 +494,4 @@ fn clear(here: &Dir, name: &CStr) -> io::Result<()> {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Every name of a folder that `missing` does not have.
-fn names_missing_in(all: &Dir, missing: &Dir) -> io::Result<Vec<std::ffi::CString>> {
-    let mut names = Vec::new();
-    let mut failed = Ok(());
-    all.names(|entry| match missing.find(entry.name) {
-        Ok(None) => {
-            names.push(entry.name.to_owned());
-            ControlFlow::Continue(())
-        }
-        Ok(Some(_)) => ControlFlow::Continue(()),
-        Err(error) => {
-            failed = Err(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    failed.map(|()| names)
 }

@@ -44,16 +44,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             }
             let planned = self.plan(folder, &handles, entry)?;
             batched.entry(entry.meta, planned.step.verdict);
-            if let Some(base) = &planned.base {
-                if base.meta.kind != Kind::Folder {
-                    batched.root.before += 1;
-                } else if entry.meta.kind != Kind::Folder
-                    && let Some(base) = handles.base.as_ref().and_then(|dir| dir.try_clone().ok())
-                {
-                    let (parent, name) = (Arc::new(base), entry.name.to_owned());
-                    self.queue.push(Task::Gone { parent, name, root: folder.root });
-                }
-            }
+            self.count_base(&handles, &planned, folder.root, &mut batched);
             if entry.meta.kind == Kind::Folder {
                 enter.push((entry.to_entry(), folder.is_mount_point(entry.meta)));
             }
@@ -78,6 +69,25 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             });
         }
         Ok(())
+    }
+
+    /// Counts what the base has in the place of an entry, also below it when it was a folder.
+    fn count_base(
+        &self,
+        handles: &Handles<S::Folder>,
+        planned: &Planned<'_>,
+        root: Option<usize>,
+        batched: &mut Batched,
+    ) {
+        let Some(base) = &planned.base else { return };
+        if base.meta.kind != Kind::Folder {
+            batched.root.before += 1;
+        } else if planned.entry.meta.kind != Kind::Folder
+            && let Some(dir) = handles.base.as_ref().and_then(|dir| dir.try_clone().ok())
+        {
+            let (parent, name) = (Arc::new(dir), planned.entry.name.to_owned());
+            self.queue.push(Task::Gone { parent, name, root });
+        }
     }
 
     /// Whether the job keeps this entry, and the layout has nothing else in its place.
@@ -125,9 +135,12 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
                 self.destination("cannot look at", &folder.place, entry.name, error)
             })?
         };
-        let here_durable =
-            here.as_ref().is_none_or(|here| self.set.trust.covers(here, base.as_ref()));
-        let known = Known { base: base.as_ref(), here: here.as_ref(), here_durable };
+        let trust = self.set.trust;
+        let here_durable = here.as_ref().is_none_or(|here| trust.covers(here, base.as_ref()));
+        // After a sync that failed memory may show what the disk does not hold: a hash proves nothing.
+        let worthless = entry.meta.kind == Kind::File && !here_durable && !trust.checkable;
+        let known =
+            Known { base: base.as_ref(), here: here.as_ref().filter(|_| !worthless), here_durable };
         let step = plan(entry, known, &self.set.rules);
         Ok(Planned { entry, base, here, step })
     }
@@ -150,15 +163,16 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             let name = crate::dir::c_name(name.clone())
                 .map_err(|error| self.destination("cannot name", &folder.place, c"", error))?;
             let entry = Entry { name, ..found.entry };
-            self.planted(folder, Listed::from(&entry), &found.folder, root)?;
+            self.planted(folder, Listed::from(&entry), &found.folder, root, true)?;
             if entry.meta.kind == Kind::Folder {
                 folder.expect(1);
+                let mounted = folder.is_mount_point(&entry.meta);
                 let found = Found { node: node.clone(), source: found.folder, root };
                 self.push_enter(Task::Enter {
                     parent: Arc::clone(folder),
                     entry,
                     found: Some(found),
-                    mounted: false,
+                    mounted: root.is_none() && mounted,
                 });
             }
         }
@@ -172,15 +186,18 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         entry: Listed<'_>,
         source: &Arc<S::Folder>,
         root: Option<usize>,
+        count: bool,
     ) -> Result<(), RunError> {
         let handles = self.handles(folder)?;
         folder.see(entry.name);
         let planned = self.plan(folder, &handles, entry)?;
         let mut batched = Batched::default();
         batched.entry(entry.meta, planned.step.verdict);
-        batched.root.before +=
-            u64::from(planned.base.as_ref().is_some_and(|base| base.meta.kind != Kind::Folder));
-        self.tally.add(&batched, root);
+        let root = root.or(folder.root);
+        self.count_base(&handles, &planned, root, &mut batched);
+        if count {
+            self.tally.add(&batched, root);
+        }
         T::apply(self, folder, &handles, source, &[planned]);
         Ok(())
     }

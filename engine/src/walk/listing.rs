@@ -192,14 +192,16 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let is_root = folder.node.as_ref().is_some_and(|node| node.root && node.below.is_empty());
         let moved =
             root.file_system_before.is_some() && root.file_system_before != root.file_system;
-        let mut held_something = false;
-        if let Some(base) = folder.open_handles().as_ref().and_then(|handles| handles.base.as_ref())
-        {
-            let _ = base.names(|_| {
-                held_something = true;
-                ControlFlow::Break(())
-            });
-        }
+        let held_something = folder.open_handles().is_some_and(|handles| {
+            [&handles.base, &handles.here].into_iter().flatten().any(|dir| {
+                let mut any = false;
+                let _ = dir.names(|_| {
+                    any = true;
+                    ControlFlow::Break(())
+                });
+                any
+            })
+        });
         if is_root && moved && held_something && !self.set.accept_empty {
             return Err(RunError::Unmounted { path: root.path.clone() });
         }

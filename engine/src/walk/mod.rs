@@ -114,6 +114,8 @@ enum Task<F> {
     Listed { folder: Arc<Folder<F>>, arrival: Arc<Arrival<F>> },
     /// Look again at entries of one folder.
     Again { retries: Vec<Retry> },
+    /// Carry forward what the base has under a name in a folder that could not be read.
+    Carry { folder: Arc<Folder<F>>, name: CString },
     /// Count what was below a folder of the base that is gone.
     Gone { parent: Arc<Dir>, name: CString, root: Option<usize> },
 }
@@ -163,9 +165,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     /// The first thing that ended the walk.
     pub(crate) fn walk(self: &Arc<Self>, job: &Job) -> Result<(), RunError> {
         let top = self.top(job.layout.top(), false)?;
-        if let Some(node) = &top.node {
-            self.list(&top, node.root, self.later().then(|| self.queue.hold()));
-        }
+        self.list(&top, self.later().then(|| self.queue.hold()));
         self.work()?;
         self.set.context.progress.enter(Phase::Retrying);
         self.last_try.store(true, Ordering::Relaxed);
@@ -197,6 +197,9 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
                     }
                     Task::Listed { folder, arrival } => self.listing_ended(&folder, &arrival),
                     Task::Again { retries } => self.again(retries),
+                    Task::Carry { folder, name } => {
+                        T::unread(self, &folder, &name).and_then(|_| self.settle(&folder))
+                    }
                     Task::Gone { parent, name, root } => self.gone(&parent, &name, root),
                 };
                 if let Err(error) = result {
@@ -259,6 +262,12 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     /// a source that answers at once.
     pub(crate) fn in_flight(&self, files: usize) -> Option<InFlight<S::Folder>> {
         self.later().then(|| InFlight { _pass: self.gate.pass(files), _hold: self.queue.hold() })
+    }
+
+    /// Has `name` in `folder` carried forward by a worker; the folder waits for it.
+    pub(crate) fn carry_later(&self, folder: &Arc<Folder<S::Folder>>, name: CString) {
+        folder.expect(1);
+        self.queue.push(Task::Carry { folder: Arc::clone(folder), name });
     }
 
     pub(crate) fn keep(&self) -> Keep {

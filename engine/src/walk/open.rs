@@ -15,10 +15,14 @@ use crate::kept::Records;
 use crate::layout::Node;
 use crate::place::Place;
 use crate::queue::Hold;
-use crate::source::{ListSink, Root, Source, SourceError};
+use crate::source::{ListSink, Root, Source};
 
-/// The handles of a folder, and what the source says of the folder now.
-type Reopened<F> = (Arc<Handles<F>>, Option<Entry>);
+/// A folder that was opened again from the top.
+pub(super) struct Reopened<F> {
+    pub(super) handles: Arc<Handles<F>>,
+    /// What the source says of the folder now; `None` when it cannot be reached.
+    pub(super) entry: Option<Entry>,
+}
 
 impl<S: Source, T: Target<S>> Walk<S, T> {
     pub(super) fn top(
@@ -47,6 +51,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             root,
             dev: dev.filter(|_| self.keep().one_file_system),
             node: Some(node.clone()),
+            whole: node.root,
             fresh: false,
             partial,
             folds_case: self.set.folds_case,
@@ -72,22 +77,31 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             let (path, backups) = (path.to_owned(), self.set.backups_dir.clone());
             return Err(RunError::InsideBackups { path, backups });
         }
-        if found.was_link && !self.last_try() {
-            self.event(&Event::RootIsLink { path: shown_path(path) });
-        }
         let mut roots = lock(&self.roots);
         let number = roots.iter().position(|root| root.path == path);
+        let first = number.is_some_and(|number| roots[number].file_system.is_none());
+        if found.was_link && first {
+            self.event(&Event::RootIsLink { path: shown_path(path) });
+        }
         if let Some(root) = number.and_then(|number| roots.get_mut(number)) {
             root.file_system.clone_from(&found.file_system);
         }
         Ok((found, number))
     }
 
+    /// Looks at every source root before anything is concluded from one of them.
+    ///
+    /// # Errors
+    /// When one is missing or cannot be opened.
+    pub(crate) fn look_at_roots(&self) -> Result<(), RunError> {
+        let paths: Vec<_> = lock(&self.roots).iter().map(|root| root.path.clone()).collect();
+        paths.iter().try_for_each(|path| self.root(path, true).map(drop))
+    }
+
     /// Lists a folder: the source's, or on the way to a source root what the layout has there.
     pub(super) fn list(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
-        whole: bool,
         hold: Option<Hold<Task<S::Folder>>>,
     ) {
         let source = folder.open_handles().and_then(|handles| handles.source.clone());
@@ -97,7 +111,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             arrival: Arrival::new(hold),
         });
         match source {
-            Some(source) if whole => self.source.list(&source, sink),
+            Some(source) if folder.whole => self.source.list(&source, sink),
             _ => (sink as Box<dyn ListSink>).end(Ok(())),
         }
     }
@@ -112,12 +126,11 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         // Out until its listing is through.
         let hold = self.later().then(|| self.queue.begun());
         let handles = self.handles(parent)?;
-        let opened = match (&found, &handles.source) {
-            (Some(found), _) => Ok(Arc::clone(&found.source)),
-            (None, Some(source)) => {
+        let opened = match &found {
+            Some(found) => Ok(Arc::clone(&found.source)),
+            None => handles.source().and_then(|source| {
                 self.source.folder(source, &entry.name, &entry.meta).map(Arc::new)
-            }
-            (None, None) => Err(SourceError::Vanished),
+            }),
         };
         let source = match opened {
             Ok(source) => source,
@@ -132,7 +145,9 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let (here, fresh) = T::enter(self, parent, &handles, &entry)?;
         let broken =
             |error| self.destination("cannot read what is kept beside", &place, c"", error);
-        let whole = found.as_ref().is_none_or(|found| found.node.root);
+        // What the layout has inside a source root is a part of that root's own folder.
+        let is_root = found.as_ref().is_some_and(|found| found.node.root);
+        let whole = is_root || ((found.is_none() || parent.whole) && !mounted);
         let (node, root, dev) = match found {
             Some(found) if found.root.is_some() => {
                 let dev = entry.meta.id.map(|id| id.dev);
@@ -147,6 +162,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             node,
             root,
             dev,
+            whole,
             fresh,
             partial: false,
             folds_case: self.set.folds_case,
@@ -161,7 +177,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         });
         drop(handles);
         self.settle(parent)?;
-        self.list(&folder, whole && !mounted, hold);
+        self.list(&folder, hold);
         if self.open.load(Ordering::Relaxed) > self.most_open {
             folder.set_handles(None);
         }
@@ -176,7 +192,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         match folder.open_handles() {
             Some(handles) => Ok(handles),
             None => {
-                let (handles, _) = self.reopen(&folder.place)?;
+                let Reopened { handles, .. } = self.reopen(&folder.place)?;
                 folder.set_handles(Some(Arc::clone(&handles)));
                 Ok(handles)
             }
@@ -189,7 +205,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         place: &Arc<Place>,
     ) -> Result<Reopened<S::Folder>, RunError> {
         let chain = place.chain();
-        let (mut source, mut entry) = (None, None);
+        let (mut source, mut entry, mut lost) = (None, None, None);
         let clone = |dir: &Option<Dir>| dir.as_ref().map(Dir::try_clone).transpose();
         let broken = |error| self.destination("cannot open again", place, c"", error);
         let mut base = clone(&self.set.base.top).map_err(broken)?;
@@ -201,7 +217,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             }
             if let Some(path) = place.origin() {
                 let (found, _) = self.root(path, false)?;
-                (source, entry) = (Some(found.folder), Some(found.entry));
+                (source, entry, lost) = (Some(found.folder), Some(found.entry), None);
             } else if let Some(parent) = source.take() {
                 let looked = self.source.look(&parent, place.name());
                 let opened = looked.and_then(|looked| {
@@ -210,15 +226,14 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
                 });
                 match opened {
                     Ok((folder, looked)) => (source, entry) = (Some(folder), Some(looked)),
-                    // Gone or closed since: what is asked for below it has vanished as well.
-                    Err(_) => {
-                        entry = None;
-                        break;
-                    }
+                    Err(error) => (entry, lost) = (None, Some(error)),
                 }
+            } else {
+                entry = None;
             }
         }
-        Ok((Arc::new(Handles::new(source, base, here, &self.open)), entry))
+        let handles = Handles::new(source, base, here, &self.open).without_source(lost);
+        Ok(Reopened { handles: Arc::new(handles), entry })
     }
 }
 

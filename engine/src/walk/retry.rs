@@ -1,10 +1,15 @@
 //! What could not be read: tried again at the end, then given up.
 
 use std::ffi::{CStr, CString};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::open::Reopened;
 use super::{Target, Walk, lock};
-use crate::entry::Listed;
+use crate::attrs;
+use crate::dir::Dir;
+use crate::entry::{Entry, Extra, Listed};
 use crate::error::RunError;
 use crate::event::{Event, Instead, Problem};
 use crate::folder::{Folder, Opened};
@@ -22,6 +27,8 @@ pub(super) struct Retry {
     dev: Option<u64>,
     /// It was listed, and so is counted already.
     counted: bool,
+    /// The layout puts it there: where it is on the source, and whether it is a source root.
+    planted: Option<(PathBuf, bool)>,
 }
 
 impl<S: Source, T: Target<S>> Walk<S, T> {
@@ -46,7 +53,10 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let mut again = lock(&self.again);
         if !self.last_try() && again.len() < RETRIES {
             let (place, name) = (Arc::clone(&folder.place), name.to_owned());
-            again.push(Retry { place, name, root: folder.root, dev: folder.dev, counted });
+            let below = folder.node.as_ref().and_then(|node| node.below.get(name.to_bytes()));
+            let planted = below.and_then(|node| Some((node.path.clone()?, node.root)));
+            let (root, dev) = (folder.root, folder.dev);
+            again.push(Retry { place, name, root, dev, counted, planted });
             return Ok(());
         }
         drop(again);
@@ -67,36 +77,54 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     /// Looks once more at entries of one folder that could not be read.
     pub(super) fn again(self: &Arc<Self>, retries: Vec<Retry>) -> Result<(), RunError> {
         let Some(Retry { place, root, dev, .. }) = retries.first() else { return Ok(()) };
-        let (handles, entry) = self.reopen(place)?;
+        let Reopened { handles, entry } = self.reopen(place)?;
         let broken = |error| self.destination("cannot read what is kept beside", place, c"", error);
-        let source = handles.source.clone();
+        let entry = match (entry, &handles.here) {
+            (None, Some(here)) if place.chain().len() > 1 => {
+                Some(self.as_it_stands(here).map_err(broken)?)
+            }
+            (entry, _) => entry,
+        };
         let folder = Folder::new(Opened {
             place: Arc::clone(place),
             entry,
             node: None,
             root: *root,
             dev: *dev,
+            whole: false,
             fresh: false,
             partial: true,
             folds_case: self.set.folds_case,
             base_records: self.set.base.kept.load(place).map_err(broken)?,
             here_records: self.set.here.kept.load(place).map_err(broken)?,
-            handles,
+            handles: Arc::clone(&handles),
         });
-        for Retry { name, counted, .. } in &retries {
-            let looked = match &source {
-                Some(source) => self.source.look(source, name),
-                None => Err(SourceError::Vanished),
-            };
-            match (looked, &source) {
-                (Ok(entry), Some(source)) => {
-                    self.process(&folder, source, std::iter::once(Listed::from(&entry)), !counted)?;
+        for Retry { name, counted, planted, .. } in &retries {
+            if let Some((path, is_root)) = planted {
+                let (found, root) = self.root(path, *is_root)?;
+                let entry = Entry { name: name.clone(), ..found.entry };
+                self.planted(&folder, Listed::from(&entry), &found.folder, root, !counted)?;
+                continue;
+            }
+            let looked = handles.source().and_then(|source| {
+                self.source.look(source, name).map(|entry| (Arc::clone(source), entry))
+            });
+            match looked {
+                Ok((source, entry)) => {
+                    let entries = std::iter::once(Listed::from(&entry));
+                    self.process(&folder, &source, entries, !counted)?;
                 }
-                (Err(error), _) => self.unread(&folder, name, error)?,
-                (Ok(_), None) => {}
+                Err(error) => self.unread(&folder, name, error)?,
             }
         }
         self.settle(&folder)
+    }
+
+    /// What a folder of the incomplete snapshot is, for leaving it like that.
+    fn as_it_stands(&self, here: &Dir) -> io::Result<Entry> {
+        let xattrs = attrs::read_own(here, self.asked())?;
+        let extra = Some(Box::new(Extra { target: None, xattrs }));
+        Ok(Entry { name: CString::default(), meta: here.meta()?, extra })
     }
 
     /// A folder whose listing broke off is tried again as a whole, as an entry of its parent.
@@ -118,7 +146,8 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let mut again = lock(&self.again);
         if !self.last_try() && again.len() < RETRIES {
             let (place, name) = (Arc::clone(parent), name.to_owned());
-            again.push(Retry { place, name, root: folder.root, dev: folder.dev, counted: true });
+            let (root, dev) = (folder.root, folder.dev);
+            again.push(Retry { place, name, root, dev, counted: true, planted: None });
             return Ok(());
         }
         drop(again);

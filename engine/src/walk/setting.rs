@@ -26,18 +26,15 @@ pub(crate) struct Beside {
 pub(crate) struct Trust {
     /// Written before this change time: before a checkpoint that succeeded.
     pub(crate) before: Option<Time>,
-    /// Written from this change time on: by this very run.
-    pub(crate) from: Option<Time>,
+    /// Whether any other may be checked by its hash: not after a sync that failed.
+    pub(crate) checkable: bool,
 }
 
 impl Trust {
     pub(super) fn covers(self, here: &Held, base: Option<&Held>) -> bool {
         let of_base = base.is_some_and(|base| base.meta.id == here.meta.id);
         let ctime = here.meta.ctime;
-        of_base
-            || here.meta.size == 0
-            || self.before.is_some_and(|before| ctime < before)
-            || self.from.is_some_and(|from| ctime >= from)
+        of_base || here.meta.size == 0 || self.before.is_some_and(|before| ctime < before)
     }
 }
 
