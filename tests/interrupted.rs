@@ -1,0 +1,141 @@
+//! What an interrupted run left is not believed more than it deserves.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use fixtures::judge::Judge;
+use fixtures::need;
+use fixtures::stage::Stage;
+use fixtures::tree::Tree;
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+const SOMEONE: u32 = 12_345;
+
+/// The newest snapshot, turned into one that was interrupted.
+fn interrupt(stage: &Stage) -> PathBuf {
+    let newest = stage.history().newest();
+    let incomplete = PathBuf::from(format!("{}.incomplete", newest.display()));
+    fs::rename(newest, &incomplete).unwrap();
+    incomplete
+}
+
+/// Other bytes of the same length under the same time, as a power cut may leave them.
+fn tear(path: &Path) {
+    let meta = path.metadata().unwrap();
+    let file = fs::File::options().write(true).open(path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"torn", 0).unwrap();
+    file.set_modified(meta.modified().unwrap()).unwrap();
+}
+
+#[test]
+fn a_torn_file_is_copied_again_also_when_another_of_its_names_is_gone() {
+    let tree = Tree::new()
+        .file("single", "whole content")
+        .file("first", "of two names")
+        .hard_link("second", "first")
+        .file("good", "stays");
+    let stage = Stage::with(BIN, &tree);
+    stage.take();
+    let inside = stage.inside(&interrupt(&stage));
+    tear(&inside.join("single"));
+    tear(&inside.join("second"));
+    let good = inside.join("good").metadata().unwrap().ino();
+    // Removing this name from the snapshot gives the torn inode a new change time.
+    stage.sh("rm first");
+    stage.run().expect(0);
+    stage.assert_newest_is_source(Judge::plain());
+    let newest = stage.inside(&stage.history().newest());
+    assert_eq!(newest.join("good").metadata().unwrap().ino(), good, "what is whole is kept");
+}
+
+#[test]
+fn checksum_believes_nothing_that_is_there() {
+    let stage = Stage::with(BIN, &Tree::new().file("file", "AAAA").mtime(1_600_000_000, 0));
+    stage.take();
+    interrupt(&stage);
+    stage.sh("printf BBBB >file; touch -d @1600000000 file");
+    stage.run().rsync(&["--checksum"]).expect(0);
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
+fn in_a_folder_that_turned_unreadable_the_base_counts_and_not_what_was_left() {
+    need!(need::root());
+    let tree = Tree::new().file("d/f", "version 1").file("d/more/g", "deep 1").file("d/new", "x");
+    let stage = Stage::with(BIN, &tree);
+    stage.sh("chown -R 12345:12345 .; rm d/new");
+    stage.run_as(SOMEONE).expect(0);
+    let base = stage.history().newest();
+    stage.sh("echo version 2 >d/f; echo deep 2 >d/more/g; echo y >d/new; chown 12345:12345 d/new");
+    stage.run_as(SOMEONE).expect(0);
+    let left = stage.inside(&interrupt(&stage));
+    tear(&left.join("d/f"));
+    tear(&left.join("d/new"));
+    stage.sh("chmod 0 d");
+    stage.run_as(SOMEONE).expect(3);
+    let newest = stage.inside(&stage.history().newest());
+    stage.sh("chmod 755 d");
+    assert_eq!(fs::read_to_string(newest.join("d/f")).unwrap(), "version 1");
+    assert_eq!(fs::read_to_string(newest.join("d/more/g")).unwrap(), "deep 1");
+    assert!(!newest.join("d/new").exists(), "a torn file without an older version does not stay");
+    let inode = |top: &Path| top.join("d/f").metadata().unwrap().ino();
+    assert_eq!(inode(&newest), inode(&stage.inside(&base)), "carried forward as a hard link");
+}
+
+#[test]
+fn an_unmounted_source_does_not_empty_what_an_interrupted_first_run_copied() {
+    need!(need::root());
+    let tree = Tree::new().file("a", "1").file("b", "2");
+    let stage = Stage::with(BIN, &tree);
+    let mount = |kind: &str| {
+        let command = format!("mount -t tmpfs {kind} {}", stage.source.display());
+        assert!(
+            std::process::Command::new("sh").args(["-c", &command]).status().unwrap().success()
+        );
+    };
+    mount("one");
+    stage.sh("echo 1 >a; echo 2 >b");
+    // Without room for a report the journal is all that tells where the source was.
+    let killed = stage.run().injecting(&["syncfs:signal=KILL:when=1"]).done();
+    let incomplete = stage.history().incomplete();
+    let unmount = format!("umount {}", stage.source.display());
+    assert!(std::process::Command::new("sh").args(["-c", &unmount]).status().unwrap().success());
+    assert_eq!(incomplete.len(), 1, "{}", killed.said());
+    stage.sh("rm -f a b");
+    stage.run().expect(1).assert_says("unmounted");
+    assert!(stage.inside(&incomplete[0]).join("a").exists(), "what was copied stays");
+}
+
+#[test]
+fn a_source_root_inside_a_root_costs_nothing_beside_it() {
+    let tree = Tree::new().file("x/file", "1").file("x/sub/in", "2").file("x/other/f", "3");
+    let stage = Stage::with(BIN, &tree);
+    let both = format!("{0},{0}/x/sub", stage.source.display());
+    stage.run().set("srcs-to-backup", both).expect(0);
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
+fn a_root_whose_folder_is_gone_behind_its_symlink_fails_the_run() {
+    let stage = Stage::with(BIN, &Tree::new().file("data/f", "1"));
+    let link = stage.beside("link");
+    symlink(stage.source.join("data"), &link).unwrap();
+    stage.run().set("srcs-to-backup", &link).expect(0);
+    stage.sh("mv data elsewhere");
+    stage.run().set("srcs-to-backup", &link).expect(1).assert_says("link");
+    assert_eq!(stage.history().complete().len(), 1);
+}
+
+#[test]
+fn a_new_backups_folder_and_an_unfinished_snapshot_are_closed_to_others() {
+    let stage = Stage::with(BIN, &Tree::new().file("f", "1"));
+    let killed = stage.run().injecting(&["utimensat:signal=KILL:when=2"]).done();
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
+    let incomplete = stage.history().incomplete();
+    assert_eq!(incomplete.len(), 1, "{}", killed.said());
+    assert_eq!(mode(&incomplete[0]), 0o700);
+    assert_eq!(mode(&stage.backups), 0o755);
+    stage.run().expect(0);
+    assert_eq!(mode(&stage.history().newest()), 0o755);
+}
