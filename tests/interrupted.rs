@@ -1,7 +1,7 @@
 //! What an interrupted run left is not believed more than it deserves.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use fixtures::judge::Judge;
@@ -16,16 +16,16 @@ const SOMEONE: u32 = 12_345;
 fn interrupt(stage: &Stage) -> PathBuf {
     let newest = stage.history().newest();
     let incomplete = PathBuf::from(format!("{}.incomplete", newest.display()));
-    fs::rename(newest, &incomplete).unwrap();
+    fs::rename(newest, &incomplete).expect("a snapshot can be renamed");
     incomplete
 }
 
 /// Other bytes of the same length under the same time, as a power cut may leave them.
 fn tear(path: &Path) {
-    let meta = path.metadata().unwrap();
-    let file = fs::File::options().write(true).open(path).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, b"torn", 0).unwrap();
-    file.set_modified(meta.modified().unwrap()).unwrap();
+    let time = path.metadata().and_then(|meta| meta.modified()).expect("the file is there");
+    let file = fs::File::options().write(true).open(path).expect("it can be written");
+    file.write_all_at(b"torn", 0).expect("it can be written");
+    file.set_modified(time).expect("its time can be set");
 }
 
 #[test]
