@@ -20,6 +20,9 @@ pub(crate) fn hint(error: &RunError) -> Option<&'static str> {
         RunError::NoSpace { .. } => {
             "free space there or lower MAX_BACKUPS; the next run goes on where this one stopped"
         }
+        RunError::NotMounted { .. } => {
+            "mount it, or remove its line from /etc/fstab if it is no longer wanted"
+        }
         RunError::Destination { .. } => {
             "check that the backups folder is mounted and writable (BACKUPS_DIR); the next run goes on where this one stopped"
         }

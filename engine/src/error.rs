@@ -54,6 +54,14 @@ pub enum RunError {
         /// Inodes that are free; `None` where the file system has no fixed number.
         free_inodes: Option<u64>,
     },
+    /// The backups folder lies where another file system should be mounted.
+    #[error("{mount_point} is not mounted, but /etc/fstab has it: the backups folder {path} would land on the wrong disk", mount_point = crate::event::shown_path(mount_point), path = crate::event::shown_path(path))]
+    NotMounted {
+        /// The backups folder.
+        path: PathBuf,
+        /// The mount point above it.
+        mount_point: PathBuf,
+    },
     /// The backups folder or something in it could not be read or written.
     #[error("{action} {path}: {error}", path = crate::event::shown_path(path))]
     Destination {

@@ -1,4 +1,6 @@
-//! Describes the file system that the backups folder lies on, for people.
+//! The file system that the backups folder lies on: what it is, and whether it should be another one.
+
+use std::path::{Path, PathBuf};
 
 use crate::backups::Backups;
 use crate::event::shown_path;
@@ -20,6 +22,35 @@ pub(crate) fn describe(backups: &Backups) -> String {
     format!("{} on {on}{free}", shown_path(&backups.path))
 }
 
+/// A mount point above `path` that the system's table promises and that is not mounted: then `path`
+/// would be written to the disk below it.
+pub(crate) fn missing_mount(path: &Path) -> Option<PathBuf> {
+    let read = |file| std::fs::read_to_string(file).unwrap_or_default();
+    // Of a path that does not exist yet the part that does is the one that counts.
+    let real = path.ancestors().find_map(|part| {
+        let rest = path.strip_prefix(part).ok()?;
+        Some(part.canonicalize().ok()?.join(rest))
+    });
+    missing_in(&read("/etc/fstab"), &read("/proc/self/mountinfo"), &real?)
+}
+
+/// As [`missing_mount`], with the text of fstab(5) and of proc_pid_mountinfo(5).
+fn missing_in(fstab: &str, mountinfo: &str, path: &Path) -> Option<PathBuf> {
+    let mounted: Vec<PathBuf> =
+        mountinfo.lines().filter_map(|line| Some(unescaped(line.split(' ').nth(4)?))).collect();
+    let promised = fstab.lines().filter(|line| !line.trim_start().starts_with('#'));
+    promised
+        .filter_map(|line| Some(unescaped(line.split_whitespace().nth(1)?)))
+        .filter(|point| point.is_absolute() && path.starts_with(point))
+        .find(|point| !mounted.contains(point))
+}
+
+/// Both tables write white space and backslashes as three octal digits.
+fn unescaped(text: &str) -> PathBuf {
+    let pairs = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    pairs.iter().fold(text.to_owned(), |text, (code, plain)| text.replace(code, plain)).into()
+}
+
 /// Mount point and type of a line of `/proc/self/mountinfo` (proc_pid_mountinfo(5)), if it is of that device.
 fn of_device<'a>(line: &'a str, numbers: &str) -> Option<(&'a str, &'a str)> {
     let (mount, rest) = line.split_once(" - ")?;
@@ -31,6 +62,18 @@ fn of_device<'a>(line: &'a str, numbers: &str) -> Option<(&'a str, &'a str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_promised_mount_that_is_not_there_is_found() {
+        let fstab = "# /mnt/no none\n/dev/sda1 / ext4 x 0 1\nUUID=1 /mnt/my\\040usb ext4 noauto 0 0\nx none swap";
+        let root = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n";
+        let usb = "2 1 8:2 / /mnt/my\\040usb rw - ext4 /dev/sdb1 rw\n";
+        let backups = Path::new("/mnt/my usb/backups");
+        assert_eq!(missing_in(fstab, root, backups), Some("/mnt/my usb".into()));
+        assert_eq!(missing_in(fstab, &[root, usb].concat(), backups), None);
+        assert_eq!(missing_in(fstab, root, Path::new("/mnt/my usb2")), None);
+        assert_eq!(missing_in(fstab, root, Path::new("/mnt/no/backups")), None);
+    }
 
     #[test]
     fn a_mount_is_found_by_its_device() {

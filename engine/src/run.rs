@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::history::{Decision, History};
 use crate::job::Job;
 use crate::monitor::{Monitor, Progress};
+use crate::mount::missing_mount;
 use crate::name::{SnapshotName, Stamp};
 use crate::record::{Recorder, Status, store_status};
 use crate::report::Report;
@@ -80,6 +81,9 @@ pub fn run<S: Source>(
 ) -> Result<Outcome, RunError> {
     // Modes are set as they are meant, not as the caller's umask would cut them.
     rustix::process::umask(rustix::fs::Mode::empty());
+    if let Some(mount_point) = missing_mount(&job.backups_dir) {
+        return Err(RunError::NotMounted { path: job.backups_dir.clone(), mount_point });
+    }
     let backups = Backups::open_or_make(&job.backups_dir)?;
     let _lock = match backups.lock(&job.prefix)? {
         Locked::Mine(lock) => Some(lock),
