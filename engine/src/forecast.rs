@@ -77,7 +77,7 @@ pub struct Forecast {
 /// Compares the source with the newest snapshot (and an interrupted one), and writes nothing.
 ///
 /// # Errors
-/// As [`run`], for what can fail before something is written.
+/// As [`crate::run::run`], for what can fail before something is written.
 pub fn dry_run<S: Source>(
     job: &Job,
     source: Arc<S>,
