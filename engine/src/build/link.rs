@@ -7,8 +7,8 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::content::Item;
-use super::groups::Leader;
-use super::{Build, here, is, replacing};
+use super::groups::{Leader, Role};
+use super::{Build, Waiting, here, is, replacing};
 use crate::dir::Dir;
 use crate::entry::{Kind, Listed};
 use crate::error::RunError;
@@ -18,6 +18,77 @@ use crate::tally::Batched;
 use crate::walk::{Planned, Walk};
 
 impl<S: Source> Walk<S, Build<S>> {
+    /// Takes its part in the group of a hard-linked entry; what is returned has to be read from the source.
+    pub(super) fn grouped(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        source: &Arc<S::Folder>,
+        item: Item,
+        done: &mut Batched,
+    ) -> Result<Option<Item>, RunError> {
+        let Some(id) = item.group else { return Ok(Some(item)) };
+        let meta = item.entry.meta.clone();
+        let waiting = Waiting {
+            folder: Arc::clone(folder),
+            handles: Arc::clone(handles),
+            source: Arc::clone(source),
+            item,
+        };
+        // The folder waits with it; said first, as the answer may come before `ask` returns here.
+        folder.expect(1);
+        let role = self.target.groups.ask(id, &meta, waiting);
+        if !matches!(role, Role::Wait) {
+            folder.settle();
+        }
+        match role {
+            Role::Wait => Ok(None),
+            Role::Follow(leader, waiting) => {
+                self.follow(folder, handles, &leader, &waiting.item, done)?;
+                Ok(None)
+            }
+            Role::Lead(waiting) => {
+                let item = waiting.item;
+                match self.carry_out(folder, handles, &item.planned(), done)? {
+                    Some(fetch) => Ok(Some(Item { group: Some(id), ..fetch })),
+                    None => self.led(folder, handles, &item, true).map(|()| None),
+                }
+            }
+        }
+    }
+
+    /// The first name of a hard-linked inode is through: those who waited link to it, or ask again.
+    pub(super) fn led(
+        self: &Arc<Self>,
+        folder: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        item: &Item,
+        stored: bool,
+    ) -> Result<(), RunError> {
+        let Some(id) = item.group else { return Ok(()) };
+        let name = &item.entry.name;
+        let found = here(handles).and_then(|here| if stored { here.find(name) } else { Ok(None) });
+        let waiting = match found
+            .map_err(|error| self.destination("cannot look at", &folder.place, name, error))?
+        {
+            Some(meta) => {
+                let leader =
+                    Leader { place: Arc::clone(&folder.place), name: name.clone(), id: meta.id };
+                self.target.groups.lead(id, leader)
+            }
+            None => self.target.groups.abandon(id),
+        };
+        for Waiting { folder, handles, source, item } in waiting {
+            let mut done = Batched::default();
+            if let Some(item) = self.grouped(&folder, &handles, &source, item, &mut done)? {
+                self.fetch(&folder, &handles, &source, vec![item]);
+            }
+            self.tally.add(&done, None);
+            self.settle(&folder)?;
+        }
+        Ok(())
+    }
+
     /// Links an unchanged entry to the base. `false` when it has to be read from the source after all.
     pub(super) fn link(
         self: &Arc<Self>,
