@@ -1,5 +1,67 @@
 //! Folders of another machine as a source: SFTP version 3 through the system's `ssh`.
+//!
+//! The connection is made by `ssh` itself, and further channels on it by the crate openssh. The protocol
+//! on them is our own: what the engine asks for has to be pipelined by the hundred over several
+//! channels, with names as raw bytes, every answer bounded and checked, and taken up again after a lost
+//! connection. In front of openssh-sftp-client that takes a guard that reads every message whole and
+//! writes it anew; a reader of the messages is most of a client of version 3.
+//!
+//! Three threads: `network` talks to ssh and decides with `desk` what is sent next; the two of `post`
+//! hand listings and contents to the sinks.
+
+use std::path::PathBuf;
+use std::time::Duration;
 
 mod address;
+mod connect;
+mod describe;
+mod desk;
+mod fault;
+mod file;
+mod folder;
+mod frames;
+mod line;
+mod network;
+mod post;
+mod question;
+mod source;
+mod wire;
+#[cfg(test)]
+mod wire_tests;
 
 pub use address::{Address, BadAddress, Part};
+pub use fault::ConnectError;
+pub use source::{SftpFolder, SftpSource};
+
+/// How a connection is made and kept.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The program.
+    pub ssh: PathBuf,
+    /// A configuration file in place of the user's and the system's (`ssh -F`).
+    pub config: Option<PathBuf>,
+    /// Channels over the connection, each an SFTP server of its own. sshd bears 10 (`MaxSessions`).
+    pub channels: usize,
+    /// How long a connection may take.
+    pub connect_timeout: Duration,
+    /// How long an answer may take.
+    pub answer_timeout: Duration,
+    /// How often a lost connection is tried again without anything coming of it.
+    pub tries: u32,
+    /// How long to wait before the first of these tries; twice as long before each further one.
+    pub pause: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            ssh: "ssh".into(),
+            config: None,
+            channels: 4,
+            connect_timeout: Duration::from_secs(20),
+            answer_timeout: Duration::from_secs(60),
+            tries: 5,
+            pause: Duration::from_secs(1),
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! A connection through the system's `ssh`, and channels to its SFTP subsystem over it.
+//!
+//! The `ssh` that makes the connection carries the first channel itself, on pipes of ours, and lets
+//! others share the connection (`ControlMaster`). It lives no longer than this process: when that is
+//! killed, the pipes close, the channels end, and with the last one the connection.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openssh::Session;
+use tempfile::TempDir;
+use tokio::net::unix::pipe::{Receiver, Sender};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::fault::said;
+use super::frames::Frames;
+use super::wire::{Violation, hello, read_hello};
+use super::{Address, ConnectError, Options};
+
+/// What pipes to ssh hold, so that a large answer costs few switches between the programs.
+const PIPE: usize = 1 << 20;
+
+/// How much is kept of what ssh says on its error output.
+const SAID: usize = 16 * 1024;
+
+/// How long ssh gets to end by itself, and after SIGTERM.
+const END: Duration = Duration::from_millis(500);
+
+/// A connection to a host.
+pub(super) struct Connection {
+    ssh: Child,
+    control: TempDir,
+    stderr: Rc<RefCell<Vec<u8>>>,
+    listener: JoinHandle<()>,
+}
+
+/// A channel to an SFTP server that has greeted.
+pub(super) struct Channel {
+    pub(super) to: Sender,
+    pub(super) from: Receiver,
+    /// What came behind the greeting.
+    pub(super) frames: Frames,
+    /// Whether the server tells of which file system a path is.
+    pub(super) statvfs: bool,
+    /// Ends when the channel does.
+    pub(super) session: Option<openssh::Child<Arc<Session>>>,
+}
+
+impl Connection {
+    /// Connects to `address` and opens a first channel.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub(super) async fn open(
+        address: &Address,
+        options: &Options,
+    ) -> Result<(Self, Channel), ConnectError> {
+        let local = |action| move |error| ConnectError::Local { action, error };
+        let control = control_dir().map_err(local("make a folder for ssh's socket"))?;
+        let mut ssh = command(address, options, &control).spawn().map_err(local("start ssh"))?;
+        let pipes = (ssh.stdin.take(), ssh.stdout.take(), ssh.stderr.take());
+        let (Some(to), Some(from), Some(err)) = pipes else {
+            return Err(local("talk to ssh")(io::ErrorKind::BrokenPipe.into()));
+        };
+        let stderr = Rc::new(RefCell::new(Vec::new()));
+        let err = Receiver::from_owned_fd(err.into()).map_err(local("talk to ssh"))?;
+        let listener = tokio::task::spawn_local(listen(err, Rc::clone(&stderr)));
+        let mut connection = Self { ssh, control, stderr, listener };
+        let greeted =
+            timeout(options.connect_timeout, Channel::greet(to.into(), from.into(), None)).await;
+        let fault = match greeted {
+            Ok(Ok(channel)) => return Ok((connection, channel)),
+            Ok(Err(fault)) => connection.explain(fault, address, options).await,
+            Err(_) => {
+                let limit = options.connect_timeout;
+                match ConnectError::from_ssh(&connection.words(), address, limit) {
+                    ConnectError::Ssh { .. } => ConnectError::Timeout(limit),
+                    fault => fault,
+                }
+            }
+        };
+        connection.close().await;
+        Err(fault)
+    }
+
+    /// Opens one more channel.
+    ///
+    /// # Errors
+    /// When the host does not bear another one (`MaxSessions`), or the connection is lost.
+    pub(super) async fn channel(control: Arc<Session>) -> io::Result<Channel> {
+        let mut child = Session::to_subsystem(control, "sftp")
+            .stdin(openssh::Stdio::piped())
+            .stdout(openssh::Stdio::piped())
+            .stderr(openssh::Stdio::null())
+            .spawn()
+            .await
+            .map_err(io::Error::other)?;
+        let (Some(to), Some(from)) = (child.stdin().take(), child.stdout().take()) else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let (to, from) = (to.into_owned_fd()?, from.into_owned_fd()?);
+        Channel::greet(to, from, Some(child)).await.map_err(|fault| match fault {
+            Fault::Io(error) => error,
+            Fault::Words(violation, _) => io::Error::other(violation),
+        })
+    }
+
+    /// The way to further channels.
+    pub(super) fn control(&self) -> Arc<Session> {
+        let socket = self.control.path().join("s").into_boxed_path();
+        Arc::new(Session::resume_mux(socket, None))
+    }
+
+    /// What ssh has said.
+    fn words(&self) -> Vec<u8> {
+        self.stderr.borrow().clone()
+    }
+
+    /// Why the first channel did not open.
+    async fn explain(
+        &mut self,
+        fault: Fault,
+        address: &Address,
+        options: &Options,
+    ) -> ConnectError {
+        if let Fault::Words(_, words) = &fault {
+            return ConnectError::NoSftp { said: said(&String::from_utf8_lossy(words)) };
+        }
+        if let Fault::Io(error) = fault
+            && error.kind() != io::ErrorKind::UnexpectedEof
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            return ConnectError::Local { action: "talk to ssh", error };
+        }
+        // Its last words come before its end.
+        self.wait(END).await;
+        let _ = timeout(END, &mut self.listener).await;
+        let words = self.words();
+        match ConnectError::from_ssh(&words, address, options.connect_timeout) {
+            // Let in, and then nothing: a forced command, an account without shell.
+            ConnectError::Ssh { said } if words.is_empty() => ConnectError::NoSftp { said },
+            fault => fault,
+        }
+    }
+
+    /// Ends the connection; its channels' pipes should be closed before.
+    pub(super) async fn close(mut self) {
+        if !self.wait(END).await {
+            if let Some(pid) = rustix::process::Pid::from_raw(self.ssh.id().cast_signed()) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            }
+            self.wait(END).await;
+        }
+    }
+
+    /// What ssh said at its end, for the reason of a loss.
+    pub(super) fn last_words(&self) -> Option<String> {
+        let words = self.words();
+        (!words.is_empty()).then(|| said(&String::from_utf8_lossy(&words)))
+    }
+
+    /// Whether ssh ends within `limit`.
+    async fn wait(&mut self, limit: Duration) -> bool {
+        let step = Duration::from_millis(5);
+        for _ in 0..limit.as_millis() / step.as_millis() {
+            if !matches!(self.ssh.try_wait(), Ok(None)) {
+                return true;
+            }
+            sleep(step).await;
+        }
+        false
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.listener.abort();
+        let _ = self.ssh.kill();
+        let _ = self.ssh.wait();
+    }
+}
+
+/// Why a channel did not greet.
+enum Fault {
+    Io(io::Error),
+    /// It is no SFTP server; what it wrote.
+    Words(Violation, Vec<u8>),
+}
+
+impl Channel {
+    async fn greet(
+        to: OwnedFd,
+        from: OwnedFd,
+        session: Option<openssh::Child<Arc<Session>>>,
+    ) -> Result<Self, Fault> {
+        for pipe in [to.as_fd(), from.as_fd()] {
+            // Beyond what the system grants a user: the pipe stays as it is.
+            let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE);
+        }
+        let (to, from) = (
+            Sender::from_owned_fd(to).map_err(Fault::Io)?,
+            Receiver::from_owned_fd(from).map_err(Fault::Io)?,
+        );
+        let mut out = Vec::new();
+        hello(&mut out);
+        loop {
+            to.writable().await.map_err(Fault::Io)?;
+            match to.try_write(&out) {
+                // An empty pipe takes nine bytes at once.
+                Ok(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(Fault::Io(error)),
+            }
+        }
+        let mut frames = Frames::new();
+        let mut words = Vec::new();
+        loop {
+            from.readable().await.map_err(Fault::Io)?;
+            let count = match from.try_read(frames.room()) {
+                Ok(0) => return Err(Fault::Io(io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Err(Fault::Io(error)),
+            };
+            words.extend(frames.room().iter().take(count.min(SAID.saturating_sub(words.len()))));
+            frames.filled(count);
+            let greeting = match frames.next() {
+                Ok(None) => continue,
+                Ok(Some(frame)) => read_hello(frame),
+                Err(violation) => Err(violation),
+            };
+            return match greeting {
+                Ok(statvfs) => Ok(Self { to, from, frames, statvfs, session }),
+                Err(violation) => Err(Fault::Words(violation, words)),
+            };
+        }
+    }
+}
+
+/// Keeps what ssh says, and goes on reading so that ssh never waits.
+async fn listen(err: Receiver, into: Rc<RefCell<Vec<u8>>>) {
+    let mut buffer = [0; 1024];
+    while err.readable().await.is_ok() {
+        match err.try_read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => {
+                let mut into = into.borrow_mut();
+                let room = SAID.saturating_sub(into.len());
+                into.extend_from_slice(&buffer[..count.min(room)]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// A folder for the socket, with a short path: `sun_path` has 108 bytes (unix(7)), and ssh appends to
+/// the name while it makes the socket.
+fn control_dir() -> io::Result<TempDir> {
+    let made = tempfile::Builder::new().prefix("bm-").rand_bytes(10).tempdir()?;
+    let path = made.path().as_os_str().as_bytes();
+    // ssh replaces `%` and what follows.
+    if path.len() < 60 && !path.contains(&b'%') {
+        return Ok(made);
+    }
+    tempfile::Builder::new().prefix("bm-").rand_bytes(10).tempdir_in("/tmp")
+}
+
+fn command(address: &Address, options: &Options, control: &TempDir) -> Command {
+    let mut ssh = Command::new(&options.ssh);
+    if let Some(config) = &options.config {
+        ssh.arg("-F").arg(config);
+    }
+    let seconds = options.connect_timeout.as_secs().max(1);
+    // The first value that ssh meets counts: these go before any configuration file.
+    for option in [
+        // Unknown to older versions.
+        "IgnoreUnknown=RemoteCommand,UpdateHostKeys,ForkAfterAuthentication,StdinNull,SessionType",
+        "BatchMode=yes",
+        "StrictHostKeyChecking=yes",
+        "UpdateHostKeys=no",
+        "ForwardAgent=no",
+        "ForwardX11=no",
+        "ClearAllForwardings=yes",
+        "PermitLocalCommand=no",
+        "RemoteCommand=none",
+        "ForkAfterAuthentication=no",
+        "StdinNull=no",
+        "RequestTTY=no",
+        "LogLevel=ERROR",
+        "ServerAliveInterval=15",
+        "ServerAliveCountMax=3",
+        "ControlMaster=yes",
+        "ControlPersist=no",
+    ] {
+        ssh.arg("-o").arg(option);
+    }
+    ssh.arg("-o").arg(format!("ConnectTimeout={seconds}"));
+    ssh.arg("-S").arg(control.path().join("s"));
+    if let Some(port) = address.port() {
+        ssh.arg("-p").arg(port.to_string());
+    }
+    if let Some(user) = address.user() {
+        ssh.arg("-l").arg(user);
+    }
+    ssh.args(["-s", "--", address.host(), "sftp"]);
+    ssh.env("LC_ALL", "C");
+    ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Ctrl-C on a terminal is for this program, which then ends ssh.
+    ssh.process_group(0);
+    ssh
+}

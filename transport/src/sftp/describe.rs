@@ -1,0 +1,72 @@
+//! What the server tells, in the engine's words: attributes, and how a request went.
+
+use std::io;
+
+use engine::entry::{Kind, Meta, Time};
+use engine::source::SourceError;
+use rustix::io::Errno;
+
+use super::wire::{Attrs, Status};
+
+/// The file type bits of a mode (inode(7)); the draft leaves them to POSIX.
+const TYPE: u32 = 0o170_000;
+
+/// What `attrs` tell of an entry; `None` when they do not tell its type, size or time.
+pub(super) fn meta(attrs: Attrs) -> Option<Meta> {
+    let mode = attrs.permissions?;
+    let kind = match mode & TYPE {
+        0o100_000 => Kind::File,
+        0o040_000 => Kind::Folder,
+        0o120_000 => Kind::Symlink,
+        0o010_000 => Kind::Fifo,
+        0o140_000 => Kind::Socket,
+        0o060_000 => Kind::BlockDevice,
+        0o020_000 => Kind::CharDevice,
+        _ => return None,
+    };
+    // No file system holds more (off_t).
+    let size = attrs.size.filter(|size| *size <= i64::MAX as u64)?;
+    let (uid, gid) = attrs.owner.unwrap_or((0, 0));
+    let mtime = Time { secs: i64::from(attrs.mtime?), nanos: 0 };
+    Some(Meta {
+        kind,
+        mode: mode & 0o7777,
+        uid,
+        gid,
+        size,
+        mtime,
+        ctime: Time::default(),
+        id: None,
+        links: 1,
+        rdev: 0,
+        allocated: size,
+    })
+}
+
+/// What it means that a server answered `status` when `action` was tried.
+pub(super) fn refusal(action: &'static str, status: Status) -> SourceError {
+    let error = match status {
+        Status::NoSuchFile => return SourceError::Vanished,
+        Status::PermissionDenied => Errno::ACCESS.into(),
+        Status::Failure => io::Error::other("the server tells no reason"),
+        Status::Eof => io::ErrorKind::UnexpectedEof.into(),
+        Status::Ok => io::Error::other("the server did not tell what was asked for"),
+        Status::Other(code) => io::Error::other(format!("the server answered with code {code}")),
+    };
+    SourceError::Unreadable { action, error }
+}
+
+/// An entry that the server does not describe as a file system would.
+pub(super) fn undescribed() -> SourceError {
+    let error = io::Error::other("the server did not tell its type, size and time");
+    SourceError::Unreadable { action: "look at", error }
+}
+
+/// The target of a symlink, when it is one that a file system can hold (symlink(2): `PATH_MAX`).
+pub(super) fn target(bytes: &[u8]) -> Result<Vec<u8>, SourceError> {
+    if bytes.is_empty() || bytes.len() >= 4096 || bytes.contains(&0) {
+        let error = io::Error::other("the server told a target that no symlink can have");
+        return Err(SourceError::Unreadable { action: "read the symlink", error });
+    }
+    Ok(bytes.to_vec())
+}

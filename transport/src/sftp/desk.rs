@@ -1,0 +1,421 @@
+//! What is asked for, what is out, and what is sent next. Knows no pipes to read and no clock to wait for.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use engine::source::{ContentSink, ListSink, SourceError, Wanted};
+
+use super::file::{self, Around, Books, File};
+use super::folder::{self, Folder, Going, child};
+use super::line::{Line, Purpose};
+use super::post::{Fetched, Listed, Post};
+use super::question::{Asked, Question};
+use super::wire::{Answer, Violation};
+
+/// Bytes that small files may have on the way, and large ones, and that may wait for the sinks: with
+/// what the pipes hold together below 96 MiB.
+const SMALL: u64 = 24 << 20;
+const LARGE: u64 = 32 << 20;
+const QUEUED: usize = 28 << 20;
+
+/// Entries that may wait for the sinks before no further folder is listed, and before nothing more is
+/// even read from the server.
+const ENTRIES: usize = 64 * 1024;
+const ENTRIES_HARD: usize = 4 * ENTRIES;
+
+/// Requests and bytes to send on one channel that no honest server leads to.
+const REQUESTS_HARD: usize = 64 * 1024;
+const UNSENT_HARD: usize = 4 << 20;
+
+/// Reads of one large file that are out on each channel.
+const READS: usize = 16;
+
+/// Large files that are open at once.
+const READING: usize = 64;
+
+/// What is asked of the network thread.
+pub(super) enum Command {
+    List(Arc<[u8]>, Box<dyn ListSink>),
+    Fetch(Arc<[u8]>, Vec<Wanted>, Box<dyn ContentSink>),
+    Ask(Asked),
+    /// No more of this listing is wanted.
+    UnwantedFolder(u64),
+    /// No more of this file is wanted.
+    UnwantedFile(u64, usize),
+}
+
+/// Everything that is asked for and not answered.
+pub(super) struct Desk {
+    lines: Vec<Line>,
+    post: Post,
+    books: Books,
+    next_id: u64,
+    folders: HashMap<u64, Folder>,
+    folders_waiting: VecDeque<u64>,
+    files: HashMap<u64, File>,
+    small_waiting: VecDeque<u64>,
+    large_waiting: VecDeque<u64>,
+    /// Large files that are being read.
+    reading: VecDeque<u64>,
+    /// How many files of a request are not through.
+    requests: HashMap<u64, usize>,
+    questions: HashMap<u64, Asked>,
+    statvfs: bool,
+    /// The shortest time that an answer took.
+    round_trip: Duration,
+    progressed: bool,
+    lost: Option<String>,
+}
+
+impl Desk {
+    pub(super) fn new(post: Post) -> Self {
+        Self {
+            lines: Vec::new(),
+            post,
+            books: Books::default(),
+            next_id: 0,
+            folders: HashMap::new(),
+            folders_waiting: VecDeque::new(),
+            files: HashMap::new(),
+            small_waiting: VecDeque::new(),
+            large_waiting: VecDeque::new(),
+            reading: VecDeque::new(),
+            requests: HashMap::new(),
+            questions: HashMap::new(),
+            statvfs: false,
+            round_trip: Duration::from_secs(1),
+            progressed: false,
+            lost: None,
+        }
+    }
+
+    fn id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// A channel is there; its number.
+    pub(super) fn add_line(&mut self, line: Line, statvfs: bool) -> usize {
+        self.lines.push(line);
+        self.statvfs = statvfs;
+        if self.lines.len() == 1 {
+            for (id, asked) in &self.questions {
+                self.lines[0].ask(asked.request(), Purpose::Question(*id));
+            }
+        }
+        self.lines.len() - 1
+    }
+
+    pub(super) fn line(&mut self, number: usize) -> &mut Line {
+        &mut self.lines[number]
+    }
+
+    /// Takes an order.
+    pub(super) fn command(&mut self, command: Command) {
+        match command {
+            Command::List(path, sink) => {
+                let id = self.id();
+                self.post.listed(id, Listed::Begin(sink));
+                if let Some(lost) = self.lost() {
+                    return self.post.listed(id, Listed::End(Err(lost)));
+                }
+                self.folders.insert(id, Folder::new(id, path));
+                self.folders_waiting.push_back(id);
+            }
+            Command::Fetch(path, files, sink) => self.fetch(&path, &files, sink),
+            Command::Ask(asked) => self.ask(asked),
+            Command::UnwantedFolder(id) => {
+                let started = !self.folders_waiting.contains(&id);
+                let Some(mut folder) = self.folders.remove(&id) else { return };
+                self.folders_waiting.retain(|waiting| *waiting != id);
+                match self.lines.get_mut(folder.line()).filter(|_| started) {
+                    Some(line) => folder.end(Ok(()), line, &mut self.post),
+                    None => folder.abandon(Ok(()), &mut self.post),
+                };
+            }
+            Command::UnwantedFile(request, index) => {
+                let fits = |file: &File| file.request == request && file.index() == index;
+                let Some(id) = self.files.values().find(|file| fits(file)).map(|file| file.id)
+                else {
+                    return;
+                };
+                self.with_file(id, |file, around| Ok(file.cut(around)));
+            }
+        }
+    }
+
+    fn ask(&mut self, asked: Asked) {
+        if let Some(lost) = self.lost() {
+            return asked.reply(Err(lost));
+        }
+        if matches!(asked.question, Question::FileSystem(_)) && !self.statvfs {
+            return asked.reply(Err(SourceError::Vanished));
+        }
+        let id = self.id();
+        if let Some(line) = self.lines.iter_mut().min_by_key(|line| line.load()) {
+            line.ask(asked.request(), Purpose::Question(id));
+        }
+        self.questions.insert(id, asked);
+    }
+
+    fn fetch(&mut self, path: &[u8], files: &[Wanted], sink: Box<dyn ContentSink>) {
+        let request = self.id();
+        self.post.fetched(request, Fetched::Begin(sink));
+        for (index, wanted) in files.iter().enumerate() {
+            if let Some(lost) = self.lost() {
+                self.post.fetched(request, Fetched::FileEnd(index, Err(lost)));
+                continue;
+            }
+            let id = self.id();
+            let path = child(path, wanted.entry.name.to_bytes());
+            let file = File::new(id, request, index, path, &wanted.entry);
+            self.queue(id, file.is_small());
+            self.files.insert(id, file);
+        }
+        if files.is_empty() || self.lost.is_some() {
+            return self.post.fetched(request, Fetched::End);
+        }
+        self.requests.insert(request, files.len());
+    }
+
+    fn queue(&mut self, id: u64, small: bool) {
+        let waiting = if small { &mut self.small_waiting } else { &mut self.large_waiting };
+        waiting.push_back(id);
+    }
+
+    fn lost(&self) -> Option<SourceError> {
+        self.lost.clone().map(SourceError::Lost)
+    }
+
+    /// Takes a frame that came on a channel.
+    pub(super) fn receive(
+        &mut self,
+        number: usize,
+        frame: &[u8],
+        now: Instant,
+    ) -> Result<(), Violation> {
+        let pending = self.lines[number].answered(frame, now)?;
+        self.round_trip = self.round_trip.min(now.saturating_duration_since(pending.asked));
+        let answer = Answer::read(frame, pending.expected)?;
+        match pending.purpose {
+            Purpose::Folder(id, step) => self.folder_answer(number, id, step, answer),
+            Purpose::File(id, step) => self.file_answer(number, id, step, answer),
+            Purpose::Question(id) => {
+                if let Some(asked) = self.questions.remove(&id) {
+                    asked.answer(answer);
+                }
+            }
+            Purpose::Nobody => {}
+        }
+        Ok(())
+    }
+
+    fn folder_answer(&mut self, number: usize, id: u64, step: folder::Step, answer: Answer<'_>) {
+        let line = &mut self.lines[number];
+        let Some(folder) = self.folders.get_mut(&id) else {
+            // It ended before it was open.
+            if let Answer::Handle(handle) = answer {
+                line.close(handle);
+            }
+            return;
+        };
+        if folder.answer(step, answer, line, &mut self.post) == Going::Ended {
+            self.folders.remove(&id);
+            self.progressed = true;
+        }
+    }
+
+    fn file_answer(&mut self, number: usize, id: u64, step: file::Step, answer: Answer<'_>) {
+        if let file::Step::Read { length, small: false, .. } = step {
+            self.books.asked = self.books.asked.saturating_sub(u64::from(length));
+        }
+        self.progressed |= matches!(answer, Answer::Data(_));
+        if !self.files.contains_key(&id) {
+            if let Answer::Handle(handle) = answer {
+                self.lines[number].close(handle);
+            }
+            return;
+        }
+        self.with_file(id, |file, around| file.answer(step, answer, around));
+    }
+
+    /// Lets a file take a step, and does what follows from it.
+    fn with_file(
+        &mut self,
+        id: u64,
+        step: impl FnOnce(&mut File, &mut Around<'_>) -> Result<Going, file::Again>,
+    ) {
+        let Some(file) = self.files.get_mut(&id) else { return };
+        let mut around =
+            Around { lines: &mut self.lines, post: &mut self.post, books: &mut self.books };
+        let going = step(file, &mut around);
+        if matches!(going, Ok(Going::On)) {
+            return;
+        }
+        let Some(mut file) = self.files.remove(&id) else { return };
+        self.books.small = self.books.small.saturating_sub(file.reserve());
+        if !file.is_small() {
+            self.reading.retain(|reading| *reading != id);
+        }
+        match going {
+            Ok(_) => self.file_is_through(file.request),
+            Err(file::Again) => {
+                // Answers that are still on the way are for the old number.
+                file.id = self.id();
+                self.queue(file.id, file.is_small());
+                self.files.insert(file.id, file);
+            }
+        }
+    }
+
+    fn file_is_through(&mut self, request: u64) {
+        self.progressed = true;
+        let Some(left) = self.requests.get_mut(&request) else { return };
+        *left -= 1;
+        if *left == 0 {
+            self.requests.remove(&request);
+            self.post.fetched(request, Fetched::End);
+        }
+    }
+
+    /// Sends what may be sent now.
+    pub(super) fn pump(&mut self) -> io::Result<()> {
+        if !self.lines.is_empty() {
+            self.pump_folders();
+            self.pump_files();
+        }
+        self.post.flush();
+        self.lines.iter_mut().try_for_each(Line::flush)
+    }
+
+    fn pump_folders(&mut self) {
+        let out = self.folders.len() - self.folders_waiting.len();
+        let mut room = self.by_distance(64, 9, 512).saturating_sub(out);
+        if self.post.backlog.entries.load(Ordering::Relaxed) >= ENTRIES {
+            return;
+        }
+        while room > 0
+            && let Some(id) = self.folders_waiting.pop_front()
+        {
+            room -= 1;
+            let least = self.lines.iter_mut().enumerate().min_by_key(|(_, line)| line.load());
+            if let (Some(folder), Some((number, line))) = (self.folders.get_mut(&id), least) {
+                folder.start(number, line);
+            }
+        }
+    }
+
+    fn pump_files(&mut self) {
+        if self.post.backlog.bytes.load(Ordering::Relaxed) >= QUEUED {
+            return;
+        }
+        while self.reading.len() < READING
+            && self.books.asked + self.books.held < LARGE / 4 * 3
+            && let Some(id) = self.large_waiting.pop_front()
+        {
+            self.reading.push_back(id);
+            self.start(id);
+        }
+        // The one that came first this time comes last the next time.
+        self.reading.rotate_left(usize::from(!self.reading.is_empty()));
+        let most = READS * self.lines.len();
+        for id in &self.reading {
+            if self.books.asked + self.books.held >= LARGE {
+                break;
+            }
+            if let Some(file) = self.files.get_mut(id) {
+                let (lines, post, books) = (&mut self.lines[..], &mut self.post, &mut self.books);
+                file.read(most, &mut Around { lines, post, books });
+            }
+        }
+        let most = self.by_distance(250, 5, 500);
+        while self.books.small < SMALL
+            && self.lines.iter().any(|line| line.files < most.min(line.files_most))
+            && let Some(id) = self.small_waiting.pop_front()
+        {
+            self.books.small += self.files.get(&id).map_or(0, File::reserve);
+            self.start(id);
+        }
+    }
+
+    /// Starts a file on the channel that has most room.
+    fn start(&mut self, id: u64) {
+        let room = |line: &Line| line.files_most.saturating_sub(line.files);
+        let lines = self.lines.iter().enumerate();
+        let Some((number, _)) = lines.max_by_key(|(_, line)| room(line)) else { return };
+        if let Some(file) = self.files.get_mut(&id) {
+            let (lines, post, books) = (&mut self.lines[..], &mut self.post, &mut self.books);
+            file.start(number, &mut Around { lines, post, books });
+        }
+    }
+
+    /// `near`, and `more` for each millisecond of the round trip, up to `far`.
+    fn by_distance(&self, near: usize, more: usize, far: usize) -> usize {
+        let millis = usize::try_from(self.round_trip.as_millis()).unwrap_or(far);
+        millis.saturating_mul(more).saturating_add(near).min(far)
+    }
+
+    /// Whether nothing more may be taken from a channel for now.
+    pub(super) fn is_flooded(&self, number: usize) -> bool {
+        let line = &self.lines[number];
+        self.post.backlog.entries.load(Ordering::Relaxed) > ENTRIES_HARD
+            || line.load() > REQUESTS_HARD
+            || line.unsent() > UNSENT_HARD
+    }
+
+    /// Whether an answer is overdue.
+    pub(super) fn stalled(&self, now: Instant, limit: Duration) -> bool {
+        self.lines.iter().any(|line| line.stalled(now, limit))
+    }
+
+    /// Whether something was answered since this was asked last.
+    pub(super) fn progressed(&mut self) -> bool {
+        std::mem::take(&mut self.progressed)
+    }
+
+    /// The connection is lost: everything that was started waits for the next one, in front.
+    pub(super) fn reset(&mut self) {
+        self.lines.clear();
+        let mut folders: Vec<u64> = self.folders.keys().copied().collect();
+        folders.sort_unstable();
+        self.folders.values_mut().for_each(Folder::reset);
+        self.folders_waiting = folders.into();
+        let mut files: Vec<u64> = self.files.keys().copied().collect();
+        files.sort_unstable();
+        self.small_waiting.clear();
+        self.large_waiting.clear();
+        self.reading.clear();
+        for id in files {
+            if let Some(file) = self.files.get_mut(&id) {
+                file.reset(&mut self.books);
+                let small = file.is_small();
+                self.queue(id, small);
+            }
+        }
+        self.books = Books::default();
+    }
+
+    /// There will be no connection any more.
+    pub(super) fn give_up(&mut self, why: &str) {
+        self.reset();
+        let lost = || SourceError::Lost(why.to_owned());
+        self.lost = Some(why.to_owned());
+        for (_, mut folder) in self.folders.drain() {
+            folder.abandon(Err(lost()), &mut self.post);
+        }
+        for (_, mut file) in std::mem::take(&mut self.files) {
+            file.abandon(Err(lost()), &mut self.post);
+            self.file_is_through(file.request);
+        }
+        for (_, asked) in self.questions.drain() {
+            asked.reply(Err(lost()));
+        }
+        self.folders_waiting.clear();
+        self.small_waiting.clear();
+        self.large_waiting.clear();
+        self.post.flush();
+    }
+}

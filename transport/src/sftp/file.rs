@@ -1,0 +1,433 @@
+//! The content of one file: OPEN, reads ahead of the answers, FSTAT behind the last byte, CLOSE.
+//!
+//! A small file is one read on one channel. A large one is open on several, and its pieces are put in
+//! order here.
+
+use std::collections::BTreeMap;
+
+use engine::entry::{Entry, Kind, Meta};
+use engine::source::SourceError;
+
+use super::describe::{meta, refusal, undescribed};
+use super::folder::Going;
+use super::line::{Line, Purpose};
+use super::post::{Fetched, Post};
+use super::wire::{Answer, READ_MAX, Request, Status};
+
+/// A file is opened on one more channel for each so many bytes.
+const A_CHANNEL: u64 = 4 << 20;
+
+/// How often OPEN is tried that fails without a reason: the server may have no handle left.
+const TRIES: u32 = 4;
+
+/// A file that is being read.
+pub(super) struct File {
+    pub(super) id: u64,
+    /// Which request it belongs to, and its number there.
+    pub(super) request: u64,
+    index: usize,
+    path: Box<[u8]>,
+    size: u64,
+    listed: Meta,
+    streams: Vec<Stream>,
+    /// Look at it before it is opened: something went wrong with it before.
+    wary: bool,
+    tries: u32,
+    /// Where the next read starts, how far the bytes are told, and where they end.
+    next: u64,
+    told: u64,
+    end: u64,
+    /// Pieces that came before those in front of them.
+    parts: BTreeMap<u64, Vec<u8>>,
+    /// What short answers left out.
+    again: Vec<(u64, u32)>,
+    reads: usize,
+    /// FSTAT that are not answered.
+    stats: usize,
+    /// Whether the last FSTAT is behind the last byte.
+    closing: bool,
+    after: Option<Meta>,
+}
+
+/// A file's handle on one channel.
+struct Stream {
+    line: usize,
+    handle: Option<Box<[u8]>>,
+    /// Whether reads may go there.
+    ready: bool,
+    reads: usize,
+}
+
+/// What was asked of a file.
+pub(super) enum Step {
+    /// Looks whether it still is a file, before it is opened.
+    Wary,
+    Open(usize),
+    Stat(usize),
+    Read {
+        stream: usize,
+        offset: u64,
+        length: u32,
+        small: bool,
+    },
+    /// Looks whether its name still stands for a file, as it is not what was listed.
+    Name,
+}
+
+/// Bytes that are asked for or wait for those in front of them.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    /// Of small files that were started.
+    pub(super) small: u64,
+    /// Asked for, of all others.
+    pub(super) asked: u64,
+    /// Come before those in front of them.
+    pub(super) held: u64,
+}
+
+/// What a file needs of the rest while it takes an answer.
+pub(super) struct Around<'a> {
+    pub(super) lines: &'a mut [Line],
+    pub(super) post: &'a mut Post,
+    pub(super) books: &'a mut Books,
+}
+
+impl File {
+    pub(super) fn new(id: u64, request: u64, index: usize, path: Vec<u8>, entry: &Entry) -> Self {
+        let size = entry.meta.size;
+        Self {
+            id,
+            request,
+            index,
+            path: path.into(),
+            size,
+            listed: entry.meta.clone(),
+            streams: Vec::new(),
+            wary: false,
+            tries: 0,
+            next: 0,
+            told: 0,
+            end: size,
+            parts: BTreeMap::new(),
+            again: Vec::new(),
+            reads: 0,
+            stats: 0,
+            closing: false,
+            after: None,
+        }
+    }
+
+    /// Whether one read takes it.
+    pub(super) fn is_small(&self) -> bool {
+        self.size <= u64::from(READ_MAX)
+    }
+
+    /// What it takes of the books while it is being read, if it is small.
+    pub(super) fn reserve(&self) -> u64 {
+        if self.is_small() { self.size } else { 0 }
+    }
+
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Starts, or goes on after a lost connection.
+    pub(super) fn start(&mut self, line: usize, around: &mut Around<'_>) {
+        if self.wary {
+            self.ask(line, Request::LStat(&self.path), Step::Wary, around.lines);
+        } else {
+            self.open(line, around.lines);
+        }
+        around.lines[line].files += 1;
+        self.streams.push(Stream { line, handle: None, ready: false, reads: 0 });
+    }
+
+    fn open(&self, line: usize, lines: &mut [Line]) {
+        self.ask(line, Request::Open(&self.path), Step::Open(0), lines);
+    }
+
+    fn ask(&self, line: usize, request: Request<'_>, step: Step, lines: &mut [Line]) {
+        lines[line].ask(request, Purpose::File(self.id, step));
+    }
+
+    /// Forgets what a lost connection took with it.
+    pub(super) fn reset(&mut self, books: &mut Books) {
+        books.held -= self.held();
+        self.parts.clear();
+        self.wary |= self.told > 0 || !self.streams.is_empty();
+        self.streams.clear();
+        self.again.clear();
+        (self.reads, self.stats, self.closing) = (0, 0, false);
+        (self.next, self.after) = (self.told, None);
+    }
+
+    fn held(&self) -> u64 {
+        self.parts.values().map(|part| part.len() as u64).sum()
+    }
+
+    /// No more of it is wanted.
+    pub(super) fn cut(&mut self, around: &mut Around<'_>) -> Going {
+        around.books.held -= self.held();
+        self.parts.clear();
+        self.again.clear();
+        self.end = self.told;
+        self.settle(around)
+    }
+
+    /// Asks for more of it: at most `most` reads out.
+    pub(super) fn read(&mut self, most: usize, around: &mut Around<'_>) {
+        self.spread(around.lines);
+        while let Some((offset, length)) = self.again.pop() {
+            self.read_piece(offset, length, around);
+        }
+        while self.next < self.end && self.reads < most {
+            let length = (self.end - self.next).min(u64::from(READ_MAX)) as u32;
+            if !self.read_piece(self.next, length, around) {
+                return;
+            }
+            self.next += u64::from(length);
+        }
+    }
+
+    fn read_piece(&mut self, offset: u64, length: u32, around: &mut Around<'_>) -> bool {
+        let ready = self.streams.iter().enumerate().filter(|(_, stream)| stream.ready);
+        let Some((number, _)) = ready.min_by_key(|(_, stream)| stream.reads) else { return false };
+        let small = self.is_small();
+        let stream = &mut self.streams[number];
+        let Some(handle) = &stream.handle else { return false };
+        stream.reads += 1;
+        self.reads += 1;
+        if !small {
+            around.books.asked += u64::from(length);
+        }
+        let step = Step::Read { stream: number, offset, length, small };
+        around.lines[stream.line]
+            .ask(Request::Read { handle, offset, length }, Purpose::File(self.id, step));
+        true
+    }
+
+    /// Opens a large file on more channels.
+    fn spread(&mut self, lines: &mut [Line]) {
+        let first = self.streams.first().is_some_and(|stream| stream.ready);
+        let most =
+            (self.end.saturating_sub(self.next) / A_CHANNEL).min(lines.len() as u64) as usize;
+        if !first || self.streams.len() >= most {
+            return;
+        }
+        for line in 0..lines.len() {
+            if self.streams.iter().all(|stream| stream.line != line) {
+                lines[line].files += 1;
+                let step = Step::Open(self.streams.len());
+                self.ask(line, Request::Open(&self.path), step, lines);
+                self.streams.push(Stream { line, handle: None, ready: false, reads: 0 });
+            }
+        }
+    }
+
+    /// Takes an answer.
+    pub(super) fn answer(
+        &mut self,
+        step: Step,
+        answer: Answer<'_>,
+        around: &mut Around<'_>,
+    ) -> Result<Going, Again> {
+        match self.step(step, answer, around) {
+            Ok(()) => {
+                if self.is_small() {
+                    self.read(1, around);
+                }
+                Ok(self.settle(around))
+            }
+            Err(Failed::Again) => {
+                self.close(around.lines);
+                self.reset(around.books);
+                Err(Again)
+            }
+            Err(Failed::With(error)) => Ok(self.finish(Err(error), around)),
+        }
+    }
+
+    fn step(
+        &mut self,
+        step: Step,
+        answer: Answer<'_>,
+        around: &mut Around<'_>,
+    ) -> Result<(), Failed> {
+        match (step, answer) {
+            (Step::Wary, Answer::Attrs(attrs)) => {
+                self.check_kind(meta(attrs))?;
+                self.open(self.streams[0].line, around.lines);
+            }
+            (Step::Open(number), Answer::Handle(handle)) => {
+                self.streams[number].handle = Some(handle.into());
+                around.lines[self.streams[number].line].opened();
+                // In front of the first byte, so that a file of which a part is told goes on only
+                // where it is the same; of a small one that is read by the next request, behind it.
+                let small = self.is_small() && self.told == 0;
+                self.streams[number].ready = number == 0 && self.told == 0;
+                if small && self.next < self.end {
+                    self.read(1, around);
+                }
+                self.stat(number, around.lines);
+                self.closing = small;
+            }
+            // A large file does without this channel.
+            (Step::Open(number), Answer::Status(_)) if number > 0 => {}
+            (Step::Open(_), Answer::Status(Status::Failure)) if self.tries < TRIES => {
+                let line = &mut around.lines[self.streams[0].line];
+                // Without other open files there it is not for lack of handles.
+                self.tries += if line.files > 1 { 1 } else { TRIES };
+                line.files_most = (line.files / 2).max(2);
+                return Err(Failed::Again);
+            }
+            (Step::Wary | Step::Open(_), Answer::Status(status)) => {
+                return Err(Failed::With(refusal("open", status)));
+            }
+            (Step::Stat(number), Answer::Attrs(attrs)) => {
+                self.stats -= 1;
+                let now = self.check_kind(meta(attrs))?;
+                let same = self.is_as_listed(&now);
+                if !same && self.told > 0 && self.wary {
+                    return Err(Failed::With(SourceError::Replaced));
+                }
+                // What one channel tells otherwise is what counts.
+                if !same || self.after.as_ref().is_none_or(|after| self.is_as_listed(after)) {
+                    self.after = Some(now);
+                }
+                self.streams[number].ready = true;
+            }
+            (Step::Stat(_), Answer::Status(status)) => {
+                return Err(Failed::With(refusal("look at", status)));
+            }
+            (Step::Read { stream, offset, length, .. }, Answer::Data(bytes)) => {
+                self.streams[stream].reads -= 1;
+                self.reads -= 1;
+                let missing = length - bytes.len() as u32;
+                if missing > 0 {
+                    self.again.push((offset + bytes.len() as u64, missing));
+                    self.closing = false;
+                }
+                self.take(offset, bytes, around);
+            }
+            (Step::Read { stream, offset, .. }, Answer::Status(Status::Eof)) => {
+                self.streams[stream].reads -= 1;
+                self.reads -= 1;
+                self.end = self.end.min(offset.max(self.told));
+                self.again.retain(|(offset, _)| *offset < self.end);
+            }
+            (Step::Read { .. }, Answer::Status(status)) => {
+                return Err(Failed::With(refusal("read", status)));
+            }
+            (Step::Name, Answer::Attrs(attrs)) => {
+                self.stats -= 1;
+                self.check_kind(meta(attrs))?;
+            }
+            (Step::Name, Answer::Status(_)) => self.stats -= 1,
+            _ => return Err(Failed::With(undescribed())),
+        }
+        Ok(())
+    }
+
+    fn stat(&mut self, number: usize, lines: &mut [Line]) {
+        let stream = &self.streams[number];
+        if let Some(handle) = &stream.handle {
+            self.stats += 1;
+            self.ask(stream.line, Request::FStat(handle), Step::Stat(number), lines);
+        }
+    }
+
+    fn is_as_listed(&self, now: &Meta) -> bool {
+        now.size == self.size && now.mtime == self.listed.mtime
+    }
+
+    fn check_kind(&self, now: Option<Meta>) -> Result<Meta, SourceError> {
+        let now = now.ok_or_else(undescribed)?;
+        if now.kind == Kind::File { Ok(now) } else { Err(SourceError::Replaced) }
+    }
+
+    /// Puts bytes in their place, and tells those that nothing is missing in front of.
+    fn take(&mut self, offset: u64, bytes: &[u8], around: &mut Around<'_>) {
+        let room = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let bytes = &bytes[..bytes.len().min(room)];
+        if bytes.is_empty() {
+            return;
+        }
+        around.books.held += bytes.len() as u64;
+        self.parts.insert(offset, bytes.to_vec());
+        while let Some(first) = self.parts.first_entry() {
+            if *first.key() != self.told {
+                break;
+            }
+            let part = first.remove();
+            around.books.held -= part.len() as u64;
+            self.told += part.len() as u64;
+            let at = self.told - part.len() as u64;
+            around.post.fetched(self.request, Fetched::Data(self.index, at, part));
+        }
+    }
+
+    /// Goes on to the next step when nothing is missing for it.
+    fn settle(&mut self, around: &mut Around<'_>) -> Going {
+        if self.reads > 0 || self.stats > 0 || self.told < self.end || !self.again.is_empty() {
+            return Going::On;
+        }
+        // Still being opened.
+        if self.streams.first().is_none_or(|stream| stream.handle.is_none()) {
+            return Going::On;
+        }
+        if !self.closing {
+            self.closing = true;
+            for number in 0..self.streams.len() {
+                self.stat(number, around.lines);
+            }
+            return Going::On;
+        }
+        let Some(after) = self.after.clone() else { return Going::On };
+        if !self.is_as_listed(&after) && !self.wary {
+            // OPEN follows symlinks: is it the file that changed, or another one?
+            self.wary = true;
+            self.stats += 1;
+            self.ask(self.streams[0].line, Request::LStat(&self.path), Step::Name, around.lines);
+            return Going::On;
+        }
+        self.finish(Ok(after), around)
+    }
+
+    fn finish(&mut self, result: Result<Meta, SourceError>, around: &mut Around<'_>) -> Going {
+        around.books.held -= self.held();
+        self.parts.clear();
+        self.close(around.lines);
+        self.abandon(result, around.post)
+    }
+
+    /// Ends it where there is no connection any more.
+    pub(super) fn abandon(&mut self, result: Result<Meta, SourceError>, post: &mut Post) -> Going {
+        post.fetched(self.request, Fetched::FileEnd(self.index, result));
+        Going::Ended
+    }
+
+    fn close(&mut self, lines: &mut [Line]) {
+        for stream in self.streams.drain(..) {
+            let line = &mut lines[stream.line];
+            line.files = line.files.saturating_sub(1);
+            if let Some(handle) = stream.handle {
+                line.close(&handle);
+            }
+        }
+    }
+}
+
+/// The file is to be started again, later.
+#[derive(Debug)]
+pub(super) struct Again;
+
+enum Failed {
+    Again,
+    With(SourceError),
+}
+
+impl From<SourceError> for Failed {
+    fn from(error: SourceError) -> Self {
+        Self::With(error)
+    }
+}

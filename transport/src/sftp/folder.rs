@@ -1,0 +1,314 @@
+//! The listing of one folder: OPENDIR, READDIR ahead of the answers, READLINK for the symlinks among them.
+
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::io;
+use std::sync::Arc;
+
+use engine::entry::{Batch, Extra, Kind, Meta, check_name};
+use engine::source::{BATCH, SourceError};
+
+use super::describe::{meta, refusal, target, undescribed};
+use super::line::{Line, Purpose};
+use super::post::{Listed, Post, shown_name};
+use super::wire::{Answer, Attrs, Request, Status};
+
+/// Most entries that a folder may have: above that a server that never ends is more likely.
+const ENTRIES_MAX: u64 = 10_000_000;
+
+/// How many answers in a row may tell nothing new.
+const NOTHING_NEW_MAX: u32 = 1000;
+
+/// How many READDIR are asked ahead in a folder with many entries.
+const AHEAD: usize = 16;
+
+/// From so many requests on, nothing is asked ahead on a channel.
+const BUSY: usize = 4096;
+
+/// A folder that is being listed.
+pub(super) struct Folder {
+    id: u64,
+    path: Arc<[u8]>,
+    line: usize,
+    handle: Option<Box<[u8]>>,
+    /// Whether it still is a folder. OPENDIR follows symlinks.
+    checked: bool,
+    /// READDIR that are not answered, and how many may be.
+    reads: usize,
+    ahead: usize,
+    /// Questions for single entries that are not answered.
+    looks: usize,
+    at_end: bool,
+    batch: Batch,
+    /// Hashes of the names that were told: none is told twice, also after a lost connection.
+    told: HashSet<u64>,
+    hasher: RandomState,
+    seen: u64,
+    nothing_new: u32,
+}
+
+/// What was asked of a folder.
+pub(super) enum Step {
+    Open,
+    Check,
+    Read,
+    /// An entry that READDIR did not describe.
+    Look(Box<[u8]>),
+    /// The target of a symlink.
+    Link(Box<(Box<[u8]>, Meta)>),
+}
+
+/// What has become of a listing or a file after an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Going {
+    On,
+    Ended,
+}
+
+impl Folder {
+    pub(super) fn new(id: u64, path: Arc<[u8]>) -> Self {
+        Self {
+            id,
+            path,
+            line: 0,
+            handle: None,
+            checked: false,
+            reads: 0,
+            ahead: 2,
+            looks: 0,
+            at_end: false,
+            batch: Batch::default(),
+            told: HashSet::new(),
+            hasher: RandomState::new(),
+            seen: 0,
+            nothing_new: 0,
+        }
+    }
+
+    /// The channel that it is listed on.
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+
+    /// Starts, or starts anew after a lost connection.
+    pub(super) fn start(&mut self, number: usize, line: &mut Line) {
+        self.line = number;
+        line.ask(Request::OpenDir(&self.path), Purpose::Folder(self.id, Step::Open));
+        line.ask(Request::LStat(&self.path), Purpose::Folder(self.id, Step::Check));
+    }
+
+    /// Forgets what a lost connection took with it.
+    pub(super) fn reset(&mut self) {
+        (self.handle, self.checked, self.at_end) = (None, false, false);
+        (self.reads, self.looks, self.ahead) = (0, 0, 2);
+        (self.seen, self.nothing_new) = (0, 0);
+    }
+
+    /// Takes an answer.
+    pub(super) fn answer(
+        &mut self,
+        step: Step,
+        answer: Answer<'_>,
+        line: &mut Line,
+        post: &mut Post,
+    ) -> Going {
+        match self.step(step, answer, line, post) {
+            Ok(()) => self.settle(line, post),
+            Err(error) => self.end(Err(error), line, post),
+        }
+    }
+
+    /// Ends it; what was found so far is told.
+    pub(super) fn end(
+        &mut self,
+        result: Result<(), SourceError>,
+        line: &mut Line,
+        post: &mut Post,
+    ) -> Going {
+        if let Some(handle) = self.handle.take() {
+            line.close(&handle);
+        }
+        self.abandon(result, post)
+    }
+
+    /// Ends it where there is no connection any more.
+    pub(super) fn abandon(&mut self, result: Result<(), SourceError>, post: &mut Post) -> Going {
+        self.hand_on(post);
+        post.listed(self.id, Listed::End(result));
+        Going::Ended
+    }
+
+    fn step(
+        &mut self,
+        step: Step,
+        answer: Answer<'_>,
+        line: &mut Line,
+        post: &mut Post,
+    ) -> Result<(), SourceError> {
+        match (step, answer) {
+            (Step::Open, Answer::Handle(handle)) => {
+                self.handle = Some(handle.into());
+                self.read(line);
+            }
+            (Step::Check, Answer::Attrs(attrs)) => match meta(attrs) {
+                Some(meta) if meta.kind == Kind::Folder => self.checked = true,
+                Some(_) => return Err(SourceError::Replaced),
+                None => return Err(undescribed()),
+            },
+            (Step::Open | Step::Check, Answer::Status(status)) => {
+                return Err(refusal("list", status));
+            }
+            (Step::Read, Answer::Names(names)) => {
+                self.reads -= 1;
+                self.names(names, line, post)?;
+                self.ahead = (self.ahead * 2).min(AHEAD);
+                self.read(line);
+            }
+            (Step::Read, Answer::Status(Status::Eof)) => {
+                self.reads -= 1;
+                self.at_end = true;
+            }
+            // Its first error is the last that counts: the server would repeat it for ever.
+            (Step::Read, Answer::Status(status)) => return Err(refusal("list", status)),
+            (Step::Look(name), Answer::Attrs(attrs)) => {
+                self.looks -= 1;
+                match meta(attrs) {
+                    Some(meta) => self.described(&name, meta, line, post),
+                    None => self.unreadable(&name, undescribed(), post),
+                }
+            }
+            (Step::Look(name), Answer::Status(status)) => {
+                self.looks -= 1;
+                self.unreadable(&name, refusal("look at", status), post);
+            }
+            (Step::Link(entry), answer) => {
+                self.looks -= 1;
+                let (name, mut meta) = *entry;
+                let found = match answer {
+                    Answer::Names(names) => {
+                        names.first().map_or_else(|| Err(undescribed()), |(bytes, _)| target(bytes))
+                    }
+                    Answer::Status(status) => Err(refusal("read the symlink", status)),
+                    _ => Err(undescribed()),
+                };
+                match found {
+                    Ok(target) => {
+                        meta.size = target.len() as u64;
+                        let extra = Extra { target: Some(target), xattrs: Vec::new() };
+                        self.tell(&name, meta, Some(Box::new(extra)), post);
+                    }
+                    Err(error) => self.unreadable(&name, error, post),
+                }
+            }
+            _ => return Err(undescribed()),
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, line: &mut Line) {
+        let Some(handle) = &self.handle else { return };
+        // The next READDIR of a folder waits when a channel has much to do, but never for ever.
+        while !self.at_end && self.reads < self.ahead && (self.reads == 0 || line.load() < BUSY) {
+            line.ask(Request::ReadDir(handle), Purpose::Folder(self.id, Step::Read));
+            self.reads += 1;
+        }
+    }
+
+    fn names(
+        &mut self,
+        names: Vec<(&[u8], Attrs)>,
+        line: &mut Line,
+        post: &mut Post,
+    ) -> Result<(), SourceError> {
+        self.seen += names.len() as u64;
+        let before = (self.told.len(), self.looks);
+        for (name, attrs) in names {
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            if check_name(name).is_err() {
+                self.bad_name(name, post);
+                continue;
+            }
+            match meta(attrs) {
+                Some(meta) => self.described(name, meta, line, post),
+                None => {
+                    let path = self.child(name);
+                    let step = Step::Look(name.into());
+                    line.ask(Request::LStat(&path), Purpose::Folder(self.id, step));
+                    self.looks += 1;
+                }
+            }
+        }
+        let new = before != (self.told.len(), self.looks);
+        self.nothing_new = if new { 0 } else { self.nothing_new + 1 };
+        if self.seen > ENTRIES_MAX || self.nothing_new > NOTHING_NEW_MAX {
+            let error = io::Error::other("its listing does not end");
+            return Err(SourceError::Unreadable { action: "list", error });
+        }
+        Ok(())
+    }
+
+    fn described(&mut self, name: &[u8], meta: Meta, line: &mut Line, post: &mut Post) {
+        if meta.kind == Kind::Symlink {
+            let path = self.child(name);
+            let step = Step::Link(Box::new((name.into(), meta)));
+            line.ask(Request::ReadLink(&path), Purpose::Folder(self.id, step));
+            self.looks += 1;
+        } else {
+            self.tell(name, meta, None, post);
+        }
+    }
+
+    fn tell(&mut self, name: &[u8], meta: Meta, extra: Option<Box<Extra>>, post: &mut Post) {
+        if !self.told.insert(self.hasher.hash_one(name)) {
+            return;
+        }
+        // The name was checked when it came.
+        let _ = self.batch.push(name, meta, extra);
+        if self.batch.len() >= BATCH {
+            self.hand_on(post);
+        }
+    }
+
+    fn unreadable(&mut self, name: &[u8], error: SourceError, post: &mut Post) {
+        if self.told.insert(self.hasher.hash_one(name)) {
+            post.listed(self.id, Listed::Unreadable(shown_name(name), error));
+        }
+    }
+
+    /// A name that no entry can have is told in one line and dropped.
+    fn bad_name(&mut self, name: &[u8], post: &mut Post) {
+        let error = io::Error::other(engine::entry::BadName);
+        self.unreadable(name, SourceError::Unreadable { action: "take the name", error }, post);
+    }
+
+    fn hand_on(&mut self, post: &mut Post) {
+        if !self.batch.is_empty() {
+            post.listed(self.id, Listed::Batch(std::mem::take(&mut self.batch)));
+        }
+    }
+
+    fn settle(&mut self, line: &mut Line, post: &mut Post) -> Going {
+        if self.at_end && self.checked && self.reads == 0 && self.looks == 0 {
+            return self.end(Ok(()), line, post);
+        }
+        Going::On
+    }
+
+    fn child(&self, name: &[u8]) -> Vec<u8> {
+        child(&self.path, name)
+    }
+}
+
+/// The path of `name` in the folder at `path`.
+pub(super) fn child(path: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut joined = Vec::with_capacity(path.len() + 1 + name.len());
+    joined.extend_from_slice(path);
+    if !path.ends_with(b"/") {
+        joined.push(b'/');
+    }
+    joined.extend_from_slice(name);
+    joined
+}

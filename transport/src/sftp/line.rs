@@ -1,0 +1,147 @@
+//! A channel's requests: numbered, sent, and remembered until they are answered.
+
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::net::unix::pipe::Sender;
+use tokio::sync::Notify;
+
+use super::file;
+use super::folder;
+use super::wire::{Expected, Request, Violation, answered};
+
+/// How much longer than the time-out a single answer may take while others come: what is asked for
+/// is answered in its order by most servers, and a long line takes its time for 16 MiB.
+const OVERTAKEN: u32 = 10;
+
+/// How many files are opened at once: sftp-server may have 1024 descriptors, often.
+const FILES_MOST: usize = 500;
+
+/// One channel.
+pub(super) struct Line {
+    out: Vec<u8>,
+    to: Rc<Sender>,
+    /// Told when there is more to send than the pipe takes.
+    pub(super) full: Rc<Notify>,
+    pending: HashMap<u32, Pending>,
+    next: u32,
+    /// When something was last heard, or asked after a silence without requests.
+    heard: Instant,
+    /// Files that are open or being opened.
+    pub(super) files: usize,
+    /// How many it bears.
+    pub(super) files_most: usize,
+    opens: u32,
+}
+
+/// A request that is not answered.
+pub(super) struct Pending {
+    pub(super) purpose: Purpose,
+    pub(super) expected: Expected,
+    pub(super) asked: Instant,
+}
+
+/// Whom an answer is for.
+pub(super) enum Purpose {
+    /// A folder's listing.
+    Folder(u64, folder::Step),
+    /// A file's content.
+    File(u64, file::Step),
+    /// A question of somebody who waits.
+    Question(u64),
+    /// Nobody.
+    Nobody,
+}
+
+impl Line {
+    pub(super) fn new(to: Rc<Sender>) -> Self {
+        Self {
+            out: Vec::new(),
+            to,
+            full: Rc::new(Notify::new()),
+            pending: HashMap::new(),
+            next: 0,
+            heard: Instant::now(),
+            files: 0,
+            files_most: FILES_MOST,
+            opens: 0,
+        }
+    }
+
+    /// Asks; [`Line::flush`] sends it.
+    pub(super) fn ask(&mut self, request: Request<'_>, purpose: Purpose) {
+        let now = Instant::now();
+        if self.pending.is_empty() {
+            self.heard = now;
+        }
+        while self.pending.contains_key(&self.next) {
+            self.next = self.next.wrapping_add(1);
+        }
+        let expected = request.expected();
+        request.write(self.next, &mut self.out);
+        self.pending.insert(self.next, Pending { purpose, expected, asked: now });
+        self.next = self.next.wrapping_add(1);
+    }
+
+    /// Closes a handle, without waiting for the answer.
+    pub(super) fn close(&mut self, handle: &[u8]) {
+        self.ask(Request::Close(handle), Purpose::Nobody);
+    }
+
+    /// The request that a frame answers: each is answered once.
+    pub(super) fn answered(&mut self, frame: &[u8], now: Instant) -> Result<Pending, Violation> {
+        let id = answered(frame)?;
+        self.heard = now;
+        self.pending.remove(&id).ok_or(Violation("an answer to nothing that was asked"))
+    }
+
+    /// Sends as much as the pipe takes.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        let mut sent = 0;
+        while sent < self.out.len() {
+            match self.to.try_write(&self.out[sent..]) {
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.full.notify_one();
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.out.drain(..sent);
+        Ok(())
+    }
+
+    /// A file could be opened: perhaps more can be open at once than was thought.
+    pub(super) fn opened(&mut self) {
+        self.opens += 1;
+        if self.opens.is_multiple_of(16) {
+            self.files_most = (self.files_most + 1).min(FILES_MOST);
+        }
+    }
+
+    /// Bytes that the pipe has not taken.
+    pub(super) fn unsent(&self) -> usize {
+        self.out.len()
+    }
+
+    /// How many requests are out.
+    pub(super) fn load(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Bytes are arriving, also within an answer that takes long.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// Whether an answer is overdue.
+    pub(super) fn stalled(&self, now: Instant, limit: Duration) -> bool {
+        let silent = |since: Instant| now.saturating_duration_since(since);
+        !self.pending.is_empty()
+            && (silent(self.heard) > limit
+                || self.pending.values().any(|pending| silent(pending.asked) > limit * OVERTAKEN))
+    }
+}

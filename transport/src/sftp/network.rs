@@ -1,0 +1,279 @@
+//! The thread that talks to ssh: connects, reads and sends on every channel, and connects anew when
+//! the line is lost.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use tokio::net::unix::pipe::{Receiver, Sender};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::{interval, sleep};
+
+use super::connect::{Channel, Connection};
+use super::desk::{Command, Desk};
+use super::frames::Frames;
+use super::line::Line;
+use super::post::{Backlog, Post};
+use super::{Address, ConnectError, Options};
+
+/// How many orders are taken before something is sent.
+const ORDERS: usize = 256;
+
+/// How many times a full buffer is read from one channel before the others have their turn.
+const READS: usize = 4;
+
+/// What the thread is given.
+pub(super) struct Network {
+    pub(super) address: Address,
+    pub(super) options: Options,
+    pub(super) commands: UnboundedReceiver<Command>,
+    /// Told when everything is to end.
+    pub(super) quit: Arc<Notify>,
+    pub(super) post: Post,
+}
+
+/// Why a connection ended.
+enum End {
+    Quit,
+    Lost(String),
+}
+
+impl Network {
+    /// Works until it is told to quit. `ready` is told how the first connection went.
+    pub(super) fn run(self, ready: &SyncSender<Result<(), ConnectError>>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        match runtime {
+            Ok(runtime) => {
+                LocalSet::new().block_on(&runtime, self.work(ready));
+                // Nothing of it runs on: what is left are tasks that wait.
+                runtime.shutdown_background();
+            }
+            Err(error) => {
+                let _ = ready.send(Err(ConnectError::Local { action: "start a thread", error }));
+            }
+        }
+    }
+
+    async fn work(self, ready: &SyncSender<Result<(), ConnectError>>) {
+        let Self { address, options, mut commands, quit, post } = self;
+        let backlog = Arc::clone(&post.backlog);
+        let desk = Rc::new(RefCell::new(Desk::new(post)));
+        let mut opened = tokio::select! {
+            opened = Connection::open(&address, &options) => opened,
+            () = quit.notified() => return,
+        };
+        match opened {
+            Ok(_) => drop(ready.send(Ok(()))),
+            Err(error) => return drop(ready.send(Err(error))),
+        }
+        let mut tries = 0;
+        loop {
+            let (why, last) = match opened {
+                Ok((connection, channel)) => {
+                    let end = Serving::new(&desk, &backlog, &quit)
+                        .serve(&connection, channel, &options, &mut commands)
+                        .await;
+                    desk.borrow_mut().reset();
+                    let words = connection.last_words();
+                    connection.close().await;
+                    match end {
+                        End::Quit => return,
+                        End::Lost(why) => {
+                            (words.map_or(why.clone(), |w| format!("{why} ({w})")), false)
+                        }
+                    }
+                }
+                Err(error) => (error.to_string(), error.is_final()),
+            };
+            tries = if desk.borrow_mut().progressed() { 0 } else { tries };
+            if last || tries >= options.tries {
+                return give_up(&desk, &format!("the connection was lost: {why}"), commands, &quit)
+                    .await;
+            }
+            let pause = options.pause.saturating_mul(1 << tries.min(10));
+            tries += 1;
+            opened = tokio::select! {
+                opened = async {
+                    sleep(pause).await;
+                    Connection::open(&address, &options).await
+                } => opened,
+                () = quit.notified() => return,
+            };
+        }
+    }
+}
+
+/// Answers everything with the loss, until there is nobody who asks.
+async fn give_up(
+    desk: &RefCell<Desk>,
+    why: &str,
+    mut commands: UnboundedReceiver<Command>,
+    quit: &Notify,
+) {
+    desk.borrow_mut().give_up(why);
+    loop {
+        let command = tokio::select! {
+            command = commands.recv() => command,
+            () = quit.notified() => None,
+        };
+        let Some(command) = command else { return };
+        let mut desk = desk.borrow_mut();
+        desk.command(command);
+        // Without channels there is nothing that could fail.
+        let _ = desk.pump();
+    }
+}
+
+/// One connection at work.
+struct Serving {
+    desk: Rc<RefCell<Desk>>,
+    backlog: Arc<Backlog>,
+    quit: Arc<Notify>,
+    lost: UnboundedSender<String>,
+    losses: UnboundedReceiver<String>,
+}
+
+impl Serving {
+    fn new(desk: &Rc<RefCell<Desk>>, backlog: &Arc<Backlog>, quit: &Arc<Notify>) -> Self {
+        let (lost, losses) = unbounded_channel();
+        let (desk, backlog, quit) = (Rc::clone(desk), Arc::clone(backlog), Arc::clone(quit));
+        Self { desk, backlog, quit, lost, losses }
+    }
+
+    async fn serve(
+        mut self,
+        connection: &Connection,
+        first: Channel,
+        options: &Options,
+        commands: &mut UnboundedReceiver<Command>,
+    ) -> End {
+        // Ends every task when it is dropped.
+        let mut tasks = JoinSet::new();
+        let (more, mut channels) = unbounded_channel();
+        let _ = more.send(first);
+        for _ in 1..options.channels {
+            let (control, more) = (connection.control(), more.clone());
+            tasks.spawn_local(async move {
+                // A host that bears fewer: then it works with those.
+                if let Ok(channel) = Connection::channel(control).await {
+                    let _ = more.send(channel);
+                }
+            });
+        }
+        let mut tick = interval(Duration::from_secs(1).min(options.answer_timeout / 4));
+        loop {
+            tokio::select! {
+                biased;
+                () = self.quit.notified() => return End::Quit,
+                Some(why) = self.losses.recv() => return End::Lost(why),
+                Some(channel) = channels.recv() => self.begin(channel, &mut tasks),
+                command = commands.recv() => {
+                    let Some(command) = command else { return End::Quit };
+                    let mut desk = self.desk.borrow_mut();
+                    desk.command(command);
+                    for _ in 0..ORDERS {
+                        let Ok(command) = commands.try_recv() else { break };
+                        desk.command(command);
+                    }
+                }
+                () = self.backlog.less.notified() => {}
+                _ = tick.tick() => {
+                    if self.desk.borrow().stalled(Instant::now(), options.answer_timeout) {
+                        let seconds = options.answer_timeout.as_secs();
+                        return End::Lost(format!("no answer within {seconds} seconds"));
+                    }
+                }
+            }
+            if let Err(error) = self.desk.borrow_mut().pump() {
+                return End::Lost(format!("cannot write to ssh: {error}"));
+            }
+        }
+    }
+
+    /// Puts a channel to work.
+    fn begin(&self, channel: Channel, tasks: &mut JoinSet<()>) {
+        let (to, from, frames, session) =
+            (Rc::new(channel.to), channel.from, channel.frames, channel.session);
+        let line = Line::new(Rc::clone(&to));
+        let full = Rc::clone(&line.full);
+        let number = self.desk.borrow_mut().add_line(line, channel.statvfs);
+        let (desk, lost) = (Rc::clone(&self.desk), self.lost.clone());
+        tasks.spawn_local(async move {
+            let _session = session;
+            let why = receive(&desk, number, &from, frames).await;
+            let _ = lost.send(why);
+        });
+        let (desk, lost) = (Rc::clone(&self.desk), self.lost.clone());
+        tasks.spawn_local(async move {
+            let Err(error) = send(&desk, number, &to, &full).await;
+            let _ = lost.send(format!("cannot write to ssh: {error}"));
+        });
+    }
+}
+
+/// Takes what comes on a channel, until it is lost; why it is.
+async fn receive(
+    desk: &RefCell<Desk>,
+    number: usize,
+    from: &Receiver,
+    mut frames: Frames,
+) -> String {
+    loop {
+        if let Err(error) = from.readable().await {
+            return format!("cannot read from ssh: {error}");
+        }
+        for _ in 0..READS {
+            let room = frames.room();
+            let most = room.len();
+            let count = match from.try_read(room) {
+                Ok(0) => return "ssh closed the channel".to_owned(),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return format!("cannot read from ssh: {error}"),
+            };
+            frames.filled(count);
+            let mut desk = desk.borrow_mut();
+            let now = Instant::now();
+            desk.line(number).heard(now);
+            loop {
+                let received = match frames.next() {
+                    Ok(Some(frame)) => desk.receive(number, frame, now),
+                    Ok(None) => break,
+                    Err(violation) => Err(violation),
+                };
+                if let Err(violation) = received {
+                    return violation.to_string();
+                }
+            }
+            if let Err(error) = desk.pump() {
+                return format!("cannot write to ssh: {error}");
+            }
+            if count < most {
+                break;
+            }
+        }
+        while desk.borrow().is_flooded(number) {
+            sleep(Duration::from_millis(20)).await;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Sends what the pipe did not take at once.
+async fn send(
+    desk: &RefCell<Desk>,
+    number: usize,
+    to: &Sender,
+    full: &Notify,
+) -> io::Result<std::convert::Infallible> {
+    loop {
+        full.notified().await;
+        to.writable().await?;
+        desk.borrow_mut().line(number).flush()?;
+    }
+}

@@ -1,0 +1,270 @@
+//! Hands answers to the sinks, on two threads of their own: listings and contents. What a slow disk
+//! does to one of them stops neither the network nor the other.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use engine::entry::{Batch, Meta};
+use engine::source::{ContentSink, ListSink, SourceError};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::desk::Command;
+
+/// What becomes a hole: a run of zeros of this length, at a multiple of it.
+const BLOCK: usize = 4096;
+
+/// What is on its way to the sinks.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    /// Bytes of content.
+    pub(super) bytes: AtomicUsize,
+    /// Entries of listings.
+    pub(super) entries: AtomicUsize,
+    /// Told when it has become less.
+    pub(super) less: Notify,
+}
+
+/// A part of a listing.
+pub(super) enum Listed {
+    Begin(Box<dyn ListSink>),
+    Batch(Batch),
+    Unreadable(CString, SourceError),
+    End(Result<(), SourceError>),
+}
+
+/// A part of what was fetched; `usize` is the number of the file.
+pub(super) enum Fetched {
+    Begin(Box<dyn ContentSink>),
+    /// Bytes at an offset.
+    Data(usize, u64, Vec<u8>),
+    FileEnd(usize, Result<Meta, SourceError>),
+    End,
+}
+
+/// Collects answers and sends them on together.
+pub(super) struct Post {
+    listed: Vec<(u64, Listed)>,
+    fetched: Vec<(u64, Fetched)>,
+    to_lister: Sender<Vec<(u64, Listed)>>,
+    to_fetcher: Sender<Vec<(u64, Fetched)>>,
+    pub(super) backlog: Arc<Backlog>,
+}
+
+impl Post {
+    /// Starts the threads. They end when the post is dropped and everything is delivered.
+    pub(super) fn start(
+        commands: &UnboundedSender<Command>,
+    ) -> std::io::Result<(Self, [JoinHandle<()>; 2])> {
+        let backlog = Arc::new(Backlog::default());
+        let (to_lister, listed) = channel();
+        let (to_fetcher, fetched) = channel();
+        let (back, log) = (commands.clone(), Arc::clone(&backlog));
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let lister =
+            thread("sftp-listings").spawn(move || deliver_listings(&listed, &back, &log))?;
+        let (back, log) = (commands.clone(), Arc::clone(&backlog));
+        let fetcher =
+            thread("sftp-contents").spawn(move || deliver_contents(&fetched, &back, &log))?;
+        let (listed, fetched) = (Vec::new(), Vec::new());
+        let post = Self { listed, fetched, to_lister, to_fetcher, backlog };
+        Ok((post, [lister, fetcher]))
+    }
+
+    pub(super) fn listed(&mut self, id: u64, part: Listed) {
+        if let Listed::Batch(batch) = &part {
+            self.backlog.entries.fetch_add(batch.len(), Ordering::Relaxed);
+        }
+        self.listed.push((id, part));
+    }
+
+    pub(super) fn fetched(&mut self, id: u64, part: Fetched) {
+        if let Fetched::Data(_, _, bytes) = &part {
+            self.backlog.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        }
+        self.fetched.push((id, part));
+    }
+
+    /// Sends on what was collected.
+    pub(super) fn flush(&mut self) {
+        // The threads live as long as this does.
+        if !self.listed.is_empty() {
+            let _ = self.to_lister.send(std::mem::take(&mut self.listed));
+        }
+        if !self.fetched.is_empty() {
+            let _ = self.to_fetcher.send(std::mem::take(&mut self.fetched));
+        }
+    }
+}
+
+fn deliver_listings(
+    parts: &Receiver<Vec<(u64, Listed)>>,
+    commands: &UnboundedSender<Command>,
+    backlog: &Backlog,
+) {
+    let mut sinks: HashMap<u64, Box<dyn ListSink>> = HashMap::new();
+    for (id, part) in parts.iter().flatten() {
+        match part {
+            Listed::Begin(sink) => drop(sinks.insert(id, sink)),
+            Listed::Batch(batch) => {
+                let count = batch.len();
+                if let Some(sink) = sinks.get_mut(&id)
+                    && sink.batch(batch).is_break()
+                {
+                    let _ = commands.send(Command::UnwantedFolder(id));
+                }
+                backlog.entries.fetch_sub(count, Ordering::Relaxed);
+                backlog.less.notify_one();
+            }
+            Listed::Unreadable(name, error) => {
+                if let Some(sink) = sinks.get_mut(&id) {
+                    sink.unreadable(&name, error);
+                }
+            }
+            Listed::End(result) => {
+                if let Some(sink) = sinks.remove(&id) {
+                    sink.end(result);
+                }
+            }
+        }
+    }
+}
+
+fn deliver_contents(
+    parts: &Receiver<Vec<(u64, Fetched)>>,
+    commands: &UnboundedSender<Command>,
+    backlog: &Backlog,
+) {
+    let mut sinks: HashMap<u64, Box<dyn ContentSink>> = HashMap::new();
+    for (id, part) in parts.iter().flatten() {
+        match part {
+            Fetched::Begin(sink) => drop(sinks.insert(id, sink)),
+            Fetched::Data(index, offset, bytes) => {
+                if let Some(sink) = sinks.get_mut(&id)
+                    && tell(sink.as_mut(), index, offset, &bytes).is_break()
+                {
+                    let _ = commands.send(Command::UnwantedFile(id, index));
+                }
+                backlog.bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
+                backlog.less.notify_one();
+            }
+            Fetched::FileEnd(index, after) => {
+                if let Some(sink) = sinks.get_mut(&id) {
+                    sink.file_end(index, after);
+                }
+            }
+            Fetched::End => {
+                if let Some(sink) = sinks.remove(&id) {
+                    sink.end();
+                }
+            }
+        }
+    }
+}
+
+/// Tells bytes, and runs of zeros as holes.
+fn tell(sink: &mut dyn ContentSink, index: usize, offset: u64, bytes: &[u8]) -> ControlFlow<()> {
+    let (mut rest, mut at) = (bytes, offset);
+    while !rest.is_empty() {
+        let (zeros, run) = next_run(rest, at);
+        let (now, later) = rest.split_at(run);
+        if zeros {
+            sink.hole(index, run as u64)?;
+        } else {
+            sink.data(index, now)?;
+        }
+        (rest, at) = (later, at + run as u64);
+    }
+    ControlFlow::Continue(())
+}
+
+/// How far the bytes, which stand at `at`, are all whole blocks of zeros, or none; and which.
+fn next_run(bytes: &[u8], at: u64) -> (bool, usize) {
+    static ZEROS: [u8; BLOCK] = [0; BLOCK];
+    let to_block = (BLOCK as u64 - at % BLOCK as u64) % BLOCK as u64;
+    let head = usize::try_from(to_block).unwrap_or(usize::MAX).min(bytes.len());
+    let mut end = head;
+    let zero = |end: usize| bytes.get(end..end + BLOCK) == Some(&ZEROS[..]);
+    if head == 0 && zero(0) {
+        while zero(end) {
+            end += BLOCK;
+        }
+        return (true, end);
+    }
+    while end < bytes.len() && !zero(end) {
+        end = (end + BLOCK).min(bytes.len());
+    }
+    (false, end)
+}
+
+/// The name of an entry, for what is told of it; names that no entry can have are cut and escaped.
+pub(super) fn shown_name(name: &[u8]) -> CString {
+    let cut = &name[..name.len().min(engine::entry::NAME_MAX)];
+    CString::new(cut).unwrap_or_else(|_| {
+        let escaped = engine::bytes::shown(cut);
+        CString::new(escaped)
+            .unwrap_or_else(|_| CStr::from_bytes_until_nul(b"?\0").unwrap_or_default().to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Default)]
+    struct Seen {
+        bytes: Vec<u8>,
+        holes: Vec<(usize, u64)>,
+    }
+
+    impl ContentSink for Seen {
+        fn data(&mut self, _: usize, bytes: &[u8]) -> ControlFlow<()> {
+            self.bytes.extend_from_slice(bytes);
+            ControlFlow::Continue(())
+        }
+
+        fn hole(&mut self, _: usize, length: u64) -> ControlFlow<()> {
+            self.holes.push((self.bytes.len(), length));
+            self.bytes.resize(self.bytes.len() + length as usize, 0);
+            ControlFlow::Continue(())
+        }
+
+        fn file_end(&mut self, _: usize, _: Result<Meta, SourceError>) {}
+
+        fn end(self: Box<Self>) {}
+    }
+
+    #[test]
+    fn aligned_zeros_are_holes() {
+        let mut bytes = vec![1; 1000];
+        bytes.extend(vec![0; 3096 + 8192 + 5]);
+        let mut seen = Seen::default();
+        let _ = tell(&mut seen, 0, 0, &bytes);
+        assert_eq!((seen.bytes, seen.holes), (bytes.clone(), vec![(4096, 8192)]));
+        let mut seen = Seen::default();
+        let _ = tell(&mut seen, 0, 4096 - 1000, &bytes);
+        assert_eq!((seen.bytes, seen.holes), (bytes, vec![(1000, 8192)]));
+    }
+
+    proptest! {
+        #[test]
+        fn data_and_holes_make_the_same_bytes(
+            runs in prop::collection::vec((0_u8..2, 0_usize..9000), 0..8),
+            offset in 0_u64..10_000,
+        ) {
+            let bytes: Vec<u8> = runs.iter().flat_map(|(byte, count)| vec![*byte; *count]).collect();
+            let mut seen = Seen::default();
+            let _ = tell(&mut seen, 0, offset, &bytes);
+            prop_assert_eq!(seen.bytes, bytes);
+            for (at, length) in seen.holes {
+                prop_assert!((at as u64 + offset).is_multiple_of(4096) && length.is_multiple_of(4096));
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The source interface on a connection.
+
+use std::ffi::{CStr, CString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+
+use engine::entry::{Entry, Extra, Kind, Meta};
+use engine::source::{Answers, ContentSink, ListSink, Root, Source, SourceError, Wanted};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::describe::target;
+use super::desk::Command;
+use super::folder::child;
+use super::network::Network;
+use super::post::Post;
+use super::question::{Asked, Question, Told};
+use super::{Address, ConnectError, Options};
+
+/// How much the engine may ask for at once: somewhat more than what is sent on a long line, so that
+/// there is always something to send.
+const FOLDERS: usize = 768;
+const FILES: usize = 4096;
+
+/// Longest path that is sent: no server takes more (`PATH_MAX`), and a frame stays small.
+const PATH_MAX: usize = 64 * 1024;
+
+/// Folders of another machine.
+pub struct SftpSource {
+    commands: Option<UnboundedSender<Command>>,
+    quit: Arc<Notify>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A folder, by its path: SFTP has no handles that something could be opened in. The path is a source
+/// root with single names appended.
+#[derive(Debug)]
+pub struct SftpFolder {
+    path: Arc<[u8]>,
+}
+
+impl SftpSource {
+    /// Connects to a host.
+    ///
+    /// # Errors
+    /// When there is no connection, or the host offers no SFTP.
+    pub fn connect(address: Address, options: Options) -> Result<Self, ConnectError> {
+        let local = |error| ConnectError::Local { action: "start a thread", error };
+        let (to_network, commands) = unbounded_channel();
+        let (post, threads) = Post::start(&to_network).map_err(local)?;
+        let quit = Arc::new(Notify::new());
+        let network = Network { address, options, commands, quit: Arc::clone(&quit), post };
+        let (ready, connected) = sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("sftp-network".to_owned())
+            .spawn(move || network.run(&ready))
+            .map_err(local)?;
+        let mut threads = Vec::from(threads);
+        threads.insert(0, thread);
+        let source = Self { commands: Some(to_network), quit, threads };
+        match connected.recv() {
+            Ok(Ok(())) => Ok(source),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(local(std::io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn send(&self, command: Command) {
+        // The thread ends only after the channel does.
+        if let Some(commands) = &self.commands {
+            let _ = commands.send(command);
+        }
+    }
+
+    fn ask(&self, question: Question) -> Result<Told, SourceError> {
+        let (reply, told) = sync_channel(1);
+        self.send(Command::Ask(Asked { question, reply }));
+        told.recv().unwrap_or_else(|_| Err(gone()))
+    }
+
+    fn meta(&self, question: Question) -> Result<Meta, SourceError> {
+        match self.ask(question)? {
+            Told::Meta(meta) => Ok(meta),
+            _ => Err(gone()),
+        }
+    }
+
+    fn bytes(&self, question: Question) -> Result<Vec<u8>, SourceError> {
+        match self.ask(question)? {
+            Told::Bytes(bytes) => Ok(bytes),
+            _ => Err(gone()),
+        }
+    }
+
+    /// What is at `path`, with the target when it is a symlink.
+    fn describe(&self, path: &[u8]) -> Result<(Meta, Option<Box<Extra>>), SourceError> {
+        let mut meta = self.meta(Question::LStat(path.to_vec()))?;
+        if meta.kind != Kind::Symlink {
+            return Ok((meta, None));
+        }
+        let target = target(&self.bytes(Question::ReadLink(path.to_vec()))?)?;
+        meta.size = target.len() as u64;
+        Ok((meta, Some(Box::new(Extra { target: Some(target), xattrs: Vec::new() }))))
+    }
+
+    fn file_system(&self, path: &[u8]) -> Option<String> {
+        match self.ask(Question::FileSystem(path.to_vec())).ok()? {
+            Told::FileSystem(id) => Some(format!("sftp:{id:016x}")),
+            _ => None,
+        }
+    }
+}
+
+fn gone() -> SourceError {
+    SourceError::Lost("the connection has ended".to_owned())
+}
+
+fn checked(path: Vec<u8>) -> Result<Vec<u8>, SourceError> {
+    if path.starts_with(b"/") && path.len() < PATH_MAX && !path.contains(&0) {
+        return Ok(path);
+    }
+    let error = std::io::Error::other("it is no absolute path");
+    Err(SourceError::Unreadable { action: "open", error })
+}
+
+impl Source for SftpSource {
+    type Folder = SftpFolder;
+
+    fn answers(&self) -> Answers {
+        Answers::Later { folders: FOLDERS, files: FILES }
+    }
+
+    fn time_granularity_ns(&self) -> u32 {
+        1_000_000_000
+    }
+
+    fn root(&self, path: &Path) -> Result<Root<SftpFolder>, SourceError> {
+        let path = checked(path.as_os_str().as_bytes().to_vec())?;
+        let (meta, extra) = self.describe(&path)?;
+        let was_link = meta.kind == Kind::Symlink;
+        let leads_to =
+            if was_link { self.meta(Question::Stat(path.clone())) } else { Ok(meta.clone()) };
+        if let Ok(folder) = leads_to
+            && folder.kind == Kind::Folder
+        {
+            let path = match was_link {
+                true => checked(self.bytes(Question::RealPath(path))?)?,
+                false => path,
+            };
+            let file_system = self.file_system(&path);
+            let entry = Entry { name: CString::default(), meta: folder, extra: None };
+            let folder = Arc::new(SftpFolder { path: path.into() });
+            return Ok(Root { entry, folder, was_link, file_system });
+        }
+        // A file, or a symlink that leads to none: the entry itself, in its folder.
+        let shown = Path::new(std::ffi::OsStr::from_bytes(&path));
+        let (Some(parent), Some(name)) = (shown.parent(), shown.file_name()) else {
+            return Err(SourceError::Replaced);
+        };
+        let name = CString::new(name.as_bytes()).map_err(|_| SourceError::Vanished)?;
+        let parent = parent.as_os_str().as_bytes();
+        let file_system = self.file_system(parent);
+        let folder = Arc::new(SftpFolder { path: parent.into() });
+        Ok(Root { entry: Entry { name, meta, extra }, folder, was_link: false, file_system })
+    }
+
+    fn folder(
+        &self,
+        parent: &SftpFolder,
+        name: &CStr,
+        listed: &Meta,
+    ) -> Result<SftpFolder, SourceError> {
+        // Whether it still is a folder is looked at when it is listed.
+        if listed.kind != Kind::Folder {
+            return Err(SourceError::Replaced);
+        }
+        let path = checked(child(&parent.path, name.to_bytes()))?;
+        Ok(SftpFolder { path: path.into() })
+    }
+
+    fn look(&self, folder: &SftpFolder, name: &CStr) -> Result<Entry, SourceError> {
+        let (meta, extra) = self.describe(&child(&folder.path, name.to_bytes()))?;
+        Ok(Entry { name: name.to_owned(), meta, extra })
+    }
+
+    fn list(&self, folder: &Arc<SftpFolder>, sink: Box<dyn ListSink>) {
+        self.send(Command::List(Arc::clone(&folder.path), sink));
+    }
+
+    fn fetch(&self, folder: &Arc<SftpFolder>, files: Vec<Wanted>, sink: Box<dyn ContentSink>) {
+        self.send(Command::Fetch(Arc::clone(&folder.path), files, sink));
+    }
+}
+
+impl Drop for SftpSource {
+    fn drop(&mut self) {
+        self.quit.notify_one();
+        self.commands = None;
+        let this = std::thread::current().id();
+        // A sink may hold the last reference: then it is one of these threads that drops it.
+        if self.threads.iter().all(|thread| thread.thread().id() != this) {
+            for thread in self.threads.drain(..) {
+                let _ = thread.join();
+            }
+        }
+    }
+}

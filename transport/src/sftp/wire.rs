@@ -1,0 +1,325 @@
+//! Messages of SFTP version 3 (draft-ietf-secsh-filexfer-02), written and read.
+//!
+//! Names are raw bytes. What a peer tells is read within its frame: nothing is allocated from a
+//! number of the peer's, and what is not used (long names, status texts, extensions) is dropped.
+
+/// Longest frame that is taken: the longest answer to what is asked for is 252 KiB of data.
+pub(super) const FRAME_MAX: usize = 320 * 1024;
+
+/// Most bytes that one read asks for. OpenSSH gives up to 255 KiB; this is the largest multiple of
+/// 4 KiB below that, so that holes do not straddle two answers.
+pub(super) const READ_MAX: u32 = 252 * 1024;
+
+/// Most names that one answer may hold. OpenSSH tells 100 at once.
+const NAMES_MAX: usize = 4096;
+
+/// Longest handle (the draft: 256 bytes).
+const HANDLE_MAX: usize = 256;
+
+mod kind {
+    pub(super) const INIT: u8 = 1;
+    pub(super) const VERSION: u8 = 2;
+    pub(super) const OPEN: u8 = 3;
+    pub(super) const CLOSE: u8 = 4;
+    pub(super) const READ: u8 = 5;
+    pub(super) const LSTAT: u8 = 7;
+    pub(super) const FSTAT: u8 = 8;
+    pub(super) const OPENDIR: u8 = 11;
+    pub(super) const READDIR: u8 = 12;
+    pub(super) const REALPATH: u8 = 16;
+    pub(super) const STAT: u8 = 17;
+    pub(super) const READLINK: u8 = 19;
+    pub(super) const STATUS: u8 = 101;
+    pub(super) const HANDLE: u8 = 102;
+    pub(super) const DATA: u8 = 103;
+    pub(super) const NAME: u8 = 104;
+    pub(super) const ATTRS: u8 = 105;
+    pub(super) const EXTENDED: u8 = 200;
+    pub(super) const EXTENDED_REPLY: u8 = 201;
+}
+
+/// The extension that tells which file system a path lies on.
+pub(super) const STATVFS: &str = "statvfs@openssh.com";
+
+/// What is asked of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Request<'a> {
+    OpenDir(&'a [u8]),
+    ReadDir(&'a [u8]),
+    Close(&'a [u8]),
+    /// Opens for reading.
+    Open(&'a [u8]),
+    Read {
+        handle: &'a [u8],
+        offset: u64,
+        length: u32,
+    },
+    FStat(&'a [u8]),
+    LStat(&'a [u8]),
+    Stat(&'a [u8]),
+    ReadLink(&'a [u8]),
+    RealPath(&'a [u8]),
+    StatVfs(&'a [u8]),
+}
+
+/// Which answer fits a request; a status fits every one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expected {
+    Status,
+    Handle,
+    /// At most so many bytes.
+    Data(u32),
+    Names,
+    /// Exactly one name.
+    Name,
+    Attrs,
+    Extended,
+}
+
+/// What the server answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer<'a> {
+    Status(Status),
+    Handle(&'a [u8]),
+    Data(&'a [u8]),
+    Names(Vec<(&'a [u8], Attrs)>),
+    Attrs(Attrs),
+    /// Identity of a file system.
+    FileSystem(u64),
+}
+
+/// How a request went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    Ok,
+    Eof,
+    NoSuchFile,
+    PermissionDenied,
+    Failure,
+    /// Any other code.
+    Other(u32),
+}
+
+/// What the server tells of an entry; what it does not tell is `None`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Attrs {
+    pub(super) size: Option<u64>,
+    pub(super) owner: Option<(u32, u32)>,
+    pub(super) permissions: Option<u32>,
+    /// Modification time, seconds since 1970.
+    pub(super) mtime: Option<u32>,
+}
+
+/// A server that does not keep to the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the server broke the SFTP protocol: {0}")]
+pub(super) struct Violation(pub(super) &'static str);
+
+/// Greets the server.
+pub(super) fn hello(out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0, 0, 0, 5, kind::INIT, 0, 0, 0, 3]);
+}
+
+impl Request<'_> {
+    /// Which answer fits.
+    pub(super) fn expected(&self) -> Expected {
+        match self {
+            Self::OpenDir(_) | Self::Open(_) => Expected::Handle,
+            Self::ReadDir(_) => Expected::Names,
+            Self::Close(_) => Expected::Status,
+            Self::Read { length, .. } => Expected::Data(*length),
+            Self::FStat(_) | Self::LStat(_) | Self::Stat(_) => Expected::Attrs,
+            Self::ReadLink(_) | Self::RealPath(_) => Expected::Name,
+            Self::StatVfs(_) => Expected::Extended,
+        }
+    }
+
+    /// Appends the request's frame to `out`.
+    pub(super) fn write(&self, id: u32, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&[0; 4]);
+        let mut head = |kind: u8, text: &[u8]| {
+            out.push(kind);
+            out.extend_from_slice(&id.to_be_bytes());
+            string(out, text);
+        };
+        match *self {
+            Self::OpenDir(path) => head(kind::OPENDIR, path),
+            Self::ReadDir(handle) => head(kind::READDIR, handle),
+            Self::Close(handle) => head(kind::CLOSE, handle),
+            Self::FStat(handle) => head(kind::FSTAT, handle),
+            Self::LStat(path) => head(kind::LSTAT, path),
+            Self::Stat(path) => head(kind::STAT, path),
+            Self::ReadLink(path) => head(kind::READLINK, path),
+            Self::RealPath(path) => head(kind::REALPATH, path),
+            Self::StatVfs(path) => {
+                head(kind::EXTENDED, STATVFS.as_bytes());
+                string(out, path);
+            }
+            Self::Open(path) => {
+                head(kind::OPEN, path);
+                // SSH_FXF_READ, and no attributes.
+                out.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 0]);
+            }
+            Self::Read { handle, offset, length } => {
+                head(kind::READ, handle);
+                out.extend_from_slice(&offset.to_be_bytes());
+                out.extend_from_slice(&length.to_be_bytes());
+            }
+        }
+        let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+        out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    }
+}
+
+fn string(out: &mut Vec<u8>, text: &[u8]) {
+    out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+    out.extend_from_slice(text);
+}
+
+/// Reads the server's greeting; whether it tells of which file system a path is.
+pub(super) fn read_hello(frame: &[u8]) -> Result<bool, Violation> {
+    let mut rest = Rest(frame);
+    if rest.u8()? != kind::VERSION {
+        return Err(Violation("it did not start with its version"));
+    }
+    if rest.u32()? < 3 {
+        return Err(Violation("its version is below 3"));
+    }
+    let mut statvfs = false;
+    while !rest.0.is_empty() {
+        let (name, _) = (rest.string()?, rest.string()?);
+        statvfs |= name == STATVFS.as_bytes();
+    }
+    Ok(statvfs)
+}
+
+/// The number of the request that a frame answers.
+pub(super) fn answered(frame: &[u8]) -> Result<u32, Violation> {
+    let mut rest = Rest(frame);
+    rest.u8()?;
+    rest.u32()
+}
+
+impl<'a> Answer<'a> {
+    /// Reads a frame (without its length), which answers what expects `expected`.
+    pub(super) fn read(frame: &'a [u8], expected: Expected) -> Result<Self, Violation> {
+        let mut rest = Rest(frame);
+        let kind = rest.u8()?;
+        rest.u32()?;
+        match (kind, expected) {
+            (kind::STATUS, _) => match (Status::from(rest.u32()?), expected) {
+                (Status::Ok, Expected::Status) => Ok(Self::Status(Status::Ok)),
+                (Status::Ok, _) => Err(Violation("success without what was asked for")),
+                (status, _) => Ok(Self::Status(status)),
+            },
+            (kind::HANDLE, Expected::Handle) => {
+                let handle = rest.string()?;
+                let fits = handle.len() <= HANDLE_MAX;
+                fits.then_some(Self::Handle(handle)).ok_or(Violation("a handle is too long"))
+            }
+            (kind::DATA, Expected::Data(most)) => {
+                let bytes = rest.string()?;
+                let fits = !bytes.is_empty() && bytes.len() <= most as usize;
+                fits.then_some(Self::Data(bytes))
+                    .ok_or(Violation("a read was answered with another length"))
+            }
+            (kind::NAME, Expected::Names | Expected::Name) => {
+                let count = rest.u32()? as usize;
+                // A name takes 12 bytes at least: two lengths and flags.
+                if count > NAMES_MAX || count > rest.0.len() / 12 {
+                    return Err(Violation("more names are announced than the answer holds"));
+                }
+                if expected == Expected::Name && count != 1 {
+                    return Err(Violation("one name was asked for"));
+                }
+                let mut names = Vec::with_capacity(count);
+                for _ in 0..count {
+                    let name = rest.string()?;
+                    let _long_name = rest.string()?;
+                    names.push((name, rest.attrs()?));
+                }
+                Ok(Self::Names(names))
+            }
+            (kind::ATTRS, Expected::Attrs) => Ok(Self::Attrs(rest.attrs()?)),
+            (kind::EXTENDED_REPLY, Expected::Extended) => {
+                // struct statvfs: bsize frsize blocks bfree bavail files ffree favail fsid flag namemax.
+                rest.take(8 * 8)?;
+                Ok(Self::FileSystem(rest.u64()?))
+            }
+            _ => Err(Violation("an answer does not fit what was asked")),
+        }
+    }
+}
+
+impl From<u32> for Status {
+    fn from(code: u32) -> Self {
+        match code {
+            0 => Self::Ok,
+            1 => Self::Eof,
+            2 => Self::NoSuchFile,
+            3 => Self::PermissionDenied,
+            4 => Self::Failure,
+            other => Self::Other(other),
+        }
+    }
+}
+
+/// What of a frame is still to be read.
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Violation> {
+        let (taken, rest) =
+            self.0.split_at_checked(count).ok_or(Violation("a message ends early"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Violation> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or(Violation("a message ends early"))?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    fn u8(&mut self) -> Result<u8, Violation> {
+        self.array().map(|[byte]| byte)
+    }
+
+    fn u32(&mut self) -> Result<u32, Violation> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, Violation> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn string(&mut self) -> Result<&'a [u8], Violation> {
+        let length = self.u32()?;
+        self.take(length as usize)
+    }
+
+    fn attrs(&mut self) -> Result<Attrs, Violation> {
+        let flags = self.u32()?;
+        let mut attrs = Attrs::default();
+        if flags & 1 != 0 {
+            attrs.size = Some(self.u64()?);
+        }
+        if flags & 2 != 0 {
+            attrs.owner = Some((self.u32()?, self.u32()?));
+        }
+        if flags & 4 != 0 {
+            attrs.permissions = Some(self.u32()?);
+        }
+        if flags & 8 != 0 {
+            let _atime = self.u32()?;
+            attrs.mtime = Some(self.u32()?);
+        }
+        if flags & 0x8000_0000 != 0 {
+            for _ in 0..self.u32()? {
+                let _ = (self.string()?, self.string()?);
+            }
+        }
+        Ok(attrs)
+    }
+}

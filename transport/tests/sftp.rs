@@ -1,0 +1,275 @@
+//! The SFTP source against a real sshd.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use engine::entry::Kind;
+use engine::source::{Source, SourceError};
+use tempfile::TempDir;
+use transport::sftp::{ConnectError, SftpSource};
+
+use server::collect::{ask_fetch, fetch, list, local_tree, read_tree};
+use server::{Sshd, Subsystem};
+
+mod server;
+
+fn connect(server: &Sshd) -> SftpSource {
+    SftpSource::connect(server.address(), server.options()).unwrap()
+}
+
+fn refused(server: &Sshd) -> ConnectError {
+    let start = Instant::now();
+    let error = SftpSource::connect(server.address(), server.options()).err().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(10));
+    error
+}
+
+/// Bytes that are no zeros and differ from block to block.
+fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8 | 1
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+fn name(bytes: &[u8]) -> &Path {
+    Path::new(std::ffi::OsStr::from_bytes(bytes))
+}
+
+/// Every kind of entry and name.
+fn odd_tree(root: &Path) {
+    let bytes: Vec<u8> = (1..=255).filter(|byte| *byte != b'/').collect();
+    for chunk in bytes.chunks(100) {
+        fs::write(root.join(name(chunk)), chunk).unwrap();
+    }
+    for byte in bytes.iter().filter(|byte| **byte != b'.') {
+        fs::write(root.join(name(&[*byte])), [*byte]).unwrap();
+    }
+    fs::write(root.join("x".repeat(255)), "long").unwrap();
+    fs::write(root.join("empty"), "").unwrap();
+    fs::write(root.join("large"), noise(9_000_001, 1)).unwrap();
+    for (number, size) in [4095, 4096, 258_047, 258_048, 258_049, 1 << 20].into_iter().enumerate() {
+        fs::write(root.join(format!("size {size}")), noise(size, number as u64)).unwrap();
+    }
+    let deep = root.join(name(b"folder\xff")).join("a/b/c/d");
+    fs::create_dir_all(&deep).unwrap();
+    fs::create_dir(root.join("empty folder")).unwrap();
+    fs::write(deep.join("deep"), "deep").unwrap();
+    symlink("large", root.join("link")).unwrap();
+    symlink(name(b"nowhere/\xfe\n"), root.join("dangling")).unwrap();
+    symlink("..", deep.join("up")).unwrap();
+    let fifo = root.join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(fifo).status().unwrap().success());
+}
+
+#[test]
+fn a_tree_arrives_as_it_is() {
+    for subsystem in [Subsystem::Internal, Subsystem::Program] {
+        let Some(server) = Sshd::start("a_tree_arrives_as_it_is", subsystem) else { return };
+        let dir = TempDir::new().unwrap();
+        odd_tree(dir.path());
+        let source = connect(&server);
+        let (got, expected) = (read_tree(&source, dir.path()), local_tree(dir.path()));
+        assert!(got == expected, "{subsystem:?}");
+    }
+}
+
+#[test]
+fn many_small_files_arrive() {
+    let Some(server) = Sshd::start("many_small_files_arrive", Subsystem::Internal) else { return };
+    let dir = TempDir::new().unwrap();
+    for folder in 0..20 {
+        let path = dir.path().join(folder.to_string());
+        fs::create_dir(&path).unwrap();
+        for file in 0..1000 {
+            fs::write(path.join(file.to_string()), noise(file * 7 % 5000, file as u64)).unwrap();
+        }
+    }
+    let source = connect(&server);
+    assert!(read_tree(&source, dir.path()) == local_tree(dir.path()));
+}
+
+#[test]
+fn zeros_become_holes() {
+    let Some(server) = Sshd::start("zeros_become_holes", Subsystem::Internal) else { return };
+    let dir = TempDir::new().unwrap();
+    let file = fs::File::create(dir.path().join("sparse")).unwrap();
+    file.set_len(10 << 20).unwrap();
+    file.write_all_at(b"end", (10 << 20) - 3).unwrap();
+    let source = connect(&server);
+    let folder = source.root(dir.path()).unwrap().folder;
+    let entries = list(&source, &folder).unwrap().entries;
+    let content = fetch(&source, &folder, &entries).pop().unwrap();
+    assert_eq!(content.bytes, fs::read(dir.path().join("sparse")).unwrap());
+    assert_eq!(content.holes.iter().map(|(_, length)| length).sum::<u64>(), (10 << 20) - 4096);
+}
+
+#[test]
+fn a_root_may_be_a_link_or_a_file_or_missing() {
+    let Some(server) = Sshd::start("roots", Subsystem::Internal) else { return };
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    fs::create_dir(path("folder")).unwrap();
+    fs::write(path("folder/file"), "content").unwrap();
+    symlink("folder", path("link")).unwrap();
+    symlink("nowhere", path("dangling")).unwrap();
+    let source = connect(&server);
+    let root = source.root(&path("link")).unwrap();
+    assert!(root.was_link && root.entry.meta.kind == Kind::Folder && root.file_system.is_some());
+    assert_eq!(list(&source, &root.folder).unwrap().entries.len(), 1);
+    let root = source.root(&path("folder/file")).unwrap();
+    assert_eq!((root.entry.name.as_bytes(), root.entry.meta.size), (&b"file"[..], 7));
+    assert_eq!(fetch(&source, &root.folder, &[root.entry])[0].bytes, b"content");
+    let root = source.root(&path("dangling")).unwrap();
+    assert_eq!((root.entry.meta.kind, root.entry.target()), (Kind::Symlink, Some(&b"nowhere"[..])));
+    assert!(matches!(source.root(&path("none")), Err(SourceError::Vanished)));
+    assert!(matches!(source.root(Path::new("relative")), Err(SourceError::Unreadable { .. })));
+}
+
+#[test]
+fn what_changed_after_it_was_listed_is_noticed() {
+    let Some(server) = Sshd::start("what_changed", Subsystem::Internal) else { return };
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    for name in ["fifo", "gone", "grown", "link", "shrunk"] {
+        fs::write(path(name), "content").unwrap();
+    }
+    fs::write(path("other"), "another content").unwrap();
+    fs::create_dir(path("folder")).unwrap();
+    let source = connect(&server);
+    let folder = source.root(dir.path()).unwrap().folder;
+    let entries = list(&source, &folder).unwrap().entries;
+    let child = entries.iter().find(|entry| entry.name.as_bytes() == b"folder").unwrap();
+    let child = Arc::new(source.folder(&folder, &child.name, &child.meta).unwrap());
+    fs::remove_dir(path("folder")).unwrap();
+    symlink("/", path("folder")).unwrap();
+    fs::remove_file(path("gone")).unwrap();
+    fs::remove_file(path("link")).unwrap();
+    symlink("other", path("link")).unwrap();
+    fs::write(path("grown"), "content and more").unwrap();
+    fs::write(path("shrunk"), "con").unwrap();
+    let files: Vec<_> = entries
+        .into_iter()
+        .filter(|entry| matches!(entry.name.as_bytes(), b"gone" | b"grown" | b"link" | b"shrunk"))
+        .collect();
+    let contents = fetch(&source, &folder, &files);
+    let after: Vec<_> = contents.iter().map(|content| content.after.as_ref().unwrap()).collect();
+    assert!(matches!(after[0], Err(SourceError::Vanished)));
+    assert!(matches!(after[1], Ok(meta) if meta.size == 16));
+    assert!(matches!(after[2], Err(SourceError::Replaced)));
+    assert!(matches!(after[3], Ok(meta) if meta.size == 3) && contents[3].bytes == b"con");
+    assert!(matches!(list(&source, &child), Err(SourceError::Replaced)));
+}
+
+#[test]
+fn what_may_not_be_read_is_told() {
+    let Some(server) = Sshd::start("what_may_not_be_read_is_told", Subsystem::Internal) else {
+        return;
+    };
+    if rustix::process::geteuid().is_root() {
+        println!("SKIPPED what_may_not_be_read_is_told: root may read everything");
+        return;
+    }
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("file"), "content").unwrap();
+    fs::create_dir(dir.path().join("folder")).unwrap();
+    for name in ["file", "folder"] {
+        fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(0o0)).unwrap();
+    }
+    let source = connect(&server);
+    let folder = source.root(dir.path()).unwrap().folder;
+    let entries = list(&source, &folder).unwrap().entries;
+    let content = fetch(&source, &folder, &entries[..1]).pop().unwrap();
+    assert!(matches!(content.after, Some(Err(SourceError::Unreadable { .. }))));
+    let child = source.folder(&folder, &entries[1].name, &entries[1].meta).unwrap();
+    assert!(matches!(list(&source, &Arc::new(child)), Err(SourceError::Unreadable { .. })));
+}
+
+#[test]
+fn each_way_to_be_refused_is_told_apart() {
+    let Some(server) = Sshd::start("each_way_to_be_refused", Subsystem::Missing) else { return };
+    assert!(matches!(refused(&server), ConnectError::NoSftp { .. }));
+    server.write_config("stranger", "");
+    assert!(matches!(refused(&server), ConnectError::Authentication { .. }));
+    let port = server.port();
+    server.write_known_hosts("stranger");
+    let error = refused(&server);
+    assert!(
+        matches!(&error, ConnectError::HostKeyChanged { host, port: Some(p) } if host == "127.0.0.1" && *p == port),
+        "{error:?}"
+    );
+    fs::write(server.path("known_hosts"), "").unwrap();
+    let error = refused(&server);
+    assert!(
+        matches!(&error, ConnectError::HostKeyUnknown { host, port: Some(p) } if host == "127.0.0.1" && *p == port),
+        "{error:?}"
+    );
+    server.write_config("user", "Host test\nHostName host.invalid");
+    assert!(matches!(refused(&server), ConnectError::NameNotFound { .. }));
+    server.write_config("user", "Host test\nPort 1");
+    assert!(matches!(refused(&server), ConnectError::Refused { .. }));
+    server.write_config("user", "Host test\nProxyCommand sleep 60");
+    let mut options = server.options();
+    options.connect_timeout = Duration::from_secs(1);
+    let error = SftpSource::connect(server.address(), options.clone()).err().unwrap();
+    assert!(matches!(error, ConnectError::Timeout(_)), "{error:?}");
+    options.ssh = "/nonexistent/ssh".into();
+    let error = SftpSource::connect(server.address(), options).err().unwrap();
+    assert!(matches!(error, ConnectError::Local { .. }), "{error:?}");
+}
+
+#[test]
+fn what_a_lost_connection_took_arrives_once_and_whole() {
+    let Some(server) = Sshd::start("lost_connection", Subsystem::Internal) else { return };
+    let server = Arc::new(server);
+    let dir = TempDir::new().unwrap();
+    for file in 0..3000 {
+        fs::write(dir.path().join(file.to_string()), noise(file * 3, file as u64)).unwrap();
+    }
+    for file in 0..3 {
+        fs::write(dir.path().join(format!("large {file}")), noise(40_000_000, file)).unwrap();
+    }
+    let source = connect(&server);
+    let folder = source.root(dir.path()).unwrap().folder;
+    server.break_connections();
+    let entries = list(&source, &folder).unwrap().entries;
+    assert_eq!(entries.len(), 3003);
+    let (breaking, breaks) = (Arc::clone(&server), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&breaks);
+    let contents = ask_fetch(&source, &folder, &entries, move |total| {
+        let step = count.load(Ordering::Relaxed);
+        if total > (step + 1) * 20_000_000 && step < 4 && breaking.break_connections() > 0 {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    })
+    .recv_timeout(Duration::from_secs(120))
+    .unwrap();
+    assert!(breaks.load(Ordering::Relaxed) >= 3, "it was broken several times");
+    for (entry, content) in entries.iter().zip(contents) {
+        let expected = fs::read(dir.path().join(name(entry.name.as_bytes()))).unwrap();
+        assert!(content.bytes == expected, "{:?}", entry.name);
+        assert!(content.after.unwrap().is_ok());
+    }
+}
+
+#[test]
+fn a_host_that_is_gone_is_told_to_everybody() {
+    let Some(server) = Sshd::start("a_host_that_is_gone", Subsystem::Internal) else { return };
+    let dir = TempDir::new().unwrap();
+    let source = connect(&server);
+    let folder = source.root(dir.path()).unwrap().folder;
+    drop(server);
+    assert!(matches!(list(&source, &folder), Err(SourceError::Lost(_))));
+    assert!(matches!(source.root(dir.path()), Err(SourceError::Lost(_))));
+}
