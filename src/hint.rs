@@ -9,13 +9,13 @@ pub(crate) fn hint(error: &RunError) -> Option<&'static str> {
             "check that the path is right, mounted and readable; nothing was deleted, and the next run goes on"
         }
         RunError::Unmounted { .. } => {
-            "mount the source and run again; if the folder is really empty now, 'run --accept-shrink' lets it through once"
+            "mount the source and run again; if the folder is really empty now, the same command with --accept-shrink lets it through once"
         }
         RunError::InsideBackups { .. } => {
             "remove it from SRCS_TO_BACKUP, or write another BACKUPS_DIR"
         }
         RunError::Collapse { .. } => {
-            "nothing was sealed or deleted; if the files are gone on purpose, 'run --accept-shrink' lets it through once, else bring them back"
+            "nothing was sealed or deleted; if the files are gone on purpose, the same command with --accept-shrink lets it through once, else bring them back"
         }
         RunError::NoSpace { .. } => {
             "free space there or lower MAX_BACKUPS; the next run goes on where this one stopped"

@@ -63,6 +63,7 @@ impl Attempt<'_> {
         recorder: &Recorder,
         mut history: History,
     ) -> Result<Report, RunError> {
+        self.find_roots(source)?;
         seal::sweep(self.backups, self.job, &history);
         self.check_clock(&history);
         let names = self.names(&history)?;
@@ -99,6 +100,20 @@ impl Attempt<'_> {
         retired.extend(self.retire(&history.incomplete, "an older interrupted one")?);
         self.clean_up(&built.checkpoints, &retired);
         Ok(report)
+    }
+
+    /// Looks whether every source root is there, before anything is made or removed.
+    fn find_roots<S: Source>(&self, source: &Arc<S>) -> Result<(), RunError> {
+        let mut failed = None;
+        for (path, _) in self.job.layout.roots() {
+            let Err(error) = source.root(&path) else { continue };
+            let error = RunError::Root { path, error };
+            match &failed {
+                None => failed = Some(error),
+                Some(_) => self.context.monitor.event(&Event::Aside { what: error.to_string() }),
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     fn names(&self, history: &History) -> Result<Names, RunError> {

@@ -12,6 +12,7 @@ use crate::job::Job;
 use crate::judge::{refusal, roots_found};
 use crate::kept::Kept;
 use crate::monitor::{Phase, Silent};
+use crate::mount::missing_mount;
 use crate::name::SnapshotName;
 use crate::plan::{Rules, TimeRule};
 use crate::preview::Preview;
@@ -85,6 +86,8 @@ pub fn dry_run<S: Source>(
     context: &Context,
 ) -> Result<Forecast, RunError> {
     let now = (context.now)();
+    let refused = missing_mount(&job.backups_dir)
+        .map(|mount_point| RunError::NotMounted { path: job.backups_dir.clone(), mount_point });
     let backups = match Backups::open(&job.backups_dir) {
         Ok(backups) => Some(backups),
         Err(RunError::Destination { error, .. })
@@ -127,7 +130,7 @@ pub fn dry_run<S: Source>(
         roots: roots_found(&walk),
         counts: walk.tally.counts(),
         free: space.map(|space| space.f_bavail * space.f_frsize),
-        refused: refusal(job, &walk).map(|error| error.to_string()),
+        refused: refused.or_else(|| refusal(job, &walk)).map(|error| error.to_string()),
     })
 }
 

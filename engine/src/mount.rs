@@ -10,7 +10,11 @@ pub(crate) fn describe(backups: &Backups) -> String {
     let dev = backups.id.dev;
     let numbers = format!("{}:{}", rustix::fs::major(dev), rustix::fs::minor(dev));
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mount = mounts.lines().rev().find_map(|line| of_device(line, &numbers));
+    let real = backups.path.canonicalize().unwrap_or_else(|_| backups.path.clone());
+    // One device may be mounted in many places, single files among them: the nearest above counts.
+    let above = mounts.lines().filter_map(|line| of_device(line, &numbers));
+    let mount =
+        above.filter(|(point, _)| real.starts_with(point)).max_by_key(|(point, _)| point.len());
     let on = match mount {
         Some((point, kind)) => format!("{kind} mounted at {point}"),
         None => "an unknown file system".to_owned(),

@@ -187,7 +187,7 @@ fn single(raw: &Raw) -> Checked<Vec<Param>> {
 }
 
 fn dict(raw: &Raw) -> Checked<Vec<Param>> {
-    const EXAMPLE: &str = r#"write a JSON object, for example {"--exclude": "*.tmp"}"#;
+    const EXAMPLE: &str = r#"write a JSON object, for example {"--xattrs": ""}"#;
     if let Raw::Table(table) = raw {
         return rsync::read_dict(table);
     }

@@ -141,9 +141,12 @@ fn known_names() -> Vec<String> {
 }
 
 fn short_option(letter: char) -> Result<&'static Row, String> {
-    ROWS.iter()
-        .find(|row| row.short == Some(letter))
-        .ok_or_else(|| format!("rsync has no option '-{letter}'; remove it"))
+    ROWS.iter().find(|row| row.short == Some(letter)).ok_or_else(|| match letter {
+        letter if letter.is_whitespace() => {
+            "options are separated by commas, not by spaces".to_owned()
+        }
+        letter => format!("rsync has no option '-{letter}'; remove it"),
+    })
 }
 
 /// Reads `-aHX`; the first letter that takes a value takes the rest of the cluster or what is `next`.

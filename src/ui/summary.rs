@@ -51,7 +51,7 @@ pub(crate) fn summary(report: &Report, problems: Problems) -> String {
     let entries = |number: u64| counted(number, "entry", "entries");
     let mut rows = vec![
         ("snapshot", report.path.clone()),
-        ("holds", format!("{}, {}", entries(counts.entries), bytes(counts.bytes))),
+        ("source", format!("{}, {}", entries(counts.entries), bytes(counts.bytes))),
         ("new", count(counts.new)),
         ("changed", count(counts.changed)),
         ("metadata only", count(counts.metadata)),
@@ -124,7 +124,7 @@ mod tests {
         };
         let problems = Problems { carried_forward: 2, nothing: 1, ..Problems::default() };
         let expected = "  snapshot       /backups/my_backup.09-12-2023_21-07-01
-  holds          1,200 entries, 5.0 MiB
+  source         1,200 entries, 5.0 MiB
   new            1
   changed        0
   metadata only  0
