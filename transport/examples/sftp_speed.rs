@@ -104,10 +104,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut options = Options::default();
     if let Some(channels) = rest.get(1) {
         options.channels = channels.parse()?;
+        options.channels_far = options.channels_far.max(options.channels);
     }
     options.config = rest.get(2).map(Into::into);
     let start = Instant::now();
-    let source = SftpSource::connect(host.parse()?, options)?;
+    let source = SftpSource::connect(host.parse()?, options, || false)?;
     let connected = start.elapsed();
     let (todo, folders) = channel();
     let root = source.root(Path::new(path))?;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use engine::entry::Kind;
 use engine::source::{Source, SourceError};
 use tempfile::TempDir;
-use transport::sftp::{ConnectError, SftpSource};
+use transport::sftp::{ConnectError, Options, SftpSource};
 
 use server::collect::{ask_fetch, fetch, list, local_tree, read_tree};
 use server::{Sshd, Subsystem};
@@ -21,12 +21,12 @@ use server::{Sshd, Subsystem};
 mod server;
 
 fn connect(server: &Sshd) -> SftpSource {
-    SftpSource::connect(server.address(), server.options()).unwrap()
+    SftpSource::connect(server.address(), server.options(), || false).unwrap()
 }
 
 fn refused(server: &Sshd) -> ConnectError {
     let start = Instant::now();
-    let error = SftpSource::connect(server.address(), server.options()).err().unwrap();
+    let error = SftpSource::connect(server.address(), server.options(), || false).err().unwrap();
     assert!(start.elapsed() < Duration::from_secs(10));
     error
 }
@@ -222,10 +222,10 @@ fn each_way_to_be_refused_is_told_apart() {
     server.write_config("user", "Host test\nProxyCommand sleep 60");
     let mut options = server.options();
     options.connect_timeout = Duration::from_secs(1);
-    let error = SftpSource::connect(server.address(), options.clone()).err().unwrap();
+    let error = SftpSource::connect(server.address(), options.clone(), || false).err().unwrap();
     assert!(matches!(error, ConnectError::Timeout(_)), "{error:?}");
     options.ssh = "/nonexistent/ssh".into();
-    let error = SftpSource::connect(server.address(), options).err().unwrap();
+    let error = SftpSource::connect(server.address(), options, || false).err().unwrap();
     assert!(matches!(error, ConnectError::Local { .. }), "{error:?}");
 }
 
@@ -261,6 +261,86 @@ fn what_a_lost_connection_took_arrives_once_and_whole() {
         assert!(content.bytes == expected, "{:?}", entry.name);
         assert!(content.after.unwrap().is_ok());
     }
+}
+
+#[test]
+fn a_line_that_stalls_is_given_up_and_taken_up_again() {
+    let Some(server) = Sshd::start("a_line_that_stalls", Subsystem::Internal) else { return };
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("file"), noise(5_000_000, 1)).unwrap();
+    let options = Options { answer_timeout: Duration::from_millis(500), ..server.options() };
+    let source = SftpSource::connect(server.address(), options, || false).unwrap();
+    let folder = source.root(dir.path()).unwrap().folder;
+    let entries = list(&source, &folder).unwrap().entries;
+    assert!(server.stop_connections() > 0);
+    let start = Instant::now();
+    let content = fetch(&source, &folder, &entries).pop().unwrap();
+    assert!(content.bytes == noise(5_000_000, 1) && start.elapsed() > Duration::from_millis(500));
+}
+
+#[test]
+fn a_file_that_changed_while_the_line_was_down_is_not_pieced_together() {
+    let Some(server) = Sshd::start("a_file_that_changed", Subsystem::Internal) else { return };
+    let server = Arc::new(server);
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("file");
+    fs::write(&path, noise(60_000_000, 1)).unwrap();
+    let source = connect(&server);
+    let folder = source.root(dir.path()).unwrap().folder;
+    let entries = list(&source, &folder).unwrap().entries;
+    let (breaking, mut broken) = (Arc::clone(&server), false);
+    let contents = ask_fetch(&source, &folder, &entries, move |total| {
+        if total > 10_000_000 && !broken {
+            broken = true;
+            fs::write(&path, noise(61_000_000, 2)).unwrap();
+            breaking.break_connections();
+        }
+    });
+    let content = contents.recv_timeout(Duration::from_secs(60)).unwrap().pop().unwrap();
+    assert!(matches!(content.after, Some(Err(SourceError::Replaced))), "{:?}", content.after);
+}
+
+#[test]
+fn who_waits_when_it_is_stopped_is_told() {
+    let Some(server) = Sshd::start("who_waits_when_it_is_stopped", Subsystem::Internal) else {
+        return;
+    };
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("file"), noise(300_000_000, 1)).unwrap();
+    let source = Arc::new(connect(&server));
+    let folder = source.root(dir.path()).unwrap().folder;
+    let entries = list(&source, &folder).unwrap().entries;
+    let stopping = Arc::clone(&source);
+    let contents = ask_fetch(&source, &folder, &entries, move |_| stopping.stop());
+    let content = contents.recv_timeout(Duration::from_secs(10)).unwrap().pop().unwrap();
+    assert!(matches!(content.after, Some(Err(SourceError::Lost(_)))));
+    assert!(matches!(list(&source, &folder), Err(SourceError::Lost(_))));
+    assert!(matches!(fetch(&source, &folder, &entries)[0].after, Some(Err(SourceError::Lost(_)))));
+    assert!(matches!(source.root(dir.path()), Err(SourceError::Lost(_))));
+}
+
+#[test]
+fn no_ssh_is_left_behind() {
+    let Some(server) = Sshd::start("no_ssh_is_left_behind", Subsystem::Internal) else { return };
+    let config = server.path("ssh_config").display().to_string();
+    let left = || {
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+        lines.filter(|line| String::from_utf8_lossy(line).contains(&config)).count()
+    };
+    let source = connect(&server);
+    assert_eq!(left(), 1);
+    drop(source);
+    assert_eq!(left(), 0);
+    server.write_config("stranger", "");
+    assert!(matches!(refused(&server), ConnectError::Authentication { .. }));
+    assert_eq!(left(), 0);
+    server.write_config("user", "Host test\nProxyCommand sleep 60");
+    let start = Instant::now();
+    let stopped = || start.elapsed() > Duration::from_millis(300);
+    let error = SftpSource::connect(server.address(), server.options(), stopped).err().unwrap();
+    assert!(matches!(error, ConnectError::Stopped) && start.elapsed() < Duration::from_secs(3));
+    assert_eq!(left(), 0);
 }
 
 #[test]

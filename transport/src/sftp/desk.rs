@@ -36,6 +36,10 @@ const READS: usize = 16;
 /// Large files that are open at once.
 const READING: usize = 64;
 
+/// From this round trip on a host is far away; and what stands for one that is not known.
+const FAR: Duration = Duration::from_millis(10);
+const UNKNOWN: Duration = Duration::from_secs(3600);
+
 /// What is asked of the network thread.
 pub(super) enum Command {
     List(Arc<[u8]>, Box<dyn ListSink>),
@@ -45,6 +49,26 @@ pub(super) enum Command {
     UnwantedFolder(u64),
     /// No more of this file is wanted.
     UnwantedFile(u64, usize),
+}
+
+impl Command {
+    /// Answers it where there is nobody else to do so.
+    pub(super) fn refuse(self) {
+        match self {
+            Self::List(_, sink) => sink.end(Err(gone())),
+            Self::Fetch(_, files, mut sink) => {
+                (0..files.len()).for_each(|index| sink.file_end(index, Err(gone())));
+                sink.end();
+            }
+            Self::Ask(asked) => asked.reply(Err(gone())),
+            Self::UnwantedFolder(_) | Self::UnwantedFile(..) => {}
+        }
+    }
+}
+
+/// What is told when nothing is connected any more.
+pub(super) fn gone() -> SourceError {
+    SourceError::Lost("the connection has ended".to_owned())
 }
 
 /// Everything that is asked for and not answered.
@@ -86,7 +110,7 @@ impl Desk {
             requests: HashMap::new(),
             questions: HashMap::new(),
             statvfs: false,
-            round_trip: Duration::from_secs(1),
+            round_trip: UNKNOWN,
             progressed: false,
             lost: None,
         }
@@ -354,8 +378,14 @@ impl Desk {
 
     /// `near`, and `more` for each millisecond of the round trip, up to `far`.
     fn by_distance(&self, near: usize, more: usize, far: usize) -> usize {
-        let millis = usize::try_from(self.round_trip.as_millis()).unwrap_or(far);
+        let known = Some(self.round_trip).filter(|time| *time < UNKNOWN).unwrap_or_default();
+        let millis = usize::try_from(known.as_millis()).unwrap_or(far);
         millis.saturating_mul(more).saturating_add(near).min(far)
+    }
+
+    /// Whether the host is far away, as far as that is known.
+    pub(super) fn is_far(&self) -> bool {
+        (FAR..UNKNOWN).contains(&self.round_trip)
     }
 
     /// Whether nothing more may be taken from a channel for now.

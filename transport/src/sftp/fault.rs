@@ -67,6 +67,9 @@ pub enum ConnectError {
         /// In ssh's words.
         said: String,
     },
+    /// It was no longer wanted.
+    #[error("it was stopped")]
+    Stopped,
     /// `ssh` cannot be started, or what it needs cannot be made.
     #[error("cannot {action}: {error}")]
     Local {

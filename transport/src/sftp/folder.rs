@@ -23,6 +23,9 @@ const NOTHING_NEW_MAX: u32 = 1000;
 /// How many READDIR are asked ahead in a folder with many entries.
 const AHEAD: usize = 16;
 
+/// From so many names in one answer on there are more, likely. OpenSSH tells 100 at once.
+const MANY: usize = 90;
+
 /// From so many requests on, nothing is asked ahead on a channel.
 const BUSY: usize = 4096;
 
@@ -161,8 +164,9 @@ impl Folder {
             }
             (Step::Read, Answer::Names(names)) => {
                 self.reads -= 1;
+                // The one READDIR that is already out tells the end of most folders.
+                self.ahead = if names.len() < MANY { 1 } else { (self.ahead * 2).min(AHEAD) };
                 self.names(names, line, post)?;
-                self.ahead = (self.ahead * 2).min(AHEAD);
                 self.read(line);
             }
             (Step::Read, Answer::Status(Status::Eof)) => {

@@ -42,6 +42,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// Channels over the connection, each an SFTP server of its own. sshd bears 10 (`MaxSessions`).
     pub channels: usize,
+    /// Channels on a long line: each carries ssh's window of 2 MiB a round trip, and no more.
+    pub channels_far: usize,
     /// How long a connection may take.
     pub connect_timeout: Duration,
     /// How long an answer may take.
@@ -58,6 +60,7 @@ impl Default for Options {
             ssh: "ssh".into(),
             config: None,
             channels: 4,
+            channels_far: 8,
             connect_timeout: Duration::from_secs(20),
             answer_timeout: Duration::from_secs(60),
             tries: 5,

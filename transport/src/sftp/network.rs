@@ -27,6 +27,9 @@ const ORDERS: usize = 256;
 /// How many times a full buffer is read from one channel before the others have their turn.
 const READS: usize = 4;
 
+/// What is told to those who still wait when everything is to end.
+const STOPPED: &str = "it was stopped";
+
 /// What the thread is given.
 pub(super) struct Network {
     pub(super) address: Address,
@@ -82,7 +85,7 @@ impl Network {
                     let words = connection.last_words();
                     connection.close().await;
                     match end {
-                        End::Quit => return,
+                        End::Quit => return take_leave(&desk, STOPPED, commands),
                         End::Lost(why) => {
                             (words.map_or(why.clone(), |w| format!("{why} ({w})")), false)
                         }
@@ -102,13 +105,13 @@ impl Network {
                     sleep(pause).await;
                     Connection::open(&address, &options).await
                 } => opened,
-                () = quit.notified() => return,
+                () = quit.notified() => return take_leave(&desk, STOPPED, commands),
             };
         }
     }
 }
 
-/// Answers everything with the loss, until there is nobody who asks.
+/// Answers everything with the loss, until it is told to quit.
 async fn give_up(
     desk: &RefCell<Desk>,
     why: &str,
@@ -121,12 +124,23 @@ async fn give_up(
             command = commands.recv() => command,
             () = quit.notified() => None,
         };
-        let Some(command) = command else { return };
+        let Some(command) = command else { return take_leave(desk, why, commands) };
         let mut desk = desk.borrow_mut();
         desk.command(command);
         // Without channels there is nothing that could fail.
         let _ = desk.pump();
     }
+}
+
+/// Answers what is outstanding with the loss, and takes no more.
+fn take_leave(desk: &RefCell<Desk>, why: &str, mut commands: UnboundedReceiver<Command>) {
+    let mut desk = desk.borrow_mut();
+    desk.give_up(why);
+    commands.close();
+    while let Ok(command) = commands.try_recv() {
+        desk.command(command);
+    }
+    let _ = desk.pump();
 }
 
 /// One connection at work.
@@ -156,15 +170,7 @@ impl Serving {
         let mut tasks = JoinSet::new();
         let (more, mut channels) = unbounded_channel();
         let _ = more.send(first);
-        for _ in 1..options.channels {
-            let (control, more) = (connection.control(), more.clone());
-            tasks.spawn_local(async move {
-                // A host that bears fewer: then it works with those.
-                if let Ok(channel) = Connection::channel(control).await {
-                    let _ = more.send(channel);
-                }
-            });
-        }
+        let mut opening = 1;
         let mut tick = interval(Duration::from_secs(1).min(options.answer_timeout / 4));
         loop {
             tokio::select! {
@@ -189,8 +195,21 @@ impl Serving {
                     }
                 }
             }
-            if let Err(error) = self.desk.borrow_mut().pump() {
+            let mut desk = self.desk.borrow_mut();
+            if let Err(error) = desk.pump() {
                 return End::Lost(format!("cannot write to ssh: {error}"));
+            }
+            let far = if desk.is_far() { options.channels_far } else { 0 };
+            drop(desk);
+            while opening < options.channels.max(far) {
+                opening += 1;
+                let (control, more) = (connection.control(), more.clone());
+                tasks.spawn_local(async move {
+                    // A host that bears fewer: then it works with those.
+                    if let Ok(channel) = Connection::channel(control).await {
+                        let _ = more.send(channel);
+                    }
+                });
             }
         }
     }

@@ -4,8 +4,9 @@ use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use engine::entry::{Entry, Extra, Kind, Meta};
 use engine::source::{Answers, ContentSink, ListSink, Root, Source, SourceError, Wanted};
@@ -13,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::describe::target;
-use super::desk::Command;
+use super::desk::{Command, gone};
 use super::folder::child;
 use super::network::Network;
 use super::post::Post;
@@ -24,6 +25,9 @@ use super::{Address, ConnectError, Options};
 /// there is always something to send.
 const FOLDERS: usize = 768;
 const FILES: usize = 4096;
+
+/// How often it is looked whether a connection is still wanted.
+const POLL: Duration = Duration::from_millis(100);
 
 /// Longest path that is sent: no server takes more (`PATH_MAX`), and a frame stays small.
 const PATH_MAX: usize = 64 * 1024;
@@ -43,11 +47,15 @@ pub struct SftpFolder {
 }
 
 impl SftpSource {
-    /// Connects to a host.
+    /// Connects to a host, unless `stopped` says meanwhile that it is no longer wanted.
     ///
     /// # Errors
     /// When there is no connection, or the host offers no SFTP.
-    pub fn connect(address: Address, options: Options) -> Result<Self, ConnectError> {
+    pub fn connect(
+        address: Address,
+        options: Options,
+        stopped: impl Fn() -> bool,
+    ) -> Result<Self, ConnectError> {
         let local = |error| ConnectError::Local { action: "start a thread", error };
         let (to_network, commands) = unbounded_channel();
         let (post, threads) = Post::start(&to_network).map_err(local)?;
@@ -61,17 +69,29 @@ impl SftpSource {
         let mut threads = Vec::from(threads);
         threads.insert(0, thread);
         let source = Self { commands: Some(to_network), quit, threads };
-        match connected.recv() {
-            Ok(Ok(())) => Ok(source),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(local(std::io::ErrorKind::BrokenPipe.into())),
+        loop {
+            match connected.recv_timeout(POLL) {
+                Ok(Ok(())) => return Ok(source),
+                Ok(Err(error)) => return Err(error),
+                Err(RecvTimeoutError::Timeout) if stopped() => return Err(ConnectError::Stopped),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(local(std::io::ErrorKind::BrokenPipe.into()));
+                }
+            }
         }
     }
 
+    /// Ends the connection, from any thread. Who waits and who asks later is told [`SourceError::Lost`].
+    pub fn stop(&self) {
+        self.quit.notify_one();
+    }
+
     fn send(&self, command: Command) {
-        // The thread ends only after the channel does.
-        if let Some(commands) = &self.commands {
-            let _ = commands.send(command);
+        let Some(commands) = &self.commands else { return };
+        if let Err(refused) = commands.send(command) {
+            // The thread has ended: it was stopped.
+            refused.0.refuse();
         }
     }
 
@@ -112,10 +132,6 @@ impl SftpSource {
             _ => None,
         }
     }
-}
-
-fn gone() -> SourceError {
-    SourceError::Lost("the connection has ended".to_owned())
 }
 
 fn checked(path: Vec<u8>) -> Result<Vec<u8>, SourceError> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use transport::sftp::{Address, Options};
 
@@ -139,9 +140,18 @@ impl Sshd {
 
     /// Kills what serves the connections, so that all of them break.
     pub(crate) fn break_connections(&self) -> usize {
+        self.signal_connections(Signal::KILL)
+    }
+
+    /// Stops what serves the connections, so that all of them stall.
+    pub(crate) fn stop_connections(&self) -> usize {
+        self.signal_connections(Signal::STOP)
+    }
+
+    fn signal_connections(&self, signal: Signal) -> usize {
         let children = descendants(self.child.id());
-        for pid in &children {
-            kill(*pid);
+        for pid in children.iter().filter_map(|pid| Pid::from_raw(pid.cast_signed())) {
+            let _ = kill_process(pid, signal);
         }
         children.len()
     }
@@ -166,11 +176,6 @@ fn make_key(path: &Path) {
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-fn kill(pid: u32) {
-    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
-    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
 }
 
 /// Children of a process, and theirs.
