@@ -18,6 +18,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use engine::job::Job;
+use transport::sftp::Address;
 
 pub(crate) use self::mistake::{Mistake, shown_path};
 
@@ -67,6 +68,8 @@ pub(crate) struct NamedJob {
     /// What `run NAME` and the log call it.
     pub(crate) name: String,
     pub(crate) job: Job,
+    /// The machine that the sources are on, when it is not this one.
+    pub(crate) remote: Option<Address>,
     /// rsync options that were given and change nothing, with the reason.
     pub(crate) without_effect: Vec<String>,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use engine::attrs::Asked;
-use engine::error::RunError;
+use engine::error::{NoConnection, RunError};
 use engine::forecast::{ChangeSink, dry_run};
 use engine::job::Keep;
 use engine::monitor::{Monitor, Progress};
@@ -15,6 +15,7 @@ use engine::run::{Context, Outcome, Stop, run};
 use serde_json::{Map, Value, json};
 use tracing::Level;
 use transport::local::LocalSource;
+use transport::sftp::{Address, Options, SftpSource};
 
 use crate::commands::sync_file_system;
 use crate::config::NamedJob;
@@ -78,7 +79,10 @@ impl Work {
             (Arc::new(Progress::default()), Arc::new(LogMonitor::new(log.clone())));
         let context = context(stop, &progress, &monitor);
         let ticker = self.ticker(&progress, &log);
-        let outcome = run(&job.job, source(job), self.accept_shrink, &context);
+        let outcome = match &job.remote {
+            None => run(&job.job, || Ok(local(job)), self.accept_shrink, &context),
+            Some(address) => run(&job.job, || remote(address, stop), self.accept_shrink, &context),
+        };
         drop(ticker);
         match outcome {
             Ok(Outcome::Busy) => {
@@ -106,8 +110,13 @@ impl Work {
             changes.heading(&format!("job {}:", job.name));
         }
         let ticker = self.ticker(&progress, &log);
-        let forecast =
-            dry_run(&job.job, source(job), Arc::clone(&changes) as Arc<dyn ChangeSink>, &context);
+        let sink = Arc::clone(&changes) as Arc<dyn ChangeSink>;
+        let forecast = match &job.remote {
+            None => dry_run(&job.job, local(job), sink, &context),
+            Some(address) => remote(address, stop)
+                .map_err(RunError::NoConnection)
+                .and_then(|source| dry_run(&job.job, source, sink, &context)),
+        };
         drop(ticker);
         let written = changes.finish(forecast.as_ref().ok(), self.accept_shrink);
         let exit = match forecast {
@@ -138,8 +147,14 @@ impl Work {
     }
 }
 
-/// Where the entries of a job are read. A remote host's source will be chosen here.
-fn source(job: &NamedJob) -> Arc<LocalSource> {
+/// The folders of another machine.
+fn remote(address: &Address, stop: &Arc<Stop>) -> Result<Arc<SftpSource>, NoConnection> {
+    let connected = SftpSource::connect(address.clone(), Options::default(), || stop.asked());
+    connected.map(Arc::new).map_err(NoConnection::from)
+}
+
+/// The folders of this machine.
+fn local(job: &NamedJob) -> Arc<LocalSource> {
     let Keep { acls, xattrs, .. } = job.job.keep;
     Arc::new(LocalSource::new(Asked { acls, xattrs }))
 }

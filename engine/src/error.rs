@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use crate::source::SourceError;
 
+/// Why a source cannot be reached, in its own words.
+pub type NoConnection = Box<dyn std::error::Error + Send + Sync>;
+
 /// A run that did not complete its snapshot. What was done stays in the incomplete folder.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -80,6 +83,9 @@ pub enum RunError {
         /// The system's reason.
         error: io::Error,
     },
+    /// The source cannot be reached.
+    #[error("no connection to the source: {0}")]
+    NoConnection(NoConnection),
     /// The source cannot be reached any more.
     #[error("the source is lost: {0}")]
     SourceLost(SourceError),

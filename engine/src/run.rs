@@ -9,7 +9,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use crate::attempt::Attempt;
 use crate::backups::{Backups, Locked};
 use crate::durable::SyncFileSystem;
-use crate::error::RunError;
+use crate::error::{NoConnection, RunError};
 use crate::event::Event;
 use crate::history::{Decision, History};
 use crate::job::Job;
@@ -69,13 +69,14 @@ pub enum Outcome {
     Completed(Box<Report>),
 }
 
-/// Takes a snapshot for `job`, or completes the one that was interrupted.
+/// Takes a snapshot for `job`, or completes the one that was interrupted. `connect` is called only when
+/// there is something to do.
 ///
 /// # Errors
 /// When no snapshot was completed. Older snapshots are as before; what was copied stays for the next run.
 pub fn run<S: Source>(
     job: &Job,
-    source: Arc<S>,
+    connect: impl FnOnce() -> Result<Arc<S>, NoConnection>,
     accept_shrink: bool,
     context: &Context,
 ) -> Result<Outcome, RunError> {
@@ -110,8 +111,10 @@ pub fn run<S: Source>(
     ));
     let monitor = Arc::clone(&recorder) as Arc<dyn Monitor>;
     let context = &Context { monitor, ..context.clone() };
-    let result = Attempt { job, backups: &backups, context, began, accept_shrink }
-        .complete(&source, &recorder, history);
+    let attempt = Attempt { job, backups: &backups, context, began, accept_shrink };
+    let result = connect()
+        .map_err(RunError::NoConnection)
+        .and_then(|source| attempt.complete(&source, &recorder, history));
     note_status(job, &backups, context, began, &result);
     result.map(|report| Outcome::Completed(Box::new(report)))
 }

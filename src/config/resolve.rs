@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use engine::job::Job;
 use engine::layout::{Layout, LayoutError};
 use engine::name::Prefix;
+use transport::sftp::{Address, BadAddress};
 
 use super::NamedJob;
 use super::file::{FileJob, FileSettings};
@@ -124,15 +125,23 @@ impl Draft<'_> {
     }
 
     /// Checks what belongs together within the job. `None` when something is wrong with it.
-    fn build(&self, current_dir: &Path, mistakes: &mut Vec<Mistake>) -> Option<Job> {
-        self.check_remote(mistakes);
+    fn build(
+        &self,
+        current_dir: &Path,
+        mistakes: &mut Vec<Mistake>,
+    ) -> Option<(Job, Option<Address>)> {
+        let remote = self.remote(mistakes);
         let switches = rsync::switches(&self.params());
         let backups_dir = self.backups_dir(current_dir);
         let layout = self.layout(switches.relative, current_dir, mistakes);
-        if let (Some(layout), Some(backups_dir)) = (&layout, &backups_dir) {
-            self.check_sources_outside(layout, backups_dir, mistakes);
+        match (&remote, &layout, &backups_dir) {
+            (None, Some(layout), Some(backups_dir)) => {
+                self.check_sources_outside(layout, backups_dir, mistakes);
+            }
+            (Some(_), ..) => self.check_absolute(mistakes),
+            _ => {}
         }
-        Some(Job {
+        let job = Job {
             prefix: self.value(|layer| layer.prefix.as_ref())?,
             layout: layout?,
             backups_dir: backups_dir?,
@@ -140,21 +149,38 @@ impl Draft<'_> {
             max_backups: self.value(|layer| layer.max_backups.as_ref())?,
             minimum_time_guard: self.value(|layer| layer.minimum_time_guard.as_ref())?,
             max_shrink_percent: self.value(|layer| layer.max_shrink_percent.as_ref())?,
-        })
+        };
+        Some((job, remote))
     }
 
-    fn named(&self, job: Job) -> NamedJob {
+    fn named(&self, (job, remote): (Job, Option<Address>)) -> NamedJob {
         let without_effect = rsync::without_effect(&self.params());
-        NamedJob { name: self.name.clone(), job, without_effect }
+        NamedJob { name: self.name.clone(), job, remote, without_effect }
     }
 
-    fn check_remote(&self, mistakes: &mut Vec<Mistake>) {
-        if let Some(given) = first(&self.layers, |layer| layer.remote.as_ref())
-            && given.value.as_ref().is_some_and(|host| !host.is_empty())
-        {
-            mistakes.push(given.origin.mistake(
-                "remote sources are not built yet; unset it to back up folders of this machine",
-            ));
+    /// The host of remote sources, when one is named.
+    fn remote(&self, mistakes: &mut Vec<Mistake>) -> Option<Address> {
+        let given = first(&self.layers, |layer| layer.remote.as_ref())?;
+        let text = given.value.as_ref().filter(|host| !host.is_empty())?;
+        match text.parse() {
+            Ok(address) => Some(address),
+            Err(error) => {
+                let form = "write user@host, user@host:port or user@[v6]:port";
+                let error: BadAddress = error;
+                mistakes.push(given.origin.mistake(format!("{error}; {form}")));
+                None
+            }
+        }
+    }
+
+    /// On another machine there is no current folder that a path could start in.
+    fn check_absolute(&self, mistakes: &mut Vec<Mistake>) {
+        let Some(given) = first(&self.layers, |layer| layer.sources.as_ref()) else { return };
+        for path in given.value.iter().flatten().filter(|path| !path.is_absolute()) {
+            let path = path.display();
+            let what =
+                format!("'{path}' is on another machine (REMOTE_SRC_HOST): write it from '/' on");
+            mistakes.push(given.origin.mistake(what));
         }
     }
 

@@ -64,7 +64,7 @@ pub(crate) const SETTINGS: [Setting; 11] = [
         key: Key::RemoteSrcHost,
         name: "REMOTE_SRC_HOST",
         value: "USER@HOST[:PORT]",
-        help: "Pull the sources from this host over SSH (not built yet)",
+        help: "Pull the sources from this host over SSH",
         default: None,
         per_job: true,
     },

@@ -201,7 +201,7 @@ fn every_mistake_is_named_at_once() {
         &[
             ("SRCS_TO_BACKUP", "/a,,/b/../c"),
             ("BACKUP_NAME_PREFIX", "a/b"),
-            ("REMOTE_SRC_HOST", "u@h"),
+            ("REMOTE_SRC_HOST", "-oProxyCommand=x"),
             ("MIN_TIME_GUARD_H", "1"),
             ("LOG_FIL", "x"),
         ],
@@ -214,7 +214,7 @@ fn every_mistake_is_named_at_once() {
         "environment: BACKUP_NAME_PREFIX: 'a/b' cannot",
         "c.toml, line 1: MAX_BACKUP: unknown key; did you mean MAX_BACKUPS?",
         "c.toml, line 2: BACKUPS_DIR: it is empty",
-        "environment: REMOTE_SRC_HOST: remote sources are not built yet",
+        "environment: REMOTE_SRC_HOST: ",
         "environment: SRCS_TO_BACKUP: one of its paths is empty",
         "environment: SRCS_TO_BACKUP: /b/../c: write the path without '..'",
         "environment: LOG_FIL: it is not known; did you mean LOG_FILE?",
