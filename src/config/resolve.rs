@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use engine::job::Job;
+use engine::job::{Job, Keep};
 use engine::layout::{Layout, LayoutError};
 use engine::name::Prefix;
 use transport::sftp::{Address, BadAddress};
@@ -106,6 +106,19 @@ fn first<'a, T>(
     layers.iter().find_map(|layer| field(layer))
 }
 
+/// What SFTP version 3 can tell of it: no device numbers, inodes, attributes or mount points
+/// (draft-ietf-secsh-filexfer-02).
+fn over_sftp(keep: Keep) -> Keep {
+    Keep {
+        devices: false,
+        hard_links: false,
+        acls: false,
+        xattrs: false,
+        one_file_system: false,
+        ..keep
+    }
+}
+
 impl Draft<'_> {
     /// The value of `field`, when there is one and it is no mistake.
     fn value<T: Clone>(&self, field: impl Fn(&Layer) -> Option<&Given<T>>) -> Option<T> {
@@ -145,7 +158,7 @@ impl Draft<'_> {
             prefix: self.value(|layer| layer.prefix.as_ref())?,
             layout: layout?,
             backups_dir: backups_dir?,
-            keep: switches.keep,
+            keep: if remote.is_some() { over_sftp(switches.keep) } else { switches.keep },
             max_backups: self.value(|layer| layer.max_backups.as_ref())?,
             minimum_time_guard: self.value(|layer| layer.minimum_time_guard.as_ref())?,
             max_shrink_percent: self.value(|layer| layer.max_shrink_percent.as_ref())?,

@@ -1,0 +1,158 @@
+//! Sources on another machine: a real sshd on loopback, with keys of its own.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use fixtures::need;
+use fixtures::run::Run;
+use fixtures::stage::Stage;
+use fixtures::tree::Tree;
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+/// An sshd that ends with this value, and an `ssh` that knows it.
+struct Remote {
+    sshd: Child,
+    port: u16,
+    bin: PathBuf,
+    known: PathBuf,
+}
+
+impl Remote {
+    fn start(folder: &Path) -> Self {
+        fs::create_dir_all(folder.join("bin")).expect("a folder");
+        // sshd separates its privileges there.
+        let _ = fs::create_dir_all("/run/sshd");
+        for key in ["host", "user"] {
+            let made = Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(folder.join(key))
+                .status();
+            assert!(made.is_ok_and(|made| made.success()), "ssh-keygen");
+        }
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+        let port = free.expect("a free port").port();
+        let at = |name: &str| folder.join(name).display().to_string();
+        let write = |name: &str, text: String| fs::write(folder.join(name), text).expect("written");
+        write(
+            "sshd.conf",
+            format!(
+                "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\n\
+                 StrictModes no\nPidFile none\nSubsystem sftp internal-sftp\nUsePAM no\n",
+                at("host"),
+                at("user.pub")
+            ),
+        );
+        write(
+            "ssh.conf",
+            format!("Host *\nIdentityFile {}\nUserKnownHostsFile {}\n", at("user"), at("known")),
+        );
+        write("bin/ssh", format!("#!/bin/sh\nexec /usr/bin/ssh -F {} \"$@\"\n", at("ssh.conf")));
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(folder.join("bin/ssh"), mode).expect("made executable");
+        let sshd = Command::new("/usr/sbin/sshd")
+            .args(["-D", "-e", "-f", &at("sshd.conf")])
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sshd starts");
+        for _ in 0..100 {
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self { sshd, port, bin: folder.join("bin"), known: folder.join("known") }
+    }
+
+    /// Pins the host's key.
+    fn pin(&self) {
+        let key = self.bin.with_file_name("host.pub");
+        let key = fs::read_to_string(key).expect("the host's key");
+        fs::write(&self.known, format!("[127.0.0.1]:{} {key}", self.port)).expect("pinned");
+    }
+
+    fn run(&self, stage: &Stage) -> Run {
+        stage
+            .run()
+            .set("remote-src-host", format!("root@127.0.0.1:{}", self.port))
+            .env("PATH", format!("{}:/usr/bin:/bin", self.bin.display()))
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        let _ = self.sshd.kill();
+        let _ = self.sshd.wait();
+    }
+}
+
+fn sample() -> Tree {
+    Tree::new()
+        .file("file", "1")
+        .mtime(1_600_000_000, 0)
+        .random_file("folder/large", 3_000_000, 1)
+        .mode(0o640)
+        .owner(1_234, 5_678)
+        .file(b"odd \xff\n".as_slice(), "odd")
+        .file("empty", "")
+        .symlink("link", b"to \xfe".as_slice())
+        .fifo("pipe")
+        .folder("nothing")
+}
+
+/// rsync compares whole seconds by default, which is what SFTP tells.
+fn assert_same(stage: &Stage) {
+    let newest = stage.inside(&stage.history().newest());
+    let judge = Command::new("rsync")
+        .args(["-aci", "--numeric-ids", "--delete"])
+        .arg(stage.source.join(""))
+        .arg(newest.join(""))
+        .output()
+        .expect("rsync runs");
+    assert_eq!(String::from_utf8_lossy(&judge.stdout), "");
+}
+
+#[test]
+fn a_remote_source_is_copied_linked_and_compared() {
+    need!(need::root());
+    need!(need::tool("sshd"));
+    let stage = Stage::with(BIN, &sample());
+    let remote = Remote::start(&stage.beside("remote"));
+    remote.run(&stage).expect(1).assert_says("host key of 127.0.0.1 is not known");
+    assert!(stage.history().incomplete().is_empty(), "nothing was begun");
+    remote.pin();
+    remote.run(&stage).expect(0);
+    assert_same(&stage);
+    remote.run(&stage).expect(0);
+    assert_same(&stage);
+    stage.assert_linked("folder/large");
+    assert_eq!(stage.counts()["copied"], 0);
+    // A snapshot of the same folder taken on this machine links to the remote one's files.
+    stage.run().expect(0);
+    assert_eq!(stage.counts()["copied"], 0);
+    stage.sh("echo changed >file; rm empty; echo new >folder/new; chmod 600 folder/large");
+    remote.run(&stage).arg("--dry-run").expect(0).assert_says("folder/new");
+    remote.run(&stage).expect(0);
+    assert_same(&stage);
+    assert_eq!(stage.counts()["copied"], 2, "{}", stage.counts());
+    remote.run(&stage).set("srcs-to-backup", "/not/there").expect(1).assert_says("/not/there");
+}
+
+#[test]
+fn a_killed_remote_run_is_resumed() {
+    need!(need::root());
+    need!(need::tool("sshd"));
+    let stage = Stage::with(BIN, &Tree::new());
+    stage.sh("for i in $(seq 2000); do echo $i >$i; done; head -c 20000000 /dev/urandom >large");
+    let remote = Remote::start(&stage.beside("remote"));
+    remote.pin();
+    for time in [150, 300, 600] {
+        let _ = remote.run(&stage).killed_after(Duration::from_millis(time));
+    }
+    remote.run(&stage).expect(0);
+    assert_same(&stage);
+}
