@@ -15,7 +15,7 @@ use engine::source::{Source, SourceError};
 use tempfile::TempDir;
 use transport::sftp::{ConnectError, Options, SftpSource};
 
-use server::collect::{ask_fetch, fetch, list, local_tree, read_tree};
+use server::collect::{ask_fetch, ask_listing, fetch, list, local_tree, read_tree};
 use server::{Sshd, Subsystem};
 
 mod server;
@@ -98,6 +98,34 @@ fn many_small_files_arrive() {
     }
     let source = connect(&server);
     assert!(read_tree(&source, dir.path()) == local_tree(dir.path()));
+}
+
+#[test]
+fn a_server_with_few_descriptors_gets_fewer_files_at_once() {
+    let Some(server) = Sshd::start_limited("few_descriptors", Subsystem::Program, 40) else {
+        return;
+    };
+    let dir = TempDir::new().unwrap();
+    for file in 0..2000_usize {
+        fs::write(dir.path().join(file.to_string()), noise(file % 99, file as u64)).unwrap();
+    }
+    for folder in 0..500 {
+        fs::create_dir(dir.path().join(format!("folder {folder}"))).unwrap();
+    }
+    for file in 0..60 {
+        fs::write(dir.path().join(format!("large {file}")), noise(400_000, file)).unwrap();
+    }
+    let source = connect(&server);
+    assert!(read_tree(&source, dir.path()) == local_tree(dir.path()));
+    let root = source.root(dir.path()).unwrap().folder;
+    let folders = list(&source, &root).unwrap().entries;
+    let children = folders
+        .iter()
+        .filter(|entry| entry.meta.kind == Kind::Folder)
+        .map(|entry| Arc::new(source.folder(&root, &entry.name, &entry.meta).unwrap()));
+    let children: Vec<_> = children.collect();
+    let listings: Vec<_> = children.iter().map(|child| ask_listing(&source, child)).collect();
+    assert!(listings.into_iter().all(|listing| listing.recv().unwrap().1.is_ok()));
 }
 
 #[test]
@@ -330,7 +358,7 @@ fn no_ssh_is_left_behind() {
     };
     let source = connect(&server);
     assert_eq!(left(), 1);
-    drop(source);
+    source.close();
     assert_eq!(left(), 0);
     server.write_config("stranger", "");
     assert!(matches!(refused(&server), ConnectError::Authentication { .. }));

@@ -33,6 +33,9 @@ const UNSENT_HARD: usize = 4 << 20;
 /// Reads of one large file that are out on each channel.
 const READS: usize = 16;
 
+/// Folders that are listed at once on the longest line.
+const FOLDERS: usize = 512;
+
 /// Large files that are open at once.
 const READING: usize = 64;
 
@@ -79,6 +82,8 @@ pub(super) struct Desk {
     next_id: u64,
     folders: HashMap<u64, Folder>,
     folders_waiting: VecDeque<u64>,
+    /// How many folders the server bears at once.
+    folders_most: usize,
     files: HashMap<u64, File>,
     small_waiting: VecDeque<u64>,
     large_waiting: VecDeque<u64>,
@@ -103,6 +108,7 @@ impl Desk {
             next_id: 0,
             folders: HashMap::new(),
             folders_waiting: VecDeque::new(),
+            folders_most: FOLDERS,
             files: HashMap::new(),
             small_waiting: VecDeque::new(),
             large_waiting: VecDeque::new(),
@@ -246,9 +252,19 @@ impl Desk {
             }
             return;
         };
-        if folder.answer(step, answer, line, &mut self.post) == Going::Ended {
-            self.folders.remove(&id);
-            self.progressed = true;
+        match folder.answer(step, answer, line, &mut self.post) {
+            Going::On => {}
+            Going::Ended => {
+                self.folders.remove(&id);
+                self.folders_most = (self.folders_most + 1).min(FOLDERS);
+                self.progressed = true;
+            }
+            Going::Again => {
+                let out = self.folders.len().saturating_sub(self.folders_waiting.len());
+                self.folders_most = (out / 2).max(1);
+                line.files_most = (line.files / 2).max(2);
+                self.folders_waiting.push_back(id);
+            }
         }
     }
 
@@ -316,8 +332,9 @@ impl Desk {
     }
 
     fn pump_folders(&mut self) {
-        let out = self.folders.len() - self.folders_waiting.len();
-        let mut room = self.by_distance(64, 9, 512).saturating_sub(out);
+        let out = self.folders.len().saturating_sub(self.folders_waiting.len());
+        let most = self.by_distance(64, 9, FOLDERS).min(self.folders_most);
+        let mut room = most.saturating_sub(out);
         if self.post.backlog.entries.load(Ordering::Relaxed) >= ENTRIES {
             return;
         }

@@ -20,6 +20,9 @@ const ENTRIES_MAX: u64 = 10_000_000;
 /// How many answers in a row may tell nothing new.
 const NOTHING_NEW_MAX: u32 = 1000;
 
+/// How often OPENDIR is tried that fails without a reason.
+const TRIES: u32 = 8;
+
 /// How many READDIR are asked ahead in a folder with many entries.
 const AHEAD: usize = 16;
 
@@ -49,6 +52,9 @@ pub(super) struct Folder {
     hasher: RandomState,
     seen: u64,
     nothing_new: u32,
+    /// How often OPENDIR failed without a reason, and whether it is to be tried again.
+    tries: u32,
+    again: bool,
 }
 
 /// What was asked of a folder.
@@ -67,6 +73,8 @@ pub(super) enum Step {
 pub(super) enum Going {
     On,
     Ended,
+    /// It is to be started again, later.
+    Again,
 }
 
 impl Folder {
@@ -86,6 +94,8 @@ impl Folder {
             hasher: RandomState::new(),
             seen: 0,
             nothing_new: 0,
+            tries: 0,
+            again: false,
         }
     }
 
@@ -105,7 +115,7 @@ impl Folder {
     pub(super) fn reset(&mut self) {
         (self.handle, self.checked, self.at_end) = (None, false, false);
         (self.reads, self.looks, self.ahead) = (0, 0, 2);
-        (self.seen, self.nothing_new) = (0, 0);
+        (self.seen, self.nothing_new, self.again) = (0, 0, false);
     }
 
     /// Takes an answer.
@@ -159,6 +169,10 @@ impl Folder {
                 Some(_) => return Err(SourceError::Replaced),
                 None => return Err(undescribed()),
             },
+            // Perhaps the server has no handle left.
+            (Step::Open, Answer::Status(Status::Failure)) if self.tries < TRIES => {
+                (self.tries, self.again) = (self.tries + 1, true);
+            }
             (Step::Open | Step::Check, Answer::Status(status)) => {
                 return Err(refusal("list", status));
             }
@@ -295,6 +309,10 @@ impl Folder {
     }
 
     fn settle(&mut self, line: &mut Line, post: &mut Post) -> Going {
+        if self.again && self.checked {
+            self.reset();
+            return Going::Again;
+        }
         if self.at_end && self.checked && self.reads == 0 && self.looks == 0 {
             return self.end(Ok(()), line, post);
         }

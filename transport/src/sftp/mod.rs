@@ -16,6 +16,8 @@ mod address;
 mod connect;
 mod describe;
 mod desk;
+#[cfg(test)]
+mod desk_tests;
 mod fault;
 mod file;
 mod folder;

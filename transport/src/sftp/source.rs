@@ -3,8 +3,8 @@
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -36,7 +36,8 @@ const PATH_MAX: usize = 64 * 1024;
 pub struct SftpSource {
     commands: Option<UnboundedSender<Command>>,
     quit: Arc<Notify>,
-    threads: Vec<JoinHandle<()>>,
+    /// The network's first.
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// A folder, by its path: SFTP has no handles that something could be opened in. The path is a source
@@ -68,7 +69,7 @@ impl SftpSource {
             .map_err(local)?;
         let mut threads = Vec::from(threads);
         threads.insert(0, thread);
-        let source = Self { commands: Some(to_network), quit, threads };
+        let source = Self { commands: Some(to_network), quit, threads: Mutex::new(threads) };
         loop {
             match connected.recv_timeout(POLL) {
                 Ok(Ok(())) => return Ok(source),
@@ -85,6 +86,15 @@ impl SftpSource {
     /// Ends the connection, from any thread. Who waits and who asks later is told [`SourceError::Lost`].
     pub fn stop(&self) {
         self.quit.notify_one();
+    }
+
+    /// Ends the connection and waits until `ssh` has ended and nothing is left of it. Not for sinks.
+    pub fn close(&self) {
+        self.stop();
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let network = (!threads.is_empty()).then(|| threads.remove(0));
+        drop(threads);
+        let _ = network.map(JoinHandle::join);
     }
 
     fn send(&self, command: Command) {
@@ -217,8 +227,9 @@ impl Drop for SftpSource {
         self.commands = None;
         let this = std::thread::current().id();
         // A sink may hold the last reference: then it is one of these threads that drops it.
-        if self.threads.iter().all(|thread| thread.thread().id() != this) {
-            for thread in self.threads.drain(..) {
+        let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if threads.iter().all(|thread| thread.thread().id() != this) {
+            for thread in threads.drain(..) {
                 let _ = thread.join();
             }
         }

@@ -42,6 +42,15 @@ pub(crate) struct Sshd {
 impl Sshd {
     /// Starts a server; `None`, with a line that says why, where there is no sshd.
     pub(crate) fn start(test: &str, subsystem: Subsystem) -> Option<Self> {
+        Self::start_limited(test, subsystem, 1024)
+    }
+
+    /// The same, with so many descriptors for each process of the server.
+    pub(crate) fn start_limited(
+        test: &str,
+        subsystem: Subsystem,
+        descriptors: u32,
+    ) -> Option<Self> {
         let program = SERVERS.iter().find(|path| Path::new(path).exists());
         let missing = if !Path::new(SSHD).exists() {
             Some("no sshd")
@@ -77,8 +86,9 @@ impl Sshd {
         fs::write(path("sshd_config"), config).unwrap();
         // sshd insists on it when it runs as root.
         let _ = fs::create_dir_all("/run/sshd");
-        let child = Command::new(SSHD)
-            .args(["-D", "-e", "-f", &path("sshd_config")])
+        let child = Command::new("sh")
+            .args(["-c", "ulimit -n $0; exec \"$@\"", &descriptors.to_string()])
+            .args([SSHD, "-D", "-e", "-f", &path("sshd_config")])
             .stdin(Stdio::null())
             .stderr(fs::File::create(path("log")).unwrap())
             .spawn()
