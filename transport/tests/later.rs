@@ -84,7 +84,7 @@ fn answers_that_come_later_make_the_same_snapshot() {
             monitor: Arc::new(Silent),
             sync: engine::durable::sync_file_system,
         };
-        let outcome = run(&job, later, false, &context).unwrap();
+        let outcome = run(&job, || Ok(later), false, &context).unwrap();
         let Outcome::Completed(report) = outcome else { panic!("not completed: {outcome:?}") };
         assert_eq!(report.counts.copied, copied);
         let snapshot = Path::new(&report.path).join("source");
