@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
@@ -15,7 +16,9 @@ use engine::source::{Source, SourceError};
 use tempfile::TempDir;
 use transport::sftp::{ConnectError, Options, SftpSource};
 
-use server::collect::{ask_fetch, ask_listing, fetch, list, local_tree, read_tree};
+use server::collect::{
+    ask_fetch, ask_listing, ask_slow_listing, fetch, list, local_tree, read_tree,
+};
 use server::{Sshd, Subsystem};
 
 mod server;
@@ -126,6 +129,31 @@ fn a_server_with_few_descriptors_gets_fewer_files_at_once() {
     let children: Vec<_> = children.collect();
     let listings: Vec<_> = children.iter().map(|child| ask_listing(&source, child)).collect();
     assert!(listings.into_iter().all(|listing| listing.recv().unwrap().1.is_ok()));
+}
+
+#[test]
+fn large_folders_wait_for_slow_sinks() {
+    let Some(server) = Sshd::start("large_folders", Subsystem::Internal) else { return };
+    let dir = TempDir::new().unwrap();
+    for folder in 0..3 {
+        let path = dir.path().join(folder.to_string());
+        fs::create_dir(&path).unwrap();
+        (0..40_000).for_each(|file| fs::write(path.join(format!("{file}")), "").unwrap());
+    }
+    let options = Options { answer_timeout: Duration::from_millis(400), ..server.options() };
+    let source = SftpSource::connect(server.address(), options, || false).unwrap();
+    let children = (0..3).map(|folder| source.root(&dir.path().join(folder.to_string())).unwrap());
+    let children: Vec<_> = children.map(|root| root.folder).collect();
+    let listings: Vec<_> = children
+        .iter()
+        .map(|child| ask_slow_listing(&source, child, Duration::from_millis(10)))
+        .collect();
+    for listing in listings {
+        let (listing, result) = listing.recv().unwrap();
+        assert!(result.is_ok());
+        let names: BTreeSet<_> = listing.entries.iter().map(|entry| &entry.name).collect();
+        assert_eq!((names.len(), listing.entries.len()), (40_000, 40_000));
+    }
 }
 
 #[test]
@@ -312,7 +340,8 @@ fn a_file_that_changed_while_the_line_was_down_is_not_pieced_together() {
     let server = Arc::new(server);
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("file");
-    fs::write(&path, noise(60_000_000, 1)).unwrap();
+    // More than what is under way when the first bytes arrive.
+    fs::write(&path, vec![1; 200_000_000]).unwrap();
     let source = connect(&server);
     let folder = source.root(dir.path()).unwrap().folder;
     let entries = list(&source, &folder).unwrap().entries;
@@ -320,8 +349,8 @@ fn a_file_that_changed_while_the_line_was_down_is_not_pieced_together() {
     let contents = ask_fetch(&source, &folder, &entries, move |total| {
         if total > 10_000_000 && !broken {
             broken = true;
-            fs::write(&path, noise(61_000_000, 2)).unwrap();
             breaking.break_connections();
+            fs::write(&path, vec![2; 201_000_000]).unwrap();
         }
     });
     let content = contents.recv_timeout(Duration::from_secs(60)).unwrap().pop().unwrap();

@@ -11,7 +11,7 @@ use engine::source::{ContentSink, ListSink, SourceError, Wanted};
 use super::file::{self, Around, Books, File};
 use super::folder::{self, Folder, Going, child};
 use super::line::{Line, Purpose};
-use super::post::{Fetched, Listed, Post};
+use super::post::{ENTRIES, Fetched, Listed, Post};
 use super::question::{Asked, Question};
 use super::wire::{Answer, Violation};
 
@@ -21,10 +21,9 @@ const SMALL: u64 = 24 << 20;
 const LARGE: u64 = 32 << 20;
 const QUEUED: usize = 28 << 20;
 
-/// Entries that may wait for the sinks before no further folder is listed, and before nothing more is
-/// even read from the server.
-const ENTRIES: usize = 64 * 1024;
-const ENTRIES_HARD: usize = 4 * ENTRIES;
+/// Entries that may wait for the sinks before nothing more is even read from the server: more than
+/// what an honest one still tells when no more are asked for.
+const ENTRIES_HARD: usize = 6 * ENTRIES;
 
 /// Requests and bytes to send on one channel that no honest server leads to.
 const REQUESTS_HARD: usize = 64 * 1024;
@@ -82,6 +81,8 @@ pub(super) struct Desk {
     next_id: u64,
     folders: HashMap<u64, Folder>,
     folders_waiting: VecDeque<u64>,
+    /// Folders that go on when their sinks have taken more.
+    parked: Vec<u64>,
     /// How many folders the server bears at once.
     folders_most: usize,
     files: HashMap<u64, File>,
@@ -108,6 +109,7 @@ impl Desk {
             next_id: 0,
             folders: HashMap::new(),
             folders_waiting: VecDeque::new(),
+            parked: Vec::new(),
             folders_most: FOLDERS,
             files: HashMap::new(),
             small_waiting: VecDeque::new(),
@@ -253,6 +255,11 @@ impl Desk {
             return;
         };
         match folder.answer(step, answer, line, &mut self.post) {
+            Going::On if folder.is_parked() => {
+                if !self.parked.contains(&id) {
+                    self.parked.push(id);
+                }
+            }
             Going::On => {}
             Going::Ended => {
                 self.folders.remove(&id);
@@ -335,8 +342,17 @@ impl Desk {
         let out = self.folders.len().saturating_sub(self.folders_waiting.len());
         let most = self.by_distance(64, 9, FOLDERS).min(self.folders_most);
         let mut room = most.saturating_sub(out);
-        if self.post.backlog.entries.load(Ordering::Relaxed) >= ENTRIES {
+        if self.post.is_full_of_entries() {
             return;
+        }
+        for id in std::mem::take(&mut self.parked) {
+            if let Some(folder) = self.folders.get_mut(&id) {
+                let line = &mut self.lines[folder.line()];
+                folder.read(line, &self.post);
+                if folder.is_parked() {
+                    self.parked.push(id);
+                }
+            }
         }
         while room > 0
             && let Some(id) = self.folders_waiting.pop_front()
@@ -430,6 +446,7 @@ impl Desk {
         folders.sort_unstable();
         self.folders.values_mut().for_each(Folder::reset);
         self.folders_waiting = folders.into();
+        self.parked.clear();
         let mut files: Vec<u64> = self.files.keys().copied().collect();
         files.sort_unstable();
         self.small_waiting.clear();

@@ -30,7 +30,7 @@ const AHEAD: usize = 16;
 const MANY: usize = 90;
 
 /// From so many requests on, nothing is asked ahead on a channel.
-const BUSY: usize = 4096;
+const BUSY: usize = 256;
 
 /// A folder that is being listed.
 pub(super) struct Folder {
@@ -162,7 +162,7 @@ impl Folder {
         match (step, answer) {
             (Step::Open, Answer::Handle(handle)) => {
                 self.handle = Some(handle.into());
-                self.read(line);
+                self.read(line, post);
             }
             (Step::Check, Answer::Attrs(attrs)) => match meta(attrs) {
                 Some(meta) if meta.kind == Kind::Folder => self.checked = true,
@@ -181,7 +181,7 @@ impl Folder {
                 // The one READDIR that is already out tells the end of most folders.
                 self.ahead = if names.len() < MANY { 1 } else { (self.ahead * 2).min(AHEAD) };
                 self.names(names, line, post)?;
-                self.read(line);
+                self.read(line, post);
             }
             (Step::Read, Answer::Status(Status::Eof)) => {
                 self.reads -= 1;
@@ -224,8 +224,17 @@ impl Folder {
         Ok(())
     }
 
-    fn read(&mut self, line: &mut Line) {
+    /// Whether it waits until its sink has taken what was told so far; [`Folder::read`] goes on.
+    pub(super) fn is_parked(&self) -> bool {
+        self.handle.is_some() && self.reads == 0 && !self.at_end
+    }
+
+    /// Asks for more entries, unless too many wait for the sinks.
+    pub(super) fn read(&mut self, line: &mut Line, post: &Post) {
         let Some(handle) = &self.handle else { return };
+        if post.is_full_of_entries() {
+            return;
+        }
         // The next READDIR of a folder waits when a channel has much to do, but never for ever.
         while !self.at_end && self.reads < self.ahead && (self.reads == 0 || line.load() < BUSY) {
             line.ask(Request::ReadDir(handle), Purpose::Folder(self.id, Step::Read));

@@ -13,8 +13,8 @@ use super::folder;
 use super::wire::{Expected, Request, Violation, answered};
 
 /// How much longer than the time-out a single answer may take while others come: what is asked for
-/// is answered in its order by most servers, and a long line takes its time for 16 MiB.
-const OVERTAKEN: u32 = 10;
+/// is answered in its order by most servers, and a slow line takes its time for 64 MiB.
+const OVERTAKEN: u32 = 60;
 
 /// How many files are opened at once: sftp-server may have 1024 descriptors, often.
 const FILES_MOST: usize = 500;

@@ -19,6 +19,9 @@ use super::desk::Command;
 /// What becomes a hole: a run of zeros of this length, at a multiple of it.
 const BLOCK: usize = 4096;
 
+/// Entries that may wait for the sinks before no more are asked for.
+pub(super) const ENTRIES: usize = 64 * 1024;
+
 /// What is on its way to the sinks.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
@@ -88,6 +91,11 @@ impl Post {
             self.backlog.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
         }
         self.fetched.push((id, part));
+    }
+
+    /// Whether so many entries wait for the sinks that no more should be asked for.
+    pub(super) fn is_full_of_entries(&self) -> bool {
+        self.backlog.entries.load(Ordering::Relaxed) >= ENTRIES
     }
 
     /// Sends on what was collected.

@@ -25,11 +25,13 @@ pub(crate) struct Listing {
 struct List {
     listing: Listing,
     done: Sender<(Listing, Result<(), SourceError>)>,
+    pause: Duration,
 }
 
 impl ListSink for List {
     fn batch(&mut self, batch: Batch) -> ControlFlow<()> {
         assert!(batch.len() <= engine::source::BATCH);
+        std::thread::sleep(self.pause);
         self.listing.entries.extend(batch.iter().map(|listed| listed.to_entry()));
         ControlFlow::Continue(())
     }
@@ -48,8 +50,17 @@ pub(crate) fn ask_listing(
     source: &SftpSource,
     folder: &Arc<SftpFolder>,
 ) -> Receiver<(Listing, Result<(), SourceError>)> {
+    ask_slow_listing(source, folder, Duration::ZERO)
+}
+
+/// The same, for a sink that takes its time for each batch.
+pub(crate) fn ask_slow_listing(
+    source: &SftpSource,
+    folder: &Arc<SftpFolder>,
+    pause: Duration,
+) -> Receiver<(Listing, Result<(), SourceError>)> {
     let (done, listing) = channel();
-    source.list(folder, Box::new(List { listing: Listing::default(), done }));
+    source.list(folder, Box::new(List { listing: Listing::default(), done, pause }));
     listing
 }
 
