@@ -68,7 +68,9 @@ pub trait Source: Send + Sync + 'static {
     fn list(&self, folder: &Arc<Self::Folder>, sink: Box<dyn ListSink>);
 
     /// Reads `files` of a folder into `sink`, in any order, pieces of several files mixed if it likes;
-    /// the bytes of one file in their order.
+    /// the bytes of one file in their order. Of a file that is no longer as it was listed, what its
+    /// handle tells now goes to [`ContentSink::file_end`]; when that is found before its first byte,
+    /// none is told.
     fn fetch(&self, folder: &Arc<Self::Folder>, files: Vec<Wanted>, sink: Box<dyn ContentSink>);
 }
 
@@ -87,8 +89,11 @@ pub struct Root<F> {
 /// A file to read.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// Its name.
+    /// As it was listed.
     pub entry: Entry,
+    /// Where to begin, bytes: what lies before was read by an earlier run, when the file had this size
+    /// and time.
+    pub from: u64,
 }
 
 /// Takes the listing of one folder.

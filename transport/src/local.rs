@@ -139,9 +139,9 @@ impl Source for LocalSource {
                 Piece::Hole(length) => sink.hole(index, length),
             };
             let after = if wanted.entry.meta.size >= LARGE {
-                read_ahead(folder, &wanted.entry, &mut into)
+                read_ahead(folder, wanted, &mut into)
             } else {
-                read_file(folder, &wanted.entry, &mut buffer, &mut into)
+                read_file(folder, wanted, &mut buffer, &mut into)
             };
             sink.file_end(index, after.map_err(|error| SourceError::from_io("read", error)));
         }

@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 use std::sync::mpsc::sync_channel;
 
 use engine::dir::{self, Dir};
-use engine::entry::{Entry, Kind, Meta};
+use engine::entry::{Kind, Meta};
+use engine::source::Wanted;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
@@ -27,27 +28,32 @@ pub(crate) enum Piece<'a> {
 /// What takes the pieces; `Break` when it wants no more.
 type Into<'a> = dyn FnMut(Piece<'_>) -> ControlFlow<()> + 'a;
 
-/// Reads a file to its end; what its handle tells after the last byte.
+/// Reads a file from where it is wanted to its end; what its handle tells after the last byte.
 ///
 /// # Errors
 /// The system's, of `openat(2)`, `read(2)` and `lseek(2)`.
 pub(crate) fn read_file(
     folder: &Dir,
-    entry: &Entry,
+    wanted: &Wanted,
     buffer: &mut Vec<u8>,
     into: &mut Into<'_>,
 ) -> io::Result<Meta> {
+    let (entry, from) = (&wanted.entry, wanted.from);
     let mut file = folder.open_file(&entry.name)?;
     // Of what took a small file's name since it was listed no more is read than the file had; what
     // its handle tells at the end shows that it is another. A large file is looked at first.
     let opened = if entry.meta.size > READ as u64 { dir::meta(&file)? } else { entry.meta.clone() };
-    if opened.kind != Kind::File {
+    let changed = opened.size != entry.meta.size || opened.mtime != entry.meta.mtime;
+    if opened.kind != Kind::File || (from > 0 && changed) {
         return Ok(opened);
     }
     if opened.allocated < opened.size {
-        read_sparse(&mut file, opened.size, buffer, into)?;
+        read_sparse(&mut file, from, opened.size, buffer, into)?;
     } else {
-        let _ = read_data(&mut file, opened.size, buffer, into)?;
+        if from > 0 {
+            rustix::fs::seek(&file, SeekFrom::Start(from))?;
+        }
+        let _ = read_data(&mut file, opened.size.saturating_sub(from), buffer, into)?;
     }
     dir::meta(&file)
 }
@@ -56,7 +62,7 @@ pub(crate) fn read_file(
 ///
 /// # Errors
 /// As [`read_file`].
-pub(crate) fn read_ahead(folder: &Dir, entry: &Entry, into: &mut Into<'_>) -> io::Result<Meta> {
+pub(crate) fn read_ahead(folder: &Dir, wanted: &Wanted, into: &mut Into<'_>) -> io::Result<Meta> {
     enum Read {
         Bytes(Vec<u8>, usize),
         Hole(u64),
@@ -71,7 +77,7 @@ pub(crate) fn read_ahead(folder: &Dir, entry: &Entry, into: &mut Into<'_>) -> io
                 true => ControlFlow::Continue(()),
                 false => ControlFlow::Break(()),
             };
-            read_file(folder, entry, &mut buffer, &mut |piece| match piece {
+            read_file(folder, wanted, &mut buffer, &mut |piece| match piece {
                 Piece::Hole(length) => sent(full.send(Read::Hole(length)).is_ok()),
                 Piece::Bytes(buffer, count) => {
                     let other = empty.try_recv().unwrap_or_else(|_| vec![0; READ]);
@@ -122,14 +128,15 @@ fn read_data(
     Ok(ControlFlow::Continue(()))
 }
 
-/// Reads the data of a file and tells its holes (lseek(2): `SEEK_DATA`, `SEEK_HOLE`).
+/// Reads the data of a file behind `from` and tells its holes (lseek(2): `SEEK_DATA`, `SEEK_HOLE`).
 fn read_sparse(
     file: &mut File,
+    from: u64,
     size: u64,
     buffer: &mut Vec<u8>,
     into: &mut Into<'_>,
 ) -> io::Result<()> {
-    let mut at = 0;
+    let mut at = from;
     while at < size {
         let data = match rustix::fs::seek(&*file, SeekFrom::Data(at)) {
             Ok(data) => data.min(size),

@@ -61,7 +61,7 @@ impl Item {
     }
 
     pub(super) fn wanted(&self) -> Wanted {
-        Wanted { entry: self.entry.clone() }
+        Wanted { entry: self.entry.clone(), from: 0 }
     }
 }
 

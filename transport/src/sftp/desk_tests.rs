@@ -81,7 +81,7 @@ fn wanted(size: u64) -> Wanted {
         rdev: 0,
         allocated: size,
     };
-    Wanted { entry: Entry { name: c"name".to_owned(), meta, extra: None } }
+    Wanted { entry: Entry { name: c"name".to_owned(), meta, extra: None }, from: 0 }
 }
 
 fn text(out: &mut Vec<u8>, text: &[u8]) {

@@ -126,7 +126,7 @@ pub(crate) fn ask_fetch(
         meanwhile: Box::new(meanwhile),
         total: 0,
     };
-    let wanted = files.iter().map(|entry| Wanted { entry: entry.clone() }).collect();
+    let wanted = files.iter().map(|entry| Wanted { entry: entry.clone(), from: 0 }).collect();
     source.fetch(folder, wanted, Box::new(sink));
     contents
 }
