@@ -14,6 +14,8 @@ use crate::entry::Xattrs;
 
 /// Where a copied file's BLAKE3 stands: 32 raw bytes, which fit into a 256-byte ext4 inode.
 pub const HASH: &str = "user.backup_manager.blake3";
+/// Where it is told how far a file was written that is not whole yet.
+const MARKS: &str = "user.backup_manager.partial";
 /// Attributes of ours, which are never copied from a source.
 const OURS: &[u8] = b"user.backup_manager.";
 /// ACLs (acl(5)) are attributes of these names in the kernel's own format.
@@ -130,6 +132,33 @@ pub fn hash(file: &File) -> io::Result<Option<blake3::Hash>> {
         Err(error) if unsupported(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// How far `file` was written, if that was told.
+///
+/// # Errors
+/// The system's, of `fgetxattr(2)`.
+pub fn marks(file: &File) -> io::Result<Option<Vec<u8>>> {
+    match file.get_xattr(MARKS) {
+        Err(error) if unsupported(&error) => Ok(None),
+        found => found,
+    }
+}
+
+/// Tells how far `file` was written.
+///
+/// # Errors
+/// The system's, of `fsetxattr(2)`.
+pub fn set_marks(file: &File, marks: &[u8]) -> io::Result<()> {
+    file.set_xattr(MARKS, marks)
+}
+
+/// Forgets how far `file` was written.
+///
+/// # Errors
+/// The system's, of `fremovexattr(2)`.
+pub fn remove_marks(file: &File) -> io::Result<()> {
+    file.remove_xattr(MARKS)
 }
 
 fn unsupported(error: &io::Error) -> bool {

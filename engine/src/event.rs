@@ -59,6 +59,15 @@ pub enum Event {
         /// What was seen and what is done.
         what: String,
     },
+    /// A file that an interrupted run had copied a part of is copied from there on.
+    GoesOn {
+        /// Its path on the source.
+        path: String,
+        /// Where it goes on, bytes.
+        at: u64,
+        /// All of it, bytes.
+        size: u64,
+    },
     /// An entry that was not read well.
     Problem(Problem),
     /// Everything so far is durable; a later run will not check it again.
@@ -118,6 +127,10 @@ impl fmt::Display for Event {
             }
             Self::RootIsLink { path } => {
                 write!(f, "the source {path} is a symlink; the folder it leads to is backed up")
+            }
+            Self::GoesOn { path, at, size } => {
+                let percent = u128::from(*at) * 100 / u128::from(*size).max(1);
+                write!(f, "{path}: {percent} % of it were copied before, it goes on from there")
             }
             Self::Problem(problem) => problem.fmt(f),
             Self::Checkpoint => f.write_str("checkpoint: everything so far is on disk"),

@@ -1,15 +1,14 @@
 //! Takes the content of files from the source, hashes and stores it.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::writing::{WORTH_MARKING, Writing};
 use super::{Build, BuildWalk, here, replacing};
-use crate::attrs;
 use crate::entry::{Entry, FileId, Kind, Listed, Meta};
-use crate::event::Instead;
+use crate::event::{Event, Instead};
 use crate::folder::{Folder, Handles};
 use crate::monitor::add;
 use crate::plan::{Action, Held, Step};
@@ -59,10 +58,6 @@ impl Item {
             step: self.step,
         }
     }
-
-    pub(super) fn wanted(&self) -> Wanted {
-        Wanted { entry: self.entry.clone(), from: 0 }
-    }
 }
 
 /// Stores the files of one request.
@@ -78,14 +73,6 @@ pub(super) struct Store<S: Source> {
     writing: HashMap<usize, Writing>,
     again: Vec<Item>,
     done: Batched,
-}
-
-/// A file that is being written.
-struct Writing {
-    file: File,
-    hasher: blake3::Hasher,
-    length: u64,
-    ends_in_hole: bool,
 }
 
 /// What became of a file that was read.
@@ -120,10 +107,38 @@ impl<S: Source> Store<S> {
     }
 
     /// Asks the source for the files.
-    pub(super) fn ask(self) {
+    pub(super) fn ask(mut self) {
         let (source, folder) = (Arc::clone(&self.walk.source), Arc::clone(&self.source));
-        let wanted = self.items.iter().map(Item::wanted).collect();
+        let wanted = (0..self.items.len()).map(|index| self.wanted(index)).collect();
         source.fetch(&folder, wanted, Box::new(self));
+    }
+
+    /// A file, or what an interrupted run did not get of it.
+    fn wanted(&mut self, index: usize) -> Wanted {
+        let entry = self.items[index].entry.clone();
+        let Some(writing) = self.take_up(index) else { return Wanted { entry, from: 0 } };
+        let from = writing.length();
+        let path = crate::bytes::shown(&self.folder.place.source_of(&entry.name));
+        self.walk.event(&Event::GoesOn { path, at: from, size: entry.meta.size });
+        self.writing.insert(index, writing);
+        Wanted { entry, from }
+    }
+
+    /// What an interrupted run left of a file, if it can be gone on with.
+    fn take_up(&self, index: usize) -> Option<Writing> {
+        let Item { entry, here: left, .. } = &self.items[index];
+        let left = &left.as_ref()?.meta;
+        let possible = left.kind == Kind::File
+            && left.links == 1
+            && left.size >= WORTH_MARKING
+            && self.attempt == 0
+            && self.walk.set.trust.checkable;
+        if !possible {
+            return None;
+        }
+        // Whatever stands in the way, the file can be copied from its start.
+        let file = here(&self.handles).ok()?.open_to_write(&entry.name).ok()?;
+        Writing::take_up(file, &entry.meta, &|| self.walk.halted()).ok()?
     }
 
     fn open(&self, index: usize) -> io::Result<Writing> {
@@ -132,7 +147,8 @@ impl<S: Source> Store<S> {
         let here = here(&self.handles)?;
         let create = || here.create_file(&entry.name, mode);
         let file = replacing(self.folder.fresh, here, &entry.name, create)?;
-        Ok(Writing { file, hasher: blake3::Hasher::new(), length: 0, ends_in_hole: false })
+        let marked = self.walk.target.dresser.abilities.xattrs;
+        Ok(Writing::new(file, &entry.meta, marked))
     }
 
     /// Gives `write` the file that is being written; an error of the destination ends what it concerns.
@@ -180,7 +196,7 @@ impl<S: Source> Store<S> {
     /// A file was read to its end. Whether it stands in the snapshot now, for others to link to.
     fn file_is_read(&mut self, index: usize, after: &Meta) -> io::Result<Fate> {
         let meta = &self.items[index].entry.meta;
-        let length = self.writing.get(&index).map_or(0, |writing| writing.length);
+        let length = self.writing.get(&index).map_or(0, Writing::length);
         let same = after.id == meta.id
             && after.size == meta.size
             && after.mtime == meta.mtime
@@ -220,14 +236,12 @@ impl<S: Source> Store<S> {
     fn seal(&mut self, index: usize, writing: Writing) -> io::Result<()> {
         let item = &self.items[index];
         let (here, entry) = (here(&self.handles)?, Listed::from(&item.entry));
-        if writing.ends_in_hole {
-            writing.file.set_len(writing.length)?;
-        }
-        let hash = writing.hasher.finalize();
+        let (length, taken_up) = (writing.length(), writing.taken_up());
+        let (file, hash) = writing.finish(self.walk.target.dresser.abilities.xattrs)?;
         self.done.counts.copied += 1;
-        self.done.counts.bytes_copied += writing.length;
+        self.done.counts.bytes_copied += length - taken_up;
         if item.step.action == Action::FetchAndCompare && self.is_as_in_base(item, &hash)? {
-            drop(writing);
+            drop(file);
             here.unlink(entry.name)?;
             let planned = item.planned();
             if self.walk.link(&self.folder, &self.handles, &planned, &mut self.done)? {
@@ -235,14 +249,11 @@ impl<S: Source> Store<S> {
             }
             return Err(rustix::io::Errno::STALE.into());
         }
-        if self.walk.target.dresser.abilities.xattrs {
-            attrs::set_hash(&writing.file, &hash)?;
-        }
         let (dresser, fresh) = (&self.walk.target.dresser, self.folder.fresh);
-        let file = &writing.file;
-        let record = self
-            .walk
-            .sealed_file(file, || dresser.new_file(file, here, entry.name, entry, fresh))?;
+        let record = self.walk.sealed_file(&file, || match taken_up {
+            0 => dresser.new_file(&file, here, entry.name, entry, fresh),
+            _ => dresser.existing(&file, here, entry.name, entry),
+        })?;
         self.walk.note(&self.folder, entry.name, record);
         add(&self.walk.set.context.progress.copied, 1);
         Ok(())
@@ -270,10 +281,7 @@ impl<S: Source> ContentSink for Store<S> {
     fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
         let walk = Arc::clone(&self.walk);
         self.writing(index, |writing| {
-            writing.file.write_all(bytes)?;
-            writing.hasher.update(bytes);
-            writing.length += bytes.len() as u64;
-            writing.ends_in_hole = false;
+            writing.data(bytes)?;
             add(&walk.set.context.progress.bytes_copied, bytes.len() as u64);
             add(&walk.target.written, bytes.len() as u64);
             Ok(())
@@ -282,24 +290,19 @@ impl<S: Source> ContentSink for Store<S> {
 
     fn hole(&mut self, index: usize, length: u64) -> ControlFlow<()> {
         let walk = Arc::clone(&self.walk);
-        self.writing(index, |writing| {
-            let step = i64::try_from(length).map_err(|_| rustix::io::Errno::FBIG)?;
-            writing.file.seek(io::SeekFrom::Current(step))?;
-            let mut left = length;
-            while left > 0 && !walk.halted() {
-                let count = left.min(ZEROS.len() as u64);
-                writing.hasher.update(&ZEROS[..count as usize]);
-                left -= count;
-            }
-            writing.length += length;
-            writing.ends_in_hole = true;
-            Ok(())
-        })
+        self.writing(index, |writing| writing.hole(length, &|| walk.halted()))
     }
 
     fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {
-        // Stopped, or the destination refused it: what is there has not got its time yet.
-        if self.walk.halted() || self.walk.is_full() {
+        // Stopped, the source lost or the destination full: what is there has not got its time yet.
+        let lost = matches!(after, Err(SourceError::Lost(_)));
+        if lost || self.walk.halted() || self.walk.is_full() {
+            if let Some(writing) = self.writing.remove(&index) {
+                writing.leave();
+            }
+            if let Err(error @ SourceError::Lost(_)) = after {
+                self.unread(index, error);
+            }
             return;
         }
         let result = match after {
@@ -336,6 +339,3 @@ impl<S: Source> ContentSink for Store<S> {
         }
     }
 }
-
-/// What holes read as.
-static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];

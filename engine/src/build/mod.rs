@@ -5,7 +5,9 @@ mod content;
 mod copy;
 mod groups;
 mod link;
+mod marks;
 mod metadata;
+mod writing;
 
 use std::cmp::Reverse;
 use std::ffi::CStr;

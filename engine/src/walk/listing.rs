@@ -55,7 +55,8 @@ impl<S: Source, T: Target<S>> ListSink for Listing<S, T> {
         arrival.empty.fetch_and(batch.is_empty(), Ordering::Relaxed);
         if walk.later() {
             let (folder, arrival) = (Arc::clone(&self.folder), Arc::clone(arrival));
-            walk.queue.push(Task::Arrived { folder, batch, arrival });
+            let waits = walk.arrived.pass(batch.len());
+            walk.queue.push(Task::Arrived { folder, batch, arrival, waits });
         } else if let Err(error) = walk.arrived(&self.folder, &batch, arrival) {
             walk.fail(error);
         }

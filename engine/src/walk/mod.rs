@@ -34,6 +34,9 @@ use open::most_open_folders;
 use retry::Retry;
 pub(crate) use setting::{Beside, RootSeen, Setting, Trust, gather};
 
+/// How many entries of a source that answers later may wait for a worker: about 10 MiB.
+const ARRIVED: usize = 64 * 1024;
+
 /// What becomes of a plan.
 pub(crate) trait Target<S: Source>: Sized + Send + Sync + 'static {
     /// Opens the incomplete snapshot's folder for `entry` in `parent`; whether it was made just now.
@@ -92,6 +95,8 @@ pub(crate) struct Walk<S: Source, T> {
     queue: Arc<Queue<Task<S::Folder>>>,
     /// How many files may be asked for at once of a source that answers later.
     gate: Arc<Gate>,
+    /// How many entries may have arrived that no worker has come to.
+    arrived: Arc<Gate>,
     fatal: Mutex<Option<RunError>>,
     halted: AtomicBool,
     full: Mutex<Option<RunError>>,
@@ -109,7 +114,7 @@ enum Task<F> {
     /// Go into a folder that was listed.
     Enter { parent: Arc<Folder<F>>, entry: Entry, found: Option<Found<F>>, mounted: bool },
     /// Some entries of a folder have arrived.
-    Arrived { folder: Arc<Folder<F>>, batch: Batch, arrival: Arc<Arrival<F>> },
+    Arrived { folder: Arc<Folder<F>>, batch: Batch, arrival: Arc<Arrival<F>>, waits: Pass },
     /// All entries of a folder have arrived and are through.
     Listed { folder: Arc<Folder<F>>, arrival: Arc<Arrival<F>> },
     /// Look again at entries of one folder.
@@ -145,6 +150,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             tally: Tally::new(set.roots.len()),
             queue: Arc::new(Queue::new(folders)),
             gate: Gate::new(files),
+            arrived: Gate::new(ARRIVED),
             fatal: Mutex::new(None),
             halted: AtomicBool::new(false),
             full: Mutex::new(None),
@@ -192,7 +198,8 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
                     Task::Enter { parent, entry, found, mounted } => {
                         self.enter(&parent, entry, found, mounted)
                     }
-                    Task::Arrived { folder, batch, arrival } => {
+                    Task::Arrived { folder, batch, arrival, waits } => {
+                        drop(waits);
                         self.arrived(&folder, &batch, &arrival)
                     }
                     Task::Listed { folder, arrival } => self.listing_ended(&folder, &arrival),
