@@ -138,6 +138,33 @@ fn a_file_that_was_half_written_is_written_again() {
 }
 
 #[test]
+fn a_large_file_goes_on_where_a_kill_cut_it_and_begins_anew_when_it_has_changed() {
+    need!(need::tool("strace"));
+    let stage = Stage::new(BIN);
+    big_file(&stage.source.join("large"), 128 << 20, 7);
+    let cut = || {
+        // The content is written in pieces of 256 KiB.
+        let run = stage.run().injecting(&["write:signal=KILL:when=400"]).done();
+        assert_eq!(run.code, 137, "it was killed: {}", run.said());
+        assert_eq!(stage.history().incomplete().len(), 1);
+    };
+    let copied = || stage.counts()["bytes_copied"].as_u64().unwrap();
+    cut();
+    let done = stage.run().expect(0);
+    done.assert_says("it goes on from there");
+    assert!(copied() < 64 << 20, "{} bytes were copied again", copied());
+    stage.assert_newest_is_source(Judge::plain());
+
+    stage.sh("rm large");
+    big_file(&stage.source.join("large"), 128 << 20, 8);
+    cut();
+    stage.sh("printf x | dd of=large bs=1 conv=notrunc status=none");
+    stage.run().expect(0);
+    assert_eq!(copied(), 128 << 20);
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
 fn several_incomplete_ones_end_in_one_snapshot() {
     let stage = Stage::with(BIN, &Tree::new().file("one", "1").file("two", "2"));
     stage.take();
