@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use engine::entry::Kind;
-use engine::source::{Source, SourceError};
+use engine::entry::{Entry, Kind};
+use engine::source::{Source, SourceError, Wanted};
 use tempfile::TempDir;
 use transport::sftp::{ConnectError, Options, SftpSource};
 
 use server::collect::{
-    ask_fetch, ask_listing, ask_slow_listing, fetch, list, local_tree, read_tree,
+    ask_fetch, ask_fetch_from, ask_listing, ask_slow_listing, fetch, list, local_tree, read_tree,
 };
 use server::{Sshd, Subsystem};
 
@@ -354,7 +354,54 @@ fn a_file_that_changed_while_the_line_was_down_is_not_pieced_together() {
         }
     });
     let content = contents.recv_timeout(Duration::from_secs(60)).unwrap().pop().unwrap();
-    assert!(matches!(content.after, Some(Err(SourceError::Replaced))), "{:?}", content.after);
+    let after = content.after.unwrap();
+    // It may still be growing.
+    assert!(matches!(&after, Ok(meta) if meta.size != 200_000_000), "{after:?}");
+    assert!(content.bytes.len() < 200_000_000 && content.bytes.iter().all(|byte| *byte == 1));
+}
+
+#[test]
+fn files_go_on_from_an_offset_when_they_are_as_they_were() {
+    let Some(server) = Sshd::start("from_an_offset", Subsystem::Internal) else { return };
+    let server = Arc::new(server);
+    let dir = TempDir::new().unwrap();
+    let sizes = [0, 10, 5000, 300_000, 30_000_000];
+    for (number, size) in sizes.into_iter().enumerate() {
+        fs::write(dir.path().join(format!("{number}")), noise(size, number as u64)).unwrap();
+    }
+    let source = connect(&server);
+    let folder = source.root(dir.path()).unwrap().folder;
+    let entries = list(&source, &folder).unwrap().entries;
+    let wanted = |part: u64| -> Vec<Wanted> {
+        let from = |entry: &Entry| entry.meta.size / 10 * part;
+        entries.iter().map(|entry| Wanted { from: from(entry), entry: entry.clone() }).collect()
+    };
+    let patience = Duration::from_secs(60);
+    for part in [1, 9, 10] {
+        let (breaking, mut broken) = (Arc::clone(&server), part != 1);
+        let contents = ask_fetch_from(&source, &folder, wanted(part), move |total| {
+            if total > 10_000_000 && !broken {
+                broken = breaking.break_connections() > 0;
+            }
+        });
+        let contents = contents.recv_timeout(patience).unwrap();
+        for ((number, wanted), content) in wanted(part).iter().enumerate().zip(contents) {
+            let whole = noise(sizes[number], number as u64);
+            assert!(content.bytes == whole[wanted.from as usize..], "{number} from {part}");
+            assert!(content.after.unwrap().is_ok_and(|after| after.size == wanted.entry.meta.size));
+        }
+    }
+    for (number, size) in sizes.into_iter().enumerate() {
+        fs::write(dir.path().join(format!("{number}")), noise(size + 1, 7)).unwrap();
+    }
+    for part in [1, 10] {
+        let contents = ask_fetch_from(&source, &folder, wanted(part), |_| ());
+        let contents = contents.recv_timeout(patience).unwrap();
+        for (size, content) in sizes.into_iter().zip(contents) {
+            assert!(content.bytes.is_empty());
+            assert!(content.after.unwrap().is_ok_and(|after| after.size == size as u64 + 1));
+        }
+    }
 }
 
 #[test]

@@ -203,7 +203,7 @@ impl Desk {
             }
             let id = self.id();
             let path = child(path, wanted.entry.name.to_bytes());
-            let file = File::new(id, request, index, path, &wanted.entry);
+            let file = File::new(id, request, index, path, wanted);
             self.queue(id, file.is_small());
             self.files.insert(id, file);
         }

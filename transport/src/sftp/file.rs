@@ -1,12 +1,13 @@
 //! The content of one file: OPEN, reads ahead of the answers, FSTAT behind the last byte, CLOSE.
 //!
 //! A small file is one read on one channel. A large one is open on several, and its pieces are put in
-//! order here.
+//! order here. One of which a part was read before, by an earlier run or over a connection that was
+//! lost, is looked at in front of the first byte, and goes on only where it is as it was listed.
 
 use std::collections::BTreeMap;
 
-use engine::entry::{Entry, Kind, Meta};
-use engine::source::SourceError;
+use engine::entry::{Kind, Meta};
+use engine::source::{SourceError, Wanted};
 
 use super::describe::{meta, refusal, undescribed};
 use super::folder::Going;
@@ -93,20 +94,21 @@ pub(super) struct Around<'a> {
 }
 
 impl File {
-    pub(super) fn new(id: u64, request: u64, index: usize, path: Vec<u8>, entry: &Entry) -> Self {
-        let size = entry.meta.size;
+    pub(super) fn new(id: u64, request: u64, index: usize, path: Vec<u8>, wanted: &Wanted) -> Self {
+        let size = wanted.entry.meta.size;
+        let from = wanted.from.min(size);
         Self {
             id,
             request,
             index,
             path: path.into(),
             size,
-            listed: entry.meta.clone(),
+            listed: wanted.entry.meta.clone(),
             streams: Vec::new(),
             wary: false,
             tries: 0,
-            next: 0,
-            told: 0,
+            next: from,
+            told: from,
             end: size,
             parts: BTreeMap::new(),
             again: Vec::new(),
@@ -167,11 +169,16 @@ impl File {
 
     /// No more of it is wanted.
     pub(super) fn cut(&mut self, around: &mut Around<'_>) -> Going {
-        around.books.held -= self.held();
+        self.end_here(around.books);
+        self.settle(around)
+    }
+
+    /// Nothing is told behind what is told already.
+    fn end_here(&mut self, books: &mut Books) {
+        books.held -= self.held();
         self.parts.clear();
         self.again.clear();
         self.end = self.told;
-        self.settle(around)
     }
 
     /// Asks for more of it: at most `most` reads out.
@@ -261,15 +268,14 @@ impl File {
             (Step::Open(number), Answer::Handle(handle)) => {
                 self.streams[number].handle = Some(handle.into());
                 around.lines[self.streams[number].line].opened();
-                // In front of the first byte, so that a file of which a part is told goes on only
-                // where it is the same; of a small one that is read by the next request, behind it.
+                // Of a small one that is read by the next request, behind it.
                 let small = self.is_small() && self.told == 0;
                 self.streams[number].ready = number == 0 && self.told == 0;
                 if small && self.next < self.end {
                     self.read(1, around);
                 }
                 self.stat(number, around.lines);
-                self.closing = small;
+                self.closing = small || self.told == self.end;
             }
             // A large file does without this channel.
             (Step::Open(number), Answer::Status(_)) if number > 0 => {}
@@ -287,8 +293,11 @@ impl File {
                 self.stats -= 1;
                 let now = self.check_kind(meta(attrs))?;
                 let same = self.is_as_listed(&now);
-                if !same && self.told > 0 && self.wary {
-                    return Err(Failed::With(SourceError::Replaced));
+                let first = number == 0 && !self.streams[number].ready;
+                if !same && first && self.told > 0 {
+                    // What was told and what would follow are of two different files.
+                    self.end_here(around.books);
+                    self.closing = true;
                 }
                 // What one channel tells otherwise is what counts.
                 if !same || self.after.as_ref().is_none_or(|after| self.is_as_listed(after)) {

@@ -17,6 +17,10 @@ mod connect;
 mod describe;
 mod desk;
 #[cfg(test)]
+mod desk_bench;
+#[cfg(test)]
+mod desk_rules_tests;
+#[cfg(test)]
 mod desk_tests;
 mod fault;
 mod file;

@@ -119,14 +119,24 @@ pub(crate) fn ask_fetch(
     files: &[Entry],
     meanwhile: impl FnMut(usize) + Send + 'static,
 ) -> Receiver<Vec<Content>> {
+    let wanted = files.iter().map(|entry| Wanted { entry: entry.clone(), from: 0 }).collect();
+    ask_fetch_from(source, folder, wanted, meanwhile)
+}
+
+/// Asks for the content of files, each from where it is wanted.
+pub(crate) fn ask_fetch_from(
+    source: &SftpSource,
+    folder: &Arc<SftpFolder>,
+    wanted: Vec<Wanted>,
+    meanwhile: impl FnMut(usize) + Send + 'static,
+) -> Receiver<Vec<Content>> {
     let (done, contents) = channel();
     let sink = Fetch {
-        files: files.iter().map(|_| Content::default()).collect(),
+        files: wanted.iter().map(|_| Content::default()).collect(),
         done,
         meanwhile: Box::new(meanwhile),
         total: 0,
     };
-    let wanted = files.iter().map(|entry| Wanted { entry: entry.clone(), from: 0 }).collect();
     source.fetch(folder, wanted, Box::new(sink));
     contents
 }
