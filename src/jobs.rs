@@ -79,10 +79,15 @@ impl Work {
             (Arc::new(Progress::default()), Arc::new(LogMonitor::new(log.clone())));
         let context = context(stop, &progress, &monitor);
         let ticker = self.ticker(&progress, &log);
+        let mut connected = None;
         let outcome = match &job.remote {
             None => run(&job.job, || Ok(local(job)), self.accept_shrink, &context),
-            Some(address) => run(&job.job, || remote(address, stop), self.accept_shrink, &context),
+            Some(address) => {
+                let connect = || remote(address, stop, &mut connected);
+                run(&job.job, connect, self.accept_shrink, &context)
+            }
         };
+        close(connected);
         drop(ticker);
         match outcome {
             Ok(Outcome::Busy) => {
@@ -111,12 +116,15 @@ impl Work {
         }
         let ticker = self.ticker(&progress, &log);
         let sink = Arc::clone(&changes) as Arc<dyn ChangeSink>;
+        let mut connected = None;
         let forecast = match &job.remote {
             None => dry_run(&job.job, local(job), sink, &context),
-            Some(address) => remote(address, stop)
+            Some(address) => remote(address, stop, &mut connected)
                 .map_err(RunError::NoConnection)
-                .and_then(|source| dry_run(&job.job, source, sink, &context)),
+                .and_then(|source| dry_run(&job.job, source, sink, &context))
+                .map_err(|error| stop.or(error)),
         };
+        close(connected);
         drop(ticker);
         let written = changes.finish(forecast.as_ref().ok(), self.accept_shrink);
         let exit = match forecast {
@@ -147,10 +155,23 @@ impl Work {
     }
 }
 
-/// The folders of another machine.
-fn remote(address: &Address, stop: &Arc<Stop>) -> Result<Arc<SftpSource>, NoConnection> {
-    let connected = SftpSource::connect(address.clone(), Options::default(), || stop.asked());
-    connected.map(Arc::new).map_err(NoConnection::from)
+/// The folders of another machine. `connected` holds the connection until it is closed.
+fn remote(
+    address: &Address,
+    stop: &Arc<Stop>,
+    connected: &mut Option<Arc<SftpSource>>,
+) -> Result<Arc<SftpSource>, NoConnection> {
+    let stop = Arc::clone(stop);
+    let source = SftpSource::connect(address.clone(), Options::default(), move || stop.asked())?;
+    Ok(Arc::clone(connected.insert(Arc::new(source))))
+}
+
+/// Waits until nothing is left of a connection: when the work was stopped, threads may still hold it
+/// while the process ends.
+fn close(connected: Option<Arc<SftpSource>>) {
+    if let Some(source) = connected {
+        source.close();
+    }
 }
 
 /// The folders of this machine.

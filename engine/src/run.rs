@@ -19,7 +19,7 @@ use crate::name::{SnapshotName, Stamp};
 use crate::record::{Recorder, Status, store_status};
 use crate::report::Report;
 use crate::seal;
-use crate::source::Source;
+use crate::source::{Source, SourceError};
 
 /// Asks a run to end soon. Set from a signal handler's thread, read everywhere.
 #[derive(Debug, Default)]
@@ -35,6 +35,17 @@ impl Stop {
     #[must_use]
     pub fn asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// What `error` comes to: a source that is lost after the end was asked for was let go.
+    #[must_use]
+    pub fn or(&self, error: RunError) -> RunError {
+        let lost = match &error {
+            RunError::NoConnection(_) | RunError::SourceLost(_) => true,
+            RunError::Root { error, .. } => matches!(error, SourceError::Lost(_)),
+            _ => false,
+        };
+        if lost && self.asked() { RunError::Stopped } else { error }
     }
 }
 
@@ -114,7 +125,8 @@ pub fn run<S: Source>(
     let attempt = Attempt { job, backups: &backups, context, began, accept_shrink };
     let result = connect()
         .map_err(RunError::NoConnection)
-        .and_then(|source| attempt.complete(&source, &recorder, history));
+        .and_then(|source| attempt.complete(&source, &recorder, history))
+        .map_err(|error| context.stop.or(error));
     note_status(job, &backups, context, began, &result);
     result.map(|report| Outcome::Completed(Box::new(report)))
 }

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use engine::entry::{Entry, Kind};
@@ -441,9 +441,22 @@ fn no_ssh_is_left_behind() {
     assert_eq!(left(), 0);
     server.write_config("user", "Host test\nProxyCommand sleep 60");
     let start = Instant::now();
-    let stopped = || start.elapsed() > Duration::from_millis(300);
+    let stopped = move || start.elapsed() > Duration::from_millis(300);
     let error = SftpSource::connect(server.address(), server.options(), stopped).err().unwrap();
     assert!(matches!(error, ConnectError::Stopped) && start.elapsed() < Duration::from_secs(3));
+    assert_eq!(left(), 0);
+    // One that is no longer wanted later on, with a server that has stalled.
+    server.write_config("user", "");
+    let wanted = Arc::new(AtomicBool::new(true));
+    let asked = Arc::clone(&wanted);
+    let stopped = move || !asked.load(Ordering::Relaxed);
+    let source = SftpSource::connect(server.address(), server.options(), stopped).unwrap();
+    server.stop_connections();
+    let start = Instant::now();
+    wanted.store(false, Ordering::Relaxed);
+    assert!(matches!(source.root(Path::new("/")), Err(SourceError::Lost(_))));
+    source.close();
+    assert!(start.elapsed() < Duration::from_millis(1500));
     assert_eq!(left(), 0);
 }
 

@@ -7,21 +7,20 @@
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use openssh::Session;
-use tempfile::TempDir;
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::fault::said;
 use super::frames::Frames;
+use super::socket_dir::SocketDir;
 use super::wire::{Violation, hello, read_hello};
 use super::{Address, ConnectError, Options};
 
@@ -37,7 +36,7 @@ const END: Duration = Duration::from_millis(500);
 /// A connection to a host.
 pub(super) struct Connection {
     ssh: Child,
-    control: TempDir,
+    control: SocketDir,
     stderr: Rc<RefCell<Vec<u8>>>,
     listener: JoinHandle<()>,
 }
@@ -64,7 +63,8 @@ impl Connection {
         options: &Options,
     ) -> Result<(Self, Channel), ConnectError> {
         let local = |action| move |error| ConnectError::Local { action, error };
-        let control = control_dir().map_err(local("make a folder for ssh's socket"))?;
+        let control =
+            SocketDir::make(SystemTime::now()).map_err(local("make a folder for ssh's socket"))?;
         let mut ssh = command(address, options, &control).spawn().map_err(local("start ssh"))?;
         let pipes = (ssh.stdin.take(), ssh.stdout.take(), ssh.stderr.take());
         let (Some(to), Some(from), Some(err)) = pipes else {
@@ -115,7 +115,7 @@ impl Connection {
 
     /// The way to further channels.
     pub(super) fn control(&self) -> Arc<Session> {
-        let socket = self.control.path().join("s").into_boxed_path();
+        let socket = self.control.socket().into_boxed_path();
         Arc::new(Session::resume_mux(socket, None))
     }
 
@@ -262,19 +262,7 @@ async fn listen(err: Receiver, into: Rc<RefCell<Vec<u8>>>) {
     }
 }
 
-/// A folder for the socket, with a short path: `sun_path` has 108 bytes (unix(7)), and ssh appends to
-/// the name while it makes the socket.
-fn control_dir() -> io::Result<TempDir> {
-    let made = tempfile::Builder::new().prefix("bm-").rand_bytes(10).tempdir()?;
-    let path = made.path().as_os_str().as_bytes();
-    // ssh replaces `%` and what follows.
-    if path.len() < 60 && !path.contains(&b'%') {
-        return Ok(made);
-    }
-    tempfile::Builder::new().prefix("bm-").rand_bytes(10).tempdir_in("/tmp")
-}
-
-fn command(address: &Address, options: &Options, control: &TempDir) -> Command {
+fn command(address: &Address, options: &Options, control: &SocketDir) -> Command {
     let mut ssh = Command::new(&options.ssh);
     if let Some(config) = &options.config {
         ssh.arg("-F").arg(config);
@@ -304,7 +292,7 @@ fn command(address: &Address, options: &Options, control: &TempDir) -> Command {
         ssh.arg("-o").arg(option);
     }
     ssh.arg("-o").arg(format!("ConnectTimeout={seconds}"));
-    ssh.arg("-S").arg(control.path().join("s"));
+    ssh.arg("-S").arg(control.socket());
     if let Some(port) = address.port() {
         ssh.arg("-p").arg(port.to_string());
     }

@@ -30,6 +30,7 @@ mod line;
 mod network;
 mod post;
 mod question;
+mod socket_dir;
 mod source;
 mod wire;
 #[cfg(test)]

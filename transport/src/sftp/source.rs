@@ -3,10 +3,9 @@
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use engine::entry::{Entry, Extra, Kind, Meta};
 use engine::source::{Answers, ContentSink, ListSink, Root, Source, SourceError, Wanted};
@@ -16,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::describe::target;
 use super::desk::{Command, gone};
 use super::folder::child;
-use super::network::Network;
+use super::network::{Network, Quit};
 use super::post::Post;
 use super::question::{Asked, Question, Told};
 use super::{Address, ConnectError, Options};
@@ -25,9 +24,6 @@ use super::{Address, ConnectError, Options};
 /// there is always something to send.
 const FOLDERS: usize = 768;
 const FILES: usize = 4096;
-
-/// How often it is looked whether a connection is still wanted.
-const POLL: Duration = Duration::from_millis(100);
 
 /// Longest path that is sent: no server takes more (`PATH_MAX`), and a frame stays small.
 const PATH_MAX: usize = 64 * 1024;
@@ -48,20 +44,22 @@ pub struct SftpFolder {
 }
 
 impl SftpSource {
-    /// Connects to a host, unless `stopped` says meanwhile that it is no longer wanted.
+    /// Connects to a host. When `stopped` says that it is no longer wanted, now or later, the connection
+    /// ends as with [`SftpSource::stop`]; it is asked several times a second.
     ///
     /// # Errors
     /// When there is no connection, or the host offers no SFTP.
     pub fn connect(
         address: Address,
         options: Options,
-        stopped: impl Fn() -> bool,
+        stopped: impl Fn() -> bool + Send + 'static,
     ) -> Result<Self, ConnectError> {
         let local = |error| ConnectError::Local { action: "start a thread", error };
         let (to_network, commands) = unbounded_channel();
         let (post, threads) = Post::start(&to_network).map_err(local)?;
-        let quit = Arc::new(Notify::new());
-        let network = Network { address, options, commands, quit: Arc::clone(&quit), post };
+        let told = Arc::new(Notify::new());
+        let quit = Quit { told: Arc::clone(&told), stopped: Box::new(stopped) };
+        let network = Network { address, options, commands, quit, post };
         let (ready, connected) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("sftp-network".to_owned())
@@ -69,17 +67,10 @@ impl SftpSource {
             .map_err(local)?;
         let mut threads = Vec::from(threads);
         threads.insert(0, thread);
-        let source = Self { commands: Some(to_network), quit, threads: Mutex::new(threads) };
-        loop {
-            match connected.recv_timeout(POLL) {
-                Ok(Ok(())) => return Ok(source),
-                Ok(Err(error)) => return Err(error),
-                Err(RecvTimeoutError::Timeout) if stopped() => return Err(ConnectError::Stopped),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(local(std::io::ErrorKind::BrokenPipe.into()));
-                }
-            }
+        let source = Self { commands: Some(to_network), quit: told, threads: Mutex::new(threads) };
+        match connected.recv() {
+            Ok(result) => result.map(|()| source),
+            Err(_) => Err(local(std::io::ErrorKind::BrokenPipe.into())),
         }
     }
 
