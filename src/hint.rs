@@ -47,6 +47,9 @@ pub(crate) fn hint(error: &RunError) -> Option<&'static str> {
                 "check the host's name, that it is up and that ssh reaches it; the next run tries again"
             }
         },
+        RunError::Endless { .. } => {
+            "check the host; a tree that is really so wide can be split into several jobs"
+        }
         RunError::SourceLost(_) => "the next run goes on where this one stopped",
         _ => return None,
     })

@@ -89,6 +89,12 @@ pub enum RunError {
     /// The source cannot be reached any more.
     #[error("the source is lost: {0}")]
     SourceLost(SourceError),
+    /// A source tells of more folders than any tree has.
+    #[error("{waiting} folders that the source told of wait to be listed: it seems to have no end")]
+    Endless {
+        /// How many.
+        waiting: usize,
+    },
     /// A signal asked for the end.
     #[error("stopped")]
     Stopped,

@@ -1,8 +1,10 @@
 //! Compares the entries of a folder with the base and the incomplete snapshot, and has them planned.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::{Found, Planned, Target, Task, Walk};
+use super::subfolders::Subfolders;
+use super::{Found, Planned, Target, Task, WAITING, Walk};
 use crate::dir::Dir;
 use crate::entry::{Entry, Kind, Listed};
 use crate::error::RunError;
@@ -25,7 +27,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     ) -> Result<(), RunError> {
         let handles = self.handles(folder)?;
         let mut steps = Vec::new();
-        let mut enter = Vec::new();
+        let mut enter = Subfolders::default();
         let mut batched = Batched::default();
         for entry in entries {
             if self.halted() {
@@ -46,7 +48,12 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             batched.entry(entry.meta, planned.step.verdict);
             self.count_base(&handles, &planned, folder.root, &mut batched);
             if entry.meta.kind == Kind::Folder {
-                enter.push((entry.to_entry(), folder.is_mount_point(entry.meta)));
+                let mounted = folder.is_mount_point(entry.meta);
+                if mounted {
+                    let path = crate::bytes::shown(&folder.place.source_of(entry.name));
+                    self.event(&Event::MountPoint { path });
+                }
+                enter.push(entry, mounted);
             }
             steps.push(planned);
         }
@@ -55,20 +62,30 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             add(&self.set.context.progress.entries, batched.counts.entries);
         }
         T::apply(self, folder, &handles, source, &steps);
-        for (entry, mounted) in enter {
-            if mounted {
-                let path = crate::bytes::shown(&folder.place.source_of(&entry.name));
-                self.event(&Event::MountPoint { path });
-            }
-            folder.expect(1);
-            self.push_enter(Task::Enter {
-                parent: Arc::clone(folder),
-                entry,
-                found: None,
-                mounted,
-            });
+        if enter.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        folder.expect(enter.len());
+        let waiting = enter.len() + self.waiting.fetch_add(enter.len(), Ordering::Relaxed);
+        self.push_enter(Task::EnterNext { parent: Arc::clone(folder), waiting: enter });
+        if self.later() && waiting > WAITING { Err(RunError::Endless { waiting }) } else { Ok(()) }
+    }
+
+    /// Enters the next one of `waiting`; the others go on waiting.
+    pub(super) fn enter_next(
+        self: &Arc<Self>,
+        parent: Arc<Folder<S::Folder>>,
+        mut waiting: Subfolders,
+    ) -> Result<(), RunError> {
+        let Some((entry, mounted)) = waiting.pop() else {
+            drop(self.later().then(|| self.queue.begun()));
+            return Ok(());
+        };
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        if !waiting.is_empty() {
+            self.push_enter(Task::EnterNext { parent: Arc::clone(&parent), waiting });
+        }
+        self.enter(&parent, entry, None, mounted)
     }
 
     /// Counts what the base has in the place of an entry, also below it when it was a folder.
@@ -171,7 +188,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
                 self.push_enter(Task::Enter {
                     parent: Arc::clone(folder),
                     entry,
-                    found: Some(found),
+                    found,
                     mounted: root.is_none() && mounted,
                 });
             }

@@ -6,6 +6,7 @@ mod listing;
 mod open;
 mod retry;
 mod setting;
+mod subfolders;
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -33,9 +34,14 @@ use listing::Arrival;
 use open::most_open_folders;
 use retry::Retry;
 pub(crate) use setting::{Beside, RootSeen, Setting, Trust, gather};
+use subfolders::Subfolders;
 
 /// How many entries of a source that answers later may wait for a worker: about 10 MiB.
 const ARRIVED: usize = 64 * 1024;
+
+/// How many folders of another machine may wait to be entered: about 100 MiB. No tree that people
+/// have comes near it.
+const WAITING: usize = 1_000_000;
 
 /// What becomes of a plan.
 pub(crate) trait Target<S: Source>: Sized + Send + Sync + 'static {
@@ -97,6 +103,8 @@ pub(crate) struct Walk<S: Source, T> {
     gate: Arc<Gate>,
     /// How many entries may have arrived that no worker has come to.
     arrived: Arc<Gate>,
+    /// Folders that were listed and wait to be entered.
+    waiting: AtomicUsize,
     fatal: Mutex<Option<RunError>>,
     halted: AtomicBool,
     full: Mutex<Option<RunError>>,
@@ -111,8 +119,10 @@ pub(crate) struct Walk<S: Source, T> {
 }
 
 enum Task<F> {
-    /// Go into a folder that was listed.
-    Enter { parent: Arc<Folder<F>>, entry: Entry, found: Option<Found<F>>, mounted: bool },
+    /// Go into a folder that the layout puts there.
+    Enter { parent: Arc<Folder<F>>, entry: Entry, found: Found<F>, mounted: bool },
+    /// Go into the next one of some folders that were listed.
+    EnterNext { parent: Arc<Folder<F>>, waiting: Subfolders },
     /// Some entries of a folder have arrived.
     Arrived { folder: Arc<Folder<F>>, batch: Batch, arrival: Arc<Arrival<F>>, waits: Pass },
     /// All entries of a folder have arrived and are through.
@@ -151,6 +161,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             queue: Arc::new(Queue::new(folders)),
             gate: Gate::new(files),
             arrived: Gate::new(ARRIVED),
+            waiting: AtomicUsize::new(0),
             fatal: Mutex::new(None),
             halted: AtomicBool::new(false),
             full: Mutex::new(None),
@@ -196,8 +207,9 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             if !self.halted() {
                 let result = match task {
                     Task::Enter { parent, entry, found, mounted } => {
-                        self.enter(&parent, entry, found, mounted)
+                        self.enter(&parent, entry, Some(found), mounted)
                     }
+                    Task::EnterNext { parent, waiting } => self.enter_next(parent, waiting),
                     Task::Arrived { folder, batch, arrival, waits } => {
                         drop(waits);
                         self.arrived(&folder, &batch, &arrival)
