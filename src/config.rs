@@ -16,6 +16,7 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use engine::job::Job;
 use transport::sftp::Address;
@@ -69,9 +70,17 @@ pub(crate) struct NamedJob {
     pub(crate) name: String,
     pub(crate) job: Job,
     /// The machine that the sources are on, when it is not this one.
-    pub(crate) remote: Option<Address>,
+    pub(crate) remote: Option<Remote>,
     /// rsync options that were given and change nothing, with the reason.
     pub(crate) without_effect: Vec<String>,
+}
+
+/// Another machine.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    pub(crate) address: Address,
+    /// How long an answer may take.
+    pub(crate) answer_timeout: Duration,
 }
 
 /// Reads and checks the whole configuration.

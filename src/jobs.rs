@@ -15,10 +15,10 @@ use engine::run::{Context, Outcome, Stop, run};
 use serde_json::{Map, Value, json};
 use tracing::Level;
 use transport::local::LocalSource;
-use transport::sftp::{Address, Options, SftpSource};
+use transport::sftp::{Options, SftpSource};
 
 use crate::commands::sync_file_system;
-use crate::config::NamedJob;
+use crate::config::{NamedJob, Remote};
 use crate::exit::Exit;
 use crate::hint::hint;
 use crate::log::{Format, JobLog};
@@ -82,8 +82,8 @@ impl Work {
         let mut connected = None;
         let outcome = match &job.remote {
             None => run(&job.job, || Ok(local(job)), self.accept_shrink, &context),
-            Some(address) => {
-                let connect = || remote(address, stop, &mut connected);
+            Some(host) => {
+                let connect = || remote(host, stop, &mut connected);
                 run(&job.job, connect, self.accept_shrink, &context)
             }
         };
@@ -119,7 +119,7 @@ impl Work {
         let mut connected = None;
         let forecast = match &job.remote {
             None => dry_run(&job.job, local(job), sink, &context),
-            Some(address) => remote(address, stop, &mut connected)
+            Some(host) => remote(host, stop, &mut connected)
                 .map_err(RunError::NoConnection)
                 .and_then(|source| dry_run(&job.job, source, sink, &context))
                 .map_err(|error| stop.or(error)),
@@ -157,12 +157,13 @@ impl Work {
 
 /// The folders of another machine. `connected` holds the connection until it is closed.
 fn remote(
-    address: &Address,
+    host: &Remote,
     stop: &Arc<Stop>,
     connected: &mut Option<Arc<SftpSource>>,
 ) -> Result<Arc<SftpSource>, NoConnection> {
     let stop = Arc::clone(stop);
-    let source = SftpSource::connect(address.clone(), Options::default(), move || stop.asked())?;
+    let options = Options { answer_timeout: host.answer_timeout, ..Options::default() };
+    let source = SftpSource::connect(host.address.clone(), options, move || stop.asked())?;
     Ok(Arc::clone(connected.insert(Arc::new(source))))
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use engine::bytes::shown;
@@ -41,6 +42,7 @@ pub(crate) struct Layer {
     pub(crate) backups_dir: Option<Given<PathBuf>>,
     pub(crate) prefix: Option<Given<Prefix>>,
     pub(crate) remote: Option<Given<String>>,
+    pub(crate) answer_timeout: Option<Given<Duration>>,
     pub(crate) single_params: Option<Given<Vec<Param>>>,
     pub(crate) dict_params: Option<Given<Vec<Param>>>,
     pub(crate) max_backups: Option<Given<NonZeroUsize>>,
@@ -52,6 +54,9 @@ pub(crate) struct Layer {
 
 /// Longest guard that is taken: 100 years.
 const MAX_HOURS: f64 = 876_600.0;
+
+/// Longest wait for an answer that is taken: a line that is silent for an hour is dead.
+const MAX_SECONDS: f64 = 3600.0;
 
 impl Layer {
     /// The defaults of the table of settings.
@@ -77,6 +82,7 @@ impl Layer {
             Key::BackupsDir => give(&mut self.backups_dir, folder(raw), origin, mistakes),
             Key::BackupNamePrefix => give(&mut self.prefix, prefix(raw), origin, mistakes),
             Key::RemoteSrcHost => give(&mut self.remote, text(raw), origin, mistakes),
+            Key::AnswerTimeoutS => give(&mut self.answer_timeout, seconds(raw), origin, mistakes),
             Key::RsyncSingleParams => give(&mut self.single_params, single(raw), origin, mistakes),
             Key::RsyncDictParams => give(&mut self.dict_params, dict(raw), origin, mistakes),
             Key::MaxBackups => give(&mut self.max_backups, count(raw), origin, mistakes),
@@ -235,6 +241,15 @@ fn hours(raw: &Raw) -> Checked<TimeDelta> {
     Ok(TimeDelta::milliseconds(milliseconds))
 }
 
+fn seconds(raw: &Raw) -> Checked<Duration> {
+    let seconds = decimal(raw, "60")?;
+    if (1.0..=MAX_SECONDS).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        wrong(format!("{seconds} seconds is out of range; write 1 to {MAX_SECONDS}"))
+    }
+}
+
 fn percent(raw: &Raw) -> Checked<f64> {
     let percent = decimal(raw, "90")?;
     if (0.0..=100.0).contains(&percent) {
@@ -277,6 +292,7 @@ mod tests {
             (Key::MaxBackups, &["1", "30", " 7 ", "007"][..]),
             (Key::MinimumTimeGuardH, &["0", "0.5", "20", " 1e2\n", "0.0"]),
             (Key::MaxShrinkPercent, &["0", "100", "99.5"]),
+            (Key::AnswerTimeoutS, &["1", "2.5", " 3600 "]),
             (Key::LogFormat, &["text", "JSON"]),
             (Key::LogFile, &["", "/x"]),
             (Key::BackupNamePrefix, &["my_backup", "a b", "ä.b"]),
@@ -307,6 +323,10 @@ mod tests {
             (Key::MaxShrinkPercent, "100.1", "write 0 to 100"),
             (Key::MaxShrinkPercent, "-0.1", "write 0 to 100"),
             (Key::MaxShrinkPercent, "90%", "not a number"),
+            (Key::AnswerTimeoutS, "0.9", "write 1 to 3600"),
+            (Key::AnswerTimeoutS, "3601", "write 1 to 3600"),
+            (Key::AnswerTimeoutS, "60s", "not a number"),
+            (Key::AnswerTimeoutS, "", "not a number"),
             (Key::LogFormat, "xml", "write text or json"),
             (Key::BackupsDir, "", "it is empty"),
             (Key::BackupNamePrefix, "a/b", "contains a '/'"),

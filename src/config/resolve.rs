@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use engine::job::{Job, Keep};
 use engine::layout::{Layout, LayoutError};
 use engine::name::Prefix;
-use transport::sftp::{Address, BadAddress};
+use transport::sftp::BadAddress;
 
-use super::NamedJob;
 use super::file::{FileJob, FileSettings};
 use super::folders;
 use super::layer::{Given, Layer};
 use super::mistake::{Mistake, Origin, shown_path};
 use super::rsync::{self, Param};
 use super::setting::nearest;
+use super::{NamedJob, Remote};
 use crate::log::Format;
 
 /// Everything that was given, by the place it came from.
@@ -142,7 +142,7 @@ impl Draft<'_> {
         &self,
         current_dir: &Path,
         mistakes: &mut Vec<Mistake>,
-    ) -> Option<(Job, Option<Address>)> {
+    ) -> Option<(Job, Option<Remote>)> {
         let remote = self.remote(mistakes);
         let switches = rsync::switches(&self.params());
         let backups_dir = self.backups_dir(current_dir);
@@ -166,17 +166,22 @@ impl Draft<'_> {
         Some((job, remote))
     }
 
-    fn named(&self, (job, remote): (Job, Option<Address>)) -> NamedJob {
+    fn named(&self, (job, remote): (Job, Option<Remote>)) -> NamedJob {
         let without_effect = rsync::without_effect(&self.params());
         NamedJob { name: self.name.clone(), job, remote, without_effect }
     }
 
     /// The host of remote sources, when one is named.
-    fn remote(&self, mistakes: &mut Vec<Mistake>) -> Option<Address> {
+    fn remote(&self, mistakes: &mut Vec<Mistake>) -> Option<Remote> {
         let given = first(&self.layers, |layer| layer.remote.as_ref())?;
         let text = given.value.as_ref().filter(|host| !host.is_empty())?;
         match text.parse() {
-            Ok(address) => Some(address),
+            Ok(address) => {
+                // A mistake in it is named already.
+                let answer_timeout = self.value(|layer| layer.answer_timeout.as_ref());
+                let answer_timeout = answer_timeout.unwrap_or_default();
+                Some(Remote { address, answer_timeout })
+            }
             Err(error) => {
                 let form = "write user@host, user@host:port or user@[v6]:port";
                 let error: BadAddress = error;

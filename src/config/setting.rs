@@ -9,6 +9,7 @@ pub(crate) enum Key {
     BackupsDir,
     BackupNamePrefix,
     RemoteSrcHost,
+    AnswerTimeoutS,
     RsyncSingleParams,
     RsyncDictParams,
     MaxBackups,
@@ -35,7 +36,7 @@ pub(crate) struct Setting {
 }
 
 /// All settings, in the order in which they are shown.
-pub(crate) const SETTINGS: [Setting; 11] = [
+pub(crate) const SETTINGS: [Setting; 12] = [
     Setting {
         key: Key::SrcsToBackup,
         name: "SRCS_TO_BACKUP",
@@ -66,6 +67,14 @@ pub(crate) const SETTINGS: [Setting; 11] = [
         value: "USER@HOST[:PORT]",
         help: "Pull the sources from this host over SSH",
         default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::AnswerTimeoutS,
+        name: "ANSWER_TIMEOUT_S",
+        value: "SECONDS",
+        help: "Connect anew when that host leaves a question without an answer for this long",
+        default: Some("60"),
         per_job: true,
     },
     Setting {
