@@ -9,7 +9,7 @@ use std::sync::Arc;
 use engine::entry::{Batch, Extra, Kind, Meta, check_name};
 use engine::source::{BATCH, SourceError};
 
-use super::describe::{meta, refusal, target, undescribed};
+use super::describe::{meta, refusal, storable, target, undescribed};
 use super::line::{Line, Purpose};
 use super::post::{Listed, Post, shown_name};
 use super::wire::{Answer, Attrs, Request, Status};
@@ -19,6 +19,10 @@ const ENTRIES_MAX: u64 = 10_000_000;
 
 /// How many answers in a row may tell nothing new.
 const NOTHING_NEW_MAX: u32 = 1000;
+
+/// Longest path of a folder of which every name is told. For READDIR a server looks at each entry by its
+/// path; OpenSSH passes over those for which that fails, as it does from 4,096 bytes on (path_resolution(7)).
+const DEEPEST: usize = 4095 - 1 - 255;
 
 /// How often OPENDIR is tried that fails without a reason.
 const TRIES: u32 = 8;
@@ -278,6 +282,10 @@ impl Folder {
     }
 
     fn described(&mut self, name: &[u8], meta: Meta, line: &mut Line, post: &mut Post) {
+        let meta = match storable(meta) {
+            Ok(meta) => meta,
+            Err(error) => return self.unreadable(name, error, post),
+        };
         if meta.kind == Kind::Symlink {
             let path = self.child(name);
             let step = Step::Link(Box::new((name.into(), meta)));
@@ -323,9 +331,18 @@ impl Folder {
             return Going::Again;
         }
         if self.at_end && self.checked && self.reads == 0 && self.looks == 0 {
-            return self.end(Ok(()), line, post);
+            return self.end(self.may_be_all(), line, post);
         }
         Going::On
+    }
+
+    /// Whether the server could tell every name that a folder with this path can hold.
+    fn may_be_all(&self) -> Result<(), SourceError> {
+        if self.path.len() <= DEEPEST {
+            return Ok(());
+        }
+        let error = io::Error::other("so deep, SFTP servers leave out names without a word");
+        Err(SourceError::Unreadable { action: "list all of", error })
     }
 
     fn child(&self, name: &[u8]) -> Vec<u8> {
