@@ -75,7 +75,7 @@ impl Attempt<'_> {
         let mut pruned = Vec::new();
         let mut first = true;
         let built = loop {
-            match self.build(source, &names, std::mem::take(&mut first)) {
+            match self.build(source, recorder, &names, std::mem::take(&mut first)) {
                 Ok(built) => break built,
                 // A full history makes room early: its oldest goes anyway when this run completes.
                 Err(error @ RunError::NoSpace { .. }) => {
@@ -137,10 +137,12 @@ impl Attempt<'_> {
     fn build<S: Source>(
         &self,
         source: &Arc<S>,
+        recorder: &Recorder,
         names: &Names,
         first: bool,
     ) -> Result<Built<S>, RunError> {
         self.context.progress.enter(Phase::Preparing);
+        recorder.forget();
         let abilities = self.probe(first)?;
         self.make_incomplete(&names.incomplete)?;
         let checkpoints = self.checkpoints(&names.incomplete)?;
@@ -149,6 +151,7 @@ impl Attempt<'_> {
         match self.walk(&walk, &checkpoints) {
             // What went from the incomplete snapshot may have made the room that was missing.
             Err(RunError::NoSpace { .. }) if walk.freed.load(Ordering::Relaxed) > 0 => {
+                recorder.forget();
                 walk = self.prepare(source, names, &abilities, &checkpoints)?;
                 self.walk(&walk, &checkpoints)?;
             }

@@ -1,7 +1,7 @@
 //! Keeps what runs did: a report for each snapshot, with every problem, and the status of the last run.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -53,7 +53,21 @@ impl Recorder {
                 .and_then(|()| file.write_all(b"\n")),
             None => Ok(()),
         };
-        if let Err(error) = written {
+        self.kept(&mut file, written);
+    }
+
+    /// Forgets the problems so far: the walk that met them is done again.
+    pub(crate) fn forget(&self) {
+        let mut file = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        let emptied = match &mut *file {
+            Some(file) => file.rewind().and_then(|()| file.get_ref().set_len(0)),
+            None => Ok(()),
+        };
+        self.kept(&mut file, emptied);
+    }
+
+    fn kept(&self, file: &mut Option<BufWriter<File>>, result: io::Result<()>) {
+        if let Err(error) = result {
             *file = None;
             let what = format!("problems are told here only, the report cannot hold them: {error}");
             self.next.event(&Event::Aside { what });
