@@ -1,11 +1,14 @@
 //! What to do next when a run failed.
 
+mod connection;
+
+use std::borrow::Cow;
+
 use engine::error::RunError;
-use transport::sftp::ConnectError;
 
 /// The next step for the one who reads the log, if there is one to tell.
-pub(crate) fn hint(error: &RunError) -> Option<&'static str> {
-    Some(match error {
+pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
+    Some(Cow::Borrowed(match error {
         RunError::Root { .. } => {
             "check that the path is right, mounted and readable; nothing was deleted, and the next run goes on"
         }
@@ -30,27 +33,11 @@ pub(crate) fn hint(error: &RunError) -> Option<&'static str> {
         RunError::Sync { .. } => {
             "check the disk and its cable (dmesg, smartctl); the next run checks again what was not known to be on the disk"
         }
-        RunError::NoConnection(error) => match error.downcast_ref() {
-            Some(ConnectError::HostKeyUnknown { .. }) => {
-                "connect once by hand with ssh as the same user, compare the fingerprint with the one the host shows (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), and say yes"
-            }
-            Some(ConnectError::HostKeyChanged { .. }) => {
-                "find out why before anything else; if the host was set up anew, remove the old key (ssh-keygen -R HOST) and connect once by hand"
-            }
-            Some(ConnectError::Authentication { .. }) => {
-                "put the public key of the user that runs this into the host's authorized_keys (ssh-copy-id); no password can be asked for"
-            }
-            Some(ConnectError::NoSftp { .. }) => {
-                "enable the sftp subsystem in the host's sshd_config"
-            }
-            _ => {
-                "check the host's name, that it is up and that ssh reaches it; the next run tries again"
-            }
-        },
+        RunError::NoConnection(error) => return Some(connection::hint(error.downcast_ref())),
         RunError::Endless { .. } => {
             "check the host; a tree that is really so wide can be split into several jobs"
         }
         RunError::SourceLost(_) => "the next run goes on where this one stopped",
         _ => return None,
-    })
+    }))
 }

@@ -237,7 +237,7 @@ fn failed(log: &JobLog, error: &RunError, stop: &Stop) -> Exit {
         return STOPPED;
     }
     let hint = hint(error);
-    let message = match hint {
+    let message = match &hint {
         Some(hint) => format!("failed: {error}; {hint}"),
         None => format!("failed: {error}"),
     };

@@ -258,23 +258,47 @@ fn each_way_to_be_refused_is_told_apart() {
     assert!(matches!(refused(&server), ConnectError::NoSftp { .. }));
     server.write_config("stranger", "");
     assert!(matches!(refused(&server), ConnectError::Authentication { .. }));
+    server.write_config("user", "");
+    let key = server.path("user");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let error = refused(&server);
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    server.write_config("stranger", "");
+    assert!(
+        matches!(&error, ConnectError::KeyOpenToOthers { path } if Path::new(path) == key),
+        "{error:?}"
+    );
     let port = server.port();
     server.write_known_hosts("stranger");
     let error = refused(&server);
     assert!(
-        matches!(&error, ConnectError::HostKeyChanged { host, port: Some(p) } if host == "127.0.0.1" && *p == port),
+        matches!(&error, ConnectError::HostKeyChanged(key) if key.host == "127.0.0.1" && key.port == Some(port)
+            && key.old_file == Some(server.path("known_hosts")) && key.shown.is_some()),
         "{error:?}"
     );
     fs::write(server.path("known_hosts"), "").unwrap();
     let error = refused(&server);
     assert!(
-        matches!(&error, ConnectError::HostKeyUnknown { host, port: Some(p) } if host == "127.0.0.1" && *p == port),
+        matches!(&error, ConnectError::HostKeyUnknown(key) if key.host == "127.0.0.1" && key.port == Some(port)),
         "{error:?}"
     );
+    let ConnectError::HostKeyUnknown(key) = error else { return };
+    let (shown, file) = (key.shown.unwrap(), key.file.unwrap());
+    assert_eq!(Path::new(&file), server.path("known_hosts"));
+    let mut print = std::process::Command::new("ssh-keygen");
+    let print = print.arg("-lf").arg(server.path("host.pub")).output().unwrap().stdout;
+    assert_eq!(String::from_utf8_lossy(&print).split(' ').nth(1), Some(&*shown.fingerprint));
+    fs::write(&file, shown.line + "\n").unwrap();
+    assert!(matches!(refused(&server), ConnectError::Authentication { .. }), "the key is known");
+    fs::write(&file, "").unwrap();
     server.write_config("user", "Host test\nHostName host.invalid");
     assert!(matches!(refused(&server), ConnectError::NameNotFound { .. }));
     server.write_config("user", "Host test\nPort 1");
     assert!(matches!(refused(&server), ConnectError::Refused { .. }));
+    server.write_config("user", "Host test\nProxyCommand true");
+    assert!(matches!(refused(&server), ConnectError::Closed { .. }));
+    server.write_config("user", "Nonsense yes");
+    assert!(matches!(refused(&server), ConnectError::Config { .. }));
     server.write_config("user", "Host test\nProxyCommand sleep 60");
     let mut options = server.options();
     options.connect_timeout = Duration::from_secs(1);

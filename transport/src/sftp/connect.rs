@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use openssh::Session;
 use tokio::net::unix::pipe::{Receiver, Sender};
@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use super::fault::said;
 use super::frames::Frames;
+use super::host_key::with_host;
 use super::socket_dir::SocketDir;
 use super::wire::{Violation, hello, read_hello};
 use super::{Address, ConnectError, Options};
@@ -29,6 +30,11 @@ const PIPE: usize = 1 << 20;
 
 /// How much is kept of what ssh says on its error output.
 const SAID: usize = 16 * 1024;
+
+/// How long to wait for a connection: what is left is for its end.
+fn patience(options: &Options) -> Duration {
+    options.connect_timeout * 9 / 10
+}
 
 /// How long ssh gets to end by itself, and after SIGTERM.
 const END: Duration = Duration::from_millis(500);
@@ -72,21 +78,23 @@ impl Connection {
         };
         let stderr = Rc::new(RefCell::new(Vec::new()));
         let err = Receiver::from_owned_fd(err.into()).map_err(local("talk to ssh"))?;
-        let listener = tokio::task::spawn_local(listen(err, Rc::clone(&stderr)));
+        let into = Rc::clone(&stderr);
+        let listener = tokio::task::spawn_local(async move { listen(err, &into).await });
         let mut connection = Self { ssh, control, stderr, listener };
-        let greeted =
-            timeout(options.connect_timeout, Channel::greet(to.into(), from.into(), None)).await;
-        let fault = match greeted {
+        let (begin, limit) = (Instant::now(), patience(options));
+        let greeted = timeout(limit, Channel::greet(to.into(), from.into(), None)).await;
+        let mut fault = match greeted {
             Ok(Ok(channel)) => return Ok((connection, channel)),
             Ok(Err(fault)) => connection.explain(fault, address, options).await,
-            Err(_) => {
-                let limit = options.connect_timeout;
-                match ConnectError::from_ssh(&connection.words(), address, limit) {
-                    ConnectError::Ssh { .. } => ConnectError::Timeout(limit),
-                    fault => fault,
-                }
-            }
+            Err(_) => match ConnectError::from_ssh(&connection.words(), address, limit) {
+                ConnectError::Ssh { .. } => ConnectError::Timeout(limit),
+                fault => fault,
+            },
         };
+        if let Some(key) = fault.host_key() {
+            let left = limit.saturating_sub(begin.elapsed()) / 2;
+            key.find(address, options, &connection.control, left).await;
+        }
         connection.close().await;
         Err(fault)
     }
@@ -144,7 +152,7 @@ impl Connection {
         self.wait(END).await;
         let _ = timeout(END, &mut self.listener).await;
         let words = self.words();
-        match ConnectError::from_ssh(&words, address, options.connect_timeout) {
+        match ConnectError::from_ssh(&words, address, patience(options)) {
             // Let in, and then nothing: a forced command, an account without shell.
             ConnectError::Ssh { said } if words.is_empty() => ConnectError::NoSftp { said },
             fault => fault,
@@ -246,7 +254,7 @@ impl Channel {
 }
 
 /// Keeps what ssh says, and goes on reading so that ssh never waits.
-async fn listen(err: Receiver, into: Rc<RefCell<Vec<u8>>>) {
+pub(super) async fn listen(err: Receiver, into: &RefCell<Vec<u8>>) {
     let mut buffer = [0; 1024];
     while err.readable().await.is_ok() {
         match err.try_read(&mut buffer) {
@@ -262,12 +270,19 @@ async fn listen(err: Receiver, into: Rc<RefCell<Vec<u8>>>) {
     }
 }
 
-fn command(address: &Address, options: &Options, control: &SocketDir) -> Command {
+/// An `ssh` that speaks English and has a group of its own: Ctrl-C on a terminal is for this program,
+/// which then ends it.
+pub(super) fn started(options: &Options) -> Command {
     let mut ssh = Command::new(&options.ssh);
+    ssh.env("LC_ALL", "C").process_group(0);
     if let Some(config) = &options.config {
         ssh.arg("-F").arg(config);
     }
-    let seconds = options.connect_timeout.as_secs().max(1);
+    ssh
+}
+
+fn command(address: &Address, options: &Options, control: &SocketDir) -> Command {
+    let mut ssh = started(options);
     // The first value that ssh meets counts: these go before any configuration file.
     for option in [
         // Unknown to older versions.
@@ -291,18 +306,12 @@ fn command(address: &Address, options: &Options, control: &SocketDir) -> Command
     ] {
         ssh.arg("-o").arg(option);
     }
+    let seconds = patience(options).as_secs().max(1);
     ssh.arg("-o").arg(format!("ConnectTimeout={seconds}"));
     ssh.arg("-S").arg(control.socket());
-    if let Some(port) = address.port() {
-        ssh.arg("-p").arg(port.to_string());
-    }
-    if let Some(user) = address.user() {
-        ssh.arg("-l").arg(user);
-    }
-    ssh.args(["-s", "--", address.host(), "sftp"]);
-    ssh.env("LC_ALL", "C");
+    ssh.arg("-s");
+    let mut ssh = with_host(ssh, address);
+    ssh.arg("sftp");
     ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // Ctrl-C on a terminal is for this program, which then ends ssh.
-    ssh.process_group(0);
     ssh
 }

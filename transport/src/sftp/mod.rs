@@ -26,6 +26,7 @@ mod fault;
 mod file;
 mod folder;
 mod frames;
+mod host_key;
 mod line;
 mod network;
 mod post;
@@ -38,6 +39,7 @@ mod wire_tests;
 
 pub use address::{Address, BadAddress, Part};
 pub use fault::ConnectError;
+pub use host_key::{HostKey, ShownKey};
 pub use source::{SftpFolder, SftpSource};
 
 /// How a connection is made and kept.

@@ -1,4 +1,4 @@
-//! The private folder of ssh's control socket.
+//! The private folder of what ssh makes for a connection: its control socket, a host's key.
 //!
 //! It is held by a lock on itself for as long as it is in use. So what a killed process left can be told
 //! from what another one uses, and the next connection removes it.
@@ -51,6 +51,11 @@ impl SocketDir {
         Ok(Self { dir, _lock: lock })
     }
 
+    /// Where ssh may note a host's key.
+    pub(super) fn known_hosts(&self) -> PathBuf {
+        self.dir.path().join("s.known_hosts")
+    }
+
     /// Where the socket is to be.
     pub(super) fn socket(&self) -> PathBuf {
         self.dir.path().join(SOCKET)
@@ -82,7 +87,7 @@ fn remove_if_dead(path: &Path, now: SystemTime) -> io::Result<()> {
         return Ok(());
     }
     flock(&dir, FlockOperation::NonBlockingLockExclusive)?;
-    // The socket, and what ssh calls it while it makes it.
+    // The socket, what ssh calls it while it makes it, and a host's key.
     for entry in std::fs::read_dir(path)? {
         let name = entry?.file_name();
         if name.as_bytes().split(|byte| *byte == b'.').next() == Some(SOCKET.as_bytes()) {
