@@ -13,6 +13,7 @@ use crate::durable::{Checkpoints, Ticker};
 use crate::error::{RunError, destination};
 use crate::event::{Event, shown_path};
 use crate::forecast::what_is_missing;
+use crate::glance::glance;
 use crate::history::History;
 use crate::job::Job;
 use crate::judge::{refusal, roots_found};
@@ -102,11 +103,11 @@ impl Attempt<'_> {
         Ok(report)
     }
 
-    /// Looks whether every source root is there, before anything is made or removed.
+    /// Looks whether every source root is there and readable, before anything is made or removed.
     fn find_roots<S: Source>(&self, source: &Arc<S>) -> Result<(), RunError> {
         let mut failed = None;
         for (path, _) in self.job.layout.roots() {
-            let Err(error) = source.root(&path) else { continue };
+            let Err(error) = glance(source, &path) else { continue };
             let error = RunError::Root { path, error };
             match &failed {
                 None => failed = Some(error),

@@ -15,6 +15,7 @@ pub mod event;
 pub(crate) mod folder;
 pub mod forecast;
 pub(crate) mod gate;
+pub(crate) mod glance;
 pub mod history;
 pub mod job;
 pub(crate) mod judge;
