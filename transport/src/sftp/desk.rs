@@ -13,12 +13,12 @@ use super::folder::{self, Folder, Going, child};
 use super::line::{Line, Purpose};
 use super::post::{ENTRIES, Fetched, Listed, Post};
 use super::question::{Asked, Question};
-use super::wire::{Answer, Violation};
+use super::wire::{Answer, READ_MAX, Violation};
 
 /// Bytes that small files may have on the way, and large ones, and that may wait for the sinks: with
 /// what the pipes hold together below 96 MiB.
-const SMALL: u64 = 24 << 20;
-const LARGE: u64 = 32 << 20;
+pub(super) const SMALL: u64 = 24 << 20;
+pub(super) const LARGE: u64 = 40 << 20;
 const QUEUED: usize = 28 << 20;
 
 /// Entries that may wait for the sinks before nothing more is even read from the server: more than
@@ -380,12 +380,15 @@ impl Desk {
         self.reading.rotate_left(usize::from(!self.reading.is_empty()));
         let most = READS * self.lines.len();
         for id in &self.reading {
-            if self.books.asked + self.books.held >= LARGE {
+            let room = LARGE.saturating_sub(self.books.asked + self.books.held);
+            if room < u64::from(READ_MAX) {
                 break;
             }
             if let Some(file) = self.files.get_mut(id) {
                 let (lines, post, books) = (&mut self.lines[..], &mut self.post, &mut self.books);
-                file.read(most, &mut Around { lines, post, books });
+                // What is missing of an earlier answer is asked for all the same.
+                let pieces = usize::try_from(room / u64::from(READ_MAX)).unwrap_or(most);
+                file.read(most, pieces, &mut Around { lines, post, books });
             }
         }
         let most = self.by_distance(250, 5, 500);
@@ -432,6 +435,12 @@ impl Desk {
     /// Whether an answer is overdue.
     pub(super) fn stalled(&self, now: Instant, limit: Duration) -> bool {
         self.lines.iter().any(|line| line.stalled(now, limit))
+    }
+
+    /// Bytes that wait for those in front of them.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> u64 {
+        self.books.held
     }
 
     /// Whether something was answered since this was asked last.

@@ -181,13 +181,16 @@ impl File {
         self.end = self.told;
     }
 
-    /// Asks for more of it: at most `most` reads out.
-    pub(super) fn read(&mut self, most: usize, around: &mut Around<'_>) {
+    /// Asks for more of it: at most `most` reads out, at most `pieces` of them new.
+    pub(super) fn read(&mut self, most: usize, pieces: usize, around: &mut Around<'_>) {
         self.spread(around.lines);
         while let Some((offset, length)) = self.again.pop() {
             self.read_piece(offset, length, around);
         }
-        while self.next < self.end && self.reads < most {
+        for _ in 0..pieces {
+            if self.next >= self.end || self.reads >= most {
+                return;
+            }
             let length = (self.end - self.next).min(u64::from(READ_MAX)) as u32;
             if !self.read_piece(self.next, length, around) {
                 return;
@@ -241,7 +244,7 @@ impl File {
         match self.step(step, answer, around) {
             Ok(()) => {
                 if self.is_small() {
-                    self.read(1, around);
+                    self.read(1, 1, around);
                 }
                 Ok(self.settle(around))
             }
@@ -272,7 +275,7 @@ impl File {
                 let small = self.is_small() && self.told == 0;
                 self.streams[number].ready = number == 0 && self.told == 0;
                 if small && self.next < self.end {
-                    self.read(1, around);
+                    self.read(1, 1, around);
                 }
                 self.stat(number, around.lines);
                 self.closing = small || self.told == self.end;
