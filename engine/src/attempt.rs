@@ -106,8 +106,10 @@ impl Attempt<'_> {
     /// Looks whether every source root is there and readable, before anything is made or removed.
     fn find_roots<S: Source>(&self, source: &Arc<S>) -> Result<(), RunError> {
         let mut failed = None;
-        for (path, _) in self.job.layout.roots() {
-            let Err(error) = glance(source, &path) else { continue };
+        let paths: Vec<_> = self.job.layout.roots().into_iter().map(|(path, _)| path).collect();
+        for (path, seen) in paths.iter().zip(glance(source, &paths)) {
+            let Err(error) = seen else { continue };
+            let path = path.clone();
             let error = RunError::Root { path, error };
             match &failed {
                 None => failed = Some(error),
@@ -313,7 +315,7 @@ impl Attempt<'_> {
         let build =
             Build::new(Dresser::new(self.job.keep, abilities.clone()), kept, !checkpoints.whole());
         let walk = Walk::new(Arc::clone(source), build, set);
-        walk.look_at_roots()?;
+        walk.look_at_roots(&self.job.layout)?;
         let mut found = begun_on;
         for root in walk.roots() {
             if let Some(file_system) = root.file_system {

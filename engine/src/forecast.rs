@@ -114,7 +114,7 @@ pub fn dry_run<S: Source>(
     let walk = Walk::new(source, Preview::new(changes), set);
     context.progress.enter(Phase::Copying);
     // As a run does: the folders above a missing root are missing too, and are not what is meant.
-    walk.look_at_roots()?;
+    walk.look_at_roots(&job.layout)?;
     walk.walk(job)?;
     let held_until = match history.decide(now, job.minimum_time_guard) {
         Decision::Held { next, .. } => Some(next),

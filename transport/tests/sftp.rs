@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use engine::entry::{Entry, Kind};
 use engine::source::{Source, SourceError, Wanted};
+use fixtures::proxy::Proxy;
 use tempfile::TempDir;
 use transport::sftp::{ConnectError, Options, SftpSource};
 
@@ -493,4 +494,25 @@ fn a_host_that_is_gone_is_told_to_everybody() {
     drop(server);
     assert!(matches!(list(&source, &folder), Err(SourceError::Lost(_))));
     assert!(matches!(source.root(dir.path()), Err(SourceError::Lost(_))));
+}
+
+#[test]
+fn all_roots_are_looked_at_in_the_time_of_one() {
+    let Some(server) = Sshd::start("roots", Subsystem::Internal) else { return };
+    let delay = Duration::from_millis(50);
+    let proxy = Proxy::start(([127, 0, 0, 1], server.port()).into(), delay);
+    let through = format!("Port {}\nHostKeyAlias [127.0.0.1]:{}", proxy.port(), server.port());
+    server.write_config("user", &through);
+    let dir = TempDir::new().unwrap();
+    let paths: Vec<_> = (0..20).map(|number| dir.path().join(number.to_string())).collect();
+    paths[1..].iter().for_each(|path| fs::create_dir(path).unwrap());
+    let source = connect(&server);
+    let start = Instant::now();
+    let found = source.roots(&paths);
+    // One after the other it is two seconds.
+    assert!(start.elapsed() < delay * 2 * 10, "{:?}", start.elapsed());
+    assert!(matches!(found[0], Err(SourceError::Vanished)));
+    let ids: BTreeSet<_> =
+        found[1..].iter().map(|root| &root.as_ref().ok().unwrap().file_system).collect();
+    assert!(ids.len() == 1 && !ids.contains(&None), "{ids:?}");
 }

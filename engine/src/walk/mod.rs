@@ -11,6 +11,7 @@ mod subfolders;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,7 +28,7 @@ use crate::monitor::Phase;
 use crate::place::Place;
 use crate::plan::{Held, Step};
 use crate::queue::{Hold, Queue, workers};
-use crate::source::{Answers, Source};
+use crate::source::{Answers, Root, Source};
 use crate::tally::Tally;
 
 use listing::Arrival;
@@ -114,6 +115,8 @@ pub(crate) struct Walk<S: Source, T> {
     last_try: AtomicBool,
     again: Mutex<Vec<Retry>>,
     roots: Mutex<Vec<RootSeen>>,
+    /// Folders of the layout that were opened and that the walk has not come to.
+    looked: Mutex<HashMap<PathBuf, Root<S::Folder>>>,
     pub(crate) open: Arc<AtomicUsize>,
     most_open: usize,
 }
@@ -170,6 +173,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             last_try: AtomicBool::new(false),
             again: Mutex::default(),
             roots: Mutex::new(set.roots.clone()),
+            looked: Mutex::default(),
             open: Arc::default(),
             most_open: most_open_folders(),
             set,

@@ -12,7 +12,7 @@ use crate::error::RunError;
 use crate::event::{Event, shown_path};
 use crate::folder::{Folder, Handles, Opened};
 use crate::kept::Records;
-use crate::layout::Node;
+use crate::layout::{Layout, Node};
 use crate::place::Place;
 use crate::queue::Hold;
 use crate::source::{ListSink, Root, Source};
@@ -69,7 +69,8 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         is_root: bool,
     ) -> Result<(Root<S::Folder>, Option<usize>), RunError> {
         let failed = |error| RunError::Root { path: path.to_owned(), error };
-        let found = self.source.root(path).map_err(failed)?;
+        let looked = lock(&self.looked).remove(path);
+        let found = looked.map_or_else(|| self.source.root(path), Ok).map_err(failed)?;
         if !is_root {
             return Ok((found, None));
         }
@@ -89,13 +90,29 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         Ok((found, number))
     }
 
-    /// Looks at every source root before anything is concluded from one of them.
+    /// Looks at every source root before anything is concluded from one of them, and at the folders
+    /// that lead there. What was found is what the walk then begins with: on a long line each look
+    /// takes its time.
     ///
     /// # Errors
-    /// When one is missing or cannot be opened.
-    pub(crate) fn look_at_roots(&self) -> Result<(), RunError> {
-        let paths: Vec<_> = lock(&self.roots).iter().map(|root| root.path.clone()).collect();
-        paths.iter().try_for_each(|path| self.root(path, true).map(drop))
+    /// When a source root is missing or cannot be opened.
+    pub(crate) fn look_at_roots(&self, layout: &Layout) -> Result<(), RunError> {
+        let paths = layout.paths();
+        let found: Vec<_> = paths.iter().cloned().zip(self.source.roots(&paths)).collect();
+        let roots: Vec<_> = lock(&self.roots).iter().map(|root| root.path.clone()).collect();
+        for (path, found) in found {
+            match found {
+                Ok(found) => drop(lock(&self.looked).insert(path, found)),
+                Err(error) if roots.contains(&path) => return Err(RunError::Root { path, error }),
+                // The walk will meet it.
+                Err(_) => {}
+            }
+        }
+        for path in roots {
+            let (found, _) = self.root(&path, true)?;
+            lock(&self.looked).insert(path, found);
+        }
+        Ok(())
     }
 
     /// Lists a folder: the source's, or on the way to a source root what the layout has there.
