@@ -159,14 +159,13 @@ impl Connection {
         }
     }
 
-    /// Ends the connection; its channels' pipes should be closed before.
+    /// Ends the connection. By a signal: nothing is outstanding that the host would have to finish,
+    /// and channels that close one after the other take several round trips.
     pub(super) async fn close(mut self) {
-        if !self.wait(END).await {
-            if let Some(pid) = rustix::process::Pid::from_raw(self.ssh.id().cast_signed()) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            }
-            self.wait(END).await;
+        if let Some(pid) = rustix::process::Pid::from_raw(self.ssh.id().cast_signed()) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
+        self.wait(END).await;
     }
 
     /// What ssh said at its end, for the reason of a loss.
