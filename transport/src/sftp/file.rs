@@ -142,6 +142,9 @@ impl File {
         }
         around.lines[line].files += 1;
         self.streams.push(Stream { line, handle: None, ready: false, reads: 0 });
+        if !self.wary && self.told == 0 {
+            self.spread(around.lines);
+        }
     }
 
     fn open(&self, line: usize, lines: &mut [Line]) {
@@ -183,7 +186,9 @@ impl File {
 
     /// Asks for more of it: at most `most` reads out, at most `pieces` of them new.
     pub(super) fn read(&mut self, most: usize, pieces: usize, around: &mut Around<'_>) {
-        self.spread(around.lines);
+        if self.streams.first().is_some_and(|stream| stream.ready) {
+            self.spread(around.lines);
+        }
         while let Some((offset, length)) = self.again.pop() {
             self.read_piece(offset, length, around);
         }
@@ -218,13 +223,12 @@ impl File {
 
     /// Opens a large file on more channels.
     fn spread(&mut self, lines: &mut [Line]) {
-        let first = self.streams.first().is_some_and(|stream| stream.ready);
-        let most =
-            (self.end.saturating_sub(self.next) / A_CHANNEL).min(lines.len() as u64) as usize;
-        if !first || self.streams.len() >= most {
-            return;
-        }
+        let most = usize::try_from(self.end.saturating_sub(self.next) / A_CHANNEL);
+        let most = most.unwrap_or(usize::MAX);
         for line in 0..lines.len() {
+            if self.streams.len() >= most {
+                return;
+            }
             if self.streams.iter().all(|stream| stream.line != line) {
                 lines[line].files += 1;
                 let step = Step::Open(self.streams.len());
@@ -273,7 +277,9 @@ impl File {
                 around.lines[self.streams[number].line].opened();
                 // Of a small one that is read by the next request, behind it.
                 let small = self.is_small() && self.told == 0;
-                self.streams[number].ready = number == 0 && self.told == 0;
+                // What FSTAT tells comes before what is read behind it. Only the first one decides
+                // whether to go on inside a file.
+                self.streams[number].ready = number > 0 || self.told == 0;
                 if small && self.next < self.end {
                     self.read(1, 1, around);
                 }
