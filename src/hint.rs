@@ -3,12 +3,19 @@
 mod connection;
 
 use std::borrow::Cow;
+use std::io::ErrorKind;
 
 use engine::error::RunError;
+use engine::source::SourceError;
 
 /// The next step for the one who reads the log, if there is one to tell.
 pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
     Some(Cow::Borrowed(match error {
+        RunError::Root { error: SourceError::Unreadable { error, .. }, .. }
+            if error.kind() == ErrorKind::PermissionDenied =>
+        {
+            "give the user that reads it (of a remote source the one of REMOTE_SRC_HOST) the permission to read it, or use another one; nothing was deleted, and the next run goes on"
+        }
         RunError::Root { .. } => {
             "check that the path is right, mounted and readable; nothing was deleted, and the next run goes on"
         }
