@@ -89,6 +89,30 @@ fn a_file_that_changed_while_the_line_was_down_ends_as_it_is_now() {
     bench.end();
 }
 
+#[test]
+fn a_file_that_changes_while_it_is_read_is_read_to_its_end() {
+    const SIZE: u64 = 40_000_000;
+    let mut bench = Bench::new(4);
+    let ends = fetch(&mut bench.desk, vec![wanted(SIZE, 0)]);
+    // The first channel's answers come when the others have answered all that they were asked.
+    let mut first = VecDeque::new();
+    loop {
+        let (now, later): (Vec<_>, Vec<_>) =
+            bench.sent().into_iter().partition(|sent| sent.channel > 0);
+        first.extend(later);
+        if !now.is_empty() {
+            bench.answer(&now, 1);
+        } else if let Some(sent) = first.pop_front() {
+            bench.answer(&[sent], 1);
+        } else {
+            break;
+        }
+    }
+    let (_, (told, after)) = ends.recv().unwrap();
+    assert!(told == SIZE && after.is_ok_and(|after| after.size == SIZE + 1), "{told}");
+    bench.end();
+}
+
 /// Bytes of all READ among the requests.
 fn read(sent: &[Sent]) -> u64 {
     sent.iter().filter_map(Sent::read).map(|(_, length)| length).sum()

@@ -33,6 +33,8 @@ pub(super) struct File {
     streams: Vec<Stream>,
     /// Look at it before it is opened: something went wrong with it before.
     wary: bool,
+    /// A part was read before, and whether the file is still the same has to be looked at.
+    unchecked: bool,
     tries: u32,
     /// Where the next read starts, how far the bytes are told, and where they end.
     next: u64,
@@ -106,6 +108,7 @@ impl File {
             listed: wanted.entry.meta.clone(),
             streams: Vec::new(),
             wary: false,
+            unchecked: from > 0,
             tries: 0,
             next: from,
             told: from,
@@ -142,7 +145,7 @@ impl File {
         }
         around.lines[line].files += 1;
         self.streams.push(Stream { line, handle: None, ready: false, reads: 0 });
-        if !self.wary && self.told == 0 {
+        if !self.wary && !self.unchecked {
             self.spread(around.lines);
         }
     }
@@ -160,6 +163,7 @@ impl File {
         books.held -= self.held();
         self.parts.clear();
         self.wary |= self.told > 0 || !self.streams.is_empty();
+        self.unchecked = self.told > 0;
         self.streams.clear();
         self.again.clear();
         (self.reads, self.stats, self.closing) = (0, 0, false);
@@ -276,10 +280,10 @@ impl File {
                 self.streams[number].handle = Some(handle.into());
                 around.lines[self.streams[number].line].opened();
                 // Of a small one that is read by the next request, behind it.
-                let small = self.is_small() && self.told == 0;
+                let small = self.is_small() && !self.unchecked;
                 // What FSTAT tells comes before what is read behind it. Only the first one decides
                 // whether to go on inside a file.
-                self.streams[number].ready = number > 0 || self.told == 0;
+                self.streams[number].ready = !self.unchecked;
                 if small && self.next < self.end {
                     self.read(1, 1, around);
                 }
@@ -302,8 +306,7 @@ impl File {
                 self.stats -= 1;
                 let now = self.check_kind(meta(attrs))?;
                 let same = self.is_as_listed(&now);
-                let first = number == 0 && !self.streams[number].ready;
-                if !same && first && self.told > 0 {
+                if std::mem::take(&mut self.unchecked) && !same {
                     // What was told and what would follow are of two different files.
                     self.end_here(around.books);
                     self.closing = true;
