@@ -305,6 +305,9 @@ impl File {
             (Step::Stat(number), Answer::Attrs(attrs)) => {
                 self.stats -= 1;
                 let now = self.check_kind(meta(attrs))?;
+                if !self.is_whose_was_listed(&now) {
+                    return Err(Failed::With(SourceError::Replaced));
+                }
                 let same = self.is_as_listed(&now);
                 if std::mem::take(&mut self.unchecked) && !same {
                     // What was told and what would follow are of two different files.
@@ -359,6 +362,13 @@ impl File {
 
     fn is_as_listed(&self, now: &Meta) -> bool {
         now.size == self.size && now.mtime == self.listed.mtime
+    }
+
+    /// Whether the open file has the owner and mode that its copy gets. SFTP opens by path, through whatever
+    /// symlink a folder above turned into: so nobody gets to read a copy of what he may not read there.
+    fn is_whose_was_listed(&self, now: &Meta) -> bool {
+        let whose = |meta: &Meta| (meta.uid, meta.gid, meta.mode);
+        whose(now) == whose(&self.listed)
     }
 
     fn check_kind(&self, now: Option<Meta>) -> Result<Meta, SourceError> {
