@@ -19,7 +19,7 @@ use super::wire::{Answer, READ_MAX, Violation};
 /// what the pipes hold together below 96 MiB.
 pub(super) const SMALL: u64 = 24 << 20;
 pub(super) const LARGE: u64 = 40 << 20;
-const QUEUED: usize = 28 << 20;
+pub(super) const QUEUED: usize = 28 << 20;
 
 /// Entries that may wait for the sinks before nothing more is even read from the server: more than
 /// what an honest one still tells when no more are asked for.

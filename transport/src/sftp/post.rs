@@ -14,7 +14,7 @@ use engine::source::{ContentSink, ListSink, SourceError};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::desk::Command;
+use super::desk::{Command, QUEUED};
 
 /// What becomes a hole: a run of zeros of this length, at a multiple of it.
 const BLOCK: usize = 4096;
@@ -29,8 +29,19 @@ pub(super) struct Backlog {
     pub(super) bytes: AtomicUsize,
     /// Entries of listings.
     pub(super) entries: AtomicUsize,
-    /// Told when it has become less.
+    /// Told when there is room again.
     pub(super) less: Notify,
+}
+
+impl Backlog {
+    /// A sink has taken so many bytes of content. Waking the network for each of many small files
+    /// would cost more than what they hold: only where it may wait for this.
+    fn taken(&self, count: usize) {
+        let before = self.bytes.fetch_sub(count, Ordering::Relaxed);
+        if before >= QUEUED && before - count < QUEUED {
+            self.less.notify_one();
+        }
+    }
 }
 
 /// A part of a listing.
@@ -158,8 +169,7 @@ fn deliver_contents(
                 {
                     let _ = commands.send(Command::UnwantedFile(id, index));
                 }
-                backlog.bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
-                backlog.less.notify_one();
+                backlog.taken(bytes.len());
             }
             Fetched::FileEnd(index, after) => {
                 if let Some(sink) = sinks.get_mut(&id) {
