@@ -11,7 +11,8 @@ use engine::source::{ContentSink, ListSink, SourceError, Wanted};
 use super::file::{self, Around, Books, File};
 use super::folder::{self, Folder, Going, child};
 use super::line::{Line, Purpose};
-use super::post::{ENTRIES, Fetched, Listed, Post};
+use super::pace::Pace;
+use super::post::{Fetched, LISTINGS, Listed, Post};
 use super::question::{Asked, Question};
 use super::wire::{Answer, READ_MAX, Violation};
 
@@ -21,9 +22,9 @@ pub(super) const SMALL: u64 = 24 << 20;
 pub(super) const LARGE: u64 = 40 << 20;
 pub(super) const QUEUED: usize = 28 << 20;
 
-/// Entries that may wait for the sinks before nothing more is even read from the server: more than
-/// what an honest one still tells when no more are asked for.
-const ENTRIES_HARD: usize = 6 * ENTRIES;
+/// Bytes of listings that may wait for the sinks before nothing more is even read from the server: what
+/// an honest one still tells when no more is asked for fits in.
+const LISTINGS_HARD: usize = 3 * LISTINGS;
 
 /// Requests and bytes to send on one channel that no honest server leads to.
 const REQUESTS_HARD: usize = 64 * 1024;
@@ -96,6 +97,7 @@ pub(super) struct Desk {
     statvfs: bool,
     /// The shortest time that an answer took.
     round_trip: Duration,
+    pace: Pace,
     progressed: bool,
     lost: Option<String>,
 }
@@ -119,6 +121,7 @@ impl Desk {
             questions: HashMap::new(),
             statvfs: false,
             round_trip: UNKNOWN,
+            pace: Pace::new(SMALL + LARGE),
             progressed: false,
             lost: None,
         }
@@ -231,6 +234,9 @@ impl Desk {
     ) -> Result<(), Violation> {
         let pending = self.lines[number].answered(frame, now)?;
         self.round_trip = self.round_trip.min(now.saturating_duration_since(pending.asked));
+        if let Purpose::File(_, file::Step::Read { length, .. }) = &pending.purpose {
+            self.pace.answered(u64::from(*length), pending.asked, now);
+        }
         let answer = Answer::read(frame, pending.expected)?;
         match pending.purpose {
             Purpose::Folder(id, step) => self.folder_answer(number, id, step, answer),
@@ -342,7 +348,7 @@ impl Desk {
         let out = self.folders.len().saturating_sub(self.folders_waiting.len());
         let most = self.by_distance(64, 9, FOLDERS).min(self.folders_most);
         let mut room = most.saturating_sub(out);
-        if self.post.is_full_of_entries() {
+        if self.post.is_full_of_listings() {
             return;
         }
         for id in std::mem::take(&mut self.parked) {
@@ -369,8 +375,9 @@ impl Desk {
         if self.post.backlog.bytes.load(Ordering::Relaxed) >= QUEUED {
             return;
         }
+        let (small, large) = self.shares();
         while self.reading.len() < READING
-            && self.books.asked + self.books.held < LARGE / 4 * 3
+            && self.books.asked + self.books.held < large / 4 * 3
             && let Some(id) = self.large_waiting.pop_front()
         {
             self.reading.push_back(id);
@@ -380,7 +387,7 @@ impl Desk {
         self.reading.rotate_left(usize::from(!self.reading.is_empty()));
         let most = READS * self.lines.len();
         for id in &self.reading {
-            let room = LARGE.saturating_sub(self.books.asked + self.books.held);
+            let room = large.saturating_sub(self.books.asked + self.books.held);
             if room < u64::from(READ_MAX) {
                 break;
             }
@@ -392,13 +399,19 @@ impl Desk {
             }
         }
         let most = self.by_distance(250, 5, 500);
-        while self.books.small < SMALL
+        while self.books.small < small
             && self.lines.iter().any(|line| line.files < most.min(line.files_most))
             && let Some(id) = self.small_waiting.pop_front()
         {
             self.books.small += self.files.get(&id).map_or(0, File::reserve);
             self.start(id);
         }
+    }
+
+    /// Bytes that small files may have on the way, and large ones, on this line.
+    fn shares(&self) -> (u64, u64) {
+        let small = self.pace.bytes() * SMALL / (SMALL + LARGE);
+        (small, (self.pace.bytes() - small).max(READ_MAX.into()))
     }
 
     /// Starts a file on the channel that has most room.
@@ -427,7 +440,7 @@ impl Desk {
     /// Whether nothing more may be taken from a channel for now.
     pub(super) fn is_flooded(&self, number: usize) -> bool {
         let line = &self.lines[number];
-        self.post.backlog.entries.load(Ordering::Relaxed) > ENTRIES_HARD
+        self.post.backlog.listings.load(Ordering::Relaxed) > LISTINGS_HARD
             || line.load() > REQUESTS_HARD
             || line.unsent() > UNSENT_HARD
     }

@@ -14,8 +14,9 @@ use super::line::{Line, Purpose};
 use super::post::{Listed, Post, shown_name};
 use super::wire::{Answer, Attrs, Request, Status};
 
-/// Most entries that a folder may have: above that a server that never ends is more likely.
-const ENTRIES_MAX: u64 = 10_000_000;
+/// Most entries that a folder may have: above that a server that never ends is more likely, and the hashes of
+/// so many names fit into 40 MiB, here and once more in the engine.
+const ENTRIES_MAX: u64 = 3_600_000;
 
 /// How many answers in a row may tell nothing new.
 const NOTHING_NEW_MAX: u32 = 1000;
@@ -236,7 +237,7 @@ impl Folder {
     /// Asks for more entries, unless too many wait for the sinks.
     pub(super) fn read(&mut self, line: &mut Line, post: &Post) {
         let Some(handle) = &self.handle else { return };
-        if post.is_full_of_entries() {
+        if post.is_full_of_listings() {
             return;
         }
         // The next READDIR of a folder waits when a channel has much to do, but never for ever.

@@ -142,6 +142,9 @@ impl Line {
         let silent = |since: Instant| now.saturating_duration_since(since);
         !self.pending.is_empty()
             && (silent(self.heard) > limit
-                || self.pending.values().any(|pending| silent(pending.asked) > limit.max(OVERTAKEN)))
+                || self
+                    .pending
+                    .values()
+                    .any(|pending| silent(pending.asked) > limit.max(OVERTAKEN)))
     }
 }

@@ -29,6 +29,7 @@ mod frames;
 mod host_key;
 mod line;
 mod network;
+mod pace;
 mod post;
 mod question;
 mod socket_dir;
