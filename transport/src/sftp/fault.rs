@@ -181,7 +181,10 @@ impl ConnectError {
             Self::Unreachable { said }
         } else if has("subsystem request failed") {
             Self::NoSftp { said }
-        } else if has("onnection closed by") || has("onnection reset by") {
+        } else if has("onnection closed by")
+            || has("onnection reset by")
+            || has("exchange_identification: write: Broken pipe")
+        {
             Self::Closed { said }
         } else {
             Self::Ssh { said }
@@ -278,6 +281,8 @@ mod tests {
         assert!(matches!(kind(old), E::NoCommonAlgorithm { .. }));
         let closed = "kex_exchange_identification: Connection closed by remote host\r\nConnection closed by 10.0.0.1 port 22\r\n";
         assert!(matches!(kind(closed), E::Closed { .. }));
+        let broken = "kex_exchange_identification: write: Broken pipe\r\nbanner exchange: Connection to UNKNOWN port -1: Broken pipe\r\n";
+        assert!(matches!(kind(broken), E::Closed { .. }));
         assert!(matches!(
             kind("me@nas: Permission denied (publickey).\n"),
             E::Authentication { .. }
