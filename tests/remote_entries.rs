@@ -83,7 +83,7 @@ fn a_thousand_folders_deep_is_no_problem() {
 fn what_lies_deeper_than_a_path_can_tell_is_said_and_carried_forward() {
     let server = need!(Sshd::serving(Subsystem::Internal));
     // A server works with whole paths of less than 4,096 bytes.
-    let deep = vec!["d"; 260].join("/another-level/");
+    let deep = vec!["another-level-".repeat(17); 20].join("/");
     let tree = Tree::new().file(format!("{deep}/bottom"), "deep down").file("top", "y");
     let stage = Stage::with(BIN, &tree);
     let judge = |snapshot: &Path| Judge::sftp().differences(&stage.source, &stage.inside(snapshot));

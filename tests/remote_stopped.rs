@@ -107,8 +107,8 @@ fn killed_again_and_again_it_completes() {
     server.reached_by(stage.run()).expect(0);
     let first = stage.history().newest();
     let before = Fingerprint::of(&first);
-    big_tree(&stage.source.join("tree"), 3_000, 60, 2);
-    big_file(&stage.source.join("large"), 40 << 20, 2);
+    big_tree(&stage.source.join("tree"), 1_500, 60, 2);
+    big_file(&stage.source.join("large"), 20 << 20, 2);
     let mut random = fixtures::random::Random::new(11);
     let mut kills = 0;
     let run = server.reached_by(stage.run());
