@@ -1,0 +1,35 @@
+# The image ism1/backup_manager: `docker build -t ism1/backup_manager .`, or `docker compose build`.
+# Written for the classic builder and for BuildKit: no RUN --mount, no COPY --chmod, no heredocs.
+
+FROM rust:1-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN cargo build --release --locked --bin backup_manager \
+    && mv target/release/backup_manager / \
+    && rm -rf target
+
+FROM debian:bookworm-slim
+LABEL org.opencontainers.image.title="backup_manager" \
+      org.opencontainers.image.description="Snapshot backups as plain folders: hard links, resume, limited history, SFTP sources" \
+      org.opencontainers.image.source="https://github.com/ism1/backup_manager" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+
+# ssh for remote sources, tzdata for TZ and CRON_TZ, the certificates for notifications over HTTPS.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates openssh-client tzdata \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/*
+
+COPY --from=build /backup_manager /usr/local/bin/
+
+# /backups is no volume of the image: it would be a nameless one where none is mounted, and the warning that
+# nothing is mounted there would never come.
+VOLUME /config
+ENV BACKUPS_DIR=/backups
+
+# The newest snapshot is too old, or runs keep failing: unhealthy.
+HEALTHCHECK --interval=1m --timeout=30s --start-period=1m --retries=3 \
+    CMD ["backup_manager", "status", "--check"]
+
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["backup_manager"]
+CMD ["daemon"]
