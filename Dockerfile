@@ -14,16 +14,17 @@ LABEL org.opencontainers.image.title="backup_manager" \
       org.opencontainers.image.source="https://github.com/ism1/backup_manager" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
 
-# ssh for remote sources, tzdata for TZ and CRON_TZ, the certificates for notifications over HTTPS.
+# ssh for remote sources, and the wrapper for it to start as a user whom no passwd file knows; tzdata for TZ; the
+# certificates for HTTPS. /root may be entered, so that keys mounted at /root/.ssh serve `user:` and PUID too.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates openssh-client tzdata \
-    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/*
+    && apt-get install -y --no-install-recommends ca-certificates libnss-wrapper openssh-client tzdata \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/* \
+    && chmod 711 /root
 
 COPY --from=build /backup_manager /usr/local/bin/
 
-# /backups is no volume of the image: it would be a nameless one where none is mounted, and the warning that
-# nothing is mounted there would never come.
-VOLUME /config
+# Where nothing is mounted at /backups, the snapshots outlive the container in a nameless volume; the daemon warns of it.
+VOLUME ["/config", "/backups"]
 ENV BACKUPS_DIR=/backups
 
 # The newest snapshot is too old, or runs keep failing: unhealthy.
