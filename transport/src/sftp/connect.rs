@@ -5,10 +5,12 @@
 //! killed, the pipes close, the channels end, and with the last one the connection.
 
 use std::cell::RefCell;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::account;
 use super::fault::said;
 use super::frames::Frames;
 use super::wire::{Violation, hello, read_hello};
@@ -274,6 +277,19 @@ fn control_dir() -> io::Result<TempDir> {
     tempfile::Builder::new().prefix("bm-").rand_bytes(10).tempdir_in("/tmp")
 }
 
+/// The files that ssh looks for host keys in by default, and one more (ssh_config(5)).
+fn host_key_files(more: &Path) -> OsString {
+    let mut option = OsString::from("UserKnownHostsFile=~/.ssh/known_hosts ~/.ssh/known_hosts2 \"");
+    // ssh replaces `%` and what follows.
+    let bytes = more.as_os_str().as_bytes();
+    let doubled = bytes
+        .iter()
+        .flat_map(|byte| if *byte == b'%' { &b"%%"[..] } else { std::slice::from_ref(byte) });
+    option.push(OsStr::from_bytes(&doubled.copied().collect::<Vec<u8>>()));
+    option.push("\"");
+    option
+}
+
 fn command(address: &Address, options: &Options, control: &TempDir) -> Command {
     let mut ssh = Command::new(&options.ssh);
     if let Some(config) = &options.config {
@@ -305,6 +321,10 @@ fn command(address: &Address, options: &Options, control: &TempDir) -> Command {
     }
     ssh.arg("-o").arg(format!("ConnectTimeout={seconds}"));
     ssh.arg("-S").arg(control.path().join("s"));
+    if let Some(known_hosts) = &options.known_hosts {
+        ssh.arg("-o").arg(host_key_files(known_hosts));
+    }
+    ssh.envs(account::stand_in().iter().flat_map(|account| account.variables.clone()));
     if let Some(port) = address.port() {
         ssh.arg("-p").arg(port.to_string());
     }
