@@ -41,6 +41,8 @@ pub(crate) enum Mode {
 /// How the jobs are done.
 #[derive(Debug, Clone)]
 pub(crate) struct Work {
+    /// How hosts are connected to.
+    pub(crate) ssh: Options,
     pub(crate) mode: Mode,
     pub(crate) accept_shrink: bool,
     pub(crate) format: Format,
@@ -81,7 +83,9 @@ impl Work {
         let ticker = self.ticker(&progress, &log);
         let outcome = match &job.remote {
             None => run(&job.job, || Ok(local(job)), self.accept_shrink, &context),
-            Some(address) => run(&job.job, || remote(address, stop), self.accept_shrink, &context),
+            Some(address) => {
+                run(&job.job, || remote(address, &self.ssh, stop), self.accept_shrink, &context)
+            }
         };
         drop(ticker);
         match outcome {
@@ -113,7 +117,7 @@ impl Work {
         let sink = Arc::clone(&changes) as Arc<dyn ChangeSink>;
         let forecast = match &job.remote {
             None => dry_run(&job.job, local(job), sink, &context),
-            Some(address) => remote(address, stop)
+            Some(address) => remote(address, &self.ssh, stop)
                 .map_err(RunError::NoConnection)
                 .and_then(|source| dry_run(&job.job, source, sink, &context)),
         };
@@ -148,8 +152,12 @@ impl Work {
 }
 
 /// The folders of another machine.
-fn remote(address: &Address, stop: &Arc<Stop>) -> Result<Arc<SftpSource>, NoConnection> {
-    let connected = SftpSource::connect(address.clone(), Options::default(), || stop.asked());
+fn remote(
+    address: &Address,
+    ssh: &Options,
+    stop: &Arc<Stop>,
+) -> Result<Arc<SftpSource>, NoConnection> {
+    let connected = SftpSource::connect(address.clone(), ssh.clone(), || stop.asked());
     connected.map(Arc::new).map_err(NoConnection::from)
 }
 
