@@ -26,10 +26,10 @@ fn binary(folder: &Path, arch: &str) -> Option<PathBuf> {
 fn empty_root(program: &Path) -> Scratch {
     let root = Scratch::new();
     for folder in ["source", "backups"] {
-        fs::create_dir(root.join(folder)).unwrap();
+        fs::create_dir(root.join(folder)).expect("a root folder of its own");
     }
-    fs::write(root.join("source/file"), "content").unwrap();
-    fs::copy(program, root.join("backup_manager")).unwrap();
+    fs::write(root.join("source/file"), "content").expect("a root folder of its own");
+    fs::copy(program, root.join("backup_manager")).expect("a root folder of its own");
     root
 }
 
@@ -43,7 +43,10 @@ fn take_two(root: &Scratch, words: &[&str]) {
     }
     let found =
         Command::new("find").arg(root.join("backups")).args(["-path", "*/source/file"]).output();
-    assert_eq!(String::from_utf8_lossy(&found.unwrap().stdout).lines().count(), 2);
+    assert_eq!(
+        String::from_utf8_lossy(&found.expect("a root folder of its own").stdout).lines().count(),
+        2
+    );
 }
 
 #[test]

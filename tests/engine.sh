@@ -27,6 +27,8 @@ engine=$!
 
 finish() {
     docker ps -aq 2>/dev/null | xargs -r docker rm -fv >/dev/null 2>&1 || true
+    # The stages of earlier builds, more than a gigabyte each; those of today are the cache of the next one.
+    docker image prune -f --filter until=24h >/dev/null 2>&1 || true
     kill "$engine" 2>/dev/null || true
     wait "$engine" 2>/dev/null || true
 }
