@@ -4,7 +4,9 @@
 FROM rust:1-bookworm AS build
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked --bin backup_manager \
+# Cargo looks for every member of the workspace; the one for tests is not sent.
+RUN mkdir -p fixtures/src && touch fixtures/src/lib.rs \
+    && cargo build --release --locked --bin backup_manager \
     && mv target/release/backup_manager / \
     && rm -rf target
 
