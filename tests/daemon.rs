@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fixtures::need;
 use fixtures::run::{Done, Run, Running};
@@ -12,6 +12,9 @@ use fixtures::tree::Tree;
 use rustix::process::Signal;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+/// A minute, and what a slow machine takes.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A stage with a crontab, whose commands run in a folder for what they write.
 struct Service {
@@ -51,16 +54,17 @@ impl Service {
         self.verb("daemon").patience(150).start()
     }
 
-    /// What a command wrote, once it is a whole line.
+    /// What a command wrote, once it is a whole line or took too long.
     #[track_caller]
     fn line(&self, running: &mut Running, name: &str) -> String {
         let path = self.out.join(name);
         let text = || fs::read_to_string(&path).unwrap_or_default();
-        running.until(|| text().ends_with('\n'));
+        let began = Instant::now();
+        running.until(|| text().ends_with('\n') || began.elapsed() > PATIENCE);
         text().trim_end().to_owned()
     }
 
-    /// Waits until the daemon says nothing new is to come, then ends it.
+    /// Ends the daemon as an engine does.
     #[track_caller]
     fn end(&self, mut running: Running) -> Done {
         running.signal(Signal::TERM);
@@ -160,6 +164,48 @@ fn orphans_are_waited_for() {
     let gone = running.until(|| children(&pid).is_empty());
     assert!(gone, "left behind: {:?}", children(&pid));
     service.end(running);
+}
+
+#[test]
+fn as_the_first_process_it_waits_for_all_and_asks_all_to_end() {
+    need!(need::root());
+    need!(need::tool("unshare"));
+    need!(need::tool("nsenter"));
+    let service = Service::new(
+        "@reboot echo $PPID >parent; (setsid sh -c 'sleep 0.2; touch orphan' &) & exit 0\n",
+    );
+    let daemon = service.verb("daemon").set("config-dir", &service.config);
+    let mut running = daemon.under(&["unshare", "--pid", "--fork", "--mount-proc"]).start();
+    assert_eq!(service.line(&mut running, "parent"), "1", "its number in the container");
+    let pid = pid_of(&[BIN, "daemon", &format!("--config-dir={}", service.config.display())]);
+    assert!(running.until(|| service.out.join("orphan").exists()));
+    assert!(running.until(|| children(&pid).is_empty()), "left behind: {:?}", children(&pid));
+    // As `docker exec` does.
+    // Another mount namespace is entered in its root.
+    let script = "cd \"$0\"; trap 'sleep 0.5; echo ended >ended; exit' TERM; echo in >in; while :; do sleep 0.1; done";
+    let mut beside = std::process::Command::new("nsenter")
+        .args(["--target", &pid, "--pid", "--mount", "sh", "-c", script])
+        .arg(&service.out)
+        .spawn()
+        .expect("nsenter starts");
+    assert_eq!(service.line(&mut running, "in"), "in");
+    let number = pid.parse().ok().and_then(rustix::process::Pid::from_raw).expect("a number");
+    rustix::process::kill_process(number, Signal::TERM).expect("sent");
+    running.wait().assert_code(0).assert_says("stopped");
+    beside.wait().expect("waited for");
+    assert!(service.out.join("ended").exists(), "it had the time to end");
+}
+
+/// The number of the process with these words as its command line.
+fn pid_of(words: &[&str]) -> String {
+    let expected = words.join("\0") + "\0";
+    let processes = fs::read_dir("/proc").expect("proc").flatten();
+    let found = processes
+        .filter(|entry| {
+            fs::read(entry.path().join("cmdline")).is_ok_and(|words| words == expected.as_bytes())
+        })
+        .map(|entry| entry.file_name().to_string_lossy().into_owned());
+    found.last().expect("it runs")
 }
 
 /// The states of the children of a process, zombies included.

@@ -29,6 +29,11 @@ if ! docker compose version >/dev/null 2>&1; then
     tools+=" docker-compose:docker-compose"
 fi
 
+# A library: no program tells that it is there.
+if ! compgen -G '/usr/lib/*/libnss_wrapper.so' >/dev/null; then
+    tools+=" libnss_wrapper:libnss-wrapper"
+fi
+
 packages=()
 names=()
 for tool in $tools; do
