@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{completions, man, run, sync_file_system};
+use crate::commands::{completions, daemon, man, run, status, sync_file_system, try_hosts};
 use crate::config::setting::{Key, SETTINGS, Setting};
 
 const EXAMPLES: &str = "\
@@ -15,6 +15,10 @@ Examples:
       Take a snapshot of two folders; run it again and again, for example from cron
   SRCS_TO_BACKUP=/home backup_manager run --dry-run
       Show what would be copied and deleted, and write nothing
+  backup_manager status
+      Tell how old the newest snapshot is, how the last run ended, and when the disk will be full
+  backup_manager daemon
+      Run the crontab in /config, as the container does
   backup_manager completions bash > /etc/bash_completion.d/backup_manager
       Complete its flags in the shell
 
@@ -32,16 +36,23 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Args),
+    Status(status::Args),
+    Daemon(daemon::Args),
     Completions(completions::Args),
     Man(man::Args),
     #[command(hide = true)]
     SyncFileSystem(sync_file_system::Args),
+    #[command(hide = true)]
+    TryHosts(try_hosts::Args),
 }
 
 /// Reads the command line and does what it says.
 pub(crate) fn main() -> ExitCode {
     let exit = match Cli::try_parse() {
         Ok(Cli { verb: Verb::Run(args) }) => run::run(args),
+        Ok(Cli { verb: Verb::Status(args) }) => status::run(args),
+        Ok(Cli { verb: Verb::Daemon(args) }) => daemon::run(args),
+        Ok(Cli { verb: Verb::TryHosts(args) }) => try_hosts::run(&args),
         Ok(Cli { verb: Verb::Completions(args) }) => completions::run(&args, &mut command()),
         Ok(Cli { verb: Verb::Man(args) }) => man::run(&args, &command()),
         Ok(Cli { verb: Verb::SyncFileSystem(args) }) => sync_file_system::run(&args),

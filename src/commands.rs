@@ -1,13 +1,62 @@
 //! The verbs, one file each.
 
 pub(crate) mod completions;
+pub(crate) mod daemon;
 pub(crate) mod man;
 pub(crate) mod run;
+pub(crate) mod status;
 pub(crate) mod sync_file_system;
+pub(crate) mod try_hosts;
 
+use std::env;
+use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
 
+use crate::cli::SettingFlags;
+use crate::config::{Config, Inputs, load};
 use crate::exit::Exit;
+
+/// What the configuration is read from: a command line and what surrounds this process.
+fn inputs(
+    settings: SettingFlags,
+    rsync_args: Vec<OsString>,
+    config_file: Option<PathBuf>,
+    names: Vec<String>,
+) -> Option<Inputs> {
+    let current_dir = match env::current_dir() {
+        Ok(current_dir) => current_dir,
+        Err(error) => {
+            say(&format!("cannot tell the current folder: {error}; start it in one that exists"));
+            return None;
+        }
+    };
+    let (flags, variables) = (settings.given, env::vars_os().collect());
+    Some(Inputs { flags, rsync_args, config_file, names, variables, current_dir })
+}
+
+/// Reads the configuration; its mistakes are printed.
+fn configured(inputs: &Inputs) -> Option<Config> {
+    match load(inputs) {
+        Ok(config) => Some(config),
+        Err(mistakes) => {
+            let heading = match mistakes.len() {
+                1 => "there is a mistake in the configuration; nothing was touched".to_owned(),
+                count => {
+                    format!("there are {count} mistakes in the configuration; nothing was touched")
+                }
+            };
+            let lines: String = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
+            say(&format!("{heading}{lines}"));
+            None
+        }
+    }
+}
+
+/// Before there is a log.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "backup_manager: {text}");
+}
 
 /// Writes a text to stdout; a reader that went away is no failure.
 fn print(text: &[u8]) -> Exit {

@@ -14,10 +14,12 @@ pub(crate) mod setting;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use engine::job::Job;
 use transport::sftp::Address;
 
@@ -27,8 +29,18 @@ use self::file::FileSettings;
 use self::layer::{Given, Layer, Raw};
 use self::mistake::Origin;
 use self::resolve::Layers;
-use self::setting::{CONFIG_FILE, CONFIG_FILE_DEFAULT, Key};
+use self::setting::{
+    CONFIG_DIR, CONFIG_DIR_DEFAULT, CONFIG_FILE, CONFIG_FILE_NAME, KNOWN_HOSTS, Key,
+};
 use crate::log::Format;
+
+/// How many jobs a config file has, and what is wrong with it.
+#[cfg(test)]
+pub(crate) fn read_file_settings(text: &str) -> (usize, Vec<Mistake>) {
+    let mut mistakes = Vec::new();
+    let settings = file::read(Path::new("x"), text, &mut mistakes);
+    (settings.jobs.len(), mistakes)
+}
 
 #[cfg(test)]
 mod tests;
@@ -59,6 +71,8 @@ pub(crate) struct Config {
     pub(crate) log_file: Option<PathBuf>,
     /// `LOG_FORMAT`.
     pub(crate) log_format: Format,
+    /// `known_hosts` in the configuration's folder, if it is there: host keys beside the user's own.
+    pub(crate) known_hosts: Option<PathBuf>,
     /// What looks wrong and may be right.
     pub(crate) warnings: Vec<String>,
 }
@@ -71,6 +85,7 @@ pub(crate) struct NamedJob {
     pub(crate) job: Job,
     /// The machine that the sources are on, when it is not this one.
     pub(crate) remote: Option<Remote>,
+    pub(crate) alert: Alert,
     /// rsync options that were given and change nothing, with the reason.
     pub(crate) without_effect: Vec<String>,
 }
@@ -81,6 +96,21 @@ pub(crate) struct Remote {
     pub(crate) address: Address,
     /// How long an answer may take.
     pub(crate) answer_timeout: Duration,
+}
+
+/// From when on a job is called unhealthy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Alert {
+    /// `MAX_AGE_H`.
+    pub(crate) max_age: TimeDelta,
+    /// `FAILURES_BEFORE_ALERT`.
+    pub(crate) failures: NonZeroUsize,
+}
+
+/// The folder of the config file, the crontab and pinned host keys.
+pub(crate) fn config_dir(variables: &[(OsString, OsString)], current_dir: &Path) -> PathBuf {
+    let dir = environment::value(variables, CONFIG_DIR);
+    current_dir.join(dir.unwrap_or(CONFIG_DIR_DEFAULT.as_ref()))
 }
 
 /// Reads and checks the whole configuration.
@@ -100,7 +130,9 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Config, Vec<Mistake>> {
     let warnings = environment::warnings(&inputs.variables);
     if mistakes.is_empty() {
         let warnings = warnings.iter().map(ToString::to_string).collect();
-        return Ok(Config { jobs, log_file, log_format, warnings });
+        let known_hosts = config_dir(&inputs.variables, &inputs.current_dir).join(KNOWN_HOSTS);
+        let known_hosts = known_hosts.is_file().then_some(known_hosts);
+        return Ok(Config { jobs, log_file, log_format, known_hosts, warnings });
     }
     // What is missing may stand there under a misspelt name.
     mistakes.extend(warnings);
@@ -140,7 +172,9 @@ fn config_file(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> FileSettings {
     let (path, origin) = match (&inputs.config_file, variable) {
         (Some(path), _) => (path.clone(), Some(Origin::command_line("--config"))),
         (None, Some(path)) => (path.into(), Some(Origin::variable(CONFIG_FILE))),
-        (None, None) => (CONFIG_FILE_DEFAULT.into(), None),
+        (None, None) => {
+            (config_dir(&inputs.variables, &inputs.current_dir).join(CONFIG_FILE_NAME), None)
+        }
     };
     match read_text(&inputs.current_dir.join(&path)) {
         Ok(text) => file::read(&path, &text, mistakes),

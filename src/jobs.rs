@@ -41,6 +41,8 @@ pub(crate) enum Mode {
 /// How the jobs are done.
 #[derive(Debug, Clone)]
 pub(crate) struct Work {
+    /// How hosts are connected to.
+    pub(crate) ssh: Options,
     pub(crate) mode: Mode,
     pub(crate) accept_shrink: bool,
     pub(crate) format: Format,
@@ -83,7 +85,7 @@ impl Work {
         let outcome = match &job.remote {
             None => run(&job.job, || Ok(local(job)), self.accept_shrink, &context),
             Some(host) => {
-                let connect = || remote(host, stop, &mut connected);
+                let connect = || remote(host, &self.ssh, stop, &mut connected);
                 run(&job.job, connect, self.accept_shrink, &context)
             }
         };
@@ -119,7 +121,7 @@ impl Work {
         let mut connected = None;
         let forecast = match &job.remote {
             None => dry_run(&job.job, local(job), sink, &context),
-            Some(host) => remote(host, stop, &mut connected)
+            Some(host) => remote(host, &self.ssh, stop, &mut connected)
                 .map_err(RunError::NoConnection)
                 .and_then(|source| dry_run(&job.job, source, sink, &context))
                 .map_err(|error| stop.or(error)),
@@ -158,11 +160,12 @@ impl Work {
 /// The folders of another machine. `connected` holds the connection until it is closed.
 fn remote(
     host: &Remote,
+    ssh: &Options,
     stop: &Arc<Stop>,
     connected: &mut Option<Arc<SftpSource>>,
 ) -> Result<Arc<SftpSource>, NoConnection> {
     let stop = Arc::clone(stop);
-    let options = Options { answer_timeout: host.answer_timeout, ..Options::default() };
+    let options = Options { answer_timeout: host.answer_timeout, ..ssh.clone() };
     let source = SftpSource::connect(host.address.clone(), options, move || stop.asked())?;
     Ok(Arc::clone(connected.insert(Arc::new(source))))
 }

@@ -3,11 +3,14 @@
 mod cli;
 mod commands;
 mod config;
+mod daemon;
 mod exit;
+mod health;
 mod hint;
 mod jobs;
 mod log;
 mod monitor;
+mod schedule;
 mod supervise;
 mod ui;
 

@@ -1,6 +1,7 @@
-//! What people see: progress, summaries, the lines of a dry run.
+//! What people see: progress, summaries, the lines of a dry run, the state of a job.
 
 pub(crate) mod forecast;
+pub(crate) mod health;
 pub(crate) mod progress;
 pub(crate) mod status;
 pub(crate) mod summary;

@@ -16,6 +16,7 @@ use crate::job::Job;
 use crate::monitor::{Monitor, Progress};
 use crate::mount::missing_mount;
 use crate::name::{SnapshotName, Stamp};
+use crate::reached::{Tracker, reached};
 use crate::record::{Recorder, Status, store_status};
 use crate::report::Report;
 use crate::seal;
@@ -108,15 +109,28 @@ pub fn run<S: Source>(
             None
         }
     };
-    let history = backups.history(&job.prefix)?;
-    seal::remove_leftovers(&backups, &history, context)?;
+    let prepared = backups
+        .history(&job.prefix)
+        .and_then(|history| seal::remove_leftovers(&backups, &history, context).map(|()| history));
+    let history = match prepared {
+        Ok(history) => history,
+        Err(error) => {
+            let failed = Err(error);
+            note_status(job, &backups, context, (context.now)(), &failed);
+            return failed.map(|report| Outcome::Completed(Box::new(report)));
+        }
+    };
     let decision = history.decide((context.now)(), job.minimum_time_guard);
     if let Decision::Held { newest, next } = decision {
         return Ok(Outcome::Held { newest, next });
     }
     let began = free_second(&history, context);
+    note_killed(job, &backups, context);
+    let tracker = Tracker::new(&backups, &job.prefix, Arc::clone(&context.progress), context.now);
+    tracker.note();
     let recorder = Arc::new(Recorder::new(
         Arc::clone(&context.monitor),
+        tracker,
         backups.own(c"reports").as_ref(),
         &job.prefix,
     ));
@@ -128,6 +142,7 @@ pub fn run<S: Source>(
         .and_then(|source| attempt.complete(&source, &recorder, history))
         .map_err(|error| context.stop.or(error));
     note_status(job, &backups, context, began, &result);
+    recorder.ended();
     result.map(|report| Outcome::Completed(Box::new(report)))
 }
 
@@ -162,15 +177,42 @@ fn note_status(
         Err(RunError::Stopped) => ("stopped", None, None),
         Err(error) => ("failed", Some(error.to_string()), None),
     };
-    let status = Status {
-        version: 1,
-        started: rfc3339(began),
-        finished: rfc3339((context.now)()),
-        outcome: outcome.to_owned(),
-        reason,
-        snapshot,
-        failures_in_a_row: 0,
-    };
+    store(
+        job,
+        backups,
+        context,
+        Status {
+            version: 1,
+            started: rfc3339(began),
+            finished: rfc3339((context.now)()),
+            outcome: outcome.to_owned(),
+            reason,
+            snapshot,
+            failures_in_a_row: 0,
+        },
+    );
+}
+
+/// Keeps that the run before was killed, or lost with the machine, if it was.
+fn note_killed(job: &Job, backups: &Backups, context: &Context) {
+    let Some(left) = reached(backups, &job.prefix).filter(|left| !left.ended) else { return };
+    store(
+        job,
+        backups,
+        context,
+        Status {
+            version: 1,
+            started: left.began,
+            finished: left.updated,
+            outcome: "killed".to_owned(),
+            reason: Some("it was killed, or the machine went down".to_owned()),
+            snapshot: None,
+            failures_in_a_row: 0,
+        },
+    );
+}
+
+fn store(job: &Job, backups: &Backups, context: &Context, status: Status) {
     if let Err(error) = store_status(backups, &job.prefix, status) {
         let what = format!("the status of this run cannot be stored: {error}");
         context.monitor.event(&Event::Aside { what });

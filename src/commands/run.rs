@@ -1,12 +1,14 @@
 //! `run [NAME…]`: take the snapshots that are due, or show what that would do.
 
-use std::env;
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::path::PathBuf;
 
+use transport::sftp::Options;
+
 use crate::cli::SettingFlags;
-use crate::config::{Config, Inputs, load, shown_path};
+use crate::commands::say;
+use crate::config::shown_path;
+use crate::daemon::identity::{Identity, become_other, to_become};
 use crate::exit::Exit;
 use crate::jobs::{Mode, Work};
 use crate::log::{self, JobLog, Stream};
@@ -36,7 +38,7 @@ pub(crate) struct Args {
     /// Let a source that lost most of its files through once
     #[arg(long)]
     accept_shrink: bool,
-    /// Read the settings from this file [CONFIG_FILE, default /config/config.toml if it exists]
+    /// Read the settings from this file [CONFIG_FILE, default config.toml in CONFIG_DIR, which is /config, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -53,7 +55,26 @@ pub(crate) fn run(args: Args) -> Exit {
         (false, _) => Mode::Run,
     };
     let accept_shrink = args.accept_shrink;
-    let Some(config) = configured(args) else { return Exit::Usage };
+    match to_become() {
+        Ok(None) => {}
+        Ok(Some(identity)) => {
+            let Identity { uid, gid } = identity;
+            let error = become_other(identity);
+            say(&format!(
+                "cannot become the user {uid}:{gid} (PUID, PGID): {error}; start it as that user"
+            ));
+            return Exit::Failed;
+        }
+        Err(wrong) => {
+            say(&wrong);
+            return Exit::Usage;
+        }
+    }
+    let Some(inputs) = super::inputs(args.settings, args.rsync_args, args.config, args.names)
+    else {
+        return Exit::Usage;
+    };
+    let Some(config) = super::configured(&inputs) else { return Exit::Usage };
     let terminal = Terminal::default();
     // A dry run writes nothing, a log file that may lie beside the snapshots included.
     let (stream, file) = match mode {
@@ -69,7 +90,9 @@ pub(crate) fn run(args: Args) -> Exit {
     }
     let log = JobLog::new("", config.log_format);
     config.warnings.iter().for_each(|warning| log.warn(warning));
-    let work = Work { mode, accept_shrink, format: config.log_format, terminal: terminal.clone() };
+    let ssh = Options { known_hosts: config.known_hosts, ..Options::default() };
+    let work =
+        Work { ssh, mode, accept_shrink, format: config.log_format, terminal: terminal.clone() };
     let exit = supervise(move |stop| work.all(&config.jobs, &stop));
     terminal.clear();
     match exit {
@@ -88,44 +111,6 @@ pub(crate) fn run(args: Args) -> Exit {
             Exit::Failed
         }
     }
-}
-
-/// Reads the configuration; its mistakes are printed.
-fn configured(args: Args) -> Option<Config> {
-    let current_dir = match env::current_dir() {
-        Ok(current_dir) => current_dir,
-        Err(error) => {
-            say(&format!("cannot tell the current folder: {error}; start it in one that exists"));
-            return None;
-        }
-    };
-    let inputs = Inputs {
-        flags: args.settings.given,
-        rsync_args: args.rsync_args,
-        config_file: args.config,
-        names: args.names,
-        variables: env::vars_os().collect(),
-        current_dir,
-    };
-    match load(&inputs) {
-        Ok(config) => Some(config),
-        Err(mistakes) => {
-            let heading = match mistakes.len() {
-                1 => "there is a mistake in the configuration; nothing was touched".to_owned(),
-                count => {
-                    format!("there are {count} mistakes in the configuration; nothing was touched")
-                }
-            };
-            let lines: String = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
-            say(&format!("{heading}{lines}"));
-            None
-        }
-    }
-}
-
-/// Before there is a log.
-fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "backup_manager: {text}");
 }
 
 fn name(signal: u8) -> &'static str {

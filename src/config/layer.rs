@@ -50,6 +50,8 @@ pub(crate) struct Layer {
     pub(crate) log_file: Option<Given<PathBuf>>,
     pub(crate) log_format: Option<Given<Format>>,
     pub(crate) max_shrink_percent: Option<Given<f64>>,
+    pub(crate) max_age: Option<Given<TimeDelta>>,
+    pub(crate) failures_before_alert: Option<Given<NonZeroUsize>>,
 }
 
 /// Longest guard that is taken: 100 years.
@@ -85,7 +87,10 @@ impl Layer {
             Key::AnswerTimeoutS => give(&mut self.answer_timeout, seconds(raw), origin, mistakes),
             Key::RsyncSingleParams => give(&mut self.single_params, single(raw), origin, mistakes),
             Key::RsyncDictParams => give(&mut self.dict_params, dict(raw), origin, mistakes),
-            Key::MaxBackups => give(&mut self.max_backups, count(raw), origin, mistakes),
+            Key::MaxBackups => {
+                let count = count(raw, "0 would keep no snapshot at all", "30");
+                give(&mut self.max_backups, count, origin, mistakes);
+            }
             Key::MinimumTimeGuardH => {
                 give(&mut self.minimum_time_guard, hours(raw), origin, mistakes);
             }
@@ -93,6 +98,11 @@ impl Layer {
             Key::LogFormat => give(&mut self.log_format, format(raw), origin, mistakes),
             Key::MaxShrinkPercent => {
                 give(&mut self.max_shrink_percent, percent(raw), origin, mistakes);
+            }
+            Key::MaxAgeH => give(&mut self.max_age, hours(raw), origin, mistakes),
+            Key::FailuresBeforeAlert => {
+                let count = count(raw, "0 failures are no reason for an alert", "3");
+                give(&mut self.failures_before_alert, count, origin, mistakes);
             }
         }
     }
@@ -208,14 +218,16 @@ fn dict(raw: &Raw) -> Checked<Vec<Param>> {
     }
 }
 
-fn count(raw: &Raw) -> Checked<NonZeroUsize> {
+/// Reads a whole number from 1; `zero` says why it is not 0.
+fn count(raw: &Raw, zero: &str, example: &str) -> Checked<NonZeroUsize> {
     let text = text(raw)?;
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse::<usize>() {
-        Ok(count) if digits => NonZeroUsize::new(count)
-            .ok_or_else(|| vec!["0 would keep no snapshot at all; write 1 or more".to_owned()]),
+        Ok(count) if digits => {
+            NonZeroUsize::new(count).ok_or_else(|| vec![format!("{zero}; write 1 or more")])
+        }
         Err(_) if digits => wrong(format!("'{text}' is too large; write a smaller whole number")),
-        _ => wrong(format!("'{text}' is not a whole number from 1; write for example 30")),
+        _ => wrong(format!("'{text}' is not a whole number from 1; write for example {example}")),
     }
 }
 
@@ -320,6 +332,9 @@ mod tests {
             (Key::MinimumTimeGuardH, "inf", "not a number"),
             (Key::MinimumTimeGuardH, "0,5", "write a dot"),
             (Key::MinimumTimeGuardH, "1e300", "out of range"),
+            (Key::FailuresBeforeAlert, "0", "write 1 or more"),
+            (Key::FailuresBeforeAlert, "x", "for example 3"),
+            (Key::MaxAgeH, "-1", "out of range"),
             (Key::MaxShrinkPercent, "100.1", "write 0 to 100"),
             (Key::MaxShrinkPercent, "-0.1", "write 0 to 100"),
             (Key::MaxShrinkPercent, "90%", "not a number"),

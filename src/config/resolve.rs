@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use chrono::TimeDelta;
 use engine::job::{Job, Keep};
 use engine::layout::{Layout, LayoutError};
 use engine::name::Prefix;
@@ -13,7 +14,7 @@ use super::layer::{Given, Layer};
 use super::mistake::{Mistake, Origin, shown_path};
 use super::rsync::{self, Param};
 use super::setting::nearest;
-use super::{NamedJob, Remote};
+use super::{Alert, NamedJob, Remote};
 use crate::log::Format;
 
 /// Everything that was given, by the place it came from.
@@ -142,7 +143,7 @@ impl Draft<'_> {
         &self,
         current_dir: &Path,
         mistakes: &mut Vec<Mistake>,
-    ) -> Option<(Job, Option<Remote>)> {
+    ) -> Option<(Job, Option<Remote>, Alert)> {
         let remote = self.remote(mistakes);
         let switches = rsync::switches(&self.params());
         let backups_dir = self.backups_dir(current_dir);
@@ -163,12 +164,19 @@ impl Draft<'_> {
             minimum_time_guard: self.value(|layer| layer.minimum_time_guard.as_ref())?,
             max_shrink_percent: self.value(|layer| layer.max_shrink_percent.as_ref())?,
         };
-        Some((job, remote))
+        let alert = Alert {
+            max_age: match self.value(|layer| layer.max_age.as_ref()) {
+                Some(max_age) => max_age,
+                None => job.minimum_time_guard + TimeDelta::hours(24),
+            },
+            failures: self.value(|layer| layer.failures_before_alert.as_ref())?,
+        };
+        Some((job, remote, alert))
     }
 
-    fn named(&self, (job, remote): (Job, Option<Remote>)) -> NamedJob {
+    fn named(&self, (job, remote, alert): (Job, Option<Remote>, Alert)) -> NamedJob {
         let without_effect = rsync::without_effect(&self.params());
-        NamedJob { name: self.name.clone(), job, remote, without_effect }
+        NamedJob { name: self.name.clone(), job, remote, alert, without_effect }
     }
 
     /// The host of remote sources, when one is named.

@@ -28,7 +28,7 @@ pub(super) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
         }
         Some(E::Config { .. }) => "mend that line of ssh's configuration",
         Some(E::NoUser { .. }) => {
-            "run it as a user that /etc/passwd knows; in a container, one that its image knows"
+            "run it as a user that /etc/passwd knows, or install the library nss_wrapper (Debian: libnss-wrapper)"
         }
         Some(E::NoCommonAlgorithm { .. }) => {
             "update the host's sshd; if that cannot be, allow what it offers in ~/.ssh/config for this host alone (for example HostKeyAlgorithms +ssh-rsa)"

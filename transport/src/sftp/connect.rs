@@ -5,9 +5,12 @@
 //! killed, the pipes close, the channels end, and with the last one the connection.
 
 use std::cell::RefCell;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +21,7 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::account;
 use super::fault::said;
 use super::frames::Frames;
 use super::host_key::with_host;
@@ -269,11 +273,25 @@ pub(super) async fn listen(err: Receiver, into: &RefCell<Vec<u8>>) {
     }
 }
 
-/// An `ssh` that speaks English and has a group of its own: Ctrl-C on a terminal is for this program,
-/// which then ends it.
+/// The files that ssh looks for host keys in by default, and one more (ssh_config(5)).
+fn host_key_files(more: &Path) -> OsString {
+    let mut option = OsString::from("UserKnownHostsFile=~/.ssh/known_hosts ~/.ssh/known_hosts2 \"");
+    // ssh replaces `%` and what follows.
+    let bytes = more.as_os_str().as_bytes();
+    let doubled = bytes
+        .iter()
+        .flat_map(|byte| if *byte == b'%' { &b"%%"[..] } else { std::slice::from_ref(byte) });
+    option.push(OsStr::from_bytes(&doubled.copied().collect::<Vec<u8>>()));
+    option.push("\"");
+    option
+}
+
+/// An `ssh` that speaks English, knows who it runs as, and has a group of its own: Ctrl-C on a terminal
+/// is for this program, which then ends it.
 pub(super) fn started(options: &Options) -> Command {
     let mut ssh = Command::new(&options.ssh);
     ssh.env("LC_ALL", "C").process_group(0);
+    ssh.envs(account::stand_in().iter().flat_map(|account| account.variables.clone()));
     if let Some(config) = &options.config {
         ssh.arg("-F").arg(config);
     }
@@ -308,6 +326,9 @@ fn command(address: &Address, options: &Options, control: &SocketDir) -> Command
     let seconds = patience(options).as_secs().max(1);
     ssh.arg("-o").arg(format!("ConnectTimeout={seconds}"));
     ssh.arg("-S").arg(control.socket());
+    if let Some(known_hosts) = &options.known_hosts {
+        ssh.arg("-o").arg(host_key_files(known_hosts));
+    }
     ssh.arg("-s");
     let mut ssh = with_host(ssh, address);
     ssh.arg("sftp");

@@ -12,6 +12,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod account;
 mod address;
 mod connect;
 mod describe;
@@ -38,6 +39,7 @@ mod wire;
 #[cfg(test)]
 mod wire_tests;
 
+pub use account::{Account, account, ssh_folder};
 pub use address::{Address, BadAddress, Part};
 pub use fault::ConnectError;
 pub use host_key::{HostKey, ShownKey};
@@ -50,6 +52,8 @@ pub struct Options {
     pub ssh: PathBuf,
     /// A configuration file in place of the user's and the system's (`ssh -F`).
     pub config: Option<PathBuf>,
+    /// A file with host keys that count beside those in the user's own `known_hosts`.
+    pub known_hosts: Option<PathBuf>,
     /// Channels over the connection, each an SFTP server of its own. sshd bears 10 (`MaxSessions`).
     pub channels: usize,
     /// Channels on a long line: each carries ssh's window of 2 MiB a round trip, and no more.
@@ -69,6 +73,7 @@ impl Default for Options {
         Self {
             ssh: "ssh".into(),
             config: None,
+            known_hosts: None,
             channels: 4,
             channels_far: 8,
             connect_timeout: Duration::from_secs(20),
