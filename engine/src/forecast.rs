@@ -44,6 +44,8 @@ pub enum ChangeKind {
     Metadata,
     /// No longer in the source. A folder stands for all that was below it.
     Deleted,
+    /// In the base, and left out now by the filters. A folder stands for all that was below it.
+    LeftOut,
 }
 
 /// Receives the differences, a folder at a time, from every worker thread.
@@ -152,6 +154,7 @@ fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) 
         backups_dir: job.backups_dir.clone(),
         roots: roots.collect(),
         accept_empty: false,
+        filters: Arc::clone(&job.filters),
         folds_case: false,
         context: context.clone(),
     }

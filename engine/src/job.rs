@@ -2,9 +2,11 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 
+use crate::filter::Filters;
 use crate::layout::Layout;
 use crate::name::Prefix;
 
@@ -19,6 +21,8 @@ pub struct Job {
     pub backups_dir: PathBuf,
     /// What a snapshot keeps of its source.
     pub keep: Keep,
+    /// What of its source is left out.
+    pub filters: Arc<Filters>,
     /// How many complete snapshots the history holds (`MAX_BACKUPS`).
     pub max_backups: NonZeroUsize,
     /// The least time between two snapshots (`MINIMUM_TIME_GUARD_H`).

@@ -32,6 +32,7 @@ pub(crate) mod probe;
 pub(crate) mod queue;
 pub mod record;
 pub mod report;
+pub(crate) mod rule_files;
 pub mod run;
 pub(crate) mod seal;
 pub mod source;

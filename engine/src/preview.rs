@@ -105,6 +105,16 @@ impl<S: Source> Target<S> for Preview {
         walk.target.changes.changes(&[Change { change: ChangeKind::Deleted, path, bytes: 0 }]);
     }
 
+    fn left_out(
+        walk: &Arc<Walk<S, Self>>,
+        folder: &Folder<S::Folder>,
+        name: &CStr,
+        is_folder: bool,
+    ) {
+        let path = shown(&folder.place.inside_of(name)) + if is_folder { "/" } else { "" };
+        walk.target.changes.changes(&[Change { change: ChangeKind::LeftOut, path, bytes: 0 }]);
+    }
+
     fn superfluous(
         _: &Arc<Walk<S, Self>>,
         _: &Folder<S::Folder>,

@@ -1,6 +1,7 @@
 //! Layers become jobs: who wins, and what has to fit together.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use engine::job::{Job, Keep};
 use engine::layout::{Layout, LayoutError};
@@ -158,6 +159,7 @@ impl Draft<'_> {
             prefix: self.value(|layer| layer.prefix.as_ref())?,
             layout: layout?,
             backups_dir: backups_dir?,
+            filters: Arc::default(),
             keep: if remote.is_some() { over_sftp(switches.keep) } else { switches.keep },
             max_backups: self.value(|layer| layer.max_backups.as_ref())?,
             minimum_time_guard: self.value(|layer| layer.minimum_time_guard.as_ref())?,

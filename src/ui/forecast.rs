@@ -109,6 +109,7 @@ fn word(kind: ChangeKind) -> &'static str {
         ChangeKind::Changed => "changed",
         ChangeKind::Metadata => "metadata",
         ChangeKind::Deleted => "deleted",
+        ChangeKind::LeftOut => "left out",
     }
 }
 

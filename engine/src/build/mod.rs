@@ -142,6 +142,8 @@ impl<S: Source> Target<S> for Build<S> {
 
     fn deleted(_: &BuildWalk<S>, _: &Folder<S::Folder>, _: &CStr, _: bool) {}
 
+    fn left_out(_: &BuildWalk<S>, _: &Folder<S::Folder>, _: &CStr, _: bool) {}
+
     fn superfluous(
         walk: &BuildWalk<S>,
         folder: &Folder<S::Folder>,

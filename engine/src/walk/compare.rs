@@ -27,11 +27,19 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let mut steps = Vec::new();
         let mut enter = Vec::new();
         let mut batched = Batched::default();
+        let mut judging = folder.scope().map(|scope| scope.judging());
         for entry in entries {
             if self.halted() {
                 return Ok(());
             }
             if !self.belongs(folder, entry) {
+                continue;
+            }
+            let is_folder = entry.meta.kind == Kind::Folder;
+            if let Some(judging) = &mut judging
+                && !judging.judge(entry.name.to_bytes(), is_folder).included
+            {
+                batched.counts.left_out += 1;
                 continue;
             }
             if !folder.see(entry.name) {
@@ -163,11 +171,15 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             let name = crate::dir::c_name(name.clone())
                 .map_err(|error| self.destination("cannot name", &folder.place, c"", error))?;
             let entry = Entry { name, ..found.entry };
+            let left_out = self.leaves_out_planted(folder, node, Listed::from(&entry));
+            if left_out && (node.below.is_empty() || entry.meta.kind != Kind::Folder) {
+                continue;
+            }
             self.planted(folder, Listed::from(&entry), &found.folder, root, true)?;
             if entry.meta.kind == Kind::Folder {
                 folder.expect(1);
                 let mounted = folder.is_mount_point(&entry.meta);
-                let found = Found { node: node.clone(), source: found.folder, root };
+                let found = Found { node: node.clone(), source: found.folder, root, left_out };
                 self.push_enter(Task::Enter {
                     parent: Arc::clone(folder),
                     entry,

@@ -5,6 +5,7 @@ mod compare;
 mod listing;
 mod open;
 mod retry;
+mod rules;
 mod setting;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use crate::dir::Dir;
 use crate::entry::{Batch, Entry, Listed};
 use crate::error::RunError;
 use crate::event::{Event, Instead};
+use crate::filter::Scope;
 use crate::folder::{Folder, Handles};
 use crate::gate::{Gate, Pass};
 use crate::job::{Job, Keep};
@@ -32,6 +34,7 @@ use crate::tally::Tally;
 use listing::Arrival;
 use open::most_open_folders;
 use retry::Retry;
+pub(crate) use rules::Rules;
 pub(crate) use setting::{Beside, RootSeen, Setting, Trust, gather};
 
 /// What becomes of a plan.
@@ -55,6 +58,14 @@ pub(crate) trait Target<S: Source>: Sized + Send + Sync + 'static {
 
     /// `name` is in the base and no longer in the source.
     fn deleted(walk: &Arc<Walk<S, Self>>, folder: &Folder<S::Folder>, name: &CStr, is_folder: bool);
+
+    /// `name` is in the base and left out now by the filters.
+    fn left_out(
+        walk: &Arc<Walk<S, Self>>,
+        folder: &Folder<S::Folder>,
+        name: &CStr,
+        is_folder: bool,
+    );
 
     /// `name` is in the incomplete snapshot and no longer in the source.
     fn superfluous(
@@ -89,6 +100,8 @@ pub(crate) struct Walk<S: Source, T> {
     pub(crate) target: T,
     pub(crate) set: Setting,
     pub(crate) tally: Tally,
+    /// The filters as they stand above everything; `None` when nothing is left out of anything.
+    scope: Option<Arc<Scope>>,
     queue: Arc<Queue<Task<S::Folder>>>,
     /// How many files may be asked for at once of a source that answers later.
     gate: Arc<Gate>,
@@ -131,6 +144,8 @@ struct Found<F> {
     node: Node,
     source: Arc<F>,
     root: Option<usize>,
+    /// The filters leave it out: it only leads to what the layout has below.
+    left_out: bool,
 }
 
 impl<S: Source, T: Target<S>> Walk<S, T> {
@@ -143,6 +158,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             source,
             target,
             tally: Tally::new(set.roots.len()),
+            scope: (!set.filters.is_empty()).then(|| set.filters.scope()),
             queue: Arc::new(Queue::new(folders)),
             gate: Gate::new(files),
             fatal: Mutex::new(None),
@@ -165,7 +181,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     /// The first thing that ended the walk.
     pub(crate) fn walk(self: &Arc<Self>, job: &Job) -> Result<(), RunError> {
         let top = self.top(job.layout.top(), false)?;
-        self.list(&top, self.later().then(|| self.queue.hold()));
+        self.list(&top, self.later().then(|| self.queue.hold()))?;
         self.work()?;
         self.set.context.progress.enter(Phase::Retrying);
         self.last_try.store(true, Ordering::Relaxed);

@@ -2,12 +2,14 @@
 
 use std::ffi::CString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::backups::{Backups, folder_name};
 use crate::dir::Dir;
 use crate::entry::{FileId, Time};
 use crate::error::{RunError, destination};
+use crate::filter::Filters;
 use crate::job::Job;
 use crate::kept::Kept;
 use crate::name::SnapshotName;
@@ -57,6 +59,8 @@ pub(crate) struct Setting {
     pub(crate) backups: FileId,
     pub(crate) backups_dir: PathBuf,
     pub(crate) roots: Vec<RootSeen>,
+    /// What of the source is left out.
+    pub(crate) filters: Arc<Filters>,
     /// The destination does not tell upper from lower case.
     pub(crate) folds_case: bool,
     /// An empty root on another file system than last time is taken as it is.
@@ -110,6 +114,7 @@ pub(crate) fn gather(
         backups: backups.id,
         backups_dir: backups.path.clone(),
         accept_empty,
+        filters: Arc::clone(&job.filters),
         folds_case: false,
         context: context.clone(),
     })

@@ -1,0 +1,47 @@
+//! A source that answers from threads of its own.
+
+use std::ffi::CStr;
+use std::path::Path;
+use std::sync::Arc;
+
+use engine::dir::Dir;
+use engine::entry::{Entry, Meta};
+use engine::source::{Answers, ContentSink, ListSink, Root, Source, SourceError, Wanted};
+use transport::local::LocalSource;
+
+/// Local folders, told by a new thread each time.
+pub(crate) struct Later(pub(crate) Arc<LocalSource>);
+
+impl Source for Later {
+    type Folder = Dir;
+
+    fn answers(&self) -> Answers {
+        Answers::Later { folders: 3, files: 5 }
+    }
+
+    fn time_granularity_ns(&self) -> u32 {
+        1
+    }
+
+    fn root(&self, path: &Path) -> Result<Root<Dir>, SourceError> {
+        self.0.root(path)
+    }
+
+    fn folder(&self, parent: &Dir, name: &CStr, listed: &Meta) -> Result<Dir, SourceError> {
+        self.0.folder(parent, name, listed)
+    }
+
+    fn look(&self, folder: &Dir, name: &CStr) -> Result<Entry, SourceError> {
+        self.0.look(folder, name)
+    }
+
+    fn list(&self, folder: &Arc<Dir>, sink: Box<dyn ListSink>) {
+        let (source, folder) = (Arc::clone(&self.0), Arc::clone(folder));
+        std::thread::spawn(move || source.list(&folder, sink));
+    }
+
+    fn fetch(&self, folder: &Arc<Dir>, files: Vec<Wanted>, sink: Box<dyn ContentSink>) {
+        let (source, folder) = (Arc::clone(&self.0), Arc::clone(folder));
+        std::thread::spawn(move || source.fetch(&folder, files, sink));
+    }
+}
