@@ -12,6 +12,7 @@ pub mod durable;
 pub mod entry;
 pub mod error;
 pub mod event;
+pub mod explain;
 pub mod filter;
 pub(crate) mod folder;
 pub mod forecast;

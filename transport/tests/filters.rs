@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use chrono::{TimeDelta, Utc};
 use engine::attrs::Asked;
 use engine::event::Event;
+use engine::explain::{Ended, explain};
 use engine::filter::{FilterOption, Filters, Outside};
 use engine::job::{Job, Keep};
 use engine::layout::Layout;
@@ -62,14 +63,13 @@ impl Stage {
         self.temp.path().join(path)
     }
 
-    /// Takes a snapshot of `roots`; what it holds, the report and what was said.
-    fn run(&self, kind: Kind, roots: &[&str], options: &[FilterOption]) -> Run {
+    fn job(&self, roots: &[&str], options: &[FilterOption]) -> Job {
         let options: Vec<_> = options.iter().map(|o| (o.clone(), "test".to_owned())).collect();
         let outside =
             Outside { read: &|path| fs::read(path), cvs_home: &|| None, cvs_variable: None };
         let filters = Arc::new(Filters::read(&options, &outside).expect("good rules"));
         let roots: Vec<PathBuf> = roots.iter().map(|root| self.path(root)).collect();
-        let job = Job {
+        Job {
             prefix: Prefix::new("p").expect("a prefix"),
             layout: Layout::new(&roots, true, Path::new("/")).expect("a layout"),
             backups_dir: self.path("backups"),
@@ -78,7 +78,12 @@ impl Stage {
             max_backups: 9.try_into().expect("not zero"),
             minimum_time_guard: TimeDelta::zero(),
             max_shrink_percent: 90.0,
-        };
+        }
+    }
+
+    /// Takes a snapshot of `roots`; what it holds, the report and what was said.
+    fn run(&self, kind: Kind, roots: &[&str], options: &[FilterOption]) -> Run {
+        let job = self.job(roots, options);
         let said = Arc::new(Said::default());
         let context = Context {
             now: Utc::now,
@@ -256,4 +261,41 @@ fn a_root_that_is_left_out_is_told() {
     let run = stage.run(Kind::AtOnce, &["r/./a", "r/./b"], &[rule("- /a")]);
     assert_eq!(run.held, ["b/".to_owned(), "b/y".to_owned()].into());
     assert!(run.said.contains("leave out the whole source"), "{}", run.said);
+}
+
+#[test]
+fn the_explanation_names_the_rule_and_agrees_with_the_snapshot() {
+    let stage = Stage::new(&TREE);
+    let roots = ["r/./home/u", "r/./etc"];
+    let options = [
+        rule(": /.f"),
+        FilterOption::Exclude(b"*.tmp".to_vec()),
+        FilterOption::Exclude(b"/home/u/cache/".to_vec()),
+    ];
+    let run = stage.run(Kind::AtOnce, &roots, &options);
+    let job = stage.job(&roots, &options);
+    let source = LocalSource::new(Asked { xattrs: false, acls: false });
+    let explained =
+        |path: &str| explain(&job, &source, &stage.path(path)).expect("a source that stays");
+    for (path, _) in TREE.iter().filter(|(path, _)| *path != "r/home/.f") {
+        let inside = path.strip_prefix("r/").expect("below the root");
+        assert_eq!(explained(path).included(), run.held.contains(inside), "{path}");
+    }
+    for (path, decided, rule) in [
+        ("r/home/u/cache/deep/y", "r/home/u/cache", Some("'/home/u/cache/' (test)")),
+        ("r/home/u/keep", "r/home/u/keep", None),
+        ("r/home/u/d/e/z", "r/home/u/d/e", Some("'- e/' (@/r/home/u/d/.f, line 1)")),
+        ("r/home/u/d/k/q", "r/home/u/d/k/q", Some("'- /q' (@/r/home/u/d/k/.g, line 1)")),
+        ("r/home/u/d/a.tmp", "r/home/u/d/a.tmp", Some("'+ a.tmp' (@/r/home/u/d/.f, line 2)")),
+        ("r/home/u/secret", "r/home/u/secret", Some("'- secret' (@/r/home/.f, line 1)")),
+        ("r/home/u/new/x.tmp", "r/home/u/new/x.tmp", Some("'*.tmp' (test)")),
+    ] {
+        let explanation = explained(path);
+        let last = explanation.steps.last().expect("something was judged");
+        let at = stage.path("").display().to_string();
+        let rule = rule.map(|rule| rule.replace("@/", &at));
+        assert_eq!((&last.path, &last.rule), (&stage.path(decided), &rule), "{path}");
+    }
+    assert!(matches!(explained("other").ended, Some(Ended::OutsideOfAllRoots)));
+    assert!(matches!(explained("r/home/u/keep/x").ended, Some(Ended::NoFolder)));
 }
