@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{completions, man, run, sync_file_system};
+use crate::commands::{completions, man, rsync_options, run, sync_file_system};
 use crate::config::setting::{Key, SETTINGS, Setting};
 
 const EXAMPLES: &str = "\
@@ -32,6 +32,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Args),
+    RsyncOptions(rsync_options::Args),
     Completions(completions::Args),
     Man(man::Args),
     #[command(hide = true)]
@@ -42,6 +43,7 @@ enum Verb {
 pub(crate) fn main() -> ExitCode {
     let exit = match Cli::try_parse() {
         Ok(Cli { verb: Verb::Run(args) }) => run::run(args),
+        Ok(Cli { verb: Verb::RsyncOptions(args) }) => rsync_options::run(&args),
         Ok(Cli { verb: Verb::Completions(args) }) => completions::run(&args, &mut command()),
         Ok(Cli { verb: Verb::Man(args) }) => man::run(&args, &command()),
         Ok(Cli { verb: Verb::SyncFileSystem(args) }) => sync_file_system::run(&args),

@@ -2,13 +2,13 @@
 
 mod environment;
 mod file;
+mod filters;
 mod folders;
 mod layer;
 mod list;
 mod mistake;
 mod resolve;
-mod rsync;
-mod rsync_table;
+pub(crate) mod rsync;
 pub(crate) mod setting;
 
 use std::ffi::OsString;
@@ -26,6 +26,7 @@ use self::file::FileSettings;
 use self::layer::{Given, Layer, Raw};
 use self::mistake::Origin;
 use self::resolve::Layers;
+use self::rsync::Wanted;
 use self::setting::{CONFIG_FILE, CONFIG_FILE_DEFAULT, Key};
 use crate::log::Format;
 
@@ -70,6 +71,8 @@ pub(crate) struct NamedJob {
     pub(crate) job: Job,
     /// The machine that the sources are on, when it is not this one.
     pub(crate) remote: Option<Address>,
+    /// What its rsync options come to, beyond what is in `job`.
+    pub(crate) wanted: Wanted,
     /// rsync options that were given and change nothing, with the reason.
     pub(crate) without_effect: Vec<String>,
 }
@@ -85,7 +88,8 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Config, Vec<Mistake>> {
     let environment = environment::read(&inputs.variables, &mut mistakes);
     let file = config_file(inputs, &mut mistakes);
     let defaults = Layer::defaults(&mut mistakes);
-    let layers = Layers { flags, rsync_args, environment, file, defaults };
+    let no_args = Given { value: None, origin: rsync_args.origin.clone() };
+    let layers = Layers { flags, rsync_args, no_args, environment, file, defaults };
     let jobs = resolve::jobs(&layers, &inputs.names, &inputs.current_dir, &mut mistakes);
     let (log_file, log_format) = resolve::log(&layers, &inputs.current_dir);
     let warnings = environment::warnings(&inputs.variables);

@@ -1,7 +1,9 @@
 //! What people see: progress, summaries, the lines of a dry run.
 
 pub(crate) mod forecast;
+pub(crate) mod items;
 pub(crate) mod progress;
+pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod summary;
 pub(crate) mod terminal;

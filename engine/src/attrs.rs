@@ -17,7 +17,7 @@ pub const HASH: &str = "user.backup_manager.blake3";
 /// Attributes of ours, which are never copied from a source.
 const OURS: &[u8] = b"user.backup_manager.";
 /// ACLs (acl(5)) are attributes of these names in the kernel's own format.
-const ACL: &[u8] = b"system.posix_acl_";
+pub(crate) const ACL: &[u8] = b"system.posix_acl_";
 
 /// How xfs shows to root, a second time, what the ACLs already tell (fs/xfs/xfs_xattr.c).
 const SGI_ACL: &[u8] = b"trusted.SGI_ACL_";
@@ -61,6 +61,18 @@ pub fn read(dir: &Dir, name: &CStr, asked: Asked) -> io::Result<Xattrs> {
 /// As [`read`].
 pub fn read_own(dir: &Dir, asked: Asked) -> io::Result<Xattrs> {
     if asked.any() { read_path(&dir.path_of(c"."), asked) } else { Ok(Xattrs::new()) }
+}
+
+/// As [`read`], of what the symlink `name` leads to.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_followed(dir: &Dir, name: &CStr, asked: Asked) -> io::Result<Xattrs> {
+    if !asked.any() {
+        return Ok(Xattrs::new());
+    }
+    // One path for both calls: the file stays the same when the symlink does not.
+    read_path(&dir.path_of(name).canonicalize()?, asked)
 }
 
 fn read_path(path: &Path, asked: Asked) -> io::Result<Xattrs> {

@@ -16,6 +16,7 @@ use crate::mount::missing_mount;
 use crate::name::SnapshotName;
 use crate::plan::{Rules, TimeRule};
 use crate::preview::Preview;
+use crate::prune::Empty;
 use crate::report::{Counts, RootFound};
 use crate::run::Context;
 use crate::source::Source;
@@ -116,6 +117,7 @@ pub fn dry_run<S: Source>(
     let walk = Walk::new(source, Preview::new(changes), set);
     context.progress.enter(Phase::Copying);
     walk.walk(job)?;
+    walk.count_out_empty();
     let held_until = match history.decide(now, job.minimum_time_guard) {
         Decision::Held { next, .. } => Some(next),
         Decision::Resume(_) | Decision::Start => None,
@@ -154,6 +156,8 @@ fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) 
         backups_dir: job.backups_dir.clone(),
         roots: roots.collect(),
         accept_empty: false,
+        selection: job.selection.clone(),
+        empty: job.prune_empty.then(Empty::default),
         filters: Arc::clone(&job.filters),
         folds_case: false,
         context: context.clone(),
@@ -171,6 +175,7 @@ pub(crate) fn what_is_missing<S: Source>(
 ) -> Result<Missing, RunError> {
     set.context.monitor = Arc::new(Silent);
     set.context.progress = Arc::default();
+    set.context.items = None;
     set.trust = everything();
     let walk = Walk::new(Arc::clone(source), Preview::new(Arc::new(Unheard)), set);
     walk.walk(job)?;

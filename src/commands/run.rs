@@ -54,6 +54,8 @@ pub(crate) fn run(args: Args) -> Exit {
     };
     let accept_shrink = args.accept_shrink;
     let Some(config) = configured(args) else { return Exit::Usage };
+    let all_dry = !config.jobs.is_empty() && config.jobs.iter().all(|job| job.wanted.dry_run);
+    let mode = if all_dry { mode.dry() } else { mode };
     let terminal = Terminal::default();
     // A dry run writes nothing, a log file that may lie beside the snapshots included.
     let (stream, file) = match mode {

@@ -78,6 +78,9 @@ impl Stage {
             max_backups: 9.try_into().expect("not zero"),
             minimum_time_guard: TimeDelta::zero(),
             max_shrink_percent: 90.0,
+            selection: None,
+            max_delete: None,
+            prune_empty: false,
         }
     }
 
@@ -91,6 +94,7 @@ impl Stage {
             progress: Arc::new(Progress::default()),
             monitor: Arc::clone(&said) as Arc<dyn Monitor>,
             sync: engine::durable::sync_file_system,
+            items: None,
         };
         let local = || LocalSource::new(Asked { xattrs: false, acls: false });
         let outcome = match kind {

@@ -36,6 +36,9 @@ fn answers_that_come_later_make_the_same_snapshot() {
         max_backups: 9.try_into().unwrap(),
         minimum_time_guard: TimeDelta::zero(),
         max_shrink_percent: 90.0,
+        selection: None,
+        max_delete: None,
+        prune_empty: false,
     };
     for copied in [60 * 40 + 1, 0] {
         let later =
@@ -46,6 +49,7 @@ fn answers_that_come_later_make_the_same_snapshot() {
             progress: Arc::new(Progress::default()),
             monitor: Arc::new(Silent),
             sync: engine::durable::sync_file_system,
+            items: None,
         };
         let outcome = run(&job, || Ok(later), false, &context).unwrap();
         let Outcome::Completed(report) = outcome else { panic!("not completed: {outcome:?}") };

@@ -11,6 +11,7 @@ use crate::folder::{Folder, Handles, held};
 use crate::kept::Records;
 use crate::monitor::add;
 use crate::plan::{Known, plan};
+use crate::selection::Selection;
 use crate::source::Source;
 use crate::tally::Batched;
 
@@ -107,12 +108,23 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             self.event(&Event::BackupsInsideSource { path });
             return false;
         }
+        if !keep.mount_points && folder.is_mount_point(entry.meta) {
+            let path = crate::bytes::shown(&folder.place.source_of(entry.name));
+            self.event(&Event::MountPoint { path });
+            return false;
+        }
         let in_layout =
             folder.node.as_ref().is_some_and(|node| node.below.contains_key(entry.name.to_bytes()));
-        !(in_layout
-            || kind == Kind::Symlink && !keep.symlinks
-            || kind.is_device() && !keep.devices
-            || kind.is_special() && !keep.specials)
+        let selected = |selection: &Arc<Selection>| {
+            // The paths of a list lie below the one root, which is at the top.
+            selection.takes(&folder.place.inside_of(entry.name))
+        };
+        if keep.leaves_out(entry, || folder.place.depth()) {
+            // It is none of the reasons for which rsync prunes its folder.
+            self.not_empty(folder);
+            return false;
+        }
+        !in_layout && self.set.selection.as_ref().is_none_or(selected)
     }
 
     pub(super) fn plan<'a>(
@@ -170,7 +182,10 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             let (found, root) = self.root(path, node.root)?;
             let name = crate::dir::c_name(name.clone())
                 .map_err(|error| self.destination("cannot name", &folder.place, c"", error))?;
-            let entry = Entry { name, ..found.entry };
+            let mut entry = Entry { name, ..found.entry };
+            if !node.root && !self.keep().implied_folders {
+                entry = without_attributes(entry);
+            }
             let left_out = self.leaves_out_planted(folder, node, Listed::from(&entry));
             if left_out && (node.below.is_empty() || entry.meta.kind != Kind::Folder) {
                 continue;
@@ -213,4 +228,14 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         T::apply(self, folder, &handles, source, &[planned]);
         Ok(())
     }
+}
+
+/// A folder as this process would make it: on the way to a source root, where its own attributes are
+/// not wanted.
+fn without_attributes(mut entry: Entry) -> Entry {
+    entry.meta.mode = 0o755;
+    entry.meta.uid = rustix::process::geteuid().as_raw();
+    entry.meta.gid = rustix::process::getegid().as_raw();
+    entry.extra = None;
+    entry
 }

@@ -22,11 +22,13 @@ use crate::event::{Event, Instead};
 use crate::filter::Scope;
 use crate::folder::{Folder, Handles};
 use crate::gate::{Gate, Pass};
+use crate::itemize::Item;
 use crate::job::{Job, Keep};
 use crate::layout::Node;
 use crate::monitor::Phase;
 use crate::place::Place;
 use crate::plan::{Held, Step};
+use crate::prune::Untold;
 use crate::queue::{Hold, Queue, workers};
 use crate::source::{Answers, Source};
 use crate::tally::Tally;
@@ -55,6 +57,11 @@ pub(crate) trait Target<S: Source>: Sized + Send + Sync + 'static {
         source: &Arc<S::Folder>,
         steps: &[Planned<'_>],
     );
+
+    /// Something was found in folders about which nothing was told so far.
+    fn release(walk: &Walk<S, Self>, untold: Vec<Untold>) {
+        untold.into_iter().for_each(|untold| walk.tell_item(untold.item));
+    }
 
     /// `name` is in the base and no longer in the source.
     fn deleted(walk: &Arc<Walk<S, Self>>, folder: &Folder<S::Folder>, name: &CStr, is_folder: bool);
@@ -193,7 +200,21 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         for retries in folders.into_values() {
             self.queue.push(Task::Again { retries });
         }
-        self.work()
+        self.work()?;
+        self.tell_missing(job);
+        Ok(())
+    }
+
+    /// Tells what a list names that the source does not have.
+    fn tell_missing(&self, job: &Job) {
+        let Some(selection) = &self.set.selection else { return };
+        let root = job.layout.roots().into_iter().next().map(|(path, _)| path).unwrap_or_default();
+        for path in selection.missing() {
+            use std::os::unix::ffi::OsStrExt;
+            let path = root.join(std::ffi::OsStr::from_bytes(&path));
+            let what = "it is listed (--files-from) and does not exist";
+            self.problem(path.as_os_str().as_bytes(), what, Instead::Nothing);
+        }
     }
 
     /// What the walk found at each root.
@@ -267,6 +288,26 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
 
     pub(crate) fn event(&self, event: &Event) {
         self.set.context.monitor.event(event);
+    }
+
+    /// Tells of planned entries with rsync's letters, if somebody wants to know.
+    pub(crate) fn itemize(&self, folder: &Folder<S::Folder>, steps: &[Planned<'_>]) {
+        if let Some(items) = &self.set.context.items {
+            let now = steps.iter().filter(|planned| !self.is_held_back(folder, planned));
+            items.tell(now.filter_map(|planned| self.item(folder, planned)).collect());
+        }
+    }
+
+    /// The line about an entry, if somebody wants to know.
+    pub(crate) fn item(&self, folder: &Folder<S::Folder>, planned: &Planned<'_>) -> Option<Item> {
+        self.set.context.items.as_ref()?.item(folder, planned, &self.set.rules)
+    }
+
+    /// Tells a line that was held back.
+    pub(crate) fn tell_item(&self, item: Option<Item>) {
+        if let Some(items) = &self.set.context.items {
+            items.tell(item.into_iter().collect());
+        }
     }
 
     /// Whether the source answers from threads of its own.

@@ -296,14 +296,20 @@ fn command(address: &Address, options: &Options, control: &TempDir) -> Command {
         "StdinNull=no",
         "RequestTTY=no",
         "LogLevel=ERROR",
-        "ServerAliveInterval=15",
-        "ServerAliveCountMax=3",
         "ControlMaster=yes",
         "ControlPersist=no",
     ] {
         ssh.arg("-o").arg(option);
     }
     ssh.arg("-o").arg(format!("ConnectTimeout={seconds}"));
+    if options.compress {
+        ssh.arg("-C");
+    }
+    ssh.args(&options.args);
+    // Behind what the user gave, so that theirs count.
+    for option in ["ServerAliveInterval=15", "ServerAliveCountMax=3"] {
+        ssh.arg("-o").arg(option);
+    }
     ssh.arg("-S").arg(control.path().join("s"));
     if let Some(port) = address.port() {
         ssh.arg("-p").arg(port.to_string());

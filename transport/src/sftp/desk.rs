@@ -13,7 +13,7 @@ use super::folder::{self, Folder, Going, child};
 use super::line::{Line, Purpose};
 use super::post::{ENTRIES, Fetched, Listed, Post};
 use super::question::{Asked, Question};
-use super::wire::{Answer, Violation};
+use super::wire::{Answer, READ_MAX, Violation};
 
 /// Bytes that small files may have on the way, and large ones, and that may wait for the sinks: with
 /// what the pipes hold together below 96 MiB.
@@ -98,6 +98,8 @@ pub(super) struct Desk {
     round_trip: Duration,
     progressed: bool,
     lost: Option<String>,
+    /// Bytes of content that may be under way at once.
+    under_way: u64,
 }
 
 impl Desk {
@@ -121,7 +123,13 @@ impl Desk {
             round_trip: UNKNOWN,
             progressed: false,
             lost: None,
+            under_way: u64::MAX,
         }
+    }
+
+    /// Has no more than so many bytes of content under way at once, or but for one request.
+    pub(super) fn limited(self, under_way: Option<u64>) -> Self {
+        Self { under_way: under_way.unwrap_or(u64::MAX), ..self }
     }
 
     fn id(&mut self) -> u64 {
@@ -366,11 +374,13 @@ impl Desk {
     }
 
     fn pump_files(&mut self) {
-        if self.post.backlog.bytes.load(Ordering::Relaxed) >= QUEUED {
+        let queued = self.post.backlog.bytes.load(Ordering::Relaxed);
+        if queued >= QUEUED || queued as u64 >= self.under_way {
             return;
         }
+        let (small_most, large_most) = (SMALL.min(self.under_way), LARGE.min(self.under_way));
         while self.reading.len() < READING
-            && self.books.asked + self.books.held < LARGE / 4 * 3
+            && self.books.asked + self.books.held < large_most / 4 * 3
             && let Some(id) = self.large_waiting.pop_front()
         {
             self.reading.push_back(id);
@@ -378,9 +388,10 @@ impl Desk {
         }
         // The one that came first this time comes last the next time.
         self.reading.rotate_left(usize::from(!self.reading.is_empty()));
-        let most = READS * self.lines.len();
+        let reads = usize::try_from(self.under_way / u64::from(READ_MAX)).unwrap_or(usize::MAX);
+        let most = (READS * self.lines.len()).min(reads.max(1));
         for id in &self.reading {
-            if self.books.asked + self.books.held >= LARGE {
+            if self.books.asked + self.books.held >= large_most {
                 break;
             }
             if let Some(file) = self.files.get_mut(id) {
@@ -389,7 +400,7 @@ impl Desk {
             }
         }
         let most = self.by_distance(250, 5, 500);
-        while self.books.small < SMALL
+        while self.books.small < small_most
             && self.lines.iter().any(|line| line.files < most.min(line.files_most))
             && let Some(id) = self.small_waiting.pop_front()
         {

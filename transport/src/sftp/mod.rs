@@ -42,6 +42,13 @@ pub struct Options {
     pub ssh: PathBuf,
     /// A configuration file in place of the user's and the system's (`ssh -F`).
     pub config: Option<PathBuf>,
+    /// Whether ssh compresses what it carries (`ssh -C`).
+    pub compress: bool,
+    /// Further options on ssh's command line, checked by who gives them.
+    pub args: Vec<String>,
+    /// Bytes of content that may be under way at once, when that is to be less than is fastest: what
+    /// a slow reader has asked for comes nevertheless.
+    pub under_way: Option<u64>,
     /// Channels over the connection, each an SFTP server of its own. sshd bears 10 (`MaxSessions`).
     pub channels: usize,
     /// Channels on a long line: each carries ssh's window of 2 MiB a round trip, and no more.
@@ -61,6 +68,9 @@ impl Default for Options {
         Self {
             ssh: "ssh".into(),
             config: None,
+            compress: false,
+            args: Vec::new(),
+            under_way: None,
             channels: 4,
             channels_far: 8,
             connect_timeout: Duration::from_secs(20),
