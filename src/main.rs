@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod config;
 mod exit;
+mod explain;
 mod hint;
 mod jobs;
 mod log;

@@ -1,5 +1,6 @@
 //! What people see: progress, summaries, the lines of a dry run.
 
+pub(crate) mod explain;
 pub(crate) mod forecast;
 pub(crate) mod items;
 pub(crate) mod progress;

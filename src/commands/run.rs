@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::cli::SettingFlags;
 use crate::config::{Config, Inputs, load, shown_path};
 use crate::exit::Exit;
+use crate::explain;
 use crate::jobs::{Mode, Work};
 use crate::log::{self, JobLog, Stream};
 use crate::supervise::supervise;
@@ -33,6 +34,9 @@ pub(crate) struct Args {
     /// Print the dry run as JSON lines
     #[arg(long, requires = "dry_run")]
     json: bool,
+    /// Say why this path of the source is in or out, and do nothing else
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["dry_run", "json", "accept_shrink"])]
+    explain: Option<PathBuf>,
     /// Let a source that lost most of its files through once
     #[arg(long)]
     accept_shrink: bool,
@@ -53,7 +57,11 @@ pub(crate) fn run(args: Args) -> Exit {
         (false, _) => Mode::Run,
     };
     let accept_shrink = args.accept_shrink;
+    let explained = args.explain.clone();
     let Some(config) = configured(args) else { return Exit::Usage };
+    if let Some(path) = explained {
+        return explain::run(config.jobs, &path);
+    }
     let all_dry = !config.jobs.is_empty() && config.jobs.iter().all(|job| job.wanted.dry_run);
     let mode = if all_dry { mode.dry() } else { mode };
     let terminal = Terminal::default();
