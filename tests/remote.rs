@@ -156,3 +156,28 @@ fn a_killed_remote_run_is_resumed() {
     remote.run(&stage).expect(0);
     assert_same(&stage);
 }
+
+#[test]
+fn options_of_rsync_reach_the_connection() {
+    need!(need::root());
+    need!(need::tool("sshd"));
+    let stage = Stage::with(BIN, &sample());
+    let remote = Remote::start(&stage.beside("remote"));
+    remote.pin();
+    let run = remote.run(&stage).set("remote-src-host", "127.0.0.1");
+    let shell = format!("ssh -T -p {} -l root -o ServerAliveInterval=5", remote.port);
+    let limits = ["-z4", "--bwlimit=50m", "--timeout=30", "--contimeout=9", "--rsync-path=x"];
+    run.clone().rsync(&["-e", &shell]).rsync(&limits).expect(0);
+    assert_same(&stage);
+    run.clone().rsync(&["-e", &shell, "--chmod=F600", "--max-size=1m", "-m"]).expect(0);
+    let newest = stage.inside(&stage.history().newest());
+    assert!(!newest.join("folder/large").exists() && !newest.join("nothing").exists());
+    let mode = fs::metadata(newest.join("file")).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let run = remote.run(&stage);
+    run.clone().rsync(&["-e", "ssh -p 1"]).expect(2).assert_says("another port is given");
+    run.clone().rsync(&["-L"]).expect(2).assert_says("follow no symlinks on another machine");
+    let unchecked = ["-e", "ssh -o StrictHostKeyChecking=no"];
+    run.clone().rsync(&unchecked).expect(2).assert_says("always checked");
+    run.rsync(&["-X"]).expect(0).assert_says("-X (SFTP tells no attributes)");
+}

@@ -392,6 +392,36 @@ fn mistakes_are_named_before_anything_is_touched() {
 }
 
 #[test]
+fn owners_that_may_not_be_set_are_kept_as_rsync_keeps_them() {
+    need!(need::root());
+    need!(need::tool("rsync"));
+    let stage =
+        Stage::with(BIN, &Tree::new().file("file", "1").owner(7, 8).folder("d").owner(7, 8));
+    // Others have to get through to the source, and the user into its backups.
+    stage.sh("chmod -R a+rX . ..; chmod u+s file");
+    let run = stage.run_as(1_234).rsync(&["--fake-super"]);
+    run.expect(0);
+    run.expect(0);
+    stage.assert_linked("file");
+    assert_eq!(stage.counts()["metadata"], 0, "{}", stage.counts());
+    let copy = stage.beside("by_rsync");
+    rsync(&["-a", "--numeric-ids", "-M--fake-super"], &stage.source.join(""), &copy);
+    let newest = stage.inside(&stage.history().newest());
+    for name in ["file", "d"] {
+        let stat = |top: &Path| {
+            let done = Command::new("getfattr")
+                .args(["--only-values", "-n", "user.rsync.%stat"])
+                .arg(top.join(name))
+                .output();
+            String::from_utf8_lossy(&done.expect("getfattr runs").stdout).into_owned()
+        };
+        let (found, expected) = (stat(&newest), stat(&copy));
+        assert!(found.ends_with("7:8"), "{found}");
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
+#[test]
 fn a_limited_rate_and_a_changed_tree_go_together() {
     let stage = Stage::with(BIN, &Tree::new().random_file("a", 400_000, 1).file("b", "2"));
     stage.run().rsync(&["--bwlimit=20m"]).expect(0);

@@ -16,6 +16,8 @@ use crate::entry::Xattrs;
 pub const HASH: &str = "user.backup_manager.blake3";
 /// Attributes of ours, which are never copied from a source.
 const OURS: &[u8] = b"user.backup_manager.";
+/// Attributes of rsync's, of which it does not copy any either (rsync(1), `--xattrs`).
+const RSYNCS: &[u8] = b"user.rsync.%";
 /// ACLs (acl(5)) are attributes of these names in the kernel's own format.
 pub(crate) const ACL: &[u8] = b"system.posix_acl_";
 
@@ -42,7 +44,8 @@ impl Asked {
         if name.starts_with(ACL) {
             self.acls
         } else {
-            self.xattrs && ![b"system.", SGI_ACL, OURS].iter().any(|not| name.starts_with(not))
+            self.xattrs
+                && ![b"system.", SGI_ACL, OURS, RSYNCS].iter().any(|not| name.starts_with(not))
         }
     }
 }
@@ -150,7 +153,7 @@ fn unsupported(error: &io::Error) -> bool {
 
 /// Whether the destination will never take it: no attributes, not allowed, too large for the file
 /// system (ext4: all of an inode's in one block, xattr(7)), or an owner that it cannot map.
-fn may_be_refused(error: &io::Error) -> bool {
+pub(crate) fn may_be_refused(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
         Some(

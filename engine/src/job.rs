@@ -90,6 +90,8 @@ pub struct Keep {
     pub link_times: bool,
     /// `-E`: without mode bits, whether a file can be executed.
     pub executability: bool,
+    /// `--fake-super`: owner and mode that may not be set stand in an attribute, as rsync writes it.
+    pub fake_super: bool,
 }
 
 /// Which modification times are the same.
@@ -180,6 +182,7 @@ impl Default for Keep {
             folder_times: true,
             link_times: true,
             executability: false,
+            fake_super: false,
         }
     }
 }

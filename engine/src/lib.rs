@@ -13,6 +13,7 @@ pub mod entry;
 pub mod error;
 pub mod event;
 pub mod explain;
+pub(crate) mod fake;
 pub mod filter;
 pub(crate) mod folder;
 pub mod forecast;

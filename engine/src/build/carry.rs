@@ -12,7 +12,7 @@ use crate::dir::Dir;
 use crate::entry::{Kind, Listed};
 use crate::error::RunError;
 use crate::event::Instead;
-use crate::folder::{Folder, Handles, Opened, held};
+use crate::folder::{Folder, Handles, Opened};
 use crate::kept::Records;
 use crate::plan::{Action, Held, Step, Verdict};
 use crate::source::Source;
@@ -53,7 +53,7 @@ impl<S: Source> Walk<S, Build<S>> {
     ) -> Result<Instead, RunError> {
         let broken = |error| self.destination("cannot carry forward", &folder.place, name, error);
         let look = |dir: &Option<Dir>, records: &Records| match dir {
-            Some(dir) => held(dir, name, records, self.asked()),
+            Some(dir) => self.held(dir, name, records),
             None => Ok(None),
         };
         // A base that cannot be read has nothing to carry.

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use crate::attrs::{self, Asked};
 use crate::dir::{self, Dir};
 use crate::entry::{Entry, Kind, Listed, Meta, Time};
+use crate::fake;
 use crate::job::Keep;
 use crate::kept::Record;
 use crate::probe::Abilities;
@@ -81,6 +82,12 @@ impl Dresser {
             ignore_refusal(dir::set_mode(fd, mode), || record.mode = Some(meta.mode))?;
         }
         self.attributes(dir, name, entry, dressed, &mut record)?;
+        let owned = record.uid.is_some() || record.gid.is_some() || record.mode.is_some();
+        if self.keep.fake_super && owned && fake::keep(dir, name, meta)? {
+            (record.uid, record.gid, record.mode) = (None, None, None);
+        } else if self.keep.fake_super && dressed && !owned {
+            fake::forget(dir, name);
+        }
         if self.keep.times_of(meta.kind) {
             dir::set_mtime(fd, meta.mtime)?;
             self.check_time(meta.mtime, &mut record, || dir::meta(fd))?;

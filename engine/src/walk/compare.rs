@@ -7,7 +7,7 @@ use crate::dir::Dir;
 use crate::entry::{Entry, Kind, Listed};
 use crate::error::RunError;
 use crate::event::{Event, Instead};
-use crate::folder::{Folder, Handles, held};
+use crate::folder::{Folder, Handles};
 use crate::kept::Records;
 use crate::monitor::add;
 use crate::plan::{Known, plan};
@@ -135,7 +135,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     ) -> Result<Planned<'a>, RunError> {
         // What cannot be read in the base is copied anew.
         let look = |dir: &Option<Dir>, records: &Records| match dir {
-            Some(dir) => held(dir, entry.name, records, self.asked()),
+            Some(dir) => self.held(dir, entry.name, records),
             None => Ok(None),
         };
         let mut base = look(&handles.base, &folder.base_records).unwrap_or(None);

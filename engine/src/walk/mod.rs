@@ -24,6 +24,7 @@ use crate::folder::{Folder, Handles};
 use crate::gate::{Gate, Pass};
 use crate::itemize::Item;
 use crate::job::{Job, Keep};
+use crate::kept::Records;
 use crate::layout::Node;
 use crate::monitor::Phase;
 use crate::place::Place;
@@ -333,6 +334,17 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
 
     pub(crate) fn asked(&self) -> Asked {
         Asked { xattrs: self.keep().xattrs, acls: self.keep().acls }
+    }
+
+    /// What `dir` holds under `name`, as it is meant.
+    pub(crate) fn held(
+        &self,
+        dir: &Dir,
+        name: &CStr,
+        records: &Records,
+    ) -> io::Result<Option<Held>> {
+        let held = crate::folder::held(dir, name, records, self.asked())?;
+        Ok(if self.keep().fake_super { crate::fake::complete(dir, name, held) } else { held })
     }
 
     /// An error of the backups folder at `name` in `folder`.

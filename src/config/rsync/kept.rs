@@ -120,9 +120,10 @@ pub(super) const ROWS: &[Row] = &[
         .short('J')
         .no(),
     Row::no_effect("super", "what the run may set it sets, what it may not is kept beside the snapshot").no(),
-    Row::refused(
+    Row::switch(
         "fake-super",
-        "what may not be set is kept beside the snapshot by itself (.backup_manager/kept); remove it",
+        |w, _| w.keep.fake_super = true,
+        "owner and mode of files and folders that may not be set are kept in the attribute `user.rsync.%stat`, as rsync writes it, and read from there; without it they are kept in .backup_manager/kept. As root nothing is faked",
     ),
     Row::always("sparse", "the holes of sparse files are kept; of a remote source runs of zeros become holes")
         .short('S')
