@@ -40,7 +40,7 @@ fn plain(path: &Path) -> PathBuf {
     plain
 }
 
-fn all(jobs: &[NamedJob], path: &PathBuf, stop: &Arc<Stop>) -> Exit {
+fn all(jobs: &[NamedJob], path: &Path, stop: &Arc<Stop>) -> Exit {
     let mut worst = Exit::Done;
     for job in jobs {
         let answer = match &job.remote {
@@ -55,7 +55,7 @@ fn all(jobs: &[NamedJob], path: &PathBuf, stop: &Arc<Stop>) -> Exit {
         };
         worst = worst.worse(match answer {
             Ok(answer) => print(jobs.len() > 1, &job.name, path, &answer),
-            Err(error) => unreached(&RunError::Root { path: path.clone(), error }),
+            Err(error) => unreached(&RunError::Root { path: path.to_owned(), error }),
         });
     }
     worst
