@@ -36,7 +36,7 @@ pub(crate) fn remote(
 /// The folders of this machine.
 pub(crate) fn local(job: &NamedJob, stop: &Arc<Stop>) -> Arc<Tailored<LocalSource>> {
     let Keep { acls, xattrs, .. } = job.job.keep;
-    let source = LocalSource::new(Asked { acls, xattrs });
+    let source = LocalSource::new(Asked { acls, xattrs }).filtered(Arc::clone(&job.job.filters));
     tailored(source.following(job.wanted.follow, job.job.layout.roots()), &job.wanted, stop)
 }
 

@@ -25,6 +25,14 @@ fn below(folder: &Path) -> String {
     lines.into_iter().collect::<Vec<_>>().join(" ")
 }
 
+/// The names of a file's extended attributes.
+fn xattrs(file: &Path) -> Vec<String> {
+    let tree = fixtures::scan::scan(file.parent().expect("a folder"));
+    let name = file.file_name().map(std::os::unix::ffi::OsStrExt::as_bytes).expect("a name");
+    let found = tree.iter().find(|(path, _)| path.ends_with(name)).expect("the file");
+    found.1.xattrs.keys().cloned().collect()
+}
+
 /// Takes a snapshot of the folders `roots` with these options; what lies in it.
 fn taken(stage: &Stage, roots: &str, options: &[&str]) -> String {
     stage.run().set("srcs-to-backup", roots).in_folder(&stage.source).rsync(options).expect(0);
@@ -189,6 +197,17 @@ fn marked_folders_are_kept_without_their_content() {
     stage.run().rsync(&options).expect(0);
     let held = below(&inside(&stage.history().newest(), &stage.source));
     assert_eq!(held, "c/ c/CACHEDIR.TAG d/ d/x n/ n/.nobackup");
+}
+
+#[test]
+fn rules_with_x_leave_out_attributes() {
+    let tree = Tree::new().file("a", "").xattr("user.keep", "1").xattr("user.cache.x", "2");
+    let stage = Stage::with(BIN, &tree);
+    stage.run().rsync(&["-X", "-f-x user.cache.*", "-f- keep"]).expect(0);
+    let file = inside(&stage.history().newest(), &stage.source).join("a");
+    let mut names: Vec<_> = xattrs(&file);
+    names.retain(|name| !name.starts_with("user.backup_manager."));
+    assert_eq!(names, ["user.keep"]);
 }
 
 #[test]

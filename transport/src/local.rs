@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use engine::attrs::{self, Asked};
 use engine::dir::{self, Dir};
-use engine::entry::{Batch, Entry, Extra, FileId, Kind, Meta};
+use engine::entry::{Batch, Entry, Extra, FileId, Kind, Meta, Xattrs};
+use engine::filter::Filters;
 use engine::job::leads_out;
 use engine::source::{Answers, BATCH, ContentSink, ListSink, Root, Source, SourceError, Wanted};
 use rustix::io::Errno;
@@ -25,6 +26,7 @@ const LARGE: u64 = 16 << 20;
 #[derive(Debug)]
 pub struct LocalSource {
     asked: Asked,
+    filters: Arc<Filters>,
     follow: Follow,
     /// How many folders of a snapshot the entries of a source root lie in.
     depths: HashMap<PathBuf, usize>,
@@ -76,7 +78,21 @@ impl LocalSource {
     /// A source that also tells the attributes that are asked for.
     #[must_use]
     pub fn new(asked: Asked) -> Self {
-        Self { asked, follow: Follow::default(), depths: HashMap::new() }
+        let (filters, follow) = (Arc::default(), Follow::default());
+        Self { asked, filters, follow, depths: HashMap::new() }
+    }
+
+    /// The same, without the attributes that the filters leave out (their modifier `x`).
+    #[must_use]
+    pub fn filtered(self, filters: Arc<Filters>) -> Self {
+        Self { filters, ..self }
+    }
+
+    fn kept(&self, mut xattrs: Xattrs) -> Xattrs {
+        // ACLs are no matter of these rules.
+        xattrs
+            .retain(|(name, _)| name.starts_with(b"system.") || self.filters.keeps_attribute(name));
+        xattrs
     }
 
     /// The same, with symlinks replaced by what they lead to. `roots` are the source roots and their
@@ -103,11 +119,11 @@ impl LocalSource {
         if let (Some(way), Some(target)) = (&folder.way, &target)
             && let Some(meta) = self.followed(dir, way, name, target)?
         {
-            let xattrs = attrs::read_followed(dir, name, self.asked).map_err(look)?;
+            let xattrs = self.kept(attrs::read_followed(dir, name, self.asked).map_err(look)?);
             let extra = (!xattrs.is_empty()).then(|| Box::new(Extra { target: None, xattrs }));
             return Ok((meta, extra));
         }
-        let xattrs = attrs::read(dir, name, self.asked).map_err(look)?;
+        let xattrs = self.kept(attrs::read(dir, name, self.asked).map_err(look)?);
         Ok((meta, Some(Box::new(Extra { target, xattrs }))))
     }
 
@@ -179,7 +195,7 @@ impl Source for LocalSource {
             };
             let folder = folder.map_err(open)?;
             let meta = folder.meta().map_err(open)?;
-            let xattrs = attrs::read_own(&folder, self.asked).map_err(open)?;
+            let xattrs = self.kept(attrs::read_own(&folder, self.asked).map_err(open)?);
             let extra = (!xattrs.is_empty()).then(|| Box::new(Extra { target: None, xattrs }));
             let file_system = file_system(&folder);
             let entry = Entry { name: CString::default(), meta, extra };
