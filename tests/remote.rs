@@ -181,3 +181,29 @@ fn options_of_rsync_reach_the_connection() {
     run.clone().rsync(&unchecked).expect(2).assert_says("always checked");
     run.rsync(&["-X"]).expect(0).assert_says("-X (SFTP tells no attributes)");
 }
+
+#[test]
+fn filters_and_rule_files_hold_for_a_remote_source() {
+    need!(need::root());
+    need!(need::tool("sshd"));
+    let tree = Tree::new()
+        .file("a.tmp", "")
+        .file("cache/x", "")
+        .file("d/.rsync-filter", "+ b.tmp\n- /no\n")
+        .file("d/b.tmp", "")
+        .file("d/e/no", "")
+        .file("d/no", "");
+    let stage = Stage::with(BIN, &tree);
+    let remote = Remote::start(&stage.beside("remote"));
+    remote.pin();
+    let options = ["-F", "--exclude=*.tmp", "--exclude=cache/"];
+    remote.run(&stage).rsync(&options).expect(0);
+    let newest = stage.inside(&stage.history().newest());
+    for (path, held) in
+        [("a.tmp", false), ("cache", false), ("d/b.tmp", true), ("d/e/no", true), ("d/no", false)]
+    {
+        assert_eq!(newest.join(path).exists(), held, "{path}");
+    }
+    let why = remote.run(&stage).arg("--explain").arg(stage.source.join("d/no")).rsync(&options);
+    why.expect(0).assert_says("d/no: out by '- /no' (").assert_says("/d/.rsync-filter, line 2)");
+}
