@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{completions, daemon, man, run, status, sync_file_system, try_hosts};
+use crate::commands::{
+    completions, daemon, man, rsync_options, run, status, sync_file_system, try_hosts,
+};
 use crate::config::setting::{Key, SETTINGS, Setting};
 
 const EXAMPLES: &str = "\
@@ -38,6 +40,7 @@ enum Verb {
     Run(run::Args),
     Status(status::Args),
     Daemon(daemon::Args),
+    RsyncOptions(rsync_options::Args),
     Completions(completions::Args),
     Man(man::Args),
     #[command(hide = true)]
@@ -53,6 +56,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Cli { verb: Verb::Status(args) }) => status::run(args),
         Ok(Cli { verb: Verb::Daemon(args) }) => daemon::run(args),
         Ok(Cli { verb: Verb::TryHosts(args) }) => try_hosts::run(&args),
+        Ok(Cli { verb: Verb::RsyncOptions(args) }) => rsync_options::run(&args),
         Ok(Cli { verb: Verb::Completions(args) }) => completions::run(&args, &mut command()),
         Ok(Cli { verb: Verb::Man(args) }) => man::run(&args, &command()),
         Ok(Cli { verb: Verb::SyncFileSystem(args) }) => sync_file_system::run(&args),

@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod daemon;
 pub(crate) mod man;
+pub(crate) mod rsync_options;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod sync_file_system;

@@ -2,13 +2,13 @@
 
 mod environment;
 mod file;
+mod filters;
 mod folders;
 mod layer;
 mod list;
 mod mistake;
 mod resolve;
-mod rsync;
-mod rsync_table;
+pub(crate) mod rsync;
 pub(crate) mod setting;
 
 use std::ffi::OsString;
@@ -29,6 +29,7 @@ use self::file::FileSettings;
 use self::layer::{Given, Layer, Raw};
 use self::mistake::Origin;
 use self::resolve::Layers;
+use self::rsync::Wanted;
 use self::setting::{
     CONFIG_DIR, CONFIG_DIR_DEFAULT, CONFIG_FILE, CONFIG_FILE_NAME, KNOWN_HOSTS, Key,
 };
@@ -86,6 +87,8 @@ pub(crate) struct NamedJob {
     /// The machine that the sources are on, when it is not this one.
     pub(crate) remote: Option<Remote>,
     pub(crate) alert: Alert,
+    /// What its rsync options come to, beyond what is in `job`.
+    pub(crate) wanted: Wanted,
     /// rsync options that were given and change nothing, with the reason.
     pub(crate) without_effect: Vec<String>,
 }
@@ -96,6 +99,8 @@ pub(crate) struct Remote {
     pub(crate) address: Address,
     /// How long an answer may take.
     pub(crate) answer_timeout: Duration,
+    /// Host keys beside the user's own, if there are any.
+    pub(crate) known_hosts: Option<PathBuf>,
 }
 
 /// From when on a job is called unhealthy.
@@ -124,14 +129,18 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Config, Vec<Mistake>> {
     let environment = environment::read(&inputs.variables, &mut mistakes);
     let file = config_file(inputs, &mut mistakes);
     let defaults = Layer::defaults(&mut mistakes);
-    let layers = Layers { flags, rsync_args, environment, file, defaults };
-    let jobs = resolve::jobs(&layers, &inputs.names, &inputs.current_dir, &mut mistakes);
+    let no_args = Given { value: None, origin: rsync_args.origin.clone() };
+    let layers = Layers { flags, rsync_args, no_args, environment, file, defaults };
+    let mut jobs = resolve::jobs(&layers, &inputs.names, &inputs.current_dir, &mut mistakes);
     let (log_file, log_format) = resolve::log(&layers, &inputs.current_dir);
     let warnings = environment::warnings(&inputs.variables);
     if mistakes.is_empty() {
         let warnings = warnings.iter().map(ToString::to_string).collect();
         let known_hosts = config_dir(&inputs.variables, &inputs.current_dir).join(KNOWN_HOSTS);
         let known_hosts = known_hosts.is_file().then_some(known_hosts);
+        for remote in jobs.iter_mut().filter_map(|job| job.remote.as_mut()) {
+            remote.known_hosts.clone_from(&known_hosts);
+        }
         return Ok(Config { jobs, log_file, log_format, known_hosts, warnings });
     }
     // What is missing may stand there under a misspelt name.

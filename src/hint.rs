@@ -28,6 +28,9 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
         RunError::Collapse { .. } => {
             "nothing was sealed or deleted; if the files are gone on purpose, the same command with --accept-shrink lets it through once, else bring them back"
         }
+        RunError::Deletions { .. } => {
+            "nothing was sealed or deleted; if they are gone on purpose, the same command with --accept-shrink lets it through once"
+        }
         RunError::NoSpace { .. } => {
             "free space there or lower MAX_BACKUPS; the next run goes on where this one stopped"
         }

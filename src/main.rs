@@ -5,12 +5,14 @@ mod commands;
 mod config;
 mod daemon;
 mod exit;
+mod explain;
 mod health;
 mod hint;
 mod jobs;
 mod log;
 mod monitor;
 mod schedule;
+mod sources;
 mod supervise;
 mod ui;
 

@@ -1,8 +1,11 @@
 //! What people see: progress, summaries, the lines of a dry run, the state of a job.
 
+pub(crate) mod explain;
 pub(crate) mod forecast;
 pub(crate) mod health;
+pub(crate) mod items;
 pub(crate) mod progress;
+pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod summary;
 pub(crate) mod terminal;

@@ -160,7 +160,8 @@ impl Attempt<'_> {
             }
             result => result?,
         }
-        walk.set_late_modes()?;
+        let gone = walk.remove_empty()?;
+        walk.set_late_modes(&gone)?;
         Ok(Built { walk, checkpoints, abilities })
     }
 

@@ -207,6 +207,11 @@ impl Batch {
         self.slots.is_empty()
     }
 
+    /// What is told of the entries, to be changed.
+    pub fn metas(&mut self) -> impl Iterator<Item = &mut Meta> {
+        self.slots.iter_mut().map(|slot| &mut slot.meta)
+    }
+
     /// The entries in the order they were pushed.
     pub fn iter(&self) -> impl Iterator<Item = Listed<'_>> {
         self.slots.iter().map(|slot| Listed {

@@ -16,6 +16,7 @@ use crate::mount::missing_mount;
 use crate::name::SnapshotName;
 use crate::plan::{Rules, TimeRule};
 use crate::preview::Preview;
+use crate::prune::Empty;
 use crate::report::{Counts, RootFound};
 use crate::run::Context;
 use crate::source::Source;
@@ -44,6 +45,8 @@ pub enum ChangeKind {
     Metadata,
     /// No longer in the source. A folder stands for all that was below it.
     Deleted,
+    /// In the base, and left out now by the filters. A folder stands for all that was below it.
+    LeftOut,
 }
 
 /// Receives the differences, a folder at a time, from every worker thread.
@@ -116,6 +119,7 @@ pub fn dry_run<S: Source>(
     // As a run does: the folders above a missing root are missing too, and are not what is meant.
     walk.look_at_roots(&job.layout)?;
     walk.walk(job)?;
+    walk.count_out_empty();
     let held_until = match history.decide(now, job.minimum_time_guard) {
         Decision::Held { next, .. } => Some(next),
         Decision::Resume(_) | Decision::Start => None,
@@ -154,6 +158,9 @@ fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) 
         backups_dir: job.backups_dir.clone(),
         roots: roots.collect(),
         accept_empty: false,
+        selection: job.selection.clone(),
+        empty: job.prune_empty.then(Empty::default),
+        filters: Arc::clone(&job.filters),
         folds_case: false,
         context: context.clone(),
     }
@@ -170,6 +177,7 @@ pub(crate) fn what_is_missing<S: Source>(
 ) -> Result<Missing, RunError> {
     set.context.monitor = Arc::new(Silent);
     set.context.progress = Arc::default();
+    set.context.items = None;
     set.trust = everything();
     let walk = Walk::new(Arc::clone(source), Preview::new(Arc::new(Unheard)), set);
     walk.walk(job)?;

@@ -2,7 +2,7 @@
 //! what to do. Pure: values in, a value out.
 
 use crate::entry::{Kind, Listed, Meta, Time, Xattrs};
-use crate::job::Keep;
+use crate::job::{Keep, Window};
 
 /// What a snapshot holds under some name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +72,11 @@ pub struct TimeRule {
 }
 
 impl TimeRule {
-    fn same(self, source: Time, held: Time, is_base: bool) -> bool {
+    /// Whether two times are the same for `window`.
+    pub(crate) fn same(self, source: Time, held: Time, is_base: bool, window: Window) -> bool {
+        if let Window::Seconds(most) = window {
+            return source.secs.abs_diff(held.secs) <= u64::from(most);
+        }
         let grain = self.granularity_ns.max(1);
         // Above a second (FAT keeps even ones) the distance counts.
         if grain > 1_000_000_000 {
@@ -125,8 +129,9 @@ pub fn plan(entry: Listed<'_>, known: Known<'_>, rules: &Rules) -> Step {
         }
         _ => Action::Fetch,
     };
-    // With --checksum nothing is believed on size and time alone.
-    let action = if rules.keep.checksum && file && action != Action::Fetch {
+    // With --checksum and --ignore-times nothing is believed on size and time alone.
+    let unbelieved = rules.keep.checksum || rules.keep.ignore_times;
+    let action = if unbelieved && file && action != Action::Fetch {
         Action::FetchAndCompare
     } else {
         action
@@ -147,10 +152,10 @@ fn sizes_equal(entry: Listed<'_>, base: Option<&Held>) -> bool {
 fn compare(entry: Listed<'_>, held: Option<&Held>, rules: &Rules, is_base: bool) -> Verdict {
     let Some(held) = held else { return Verdict::New };
     let (new, old, keep) = (entry.meta, &held.meta, rules.keep);
-    let times = rules.time.same(new.mtime, old.mtime, is_base);
+    let times = rules.time.same(new.mtime, old.mtime, is_base, keep.window);
     let content = new.kind == old.kind
         && match new.kind {
-            Kind::File => new.size == old.size && times && keep.times,
+            Kind::File => new.size == old.size && (keep.size_only || times && keep.times),
             Kind::Symlink => {
                 entry.extra.and_then(|extra| extra.target.as_ref()) == held.target.as_ref()
             }
@@ -162,11 +167,14 @@ fn compare(entry: Listed<'_>, held: Option<&Held>, rules: &Rules, is_base: bool)
     }
     let xattrs = entry.extra.map_or(&[][..], |extra| &extra.xattrs);
     // A symlink's mode is always 0777 on Linux (symlink(7)).
+    let executable = |meta: &Meta| meta.mode & 0o111 != 0;
+    let execution = !keep.executability || executable(new) == executable(old);
     let metadata = (!keep.mode || new.kind == Kind::Symlink || new.mode == old.mode)
+        && (keep.mode || new.kind != Kind::File || execution)
         && (!keep.owner || new.uid == old.uid)
         && (!keep.group || new.gid == old.gid)
         // A folder's time changes with its entries, which have verdicts of their own.
-        && (!keep.times || times || new.kind == Kind::Folder)
+        && (!keep.times_of(new.kind) || times || new.kind == Kind::Folder)
         && xattrs == held.xattrs;
     if metadata { Verdict::Same } else { Verdict::Metadata }
 }
@@ -239,6 +247,41 @@ mod tests {
     }
 
     #[test]
+    fn what_counts_as_changed_can_be_chosen() {
+        let with = |change: fn(&mut Keep), base: fn(&mut Meta)| {
+            let (mut rules, mut meta) = (rules(), meta(Kind::File));
+            change(&mut rules.keep);
+            base(&mut meta);
+            let (entry, held) = (entry(super::tests::meta(Kind::File)), held(meta));
+            let known = Known { base: Some(&held), here: None, here_durable: true };
+            plan(Listed::from(&entry), known, &rules)
+        };
+        let later: fn(&mut Meta) = |m| m.mtime.secs += 2;
+        for (change, base, verdict, action) in [
+            (
+                (|k| k.size_only = true) as fn(&mut Keep),
+                later,
+                Verdict::Metadata,
+                Action::CopyLocally,
+            ),
+            (|k| k.size_only = true, |m| m.size += 1, Verdict::Changed, Action::Fetch),
+            (|k| k.ignore_times = true, |_| {}, Verdict::Same, Action::FetchAndCompare),
+            (|k| k.window = Window::Seconds(2), later, Verdict::Same, Action::Link),
+            (|k| k.window = Window::Seconds(1), later, Verdict::Changed, Action::Fetch),
+            (|k| k.window = Window::Seconds(0), |m| m.mtime.nanos = 1, Verdict::Same, Action::Link),
+            (|k| k.mode = false, |m| m.mode = 0o755, Verdict::Same, Action::Link),
+            (
+                |k| (k.mode, k.executability) = (false, true),
+                |m| m.mode = 0o755,
+                Verdict::Metadata,
+                Action::CopyLocally,
+            ),
+        ] {
+            assert_eq!(with(change, base), Step { verdict, action });
+        }
+    }
+
+    #[test]
     fn what_an_interrupted_run_stored_is_not_stored_twice() {
         let file = entry(meta(Kind::File));
         let same = held(meta(Kind::File));
@@ -286,7 +329,11 @@ mod tests {
             (1, true, at(5, 1), at(5, 2), false),
         ] {
             let rule = TimeRule { granularity_ns: grain, base_unknown: unknown };
-            assert_eq!(rule.same(source, base, true), same, "{grain} {source:?} {base:?}");
+            assert_eq!(
+                rule.same(source, base, true, Window::Exact),
+                same,
+                "{grain} {source:?} {base:?}"
+            );
         }
     }
 

@@ -12,6 +12,7 @@ use crate::durable::SyncFileSystem;
 use crate::error::{NoConnection, RunError};
 use crate::event::Event;
 use crate::history::{Decision, History};
+use crate::itemize::Items;
 use crate::job::Job;
 use crate::monitor::{Monitor, Progress};
 use crate::mount::missing_mount;
@@ -63,6 +64,8 @@ pub struct Context {
     pub monitor: Arc<dyn Monitor>,
     /// Syncs the destination's file system; may be done outside of this process, so that a stop need not wait.
     pub sync: SyncFileSystem,
+    /// Is told of each change, if anybody is.
+    pub items: Option<Items>,
 }
 
 /// How a run ended that did not fail.

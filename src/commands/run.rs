@@ -3,13 +3,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use transport::sftp::Options;
-
 use crate::cli::SettingFlags;
 use crate::commands::say;
 use crate::config::shown_path;
 use crate::daemon::identity::{Identity, become_other, to_become};
 use crate::exit::Exit;
+use crate::explain;
 use crate::jobs::{Mode, Work};
 use crate::log::{self, JobLog, Stream};
 use crate::supervise::supervise;
@@ -35,6 +34,9 @@ pub(crate) struct Args {
     /// Print the dry run as JSON lines
     #[arg(long, requires = "dry_run")]
     json: bool,
+    /// Say why this path of the source is in or out, and do nothing else
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["dry_run", "json", "accept_shrink"])]
+    explain: Option<PathBuf>,
     /// Let a source that lost most of its files through once
     #[arg(long)]
     accept_shrink: bool,
@@ -55,6 +57,7 @@ pub(crate) fn run(args: Args) -> Exit {
         (false, _) => Mode::Run,
     };
     let accept_shrink = args.accept_shrink;
+    let explained = args.explain.clone();
     match to_become() {
         Ok(None) => {}
         Ok(Some(identity)) => {
@@ -75,6 +78,11 @@ pub(crate) fn run(args: Args) -> Exit {
         return Exit::Usage;
     };
     let Some(config) = super::configured(&inputs) else { return Exit::Usage };
+    if let Some(path) = explained {
+        return explain::run(config.jobs, &path);
+    }
+    let all_dry = !config.jobs.is_empty() && config.jobs.iter().all(|job| job.wanted.dry_run);
+    let mode = if all_dry { mode.dry() } else { mode };
     let terminal = Terminal::default();
     // A dry run writes nothing, a log file that may lie beside the snapshots included.
     let (stream, file) = match mode {
@@ -90,9 +98,7 @@ pub(crate) fn run(args: Args) -> Exit {
     }
     let log = JobLog::new("", config.log_format);
     config.warnings.iter().for_each(|warning| log.warn(warning));
-    let ssh = Options { known_hosts: config.known_hosts, ..Options::default() };
-    let work =
-        Work { ssh, mode, accept_shrink, format: config.log_format, terminal: terminal.clone() };
+    let work = Work { mode, accept_shrink, format: config.log_format, terminal: terminal.clone() };
     let exit = supervise(move |stop| work.all(&config.jobs, &stop));
     terminal.clear();
     match exit {

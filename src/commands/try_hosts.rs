@@ -10,6 +10,7 @@ use crate::cli::SettingFlags;
 use crate::exit::Exit;
 use crate::hint::hint;
 use crate::log::{self, JobLog, Stream};
+use crate::sources::options;
 use crate::ui::terminal::Terminal;
 
 /// Try to connect to the host of each job (used by `daemon` itself).
@@ -33,8 +34,7 @@ pub(crate) fn run(_args: &Args) -> Exit {
             continue;
         }
         let log = JobLog::new(&job.name, config.log_format);
-        let options =
-            Options { known_hosts: config.known_hosts.clone(), tries: 0, ..Options::default() };
+        let options = Options { tries: 0, ..options(remote, &job.wanted) };
         match SftpSource::connect(remote.address.clone(), options, || false) {
             Ok(source) => {
                 source.close();

@@ -9,11 +9,10 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use engine::bytes::shown;
 use engine::name::Prefix;
-use serde_json::{Map, Value};
 
 use super::list;
 use super::mistake::{Mistake, Origin};
-use super::rsync::{self, Param};
+use super::rsync::{self, Dict, Param};
 use super::setting::{Key, SETTINGS};
 use crate::log::Format;
 
@@ -25,7 +24,7 @@ pub(crate) enum Raw {
     /// A TOML list of strings.
     List(Vec<String>),
     /// A TOML table.
-    Table(Map<String, Value>),
+    Table(Dict),
 }
 
 /// A value that was given. `None` when it was a mistake, which is named already.
@@ -203,7 +202,7 @@ fn single(raw: &Raw) -> Checked<Vec<Param>> {
 }
 
 fn dict(raw: &Raw) -> Checked<Vec<Param>> {
-    const EXAMPLE: &str = r#"write a JSON object, for example {"--xattrs": ""}"#;
+    const EXAMPLE: &str = r#"write a JSON object, for example {"--exclude": "*.tmp"}"#;
     if let Raw::Table(table) = raw {
         return rsync::read_dict(table);
     }
@@ -211,9 +210,9 @@ fn dict(raw: &Raw) -> Checked<Vec<Param>> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    match serde_json::from_str(&text) {
-        Ok(Value::Object(table)) => rsync::read_dict(&table),
-        Ok(_) => wrong(format!("it is JSON, but no object; {EXAMPLE}")),
+    match Dict::read(&text) {
+        Ok(dict) => rsync::read_dict(&dict),
+        Err(error) if error.is_data() => wrong(format!("it is JSON, but no object; {EXAMPLE}")),
         Err(error) => wrong(format!("it is not valid JSON ({error}); {EXAMPLE}")),
     }
 }

@@ -9,10 +9,11 @@ use crate::dir::Dir;
 use crate::entry::{Entry, Kind, Listed};
 use crate::error::RunError;
 use crate::event::{Event, Instead};
-use crate::folder::{Folder, Handles, held};
+use crate::folder::{Folder, Handles};
 use crate::kept::Records;
 use crate::monitor::add;
 use crate::plan::{Known, plan};
+use crate::selection::Selection;
 use crate::source::Source;
 use crate::tally::Batched;
 
@@ -29,11 +30,19 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let mut steps = Vec::new();
         let mut enter = Subfolders::default();
         let mut batched = Batched::default();
+        let mut judging = folder.scope().map(|scope| scope.judging());
         for entry in entries {
             if self.halted() {
                 return Ok(());
             }
             if !self.belongs(folder, entry) {
+                continue;
+            }
+            let is_folder = entry.meta.kind == Kind::Folder;
+            if let Some(judging) = &mut judging
+                && !judging.judge(entry.name.to_bytes(), is_folder).included
+            {
+                batched.counts.left_out += 1;
                 continue;
             }
             if !folder.see(entry.name) {
@@ -116,12 +125,23 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             self.event(&Event::BackupsInsideSource { path });
             return false;
         }
+        if !keep.mount_points && folder.is_mount_point(entry.meta) {
+            let path = crate::bytes::shown(&folder.place.source_of(entry.name));
+            self.event(&Event::MountPoint { path });
+            return false;
+        }
         let in_layout =
             folder.node.as_ref().is_some_and(|node| node.below.contains_key(entry.name.to_bytes()));
-        !(in_layout
-            || kind == Kind::Symlink && !keep.symlinks
-            || kind.is_device() && !keep.devices
-            || kind.is_special() && !keep.specials)
+        let selected = |selection: &Arc<Selection>| {
+            // The paths of a list lie below the one root, which is at the top.
+            selection.takes(&folder.place.inside_of(entry.name))
+        };
+        if keep.leaves_out(entry, || folder.place.depth()) {
+            // It is none of the reasons for which rsync prunes its folder.
+            self.not_empty(folder);
+            return false;
+        }
+        !in_layout && self.set.selection.as_ref().is_none_or(selected)
     }
 
     pub(super) fn plan<'a>(
@@ -132,7 +152,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     ) -> Result<Planned<'a>, RunError> {
         // What cannot be read in the base is copied anew.
         let look = |dir: &Option<Dir>, records: &Records| match dir {
-            Some(dir) => held(dir, entry.name, records, self.asked()),
+            Some(dir) => self.held(dir, entry.name, records),
             None => Ok(None),
         };
         let mut base = look(&handles.base, &folder.base_records).unwrap_or(None);
@@ -179,12 +199,19 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             let (found, root) = self.root(path, node.root)?;
             let name = crate::dir::c_name(name.clone())
                 .map_err(|error| self.destination("cannot name", &folder.place, c"", error))?;
-            let entry = Entry { name, ..found.entry };
+            let mut entry = Entry { name, ..found.entry };
+            if !node.root && !self.keep().implied_folders {
+                entry = without_attributes(entry);
+            }
+            let left_out = self.leaves_out_planted(folder, node, Listed::from(&entry));
+            if left_out && (node.below.is_empty() || entry.meta.kind != Kind::Folder) {
+                continue;
+            }
             self.planted(folder, Listed::from(&entry), &found.folder, root, true)?;
             if entry.meta.kind == Kind::Folder {
                 folder.expect(1);
                 let mounted = folder.is_mount_point(&entry.meta);
-                let found = Found { node: node.clone(), source: found.folder, root };
+                let found = Found { node: node.clone(), source: found.folder, root, left_out };
                 self.push_enter(Task::Enter {
                     parent: Arc::clone(folder),
                     entry,
@@ -218,4 +245,14 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         T::apply(self, folder, &handles, source, &[planned]);
         Ok(())
     }
+}
+
+/// A folder as this process would make it: on the way to a source root, where its own attributes are
+/// not wanted.
+fn without_attributes(mut entry: Entry) -> Entry {
+    entry.meta.mode = 0o755;
+    entry.meta.uid = rustix::process::geteuid().as_raw();
+    entry.meta.gid = rustix::process::getegid().as_raw();
+    entry.extra = None;
+    entry
 }

@@ -1,6 +1,6 @@
 //! Opens folders on all sides of a walk, and again when their handles had to be closed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -46,7 +46,9 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             None => (None, None, None),
         };
         let dev = entry.as_ref().and_then(|entry| entry.meta.id).map(|id| id.dev);
+        let rules = self.rules_at_top(node)?;
         Ok(Folder::new(Opened {
+            rules,
             entry,
             root,
             dev: dev.filter(|_| self.keep().one_file_system),
@@ -120,7 +122,11 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
         hold: Option<Hold<Task<S::Folder>>>,
-    ) {
+    ) -> Result<(), RunError> {
+        // Looking for rule files costs a disk nothing; over a long line they are seen in the listing.
+        if !(self.later() && folder.whole && self.set.filters.has_rule_files()) {
+            self.look_for_rules(folder)?;
+        }
         let source = folder.open_handles().and_then(|handles| handles.source.clone());
         let sink = Box::new(Listing {
             walk: Arc::clone(self),
@@ -131,6 +137,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             Some(source) if folder.whole => self.source.list(&source, sink),
             _ => (sink as Box<dyn ListSink>).end(Ok(())),
         }
+        Ok(())
     }
 
     pub(super) fn enter(
@@ -164,7 +171,9 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             |error| self.destination("cannot read what is kept beside", &place, c"", error);
         // What the layout has inside a source root is a part of that root's own folder.
         let is_root = found.as_ref().is_some_and(|found| found.node.root);
-        let whole = is_root || ((found.is_none() || parent.whole) && !mounted);
+        let left_out = found.as_ref().is_some_and(|found| found.left_out);
+        let rules = self.rules_around(parent, place.origin().map(PathBuf::as_path))?;
+        let whole = !left_out && (is_root || ((found.is_none() || parent.whole) && !mounted));
         let (node, root, dev) = match found {
             Some(found) if found.root.is_some() => {
                 let dev = entry.meta.id.map(|id| id.dev);
@@ -176,6 +185,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         self.set.context.progress.set_folder(|| crate::bytes::shown(&place.source_of(c"")));
         let folder = Folder::new(Opened {
             entry: Some(entry),
+            rules,
             node,
             root,
             dev,
@@ -194,7 +204,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         });
         drop(handles);
         self.settle(parent)?;
-        self.list(&folder, hold);
+        self.list(&folder, hold)?;
         if self.open.load(Ordering::Relaxed) > self.most_open {
             folder.set_handles(None);
         }

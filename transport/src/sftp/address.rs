@@ -30,6 +30,9 @@ pub enum BadAddress {
     /// An opening bracket without a closing one, or something between the bracket and the colon.
     #[error("write an IPv6 address as [ADDRESS] or [ADDRESS]:PORT")]
     Brackets,
+    /// Two places name different ones.
+    #[error("another {0} is given elsewhere")]
+    Twice(&'static str),
 }
 
 /// A part of an address.
@@ -55,6 +58,26 @@ impl Address {
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
+    }
+
+    /// The same host, with a user and a port that were given elsewhere.
+    ///
+    /// # Errors
+    /// When the address has others already, or the user is none.
+    pub fn with(&self, user: Option<&str>, port: Option<u16>) -> Result<Self, BadAddress> {
+        let mut address = self.clone();
+        if let Some(user) = user {
+            check(Part::User, user, "'`\";&<>|(){}")?;
+            if address.user.get_or_insert_with(|| user.to_owned()) != user {
+                return Err(BadAddress::Twice("user"));
+            }
+        }
+        if let Some(port) = port
+            && *address.port.get_or_insert(port) != port
+        {
+            return Err(BadAddress::Twice("port"));
+        }
+        Ok(address)
     }
 
     /// The host, without brackets.

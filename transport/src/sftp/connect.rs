@@ -316,8 +316,6 @@ fn command(address: &Address, options: &Options, control: &SocketDir) -> Command
         "StdinNull=no",
         "RequestTTY=no",
         "LogLevel=ERROR",
-        "ServerAliveInterval=15",
-        "ServerAliveCountMax=3",
         "ControlMaster=yes",
         "ControlPersist=no",
     ] {
@@ -325,6 +323,14 @@ fn command(address: &Address, options: &Options, control: &SocketDir) -> Command
     }
     let seconds = patience(options).as_secs().max(1);
     ssh.arg("-o").arg(format!("ConnectTimeout={seconds}"));
+    if options.compress {
+        ssh.arg("-C");
+    }
+    ssh.args(&options.args);
+    // Behind what the user gave, so that theirs count.
+    for option in ["ServerAliveInterval=15", "ServerAliveCountMax=3"] {
+        ssh.arg("-o").arg(option);
+    }
     ssh.arg("-S").arg(control.socket());
     if let Some(known_hosts) = &options.known_hosts {
         ssh.arg("-o").arg(host_key_files(known_hosts));

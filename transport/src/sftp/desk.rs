@@ -98,6 +98,8 @@ pub(super) struct Desk {
     /// The shortest time that an answer took.
     round_trip: Duration,
     pace: Pace,
+    /// Bytes that may wait for the sinks before no more are asked for.
+    queued_most: usize,
     progressed: bool,
     lost: Option<String>,
 }
@@ -122,9 +124,17 @@ impl Desk {
             statvfs: false,
             round_trip: UNKNOWN,
             pace: Pace::new(SMALL + LARGE),
+            queued_most: QUEUED,
             progressed: false,
             lost: None,
         }
+    }
+
+    /// Has no more than so many bytes of content under way at once, or but for one request.
+    pub(super) fn limited(self, under_way: Option<u64>) -> Self {
+        let Some(most) = under_way else { return self };
+        let queued_most = usize::try_from(most).unwrap_or(QUEUED).min(QUEUED);
+        Self { pace: Pace::new(most.min(SMALL + LARGE)), queued_most, ..self }
     }
 
     fn id(&mut self) -> u64 {
@@ -372,7 +382,7 @@ impl Desk {
     }
 
     fn pump_files(&mut self) {
-        if self.post.backlog.bytes.load(Ordering::Relaxed) >= QUEUED {
+        if self.post.backlog.bytes.load(Ordering::Relaxed) >= self.queued_most {
             return;
         }
         let (small, large) = self.shares();

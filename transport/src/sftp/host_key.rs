@@ -67,7 +67,7 @@ impl HostKey {
             return;
         }
         let mut ssh = started(options);
-        ssh.arg("-G");
+        ssh.args(&options.args).arg("-G");
         let settings = words(with_host(ssh, address), false, limit).await.unwrap_or_default();
         let files = settings.lines().find_map(|line| line.strip_prefix("userknownhostsfile "));
         self.file = files.and_then(|files| files.split(' ').next()).map(str::to_owned);
@@ -107,7 +107,7 @@ async fn shown(
     let file = dir.known_hosts();
     ssh.arg("-o").arg(format!("UserKnownHostsFile={}", file.display()));
     ssh.arg("-o").arg(format!("ConnectTimeout={}", limit.as_secs().max(1)));
-    ssh.arg("-s");
+    ssh.args(&options.args).arg("-s");
     let mut ssh = with_host(ssh, address);
     ssh.arg("sftp");
     let said = words(ssh, true, limit).await.ok()?;

@@ -54,6 +54,13 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// A file with host keys that count beside those in the user's own `known_hosts`.
     pub known_hosts: Option<PathBuf>,
+    /// Whether ssh compresses what it carries (`ssh -C`).
+    pub compress: bool,
+    /// Further options on ssh's command line, checked by who gives them.
+    pub args: Vec<String>,
+    /// Bytes of content that may be under way at once, when that is to be less than is fastest: what
+    /// a slow reader has asked for comes nevertheless.
+    pub under_way: Option<u64>,
     /// Channels over the connection, each an SFTP server of its own. sshd bears 10 (`MaxSessions`).
     pub channels: usize,
     /// Channels on a long line: each carries ssh's window of 2 MiB a round trip, and no more.
@@ -74,6 +81,9 @@ impl Default for Options {
             ssh: "ssh".into(),
             config: None,
             known_hosts: None,
+            compress: false,
+            args: Vec::new(),
+            under_way: None,
             channels: 4,
             channels_far: 8,
             connect_timeout: Duration::from_secs(20),

@@ -87,7 +87,7 @@ impl Network {
     async fn work(self, ready: &SyncSender<Result<(), ConnectError>>) {
         let Self { address, options, mut commands, quit, post } = self;
         let backlog = Arc::clone(&post.backlog);
-        let desk = Rc::new(RefCell::new(Desk::new(post)));
+        let desk = Rc::new(RefCell::new(Desk::new(post).limited(options.under_way)));
         let mut opened = tokio::select! {
             opened = Connection::open(&address, &options) => opened,
             () = quit.wanted() => Err(ConnectError::Stopped),
