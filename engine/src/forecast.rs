@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::backups::Backups;
+use crate::empty::Empty;
 use crate::entry::{FileId, Time};
 use crate::error::{Missing, RunError};
 use crate::history::{Decision, History};
@@ -16,7 +17,6 @@ use crate::mount::missing_mount;
 use crate::name::SnapshotName;
 use crate::plan::{Rules, TimeRule};
 use crate::preview::Preview;
-use crate::prune::Empty;
 use crate::report::{Counts, RootFound};
 use crate::run::Context;
 use crate::source::Source;

@@ -9,6 +9,7 @@ pub(crate) mod build;
 pub mod bytes;
 pub mod dir;
 pub mod durable;
+pub(crate) mod empty;
 pub mod entry;
 pub mod error;
 pub mod event;
@@ -35,7 +36,7 @@ pub(crate) mod place;
 pub mod plan;
 pub(crate) mod preview;
 pub(crate) mod probe;
-pub(crate) mod prune;
+
 pub(crate) mod queue;
 pub mod reached;
 pub mod record;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::bytes::shown;
 use crate::dir::Dir;
+use crate::empty::Untold;
 use crate::entry::{Entry, FileId, Kind, Meta};
 use crate::error::RunError;
 use crate::event::Instead;
@@ -13,7 +14,6 @@ use crate::folder::{Folder, Handles};
 use crate::forecast::{Change, ChangeKind, ChangeSink};
 use crate::job::Keep;
 use crate::plan::{Action, Verdict};
-use crate::prune::Untold;
 use crate::source::Source;
 use crate::tally::Batched;
 use crate::walk::{Planned, Target, Walk};

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::attrs::Asked;
 use crate::dir::Dir;
+use crate::empty::Untold;
 use crate::entry::{Batch, Entry, Listed};
 use crate::error::RunError;
 use crate::event::{Event, Instead};
@@ -31,7 +32,6 @@ use crate::layout::Node;
 use crate::monitor::Phase;
 use crate::place::Place;
 use crate::plan::{Held, Step};
-use crate::prune::Untold;
 use crate::queue::{Hold, Queue, workers};
 use crate::source::{Answers, Root, Source};
 use crate::tally::Tally;

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use crate::backups::{Backups, folder_name};
 use crate::dir::Dir;
+use crate::empty::Empty;
 use crate::entry::{FileId, Time};
 use crate::error::{RunError, destination};
 use crate::filter::Filters;
@@ -14,7 +15,6 @@ use crate::job::Job;
 use crate::kept::Kept;
 use crate::name::SnapshotName;
 use crate::plan::{Held, Rules, TimeRule};
-use crate::prune::Empty;
 use crate::record::report;
 use crate::run::Context;
 use crate::selection::Selection;
