@@ -33,6 +33,7 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub(crate) mod seal;
+pub mod select;
 pub mod source;
 pub(crate) mod tally;
 pub(crate) mod tree;
