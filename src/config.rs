@@ -10,6 +10,7 @@ mod resolve;
 mod rsync;
 mod rsync_table;
 pub(crate) mod setting;
+mod shelf;
 
 use std::ffi::OsString;
 use std::fs;
@@ -21,6 +22,7 @@ use engine::job::Job;
 use transport::sftp::Address;
 
 pub(crate) use self::mistake::{Mistake, shown_path};
+pub(crate) use self::shelf::Shelf;
 
 use self::file::FileSettings;
 use self::layer::{Given, Layer, Raw};
@@ -74,11 +76,43 @@ pub(crate) struct NamedJob {
     pub(crate) without_effect: Vec<String>,
 }
 
+/// A configuration without mistakes, for the verbs that look at snapshots.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    /// Where snapshots lie, in the order of the jobs.
+    pub(crate) shelves: Vec<Shelf>,
+    /// What looks wrong and may be right.
+    pub(crate) warnings: Vec<String>,
+}
+
 /// Reads and checks the whole configuration.
 ///
 /// # Errors
 /// Every mistake in it.
 pub(crate) fn load(inputs: &Inputs) -> Result<Config, Vec<Mistake>> {
+    checked(inputs, |layers, mistakes| {
+        let jobs = resolve::jobs(layers, &inputs.names, &inputs.current_dir, mistakes);
+        let (log_file, log_format) = resolve::log(layers, &inputs.current_dir);
+        move |warnings| Config { jobs, log_file, log_format, warnings }
+    })
+}
+
+/// As [`load`], for verbs that look at snapshots: what is backed up need not be said.
+///
+/// # Errors
+/// Every mistake in it.
+pub(crate) fn load_for_reading(inputs: &Inputs) -> Result<Reading, Vec<Mistake>> {
+    checked(inputs, |layers, mistakes| {
+        let shelves = shelf::shelves(layers, &inputs.names, &inputs.current_dir, mistakes);
+        move |warnings| Reading { shelves, warnings }
+    })
+}
+
+/// Reads all layers; what `resolve` makes of them gets the warnings at last.
+fn checked<T, F: FnOnce(Vec<String>) -> T>(
+    inputs: &Inputs,
+    resolve: impl FnOnce(&Layers, &mut Vec<Mistake>) -> F,
+) -> Result<T, Vec<Mistake>> {
     let mut mistakes = Vec::new();
     let flags = flags(inputs, &mut mistakes);
     let rsync_args = rsync_args(inputs, &mut mistakes);
@@ -86,12 +120,10 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Config, Vec<Mistake>> {
     let file = config_file(inputs, &mut mistakes);
     let defaults = Layer::defaults(&mut mistakes);
     let layers = Layers { flags, rsync_args, environment, file, defaults };
-    let jobs = resolve::jobs(&layers, &inputs.names, &inputs.current_dir, &mut mistakes);
-    let (log_file, log_format) = resolve::log(&layers, &inputs.current_dir);
+    let resolved = resolve(&layers, &mut mistakes);
     let warnings = environment::warnings(&inputs.variables);
     if mistakes.is_empty() {
-        let warnings = warnings.iter().map(ToString::to_string).collect();
-        return Ok(Config { jobs, log_file, log_format, warnings });
+        return Ok(resolved(warnings.iter().map(ToString::to_string).collect()));
     }
     // What is missing may stand there under a misspelt name.
     mistakes.extend(warnings);

@@ -1,6 +1,7 @@
 //! What to do next when a run failed.
 
 use engine::error::RunError;
+use engine::select::SelectError;
 use transport::sftp::ConnectError;
 
 /// The next step for the one who reads the log, if there is one to tell.
@@ -50,4 +51,22 @@ pub(crate) fn hint(error: &RunError) -> Option<&'static str> {
         RunError::SourceLost(_) => "the next run goes on where this one stopped",
         _ => return None,
     })
+}
+
+/// The next step when the backups folder cannot be looked at.
+pub(crate) fn unlookable() -> &'static str {
+    "check that it is there, mounted and readable (--backups-dir)"
+}
+
+/// The next step when no snapshot can be picked.
+pub(crate) fn unpicked(error: &SelectError) -> &'static str {
+    match error {
+        SelectError::Unknown(_) => {
+            "write a snapshot's name, latest, latest~2, oldest, a date such as 2026-11-23 or '2026-11-23 14:30', yesterday or '2 days ago'"
+        }
+        SelectError::Empty => {
+            "take one with run, or write --backups-dir with the folder that holds them"
+        }
+        _ => "list shows all of them",
+    }
 }

@@ -8,6 +8,7 @@ mod hint;
 mod jobs;
 mod log;
 mod monitor;
+mod series;
 mod supervise;
 mod ui;
 

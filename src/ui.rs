@@ -1,8 +1,11 @@
-//! What people see: progress, summaries, the lines of a dry run.
+//! What people see: progress, summaries, the lines of a dry run, tables.
 
+pub(crate) mod colour;
 pub(crate) mod forecast;
+pub(crate) mod out;
 pub(crate) mod progress;
 pub(crate) mod status;
 pub(crate) mod summary;
+pub(crate) mod table;
 pub(crate) mod terminal;
 pub(crate) mod units;

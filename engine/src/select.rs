@@ -156,16 +156,11 @@ fn last_component(text: &str) -> &str {
 }
 
 fn exact(text: &str) -> Option<What> {
-    let (rest, state) = [State::Incomplete, State::Deleting]
-        .into_iter()
-        .find_map(|state| Some((text.strip_suffix(state.suffix())?, state)))
-        .unwrap_or((text, State::Complete));
-    let (before, stamp) = rest.split_at_checked(rest.len().checked_sub(19)?)?;
-    let prefix = match before {
-        "" => None,
-        before => Some(Prefix::new(before.strip_suffix('.')?).ok()?),
-    };
-    Some(What::Exact { prefix, stamp: Stamp::parse(stamp.as_bytes())?, state })
+    if let Some(stamp) = Stamp::parse(text.as_bytes()) {
+        return Some(What::Exact { prefix: None, stamp, state: State::Complete });
+    }
+    let SnapshotName { prefix, stamp, state } = SnapshotName::parse_any(text.as_bytes())?;
+    Some(What::Exact { prefix: Some(prefix), stamp, state })
 }
 
 fn counted(text: &str) -> Option<What> {

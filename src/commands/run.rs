@@ -2,11 +2,11 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::path::PathBuf;
 
+use super::{configured, say};
 use crate::cli::SettingFlags;
-use crate::config::{Config, Inputs, load, shown_path};
+use crate::config::{Inputs, load, shown_path};
 use crate::exit::Exit;
 use crate::jobs::{Mode, Work};
 use crate::log::{self, JobLog, Stream};
@@ -53,7 +53,18 @@ pub(crate) fn run(args: Args) -> Exit {
         (false, _) => Mode::Run,
     };
     let accept_shrink = args.accept_shrink;
-    let Some(config) = configured(args) else { return Exit::Usage };
+    let inputs = |current_dir| Inputs {
+        flags: args.settings.given,
+        rsync_args: args.rsync_args,
+        config_file: args.config,
+        names: args.names,
+        variables: env::vars_os().collect(),
+        current_dir,
+    };
+    let config = match configured(inputs, load) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
     let terminal = Terminal::default();
     // A dry run writes nothing, a log file that may lie beside the snapshots included.
     let (stream, file) = match mode {
@@ -88,44 +99,6 @@ pub(crate) fn run(args: Args) -> Exit {
             Exit::Failed
         }
     }
-}
-
-/// Reads the configuration; its mistakes are printed.
-fn configured(args: Args) -> Option<Config> {
-    let current_dir = match env::current_dir() {
-        Ok(current_dir) => current_dir,
-        Err(error) => {
-            say(&format!("cannot tell the current folder: {error}; start it in one that exists"));
-            return None;
-        }
-    };
-    let inputs = Inputs {
-        flags: args.settings.given,
-        rsync_args: args.rsync_args,
-        config_file: args.config,
-        names: args.names,
-        variables: env::vars_os().collect(),
-        current_dir,
-    };
-    match load(&inputs) {
-        Ok(config) => Some(config),
-        Err(mistakes) => {
-            let heading = match mistakes.len() {
-                1 => "there is a mistake in the configuration; nothing was touched".to_owned(),
-                count => {
-                    format!("there are {count} mistakes in the configuration; nothing was touched")
-                }
-            };
-            let lines: String = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
-            say(&format!("{heading}{lines}"));
-            None
-        }
-    }
-}
-
-/// Before there is a log.
-fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "backup_manager: {text}");
 }
 
 fn name(signal: u8) -> &'static str {

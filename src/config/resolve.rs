@@ -44,7 +44,7 @@ pub(crate) fn jobs(
     mistakes: &mut Vec<Mistake>,
 ) -> Vec<NamedJob> {
     let drafts = drafts(layers, names, mistakes);
-    check_names(names, &drafts, mistakes);
+    check_names("run", names, &drafts, mistakes);
     check_shared_sources(layers, &drafts, mistakes);
     let mut jobs = Vec::new();
     for draft in &drafts {
@@ -59,18 +59,22 @@ pub(crate) fn jobs(
 }
 
 /// A job before it is checked.
-struct Draft<'a> {
-    name: String,
-    selected: bool,
+pub(super) struct Draft<'a> {
+    pub(super) name: String,
+    pub(super) selected: bool,
     /// Where it stands in the config file, if it does.
-    origin: Option<&'a Origin>,
-    /// Who says something about it, who wins first.
-    layers: Vec<&'a Layer>,
+    pub(super) origin: Option<&'a Origin>,
+    /// Who says something about it, who wins first; the last are the defaults.
+    pub(super) layers: Vec<&'a Layer>,
     /// rsync options that are added.
     added: &'a [Param],
 }
 
-fn drafts<'a>(layers: &'a Layers, names: &[String], mistakes: &[Mistake]) -> Vec<Draft<'a>> {
+pub(super) fn drafts<'a>(
+    layers: &'a Layers,
+    names: &[String],
+    mistakes: &[Mistake],
+) -> Vec<Draft<'a>> {
     let added = layers.rsync_args.value.as_deref().unwrap_or_default();
     let Layers { flags, environment, file, defaults, .. } = layers;
     if file.jobs.is_empty() {
@@ -94,12 +98,12 @@ fn drafts<'a>(layers: &'a Layers, names: &[String], mistakes: &[Mistake]) -> Vec
     file.jobs.iter().map(draft).collect()
 }
 
-fn prefix<'a>(layers: &[&'a Layer]) -> Option<&'a Prefix> {
+pub(super) fn prefix<'a>(layers: &[&'a Layer]) -> Option<&'a Prefix> {
     first(layers, |layer| layer.prefix.as_ref()).and_then(|given| given.value.as_ref())
 }
 
 /// What the first layer that gives it gives.
-fn first<'a, T>(
+pub(super) fn first<'a, T>(
     layers: &[&'a Layer],
     field: impl Fn(&'a Layer) -> Option<&'a Given<T>>,
 ) -> Option<&'a Given<T>> {
@@ -121,7 +125,7 @@ fn over_sftp(keep: Keep) -> Keep {
 
 impl Draft<'_> {
     /// The value of `field`, when there is one and it is no mistake.
-    fn value<T: Clone>(&self, field: impl Fn(&Layer) -> Option<&Given<T>>) -> Option<T> {
+    pub(super) fn value<T: Clone>(&self, field: impl Fn(&Layer) -> Option<&Given<T>>) -> Option<T> {
         first(&self.layers, field).and_then(|given| given.value.clone())
     }
 
@@ -131,14 +135,14 @@ impl Draft<'_> {
         single.into_iter().chain(dict).chain(self.added.iter().cloned()).collect()
     }
 
-    fn backups_dir(&self, current_dir: &Path) -> Option<PathBuf> {
+    pub(super) fn backups_dir(&self, current_dir: &Path) -> Option<PathBuf> {
         let dir = self.value(|layer| layer.backups_dir.as_ref())?;
         // For messages: without the '.' of './backups'.
         Some(current_dir.join(dir).components().collect())
     }
 
     /// Checks what belongs together within the job. `None` when something is wrong with it.
-    fn build(
+    pub(super) fn build(
         &self,
         current_dir: &Path,
         mistakes: &mut Vec<Mistake>,
@@ -166,7 +170,7 @@ impl Draft<'_> {
         Some((job, remote))
     }
 
-    fn named(&self, (job, remote): (Job, Option<Address>)) -> NamedJob {
+    pub(super) fn named(&self, (job, remote): (Job, Option<Address>)) -> NamedJob {
         let without_effect = rsync::without_effect(&self.params());
         NamedJob { name: self.name.clone(), job, remote, without_effect }
     }
@@ -245,8 +249,13 @@ impl Draft<'_> {
     }
 }
 
-/// `run NAME` has to name jobs that are there.
-fn check_names(names: &[String], drafts: &[Draft<'_>], mistakes: &mut Vec<Mistake>) {
+/// `run NAME` (`said` before the name) has to name jobs that are there.
+pub(super) fn check_names(
+    said: &str,
+    names: &[String],
+    drafts: &[Draft<'_>],
+    mistakes: &mut Vec<Mistake>,
+) {
     // A file that could not be read whole may hold the job that is missed.
     if drafts.iter().all(|draft| draft.origin.is_none()) && !mistakes.is_empty() {
         return;
@@ -256,7 +265,7 @@ fn check_names(names: &[String], drafts: &[Draft<'_>], mistakes: &mut Vec<Mistak
             continue;
         }
         let known: Vec<&str> = drafts.iter().map(|draft| draft.name.as_str()).collect();
-        let origin = Origin::command_line(&format!("run {name}"));
+        let origin = Origin::command_line(&format!("{said} {name}"));
         mistakes.push(origin.mistake(match nearest(name, known.iter().copied()) {
             Some((near, distance)) if distance <= 3 && distance < name.len() => {
                 format!("there is no job of that name; did you mean {near}?")
@@ -267,7 +276,11 @@ fn check_names(names: &[String], drafts: &[Draft<'_>], mistakes: &mut Vec<Mistak
 }
 
 /// Sources that would silently belong to no job, or to all of them.
-fn check_shared_sources(layers: &Layers, drafts: &[Draft<'_>], mistakes: &mut Vec<Mistake>) {
+pub(super) fn check_shared_sources(
+    layers: &Layers,
+    drafts: &[Draft<'_>],
+    mistakes: &mut Vec<Mistake>,
+) {
     let jobs = &layers.file.jobs;
     if jobs.is_empty() {
         return;
@@ -298,7 +311,11 @@ fn check_shared_sources(layers: &Layers, drafts: &[Draft<'_>], mistakes: &mut Ve
 }
 
 /// No two jobs may write the same snapshots, or answer to one name.
-fn check_each_has_its_own(drafts: &[Draft<'_>], current_dir: &Path, mistakes: &mut Vec<Mistake>) {
+pub(super) fn check_each_has_its_own(
+    drafts: &[Draft<'_>],
+    current_dir: &Path,
+    mistakes: &mut Vec<Mistake>,
+) {
     for (index, draft) in drafts.iter().enumerate() {
         let (Some(origin), before) = (draft.origin, &drafts[..index]) else { continue };
         let same_prefix = |other: &&Draft<'_>| {

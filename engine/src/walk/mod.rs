@@ -30,7 +30,7 @@ use crate::source::{Answers, Source};
 use crate::tally::Tally;
 
 use listing::Arrival;
-use open::most_open_folders;
+pub(crate) use open::most_open_folders;
 use retry::Retry;
 pub(crate) use setting::{Beside, RootSeen, Setting, Trust, gather};
 
