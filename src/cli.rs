@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{completions, hold, list, man, run, sync_file_system};
+use crate::commands::{completions, hold, list, man, prune, run, sync_file_system};
 use crate::config::setting::{Key, SETTINGS, Setting};
 
 const EXAMPLES: &str = "\
@@ -36,6 +36,7 @@ struct Cli {
 enum Verb {
     Run(run::Args),
     List(list::Args),
+    Prune(prune::Args),
     Hold(hold::HoldArgs),
     Release(hold::ReleaseArgs),
     Completions(completions::Args),
@@ -49,6 +50,7 @@ pub(crate) fn main() -> ExitCode {
     let exit = match Cli::try_parse() {
         Ok(Cli { verb: Verb::Run(args) }) => run::run(args),
         Ok(Cli { verb: Verb::List(args) }) => list::run(args),
+        Ok(Cli { verb: Verb::Prune(args) }) => prune::run(args),
         Ok(Cli { verb: Verb::Hold(args) }) => hold::hold(args),
         Ok(Cli { verb: Verb::Release(args) }) => hold::let_go(args),
         Ok(Cli { verb: Verb::Completions(args) }) => completions::run(&args, &mut command()),

@@ -1,6 +1,7 @@
 //! What to do next when a run failed.
 
 use engine::error::RunError;
+use engine::retention::Refusal;
 use engine::select::SelectError;
 use transport::sftp::ConnectError;
 
@@ -68,5 +69,13 @@ pub(crate) fn unpicked(error: &SelectError) -> &'static str {
             "take one with run, or write --backups-dir with the folder that holds them"
         }
         _ => "list shows all of them",
+    }
+}
+
+/// The next step when a snapshot must not be removed.
+pub(crate) fn refused(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Held(_) => "release lets it go; nothing was removed",
+        Refusal::Last(_) => "take another one first; nothing was removed",
     }
 }

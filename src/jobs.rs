@@ -77,7 +77,7 @@ impl Work {
         }
         let (progress, monitor) =
             (Arc::new(Progress::default()), Arc::new(LogMonitor::new(log.clone())));
-        let context = context(stop, &progress, &monitor);
+        let context = context(stop, &progress, Arc::clone(&monitor) as Arc<dyn Monitor>);
         let ticker = self.ticker(&progress, &log);
         let outcome = match &job.remote {
             None => run(&job.job, || Ok(local(job)), self.accept_shrink, &context),
@@ -104,7 +104,7 @@ impl Work {
         let log = JobLog::new(&job.name, self.format);
         let (progress, monitor) =
             (Arc::new(Progress::default()), Arc::new(LogMonitor::new(log.clone())));
-        let context = context(stop, &progress, &monitor);
+        let context = context(stop, &progress, Arc::clone(&monitor) as Arc<dyn Monitor>);
         let changes = Arc::new(Changes::to_stdout(form, &job.name, Arc::clone(stop)));
         if several {
             changes.heading(&format!("job {}:", job.name));
@@ -148,23 +148,27 @@ impl Work {
 }
 
 /// The folders of another machine.
-fn remote(address: &Address, stop: &Arc<Stop>) -> Result<Arc<SftpSource>, NoConnection> {
+pub(crate) fn remote(address: &Address, stop: &Arc<Stop>) -> Result<Arc<SftpSource>, NoConnection> {
     let connected = SftpSource::connect(address.clone(), Options::default(), || stop.asked());
     connected.map(Arc::new).map_err(NoConnection::from)
 }
 
 /// The folders of this machine.
-fn local(job: &NamedJob) -> Arc<LocalSource> {
+pub(crate) fn local(job: &NamedJob) -> Arc<LocalSource> {
     let Keep { acls, xattrs, .. } = job.job.keep;
     Arc::new(LocalSource::new(Asked { acls, xattrs }))
 }
 
-fn context(stop: &Arc<Stop>, progress: &Arc<Progress>, monitor: &Arc<LogMonitor>) -> Context {
+pub(crate) fn context(
+    stop: &Arc<Stop>,
+    progress: &Arc<Progress>,
+    monitor: Arc<dyn Monitor>,
+) -> Context {
     Context {
         now: Utc::now,
         stop: Arc::clone(stop),
         progress: Arc::clone(progress),
-        monitor: Arc::clone(monitor) as Arc<dyn Monitor>,
+        monitor,
         sync: sync_file_system::in_a_child,
     }
 }

@@ -9,6 +9,7 @@ use engine::catalog::Catalog;
 use engine::error::LookError;
 use engine::history::History;
 use engine::name::{Prefix, SnapshotName};
+use engine::retention::Retention;
 use engine::select::{SelectError, Selector};
 
 use crate::commands::{configured, say};
@@ -35,6 +36,7 @@ pub(crate) struct Series {
     pub(crate) prefix: Prefix,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) history: History,
+    pub(crate) retention: Retention,
     /// The job, when it is said what is backed up.
     pub(crate) job: Option<Arc<NamedJob>>,
 }
@@ -84,8 +86,9 @@ fn of_shelf(shelf: Shelf, asked: &[String], all: &mut Vec<Series>) -> Result<(),
     let catalog = Arc::new(Catalog::open(&shelf.backups_dir)?);
     let job = shelf.job.map(Arc::new);
     let series = |name: String, prefix: Prefix| {
-        let (catalog, job) = (Arc::clone(&catalog), job.clone());
-        Ok(Series { name, history: catalog.history(&prefix)?, prefix, catalog, job })
+        let (catalog, job, retention) =
+            (Arc::clone(&catalog), job.clone(), shelf.retention.clone());
+        Ok(Series { name, history: catalog.history(&prefix)?, prefix, catalog, retention, job })
     };
     match shelf.prefix {
         Some(prefix) => all.push(series(shelf.name, prefix)?),

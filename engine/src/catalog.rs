@@ -11,6 +11,7 @@ use crate::history::History;
 use crate::hold::{self, Hold};
 use crate::name::{Prefix, SnapshotName};
 use crate::report::Report;
+use crate::retention::Candidate;
 
 /// A backups folder, held open for looking at it.
 pub struct Catalog {
@@ -84,6 +85,12 @@ impl Catalog {
             held: hold::of(&self.backups, snapshot),
             damaged: hold::is_damaged(&self.backups, snapshot),
         }
+    }
+
+    /// What is noted of each complete snapshot of `history`, for [`crate::retention`].
+    #[must_use]
+    pub fn candidates(&self, history: &History) -> Vec<Candidate> {
+        crate::prune::candidates(&self.backups, history)
     }
 
     /// Whether a run of that prefix is at work right now.

@@ -1,12 +1,12 @@
 //! A job: what to back up, where to, under which name and limits. Checked by whoever builds it.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
 
 use crate::layout::Layout;
 use crate::name::Prefix;
+use crate::retention::Retention;
 
 /// One backup job, checked and complete.
 #[derive(Debug, Clone)]
@@ -19,8 +19,8 @@ pub struct Job {
     pub backups_dir: PathBuf,
     /// What a snapshot keeps of its source.
     pub keep: Keep,
-    /// How many complete snapshots the history holds (`MAX_BACKUPS`).
-    pub max_backups: NonZeroUsize,
+    /// How much of the history stays (`MAX_BACKUPS`, `KEEP_…`).
+    pub retention: Retention,
     /// The least time between two snapshots (`MINIMUM_TIME_GUARD_H`).
     pub minimum_time_guard: TimeDelta,
     /// From which loss of files on a source root counts as collapsed, in percent (`MAX_SHRINK_PERCENT`).

@@ -1,5 +1,6 @@
 //! Makes an incomplete snapshot a complete one, and removes what the history has no room for.
 
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 
@@ -23,12 +24,12 @@ use crate::run::Context;
 pub(crate) fn retire(
     backups: &Backups,
     name: &SnapshotName,
-    why: &str,
+    why: impl Display,
     context: &Context,
 ) -> Result<SnapshotName, RunError> {
     let deleting = name.with_state(State::Deleting);
     rename(backups, name, &deleting)?;
-    let (snapshot, reason) = (name.to_string(), why.to_owned());
+    let (snapshot, reason) = (name.to_string(), why.to_string());
     context.monitor.event(&Event::Pruned { snapshot, reason });
     Ok(deleting)
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use engine::job::{Job, Keep};
 use engine::layout::{Layout, LayoutError};
 use engine::name::Prefix;
+use engine::retention::{Periods, Retention};
 use transport::sftp::{Address, BadAddress};
 
 use super::NamedJob;
@@ -163,11 +164,23 @@ impl Draft<'_> {
             layout: layout?,
             backups_dir: backups_dir?,
             keep: if remote.is_some() { over_sftp(switches.keep) } else { switches.keep },
-            max_backups: self.value(|layer| layer.max_backups.as_ref())?,
+            retention: self.retention()?,
             minimum_time_guard: self.value(|layer| layer.minimum_time_guard.as_ref())?,
             max_shrink_percent: self.value(|layer| layer.max_shrink_percent.as_ref())?,
         };
         Some((job, remote))
+    }
+
+    /// How much of the history stays; `None` when something is wrong with it.
+    pub(super) fn retention(&self) -> Option<Retention> {
+        let given = |layer: usize| self.value(|of| of.keep[layer].as_ref()).unwrap_or(0);
+        let [last, hourly, daily, weekly, monthly, yearly] = [0, 1, 2, 3, 4, 5].map(given);
+        let keep = Periods { last, hourly, daily, weekly, monthly, yearly };
+        let max = self.value(|layer| layer.max_backups.as_ref())?;
+        // The default count was made for those who say nothing; it must not cut what periods keep.
+        let (_, said) = self.layers.split_last()?;
+        let counted = !keep.any() || said.iter().any(|layer| layer.max_backups.is_some());
+        Some(Retention { max: counted.then_some(max), keep })
     }
 
     pub(super) fn named(&self, (job, remote): (Job, Option<Address>)) -> NamedJob {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use engine::name::Prefix;
+use engine::retention::Retention;
 
 use super::NamedJob;
 use super::mistake::Mistake;
@@ -16,6 +17,7 @@ pub(crate) struct Shelf {
     pub(crate) backups_dir: PathBuf,
     /// Their prefix; `None` when nobody said one, so that whatever lies there is meant.
     pub(crate) prefix: Option<Prefix>,
+    pub(crate) retention: Retention,
     /// The job, when it is said what is backed up.
     pub(crate) job: Option<NamedJob>,
 }
@@ -58,7 +60,8 @@ fn shelf(
     let prefix = resolve::prefix(&draft.layers).cloned();
     let prefix = if lone && !says_prefix(draft) { None } else { Some(prefix?) };
     let backups_dir = draft.backups_dir(current_dir)?;
-    Some(Shelf { name: draft.name.clone(), backups_dir, prefix, job })
+    let retention = draft.retention()?;
+    Some(Shelf { name: draft.name.clone(), backups_dir, prefix, retention, job })
 }
 
 fn says_sources(draft: &Draft<'_>) -> bool {
