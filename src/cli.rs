@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{completions, hold, list, man, prune, run, sync_file_system};
+use crate::commands::{
+    completions, diff, find, history, hold, list, man, prune, run, sync_file_system,
+};
 use crate::config::setting::{Key, SETTINGS, Setting};
 
 const EXAMPLES: &str = "\
@@ -36,6 +38,9 @@ struct Cli {
 enum Verb {
     Run(run::Args),
     List(list::Args),
+    History(history::Args),
+    Diff(diff::Args),
+    Find(find::Args),
     Prune(prune::Args),
     Hold(hold::HoldArgs),
     Release(hold::ReleaseArgs),
@@ -50,6 +55,9 @@ pub(crate) fn main() -> ExitCode {
     let exit = match Cli::try_parse() {
         Ok(Cli { verb: Verb::Run(args) }) => run::run(args),
         Ok(Cli { verb: Verb::List(args) }) => list::run(args),
+        Ok(Cli { verb: Verb::History(args) }) => history::run(args),
+        Ok(Cli { verb: Verb::Diff(args) }) => diff::run(args),
+        Ok(Cli { verb: Verb::Find(args) }) => find::run(args),
         Ok(Cli { verb: Verb::Prune(args) }) => prune::run(args),
         Ok(Cli { verb: Verb::Hold(args) }) => hold::hold(args),
         Ok(Cli { verb: Verb::Release(args) }) => hold::let_go(args),

@@ -1,6 +1,9 @@
 //! The verbs, one file each.
 
 pub(crate) mod completions;
+pub(crate) mod diff;
+pub(crate) mod find;
+pub(crate) mod history;
 pub(crate) mod hold;
 pub(crate) mod list;
 pub(crate) mod man;

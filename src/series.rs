@@ -8,6 +8,7 @@ use chrono::{DateTime, Local};
 use engine::catalog::Catalog;
 use engine::error::LookError;
 use engine::history::History;
+use engine::locate::Roots;
 use engine::name::{Prefix, SnapshotName};
 use engine::retention::Retention;
 use engine::select::{SelectError, Selector};
@@ -46,6 +47,21 @@ pub(crate) struct Series {
 pub(crate) struct Picked<'a> {
     pub(crate) series: &'a Series,
     pub(crate) name: SnapshotName,
+}
+
+impl Series {
+    /// All complete snapshots, the oldest first, each with the source roots that it holds.
+    pub(crate) fn located(&self) -> Vec<(SnapshotName, Roots)> {
+        let located = |name: &SnapshotName| (name.clone(), self.roots_of(name));
+        self.history.complete.iter().map(located).collect()
+    }
+
+    /// The source roots of a snapshot: its report tells them, else what the job backs up now.
+    pub(crate) fn roots_of(&self, name: &SnapshotName) -> Roots {
+        let of_job = || self.job.as_ref().map(|job| Roots::of_layout(&job.job.layout));
+        let report = self.catalog.report(name);
+        report.as_ref().map(Roots::of_report).or_else(of_job).unwrap_or_default()
+    }
 }
 
 /// Finds the snapshots of all jobs that are meant. What is wrong is said; then only the exit is left.

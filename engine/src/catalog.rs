@@ -9,6 +9,7 @@ use crate::entry::Kind;
 use crate::error::{LookError, RunError};
 use crate::history::History;
 use crate::hold::{self, Hold};
+use crate::kept::Kept;
 use crate::name::{Prefix, SnapshotName};
 use crate::report::Report;
 use crate::retention::Candidate;
@@ -113,6 +114,17 @@ impl Catalog {
         let opened = folder_name(snapshot).and_then(|name| self.backups.dir.child(&name));
         opened.map_err(|error| LookError {
             action: "cannot open",
+            path: self.path_of(snapshot),
+            error,
+        })
+    }
+
+    /// What is kept beside a snapshot.
+    pub(crate) fn kept(&self, snapshot: &SnapshotName) -> Result<Kept, LookError> {
+        let opened = folder_name(snapshot)
+            .and_then(|name| Kept::open(self.backups.own(c"kept").as_ref(), &name));
+        opened.map_err(|error| LookError {
+            action: "cannot open what is kept beside",
             path: self.path_of(snapshot),
             error,
         })

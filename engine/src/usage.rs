@@ -56,17 +56,7 @@ pub fn measure(catalog: &Catalog, groups: &[Vec<SnapshotName>]) -> Result<Measur
         let sums = Sums::default();
         for name in group {
             let top = catalog.top(name)?;
-            let known = tells_inodes(&top);
-            let dev = top.meta().ok().and_then(|meta| meta.id).map_or(0, |id| id.dev);
-            let gauge = Gauge {
-                group: number,
-                inodes: &inodes,
-                sums: &sums,
-                known,
-                dev,
-                name,
-                unread: Mutex::default(),
-            };
+            let gauge = Gauge::new(number, &inodes, &sums, &top, name);
             explore(&top, &Place::top(None), workers(), &gauge);
             unread.append(&mut lock(&gauge.unread));
             // The top itself is no entry.
@@ -89,9 +79,32 @@ pub fn measure(catalog: &Catalog, groups: &[Vec<SnapshotName>]) -> Result<Measur
     Ok(measured)
 }
 
+/// Measures what lies below the folder `inside` of a snapshot.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(crate) fn measure_below(
+    catalog: &Catalog,
+    name: &SnapshotName,
+    inside: &[u8],
+) -> Result<Usage, LookError> {
+    let mut names = inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+    let dir = names.try_fold(catalog.top(name)?, |dir, name| dir.child(&crate::dir::c_name(name)?));
+    let dir = dir.map_err(|error| LookError {
+        action: "cannot look into",
+        path: catalog.path_of(name),
+        error,
+    })?;
+    let (inodes, sums) = (Inodes::default(), Sums::default());
+    let gauge = Gauge::new(0, &inodes, &sums, &dir, name);
+    explore(&dir, &Place::top(None), workers(), &gauge);
+    sums.entries.fetch_sub(1, Ordering::Relaxed);
+    Ok(sums.usage())
+}
+
 /// Whether the inode numbers of a listing are those of `stat`: so on these file systems, and not on FUSE,
 /// overlayfs and network file systems in general.
-fn tells_inodes(dir: &Dir) -> bool {
+pub(crate) fn tells_inodes(dir: &Dir) -> bool {
     // statfs(2): ext2 to ext4, xfs, btrfs, tmpfs, f2fs, zfs.
     const TELLING: [u32; 6] =
         [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x2fc1_2fc1];
@@ -197,7 +210,20 @@ struct Gauge<'a> {
     unread: Mutex<Vec<(String, String)>>,
 }
 
-impl Gauge<'_> {
+impl<'a> Gauge<'a> {
+    /// A gauge for what lies below `top` in the snapshot `name`.
+    fn new(
+        group: usize,
+        inodes: &'a Inodes,
+        sums: &'a Sums,
+        top: &Dir,
+        name: &'a SnapshotName,
+    ) -> Self {
+        let dev = top.meta().ok().and_then(|meta| meta.id).map_or(0, |id| id.dev);
+        let known = tells_inodes(top);
+        Self { group, inodes, sums, known, dev, name, unread: Mutex::default() }
+    }
+
     /// Counts one more name of an inode that was seen before.
     fn again(&self, inode: &mut Inode, usage: &mut Usage) {
         if inode.last != self.group {

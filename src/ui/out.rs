@@ -37,6 +37,11 @@ impl Out {
         self.text(&table.render(self.palette));
     }
 
+    /// Whether nobody can read what is still to be written.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.error.is_some()
+    }
+
     /// Writes what is buffered. `exit`, unless writing failed; a reader that went away is no failure.
     pub(crate) fn finish(mut self, exit: Exit) -> Exit {
         if self.error.is_none() {
