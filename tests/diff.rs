@@ -6,6 +6,7 @@ use std::path::Path;
 
 use fixtures::history::hours_ago;
 use fixtures::need;
+use fixtures::sshd::{Sshd, Subsystem};
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 
@@ -117,6 +118,18 @@ fn a_snapshot_is_compared_with_the_source_as_it_is_now() {
     stage.look("diff").arg("latest").expect(2).assert_says("--srcs-to-backup");
     let none = stage.beside("none");
     stage.look("diff").set("srcs-to-backup", none).arg("latest").expect(1);
+}
+
+#[test]
+fn a_source_on_another_machine_is_compared_too() {
+    need!(need::root());
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = Stage::with(BIN, &sample());
+    server.reached_by(stage.run()).expect(0);
+    stage.sh("echo two >changed; rm gone; touch later");
+    let look = stage.look("diff").set("srcs-to-backup", &stage.source).arg("latest").arg("--json");
+    let done = server.reached_by(look).expect(0);
+    assert_eq!(lines(&done, &stage), ["added later", "changed changed", "removed gone"]);
 }
 
 #[test]
