@@ -1,13 +1,15 @@
 //! The command line: verbs, and one flag for each setting.
 
 use std::ffi::OsString;
+use std::marker::PhantomData;
 use std::process::ExitCode;
 
 use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    completions, daemon, man, rsync_options, run, status, sync_file_system, try_hosts,
+    completions, daemon, diff, find, history, hold, list, man, prune, rsync_options, run, status,
+    sync_file_system, try_hosts,
 };
 use crate::config::setting::{Key, SETTINGS, Setting};
 
@@ -21,6 +23,8 @@ Examples:
       Tell how old the newest snapshot is, how the last run ended, and when the disk will be full
   backup_manager daemon
       Run the crontab in /config, as the container does
+  backup_manager list --backups-dir /backups
+      Show all snapshots, how large each is and what it alone holds
   backup_manager completions bash > /etc/bash_completion.d/backup_manager
       Complete its flags in the shell
 
@@ -40,6 +44,13 @@ enum Verb {
     Run(run::Args),
     Status(status::Args),
     Daemon(daemon::Args),
+    List(list::Args),
+    History(history::Args),
+    Diff(diff::Args),
+    Find(find::Args),
+    Prune(prune::Args),
+    Hold(hold::HoldArgs),
+    Release(hold::ReleaseArgs),
     RsyncOptions(rsync_options::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -57,6 +68,13 @@ pub(crate) fn main() -> ExitCode {
         Ok(Cli { verb: Verb::Daemon(args) }) => daemon::run(args),
         Ok(Cli { verb: Verb::TryHosts(args) }) => try_hosts::run(&args),
         Ok(Cli { verb: Verb::RsyncOptions(args) }) => rsync_options::run(&args),
+        Ok(Cli { verb: Verb::List(args) }) => list::run(args),
+        Ok(Cli { verb: Verb::History(args) }) => history::run(args),
+        Ok(Cli { verb: Verb::Diff(args) }) => diff::run(args),
+        Ok(Cli { verb: Verb::Find(args) }) => find::run(args),
+        Ok(Cli { verb: Verb::Prune(args) }) => prune::run(args),
+        Ok(Cli { verb: Verb::Hold(args) }) => hold::hold(args),
+        Ok(Cli { verb: Verb::Release(args) }) => hold::let_go(args),
         Ok(Cli { verb: Verb::Completions(args) }) => completions::run(&args, &mut command()),
         Ok(Cli { verb: Verb::Man(args) }) => man::run(&args, &command()),
         Ok(Cli { verb: Verb::SyncFileSystem(args) }) => sync_file_system::run(&args),
@@ -73,18 +91,47 @@ fn command() -> Command {
     Cli::command()
 }
 
-/// The settings that stand on a command line.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct SettingFlags {
-    pub(crate) given: Vec<(Key, OsString)>,
+/// Which settings a verb takes as flags.
+pub(crate) trait Flags {
+    /// Their keys; empty for all.
+    const KEYS: &'static [Key];
+    /// How their help is headed.
+    const HEADING: &'static str = "Settings (in brackets: the variable and key)";
 }
 
-impl FromArgMatches for SettingFlags {
+/// All settings.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct All;
+
+impl Flags for All {
+    const KEYS: &'static [Key] = &[];
+}
+
+/// Where snapshots lie and how they are called.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Places;
+
+impl Flags for Places {
+    const KEYS: &'static [Key] = &[Key::BackupsDir, Key::BackupNamePrefix];
+}
+
+/// The settings that stand on a command line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SettingFlags<F = All> {
+    pub(crate) given: Vec<(Key, OsString)>,
+    of: PhantomData<F>,
+}
+
+fn settings<F: Flags>() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().filter(|setting| F::KEYS.is_empty() || F::KEYS.contains(&setting.key))
+}
+
+impl<F: Flags> FromArgMatches for SettingFlags<F> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let value = |setting: &Setting| {
             matches.get_one::<OsString>(setting.name).map(|value| (setting.key, value.clone()))
         };
-        Ok(Self { given: SETTINGS.iter().filter_map(value).collect() })
+        Ok(Self { given: settings::<F>().filter_map(value).collect(), of: PhantomData })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -93,9 +140,10 @@ impl FromArgMatches for SettingFlags {
     }
 }
 
-impl Args for SettingFlags {
+impl<F: Flags> Args for SettingFlags<F> {
     fn augment_args(command: Command) -> Command {
-        SETTINGS.iter().fold(command, |command, setting| command.arg(flag(setting)))
+        settings::<F>()
+            .fold(command, |command, setting| command.arg(flag(setting).help_heading(F::HEADING)))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -109,8 +157,7 @@ fn flag(setting: &'static Setting) -> Arg {
         .long(setting.flag())
         .value_name(setting.value)
         .value_parser(OsStringValueParser::new())
-        .help(format!("{} [{}{}]", setting.help, setting.name, default.unwrap_or_default()))
-        .help_heading("Settings (in brackets: the variable and key)");
+        .help(format!("{} [{}{}]", setting.help, setting.name, default.unwrap_or_default()));
     match setting.key {
         Key::RsyncSingleParams | Key::RsyncDictParams => flag.allow_hyphen_values(true),
         // A number below zero gets a message of ours.

@@ -2,7 +2,13 @@
 
 pub(crate) mod completions;
 pub(crate) mod daemon;
+pub(crate) mod diff;
+pub(crate) mod find;
+pub(crate) mod history;
+pub(crate) mod hold;
+pub(crate) mod list;
 pub(crate) mod man;
+pub(crate) mod prune;
 pub(crate) mod rsync_options;
 pub(crate) mod run;
 pub(crate) mod status;
@@ -14,13 +20,13 @@ use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 
-use crate::cli::SettingFlags;
-use crate::config::{Config, Inputs, load};
+use crate::config::setting::Key;
+use crate::config::{Inputs, Mistake};
 use crate::exit::Exit;
 
 /// What the configuration is read from: a command line and what surrounds this process.
-fn inputs(
-    settings: SettingFlags,
+pub(crate) fn inputs(
+    flags: Vec<(Key, OsString)>,
     rsync_args: Vec<OsString>,
     config_file: Option<PathBuf>,
     names: Vec<String>,
@@ -32,12 +38,15 @@ fn inputs(
             return None;
         }
     };
-    let (flags, variables) = (settings.given, env::vars_os().collect());
+    let variables = env::vars_os().collect();
     Some(Inputs { flags, rsync_args, config_file, names, variables, current_dir })
 }
 
-/// Reads the configuration; its mistakes are printed.
-fn configured(inputs: &Inputs) -> Option<Config> {
+/// Reads the configuration with `load`; its mistakes are said.
+pub(crate) fn configured<T>(
+    inputs: &Inputs,
+    load: impl FnOnce(&Inputs) -> Result<T, Vec<Mistake>>,
+) -> Option<T> {
     match load(inputs) {
         Ok(config) => Some(config),
         Err(mistakes) => {
@@ -54,8 +63,8 @@ fn configured(inputs: &Inputs) -> Option<Config> {
     }
 }
 
-/// Before there is a log.
-fn say(text: &str) {
+/// Says something where there is no log.
+pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "backup_manager: {text}");
 }
 

@@ -10,6 +10,7 @@ mod mistake;
 mod resolve;
 pub(crate) mod rsync;
 pub(crate) mod setting;
+mod shelf;
 
 use std::ffi::OsString;
 use std::fs;
@@ -24,6 +25,7 @@ use engine::job::Job;
 use transport::sftp::Address;
 
 pub(crate) use self::mistake::{Mistake, shown_path};
+pub(crate) use self::shelf::Shelf;
 
 use self::file::FileSettings;
 use self::layer::{Given, Layer, Raw};
@@ -118,11 +120,57 @@ pub(crate) fn config_dir(variables: &[(OsString, OsString)], current_dir: &Path)
     current_dir.join(dir.unwrap_or(CONFIG_DIR_DEFAULT.as_ref()))
 }
 
+/// A configuration without mistakes, for the verbs that look at snapshots.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    /// Where snapshots lie, in the order of the jobs.
+    pub(crate) shelves: Vec<Shelf>,
+    /// What looks wrong and may be right.
+    pub(crate) warnings: Vec<String>,
+}
+
 /// Reads and checks the whole configuration.
 ///
 /// # Errors
 /// Every mistake in it.
 pub(crate) fn load(inputs: &Inputs) -> Result<Config, Vec<Mistake>> {
+    checked(inputs, |layers, mistakes| {
+        let mut jobs = resolve::jobs(layers, &inputs.names, &inputs.current_dir, mistakes);
+        let (log_file, log_format) = resolve::log(layers, &inputs.current_dir);
+        let known_hosts = known_hosts(inputs);
+        for remote in jobs.iter_mut().filter_map(|job| job.remote.as_mut()) {
+            remote.known_hosts.clone_from(&known_hosts);
+        }
+        move |warnings| Config { jobs, log_file, log_format, known_hosts, warnings }
+    })
+}
+
+/// As [`load`], for verbs that look at snapshots: what is backed up need not be said.
+///
+/// # Errors
+/// Every mistake in it.
+pub(crate) fn load_for_reading(inputs: &Inputs) -> Result<Reading, Vec<Mistake>> {
+    checked(inputs, |layers, mistakes| {
+        let mut shelves = shelf::shelves(layers, &inputs.names, &inputs.current_dir, mistakes);
+        let jobs = shelves.iter_mut().filter_map(|shelf| shelf.job.as_mut());
+        for remote in jobs.filter_map(|job| job.remote.as_mut()) {
+            remote.known_hosts = known_hosts(inputs);
+        }
+        move |warnings| Reading { shelves, warnings }
+    })
+}
+
+/// Host keys beside the user's own, if there are any.
+fn known_hosts(inputs: &Inputs) -> Option<PathBuf> {
+    let file = config_dir(&inputs.variables, &inputs.current_dir).join(KNOWN_HOSTS);
+    file.is_file().then_some(file)
+}
+
+/// Reads all layers; what `resolve` makes of them gets the warnings at last.
+fn checked<T, F: FnOnce(Vec<String>) -> T>(
+    inputs: &Inputs,
+    resolve: impl FnOnce(&Layers, &mut Vec<Mistake>) -> F,
+) -> Result<T, Vec<Mistake>> {
     let mut mistakes = Vec::new();
     let flags = flags(inputs, &mut mistakes);
     let rsync_args = rsync_args(inputs, &mut mistakes);
@@ -131,17 +179,10 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Config, Vec<Mistake>> {
     let defaults = Layer::defaults(&mut mistakes);
     let no_args = Given { value: None, origin: rsync_args.origin.clone() };
     let layers = Layers { flags, rsync_args, no_args, environment, file, defaults };
-    let mut jobs = resolve::jobs(&layers, &inputs.names, &inputs.current_dir, &mut mistakes);
-    let (log_file, log_format) = resolve::log(&layers, &inputs.current_dir);
+    let resolved = resolve(&layers, &mut mistakes);
     let warnings = environment::warnings(&inputs.variables);
     if mistakes.is_empty() {
-        let warnings = warnings.iter().map(ToString::to_string).collect();
-        let known_hosts = config_dir(&inputs.variables, &inputs.current_dir).join(KNOWN_HOSTS);
-        let known_hosts = known_hosts.is_file().then_some(known_hosts);
-        for remote in jobs.iter_mut().filter_map(|job| job.remote.as_mut()) {
-            remote.known_hosts.clone_from(&known_hosts);
-        }
-        return Ok(Config { jobs, log_file, log_format, known_hosts, warnings });
+        return Ok(resolved(warnings.iter().map(ToString::to_string).collect()));
     }
     // What is missing may stand there under a misspelt name.
     mistakes.extend(warnings);

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use std::io::ErrorKind;
 
 use engine::error::RunError;
+use engine::retention::Refusal;
+use engine::select::SelectError;
 use engine::source::SourceError;
 
 /// The next step for the one who reads the log, if there is one to tell.
@@ -50,4 +52,30 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
         RunError::SourceLost(_) => "the next run goes on where this one stopped",
         _ => return None,
     }))
+}
+
+/// The next step when the backups folder cannot be looked at.
+pub(crate) fn unlookable() -> &'static str {
+    "check that it is there, mounted and readable (--backups-dir)"
+}
+
+/// The next step when no snapshot can be picked.
+pub(crate) fn unpicked(error: &SelectError) -> &'static str {
+    match error {
+        SelectError::Unknown(_) => {
+            "write a snapshot's name, latest, latest~2, oldest, a date such as 2026-11-23 or '2026-11-23 14:30', yesterday or '2 days ago'"
+        }
+        SelectError::Empty => {
+            "take one with run, or write --backups-dir with the folder that holds them"
+        }
+        _ => "list shows all of them",
+    }
+}
+
+/// The next step when a snapshot must not be removed.
+pub(crate) fn refused(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Held(_) => "release lets it go; nothing was removed",
+        Refusal::Last(_) => "take another one first; nothing was removed",
+    }
 }

@@ -89,7 +89,7 @@ impl Work {
         }
         let (progress, monitor) =
             (Arc::new(Progress::default()), Arc::new(LogMonitor::new(log.clone())));
-        let mut context = context(stop, &progress, &monitor);
+        let mut context = context(stop, &progress, Arc::clone(&monitor) as Arc<dyn Monitor>);
         context.items = self.items(job, self.format == Format::Json);
         let ticker = self.ticker(&progress, &log, false);
         let mut connected = None;
@@ -122,7 +122,7 @@ impl Work {
         let log = JobLog::new(&job.name, self.format);
         let (progress, monitor) =
             (Arc::new(Progress::default()), Arc::new(LogMonitor::new(log.clone())));
-        let mut context = context(stop, &progress, &monitor);
+        let mut context = context(stop, &progress, Arc::clone(&monitor) as Arc<dyn Monitor>);
         context.items = self.items(job, form == Form::Json);
         let itemized = context.items.is_some() && form == Form::Text;
         let mut changes = Changes::to_stdout(form, &job.name, Arc::clone(stop));
@@ -183,12 +183,16 @@ impl Work {
     }
 }
 
-fn context(stop: &Arc<Stop>, progress: &Arc<Progress>, monitor: &Arc<LogMonitor>) -> Context {
+pub(crate) fn context(
+    stop: &Arc<Stop>,
+    progress: &Arc<Progress>,
+    monitor: Arc<dyn Monitor>,
+) -> Context {
     Context {
         now: Utc::now,
         stop: Arc::clone(stop),
         progress: Arc::clone(progress),
-        monitor: Arc::clone(monitor) as Arc<dyn Monitor>,
+        monitor,
         sync: sync_file_system::in_a_child,
         items: None,
     }

@@ -12,6 +12,7 @@ mod jobs;
 mod log;
 mod monitor;
 mod schedule;
+mod series;
 mod sources;
 mod supervise;
 mod ui;

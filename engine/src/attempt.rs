@@ -1,5 +1,6 @@
 //! One try at completing a snapshot: probe, walk, judge, seal, prune.
 
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +16,7 @@ use crate::event::{Event, shown_path};
 use crate::forecast::what_is_missing;
 use crate::glance::glance;
 use crate::history::History;
+use crate::hold;
 use crate::job::Job;
 use crate::judge::{refusal, roots_found};
 use crate::kept::{Kept, make_if_missing};
@@ -22,8 +24,10 @@ use crate::monitor::Phase;
 use crate::name::{SnapshotName, State};
 use crate::pacing::keep_checkpoints;
 use crate::probe::{Abilities, probe};
+use crate::prune::candidates;
 use crate::record::Recorder;
 use crate::report::{Report, RootFound, VERSION};
+use crate::retention::{Leaving, surplus};
 use crate::run::{Context, rfc3339};
 use crate::seal;
 use crate::source::Source;
@@ -90,15 +94,16 @@ impl Attempt<'_> {
         self.context.progress.enter(Phase::Sealing);
         let path = self.backups.path.join(names.incomplete.to_string());
         built.checkpoints.sync().map_err(|error| RunError::Sync { path, error })?;
-        let (before, after) = history.surplus(self.job.max_backups.get(), names.base.as_ref());
-        pruned.extend(before.iter().chain(&after).map(ToString::to_string));
+        let (before, after) = self.surplus(&history, &names);
+        pruned.extend(before.iter().chain(&after).map(|(name, _)| name.to_string()));
         let report = self.report(source, &names, &built, roots, pruned);
         self.file(recorder, &names, &report);
-        let mut retired = self.retire(&before, &self.why())?;
+        let mut retired = self.retire(&before)?;
         seal::seal(self.backups, &names.incomplete, &names.complete)?;
-        retired.extend(self.retire(&after, &self.why())?);
+        retired.extend(self.retire(&after)?);
         history.incomplete.retain(|name| *name != names.incomplete);
-        retired.extend(self.retire(&history.incomplete, "an older interrupted one")?);
+        let older = |name: &SnapshotName| (name.clone(), "an older interrupted one");
+        retired.extend(self.retire(&history.incomplete.iter().map(older).collect::<Vec<_>>())?);
         self.clean_up(&built.checkpoints, &retired);
         Ok(report)
     }
@@ -167,17 +172,29 @@ impl Attempt<'_> {
 
     /// Removes the oldest snapshot of a full history; its name, if there was one to remove.
     fn make_room(&self, history: &mut History, names: &Names) -> Result<Option<String>, RunError> {
-        let (surplus, _) = history.surplus(self.job.max_backups.get(), names.base.as_ref());
-        let Some(oldest) = surplus.first() else { return Ok(None) };
+        let (surplus, _) = self.surplus(history, names);
+        let Some((oldest, _)) = surplus.first() else { return Ok(None) };
         history.complete.retain(|name| name != oldest);
-        let retired = self.retire(&surplus[..1], "the destination is full, and the history too")?;
+        let why = "the destination is full, and the history too";
+        let retired = self.retire(&[(oldest.clone(), why)])?;
         self.context.progress.enter(Phase::Removing);
         seal::remove_retired(self.backups, &retired, self.context)?;
         Ok(Some(oldest.to_string()))
     }
 
-    fn retire(&self, names: &[SnapshotName], why: &str) -> Result<Vec<SnapshotName>, RunError> {
-        names.iter().map(|name| seal::retire(self.backups, name, why, self.context)).collect()
+    /// What goes for the snapshot that is about to be completed.
+    fn surplus(&self, history: &History, names: &Names) -> (Vec<Leaving>, Vec<Leaving>) {
+        let candidates = candidates(self.backups, history);
+        surplus(&candidates, &self.job.retention, names.base.as_ref(), &names.complete)
+    }
+
+    fn retire(
+        &self,
+        leaving: &[(SnapshotName, impl Display)],
+    ) -> Result<Vec<SnapshotName>, RunError> {
+        // Somebody may have pinned one a moment ago.
+        let free = leaving.iter().filter(|(name, _)| hold::of(self.backups, name).is_none());
+        free.map(|(name, why)| seal::retire(self.backups, name, why, self.context)).collect()
     }
 
     fn report<S: Source>(
@@ -220,10 +237,6 @@ impl Attempt<'_> {
 
     fn aside(&self, what: &str, error: io::Error) {
         self.context.monitor.event(&Event::Aside { what: format!("{what}: {error}") });
-    }
-
-    fn why(&self) -> String {
-        format!("the history holds {} (MAX_BACKUPS)", self.job.max_backups)
     }
 
     fn check_clock(&self, history: &History) {

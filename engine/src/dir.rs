@@ -168,6 +168,19 @@ impl Dir {
         Ok(rustix::fs::fstatvfs(&self.0)?)
     }
 
+    /// The number of the file system's type, of `statfs(2)`.
+    ///
+    /// # Errors
+    /// The system's.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the numbers have 32 bits, the field's type differs between machines"
+    )]
+    pub fn file_system_type(&self) -> io::Result<u32> {
+        Ok(rustix::fs::fstatfs(&self.0)?.f_type as u32)
+    }
+
     /// Calls `each` for every name in the folder, from its start, in the file system's order.
     ///
     /// # Errors

@@ -108,6 +108,18 @@ pub enum RunError {
     Stopped,
 }
 
+/// Something in the backups folder could not be looked at.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} {path}: {error}", path = crate::event::shown_path(path))]
+pub struct LookError {
+    /// What was tried ("cannot open").
+    pub action: &'static str,
+    /// Where.
+    pub path: PathBuf,
+    /// The system's reason.
+    pub error: io::Error,
+}
+
 /// What a snapshot still lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Missing {

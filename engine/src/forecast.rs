@@ -14,10 +14,12 @@ use crate::judge::{refusal, roots_found};
 use crate::kept::Kept;
 use crate::monitor::{Phase, Silent};
 use crate::mount::missing_mount;
-use crate::name::SnapshotName;
+use crate::name::{SnapshotName, State};
 use crate::plan::{Rules, TimeRule};
 use crate::preview::Preview;
+use crate::prune::candidates;
 use crate::report::{Counts, RootFound};
+use crate::retention::surplus;
 use crate::run::Context;
 use crate::source::Source;
 use crate::walk::{Beside, RootSeen, Setting, Trust, Walk, gather};
@@ -124,8 +126,10 @@ pub fn dry_run<S: Source>(
         Decision::Held { next, .. } => Some(next),
         Decision::Resume(_) | Decision::Start => None,
     };
-    let (mut prunes, after) = history.surplus(job.max_backups.get(), base.as_ref());
-    prunes.extend(after);
+    let prunes = match &backups {
+        Some(backups) => leaving(job, backups, &history, base.as_ref(), now),
+        None => Vec::new(),
+    };
     let space = backups.as_ref().and_then(|backups| backups.dir.space().ok());
     Ok(Forecast {
         base,
@@ -138,6 +142,41 @@ pub fn dry_run<S: Source>(
         free: space.map(|space| space.f_bavail * space.f_frsize),
         refused: refused.or_else(|| refusal(job, &walk)).map(|error| error.to_string()),
     })
+}
+
+/// Compares the source with the snapshot `base` of `job`, whatever came after that one, and writes nothing.
+///
+/// # Errors
+/// As [`dry_run`].
+pub fn compare<S: Source>(
+    job: &Job,
+    source: Arc<S>,
+    base: &SnapshotName,
+    changes: Arc<dyn ChangeSink>,
+    context: &Context,
+) -> Result<Counts, RunError> {
+    let backups = Backups::open(&job.backups_dir)?;
+    let grain = source.time_granularity_ns();
+    let set = gather(job, &backups, None, Some(base), grain, everything(), true, context)?;
+    let walk = Walk::new(source, Preview::new(changes), set);
+    context.progress.enter(Phase::Copying);
+    walk.walk(job)?;
+    Ok(walk.tally.counts())
+}
+
+/// What a run that completes a snapshot now would remove.
+fn leaving(
+    job: &Job,
+    backups: &Backups,
+    history: &History,
+    base: Option<&SnapshotName>,
+    now: DateTime<Utc>,
+) -> Vec<SnapshotName> {
+    let Some(stamp) = history.free_stamp(now) else { return Vec::new() };
+    let new = SnapshotName { prefix: job.prefix.clone(), stamp, state: State::Complete };
+    let candidates = candidates(backups, history);
+    let (before, after) = surplus(&candidates, &job.retention, base, &new);
+    before.into_iter().chain(after).map(|(name, _)| name).collect()
 }
 
 /// The setting of a dry run when there is no backups folder yet.

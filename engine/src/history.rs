@@ -95,25 +95,10 @@ impl History {
         }
         Some(stamp)
     }
-
-    /// What has to go so that one more complete snapshot makes at most `max`: first what goes before
-    /// that one gets its name, then what may go only afterwards (`base` and the newest).
-    #[must_use]
-    pub fn surplus(
-        &self,
-        max: usize,
-        base: Option<&SnapshotName>,
-    ) -> (Vec<SnapshotName>, Vec<SnapshotName>) {
-        let count = (self.complete.len() + 1).saturating_sub(max);
-        let needed = |name: &SnapshotName| Some(name) == base || Some(name) == self.complete.last();
-        self.complete.iter().take(count).cloned().partition(|name| !needed(name))
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
     use crate::name::Prefix;
 
@@ -185,40 +170,5 @@ mod tests {
         let history = History::of([name(0, State::Complete), name(1, State::Deleting)]);
         assert_eq!(history.free_stamp(at(0)), Stamp::of(at(2)));
         assert_eq!(history.free_stamp(at(7)), Stamp::of(at(7)));
-    }
-
-    #[test]
-    fn the_oldest_goes_and_the_newest_only_afterwards() {
-        for (snapshots, max, before, after) in [
-            (&[1, 2, 3][..], 4, &[][..], &[][..]),
-            (&[1, 2, 3], 3, &[1], &[]),
-            (&[1, 2, 3], 1, &[1, 2], &[3]),
-            (&[1], 1, &[], &[1]),
-            (&[], 1, &[], &[]),
-        ] {
-            let history = complete(snapshots);
-            let names = |list: &[i64]| -> Vec<_> {
-                list.iter().map(|seconds| name(*seconds, State::Complete)).collect()
-            };
-            let surplus = history.surplus(max, history.base(at(9)));
-            assert_eq!(surplus, (names(before), names(after)));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_full_history_keeps_max_snapshots_and_always_the_base(
-            seconds in proptest::collection::btree_set(0..1000_i64, 0..12),
-            max in 1..10_usize,
-            now in 0..1000_i64,
-        ) {
-            let history = complete(&seconds.into_iter().collect::<Vec<_>>());
-            let base = history.base(at(now)).cloned();
-            let (before, after) = history.surplus(max, base.as_ref());
-            let left = history.complete.len() + 1 - before.len() - after.len();
-            prop_assert!(left <= max);
-            prop_assert!(left == max || before.is_empty() && after.is_empty());
-            prop_assert!(base.is_none_or(|base| !before.contains(&base)));
-        }
     }
 }

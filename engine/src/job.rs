@@ -1,6 +1,5 @@
 //! A job: what to back up, where to, under which name and limits. Checked by whoever builds it.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use crate::entry::{Kind, Listed};
 use crate::filter::Filters;
 use crate::layout::Layout;
 use crate::name::Prefix;
+use crate::retention::Retention;
 use crate::selection::Selection;
 
 /// One backup job, checked and complete.
@@ -25,8 +25,8 @@ pub struct Job {
     pub keep: Keep,
     /// What of its source is left out.
     pub filters: Arc<Filters>,
-    /// How many complete snapshots the history holds (`MAX_BACKUPS`).
-    pub max_backups: NonZeroUsize,
+    /// How much of the history stays (`MAX_BACKUPS`, `KEEP_…`).
+    pub retention: Retention,
     /// The least time between two snapshots (`MINIMUM_TIME_GUARD_H`).
     pub minimum_time_guard: TimeDelta,
     /// From which loss of files on a source root counts as collapsed, in percent (`MAX_SHRINK_PERCENT`).

@@ -172,6 +172,16 @@ impl SnapshotName {
         Some(Self { prefix: prefix.clone(), stamp: Stamp::parse(stamp)?, state })
     }
 
+    /// Reads the name of a snapshot of any job: a prefix, a dot, a timestamp and a known suffix.
+    #[must_use]
+    pub fn parse_any(name: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(name).ok()?;
+        let suffixed = [State::Incomplete, State::Deleting].iter();
+        let rest = suffixed.filter_map(|state| text.strip_suffix(state.suffix())).next();
+        let (before, _) = text.split_at_checked(rest.unwrap_or(text).len().checked_sub(19)?)?;
+        Self::parse(&Prefix::new(before.strip_suffix('.')?).ok()?, name)
+    }
+
     /// The same snapshot in another state.
     #[must_use]
     pub fn with_state(&self, state: State) -> Self {
@@ -241,7 +251,9 @@ mod tests {
             let stamp = Stamp::of(DateTime::from_timestamp(seconds, 5).unwrap()).unwrap();
             for state in [State::Complete, State::Incomplete, State::Deleting] {
                 let name = SnapshotName { prefix: Prefix::new(&prefix).unwrap(), stamp, state };
-                let read = SnapshotName::parse(&name.prefix, name.to_string().as_bytes());
+                let text = name.to_string();
+                prop_assert_eq!(SnapshotName::parse_any(text.as_bytes()), Some(name.clone()));
+                let read = SnapshotName::parse(&name.prefix, text.as_bytes());
                 prop_assert_eq!(read, Some(name));
             }
         }
@@ -249,6 +261,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let _ = SnapshotName::parse(&prefix("p"), &bytes);
+            let _ = SnapshotName::parse_any(&bytes);
             let _ = Stamp::parse(&bytes);
         }
     }

@@ -1,5 +1,6 @@
 //! Makes an incomplete snapshot a complete one, and removes what the history has no room for.
 
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use crate::dir::c_name;
 use crate::error::{RunError, destination};
 use crate::event::Event;
 use crate::history::History;
+use crate::hold::{DAMAGED, HOLDS};
 use crate::job::Job;
 use crate::monitor::Phase;
 use crate::name::{SnapshotName, State};
@@ -22,12 +24,12 @@ use crate::run::Context;
 pub(crate) fn retire(
     backups: &Backups,
     name: &SnapshotName,
-    why: &str,
+    why: impl Display,
     context: &Context,
 ) -> Result<SnapshotName, RunError> {
     let deleting = name.with_state(State::Deleting);
     rename(backups, name, &deleting)?;
-    let (snapshot, reason) = (name.to_string(), why.to_owned());
+    let (snapshot, reason) = (name.to_string(), why.to_string());
     context.monitor.event(&Event::Pruned { snapshot, reason });
     Ok(deleting)
 }
@@ -112,6 +114,7 @@ fn forget(backups: &Backups, name: &SnapshotName) {
     if let (Some(reports), Ok(file)) = (backups.own(c"reports"), c_name(report_file(&complete))) {
         let _ = reports.unlink(&file);
     }
+    crate::hold::forget(backups, name);
     forget_kept(backups, &complete);
 }
 
@@ -122,14 +125,15 @@ fn forget_kept(backups: &Backups, name: &str) {
     }
 }
 
-/// Removes reports and kept values whose snapshot somebody deleted by hand.
+/// Removes reports, kept values and notes whose snapshot somebody deleted by hand.
 pub(crate) fn sweep(backups: &Backups, job: &Job, history: &History) {
     let known = |name: &[u8]| {
         SnapshotName::parse(&job.prefix, name).is_none_or(|name| {
             history.complete.contains(&name) || history.incomplete.contains(&name)
         })
     };
-    for (folder, suffix) in [(c"reports", ".json"), (c"kept", "")] {
+    let folders = [(c"reports", ".json"), (c"kept", ""), (HOLDS, ""), (DAMAGED, "")];
+    for (folder, suffix) in folders {
         let Some(dir) = backups.own(folder) else { continue };
         let mut orphans = Vec::new();
         let _ = dir.names(|entry| {

@@ -4,9 +4,8 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use crate::cli::SettingFlags;
 use crate::config::setting::{CONFIG_DIR, CONFIG_FILE};
-use crate::config::{Config, Inputs, NamedJob, config_dir, shown_path};
+use crate::config::{Config, Inputs, NamedJob, config_dir, load, shown_path};
 use crate::daemon::identity::{Identity, become_other, to_become};
 use crate::daemon::service::Service;
 use crate::daemon::{checks, environment_zone, files};
@@ -46,8 +45,7 @@ pub(crate) fn run(args: Args) -> Exit {
             return Exit::Usage;
         }
     };
-    let Some(mut inputs) = super::inputs(SettingFlags::default(), Vec::new(), None, Vec::new())
-    else {
+    let Some(mut inputs) = super::inputs(Vec::new(), Vec::new(), None, Vec::new()) else {
         return Exit::Usage;
     };
     let surroundings = surroundings(&args, &inputs);
@@ -57,7 +55,7 @@ pub(crate) fn run(args: Args) -> Exit {
     }
     let dir = config_dir(&inputs.variables, &inputs.current_dir);
     let written = files::write_missing(&dir, become_first);
-    let Some(config) = super::configured(&inputs) else {
+    let Some(config) = super::configured(&inputs, load) else {
         written.iter().for_each(|line| say(line));
         return Exit::Usage;
     };

@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::{configured, say};
 use crate::cli::SettingFlags;
-use crate::commands::say;
-use crate::config::shown_path;
+use crate::config::{load, shown_path};
 use crate::daemon::identity::{Identity, become_other, to_become};
 use crate::exit::Exit;
 use crate::explain;
@@ -73,11 +73,11 @@ pub(crate) fn run(args: Args) -> Exit {
             return Exit::Usage;
         }
     }
-    let Some(inputs) = super::inputs(args.settings, args.rsync_args, args.config, args.names)
+    let Some(inputs) = super::inputs(args.settings.given, args.rsync_args, args.config, args.names)
     else {
         return Exit::Usage;
     };
-    let Some(config) = super::configured(&inputs) else { return Exit::Usage };
+    let Some(config) = configured(&inputs, load) else { return Exit::Usage };
     if let Some(path) = explained {
         return explain::run(config.jobs, &path);
     }

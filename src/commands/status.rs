@@ -1,6 +1,7 @@
 //! `status [NAME…]`: what there is of each job, and whether it is healthy.
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -8,7 +9,7 @@ use engine::look::look;
 use serde_json::json;
 
 use crate::cli::SettingFlags;
-use crate::config::{Inputs, NamedJob, config_dir};
+use crate::config::{Inputs, NamedJob, config_dir, load};
 use crate::daemon::{environment_zone, files::CRONTAB};
 use crate::exit::Exit;
 use crate::health::growth::{Forecast, REPORTS, forecast};
@@ -47,10 +48,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Exit {
-    let Some(inputs) = super::inputs(args.settings, Vec::new(), args.config, args.names) else {
+    let Some(inputs) = super::inputs(args.settings.given, Vec::new(), args.config, args.names)
+    else {
         return Exit::Usage;
     };
-    let Some(config) = super::configured(&inputs) else { return Exit::Usage };
+    let Some(config) = super::configured(&inputs, load) else { return Exit::Usage };
     let schedule = Schedule::of(&inputs);
     let now = Utc::now();
     let states: Vec<State> = config.jobs.iter().map(|job| state(job, &schedule, now)).collect();
@@ -75,7 +77,7 @@ fn state(job: &NamedJob, schedule: &Schedule, now: DateTime<Utc>) -> State {
         now,
         look: Err(String::new()),
         complaints: Vec::new(),
-        max_backups: found.max_backups.get(),
+        max_backups: found.retention.max.map(NonZeroUsize::get),
         due: now,
         crontab: None,
         forecast: Forecast::Unknown,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use engine::error::{NoConnection, RunError};
 use transport::sftp::{Options, SftpSource};
 
-use crate::cli::SettingFlags;
+use crate::config::load;
 use crate::exit::Exit;
 use crate::hint::hint;
 use crate::log::{self, JobLog, Stream};
@@ -18,8 +18,8 @@ use crate::ui::terminal::Terminal;
 pub(crate) struct Args {}
 
 pub(crate) fn run(_args: &Args) -> Exit {
-    let inputs = super::inputs(SettingFlags::default(), Vec::new(), None, Vec::new());
-    let Some(config) = inputs.and_then(|inputs| super::configured(&inputs)) else {
+    let inputs = super::inputs(Vec::new(), Vec::new(), None, Vec::new());
+    let Some(config) = inputs.and_then(|inputs| super::configured(&inputs, load)) else {
         return Exit::Usage;
     };
     let file = config.log_file.as_deref();

@@ -45,6 +45,8 @@ pub(crate) struct Layer {
     pub(crate) single_params: Option<Given<Vec<Param>>>,
     pub(crate) dict_params: Option<Given<Vec<Param>>>,
     pub(crate) max_backups: Option<Given<NonZeroUsize>>,
+    /// Last, hourly, daily, weekly, monthly, yearly.
+    pub(crate) keep: [Option<Given<u32>>; 6],
     pub(crate) minimum_time_guard: Option<Given<TimeDelta>>,
     pub(crate) log_file: Option<Given<PathBuf>>,
     pub(crate) log_format: Option<Given<Format>>,
@@ -90,6 +92,12 @@ impl Layer {
                 let count = count(raw, "0 would keep no snapshot at all", "30");
                 give(&mut self.max_backups, count, origin, mistakes);
             }
+            Key::KeepLast => give(&mut self.keep[0], periods(raw), origin, mistakes),
+            Key::KeepHourly => give(&mut self.keep[1], periods(raw), origin, mistakes),
+            Key::KeepDaily => give(&mut self.keep[2], periods(raw), origin, mistakes),
+            Key::KeepWeekly => give(&mut self.keep[3], periods(raw), origin, mistakes),
+            Key::KeepMonthly => give(&mut self.keep[4], periods(raw), origin, mistakes),
+            Key::KeepYearly => give(&mut self.keep[5], periods(raw), origin, mistakes),
             Key::MinimumTimeGuardH => {
                 give(&mut self.minimum_time_guard, hours(raw), origin, mistakes);
             }
@@ -230,6 +238,16 @@ fn count(raw: &Raw, zero: &str, example: &str) -> Checked<NonZeroUsize> {
     }
 }
 
+fn periods(raw: &Raw) -> Checked<u32> {
+    let text = text(raw)?;
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(count) if digits => Ok(count),
+        Err(_) if digits => wrong(format!("'{text}' is too large; write a smaller whole number")),
+        _ => wrong(format!("'{text}' is not a whole number; write for example 7, or 0 for none")),
+    }
+}
+
 /// Reads a number with decimals; NaN and infinity are none.
 fn decimal(raw: &Raw, example: &str) -> Checked<f64> {
     let text = text(raw)?;
@@ -301,6 +319,7 @@ mod tests {
     fn good_values_are_taken() {
         for (key, values) in [
             (Key::MaxBackups, &["1", "30", " 7 ", "007"][..]),
+            (Key::KeepLast, &["0", "7", " 365"]),
             (Key::MinimumTimeGuardH, &["0", "0.5", "20", " 1e2\n", "0.0"]),
             (Key::MaxShrinkPercent, &["0", "100", "99.5"]),
             (Key::AnswerTimeoutS, &["1", "2.5", " 3600 "]),
@@ -326,6 +345,9 @@ mod tests {
             (Key::MaxBackups, "", "not a whole number"),
             (Key::MaxBackups, "many", "V: 'many' is not"),
             (Key::MaxBackups, "99999999999999999999999", "too large"),
+            (Key::KeepDaily, "-1", "not a whole number"),
+            (Key::KeepDaily, "4294967296", "too large"),
+            (Key::KeepYearly, "all", "write for example 7"),
             (Key::MinimumTimeGuardH, "-1", "out of range"),
             (Key::MinimumTimeGuardH, "nan", "not a number"),
             (Key::MinimumTimeGuardH, "inf", "not a number"),

@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 use engine::job::{Job, Keep};
 use engine::layout::{Layout, LayoutError};
 use engine::name::Prefix;
+use engine::retention::{Periods, Retention};
 use engine::selection::Selection;
 use transport::local::Follow;
 use transport::sftp::{Address, BadAddress};
@@ -51,7 +52,7 @@ pub(crate) fn jobs(
     mistakes: &mut Vec<Mistake>,
 ) -> Vec<NamedJob> {
     let drafts = drafts(layers, names, mistakes);
-    check_names(names, &drafts, mistakes);
+    check_names("run", names, &drafts, mistakes);
     check_shared_sources(layers, &drafts, mistakes);
     let mut jobs = Vec::new();
     for draft in &drafts {
@@ -63,18 +64,22 @@ pub(crate) fn jobs(
 }
 
 /// A job before it is checked.
-struct Draft<'a> {
-    name: String,
-    selected: bool,
+pub(super) struct Draft<'a> {
+    pub(super) name: String,
+    pub(super) selected: bool,
     /// Where it stands in the config file, if it does.
-    origin: Option<&'a Origin>,
-    /// Who says something about it, who wins first.
-    layers: Vec<&'a Layer>,
+    pub(super) origin: Option<&'a Origin>,
+    /// Who says something about it, who wins first; the last are the defaults.
+    pub(super) layers: Vec<&'a Layer>,
     /// rsync options that are added.
     added: &'a Given<Vec<Param>>,
 }
 
-fn drafts<'a>(layers: &'a Layers, names: &[String], mistakes: &[Mistake]) -> Vec<Draft<'a>> {
+pub(super) fn drafts<'a>(
+    layers: &'a Layers,
+    names: &[String],
+    mistakes: &[Mistake],
+) -> Vec<Draft<'a>> {
     let Layers { flags, environment, file, defaults, rsync_args: added, no_args } = layers;
     if file.jobs.is_empty() {
         let all = vec![flags, environment, &file.top, defaults];
@@ -97,12 +102,12 @@ fn drafts<'a>(layers: &'a Layers, names: &[String], mistakes: &[Mistake]) -> Vec
     file.jobs.iter().map(draft).collect()
 }
 
-fn prefix<'a>(layers: &[&'a Layer]) -> Option<&'a Prefix> {
+pub(super) fn prefix<'a>(layers: &[&'a Layer]) -> Option<&'a Prefix> {
     first(layers, |layer| layer.prefix.as_ref()).and_then(|given| given.value.as_ref())
 }
 
 /// What the first layer that gives it gives.
-fn first<'a, T>(
+pub(super) fn first<'a, T>(
     layers: &[&'a Layer],
     field: impl Fn(&'a Layer) -> Option<&'a Given<T>>,
 ) -> Option<&'a Given<T>> {
@@ -124,7 +129,7 @@ fn over_sftp(keep: Keep) -> Keep {
 
 impl Draft<'_> {
     /// The value of `field`, when there is one and it is no mistake.
-    fn value<T: Clone>(&self, field: impl Fn(&Layer) -> Option<&Given<T>>) -> Option<T> {
+    pub(super) fn value<T: Clone>(&self, field: impl Fn(&Layer) -> Option<&Given<T>>) -> Option<T> {
         first(&self.layers, field).and_then(|given| given.value.clone())
     }
 
@@ -153,14 +158,18 @@ impl Draft<'_> {
         }
     }
 
-    fn backups_dir(&self, current_dir: &Path) -> Option<PathBuf> {
+    pub(super) fn backups_dir(&self, current_dir: &Path) -> Option<PathBuf> {
         let dir = self.value(|layer| layer.backups_dir.as_ref())?;
         // For messages: without the '.' of './backups'.
         Some(current_dir.join(dir).components().collect())
     }
 
     /// Checks what belongs together within the job. `None` when something is wrong with it.
-    fn build(&self, current_dir: &Path, mistakes: &mut Vec<Mistake>) -> Option<NamedJob> {
+    pub(super) fn build(
+        &self,
+        current_dir: &Path,
+        mistakes: &mut Vec<Mistake>,
+    ) -> Option<NamedJob> {
         let mut remote = self.remote(mistakes);
         let mut wanted = self.wanted(mistakes);
         let selection = wanted.as_ref().map_or(Ok(None), |w| self.selection(w, current_dir));
@@ -186,7 +195,7 @@ impl Draft<'_> {
             layout: layout?,
             backups_dir: backups_dir?,
             keep: if remote.is_some() { over_sftp(wanted.keep) } else { wanted.keep },
-            max_backups: self.value(|layer| layer.max_backups.as_ref())?,
+            retention: self.retention()?,
             minimum_time_guard: self.value(|layer| layer.minimum_time_guard.as_ref())?,
             max_shrink_percent: self.value(|layer| layer.max_shrink_percent.as_ref())?,
             filters: filters?,
@@ -247,6 +256,18 @@ impl Draft<'_> {
                 "-L, -k and --copy-unsafe-links follow no symlinks on another machine; remove them, or name in SRCS_TO_BACKUP what they lead to",
             ));
         }
+    }
+
+    /// How much of the history stays; `None` when something is wrong with it.
+    pub(super) fn retention(&self) -> Option<Retention> {
+        let given = |layer: usize| self.value(|of| of.keep[layer].as_ref()).unwrap_or(0);
+        let [last, hourly, daily, weekly, monthly, yearly] = [0, 1, 2, 3, 4, 5].map(given);
+        let keep = Periods { last, hourly, daily, weekly, monthly, yearly };
+        let max = self.value(|layer| layer.max_backups.as_ref())?;
+        // The default count was made for those who say nothing; it must not cut what periods keep.
+        let (_, said) = self.layers.split_last()?;
+        let counted = !keep.any() || said.iter().any(|layer| layer.max_backups.is_some());
+        Some(Retention { max: counted.then_some(max), keep })
     }
 
     /// The host of remote sources, when one is named.
@@ -341,8 +362,13 @@ impl Draft<'_> {
     }
 }
 
-/// `run NAME` has to name jobs that are there.
-fn check_names(names: &[String], drafts: &[Draft<'_>], mistakes: &mut Vec<Mistake>) {
+/// `run NAME` (`said` before the name) has to name jobs that are there.
+pub(super) fn check_names(
+    said: &str,
+    names: &[String],
+    drafts: &[Draft<'_>],
+    mistakes: &mut Vec<Mistake>,
+) {
     // A file that could not be read whole may hold the job that is missed.
     if drafts.iter().all(|draft| draft.origin.is_none()) && !mistakes.is_empty() {
         return;
@@ -352,7 +378,7 @@ fn check_names(names: &[String], drafts: &[Draft<'_>], mistakes: &mut Vec<Mistak
             continue;
         }
         let known: Vec<&str> = drafts.iter().map(|draft| draft.name.as_str()).collect();
-        let origin = Origin::command_line(&format!("run {name}"));
+        let origin = Origin::command_line(&format!("{said} {name}"));
         mistakes.push(origin.mistake(match nearest(name, known.iter().copied()) {
             Some((near, distance)) if distance <= 3 && distance < name.len() => {
                 format!("there is no job of that name; did you mean {near}?")
@@ -363,7 +389,11 @@ fn check_names(names: &[String], drafts: &[Draft<'_>], mistakes: &mut Vec<Mistak
 }
 
 /// Sources that would silently belong to no job, or to all of them.
-fn check_shared_sources(layers: &Layers, drafts: &[Draft<'_>], mistakes: &mut Vec<Mistake>) {
+pub(super) fn check_shared_sources(
+    layers: &Layers,
+    drafts: &[Draft<'_>],
+    mistakes: &mut Vec<Mistake>,
+) {
     let jobs = &layers.file.jobs;
     if jobs.is_empty() {
         return;
@@ -394,7 +424,11 @@ fn check_shared_sources(layers: &Layers, drafts: &[Draft<'_>], mistakes: &mut Ve
 }
 
 /// No two jobs may write the same snapshots, or answer to one name.
-fn check_each_has_its_own(drafts: &[Draft<'_>], current_dir: &Path, mistakes: &mut Vec<Mistake>) {
+pub(super) fn check_each_has_its_own(
+    drafts: &[Draft<'_>],
+    current_dir: &Path,
+    mistakes: &mut Vec<Mistake>,
+) {
     for (index, draft) in drafts.iter().enumerate() {
         let (Some(origin), before) = (draft.origin, &drafts[..index]) else { continue };
         let same_prefix = |other: &&Draft<'_>| {

@@ -13,6 +13,12 @@ pub(crate) enum Key {
     RsyncSingleParams,
     RsyncDictParams,
     MaxBackups,
+    KeepLast,
+    KeepHourly,
+    KeepDaily,
+    KeepWeekly,
+    KeepMonthly,
+    KeepYearly,
     MinimumTimeGuardH,
     LogFile,
     LogFormat,
@@ -38,7 +44,7 @@ pub(crate) struct Setting {
 }
 
 /// All settings, in the order in which they are shown.
-pub(crate) const SETTINGS: [Setting; 14] = [
+pub(crate) const SETTINGS: [Setting; 20] = [
     Setting {
         key: Key::SrcsToBackup,
         name: "SRCS_TO_BACKUP",
@@ -99,8 +105,56 @@ pub(crate) const SETTINGS: [Setting; 14] = [
         key: Key::MaxBackups,
         name: "MAX_BACKUPS",
         value: "COUNT",
-        help: "Keep this many snapshots; a new one then replaces the oldest",
+        help: "Keep this many snapshots; a new one then replaces the oldest (with KEEP_ settings: no limit unless set)",
         default: Some("30"),
+        per_job: true,
+    },
+    Setting {
+        key: Key::KeepLast,
+        name: "KEEP_LAST",
+        value: "COUNT",
+        help: "Keep this many of the newest; with any KEEP_ setting, what none of them keeps goes",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::KeepHourly,
+        name: "KEEP_HOURLY",
+        value: "COUNT",
+        help: "Keep the newest snapshot of so many hours",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::KeepDaily,
+        name: "KEEP_DAILY",
+        value: "COUNT",
+        help: "Keep the newest snapshot of so many days",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::KeepWeekly,
+        name: "KEEP_WEEKLY",
+        value: "COUNT",
+        help: "Keep the newest snapshot of so many weeks",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::KeepMonthly,
+        name: "KEEP_MONTHLY",
+        value: "COUNT",
+        help: "Keep the newest snapshot of so many months",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::KeepYearly,
+        name: "KEEP_YEARLY",
+        value: "COUNT",
+        help: "Keep the newest snapshot of so many years",
+        default: None,
         per_job: true,
     },
     Setting {

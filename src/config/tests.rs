@@ -1,8 +1,10 @@
 //! The configuration as a whole: who wins, and what is a mistake.
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::Path;
 
+use engine::name::Prefix;
 use tempfile::TempDir;
 
 use super::*;
@@ -79,7 +81,12 @@ fn flags_win_over_the_environment_over_the_file_over_the_default() {
         (given(file, &[SOURCE, variable], &[flag]), 5),
         (given("", &[SOURCE], &[flag]), 5),
     ] {
-        assert_eq!(given.config().jobs[0].job.max_backups.get(), expected, "{:?}", given.inputs);
+        assert_eq!(
+            given.config().jobs[0].job.retention.max.map(NonZeroUsize::get),
+            Some(expected),
+            "{:?}",
+            given.inputs
+        );
     }
 }
 
@@ -92,8 +99,44 @@ fn keys_of_a_job_win_over_all_but_the_flags() {
         (given(job, &[variable], &[(Key::MaxBackups, "5")]), 5),
         (given("[[job]]\nSRCS_TO_BACKUP = '/src'", &[variable], &[]), 4),
     ] {
-        assert_eq!(given.config().jobs[0].job.max_backups.get(), expected);
+        assert_eq!(given.config().jobs[0].job.retention.max.map(NonZeroUsize::get), Some(expected));
     }
+}
+
+#[test]
+fn the_default_count_does_not_cut_what_periods_keep() {
+    let daily = ("KEEP_DAILY", "7");
+    for (given, expected) in [
+        (given("", &[SOURCE], &[]), (Some(30), 0)),
+        (given("", &[SOURCE, daily], &[]), (None, 7)),
+        (given("KEEP_DAILY = '7'", &[SOURCE, ("KEEP_DAILY", "0")], &[]), (Some(30), 0)),
+        (given("", &[SOURCE, daily, ("MAX_BACKUPS", "30")], &[]), (Some(30), 7)),
+        (given("MAX_BACKUPS = '4'", &[SOURCE], &[(Key::KeepDaily, "3")]), (Some(4), 3)),
+    ] {
+        let retention = &given.config().jobs[0].job.retention;
+        let count = retention.max.map(NonZeroUsize::get);
+        assert_eq!((count, retention.keep.daily), expected, "{:?}", given.inputs);
+    }
+}
+
+#[test]
+fn verbs_that_look_need_no_sources() {
+    let shelves = |given: &Given| load_for_reading(&given.inputs).unwrap().shelves;
+    let lone = given("", &[], &[(Key::BackupsDir, "/b")]);
+    let [shelf] = &shelves(&lone)[..] else { panic!() };
+    assert!(shelf.prefix.is_none() && shelf.job.is_none());
+    assert_eq!(shelf.backups_dir, Path::new("/b"));
+    let named = given("", &[("BACKUP_NAME_PREFIX", "x")], &[]);
+    assert_eq!(shelves(&named)[0].prefix.as_ref().map(Prefix::as_str), Some("x"));
+    let whole = given("", &[SOURCE], &[]);
+    assert_eq!(shelves(&whole)[0].prefix.as_ref().map(Prefix::as_str), Some("my_backup"));
+    assert!(shelves(&whole)[0].job.is_some());
+    let two = given(TWO, &[], &[]).names(&["home"]);
+    let [shelf] = &shelves(&two)[..] else { panic!() };
+    assert_eq!(shelf.name, "home");
+    let unknown = given(TWO, &[], &[]).names(&["hme"]);
+    let mistakes = load_for_reading(&unknown.inputs).unwrap_err();
+    assert!(mistakes[0].to_string().starts_with("command line: --job hme: "), "{mistakes:?}");
 }
 
 #[test]

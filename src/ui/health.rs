@@ -20,7 +20,7 @@ pub(crate) struct State {
     /// Why it is not healthy.
     pub(crate) complaints: Vec<String>,
     /// `MAX_BACKUPS`.
-    pub(crate) max_backups: usize,
+    pub(crate) max_backups: Option<usize>,
     /// From when on a run takes a snapshot.
     pub(crate) due: DateTime<Utc>,
     /// When the crontab starts a run after that, if there is one that does.
@@ -64,7 +64,8 @@ impl State {
             },
         )];
         let complete = look.history.complete.len();
-        rows.push(("snapshots", format!("{complete} of at most {}", self.max_backups)));
+        let most = self.max_backups.map(|most| format!(" of at most {most}"));
+        rows.push(("snapshots", format!("{complete}{}", most.unwrap_or_default())));
         for incomplete in &look.history.incomplete {
             rows.push(("incomplete", self.incomplete(look, incomplete)));
         }
@@ -131,7 +132,7 @@ impl State {
                 format!("not within ten years, {}", pace(bytes_per_day))
             }
             Forecast::Full { when, bytes_per_day } => {
-                let back = if complete >= self.max_backups {
+                let back = if self.max_backups.is_some_and(|most| complete >= most) {
                     "; later, as the oldest snapshots that go give room back"
                 } else {
                     ""
@@ -230,7 +231,7 @@ mod tests {
             now,
             look: Ok(Look { history: History::of(names), ..Look::default() }),
             complaints: Vec::new(),
-            max_backups: 30,
+            max_backups: Some(30),
             due: now + TimeDelta::hours(1),
             crontab: Some(now + TimeDelta::hours(2)),
             forecast: Forecast::Full { when: now + TimeDelta::days(10), bytes_per_day: 2048.0 },

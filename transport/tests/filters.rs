@@ -4,6 +4,7 @@ mod thread_source;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -18,6 +19,7 @@ use engine::layout::Layout;
 use engine::monitor::{Monitor, Progress};
 use engine::name::Prefix;
 use engine::report::Report;
+use engine::retention::Retention;
 use engine::run::{Context, Outcome, Stop, run};
 use tempfile::TempDir;
 use thread_source::Later;
@@ -75,7 +77,7 @@ impl Stage {
             backups_dir: self.path("backups"),
             keep: Keep { hard_links: false, ..Keep::default() },
             filters,
-            max_backups: 9.try_into().expect("not zero"),
+            retention: Retention { max: NonZeroUsize::new(9), ..Retention::default() },
             minimum_time_guard: TimeDelta::zero(),
             max_shrink_percent: 90.0,
             selection: None,

@@ -33,7 +33,7 @@ fn answers_that_come_later_make_the_same_snapshot() {
         layout: Layout::new(std::slice::from_ref(&source), false, Path::new("/")).unwrap(),
         backups_dir: temp.path().join("backups"),
         keep: Keep { hard_links: false, ..Keep::default() },
-        max_backups: 9.try_into().unwrap(),
+        retention: engine::retention::Retention::default(),
         minimum_time_guard: TimeDelta::zero(),
         max_shrink_percent: 90.0,
         selection: None,

@@ -37,7 +37,7 @@ use crate::source::{Answers, Root, Source};
 use crate::tally::Tally;
 
 use listing::Arrival;
-use open::most_open_folders;
+pub(crate) use open::most_open_folders;
 use retry::Retry;
 pub(crate) use rules::Rules;
 pub(crate) use setting::{Beside, RootSeen, Setting, Trust, gather};

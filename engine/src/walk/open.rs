@@ -265,7 +265,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
 }
 
 /// How many folders may be open at once: each holds up to three handles of the process's limit.
-pub(super) fn most_open_folders() -> usize {
+pub(crate) fn most_open_folders() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

@@ -1,0 +1,127 @@
+//! Pins snapshots: `.backup_manager/holds/SNAPSHOT` keeps one from being removed by anything but a hand.
+//!
+//! Beside it lies the mark of a snapshot that a check found damaged, `.backup_manager/damaged/SNAPSHOT`.
+
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::backups::{Backups, folder_name, read_small, write_whole};
+use crate::catalog::look;
+use crate::dir::c_name;
+use crate::error::LookError;
+use crate::kept::make_if_missing;
+use crate::name::{SnapshotName, State};
+
+/// The folder of holds in `.backup_manager`.
+pub(crate) const HOLDS: &std::ffi::CStr = c"holds";
+/// The folder of marks of damage in `.backup_manager`: one file a damaged snapshot, named as it is.
+pub(crate) const DAMAGED: &std::ffi::CStr = c"damaged";
+
+/// Why and since when a snapshot is pinned.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hold {
+    /// RFC 3339, UTC.
+    pub since: String,
+    /// What was said about it.
+    pub note: Option<String>,
+}
+
+/// The hold of a snapshot. A file that cannot be read as one holds all the same.
+pub(crate) fn of(backups: &Backups, snapshot: &SnapshotName) -> Option<Hold> {
+    let content = read_small(&backups.own(HOLDS)?, &snapshot.to_string())?;
+    Some(serde_json::from_slice(&content).unwrap_or_default())
+}
+
+/// Whether a snapshot bears the mark of damage.
+pub(crate) fn is_damaged(backups: &Backups, snapshot: &SnapshotName) -> bool {
+    let there = |dir: crate::dir::Dir| dir.find(&c_name(snapshot.to_string())?);
+    backups.own(DAMAGED).is_some_and(|dir| !matches!(there(dir), Ok(None)))
+}
+
+/// Pins a complete snapshot in the folder `path`, or says something else about one that is pinned.
+///
+/// # Errors
+/// When it is not there (any more), or the hold cannot be stored.
+pub fn pin(path: &Path, snapshot: &SnapshotName, hold: &Hold) -> Result<(), LookError> {
+    let backups = Backups::open_or_make(path).map_err(|error| look(path, error))?;
+    let failed =
+        |error| LookError { action: "cannot hold", path: path.join(snapshot.to_string()), error };
+    store(&backups, snapshot, hold).map_err(failed)?;
+    // A run may have removed it meanwhile; it looks for holds right before it does so.
+    let there = folder_name(snapshot).and_then(|name| backups.dir.child(&name));
+    there.map(drop).map_err(|error| {
+        let _ = remove(&backups, snapshot);
+        failed(error)
+    })
+}
+
+/// Takes the hold of a snapshot away; whether there was one.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn release(path: &Path, snapshot: &SnapshotName) -> Result<bool, LookError> {
+    let backups = Backups::open(path).map_err(|error| look(path, error))?;
+    remove(&backups, snapshot).map_err(|error| LookError {
+        action: "cannot release",
+        path: path.join(snapshot.to_string()),
+        error,
+    })
+}
+
+fn store(backups: &Backups, snapshot: &SnapshotName, hold: &Hold) -> io::Result<()> {
+    let own = backups.own.as_ref().ok_or(io::ErrorKind::NotFound)?;
+    make_if_missing(own, HOLDS)?;
+    let content = serde_json::to_vec(hold)?;
+    write_whole(&own.child(HOLDS)?, &snapshot.to_string(), &content)
+}
+
+fn remove(backups: &Backups, snapshot: &SnapshotName) -> io::Result<bool> {
+    let Some(holds) = backups.own(HOLDS) else { return Ok(false) };
+    match holds.unlink(&c_name(snapshot.to_string())?) {
+        Ok(()) => holds.sync().map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Forgets what is noted of a snapshot that is no more.
+pub(crate) fn forget(backups: &Backups, snapshot: &SnapshotName) {
+    let complete = snapshot.with_state(State::Complete).to_string();
+    for folder in [HOLDS, DAMAGED] {
+        if let (Some(dir), Ok(name)) = (backups.own(folder), c_name(complete.as_str())) {
+            let _ = dir.unlink(&name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_is_there_until_it_is_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let backups = Backups::open_or_make(folder.path()).unwrap();
+        let name = SnapshotName::parse_any(b"p.07-12-2023_13-32-58").unwrap();
+        assert_eq!(of(&backups, &name), None);
+        assert!(!release(folder.path(), &name).unwrap());
+        let hold = Hold { since: "x".to_owned(), note: Some("before the move".to_owned()) };
+        assert!(pin(folder.path(), &name, &hold).is_err() && of(&backups, &name).is_none());
+        std::fs::create_dir(folder.path().join(name.to_string())).unwrap();
+        pin(folder.path(), &name, &hold).unwrap();
+        assert_eq!(of(&backups, &name), Some(hold));
+        assert!(release(folder.path(), &name).unwrap() && of(&backups, &name).is_none());
+        let own = |path: &str| folder.path().join(".backup_manager").join(path);
+        std::fs::write(own("holds").join(name.to_string()), "garbage").unwrap();
+        assert_eq!(of(&backups, &name), Some(Hold::default()), "better held than lost");
+        std::fs::create_dir(own("damaged")).unwrap();
+        assert!(!is_damaged(&backups, &name));
+        std::fs::write(own("damaged").join(name.to_string()), "").unwrap();
+        assert!(is_damaged(&backups, &name));
+        forget(&backups, &name.with_state(State::Deleting));
+        assert!(!is_damaged(&backups, &name) && of(&backups, &name).is_none());
+    }
+}

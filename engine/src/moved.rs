@@ -1,0 +1,122 @@
+//! Finds what moved among what is on one side only. Pure.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use crate::entry::FileId;
+
+/// Of so many entries a side it is found out whether they moved; further ones count as come or gone.
+pub const MOST: usize = 200_000;
+
+/// Something that is on one side only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Loose {
+    pub(crate) path: Vec<u8>,
+    /// `None` for what has no inode of its own to be known by (folders, what is only kept beside).
+    pub(crate) id: Option<FileId>,
+    pub(crate) bytes: u64,
+    pub(crate) folder: bool,
+    pub(crate) hash: Option<blake3::Hash>,
+}
+
+/// What is on one side only, as it comes in.
+#[derive(Debug, Default)]
+pub(crate) struct Moves {
+    sides: [Vec<Loose>; 2],
+}
+
+/// What became of it, each sorted by path.
+#[derive(Debug, Default)]
+pub(crate) struct Matched {
+    /// From, to.
+    pub(crate) moved: Vec<(Loose, Loose)>,
+    pub(crate) removed: Vec<Loose>,
+    pub(crate) added: Vec<Loose>,
+}
+
+impl Moves {
+    /// Takes in one more of `side` (0: gone, 1: come); gives it back when there are too many.
+    pub(crate) fn add(&mut self, side: usize, loose: Loose) -> Option<Loose> {
+        if self.sides[side].len() >= MOST {
+            return Some(loose);
+        }
+        self.sides[side].push(loose);
+        None
+    }
+
+    /// Pairs what is gone with what came: by inode, then by hash and size.
+    pub(crate) fn matched(self) -> Matched {
+        let [mut removed, mut added] = self.sides;
+        for side in [&mut removed, &mut added] {
+            side.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        }
+        let mut moved = Vec::new();
+        pair(&mut removed, &mut added, &mut moved, |loose| loose.id);
+        pair(&mut removed, &mut added, &mut moved, |loose| {
+            loose.hash.map(|hash| (hash, loose.bytes))
+        });
+        moved.sort_unstable_by(|(_, one), (_, other)| one.path.cmp(&other.path));
+        Matched { moved, removed, added }
+    }
+}
+
+/// Takes the pairs that have the same `key` out of both lists; each is in one pair at the most.
+fn pair<K: Eq + Hash>(
+    removed: &mut Vec<Loose>,
+    added: &mut Vec<Loose>,
+    moved: &mut Vec<(Loose, Loose)>,
+    key: impl Fn(&Loose) -> Option<K>,
+) {
+    let mut gone: HashMap<K, Vec<usize>> = HashMap::new();
+    // The last first, so that the first is taken first.
+    for (index, loose) in removed.iter().enumerate().rev() {
+        if let Some(key) = key(loose) {
+            gone.entry(key).or_default().push(index);
+        }
+    }
+    let mut taken: Vec<Option<Loose>> = removed.drain(..).map(Some).collect();
+    added.retain(|loose| {
+        let from = key(loose).and_then(|key| gone.get_mut(&key)?.pop());
+        match from.and_then(|index| taken[index].take()) {
+            Some(from) => {
+                moved.push((from, loose.clone()));
+                false
+            }
+            None => true,
+        }
+    });
+    removed.extend(taken.into_iter().flatten());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loose(path: &str, ino: u64, content: &str) -> Loose {
+        Loose {
+            path: path.into(),
+            id: (ino > 0).then_some(FileId { dev: 1, ino }),
+            bytes: content.len() as u64,
+            folder: false,
+            hash: (!content.is_empty()).then(|| blake3::hash(content.as_bytes())),
+        }
+    }
+
+    #[test]
+    fn what_moved_is_known_by_inode_then_by_content() {
+        let mut moves = Moves::default();
+        for gone in [loose("b", 1, "x"), loose("a", 2, "x"), loose("c", 3, ""), loose("d", 0, "")] {
+            assert_eq!(moves.add(0, gone), None);
+        }
+        for come in [loose("w", 9, "x"), loose("v", 1, "x"), loose("u", 8, "x"), loose("t", 0, "")]
+        {
+            assert_eq!(moves.add(1, come), None);
+        }
+        let matched = moves.matched();
+        let text = |loose: &Loose| String::from_utf8(loose.path.clone()).unwrap();
+        let moved: Vec<_> = matched.moved.iter().map(|(a, b)| (text(a), text(b))).collect();
+        assert_eq!(moved, [("a".into(), "u".into()), ("b".into(), "v".into())]);
+        assert_eq!(matched.removed.iter().map(text).collect::<Vec<_>>(), ["c", "d"]);
+        assert_eq!(matched.added.iter().map(text).collect::<Vec<_>>(), ["t", "w"]);
+    }
+}

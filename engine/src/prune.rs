@@ -1,0 +1,60 @@
+//! Removes complete snapshots because somebody asked for it, under the lock that keeps runs away.
+
+use std::path::Path;
+
+use crate::backups::{Backups, Locked};
+use crate::error::RunError;
+use crate::event::Event;
+use crate::history::History;
+use crate::hold;
+use crate::monitor::Phase;
+use crate::name::{Prefix, SnapshotName};
+use crate::retention::Candidate;
+use crate::run::Context;
+use crate::seal;
+
+/// What is noted of each complete snapshot of `history`.
+pub(crate) fn candidates(backups: &Backups, history: &History) -> Vec<Candidate> {
+    let candidate = |name: &SnapshotName| Candidate {
+        name: name.clone(),
+        held: hold::of(backups, name).is_some(),
+        damaged: hold::is_damaged(backups, name),
+    };
+    history.complete.iter().map(candidate).collect()
+}
+
+/// Removes the snapshots that `choose` picks, each with the reason, from what is there once no run can
+/// change it. `None` when a run of `prefix` is at work: nothing was done.
+///
+/// # Errors
+/// When something could not be removed; the next run goes on with it.
+pub fn prune(
+    path: &Path,
+    prefix: &Prefix,
+    choose: impl FnOnce(&History, &[Candidate]) -> Vec<(SnapshotName, String)>,
+    context: &Context,
+) -> Result<Option<Vec<SnapshotName>>, RunError> {
+    let backups = Backups::open_or_make(path)?;
+    let _lock = match backups.lock(prefix)? {
+        Locked::Mine(lock) => Some(lock),
+        Locked::Busy => return Ok(None),
+        Locked::Impossible(error) => {
+            let what = format!(
+                "the destination has no locks ({error}): nothing keeps a run away meanwhile"
+            );
+            context.monitor.event(&Event::Limited { what });
+            None
+        }
+    };
+    let history = backups.history(prefix)?;
+    context.progress.enter(Phase::Removing);
+    let (mut names, mut retired) = (Vec::new(), Vec::new());
+    for (name, why) in choose(&history, &candidates(&backups, &history)) {
+        if hold::of(&backups, &name).is_none() {
+            retired.push(seal::retire(&backups, &name, &why, context)?);
+            names.push(name);
+        }
+    }
+    seal::remove_retired(&backups, &retired, context)?;
+    Ok(Some(names))
+}

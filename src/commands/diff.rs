@@ -1,0 +1,281 @@
+//! `diff A [B]`: what differs between two snapshots, or between a snapshot and the source now.
+
+use std::ffi::OsString;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+
+use chrono::Local;
+use engine::bytes::shown;
+use engine::diff::{Difference, DifferenceKind, Differences, diff};
+use engine::error::RunError;
+use engine::event::{Event, Severity};
+use engine::forecast::{Change, ChangeKind, ChangeSink, compare};
+use engine::monitor::Monitor;
+use engine::name::SnapshotName;
+use engine::report::Counts;
+use engine::run::Stop;
+use serde_json::json;
+
+use super::say;
+use crate::cli::SettingFlags;
+use crate::config::NamedJob;
+use crate::exit::Exit;
+use crate::hint::hint;
+use crate::jobs::context;
+use crate::series::{Picked, Where, open, pick, unlookable};
+use crate::sources::{close, local, remote};
+use crate::supervise::supervise;
+use crate::ui::colour::{Palette, Style};
+use crate::ui::out::Out;
+use crate::ui::summary::table;
+use crate::ui::units::{bytes, count};
+
+const EXAMPLES: &str = "\
+A and B are names, latest, latest~2, oldest, dates or times ('2026-11-23 14:30'), yesterday, '2 days ago'.
+Without B the source is read as it is now; what moved is then told as removed and added.
+
+Examples:
+  backup_manager diff latest~1 latest --backups-dir /backups
+  backup_manager diff yesterday --config ./config.toml --job home
+  backup_manager diff oldest latest --json | jq -r 'select(.difference == \"removed\") | .path'";
+
+/// Show what differs between two snapshots, or between one and the source now
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The snapshot to start from
+    #[arg(value_name = "A")]
+    first: String,
+    /// The other snapshot; without it the source as it is now
+    #[arg(value_name = "B")]
+    second: Option<String>,
+    /// Print JSON lines
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    settings: SettingFlags,
+    /// Add these rsync options (for reading the source)
+    #[arg(last = true, value_name = "RSYNC_OPTION")]
+    rsync_args: Vec<OsString>,
+}
+
+pub(crate) fn run(args: Args) -> Exit {
+    let all = match open(args.place, args.settings.given, args.rsync_args) {
+        Ok(all) => all,
+        Err(exit) => return exit,
+    };
+    let now = Local::now();
+    let first = match pick(&all, &args.first, &now) {
+        Ok(first) => first,
+        Err(exit) => return exit,
+    };
+    let Some(second) = &args.second else {
+        let Some(job) = first.series.job.clone() else {
+            say(
+                "nothing says what is backed up; name a second snapshot, or give the sources (--srcs-to-backup, --config)",
+            );
+            return Exit::Usage;
+        };
+        return with_source(&job, first.name, args.json);
+    };
+    match pick(&all, second, &now) {
+        Ok(second) => of_two(&first, &second, args.json),
+        Err(exit) => exit,
+    }
+}
+
+fn of_two(first: &Picked<'_>, second: &Picked<'_>, json: bool) -> Exit {
+    let mut out = Out::new();
+    let lines = Lines { json, palette: out.palette };
+    let sides = ((&*first.series.catalog, &first.name), (&*second.series.catalog, &second.name));
+    let found = diff(sides.0, sides.1, b"", &mut |difference| {
+        out.text(&lines.line(difference));
+        if out.is_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => return out.finish(unlookable(&error)),
+    };
+    if found.moves_unsure {
+        say("so much came and went that not all of it was looked through for what moved");
+    }
+    for (path, why) in &found.unread {
+        say(&format!("cannot read {path}: {why}; what lies there is not compared"));
+    }
+    out.text(&lines.totals(&first.name, Some(&second.name), &found));
+    out.finish(if found.unread.is_empty() { Exit::Done } else { Exit::Listed })
+}
+
+/// Compares with the source, which may be on another machine: a signal ends it.
+fn with_source(job: &Arc<NamedJob>, base: SnapshotName, json: bool) -> Exit {
+    let job = Arc::clone(job);
+    let ended = supervise(move |stop| {
+        let out =
+            Arc::new(Told { json, stop: Arc::clone(&stop), out: Mutex::new(Some(Out::new())) });
+        let context = context(&stop, &Arc::default(), Arc::new(Problems));
+        let sink = Arc::clone(&out) as Arc<dyn ChangeSink>;
+        let mut connected = None;
+        let counts = match &job.remote {
+            None => compare(&job.job, local(&job, &stop), &base, sink, &context),
+            Some(host) => remote(host, &job, &stop, &mut connected)
+                .map_err(RunError::NoConnection)
+                .and_then(|source| compare(&job.job, source, &base, sink, &context)),
+        };
+        close(connected);
+        out.finish(&base, counts)
+    });
+    match ended {
+        Ok(Exit::Signal(number)) => std::process::exit(i32::from(Exit::Signal(number).code())),
+        Ok(exit) => exit,
+        Err(error) => {
+            say(&format!("cannot catch signals or start threads: {error}"));
+            Exit::Failed
+        }
+    }
+}
+
+/// How differences are written.
+#[derive(Clone, Copy)]
+struct Lines {
+    json: bool,
+    palette: Palette,
+}
+
+impl Lines {
+    fn line(self, difference: &Difference) -> String {
+        let Difference { kind, path, from, folder, bytes: size } = difference;
+        let slash = if *folder { "/" } else { "" };
+        let path = format!("{}{slash}", shown(path));
+        let from = from.as_ref().map(|from| format!("{}{slash}", shown(from)));
+        if self.json {
+            let line = json!({
+                "type": "difference", "difference": kind, "path": path, "from": from, "bytes": size,
+            });
+            return format!("{line}\n");
+        }
+        let (word, style) = match kind {
+            DifferenceKind::Added => ("added", Style::Good),
+            DifferenceKind::Removed => ("removed", Style::Bad),
+            DifferenceKind::Changed => ("changed", Style::Warn),
+            DifferenceKind::Metadata => ("metadata", Style::Dim),
+            DifferenceKind::Moved => ("moved", Style::Warn),
+        };
+        let word = self.palette.paint(style, &format!("{word:<8}"));
+        let from = from.map(|from| format!("{from} -> ")).unwrap_or_default();
+        format!("{word} {:>9}  {from}{path}\n", bytes(*size))
+    }
+
+    fn totals(
+        self,
+        first: &SnapshotName,
+        second: Option<&SnapshotName>,
+        found: &Differences,
+    ) -> String {
+        let second = second.map(ToString::to_string);
+        if self.json {
+            let line = json!({
+                "type": "summary", "from": first.to_string(), "to": second,
+                "added": found.added, "removed": found.removed, "changed": found.changed,
+                "metadata": found.metadata, "moved": found.moved, "unchanged": found.unchanged,
+                "bytes_added": found.bytes_added, "bytes_removed": found.bytes_removed,
+                "moves_unsure": found.moves_unsure, "unread": found.unread.len(),
+            });
+            return format!("{line}\n");
+        }
+        let mut rows = vec![
+            ("from", first.to_string()),
+            ("to", second.unwrap_or_else(|| "the source now".to_owned())),
+            ("added", count(found.added)),
+            ("removed", count(found.removed)),
+            ("changed", count(found.changed)),
+            ("metadata", count(found.metadata)),
+            ("moved", count(found.moved)),
+            ("unchanged", count(found.unchanged)),
+        ];
+        if found.is_none() {
+            rows.truncate(2);
+            rows.push(("differences", "none".to_owned()));
+        }
+        table(&rows)
+    }
+}
+
+/// Writes what differs from the source, from the threads that find it.
+struct Told {
+    json: bool,
+    stop: Arc<Stop>,
+    out: Mutex<Option<Out>>,
+}
+
+impl ChangeSink for Told {
+    fn changes(&self, changes: &[Change]) {
+        let Ok(mut out) = self.out.lock() else { return };
+        let Some(out) = out.as_mut() else { return };
+        let lines = Lines { json: self.json, palette: out.palette };
+        for Change { change, path, bytes } in changes {
+            let kind = match change {
+                ChangeKind::New => DifferenceKind::Added,
+                ChangeKind::Changed => DifferenceKind::Changed,
+                ChangeKind::Metadata => DifferenceKind::Metadata,
+                ChangeKind::Deleted => DifferenceKind::Removed,
+                ChangeKind::LeftOut => continue,
+            };
+            // It comes escaped; what was never escaped cannot be read back, and is not there.
+            let folder = path.ends_with('/');
+            let path = engine::bytes::unshown(path.trim_end_matches('/')).unwrap_or_default();
+            out.text(&lines.line(&Difference { kind, path, from: None, folder, bytes: *bytes }));
+        }
+        if out.is_closed() {
+            self.stop.ask();
+        }
+    }
+}
+
+impl Told {
+    fn finish(&self, base: &SnapshotName, counts: Result<Counts, RunError>) -> Exit {
+        let Some(mut out) = self.out.lock().ok().and_then(|mut out| out.take()) else {
+            return Exit::Failed;
+        };
+        if out.is_closed() {
+            return out.finish(Exit::Done);
+        }
+        let exit = match counts {
+            Ok(counts) => {
+                let found = Differences {
+                    added: counts.new,
+                    removed: counts.deleted,
+                    changed: counts.changed,
+                    metadata: counts.metadata,
+                    unchanged: counts.unchanged,
+                    bytes_added: counts.bytes_copied,
+                    ..Differences::default()
+                };
+                let lines = Lines { json: self.json, palette: out.palette };
+                out.text(&lines.totals(base, None, &found));
+                if counts.problems > 0 { Exit::Listed } else { Exit::Done }
+            }
+            Err(RunError::Stopped) => Exit::Signal(0),
+            Err(error) => {
+                let hint = hint(&error).map(|hint| format!("; {hint}")).unwrap_or_default();
+                say(&format!("{error}{hint}"));
+                Exit::Failed
+            }
+        };
+        out.finish(exit)
+    }
+}
+
+/// Says what could not be read of the source.
+struct Problems;
+
+impl Monitor for Problems {
+    fn event(&self, event: &Event) {
+        match event {
+            Event::Problem(problem) => say(&format!("{}: {}", problem.path, problem.what)),
+            event if event.severity() == Severity::Warning => say(&event.to_string()),
+            _ => {}
+        }
+    }
+}

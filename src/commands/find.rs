@@ -1,0 +1,136 @@
+//! `find PATTERN`: in which snapshots something is.
+
+use engine::bytes::shown;
+use engine::find::{Found, Pattern, find};
+use engine::name::SnapshotName;
+use serde_json::json;
+
+use super::say;
+use crate::cli::{Places, SettingFlags};
+use crate::exit::Exit;
+use crate::series::{Series, Where, open, unlookable};
+use crate::ui::colour::Style;
+use crate::ui::out::Out;
+use crate::ui::units::counted;
+
+const EXAMPLES: &str = "\
+A pattern without a slash is about names, any other about whole paths of the source. '*' and '?' (one byte:
+a letter beyond ASCII has several) stay within a name, '**' goes over folders; [a-z], {one,other} and '\\*' are
+understood too.
+
+Examples:
+  backup_manager find 'invoice-2025*.pdf' --backups-dir /backups
+  backup_manager find '/home/**/*.key' --json | jq -r .path";
+
+/// Show in which snapshots a file or folder is
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// What to look for, in quotes: the shell has patterns of its own
+    #[arg(value_name = "PATTERN")]
+    pattern: std::ffi::OsString,
+    /// Take upper and lower case for the same (letters of ASCII)
+    #[arg(short, long)]
+    ignore_case: bool,
+    /// Print JSON lines
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    settings: SettingFlags<Places>,
+}
+
+pub(crate) fn run(args: Args) -> Exit {
+    use std::os::unix::ffi::OsStrExt;
+    let all = match open(args.place, args.settings.given, Vec::new()) {
+        Ok(all) => all,
+        Err(exit) => return exit,
+    };
+    let pattern = Pattern::new(args.pattern.as_bytes(), args.ignore_case);
+    let (mut out, mut exit, mut number) = (Out::new(), Exit::Done, 0);
+    for series in &all {
+        let snapshots = series.located();
+        let finds = match find(&series.catalog, &snapshots, &pattern) {
+            Ok(finds) => finds,
+            Err(error) => return out.finish(unlookable(&error)),
+        };
+        for (path, why) in &finds.unread {
+            say(&format!("cannot read {path}: {why}"));
+            exit = Exit::Listed;
+        }
+        let names: Vec<&SnapshotName> = snapshots.iter().map(|(name, _)| name).collect();
+        for (path, found) in &finds.found {
+            number += 1;
+            let line = match args.json {
+                true => object(series, path, found, &names),
+                false => line(series, path, found, &names, &out),
+            };
+            out.text(&line);
+        }
+    }
+    if number == 0 {
+        say(&format!("no complete snapshot has {}", shown(args.pattern.as_bytes())));
+    }
+    out.finish(exit)
+}
+
+fn shown_entry(path: &[u8], folder: bool) -> String {
+    shown(path) + if folder { "/" } else { "" }
+}
+
+/// The path, and below it the snapshots that have it: those that follow one another folded.
+fn line(series: &Series, path: &[u8], found: &Found, names: &[&SnapshotName], out: &Out) -> String {
+    let spans: Vec<String> = folded(&found.snapshots)
+        .iter()
+        .map(|(first, last)| match first == last {
+            true => names[*first].to_string(),
+            false => format!("{} … {}", names[*first], names[*last]),
+        })
+        .collect();
+    let in_all = format!(
+        "{} of {}",
+        found.snapshots.len(),
+        counted(series.history.complete.len() as u64, "snapshot", "snapshots")
+    );
+    let path = out.palette.paint(Style::Head, &shown_entry(path, found.folder));
+    format!("{path}\n  in {in_all}: {}\n", spans.join(", "))
+}
+
+fn object(series: &Series, path: &[u8], found: &Found, names: &[&SnapshotName]) -> String {
+    let snapshots: Vec<String> =
+        found.snapshots.iter().map(|index| names[*index].to_string()).collect();
+    let object = json!({
+        "type": "found", "job": series.name, "path": shown(path), "folder": found.folder,
+        "snapshots": snapshots,
+    });
+    format!("{object}\n")
+}
+
+/// Rising numbers as ranges of numbers that follow one another.
+fn folded(numbers: &[usize]) -> Vec<(usize, usize)> {
+    let mut ranges: Vec<(usize, usize)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == *number => *last = *number,
+            _ => ranges.push((*number, *number)),
+        }
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_follow_one_another_are_folded() {
+        for (numbers, ranges) in [
+            (&[][..], &[][..]),
+            (&[3], &[(3, 3)]),
+            (&[0, 1, 2, 4, 6, 7], &[(0, 2), (4, 4), (6, 7)]),
+        ] {
+            assert_eq!(folded(numbers), ranges);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! `history PATH`: every version of a file or folder, and the command that brings it back.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use chrono::{DateTime, Local};
+use engine::bytes::shown;
+use engine::entry::{Kind, Time};
+use engine::error::LookError;
+use engine::find::{Pattern, find};
+use engine::locate::Roots;
+use engine::name::SnapshotName;
+use engine::versions::{Beginning, Span, versions};
+use serde_json::json;
+
+use super::say;
+use crate::cli::{Places, SettingFlags};
+use crate::exit::Exit;
+use crate::series::{Series, Where, open, unlookable};
+use crate::ui::colour::Style;
+use crate::ui::out::Out;
+use crate::ui::shell::word;
+use crate::ui::table::{Cell, Side, Table};
+use crate::ui::units::{bytes, count};
+
+const EXAMPLES: &str = "\
+PATH is the path on the source. A path inside a snapshot's folder works as well. Patterns, in quotes, are
+those of find. A folder has another version when anything below it differs.
+
+Examples:
+  backup_manager history /home/uname/thesis.odt --backups-dir /backups
+  backup_manager history '/etc/**/*.conf' --json";
+
+/// Show every version of a file or folder: since when, until when, how to get it back
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// A path on the source, or a pattern
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<OsString>,
+    /// Print JSON lines
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    settings: SettingFlags<Places>,
+}
+
+pub(crate) fn run(args: Args) -> Exit {
+    let given = again(&args);
+    let all = match open(args.place, args.settings.given, Vec::new()) {
+        Ok(all) => all,
+        Err(exit) => return exit,
+    };
+    let mut telling = Telling { json: args.json, given, out: Out::new() };
+    let mut exit = Exit::Done;
+    for path in &args.paths {
+        match telling.path(&all, path) {
+            Ok(0) => {
+                say(&format!(
+                    "no complete snapshot has {}; find looks for names",
+                    shown(path.as_bytes())
+                ));
+                exit = Exit::Failed;
+            }
+            Ok(_) => {}
+            Err(error) => exit = exit.worse(unlookable(&error)),
+        }
+    }
+    telling.out.finish(exit)
+}
+
+/// The flags that tell where to look, to be given again.
+fn again(args: &Args) -> String {
+    let mut flags = String::new();
+    for (key, value) in &args.settings.given {
+        let flag = crate::config::setting::get(*key).flag();
+        flags.push_str(&format!(" --{flag} {}", word(value.as_bytes())));
+    }
+    if let Some(config) = &args.place.config {
+        flags.push_str(&format!(" --config {}", word(config.as_os_str().as_bytes())));
+    }
+    flags
+}
+
+struct Telling {
+    json: bool,
+    given: String,
+    out: Out,
+}
+
+impl Telling {
+    /// Tells the versions of what `path` means; how many paths it was.
+    fn path(&mut self, all: &[Series], path: &OsStr) -> Result<usize, LookError> {
+        let mut told = 0;
+        for series in all {
+            let snapshots = series.located();
+            told += self.versions(series, &snapshots, &on_source(series, path))? as usize;
+            if told > 0 || !Pattern::is_glob(path.as_bytes()) {
+                continue;
+            }
+            let pattern = Pattern::new(path.as_bytes(), false);
+            for (path, _) in find(&series.catalog, &snapshots, &pattern)?.found {
+                told += self.versions(series, &snapshots, &path)? as usize;
+            }
+        }
+        Ok(told)
+    }
+
+    /// Tells the versions of one path of the source; whether there are any.
+    fn versions(
+        &mut self,
+        series: &Series,
+        snapshots: &[(SnapshotName, Roots)],
+        path: &[u8],
+    ) -> Result<bool, LookError> {
+        let inside: Vec<(SnapshotName, Vec<u8>)> =
+            snapshots.iter().map(|(name, roots)| (name.clone(), roots.inside(path))).collect();
+        let spans = versions(&series.catalog, &inside)?;
+        let name = |index: usize| &snapshots[index].0;
+        let restore = |span: &Span| {
+            let path = word(path);
+            format!("backup_manager restore {} {path} --to DIR{}", name(span.last), self.given)
+        };
+        if self.json {
+            for (number, span) in spans.iter().enumerate() {
+                self.out.object(&json!({
+                    "type": "version", "job": series.name, "path": shown(path), "version": span.version,
+                    "event": span.beginning, "first": name(span.first).to_string(),
+                    "last": name(span.last).to_string(), "snapshots": span.last - span.first + 1,
+                    "kind": span.kind, "bytes": span.bytes, "entries": span.entries,
+                    "modified": time(span.mtime).map(|time| time.to_utc().to_rfc3339()),
+                    "vanished_in": vanished(&spans, number, snapshots).map(ToString::to_string),
+                    "restore": restore(span),
+                }));
+            }
+            return Ok(!spans.is_empty());
+        }
+        if spans.is_empty() {
+            return Ok(false);
+        }
+        let folder = spans.last().is_some_and(|span| span.kind == Kind::Folder);
+        let heading = shown(path) + if folder { "/" } else { "" };
+        let heading = self.out.palette.paint(Style::Head, &heading);
+        let table = table(&spans, snapshots);
+        self.out.text(&format!("{heading}\n"));
+        self.out.table(&table);
+        let mut shown_versions = Vec::new();
+        for span in spans.iter().rev() {
+            if !shown_versions.contains(&span.version) {
+                shown_versions.push(span.version);
+                self.out.text(&format!("version {}: {}\n", span.version, restore(span)));
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The first snapshot without it, when it is not in the one after a span.
+fn vanished<'a>(
+    spans: &[Span],
+    number: usize,
+    snapshots: &'a [(SnapshotName, Roots)],
+) -> Option<&'a SnapshotName> {
+    let after = spans[number].last + 1;
+    let goes_on = spans.get(number + 1).is_some_and(|next| next.first == after);
+    snapshots.get(after).filter(|_| !goes_on).map(|(name, _)| name)
+}
+
+fn table(spans: &[Span], snapshots: &[(SnapshotName, Roots)]) -> Table {
+    use Side::{Left, Right};
+    let mut table = Table::new(&[
+        ("VERSION", Right),
+        ("EVENT", Left),
+        ("FIRST (UTC)", Left),
+        ("LAST (UTC)", Left),
+        ("SNAPSHOTS", Right),
+        ("SIZE", Right),
+        ("ENTRIES", Right),
+        ("MODIFIED", Left),
+    ]);
+    let name = |index: usize| snapshots[index].0.to_string();
+    for (number, span) in spans.iter().enumerate() {
+        let (style, event) = match span.beginning {
+            Beginning::Appeared => (Style::Good, "appeared"),
+            Beginning::Changed => (Style::Warn, "changed"),
+            Beginning::Returned => (Style::Warn, "returned"),
+        };
+        let modified = time(span.mtime).map(|time| time.format("%Y-%m-%d %H:%M:%S").to_string());
+        table.row(vec![
+            span.version.to_string().into(),
+            Cell::new(style, event),
+            name(span.first).into(),
+            name(span.last).into(),
+            count((span.last - span.first + 1) as u64).into(),
+            bytes(span.bytes).into(),
+            span.entries.map(count).unwrap_or_default().into(),
+            modified.unwrap_or_default().into(),
+        ]);
+        if let Some(gone) = vanished(spans, number, snapshots) {
+            let mut row = vec![Cell::default(); 8];
+            (row[1], row[2]) = (Cell::new(Style::Bad, "vanished"), gone.to_string().into());
+            table.row(row);
+        }
+    }
+    table
+}
+
+fn time(time: Time) -> Option<DateTime<Local>> {
+    DateTime::from_timestamp(time.secs, time.nanos).map(|time| time.with_timezone(&Local))
+}
+
+/// The path on the source that a person means: as it is, from the current folder on, or as it lies in a
+/// snapshot's folder, to which a shell completes it.
+fn on_source(series: &Series, path: &OsStr) -> Vec<u8> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let path = here.join(Path::new(path));
+    let folder = series.catalog.path();
+    let folders = [Some(folder.to_owned()), folder.canonicalize().ok()];
+    let below = folders.iter().flatten().find_map(|folder| path.strip_prefix(folder).ok());
+    let in_snapshot = below.and_then(|below| {
+        let mut names = below.components();
+        let first = names.next()?.as_os_str();
+        let snapshot = SnapshotName::parse(&series.prefix, first.as_bytes())?;
+        Some((snapshot, names.as_path()))
+    });
+    match in_snapshot {
+        Some((snapshot, rest)) => series.roots_of(&snapshot).source(rest.as_os_str().as_bytes()),
+        None => path.as_os_str().as_bytes().to_vec(),
+    }
+}

@@ -1,0 +1,92 @@
+//! `hold` and `release`: pin a snapshot, and let it go again.
+
+use chrono::{Local, SecondsFormat, Utc};
+use engine::hold::{Hold, pin, release};
+use engine::name::State;
+
+use super::{print, say};
+use crate::cli::{Places, SettingFlags};
+use crate::exit::Exit;
+use crate::series::{Where, open, pick, unlookable};
+
+const HOLD_EXAMPLES: &str = "\
+Example:
+  backup_manager hold latest --note 'before the move' --backups-dir /backups";
+const RELEASE_EXAMPLES: &str = "\
+Example:
+  backup_manager release my_backup.07-12-2023_13-32-58 --backups-dir /backups";
+
+/// Pin snapshots: neither run nor prune removes them, and they come on top of those that are kept
+#[derive(Debug, clap::Args)]
+#[command(after_help = HOLD_EXAMPLES)]
+pub(crate) struct HoldArgs {
+    /// A name, latest, latest~2, oldest, a date, '2 days ago'
+    #[arg(required = true, value_name = "SNAPSHOT")]
+    snapshots: Vec<String>,
+    /// Say why; list shows it
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    settings: SettingFlags<Places>,
+}
+
+/// Let snapshots go that were pinned with hold
+#[derive(Debug, clap::Args)]
+#[command(after_help = RELEASE_EXAMPLES)]
+pub(crate) struct ReleaseArgs {
+    /// A name, latest, latest~2, oldest, a date, '2 days ago'
+    #[arg(required = true, value_name = "SNAPSHOT")]
+    snapshots: Vec<String>,
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    settings: SettingFlags<Places>,
+}
+
+pub(crate) fn hold(args: HoldArgs) -> Exit {
+    let all = match open(args.place, args.settings.given, Vec::new()) {
+        Ok(all) => all,
+        Err(exit) => return exit,
+    };
+    let hold = Hold {
+        since: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+        note: args.note.filter(|note| !note.is_empty()),
+    };
+    each(&args.snapshots, |text| {
+        let picked = pick(&all, text, &Local::now())?;
+        if picked.name.state != State::Complete {
+            say(&format!("{} is not complete; only complete snapshots can be held", picked.name));
+            return Err(Exit::Usage);
+        }
+        let pinned = pin(picked.series.catalog.path(), &picked.name, &hold);
+        pinned.map_err(|error| unlookable(&error))?;
+        Ok(format!("{} is held\n", picked.name))
+    })
+}
+
+pub(crate) fn let_go(args: ReleaseArgs) -> Exit {
+    let all = match open(args.place, args.settings.given, Vec::new()) {
+        Ok(all) => all,
+        Err(exit) => return exit,
+    };
+    each(&args.snapshots, |text| {
+        let picked = pick(&all, text, &Local::now())?;
+        match release(picked.series.catalog.path(), &picked.name) {
+            Ok(true) => Ok(format!("{} is no longer held\n", picked.name)),
+            Ok(false) => Ok(format!("{} was not held\n", picked.name)),
+            Err(error) => Err(unlookable(&error)),
+        }
+    })
+}
+
+/// Does all of them; the worst end is the end of all.
+fn each(snapshots: &[String], mut act: impl FnMut(&str) -> Result<String, Exit>) -> Exit {
+    snapshots.iter().fold(Exit::Done, |worst, text| {
+        worst.worse(match act(text) {
+            Ok(text) => print(text.as_bytes()),
+            Err(exit) => exit,
+        })
+    })
+}

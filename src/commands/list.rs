@@ -1,0 +1,295 @@
+//! `list`: what snapshots there are, how large each is and what it alone holds.
+
+use std::collections::HashMap;
+
+use chrono::{Local, Utc};
+use engine::catalog::{Catalog, Standing};
+use engine::error::LookError;
+use engine::name::{SnapshotName, State};
+use engine::report::Report;
+use engine::usage::{Measured, Usage, measure};
+use serde_json::json;
+
+use super::say;
+use crate::cli::{Places, SettingFlags};
+use crate::exit::Exit;
+use crate::series::{Series, Where, open, shown_folder, unlookable};
+use crate::ui::colour::Style;
+use crate::ui::out::Out;
+use crate::ui::table::{Cell, Side, Table};
+use crate::ui::units::{bytes, count, counted, duration};
+
+const EXAMPLES: &str = "\
+SIZE is the room on the disk, as du tells it; ALONE what would be free if that snapshot went.
+NEW, CHANGED and DELETED are against the snapshot before, as its run counted them.
+
+Examples:
+  backup_manager list --backups-dir /backups
+  backup_manager list --job photos --no-sizes
+  backup_manager list --json | jq -r 'select(.held == null) | .snapshot'";
+
+/// Show all snapshots: when, how large, what each alone holds, what changed
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    place: Where,
+    /// Print JSON lines
+    #[arg(long)]
+    json: bool,
+    /// Do not look how large they are
+    #[arg(long)]
+    no_sizes: bool,
+    #[command(flatten)]
+    settings: SettingFlags<Places>,
+}
+
+pub(crate) fn run(args: Args) -> Exit {
+    let all = match open(args.place, args.settings.given, Vec::new()) {
+        Ok(all) => all,
+        Err(exit) => return exit,
+    };
+    let mut exit = Exit::Done;
+    let (mut out, mut shown) = (Out::new(), 0);
+    for (index, folder) in by_folder(&all).into_iter().enumerate() {
+        let measured = match args.no_sizes {
+            true => None,
+            false => match sizes(&folder) {
+                Ok(measured) => Some(measured),
+                Err(error) => return out.finish(unlookable(&error)),
+            },
+        };
+        for (path, why) in measured.iter().flat_map(|measured| &measured.unread) {
+            say(&format!("cannot read {path}: {why}; its sizes are too small"));
+            exit = Exit::Listed;
+        }
+        let mut sizes = measured.iter().flat_map(|measured| measured.each.iter().copied());
+        for series in &folder {
+            let names = names(series);
+            let rows: Vec<Row<'_>> =
+                names.iter().map(|name| Row::of(series, name, sizes.next())).collect();
+            shown += rows.len();
+            if args.json {
+                rows.iter().for_each(|row| out.object(&row.object()));
+                continue;
+            }
+            if all.len() > 1 {
+                let gap = if index > 0 || series.prefix != folder[0].prefix { "\n" } else { "" };
+                out.text(&format!("{gap}{}, in {}:\n", series.name, shown_folder(series)));
+            }
+            if !rows.is_empty() {
+                out.table(&table(&rows));
+            }
+        }
+        if let (false, Some(measured)) = (args.json, &measured) {
+            out.text(&total(folder[0], measured));
+        }
+    }
+    if shown == 0 {
+        let folders: Vec<String> = all.iter().map(shown_folder).collect();
+        say(&match folders.first() {
+            Some(folder) if all[0].job.is_some() => {
+                format!("there is no snapshot in {folder} yet; run takes the first one")
+            }
+            Some(folder) => format!("there is no snapshot of {} in {folder}", all[0].prefix),
+            None => "there is no snapshot; write --backups-dir with the folder that holds them"
+                .to_owned(),
+        });
+    }
+    out.finish(exit)
+}
+
+/// The series that lie in the same folder, together: what they share is measured once.
+fn by_folder(all: &[Series]) -> Vec<Vec<&Series>> {
+    let mut folders: Vec<Vec<&Series>> = Vec::new();
+    let mut places: HashMap<&std::path::Path, usize> = HashMap::new();
+    for series in all {
+        let place = *places.entry(series.catalog.path()).or_insert_with(|| {
+            folders.push(Vec::new());
+            folders.len() - 1
+        });
+        folders[place].push(series);
+    }
+    folders
+}
+
+/// Complete and interrupted ones by time, and what is being removed.
+fn names(series: &Series) -> Vec<SnapshotName> {
+    let history = &series.history;
+    let mut names: Vec<SnapshotName> = [&history.complete, &history.incomplete, &history.deleting]
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect();
+    names.sort_by_key(|name| name.stamp);
+    names
+}
+
+fn sizes(folder: &[&Series]) -> Result<Measured, LookError> {
+    let groups: Vec<Vec<SnapshotName>> =
+        folder.iter().flat_map(|series| names(series)).map(|name| vec![name]).collect();
+    measure(&folder[0].catalog, &groups)
+}
+
+/// What is shown of one snapshot.
+struct Row<'a> {
+    series: &'a Series,
+    name: &'a SnapshotName,
+    usage: Option<Usage>,
+    report: Option<Report>,
+    standing: Standing,
+}
+
+impl<'a> Row<'a> {
+    fn of(series: &'a Series, name: &'a SnapshotName, usage: Option<Usage>) -> Self {
+        let catalog: &Catalog = &series.catalog;
+        let report = catalog.report(name);
+        Self { series, name, usage, report, standing: catalog.standing(name) }
+    }
+
+    fn state(&self) -> &'static str {
+        match self.name.state {
+            State::Complete => "complete",
+            State::Incomplete => "incomplete",
+            State::Deleting => "deleting",
+        }
+    }
+
+    fn age_seconds(&self) -> i64 {
+        (Utc::now() - self.name.stamp.time()).num_seconds()
+    }
+
+    fn object(&self) -> serde_json::Value {
+        let counts = self.report.as_ref().map(|report| &report.counts);
+        let usage = self.usage.as_ref();
+        json!({
+            "type": "snapshot",
+            "job": self.series.name,
+            "snapshot": self.name.to_string(),
+            "path": crate::config::shown_path(&self.series.catalog.path_of(self.name)),
+            "state": self.state(),
+            "time": self.name.stamp.time().to_rfc3339(),
+            "local_time": self.name.stamp.time().with_timezone(&Local).to_rfc3339(),
+            "age_seconds": self.age_seconds(),
+            "entries": usage.map(|usage| usage.entries).or(counts.map(|counts| counts.entries)),
+            "bytes": usage.map(|usage| usage.bytes).or(counts.map(|counts| counts.bytes)),
+            "disk_bytes": usage.map(|usage| usage.disk_bytes),
+            "alone_bytes": usage.map(|usage| usage.alone_bytes),
+            "base": self.report.as_ref().and_then(|report| report.base.clone()),
+            "new": counts.map(|counts| counts.new),
+            "changed": counts.map(|counts| counts.changed),
+            "metadata": counts.map(|counts| counts.metadata),
+            "deleted": counts.map(|counts| counts.deleted),
+            "problems": counts.map(|counts| counts.problems),
+            "carried_forward": counts.map(|counts| counts.carried_forward),
+            "held": self.standing.held,
+            "damaged": self.standing.damaged,
+            "has_report": self.report.is_some(),
+        })
+    }
+
+    fn cells(&self) -> Vec<Cell> {
+        let counts = self.report.as_ref().map(|report| report.counts);
+        let number = |value: Option<u64>| Cell::from(value.map_or_else(|| "-".to_owned(), count));
+        let size = |value: fn(&Usage) -> u64| {
+            Cell::from(self.usage.as_ref().map(|usage| bytes(value(usage))).unwrap_or_default())
+        };
+        let whole = self.name.state == State::Complete;
+        let style = if whole { Style::Plain } else { Style::Dim };
+        let local = self.name.stamp.time().with_timezone(&Local);
+        let entries = self.usage.map(|usage| usage.entries);
+        vec![
+            Cell::new(style, self.name.to_string()),
+            Cell::new(style, local.format("%Y-%m-%d %H:%M:%S").to_string()),
+            Cell::new(style, age(self.age_seconds())),
+            number(entries.or(counts.map(|counts| counts.entries))),
+            size(|usage| usage.disk_bytes),
+            size(|usage| usage.alone_bytes),
+            number(counts.map(|counts| counts.new)),
+            number(counts.map(|counts| counts.changed + counts.metadata)),
+            number(counts.map(|counts| counts.deleted)),
+            self.notes(),
+        ]
+    }
+
+    fn notes(&self) -> Cell {
+        let mut notes = Vec::new();
+        let mut style = Style::Dim;
+        let mut note = |how: Style, text: String| {
+            if how == Style::Bad
+                || (how == Style::Warn && style != Style::Bad)
+                || style == Style::Dim
+            {
+                style = how;
+            }
+            notes.push(text);
+        };
+        if self.standing.damaged {
+            note(Style::Bad, "damaged".to_owned());
+        }
+        match self.name.state {
+            State::Incomplete => {
+                note(Style::Warn, "incomplete, the next run resumes it".to_owned())
+            }
+            State::Deleting => note(Style::Dim, "being removed".to_owned()),
+            State::Complete => {}
+        }
+        if let Some(report) = &self.report {
+            let counts = &report.counts;
+            if counts.carried_forward > 0 {
+                note(Style::Warn, format!("{} carried forward", count(counts.carried_forward)));
+            }
+            let others = counts.problems.saturating_sub(counts.carried_forward);
+            if others > 0 {
+                note(Style::Warn, counted(others, "entry not read well", "entries not read well"));
+            }
+        } else if self.name.state == State::Complete {
+            note(Style::Dim, "without a report (made by rsync?)".to_owned());
+        }
+        if let Some(hold) = &self.standing.held {
+            let about = hold
+                .note
+                .as_ref()
+                .map(|text| format!(": {}", engine::bytes::shown(text.as_bytes())));
+            note(Style::Good, format!("held{}", about.unwrap_or_default()));
+        }
+        Cell::new(style, notes.join("; "))
+    }
+}
+
+fn age(seconds: i64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "seconds of less than ten thousand years")]
+    match seconds {
+        ..0 => "from the future".to_owned(),
+        seconds => duration(seconds as f64),
+    }
+}
+
+fn table(rows: &[Row<'_>]) -> Table {
+    use Side::{Left, Right};
+    let mut table = Table::new(&[
+        ("SNAPSHOT (UTC)", Left),
+        ("LOCAL TIME", Left),
+        ("AGE", Right),
+        ("ENTRIES", Right),
+        ("SIZE", Right),
+        ("ALONE", Right),
+        ("NEW", Right),
+        ("CHANGED", Right),
+        ("DELETED", Right),
+        ("NOTES", Left),
+    ]);
+    rows.iter().for_each(|row| table.row(row.cells()));
+    table
+}
+
+fn total(series: &Series, measured: &Measured) -> String {
+    let snapshots = counted(measured.each.len() as u64, "snapshot takes", "snapshots take");
+    let free = series.catalog.free_bytes().map(|free| format!(", {} free", bytes(free)));
+    format!(
+        "{snapshots} {} in {}{}\n",
+        bytes(measured.disk_bytes),
+        shown_folder(series),
+        free.unwrap_or_default()
+    )
+}

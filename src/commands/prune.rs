@@ -1,0 +1,350 @@
+//! `prune [SNAPSHOT…]`: what the retention would remove, or the snapshots that are named; `--yes` does it.
+
+use std::sync::Arc;
+
+use chrono::{Local, Utc};
+use engine::error::RunError;
+use engine::event::Event;
+use engine::monitor::Monitor;
+use engine::name::{SnapshotName, State};
+use engine::prune::prune;
+use engine::retention::{Candidate, Fate, judge, may_go};
+use engine::run::Stop;
+use engine::usage::measure;
+use serde_json::json;
+
+use super::say;
+use crate::cli::{Flags, SettingFlags};
+use crate::config::setting::Key;
+use crate::exit::Exit;
+use crate::hint::hint;
+use crate::jobs::context;
+use crate::series::{Picked, Series, Where, open, pick, shown_folder, unlookable};
+use crate::supervise::supervise;
+use crate::ui::colour::Style;
+use crate::ui::out::Out;
+use crate::ui::table::{Cell, Side, Table};
+use crate::ui::units::{bytes, counted, duration};
+
+const EXAMPLES: &str = "\
+Without --yes it only shows what would go, and why. Of a named snapshot the last sound one of a job
+and those that are held are refused.
+
+Examples:
+  backup_manager prune --backups-dir /backups
+  backup_manager prune --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --yes
+  backup_manager prune my_backup.07-12-2023_13-32-58 oldest --yes";
+
+/// Show which snapshots the retention would remove, or name some; remove them with --yes
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Remove these: a name, latest~2, oldest, a date, '2 days ago'
+    #[arg(value_name = "SNAPSHOT")]
+    snapshots: Vec<String>,
+    /// Do it
+    #[arg(short, long)]
+    yes: bool,
+    /// Print JSON lines
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    settings: SettingFlags<Kept>,
+}
+
+/// Where snapshots lie and which of them stay.
+#[derive(Debug, Clone, Default)]
+struct Kept;
+
+impl Flags for Kept {
+    const KEYS: &'static [Key] = &[
+        Key::BackupsDir,
+        Key::BackupNamePrefix,
+        Key::MaxBackups,
+        Key::KeepLast,
+        Key::KeepHourly,
+        Key::KeepDaily,
+        Key::KeepWeekly,
+        Key::KeepMonthly,
+        Key::KeepYearly,
+    ];
+}
+
+pub(crate) fn run(args: Args) -> Exit {
+    let Args { snapshots, yes, json, place, settings } = args;
+    let all = match open(place, settings.given, Vec::new()) {
+        Ok(all) => all,
+        Err(exit) => return exit,
+    };
+    let plans = match plans(&all, &snapshots) {
+        Ok(plans) => plans,
+        Err(exit) => return exit,
+    };
+    let mut out = Out::new();
+    for plan in &plans {
+        match show(plan, yes, json, all.len() > 1, &mut out) {
+            Ok(()) => {}
+            Err(exit) => return out.finish(exit),
+        }
+    }
+    let shown = out.finish(Exit::Done);
+    if !yes || plans.iter().all(|plan| plan.goes().is_empty()) {
+        return shown;
+    }
+    let work: Vec<Work> = plans.iter().map(Work::of).collect();
+    match supervise(move |stop| {
+        work.iter().fold(shown, |worst, work| worst.worse(work.done(&stop, json)))
+    }) {
+        Ok(Exit::Signal(number)) => {
+            say("stopped; any run finishes the removal");
+            std::process::exit(i32::from(Exit::Signal(number).code()))
+        }
+        Ok(exit) => exit,
+        Err(error) => {
+            say(&format!("cannot catch signals or start threads: {error}"));
+            Exit::Failed
+        }
+    }
+}
+
+/// What is to become of the snapshots of one job.
+struct Plan<'a> {
+    series: &'a Series,
+    fates: Vec<(SnapshotName, Result<String, String>)>,
+    /// Whether they were named.
+    named: bool,
+}
+
+impl Plan<'_> {
+    fn goes(&self) -> Vec<SnapshotName> {
+        self.fates.iter().filter(|(_, fate)| fate.is_err()).map(|(name, _)| name.clone()).collect()
+    }
+}
+
+fn plans<'a>(all: &'a [Series], named: &[String]) -> Result<Vec<Plan<'a>>, Exit> {
+    if named.is_empty() {
+        return Ok(all.iter().map(by_rules).collect());
+    }
+    let now = Local::now();
+    let mut plans: Vec<Plan<'a>> = Vec::new();
+    for text in named {
+        let Picked { series, name } = pick(all, text, &now)?;
+        let fate = (name, Err("named".to_owned()));
+        match plans.iter_mut().find(|plan| std::ptr::eq(plan.series, series)) {
+            Some(plan) if plan.fates.contains(&fate) => {}
+            Some(plan) => plan.fates.push(fate),
+            None => plans.push(Plan { series, fates: vec![fate], named: true }),
+        }
+    }
+    for plan in &plans {
+        let candidates = plan.series.catalog.candidates(&plan.series.history);
+        if let Err(refusal) = may_go(&candidates, &plan.goes()) {
+            say(&format!("{refusal}; {}", crate::hint::refused(&refusal)));
+            return Err(Exit::Usage);
+        }
+    }
+    Ok(plans)
+}
+
+fn by_rules(series: &Series) -> Plan<'_> {
+    let candidates = series.catalog.candidates(&series.history);
+    let fates = judged(&candidates, series);
+    Plan { series, fates, named: false }
+}
+
+fn judged(
+    candidates: &[Candidate],
+    series: &Series,
+) -> Vec<(SnapshotName, Result<String, String>)> {
+    let fates = judge(candidates, &series.retention, None);
+    let fate = |(candidate, fate): (&Candidate, Fate)| {
+        let fate = match fate {
+            Fate::Stays(reasons) => {
+                Ok(reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            }
+            Fate::Goes(cause) => Err(cause.to_string()),
+        };
+        (candidate.name.clone(), fate)
+    };
+    candidates.iter().zip(fates).map(fate).collect()
+}
+
+fn show(plan: &Plan<'_>, yes: bool, json: bool, several: bool, out: &mut Out) -> Result<(), Exit> {
+    let goes = plan.goes();
+    let freed = match goes.is_empty() {
+        true => 0,
+        false => {
+            let measured = measure(&plan.series.catalog, std::slice::from_ref(&goes));
+            measured.map_err(|error| unlookable(&error))?.each[0].alone_bytes
+        }
+    };
+    if json {
+        for (name, fate) in &plan.fates {
+            let (keep, why) = match fate {
+                Ok(why) => (true, why),
+                Err(why) => (false, why),
+            };
+            out.object(&json!({
+                "type": "fate", "job": plan.series.name, "snapshot": name.to_string(),
+                "keep": keep, "why": why,
+            }));
+        }
+        out.object(&json!({
+            "type": "plan", "job": plan.series.name, "snapshots": plan.fates.len(),
+            "to_remove": goes.len(), "bytes_freed": freed, "done": yes,
+        }));
+        return Ok(());
+    }
+    if several {
+        out.text(&format!("{}, in {}:\n", plan.series.name, shown_folder(plan.series)));
+    }
+    let mut table = Table::new(&[
+        ("SNAPSHOT (UTC)", Side::Left),
+        ("AGE", Side::Right),
+        ("FATE", Side::Left),
+        ("WHY", Side::Left),
+    ]);
+    for (name, fate) in &plan.fates {
+        let (style, word, why) = match fate {
+            Ok(why) => (Style::Good, "stays", why),
+            Err(why) => (Style::Bad, if yes { "goes" } else { "would go" }, why),
+        };
+        #[expect(clippy::cast_precision_loss, reason = "seconds of less than ten thousand years")]
+        let age = (Utc::now() - name.stamp.time()).num_seconds() as f64;
+        table.row(vec![
+            name.to_string().into(),
+            duration(age).into(),
+            Cell::new(style, word),
+            why.as_str().into(),
+        ]);
+    }
+    if !plan.fates.is_empty() {
+        out.table(&table);
+    }
+    let snapshots = counted(plan.fates.len() as u64, "snapshot", "snapshots");
+    out.text(&match (goes.len(), yes) {
+        (0, _) => format!("nothing to remove: {snapshots} in {}\n", shown_folder(plan.series)),
+        (count, true) => format!("removing {count} of {snapshots}, {} come free\n", bytes(freed)),
+        (count, false) => {
+            format!(
+                "{count} of {snapshots} would go and free {}; add --yes to remove them\n",
+                bytes(freed)
+            )
+        }
+    });
+    Ok(())
+}
+
+/// A plan that can be carried out by another thread.
+struct Work {
+    job: String,
+    path: std::path::PathBuf,
+    series: Bare,
+    goes: Vec<SnapshotName>,
+    named: bool,
+}
+
+/// What is needed of a series to judge it again under the lock.
+struct Bare {
+    prefix: engine::name::Prefix,
+    retention: engine::retention::Retention,
+}
+
+impl Work {
+    fn of(plan: &Plan<'_>) -> Self {
+        Self {
+            job: plan.series.name.clone(),
+            path: plan.series.catalog.path().to_owned(),
+            series: Bare {
+                prefix: plan.series.prefix.clone(),
+                retention: plan.series.retention.clone(),
+            },
+            goes: plan.goes(),
+            named: plan.named,
+        }
+    }
+
+    fn done(&self, stop: &Arc<Stop>, json: bool) -> Exit {
+        if self.goes.is_empty() {
+            return Exit::Done;
+        }
+        let told = Arc::new(Told { job: self.job.clone(), json });
+        let context = context(stop, &Arc::default(), told);
+        let Bare { prefix, retention } = &self.series;
+        let choose = |history: &engine::history::History, candidates: &[Candidate]| {
+            self.choose(history, candidates, retention)
+        };
+        match prune(&self.path, prefix, choose, &context) {
+            Ok(Some(_)) => Exit::Done,
+            Ok(None) => {
+                say(&format!(
+                    "{}: a run of this job is at work; nothing was removed, try again when it is done",
+                    self.job
+                ));
+                Exit::Failed
+            }
+            Err(RunError::Stopped) => Exit::Signal(0),
+            Err(error) => {
+                let hint = hint(&error).map(|hint| format!("; {hint}")).unwrap_or_default();
+                say(&format!("{error}{hint}"));
+                Exit::Failed
+            }
+        }
+    }
+
+    /// Of what was shown, what still may go now that no run can change anything.
+    fn choose(
+        &self,
+        history: &engine::history::History,
+        candidates: &[Candidate],
+        retention: &engine::retention::Retention,
+    ) -> Vec<(SnapshotName, String)> {
+        if self.named {
+            let there = |name: &&SnapshotName| {
+                history.complete.contains(name) || history.incomplete.contains(name)
+            };
+            let goes: Vec<SnapshotName> = self.goes.iter().filter(there).cloned().collect();
+            return match may_go(candidates, &goes) {
+                Ok(()) => goes.into_iter().map(|name| (name, "named".to_owned())).collect(),
+                Err(refusal) => {
+                    say(&format!("{refusal}; nothing was removed"));
+                    Vec::new()
+                }
+            };
+        }
+        let fates = judge(candidates, retention, None);
+        let goes = candidates.iter().zip(fates).filter_map(|(candidate, fate)| match fate {
+            Fate::Goes(cause) => Some((candidate.name.clone(), cause.to_string())),
+            Fate::Stays(_) => None,
+        });
+        goes.filter(|(name, _)| self.goes.contains(name)).collect()
+    }
+}
+
+/// Says what is removed.
+struct Told {
+    job: String,
+    json: bool,
+}
+
+impl Monitor for Told {
+    fn event(&self, event: &Event) {
+        match event {
+            Event::Pruned { snapshot, .. } if self.json => {
+                let line = json!({"type": "removed", "job": self.job, "snapshot": snapshot});
+                super::print(format!("{line}\n").as_bytes());
+            }
+            Event::Pruned { snapshot, .. } => {
+                let was = if snapshot.ends_with(State::Incomplete.suffix()) {
+                    "gave up"
+                } else {
+                    "removed"
+                };
+                super::print(format!("{was} {snapshot}\n").as_bytes());
+            }
+            event => say(&event.to_string()),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What the verbs that look at snapshots begin with: the snapshots of each job, and the one that is meant.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::{DateTime, Local};
+use engine::catalog::Catalog;
+use engine::error::LookError;
+use engine::history::History;
+use engine::locate::Roots;
+use engine::name::{Prefix, SnapshotName};
+use engine::retention::Retention;
+use engine::select::{SelectError, Selector};
+
+use crate::commands::{configured, inputs, say};
+use crate::config::setting::Key;
+use crate::config::{NamedJob, Shelf, load_for_reading, shown_path};
+use crate::exit::Exit;
+use crate::hint;
+
+/// Where to look, as every such verb takes it.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Where {
+    /// Look at the snapshots of this job of the config file only (or of this prefix)
+    #[arg(long = "job", value_name = "NAME")]
+    pub(crate) jobs: Vec<String>,
+    /// Read the settings from this file [CONFIG_FILE, default /config/config.toml if it exists]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// The snapshots of one job, or of one prefix that was found.
+pub(crate) struct Series {
+    /// What `--job` calls it.
+    pub(crate) name: String,
+    pub(crate) prefix: Prefix,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) history: History,
+    pub(crate) retention: Retention,
+    /// The job, when it is said what is backed up.
+    pub(crate) job: Option<Arc<NamedJob>>,
+}
+
+/// A snapshot that was picked.
+#[derive(Clone)]
+pub(crate) struct Picked<'a> {
+    pub(crate) series: &'a Series,
+    pub(crate) name: SnapshotName,
+}
+
+impl Series {
+    /// All complete snapshots, the oldest first, each with the source roots that it holds.
+    pub(crate) fn located(&self) -> Vec<(SnapshotName, Roots)> {
+        let located = |name: &SnapshotName| (name.clone(), self.roots_of(name));
+        self.history.complete.iter().map(located).collect()
+    }
+
+    /// The source roots of a snapshot: its report tells them, else what the job backs up now.
+    pub(crate) fn roots_of(&self, name: &SnapshotName) -> Roots {
+        let of_job = || self.job.as_ref().map(|job| Roots::of_layout(&job.job.layout));
+        let report = self.catalog.report(name);
+        report.as_ref().map(Roots::of_report).or_else(of_job).unwrap_or_default()
+    }
+}
+
+/// Finds the snapshots of all jobs that are meant. What is wrong is said; then only the exit is left.
+///
+/// # Errors
+/// The exit.
+pub(crate) fn open(
+    place: Where,
+    flags: Vec<(Key, OsString)>,
+    rsync_args: Vec<OsString>,
+) -> Result<Vec<Series>, Exit> {
+    let Where { jobs, config, .. } = place;
+    let asked = jobs.clone();
+    let reading = inputs(flags, rsync_args, config, jobs)
+        .and_then(|inputs| configured(&inputs, load_for_reading))
+        .ok_or(Exit::Usage)?;
+    reading.warnings.iter().for_each(|warning| say(warning));
+    let mut all = Vec::new();
+    for shelf in reading.shelves {
+        of_shelf(shelf, &asked, &mut all).map_err(|error| unlookable(&error))?;
+    }
+    if all.is_empty() && !asked.is_empty() {
+        say(&format!("there is no snapshot of {}; list shows what there is", asked.join(", ")));
+        return Err(Exit::Usage);
+    }
+    Ok(all)
+}
+
+fn of_shelf(shelf: Shelf, asked: &[String], all: &mut Vec<Series>) -> Result<(), LookError> {
+    let catalog = Arc::new(Catalog::open(&shelf.backups_dir)?);
+    let job = shelf.job.map(Arc::new);
+    let series = |name: String, prefix: Prefix| {
+        let (catalog, job, retention) =
+            (Arc::clone(&catalog), job.clone(), shelf.retention.clone());
+        Ok(Series { name, history: catalog.history(&prefix)?, prefix, catalog, retention, job })
+    };
+    match shelf.prefix {
+        Some(prefix) => all.push(series(shelf.name, prefix)?),
+        None => {
+            for prefix in catalog.prefixes()? {
+                let name = prefix.to_string();
+                if asked.is_empty() || asked.contains(&name) {
+                    all.push(series(name, prefix)?);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Says why something cannot be looked at.
+pub(crate) fn unlookable(error: &LookError) -> Exit {
+    say(&format!("{error}; {}", hint::unlookable()));
+    Exit::Failed
+}
+
+/// The snapshot that `text` means.
+///
+/// # Errors
+/// The exit, when there is none; it is said why.
+pub(crate) fn pick<'a>(
+    all: &'a [Series],
+    text: &str,
+    now: &DateTime<Local>,
+) -> Result<Picked<'a>, Exit> {
+    let refused = |error: &SelectError| {
+        say(&format!("{error}; {}", hint::unpicked(error)));
+        Exit::Usage
+    };
+    let selector = Selector::parse(text, now).map_err(|error| refused(&error))?;
+    let series = one(all, selector.prefix())?;
+    let name = selector.pick(&series.history).map_err(|error| refused(&error))?.clone();
+    Ok(Picked { series, name })
+}
+
+/// The one job that is meant, or the one whose snapshots have `prefix`.
+///
+/// # Errors
+/// The exit, when there are none or several; it is said.
+pub(crate) fn one<'a>(all: &'a [Series], prefix: Option<&Prefix>) -> Result<&'a Series, Exit> {
+    let fits = |series: &&Series| prefix.is_none_or(|prefix| *prefix == series.prefix);
+    let fitting: Vec<&Series> = all.iter().filter(fits).collect();
+    let names = |all: &[&Series]| {
+        all.iter().map(|series| series.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    match (&fitting[..], prefix) {
+        ([series], _) => return Ok(series),
+        ([], Some(prefix)) if !all.is_empty() => {
+            let all: Vec<&Series> = all.iter().collect();
+            say(&format!("there is no snapshot of {prefix}; there are those of {}", names(&all)));
+        }
+        ([], _) => say("there is no snapshot; write --backups-dir with the folder that holds them"),
+        (several, _) => {
+            say(&format!(
+                "there are several jobs ({}); say which one is meant: --job NAME, or the full name of a snapshot",
+                names(several)
+            ));
+        }
+    }
+    Err(Exit::Usage)
+}
+
+/// Where the snapshots of `series` lie, for people.
+pub(crate) fn shown_folder(series: &Series) -> String {
+    shown_path(series.catalog.path())
+}

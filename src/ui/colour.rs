@@ -1,0 +1,87 @@
+//! Colours, where a person looks at a terminal that shows them.
+
+use std::ffi::OsStr;
+use std::io::{self, IsTerminal};
+
+/// What a text is to its reader.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Style {
+    #[default]
+    Plain,
+    /// The head of a table.
+    Head,
+    /// Something beside the matter.
+    Dim,
+    /// Something that came.
+    Good,
+    /// Something to look at.
+    Warn,
+    /// Something that went, or is bad.
+    Bad,
+}
+
+/// Whether colours are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Palette {
+    on: bool,
+}
+
+impl Palette {
+    /// That of stdout.
+    pub(crate) fn of_stdout() -> Self {
+        let variable = |name| std::env::var_os(name);
+        Self::of(io::stdout().is_terminal(), variable("NO_COLOR"), variable("TERM"))
+    }
+
+    /// Without colours.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        Self { on: false }
+    }
+
+    /// <https://no-color.org>: any value but the empty one switches colours off.
+    fn of(
+        terminal: bool,
+        no_color: Option<impl AsRef<OsStr>>,
+        term: Option<impl AsRef<OsStr>>,
+    ) -> Self {
+        let unwanted = no_color.is_some_and(|value| !value.as_ref().is_empty());
+        let dumb = term.is_none_or(|term| term.as_ref() == "dumb");
+        Self { on: terminal && !unwanted && !dumb }
+    }
+
+    /// `text` in the colour of `style`.
+    pub(crate) fn paint(self, style: Style, text: &str) -> String {
+        let code = match style {
+            _ if !self.on || text.is_empty() => return text.to_owned(),
+            Style::Plain => return text.to_owned(),
+            Style::Head => "1",
+            Style::Dim => "2",
+            Style::Good => "32",
+            Style::Warn => "33",
+            Style::Bad => "31",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_whose_user_does_not_mind() {
+        for (terminal, no_color, term, on) in [
+            (true, None, Some("xterm"), true),
+            (true, Some(""), Some("xterm"), true),
+            (true, Some("1"), Some("xterm"), false),
+            (true, None, Some("dumb"), false),
+            (true, None, None, false),
+            (false, None, Some("xterm"), false),
+        ] {
+            assert_eq!(Palette::of(terminal, no_color, term).on, on, "{no_color:?} {term:?}");
+        }
+        assert_eq!(Palette { on: true }.paint(Style::Bad, "x"), "\x1b[31mx\x1b[0m");
+        assert_eq!(Palette::plain().paint(Style::Bad, "x"), "x");
+    }
+}

@@ -1,0 +1,161 @@
+//! `history PATH` and `find PATTERN`: versions of files and folders, and where something is.
+
+use std::fs;
+use std::path::PathBuf;
+
+use fixtures::stage::Stage;
+use fixtures::tree::Tree;
+use serde_json::Value;
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+/// Six snapshots of a file that changes, is touched, is gone, comes back as it was, and changes again.
+fn stage() -> Stage {
+    let tree =
+        Tree::new().file("notes/today.txt", "one").file("notes/other", "x").file("lone", "x");
+    let stage = Stage::with(BIN, &tree);
+    for script in [
+        "true",
+        "printf two >notes/today.txt",
+        "touch -d 2020-01-01 notes/today.txt",
+        "rm notes/today.txt",
+        "printf two >notes/today.txt",
+        "printf longer >notes/today.txt; printf y >'odd name'",
+    ] {
+        stage.sh(script);
+        stage.take();
+    }
+    stage
+}
+
+fn names(stage: &Stage) -> Vec<String> {
+    let name = |path: PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    stage.history().complete().into_iter().map(name).collect()
+}
+
+/// Version, event, first and last snapshot (by number), where it vanished, size.
+fn told(stage: &Stage, objects: &[Value]) -> Vec<String> {
+    let names = names(stage);
+    let number = |name: &Value| {
+        names.iter().position(|known| name == known).map_or("-".to_owned(), |at| at.to_string())
+    };
+    let line = |one: &Value| {
+        let (event, size) = (one["event"].as_str().unwrap_or("?"), &one["bytes"]);
+        let (first, last) = (number(&one["first"]), number(&one["last"]));
+        format!("{} {event} {first}-{last} {} {size}", one["version"], number(&one["vanished_in"]))
+    };
+    objects.iter().map(line).collect()
+}
+
+#[test]
+fn every_version_of_a_file_is_told_with_the_command_that_brings_it_back() {
+    let stage = stage();
+    let path = stage.source.join("notes/today.txt");
+    let done = stage.look("history").arg(&path).arg("--json").expect(0);
+    let expected = [
+        "1 appeared 0-0 - 3",
+        // Touched only: the content is the same, by its hash.
+        "2 changed 1-2 3 3",
+        "2 returned 4-4 - 3",
+        "3 changed 5-5 - 6",
+    ];
+    assert_eq!(told(&stage, &done.objects()), expected);
+    let restore = done.objects()[1]["restore"].as_str().unwrap().to_owned();
+    let wanted = format!(
+        "backup_manager restore {} {} --to DIR --backups-dir {}",
+        names(&stage)[2],
+        path.display(),
+        stage.backups.display()
+    );
+    assert_eq!(restore, wanted);
+    let text = stage.look("history").arg(&path).expect(0);
+    text.assert_says("vanished")
+        .assert_says("returned")
+        .assert_says(&format!("version 2: backup_manager restore {}", names(&stage)[4]));
+    // As it lies in a snapshot's folder, and from the current folder.
+    let inside = stage.inside(&stage.history().newest()).join("notes/today.txt");
+    let relative = stage.look("history").in_folder(&stage.source.join("notes")).arg("today.txt");
+    for run in [stage.look("history").arg(&inside), relative] {
+        assert_eq!(told(&stage, &run.arg("--json").expect(0).objects()), expected);
+    }
+}
+
+#[test]
+fn a_folder_has_a_version_for_each_change_below_it() {
+    let stage = stage();
+    let done = stage.look("history").arg(stage.source.join("notes")).arg("--json").expect(0);
+    assert_eq!(
+        told(&stage, &done.objects()),
+        [
+            "1 appeared 0-0 - 4",
+            "2 changed 1-1 - 4",
+            "3 changed 2-2 - 4",
+            "4 changed 3-3 - 1",
+            "5 changed 4-4 - 4",
+            "6 changed 5-5 - 7",
+        ]
+    );
+    assert_eq!(done.objects()[0]["entries"], 2);
+}
+
+#[test]
+fn a_pattern_tells_all_that_it_means() {
+    let stage = stage();
+    let pattern = format!("{}/**/*o*", stage.source.display());
+    let objects = stage.look("history").arg(&pattern).arg("--json").expect(0).objects();
+    let mut paths: Vec<_> = objects.iter().map(|one| one["path"].as_str().unwrap()).collect();
+    paths.dedup();
+    let expected = ["lone", "notes", "notes/other", "notes/today.txt", "odd name"];
+    assert_eq!(paths, expected.map(|name| stage.source.join(name).display().to_string()));
+    let odd = objects.last().unwrap()["restore"].as_str().unwrap();
+    assert!(odd.contains(&format!(" '{}' --to", stage.source.join("odd name").display())), "{odd}");
+}
+
+#[test]
+fn what_was_never_there_is_told_so() {
+    let stage = stage();
+    stage
+        .look("history")
+        .arg("/nowhere/x")
+        .expect(1)
+        .assert_says("no complete snapshot has /nowhere/x");
+    stage.look("find").arg("nowhere").expect(0).assert_says("no complete snapshot has nowhere");
+}
+
+#[test]
+fn snapshots_without_hashes_go_by_size_and_time() {
+    let stage = stage();
+    fs::remove_dir_all(stage.backups.join(".backup_manager")).unwrap();
+    let done =
+        stage.look("history").arg(stage.source.join("notes/today.txt")).arg("--json").expect(0);
+    assert_eq!(done.objects().len(), 4, "the paths are full ones, so no report is needed");
+}
+
+#[test]
+fn cut_paths_are_found_by_the_report() {
+    let stage = Stage::with(BIN, &Tree::new().file("notes/a", "one"));
+    let cut = format!("{}/./notes", stage.source.display());
+    stage.run().set("srcs-to-backup", cut).expect(0);
+    let path = stage.source.join("notes/a");
+    let objects = stage.look("history").arg(&path).arg("--json").expect(0).objects();
+    assert_eq!(objects.len(), 1);
+    let found = stage.look("find").arg("a").arg("--json").expect(0).objects();
+    assert_eq!(found[0]["path"], path.display().to_string());
+}
+
+#[test]
+fn find_folds_the_snapshots_that_have_it() {
+    let stage = stage();
+    let names = names(&stage);
+    let done = stage.look("find").arg("TODAY.*").arg("-i").expect(0);
+    done.assert_says(&stage.source.join("notes/today.txt").display().to_string());
+    done.assert_says(&format!(
+        "in 5 of 6 snapshots: {} … {}, {} … {}",
+        names[0], names[2], names[4], names[5]
+    ));
+    let objects = stage.look("find").arg("notes/*").arg("--json").expect(0).objects();
+    assert_eq!(objects.len(), 2);
+    assert_eq!(objects[1]["snapshots"].as_array().unwrap().len(), 5);
+    let folder = stage.look("find").arg("notes").arg("--json").expect(0).objects();
+    assert_eq!((folder.len(), &folder[0]["folder"]), (1, &Value::Bool(true)));
+}

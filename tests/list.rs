@@ -1,0 +1,150 @@
+//! `list`: exact sizes, marks, and a folder of which nothing else is known.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use fixtures::history::hours_ago;
+use fixtures::loop_fs::LoopFs;
+use fixtures::need;
+use fixtures::stage::Stage;
+use fixtures::tree::Tree;
+use serde_json::Value;
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+fn sample() -> Tree {
+    Tree::new()
+        .random_file("large", 300_000, 1)
+        .hard_link("folder/second name", "large")
+        .file("folder/small", "x")
+        .symlink("link", "large")
+        .folder("empty")
+}
+
+/// What `du` says of all `paths` together, bytes.
+fn du(paths: &[PathBuf]) -> u64 {
+    let output = Command::new("du").args(["-s", "-c", "-B1"]).args(paths).output().expect("du");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let total = text.lines().last().and_then(|line| line.split('\t').next());
+    total.and_then(|number| number.parse().ok()).expect("du ends with a total")
+}
+
+fn listed(stage: &Stage) -> Vec<Value> {
+    stage.look("list").arg("--json").expect(0).objects()
+}
+
+/// Three snapshots; in each some files are new, changed and gone.
+fn three(stage: &Stage) -> Vec<PathBuf> {
+    stage.take();
+    stage.sh("head -c 50000 /dev/urandom >new; ln new folder/new; echo y >folder/small");
+    stage.take();
+    stage.sh("rm new folder/new large; head -c 9000 /dev/zero >zeros");
+    stage.take();
+    stage.history().complete()
+}
+
+#[test]
+fn sizes_are_those_of_du_and_alone_is_what_would_be_free() {
+    let stage = Stage::with(BIN, &sample());
+    let snapshots = three(&stage);
+    // Whoever else links a file keeps it: it is not free when the snapshot goes.
+    fs::hard_link(stage.inside(&snapshots[1]).join("new"), stage.beside("mine")).unwrap();
+    let rows = listed(&stage);
+    assert_eq!(rows.len(), 3);
+    let all = du(&snapshots);
+    for (index, (row, snapshot)) in rows.iter().zip(&snapshots).enumerate() {
+        assert_eq!(row["disk_bytes"], du(std::slice::from_ref(snapshot)), "{row}");
+        let others: Vec<_> = snapshots.iter().filter(|other| *other != snapshot).cloned().collect();
+        let linked =
+            if index == 1 { fs::metadata(stage.beside("mine")).unwrap().blocks() * 512 } else { 0 };
+        assert_eq!(row["alone_bytes"], all - du(&others) - linked, "{row}");
+        let walked = Command::new("find").arg(snapshot).args(["-mindepth", "1"]).output().unwrap();
+        let entries = walked.stdout.iter().filter(|byte| **byte == b'\n').count();
+        assert_eq!(row["entries"], entries, "{row}");
+    }
+    assert_eq!(rows[0]["bytes"], 300_000 + 1, "a file of two names counts once");
+    let counts: Vec<_> =
+        rows.iter().map(|row| [&row["new"], &row["changed"], &row["deleted"]]).collect();
+    assert_eq!(counts[1], [2, 1, 0]);
+    assert_eq!(counts[2], [1, 0, 3]);
+}
+
+#[test]
+fn sizes_are_exact_where_listings_tell_no_inodes_too() {
+    need!(need::root());
+    // exFAT has no hard links either.
+    for kind in ["xfs", "btrfs", "exfat"] {
+        let volume = need!(LoopFs::new(kind, 400, &[]));
+        let stage = Stage::with(BIN, &sample()).backups_in(volume.path());
+        let snapshots = three(&stage);
+        for (row, snapshot) in listed(&stage).iter().zip(&snapshots) {
+            assert_eq!(row["disk_bytes"], du(std::slice::from_ref(snapshot)), "{kind}: {row}");
+        }
+    }
+}
+
+#[test]
+fn each_mark_is_shown() {
+    let stage = Stage::with(BIN, &sample());
+    stage.take();
+    let aged = stage.history().path(&hours_ago(50), "");
+    fs::rename(stage.history().newest(), &aged).unwrap();
+    stage.take();
+    fs::create_dir(stage.history().path(&hours_ago(1), ".incomplete")).unwrap();
+    stage.look("hold").arg("latest").arg("--note").arg("not\x1b[31m this").expect(0);
+    let done = stage.look("list").expect(0);
+    assert!(
+        !done.stdout.contains('\x1b'),
+        "no colours where there is no terminal, no escapes of others"
+    );
+    let lines: Vec<&str> = done.stdout.lines().collect();
+    assert!(lines[0].starts_with("SNAPSHOT (UTC)") && lines[0].contains("ALONE"), "{lines:?}");
+    assert!(lines[1].contains("2 d 2 h") && lines[1].contains("without a report"), "{lines:?}");
+    assert!(lines[2].contains("incomplete, the next run resumes it"), "{lines:?}");
+    assert!(lines[3].contains("held: not\\x1b[31m this"), "{lines:?}");
+    assert!(lines[4].starts_with("3 snapshots take "), "{lines:?}");
+    let at = |text: &str| lines[0].find(text).unwrap() + text.len();
+    assert!(lines[1..4].iter().all(|line| line.as_bytes()[at("ENTRIES")] == b' '), "{lines:?}");
+}
+
+#[test]
+fn what_was_carried_forward_is_marked() {
+    need!(need::root());
+    let stage = Stage::with(BIN, &sample());
+    stage.run_as(1234).expect(0);
+    stage.sh("echo changed >folder/small; chmod 000 folder/small");
+    stage.run_as(1234).expect(3);
+    let done = stage.look("list").expect(0);
+    assert_eq!(done.lines_with("1 carried forward"), 1, "{}", done.stdout);
+}
+
+#[test]
+fn somebody_who_only_has_the_folder_sees_all_of_it() {
+    let stage = Stage::with(BIN, &sample());
+    stage.take();
+    stage.run().set("backup-name-prefix", "other.one").expect(0);
+    let jobs: Vec<_> = listed(&stage).iter().map(|row| row["job"].clone()).collect();
+    assert_eq!(jobs, ["my_backup", "other.one"]);
+    let text = stage.look("list").expect(0).stdout;
+    assert!(text.contains("my_backup, in ") && text.contains("\nother.one, in "), "{text}");
+    let one = stage.look("list").arg("--job=other.one").expect(0).stdout;
+    assert!(!one.contains("my_backup."), "{one}");
+    stage.look("list").arg("--job=none").expect(2).assert_says("no snapshot of none");
+    stage
+        .look("list")
+        .set("backup-name-prefix", "none")
+        .expect(0)
+        .assert_says("no snapshot of none");
+    stage.look("hold").arg("latest").expect(2).assert_says("several jobs (my_backup, other.one)");
+    stage.look("list").set("backups-dir", "nowhere").expect(1).assert_says("nowhere");
+}
+
+#[test]
+fn a_list_without_sizes_reads_reports_only() {
+    let stage = Stage::with(BIN, &sample());
+    stage.take();
+    let row = stage.look("list").arg("--json").arg("--no-sizes").expect(0).objects().remove(0);
+    assert_eq!((&row["disk_bytes"], &row["new"]), (&Value::Null, &stage.counts()["new"]));
+}
