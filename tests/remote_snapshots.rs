@@ -197,6 +197,24 @@ fn an_ordinary_account_gives_what_it_may_read() {
     assert_eq!(std::fs::read_to_string(copy).unwrap(), "of root");
 }
 
+/// An sshd leaves out of a listing what it cannot look at: such a folder looks empty.
+#[test]
+fn a_folder_that_may_be_listed_and_not_entered_is_not_taken_for_an_empty_one() {
+    need!(need::root());
+    let stage = Stage::with(BIN, &readable().file("shut/file", "kept").folder("empty"));
+    let server = need!(Plan::new(Subsystem::Internal).serving_nobody().start());
+    server.reached_by(stage.run()).expect(0);
+    stage.sh("chmod 744 shut");
+    let done = server.reached_by(stage.run()).expect(3);
+    done.assert_says("shut").assert_says("carried forward");
+    let copy = stage.inside(&stage.history().newest()).join("shut/file");
+    assert_eq!(std::fs::read_to_string(copy).unwrap(), "kept");
+    assert_eq!(stage.counts()["problems"], 1, "{}", stage.counts());
+    server.reached_by(stage.run()).arg("--dry-run").expect(3);
+    stage.sh("chmod 744 .");
+    server.reached_by(stage.run()).expect(1).assert_says("cannot look into");
+}
+
 #[test]
 fn an_ordinary_user_pulls_with_a_key_of_its_own() {
     need!(need::root());
