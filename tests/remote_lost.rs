@@ -171,6 +171,13 @@ fn a_large_file_goes_on_where_an_earlier_run_ended_unless_it_has_changed() {
     big_file(&large, size, 6);
     scene.run().expect(0);
     scene.stage.assert_newest_is_source(Judge::sftp());
+    // Of the same time too, which is nothing to go by with --checksum.
+    scene.stage.sh("touch -d @1700000000 large");
+    stopped_in_the_middle(Signal::TERM, 143);
+    big_file(&large, size, 7);
+    scene.stage.sh("touch -d @1700000000 large");
+    scene.run().rsync(&["--checksum"]).expect(0);
+    scene.stage.assert_newest_is_source(Judge::sftp());
 }
 
 #[test]

@@ -139,6 +139,26 @@ fn snapshots_taken_here_and_there_and_by_rsync_link_to_each_other() {
     }
 }
 
+/// What a remote run copied has whole seconds for ever; what is linked from it must stay linked.
+#[test]
+fn what_came_from_there_stays_linked_however_often_it_is_taken_here() {
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = Stage::with(BIN, &Tree::new().file("one", "1").mtime(1_600_000_000, 123_456_789));
+    server.reached_by(stage.run()).expect(0);
+    for _ in 0..3 {
+        stage.run().expect(0);
+        stage.assert_linked("one");
+    }
+    // What is known to the nanosecond is told apart within a second all the same.
+    stage.sh("echo a >two; touch -d @1600000000.1 two");
+    stage.run().expect(0);
+    stage.sh("echo b >two; touch -d @1600000000.2 two");
+    stage.run().expect(0);
+    let copy = stage.inside(&stage.history().newest()).join("two");
+    assert_eq!(std::fs::read_to_string(copy).unwrap(), "b\n");
+    stage.assert_linked("one");
+}
+
 #[test]
 fn a_run_of_zeros_becomes_a_hole() {
     let server = need!(Sshd::serving(Subsystem::Internal));
@@ -195,6 +215,24 @@ fn an_ordinary_account_gives_what_it_may_read() {
     server.reached_by(stage.run()).expect(3).assert_says("carried forward");
     let copy = stage.inside(&stage.history().newest()).join("private");
     assert_eq!(std::fs::read_to_string(copy).unwrap(), "of root");
+}
+
+/// An sshd leaves out of a listing what it cannot look at: such a folder looks empty.
+#[test]
+fn a_folder_that_may_be_listed_and_not_entered_is_not_taken_for_an_empty_one() {
+    need!(need::root());
+    let stage = Stage::with(BIN, &readable().file("shut/file", "kept").folder("empty"));
+    let server = need!(Plan::new(Subsystem::Internal).serving_nobody().start());
+    server.reached_by(stage.run()).expect(0);
+    stage.sh("chmod 744 shut");
+    let done = server.reached_by(stage.run()).expect(3);
+    done.assert_says("shut").assert_says("carried forward");
+    let copy = stage.inside(&stage.history().newest()).join("shut/file");
+    assert_eq!(std::fs::read_to_string(copy).unwrap(), "kept");
+    assert_eq!(stage.counts()["problems"], 1, "{}", stage.counts());
+    server.reached_by(stage.run()).arg("--dry-run").expect(3);
+    stage.sh("chmod 744 .");
+    server.reached_by(stage.run()).expect(1).assert_says("cannot look into");
 }
 
 #[test]

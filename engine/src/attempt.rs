@@ -23,6 +23,7 @@ use crate::kept::{Kept, make_if_missing};
 use crate::monitor::Phase;
 use crate::name::{SnapshotName, State};
 use crate::pacing::keep_checkpoints;
+use crate::plan::WHOLE_SECONDS;
 use crate::probe::{Abilities, probe};
 use crate::prune::candidates;
 use crate::record::Recorder;
@@ -206,7 +207,11 @@ impl Attempt<'_> {
         pruned: Vec<String>,
     ) -> Report {
         let finished = (self.context.now)();
-        let grain = source.time_granularity_ns().max(built.abilities.time_granularity_ns);
+        let mut grain = source.time_granularity_ns().max(built.abilities.time_granularity_ns);
+        // What is linked from a base keeps the times that it has there.
+        if names.base.is_some() && built.walk.set.rules.time.base_may_be_cut {
+            grain = grain.max(WHOLE_SECONDS);
+        }
         Report {
             version: VERSION,
             snapshot: names.complete.to_string(),

@@ -189,7 +189,7 @@ fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) 
         file_system_before: None,
     });
     Setting {
-        rules: Rules { keep: job.keep, time: TimeRule { granularity_ns, base_unknown: true } },
+        rules: Rules { keep: job.keep, time: TimeRule::new(granularity_ns, None) },
         trust,
         base: nothing(),
         here: nothing(),

@@ -67,11 +67,24 @@ pub struct Step {
 pub struct TimeRule {
     /// The coarsest of source, destination and base, nanoseconds.
     pub granularity_ns: u32,
-    /// The base tells no granularity: whole seconds on its side may be cut ones.
-    pub base_unknown: bool,
+    /// Whole seconds on the base's side may be cut ones: it holds what came from a source that told no
+    /// more, or does not say. Any other time of it counts to the nanosecond.
+    pub base_may_be_cut: bool,
 }
 
+/// The granularity of a source or a destination that knows whole seconds.
+pub(crate) const WHOLE_SECONDS: u32 = 1_000_000_000;
+
 impl TimeRule {
+    /// For a source and a destination that both know times as fine as `granularity_ns`. `base` is how
+    /// fine the base's are, `None` when that is not known.
+    #[must_use]
+    pub fn new(granularity_ns: u32, base: Option<u32>) -> Self {
+        let base_may_be_cut = base.is_none_or(|base| base >= WHOLE_SECONDS);
+        let base = base.filter(|base| *base != WHOLE_SECONDS).unwrap_or(1);
+        Self { granularity_ns: granularity_ns.max(base), base_may_be_cut }
+    }
+
     /// Whether two times are the same for `window`.
     pub(crate) fn same(self, source: Time, held: Time, is_base: bool, window: Window) -> bool {
         if let Window::Seconds(most) = window {
@@ -79,12 +92,12 @@ impl TimeRule {
         }
         let grain = self.granularity_ns.max(1);
         // Above a second (FAT keeps even ones) the distance counts.
-        if grain > 1_000_000_000 {
-            return source.secs.abs_diff(held.secs) < u64::from(grain / 1_000_000_000);
+        if grain > WHOLE_SECONDS {
+            return source.secs.abs_diff(held.secs) < u64::from(grain / WHOLE_SECONDS);
         }
         source.secs == held.secs
             && (source.nanos / grain == held.nanos / grain
-                || (is_base && self.base_unknown && held.nanos == 0))
+                || (is_base && self.base_may_be_cut && held.nanos == 0))
     }
 }
 
@@ -214,7 +227,10 @@ mod tests {
     }
 
     fn rules() -> Rules {
-        Rules { keep: Keep::default(), time: TimeRule { granularity_ns: 1, base_unknown: false } }
+        Rules {
+            keep: Keep::default(),
+            time: TimeRule { granularity_ns: 1, base_may_be_cut: false },
+        }
     }
 
     fn planned(entry: &Entry, base: Option<&Held>, here: Option<&Held>, durable: bool) -> Step {
@@ -328,13 +344,28 @@ mod tests {
             (1, true, at(5, 1), at(5, 0), true),
             (1, true, at(5, 1), at(5, 2), false),
         ] {
-            let rule = TimeRule { granularity_ns: grain, base_unknown: unknown };
+            let rule = TimeRule { granularity_ns: grain, base_may_be_cut: unknown };
             assert_eq!(
                 rule.same(source, base, true, Window::Exact),
                 same,
                 "{grain} {source:?} {base:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_base_with_whole_seconds_keeps_finer_is_compared_finer() {
+        let at = |nanos| Time { secs: 5, nanos };
+        let rule = TimeRule::new(1, Some(WHOLE_SECONDS));
+        assert!(
+            rule.same(at(7), at(0), true, Window::Exact)
+                && rule.same(at(7), at(7), true, Window::Exact)
+        );
+        assert!(!rule.same(at(7), at(8), true, Window::Exact));
+        assert_eq!(rule, TimeRule::new(1, None));
+        assert_eq!(TimeRule::new(1, Some(100)).granularity_ns, 100);
+        let even = TimeRule::new(1, Some(2 * WHOLE_SECONDS));
+        assert!(even.same(at(7), Time { secs: 4, nanos: 0 }, true, Window::Exact));
     }
 
     #[test]

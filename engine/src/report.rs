@@ -132,7 +132,7 @@ pub struct Report {
     pub finished: String,
     /// Seconds from start to end.
     pub seconds: f64,
-    /// How fine the modification times in it are, nanoseconds.
+    /// How fine the modification times in it are, those that were linked from an older one too, nanoseconds.
     pub time_granularity_ns: u32,
     /// The source roots.
     pub roots: Vec<RootFound>,

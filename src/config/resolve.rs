@@ -282,7 +282,7 @@ impl Draft<'_> {
                 Some(Remote { address, answer_timeout, known_hosts: None })
             }
             Err(error) => {
-                let form = "write user@host, user@host:port or user@[v6]:port";
+                let form = "write user@host, user@host:port or user@[v6]:port, and the folders into SRCS_TO_BACKUP";
                 let error: BadAddress = error;
                 mistakes.push(given.origin.mistake(format!("{error}; {form}")));
                 None

@@ -47,6 +47,14 @@ impl<F> Arrival<F> {
         })
     }
 
+    /// The listing is not whole, whatever is told of its end.
+    fn broke_off(&self, error: SourceError) {
+        let mut result = lock(&self.result);
+        if result.is_ok() {
+            *result = Err(error);
+        }
+    }
+
     /// One part is through; whether it was the last.
     fn through(&self) -> bool {
         self.parts.fetch_sub(1, Ordering::AcqRel) == 1
@@ -85,7 +93,9 @@ impl<S: Source, T: Target<S>> ListSink for Listing<S, T> {
 
     fn end(self: Box<Self>, result: Result<(), SourceError>) {
         let Self { walk, folder, arrival } = *self;
-        *lock(&arrival.result) = result;
+        if let Err(error) = result {
+            arrival.broke_off(error);
+        }
         if !arrival.through() {
             return;
         }
@@ -106,8 +116,10 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         arrival: &Arrival<S::Folder>,
     ) -> Result<(), RunError> {
         let handles = self.handles(folder)?;
-        if let Some(source) = &handles.source {
-            self.process(folder, source, batch.iter(), true)?;
+        match handles.source() {
+            Ok(source) => self.process(folder, source, batch.iter(), true)?,
+            // Its handle was closed meanwhile, and it cannot be opened again: it was not listed, then.
+            Err(error) => arrival.broke_off(error),
         }
         drop(handles);
         if arrival.through() { self.listing_ended(folder, arrival) } else { Ok(()) }

@@ -94,11 +94,8 @@ pub(crate) fn gather(
         Ok(Beside { top, kept: Kept::open(kept.as_ref().filter(|_| name.is_some()), &folder)? })
     };
     let report = base.and_then(|base| report(backups, base));
-    let base_granularity = report.as_ref().map_or(1, |report| report.time_granularity_ns);
-    let time = TimeRule {
-        granularity_ns: granularity_ns.max(base_granularity),
-        base_unknown: report.is_none(),
-    };
+    let time =
+        TimeRule::new(granularity_ns, report.as_ref().map(|report| report.time_granularity_ns));
     let expected = report.as_ref().map_or(0, |report| report.counts.entries);
     context.progress.entries_expected.store(expected, Ordering::Relaxed);
     let roots = job.layout.roots().into_iter().map(|(path, inside)| RootSeen {

@@ -21,6 +21,9 @@ const A_CHANNEL: u64 = 4 << 20;
 /// How often OPEN is tried that fails without a reason: the server may have no handle left.
 const TRIES: u32 = 4;
 
+/// What a piece that waits takes beside its bytes: a server may answer with a byte at a time.
+const PIECE: u64 = 128;
+
 /// A file that is being read.
 pub(super) struct File {
     pub(super) id: u64,
@@ -84,7 +87,7 @@ pub(super) struct Books {
     pub(super) small: u64,
     /// Asked for, of all others.
     pub(super) asked: u64,
-    /// Come before those in front of them.
+    /// Come before those in front of them, with what each piece takes beside.
     pub(super) held: u64,
 }
 
@@ -171,7 +174,7 @@ impl File {
     }
 
     fn held(&self) -> u64 {
-        self.parts.values().map(|part| part.len() as u64).sum()
+        self.parts.values().map(|part| part.len() as u64 + PIECE).sum()
     }
 
     /// No more of it is wanted.
@@ -383,14 +386,14 @@ impl File {
         if bytes.is_empty() {
             return;
         }
-        around.books.held += bytes.len() as u64;
+        around.books.held += bytes.len() as u64 + PIECE;
         self.parts.insert(offset, bytes.to_vec());
         while let Some(first) = self.parts.first_entry() {
             if *first.key() != self.told {
                 break;
             }
             let part = first.remove();
-            around.books.held -= part.len() as u64;
+            around.books.held -= part.len() as u64 + PIECE;
             self.told += part.len() as u64;
             let at = self.told - part.len() as u64;
             around.post.fetched(self.request, Fetched::Data(self.index, at, part));

@@ -51,6 +51,8 @@ pub(super) struct Folder {
     /// Questions for single entries that are not answered.
     looks: usize,
     at_end: bool,
+    /// Whether it was looked into, as its listing told nothing at all.
+    looked_into: bool,
     batch: Batch,
     /// Hashes of the names that were told: none is told twice, also after a lost connection.
     told: HashSet<u64>,
@@ -69,6 +71,8 @@ pub(super) enum Step {
     Read,
     /// An entry that READDIR did not describe.
     Look(Box<[u8]>),
+    /// Whether anything in it can be looked at.
+    Inside,
     /// The target of a symlink.
     Link(Box<(Box<[u8]>, Meta)>),
 }
@@ -94,6 +98,7 @@ impl Folder {
             ahead: 2,
             looks: 0,
             at_end: false,
+            looked_into: false,
             batch: Batch::default(),
             told: HashSet::new(),
             hasher: RandomState::new(),
@@ -121,6 +126,7 @@ impl Folder {
         (self.handle, self.checked, self.at_end) = (None, false, false);
         (self.reads, self.looks, self.ahead) = (0, 0, 2);
         (self.seen, self.nothing_new, self.again) = (0, 0, false);
+        self.looked_into = false;
     }
 
     /// Takes an answer.
@@ -205,6 +211,11 @@ impl Folder {
                 self.looks -= 1;
                 self.unreadable(&name, refusal("look at", status), post);
             }
+            // A server of folders that it only thinks up may not know them by this name.
+            (Step::Inside, Answer::Attrs(_) | Answer::Status(Status::NoSuchFile)) => {
+                self.looks -= 1;
+            }
+            (Step::Inside, Answer::Status(status)) => return Err(refusal("look into", status)),
             (Step::Link(entry), answer) => {
                 self.looks -= 1;
                 let (name, mut meta) = *entry;
@@ -332,6 +343,15 @@ impl Folder {
             return Going::Again;
         }
         if self.at_end && self.checked && self.reads == 0 && self.looks == 0 {
+            // OpenSSH leaves out what it cannot look at, in a folder that may be listed and not entered
+            // even `.`: it would pass for an empty one.
+            if self.seen == 0 && !self.looked_into {
+                self.looked_into = true;
+                self.looks += 1;
+                let inside = self.child(b".");
+                line.ask(Request::LStat(&inside), Purpose::Folder(self.id, Step::Inside));
+                return Going::On;
+            }
             return self.end(self.may_be_all(), line, post);
         }
         Going::On
