@@ -8,7 +8,7 @@ use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    completions, diff, find, history, hold, list, man, prune, run, sync_file_system,
+    completions, diff, find, history, hold, list, man, prune, restore, run, sync_file_system,
 };
 use crate::config::setting::{Key, SETTINGS, Setting};
 
@@ -20,11 +20,13 @@ Examples:
       Show what would be copied and deleted, and write nothing
   backup_manager list --backups-dir /backups
       Show all snapshots, how large each is and what it alone holds
+  backup_manager restore yesterday /home/uname/thesis.odt --to /tmp/back
+      Bring a file back as it was
   backup_manager completions bash > /etc/bash_completion.d/backup_manager
       Complete its flags in the shell
 
 Exit codes: 0 done or nothing to do; 1 failed, try again later; 2 usage or configuration;
-3 completed, but some entries are listed; 130, 143 stopped by a signal, the next run resumes.";
+3 completed, but some entries are listed; 4 damage found in the backups; 130, 143 stopped by a signal, the next run resumes.";
 
 /// Take snapshots of folders as plain folders; what did not change is a hard link to the one before.
 #[derive(Debug, Parser)]
@@ -41,6 +43,7 @@ enum Verb {
     History(history::Args),
     Diff(diff::Args),
     Find(find::Args),
+    Restore(restore::Args),
     Prune(prune::Args),
     Hold(hold::HoldArgs),
     Release(hold::ReleaseArgs),
@@ -58,6 +61,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Cli { verb: Verb::History(args) }) => history::run(args),
         Ok(Cli { verb: Verb::Diff(args) }) => diff::run(args),
         Ok(Cli { verb: Verb::Find(args) }) => find::run(args),
+        Ok(Cli { verb: Verb::Restore(args) }) => restore::run(args),
         Ok(Cli { verb: Verb::Prune(args) }) => prune::run(args),
         Ok(Cli { verb: Verb::Hold(args) }) => hold::hold(args),
         Ok(Cli { verb: Verb::Release(args) }) => hold::let_go(args),

@@ -8,6 +8,7 @@ pub(crate) mod hold;
 pub(crate) mod list;
 pub(crate) mod man;
 pub(crate) mod prune;
+pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod sync_file_system;
 

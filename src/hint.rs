@@ -79,3 +79,8 @@ pub(crate) fn refused(refusal: &Refusal) -> &'static str {
         Refusal::Last(_) => "take another one first; nothing was removed",
     }
 }
+
+/// The next step when a restore ended early.
+pub(crate) fn unrestored() -> &'static str {
+    "what was restored so far is whole; make room or check the disk, then the same command goes on where it was"
+}

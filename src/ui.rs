@@ -4,6 +4,7 @@ pub(crate) mod colour;
 pub(crate) mod forecast;
 pub(crate) mod out;
 pub(crate) mod progress;
+pub(crate) mod restored;
 pub(crate) mod shell;
 pub(crate) mod status;
 pub(crate) mod summary;

@@ -62,6 +62,15 @@ impl Dir {
         Ok(Self(rustix::fs::openat(&self.0, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?))
     }
 
+    /// As [`Dir::child`], for a folder that may not be read: to look at it and to pass through.
+    ///
+    /// # Errors
+    /// `ENOTDIR` or `ELOOP` when it is no folder.
+    pub fn pass(&self, name: &CStr) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::openat(&self.0, name, flags, Mode::empty())?))
+    }
+
     /// As [`Dir::child`], and without touching the folder's access time where that is allowed.
     ///
     /// # Errors

@@ -39,6 +39,7 @@ pub mod prune;
 pub(crate) mod queue;
 pub mod record;
 pub mod report;
+pub mod restore;
 pub mod retention;
 pub mod run;
 pub(crate) mod seal;
