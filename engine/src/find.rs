@@ -18,7 +18,8 @@ use crate::name::SnapshotName;
 use crate::place::Place;
 use crate::queue::workers;
 
-/// What to look for: `*` and `?` within a name, `**` over folders, `[a-z]`, `{one,other}`; bytes, not text.
+/// What to look for: `*` and `?` (one byte) within a name, `**` over folders, `[a-z]`, `{one,other}`;
+/// bytes, not text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     glob: Vec<u8>,
@@ -176,7 +177,11 @@ mod tests {
             ("*.txt", "/home", b".hidden.txt", true),
             ("*.txt", "/home", b"odd \xff.txt", true),
             ("*", "/home", b"a\nb", true),
-            ("?", "/", "ä".as_bytes(), true),
+            ("?", "/", b"x", true),
+            // A byte is no letter.
+            ("?", "/", "ä".as_bytes(), false),
+            ("??", "/", "ä".as_bytes(), true),
+            ("*ä*", "/", "xäx".as_bytes(), true),
             ("[ab]*", "/", b"bc", true),
             ("{one,two}", "/", b"two", true),
             ("\\*", "/", b"*", true),

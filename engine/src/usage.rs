@@ -2,7 +2,7 @@
 //!
 //! A file is alone in a snapshot exactly when the inode's link count is the number of its names there:
 //! whatever else links it, another job or a user, the count tells. An inode is asked for its size once, however
-//! many snapshots share it: on the file systems of [`tells_inodes`] a listing tells the inode of each name.
+//! many snapshots share it: on many file systems a listing tells the inode of each name.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};

@@ -14,8 +14,9 @@ use crate::ui::out::Out;
 use crate::ui::units::counted;
 
 const EXAMPLES: &str = "\
-A pattern without a slash is about names, any other about whole paths of the source. '*' and '?' stay within a
-name, '**' goes over folders; [a-z], {one,other} and '\\*' are understood too.
+A pattern without a slash is about names, any other about whole paths of the source. '*' and '?' (one byte:
+a letter beyond ASCII has several) stay within a name, '**' goes over folders; [a-z], {one,other} and '\\*' are
+understood too.
 
 Examples:
   backup_manager find 'invoice-2025*.pdf' --backups-dir /backups
