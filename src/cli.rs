@@ -9,6 +9,7 @@ use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parse
 
 use crate::commands::{
     completions, diff, find, history, hold, list, man, prune, restore, run, sync_file_system,
+    verify,
 };
 use crate::config::setting::{Key, SETTINGS, Setting};
 
@@ -22,6 +23,8 @@ Examples:
       Show all snapshots, how large each is and what it alone holds
   backup_manager restore yesterday /home/uname/thesis.odt --to /tmp/back
       Bring a file back as it was
+  backup_manager verify --rolling 30d --backups-dir /backups
+      Read a part of all backups each day and prove it by the recorded hashes
   backup_manager completions bash > /etc/bash_completion.d/backup_manager
       Complete its flags in the shell
 
@@ -44,6 +47,7 @@ enum Verb {
     Diff(diff::Args),
     Find(find::Args),
     Restore(restore::Args),
+    Verify(verify::Args),
     Prune(prune::Args),
     Hold(hold::HoldArgs),
     Release(hold::ReleaseArgs),
@@ -62,6 +66,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Cli { verb: Verb::Diff(args) }) => diff::run(args),
         Ok(Cli { verb: Verb::Find(args) }) => find::run(args),
         Ok(Cli { verb: Verb::Restore(args) }) => restore::run(args),
+        Ok(Cli { verb: Verb::Verify(args) }) => verify::run(args),
         Ok(Cli { verb: Verb::Prune(args) }) => prune::run(args),
         Ok(Cli { verb: Verb::Hold(args) }) => hold::hold(args),
         Ok(Cli { verb: Verb::Release(args) }) => hold::let_go(args),

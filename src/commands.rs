@@ -11,6 +11,7 @@ pub(crate) mod prune;
 pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod sync_file_system;
+pub(crate) mod verify;
 
 use std::env;
 use std::io::{self, ErrorKind, Write};

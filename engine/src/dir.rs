@@ -31,6 +31,8 @@ pub struct Dirent<'a> {
     pub ino: u64,
     /// Whether it is known to be a folder.
     pub folder: bool,
+    /// Whether it is known to be a regular file.
+    pub file: bool,
 }
 
 const FOLDER: OFlags =
@@ -177,7 +179,8 @@ impl Dir {
                 continue;
             }
             let folder = entry.file_type() == FileType::Directory;
-            if each(Dirent { name, ino: entry.ino(), folder }).is_break() {
+            let file = entry.file_type() == FileType::RegularFile;
+            if each(Dirent { name, ino: entry.ino(), folder, file }).is_break() {
                 break;
             }
         }

@@ -48,5 +48,6 @@ pub mod source;
 pub(crate) mod tally;
 pub(crate) mod tree;
 pub mod usage;
+pub mod verify;
 pub mod versions;
 pub(crate) mod walk;

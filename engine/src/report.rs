@@ -45,6 +45,8 @@ pub struct Counts {
     pub vanished: u64,
     /// Entries carried forward from the base.
     pub carried_forward: u64,
+    /// Files that are damaged in the base and unchanged in the source: copied anew.
+    pub healed: u64,
     /// Entries that were not read well, all told.
     pub problems: u64,
 }
@@ -70,6 +72,7 @@ impl std::ops::AddAssign for Counts {
             link_fallbacks,
             vanished,
             carried_forward,
+            healed,
             problems,
         } = more;
         self.entries += entries;
@@ -90,6 +93,7 @@ impl std::ops::AddAssign for Counts {
         self.link_fallbacks += link_fallbacks;
         self.vanished += vanished;
         self.carried_forward += carried_forward;
+        self.healed += healed;
         self.problems += problems;
     }
 }

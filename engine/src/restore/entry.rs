@@ -168,7 +168,12 @@ impl<T: Target> Walk<'_, T> {
             None => self.above(&one.from).and_then(|source| source.open_file(name)),
         };
         let file = file.map_err(StoreError::Unreadable)?;
-        let recorded = attrs::hash(&file).map_err(StoreError::Unreadable)?;
+        let recorded = attrs::recorded(&file).map_err(StoreError::Unreadable)?;
+        let recorded = match recorded.map(|bytes| blake3::Hash::from_slice(&bytes)) {
+            // What is recorded as the hash is none.
+            Some(Err(_)) if !self.options.accept_damage => return Err(StoreError::Damaged),
+            recorded => recorded.and_then(Result::ok),
+        };
         let content = Content {
             file: &file,
             recorded,
