@@ -4,15 +4,15 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use engine::bytes::shown;
 use engine::name::Prefix;
-use serde_json::{Map, Value};
 
 use super::list;
 use super::mistake::{Mistake, Origin};
-use super::rsync::{self, Param};
+use super::rsync::{self, Dict, Param};
 use super::setting::{Key, SETTINGS};
 use crate::log::Format;
 
@@ -24,7 +24,7 @@ pub(crate) enum Raw {
     /// A TOML list of strings.
     List(Vec<String>),
     /// A TOML table.
-    Table(Map<String, Value>),
+    Table(Dict),
 }
 
 /// A value that was given. `None` when it was a mistake, which is named already.
@@ -41,6 +41,7 @@ pub(crate) struct Layer {
     pub(crate) backups_dir: Option<Given<PathBuf>>,
     pub(crate) prefix: Option<Given<Prefix>>,
     pub(crate) remote: Option<Given<String>>,
+    pub(crate) answer_timeout: Option<Given<Duration>>,
     pub(crate) single_params: Option<Given<Vec<Param>>>,
     pub(crate) dict_params: Option<Given<Vec<Param>>>,
     pub(crate) max_backups: Option<Given<NonZeroUsize>>,
@@ -50,10 +51,15 @@ pub(crate) struct Layer {
     pub(crate) log_file: Option<Given<PathBuf>>,
     pub(crate) log_format: Option<Given<Format>>,
     pub(crate) max_shrink_percent: Option<Given<f64>>,
+    pub(crate) max_age: Option<Given<TimeDelta>>,
+    pub(crate) failures_before_alert: Option<Given<NonZeroUsize>>,
 }
 
 /// Longest guard that is taken: 100 years.
 const MAX_HOURS: f64 = 876_600.0;
+
+/// Longest wait for an answer that is taken: a line that is silent for an hour is dead.
+const MAX_SECONDS: f64 = 3600.0;
 
 impl Layer {
     /// The defaults of the table of settings.
@@ -79,9 +85,13 @@ impl Layer {
             Key::BackupsDir => give(&mut self.backups_dir, folder(raw), origin, mistakes),
             Key::BackupNamePrefix => give(&mut self.prefix, prefix(raw), origin, mistakes),
             Key::RemoteSrcHost => give(&mut self.remote, text(raw), origin, mistakes),
+            Key::AnswerTimeoutS => give(&mut self.answer_timeout, seconds(raw), origin, mistakes),
             Key::RsyncSingleParams => give(&mut self.single_params, single(raw), origin, mistakes),
             Key::RsyncDictParams => give(&mut self.dict_params, dict(raw), origin, mistakes),
-            Key::MaxBackups => give(&mut self.max_backups, count(raw), origin, mistakes),
+            Key::MaxBackups => {
+                let count = count(raw, "0 would keep no snapshot at all", "30");
+                give(&mut self.max_backups, count, origin, mistakes);
+            }
             Key::KeepLast => give(&mut self.keep[0], periods(raw), origin, mistakes),
             Key::KeepHourly => give(&mut self.keep[1], periods(raw), origin, mistakes),
             Key::KeepDaily => give(&mut self.keep[2], periods(raw), origin, mistakes),
@@ -95,6 +105,11 @@ impl Layer {
             Key::LogFormat => give(&mut self.log_format, format(raw), origin, mistakes),
             Key::MaxShrinkPercent => {
                 give(&mut self.max_shrink_percent, percent(raw), origin, mistakes);
+            }
+            Key::MaxAgeH => give(&mut self.max_age, hours(raw), origin, mistakes),
+            Key::FailuresBeforeAlert => {
+                let count = count(raw, "0 failures are no reason for an alert", "3");
+                give(&mut self.failures_before_alert, count, origin, mistakes);
             }
         }
     }
@@ -195,7 +210,7 @@ fn single(raw: &Raw) -> Checked<Vec<Param>> {
 }
 
 fn dict(raw: &Raw) -> Checked<Vec<Param>> {
-    const EXAMPLE: &str = r#"write a JSON object, for example {"--xattrs": ""}"#;
+    const EXAMPLE: &str = r#"write a JSON object, for example {"--exclude": "*.tmp"}"#;
     if let Raw::Table(table) = raw {
         return rsync::read_dict(table);
     }
@@ -203,21 +218,23 @@ fn dict(raw: &Raw) -> Checked<Vec<Param>> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    match serde_json::from_str(&text) {
-        Ok(Value::Object(table)) => rsync::read_dict(&table),
-        Ok(_) => wrong(format!("it is JSON, but no object; {EXAMPLE}")),
+    match Dict::read(&text) {
+        Ok(dict) => rsync::read_dict(&dict),
+        Err(error) if error.is_data() => wrong(format!("it is JSON, but no object; {EXAMPLE}")),
         Err(error) => wrong(format!("it is not valid JSON ({error}); {EXAMPLE}")),
     }
 }
 
-fn count(raw: &Raw) -> Checked<NonZeroUsize> {
+/// Reads a whole number from 1; `zero` says why it is not 0.
+fn count(raw: &Raw, zero: &str, example: &str) -> Checked<NonZeroUsize> {
     let text = text(raw)?;
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse::<usize>() {
-        Ok(count) if digits => NonZeroUsize::new(count)
-            .ok_or_else(|| vec!["0 would keep no snapshot at all; write 1 or more".to_owned()]),
+        Ok(count) if digits => {
+            NonZeroUsize::new(count).ok_or_else(|| vec![format!("{zero}; write 1 or more")])
+        }
         Err(_) if digits => wrong(format!("'{text}' is too large; write a smaller whole number")),
-        _ => wrong(format!("'{text}' is not a whole number from 1; write for example 30")),
+        _ => wrong(format!("'{text}' is not a whole number from 1; write for example {example}")),
     }
 }
 
@@ -251,6 +268,15 @@ fn hours(raw: &Raw) -> Checked<TimeDelta> {
     #[expect(clippy::cast_possible_truncation, reason = "the range is checked above")]
     let milliseconds = (hours * 3_600_000.0).round() as i64;
     Ok(TimeDelta::milliseconds(milliseconds))
+}
+
+fn seconds(raw: &Raw) -> Checked<Duration> {
+    let seconds = decimal(raw, "60")?;
+    if (1.0..=MAX_SECONDS).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        wrong(format!("{seconds} seconds is out of range; write 1 to {MAX_SECONDS}"))
+    }
 }
 
 fn percent(raw: &Raw) -> Checked<f64> {
@@ -296,6 +322,7 @@ mod tests {
             (Key::KeepLast, &["0", "7", " 365"]),
             (Key::MinimumTimeGuardH, &["0", "0.5", "20", " 1e2\n", "0.0"]),
             (Key::MaxShrinkPercent, &["0", "100", "99.5"]),
+            (Key::AnswerTimeoutS, &["1", "2.5", " 3600 "]),
             (Key::LogFormat, &["text", "JSON"]),
             (Key::LogFile, &["", "/x"]),
             (Key::BackupNamePrefix, &["my_backup", "a b", "ä.b"]),
@@ -326,9 +353,16 @@ mod tests {
             (Key::MinimumTimeGuardH, "inf", "not a number"),
             (Key::MinimumTimeGuardH, "0,5", "write a dot"),
             (Key::MinimumTimeGuardH, "1e300", "out of range"),
+            (Key::FailuresBeforeAlert, "0", "write 1 or more"),
+            (Key::FailuresBeforeAlert, "x", "for example 3"),
+            (Key::MaxAgeH, "-1", "out of range"),
             (Key::MaxShrinkPercent, "100.1", "write 0 to 100"),
             (Key::MaxShrinkPercent, "-0.1", "write 0 to 100"),
             (Key::MaxShrinkPercent, "90%", "not a number"),
+            (Key::AnswerTimeoutS, "0.9", "write 1 to 3600"),
+            (Key::AnswerTimeoutS, "3601", "write 1 to 3600"),
+            (Key::AnswerTimeoutS, "60s", "not a number"),
+            (Key::AnswerTimeoutS, "", "not a number"),
             (Key::LogFormat, "xml", "write text or json"),
             (Key::BackupsDir, "", "it is empty"),
             (Key::BackupNamePrefix, "a/b", "contains a '/'"),

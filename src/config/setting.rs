@@ -9,6 +9,7 @@ pub(crate) enum Key {
     BackupsDir,
     BackupNamePrefix,
     RemoteSrcHost,
+    AnswerTimeoutS,
     RsyncSingleParams,
     RsyncDictParams,
     MaxBackups,
@@ -22,6 +23,8 @@ pub(crate) enum Key {
     LogFile,
     LogFormat,
     MaxShrinkPercent,
+    MaxAgeH,
+    FailuresBeforeAlert,
 }
 
 /// One setting.
@@ -41,7 +44,7 @@ pub(crate) struct Setting {
 }
 
 /// All settings, in the order in which they are shown.
-pub(crate) const SETTINGS: [Setting; 17] = [
+pub(crate) const SETTINGS: [Setting; 20] = [
     Setting {
         key: Key::SrcsToBackup,
         name: "SRCS_TO_BACKUP",
@@ -72,6 +75,14 @@ pub(crate) const SETTINGS: [Setting; 17] = [
         value: "USER@HOST[:PORT]",
         help: "Pull the sources from this host over SSH",
         default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::AnswerTimeoutS,
+        name: "ANSWER_TIMEOUT_S",
+        value: "SECONDS",
+        help: "Connect anew when that host leaves a question without an answer for this long",
+        default: Some("60"),
         per_job: true,
     },
     Setting {
@@ -178,14 +189,37 @@ pub(crate) const SETTINGS: [Setting; 17] = [
         default: Some("90"),
         per_job: true,
     },
+    Setting {
+        key: Key::MaxAgeH,
+        name: "MAX_AGE_H",
+        value: "HOURS",
+        help: "Call a job unhealthy when its newest snapshot is older than this; without it the guard and 24 hours",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::FailuresBeforeAlert,
+        name: "FAILURES_BEFORE_ALERT",
+        value: "COUNT",
+        help: "Call a job unhealthy when this many runs failed in a row",
+        default: Some("3"),
+        per_job: true,
+    },
 ];
 
 /// The suffix of a variable that holds the path of a file with the value.
 pub(crate) const FILE_SUFFIX: &str = "_FILE";
 /// The variable that holds the path of the config file.
 pub(crate) const CONFIG_FILE: &str = "CONFIG_FILE";
-/// Where the config file is looked for when nobody names one.
-pub(crate) const CONFIG_FILE_DEFAULT: &str = "/config/config.toml";
+/// The variable that holds the folder of the config file, the crontab and pinned host keys.
+pub(crate) const CONFIG_DIR: &str = "CONFIG_DIR";
+/// That folder when nobody names one.
+pub(crate) const CONFIG_DIR_DEFAULT: &str = "/config";
+/// The config file in it, which is read when nobody names another one.
+pub(crate) const CONFIG_FILE_NAME: &str = "config.toml";
+
+/// The file in it with the keys of hosts.
+pub(crate) const KNOWN_HOSTS: &str = "known_hosts";
 
 impl Setting {
     /// Its flag, without the dashes.
@@ -226,7 +260,7 @@ pub(crate) fn misspelt_variable(name: &OsStr) -> Option<String> {
     let name = name.to_str()?;
     let mut known: Vec<String> = SETTINGS.iter().map(|setting| setting.name.to_owned()).collect();
     known.extend(SETTINGS.iter().map(Setting::file_variable));
-    known.push(CONFIG_FILE.to_owned());
+    known.extend([CONFIG_FILE.to_owned(), CONFIG_DIR.to_owned()]);
     if known.iter().any(|known| known == name) {
         return None;
     }
@@ -295,6 +329,7 @@ mod tests {
             ("MAX_BACKUPS", None),
             ("MAX_BACKUPS_FILE", None),
             ("CONFIG_FILE", None),
+            ("CONFIG_DIR", None),
             ("PATH", None),
             ("HOME", None),
             ("LOG_LEVEL", None),
