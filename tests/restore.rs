@@ -170,6 +170,10 @@ fn one_file_comes_back_with_the_folders_on_its_way_and_nothing_else() {
     assert_eq!(fs::metadata(stage.source.join("a/b")).unwrap().mode() & 0o7777, 0o700);
     assert!(!stage.source.join("a/other").exists());
     in_place(&stage).arg(stage.source.join("a/none")).expect(2).assert_says("has no ");
+    for remote in ["user@host:/folder", "host:folder", "host:"] {
+        let run = stage.look("restore").set("to", remote).arg(&stage.source);
+        run.expect(2).assert_says("is on another machine");
+    }
     let twice = to(&stage, "x").arg(stage.source.join("a")).arg("/elsewhere/a");
     twice.expect(2).assert_says("would both land as a");
     assert!(!stage.beside("x").exists(), "a mistake makes nothing");
@@ -271,6 +275,18 @@ fn a_hard_link_into_a_snapshot_is_never_written_through() {
         fs::metadata(stage.inside(&snapshot).join("file")).unwrap().ino()
     );
     to(&stage, "back").arg(&stage.source).arg("--overwrite").arg("always").expect(0);
+    // What is equal stays, but no other name is made of it.
+    let tree = Tree::new().file("one", "linked").hard_link("two", "one");
+    let linked = Stage::with(BIN, &tree);
+    let inner = linked.inside(&linked.take());
+    let target = linked.beside("back/source");
+    fs::create_dir_all(&target).unwrap();
+    fs::hard_link(inner.join("one"), target.join("one")).unwrap();
+    to(&linked, "back").arg(&linked.source).expect(0);
+    assert_ne!(
+        fs::metadata(target.join("two")).unwrap().ino(),
+        fs::metadata(inner.join("two")).unwrap().ino()
+    );
     fs::remove_dir_all(stage.beside("back")).unwrap();
     assert_untouched(&snapshot, &before);
 }

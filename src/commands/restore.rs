@@ -196,7 +196,8 @@ fn prepare(args: Args) -> Result<Work, Exit> {
         say("nothing says which folders the snapshot holds as a whole; name a PATH for --delete");
         return Err(Exit::Usage);
     }
-    let options = Options { overwrite: overwrite.into(), delete, accept_damage };
+    let fake_super = series.job.as_ref().is_some_and(|job| job.job.keep.fake_super);
+    let options = Options { overwrite: overwrite.into(), delete, accept_damage, fake_super };
     let (catalog, place) = (Arc::clone(&series.catalog), to);
     let work = Work { catalog, snapshot: name, landing, place, options, dry_run, json };
     if matches!(work.place, Place::InPlace) && !dry_run && !yes {
@@ -210,6 +211,15 @@ fn folder(to: OsString) -> Result<Place, Exit> {
     let bytes = to.as_bytes();
     if bytes.is_empty() {
         say("--to is empty; name a folder");
+        return Err(Exit::Usage);
+    }
+    // As rsync and scp tell them apart: a colon before any slash.
+    let colon = bytes.iter().position(|byte| matches!(byte, b':' | b'/'));
+    if colon.is_some_and(|at| bytes[at] == b':') {
+        let shown = shown(bytes);
+        say(&format!(
+            "--to {shown} is on another machine, to which nothing can be restored yet; mount its folder here (sshfs) and restore into that, or write ./{shown} for a folder of this name"
+        ));
         return Err(Exit::Usage);
     }
     let here = std::env::current_dir().unwrap_or_default();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::entry::{One, size_of};
 use super::outcome::What;
-use super::plan::{Overwrite, Step, decide};
+use super::plan::{Step, decide};
 use super::target::{Shortfall, Target};
 use super::walk::{Opened, Walk};
 use crate::build::{Leader, Role};
@@ -33,7 +33,8 @@ impl<T: Target> Walk<'_, T> {
                 self.settle(&one.folder);
             }
             Role::Lead(one) => {
-                let waiting = if self.single(&one, opened, source, step) {
+                let stands = self.single(&one, opened, source, step);
+                let waiting = if stands && !self.is_of_snapshot(&one, opened, step) {
                     let (place, name) = (Arc::clone(&one.folder.to), one.entry.name.clone());
                     self.groups.lead(id, Leader { place, name, id: None })
                 } else {
@@ -45,6 +46,14 @@ impl<T: Target> Walk<'_, T> {
                 }
             }
         }
+    }
+
+    /// Whether what is there is the snapshot's own inode, which must get no further name.
+    fn is_of_snapshot(&self, one: &One<T::Folder>, opened: &Opened<T>, step: Step) -> bool {
+        let there = || self.target.look(&opened.to, &one.entry.name).ok().flatten();
+        step == Step::Keep
+            && one.wanted.meta.id.is_some()
+            && there().is_some_and(|there| there.meta.id == one.wanted.meta.id)
     }
 
     /// A name that waited asks again.
@@ -91,15 +100,17 @@ impl<T: Target> Walk<'_, T> {
         };
         let first = target.look(leading, &leader.name)?;
         let id = |held: &Option<Held>| held.as_ref().and_then(|held| held.meta.id);
-        let may = self.options.overwrite != Overwrite::Never;
         let is_linked = id(&there).is_some() && id(&there) == id(&first);
-        if is_linked || (step == Step::Keep && (!may || id(&first).is_none())) {
+        // Where inodes are not told, what is equal is taken for linked.
+        if is_linked || (step == Step::Keep && id(&first).is_none()) {
             self.tell(What::Equal, &one.path(), false, 0, None);
             return Ok(None);
         }
         let (what, replace) = match step {
             Step::Create => (What::Created, false),
-            Step::Keep | Step::Dress | Step::Replace => (What::Replaced, true),
+            // Equal in all but that it is a file of its own: an interrupted restore had begun with this name.
+            Step::Keep => (What::Metadata, true),
+            Step::Dress | Step::Replace => (What::Replaced, true),
             Step::ReplaceFolder => {
                 target.remove_folder(&opened.to, name)?;
                 (What::Replaced, false)

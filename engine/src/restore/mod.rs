@@ -46,6 +46,9 @@ pub struct Options {
     pub delete: bool,
     /// Restore files whose content is not what was backed up, too.
     pub accept_damage: bool,
+    /// Owners and modes that stand in the attribute of rsync's `--fake-super` are given back as what
+    /// they are.
+    pub fake_super: bool,
 }
 
 /// Why a restore ended early. What was restored until then is whole, and is not done again the next time.

@@ -21,6 +21,7 @@ use crate::build::{Groups, entry_of};
 use crate::catalog::Catalog;
 use crate::dir::{Dir, c_name};
 use crate::entry::Kind;
+use crate::fake;
 use crate::folder::held;
 use crate::kept::{Kept, Records};
 use crate::monitor::Phase;
@@ -196,7 +197,9 @@ impl<'a, T: Target> Walk<'a, T> {
         name: &CStr,
         records: &Records,
     ) -> io::Result<Option<Held>> {
-        match held(dir, name, records, ALL)? {
+        let found = held(dir, name, records, ALL)?;
+        let found = if self.options.fake_super { fake::plain(dir, name, found) } else { found };
+        match found {
             Some(held) if held.meta.kind == Kind::Folder && self.kept.any() => {
                 self.own(&place.child(name, None), Some(held)).map(Some)
             }
