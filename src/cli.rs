@@ -8,8 +8,8 @@ use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    completions, daemon, diff, find, history, hold, list, man, prune, rsync_options, run, status,
-    sync_file_system, try_hosts,
+    completions, daemon, diff, find, history, hold, list, man, prune, restore, rsync_options, run,
+    status, sync_file_system, try_hosts, verify,
 };
 use crate::config::setting::{Key, SETTINGS, Setting};
 
@@ -25,11 +25,15 @@ Examples:
       Run the crontab in /config, as the container does
   backup_manager list --backups-dir /backups
       Show all snapshots, how large each is and what it alone holds
+  backup_manager restore yesterday /home/uname/thesis.odt --to /tmp/back
+      Bring a file back as it was
+  backup_manager verify --rolling 30d --backups-dir /backups
+      Read a part of all backups each day and prove it by the recorded hashes
   backup_manager completions bash > /etc/bash_completion.d/backup_manager
       Complete its flags in the shell
 
 Exit codes: 0 done or nothing to do; 1 failed, try again later; 2 usage or configuration;
-3 completed, but some entries are listed; 130, 143 stopped by a signal, the next run resumes.";
+3 completed, but some entries are listed; 4 damage found in the backups; 130, 143 stopped by a signal, the next run resumes.";
 
 /// Take snapshots of folders as plain folders; what did not change is a hard link to the one before.
 #[derive(Debug, Parser)]
@@ -48,6 +52,8 @@ enum Verb {
     History(history::Args),
     Diff(diff::Args),
     Find(find::Args),
+    Restore(restore::Args),
+    Verify(verify::Args),
     Prune(prune::Args),
     Hold(hold::HoldArgs),
     Release(hold::ReleaseArgs),
@@ -72,6 +78,8 @@ pub(crate) fn main() -> ExitCode {
         Ok(Cli { verb: Verb::History(args) }) => history::run(args),
         Ok(Cli { verb: Verb::Diff(args) }) => diff::run(args),
         Ok(Cli { verb: Verb::Find(args) }) => find::run(args),
+        Ok(Cli { verb: Verb::Restore(args) }) => restore::run(args),
+        Ok(Cli { verb: Verb::Verify(args) }) => verify::run(args),
         Ok(Cli { verb: Verb::Prune(args) }) => prune::run(args),
         Ok(Cli { verb: Verb::Hold(args) }) => hold::hold(args),
         Ok(Cli { verb: Verb::Release(args) }) => hold::let_go(args),

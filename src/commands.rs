@@ -9,11 +9,13 @@ pub(crate) mod hold;
 pub(crate) mod list;
 pub(crate) mod man;
 pub(crate) mod prune;
+pub(crate) mod restore;
 pub(crate) mod rsync_options;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod sync_file_system;
 pub(crate) mod try_hosts;
+pub(crate) mod verify;
 
 use std::env;
 use std::ffi::OsString;

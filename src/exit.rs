@@ -11,6 +11,8 @@ pub(crate) enum Exit {
     Usage,
     /// Completed, but some entries are listed.
     Listed,
+    /// Something in the backups is damaged.
+    Damaged,
     /// Stopped by a signal of this number; resumable.
     Signal(u8),
 }
@@ -23,6 +25,7 @@ impl Exit {
             Self::Failed => 1,
             Self::Usage => 2,
             Self::Listed => 3,
+            Self::Damaged => 4,
             // bash(1): a command that ends on signal N has the status 128+N.
             Self::Signal(number) => 128 + number,
         }
@@ -34,8 +37,9 @@ impl Exit {
             Self::Done => 0,
             Self::Listed => 1,
             Self::Failed => 2,
-            Self::Usage => 3,
-            Self::Signal(_) => 4,
+            Self::Damaged => 3,
+            Self::Usage => 4,
+            Self::Signal(_) => 5,
         };
         if weight(other) > weight(self) { other } else { self }
     }
@@ -47,11 +51,12 @@ mod tests {
 
     #[test]
     fn a_failure_weighs_more_than_a_list() {
-        use Exit::{Done, Failed, Listed, Signal};
+        use Exit::{Damaged, Done, Failed, Listed, Signal};
         for (one, other, worse, code) in [
             (Done, Done, Done, 0),
             (Done, Listed, Listed, 3),
             (Listed, Failed, Failed, 1),
+            (Failed, Damaged, Damaged, 4),
             (Failed, Signal(15), Signal(15), 143),
             (Done, Signal(2), Signal(2), 130),
         ] {

@@ -79,3 +79,18 @@ pub(crate) fn refused(refusal: &Refusal) -> &'static str {
         Refusal::Last(_) => "take another one first; nothing was removed",
     }
 }
+
+/// The next step when damage was found.
+pub(crate) fn damaged() -> &'static str {
+    "look after the disk (dmesg, smartctl); the next run copies anew what the source still has, and history tells which older versions there are"
+}
+
+/// The next step when files bear no hash.
+pub(crate) fn unproved() -> &'static str {
+    "verify --record notes what they hold now, for the next time"
+}
+
+/// The next step when a restore ended early.
+pub(crate) fn unrestored() -> &'static str {
+    "what was restored so far is whole; make room or check the disk, then the same command goes on where it was"
+}

@@ -7,6 +7,7 @@ pub(crate) mod health;
 pub(crate) mod items;
 pub(crate) mod out;
 pub(crate) mod progress;
+pub(crate) mod restored;
 pub(crate) mod shell;
 pub(crate) mod stats;
 pub(crate) mod status;

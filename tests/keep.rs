@@ -1,85 +1,14 @@
 //! What a snapshot keeps: everything that a file system holds, as root and as an ordinary user.
 
+use fixtures::everything::{SOMEONE, everything, ordinary};
 use fixtures::fingerprint::Fingerprint;
 use fixtures::judge::Judge;
 use fixtures::need;
 use fixtures::scan::scan;
 use fixtures::stage::Stage;
-use fixtures::tree::{Content, Tree};
+use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
-/// An ordinary user whom no account needs to exist for.
-const SOMEONE: u32 = 12_345;
-
-/// What anyone may make.
-fn ordinary() -> Tree {
-    Tree::new()
-        .file("file", "hello")
-        .mtime(1_600_000_000, 123_456_789)
-        .file("empty file", "")
-        .mode(0o600)
-        .file("no rights for others", "x")
-        .mode(0o604)
-        .random_file("folder/of several blocks", 300_001, 1)
-        .hard_link("folder/deeper/second name", "folder/of several blocks")
-        .hard_link("third name", "folder/of several blocks")
-        .content(
-            "sparse",
-            Content::Sparse { size: 50 << 20, islands: vec![(9 << 20, vec![7; 9_000])] },
-        )
-        .content("only a hole", Content::Sparse { size: 5 << 20, islands: vec![] })
-        .symlink("link", "folder/deeper")
-        .mtime(1_500_000_000, 987_654_321)
-        .symlink("dangling link", b"/no where/\xff\n")
-        .hard_link("folder/the same link", "dangling link")
-        .fifo("pipe")
-        .mode(0o620)
-        .hard_link("folder/the same pipe", "pipe")
-        .socket("socket")
-        .file("old", "before 1970")
-        .mtime(-86_400, 5)
-        .file("future", "after 2038")
-        .mtime(4_000_000_000, 6)
-        .folder("empty folder")
-        .mode(0o705)
-        .mtime(1_400_000_000, 999_999_999)
-        .folder("folder")
-        .mode(0o3775)
-        .mtime(1_300_000_000, 1)
-}
-
-/// What only root may make.
-fn everything() -> Tree {
-    ordinary()
-        .file("setuid", "#!")
-        .owner(1_000, 70_000)
-        .mode(0o6755)
-        .file("locked", "nobody reads this")
-        .mode(0)
-        .folder("someone's")
-        .owner(SOMEONE, 4_000_000_000)
-        .mode(0o2770)
-        .symlink("someone's/link", "nowhere")
-        .owner(7, 8)
-        .fifo("someone's/pipe")
-        .owner(9, 10)
-        .char_device("null", 1, 3)
-        .mode(0o666)
-        .block_device("disk", 259, 70_000)
-        .owner(0, 6)
-        .file("dressed", "with attributes")
-        .xattr("user.colour", "red")
-        .xattr("user.empty", "")
-        .xattr("trusted.secret", b"\x00\xff")
-        .xattr("user.large", vec![b'x'; 900])
-        .acl("u:1234:rw-,g:99:r--")
-        .mode(0o640)
-        .folder("dressed folder")
-        .xattr("user.colour", "blue")
-        .acl("d:u:1234:rwx,g:5:---")
-        .file("dressed folder/inherits nothing", "")
-}
-
 #[test]
 fn root_keeps_everything_with_acls_and_attributes() {
     need!(need::root());

@@ -149,6 +149,17 @@ pub fn hash(file: &File) -> io::Result<Option<blake3::Hash>> {
     }
 }
 
+/// What stands where a hash is recorded, whether it is one or not.
+///
+/// # Errors
+/// The system's, of `fgetxattr(2)`.
+pub(crate) fn recorded(file: &File) -> io::Result<Option<Vec<u8>>> {
+    match file.get_xattr(HASH) {
+        Err(error) if unsupported(&error) => Ok(None),
+        found => found,
+    }
+}
+
 /// How far `file` was written, if that was told.
 ///
 /// # Errors

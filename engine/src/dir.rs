@@ -32,6 +32,8 @@ pub struct Dirent<'a> {
     pub ino: u64,
     /// Whether it is known to be a folder.
     pub folder: bool,
+    /// Whether it is known to be a regular file.
+    pub file: bool,
 }
 
 const FOLDER: OFlags =
@@ -61,6 +63,15 @@ impl Dir {
     /// `ENOTDIR` or `ELOOP` when it is no folder.
     pub fn child(&self, name: &CStr) -> io::Result<Self> {
         Ok(Self(rustix::fs::openat(&self.0, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?))
+    }
+
+    /// As [`Dir::child`], for a folder that may not be read: to look at it and to pass through.
+    ///
+    /// # Errors
+    /// `ENOTDIR` or `ELOOP` when it is no folder.
+    pub fn pass(&self, name: &CStr) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::openat(&self.0, name, flags, Mode::empty())?))
     }
 
     /// As [`Dir::child`], and without touching the folder's access time where that is allowed.
@@ -196,7 +207,8 @@ impl Dir {
                 continue;
             }
             let folder = entry.file_type() == FileType::Directory;
-            if each(Dirent { name, ino: entry.ino(), folder }).is_break() {
+            let file = entry.file_type() == FileType::RegularFile;
+            if each(Dirent { name, ino: entry.ino(), folder, file }).is_break() {
                 break;
             }
         }

@@ -75,6 +75,11 @@ pub enum Event {
         /// All of it, bytes.
         size: u64,
     },
+    /// A file that a check found damaged in the snapshot before is copied anew.
+    Heals {
+        /// Its path on the source.
+        path: String,
+    },
     /// An entry that was not read well.
     Problem(Problem),
     /// Everything so far is durable; a later run will not check it again.
@@ -106,6 +111,7 @@ impl Event {
             Self::Limited { .. }
             | Self::RootLeftOut { .. }
             | Self::Clock { .. }
+            | Self::Heals { .. }
             | Self::Problem(_)
             | Self::Aside { .. } => Severity::Warning,
             _ => Severity::Info,
@@ -143,6 +149,9 @@ impl fmt::Display for Event {
             Self::GoesOn { path, at, size } => {
                 let percent = u128::from(*at) * 100 / u128::from(*size).max(1);
                 write!(f, "{path}: {percent} % of it were copied before, it goes on from there")
+            }
+            Self::Heals { path } => {
+                write!(f, "{path}: it is damaged in the snapshot before, and copied anew")
             }
             Self::Problem(problem) => problem.fmt(f),
             Self::Checkpoint => f.write_str("checkpoint: everything so far is on disk"),

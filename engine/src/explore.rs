@@ -72,13 +72,13 @@ fn down(top: &Dir, top_place: &Arc<Place>, place: &Arc<Place>) -> io::Result<Dir
 }
 
 /// An open folder that is counted.
-struct Held {
+pub(crate) struct Held {
     dir: Dir,
     open: Arc<AtomicUsize>,
 }
 
 impl Held {
-    fn new(dir: Dir, open: &Arc<AtomicUsize>) -> Self {
+    pub(crate) fn new(dir: Dir, open: &Arc<AtomicUsize>) -> Self {
         open.fetch_add(1, Ordering::Relaxed);
         Self { dir, open: Arc::clone(open) }
     }

@@ -72,6 +72,13 @@ pub(crate) fn forget(dir: &Dir, name: &CStr) {
     let _ = xattr::remove(dir.path_of(name), STAT);
 }
 
+/// [`complete`], without the attribute itself: for what is given back.
+pub(crate) fn plain(dir: &Dir, name: &CStr, held: Option<Held>) -> Option<Held> {
+    let mut held = complete(dir, name, held)?;
+    held.xattrs.retain(|(name, _)| name != STAT.as_bytes());
+    Some(held)
+}
+
 /// `held` as it is meant, when the attribute says otherwise.
 pub(crate) fn complete(dir: &Dir, name: &CStr, held: Option<Held>) -> Option<Held> {
     let mut held = held?;

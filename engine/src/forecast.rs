@@ -1,5 +1,6 @@
 //! A dry run: what a run would do, told and not done. Writes nothing.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -189,6 +190,7 @@ fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) 
         file_system_before: None,
     });
     Setting {
+        damaged: HashSet::new(),
         rules: Rules { keep: job.keep, time: TimeRule::new(granularity_ns, None) },
         trust,
         base: nothing(),

@@ -25,6 +25,12 @@ impl Roots {
         Self(roots.map(|(path, inside)| (path.as_os_str().as_bytes().to_vec(), inside)).collect())
     }
 
+    /// Each root: its absolute path on the source, and its path inside.
+    #[must_use]
+    pub fn pairs(&self) -> &[(Vec<u8>, Vec<u8>)] {
+        &self.0
+    }
+
     /// Where `path` of the source lies inside, without a slash at either end. What belongs to no root is
     /// taken for a full path inside the snapshot, as it is without `/./` and `--no-relative`.
     #[must_use]

@@ -32,10 +32,18 @@ pub enum Phase {
     Sealing,
     /// Old snapshots are removed.
     Removing,
+    /// Content is read and compared with what was recorded.
+    Verifying,
 }
 
-const PHASES: [Phase; 5] =
-    [Phase::Preparing, Phase::Copying, Phase::Retrying, Phase::Sealing, Phase::Removing];
+const PHASES: [Phase; 6] = [
+    Phase::Preparing,
+    Phase::Copying,
+    Phase::Retrying,
+    Phase::Sealing,
+    Phase::Removing,
+    Phase::Verifying,
+];
 
 /// Counters of a run in progress, for displays: all increase only. Written by the workers, read by anyone.
 #[derive(Debug, Default)]

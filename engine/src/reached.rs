@@ -122,5 +122,6 @@ fn word(phase: Phase) -> &'static str {
         Phase::Retrying => "retrying",
         Phase::Sealing => "sealing",
         Phase::Removing => "removing",
+        Phase::Verifying => "verifying",
     }
 }

@@ -47,6 +47,8 @@ pub struct Counts {
     pub vanished: u64,
     /// Entries carried forward from the base.
     pub carried_forward: u64,
+    /// Files that are damaged in the base and unchanged in the source: copied anew.
+    pub healed: u64,
     /// Entries that were not read well, all told.
     pub problems: u64,
 }
@@ -73,6 +75,7 @@ impl std::ops::AddAssign for Counts {
             left_out,
             vanished,
             carried_forward,
+            healed,
             problems,
         } = more;
         self.entries += entries;
@@ -94,6 +97,7 @@ impl std::ops::AddAssign for Counts {
         self.left_out += left_out;
         self.vanished += vanished;
         self.carried_forward += carried_forward;
+        self.healed += healed;
         self.problems += problems;
     }
 }

@@ -43,7 +43,7 @@ pub struct Candidate {
     pub name: SnapshotName,
     /// Pinned: it stays, and on top of what the rules keep.
     pub held: bool,
-    /// Found damaged: it keeps no rule satisfied, and goes when only older than sound ones.
+    /// Found damaged: it satisfies no rule, and goes as soon as it would sound, and all sound ones that stay are newer.
     pub damaged: bool,
 }
 
@@ -70,6 +70,8 @@ pub enum Reason {
     Room,
     /// Damaged, but not older than all sound ones: it may hold what no other does.
     Damaged,
+    /// Damaged, but sound it would have stayed.
+    Spared,
 }
 
 /// Why a snapshot goes.
@@ -79,7 +81,7 @@ pub enum Cause {
     Count(NonZeroUsize),
     /// It belongs to no period that is kept.
     NoPeriod,
-    /// Damaged, and all sound ones that stay are newer.
+    /// Damaged, all sound ones that stay are newer, and the rules would not keep it if it were sound.
     Damaged,
 }
 
@@ -105,6 +107,7 @@ impl fmt::Display for Reason {
             Self::Yearly => "yearly",
             Self::Room => "within MAX_BACKUPS",
             Self::Damaged => "damaged, but older ones are kept",
+            Self::Spared => "damaged, but sound it would stay",
         })
     }
 }
@@ -159,18 +162,44 @@ pub fn judge(
     retention: &Retention,
     new: Option<&SnapshotName>,
 ) -> Vec<Fate> {
+    let mut fates = by_rules(candidates, retention, new, |one| !one.damaged);
+    // One bad file that all share must not cost the whole history: damage spends nobody's place, but
+    // a damaged one goes no earlier than it would have gone sound.
+    let as_if_sound = by_rules(candidates, retention, new, |_| true);
+    let stays = |fate: &Fate| matches!(fate, Fate::Stays(_));
+    let sound = candidates.iter().map(|one| !one.held && !one.damaged);
+    let oldest_kept = sound.zip(&fates).position(|(sound, fate)| sound && stays(fate)).unwrap_or(0);
+    for (index, Candidate { held, damaged, .. }) in candidates.iter().enumerate() {
+        fates[index] = match (held, damaged) {
+            (true, _) => Fate::Stays(vec![Reason::Held]),
+            (false, false) => continue,
+            (false, true) if index >= oldest_kept => Fate::Stays(vec![Reason::Damaged]),
+            (false, true) if stays(&as_if_sound[index]) => Fate::Stays(vec![Reason::Spared]),
+            (false, true) => Fate::Goes(Cause::Damaged),
+        };
+    }
+    fates
+}
+
+/// What the rules say of those that are not held and that `counts` takes in; of the others nothing that counts.
+fn by_rules(
+    candidates: &[Candidate],
+    retention: &Retention,
+    new: Option<&SnapshotName>,
+    counts: impl Fn(&Candidate) -> bool,
+) -> Vec<Fate> {
     let is_new = |index: &usize| Some(&candidates[*index].name) == new;
-    let counts = |index: &usize| !candidates[*index].held && !candidates[*index].damaged;
-    let mut sound: Vec<usize> = (0..candidates.len()).rev().filter(counts).collect();
-    sound.sort_by_key(|index| !is_new(index));
+    let counted = |index: &usize| !candidates[*index].held && counts(&candidates[*index]);
+    let mut order: Vec<usize> = (0..candidates.len()).rev().filter(counted).collect();
+    order.sort_by_key(|index| !is_new(index));
     let mut reasons = vec![Vec::new(); candidates.len()];
-    if let Some(newest) = sound.first() {
+    if let Some(newest) = order.first() {
         reasons[*newest].push(Reason::Newest);
     }
     if retention.keep.any() {
         for (count, reason, period) in retention.keep.rules() {
             let (mut left, mut before) = (count, None);
-            for index in &sound {
+            for index in &order {
                 let now = Some(period(candidates[*index].name.stamp));
                 if left > 0 && now != before {
                     reasons[*index].push(reason);
@@ -180,7 +209,7 @@ pub fn judge(
             }
         }
     } else {
-        sound.iter().for_each(|index| reasons[*index].push(Reason::Room));
+        order.iter().for_each(|index| reasons[*index].push(Reason::Room));
     }
     let mut fates: Vec<Fate> = reasons
         .into_iter()
@@ -190,20 +219,9 @@ pub fn judge(
         })
         .collect();
     if let Some(max) = retention.max {
-        let kept = sound.iter().filter(|index| matches!(fates[**index], Fate::Stays(_)));
+        let kept = order.iter().filter(|index| matches!(fates[**index], Fate::Stays(_)));
         for index in kept.skip(max.get()).copied().collect::<Vec<_>>() {
             fates[index] = Fate::Goes(Cause::Count(max));
-        }
-    }
-    let oldest_kept = sound.iter().filter(|index| matches!(fates[**index], Fate::Stays(_))).min();
-    let oldest_kept = oldest_kept.copied().unwrap_or(0);
-    for (index, Candidate { held, damaged, .. }) in candidates.iter().enumerate() {
-        if *held {
-            fates[index] = Fate::Stays(vec![Reason::Held]);
-        } else if *damaged && index < oldest_kept {
-            fates[index] = Fate::Goes(Cause::Damaged);
-        } else if *damaged {
-            fates[index] = Fate::Stays(vec![Reason::Damaged]);
         }
     }
     fates

@@ -128,6 +128,31 @@ fn a_damaged_one_counts_for_nothing_and_goes_when_only_newer_ones_stay() {
 }
 
 #[test]
+fn one_bad_file_that_all_share_does_not_cost_the_history() {
+    let spared = "damaged, but sound it would stay";
+    let count = Retention { max: max(3), ..Retention::default() };
+    assert_fates(
+        &count,
+        &[
+            ("2026-11-18 02:00 d", "goes: damaged, and all sound ones that are kept are newer"),
+            ("2026-11-19 02:00 d", spared),
+            ("2026-11-20 02:00 d", spared),
+            ("2026-11-21 02:00", "newest, within MAX_BACKUPS"),
+        ],
+    );
+    let daily = Retention { max: None, keep: Periods { daily: 2, ..Periods::default() } };
+    assert_fates(
+        &daily,
+        &[
+            ("2026-11-18 02:00 d", "goes: damaged, and all sound ones that are kept are newer"),
+            ("2026-11-19 02:00 d", "goes: damaged, and all sound ones that are kept are newer"),
+            ("2026-11-19 12:00 d", spared),
+            ("2026-11-20 02:00", "newest, daily"),
+        ],
+    );
+}
+
+#[test]
 fn the_oldest_goes_and_the_newest_only_afterwards() {
     for (snapshots, count, before, after) in [
         (&[1, 2, 3][..], 4, &[][..], &[][..]),

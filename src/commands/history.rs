@@ -214,7 +214,7 @@ fn time(time: Time) -> Option<DateTime<Local>> {
 
 /// The path on the source that a person means: as it is, from the current folder on, or as it lies in a
 /// snapshot's folder, to which a shell completes it.
-fn on_source(series: &Series, path: &OsStr) -> Vec<u8> {
+pub(crate) fn on_source(series: &Series, path: &OsStr) -> Vec<u8> {
     let here = std::env::current_dir().unwrap_or_default();
     let path = here.join(Path::new(path));
     let folder = series.catalog.path();

@@ -62,6 +62,9 @@ impl Status {
                 let removed = counted(self.removed, "entry", "entries");
                 return format!("removing old snapshots, {removed} so far");
             }
+            Phase::Verifying => {
+                return format!("verifying: {}", counted(self.entries, "file", "files"));
+            }
             Phase::Retrying => "retrying what could not be read: ".to_owned(),
             Phase::Copying if self.dry_run => "comparing: ".to_owned(),
             Phase::Copying => "copying: ".to_owned(),
@@ -79,6 +82,9 @@ impl Status {
 
     /// What was linked and what copied, for people; empty where nothing is.
     pub(crate) fn moved(&self) -> String {
+        if self.phase == Phase::Verifying {
+            return format!("{} at {}/s", bytes(self.bytes_copied), bytes(self.rate));
+        }
         if self.dry_run || !matches!(self.phase, Phase::Copying | Phase::Retrying) {
             return String::new();
         }
@@ -103,6 +109,7 @@ impl Status {
             Phase::Retrying => "retrying",
             Phase::Sealing => "sealing",
             Phase::Removing => "removing",
+            Phase::Verifying => "verifying",
         };
         let fields = json!({
             "event": "progress",

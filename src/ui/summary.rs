@@ -78,6 +78,9 @@ pub(crate) fn summary(report: &Report, problems: Problems) -> String {
     if counts.vanished > 0 {
         rows.push(("vanished", format!("{} while they were read", count(counts.vanished))));
     }
+    if counts.healed > 0 {
+        rows.push(("healed", format!("{}, damaged before, copied anew", count(counts.healed))));
+    }
     if problems.total() > 0 {
         rows.push(("problems", problems.line()));
     }

@@ -58,6 +58,7 @@ impl<S: Source> Walk<S, Build<S>> {
         };
         // A base that cannot be read has nothing to carry.
         let base = look(&handles.base, &folder.base_records).unwrap_or(None);
+        let base = base.filter(|base| !self.is_damaged(folder, name, base));
         let older = base.is_some();
         let here = look(&handles.here, &folder.here_records).map_err(broken)?;
         match base.or(here) {

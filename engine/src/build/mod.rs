@@ -31,8 +31,8 @@ use crate::tally::Batched;
 use crate::walk::{Planned, Target, Walk};
 
 use content::{Item, Store};
-use groups::Groups;
-pub(crate) use metadata::Dresser;
+pub(crate) use groups::{Groups, Leader, Role};
+pub(crate) use metadata::{Dresser, entry_of};
 
 /// The mode of a snapshot's own folder, when that is no source root.
 const TOP_MODE: u32 = 0o755;

@@ -1,5 +1,6 @@
 //! Compares the entries of a folder with the base and the incomplete snapshot, and has them planned.
 
+use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,7 +13,7 @@ use crate::event::{Event, Instead};
 use crate::folder::{Folder, Handles};
 use crate::kept::Records;
 use crate::monitor::add;
-use crate::plan::{Known, plan};
+use crate::plan::{Held, Known, Verdict, plan};
 use crate::selection::Selection;
 use crate::source::Source;
 use crate::tally::Batched;
@@ -165,21 +166,50 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
                 None => base,
             };
         }
-        let here = if folder.fresh {
+        let mut here = if folder.fresh {
             None
         } else {
             look(&handles.here, &folder.here_records).map_err(|error| {
                 self.destination("cannot look at", &folder.place, entry.name, error)
             })?
         };
+        let damaged = base.take_if(|base| self.is_damaged(folder, entry.name, base));
+        if let Some(damaged) = &damaged {
+            // An earlier run may have linked it before it was known.
+            here = here.filter(|here| here.meta.id != damaged.meta.id);
+            self.heals(folder, entry, damaged);
+        }
         let trust = self.set.trust;
         let here_durable = here.as_ref().is_none_or(|here| trust.covers(here, base.as_ref()));
         // After a sync that failed memory may show what the disk does not hold: a hash proves nothing.
         let worthless = entry.meta.kind == Kind::File && !here_durable && !trust.checkable;
         let known =
             Known { base: base.as_ref(), here: here.as_ref().filter(|_| !worthless), here_durable };
-        let step = plan(entry, known, &self.set.rules);
+        let mut step = plan(entry, known, &self.set.rules);
+        if damaged.is_some() {
+            step.verdict = Verdict::Changed;
+        }
         Ok(Planned { entry, base, here, step })
+    }
+
+    /// Whether a check found what the base holds as `name` damaged.
+    pub(crate) fn is_damaged(&self, folder: &Folder<S::Folder>, name: &CStr, base: &Held) -> bool {
+        let damaged = &self.set.damaged;
+        !damaged.is_empty()
+            && base.meta.kind == Kind::File
+            && damaged.contains(&folder.place.inside_of(name))
+    }
+
+    /// Tells that a damaged file is copied anew, when the source still has what was backed up.
+    fn heals(&self, folder: &Folder<S::Folder>, entry: Listed<'_>, damaged: &Held) {
+        let (now, then) = (entry.meta, &damaged.meta);
+        if now.kind == Kind::File && now.size == then.size && now.mtime == then.mtime {
+            let path = crate::bytes::shown(&folder.place.source_of(entry.name));
+            self.event(&Event::Heals { path });
+            let mut healed = Batched::default();
+            healed.counts.healed = 1;
+            self.tally.add(&healed, None);
+        }
     }
 
     /// Going into a folder asks the source for its listing.

@@ -1,5 +1,6 @@
 //! What a walk has to know before it starts.
 
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::plan::{Held, Rules, TimeRule};
 use crate::record::report;
 use crate::run::Context;
 use crate::selection::Selection;
+use crate::verify::marks::damaged_paths;
 
 /// A snapshot to look into, held open at its top.
 pub(crate) struct Beside {
@@ -57,6 +59,8 @@ pub(crate) struct Setting {
     pub(crate) rules: Rules,
     pub(crate) trust: Trust,
     pub(crate) base: Beside,
+    /// Paths inside the base that a check found damaged: nothing is linked or copied from there.
+    pub(crate) damaged: HashSet<Vec<u8>>,
     pub(crate) here: Beside,
     pub(crate) backups: FileId,
     pub(crate) backups_dir: PathBuf,
@@ -112,6 +116,7 @@ pub(crate) fn gather(
         rules: Rules { keep: job.keep, time },
         trust,
         roots: roots.collect(),
+        damaged: base.map(|base| damaged_paths(backups, base)).unwrap_or_default(),
         base: beside(base).map_err(broken)?,
         here: beside(incomplete).map_err(broken)?,
         backups: backups.id,

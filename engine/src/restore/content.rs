@@ -1,0 +1,176 @@
+//! Reads a file of a snapshot once, for both writing it elsewhere and proving it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
+use super::target::{Content, StoreError};
+
+/// Bytes that one read asks for.
+const CHUNK: u64 = 1024 * 1024;
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// A part of a file, in its order.
+#[derive(Debug, Clone, Copy)]
+pub enum Piece<'a> {
+    /// Bytes at an offset.
+    Data(u64, &'a [u8]),
+    /// Nothing but zeros that take no room: so many bytes from an offset on.
+    Hole(u64, u64),
+}
+
+/// Shows `each` all of a file. Returns its length in bytes and the hash of what was read.
+///
+/// # Errors
+/// When it cannot be read, `each` fails, or the work is to end.
+pub fn read_through(
+    content: &Content<'_>,
+    each: &mut dyn FnMut(Piece<'_>) -> io::Result<()>,
+) -> Result<(u64, blake3::Hash), StoreError> {
+    let file = content.file;
+    let size = crate::dir::meta(file).map_err(StoreError::Unreadable)?.size;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; size.min(CHUNK) as usize];
+    let mut at = 0;
+    while at < size {
+        let (data, end) = next_data(file, at, size).map_err(StoreError::Unreadable)?;
+        if data > at {
+            each(Piece::Hole(at, data - at))?;
+            zeros(&mut hasher, data - at, content)?;
+        }
+        at = data;
+        while at < end {
+            stopped(content)?;
+            let want = (end - at).min(CHUNK) as usize;
+            let count = match file.read_at(&mut buffer[..want], at) {
+                Ok(0) => return Err(StoreError::Unreadable(io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(StoreError::Unreadable(error)),
+            };
+            hasher.update(&buffer[..count]);
+            each(Piece::Data(at, &buffer[..count]))?;
+            (content.written)(count as u64);
+            at += count as u64;
+        }
+    }
+    Ok((size, hasher.finalize()))
+}
+
+/// Where the next data begins and ends; both at the end of the file when only a hole is left.
+fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
+    let data = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        Ok(data) => data.min(size),
+        Err(Errno::NXIO) => return Ok((size, size)),
+        // The file system knows no holes (lseek(2)).
+        Err(Errno::INVAL) => return Ok((at, size)),
+        Err(error) => return Err(error.into()),
+    };
+    match rustix::fs::seek(file, SeekFrom::Hole(data)) {
+        Ok(end) if end > data => Ok((data, end.min(size))),
+        Ok(_) | Err(_) => Ok((data, size)),
+    }
+}
+
+fn zeros(
+    hasher: &mut blake3::Hasher,
+    length: u64,
+    content: &Content<'_>,
+) -> Result<(), StoreError> {
+    let mut left = length;
+    while left > 0 {
+        stopped(content)?;
+        for _ in 0..16 {
+            let count = left.min(ZEROS.len() as u64);
+            hasher.update(&ZEROS[..count as usize]);
+            left -= count;
+        }
+    }
+    Ok(())
+}
+
+fn stopped(content: &Content<'_>) -> Result<(), StoreError> {
+    if (content.stop)() { Err(io::Error::from(io::ErrorKind::Interrupted).into()) } else { Ok(()) }
+}
+
+/// Whether a file that was read to `hash` has to be taken for damaged.
+#[must_use]
+pub fn is_damaged(content: &Content<'_>, hash: &blake3::Hash) -> bool {
+    content.recorded.is_some_and(|recorded| recorded != *hash)
+}
+
+/// Copies all of a file into the new and empty `to`, sharing blocks where the file systems can. Returns
+/// the hash of what the snapshot holds.
+///
+/// # Errors
+/// As [`read_through`]; when `to` cannot be written.
+pub(super) fn copy(
+    content: &Content<'_>,
+    to: &File,
+    reflink: bool,
+) -> Result<blake3::Hash, StoreError> {
+    if reflink && rustix::fs::ioctl_ficlone(to, content.file).is_ok() {
+        // The blocks are shared: what is read here is what the copy holds.
+        return read_through(content, &mut |_| Ok(())).map(|(_, hash)| hash);
+    }
+    let (size, hash) = read_through(content, &mut |piece| match piece {
+        Piece::Data(at, bytes) => to.write_all_at(bytes, at),
+        Piece::Hole(..) => Ok(()),
+    })?;
+    to.set_len(size).map_err(StoreError::Target)?;
+    Ok(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(file: &File) -> Content<'_> {
+        let (stop, written) = (&|| false, &|_| {});
+        Content { file, recorded: None, accept_damage: false, stop, written }
+    }
+
+    #[test]
+    fn a_copy_has_the_content_the_holes_and_the_hash() {
+        let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+        for (name, islands, size) in [
+            ("empty", vec![], 0),
+            ("hole", vec![], 3 << 20),
+            ("islands", vec![(1_u64 << 20, 5000_usize), (5 << 20, 1_200_000)], 9 << 20),
+            ("whole", vec![(0, 3_000_000)], 3_000_000),
+        ] {
+            let open = |name: &str| {
+                let path = folder.path().join(name);
+                let mut options = File::options();
+                options.read(true).write(true).create_new(true).open(path).unwrap()
+            };
+            let from = open(name);
+            for (at, length) in islands {
+                from.write_all_at(&vec![7; length], at).unwrap();
+            }
+            from.set_len(size).unwrap();
+            let to = open(&format!("{name}.copy"));
+            let hash = copy(&content(&from), &to, false).unwrap();
+            let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+            assert_eq!(read(name), read(&format!("{name}.copy")));
+            assert_eq!(hash, blake3::hash(&read(name)));
+            let blocks = |file: &File| crate::dir::meta(file).unwrap().allocated;
+            assert!(blocks(&to) <= blocks(&from) + 8192, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_work_ends_when_it_is_to_end() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 40).unwrap();
+        let stop = || true;
+        let content = Content { stop: &stop, ..content(&file) };
+        let Err(StoreError::Target(error)) = read_through(&content, &mut |_| Ok(())) else {
+            panic!("a terabyte of zeros was read")
+        };
+        assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+    }
+}

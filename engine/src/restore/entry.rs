@@ -1,0 +1,263 @@
+//! Restores the entries of a folder, one at a time, and tells what became of them.
+
+use std::ffi::CStr;
+use std::io;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::RestoreError;
+use super::folder::Folder;
+use super::outcome::{Line, What};
+use super::plan::{Step, decide};
+use super::target::{Content, Shortfall, StoreError, Stored, Target};
+use super::walk::{Opened, Shared, Task, Walk};
+use crate::attrs;
+use crate::dir::Dir;
+use crate::entry::{Entry, Kind};
+use crate::monitor::add;
+use crate::place::Place;
+use crate::plan::Held;
+
+/// One entry on its way.
+pub(super) struct One<F> {
+    /// The folder that it goes into.
+    pub(super) folder: Arc<Folder<F>>,
+    /// Where it stands in the snapshot.
+    pub(super) from: Arc<Place>,
+    /// What it is to be.
+    pub(super) entry: Entry,
+    /// The same as the snapshot holds it.
+    pub(super) wanted: Held,
+}
+
+impl<F> One<F> {
+    pub(super) fn path(&self) -> Vec<u8> {
+        self.folder.to.inside_of(&self.entry.name)
+    }
+}
+
+impl<T: Target> Walk<'_, T> {
+    /// Restores one entry.
+    pub(super) fn entry(&self, one: One<T::Folder>, opened: &Opened<T>, source: Option<&Dir>) {
+        add(&self.context.progress.entries, 1);
+        let there = match self.target.look(&opened.to, &one.entry.name) {
+            Ok(there) => there,
+            Err(error) => return self.trouble(&one.path(), false, &error),
+        };
+        let step = decide(&one.wanted, there.as_ref(), &self.rules);
+        if one.wanted.meta.kind == Kind::Folder {
+            self.folder(one, opened, step);
+        } else if one.wanted.on_disk && self.several.has(&one.wanted.meta) {
+            self.grouped(one, opened, source, step);
+        } else {
+            self.single(&one, opened, source, step);
+        }
+    }
+
+    /// Goes into a folder, which is made unless it is there.
+    fn folder(&self, one: One<T::Folder>, opened: &Opened<T>, step: Step) {
+        let (target, name, path) = (self.target, &one.entry.name, one.path());
+        let new = !matches!(step, Step::Keep | Step::Dress);
+        let made = match step {
+            Step::Leave(why) => {
+                return self.tell(What::Left, &path, true, 0, Some(why.to_owned()));
+            }
+            Step::Keep | Step::Dress => Ok(()),
+            Step::Create => target.make_folder(&opened.to, name),
+            Step::Replace | Step::ReplaceFolder => {
+                target.remove(&opened.to, name).and_then(|()| target.make_folder(&opened.to, name))
+            }
+        };
+        if let Err(error) = made {
+            return self.trouble(&path, true, &error);
+        }
+        let what = match step {
+            Step::Create => What::Created,
+            Step::Keep => What::Equal,
+            Step::Dress => What::Metadata,
+            _ => What::Replaced,
+        };
+        self.tell(what, &path, true, 0, None);
+        let to = one.folder.to.child(name, None);
+        let One { folder, from, entry, .. } = one;
+        let whole = folder.whole || self.is_whole(&from);
+        let child = Folder::below(&folder, Some(from), to, Some(entry), new, whole);
+        self.queue.push(Task::List(child));
+    }
+
+    /// Restores an entry that has no other name among what is restored. Whether it stands there now.
+    pub(super) fn single(
+        &self,
+        one: &One<T::Folder>,
+        opened: &Opened<T>,
+        source: Option<&Dir>,
+        step: Step,
+    ) -> bool {
+        let (entry, path, bytes) = (&one.entry, one.path(), size_of(&one.wanted));
+        let store = |replace| self.store(one, opened, source, replace);
+        let (what, done) = match step {
+            Step::Keep => {
+                self.tally.count(What::Equal);
+                return true;
+            }
+            Step::Leave(why) => {
+                self.tell(What::Left, &path, false, bytes, Some(why.to_owned()));
+                return false;
+            }
+            Step::Create => (What::Created, store(false)),
+            Step::Replace => (What::Replaced, store(true)),
+            Step::ReplaceFolder => {
+                let gone = self.target.remove_folder(&opened.to, &entry.name);
+                (What::Replaced, gone.map_err(StoreError::Target).and_then(|()| store(false)))
+            }
+            Step::Dress if entry.meta.kind != Kind::File => (What::Metadata, store(true)),
+            Step::Dress => match self.target.dress_file(&opened.to, entry) {
+                // It has other names, which may be a snapshot's.
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::MLINK) => {
+                    (What::Replaced, store(true))
+                }
+                dressed => {
+                    let stored = dressed.map(|shortfall| Stored { shortfall, damaged: false });
+                    (What::Metadata, stored.map_err(StoreError::Target))
+                }
+            },
+        };
+        match done {
+            Ok(Stored { shortfall, damaged }) => {
+                self.tell(what, &path, false, bytes, None);
+                if damaged {
+                    let why = "restored as it is, but its content is not what was backed up";
+                    self.tell(What::Damaged, &path, false, bytes, Some(why.to_owned()));
+                }
+                self.short(&path, false, &shortfall);
+                true
+            }
+            Err(StoreError::Target(error)) => {
+                if error.kind() == io::ErrorKind::AlreadyExists {
+                    let why = "something came into its place meanwhile".to_owned();
+                    self.tell(What::Left, &path, false, bytes, Some(why));
+                } else {
+                    self.trouble(&path, false, &error);
+                }
+                false
+            }
+            Err(error) => {
+                self.tell(What::Damaged, &path, false, bytes, Some(error.to_string()));
+                false
+            }
+        }
+    }
+
+    /// Makes an entry with all that belongs to it.
+    fn store(
+        &self,
+        one: &One<T::Folder>,
+        opened: &Opened<T>,
+        source: Option<&Dir>,
+        replace: bool,
+    ) -> Result<Stored, StoreError> {
+        let entry = &one.entry;
+        if entry.meta.kind != Kind::File {
+            let shortfall = self.target.make(&opened.to, entry, replace)?;
+            return Ok(Stored { shortfall, damaged: false });
+        }
+        let name = one.from.name();
+        let file = match source {
+            Some(source) => source.open_file(name),
+            None => self.above(&one.from).and_then(|source| source.open_file(name)),
+        };
+        let file = file.map_err(StoreError::Unreadable)?;
+        let recorded = attrs::recorded(&file).map_err(StoreError::Unreadable)?;
+        let recorded = match recorded.map(|bytes| blake3::Hash::from_slice(&bytes)) {
+            // What is recorded as the hash is none.
+            Some(Err(_)) if !self.options.accept_damage => return Err(StoreError::Damaged),
+            recorded => recorded.and_then(Result::ok),
+        };
+        let content = Content {
+            file: &file,
+            recorded,
+            accept_damage: self.options.accept_damage,
+            stop: &|| self.halted(),
+            written: &|count| add(&self.context.progress.bytes_copied, count),
+        };
+        let stored = self.target.store(&opened.to, entry, &content, replace)?;
+        add(&self.context.progress.copied, 1);
+        add(&self.tally.bytes, entry.meta.size);
+        add(if recorded.is_some() { &self.tally.verified } else { &self.tally.unproved }, 1);
+        Ok(stored)
+    }
+
+    /// Removes what the snapshot does not hold.
+    pub(super) fn remove(&self, folder: &Shared<T>, opened: &Opened<T>, name: &CStr) {
+        let path = folder.to.inside_of(name);
+        let removed = self.target.look(&opened.to, name).and_then(|there| match there {
+            None => Ok(None),
+            Some(there) if there.meta.kind == Kind::Folder => {
+                self.target.remove_folder(&opened.to, name).map(|()| Some(there))
+            }
+            Some(there) => self.target.remove(&opened.to, name).map(|()| Some(there)),
+        });
+        match removed {
+            Ok(Some(there)) => {
+                let (folder, bytes) = (there.meta.kind == Kind::Folder, size_of(&there));
+                self.tell(What::Removed, &path, folder, bytes, None);
+            }
+            Ok(None) => {}
+            Err(error) => self.trouble(&path, false, &error),
+        }
+    }
+
+    pub(super) fn tell(
+        &self,
+        what: What,
+        path: &[u8],
+        folder: bool,
+        bytes: u64,
+        why: Option<String>,
+    ) {
+        self.tally.count(what);
+        if what != What::Equal {
+            self.sink.line(&Line { what, path: path.to_vec(), folder, bytes, why });
+        }
+    }
+
+    /// Tells what an entry could not be given.
+    pub(super) fn short(&self, path: &[u8], folder: bool, shortfall: &Shortfall) {
+        if !shortfall.is_none() {
+            self.tell(What::Partly, path, folder, 0, Some(without(shortfall)));
+        }
+    }
+
+    /// An entry could not be restored; a full target ends all.
+    pub(super) fn trouble(&self, path: &[u8], folder: bool, error: &io::Error) {
+        if error.kind() == io::ErrorKind::Interrupted && self.halted() {
+            return;
+        }
+        if matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT)) {
+            let error = io::Error::from(error.kind());
+            return self.fail(RestoreError::NoSpace { path: crate::bytes::shown(path), error });
+        }
+        self.tell(What::Failed, path, folder, 0, Some(error.to_string()));
+    }
+}
+
+fn without(shortfall: &Shortfall) -> String {
+    let mut missing = Vec::new();
+    for (lacks, what) in [
+        (shortfall.owner, "owner or group"),
+        (shortfall.mode, "mode"),
+        (shortfall.time, "modification time"),
+        (shortfall.link, "hard link"),
+    ] {
+        if lacks {
+            missing.push(what.to_owned());
+        }
+    }
+    missing.extend(shortfall.xattrs.iter().map(|name| crate::bytes::shown(name)));
+    format!("restored without its {}", missing.join(", "))
+}
+
+pub(super) fn size_of(held: &Held) -> u64 {
+    if held.meta.kind == Kind::File { held.meta.size } else { 0 }
+}

@@ -1,0 +1,137 @@
+//! A folder that is being restored: the snapshot's and the target's, side by side.
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::dir::Dir;
+use crate::entry::Entry;
+use crate::kept::Records;
+use crate::place::Place;
+
+/// One folder on its way from listed to finished.
+pub(super) struct Folder<F> {
+    /// Where it stands in the snapshot; `None` on the way to what is restored.
+    pub(super) from: Option<Arc<Place>>,
+    /// Where it stands in the target.
+    pub(super) to: Arc<Place>,
+    pub(super) parent: Option<Arc<Folder<F>>>,
+    /// What it is given when all in it is done; `None` for one that keeps what it has.
+    pub(super) entry: Option<Entry>,
+    /// Whether this restore made it.
+    pub(super) new: bool,
+    /// Whether what the snapshot does not hold may be removed from it.
+    pub(super) whole: bool,
+    /// What has to happen before it is finished: its listing, its entries, all that lies below it.
+    pending: AtomicUsize,
+    open: Mutex<Option<Arc<Open<F>>>>,
+}
+
+/// Its handles, and what is kept beside it.
+pub(super) struct Open<F> {
+    /// `None` on the way to what is restored.
+    pub(super) from: Option<Dir>,
+    pub(super) to: F,
+    pub(super) records: Records,
+    counted: Counted,
+}
+
+impl<F> Open<F> {
+    pub(super) fn new(from: Option<Dir>, to: F, records: Records, open: &Arc<AtomicUsize>) -> Self {
+        Self { from, to, records, counted: Counted::new(open) }
+    }
+
+    /// How many are open now.
+    pub(super) fn count(&self) -> usize {
+        self.counted.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts while it lives.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Deref for Counted {
+    type Target = AtomicUsize;
+
+    fn deref(&self) -> &AtomicUsize {
+        &self.0
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<F> Folder<F> {
+    /// The target's top.
+    pub(super) fn top(from: Option<Arc<Place>>, whole: bool) -> Arc<Self> {
+        Self::new(from, Place::top(None), None, None, false, whole)
+    }
+
+    /// A folder in `parent`, which waits for it; one thing is pending in it.
+    pub(super) fn below(
+        parent: &Arc<Self>,
+        from: Option<Arc<Place>>,
+        to: Arc<Place>,
+        entry: Option<Entry>,
+        new: bool,
+        whole: bool,
+    ) -> Arc<Self> {
+        parent.expect();
+        Self::new(from, to, Some(Arc::clone(parent)), entry, new, whole)
+    }
+
+    fn new(
+        from: Option<Arc<Place>>,
+        to: Arc<Place>,
+        parent: Option<Arc<Self>>,
+        entry: Option<Entry>,
+        new: bool,
+        whole: bool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            from,
+            to,
+            parent,
+            entry,
+            new,
+            whole,
+            pending: AtomicUsize::new(1),
+            open: Mutex::default(),
+        })
+    }
+
+    /// One more thing has to happen before it is finished.
+    pub(super) fn expect(&self) {
+        self.pending.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One thing has happened; whether it was the last.
+    pub(super) fn settle(&self) -> bool {
+        self.pending.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// Its handles, unless they are closed.
+    pub(super) fn opened(&self) -> MutexGuard<'_, Option<Arc<Open<F>>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<F> Drop for Folder<F> {
+    // A chain of a hundred thousand folders must not be dropped by recursion.
+    fn drop(&mut self) {
+        let mut next = self.parent.take();
+        while let Some(mut folder) = next.and_then(Arc::into_inner) {
+            next = folder.parent.take();
+        }
+    }
+}

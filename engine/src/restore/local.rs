@@ -1,0 +1,403 @@
+//! A folder of this machine as the place of restored entries: held handles, single names, no symlink
+//! followed, nothing written under a final name before it is whole.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rustix::io::Errno;
+
+use super::content::{copy, is_damaged};
+use super::target::{Content, Facts, Shortfall, StoreError, Stored, Target, temporary};
+use crate::attrs::{self, Asked};
+use crate::build::Dresser;
+use crate::bytes::unshown;
+use crate::catalog::Catalog;
+use crate::dir::{self, Dir};
+use crate::durable::{SyncFileSystem, syncs_as_a_whole};
+use crate::entry::{Entry, FileId, Kind, Listed, Xattrs};
+use crate::explore::{Visitor, explore};
+use crate::job::Keep;
+use crate::kept::{Record, Records};
+use crate::place::Place;
+use crate::plan::Held;
+use crate::probe::Abilities;
+
+/// Why a folder cannot be restored to.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// It lies in a backups folder.
+    #[error("{} lies in the backups folder {}", crate::event::shown_path(.path), crate::event::shown_path(.backups))]
+    InBackups {
+        /// The folder.
+        path: PathBuf,
+        /// The backups folder.
+        backups: PathBuf,
+    },
+    /// It cannot be made or opened.
+    #[error("cannot {action} {}: {error}", crate::event::shown_path(.path))]
+    Impossible {
+        /// What was tried.
+        action: &'static str,
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+}
+
+/// A folder of this machine.
+pub struct Local {
+    /// `None` while it does not exist: then it can only be looked at.
+    top: Option<Dir>,
+    backups: FileId,
+    /// For what this restore makes.
+    whole: Dresser,
+    /// For folders that were there, of which the snapshot knows no attributes.
+    plain: Dresser,
+    reflinks: AtomicBool,
+    root: bool,
+    /// Each file is synced by itself, because the file system cannot be synced as a whole.
+    sync_each: bool,
+    sync: SyncFileSystem,
+}
+
+/// Everything that is there.
+const ALL: Asked = Asked { xattrs: true, acls: true };
+
+impl Local {
+    /// The folder at `path`, symlinks in it followed; made with its parents unless it is there.
+    ///
+    /// # Errors
+    /// When it cannot be made, or lies in a backups folder.
+    pub fn make(path: &Path, catalog: &Catalog, sync: SyncFileSystem) -> Result<Self, PlaceError> {
+        // What exists of the path decides, before anything is made.
+        let mut there = path;
+        while !there.as_os_str().is_empty() && there.symlink_metadata().is_err() {
+            there = there.parent().unwrap_or(Path::new(""));
+        }
+        let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
+        Self::guarded(there, catalog)?;
+        let impossible =
+            |action, error| PlaceError::Impossible { action, path: path.to_owned(), error };
+        std::fs::create_dir_all(path).map_err(|error| impossible("make", error))?;
+        let top = Self::guarded(path, catalog)?;
+        Ok(Self::new(Some(top), catalog, sync))
+    }
+
+    /// The folder at `path` for looking only; it need not exist.
+    ///
+    /// # Errors
+    /// When it lies in a backups folder or cannot be opened.
+    pub fn look_at(
+        path: &Path,
+        catalog: &Catalog,
+        sync: SyncFileSystem,
+    ) -> Result<Self, PlaceError> {
+        let top = match Self::guarded(path, catalog) {
+            Err(PlaceError::Impossible { error, .. })
+                if error.kind() == io::ErrorKind::NotFound =>
+            {
+                None
+            }
+            top => Some(top?),
+        };
+        Ok(Self::new(top, catalog, sync))
+    }
+
+    /// Opens the folder at `path` unless it or one above it is a backups folder.
+    fn guarded(path: &Path, catalog: &Catalog) -> Result<Dir, PlaceError> {
+        let impossible =
+            |error| PlaceError::Impossible { action: "open", path: path.to_owned(), error };
+        let top = Dir::at(path).map_err(impossible)?;
+        let mut at = top.try_clone().map_err(impossible)?;
+        let mut id = at.meta().map_err(impossible)?.id;
+        loop {
+            let own = at.find(c".backup_manager").ok().flatten();
+            if id == Some(catalog.backups.id) || own.is_some_and(|own| own.kind == Kind::Folder) {
+                let (path, backups) = (path.to_owned(), catalog.path().to_owned());
+                return Err(PlaceError::InBackups { path, backups });
+            }
+            let above = at.pass(c"..").map_err(impossible)?;
+            let above_id = above.meta().map_err(impossible)?.id;
+            if above_id == id {
+                return Ok(top);
+            }
+            (at, id) = (above, above_id);
+        }
+    }
+
+    fn new(top: Option<Dir>, catalog: &Catalog, sync: SyncFileSystem) -> Self {
+        let root = rustix::process::geteuid().is_root();
+        let abilities = Abilities {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            links: true,
+            most_links: u64::MAX,
+            symlinks: true,
+            nodes: true,
+            owner: root,
+            mode: true,
+            xattrs: true,
+            reflinks: true,
+            folds_case: false,
+            time_granularity_ns: 1,
+        };
+        let plain = Keep::default();
+        let whole = Keep { xattrs: true, acls: true, ..plain };
+        Self {
+            backups: catalog.backups.id,
+            whole: Dresser::new(whole, abilities.clone()),
+            plain: Dresser::new(plain, abilities),
+            reflinks: AtomicBool::new(true),
+            root,
+            sync_each: !top.as_ref().is_none_or(syncs_as_a_whole),
+            sync,
+            top,
+        }
+    }
+
+    /// Gives what `make` made under a temporary name its own one.
+    fn placed(&self, folder: &Dir, from: &CStr, name: &CStr, replace: bool) -> io::Result<()> {
+        let placed =
+            if replace { folder.rename_over(from, name) } else { folder.rename_new(from, name) };
+        if placed.is_err() {
+            let _ = folder.unlink(from);
+        }
+        placed
+    }
+
+    /// What the system refused, but for attributes that are there all the same.
+    fn shortfall(&self, dir: &Dir, name: &CStr, record: Record) -> Shortfall {
+        let plain = |pair: &(String, String)| Some((unshown(&pair.0)?, unshown(&pair.1)?));
+        let refused: Xattrs = record.xattrs.iter().filter_map(plain).collect();
+        let there = if refused.is_empty() { Ok(Vec::new()) } else { attrs::read(dir, name, ALL) };
+        let there = there.unwrap_or_default();
+        Shortfall {
+            owner: record.uid.is_some() || record.gid.is_some(),
+            mode: record.mode.is_some(),
+            time: record.mtime.is_some(),
+            xattrs: refused
+                .into_iter()
+                .filter(|pair| !there.contains(pair))
+                .map(|(name, _)| name)
+                .collect(),
+            link: false,
+        }
+    }
+}
+
+/// Makes something under a temporary name, in the place of what an interrupted restore left.
+fn made<T>(dir: &Dir, name: &CStr, make: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match make() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            dir.unlink(name)?;
+            make()
+        }
+        result => result,
+    }
+}
+
+impl Target for Local {
+    type Folder = Dir;
+
+    fn facts(&self) -> Facts {
+        let (owners, threads) = (self.root, crate::queue::workers());
+        Facts { owners, xattrs: true, granularity_ns: 1, threads }
+    }
+
+    fn top(&self) -> io::Result<Dir> {
+        self.top.as_ref().ok_or(io::ErrorKind::NotFound)?.try_clone()
+    }
+
+    fn enter(&self, folder: &Dir, name: &CStr) -> io::Result<Dir> {
+        let entered = match folder.child(name) {
+            // On the way to what is restored it is enough to pass through.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => folder.pass(name),
+            entered => entered,
+        }?;
+        if entered.meta()?.id == Some(self.backups) {
+            return Err(io::Error::other("it is the backups folder"));
+        }
+        Ok(entered)
+    }
+
+    fn look(&self, folder: &Dir, name: &CStr) -> io::Result<Option<Held>> {
+        crate::folder::held(folder, name, &Records::new(), ALL)
+    }
+
+    fn names(&self, folder: &Dir) -> io::Result<Vec<CString>> {
+        let mut names = Vec::new();
+        folder.names(|entry| {
+            names.push(entry.name.to_owned());
+            ControlFlow::Continue(())
+        })?;
+        Ok(names)
+    }
+
+    fn make_folder(&self, folder: &Dir, name: &CStr) -> io::Result<()> {
+        folder.make_folder(name, 0o700)?;
+        // A setgid bit or default ACL of the parent must not reach what is made in it (mkdir(2)).
+        let child = folder.child(name)?;
+        for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
+            let _ = xattr::remove(folder.path_of(name), acl);
+        }
+        dir::set_mode(&child, 0o700)
+    }
+
+    fn store(
+        &self,
+        folder: &Dir,
+        entry: &Entry,
+        content: &Content<'_>,
+        replace: bool,
+    ) -> Result<Stored, StoreError> {
+        let name = temporary(&entry.name)?;
+        let file = made(folder, &name, || folder.create_file(&name, 0o600))?;
+        let reflink = self.reflinks.load(Ordering::Relaxed);
+        let dressed = copy(content, &file, reflink).and_then(|hash| {
+            let damaged = is_damaged(content, &hash);
+            if damaged && !content.accept_damage {
+                return Err(StoreError::Damaged);
+            }
+            if !self.root && entry.meta.mode & 0o200 == 0 {
+                // Once its mode forbids to write, an ordinary user may set none (xattr(7)).
+                let user = |pair: &&(Vec<u8>, Vec<u8>)| pair.0.starts_with(b"user.");
+                let user: Vec<_> = entry.xattrs().iter().filter(user).cloned().collect();
+                attrs::write(folder, &name, &user, Asked { xattrs: true, acls: false })?;
+            }
+            let record = self.whole.existing(&file, folder, &name, Listed::from(entry))?;
+            let shortfall = self.shortfall(folder, &name, record);
+            if self.sync_each {
+                file.sync_all()?;
+            }
+            Ok(Stored { shortfall, damaged })
+        });
+        if dressed.is_err() {
+            let _ = folder.unlink(&name);
+        }
+        let stored = dressed?;
+        self.placed(folder, &name, &entry.name, replace)?;
+        Ok(stored)
+    }
+
+    fn make(&self, folder: &Dir, entry: &Entry, replace: bool) -> io::Result<Shortfall> {
+        let name = temporary(&entry.name)?;
+        let meta = &entry.meta;
+        made(folder, &name, || match entry.target() {
+            Some(target) => folder.make_symlink(&name, target),
+            None => folder.make_node(&name, meta.kind, meta.mode & 0o777, meta.rdev),
+        })?;
+        let named = Entry { name: name.clone(), ..entry.clone() };
+        let dressed = self.whole.new_node(folder, Listed::from(&named), false);
+        let dressed = dressed.map(|record| self.shortfall(folder, &name, record));
+        if dressed.is_err() {
+            let _ = folder.unlink(&name);
+        }
+        let shortfall = dressed?;
+        self.placed(folder, &name, &entry.name, replace)?;
+        Ok(shortfall)
+    }
+
+    fn link(&self, folder: &Dir, name: &CStr, to: (&Dir, &CStr), replace: bool) -> io::Result<()> {
+        let unsupported = |error: io::Error| match Errno::from_io_error(&error) {
+            Some(Errno::PERM | Errno::NOTSUP | Errno::MLINK | Errno::XDEV) => {
+                io::ErrorKind::Unsupported.into()
+            }
+            _ => error,
+        };
+        if !replace {
+            return folder.link(name, to.0, to.1).map_err(unsupported);
+        }
+        let new = temporary(name)?;
+        made(folder, &new, || folder.link(&new, to.0, to.1)).map_err(unsupported)?;
+        self.placed(folder, &new, name, true)?;
+        // Of two names of one inode rename(2) leaves both.
+        let _ = folder.unlink(&new);
+        Ok(())
+    }
+
+    fn dress_file(&self, folder: &Dir, entry: &Entry) -> io::Result<Shortfall> {
+        let file = folder.open_file(&entry.name)?;
+        let found = dir::meta(&file)?;
+        if found.kind != Kind::File || found.links != 1 {
+            // Another name of it may be a snapshot's.
+            return Err(Errno::MLINK.into());
+        }
+        let dresser = if entry.xattrs().is_empty() { &self.plain } else { &self.whole };
+        let record = dresser.existing(&file, folder, &entry.name, Listed::from(entry))?;
+        Ok(self.shortfall(folder, &entry.name, record))
+    }
+
+    fn dress_folder(&self, folder: &Dir, entry: &Entry, new: bool) -> io::Result<Shortfall> {
+        let plain = !new && entry.xattrs().is_empty();
+        let dresser = if plain { &self.plain } else { &self.whole };
+        let record = dresser.existing(folder, folder, c".", Listed::from(entry))?;
+        if self.sync_each {
+            folder.sync()?;
+        }
+        Ok(self.shortfall(folder, c".", record))
+    }
+
+    fn remove(&self, folder: &Dir, name: &CStr) -> io::Result<()> {
+        folder.unlink(name)
+    }
+
+    fn remove_folder(&self, folder: &Dir, name: &CStr) -> io::Result<()> {
+        let doomed = folder.child(name)?;
+        let dev = folder.meta()?.id.map(|id| id.dev);
+        let watch = Watch { dev, backups: self.backups, found: AtomicBool::new(false) };
+        explore(&doomed, &Place::top(None), 1, &watch);
+        if watch.found.load(Ordering::Relaxed) {
+            return Err(io::Error::other(
+                "it is not removed: another file system or a backups folder lies in it",
+            ));
+        }
+        drop(doomed);
+        crate::tree::remove(folder, name, 1, &AtomicU64::new(0), &|| false)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        use std::os::fd::AsFd;
+        match &self.top {
+            Some(top) if !self.sync_each => (self.sync)(top.as_fd()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Looks below a folder for what must not be removed.
+struct Watch {
+    dev: Option<u64>,
+    backups: FileId,
+    found: AtomicBool,
+}
+
+impl Visitor for Watch {
+    fn folder(&self, _: &Arc<Place>, dir: &Dir, enter: &mut dyn FnMut(&CStr)) -> io::Result<()> {
+        let id = dir.meta()?.id;
+        if id.map(|id| id.dev) != self.dev
+            || id == Some(self.backups)
+            || dir.find(c".backup_manager")?.is_some()
+        {
+            self.found.store(true, Ordering::Relaxed);
+        }
+        dir.names(|entry| {
+            let folder = || dir.stat(entry.name).is_ok_and(|meta| meta.kind == Kind::Folder);
+            if entry.folder || folder() {
+                enter(entry.name);
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// What cannot be looked at cannot be removed either; that is told then.
+    fn failed(&self, _: &Arc<Place>, _: io::Error) {}
+
+    fn enough(&self) -> bool {
+        self.found.load(Ordering::Relaxed)
+    }
+}

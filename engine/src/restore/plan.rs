@@ -1,0 +1,228 @@
+//! Compares what a snapshot holds with what lies in the place that it is restored to, and decides. Pure.
+
+use crate::entry::{Kind, Time};
+use crate::plan::Held;
+
+/// When something that is there already is replaced by the snapshot's version.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Overwrite {
+    /// Never.
+    #[default]
+    Never,
+    /// When the snapshot's is newer, by modification time.
+    Newer,
+    /// When it differs in content (by size and time) or metadata.
+    Changed,
+    /// In any case, without comparing.
+    Always,
+}
+
+/// What a target can hold and tell, as far as it concerns comparing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// When something is replaced.
+    pub overwrite: Overwrite,
+    /// Whether what the snapshot does not hold is removed, also to make way for something else.
+    pub delete: bool,
+    /// Whether owners can be set, and so differ.
+    pub owners: bool,
+    /// Whether attributes can be set, and so differ.
+    pub xattrs: bool,
+    /// How fine modification times are, nanoseconds.
+    pub granularity_ns: u32,
+}
+
+/// What to do about an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing is there: make it.
+    Create,
+    /// It is there already.
+    Keep,
+    /// Content is there: set owner, mode, times and attributes.
+    Dress,
+    /// Make it in the place of what is there.
+    Replace,
+    /// Remove the folder that is there, with all it holds, and make it.
+    ReplaceFolder,
+    /// Leave what is there as it is, and say so.
+    Leave(&'static str),
+}
+
+/// How two entries differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Same,
+    Metadata,
+    Changed,
+}
+
+/// Decides about an entry that the snapshot holds as `wanted`, and the target as `there`.
+#[must_use]
+pub fn decide(wanted: &Held, there: Option<&Held>, rules: &Rules) -> Step {
+    let Some(there) = there else { return Step::Create };
+    let folders = [wanted.meta.kind, there.meta.kind].map(|kind| kind == Kind::Folder);
+    let newer = wanted.meta.mtime > there.meta.mtime;
+    let may = match rules.overwrite {
+        Overwrite::Never => false,
+        Overwrite::Newer => newer,
+        Overwrite::Changed | Overwrite::Always => true,
+    };
+    match (folders, compare(wanted, there, rules)) {
+        ([true, true], Verdict::Same) => Step::Keep,
+        ([true, true], _) => Step::Dress,
+        ([false, true], _) if may && rules.delete => Step::ReplaceFolder,
+        ([false, true], _) => Step::Leave("a folder is in its place"),
+        ([true, false], _) if !may => Step::Leave("something that is no folder is in its place"),
+        (_, Verdict::Same) if rules.overwrite != Overwrite::Always => Step::Keep,
+        _ if !may => Step::Leave("another version is in its place"),
+        (_, Verdict::Metadata) if rules.overwrite != Overwrite::Always => Step::Dress,
+        _ => Step::Replace,
+    }
+}
+
+fn compare(wanted: &Held, there: &Held, rules: &Rules) -> Verdict {
+    let (new, old) = (&wanted.meta, &there.meta);
+    let times = same_time(new.mtime, old.mtime, rules.granularity_ns);
+    let content = new.kind == old.kind
+        && match new.kind {
+            Kind::File => new.size == old.size && times,
+            Kind::Symlink => wanted.target == there.target,
+            Kind::BlockDevice | Kind::CharDevice => new.rdev == old.rdev,
+            Kind::Folder | Kind::Fifo | Kind::Socket => true,
+        };
+    if !content {
+        return Verdict::Changed;
+    }
+    let metadata = (new.kind == Kind::Symlink || new.mode == old.mode)
+        && (!rules.owners || (new.uid, new.gid) == (old.uid, old.gid))
+        && times
+        // A snapshot that was taken without -X and -A knows of none and has nothing to say about them.
+        && (!rules.xattrs || wanted.xattrs.is_empty() || wanted.xattrs == there.xattrs);
+    if metadata { Verdict::Same } else { Verdict::Metadata }
+}
+
+fn same_time(one: Time, other: Time, granularity_ns: u32) -> bool {
+    let grain = granularity_ns.max(1);
+    if grain > 1_000_000_000 {
+        return one.secs.abs_diff(other.secs) < u64::from(grain / 1_000_000_000);
+    }
+    one.secs == other.secs && one.nanos / grain == other.nanos / grain
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::entry::{FileId, Meta, Xattrs};
+
+    fn held(change: impl FnOnce(&mut Held)) -> Held {
+        let meta = Meta {
+            kind: Kind::File,
+            mode: 0o644,
+            uid: 1,
+            gid: 2,
+            size: 10,
+            mtime: Time { secs: 1000, nanos: 500 },
+            ctime: Time::default(),
+            id: Some(FileId { dev: 1, ino: 1 }),
+            links: 1,
+            rdev: 0,
+            allocated: 4096,
+        };
+        let mut held = Held { meta, target: None, xattrs: Xattrs::new(), on_disk: true };
+        change(&mut held);
+        held
+    }
+
+    fn rules(overwrite: Overwrite, delete: bool) -> Rules {
+        Rules { overwrite, delete, owners: true, xattrs: true, granularity_ns: 1 }
+    }
+
+    #[test]
+    fn what_is_there_is_left_unless_it_may_be_overwritten() {
+        use Overwrite::{Always, Changed, Never, Newer};
+        let wanted = held(|_| {});
+        let older = held(|held| held.meta.mtime.secs = 1);
+        let newer = held(|held| held.meta.mtime.secs = 2000);
+        let mode = held(|held| held.meta.mode = 0o600);
+        let folder = held(|held| held.meta.kind = Kind::Folder);
+        let (left, in_folder) = (
+            Step::Leave("another version is in its place"),
+            Step::Leave("a folder is in its place"),
+        );
+        for (there, overwrite, delete, step) in [
+            (None, Never, false, Step::Create),
+            (Some(&wanted), Never, false, Step::Keep),
+            (Some(&wanted), Changed, false, Step::Keep),
+            (Some(&wanted), Always, false, Step::Replace),
+            (Some(&older), Never, false, left),
+            (Some(&older), Newer, false, Step::Replace),
+            (Some(&older), Changed, false, Step::Replace),
+            (Some(&newer), Newer, false, left),
+            (Some(&newer), Changed, false, Step::Replace),
+            (Some(&mode), Never, false, left),
+            (Some(&mode), Newer, false, left),
+            (Some(&mode), Changed, false, Step::Dress),
+            (Some(&mode), Always, false, Step::Replace),
+            (Some(&folder), Never, true, in_folder),
+            (Some(&folder), Changed, false, in_folder),
+            (Some(&folder), Changed, true, Step::ReplaceFolder),
+        ] {
+            let decided = decide(&wanted, there, &rules(overwrite, delete));
+            assert_eq!(decided, step, "{there:?} {overwrite:?} {delete}");
+        }
+    }
+
+    #[test]
+    fn folders_are_entered_and_take_the_place_of_other_things_only_when_allowed() {
+        let wanted = held(|held| held.meta.kind = Kind::Folder);
+        let link = held(|held| held.meta.kind = Kind::Symlink);
+        let dressed = held(|held| (held.meta.kind, held.meta.mode) = (Kind::Folder, 0o700));
+        let never = rules(Overwrite::Never, false);
+        assert_eq!(decide(&wanted, Some(&wanted), &never), Step::Keep);
+        assert_eq!(decide(&wanted, Some(&dressed), &never), Step::Dress);
+        assert!(matches!(decide(&wanted, Some(&link), &never), Step::Leave(_)));
+        let changed = rules(Overwrite::Changed, false);
+        assert_eq!(decide(&wanted, Some(&link), &changed), Step::Replace);
+    }
+
+    #[test]
+    fn attributes_and_owners_count_where_the_snapshot_and_the_target_know_them() {
+        let coloured = |colour: &str| {
+            let pair = (b"user.colour".to_vec(), colour.as_bytes().to_vec());
+            held(|held| held.xattrs.push(pair))
+        };
+        let (none, red, blue) = (held(|_| {}), coloured("red"), coloured("blue"));
+        let changed = rules(Overwrite::Changed, false);
+        assert_eq!(decide(&none, Some(&red), &changed), Step::Keep);
+        assert_eq!(decide(&red, Some(&blue), &changed), Step::Dress);
+        assert_eq!(decide(&red, Some(&blue), &Rules { xattrs: false, ..changed }), Step::Keep);
+        let other = held(|held| held.meta.uid = 9);
+        assert_eq!(decide(&other, Some(&none), &changed), Step::Dress);
+        assert_eq!(decide(&other, Some(&none), &Rules { owners: false, ..changed }), Step::Keep);
+        let later = held(|held| held.meta.mtime.nanos = 600);
+        assert_eq!(decide(&later, Some(&none), &changed), Step::Replace);
+        let coarse = Rules { granularity_ns: 1_000_000_000, ..changed };
+        assert_eq!(decide(&later, Some(&none), &coarse), Step::Keep);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_there_is_touched_by_default(
+            kind in 0..4_usize, there_kind in 0..4_usize, size in 0..2_u64, secs in 0..2_i64, delete: bool,
+        ) {
+            let kinds = [Kind::File, Kind::Folder, Kind::Symlink, Kind::Fifo];
+            let wanted = held(|held| held.meta.kind = kinds[kind]);
+            let there = held(|held| {
+                held.meta.kind = kinds[there_kind];
+                held.meta.size = size;
+                held.meta.mtime.secs = secs;
+            });
+            let step = decide(&wanted, Some(&there), &rules(Overwrite::Never, delete));
+            let folders = wanted.meta.kind == Kind::Folder && there.meta.kind == Kind::Folder;
+            prop_assert!(matches!(step, Step::Keep | Step::Leave(_)) || folders && step == Step::Dress);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! What restored entries are written to: a folder of this machine or of another one. The snapshot is
+//! always here.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+
+use rustix::io::Errno;
+
+use crate::entry::Entry;
+use crate::plan::Held;
+
+/// What a target can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// Owners can be set.
+    pub owners: bool,
+    /// Attributes and ACLs can be set.
+    pub xattrs: bool,
+    /// How fine modification times are, nanoseconds.
+    pub granularity_ns: u32,
+    /// How many threads are worth while: a distant one is waited for most of the time.
+    pub threads: usize,
+}
+
+/// What a target could not give an entry. All empty: nothing is missing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent property")]
+pub struct Shortfall {
+    /// Its owner or group.
+    pub owner: bool,
+    /// Its mode, or a part of it.
+    pub mode: bool,
+    /// Its modification time.
+    pub time: bool,
+    /// Attributes of these names.
+    pub xattrs: Vec<Vec<u8>>,
+    /// That it is another name of the same inode.
+    pub link: bool,
+}
+
+impl Shortfall {
+    /// Whether it was given all.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Why a file was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// What the snapshot holds is not what was backed up.
+    #[error("its content is not what was backed up: it has another hash than the recorded one")]
+    Damaged,
+    /// What the snapshot holds cannot be read.
+    #[error("it cannot be read in the snapshot: {0}")]
+    Unreadable(io::Error),
+    /// The target refuses it.
+    #[error("{0}")]
+    Target(#[from] io::Error),
+}
+
+/// The content of a file that is to be stored.
+pub struct Content<'a> {
+    /// The snapshot's file, open at its start.
+    pub file: &'a File,
+    /// The hash that was recorded for it.
+    pub recorded: Option<blake3::Hash>,
+    /// Store it even when it has another hash.
+    pub accept_damage: bool,
+    /// Ends the work early; then it fails with [`io::ErrorKind::Interrupted`].
+    pub stop: &'a (dyn Fn() -> bool + Sync),
+    /// Is told how many more bytes are written.
+    pub written: &'a (dyn Fn(u64) + Sync),
+}
+
+/// What happened to a file that was stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// What it could not be given.
+    pub shortfall: Shortfall,
+    /// Its content has another hash than the recorded one, and was accepted.
+    pub damaged: bool,
+}
+
+/// How names begin under which restored entries stand while they are made.
+pub const TEMPORARY: &str = ".backup_manager.restoring.";
+
+/// The name under which `name` stands while it is made, the same for each restore: what an interrupted
+/// one left is replaced.
+///
+/// # Errors
+/// Never for a name.
+pub fn temporary(name: &CStr) -> io::Result<CString> {
+    let hash = blake3::hash(name.to_bytes()).to_hex();
+    crate::dir::c_name(format!("{TEMPORARY}{}", &hash[..16]))
+}
+
+/// A place for restored entries. Names are single components; nothing follows a symlink at any of them.
+///
+/// What is made appears under its name whole or not at all. With `replace` it takes the place of
+/// anything but a folder; without, it fails with [`io::ErrorKind::AlreadyExists`] when something is there.
+pub trait Target: Send + Sync {
+    /// A folder in it.
+    type Folder: Send + Sync;
+
+    /// What it can hold.
+    fn facts(&self) -> Facts;
+
+    /// The folder that everything goes into.
+    ///
+    /// # Errors
+    /// The system's, as of all that follow.
+    fn top(&self) -> io::Result<Self::Folder>;
+
+    /// Goes into the folder `name`.
+    fn enter(&self, folder: &Self::Folder, name: &CStr) -> io::Result<Self::Folder>;
+
+    /// What `name` is; `None` when there is nothing.
+    fn look(&self, folder: &Self::Folder, name: &CStr) -> io::Result<Option<Held>>;
+
+    /// All names in the folder.
+    fn names(&self, folder: &Self::Folder) -> io::Result<Vec<CString>>;
+
+    /// Makes a folder that only its owner may enter until it is dressed.
+    fn make_folder(&self, folder: &Self::Folder, name: &CStr) -> io::Result<()>;
+
+    /// Stores a file with all that belongs to it.
+    fn store(
+        &self,
+        folder: &Self::Folder,
+        entry: &Entry,
+        content: &Content<'_>,
+        replace: bool,
+    ) -> Result<Stored, StoreError>;
+
+    /// Makes a symlink, fifo, socket or device.
+    fn make(&self, folder: &Self::Folder, entry: &Entry, replace: bool) -> io::Result<Shortfall>;
+
+    /// Makes `name` another name of the file `to`; fails with [`io::ErrorKind::Unsupported`] where that
+    /// cannot be.
+    fn link(
+        &self,
+        folder: &Self::Folder,
+        name: &CStr,
+        to: (&Self::Folder, &CStr),
+        replace: bool,
+    ) -> io::Result<()>;
+
+    /// Sets what belongs to a file with one name whose content is right.
+    fn dress_file(&self, folder: &Self::Folder, entry: &Entry) -> io::Result<Shortfall>;
+
+    /// Sets what belongs to a folder, after all in it is done. `new` when this restore made it.
+    fn dress_folder(
+        &self,
+        folder: &Self::Folder,
+        entry: &Entry,
+        new: bool,
+    ) -> io::Result<Shortfall>;
+
+    /// Removes anything but a folder.
+    fn remove(&self, folder: &Self::Folder, name: &CStr) -> io::Result<()>;
+
+    /// Removes a folder with all it holds. Refuses what reaches into another file system or a backups
+    /// folder.
+    fn remove_folder(&self, folder: &Self::Folder, name: &CStr) -> io::Result<()>;
+
+    /// Makes all that was written durable.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// The same place, looked at and never written to: with it a restore tells what it would do.
+pub struct Preview<T>(pub T);
+
+impl<T: Target> Target for Preview<T> {
+    /// `None`: a folder that would be made.
+    type Folder = Option<T::Folder>;
+
+    fn facts(&self) -> Facts {
+        self.0.facts()
+    }
+
+    fn top(&self) -> io::Result<Self::Folder> {
+        match self.0.top() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            top => top.map(Some),
+        }
+    }
+
+    fn enter(&self, folder: &Self::Folder, name: &CStr) -> io::Result<Self::Folder> {
+        let Some(folder) = folder else { return Ok(None) };
+        match self.0.enter(folder, name) {
+            // Nothing is there, or something that would have made way.
+            Err(error)
+                if matches!(
+                    Errno::from_io_error(&error),
+                    Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
+                ) =>
+            {
+                Ok(None)
+            }
+            entered => entered.map(Some),
+        }
+    }
+
+    fn look(&self, folder: &Self::Folder, name: &CStr) -> io::Result<Option<Held>> {
+        folder.as_ref().map_or(Ok(None), |folder| self.0.look(folder, name))
+    }
+
+    fn names(&self, folder: &Self::Folder) -> io::Result<Vec<CString>> {
+        folder.as_ref().map_or(Ok(Vec::new()), |folder| self.0.names(folder))
+    }
+
+    fn make_folder(&self, _: &Self::Folder, _: &CStr) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn store(
+        &self,
+        _: &Self::Folder,
+        _: &Entry,
+        _: &Content<'_>,
+        _: bool,
+    ) -> Result<Stored, StoreError> {
+        Ok(Stored::default())
+    }
+
+    fn make(&self, _: &Self::Folder, _: &Entry, _: bool) -> io::Result<Shortfall> {
+        Ok(Shortfall::default())
+    }
+
+    fn link(
+        &self,
+        _: &Self::Folder,
+        _: &CStr,
+        _: (&Self::Folder, &CStr),
+        _: bool,
+    ) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn dress_file(&self, _: &Self::Folder, _: &Entry) -> io::Result<Shortfall> {
+        Ok(Shortfall::default())
+    }
+
+    fn dress_folder(&self, _: &Self::Folder, _: &Entry, _: bool) -> io::Result<Shortfall> {
+        Ok(Shortfall::default())
+    }
+
+    fn remove(&self, _: &Self::Folder, _: &CStr) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove_folder(&self, _: &Self::Folder, _: &CStr) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,461 @@
+//! The threads' way through a snapshot, with the target beside it.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{CStr, CString};
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::io::Errno;
+
+use super::entry::One;
+use super::folder::{Folder, Open};
+use super::links::Several;
+use super::outcome::{Counts, Sink, Tally, What};
+use super::plan::Rules;
+use super::target::{TEMPORARY, Target};
+use super::{Item, Options, RestoreError};
+use crate::attrs::{self, Asked};
+use crate::build::{Groups, entry_of};
+use crate::catalog::Catalog;
+use crate::dir::{Dir, c_name};
+use crate::entry::Kind;
+use crate::fake;
+use crate::folder::held;
+use crate::kept::{Kept, Records};
+use crate::monitor::Phase;
+use crate::name::SnapshotName;
+use crate::place::Place;
+use crate::plan::Held;
+use crate::queue::Queue;
+use crate::run::Context;
+use crate::walk::most_open_folders;
+
+/// Everything that the snapshot has is given back.
+const ALL: Asked = Asked { xattrs: true, acls: true };
+/// Entries of one folder that a thread does at a time.
+const BATCH: usize = 64;
+
+/// Work for one thread.
+pub(super) enum Task<F> {
+    List(Arc<Folder<F>>),
+    Restore(Arc<Folder<F>>, Vec<CString>),
+}
+
+/// One restore.
+pub(super) struct Walk<'a, T: Target> {
+    pub(super) target: &'a T,
+    snapshot: Dir,
+    kept: Kept,
+    pub(super) options: Options,
+    pub(super) rules: Rules,
+    pub(super) context: &'a Context,
+    pub(super) sink: &'a dyn Sink,
+    pub(super) tally: Tally,
+    pub(super) several: Several,
+    whole: HashSet<Vec<u8>>,
+    pub(super) groups: Groups<One<T::Folder>>,
+    pub(super) queue: Queue<Task<T::Folder>>,
+    open: Arc<AtomicUsize>,
+    most_open: usize,
+    failed: Mutex<Option<RestoreError>>,
+}
+
+pub(super) type Shared<T> = Arc<Folder<<T as Target>::Folder>>;
+pub(super) type Opened<T> = Arc<Open<<T as Target>::Folder>>;
+
+impl<'a, T: Target> Walk<'a, T> {
+    pub(super) fn new(
+        (catalog, snapshot): (&Catalog, &SnapshotName),
+        target: &'a T,
+        options: Options,
+        context: &'a Context,
+        sink: &'a dyn Sink,
+    ) -> Result<Self, RestoreError> {
+        let facts = target.facts();
+        let rules = Rules {
+            overwrite: options.overwrite,
+            delete: options.delete,
+            owners: facts.owners,
+            xattrs: facts.xattrs,
+            granularity_ns: facts.granularity_ns,
+        };
+        Ok(Self {
+            target,
+            snapshot: catalog.top(snapshot)?,
+            kept: catalog.kept(snapshot)?,
+            options,
+            rules,
+            context,
+            sink,
+            tally: Tally::default(),
+            several: Several::default(),
+            whole: HashSet::new(),
+            groups: Groups::new(),
+            queue: Queue::new(0),
+            open: Arc::default(),
+            most_open: most_open_folders(),
+            failed: Mutex::default(),
+        })
+    }
+
+    /// The same with what was found by looking through the snapshot, and the paths inside it below
+    /// which what it does not hold may be removed.
+    pub(super) fn with(self, several: Several, whole: HashSet<Vec<u8>>) -> Self {
+        Self { several, whole, ..self }
+    }
+
+    /// Whether what the snapshot does not hold may be removed from the folder `from`.
+    pub(super) fn is_whole(&self, from: &Arc<Place>) -> bool {
+        self.options.delete && self.whole.contains(&from.inside())
+    }
+
+    /// The snapshot's folder.
+    pub(super) fn top(&self) -> &Dir {
+        &self.snapshot
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.tally.counts()
+    }
+
+    pub(super) fn failed(&self) -> Option<RestoreError> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(super) fn halted(&self) -> bool {
+        self.context.stop.asked()
+            || self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    pub(super) fn fail(&self, error: RestoreError) {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.queue.close();
+    }
+
+    /// Restores everything that `items` stand for.
+    pub(super) fn all(&self, items: &[Item]) {
+        self.context.progress.enter(Phase::Copying);
+        let into_top = items.iter().find(|item| item.to.is_empty());
+        let from = into_top.map(|item| place_of(&item.inside));
+        let whole = from.as_ref().is_some_and(|from| self.is_whole(from));
+        let top = Folder::top(from, whole);
+        let mut ways = HashMap::new();
+        for item in items.iter().filter(|item| !item.to.is_empty()) {
+            if let Err((path, error)) = self.start(item, &top, &mut ways) {
+                self.trouble(&path, false, &error);
+            }
+        }
+        for way in ways.into_values() {
+            self.settle(&way);
+        }
+        match into_top {
+            Some(_) => self.queue.push(Task::List(top)),
+            None => self.settle(&top),
+        }
+        self.queue.work(self.target.facts().threads, |task| {
+            if self.halted() {
+                return self.queue.close();
+            }
+            match task {
+                Task::List(folder) => self.list(&folder),
+                Task::Restore(folder, names) => self.some(&folder, &names),
+            }
+        });
+    }
+
+    /// What the snapshot holds of an item, with its name there.
+    pub(super) fn find(&self, item: &Item) -> Result<Option<(CString, Held)>, RestoreError> {
+        let place = place_of(&item.inside);
+        let chain = place.chain();
+        let broken = |error| {
+            let what = crate::bytes::shown(&item.inside);
+            RestoreError::Target(io::Error::other(format!("cannot read {what}: {error}")))
+        };
+        let Some((last, above)) = chain[1..].split_last() else {
+            return self.own(&place, None).map(|held| Some((c"".to_owned(), held))).map_err(broken);
+        };
+        let mut dir = self.snapshot.try_clone().map_err(broken)?;
+        for name in above {
+            dir = match dir.child(name.name()) {
+                Err(error) if is_absent(&error) => return Ok(None),
+                opened => opened.map_err(broken)?,
+            };
+        }
+        let parent = above.last().map_or_else(|| Place::top(None), Arc::clone);
+        let records = self.kept.load(&parent).map_err(broken)?;
+        let found = self.look(&dir, &parent, last.name(), &records).map_err(broken)?;
+        Ok(found.map(|held| (last.name().to_owned(), held)))
+    }
+
+    /// What the snapshot holds as `name`; of a folder its own record stands in its own file.
+    fn look(
+        &self,
+        dir: &Dir,
+        place: &Arc<Place>,
+        name: &CStr,
+        records: &Records,
+    ) -> io::Result<Option<Held>> {
+        let found = held(dir, name, records, ALL)?;
+        let found = if self.options.fake_super { fake::plain(dir, name, found) } else { found };
+        match found {
+            Some(held) if held.meta.kind == Kind::Folder && self.kept.any() => {
+                self.own(&place.child(name, None), Some(held)).map(Some)
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// What the snapshot holds of the folder `place` itself.
+    fn own(&self, place: &Arc<Place>, found: Option<Held>) -> io::Result<Held> {
+        let found = match found {
+            Some(found) => found,
+            None => {
+                let dir = self.down(place)?;
+                let xattrs = attrs::read_own(&dir, ALL)?;
+                Held { meta: dir.meta()?, target: None, xattrs, on_disk: true }
+            }
+        };
+        let record = self.kept.load(place)?.remove(c"");
+        let complete = record.and_then(|record| record.complete(Some(found.clone())));
+        Ok(complete.unwrap_or(found))
+    }
+
+    /// Opens a folder of the snapshot.
+    fn down(&self, place: &Arc<Place>) -> io::Result<Dir> {
+        let chain = place.chain();
+        chain[1..].iter().try_fold(self.snapshot.try_clone()?, |dir, at| dir.child(at.name()))
+    }
+
+    /// Opens the snapshot's folder that holds `place`.
+    pub(super) fn above(&self, place: &Arc<Place>) -> io::Result<Dir> {
+        let chain = place.chain();
+        let above = &chain[..chain.len() - 1];
+        above[1..].iter().try_fold(self.snapshot.try_clone()?, |dir, at| dir.child(at.name()))
+    }
+
+    /// Opens a folder of the target.
+    pub(super) fn reach(&self, place: &Arc<Place>) -> io::Result<T::Folder> {
+        let chain = place.chain();
+        chain[1..]
+            .iter()
+            .try_fold(self.target.top()?, |folder, at| self.target.enter(&folder, at.name()))
+    }
+
+    /// Makes the way to an item, and restores it.
+    fn start(
+        &self,
+        item: &Item,
+        top: &Shared<T>,
+        ways: &mut HashMap<Vec<u8>, Shared<T>>,
+    ) -> Result<(), (Vec<u8>, io::Error)> {
+        let (Some((last, above)), Ok(Some((_, wanted)))) = (item.to.split_last(), self.find(item))
+        else {
+            return Ok(());
+        };
+        let mut at = Arc::clone(top);
+        for (number, name) in above.iter().enumerate() {
+            let place = at.to.child(name, None);
+            let path = place.inside();
+            at = match ways.get(&path) {
+                Some(way) => Arc::clone(way),
+                None => {
+                    let up = above.len() - number;
+                    let made = self.pass(&at, place, name, &up_from(&item.inside, up));
+                    let way = made.map_err(|error| (path.clone(), error))?;
+                    ways.insert(path, Arc::clone(&way));
+                    way
+                }
+            };
+        }
+        let path = at.to.inside_of(last);
+        let opened = self.handles(&at).map_err(|error| (path, error))?;
+        let (from, entry) = (place_of(&item.inside), entry_of(last, &wanted));
+        let one = One { folder: at, from, entry, wanted };
+        self.entry(one, &opened, None);
+        Ok(())
+    }
+
+    /// Goes through a folder on the way to an item; makes it as the snapshot has it where it is missing.
+    fn pass(
+        &self,
+        parent: &Shared<T>,
+        place: Arc<Place>,
+        name: &CStr,
+        inside: &Option<Vec<u8>>,
+    ) -> io::Result<Shared<T>> {
+        let opened = self.handles(parent)?;
+        let missing = self.target.look(&opened.to, name)?.is_none();
+        let mut entry = None;
+        if missing {
+            self.target.make_folder(&opened.to, name)?;
+            let known = inside.as_ref().and_then(|inside| self.own(&place_of(inside), None).ok());
+            entry = known.map(|held| entry_of(name, &held));
+            if let Some(entry) = &entry {
+                // An interruption would leave it with the mode of one in progress for ever.
+                let mut open = entry.clone();
+                open.meta.mode |= 0o700;
+                let made = self.target.enter(&opened.to, name)?;
+                self.target.dress_folder(&made, &open, true)?;
+            }
+            self.tell(What::Created, &place.inside(), true, 0, None);
+        }
+        Ok(Folder::below(parent, None, place, entry, missing, false))
+    }
+
+    /// The handles of a folder, opened now unless they are open.
+    pub(super) fn handles(&self, folder: &Shared<T>) -> io::Result<Opened<T>> {
+        if let Some(open) = &*folder.opened() {
+            return Ok(Arc::clone(open));
+        }
+        let above = folder.parent.as_ref().and_then(|parent| parent.opened().clone());
+        let to = match &above {
+            Some(above) => self.target.enter(&above.to, folder.to.name())?,
+            None => self.reach(&folder.to)?,
+        };
+        let (from, records) = match &folder.from {
+            None => (None, Records::new()),
+            Some(from) => {
+                let near = above.as_ref().and_then(|above| above.from.as_ref());
+                let dir = match near {
+                    Some(near) => near.child(from.name())?,
+                    None => self.down(from)?,
+                };
+                (Some(dir), self.kept.load(from)?)
+            }
+        };
+        let open = Arc::new(Open::new(from, to, records, &self.open));
+        // Beyond that a folder is opened again from the top when it is needed.
+        if open.count() > self.most_open
+            && let Some(parent) = &folder.parent
+        {
+            *parent.opened() = None;
+        }
+        *folder.opened() = Some(Arc::clone(&open));
+        Ok(open)
+    }
+
+    /// Lists a folder, and sends what is in it to be restored.
+    fn list(&self, folder: &Shared<T>) {
+        let path = folder.to.inside();
+        self.context.progress.set_folder(|| crate::bytes::shown(&path));
+        if let Err(error) = self.try_list(folder) {
+            self.trouble(&path, true, &error);
+        }
+        self.settle(folder);
+    }
+
+    fn try_list(&self, folder: &Shared<T>) -> io::Result<()> {
+        let opened = self.handles(folder)?;
+        let Some(from) = &opened.from else { return Ok(()) };
+        let mut names = Vec::new();
+        from.names(|entry| {
+            names.push((entry.ino, entry.name.to_owned()));
+            ControlFlow::Continue(())
+        })?;
+        let there: HashSet<&CStr> = names.iter().map(|(_, name)| &**name).collect();
+        let whole = |(name, record): (&CString, &crate::kept::Record)| {
+            (record.kind.is_some() && !name.is_empty() && !there.contains(&**name))
+                .then(|| (0, name.clone()))
+        };
+        let beside: Vec<_> = opened.records.iter().filter_map(whole).collect();
+        names.extend(beside);
+        // Inodes that lie beside one another are read together.
+        names.sort_unstable();
+        if !folder.new {
+            let wanted: HashSet<&CStr> = names.iter().map(|(_, name)| &**name).collect();
+            let surplus = self.target.names(&opened.to)?;
+            for name in surplus.iter().filter(|name| !wanted.contains(&***name)) {
+                if name.to_bytes().starts_with(TEMPORARY.as_bytes()) {
+                    // Of a restore that was interrupted.
+                    self.target.remove(&opened.to, name)?;
+                } else if folder.whole {
+                    self.remove(folder, &opened, name);
+                }
+            }
+        }
+        let mut names = names.into_iter().map(|(_, name)| name);
+        loop {
+            let batch: Vec<_> = names.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            folder.expect();
+            self.queue.push(Task::Restore(Arc::clone(folder), batch));
+        }
+    }
+
+    /// Restores some entries of a folder.
+    fn some(&self, folder: &Shared<T>, names: &[CString]) {
+        for name in names {
+            if self.halted() {
+                break;
+            }
+            let found = self.handles(folder).and_then(|opened| {
+                let Some((from, place)) = opened.from.as_ref().zip(folder.from.as_ref()) else {
+                    return Ok(None);
+                };
+                let wanted = self.look(from, place, name, &opened.records)?;
+                Ok(wanted.map(|wanted| (Arc::clone(&opened), place.child(name, None), wanted)))
+            });
+            match found {
+                Ok(Some((opened, from, wanted))) => {
+                    let (entry, folder) = (entry_of(name, &wanted), Arc::clone(folder));
+                    let one = One { folder, from, entry, wanted };
+                    self.entry(one, &opened, opened.from.as_ref());
+                }
+                Ok(None) => {}
+                Err(error) => self.trouble(&folder.to.inside_of(name), false, &error),
+            }
+        }
+        self.settle(folder);
+    }
+
+    /// One thing in `folder` is done; the last one finishes it, and so on upwards.
+    pub(super) fn settle(&self, folder: &Shared<T>) {
+        let mut at = Arc::clone(folder);
+        while at.settle() {
+            if !self.halted() {
+                self.finish(&at);
+            }
+            *at.opened() = None;
+            let Some(parent) = &at.parent else { return };
+            at = Arc::clone(parent);
+        }
+    }
+
+    /// Gives a folder its owner, mode, attributes and time.
+    fn finish(&self, folder: &Shared<T>) {
+        let Some(entry) = &folder.entry else { return };
+        let path = folder.to.inside();
+        let dressed = self
+            .handles(folder)
+            .and_then(|opened| self.target.dress_folder(&opened.to, entry, folder.new));
+        match dressed {
+            Ok(shortfall) => self.short(&path, true, &shortfall),
+            Err(error) => self.trouble(&path, true, &error),
+        }
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
+}
+
+/// A path inside the snapshot as a chain of names.
+fn place_of(inside: &[u8]) -> Arc<Place> {
+    let names = inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+    names.fold(Place::top(None), |place, name| match c_name(name) {
+        Ok(name) => place.child(&name, None),
+        Err(_) => place,
+    })
+}
+
+/// The path `up` names above `inside`; `None` above the snapshot's top.
+fn up_from(inside: &[u8], up: usize) -> Option<Vec<u8>> {
+    let names: Vec<_> =
+        inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
+    let left = names.len().checked_sub(up).filter(|left| *left > 0)?;
+    Some(names[..left].join(&b'/'))
+}

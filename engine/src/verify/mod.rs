@@ -1,0 +1,185 @@
+//! Proves what snapshots hold: every byte against the recorded hash, each inode once however many
+//! snapshots share it, and the entries of each against its report.
+
+pub(crate) mod marks;
+mod names;
+pub mod portion;
+mod read;
+mod reports;
+mod scan;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use chrono::TimeDelta;
+
+use crate::backups::{read_small, write_whole};
+use crate::catalog::Catalog;
+use crate::error::LookError;
+use crate::monitor::Phase;
+use crate::name::{Prefix, SnapshotName};
+use crate::run::{Context, rfc3339};
+use marks::Marks;
+use portion::{Portion, Rolling, roll};
+pub use reports::Flaw;
+use scan::Scan;
+
+/// A damaged file, with all its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// What is wrong with it.
+    pub what: String,
+    /// Its size now, bytes.
+    pub bytes: u64,
+    /// Each snapshot that has it, and its path inside, sorted.
+    pub names: Vec<(SnapshotName, Vec<u8>)>,
+}
+
+/// What a check came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Snapshots that were looked at.
+    pub snapshots: usize,
+    /// Names of files in them.
+    pub names: u64,
+    /// Files (inodes) that were read, and are as they were recorded.
+    pub good: u64,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// Files that bear no hash.
+    pub unproved: u64,
+    /// Files that bore none and do now.
+    pub recorded: u64,
+    /// Files that are damaged.
+    pub damaged: Vec<Damage>,
+    /// What is wrong with snapshots as a whole.
+    pub flaws: Vec<(SnapshotName, Flaw)>,
+    /// What could not be noted for later runs, and why.
+    pub aside: Vec<String>,
+}
+
+impl Verified {
+    /// Whether damage was found.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        !self.damaged.is_empty() || self.flaws.iter().any(|(_, flaw)| flaw.is_damage())
+    }
+
+    /// Whether everything that was looked at is proved.
+    #[must_use]
+    pub fn is_proved(&self) -> bool {
+        !self.is_damaged() && self.unproved == 0 && self.flaws.is_empty()
+    }
+}
+
+/// Checks `portion` of what `snapshots` hold, all in the folder of `catalog`. `None` when a signal ended it;
+/// what was found until then is noted.
+///
+/// # Errors
+/// When a snapshot cannot be opened.
+pub fn verify(
+    catalog: &Catalog,
+    snapshots: &[SnapshotName],
+    portion: Portion,
+    record: bool,
+    context: &Context,
+) -> Result<Option<Verified>, LookError> {
+    context.progress.enter(Phase::Verifying);
+    let scan = Scan::new(portion, record, context);
+    let mut found = Verified { snapshots: snapshots.len(), ..Verified::default() };
+    for name in snapshots {
+        let seen = scan.snapshot(catalog, name)?;
+        if context.stop.asked() {
+            break;
+        }
+        let flaws = reports::judge(catalog, name, &seen);
+        found.flaws.extend(flaws.into_iter().map(|flaw| (name.clone(), flaw)));
+    }
+    let stopped = context.stop.asked();
+    scan.sums(&mut found);
+    let damaged = scan.damaged();
+    let prefixes: BTreeSet<&Prefix> = snapshots.iter().map(|name| &name.prefix).collect();
+    let mut others = Vec::new();
+    for prefix in prefixes {
+        others.extend(catalog.history(prefix)?.complete);
+    }
+    found.damaged = names::of_all(catalog, &others, damaged);
+    let whole: &[SnapshotName] = if portion.is_all() && !stopped { snapshots } else { &[] };
+    note(catalog, &others, whole, &mut found, &rfc3339((context.now)()));
+    Ok((!stopped).then_some(found))
+}
+
+/// Notes what was found for the runs to come. Of the snapshots that were looked at as a `whole`, nothing
+/// else is damaged.
+fn note(
+    catalog: &Catalog,
+    all: &[SnapshotName],
+    whole: &[SnapshotName],
+    found: &mut Verified,
+    now: &str,
+) {
+    let mut marks: BTreeMap<String, Marks> = BTreeMap::new();
+    for damage in &found.damaged {
+        for (name, path) in &damage.names {
+            marks.entry(name.to_string()).or_default().insert(path.clone(), damage.what.clone());
+        }
+    }
+    for (name, flaw) in found.flaws.iter().filter(|(_, flaw)| flaw.is_damage()) {
+        let path = flaw.path().map_or_else(Vec::new, <[u8]>::to_vec);
+        marks.entry(name.to_string()).or_default().insert(path, flaw.to_string());
+    }
+    for name in all {
+        let before = marks::load(&catalog.backups, name);
+        let mut now_found = marks.remove(&name.to_string()).unwrap_or_default();
+        if !whole.contains(name) {
+            for (path, what) in &before {
+                now_found.entry(path.clone()).or_insert_with(|| what.clone());
+            }
+        }
+        if now_found != before
+            && let Err(error) = marks::store(&catalog.backups, name, &now_found, now)
+        {
+            let what =
+                format!("what is damaged in {name} cannot be noted for the next run: {error}");
+            found.aside.push(what);
+        }
+    }
+}
+
+/// The folder in `.backup_manager` that holds how far rolling checks have come.
+const ROLLING: &std::ffi::CStr = c"verify";
+
+/// What a call of a rolling check has to read now, to have read everything of `prefix` once in `period`.
+#[must_use]
+pub fn rolling(
+    catalog: &Catalog,
+    prefix: &Prefix,
+    period: TimeDelta,
+    context: &Context,
+) -> (Portion, Rolling) {
+    let dir = catalog.backups.own(ROLLING);
+    let state = dir.and_then(|dir| read_small(&dir, &format!("{prefix}.json")));
+    let state: Option<Rolling> = state.and_then(|state| serde_json::from_slice(&state).ok());
+    roll(state.as_ref(), (context.now)(), period)
+}
+
+/// Notes how far a rolling check has come, after it was done.
+///
+/// # Errors
+/// When it cannot be stored.
+pub fn rolled(catalog: &Catalog, prefix: &Prefix, state: &Rolling) -> Result<(), LookError> {
+    let backups = &catalog.backups;
+    let store = || -> io::Result<()> {
+        let own = backups.own.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        write_whole(
+            &marks::folder(own, ROLLING)?,
+            &format!("{prefix}.json"),
+            &serde_json::to_vec_pretty(state)?,
+        )
+    };
+    store().map_err(|error| LookError {
+        action: "cannot note how far the check has come in",
+        path: catalog.path().to_owned(),
+        error,
+    })
+}

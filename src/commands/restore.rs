@@ -1,0 +1,362 @@
+//! `restore [SNAPSHOT] [PATH…] --to DIR | --in-place`: gives everything back as it was.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::Local;
+use engine::bytes::shown;
+use engine::catalog::Catalog;
+use engine::monitor::{Progress, Silent};
+use engine::name::SnapshotName;
+use engine::restore::landing::{Landing, LandingError, below_a_folder, in_place};
+use engine::restore::local::{Local as Here, PlaceError};
+use engine::restore::plan::Overwrite;
+use engine::restore::target::{Preview, Target};
+use engine::restore::{Options, RestoreError, restore};
+use engine::run::Stop;
+use engine::select::Selector;
+
+use super::history::on_source;
+use super::{say, sync_file_system};
+use crate::cli::{Places, SettingFlags};
+use crate::config::shown_path;
+use crate::exit::Exit;
+use crate::hint;
+use crate::jobs::context;
+use crate::series::{Picked, Where, one, open, pick, unlookable};
+use crate::supervise::supervise;
+use crate::ui::restored::Restored;
+use crate::ui::terminal::Terminal;
+
+const EXAMPLES: &str = "\
+SNAPSHOT is a name, latest, latest~2, oldest, a date or time, '2 days ago'; without it the latest counts.
+PATH is the path on the source, of a file or a folder; a bare word that means a snapshot is taken for one
+(write ./yesterday for a file of that name). Without PATH everything is restored.
+
+With --to, each PATH lands in DIR under its last name; without PATH, DIR gets the snapshot's own layout.
+With --in-place everything goes back to where it came from.
+What is there already and equal is not done again, so that a restore can be repeated after an interruption.
+What is there and differs is left and listed (exit code 3), unless --overwrite says otherwise. Folders
+that exist get the attributes of the snapshot's. Each file is proved by its recorded hash while it is
+written; a damaged one is not restored but listed (exit code 4), unless --accept-damage.
+
+Examples:
+  backup_manager restore /home/uname/thesis.odt --to /tmp/back
+  backup_manager restore '2 days ago' /home/uname/docs --in-place --overwrite changed --dry-run
+  backup_manager restore my_backup.07-12-2023_13-32-58 --to /mnt/new --backups-dir /backups";
+
+/// Bring files, folders or everything back as they were
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub(crate) struct Args {
+    /// Which snapshot, then which paths on the source
+    #[arg(value_name = "SNAPSHOT|PATH")]
+    words: Vec<OsString>,
+    /// Restore into this folder, made if it is missing
+    #[arg(long, value_name = "DIR", required_unless_present = "in_place")]
+    to: Option<OsString>,
+    /// Restore to where it came from; asks first
+    #[arg(long, conflicts_with = "to")]
+    in_place: bool,
+    /// When to replace what is there and differs
+    #[arg(long, value_name = "WHEN", default_value = "never")]
+    overwrite: When,
+    /// Remove what the snapshot does not hold, in the folders that are restored
+    #[arg(long)]
+    delete: bool,
+    /// Restore damaged files too, as they are
+    #[arg(long)]
+    accept_damage: bool,
+    /// Show what would be done and write nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    /// Print JSON lines
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    settings: SettingFlags<Places>,
+}
+
+/// When something that is there is replaced.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum When {
+    /// Leave it
+    Never,
+    /// When the snapshot's is newer
+    Newer,
+    /// When it differs in size, time or metadata
+    Changed,
+    /// In any case
+    Always,
+}
+
+impl From<When> for Overwrite {
+    fn from(when: When) -> Self {
+        match when {
+            When::Never => Self::Never,
+            When::Newer => Self::Newer,
+            When::Changed => Self::Changed,
+            When::Always => Self::Always,
+        }
+    }
+}
+
+/// Where to.
+#[derive(Debug, Clone)]
+enum Place {
+    Folder(PathBuf),
+    InPlace,
+}
+
+/// What is to be done.
+struct Work {
+    catalog: Arc<Catalog>,
+    snapshot: SnapshotName,
+    landing: Landing,
+    place: Place,
+    options: Options,
+    dry_run: bool,
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> Exit {
+    match prepare(args) {
+        Ok(work) => done(work),
+        Err(exit) => exit,
+    }
+}
+
+fn done(work: Work) -> Exit {
+    match supervise(move |stop| work.done(&stop)) {
+        Ok(Exit::Signal(number)) => {
+            say("stopped; the same command goes on where it was");
+            std::process::exit(i32::from(Exit::Signal(number).code()))
+        }
+        Ok(exit) => exit,
+        Err(error) => {
+            say(&format!("cannot catch signals or start threads: {error}"));
+            Exit::Failed
+        }
+    }
+}
+
+fn prepare(args: Args) -> Result<Work, Exit> {
+    let Args {
+        words,
+        to,
+        overwrite,
+        delete,
+        accept_damage,
+        dry_run,
+        yes,
+        json,
+        place,
+        settings,
+        ..
+    } = args;
+    let to = match to {
+        None => Place::InPlace,
+        Some(to) => folder(to)?,
+    };
+    let all = open(place, settings.given, Vec::new())?;
+    let now = Local::now();
+    let named = words.first().and_then(|word| snapshot_of(word));
+    let Picked { series, name } = match &named {
+        Some(text) => pick(&all, text, &now)?,
+        None => {
+            one(&all, None)?;
+            pick(&all, "latest", &now)?
+        }
+    };
+    if !series.history.complete.contains(&name) {
+        say(&format!("{name} is not complete: a part of it may be missing; copy from it by hand"));
+        return Err(Exit::Usage);
+    }
+    let paths = &words[usize::from(named.is_some())..];
+    let paths: Vec<Vec<u8>> = paths.iter().map(|path| on_source(series, path)).collect();
+    let roots = series.roots_of(&name);
+    let landing = match to {
+        Place::Folder(_) => below_a_folder(&paths, &roots),
+        Place::InPlace => in_place(&paths, &roots, &resolve),
+    };
+    let landing = landing.map_err(|error| {
+        say(&format!("{error}; {}", unlanded(&error)));
+        Exit::Usage
+    })?;
+    if delete && landing.whole.is_empty() {
+        say("nothing says which folders the snapshot holds as a whole; name a PATH for --delete");
+        return Err(Exit::Usage);
+    }
+    let fake_super = series.job.as_ref().is_some_and(|job| job.job.keep.fake_super);
+    let options = Options { overwrite: overwrite.into(), delete, accept_damage, fake_super };
+    let (catalog, place) = (Arc::clone(&series.catalog), to);
+    let work = Work { catalog, snapshot: name, landing, place, options, dry_run, json };
+    if matches!(work.place, Place::InPlace) && !dry_run && !yes {
+        work.confirm()?;
+    }
+    Ok(work)
+}
+
+/// The folder that `--to` means.
+fn folder(to: OsString) -> Result<Place, Exit> {
+    let bytes = to.as_bytes();
+    if bytes.is_empty() {
+        say("--to is empty; name a folder");
+        return Err(Exit::Usage);
+    }
+    // As rsync and scp tell them apart: a colon before any slash.
+    let colon = bytes.iter().position(|byte| matches!(byte, b':' | b'/'));
+    if colon.is_some_and(|at| bytes[at] == b':') {
+        let shown = shown(bytes);
+        say(&format!(
+            "--to {shown} is on another machine, to which nothing can be restored yet; mount its folder here (sshfs) and restore into that, or write ./{shown} for a folder of this name"
+        ));
+        return Err(Exit::Usage);
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    Ok(Place::Folder(here.join(PathBuf::from(to))))
+}
+
+/// `word` when it means a snapshot: what holds a slash is a path, but for a whole name at its end.
+fn snapshot_of(word: &std::ffi::OsStr) -> Option<String> {
+    let text = word.to_str()?;
+    let last = text.trim_end_matches('/').rsplit('/').next()?;
+    let whole = SnapshotName::parse_any(last.as_bytes()).is_some();
+    let means = Selector::parse(text, &Local::now()).is_ok();
+    (means && (whole || !text.contains('/'))).then(|| text.to_owned())
+}
+
+/// Where a path really lies: symlinks in what exists of it are followed.
+fn resolve(path: &[u8]) -> Vec<u8> {
+    let path = PathBuf::from(OsString::from_vec(path.to_vec()));
+    let mut rest = PathBuf::new();
+    let mut there: &Path = &path;
+    loop {
+        if let Ok(real) = there.canonicalize() {
+            return real.join(rest).into_os_string().into_vec();
+        }
+        let (Some(above), Some(name)) = (there.parent(), there.file_name()) else {
+            return path.into_os_string().into_vec();
+        };
+        rest = if rest.as_os_str().is_empty() { name.into() } else { Path::new(name).join(rest) };
+        there = above;
+    }
+}
+
+fn unlanded(error: &LandingError) -> &'static str {
+    match error {
+        LandingError::Clash { .. } => "restore them one after the other, into different folders",
+        LandingError::Outside(_) => "history and find tell the paths that there are",
+        LandingError::NoRoots => "name the paths, or restore with --to",
+    }
+}
+
+impl Work {
+    /// Asks whether to restore in place.
+    fn confirm(&self) -> Result<(), Exit> {
+        if !io::stdin().is_terminal() || !Terminal::is_there() {
+            say(
+                "restoring in place asks before it starts, and nobody is there to answer; add --yes, or --dry-run to see what it would do",
+            );
+            return Err(Exit::Usage);
+        }
+        let over = match self.options.overwrite {
+            Overwrite::Never => "What is there and differs is left.",
+            Overwrite::Newer => "What is there and older is REPLACED.",
+            Overwrite::Changed => "What is there and differs is REPLACED.",
+            Overwrite::Always => "What is there is REPLACED.",
+        };
+        let delete =
+            if self.options.delete { " What the snapshot does not hold is REMOVED." } else { "" };
+        let mut paths = String::new();
+        for item in &self.landing.items {
+            let names: Vec<&[u8]> = item.to.iter().map(|name| name.to_bytes()).collect();
+            paths.push_str(&format!("  /{}\n", shown(&names.join(&b'/'))));
+        }
+        let mut stderr = io::stderr();
+        let _ = write!(
+            stderr,
+            "From {} come back:\n{paths}{over}{delete} --dry-run shows it in detail.\nGo on? [y/N] ",
+            self.snapshot
+        );
+        let mut answer = String::new();
+        let _ = stderr.flush().and_then(|()| io::stdin().lock().read_line(&mut answer).map(drop));
+        if matches!(answer.trim(), "y" | "Y" | "yes") {
+            Ok(())
+        } else {
+            say("nothing was done");
+            Err(Exit::Failed)
+        }
+    }
+
+    fn done(&self, stop: &Arc<Stop>) -> Exit {
+        let top = match &self.place {
+            Place::Folder(path) => path.as_path(),
+            Place::InPlace => Path::new("/"),
+        };
+        let sync = sync_file_system::in_a_child;
+        let opened = if self.dry_run || matches!(self.place, Place::InPlace) {
+            Here::look_at(top, &self.catalog, sync)
+        } else {
+            Here::make(top, &self.catalog, sync)
+        };
+        match opened {
+            Err(error) => {
+                say(&format!("{error}; {}", unplaced(&error)));
+                match error {
+                    PlaceError::InBackups { .. } => Exit::Usage,
+                    PlaceError::Impossible { .. } => Exit::Failed,
+                }
+            }
+            Ok(target) if self.dry_run => self.to(&Preview(target), top, stop),
+            Ok(target) => self.to(&target, top, stop),
+        }
+    }
+
+    fn to<T: Target>(&self, target: &T, top: &Path, stop: &Arc<Stop>) -> Exit {
+        let progress = Arc::new(Progress::default());
+        let told = Restored::new(shown_path(top), self.dry_run, self.json, &progress);
+        let context = context(stop, &progress, Arc::new(Silent));
+        let (from, landing) = ((&*self.catalog, &self.snapshot), &self.landing);
+        match restore(from, landing, target, self.options, &context, &told) {
+            Ok(counts) => told.finish(&self.snapshot, &counts),
+            Err(error) => {
+                drop(told);
+                self.failed(&error)
+            }
+        }
+    }
+
+    fn failed(&self, error: &RestoreError) -> Exit {
+        match error {
+            RestoreError::Stopped => Exit::Signal(0),
+            RestoreError::Look(error) => unlookable(error),
+            RestoreError::NoSuchPath { .. } => {
+                say(&format!("{error}; history and find tell what there is; nothing was written"));
+                Exit::Usage
+            }
+            RestoreError::NoSpace { .. } | RestoreError::Target(_) => {
+                say(&format!("{error}; {}", hint::unrestored()));
+                Exit::Failed
+            }
+        }
+    }
+}
+
+fn unplaced(error: &PlaceError) -> &'static str {
+    match error {
+        PlaceError::InBackups { .. } => {
+            "nothing is ever restored into backups; name another folder"
+        }
+        PlaceError::Impossible { .. } => "name a folder that can be written to",
+    }
+}

@@ -1,0 +1,333 @@
+//! `verify [SNAPSHOT…]`: reads what snapshots hold and proves it by what was recorded.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{Local, TimeDelta, Utc};
+use engine::bytes::shown;
+use engine::catalog::Catalog;
+use engine::monitor::{Progress, Silent};
+use engine::name::{Prefix, SnapshotName};
+use engine::run::{Context, Stop};
+use engine::verify::portion::Portion;
+use engine::verify::{Verified, rolled, rolling, verify};
+use serde_json::json;
+
+use super::say;
+use crate::cli::{Places, SettingFlags};
+use crate::exit::Exit;
+use crate::hint;
+use crate::jobs::context;
+use crate::log::{Format, JobLog};
+use crate::series::{Where, open, pick, unlookable};
+use crate::supervise::supervise;
+use crate::ui::colour::Style;
+use crate::ui::out::Out;
+use crate::ui::progress::{Show, Ticker};
+use crate::ui::summary::table;
+use crate::ui::terminal::Terminal;
+use crate::ui::units::{bytes, count, counted};
+
+const EXAMPLES: &str = "\
+Without SNAPSHOT the newest of each job is checked; with --sample or --rolling all of them are. A file that
+several snapshots share is read once. What is damaged is named with all its paths in all snapshots,
+and remembered: no later run links it onward, and the next one copies it anew from the source.
+
+--rolling 30d reads, each time it is called, as much as keeps everything read once in 30 days: call it
+from cron, daily.
+
+Exit codes: 0 all that was read is proved; 3 nothing is damaged, but some files bear no hash (--record);
+4 damage found.
+
+Examples:
+  backup_manager verify --backups-dir /backups
+  backup_manager verify --all --record
+  backup_manager verify --sample 5%";
+
+/// Check that snapshots still hold what was backed up, byte for byte
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Check these: a name, latest~2, oldest, a date, '2 days ago'
+    #[arg(value_name = "SNAPSHOT", conflicts_with = "all")]
+    snapshots: Vec<String>,
+    /// Check all snapshots
+    #[arg(long)]
+    all: bool,
+    /// Read only a share of the files, drawn anew each time
+    #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "rolling")]
+    sample: Option<f64>,
+    /// Read so much that calls like this read everything once in that time (12h, 30d, 8w)
+    #[arg(long, value_name = "TIME", value_parser = period, conflicts_with = "snapshots")]
+    rolling: Option<TimeDelta>,
+    /// Record a hash for files that bear none
+    #[arg(long)]
+    record: bool,
+    /// Print JSON lines
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    settings: SettingFlags<Places>,
+}
+
+/// `5%` or `0.05`.
+fn share(text: &str) -> Result<f64, String> {
+    let (number, whole) = match text.strip_suffix('%') {
+        Some(percent) => (percent.trim(), 100.0),
+        None => (text, 1.0),
+    };
+    match number.parse::<f64>().map(|number| number / whole) {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err("write a share such as 5%".to_owned()),
+    }
+}
+
+/// `30d`.
+fn period(text: &str) -> Result<TimeDelta, String> {
+    let wrong = || "write a time such as 12h, 30d or 8w".to_owned();
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let hours = match unit {
+        'h' => 1,
+        'd' => 24,
+        'w' => 24 * 7,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    TimeDelta::try_hours(i64::from(number) * hours).filter(|time| !time.is_zero()).ok_or_else(wrong)
+}
+
+/// The snapshots of one prefix that are to be checked.
+struct Batch {
+    catalog: Arc<Catalog>,
+    prefix: Prefix,
+    snapshots: Vec<SnapshotName>,
+}
+
+/// What is to be done.
+struct Work {
+    batches: Vec<Batch>,
+    sample: Option<f64>,
+    rolling: Option<TimeDelta>,
+    record: bool,
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> Exit {
+    let work = match prepare(args) {
+        Ok(work) => work,
+        Err(exit) => return exit,
+    };
+    match supervise(move |stop| work.done(&stop)) {
+        Ok(Exit::Signal(number)) => {
+            say("stopped; damage that was found until now is remembered");
+            std::process::exit(i32::from(Exit::Signal(number).code()))
+        }
+        Ok(exit) => exit,
+        Err(error) => {
+            say(&format!("cannot catch signals or start threads: {error}"));
+            Exit::Failed
+        }
+    }
+}
+
+fn prepare(args: Args) -> Result<Work, Exit> {
+    let Args { snapshots, all, sample, rolling, record, json, place, settings } = args;
+    let series = open(place, settings.given, Vec::new())?;
+    let mut batches: BTreeMap<usize, Batch> = BTreeMap::new();
+    let now = Local::now();
+    let mut add = |number: usize, names: &[SnapshotName]| {
+        let one = &series[number];
+        let batch = batches.entry(number).or_insert_with(|| Batch {
+            catalog: Arc::clone(&one.catalog),
+            prefix: one.prefix.clone(),
+            snapshots: Vec::new(),
+        });
+        batch.snapshots.extend_from_slice(names);
+        batch.snapshots.sort_by_key(|name| name.stamp);
+        batch.snapshots.dedup();
+    };
+    for text in &snapshots {
+        let picked = pick(&series, text, &now)?;
+        if !picked.series.history.complete.contains(&picked.name) {
+            say(&format!(
+                "{} is not complete; the next run checks what it needs of it",
+                picked.name
+            ));
+            return Err(Exit::Usage);
+        }
+        let number = series.iter().position(|one| std::ptr::eq(one, picked.series));
+        add(number.unwrap_or_default(), &[picked.name]);
+    }
+    if snapshots.is_empty() {
+        for (number, one) in series.iter().enumerate() {
+            let complete = &one.history.complete;
+            let every = all || sample.is_some() || rolling.is_some();
+            let from = if every { 0 } else { complete.len().saturating_sub(1) };
+            if !complete.is_empty() {
+                add(number, &complete[from..]);
+            }
+        }
+    }
+    let batches: Vec<Batch> = batches.into_values().collect();
+    if batches.is_empty() {
+        say(
+            "there is no complete snapshot; take one with run, or write --backups-dir with the folder that holds them",
+        );
+        return Err(Exit::Usage);
+    }
+    Ok(Work { batches, sample, rolling, record, json })
+}
+
+impl Work {
+    fn done(&self, stop: &Arc<Stop>) -> Exit {
+        let mut out = Out::new();
+        let mut worst = Exit::Done;
+        for batch in &self.batches {
+            let exit = self.batch(batch, stop, &mut out);
+            worst = worst.worse(exit);
+            if stop.asked() {
+                break;
+            }
+        }
+        out.finish(worst)
+    }
+
+    fn batch(&self, batch: &Batch, stop: &Arc<Stop>, out: &mut Out) -> Exit {
+        let progress = Arc::new(Progress::default());
+        let context = context(stop, &progress, Arc::new(Silent));
+        let (portion, next) = self.portion(batch, &context);
+        let terminal = Terminal::default();
+        let ticker = Terminal::is_there().then(|| {
+            let log = JobLog::new(batch.prefix.as_str(), Format::Text);
+            Ticker::start(Arc::clone(&progress), Show::Display, false, terminal.clone(), log)
+        });
+        let found = verify(&batch.catalog, &batch.snapshots, portion, self.record, &context);
+        drop(ticker);
+        let found = match found {
+            Ok(Some(found)) => found,
+            Ok(None) => return Exit::Signal(0),
+            Err(error) => return unlookable(&error),
+        };
+        for what in &found.aside {
+            say(what);
+        }
+        if self.json {
+            objects(batch, &found, out)
+        } else {
+            text(batch, &found, out)
+        }
+        let mut exit = exit_of(&found);
+        if let Some(next) = next
+            && let Err(error) = rolled(&batch.catalog, &batch.prefix, &next)
+        {
+            exit = exit.worse(unlookable(&error));
+        }
+        if exit == Exit::Damaged {
+            say(&format!("damage found in {}; {}", batch.prefix, hint::damaged()));
+        } else if found.unproved > 0 {
+            let files = counted(found.unproved, "file bears", "files bear");
+            say(&format!("{files} no hash; {}", hint::unproved()));
+        }
+        exit
+    }
+
+    fn portion(
+        &self,
+        batch: &Batch,
+        context: &Context,
+    ) -> (Portion, Option<engine::verify::portion::Rolling>) {
+        match (self.sample, self.rolling) {
+            (Some(share), _) => {
+                let seed = Utc::now().timestamp_nanos_opt().unwrap_or_default();
+                (Portion::sample(share, seed.unsigned_abs()), None)
+            }
+            (None, Some(period)) => {
+                let (portion, next) = rolling(&batch.catalog, &batch.prefix, period, context);
+                (portion, Some(next))
+            }
+            (None, None) => (Portion::ALL, None),
+        }
+    }
+}
+
+fn exit_of(found: &Verified) -> Exit {
+    if found.is_damaged() {
+        Exit::Damaged
+    } else if found.is_proved() {
+        Exit::Done
+    } else {
+        Exit::Listed
+    }
+}
+
+fn objects(batch: &Batch, found: &Verified, out: &mut Out) {
+    let name = |(snapshot, path): &(SnapshotName, Vec<u8>)| json!({"snapshot": snapshot.to_string(), "path": shown(path)});
+    for damage in &found.damaged {
+        out.object(&json!({
+            "type": "damage", "what": damage.what, "bytes": damage.bytes,
+            "names": damage.names.iter().map(name).collect::<Vec<_>>(),
+        }));
+    }
+    for (snapshot, flaw) in &found.flaws {
+        out.object(&json!({
+            "type": "flaw", "snapshot": snapshot.to_string(), "what": flaw.to_string(),
+            "path": flaw.path().map(shown), "damage": flaw.is_damage(),
+        }));
+    }
+    out.object(&json!({
+        "type": "summary", "job": batch.prefix.as_str(), "snapshots": found.snapshots, "names": found.names,
+        "good": found.good, "bytes": found.bytes, "unproved": found.unproved, "recorded": found.recorded,
+        "damaged": found.damaged.len(), "flaws": found.flaws.len(),
+    }));
+}
+
+fn text(batch: &Batch, found: &Verified, out: &mut Out) {
+    for damage in &found.damaged {
+        let word = out.palette.paint(Style::Bad, "DAMAGED");
+        out.text(&format!("{word}  {} ({})\n", damage.what, bytes(damage.bytes)));
+        for (snapshot, path) in &damage.names {
+            out.text(&format!("  {snapshot}/{}\n", shown(path)));
+        }
+    }
+    for (snapshot, flaw) in &found.flaws {
+        let (word, style) =
+            if flaw.is_damage() { ("DAMAGED", Style::Bad) } else { ("unproved", Style::Warn) };
+        let word = out.palette.paint(style, word);
+        out.text(&format!("{word}  {snapshot}: {flaw}\n"));
+    }
+    let mut rows = vec![
+        ("job", batch.prefix.to_string()),
+        ("snapshots", count(found.snapshots as u64)),
+        ("proved", format!("{}, {}", counted(found.good, "file", "files"), bytes(found.bytes))),
+        ("damaged", counted(found.damaged.len() as u64, "file", "files")),
+    ];
+    for (label, number) in [("without a hash", found.unproved), ("hash recorded", found.recorded)] {
+        if number > 0 {
+            rows.push((label, counted(number, "file", "files")));
+        }
+    }
+    out.text(&table(&rows));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_and_times_are_read() {
+        for (text, value) in [("5%", Some(0.05)), ("100%", Some(1.0)), ("0.5", Some(0.5))] {
+            assert_eq!(share(text).ok(), value, "{text}");
+        }
+        for text in ["0%", "101%", "-1", "", "%", "x"] {
+            assert!(share(text).is_err(), "{text}");
+        }
+        for (text, hours) in [("12h", 12), ("30d", 720), ("8w", 1344)] {
+            assert_eq!(period(text).ok(), TimeDelta::try_hours(hours), "{text}");
+        }
+        for text in ["", "d", "0d", "30", "30m", "-1d", "é"] {
+            assert!(period(text).is_err(), "{text}");
+        }
+    }
+}

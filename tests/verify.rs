@@ -1,0 +1,412 @@
+//! `verify`: every kind of damage in every place is found, remembered, not passed on, and mended by the next run.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use fixtures::everything::everything;
+use fixtures::fingerprint::{Fingerprint, assert_untouched};
+use fixtures::history::hours_ago;
+use fixtures::judge::Judge;
+use fixtures::need;
+use fixtures::random::{Spec, random_tree};
+use fixtures::run::Done;
+use fixtures::stage::{PREFIX, Stage};
+use fixtures::tree::Tree;
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+const HASH: &str = "user.backup_manager.blake3";
+
+fn sample() -> Tree {
+    Tree::new()
+        .random_file("large", 3_000_000, 1)
+        .random_file("folder/one", 20_000, 2)
+        .random_file("folder/two", 20_000, 3)
+        .file("folder/small", "small")
+        .hard_link("second name", "folder/one")
+        .file("empty", "")
+        .symlink("link", "large")
+        .folder("other/deep")
+}
+
+fn verify(stage: &Stage) -> fixtures::run::Run {
+    stage.look("verify").arg("--all").arg("--json")
+}
+
+/// What is damaged, as lines, and the summary.
+fn found(done: &Done) -> (Vec<String>, serde_json::Value) {
+    let mut lines = Vec::new();
+    let mut summary = serde_json::Value::Null;
+    for object in done.objects() {
+        match object["type"].as_str() {
+            Some("damage") => {
+                for name in object["names"].as_array().expect("the file system does it") {
+                    let text = |key: &str| name[key].as_str().unwrap_or_default().to_owned();
+                    let path = text("path");
+                    let path = path.split_once("/source/").map_or(&path[..], |(_, path)| path);
+                    lines.push(path.to_owned());
+                }
+            }
+            Some("flaw") => lines.push(object["what"].as_str().unwrap_or_default().to_owned()),
+            _ => summary = object,
+        }
+    }
+    lines.sort();
+    (lines, summary)
+}
+
+/// Writes into a file as a failing disk would: its time does not tell.
+fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
+    let file = fs::OpenOptions::new().write(true).open(path).expect("the file system does it");
+    let modified = file
+        .metadata()
+        .expect("the file system does it")
+        .modified()
+        .expect("the file system does it");
+    file.write_all_at(bytes, at).expect("the file system does it");
+    file.set_modified(modified).expect("the file system does it");
+}
+
+#[test]
+fn what_is_whole_is_proved_and_each_inode_is_read_once() {
+    need!(need::root());
+    need!(need::tool("setfacl"));
+    let stage = Stage::with(BIN, &everything());
+    for _ in 0..3 {
+        stage.run().rsync(&["-A", "-X"]).expect(0);
+    }
+    let before: Vec<_> = stage
+        .history()
+        .complete()
+        .iter()
+        .map(|path| (path.clone(), Fingerprint::of(path)))
+        .collect();
+    let (lines, summary) = found(&verify(&stage).expect(0));
+    assert_eq!(lines, Vec::<String>::new());
+    let one = found(&stage.look("verify").arg("--json").expect(0)).1;
+    assert_eq!((&summary["good"], &summary["bytes"]), (&one["good"], &one["bytes"]));
+    assert_eq!(summary["names"].as_u64(), one["names"].as_u64().map(|names| names * 3));
+    for (path, before) in before {
+        assert_untouched(&path, &before);
+    }
+    stage.look("verify").expect(0).assert_says("proved");
+}
+
+#[test]
+fn snapshots_of_every_history_are_whole() {
+    // What a report counts is what its snapshot holds, whatever happened between two snapshots.
+    let spec = Spec { files: 300, folders: 50, largest: 20_000, root_only: false };
+    let stage = Stage::with(BIN, &random_tree(9, spec));
+    for seed in 0..4 {
+        stage.take();
+        assert_eq!(found(&verify(&stage).expect(0)).0, Vec::<String>::new());
+        fixtures::mutate::mutate(&stage.source, seed);
+    }
+    // A run that was killed and resumed, a file as a source, a marker, two roots, one inside the other.
+    let _ = stage.run().killed_after(std::time::Duration::from_millis(60));
+    stage.take();
+    let stage = Stage::with(BIN, &sample());
+    let source = stage.source.display();
+    for roots in [
+        format!("{source}/folder,{source}/folder/one,{source}/other"),
+        format!("{source}/large"),
+        format!("{source}/./folder"),
+        format!("{source}/./"),
+    ] {
+        stage.run().set("srcs-to-backup", &roots).arg("--accept-shrink").expect(0);
+        assert_eq!(found(&verify(&stage).expect(0)).0, Vec::<String>::new(), "{roots}");
+    }
+}
+
+/// Damages something in the newest of two snapshots; what a check says of it, and whether the file itself
+/// is damaged.
+type Case = (&'static str, fn(&Stage, &Path), &'static [&'static str], bool);
+
+/// Paths below the source of what is shared by both snapshots stand twice.
+const CASES: &[Case] = &[
+    (
+        "flipped content",
+        |_, inside| overwrite(&inside.join("large"), 2_000_000, b"flip"),
+        &["large", "large"],
+        true,
+    ),
+    (
+        "truncated content",
+        |_, inside| {
+            fs::OpenOptions::new()
+                .write(true)
+                .open(inside.join("large"))
+                .expect("the file system does it")
+                .set_len(1000)
+                .expect("the file system does it");
+        },
+        &["large", "large"],
+        true,
+    ),
+    (
+        "zeroed content",
+        |_, inside| overwrite(&inside.join("folder/one"), 0, &[0; 20_000]),
+        &["folder/one", "folder/one", "second name", "second name"],
+        true,
+    ),
+    (
+        "swapped content",
+        |_, inside| {
+            let [one, two] = ["folder/one", "folder/two"].map(|name| inside.join(name));
+            let [a, b] = [&one, &two].map(|path| fs::read(path).expect("the file system does it"));
+            overwrite(&one, 0, &b);
+            overwrite(&two, 0, &a);
+        },
+        &["folder/one", "folder/one", "folder/two", "folder/two", "second name", "second name"],
+        true,
+    ),
+    (
+        "removed content",
+        |_, inside| fs::remove_file(inside.join("folder/small")).expect("the file system does it"),
+        &["1 of its", "entries were added"],
+        false,
+    ),
+    (
+        "flipped hash",
+        |_, inside| {
+            let path = inside.join("large");
+            let mut hash = xattr::get(&path, HASH)
+                .expect("the file system does it")
+                .expect("the file system does it");
+            hash[7] ^= 1;
+            xattr::set(&path, HASH, &hash).expect("the file system does it");
+        },
+        &["large", "large"],
+        true,
+    ),
+    (
+        "truncated hash",
+        |_, inside| {
+            xattr::set(inside.join("large"), HASH, b"short").expect("the file system does it")
+        },
+        &["large", "large"],
+        true,
+    ),
+    (
+        "zeroed hash",
+        |_, inside| {
+            xattr::set(inside.join("large"), HASH, &[0; 32]).expect("the file system does it")
+        },
+        &["large", "large"],
+        true,
+    ),
+    (
+        "swapped folders",
+        |_, inside| {
+            let [a, b, c] = ["folder", "other", "third"].map(|name| inside.join(name));
+            fs::rename(&a, &c).expect("the file system does it");
+            fs::rename(&b, &a).expect("the file system does it");
+            fs::rename(&c, &b).expect("the file system does it");
+        },
+        &["entries were added"],
+        false,
+    ),
+    (
+        "a removed folder",
+        |_, inside| fs::remove_dir_all(inside.join("folder")).expect("the file system does it"),
+        &["4 of its", "entries were added"],
+        false,
+    ),
+    (
+        "an added file",
+        |_, inside| fs::write(inside.join("folder/new"), "x").expect("the file system does it"),
+        &["entries were added"],
+        false,
+    ),
+    (
+        "a truncated report",
+        |stage, _| {
+            let report = report(stage);
+            let text = fs::read(&report).expect("the file system does it");
+            fs::write(&report, &text[..text.len() / 2]).expect("the file system does it");
+        },
+        &["its report cannot be read"],
+        false,
+    ),
+    (
+        "a zeroed report",
+        |stage, _| {
+            let report = report(stage);
+            let length = fs::metadata(&report).expect("the file system does it").len();
+            fs::write(&report, vec![0; length as usize]).expect("the file system does it");
+        },
+        &["its report cannot be read"],
+        false,
+    ),
+    (
+        "a report of another snapshot",
+        |stage, _| {
+            let oldest = stage.history().complete().remove(0);
+            let oldest =
+                oldest.file_name().expect("the file system does it").to_string_lossy().into_owned();
+            let reports = stage.backups.join(".backup_manager/reports");
+            fs::copy(reports.join(format!("{oldest}.json")), report(stage))
+                .map(drop)
+                .expect("the file system does it");
+        },
+        &["its report is that of"],
+        false,
+    ),
+];
+
+/// The report of the newest snapshot.
+fn report(stage: &Stage) -> std::path::PathBuf {
+    let newest = stage.history().newest();
+    let name = newest.file_name().expect("the file system does it").to_string_lossy().into_owned();
+    stage.backups.join(".backup_manager/reports").join(format!("{name}.json"))
+}
+
+#[test]
+fn every_damage_is_found_remembered_and_mended() {
+    for (what, damage, says, content) in CASES {
+        let stage = Stage::with(BIN, &sample());
+        stage.take();
+        stage.take();
+        let newest = stage.history().newest();
+        if says.iter().any(|says| says.contains("entries were")) {
+            // Reports tell whole seconds: what comes within the second of its end is not after it.
+            std::thread::sleep(std::time::Duration::from_millis(1_100));
+        }
+        damage(&stage, &stage.inside(&newest));
+        let (lines, _) = found(&verify(&stage).expect(4));
+        assert_eq!(lines.len(), says.len(), "{what}: {lines:?}");
+        for (line, says) in lines.iter().zip(*says) {
+            assert!(line.contains(says), "{what}: {lines:?}");
+        }
+        // list knows; a restore of what is damaged says so and keeps the rest.
+        let rows = stage.look("list").arg("--json").expect(0).objects();
+        assert!(rows.iter().any(|row| row["damaged"] == true), "{what}");
+        if *content {
+            let restore = stage.look("restore").set("to", stage.beside("back")).arg(&stage.source);
+            restore.expect(4);
+        }
+        // The run after it links nothing of it onward.
+        let done = stage.run().expect(0);
+        stage.assert_newest_is_source(Judge::plain());
+        let mended = found(&stage.look("verify").arg("--json").expect(0)).0;
+        assert_eq!(mended, Vec::<String>::new(), "{what}");
+        if *content {
+            let healed = stage.counts()["healed"].as_u64() > Some(0);
+            assert_eq!(healed, *what != "truncated content", "{what}");
+            assert_eq!(done.lines_with("copied anew") > 0, healed, "{what}");
+            stage.assert_linked("folder/small");
+        }
+        // What was damaged stays so, until it is gone.
+        verify(&stage).expect(4);
+        stage.look("prune").arg("--max-backups").arg("1").arg("--yes").expect(0);
+        verify(&stage).expect(0);
+        assert_eq!(fs::read_dir(stage.backups.join(".backup_manager/damaged")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_report_that_is_gone_is_told_where_older_ones_are_there() {
+    let stage = Stage::with(BIN, &sample());
+    stage.take();
+    fs::remove_file(report(&stage)).unwrap();
+    verify(&stage).expect(0);
+    stage.take();
+    stage.take();
+    fs::remove_file(report(&stage)).unwrap();
+    let (lines, summary) = found(&verify(&stage).expect(3));
+    assert!(lines.len() == 1 && lines[0].contains("its report is gone"), "{lines:?}");
+    assert_eq!(summary["damaged"], 0);
+}
+
+#[test]
+fn a_file_without_a_hash_is_told_and_can_be_given_one() {
+    let stage = Stage::with(BIN, &sample());
+    let snapshot = stage.take();
+    let large = stage.inside(&snapshot).join("large");
+    xattr::remove(&large, HASH).unwrap();
+    let before = Fingerprint::of(&snapshot);
+    let done = verify(&stage).expect(3);
+    done.assert_says("--record");
+    assert_eq!(found(&done).1["unproved"], 1);
+    assert_untouched(&snapshot, &before);
+    let modified = fs::metadata(&large).unwrap().modified().unwrap();
+    assert_eq!(found(&verify(&stage).arg("--record").expect(0)).1["recorded"], 1);
+    assert_eq!(fs::metadata(&large).unwrap().modified().unwrap(), modified);
+    verify(&stage).expect(0);
+    overwrite(&large, 5, b"x");
+    verify(&stage).arg("--record").expect(4);
+    // What was recorded wins: it is not recorded anew.
+    verify(&stage).expect(4);
+}
+
+#[test]
+fn damage_is_not_carried_forward_nor_kept_by_a_resumed_run() {
+    need!(need::root());
+    let stage = Stage::with(BIN, &sample());
+    std::os::unix::fs::chown(&stage.backups, Some(1234), Some(1234)).unwrap();
+    stage.run_as(1234).expect(0);
+    let first = stage.history().newest();
+    overwrite(&stage.inside(&first).join("folder/two"), 3, b"zzz");
+    verify(&stage).expect(4);
+    stage.sh("chmod 0 folder/two; chown 0 folder/two");
+    stage.run_as(1234).expect(3).assert_says("missing from this snapshot");
+    assert!(!stage.inside(&stage.history().newest()).join("folder/two").exists());
+    // Linked by a run that was interrupted before the damage was known.
+    let stage = Stage::with(BIN, &sample());
+    let first = stage.take();
+    let aged = stage.history().path(&hours_ago(50), "");
+    fs::rename(&first, &aged).unwrap();
+    let now = stage.history().path(&hours_ago(1), ".incomplete");
+    let copied = std::process::Command::new("cp").arg("-al").arg(&aged).arg(&now).status();
+    assert!(copied.unwrap().success());
+    overwrite(&stage.inside(&aged).join("large"), 3, b"zzz");
+    stage.look("verify").arg(aged.file_name().unwrap()).expect(4);
+    stage.take();
+    stage.assert_newest_is_source(Judge::plain());
+    stage.assert_apart("large");
+    stage.assert_linked("folder/two");
+}
+
+#[test]
+fn a_sample_and_a_rolling_check_read_a_part() {
+    let mut tree = Tree::new();
+    for number in 0..300 {
+        tree = tree.file(format!("file {number}"), format!("content {number}"));
+    }
+    let stage = Stage::with(BIN, &tree);
+    stage.take();
+    stage.take();
+    let good = |run: fixtures::run::Run| {
+        let summary = found(&run.arg("--json").expect(0)).1;
+        assert_eq!(summary["snapshots"], 2);
+        summary["good"].as_u64().unwrap()
+    };
+    let sample = good(stage.look("verify").arg("--sample").arg("10%"));
+    assert!((5..80).contains(&sample), "{sample}");
+    let roll = || stage.look("verify").arg("--rolling").arg("30d");
+    let first = good(roll());
+    assert!((1..40).contains(&first), "{first}");
+    assert!(good(roll()) < 3, "a moment later there is nothing more to do");
+    // As if the last call had been 40 days ago.
+    let state = stage.backups.join(format!(".backup_manager/verify/{PREFIX}.json"));
+    let mut rolling: serde_json::Value =
+        serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+    rolling["reached"] = (rolling["reached"].as_i64().unwrap() - 40 * 86_400).into();
+    fs::write(&state, rolling.to_string()).unwrap();
+    assert_eq!(good(roll()), 300);
+    stage.look("verify").arg("--rolling").arg("soon").expect(2);
+}
+
+#[test]
+fn what_rsync_made_can_be_checked_after_its_hashes_are_recorded() {
+    let stage = Stage::with(BIN, &sample());
+    let made = stage.history().path(&hours_ago(40), "");
+    fs::create_dir_all(stage.inside(&made).parent().unwrap()).unwrap();
+    stage.sh(&format!("cp -a . {}", stage.inside(&made).display()));
+    verify(&stage).expect(3);
+    verify(&stage).arg("--record").expect(0);
+    verify(&stage).expect(0);
+    stage.take();
+    stage.assert_newest_is_source(Judge::plain());
+    verify(&stage).expect(0);
+}
