@@ -6,7 +6,7 @@ set -euo pipefail
 tools="
 rsync:rsync sshd:openssh-server ssh:openssh-client strace:strace gcc:gcc make:make
 mkfs.ext4:e2fsprogs filefrag:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
-mkfs.exfat:exfatprogs mount.exfat-fuse:exfat-fuse
+mkfs.exfat:exfatprogs mount.exfat-fuse:exfat-fuse fusermount:fuse3 taskset:util-linux
 setfattr:attr setfacl:acl mount:mount losetup:mount setpriv:util-linux
 readelf:binutils chroot:coreutils
 "

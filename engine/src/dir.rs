@@ -62,7 +62,12 @@ impl Dir {
     /// # Errors
     /// `ENOTDIR` or `ELOOP` when it is no folder.
     pub fn child(&self, name: &CStr) -> io::Result<Self> {
-        Ok(Self(rustix::fs::openat(&self.0, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?))
+        Ok(Self(rustix::fs::openat(
+            &self.0,
+            single(name)?,
+            FOLDER | OFlags::NOFOLLOW,
+            Mode::empty(),
+        )?))
     }
 
     /// As [`Dir::child`], for a folder that may not be read: to look at it and to pass through.
@@ -80,7 +85,7 @@ impl Dir {
     /// `ENOTDIR` or `ELOOP` when it is no folder.
     pub fn child_unseen(&self, name: &CStr) -> io::Result<Self> {
         unseen(FOLDER | OFlags::NOFOLLOW, |flags| {
-            rustix::fs::openat(&self.0, name, flags, Mode::empty())
+            rustix::fs::openat(&self.0, single(name)?, flags, Mode::empty())
         })
         .map(Self)
     }
@@ -92,7 +97,7 @@ impl Dir {
     pub fn open_file(&self, name: &CStr) -> io::Result<File> {
         let flags =
             OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        unseen(flags, |flags| rustix::fs::openat(&self.0, name, flags, Mode::empty()))
+        unseen(flags, |flags| rustix::fs::openat(&self.0, single(name)?, flags, Mode::empty()))
             .map(File::from)
     }
 
@@ -129,7 +134,7 @@ impl Dir {
     /// The system's, of `openat(2)`.
     pub fn open_to_write(&self, name: &CStr) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(&self.0, name, flags, Mode::empty())?.into())
+        Ok(rustix::fs::openat(&self.0, single(name)?, flags, Mode::empty())?.into())
     }
 
     /// Creates the file `name`, which must not exist, for writing.
@@ -139,7 +144,7 @@ impl Dir {
     pub fn create_file(&self, name: &CStr, mode: u32) -> io::Result<File> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(&self.0, name, flags, bits(mode))?.into())
+        Ok(rustix::fs::openat(&self.0, single(name)?, flags, bits(mode))?.into())
     }
 
     /// What `name` is.
@@ -147,7 +152,7 @@ impl Dir {
     /// # Errors
     /// `ENOENT` when there is nothing of that name.
     pub fn stat(&self, name: &CStr) -> io::Result<Meta> {
-        let stat = rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let stat = rustix::fs::statat(&self.0, single(name)?, AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(meta_of(&stat))
     }
 
@@ -220,7 +225,7 @@ impl Dir {
     /// # Errors
     /// `EINVAL` when it is no symlink.
     pub fn read_link(&self, name: &CStr) -> io::Result<Vec<u8>> {
-        Ok(rustix::fs::readlinkat(&self.0, name, Vec::with_capacity(256))?.into_bytes())
+        Ok(rustix::fs::readlinkat(&self.0, single(name)?, Vec::with_capacity(256))?.into_bytes())
     }
 
     /// Makes the folder `name`.
@@ -228,7 +233,7 @@ impl Dir {
     /// # Errors
     /// `EEXIST` when something of that name is there.
     pub fn make_folder(&self, name: &CStr, mode: u32) -> io::Result<()> {
-        Ok(rustix::fs::mkdirat(&self.0, name, bits(mode))?)
+        Ok(rustix::fs::mkdirat(&self.0, single(name)?, bits(mode))?)
     }
 
     /// Makes `name` a hard link of `from_name` in `from`; of a symlink itself, not of what it points to.
@@ -236,7 +241,13 @@ impl Dir {
     /// # Errors
     /// `EEXIST`, `EMLINK`, `EPERM` and others, of `linkat(2)`.
     pub fn link(&self, name: &CStr, from: &Dir, from_name: &CStr) -> io::Result<()> {
-        Ok(rustix::fs::linkat(&from.0, from_name, &self.0, name, AtFlags::empty())?)
+        Ok(rustix::fs::linkat(
+            &from.0,
+            single(from_name)?,
+            &self.0,
+            single(name)?,
+            AtFlags::empty(),
+        )?)
     }
 
     /// Makes the symlink `name`.
@@ -244,7 +255,7 @@ impl Dir {
     /// # Errors
     /// `EEXIST` when something of that name is there.
     pub fn make_symlink(&self, name: &CStr, target: &[u8]) -> io::Result<()> {
-        Ok(rustix::fs::symlinkat(target, &self.0, name)?)
+        Ok(rustix::fs::symlinkat(target, &self.0, single(name)?)?)
     }
 
     /// Makes the fifo, socket or device `name`.
@@ -259,7 +270,7 @@ impl Dir {
             Kind::CharDevice => FileType::CharacterDevice,
             Kind::File | Kind::Folder | Kind::Symlink => return Err(Errno::INVAL.into()),
         };
-        Ok(rustix::fs::mknodat(&self.0, name, kind, bits(mode), rdev)?)
+        Ok(rustix::fs::mknodat(&self.0, single(name)?, kind, bits(mode), rdev)?)
     }
 
     /// Removes the name of anything but a folder.
@@ -267,7 +278,7 @@ impl Dir {
     /// # Errors
     /// `EISDIR` for folders.
     pub fn unlink(&self, name: &CStr) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?)
+        Ok(rustix::fs::unlinkat(&self.0, single(name)?, AtFlags::empty())?)
     }
 
     /// Removes the empty folder `name`.
@@ -275,7 +286,7 @@ impl Dir {
     /// # Errors
     /// `ENOTEMPTY` when it is not empty.
     pub fn remove_folder(&self, name: &CStr) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
+        Ok(rustix::fs::unlinkat(&self.0, single(name)?, AtFlags::REMOVEDIR)?)
     }
 
     /// Renames `from` to `to` within the folder; `to` must not exist.
@@ -284,7 +295,7 @@ impl Dir {
     /// `EEXIST` when it does.
     pub fn rename_new(&self, from: &CStr, to: &CStr) -> io::Result<()> {
         let flags = rustix::fs::RenameFlags::NOREPLACE;
-        match rustix::fs::renameat_with(&self.0, from, &self.0, to, flags) {
+        match rustix::fs::renameat_with(&self.0, single(from)?, &self.0, single(to)?, flags) {
             // Kernels before 3.15 and some network file systems know no flags (renameat2(2)).
             Err(Errno::INVAL | Errno::NOSYS) => {
                 if self.find(to)?.is_some() {
@@ -301,7 +312,7 @@ impl Dir {
     /// # Errors
     /// The system's, of `renameat(2)`.
     pub fn rename_over(&self, from: &CStr, to: &CStr) -> io::Result<()> {
-        Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
+        Ok(rustix::fs::renameat(&self.0, single(from)?, &self.0, single(to)?)?)
     }
 
     /// Moves `name` into the folder `to` under the name `new`.
@@ -309,7 +320,7 @@ impl Dir {
     /// # Errors
     /// The system's, of `renameat(2)`.
     pub fn move_to(&self, name: &CStr, to: &Dir, new: &CStr) -> io::Result<()> {
-        Ok(rustix::fs::renameat(&self.0, name, &to.0, new)?)
+        Ok(rustix::fs::renameat(&self.0, single(name)?, &to.0, single(new)?)?)
     }
 
     /// Sets owner and group of `name` itself.
@@ -318,7 +329,7 @@ impl Dir {
     /// `EPERM` when not allowed.
     pub fn set_owner(&self, name: &CStr, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
-        Ok(rustix::fs::chownat(&self.0, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
+        Ok(rustix::fs::chownat(&self.0, single(name)?, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     /// Sets the mode of `name`, which must not be a symlink: use it for nodes that were just made.
@@ -326,7 +337,7 @@ impl Dir {
     /// # Errors
     /// `EPERM` when not allowed.
     pub fn set_mode(&self, name: &CStr, mode: u32) -> io::Result<()> {
-        Ok(rustix::fs::chmodat(&self.0, name, bits(mode), AtFlags::empty())?)
+        Ok(rustix::fs::chmodat(&self.0, single(name)?, bits(mode), AtFlags::empty())?)
     }
 
     /// Sets the modification time of `name` itself.
@@ -334,7 +345,12 @@ impl Dir {
     /// # Errors
     /// `EPERM` when not allowed.
     pub fn set_mtime(&self, name: &CStr, mtime: Time) -> io::Result<()> {
-        Ok(rustix::fs::utimensat(&self.0, name, &stamps(mtime), AtFlags::SYMLINK_NOFOLLOW)?)
+        Ok(rustix::fs::utimensat(
+            &self.0,
+            single(name)?,
+            &stamps(mtime),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
     }
 
     /// Makes its names durable.
@@ -376,6 +392,13 @@ fn unseen<T>(flags: OFlags, open: impl Fn(OFlags) -> Result<T, Errno>) -> io::Re
         Err(Errno::PERM) => Ok(open(flags)?),
         result => Ok(result?),
     }
+}
+
+/// `name`, unless it leads out of its folder. Names are checked where they come from; this is for the one
+/// that is not.
+fn single(name: &CStr) -> Result<&CStr, Errno> {
+    let bytes = name.to_bytes();
+    if bytes == b".." || bytes.contains(&b'/') { Err(Errno::INVAL) } else { Ok(name) }
 }
 
 fn bits(mode: u32) -> Mode {
@@ -462,5 +485,33 @@ fn meta_of(stat: &Stat) -> Meta {
         rdev: stat.st_rdev as u64,
         // st_blocks counts units of 512 bytes whatever the block size (stat(3type)).
         allocated: stat.st_blocks as u64 * 512,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_leads_out_of_a_held_folder() {
+        let top = tempfile::tempdir().expect("a folder");
+        let (inside, outside) = (top.path().join("inside"), top.path().join("outside"));
+        std::fs::create_dir(&inside).expect("a folder");
+        std::fs::write(&outside, "kept").expect("a file");
+        let dir = Dir::at(&inside).expect("it is there");
+        dir.create_file(c"own", 0o644).expect("a single name");
+        let absolute = c_name(outside.as_os_str().as_encoded_bytes()).expect("no NUL");
+        for name in [c"..", c"../outside", c"./own", c"own/", &absolute] {
+            assert!(dir.stat(name).is_err(), "{name:?}");
+            assert!(dir.child(name).is_err(), "{name:?}");
+            assert!(dir.open_file(name).is_err(), "{name:?}");
+            assert!(dir.unlink(name).is_err(), "{name:?}");
+            assert!(dir.make_folder(name, 0o755).is_err(), "{name:?}");
+            assert!(dir.link(name, &dir, c"own").is_err(), "{name:?}");
+            assert!(dir.link(c"other", &dir, name).is_err(), "{name:?}");
+            assert!(dir.rename_over(c"own", name).is_err(), "{name:?}");
+            assert!(dir.rename_over(name, c"own").is_err(), "{name:?}");
+        }
+        assert_eq!(std::fs::read_to_string(&outside).expect("it is there"), "kept");
     }
 }

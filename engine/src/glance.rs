@@ -29,24 +29,35 @@ pub(crate) fn glance<S: Source>(
     begun.into_iter().map(|result| result?.recv().unwrap_or(Ok(()))).collect()
 }
 
-/// Takes no more of a listing than its first entries.
+/// Waits for no more of a listing than its first sign.
 struct Glance {
     any: bool,
     told: SyncSender<Result<(), SourceError>>,
 }
 
+impl Glance {
+    /// Something is there: nobody waits for the end, which may be far.
+    fn tell(&mut self) {
+        if !std::mem::replace(&mut self.any, true) {
+            let _ = self.told.try_send(Ok(()));
+        }
+    }
+}
+
 impl ListSink for Glance {
     fn batch(&mut self, _: Batch) -> ControlFlow<()> {
-        self.any = true;
+        self.tell();
         ControlFlow::Break(())
     }
 
     fn unreadable(&mut self, _: &CStr, _: SourceError) {
-        self.any = true;
+        self.tell();
     }
 
     fn end(self: Box<Self>, result: Result<(), SourceError>) {
-        // Nobody waits any more only where the run has ended.
-        let _ = self.told.send(if self.any { Ok(()) } else { result });
+        if !self.any {
+            // Nobody waits any more only where the run has ended.
+            let _ = self.told.send(result);
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::entry::{Batch, Entry, Meta};
+use crate::entry::{BadName, Batch, Entry, Meta};
 
 /// How many entries a batch holds at the most.
 pub const BATCH: usize = 1024;
@@ -107,7 +107,8 @@ pub trait ListSink: Send {
     /// Some entries; `Break` when no more are wanted.
     fn batch(&mut self, batch: Batch) -> ControlFlow<()>;
 
-    /// An entry that is there but cannot be described.
+    /// An entry that is there but cannot be described. With [`SourceError::BadName`] `name` is only for
+    /// people, and may be a part of what was told.
     fn unreadable(&mut self, name: &CStr, error: SourceError);
 
     /// The listing ended: whole, or broken off.
@@ -146,18 +147,33 @@ pub enum SourceError {
         /// The system's reason.
         error: io::Error,
     },
+    /// It has a name that no entry can have. It is told so that it is listed, and never looked at again:
+    /// such a name leads anywhere.
+    #[error("cannot take the name: {0}")]
+    BadName(BadName),
     /// The whole source is gone: nothing more can be read.
     #[error("{0}")]
     Lost(String),
 }
 
 impl SourceError {
+    /// Whether another look can tell nothing else: a name or path is what it is.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::BadName(_) => true,
+            Self::Unreadable { error, .. } => error.kind() == io::ErrorKind::InvalidFilename,
+            Self::Vanished | Self::Replaced | Self::Lost(_) => false,
+        }
+    }
+
     /// The same error, for another entry that it concerns as well.
     #[must_use]
     pub fn again(&self) -> Self {
         match self {
             Self::Vanished => Self::Vanished,
             Self::Replaced => Self::Replaced,
+            Self::BadName(error) => Self::BadName(*error),
             Self::Lost(why) => Self::Lost(why.clone()),
             Self::Unreadable { action, error } => {
                 let same = error.raw_os_error().map(io::Error::from_raw_os_error);

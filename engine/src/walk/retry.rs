@@ -9,7 +9,7 @@ use super::open::Reopened;
 use super::{Rules, Target, Walk, lock};
 use crate::attrs;
 use crate::dir::Dir;
-use crate::entry::{Entry, Extra, Listed};
+use crate::entry::{Entry, Extra, Listed, check_name};
 use crate::error::RunError;
 use crate::event::{Event, Instead, Problem};
 use crate::filter::Scope;
@@ -42,6 +42,11 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         name: &CStr,
         error: SourceError,
     ) -> Result<(), RunError> {
+        // A source that tells such a name wants it to be followed: it is said, and that is all.
+        if matches!(error, SourceError::BadName(_)) || check_name(name.to_bytes()).is_err() {
+            self.problem(&folder.place.source_of(name), error, Instead::Nothing);
+            return Ok(());
+        }
         let counted = !folder.see(name);
         match error {
             SourceError::Lost(_) => return Err(RunError::SourceLost(error)),
@@ -51,10 +56,10 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
                 let Some(here) = &handles.here else { return Ok(()) };
                 return T::superfluous(self, folder, here, name);
             }
-            SourceError::Replaced | SourceError::Unreadable { .. } => {}
+            SourceError::Replaced | SourceError::Unreadable { .. } | SourceError::BadName(_) => {}
         }
         let mut again = lock(&self.again);
-        if !self.last_try() && again.len() < RETRIES {
+        if !self.last_try() && !error.is_final() && again.len() < RETRIES {
             let (place, name) = (Arc::clone(&folder.place), name.to_owned());
             let below = folder.node.as_ref().and_then(|node| node.below.get(name.to_bytes()));
             let planted = below.and_then(|node| Some((node.path.clone()?, node.root)));
@@ -154,7 +159,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let [.., parent, _] = &chain[..] else { return Ok(()) };
         let name = folder.place.name();
         let mut again = lock(&self.again);
-        if !self.last_try() && again.len() < RETRIES {
+        if !self.last_try() && !error.is_final() && again.len() < RETRIES {
             let (place, name) = (Arc::clone(parent), name.to_owned());
             let (root, dev) = (folder.root, folder.dev);
             let scope = folder.rules.as_ref().map(|rules| Arc::clone(rules.outer()));

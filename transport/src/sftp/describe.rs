@@ -11,7 +11,8 @@ use super::wire::{Attrs, Status};
 /// The file type bits of a mode (inode(7)); the draft leaves them to POSIX.
 const TYPE: u32 = 0o170_000;
 
-/// What `attrs` tell of an entry; `None` when they do not tell its type, size or time.
+/// What `attrs` tell of an entry; `None` when they do not tell its type, size or time,
+/// or tell an owner that there cannot be.
 pub(super) fn meta(attrs: Attrs) -> Option<Meta> {
     let mode = attrs.permissions?;
     let kind = match mode & TYPE {
@@ -26,11 +27,17 @@ pub(super) fn meta(attrs: Attrs) -> Option<Meta> {
     };
     // No file system holds more (off_t).
     let size = attrs.size.filter(|size| *size <= i64::MAX as u64)?;
+    // Nobody is: for chown(2) it means to leave the owner as it is, and that is the one who runs this.
+    if matches!(attrs.owner, Some((u32::MAX, _) | (_, u32::MAX))) {
+        return None;
+    }
+    // What is not told to be anybody's must not run as root.
+    let kept = if attrs.owner.is_some() { 0o7777 } else { 0o1777 };
     let (uid, gid) = attrs.owner.unwrap_or((0, 0));
     let mtime = Time { secs: i64::from(attrs.mtime?), nanos: 0 };
     Some(Meta {
         kind,
-        mode: mode & 0o7777,
+        mode: mode & kept,
         uid,
         gid,
         size,
@@ -68,7 +75,7 @@ pub(super) fn refusal(action: &'static str, status: Status) -> SourceError {
 
 /// An entry that the server does not describe as a file system would.
 pub(super) fn undescribed() -> SourceError {
-    let error = io::Error::other("the server did not tell its type, size and time");
+    let error = io::Error::other("the server did not tell its type, owner, size and time");
     SourceError::Unreadable { action: "look at", error }
 }
 

@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use std::io;
 use std::sync::Arc;
 
-use engine::entry::{Batch, Extra, Kind, Meta, check_name};
+use engine::entry::{BadName, Batch, Extra, Kind, Meta, check_name};
 use engine::source::{BATCH, SourceError};
 
 use super::describe::{meta, refusal, storable, target, undescribed};
@@ -24,6 +24,9 @@ const NOTHING_NEW_MAX: u32 = 1000;
 /// Longest path of a folder of which every name is told. For READDIR a server looks at each entry by its
 /// path; OpenSSH passes over those for which that fails, as it does from 4,096 bytes on (path_resolution(7)).
 const DEEPEST: usize = 4095 - 1 - 255;
+
+/// How many names that no entry can have are told of one folder. An honest server tells none.
+const BAD_NAMES_MAX: u32 = 100;
 
 /// How often OPENDIR is tried that fails without a reason.
 const TRIES: u32 = 8;
@@ -59,6 +62,7 @@ pub(super) struct Folder {
     hasher: RandomState,
     seen: u64,
     nothing_new: u32,
+    bad_names: u32,
     /// How often OPENDIR failed without a reason, and whether it is to be tried again.
     tries: u32,
     again: bool,
@@ -104,6 +108,7 @@ impl Folder {
             hasher: RandomState::new(),
             seen: 0,
             nothing_new: 0,
+            bad_names: 0,
             tries: 0,
             again: false,
         }
@@ -125,7 +130,7 @@ impl Folder {
     pub(super) fn reset(&mut self) {
         (self.handle, self.checked, self.at_end) = (None, false, false);
         (self.reads, self.looks, self.ahead) = (0, 0, 2);
-        (self.seen, self.nothing_new, self.again) = (0, 0, false);
+        (self.seen, self.nothing_new, self.bad_names, self.again) = (0, 0, 0, false);
         self.looked_into = false;
     }
 
@@ -271,7 +276,7 @@ impl Folder {
                 continue;
             }
             if check_name(name).is_err() {
-                self.bad_name(name, post);
+                self.bad_name(name, post)?;
                 continue;
             }
             match meta(attrs) {
@@ -326,9 +331,14 @@ impl Folder {
     }
 
     /// A name that no entry can have is told in one line and dropped.
-    fn bad_name(&mut self, name: &[u8], post: &mut Post) {
-        let error = io::Error::other(engine::entry::BadName);
-        self.unreadable(name, SourceError::Unreadable { action: "take the name", error }, post);
+    fn bad_name(&mut self, name: &[u8], post: &mut Post) -> Result<(), SourceError> {
+        self.bad_names += 1;
+        if self.bad_names > BAD_NAMES_MAX {
+            let error = io::Error::other("it tells too many names that no entry can have");
+            return Err(SourceError::Unreadable { action: "list", error });
+        }
+        self.unreadable(name, SourceError::BadName(BadName), post);
+        Ok(())
     }
 
     fn hand_on(&mut self, post: &mut Post) {
@@ -362,7 +372,8 @@ impl Folder {
         if self.path.len() <= DEEPEST {
             return Ok(());
         }
-        let error = io::Error::other("so deep, SFTP servers leave out names without a word");
+        let why = "so deep, SFTP servers leave out names without a word";
+        let error = io::Error::new(io::ErrorKind::InvalidFilename, why);
         Err(SourceError::Unreadable { action: "list all of", error })
     }
 

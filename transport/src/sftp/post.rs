@@ -22,6 +22,9 @@ const BLOCK: usize = 4096;
 /// Bytes of listings that may wait for the sinks before no more are asked for.
 pub(super) const LISTINGS: usize = 8 << 20;
 
+/// What an entry that cannot be read takes beside its name: the message, and its place in a queue.
+const UNREADABLE: usize = 200;
+
 /// What is on its way to the sinks.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
@@ -50,6 +53,17 @@ pub(super) enum Listed {
     Batch(Batch),
     Unreadable(CString, SourceError),
     End(Result<(), SourceError>),
+}
+
+impl Listed {
+    /// Memory that it takes while it waits, bytes, about.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Batch(batch) => batch.bytes(),
+            Self::Unreadable(name, _) => UNREADABLE + name.as_bytes().len(),
+            Self::Begin(_) | Self::End(_) => 0,
+        }
+    }
 }
 
 /// A part of what was fetched; `usize` is the number of the file.
@@ -91,9 +105,7 @@ impl Post {
     }
 
     pub(super) fn listed(&mut self, id: u64, part: Listed) {
-        if let Listed::Batch(batch) = &part {
-            self.backlog.listings.fetch_add(batch.bytes(), Ordering::Relaxed);
-        }
+        self.backlog.listings.fetch_add(part.bytes(), Ordering::Relaxed);
         self.listed.push((id, part));
     }
 
@@ -128,17 +140,15 @@ fn deliver_listings(
 ) {
     let mut sinks: HashMap<u64, Box<dyn ListSink>> = HashMap::new();
     for (id, part) in parts.iter().flatten() {
+        let count = part.bytes();
         match part {
             Listed::Begin(sink) => drop(sinks.insert(id, sink)),
             Listed::Batch(batch) => {
-                let count = batch.bytes();
                 if let Some(sink) = sinks.get_mut(&id)
                     && sink.batch(batch).is_break()
                 {
                     let _ = commands.send(Command::UnwantedFolder(id));
                 }
-                backlog.listings.fetch_sub(count, Ordering::Relaxed);
-                backlog.less.notify_one();
             }
             Listed::Unreadable(name, error) => {
                 if let Some(sink) = sinks.get_mut(&id) {
@@ -150,6 +160,10 @@ fn deliver_listings(
                     sink.end(result);
                 }
             }
+        }
+        if count > 0 {
+            backlog.listings.fetch_sub(count, Ordering::Relaxed);
+            backlog.less.notify_one();
         }
     }
 }

@@ -25,8 +25,9 @@ use super::{Address, ConnectError, Options};
 const FOLDERS: usize = 768;
 const FILES: usize = 4096;
 
-/// Longest path that is sent: no server takes more (`PATH_MAX`), and a frame stays small.
-const PATH_MAX: usize = 64 * 1024;
+/// Longest path that is sent: a server on Linux opens none that is longer (path_resolution(7)), and without
+/// a bound a server could go on telling folders for ever.
+const PATH_MAX: usize = 4096;
 
 /// Folders of another machine.
 pub struct SftpSource {
@@ -205,7 +206,13 @@ fn checked(path: Vec<u8>) -> Result<Vec<u8>, SourceError> {
     if path.starts_with(b"/") && path.len() < PATH_MAX && !path.contains(&0) {
         return Ok(path);
     }
-    let error = std::io::Error::other("it is no absolute path");
+    let error = match path.len() < PATH_MAX {
+        true => std::io::Error::other("it is no absolute path"),
+        false => {
+            let why = "its path is longer than 4,095 bytes";
+            std::io::Error::new(std::io::ErrorKind::InvalidFilename, why)
+        }
+    };
     Err(SourceError::Unreadable { action: "open", error })
 }
 

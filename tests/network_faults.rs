@@ -1,0 +1,157 @@
+//! A line that is cut at any byte of a session, or that changes a bit: the run goes on where it was, or
+//! stays incomplete for the next one, and what comes of it is the source. `remote_lost.rs` has the large ones.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fixtures::fingerprint::{Fingerprint, assert_untouched};
+use fixtures::judge::Judge;
+use fixtures::need;
+use fixtures::need::Missing;
+use fixtures::proxy::Proxy;
+use fixtures::random::Random;
+use fixtures::run::Run;
+use fixtures::sshd::{Sshd, Subsystem};
+use fixtures::stage::Stage;
+use fixtures::tree::Tree;
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+/// Runs at once: those whose line was cut wait before they connect anew.
+const AT_ONCE: u64 = 6;
+
+/// A server behind a proxy, shared by stages that come one after the other.
+struct Line {
+    server: Sshd,
+    proxy: Proxy,
+}
+
+impl Line {
+    fn new() -> Result<Self, Missing> {
+        let server = Sshd::serving(Subsystem::Internal)?;
+        let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], server.port())), Duration::ZERO);
+        server.write_known_hosts_of(proxy.port(), "host");
+        Ok(Self { server, proxy })
+    }
+
+    fn run(&self, stage: &Stage) -> Run {
+        let address = format!("{}@127.0.0.1:{}", self.server.account(), self.proxy.port());
+        self.server.reached_by(stage.run()).set("remote-src-host", address)
+    }
+
+    fn passed(&self) -> u64 {
+        let (there, back) = self.proxy.bytes();
+        there + back
+    }
+
+    /// How many bytes a run like that passes in both directions.
+    fn session(&self, tree: &Tree) -> u64 {
+        let (stage, before) = (Stage::with(BIN, tree), self.passed());
+        self.run(&stage).expect(0);
+        self.passed() - before
+    }
+
+    /// Takes a first snapshot, changes the source, runs with `fault` on the line, and once more if that
+    /// run says that it failed. Whether it was whole at once, and whether a bit was flipped.
+    fn endures(&self, tree: &Tree, fault: impl FnOnce(&Proxy)) -> (bool, bool) {
+        let stage = Stage::with(BIN, tree);
+        stage.run().expect(0);
+        let first = stage.history().newest();
+        let before = Fingerprint::of(&first);
+        stage.sh("echo more >>small; touch -d '1 hour ago' large*; echo new >new; rm gone");
+        fault(&self.proxy);
+        let done = self.run(&stage).set("answer-timeout-s", "5").done();
+        let flipped = self.proxy.flipped();
+        self.proxy.cut_after(u64::MAX);
+        self.proxy.flip_after(u64::MAX);
+        if done.code != 0 {
+            done.assert_code(1);
+            assert!(!done.stderr.is_empty(), "it says why");
+            assert_eq!(stage.history().complete().len(), 1, "it is not complete");
+            self.run(&stage).expect(0);
+        }
+        stage.assert_newest_is_source(Judge::sftp());
+        assert_untouched(&first, &before);
+        assert!(stage.history().incomplete().is_empty());
+        (done.code == 0, flipped)
+    }
+}
+
+fn small() -> Tree {
+    Tree::new()
+        .file("small", "a line\n")
+        .file("gone", "soon")
+        .random_file("large", 9_000, 1)
+        .file("folder/inside", "inside\n")
+        .symlink("link", "small")
+}
+
+/// Cuts the line behind byte 0, `step`, 2 * `step`, … of a session.
+fn cut_at_every(step: u64) {
+    let tree = small();
+    let length = need!(Line::new()).session(&tree);
+    let (next, whole) = (AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                let line = need!(Line::new());
+                loop {
+                    let at = next.fetch_add(step, Ordering::Relaxed);
+                    if at > length {
+                        return;
+                    }
+                    let (at_once, _) = line.endures(&tree, |proxy| proxy.cut_after(at));
+                    whole.fetch_add(u64::from(at_once), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    let whole = whole.into_inner();
+    println!(
+        "{whole} of {} cuts in {length} bytes were made up for by the same run",
+        length / step
+    );
+    assert!(whole > 0, "no run connected anew");
+}
+
+#[test]
+fn a_line_that_is_cut_anywhere_in_a_small_session_is_made_up_for() {
+    cut_at_every(449);
+}
+
+#[test]
+#[ignore = "takes hours: make -C tests every-byte"]
+fn a_line_that_is_cut_at_every_byte_of_a_small_session_is_made_up_for() {
+    let step = std::env::var("STEP").ok().and_then(|step| step.parse().ok());
+    cut_at_every(step.unwrap_or(1));
+}
+
+#[test]
+fn a_bit_that_changed_on_the_way_never_reaches_a_snapshot() {
+    let line = need!(Line::new());
+    let tree = small().random_file("large too", 3_000_000, 9);
+    let length = line.session(&tree);
+    let mut random = Random::new(7);
+    for part in 0..8 {
+        // In all parts of the session: greetings and keys, questions, contents.
+        let at = length * part / 9 + random.below(length / 9);
+        let (_, flipped) = line.endures(&tree, |proxy| proxy.flip_after(at));
+        assert!(flipped, "nothing came to byte {at} of {length}");
+    }
+}
+
+#[test]
+fn an_sshd_that_is_killed_again_and_again_is_made_up_for() {
+    let line = need!(Line::new());
+    let tree = small().random_file("more", 40_000_000, 9);
+    let stage = Stage::with(BIN, &tree);
+    let mut running = line.run(&stage).start();
+    for _ in 0..4 {
+        let goal = line.passed() + 4_000_000;
+        assert!(running.until(|| line.passed() >= goal), "the run ended before");
+        assert!(line.server.break_connections() > 0);
+    }
+    running.wait().assert_code(0);
+    stage.assert_newest_is_source(Judge::sftp());
+}

@@ -1,0 +1,109 @@
+//! The power is cut at any moment: what has a complete name is whole, and the next run completes.
+//!
+//! The destination lies on a disk that notes every write and flush. Runs are recorded on it, and then each
+//! state is looked at that the disk may be in after a cut: with unflushed writes dropped, reordered, torn.
+
+mod recording;
+mod state;
+
+use fixtures::disk::cuts::{Cut, Replay, choose};
+use fixtures::need;
+use fixtures::need::{Missing, tool};
+
+use recording::{Act, Recording, record};
+
+/// What is recorded: a run that is killed, the one that resumes it, and one that prunes.
+const WHOLE: [Act; 3] = [Act::Killed, Act::Run, Act::ChangedRun];
+
+/// How many cuts between the flushes, out of `CUTS` or a number for every day.
+fn between(usual: usize) -> usize {
+    std::env::var("CUTS").ok().and_then(|cuts| cuts.parse().ok()).unwrap_or(usual)
+}
+
+/// The seed of the cuts, printed with every failure.
+fn seed() -> u64 {
+    std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7)
+}
+
+/// Looks at `cuts` of what was recorded; what was found wrong, one text a state.
+fn wrong(recording: &Recording, cuts: &[Cut], next_run: bool) -> Vec<String> {
+    let mut replay = Replay::new(recording.before.clone(), &recording.events);
+    let mut wrong = Vec::new();
+    for (number, cut) in cuts.iter().enumerate() {
+        let image = replay.state(*cut);
+        // Each third state is enough to see whether the next run copes: it takes most of the time.
+        let found = state::problems(recording, image, next_run && number % 3 == 0);
+        if !found.is_empty() {
+            let of = recording.events.len();
+            wrong.push(format!("{cut:?} of {of} events:\n  {}", found.join("\n  ")));
+        }
+    }
+    wrong
+}
+
+fn prove(kind: &str, usual: usize) -> Result<(), Missing> {
+    let started = std::time::Instant::now();
+    let recording = record(kind, &WHOLE, &[])?;
+    let cuts = choose(&recording.events, between(usual), seed());
+    let wrong = wrong(&recording, &cuts, true);
+    println!(
+        "{kind}: {} states out of {} writes and flushes, {:.0?}",
+        cuts.len(),
+        recording.events.len(),
+        started.elapsed()
+    );
+    assert!(
+        wrong.is_empty(),
+        "{kind}, seed {}: {} of {} states are wrong\n{}",
+        seed(),
+        wrong.len(),
+        cuts.len(),
+        wrong.join("\n")
+    );
+    Ok(())
+}
+
+/// A run whose syncs do nothing must be seen through, or the harness proves nothing.
+fn control(kind: &str) -> Result<(), Missing> {
+    tool("strace")?;
+    let nothing = "syncfs,fsync,fdatasync,sync_file_range:retval=0";
+    let recording = record(kind, &[Act::ChangedRun], &[nothing])?;
+    let cuts = choose(&recording.events, 40, seed());
+    let wrong = wrong(&recording, &cuts, false);
+    println!("{kind}: {} of {} states without syncs are wrong", wrong.len(), cuts.len());
+    assert!(
+        !wrong.is_empty(),
+        "{kind}: a snapshot that was never synced looks good in every state"
+    );
+    Ok(())
+}
+
+#[test]
+fn on_ext4_nothing_is_lost() {
+    need!(prove("ext4", 60));
+}
+
+#[test]
+fn on_xfs_nothing_is_lost() {
+    need!(prove("xfs", 60));
+}
+
+#[test]
+fn on_btrfs_nothing_is_lost() {
+    need!(prove("btrfs", 60));
+}
+
+#[test]
+fn a_seal_without_a_sync_is_caught_on_ext4() {
+    need!(control("ext4"));
+}
+
+#[test]
+fn a_seal_without_a_sync_is_caught_on_xfs() {
+    need!(control("xfs"));
+}
+
+#[test]
+fn a_seal_without_a_sync_is_caught_on_btrfs() {
+    need!(control("btrfs"));
+}

@@ -1,0 +1,131 @@
+//! Records what runs make the disk write.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fixtures::disk::cuts::Event;
+use fixtures::disk::image::Image;
+use fixtures::disk::{Disk, formatted};
+use fixtures::fingerprint::Fingerprint;
+use fixtures::mutate::mutate;
+use fixtures::need::Missing;
+use fixtures::random::{Spec, random_tree};
+use fixtures::scan::{FoundTree, scan};
+use fixtures::stage::Stage;
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+/// How many complete snapshots are kept: with what is recorded, the oldest goes.
+pub(crate) const KEPT: &str = "3";
+
+/// What is done while the disk is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// The source changes, and a run is killed in the middle.
+    Killed,
+    /// A run without a change since the last act.
+    Run,
+    /// The source changes, and a run.
+    ChangedRun,
+}
+
+/// What was recorded, and what must be found in every state.
+pub(crate) struct Recording {
+    pub(crate) kind: String,
+    pub(crate) stage: Stage,
+    pub(crate) disk: Disk,
+    /// The disk before the first event.
+    pub(crate) before: Image,
+    pub(crate) events: Vec<Event>,
+    /// Snapshots from before the recording by name, the oldest first.
+    pub(crate) older: Vec<(String, Fingerprint)>,
+    /// The sources of the snapshots that were completed while it was recorded.
+    pub(crate) newer: BTreeMap<String, FoundTree>,
+}
+
+/// Mount options with which the file system writes much and early, so that there are many states.
+pub(crate) fn options(kind: &str) -> &'static str {
+    match kind {
+        // The same file system is mounted again and again.
+        "xfs" => "nouuid",
+        _ => "commit=1",
+    }
+}
+
+/// The last component of a path.
+pub(crate) fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Does `acts` on a file system of `kind` with two snapshots; their runs with strace's `rules`.
+pub(crate) fn record(kind: &str, acts: &[Act], rules: &[&str]) -> Result<Recording, Missing> {
+    let megabytes = if kind == "ext4" { 96 } else { 300 };
+    let disk = Disk::new(formatted(kind, megabytes, if kind == "ext4" { &["-F"] } else { &[] })?)?;
+    let spec = Spec { files: 130, folders: 25, largest: 40_000, root_only: true };
+    let missing = |error| Missing(format!("needs a mounted {kind}: {error}"));
+    let mounted = disk.mount(kind, options(kind)).map_err(missing)?;
+    let stage = Stage::with(BIN, &random_tree(3, spec)).backups_in(&mounted.path().join("backups"));
+    let mut older = Vec::new();
+    for seed in 0..2 {
+        mutate(&stage.source, seed);
+        let path = stage.take();
+        older.push((name(&path), Fingerprint::of(&path).wherever_mounted()));
+    }
+    drop(mounted);
+    let before = disk.image();
+    disk.record();
+    let mounted = disk.mount(kind, options(kind)).map_err(missing)?;
+    let mut newer = BTreeMap::new();
+    with_neighbour(mounted.path(), || {
+        for (number, act) in acts.iter().enumerate() {
+            if *act != Act::Run {
+                mutate(&stage.source, 10 + number as u64);
+            }
+            let run = stage.run().set("max-backups", KEPT);
+            if *act == Act::Killed {
+                // Far enough for files of many kinds to be there.
+                let run = run.injecting(&["utimensat:signal=KILL:when=8"]);
+                assert_eq!(run.done().code, 137, "it is killed");
+                continue;
+            }
+            let run = if rules.is_empty() { run } else { run.injecting(rules) };
+            run.expect(0);
+            newer.insert(name(&stage.history().newest()), scan(&stage.source));
+        }
+        // What was not synced stays in memory for a while; names get to the disk before contents.
+        std::thread::sleep(Duration::from_millis(2_500));
+    });
+    drop(mounted);
+    let events = disk.recorded();
+    Ok(Recording { kind: kind.to_owned(), stage, disk, before, events, older, newer })
+}
+
+/// Does `work` while somebody else syncs a file of his own on the same file system again and again.
+fn with_neighbour(top: &Path, work: impl FnOnce()) {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut file = File::create(top.join("neighbour")).expect("a file can be made");
+            while !over.load(Ordering::Relaxed) {
+                file.write_all(b"something\n")
+                    .and_then(|()| file.sync_all())
+                    .expect("it is written");
+                std::thread::sleep(Duration::from_millis(60));
+            }
+        });
+        let _ends_also_after_a_panic = End(&over);
+        work();
+    });
+}
+
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
