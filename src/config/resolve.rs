@@ -282,7 +282,10 @@ impl Draft<'_> {
                 Some(Remote { address, answer_timeout, known_hosts: None })
             }
             Err(error) => {
-                let form = "write user@host, user@host:port or user@[v6]:port";
+                let form = match text.contains('/') {
+                    true => "write user@host or user@host:port, and the path into SRCS_TO_BACKUP",
+                    false => "write user@host, user@host:port or user@[v6]:port",
+                };
                 let error: BadAddress = error;
                 mistakes.push(given.origin.mistake(format!("{error}; {form}")));
                 None
@@ -379,6 +382,12 @@ pub(super) fn check_names(
         }
         let known: Vec<&str> = drafts.iter().map(|draft| draft.name.as_str()).collect();
         let origin = Origin::command_line(&format!("{said} {name}"));
+        if name.contains('/') {
+            mistakes.push(origin.mistake(
+                "a name of a job is meant here; folders go to SRCS_TO_BACKUP (--srcs-to-backup) and BACKUPS_DIR (--backups-dir)",
+            ));
+            continue;
+        }
         mistakes.push(origin.mistake(match nearest(name, known.iter().copied()) {
             Some((near, distance)) if distance <= 3 && distance < name.len() => {
                 format!("there is no job of that name; did you mean {near}?")
