@@ -237,7 +237,7 @@ fn config_file(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> FileSettings {
             mistakes.push(origin.mistake(format!(
                 "cannot read {path}: {error}; write the path of a readable TOML file"
             )));
-            FileSettings::default()
+            FileSettings::unknown(origin)
         }
     }
 }

@@ -4,11 +4,14 @@ mod connection;
 
 use std::borrow::Cow;
 use std::io::ErrorKind;
+use std::path::Path;
 
 use engine::error::RunError;
 use engine::retention::Refusal;
 use engine::select::SelectError;
 use engine::source::SourceError;
+
+use crate::config::shown_path;
 
 /// The next step for the one who reads the log, if there is one to tell.
 pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
@@ -17,6 +20,9 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
             if error.kind() == ErrorKind::PermissionDenied =>
         {
             "give the user that reads it (of a remote source the one of REMOTE_SRC_HOST) the permission to read it, or use another one; nothing was deleted, and the next run goes on"
+        }
+        RunError::Root { path, .. } if names_a_host(path) => {
+            "for a folder of another machine write REMOTE_SRC_HOST=user@host, and in SRCS_TO_BACKUP the path alone; nothing was deleted"
         }
         RunError::Root { .. } => {
             "check that the path is right, mounted and readable; nothing was deleted, and the next run goes on"
@@ -39,6 +45,14 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
         RunError::NotMounted { .. } => {
             "mount it, or remove its line from /etc/fstab if it is no longer wanted"
         }
+        RunError::Destination { action: "cannot create", path, error }
+            if error.kind() == ErrorKind::NotFound =>
+        {
+            let above = shown_path(path.parent().unwrap_or(path));
+            return Some(Cow::Owned(format!(
+                "the folder above it has to be there: mount or make {above}, or write another BACKUPS_DIR"
+            )));
+        }
         RunError::Destination { .. } => {
             "check that the backups folder is mounted and writable (BACKUPS_DIR); the next run goes on where this one stopped"
         }
@@ -52,6 +66,12 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
         RunError::SourceLost(_) => "the next run goes on where this one stopped",
         _ => return None,
     }))
+}
+
+/// Whether a source looks like rsync's `host:path`.
+fn names_a_host(path: &Path) -> bool {
+    // A relative path was put below the current folder.
+    path.components().any(|part| part.as_os_str().as_encoded_bytes().contains(&b':'))
 }
 
 /// The next step when the backups folder cannot be looked at.
@@ -93,4 +113,26 @@ pub(crate) fn unproved() -> &'static str {
 /// The next step when a restore ended early.
 pub(crate) fn unrestored() -> &'static str {
     "what was restored so far is whole; make room or check the disk, then the same command goes on where it was"
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_host_in_a_source_and_a_missing_folder_above_have_their_own_hints() {
+        let root = |path: &str| RunError::Root { path: path.into(), error: SourceError::Vanished };
+        let said = |error: &RunError| hint(error).unwrap_or_default().into_owned();
+        assert!(said(&root("/here/nas:/photos")).contains("REMOTE_SRC_HOST=user@host"));
+        assert!(said(&root("/here/photos")).contains("check that the path is right"));
+        let create = |kind: ErrorKind| RunError::Destination {
+            action: "cannot create",
+            path: "/mnt/disk/backups".into(),
+            error: io::Error::from(kind),
+        };
+        assert!(said(&create(ErrorKind::NotFound)).contains("mount or make /mnt/disk, or write"));
+        assert!(said(&create(ErrorKind::PermissionDenied)).contains("mounted and writable"));
+    }
 }

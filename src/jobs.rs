@@ -235,10 +235,11 @@ fn completed(log: &JobLog, job: &NamedJob, report: &Report, monitor: &LogMonitor
     if problems == 0 {
         return Exit::Done;
     }
-    let dir = crate::config::shown_path(&job.job.backups_dir.join(".backup_manager/reports"));
+    let file = format!(".backup_manager/reports/{}.json", report.snapshot);
+    let file = crate::config::shown_path(&job.job.backups_dir.join(file));
     log.warn(&format!(
-        "{} not read well; the report in {dir} lists them (exit code 3)",
-        counted(problems, "entry was", "entries were")
+        "{}: see {file} (exit code 3)",
+        counted(problems, "entry was not read well", "entries were not read well")
     ));
     Exit::Listed
 }

@@ -115,7 +115,13 @@ fn what_was_carried_forward_is_marked() {
     let stage = Stage::with(BIN, &sample());
     stage.run_as(1234).expect(0);
     stage.sh("echo changed >folder/small; chmod 000 folder/small");
-    stage.run_as(1234).expect(3);
+    let run = stage.run_as(1234).expect(3);
+    let said = run.said();
+    let report = said.split_once("1 entry was not read well: see ").and_then(|(_, after)| {
+        after.split_once(" (exit code 3)").map(|(report, _)| report.to_owned())
+    });
+    let report = std::fs::read_to_string(report.expect("a file is named")).unwrap();
+    assert!(report.contains("folder/small"), "{report}");
     let done = stage.look("list").expect(0);
     assert_eq!(done.lines_with("1 carried forward"), 1, "{}", done.stdout);
 }

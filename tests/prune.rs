@@ -112,7 +112,12 @@ fn what_is_held_stays_and_takes_no_place() {
     prune(&stage).arg(&oldest).arg("--yes").expect(2).assert_says("is held");
     stage.look("release").arg(&oldest).expect(0).assert_says("no longer held");
     stage.look("release").arg(&oldest).expect(0).assert_says("was not held");
-    prune(&stage).arg(&oldest).arg("--yes").expect(0);
+    prune(&stage).arg(&oldest).expect(0).assert_says("add --yes to remove it\n");
+    prune(&stage)
+        .arg(&oldest)
+        .arg("--yes")
+        .expect(0)
+        .assert_says("removing 1 of 1 snapshot frees ");
     assert_eq!(left(&stage), now[1..]);
 }
 

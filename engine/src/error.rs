@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::amount::{bytes, counted};
 use crate::source::SourceError;
 
 /// Why a source cannot be reached, in its own words.
@@ -34,7 +35,7 @@ pub enum RunError {
         backups: PathBuf,
     },
     /// A source root lost so many files that the history must not shrink for it.
-    #[error("source root {path} has {now} files, the snapshot before has {before}: more than {percent} % are gone", path = crate::event::shown_path(path))]
+    #[error("source root {path} has {now}, the snapshot before has {before}: more than {percent} % are gone", now = counted(*.now, "file", "files"), path = crate::event::shown_path(path))]
     Collapse {
         /// The root.
         path: PathBuf,
@@ -46,7 +47,7 @@ pub enum RunError {
         percent: f64,
     },
     /// More of the snapshot before is gone than may be.
-    #[error("{deleted} entries of the snapshot before are gone, more than --max-delete={most}")]
+    #[error("{gone}, more than --max-delete={most}", gone = counted(*.deleted, "entry of the snapshot before is gone", "entries of the snapshot before are gone"))]
     Deletions {
         /// Entries that are gone.
         deleted: u64,
@@ -130,12 +131,12 @@ pub struct Missing {
 }
 
 fn room(needed: Option<&Missing>, free: u64, free_inodes: Option<u64>) -> String {
-    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-    let needed = needed.map_or_else(String::new, |Missing { entries, bytes }| {
-        format!("about {} in {entries} new entries are still to be stored, ", mib(*bytes))
+    let needed = needed.map_or_else(String::new, |missing| {
+        let entries = counted(missing.entries, "new entry", "new entries");
+        format!("about {} in {entries} still to be stored, ", bytes(missing.bytes))
     });
-    let inodes = free_inodes.map_or_else(String::new, |inodes| format!(" and {inodes} inodes"));
-    format!("{needed}{}{inodes} are free", mib(free))
+    let inodes = free_inodes.map(|inodes| format!(" and {}", counted(inodes, "inode", "inodes")));
+    format!("{needed}{}{} free", bytes(free), inodes.unwrap_or_default())
 }
 
 /// What an error of the destination at `path` means for the run: full, or broken.
@@ -153,4 +154,28 @@ pub(crate) fn destination(
         return RunError::NoSpace { path: backups_dir.to_owned(), needed: None, free, free_inodes };
     }
     RunError::Destination { action, path, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_told_in_fitting_units() {
+        let missing = Missing { entries: 1, bytes: 3 << 30 };
+        assert_eq!(
+            room(Some(&missing), 5 << 20, Some(1200)),
+            "about 3.0 GiB in 1 new entry still to be stored, 5.0 MiB and 1,200 inodes free"
+        );
+        assert_eq!(room(None, 0, None), "0 B free");
+    }
+
+    #[test]
+    fn one_is_told_as_one() {
+        let path = PathBuf::from("/src");
+        let collapse = RunError::Collapse { path, before: 25, now: 1, percent: 90.0 };
+        assert!(collapse.to_string().starts_with("source root /src has 1 file, the snapshot"));
+        let gone = RunError::Deletions { deleted: 1, most: 0 };
+        assert!(gone.to_string().starts_with("1 entry of the snapshot before is gone,"), "{gone}");
+    }
 }

@@ -41,7 +41,8 @@ pub(crate) fn is_damaged(backups: &Backups, snapshot: &SnapshotName) -> bool {
     backups.own(DAMAGED).is_some_and(|dir| !matches!(there(dir), Ok(None)))
 }
 
-/// Pins a complete snapshot in the folder `path`, or says something else about one that is pinned.
+/// Pins a complete snapshot in the folder `path`. One that is pinned stays so since when it was, and
+/// with its note unless there is another one.
 ///
 /// # Errors
 /// When it is not there (any more), or the hold cannot be stored.
@@ -49,7 +50,13 @@ pub fn pin(path: &Path, snapshot: &SnapshotName, hold: &Hold) -> Result<(), Look
     let backups = Backups::open_or_make(path).map_err(|error| look(path, error))?;
     let failed =
         |error| LookError { action: "cannot hold", path: path.join(snapshot.to_string()), error };
-    store(&backups, snapshot, hold).map_err(failed)?;
+    let hold = match of(&backups, snapshot) {
+        Some(Hold { since, note }) if !since.is_empty() => {
+            Hold { since, note: hold.note.clone().or(note) }
+        }
+        _ => hold.clone(),
+    };
+    store(&backups, snapshot, &hold).map_err(failed)?;
     // A run may have removed it meanwhile; it looks for holds right before it does so.
     let there = folder_name(snapshot).and_then(|name| backups.dir.child(&name));
     there.map(drop).map_err(|error| {
@@ -112,7 +119,12 @@ mod tests {
         assert!(pin(folder.path(), &name, &hold).is_err() && of(&backups, &name).is_none());
         std::fs::create_dir(folder.path().join(name.to_string())).unwrap();
         pin(folder.path(), &name, &hold).unwrap();
-        assert_eq!(of(&backups, &name), Some(hold));
+        let again = Hold { since: "y".to_owned(), note: None };
+        pin(folder.path(), &name, &again).unwrap();
+        assert_eq!(of(&backups, &name), Some(hold), "nothing that was said is lost");
+        let other = Hold { since: "z".to_owned(), note: Some("after".to_owned()) };
+        pin(folder.path(), &name, &other).unwrap();
+        assert_eq!(of(&backups, &name), Some(Hold { since: "x".to_owned(), ..other }));
         assert!(release(folder.path(), &name).unwrap() && of(&backups, &name).is_none());
         let own = |path: &str| folder.path().join(".backup_manager").join(path);
         std::fs::write(own("holds").join(name.to_string()), "garbage").unwrap();

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::amount::bytes;
 use crate::backups::Backups;
 use crate::event::shown_path;
 
@@ -20,7 +21,7 @@ pub(crate) fn describe(backups: &Backups) -> String {
         None => "an unknown file system".to_owned(),
     };
     let free = match backups.dir.space() {
-        Ok(space) => format!(", {} MiB free", (space.f_bavail * space.f_frsize) >> 20),
+        Ok(space) => format!(", {} free", bytes(space.f_bavail * space.f_frsize)),
         Err(_) => String::new(),
     };
     format!("{} on {on}{free}", shown_path(&backups.path))

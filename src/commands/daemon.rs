@@ -17,10 +17,11 @@ use super::say;
 
 const EXAMPLES: &str = "\
 Examples:
-  docker run -d -e SRCS_TO_BACKUP=/host_fs/home -v ./config:/config -v ./backups:/backups -v /:/host_fs:ro ism1/backup_manager
+  docker run -d -e SRCS_TO_BACKUP=/host_fs/home -v ./config:/config \\
+      -v ./backups:/backups -v /:/host_fs:ro ism1/backup_manager
   SRCS_TO_BACKUP=/home BACKUPS_DIR=/backups backup_manager daemon --config-dir /etc/backup_manager
 
-The crontab is read again when it changes. SIGTERM is passed on to what runs, and the daemon ends after it.
+The crontab is read again when it changes. SIGTERM is passed on to what runs, and the daemon ends after it. \
 Settings come from the environment and the config file: what the crontab runs gets both as well.
 
 Exit codes: 0 ended by SIGTERM or SIGINT; 2 usage or configuration.";

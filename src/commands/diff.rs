@@ -31,7 +31,7 @@ use crate::ui::summary::table;
 use crate::ui::units::{bytes, count};
 
 const EXAMPLES: &str = "\
-A and B are names, latest, latest~2, oldest, dates or times ('2026-11-23 14:30'), yesterday, '2 days ago'.
+A and B are names, latest, latest~2, oldest, dates or times ('2026-11-23 14:30'), yesterday, '2 days ago'. \
 Without B the source is read as it is now; what moved is then told as removed and added.
 
 Examples:

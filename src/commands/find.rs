@@ -14,8 +14,8 @@ use crate::ui::out::Out;
 use crate::ui::units::counted;
 
 const EXAMPLES: &str = "\
-A pattern without a slash is about names, any other about whole paths of the source. '*' and '?' (one byte:
-a letter beyond ASCII has several) stay within a name, '**' goes over folders; [a-z], {one,other} and '\\*' are
+A pattern without a slash is about names, any other about whole paths of the source. '*' and '?' (one byte: \
+a letter beyond ASCII has several) stay within a name, '**' goes over folders; [a-z], {one,other} and '\\*' are \
 understood too.
 
 Examples:

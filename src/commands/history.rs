@@ -25,7 +25,7 @@ use crate::ui::table::{Cell, Side, Table};
 use crate::ui::units::{bytes, count};
 
 const EXAMPLES: &str = "\
-PATH is the path on the source. A path inside a snapshot's folder works as well. Patterns, in quotes, are
+PATH is the path on the source. A path inside a snapshot's folder works as well. Patterns, in quotes, are \
 those of find. A folder has another version when anything below it differs.
 
 Examples:

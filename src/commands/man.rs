@@ -43,8 +43,39 @@ fn render(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
             page.extend(section.replace(".SH ", &format!(".SH {}: ", verb.to_uppercase())).bytes());
         }
     }
-    let mut extra = Vec::new();
-    man.render_extra_section(&mut extra)?;
-    page.extend(String::from_utf8_lossy(&extra).replace(".SH EXTRA", ".SH EXAMPLES").bytes());
+    let below = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    page.extend(examples(&below).bytes());
     man.render_version_section(page)
+}
+
+/// What stands below the help, each command on a line of its own: troff fills what it is not told to leave.
+fn examples(text: &str) -> String {
+    let mut page = String::new();
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let shown =
+            line.trim_start().replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
+        page += &match line.len() - line.trim_start().len() {
+            0 if line == "Examples:" => ".SH EXAMPLES\n".to_owned(),
+            0 => match shown.strip_prefix("Exit codes: ") {
+                Some(codes) => format!(".SH \"EXIT STATUS\"\n{codes}\n"),
+                None => format!("{shown}\n"),
+            },
+            2 => format!(".PP\n.nf\n{shown}\n.fi\n"),
+            _ => format!(".RS 4\n{shown}\n.RE\n"),
+        };
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_example_keeps_its_line() {
+        let text = "Examples:\n  run -n 'x'\n      Look\n\nExit codes: 0 done;\n3 listed.";
+        let page = ".SH EXAMPLES\n.PP\n.nf\nrun \\-n \\(aqx\\(aq\n.fi\n.RS 4\nLook\n.RE\n\
+                    .SH \"EXIT STATUS\"\n0 done;\n3 listed.\n";
+        assert_eq!(examples(text), page);
+    }
 }

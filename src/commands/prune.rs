@@ -27,7 +27,7 @@ use crate::ui::table::{Cell, Side, Table};
 use crate::ui::units::{bytes, counted, duration};
 
 const EXAMPLES: &str = "\
-Without --yes it only shows what would go, and why. Of a named snapshot the last sound one of a job
+Without --yes it only shows what would go, and why. Of a named snapshot the last sound one of a job \
 and those that are held are refused.
 
 Examples:
@@ -226,11 +226,12 @@ fn show(plan: &Plan<'_>, yes: bool, json: bool, several: bool, out: &mut Out) ->
     let snapshots = counted(plan.fates.len() as u64, "snapshot", "snapshots");
     out.text(&match (goes.len(), yes) {
         (0, _) => format!("nothing to remove: {snapshots} in {}\n", shown_folder(plan.series)),
-        (count, true) => format!("removing {count} of {snapshots}, {} come free\n", bytes(freed)),
+        (count, true) => format!("removing {count} of {snapshots} frees {}\n", bytes(freed)),
         (count, false) => {
             format!(
-                "{count} of {snapshots} would go and free {}; add --yes to remove them\n",
-                bytes(freed)
+                "{count} of {snapshots} would go and free {}; add --yes to remove {}\n",
+                bytes(freed),
+                if count == 1 { "it" } else { "them" }
             )
         }
     });

@@ -6,7 +6,7 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::layer::{Layer, Raw};
+use super::layer::{Given, Layer, Raw};
 use super::mistake::{Mistake, Origin};
 use super::rsync::Dict;
 use super::setting::{Key, SETTINGS, Setting, find, nearest};
@@ -22,6 +22,15 @@ pub(crate) struct FileSettings {
     pub(crate) top: Layer,
     /// The `[[job]]` entries.
     pub(crate) jobs: Vec<FileJob>,
+}
+
+impl FileSettings {
+    /// Those of a file that cannot be read whole: it may say what to back up.
+    pub(crate) fn unknown(origin: Origin) -> Self {
+        let mut settings = Self::default();
+        settings.top.sources = Some(Given { value: None, origin });
+        settings
+    }
 }
 
 /// One `[[job]]`.
@@ -45,13 +54,18 @@ pub(crate) fn read(path: &Path, text: &str, mistakes: &mut Vec<Mistake>) -> File
             reader
                 .mistakes
                 .push(origin.mistake(format!("not valid TOML: {}", error.message().trim())));
-            return settings;
+            return FileSettings::unknown(origin);
         }
     };
     let mut keys = Vec::new();
     for (key, value) in in_order(&table) {
         if key.get_ref().eq_ignore_ascii_case(JOB) {
+            let before = reader.mistakes.len();
             settings.jobs.extend(reader.jobs(key, value));
+            if settings.jobs.is_empty() && reader.mistakes.len() > before {
+                let origin = reader.origin(Some(key.span().start), JOB);
+                settings.top.sources = Some(Given { value: None, origin });
+            }
         } else {
             reader.key(&mut settings.top, key, value, Place::Top, &mut keys);
         }
@@ -138,7 +152,14 @@ impl Reader<'_> {
         let origin = self.origin(Some(key.span().start), key.get_ref());
         let setting = match known(key.get_ref(), place) {
             Ok(setting) => setting,
-            Err(wrong) => return self.mistakes.push(origin.mistake(wrong)),
+            Err(wrong) => {
+                self.mistakes.push(origin.mistake(wrong));
+                let meant = meant(key.get_ref(), place).and_then(find);
+                if meant.is_some_and(|meant| meant.key == Key::SrcsToBackup) {
+                    layer.sources.get_or_insert(Given { value: None, origin });
+                }
+                return;
+            }
         };
         if seen.contains(&setting.key) {
             return self.mistakes.push(origin.mistake("it is given twice; remove one of them"));
@@ -146,7 +167,12 @@ impl Reader<'_> {
         seen.push(setting.key);
         match raw(setting.key, value.get_ref()) {
             Ok(raw) => layer.set(setting.key, &raw, origin, self.mistakes),
-            Err(wrong) => self.mistakes.push(origin.mistake(wrong)),
+            Err(wrong) => {
+                self.mistakes.push(origin.mistake(wrong));
+                if setting.key == Key::SrcsToBackup {
+                    layer.sources = Some(Given { value: None, origin });
+                }
+            }
         }
     }
 }
@@ -169,17 +195,19 @@ fn known(name: &str, place: Place) -> Result<&'static Setting, String> {
             Err("a NAME belongs into a [[job]]; write BACKUP_NAME_PREFIX to name snapshots"
                 .to_owned())
         }
-        None => {
-            let extra = if place == Place::Top { JOB } else { NAME };
-            let names = SETTINGS.iter().map(|setting| setting.name).chain([extra]);
-            Err(match nearest(name, names) {
-                Some((near, distance)) if distance <= 3 && distance < name.len() => {
-                    format!("unknown key; did you mean {near}?")
-                }
-                _ => "unknown key; remove it (backup_manager run --help lists all)".to_owned(),
-            })
-        }
+        None => Err(match meant(name, place) {
+            Some(near) => format!("unknown key; did you mean {near}?"),
+            None => "unknown key; remove it (backup_manager run --help lists all)".to_owned(),
+        }),
     }
+}
+
+/// The key that `name` may be a misspelling of.
+fn meant(name: &str, place: Place) -> Option<&'static str> {
+    let extra = if place == Place::Top { JOB } else { NAME };
+    let names = SETTINGS.iter().map(|setting| setting.name).chain([extra]);
+    let (near, distance) = nearest(name, names)?;
+    (distance <= 3 && distance < name.len()).then_some(near)
 }
 
 /// The value of a key as it was written, if it is of a type that the key takes.

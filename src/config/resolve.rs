@@ -379,6 +379,12 @@ pub(super) fn check_names(
         }
         let known: Vec<&str> = drafts.iter().map(|draft| draft.name.as_str()).collect();
         let origin = Origin::command_line(&format!("{said} {name}"));
+        if name.contains('/') {
+            mistakes.push(origin.mistake(
+                "a name of a job is meant here; folders go to SRCS_TO_BACKUP (--srcs-to-backup) and BACKUPS_DIR (--backups-dir)",
+            ));
+            continue;
+        }
         mistakes.push(origin.mistake(match nearest(name, known.iter().copied()) {
             Some((near, distance)) if distance <= 3 && distance < name.len() => {
                 format!("there is no job of that name; did you mean {near}?")

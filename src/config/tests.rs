@@ -56,6 +56,36 @@ impl Given {
 const SOURCE: (&str, &str) = ("SRCS_TO_BACKUP", "/a/src");
 
 #[test]
+fn sources_that_a_mistake_hides_are_not_called_missing() {
+    for (file, mistake) in [
+        ("SRCS_TO_BACKUP = /home\n", "c.toml, line 1: not valid TOML"),
+        ("[job]\nSRCS_TO_BACKUP = ['/a']\n", "c.toml, line 1: job: it is no list of jobs"),
+        ("SRC_TO_BACKUP = ['/a']\n", "c.toml, line 1: SRC_TO_BACKUP: unknown key; did you mean"),
+        ("SRCS_TO_BACKUP = [1]\n", "c.toml, line 1: SRCS_TO_BACKUP: an item of the list"),
+        ("[[job]]\nSRC_TO_BACKUP = ['/a']\n", "c.toml, line 2: SRC_TO_BACKUP: unknown key"),
+    ] {
+        let mistakes = given(file, &[], &[]).mistakes();
+        assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+        assert!(mistakes[0].starts_with(mistake), "{mistakes:?}");
+    }
+    // Nothing hides them here.
+    for (file, count) in [("MAX_BACKUPS = 0\n", 2), ("job = []\n", 1), ("", 1)] {
+        let mistakes = given(file, &[], &[]).mistakes();
+        assert_eq!(mistakes.len(), count, "{mistakes:?}");
+        assert!(mistakes[count - 1].contains("it is not set"), "{mistakes:?}");
+    }
+}
+
+#[test]
+fn what_rsync_would_take_is_told_where_it_goes() {
+    let mistakes = given("", &[SOURCE], &[]).names(&["/src"]).mistakes();
+    assert!(mistakes[0].contains("folders go to SRCS_TO_BACKUP"), "{mistakes:?}");
+    let host = ("REMOTE_SRC_HOST", "me@nas:/photos");
+    let mistakes = given("", &[SOURCE, host], &[]).mistakes();
+    assert!(mistakes[0].ends_with("and the folders into SRCS_TO_BACKUP"), "{mistakes:?}");
+}
+
+#[test]
 fn a_remote_host_has_a_time_to_answer() {
     let host = ("REMOTE_SRC_HOST", "me@nas");
     let wait = |given: Given| given.config().jobs[0].remote.as_ref().unwrap().answer_timeout;

@@ -104,6 +104,9 @@ impl Reader {
         } else {
             let cron = times::read(&fields);
             When::Times(Box::new(cron.map_err(|wrong| {
+                // The crate's messages are sentences.
+                let wrong = wrong.to_string();
+                let wrong = wrong.trim_end_matches('.');
                 format!("'{fields}' are no times: {wrong}; write five fields (minute hour day month weekday) or for example @daily")
             })?))
         };
@@ -233,7 +236,13 @@ mod tests {
         let numbers: Vec<usize> = crontab.faults.iter().map(|(number, _)| *number).collect();
         assert_eq!(numbers, [2, 3, 4, 5, 6]);
         assert_eq!(crontab.lines.iter().filter(|line| line.command == "good").count(), 2);
-        assert!(crontab.faults[1].1.contains("'61 * * * *' are no times"), "{:?}", crontab.faults);
+        assert!(
+            crontab.faults[1].1.contains(
+                "'61 * * * *' are no times: Component error: Number out of bounds; write"
+            ),
+            "{:?}",
+            crontab.faults
+        );
         assert!(crontab.faults.iter().all(|(_, wrong)| wrong.contains("write")));
     }
 

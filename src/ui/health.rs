@@ -191,7 +191,9 @@ fn last_run(look: &Look) -> String {
     }
     let Some(status) = &look.status else { return "none is known".to_owned() };
     let outcome = status.outcome.replace('_', " ");
-    let mut text = format!("{outcome}, {}", status.finished);
+    let finished = DateTime::parse_from_rfc3339(&status.finished);
+    let finished = finished.map_or_else(|_| status.finished.clone(), |time| utc(time.to_utc()));
+    let mut text = format!("{outcome}, {finished}");
     if let Some(reason) = &status.reason {
         text = format!("{text}: {reason}");
     }
