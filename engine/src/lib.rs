@@ -30,6 +30,7 @@ pub mod monitor;
 pub(crate) mod mount;
 pub mod moved;
 pub mod name;
+pub mod own;
 pub(crate) mod pacing;
 pub(crate) mod place;
 pub mod plan;
