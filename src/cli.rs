@@ -109,7 +109,9 @@ pub(crate) struct SettingFlags<F = All> {
 }
 
 fn settings<F: Flags>() -> impl Iterator<Item = &'static Setting> {
-    SETTINGS.iter().filter(|setting| F::KEYS.is_empty() || F::KEYS.contains(&setting.key))
+    SETTINGS.iter().filter(|setting| {
+        setting.has_flag() && (F::KEYS.is_empty() || F::KEYS.contains(&setting.key))
+    })
 }
 
 impl<F: Flags> FromArgMatches for SettingFlags<F> {
@@ -162,7 +164,7 @@ mod tests {
 
     #[test]
     fn each_setting_is_a_flag_that_takes_any_value() {
-        for setting in &SETTINGS {
+        for setting in SETTINGS.iter().filter(|setting| setting.has_flag()) {
             let flag = format!("--{}", setting.flag());
             let value = if setting.name.starts_with("RSYNC") { "-x,--relative" } else { "-1" };
             let args = ["backup_manager", "run", flag.as_str(), value, "home", "--", "-H"];
@@ -170,6 +172,14 @@ mod tests {
             assert_eq!(args.settings.given, [(setting.key, value.into())]);
             assert_eq!(args.names, ["home"]);
             assert_eq!(args.rsync_args, ["-H"]);
+        }
+    }
+
+    #[test]
+    fn secrets_have_no_flag() {
+        for secret in SETTINGS.iter().filter(|setting| setting.is_secret()) {
+            let flag = format!("--{}=x", secret.flag());
+            assert!(Cli::try_parse_from(["backup_manager", "run", &flag]).is_err(), "{flag}");
         }
     }
 

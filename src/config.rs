@@ -1,5 +1,6 @@
 //! The configuration of a run: flags > environment > config file > default, checked whole.
 
+mod around;
 mod environment;
 mod file;
 mod folders;
@@ -15,9 +16,11 @@ mod shelf;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use chrono::TimeDelta;
 use engine::job::Job;
 use transport::sftp::Address;
 
@@ -29,7 +32,9 @@ use self::layer::{Given, Layer, Raw};
 use self::mistake::Origin;
 use self::resolve::Layers;
 use self::setting::{CONFIG_FILE, CONFIG_FILE_DEFAULT, Key};
+use crate::hooks::Hooks;
 use crate::log::Format;
+use crate::notify::settings::{Channels, Level};
 
 #[cfg(test)]
 mod tests;
@@ -72,8 +77,21 @@ pub(crate) struct NamedJob {
     pub(crate) job: Job,
     /// The machine that the sources are on, when it is not this one.
     pub(crate) remote: Option<Address>,
+    pub(crate) alert: Alert,
+    /// Of what somebody is told, and how.
+    pub(crate) notify: (Level, Channels),
+    pub(crate) hooks: Hooks,
     /// rsync options that were given and change nothing, with the reason.
     pub(crate) without_effect: Vec<String>,
+}
+
+/// From when on a job is called unhealthy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Alert {
+    /// `MAX_AGE_H`.
+    pub(crate) max_age: TimeDelta,
+    /// `FAILURES_BEFORE_ALERT`.
+    pub(crate) failures: NonZeroUsize,
 }
 
 /// A configuration without mistakes, for the verbs that look at snapshots.

@@ -49,6 +49,9 @@ pub(crate) fn hint(error: &RunError) -> Option<&'static str> {
                 "check the host's name, that it is up and that ssh reaches it; the next run tries again"
             }
         },
+        RunError::Preparation { .. } => {
+            "what it wrote stands above; nothing was touched, the next run begins with it again"
+        }
         RunError::SourceLost(_) => "the next run goes on where this one stopped",
         _ => return None,
     })

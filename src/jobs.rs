@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use engine::attrs::Asked;
@@ -17,6 +18,7 @@ use tracing::Level;
 use transport::local::LocalSource;
 use transport::sftp::{Address, Options, SftpSource};
 
+use crate::around::Around;
 use crate::commands::sync_file_system;
 use crate::config::NamedJob;
 use crate::exit::Exit;
@@ -43,6 +45,8 @@ pub(crate) enum Mode {
 pub(crate) struct Work {
     pub(crate) mode: Mode,
     pub(crate) accept_shrink: bool,
+    /// The process's own, which the commands around a run get.
+    pub(crate) umask: u32,
     pub(crate) format: Format,
     pub(crate) terminal: Terminal,
 }
@@ -79,24 +83,39 @@ impl Work {
             (Arc::new(Progress::default()), Arc::new(LogMonitor::new(log.clone())));
         let context = context(stop, &progress, Arc::clone(&monitor) as Arc<dyn Monitor>);
         let ticker = self.ticker(&progress, &log);
+        let around = Around { job, umask: self.umask, stop, log: &log, began: Instant::now() };
         let outcome = match &job.remote {
-            None => run(&job.job, || Ok(local(job)), self.accept_shrink, &context),
-            Some(address) => run(&job.job, || remote(address, stop), self.accept_shrink, &context),
+            None => {
+                let source = || around.before().map(|()| local(job));
+                run(&job.job, source, self.accept_shrink, &context)
+            }
+            Some(address) => {
+                let connect = || remote(address, stop).map_err(RunError::NoConnection);
+                let source = || around.before().and_then(|()| connect());
+                run(&job.job, source, self.accept_shrink, &context)
+            }
         };
         drop(ticker);
-        match outcome {
+        let exit = match &outcome {
             Ok(Outcome::Busy) => {
                 let what = "nothing to do: another run of this job is at work";
                 log.tell(Level::INFO, what, event(json!({"event": "busy"})), "");
                 Exit::Done
             }
             Ok(Outcome::Held { newest, next }) => {
-                held(&log, job, &newest, next);
+                held(&log, job, newest, *next);
                 Exit::Done
             }
-            Ok(Outcome::Completed(report)) => completed(&log, job, &report, &monitor),
-            Err(error) => failed(&log, &error, stop),
-        }
+            Ok(Outcome::Completed(report)) => completed(&log, job, report, &monitor),
+            Err(RunError::PutOff { said }) => {
+                let what = format!("nothing to do: {said}; the next run tries again");
+                log.tell(Level::INFO, &what, event(json!({"event": "put_off"})), "");
+                Exit::Done
+            }
+            Err(error) => failed(&log, error, stop),
+        };
+        around.after(&outcome, exit);
+        exit
     }
 
     /// Prints what a run would do. `None` when nobody reads it any more.

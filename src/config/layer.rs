@@ -10,6 +10,7 @@ use engine::bytes::shown;
 use engine::name::Prefix;
 use serde_json::{Map, Value};
 
+use super::around::Around;
 use super::list;
 use super::mistake::{Mistake, Origin};
 use super::rsync::{self, Param};
@@ -50,6 +51,9 @@ pub(crate) struct Layer {
     pub(crate) log_file: Option<Given<PathBuf>>,
     pub(crate) log_format: Option<Given<Format>>,
     pub(crate) max_shrink_percent: Option<Given<f64>>,
+    pub(crate) max_age: Option<Given<TimeDelta>>,
+    pub(crate) failures_before_alert: Option<Given<NonZeroUsize>>,
+    pub(crate) around: Around,
 }
 
 /// Longest guard that is taken: 100 years.
@@ -81,7 +85,10 @@ impl Layer {
             Key::RemoteSrcHost => give(&mut self.remote, text(raw), origin, mistakes),
             Key::RsyncSingleParams => give(&mut self.single_params, single(raw), origin, mistakes),
             Key::RsyncDictParams => give(&mut self.dict_params, dict(raw), origin, mistakes),
-            Key::MaxBackups => give(&mut self.max_backups, count(raw), origin, mistakes),
+            Key::MaxBackups => {
+                let count = count(raw, "0 would keep no snapshot at all", "30");
+                give(&mut self.max_backups, count, origin, mistakes);
+            }
             Key::KeepLast => give(&mut self.keep[0], periods(raw), origin, mistakes),
             Key::KeepHourly => give(&mut self.keep[1], periods(raw), origin, mistakes),
             Key::KeepDaily => give(&mut self.keep[2], periods(raw), origin, mistakes),
@@ -96,14 +103,20 @@ impl Layer {
             Key::MaxShrinkPercent => {
                 give(&mut self.max_shrink_percent, percent(raw), origin, mistakes);
             }
+            Key::MaxAgeH => give(&mut self.max_age, hours(raw), origin, mistakes),
+            Key::FailuresBeforeAlert => {
+                let count = count(raw, "0 failures are no reason for an alert", "3");
+                give(&mut self.failures_before_alert, count, origin, mistakes);
+            }
+            key => self.around.set(key, raw, origin, mistakes),
         }
     }
 }
 
 /// What is wrong with a value; one line each.
-type Checked<T> = Result<T, Vec<String>>;
+pub(super) type Checked<T> = Result<T, Vec<String>>;
 
-fn give<T>(
+pub(super) fn give<T>(
     slot: &mut Option<Given<T>>,
     checked: Checked<T>,
     origin: Origin,
@@ -119,7 +132,7 @@ fn give<T>(
     *slot = Some(Given { value, origin });
 }
 
-fn wrong<T>(what: impl Into<String>) -> Checked<T> {
+pub(super) fn wrong<T>(what: impl Into<String>) -> Checked<T> {
     Err(vec![what.into()])
 }
 
@@ -131,7 +144,7 @@ fn bytes(raw: &Raw) -> Checked<&[u8]> {
     }
 }
 
-fn text(raw: &Raw) -> Checked<String> {
+pub(super) fn text(raw: &Raw) -> Checked<String> {
     let bytes = bytes(raw)?;
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.trim().to_owned()),
@@ -210,14 +223,16 @@ fn dict(raw: &Raw) -> Checked<Vec<Param>> {
     }
 }
 
-fn count(raw: &Raw) -> Checked<NonZeroUsize> {
+/// Reads a whole number from 1; `zero` says why it is not 0.
+fn count(raw: &Raw, zero: &str, example: &str) -> Checked<NonZeroUsize> {
     let text = text(raw)?;
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse::<usize>() {
-        Ok(count) if digits => NonZeroUsize::new(count)
-            .ok_or_else(|| vec!["0 would keep no snapshot at all; write 1 or more".to_owned()]),
+        Ok(count) if digits => {
+            NonZeroUsize::new(count).ok_or_else(|| vec![format!("{zero}; write 1 or more")])
+        }
         Err(_) if digits => wrong(format!("'{text}' is too large; write a smaller whole number")),
-        _ => wrong(format!("'{text}' is not a whole number from 1; write for example 30")),
+        _ => wrong(format!("'{text}' is not a whole number from 1; write for example {example}")),
     }
 }
 
@@ -232,7 +247,7 @@ fn periods(raw: &Raw) -> Checked<u32> {
 }
 
 /// Reads a number with decimals; NaN and infinity are none.
-fn decimal(raw: &Raw, example: &str) -> Checked<f64> {
+pub(super) fn decimal(raw: &Raw, example: &str) -> Checked<f64> {
     let text = text(raw)?;
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() => Ok(number),
@@ -326,6 +341,9 @@ mod tests {
             (Key::MinimumTimeGuardH, "inf", "not a number"),
             (Key::MinimumTimeGuardH, "0,5", "write a dot"),
             (Key::MinimumTimeGuardH, "1e300", "out of range"),
+            (Key::FailuresBeforeAlert, "0", "write 1 or more"),
+            (Key::FailuresBeforeAlert, "x", "for example 3"),
+            (Key::MaxAgeH, "-1", "out of range"),
             (Key::MaxShrinkPercent, "100.1", "write 0 to 100"),
             (Key::MaxShrinkPercent, "-0.1", "write 0 to 100"),
             (Key::MaxShrinkPercent, "90%", "not a number"),

@@ -2,20 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
+use chrono::TimeDelta;
 use engine::job::{Job, Keep};
 use engine::layout::{Layout, LayoutError};
 use engine::name::Prefix;
 use engine::retention::{Periods, Retention};
 use transport::sftp::{Address, BadAddress};
 
-use super::NamedJob;
 use super::file::{FileJob, FileSettings};
 use super::folders;
 use super::layer::{Given, Layer};
 use super::mistake::{Mistake, Origin, shown_path};
 use super::rsync::{self, Param};
 use super::setting::nearest;
+use super::{Alert, NamedJob, around};
+use crate::hooks::Hooks;
 use crate::log::Format;
+use crate::notify::settings::{Channels, Level};
 
 /// Everything that was given, by the place it came from.
 #[derive(Debug)]
@@ -57,6 +60,15 @@ pub(crate) fn jobs(
         .filter(|(draft, _)| draft.selected)
         .filter_map(|(draft, job)| job.map(|job| draft.named(job)))
         .collect()
+}
+
+/// What a checked job consists of.
+pub(super) struct Built {
+    job: Job,
+    remote: Option<Address>,
+    alert: Alert,
+    notify: (Level, Channels),
+    hooks: Hooks,
 }
 
 /// A job before it is checked.
@@ -143,11 +155,7 @@ impl Draft<'_> {
     }
 
     /// Checks what belongs together within the job. `None` when something is wrong with it.
-    pub(super) fn build(
-        &self,
-        current_dir: &Path,
-        mistakes: &mut Vec<Mistake>,
-    ) -> Option<(Job, Option<Address>)> {
+    pub(super) fn build(&self, current_dir: &Path, mistakes: &mut Vec<Mistake>) -> Option<Built> {
         let remote = self.remote(mistakes);
         let switches = rsync::switches(&self.params());
         let backups_dir = self.backups_dir(current_dir);
@@ -159,6 +167,7 @@ impl Draft<'_> {
             (Some(_), ..) => self.check_absolute(mistakes),
             _ => {}
         }
+        let notify = around::notify(&self.layers, mistakes);
         let job = Job {
             prefix: self.value(|layer| layer.prefix.as_ref())?,
             layout: layout?,
@@ -168,7 +177,12 @@ impl Draft<'_> {
             minimum_time_guard: self.value(|layer| layer.minimum_time_guard.as_ref())?,
             max_shrink_percent: self.value(|layer| layer.max_shrink_percent.as_ref())?,
         };
-        Some((job, remote))
+        let max_age = self.value(|layer| layer.max_age.as_ref());
+        let alert = Alert {
+            max_age: max_age.unwrap_or(job.minimum_time_guard + TimeDelta::hours(24)),
+            failures: self.value(|layer| layer.failures_before_alert.as_ref())?,
+        };
+        Some(Built { job, remote, alert, notify: notify?, hooks: around::hooks(&self.layers)? })
     }
 
     /// How much of the history stays; `None` when something is wrong with it.
@@ -183,9 +197,10 @@ impl Draft<'_> {
         Some(Retention { max: counted.then_some(max), keep })
     }
 
-    pub(super) fn named(&self, (job, remote): (Job, Option<Address>)) -> NamedJob {
+    pub(super) fn named(&self, built: Built) -> NamedJob {
         let without_effect = rsync::without_effect(&self.params());
-        NamedJob { name: self.name.clone(), job, remote, without_effect }
+        let Built { job, remote, alert, notify, hooks } = built;
+        NamedJob { name: self.name.clone(), job, remote, alert, notify, hooks, without_effect }
     }
 
     /// The host of remote sources, when one is named.
