@@ -8,7 +8,8 @@ use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    completions, diff, find, history, hold, list, man, prune, run, sync_file_system,
+    completions, daemon, diff, find, history, hold, list, man, prune, rsync_options, run, status,
+    sync_file_system, try_hosts,
 };
 use crate::config::setting::{Key, SETTINGS, Setting};
 
@@ -18,6 +19,10 @@ Examples:
       Take a snapshot of two folders; run it again and again, for example from cron
   SRCS_TO_BACKUP=/home backup_manager run --dry-run
       Show what would be copied and deleted, and write nothing
+  backup_manager status
+      Tell how old the newest snapshot is, how the last run ended, and when the disk will be full
+  backup_manager daemon
+      Run the crontab in /config, as the container does
   backup_manager list --backups-dir /backups
       Show all snapshots, how large each is and what it alone holds
   backup_manager completions bash > /etc/bash_completion.d/backup_manager
@@ -37,6 +42,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Args),
+    Status(status::Args),
+    Daemon(daemon::Args),
     List(list::Args),
     History(history::Args),
     Diff(diff::Args),
@@ -44,16 +51,23 @@ enum Verb {
     Prune(prune::Args),
     Hold(hold::HoldArgs),
     Release(hold::ReleaseArgs),
+    RsyncOptions(rsync_options::Args),
     Completions(completions::Args),
     Man(man::Args),
     #[command(hide = true)]
     SyncFileSystem(sync_file_system::Args),
+    #[command(hide = true)]
+    TryHosts(try_hosts::Args),
 }
 
 /// Reads the command line and does what it says.
 pub(crate) fn main() -> ExitCode {
     let exit = match Cli::try_parse() {
         Ok(Cli { verb: Verb::Run(args) }) => run::run(args),
+        Ok(Cli { verb: Verb::Status(args) }) => status::run(args),
+        Ok(Cli { verb: Verb::Daemon(args) }) => daemon::run(args),
+        Ok(Cli { verb: Verb::TryHosts(args) }) => try_hosts::run(&args),
+        Ok(Cli { verb: Verb::RsyncOptions(args) }) => rsync_options::run(&args),
         Ok(Cli { verb: Verb::List(args) }) => list::run(args),
         Ok(Cli { verb: Verb::History(args) }) => history::run(args),
         Ok(Cli { verb: Verb::Diff(args) }) => diff::run(args),

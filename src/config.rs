@@ -3,13 +3,13 @@
 mod around;
 mod environment;
 mod file;
+mod filters;
 mod folders;
 mod layer;
 mod list;
 mod mistake;
 mod resolve;
-mod rsync;
-mod rsync_table;
+pub(crate) mod rsync;
 pub(crate) mod setting;
 mod shelf;
 
@@ -19,6 +19,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use engine::job::Job;
@@ -31,10 +32,21 @@ use self::file::FileSettings;
 use self::layer::{Given, Layer, Raw};
 use self::mistake::Origin;
 use self::resolve::Layers;
-use self::setting::{CONFIG_FILE, CONFIG_FILE_DEFAULT, Key};
+use self::rsync::Wanted;
+use self::setting::{
+    CONFIG_DIR, CONFIG_DIR_DEFAULT, CONFIG_FILE, CONFIG_FILE_NAME, KNOWN_HOSTS, Key,
+};
 use crate::hooks::Hooks;
 use crate::log::Format;
 use crate::notify::settings::{Channels, Level};
+
+/// How many jobs a config file has, and what is wrong with it.
+#[cfg(test)]
+pub(crate) fn read_file_settings(text: &str) -> (usize, Vec<Mistake>) {
+    let mut mistakes = Vec::new();
+    let settings = file::read(Path::new("x"), text, &mut mistakes);
+    (settings.jobs.len(), mistakes)
+}
 
 #[cfg(test)]
 mod tests;
@@ -65,6 +77,8 @@ pub(crate) struct Config {
     pub(crate) log_file: Option<PathBuf>,
     /// `LOG_FORMAT`.
     pub(crate) log_format: Format,
+    /// `known_hosts` in the configuration's folder, if it is there: host keys beside the user's own.
+    pub(crate) known_hosts: Option<PathBuf>,
     /// What looks wrong and may be right.
     pub(crate) warnings: Vec<String>,
 }
@@ -76,13 +90,25 @@ pub(crate) struct NamedJob {
     pub(crate) name: String,
     pub(crate) job: Job,
     /// The machine that the sources are on, when it is not this one.
-    pub(crate) remote: Option<Address>,
+    pub(crate) remote: Option<Remote>,
     pub(crate) alert: Alert,
+    /// What its rsync options come to, beyond what is in `job`.
+    pub(crate) wanted: Wanted,
     /// Of what somebody is told, and how.
     pub(crate) notify: (Level, Channels),
     pub(crate) hooks: Hooks,
     /// rsync options that were given and change nothing, with the reason.
     pub(crate) without_effect: Vec<String>,
+}
+
+/// Another machine.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    pub(crate) address: Address,
+    /// How long an answer may take.
+    pub(crate) answer_timeout: Duration,
+    /// Host keys beside the user's own, if there are any.
+    pub(crate) known_hosts: Option<PathBuf>,
 }
 
 /// From when on a job is called unhealthy.
@@ -92,6 +118,12 @@ pub(crate) struct Alert {
     pub(crate) max_age: TimeDelta,
     /// `FAILURES_BEFORE_ALERT`.
     pub(crate) failures: NonZeroUsize,
+}
+
+/// The folder of the config file, the crontab and pinned host keys.
+pub(crate) fn config_dir(variables: &[(OsString, OsString)], current_dir: &Path) -> PathBuf {
+    let dir = environment::value(variables, CONFIG_DIR);
+    current_dir.join(dir.unwrap_or(CONFIG_DIR_DEFAULT.as_ref()))
 }
 
 /// A configuration without mistakes, for the verbs that look at snapshots.
@@ -109,9 +141,13 @@ pub(crate) struct Reading {
 /// Every mistake in it.
 pub(crate) fn load(inputs: &Inputs) -> Result<Config, Vec<Mistake>> {
     checked(inputs, |layers, mistakes| {
-        let jobs = resolve::jobs(layers, &inputs.names, &inputs.current_dir, mistakes);
+        let mut jobs = resolve::jobs(layers, &inputs.names, &inputs.current_dir, mistakes);
         let (log_file, log_format) = resolve::log(layers, &inputs.current_dir);
-        move |warnings| Config { jobs, log_file, log_format, warnings }
+        let known_hosts = known_hosts(inputs);
+        for remote in jobs.iter_mut().filter_map(|job| job.remote.as_mut()) {
+            remote.known_hosts.clone_from(&known_hosts);
+        }
+        move |warnings| Config { jobs, log_file, log_format, known_hosts, warnings }
     })
 }
 
@@ -121,9 +157,19 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Config, Vec<Mistake>> {
 /// Every mistake in it.
 pub(crate) fn load_for_reading(inputs: &Inputs) -> Result<Reading, Vec<Mistake>> {
     checked(inputs, |layers, mistakes| {
-        let shelves = shelf::shelves(layers, &inputs.names, &inputs.current_dir, mistakes);
+        let mut shelves = shelf::shelves(layers, &inputs.names, &inputs.current_dir, mistakes);
+        let jobs = shelves.iter_mut().filter_map(|shelf| shelf.job.as_mut());
+        for remote in jobs.filter_map(|job| job.remote.as_mut()) {
+            remote.known_hosts = known_hosts(inputs);
+        }
         move |warnings| Reading { shelves, warnings }
     })
+}
+
+/// Host keys beside the user's own, if there are any.
+fn known_hosts(inputs: &Inputs) -> Option<PathBuf> {
+    let file = config_dir(&inputs.variables, &inputs.current_dir).join(KNOWN_HOSTS);
+    file.is_file().then_some(file)
 }
 
 /// Reads all layers; what `resolve` makes of them gets the warnings at last.
@@ -137,7 +183,8 @@ fn checked<T, F: FnOnce(Vec<String>) -> T>(
     let environment = environment::read(&inputs.variables, &mut mistakes);
     let file = config_file(inputs, &mut mistakes);
     let defaults = Layer::defaults(&mut mistakes);
-    let layers = Layers { flags, rsync_args, environment, file, defaults };
+    let no_args = Given { value: None, origin: rsync_args.origin.clone() };
+    let layers = Layers { flags, rsync_args, no_args, environment, file, defaults };
     let resolved = resolve(&layers, &mut mistakes);
     let warnings = environment::warnings(&inputs.variables);
     if mistakes.is_empty() {
@@ -181,7 +228,9 @@ fn config_file(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> FileSettings {
     let (path, origin) = match (&inputs.config_file, variable) {
         (Some(path), _) => (path.clone(), Some(Origin::command_line("--config"))),
         (None, Some(path)) => (path.into(), Some(Origin::variable(CONFIG_FILE))),
-        (None, None) => (CONFIG_FILE_DEFAULT.into(), None),
+        (None, None) => {
+            (config_dir(&inputs.variables, &inputs.current_dir).join(CONFIG_FILE_NAME), None)
+        }
     };
     match read_text(&inputs.current_dir.join(&path)) {
         Ok(text) => file::read(&path, &text, mistakes),

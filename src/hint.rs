@@ -1,13 +1,23 @@
 //! What to do next when a run failed.
 
+mod connection;
+
+use std::borrow::Cow;
+use std::io::ErrorKind;
+
 use engine::error::RunError;
 use engine::retention::Refusal;
 use engine::select::SelectError;
-use transport::sftp::ConnectError;
+use engine::source::SourceError;
 
 /// The next step for the one who reads the log, if there is one to tell.
-pub(crate) fn hint(error: &RunError) -> Option<&'static str> {
-    Some(match error {
+pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
+    Some(Cow::Borrowed(match error {
+        RunError::Root { error: SourceError::Unreadable { error, .. }, .. }
+            if error.kind() == ErrorKind::PermissionDenied =>
+        {
+            "give the user that reads it (of a remote source the one of REMOTE_SRC_HOST) the permission to read it, or use another one; nothing was deleted, and the next run goes on"
+        }
         RunError::Root { .. } => {
             "check that the path is right, mounted and readable; nothing was deleted, and the next run goes on"
         }
@@ -19,6 +29,9 @@ pub(crate) fn hint(error: &RunError) -> Option<&'static str> {
         }
         RunError::Collapse { .. } => {
             "nothing was sealed or deleted; if the files are gone on purpose, the same command with --accept-shrink lets it through once, else bring them back"
+        }
+        RunError::Deletions { .. } => {
+            "nothing was sealed or deleted; if they are gone on purpose, the same command with --accept-shrink lets it through once"
         }
         RunError::NoSpace { .. } => {
             "free space there or lower MAX_BACKUPS; the next run goes on where this one stopped"
@@ -32,29 +45,16 @@ pub(crate) fn hint(error: &RunError) -> Option<&'static str> {
         RunError::Sync { .. } => {
             "check the disk and its cable (dmesg, smartctl); the next run checks again what was not known to be on the disk"
         }
-        RunError::NoConnection(error) => match error.downcast_ref() {
-            Some(ConnectError::HostKeyUnknown { .. }) => {
-                "connect once by hand with ssh as the same user, compare the fingerprint with the one the host shows (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), and say yes"
-            }
-            Some(ConnectError::HostKeyChanged { .. }) => {
-                "find out why before anything else; if the host was set up anew, remove the old key (ssh-keygen -R HOST) and connect once by hand"
-            }
-            Some(ConnectError::Authentication { .. }) => {
-                "put the public key of the user that runs this into the host's authorized_keys (ssh-copy-id); no password can be asked for"
-            }
-            Some(ConnectError::NoSftp { .. }) => {
-                "enable the sftp subsystem in the host's sshd_config"
-            }
-            _ => {
-                "check the host's name, that it is up and that ssh reaches it; the next run tries again"
-            }
-        },
+        RunError::NoConnection(error) => return Some(connection::hint(error.downcast_ref())),
+        RunError::Endless { .. } => {
+            "check the host; a tree that is really so wide can be split into several jobs"
+        }
         RunError::Preparation { .. } => {
             "what it wrote stands above; nothing was touched, the next run begins with it again"
         }
         RunError::SourceLost(_) => "the next run goes on where this one stopped",
         _ => return None,
-    })
+    }))
 }
 
 /// The next step when the backups folder cannot be looked at.

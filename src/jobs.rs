@@ -5,18 +5,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use engine::attrs::Asked;
-use engine::error::{NoConnection, RunError};
+use engine::error::RunError;
 use engine::forecast::{ChangeSink, dry_run};
-use engine::job::Keep;
+use engine::itemize::Items;
 use engine::monitor::{Monitor, Progress};
 use engine::name::SnapshotName;
 use engine::report::Report;
 use engine::run::{Context, Outcome, Stop, run};
 use serde_json::{Map, Value, json};
 use tracing::Level;
-use transport::local::LocalSource;
-use transport::sftp::{Address, Options, SftpSource};
 
 use crate::around::Around;
 use crate::commands::sync_file_system;
@@ -25,8 +22,11 @@ use crate::exit::Exit;
 use crate::hint::hint;
 use crate::log::{Format, JobLog};
 use crate::monitor::{LogMonitor, fields};
+use crate::sources::{close, local, remote};
 use crate::ui::forecast::{Changes, Form, Written};
+use crate::ui::items::ItemLines;
 use crate::ui::progress::{Show, Ticker};
+use crate::ui::stats::stats;
 use crate::ui::summary::summary;
 use crate::ui::terminal::Terminal;
 use crate::ui::units::{counted, duration};
@@ -38,6 +38,16 @@ pub(crate) enum Mode {
     Run,
     /// Print what a run would do.
     DryRun(Form),
+}
+
+impl Mode {
+    /// The same, with nothing written.
+    pub(crate) fn dry(self) -> Self {
+        match self {
+            Self::Run => Self::DryRun(Form::Text),
+            dry => dry,
+        }
+    }
 }
 
 /// How the jobs are done.
@@ -62,7 +72,9 @@ impl Work {
             if stop.asked() {
                 return worst.worse(STOPPED);
             }
-            let exit = match self.mode {
+            // `-n` among a job's rsync options holds for that job.
+            let mode = if job.wanted.dry_run { self.mode.dry() } else { self.mode };
+            let exit = match mode {
                 Mode::Run => self.run(job, stop),
                 Mode::DryRun(form) => match self.dry_run(job, form, jobs.len() > 1, stop) {
                     Some(exit) => exit,
@@ -81,20 +93,24 @@ impl Work {
         }
         let (progress, monitor) =
             (Arc::new(Progress::default()), Arc::new(LogMonitor::new(log.clone())));
-        let context = context(stop, &progress, Arc::clone(&monitor) as Arc<dyn Monitor>);
-        let ticker = self.ticker(&progress, &log);
+        let mut context = context(stop, &progress, Arc::clone(&monitor) as Arc<dyn Monitor>);
+        context.items = self.items(job, self.format == Format::Json);
+        let ticker = self.ticker(&progress, &log, false);
+        let mut connected = None;
         let around = Around { job, umask: self.umask, stop, log: &log, began: Instant::now() };
         let outcome = match &job.remote {
             None => {
-                let source = || around.before().map(|()| local(job));
+                let source = || around.before().map(|()| local(job, stop));
                 run(&job.job, source, self.accept_shrink, &context)
             }
-            Some(address) => {
-                let connect = || remote(address, stop).map_err(RunError::NoConnection);
-                let source = || around.before().and_then(|()| connect());
+            Some(host) => {
+                let mut connect = || remote(host, job, stop, &mut connected);
+                let source =
+                    || around.before().and_then(|()| connect().map_err(RunError::NoConnection));
                 run(&job.job, source, self.accept_shrink, &context)
             }
         };
+        close(connected);
         drop(ticker);
         let exit = match &outcome {
             Ok(Outcome::Busy) => {
@@ -123,20 +139,32 @@ impl Work {
         let log = JobLog::new(&job.name, self.format);
         let (progress, monitor) =
             (Arc::new(Progress::default()), Arc::new(LogMonitor::new(log.clone())));
-        let context = context(stop, &progress, Arc::clone(&monitor) as Arc<dyn Monitor>);
-        let changes = Arc::new(Changes::to_stdout(form, &job.name, Arc::clone(stop)));
+        let mut context = context(stop, &progress, Arc::clone(&monitor) as Arc<dyn Monitor>);
+        context.items = self.items(job, form == Form::Json);
+        let itemized = context.items.is_some() && form == Form::Text;
+        let mut changes = Changes::to_stdout(form, &job.name, Arc::clone(stop));
+        if itemized {
+            changes = changes.totals_only();
+        }
+        let changes = Arc::new(changes);
         if several {
             changes.heading(&format!("job {}:", job.name));
         }
-        let ticker = self.ticker(&progress, &log);
+        let ticker = self.ticker(&progress, &log, true);
         let sink = Arc::clone(&changes) as Arc<dyn ChangeSink>;
+        let mut connected = None;
         let forecast = match &job.remote {
-            None => dry_run(&job.job, local(job), sink, &context),
-            Some(address) => remote(address, stop)
+            None => dry_run(&job.job, local(job, stop), sink, &context),
+            Some(host) => remote(host, job, stop, &mut connected)
                 .map_err(RunError::NoConnection)
-                .and_then(|source| dry_run(&job.job, source, sink, &context)),
+                .and_then(|source| dry_run(&job.job, source, sink, &context))
+                .map_err(|error| stop.or(error)),
         };
+        close(connected);
         drop(ticker);
+        if let (true, Ok(forecast)) = (job.wanted.stats && form == Form::Text, &forecast) {
+            changes.heading(&stats(&forecast.counts));
+        }
         let written = changes.finish(forecast.as_ref().ok(), self.accept_shrink);
         let exit = match forecast {
             // That a run would be held or refused is an answer, not a failure; what could not be
@@ -156,26 +184,20 @@ impl Work {
         }
     }
 
-    fn ticker(&self, progress: &Arc<Progress>, log: &JobLog) -> Ticker {
-        let dry_run = matches!(self.mode, Mode::DryRun(_));
+    /// Who is told of each change, when that was asked for (`-i`).
+    fn items(&self, job: &NamedJob, json: bool) -> Option<Items> {
+        let lines = || ItemLines::new(&job.name, json, self.terminal.clone());
+        let often = job.wanted.itemize;
+        (often > 0).then(|| Items::new(Arc::new(lines()), often > 1))
+    }
+
+    fn ticker(&self, progress: &Arc<Progress>, log: &JobLog, dry_run: bool) -> Ticker {
         // A dry run's own lines on the same terminal are display enough.
         let free = !(dry_run && io::stdout().is_terminal());
         let display = self.format == Format::Text && Terminal::is_there() && free;
         let show = if display { Show::Display } else { Show::Lines };
         Ticker::start(Arc::clone(progress), show, dry_run, self.terminal.clone(), log.clone())
     }
-}
-
-/// The folders of another machine.
-pub(crate) fn remote(address: &Address, stop: &Arc<Stop>) -> Result<Arc<SftpSource>, NoConnection> {
-    let connected = SftpSource::connect(address.clone(), Options::default(), || stop.asked());
-    connected.map(Arc::new).map_err(NoConnection::from)
-}
-
-/// The folders of this machine.
-pub(crate) fn local(job: &NamedJob) -> Arc<LocalSource> {
-    let Keep { acls, xattrs, .. } = job.job.keep;
-    Arc::new(LocalSource::new(Asked { acls, xattrs }))
 }
 
 pub(crate) fn context(
@@ -189,6 +211,7 @@ pub(crate) fn context(
         progress: Arc::clone(progress),
         monitor,
         sync: sync_file_system::in_a_child,
+        items: None,
     }
 }
 
@@ -221,7 +244,11 @@ fn completed(log: &JobLog, job: &NamedJob, report: &Report, monitor: &LogMonitor
     };
     let message = format!("completed {}{with}", report.snapshot);
     let fields = event(json!({"event": "completed", "report": fields(report)}));
-    log.tell(Level::INFO, &message, fields, &summary(report, monitor.problems()));
+    let mut below = summary(report, monitor.problems());
+    if job.wanted.stats {
+        below.push_str(&stats(counts));
+    }
+    log.tell(Level::INFO, &message, fields, &below);
     if problems == 0 {
         return Exit::Done;
     }
@@ -238,7 +265,7 @@ fn failed(log: &JobLog, error: &RunError, stop: &Stop) -> Exit {
         return STOPPED;
     }
     let hint = hint(error);
-    let message = match hint {
+    let message = match &hint {
         Some(hint) => format!("failed: {error}; {hint}"),
         None => format!("failed: {error}"),
     };

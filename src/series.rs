@@ -13,9 +13,9 @@ use engine::name::{Prefix, SnapshotName};
 use engine::retention::Retention;
 use engine::select::{SelectError, Selector};
 
-use crate::commands::{configured, say};
+use crate::commands::{configured, inputs, say};
 use crate::config::setting::Key;
-use crate::config::{Inputs, NamedJob, Shelf, load_for_reading, shown_path};
+use crate::config::{NamedJob, Shelf, load_for_reading, shown_path};
 use crate::exit::Exit;
 use crate::hint;
 
@@ -75,17 +75,9 @@ pub(crate) fn open(
 ) -> Result<Vec<Series>, Exit> {
     let Where { jobs, config, .. } = place;
     let asked = jobs.clone();
-    let reading = configured(
-        |current_dir| Inputs {
-            flags,
-            rsync_args,
-            config_file: config,
-            names: jobs,
-            variables: std::env::vars_os().collect(),
-            current_dir,
-        },
-        load_for_reading,
-    )?;
+    let reading = inputs(flags, rsync_args, config, jobs)
+        .and_then(|inputs| configured(&inputs, load_for_reading))
+        .ok_or(Exit::Usage)?;
     reading.warnings.iter().for_each(|warning| say(warning));
     let mut all = Vec::new();
     for shelf in reading.shelves {

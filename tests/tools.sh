@@ -8,15 +8,39 @@ rsync:rsync sshd:openssh-server ssh:openssh-client strace:strace gcc:gcc make:ma
 mkfs.ext4:e2fsprogs filefrag:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
 mkfs.exfat:exfatprogs mount.exfat-fuse:exfat-fuse
 setfattr:attr setfacl:acl mount:mount losetup:mount setpriv:util-linux
+readelf:binutils chroot:coreutils
 "
 
 PATH=$PATH:/usr/sbin:/sbin
+
+# Static binaries of the other architecture, and something to run them with.
+case $(uname -m) in
+    x86_64) other=aarch64 && tools+="aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu,libc6-dev-arm64-cross" ;;
+    aarch64) other=x86_64 && tools+="x86_64-linux-gnu-gcc:gcc-x86-64-linux-gnu,libc6-dev-amd64-cross" ;;
+    *) other= ;;
+esac
+[ -z "$other" ] || tools+=" qemu-$other-static:qemu-user-static"
+
+# An engine of somebody else's is used as it is; its packages and Debian's exclude each other.
+if ! docker info >/dev/null 2>&1; then
+    tools+=" dockerd:docker.io docker:docker.io iptables:iptables mmdebstrap:mmdebstrap,ca-certificates"
+fi
+if ! docker compose version >/dev/null 2>&1; then
+    tools+=" docker-compose:docker-compose"
+fi
+
+# A library: no program tells that it is there.
+if ! compgen -G '/usr/lib/*/libnss_wrapper.so' >/dev/null; then
+    tools+=" libnss_wrapper:libnss-wrapper"
+fi
+
 packages=()
 names=()
 for tool in $tools; do
     if ! command -v "${tool%%:*}" >/dev/null; then
         names+=("${tool%%:*}")
-        packages+=("${tool##*:}")
+        IFS=, read -ra needed <<<"${tool##*:}"
+        packages+=("${needed[@]}")
     fi
 done
 
@@ -33,4 +57,10 @@ fi
 if ! command -v cargo >/dev/null; then
     echo "missing: cargo, see https://rustup.rs" >&2
     exit 1
+fi
+
+# Where the toolchain is not rustup's, or its server out of reach, only this machine's binary is built.
+if [ -n "$other" ] && command -v rustup >/dev/null; then
+    timeout 120 rustup --quiet target add "$other-unknown-linux-gnu" </dev/null >/dev/null 2>&1 ||
+        echo "no standard library for $other: its static binary is not built" >&2
 fi

@@ -147,19 +147,19 @@ fn a_read_error_in_the_middle_is_carried_forward_too() {
 
 #[test]
 fn a_file_that_never_stands_still_is_kept_as_last_read_and_listed() {
-    let stage = Stage::with(BIN, &sample().random_file("growing", 30_000_000, 1));
+    let stage = Stage::with(BIN, &sample().random_file("growing", 60_000_000, 1));
     let growing = stage.source.join("growing");
     let mut file = File::options().append(true).open(&growing).unwrap();
     let done = meanwhile(
         || {
             let _ = file.write_all(b"more and more");
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(std::time::Duration::from_micros(50));
         },
         || stage.run().expect(3),
     );
     done.assert_says("growing");
     let copy = stage.inside(&stage.history().newest()).join("growing");
-    assert!(fs::metadata(copy).unwrap().len() >= 30_000_000);
+    assert!(fs::metadata(copy).unwrap().len() >= 60_000_000);
     // When it stands still, the next run gets it right.
     stage.take();
     stage.assert_newest_is_source(Judge::plain());

@@ -14,6 +14,7 @@ use crate::durable::{Checkpoints, Ticker};
 use crate::error::{RunError, destination};
 use crate::event::{Event, shown_path};
 use crate::forecast::what_is_missing;
+use crate::glance::glance;
 use crate::history::History;
 use crate::hold;
 use crate::job::Job;
@@ -22,6 +23,7 @@ use crate::kept::{Kept, make_if_missing};
 use crate::monitor::Phase;
 use crate::name::{SnapshotName, State};
 use crate::pacing::keep_checkpoints;
+use crate::plan::WHOLE_SECONDS;
 use crate::probe::{Abilities, probe};
 use crate::prune::candidates;
 use crate::record::Recorder;
@@ -79,7 +81,7 @@ impl Attempt<'_> {
         let mut pruned = Vec::new();
         let mut first = true;
         let built = loop {
-            match self.build(source, &names, std::mem::take(&mut first)) {
+            match self.build(source, recorder, &names, std::mem::take(&mut first)) {
                 Ok(built) => break built,
                 // A full history makes room early: its oldest goes anyway when this run completes.
                 Err(error @ RunError::NoSpace { .. }) => {
@@ -107,11 +109,13 @@ impl Attempt<'_> {
         Ok(report)
     }
 
-    /// Looks whether every source root is there, before anything is made or removed.
+    /// Looks whether every source root is there and readable, before anything is made or removed.
     fn find_roots<S: Source>(&self, source: &Arc<S>) -> Result<(), RunError> {
         let mut failed = None;
-        for (path, _) in self.job.layout.roots() {
-            let Err(error) = source.root(&path) else { continue };
+        let paths: Vec<_> = self.job.layout.roots().into_iter().map(|(path, _)| path).collect();
+        for (path, seen) in paths.iter().zip(glance(source, &paths)) {
+            let Err(error) = seen else { continue };
+            let path = path.clone();
             let error = RunError::Root { path, error };
             match &failed {
                 None => failed = Some(error),
@@ -142,10 +146,12 @@ impl Attempt<'_> {
     fn build<S: Source>(
         &self,
         source: &Arc<S>,
+        recorder: &Recorder,
         names: &Names,
         first: bool,
     ) -> Result<Built<S>, RunError> {
         self.context.progress.enter(Phase::Preparing);
+        recorder.forget();
         let abilities = self.probe(first)?;
         self.make_incomplete(&names.incomplete)?;
         let checkpoints = self.checkpoints(&names.incomplete)?;
@@ -154,12 +160,14 @@ impl Attempt<'_> {
         match self.walk(&walk, &checkpoints) {
             // What went from the incomplete snapshot may have made the room that was missing.
             Err(RunError::NoSpace { .. }) if walk.freed.load(Ordering::Relaxed) > 0 => {
+                recorder.forget();
                 walk = self.prepare(source, names, &abilities, &checkpoints)?;
                 self.walk(&walk, &checkpoints)?;
             }
             result => result?,
         }
-        walk.set_late_modes()?;
+        let gone = walk.remove_empty()?;
+        walk.set_late_modes(&gone)?;
         Ok(Built { walk, checkpoints, abilities })
     }
 
@@ -199,7 +207,11 @@ impl Attempt<'_> {
         pruned: Vec<String>,
     ) -> Report {
         let finished = (self.context.now)();
-        let grain = source.time_granularity_ns().max(built.abilities.time_granularity_ns);
+        let mut grain = source.time_granularity_ns().max(built.abilities.time_granularity_ns);
+        // What is linked from a base keeps the times that it has there.
+        if names.base.is_some() && built.walk.set.rules.time.base_may_be_cut {
+            grain = grain.max(WHOLE_SECONDS);
+        }
         Report {
             version: VERSION,
             snapshot: names.complete.to_string(),
@@ -322,7 +334,7 @@ impl Attempt<'_> {
         let build =
             Build::new(Dresser::new(self.job.keep, abilities.clone()), kept, !checkpoints.whole());
         let walk = Walk::new(Arc::clone(source), build, set);
-        walk.look_at_roots()?;
+        walk.look_at_roots(&self.job.layout)?;
         let mut found = begun_on;
         for root in walk.roots() {
             if let Some(file_system) = root.file_system {

@@ -18,8 +18,10 @@ pub const HASH: &str = "user.backup_manager.blake3";
 const MARKS: &str = "user.backup_manager.partial";
 /// Attributes of ours, which are never copied from a source.
 const OURS: &[u8] = b"user.backup_manager.";
+/// Attributes of rsync's, of which it does not copy any either (rsync(1), `--xattrs`).
+const RSYNCS: &[u8] = b"user.rsync.%";
 /// ACLs (acl(5)) are attributes of these names in the kernel's own format.
-const ACL: &[u8] = b"system.posix_acl_";
+pub(crate) const ACL: &[u8] = b"system.posix_acl_";
 
 /// How xfs shows to root, a second time, what the ACLs already tell (fs/xfs/xfs_xattr.c).
 const SGI_ACL: &[u8] = b"trusted.SGI_ACL_";
@@ -44,7 +46,8 @@ impl Asked {
         if name.starts_with(ACL) {
             self.acls
         } else {
-            self.xattrs && ![b"system.", SGI_ACL, OURS].iter().any(|not| name.starts_with(not))
+            self.xattrs
+                && ![b"system.", SGI_ACL, OURS, RSYNCS].iter().any(|not| name.starts_with(not))
         }
     }
 }
@@ -63,6 +66,18 @@ pub fn read(dir: &Dir, name: &CStr, asked: Asked) -> io::Result<Xattrs> {
 /// As [`read`].
 pub fn read_own(dir: &Dir, asked: Asked) -> io::Result<Xattrs> {
     if asked.any() { read_path(&dir.path_of(c"."), asked) } else { Ok(Xattrs::new()) }
+}
+
+/// As [`read`], of what the symlink `name` leads to.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_followed(dir: &Dir, name: &CStr, asked: Asked) -> io::Result<Xattrs> {
+    if !asked.any() {
+        return Ok(Xattrs::new());
+    }
+    // One path for both calls: the file stays the same when the symlink does not.
+    read_path(&dir.path_of(name).canonicalize()?, asked)
 }
 
 fn read_path(path: &Path, asked: Asked) -> io::Result<Xattrs> {
@@ -167,7 +182,7 @@ fn unsupported(error: &io::Error) -> bool {
 
 /// Whether the destination will never take it: no attributes, not allowed, too large for the file
 /// system (ext4: all of an inode's in one block, xattr(7)), or an owner that it cannot map.
-fn may_be_refused(error: &io::Error) -> bool {
+pub(crate) fn may_be_refused(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
         Some(

@@ -67,7 +67,7 @@ impl Backups {
             Ok(own)
         });
         let own = own.map_err(failed("cannot make .backup_manager in"))?;
-        for folder in [c"locks", c"journal", c"reports", c"status", c"kept"] {
+        for folder in [c"locks", c"journal", c"reports", c"status", c"progress", c"kept"] {
             make_if_missing(&own, folder)
                 .and_then(|()| own.child(folder).map(drop))
                 .map_err(failed("cannot make or open the folders of .backup_manager in"))?;
@@ -181,6 +181,17 @@ pub(crate) fn write_whole(dir: &Dir, name: &str, content: &[u8]) -> io::Result<(
     file.sync_all()?;
     dir.rename_over(&temporary, &name)?;
     dir.sync()
+}
+
+/// Writes a small file so that a reader finds it whole. After a power cut it may be lost.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn write_soon(dir: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
+    let (name, temporary) = (c_name(name)?, c_name(format!(".{name}.tmp"))?);
+    let _ = dir.unlink(&temporary);
+    dir.create_file(&temporary, 0o644)?.write_all(content)?;
+    dir.rename_over(&temporary, &name)
 }
 
 /// Reads a small file of ours; `None` when it is not there.

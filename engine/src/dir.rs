@@ -1,4 +1,5 @@
-//! A folder held open, and what can be done to the single names in it. Never follows a symlink.
+//! A folder held open, and what can be done to the single names in it. Never follows a symlink, but for
+//! the methods that say so by their names.
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -82,6 +83,33 @@ impl Dir {
             OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         unseen(flags, |flags| rustix::fs::openat(&self.0, name, flags, Mode::empty()))
             .map(File::from)
+    }
+
+    /// As [`Dir::child_unseen`], through a symlink too: for sources whose user asked for it. Whether it
+    /// is what was meant has to be seen from its inode.
+    ///
+    /// # Errors
+    /// `ENOTDIR` when it leads to no folder.
+    pub fn child_followed(&self, name: &CStr) -> io::Result<Self> {
+        unseen(FOLDER, |flags| rustix::fs::openat(&self.0, name, flags, Mode::empty())).map(Self)
+    }
+
+    /// As [`Dir::open_file`], through a symlink too: for sources whose user asked for it.
+    ///
+    /// # Errors
+    /// The system's, of `openat(2)`.
+    pub fn open_followed(&self, name: &CStr) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        unseen(flags, |flags| rustix::fs::openat(&self.0, name, flags, Mode::empty()))
+            .map(File::from)
+    }
+
+    /// What `name` leads to.
+    ///
+    /// # Errors
+    /// `ENOENT` when it leads nowhere, `ELOOP` when it leads in a circle.
+    pub fn stat_followed(&self, name: &CStr) -> io::Result<Meta> {
+        Ok(meta_of(&rustix::fs::statat(&self.0, name, AtFlags::empty())?))
     }
 
     /// Opens the file `name` for reading and writing.

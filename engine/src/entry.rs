@@ -107,6 +107,13 @@ pub struct Extra {
     pub xattrs: Xattrs,
 }
 
+impl Extra {
+    fn bytes(&self) -> usize {
+        let xattrs = self.xattrs.iter().map(|(name, value)| name.len() + value.len());
+        size_of::<Self>() + self.target.as_ref().map_or(0, Vec::len) + xattrs.sum::<usize>()
+    }
+}
+
 /// An entry that stands on its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -186,10 +193,23 @@ impl Batch {
         self.slots.len()
     }
 
+    /// Memory that it takes, bytes, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let extra = |slot: &Slot| slot.extra.as_ref().map_or(0, |extra| extra.bytes());
+        let slots = self.slots.iter().map(|slot| size_of::<Slot>() + extra(slot));
+        self.names.len() + slots.sum::<usize>()
+    }
+
     /// Whether it holds none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    /// What is told of the entries, to be changed.
+    pub fn metas(&mut self) -> impl Iterator<Item = &mut Meta> {
+        self.slots.iter_mut().map(|slot| &mut slot.meta)
     }
 
     /// The entries in the order they were pushed.

@@ -45,6 +45,14 @@ pub enum RunError {
         /// The limit.
         percent: f64,
     },
+    /// More of the snapshot before is gone than may be.
+    #[error("{deleted} entries of the snapshot before are gone, more than --max-delete={most}")]
+    Deletions {
+        /// Entries that are gone.
+        deleted: u64,
+        /// How many may be.
+        most: u64,
+    },
     /// The destination is full.
     #[error("no space left in {path}: {}", room(.needed.as_ref(), *.free, *.free_inodes), path = crate::event::shown_path(path))]
     NoSpace {
@@ -100,6 +108,12 @@ pub enum RunError {
     PutOff {
         /// Who says so.
         said: String,
+    },
+    /// A source tells of more folders than any tree has.
+    #[error("{waiting} folders that the source told of wait to be listed: it seems to have no end")]
+    Endless {
+        /// How many.
+        waiting: usize,
     },
     /// A signal asked for the end.
     #[error("stopped")]

@@ -54,6 +54,13 @@ pub enum Event {
         /// The root's path.
         path: String,
     },
+    /// The filters leave a whole source root out.
+    RootLeftOut {
+        /// The root's path.
+        path: String,
+        /// The rule that decided.
+        rule: String,
+    },
     /// The clock disagrees with the snapshots that are there.
     Clock {
         /// What was seen and what is done.
@@ -96,9 +103,11 @@ impl Event {
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {
-            Self::Limited { .. } | Self::Clock { .. } | Self::Problem(_) | Self::Aside { .. } => {
-                Severity::Warning
-            }
+            Self::Limited { .. }
+            | Self::RootLeftOut { .. }
+            | Self::Clock { .. }
+            | Self::Problem(_)
+            | Self::Aside { .. } => Severity::Warning,
             _ => Severity::Info,
         }
     }
@@ -118,6 +127,9 @@ impl fmt::Display for Event {
             Self::Destination { about } => write!(f, "destination: {about}"),
             Self::Limited { what } | Self::Clock { what } | Self::Aside { what } => {
                 f.write_str(what)
+            }
+            Self::RootLeftOut { path, rule } => {
+                write!(f, "the filters leave out the whole source {path}: {rule}")
             }
             Self::MountPoint { path } => {
                 write!(f, "left out, another file system is mounted there (-x): {path}")
@@ -165,6 +177,8 @@ pub enum Instead {
     Partly,
     /// Nothing.
     Nothing,
+    /// All that its rules would leave out.
+    AllOfIt,
 }
 
 impl fmt::Display for Problem {
@@ -175,6 +189,7 @@ impl fmt::Display for Problem {
             Instead::LastRead => "kept as it was last read",
             Instead::Partly => "kept without it",
             Instead::Nothing => "it is missing from this snapshot",
+            Instead::AllOfIt => "what it would leave out is kept",
         })
     }
 }

@@ -10,11 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use crate::attrs::{self, Asked};
 use crate::dir::Dir;
 use crate::entry::{Entry, FileId, Kind, Meta};
+use crate::filter::{Scope, Texts};
 use crate::kept::Records;
 use crate::layout::Node;
 use crate::place::Place;
 use crate::plan::Held;
 use crate::source::SourceError;
+use crate::walk::Rules;
 
 /// One folder on its way from listed to finished.
 pub(crate) struct Folder<F> {
@@ -38,6 +40,8 @@ pub(crate) struct Folder<F> {
     seen: Mutex<HashSet<u64>>,
     hasher: RandomState,
     folds_case: bool,
+    /// What is left out of it; `None` when nothing is left out of anything.
+    pub(crate) rules: Option<Rules>,
     /// What still has to happen before the folder is finished: its listing, its copies, its subfolders' start.
     pending: AtomicUsize,
     handles: RwLock<Option<Arc<Handles<F>>>>,
@@ -103,6 +107,7 @@ pub(crate) struct Opened<F> {
     pub(crate) folds_case: bool,
     pub(crate) base_records: Records,
     pub(crate) here_records: Records,
+    pub(crate) rules: Option<Rules>,
     pub(crate) handles: Arc<Handles<F>>,
 }
 
@@ -124,9 +129,34 @@ impl<F> Folder<F> {
             seen: Mutex::default(),
             hasher: RandomState::new(),
             folds_case: from.folds_case,
+            rules: from.rules,
             pending: AtomicUsize::new(1),
             handles: RwLock::new(Some(from.handles)),
         })
+    }
+
+    /// The filters as they stand in it; `None` when there are none or its rule files are not read yet.
+    pub(crate) fn scope(&self) -> Option<&Arc<Scope>> {
+        self.rules.as_ref()?.own()
+    }
+
+    /// Whether the filters leave out `name`, as far as they are known.
+    pub(crate) fn leaves_out(&self, name: &CStr, is_folder: bool) -> bool {
+        let judge =
+            |scope: &Arc<Scope>| !scope.judging().judge(name.to_bytes(), is_folder).included;
+        self.scope().is_some_and(judge)
+    }
+
+    /// The filters for a folder in it whose own rule files cannot be read.
+    pub(crate) fn rules_below(&self, place: &Arc<Place>) -> Option<Rules> {
+        let (inside, path) = (place.inside(), place.source_of(c""));
+        let entered = self.scope()?.enter(inside, path, &Texts::new());
+        Some(Rules::known(entered.scope))
+    }
+
+    /// Whether its entries cannot be judged yet.
+    pub(crate) fn awaits_rules(&self) -> bool {
+        self.rules.as_ref().is_some_and(|rules| rules.own().is_none())
     }
 
     /// The handles, while they are open.

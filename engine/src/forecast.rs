@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::backups::Backups;
+use crate::empty::Empty;
 use crate::entry::{FileId, Time};
 use crate::error::{Missing, RunError};
 use crate::history::{Decision, History};
@@ -46,6 +47,8 @@ pub enum ChangeKind {
     Metadata,
     /// No longer in the source. A folder stands for all that was below it.
     Deleted,
+    /// In the base, and left out now by the filters. A folder stands for all that was below it.
+    LeftOut,
 }
 
 /// Receives the differences, a folder at a time, from every worker thread.
@@ -115,7 +118,10 @@ pub fn dry_run<S: Source>(
     };
     let walk = Walk::new(source, Preview::new(changes), set);
     context.progress.enter(Phase::Copying);
+    // As a run does: the folders above a missing root are missing too, and are not what is meant.
+    walk.look_at_roots(&job.layout)?;
     walk.walk(job)?;
+    walk.count_out_empty();
     let held_until = match history.decide(now, job.minimum_time_guard) {
         Decision::Held { next, .. } => Some(next),
         Decision::Resume(_) | Decision::Start => None,
@@ -183,7 +189,7 @@ fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) 
         file_system_before: None,
     });
     Setting {
-        rules: Rules { keep: job.keep, time: TimeRule { granularity_ns, base_unknown: true } },
+        rules: Rules { keep: job.keep, time: TimeRule::new(granularity_ns, None) },
         trust,
         base: nothing(),
         here: nothing(),
@@ -191,6 +197,9 @@ fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) 
         backups_dir: job.backups_dir.clone(),
         roots: roots.collect(),
         accept_empty: false,
+        selection: job.selection.clone(),
+        empty: job.prune_empty.then(Empty::default),
+        filters: Arc::clone(&job.filters),
         folds_case: false,
         context: context.clone(),
     }
@@ -207,6 +216,7 @@ pub(crate) fn what_is_missing<S: Source>(
 ) -> Result<Missing, RunError> {
     set.context.monitor = Arc::new(Silent);
     set.context.progress = Arc::default();
+    set.context.items = None;
     set.trust = everything();
     let walk = Walk::new(Arc::clone(source), Preview::new(Arc::new(Unheard)), set);
     walk.walk(job)?;

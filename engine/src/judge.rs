@@ -16,9 +16,12 @@ pub(crate) fn collapsed(before: u64, now: u64, percent: f64) -> bool {
     before >= FEW && (lost as f64) * 100.0 > (before as f64) * percent
 }
 
-/// Why a walk's result must not be sealed: a root that collapsed.
+/// Why a walk's result must not be sealed: a root that collapsed, or more deletions than are allowed.
 pub(crate) fn refusal<S: Source, T: Target<S>>(job: &Job, walk: &Walk<S, T>) -> Option<RunError> {
-    let percent = job.max_shrink_percent;
+    let (percent, deleted) = (job.max_shrink_percent, walk.tally.counts().deleted);
+    if let Some(most) = job.max_delete.filter(|most| deleted > *most) {
+        return Some(RunError::Deletions { deleted, most });
+    }
     walk.roots().into_iter().zip(walk.tally.roots()).find_map(|(root, counts)| {
         let (before, now) = (counts.before, counts.now);
         collapsed(before, now, percent).then_some(RunError::Collapse {

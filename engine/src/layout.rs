@@ -98,6 +98,17 @@ impl Layout {
         self.top.collect_roots(&mut Vec::new(), &mut roots);
         roots
     }
+
+    /// Every path on the source that the layout knows: source roots, and folders that lead there.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let (mut paths, mut nodes) = (Vec::new(), vec![&self.top]);
+        while let Some(node) = nodes.pop() {
+            paths.extend(node.path.clone());
+            nodes.extend(node.below.values());
+        }
+        paths
+    }
 }
 
 /// One source path, taken apart.

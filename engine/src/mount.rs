@@ -26,6 +26,33 @@ pub(crate) fn describe(backups: &Backups) -> String {
     format!("{} on {on}{free}", shown_path(&backups.path))
 }
 
+/// A mount, as the kernel tells it (proc_pid_mountinfo(5)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Where it is mounted.
+    pub point: PathBuf,
+    /// Which folder of the file system is mounted there.
+    pub root: PathBuf,
+}
+
+/// The mount that `path` lies on; of a path that does not exist yet, its nearest folder that does.
+/// `None` where `/proc` does not tell.
+#[must_use]
+pub fn mount_of(path: &Path) -> Option<Mount> {
+    let real = path.ancestors().find_map(|part| part.canonicalize().ok())?;
+    mount_in(&std::fs::read_to_string("/proc/self/mountinfo").ok()?, &real)
+}
+
+fn mount_in(mountinfo: &str, path: &Path) -> Option<Mount> {
+    let mounts = mountinfo.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(3);
+        let (root, point) = (unescaped(fields.next()?), unescaped(fields.next()?));
+        path.starts_with(&point).then_some(Mount { point, root })
+    });
+    // Of several on one point the last covers the others.
+    mounts.max_by_key(|mount| mount.point.components().count())
+}
+
 /// A mount point above `path` that the system's table promises and that is not mounted: then `path`
 /// would be written to the disk below it.
 pub(crate) fn missing_mount(path: &Path) -> Option<PathBuf> {
@@ -77,6 +104,15 @@ mod tests {
         assert_eq!(missing_in(fstab, &[root, usb].concat(), backups), None);
         assert_eq!(missing_in(fstab, root, Path::new("/mnt/my usb2")), None);
         assert_eq!(missing_in(fstab, root, Path::new("/mnt/no/backups")), None);
+    }
+
+    #[test]
+    fn the_nearest_mount_above_counts_and_of_several_the_last() {
+        let text = "1 0 0:1 / / rw - overlay x rw\n2 1 8:2 /data /backups rw - ext4 /dev/sdb1 rw\n3 2 8:3 /x /backups rw - ext4 /dev/sdc1 rw\n";
+        let at =
+            |path: &str| mount_in(text, Path::new(path)).map(|mount| (mount.point, mount.root));
+        assert_eq!(at("/backups/a"), Some(("/backups".into(), "/x".into())));
+        assert_eq!(at("/backups2"), Some(("/".into(), "/".into())));
     }
 
     #[test]

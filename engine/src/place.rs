@@ -37,6 +37,11 @@ impl Place {
         chain
     }
 
+    /// How many folders lead to it from the top of the snapshot.
+    pub(crate) fn depth(&self) -> usize {
+        std::iter::successors(self.parent.as_ref(), |place| place.parent.as_ref()).count()
+    }
+
     /// Its name; empty at the top.
     pub(crate) fn name(&self) -> &CStr {
         &self.name

@@ -2,7 +2,7 @@
 //! what to do. Pure: values in, a value out.
 
 use crate::entry::{Kind, Listed, Meta, Time, Xattrs};
-use crate::job::Keep;
+use crate::job::{Keep, Window};
 
 /// What a snapshot holds under some name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,20 +67,37 @@ pub struct Step {
 pub struct TimeRule {
     /// The coarsest of source, destination and base, nanoseconds.
     pub granularity_ns: u32,
-    /// The base tells no granularity: whole seconds on its side may be cut ones.
-    pub base_unknown: bool,
+    /// Whole seconds on the base's side may be cut ones: it holds what came from a source that told no
+    /// more, or does not say. Any other time of it counts to the nanosecond.
+    pub base_may_be_cut: bool,
 }
 
+/// The granularity of a source or a destination that knows whole seconds.
+pub(crate) const WHOLE_SECONDS: u32 = 1_000_000_000;
+
 impl TimeRule {
-    fn same(self, source: Time, held: Time, is_base: bool) -> bool {
+    /// For a source and a destination that both know times as fine as `granularity_ns`. `base` is how
+    /// fine the base's are, `None` when that is not known.
+    #[must_use]
+    pub fn new(granularity_ns: u32, base: Option<u32>) -> Self {
+        let base_may_be_cut = base.is_none_or(|base| base >= WHOLE_SECONDS);
+        let base = base.filter(|base| *base != WHOLE_SECONDS).unwrap_or(1);
+        Self { granularity_ns: granularity_ns.max(base), base_may_be_cut }
+    }
+
+    /// Whether two times are the same for `window`.
+    pub(crate) fn same(self, source: Time, held: Time, is_base: bool, window: Window) -> bool {
+        if let Window::Seconds(most) = window {
+            return source.secs.abs_diff(held.secs) <= u64::from(most);
+        }
         let grain = self.granularity_ns.max(1);
         // Above a second (FAT keeps even ones) the distance counts.
-        if grain > 1_000_000_000 {
-            return source.secs.abs_diff(held.secs) < u64::from(grain / 1_000_000_000);
+        if grain > WHOLE_SECONDS {
+            return source.secs.abs_diff(held.secs) < u64::from(grain / WHOLE_SECONDS);
         }
         source.secs == held.secs
             && (source.nanos / grain == held.nanos / grain
-                || (is_base && self.base_unknown && held.nanos == 0))
+                || (is_base && self.base_may_be_cut && held.nanos == 0))
     }
 }
 
@@ -125,8 +142,9 @@ pub fn plan(entry: Listed<'_>, known: Known<'_>, rules: &Rules) -> Step {
         }
         _ => Action::Fetch,
     };
-    // With --checksum nothing is believed on size and time alone.
-    let action = if rules.keep.checksum && file && action != Action::Fetch {
+    // With --checksum and --ignore-times nothing is believed on size and time alone.
+    let unbelieved = rules.keep.checksum || rules.keep.ignore_times;
+    let action = if unbelieved && file && action != Action::Fetch {
         Action::FetchAndCompare
     } else {
         action
@@ -147,10 +165,10 @@ fn sizes_equal(entry: Listed<'_>, base: Option<&Held>) -> bool {
 fn compare(entry: Listed<'_>, held: Option<&Held>, rules: &Rules, is_base: bool) -> Verdict {
     let Some(held) = held else { return Verdict::New };
     let (new, old, keep) = (entry.meta, &held.meta, rules.keep);
-    let times = rules.time.same(new.mtime, old.mtime, is_base);
+    let times = rules.time.same(new.mtime, old.mtime, is_base, keep.window);
     let content = new.kind == old.kind
         && match new.kind {
-            Kind::File => new.size == old.size && times && keep.times,
+            Kind::File => new.size == old.size && (keep.size_only || times && keep.times),
             Kind::Symlink => {
                 entry.extra.and_then(|extra| extra.target.as_ref()) == held.target.as_ref()
             }
@@ -162,11 +180,14 @@ fn compare(entry: Listed<'_>, held: Option<&Held>, rules: &Rules, is_base: bool)
     }
     let xattrs = entry.extra.map_or(&[][..], |extra| &extra.xattrs);
     // A symlink's mode is always 0777 on Linux (symlink(7)).
+    let executable = |meta: &Meta| meta.mode & 0o111 != 0;
+    let execution = !keep.executability || executable(new) == executable(old);
     let metadata = (!keep.mode || new.kind == Kind::Symlink || new.mode == old.mode)
+        && (keep.mode || new.kind != Kind::File || execution)
         && (!keep.owner || new.uid == old.uid)
         && (!keep.group || new.gid == old.gid)
         // A folder's time changes with its entries, which have verdicts of their own.
-        && (!keep.times || times || new.kind == Kind::Folder)
+        && (!keep.times_of(new.kind) || times || new.kind == Kind::Folder)
         && xattrs == held.xattrs;
     if metadata { Verdict::Same } else { Verdict::Metadata }
 }
@@ -206,7 +227,10 @@ mod tests {
     }
 
     fn rules() -> Rules {
-        Rules { keep: Keep::default(), time: TimeRule { granularity_ns: 1, base_unknown: false } }
+        Rules {
+            keep: Keep::default(),
+            time: TimeRule { granularity_ns: 1, base_may_be_cut: false },
+        }
     }
 
     fn planned(entry: &Entry, base: Option<&Held>, here: Option<&Held>, durable: bool) -> Step {
@@ -236,6 +260,41 @@ mod tests {
         }
         let step = planned(&entry(meta(Kind::File)), None, None, true);
         assert_eq!(step, Step { verdict: Verdict::New, action: Action::Fetch });
+    }
+
+    #[test]
+    fn what_counts_as_changed_can_be_chosen() {
+        let with = |change: fn(&mut Keep), base: fn(&mut Meta)| {
+            let (mut rules, mut meta) = (rules(), meta(Kind::File));
+            change(&mut rules.keep);
+            base(&mut meta);
+            let (entry, held) = (entry(super::tests::meta(Kind::File)), held(meta));
+            let known = Known { base: Some(&held), here: None, here_durable: true };
+            plan(Listed::from(&entry), known, &rules)
+        };
+        let later: fn(&mut Meta) = |m| m.mtime.secs += 2;
+        for (change, base, verdict, action) in [
+            (
+                (|k| k.size_only = true) as fn(&mut Keep),
+                later,
+                Verdict::Metadata,
+                Action::CopyLocally,
+            ),
+            (|k| k.size_only = true, |m| m.size += 1, Verdict::Changed, Action::Fetch),
+            (|k| k.ignore_times = true, |_| {}, Verdict::Same, Action::FetchAndCompare),
+            (|k| k.window = Window::Seconds(2), later, Verdict::Same, Action::Link),
+            (|k| k.window = Window::Seconds(1), later, Verdict::Changed, Action::Fetch),
+            (|k| k.window = Window::Seconds(0), |m| m.mtime.nanos = 1, Verdict::Same, Action::Link),
+            (|k| k.mode = false, |m| m.mode = 0o755, Verdict::Same, Action::Link),
+            (
+                |k| (k.mode, k.executability) = (false, true),
+                |m| m.mode = 0o755,
+                Verdict::Metadata,
+                Action::CopyLocally,
+            ),
+        ] {
+            assert_eq!(with(change, base), Step { verdict, action });
+        }
     }
 
     #[test]
@@ -285,9 +344,28 @@ mod tests {
             (1, true, at(5, 1), at(5, 0), true),
             (1, true, at(5, 1), at(5, 2), false),
         ] {
-            let rule = TimeRule { granularity_ns: grain, base_unknown: unknown };
-            assert_eq!(rule.same(source, base, true), same, "{grain} {source:?} {base:?}");
+            let rule = TimeRule { granularity_ns: grain, base_may_be_cut: unknown };
+            assert_eq!(
+                rule.same(source, base, true, Window::Exact),
+                same,
+                "{grain} {source:?} {base:?}"
+            );
         }
+    }
+
+    #[test]
+    fn what_a_base_with_whole_seconds_keeps_finer_is_compared_finer() {
+        let at = |nanos| Time { secs: 5, nanos };
+        let rule = TimeRule::new(1, Some(WHOLE_SECONDS));
+        assert!(
+            rule.same(at(7), at(0), true, Window::Exact)
+                && rule.same(at(7), at(7), true, Window::Exact)
+        );
+        assert!(!rule.same(at(7), at(8), true, Window::Exact));
+        assert_eq!(rule, TimeRule::new(1, None));
+        assert_eq!(TimeRule::new(1, Some(100)).granularity_ns, 100);
+        let even = TimeRule::new(1, Some(2 * WHOLE_SECONDS));
+        assert!(even.same(at(7), Time { secs: 4, nanos: 0 }, true, Window::Exact));
     }
 
     #[test]

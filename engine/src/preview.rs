@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::bytes::shown;
 use crate::dir::Dir;
+use crate::empty::Untold;
 use crate::entry::{Entry, FileId, Kind, Meta};
 use crate::error::RunError;
 use crate::event::Instead;
@@ -58,9 +59,11 @@ impl<S: Source> Target<S> for Preview {
         _: &Arc<S::Folder>,
         steps: &[Planned<'_>],
     ) {
+        walk.itemize(folder, steps);
         let mut changes = Vec::new();
         let mut done = Batched::default();
-        for Planned { entry, step, .. } in steps {
+        for planned in steps {
+            let Planned { entry, step, .. } = planned;
             let (meta, counts) = (entry.meta, &mut done.counts);
             let file = meta.kind == Kind::File;
             let mut bytes = 0;
@@ -79,19 +82,22 @@ impl<S: Source> Target<S> for Preview {
                 Action::CopyLocally => counts.bytes_saved += meta.size,
                 Action::Enter | Action::Make => {}
             }
-            let change = match step.verdict {
-                Verdict::New => ChangeKind::New,
-                Verdict::Changed => ChangeKind::Changed,
-                Verdict::Metadata => ChangeKind::Metadata,
-                Verdict::Same => continue,
-            };
-            let slash = if entry.meta.kind == Kind::Folder { "/" } else { "" };
-            let path = shown(&folder.place.inside_of(entry.name)) + slash;
-            changes.push(Change { change, path, bytes });
+            if !walk.is_held_back(folder, planned) {
+                changes.extend(change(folder, planned, bytes));
+            }
         }
+        let tell = |planned: &Planned<'_>| (walk.item(folder, planned), change(folder, planned, 0));
+        Self::release(walk, walk.note_empty(folder, steps, tell));
         walk.tally.add(&done, None);
         if !changes.is_empty() {
             walk.target.changes.changes(&changes);
+        }
+    }
+
+    fn release(walk: &Walk<S, Self>, untold: Vec<Untold>) {
+        for Untold { item, change, .. } in untold {
+            walk.tell_item(item);
+            walk.target.changes.changes(change.as_slice());
         }
     }
 
@@ -101,8 +107,21 @@ impl<S: Source> Target<S> for Preview {
         name: &CStr,
         is_folder: bool,
     ) {
+        if let Some(items) = &walk.set.context.items {
+            items.deleted(folder, name, is_folder);
+        }
         let path = shown(&folder.place.inside_of(name)) + if is_folder { "/" } else { "" };
         walk.target.changes.changes(&[Change { change: ChangeKind::Deleted, path, bytes: 0 }]);
+    }
+
+    fn left_out(
+        walk: &Arc<Walk<S, Self>>,
+        folder: &Folder<S::Folder>,
+        name: &CStr,
+        is_folder: bool,
+    ) {
+        let path = shown(&folder.place.inside_of(name)) + if is_folder { "/" } else { "" };
+        walk.target.changes.changes(&[Change { change: ChangeKind::LeftOut, path, bytes: 0 }]);
     }
 
     fn superfluous(
@@ -123,10 +142,26 @@ impl<S: Source> Target<S> for Preview {
         let base = handles.base.as_ref();
         let held =
             name.is_empty() || base.is_some_and(|base| matches!(base.find(name), Ok(Some(_))));
+        if held {
+            walk.not_empty(folder);
+        }
         Ok(if held { Instead::CarriedForward } else { Instead::Nothing })
     }
 
     fn finish(_: &Arc<Walk<S, Self>>, _: &Folder<S::Folder>) -> Result<(), RunError> {
         Ok(())
     }
+}
+
+/// The difference that an entry makes, if it makes one.
+fn change<F>(folder: &Folder<F>, planned: &Planned<'_>, bytes: u64) -> Option<Change> {
+    let change = match planned.step.verdict {
+        Verdict::New => ChangeKind::New,
+        Verdict::Changed => ChangeKind::Changed,
+        Verdict::Metadata => ChangeKind::Metadata,
+        Verdict::Same => return None,
+    };
+    let entry = planned.entry;
+    let slash = if entry.meta.kind == Kind::Folder { "/" } else { "" };
+    Some(Change { change, path: shown(&folder.place.inside_of(entry.name)) + slash, bytes })
 }

@@ -1,7 +1,7 @@
 //! Keeps what runs did: a report for each snapshot, with every problem, and the status of the last run.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -11,18 +11,23 @@ use crate::dir::{Dir, c_name};
 use crate::event::{Event, Problem};
 use crate::monitor::Monitor;
 use crate::name::{Prefix, SnapshotName};
+use crate::reached::Tracker;
 use crate::report::Report;
 
 /// Passes events on and writes the problems among them to a file, as there may be very many.
 pub(crate) struct Recorder {
     next: Arc<dyn Monitor>,
+    tracker: Tracker,
     problems: Mutex<Option<BufWriter<File>>>,
 }
 
 impl Monitor for Recorder {
     fn event(&self, event: &Event) {
-        if let Event::Problem(problem) = event {
-            self.write(problem);
+        match event {
+            Event::Problem(problem) => self.write(problem),
+            Event::Started { snapshot, .. } => self.tracker.begun(snapshot),
+            Event::Checkpoint => self.tracker.note(),
+            _ => {}
         }
         self.next.event(event);
     }
@@ -35,14 +40,24 @@ fn problems_file(prefix: &Prefix) -> String {
 
 impl Recorder {
     /// Starts to record; without `reports` problems are passed on only.
-    pub(crate) fn new(next: Arc<dyn Monitor>, reports: Option<&Dir>, prefix: &Prefix) -> Self {
+    pub(crate) fn new(
+        next: Arc<dyn Monitor>,
+        tracker: Tracker,
+        reports: Option<&Dir>,
+        prefix: &Prefix,
+    ) -> Self {
         let create = |reports: &Dir| -> io::Result<File> {
             let name = c_name(problems_file(prefix))?;
             let _ = reports.unlink(&name);
             reports.create_file(&name, 0o600)
         };
         let file = reports.and_then(|reports| create(reports).ok()).map(BufWriter::new);
-        Self { next, problems: Mutex::new(file) }
+        Self { next, tracker, problems: Mutex::new(file) }
+    }
+
+    /// Says that the run has ended.
+    pub(crate) fn ended(&self) {
+        self.tracker.ended();
     }
 
     fn write(&self, problem: &Problem) {
@@ -53,7 +68,21 @@ impl Recorder {
                 .and_then(|()| file.write_all(b"\n")),
             None => Ok(()),
         };
-        if let Err(error) = written {
+        self.kept(&mut file, written);
+    }
+
+    /// Forgets the problems so far: the walk that met them is done again.
+    pub(crate) fn forget(&self) {
+        let mut file = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        let emptied = match &mut *file {
+            Some(file) => file.rewind().and_then(|()| file.get_ref().set_len(0)),
+            None => Ok(()),
+        };
+        self.kept(&mut file, emptied);
+    }
+
+    fn kept(&self, file: &mut Option<BufWriter<File>>, result: io::Result<()>) {
+        if let Err(error) = result {
             *file = None;
             let what = format!("problems are told here only, the report cannot hold them: {error}");
             self.next.event(&Event::Aside { what });
@@ -120,7 +149,7 @@ pub struct Status {
     pub started: String,
     /// RFC 3339, UTC: when it ended.
     pub finished: String,
-    /// `completed`, `completed_with_problems`, `failed` or `stopped`.
+    /// `completed`, `completed_with_problems`, `failed`, `stopped`, or `killed` when it left no word.
     pub outcome: String,
     /// Why it failed.
     pub reason: Option<String>,
@@ -143,7 +172,7 @@ pub(crate) fn store_status(
     let file = format!("{prefix}.json");
     let before: Option<Status> =
         read_small(&dir, &file).and_then(|status| serde_json::from_slice(&status).ok());
-    if status.outcome == "failed" {
+    if matches!(status.outcome.as_str(), "failed" | "killed") {
         status.failures_in_a_row = before.map_or(0, |before| before.failures_in_a_row) + 1;
     } else if status.outcome == "stopped" {
         status.failures_in_a_row = before.map_or(0, |before| before.failures_in_a_row);

@@ -41,6 +41,8 @@ pub struct Counts {
     pub hard_links: u64,
     /// Local copies because an inode had no room for another link, or the file system has no links.
     pub link_fallbacks: u64,
+    /// Entries of the source that the filters left out; a folder counts as one.
+    pub left_out: u64,
     /// Entries that vanished while they were read.
     pub vanished: u64,
     /// Entries carried forward from the base.
@@ -68,6 +70,7 @@ impl std::ops::AddAssign for Counts {
             bytes_saved,
             hard_links,
             link_fallbacks,
+            left_out,
             vanished,
             carried_forward,
             problems,
@@ -88,6 +91,7 @@ impl std::ops::AddAssign for Counts {
         self.bytes_saved += bytes_saved;
         self.hard_links += hard_links;
         self.link_fallbacks += link_fallbacks;
+        self.left_out += left_out;
         self.vanished += vanished;
         self.carried_forward += carried_forward;
         self.problems += problems;
@@ -128,7 +132,7 @@ pub struct Report {
     pub finished: String,
     /// Seconds from start to end.
     pub seconds: f64,
-    /// How fine the modification times in it are, nanoseconds.
+    /// How fine the modification times in it are, those that were linked from an older one too, nanoseconds.
     pub time_granularity_ns: u32,
     /// The source roots.
     pub roots: Vec<RootFound>,

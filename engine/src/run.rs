@@ -12,14 +12,16 @@ use crate::durable::SyncFileSystem;
 use crate::error::RunError;
 use crate::event::Event;
 use crate::history::{Decision, History};
+use crate::itemize::Items;
 use crate::job::Job;
 use crate::monitor::{Monitor, Progress};
 use crate::mount::missing_mount;
 use crate::name::{SnapshotName, Stamp};
+use crate::reached::{Tracker, reached};
 use crate::record::{Recorder, Status, store_status};
 use crate::report::Report;
 use crate::seal;
-use crate::source::Source;
+use crate::source::{Source, SourceError};
 
 /// Asks a run to end soon. Set from a signal handler's thread, read everywhere.
 #[derive(Debug, Default)]
@@ -36,6 +38,17 @@ impl Stop {
     pub fn asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// What `error` comes to: a source that is lost after the end was asked for was let go.
+    #[must_use]
+    pub fn or(&self, error: RunError) -> RunError {
+        let lost = match &error {
+            RunError::NoConnection(_) | RunError::SourceLost(_) => true,
+            RunError::Root { error, .. } => matches!(error, SourceError::Lost(_)),
+            _ => false,
+        };
+        if lost && self.asked() { RunError::Stopped } else { error }
+    }
 }
 
 /// What surrounds a run.
@@ -51,6 +64,8 @@ pub struct Context {
     pub monitor: Arc<dyn Monitor>,
     /// Syncs the destination's file system; may be done outside of this process, so that a stop need not wait.
     pub sync: SyncFileSystem,
+    /// Is told of each change, if anybody is.
+    pub items: Option<Items>,
 }
 
 /// How a run ended that did not fail.
@@ -97,23 +112,39 @@ pub fn run<S: Source>(
             None
         }
     };
-    let history = backups.history(&job.prefix)?;
-    seal::remove_leftovers(&backups, &history, context)?;
+    let prepared = backups
+        .history(&job.prefix)
+        .and_then(|history| seal::remove_leftovers(&backups, &history, context).map(|()| history));
+    let history = match prepared {
+        Ok(history) => history,
+        Err(error) => {
+            let failed = Err(error);
+            note_status(job, &backups, context, (context.now)(), &failed);
+            return failed.map(|report| Outcome::Completed(Box::new(report)));
+        }
+    };
     let decision = history.decide((context.now)(), job.minimum_time_guard);
     if let Decision::Held { newest, next } = decision {
         return Ok(Outcome::Held { newest, next });
     }
     let began = free_second(&history, context);
+    note_killed(job, &backups, context);
+    let tracker = Tracker::new(&backups, &job.prefix, Arc::clone(&context.progress), context.now);
+    tracker.note();
     let recorder = Arc::new(Recorder::new(
         Arc::clone(&context.monitor),
+        tracker,
         backups.own(c"reports").as_ref(),
         &job.prefix,
     ));
     let monitor = Arc::clone(&recorder) as Arc<dyn Monitor>;
     let context = &Context { monitor, ..context.clone() };
     let attempt = Attempt { job, backups: &backups, context, began, accept_shrink };
-    let result = connect().and_then(|source| attempt.complete(&source, &recorder, history));
+    let result = connect()
+        .and_then(|source| attempt.complete(&source, &recorder, history))
+        .map_err(|error| context.stop.or(error));
     note_status(job, &backups, context, began, &result);
+    recorder.ended();
     result.map(|report| Outcome::Completed(Box::new(report)))
 }
 
@@ -150,15 +181,42 @@ fn note_status(
         Err(RunError::PutOff { .. }) => return,
         Err(error) => ("failed", Some(error.to_string()), None),
     };
-    let status = Status {
-        version: 1,
-        started: rfc3339(began),
-        finished: rfc3339((context.now)()),
-        outcome: outcome.to_owned(),
-        reason,
-        snapshot,
-        failures_in_a_row: 0,
-    };
+    store(
+        job,
+        backups,
+        context,
+        Status {
+            version: 1,
+            started: rfc3339(began),
+            finished: rfc3339((context.now)()),
+            outcome: outcome.to_owned(),
+            reason,
+            snapshot,
+            failures_in_a_row: 0,
+        },
+    );
+}
+
+/// Keeps that the run before was killed, or lost with the machine, if it was.
+fn note_killed(job: &Job, backups: &Backups, context: &Context) {
+    let Some(left) = reached(backups, &job.prefix).filter(|left| !left.ended) else { return };
+    store(
+        job,
+        backups,
+        context,
+        Status {
+            version: 1,
+            started: left.began,
+            finished: left.updated,
+            outcome: "killed".to_owned(),
+            reason: Some("it was killed, or the machine went down".to_owned()),
+            snapshot: None,
+            failures_in_a_row: 0,
+        },
+    );
+}
+
+fn store(job: &Job, backups: &Backups, context: &Context, status: Status) {
     if let Err(error) = store_status(backups, &job.prefix, status) {
         let what = format!("the status of this run cannot be stored: {error}");
         context.monitor.event(&Event::Aside { what });

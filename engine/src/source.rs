@@ -8,7 +8,7 @@
 use std::ffi::CStr;
 use std::io;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::entry::{Batch, Entry, Meta};
@@ -46,6 +46,12 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// When it does not exist or cannot be opened.
     fn root(&self, path: &Path) -> Result<Root<Self::Folder>, SourceError>;
+
+    /// Opens several trees as [`Source::root`] does, in the order of `paths`: all at once where each
+    /// answer takes its time.
+    fn roots(&self, paths: &[PathBuf]) -> Vec<Result<Root<Self::Folder>, SourceError>> {
+        paths.iter().map(|path| self.root(path)).collect()
+    }
 
     /// Opens the child folder `name`, which was listed as `listed`. Never follows a symlink.
     ///

@@ -21,8 +21,9 @@ use crate::cli::SettingFlags;
 use crate::config::NamedJob;
 use crate::exit::Exit;
 use crate::hint::hint;
-use crate::jobs::{context, local, remote};
+use crate::jobs::context;
 use crate::series::{Picked, Where, open, pick, unlookable};
+use crate::sources::{close, local, remote};
 use crate::supervise::supervise;
 use crate::ui::colour::{Palette, Style};
 use crate::ui::out::Out;
@@ -115,12 +116,14 @@ fn with_source(job: &Arc<NamedJob>, base: SnapshotName, json: bool) -> Exit {
             Arc::new(Told { json, stop: Arc::clone(&stop), out: Mutex::new(Some(Out::new())) });
         let context = context(&stop, &Arc::default(), Arc::new(Problems));
         let sink = Arc::clone(&out) as Arc<dyn ChangeSink>;
+        let mut connected = None;
         let counts = match &job.remote {
-            None => compare(&job.job, local(&job), &base, sink, &context),
-            Some(address) => remote(address, &stop)
+            None => compare(&job.job, local(&job, &stop), &base, sink, &context),
+            Some(host) => remote(host, &job, &stop, &mut connected)
                 .map_err(RunError::NoConnection)
                 .and_then(|source| compare(&job.job, source, &base, sink, &context)),
         };
+        close(connected);
         out.finish(&base, counts)
     });
     match ended {
@@ -217,6 +220,7 @@ impl ChangeSink for Told {
                 ChangeKind::Changed => DifferenceKind::Changed,
                 ChangeKind::Metadata => DifferenceKind::Metadata,
                 ChangeKind::Deleted => DifferenceKind::Removed,
+                ChangeKind::LeftOut => continue,
             };
             // It comes escaped; what was never escaped cannot be read back, and is not there.
             let folder = path.ends_with('/');

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use clap::Command;
+use clap::{Arg, Command};
 use clap_mangen::Man;
 
 use crate::exit::Exit;
@@ -19,7 +19,7 @@ pub(crate) fn run(_args: &Args, command: &Command) -> Exit {
     }
 }
 
-/// One page for the program and all that `run` takes.
+/// One page for the program and all that its main verbs take.
 fn render(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     let man = Man::new(command.clone().disable_help_subcommand(true));
     man.render_title(page)?;
@@ -30,13 +30,17 @@ fn render(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     // There is no page for each verb.
     let verbs = String::from_utf8_lossy(&verbs).replace("\\-", "-");
     page.extend(verbs.replace("backup_manager-", "").replace("(1)\n", "\n").bytes());
-    if let Some(run) = command.find_subcommand("run") {
-        let run = Man::new(run.clone().bin_name("backup_manager run"));
+    for verb in ["run", "status", "daemon"] {
+        let Some(found) = command.find_subcommand(verb) else { continue };
+        // The settings are the same for all verbs.
+        let hidden = |arg: &Arg| verb != "run" && arg.get_help_heading().is_some();
+        let found = found.clone().mut_args(|arg| if hidden(&arg) { arg.hide(true) } else { arg });
+        let man = Man::new(found.bin_name(format!("backup_manager {verb}")));
         for render in [Man::render_synopsis_section, Man::render_options_section] {
             let mut section = Vec::new();
-            render(&run, &mut section)?;
-            let section = String::from_utf8_lossy(&section).replace(".SH ", ".SH RUN: ");
-            page.extend(section.bytes());
+            render(&man, &mut section)?;
+            let section = String::from_utf8_lossy(&section);
+            page.extend(section.replace(".SH ", &format!(".SH {}: ", verb.to_uppercase())).bytes());
         }
     }
     let mut extra = Vec::new();

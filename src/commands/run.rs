@@ -1,13 +1,14 @@
 //! `run [NAME…]`: take the snapshots that are due, or show what that would do.
 
-use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::{configured, say};
 use crate::cli::SettingFlags;
-use crate::config::{Inputs, load, shown_path};
+use crate::config::{load, shown_path};
+use crate::daemon::identity::{Identity, become_other, to_become};
 use crate::exit::Exit;
+use crate::explain;
 use crate::hooks::own_umask;
 use crate::jobs::{Mode, Work};
 use crate::log::{self, JobLog, Stream};
@@ -34,10 +35,13 @@ pub(crate) struct Args {
     /// Print the dry run as JSON lines
     #[arg(long, requires = "dry_run")]
     json: bool,
+    /// Say why this path of the source is in or out, and do nothing else
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["dry_run", "json", "accept_shrink"])]
+    explain: Option<PathBuf>,
     /// Let a source that lost most of its files through once
     #[arg(long)]
     accept_shrink: bool,
-    /// Read the settings from this file [CONFIG_FILE, default /config/config.toml if it exists]
+    /// Read the settings from this file [CONFIG_FILE, default config.toml in CONFIG_DIR, which is /config, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -54,18 +58,32 @@ pub(crate) fn run(args: Args) -> Exit {
         (false, _) => Mode::Run,
     };
     let accept_shrink = args.accept_shrink;
-    let inputs = |current_dir| Inputs {
-        flags: args.settings.given,
-        rsync_args: args.rsync_args,
-        config_file: args.config,
-        names: args.names,
-        variables: env::vars_os().collect(),
-        current_dir,
+    let explained = args.explain.clone();
+    match to_become() {
+        Ok(None) => {}
+        Ok(Some(identity)) => {
+            let Identity { uid, gid } = identity;
+            let error = become_other(identity);
+            say(&format!(
+                "cannot become the user {uid}:{gid} (PUID, PGID): {error}; start it as that user"
+            ));
+            return Exit::Failed;
+        }
+        Err(wrong) => {
+            say(&wrong);
+            return Exit::Usage;
+        }
+    }
+    let Some(inputs) = super::inputs(args.settings.given, args.rsync_args, args.config, args.names)
+    else {
+        return Exit::Usage;
     };
-    let config = match configured(inputs, load) {
-        Ok(config) => config,
-        Err(exit) => return exit,
-    };
+    let Some(config) = configured(&inputs, load) else { return Exit::Usage };
+    if let Some(path) = explained {
+        return explain::run(config.jobs, &path);
+    }
+    let all_dry = !config.jobs.is_empty() && config.jobs.iter().all(|job| job.wanted.dry_run);
+    let mode = if all_dry { mode.dry() } else { mode };
     let terminal = Terminal::default();
     // A dry run writes nothing, a log file that may lie beside the snapshots included.
     let (stream, file) = match mode {

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::layer::{Layer, Raw};
 use super::mistake::{Mistake, Origin};
+use super::rsync::Dict;
 use super::setting::{Key, SETTINGS, Setting, find, nearest};
 
 /// Keys beside the settings.
@@ -204,7 +205,7 @@ fn raw(key: Key, value: &DeValue<'_>) -> Result<Raw, String> {
             let entries = in_order(table).into_iter();
             let entries =
                 entries.map(|(key, value)| Ok((key.get_ref().to_string(), json(value.get_ref())?)));
-            entries.collect::<Result<Map<_, _>, String>>().map(Raw::Table)
+            entries.collect::<Result<Vec<_>, String>>().map(|entries| Raw::Table(Dict(entries)))
         }
         value => Err(format!("it is of the type {}; write a text or a number", value.type_str())),
     }

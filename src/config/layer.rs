@@ -4,16 +4,16 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use engine::bytes::shown;
 use engine::name::Prefix;
-use serde_json::{Map, Value};
 
 use super::around::Around;
 use super::list;
 use super::mistake::{Mistake, Origin};
-use super::rsync::{self, Param};
+use super::rsync::{self, Dict, Param};
 use super::setting::{Key, SETTINGS};
 use crate::log::Format;
 
@@ -25,7 +25,7 @@ pub(crate) enum Raw {
     /// A TOML list of strings.
     List(Vec<String>),
     /// A TOML table.
-    Table(Map<String, Value>),
+    Table(Dict),
 }
 
 /// A value that was given. `None` when it was a mistake, which is named already.
@@ -42,6 +42,7 @@ pub(crate) struct Layer {
     pub(crate) backups_dir: Option<Given<PathBuf>>,
     pub(crate) prefix: Option<Given<Prefix>>,
     pub(crate) remote: Option<Given<String>>,
+    pub(crate) answer_timeout: Option<Given<Duration>>,
     pub(crate) single_params: Option<Given<Vec<Param>>>,
     pub(crate) dict_params: Option<Given<Vec<Param>>>,
     pub(crate) max_backups: Option<Given<NonZeroUsize>>,
@@ -58,6 +59,9 @@ pub(crate) struct Layer {
 
 /// Longest guard that is taken: 100 years.
 const MAX_HOURS: f64 = 876_600.0;
+
+/// Longest wait for an answer that is taken: a line that is silent for an hour is dead.
+const MAX_SECONDS: f64 = 3600.0;
 
 impl Layer {
     /// The defaults of the table of settings.
@@ -83,6 +87,7 @@ impl Layer {
             Key::BackupsDir => give(&mut self.backups_dir, folder(raw), origin, mistakes),
             Key::BackupNamePrefix => give(&mut self.prefix, prefix(raw), origin, mistakes),
             Key::RemoteSrcHost => give(&mut self.remote, text(raw), origin, mistakes),
+            Key::AnswerTimeoutS => give(&mut self.answer_timeout, seconds(raw), origin, mistakes),
             Key::RsyncSingleParams => give(&mut self.single_params, single(raw), origin, mistakes),
             Key::RsyncDictParams => give(&mut self.dict_params, dict(raw), origin, mistakes),
             Key::MaxBackups => {
@@ -208,7 +213,7 @@ fn single(raw: &Raw) -> Checked<Vec<Param>> {
 }
 
 fn dict(raw: &Raw) -> Checked<Vec<Param>> {
-    const EXAMPLE: &str = r#"write a JSON object, for example {"--xattrs": ""}"#;
+    const EXAMPLE: &str = r#"write a JSON object, for example {"--exclude": "*.tmp"}"#;
     if let Raw::Table(table) = raw {
         return rsync::read_dict(table);
     }
@@ -216,9 +221,9 @@ fn dict(raw: &Raw) -> Checked<Vec<Param>> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    match serde_json::from_str(&text) {
-        Ok(Value::Object(table)) => rsync::read_dict(&table),
-        Ok(_) => wrong(format!("it is JSON, but no object; {EXAMPLE}")),
+    match Dict::read(&text) {
+        Ok(dict) => rsync::read_dict(&dict),
+        Err(error) if error.is_data() => wrong(format!("it is JSON, but no object; {EXAMPLE}")),
         Err(error) => wrong(format!("it is not valid JSON ({error}); {EXAMPLE}")),
     }
 }
@@ -268,6 +273,15 @@ fn hours(raw: &Raw) -> Checked<TimeDelta> {
     Ok(TimeDelta::milliseconds(milliseconds))
 }
 
+fn seconds(raw: &Raw) -> Checked<Duration> {
+    let seconds = decimal(raw, "60")?;
+    if (1.0..=MAX_SECONDS).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        wrong(format!("{seconds} seconds is out of range; write 1 to {MAX_SECONDS}"))
+    }
+}
+
 fn percent(raw: &Raw) -> Checked<f64> {
     let percent = decimal(raw, "90")?;
     if (0.0..=100.0).contains(&percent) {
@@ -311,6 +325,7 @@ mod tests {
             (Key::KeepLast, &["0", "7", " 365"]),
             (Key::MinimumTimeGuardH, &["0", "0.5", "20", " 1e2\n", "0.0"]),
             (Key::MaxShrinkPercent, &["0", "100", "99.5"]),
+            (Key::AnswerTimeoutS, &["1", "2.5", " 3600 "]),
             (Key::LogFormat, &["text", "JSON"]),
             (Key::LogFile, &["", "/x"]),
             (Key::BackupNamePrefix, &["my_backup", "a b", "ä.b"]),
@@ -347,6 +362,10 @@ mod tests {
             (Key::MaxShrinkPercent, "100.1", "write 0 to 100"),
             (Key::MaxShrinkPercent, "-0.1", "write 0 to 100"),
             (Key::MaxShrinkPercent, "90%", "not a number"),
+            (Key::AnswerTimeoutS, "0.9", "write 1 to 3600"),
+            (Key::AnswerTimeoutS, "3601", "write 1 to 3600"),
+            (Key::AnswerTimeoutS, "60s", "not a number"),
+            (Key::AnswerTimeoutS, "", "not a number"),
             (Key::LogFormat, "xml", "write text or json"),
             (Key::BackupsDir, "", "it is empty"),
             (Key::BackupNamePrefix, "a/b", "contains a '/'"),

@@ -22,6 +22,11 @@ impl Origin {
         Self(format!("command line: {what}"))
     }
 
+    /// Something that may stand in several places.
+    pub(crate) fn other(what: &str) -> Self {
+        Self(what.to_owned())
+    }
+
     /// An environment variable.
     pub(crate) fn variable(name: &str) -> Self {
         Self(format!("environment: {name}"))
@@ -41,6 +46,11 @@ impl Origin {
     /// The table of settings.
     pub(crate) fn default(setting: &Setting) -> Self {
         Self(format!("default of {}", setting.name))
+    }
+
+    /// The text.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
     }
 
     /// Says what is wrong with the value that was given there.

@@ -1,24 +1,26 @@
 //! Layers become jobs: who wins, and what has to fit together.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use engine::job::{Job, Keep};
 use engine::layout::{Layout, LayoutError};
 use engine::name::Prefix;
 use engine::retention::{Periods, Retention};
+use engine::selection::Selection;
+use transport::local::Follow;
 use transport::sftp::{Address, BadAddress};
 
 use super::file::{FileJob, FileSettings};
 use super::folders;
 use super::layer::{Given, Layer};
 use super::mistake::{Mistake, Origin, shown_path};
-use super::rsync::{self, Param};
+use super::rsync::{self, Param, Wanted};
 use super::setting::nearest;
-use super::{Alert, NamedJob, around};
-use crate::hooks::Hooks;
+use super::{Alert, NamedJob, Remote, around};
 use crate::log::Format;
-use crate::notify::settings::{Channels, Level};
 
 /// Everything that was given, by the place it came from.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(crate) struct Layers {
     pub(crate) flags: Layer,
     /// rsync options on the command line; they add to what the layers say.
     pub(crate) rsync_args: Given<Vec<Param>>,
+    /// What is added to jobs that are not run.
+    pub(crate) no_args: Given<Vec<Param>>,
     pub(crate) environment: Layer,
     pub(crate) file: FileSettings,
     pub(crate) defaults: Layer,
@@ -56,19 +60,7 @@ pub(crate) fn jobs(
         jobs.push((draft, job));
     }
     check_each_has_its_own(&drafts, current_dir, mistakes);
-    jobs.into_iter()
-        .filter(|(draft, _)| draft.selected)
-        .filter_map(|(draft, job)| job.map(|job| draft.named(job)))
-        .collect()
-}
-
-/// What a checked job consists of.
-pub(super) struct Built {
-    job: Job,
-    remote: Option<Address>,
-    alert: Alert,
-    notify: (Level, Channels),
-    hooks: Hooks,
+    jobs.into_iter().filter(|(draft, _)| draft.selected).filter_map(|(_, job)| job).collect()
 }
 
 /// A job before it is checked.
@@ -80,7 +72,7 @@ pub(super) struct Draft<'a> {
     /// Who says something about it, who wins first; the last are the defaults.
     pub(super) layers: Vec<&'a Layer>,
     /// rsync options that are added.
-    added: &'a [Param],
+    added: &'a Given<Vec<Param>>,
 }
 
 pub(super) fn drafts<'a>(
@@ -88,8 +80,7 @@ pub(super) fn drafts<'a>(
     names: &[String],
     mistakes: &[Mistake],
 ) -> Vec<Draft<'a>> {
-    let added = layers.rsync_args.value.as_deref().unwrap_or_default();
-    let Layers { flags, environment, file, defaults, .. } = layers;
+    let Layers { flags, environment, file, defaults, rsync_args: added, no_args } = layers;
     if file.jobs.is_empty() {
         let all = vec![flags, environment, &file.top, defaults];
         let name = prefix(&all).map_or_else(|| "job".to_owned(), ToString::to_string);
@@ -105,7 +96,7 @@ pub(super) fn drafts<'a>(
         if selected {
             all.insert(0, flags);
         }
-        let added = if selected { added } else { &[] };
+        let added = if selected { added } else { no_args };
         Draft { name, selected, origin: Some(&job.origin), layers: all, added }
     };
     file.jobs.iter().map(draft).collect()
@@ -142,10 +133,29 @@ impl Draft<'_> {
         first(&self.layers, field).and_then(|given| given.value.clone())
     }
 
-    fn params(&self) -> Vec<Param> {
-        let single = self.value(|layer| layer.single_params.as_ref()).unwrap_or_default();
-        let dict = self.value(|layer| layer.dict_params.as_ref()).unwrap_or_default();
-        single.into_iter().chain(dict).chain(self.added.iter().cloned()).collect()
+    /// The rsync options of `layers`, each with the place where it was given.
+    fn params<'b>(&'b self, layers: &[&'b Layer]) -> Vec<(&'b Param, &'b str)> {
+        let single = first(layers, |layer| layer.single_params.as_ref());
+        let dict = first(layers, |layer| layer.dict_params.as_ref());
+        let given = single.into_iter().chain(dict).chain([self.added]);
+        given
+            .flat_map(|given| {
+                let place = given.origin.text();
+                given.value.iter().flatten().map(move |param| (param, place))
+            })
+            .collect()
+    }
+
+    /// What the rsync options come to.
+    fn wanted(&self, mistakes: &mut Vec<Mistake>) -> Option<Wanted> {
+        match rsync::wanted(self.params(&self.layers)) {
+            Ok(wanted) => Some(wanted),
+            Err(refusals) => {
+                let origin = Origin::other("rsync options");
+                mistakes.extend(refusals.iter().map(|refusal| origin.mistake(refusal)));
+                None
+            }
+        }
     }
 
     pub(super) fn backups_dir(&self, current_dir: &Path) -> Option<PathBuf> {
@@ -155,11 +165,19 @@ impl Draft<'_> {
     }
 
     /// Checks what belongs together within the job. `None` when something is wrong with it.
-    pub(super) fn build(&self, current_dir: &Path, mistakes: &mut Vec<Mistake>) -> Option<Built> {
-        let remote = self.remote(mistakes);
-        let switches = rsync::switches(&self.params());
+    pub(super) fn build(
+        &self,
+        current_dir: &Path,
+        mistakes: &mut Vec<Mistake>,
+    ) -> Option<NamedJob> {
+        let mut remote = self.remote(mistakes);
+        let mut wanted = self.wanted(mistakes);
+        let selection = wanted.as_ref().map_or(Ok(None), |w| self.selection(w, current_dir));
+        let selection = selection.map_err(|mistake| mistakes.push(mistake)).ok();
         let backups_dir = self.backups_dir(current_dir);
-        let layout = self.layout(switches.relative, current_dir, mistakes);
+        let listed = wanted.as_ref().is_some_and(|wanted| wanted.files_from.is_some());
+        let relative = wanted.as_ref().is_some_and(|wanted| wanted.relative);
+        let layout = self.layout(relative, listed, current_dir, mistakes);
         match (&remote, &layout, &backups_dir) {
             (None, Some(layout), Some(backups_dir)) => {
                 self.check_sources_outside(layout, backups_dir, mistakes);
@@ -168,21 +186,86 @@ impl Draft<'_> {
             _ => {}
         }
         let notify = around::notify(&self.layers, mistakes);
+        if let (Some(remote), Some(wanted)) = (&mut remote, &mut wanted) {
+            self.over_ssh(&mut remote.address, wanted, mistakes);
+        }
+        let wanted = wanted?;
+        let filters = super::filters::read(&wanted.filters, current_dir, mistakes);
         let job = Job {
             prefix: self.value(|layer| layer.prefix.as_ref())?,
             layout: layout?,
             backups_dir: backups_dir?,
-            keep: if remote.is_some() { over_sftp(switches.keep) } else { switches.keep },
+            keep: if remote.is_some() { over_sftp(wanted.keep) } else { wanted.keep },
             retention: self.retention()?,
             minimum_time_guard: self.value(|layer| layer.minimum_time_guard.as_ref())?,
             max_shrink_percent: self.value(|layer| layer.max_shrink_percent.as_ref())?,
+            filters: filters?,
+            selection: selection?,
+            max_delete: wanted.max_delete,
+            prune_empty: wanted.prune_empty,
         };
-        let max_age = self.value(|layer| layer.max_age.as_ref());
         let alert = Alert {
-            max_age: max_age.unwrap_or(job.minimum_time_guard + TimeDelta::hours(24)),
+            max_age: match self.value(|layer| layer.max_age.as_ref()) {
+                Some(max_age) => max_age,
+                None => job.minimum_time_guard + TimeDelta::hours(24),
+            },
             failures: self.value(|layer| layer.failures_before_alert.as_ref())?,
         };
-        Some(Built { job, remote, alert, notify: notify?, hooks: around::hooks(&self.layers)? })
+        let without_effect = self.without_effect(remote.is_some());
+        Some(NamedJob {
+            name: self.name.clone(),
+            job,
+            remote,
+            alert,
+            notify: notify?,
+            hooks: around::hooks(&self.layers)?,
+            wanted,
+            without_effect,
+        })
+    }
+
+    /// The options that somebody gave and that change nothing.
+    fn without_effect(&self, remote: bool) -> Vec<String> {
+        // The defaults come last; nobody gave those.
+        let given = self.layers.split_last().map_or(&[][..], |(_, given)| given);
+        let params = self.params(given);
+        rsync::without_effect(params.into_iter().map(|(param, _)| param), remote)
+    }
+
+    /// What `--files-from` lists.
+    fn selection(
+        &self,
+        wanted: &Wanted,
+        current_dir: &Path,
+    ) -> Result<Option<Arc<Selection>>, Mistake> {
+        let Some(file) = &wanted.files_from else { return Ok(None) };
+        let path = shown_path(file);
+        let origin = Origin::other(&format!("--files-from={path}"));
+        let list = fs::read(current_dir.join(file)).map_err(|error| {
+            origin.mistake(format!("cannot read it: {error}; write the path of a readable file"))
+        })?;
+        match Selection::read(&list, wanted.from0, wanted.recursive) {
+            Ok(selection) => Ok(Some(Arc::new(selection))),
+            Err(lines) => {
+                let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+                Err(origin.mistake(lines.join("; ")))
+            }
+        }
+    }
+
+    /// User and port may stand in `-e` too; SFTP has no way to say where a symlink ends.
+    fn over_ssh(&self, address: &mut Address, wanted: &mut Wanted, mistakes: &mut Vec<Mistake>) {
+        let Some(given) = first(&self.layers, |layer| layer.remote.as_ref()) else { return };
+        let shell = &wanted.shell;
+        match address.with(shell.user.as_deref(), shell.port) {
+            Ok(whole) => *address = whole,
+            Err(error) => mistakes.push(given.origin.mistake(format!("{error} (-e)"))),
+        }
+        if wanted.follow != Follow::default() {
+            mistakes.push(given.origin.mistake(
+                "-L, -k and --copy-unsafe-links follow no symlinks on another machine; remove them, or name in SRCS_TO_BACKUP what they lead to",
+            ));
+        }
     }
 
     /// How much of the history stays; `None` when something is wrong with it.
@@ -197,20 +280,19 @@ impl Draft<'_> {
         Some(Retention { max: counted.then_some(max), keep })
     }
 
-    pub(super) fn named(&self, built: Built) -> NamedJob {
-        let without_effect = rsync::without_effect(&self.params());
-        let Built { job, remote, alert, notify, hooks } = built;
-        NamedJob { name: self.name.clone(), job, remote, alert, notify, hooks, without_effect }
-    }
-
     /// The host of remote sources, when one is named.
-    fn remote(&self, mistakes: &mut Vec<Mistake>) -> Option<Address> {
+    fn remote(&self, mistakes: &mut Vec<Mistake>) -> Option<Remote> {
         let given = first(&self.layers, |layer| layer.remote.as_ref())?;
         let text = given.value.as_ref().filter(|host| !host.is_empty())?;
         match text.parse() {
-            Ok(address) => Some(address),
+            Ok(address) => {
+                // A mistake in it is named already.
+                let answer_timeout = self.value(|layer| layer.answer_timeout.as_ref());
+                let answer_timeout = answer_timeout.unwrap_or_default();
+                Some(Remote { address, answer_timeout, known_hosts: None })
+            }
             Err(error) => {
-                let form = "write user@host, user@host:port or user@[v6]:port";
+                let form = "write user@host, user@host:port or user@[v6]:port, and the folders into SRCS_TO_BACKUP";
                 let error: BadAddress = error;
                 mistakes.push(given.origin.mistake(format!("{error}; {form}")));
                 None
@@ -232,6 +314,7 @@ impl Draft<'_> {
     fn layout(
         &self,
         relative: bool,
+        listed: bool,
         current_dir: &Path,
         mistakes: &mut Vec<Mistake>,
     ) -> Option<Layout> {
@@ -244,7 +327,19 @@ impl Draft<'_> {
             });
             return None;
         };
-        match Layout::new(given.value.as_ref()?, relative, current_dir) {
+        let mut paths = given.value.clone()?;
+        if listed {
+            let [path] = &mut paths[..] else {
+                mistakes.push(given.origin.mistake(
+                    "the paths in --files-from lie below one source; write one path, or remove --files-from",
+                ));
+                return None;
+            };
+            // rsync keeps of the listed paths what is listed, as with --relative below the source.
+            *path = path.components().collect();
+            path.push("./");
+        }
+        match Layout::new(&paths, relative || listed, current_dir) {
             Ok(layout) => Some(layout),
             Err(errors) => {
                 mistakes.extend(errors.iter().map(|error| match error {

@@ -9,6 +9,7 @@ pub(crate) enum Key {
     BackupsDir,
     BackupNamePrefix,
     RemoteSrcHost,
+    AnswerTimeoutS,
     RsyncSingleParams,
     RsyncDictParams,
     MaxBackups,
@@ -59,7 +60,7 @@ pub(crate) struct Setting {
 }
 
 /// All settings, in the order in which they are shown.
-pub(crate) const SETTINGS: [Setting; 35] = [
+pub(crate) const SETTINGS: [Setting; 36] = [
     Setting {
         key: Key::SrcsToBackup,
         name: "SRCS_TO_BACKUP",
@@ -90,6 +91,14 @@ pub(crate) const SETTINGS: [Setting; 35] = [
         value: "USER@HOST[:PORT]",
         help: "Pull the sources from this host over SSH",
         default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::AnswerTimeoutS,
+        name: "ANSWER_TIMEOUT_S",
+        value: "SECONDS",
+        help: "Connect anew when that host leaves a question without an answer for this long",
+        default: Some("60"),
         per_job: true,
     },
     Setting {
@@ -346,8 +355,15 @@ pub(crate) const SETTINGS: [Setting; 35] = [
 pub(crate) const FILE_SUFFIX: &str = "_FILE";
 /// The variable that holds the path of the config file.
 pub(crate) const CONFIG_FILE: &str = "CONFIG_FILE";
-/// Where the config file is looked for when nobody names one.
-pub(crate) const CONFIG_FILE_DEFAULT: &str = "/config/config.toml";
+/// The variable that holds the folder of the config file, the crontab and pinned host keys.
+pub(crate) const CONFIG_DIR: &str = "CONFIG_DIR";
+/// That folder when nobody names one.
+pub(crate) const CONFIG_DIR_DEFAULT: &str = "/config";
+/// The config file in it, which is read when nobody names another one.
+pub(crate) const CONFIG_FILE_NAME: &str = "config.toml";
+
+/// The file in it with the keys of hosts.
+pub(crate) const KNOWN_HOSTS: &str = "known_hosts";
 
 impl Setting {
     /// Its flag, without the dashes.
@@ -401,7 +417,7 @@ pub(crate) fn misspelt_variable(name: &OsStr) -> Option<String> {
     let name = name.to_str()?;
     let mut known: Vec<String> = SETTINGS.iter().map(|setting| setting.name.to_owned()).collect();
     known.extend(SETTINGS.iter().map(Setting::file_variable));
-    known.push(CONFIG_FILE.to_owned());
+    known.extend([CONFIG_FILE.to_owned(), CONFIG_DIR.to_owned()]);
     if known.iter().any(|known| known == name) {
         return None;
     }
@@ -470,6 +486,7 @@ mod tests {
             ("MAX_BACKUPS", None),
             ("MAX_BACKUPS_FILE", None),
             ("CONFIG_FILE", None),
+            ("CONFIG_DIR", None),
             ("PATH", None),
             ("HOME", None),
             ("LOG_LEVEL", None),

@@ -54,7 +54,7 @@ fn shelf(
     mistakes: &mut Vec<Mistake>,
 ) -> Option<Shelf> {
     let job = match says_sources(draft) {
-        true => draft.build(current_dir, mistakes).map(|job| draft.named(job)),
+        true => draft.build(current_dir, mistakes),
         false => None,
     };
     let prefix = resolve::prefix(&draft.layers).cloned();

@@ -56,6 +56,21 @@ impl Given {
 const SOURCE: (&str, &str) = ("SRCS_TO_BACKUP", "/a/src");
 
 #[test]
+fn a_remote_host_has_a_time_to_answer() {
+    let host = ("REMOTE_SRC_HOST", "me@nas");
+    let wait = |given: Given| given.config().jobs[0].remote.as_ref().unwrap().answer_timeout;
+    assert_eq!(wait(given("", &[SOURCE, host], &[])).as_secs(), 60);
+    assert_eq!(wait(given("answer_timeout_s = 5", &[SOURCE, host], &[])).as_secs(), 5);
+    let variables = |seconds| [SOURCE, host, ("ANSWER_TIMEOUT_S", seconds)];
+    assert_eq!(wait(given("", &variables("6"), &[(Key::AnswerTimeoutS, "7")])).as_secs(), 7);
+    let mistakes = given("", &variables("0.5"), &[]).mistakes();
+    assert_eq!(
+        mistakes,
+        ["environment: ANSWER_TIMEOUT_S: 0.5 seconds is out of range; write 1 to 3600"]
+    );
+}
+
+#[test]
 fn flags_win_over_the_environment_over_the_file_over_the_default() {
     let (file, variable, flag) = ("MAX_BACKUPS = 3", ("MAX_BACKUPS", "4"), (Key::MaxBackups, "5"));
     for (given, expected) in [

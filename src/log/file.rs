@@ -79,6 +79,17 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_copied_and_truncated_goes_on_at_its_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut log = LogFile::open(&path).unwrap();
+        assert_eq!(log.write(b"a long line before\n"), Ok(()));
+        OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
+        assert_eq!(log.write(b"after\n"), Ok(()));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "after\n");
+    }
+
+    #[test]
     fn a_file_that_cannot_be_written_is_told_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("logs/log");

@@ -28,6 +28,8 @@ pub(crate) struct Changes {
     job: String,
     stop: Arc<Stop>,
     out: Mutex<Out>,
+    /// Somebody else tells the changes.
+    totals_only: bool,
 }
 
 struct Out {
@@ -60,7 +62,12 @@ impl Changes {
     /// Writes to stdout, about the job called `job`.
     pub(crate) fn to_stdout(form: Form, job: &str, stop: Arc<Stop>) -> Self {
         let out = Out { stdout: BufWriter::with_capacity(1 << 16, io::stdout()), error: None };
-        Self { form, job: job.to_owned(), stop, out: Mutex::new(out) }
+        Self { form, job: job.to_owned(), stop, out: Mutex::new(out), totals_only: false }
+    }
+
+    /// Leaves the changes to somebody else.
+    pub(crate) fn totals_only(self) -> Self {
+        Self { totals_only: true, ..self }
     }
 
     /// Writes a line before the changes.
@@ -93,6 +100,9 @@ impl Changes {
 
 impl ChangeSink for Changes {
     fn changes(&self, changes: &[Change]) {
+        if self.totals_only {
+            return;
+        }
         let lines: String = match self.form {
             Form::Text => changes.iter().map(line).collect(),
             Form::Json => changes.iter().map(|change| object(&self.job, change)).collect(),
@@ -109,6 +119,7 @@ fn word(kind: ChangeKind) -> &'static str {
         ChangeKind::Changed => "changed",
         ChangeKind::Metadata => "metadata",
         ChangeKind::Deleted => "deleted",
+        ChangeKind::LeftOut => "left out",
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) struct Problems {
     pub(crate) last_read: u64,
     pub(crate) partly: u64,
     pub(crate) nothing: u64,
+    pub(crate) all_of_it: u64,
 }
 
 impl Problems {
@@ -22,11 +23,12 @@ impl Problems {
             Instead::LastRead => self.last_read += 1,
             Instead::Partly => self.partly += 1,
             Instead::Nothing => self.nothing += 1,
+            Instead::AllOfIt => self.all_of_it += 1,
         }
     }
 
     pub(crate) fn total(self) -> u64 {
-        self.carried_forward + self.last_read + self.partly + self.nothing
+        self.carried_forward + self.last_read + self.partly + self.nothing + self.all_of_it
     }
 
     /// `3 carried forward, 1 missing`.
@@ -36,6 +38,7 @@ impl Problems {
             (self.last_read, "changed while they were read"),
             (self.partly, "kept in part"),
             (self.nothing, "missing"),
+            (self.all_of_it, "not used as rules"),
         ];
         let kinds = kinds.iter().filter(|(number, _)| *number > 0);
         kinds
@@ -60,6 +63,9 @@ pub(crate) fn summary(report: &Report, problems: Problems) -> String {
     ];
     if report.resumed {
         rows.push(("kept", format!("{} from the interrupted run", entries(counts.kept))));
+    }
+    if counts.left_out > 0 {
+        rows.push(("left out", format!("{} by filters", entries(counts.left_out))));
     }
     rows.push((
         "copied",

@@ -1,20 +1,23 @@
 //! Folders of this machine as a source. Every answer is given on the asking thread.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::attrs::{self, Asked};
 use engine::dir::{self, Dir};
-use engine::entry::{Batch, Entry, Extra, Kind, Meta};
+use engine::entry::{Batch, Entry, Extra, FileId, Kind, Meta, Xattrs};
+use engine::filter::Filters;
+use engine::job::leads_out;
 use engine::source::{Answers, BATCH, ContentSink, ListSink, Root, Source, SourceError, Wanted};
 use rustix::io::Errno;
 
-use crate::read::{Piece, READ, read_ahead, read_file};
+use crate::read::{Open, Piece, READ, read_ahead, read_file};
 
 /// From this size on a file is read by a thread of its own while its bytes are hashed and written.
 const LARGE: u64 = 16 << 20;
@@ -23,28 +26,149 @@ const LARGE: u64 = 16 << 20;
 #[derive(Debug)]
 pub struct LocalSource {
     asked: Asked,
+    filters: Arc<Filters>,
+    follow: Follow,
+    /// How many folders of a snapshot the entries of a source root lie in.
+    depths: HashMap<PathBuf, usize>,
 }
+
+/// Which symlinks are replaced by what they lead to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Follow {
+    /// Each.
+    pub all: bool,
+    /// Those that lead out of the source ([`leads_out`]).
+    pub unsafe_ones: bool,
+    /// Those that lead to folders.
+    pub folders: bool,
+}
+
+impl Follow {
+    fn any(self) -> bool {
+        self.all || self.unsafe_ones || self.folders
+    }
+}
+
+/// A folder of this machine, held open.
+#[derive(Debug)]
+pub struct LocalFolder {
+    dir: Dir,
+    /// How it was come to, where symlinks are followed.
+    way: Option<Arc<Way>>,
+}
+
+/// The folders that a folder lies in, as they were gone through.
+#[derive(Debug)]
+struct Way {
+    id: Option<FileId>,
+    depth: usize,
+    above: Option<Arc<Way>>,
+}
+
+impl Way {
+    fn leads_through(&self, id: Option<FileId>) -> bool {
+        let mut ways = std::iter::successors(Some(self), |way| way.above.as_deref());
+        ways.any(|way| way.id == id)
+    }
+}
+
+type Described = (Meta, Option<Box<Extra>>);
 
 impl LocalSource {
     /// A source that also tells the attributes that are asked for.
     #[must_use]
     pub fn new(asked: Asked) -> Self {
-        Self { asked }
+        let (filters, follow) = (Arc::default(), Follow::default());
+        Self { asked, filters, follow, depths: HashMap::new() }
     }
 
-    fn describe(&self, folder: &Dir, name: &CStr) -> io::Result<(Meta, Option<Box<Extra>>)> {
-        let meta = folder.stat(name)?;
+    /// The same, without the attributes that the filters leave out (their modifier `x`).
+    #[must_use]
+    pub fn filtered(self, filters: Arc<Filters>) -> Self {
+        Self { filters, ..self }
+    }
+
+    fn kept(&self, mut xattrs: Xattrs) -> Xattrs {
+        // ACLs are no matter of these rules.
+        xattrs
+            .retain(|(name, _)| name.starts_with(b"system.") || self.filters.keeps_attribute(name));
+        xattrs
+    }
+
+    /// The same, with symlinks replaced by what they lead to. `roots` are the source roots and their
+    /// paths inside a snapshot, from which it is told whether a symlink leads out.
+    #[must_use]
+    pub fn following(self, follow: Follow, roots: Vec<(PathBuf, Vec<u8>)>) -> Self {
+        let depth =
+            |inside: &[u8]| inside.split(|byte| *byte == b'/').filter(|n| !n.is_empty()).count();
+        let depths = roots.into_iter().map(|(path, inside)| (path, depth(&inside))).collect();
+        Self { follow, depths, ..self }
+    }
+
+    fn describe(&self, folder: &LocalFolder, name: &CStr) -> Result<Described, SourceError> {
+        let look = |error| SourceError::from_io("look at", error);
+        let dir = &folder.dir;
+        let meta = dir.stat(name).map_err(look)?;
         if meta.kind != Kind::Symlink && !self.asked.any() {
             return Ok((meta, None));
         }
-        let target = if meta.kind == Kind::Symlink { Some(folder.read_link(name)?) } else { None };
-        let xattrs = attrs::read(folder, name, self.asked)?;
+        let target = match meta.kind {
+            Kind::Symlink => Some(dir.read_link(name).map_err(look)?),
+            _ => None,
+        };
+        if let (Some(way), Some(target)) = (&folder.way, &target)
+            && let Some(meta) = self.followed(dir, way, name, target)?
+        {
+            let xattrs = self.kept(attrs::read_followed(dir, name, self.asked).map_err(look)?);
+            let extra = (!xattrs.is_empty()).then(|| Box::new(Extra { target: None, xattrs }));
+            return Ok((meta, extra));
+        }
+        let xattrs = self.kept(attrs::read(dir, name, self.asked).map_err(look)?);
         Ok((meta, Some(Box::new(Extra { target, xattrs }))))
+    }
+
+    /// What the symlink `name` leads to, when it is to be followed.
+    fn followed(
+        &self,
+        dir: &Dir,
+        way: &Way,
+        name: &CStr,
+        target: &[u8],
+    ) -> Result<Option<Meta>, SourceError> {
+        let always =
+            self.follow.all || self.follow.unsafe_ones && leads_out(Some(target), way.depth);
+        if !always && !self.follow.folders {
+            return Ok(None);
+        }
+        let refused = |error| Err(SourceError::Unreadable { action: "follow the symlink", error });
+        match dir.stat_followed(name) {
+            Ok(meta) if meta.kind == Kind::Folder => match way.leads_through(meta.id) {
+                true => refused(io::Error::other("it leads to a folder that it lies in")),
+                false => Ok(Some(meta)),
+            },
+            Ok(meta) => Ok(always.then_some(meta)),
+            Err(_) if !always => Ok(None),
+            // That it leads nowhere does not make the symlink vanish.
+            Err(error) => refused(io::Error::other(error.to_string())),
+        }
+    }
+
+    fn way(
+        &self,
+        dir: &Dir,
+        depth: usize,
+        above: Option<&Arc<Way>>,
+    ) -> io::Result<Option<Arc<Way>>> {
+        if !self.follow.any() {
+            return Ok(None);
+        }
+        let id = dir.meta()?.id;
+        Ok(Some(Arc::new(Way { id, depth, above: above.map(Arc::clone) })))
     }
 }
 
 impl Source for LocalSource {
-    type Folder = Dir;
+    type Folder = LocalFolder;
 
     fn answers(&self) -> Answers {
         Answers::AtOnce
@@ -54,7 +178,8 @@ impl Source for LocalSource {
         1
     }
 
-    fn root(&self, path: &Path) -> Result<Root<Dir>, SourceError> {
+    fn root(&self, path: &Path) -> Result<Root<LocalFolder>, SourceError> {
+        let depth = self.depths.get(path).copied().unwrap_or(0);
         let open = |error| SourceError::from_io("open", error);
         let was_link = path.symlink_metadata().map_err(open)?.is_symlink();
         let leads_to = dir::meta_at(path);
@@ -70,11 +195,13 @@ impl Source for LocalSource {
             };
             let folder = folder.map_err(open)?;
             let meta = folder.meta().map_err(open)?;
-            let xattrs = attrs::read_own(&folder, self.asked).map_err(open)?;
+            let xattrs = self.kept(attrs::read_own(&folder, self.asked).map_err(open)?);
             let extra = (!xattrs.is_empty()).then(|| Box::new(Extra { target: None, xattrs }));
             let file_system = file_system(&folder);
             let entry = Entry { name: CString::default(), meta, extra };
-            return Ok(Root { entry, folder: Arc::new(folder), was_link, file_system });
+            let way = self.way(&folder, depth, None).map_err(open)?;
+            let folder = Arc::new(LocalFolder { dir: folder, way });
+            return Ok(Root { entry, folder, was_link, file_system });
         }
         // A file, or a symlink that leads to none: the entry itself, in its folder.
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
@@ -82,32 +209,44 @@ impl Source for LocalSource {
         };
         let folder = Dir::at(parent).map_err(open)?;
         let name = dir::c_name(name.as_bytes()).map_err(open)?;
-        let (meta, extra) = self.describe(&folder, &name).map_err(open)?;
         let file_system = file_system(&folder);
+        let way = self.way(&folder, depth.saturating_sub(1), None).map_err(open)?;
+        let folder = Arc::new(LocalFolder { dir: folder, way });
+        let (meta, extra) = self.describe(&folder, &name)?;
         let entry = Entry { name, meta, extra };
-        Ok(Root { entry, folder: Arc::new(folder), was_link: false, file_system })
+        Ok(Root { entry, folder, was_link: false, file_system })
     }
 
-    fn folder(&self, parent: &Dir, name: &CStr, listed: &Meta) -> Result<Dir, SourceError> {
+    fn folder(
+        &self,
+        parent: &LocalFolder,
+        name: &CStr,
+        listed: &Meta,
+    ) -> Result<LocalFolder, SourceError> {
         let open = |error| SourceError::from_io("open", error);
-        let folder = parent.child_unseen(name).map_err(open)?;
-        if folder.meta().map_err(open)?.id == listed.id {
-            Ok(folder)
-        } else {
-            Err(SourceError::Replaced)
+        // Through a symlink it is the listed folder as well, or is refused.
+        let dir = match &parent.way {
+            Some(_) => parent.dir.child_followed(name),
+            None => parent.dir.child_unseen(name),
+        };
+        let dir = dir.map_err(open)?;
+        if dir.meta().map_err(open)?.id != listed.id {
+            return Err(SourceError::Replaced);
         }
+        let depth = parent.way.as_ref().map_or(0, |way| way.depth + 1);
+        let way = self.way(&dir, depth, parent.way.as_ref()).map_err(open)?;
+        Ok(LocalFolder { dir, way })
     }
 
-    fn look(&self, folder: &Dir, name: &CStr) -> Result<Entry, SourceError> {
-        let (meta, extra) =
-            self.describe(folder, name).map_err(|error| SourceError::from_io("look at", error))?;
+    fn look(&self, folder: &LocalFolder, name: &CStr) -> Result<Entry, SourceError> {
+        let (meta, extra) = self.describe(folder, name)?;
         Ok(Entry { name: name.to_owned(), meta, extra })
     }
 
-    fn list(&self, folder: &Arc<Dir>, mut sink: Box<dyn ListSink>) {
+    fn list(&self, folder: &Arc<LocalFolder>, mut sink: Box<dyn ListSink>) {
         let mut pending: Vec<(u64, CString)> = Vec::with_capacity(64);
         let mut going = ControlFlow::Continue(());
-        let result = folder.names(|entry| {
+        let result = folder.dir.names(|entry| {
             pending.push((entry.ino, entry.name.to_owned()));
             if pending.len() == BATCH {
                 going = self.deliver(folder, &mut pending, sink.as_mut());
@@ -126,7 +265,10 @@ impl Source for LocalSource {
         sink.end(result.map_err(|error| SourceError::from_io("list", error)));
     }
 
-    fn fetch(&self, folder: &Arc<Dir>, files: Vec<Wanted>, mut sink: Box<dyn ContentSink>) {
+    fn fetch(&self, folder: &Arc<LocalFolder>, files: Vec<Wanted>, mut sink: Box<dyn ContentSink>) {
+        // That a followed file is the listed one is seen from what its handle tells at its end.
+        let links = self.follow.all || self.follow.unsafe_ones;
+        let open: Open = if links { Dir::open_followed } else { Dir::open_file };
         thread_local! {
             static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
@@ -139,9 +281,9 @@ impl Source for LocalSource {
                 Piece::Hole(length) => sink.hole(index, length),
             };
             let after = if wanted.entry.meta.size >= LARGE {
-                read_ahead(folder, wanted, &mut into)
+                read_ahead(&folder.dir, wanted, open, &mut into)
             } else {
-                read_file(folder, wanted, &mut buffer, &mut into)
+                read_file(&folder.dir, wanted, open, &mut buffer, &mut into)
             };
             sink.file_end(index, after.map_err(|error| SourceError::from_io("read", error)));
         }
@@ -155,7 +297,7 @@ impl LocalSource {
     /// which is that of the disk on most file systems: it spares a cold rotating disk its seeks.
     fn deliver(
         &self,
-        folder: &Dir,
+        folder: &LocalFolder,
         pending: &mut Vec<(u64, CString)>,
         sink: &mut dyn ListSink,
     ) -> ControlFlow<()> {
@@ -166,7 +308,7 @@ impl LocalSource {
                 .describe(folder, &name)
                 .map(|(meta, extra)| batch.push(name.as_bytes(), meta, extra));
             if let Err(error) = pushed {
-                sink.unreadable(&name, SourceError::from_io("look at", error));
+                sink.unreadable(&name, error);
             }
         }
         sink.batch(batch)

@@ -1,5 +1,6 @@
 //! Reads files of this machine, data and holes apart.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
@@ -25,6 +26,9 @@ pub(crate) enum Piece<'a> {
     Hole(u64),
 }
 
+/// How files are opened: symlinks followed or not.
+pub(crate) type Open = fn(&Dir, &CStr) -> io::Result<File>;
+
 /// What takes the pieces; `Break` when it wants no more.
 type Into<'a> = dyn FnMut(Piece<'_>) -> ControlFlow<()> + 'a;
 
@@ -35,11 +39,12 @@ type Into<'a> = dyn FnMut(Piece<'_>) -> ControlFlow<()> + 'a;
 pub(crate) fn read_file(
     folder: &Dir,
     wanted: &Wanted,
+    open: Open,
     buffer: &mut Vec<u8>,
     into: &mut Into<'_>,
 ) -> io::Result<Meta> {
     let (entry, from) = (&wanted.entry, wanted.from);
-    let mut file = folder.open_file(&entry.name)?;
+    let mut file = open(folder, &entry.name)?;
     // Of what took a small file's name since it was listed no more is read than the file had; what
     // its handle tells at the end shows that it is another. A large file is looked at first.
     let opened = if entry.meta.size > READ as u64 { dir::meta(&file)? } else { entry.meta.clone() };
@@ -62,7 +67,12 @@ pub(crate) fn read_file(
 ///
 /// # Errors
 /// As [`read_file`].
-pub(crate) fn read_ahead(folder: &Dir, wanted: &Wanted, into: &mut Into<'_>) -> io::Result<Meta> {
+pub(crate) fn read_ahead(
+    folder: &Dir,
+    wanted: &Wanted,
+    open: Open,
+    into: &mut Into<'_>,
+) -> io::Result<Meta> {
     enum Read {
         Bytes(Vec<u8>, usize),
         Hole(u64),
@@ -77,7 +87,7 @@ pub(crate) fn read_ahead(folder: &Dir, wanted: &Wanted, into: &mut Into<'_>) -> 
                 true => ControlFlow::Continue(()),
                 false => ControlFlow::Break(()),
             };
-            read_file(folder, wanted, &mut buffer, &mut |piece| match piece {
+            read_file(folder, wanted, open, &mut buffer, &mut |piece| match piece {
                 Piece::Hole(length) => sent(full.send(Read::Hole(length)).is_ok()),
                 Piece::Bytes(buffer, count) => {
                     let other = empty.try_recv().unwrap_or_else(|_| vec![0; READ]);

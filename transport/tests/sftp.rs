@@ -8,11 +8,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use engine::entry::{Entry, Kind};
 use engine::source::{Source, SourceError, Wanted};
+use fixtures::proxy::Proxy;
 use tempfile::TempDir;
 use transport::sftp::{ConnectError, Options, SftpSource};
 
@@ -258,23 +259,47 @@ fn each_way_to_be_refused_is_told_apart() {
     assert!(matches!(refused(&server), ConnectError::NoSftp { .. }));
     server.write_config("stranger", "");
     assert!(matches!(refused(&server), ConnectError::Authentication { .. }));
+    server.write_config("user", "");
+    let key = server.path("user");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let error = refused(&server);
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    server.write_config("stranger", "");
+    assert!(
+        matches!(&error, ConnectError::KeyOpenToOthers { path } if Path::new(path) == key),
+        "{error:?}"
+    );
     let port = server.port();
     server.write_known_hosts("stranger");
     let error = refused(&server);
     assert!(
-        matches!(&error, ConnectError::HostKeyChanged { host, port: Some(p) } if host == "127.0.0.1" && *p == port),
+        matches!(&error, ConnectError::HostKeyChanged(key) if key.host == "127.0.0.1" && key.port == Some(port)
+            && key.old_file == Some(server.path("known_hosts")) && key.shown.is_some()),
         "{error:?}"
     );
     fs::write(server.path("known_hosts"), "").unwrap();
     let error = refused(&server);
     assert!(
-        matches!(&error, ConnectError::HostKeyUnknown { host, port: Some(p) } if host == "127.0.0.1" && *p == port),
+        matches!(&error, ConnectError::HostKeyUnknown(key) if key.host == "127.0.0.1" && key.port == Some(port)),
         "{error:?}"
     );
+    let ConnectError::HostKeyUnknown(key) = error else { return };
+    let (shown, file) = (key.shown.unwrap(), key.file.unwrap());
+    assert_eq!(Path::new(&file), server.path("known_hosts"));
+    let mut print = std::process::Command::new("ssh-keygen");
+    let print = print.arg("-lf").arg(server.path("host.pub")).output().unwrap().stdout;
+    assert_eq!(String::from_utf8_lossy(&print).split(' ').nth(1), Some(&*shown.fingerprint));
+    fs::write(&file, shown.line + "\n").unwrap();
+    assert!(matches!(refused(&server), ConnectError::Authentication { .. }), "the key is known");
+    fs::write(&file, "").unwrap();
     server.write_config("user", "Host test\nHostName host.invalid");
     assert!(matches!(refused(&server), ConnectError::NameNotFound { .. }));
     server.write_config("user", "Host test\nPort 1");
     assert!(matches!(refused(&server), ConnectError::Refused { .. }));
+    server.write_config("user", "Host test\nProxyCommand true");
+    assert!(matches!(refused(&server), ConnectError::Closed { .. }));
+    server.write_config("user", "Nonsense yes");
+    assert!(matches!(refused(&server), ConnectError::Config { .. }));
     server.write_config("user", "Host test\nProxyCommand sleep 60");
     let mut options = server.options();
     options.connect_timeout = Duration::from_secs(1);
@@ -441,9 +466,22 @@ fn no_ssh_is_left_behind() {
     assert_eq!(left(), 0);
     server.write_config("user", "Host test\nProxyCommand sleep 60");
     let start = Instant::now();
-    let stopped = || start.elapsed() > Duration::from_millis(300);
+    let stopped = move || start.elapsed() > Duration::from_millis(300);
     let error = SftpSource::connect(server.address(), server.options(), stopped).err().unwrap();
     assert!(matches!(error, ConnectError::Stopped) && start.elapsed() < Duration::from_secs(3));
+    assert_eq!(left(), 0);
+    // One that is no longer wanted later on, with a server that has stalled.
+    server.write_config("user", "");
+    let wanted = Arc::new(AtomicBool::new(true));
+    let asked = Arc::clone(&wanted);
+    let stopped = move || !asked.load(Ordering::Relaxed);
+    let source = SftpSource::connect(server.address(), server.options(), stopped).unwrap();
+    server.stop_connections();
+    let start = Instant::now();
+    wanted.store(false, Ordering::Relaxed);
+    assert!(matches!(source.root(Path::new("/")), Err(SourceError::Lost(_))));
+    source.close();
+    assert!(start.elapsed() < Duration::from_millis(1500));
     assert_eq!(left(), 0);
 }
 
@@ -456,4 +494,25 @@ fn a_host_that_is_gone_is_told_to_everybody() {
     drop(server);
     assert!(matches!(list(&source, &folder), Err(SourceError::Lost(_))));
     assert!(matches!(source.root(dir.path()), Err(SourceError::Lost(_))));
+}
+
+#[test]
+fn all_roots_are_looked_at_in_the_time_of_one() {
+    let Some(server) = Sshd::start("roots", Subsystem::Internal) else { return };
+    let delay = Duration::from_millis(50);
+    let proxy = Proxy::start(([127, 0, 0, 1], server.port()).into(), delay);
+    let through = format!("Port {}\nHostKeyAlias [127.0.0.1]:{}", proxy.port(), server.port());
+    server.write_config("user", &through);
+    let dir = TempDir::new().unwrap();
+    let paths: Vec<_> = (0..20).map(|number| dir.path().join(number.to_string())).collect();
+    paths[1..].iter().for_each(|path| fs::create_dir(path).unwrap());
+    let source = connect(&server);
+    let start = Instant::now();
+    let found = source.roots(&paths);
+    // One after the other it is two seconds.
+    assert!(start.elapsed() < delay * 2 * 10, "{:?}", start.elapsed());
+    assert!(matches!(found[0], Err(SourceError::Vanished)));
+    let ids: BTreeSet<_> =
+        found[1..].iter().map(|root| &root.as_ref().ok().unwrap().file_system).collect();
+    assert!(ids.len() == 1 && !ids.contains(&None), "{ids:?}");
 }

@@ -12,7 +12,7 @@ use crate::dir::Dir;
 use crate::entry::{Kind, Listed};
 use crate::error::RunError;
 use crate::event::Instead;
-use crate::folder::{Folder, Handles, Opened, held};
+use crate::folder::{Folder, Handles, Opened};
 use crate::kept::Records;
 use crate::plan::{Action, Held, Step, Verdict};
 use crate::source::Source;
@@ -53,7 +53,7 @@ impl<S: Source> Walk<S, Build<S>> {
     ) -> Result<Instead, RunError> {
         let broken = |error| self.destination("cannot carry forward", &folder.place, name, error);
         let look = |dir: &Option<Dir>, records: &Records| match dir {
-            Some(dir) => held(dir, name, records, self.asked()),
+            Some(dir) => self.held(dir, name, records),
             None => Ok(None),
         };
         // A base that cannot be read has nothing to carry.
@@ -122,6 +122,7 @@ impl<S: Source> Walk<S, Build<S>> {
         let base = handles.base.as_ref().and_then(|base| base.child(name).ok());
         let handles = Arc::new(Handles::new(None, base, dir, &self.open));
         let folder = Folder::new(Opened {
+            rules: parent.rules_below(&place),
             here_records: self.set.here.kept.load(&place).map_err(broken)?,
             place: Arc::clone(&place),
             entry: Some(entry),
@@ -166,7 +167,10 @@ impl<S: Source> Walk<S, Build<S>> {
                 dir.find(&name)
                     .is_ok_and(|found| found.is_some_and(|meta| meta.kind == Kind::Folder))
             };
-            if [&handles.base, &handles.here].into_iter().flatten().any(is_folder) {
+            let is_folder = [&handles.base, &handles.here].into_iter().flatten().any(is_folder);
+            if folder.leaves_out(&name, is_folder) {
+                here(handles).and_then(|here| clear(here, &name)).map_err(broken)?;
+            } else if is_folder {
                 self.carry_later(folder, name);
             } else {
                 // None of these was listed, so none was counted.

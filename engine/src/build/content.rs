@@ -132,7 +132,9 @@ impl<S: Source> Store<S> {
             && left.links == 1
             && left.size >= WORTH_MARKING
             && self.attempt == 0
-            && self.walk.set.trust.checkable;
+            && self.walk.set.trust.checkable
+            // With --checksum nothing is believed on size and time alone.
+            && !self.walk.keep().checksum;
         if !possible {
             return None;
         }

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use crate::attrs::{self, Asked};
 use crate::dir::{self, Dir};
 use crate::entry::{Entry, Kind, Listed, Meta, Time};
+use crate::fake;
 use crate::job::Keep;
 use crate::kept::Record;
 use crate::probe::Abilities;
@@ -32,7 +33,7 @@ impl Dresser {
 
     /// The mode to create a file with, so that most need no `fchmod`.
     pub(crate) fn creation_mode(&self, meta: &Meta) -> u32 {
-        if self.keep.mode { meta.mode & 0o777 } else { 0o644 }
+        if self.keep.mode { meta.mode & 0o777 } else { self.plain_mode(meta) }
     }
 
     /// Dresses a file that was just created with [`Dresser::creation_mode`]; in a folder that is not
@@ -81,7 +82,13 @@ impl Dresser {
             ignore_refusal(dir::set_mode(fd, mode), || record.mode = Some(meta.mode))?;
         }
         self.attributes(dir, name, entry, dressed, &mut record)?;
-        if self.keep.times {
+        let owned = record.uid.is_some() || record.gid.is_some() || record.mode.is_some();
+        if self.keep.fake_super && owned && fake::keep(dir, name, meta)? {
+            (record.uid, record.gid, record.mode) = (None, None, None);
+        } else if self.keep.fake_super && dressed && !owned {
+            fake::forget(dir, name);
+        }
+        if self.keep.times_of(meta.kind) {
             dir::set_mtime(fd, meta.mtime)?;
             self.check_time(meta.mtime, &mut record, || dir::meta(fd))?;
         }
@@ -102,7 +109,7 @@ impl Dresser {
             }
         }
         self.attributes(dir, name, entry, false, &mut record)?;
-        if self.keep.times {
+        if self.keep.times_of(meta.kind) {
             dir.set_mtime(name, meta.mtime)?;
             self.check_time(meta.mtime, &mut record, || dir.stat(name))?;
         }
@@ -139,10 +146,16 @@ impl Dresser {
         Ok(record)
     }
 
+    /// The mode of what does not keep its own.
+    fn plain_mode(&self, meta: &Meta) -> u32 {
+        let executable = self.keep.executability && meta.mode & 0o111 != 0;
+        if meta.kind == Kind::Folder || executable { 0o755 } else { 0o644 }
+    }
+
     /// The mode to set. A setuid file that cannot have its owner would lend its rights to the wrong one.
     fn mode(&self, meta: &Meta, record: &mut Record) -> u32 {
         if !self.keep.mode {
-            return if meta.kind == Kind::Folder { 0o755 } else { 0o644 };
+            return self.plain_mode(meta);
         }
         if !self.abilities.mode {
             record.mode = Some(meta.mode);

@@ -118,6 +118,11 @@ impl<S: Source> Target<S> for Build<S> {
         source: &Arc<S::Folder>,
         steps: &[Planned<'_>],
     ) {
+        walk.itemize(folder, steps);
+        Self::release(
+            walk,
+            walk.note_empty(folder, steps, |planned| (walk.item(folder, planned), None)),
+        );
         let mut wanted = Vec::new();
         let mut done = Batched::default();
         for planned in steps.iter().filter(|planned| planned.step.action != Action::Enter) {
@@ -142,7 +147,13 @@ impl<S: Source> Target<S> for Build<S> {
         }
     }
 
-    fn deleted(_: &BuildWalk<S>, _: &Folder<S::Folder>, _: &CStr, _: bool) {}
+    fn deleted(walk: &BuildWalk<S>, folder: &Folder<S::Folder>, name: &CStr, is_folder: bool) {
+        if let Some(items) = &walk.set.context.items {
+            items.deleted(folder, name, is_folder);
+        }
+    }
+
+    fn left_out(_: &BuildWalk<S>, _: &Folder<S::Folder>, _: &CStr, _: bool) {}
 
     fn superfluous(
         walk: &BuildWalk<S>,
@@ -216,12 +227,13 @@ impl<S: Source> Walk<S, Build<S>> {
             && !rustix::process::geteuid().is_root()
     }
 
-    /// Sets the modes that had to wait, the deepest folders first.
+    /// Sets the modes that had to wait, the deepest folders first; not of those that are `gone`.
     ///
     /// # Errors
     /// When a folder cannot be opened or changed.
-    pub(crate) fn set_late_modes(self: &Arc<Self>) -> Result<(), RunError> {
+    pub(crate) fn set_late_modes(self: &Arc<Self>, gone: &[Vec<u8>]) -> Result<(), RunError> {
         let mut late = std::mem::take(&mut *lock(&self.target.late_modes));
+        late.retain(|(place, _)| !gone.contains(&place.inside()));
         late.sort_by_cached_key(|(place, _)| (Reverse(place.chain().len()), place.inside()));
         late.dedup_by_key(|(place, _)| place.inside());
         for (place, mode) in late {

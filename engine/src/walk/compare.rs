@@ -1,16 +1,19 @@
 //! Compares the entries of a folder with the base and the incomplete snapshot, and has them planned.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::{Found, Planned, Target, Task, Walk};
+use super::subfolders::Subfolders;
+use super::{Found, Planned, Target, Task, WAITING, Walk};
 use crate::dir::Dir;
 use crate::entry::{Entry, Kind, Listed};
 use crate::error::RunError;
 use crate::event::{Event, Instead};
-use crate::folder::{Folder, Handles, held};
+use crate::folder::{Folder, Handles};
 use crate::kept::Records;
 use crate::monitor::add;
 use crate::plan::{Known, plan};
+use crate::selection::Selection;
 use crate::source::Source;
 use crate::tally::Batched;
 
@@ -25,13 +28,21 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     ) -> Result<(), RunError> {
         let handles = self.handles(folder)?;
         let mut steps = Vec::new();
-        let mut enter = Vec::new();
+        let mut enter = Subfolders::default();
         let mut batched = Batched::default();
+        let mut judging = folder.scope().map(|scope| scope.judging());
         for entry in entries {
             if self.halted() {
                 return Ok(());
             }
             if !self.belongs(folder, entry) {
+                continue;
+            }
+            let is_folder = entry.meta.kind == Kind::Folder;
+            if let Some(judging) = &mut judging
+                && !judging.judge(entry.name.to_bytes(), is_folder).included
+            {
+                batched.counts.left_out += 1;
                 continue;
             }
             if !folder.see(entry.name) {
@@ -46,7 +57,12 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             batched.entry(entry.meta, planned.step.verdict);
             self.count_base(&handles, &planned, folder.root, &mut batched);
             if entry.meta.kind == Kind::Folder {
-                enter.push((entry.to_entry(), folder.is_mount_point(entry.meta)));
+                let mounted = folder.is_mount_point(entry.meta);
+                if mounted {
+                    let path = crate::bytes::shown(&folder.place.source_of(entry.name));
+                    self.event(&Event::MountPoint { path });
+                }
+                enter.push(entry, mounted);
             }
             steps.push(planned);
         }
@@ -55,20 +71,30 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             add(&self.set.context.progress.entries, batched.counts.entries);
         }
         T::apply(self, folder, &handles, source, &steps);
-        for (entry, mounted) in enter {
-            if mounted {
-                let path = crate::bytes::shown(&folder.place.source_of(&entry.name));
-                self.event(&Event::MountPoint { path });
-            }
-            folder.expect(1);
-            self.push_enter(Task::Enter {
-                parent: Arc::clone(folder),
-                entry,
-                found: None,
-                mounted,
-            });
+        if enter.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        folder.expect(enter.len());
+        let waiting = enter.len() + self.waiting.fetch_add(enter.len(), Ordering::Relaxed);
+        self.push_enter(Task::EnterNext { parent: Arc::clone(folder), waiting: enter });
+        if self.later() && waiting > WAITING { Err(RunError::Endless { waiting }) } else { Ok(()) }
+    }
+
+    /// Enters the next one of `waiting`; the others go on waiting.
+    pub(super) fn enter_next(
+        self: &Arc<Self>,
+        parent: Arc<Folder<S::Folder>>,
+        mut waiting: Subfolders,
+    ) -> Result<(), RunError> {
+        let Some((entry, mounted)) = waiting.pop() else {
+            drop(self.later().then(|| self.queue.begun()));
+            return Ok(());
+        };
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        if !waiting.is_empty() {
+            self.push_enter(Task::EnterNext { parent: Arc::clone(&parent), waiting });
+        }
+        self.enter(&parent, entry, None, mounted)
     }
 
     /// Counts what the base has in the place of an entry, also below it when it was a folder.
@@ -99,12 +125,23 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             self.event(&Event::BackupsInsideSource { path });
             return false;
         }
+        if !keep.mount_points && folder.is_mount_point(entry.meta) {
+            let path = crate::bytes::shown(&folder.place.source_of(entry.name));
+            self.event(&Event::MountPoint { path });
+            return false;
+        }
         let in_layout =
             folder.node.as_ref().is_some_and(|node| node.below.contains_key(entry.name.to_bytes()));
-        !(in_layout
-            || kind == Kind::Symlink && !keep.symlinks
-            || kind.is_device() && !keep.devices
-            || kind.is_special() && !keep.specials)
+        let selected = |selection: &Arc<Selection>| {
+            // The paths of a list lie below the one root, which is at the top.
+            selection.takes(&folder.place.inside_of(entry.name))
+        };
+        if keep.leaves_out(entry, || folder.place.depth()) {
+            // It is none of the reasons for which rsync prunes its folder.
+            self.not_empty(folder);
+            return false;
+        }
+        !in_layout && self.set.selection.as_ref().is_none_or(selected)
     }
 
     pub(super) fn plan<'a>(
@@ -115,7 +152,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     ) -> Result<Planned<'a>, RunError> {
         // What cannot be read in the base is copied anew.
         let look = |dir: &Option<Dir>, records: &Records| match dir {
-            Some(dir) => held(dir, entry.name, records, self.asked()),
+            Some(dir) => self.held(dir, entry.name, records),
             None => Ok(None),
         };
         let mut base = look(&handles.base, &folder.base_records).unwrap_or(None);
@@ -162,16 +199,23 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             let (found, root) = self.root(path, node.root)?;
             let name = crate::dir::c_name(name.clone())
                 .map_err(|error| self.destination("cannot name", &folder.place, c"", error))?;
-            let entry = Entry { name, ..found.entry };
+            let mut entry = Entry { name, ..found.entry };
+            if !node.root && !self.keep().implied_folders {
+                entry = without_attributes(entry);
+            }
+            let left_out = self.leaves_out_planted(folder, node, Listed::from(&entry));
+            if left_out && (node.below.is_empty() || entry.meta.kind != Kind::Folder) {
+                continue;
+            }
             self.planted(folder, Listed::from(&entry), &found.folder, root, true)?;
             if entry.meta.kind == Kind::Folder {
                 folder.expect(1);
                 let mounted = folder.is_mount_point(&entry.meta);
-                let found = Found { node: node.clone(), source: found.folder, root };
+                let found = Found { node: node.clone(), source: found.folder, root, left_out };
                 self.push_enter(Task::Enter {
                     parent: Arc::clone(folder),
                     entry,
-                    found: Some(found),
+                    found,
                     mounted: root.is_none() && mounted,
                 });
             }
@@ -201,4 +245,14 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         T::apply(self, folder, &handles, source, &[planned]);
         Ok(())
     }
+}
+
+/// A folder as this process would make it: on the way to a source root, where its own attributes are
+/// not wanted.
+fn without_attributes(mut entry: Entry) -> Entry {
+    entry.meta.mode = 0o755;
+    entry.meta.uid = rustix::process::geteuid().as_raw();
+    entry.meta.gid = rustix::process::getegid().as_raw();
+    entry.extra = None;
+    entry
 }

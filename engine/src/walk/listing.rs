@@ -5,10 +5,12 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::rules::Waiting;
 use super::{Target, Task, Walk, lock};
 use crate::dir::Dir;
 use crate::entry::Batch;
 use crate::error::RunError;
+use crate::filter::Judging;
 use crate::folder::Folder;
 use crate::queue::Hold;
 use crate::source::{ListSink, Source, SourceError};
@@ -28,6 +30,8 @@ pub(super) struct Arrival<F> {
     parts: AtomicUsize,
     empty: AtomicBool,
     result: Mutex<Result<(), SourceError>>,
+    /// What came before the folder's rule files were known.
+    waiting: Mutex<Waiting>,
     _hold: Option<Hold<Task<F>>>,
 }
 
@@ -38,8 +42,17 @@ impl<F> Arrival<F> {
             parts: AtomicUsize::new(1),
             empty: AtomicBool::new(true),
             result: Mutex::new(Ok(())),
+            waiting: Mutex::default(),
             _hold: hold,
         })
+    }
+
+    /// The listing is not whole, whatever is told of its end.
+    fn broke_off(&self, error: SourceError) {
+        let mut result = lock(&self.result);
+        if result.is_ok() {
+            *result = Err(error);
+        }
     }
 
     /// One part is through; whether it was the last.
@@ -51,8 +64,12 @@ impl<F> Arrival<F> {
 impl<S: Source, T: Target<S>> ListSink for Listing<S, T> {
     fn batch(&mut self, batch: Batch) -> ControlFlow<()> {
         let (walk, arrival) = (&self.walk, &self.arrival);
-        arrival.parts.fetch_add(1, Ordering::Relaxed);
         arrival.empty.fetch_and(batch.is_empty(), Ordering::Relaxed);
+        if self.folder.awaits_rules() {
+            lock(&arrival.waiting).batches.push(batch);
+            return if walk.halted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        }
+        arrival.parts.fetch_add(1, Ordering::Relaxed);
         if walk.later() {
             let (folder, arrival) = (Arc::clone(&self.folder), Arc::clone(arrival));
             let waits = walk.arrived.pass(batch.len());
@@ -65,14 +82,20 @@ impl<S: Source, T: Target<S>> ListSink for Listing<S, T> {
 
     fn unreadable(&mut self, name: &CStr, error: SourceError) {
         self.arrival.empty.store(false, Ordering::Relaxed);
-        if let Err(error) = self.walk.unread(&self.folder, name, error) {
+        if self.folder.awaits_rules() {
+            lock(&self.arrival.waiting).unreadable.push((name.to_owned(), error));
+        } else if self.walk.leaves_out_unseen(&self.folder, name) {
+            self.walk.tally.count(|counts| counts.left_out += 1);
+        } else if let Err(error) = self.walk.unread(&self.folder, name, error) {
             self.walk.fail(error);
         }
     }
 
     fn end(self: Box<Self>, result: Result<(), SourceError>) {
         let Self { walk, folder, arrival } = *self;
-        *lock(&arrival.result) = result;
+        if let Err(error) = result {
+            arrival.broke_off(error);
+        }
         if !arrival.through() {
             return;
         }
@@ -93,8 +116,10 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         arrival: &Arrival<S::Folder>,
     ) -> Result<(), RunError> {
         let handles = self.handles(folder)?;
-        if let Some(source) = &handles.source {
-            self.process(folder, source, batch.iter(), true)?;
+        match handles.source() {
+            Ok(source) => self.process(folder, source, batch.iter(), true)?,
+            // Its handle was closed meanwhile, and it cannot be opened again: it was not listed, then.
+            Err(error) => arrival.broke_off(error),
         }
         drop(handles);
         if arrival.through() { self.listing_ended(folder, arrival) } else { Ok(()) }
@@ -112,6 +137,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let result = std::mem::replace(&mut *lock(&arrival.result), Ok(()));
         match result {
             Ok(()) => {
+                self.waited(folder, arrival)?;
                 if arrival.empty.load(Ordering::Relaxed) {
                     self.check_empty(folder)?;
                 }
@@ -120,6 +146,34 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             Err(error) => self.unlisted(folder, error)?,
         }
         self.settle(folder)
+    }
+
+    /// Deals with what waited for the folder's rule files, which the listing shows.
+    fn waited(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        arrival: &Arrival<S::Folder>,
+    ) -> Result<(), RunError> {
+        if !folder.awaits_rules() {
+            return Ok(());
+        }
+        let waiting = std::mem::take(&mut *lock(&arrival.waiting));
+        let handles = self.handles(folder)?;
+        let mut find = |name: &CStr| Ok(waiting.find(name));
+        self.read_rules(folder, handles.source.as_ref(), &mut find)?;
+        if let Some(source) = &handles.source {
+            for batch in &waiting.batches {
+                self.process(folder, source, batch.iter(), true)?;
+            }
+        }
+        for (name, error) in waiting.unreadable {
+            if self.leaves_out_unseen(folder, &name) {
+                self.tally.count(|counts| counts.left_out += 1);
+            } else {
+                self.unread(folder, &name, error)?;
+            }
+        }
+        Ok(())
     }
 
     /// Counts what was below `name`, which the base has and the source no longer.
@@ -156,8 +210,17 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         if let Some(base) = handles.base.as_ref().and_then(|dir| dir.try_clone().ok()) {
             let base = Arc::new(base);
             let mut batched = Batched::default();
+            let mut judging = folder.scope().map(|scope| scope.judging());
+            let mut left_out = |name: &CStr, is_folder| {
+                let judge =
+                    |judging: &mut Judging<'_>| !judging.judge(name.to_bytes(), is_folder).included;
+                judging.as_mut().is_some_and(judge)
+            };
             let _ = base.names(|entry| {
-                if !folder.saw(entry.name) {
+                if !folder.saw(entry.name) && left_out(entry.name, entry.folder) {
+                    // Gone by its user's own wish: that is no loss of the source's.
+                    T::left_out(self, folder, entry.name, entry.folder);
+                } else if !folder.saw(entry.name) {
                     batched.counts.deleted += 1;
                     T::deleted(self, folder, entry.name, entry.folder);
                     if entry.folder {

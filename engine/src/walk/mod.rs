@@ -5,37 +5,50 @@ mod compare;
 mod listing;
 mod open;
 mod retry;
+mod rules;
 mod setting;
+mod subfolders;
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::attrs::Asked;
 use crate::dir::Dir;
+use crate::empty::Untold;
 use crate::entry::{Batch, Entry, Listed};
 use crate::error::RunError;
 use crate::event::{Event, Instead};
+use crate::filter::Scope;
 use crate::folder::{Folder, Handles};
 use crate::gate::{Gate, Pass};
+use crate::itemize::Item;
 use crate::job::{Job, Keep};
+use crate::kept::Records;
 use crate::layout::Node;
 use crate::monitor::Phase;
 use crate::place::Place;
 use crate::plan::{Held, Step};
 use crate::queue::{Hold, Queue, workers};
-use crate::source::{Answers, Source};
+use crate::source::{Answers, Root, Source};
 use crate::tally::Tally;
 
 use listing::Arrival;
 pub(crate) use open::most_open_folders;
 use retry::Retry;
+pub(crate) use rules::Rules;
 pub(crate) use setting::{Beside, RootSeen, Setting, Trust, gather};
+use subfolders::Subfolders;
 
 /// How many entries of a source that answers later may wait for a worker: about 10 MiB.
 const ARRIVED: usize = 64 * 1024;
+
+/// How many folders of another machine may wait to be entered: about 100 MiB. No tree that people
+/// have comes near it.
+const WAITING: usize = 1_000_000;
 
 /// What becomes of a plan.
 pub(crate) trait Target<S: Source>: Sized + Send + Sync + 'static {
@@ -56,8 +69,21 @@ pub(crate) trait Target<S: Source>: Sized + Send + Sync + 'static {
         steps: &[Planned<'_>],
     );
 
+    /// Something was found in folders about which nothing was told so far.
+    fn release(walk: &Walk<S, Self>, untold: Vec<Untold>) {
+        untold.into_iter().for_each(|untold| walk.tell_item(untold.item));
+    }
+
     /// `name` is in the base and no longer in the source.
     fn deleted(walk: &Arc<Walk<S, Self>>, folder: &Folder<S::Folder>, name: &CStr, is_folder: bool);
+
+    /// `name` is in the base and left out now by the filters.
+    fn left_out(
+        walk: &Arc<Walk<S, Self>>,
+        folder: &Folder<S::Folder>,
+        name: &CStr,
+        is_folder: bool,
+    );
 
     /// `name` is in the incomplete snapshot and no longer in the source.
     fn superfluous(
@@ -92,11 +118,15 @@ pub(crate) struct Walk<S: Source, T> {
     pub(crate) target: T,
     pub(crate) set: Setting,
     pub(crate) tally: Tally,
+    /// The filters as they stand above everything; `None` when nothing is left out of anything.
+    scope: Option<Arc<Scope>>,
     queue: Arc<Queue<Task<S::Folder>>>,
     /// How many files may be asked for at once of a source that answers later.
     gate: Arc<Gate>,
     /// How many entries may have arrived that no worker has come to.
     arrived: Arc<Gate>,
+    /// Folders that were listed and wait to be entered.
+    waiting: AtomicUsize,
     fatal: Mutex<Option<RunError>>,
     halted: AtomicBool,
     full: Mutex<Option<RunError>>,
@@ -106,13 +136,17 @@ pub(crate) struct Walk<S: Source, T> {
     last_try: AtomicBool,
     again: Mutex<Vec<Retry>>,
     roots: Mutex<Vec<RootSeen>>,
+    /// Folders of the layout that were opened and that the walk has not come to.
+    looked: Mutex<HashMap<PathBuf, Root<S::Folder>>>,
     pub(crate) open: Arc<AtomicUsize>,
     most_open: usize,
 }
 
 enum Task<F> {
-    /// Go into a folder that was listed.
-    Enter { parent: Arc<Folder<F>>, entry: Entry, found: Option<Found<F>>, mounted: bool },
+    /// Go into a folder that the layout puts there.
+    Enter { parent: Arc<Folder<F>>, entry: Entry, found: Found<F>, mounted: bool },
+    /// Go into the next one of some folders that were listed.
+    EnterNext { parent: Arc<Folder<F>>, waiting: Subfolders },
     /// Some entries of a folder have arrived.
     Arrived { folder: Arc<Folder<F>>, batch: Batch, arrival: Arc<Arrival<F>>, waits: Pass },
     /// All entries of a folder have arrived and are through.
@@ -136,6 +170,8 @@ struct Found<F> {
     node: Node,
     source: Arc<F>,
     root: Option<usize>,
+    /// The filters leave it out: it only leads to what the layout has below.
+    left_out: bool,
 }
 
 impl<S: Source, T: Target<S>> Walk<S, T> {
@@ -148,9 +184,11 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             source,
             target,
             tally: Tally::new(set.roots.len()),
+            scope: (!set.filters.is_empty()).then(|| set.filters.scope()),
             queue: Arc::new(Queue::new(folders)),
             gate: Gate::new(files),
             arrived: Gate::new(ARRIVED),
+            waiting: AtomicUsize::new(0),
             fatal: Mutex::new(None),
             halted: AtomicBool::new(false),
             full: Mutex::new(None),
@@ -159,6 +197,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             last_try: AtomicBool::new(false),
             again: Mutex::default(),
             roots: Mutex::new(set.roots.clone()),
+            looked: Mutex::default(),
             open: Arc::default(),
             most_open: most_open_folders(),
             set,
@@ -171,7 +210,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     /// The first thing that ended the walk.
     pub(crate) fn walk(self: &Arc<Self>, job: &Job) -> Result<(), RunError> {
         let top = self.top(job.layout.top(), false)?;
-        self.list(&top, self.later().then(|| self.queue.hold()));
+        self.list(&top, self.later().then(|| self.queue.hold()))?;
         self.work()?;
         self.set.context.progress.enter(Phase::Retrying);
         self.last_try.store(true, Ordering::Relaxed);
@@ -183,7 +222,21 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         for retries in folders.into_values() {
             self.queue.push(Task::Again { retries });
         }
-        self.work()
+        self.work()?;
+        self.tell_missing(job);
+        Ok(())
+    }
+
+    /// Tells what a list names that the source does not have.
+    fn tell_missing(&self, job: &Job) {
+        let Some(selection) = &self.set.selection else { return };
+        let root = job.layout.roots().into_iter().next().map(|(path, _)| path).unwrap_or_default();
+        for path in selection.missing() {
+            use std::os::unix::ffi::OsStrExt;
+            let path = root.join(std::ffi::OsStr::from_bytes(&path));
+            let what = "it is listed (--files-from) and does not exist";
+            self.problem(path.as_os_str().as_bytes(), what, Instead::Nothing);
+        }
     }
 
     /// What the walk found at each root.
@@ -196,8 +249,9 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             if !self.halted() {
                 let result = match task {
                     Task::Enter { parent, entry, found, mounted } => {
-                        self.enter(&parent, entry, found, mounted)
+                        self.enter(&parent, entry, Some(found), mounted)
                     }
+                    Task::EnterNext { parent, waiting } => self.enter_next(parent, waiting),
                     Task::Arrived { folder, batch, arrival, waits } => {
                         drop(waits);
                         self.arrived(&folder, &batch, &arrival)
@@ -260,6 +314,26 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         self.set.context.monitor.event(event);
     }
 
+    /// Tells of planned entries with rsync's letters, if somebody wants to know.
+    pub(crate) fn itemize(&self, folder: &Folder<S::Folder>, steps: &[Planned<'_>]) {
+        if let Some(items) = &self.set.context.items {
+            let now = steps.iter().filter(|planned| !self.is_held_back(folder, planned));
+            items.tell(now.filter_map(|planned| self.item(folder, planned)).collect());
+        }
+    }
+
+    /// The line about an entry, if somebody wants to know.
+    pub(crate) fn item(&self, folder: &Folder<S::Folder>, planned: &Planned<'_>) -> Option<Item> {
+        self.set.context.items.as_ref()?.item(folder, planned, &self.set.rules)
+    }
+
+    /// Tells a line that was held back.
+    pub(crate) fn tell_item(&self, item: Option<Item>) {
+        if let Some(items) = &self.set.context.items {
+            items.tell(item.into_iter().collect());
+        }
+    }
+
     /// Whether the source answers from threads of its own.
     pub(crate) fn later(&self) -> bool {
         self.source.answers() != Answers::AtOnce
@@ -283,6 +357,17 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
 
     pub(crate) fn asked(&self) -> Asked {
         Asked { xattrs: self.keep().xattrs, acls: self.keep().acls }
+    }
+
+    /// What `dir` holds under `name`, as it is meant.
+    pub(crate) fn held(
+        &self,
+        dir: &Dir,
+        name: &CStr,
+        records: &Records,
+    ) -> io::Result<Option<Held>> {
+        let held = crate::folder::held(dir, name, records, self.asked())?;
+        Ok(if self.keep().fake_super { crate::fake::complete(dir, name, held) } else { held })
     }
 
     /// An error of the backups folder at `name` in `folder`.

@@ -1,6 +1,6 @@
 //! Opens folders on all sides of a walk, and again when their handles had to be closed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,7 +12,7 @@ use crate::error::RunError;
 use crate::event::{Event, shown_path};
 use crate::folder::{Folder, Handles, Opened};
 use crate::kept::Records;
-use crate::layout::Node;
+use crate::layout::{Layout, Node};
 use crate::place::Place;
 use crate::queue::Hold;
 use crate::source::{ListSink, Root, Source};
@@ -46,7 +46,9 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             None => (None, None, None),
         };
         let dev = entry.as_ref().and_then(|entry| entry.meta.id).map(|id| id.dev);
+        let rules = self.rules_at_top(node)?;
         Ok(Folder::new(Opened {
+            rules,
             entry,
             root,
             dev: dev.filter(|_| self.keep().one_file_system),
@@ -69,7 +71,8 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         is_root: bool,
     ) -> Result<(Root<S::Folder>, Option<usize>), RunError> {
         let failed = |error| RunError::Root { path: path.to_owned(), error };
-        let found = self.source.root(path).map_err(failed)?;
+        let looked = lock(&self.looked).remove(path);
+        let found = looked.map_or_else(|| self.source.root(path), Ok).map_err(failed)?;
         if !is_root {
             return Ok((found, None));
         }
@@ -89,13 +92,29 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         Ok((found, number))
     }
 
-    /// Looks at every source root before anything is concluded from one of them.
+    /// Looks at every source root before anything is concluded from one of them, and at the folders
+    /// that lead there. What was found is what the walk then begins with: on a long line each look
+    /// takes its time.
     ///
     /// # Errors
-    /// When one is missing or cannot be opened.
-    pub(crate) fn look_at_roots(&self) -> Result<(), RunError> {
-        let paths: Vec<_> = lock(&self.roots).iter().map(|root| root.path.clone()).collect();
-        paths.iter().try_for_each(|path| self.root(path, true).map(drop))
+    /// When a source root is missing or cannot be opened.
+    pub(crate) fn look_at_roots(&self, layout: &Layout) -> Result<(), RunError> {
+        let paths = layout.paths();
+        let found: Vec<_> = paths.iter().cloned().zip(self.source.roots(&paths)).collect();
+        let roots: Vec<_> = lock(&self.roots).iter().map(|root| root.path.clone()).collect();
+        for (path, found) in found {
+            match found {
+                Ok(found) => drop(lock(&self.looked).insert(path, found)),
+                Err(error) if roots.contains(&path) => return Err(RunError::Root { path, error }),
+                // The walk will meet it.
+                Err(_) => {}
+            }
+        }
+        for path in roots {
+            let (found, _) = self.root(&path, true)?;
+            lock(&self.looked).insert(path, found);
+        }
+        Ok(())
     }
 
     /// Lists a folder: the source's, or on the way to a source root what the layout has there.
@@ -103,7 +122,11 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
         hold: Option<Hold<Task<S::Folder>>>,
-    ) {
+    ) -> Result<(), RunError> {
+        // Looking for rule files costs a disk nothing; over a long line they are seen in the listing.
+        if !(self.later() && folder.whole && self.set.filters.has_rule_files()) {
+            self.look_for_rules(folder)?;
+        }
         let source = folder.open_handles().and_then(|handles| handles.source.clone());
         let sink = Box::new(Listing {
             walk: Arc::clone(self),
@@ -114,6 +137,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             Some(source) if folder.whole => self.source.list(&source, sink),
             _ => (sink as Box<dyn ListSink>).end(Ok(())),
         }
+        Ok(())
     }
 
     pub(super) fn enter(
@@ -147,7 +171,9 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             |error| self.destination("cannot read what is kept beside", &place, c"", error);
         // What the layout has inside a source root is a part of that root's own folder.
         let is_root = found.as_ref().is_some_and(|found| found.node.root);
-        let whole = is_root || ((found.is_none() || parent.whole) && !mounted);
+        let left_out = found.as_ref().is_some_and(|found| found.left_out);
+        let rules = self.rules_around(parent, place.origin().map(PathBuf::as_path))?;
+        let whole = !left_out && (is_root || ((found.is_none() || parent.whole) && !mounted));
         let (node, root, dev) = match found {
             Some(found) if found.root.is_some() => {
                 let dev = entry.meta.id.map(|id| id.dev);
@@ -159,6 +185,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         self.set.context.progress.set_folder(|| crate::bytes::shown(&place.source_of(c"")));
         let folder = Folder::new(Opened {
             entry: Some(entry),
+            rules,
             node,
             root,
             dev,
@@ -177,7 +204,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         });
         drop(handles);
         self.settle(parent)?;
-        self.list(&folder, hold);
+        self.list(&folder, hold)?;
         if self.open.load(Ordering::Relaxed) > self.most_open {
             folder.set_handles(None);
         }

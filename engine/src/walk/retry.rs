@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::open::Reopened;
-use super::{Target, Walk, lock};
+use super::{Rules, Target, Walk, lock};
 use crate::attrs;
 use crate::dir::Dir;
 use crate::entry::{Entry, Extra, Listed};
 use crate::error::RunError;
 use crate::event::{Event, Instead, Problem};
+use crate::filter::Scope;
 use crate::folder::{Folder, Opened};
 use crate::place::Place;
 use crate::source::{Source, SourceError};
@@ -25,6 +26,8 @@ pub(super) struct Retry {
     name: CString,
     root: Option<usize>,
     dev: Option<u64>,
+    /// The filters as they stand in that folder.
+    scope: Option<Arc<Scope>>,
     /// It was listed, and so is counted already.
     counted: bool,
     /// The layout puts it there: where it is on the source, and whether it is a source root.
@@ -55,8 +58,8 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             let (place, name) = (Arc::clone(&folder.place), name.to_owned());
             let below = folder.node.as_ref().and_then(|node| node.below.get(name.to_bytes()));
             let planted = below.and_then(|node| Some((node.path.clone()?, node.root)));
-            let (root, dev) = (folder.root, folder.dev);
-            again.push(Retry { place, name, root, dev, counted, planted });
+            let (root, dev, scope) = (folder.root, folder.dev, folder.scope().cloned());
+            again.push(Retry { place, name, root, dev, scope, counted, planted });
             return Ok(());
         }
         drop(again);
@@ -67,16 +70,22 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
 
     /// Tells and counts an entry that was not read well.
     pub(crate) fn problem(&self, path: &[u8], what: impl std::fmt::Display, instead: Instead) {
+        self.problem_at(crate::bytes::shown(path), what, instead);
+    }
+
+    /// As [`Walk::problem`], of a place that is text for people already.
+    pub(super) fn problem_at(&self, place: String, what: impl std::fmt::Display, instead: Instead) {
         self.tally.count(|counts| {
             counts.problems += 1;
             counts.carried_forward += u64::from(instead == Instead::CarriedForward);
         });
-        self.event(&Event::Problem(Problem::new(path, what, instead)));
+        let what = what.to_string();
+        self.event(&Event::Problem(Problem { path: place, what, instead }));
     }
 
     /// Looks once more at entries of one folder that could not be read.
     pub(super) fn again(self: &Arc<Self>, retries: Vec<Retry>) -> Result<(), RunError> {
-        let Some(Retry { place, root, dev, .. }) = retries.first() else { return Ok(()) };
+        let Some(Retry { place, root, dev, scope, .. }) = retries.first() else { return Ok(()) };
         let Reopened { handles, entry } = self.reopen(place)?;
         let broken = |error| self.destination("cannot read what is kept beside", place, c"", error);
         let entry = match (entry, &handles.here) {
@@ -97,6 +106,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             folds_case: self.set.folds_case,
             base_records: self.set.base.kept.load(place).map_err(broken)?,
             here_records: self.set.here.kept.load(place).map_err(broken)?,
+            rules: scope.clone().map(Rules::known),
             handles: Arc::clone(&handles),
         });
         for Retry { name, counted, planted, .. } in &retries {
@@ -147,7 +157,8 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         if !self.last_try() && again.len() < RETRIES {
             let (place, name) = (Arc::clone(parent), name.to_owned());
             let (root, dev) = (folder.root, folder.dev);
-            again.push(Retry { place, name, root, dev, counted: true, planted: None });
+            let scope = folder.rules.as_ref().map(|rules| Arc::clone(rules.outer()));
+            again.push(Retry { place, name, root, dev, scope, counted: true, planted: None });
             return Ok(());
         }
         drop(again);

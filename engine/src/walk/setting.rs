@@ -2,18 +2,22 @@
 
 use std::ffi::CString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::backups::{Backups, folder_name};
 use crate::dir::Dir;
+use crate::empty::Empty;
 use crate::entry::{FileId, Time};
 use crate::error::{RunError, destination};
+use crate::filter::Filters;
 use crate::job::Job;
 use crate::kept::Kept;
 use crate::name::SnapshotName;
 use crate::plan::{Held, Rules, TimeRule};
 use crate::record::report;
 use crate::run::Context;
+use crate::selection::Selection;
 
 /// A snapshot to look into, held open at its top.
 pub(crate) struct Beside {
@@ -57,6 +61,12 @@ pub(crate) struct Setting {
     pub(crate) backups: FileId,
     pub(crate) backups_dir: PathBuf,
     pub(crate) roots: Vec<RootSeen>,
+    /// The only entries that are taken, by their paths below the one root.
+    pub(crate) selection: Option<Arc<Selection>>,
+    /// Folders that turn out to be empty, when those are to be left out.
+    pub(crate) empty: Option<Empty>,
+    /// What of the source is left out.
+    pub(crate) filters: Arc<Filters>,
     /// The destination does not tell upper from lower case.
     pub(crate) folds_case: bool,
     /// An empty root on another file system than last time is taken as it is.
@@ -84,11 +94,8 @@ pub(crate) fn gather(
         Ok(Beside { top, kept: Kept::open(kept.as_ref().filter(|_| name.is_some()), &folder)? })
     };
     let report = base.and_then(|base| report(backups, base));
-    let base_granularity = report.as_ref().map_or(1, |report| report.time_granularity_ns);
-    let time = TimeRule {
-        granularity_ns: granularity_ns.max(base_granularity),
-        base_unknown: report.is_none(),
-    };
+    let time =
+        TimeRule::new(granularity_ns, report.as_ref().map(|report| report.time_granularity_ns));
     let expected = report.as_ref().map_or(0, |report| report.counts.entries);
     context.progress.entries_expected.store(expected, Ordering::Relaxed);
     let roots = job.layout.roots().into_iter().map(|(path, inside)| RootSeen {
@@ -110,6 +117,9 @@ pub(crate) fn gather(
         backups: backups.id,
         backups_dir: backups.path.clone(),
         accept_empty,
+        selection: job.selection.clone(),
+        empty: job.prune_empty.then(Empty::default),
+        filters: Arc::clone(&job.filters),
         folds_case: false,
         context: context.clone(),
     })

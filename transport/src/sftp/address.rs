@@ -27,9 +27,18 @@ pub enum BadAddress {
     /// The port is no number from 1 to 65535.
     #[error("the port is no number from 1 to 65535")]
     Port,
+    /// As some programs take it: `ssh://host`.
+    #[error("it is a URL")]
+    Url,
+    /// As `scp` and `rsync` take it: `host:/path`.
+    #[error("it ends with a path")]
+    Path,
     /// An opening bracket without a closing one, or something between the bracket and the colon.
     #[error("write an IPv6 address as [ADDRESS] or [ADDRESS]:PORT")]
     Brackets,
+    /// Two places name different ones.
+    #[error("another {0} is given elsewhere")]
+    Twice(&'static str),
 }
 
 /// A part of an address.
@@ -57,6 +66,26 @@ impl Address {
         self.user.as_deref()
     }
 
+    /// The same host, with a user and a port that were given elsewhere.
+    ///
+    /// # Errors
+    /// When the address has others already, or the user is none.
+    pub fn with(&self, user: Option<&str>, port: Option<u16>) -> Result<Self, BadAddress> {
+        let mut address = self.clone();
+        if let Some(user) = user {
+            check(Part::User, user, "'`\";&<>|(){}")?;
+            if address.user.get_or_insert_with(|| user.to_owned()) != user {
+                return Err(BadAddress::Twice("user"));
+            }
+        }
+        if let Some(port) = port
+            && *address.port.get_or_insert(port) != port
+        {
+            return Err(BadAddress::Twice("port"));
+        }
+        Ok(address)
+    }
+
     /// The host, without brackets.
     #[must_use]
     pub fn host(&self) -> &str {
@@ -74,15 +103,22 @@ impl FromStr for Address {
     type Err = BadAddress;
 
     fn from_str(text: &str) -> Result<Self, BadAddress> {
+        if text.contains("://") {
+            return Err(BadAddress::Url);
+        }
         // The last one, as ssh does: `user@domain@host`.
         let (user, place) = match text.rsplit_once('@') {
             Some((user, place)) => (Some(user), place),
             None => (None, text),
         };
+        if [":/", ":~", ":."].iter().any(|path| place.contains(path)) {
+            return Err(BadAddress::Path);
+        }
         let (host, port) = split_port(place)?;
         if let Some(user) = user {
-            // A backslash and a dollar stand in the names of Windows domains and their machines.
-            check(Part::User, user, "'`\";&<>|(){}")?;
+            // A backslash and a dollar stand in the names of Windows domains and their machines. A colon
+            // would be in front of a password, a slash in a URL: no account has either (passwd(5)).
+            check(Part::User, user, "'`\";&<>|(){}:/")?;
         }
         check(Part::Host, host, "'`\"$\\;&<>|(){}[]/@")?;
         let port = match port {
@@ -184,7 +220,7 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        use BadAddress::{Brackets, Character, Dash, Empty, Port};
+        use BadAddress::{Brackets, Character, Dash, Empty, Path, Port, Url};
         let cases = [
             ("", Empty(Part::Host)),
             ("@nas", Empty(Part::User)),
@@ -201,6 +237,14 @@ mod tests {
             ("$(reboot)", Character(Part::Host, '$')),
             ("`x`@nas", Character(Part::User, '`')),
             ("nas/folder", Character(Part::Host, '/')),
+            ("ssh://me@nas:22", Url),
+            ("sftp://nas", Url),
+            ("me/you@nas", Character(Part::User, '/')),
+            ("me:secret@nas", Character(Part::User, ':')),
+            ("me@nas:/srv/data", Path),
+            ("me@nas:22:/srv/data", Path),
+            ("[::1]:~/data", Path),
+            ("nas:../data", Path),
             ("nas:", Port),
             ("nas:0", Port),
             ("nas:+22", Port),

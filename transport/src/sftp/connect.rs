@@ -5,23 +5,27 @@
 //! killed, the pipes close, the channels end, and with the last one the connection.
 
 use std::cell::RefCell;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use openssh::Session;
-use tempfile::TempDir;
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::account;
 use super::fault::said;
 use super::frames::Frames;
+use super::host_key::with_host;
+use super::socket_dir::SocketDir;
 use super::wire::{Violation, hello, read_hello};
 use super::{Address, ConnectError, Options};
 
@@ -31,13 +35,18 @@ const PIPE: usize = 1 << 20;
 /// How much is kept of what ssh says on its error output.
 const SAID: usize = 16 * 1024;
 
+/// How long to wait for a connection: what is left is for its end.
+fn patience(options: &Options) -> Duration {
+    options.connect_timeout * 9 / 10
+}
+
 /// How long ssh gets to end by itself, and after SIGTERM.
 const END: Duration = Duration::from_millis(500);
 
 /// A connection to a host.
 pub(super) struct Connection {
     ssh: Child,
-    control: TempDir,
+    control: SocketDir,
     stderr: Rc<RefCell<Vec<u8>>>,
     listener: JoinHandle<()>,
 }
@@ -64,7 +73,8 @@ impl Connection {
         options: &Options,
     ) -> Result<(Self, Channel), ConnectError> {
         let local = |action| move |error| ConnectError::Local { action, error };
-        let control = control_dir().map_err(local("make a folder for ssh's socket"))?;
+        let control =
+            SocketDir::make(SystemTime::now()).map_err(local("make a folder for ssh's socket"))?;
         let mut ssh = command(address, options, &control).spawn().map_err(local("start ssh"))?;
         let pipes = (ssh.stdin.take(), ssh.stdout.take(), ssh.stderr.take());
         let (Some(to), Some(from), Some(err)) = pipes else {
@@ -72,21 +82,23 @@ impl Connection {
         };
         let stderr = Rc::new(RefCell::new(Vec::new()));
         let err = Receiver::from_owned_fd(err.into()).map_err(local("talk to ssh"))?;
-        let listener = tokio::task::spawn_local(listen(err, Rc::clone(&stderr)));
+        let into = Rc::clone(&stderr);
+        let listener = tokio::task::spawn_local(async move { listen(err, &into).await });
         let mut connection = Self { ssh, control, stderr, listener };
-        let greeted =
-            timeout(options.connect_timeout, Channel::greet(to.into(), from.into(), None)).await;
-        let fault = match greeted {
+        let (begin, limit) = (Instant::now(), patience(options));
+        let greeted = timeout(limit, Channel::greet(to.into(), from.into(), None)).await;
+        let mut fault = match greeted {
             Ok(Ok(channel)) => return Ok((connection, channel)),
             Ok(Err(fault)) => connection.explain(fault, address, options).await,
-            Err(_) => {
-                let limit = options.connect_timeout;
-                match ConnectError::from_ssh(&connection.words(), address, limit) {
-                    ConnectError::Ssh { .. } => ConnectError::Timeout(limit),
-                    fault => fault,
-                }
-            }
+            Err(_) => match ConnectError::from_ssh(&connection.words(), address, limit) {
+                ConnectError::Ssh { .. } => ConnectError::Timeout(limit),
+                fault => fault,
+            },
         };
+        if let Some(key) = fault.host_key() {
+            let left = limit.saturating_sub(begin.elapsed()) / 2;
+            key.find(address, options, &connection.control, left).await;
+        }
         connection.close().await;
         Err(fault)
     }
@@ -115,7 +127,7 @@ impl Connection {
 
     /// The way to further channels.
     pub(super) fn control(&self) -> Arc<Session> {
-        let socket = self.control.path().join("s").into_boxed_path();
+        let socket = self.control.socket().into_boxed_path();
         Arc::new(Session::resume_mux(socket, None))
     }
 
@@ -144,21 +156,20 @@ impl Connection {
         self.wait(END).await;
         let _ = timeout(END, &mut self.listener).await;
         let words = self.words();
-        match ConnectError::from_ssh(&words, address, options.connect_timeout) {
+        match ConnectError::from_ssh(&words, address, patience(options)) {
             // Let in, and then nothing: a forced command, an account without shell.
             ConnectError::Ssh { said } if words.is_empty() => ConnectError::NoSftp { said },
             fault => fault,
         }
     }
 
-    /// Ends the connection; its channels' pipes should be closed before.
+    /// Ends the connection. By a signal: nothing is outstanding that the host would have to finish,
+    /// and channels that close one after the other take several round trips.
     pub(super) async fn close(mut self) {
-        if !self.wait(END).await {
-            if let Some(pid) = rustix::process::Pid::from_raw(self.ssh.id().cast_signed()) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            }
-            self.wait(END).await;
+        if let Some(pid) = rustix::process::Pid::from_raw(self.ssh.id().cast_signed()) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
+        self.wait(END).await;
     }
 
     /// What ssh said at its end, for the reason of a loss.
@@ -246,7 +257,7 @@ impl Channel {
 }
 
 /// Keeps what ssh says, and goes on reading so that ssh never waits.
-async fn listen(err: Receiver, into: Rc<RefCell<Vec<u8>>>) {
+pub(super) async fn listen(err: Receiver, into: &RefCell<Vec<u8>>) {
     let mut buffer = [0; 1024];
     while err.readable().await.is_ok() {
         match err.try_read(&mut buffer) {
@@ -262,24 +273,33 @@ async fn listen(err: Receiver, into: Rc<RefCell<Vec<u8>>>) {
     }
 }
 
-/// A folder for the socket, with a short path: `sun_path` has 108 bytes (unix(7)), and ssh appends to
-/// the name while it makes the socket.
-fn control_dir() -> io::Result<TempDir> {
-    let made = tempfile::Builder::new().prefix("bm-").rand_bytes(10).tempdir()?;
-    let path = made.path().as_os_str().as_bytes();
+/// The files that ssh looks for host keys in by default, and one more (ssh_config(5)).
+fn host_key_files(more: &Path) -> OsString {
+    let mut option = OsString::from("UserKnownHostsFile=~/.ssh/known_hosts ~/.ssh/known_hosts2 \"");
     // ssh replaces `%` and what follows.
-    if path.len() < 60 && !path.contains(&b'%') {
-        return Ok(made);
-    }
-    tempfile::Builder::new().prefix("bm-").rand_bytes(10).tempdir_in("/tmp")
+    let bytes = more.as_os_str().as_bytes();
+    let doubled = bytes
+        .iter()
+        .flat_map(|byte| if *byte == b'%' { &b"%%"[..] } else { std::slice::from_ref(byte) });
+    option.push(OsStr::from_bytes(&doubled.copied().collect::<Vec<u8>>()));
+    option.push("\"");
+    option
 }
 
-fn command(address: &Address, options: &Options, control: &TempDir) -> Command {
+/// An `ssh` that speaks English, knows who it runs as, and has a group of its own: Ctrl-C on a terminal
+/// is for this program, which then ends it.
+pub(super) fn started(options: &Options) -> Command {
     let mut ssh = Command::new(&options.ssh);
+    ssh.env("LC_ALL", "C").process_group(0);
+    ssh.envs(account::stand_in().iter().flat_map(|account| account.variables.clone()));
     if let Some(config) = &options.config {
         ssh.arg("-F").arg(config);
     }
-    let seconds = options.connect_timeout.as_secs().max(1);
+    ssh
+}
+
+fn command(address: &Address, options: &Options, control: &SocketDir) -> Command {
+    let mut ssh = started(options);
     // The first value that ssh meets counts: these go before any configuration file.
     for option in [
         // Unknown to older versions.
@@ -296,25 +316,28 @@ fn command(address: &Address, options: &Options, control: &TempDir) -> Command {
         "StdinNull=no",
         "RequestTTY=no",
         "LogLevel=ERROR",
-        "ServerAliveInterval=15",
-        "ServerAliveCountMax=3",
         "ControlMaster=yes",
         "ControlPersist=no",
     ] {
         ssh.arg("-o").arg(option);
     }
+    let seconds = patience(options).as_secs().max(1);
     ssh.arg("-o").arg(format!("ConnectTimeout={seconds}"));
-    ssh.arg("-S").arg(control.path().join("s"));
-    if let Some(port) = address.port() {
-        ssh.arg("-p").arg(port.to_string());
+    if options.compress {
+        ssh.arg("-C");
     }
-    if let Some(user) = address.user() {
-        ssh.arg("-l").arg(user);
+    ssh.args(&options.args);
+    // Behind what the user gave, so that theirs count.
+    for option in ["ServerAliveInterval=15", "ServerAliveCountMax=3"] {
+        ssh.arg("-o").arg(option);
     }
-    ssh.args(["-s", "--", address.host(), "sftp"]);
-    ssh.env("LC_ALL", "C");
+    ssh.arg("-S").arg(control.socket());
+    if let Some(known_hosts) = &options.known_hosts {
+        ssh.arg("-o").arg(host_key_files(known_hosts));
+    }
+    ssh.arg("-s");
+    let mut ssh = with_host(ssh, address);
+    ssh.arg("sftp");
     ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // Ctrl-C on a terminal is for this program, which then ends ssh.
-    ssh.process_group(0);
     ssh
 }

@@ -43,6 +43,16 @@ pub(super) fn meta(attrs: Attrs) -> Option<Meta> {
     })
 }
 
+/// What can be stored of what a server tells: version 3 has no number for a device, so that every device
+/// would become the same wrong one.
+pub(super) fn storable(meta: Meta) -> Result<Meta, SourceError> {
+    if meta.kind.is_device() {
+        let error = io::Error::other("SFTP does not tell which device it is");
+        return Err(SourceError::Unreadable { action: "store", error });
+    }
+    Ok(meta)
+}
+
 /// What it means that a server answered `status` when `action` was tried.
 pub(super) fn refusal(action: &'static str, status: Status) -> SourceError {
     let error = match status {

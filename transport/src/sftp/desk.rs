@@ -11,19 +11,20 @@ use engine::source::{ContentSink, ListSink, SourceError, Wanted};
 use super::file::{self, Around, Books, File};
 use super::folder::{self, Folder, Going, child};
 use super::line::{Line, Purpose};
-use super::post::{ENTRIES, Fetched, Listed, Post};
+use super::pace::Pace;
+use super::post::{Fetched, LISTINGS, Listed, Post};
 use super::question::{Asked, Question};
-use super::wire::{Answer, Violation};
+use super::wire::{Answer, READ_MAX, Violation};
 
 /// Bytes that small files may have on the way, and large ones, and that may wait for the sinks: with
 /// what the pipes hold together below 96 MiB.
-const SMALL: u64 = 24 << 20;
-const LARGE: u64 = 32 << 20;
-const QUEUED: usize = 28 << 20;
+pub(super) const SMALL: u64 = 24 << 20;
+pub(super) const LARGE: u64 = 40 << 20;
+pub(super) const QUEUED: usize = 28 << 20;
 
-/// Entries that may wait for the sinks before nothing more is even read from the server: more than
-/// what an honest one still tells when no more are asked for.
-const ENTRIES_HARD: usize = 6 * ENTRIES;
+/// Bytes of listings that may wait for the sinks before nothing more is even read from the server: what
+/// an honest one still tells when no more is asked for fits in.
+const LISTINGS_HARD: usize = 3 * LISTINGS;
 
 /// Requests and bytes to send on one channel that no honest server leads to.
 const REQUESTS_HARD: usize = 64 * 1024;
@@ -96,6 +97,9 @@ pub(super) struct Desk {
     statvfs: bool,
     /// The shortest time that an answer took.
     round_trip: Duration,
+    pace: Pace,
+    /// Bytes that may wait for the sinks before no more are asked for.
+    queued_most: usize,
     progressed: bool,
     lost: Option<String>,
 }
@@ -119,9 +123,18 @@ impl Desk {
             questions: HashMap::new(),
             statvfs: false,
             round_trip: UNKNOWN,
+            pace: Pace::new(SMALL + LARGE),
+            queued_most: QUEUED,
             progressed: false,
             lost: None,
         }
+    }
+
+    /// Has no more than so many bytes of content under way at once, or but for one request.
+    pub(super) fn limited(self, under_way: Option<u64>) -> Self {
+        let Some(most) = under_way else { return self };
+        let queued_most = usize::try_from(most).unwrap_or(QUEUED).min(QUEUED);
+        Self { pace: Pace::new(most.min(SMALL + LARGE)), queued_most, ..self }
     }
 
     fn id(&mut self) -> u64 {
@@ -231,6 +244,9 @@ impl Desk {
     ) -> Result<(), Violation> {
         let pending = self.lines[number].answered(frame, now)?;
         self.round_trip = self.round_trip.min(now.saturating_duration_since(pending.asked));
+        if let Purpose::File(_, file::Step::Read { length, .. }) = &pending.purpose {
+            self.pace.answered(u64::from(*length), pending.asked, now);
+        }
         let answer = Answer::read(frame, pending.expected)?;
         match pending.purpose {
             Purpose::Folder(id, step) => self.folder_answer(number, id, step, answer),
@@ -342,7 +358,7 @@ impl Desk {
         let out = self.folders.len().saturating_sub(self.folders_waiting.len());
         let most = self.by_distance(64, 9, FOLDERS).min(self.folders_most);
         let mut room = most.saturating_sub(out);
-        if self.post.is_full_of_entries() {
+        if self.post.is_full_of_listings() {
             return;
         }
         for id in std::mem::take(&mut self.parked) {
@@ -366,11 +382,12 @@ impl Desk {
     }
 
     fn pump_files(&mut self) {
-        if self.post.backlog.bytes.load(Ordering::Relaxed) >= QUEUED {
+        if self.post.backlog.bytes.load(Ordering::Relaxed) >= self.queued_most {
             return;
         }
+        let (small, large) = self.shares();
         while self.reading.len() < READING
-            && self.books.asked + self.books.held < LARGE / 4 * 3
+            && self.books.asked + self.books.held < large / 4 * 3
             && let Some(id) = self.large_waiting.pop_front()
         {
             self.reading.push_back(id);
@@ -380,22 +397,31 @@ impl Desk {
         self.reading.rotate_left(usize::from(!self.reading.is_empty()));
         let most = READS * self.lines.len();
         for id in &self.reading {
-            if self.books.asked + self.books.held >= LARGE {
+            let room = large.saturating_sub(self.books.asked + self.books.held);
+            if room < u64::from(READ_MAX) {
                 break;
             }
             if let Some(file) = self.files.get_mut(id) {
                 let (lines, post, books) = (&mut self.lines[..], &mut self.post, &mut self.books);
-                file.read(most, &mut Around { lines, post, books });
+                // What is missing of an earlier answer is asked for all the same.
+                let pieces = usize::try_from(room / u64::from(READ_MAX)).unwrap_or(most);
+                file.read(most, pieces, &mut Around { lines, post, books });
             }
         }
         let most = self.by_distance(250, 5, 500);
-        while self.books.small < SMALL
+        while self.books.small < small
             && self.lines.iter().any(|line| line.files < most.min(line.files_most))
             && let Some(id) = self.small_waiting.pop_front()
         {
             self.books.small += self.files.get(&id).map_or(0, File::reserve);
             self.start(id);
         }
+    }
+
+    /// Bytes that small files may have on the way, and large ones, on this line.
+    fn shares(&self) -> (u64, u64) {
+        let small = self.pace.bytes() * SMALL / (SMALL + LARGE);
+        (small, (self.pace.bytes() - small).max(READ_MAX.into()))
     }
 
     /// Starts a file on the channel that has most room.
@@ -424,7 +450,7 @@ impl Desk {
     /// Whether nothing more may be taken from a channel for now.
     pub(super) fn is_flooded(&self, number: usize) -> bool {
         let line = &self.lines[number];
-        self.post.backlog.entries.load(Ordering::Relaxed) > ENTRIES_HARD
+        self.post.backlog.listings.load(Ordering::Relaxed) > LISTINGS_HARD
             || line.load() > REQUESTS_HARD
             || line.unsent() > UNSENT_HARD
     }
@@ -432,6 +458,12 @@ impl Desk {
     /// Whether an answer is overdue.
     pub(super) fn stalled(&self, now: Instant, limit: Duration) -> bool {
         self.lines.iter().any(|line| line.stalled(now, limit))
+    }
+
+    /// Bytes that wait for those in front of them.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> u64 {
+        self.books.held
     }
 
     /// Whether something was answered since this was asked last.

@@ -81,10 +81,10 @@ impl Bench {
         sent
     }
 
-    /// Answers each request as an honest server with files of `size` does.
-    pub(super) fn answer(&mut self, requests: &[Sent], size: u64) {
+    /// Answers each request as an honest server does whose files have grown so much since they were listed.
+    pub(super) fn answer(&mut self, requests: &[Sent], grown: i64) {
         for request in requests {
-            let frame = honest(&request.bytes, size);
+            let frame = honest(&request.bytes, grown);
             assert!(self.desk.receive(request.channel, &frame, Instant::now()).is_ok());
         }
     }
@@ -120,13 +120,15 @@ pub(super) const FSTAT: u8 = 8;
 /// The modification time of every file.
 const MTIME: u8 = 7;
 
-fn honest(request: &[u8], size: u64) -> Vec<u8> {
+/// A file's name is its size, and its handle too.
+fn honest(request: &[u8], grown: i64) -> Vec<u8> {
     let mut out = vec![0];
     out.extend_from_slice(&request[1..5]);
     match request[0] {
         OPEN => {
             out[0] = 102;
-            text(&mut out, b"file");
+            // Behind it stand four bytes of flags and four of attributes.
+            text(&mut out, name(&request[..request.len() - 8]));
         }
         READ => {
             out[0] = 103;
@@ -135,7 +137,8 @@ fn honest(request: &[u8], size: u64) -> Vec<u8> {
         }
         LSTAT | FSTAT => {
             out[0] = 105;
-            attrs(&mut out, size, 0o100_644, MTIME);
+            let size: i64 = std::str::from_utf8(name(request)).unwrap().parse().unwrap();
+            attrs(&mut out, (size + grown) as u64, 0o100_644, MTIME);
         }
         _ => {
             out[0] = 101;
@@ -143,6 +146,12 @@ fn honest(request: &[u8], size: u64) -> Vec<u8> {
         }
     }
     out
+}
+
+/// The digits at the end.
+fn name(request: &[u8]) -> &[u8] {
+    let digits = request.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    &request[request.len() - digits..]
 }
 
 /// Appends a text with its length.
@@ -174,7 +183,8 @@ pub(super) fn wanted(size: u64, from: u64) -> Wanted {
         rdev: 0,
         allocated: size,
     };
-    Wanted { entry: Entry { name: c"name".to_owned(), meta, extra: None }, from }
+    let name = std::ffi::CString::new(size.to_string()).unwrap();
+    Wanted { entry: Entry { name, meta, extra: None }, from }
 }
 
 /// How a file ended, and how many bytes of it were told.

@@ -21,6 +21,9 @@ const A_CHANNEL: u64 = 4 << 20;
 /// How often OPEN is tried that fails without a reason: the server may have no handle left.
 const TRIES: u32 = 4;
 
+/// What a piece that waits takes beside its bytes: a server may answer with a byte at a time.
+const PIECE: u64 = 128;
+
 /// A file that is being read.
 pub(super) struct File {
     pub(super) id: u64,
@@ -33,6 +36,8 @@ pub(super) struct File {
     streams: Vec<Stream>,
     /// Look at it before it is opened: something went wrong with it before.
     wary: bool,
+    /// A part was read before, and whether the file is still the same has to be looked at.
+    unchecked: bool,
     tries: u32,
     /// Where the next read starts, how far the bytes are told, and where they end.
     next: u64,
@@ -82,7 +87,7 @@ pub(super) struct Books {
     pub(super) small: u64,
     /// Asked for, of all others.
     pub(super) asked: u64,
-    /// Come before those in front of them.
+    /// Come before those in front of them, with what each piece takes beside.
     pub(super) held: u64,
 }
 
@@ -106,6 +111,7 @@ impl File {
             listed: wanted.entry.meta.clone(),
             streams: Vec::new(),
             wary: false,
+            unchecked: from > 0,
             tries: 0,
             next: from,
             told: from,
@@ -142,6 +148,9 @@ impl File {
         }
         around.lines[line].files += 1;
         self.streams.push(Stream { line, handle: None, ready: false, reads: 0 });
+        if !self.wary && !self.unchecked {
+            self.spread(around.lines);
+        }
     }
 
     fn open(&self, line: usize, lines: &mut [Line]) {
@@ -157,6 +166,7 @@ impl File {
         books.held -= self.held();
         self.parts.clear();
         self.wary |= self.told > 0 || !self.streams.is_empty();
+        self.unchecked = self.told > 0;
         self.streams.clear();
         self.again.clear();
         (self.reads, self.stats, self.closing) = (0, 0, false);
@@ -164,7 +174,7 @@ impl File {
     }
 
     fn held(&self) -> u64 {
-        self.parts.values().map(|part| part.len() as u64).sum()
+        self.parts.values().map(|part| part.len() as u64 + PIECE).sum()
     }
 
     /// No more of it is wanted.
@@ -181,13 +191,18 @@ impl File {
         self.end = self.told;
     }
 
-    /// Asks for more of it: at most `most` reads out.
-    pub(super) fn read(&mut self, most: usize, around: &mut Around<'_>) {
-        self.spread(around.lines);
+    /// Asks for more of it: at most `most` reads out, at most `pieces` of them new.
+    pub(super) fn read(&mut self, most: usize, pieces: usize, around: &mut Around<'_>) {
+        if self.streams.first().is_some_and(|stream| stream.ready) {
+            self.spread(around.lines);
+        }
         while let Some((offset, length)) = self.again.pop() {
             self.read_piece(offset, length, around);
         }
-        while self.next < self.end && self.reads < most {
+        for _ in 0..pieces {
+            if self.next >= self.end || self.reads >= most {
+                return;
+            }
             let length = (self.end - self.next).min(u64::from(READ_MAX)) as u32;
             if !self.read_piece(self.next, length, around) {
                 return;
@@ -215,13 +230,12 @@ impl File {
 
     /// Opens a large file on more channels.
     fn spread(&mut self, lines: &mut [Line]) {
-        let first = self.streams.first().is_some_and(|stream| stream.ready);
-        let most =
-            (self.end.saturating_sub(self.next) / A_CHANNEL).min(lines.len() as u64) as usize;
-        if !first || self.streams.len() >= most {
-            return;
-        }
+        let most = usize::try_from(self.end.saturating_sub(self.next) / A_CHANNEL);
+        let most = most.unwrap_or(usize::MAX);
         for line in 0..lines.len() {
+            if self.streams.len() >= most {
+                return;
+            }
             if self.streams.iter().all(|stream| stream.line != line) {
                 lines[line].files += 1;
                 let step = Step::Open(self.streams.len());
@@ -241,7 +255,7 @@ impl File {
         match self.step(step, answer, around) {
             Ok(()) => {
                 if self.is_small() {
-                    self.read(1, around);
+                    self.read(1, 1, around);
                 }
                 Ok(self.settle(around))
             }
@@ -269,10 +283,12 @@ impl File {
                 self.streams[number].handle = Some(handle.into());
                 around.lines[self.streams[number].line].opened();
                 // Of a small one that is read by the next request, behind it.
-                let small = self.is_small() && self.told == 0;
-                self.streams[number].ready = number == 0 && self.told == 0;
+                let small = self.is_small() && !self.unchecked;
+                // What FSTAT tells comes before what is read behind it. Only the first one decides
+                // whether to go on inside a file.
+                self.streams[number].ready = !self.unchecked;
                 if small && self.next < self.end {
-                    self.read(1, around);
+                    self.read(1, 1, around);
                 }
                 self.stat(number, around.lines);
                 self.closing = small || self.told == self.end;
@@ -292,9 +308,11 @@ impl File {
             (Step::Stat(number), Answer::Attrs(attrs)) => {
                 self.stats -= 1;
                 let now = self.check_kind(meta(attrs))?;
+                if !self.is_whose_was_listed(&now) {
+                    return Err(Failed::With(SourceError::Replaced));
+                }
                 let same = self.is_as_listed(&now);
-                let first = number == 0 && !self.streams[number].ready;
-                if !same && first && self.told > 0 {
+                if std::mem::take(&mut self.unchecked) && !same {
                     // What was told and what would follow are of two different files.
                     self.end_here(around.books);
                     self.closing = true;
@@ -349,6 +367,13 @@ impl File {
         now.size == self.size && now.mtime == self.listed.mtime
     }
 
+    /// Whether the open file has the owner and mode that its copy gets. SFTP opens by path, through whatever
+    /// symlink a folder above turned into: so nobody gets to read a copy of what he may not read there.
+    fn is_whose_was_listed(&self, now: &Meta) -> bool {
+        let whose = |meta: &Meta| (meta.uid, meta.gid, meta.mode);
+        whose(now) == whose(&self.listed)
+    }
+
     fn check_kind(&self, now: Option<Meta>) -> Result<Meta, SourceError> {
         let now = now.ok_or_else(undescribed)?;
         if now.kind == Kind::File { Ok(now) } else { Err(SourceError::Replaced) }
@@ -361,14 +386,14 @@ impl File {
         if bytes.is_empty() {
             return;
         }
-        around.books.held += bytes.len() as u64;
+        around.books.held += bytes.len() as u64 + PIECE;
         self.parts.insert(offset, bytes.to_vec());
         while let Some(first) = self.parts.first_entry() {
             if *first.key() != self.told {
                 break;
             }
             let part = first.remove();
-            around.books.held -= part.len() as u64;
+            around.books.held -= part.len() as u64 + PIECE;
             self.told += part.len() as u64;
             let at = self.told - part.len() as u64;
             around.post.fetched(self.request, Fetched::Data(self.index, at, part));

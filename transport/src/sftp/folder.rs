@@ -9,16 +9,21 @@ use std::sync::Arc;
 use engine::entry::{Batch, Extra, Kind, Meta, check_name};
 use engine::source::{BATCH, SourceError};
 
-use super::describe::{meta, refusal, target, undescribed};
+use super::describe::{meta, refusal, storable, target, undescribed};
 use super::line::{Line, Purpose};
 use super::post::{Listed, Post, shown_name};
 use super::wire::{Answer, Attrs, Request, Status};
 
-/// Most entries that a folder may have: above that a server that never ends is more likely.
-const ENTRIES_MAX: u64 = 10_000_000;
+/// Most entries that a folder may have: above that a server that never ends is more likely, and the hashes of
+/// so many names fit into 40 MiB, here and once more in the engine.
+const ENTRIES_MAX: u64 = 3_600_000;
 
 /// How many answers in a row may tell nothing new.
 const NOTHING_NEW_MAX: u32 = 1000;
+
+/// Longest path of a folder of which every name is told. For READDIR a server looks at each entry by its
+/// path; OpenSSH passes over those for which that fails, as it does from 4,096 bytes on (path_resolution(7)).
+const DEEPEST: usize = 4095 - 1 - 255;
 
 /// How often OPENDIR is tried that fails without a reason.
 const TRIES: u32 = 8;
@@ -46,6 +51,8 @@ pub(super) struct Folder {
     /// Questions for single entries that are not answered.
     looks: usize,
     at_end: bool,
+    /// Whether it was looked into, as its listing told nothing at all.
+    looked_into: bool,
     batch: Batch,
     /// Hashes of the names that were told: none is told twice, also after a lost connection.
     told: HashSet<u64>,
@@ -64,6 +71,8 @@ pub(super) enum Step {
     Read,
     /// An entry that READDIR did not describe.
     Look(Box<[u8]>),
+    /// Whether anything in it can be looked at.
+    Inside,
     /// The target of a symlink.
     Link(Box<(Box<[u8]>, Meta)>),
 }
@@ -89,6 +98,7 @@ impl Folder {
             ahead: 2,
             looks: 0,
             at_end: false,
+            looked_into: false,
             batch: Batch::default(),
             told: HashSet::new(),
             hasher: RandomState::new(),
@@ -116,6 +126,7 @@ impl Folder {
         (self.handle, self.checked, self.at_end) = (None, false, false);
         (self.reads, self.looks, self.ahead) = (0, 0, 2);
         (self.seen, self.nothing_new, self.again) = (0, 0, false);
+        self.looked_into = false;
     }
 
     /// Takes an answer.
@@ -200,6 +211,11 @@ impl Folder {
                 self.looks -= 1;
                 self.unreadable(&name, refusal("look at", status), post);
             }
+            // A server of folders that it only thinks up may not know them by this name.
+            (Step::Inside, Answer::Attrs(_) | Answer::Status(Status::NoSuchFile)) => {
+                self.looks -= 1;
+            }
+            (Step::Inside, Answer::Status(status)) => return Err(refusal("look into", status)),
             (Step::Link(entry), answer) => {
                 self.looks -= 1;
                 let (name, mut meta) = *entry;
@@ -232,7 +248,7 @@ impl Folder {
     /// Asks for more entries, unless too many wait for the sinks.
     pub(super) fn read(&mut self, line: &mut Line, post: &Post) {
         let Some(handle) = &self.handle else { return };
-        if post.is_full_of_entries() {
+        if post.is_full_of_listings() {
             return;
         }
         // The next READDIR of a folder waits when a channel has much to do, but never for ever.
@@ -278,6 +294,10 @@ impl Folder {
     }
 
     fn described(&mut self, name: &[u8], meta: Meta, line: &mut Line, post: &mut Post) {
+        let meta = match storable(meta) {
+            Ok(meta) => meta,
+            Err(error) => return self.unreadable(name, error, post),
+        };
         if meta.kind == Kind::Symlink {
             let path = self.child(name);
             let step = Step::Link(Box::new((name.into(), meta)));
@@ -323,9 +343,27 @@ impl Folder {
             return Going::Again;
         }
         if self.at_end && self.checked && self.reads == 0 && self.looks == 0 {
-            return self.end(Ok(()), line, post);
+            // OpenSSH leaves out what it cannot look at, in a folder that may be listed and not entered
+            // even `.`: it would pass for an empty one.
+            if self.seen == 0 && !self.looked_into {
+                self.looked_into = true;
+                self.looks += 1;
+                let inside = self.child(b".");
+                line.ask(Request::LStat(&inside), Purpose::Folder(self.id, Step::Inside));
+                return Going::On;
+            }
+            return self.end(self.may_be_all(), line, post);
         }
         Going::On
+    }
+
+    /// Whether the server could tell every name that a folder with this path can hold.
+    fn may_be_all(&self) -> Result<(), SourceError> {
+        if self.path.len() <= DEEPEST {
+            return Ok(());
+        }
+        let error = io::Error::other("so deep, SFTP servers leave out names without a word");
+        Err(SourceError::Unreadable { action: "list all of", error })
     }
 
     fn child(&self, name: &[u8]) -> Vec<u8> {

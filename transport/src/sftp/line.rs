@@ -12,9 +12,9 @@ use super::file;
 use super::folder;
 use super::wire::{Expected, Request, Violation, answered};
 
-/// How much longer than the time-out a single answer may take while others come: what is asked for
-/// is answered in its order by most servers, and a slow line takes its time for 64 MiB.
-const OVERTAKEN: u32 = 60;
+/// How long a single answer may take while others come: what is asked for is answered in its order by
+/// most servers, and a slow line takes its time for 64 MiB.
+const OVERTAKEN: Duration = Duration::from_secs(3600);
 
 /// How many files are opened at once: sftp-server may have 1024 descriptors, often.
 const FILES_MOST: usize = 500;
@@ -142,6 +142,9 @@ impl Line {
         let silent = |since: Instant| now.saturating_duration_since(since);
         !self.pending.is_empty()
             && (silent(self.heard) > limit
-                || self.pending.values().any(|pending| silent(pending.asked) > limit * OVERTAKEN))
+                || self
+                    .pending
+                    .values()
+                    .any(|pending| silent(pending.asked) > limit.max(OVERTAKEN)))
     }
 }

@@ -12,6 +12,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod account;
 mod address;
 mod connect;
 mod describe;
@@ -26,17 +27,22 @@ mod fault;
 mod file;
 mod folder;
 mod frames;
+mod host_key;
 mod line;
 mod network;
+mod pace;
 mod post;
 mod question;
+mod socket_dir;
 mod source;
 mod wire;
 #[cfg(test)]
 mod wire_tests;
 
+pub use account::{Account, account, ssh_folder};
 pub use address::{Address, BadAddress, Part};
 pub use fault::ConnectError;
+pub use host_key::{HostKey, ShownKey};
 pub use source::{SftpFolder, SftpSource};
 
 /// How a connection is made and kept.
@@ -46,6 +52,15 @@ pub struct Options {
     pub ssh: PathBuf,
     /// A configuration file in place of the user's and the system's (`ssh -F`).
     pub config: Option<PathBuf>,
+    /// A file with host keys that count beside those in the user's own `known_hosts`.
+    pub known_hosts: Option<PathBuf>,
+    /// Whether ssh compresses what it carries (`ssh -C`).
+    pub compress: bool,
+    /// Further options on ssh's command line, checked by who gives them.
+    pub args: Vec<String>,
+    /// Bytes of content that may be under way at once, when that is to be less than is fastest: what
+    /// a slow reader has asked for comes nevertheless.
+    pub under_way: Option<u64>,
     /// Channels over the connection, each an SFTP server of its own. sshd bears 10 (`MaxSessions`).
     pub channels: usize,
     /// Channels on a long line: each carries ssh's window of 2 MiB a round trip, and no more.
@@ -65,6 +80,10 @@ impl Default for Options {
         Self {
             ssh: "ssh".into(),
             config: None,
+            known_hosts: None,
+            compress: false,
+            args: Vec::new(),
+            under_way: None,
             channels: 4,
             channels_far: 8,
             connect_timeout: Duration::from_secs(20),

@@ -27,6 +27,9 @@ const ORDERS: usize = 256;
 /// How many times a full buffer is read from one channel before the others have their turn.
 const READS: usize = 4;
 
+/// How often it is looked whether the connection is still wanted.
+const POLL: Duration = Duration::from_millis(100);
+
 /// What is told to those who still wait when everything is to end.
 const STOPPED: &str = "it was stopped";
 
@@ -35,9 +38,28 @@ pub(super) struct Network {
     pub(super) address: Address,
     pub(super) options: Options,
     pub(super) commands: UnboundedReceiver<Command>,
-    /// Told when everything is to end.
-    pub(super) quit: Arc<Notify>,
+    pub(super) quit: Quit,
     pub(super) post: Post,
+}
+
+/// Tells when everything is to end.
+pub(super) struct Quit {
+    /// Told so.
+    pub(super) told: Arc<Notify>,
+    /// Whether it is no longer wanted; asked now and then.
+    pub(super) stopped: Box<dyn Fn() -> bool + Send>,
+}
+
+impl Quit {
+    /// Waits until everything is to end.
+    async fn wanted(&self) {
+        while !(self.stopped)() {
+            tokio::select! {
+                () = self.told.notified() => return,
+                () = sleep(POLL) => {}
+            }
+        }
+    }
 }
 
 /// Why a connection ended.
@@ -65,10 +87,10 @@ impl Network {
     async fn work(self, ready: &SyncSender<Result<(), ConnectError>>) {
         let Self { address, options, mut commands, quit, post } = self;
         let backlog = Arc::clone(&post.backlog);
-        let desk = Rc::new(RefCell::new(Desk::new(post)));
+        let desk = Rc::new(RefCell::new(Desk::new(post).limited(options.under_way)));
         let mut opened = tokio::select! {
             opened = Connection::open(&address, &options) => opened,
-            () = quit.notified() => return,
+            () = quit.wanted() => Err(ConnectError::Stopped),
         };
         match opened {
             Ok(_) => drop(ready.send(Ok(()))),
@@ -105,7 +127,7 @@ impl Network {
                     sleep(pause).await;
                     Connection::open(&address, &options).await
                 } => opened,
-                () = quit.notified() => return take_leave(&desk, STOPPED, commands),
+                () = quit.wanted() => return take_leave(&desk, STOPPED, commands),
             };
         }
     }
@@ -116,13 +138,13 @@ async fn give_up(
     desk: &RefCell<Desk>,
     why: &str,
     mut commands: UnboundedReceiver<Command>,
-    quit: &Notify,
+    quit: &Quit,
 ) {
     desk.borrow_mut().give_up(why);
     loop {
         let command = tokio::select! {
             command = commands.recv() => command,
-            () = quit.notified() => None,
+            () = quit.wanted() => None,
         };
         let Some(command) = command else { return take_leave(desk, why, commands) };
         let mut desk = desk.borrow_mut();
@@ -144,18 +166,18 @@ fn take_leave(desk: &RefCell<Desk>, why: &str, mut commands: UnboundedReceiver<C
 }
 
 /// One connection at work.
-struct Serving {
+struct Serving<'a> {
     desk: Rc<RefCell<Desk>>,
     backlog: Arc<Backlog>,
-    quit: Arc<Notify>,
+    quit: &'a Quit,
     lost: UnboundedSender<String>,
     losses: UnboundedReceiver<String>,
 }
 
-impl Serving {
-    fn new(desk: &Rc<RefCell<Desk>>, backlog: &Arc<Backlog>, quit: &Arc<Notify>) -> Self {
+impl<'a> Serving<'a> {
+    fn new(desk: &Rc<RefCell<Desk>>, backlog: &Arc<Backlog>, quit: &'a Quit) -> Self {
         let (lost, losses) = unbounded_channel();
-        let (desk, backlog, quit) = (Rc::clone(desk), Arc::clone(backlog), Arc::clone(quit));
+        let (desk, backlog) = (Rc::clone(desk), Arc::clone(backlog));
         Self { desk, backlog, quit, lost, losses }
     }
 
@@ -171,11 +193,11 @@ impl Serving {
         let (more, mut channels) = unbounded_channel();
         let _ = more.send(first);
         let mut opening = 1;
-        let mut tick = interval(Duration::from_secs(1).min(options.answer_timeout / 4));
+        let mut tick = interval(POLL.min(options.answer_timeout / 4));
         loop {
             tokio::select! {
                 biased;
-                () = self.quit.notified() => return End::Quit,
+                () = self.quit.told.notified() => return End::Quit,
                 Some(why) = self.losses.recv() => return End::Lost(why),
                 Some(channel) = channels.recv() => self.begin(channel, &mut tasks),
                 command = commands.recv() => {
@@ -189,6 +211,9 @@ impl Serving {
                 }
                 () = self.backlog.less.notified() => {}
                 _ = tick.tick() => {
+                    if (self.quit.stopped)() {
+                        return End::Quit;
+                    }
                     if self.desk.borrow().stalled(Instant::now(), options.answer_timeout) {
                         let seconds = options.answer_timeout.as_secs();
                         return End::Lost(format!("no answer within {seconds} seconds"));

@@ -14,23 +14,34 @@ use engine::source::{ContentSink, ListSink, SourceError};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::desk::Command;
+use super::desk::{Command, QUEUED};
 
 /// What becomes a hole: a run of zeros of this length, at a multiple of it.
 const BLOCK: usize = 4096;
 
-/// Entries that may wait for the sinks before no more are asked for.
-pub(super) const ENTRIES: usize = 64 * 1024;
+/// Bytes of listings that may wait for the sinks before no more are asked for.
+pub(super) const LISTINGS: usize = 8 << 20;
 
 /// What is on its way to the sinks.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     /// Bytes of content.
     pub(super) bytes: AtomicUsize,
-    /// Entries of listings.
-    pub(super) entries: AtomicUsize,
-    /// Told when it has become less.
+    /// Bytes of listings.
+    pub(super) listings: AtomicUsize,
+    /// Told when there is room again.
     pub(super) less: Notify,
+}
+
+impl Backlog {
+    /// A sink has taken so many bytes of content. Waking the network for each of many small files
+    /// would cost more than what they hold: only where it may wait for this.
+    fn taken(&self, count: usize) {
+        let before = self.bytes.fetch_sub(count, Ordering::Relaxed);
+        if before >= QUEUED && before - count < QUEUED {
+            self.less.notify_one();
+        }
+    }
 }
 
 /// A part of a listing.
@@ -81,7 +92,7 @@ impl Post {
 
     pub(super) fn listed(&mut self, id: u64, part: Listed) {
         if let Listed::Batch(batch) = &part {
-            self.backlog.entries.fetch_add(batch.len(), Ordering::Relaxed);
+            self.backlog.listings.fetch_add(batch.bytes(), Ordering::Relaxed);
         }
         self.listed.push((id, part));
     }
@@ -93,9 +104,9 @@ impl Post {
         self.fetched.push((id, part));
     }
 
-    /// Whether so many entries wait for the sinks that no more should be asked for.
-    pub(super) fn is_full_of_entries(&self) -> bool {
-        self.backlog.entries.load(Ordering::Relaxed) >= ENTRIES
+    /// Whether so much of listings waits for the sinks that no more should be asked for.
+    pub(super) fn is_full_of_listings(&self) -> bool {
+        self.backlog.listings.load(Ordering::Relaxed) >= LISTINGS
     }
 
     /// Sends on what was collected.
@@ -120,13 +131,13 @@ fn deliver_listings(
         match part {
             Listed::Begin(sink) => drop(sinks.insert(id, sink)),
             Listed::Batch(batch) => {
-                let count = batch.len();
+                let count = batch.bytes();
                 if let Some(sink) = sinks.get_mut(&id)
                     && sink.batch(batch).is_break()
                 {
                     let _ = commands.send(Command::UnwantedFolder(id));
                 }
-                backlog.entries.fetch_sub(count, Ordering::Relaxed);
+                backlog.listings.fetch_sub(count, Ordering::Relaxed);
                 backlog.less.notify_one();
             }
             Listed::Unreadable(name, error) => {
@@ -158,8 +169,7 @@ fn deliver_contents(
                 {
                     let _ = commands.send(Command::UnwantedFile(id, index));
                 }
-                backlog.bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
-                backlog.less.notify_one();
+                backlog.taken(bytes.len());
             }
             Fetched::FileEnd(index, after) => {
                 if let Some(sink) = sinks.get_mut(&id) {

@@ -5,7 +5,7 @@ use std::sync::mpsc::SyncSender;
 use engine::entry::Meta;
 use engine::source::SourceError;
 
-use super::describe::{meta, refusal, undescribed};
+use super::describe::{meta, refusal, storable, undescribed};
 use super::wire::{Answer, Request};
 
 /// A question.
@@ -50,7 +50,9 @@ impl Asked {
 
     pub(super) fn answer(self, answer: Answer<'_>) {
         let told = match answer {
-            Answer::Attrs(attrs) => meta(attrs).map(Told::Meta).ok_or_else(undescribed),
+            Answer::Attrs(attrs) => {
+                meta(attrs).ok_or_else(undescribed).and_then(storable).map(Told::Meta)
+            }
             Answer::Names(names) => {
                 let first = names.first().map(|(name, _)| Told::Bytes(name.to_vec()));
                 first.ok_or_else(undescribed)

@@ -2,11 +2,10 @@
 
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use engine::entry::{Entry, Extra, Kind, Meta};
 use engine::source::{Answers, ContentSink, ListSink, Root, Source, SourceError, Wanted};
@@ -16,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::describe::target;
 use super::desk::{Command, gone};
 use super::folder::child;
-use super::network::Network;
+use super::network::{Network, Quit};
 use super::post::Post;
 use super::question::{Asked, Question, Told};
 use super::{Address, ConnectError, Options};
@@ -25,9 +24,6 @@ use super::{Address, ConnectError, Options};
 /// there is always something to send.
 const FOLDERS: usize = 768;
 const FILES: usize = 4096;
-
-/// How often it is looked whether a connection is still wanted.
-const POLL: Duration = Duration::from_millis(100);
 
 /// Longest path that is sent: no server takes more (`PATH_MAX`), and a frame stays small.
 const PATH_MAX: usize = 64 * 1024;
@@ -48,20 +44,22 @@ pub struct SftpFolder {
 }
 
 impl SftpSource {
-    /// Connects to a host, unless `stopped` says meanwhile that it is no longer wanted.
+    /// Connects to a host. When `stopped` says that it is no longer wanted, now or later, the connection
+    /// ends as with [`SftpSource::stop`]; it is asked several times a second.
     ///
     /// # Errors
     /// When there is no connection, or the host offers no SFTP.
     pub fn connect(
         address: Address,
         options: Options,
-        stopped: impl Fn() -> bool,
+        stopped: impl Fn() -> bool + Send + 'static,
     ) -> Result<Self, ConnectError> {
         let local = |error| ConnectError::Local { action: "start a thread", error };
         let (to_network, commands) = unbounded_channel();
         let (post, threads) = Post::start(&to_network).map_err(local)?;
-        let quit = Arc::new(Notify::new());
-        let network = Network { address, options, commands, quit: Arc::clone(&quit), post };
+        let told = Arc::new(Notify::new());
+        let quit = Quit { told: Arc::clone(&told), stopped: Box::new(stopped) };
+        let network = Network { address, options, commands, quit, post };
         let (ready, connected) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("sftp-network".to_owned())
@@ -69,17 +67,10 @@ impl SftpSource {
             .map_err(local)?;
         let mut threads = Vec::from(threads);
         threads.insert(0, thread);
-        let source = Self { commands: Some(to_network), quit, threads: Mutex::new(threads) };
-        loop {
-            match connected.recv_timeout(POLL) {
-                Ok(Ok(())) => return Ok(source),
-                Ok(Err(error)) => return Err(error),
-                Err(RecvTimeoutError::Timeout) if stopped() => return Err(ConnectError::Stopped),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(local(std::io::ErrorKind::BrokenPipe.into()));
-                }
-            }
+        let source = Self { commands: Some(to_network), quit: told, threads: Mutex::new(threads) };
+        match connected.recv() {
+            Ok(result) => result.map(|()| source),
+            Err(_) => Err(local(std::io::ErrorKind::BrokenPipe.into())),
         }
     }
 
@@ -105,21 +96,19 @@ impl SftpSource {
         }
     }
 
-    fn ask(&self, question: Question) -> Result<Told, SourceError> {
+    /// Asks, and leaves it to the caller to wait for the answer.
+    fn ask(&self, question: Question) -> Waiting {
         let (reply, told) = sync_channel(1);
         self.send(Command::Ask(Asked { question, reply }));
-        told.recv().unwrap_or_else(|_| Err(gone()))
+        Waiting(told)
     }
 
     fn meta(&self, question: Question) -> Result<Meta, SourceError> {
-        match self.ask(question)? {
-            Told::Meta(meta) => Ok(meta),
-            _ => Err(gone()),
-        }
+        self.ask(question).meta()
     }
 
     fn bytes(&self, question: Question) -> Result<Vec<u8>, SourceError> {
-        match self.ask(question)? {
+        match self.ask(question).told()? {
             Told::Bytes(bytes) => Ok(bytes),
             _ => Err(gone()),
         }
@@ -127,7 +116,15 @@ impl SftpSource {
 
     /// What is at `path`, with the target when it is a symlink.
     fn describe(&self, path: &[u8]) -> Result<(Meta, Option<Box<Extra>>), SourceError> {
-        let mut meta = self.meta(Question::LStat(path.to_vec()))?;
+        let meta = self.meta(Question::LStat(path.to_vec()))?;
+        self.with_target(path, meta)
+    }
+
+    fn with_target(
+        &self,
+        path: &[u8],
+        mut meta: Meta,
+    ) -> Result<(Meta, Option<Box<Extra>>), SourceError> {
         if meta.kind != Kind::Symlink {
             return Ok((meta, None));
         }
@@ -136,12 +133,72 @@ impl SftpSource {
         Ok((meta, Some(Box::new(Extra { target: Some(target), xattrs: Vec::new() }))))
     }
 
-    fn file_system(&self, path: &[u8]) -> Option<String> {
-        match self.ask(Question::FileSystem(path.to_vec())).ok()? {
+    /// Asks what a root is, and of which file system.
+    fn ask_for_root(&self, path: &Path) -> Result<AskedRoot, SourceError> {
+        let path = checked(path.as_os_str().as_bytes().to_vec())?;
+        let meta = self.ask(Question::LStat(path.clone()));
+        let file_system = self.ask(Question::FileSystem(path.clone()));
+        Ok(AskedRoot { path, meta, file_system })
+    }
+
+    fn opened(&self, asked: AskedRoot) -> Result<Root<SftpFolder>, SourceError> {
+        let AskedRoot { path, meta, file_system } = asked;
+        let (meta, extra) = self.with_target(&path, meta.meta()?)?;
+        let was_link = meta.kind == Kind::Symlink;
+        let leads_to =
+            if was_link { self.meta(Question::Stat(path.clone())) } else { Ok(meta.clone()) };
+        if let Ok(folder) = leads_to
+            && folder.kind == Kind::Folder
+        {
+            let path = match was_link {
+                true => checked(self.bytes(Question::RealPath(path))?)?,
+                false => path,
+            };
+            let entry = Entry { name: CString::default(), meta: folder, extra: None };
+            let folder = Arc::new(SftpFolder { path: path.into() });
+            return Ok(Root { entry, folder, was_link, file_system: file_system.file_system() });
+        }
+        // A file, or a symlink that leads to none: the entry itself, in its folder.
+        let shown = Path::new(std::ffi::OsStr::from_bytes(&path));
+        let (Some(parent), Some(name)) = (shown.parent(), shown.file_name()) else {
+            return Err(SourceError::Replaced);
+        };
+        let name = CString::new(name.as_bytes()).map_err(|_| SourceError::Vanished)?;
+        let parent = parent.as_os_str().as_bytes();
+        let file_system = self.ask(Question::FileSystem(parent.to_vec())).file_system();
+        let folder = Arc::new(SftpFolder { path: parent.into() });
+        Ok(Root { entry: Entry { name, meta, extra }, folder, was_link: false, file_system })
+    }
+}
+
+/// An answer that is on its way.
+struct Waiting(Receiver<Result<Told, SourceError>>);
+
+impl Waiting {
+    fn told(self) -> Result<Told, SourceError> {
+        self.0.recv().unwrap_or_else(|_| Err(gone()))
+    }
+
+    fn meta(self) -> Result<Meta, SourceError> {
+        match self.told()? {
+            Told::Meta(meta) => Ok(meta),
+            _ => Err(gone()),
+        }
+    }
+
+    fn file_system(self) -> Option<String> {
+        match self.told().ok()? {
             Told::FileSystem(id) => Some(format!("sftp:{id:016x}")),
             _ => None,
         }
     }
+}
+
+/// A root that was asked for. A symlink is on the file system that it leads to, as far as it counts.
+struct AskedRoot {
+    path: Vec<u8>,
+    meta: Waiting,
+    file_system: Waiting,
 }
 
 fn checked(path: Vec<u8>) -> Result<Vec<u8>, SourceError> {
@@ -164,33 +221,12 @@ impl Source for SftpSource {
     }
 
     fn root(&self, path: &Path) -> Result<Root<SftpFolder>, SourceError> {
-        let path = checked(path.as_os_str().as_bytes().to_vec())?;
-        let (meta, extra) = self.describe(&path)?;
-        let was_link = meta.kind == Kind::Symlink;
-        let leads_to =
-            if was_link { self.meta(Question::Stat(path.clone())) } else { Ok(meta.clone()) };
-        if let Ok(folder) = leads_to
-            && folder.kind == Kind::Folder
-        {
-            let path = match was_link {
-                true => checked(self.bytes(Question::RealPath(path))?)?,
-                false => path,
-            };
-            let file_system = self.file_system(&path);
-            let entry = Entry { name: CString::default(), meta: folder, extra: None };
-            let folder = Arc::new(SftpFolder { path: path.into() });
-            return Ok(Root { entry, folder, was_link, file_system });
-        }
-        // A file, or a symlink that leads to none: the entry itself, in its folder.
-        let shown = Path::new(std::ffi::OsStr::from_bytes(&path));
-        let (Some(parent), Some(name)) = (shown.parent(), shown.file_name()) else {
-            return Err(SourceError::Replaced);
-        };
-        let name = CString::new(name.as_bytes()).map_err(|_| SourceError::Vanished)?;
-        let parent = parent.as_os_str().as_bytes();
-        let file_system = self.file_system(parent);
-        let folder = Arc::new(SftpFolder { path: parent.into() });
-        Ok(Root { entry: Entry { name, meta, extra }, folder, was_link: false, file_system })
+        self.opened(self.ask_for_root(path)?)
+    }
+
+    fn roots(&self, paths: &[PathBuf]) -> Vec<Result<Root<SftpFolder>, SourceError>> {
+        let asked: Vec<_> = paths.iter().map(|path| self.ask_for_root(path)).collect();
+        asked.into_iter().map(|asked| self.opened(asked?)).collect()
     }
 
     fn folder(

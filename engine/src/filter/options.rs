@@ -1,0 +1,141 @@
+//! Reads the options that say what is left out.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::fault::{Fault, FilterError};
+use super::read::{Reader, cvs};
+use super::rule::{Item, Origin, Reading, Reason, Syntax};
+use super::{CACHE_SIGNATURE, Filters, Tag};
+
+/// An option that says what is left out, as it was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilterOption {
+    /// `--exclude=PATTERN`
+    Exclude(Vec<u8>),
+    /// `--include=PATTERN`
+    Include(Vec<u8>),
+    /// `--filter=RULE`, `-f`
+    Rule(Vec<u8>),
+    /// `--exclude-from=FILE`; `-` is the standard input.
+    ExcludeFrom(PathBuf),
+    /// `--include-from=FILE`; `-` is the standard input.
+    IncludeFrom(PathBuf),
+    /// `-F`; given twice the rule files themselves are left out.
+    RuleFiles,
+    /// `-C`, `--cvs-exclude`
+    Cvs,
+    /// `--from0`, `-0`, for the files that are named after it.
+    Nul,
+    /// `--exclude-caches`: of a folder with a valid `CACHEDIR.TAG` only that file is kept.
+    Caches,
+    /// `--exclude-if-present=NAME`: of a folder with such an entry only that entry is kept.
+    IfPresent(Vec<u8>),
+}
+
+/// What options refer to outside of themselves.
+pub struct Outside<'a> {
+    /// Reads a file.
+    pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    /// The content of `~/.cvsignore`, if there is one. Asked for `-C` only.
+    pub cvs_home: &'a dyn Fn() -> Option<Vec<u8>>,
+    /// The variable `CVSIGNORE`.
+    pub cvs_variable: Option<Vec<u8>>,
+}
+
+impl Filters {
+    /// Reads `options` in their order, each with the text that says where it was given.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them: bad rules, and files that cannot be read.
+    pub fn read(
+        options: &[(FilterOption, String)],
+        outside: &Outside<'_>,
+    ) -> Result<Self, Vec<FilterError>> {
+        let made = || cvs((outside.cvs_home)().as_deref(), outside.cvs_variable.as_deref());
+        let of_cvs = std::cell::OnceCell::new();
+        let of_cvs = || Arc::clone(of_cvs.get_or_init(made));
+        let mut text = |name: &[u8]| {
+            let path = Path::new(std::ffi::OsStr::from_bytes(name));
+            (outside.read)(path).map_err(Fault::Unreadable)
+        };
+        let mut reader = Reader::new(&mut text, &of_cvs, None, false);
+        let (mut tags, mut errors) = (Vec::new(), Vec::new());
+        let (mut rule_files, mut nul, mut last) = (0, false, None);
+        for (option, place) in options {
+            let place: Arc<str> = Arc::from(place.as_str());
+            let origin = Origin { place: Arc::clone(&place), line: None };
+            let mut tag = |name: &[u8], signature| {
+                let (name, text) = (name.to_owned(), name.to_owned());
+                tags.push(Tag { name, signature, reason: Reason { text, origin: origin.clone() } });
+            };
+            let old = |include| Reading { syntax: Syntax::Old { include }, ..Reading::default() };
+            let (text, reading): (&[u8], _) = match option {
+                FilterOption::Exclude(pattern) => (pattern, old(false)),
+                FilterOption::Include(pattern) => (pattern, old(true)),
+                FilterOption::Rule(rule) => (rule, Reading::default()),
+                FilterOption::RuleFiles => {
+                    rule_files += 1;
+                    match rule_files {
+                        1 => (b": /.rsync-filter", Reading::default()),
+                        2 => (b"- .rsync-filter", Reading::default()),
+                        _ => continue,
+                    }
+                }
+                FilterOption::ExcludeFrom(path) | FilterOption::IncludeFrom(path) => {
+                    let include = matches!(option, FilterOption::IncludeFrom(_));
+                    let (name, place) =
+                        (path.as_os_str().as_bytes(), crate::event::shown_path(path));
+                    match (outside.read)(path) {
+                        Ok(text) => reader.file(&text, old(include), &Arc::from(place)),
+                        Err(error) => errors.push(FilterError {
+                            origin,
+                            rule: name.to_owned(),
+                            fault: Fault::Unreadable(error),
+                        }),
+                    }
+                    continue;
+                }
+                FilterOption::Cvs => {
+                    last = Some(origin);
+                    continue;
+                }
+                FilterOption::Nul => {
+                    nul = true;
+                    reader.set_nul(nul);
+                    continue;
+                }
+                FilterOption::Caches => {
+                    tag(b"CACHEDIR.TAG", Some(CACHE_SIGNATURE));
+                    continue;
+                }
+                FilterOption::IfPresent(name) if crate::entry::check_name(name).is_ok() => {
+                    tag(name, None);
+                    continue;
+                }
+                FilterOption::IfPresent(name) => {
+                    errors.push(FilterError { origin, rule: name.clone(), fault: Fault::NotAName });
+                    continue;
+                }
+            };
+            if text.is_empty() {
+                errors.push(FilterError { origin, rule: Vec::new(), fault: Fault::NoPattern });
+            } else {
+                reader.rule(text, reading, origin);
+            }
+        }
+        // rsync(1), -C: they come after all other rules, wherever the option stands.
+        if let Some(origin) = last {
+            reader.rule(b":C", Reading::default(), origin.clone());
+            reader.rule(b"-C", Reading::default(), origin);
+        }
+        errors.append(&mut reader.errors);
+        let items = std::mem::take(&mut reader.items);
+        drop(reader);
+        let uses_cvs = |item: &Item| matches!(item, Item::Cvs(_) | Item::PerFolder(_));
+        let cvs = if items.iter().any(uses_cvs) { of_cvs() } else { Arc::from([]) };
+        if errors.is_empty() { Ok(Self { items, tags, nul, cvs }) } else { Err(errors) }
+    }
+}

@@ -1,0 +1,167 @@
+//! A pattern of a rule, made ready for matching: which part of a path it is held against.
+
+use super::wild;
+
+/// A pattern, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pattern {
+    /// Without the slash that anchors it and the slash that means folders.
+    text: Vec<u8>,
+    against: Against,
+    wild: bool,
+    folders_only: bool,
+    /// It ends in `***`: a folder counts as if something stood behind its slash.
+    with_content: bool,
+}
+
+/// The part of a path that a pattern has to match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Against {
+    /// The last component.
+    Name,
+    /// All of it.
+    Whole,
+    /// All of it, with a slash in front, so that a leading `**/` matches at the top too.
+    WholeWithSlash,
+    /// So many components at its end.
+    Last(usize),
+    /// Everything from some component on.
+    Rest,
+}
+
+/// A path that is held against patterns: `/a/b`, with a slash at its end for a folder.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subject<'a> {
+    bytes: &'a [u8],
+    folder: bool,
+}
+
+impl<'a> Subject<'a> {
+    /// `bytes` begin with a slash; those of a folder also end in one.
+    pub(super) fn new(bytes: &'a [u8], folder: bool) -> Self {
+        Self { bytes, folder }
+    }
+
+    fn path(self) -> &'a [u8] {
+        &self.bytes[1..self.end()]
+    }
+
+    fn end(self) -> usize {
+        self.bytes.len() - usize::from(self.folder)
+    }
+
+    /// The same below the folder `anchor` (`/a`; empty for the top).
+    pub(super) fn below(self, anchor: &[u8]) -> Option<Self> {
+        let rest = self.bytes.strip_prefix(anchor)?;
+        let inside = rest.first() == Some(&b'/') && rest.len() > 1 + usize::from(self.folder);
+        inside.then_some(Self { bytes: rest, ..self })
+    }
+}
+
+impl Pattern {
+    /// Takes `text` apart. `absolute` patterns are held against the full path on the source.
+    pub(super) fn new(text: &[u8], absolute: bool) -> Self {
+        let (text, folders_only) = match text {
+            [rest @ .., b'/'] if !rest.is_empty() => (rest, true),
+            text => (text, false),
+        };
+        let wild = text.iter().any(|byte| matches!(byte, b'*' | b'?' | b'['));
+        let double = wild && text.windows(2).any(|two| two == b"**");
+        let slashes = text.iter().filter(|byte| **byte == b'/').count();
+        let (against, text) = match text {
+            text if slashes == 0 && !double => (Against::Name, text),
+            [b'/', rest @ ..] => (Against::Whole, rest),
+            text if text.starts_with(b"**") && !absolute => (Against::WholeWithSlash, text),
+            text if text.starts_with(b"**") => (Against::Whole, text),
+            text if double => (Against::Rest, text),
+            text => (Against::Last(slashes + 1), text),
+        };
+        let with_content = wild && text.ends_with(b"***");
+        Self { text: text.to_owned(), against, wild, folders_only, with_content }
+    }
+
+    /// Whether it begins with a slash.
+    pub(super) fn is_anchored(text: &[u8]) -> bool {
+        text.first() == Some(&b'/')
+    }
+
+    pub(super) fn matches(&self, subject: Subject<'_>) -> bool {
+        if self.folders_only && !subject.folder {
+            return false;
+        }
+        let Subject { bytes, folder } = subject;
+        let end = if folder && self.with_content { bytes.len() } else { subject.end() };
+        let whole = &bytes[..end];
+        let path = subject.path();
+        match self.against {
+            Against::Name => {
+                let name = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+                self.is(&whole[1 + name..])
+            }
+            Against::Whole => self.is(&whole[1..]),
+            Against::WholeWithSlash => self.is(whole),
+            Against::Last(count) => {
+                let mut slashes =
+                    (0..subject.end()).rev().filter(|at| bytes[*at] == b'/').skip(count - 1);
+                slashes.next().is_some_and(|at| self.is(&whole[at + 1..]))
+            }
+            Against::Rest => {
+                let mut starts = (0..whole.len()).filter(|at| whole[*at] == b'/');
+                starts.any(|at| self.is(&whole[at + 1..]))
+            }
+        }
+    }
+
+    fn is(&self, text: &[u8]) -> bool {
+        if self.wild { wild::matches(&self.text, text) } else { self.text == text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, path: &str) -> bool {
+        let path = format!("/{path}");
+        let subject = Subject::new(path.as_bytes(), path.ends_with('/'));
+        Pattern::new(pattern.as_bytes(), false).matches(subject)
+    }
+
+    #[test]
+    fn what_a_pattern_is_held_against() {
+        for (pattern, path, expected) in [
+            ("foo", "a/foo", true),
+            ("foo", "foo/a", false),
+            ("a/foo", "b/a/foo", true),
+            ("a/foo", "ba/foo", false),
+            ("/foo", "a/foo", false),
+            ("/foo", "foo", true),
+            ("foo/", "foo", false),
+            ("foo/", "foo/", true),
+            ("**/foo", "foo", true),
+            ("a/**/foo", "x/a/b/c/foo", true),
+            ("foo/***", "foo/", true),
+            ("foo/***", "foo", false),
+            ("foo/***", "x/foo/y", true),
+            ("*/foo", "a/b/foo", true),
+            ("/*/foo", "a/b/foo", false),
+            ("a\\b", "a\\b", true),
+            ("a\\b*", "a\\b", false),
+            ("a\\b*", "abc", true),
+            ("/", "a", false),
+        ] {
+            assert_eq!(matches(pattern, path), expected, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn below_an_anchor() {
+        let subject = Subject::new(b"/a/b/c", false);
+        let below = |anchor: &[u8]| subject.below(anchor).map(|subject| subject.path().to_vec());
+        assert_eq!(below(b"/a"), Some(b"b/c".to_vec()));
+        assert_eq!(below(b""), Some(b"a/b/c".to_vec()));
+        assert_eq!(below(b"/a/b/c"), None);
+        assert_eq!(below(b"/a/"), None);
+        assert_eq!(below(b"/b"), None);
+    }
+}

@@ -1,0 +1,296 @@
+//! The rules as they stand in one folder, its own rule files and those above it included.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Filters;
+use super::fault::{Fault, FilterError};
+use super::pattern::Subject;
+use super::read::Reader;
+use super::rule::{Item, Origin, Paths, PerFolder, Reason};
+
+/// The rules as they stand in one folder. Cheap to make where a folder has no rules of its own.
+#[derive(Debug)]
+pub struct Scope {
+    filters: Arc<Filters>,
+    /// Its path inside the snapshot, without a slash at either end.
+    inside: Vec<u8>,
+    /// Its full path on the source; empty for `/`.
+    source: Vec<u8>,
+    /// What the rule files of this folder and those above say, for each of the rules that name such files.
+    lists: Vec<(Arc<PerFolder>, Arc<[Item]>)>,
+    /// Which of the tags it has: everything else in it is out.
+    tagged: Option<usize>,
+}
+
+/// What a folder holds under the name of a rule file or a tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Text {
+    /// Nothing.
+    Absent,
+    /// This, as far as it was read.
+    Read(Vec<u8>),
+    /// Something that cannot be read as a file, and why.
+    Unreadable(String),
+}
+
+/// Rule files and tags of one folder, by name.
+pub type Texts = BTreeMap<Vec<u8>, Text>;
+
+/// What came of entering a folder.
+#[derive(Debug)]
+pub struct Entered {
+    /// The rules as they stand in it.
+    pub scope: Arc<Scope>,
+    /// Rule files of it that cannot be used. Those are not: what they would leave out is kept.
+    pub errors: Vec<FilterError>,
+    /// Names that its rule files name and that were not among the texts: enter again with them.
+    pub wanted: Vec<Vec<u8>>,
+}
+
+/// A rule that names a file for each folder, and what was read for it so far.
+type Active = (Arc<PerFolder>, Option<Arc<[Item]>>);
+
+/// Whether an entry is in, and why.
+#[derive(Debug, Clone, Copy)]
+pub struct Verdict<'a> {
+    /// Whether it belongs to the snapshot.
+    pub included: bool,
+    /// What decided; `None` when nothing says anything of it, so that it is in.
+    pub by: Option<&'a Reason>,
+}
+
+impl Filters {
+    /// The rules as they stand above everything: no folder was entered.
+    #[must_use]
+    pub fn scope(self: &Arc<Self>) -> Arc<Scope> {
+        let (inside, source) = (Vec::new(), Vec::new());
+        let (filters, lists) = (Arc::clone(self), Vec::new());
+        Arc::new(Scope { filters, inside, source, lists, tagged: None })
+    }
+
+    /// From which of the folders above `source` (absolute, the topmost folder that is transferred) on rule
+    /// files are looked for, and under which names.
+    #[must_use]
+    pub fn scans_above(&self, source: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let scans = self.scans().filter_map(|(from, name)| {
+            let from = clean(&[source, b"/", from], from.first() == Some(&b'/'));
+            let above = from.is_empty() || source.starts_with(&[&from[..], b"/"].concat());
+            above.then(|| (from, name.to_owned()))
+        });
+        scans.collect()
+    }
+}
+
+/// The joined path without `.`, `..` and double slashes; without a slash at its end, empty for `/`.
+fn clean(parts: &[&[u8]], absolute: bool) -> Vec<u8> {
+    let joined =
+        if absolute { parts.last().map(|part| part.to_vec()) } else { Some(parts.concat()) };
+    let mut names: Vec<&[u8]> = Vec::new();
+    let joined = joined.unwrap_or_default();
+    for name in joined.split(|byte| *byte == b'/') {
+        match name {
+            b"" | b"." => {}
+            b".." => drop(names.pop()),
+            name => names.push(name),
+        }
+    }
+    names.iter().flat_map(|name| [b"/", *name].concat()).collect()
+}
+
+impl Scope {
+    /// The names of rule files and tags that matter in each folder below.
+    #[must_use]
+    pub fn rule_files(&self) -> Vec<Vec<u8>> {
+        let mut names: Vec<_> = self.active().iter().map(|(merge, _)| merge.name.clone()).collect();
+        names.extend(self.filters.tags.iter().map(|tag| tag.name.clone()));
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Goes into a folder: `inside` is its path in the snapshot, `source` the one on the source (absolute).
+    /// Names without a text are taken to be absent.
+    #[must_use]
+    pub fn enter(&self, inside: Vec<u8>, source: Vec<u8>, texts: &Texts) -> Entered {
+        let source = if source == b"/" { Vec::new() } else { source };
+        let anchor: Arc<[u8]> = Arc::from(&source[..]);
+        let (mut lists, mut errors, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+        let mut todo = self.active();
+        let mut placed: Vec<_> = todo.iter().map(|(merge, _)| merge.name.clone()).collect();
+        todo.reverse();
+        while let Some((merge, inherited)) = todo.pop() {
+            let inherited = inherited.filter(|_| !merge.reading.own_only);
+            let (list, nested) = match texts.get(&merge.name) {
+                None | Some(Text::Absent) => (inherited.unwrap_or_default(), Vec::new()),
+                Some(text) => {
+                    let place = [&source[..], b"/", &merge.name].concat();
+                    let place: Arc<str> = Arc::from(crate::bytes::shown(&place));
+                    let (wanted, errors) = (&mut wanted, &mut errors);
+                    let mut reading = Own { texts, wanted, errors, placed: &placed };
+                    let own = reading.list(&self.filters, &merge, text, &anchor, &place);
+                    let cleared = own.cleared;
+                    let nested = per_folder(&own.items);
+                    let above = inherited.filter(|_| !cleared).unwrap_or_default();
+                    (own.items.into_iter().chain(above.iter().cloned()).collect(), nested)
+                }
+            };
+            lists.push((merge, list));
+            placed.extend(nested.iter().map(|merge| merge.name.clone()));
+            todo.extend(nested.into_iter().rev().map(|merge| (merge, None)));
+        }
+        let tagged = self.filters.tags.iter().position(|tag| match texts.get(&tag.name) {
+            None | Some(Text::Absent) => false,
+            Some(Text::Read(text)) => tag.signature.is_none_or(|start| text.starts_with(start)),
+            Some(Text::Unreadable(_)) => tag.signature.is_none(),
+        });
+        let filters = Arc::clone(&self.filters);
+        let scope = Arc::new(Scope { filters, inside, source, lists, tagged });
+        Entered { scope, errors, wanted }
+    }
+
+    /// The rules that name files for each folder, in their order, with what was read for them so far.
+    fn active(&self) -> Vec<Active> {
+        let mut active = Vec::new();
+        let mut todo = per_folder(&self.filters.items);
+        todo.reverse();
+        while let Some(merge) = todo.pop() {
+            let list = self.list(&merge).cloned();
+            let nested = list.as_deref().map(per_folder).unwrap_or_default();
+            todo.extend(nested.into_iter().rev());
+            active.push((merge, list));
+        }
+        active
+    }
+
+    fn list(&self, merge: &Arc<PerFolder>) -> Option<&Arc<[Item]>> {
+        self.lists.iter().find(|(other, _)| Arc::ptr_eq(merge, other)).map(|(_, list)| list)
+    }
+
+    /// Judges entries directly in this folder.
+    #[must_use]
+    pub fn judging(&self) -> Judging<'_> {
+        let start = |path: &[u8]| match path {
+            [] => b"/".to_vec(),
+            path if path.starts_with(b"/") => [path, b"/"].concat(),
+            path => [b"/", path, b"/"].concat(),
+        };
+        let (inside, source) = (start(&self.inside), start(&self.source));
+        let lengths = (inside.len(), source.len());
+        Judging { scope: self, inside, source, lengths }
+    }
+
+    fn decide<'a>(&'a self, items: &'a [Item], paths: Paths<'_>) -> Option<Verdict<'a>> {
+        items.iter().find_map(|item| match item {
+            Item::Rule(rule) => {
+                let holds = rule.hides && !rule.attributes && rule.holds_for(paths);
+                holds.then(|| Verdict { included: rule.include, by: Some(&rule.reason) })
+            }
+            Item::PerFolder(merge) => self.decide(self.list(merge)?, paths),
+            Item::Cvs(items) => self.decide(items, paths),
+        })
+    }
+}
+
+/// Judges the entries of one folder, one after the other.
+#[derive(Debug)]
+pub struct Judging<'a> {
+    scope: &'a Scope,
+    inside: Vec<u8>,
+    source: Vec<u8>,
+    lengths: (usize, usize),
+}
+
+impl<'a> Judging<'a> {
+    /// Whether the entry `name` is in.
+    pub fn judge(&mut self, name: &[u8], is_folder: bool) -> Verdict<'a> {
+        let filters = &self.scope.filters;
+        if let Some(tag) = self.scope.tagged.and_then(|tag| filters.tags.get(tag)) {
+            return Verdict { included: tag.name == name, by: Some(&tag.reason) };
+        }
+        for (path, length) in
+            [(&mut self.inside, self.lengths.0), (&mut self.source, self.lengths.1)]
+        {
+            path.truncate(length);
+            path.extend_from_slice(name);
+            if is_folder {
+                path.push(b'/');
+            }
+        }
+        let subject = |path| Subject::new(path, is_folder);
+        let paths = Paths { inside: subject(&self.inside), source: subject(&self.source) };
+        let verdict = self.scope.decide(&filters.items, paths);
+        verdict.unwrap_or(Verdict { included: true, by: None })
+    }
+}
+
+fn per_folder(items: &[Item]) -> Vec<Arc<PerFolder>> {
+    let merges = items.iter().filter_map(|item| match item {
+        Item::PerFolder(merge) => Some(Arc::clone(merge)),
+        _ => None,
+    });
+    merges.collect()
+}
+
+/// Reads the rule files of one folder.
+struct Own<'a> {
+    texts: &'a Texts,
+    wanted: &'a mut Vec<Vec<u8>>,
+    errors: &'a mut Vec<FilterError>,
+    placed: &'a [Vec<u8>],
+}
+
+/// The rules of a folder's own rule file.
+#[derive(Default)]
+struct OwnRules {
+    items: Vec<Item>,
+    cleared: bool,
+}
+
+impl Own<'_> {
+    /// The rules in `text`; none when something is wrong with it.
+    fn list(
+        &mut self,
+        filters: &Filters,
+        merge: &PerFolder,
+        text: &Text,
+        anchor: &Arc<[u8]>,
+        place: &Arc<str>,
+    ) -> OwnRules {
+        let text = match text {
+            Text::Absent => return OwnRules::default(),
+            Text::Read(text) => text,
+            Text::Unreadable(why) => {
+                self.unused(place, Fault::Unused(why.clone()));
+                return OwnRules::default();
+            }
+        };
+        let (texts, mut missing) = (self.texts, Vec::new());
+        let mut beside = |name: &[u8]| match texts.get(name) {
+            _ if name.contains(&b'/') => Err(Fault::NotBeside),
+            Some(Text::Read(text)) => Ok(text.clone()),
+            Some(Text::Unreadable(why)) => Err(Fault::Unused(why.clone())),
+            Some(Text::Absent) => Err(Fault::NotBeside),
+            None => {
+                missing.push(name.to_owned());
+                Ok(Vec::new())
+            }
+        };
+        let cvs = || Arc::clone(&filters.cvs);
+        let mut reader = Reader::new(&mut beside, &cvs, Some(Arc::clone(anchor)), filters.nul);
+        reader.set_placed(self.placed.to_vec());
+        reader.file(text, merge.reading, place);
+        let Reader { items, errors, cleared, .. } = reader;
+        self.wanted.append(&mut missing);
+        if errors.is_empty() {
+            return OwnRules { items, cleared };
+        }
+        self.errors.extend(errors);
+        OwnRules::default()
+    }
+
+    fn unused(&mut self, place: &Arc<str>, fault: Fault) {
+        let origin = Origin { place: Arc::clone(place), line: None };
+        self.errors.push(FilterError { origin, rule: Vec::new(), fault });
+    }
+}

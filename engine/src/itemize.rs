@@ -1,0 +1,171 @@
+//! Tells changes with rsync's letters (`--itemize-changes`).
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::bytes::shown;
+use crate::entry::{FileId, Kind, Listed};
+use crate::folder::Folder;
+use crate::plan::{Held, Rules, Verdict};
+use crate::walk::Planned;
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Item {
+    /// Eleven characters, as rsync(1) explains them; `*deleting  ` for what is no longer there.
+    pub letters: String,
+    /// Path inside the snapshot, escaped as [`crate::bytes::Shown`] does; folders end in `/`.
+    pub path: String,
+    /// The target of a symlink, or the first name of a hard-linked inode; escaped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leads_to: Option<String>,
+    /// Whether `leads_to` is a hard link.
+    pub hard_link: bool,
+}
+
+/// Receives lines, a folder's at a time, from every worker thread.
+pub trait ItemSink: Send + Sync {
+    /// Some lines, in no particular order.
+    fn items(&self, items: &[Item]);
+}
+
+/// Who is told, and of what.
+#[derive(Clone)]
+pub struct Items {
+    sink: Arc<dyn ItemSink>,
+    /// Whether unchanged entries are told too.
+    unchanged: bool,
+    /// The first names of hard-linked inodes.
+    first: Arc<Mutex<HashMap<FileId, String>>>,
+}
+
+impl Items {
+    /// Tells `sink` of changes, and of `unchanged` entries too if asked.
+    #[must_use]
+    pub fn new(sink: Arc<dyn ItemSink>, unchanged: bool) -> Self {
+        Self { sink, unchanged, first: Arc::default() }
+    }
+
+    /// Tells some lines.
+    pub(crate) fn tell(&self, items: Vec<Item>) {
+        if !items.is_empty() {
+            self.sink.items(&items);
+        }
+    }
+
+    /// The line about an entry, unless it is an unchanged one that nobody wants to know about.
+    pub(crate) fn item<F>(
+        &self,
+        folder: &Folder<F>,
+        planned: &Planned<'_>,
+        rules: &Rules,
+    ) -> Option<Item> {
+        let (entry, base) = (planned.entry, planned.base.as_ref());
+        let mut letters = letters(entry, base, planned.step.verdict, rules);
+        let slash = if entry.meta.kind == Kind::Folder { "/" } else { "" };
+        let path = shown(&folder.place.inside_of(entry.name)) + slash;
+        let first = self.first_name(entry, &path, rules);
+        let unchanged = letters.ends_with("         ");
+        if unchanged && !self.unchanged {
+            return None;
+        }
+        if first.is_some() {
+            letters.replace_range(..1, "h");
+        }
+        let hard_link = first.is_some();
+        let target = || entry.extra.and_then(|extra| extra.target.as_deref()).map(shown);
+        Some(Item { letters, path, leads_to: first.or_else(target), hard_link })
+    }
+
+    /// The first name of the inode that this entry is a further one of.
+    fn first_name(&self, entry: Listed<'_>, path: &str, rules: &Rules) -> Option<String> {
+        let meta = entry.meta;
+        let several = rules.keep.hard_links && meta.links > 1 && meta.kind != Kind::Folder;
+        let id = meta.id.filter(|_| several)?;
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        match first.get(&id) {
+            // A name that is looked at again is no further one.
+            Some(name) if name != path => Some(name.clone()),
+            Some(_) => None,
+            None => {
+                first.insert(id, path.to_owned());
+                None
+            }
+        }
+    }
+
+    /// Tells of a name that is no longer there.
+    pub(crate) fn deleted<F>(&self, folder: &Folder<F>, name: &CStr, is_folder: bool) {
+        let path = shown(&folder.place.inside_of(name)) + if is_folder { "/" } else { "" };
+        let letters = "*deleting  ".to_owned();
+        self.sink.items(&[Item { letters, path, leads_to: None, hard_link: false }]);
+    }
+}
+
+/// The letters of rsync(1), `--itemize-changes`, that `rsync --link-dest` prints for an entry which the
+/// base holds so (tried with rsync 3.5).
+#[must_use]
+pub fn letters(entry: Listed<'_>, base: Option<&Held>, verdict: Verdict, rules: &Rules) -> String {
+    let (new, keep) = (entry.meta, rules.keep);
+    let class = class(new.kind);
+    let file = new.kind == Kind::File;
+    let Some(held) = base.filter(|held| self::class(held.meta.kind) == class) else {
+        return format!("{}{class}+++++++++", if file { '>' } else { 'c' });
+    };
+    let old = &held.meta;
+    let changed = verdict == Verdict::Changed;
+    let kept = keep.times_of(new.kind);
+    let later = !rules.time.same(new.mtime, old.mtime, true, keep.window);
+    let target = entry.extra.and_then(|extra| extra.target.as_deref());
+    let retargeted = new.kind == Kind::Symlink && target != held.target.as_deref();
+    let (acl, xattr) = attributes(entry, held);
+    let mut flags = [
+        ('c', file && changed && keep.checksum || retargeted),
+        ('s', file && new.size != old.size),
+        (
+            if kept { 't' } else { 'T' },
+            if kept { later } else { changed && new.kind != Kind::Folder },
+        ),
+        ('p', keep.mode && new.kind != Kind::Symlink && new.mode != old.mode),
+        ('o', keep.owner && new.uid != old.uid),
+        ('g', keep.group && new.gid != old.gid),
+        ('u', false),
+        ('a', acl),
+        ('x', xattr),
+    ];
+    let differs = changed || flags.iter().any(|(_, on)| *on);
+    // What is neither a file nor a folder is made anew for any difference.
+    flags[0].1 |= differs && !file && new.kind != Kind::Folder;
+    let first = match (file, changed, differs, new.kind) {
+        (true, true, ..) => '>',
+        (_, _, false, kind) if kind != Kind::Folder => 'h',
+        _ => 'c',
+    };
+    let rest: String = match differs {
+        true => flags.iter().map(|(letter, on)| if *on { *letter } else { '.' }).collect(),
+        false => " ".repeat(flags.len()),
+    };
+    format!("{first}{class}{rest}")
+}
+
+fn class(kind: Kind) -> char {
+    match kind {
+        Kind::File => 'f',
+        Kind::Folder => 'd',
+        Kind::Symlink => 'L',
+        Kind::BlockDevice | Kind::CharDevice => 'D',
+        Kind::Fifo | Kind::Socket => 'S',
+    }
+}
+
+/// Whether ACLs differ, and whether other attributes do.
+fn attributes(entry: Listed<'_>, held: &Held) -> (bool, bool) {
+    let new = entry.extra.map_or(&[][..], |extra| &extra.xattrs);
+    let is_acl = |(name, _): &&(Vec<u8>, Vec<u8>)| name.starts_with(crate::attrs::ACL);
+    let acls = new.iter().filter(is_acl).eq(held.xattrs.iter().filter(is_acl));
+    let others = |all: &(Vec<u8>, Vec<u8>)| !is_acl(&all);
+    let rest =
+        new.iter().filter(|all| others(all)).eq(held.xattrs.iter().filter(|all| others(all)));
+    (!acls, !rest)
+}

@@ -1,0 +1,175 @@
+//! `daemon`: run a crontab, as a container's first process or as a service.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use crate::config::setting::{CONFIG_DIR, CONFIG_FILE};
+use crate::config::{Config, Inputs, NamedJob, config_dir, load, shown_path};
+use crate::daemon::identity::{Identity, become_other, to_become};
+use crate::daemon::service::Service;
+use crate::daemon::{checks, environment_zone, files};
+use crate::exit::Exit;
+use crate::log::{self, JobLog, Stream};
+use crate::ui::terminal::Terminal;
+
+use super::say;
+
+const EXAMPLES: &str = "\
+Examples:
+  docker run -d -e SRCS_TO_BACKUP=/host_fs/home -v ./config:/config -v ./backups:/backups -v /:/host_fs:ro ism1/backup_manager
+  SRCS_TO_BACKUP=/home BACKUPS_DIR=/backups backup_manager daemon --config-dir /etc/backup_manager
+
+The crontab is read again when it changes. SIGTERM is passed on to what runs, and the daemon ends after it.
+Settings come from the environment and the config file: what the crontab runs gets both as well.
+
+Exit codes: 0 ended by SIGTERM or SIGINT; 2 usage or configuration.";
+
+/// Run the crontab in /config, and write it with comments when it is missing
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Keep crontab, config.toml and known_hosts in this folder [CONFIG_DIR, default /config]
+    #[arg(long, value_name = "DIR")]
+    config_dir: Option<PathBuf>,
+    /// Read the settings from this file [CONFIG_FILE, default config.toml in the folder]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: Args) -> Exit {
+    let become_first = match to_become() {
+        Ok(identity) => identity,
+        Err(wrong) => {
+            say(&wrong);
+            return Exit::Usage;
+        }
+    };
+    let Some(mut inputs) = super::inputs(Vec::new(), Vec::new(), None, Vec::new()) else {
+        return Exit::Usage;
+    };
+    let surroundings = surroundings(&args, &inputs);
+    for (name, value) in &surroundings {
+        inputs.variables.retain(|(known, _)| known != name);
+        inputs.variables.push(((*name).into(), value.clone()));
+    }
+    let dir = config_dir(&inputs.variables, &inputs.current_dir);
+    let written = files::write_missing(&dir, become_first);
+    let Some(config) = super::configured(&inputs, load) else {
+        written.iter().for_each(|line| say(line));
+        return Exit::Usage;
+    };
+    match become_first {
+        Some(identity) => step_down(identity, &config, written),
+        None => serve(&config, &dir, surroundings, &written),
+    }
+}
+
+/// Gives `identity` what it needs, and starts anew as it.
+fn step_down(identity: Identity, config: &Config, mut told: Vec<String>) -> Exit {
+    for NamedJob { job, .. } in &config.jobs {
+        let empty = job.backups_dir.read_dir().is_ok_and(|mut entries| entries.next().is_none());
+        if empty {
+            files::give_away(&job.backups_dir, identity, &mut told);
+        }
+    }
+    // Not to the log file, which then would be root's.
+    if log::start(config.log_format, Stream::Stdout, None, Terminal::default()).is_ok() {
+        let log = JobLog::new(LOG_NAME, config.log_format);
+        told.iter().for_each(|line| log.info(line));
+    }
+    let error = become_other(identity);
+    say(&format!(
+        "cannot become the user {}:{} (PUID, PGID): {error}; the container needs the capabilities SETUID and SETGID for it, or start it with `user:`",
+        identity.uid, identity.gid
+    ));
+    Exit::Failed
+}
+
+/// What the daemon's own lines stand under.
+const LOG_NAME: &str = "daemon";
+
+fn serve(
+    config: &Config,
+    dir: &Path,
+    surroundings: Vec<(&'static str, OsString)>,
+    written: &[String],
+) -> Exit {
+    let file = config.log_file.as_deref();
+    if let Err(error) = log::start(config.log_format, Stream::Stdout, file, Terminal::default()) {
+        let file = file.map(shown_path).unwrap_or_default();
+        say(&format!(
+            "cannot open LOG_FILE {file}: {error}; write the path of a file that can be appended to"
+        ));
+        return Exit::Usage;
+    }
+    let log = JobLog::new(LOG_NAME, config.log_format);
+    let (zone, unknown) = environment_zone();
+    let mut service = match Service::new(log.clone(), zone, dir, surroundings) {
+        Ok(service) => service,
+        Err(error) => {
+            say(&format!("cannot catch signals or start threads: {error}"));
+            return Exit::Failed;
+        }
+    };
+    log.info(&format!(
+        "backup_manager {} started with {} and times of {zone}",
+        env!("CARGO_PKG_VERSION"),
+        jobs(config),
+    ));
+    written.iter().for_each(|line| log.info(line));
+    config.warnings.iter().for_each(|warning| log.warn(warning));
+    for (name, value) in unknown {
+        log.warn(&format!(
+            "environment: {name}: '{value}' is no time zone; write for example {name}=Europe/Berlin"
+        ));
+    }
+    checks::surroundings(config, &log);
+    if config.jobs.iter().any(|job| job.remote.is_some()) {
+        service.start_own(&["try-hosts".into()], "the try of the remote hosts");
+    }
+    service.run()
+}
+
+fn jobs(config: &Config) -> String {
+    let names: Vec<&str> = config.jobs.iter().map(|job| job.name.as_str()).collect();
+    match names.as_slice() {
+        [name] => format!("the job {name}"),
+        names => format!("the jobs {}", names.join(", ")),
+    }
+}
+
+/// Variables that lead commands to the same configuration, and to this program.
+fn surroundings(args: &Args, inputs: &Inputs) -> Vec<(&'static str, OsString)> {
+    let given = [(CONFIG_DIR, &args.config_dir), (CONFIG_FILE, &args.config)];
+    let given = given.into_iter().filter_map(|(name, path)| {
+        Some((name, inputs.current_dir.join(path.as_ref()?).into_os_string()))
+    });
+    given.chain([("PATH", path(env::var_os("PATH"), env::current_exe().ok()))]).collect()
+}
+
+/// `PATH` with the folder of this program at its end: a crontab names it without one.
+fn path(path: Option<OsString>, program: Option<PathBuf>) -> OsString {
+    // What shells take where none is set.
+    let path = path
+        .unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
+    let Some(folder) = program.as_deref().and_then(Path::parent).map(Path::as_os_str) else {
+        return path;
+    };
+    if env::split_paths(&path).any(|known| known == folder) {
+        return path;
+    }
+    [path.as_os_str(), OsStr::new(":"), folder].into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crontab_finds_the_program_wherever_it_lies() {
+        for (before, expected) in [("/bin", "/bin:/opt/x"), ("/opt/x:/bin", "/opt/x:/bin")] {
+            assert_eq!(path(Some(before.into()), Some("/opt/x/backup_manager".into())), expected);
+        }
+    }
+}

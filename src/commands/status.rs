@@ -1,0 +1,137 @@
+//! `status [NAME…]`: what there is of each job, and whether it is healthy.
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use engine::look::look;
+use serde_json::json;
+
+use crate::cli::SettingFlags;
+use crate::config::{Inputs, NamedJob, config_dir, load};
+use crate::daemon::{environment_zone, files::CRONTAB};
+use crate::exit::Exit;
+use crate::health::growth::{Forecast, REPORTS, forecast};
+use crate::health::{complaints, due};
+use crate::hint::hint;
+use crate::schedule::Crontab;
+use crate::ui::health::State;
+
+const EXAMPLES: &str = "\
+Examples:
+  backup_manager status
+  backup_manager status --check || echo 'the backups need a look'
+  backup_manager status --json | jq '.jobs[] | {job, healthy, newest_age_seconds}'
+  docker exec backup_manager backup_manager status
+
+Exit codes: 0 it was told, with --check: every job is healthy; 1 with --check: one is not; 2 usage or configuration.";
+
+/// Tell of each job the newest snapshot, the last run, the next one, the free space, and whether it is healthy
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Tell of these jobs of the config file only
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Print a line a job, and end with exit code 1 unless all are healthy
+    #[arg(long)]
+    check: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Read the settings from this file [CONFIG_FILE, default config.toml in CONFIG_DIR, which is /config, if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
+pub(crate) fn run(args: Args) -> Exit {
+    let Some(inputs) = super::inputs(args.settings.given, Vec::new(), args.config, args.names)
+    else {
+        return Exit::Usage;
+    };
+    let Some(config) = super::configured(&inputs, load) else { return Exit::Usage };
+    let schedule = Schedule::of(&inputs);
+    let now = Utc::now();
+    let states: Vec<State> = config.jobs.iter().map(|job| state(job, &schedule, now)).collect();
+    let healthy = states.iter().all(|state| state.complaints.is_empty());
+    let text = if args.json {
+        let jobs: Vec<_> = states.iter().map(State::json).collect();
+        format!("{:#}\n", json!({"healthy": healthy, "jobs": jobs}))
+    } else if args.check {
+        states.iter().map(|state| state.verdict() + "\n").collect()
+    } else {
+        states.iter().map(State::text).collect::<Vec<_>>().join("\n")
+    };
+    let printed = super::print(text.as_bytes());
+    if args.check && !healthy { printed.worse(Exit::Failed) } else { printed }
+}
+
+fn state(job: &NamedJob, schedule: &Schedule, now: DateTime<Utc>) -> State {
+    let (found, guard) = (&job.job, job.job.minimum_time_guard);
+    let looked = look(&found.backups_dir, &found.prefix, REPORTS);
+    let mut state = State {
+        name: job.name.clone(),
+        now,
+        look: Err(String::new()),
+        complaints: Vec::new(),
+        max_backups: found.retention.max.map(NonZeroUsize::get),
+        due: now,
+        crontab: None,
+        forecast: Forecast::Unknown,
+    };
+    match looked {
+        Ok(look) => {
+            state.complaints = complaints(now, &look, job.alert, schedule.since);
+            state.due = due(&look.history, guard, now);
+            state.crontab = schedule.next(state.due);
+            state.forecast = match look.space {
+                Some(space) => forecast(&look.reports, space.free_bytes, now),
+                None => Forecast::Unknown,
+            };
+            state.look = Ok(look);
+        }
+        Err(error) => {
+            let complaint = match hint(&error) {
+                Some(hint) => format!("{error}; {hint}"),
+                None => error.to_string(),
+            };
+            state.complaints = vec![complaint.clone()];
+            state.look = Err(complaint);
+        }
+    }
+    state
+}
+
+/// When the crontab, if there is one, starts runs.
+struct Schedule {
+    crontab: Crontab,
+    /// When the crontab was written: from then on somebody expects snapshots.
+    since: Option<DateTime<Utc>>,
+}
+
+impl Schedule {
+    fn of(inputs: &Inputs) -> Self {
+        let path = config_dir(&inputs.variables, &inputs.current_dir).join(CRONTAB);
+        let (zone, _) = environment_zone();
+        let text = fs::read(&path).unwrap_or_default();
+        Self {
+            crontab: Crontab::read(&String::from_utf8_lossy(&text), zone),
+            since: written(&path),
+        }
+    }
+
+    /// The first start of a run at `from` or later. Which jobs a line is for is not looked at.
+    fn next(&self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let just_before = from - chrono::TimeDelta::seconds(1);
+        let lines = self.crontab.lines.iter();
+        let lines = lines.filter(|line| line.command.split_whitespace().any(|word| word == "run"));
+        lines.filter_map(|line| line.next(just_before)).min()
+    }
+}
+
+fn written(path: &Path) -> Option<DateTime<Utc>> {
+    Some(DateTime::from(fs::metadata(path).ok()?.modified().ok()?))
+}

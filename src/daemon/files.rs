@@ -1,0 +1,197 @@
+//! The folder of the configuration: what a first start puts there, and the crontab as it changes.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use crate::config::setting::CONFIG_FILE_NAME;
+use crate::config::shown_path;
+use crate::daemon::identity::Identity;
+
+/// The crontab's name in the folder of the configuration.
+pub(crate) const CRONTAB: &str = "crontab";
+
+const FIRST_CRONTAB: &str = include_str!("first_crontab");
+const FIRST_CONFIG: &str = include_str!("first_config.toml");
+
+/// Makes the folder `dir` and writes the files that are missing in it, all of them for `owner`. What is
+/// there is never touched. Returns lines to log: what was written, and what could not be.
+pub(crate) fn write_missing(dir: &Path, owner: Option<Identity>) -> Vec<String> {
+    let mut told = Vec::new();
+    if let Err(error) = DirBuilder::new().recursive(true).mode(0o755).create(dir) {
+        told.push(format!("cannot make the folder {}: {error}", shown_path(dir)));
+    }
+    if let Some(owner) = owner {
+        give_away(dir, owner, &mut told);
+    }
+    for (name, text) in [(CRONTAB, FIRST_CRONTAB), (CONFIG_FILE_NAME, FIRST_CONFIG)] {
+        let path = dir.join(name);
+        match write_new(&path, text, owner) {
+            Ok(()) => told.push(format!("wrote {} with comments: edit it", shown_path(&path))),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            // Without its parent it has been told already.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => told.push(format!(
+                "cannot write {}: {error}; what stands in it by default holds all the same",
+                shown_path(&path)
+            )),
+        }
+    }
+    told
+}
+
+/// A folder of root's becomes `owner`'s: an engine makes the folders that it mounts as root.
+pub(crate) fn give_away(dir: &Path, owner: Identity, told: &mut Vec<String>) {
+    let Ok(meta) = fs::symlink_metadata(dir) else { return };
+    if !meta.is_dir() || meta.uid() != 0 || owner.uid == 0 {
+        return;
+    }
+    let (uid, gid) = (owner.uid, owner.gid);
+    told.push(match chown(dir, Some(uid), Some(gid)) {
+        Ok(()) => format!("gave the folder {} to {uid}:{gid} (PUID, PGID)", shown_path(dir)),
+        Err(error) => format!(
+            "cannot give the folder {path} to {uid}:{gid}: {error}; on the host: chown {uid}:{gid} {path}",
+            path = shown_path(dir)
+        ),
+    });
+}
+
+fn write_new(path: &Path, text: &str, owner: Option<Identity>) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
+    if let Some(owner) = owner {
+        let _ = std::os::unix::fs::fchown(&file, Some(owner.uid), Some(owner.gid));
+    }
+    let written = file.write_all(text.as_bytes());
+    if written.is_err() {
+        // Half a file would be taken for the user's own at the next start.
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
+/// Which file a path led to, and its state.
+type Signature = (u64, u64, u64, i64, i64, i64, i64);
+
+/// The crontab, looked at again and again.
+#[derive(Debug)]
+pub(crate) struct CrontabFile {
+    pub(crate) path: PathBuf,
+    seen: Option<Signature>,
+}
+
+/// What is new about the crontab.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Its text.
+    Text(String),
+    /// It cannot be read.
+    Unreadable(String),
+}
+
+impl CrontabFile {
+    /// The crontab in the folder `dir`, which nobody has looked at yet.
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self { path: dir.join(CRONTAB), seen: None }
+    }
+
+    /// Reads it unless it is as it was, also when another file is in its place now.
+    pub(crate) fn news(&mut self) -> Option<News> {
+        let seen = signature(&self.path);
+        if seen.is_some() && seen == self.seen {
+            return None;
+        }
+        // Looked at before it is read: what changes meanwhile is read once more.
+        let before = std::mem::replace(&mut self.seen, seen);
+        match fs::read(&self.path) {
+            Ok(text) => Some(News::Text(String::from_utf8_lossy(&text).into_owned())),
+            Err(error) => {
+                self.seen = None;
+                // Told once, not every second.
+                before.is_some().then(|| News::Unreadable(error.to_string()))
+            }
+        }
+    }
+
+    /// What holds where there is none to read.
+    pub(crate) fn default_text() -> &'static str {
+        FIRST_CRONTAB
+    }
+}
+
+fn signature(path: &Path) -> Option<Signature> {
+    let meta = fs::metadata(path).ok()?;
+    let (mtime, ctime) = ((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
+    Some((meta.dev(), meta.ino(), meta.size(), mtime.0, mtime.1, ctime.0, ctime.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::read_file_settings;
+    use crate::schedule::{Crontab, Zone};
+
+    #[test]
+    fn missing_files_are_written_and_others_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("a/config");
+        assert_eq!(write_missing(&config, None).len(), 2);
+        fs::write(config.join(CRONTAB), "mine").unwrap();
+        fs::remove_file(config.join(CONFIG_FILE_NAME)).unwrap();
+        let told = write_missing(&config, None);
+        assert!(told.len() == 1 && told[0].contains("config.toml"), "{told:?}");
+        assert_eq!(fs::read_to_string(config.join(CRONTAB)).unwrap(), "mine");
+        assert_eq!(write_missing(&config, None), [""; 0]);
+    }
+
+    #[test]
+    fn the_first_crontab_runs_backups_and_its_examples_are_right() {
+        let lines = |text: &str| {
+            let crontab = Crontab::read(text, Zone::System);
+            assert_eq!(crontab.faults, []);
+            crontab.lines.into_iter().map(|line| line.command).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(FIRST_CRONTAB), ["backup_manager run"]);
+        let examples = FIRST_CRONTAB.lines().map(|line| {
+            let example = line.strip_prefix('#').filter(|line| !line.starts_with([' ', '\n']));
+            format!("{}\n", example.unwrap_or(if line.starts_with('#') { "" } else { line }))
+        });
+        assert_eq!(lines(&examples.collect::<String>()).len(), 2);
+    }
+
+    #[test]
+    fn the_first_config_says_nothing_and_its_examples_are_right() {
+        let uncommented: String = FIRST_CONFIG
+            .lines()
+            .map(|line| {
+                format!(
+                    "{}\n",
+                    if line.starts_with("# ") { "" } else { line.trim_start_matches('#') }
+                )
+            })
+            .collect();
+        assert_eq!(read_file_settings(FIRST_CONFIG), (0, Vec::new()));
+        assert_eq!(read_file_settings(&uncommented), (2, Vec::new()));
+    }
+
+    #[test]
+    fn a_crontab_is_news_when_it_was_changed_or_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = CrontabFile::new(dir.path());
+        let text = |text: &str| Some(News::Text(text.to_owned()));
+        assert_eq!(file.news(), None);
+        fs::write(&file.path, "one").unwrap();
+        assert_eq!((file.news(), file.news()), (text("one"), None));
+        // As an editor does, with the size and the time of before.
+        let time = fs::metadata(&file.path).unwrap().modified().unwrap();
+        fs::write(dir.path().join("new"), "two").unwrap();
+        fs::File::open(dir.path().join("new")).unwrap().set_modified(time).unwrap();
+        fs::rename(dir.path().join("new"), &file.path).unwrap();
+        assert_eq!((file.news(), file.news()), (text("two"), None));
+        fs::remove_file(&file.path).unwrap();
+        assert!(matches!(file.news(), Some(News::Unreadable(_))));
+        assert_eq!(file.news(), None);
+        fs::write(&file.path, "three").unwrap();
+        assert_eq!(file.news(), text("three"));
+    }
+}

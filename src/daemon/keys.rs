@@ -1,0 +1,103 @@
+//! Keys that `ssh` would refuse or cannot read, as folders that are mounted from a host often bring them.
+
+use std::fs::{self, File, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::config::shown_path;
+
+/// What is known of a file in `~/.ssh`.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    owner: u32,
+    mode: u32,
+    readable: bool,
+}
+
+/// What is wrong with the files in `folder` for the user `uid`, each with the command that mends it.
+pub(super) fn complaints(folder: &Path, uid: u32) -> Vec<String> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return vec![format!(
+                "{} is not there: ssh has no key of its own; mount the folder with the keys there",
+                shown_path(folder)
+            )];
+        }
+        Err(error) => {
+            let path = shown_path(folder);
+            return vec![format!(
+                "cannot read {path}: {error}; on the host: chown -R {uid} {path}"
+            )];
+        }
+    };
+    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    let found = |path: &Path, meta: &Metadata| Found {
+        owner: meta.uid(),
+        mode: meta.mode(),
+        readable: File::open(path).is_ok(),
+    };
+    names
+        .iter()
+        .filter_map(|name| {
+            let (name, path) = (name.to_string_lossy(), folder.join(name));
+            let meta = fs::metadata(&path).ok().filter(Metadata::is_file)?;
+            complaint(&name, &shown_path(&path), uid, found(&path, &meta))
+        })
+        .collect()
+}
+
+/// The rules of ssh (sshkey_perm_ok in authfile.c, the check of the configuration in readconf.c).
+fn complaint(name: &str, path: &str, uid: u32, found: Found) -> Option<String> {
+    let key = name.starts_with("id_") && !name.ends_with(".pub");
+    if !key && !["config", "known_hosts"].contains(&name) {
+        return None;
+    }
+    let Found { owner, mode, readable } = found;
+    if !readable {
+        return Some(format!(
+            "{path} belongs to {owner} and cannot be read by the user {uid}; on the host: chown {uid} {path} && chmod 600 {path}"
+        ));
+    }
+    if key && owner == uid && mode & 0o077 != 0 {
+        return Some(format!(
+            "ssh refuses {path}, which others can read (mode {:o}); on the host: chmod 600 {path}",
+            mode & 0o7777
+        ));
+    }
+    if name == "config" && ((owner != 0 && owner != uid) || mode & 0o022 != 0) {
+        return Some(format!(
+            "ssh refuses {path} of the user {owner} (mode {:o}) and ends; on the host: chown {uid} {path} && chmod 600 {path}",
+            mode & 0o7777
+        ));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ssh_refuses_comes_with_the_command_that_mends_it() {
+        for (name, uid, owner, mode, readable, expected) in [
+            ("id_ed25519", 0, 0, 0o600, true, ""),
+            ("id_ed25519", 0, 0, 0o644, true, "chmod 600 /k"),
+            ("id_ed25519.pub", 0, 0, 0o644, true, ""),
+            // Of another user's key ssh does not check the mode.
+            ("id_rsa", 0, 1000, 0o644, true, ""),
+            ("id_rsa", 1000, 0, 0o600, false, "chown 1000 /k"),
+            ("config", 0, 1000, 0o600, true, "chown 0 /k"),
+            ("config", 1000, 0, 0o644, true, ""),
+            ("config", 1000, 1000, 0o664, true, "chmod 600 /k"),
+            ("known_hosts", 1000, 0, 0o600, false, "chown 1000 /k"),
+            ("authorized_keys", 1000, 0, 0o600, false, ""),
+        ] {
+            let found = Found { owner, mode, readable };
+            let said = complaint(name, "/k", uid, found).unwrap_or_default();
+            let same = if expected.is_empty() { said.is_empty() } else { said.contains(expected) };
+            assert!(same, "{name} {uid} {found:?}: {said:?}");
+        }
+    }
+}

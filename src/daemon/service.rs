@@ -1,0 +1,222 @@
+//! The daemon's loop: the crontab, its commands, signals. One thread, so that nothing else in this process
+//! waits for children.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rustix::process::{Signal, kill_process, set_child_subreaper};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::checks;
+use super::children::{Children, Ended, How, Starter, others, shell};
+use super::files::{CrontabFile, News};
+use crate::config::shown_path;
+use crate::exit::Exit;
+use crate::log::JobLog;
+use crate::schedule::{Agenda, Crontab, Due, Zone};
+use crate::ui::units::duration;
+
+/// How often the clock and the crontab are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// A time that is seen this late was missed.
+const LATE: TimeDelta = TimeDelta::seconds(90);
+/// How long processes of a container that are not the daemon's get when it ends.
+const OTHERS: Duration = Duration::from_secs(3);
+
+/// A daemon that runs.
+pub(crate) struct Service {
+    pub(crate) log: JobLog,
+    /// The zone of lines that name none.
+    pub(crate) zone: Zone,
+    crontab: CrontabFile,
+    agenda: Agenda,
+    children: Children,
+    /// What commands get beside the environment.
+    surroundings: Vec<(&'static str, OsString)>,
+    signals: Receiver<i32>,
+}
+
+impl Service {
+    /// Starts to catch signals; the crontab is the one in the folder `config_dir`.
+    ///
+    /// # Errors
+    /// When signals cannot be caught or threads not started.
+    pub(crate) fn new(
+        log: JobLog,
+        zone: Zone,
+        config_dir: &Path,
+        surroundings: Vec<(&'static str, OsString)>,
+    ) -> io::Result<Self> {
+        let (sender, signals) = mpsc::channel();
+        let mut caught = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGCHLD])?;
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            for signal in &mut caught {
+                if sender.send(signal).is_err() {
+                    break;
+                }
+            }
+        })?;
+        // Orphans come here also where another process is the first one (`init: true`).
+        let _ = set_child_subreaper(Some(rustix::process::getpid()));
+        Ok(Self {
+            log,
+            zone,
+            crontab: CrontabFile::new(config_dir),
+            agenda: Agenda::default(),
+            children: Children::default(),
+            surroundings,
+            signals,
+        })
+    }
+
+    /// Starts this program with `words` as a child.
+    pub(crate) fn start_own(&mut self, words: &[OsString], what: &str) {
+        let mut command = Command::new("/proc/self/exe");
+        command.args(words);
+        command.envs(self.surroundings.iter().map(|(name, value)| (name, value)));
+        if let Err(error) =
+            self.children.start(Starter::Daemon, what.to_owned(), &mut command, None)
+        {
+            self.log.warn(&format!("cannot start {what}: {error}"));
+        }
+    }
+
+    /// Runs the crontab until a signal ends it.
+    pub(crate) fn run(mut self) -> Exit {
+        if !self.look_at_crontab() {
+            self.log.warn(&format!(
+                "cannot read {}: the crontab that it has by default holds until it can be",
+                shown_path(&self.crontab.path)
+            ));
+            self.take(CrontabFile::default_text());
+        }
+        for id in self.agenda.at_start() {
+            self.start(id);
+        }
+        loop {
+            self.reap();
+            for Due { id, time } in self.agenda.due(Utc::now()) {
+                self.say_if_late(id, time, Utc::now());
+                self.start(id);
+            }
+            match self.signals.recv_timeout(LOOK) {
+                Ok(SIGCHLD) => {}
+                // The crontab is looked at anyway.
+                Ok(SIGHUP) | Err(RecvTimeoutError::Timeout) => {
+                    self.look_at_crontab();
+                }
+                Ok(signal) => return self.end(signal),
+                Err(RecvTimeoutError::Disconnected) => return Exit::Failed,
+            }
+        }
+    }
+
+    /// Reads the crontab if it has changed; whether it was read.
+    fn look_at_crontab(&mut self) -> bool {
+        match self.crontab.news() {
+            None => false,
+            Some(News::Text(text)) => {
+                self.take(&text);
+                true
+            }
+            Some(News::Unreadable(error)) => {
+                let path = shown_path(&self.crontab.path);
+                self.log.warn(&format!(
+                    "cannot read {path}: {error}; its lines hold as they were read last"
+                ));
+                false
+            }
+        }
+    }
+
+    fn take(&mut self, text: &str) {
+        let crontab = Crontab::read(text, self.zone);
+        let (path, now) = (shown_path(&self.crontab.path), Utc::now());
+        for (number, wrong) in &crontab.faults {
+            self.log.warn(&format!("{path}, line {number}: {wrong}"));
+        }
+        self.agenda.replace(&crontab, now);
+        self.log.info(&format!("read {path}"));
+        checks::next_times(&self.agenda, now, &self.log);
+    }
+
+    fn say_if_late(&self, id: u64, time: DateTime<Utc>, now: DateTime<Utc>) {
+        if let Some(line) = self.agenda.line(id).filter(|_| now - time > LATE) {
+            self.log.info(&format!(
+                "crontab line {} was due at {}: made up for now, once",
+                line.number,
+                time.format("%Y-%m-%d %H:%M UTC")
+            ));
+        }
+    }
+
+    fn start(&mut self, id: u64) {
+        let Some(line) = self.agenda.line(id) else { return };
+        let what = format!("crontab line {}", line.number);
+        match self.children.runs(Starter::Line(id)) {
+            Some(true) => {
+                self.log.info(&format!(
+                    "{what} is due and still runs: it is not started again until it has ended"
+                ));
+                return;
+            }
+            Some(false) => return,
+            None => {}
+        }
+        let (mut command, input) = (shell(line, &self.surroundings), line.input.clone());
+        let started = self.children.start(Starter::Line(id), what.clone(), &mut command, input);
+        if let Err(error) = started {
+            self.log
+                .warn(&format!("cannot start {what}: {error}; it is tried again when it is due"));
+        }
+    }
+
+    fn reap(&mut self) {
+        for Ended { what, how, after } in self.children.reap() {
+            let after = duration(after.as_secs_f64());
+            match how {
+                How::Code(0) => {}
+                How::Code(code) => {
+                    self.log.warn(&format!("{what} ended with exit code {code} after {after}"));
+                }
+                How::Signal(signal) => {
+                    self.log.warn(&format!("{what} was ended by signal {signal} after {after}"));
+                }
+            }
+        }
+    }
+
+    /// Passes `signal` on and waits until all that runs has ended. A second one is for the impatient.
+    fn end(mut self, signal: i32) -> Exit {
+        let first = rustix::process::getpid().is_init();
+        self.reap();
+        if !self.children.is_empty() {
+            self.log.info("stopping: waiting for what runs to end");
+        }
+        self.children.signal(if signal == SIGINT { Signal::INT } else { Signal::TERM });
+        let asked = Instant::now();
+        if first {
+            for other in others() {
+                let _ = kill_process(other, Signal::TERM);
+            }
+        }
+        let wait_for_others = || first && asked.elapsed() < OTHERS && !others().is_empty();
+        while !self.children.is_empty() || wait_for_others() {
+            match self.signals.recv_timeout(Duration::from_millis(50)) {
+                Ok(SIGTERM | SIGINT) => self.children.signal(Signal::KILL),
+                Err(RecvTimeoutError::Disconnected) => break,
+                _ => {}
+            }
+            self.reap();
+        }
+        self.log.info("stopped");
+        Exit::Done
+    }
+}

@@ -1,0 +1,168 @@
+//! What to do next when there is no connection to a remote source.
+
+use std::borrow::Cow;
+
+use transport::sftp::{ConnectError, HostKey};
+
+/// The next step for the one who reads the log. Commands are for a shell of the user that runs this.
+pub(super) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
+    use ConnectError as E;
+    Cow::Borrowed(match error {
+        Some(E::HostKeyUnknown(key)) => return unknown(key).into(),
+        Some(E::HostKeyChanged(key)) => return changed(key).into(),
+        Some(E::HostKeyRevoked(_)) => {
+            "do not use this key any more: give the host a new one, and pin that"
+        }
+        Some(E::KeyOpenToOthers { path }) => {
+            return format!("take the others' permissions away: chmod 600 {}", quoted(path)).into();
+        }
+        Some(E::KeyUnreadable { path }) => {
+            let path = quoted(path);
+            let owner = "give it to the user that runs this (as root, with that user's number)";
+            return format!("{owner}: chown UID {path} && chmod 600 {path}").into();
+        }
+        Some(E::ConfigOpenToOthers { path }) => {
+            let path = quoted(path);
+            let owner = "give it to the user that runs this (as root, with that user's number)";
+            return format!("{owner}: chown UID {path} && chmod go-w {path}").into();
+        }
+        Some(E::Config { .. }) => "mend that line of ssh's configuration",
+        Some(E::NoUser { .. }) => {
+            "run it as a user that /etc/passwd knows, or install the library nss_wrapper (Debian: libnss-wrapper)"
+        }
+        Some(E::NoCommonAlgorithm { .. }) => {
+            "update the host's sshd; if that cannot be, allow what it offers in ~/.ssh/config for this host alone (for example HostKeyAlgorithms +ssh-rsa)"
+        }
+        Some(E::Closed { .. }) => {
+            "look into the host's log for the reason: too many connections (MaxStartups), a list of banned addresses, a firewall; the next run tries again"
+        }
+        Some(E::Authentication { .. }) => {
+            "put the public key of the user that runs this into the host's authorized_keys (ssh-copy-id); nothing can be asked for, so no password, and a key with a passphrase needs an agent"
+        }
+        Some(E::NoSftp { .. }) => {
+            "enable the sftp subsystem in the host's sshd_config: Subsystem sftp internal-sftp"
+        }
+        Some(E::NameNotFound { .. }) => {
+            "check the spelling of REMOTE_SRC_HOST, and that this machine can look up names"
+        }
+        Some(E::Refused { .. }) => {
+            "check that sshd runs on the host, and on which port: REMOTE_SRC_HOST=user@host:port"
+        }
+        Some(E::Unreachable { .. }) => {
+            "check the network and the address; the next run tries again"
+        }
+        Some(E::Timeout(_)) => {
+            "check that the host is up and that no firewall drops what comes from here; the next run tries again"
+        }
+        Some(E::Local { .. }) => {
+            "check that the OpenSSH client (ssh) is installed, and that the folder for temporary files can be written to (TMPDIR)"
+        }
+        Some(E::Ssh { .. } | E::Stopped) | None => {
+            "check the host's name, that it is up and that ssh reaches it; the next run tries again"
+        }
+    })
+}
+
+fn unknown(key: &HostKey) -> String {
+    let (compare, pin) = (compare(key), pin(key));
+    let folder = file(key).rsplit_once('/').map_or("~/.ssh", |(folder, _)| folder);
+    format!("{compare}; if it is the same, pin it: mkdir -p -m 700 {} && {pin}", quoted(folder))
+}
+
+fn changed(key: &HostKey) -> String {
+    let old = key.old_file.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let old = quoted(&old.unwrap_or_else(|| file(key).to_owned()));
+    let remove = format!("ssh-keygen -f {old} -R {}", quoted(&key.name()));
+    format!(
+        "find out why before anything else; if it was set up anew, {}, and if it is the same, pin it: {remove} && {}",
+        compare(key),
+        pin(key)
+    )
+}
+
+fn file(key: &HostKey) -> &str {
+    key.file.as_deref().unwrap_or("~/.ssh/known_hosts")
+}
+
+/// How to see the fingerprint where nobody is between.
+fn compare(key: &HostKey) -> String {
+    let kind = key.shown.as_ref().map_or("ed25519", |shown| match shown.kind.as_str() {
+        kind if kind.contains("rsa") => "rsa",
+        kind if kind.contains("ecdsa") => "ecdsa",
+        _ => "ed25519",
+    });
+    format!(
+        "compare the fingerprint with the one that the host itself tells (there: ssh-keygen -lf /etc/ssh/ssh_host_{kind}_key.pub)"
+    )
+}
+
+/// The command that makes the key known: this very key where it was seen, else what the host shows then.
+fn pin(key: &HostKey) -> String {
+    let file = quoted(file(key));
+    match (&key.shown, key.port) {
+        (Some(shown), _) => format!("echo '{}' >> {file}", shown.line),
+        (None, Some(port)) => format!("ssh-keyscan -p {port} {} >> {file}", quoted(&key.host)),
+        (None, None) => format!("ssh-keyscan {} >> {file}", quoted(&key.host)),
+    }
+}
+
+/// A word for a shell, which goes on to replace a leading `~/`.
+fn quoted(word: &str) -> String {
+    let (home, rest) = match word.strip_prefix("~/") {
+        Some(rest) => ("~/", rest),
+        None => ("", word),
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-~:@%+".contains(&byte);
+    if !rest.is_empty() && rest.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("{home}'{}'", rest.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use transport::sftp::ShownKey;
+
+    fn key() -> HostKey {
+        let line = "[nas]:2222 ssh-ed25519 AAAA".to_owned();
+        let (kind, fingerprint) = ("ssh-ed25519".to_owned(), "SHA256:x".to_owned());
+        HostKey {
+            host: "nas".to_owned(),
+            port: Some(2222),
+            shown: Some(ShownKey { kind, fingerprint, line }),
+            file: Some("~/.ssh/known_hosts".to_owned()),
+            old_file: None,
+        }
+    }
+
+    #[test]
+    fn the_commands_name_the_key_and_the_file() {
+        let text = hint(Some(&ConnectError::HostKeyUnknown(Box::new(key()))));
+        assert!(
+            text.ends_with(
+                "mkdir -p -m 700 ~/.ssh && echo '[nas]:2222 ssh-ed25519 AAAA' >> ~/.ssh/known_hosts"
+            ),
+            "{text}"
+        );
+        let old = HostKey { old_file: Some("/etc/ssh/known".into()), ..key() };
+        let text = hint(Some(&ConnectError::HostKeyChanged(Box::new(old))));
+        assert!(text.contains("ssh-keygen -f /etc/ssh/known -R '[nas]:2222' && echo '[nas]:2222 ssh-ed25519 AAAA' >> ~/.ssh/known_hosts"), "{text}");
+        let unseen = HostKey { shown: None, file: None, ..key() };
+        let text = hint(Some(&ConnectError::HostKeyUnknown(Box::new(unseen))));
+        assert!(text.ends_with("ssh-keyscan -p 2222 nas >> ~/.ssh/known_hosts"), "{text}");
+    }
+
+    #[test]
+    fn words_are_safe_in_a_shell() {
+        for (word, expected) in [
+            ("/root/.ssh/id", "/root/.ssh/id"),
+            ("~/a b", "~/'a b'"),
+            ("a'b; reboot", r"'a'\''b; reboot'"),
+            ("", "''"),
+            ("$(x)", "'$(x)'"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Time zones: which local time an instant is, and which instant a local time.
+
+use std::fmt;
+
+use chrono::{DateTime, Local, MappedLocalTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
+
+/// The longest gap that a zone's clock was ever put forward by is a day (Samoa, 2011); two are looked at.
+const LONGEST_GAP_MINUTES: i64 = 2 * 24 * 60;
+
+/// The zone that the times of a crontab line are meant in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Zone {
+    /// One of the IANA database, which is part of the binary.
+    Named(Tz),
+    /// What `TZ` or `/etc/localtime` say, when that is no name.
+    System,
+}
+
+impl Zone {
+    /// The zone of that name, such as `Europe/Berlin`. A leading `:` is tzset(3)'s.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let name = name.trim();
+        name.strip_prefix(':').unwrap_or(name).parse().ok().map(Self::Named)
+    }
+
+    /// The local time at `instant`.
+    pub(crate) fn local(self, instant: DateTime<Utc>) -> NaiveDateTime {
+        match self {
+            Self::Named(zone) => instant.with_timezone(&zone).naive_local(),
+            Self::System => instant.with_timezone(&Local).naive_local(),
+        }
+    }
+
+    /// When the clocks first show `local`. A time that they skip counts as the end of the gap, so that the
+    /// order of local times is never turned round. `None` at the ends of the calendar.
+    pub(crate) fn instant(self, local: NaiveDateTime) -> Option<DateTime<Utc>> {
+        (0..=LONGEST_GAP_MINUTES).find_map(|minutes| {
+            let local = local.checked_add_signed(TimeDelta::minutes(minutes))?;
+            match self {
+                Self::Named(zone) => first(&zone.from_local_datetime(&local)),
+                Self::System => first(&Local.from_local_datetime(&local)),
+            }
+        })
+    }
+}
+
+fn first<Z: TimeZone>(mapped: &MappedLocalTime<DateTime<Z>>) -> Option<DateTime<Utc>> {
+    match mapped {
+        MappedLocalTime::Single(instant) | MappedLocalTime::Ambiguous(instant, _) => {
+            Some(instant.with_timezone(&Utc))
+        }
+        MappedLocalTime::None => None,
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(zone) => f.write_str(zone.name()),
+            Self::System => f.write_str("the system's zone"),
+        }
+    }
+}
+
+/// The zone that the environment asks for: `CRON_TZ`, else `TZ`, else the system's; and the variables
+/// whose value is no name of a zone, in whose place the next one counted.
+pub(crate) fn of_environment(
+    cron_tz: Option<&str>,
+    tz: Option<&str>,
+) -> (Zone, Vec<(&'static str, String)>) {
+    let mut unknown = Vec::new();
+    for (name, value) in [("CRON_TZ", cron_tz), ("TZ", tz)] {
+        let Some(value) = value.filter(|value| !value.is_empty()) else { continue };
+        match Zone::named(value) {
+            Some(zone) => return (zone, unknown),
+            None => unknown.push((name, value.to_owned())),
+        }
+    }
+    (Zone::System, unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_names_the_zone() {
+        let berlin = Zone::Named(Tz::Europe__Berlin);
+        for (cron_tz, tz, expected, unknown) in [
+            (None, None, Zone::System, 0),
+            (None, Some("Europe/Berlin"), berlin, 0),
+            (None, Some(":Europe/Berlin"), berlin, 0),
+            (Some("UTC"), Some("Europe/Berlin"), Zone::Named(Tz::UTC), 0),
+            (Some("Nowhere/At_All"), Some("Europe/Berlin"), berlin, 1),
+            (Some(""), Some("CET-1CEST,M3.5.0,M10.5.0/3"), Zone::System, 1),
+        ] {
+            let (zone, named) = of_environment(cron_tz, tz);
+            assert_eq!((zone, named.len()), (expected, unknown), "{cron_tz:?} {tz:?}");
+        }
+    }
+}

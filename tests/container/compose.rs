@@ -1,0 +1,55 @@
+//! `docker compose up`, and nothing else.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use fixtures::docker::{IMAGE, Project, docker};
+use fixtures::history::History;
+use fixtures::need;
+use fixtures::need::Missing;
+use fixtures::scratch::Scratch;
+use fixtures::stage::inside;
+
+use crate::engine;
+use crate::stand::{TICK, wait_for_complete};
+
+/// The shipped file gives its container a name that only one can have.
+fn no_container_of_somebody() -> Result<(), Missing> {
+    match docker(&["inspect", "backup_manager"]).done().code {
+        0 => Err(Missing("there is a container backup_manager, which is left alone".to_owned())),
+        _ => Ok(()),
+    }
+}
+
+#[test]
+fn compose_up_alone_takes_a_snapshot_and_the_next_tick_is_held() {
+    let engine = need!(engine());
+    need!(no_container_of_somebody());
+    let folder = Scratch::new();
+    let project = Project::new(engine, "bm-shipped", folder.path(), None);
+    let history = History::new(&folder.join("backups"), "my_backups");
+    let container = project.up(&[], "backup_manager");
+    wait_for_complete(&history, 1, &container);
+    let newest = history.newest();
+    let kept = inside(&newest, Path::new("/host_fs/etc/passwd"));
+    // As the engine's machine has it, which need not be the one that this test runs on.
+    let cat = docker(&["run", "--rm", "-v", "/etc:/of_host:ro", "--entrypoint", "cat", IMAGE]);
+    assert_eq!(fs::read_to_string(kept).unwrap(), cat.arg("/of_host/passwd").expect(0).stdout);
+    for file in ["crontab", "config.toml"] {
+        let text = fs::read_to_string(folder.join("config").join(file)).unwrap();
+        assert!(text.starts_with("# "), "{file}: {text}");
+    }
+    // What is started by hand has the same configuration.
+    let manager = |word| container.exec(&["backup_manager", word]);
+    manager("run").assert_code(0).assert_says("nothing to do: my_backups.");
+    manager("status").assert_code(0).assert_says("healthy").assert_says("crontab");
+    // The output of exec is not in the log, so this is the crontab's.
+    container.wait_for_log("nothing to do: my_backups.", TICK);
+    assert_eq!(history.complete(), [newest], "{}", container.logs());
+    container.wait_for_health("healthy", TICK);
+    let asked = Instant::now();
+    container.docker(&["stop", "-t", "30"]);
+    assert!(asked.elapsed() < Duration::from_secs(15), "it stops slowly\n{}", container.logs());
+    assert_eq!(container.field("State.ExitCode"), "0", "{}", container.logs());
+}

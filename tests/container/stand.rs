@@ -1,0 +1,74 @@
+//! What a single container works on: folders of the host for source, backups and configuration.
+
+use std::fs;
+use std::path::PathBuf;
+
+use fixtures::docker::{Container, wait_for};
+use fixtures::history::History;
+use fixtures::scratch::Scratch;
+use fixtures::stage::PREFIX;
+
+/// How long a tick of the crontab may be away, with what a busy machine needs to answer it.
+pub(crate) const TICK: u64 = 100;
+
+/// Folders of the host.
+pub(crate) struct Stand {
+    pub(crate) folder: Scratch,
+}
+
+impl Stand {
+    /// Empty ones.
+    pub(crate) fn new() -> Self {
+        let folder = Scratch::new();
+        for name in ["source", "backups", "config"] {
+            fs::create_dir(folder.join(name)).expect("a new folder");
+        }
+        Self { folder }
+    }
+
+    /// One whose crontab is `text`.
+    pub(crate) fn with_crontab(text: &str) -> Self {
+        let stand = Self::new();
+        fs::write(stand.folder.join("config/crontab"), text).expect("written");
+        stand
+    }
+
+    pub(crate) fn source(&self) -> PathBuf {
+        self.folder.join("source")
+    }
+
+    pub(crate) fn history(&self) -> History {
+        History::new(&self.folder.join("backups"), PREFIX)
+    }
+
+    /// Options for docker that mount them, and `more`.
+    pub(crate) fn options(&self, more: &[&str]) -> Vec<String> {
+        let mount = |name: &str, to: &str| format!("{}:{to}", self.folder.join(name).display());
+        let mounts = [
+            mount("source", "/source:ro"),
+            mount("backups", "/backups"),
+            mount("config", "/config"),
+        ];
+        let mounts = mounts.into_iter().flat_map(|mount| ["-v".to_owned(), mount]);
+        let source = ["-e", "SRCS_TO_BACKUP=/source"].map(str::to_owned);
+        mounts.chain(source).chain(more.iter().map(|&word| word.to_owned())).collect()
+    }
+
+    /// Waits until there are so many complete snapshots, and nothing that is incomplete or being removed.
+    #[track_caller]
+    pub(crate) fn wait_for_complete(&self, count: usize, container: &Container) {
+        wait_for_complete(&self.history(), count, container);
+    }
+}
+
+/// Waits until there are so many complete snapshots, and no incomplete one.
+#[track_caller]
+pub(crate) fn wait_for_complete(history: &History, count: usize, container: &Container) {
+    let what = format!("snapshot number {count}");
+    wait_for(
+        &what,
+        TICK,
+        || container.logs(),
+        || history.complete().len() >= count && history.incomplete().is_empty(),
+    );
+}

@@ -1,0 +1,119 @@
+//! What `make dist` builds, which `make -C tests` does before: static binaries that need nothing but the kernel.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fixtures::need;
+use fixtures::need::Missing;
+use fixtures::run::Run;
+use fixtures::scratch::Scratch;
+
+/// The folder that `make dist` filled.
+fn dist() -> Result<PathBuf, Missing> {
+    let folder = std::env::var_os("DIST_DIR").map(PathBuf::from);
+    let built = folder.filter(|folder| folder.join("SHA256SUMS").exists());
+    built.ok_or_else(|| Missing("needs DIST_DIR, which `make -C tests` sets".to_owned()))
+}
+
+/// The binary for the architecture `arch`, if it was built.
+fn binary(folder: &Path, arch: &str) -> Option<PathBuf> {
+    let name = format!("backup_manager-{}-{arch}-linux", env!("CARGO_PKG_VERSION"));
+    Some(folder.join(name)).filter(|path| path.exists())
+}
+
+/// A root folder that holds a program and a file to back up, and nothing else.
+fn empty_root(program: &Path) -> Scratch {
+    let root = Scratch::new();
+    for folder in ["source", "backups"] {
+        fs::create_dir(root.join(folder)).expect("a root folder of its own");
+    }
+    fs::write(root.join("source/file"), "content").expect("a root folder of its own");
+    fs::copy(program, root.join("backup_manager")).expect("a root folder of its own");
+    root
+}
+
+/// Takes a snapshot in that root folder, and a second one that links to it.
+fn take_two(root: &Scratch, words: &[&str]) {
+    for linked in ["0 linked", "1 linked"] {
+        let run = Run::new("chroot").arg(root.path());
+        let run = words.iter().fold(run, Run::arg).arg("/backup_manager").arg("run");
+        let run = run.set("srcs-to-backup", "/source").set("backups-dir", "/backups");
+        run.set("minimum-time-guard-h", "0").expect(0).assert_says(linked);
+    }
+    let found =
+        Command::new("find").arg(root.join("backups")).args(["-path", "*/source/file"]).output();
+    assert_eq!(
+        String::from_utf8_lossy(&found.expect("a root folder of its own").stdout).lines().count(),
+        2
+    );
+}
+
+#[test]
+fn the_binary_of_this_machine_works_in_an_empty_root() {
+    need!(need::root());
+    let folder = need!(dist());
+    let program = binary(&folder, std::env::consts::ARCH).expect("make dist builds this machine's");
+    take_two(&empty_root(&program), &[]);
+}
+
+#[test]
+fn the_binary_of_the_other_architecture_works_in_an_empty_root() {
+    need!(need::root());
+    let folder = need!(dist());
+    let other = if cfg!(target_arch = "x86_64") { "aarch64" } else { "x86_64" };
+    // Only some toolchains have the standard library for it, so this is no reason to fail.
+    let Some(program) = binary(&folder, other) else { return };
+    let emulator = format!("qemu-{other}-static");
+    need!(need::tool(&emulator));
+    let root = empty_root(&program);
+    fs::copy(Path::new("/usr/bin").join(&emulator), root.join("emulator")).unwrap();
+    take_two(&root, &["/emulator"]);
+}
+
+#[test]
+fn binaries_are_static_stripped_and_small() {
+    let folder = need!(dist());
+    for program in ["x86_64", "aarch64"].iter().filter_map(|arch| binary(&folder, arch)) {
+        let size = fs::metadata(&program).unwrap().len();
+        assert!(size < 12_000_000, "{}: {size} bytes", program.display());
+        let parts = Command::new("readelf").arg("-lSW").arg(&program).output().unwrap();
+        let parts = String::from_utf8_lossy(&parts.stdout).into_owned();
+        for unwanted in ["INTERP", ".symtab", ".debug_info"] {
+            assert!(!parts.contains(unwanted), "{}: {unwanted}", program.display());
+        }
+    }
+}
+
+#[test]
+fn tarballs_hold_what_an_installation_needs_and_have_the_sums_they_say() {
+    let folder = need!(dist());
+    let sums = Command::new("sha256sum")
+        .args(["--check", "--quiet", "SHA256SUMS"])
+        .current_dir(&folder)
+        .status();
+    assert!(sums.unwrap().success());
+    let program = binary(&folder, std::env::consts::ARCH).expect("make dist builds this machine's");
+    let name = program.file_name().unwrap().to_string_lossy().into_owned();
+    let unpacked = Scratch::new();
+    let tarball = folder.join(format!("{name}.tar.gz"));
+    let unpack = Command::new("tar").arg("-xzf").arg(tarball).current_dir(unpacked.path()).status();
+    assert!(unpack.unwrap().success());
+    let top = unpacked.join(&name);
+    for (file, text) in [
+        ("completions/backup_manager.bash", "complete -F"),
+        ("completions/backup_manager.zsh", "#compdef"),
+        ("completions/backup_manager.fish", "complete -c"),
+        ("backup_manager.1", ".TH backup_manager"),
+        ("README.md", "# backup_manager"),
+        ("LICENSE-MIT", "MIT License"),
+        ("deploy/systemd/backup_manager.service", "ExecStart="),
+        ("deploy/systemd/backup_manager.timer", "OnCalendar="),
+        ("deploy/kubernetes/backup_manager.yaml", "kind: CronJob"),
+        ("deploy/cron/backup_manager", "backup_manager run"),
+    ] {
+        let found = fs::read_to_string(top.join(file)).unwrap();
+        assert!(found.contains(text), "{file}: {found}");
+    }
+    assert_eq!(fs::read(top.join("backup_manager")).unwrap(), fs::read(&program).unwrap());
+}

@@ -1,0 +1,70 @@
+//! Options of rsync that reach a remote source: those of the connection, filters and rule files.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use fixtures::judge::Judge;
+use fixtures::need;
+use fixtures::sshd::{Sshd, Subsystem};
+use fixtures::stage::Stage;
+use fixtures::tree::Tree;
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+fn sample() -> Tree {
+    Tree::new()
+        .file("file", "1")
+        .mtime(1_600_000_000, 0)
+        .random_file("folder/large", 3_000_000, 1)
+        .mode(0o640)
+        .file(b"odd \xff\n".as_slice(), "odd")
+        .file("empty", "")
+        .symlink("link", b"to \xfe".as_slice())
+        .folder("nothing")
+}
+
+#[test]
+fn options_of_rsync_reach_the_connection() {
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = Stage::with(BIN, &sample());
+    let run = server.reached_by(stage.run());
+    let elsewhere = run.clone().set("remote-src-host", "127.0.0.1");
+    let (port, user) = (server.port(), server.account());
+    let shell = format!("ssh -T -p {port} -l {user} -o ServerAliveInterval=5");
+    let limits = ["-z4", "--bwlimit=50m", "--timeout=30", "--contimeout=9", "--rsync-path=x"];
+    elsewhere.clone().rsync(&["-e", &shell]).rsync(&limits).expect(0);
+    stage.assert_newest_is_source(Judge::sftp());
+    elsewhere.rsync(&["-e", &shell, "--chmod=F600", "--max-size=1m", "-m"]).expect(0);
+    let newest = stage.inside(&stage.history().newest());
+    assert!(!newest.join("folder/large").exists() && !newest.join("nothing").exists());
+    let mode = fs::metadata(newest.join("file")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    run.clone().rsync(&["-e", "ssh -p 1"]).expect(2).assert_says("another port is given");
+    run.clone().rsync(&["-L"]).expect(2).assert_says("follow no symlinks on another machine");
+    let unchecked = ["-e", "ssh -o StrictHostKeyChecking=no"];
+    run.clone().rsync(&unchecked).expect(2).assert_says("always checked");
+    run.rsync(&["-X"]).expect(0).assert_says("-X (SFTP tells no attributes)");
+}
+
+#[test]
+fn filters_and_rule_files_hold_for_a_remote_source() {
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let tree = Tree::new()
+        .file("a.tmp", "")
+        .file("cache/x", "")
+        .file("d/.rsync-filter", "+ b.tmp\n- /no\n")
+        .file("d/b.tmp", "")
+        .file("d/e/no", "")
+        .file("d/no", "");
+    let stage = Stage::with(BIN, &tree);
+    let run = server.reached_by(stage.run()).rsync(&["-F", "--exclude=*.tmp", "--exclude=cache/"]);
+    run.expect(0);
+    let newest = stage.inside(&stage.history().newest());
+    for (path, held) in
+        [("a.tmp", false), ("cache", false), ("d/b.tmp", true), ("d/e/no", true), ("d/no", false)]
+    {
+        assert_eq!(newest.join(path).exists(), held, "{path}");
+    }
+    let why = run.arg("--explain").arg(stage.source.join("d/no")).expect(0);
+    why.assert_says("d/no: out by '- /no' (").assert_says("/d/.rsync-filter, line 2)");
+}

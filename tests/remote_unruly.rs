@@ -1,0 +1,183 @@
+//! A remote source that changes while it is read.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fixtures::bulk::big_tree;
+use fixtures::judge::Judge;
+use fixtures::need;
+use fixtures::scan::{Found, scan};
+use fixtures::sshd::{Sshd, Subsystem};
+use fixtures::stage::Stage;
+use fixtures::tree::Tree;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+/// Says so when it is dropped, by a failed test too.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Does `work` again and again while `run` runs.
+fn meanwhile<T>(mut work: impl FnMut() + Send, run: impl FnOnce() -> T) -> T {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                work();
+            }
+        });
+        let _over = Over(&over);
+        run()
+    })
+}
+
+#[test]
+fn a_file_that_never_stands_still_is_kept_as_last_read_and_listed() {
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = Stage::with(BIN, &Tree::new().random_file("growing", 30_000_000, 1));
+    let mut file = File::options().append(true).open(stage.source.join("growing")).unwrap();
+    let grow = || {
+        let _ = file.write_all(b"more and more");
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    meanwhile(grow, || server.reached_by(stage.run()).expect(3)).assert_says("growing");
+    let copy = stage.inside(&stage.history().newest()).join("growing");
+    assert!(fs::metadata(copy).unwrap().len() >= 30_000_000);
+    server.reached_by(stage.run()).expect(0);
+    stage.assert_newest_is_source(Judge::sftp());
+}
+
+#[test]
+fn files_that_grow_shrink_or_are_replaced_are_caught_up_by_the_next_run() {
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let mut tree = Tree::new();
+    for number in 0..300 {
+        tree = tree.random_file(format!("{}/{number}", number % 9), 40_000, number);
+    }
+    let stage = Stage::with(BIN, &tree);
+    let mut number = 0;
+    let change = || {
+        number = (number + 1) % 300;
+        let path = stage.source.join(format!("{}/{number}", number % 9));
+        let _ = match number % 3 {
+            0 => File::options().append(true).open(&path).and_then(|mut f| f.write_all(b"more")),
+            1 => File::options().write(true).open(&path).and_then(|f| f.set_len(300)),
+            _ => {
+                let other = stage.source.join("other");
+                fs::write(&other, "another file").and_then(|()| fs::rename(other, &path))
+            }
+        };
+    };
+    let done = meanwhile(change, || server.reached_by(stage.run()).done());
+    assert!([0, 3].contains(&done.code), "{}", done.said());
+    stage.sh("rm -f other");
+    // A second is all that SFTP tells of a time: what changed within one may look as before.
+    std::thread::sleep(Duration::from_millis(1_100));
+    stage.sh("find . -type f -exec touch {} +");
+    server.reached_by(stage.run()).expect(0);
+    stage.assert_newest_is_source(Judge::sftp());
+}
+
+#[test]
+fn files_and_folders_that_vanish_are_no_errors() {
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = Stage::new(BIN);
+    big_tree(&stage.source.join("tree"), 4_000, 100, 1);
+    let mut folders = (0..100_u32).rev();
+    let remove = || {
+        if let Some(number) = folders.next() {
+            let path = format!("tree/group-{}/folder-{number}", number / 50);
+            let _ = fs::remove_dir_all(stage.source.join(path));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    meanwhile(remove, || server.reached_by(stage.run()).done()).assert_code(0);
+    server.reached_by(stage.run()).arg("--accept-shrink").expect(0);
+    stage.assert_newest_is_source(Judge::sftp());
+}
+
+#[test]
+fn a_fifo_in_the_place_of_a_file_blocks_nobody_for_ever() {
+    let mut tree = Tree::new();
+    for number in 0..40 {
+        tree = tree.file(format!("file {number}"), "x").fifo(format!("pipe {number}"));
+    }
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = Stage::with(BIN, &tree);
+    let mut number = 0;
+    let exchange = || {
+        number = (number + 1) % 40;
+        let [file, pipe] =
+            ["file", "pipe"].map(|kind| stage.source.join(format!("{kind} {number}")));
+        let _ = renameat_with(CWD, file, CWD, pipe, RenameFlags::EXCHANGE);
+        std::thread::sleep(Duration::from_micros(200));
+    };
+    meanwhile(exchange, || {
+        for _ in 0..2 {
+            let run = server.reached_by(stage.run()).set("answer-timeout-s", "1");
+            let done = run.patience(50).done();
+            assert!([0, 1, 3].contains(&done.code), "{}", done.said());
+        }
+    });
+    // What waits on the server for somebody at the other end of a pipe outlives its connection.
+    stage.sh("for each in *; do if [ -p \"$each\" ]; then : <>\"$each\"; fi; done");
+    server.reached_by(stage.run()).expect(0);
+    stage.assert_newest_is_source(Judge::sftp());
+}
+
+/// SFTP opens files by their paths, so that a folder that turned into a symlink meanwhile leads outside.
+/// Nobody but who may read what lies there may read its copy.
+#[test]
+fn what_only_others_may_read_gets_no_copy_that_is_open_to_more() {
+    let mut tree = Tree::new();
+    for number in 0..40 {
+        tree = tree.file(format!("folder {number}/file"), "inside");
+    }
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = Stage::with(BIN, &tree);
+    let outside = stage.beside("outside");
+    // As large as the files inside, and of the same second.
+    Tree::new().file("file", "SECRET").mode(0o600).build(&outside);
+    for number in 0..40 {
+        symlink(&outside, stage.source.join(format!("link {number}"))).unwrap();
+    }
+    let mut number = 0;
+    let exchange = || {
+        number = (number + 1) % 40;
+        let [folder, link] =
+            ["folder", "link"].map(|kind| stage.source.join(format!("{kind} {number}")));
+        let _ = renameat_with(CWD, folder, CWD, link, RenameFlags::EXCHANGE);
+        std::thread::sleep(Duration::from_micros(500));
+    };
+    meanwhile(exchange, || {
+        for _ in 0..5 {
+            // Everything is read each time.
+            let run = server.reached_by(stage.run()).rsync(&["--checksum"]);
+            let done = run.done();
+            assert!([0, 3].contains(&done.code), "{}", done.said());
+        }
+    });
+    for snapshot in stage.history().complete() {
+        let open = |found: &&Found| found.is_file() && found.mode & 0o077 != 0;
+        let secret = hash("SECRET");
+        let tree = scan(&snapshot);
+        let leaked = tree.values().filter(open).filter(|found| found.content == secret).count();
+        assert_eq!(leaked, 0, "{}", snapshot.display());
+    }
+}
+
+/// What a scan tells of a file with this content.
+fn hash(text: &str) -> Vec<u8> {
+    let scratch = fixtures::scratch::Scratch::new();
+    Tree::new().file("f", text).build(scratch.path());
+    scan(scratch.path())[&b"f"[..]].content.clone()
+}

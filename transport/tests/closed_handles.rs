@@ -1,0 +1,119 @@
+//! A source that answers later, in a process that may hold few folders open: what cannot be opened again
+//! must not pass for gone.
+
+use std::ffi::CStr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use engine::attrs::Asked;
+use engine::dir::Dir;
+use engine::entry::{Entry, Meta};
+use engine::error::RunError;
+use engine::job::{Job, Keep};
+use engine::layout::Layout;
+use engine::monitor::{Progress, Silent};
+use engine::name::Prefix;
+use engine::report::Report;
+use engine::run::{Context, Outcome, Stop, run};
+use engine::source::{Answers, ContentSink, ListSink, Root, Source, SourceError, Wanted};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use transport::local::LocalSource;
+
+/// Local folders that are listed late, so that many are open by then; so many of the first looks fail.
+struct Shaky {
+    source: Arc<LocalSource>,
+    failing: AtomicUsize,
+    why: SourceError,
+}
+
+impl Source for Shaky {
+    type Folder = Dir;
+
+    fn answers(&self) -> Answers {
+        Answers::Later { folders: 100, files: 100 }
+    }
+
+    fn time_granularity_ns(&self) -> u32 {
+        1
+    }
+
+    fn root(&self, path: &Path) -> Result<Root<Dir>, SourceError> {
+        self.source.root(path)
+    }
+
+    fn folder(&self, parent: &Dir, name: &CStr, listed: &Meta) -> Result<Dir, SourceError> {
+        self.source.folder(parent, name, listed)
+    }
+
+    fn look(&self, folder: &Dir, name: &CStr) -> Result<Entry, SourceError> {
+        let less = |left: usize| left.checked_sub(1);
+        if self.failing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok() {
+            return Err(self.why.again());
+        }
+        self.source.look(folder, name)
+    }
+
+    fn list(&self, folder: &Arc<Dir>, sink: Box<dyn ListSink>) {
+        let (source, folder) = (Arc::clone(&self.source), Arc::clone(folder));
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            source.list(&folder, sink);
+        });
+    }
+
+    fn fetch(&self, folder: &Arc<Dir>, files: Vec<Wanted>, sink: Box<dyn ContentSink>) {
+        let (source, folder) = (Arc::clone(&self.source), Arc::clone(folder));
+        std::thread::spawn(move || source.fetch(&folder, files, sink));
+    }
+}
+
+/// Runs while the first `failing` looks fail for the reason `why`.
+fn run_shaky(job: &Job, failing: usize, why: SourceError) -> Result<Option<Box<Report>>, RunError> {
+    let source = Arc::new(LocalSource::new(Asked { xattrs: false, acls: false }));
+    let shaky = Arc::new(Shaky { source, failing: failing.into(), why });
+    let context = Context {
+        now: Utc::now,
+        stop: Arc::new(Stop::default()),
+        progress: Arc::new(Progress::default()),
+        monitor: Arc::new(Silent),
+        sync: engine::durable::sync_file_system,
+    };
+    let outcome = run(job, || Ok(shaky), false, &context)?;
+    Ok(if let Outcome::Completed(report) = outcome { Some(report) } else { None })
+}
+
+#[test]
+fn entries_of_a_folder_that_cannot_be_opened_again_are_not_gone() {
+    let few = Rlimit { current: Some(160), maximum: Some(160) };
+    setrlimit(Resource::Nofile, few).unwrap();
+    let temp = tempfile::tempdir().unwrap();
+    let source = temp.path().join("source");
+    for folder in 0..30 {
+        let folder = source.join(format!("folder {folder}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        for file in 0..5 {
+            std::fs::write(folder.join(format!("{file}")), "x").unwrap();
+        }
+    }
+    let job = Job {
+        prefix: Prefix::new("p").unwrap(),
+        layout: Layout::new(std::slice::from_ref(&source), false, Path::new("/")).unwrap(),
+        backups_dir: temp.path().join("backups"),
+        keep: Keep { hard_links: false, ..Keep::default() },
+        max_backups: 9.try_into().unwrap(),
+        minimum_time_guard: TimeDelta::zero(),
+        max_shrink_percent: 90.0,
+    };
+    let first = run_shaky(&job, 0, SourceError::Vanished).unwrap().unwrap();
+    assert_eq!(first.counts.copied, 150);
+    let error = rustix::io::Errno::IO.into();
+    let report = run_shaky(&job, 5, SourceError::Unreadable { action: "look at", error });
+    let counts = report.unwrap().unwrap().counts;
+    assert_eq!((counts.deleted, counts.linked, counts.problems), (0, 150, 0), "{counts:?}");
+    // The last answers have come when the line is lost.
+    let lost = run_shaky(&job, usize::MAX, SourceError::Lost("cut".to_owned()));
+    assert!(matches!(lost, Err(RunError::SourceLost(_))), "{lost:?}");
+}

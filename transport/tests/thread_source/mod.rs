@@ -1,0 +1,48 @@
+//! A source that answers from threads of its own.
+
+use std::ffi::CStr;
+use std::path::Path;
+use std::sync::Arc;
+
+use engine::entry::{Entry, Meta};
+use engine::source::{Answers, ContentSink, ListSink, Root, Source, SourceError, Wanted};
+use transport::local::LocalSource;
+
+type Folder = <LocalSource as Source>::Folder;
+
+/// Local folders, told by a new thread each time.
+pub(crate) struct Later(pub(crate) Arc<LocalSource>);
+
+impl Source for Later {
+    type Folder = Folder;
+
+    fn answers(&self) -> Answers {
+        Answers::Later { folders: 3, files: 5 }
+    }
+
+    fn time_granularity_ns(&self) -> u32 {
+        1
+    }
+
+    fn root(&self, path: &Path) -> Result<Root<Folder>, SourceError> {
+        self.0.root(path)
+    }
+
+    fn folder(&self, parent: &Folder, name: &CStr, listed: &Meta) -> Result<Folder, SourceError> {
+        self.0.folder(parent, name, listed)
+    }
+
+    fn look(&self, folder: &Folder, name: &CStr) -> Result<Entry, SourceError> {
+        self.0.look(folder, name)
+    }
+
+    fn list(&self, folder: &Arc<Folder>, sink: Box<dyn ListSink>) {
+        let (source, folder) = (Arc::clone(&self.0), Arc::clone(folder));
+        std::thread::spawn(move || source.list(&folder, sink));
+    }
+
+    fn fetch(&self, folder: &Arc<Folder>, files: Vec<Wanted>, sink: Box<dyn ContentSink>) {
+        let (source, folder) = (Arc::clone(&self.0), Arc::clone(folder));
+        std::thread::spawn(move || source.fetch(&folder, files, sink));
+    }
+}
