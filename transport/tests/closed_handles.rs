@@ -2,6 +2,7 @@
 //! must not pass for gone.
 
 use std::ffi::CStr;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use engine::attrs::Asked;
-use engine::dir::Dir;
+
 use engine::entry::{Entry, Meta};
 use engine::error::RunError;
 use engine::job::{Job, Keep};
@@ -17,10 +18,11 @@ use engine::layout::Layout;
 use engine::monitor::{Progress, Silent};
 use engine::name::Prefix;
 use engine::report::Report;
+use engine::retention::Retention;
 use engine::run::{Context, Outcome, Stop, run};
 use engine::source::{Answers, ContentSink, ListSink, Root, Source, SourceError, Wanted};
 use rustix::process::{Resource, Rlimit, setrlimit};
-use transport::local::LocalSource;
+use transport::local::{LocalFolder, LocalSource};
 
 /// Local folders that are listed late, so that many are open by then; so many of the first looks fail.
 struct Shaky {
@@ -30,7 +32,7 @@ struct Shaky {
 }
 
 impl Source for Shaky {
-    type Folder = Dir;
+    type Folder = LocalFolder;
 
     fn answers(&self) -> Answers {
         Answers::Later { folders: 100, files: 100 }
@@ -40,15 +42,20 @@ impl Source for Shaky {
         1
     }
 
-    fn root(&self, path: &Path) -> Result<Root<Dir>, SourceError> {
+    fn root(&self, path: &Path) -> Result<Root<LocalFolder>, SourceError> {
         self.source.root(path)
     }
 
-    fn folder(&self, parent: &Dir, name: &CStr, listed: &Meta) -> Result<Dir, SourceError> {
+    fn folder(
+        &self,
+        parent: &LocalFolder,
+        name: &CStr,
+        listed: &Meta,
+    ) -> Result<LocalFolder, SourceError> {
         self.source.folder(parent, name, listed)
     }
 
-    fn look(&self, folder: &Dir, name: &CStr) -> Result<Entry, SourceError> {
+    fn look(&self, folder: &LocalFolder, name: &CStr) -> Result<Entry, SourceError> {
         let less = |left: usize| left.checked_sub(1);
         if self.failing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok() {
             return Err(self.why.again());
@@ -56,7 +63,7 @@ impl Source for Shaky {
         self.source.look(folder, name)
     }
 
-    fn list(&self, folder: &Arc<Dir>, sink: Box<dyn ListSink>) {
+    fn list(&self, folder: &Arc<LocalFolder>, sink: Box<dyn ListSink>) {
         let (source, folder) = (Arc::clone(&self.source), Arc::clone(folder));
         std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(100));
@@ -64,7 +71,7 @@ impl Source for Shaky {
         });
     }
 
-    fn fetch(&self, folder: &Arc<Dir>, files: Vec<Wanted>, sink: Box<dyn ContentSink>) {
+    fn fetch(&self, folder: &Arc<LocalFolder>, files: Vec<Wanted>, sink: Box<dyn ContentSink>) {
         let (source, folder) = (Arc::clone(&self.source), Arc::clone(folder));
         std::thread::spawn(move || source.fetch(&folder, files, sink));
     }
@@ -80,6 +87,7 @@ fn run_shaky(job: &Job, failing: usize, why: SourceError) -> Result<Option<Box<R
         progress: Arc::new(Progress::default()),
         monitor: Arc::new(Silent),
         sync: engine::durable::sync_file_system,
+        items: None,
     };
     let outcome = run(job, || Ok(shaky), false, &context)?;
     Ok(if let Outcome::Completed(report) = outcome { Some(report) } else { None })
@@ -103,9 +111,13 @@ fn entries_of_a_folder_that_cannot_be_opened_again_are_not_gone() {
         layout: Layout::new(std::slice::from_ref(&source), false, Path::new("/")).unwrap(),
         backups_dir: temp.path().join("backups"),
         keep: Keep { hard_links: false, ..Keep::default() },
-        max_backups: 9.try_into().unwrap(),
+        filters: Arc::default(),
+        retention: Retention { max: NonZeroUsize::new(9), ..Retention::default() },
         minimum_time_guard: TimeDelta::zero(),
         max_shrink_percent: 90.0,
+        selection: None,
+        max_delete: None,
+        prune_empty: false,
     };
     let first = run_shaky(&job, 0, SourceError::Vanished).unwrap().unwrap();
     assert_eq!(first.counts.copied, 150);
