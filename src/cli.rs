@@ -8,8 +8,8 @@ use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    completions, daemon, diff, find, history, hold, list, man, prune, rsync_options, run, status,
-    sync_file_system, try_hosts,
+    completions, daemon, diff, doctor, find, history, hold, list, man, prune, rsync_options, run,
+    status, sync_file_system, try_hosts,
 };
 use crate::config::setting::{Key, SETTINGS, Setting};
 
@@ -25,6 +25,8 @@ Examples:
       Run the crontab in /config, as the container does
   backup_manager list --backups-dir /backups
       Show all snapshots, how large each is and what it alone holds
+  backup_manager doctor --notify-test
+      Check ssh, sources, destination and alerts, and say what mends what is wrong
   backup_manager completions bash > /etc/bash_completion.d/backup_manager
       Complete its flags in the shell
 
@@ -47,6 +49,7 @@ enum Verb {
     List(list::Args),
     History(history::Args),
     Diff(diff::Args),
+    Doctor(doctor::Args),
     Find(find::Args),
     Prune(prune::Args),
     Hold(hold::HoldArgs),
@@ -71,6 +74,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Cli { verb: Verb::List(args) }) => list::run(args),
         Ok(Cli { verb: Verb::History(args) }) => history::run(args),
         Ok(Cli { verb: Verb::Diff(args) }) => diff::run(args),
+        Ok(Cli { verb: Verb::Doctor(args) }) => doctor::run(args),
         Ok(Cli { verb: Verb::Find(args) }) => find::run(args),
         Ok(Cli { verb: Verb::Prune(args) }) => prune::run(args),
         Ok(Cli { verb: Verb::Hold(args) }) => hold::hold(args),

@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod config;
 mod daemon;
+mod doctor;
 mod exit;
 mod explain;
 mod health;

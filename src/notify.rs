@@ -139,6 +139,24 @@ fn deliver(
     store(kept);
 }
 
+/// Sends a test every way that is set up; what came of each.
+pub(crate) fn test(job: &NamedJob) -> Vec<(&'static str, Result<(), String>)> {
+    let (_, channels) = &job.notify;
+    let (host, now) = (host(), Utc::now());
+    let speaker = Speaker { job: &job.name, command: "", host: &host, backups_dir: "", now };
+    let message = text::test(&speaker);
+    let mut ways = ways(channels);
+    ways.extend(channels.ping.as_ref().map(|_| Way::Ping));
+    ways.into_iter().map(|way| (way.name(), send(way, &message, channels))).collect()
+}
+
+/// The ways that are set up, pings among them.
+pub(crate) fn names(job: &NamedJob) -> Vec<&'static str> {
+    let (_, channels) = &job.notify;
+    let ping = channels.ping.as_ref().map(|_| Way::Ping);
+    ways(channels).into_iter().chain(ping).map(Way::name).collect()
+}
+
 fn facts(job: &NamedJob, ended: Ended, own: Option<&Own>, now: DateTime<Utc>) -> Facts {
     let (dir, prefix) = (&job.job.backups_dir, &job.job.prefix);
     let mut facts =

@@ -8,6 +8,7 @@ pub(crate) mod backups;
 pub(crate) mod build;
 pub mod bytes;
 pub mod catalog;
+pub mod destination;
 pub mod diff;
 pub mod dir;
 pub mod durable;

@@ -108,6 +108,23 @@ pub(crate) fn message(alert: &Alert, facts: &Facts, speaker: &Speaker<'_>) -> Me
     }
 }
 
+/// The text of `doctor --notify-test`.
+pub(crate) fn test(speaker: &Speaker<'_>) -> Message {
+    let Speaker { job, host, now, .. } = *speaker;
+    Message {
+        event: "test".to_owned(),
+        urgent: false,
+        job: job.to_owned(),
+        host: host.to_owned(),
+        time: stamp(now),
+        newest_snapshot: None,
+        title: format!("backup {job}: this is a test ({host})"),
+        body: format!(
+            "This is a test of the alerts of backup {job} on {host}.\nNothing is wrong.\n"
+        ),
+    }
+}
+
 type Row = (&'static str, String);
 
 fn failed(failures: u32, since: DateTime<Utc>, facts: &Facts, speaker: &Speaker<'_>) -> Vec<Row> {
