@@ -1,6 +1,6 @@
 //! Tells people when a job fails, works again, is too old, incomplete or damaged.
 //!
-//! [`decide`] says what, [`text`] in which words, [`send`] takes it there, [`memory`] keeps what is not there yet.
+//! `decide` says what, `text` in which words, `send` takes it there, `memory` keeps what is not there yet.
 
 mod decide;
 mod memory;
