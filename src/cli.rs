@@ -8,8 +8,8 @@ use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    completions, daemon, diff, find, history, hold, list, man, prune, restore, rsync_options, run,
-    status, sync_file_system, try_hosts, verify,
+    completions, daemon, diff, doctor, find, history, hold, list, man, prune, restore,
+    rsync_options, run, status, sync_file_system, try_hosts, verify,
 };
 use crate::config::setting::{Key, SETTINGS, Setting};
 
@@ -29,6 +29,8 @@ Examples:
       Bring a file back as it was
   backup_manager verify --rolling 30d --backups-dir /backups
       Read a part of all backups each day and prove it by the recorded hashes
+  backup_manager doctor --notify-test
+      Check ssh, sources, destination and alerts, and say what mends what is wrong
   backup_manager completions bash > /etc/bash_completion.d/backup_manager
       Complete its flags in the shell
 
@@ -51,6 +53,7 @@ enum Verb {
     List(list::Args),
     History(history::Args),
     Diff(diff::Args),
+    Doctor(doctor::Args),
     Find(find::Args),
     Restore(restore::Args),
     Verify(verify::Args),
@@ -77,6 +80,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Cli { verb: Verb::List(args) }) => list::run(args),
         Ok(Cli { verb: Verb::History(args) }) => history::run(args),
         Ok(Cli { verb: Verb::Diff(args) }) => diff::run(args),
+        Ok(Cli { verb: Verb::Doctor(args) }) => doctor::run(args),
         Ok(Cli { verb: Verb::Find(args) }) => find::run(args),
         Ok(Cli { verb: Verb::Restore(args) }) => restore::run(args),
         Ok(Cli { verb: Verb::Verify(args) }) => verify::run(args),
@@ -131,7 +135,9 @@ pub(crate) struct SettingFlags<F = All> {
 }
 
 fn settings<F: Flags>() -> impl Iterator<Item = &'static Setting> {
-    SETTINGS.iter().filter(|setting| F::KEYS.is_empty() || F::KEYS.contains(&setting.key))
+    SETTINGS.iter().filter(|setting| {
+        setting.has_flag() && (F::KEYS.is_empty() || F::KEYS.contains(&setting.key))
+    })
 }
 
 impl<F: Flags> FromArgMatches for SettingFlags<F> {
@@ -184,7 +190,7 @@ mod tests {
 
     #[test]
     fn each_setting_is_a_flag_that_takes_any_value() {
-        for setting in &SETTINGS {
+        for setting in SETTINGS.iter().filter(|setting| setting.has_flag()) {
             let flag = format!("--{}", setting.flag());
             let value = if setting.name.starts_with("RSYNC") { "-x,--relative" } else { "-1" };
             let args = ["backup_manager", "run", flag.as_str(), value, "home", "--", "-H"];
@@ -192,6 +198,14 @@ mod tests {
             assert_eq!(args.settings.given, [(setting.key, value.into())]);
             assert_eq!(args.names, ["home"]);
             assert_eq!(args.rsync_args, ["-H"]);
+        }
+    }
+
+    #[test]
+    fn secrets_have_no_flag() {
+        for secret in SETTINGS.iter().filter(|setting| setting.is_secret()) {
+            let flag = format!("--{}=x", secret.flag());
+            assert!(Cli::try_parse_from(["backup_manager", "run", &flag]).is_err(), "{flag}");
         }
     }
 

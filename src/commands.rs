@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod daemon;
 pub(crate) mod diff;
+pub(crate) mod doctor;
 pub(crate) mod find;
 pub(crate) mod history;
 pub(crate) mod hold;

@@ -1,5 +1,6 @@
 //! The configuration of a run: flags > environment > config file > default, checked whole.
 
+mod around;
 mod environment;
 mod file;
 mod filters;
@@ -35,7 +36,9 @@ use self::rsync::Wanted;
 use self::setting::{
     CONFIG_DIR, CONFIG_DIR_DEFAULT, CONFIG_FILE, CONFIG_FILE_NAME, KNOWN_HOSTS, Key,
 };
+use crate::hooks::Hooks;
 use crate::log::Format;
+use crate::notify::settings::{Channels, Level};
 
 /// How many jobs a config file has, and what is wrong with it.
 #[cfg(test)]
@@ -91,6 +94,9 @@ pub(crate) struct NamedJob {
     pub(crate) alert: Alert,
     /// What its rsync options come to, beyond what is in `job`.
     pub(crate) wanted: Wanted,
+    /// Of what somebody is told, and how.
+    pub(crate) notify: (Level, Channels),
+    pub(crate) hooks: Hooks,
     /// rsync options that were given and change nothing, with the reason.
     pub(crate) without_effect: Vec<String>,
 }

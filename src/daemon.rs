@@ -4,7 +4,7 @@ pub(crate) mod checks;
 mod children;
 pub(crate) mod files;
 pub(crate) mod identity;
-mod keys;
+pub(crate) mod keys;
 mod rights;
 pub(crate) mod service;
 

@@ -63,6 +63,9 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
         RunError::Endless { .. } => {
             "check the host; a tree that is really so wide can be split into several jobs"
         }
+        RunError::Preparation { .. } => {
+            "what it wrote stands above; nothing was touched, the next run begins with it again"
+        }
         RunError::SourceLost(_) => "the next run goes on where this one stopped",
         _ => return None,
     }))

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use engine::error::RunError;
@@ -14,6 +15,7 @@ use engine::run::{Context, Outcome, Stop, run};
 use serde_json::{Map, Value, json};
 use tracing::Level;
 
+use crate::around::Around;
 use crate::commands::sync_file_system;
 use crate::config::NamedJob;
 use crate::exit::Exit;
@@ -53,6 +55,8 @@ impl Mode {
 pub(crate) struct Work {
     pub(crate) mode: Mode,
     pub(crate) accept_shrink: bool,
+    /// The process's own, which the commands around a run get.
+    pub(crate) umask: u32,
     pub(crate) format: Format,
     pub(crate) terminal: Terminal,
 }
@@ -93,28 +97,41 @@ impl Work {
         context.items = self.items(job, self.format == Format::Json);
         let ticker = self.ticker(&progress, &log, false);
         let mut connected = None;
+        let around = Around { job, umask: self.umask, stop, log: &log, began: Instant::now() };
         let outcome = match &job.remote {
-            None => run(&job.job, || Ok(local(job, stop)), self.accept_shrink, &context),
+            None => {
+                let source = || around.before().map(|()| local(job, stop));
+                run(&job.job, source, self.accept_shrink, &context)
+            }
             Some(host) => {
-                let connect = || remote(host, job, stop, &mut connected);
-                run(&job.job, connect, self.accept_shrink, &context)
+                let mut connect = || remote(host, job, stop, &mut connected);
+                let source =
+                    || around.before().and_then(|()| connect().map_err(RunError::NoConnection));
+                run(&job.job, source, self.accept_shrink, &context)
             }
         };
         close(connected);
         drop(ticker);
-        match outcome {
+        let exit = match &outcome {
             Ok(Outcome::Busy) => {
                 let what = "nothing to do: another run of this job is at work";
                 log.tell(Level::INFO, what, event(json!({"event": "busy"})), "");
                 Exit::Done
             }
             Ok(Outcome::Held { newest, next }) => {
-                held(&log, job, &newest, next);
+                held(&log, job, newest, *next);
                 Exit::Done
             }
-            Ok(Outcome::Completed(report)) => completed(&log, job, &report, &monitor),
-            Err(error) => failed(&log, &error, stop),
-        }
+            Ok(Outcome::Completed(report)) => completed(&log, job, report, &monitor),
+            Err(RunError::PutOff { said }) => {
+                let what = format!("nothing to do: {said}; the next run tries again");
+                log.tell(Level::INFO, &what, event(json!({"event": "put_off"})), "");
+                Exit::Done
+            }
+            Err(error) => failed(&log, error, stop),
+        };
+        around.after(&outcome, exit);
+        exit
     }
 
     /// Prints what a run would do. `None` when nobody reads it any more.

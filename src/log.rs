@@ -2,6 +2,7 @@
 
 mod file;
 mod line;
+pub(crate) mod tail;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -60,6 +61,7 @@ pub(crate) fn start(
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let line = Line::of(event, chrono::Utc::now());
+        tail::note(line.job(), line.text());
         let mut bytes = match self.format {
             Format::Text => line.text(),
             Format::Json => line.json(),

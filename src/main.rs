@@ -1,17 +1,23 @@
 //! backup_manager: snapshot backups as plain folders.
 
+mod around;
 mod cli;
 mod commands;
 mod config;
 mod daemon;
+mod doctor;
 mod exit;
 mod explain;
 mod health;
 mod hint;
+mod hooks;
 mod jobs;
 mod log;
+mod metrics;
 mod monitor;
+mod notify;
 mod schedule;
+mod secret;
 mod series;
 mod sources;
 mod supervise;

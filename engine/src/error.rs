@@ -98,6 +98,18 @@ pub enum RunError {
     /// The source cannot be reached any more.
     #[error("the source is lost: {0}")]
     SourceLost(SourceError),
+    /// What was to be done before the run failed; nothing was touched.
+    #[error("{said}")]
+    Preparation {
+        /// What failed, and how.
+        said: String,
+    },
+    /// What was to be done before the run says that this is not the time; nothing was touched.
+    #[error("put off: {said}")]
+    PutOff {
+        /// Who says so.
+        said: String,
+    },
     /// A source tells of more folders than any tree has.
     #[error("{waiting} folders that the source told of wait to be listed: it seems to have no end")]
     Endless {

@@ -9,7 +9,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use crate::attempt::Attempt;
 use crate::backups::{Backups, Locked};
 use crate::durable::SyncFileSystem;
-use crate::error::{NoConnection, RunError};
+use crate::error::RunError;
 use crate::event::Event;
 use crate::history::{Decision, History};
 use crate::itemize::Items;
@@ -85,13 +85,13 @@ pub enum Outcome {
 }
 
 /// Takes a snapshot for `job`, or completes the one that was interrupted. `connect` is called only when
-/// there is something to do.
+/// there is something to do, under the lock, before a snapshot is touched.
 ///
 /// # Errors
 /// When no snapshot was completed. Older snapshots are as before; what was copied stays for the next run.
 pub fn run<S: Source>(
     job: &Job,
-    connect: impl FnOnce() -> Result<Arc<S>, NoConnection>,
+    connect: impl FnOnce() -> Result<Arc<S>, RunError>,
     accept_shrink: bool,
     context: &Context,
 ) -> Result<Outcome, RunError> {
@@ -141,7 +141,6 @@ pub fn run<S: Source>(
     let context = &Context { monitor, ..context.clone() };
     let attempt = Attempt { job, backups: &backups, context, began, accept_shrink };
     let result = connect()
-        .map_err(RunError::NoConnection)
         .and_then(|source| attempt.complete(&source, &recorder, history))
         .map_err(|error| context.stop.or(error));
     note_status(job, &backups, context, began, &result);
@@ -178,6 +177,8 @@ fn note_status(
         }
         Ok(report) => ("completed", None, Some(report.snapshot.clone())),
         Err(RunError::Stopped) => ("stopped", None, None),
+        // It was no run, and the last one stays the last one.
+        Err(RunError::PutOff { .. }) => return,
         Err(error) => ("failed", Some(error.to_string()), None),
     };
     store(

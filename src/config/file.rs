@@ -219,12 +219,16 @@ fn raw(key: Key, value: &DeValue<'_>) -> Result<Raw, String> {
             Err(_) => Err(format!("{number} is out of range; write a smaller number")),
         },
         DeValue::Float(number) => Ok(Raw::Text(number.as_str().into())),
-        DeValue::Array(items) if matches!(key, Key::SrcsToBackup | Key::RsyncSingleParams) => items
-            .iter()
-            .map(|item| item.get_ref().as_str().map(str::to_owned))
-            .collect::<Option<_>>()
-            .map(Raw::List)
-            .ok_or_else(|| "an item of the list is no text; write each in quotes".to_owned()),
+        DeValue::Array(items)
+            if matches!(key, Key::SrcsToBackup | Key::RsyncSingleParams | Key::MailTo) =>
+        {
+            items
+                .iter()
+                .map(|item| item.get_ref().as_str().map(str::to_owned))
+                .collect::<Option<_>>()
+                .map(Raw::List)
+                .ok_or_else(|| "an item of the list is no text; write each in quotes".to_owned())
+        }
         DeValue::Table(table) if key == Key::RsyncDictParams => {
             let entries = in_order(table).into_iter();
             let entries =

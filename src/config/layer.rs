@@ -10,6 +10,7 @@ use chrono::TimeDelta;
 use engine::bytes::shown;
 use engine::name::Prefix;
 
+use super::around::Around;
 use super::list;
 use super::mistake::{Mistake, Origin};
 use super::rsync::{self, Dict, Param};
@@ -53,6 +54,7 @@ pub(crate) struct Layer {
     pub(crate) max_shrink_percent: Option<Given<f64>>,
     pub(crate) max_age: Option<Given<TimeDelta>>,
     pub(crate) failures_before_alert: Option<Given<NonZeroUsize>>,
+    pub(crate) around: Around,
 }
 
 /// Longest guard that is taken: 100 years.
@@ -111,14 +113,15 @@ impl Layer {
                 let count = count(raw, "0 failures are no reason for an alert", "3");
                 give(&mut self.failures_before_alert, count, origin, mistakes);
             }
+            key => self.around.set(key, raw, origin, mistakes),
         }
     }
 }
 
 /// What is wrong with a value; one line each.
-type Checked<T> = Result<T, Vec<String>>;
+pub(super) type Checked<T> = Result<T, Vec<String>>;
 
-fn give<T>(
+pub(super) fn give<T>(
     slot: &mut Option<Given<T>>,
     checked: Checked<T>,
     origin: Origin,
@@ -134,7 +137,7 @@ fn give<T>(
     *slot = Some(Given { value, origin });
 }
 
-fn wrong<T>(what: impl Into<String>) -> Checked<T> {
+pub(super) fn wrong<T>(what: impl Into<String>) -> Checked<T> {
     Err(vec![what.into()])
 }
 
@@ -146,7 +149,7 @@ fn bytes(raw: &Raw) -> Checked<&[u8]> {
     }
 }
 
-fn text(raw: &Raw) -> Checked<String> {
+pub(super) fn text(raw: &Raw) -> Checked<String> {
     let bytes = bytes(raw)?;
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.trim().to_owned()),
@@ -249,7 +252,7 @@ fn periods(raw: &Raw) -> Checked<u32> {
 }
 
 /// Reads a number with decimals; NaN and infinity are none.
-fn decimal(raw: &Raw, example: &str) -> Checked<f64> {
+pub(super) fn decimal(raw: &Raw, example: &str) -> Checked<f64> {
     let text = text(raw)?;
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() => Ok(number),

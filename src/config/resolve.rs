@@ -19,7 +19,7 @@ use super::layer::{Given, Layer};
 use super::mistake::{Mistake, Origin, shown_path};
 use super::rsync::{self, Param, Wanted};
 use super::setting::nearest;
-use super::{Alert, NamedJob, Remote};
+use super::{Alert, NamedJob, Remote, around};
 use crate::log::Format;
 
 /// Everything that was given, by the place it came from.
@@ -185,6 +185,7 @@ impl Draft<'_> {
             (Some(_), ..) => self.check_absolute(mistakes),
             _ => {}
         }
+        let notify = around::notify(&self.layers, mistakes);
         if let (Some(remote), Some(wanted)) = (&mut remote, &mut wanted) {
             self.over_ssh(&mut remote.address, wanted, mistakes);
         }
@@ -211,7 +212,16 @@ impl Draft<'_> {
             failures: self.value(|layer| layer.failures_before_alert.as_ref())?,
         };
         let without_effect = self.without_effect(remote.is_some());
-        Some(NamedJob { name: self.name.clone(), job, remote, alert, wanted, without_effect })
+        Some(NamedJob {
+            name: self.name.clone(),
+            job,
+            remote,
+            alert,
+            notify: notify?,
+            hooks: around::hooks(&self.layers)?,
+            wanted,
+            without_effect,
+        })
     }
 
     /// The options that somebody gave and that change nothing.

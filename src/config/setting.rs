@@ -25,6 +25,22 @@ pub(crate) enum Key {
     MaxShrinkPercent,
     MaxAgeH,
     FailuresBeforeAlert,
+    NotifyOn,
+    MailTo,
+    MailFrom,
+    SmtpHost,
+    SmtpSecurity,
+    SmtpUser,
+    SmtpPassword,
+    WebhookUrl,
+    NtfyUrl,
+    NtfyToken,
+    PingUrl,
+    NotifyCa,
+    PreBackup,
+    PostBackup,
+    OnFailure,
+    HookTimeoutS,
 }
 
 /// One setting.
@@ -44,7 +60,7 @@ pub(crate) struct Setting {
 }
 
 /// All settings, in the order in which they are shown.
-pub(crate) const SETTINGS: [Setting; 20] = [
+pub(crate) const SETTINGS: [Setting; 36] = [
     Setting {
         key: Key::SrcsToBackup,
         name: "SRCS_TO_BACKUP",
@@ -205,6 +221,134 @@ pub(crate) const SETTINGS: [Setting; 20] = [
         default: Some("3"),
         per_job: true,
     },
+    Setting {
+        key: Key::NotifyOn,
+        name: "NOTIFY_ON",
+        value: "LEVEL",
+        help: "Alert of 'failure' (also too old, damaged, well again), of each 'problem' too, or 'always'",
+        default: Some("problem"),
+        per_job: true,
+    },
+    Setting {
+        key: Key::MailTo,
+        name: "MAIL_TO",
+        value: "ADDRESSES",
+        help: "Mail alerts to these, comma separated; needs SMTP_HOST",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::MailFrom,
+        name: "MAIL_FROM",
+        value: "ADDRESS",
+        help: "Send mail as this; without it SMTP_USER or the first of MAIL_TO",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::SmtpHost,
+        name: "SMTP_HOST",
+        value: "HOST[:PORT]",
+        help: "Send mail through this server",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::SmtpSecurity,
+        name: "SMTP_SECURITY",
+        value: "HOW",
+        help: "Encrypt mail with 'starttls' (port 587), 'tls' (465), or not at all: 'none' (25)",
+        default: Some("starttls"),
+        per_job: true,
+    },
+    Setting {
+        key: Key::SmtpUser,
+        name: "SMTP_USER",
+        value: "NAME",
+        help: "Log in to the mail server as this user",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::SmtpPassword,
+        name: "SMTP_PASSWORD",
+        value: "PASSWORD",
+        help: "Log in to the mail server with this password",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::WebhookUrl,
+        name: "WEBHOOK_URL",
+        value: "URL",
+        help: "Post alerts to this URL as JSON",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::NtfyUrl,
+        name: "NTFY_URL",
+        value: "URL",
+        help: "Publish alerts to this ntfy topic, for example https://ntfy.sh/topic",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::NtfyToken,
+        name: "NTFY_TOKEN",
+        value: "TOKEN",
+        help: "Publish to ntfy with this access token",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::PingUrl,
+        name: "PING_URL",
+        value: "URL",
+        help: "Ping this URL of healthchecks.io or its like: URL/start, URL, URL/fail",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::NotifyCa,
+        name: "NOTIFY_CA",
+        value: "PEM",
+        help: "Trust these certificates when alerts are sent, in the place of the built-in ones",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::PreBackup,
+        name: "PRE_BACKUP",
+        value: "COMMAND",
+        help: "Run this with /bin/sh before a snapshot is taken; exit code 75 puts the run off, others fail it",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::PostBackup,
+        name: "POST_BACKUP",
+        value: "COMMAND",
+        help: "Run this with /bin/sh after a snapshot was completed",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::OnFailure,
+        name: "ON_FAILURE",
+        value: "COMMAND",
+        help: "Run this with /bin/sh after a run failed",
+        default: None,
+        per_job: true,
+    },
+    Setting {
+        key: Key::HookTimeoutS,
+        name: "HOOK_TIMEOUT_S",
+        value: "SECONDS",
+        help: "End such a command after this time",
+        default: Some("3600"),
+        per_job: true,
+    },
 ];
 
 /// The suffix of a variable that holds the path of a file with the value.
@@ -225,6 +369,19 @@ impl Setting {
     /// Its flag, without the dashes.
     pub(crate) fn flag(&self) -> String {
         self.name.to_ascii_lowercase().replace('_', "-")
+    }
+
+    /// Whether it is a secret, or holds one: it is shown nowhere.
+    pub(crate) fn is_secret(&self) -> bool {
+        matches!(
+            self.key,
+            Key::SmtpPassword | Key::WebhookUrl | Key::NtfyUrl | Key::NtfyToken | Key::PingUrl
+        )
+    }
+
+    /// Whether it can be given on the command line, which every user of the machine may read.
+    pub(crate) fn has_flag(&self) -> bool {
+        !self.is_secret() && self.key != Key::NotifyCa
     }
 
     /// Its variable that holds a path.

@@ -50,7 +50,7 @@ fn ssh(uid: u32, config: &Config, log: &JobLog) {
 }
 
 /// Snapshots that go away with a container are no backup.
-fn not_a_mount(folder: &Path) -> Option<String> {
+pub(crate) fn not_a_mount(folder: &Path) -> Option<String> {
     let mount = mount_of(folder)?;
     let folder = shown_path(folder);
     if mount.point == Path::new("/") {

@@ -15,7 +15,7 @@ struct Found {
 }
 
 /// What is wrong with the files in `folder` for the user `uid`, each with the command that mends it.
-pub(super) fn complaints(folder: &Path, uid: u32) -> Vec<String> {
+pub(crate) fn complaints(folder: &Path, uid: u32) -> Vec<String> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -35,6 +35,11 @@ impl Line {
         line
     }
 
+    /// The job that it is about; empty for what concerns none.
+    pub(super) fn job(&self) -> &str {
+        &self.job
+    }
+
     /// `2026-11-23 20:00:00 UTC INFO  my_backup: message`.
     pub(super) fn text(&self) -> String {
         let mut text = format!("{} {:<5} ", self.clock.format("%Y-%m-%d %H:%M:%S UTC"), self.level);

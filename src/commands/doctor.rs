@@ -1,0 +1,100 @@
+//! `doctor [NAME…]`: check what a new user gets wrong, and say what mends it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use super::{configured, say};
+use crate::cli::SettingFlags;
+use crate::config::{config_dir, load};
+use crate::daemon::files::CRONTAB;
+use crate::doctor::{Finding, Grade, examine, pin};
+use crate::exit::Exit;
+use crate::supervise::supervise;
+use crate::ui::colour::{Palette, Style};
+
+const EXAMPLES: &str = "\
+Examples:
+  backup_manager doctor --srcs-to-backup /home --backups-dir /backups
+  backup_manager doctor --pin
+      Show the fingerprint of a host that is not known yet, ask, and pin it
+  backup_manager doctor --notify-test
+      Send a test every way that alerts are set up
+  backup_manager doctor --json | jq 'select(.grade == \"bad\")'
+
+Exit codes: 0 a run can do its work; 1 something has to be mended; 2 usage or configuration.";
+
+/// Check ssh, sources, destination, crontab and alerts, and say what mends what is wrong
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Check these jobs of the config file only
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Pin the keys of hosts that are not known: ask, or take the one with this fingerprint
+    #[arg(long, value_name = "FINGERPRINT", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pin: Option<String>,
+    /// Send a test every way that alerts are set up
+    #[arg(long)]
+    notify_test: bool,
+    /// Print JSON lines
+    #[arg(long)]
+    json: bool,
+    /// Read the settings from this file [CONFIG_FILE, default config.toml in CONFIG_DIR, which is /config, if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
+pub(crate) fn run(args: Args) -> Exit {
+    let inputs = super::inputs(args.settings.given, Vec::new(), args.config, args.names);
+    let Some(inputs) = inputs else { return Exit::Usage };
+    let Some(config) = configured(&inputs, load) else { return Exit::Usage };
+    let crontab = config_dir(&inputs.variables, &inputs.current_dir).join(CRONTAB);
+    let (json, palette) = (args.json, Palette::of_stdout());
+    config.warnings.iter().for_each(|warning| say(warning));
+    let done = supervise(move |stop| {
+        let mut exit = Exit::Done;
+        if let Some(given) = &args.pin
+            && !pin::all(&config.jobs, given, &stop)
+        {
+            exit = Exit::Failed;
+        }
+        let worst = Arc::new(Mutex::new(Grade::Good));
+        let mut several = config.jobs.len() > 1;
+        several |= json;
+        examine(&config, &crontab, args.notify_test, &stop, |finding| {
+            if let Ok(mut worst) = worst.lock() {
+                *worst = (*worst).max(finding.grade);
+            }
+            let line = match json {
+                true => serde_json::to_string(&finding).unwrap_or_default() + "\n",
+                false => text(&finding, several, palette),
+            };
+            super::print(line.as_bytes());
+        });
+        let bad = worst.lock().is_ok_and(|worst| *worst == Grade::Bad);
+        if bad { exit.worse(Exit::Failed) } else { exit }
+    });
+    done.unwrap_or_else(|error| {
+        say(&format!("cannot catch signals or start threads: {error}"));
+        Exit::Failed
+    })
+}
+
+/// `ok    hard links    up to 65000 of a file`, and what mends it below.
+fn text(finding: &Finding, several: bool, palette: Palette) -> String {
+    let (word, style) = match finding.grade {
+        Grade::Good => ("ok  ", Style::Good),
+        Grade::Warning => ("warn", Style::Warn),
+        Grade::Bad => ("BAD ", Style::Bad),
+    };
+    let job = match &finding.job {
+        Some(job) if several => format!("{job}: "),
+        _ => String::new(),
+    };
+    let mend = finding.mend.as_ref().map(|mend| format!("        to mend it: {mend}\n"));
+    let word = palette.paint(style, word);
+    let (check, found) = (finding.check, &finding.found);
+    format!("{word}  {check:<12}  {job}{found}\n{}", mend.unwrap_or_default())
+}

@@ -1,0 +1,214 @@
+//! The checks, each of them something that made a first backup fail or silently do less.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::Utc;
+use engine::destination::{Destination, examine};
+use engine::error::{NoConnection, RunError};
+use engine::look::look;
+use engine::run::Stop;
+use engine::source::Source;
+use rustix::process::geteuid;
+use transport::sftp::{Account, account, ssh_folder};
+
+use super::Finding;
+use crate::config::{NamedJob, shown_path};
+use crate::daemon::{checks::not_a_mount, environment_zone, keys};
+use crate::schedule::Crontab;
+use crate::sources::{close, local, remote};
+use crate::ui::units::bytes;
+
+/// A clock before this date was never set.
+const OLDEST_CLOCK: i64 = 1_704_067_200;
+
+/// What concerns all jobs: clock, time zone, crontab.
+pub(super) fn machine(crontab: &Path) -> Vec<Finding> {
+    let now = Utc::now();
+    let mut found = vec![match now.timestamp() {
+        OLDEST_CLOCK.. => Finding::good("clock", now.format("%Y-%m-%d %H:%M UTC").to_string()),
+        _ => Finding::bad(
+            "clock",
+            format!("it says {}", now.format("%Y-%m-%d %H:%M UTC")),
+            Some("set it (timedatectl set-ntp true): snapshots are named by it".to_owned()),
+        ),
+    }];
+    let (zone, wrong) = environment_zone();
+    for (variable, value) in &wrong {
+        let mend = format!("write a name such as {variable}=Europe/Berlin");
+        let what = format!("{variable}={value} is no time zone that is known; times are UTC");
+        found.push(Finding::bad("time zone", what, Some(mend)));
+    }
+    if wrong.is_empty() {
+        found.push(Finding::good("time zone", zone.to_string()));
+    }
+    let shown = shown_path(crontab);
+    match fs::read(crontab) {
+        Ok(text) => {
+            let read = Crontab::read(&String::from_utf8_lossy(&text), zone);
+            for (line, fault) in &read.faults {
+                let mend = Some(format!("mend that line of {shown}"));
+                found.push(Finding::bad("crontab", format!("{shown}, line {line}: {fault}"), mend));
+            }
+            let runs = |line: &&crate::schedule::Line| {
+                line.command.split_whitespace().any(|word| word == "run")
+            };
+            match read.lines.iter().filter(runs).filter_map(|line| line.next(now)).min() {
+                Some(next) => {
+                    let next = next.format("%Y-%m-%d %H:%M UTC");
+                    found.push(Finding::good("crontab", format!("{shown} starts a run at {next}")));
+                }
+                None => found.push(Finding::warning(
+                    "crontab",
+                    format!("{shown} has no line that starts a run"),
+                    "add one: 0 * * * * backup_manager run",
+                )),
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => found.push(Finding::good(
+            "crontab",
+            format!(
+                "{shown} is not there: something else has to start runs, such as cron or a timer"
+            ),
+        )),
+        Err(error) => {
+            let mend = Some(format!("chmod a+r {shown}"));
+            found.push(Finding::bad("crontab", format!("cannot read {shown}: {error}"), mend));
+        }
+    }
+    found
+}
+
+/// The account and the keys that `ssh` needs.
+pub(super) fn ssh() -> Vec<Finding> {
+    let uid = geteuid().as_raw();
+    let mut found = Vec::new();
+    if account() == Account::Unknown {
+        found.push(Finding::bad(
+            "ssh account",
+            format!(
+                "the user {uid} is not in /etc/passwd, and without an entry ssh does not start"
+            ),
+            Some("add one, or install libnss-wrapper".to_owned()),
+        ));
+    }
+    let folder = ssh_folder();
+    let complaints = keys::complaints(&folder, uid);
+    if complaints.is_empty() {
+        found.push(Finding::good("ssh keys", format!("{} is in order", shown_path(&folder))));
+    }
+    // Keys may come from an agent or `-e`; whether one is taken is seen when connecting.
+    found.extend(complaints.into_iter().map(|complaint| match complaint.split_once("; ") {
+        Some((what, mend)) => Finding::warning("ssh keys", what, mend),
+        None => Finding::warning("ssh keys", complaint, "see ssh(1), FILES"),
+    }));
+    found
+}
+
+/// Whether the sources can be reached and opened.
+pub(super) fn sources(job: &NamedJob, stop: &Arc<Stop>) -> Vec<Finding> {
+    let Some(host) = &job.remote else { return roots(job, local(job, stop).as_ref()) };
+    let mut connected = None;
+    let found = match remote(host, job, stop, &mut connected) {
+        Ok(source) => {
+            let address = &host.address;
+            let what = format!("{address} knows this user and offers SFTP");
+            let mut found = vec![Finding::good("connection", what)];
+            found.extend(roots(job, source.as_ref()));
+            found
+        }
+        Err(error) => vec![unreached(error)],
+    };
+    close(connected);
+    found
+}
+
+fn unreached(error: NoConnection) -> Finding {
+    use transport::sftp::ConnectError;
+    let unknown = matches!(error.downcast_ref(), Some(ConnectError::HostKeyUnknown(_)));
+    let mut finding = Finding::of("connection", &RunError::NoConnection(error));
+    if unknown {
+        let mend = finding.mend.take().unwrap_or_default();
+        finding.mend = Some(format!(
+            "backup_manager doctor --pin (it shows the fingerprint and asks), or by hand: {mend}"
+        ));
+    }
+    finding
+}
+
+fn roots<S: Source>(job: &NamedJob, source: &S) -> Vec<Finding> {
+    let roots: Vec<_> = job.job.layout.roots().into_iter().map(|(path, _)| path).collect();
+    let opened = source.roots(&roots);
+    let each = roots.into_iter().zip(opened).map(|(path, opened)| match opened {
+        Ok(_) => Finding::good("source", format!("{} can be opened", shown_path(&path))),
+        Err(error) => Finding::of("source", &RunError::Root { path, error }),
+    });
+    each.collect()
+}
+
+/// What the backups folder can hold, and how much.
+pub(super) fn destination(job: &NamedJob) -> Vec<Finding> {
+    let dir = &job.job.backups_dir;
+    let able = match examine(dir) {
+        Ok(able) => able,
+        Err(error) => return vec![Finding::of("destination", &error)],
+    };
+    let mut found = vec![Finding::good("destination", able.place.clone())];
+    found.extend(not_a_mount(dir).map(|what| match what.split_once("; ") {
+        Some((what, mend)) => Finding::warning("mount", what, mend),
+        None => Finding::warning("mount", what, "mount a disk of its own there"),
+    }));
+    found.extend(limits(&able));
+    if let Ok(look) = look(dir, &job.job.prefix, 0)
+        && let Some(space) = look.space
+    {
+        let share = space.free_bytes.saturating_mul(100) / space.total_bytes.max(1);
+        let free = format!("{} of {} are free", bytes(space.free_bytes), bytes(space.total_bytes));
+        found.push(match share {
+            0..5 => Finding::warning("free space", free, "free some, or lower MAX_BACKUPS"),
+            _ => Finding::good("free space", free),
+        });
+        if space.free_inodes.is_some_and(|free| free < 10_000) {
+            let what = format!("{} inodes are free", space.free_inodes.unwrap_or_default());
+            found.push(Finding::warning(
+                "free inodes",
+                what,
+                "lower MAX_BACKUPS, or make a file system with more of them",
+            ));
+        }
+    }
+    found
+}
+
+fn limits(able: &Destination) -> Vec<Finding> {
+    let mut found = Vec::new();
+    found.push(match (able.hard_links, able.most_links) {
+        (true, most) => Finding::good("hard links", format!("up to {most} of a file")),
+        (false, _) => Finding::warning(
+            "hard links",
+            "this file system has none: every snapshot is a full copy",
+            "use ext4, xfs or btrfs (mkfs.ext4 DEVICE empties it)",
+        ),
+    });
+    found.push(match able.xattrs {
+        true => Finding::good("attributes", "hashes are recorded with the files"),
+        false => Finding::warning(
+            "attributes",
+            "this file system has no user attributes: no hashes can be recorded, and verify cannot prove files",
+            "use ext4, xfs or btrfs, or mount with user_xattr",
+        ),
+    });
+    let lacks = [("owners", able.owner), ("modes", able.mode), ("symlinks", able.symlinks)];
+    let lacks: Vec<&str> =
+        lacks.into_iter().filter(|(_, able)| !able).map(|(what, _)| what).collect();
+    found.push(match &lacks[..] {
+        [] => Finding::good("metadata", "owners, modes and symlinks can be set"),
+        lacks => Finding::warning(
+            "metadata",
+            format!("{} cannot be set; they are kept in .backup_manager/kept", lacks.join(", ")),
+            "run it as root on a Linux file system",
+        ),
+    });
+    found
+}

@@ -1,0 +1,124 @@
+//! Makes the key of a host known, once somebody has compared its fingerprint.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, BufRead, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use engine::run::Stop;
+use transport::sftp::{ConnectError, HostKey, ShownKey, ssh_folder};
+
+use crate::commands::say;
+use crate::config::{NamedJob, shown_path};
+use crate::sources::{close, remote};
+
+/// Pins the keys of the hosts of `jobs` that are not known yet: one whose fingerprint is `given`, or
+/// those that somebody at the terminal agrees to. Whether all are known then, as far as can be told.
+pub(crate) fn all(jobs: &[NamedJob], given: &str, stop: &Arc<Stop>) -> bool {
+    let mut good = true;
+    for job in jobs {
+        let Some(host) = &job.remote else { continue };
+        let mut connected = None;
+        let failed = remote(host, job, stop, &mut connected).err();
+        close(connected);
+        if let Some(ConnectError::HostKeyUnknown(key)) =
+            failed.as_ref().and_then(|error| error.downcast_ref())
+        {
+            good &= one(key, given);
+        }
+    }
+    good
+}
+
+fn one(key: &HostKey, given: &str) -> bool {
+    let Some(shown) = &key.shown else {
+        say(&format!("the host {} showed no key to pin; try again", key.name()));
+        return false;
+    };
+    if let Err(why) = agreed(key, shown, given) {
+        say(&why);
+        return false;
+    }
+    let file = file(key);
+    match append(&file, &shown.line) {
+        Ok(()) => {
+            say(&format!("the key of {} is pinned in {}", key.name(), shown_path(&file)));
+            true
+        }
+        Err(error) => {
+            say(&format!(
+                "cannot write {}: {error}; make it writable, or add this line to it: {}",
+                shown_path(&file),
+                shown.line
+            ));
+            false
+        }
+    }
+}
+
+/// Whether somebody who can know it says that this is the host's key.
+fn agreed(key: &HostKey, shown: &ShownKey, given: &str) -> Result<(), String> {
+    let (host, ShownKey { kind, fingerprint, .. }) = (key.name(), shown);
+    if !given.is_empty() {
+        return match given == fingerprint {
+            true => Ok(()),
+            false => Err(format!(
+                "the key of {host} has the fingerprint {fingerprint}, not {given}; nothing was pinned"
+            )),
+        };
+    }
+    if !io::stdin().is_terminal() {
+        return Err(format!(
+            "the key of {host} ({kind}) has the fingerprint {fingerprint}; compare it with the one that the host itself tells, then: backup_manager doctor --pin={fingerprint}"
+        ));
+    }
+    say(&format!(
+        "the host {host} shows a key of the type {kind} with the fingerprint {fingerprint}\n\
+         Compare it on the host itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub (or _rsa_, _ecdsa_)\n\
+         Write yes to pin it:"
+    ));
+    let mut answer = String::new();
+    let read = io::stdin().lock().take(100).read_line(&mut answer);
+    match read {
+        Ok(_) if answer.trim() == "yes" => Ok(()),
+        _ => Err("nothing was pinned".to_owned()),
+    }
+}
+
+fn file(key: &HostKey) -> PathBuf {
+    let file = key.file.as_deref().unwrap_or("~/.ssh/known_hosts");
+    match file.strip_prefix("~/") {
+        Some(rest) => ssh_folder().parent().map(|home| home.join(rest)).unwrap_or_default(),
+        None => file.into(),
+    }
+}
+
+fn append(file: &PathBuf, line: &str) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let mut file =
+        OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file)?;
+    let mut last = [b'\n'];
+    if file.seek(SeekFrom::End(-1)).is_ok() {
+        file.read_exact(&mut last)?;
+    }
+    let gap = if last == [b'\n'] { "" } else { "\n" };
+    file.write_all(format!("{gap}{line}\n").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_added_and_what_was_there_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ssh/known_hosts");
+        append(&file, "a ssh-ed25519 A").unwrap();
+        std::fs::write(&file, "x ssh-rsa X").unwrap();
+        append(&file, "b ssh-ed25519 B").unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "x ssh-rsa X\nb ssh-ed25519 B\n");
+    }
+}

@@ -1,0 +1,59 @@
+//! The last lines of each job's log, for those who are told how a run ended.
+//!
+//! A process has one log, so that it has one such place too.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+/// How many lines are held.
+const LINES: usize = 200;
+/// Longest line that is held whole, and longest text that is told, bytes (healthchecks.io takes 10,000).
+const LINE: usize = 1_000;
+const TEXT: usize = 8_000;
+
+static TAIL: Mutex<VecDeque<(String, String)>> = Mutex::new(VecDeque::new());
+
+/// Holds a line of `job`.
+pub(super) fn note(job: &str, mut line: String) {
+    if line.len() > LINE {
+        line.truncate((0..=LINE).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0));
+    }
+    let Ok(mut tail) = TAIL.lock() else { return };
+    if tail.len() == LINES {
+        tail.pop_front();
+    }
+    tail.push_back((job.to_owned(), line));
+}
+
+/// The last lines of `job`.
+pub(crate) fn of(job: &str) -> String {
+    let Ok(tail) = TAIL.lock() else { return String::new() };
+    let mut lines = Vec::new();
+    let mut room = TEXT;
+    for (_, line) in tail.iter().rev().filter(|(of, _)| of == job) {
+        if line.len() >= room {
+            break;
+        }
+        room -= line.len() + 1;
+        lines.push(line.as_str());
+    }
+    lines.reverse();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_of_one_job_are_told() {
+        for number in 0..300 {
+            note("tail-one", format!("line {number} {}", "x".repeat(90)));
+            note("tail-two", "ä".repeat(5_000));
+        }
+        let told = of("tail-one");
+        assert!(told.len() <= TEXT && told.contains("line 299 ") && !told.contains("line 200 "));
+        assert!(!told.contains('ä') && of("tail-two").len() <= TEXT);
+        assert_eq!(of("tail-none"), "");
+    }
+}

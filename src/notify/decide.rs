@@ -1,0 +1,364 @@
+//! Of what somebody has to be told, from what was told before and what is so now. Pure.
+
+use std::num::NonZeroUsize;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::settings::Level;
+
+/// How long after an alert the same one is told again while nothing gets better.
+const REMIND: TimeDelta = TimeDelta::hours(24);
+
+/// What is remembered of a job between runs. Times are seconds of the Unix epoch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Memory {
+    /// When the job was looked at for the first time.
+    pub(crate) since: Option<i64>,
+    /// Runs that failed in a row.
+    pub(crate) failures: u32,
+    /// When the first of them failed.
+    pub(crate) failing_since: Option<i64>,
+    /// When it was last told that the job fails.
+    pub(crate) told_failing: Option<i64>,
+    /// When it was last told that the newest snapshot is too old.
+    pub(crate) told_stale: Option<i64>,
+    /// The damaged snapshots that were told of.
+    pub(crate) damaged: Vec<String>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It had nothing to do, was put off, or was stopped.
+    Nothing,
+    Completed {
+        snapshot: String,
+        /// Entries that were not read well, and how many of them came from the snapshot before.
+        problems: u64,
+        carried_forward: u64,
+    },
+    Failed {
+        reason: String,
+        hint: Option<String>,
+    },
+}
+
+/// What is so after a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) ended: Ended,
+    /// Failures in a row by the status file; it knows of runs that were killed, too.
+    pub(crate) failures: u32,
+    /// The newest complete snapshot.
+    pub(crate) newest: Option<Newest>,
+    /// How many complete ones there are.
+    pub(crate) complete: usize,
+    /// Those in which a check found damage.
+    pub(crate) damaged: Vec<String>,
+    /// Whether the backups folder could be looked at.
+    pub(crate) seen: bool,
+}
+
+/// The newest complete snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Newest {
+    pub(crate) name: String,
+    pub(crate) time: DateTime<Utc>,
+}
+
+/// From when on something is worth an alert.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    pub(crate) level: Level,
+    pub(crate) failures: NonZeroUsize,
+    pub(crate) max_age: TimeDelta,
+}
+
+/// Something to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Alert {
+    Failed { failures: u32, since: DateTime<Utc>, reminder: bool },
+    Stale { since: DateTime<Utc> },
+    Damaged { snapshots: Vec<String> },
+    Recovered { since: Option<DateTime<Utc>> },
+    Problems,
+    Completed,
+}
+
+impl Alert {
+    /// From which level on it is told.
+    fn level(&self) -> Level {
+        match self {
+            Self::Failed { .. }
+            | Self::Stale { .. }
+            | Self::Damaged { .. }
+            | Self::Recovered { .. } => Level::Failure,
+            Self::Problems => Level::Problem,
+            Self::Completed => Level::Always,
+        }
+    }
+}
+
+/// What to tell `now`, and what to remember.
+pub(crate) fn decide(
+    before: &Memory,
+    facts: &Facts,
+    rules: &Rules,
+    now: DateTime<Utc>,
+) -> (Vec<Alert>, Memory) {
+    let mut after = Memory { since: before.since.or(Some(now.timestamp())), ..before.clone() };
+    let mut alerts = Vec::new();
+    match &facts.ended {
+        Ended::Completed { problems, .. } => {
+            alerts.extend(completed(before, *problems));
+            (after.failures, after.failing_since) = (0, None);
+            (after.told_failing, after.told_stale) = (None, None);
+        }
+        Ended::Failed { .. } => {
+            after.failures = facts.failures.max(before.failures.saturating_add(1));
+            let since = *after.failing_since.get_or_insert(now.timestamp());
+            let enough = usize::try_from(after.failures).is_ok_and(|n| n >= rules.failures.get());
+            if enough && due(before.told_failing, now) {
+                let reminder = before.told_failing.is_some();
+                alerts.push(Alert::Failed { failures: after.failures, since: at(since), reminder });
+                after.told_failing = Some(now.timestamp());
+            }
+        }
+        Ended::Nothing => {}
+    }
+    // Of a folder that cannot be looked at nothing is known but that the run failed.
+    if facts.seen {
+        if let Some(since) = stale(&after, facts, rules, now)
+            && after.told_failing.is_none()
+            && due(before.told_stale, now)
+        {
+            alerts.push(Alert::Stale { since });
+            after.told_stale = Some(now.timestamp());
+        }
+        let known = |name: &String| before.damaged.contains(name);
+        let snapshots: Vec<_> = facts.damaged.iter().filter(|name| !known(name)).cloned().collect();
+        if !snapshots.is_empty() {
+            alerts.push(Alert::Damaged { snapshots });
+        }
+        after.damaged.clone_from(&facts.damaged);
+    }
+    alerts.retain(|alert| alert.level() <= rules.level);
+    (alerts, after)
+}
+
+fn completed(before: &Memory, problems: u64) -> Vec<Alert> {
+    let mut alerts = Vec::new();
+    if before.told_failing.is_some() || before.told_stale.is_some() {
+        let since = before.failing_since.or(before.told_stale).map(at);
+        alerts.push(Alert::Recovered { since });
+    } else if problems == 0 {
+        alerts.push(Alert::Completed);
+    }
+    if problems > 0 {
+        alerts.push(Alert::Problems);
+    }
+    alerts
+}
+
+/// Since when there is no snapshot that is young enough.
+fn stale(
+    memory: &Memory,
+    facts: &Facts,
+    rules: &Rules,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let newest = facts.newest.as_ref().map(|newest| newest.time);
+    let since = newest.or(memory.since.map(at))?;
+    (now - since > rules.max_age).then_some(since)
+}
+
+/// Whether it is time to tell what was told then. A clock that went back makes it time.
+fn due(told: Option<i64>, now: DateTime<Utc>) -> bool {
+    told.is_none_or(|told| !(TimeDelta::zero()..REMIND).contains(&(now - at(told))))
+}
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(seconds, 0).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T0: i64 = 1_700_000_000;
+
+    fn hour(hours: i64) -> DateTime<Utc> {
+        at(T0 + hours * 3600)
+    }
+
+    fn rules(level: Level) -> Rules {
+        let failures = NonZeroUsize::new(3).unwrap();
+        Rules { level, failures, max_age: TimeDelta::hours(44) }
+    }
+
+    fn good() -> Ended {
+        Ended::Completed { snapshot: "p.x".to_owned(), problems: 0, carried_forward: 0 }
+    }
+
+    fn listed() -> Ended {
+        Ended::Completed { snapshot: "p.x".to_owned(), problems: 2, carried_forward: 1 }
+    }
+
+    fn bad() -> Ended {
+        Ended::Failed { reason: "no".to_owned(), hint: None }
+    }
+
+    /// Runs one after the other, as `(hour, how it ended)`; the newest snapshot is the last that completed.
+    fn story(level: Level, runs: &[(i64, Ended)]) -> Vec<Vec<&'static str>> {
+        let (mut memory, mut newest, mut failures) = (Memory::default(), None, 0);
+        let mut told = Vec::new();
+        for (time, ended) in runs {
+            match ended {
+                Ended::Completed { .. } => {
+                    (newest, failures) =
+                        (Some(Newest { name: "p.x".to_owned(), time: hour(*time) }), 0);
+                }
+                Ended::Failed { .. } => failures += 1,
+                Ended::Nothing => {}
+            }
+            let facts = Facts {
+                ended: ended.clone(),
+                failures,
+                newest: newest.clone(),
+                complete: 1,
+                damaged: Vec::new(),
+                seen: true,
+            };
+            let (alerts, after) = decide(&memory, &facts, &rules(level), hour(*time));
+            memory = after;
+            told.push(alerts.iter().map(word).collect());
+        }
+        told
+    }
+
+    fn word(alert: &Alert) -> &'static str {
+        match alert {
+            Alert::Failed { reminder: false, .. } => "failed",
+            Alert::Failed { reminder: true, .. } => "still failing",
+            Alert::Stale { .. } => "stale",
+            Alert::Damaged { .. } => "damaged",
+            Alert::Recovered { .. } => "recovered",
+            Alert::Problems => "problems",
+            Alert::Completed => "completed",
+        }
+    }
+
+    #[test]
+    fn what_is_told_in_the_course_of_runs() {
+        use Ended::Nothing;
+        use Level::{Always, Failure, Problem};
+        type Run = (i64, Ended, &'static [&'static str]);
+        let stories: [(&str, Level, Vec<Run>); 7] = [
+            ("a good job is silent", Problem, vec![(0, good(), &[]), (24, good(), &[])]),
+            ("unless all is wanted", Always, vec![(0, good(), &["completed"]), (1, Nothing, &[])]),
+            (
+                "the third failure is told, a day later again, then that it is over",
+                Problem,
+                vec![
+                    (0, good(), &[]),
+                    (20, bad(), &[]),
+                    (21, bad(), &[]),
+                    (22, bad(), &["failed"]),
+                    (23, bad(), &[]),
+                    (45, bad(), &[]),
+                    (46, bad(), &["still failing"]),
+                    (47, Nothing, &[]),
+                    (48, good(), &["recovered"]),
+                    (72, good(), &[]),
+                ],
+            ),
+            (
+                "two failures are nobody's business",
+                Problem,
+                vec![(0, bad(), &[]), (1, bad(), &[]), (2, good(), &[]), (3, bad(), &[])],
+            ),
+            (
+                "no snapshot for too long, whatever the runs say",
+                Failure,
+                vec![
+                    (0, good(), &[]),
+                    (44, Nothing, &[]),
+                    (45, Nothing, &["stale"]),
+                    (46, bad(), &[]),
+                    (69, Nothing, &["stale"]),
+                    (70, good(), &["recovered"]),
+                ],
+            ),
+            (
+                "a job that never had one is given as long",
+                Failure,
+                vec![(0, Nothing, &[]), (44, Nothing, &[]), (45, Nothing, &["stale"])],
+            ),
+            (
+                "entries that are missing",
+                Problem,
+                vec![(0, listed(), &["problems"]), (24, listed(), &["problems"])],
+            ),
+        ];
+        for (name, level, runs) in stories {
+            let (given, expected): (Vec<_>, Vec<_>) =
+                runs.into_iter().map(|(hour, ended, told)| ((hour, ended), told.to_vec())).unzip();
+            assert_eq!(story(level, &given), expected, "{name}");
+        }
+        assert_eq!(story(Failure, &[(0, listed())]), [Vec::<&str>::new()]);
+    }
+
+    #[test]
+    fn damage_is_told_once_for_each_snapshot() {
+        let mut facts = Facts {
+            ended: Ended::Nothing,
+            failures: 0,
+            newest: Some(Newest { name: "p.b".to_owned(), time: hour(0) }),
+            complete: 2,
+            damaged: vec!["p.a".to_owned()],
+            seen: true,
+        };
+        let rules = rules(Level::Failure);
+        let told = |names: &[&str]| {
+            vec![Alert::Damaged {
+                snapshots: names.iter().map(|name| (*name).to_owned()).collect(),
+            }]
+        };
+        let (alerts, memory) = decide(&Memory::default(), &facts, &rules, hour(0));
+        assert_eq!(alerts, told(&["p.a"]));
+        assert_eq!(
+            decide(&memory, &facts, &rules, hour(99)).0.iter().map(word).next(),
+            Some("stale")
+        );
+        facts.damaged.push("p.b".to_owned());
+        let (alerts, memory) = decide(&memory, &facts, &rules, hour(1));
+        assert_eq!(alerts, told(&["p.b"]));
+        facts.seen = false;
+        facts.damaged.clear();
+        assert_eq!(decide(&memory, &facts, &rules, hour(2)), (Vec::new(), memory));
+    }
+
+    #[test]
+    fn a_run_that_left_no_status_counts_all_the_same() {
+        let facts = Facts {
+            ended: bad(),
+            failures: 0,
+            newest: None,
+            complete: 0,
+            damaged: Vec::new(),
+            seen: false,
+        };
+        let mut memory = Memory::default();
+        for expected in [0, 0, 1, 0] {
+            let (alerts, after) = decide(&memory, &facts, &rules(Level::Problem), hour(0));
+            assert_eq!(alerts.len(), expected);
+            memory = after;
+        }
+        assert_eq!((memory.failures, memory.failing_since), (4, Some(T0)));
+        // A clock that went back must not silence a job for years.
+        let (alerts, _) = decide(&memory, &facts, &rules(Level::Problem), hour(-24 * 365));
+        assert_eq!(alerts.len(), 1);
+    }
+}

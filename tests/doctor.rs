@@ -1,0 +1,113 @@
+//! `doctor` finds what goes wrong in a first setup, and says what mends it.
+
+use std::fs;
+use std::process::Command;
+
+use fixtures::letters::{Letters, Manner};
+use fixtures::need;
+use fixtures::run::{Done, Run};
+use fixtures::sshd::{Sshd, Subsystem};
+use fixtures::stage::Stage;
+use fixtures::tree::Tree;
+use fixtures::web::Web;
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+fn stage() -> Stage {
+    Stage::with(BIN, &Tree::new().file("a", "1"))
+}
+
+fn doctor(stage: &Stage) -> Run {
+    stage
+        .look("doctor")
+        .set("srcs-to-backup", &stage.source)
+        .env("CONFIG_DIR", stage.beside("config"))
+}
+
+/// `grade: found` and what mends it, of the findings of one check.
+fn of(done: &Done, check: &str) -> String {
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let all = done.objects();
+    let found = all.iter().filter(|finding| finding["check"] == check);
+    let line = |finding: &serde_json::Value| {
+        format!(
+            "{}: {} | {}\n",
+            text(&finding["grade"]),
+            text(&finding["found"]),
+            text(&finding["mend"])
+        )
+    };
+    found.map(line).collect()
+}
+
+#[test]
+fn a_good_setup_passes_and_the_text_is_for_people() {
+    let stage = stage();
+    let done = doctor(&stage).expect(0);
+    done.assert_says("ok    hard links").assert_says("nobody is told when this job fails");
+    let done = doctor(&stage).arg("--json").expect(0);
+    for check in ["clock", "time zone", "source", "destination", "hard links", "free space"] {
+        assert!(!of(&done, check).is_empty(), "{check} in:\n{}", done.stdout);
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_with_what_mends_it() {
+    let stage = stage();
+    fs::create_dir(stage.beside("config")).expect("a folder");
+    fs::write(stage.beside("config/crontab"), "61 * * * * backup_manager run\n").expect("written");
+    let done = doctor(&stage)
+        .set("srcs-to-backup", stage.beside("gone"))
+        .set("backups-dir", stage.beside("no/such/folder"))
+        .env("TZ", "Europe/Nowhere")
+        .arg("--json")
+        .expect(1);
+    for (check, part) in [
+        ("source", "it does not exist | check that the path is right"),
+        ("destination", "bad: cannot create"),
+        ("crontab", "line 1"),
+        ("time zone", "TZ=Europe/Berlin"),
+    ] {
+        assert!(of(&done, check).contains(part), "{check}: {}", of(&done, check));
+    }
+}
+
+#[test]
+fn a_test_is_sent_every_way() {
+    let (stage, web, mail) = (stage(), Web::start(None), Letters::start(Manner::Plain, None));
+    let run = doctor(&stage)
+        .env("WEBHOOK_URL", format!("{}/T0K3N", web.url))
+        .env("PING_URL", "http://127.0.0.1:1/P1NG")
+        .set("mail-to", "me@example.org")
+        .set("smtp-host", format!("localhost:{}", mail.port))
+        .set("smtp-security", "none");
+    let done = run.expect(0);
+    done.assert_says("set up: mail, webhook, ping");
+    let done = run.arg("--notify-test").expect(1);
+    done.assert_says("a test was sent by mail").assert_says("could not be sent by ping");
+    assert!(!done.said().contains("T0K3N") && !done.said().contains("P1NG"), "{}", done.said());
+    assert!(mail.letters()[0].text.contains("this is a test"));
+    assert_eq!(web.requests()[0].line, "POST /T0K3N");
+}
+
+#[test]
+fn a_host_key_is_pinned_when_its_fingerprint_is_the_one_that_was_said() {
+    let (stage, server) = (stage(), need!(Sshd::serving(Subsystem::Internal)));
+    let known = server.path("known_hosts");
+    fs::remove_file(&known).expect("removed");
+    let doctor = |words: &[&str]| {
+        words.iter().fold(server.reached_by(doctor(&stage)), |run, word| run.arg(word))
+    };
+    let told = Command::new("ssh-keygen").arg("-lf").arg(server.path("host.pub")).output();
+    let told = String::from_utf8(told.expect("ssh-keygen").stdout).expect("text");
+    let fingerprint = told.split(' ').nth(1).expect("a fingerprint");
+    let done = doctor(&["--json"]).expect(1);
+    assert!(of(&done, "connection").contains("doctor --pin"), "{}", of(&done, "connection"));
+    doctor(&["--pin"]).expect(1).assert_says(&format!("--pin={fingerprint}"));
+    doctor(&["--pin=SHA256:other"]).expect(1).assert_says("nothing was pinned");
+    assert!(!known.exists());
+    let done = doctor(&[&format!("--pin={fingerprint}")]).expect(0);
+    done.assert_says("is pinned in").assert_says("knows this user and offers SFTP");
+    assert!(known.exists());
+    doctor(&[]).expect(0);
+}
