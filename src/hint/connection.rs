@@ -40,7 +40,7 @@ pub(super) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
             "put the public key of the user that runs this into the host's authorized_keys (ssh-copy-id); nothing can be asked for, so no password, and a key with a passphrase needs an agent"
         }
         Some(E::NoSftp { .. }) => {
-            "enable the sftp subsystem in the host's sshd_config: Subsystem sftp internal-sftp"
+            "enable the sftp subsystem in the host's sshd_config (Subsystem sftp internal-sftp), and look whether the account may use it (a shell such as nologin, ForceCommand)"
         }
         Some(E::NameNotFound { .. }) => {
             "check the spelling of REMOTE_SRC_HOST, and that this machine can look up names"

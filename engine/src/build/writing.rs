@@ -22,6 +22,8 @@ pub(super) struct Writing {
     ends_in_hole: bool,
     /// Where the file system has attributes and the file is worth it.
     marks: Option<Marks>,
+    /// Whether the file bears marks now.
+    marked: bool,
     /// What an earlier run had written of it, bytes.
     taken_up: u64,
 }
@@ -33,7 +35,7 @@ impl Writing {
         let marks =
             (marked && meta.size >= WORTH_MARKING).then(|| Marks::new(meta.size, meta.mtime));
         let hasher = blake3::Hasher::new();
-        Self { file, hasher, length: 0, ends_in_hole: false, marks, taken_up: 0 }
+        Self { file, hasher, length: 0, ends_in_hole: false, marks, marked: false, taken_up: 0 }
     }
 
     /// Goes on in `file`, which an earlier run left, if that is known to be a part of what `meta`
@@ -76,8 +78,8 @@ impl Writing {
         let length = marks.marks[number].length;
         file.set_len(length)?;
         (&file).seek(SeekFrom::Start(length))?;
-        let (marks, taken_up) = (Some(marks), length);
-        Ok(Some(Self { file, hasher, length, ends_in_hole: false, marks, taken_up }))
+        let (marks, taken_up, marked) = (Some(marks), length, true);
+        Ok(Some(Self { file, hasher, length, ends_in_hole: false, marks, marked, taken_up }))
     }
 
     /// Writes the next bytes.
@@ -144,7 +146,7 @@ impl Writing {
         if record {
             attrs::set_hash(&self.file, &hash)?;
         }
-        if self.marks.is_some_and(|marks| !marks.marks.is_empty()) {
+        if self.marked {
             attrs::remove_marks(&self.file)?;
         }
         Ok((self.file, hash))
@@ -156,7 +158,7 @@ impl Writing {
         }
     }
 
-    /// A file that cannot be marked is copied from its start after an interruption, no worse.
+    /// A file that cannot be marked, on a full disk for example, has those marks that it has: they still hold.
     fn mark(&mut self) {
         let mark = Mark { length: self.length, hash: self.hasher.finalize() };
         let marked = self.end_hole().and_then(|()| {
@@ -164,9 +166,9 @@ impl Writing {
             marks.add(mark);
             attrs::set_marks(&self.file, &marks.encode())
         });
-        if marked.is_err() {
-            self.marks = None;
-            let _ = attrs::remove_marks(&self.file);
+        match marked {
+            Ok(()) => self.marked = true,
+            Err(_) => self.marks = None,
         }
     }
 
