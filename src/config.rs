@@ -31,6 +31,8 @@ use self::setting::{CONFIG_FILE, CONFIG_FILE_DEFAULT, Key};
 use crate::log::Format;
 
 #[cfg(test)]
+mod any_tests;
+#[cfg(test)]
 mod tests;
 
 /// Everything that a configuration is read from.
