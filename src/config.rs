@@ -49,6 +49,8 @@ pub(crate) fn read_file_settings(text: &str) -> (usize, Vec<Mistake>) {
 }
 
 #[cfg(test)]
+mod any_tests;
+#[cfg(test)]
 mod tests;
 
 /// Everything that a configuration is read from.

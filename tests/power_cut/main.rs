@@ -3,6 +3,7 @@
 //! The destination lies on a disk that notes every write and flush. Runs are recorded on it, and then each
 //! state is looked at that the disk may be in after a cut: with unflushed writes dropped, reordered, torn.
 
+mod checkpoint;
 mod recording;
 mod state;
 
@@ -106,4 +107,19 @@ fn a_seal_without_a_sync_is_caught_on_xfs() {
 #[test]
 fn a_seal_without_a_sync_is_caught_on_btrfs() {
     need!(control("btrfs"));
+}
+
+#[test]
+fn on_ext4_what_a_checkpoint_covers_is_not_copied_again() {
+    need!(checkpoint::cost("ext4"));
+}
+
+#[test]
+fn on_xfs_what_a_checkpoint_covers_is_not_copied_again() {
+    need!(checkpoint::cost("xfs"));
+}
+
+#[test]
+fn on_btrfs_what_a_checkpoint_covers_is_not_copied_again() {
+    need!(checkpoint::cost("btrfs"));
 }

@@ -17,7 +17,7 @@ use fixtures::random::{Spec, random_tree};
 use fixtures::scan::{FoundTree, scan};
 use fixtures::stage::Stage;
 
-const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+pub(crate) const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
 /// How many complete snapshots are kept: with what is recorded, the oldest goes.
 pub(crate) const KEPT: &str = "3";

@@ -1,0 +1,136 @@
+//! Errors of the destination at any system call: the run fails with a message that names the cause or
+//! completes truly, older snapshots stay as they were, and the next run completes.
+//!
+//! `make errors` injects every error at many calls of each kind; every day's tests half of them at one of each.
+
+use fixtures::calls::{CHANGING, LOOKING};
+use fixtures::fingerprint::{Fingerprint, assert_untouched};
+use fixtures::history::hours_ago;
+use fixtures::judge::Judge;
+use fixtures::mutate::mutate;
+use fixtures::need;
+use fixtures::random::{Spec, random_tree};
+use fixtures::stage::Stage;
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+/// Errors and what the system calls them (strerror(3)).
+const ERRORS: [(&str, &str); 8] = [
+    ("EIO", "Input/output error"),
+    ("ENOSPC", "No space left on device"),
+    ("EDQUOT", "Disk quota exceeded"),
+    ("EROFS", "Read-only file system"),
+    ("ESTALE", "Stale file handle"),
+    ("EMLINK", "Too many links"),
+    ("EPERM", "Operation not permitted"),
+    ("EINTR", "Interrupted system call"),
+];
+
+/// Injects errors, one in `each`, at those calls of each of `kinds`; what went wrong, one text a case.
+fn inject(kinds: &[&str], when: &[&str], each: usize) -> Vec<String> {
+    // EMLINK begins a new group of links.
+    let judge = Judge::plain().with_more_links();
+    let spec = Spec { files: 120, folders: 20, largest: 20_000, root_only: need::root().is_ok() };
+    let stage = Stage::with(BIN, &random_tree(6, spec));
+    stage.take();
+    let first = stage.history().path(&hours_ago(50), "");
+    std::fs::rename(stage.history().newest(), &first).expect("a snapshot can be renamed");
+    mutate(&stage.source, 6);
+    let before = Fingerprint::of(&first);
+    let (mut wrong, mut cases) = (Vec::new(), 0);
+    for (row, kind) in kinds.iter().enumerate() {
+        for (_, (error, text)) in ERRORS.iter().enumerate().filter(|(at, _)| (row + at) % each == 0)
+        {
+            for when in when {
+                let rule = format!("{kind}:error={error}:when={when}");
+                let done = stage.run().injecting(&[&rule]).done();
+                cases += 1;
+                let mut found = Vec::new();
+                match done.code {
+                    // What the destination refuses to hold is kept beside it.
+                    0 if *error == "EPERM" && kept(&stage) => {
+                        found.extend(untrue(&stage, 0, judge.without_owners().without_modes()));
+                    }
+                    0 | 3 => found.extend(untrue(&stage, done.code, judge)),
+                    1 if named(&done.said(), text) => {}
+                    1 => found.push("the cause is not named".to_owned()),
+                    code => found.push(format!("it ends with {code}")),
+                }
+                let next = stage.run().done();
+                if next.code == 0 {
+                    found.extend(
+                        untrue(&stage, 0, judge).map(|what| format!("the next run: {what}")),
+                    );
+                } else {
+                    found.push(format!("the next run ends with {}: {}", next.code, next.said()));
+                }
+                assert_untouched(&first, &before);
+                if !found.is_empty() {
+                    wrong.push(format!("{rule}: {}\n{}", found.join("\n"), done.said()));
+                }
+                for made in stage.history().complete().iter().filter(|path| **path != first) {
+                    std::fs::remove_dir_all(made).expect("a snapshot can be removed");
+                }
+            }
+        }
+    }
+    println!("{cases} errors injected, {} cases wrong", wrong.len());
+    wrong
+}
+
+/// A run that says it completed has a snapshot like its source; with a list (3) it has one.
+fn untrue(stage: &Stage, code: i32, judge: Judge) -> Option<String> {
+    let complete = stage.history().complete();
+    if complete.len() < 2 {
+        return Some("it made no snapshot".to_owned());
+    }
+    let copy = stage.inside(&stage.history().newest());
+    let differences = judge.differences(&stage.source, &copy);
+    (code == 0 && !differences.is_empty()).then(|| differences.join("\n"))
+}
+
+/// Whether something is kept beside the newest snapshot.
+fn kept(stage: &Stage) -> bool {
+    let newest = stage.history().newest();
+    let name = newest.file_name().expect("a snapshot has a name");
+    stage.backups.join(".backup_manager/kept").join(name).is_dir()
+}
+
+/// Whether the cause stands in what was said: the system's words, or ours for a full disk.
+fn named(said: &str, text: &str) -> bool {
+    said.contains(text) || said.contains("no space left in")
+}
+
+#[test]
+fn errors_at_one_of_each_destination_call() {
+    need!(need::tool("strace"));
+    let wrong = inject(&CHANGING, &["5"], 2);
+    assert!(wrong.is_empty(), "{} cases\n{}", wrong.len(), wrong.join("\n\n"));
+}
+
+#[test]
+#[ignore = "takes many minutes: make errors"]
+fn each_error_at_many_of_each_call() {
+    need!(need::tool("strace"));
+    let kinds: Vec<_> = CHANGING.iter().chain(&LOOKING).copied().collect();
+    let when = ["1", "2", "3", "5", "8", "13", "21", "34", "55", "3+", "20+"];
+    let wrong = inject(&kinds, &when, 1);
+    assert!(wrong.is_empty(), "{} cases\n{}", wrong.len(), wrong.join("\n\n"));
+}
+
+/// A kernel tells once that it could not write, and then forgets it.
+#[test]
+fn a_failed_sync_ends_the_run_and_is_not_retried_into_success() {
+    need!(need::tool("strace"));
+    let tree = random_tree(8, Spec { files: 30, folders: 5, largest: 9_000, root_only: false });
+    let stage = Stage::with(BIN, &tree);
+    let done = stage.run().injecting(&["syncfs:error=EIO:when=1"]).expect(1);
+    done.assert_says("Input/output error").assert_says("could not write everything");
+    assert!(stage.history().complete().is_empty());
+    stage.run().expect(0);
+    let counts = stage.counts();
+    let number = |key: &str| counts[key].as_u64().expect("a count");
+    // What only memory may hold is not believed.
+    assert_eq!(number("copied") + number("hard_links"), number("files"), "{counts}");
+    stage.assert_newest_is_source(Judge::plain());
+}
