@@ -516,3 +516,34 @@ fn all_roots_are_looked_at_in_the_time_of_one() {
         found[1..].iter().map(|root| &root.as_ref().ok().unwrap().file_system).collect();
     assert!(ids.len() == 1 && !ids.contains(&None), "{ids:?}");
 }
+
+/// LSTAT of the last name alone would be content with the folder of that name behind the symlink.
+#[test]
+fn a_folder_above_that_was_replaced_by_a_symlink_leads_nowhere() {
+    for subsystem in [Subsystem::Internal, Subsystem::Program] {
+        let Some(server) = Sshd::start("a_folder_above", subsystem) else { return };
+        let dir = TempDir::new().unwrap();
+        for folder in ["source/a/b", "outside/b"] {
+            fs::create_dir_all(dir.path().join(folder)).unwrap();
+            fs::write(dir.path().join(folder).join("file"), folder).unwrap();
+        }
+        // A root may be reached through a symlink.
+        symlink("source", dir.path().join("root")).unwrap();
+        let source = connect(&server);
+        let root = source.root(&dir.path().join("root/.")).unwrap().folder;
+        let below = |folder: &Arc<_>, name: &str| {
+            let listing = list(&source, folder).unwrap().entries;
+            let entry = listing.iter().find(|entry| entry.name.to_bytes() == name.as_bytes());
+            let entry = entry.unwrap();
+            Arc::new(source.folder(folder, &entry.name, &entry.meta).unwrap())
+        };
+        let folder = below(&below(&root, "a"), "b");
+        assert_eq!(list(&source, &folder).unwrap().entries.len(), 1);
+        fs::rename(dir.path().join("source/a"), dir.path().join("moved")).unwrap();
+        symlink("../outside", dir.path().join("source/a")).unwrap();
+        assert!(matches!(list(&source, &folder), Err(SourceError::Replaced)), "{subsystem:?}");
+        fs::remove_file(dir.path().join("source/a")).unwrap();
+        fs::rename(dir.path().join("moved"), dir.path().join("source/a")).unwrap();
+        assert_eq!(list(&source, &folder).unwrap().entries.len(), 1);
+    }
+}

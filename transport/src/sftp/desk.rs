@@ -45,7 +45,8 @@ const UNKNOWN: Duration = Duration::from_secs(3600);
 
 /// What is asked of the network thread.
 pub(super) enum Command {
-    List(Arc<[u8]>, Box<dyn ListSink>),
+    /// A folder by its path, where the server has to say that it is, and who takes its entries.
+    List(Arc<[u8]>, Option<Arc<[u8]>>, Box<dyn ListSink>),
     Fetch(Arc<[u8]>, Vec<Wanted>, Box<dyn ContentSink>),
     Ask(Asked),
     /// No more of this listing is wanted.
@@ -58,7 +59,7 @@ impl Command {
     /// Answers it where there is nobody else to do so.
     pub(super) fn refuse(self) {
         match self {
-            Self::List(_, sink) => sink.end(Err(gone())),
+            Self::List(_, _, sink) => sink.end(Err(gone())),
             Self::Fetch(_, files, mut sink) => {
                 (0..files.len()).for_each(|index| sink.file_end(index, Err(gone())));
                 sink.end();
@@ -151,13 +152,13 @@ impl Desk {
     /// Takes an order.
     pub(super) fn command(&mut self, command: Command) {
         match command {
-            Command::List(path, sink) => {
+            Command::List(path, real, sink) => {
                 let id = self.id();
                 self.post.listed(id, Listed::Begin(sink));
                 if let Some(lost) = self.lost() {
                     return self.post.listed(id, Listed::End(Err(lost)));
                 }
-                self.folders.insert(id, Folder::new(id, path));
+                self.folders.insert(id, Folder::new(id, path, real));
                 self.folders_waiting.push_back(id);
             }
             Command::Fetch(path, files, sink) => self.fetch(&path, &files, sink),
