@@ -1,6 +1,8 @@
 //! A folder held open, and what can be done to the single names in it. Never follows a symlink, but for
 //! the methods that say so by their names.
 
+mod open;
+
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
@@ -9,12 +11,13 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, RawDir, RawMode, Stat, StatVfs, Timespec, Timestamps, Uid,
-};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RawDir, StatVfs, Uid};
 use rustix::io::Errno;
 
-use crate::entry::{FileId, Kind, Meta, Time};
+use crate::entry::{Kind, Meta, Time};
+
+use open::{bits, meta_of, stamps};
+pub use open::{meta, meta_at, set_mode, set_mtime, set_owner};
 
 /// Bytes that one `getdents64` call may fill: some 1,000 names.
 const LISTING_BUFFER: usize = 32 * 1024;
@@ -401,91 +404,12 @@ fn single(name: &CStr) -> Result<&CStr, Errno> {
     if bytes == b".." || bytes.contains(&b'/') { Err(Errno::INVAL) } else { Ok(name) }
 }
 
-fn bits(mode: u32) -> Mode {
-    Mode::from_raw_mode(mode as RawMode)
-}
-
-fn stamps(mtime: Time) -> Timestamps {
-    // Not UTIME_OMIT: file systems over libfuse take both times or, without an error, none (measured).
-    let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
-    let mtime = Timespec { tv_sec: mtime.secs, tv_nsec: mtime.nanos.into() };
-    Timestamps { last_access: now, last_modification: mtime }
-}
-
-/// Sets owner and group of an open file or folder.
-///
-/// # Errors
-/// `EPERM` when not allowed.
-pub fn set_owner(fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
-    Ok(rustix::fs::fchown(fd, uid.map(Uid::from_raw), gid.map(Gid::from_raw))?)
-}
-
-/// Sets the mode of an open file or folder.
-///
-/// # Errors
-/// `EPERM` when not allowed.
-pub fn set_mode(fd: impl AsFd, mode: u32) -> io::Result<()> {
-    Ok(rustix::fs::fchmod(fd, bits(mode))?)
-}
-
-/// Sets the modification time of an open file or folder.
-///
-/// # Errors
-/// `EPERM` when not allowed.
-pub fn set_mtime(fd: impl AsFd, mtime: Time) -> io::Result<()> {
-    Ok(rustix::fs::futimens(fd, &stamps(mtime))?)
-}
-
-/// What an open file or folder is.
-///
-/// # Errors
-/// The system's, of `fstat(2)`.
-pub fn meta(fd: impl AsFd) -> io::Result<Meta> {
-    Ok(meta_of(&rustix::fs::fstat(fd)?))
-}
-
-/// What `stat(2)` of a path says, symlinks followed: for paths that the user gave.
-///
-/// # Errors
-/// The system's.
-pub fn meta_at(path: &Path) -> io::Result<Meta> {
-    Ok(meta_of(&rustix::fs::stat(path)?))
-}
-
 /// A name for the system.
 ///
 /// # Errors
 /// `EINVAL` when it holds a NUL.
 pub fn c_name(name: impl Into<Vec<u8>>) -> io::Result<CString> {
     CString::new(name).map_err(|_| Errno::INVAL.into())
-}
-
-#[expect(clippy::unnecessary_cast, reason = "the widths of stat's fields differ between machines")]
-fn meta_of(stat: &Stat) -> Meta {
-    let kind = match FileType::from_raw_mode(stat.st_mode as RawMode) {
-        FileType::Directory => Kind::Folder,
-        FileType::Symlink => Kind::Symlink,
-        FileType::Fifo => Kind::Fifo,
-        FileType::Socket => Kind::Socket,
-        FileType::BlockDevice => Kind::BlockDevice,
-        FileType::CharacterDevice => Kind::CharDevice,
-        FileType::RegularFile | FileType::Unknown => Kind::File,
-    };
-    let time = |secs, nanos| Time { secs: secs as i64, nanos: nanos as u32 };
-    Meta {
-        kind,
-        mode: stat.st_mode as u32 & 0o7777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        size: stat.st_size as u64,
-        mtime: time(stat.st_mtime, stat.st_mtime_nsec),
-        ctime: time(stat.st_ctime, stat.st_ctime_nsec),
-        id: Some(FileId { dev: stat.st_dev as u64, ino: stat.st_ino as u64 }),
-        links: stat.st_nlink as u64,
-        rdev: stat.st_rdev as u64,
-        // st_blocks counts units of 512 bytes whatever the block size (stat(3type)).
-        allocated: stat.st_blocks as u64 * 512,
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
@@ -20,62 +19,10 @@ use transport::sftp::{ConnectError, Options, SftpSource};
 use server::collect::{
     ask_fetch, ask_fetch_from, ask_listing, ask_slow_listing, fetch, list, local_tree, read_tree,
 };
+use server::trees::{connect, name, noise, odd_tree, refused};
 use server::{Sshd, Subsystem};
 
 mod server;
-
-fn connect(server: &Sshd) -> SftpSource {
-    SftpSource::connect(server.address(), server.options(), || false).unwrap()
-}
-
-fn refused(server: &Sshd) -> ConnectError {
-    let start = Instant::now();
-    let error = SftpSource::connect(server.address(), server.options(), || false).err().unwrap();
-    assert!(start.elapsed() < Duration::from_secs(10));
-    error
-}
-
-/// Bytes that are no zeros and differ from block to block.
-fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8 | 1
-    };
-    (0..length).map(|_| next()).collect()
-}
-
-fn name(bytes: &[u8]) -> &Path {
-    Path::new(std::ffi::OsStr::from_bytes(bytes))
-}
-
-/// Every kind of entry and name.
-fn odd_tree(root: &Path) {
-    let bytes: Vec<u8> = (1..=255).filter(|byte| *byte != b'/').collect();
-    for chunk in bytes.chunks(100) {
-        fs::write(root.join(name(chunk)), chunk).unwrap();
-    }
-    for byte in bytes.iter().filter(|byte| **byte != b'.') {
-        fs::write(root.join(name(&[*byte])), [*byte]).unwrap();
-    }
-    fs::write(root.join("x".repeat(255)), "long").unwrap();
-    fs::write(root.join("empty"), "").unwrap();
-    fs::write(root.join("large"), noise(9_000_001, 1)).unwrap();
-    for (number, size) in [4095, 4096, 258_047, 258_048, 258_049, 1 << 20].into_iter().enumerate() {
-        fs::write(root.join(format!("size {size}")), noise(size, number as u64)).unwrap();
-    }
-    let deep = root.join(name(b"folder\xff")).join("a/b/c/d");
-    fs::create_dir_all(&deep).unwrap();
-    fs::create_dir(root.join("empty folder")).unwrap();
-    fs::write(deep.join("deep"), "deep").unwrap();
-    symlink("large", root.join("link")).unwrap();
-    symlink(name(b"nowhere/\xfe\n"), root.join("dangling")).unwrap();
-    symlink("..", deep.join("up")).unwrap();
-    let fifo = root.join("fifo");
-    assert!(std::process::Command::new("mkfifo").arg(fifo).status().unwrap().success());
-}
 
 #[test]
 fn a_tree_arrives_as_it_is() {
@@ -515,4 +462,35 @@ fn all_roots_are_looked_at_in_the_time_of_one() {
     let ids: BTreeSet<_> =
         found[1..].iter().map(|root| &root.as_ref().ok().unwrap().file_system).collect();
     assert!(ids.len() == 1 && !ids.contains(&None), "{ids:?}");
+}
+
+/// LSTAT of the last name alone would be content with the folder of that name behind the symlink.
+#[test]
+fn a_folder_above_that_was_replaced_by_a_symlink_leads_nowhere() {
+    for subsystem in [Subsystem::Internal, Subsystem::Program] {
+        let Some(server) = Sshd::start("a_folder_above", subsystem) else { return };
+        let dir = TempDir::new().unwrap();
+        for folder in ["source/a/b", "outside/b"] {
+            fs::create_dir_all(dir.path().join(folder)).unwrap();
+            fs::write(dir.path().join(folder).join("file"), folder).unwrap();
+        }
+        // A root may be reached through a symlink.
+        symlink("source", dir.path().join("root")).unwrap();
+        let source = connect(&server);
+        let root = source.root(&dir.path().join("root/.")).unwrap().folder;
+        let below = |folder: &Arc<_>, name: &str| {
+            let listing = list(&source, folder).unwrap().entries;
+            let entry = listing.iter().find(|entry| entry.name.to_bytes() == name.as_bytes());
+            let entry = entry.unwrap();
+            Arc::new(source.folder(folder, &entry.name, &entry.meta).unwrap())
+        };
+        let folder = below(&below(&root, "a"), "b");
+        assert_eq!(list(&source, &folder).unwrap().entries.len(), 1);
+        fs::rename(dir.path().join("source/a"), dir.path().join("moved")).unwrap();
+        symlink("../outside", dir.path().join("source/a")).unwrap();
+        assert!(matches!(list(&source, &folder), Err(SourceError::Replaced)), "{subsystem:?}");
+        fs::remove_file(dir.path().join("source/a")).unwrap();
+        fs::rename(dir.path().join("moved"), dir.path().join("source/a")).unwrap();
+        assert_eq!(list(&source, &folder).unwrap().entries.len(), 1);
+    }
 }

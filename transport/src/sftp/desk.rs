@@ -2,15 +2,15 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use engine::source::{ContentSink, ListSink, SourceError, Wanted};
+use engine::source::{ContentSink, SourceError, Wanted};
 
 use super::file::{self, Around, Books, File};
 use super::folder::{self, Folder, Going, child};
 use super::line::{Line, Purpose};
+use super::order::Command;
 use super::pace::Pace;
 use super::post::{Fetched, LISTINGS, Listed, Post};
 use super::question::{Asked, Question};
@@ -42,37 +42,6 @@ const READING: usize = 64;
 /// From this round trip on a host is far away; and what stands for one that is not known.
 const FAR: Duration = Duration::from_millis(10);
 const UNKNOWN: Duration = Duration::from_secs(3600);
-
-/// What is asked of the network thread.
-pub(super) enum Command {
-    List(Arc<[u8]>, Box<dyn ListSink>),
-    Fetch(Arc<[u8]>, Vec<Wanted>, Box<dyn ContentSink>),
-    Ask(Asked),
-    /// No more of this listing is wanted.
-    UnwantedFolder(u64),
-    /// No more of this file is wanted.
-    UnwantedFile(u64, usize),
-}
-
-impl Command {
-    /// Answers it where there is nobody else to do so.
-    pub(super) fn refuse(self) {
-        match self {
-            Self::List(_, sink) => sink.end(Err(gone())),
-            Self::Fetch(_, files, mut sink) => {
-                (0..files.len()).for_each(|index| sink.file_end(index, Err(gone())));
-                sink.end();
-            }
-            Self::Ask(asked) => asked.reply(Err(gone())),
-            Self::UnwantedFolder(_) | Self::UnwantedFile(..) => {}
-        }
-    }
-}
-
-/// What is told when nothing is connected any more.
-pub(super) fn gone() -> SourceError {
-    SourceError::Lost("the connection has ended".to_owned())
-}
 
 /// Everything that is asked for and not answered.
 pub(super) struct Desk {
@@ -161,13 +130,13 @@ impl Desk {
     /// Takes an order.
     pub(super) fn command(&mut self, command: Command) {
         match command {
-            Command::List(path, sink) => {
+            Command::List(path, real, sink) => {
                 let id = self.id();
                 self.post.listed(id, Listed::Begin(sink));
                 if let Some(lost) = self.lost() {
                     return self.post.listed(id, Listed::End(Err(lost)));
                 }
-                self.folders.insert(id, Folder::new(id, path));
+                self.folders.insert(id, Folder::new(id, path, real));
                 self.folders_waiting.push_back(id);
             }
             Command::Fetch(path, files, sink) => self.fetch(&path, &files, sink),

@@ -15,8 +15,9 @@ use tokio::net::unix::pipe;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::desk::{Command, Desk};
+use super::desk::Desk;
 use super::line::Line;
+use super::order::Command;
 use super::post::Post;
 
 /// A desk with channels; there is no server, but what the test answers.

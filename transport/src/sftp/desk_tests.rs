@@ -11,8 +11,8 @@ use engine::entry::{Batch, Meta};
 use engine::source::{ContentSink, ListSink, SourceError, Wanted};
 use proptest::prelude::*;
 
-use super::desk::Command;
 use super::desk_bench::{Bench, attrs, text, wanted};
+use super::order::Command;
 use super::question::{Asked, Question};
 
 /// Counts what is told.
@@ -117,7 +117,7 @@ fn serve(part: u8, choices: &[(u8, u8, u8)]) -> Result<(), TestCaseError> {
     let desk = &mut bench.desk;
     let path: Arc<[u8]> = Arc::from(&b"/folder"[..]);
     let sink = || Box::new(Sink(Arc::clone(&counts), vec![0; SIZES.len()]));
-    desk.command(Command::List(Arc::clone(&path), sink()));
+    desk.command(Command::List(Arc::clone(&path), Some(Arc::from(&b"a"[..])), sink()));
     desk.command(Command::Fetch(Arc::clone(&path), files(part), sink()));
     desk.command(Command::Fetch(path, Vec::new(), sink()));
     desk.command(Command::Ask(Asked { question: Question::LStat(b"/x".to_vec()), reply }));

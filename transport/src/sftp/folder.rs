@@ -48,6 +48,9 @@ pub(super) struct Folder {
     handle: Option<Box<[u8]>>,
     /// Whether it still is a folder. OPENDIR follows symlinks.
     checked: bool,
+    /// Where the server has to say that it is, and whether it did: LSTAT follows symlinks above.
+    real: Option<Arc<[u8]>>,
+    placed: bool,
     /// READDIR that are not answered, and how many may be.
     reads: usize,
     ahead: usize,
@@ -72,6 +75,7 @@ pub(super) struct Folder {
 pub(super) enum Step {
     Open,
     Check,
+    Real,
     Read,
     /// An entry that READDIR did not describe.
     Look(Box<[u8]>),
@@ -91,10 +95,12 @@ pub(super) enum Going {
 }
 
 impl Folder {
-    pub(super) fn new(id: u64, path: Arc<[u8]>) -> Self {
+    pub(super) fn new(id: u64, path: Arc<[u8]>, real: Option<Arc<[u8]>>) -> Self {
         Self {
             id,
             path,
+            placed: real.is_none(),
+            real,
             line: 0,
             handle: None,
             checked: false,
@@ -124,11 +130,15 @@ impl Folder {
         self.line = number;
         line.ask(Request::OpenDir(&self.path), Purpose::Folder(self.id, Step::Open));
         line.ask(Request::LStat(&self.path), Purpose::Folder(self.id, Step::Check));
+        if self.real.is_some() {
+            line.ask(Request::RealPath(&self.path), Purpose::Folder(self.id, Step::Real));
+        }
     }
 
     /// Forgets what a lost connection took with it.
     pub(super) fn reset(&mut self) {
         (self.handle, self.checked, self.at_end) = (None, false, false);
+        self.placed = self.real.is_none();
         (self.reads, self.looks, self.ahead) = (0, 0, 2);
         (self.seen, self.nothing_new, self.bad_names, self.again) = (0, 0, 0, false);
         self.looked_into = false;
@@ -185,6 +195,18 @@ impl Folder {
                 Some(_) => return Err(SourceError::Replaced),
                 None => return Err(undescribed()),
             },
+            (Step::Real, Answer::Names(names)) => {
+                // Some end folders with a slash.
+                let bare = |path: &[u8]| path.strip_suffix(b"/").unwrap_or(path).to_vec();
+                let told = names.first().map(|(told, _)| bare(told));
+                if told != self.real.as_deref().map(bare) {
+                    return Err(SourceError::Replaced);
+                }
+                self.placed = true;
+            }
+            (Step::Real, Answer::Status(Status::NoSuchFile)) => return Err(SourceError::Vanished),
+            // It need not tell.
+            (Step::Real, Answer::Status(_)) => self.placed = true,
             // Perhaps the server has no handle left.
             (Step::Open, Answer::Status(Status::Failure)) if self.tries < TRIES => {
                 (self.tries, self.again) = (self.tries + 1, true);
@@ -348,11 +370,11 @@ impl Folder {
     }
 
     fn settle(&mut self, line: &mut Line, post: &mut Post) -> Going {
-        if self.again && self.checked {
+        if self.again && self.checked && self.placed {
             self.reset();
             return Going::Again;
         }
-        if self.at_end && self.checked && self.reads == 0 && self.looks == 0 {
+        if self.at_end && self.checked && self.placed && self.reads == 0 && self.looks == 0 {
             // OpenSSH leaves out what it cannot look at, in a folder that may be listed and not entered
             // even `.`: it would pass for an empty one.
             if self.seen == 0 && !self.looked_into {

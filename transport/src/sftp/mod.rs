@@ -30,6 +30,7 @@ mod frames;
 mod host_key;
 mod line;
 mod network;
+mod order;
 mod pace;
 mod post;
 mod question;

@@ -15,9 +15,10 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{interval, sleep};
 
 use super::connect::{Channel, Connection};
-use super::desk::{Command, Desk};
+use super::desk::Desk;
 use super::frames::Frames;
 use super::line::Line;
+use super::order::Command;
 use super::post::{Backlog, Post};
 use super::{Address, ConnectError, Options};
 

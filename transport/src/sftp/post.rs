@@ -14,7 +14,8 @@ use engine::source::{ContentSink, ListSink, SourceError};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::desk::{Command, QUEUED};
+use super::desk::QUEUED;
+use super::order::Command;
 
 /// What becomes a hole: a run of zeros of this length, at a multiple of it.
 const BLOCK: usize = 4096;

@@ -13,9 +13,9 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::describe::target;
-use super::desk::{Command, gone};
 use super::folder::child;
 use super::network::{Network, Quit};
+use super::order::{Command, gone};
 use super::post::Post;
 use super::question::{Asked, Question, Told};
 use super::{Address, ConnectError, Options};
@@ -42,6 +42,8 @@ pub struct SftpSource {
 #[derive(Debug)]
 pub struct SftpFolder {
     path: Arc<[u8]>,
+    /// Where the server has to say that it is: where the root was, with the same names appended.
+    real: Option<Arc<[u8]>>,
 }
 
 impl SftpSource {
@@ -139,11 +141,12 @@ impl SftpSource {
         let path = checked(path.as_os_str().as_bytes().to_vec())?;
         let meta = self.ask(Question::LStat(path.clone()));
         let file_system = self.ask(Question::FileSystem(path.clone()));
-        Ok(AskedRoot { path, meta, file_system })
+        let real = self.ask(Question::RealPath(path.clone()));
+        Ok(AskedRoot { path, meta, file_system, real })
     }
 
     fn opened(&self, asked: AskedRoot) -> Result<Root<SftpFolder>, SourceError> {
-        let AskedRoot { path, meta, file_system } = asked;
+        let AskedRoot { path, meta, file_system, real } = asked;
         let (meta, extra) = self.with_target(&path, meta.meta()?)?;
         let was_link = meta.kind == Kind::Symlink;
         let leads_to =
@@ -156,7 +159,12 @@ impl SftpSource {
                 false => path,
             };
             let entry = Entry { name: CString::default(), meta: folder, extra: None };
-            let folder = Arc::new(SftpFolder { path: path.into() });
+            // A server without such an answer serves all the same.
+            let real = match real.told() {
+                Ok(Told::Bytes(real)) => checked(real).ok().map(Arc::from),
+                _ => None,
+            };
+            let folder = Arc::new(SftpFolder { path: path.into(), real });
             return Ok(Root { entry, folder, was_link, file_system: file_system.file_system() });
         }
         // A file, or a symlink that leads to none: the entry itself, in its folder.
@@ -167,7 +175,7 @@ impl SftpSource {
         let name = CString::new(name.as_bytes()).map_err(|_| SourceError::Vanished)?;
         let parent = parent.as_os_str().as_bytes();
         let file_system = self.ask(Question::FileSystem(parent.to_vec())).file_system();
-        let folder = Arc::new(SftpFolder { path: parent.into() });
+        let folder = Arc::new(SftpFolder { path: parent.into(), real: None });
         Ok(Root { entry: Entry { name, meta, extra }, folder, was_link: false, file_system })
     }
 }
@@ -200,6 +208,7 @@ struct AskedRoot {
     path: Vec<u8>,
     meta: Waiting,
     file_system: Waiting,
+    real: Waiting,
 }
 
 fn checked(path: Vec<u8>) -> Result<Vec<u8>, SourceError> {
@@ -247,7 +256,8 @@ impl Source for SftpSource {
             return Err(SourceError::Replaced);
         }
         let path = checked(child(&parent.path, name.to_bytes()))?;
-        Ok(SftpFolder { path: path.into() })
+        let real = parent.real.as_ref().map(|real| child(real, name.to_bytes()).into());
+        Ok(SftpFolder { path: path.into(), real })
     }
 
     fn look(&self, folder: &SftpFolder, name: &CStr) -> Result<Entry, SourceError> {
@@ -256,7 +266,7 @@ impl Source for SftpSource {
     }
 
     fn list(&self, folder: &Arc<SftpFolder>, sink: Box<dyn ListSink>) {
-        self.send(Command::List(Arc::clone(&folder.path), sink));
+        self.send(Command::List(Arc::clone(&folder.path), folder.real.clone(), sink));
     }
 
     fn fetch(&self, folder: &Arc<SftpFolder>, files: Vec<Wanted>, sink: Box<dyn ContentSink>) {

@@ -1,6 +1,7 @@
 //! The sshd of the fixtures as the tests of this package reach it.
 
 pub(crate) mod collect;
+pub(crate) mod trees;
 
 use std::ops::Deref;
 use std::time::Duration;
