@@ -106,6 +106,21 @@ fn what_an_ordinary_user_could_not_hold_comes_back_for_root() {
 }
 
 #[test]
+fn what_is_kept_beside_one_name_of_an_inode_is_kept_beside_all() {
+    need!(need::root());
+    let mut tree = Tree::new().file("first", "x").owner(7, 8).mode(0o644);
+    for number in 0..40 {
+        tree = tree.hard_link(format!("folder {number}/name"), "first");
+    }
+    let stage = Stage::with(BIN, &tree);
+    stage.run_as(SOMEONE).expect(0);
+    stage.run_as(SOMEONE).expect(0);
+    assert_eq!(stage.counts()["metadata"], 0, "{}", stage.counts());
+    to(&stage, "back").arg(&stage.source).expect(0);
+    Judge::plain().assert_same(&stage.source, &stage.beside("back/source"));
+}
+
+#[test]
 fn an_ordinary_user_gets_their_own_back_and_is_told_what_is_missing_of_others() {
     need!(need::root());
     let stage = Stage::with(BIN, &ordinary());

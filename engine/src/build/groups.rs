@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::entry::{FileId, Meta, Time};
+use crate::kept::Record;
 use crate::place::Place;
 
 /// Where the first name of an inode stands in the snapshot.
@@ -14,6 +15,8 @@ pub(crate) struct Leader {
     pub(crate) name: CString,
     /// The inode that it has in the destination.
     pub(crate) id: Option<FileId>,
+    /// What is kept beside it: the same for all names of the inode.
+    pub(crate) record: Option<Arc<Record>>,
 }
 
 /// What a name of an inode is to do.
@@ -128,7 +131,7 @@ mod tests {
     const ID: FileId = FileId { dev: 1, ino: 2 };
 
     fn leader() -> Leader {
-        Leader { place: Place::top(None), name: c"first".to_owned(), id: None }
+        Leader { place: Place::top(None), name: c"first".to_owned(), id: None, record: None }
     }
 
     fn inode(size: u64) -> Meta {

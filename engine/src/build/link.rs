@@ -72,8 +72,9 @@ impl<S: Source> Walk<S, Build<S>> {
             .map_err(|error| self.destination("cannot look at", &folder.place, name, error))?
         {
             Some(meta) => {
-                let leader =
-                    Leader { place: Arc::clone(&folder.place), name: name.clone(), id: meta.id };
+                let place = Arc::clone(&folder.place);
+                let record = folder.records().get(name).cloned().map(Arc::new);
+                let leader = Leader { place, name: name.clone(), id: meta.id, record };
                 self.target.groups.lead(id, leader)
             }
             None => self.target.groups.abandon(id),
@@ -183,9 +184,9 @@ impl<S: Source> Walk<S, Build<S>> {
             done.counts.kept += 1;
             folder.here_records.get(name)
         } else {
-            folder.base_records.get(name)
+            same(&item.base).then(|| folder.base_records.get(name)).flatten()
         };
-        if let Some(record) = record {
+        if let Some(record) = record.or(leader.record.as_deref()) {
             self.note(folder, name, record.clone());
         }
         if same(&item.here) {
@@ -221,7 +222,8 @@ impl<S: Source> Walk<S, Build<S>> {
         if let Some(id) = item.group {
             let name = item.entry.name.clone();
             let (place, id_here) = (Arc::clone(&folder.place), here.stat(&name)?.id);
-            self.target.groups.lead(id, Leader { place, name, id: id_here });
+            let record = folder.records().get(&name).cloned().map(Arc::new);
+            self.target.groups.lead(id, Leader { place, name, id: id_here, record });
         }
         Ok(())
     }

@@ -36,7 +36,7 @@ impl<T: Target> Walk<'_, T> {
                 let stands = self.single(&one, opened, source, step);
                 let waiting = if stands && !self.is_of_snapshot(&one, opened, step) {
                     let (place, name) = (Arc::clone(&one.folder.to), one.entry.name.clone());
-                    self.groups.lead(id, Leader { place, name, id: None })
+                    self.groups.lead(id, Leader { place, name, id: None, record: None })
                 } else {
                     self.groups.abandon(id)
                 };
