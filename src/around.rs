@@ -51,6 +51,10 @@ impl Around<'_> {
 
     /// After a run that ended so.
     pub(crate) fn after(&self, outcome: &Result<Outcome, RunError>, exit: Exit) {
+        if matches!(outcome, Ok(Outcome::Busy)) {
+            // The run that is at work tells, when it ends.
+            return;
+        }
         let ended = ended(outcome);
         let (job, log) = (self.job, self.log);
         let began = !matches!(ended, notify::Ended::Nothing);
