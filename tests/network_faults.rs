@@ -87,8 +87,10 @@ fn small() -> Tree {
         .symlink("link", "small")
 }
 
-/// Cuts the line behind byte 0, `step`, 2 * `step`, … of a session.
-fn cut_at_every(step: u64) {
+/// Cuts the line behind byte 0, `STEP`, 2 * `STEP`, … of a session.
+#[test]
+fn a_line_that_is_cut_anywhere_in_a_small_session_is_made_up_for() {
+    let step = std::env::var("STEP").ok().and_then(|step| step.parse().ok()).unwrap_or(449);
     let tree = small();
     let length = need!(Line::new()).session(&tree);
     let (next, whole) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -113,18 +115,6 @@ fn cut_at_every(step: u64) {
         length / step
     );
     assert!(whole > 0, "no run connected anew");
-}
-
-#[test]
-fn a_line_that_is_cut_anywhere_in_a_small_session_is_made_up_for() {
-    cut_at_every(449);
-}
-
-#[test]
-#[ignore = "takes hours: make -C tests every-byte"]
-fn a_line_that_is_cut_at_every_byte_of_a_small_session_is_made_up_for() {
-    let step = std::env::var("STEP").ok().and_then(|step| step.parse().ok());
-    cut_at_every(step.unwrap_or(1));
 }
 
 #[test]
