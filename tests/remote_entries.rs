@@ -227,3 +227,20 @@ fn a_folder_of_many_names_and_one_of_none_are_folders() {
     server.reached_by(stage.run()).expect(0);
     assert_eq!(stage.counts()["copied"], 0, "{}", stage.counts());
 }
+
+/// As many questions with long paths as have long answers: whoever sends all of the first before it takes any
+/// of the second waits for a server that waits for him.
+#[test]
+fn many_long_symlinks_at_the_end_of_long_paths_do_not_stop_the_line() {
+    let server = need!(Sshd::serving(Subsystem::Program));
+    let deep = vec!["d".repeat(250); 14].join("/");
+    let target = "t".repeat(4_000);
+    let tree = (0..9_600).fold(Tree::new(), |tree, number| {
+        tree.symlink(format!("{deep}/{}/{number}", number % 64), &target)
+    });
+    let stage = Stage::with(BIN, &tree);
+    let done = server.reached_by(stage.run()).set("answer-timeout-s", "15").expect(0);
+    assert!(!done.said().contains("lost"), "{}", done.said());
+    let copy = stage.inside(&stage.history().newest());
+    assert_eq!(Judge::sftp().differences(&stage.source, &copy), Vec::<String>::new());
+}

@@ -1,7 +1,7 @@
 //! The listing of one folder: OPENDIR, READDIR ahead of the answers, READLINK for the symlinks among them.
 
-use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
+use std::collections::{HashSet, VecDeque};
 use std::hash::BuildHasher;
 use std::io;
 use std::sync::Arc;
@@ -40,6 +40,11 @@ const MANY: usize = 90;
 /// From so many requests on, nothing is asked ahead on a channel.
 const BUSY: usize = 256;
 
+/// From so many bytes on that a channel has not sent, single entries wait: were all symlinks of many folders
+/// asked for at once, with paths as long as they can be, the server would wait for us to take its answers
+/// while we wait for it to take our questions.
+const UNSENT: usize = 1 << 20;
+
 /// A folder that is being listed.
 pub(super) struct Folder {
     id: u64,
@@ -54,8 +59,9 @@ pub(super) struct Folder {
     /// READDIR that are not answered, and how many may be.
     reads: usize,
     ahead: usize,
-    /// Questions for single entries that are not answered.
+    /// Questions for single entries that are not answered, and those that are to be asked.
     looks: usize,
+    waiting: VecDeque<Step>,
     at_end: bool,
     /// Whether it was looked into, as its listing told nothing at all.
     looked_into: bool,
@@ -107,6 +113,7 @@ impl Folder {
             reads: 0,
             ahead: 2,
             looks: 0,
+            waiting: VecDeque::new(),
             at_end: false,
             looked_into: false,
             batch: Batch::default(),
@@ -140,6 +147,7 @@ impl Folder {
         (self.handle, self.checked, self.at_end) = (None, false, false);
         self.placed = self.real.is_none();
         (self.reads, self.looks, self.ahead) = (0, 0, 2);
+        self.waiting.clear();
         (self.seen, self.nothing_new, self.bad_names, self.again) = (0, 0, 0, false);
         self.looked_into = false;
     }
@@ -152,8 +160,11 @@ impl Folder {
         line: &mut Line,
         post: &mut Post,
     ) -> Going {
-        match self.step(step, answer, line, post) {
-            Ok(()) => self.settle(line, post),
+        match self.step(step, answer, post) {
+            Ok(()) => {
+                self.read(line, post);
+                self.settle(line, post)
+            }
             Err(error) => self.end(Err(error), line, post),
         }
     }
@@ -178,17 +189,10 @@ impl Folder {
         Going::Ended
     }
 
-    fn step(
-        &mut self,
-        step: Step,
-        answer: Answer<'_>,
-        line: &mut Line,
-        post: &mut Post,
-    ) -> Result<(), SourceError> {
+    fn step(&mut self, step: Step, answer: Answer<'_>, post: &mut Post) -> Result<(), SourceError> {
         match (step, answer) {
             (Step::Open, Answer::Handle(handle)) => {
                 self.handle = Some(handle.into());
-                self.read(line, post);
             }
             (Step::Check, Answer::Attrs(attrs)) => match meta(attrs) {
                 Some(meta) if meta.kind == Kind::Folder => self.checked = true,
@@ -218,8 +222,7 @@ impl Folder {
                 self.reads -= 1;
                 // The one READDIR that is already out tells the end of most folders.
                 self.ahead = if names.len() < MANY { 1 } else { (self.ahead * 2).min(AHEAD) };
-                self.names(names, line, post)?;
-                self.read(line, post);
+                self.names(names, post)?;
             }
             (Step::Read, Answer::Status(Status::Eof)) => {
                 self.reads -= 1;
@@ -230,7 +233,7 @@ impl Folder {
             (Step::Look(name), Answer::Attrs(attrs)) => {
                 self.looks -= 1;
                 match meta(attrs) {
-                    Some(meta) => self.described(&name, meta, line, post),
+                    Some(meta) => self.described(&name, meta, post),
                     None => self.unreadable(&name, undescribed(), post),
                 }
             }
@@ -267,15 +270,18 @@ impl Folder {
         Ok(())
     }
 
-    /// Whether it waits until its sink has taken what was told so far; [`Folder::read`] goes on.
+    /// Whether it waits until its sink has taken what was told so far, or until its channel has sent what
+    /// was asked; [`Folder::read`] goes on.
     pub(super) fn is_parked(&self) -> bool {
-        self.handle.is_some() && self.reads == 0 && !self.at_end
+        let unread = self.reads == 0 && !self.at_end;
+        self.handle.is_some() && self.looks == 0 && (unread || !self.waiting.is_empty())
     }
 
-    /// Asks for more entries, unless too many wait for the sinks.
+    /// Asks for what waits, and for more entries unless too many wait for the sinks.
     pub(super) fn read(&mut self, line: &mut Line, post: &Post) {
+        self.look(line);
         let Some(handle) = &self.handle else { return };
-        if post.is_full_of_listings() {
+        if post.is_full_of_listings() || !self.waiting.is_empty() {
             return;
         }
         // The next READDIR of a folder waits when a channel has much to do, but never for ever.
@@ -285,14 +291,30 @@ impl Folder {
         }
     }
 
-    fn names(
-        &mut self,
-        names: Vec<(&[u8], Attrs)>,
-        line: &mut Line,
-        post: &mut Post,
-    ) -> Result<(), SourceError> {
+    /// Asks for single entries, as many as the channel has room for.
+    fn look(&mut self, line: &mut Line) {
+        while line.unsent() < UNSENT
+            && let Some(step) = self.waiting.pop_front()
+        {
+            match &step {
+                Step::Link(entry) => {
+                    let path = self.child(&entry.0);
+                    line.ask(Request::ReadLink(&path), Purpose::Folder(self.id, step));
+                }
+                Step::Look(name) => {
+                    let path = self.child(name);
+                    line.ask(Request::LStat(&path), Purpose::Folder(self.id, step));
+                }
+                // Nothing else waits.
+                _ => continue,
+            }
+            self.looks += 1;
+        }
+    }
+
+    fn names(&mut self, names: Vec<(&[u8], Attrs)>, post: &mut Post) -> Result<(), SourceError> {
         self.seen += names.len() as u64;
-        let before = (self.told.len(), self.looks);
+        let before = (self.told.len(), self.waiting.len());
         for (name, attrs) in names {
             if matches!(name, b"." | b"..") {
                 continue;
@@ -302,16 +324,11 @@ impl Folder {
                 continue;
             }
             match meta(attrs) {
-                Some(meta) => self.described(name, meta, line, post),
-                None => {
-                    let path = self.child(name);
-                    let step = Step::Look(name.into());
-                    line.ask(Request::LStat(&path), Purpose::Folder(self.id, step));
-                    self.looks += 1;
-                }
+                Some(meta) => self.described(name, meta, post),
+                None => self.waiting.push_back(Step::Look(name.into())),
             }
         }
-        let new = before != (self.told.len(), self.looks);
+        let new = before != (self.told.len(), self.waiting.len());
         self.nothing_new = if new { 0 } else { self.nothing_new + 1 };
         if self.seen > ENTRIES_MAX || self.nothing_new > NOTHING_NEW_MAX {
             let error = io::Error::other("its listing does not end");
@@ -320,16 +337,13 @@ impl Folder {
         Ok(())
     }
 
-    fn described(&mut self, name: &[u8], meta: Meta, line: &mut Line, post: &mut Post) {
+    fn described(&mut self, name: &[u8], meta: Meta, post: &mut Post) {
         let meta = match storable(meta) {
             Ok(meta) => meta,
             Err(error) => return self.unreadable(name, error, post),
         };
         if meta.kind == Kind::Symlink {
-            let path = self.child(name);
-            let step = Step::Link(Box::new((name.into(), meta)));
-            line.ask(Request::ReadLink(&path), Purpose::Folder(self.id, step));
-            self.looks += 1;
+            self.waiting.push_back(Step::Link(Box::new((name.into(), meta))));
         } else {
             self.tell(name, meta, None, post);
         }
@@ -374,7 +388,8 @@ impl Folder {
             self.reset();
             return Going::Again;
         }
-        if self.at_end && self.checked && self.placed && self.reads == 0 && self.looks == 0 {
+        let answered = self.reads == 0 && self.looks == 0 && self.waiting.is_empty();
+        if self.at_end && self.checked && self.placed && answered {
             // OpenSSH leaves out what it cannot look at, in a folder that may be listed and not entered
             // even `.`: it would pass for an empty one.
             if self.seen == 0 && !self.looked_into {
