@@ -10,6 +10,7 @@ use fixtures::judge::Judge;
 use fixtures::mutate::mutate;
 use fixtures::need;
 use fixtures::random::{Spec, random_tree};
+use fixtures::run::Run;
 use fixtures::stage::Stage;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
@@ -26,55 +27,86 @@ const ERRORS: [(&str, &str); 8] = [
     ("EINTR", "Interrupted system call"),
 ];
 
+fn run(stage: &Stage) -> Run {
+    stage.run().rsync(&["-A", "-X"])
+}
+
+/// A kind of call, an error and at which of the calls.
+type Case = (&'static str, (&'static str, &'static str), &'static str);
+
+/// Stages side by side: a run waits for the second after that of the snapshot before.
+const STAGES: usize = 6;
+
 /// Injects errors, one in `each`, at those calls of each of `kinds`; what went wrong, one text a case.
-fn inject(kinds: &[&str], when: &[&str], each: usize) -> Vec<String> {
+fn inject(kinds: &[&'static str], when: &[&'static str], each: usize) -> Vec<String> {
+    let mut cases: Vec<Case> = Vec::new();
+    for (row, kind) in kinds.iter().enumerate() {
+        let errors = ERRORS.iter().enumerate().filter(|(at, _)| (row + at) % each == 0);
+        cases.extend(
+            errors.flat_map(|(_, error)| when.iter().map(move |when| (*kind, *error, *when))),
+        );
+    }
+    let parts: Vec<Vec<Case>> = (0..STAGES)
+        .map(|first| cases.iter().skip(first).step_by(STAGES).copied().collect())
+        .collect();
+    let wrong: Vec<String> = std::thread::scope(|scope| {
+        let parts: Vec<_> = parts.iter().map(|part| scope.spawn(|| inject_each(part))).collect();
+        let wrong = parts.into_iter().map(|part| part.join().expect("older snapshots stay"));
+        wrong.flatten().collect()
+    });
+    println!(
+        "{} errors injected, {} kinds of calls, {} cases wrong",
+        cases.len(),
+        kinds.len(),
+        wrong.len()
+    );
+    wrong
+}
+
+/// Injects one error after the other, from the same state each time.
+fn inject_each(cases: &[Case]) -> Vec<String> {
     // EMLINK begins a new group of links.
-    let judge = Judge::plain().with_more_links();
+    let judge = Judge::strict().with_more_links();
+    let bare = Judge::plain().with_more_links().without_owners().without_modes();
     let spec = Spec { files: 120, folders: 20, largest: 20_000, root_only: need::root().is_ok() };
-    let stage = Stage::with(BIN, &random_tree(6, spec));
-    stage.take();
+    let mut tree = random_tree(6, spec);
+    for number in 0..10 {
+        tree = tree.file(format!("dressed {number}"), "x").xattr("user.colour", "red");
+    }
+    let stage = Stage::with(BIN, &tree);
+    run(&stage).expect(0);
     let first = stage.history().path(&hours_ago(50), "");
     std::fs::rename(stage.history().newest(), &first).expect("a snapshot can be renamed");
     mutate(&stage.source, 6);
+    stage.sh("for number in 0 1 2 3 4; do touch \"dressed $number\"; done");
     let before = Fingerprint::of(&first);
-    let (mut wrong, mut cases) = (Vec::new(), 0);
-    for (row, kind) in kinds.iter().enumerate() {
-        for (_, (error, text)) in ERRORS.iter().enumerate().filter(|(at, _)| (row + at) % each == 0)
-        {
-            for when in when {
-                let rule = format!("{kind}:error={error}:when={when}");
-                let done = stage.run().injecting(&[&rule]).done();
-                cases += 1;
-                let mut found = Vec::new();
-                match done.code {
-                    // What the destination refuses to hold is kept beside it.
-                    0 if *error == "EPERM" && kept(&stage) => {
-                        found.extend(untrue(&stage, 0, judge.without_owners().without_modes()));
-                    }
-                    0 | 3 => found.extend(untrue(&stage, done.code, judge)),
-                    1 if named(&done.said(), text) => {}
-                    1 => found.push("the cause is not named".to_owned()),
-                    code => found.push(format!("it ends with {code}")),
-                }
-                let next = stage.run().done();
-                if next.code == 0 {
-                    found.extend(
-                        untrue(&stage, 0, judge).map(|what| format!("the next run: {what}")),
-                    );
-                } else {
-                    found.push(format!("the next run ends with {}: {}", next.code, next.said()));
-                }
-                assert_untouched(&first, &before);
-                if !found.is_empty() {
-                    wrong.push(format!("{rule}: {}\n{}", found.join("\n"), done.said()));
-                }
-                for made in stage.history().complete().iter().filter(|path| **path != first) {
-                    std::fs::remove_dir_all(made).expect("a snapshot can be removed");
-                }
-            }
+    let mut wrong = Vec::new();
+    for (kind, (error, text), when) in cases {
+        let rule = format!("{kind}:error={error}:when={when}");
+        let done = run(&stage).injecting(&[&rule]).done();
+        let mut found = Vec::new();
+        match done.code {
+            // What the destination refuses to hold is kept beside it.
+            0 if *error == "EPERM" && kept(&stage) => found.extend(untrue(&stage, 0, bare)),
+            0 | 3 => found.extend(untrue(&stage, done.code, judge)),
+            1 if named(&done.said(), text) => {}
+            1 => found.push("the cause is not named".to_owned()),
+            code => found.push(format!("it ends with {code}")),
+        }
+        let next = run(&stage).done();
+        if next.code == 0 {
+            found.extend(untrue(&stage, 0, judge).map(|what| format!("the next run: {what}")));
+        } else {
+            found.push(format!("the next run ends with {}: {}", next.code, next.said()));
+        }
+        assert_untouched(&first, &before);
+        if !found.is_empty() {
+            wrong.push(format!("{rule}: {}\n{}", found.join("\n"), done.said()));
+        }
+        for made in stage.history().complete().iter().filter(|path| **path != first) {
+            std::fs::remove_dir_all(made).expect("a snapshot can be removed");
         }
     }
-    println!("{cases} errors injected, {} cases wrong", wrong.len());
     wrong
 }
 
