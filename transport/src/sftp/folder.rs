@@ -11,6 +11,7 @@ use engine::source::{BATCH, SourceError};
 
 use super::describe::{meta, refusal, storable, target, undescribed};
 use super::line::{Line, Purpose};
+use super::place::Place;
 use super::post::{Listed, Post, shown_name};
 use super::wire::{Answer, Attrs, Request, Status};
 
@@ -48,9 +49,8 @@ pub(super) struct Folder {
     handle: Option<Box<[u8]>>,
     /// Whether it still is a folder. OPENDIR follows symlinks.
     checked: bool,
-    /// Where the server has to say that it is, and whether it did: LSTAT follows symlinks above.
-    real: Option<Arc<[u8]>>,
-    placed: bool,
+    /// In front of OPENDIR and behind it, and so with READDIR, for which servers look at each entry by its path.
+    place: Option<Place>,
     /// READDIR that are not answered, and how many may be.
     reads: usize,
     ahead: usize,
@@ -98,9 +98,8 @@ impl Folder {
     pub(super) fn new(id: u64, path: Arc<[u8]>, real: Option<Arc<[u8]>>) -> Self {
         Self {
             id,
+            place: real.map(|real| Place::new(Arc::clone(&path), real)),
             path,
-            placed: real.is_none(),
-            real,
             line: 0,
             handle: None,
             checked: false,
@@ -128,17 +127,27 @@ impl Folder {
     /// Starts, or starts anew after a lost connection.
     pub(super) fn start(&mut self, number: usize, line: &mut Line) {
         self.line = number;
+        self.ask_for_place(line);
         line.ask(Request::OpenDir(&self.path), Purpose::Folder(self.id, Step::Open));
         line.ask(Request::LStat(&self.path), Purpose::Folder(self.id, Step::Check));
-        if self.real.is_some() {
-            line.ask(Request::RealPath(&self.path), Purpose::Folder(self.id, Step::Real));
+        self.ask_for_place(line);
+    }
+
+    fn ask_for_place(&mut self, line: &mut Line) {
+        if let Some(place) = &mut self.place {
+            line.ask(place.question(), Purpose::Folder(self.id, Step::Real));
         }
+    }
+
+    /// Whether nothing is known against what was asked for by its path.
+    fn is_placed(&self) -> bool {
+        self.place.as_ref().is_none_or(Place::is_known)
     }
 
     /// Forgets what a lost connection took with it.
     pub(super) fn reset(&mut self) {
         (self.handle, self.checked, self.at_end) = (None, false, false);
-        self.placed = self.real.is_none();
+        self.place.iter_mut().for_each(Place::reset);
         (self.reads, self.looks, self.ahead) = (0, 0, 2);
         (self.seen, self.nothing_new, self.bad_names, self.again) = (0, 0, 0, false);
         self.looked_into = false;
@@ -195,18 +204,11 @@ impl Folder {
                 Some(_) => return Err(SourceError::Replaced),
                 None => return Err(undescribed()),
             },
-            (Step::Real, Answer::Names(names)) => {
-                // Some end folders with a slash.
-                let bare = |path: &[u8]| path.strip_suffix(b"/").unwrap_or(path).to_vec();
-                let told = names.first().map(|(told, _)| bare(told));
-                if told != self.real.as_deref().map(bare) {
-                    return Err(SourceError::Replaced);
-                }
-                self.placed = true;
+            (Step::Real, answer) => {
+                let there = self.place.as_mut().map_or(Ok(()), |place| place.answer(&answer));
+                // What was told since the last answer is of another folder, or may be.
+                there.inspect_err(|_| self.batch = Batch::default())?;
             }
-            (Step::Real, Answer::Status(Status::NoSuchFile)) => return Err(SourceError::Vanished),
-            // It need not tell.
-            (Step::Real, Answer::Status(_)) => self.placed = true,
             // Perhaps the server has no handle left.
             (Step::Open, Answer::Status(Status::Failure)) if self.tries < TRIES => {
                 (self.tries, self.again) = (self.tries + 1, true);
@@ -218,7 +220,11 @@ impl Folder {
                 self.reads -= 1;
                 // The one READDIR that is already out tells the end of most folders.
                 self.ahead = if names.len() < MANY { 1 } else { (self.ahead * 2).min(AHEAD) };
+                let looks = self.looks;
                 self.names(names, line, post)?;
+                if self.looks > looks {
+                    self.ask_for_place(line);
+                }
                 self.read(line, post);
             }
             (Step::Read, Answer::Status(Status::Eof)) => {
@@ -278,11 +284,20 @@ impl Folder {
         if post.is_full_of_listings() {
             return;
         }
-        // The next READDIR of a folder waits when a channel has much to do, but never for ever.
-        while !self.at_end && self.reads < self.ahead && (self.reads == 0 || line.load() < BUSY) {
-            line.ask(Request::ReadDir(handle), Purpose::Folder(self.id, Step::Read));
+        let handle = handle.clone();
+        let more = |this: &Self, line: &Line| {
+            // The next READDIR of a folder waits when a channel has much to do, but never for ever.
+            !this.at_end && this.reads < this.ahead && (this.reads == 0 || line.load() < BUSY)
+        };
+        if !more(self, line) {
+            return;
+        }
+        self.ask_for_place(line);
+        while more(self, line) {
+            line.ask(Request::ReadDir(&handle), Purpose::Folder(self.id, Step::Read));
             self.reads += 1;
         }
+        self.ask_for_place(line);
     }
 
     fn names(
@@ -341,7 +356,7 @@ impl Folder {
         }
         // The name was checked when it came.
         let _ = self.batch.push(name, meta, extra);
-        if self.batch.len() >= BATCH {
+        if self.batch.len() >= BATCH && self.is_placed() {
             self.hand_on(post);
         }
     }
@@ -370,11 +385,11 @@ impl Folder {
     }
 
     fn settle(&mut self, line: &mut Line, post: &mut Post) -> Going {
-        if self.again && self.checked && self.placed {
+        if self.again && self.checked && self.is_placed() {
             self.reset();
             return Going::Again;
         }
-        if self.at_end && self.checked && self.placed && self.reads == 0 && self.looks == 0 {
+        if self.at_end && self.checked && self.is_placed() && self.reads == 0 && self.looks == 0 {
             // OpenSSH leaves out what it cannot look at, in a folder that may be listed and not entered
             // even `.`: it would pass for an empty one.
             if self.seen == 0 && !self.looked_into {
