@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use fixtures::bulk::{big_file, big_tree};
+use fixtures::bulk::{big_file, big_tree, even_tree};
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::history::hours_ago;
 use fixtures::judge::Judge;
@@ -216,6 +216,23 @@ fn on_xfs_too_a_full_disk_fails_the_run_and_says_what_is_missing() {
     stage.take();
     stage.assert_newest_is_source(Judge::plain());
     assert_untouched(&first, &before);
+}
+
+/// For a file that is not on the disk yet xfs sets several blocks aside, which a sync gives back.
+#[test]
+fn a_disk_that_is_full_of_what_is_only_in_memory_is_synced_and_filled_further() {
+    need!(need::tool("strace"));
+    let disk = need!(LoopFs::xfs(320));
+    let stage = Stage::new(BIN).backups_in(&disk.path().join("backups"));
+    let files = 4_000;
+    even_tree(&stage.source.join("many"), files, 20, 500, 1);
+    // Once, with thousands of files in memory.
+    let full = "inject=utimensat:error=ENOSPC:when=3000";
+    let words = ["taskset", "-c", "0", "strace", "-f", "-qqq", "-o", "/dev/null", "-e", full];
+    let done = stage.run().under(&words).expect(0);
+    done.assert_says("until all that was written was on the disk");
+    assert!(stage.counts()["kept"].as_u64() > Some(1_000), "{}", stage.counts());
+    stage.assert_newest_is_source(Judge::plain());
 }
 
 #[test]
