@@ -10,9 +10,13 @@ use fixtures::judge::Judge;
 use fixtures::mutate::mutate;
 use fixtures::need;
 use fixtures::random::{Spec, random_tree};
+use fixtures::run::Run;
 use fixtures::stage::Stage;
+use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+const SMALL: Spec = Spec { files: 30, folders: 5, largest: 9_000, root_only: false };
 
 /// Errors and what the system calls them (strerror(3)).
 const ERRORS: [(&str, &str); 8] = [
@@ -26,55 +30,102 @@ const ERRORS: [(&str, &str); 8] = [
     ("EINTR", "Interrupted system call"),
 ];
 
+fn run(stage: &Stage) -> Run {
+    stage.run().rsync(&["-A", "-X"])
+}
+
+/// A kind of call, an error and at which of the calls.
+type Case = (&'static str, (&'static str, &'static str), &'static str);
+
+/// Stages side by side: a run waits for the second after that of the snapshot before.
+const STAGES: usize = 6;
+
 /// Injects errors, one in `each`, at those calls of each of `kinds`; what went wrong, one text a case.
-fn inject(kinds: &[&str], when: &[&str], each: usize) -> Vec<String> {
+fn inject(kinds: &[&'static str], when: &[&'static str], each: usize) -> Vec<String> {
+    let mut cases: Vec<Case> = Vec::new();
+    for (row, kind) in kinds.iter().enumerate() {
+        let errors = ERRORS.iter().enumerate().filter(|(at, _)| (row + at) % each == 0);
+        cases.extend(
+            errors.flat_map(|(_, error)| when.iter().map(move |when| (*kind, *error, *when))),
+        );
+    }
+    let parts: Vec<Vec<Case>> = (0..STAGES)
+        .map(|first| cases.iter().skip(first).step_by(STAGES).copied().collect())
+        .collect();
+    let wrong: Vec<String> = std::thread::scope(|scope| {
+        let parts: Vec<_> = parts.iter().map(|part| scope.spawn(|| inject_each(part))).collect();
+        let wrong = parts.into_iter().map(|part| part.join().expect("older snapshots stay"));
+        wrong.flatten().collect()
+    });
+    println!(
+        "{} errors injected, {} kinds of calls, {} cases wrong",
+        cases.len(),
+        kinds.len(),
+        wrong.len()
+    );
+    wrong
+}
+
+/// Injects one error after the other, from the same state each time.
+fn inject_each(cases: &[Case]) -> Vec<String> {
     // EMLINK begins a new group of links.
-    let judge = Judge::plain().with_more_links();
+    let judge = Judge::strict().with_more_links();
+    let bare = Judge::plain().with_more_links().without_owners().without_modes();
     let spec = Spec { files: 120, folders: 20, largest: 20_000, root_only: need::root().is_ok() };
-    let stage = Stage::with(BIN, &random_tree(6, spec));
-    stage.take();
+    let mut tree = random_tree(6, spec);
+    for number in 0..10 {
+        tree = tree.file(format!("dressed {number}"), "x").xattr("user.colour", "red");
+    }
+    let stage = Stage::with(BIN, &tree);
+    run(&stage).expect(0);
     let first = stage.history().path(&hours_ago(50), "");
     std::fs::rename(stage.history().newest(), &first).expect("a snapshot can be renamed");
     mutate(&stage.source, 6);
+    stage.sh("for number in 0 1 2 3 4; do touch \"dressed $number\"; done");
     let before = Fingerprint::of(&first);
-    let (mut wrong, mut cases) = (Vec::new(), 0);
-    for (row, kind) in kinds.iter().enumerate() {
-        for (_, (error, text)) in ERRORS.iter().enumerate().filter(|(at, _)| (row + at) % each == 0)
-        {
-            for when in when {
-                let rule = format!("{kind}:error={error}:when={when}");
-                let done = stage.run().injecting(&[&rule]).done();
-                cases += 1;
-                let mut found = Vec::new();
-                match done.code {
-                    // What the destination refuses to hold is kept beside it.
-                    0 if *error == "EPERM" && kept(&stage) => {
-                        found.extend(untrue(&stage, 0, judge.without_owners().without_modes()));
-                    }
-                    0 | 3 => found.extend(untrue(&stage, done.code, judge)),
-                    1 if named(&done.said(), text) => {}
-                    1 => found.push("the cause is not named".to_owned()),
-                    code => found.push(format!("it ends with {code}")),
-                }
-                let next = stage.run().done();
-                if next.code == 0 {
-                    found.extend(
-                        untrue(&stage, 0, judge).map(|what| format!("the next run: {what}")),
-                    );
-                } else {
-                    found.push(format!("the next run ends with {}: {}", next.code, next.said()));
-                }
-                assert_untouched(&first, &before);
-                if !found.is_empty() {
-                    wrong.push(format!("{rule}: {}\n{}", found.join("\n"), done.said()));
-                }
-                for made in stage.history().complete().iter().filter(|path| **path != first) {
-                    std::fs::remove_dir_all(made).expect("a snapshot can be removed");
-                }
-            }
+    let mut wrong = Vec::new();
+    for (kind, (error, text), when) in cases {
+        let when = match when.strip_suffix('+') {
+            // Who is interrupted asks again; for ever would be no error but a program that is kept from its work.
+            Some(from) if *error == "EINTR" => format!("{from}..60"),
+            _ => (*when).to_owned(),
+        };
+        let rule = format!("{kind}:error={error}:when={when}");
+        let done = run(&stage).injecting(&[&rule]).done();
+        let mut found = Vec::new();
+        let truth = match (*kind, *error) {
+            // As if an inode could have no more names, or those of others none.
+            ("linkat", "EMLINK" | "ENOSPC" | "EPERM") => judge.without_hard_links(),
+            _ => judge,
+        };
+        // What cannot be written down says nothing.
+        let is_silent = *kind == "write" && !done.said().contains("failed: ");
+        match done.code {
+            // The program itself could not be loaded.
+            127 if done.said().contains("error while loading") => {}
+            // What the destination refuses to hold is kept beside it.
+            0 if *error == "EPERM" && kept(&stage) => found.extend(untrue(&stage, 0, bare)),
+            0 | 3 => found.extend(untrue(&stage, done.code, truth)),
+            1 if named(&done.said(), text) || is_silent => {}
+            1 => found.push("the cause is not named".to_owned()),
+            code => found.push(format!("it ends with {code}")),
+        }
+        let next = run(&stage).done();
+        if next.code == 0 {
+            // What it linked of the one before is kept beside it, too.
+            let truth = if kept(&stage) { bare } else { judge };
+            found.extend(untrue(&stage, 0, truth).map(|what| format!("the next run: {what}")));
+        } else {
+            found.push(format!("the next run ends with {}: {}", next.code, next.said()));
+        }
+        assert_untouched(&first, &before);
+        if !found.is_empty() {
+            wrong.push(format!("{rule}: {}\n{}", found.join("\n"), done.said()));
+        }
+        for made in stage.history().complete().iter().filter(|path| **path != first) {
+            std::fs::remove_dir_all(made).expect("a snapshot can be removed");
         }
     }
-    println!("{cases} errors injected, {} cases wrong", wrong.len());
     wrong
 }
 
@@ -120,8 +171,7 @@ fn errors_at_calls_of_the_destination() {
 #[test]
 fn a_failed_sync_ends_the_run_and_is_not_retried_into_success() {
     need!(need::tool("strace"));
-    let tree = random_tree(8, Spec { files: 30, folders: 5, largest: 9_000, root_only: false });
-    let stage = Stage::with(BIN, &tree);
+    let stage = Stage::with(BIN, &random_tree(8, SMALL));
     let done = stage.run().injecting(&["syncfs:error=EIO:when=1"]).expect(1);
     done.assert_says("Input/output error").assert_says("could not write everything");
     assert!(stage.history().complete().is_empty());
@@ -131,4 +181,24 @@ fn a_failed_sync_ends_the_run_and_is_not_retried_into_success() {
     // What only memory may hold is not believed.
     assert_eq!(number("copied") + number("hard_links"), number("files"), "{counts}");
     stage.assert_newest_is_source(Judge::plain());
+}
+
+/// What cannot be looked at is no reason to look elsewhere.
+#[test]
+fn a_root_that_cannot_be_looked_at_is_not_taken_for_the_folder_above() {
+    need!(need::tool("strace"));
+    let stage = Stage::with(BIN, &Tree::new().file("folder/file", "1"));
+    let source = stage.source.display().to_string();
+    for when in 1..8 {
+        let rule = format!("inject=newfstatat:error=EIO:when={when}");
+        let words = ["strace", "-f", "-qqq", "-o", "/dev/null", "-P", &source, "-e", &rule];
+        let done = stage.run().under(&words).done();
+        match done.code {
+            0 => stage.assert_newest_is_source(Judge::plain()),
+            1 | 3 => {
+                done.assert_says("Input/output error").assert_says(&source);
+            }
+            code => panic!("{code}: {}", done.said()),
+        }
+    }
 }

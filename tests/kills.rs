@@ -1,12 +1,14 @@
-//! Killed at its system calls, one after the other: the next run completes, equals the source, and no
-//! older snapshot knows of it.
+//! Killed right before anything it changes, one kill after the other: the same command completes when it is
+//! given again, the result is right, and no older snapshot knows of it.
 //!
-//! `make kills` kills at every call; every day's tests at some of each kind.
+//! `make kills` kills before every change; every day's tests before some of each kind. A trace of each
+//! command tells the changes: what only looks at the destination leaves it as it was, so that a kill
+//! there is a kill before the next change.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use fixtures::calls::{CHANGING, LOOKING};
+use fixtures::calls::{Moment, moments, tracing};
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::history::hours_ago;
 use fixtures::judge::Judge;
@@ -21,125 +23,224 @@ const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 /// A command that is killed again and again, from the same state each time.
 struct Victim {
     name: &'static str,
-    /// Makes the state that it starts from, out of two snapshots less the newest.
+    /// On which of two processors it runs.
+    processor: usize,
+    /// Makes the state that it starts from, out of a snapshot less than the source.
     prepare: fn(&Stage),
     /// The command.
     command: fn(&Stage) -> Run,
+    /// What it changes.
+    place: fn(&Stage) -> PathBuf,
+    /// What is wrong after it completed.
+    wrong: fn(&Stage) -> Vec<String>,
 }
 
-const RUN: Victim = Victim { name: "run", prepare: |_| {}, command: Stage::run };
+const RUN: Victim = Victim {
+    name: "run",
+    processor: 0,
+    prepare: |_| {},
+    command: run,
+    place: |stage| stage.backups.clone(),
+    wrong: newest_is_not_source,
+};
 
 /// Goes on with what a run left that was killed in the middle.
 const RESUME: Victim = Victim {
     name: "resume",
+    processor: 1,
     prepare: |stage| {
-        let killed = one_thread(stage.run(), &["utimensat:signal=KILL:when=30"]).done();
+        let killed = one_thread(run(stage), 1, &["-e", "inject=utimensat:signal=KILL:when=30"]);
+        let killed = killed.done();
         assert_eq!(killed.code, 137, "{}", killed.said());
     },
-    command: Stage::run,
+    ..RUN
 };
 
-/// Removes a snapshot that the history has no room for.
+/// A run whose history has no room for what it makes.
+const FULL: Victim = Victim {
+    name: "run with a full history",
+    // Two: the run after one that was killed at its very end removes another.
+    prepare: |stage| older_ones(stage, &[99, 98]),
+    command: |stage| run(stage).set("max-backups", "3"),
+    ..RUN
+};
+
 const PRUNE: Victim = Victim {
     name: "prune",
-    prepare: |stage| {
-        let first = stage.history().newest();
-        // Two: the run after one that was killed at its very end removes another.
-        for hours in [99, 98] {
-            copy_links(&first, &stage.history().path(&hours_ago(hours), ""));
-        }
+    processor: 1,
+    prepare: |stage| older_ones(stage, &[99]),
+    command: |stage| stage.look("prune").arg("--yes").set("max-backups", "1"),
+    wrong: |stage| {
+        let left = stage.history().complete().len();
+        if left == 1 { Vec::new() } else { vec![format!("{left} snapshots are left")] }
     },
-    command: |stage| stage.run().set("max-backups", "3"),
+    ..RUN
 };
 
-/// On one processor the program has one worker, and its calls come in the same order each time.
-fn one_thread(run: Run, rules: &[&str]) -> Run {
-    let mut words = vec!["taskset", "-c", "0", "strace", "-f", "-qqq", "-o", "/dev/null"];
-    let rules: Vec<_> = rules.iter().map(|rule| format!("inject={rule}")).collect();
-    for rule in &rules {
-        words.extend(["-e", rule]);
+/// Turns what the source has become into what it was.
+const RESTORE: Victim = Victim {
+    name: "restore",
+    processor: 1,
+    prepare: |stage| {
+        remove(&stage.beside("back"));
+        std::fs::create_dir(stage.beside("back")).expect("a folder can be made");
+        copy(&["-a"], &stage.source, &stage.beside("back/source"));
+    },
+    command: |stage| {
+        let restore = stage.look("restore").set("to", stage.beside("back")).arg(&stage.source);
+        restore.arg("--overwrite").arg("changed").arg("--delete")
+    },
+    place: |stage| stage.beside("back"),
+    wrong: |stage| {
+        Judge::strict().differences(&stage.beside("original"), &stage.beside("back/source"))
+    },
+};
+
+fn run(stage: &Stage) -> Run {
+    stage.run().rsync(&["-A", "-X"])
+}
+
+fn newest_is_not_source(stage: &Stage) -> Vec<String> {
+    let newest = stage.inside(&stage.history().newest());
+    Judge::strict().differences(&stage.source, &newest)
+}
+
+fn older_ones(stage: &Stage, hours: &[u64]) {
+    let first = stage.history().newest();
+    for hours in hours {
+        copy(&["-al"], &first, &stage.history().path(&hours_ago(*hours), ""));
     }
-    run.under(&words)
 }
 
-fn copy_links(from: &PathBuf, to: &PathBuf) {
-    let done = Command::new("cp").arg("-al").arg(from).arg(to).status();
-    assert!(done.is_ok_and(|status| status.success()), "cp -al");
+/// On one processor the program has one worker, and its calls come in the same order each time.
+fn one_thread(run: Run, processor: usize, options: &[&str]) -> Run {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let processor = (processor % processors).to_string();
+    let words = ["taskset", "-c", &processor, "strace", "-f", "-qqq", "-o", "/dev/null"];
+    run.under(&[&words[..], options].concat())
 }
 
-/// A source with all kinds of entries, of which some changed since its only snapshot.
+fn copy(options: &[&str], from: &Path, to: &Path) {
+    let done = Command::new("cp").args(options).arg(from).arg(to).status();
+    assert!(done.is_ok_and(|status| status.success()), "cp to {}", to.display());
+}
+
+fn remove(path: &Path) {
+    let done = Command::new("rm").arg("-rf").arg(path).status();
+    assert!(done.is_ok_and(|status| status.success()), "rm {}", path.display());
+}
+
+/// A source of 200 entries of all kinds, attributes among them, of which some changed since its only snapshot.
 fn stage() -> Stage {
-    let spec = Spec { files: 170, folders: 30, largest: 30_000, root_only: need::root().is_ok() };
-    let stage = Stage::with(BIN, &random_tree(5, spec));
-    stage.take();
+    let spec = Spec { files: 158, folders: 30, largest: 30_000, root_only: need::root().is_ok() };
+    let mut tree = random_tree(5, spec);
+    for number in 0..10 {
+        tree = tree.file(format!("dressed {number}"), "x").xattr("user.colour", "red");
+    }
+    for number in 0..2 {
+        tree = tree.folder(format!("dressed folder {number}")).xattr("user.colour", "red");
+    }
+    let stage = Stage::with(BIN, &tree);
+    run(&stage).expect(0);
     let aged = stage.history().path(&hours_ago(50), "");
     std::fs::rename(stage.history().newest(), aged).expect("a snapshot can be renamed");
+    copy(&["-a"], &stage.source, &stage.beside("original"));
     mutate(&stage.source, 5);
+    for name in ["dressed 1", "dressed 2", "dressed folder 1"] {
+        let set = xattr::set(stage.source.join(name), "user.colour", b"blue");
+        assert!(set.is_ok(), "{name}: {set:?}");
+    }
     stage
 }
 
-/// Kills `victim` at the calls that `chosen` picks of each of `kinds`; how often it was killed.
-fn kill_at(victim: &Victim, kinds: &[&str], chosen: impl Fn(u64) -> bool) -> u64 {
+/// Gives the command once more and ends the test unless all is well then; back to where it was.
+fn completes(victim: &Victim, stage: &Stage, first: &Path, before: &Fingerprint, at: &str) {
+    assert!(stage.history().complete().contains(&first.to_owned()), "{at}: the first one is there");
+    let next = (victim.command)(stage).done();
+    assert_eq!(next.code, 0, "{at}, then: {}", next.said());
+    let wrong = (victim.wrong)(stage);
+    assert!(wrong.is_empty(), "{at}: {}", wrong.join("\n"));
+    assert_untouched(first, before);
+    assert!(stage.history().incomplete().is_empty(), "{at}: nothing is left");
+    assert!(stage.history().deleting().is_empty(), "{at}: nothing is left");
+    for made in stage.history().complete().iter().filter(|path| *path != first) {
+        remove(made);
+    }
+}
+
+/// The moments before what `victim` changes.
+fn changes_of(victim: &Victim, stage: &Stage) -> Vec<Moment> {
+    (victim.prepare)(stage);
+    let file = stage.beside("trace");
+    let options = tracing(&file);
+    let options: Vec<_> = options.iter().map(String::as_str).collect();
+    let traced = one_thread((victim.command)(stage), victim.processor, &options).done();
+    assert_eq!(traced.code, 0, "{}: {}", victim.name, traced.said());
+    let trace = std::fs::read(&file).expect("strace writes a trace");
+    let (found, missed) = moments(&String::from_utf8_lossy(&trace), &[&(victim.place)(stage)]);
+    println!("{}: {} changes, and {missed} that strace cannot reach", victim.name, found.len());
+    // Several threads remove a snapshot.
+    assert!(missed * 5 <= found.len(), "{}: too many are out of reach", victim.name);
+    found
+}
+
+/// Kills before the changes that `chosen` picks of each kind, numbered from 1.
+fn survives(victim: &Victim, chosen: impl Fn(usize) -> bool) {
     let stage = stage();
     let first = stage.history().newest();
     let before = Fingerprint::of(&first);
-    let mut kills = 0;
-    for kind in kinds {
-        for number in (1..).filter(|number| chosen(*number)) {
-            (victim.prepare)(&stage);
-            let rule = format!("{kind}:signal=KILL:when={number}");
-            let killed = one_thread((victim.command)(&stage), &[&rule]).done();
-            let at = format!("{} killed at {kind} {number}", victim.name);
-            // syncfs is called by a child, whose death is a sync that failed.
-            let hit = killed.code == if *kind == "syncfs" { 1 } else { 137 };
-            assert!(hit || killed.code == 0, "{at}: {} {}", killed.code, killed.said());
-            kills += u64::from(hit);
-            assert!(stage.history().complete().contains(&first), "{at}: the first one is there");
-            let next = (victim.command)(&stage).done();
-            assert_eq!(next.code, 0, "{at}, then: {}", next.said());
-            let newest = stage.inside(&stage.history().newest());
-            let differences = Judge::plain().differences(&stage.source, &newest);
-            assert!(differences.is_empty(), "{at}: {}", differences.join("\n"));
-            assert_untouched(&first, &before);
-            assert!(stage.history().incomplete().is_empty(), "{at}: nothing is left");
-            assert!(stage.history().deleting().is_empty(), "{at}: nothing is left");
-            // Back to where it was.
-            for made in stage.history().complete().iter().filter(|path| **path != first) {
-                let removed = Command::new("rm").arg("-rf").arg(made).status();
-                assert!(removed.is_ok_and(|status| status.success()), "rm {}", made.display());
-            }
-            if killed.code == 0 {
-                break;
-            }
-        }
+    let moments = changes_of(victim, &stage);
+    completes(victim, &stage, &first, &before, victim.name);
+    let (mut kills, mut passed) = (0, 0);
+    for moment in moments.iter().filter(|moment| chosen(moment.change.1 + 1)) {
+        (victim.prepare)(&stage);
+        let rule = format!("inject={}", moment.rule());
+        let killed = (victim.command)(&stage);
+        let killed = one_thread(killed, victim.processor, &["-e", &rule]).done();
+        let (kind, number) = moment.change;
+        let at = format!("{} killed before {kind} {} ({rule})", victim.name, number + 1);
+        // The death of a child, which syncs, is a sync that failed.
+        let hit = killed.code == if moment.in_child { 1 } else { 137 };
+        assert!(hit || killed.code == 0, "{at}: {} {}", killed.code, killed.said());
+        (kills, passed) = if hit { (kills + 1, passed) } else { (kills, passed + 1) };
+        completes(victim, &stage, &first, &before, &at);
     }
-    println!("{}: {kills} kills", victim.name);
-    kills
+    println!("{}: {kills} kills, {passed} passed by", victim.name);
+    assert!(kills >= 10 && passed * 5 <= kills, "{}: the kills do not meet it", victim.name);
 }
 
-/// Kills at the calls 1, 2, 4, 8 … of each kind that changes something: the first ones set everything up,
-/// the later ones are alike. With `KILLS=all` at every call of every kind.
-fn survives(victim: &Victim) {
+/// Kills at the changes 1, 2, 4, 8 … of each kind: the first ones set everything up, the later ones are
+/// alike. With `KILLS=all` before every change.
+fn survives_kills(victim: &Victim) {
     need!(need::tool("strace"));
     if std::env::var("KILLS").as_deref() == Ok("all") {
-        let kinds: Vec<_> = CHANGING.iter().chain(&LOOKING).copied().collect();
-        assert!(kill_at(victim, &kinds, |_| true) > 500);
+        survives(victim, |_| true);
     } else {
-        assert!(kill_at(victim, &CHANGING, u64::is_power_of_two) > 50);
+        survives(victim, usize::is_power_of_two);
     }
 }
 
 #[test]
-fn a_run_survives_kills_at_its_calls() {
-    survives(&RUN);
+fn a_run_survives_kills_before_its_changes() {
+    survives_kills(&RUN);
 }
 
 #[test]
-fn a_resume_survives_kills_at_its_calls() {
-    survives(&RESUME);
+fn a_resume_survives_kills_before_its_changes() {
+    survives_kills(&RESUME);
 }
 
 #[test]
-fn a_prune_survives_kills_at_its_calls() {
-    survives(&PRUNE);
+fn a_run_with_a_full_history_survives_kills_before_its_changes() {
+    survives_kills(&FULL);
+}
+
+#[test]
+fn a_prune_survives_kills_before_its_changes() {
+    survives_kills(&PRUNE);
+}
+
+#[test]
+fn a_restore_survives_kills_before_its_changes() {
+    survives_kills(&RESTORE);
 }

@@ -187,6 +187,18 @@ fn an_interrupted_one_can_be_given_up_by_its_whole_name() {
 }
 
 #[test]
+fn what_an_interrupted_removal_left_goes_with_the_next_one() {
+    let stage = stage();
+    let left_over = stage.history().path(STAMPS[0], ".deleting");
+    fs::rename(stage.history().path(STAMPS[0], ""), &left_over).unwrap();
+    prune(&stage).expect(0);
+    assert!(left_over.exists(), "nothing goes without --yes");
+    prune(&stage).arg("--yes").expect(0).assert_says("my_backup.31-12-2024_02-00-00.deleting");
+    assert!(!left_over.exists());
+    assert_eq!(left(&stage), STAMPS[1..]);
+}
+
+#[test]
 fn a_damaged_one_does_not_count_and_is_outlived() {
     let stage = stage();
     let marks = stage.backups.join(".backup_manager/damaged");

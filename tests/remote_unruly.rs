@@ -3,11 +3,12 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::symlink;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fixtures::bulk::big_tree;
 use fixtures::judge::Judge;
+use fixtures::meanwhile::{flipping, meanwhile};
 use fixtures::need;
 use fixtures::scan::{Found, scan};
 use fixtures::sshd::{Sshd, Subsystem};
@@ -16,29 +17,8 @@ use fixtures::tree::Tree;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
-
-/// Says so when it is dropped, by a failed test too.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Does `work` again and again while `run` runs.
-fn meanwhile<T>(mut work: impl FnMut() + Send, run: impl FnOnce() -> T) -> T {
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                work();
-            }
-        });
-        let _over = Over(&over);
-        run()
-    })
-}
+/// Folders that turn into symlinks and back.
+const PAIRS: u64 = 2_000;
 
 #[test]
 fn a_file_that_never_stands_still_is_kept_as_last_read_and_listed() {
@@ -150,21 +130,16 @@ fn what_only_others_may_read_gets_no_copy_that_is_open_to_more() {
     for number in 0..40 {
         symlink(&outside, stage.source.join(format!("link {number}"))).unwrap();
     }
-    let mut number = 0;
-    let exchange = || {
-        number = (number + 1) % 40;
-        let [folder, link] =
-            ["folder", "link"].map(|kind| stage.source.join(format!("{kind} {number}")));
-        let _ = renameat_with(CWD, folder, CWD, link, RenameFlags::EXCHANGE);
-        std::thread::sleep(Duration::from_micros(500));
-    };
-    meanwhile(exchange, || {
-        for _ in 0..5 {
+    flipping(&stage.source, ["folder", "link"], 40, |flips| {
+        let mut runs = 0;
+        while flips.load(Ordering::Relaxed) < 1_000_000 || runs < 5 {
+            runs += 1;
             // Everything is read each time.
             let run = server.reached_by(stage.run()).rsync(&["--checksum"]);
             let done = run.done();
             assert!([0, 3].contains(&done.code), "{}", done.said());
         }
+        println!("{} flips, {runs} runs", flips.load(Ordering::Relaxed));
     });
     for snapshot in stage.history().complete() {
         let open = |found: &&Found| found.is_file() && found.mode & 0o077 != 0;
@@ -173,6 +148,45 @@ fn what_only_others_may_read_gets_no_copy_that_is_open_to_more() {
         let leaked = tree.values().filter(open).filter(|found| found.content == secret).count();
         assert_eq!(leaked, 0, "{}", snapshot.display());
     }
+}
+
+/// Where it differs in anything from what was listed in its place. Each folder turns into a symlink and back every
+/// twenty milliseconds or so: SFTP has no handles of folders, and what it opens by a path is proved by where
+/// the folder is before and after.
+#[test]
+fn nothing_outside_is_kept_when_folders_turn_into_symlinks() {
+    let mut tree = Tree::new();
+    for number in 0..PAIRS {
+        tree = tree.file(format!("folder {number}/file"), "inside");
+    }
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = Stage::with(BIN, &tree);
+    let outside = stage.beside("outside");
+    let elsewhere = Tree::new().file("file", "a longer SECRET").file("another", "a longer SECRET");
+    elsewhere.build(&outside);
+    for number in 0..PAIRS {
+        symlink(&outside, stage.source.join(format!("link {number}"))).unwrap();
+    }
+    flipping(&stage.source, ["folder", "link"], PAIRS, |flips| {
+        let mut runs = 0;
+        while flips.load(Ordering::Relaxed) < 1_000_000 || runs < 3 {
+            runs += 1;
+            let prefix = format!("new-{runs}");
+            let done = server.reached_by(stage.run()).set("backup-name-prefix", prefix).done();
+            assert!([0, 3].contains(&done.code), "{}", done.said());
+        }
+        println!("{} flips, {runs} runs", flips.load(Ordering::Relaxed));
+    });
+    let (mut secrets, mut inside) = (0, 0);
+    for snapshot in fs::read_dir(&stage.backups).unwrap().flatten() {
+        let tree = scan(&snapshot.path());
+        let count = |hash: Vec<u8>| tree.values().filter(|found| found.content == hash).count();
+        secrets += count(hash("a longer SECRET"));
+        inside += count(hash("inside"));
+    }
+    println!("{inside} files from inside");
+    assert_eq!(secrets, 0);
+    assert!(inside > 0);
 }
 
 /// What a scan tells of a file with this content.

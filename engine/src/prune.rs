@@ -24,7 +24,7 @@ pub(crate) fn candidates(backups: &Backups, history: &History) -> Vec<Candidate>
 }
 
 /// Removes the snapshots that `choose` picks, each with the reason, from what is there once no run can
-/// change it. `None` when a run of `prefix` is at work: nothing was done.
+/// change it, and what earlier removals left. `None` when a run of `prefix` is at work: nothing was done.
 ///
 /// # Errors
 /// When something could not be removed; the next run goes on with it.
@@ -56,5 +56,6 @@ pub fn prune(
         }
     }
     seal::remove_retired(&backups, &retired, context)?;
+    seal::remove_leftovers(&backups, &history, context)?;
     Ok(Some(names))
 }

@@ -138,7 +138,7 @@ fn contents<S: Source>(
     let names: Vec<_> = files.iter().map(|entry| entry.name.to_bytes().to_vec()).collect();
     let (send, receive) = channel();
     let read = files.iter().map(|_| (Vec::new(), None)).collect();
-    let wanted = files.into_iter().map(|entry| Wanted { entry, from: 0 }).collect();
+    let wanted = files.into_iter().map(|entry| Wanted { entry, from: 0, again: false }).collect();
     source.fetch(folder, wanted, Box::new(Contents { read, send }));
     let read = receive.recv().unwrap_or_default();
     let mut texts = Vec::new();

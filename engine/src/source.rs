@@ -100,6 +100,9 @@ pub struct Wanted {
     /// Where to begin, bytes: what lies before was read by an earlier run, when the file had this size
     /// and time.
     pub from: u64,
+    /// It was other than listed when it was read a moment ago, and `entry` is what was found then: it may be
+    /// another file, also one elsewhere if names are followed to it.
+    pub again: bool,
 }
 
 /// Takes the listing of one folder.

@@ -90,10 +90,10 @@ pub(crate) fn run(args: Args) -> Exit {
         }
     }
     let shown = out.finish(Exit::Done);
-    if !yes || plans.iter().all(|plan| plan.goes().is_empty()) {
+    let work: Vec<Work> = plans.iter().map(Work::of).filter(Work::is_any).collect();
+    if !yes || work.is_empty() {
         return shown;
     }
-    let work: Vec<Work> = plans.iter().map(Work::of).collect();
     match supervise(move |stop| {
         work.iter().fold(shown, |worst, work| worst.worse(work.done(&stop, json)))
     }) {
@@ -245,6 +245,8 @@ struct Work {
     series: Bare,
     goes: Vec<SnapshotName>,
     named: bool,
+    /// Whether a removal was begun and did not end.
+    leftovers: bool,
 }
 
 /// What is needed of a series to judge it again under the lock.
@@ -264,13 +266,15 @@ impl Work {
             },
             goes: plan.goes(),
             named: plan.named,
+            leftovers: !plan.series.history.deleting.is_empty(),
         }
     }
 
+    fn is_any(&self) -> bool {
+        self.leftovers || !self.goes.is_empty()
+    }
+
     fn done(&self, stop: &Arc<Stop>, json: bool) -> Exit {
-        if self.goes.is_empty() {
-            return Exit::Done;
-        }
         let told = Arc::new(Told { job: self.job.clone(), json });
         let context = context(stop, &Arc::default(), told);
         let Bare { prefix, retention } = &self.series;

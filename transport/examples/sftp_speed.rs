@@ -53,7 +53,9 @@ impl ListSink for List {
                         let _ = walk.todo.send(Arc::new(child));
                     }
                 }
-                Kind::File if walk.fetch => files.push(Wanted { entry: entry.to_entry(), from: 0 }),
+                Kind::File if walk.fetch => {
+                    files.push(Wanted { entry: entry.to_entry(), from: 0, again: false })
+                }
                 _ => {}
             }
         }

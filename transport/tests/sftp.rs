@@ -346,7 +346,10 @@ fn files_go_on_from_an_offset_when_they_are_as_they_were() {
     let entries = list(&source, &folder).unwrap().entries;
     let wanted = |part: u64| -> Vec<Wanted> {
         let from = |entry: &Entry| entry.meta.size / 10 * part;
-        entries.iter().map(|entry| Wanted { from: from(entry), entry: entry.clone() }).collect()
+        entries
+            .iter()
+            .map(|entry| Wanted { from: from(entry), entry: entry.clone(), again: false })
+            .collect()
     };
     let patience = Duration::from_secs(60);
     for part in [1, 9, 10] {

@@ -116,12 +116,13 @@ impl<S: Source> Store<S> {
     /// A file, or what an interrupted run did not get of it.
     fn wanted(&mut self, index: usize) -> Wanted {
         let entry = self.items[index].entry.clone();
-        let Some(writing) = self.take_up(index) else { return Wanted { entry, from: 0 } };
+        let again = self.attempt > 0;
+        let Some(writing) = self.take_up(index) else { return Wanted { entry, from: 0, again } };
         let from = writing.length();
         let path = crate::bytes::shown(&self.folder.place.source_of(&entry.name));
         self.walk.event(&Event::GoesOn { path, at: from, size: entry.meta.size });
         self.writing.insert(index, writing);
-        Wanted { entry, from }
+        Wanted { entry, from, again }
     }
 
     /// What an interrupted run left of a file, if it can be gone on with.

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use super::folder::{self, Folder, Going, child};
 use super::line::{Line, Purpose};
 use super::order::Command;
 use super::pace::Pace;
+use super::place::Place;
 use super::post::{Fetched, LISTINGS, Listed, Post};
 use super::question::{Asked, Question};
 use super::wire::{Answer, READ_MAX, Violation};
@@ -139,7 +141,9 @@ impl Desk {
                 self.folders.insert(id, Folder::new(id, path, real));
                 self.folders_waiting.push_back(id);
             }
-            Command::Fetch(path, files, sink) => self.fetch(&path, &files, sink),
+            Command::Fetch(path, real, files, sink) => {
+                self.fetch(&path, real.as_ref(), &files, sink)
+            }
             Command::Ask(asked) => self.ask(asked),
             Command::UnwantedFolder(id) => {
                 let started = !self.folders_waiting.contains(&id);
@@ -161,7 +165,16 @@ impl Desk {
         }
     }
 
-    fn ask(&mut self, asked: Asked) {
+    /// All on one channel, whose server answers them in this order.
+    fn ask(&mut self, asked: Vec<Asked>) {
+        let lines = self.lines.iter().enumerate();
+        let line = lines.min_by_key(|(_, line)| line.load()).map(|(number, _)| number);
+        for asked in asked {
+            self.ask_on(line, asked);
+        }
+    }
+
+    fn ask_on(&mut self, line: Option<usize>, asked: Asked) {
         if let Some(lost) = self.lost() {
             return asked.reply(Err(lost));
         }
@@ -169,13 +182,19 @@ impl Desk {
             return asked.reply(Err(SourceError::Vanished));
         }
         let id = self.id();
-        if let Some(line) = self.lines.iter_mut().min_by_key(|line| line.load()) {
-            line.ask(asked.request(), Purpose::Question(id));
+        if let Some(line) = line {
+            self.lines[line].ask(asked.request(), Purpose::Question(id));
         }
         self.questions.insert(id, asked);
     }
 
-    fn fetch(&mut self, path: &[u8], files: &[Wanted], sink: Box<dyn ContentSink>) {
+    fn fetch(
+        &mut self,
+        folder: &Arc<[u8]>,
+        real: Option<&Arc<[u8]>>,
+        files: &[Wanted],
+        sink: Box<dyn ContentSink>,
+    ) {
         let request = self.id();
         self.post.fetched(request, Fetched::Begin(sink));
         for (index, wanted) in files.iter().enumerate() {
@@ -184,8 +203,11 @@ impl Desk {
                 continue;
             }
             let id = self.id();
-            let path = child(path, wanted.entry.name.to_bytes());
-            let file = File::new(id, request, index, path, wanted);
+            let path = child(folder, wanted.entry.name.to_bytes());
+            let mut file = File::new(id, request, index, path, wanted);
+            if let Some(real) = real.filter(|_| wanted.again) {
+                file.has_to_lie_in(Place::new(Arc::clone(folder), Arc::clone(real)));
+            }
             self.queue(id, file.is_small());
             self.files.insert(id, file);
         }
@@ -446,6 +468,7 @@ impl Desk {
         let mut folders: Vec<u64> = self.folders.keys().copied().collect();
         folders.sort_unstable();
         self.folders.values_mut().for_each(Folder::reset);
+        self.post.unproven = 0;
         self.folders_waiting = folders.into();
         self.parked.clear();
         let mut files: Vec<u64> = self.files.keys().copied().collect();

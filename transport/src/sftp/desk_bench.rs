@@ -185,7 +185,7 @@ pub(super) fn wanted(size: u64, from: u64) -> Wanted {
         allocated: size,
     };
     let name = std::ffi::CString::new(size.to_string()).unwrap();
-    Wanted { entry: Entry { name, meta, extra: None }, from }
+    Wanted { entry: Entry { name, meta, extra: None }, from, again: false }
 }
 
 /// How a file ended, and how many bytes of it were told.
@@ -215,6 +215,6 @@ impl ContentSink for Sink {
 pub(super) fn fetch(desk: &mut Desk, files: Vec<Wanted>) -> Receiver<(usize, Ended)> {
     let (ended, ends) = channel();
     let sink = Box::new(Sink(vec![0; files.len()], ended));
-    desk.command(Command::Fetch(Arc::from(&b"/folder"[..]), files, sink));
+    desk.command(Command::Fetch(Arc::from(&b"/folder"[..]), None, files, sink));
     ends
 }

@@ -118,9 +118,14 @@ fn serve(part: u8, choices: &[(u8, u8, u8)]) -> Result<(), TestCaseError> {
     let path: Arc<[u8]> = Arc::from(&b"/folder"[..]);
     let sink = || Box::new(Sink(Arc::clone(&counts), vec![0; SIZES.len()]));
     desk.command(Command::List(Arc::clone(&path), Some(Arc::from(&b"a"[..])), sink()));
-    desk.command(Command::Fetch(Arc::clone(&path), files(part), sink()));
-    desk.command(Command::Fetch(path, Vec::new(), sink()));
-    desk.command(Command::Ask(Asked { question: Question::LStat(b"/x".to_vec()), reply }));
+    desk.command(Command::Fetch(
+        Arc::clone(&path),
+        Some(Arc::from(&b"a"[..])),
+        files(part),
+        sink(),
+    ));
+    desk.command(Command::Fetch(path, None, Vec::new(), sink()));
+    desk.command(Command::Ask(vec![Asked { question: Question::LStat(b"/x".to_vec()), reply }]));
     let mut requests = Vec::new();
     for (pick, choice, other) in choices {
         requests.extend(bench.sent());

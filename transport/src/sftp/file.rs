@@ -12,6 +12,7 @@ use engine::source::{SourceError, Wanted};
 use super::describe::{meta, refusal, undescribed};
 use super::folder::Going;
 use super::line::{Line, Purpose};
+use super::place::Place;
 use super::post::{Fetched, Post};
 use super::wire::{Answer, READ_MAX, Request, Status};
 
@@ -53,6 +54,8 @@ pub(super) struct File {
     /// Whether the last FSTAT is behind the last byte.
     closing: bool,
     after: Option<Meta>,
+    /// Asked for in front of OPEN and behind it, when it was not what was listed before.
+    place: Option<Place>,
 }
 
 /// A file's handle on one channel.
@@ -69,6 +72,7 @@ pub(super) enum Step {
     /// Looks whether it still is a file, before it is opened.
     Wary,
     Open(usize),
+    Place,
     Stat(usize),
     Read {
         stream: usize,
@@ -122,7 +126,13 @@ impl File {
             stats: 0,
             closing: false,
             after: None,
+            place: None,
         }
+    }
+
+    /// It counts only when its folder is in this place while it is opened.
+    pub(super) fn has_to_lie_in(&mut self, place: Place) {
+        self.place = Some(place);
     }
 
     /// Whether one read takes it.
@@ -153,8 +163,16 @@ impl File {
         }
     }
 
-    fn open(&self, line: usize, lines: &mut [Line]) {
+    fn open(&mut self, line: usize, lines: &mut [Line]) {
+        self.ask_for_place(line, lines);
         self.ask(line, Request::Open(&self.path), Step::Open(0), lines);
+        self.ask_for_place(line, lines);
+    }
+
+    fn ask_for_place(&mut self, line: usize, lines: &mut [Line]) {
+        if let Some(place) = &mut self.place {
+            lines[line].ask(place.question(), Purpose::File(self.id, Step::Place));
+        }
     }
 
     fn ask(&self, line: usize, request: Request<'_>, step: Step, lines: &mut [Line]) {
@@ -169,6 +187,7 @@ impl File {
         self.unchecked = self.told > 0;
         self.streams.clear();
         self.again.clear();
+        self.place.iter_mut().for_each(Place::reset);
         (self.reads, self.stats, self.closing) = (0, 0, false);
         (self.next, self.after) = (self.told, None);
     }
@@ -230,6 +249,9 @@ impl File {
 
     /// Opens a large file on more channels.
     fn spread(&mut self, lines: &mut [Line]) {
+        if self.place.is_some() {
+            return;
+        }
         let most = usize::try_from(self.end.saturating_sub(self.next) / A_CHANNEL);
         let most = most.unwrap_or(usize::MAX);
         for line in 0..lines.len() {
@@ -304,6 +326,9 @@ impl File {
             }
             (Step::Wary | Step::Open(_), Answer::Status(status)) => {
                 return Err(Failed::With(refusal("open", status)));
+            }
+            (Step::Place, answer) => {
+                self.place.as_mut().map_or(Ok(()), |place| place.answer(&answer))?;
             }
             (Step::Stat(number), Answer::Attrs(attrs)) => {
                 self.stats -= 1;
@@ -402,7 +427,9 @@ impl File {
 
     /// Goes on to the next step when nothing is missing for it.
     fn settle(&mut self, around: &mut Around<'_>) -> Going {
-        if self.reads > 0 || self.stats > 0 || self.told < self.end || !self.again.is_empty() {
+        let placed = self.place.as_ref().is_none_or(Place::is_known);
+        let missing = self.told < self.end || !self.again.is_empty();
+        if !placed || self.reads > 0 || self.stats > 0 || missing {
             return Going::On;
         }
         // Still being opened.

@@ -11,6 +11,7 @@ use engine::source::{BATCH, SourceError};
 
 use super::describe::{meta, refusal, storable, target, undescribed};
 use super::line::{Line, Purpose};
+use super::place::Place;
 use super::post::{Listed, Post, shown_name};
 use super::wire::{Answer, Attrs, Request, Status};
 
@@ -45,6 +46,13 @@ const BUSY: usize = 256;
 /// while we wait for it to take our questions.
 const UNSENT: usize = 1 << 20;
 
+/// Bytes of listings that a server may tell of all folders without saying where they are: more than an honest one
+/// tells of all that is out.
+const UNPROVEN_MAX: usize = 48 << 20;
+
+/// What an entry takes beside its name and target, bytes, about.
+const ENTRY: usize = 160;
+
 /// A folder that is being listed.
 pub(super) struct Folder {
     id: u64,
@@ -53,9 +61,8 @@ pub(super) struct Folder {
     handle: Option<Box<[u8]>>,
     /// Whether it still is a folder. OPENDIR follows symlinks.
     checked: bool,
-    /// Where the server has to say that it is, and whether it did: LSTAT follows symlinks above.
-    real: Option<Arc<[u8]>>,
-    placed: bool,
+    /// In front of OPENDIR and behind it, and so with READDIR, for which servers look at each entry by its path.
+    place: Option<Place>,
     /// READDIR that are not answered, and how many may be.
     reads: usize,
     ahead: usize,
@@ -65,7 +72,9 @@ pub(super) struct Folder {
     at_end: bool,
     /// Whether it was looked into, as its listing told nothing at all.
     looked_into: bool,
+    /// What was told since the server last said where the folder is, and the bytes of it, about.
     batch: Batch,
+    unproven: usize,
     /// Hashes of the names that were told: none is told twice, also after a lost connection.
     told: HashSet<u64>,
     hasher: RandomState,
@@ -104,9 +113,8 @@ impl Folder {
     pub(super) fn new(id: u64, path: Arc<[u8]>, real: Option<Arc<[u8]>>) -> Self {
         Self {
             id,
+            place: real.map(|real| Place::new(Arc::clone(&path), real)),
             path,
-            placed: real.is_none(),
-            real,
             line: 0,
             handle: None,
             checked: false,
@@ -117,6 +125,7 @@ impl Folder {
             at_end: false,
             looked_into: false,
             batch: Batch::default(),
+            unproven: 0,
             told: HashSet::new(),
             hasher: RandomState::new(),
             seen: 0,
@@ -135,21 +144,36 @@ impl Folder {
     /// Starts, or starts anew after a lost connection.
     pub(super) fn start(&mut self, number: usize, line: &mut Line) {
         self.line = number;
+        self.ask_for_place(line);
         line.ask(Request::OpenDir(&self.path), Purpose::Folder(self.id, Step::Open));
         line.ask(Request::LStat(&self.path), Purpose::Folder(self.id, Step::Check));
-        if self.real.is_some() {
-            line.ask(Request::RealPath(&self.path), Purpose::Folder(self.id, Step::Real));
+        self.ask_for_place(line);
+    }
+
+    fn ask_for_place(&mut self, line: &mut Line) {
+        if let Some(place) = &mut self.place {
+            line.ask(place.question(), Purpose::Folder(self.id, Step::Real));
         }
+    }
+
+    /// Whether nothing is known against what was asked for by its path.
+    fn is_placed(&self) -> bool {
+        self.place.as_ref().is_none_or(Place::is_known)
     }
 
     /// Forgets what a lost connection took with it.
     pub(super) fn reset(&mut self) {
         (self.handle, self.checked, self.at_end) = (None, false, false);
-        self.placed = self.real.is_none();
+        self.place.iter_mut().for_each(Place::reset);
         (self.reads, self.looks, self.ahead) = (0, 0, 2);
         self.waiting.clear();
         (self.seen, self.nothing_new, self.bad_names, self.again) = (0, 0, 0, false);
         self.looked_into = false;
+        // What is not proved has to be told again.
+        for listed in self.batch.iter() {
+            self.told.remove(&self.hasher.hash_one(listed.name.to_bytes()));
+        }
+        (self.batch, self.unproven) = (Batch::default(), 0);
     }
 
     /// Takes an answer.
@@ -179,6 +203,9 @@ impl Folder {
         if let Some(handle) = self.handle.take() {
             line.close(&handle);
         }
+        if result.is_err() && !self.is_placed() {
+            drop(self.take_unproven(post));
+        }
         self.abandon(result, post)
     }
 
@@ -199,18 +226,14 @@ impl Folder {
                 Some(_) => return Err(SourceError::Replaced),
                 None => return Err(undescribed()),
             },
-            (Step::Real, Answer::Names(names)) => {
-                // Some end folders with a slash.
-                let bare = |path: &[u8]| path.strip_suffix(b"/").unwrap_or(path).to_vec();
-                let told = names.first().map(|(told, _)| bare(told));
-                if told != self.real.as_deref().map(bare) {
-                    return Err(SourceError::Replaced);
+            (Step::Real, answer) => {
+                let there = self.place.as_mut().map_or(Ok(()), |place| place.answer(&answer));
+                // What was told since the last answer is of another folder, or may be.
+                there.inspect_err(|_| drop(self.take_unproven(post)))?;
+                if self.batch.len() >= BATCH {
+                    self.hand_on(post);
                 }
-                self.placed = true;
             }
-            (Step::Real, Answer::Status(Status::NoSuchFile)) => return Err(SourceError::Vanished),
-            // It need not tell.
-            (Step::Real, Answer::Status(_)) => self.placed = true,
             // Perhaps the server has no handle left.
             (Step::Open, Answer::Status(Status::Failure)) if self.tries < TRIES => {
                 (self.tries, self.again) = (self.tries + 1, true);
@@ -284,15 +307,28 @@ impl Folder {
         if post.is_full_of_listings() || !self.waiting.is_empty() {
             return;
         }
-        // The next READDIR of a folder waits when a channel has much to do, but never for ever.
-        while !self.at_end && self.reads < self.ahead && (self.reads == 0 || line.load() < BUSY) {
-            line.ask(Request::ReadDir(handle), Purpose::Folder(self.id, Step::Read));
+        let handle = handle.clone();
+        let more = |this: &Self, line: &Line| {
+            // The next READDIR of a folder waits when a channel has much to do, but never for ever.
+            !this.at_end && this.reads < this.ahead && (this.reads == 0 || line.load() < BUSY)
+        };
+        if !more(self, line) {
+            return;
+        }
+        self.ask_for_place(line);
+        while more(self, line) {
+            line.ask(Request::ReadDir(&handle), Purpose::Folder(self.id, Step::Read));
             self.reads += 1;
         }
+        self.ask_for_place(line);
     }
 
     /// Asks for single entries, as many as the channel has room for.
     fn look(&mut self, line: &mut Line) {
+        if self.waiting.is_empty() || line.unsent() >= UNSENT {
+            return;
+        }
+        self.ask_for_place(line);
         while line.unsent() < UNSENT
             && let Some(step) = self.waiting.pop_front()
         {
@@ -310,6 +346,7 @@ impl Folder {
             }
             self.looks += 1;
         }
+        self.ask_for_place(line);
     }
 
     fn names(&mut self, names: Vec<(&[u8], Attrs)>, post: &mut Post) -> Result<(), SourceError> {
@@ -330,9 +367,15 @@ impl Folder {
         }
         let new = before != (self.told.len(), self.waiting.len());
         self.nothing_new = if new { 0 } else { self.nothing_new + 1 };
-        if self.seen > ENTRIES_MAX || self.nothing_new > NOTHING_NEW_MAX {
-            let error = io::Error::other("its listing does not end");
-            return Err(SourceError::Unreadable { action: "list", error });
+        let endless = self.seen > ENTRIES_MAX || self.nothing_new > NOTHING_NEW_MAX;
+        for (wrong, what) in [
+            (endless, "its listing does not end"),
+            (post.unproven > UNPROVEN_MAX, "the host does not say where it is"),
+        ] {
+            if wrong {
+                let error = io::Error::other(what);
+                return Err(SourceError::Unreadable { action: "list", error });
+            }
         }
         Ok(())
     }
@@ -353,9 +396,14 @@ impl Folder {
         if !self.told.insert(self.hasher.hash_one(name)) {
             return;
         }
+        let target = extra.as_ref().and_then(|extra| extra.target.as_ref()).map_or(0, Vec::len);
         // The name was checked when it came.
         let _ = self.batch.push(name, meta, extra);
-        if self.batch.len() >= BATCH {
+        if self.place.is_some() {
+            let bytes = ENTRY + name.len() + target;
+            self.unproven += bytes;
+            post.unproven += bytes;
+        } else if self.batch.len() >= BATCH {
             self.hand_on(post);
         }
     }
@@ -378,18 +426,25 @@ impl Folder {
     }
 
     fn hand_on(&mut self, post: &mut Post) {
-        if !self.batch.is_empty() {
-            post.listed(self.id, Listed::Batch(std::mem::take(&mut self.batch)));
+        let batch = self.take_unproven(post);
+        if !batch.is_empty() {
+            post.listed(self.id, Listed::Batch(batch));
         }
     }
 
+    /// Takes out what is not handed on yet.
+    fn take_unproven(&mut self, post: &mut Post) -> Batch {
+        post.unproven = post.unproven.saturating_sub(std::mem::take(&mut self.unproven));
+        std::mem::take(&mut self.batch)
+    }
+
     fn settle(&mut self, line: &mut Line, post: &mut Post) -> Going {
-        if self.again && self.checked && self.placed {
+        if self.again && self.checked && self.is_placed() {
             self.reset();
             return Going::Again;
         }
         let answered = self.reads == 0 && self.looks == 0 && self.waiting.is_empty();
-        if self.at_end && self.checked && self.placed && answered {
+        if self.at_end && self.checked && self.is_placed() && answered {
             // OpenSSH leaves out what it cannot look at, in a folder that may be listed and not entered
             // even `.`: it would pass for an empty one.
             if self.seen == 0 && !self.looked_into {

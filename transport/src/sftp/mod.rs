@@ -32,6 +32,7 @@ mod line;
 mod network;
 mod order;
 mod pace;
+mod place;
 mod post;
 mod question;
 mod socket_dir;

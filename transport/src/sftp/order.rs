@@ -10,8 +10,9 @@ use super::question::Asked;
 pub(super) enum Command {
     /// A folder by its path, where the server has to say that it is, and who takes its entries.
     List(Arc<[u8]>, Option<Arc<[u8]>>, Box<dyn ListSink>),
-    Fetch(Arc<[u8]>, Vec<Wanted>, Box<dyn ContentSink>),
-    Ask(Asked),
+    /// A folder as above, files in it, and who takes their content.
+    Fetch(Arc<[u8]>, Option<Arc<[u8]>>, Vec<Wanted>, Box<dyn ContentSink>),
+    Ask(Vec<Asked>),
     /// No more of this listing is wanted.
     UnwantedFolder(u64),
     /// No more of this file is wanted.
@@ -23,11 +24,11 @@ impl Command {
     pub(super) fn refuse(self) {
         match self {
             Self::List(_, _, sink) => sink.end(Err(gone())),
-            Self::Fetch(_, files, mut sink) => {
+            Self::Fetch(_, _, files, mut sink) => {
                 (0..files.len()).for_each(|index| sink.file_end(index, Err(gone())));
                 sink.end();
             }
-            Self::Ask(asked) => asked.reply(Err(gone())),
+            Self::Ask(asked) => asked.into_iter().for_each(|asked| asked.reply(Err(gone()))),
             Self::UnwantedFolder(_) | Self::UnwantedFile(..) => {}
         }
     }

@@ -83,6 +83,8 @@ pub(super) struct Post {
     to_lister: Sender<Vec<(u64, Listed)>>,
     to_fetcher: Sender<Vec<(u64, Fetched)>>,
     pub(super) backlog: Arc<Backlog>,
+    /// Bytes of listings that came and are not handed on yet.
+    pub(super) unproven: usize,
 }
 
 impl Post {
@@ -101,7 +103,7 @@ impl Post {
         let fetcher =
             thread("sftp-contents").spawn(move || deliver_contents(&fetched, &back, &log))?;
         let (listed, fetched) = (Vec::new(), Vec::new());
-        let post = Self { listed, fetched, to_lister, to_fetcher, backlog };
+        let post = Self { listed, fetched, to_lister, to_fetcher, backlog, unproven: 0 };
         Ok((post, [lister, fetcher]))
     }
 
@@ -117,9 +119,9 @@ impl Post {
         self.fetched.push((id, part));
     }
 
-    /// Whether so much of listings waits for the sinks that no more should be asked for.
+    /// Whether so much of listings waits, for the sinks or to be proved, that no more should be asked for.
     pub(super) fn is_full_of_listings(&self) -> bool {
-        self.backlog.listings.load(Ordering::Relaxed) >= LISTINGS
+        self.backlog.listings.load(Ordering::Relaxed) + self.unproven >= LISTINGS
     }
 
     /// Sends on what was collected.

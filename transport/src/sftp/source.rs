@@ -16,6 +16,7 @@ use super::describe::target;
 use super::folder::child;
 use super::network::{Network, Quit};
 use super::order::{Command, gone};
+use super::place::is_at;
 use super::post::Post;
 use super::question::{Asked, Question, Told};
 use super::{Address, ConnectError, Options};
@@ -101,9 +102,20 @@ impl SftpSource {
 
     /// Asks, and leaves it to the caller to wait for the answer.
     fn ask(&self, question: Question) -> Waiting {
-        let (reply, told) = sync_channel(1);
-        self.send(Command::Ask(Asked { question, reply }));
-        Waiting(told)
+        let [told] = self.ask_in_order([question]);
+        told
+    }
+
+    /// Asks a server that answers the one before the next.
+    fn ask_in_order<const MANY: usize>(&self, questions: [Question; MANY]) -> [Waiting; MANY] {
+        let mut asked = Vec::new();
+        let waiting = questions.map(|question| {
+            let (reply, told) = sync_channel(1);
+            asked.push(Asked { question, reply });
+            Waiting(told)
+        });
+        self.send(Command::Ask(asked));
+        waiting
     }
 
     fn meta(&self, question: Question) -> Result<Meta, SourceError> {
@@ -117,12 +129,7 @@ impl SftpSource {
         }
     }
 
-    /// What is at `path`, with the target when it is a symlink.
-    fn describe(&self, path: &[u8]) -> Result<(Meta, Option<Box<Extra>>), SourceError> {
-        let meta = self.meta(Question::LStat(path.to_vec()))?;
-        self.with_target(path, meta)
-    }
-
+    /// `meta` of what is at `path`, with the target when it is a symlink.
     fn with_target(
         &self,
         path: &[u8],
@@ -195,6 +202,16 @@ impl Waiting {
         }
     }
 
+    /// The answer to where a folder is that has to be at `real`.
+    fn lies_at(self, real: &[u8]) -> Result<(), SourceError> {
+        match self.told() {
+            Ok(Told::Bytes(told)) => is_at(&told, real),
+            Err(error @ (SourceError::Lost(_) | SourceError::Vanished)) => Err(error),
+            // It need not tell.
+            _ => Ok(()),
+        }
+    }
+
     fn file_system(self) -> Option<String> {
         match self.told().ok()? {
             Told::FileSystem(id) => Some(format!("sftp:{id:016x}")),
@@ -261,7 +278,20 @@ impl Source for SftpSource {
     }
 
     fn look(&self, folder: &SftpFolder, name: &CStr) -> Result<Entry, SourceError> {
-        let (meta, extra) = self.describe(&child(&folder.path, name.to_bytes()))?;
+        let path = child(&folder.path, name.to_bytes());
+        // LSTAT follows symlinks above.
+        let place = || Question::RealPath(folder.path.to_vec());
+        let found = match &folder.real {
+            None => self.ask(Question::LStat(path.clone())).meta()?,
+            Some(real) => {
+                let questions = [place(), Question::LStat(path.clone()), place()];
+                let [before, found, after] = self.ask_in_order(questions);
+                before.lies_at(real)?;
+                after.lies_at(real)?;
+                found.meta()?
+            }
+        };
+        let (meta, extra) = self.with_target(&path, found)?;
         Ok(Entry { name: name.to_owned(), meta, extra })
     }
 
@@ -270,7 +300,7 @@ impl Source for SftpSource {
     }
 
     fn fetch(&self, folder: &Arc<SftpFolder>, files: Vec<Wanted>, sink: Box<dyn ContentSink>) {
-        self.send(Command::Fetch(Arc::clone(&folder.path), files, sink));
+        self.send(Command::Fetch(Arc::clone(&folder.path), folder.real.clone(), files, sink));
     }
 }
 

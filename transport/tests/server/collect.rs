@@ -119,7 +119,8 @@ pub(crate) fn ask_fetch(
     files: &[Entry],
     meanwhile: impl FnMut(usize) + Send + 'static,
 ) -> Receiver<Vec<Content>> {
-    let wanted = files.iter().map(|entry| Wanted { entry: entry.clone(), from: 0 }).collect();
+    let wanted =
+        files.iter().map(|entry| Wanted { entry: entry.clone(), from: 0, again: false }).collect();
     ask_fetch_from(source, folder, wanted, meanwhile)
 }
 
