@@ -73,6 +73,7 @@ pub(super) struct Folder {
     /// Whether it was looked into, as its listing told nothing at all.
     looked_into: bool,
     /// What was told since the server last said where the folder is, and the bytes of it, about.
+    full: Vec<Batch>,
     batch: Batch,
     unproven: usize,
     /// Hashes of the names that were told: none is told twice, also after a lost connection.
@@ -124,6 +125,7 @@ impl Folder {
             waiting: VecDeque::new(),
             at_end: false,
             looked_into: false,
+            full: Vec::new(),
             batch: Batch::default(),
             unproven: 0,
             told: HashSet::new(),
@@ -170,10 +172,13 @@ impl Folder {
         (self.seen, self.nothing_new, self.bad_names, self.again) = (0, 0, 0, false);
         self.looked_into = false;
         // What is not proved has to be told again.
-        for listed in self.batch.iter() {
-            self.told.remove(&self.hasher.hash_one(listed.name.to_bytes()));
+        self.unproven = 0;
+        self.full.push(std::mem::take(&mut self.batch));
+        for batch in self.full.drain(..) {
+            for listed in batch.iter() {
+                self.told.remove(&self.hasher.hash_one(listed.name.to_bytes()));
+            }
         }
-        (self.batch, self.unproven) = (Batch::default(), 0);
     }
 
     /// Takes an answer.
@@ -230,7 +235,7 @@ impl Folder {
                 let there = self.place.as_mut().map_or(Ok(()), |place| place.answer(&answer));
                 // What was told since the last answer is of another folder, or may be.
                 there.inspect_err(|_| drop(self.take_unproven(post)))?;
-                if self.batch.len() >= BATCH {
+                if !self.full.is_empty() {
                     self.hand_on(post);
                 }
             }
@@ -399,12 +404,14 @@ impl Folder {
         let target = extra.as_ref().and_then(|extra| extra.target.as_ref()).map_or(0, Vec::len);
         // The name was checked when it came.
         let _ = self.batch.push(name, meta, extra);
-        if self.place.is_some() {
-            let bytes = ENTRY + name.len() + target;
-            self.unproven += bytes;
-            post.unproven += bytes;
-        } else if self.batch.len() >= BATCH {
-            self.hand_on(post);
+        let bytes = ENTRY + name.len() + target;
+        self.unproven += bytes;
+        post.unproven += bytes;
+        if self.batch.len() >= BATCH {
+            self.full.push(std::mem::take(&mut self.batch));
+            if self.place.is_none() {
+                self.hand_on(post);
+            }
         }
     }
 
@@ -426,16 +433,18 @@ impl Folder {
     }
 
     fn hand_on(&mut self, post: &mut Post) {
-        let batch = self.take_unproven(post);
-        if !batch.is_empty() {
+        for batch in self.take_unproven(post) {
             post.listed(self.id, Listed::Batch(batch));
         }
     }
 
     /// Takes out what is not handed on yet.
-    fn take_unproven(&mut self, post: &mut Post) -> Batch {
+    fn take_unproven(&mut self, post: &mut Post) -> Vec<Batch> {
         post.unproven = post.unproven.saturating_sub(std::mem::take(&mut self.unproven));
-        std::mem::take(&mut self.batch)
+        let mut batches = std::mem::take(&mut self.full);
+        batches.push(std::mem::take(&mut self.batch));
+        batches.retain(|batch| !batch.is_empty());
+        batches
     }
 
     fn settle(&mut self, line: &mut Line, post: &mut Post) -> Going {
