@@ -19,6 +19,7 @@ use crate::moved::{Loose, Moves};
 use crate::name::SnapshotName;
 use crate::place::Place;
 use crate::plan::Held;
+use crate::reading::Reading;
 
 /// How an entry differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -128,6 +129,7 @@ pub fn diff(
 
 /// One of the two snapshots.
 struct Side {
+    _stays: Reading,
     top: Dir,
     kept: Kept,
     /// The device, when listings tell inodes.
@@ -136,11 +138,12 @@ struct Side {
 
 impl Side {
     fn open((catalog, name): (&Catalog, &SnapshotName)) -> Result<Self, LookError> {
+        let stays = catalog.read(name)?;
         let top = catalog.top(name)?;
         let kept = catalog.kept(name)?;
         let dev = top.meta().ok().and_then(|meta| meta.id).map(|id| id.dev);
         let dev = dev.filter(|_| crate::usage::tells_inodes(&top));
-        Ok(Self { top, kept, dev })
+        Ok(Self { _stays: stays, top, kept, dev })
     }
 
     /// Opens the folder `place` from the top; `None` when there is none.

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::backups::Backups;
 use crate::empty::Empty;
 use crate::entry::{FileId, Time};
-use crate::error::{Missing, RunError};
+use crate::error::{LookError, Missing, RunError};
 use crate::history::{Decision, History};
 use crate::job::Job;
 use crate::judge::{refusal, roots_found};
@@ -19,6 +19,7 @@ use crate::name::{SnapshotName, State};
 use crate::plan::{Rules, TimeRule};
 use crate::preview::Preview;
 use crate::prune::candidates;
+use crate::reading::read;
 use crate::report::{Counts, RootFound};
 use crate::retention::surplus;
 use crate::run::Context;
@@ -157,6 +158,9 @@ pub fn compare<S: Source>(
     context: &Context,
 ) -> Result<Counts, RunError> {
     let backups = Backups::open(&job.backups_dir)?;
+    let _stays = read(&backups, base).map_err(|LookError { action, path, error }| {
+        RunError::Destination { action, path, error }
+    })?;
     let grain = source.time_granularity_ns();
     let set = gather(job, &backups, None, Some(base), grain, everything(), true, context)?;
     let walk = Walk::new(source, Preview::new(changes), set);

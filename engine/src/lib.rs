@@ -49,6 +49,7 @@ pub(crate) mod probe;
 pub mod prune;
 pub(crate) mod queue;
 pub mod reached;
+pub(crate) mod reading;
 pub mod record;
 pub mod report;
 pub mod restore;

@@ -1,6 +1,7 @@
 //! `prune [SNAPSHOT…]`: what the retention would remove, or the snapshots that are named; `--yes` does it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{Local, Utc};
 use engine::error::RunError;
@@ -28,7 +29,7 @@ use crate::ui::units::{bytes, counted, duration};
 
 const EXAMPLES: &str = "\
 Without --yes it only shows what would go, and why. Of a named snapshot the last sound one of a job \
-and those that are held are refused.
+and those that are held are refused. One that is being read (restore, verify, diff) stays for now: exit code 3.
 
 Examples:
   backup_manager prune --backups-dir /backups
@@ -271,13 +272,17 @@ impl Work {
         if self.goes.is_empty() {
             return Exit::Done;
         }
-        let told = Arc::new(Told { job: self.job.clone(), json });
-        let context = context(stop, &Arc::default(), told);
+        let told = Arc::new(Told { job: self.job.clone(), json, in_use: AtomicBool::new(false) });
+        let context = context(stop, &Arc::default(), Arc::clone(&told) as Arc<dyn Monitor>);
         let Bare { prefix, retention } = &self.series;
         let choose = |history: &engine::history::History, candidates: &[Candidate]| {
             self.choose(history, candidates, retention)
         };
         match prune(&self.path, prefix, choose, &context) {
+            Ok(Some(_)) if told.in_use.load(Ordering::Relaxed) => {
+                say(&format!("{}: call it again when nobody reads them", self.job));
+                Exit::Listed
+            }
             Ok(Some(_)) => Exit::Done,
             Ok(None) => {
                 say(&format!(
@@ -328,6 +333,8 @@ impl Work {
 struct Told {
     job: String,
     json: bool,
+    /// Whether something stays because somebody reads it.
+    in_use: AtomicBool,
 }
 
 impl Monitor for Told {
@@ -344,6 +351,14 @@ impl Monitor for Told {
                     "removed"
                 };
                 super::print(format!("{was} {snapshot}\n").as_bytes());
+            }
+            Event::InUse { snapshot } => {
+                self.in_use.store(true, Ordering::Relaxed);
+                if self.json {
+                    let line = json!({"type": "in_use", "job": self.job, "snapshot": snapshot});
+                    super::print(format!("{line}\n").as_bytes());
+                }
+                say(&event.to_string());
             }
             event => say(&event.to_string()),
         }

@@ -101,6 +101,7 @@ impl<'a> Scan<'a> {
         catalog: &Catalog,
         name: &SnapshotName,
     ) -> Result<Seen, LookError> {
+        let _stays = catalog.read(name)?;
         let (top, kept) = (catalog.top(name)?, catalog.kept(name)?);
         let known = tells_inodes(&top);
         let (queue, seen, open) = (Queue::new(0), Mutex::default(), Arc::default());
