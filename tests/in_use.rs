@@ -4,7 +4,6 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use fixtures::history::hours_ago;
 use fixtures::judge::Judge;
@@ -38,12 +37,12 @@ impl Reader {
         let mut running = run.injecting(&["flock:signal=STOP:when=1"]).start();
         let mut pid = None;
         let inode = format!(":{}", fs::metadata(snapshot).expect("a snapshot").ino());
-        let began = Instant::now();
-        running.until(|| {
+        let found = running.until(|| {
             pid = locker(&inode);
-            pid.is_some() || began.elapsed() > Duration::from_secs(30)
+            pid.is_some()
         });
-        Self { running, pid: pid.expect("a lock on the snapshot") }
+        assert!(found, "no lock on {}", snapshot.display());
+        Self { running, pid: pid.expect("found") }
     }
 
     /// Lets it go on, or end.
