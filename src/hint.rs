@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use engine::error::RunError;
+use engine::restore::Counts;
 use engine::retention::Refusal;
 use engine::select::SelectError;
 use engine::source::SourceError;
@@ -116,6 +117,25 @@ pub(crate) fn unproved() -> &'static str {
 /// The next step when a restore ended early.
 pub(crate) fn unrestored() -> &'static str {
     "what was restored so far is whole; make room or check the disk, then the same command goes on where it was"
+}
+
+/// The next steps when not all was restored.
+pub(crate) fn not_restored(counts: &Counts) -> Vec<&'static str> {
+    let mut steps = Vec::new();
+    if counts.damaged > 0 {
+        steps.push(
+            "of what is damaged, history tells which other versions there are; --accept-damage restores it as it is",
+        );
+    }
+    if counts.left > 0 {
+        steps.push(
+            "what was left differs from the snapshot; --overwrite newer, changed or always replaces it",
+        );
+    }
+    if counts.failed > 0 {
+        steps.push("when the reasons above are mended, the same command restores the rest");
+    }
+    steps
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chrono::{DateTime, Local};
+use chrono::{DateTime, Local, Utc};
 use engine::catalog::Catalog;
 use engine::error::LookError;
 use engine::history::History;
@@ -18,6 +18,7 @@ use crate::config::setting::Key;
 use crate::config::{NamedJob, Shelf, load_for_reading, shown_path};
 use crate::exit::Exit;
 use crate::hint;
+use crate::ui::units::duration;
 
 /// Where to look, as every such verb takes it.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -162,6 +163,15 @@ pub(crate) fn one<'a>(all: &'a [Series], prefix: Option<&Prefix>) -> Result<&'a 
         }
     }
     Err(Exit::Usage)
+}
+
+/// How old a snapshot is, for people.
+pub(crate) fn age(name: &SnapshotName) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "seconds of less than ten thousand years")]
+    match (Utc::now() - name.stamp.time()).num_seconds() {
+        ..0 => "from the future".to_owned(),
+        seconds => duration(seconds as f64),
+    }
 }
 
 /// Where the snapshots of `series` lie, for people.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chrono::{Local, Utc};
+use chrono::Local;
 use engine::error::RunError;
 use engine::event::Event;
 use engine::monitor::Monitor;
@@ -20,12 +20,12 @@ use crate::config::setting::Key;
 use crate::exit::Exit;
 use crate::hint::hint;
 use crate::jobs::context;
-use crate::series::{Picked, Series, Where, open, pick, shown_folder, unlookable};
+use crate::series::{Picked, Series, Where, age, open, pick, shown_folder, unlookable};
 use crate::supervise::supervise;
 use crate::ui::colour::Style;
 use crate::ui::out::Out;
 use crate::ui::table::{Cell, Side, Table};
-use crate::ui::units::{bytes, counted, duration};
+use crate::ui::units::{bytes, counted};
 
 const EXAMPLES: &str = "\
 Without --yes it only shows what would go, and why. Of a named snapshot the last sound one of a job \
@@ -212,11 +212,9 @@ fn show(plan: &Plan<'_>, yes: bool, json: bool, several: bool, out: &mut Out) ->
             Ok(why) => (Style::Good, "stays", why),
             Err(why) => (Style::Bad, if yes { "goes" } else { "would go" }, why),
         };
-        #[expect(clippy::cast_precision_loss, reason = "seconds of less than ten thousand years")]
-        let age = (Utc::now() - name.stamp.time()).num_seconds() as f64;
         table.row(vec![
             name.to_string().into(),
-            duration(age).into(),
+            age(name).into(),
             Cell::new(style, word),
             why.as_str().into(),
         ]);
