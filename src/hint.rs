@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use engine::error::RunError;
+use engine::error::{LookError, RunError};
 use engine::restore::Counts;
 use engine::retention::Refusal;
 use engine::select::SelectError;
@@ -79,8 +79,16 @@ fn names_a_host(path: &Path) -> bool {
 }
 
 /// The next step when the backups folder cannot be looked at.
-pub(crate) fn unlookable() -> &'static str {
-    "check that it is there, mounted and readable (--backups-dir)"
+pub(crate) fn unlookable(error: &LookError) -> &'static str {
+    match error.error.kind() {
+        ErrorKind::PermissionDenied => forbidden(),
+        _ => "check that it is there, mounted and readable (--backups-dir)",
+    }
+}
+
+/// The next step when something in the backups folder may not be read or written.
+pub(crate) fn forbidden() -> &'static str {
+    "do it as the user who takes the snapshots (sudo)"
 }
 
 /// The next step when no snapshot can be picked.
@@ -119,6 +127,11 @@ pub(crate) fn unrestored() -> &'static str {
     "what was restored so far is whole; make room or check the disk, then the same command goes on where it was"
 }
 
+/// What a restore of a snapshot that a check found damaged can give.
+pub(crate) fn restored_damaged() -> &'static str {
+    "verify tells what, and what is gone from it cannot come back: compare with an older one (diff)"
+}
+
 /// The next steps when not all was restored.
 pub(crate) fn not_restored(counts: &Counts) -> Vec<&'static str> {
     let mut steps = Vec::new();
@@ -130,6 +143,11 @@ pub(crate) fn not_restored(counts: &Counts) -> Vec<&'static str> {
     if counts.left > 0 {
         steps.push(
             "what was left differs from the snapshot; --overwrite newer, changed or always replaces it",
+        );
+    }
+    if counts.partly > 0 {
+        steps.push(
+            "what was restored in part is whole but for what is named; root can set owners (sudo), another file system holds more",
         );
     }
     if counts.failed > 0 {

@@ -1,7 +1,7 @@
 //! What the verbs that look at snapshots begin with: the snapshots of each job, and the one that is meant.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Local, Utc};
@@ -84,6 +84,15 @@ pub(crate) fn open(
     for shelf in reading.shelves {
         of_shelf(shelf, &asked, &mut all).map_err(|error| unlookable(&error))?;
     }
+    let mut hidden: Vec<&Path> =
+        all.iter().filter(|one| one.catalog.is_hidden()).map(|one| one.catalog.path()).collect();
+    hidden.dedup();
+    for folder in hidden {
+        say(&format!(
+            "this user may not look into {}/.backup_manager: what is held, damaged, reported or kept beside is not known",
+            shown_path(folder)
+        ));
+    }
     if all.is_empty() && !asked.is_empty() {
         say(&format!("there is no snapshot of {}; list shows what there is", asked.join(", ")));
         return Err(Exit::Usage);
@@ -115,7 +124,7 @@ fn of_shelf(shelf: Shelf, asked: &[String], all: &mut Vec<Series>) -> Result<(),
 
 /// Says why something cannot be looked at.
 pub(crate) fn unlookable(error: &LookError) -> Exit {
-    say(&format!("{error}; {}", hint::unlookable()));
+    say(&format!("{error}; {}", hint::unlookable(error)));
     Exit::Failed
 }
 

@@ -66,6 +66,12 @@ impl Catalog {
         Ok(found)
     }
 
+    /// Whether what is known of the snapshots lies there, and may not be looked at by this user.
+    #[must_use]
+    pub fn is_hidden(&self) -> bool {
+        self.backups.own_is_hidden()
+    }
+
     /// The snapshots of `prefix`.
     ///
     /// # Errors

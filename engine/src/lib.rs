@@ -25,7 +25,7 @@ pub mod find;
 pub(crate) mod folder;
 pub mod forecast;
 pub(crate) mod gate;
-pub(crate) mod glance;
+pub mod glance;
 pub mod history;
 pub mod hold;
 pub mod itemize;

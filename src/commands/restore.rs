@@ -181,6 +181,9 @@ fn prepare(args: Args) -> Result<Work, Exit> {
         say(&format!("{name} is not complete: a part of it may be missing; copy from it by hand"));
         return Err(Exit::Usage);
     }
+    if series.catalog.standing(&name).damaged {
+        say(&format!("a check found damage in {name}; {}", hint::restored_damaged()));
+    }
     let paths = &words[usize::from(named.is_some())..];
     let paths: Vec<Vec<u8>> = paths.iter().map(|path| on_source(series, path)).collect();
     let roots = series.roots_of(&name);
