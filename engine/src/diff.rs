@@ -75,6 +75,8 @@ pub struct Differences {
     pub moves_unsure: bool,
     /// Folders that could not be read, escaped, each with the reason.
     pub unread: Vec<(String, String)>,
+    /// Entries of the source that could not be read; they were told as events.
+    pub unread_entries: u64,
 }
 
 impl Differences {

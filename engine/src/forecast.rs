@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::backups::Backups;
 use crate::empty::Empty;
 use crate::entry::{FileId, Time};
-use crate::error::{LookError, Missing, RunError};
+use crate::error::{Missing, RunError};
 use crate::history::{Decision, History};
 use crate::job::Job;
 use crate::judge::{refusal, roots_found};
@@ -19,7 +19,6 @@ use crate::name::{SnapshotName, State};
 use crate::plan::{Rules, TimeRule};
 use crate::preview::Preview;
 use crate::prune::candidates;
-use crate::reading::read;
 use crate::report::{Counts, RootFound};
 use crate::retention::surplus;
 use crate::run::Context;
@@ -35,6 +34,9 @@ pub struct Change {
     pub path: String,
     /// Bytes that would be copied.
     pub bytes: u64,
+    /// Size and time of a file that is new.
+    #[serde(skip)]
+    pub file: Option<(u64, Time)>,
 }
 
 /// What differs.
@@ -146,29 +148,6 @@ pub fn dry_run<S: Source>(
     })
 }
 
-/// Compares the source with the snapshot `base` of `job`, whatever came after that one, and writes nothing.
-///
-/// # Errors
-/// As [`dry_run`].
-pub fn compare<S: Source>(
-    job: &Job,
-    source: Arc<S>,
-    base: &SnapshotName,
-    changes: Arc<dyn ChangeSink>,
-    context: &Context,
-) -> Result<Counts, RunError> {
-    let backups = Backups::open(&job.backups_dir)?;
-    let _stays = read(&backups, base).map_err(|LookError { action, path, error }| {
-        RunError::Destination { action, path, error }
-    })?;
-    let grain = source.time_granularity_ns();
-    let set = gather(job, &backups, None, Some(base), grain, everything(), true, context)?;
-    let walk = Walk::new(source, Preview::new(changes), set);
-    context.progress.enter(Phase::Copying);
-    walk.walk(job)?;
-    Ok(walk.tally.counts())
-}
-
 /// What a run that completes a snapshot now would remove.
 fn leaving(
     job: &Job,
@@ -232,7 +211,7 @@ pub(crate) fn what_is_missing<S: Source>(
 }
 
 /// A forecast takes what an interrupted run left for what it seems to be.
-fn everything() -> Trust {
+pub(crate) fn everything() -> Trust {
     Trust { before: Some(Time { secs: i64::MAX, nanos: 0 }), checkable: true }
 }
 
