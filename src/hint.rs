@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use engine::error::RunError;
+use engine::error::{LookError, RunError};
+use engine::restore::Counts;
 use engine::retention::Refusal;
 use engine::select::SelectError;
 use engine::source::SourceError;
@@ -78,8 +79,16 @@ fn names_a_host(path: &Path) -> bool {
 }
 
 /// The next step when the backups folder cannot be looked at.
-pub(crate) fn unlookable() -> &'static str {
-    "check that it is there, mounted and readable (--backups-dir)"
+pub(crate) fn unlookable(error: &LookError) -> &'static str {
+    match error.error.kind() {
+        ErrorKind::PermissionDenied => forbidden(),
+        _ => "check that it is there, mounted and readable (--backups-dir)",
+    }
+}
+
+/// The next step when something in the backups folder may not be read or written.
+pub(crate) fn forbidden() -> &'static str {
+    "do it as the user who takes the snapshots (sudo)"
 }
 
 /// The next step when no snapshot can be picked.
@@ -116,6 +125,35 @@ pub(crate) fn unproved() -> &'static str {
 /// The next step when a restore ended early.
 pub(crate) fn unrestored() -> &'static str {
     "what was restored so far is whole; make room or check the disk, then the same command goes on where it was"
+}
+
+/// What a restore of a snapshot that a check found damaged can give.
+pub(crate) fn restored_damaged() -> &'static str {
+    "verify tells what, and what is gone from it cannot come back: compare with an older one (diff)"
+}
+
+/// The next steps when not all was restored.
+pub(crate) fn not_restored(counts: &Counts) -> Vec<&'static str> {
+    let mut steps = Vec::new();
+    if counts.damaged > 0 {
+        steps.push(
+            "of what is damaged, history tells which other versions there are; --accept-damage restores it as it is",
+        );
+    }
+    if counts.left > 0 {
+        steps.push(
+            "what was left differs from the snapshot; --overwrite newer, changed or always replaces it",
+        );
+    }
+    if counts.partly > 0 {
+        steps.push(
+            "what was restored in part is whole but for what is named; root can set owners (sudo), another file system holds more",
+        );
+    }
+    if counts.failed > 0 {
+        steps.push("when the reasons above are mended, the same command restores the rest");
+    }
+    steps
 }
 
 #[cfg(test)]

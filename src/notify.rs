@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::catalog::Catalog;
+use engine::name::SnapshotName;
 use engine::own::Own;
 use engine::run::Stop;
 
@@ -159,16 +160,26 @@ pub(crate) fn names(job: &NamedJob) -> Vec<&'static str> {
 
 fn facts(job: &NamedJob, ended: Ended, own: Option<&Own>, now: DateTime<Utc>) -> Facts {
     let (dir, prefix) = (&job.job.backups_dir, &job.job.prefix);
-    let mut facts =
-        Facts { ended, failures: 0, newest: None, complete: 0, damaged: Vec::new(), seen: false };
+    let mut facts = Facts {
+        ended,
+        failures: 0,
+        newest: None,
+        safe: None,
+        sound: 0,
+        damaged: Vec::new(),
+        seen: false,
+    };
     let (Some(own), Ok(catalog)) = (own, Catalog::open(dir)) else { return facts };
     let Ok(history) = catalog.history(prefix) else { return facts };
     facts.failures = own.status(prefix).map_or(0, |status| status.failures_in_a_row);
-    let damaged = |name: &&engine::name::SnapshotName| catalog.standing(name).damaged;
+    let damaged = |name: &&SnapshotName| catalog.standing(name).damaged;
     facts.damaged = history.complete.iter().filter(damaged).map(ToString::to_string).collect();
-    let newest = history.base(now);
-    facts.newest = newest.map(|name| Newest { name: name.to_string(), time: name.stamp.time() });
-    facts.complete = history.complete.len();
+    let of = |name: &SnapshotName| Newest { name: name.to_string(), time: name.stamp.time() };
+    facts.newest = history.base(now).map(of);
+    let mut sound = history;
+    sound.complete.retain(|name| !facts.damaged.contains(&name.to_string()));
+    facts.safe = sound.base(now).map(of);
+    facts.sound = sound.complete.len();
     facts.seen = true;
     facts
 }

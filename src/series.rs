@@ -1,10 +1,10 @@
 //! What the verbs that look at snapshots begin with: the snapshots of each job, and the one that is meant.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::{DateTime, Local};
+use chrono::{DateTime, Local, Utc};
 use engine::catalog::Catalog;
 use engine::error::LookError;
 use engine::history::History;
@@ -18,6 +18,7 @@ use crate::config::setting::Key;
 use crate::config::{NamedJob, Shelf, load_for_reading, shown_path};
 use crate::exit::Exit;
 use crate::hint;
+use crate::ui::units::duration;
 
 /// Where to look, as every such verb takes it.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -83,6 +84,15 @@ pub(crate) fn open(
     for shelf in reading.shelves {
         of_shelf(shelf, &asked, &mut all).map_err(|error| unlookable(&error))?;
     }
+    let mut hidden: Vec<&Path> =
+        all.iter().filter(|one| one.catalog.is_hidden()).map(|one| one.catalog.path()).collect();
+    hidden.dedup();
+    for folder in hidden {
+        say(&format!(
+            "this user may not look into {}/.backup_manager: what is held, damaged, reported or kept beside is not known",
+            shown_path(folder)
+        ));
+    }
     if all.is_empty() && !asked.is_empty() {
         say(&format!("there is no snapshot of {}; list shows what there is", asked.join(", ")));
         return Err(Exit::Usage);
@@ -114,7 +124,7 @@ fn of_shelf(shelf: Shelf, asked: &[String], all: &mut Vec<Series>) -> Result<(),
 
 /// Says why something cannot be looked at.
 pub(crate) fn unlookable(error: &LookError) -> Exit {
-    say(&format!("{error}; {}", hint::unlookable()));
+    say(&format!("{error}; {}", hint::unlookable(error)));
     Exit::Failed
 }
 
@@ -162,6 +172,15 @@ pub(crate) fn one<'a>(all: &'a [Series], prefix: Option<&Prefix>) -> Result<&'a 
         }
     }
     Err(Exit::Usage)
+}
+
+/// How old a snapshot is, for people.
+pub(crate) fn age(name: &SnapshotName) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "seconds of less than ten thousand years")]
+    match (Utc::now() - name.stamp.time()).num_seconds() {
+        ..0 => "from the future".to_owned(),
+        seconds => duration(seconds as f64),
+    }
 }
 
 /// Where the snapshots of `series` lie, for people.

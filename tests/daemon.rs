@@ -96,16 +96,19 @@ fn a_first_start_writes_what_is_missing_and_names_every_mistake() {
 #[test]
 fn commands_get_the_environment_and_a_broken_line_stops_no_other() {
     let service = Service::new(
-        "@reboot echo \"$SRCS_TO_BACKUP\" >source\nA = 'x y'\n99 * * * * nonsense\n@reboot echo \"$A\" $(which backup_manager) >variable\nnonsense\n@reboot cat >input%1%2\n@reboot exit 7\n",
+        "@reboot echo \"$SRCS_TO_BACKUP\" >source\nA = 'x y'\n99 * * * * nonsense\n@reboot echo \"$A\" $(which backup_manager) >variable\nnonsense\n@reboot cat >input%1%2\n@reboot exit 7\n@reboot trap '' TERM; someone echo; code=$?; echo x >ended; exit $code\n",
     );
     let mut running = service.start();
     assert_eq!(service.line(&mut running, "source"), service.stage.source.display().to_string());
     assert_eq!(service.line(&mut running, "variable"), format!("x y {BIN}"));
     assert_eq!(service.line(&mut running, "input"), "1\n2");
+    service.line(&mut running, "ended");
     let done = service.end(running);
     done.assert_says("crontab, line 3: '99 * * * *' are no times");
     done.assert_says("crontab, line 5: it is no line of a crontab");
     done.assert_says("crontab line 7 ended with exit code 7");
+    done.assert_says("crontab line 8 ended with exit code 127");
+    done.assert_says("a user before the command is for /etc/cron.d only");
     done.assert_says("is not on a mount of its own");
 }
 

@@ -112,7 +112,14 @@ fn a_snapshot_is_compared_with_the_source_as_it_is_now() {
     let now = diff("latest");
     assert_eq!(now.iter().filter(|line| line.starts_with("changed ")).count(), 3, "{now:?}");
     assert!(now.contains(&"metadata folder/mode".to_owned()), "{now:?}");
-    assert!(now.contains(&"removed folder/deep/moved".to_owned()), "{now:?}");
+    // A copy has another time, and is no move.
+    for line in
+        ["moved folder/deep/moved -> elsewhere/here", "removed copied and gone", "added copy"]
+    {
+        assert!(now.contains(&line.to_owned()), "{line} in {now:?}");
+    }
+    let moved = |line: &&String| line.contains("folder/deep/moved");
+    assert_eq!(now.iter().filter(moved).count(), 1, "told once: {now:?}");
     assert!(!now.contains(&"added between".to_owned()), "{now:?}");
     assert!(diff("1 day ago").contains(&"added between".to_owned()));
     stage.look("diff").arg("latest").expect(2).assert_says("--srcs-to-backup");
@@ -121,15 +128,44 @@ fn a_snapshot_is_compared_with_the_source_as_it_is_now() {
 }
 
 #[test]
+fn the_files_of_a_folder_that_was_renamed_in_the_source_moved() {
+    let tree = Tree::new().file("old/a", "one").file("old/deep/b", "other").file("old/gone", "x");
+    let stage = Stage::with(BIN, &tree.file("stays", "stays"));
+    stage.take();
+    stage.sh("mv old new; rm new/gone; mv stays there");
+    let run = stage.look("diff").set("srcs-to-backup", &stage.source).arg("latest").arg("--json");
+    let done = run.expect(0);
+    assert_eq!(
+        lines(&done, &stage),
+        [
+            "added new/",
+            "added new/deep/",
+            "moved old/a -> new/a",
+            "moved old/deep/b -> new/deep/b",
+            "moved stays -> there",
+            "removed old/",
+        ]
+    );
+    let summary = done.objects().pop().unwrap();
+    assert_eq!((&summary["moved"], &summary["added"]), (&3.into(), &2.into()));
+    // The folders and the file that is gone.
+    assert_eq!((&summary["removed"], &summary["bytes_removed"]), (&3.into(), &1.into()));
+    assert_eq!(summary["bytes_added"], 0);
+}
+
+#[test]
 fn a_source_on_another_machine_is_compared_too() {
     need!(need::root());
     let server = need!(Sshd::serving(Subsystem::Internal));
     let stage = Stage::with(BIN, &sample());
     server.reached_by(stage.run()).expect(0);
-    stage.sh("echo two >changed; rm gone; touch later");
+    stage.sh("echo two >changed; rm gone; touch later; mv same folder/deep/same");
     let look = stage.look("diff").set("srcs-to-backup", &stage.source).arg("latest").arg("--json");
     let done = server.reached_by(look).expect(0);
-    assert_eq!(lines(&done, &stage), ["added later", "changed changed", "removed gone"]);
+    assert_eq!(
+        lines(&done, &stage),
+        ["added later", "changed changed", "moved same -> folder/deep/same", "removed gone"]
+    );
 }
 
 #[test]

@@ -73,6 +73,17 @@ fn what_is_wrong_is_named_with_what_mends_it() {
 }
 
 #[test]
+fn a_source_that_a_run_could_not_list_is_not_called_good() {
+    need!(need::root());
+    let stage = stage();
+    stage.sh("chmod 700 .; chown 0 .");
+    let _ = stage.run_as(1234);
+    let doctor = doctor(&stage).program(&stage.beside("backup_manager")).as_user(1234);
+    let done = doctor.arg("--json").expect(1);
+    assert!(of(&done, "source").contains("cannot list"), "{}", of(&done, "source"));
+}
+
+#[test]
 fn a_test_is_sent_every_way() {
     let (stage, web, mail) = (stage(), Web::start(None), Letters::start(Manner::Plain, None));
     let run = doctor(&stage)

@@ -75,7 +75,9 @@ fn every_version_of_a_file_is_told_with_the_command_that_brings_it_back() {
     // As it lies in a snapshot's folder, and from the current folder.
     let inside = stage.inside(&stage.history().newest()).join("notes/today.txt");
     let relative = stage.look("history").in_folder(&stage.source.join("notes")).arg("today.txt");
-    for run in [stage.look("history").arg(&inside), relative] {
+    let from_beside = stage.look("history").in_folder(&stage.source.join("notes"));
+    let from_beside = from_beside.arg("./../notes/today.txt/");
+    for run in [stage.look("history").arg(&inside), relative, from_beside] {
         assert_eq!(told(&stage, &run.arg("--json").expect(0).objects()), expected);
     }
 }

@@ -72,6 +72,13 @@ fn it_shows_what_would_go_and_why_and_does_so_when_told() {
 }
 
 #[test]
+fn one_from_the_future_is_shown_as_such() {
+    let stage = stage();
+    fs::create_dir(stage.history().path("01-01-2999_00-00-00", "")).unwrap();
+    prune(&stage).expect(0).assert_says("from the future");
+}
+
+#[test]
 fn without_any_setting_nothing_goes() {
     let stage = stage();
     prune(&stage).arg("--yes").expect(0).assert_says("nothing to remove");

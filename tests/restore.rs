@@ -160,7 +160,8 @@ fn in_place_only_what_is_missing_comes_back_unless_more_is_asked_for() {
     stage.sh(&format!("cp -a . {}", original.display()));
     stage.sh("echo later >changed; rm -r gone link; echo new >new; mkdir newer; touch newer/file");
     stage.look("restore").arg("--in-place").expect(2).assert_says("--yes");
-    in_place(&stage).expect(3).assert_says("changed: another version is in its place");
+    let done = in_place(&stage).expect(3);
+    done.assert_says("changed: another version is in its place").assert_says("--overwrite newer");
     let read = |name: &str| fs::read_to_string(stage.source.join(name)).unwrap();
     assert_eq!((read("changed"), read("gone/deep/file")), ("later\n".into(), "gone".into()));
     assert!(stage.source.join("newer/file").exists());
@@ -189,6 +190,8 @@ fn one_file_comes_back_with_the_folders_on_its_way_and_nothing_else() {
         let run = stage.look("restore").set("to", remote).arg(&stage.source);
         run.expect(2).assert_says("is on another machine");
     }
+    stage.look("restore").expect(2).assert_says("<--to <DIR>|--in-place>");
+    to(&stage, "x").arg("--in-place").expect(2).assert_says("cannot be used with");
     let twice = to(&stage, "x").arg(stage.source.join("a")).arg("/elsewhere/a");
     twice.expect(2).assert_says("would both land as a");
     assert!(!stage.beside("x").exists(), "a mistake makes nothing");
@@ -315,7 +318,7 @@ fn a_damaged_file_is_not_restored_unless_asked_for() {
     let bad = stage.inside(&snapshot).join("bad");
     fs::OpenOptions::new().write(true).open(&bad).unwrap().write_all_at(b"flip", 50_000).unwrap();
     let done = to(&stage, "back").arg(&stage.source).expect(4);
-    done.assert_says("DAMAGED").assert_says("source/bad");
+    done.assert_says("DAMAGED").assert_says("source/bad").assert_says("--accept-damage");
     let back = stage.beside("back/source");
     let names = || {
         let mut names: Vec<_> =

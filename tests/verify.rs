@@ -196,6 +196,18 @@ const CASES: &[Case] = &[
         true,
     ),
     (
+        "swapped hashes",
+        |_, inside| {
+            let [one, two] = ["folder/one", "folder/two"].map(|name| inside.join(name));
+            let [a, b] = [&one, &two].map(|path| xattr::get(path, HASH).ok().flatten());
+            for (path, hash) in [(&one, b), (&two, a)] {
+                xattr::set(path, HASH, &hash.expect("a hash")).expect("the file system does it");
+            }
+        },
+        &["folder/one", "folder/one", "folder/two", "folder/two", "second name", "second name"],
+        true,
+    ),
+    (
         "swapped folders",
         |_, inside| {
             let [a, b, c] = ["folder", "other", "third"].map(|name| inside.join(name));
@@ -213,6 +225,25 @@ const CASES: &[Case] = &[
         false,
     ),
     (
+        "an emptied folder",
+        |_, inside| {
+            for name in ["one", "two", "small"] {
+                fs::remove_file(inside.join("folder").join(name)).expect("the file system does it");
+            }
+        },
+        &["3 of its", "entries were added"],
+        false,
+    ),
+    (
+        "a file in the place of a folder",
+        |_, inside| {
+            fs::remove_dir_all(inside.join("other")).expect("the file system does it");
+            fs::write(inside.join("other"), "x").expect("the file system does it");
+        },
+        &["1 of its", "entries were added"],
+        false,
+    ),
+    (
         "an added file",
         |_, inside| fs::write(inside.join("folder/new"), "x").expect("the file system does it"),
         &["entries were added"],
@@ -226,6 +257,18 @@ const CASES: &[Case] = &[
             fs::write(&report, &text[..text.len() / 2]).expect("the file system does it");
         },
         &["its report cannot be read"],
+        false,
+    ),
+    (
+        "a flipped report",
+        |stage, _| {
+            let report = report(stage);
+            let text = fs::read_to_string(&report).expect("the file system does it");
+            let flipped = text.replacen(&format!("\"{PREFIX}."), &format!("\"{PREFIX}/"), 1);
+            assert_ne!(text, flipped);
+            fs::write(&report, flipped).expect("the file system does it");
+        },
+        &["its report is that of"],
         false,
     ),
     (
@@ -272,6 +315,8 @@ fn every_damage_is_found_remembered_and_mended() {
             // Reports tell whole seconds: what comes within the second of its end is not after it.
             std::thread::sleep(std::time::Duration::from_millis(1_100));
         }
+        let oldest = stage.history().complete().remove(0);
+        let before = Fingerprint::of(&oldest);
         damage(&stage, &stage.inside(&newest));
         let (lines, _) = found(&verify(&stage).expect(4));
         assert_eq!(lines.len(), says.len(), "{what}: {lines:?}");
@@ -281,9 +326,14 @@ fn every_damage_is_found_remembered_and_mended() {
         // list knows; a restore of what is damaged says so and keeps the rest.
         let rows = stage.look("list").arg("--json").expect(0).objects();
         assert!(rows.iter().any(|row| row["damaged"] == true), "{what}");
-        if *content {
-            let restore = stage.look("restore").set("to", stage.beside("back")).arg(&stage.source);
-            restore.expect(4);
+        let restore = stage.look("restore").set("to", stage.beside("back")).arg(&stage.source);
+        let restored = restore.expect(if *content { 4 } else { 0 });
+        restored.assert_says("a check found damage in");
+        if !*content {
+            // What is damaged in one snapshot alone is so in no other.
+            assert_untouched(&oldest, &before);
+            let oldest = stage.look("verify").arg(oldest.file_name().expect("a name"));
+            oldest.expect(0);
         }
         // The run after it links nothing of it onward.
         let done = stage.run().expect(0);
@@ -304,6 +354,38 @@ fn every_damage_is_found_remembered_and_mended() {
     }
 }
 
+/// What is missing beside the content of the newest snapshot is no damage: it is restored, and linked onward.
+fn goes_on(stage: &Stage) {
+    let rows = stage.look("list").arg("--json").expect(0).objects();
+    assert!(rows.iter().all(|row| row["damaged"] == false), "{rows:?}");
+    stage.look("restore").set("to", stage.beside("back")).arg(&stage.source).expect(0);
+    Judge::plain().assert_same(&stage.source, &stage.beside("back/source"));
+    stage.take();
+    stage.assert_newest_is_source(Judge::plain());
+    stage.assert_linked("large");
+}
+
+#[test]
+fn what_this_user_may_not_read_is_unproved_and_no_damage() {
+    need!(need::root());
+    let tree = Tree::new().file("open", "x").file("closed", "y").file("folder/file", "z");
+    let stage = Stage::with(BIN, &tree.folder("folder"));
+    stage.sh("chmod 600 closed; chmod 700 folder");
+    stage.take();
+    let _ = stage.run_as(1234);
+    let copy = stage.beside("backup_manager");
+    let asked = |verb: &str| stage.look(verb).program(&copy).as_user(1234);
+    let done = asked("verify").arg("--json").expect(3);
+    let (lines, summary) = found(&done);
+    assert_eq!((lines.len(), &summary["good"]), (2, &1.into()), "{lines:?}");
+    assert!(lines.iter().all(|line| line.contains("may not be read by this user")), "{lines:?}");
+    done.assert_says("(sudo)").assert_says("this user may not look into");
+    // What cannot be seen is not told as if it were not there.
+    stage.look("hold").arg("latest").expect(0);
+    asked("release").arg("latest").expect(1).assert_says("(sudo)");
+    verify(&stage).expect(0);
+}
+
 #[test]
 fn a_report_that_is_gone_is_told_where_older_ones_are_there() {
     let stage = Stage::with(BIN, &sample());
@@ -316,6 +398,7 @@ fn a_report_that_is_gone_is_told_where_older_ones_are_there() {
     let (lines, summary) = found(&verify(&stage).expect(3));
     assert!(lines.len() == 1 && lines[0].contains("its report is gone"), "{lines:?}");
     assert_eq!(summary["damaged"], 0);
+    goes_on(&stage);
 }
 
 #[test]
@@ -329,6 +412,10 @@ fn a_file_without_a_hash_is_told_and_can_be_given_one() {
     done.assert_says("--record");
     assert_eq!(found(&done).1["unproved"], 1);
     assert_untouched(&snapshot, &before);
+    goes_on(&stage);
+    for later in &stage.history().complete()[1..] {
+        fs::remove_dir_all(later).unwrap();
+    }
     let modified = fs::metadata(&large).unwrap().modified().unwrap();
     assert_eq!(found(&verify(&stage).arg("--record").expect(0)).1["recorded"], 1);
     assert_eq!(fs::metadata(&large).unwrap().modified().unwrap(), modified);

@@ -26,6 +26,7 @@ use crate::pacing::keep_checkpoints;
 use crate::plan::WHOLE_SECONDS;
 use crate::probe::{Abilities, probe};
 use crate::prune::candidates;
+use crate::reading::claim;
 use crate::record::Recorder;
 use crate::report::{Report, RootFound, VERSION};
 use crate::retention::{Leaving, surplus};
@@ -102,6 +103,7 @@ impl Attempt<'_> {
         let path = self.backups.path.join(names.incomplete.to_string());
         built.checkpoints.sync().map_err(|error| RunError::Sync { path, error })?;
         let (before, after) = self.surplus(&history, &names);
+        let [before, after] = [before, after].map(|leaving| self.unread(leaving));
         pruned.extend(before.iter().chain(&after).map(|(name, _)| name.to_string()));
         let report = self.report(source, &names, &built, roots, pruned);
         self.file(recorder, &names, &report);
@@ -196,10 +198,14 @@ impl Attempt<'_> {
     /// Removes the oldest snapshot of a full history; its name, if there was one to remove.
     fn make_room(&self, history: &mut History, names: &Names) -> Result<Option<String>, RunError> {
         let (surplus, _) = self.surplus(history, names);
+        let surplus = self.unread(surplus);
         let Some((oldest, _)) = surplus.first() else { return Ok(None) };
-        history.complete.retain(|name| name != oldest);
         let why = "the destination is full, and the history too";
         let retired = self.retire(&[(oldest.clone(), why)])?;
+        if retired.is_empty() {
+            return Ok(None);
+        }
+        history.complete.retain(|name| name != oldest);
         self.context.progress.enter(Phase::Removing);
         seal::remove_retired(self.backups, &retired, self.context)?;
         Ok(Some(oldest.to_string()))
@@ -211,13 +217,24 @@ impl Attempt<'_> {
         surplus(&candidates, &self.job.retention, names.base.as_ref(), &names.complete)
     }
 
+    /// Those of `leaving` that nobody reads; the others go the next time.
+    fn unread(&self, leaving: Vec<Leaving>) -> Vec<Leaving> {
+        let (free, read): (Vec<_>, Vec<_>) =
+            leaving.into_iter().partition(|(name, _)| claim(self.backups, name).is_some());
+        for (name, _) in read {
+            self.context.monitor.event(&Event::InUse { snapshot: name.to_string() });
+        }
+        free
+    }
+
     fn retire(
         &self,
         leaving: &[(SnapshotName, impl Display)],
     ) -> Result<Vec<SnapshotName>, RunError> {
         // Somebody may have pinned one a moment ago.
         let free = leaving.iter().filter(|(name, _)| hold::of(self.backups, name).is_none());
-        free.map(|(name, why)| seal::retire(self.backups, name, why, self.context)).collect()
+        let retired = free.map(|(name, why)| seal::retire(self.backups, name, why, self.context));
+        retired.filter_map(Result::transpose).collect()
     }
 
     fn report<S: Source>(

@@ -94,6 +94,12 @@ impl Backups {
         self.own.as_ref().and_then(|own| own.child(name).ok())
     }
 
+    /// Whether `.backup_manager` is there and cannot be opened.
+    pub(crate) fn own_is_hidden(&self) -> bool {
+        let there = || self.dir.find(&c_name(OWN).ok()?).ok()?;
+        self.own.is_none() && there().is_some()
+    }
+
     /// The snapshots of `prefix`: real folders with exact names.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use crate::history::History;
 use crate::hold::{self, Hold};
 use crate::kept::Kept;
 use crate::name::{Prefix, SnapshotName};
+use crate::reading::{self, Reading};
 use crate::report::Report;
 use crate::retention::Candidate;
 
@@ -65,6 +66,12 @@ impl Catalog {
         Ok(found)
     }
 
+    /// Whether what is known of the snapshots lies there, and may not be looked at by this user.
+    #[must_use]
+    pub fn is_hidden(&self) -> bool {
+        self.backups.own_is_hidden()
+    }
+
     /// The snapshots of `prefix`.
     ///
     /// # Errors
@@ -104,6 +111,11 @@ impl Catalog {
     #[must_use]
     pub fn free_bytes(&self) -> Option<u64> {
         self.backups.dir.space().ok().map(|space| space.f_bavail * space.f_frsize)
+    }
+
+    /// Keeps a snapshot from being removed while it is read.
+    pub(crate) fn read(&self, snapshot: &SnapshotName) -> Result<Reading, LookError> {
+        reading::read(&self.backups, snapshot)
     }
 
     /// Opens a snapshot's folder.

@@ -19,6 +19,7 @@ use crate::moved::{Loose, Moves};
 use crate::name::SnapshotName;
 use crate::place::Place;
 use crate::plan::Held;
+use crate::reading::Reading;
 
 /// How an entry differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -74,6 +75,8 @@ pub struct Differences {
     pub moves_unsure: bool,
     /// Folders that could not be read, escaped, each with the reason.
     pub unread: Vec<(String, String)>,
+    /// Entries of the source that could not be read; they were told as events.
+    pub unread_entries: u64,
 }
 
 impl Differences {
@@ -128,6 +131,7 @@ pub fn diff(
 
 /// One of the two snapshots.
 struct Side {
+    _stays: Reading,
     top: Dir,
     kept: Kept,
     /// The device, when listings tell inodes.
@@ -136,11 +140,12 @@ struct Side {
 
 impl Side {
     fn open((catalog, name): (&Catalog, &SnapshotName)) -> Result<Self, LookError> {
+        let stays = catalog.read(name)?;
         let top = catalog.top(name)?;
         let kept = catalog.kept(name)?;
         let dev = top.meta().ok().and_then(|meta| meta.id).map(|id| id.dev);
         let dev = dev.filter(|_| crate::usage::tells_inodes(&top));
-        Ok(Self { top, kept, dev })
+        Ok(Self { _stays: stays, top, kept, dev })
     }
 
     /// Opens the folder `place` from the top; `None` when there is none.

@@ -91,6 +91,11 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A snapshot that would go stays for now.
+    InUse {
+        /// Its name.
+        snapshot: String,
+    },
     /// The removal of a snapshot that an earlier run had begun was finished.
     LeftoverRemoved {
         /// Its name.
@@ -112,6 +117,7 @@ impl Event {
             | Self::RootLeftOut { .. }
             | Self::Clock { .. }
             | Self::Heals { .. }
+            | Self::InUse { .. }
             | Self::Problem(_)
             | Self::Aside { .. } => Severity::Warning,
             _ => Severity::Info,
@@ -156,6 +162,12 @@ impl fmt::Display for Event {
             Self::Problem(problem) => problem.fmt(f),
             Self::Checkpoint => f.write_str("checkpoint: everything so far is on disk"),
             Self::Pruned { snapshot, reason } => write!(f, "removed {snapshot}: {reason}"),
+            Self::InUse { snapshot } => {
+                write!(
+                    f,
+                    "{snapshot} would go and stays for now: it is being read (restore, verify, diff)"
+                )
+            }
             Self::LeftoverRemoved { snapshot } => {
                 write!(f, "finished the removal of {snapshot} that an earlier run had begun")
             }

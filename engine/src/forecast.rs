@@ -34,6 +34,9 @@ pub struct Change {
     pub path: String,
     /// Bytes that would be copied.
     pub bytes: u64,
+    /// Size and time of a file that is new.
+    #[serde(skip)]
+    pub file: Option<(u64, Time)>,
 }
 
 /// What differs.
@@ -145,26 +148,6 @@ pub fn dry_run<S: Source>(
     })
 }
 
-/// Compares the source with the snapshot `base` of `job`, whatever came after that one, and writes nothing.
-///
-/// # Errors
-/// As [`dry_run`].
-pub fn compare<S: Source>(
-    job: &Job,
-    source: Arc<S>,
-    base: &SnapshotName,
-    changes: Arc<dyn ChangeSink>,
-    context: &Context,
-) -> Result<Counts, RunError> {
-    let backups = Backups::open(&job.backups_dir)?;
-    let grain = source.time_granularity_ns();
-    let set = gather(job, &backups, None, Some(base), grain, everything(), true, context)?;
-    let walk = Walk::new(source, Preview::new(changes), set);
-    context.progress.enter(Phase::Copying);
-    walk.walk(job)?;
-    Ok(walk.tally.counts())
-}
-
 /// What a run that completes a snapshot now would remove.
 fn leaving(
     job: &Job,
@@ -228,7 +211,7 @@ pub(crate) fn what_is_missing<S: Source>(
 }
 
 /// A forecast takes what an interrupted run left for what it seems to be.
-fn everything() -> Trust {
+pub(crate) fn everything() -> Trust {
     Trust { before: Some(Time { secs: i64::MAX, nanos: 0 }), checkable: true }
 }
 

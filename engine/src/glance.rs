@@ -11,10 +11,7 @@ use crate::source::{ListSink, Root, Source, SourceError};
 
 /// Whether the source roots `paths` are there, and begin to list if they are folders: for each, in this
 /// order, why it cannot be read. A source may tell what a folder is and not what is in it.
-pub(crate) fn glance<S: Source>(
-    source: &Arc<S>,
-    paths: &[PathBuf],
-) -> Vec<Result<(), SourceError>> {
+pub fn glance<S: Source>(source: &Arc<S>, paths: &[PathBuf]) -> Vec<Result<(), SourceError>> {
     let begin = |root: Root<S::Folder>| {
         let (told, result) = sync_channel(1);
         if root.entry.meta.kind == Kind::Folder {

@@ -86,6 +86,9 @@ fn store(backups: &Backups, snapshot: &SnapshotName, hold: &Hold) -> io::Result<
 }
 
 fn remove(backups: &Backups, snapshot: &SnapshotName) -> io::Result<bool> {
+    if backups.own_is_hidden() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
     let Some(holds) = backups.own(HOLDS) else { return Ok(false) };
     match holds.unlink(&c_name(snapshot.to_string())?) {
         Ok(()) => holds.sync().map(|()| true),

@@ -2,6 +2,7 @@
 //!
 //! It owns the source interface and knows no terminal and no ssh.
 
+pub mod against;
 pub mod amount;
 pub(crate) mod attempt;
 pub mod attrs;
@@ -25,7 +26,7 @@ pub mod find;
 pub(crate) mod folder;
 pub mod forecast;
 pub(crate) mod gate;
-pub(crate) mod glance;
+pub mod glance;
 pub mod history;
 pub mod hold;
 pub mod itemize;
@@ -49,6 +50,7 @@ pub(crate) mod probe;
 pub mod prune;
 pub(crate) mod queue;
 pub mod reached;
+pub(crate) mod reading;
 pub mod record;
 pub mod report;
 pub mod restore;

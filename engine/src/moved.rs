@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use crate::entry::FileId;
+use crate::entry::{FileId, Time};
 
 /// Of so many entries a side it is found out whether they moved; further ones count as come or gone.
 pub const MOST: usize = 200_000;
@@ -88,6 +88,48 @@ fn pair<K: Eq + Hash>(
     removed.extend(taken.into_iter().flatten());
 }
 
+/// A file of which neither inode nor hash tells anything on the other side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Timed {
+    pub(crate) path: Vec<u8>,
+    pub(crate) bytes: u64,
+    pub(crate) mtime: Time,
+}
+
+impl Timed {
+    fn name(&self) -> &[u8] {
+        self.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+    }
+}
+
+/// Pairs files that are gone with files that came, by size and time, sorted by where they came. Of several that
+/// have both in common those of one name belong together; others only when one is left on each side.
+pub(crate) fn by_time(gone: &[Timed], come: &[Timed], whole_seconds: bool) -> Vec<(Timed, Timed)> {
+    let mut alike: HashMap<(u64, Time), [Vec<&Timed>; 2]> = HashMap::new();
+    for (side, files) in [gone, come].into_iter().enumerate() {
+        for file in files.iter().filter(|file| file.bytes > 0) {
+            let nanos = if whole_seconds { 0 } else { file.mtime.nanos };
+            let key = (file.bytes, Time { nanos, ..file.mtime });
+            alike.entry(key).or_default()[side].push(file);
+        }
+    }
+    let mut moved = Vec::new();
+    for [mut from, mut to] in alike.into_values() {
+        to.retain(|to| match from.iter().position(|from| from.name() == to.name()) {
+            Some(index) => {
+                moved.push((from.remove(index).clone(), (*to).clone()));
+                false
+            }
+            None => true,
+        });
+        if let ([from], [to]) = (&from[..], &to[..]) {
+            moved.push(((*from).clone(), (*to).clone()));
+        }
+    }
+    moved.sort_unstable_by(|(_, one), (_, other)| one.path.cmp(&other.path));
+    moved
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +142,36 @@ mod tests {
             folder: false,
             hash: (!content.is_empty()).then(|| blake3::hash(content.as_bytes())),
         }
+    }
+
+    #[test]
+    fn without_inode_and_hash_size_and_time_tell_what_moved() {
+        let file = |text: &str| {
+            let mut parts = text.split(' ');
+            let path = parts.next().unwrap().as_bytes().to_vec();
+            let mut number = || parts.next().unwrap().parse::<u32>().unwrap();
+            let (bytes, secs, nanos) = (number().into(), number().into(), number());
+            Timed { path, bytes, mtime: Time { secs, nanos } }
+        };
+        let moved = |gone: &[&str], come: &[&str], whole| {
+            let read = |texts: &[&str]| texts.iter().map(|text| file(text)).collect::<Vec<_>>();
+            let found = by_time(&read(gone), &read(come), whole);
+            let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+            found.iter().map(|(a, b)| text(&a.path) + ">" + &text(&b.path)).collect::<Vec<_>>()
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(moved(&["d/a 5 1 7"], &["e/b 5 1 7"], false), ["d/a>e/b"]);
+        assert_eq!(moved(&["a 5 1 7"], &["b 5 1 8"], false), none, "another time");
+        assert_eq!(moved(&["a 5 1 7"], &["b 5 1 0"], true), ["a>b"], "SFTP tells whole seconds");
+        assert_eq!(moved(&["a 5 1 7"], &["b 6 1 7"], false), none, "another size");
+        assert_eq!(
+            moved(&["a 0 1 7"], &["b 0 1 7"], false),
+            none,
+            "of nothing there is nothing to know"
+        );
+        let gone = ["d/a 5 1 7", "d/b 5 1 7", "d/c 5 1 7"];
+        assert_eq!(moved(&gone, &["e/b 5 1 7", "e/a 5 1 7"], false), ["d/a>e/a", "d/b>e/b"]);
+        assert_eq!(moved(&gone, &["e/b 5 1 7", "e/x 5 1 7"], false), ["d/b>e/b"], "which of two?");
     }
 
     #[test]

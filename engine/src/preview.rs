@@ -111,7 +111,12 @@ impl<S: Source> Target<S> for Preview {
             items.deleted(folder, name, is_folder);
         }
         let path = shown(&folder.place.inside_of(name)) + if is_folder { "/" } else { "" };
-        walk.target.changes.changes(&[Change { change: ChangeKind::Deleted, path, bytes: 0 }]);
+        walk.target.changes.changes(&[Change {
+            change: ChangeKind::Deleted,
+            path,
+            bytes: 0,
+            file: None,
+        }]);
     }
 
     fn left_out(
@@ -121,7 +126,12 @@ impl<S: Source> Target<S> for Preview {
         is_folder: bool,
     ) {
         let path = shown(&folder.place.inside_of(name)) + if is_folder { "/" } else { "" };
-        walk.target.changes.changes(&[Change { change: ChangeKind::LeftOut, path, bytes: 0 }]);
+        walk.target.changes.changes(&[Change {
+            change: ChangeKind::LeftOut,
+            path,
+            bytes: 0,
+            file: None,
+        }]);
     }
 
     fn superfluous(
@@ -163,5 +173,7 @@ fn change<F>(folder: &Folder<F>, planned: &Planned<'_>, bytes: u64) -> Option<Ch
     };
     let entry = planned.entry;
     let slash = if entry.meta.kind == Kind::Folder { "/" } else { "" };
-    Some(Change { change, path: shown(&folder.place.inside_of(entry.name)) + slash, bytes })
+    let file = (change == ChangeKind::New && entry.meta.kind == Kind::File)
+        .then_some((entry.meta.size, entry.meta.mtime));
+    Some(Change { change, path: shown(&folder.place.inside_of(entry.name)) + slash, bytes, file })
 }

@@ -24,7 +24,8 @@ pub(crate) fn candidates(backups: &Backups, history: &History) -> Vec<Candidate>
 }
 
 /// Removes the snapshots that `choose` picks, each with the reason, from what is there once no run can
-/// change it, and what earlier removals left. `None` when a run of `prefix` is at work: nothing was done.
+/// change it, but for those that somebody reads, and what earlier removals left. `None` when a run of `prefix` is at
+/// work: nothing was done.
 ///
 /// # Errors
 /// When something could not be removed; the next run goes on with it.
@@ -51,8 +52,9 @@ pub fn prune(
     let (mut names, mut retired) = (Vec::new(), Vec::new());
     for (name, why) in choose(&history, &candidates(&backups, &history)) {
         if hold::of(&backups, &name).is_none() {
-            retired.push(seal::retire(&backups, &name, &why, context)?);
-            names.push(name);
+            let gone = seal::retire(&backups, &name, &why, context)?;
+            names.extend(gone.is_some().then_some(name));
+            retired.extend(gone);
         }
     }
     seal::remove_retired(&backups, &retired, context)?;

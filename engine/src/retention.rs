@@ -106,7 +106,7 @@ impl fmt::Display for Reason {
             Self::Monthly => "monthly",
             Self::Yearly => "yearly",
             Self::Room => "within MAX_BACKUPS",
-            Self::Damaged => "damaged, but older ones are kept",
+            Self::Damaged => "damaged, but it may hold what no other does",
             Self::Spared => "damaged, but sound it would stay",
         })
     }

@@ -119,12 +119,15 @@ fn a_damaged_one_counts_for_nothing_and_goes_when_only_newer_ones_stay() {
             ("2026-11-18 02:00 d", "goes: damaged, and all sound ones that are kept are newer"),
             ("2026-11-19 02:00", "goes: the history holds 2 (MAX_BACKUPS)"),
             ("2026-11-20 02:00", "within MAX_BACKUPS"),
-            ("2026-11-21 02:00 d", "damaged, but older ones are kept"),
+            ("2026-11-21 02:00 d", "damaged, but it may hold what no other does"),
             ("2026-11-22 02:00", "newest, within MAX_BACKUPS"),
-            ("2026-11-23 02:00 d", "damaged, but older ones are kept"),
+            ("2026-11-23 02:00 d", "damaged, but it may hold what no other does"),
         ],
     );
-    assert_fates(&retention, &[("2026-11-23 02:00 d", "damaged, but older ones are kept")]);
+    assert_fates(
+        &retention,
+        &[("2026-11-23 02:00 d", "damaged, but it may hold what no other does")],
+    );
 }
 
 #[test]

@@ -14,10 +14,12 @@ use crate::job::Job;
 use crate::monitor::Phase;
 use crate::name::{SnapshotName, State};
 use crate::queue::workers;
+use crate::reading::claim;
 use crate::record::report_file;
 use crate::run::Context;
 
-/// Takes a complete snapshot out of the history: from now on it is one that is being removed.
+/// Takes a complete snapshot out of the history: from now on it is one that is being removed. `None`
+/// when somebody reads it: then it stays.
 ///
 /// # Errors
 /// When the backups folder cannot be changed.
@@ -26,12 +28,16 @@ pub(crate) fn retire(
     name: &SnapshotName,
     why: impl Display,
     context: &Context,
-) -> Result<SnapshotName, RunError> {
+) -> Result<Option<SnapshotName>, RunError> {
+    let Some(_claim) = claim(backups, name) else {
+        context.monitor.event(&Event::InUse { snapshot: name.to_string() });
+        return Ok(None);
+    };
     let deleting = name.with_state(State::Deleting);
     rename(backups, name, &deleting)?;
     let (snapshot, reason) = (name.to_string(), why.to_string());
     context.monitor.event(&Event::Pruned { snapshot, reason });
-    Ok(deleting)
+    Ok(Some(deleting))
 }
 
 fn rename(backups: &Backups, from: &SnapshotName, to: &SnapshotName) -> Result<(), RunError> {

@@ -5,14 +5,13 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use chrono::Local;
+use engine::against::{DifferenceSink, against};
 use engine::bytes::shown;
 use engine::diff::{Difference, DifferenceKind, Differences, diff};
 use engine::error::RunError;
 use engine::event::{Event, Severity};
-use engine::forecast::{Change, ChangeKind, ChangeSink, compare};
 use engine::monitor::Monitor;
 use engine::name::SnapshotName;
-use engine::report::Counts;
 use engine::run::Stop;
 use serde_json::json;
 
@@ -32,12 +31,15 @@ use crate::ui::units::{bytes, count};
 
 const EXAMPLES: &str = "\
 A and B are names, latest, latest~2, oldest, dates or times ('2026-11-23 14:30'), yesterday, '2 days ago'. \
-Without B the source is read as it is now; what moved is then told as removed and added.
+Without B the source is read as it is now; what moved is then known by size and time.
 
 Examples:
   backup_manager diff latest~1 latest --backups-dir /backups
   backup_manager diff yesterday --config ./config.toml --job home
   backup_manager diff oldest latest --json | jq -r 'select(.difference == \"removed\") | .path'";
+
+/// Said when not all could be looked at.
+const UNSURE: &str = "so much came and went that not all of it was looked through for what moved";
 
 /// Show what differs between two snapshots, or between one and the source now
 #[derive(Debug, clap::Args)]
@@ -99,7 +101,7 @@ fn of_two(first: &Picked<'_>, second: &Picked<'_>, json: bool) -> Exit {
         Err(error) => return out.finish(unlookable(&error)),
     };
     if found.moves_unsure {
-        say("so much came and went that not all of it was looked through for what moved");
+        say(UNSURE);
     }
     for (path, why) in &found.unread {
         say(&format!("cannot read {path}: {why}; what lies there is not compared"));
@@ -115,16 +117,16 @@ fn with_source(job: &Arc<NamedJob>, base: SnapshotName, json: bool) -> Exit {
         let out =
             Arc::new(Told { json, stop: Arc::clone(&stop), out: Mutex::new(Some(Out::new())) });
         let context = context(&stop, &Arc::default(), Arc::new(Problems));
-        let sink = Arc::clone(&out) as Arc<dyn ChangeSink>;
+        let sink = Arc::clone(&out) as Arc<dyn DifferenceSink>;
         let mut connected = None;
-        let counts = match &job.remote {
-            None => compare(&job.job, local(&job, &stop), &base, sink, &context),
+        let found = match &job.remote {
+            None => against(&job.job, local(&job, &stop), &base, sink, &context),
             Some(host) => remote(host, &job, &stop, &mut connected)
                 .map_err(RunError::NoConnection)
-                .and_then(|source| compare(&job.job, source, &base, sink, &context)),
+                .and_then(|source| against(&job.job, source, &base, sink, &context)),
         };
         close(connected);
-        out.finish(&base, counts)
+        out.finish(&base, found)
     });
     match ended {
         Ok(Exit::Signal(number)) => std::process::exit(i32::from(Exit::Signal(number).code())),
@@ -180,7 +182,7 @@ impl Lines {
                 "added": found.added, "removed": found.removed, "changed": found.changed,
                 "metadata": found.metadata, "moved": found.moved, "unchanged": found.unchanged,
                 "bytes_added": found.bytes_added, "bytes_removed": found.bytes_removed,
-                "moves_unsure": found.moves_unsure, "unread": found.unread.len(),
+                "moves_unsure": found.moves_unsure, "unread": found.unread.len() as u64 + found.unread_entries,
             });
             return format!("{line}\n");
         }
@@ -209,24 +211,12 @@ struct Told {
     out: Mutex<Option<Out>>,
 }
 
-impl ChangeSink for Told {
-    fn changes(&self, changes: &[Change]) {
+impl DifferenceSink for Told {
+    fn difference(&self, difference: &Difference) {
         let Ok(mut out) = self.out.lock() else { return };
         let Some(out) = out.as_mut() else { return };
         let lines = Lines { json: self.json, palette: out.palette };
-        for Change { change, path, bytes } in changes {
-            let kind = match change {
-                ChangeKind::New => DifferenceKind::Added,
-                ChangeKind::Changed => DifferenceKind::Changed,
-                ChangeKind::Metadata => DifferenceKind::Metadata,
-                ChangeKind::Deleted => DifferenceKind::Removed,
-                ChangeKind::LeftOut => continue,
-            };
-            // It comes escaped; what was never escaped cannot be read back, and is not there.
-            let folder = path.ends_with('/');
-            let path = engine::bytes::unshown(path.trim_end_matches('/')).unwrap_or_default();
-            out.text(&lines.line(&Difference { kind, path, from: None, folder, bytes: *bytes }));
-        }
+        out.text(&lines.line(difference));
         if out.is_closed() {
             self.stop.ask();
         }
@@ -234,27 +224,21 @@ impl ChangeSink for Told {
 }
 
 impl Told {
-    fn finish(&self, base: &SnapshotName, counts: Result<Counts, RunError>) -> Exit {
+    fn finish(&self, base: &SnapshotName, found: Result<Differences, RunError>) -> Exit {
         let Some(mut out) = self.out.lock().ok().and_then(|mut out| out.take()) else {
             return Exit::Failed;
         };
         if out.is_closed() {
             return out.finish(Exit::Done);
         }
-        let exit = match counts {
-            Ok(counts) => {
-                let found = Differences {
-                    added: counts.new,
-                    removed: counts.deleted,
-                    changed: counts.changed,
-                    metadata: counts.metadata,
-                    unchanged: counts.unchanged,
-                    bytes_added: counts.bytes_copied,
-                    ..Differences::default()
-                };
+        let exit = match found {
+            Ok(found) => {
                 let lines = Lines { json: self.json, palette: out.palette };
+                if found.moves_unsure {
+                    say(UNSURE);
+                }
                 out.text(&lines.totals(base, None, &found));
-                if counts.problems > 0 { Exit::Listed } else { Exit::Done }
+                if found.unread_entries > 0 { Exit::Listed } else { Exit::Done }
             }
             Err(RunError::Stopped) => Exit::Signal(0),
             Err(error) => {

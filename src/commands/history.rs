@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use chrono::{DateTime, Local};
 use engine::bytes::shown;
@@ -61,7 +61,7 @@ pub(crate) fn run(args: Args) -> Exit {
             Ok(0) => {
                 say(&format!(
                     "no complete snapshot has {}; find looks for names",
-                    shown(path.as_bytes())
+                    shown(&meant(&all, path))
                 ));
                 exit = Exit::Failed;
             }
@@ -70,6 +70,14 @@ pub(crate) fn run(args: Args) -> Exit {
         }
     }
     telling.out.finish(exit)
+}
+
+/// What `path` was looked for as: a glob as it is.
+fn meant(all: &[Series], path: &OsStr) -> Vec<u8> {
+    match all {
+        [series] if !Pattern::is_glob(path.as_bytes()) => on_source(series, path),
+        _ => path.as_bytes().to_vec(),
+    }
 }
 
 /// The flags that tell where to look, to be given again.
@@ -212,11 +220,24 @@ fn time(time: Time) -> Option<DateTime<Local>> {
     DateTime::from_timestamp(time.secs, time.nanos).map(|time| time.with_timezone(&Local))
 }
 
+/// A path without `.` and `..`, as a shell's `cd` reads them.
+fn straight(path: &Path) -> PathBuf {
+    let mut straight = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(straight.pop()),
+            part => straight.push(part),
+        }
+    }
+    straight
+}
+
 /// The path on the source that a person means: as it is, from the current folder on, or as it lies in a
 /// snapshot's folder, to which a shell completes it.
 pub(crate) fn on_source(series: &Series, path: &OsStr) -> Vec<u8> {
     let here = std::env::current_dir().unwrap_or_default();
-    let path = here.join(Path::new(path));
+    let path = straight(&here.join(Path::new(path)));
     let folder = series.catalog.path();
     let folders = [Some(folder.to_owned()), folder.canonicalize().ok()];
     let below = folders.iter().flatten().find_map(|folder| path.strip_prefix(folder).ok());

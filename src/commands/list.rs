@@ -13,11 +13,11 @@ use serde_json::json;
 use super::say;
 use crate::cli::{Places, SettingFlags};
 use crate::exit::Exit;
-use crate::series::{Series, Where, open, shown_folder, unlookable};
+use crate::series::{Series, Where, age, open, shown_folder, unlookable};
 use crate::ui::colour::Style;
 use crate::ui::out::Out;
 use crate::ui::table::{Cell, Side, Table};
-use crate::ui::units::{bytes, count, counted, duration};
+use crate::ui::units::{bytes, count, counted};
 
 const EXAMPLES: &str = "\
 SIZE is the room on the disk, as du tells it; ALONE what would be free if that snapshot went.
@@ -201,7 +201,7 @@ impl<'a> Row<'a> {
         vec![
             Cell::new(style, self.name.to_string()),
             Cell::new(style, local.format("%Y-%m-%d %H:%M:%S").to_string()),
-            Cell::new(style, age(self.age_seconds())),
+            Cell::new(style, age(self.name)),
             number(entries.or(counts.map(|counts| counts.entries))),
             size(|usage| usage.disk_bytes),
             size(|usage| usage.alone_bytes),
@@ -254,14 +254,6 @@ impl<'a> Row<'a> {
             note(Style::Good, format!("held{}", about.unwrap_or_default()));
         }
         Cell::new(style, notes.join("; "))
-    }
-}
-
-fn age(seconds: i64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "seconds of less than ten thousand years")]
-    match seconds {
-        ..0 => "from the future".to_owned(),
-        seconds => duration(seconds as f64),
     }
 }
 

@@ -1,8 +1,9 @@
 //! `prune [SNAPSHOT…]`: what the retention would remove, or the snapshots that are named; `--yes` does it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use chrono::{Local, Utc};
+use chrono::Local;
 use engine::error::RunError;
 use engine::event::Event;
 use engine::monitor::Monitor;
@@ -19,16 +20,16 @@ use crate::config::setting::Key;
 use crate::exit::Exit;
 use crate::hint::hint;
 use crate::jobs::context;
-use crate::series::{Picked, Series, Where, open, pick, shown_folder, unlookable};
+use crate::series::{Picked, Series, Where, age, open, pick, shown_folder, unlookable};
 use crate::supervise::supervise;
 use crate::ui::colour::Style;
 use crate::ui::out::Out;
 use crate::ui::table::{Cell, Side, Table};
-use crate::ui::units::{bytes, counted, duration};
+use crate::ui::units::{bytes, counted};
 
 const EXAMPLES: &str = "\
 Without --yes it only shows what would go, and why. Of a named snapshot the last sound one of a job \
-and those that are held are refused.
+and those that are held are refused. One that is being read (restore, verify, diff) stays for now: exit code 3.
 
 Examples:
   backup_manager prune --backups-dir /backups
@@ -211,11 +212,9 @@ fn show(plan: &Plan<'_>, yes: bool, json: bool, several: bool, out: &mut Out) ->
             Ok(why) => (Style::Good, "stays", why),
             Err(why) => (Style::Bad, if yes { "goes" } else { "would go" }, why),
         };
-        #[expect(clippy::cast_precision_loss, reason = "seconds of less than ten thousand years")]
-        let age = (Utc::now() - name.stamp.time()).num_seconds() as f64;
         table.row(vec![
             name.to_string().into(),
-            duration(age).into(),
+            age(name).into(),
             Cell::new(style, word),
             why.as_str().into(),
         ]);
@@ -275,13 +274,17 @@ impl Work {
     }
 
     fn done(&self, stop: &Arc<Stop>, json: bool) -> Exit {
-        let told = Arc::new(Told { job: self.job.clone(), json });
-        let context = context(stop, &Arc::default(), told);
+        let told = Arc::new(Told { job: self.job.clone(), json, in_use: AtomicBool::new(false) });
+        let context = context(stop, &Arc::default(), Arc::clone(&told) as Arc<dyn Monitor>);
         let Bare { prefix, retention } = &self.series;
         let choose = |history: &engine::history::History, candidates: &[Candidate]| {
             self.choose(history, candidates, retention)
         };
         match prune(&self.path, prefix, choose, &context) {
+            Ok(Some(_)) if told.in_use.load(Ordering::Relaxed) => {
+                say(&format!("{}: call it again when nobody reads them", self.job));
+                Exit::Listed
+            }
             Ok(Some(_)) => Exit::Done,
             Ok(None) => {
                 say(&format!(
@@ -332,6 +335,8 @@ impl Work {
 struct Told {
     job: String,
     json: bool,
+    /// Whether something stays because somebody reads it.
+    in_use: AtomicBool,
 }
 
 impl Monitor for Told {
@@ -348,6 +353,14 @@ impl Monitor for Told {
                     "removed"
                 };
                 super::print(format!("{was} {snapshot}\n").as_bytes());
+            }
+            Event::InUse { snapshot } => {
+                self.in_use.store(true, Ordering::Relaxed);
+                if self.json {
+                    let line = json!({"type": "in_use", "job": self.job, "snapshot": snapshot});
+                    super::print(format!("{line}\n").as_bytes());
+                }
+                say(&event.to_string());
             }
             event => say(&event.to_string()),
         }

@@ -50,17 +50,17 @@ Examples:
 
 /// Bring files, folders or everything back as they were
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, group = clap::ArgGroup::new("place").required(true))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct Args {
     /// Which snapshot, then which paths on the source
     #[arg(value_name = "SNAPSHOT|PATH")]
     words: Vec<OsString>,
     /// Restore into this folder, made if it is missing
-    #[arg(long, value_name = "DIR", required_unless_present = "in_place")]
+    #[arg(long, value_name = "DIR", group = "place")]
     to: Option<OsString>,
     /// Restore to where it came from; asks first
-    #[arg(long, conflicts_with = "to")]
+    #[arg(long, group = "place")]
     in_place: bool,
     /// When to replace what is there and differs
     #[arg(long, value_name = "WHEN", default_value = "never")]
@@ -180,6 +180,9 @@ fn prepare(args: Args) -> Result<Work, Exit> {
     if !series.history.complete.contains(&name) {
         say(&format!("{name} is not complete: a part of it may be missing; copy from it by hand"));
         return Err(Exit::Usage);
+    }
+    if series.catalog.standing(&name).damaged {
+        say(&format!("a check found damage in {name}; {}", hint::restored_damaged()));
     }
     let paths = &words[usize::from(named.is_some())..];
     let paths: Vec<Vec<u8>> = paths.iter().map(|path| on_source(series, path)).collect();

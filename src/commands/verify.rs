@@ -10,7 +10,7 @@ use engine::monitor::{Progress, Silent};
 use engine::name::{Prefix, SnapshotName};
 use engine::run::{Context, Stop};
 use engine::verify::portion::Portion;
-use engine::verify::{Verified, rolled, rolling, verify};
+use engine::verify::{Flaw, Verified, rolled, rolling, verify};
 use serde_json::json;
 
 use super::say;
@@ -226,7 +226,11 @@ impl Work {
         }
         if exit == Exit::Damaged {
             say(&format!("damage found in {}; {}", batch.prefix, hint::damaged()));
-        } else if found.unproved > 0 {
+        }
+        if found.flaws.iter().any(|(_, flaw)| matches!(flaw, Flaw::Forbidden(_))) {
+            say(hint::forbidden());
+        }
+        if exit != Exit::Damaged && found.unproved > 0 {
             let files = counted(found.unproved, "file bears", "files bear");
             say(&format!("{files} no hash; {}", hint::unproved()));
         }

@@ -184,7 +184,14 @@ impl Service {
             match how {
                 How::Code(0) => {}
                 How::Code(code) => {
-                    self.log.warn(&format!("{what} ended with exit code {code} after {after}"));
+                    // The shell's way to say that there is no such command (POSIX).
+                    let hint = if code == 127 {
+                        ": its first word is no command (a user before the command is for /etc/cron.d only)"
+                    } else {
+                        ""
+                    };
+                    self.log
+                        .warn(&format!("{what} ended with exit code {code} after {after}{hint}"));
                 }
                 How::Signal(signal) => {
                     self.log.warn(&format!("{what} was ended by signal {signal} after {after}"));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono::Utc;
 use engine::destination::{Destination, examine};
 use engine::error::{NoConnection, RunError};
+use engine::glance::glance;
 use engine::look::look;
 use engine::run::Stop;
 use engine::source::Source;
@@ -106,16 +107,16 @@ pub(super) fn ssh() -> Vec<Finding> {
     found
 }
 
-/// Whether the sources can be reached and opened.
+/// Whether the sources can be reached and read, as a run finds out before it begins.
 pub(super) fn sources(job: &NamedJob, stop: &Arc<Stop>) -> Vec<Finding> {
-    let Some(host) = &job.remote else { return roots(job, local(job, stop).as_ref()) };
+    let Some(host) = &job.remote else { return roots(job, &local(job, stop)) };
     let mut connected = None;
     let found = match remote(host, job, stop, &mut connected) {
         Ok(source) => {
             let address = &host.address;
             let what = format!("{address} knows this user and offers SFTP");
             let mut found = vec![Finding::good("connection", what)];
-            found.extend(roots(job, source.as_ref()));
+            found.extend(roots(job, &source));
             found
         }
         Err(error) => vec![unreached(error)],
@@ -137,11 +138,11 @@ fn unreached(error: NoConnection) -> Finding {
     finding
 }
 
-fn roots<S: Source>(job: &NamedJob, source: &S) -> Vec<Finding> {
+fn roots<S: Source>(job: &NamedJob, source: &Arc<S>) -> Vec<Finding> {
     let roots: Vec<_> = job.job.layout.roots().into_iter().map(|(path, _)| path).collect();
-    let opened = source.roots(&roots);
-    let each = roots.into_iter().zip(opened).map(|(path, opened)| match opened {
-        Ok(_) => Finding::good("source", format!("{} can be opened", shown_path(&path))),
+    let seen = glance(source, &roots);
+    let each = roots.into_iter().zip(seen).map(|(path, seen)| match seen {
+        Ok(()) => Finding::good("source", format!("{} can be read", shown_path(&path))),
         Err(error) => Finding::of("source", &RunError::Root { path, error }),
     });
     each.collect()

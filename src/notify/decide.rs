@@ -53,8 +53,10 @@ pub(crate) struct Facts {
     pub(crate) failures: u32,
     /// The newest complete snapshot.
     pub(crate) newest: Option<Newest>,
-    /// How many complete ones there are.
-    pub(crate) complete: usize,
+    /// The newest of those in which no check found damage.
+    pub(crate) safe: Option<Newest>,
+    /// How many of those there are.
+    pub(crate) sound: usize,
     /// Those in which a check found damage.
     pub(crate) damaged: Vec<String>,
     /// Whether the backups folder could be looked at.
@@ -227,7 +229,8 @@ mod tests {
                 ended: ended.clone(),
                 failures,
                 newest: newest.clone(),
-                complete: 1,
+                safe: newest.clone(),
+                sound: 1,
                 damaged: Vec::new(),
                 seen: true,
             };
@@ -316,7 +319,8 @@ mod tests {
             ended: Ended::Nothing,
             failures: 0,
             newest: Some(Newest { name: "p.b".to_owned(), time: hour(0) }),
-            complete: 2,
+            safe: None,
+            sound: 0,
             damaged: vec!["p.a".to_owned()],
             seen: true,
         };
@@ -346,7 +350,8 @@ mod tests {
             ended: bad(),
             failures: 0,
             newest: None,
-            complete: 0,
+            safe: None,
+            sound: 0,
             damaged: Vec::new(),
             seen: false,
         };

@@ -172,11 +172,16 @@ fn safe(facts: &Facts, speaker: &Speaker<'_>) -> String {
     if !facts.seen {
         return format!("unknown: {dir} could not be looked at; nothing in it was changed");
     }
-    let Some(Newest { name, time }) = &facts.newest else {
-        return format!("nothing yet: there is no complete snapshot in {dir}");
+    let Some(Newest { name, time }) = &facts.safe else {
+        return match facts.damaged.is_empty() {
+            true => format!("nothing yet: there is no complete snapshot in {dir}"),
+            false => format!(
+                "in part: there is damage in each complete snapshot in {dir}; verify tells which files"
+            ),
+        };
     };
     let newest = format!("{name}, taken {}", moment(*time, speaker.now));
-    match facts.complete {
+    match facts.sound {
         0 | 1 => format!("{newest}, in {dir}"),
         count => format!("{newest}, and {} older, in {dir}", count - 1),
     }
@@ -219,11 +224,13 @@ mod tests {
     }
 
     fn facts(ended: Ended) -> Facts {
+        let newest = Newest { name: "home.14-11-2023_22-13-20".to_owned(), time: at(0) };
         Facts {
             ended,
             failures: 3,
-            newest: Some(Newest { name: "home.14-11-2023_22-13-20".to_owned(), time: at(0) }),
-            complete: 14,
+            newest: Some(newest.clone()),
+            safe: Some(newest),
+            sound: 14,
             damaged: Vec::new(),
             seen: true,
         }
@@ -271,11 +278,13 @@ Safe:    home.14-11-2023_22-13-20, taken 2023-11-14 22:13 UTC (1 d 6 h ago), and
             assert!(message.body.contains("Safe:    home.14-11"), "{}", message.body);
         }
         let mut unseen = facts(Ended::Nothing);
-        (unseen.seen, unseen.newest) = (false, None);
+        (unseen.seen, unseen.newest, unseen.safe) = (false, None, None);
         assert!(
             message(&Alert::Stale { since: at(0) }, &unseen, &speaker()).body.contains("unknown")
         );
         unseen.seen = true;
         assert!(message(&Alert::Completed, &unseen, &speaker()).body.contains("nothing yet"));
+        unseen.damaged.push("home.x".to_owned());
+        assert!(message(&Alert::Completed, &unseen, &speaker()).body.contains("Safe:    in part:"));
     }
 }

@@ -107,7 +107,7 @@ impl Reader {
                 // The crate's messages are sentences.
                 let wrong = wrong.to_string();
                 let wrong = wrong.trim_end_matches('.');
-                format!("'{fields}' are no times: {wrong}; write five fields (minute hour day month weekday) or for example @daily")
+                format!("'{fields}' are no times: {wrong}; write five fields (minute hour day month weekday), or @hourly, @daily, @weekly, @monthly, @yearly")
             })?))
         };
         let (command, input) = command(text);
@@ -242,6 +242,9 @@ mod tests {
             ),
             "{:?}",
             crontab.faults
+        );
+        assert!(
+            crontab.faults[3].1.contains("'@never' are no times: such a name there is not; write")
         );
         assert!(crontab.faults.iter().all(|(_, wrong)| wrong.contains("write")));
     }

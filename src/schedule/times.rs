@@ -15,7 +15,10 @@ use super::zone::Zone;
 pub(super) fn read(fields: &str) -> Result<Cron, String> {
     let fields = if fields.eq_ignore_ascii_case("@midnight") { "@daily" } else { fields };
     let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-    let cron = parser.parse(fields).map_err(|error| error.to_string())?;
+    let cron = parser.parse(fields).map_err(|error| match fields.starts_with('@') {
+        true => "such a name there is not".to_owned(),
+        false => error.to_string(),
+    })?;
     // From a leap year's start on: what does not come in eight years never does (29-02 skips 1900).
     match cron.find_next_occurrence(&DateTime::UNIX_EPOCH, true) {
         Ok(_) => Ok(cron),

@@ -129,7 +129,7 @@ fn line(change: &Change) -> String {
 }
 
 fn object(job: &str, change: &Change) -> String {
-    let Change { change: kind, path, bytes } = change;
+    let Change { change: kind, path, bytes, .. } = change;
     let object =
         json!({"type": "change", "job": job, "change": word(*kind), "bytes": bytes, "path": path});
     format!("{object}\n")
@@ -235,7 +235,10 @@ mod tests {
 
     #[test]
     fn a_change_is_a_line_of_fixed_columns() {
-        let change = |change, path: &str, bytes| Change { change, path: path.to_owned(), bytes };
+        let change = |change, path: &str, bytes| {
+            let path = path.to_owned();
+            Change { change, path, bytes, file: None }
+        };
         let lines: String = [
             change(ChangeKind::New, "home/", 0),
             change(ChangeKind::Metadata, "home/a b", 1_500_000),

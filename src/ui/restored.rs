@@ -13,9 +13,10 @@ use super::out::Out;
 use super::progress::{Show, Ticker};
 use super::summary::table;
 use super::terminal::Terminal;
-use super::units::{bytes, count};
+use super::units::{bytes, count, counted};
 use crate::commands::say;
 use crate::exit::Exit;
+use crate::hint;
 use crate::log::{Format, JobLog};
 
 /// So many lines about what is missing of restored entries; the rest is counted.
@@ -65,7 +66,11 @@ impl Restored {
         } else {
             state.out.text(&totals(snapshot, &self.top, counts, self.dry_run));
         }
-        state.out.finish(exit_of(counts, self.dry_run))
+        let exit = state.out.finish(exit_of(counts, self.dry_run));
+        if !self.dry_run {
+            hint::not_restored(counts).into_iter().for_each(say);
+        }
+        exit
     }
 
     fn path(&self, line: &Line) -> String {
@@ -149,7 +154,7 @@ fn totals(snapshot: &SnapshotName, top: &str, counts: &Counts, dry_run: bool) ->
         }
     }
     if !dry_run {
-        rows.push(("proved by hash", format!("{} files", count(counts.verified))));
+        rows.push(("proved by hash", counted(counts.verified, "file", "files")));
         rows.push(("written", bytes(counts.bytes)));
     }
     format!("{head}\n{}", table(&rows))

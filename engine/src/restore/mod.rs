@@ -96,6 +96,7 @@ pub fn restore<T: Target>(
     // Modes are set as they are meant, not as the caller's umask would cut them.
     rustix::process::umask(rustix::fs::Mode::empty());
     let items = &landing.items;
+    let _stays = catalog.read(snapshot)?;
     let walk = Walk::new((catalog, snapshot), target, options, context, sink)?;
     for item in items {
         if !is_sound(&item.inside) || walk.find(item)?.is_none() {

@@ -27,6 +27,8 @@ pub enum Flaw {
     Changed(Vec<u8>),
     /// A folder cannot be read.
     Unread(Vec<u8>, String),
+    /// A file or folder cannot be read by the user who asks.
+    Forbidden(Vec<u8>),
     /// Its report cannot be read.
     ReportUnreadable,
     /// Its report is that of another one.
@@ -39,14 +41,14 @@ impl Flaw {
     /// Whether something is certainly damaged, not only unproved.
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        !matches!(self, Self::ReportGone)
+        !matches!(self, Self::ReportGone | Self::Forbidden(_))
     }
 
     /// The path inside the snapshot that it concerns; none for all of it.
     #[must_use]
     pub fn path(&self) -> Option<&[u8]> {
         match self {
-            Self::Changed(path) | Self::Unread(path, _) => Some(path),
+            Self::Changed(path) | Self::Unread(path, _) | Self::Forbidden(path) => Some(path),
             _ => None,
         }
     }
@@ -64,6 +66,9 @@ impl fmt::Display for Flaw {
                 if path.is_empty() { "its top".to_owned() } else { shown(path) }
             ),
             Self::Unread(path, why) => write!(f, "{} cannot be read: {why}", shown(path)),
+            Self::Forbidden(path) => {
+                write!(f, "{} may not be read by this user, and was not checked", shown(path))
+            }
             Self::ReportUnreadable => f.write_str("its report cannot be read"),
             Self::ReportOfAnother(name) => write!(f, "its report is that of {name}"),
             Self::ReportGone => {
@@ -93,6 +98,7 @@ fn kept(catalog: &Catalog, name: &SnapshotName) -> Kept {
 pub(super) fn judge(catalog: &Catalog, name: &SnapshotName, seen: &Seen) -> Vec<Flaw> {
     let mut flaws: Vec<Flaw> =
         seen.unread.iter().map(|(path, why)| Flaw::Unread(path.clone(), why.clone())).collect();
+    flaws.extend(seen.forbidden.iter().cloned().map(Flaw::Forbidden));
     let report = match kept(catalog, name) {
         Kept::Report(report) => report,
         Kept::Garbage => {
@@ -116,7 +122,8 @@ pub(super) fn judge(catalog: &Catalog, name: &SnapshotName, seen: &Seen) -> Vec<
     let counts = &report.counts;
     // What vanished while it was read, or was told as missing, was counted and is not there.
     let expected = counts.entries.saturating_sub(counts.vanished + counts.problems);
-    if seen.entries < expected {
+    // What lies in a folder that may not be read was not counted.
+    if seen.entries < expected && seen.forbidden.is_empty() {
         let missing = expected - seen.entries;
         flaws.push(Flaw::Missing { missing, expected: counts.entries });
     }

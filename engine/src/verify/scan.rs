@@ -39,6 +39,8 @@ pub(super) struct Seen {
     pub(super) late: Vec<(Vec<u8>, Time)>,
     /// Folders that cannot be read, each with the reason.
     pub(super) unread: Vec<(Vec<u8>, String)>,
+    /// Files and folders that this user may not read.
+    pub(super) forbidden: Vec<Vec<u8>>,
 }
 
 /// A check of some snapshots, one after the other.
@@ -101,6 +103,7 @@ impl<'a> Scan<'a> {
         catalog: &Catalog,
         name: &SnapshotName,
     ) -> Result<Seen, LookError> {
+        let _stays = catalog.read(name)?;
         let (top, kept) = (catalog.top(name)?, catalog.kept(name)?);
         let known = tells_inodes(&top);
         let (queue, seen, open) = (Queue::new(0), Mutex::default(), Arc::default());
@@ -114,7 +117,11 @@ impl<'a> Scan<'a> {
             match task {
                 Task::List(parent, place) => {
                     if let Err(error) = self.list(&going, parent, &place) {
-                        lock(&going.seen).unread.push((place.inside(), error.to_string()));
+                        let mut seen = lock(&going.seen);
+                        match error.kind() {
+                            io::ErrorKind::PermissionDenied => seen.forbidden.push(place.inside()),
+                            _ => seen.unread.push((place.inside(), error.to_string())),
+                        }
                     }
                 }
                 Task::Read(dir, place, files) => self.read(&going, &dir, &place, files),
@@ -202,6 +209,10 @@ impl<'a> Scan<'a> {
                 Ok(opened) => opened,
                 // It went with its snapshot.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    lock(&going.seen).forbidden.push(place.inside_of(&name));
+                    continue;
+                }
                 Err(error) => {
                     let meta = dir.find(&name).ok().flatten();
                     let (ino, bytes) =
