@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use crate::backups::{Backups, folder_name};
 use crate::build::{Build, Dresser};
+use crate::dir::Dir;
 use crate::durable::{Checkpoints, Ticker};
 use crate::error::{RunError, destination};
 use crate::event::{Event, shown_path};
@@ -20,6 +21,7 @@ use crate::hold;
 use crate::job::Job;
 use crate::judge::{refusal, roots_found};
 use crate::kept::{Kept, make_if_missing};
+use crate::lock::Lock;
 use crate::monitor::Phase;
 use crate::name::{SnapshotName, State};
 use crate::pacing::keep_checkpoints;
@@ -45,6 +47,7 @@ const WORTH_A_ROUND: u64 = 1 << 20;
 pub(crate) struct Attempt<'a> {
     pub(crate) job: &'a Job,
     pub(crate) backups: &'a Backups,
+    pub(crate) lock: &'a Lock,
     pub(crate) context: &'a Context,
     pub(crate) began: DateTime<Utc>,
     pub(crate) accept_shrink: bool,
@@ -60,6 +63,8 @@ struct Names {
 
 /// An incomplete snapshot that holds everything.
 struct Built<S: Source> {
+    /// Keeps others off it; none where folders have no locks.
+    claim: Option<Dir>,
     walk: Arc<Walk<S, Build<S>>>,
     checkpoints: Checkpoints,
     abilities: Abilities,
@@ -107,6 +112,7 @@ impl Attempt<'_> {
         pruned.extend(before.iter().chain(&after).map(|(name, _)| name.to_string()));
         let report = self.report(source, &names, &built, roots, pruned);
         self.file(recorder, &names, &report);
+        self.still_alone(&names, &built)?;
         let mut retired = self.retire(&before)?;
         seal::seal(self.backups, &names.incomplete, &names.complete)?;
         retired.extend(self.retire(&after)?);
@@ -150,6 +156,14 @@ impl Attempt<'_> {
         })
     }
 
+    /// Nothing is sealed that another run works on by now.
+    fn still_alone<S: Source>(&self, names: &Names, built: &Built<S>) -> Result<(), RunError> {
+        if built.claim.is_some() || self.lock.is_mine() {
+            return Ok(());
+        }
+        Err(RunError::Taken { path: self.backups.path.join(names.incomplete.to_string()) })
+    }
+
     /// Fills the incomplete snapshot.
     fn build<S: Source>(
         &self,
@@ -162,6 +176,7 @@ impl Attempt<'_> {
         recorder.forget();
         let abilities = self.probe(first)?;
         self.make_incomplete(&names.incomplete)?;
+        let claim = self.backups.claim(&names.incomplete)?;
         let checkpoints = self.checkpoints(&names.incomplete)?;
         let mut walk = self.prepare(source, names, &abilities, &checkpoints)?;
         self.context.progress.enter(Phase::Copying);
@@ -179,7 +194,7 @@ impl Attempt<'_> {
         }
         let gone = walk.remove_empty()?;
         walk.set_late_modes(&gone)?;
-        Ok(Built { walk, checkpoints, abilities })
+        Ok(Built { claim, walk, checkpoints, abilities })
     }
 
     /// Whether there is room since the disk was full and everything was synced: a file system may set blocks

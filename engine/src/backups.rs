@@ -1,13 +1,12 @@
 //! The backups folder: the snapshots in it, and `.backup_manager/` with everything that is not one.
 
 use std::ffi::{CStr, CString};
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use crate::dir::{Dir, c_name};
@@ -27,19 +26,6 @@ pub(crate) struct Backups {
     /// `.backup_manager`; `None` when it does not exist and must not be made.
     pub(crate) own: Option<Dir>,
     pub(crate) id: FileId,
-}
-
-/// A lock that is held while this value lives.
-pub(crate) struct Lock {
-    _file: File,
-}
-
-/// How asking for a lock ended.
-pub(crate) enum Locked {
-    Mine(Lock),
-    /// The file system has no locks.
-    Impossible(io::Error),
-    Busy,
 }
 
 impl Backups {
@@ -120,55 +106,6 @@ impl Backups {
             error,
         })?;
         Ok(History::of(names))
-    }
-
-    /// Asks for the lock of `prefix`, which keeps two runs of one prefix apart.
-    ///
-    /// # Errors
-    /// When the lock file cannot be made.
-    pub(crate) fn lock(&self, prefix: &Prefix) -> Result<Locked, RunError> {
-        let Some(locks) = self.own(c"locks") else { return Ok(Locked::Busy) };
-        let take = || -> io::Result<Locked> {
-            let name = c_name(format!("{prefix}.lock"))?;
-            loop {
-                let file = match locks.create_file(&name, 0o600) {
-                    Ok(file) => file,
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                        // Read and write: over NFS a lock becomes one of bytes, which asks for both (flock(2)).
-                        match locks.open_to_write(&name) {
-                            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                            file => file?,
-                        }
-                    }
-                    Err(error) => return Err(error),
-                };
-                match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                    Ok(()) => {}
-                    Err(Errno::WOULDBLOCK) => return Ok(Locked::Busy),
-                    Err(error) => return Ok(Locked::Impossible(error.into())),
-                }
-                // Somebody may have replaced the file between opening and locking it.
-                let held = crate::dir::meta(&file)?.id;
-                if locks.find(&name)?.is_some_and(|meta| meta.id == held) {
-                    return Ok(Locked::Mine(Lock { _file: file }));
-                }
-            }
-        };
-        take().map_err(|error| {
-            let path = self.path.join(OWN).join("locks");
-            crate::error::destination("cannot lock", &self.path, path, error)
-        })
-    }
-
-    /// Whether another run of `prefix` is at work, found out without writing anything.
-    pub(crate) fn is_locked(&self, prefix: &Prefix) -> bool {
-        let file = self
-            .own(c"locks")
-            .and_then(|locks| locks.open_file(&c_name(format!("{prefix}.lock")).ok()?).ok());
-        file.is_some_and(|file| {
-            rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared)
-                == Err(Errno::WOULDBLOCK)
-        })
     }
 }
 

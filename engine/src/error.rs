@@ -116,6 +116,12 @@ pub enum RunError {
         /// How many.
         waiting: usize,
     },
+    /// Another run has what this one was to work on, though it did not have the lock, or has taken it over.
+    #[error("another run is at work on {path}", path = crate::event::shown_path(path))]
+    Taken {
+        /// The incomplete snapshot.
+        path: PathBuf,
+    },
     /// A signal asked for the end.
     #[error("stopped")]
     Stopped,

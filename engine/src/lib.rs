@@ -36,6 +36,7 @@ pub(crate) mod kept;
 pub mod layout;
 pub mod limit;
 pub mod locate;
+pub(crate) mod lock;
 pub mod look;
 pub mod monitor;
 pub mod mount;

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use crate::backups::{Backups, Locked};
+use crate::backups::Backups;
 use crate::error::RunError;
-use crate::event::Event;
 use crate::history::History;
 use crate::hold;
+use crate::lock::Locked;
 use crate::monitor::Phase;
 use crate::name::{Prefix, SnapshotName};
 use crate::retention::Candidate;
-use crate::run::Context;
+use crate::run::{Context, tell_of_a_lease};
 use crate::seal;
 
 /// What is noted of each complete snapshot of `history`.
@@ -36,18 +36,18 @@ pub fn prune(
     context: &Context,
 ) -> Result<Option<Vec<SnapshotName>>, RunError> {
     let backups = Backups::open_or_make(path)?;
-    let _lock = match backups.lock(prefix)? {
-        Locked::Mine(lock) => Some(lock),
+    let lock = match backups.lock(prefix, &context.stop)? {
+        Locked::Mine(lock) => lock,
         Locked::Busy => return Ok(None),
-        Locked::Impossible(error) => {
-            let what = format!(
-                "the destination has no locks ({error}): nothing keeps a run away meanwhile"
-            );
-            context.monitor.event(&Event::Limited { what });
-            None
-        }
     };
+    tell_of_a_lease(&lock, context);
     let history = backups.history(prefix)?;
+    // Whoever removes a lock file removes no run.
+    if let Some(incomplete) = history.incomplete.last()
+        && let Err(RunError::Taken { .. }) = backups.claim(incomplete)
+    {
+        return Ok(None);
+    }
     context.progress.enter(Phase::Removing);
     let (mut names, mut retired) = (Vec::new(), Vec::new());
     for (name, why) in choose(&history, &candidates(&backups, &history)) {

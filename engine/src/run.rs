@@ -7,13 +7,14 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::attempt::Attempt;
-use crate::backups::{Backups, Locked};
+use crate::backups::Backups;
 use crate::durable::SyncFileSystem;
 use crate::error::RunError;
 use crate::event::Event;
 use crate::history::{Decision, History};
 use crate::itemize::Items;
 use crate::job::Job;
+use crate::lock::{Lock, Locked};
 use crate::monitor::{Monitor, Progress};
 use crate::mount::missing_mount;
 use crate::name::{SnapshotName, Stamp};
@@ -25,18 +26,28 @@ use crate::source::{Source, SourceError};
 
 /// Asks a run to end soon. Set from a signal handler's thread, read everywhere.
 #[derive(Debug, Default)]
-pub struct Stop(AtomicBool);
+pub struct Stop {
+    asked: AtomicBool,
+    /// What this is a part of: asked for too when that is.
+    whole: Option<Arc<Self>>,
+}
 
 impl Stop {
+    /// One that ends a part of what `whole` ends.
+    #[must_use]
+    pub fn within(whole: &Arc<Self>) -> Self {
+        Self { asked: AtomicBool::new(false), whole: Some(Arc::clone(whole)) }
+    }
+
     /// From now on everything ends as soon as it can.
     pub fn ask(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.asked.store(true, Ordering::Relaxed);
     }
 
     /// Whether the end was asked for.
     #[must_use]
     pub fn asked(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed) || self.whole.as_ref().is_some_and(|whole| whole.asked())
     }
 
     /// What `error` comes to: a source that is lost after the end was asked for was let go.
@@ -101,17 +112,12 @@ pub fn run<S: Source>(
         return Err(RunError::NotMounted { path: job.backups_dir.clone(), mount_point });
     }
     let backups = Backups::open_or_make(&job.backups_dir)?;
-    let _lock = match backups.lock(&job.prefix)? {
-        Locked::Mine(lock) => Some(lock),
+    let context = &Context { stop: Arc::new(Stop::within(&context.stop)), ..context.clone() };
+    let lock = match backups.lock(&job.prefix, &context.stop)? {
+        Locked::Mine(lock) => lock,
         Locked::Busy => return Ok(Outcome::Busy),
-        Locked::Impossible(error) => {
-            let what = format!(
-                "the destination has no locks ({error}): nothing keeps two runs of one prefix apart"
-            );
-            context.monitor.event(&Event::Limited { what });
-            None
-        }
     };
+    tell_of_a_lease(&lock, context);
     let prepared = backups
         .history(&job.prefix)
         .and_then(|history| seal::remove_leftovers(&backups, &history, context).map(|()| history));
@@ -123,6 +129,12 @@ pub fn run<S: Source>(
             return failed.map(|report| Outcome::Completed(Box::new(report)));
         }
     };
+    // Whoever removes a lock file removes no run.
+    if let Some(incomplete) = history.incomplete.last()
+        && let Err(RunError::Taken { .. }) = backups.claim(incomplete)
+    {
+        return Ok(Outcome::Busy);
+    }
     let decision = history.decide((context.now)(), job.minimum_time_guard);
     if let Decision::Held { newest, next } = decision {
         return Ok(Outcome::Held { newest, next });
@@ -139,13 +151,27 @@ pub fn run<S: Source>(
     ));
     let monitor = Arc::clone(&recorder) as Arc<dyn Monitor>;
     let context = &Context { monitor, ..context.clone() };
-    let attempt = Attempt { job, backups: &backups, context, began, accept_shrink };
+    let attempt = Attempt { job, backups: &backups, lock: &lock, context, began, accept_shrink };
     let result = connect()
         .and_then(|source| attempt.complete(&source, &recorder, history))
         .map_err(|error| context.stop.or(error));
+    let lost = matches!(result, Err(RunError::Stopped)) && !lock.is_mine();
+    if lost || matches!(result, Err(RunError::Taken { .. })) {
+        return Ok(Outcome::Busy);
+    }
     note_status(job, &backups, context, began, &result);
     recorder.ended();
     result.map(|report| Outcome::Completed(Box::new(report)))
+}
+
+/// Says what stands in for a lock.
+pub(crate) fn tell_of_a_lease(lock: &Lock, context: &Context) {
+    if let Some(why) = lock.is_lease() {
+        let what = format!(
+            "the destination has no locks ({why}): a file that is renewed every few seconds keeps two runs of one prefix apart"
+        );
+        context.monitor.event(&Event::Limited { what });
+    }
 }
 
 /// Now, or the next second when a snapshot has the name of this one: two never share a name. A clock
@@ -226,4 +252,19 @@ fn store(job: &Job, backups: &Backups, context: &Context, status: Status) {
 /// A time for reports.
 pub(crate) fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_ends_with_the_whole_and_the_whole_goes_on_without_it() {
+        let whole = Arc::new(Stop::default());
+        let [part, other] = [(); 2].map(|()| Stop::within(&whole));
+        part.ask();
+        assert!(part.asked() && !other.asked() && !whole.asked());
+        whole.ask();
+        assert!(other.asked());
+    }
 }

@@ -13,7 +13,7 @@ use std::io;
 
 use chrono::TimeDelta;
 
-use crate::backups::{read_small, write_whole};
+use crate::backups::{folder_name, read_small, write_whole};
 use crate::catalog::Catalog;
 use crate::error::LookError;
 use crate::monitor::Phase;
@@ -54,7 +54,7 @@ pub struct Verified {
     pub damaged: Vec<Damage>,
     /// What is wrong with snapshots as a whole.
     pub flaws: Vec<(SnapshotName, Flaw)>,
-    /// What could not be noted for later runs, and why; snapshots that went before they were checked.
+    /// What could not be noted for later runs, and why; what was removed meanwhile.
     pub aside: Vec<String>,
 }
 
@@ -88,15 +88,14 @@ pub fn verify(
     let scan = Scan::new(portion, record, context);
     let mut found = Verified { snapshots: snapshots.len(), ..Verified::default() };
     for name in snapshots {
-        let seen = match scan.snapshot(catalog, name) {
-            // It was removed before its turn came.
-            Err(error) if error.error.kind() == io::ErrorKind::NotFound && snapshots.len() > 1 => {
-                found.aside.push(format!("{name} is gone meanwhile, and was not checked"));
-                found.snapshots -= 1;
-                continue;
-            }
-            seen => seen?,
-        };
+        let seen = scan.snapshot(catalog, name);
+        // What a run or prune removes meanwhile is not damaged.
+        if found.snapshots > 1 && is_gone(catalog, name) {
+            found.snapshots -= 1;
+            found.aside.push(format!("{name} was removed while it was checked"));
+            continue;
+        }
+        let seen = seen?;
         if context.stop.asked() {
             break;
         }
@@ -112,9 +111,18 @@ pub fn verify(
         others.extend(catalog.history(prefix)?.complete);
     }
     found.damaged = names::of_all(catalog, &others, damaged);
+    if found.snapshots < snapshots.len() {
+        found.damaged.retain(|damage| !damage.names.is_empty());
+    }
     let whole: &[SnapshotName] = if portion.is_all() && !stopped { snapshots } else { &[] };
     note(catalog, &others, whole, &mut found, &rfc3339((context.now)()));
     Ok((!stopped).then_some(found))
+}
+
+/// Whether a snapshot is not there any more.
+fn is_gone(catalog: &Catalog, name: &SnapshotName) -> bool {
+    let dir = &catalog.backups.dir;
+    folder_name(name).and_then(|name| dir.find(&name)).is_ok_and(|found| found.is_none())
 }
 
 /// Notes what was found for the runs to come. Of the snapshots that were looked at as a `whole`, nothing

@@ -1,0 +1,269 @@
+//! Several at once on one backups folder: whoever comes second says so, or does what it does without harm.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use fixtures::fingerprint::{Fingerprint, assert_untouched};
+use fixtures::history::{History, hours_ago};
+use fixtures::judge::Judge;
+use fixtures::need;
+use fixtures::run::{Done, Run, Running};
+use fixtures::stage::{PREFIX, Stage};
+use fixtures::tree::Tree;
+use rustix::process::Signal;
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+/// What a run says that found another one at work.
+const BUSY: &str = "another run of this job is at work";
+
+/// Namespaces as a container has them.
+const CONTAINER: [&str; 6] = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--ipc"];
+
+fn sample() -> Tree {
+    Tree::new()
+        .file("one", "first")
+        .random_file("folder/two", 5_000, 1)
+        .random_file("folder/large", 5_000_000, 2)
+        .hard_link("second name", "folder/two")
+}
+
+/// A stage with a snapshot of 50 hours ago, and a source that has changed since.
+fn stage() -> Stage {
+    let stage = Stage::with(BIN, &sample());
+    stage.take();
+    let aged = stage.history().path(&hours_ago(50), "");
+    fs::rename(stage.history().newest(), aged).expect("a snapshot can be renamed");
+    stage.sh("echo changed >one; touch folder/large");
+    stage
+}
+
+/// A run that takes some seconds.
+fn slow(stage: &Stage) -> Run {
+    stage.run().rsync(&["--bwlimit=1000"])
+}
+
+/// Starts `run` and waits until it is at work on its snapshot.
+#[track_caller]
+fn begun(stage: &Stage, run: &Run) -> Running {
+    let mut running = run.start();
+    let at_work = || {
+        let incomplete = stage.history().incomplete();
+        incomplete.iter().any(|path| stage.inside(path).join("folder").exists())
+    };
+    assert!(running.until(at_work), "it was too fast: {}", running.wait().said());
+    running
+}
+
+/// Ends the test unless `first`, with which others interfered, completes and all is as it should be.
+#[track_caller]
+fn completes(stage: &Stage, first: Running, complete: usize) {
+    first.wait().assert_code(0);
+    assert_eq!(stage.history().complete().len(), complete);
+    assert!(stage.history().incomplete().is_empty() && stage.history().deleting().is_empty());
+    stage.assert_newest_is_source(Judge::plain());
+    stage.look("verify").arg("--all").expect(0);
+}
+
+fn lock_file(stage: &Stage) -> std::path::PathBuf {
+    stage.backups.join(format!(".backup_manager/locks/{PREFIX}.lock"))
+}
+
+#[test]
+fn runs_in_namespaces_of_their_own_keep_apart() {
+    need!(need::root());
+    need!(need::tool("unshare"));
+    let stage = stage();
+    let first = begun(&stage, &slow(&stage).under(&CONTAINER));
+    stage.run().under(&CONTAINER).expect(0).assert_says(BUSY);
+    stage.run().expect(0).assert_says(BUSY);
+    completes(&stage, first, 2);
+}
+
+#[test]
+fn many_runs_at_once_make_one_snapshot_at_a_time() {
+    let stage = stage();
+    let all: Vec<_> = (0..8).map(|_| stage.run().start()).collect();
+    let said: Vec<_> = all.into_iter().map(|run| run.wait().assert_code(0).said()).collect();
+    let busy = said.iter().filter(|said| said.contains(BUSY)).count();
+    assert_eq!(stage.history().complete().len() - 1, said.len() - busy, "{said:#?}");
+    stage.assert_newest_is_source(Judge::plain());
+    assert!(stage.history().incomplete().is_empty());
+    stage.look("verify").arg("--all").expect(0);
+}
+
+#[test]
+fn a_lock_file_that_is_removed_or_replaced_lets_no_second_run_in() {
+    for replaced in [false, true] {
+        let stage = stage();
+        stage.take();
+        stage.sh("touch folder/large");
+        let first = begun(&stage, &slow(&stage));
+        fs::remove_file(lock_file(&stage)).expect("it is there");
+        if replaced {
+            fs::write(lock_file(&stage), "").expect("it can be written");
+        }
+        stage.run().expect(0).assert_says(BUSY);
+        stage.look("prune").set("max-backups", "1").arg("--yes").expect(1).assert_says("at work");
+        completes(&stage, first, 3);
+        stage.take();
+    }
+}
+
+#[test]
+fn without_locks_a_second_run_keeps_away_all_the_same() {
+    need!(need::tool("strace"));
+    for error in ["ENOLCK", "EOPNOTSUPP"] {
+        let stage = stage();
+        let rule = format!("flock:error={error}");
+        let first = begun(&stage, &slow(&stage).rsync(&["--bwlimit=500"]).injecting(&[&rule]));
+        let second = stage.run().injecting(&[&rule]).expect(0);
+        second.assert_says(BUSY);
+        let first = first.wait();
+        first.assert_code(0).assert_says("the destination has no locks");
+        let complete = stage.history().complete().len();
+        assert_eq!(complete, 2, "{error}: the first one's alone");
+        stage.assert_newest_is_source(Judge::plain());
+        let left = fs::read_dir(stage.backups.join(".backup_manager/locks")).expect("a folder");
+        let left: Vec<_> = left.flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(left, ["my_backup.lock"], "a lease goes with its run");
+    }
+}
+
+#[test]
+fn without_locks_a_killed_run_holds_the_next_one_for_less_than_a_minute() {
+    need!(need::tool("strace"));
+    let stage = stage();
+    let none = "flock:error=ENOLCK";
+    let killed = stage.run().injecting(&[none, "utimensat:signal=KILL:when=2"]).done();
+    assert_eq!(killed.code, 137, "{}", killed.said());
+    stage.run().injecting(&[none]).expect(0);
+    assert_eq!(stage.history().complete().len(), 2);
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+/// As a laptop that slept while another machine's run began.
+#[test]
+fn without_locks_a_run_that_slept_lets_the_one_that_took_over_alone() {
+    need!(need::tool("strace"));
+    let stage = stage();
+    let none = "flock:error=ENOLCK";
+    let mut first = begun(&stage, &slow(&stage).injecting(&[none]));
+    // With its tracer stopped it gets no further than the next call.
+    first.signal(Signal::STOP);
+    stage.run().injecting(&[none]).expect(0);
+    let newest = stage.history().newest();
+    let before = Fingerprint::of(&newest);
+    first.signal(Signal::CONT);
+    first.wait().assert_code(0).assert_says(BUSY);
+    assert_untouched(&newest, &before);
+    assert_eq!(stage.history().complete().len(), 2);
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
+fn those_who_look_and_restore_do_not_mind_a_run() {
+    let stage = stage();
+    let older = stage.history().newest();
+    let before = Fingerprint::of(&older);
+    let first = begun(&stage, &slow(&stage));
+    stage.look("verify").arg("--all").expect(0);
+    stage.look("list").expect(0);
+    stage.look("restore").set("to", stage.beside("back")).arg(&stage.source).expect(0);
+    Judge::plain().assert_same(&stage.inside(&older), &stage.beside("back/source"));
+    stage.look("prune").set("max-backups", "1").arg("--yes").expect(0);
+    assert_untouched(&older, &before);
+    completes(&stage, first, 2);
+}
+
+#[test]
+fn what_happens_to_another_prefix_is_none_of_a_runs_business() {
+    let stage = stage();
+    for _ in 0..3 {
+        stage.run().set("backup-name-prefix", "other").expect(0);
+    }
+    let other = History::new(&stage.backups, "other");
+    let first = begun(&stage, &slow(&stage));
+    let look = |verb: &str| stage.look(verb).set("backup-name-prefix", "other");
+    look("prune").set("max-backups", "2").arg("--yes").expect(0);
+    assert_eq!(other.complete().len(), 2);
+    look("verify").arg("--all").expect(0);
+    let back = look("restore").set("to", stage.beside("back")).arg("--job").arg("other");
+    back.arg(&stage.source).expect(0);
+    stage.run().set("backup-name-prefix", "other").set("max-backups", "1").expect(0);
+    assert_eq!(other.complete().len(), 1);
+    completes(&stage, first, 2);
+}
+
+/// A stage with three snapshots of many files.
+fn three() -> Stage {
+    let tree = (0..60).fold(Tree::new(), |tree, number| {
+        tree.file(format!("folder {}/{number}", number % 6), format!("content {number}"))
+    });
+    let stage = Stage::with(BIN, &tree);
+    for number in 0..3 {
+        stage.sh(&format!("for file in */*; do echo {number} >>\"$file\"; done"));
+        stage.take();
+    }
+    stage
+}
+
+/// Removes all but the newest while `running` is at work.
+#[track_caller]
+fn pruned_meanwhile(stage: &Stage, running: Running) -> Done {
+    stage.look("prune").set("max-backups", "1").arg("--yes").expect(0);
+    assert_eq!(stage.history().complete().len(), 1);
+    running.wait()
+}
+
+#[test]
+fn a_check_does_not_take_a_removal_for_damage() {
+    need!(need::tool("strace"));
+    // In the first of three, between two, and in the middle of reading.
+    for (slow, after) in [("getdents64", 300), ("getdents64", 900), ("fadvise64", 500)] {
+        let stage = three();
+        let rule = format!("{slow}:delay_enter=50000");
+        let mut verify = stage.look("verify").arg("--all").injecting(&[&rule]).start();
+        assert!(!verify.ended_within(Duration::from_millis(after)), "it was too fast");
+        let done = pruned_meanwhile(&stage, verify);
+        done.assert_code(0).assert_says("was removed while it was checked");
+        let marks = fs::read_dir(stage.backups.join(".backup_manager/damaged"));
+        assert_eq!(marks.map_or(0, Iterator::count), 0, "{}", done.said());
+        stage.take();
+        assert_eq!(stage.counts()["healed"], 0);
+    }
+}
+
+#[test]
+fn a_restore_whose_snapshot_is_removed_lists_what_did_not_come_back() {
+    need!(need::tool("strace"));
+    let stage = three();
+    let oldest = stage.history().complete().remove(0);
+    let restore = stage.look("restore").set("to", stage.beside("back"));
+    let restore = restore.arg(oldest.file_name().expect("a name")).arg(&stage.source);
+    let mut running = restore.injecting(&["utimensat:delay_enter=30000"]).start();
+    let back = stage.beside("back/source");
+    assert!(running.until(|| has_files(&back)), "it was too fast: {}", running.wait().said());
+    pruned_meanwhile(&stage, running).assert_code(3).assert_says("FAILED");
+}
+
+fn has_files(folder: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else { return false };
+    entries
+        .flatten()
+        .any(|entry| fs::read_dir(entry.path()).is_ok_and(|mut it| it.next().is_some()))
+}
+
+#[test]
+fn a_run_that_was_stopped_for_long_goes_on_alone() {
+    let stage = stage();
+    let mut first = begun(&stage, &slow(&stage));
+    first.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_millis(200));
+    for _ in 0..3 {
+        stage.run().expect(0).assert_says(BUSY);
+    }
+    first.signal(Signal::CONT);
+    completes(&stage, first, 2);
+}
