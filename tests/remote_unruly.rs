@@ -3,11 +3,12 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::symlink;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fixtures::bulk::big_tree;
 use fixtures::judge::Judge;
+use fixtures::meanwhile::{flipping, meanwhile};
 use fixtures::need;
 use fixtures::scan::{Found, scan};
 use fixtures::sshd::{Sshd, Subsystem};
@@ -16,29 +17,6 @@ use fixtures::tree::Tree;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
-
-/// Says so when it is dropped, by a failed test too.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Does `work` again and again while `run` runs.
-fn meanwhile<T>(mut work: impl FnMut() + Send, run: impl FnOnce() -> T) -> T {
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                work();
-            }
-        });
-        let _over = Over(&over);
-        run()
-    })
-}
 
 #[test]
 fn a_file_that_never_stands_still_is_kept_as_last_read_and_listed() {
@@ -150,21 +128,16 @@ fn what_only_others_may_read_gets_no_copy_that_is_open_to_more() {
     for number in 0..40 {
         symlink(&outside, stage.source.join(format!("link {number}"))).unwrap();
     }
-    let mut number = 0;
-    let exchange = || {
-        number = (number + 1) % 40;
-        let [folder, link] =
-            ["folder", "link"].map(|kind| stage.source.join(format!("{kind} {number}")));
-        let _ = renameat_with(CWD, folder, CWD, link, RenameFlags::EXCHANGE);
-        std::thread::sleep(Duration::from_micros(500));
-    };
-    meanwhile(exchange, || {
-        for _ in 0..5 {
+    flipping(&stage.source, ["folder", "link"], 40, |flips| {
+        let mut runs = 0;
+        while flips.load(Ordering::Relaxed) < 1_000_000 || runs < 5 {
+            runs += 1;
             // Everything is read each time.
             let run = server.reached_by(stage.run()).rsync(&["--checksum"]);
             let done = run.done();
             assert!([0, 3].contains(&done.code), "{}", done.said());
         }
+        println!("{} flips, {runs} runs", flips.load(Ordering::Relaxed));
     });
     for snapshot in stage.history().complete() {
         let open = |found: &&Found| found.is_file() && found.mode & 0o077 != 0;

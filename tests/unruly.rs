@@ -4,11 +4,12 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use fixtures::bulk::big_tree;
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::judge::Judge;
+use fixtures::meanwhile::{flipping, meanwhile};
 use fixtures::need;
 use fixtures::scan::scan;
 use fixtures::stage::Stage;
@@ -24,29 +25,6 @@ fn sample() -> Tree {
         .file("private", "version 1")
         .file("folder/inner", "inner 1")
         .file("folder/deeper/file", "deeper 1")
-}
-
-/// Says so when it is dropped, by a failed test too.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Does `work` again and again while `run` runs.
-fn meanwhile<T>(mut work: impl FnMut() + Send, run: impl FnOnce() -> T) -> T {
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                work();
-            }
-        });
-        let _over = Over(&over);
-        run()
-    })
 }
 
 #[test]
@@ -221,25 +199,27 @@ fn nothing_outside_is_read_when_folders_turn_into_symlinks() {
     for number in 0..20 {
         symlink(&outside, stage.source.join(format!("link {number}"))).unwrap();
     }
-    let mut number = 0;
-    meanwhile(
-        || {
-            number = (number + 1) % 20;
-            let [folder, link] =
-                ["folder", "link"].map(|kind| stage.source.join(format!("{kind} {number}")));
-            let _ = renameat_with(CWD, folder, CWD, link, RenameFlags::EXCHANGE);
-        },
-        || {
-            for _ in 0..25 {
-                let done = stage.run().done();
-                assert!([0, 3].contains(&done.code), "{}", done.said());
-            }
-        },
-    );
-    for snapshot in stage.history().complete() {
-        assert_eq!(files_with(&snapshot, "SECRET"), 0, "{}", snapshot.display());
-    }
-    assert!(files_with(&stage.history().newest(), "inside") > 0);
+    let started = std::time::Instant::now();
+    let runs = flipping(&stage.source, ["folder", "link"], 20, |flips| {
+        let mut runs = 0;
+        // The half of them begin anew: everything is read.
+        while flips.load(Ordering::Relaxed) < 1_000_000 || runs < 30 {
+            runs += 1;
+            let prefix = if runs % 2 == 0 { "again".to_owned() } else { format!("new-{runs}") };
+            let done = stage.run().set("backup-name-prefix", prefix).done();
+            assert!([0, 3].contains(&done.code), "{}", done.said());
+        }
+        println!("{} flips, {runs} runs, {:?}", flips.load(Ordering::Relaxed), started.elapsed());
+        runs
+    });
+    let snapshots: Vec<_> = fs::read_dir(&stage.backups).unwrap().flatten().collect();
+    assert!(snapshots.len() > runs / 2);
+    let kept = snapshots
+        .iter()
+        .map(|entry| (files_with(&entry.path(), "SECRET"), files_with(&entry.path(), "inside")));
+    let (secret, inside) = kept.fold((0, 0), |sum, kept| (sum.0 + kept.0, sum.1 + kept.1));
+    assert_eq!(secret, 0);
+    assert!(inside > 0);
 }
 
 /// How many regular files below `top` hold exactly `text`.
