@@ -101,7 +101,7 @@ fn try_all(own: &Dir) -> io::Result<Abilities> {
         most_links: most_links(own),
         symlinks,
         nodes,
-        owner: root && holds_owner(own, &other),
+        owner: root && holds_owner(own, &other)?,
         mode: able(dir::set_mode(&other, 0o4751))? && own.stat(OTHER)?.mode == 0o4751,
         xattrs: attrs::set_hash(&other, &blake3::hash(b"x"))?,
         reflinks: rustix::fs::ioctl_ficlone(&other, &file).is_ok(),
@@ -116,10 +116,28 @@ fn is_full(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT))
 }
 
-/// Whether it worked; a full disk says nothing about what the file system can do.
+/// Whether it worked; a disk that is full, fails or goes away says nothing about what the file system can do.
 fn able(result: io::Result<()>) -> io::Result<bool> {
+    const OF_THE_MOMENT: [Errno; 12] = [
+        Errno::NOSPC,
+        Errno::DQUOT,
+        Errno::IO,
+        Errno::ROFS,
+        Errno::STALE,
+        Errno::INTR,
+        Errno::NOTCONN,
+        Errno::CONNABORTED,
+        Errno::TIMEDOUT,
+        Errno::NODEV,
+        Errno::NOENT,
+        Errno::NOMEM,
+    ];
     match result {
-        Err(error) if is_full(&error) => Err(error),
+        Err(error)
+            if Errno::from_io_error(&error).is_some_and(|no| OF_THE_MOMENT.contains(&no)) =>
+        {
+            Err(error)
+        }
         result => Ok(result.is_ok()),
     }
 }
@@ -131,10 +149,11 @@ fn gone(own: &Dir) -> io::Result<()> {
     }
 }
 
-fn holds_owner(own: &Dir, file: &File) -> bool {
+fn holds_owner(own: &Dir, file: &File) -> io::Result<bool> {
     const NOBODY: u32 = 54_321;
-    dir::set_owner(file, Some(NOBODY), Some(NOBODY)).is_ok()
-        && own.stat(OTHER).is_ok_and(|meta| meta.uid == NOBODY && meta.gid == NOBODY)
+    let set = able(dir::set_owner(file, Some(NOBODY), Some(NOBODY)))?;
+    let found = own.stat(OTHER)?;
+    Ok(set && found.uid == NOBODY && found.gid == NOBODY)
 }
 
 /// How many names an inode can have, where fewer than one would ever want.
@@ -210,6 +229,16 @@ mod tests {
         ] {
             assert_eq!(granularity(Time { secs, nanos }), grain, "{secs}.{nanos}");
         }
+    }
+
+    #[test]
+    fn a_disk_that_fails_is_not_one_that_cannot() {
+        let tried = |error: Errno| able(Err(error.into())).ok();
+        assert_eq!(tried(Errno::PERM), Some(false));
+        assert_eq!(tried(Errno::NOTSUP), Some(false));
+        assert_eq!(tried(Errno::IO), None);
+        assert_eq!(tried(Errno::NOSPC), None);
+        assert!(able(Ok(())).unwrap());
     }
 
     #[test]

@@ -182,12 +182,9 @@ impl Source for LocalSource {
         let depth = self.depths.get(path).copied().unwrap_or(0);
         let open = |error| SourceError::from_io("open", error);
         let was_link = path.symlink_metadata().map_err(open)?.is_symlink();
-        let leads_to = dir::meta_at(path);
-        if was_link && let Err(error) = leads_to {
-            // What it led to is not there: not mounted, most likely.
-            return Err(open(error));
-        }
-        if leads_to.as_ref().is_ok_and(|meta| meta.kind == Kind::Folder) {
+        // What a symlink led to is not there: not mounted, most likely.
+        let leads_to = dir::meta_at(path).map_err(open)?;
+        if leads_to.kind == Kind::Folder {
             // Of a folder on the way to a root only the attributes are asked for.
             let folder = match Dir::at(path) {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Dir::on(path),
@@ -203,9 +200,9 @@ impl Source for LocalSource {
             let folder = Arc::new(LocalFolder { dir: folder, way });
             return Ok(Root { entry, folder, was_link, file_system });
         }
-        // A file, or a symlink that leads to none: the entry itself, in its folder.
+        // A file, or a symlink to one: the entry itself, in its folder.
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(open(leads_to.err().unwrap_or_else(|| Errno::NOTDIR.into())));
+            return Err(open(Errno::NOTDIR.into()));
         };
         let folder = Dir::at(parent).map_err(open)?;
         let name = dir::c_name(name.as_bytes()).map_err(open)?;
@@ -213,6 +210,10 @@ impl Source for LocalSource {
         let way = self.way(&folder, depth.saturating_sub(1), None).map_err(open)?;
         let folder = Arc::new(LocalFolder { dir: folder, way });
         let (meta, extra) = self.describe(&folder, &name)?;
+        // It would be taken for its parent.
+        if meta.kind == Kind::Folder {
+            return Err(SourceError::Replaced);
+        }
         let entry = Entry { name, meta, extra };
         Ok(Root { entry, folder, was_link: false, file_system })
     }

@@ -40,7 +40,8 @@ impl<S: Source> Walk<S, Build<S>> {
         let copied = copy_content(&original, &copy, dresser.abilities.reflinks, &|| self.halted());
         match copied {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            // It has not got its time yet.
+            Err(CopyError::Stopped) => return Ok(true),
             Err(CopyError::Read) => {
                 here.unlink(entry.name)?;
                 return Ok(false);
@@ -150,15 +151,7 @@ pub(super) fn content_hash(mut file: &File, stop: &dyn Fn() -> bool) -> io::Resu
 enum CopyError {
     Read,
     Write(io::Error),
-}
-
-impl CopyError {
-    fn kind(&self) -> io::ErrorKind {
-        match self {
-            Self::Read => io::ErrorKind::Other,
-            Self::Write(error) => error.kind(),
-        }
-    }
+    Stopped,
 }
 
 /// Copies content and holes. Reflinks and `copy_file_range(2)` leave the work to the file system.
@@ -187,7 +180,7 @@ fn copy_content(
         copy_range(from, to, data, end, stop)?;
         at = end;
     }
-    rustix::fs::ftruncate(to, size).map_err(|error| CopyError::Write(error.into()))
+    to.set_len(size).map_err(CopyError::Write)
 }
 
 fn copy_range(
@@ -202,7 +195,7 @@ fn copy_range(
     let (mut input, mut output) = (start, start);
     while input < end {
         if stop() {
-            return Err(CopyError::Write(io::ErrorKind::Interrupted.into()));
+            return Err(CopyError::Stopped);
         }
         let want = usize::try_from(end - input).unwrap_or(CHUNK).min(CHUNK);
         if buffer.is_empty() {
