@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use fixtures::bulk::big_file;
+use fixtures::bulk::{big_file, big_tree, even_tree};
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::history::hours_ago;
 use fixtures::judge::Judge;
@@ -196,6 +196,46 @@ fn without_inodes_the_run_fails_and_says_so() {
 }
 
 #[test]
+fn on_xfs_too_a_full_disk_fails_the_run_and_says_what_is_missing() {
+    // Of the disk one per cent may hold inodes, so that they run out first when all files are small.
+    let disk = need!(LoopFs::new("xfs", 320, &["-q", "-i", "maxpct=1"]));
+    let stage = Stage::new(BIN).backups_in(&disk.path().join("backups"));
+    stage.sh("mkdir old; for i in $(seq 80); do echo $i >old/$i; done");
+    stage.take();
+    let first = stage.history().newest();
+    let before = Fingerprint::of(&first);
+    big_file(&stage.source.join("large"), 260 << 20, 1);
+    stage.run().expect(1).assert_says("no space left").assert_says("MiB");
+    assert_eq!(stage.history().complete(), std::slice::from_ref(&first));
+    stage.sh("rm large");
+    big_tree(&stage.source.join("many"), 9_000, 30, 1);
+    stage.run().expect(1).assert_says("inodes");
+    assert_eq!(stage.history().complete(), std::slice::from_ref(&first));
+    assert_untouched(&first, &before);
+    stage.sh("rm -r many");
+    stage.take();
+    stage.assert_newest_is_source(Judge::plain());
+    assert_untouched(&first, &before);
+}
+
+/// For a file that is not on the disk yet xfs sets several blocks aside, which a sync gives back.
+#[test]
+fn a_disk_that_is_full_of_what_is_only_in_memory_is_synced_and_filled_further() {
+    need!(need::tool("strace"));
+    let disk = need!(LoopFs::xfs(320));
+    let stage = Stage::new(BIN).backups_in(&disk.path().join("backups"));
+    let files = 4_000;
+    even_tree(&stage.source.join("many"), files, 20, 500, 1);
+    // Once, with thousands of files in memory.
+    let full = "inject=utimensat:error=ENOSPC:when=3000";
+    let words = ["taskset", "-c", "0", "strace", "-f", "-qqq", "-o", "/dev/null", "-e", full];
+    let done = stage.run().under(&words).expect(0);
+    done.assert_says("until all that was written was on the disk");
+    assert!(stage.counts()["kept"].as_u64() > Some(1_000), "{}", stage.counts());
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
 fn a_destination_that_is_read_only_fails_the_run() {
     let disk = need!(LoopFs::ext4(32));
     let stage = Stage::with(BIN, &Tree::new().file("one", "1"));
@@ -250,7 +290,7 @@ fn where_there_are_no_hard_links_files_are_copied_and_that_is_said_loudly() {
     let stage = Stage::with(BIN, &tree).backups_in(&disk.path().join("backups"));
     for round in 1..=2 {
         let done = stage.run().expect(0);
-        done.assert_says("hard link");
+        done.assert_says("hard link").assert_says("no extended attributes");
         assert_eq!(stage.history().complete().len(), round);
         let copy = scan(&stage.inside(&stage.history().newest()));
         for (path, found) in scan(&stage.source) {
@@ -260,6 +300,33 @@ fn where_there_are_no_hard_links_files_are_copied_and_that_is_said_loudly() {
     }
     assert_eq!(stage.counts()["changed"], 0, "coarse times are no change: {}", stage.counts());
     assert_eq!(stage.counts()["copied"], 0, "copied locally, not read again");
+}
+
+#[test]
+fn of_names_that_differ_in_case_only_one_is_stored_there_and_the_others_are_listed() {
+    let disk = need!(LoopFs::exfat(64));
+    let tree = Tree::new()
+        .file("README", "upper")
+        .file("readme", "lower")
+        .file("Readme", "mixed")
+        .file("Folder/file", "1")
+        .file("folder/file", "2")
+        .file("other", "x");
+    let stage = Stage::with(BIN, &tree).backups_in(&disk.path().join("backups"));
+    for round in 1..=2 {
+        let done = stage.run().done();
+        println!("{} {}", done.code, done.said());
+        done.assert_code(3).assert_says("upper from lower case");
+        assert_eq!(stage.history().complete().len(), round);
+        let copy = scan(&stage.inside(&stage.history().newest()));
+        let source = scan(&stage.source);
+        // What stands under a name is what the source has under it.
+        for (path, found) in copy.iter().filter(|(_, found)| found.is_file()) {
+            let theirs = source.get(path).map(|found| &found.content);
+            assert_eq!(theirs, Some(&found.content), "{}", path.escape_ascii());
+        }
+        assert_eq!(copy.values().filter(|found| found.is_file()).count(), 3);
+    }
 }
 
 #[test]

@@ -34,6 +34,12 @@ use crate::seal;
 use crate::source::Source;
 use crate::walk::{Setting, Target, Trust, Walk, gather};
 
+/// How often a walk goes on on a disk that was full.
+const ROUNDS: u32 = 10;
+
+/// How much more room makes it worth to go on, bytes.
+const WORTH_A_ROUND: u64 = 1 << 20;
+
 /// One try at completing a snapshot.
 pub(crate) struct Attempt<'a> {
     pub(crate) job: &'a Job,
@@ -157,18 +163,34 @@ impl Attempt<'_> {
         let checkpoints = self.checkpoints(&names.incomplete)?;
         let mut walk = self.prepare(source, names, &abilities, &checkpoints)?;
         self.context.progress.enter(Phase::Copying);
-        match self.walk(&walk, &checkpoints) {
+        let mut rounds = 0;
+        while let Err(error) = self.walk(&walk, &checkpoints) {
             // What went from the incomplete snapshot may have made the room that was missing.
-            Err(RunError::NoSpace { .. }) if walk.freed.load(Ordering::Relaxed) > 0 => {
-                recorder.forget();
-                walk = self.prepare(source, names, &abilities, &checkpoints)?;
-                self.walk(&walk, &checkpoints)?;
+            let freed = rounds == 0 && walk.freed.load(Ordering::Relaxed) > 0;
+            let full = matches!(error, RunError::NoSpace { .. });
+            if !full || rounds == ROUNDS || !(freed || self.has_more_room_now(&error)) {
+                return Err(error);
             }
-            result => result?,
+            rounds += 1;
+            recorder.forget();
+            walk = self.prepare(source, names, &abilities, &checkpoints)?;
         }
         let gone = walk.remove_empty()?;
         walk.set_late_modes(&gone)?;
         Ok(Built { walk, checkpoints, abilities })
+    }
+
+    /// Whether there is room since the disk was full and everything was synced: a file system may set blocks
+    /// aside for what is only in memory yet, xfs several for each file (measured).
+    fn has_more_room_now(&self, full: &RunError) -> bool {
+        let RunError::NoSpace { free, .. } = full else { return false };
+        let now = self.backups.dir.space().map_or(0, |now| now.f_bavail * now.f_frsize);
+        let more = now >= free + WORTH_A_ROUND;
+        if more {
+            let what = "the destination was full until all that was written was on the disk; the run goes on";
+            self.context.monitor.event(&Event::Aside { what: what.to_owned() });
+        }
+        more
     }
 
     /// Removes the oldest snapshot of a full history; its name, if there was one to remove.
