@@ -144,6 +144,38 @@ fn a_file_that_never_stands_still_is_kept_as_last_read_and_listed() {
 }
 
 #[test]
+fn files_that_grow_shrink_or_are_replaced_are_caught_up_by_the_next_run() {
+    let mut tree = Tree::new();
+    for number in 0..300 {
+        tree = tree.random_file(format!("{}/{number}", number % 9), 400_000, number);
+    }
+    let stage = Stage::with(BIN, &tree);
+    let first = stage.take();
+    let before = Fingerprint::of(&first);
+    stage.sh("find . -type f -exec touch {} +");
+    let mut number = 0;
+    let change = || {
+        number = (number + 1) % 300;
+        let path = stage.source.join(format!("{}/{number}", number % 9));
+        let _ = match number % 4 {
+            0 => File::options().append(true).open(&path).and_then(|mut f| f.write_all(b"more")),
+            1 => File::options().write(true).open(&path).and_then(|f| f.set_len(300)),
+            2 => fs::write(&path, "rewritten"),
+            _ => {
+                let other = stage.source.join("other");
+                fs::write(&other, "another file").and_then(|()| fs::rename(other, &path))
+            }
+        };
+    };
+    let done = meanwhile(change, || stage.run().done());
+    assert!([0, 3].contains(&done.code), "{}", done.said());
+    stage.sh("rm -f other");
+    stage.run().expect(0);
+    stage.assert_newest_is_source(Judge::plain());
+    assert_untouched(&first, &before);
+}
+
+#[test]
 fn files_that_vanish_are_no_errors() {
     let stage = Stage::new(BIN);
     big_tree(&stage.source.join("tree"), 10_000, 200, 1);

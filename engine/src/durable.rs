@@ -258,3 +258,61 @@ pub(crate) fn clock_offset() -> i128 {
     };
     nanos(ClockId::Realtime) - nanos(ClockId::Boottime)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn checkpoints(folder: &std::path::Path) -> Checkpoints {
+        let dir = || Dir::at(folder).unwrap();
+        let prefix = Prefix::new("p").unwrap();
+        Checkpoints::new(dir(), &prefix, "snapshot".to_owned(), dir(), |_| Ok(()))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_journal_is_taken_up_as_it_was_noted(
+            secs in any::<i32>(), nanos in 0_u32..1_000_000_000, roots in prop::collection::btree_map(".*", ".*", 0..4),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let time = Time { secs: secs.into(), nanos };
+            let journal = Journal {
+                version: VERSION,
+                snapshot: "snapshot".to_owned(),
+                durable_before: Some(time),
+                sync_failed: false,
+                roots: roots.clone(),
+            };
+            std::fs::write(folder.path().join("p.json"), serde_json::to_vec(&journal).unwrap()).unwrap();
+            let taken = checkpoints(folder.path());
+            prop_assert_eq!(taken.state(), (Some(time), false));
+            prop_assert_eq!(taken.roots(), roots);
+        }
+
+        #[test]
+        fn a_journal_that_is_none_says_that_nothing_is_certain(text in prop::collection::vec(any::<u8>(), 0..200)) {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("p.json"), &text).unwrap();
+            prop_assert_eq!(checkpoints(folder.path()).state(), (None, false));
+        }
+
+        #[test]
+        fn a_damaged_journal_does_no_harm(at in any::<prop::sample::Index>(), bytes in prop::collection::vec(any::<u8>(), 0..8)) {
+            let folder = tempfile::tempdir().unwrap();
+            checkpoints(folder.path()).note(Time { secs: 1_700_000_000, nanos: 5 }).unwrap();
+            let path = folder.path().join("p.json");
+            let mut text = std::fs::read(&path).unwrap();
+            let at = at.index(text.len());
+            let to = (at + bytes.len()).min(text.len());
+            text.splice(at..to, bytes);
+            std::fs::write(&path, text).unwrap();
+            let taken = checkpoints(folder.path());
+            taken.checkpoint().unwrap();
+            prop_assert!(taken.state().0.is_some());
+        }
+    }
+}

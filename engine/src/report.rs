@@ -145,3 +145,70 @@ pub struct Report {
     /// Entry counts.
     pub counts: Counts,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_report() -> impl Strategy<Value = Report> {
+        let root = (".*", ".*", any::<u64>(), any::<u64>(), prop::option::of(".*"));
+        let root = root.prop_map(|(path, inside, files, files_before, file_system)| RootFound {
+            path,
+            inside,
+            files,
+            files_before,
+            file_system,
+        });
+        let counts = (any::<u64>(), any::<u64>(), any::<u64>());
+        let texts = (".*", ".*", prop::option::of(".*"), prop::collection::vec(".*", 0..3));
+        // Whole quarters: others may come back as their neighbours.
+        let seconds = (0_u32..1 << 30).prop_map(|quarters| f64::from(quarters) / 4.0);
+        let rest = (any::<bool>(), seconds, any::<u32>());
+        (texts, prop::collection::vec(root, 0..3), counts, rest).prop_map(
+            |((snapshot, path, base, pruned), roots, counts, (resumed, seconds, grain))| Report {
+                version: VERSION,
+                snapshot,
+                path,
+                base,
+                resumed,
+                started: String::new(),
+                finished: String::new(),
+                seconds,
+                time_granularity_ns: grain,
+                roots,
+                pruned,
+                counts: Counts {
+                    entries: counts.0,
+                    bytes: counts.1,
+                    problems: counts.2,
+                    ..Counts::default()
+                },
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn reports_come_back_as_they_were_stored(report in any_report()) {
+            let text = serde_json::to_string(&report).unwrap();
+            let read: Report = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(&serde_json::to_string(&read).unwrap(), &text);
+            prop_assert_eq!(read.counts, report.counts);
+            prop_assert_eq!(read.roots, report.roots);
+        }
+
+        #[test]
+        fn damaged_reports_are_read_or_refused(
+            report in any_report(), at in any::<prop::sample::Index>(),
+            bytes in prop::collection::vec(any::<u8>(), 0..8), cut in any::<bool>(),
+        ) {
+            let mut text = serde_json::to_vec(&report).unwrap();
+            let at = at.index(text.len());
+            let to = if cut { text.len() } else { (at + bytes.len()).min(text.len()) };
+            text.splice(at..to, bytes);
+            let _ = serde_json::from_slice::<Report>(&text);
+        }
+    }
+}
