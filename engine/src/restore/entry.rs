@@ -10,7 +10,7 @@ use super::RestoreError;
 use super::folder::Folder;
 use super::outcome::{Line, What};
 use super::plan::{Step, decide};
-use super::target::{Content, Shortfall, StoreError, Stored, Target};
+use super::target::{Content, Shortfall, StoreError, Stored, Target, is_lost};
 use super::walk::{Opened, Shared, Task, Walk};
 use crate::attrs;
 use crate::dir::Dir;
@@ -229,10 +229,14 @@ impl<T: Target> Walk<'_, T> {
         }
     }
 
-    /// An entry could not be restored; a full target ends all.
+    /// An entry could not be restored; a full or lost target ends all.
     pub(super) fn trouble(&self, path: &[u8], folder: bool, error: &io::Error) {
-        if error.kind() == io::ErrorKind::Interrupted && self.halted() {
+        let ended = error.kind() == io::ErrorKind::Interrupted || is_lost(error);
+        if ended && self.halted() {
             return;
+        }
+        if is_lost(error) {
+            return self.fail(RestoreError::Lost(io::Error::new(error.kind(), error.to_string())));
         }
         if matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT)) {
             let error = io::Error::from(error.kind());

@@ -19,8 +19,24 @@ pub struct Facts {
     pub xattrs: bool,
     /// How fine modification times are, nanoseconds.
     pub granularity_ns: u32,
+    /// The earliest and the latest modification time, seconds since 1970; others become the nearer one.
+    pub seconds: (i64, i64),
     /// How many threads are worth while: a distant one is waited for most of the time.
     pub threads: usize,
+    /// How many entries of one folder a thread does at a time.
+    pub batch: usize,
+}
+
+/// The error of a target that is gone as a whole: it ends a restore.
+#[must_use]
+pub fn lost(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, why)
+}
+
+/// Whether an error means that the target is gone as a whole.
+#[must_use]
+pub fn is_lost(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotConnected
 }
 
 /// What a target could not give an entry. All empty: nothing is missing.

@@ -34,8 +34,6 @@ use crate::walk::most_open_folders;
 
 /// Everything that the snapshot has is given back.
 const ALL: Asked = Asked { xattrs: true, acls: true };
-/// Entries of one folder that a thread does at a time.
-const BATCH: usize = 64;
 
 /// Work for one thread.
 pub(super) enum Task<F> {
@@ -80,6 +78,7 @@ impl<'a, T: Target> Walk<'a, T> {
             owners: facts.owners,
             xattrs: facts.xattrs,
             granularity_ns: facts.granularity_ns,
+            seconds: facts.seconds,
         };
         Ok(Self {
             target,
@@ -376,8 +375,9 @@ impl<'a, T: Target> Walk<'a, T> {
             }
         }
         let mut names = names.into_iter().map(|(_, name)| name);
+        let most = self.target.facts().batch;
         loop {
-            let batch: Vec<_> = names.by_ref().take(BATCH).collect();
+            let batch: Vec<_> = names.by_ref().take(most).collect();
             if batch.is_empty() {
                 return Ok(());
             }

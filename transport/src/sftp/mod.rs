@@ -14,6 +14,7 @@ use std::time::Duration;
 
 mod account;
 mod address;
+mod change;
 mod connect;
 mod describe;
 mod desk;
@@ -36,6 +37,7 @@ mod post;
 mod question;
 mod socket_dir;
 mod source;
+mod target;
 mod wire;
 #[cfg(test)]
 mod wire_tests;
@@ -45,6 +47,7 @@ pub use address::{Address, BadAddress, Part};
 pub use fault::ConnectError;
 pub use host_key::{HostKey, ShownKey};
 pub use source::{SftpFolder, SftpSource};
+pub use target::{SftpHost, SftpTarget, TargetFolder};
 
 /// How a connection is made and kept.
 #[derive(Debug, Clone)]
