@@ -10,6 +10,7 @@ use engine::error::RunError;
 use engine::retention::Refusal;
 use engine::select::SelectError;
 use engine::source::SourceError;
+use transport::sftp::ConnectError;
 
 use crate::config::shown_path;
 
@@ -116,6 +117,35 @@ pub(crate) fn unproved() -> &'static str {
 /// The next step when a restore ended early.
 pub(crate) fn unrestored() -> &'static str {
     "what was restored so far is whole; make room or check the disk, then the same command goes on where it was"
+}
+
+/// The next step when the machine that is restored to went away.
+pub(crate) fn restore_lost() -> &'static str {
+    "what was restored so far is whole; when the host answers again, the same command goes on where it was"
+}
+
+/// The next step when the machine that is to be restored to cannot be connected to.
+pub(crate) fn unconnected(error: &ConnectError) -> Cow<'static, str> {
+    use ConnectError as E;
+    Cow::Borrowed(match error {
+        E::NameNotFound { .. } => {
+            "check the spelling of the host, and that this machine can look up names"
+        }
+        E::Refused { .. } => {
+            "check that sshd runs on the host, and on which port: --ssh-port PORT, or a Host in ~/.ssh/config"
+        }
+        E::Closed { .. } => {
+            "look into the host's log for the reason: too many connections (MaxStartups), a list of banned addresses, a firewall"
+        }
+        E::Unreachable { .. } => "check the network and the address",
+        E::Timeout(_) => {
+            "check that the host is up and that no firewall drops what comes from here"
+        }
+        E::Ssh { .. } | E::Stopped => {
+            "check the host's name, that it is up and that ssh reaches it"
+        }
+        error => return connection::hint(Some(error)),
+    })
 }
 
 #[cfg(test)]
