@@ -215,6 +215,7 @@ impl Target for Local {
             seconds: (i64::MIN, i64::MAX),
             threads: crate::queue::workers(),
             batch: BATCH,
+            together: None,
         }
     }
 

@@ -10,6 +10,7 @@ pub mod local;
 mod outcome;
 pub mod plan;
 pub mod target;
+mod together;
 mod walk;
 
 use std::ffi::CString;

@@ -25,6 +25,8 @@ pub struct Facts {
     pub threads: usize,
     /// How many entries of one folder a thread does at a time.
     pub batch: usize,
+    /// Up to this size, bytes, files of one folder are worth storing together.
+    pub together: Option<u64>,
 }
 
 /// The error of a target that is gone as a whole: it ends a restore.
@@ -91,6 +93,24 @@ pub struct Content<'a> {
     pub written: &'a (dyn Fn(u64) + Sync),
 }
 
+/// A file that is to be stored, and is opened only then.
+pub trait ToStore {
+    /// What it is to be.
+    fn entry(&self) -> &Entry;
+
+    /// Whether it takes the place of what is there.
+    fn replace(&self) -> bool;
+
+    /// Opens it for `with`.
+    ///
+    /// # Errors
+    /// When it cannot be opened; those of `with`.
+    fn open(
+        &self,
+        with: &mut dyn FnMut(&Content<'_>) -> Result<Stored, StoreError>,
+    ) -> Result<Stored, StoreError>;
+}
+
 /// What happened to a file that was stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stored {
@@ -150,6 +170,18 @@ pub trait Target: Send + Sync {
         content: &Content<'_>,
         replace: bool,
     ) -> Result<Stored, StoreError>;
+
+    /// Stores files of one folder, each as [`Target::store`] would; what became of each, in their order.
+    fn store_all(
+        &self,
+        folder: &Self::Folder,
+        files: &[&dyn ToStore],
+    ) -> Vec<Result<Stored, StoreError>> {
+        let store = |file: &&dyn ToStore| {
+            file.open(&mut |content| self.store(folder, file.entry(), content, file.replace()))
+        };
+        files.iter().map(store).collect()
+    }
 
     /// Makes a symlink, fifo, socket or device.
     fn make(&self, folder: &Self::Folder, entry: &Entry, replace: bool) -> io::Result<Shortfall>;

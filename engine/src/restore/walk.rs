@@ -388,6 +388,8 @@ impl<'a, T: Target> Walk<'a, T> {
 
     /// Restores some entries of a folder.
     fn some(&self, folder: &Shared<T>, names: &[CString]) {
+        let together = names.len() > 1 && self.target.facts().together.is_some();
+        let mut files = Vec::new();
         for name in names {
             if self.halted() {
                 break;
@@ -403,10 +405,20 @@ impl<'a, T: Target> Walk<'a, T> {
                 Ok(Some((opened, from, wanted))) => {
                     let (entry, folder) = (entry_of(name, &wanted), Arc::clone(folder));
                     let one = One { folder, from, entry, wanted };
-                    self.entry(one, &opened, opened.from.as_ref());
+                    match together {
+                        true if self.goes_together(&one) => files.push(one),
+                        true => self.apart(&one.folder, &one),
+                        false => self.entry(one, &opened, opened.from.as_ref()),
+                    }
                 }
                 Ok(None) => {}
                 Err(error) => self.trouble(&folder.to.inside_of(name), false, &error),
+            }
+        }
+        if !files.is_empty() {
+            match self.handles(folder) {
+                Ok(opened) => self.together(folder, &opened, files),
+                Err(error) => self.trouble(&folder.to.inside(), true, &error),
             }
         }
         self.settle(folder);

@@ -112,8 +112,8 @@ enum End {
 }
 
 impl<T: Talker> Network<T> {
-    /// Works until it is told to quit. `ready` is told how the first connection went.
-    pub(super) fn run(self, ready: &SyncSender<Result<(), ConnectError>>) {
+    /// Works until it is told to quit. `ready` is told how the first connection went: what the server offers.
+    pub(super) fn run(self, ready: &SyncSender<Result<Offers, ConnectError>>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
             Ok(runtime) => {
@@ -127,7 +127,7 @@ impl<T: Talker> Network<T> {
         }
     }
 
-    async fn work(self, ready: &SyncSender<Result<(), ConnectError>>) {
+    async fn work(self, ready: &SyncSender<Result<Offers, ConnectError>>) {
         let Self { address, options, mut commands, quit, talker, wake } = self;
         let desk = Rc::new(RefCell::new(talker()));
         let mut opened = tokio::select! {
@@ -135,7 +135,7 @@ impl<T: Talker> Network<T> {
             () = quit.wanted() => Err(ConnectError::Stopped),
         };
         match opened {
-            Ok(_) => drop(ready.send(Ok(()))),
+            Ok((_, ref channel)) => drop(ready.send(Ok(channel.offers))),
             Err(error) => return drop(ready.send(Err(error))),
         }
         let mut tries = 0;

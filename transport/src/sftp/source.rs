@@ -75,7 +75,7 @@ impl SftpSource {
         threads.insert(0, thread);
         let source = Self { commands: Some(to_network), quit: told, threads: Mutex::new(threads) };
         match connected.recv() {
-            Ok(result) => result.map(|()| source),
+            Ok(result) => result.map(|_| source),
             Err(_) => Err(local(std::io::ErrorKind::BrokenPipe.into())),
         }
     }
