@@ -88,13 +88,13 @@ fn an_ordinary_user_there_gets_what_is_theirs_and_hears_what_is_missing_of_other
 fn open_up(stage: &Stage) {
     let mut folder = stage.beside("");
     while folder.parent().is_some() && folder != Path::new("/") {
-        let mode = fs::metadata(&folder).unwrap().mode() & 0o7777;
+        let mode = fs::metadata(&folder).expect("a folder").mode() & 0o7777;
         if mode & 0o001 == 0 {
             fs::set_permissions(
                 &folder,
                 std::os::unix::fs::PermissionsExt::from_mode(mode | 0o011),
             )
-            .unwrap();
+            .expect("a folder");
         }
         folder.pop();
     }

@@ -64,7 +64,8 @@ impl Scene {
                 path.escape_ascii()
             );
         }
-        let left: Vec<_> = fs::read_dir(self.stage.beside("tmp")).unwrap().flatten().collect();
+        let left: Vec<_> =
+            fs::read_dir(self.stage.beside("tmp")).expect("it is there").flatten().collect();
         assert!(left.is_empty(), "{left:?}");
         assert_eq!(self.server.clients(), Vec::<u32>::new(), "ssh is still there");
     }
@@ -251,6 +252,6 @@ fn a_host_that_is_not_reached_or_not_known_is_named_and_nothing_is_made() {
 
 /// Writes the server's key as ssh looks it up.
 fn pin(server: &Sshd, file: &Path) {
-    let key = fs::read_to_string(server.path("host.pub")).unwrap();
-    fs::write(file, format!("[127.0.0.1]:{} {key}", server.port())).unwrap();
+    let key = fs::read_to_string(server.path("host.pub")).expect("it is there");
+    fs::write(file, format!("[127.0.0.1]:{} {key}", server.port())).expect("it is there");
 }

@@ -121,9 +121,9 @@ impl From<When> for Overwrite {
 
 /// Where to.
 #[derive(Debug, Clone)]
-enum Place {
+enum Destination {
     Folder(PathBuf),
-    Host(Host),
+    Host(Box<Host>),
     InPlace,
 }
 
@@ -139,7 +139,7 @@ struct Work {
     catalog: Arc<Catalog>,
     snapshot: SnapshotName,
     landing: Landing,
-    place: Place,
+    place: Destination,
     options: Options,
     dry_run: bool,
     json: bool,
@@ -217,13 +217,13 @@ fn prepare(args: Args) -> Result<Work, Exit> {
     let fake_super = series.job.as_ref().is_some_and(|job| job.job.keep.fake_super);
     let options = Options { overwrite: overwrite.into(), delete, accept_damage, fake_super };
     let place = match to {
-        To::Folder(path) => Place::Folder(path),
-        To::Host(address, dir) => Place::Host(Host::new(address, dir, series)),
-        To::InPlace => Place::InPlace,
+        To::Folder(path) => Destination::Folder(path),
+        To::Host(address, dir) => Destination::Host(Box::new(Host::new(address, dir, series))),
+        To::InPlace => Destination::InPlace,
     };
     let catalog = Arc::clone(&series.catalog);
     let work = Work { catalog, snapshot: name, landing, place, options, dry_run, json };
-    if matches!(work.place, Place::InPlace) && !dry_run && !yes {
+    if matches!(work.place, Destination::InPlace) && !dry_run && !yes {
         work.confirm()?;
     }
     Ok(work)
@@ -330,12 +330,12 @@ impl Work {
 
     fn done(&self, stop: &Arc<Stop>) -> Exit {
         let top = match &self.place {
-            Place::Folder(path) => path.as_path(),
-            Place::InPlace => Path::new("/"),
-            Place::Host(host) => return self.to_host(host, stop),
+            Destination::Folder(path) => path.as_path(),
+            Destination::InPlace => Path::new("/"),
+            Destination::Host(host) => return self.to_host(host, stop),
         };
         let sync = sync_file_system::in_a_child;
-        let opened = if self.dry_run || matches!(self.place, Place::InPlace) {
+        let opened = if self.dry_run || matches!(self.place, Destination::InPlace) {
             Here::look_at(top, &self.catalog, sync)
         } else {
             Here::make(top, &self.catalog, sync)
