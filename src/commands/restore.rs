@@ -62,7 +62,7 @@ pub(crate) struct Args {
     /// Which snapshot, then which paths on the source
     #[arg(value_name = "SNAPSHOT|PATH")]
     words: Vec<OsString>,
-    /// Restore into this folder, made if it is missing; [USER@]HOST:DIR is on another machine
+    /// Restore into this folder, made if it is missing; USER@HOST:DIR is on another machine
     #[arg(long, value_name = "DIR", required_unless_present = "in_place")]
     to: Option<OsString>,
     /// Port of that machine's sshd, unless ssh's configuration tells it
