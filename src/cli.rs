@@ -127,6 +127,14 @@ impl Flags for Places {
     const KEYS: &'static [Key] = &[Key::BackupsDir, Key::BackupNamePrefix];
 }
 
+/// The same, and how long another machine may take.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Restoring;
+
+impl Flags for Restoring {
+    const KEYS: &'static [Key] = &[Key::BackupsDir, Key::BackupNamePrefix, Key::AnswerTimeoutS];
+}
+
 /// The settings that stand on a command line.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SettingFlags<F = All> {

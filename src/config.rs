@@ -160,9 +160,12 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Config, Vec<Mistake>> {
 pub(crate) fn load_for_reading(inputs: &Inputs) -> Result<Reading, Vec<Mistake>> {
     checked(inputs, |layers, mistakes| {
         let mut shelves = shelf::shelves(layers, &inputs.names, &inputs.current_dir, mistakes);
-        let jobs = shelves.iter_mut().filter_map(|shelf| shelf.job.as_mut());
-        for remote in jobs.filter_map(|job| job.remote.as_mut()) {
-            remote.known_hosts = known_hosts(inputs);
+        let known_hosts = known_hosts(inputs);
+        for shelf in &mut shelves {
+            shelf.known_hosts.clone_from(&known_hosts);
+            if let Some(remote) = shelf.job.as_mut().and_then(|job| job.remote.as_mut()) {
+                remote.known_hosts.clone_from(&known_hosts);
+            }
         }
         move |warnings| Reading { shelves, warnings }
     })

@@ -11,6 +11,7 @@ use engine::restore::Counts;
 use engine::retention::Refusal;
 use engine::select::SelectError;
 use engine::source::SourceError;
+use transport::sftp::ConnectError;
 
 use crate::config::shown_path;
 
@@ -154,6 +155,35 @@ pub(crate) fn not_restored(counts: &Counts) -> Vec<&'static str> {
         steps.push("when the reasons above are mended, the same command restores the rest");
     }
     steps
+}
+
+/// The next step when the machine that is restored to went away.
+pub(crate) fn restore_lost() -> &'static str {
+    "what was restored so far is whole; when the host answers again, the same command goes on where it was"
+}
+
+/// The next step when the machine that is to be restored to cannot be connected to.
+pub(crate) fn unconnected(error: &ConnectError) -> Cow<'static, str> {
+    use ConnectError as E;
+    Cow::Borrowed(match error {
+        E::NameNotFound { .. } => {
+            "check the spelling of the host, and that this machine can look up names"
+        }
+        E::Refused { .. } => {
+            "check that sshd runs on the host, and on which port: --ssh-port PORT, or a Host in ~/.ssh/config"
+        }
+        E::Closed { .. } => {
+            "look into the host's log for the reason: too many connections (MaxStartups), a list of banned addresses, a firewall"
+        }
+        E::Unreachable { .. } => "check the network and the address",
+        E::Timeout(_) => {
+            "check that the host is up and that no firewall drops what comes from here"
+        }
+        E::Ssh { .. } | E::Stopped => {
+            "check the host's name, that it is up and that ssh reaches it"
+        }
+        error => return connection::hint(Some(error)),
+    })
 }
 
 #[cfg(test)]

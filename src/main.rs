@@ -11,6 +11,7 @@ mod explain;
 mod health;
 mod hint;
 mod hooks;
+mod hosts;
 mod jobs;
 mod log;
 mod metrics;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Local, Utc};
 use engine::catalog::Catalog;
@@ -41,6 +42,10 @@ pub(crate) struct Series {
     pub(crate) retention: Retention,
     /// The job, when it is said what is backed up.
     pub(crate) job: Option<Arc<NamedJob>>,
+    /// How long an answer of another machine may take.
+    pub(crate) answer_timeout: Duration,
+    /// Host keys beside the user's own, if there are any.
+    pub(crate) known_hosts: Option<PathBuf>,
 }
 
 /// A snapshot that was picked.
@@ -104,9 +109,16 @@ fn of_shelf(shelf: Shelf, asked: &[String], all: &mut Vec<Series>) -> Result<(),
     let catalog = Arc::new(Catalog::open(&shelf.backups_dir)?);
     let job = shelf.job.map(Arc::new);
     let series = |name: String, prefix: Prefix| {
-        let (catalog, job, retention) =
-            (Arc::clone(&catalog), job.clone(), shelf.retention.clone());
-        Ok(Series { name, history: catalog.history(&prefix)?, prefix, catalog, retention, job })
+        Ok(Series {
+            name,
+            history: catalog.history(&prefix)?,
+            prefix,
+            catalog: Arc::clone(&catalog),
+            retention: shelf.retention.clone(),
+            job: job.clone(),
+            answer_timeout: shelf.answer_timeout,
+            known_hosts: shelf.known_hosts.clone(),
+        })
     };
     match shelf.prefix {
         Some(prefix) => all.push(series(shelf.name, prefix)?),

@@ -210,19 +210,6 @@ impl Attempt<'_> {
         more
     }
 
-    /// Whether there is room since the disk was full and everything was synced: a file system may set blocks
-    /// aside for what is only in memory yet, xfs several for each file (measured).
-    fn has_more_room_now(&self, full: &RunError) -> bool {
-        let RunError::NoSpace { free, .. } = full else { return false };
-        let now = self.backups.dir.space().map_or(0, |now| now.f_bavail * now.f_frsize);
-        let more = now >= free + WORTH_A_ROUND;
-        if more {
-            let what = "the destination was full until all that was written was on the disk; the run goes on";
-            self.context.monitor.event(&Event::Aside { what: what.to_owned() });
-        }
-        more
-    }
-
     /// Removes the oldest snapshot of a full history; its name, if there was one to remove.
     fn make_room(&self, history: &mut History, names: &Names) -> Result<Option<String>, RunError> {
         let (surplus, _) = self.surplus(history, names);

@@ -1,4 +1,4 @@
-//! `restore [SNAPSHOT] [PATH…] --to DIR | --in-place`: gives everything back as it was.
+//! `restore [SNAPSHOT] [PATH…] --to DIR | --to user@host:DIR | --in-place`: gives everything back as it was.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -18,13 +18,15 @@ use engine::restore::target::{Preview, Target};
 use engine::restore::{Options, RestoreError, restore};
 use engine::run::Stop;
 use engine::select::Selector;
+use transport::sftp::Address;
 
 use super::history::on_source;
 use super::{say, sync_file_system};
-use crate::cli::{Places, SettingFlags};
+use crate::cli::{Restoring, SettingFlags};
 use crate::config::shown_path;
 use crate::exit::Exit;
 use crate::hint;
+use crate::hosts::{self, Host, HostError};
 use crate::jobs::context;
 use crate::series::{Picked, Where, one, open, pick, unlookable};
 use crate::supervise::supervise;
@@ -37,6 +39,9 @@ PATH is the path on the source, of a file or a folder; a bare word that means a 
 (write ./yesterday for a file of that name). Without PATH everything is restored.
 
 With --to, each PATH lands in DIR under its last name; without PATH, DIR gets the snapshot's own layout.
+DIR can be on another machine, over SFTP: user@host:DIR. There, DIR without a slash in front lies below the
+home of that user. SFTP carries neither extended attributes and ACLs nor fifos, sockets and devices (they
+are listed), and whole seconds only.
 With --in-place everything goes back to where it came from.
 What is there already and equal is not done again, so that a restore can be repeated after an interruption.
 What is there and differs is left and listed (exit code 3), unless --overwrite says otherwise. Folders
@@ -46,7 +51,8 @@ written; a damaged one is not restored but listed (exit code 4), unless --accept
 Examples:
   backup_manager restore /home/uname/thesis.odt --to /tmp/back
   backup_manager restore '2 days ago' /home/uname/docs --in-place --overwrite changed --dry-run
-  backup_manager restore my_backup.07-12-2023_13-32-58 --to /mnt/new --backups-dir /backups";
+  backup_manager restore my_backup.07-12-2023_13-32-58 --to /mnt/new --backups-dir /backups
+  backup_manager restore /home/uname/docs --to root@newhost:/home/uname";
 
 /// Bring files, folders or everything back as they were
 #[derive(Debug, clap::Args)]
@@ -56,9 +62,12 @@ pub(crate) struct Args {
     /// Which snapshot, then which paths on the source
     #[arg(value_name = "SNAPSHOT|PATH")]
     words: Vec<OsString>,
-    /// Restore into this folder, made if it is missing
+    /// Restore into this folder, made if it is missing; USER@HOST:DIR is on another machine
     #[arg(long, value_name = "DIR", group = "place")]
     to: Option<OsString>,
+    /// Port of that machine's sshd, unless ssh's configuration tells it
+    #[arg(long, value_name = "PORT", requires = "to")]
+    ssh_port: Option<u16>,
     /// Restore to where it came from; asks first
     #[arg(long, group = "place")]
     in_place: bool,
@@ -83,7 +92,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     place: Where,
     #[command(flatten)]
-    settings: SettingFlags<Places>,
+    settings: SettingFlags<Restoring>,
 }
 
 /// When something that is there is replaced.
@@ -112,8 +121,16 @@ impl From<When> for Overwrite {
 
 /// Where to.
 #[derive(Debug, Clone)]
-enum Place {
+enum Destination {
     Folder(PathBuf),
+    Host(Box<Host>),
+    InPlace,
+}
+
+/// What `--to` says.
+enum To {
+    Folder(PathBuf),
+    Host(Address, Vec<u8>),
     InPlace,
 }
 
@@ -122,7 +139,7 @@ struct Work {
     catalog: Arc<Catalog>,
     snapshot: SnapshotName,
     landing: Landing,
-    place: Place,
+    place: Destination,
     options: Options,
     dry_run: bool,
     json: bool,
@@ -153,6 +170,7 @@ fn prepare(args: Args) -> Result<Work, Exit> {
     let Args {
         words,
         to,
+        ssh_port,
         overwrite,
         delete,
         accept_damage,
@@ -164,8 +182,8 @@ fn prepare(args: Args) -> Result<Work, Exit> {
         ..
     } = args;
     let to = match to {
-        None => Place::InPlace,
-        Some(to) => folder(to)?,
+        None => To::InPlace,
+        Some(to) => folder(to, ssh_port)?,
     };
     let all = open(place, settings.given, Vec::new())?;
     let now = Local::now();
@@ -188,8 +206,8 @@ fn prepare(args: Args) -> Result<Work, Exit> {
     let paths: Vec<Vec<u8>> = paths.iter().map(|path| on_source(series, path)).collect();
     let roots = series.roots_of(&name);
     let landing = match to {
-        Place::Folder(_) => below_a_folder(&paths, &roots),
-        Place::InPlace => in_place(&paths, &roots, &resolve),
+        To::Folder(_) | To::Host(..) => below_a_folder(&paths, &roots),
+        To::InPlace => in_place(&paths, &roots, &resolve),
     };
     let landing = landing.map_err(|error| {
         say(&format!("{error}; {}", unlanded(&error)));
@@ -201,32 +219,44 @@ fn prepare(args: Args) -> Result<Work, Exit> {
     }
     let fake_super = series.job.as_ref().is_some_and(|job| job.job.keep.fake_super);
     let options = Options { overwrite: overwrite.into(), delete, accept_damage, fake_super };
-    let (catalog, place) = (Arc::clone(&series.catalog), to);
+    let place = match to {
+        To::Folder(path) => Destination::Folder(path),
+        To::Host(address, dir) => Destination::Host(Box::new(Host::new(address, dir, series))),
+        To::InPlace => Destination::InPlace,
+    };
+    let catalog = Arc::clone(&series.catalog);
     let work = Work { catalog, snapshot: name, landing, place, options, dry_run, json };
-    if matches!(work.place, Place::InPlace) && !dry_run && !yes {
+    if matches!(work.place, Destination::InPlace) && !dry_run && !yes {
         work.confirm()?;
     }
     Ok(work)
 }
 
-/// The folder that `--to` means.
-fn folder(to: OsString) -> Result<Place, Exit> {
+/// What `--to` means.
+fn folder(to: OsString, port: Option<u16>) -> Result<To, Exit> {
     let bytes = to.as_bytes();
     if bytes.is_empty() {
         say("--to is empty; name a folder");
         return Err(Exit::Usage);
     }
-    // As rsync and scp tell them apart: a colon before any slash.
-    let colon = bytes.iter().position(|byte| matches!(byte, b':' | b'/'));
-    if colon.is_some_and(|at| bytes[at] == b':') {
-        let shown = shown(bytes);
-        say(&format!(
-            "--to {shown} is on another machine, to which nothing can be restored yet; mount its folder here (sshfs) and restore into that, or write ./{shown} for a folder of this name"
-        ));
+    if let Some((host, dir)) = hosts::split(bytes) {
+        return match hosts::address(host, port) {
+            Ok(address) => Ok(To::Host(address, dir.to_vec())),
+            Err(error) => {
+                let shown = shown(bytes);
+                say(&format!(
+                    "--to {shown}: {error}; write user@host:DIR or user@[v6]:DIR, or ./{shown} for a folder here"
+                ));
+                Err(Exit::Usage)
+            }
+        };
+    }
+    if port.is_some() {
+        say("--ssh-port is for a folder on another machine; write --to user@host:DIR");
         return Err(Exit::Usage);
     }
     let here = std::env::current_dir().unwrap_or_default();
-    Ok(Place::Folder(here.join(PathBuf::from(to))))
+    Ok(To::Folder(here.join(PathBuf::from(to))))
 }
 
 /// `word` when it means a snapshot: what holds a slash is a path, but for a whole name at its end.
@@ -303,11 +333,12 @@ impl Work {
 
     fn done(&self, stop: &Arc<Stop>) -> Exit {
         let top = match &self.place {
-            Place::Folder(path) => path.as_path(),
-            Place::InPlace => Path::new("/"),
+            Destination::Folder(path) => path.as_path(),
+            Destination::InPlace => Path::new("/"),
+            Destination::Host(host) => return self.to_host(host, stop),
         };
         let sync = sync_file_system::in_a_child;
-        let opened = if self.dry_run || matches!(self.place, Place::InPlace) {
+        let opened = if self.dry_run || matches!(self.place, Destination::InPlace) {
             Here::look_at(top, &self.catalog, sync)
         } else {
             Here::make(top, &self.catalog, sync)
@@ -320,14 +351,52 @@ impl Work {
                     PlaceError::Impossible { .. } => Exit::Failed,
                 }
             }
-            Ok(target) if self.dry_run => self.to(&Preview(target), top, stop),
-            Ok(target) => self.to(&target, top, stop),
+            Ok(target) if self.dry_run => self.to(&Preview(target), shown_path(top), stop),
+            Ok(target) => self.to(&target, shown_path(top), stop),
         }
     }
 
-    fn to<T: Target>(&self, target: &T, top: &Path, stop: &Arc<Stop>) -> Exit {
+    fn to_host(&self, host: &Host, stop: &Arc<Stop>) -> Exit {
+        let at = |path: &[u8]| host.shown(path);
+        match host.open(self.dry_run, stop) {
+            Err(_) if stop.asked() => Exit::Signal(0),
+            Err(HostError::Place(error)) => {
+                say(&format!("{}: {error}; {}", at(b""), unplaced(&error)));
+                match error {
+                    PlaceError::InBackups { .. } => Exit::Usage,
+                    PlaceError::Impossible { .. } => Exit::Failed,
+                }
+            }
+            Err(HostError::Connect(error)) => {
+                let hint = hint::unconnected(&error);
+                say(&format!("cannot restore to {} {error}; {hint}", at(b"")));
+                Exit::Failed
+            }
+            Ok(target) => {
+                let top = at(target.path());
+                if !target.syncs() && !self.dry_run {
+                    say(
+                        "that machine's SFTP server syncs nothing: what is written is on its disk when its system puts it there",
+                    );
+                }
+                if self.dry_run {
+                    let target = Preview(target);
+                    let exit = self.to(&target, top, stop);
+                    target.0.close();
+                    exit
+                } else {
+                    let exit = self.to(&target, top, stop);
+                    target.close();
+                    exit
+                }
+            }
+        }
+    }
+
+    fn to<T: Target>(&self, target: &T, top: String, stop: &Arc<Stop>) -> Exit {
         let progress = Arc::new(Progress::default());
-        let told = Restored::new(shown_path(top), self.dry_run, self.json, &progress);
+        let whole_seconds = target.facts().granularity_ns >= 1_000_000_000;
+        let told = Restored::new(top, self.dry_run, self.json, whole_seconds, &progress);
         let context = context(stop, &progress, Arc::new(Silent));
         let (from, landing) = ((&*self.catalog, &self.snapshot), &self.landing);
         match restore(from, landing, target, self.options, &context, &told) {
@@ -349,6 +418,10 @@ impl Work {
             }
             RestoreError::NoSpace { .. } | RestoreError::Target(_) => {
                 say(&format!("{error}; {}", hint::unrestored()));
+                Exit::Failed
+            }
+            RestoreError::Lost(_) => {
+                say(&format!("{error}; {}", hint::restore_lost()));
                 Exit::Failed
             }
         }

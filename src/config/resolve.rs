@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use engine::job::{Job, Keep};
@@ -280,15 +281,19 @@ impl Draft<'_> {
         Some(Retention { max: counted.then_some(max), keep })
     }
 
+    /// How long an answer of another machine may take.
+    pub(super) fn answer_timeout(&self) -> Duration {
+        // A mistake in it is named already.
+        self.value(|layer| layer.answer_timeout.as_ref()).unwrap_or_default()
+    }
+
     /// The host of remote sources, when one is named.
     fn remote(&self, mistakes: &mut Vec<Mistake>) -> Option<Remote> {
         let given = first(&self.layers, |layer| layer.remote.as_ref())?;
         let text = given.value.as_ref().filter(|host| !host.is_empty())?;
         match text.parse() {
             Ok(address) => {
-                // A mistake in it is named already.
-                let answer_timeout = self.value(|layer| layer.answer_timeout.as_ref());
-                let answer_timeout = answer_timeout.unwrap_or_default();
+                let answer_timeout = self.answer_timeout();
                 Some(Remote { address, answer_timeout, known_hosts: None })
             }
             Err(error) => {

@@ -1,6 +1,7 @@
 //! What the verbs that look at snapshots have to know: where they lie. What is backed up may be unknown.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use engine::name::Prefix;
 use engine::retention::Retention;
@@ -20,6 +21,10 @@ pub(crate) struct Shelf {
     pub(crate) retention: Retention,
     /// The job, when it is said what is backed up.
     pub(crate) job: Option<NamedJob>,
+    /// How long an answer of another machine may take.
+    pub(crate) answer_timeout: Duration,
+    /// Host keys beside the user's own, if there are any.
+    pub(crate) known_hosts: Option<PathBuf>,
 }
 
 /// The shelves of the jobs called `names` (all of them if there are no names).
@@ -61,7 +66,9 @@ fn shelf(
     let prefix = if lone && !says_prefix(draft) { None } else { Some(prefix?) };
     let backups_dir = draft.backups_dir(current_dir)?;
     let retention = draft.retention()?;
-    Some(Shelf { name: draft.name.clone(), backups_dir, prefix, retention, job })
+    let answer_timeout = draft.answer_timeout();
+    let name = draft.name.clone();
+    Some(Shelf { name, backups_dir, prefix, retention, job, answer_timeout, known_hosts: None })
 }
 
 fn says_sources(draft: &Draft<'_>) -> bool {

@@ -27,6 +27,8 @@ pub(crate) struct Restored {
     top: String,
     dry_run: bool,
     json: bool,
+    /// Times could be given in whole seconds only.
+    whole_seconds: bool,
     state: Mutex<State>,
     terminal: Terminal,
     ticker: Option<Ticker>,
@@ -39,14 +41,20 @@ struct State {
 
 impl Restored {
     /// About what is restored to `top`.
-    pub(crate) fn new(top: String, dry_run: bool, json: bool, progress: &Arc<Progress>) -> Self {
+    pub(crate) fn new(
+        top: String,
+        dry_run: bool,
+        json: bool,
+        whole_seconds: bool,
+        progress: &Arc<Progress>,
+    ) -> Self {
         let terminal = Terminal::default();
         let ticker = (Terminal::is_there() && !dry_run).then(|| {
             let log = JobLog::new("restore", Format::Text);
             Ticker::start(Arc::clone(progress), Show::Display, dry_run, terminal.clone(), log)
         });
         let state = Mutex::new(State { out: Out::new(), partly: 0 });
-        Self { top, dry_run, json, state, terminal, ticker }
+        Self { top, dry_run, json, whole_seconds, state, terminal, ticker }
     }
 
     /// Writes the totals.
@@ -60,11 +68,16 @@ impl Restored {
         if self.json {
             let line = json!({
                 "type": "summary", "snapshot": snapshot.to_string(), "to": self.top,
-                "dry_run": self.dry_run, "counts": counts,
+                "dry_run": self.dry_run, "whole_seconds": self.whole_seconds, "counts": counts,
             });
             state.out.object(&line);
         } else {
-            state.out.text(&totals(snapshot, &self.top, counts, self.dry_run));
+            let mut rows = totals(snapshot, &self.top, counts, self.dry_run);
+            if self.whole_seconds {
+                rows.push(("times", "whole seconds, as SFTP carries no more".to_owned()));
+            }
+            let head = if self.dry_run { "would restore" } else { "restored" };
+            state.out.text(&format!("{head}\n{}", table(&rows)));
         }
         let exit = state.out.finish(exit_of(counts, self.dry_run));
         if !self.dry_run {
@@ -131,8 +144,12 @@ fn word(what: What) -> (&'static str, Style) {
     }
 }
 
-fn totals(snapshot: &SnapshotName, top: &str, counts: &Counts, dry_run: bool) -> String {
-    let head = if dry_run { "would restore" } else { "restored" };
+fn totals(
+    snapshot: &SnapshotName,
+    top: &str,
+    counts: &Counts,
+    dry_run: bool,
+) -> Vec<(&'static str, String)> {
     let mut rows = vec![
         ("snapshot", snapshot.to_string()),
         ("to", top.to_owned()),
@@ -157,5 +174,5 @@ fn totals(snapshot: &SnapshotName, top: &str, counts: &Counts, dry_run: bool) ->
         rows.push(("proved by hash", counted(counts.verified, "file", "files")));
         rows.push(("written", bytes(counts.bytes)));
     }
-    format!("{head}\n{}", table(&rows))
+    rows
 }

@@ -10,7 +10,7 @@ use super::RestoreError;
 use super::folder::Folder;
 use super::outcome::{Line, What};
 use super::plan::{Step, decide};
-use super::target::{Content, Shortfall, StoreError, Stored, Target};
+use super::target::{Content, Shortfall, StoreError, Stored, Target, is_lost};
 use super::walk::{Opened, Shared, Task, Walk};
 use crate::attrs;
 use crate::dir::Dir;
@@ -123,6 +123,17 @@ impl<T: Target> Walk<'_, T> {
                 }
             },
         };
+        self.done(one, what, done)
+    }
+
+    /// Tells what became of an entry. Whether it stands there now.
+    pub(super) fn done(
+        &self,
+        one: &One<T::Folder>,
+        what: What,
+        done: Result<Stored, StoreError>,
+    ) -> bool {
+        let (path, bytes) = (one.path(), size_of(&one.wanted));
         match done {
             Ok(Stored { shortfall, damaged }) => {
                 self.tell(what, &path, false, bytes, None);
@@ -162,6 +173,29 @@ impl<T: Target> Walk<'_, T> {
             let shortfall = self.target.make(&opened.to, entry, replace)?;
             return Ok(Stored { shortfall, damaged: false });
         }
+        let mut proved = false;
+        let stored = self.with_content(one, source, &mut |content| {
+            proved = content.recorded.is_some();
+            self.target.store(&opened.to, entry, content, replace)
+        })?;
+        self.count_stored(one, proved);
+        Ok(stored)
+    }
+
+    /// Counts a file that was stored.
+    pub(super) fn count_stored(&self, one: &One<T::Folder>, proved: bool) {
+        add(&self.context.progress.copied, 1);
+        add(&self.tally.bytes, one.entry.meta.size);
+        add(if proved { &self.tally.verified } else { &self.tally.unproved }, 1);
+    }
+
+    /// Opens a file of the snapshot to be stored by `store`.
+    pub(super) fn with_content(
+        &self,
+        one: &One<T::Folder>,
+        source: Option<&Dir>,
+        store: &mut dyn FnMut(&Content<'_>) -> Result<Stored, StoreError>,
+    ) -> Result<Stored, StoreError> {
         let name = one.from.name();
         let file = match source {
             Some(source) => source.open_file(name),
@@ -181,11 +215,7 @@ impl<T: Target> Walk<'_, T> {
             stop: &|| self.halted(),
             written: &|count| add(&self.context.progress.bytes_copied, count),
         };
-        let stored = self.target.store(&opened.to, entry, &content, replace)?;
-        add(&self.context.progress.copied, 1);
-        add(&self.tally.bytes, entry.meta.size);
-        add(if recorded.is_some() { &self.tally.verified } else { &self.tally.unproved }, 1);
-        Ok(stored)
+        store(&content)
     }
 
     /// Removes what the snapshot does not hold.
@@ -229,10 +259,14 @@ impl<T: Target> Walk<'_, T> {
         }
     }
 
-    /// An entry could not be restored; a full target ends all.
+    /// An entry could not be restored; a full or lost target ends all.
     pub(super) fn trouble(&self, path: &[u8], folder: bool, error: &io::Error) {
-        if error.kind() == io::ErrorKind::Interrupted && self.halted() {
+        let ended = error.kind() == io::ErrorKind::Interrupted || is_lost(error);
+        if ended && self.halted() {
             return;
+        }
+        if is_lost(error) {
+            return self.fail(RestoreError::Lost(io::Error::new(error.kind(), error.to_string())));
         }
         if matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT)) {
             let error = io::Error::from(error.kind());

@@ -101,8 +101,9 @@ impl<T: Target> Walk<'_, T> {
         let first = target.look(leading, &leader.name)?;
         let id = |held: &Option<Held>| held.as_ref().and_then(|held| held.meta.id);
         let is_linked = id(&there).is_some() && id(&there) == id(&first);
-        // Where inodes are not told, what is equal is taken for linked.
-        if is_linked || (step == Step::Keep && id(&first).is_none()) {
+        // Where inodes are not told, what is equal and has other names is taken for linked.
+        let has_others = there.as_ref().is_some_and(|there| there.meta.links > 1);
+        if is_linked || (step == Step::Keep && id(&first).is_none() && has_others) {
             self.tell(What::Equal, &one.path(), false, 0, None);
             return Ok(None);
         }

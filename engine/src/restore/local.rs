@@ -65,6 +65,9 @@ pub struct Local {
     sync: SyncFileSystem,
 }
 
+/// Entries of one folder that a thread does at a time: inodes that lie beside one another.
+const BATCH: usize = 64;
+
 /// Everything that is there.
 const ALL: Asked = Asked { xattrs: true, acls: true };
 
@@ -205,8 +208,15 @@ impl Target for Local {
     type Folder = Dir;
 
     fn facts(&self) -> Facts {
-        let (owners, threads) = (self.root, crate::queue::workers());
-        Facts { owners, xattrs: true, granularity_ns: 1, threads }
+        Facts {
+            owners: self.root,
+            xattrs: true,
+            granularity_ns: 1,
+            seconds: (i64::MIN, i64::MAX),
+            threads: crate::queue::workers(),
+            batch: BATCH,
+            together: None,
+        }
     }
 
     fn top(&self) -> io::Result<Dir> {

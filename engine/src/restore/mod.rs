@@ -10,6 +10,7 @@ pub mod local;
 mod outcome;
 pub mod plan;
 pub mod target;
+mod together;
 mod walk;
 
 use std::ffi::CString;
@@ -76,6 +77,9 @@ pub enum RestoreError {
     /// The target as a whole cannot be written to.
     #[error("cannot write to where it is restored to: {0}")]
     Target(io::Error),
+    /// The target is gone as a whole.
+    #[error("lost where it is restored to: {0}")]
+    Lost(io::Error),
     /// A signal asked for the end.
     #[error("stopped")]
     Stopped,
@@ -114,8 +118,12 @@ pub fn restore<T: Target>(
     if context.stop.asked() {
         return Err(RestoreError::Stopped);
     }
-    target.sync().map_err(RestoreError::Target)?;
-    Ok(walk.counts())
+    match target.sync() {
+        Err(_) if context.stop.asked() => Err(RestoreError::Stopped),
+        Err(error) if target::is_lost(&error) => Err(RestoreError::Lost(error)),
+        Err(error) => Err(RestoreError::Target(error)),
+        Ok(()) => Ok(walk.counts()),
+    }
 }
 
 /// Whether a path leads through names that entries can have; `..` is none.

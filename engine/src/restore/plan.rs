@@ -30,6 +30,8 @@ pub struct Rules {
     pub xattrs: bool,
     /// How fine modification times are, nanoseconds.
     pub granularity_ns: u32,
+    /// The earliest and the latest modification time, seconds since 1970; others become the nearer one.
+    pub seconds: (i64, i64),
 }
 
 /// What to do about an entry.
@@ -62,7 +64,8 @@ enum Verdict {
 pub fn decide(wanted: &Held, there: Option<&Held>, rules: &Rules) -> Step {
     let Some(there) = there else { return Step::Create };
     let folders = [wanted.meta.kind, there.meta.kind].map(|kind| kind == Kind::Folder);
-    let newer = wanted.meta.mtime > there.meta.mtime;
+    let newer = wanted.meta.mtime > there.meta.mtime
+        && !same_time(wanted.meta.mtime, there.meta.mtime, rules);
     let may = match rules.overwrite {
         Overwrite::Never => false,
         Overwrite::Newer => newer,
@@ -83,7 +86,7 @@ pub fn decide(wanted: &Held, there: Option<&Held>, rules: &Rules) -> Step {
 
 fn compare(wanted: &Held, there: &Held, rules: &Rules) -> Verdict {
     let (new, old) = (&wanted.meta, &there.meta);
-    let times = same_time(new.mtime, old.mtime, rules.granularity_ns);
+    let times = same_time(new.mtime, old.mtime, rules);
     let content = new.kind == old.kind
         && match new.kind {
             Kind::File => new.size == old.size && times,
@@ -102,8 +105,12 @@ fn compare(wanted: &Held, there: &Held, rules: &Rules) -> Verdict {
     if metadata { Verdict::Same } else { Verdict::Metadata }
 }
 
-fn same_time(one: Time, other: Time, granularity_ns: u32) -> bool {
-    let grain = granularity_ns.max(1);
+/// Whether a target can tell no difference between the time that is wanted and the one that is there.
+fn same_time(wanted: Time, other: Time, rules: &Rules) -> bool {
+    let (earliest, latest) = rules.seconds;
+    let held = wanted.secs.clamp(earliest, latest);
+    let one = if held == wanted.secs { wanted } else { Time { secs: held, nanos: 0 } };
+    let grain = rules.granularity_ns.max(1);
     if grain > 1_000_000_000 {
         return one.secs.abs_diff(other.secs) < u64::from(grain / 1_000_000_000);
     }
@@ -137,7 +144,8 @@ mod tests {
     }
 
     fn rules(overwrite: Overwrite, delete: bool) -> Rules {
-        Rules { overwrite, delete, owners: true, xattrs: true, granularity_ns: 1 }
+        let seconds = (i64::MIN, i64::MAX);
+        Rules { overwrite, delete, owners: true, xattrs: true, granularity_ns: 1, seconds }
     }
 
     #[test]
@@ -206,6 +214,24 @@ mod tests {
         assert_eq!(decide(&later, Some(&none), &changed), Step::Replace);
         let coarse = Rules { granularity_ns: 1_000_000_000, ..changed };
         assert_eq!(decide(&later, Some(&none), &coarse), Step::Keep);
+    }
+
+    #[test]
+    fn times_that_a_target_cannot_hold_are_those_that_it_holds_instead() {
+        let coarse = Rules {
+            granularity_ns: 1_000_000_000,
+            seconds: (0, u32::MAX.into()),
+            ..rules(Overwrite::Newer, false)
+        };
+        let at = |secs| held(|held| held.meta.mtime = Time { secs, nanos: 5 });
+        assert_eq!(decide(&at(-7), Some(&at(0)), &coarse), Step::Keep);
+        assert_eq!(decide(&at(1 << 40), Some(&at(u32::MAX.into())), &coarse), Step::Keep);
+        assert!(matches!(decide(&at(-7), Some(&at(1)), &coarse), Step::Leave(_)));
+        // Of another size, but not newer by what both can tell.
+        let other = held(|held| {
+            (held.meta.mtime, held.meta.size) = (Time { secs: 1000, nanos: 0 }, 11);
+        });
+        assert!(matches!(decide(&at(1000), Some(&other), &coarse), Step::Leave(_)));
     }
 
     proptest! {

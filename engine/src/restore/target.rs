@@ -19,8 +19,26 @@ pub struct Facts {
     pub xattrs: bool,
     /// How fine modification times are, nanoseconds.
     pub granularity_ns: u32,
+    /// The earliest and the latest modification time, seconds since 1970; others become the nearer one.
+    pub seconds: (i64, i64),
     /// How many threads are worth while: a distant one is waited for most of the time.
     pub threads: usize,
+    /// How many entries of one folder a thread does at a time.
+    pub batch: usize,
+    /// Up to this size, bytes, files of one folder are worth storing together.
+    pub together: Option<u64>,
+}
+
+/// The error of a target that is gone as a whole: it ends a restore.
+#[must_use]
+pub fn lost(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, why)
+}
+
+/// Whether an error means that the target is gone as a whole.
+#[must_use]
+pub fn is_lost(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotConnected
 }
 
 /// What a target could not give an entry. All empty: nothing is missing.
@@ -73,6 +91,24 @@ pub struct Content<'a> {
     pub stop: &'a (dyn Fn() -> bool + Sync),
     /// Is told how many more bytes are written.
     pub written: &'a (dyn Fn(u64) + Sync),
+}
+
+/// A file that is to be stored, and is opened only then.
+pub trait ToStore {
+    /// What it is to be.
+    fn entry(&self) -> &Entry;
+
+    /// Whether it takes the place of what is there.
+    fn replace(&self) -> bool;
+
+    /// Opens it for `with`.
+    ///
+    /// # Errors
+    /// When it cannot be opened; those of `with`.
+    fn open(
+        &self,
+        with: &mut dyn FnMut(&Content<'_>) -> Result<Stored, StoreError>,
+    ) -> Result<Stored, StoreError>;
 }
 
 /// What happened to a file that was stored.
@@ -134,6 +170,18 @@ pub trait Target: Send + Sync {
         content: &Content<'_>,
         replace: bool,
     ) -> Result<Stored, StoreError>;
+
+    /// Stores files of one folder, each as [`Target::store`] would; what became of each, in their order.
+    fn store_all(
+        &self,
+        folder: &Self::Folder,
+        files: &[&dyn ToStore],
+    ) -> Vec<Result<Stored, StoreError>> {
+        let store = |file: &&dyn ToStore| {
+            file.open(&mut |content| self.store(folder, file.entry(), content, file.replace()))
+        };
+        files.iter().map(store).collect()
+    }
 
     /// Makes a symlink, fifo, socket or device.
     fn make(&self, folder: &Self::Folder, entry: &Entry, replace: bool) -> io::Result<Shortfall>;

@@ -34,8 +34,6 @@ use crate::walk::most_open_folders;
 
 /// Everything that the snapshot has is given back.
 const ALL: Asked = Asked { xattrs: true, acls: true };
-/// Entries of one folder that a thread does at a time.
-const BATCH: usize = 64;
 
 /// Work for one thread.
 pub(super) enum Task<F> {
@@ -80,6 +78,7 @@ impl<'a, T: Target> Walk<'a, T> {
             owners: facts.owners,
             xattrs: facts.xattrs,
             granularity_ns: facts.granularity_ns,
+            seconds: facts.seconds,
         };
         Ok(Self {
             target,
@@ -376,8 +375,9 @@ impl<'a, T: Target> Walk<'a, T> {
             }
         }
         let mut names = names.into_iter().map(|(_, name)| name);
+        let most = self.target.facts().batch;
         loop {
-            let batch: Vec<_> = names.by_ref().take(BATCH).collect();
+            let batch: Vec<_> = names.by_ref().take(most).collect();
             if batch.is_empty() {
                 return Ok(());
             }
@@ -388,6 +388,8 @@ impl<'a, T: Target> Walk<'a, T> {
 
     /// Restores some entries of a folder.
     fn some(&self, folder: &Shared<T>, names: &[CString]) {
+        let together = names.len() > 1 && self.target.facts().together.is_some();
+        let mut files = Vec::new();
         for name in names {
             if self.halted() {
                 break;
@@ -403,10 +405,20 @@ impl<'a, T: Target> Walk<'a, T> {
                 Ok(Some((opened, from, wanted))) => {
                     let (entry, folder) = (entry_of(name, &wanted), Arc::clone(folder));
                     let one = One { folder, from, entry, wanted };
-                    self.entry(one, &opened, opened.from.as_ref());
+                    match together {
+                        true if self.goes_together(&one) => files.push(one),
+                        true => self.apart(&one.folder, &one),
+                        false => self.entry(one, &opened, opened.from.as_ref()),
+                    }
                 }
                 Ok(None) => {}
                 Err(error) => self.trouble(&folder.to.inside_of(name), false, &error),
+            }
+        }
+        if !files.is_empty() {
+            match self.handles(folder) {
+                Ok(opened) => self.together(folder, &opened, files),
+                Err(error) => self.trouble(&folder.to.inside(), true, &error),
             }
         }
         self.settle(folder);

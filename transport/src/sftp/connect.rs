@@ -26,7 +26,7 @@ use super::fault::said;
 use super::frames::Frames;
 use super::host_key::with_host;
 use super::socket_dir::SocketDir;
-use super::wire::{Violation, hello, read_hello};
+use super::wire::{Offers, Violation, hello, read_hello};
 use super::{Address, ConnectError, Options};
 
 /// What pipes to ssh hold, so that a large answer costs few switches between the programs.
@@ -57,8 +57,7 @@ pub(super) struct Channel {
     pub(super) from: Receiver,
     /// What came behind the greeting.
     pub(super) frames: Frames,
-    /// Whether the server tells of which file system a path is.
-    pub(super) statvfs: bool,
+    pub(super) offers: Offers,
     /// Ends when the channel does.
     pub(super) session: Option<openssh::Child<Arc<Session>>>,
 }
@@ -249,7 +248,7 @@ impl Channel {
                 Err(violation) => Err(violation),
             };
             return match greeting {
-                Ok(statvfs) => Ok(Self { to, from, frames, statvfs, session }),
+                Ok(offers) => Ok(Self { to, from, frames, offers, session }),
                 Err(violation) => Err(Fault::Words(violation, words)),
             };
         }

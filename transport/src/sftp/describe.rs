@@ -34,7 +34,7 @@ pub(super) fn meta(attrs: Attrs) -> Option<Meta> {
     // What is not told to be anybody's must not run as root.
     let kept = if attrs.owner.is_some() { 0o7777 } else { 0o1777 };
     let (uid, gid) = attrs.owner.unwrap_or((0, 0));
-    let mtime = Time { secs: i64::from(attrs.mtime?), nanos: 0 };
+    let mtime = Time { secs: i64::from(attrs.times?.1), nanos: 0 };
     Some(Meta {
         kind,
         mode: mode & kept,

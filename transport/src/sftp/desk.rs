@@ -11,12 +11,13 @@ use engine::source::{ContentSink, SourceError, Wanted};
 use super::file::{self, Around, Books, File};
 use super::folder::{self, Folder, Going, child};
 use super::line::{Line, Purpose};
+use super::network::Talker;
 use super::order::Command;
 use super::pace::Pace;
 use super::place::Place;
 use super::post::{Fetched, LISTINGS, Listed, Post};
 use super::question::{Asked, Question};
-use super::wire::{Answer, READ_MAX, Violation};
+use super::wire::{Answer, Offers, READ_MAX, Violation};
 
 /// Bytes that small files may have on the way, and large ones, and that may wait for the sinks: with
 /// what the pipes hold together below 96 MiB.
@@ -113,58 +114,6 @@ impl Desk {
         self.next_id
     }
 
-    /// A channel is there; its number.
-    pub(super) fn add_line(&mut self, line: Line, statvfs: bool) -> usize {
-        self.lines.push(line);
-        self.statvfs = statvfs;
-        if self.lines.len() == 1 {
-            for (id, asked) in &self.questions {
-                self.lines[0].ask(asked.request(), Purpose::Question(*id));
-            }
-        }
-        self.lines.len() - 1
-    }
-
-    pub(super) fn line(&mut self, number: usize) -> &mut Line {
-        &mut self.lines[number]
-    }
-
-    /// Takes an order.
-    pub(super) fn command(&mut self, command: Command) {
-        match command {
-            Command::List(path, real, sink) => {
-                let id = self.id();
-                self.post.listed(id, Listed::Begin(sink));
-                if let Some(lost) = self.lost() {
-                    return self.post.listed(id, Listed::End(Err(lost)));
-                }
-                self.folders.insert(id, Folder::new(id, path, real));
-                self.folders_waiting.push_back(id);
-            }
-            Command::Fetch(path, real, files, sink) => {
-                self.fetch(&path, real.as_ref(), &files, sink)
-            }
-            Command::Ask(asked) => self.ask(asked),
-            Command::UnwantedFolder(id) => {
-                let started = !self.folders_waiting.contains(&id);
-                let Some(mut folder) = self.folders.remove(&id) else { return };
-                self.folders_waiting.retain(|waiting| *waiting != id);
-                match self.lines.get_mut(folder.line()).filter(|_| started) {
-                    Some(line) => folder.end(Ok(()), line, &mut self.post),
-                    None => folder.abandon(Ok(()), &mut self.post),
-                };
-            }
-            Command::UnwantedFile(request, index) => {
-                let fits = |file: &File| file.request == request && file.index() == index;
-                let Some(id) = self.files.values().find(|file| fits(file)).map(|file| file.id)
-                else {
-                    return;
-                };
-                self.with_file(id, |file, around| Ok(file.cut(around)));
-            }
-        }
-    }
-
     /// All on one channel, whose server answers them in this order.
     fn ask(&mut self, asked: Vec<Asked>) {
         let lines = self.lines.iter().enumerate();
@@ -224,32 +173,6 @@ impl Desk {
 
     fn lost(&self) -> Option<SourceError> {
         self.lost.clone().map(SourceError::Lost)
-    }
-
-    /// Takes a frame that came on a channel.
-    pub(super) fn receive(
-        &mut self,
-        number: usize,
-        frame: &[u8],
-        now: Instant,
-    ) -> Result<(), Violation> {
-        let pending = self.lines[number].answered(frame, now)?;
-        self.round_trip = self.round_trip.min(now.saturating_duration_since(pending.asked));
-        if let Purpose::File(_, file::Step::Read { length, .. }) = &pending.purpose {
-            self.pace.answered(u64::from(*length), pending.asked, now);
-        }
-        let answer = Answer::read(frame, pending.expected)?;
-        match pending.purpose {
-            Purpose::Folder(id, step) => self.folder_answer(number, id, step, answer),
-            Purpose::File(id, step) => self.file_answer(number, id, step, answer),
-            Purpose::Question(id) => {
-                if let Some(asked) = self.questions.remove(&id) {
-                    asked.answer(answer);
-                }
-            }
-            Purpose::Nobody => {}
-        }
-        Ok(())
     }
 
     fn folder_answer(&mut self, number: usize, id: u64, step: folder::Step, answer: Answer<'_>) {
@@ -333,16 +256,6 @@ impl Desk {
             self.requests.remove(&request);
             self.post.fetched(request, Fetched::End);
         }
-    }
-
-    /// Sends what may be sent now.
-    pub(super) fn pump(&mut self) -> io::Result<()> {
-        if !self.lines.is_empty() {
-            self.pump_folders();
-            self.pump_files();
-        }
-        self.post.flush();
-        self.lines.iter_mut().try_for_each(Line::flush)
     }
 
     fn pump_folders(&mut self) {
@@ -433,37 +346,115 @@ impl Desk {
         millis.saturating_mul(more).saturating_add(near).min(far)
     }
 
-    /// Whether the host is far away, as far as that is known.
-    pub(super) fn is_far(&self) -> bool {
+    /// Bytes that wait for those in front of them.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> u64 {
+        self.books.held
+    }
+}
+
+impl Talker for Desk {
+    type Command = Command;
+    type Purpose = Purpose;
+
+    fn add_line(&mut self, line: Line, offers: Offers) -> usize {
+        self.lines.push(line);
+        self.statvfs = offers.statvfs;
+        if self.lines.len() == 1 {
+            for (id, asked) in &self.questions {
+                self.lines[0].ask(asked.request(), Purpose::Question(*id));
+            }
+        }
+        self.lines.len() - 1
+    }
+
+    fn line(&mut self, number: usize) -> &mut Line {
+        &mut self.lines[number]
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::List(path, real, sink) => {
+                let id = self.id();
+                self.post.listed(id, Listed::Begin(sink));
+                if let Some(lost) = self.lost() {
+                    return self.post.listed(id, Listed::End(Err(lost)));
+                }
+                self.folders.insert(id, Folder::new(id, path, real));
+                self.folders_waiting.push_back(id);
+            }
+            Command::Fetch(path, at, files, sink) => self.fetch(&path, at.as_ref(), &files, sink),
+            Command::Ask(asked) => self.ask(asked),
+            Command::UnwantedFolder(id) => {
+                let started = !self.folders_waiting.contains(&id);
+                let Some(mut folder) = self.folders.remove(&id) else { return };
+                self.folders_waiting.retain(|waiting| *waiting != id);
+                match self.lines.get_mut(folder.line()).filter(|_| started) {
+                    Some(line) => folder.end(Ok(()), line, &mut self.post),
+                    None => folder.abandon(Ok(()), &mut self.post),
+                };
+            }
+            Command::UnwantedFile(request, index) => {
+                let fits = |file: &File| file.request == request && file.index() == index;
+                let Some(id) = self.files.values().find(|file| fits(file)).map(|file| file.id)
+                else {
+                    return;
+                };
+                self.with_file(id, |file, around| Ok(file.cut(around)));
+            }
+        }
+    }
+
+    fn receive(&mut self, number: usize, frame: &[u8], now: Instant) -> Result<(), Violation> {
+        let pending = self.lines[number].answered(frame, now)?;
+        self.round_trip = self.round_trip.min(now.saturating_duration_since(pending.asked));
+        if let Purpose::File(_, file::Step::Read { length, .. }) = &pending.purpose {
+            self.pace.answered(u64::from(*length), pending.asked, now);
+        }
+        let answer = Answer::read(frame, pending.expected)?;
+        match pending.purpose {
+            Purpose::Folder(id, step) => self.folder_answer(number, id, step, answer),
+            Purpose::File(id, step) => self.file_answer(number, id, step, answer),
+            Purpose::Question(id) => {
+                if let Some(asked) = self.questions.remove(&id) {
+                    asked.answer(answer);
+                }
+            }
+            Purpose::Nobody => {}
+        }
+        Ok(())
+    }
+
+    fn pump(&mut self) -> io::Result<()> {
+        if !self.lines.is_empty() {
+            self.pump_folders();
+            self.pump_files();
+        }
+        self.post.flush();
+        self.lines.iter_mut().try_for_each(Line::flush)
+    }
+
+    fn is_far(&self) -> bool {
         (FAR..UNKNOWN).contains(&self.round_trip)
     }
 
-    /// Whether nothing more may be taken from a channel for now.
-    pub(super) fn is_flooded(&self, number: usize) -> bool {
+    fn is_flooded(&self, number: usize) -> bool {
         let line = &self.lines[number];
         self.post.backlog.listings.load(Ordering::Relaxed) > LISTINGS_HARD
             || line.load() > REQUESTS_HARD
             || line.unsent() > UNSENT_HARD
     }
 
-    /// Whether an answer is overdue.
-    pub(super) fn stalled(&self, now: Instant, limit: Duration) -> bool {
+    fn stalled(&self, now: Instant, limit: Duration) -> bool {
         self.lines.iter().any(|line| line.stalled(now, limit))
     }
 
-    /// Bytes that wait for those in front of them.
-    #[cfg(test)]
-    pub(super) fn held(&self) -> u64 {
-        self.books.held
-    }
-
-    /// Whether something was answered since this was asked last.
-    pub(super) fn progressed(&mut self) -> bool {
+    fn progressed(&mut self) -> bool {
         std::mem::take(&mut self.progressed)
     }
 
     /// The connection is lost: everything that was started waits for the next one, in front.
-    pub(super) fn reset(&mut self) {
+    fn reset(&mut self) {
         self.lines.clear();
         let mut folders: Vec<u64> = self.folders.keys().copied().collect();
         folders.sort_unstable();
@@ -487,7 +478,7 @@ impl Desk {
     }
 
     /// There will be no connection any more.
-    pub(super) fn give_up(&mut self, why: &str) {
+    fn give_up(&mut self, why: &str) {
         self.reset();
         let lost = || SourceError::Lost(why.to_owned());
         self.lost = Some(why.to_owned());

@@ -17,8 +17,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::desk::Desk;
 use super::line::Line;
+use super::network::Talker;
 use super::order::Command;
 use super::post::Post;
+use super::wire::Offers;
 
 /// A desk with channels; there is no server, but what the test answers.
 pub(super) struct Bench {
@@ -49,6 +51,7 @@ impl Bench {
     /// Makes channels anew.
     pub(super) fn connect(&mut self, channels: usize) {
         self.ends.clear();
+        let offers = Offers { statvfs: true, ..Offers::default() };
         for _ in 0..channels {
             let (to, from) = self.runtime.block_on(async {
                 let (to, from) = pipe::pipe().unwrap();
@@ -57,7 +60,7 @@ impl Bench {
             });
             // All that is sent at once fits, so that nothing waits.
             let _ = rustix::pipe::fcntl_setpipe_size(&to, 1 << 20);
-            self.desk.add_line(Line::new(Rc::new(to)), true);
+            self.desk.add_line(Line::new(Rc::new(to)), offers);
             self.ends.push((from.into_nonblocking_fd().unwrap().into(), Vec::new()));
         }
     }

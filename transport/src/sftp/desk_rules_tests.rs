@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::desk;
 use super::desk_bench::{Bench, Ended, FSTAT, LSTAT, OPEN, READ, Sent, fetch, text, wanted};
+use super::network::Talker;
 
 /// Larger than one read.
 const LARGE: u64 = 1_000_000;

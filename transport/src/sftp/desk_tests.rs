@@ -12,6 +12,7 @@ use engine::source::{ContentSink, ListSink, SourceError, Wanted};
 use proptest::prelude::*;
 
 use super::desk_bench::{Bench, attrs, text, wanted};
+use super::network::Talker;
 use super::order::Command;
 use super::question::{Asked, Question};
 

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::file;
 use super::folder;
-use super::wire::{Expected, Request, Violation, answered};
+use super::wire::{Expected, Request, Violation, answered, renumber};
 
 /// How long a single answer may take while others come: what is asked for is answered in its order by
 /// most servers, and a slow line takes its time for 64 MiB.
@@ -19,13 +19,13 @@ const OVERTAKEN: Duration = Duration::from_secs(3600);
 /// How many files are opened at once: sftp-server may have 1024 descriptors, often.
 const FILES_MOST: usize = 500;
 
-/// One channel.
-pub(super) struct Line {
+/// One channel; `P` says whom an answer is for.
+pub(super) struct Line<P = Purpose> {
     out: Vec<u8>,
     to: Rc<Sender>,
     /// Told when there is more to send than the pipe takes.
     pub(super) full: Rc<Notify>,
-    pending: HashMap<u32, Pending>,
+    pending: HashMap<u32, Pending<P>>,
     next: u32,
     /// When something was last heard, or asked after a silence without requests.
     heard: Instant,
@@ -37,8 +37,8 @@ pub(super) struct Line {
 }
 
 /// A request that is not answered.
-pub(super) struct Pending {
-    pub(super) purpose: Purpose,
+pub(super) struct Pending<P = Purpose> {
+    pub(super) purpose: P,
     pub(super) expected: Expected,
     pub(super) asked: Instant,
 }
@@ -56,6 +56,13 @@ pub(super) enum Purpose {
 }
 
 impl Line {
+    /// Closes a handle, without waiting for the answer.
+    pub(super) fn close(&mut self, handle: &[u8]) {
+        self.ask(Request::Close(handle), Purpose::Nobody);
+    }
+}
+
+impl<P> Line<P> {
     pub(super) fn new(to: Rc<Sender>) -> Self {
         Self {
             out: Vec::new(),
@@ -71,7 +78,21 @@ impl Line {
     }
 
     /// Asks; [`Line::flush`] sends it.
-    pub(super) fn ask(&mut self, request: Request<'_>, purpose: Purpose) {
+    pub(super) fn ask(&mut self, request: Request<'_>, purpose: P) {
+        let id = self.note(request.expected(), purpose);
+        request.write(id, &mut self.out);
+    }
+
+    /// The same with a request that was framed elsewhere.
+    pub(super) fn pass_on(&mut self, frame: &[u8], expected: Expected, purpose: P) {
+        let id = self.note(expected, purpose);
+        let start = self.out.len();
+        self.out.extend_from_slice(frame);
+        renumber(&mut self.out[start..], id);
+    }
+
+    /// Remembers a request; its number.
+    fn note(&mut self, expected: Expected, purpose: P) -> u32 {
         let now = Instant::now();
         if self.pending.is_empty() {
             self.heard = now;
@@ -79,19 +100,14 @@ impl Line {
         while self.pending.contains_key(&self.next) {
             self.next = self.next.wrapping_add(1);
         }
-        let expected = request.expected();
-        request.write(self.next, &mut self.out);
-        self.pending.insert(self.next, Pending { purpose, expected, asked: now });
+        let id = self.next;
+        self.pending.insert(id, Pending { purpose, expected, asked: now });
         self.next = self.next.wrapping_add(1);
-    }
-
-    /// Closes a handle, without waiting for the answer.
-    pub(super) fn close(&mut self, handle: &[u8]) {
-        self.ask(Request::Close(handle), Purpose::Nobody);
+        id
     }
 
     /// The request that a frame answers: each is answered once.
-    pub(super) fn answered(&mut self, frame: &[u8], now: Instant) -> Result<Pending, Violation> {
+    pub(super) fn answered(&mut self, frame: &[u8], now: Instant) -> Result<Pending<P>, Violation> {
         let id = answered(frame)?;
         self.heard = now;
         self.pending.remove(&id).ok_or(Violation("an answer to nothing that was asked"))

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 mod account;
 mod address;
+mod change;
 mod connect;
 mod describe;
 mod desk;
@@ -40,12 +41,14 @@ mod source;
 mod wire;
 #[cfg(test)]
 mod wire_tests;
+mod writing;
 
 pub use account::{Account, account, ssh_folder};
 pub use address::{Address, BadAddress, Part};
 pub use fault::ConnectError;
 pub use host_key::{HostKey, ShownKey};
 pub use source::{SftpFolder, SftpSource};
+pub use writing::{SftpHost, SftpTarget, TargetFolder};
 
 /// How a connection is made and kept.
 #[derive(Debug, Clone)]

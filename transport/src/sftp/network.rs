@@ -15,11 +15,9 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{interval, sleep};
 
 use super::connect::{Channel, Connection};
-use super::desk::Desk;
 use super::frames::Frames;
 use super::line::Line;
-use super::order::Command;
-use super::post::{Backlog, Post};
+use super::wire::{Offers, Violation};
 use super::{Address, ConnectError, Options};
 
 /// How many orders are taken before something is sent.
@@ -34,13 +32,57 @@ const POLL: Duration = Duration::from_millis(100);
 /// What is told to those who still wait when everything is to end.
 const STOPPED: &str = "it was stopped";
 
+/// For whom the thread talks: decides what is sent on which channel, and gets what is answered. Knows no
+/// pipes to read and no clock to wait for.
+pub(super) trait Talker: 'static {
+    /// What is asked of it.
+    type Command;
+    /// Whom an answer is for.
+    type Purpose;
+
+    /// A channel is there; its number.
+    fn add_line(&mut self, line: Line<Self::Purpose>, offers: Offers) -> usize;
+
+    fn line(&mut self, number: usize) -> &mut Line<Self::Purpose>;
+
+    /// Takes an order.
+    fn command(&mut self, command: Self::Command);
+
+    /// Takes a frame that came on a channel.
+    fn receive(&mut self, number: usize, frame: &[u8], now: Instant) -> Result<(), Violation>;
+
+    /// Sends what may be sent now.
+    fn pump(&mut self) -> io::Result<()>;
+
+    /// Whether the host is far away, as far as that is known.
+    fn is_far(&self) -> bool;
+
+    /// Whether nothing more may be taken from a channel for now.
+    fn is_flooded(&self, number: usize) -> bool;
+
+    /// Whether an answer is overdue.
+    fn stalled(&self, now: Instant, limit: Duration) -> bool;
+
+    /// Whether something was answered since this was asked last.
+    fn progressed(&mut self) -> bool;
+
+    /// The connection is lost.
+    fn reset(&mut self);
+
+    /// There will be no connection any more.
+    fn give_up(&mut self, why: &str);
+}
+
 /// What the thread is given.
-pub(super) struct Network {
+pub(super) struct Network<T: Talker> {
     pub(super) address: Address,
     pub(super) options: Options,
-    pub(super) commands: UnboundedReceiver<Command>,
+    pub(super) commands: UnboundedReceiver<T::Command>,
     pub(super) quit: Quit,
-    pub(super) post: Post,
+    /// Makes the talker, on the thread.
+    pub(super) talker: Box<dyn FnOnce() -> T + Send>,
+    /// Told when the talker may go on though nothing was answered.
+    pub(super) wake: Arc<Notify>,
 }
 
 /// Tells when everything is to end.
@@ -69,9 +111,9 @@ enum End {
     Lost(String),
 }
 
-impl Network {
-    /// Works until it is told to quit. `ready` is told how the first connection went.
-    pub(super) fn run(self, ready: &SyncSender<Result<(), ConnectError>>) {
+impl<T: Talker> Network<T> {
+    /// Works until it is told to quit. `ready` is told how the first connection went: what the server offers.
+    pub(super) fn run(self, ready: &SyncSender<Result<Offers, ConnectError>>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
             Ok(runtime) => {
@@ -85,23 +127,22 @@ impl Network {
         }
     }
 
-    async fn work(self, ready: &SyncSender<Result<(), ConnectError>>) {
-        let Self { address, options, mut commands, quit, post } = self;
-        let backlog = Arc::clone(&post.backlog);
-        let desk = Rc::new(RefCell::new(Desk::new(post).limited(options.under_way)));
+    async fn work(self, ready: &SyncSender<Result<Offers, ConnectError>>) {
+        let Self { address, options, mut commands, quit, talker, wake } = self;
+        let desk = Rc::new(RefCell::new(talker()));
         let mut opened = tokio::select! {
             opened = Connection::open(&address, &options) => opened,
             () = quit.wanted() => Err(ConnectError::Stopped),
         };
         match opened {
-            Ok(_) => drop(ready.send(Ok(()))),
+            Ok((_, ref channel)) => drop(ready.send(Ok(channel.offers))),
             Err(error) => return drop(ready.send(Err(error))),
         }
         let mut tries = 0;
         loop {
             let (why, last) = match opened {
                 Ok((connection, channel)) => {
-                    let end = Serving::new(&desk, &backlog, &quit)
+                    let end = Serving::new(&desk, &wake, &quit)
                         .serve(&connection, channel, &options, &mut commands)
                         .await;
                     desk.borrow_mut().reset();
@@ -135,10 +176,10 @@ impl Network {
 }
 
 /// Answers everything with the loss, until it is told to quit.
-async fn give_up(
-    desk: &RefCell<Desk>,
+async fn give_up<T: Talker>(
+    desk: &RefCell<T>,
     why: &str,
-    mut commands: UnboundedReceiver<Command>,
+    mut commands: UnboundedReceiver<T::Command>,
     quit: &Quit,
 ) {
     desk.borrow_mut().give_up(why);
@@ -156,7 +197,11 @@ async fn give_up(
 }
 
 /// Answers what is outstanding with the loss, and takes no more.
-fn take_leave(desk: &RefCell<Desk>, why: &str, mut commands: UnboundedReceiver<Command>) {
+fn take_leave<T: Talker>(
+    desk: &RefCell<T>,
+    why: &str,
+    mut commands: UnboundedReceiver<T::Command>,
+) {
     let mut desk = desk.borrow_mut();
     desk.give_up(why);
     commands.close();
@@ -167,19 +212,19 @@ fn take_leave(desk: &RefCell<Desk>, why: &str, mut commands: UnboundedReceiver<C
 }
 
 /// One connection at work.
-struct Serving<'a> {
-    desk: Rc<RefCell<Desk>>,
-    backlog: Arc<Backlog>,
+struct Serving<'a, T> {
+    desk: Rc<RefCell<T>>,
+    wake: Arc<Notify>,
     quit: &'a Quit,
     lost: UnboundedSender<String>,
     losses: UnboundedReceiver<String>,
 }
 
-impl<'a> Serving<'a> {
-    fn new(desk: &Rc<RefCell<Desk>>, backlog: &Arc<Backlog>, quit: &'a Quit) -> Self {
+impl<'a, T: Talker> Serving<'a, T> {
+    fn new(desk: &Rc<RefCell<T>>, wake: &Arc<Notify>, quit: &'a Quit) -> Self {
         let (lost, losses) = unbounded_channel();
-        let (desk, backlog) = (Rc::clone(desk), Arc::clone(backlog));
-        Self { desk, backlog, quit, lost, losses }
+        let (desk, wake) = (Rc::clone(desk), Arc::clone(wake));
+        Self { desk, wake, quit, lost, losses }
     }
 
     async fn serve(
@@ -187,7 +232,7 @@ impl<'a> Serving<'a> {
         connection: &Connection,
         first: Channel,
         options: &Options,
-        commands: &mut UnboundedReceiver<Command>,
+        commands: &mut UnboundedReceiver<T::Command>,
     ) -> End {
         // Ends every task when it is dropped.
         let mut tasks = JoinSet::new();
@@ -210,7 +255,7 @@ impl<'a> Serving<'a> {
                         desk.command(command);
                     }
                 }
-                () = self.backlog.less.notified() => {}
+                () = self.wake.notified() => {}
                 _ = tick.tick() => {
                     if (self.quit.stopped)() {
                         return End::Quit;
@@ -246,7 +291,7 @@ impl<'a> Serving<'a> {
             (Rc::new(channel.to), channel.from, channel.frames, channel.session);
         let line = Line::new(Rc::clone(&to));
         let full = Rc::clone(&line.full);
-        let number = self.desk.borrow_mut().add_line(line, channel.statvfs);
+        let number = self.desk.borrow_mut().add_line(line, channel.offers);
         let (desk, lost) = (Rc::clone(&self.desk), self.lost.clone());
         tasks.spawn_local(async move {
             let _session = session;
@@ -262,8 +307,8 @@ impl<'a> Serving<'a> {
 }
 
 /// Takes what comes on a channel, until it is lost; why it is.
-async fn receive(
-    desk: &RefCell<Desk>,
+async fn receive<T: Talker>(
+    desk: &RefCell<T>,
     number: usize,
     from: &Receiver,
     mut frames: Frames,
@@ -310,8 +355,8 @@ async fn receive(
 }
 
 /// Sends what the pipe did not take at once.
-async fn send(
-    desk: &RefCell<Desk>,
+async fn send<T: Talker>(
+    desk: &RefCell<T>,
     number: usize,
     to: &Sender,
     full: &Notify,
@@ -319,6 +364,10 @@ async fn send(
     loop {
         full.notified().await;
         to.writable().await?;
-        desk.borrow_mut().line(number).flush()?;
+        let mut desk = desk.borrow_mut();
+        desk.line(number).flush()?;
+        if desk.line(number).unsent() == 0 {
+            desk.pump()?;
+        }
     }
 }

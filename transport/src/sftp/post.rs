@@ -34,7 +34,7 @@ pub(super) struct Backlog {
     /// Bytes of listings.
     pub(super) listings: AtomicUsize,
     /// Told when there is room again.
-    pub(super) less: Notify,
+    pub(super) less: Arc<Notify>,
 }
 
 impl Backlog {

@@ -57,9 +57,9 @@ impl Asked {
                 let first = names.first().map(|(name, _)| Told::Bytes(name.to_vec()));
                 first.ok_or_else(undescribed)
             }
-            Answer::FileSystem(id) => Ok(Told::FileSystem(id)),
+            Answer::FileSystem(found) => Ok(Told::FileSystem(found.id)),
             Answer::Status(status) => Err(refusal("look at", status)),
-            Answer::Handle(_) | Answer::Data(_) => Err(undescribed()),
+            Answer::Handle(_) | Answer::Data(_) | Answer::Limits(_) => Err(undescribed()),
         };
         self.reply(told);
     }

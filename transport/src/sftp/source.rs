@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::describe::target;
+use super::desk::Desk;
 use super::folder::child;
 use super::network::{Network, Quit};
 use super::order::{Command, gone};
@@ -63,7 +64,9 @@ impl SftpSource {
         let (post, threads) = Post::start(&to_network).map_err(local)?;
         let told = Arc::new(Notify::new());
         let quit = Quit { told: Arc::clone(&told), stopped: Box::new(stopped) };
-        let network = Network { address, options, commands, quit, post };
+        let (wake, under_way) = (Arc::clone(&post.backlog.less), options.under_way);
+        let talker = Box::new(move || Desk::new(post).limited(under_way));
+        let network = Network { address, options, commands, quit, talker, wake };
         let (ready, connected) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("sftp-network".to_owned())
@@ -73,7 +76,7 @@ impl SftpSource {
         threads.insert(0, thread);
         let source = Self { commands: Some(to_network), quit: told, threads: Mutex::new(threads) };
         match connected.recv() {
-            Ok(result) => result.map(|()| source),
+            Ok(result) => result.map(|_| source),
             Err(_) => Err(local(std::io::ErrorKind::BrokenPipe.into())),
         }
     }

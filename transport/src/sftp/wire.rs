@@ -1,7 +1,10 @@
 //! Messages of SFTP version 3 (draft-ietf-secsh-filexfer-02), written and read.
 //!
 //! Names are raw bytes. What a peer tells is read within its frame: nothing is allocated from a
-//! number of the peer's, and what is not used (long names, status texts, extensions) is dropped.
+//! number of the peer's, and what is not used (status texts, extensions) is dropped. Requests that change
+//! something are in `change`.
+
+use super::change;
 
 /// Longest frame that is taken: the longest answer to what is asked for is 252 KiB of data.
 pub(super) const FRAME_MAX: usize = 320 * 1024;
@@ -16,30 +19,41 @@ const NAMES_MAX: usize = 4096;
 /// Longest handle (the draft: 256 bytes).
 const HANDLE_MAX: usize = 256;
 
-mod kind {
-    pub(super) const INIT: u8 = 1;
-    pub(super) const VERSION: u8 = 2;
-    pub(super) const OPEN: u8 = 3;
-    pub(super) const CLOSE: u8 = 4;
-    pub(super) const READ: u8 = 5;
-    pub(super) const LSTAT: u8 = 7;
-    pub(super) const FSTAT: u8 = 8;
-    pub(super) const OPENDIR: u8 = 11;
-    pub(super) const READDIR: u8 = 12;
-    pub(super) const REALPATH: u8 = 16;
-    pub(super) const STAT: u8 = 17;
-    pub(super) const READLINK: u8 = 19;
-    pub(super) const STATUS: u8 = 101;
-    pub(super) const HANDLE: u8 = 102;
-    pub(super) const DATA: u8 = 103;
-    pub(super) const NAME: u8 = 104;
-    pub(super) const ATTRS: u8 = 105;
-    pub(super) const EXTENDED: u8 = 200;
-    pub(super) const EXTENDED_REPLY: u8 = 201;
+pub(super) mod kind {
+    pub(in super::super) const INIT: u8 = 1;
+    pub(in super::super) const VERSION: u8 = 2;
+    pub(in super::super) const OPEN: u8 = 3;
+    pub(in super::super) const CLOSE: u8 = 4;
+    pub(in super::super) const READ: u8 = 5;
+    pub(in super::super) const WRITE: u8 = 6;
+    pub(in super::super) const LSTAT: u8 = 7;
+    pub(in super::super) const FSTAT: u8 = 8;
+    pub(in super::super) const SETSTAT: u8 = 9;
+    pub(in super::super) const FSETSTAT: u8 = 10;
+    pub(in super::super) const OPENDIR: u8 = 11;
+    pub(in super::super) const READDIR: u8 = 12;
+    pub(in super::super) const REMOVE: u8 = 13;
+    pub(in super::super) const MKDIR: u8 = 14;
+    pub(in super::super) const RMDIR: u8 = 15;
+    pub(in super::super) const REALPATH: u8 = 16;
+    pub(in super::super) const STAT: u8 = 17;
+    pub(in super::super) const RENAME: u8 = 18;
+    pub(in super::super) const READLINK: u8 = 19;
+    pub(in super::super) const SYMLINK: u8 = 20;
+    pub(in super::super) const STATUS: u8 = 101;
+    pub(in super::super) const HANDLE: u8 = 102;
+    pub(in super::super) const DATA: u8 = 103;
+    pub(in super::super) const NAME: u8 = 104;
+    pub(in super::super) const ATTRS: u8 = 105;
+    pub(in super::super) const EXTENDED: u8 = 200;
+    pub(in super::super) const EXTENDED_REPLY: u8 = 201;
 }
 
-/// The extension that tells which file system a path lies on.
+/// The extension that tells which file system a path lies on, and how much is free there.
 pub(super) const STATVFS: &str = "statvfs@openssh.com";
+
+/// The extension that tells what the server bears.
+const LIMITS: &str = "limits@openssh.com";
 
 /// What is asked of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +74,7 @@ pub(super) enum Request<'a> {
     ReadLink(&'a [u8]),
     RealPath(&'a [u8]),
     StatVfs(&'a [u8]),
+    Limits,
 }
 
 /// Which answer fits a request; a status fits every one.
@@ -74,6 +89,7 @@ pub(super) enum Expected {
     Name,
     Attrs,
     Extended,
+    Limits,
 }
 
 /// What the server answered.
@@ -84,8 +100,39 @@ pub(super) enum Answer<'a> {
     Data(&'a [u8]),
     Names(Vec<(&'a [u8], Attrs)>),
     Attrs(Attrs),
-    /// Identity of a file system.
-    FileSystem(u64),
+    FileSystem(FileSystem),
+    Limits(Limits),
+}
+
+/// A file system, as far as it counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct FileSystem {
+    pub(super) id: u64,
+    /// Bytes that the user may still write.
+    pub(super) free: u64,
+    /// How many entries it still takes; as many as can be where it does not count them.
+    pub(super) entries: u64,
+}
+
+/// What the server bears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Most bytes that one WRITE may carry.
+    pub(super) write: u64,
+    /// How many handles may be open at once; 0 when it does not tell.
+    pub(super) handles: u64,
+}
+
+/// Which extensions the server offers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an extension of its own")]
+pub(super) struct Offers {
+    pub(super) statvfs: bool,
+    pub(super) limits: bool,
+    pub(super) posix_rename: bool,
+    pub(super) hard_link: bool,
+    pub(super) fsync: bool,
+    pub(super) lsetstat: bool,
 }
 
 /// How a request went.
@@ -106,8 +153,10 @@ pub(super) struct Attrs {
     pub(super) size: Option<u64>,
     pub(super) owner: Option<(u32, u32)>,
     pub(super) permissions: Option<u32>,
-    /// Modification time, seconds since 1970.
-    pub(super) mtime: Option<u32>,
+    /// Access and modification time, seconds since 1970.
+    pub(super) times: Option<(u32, u32)>,
+    /// How many names the inode has: no attribute, but what stands in the long name that READDIR tells.
+    pub(super) links: Option<u32>,
 }
 
 /// A server that does not keep to the protocol.
@@ -131,6 +180,7 @@ impl Request<'_> {
             Self::FStat(_) | Self::LStat(_) | Self::Stat(_) => Expected::Attrs,
             Self::ReadLink(_) | Self::RealPath(_) => Expected::Name,
             Self::StatVfs(_) => Expected::Extended,
+            Self::Limits => Expected::Limits,
         }
     }
 
@@ -156,6 +206,7 @@ impl Request<'_> {
                 head(kind::EXTENDED, STATVFS.as_bytes());
                 string(out, path);
             }
+            Self::Limits => head(kind::EXTENDED, LIMITS.as_bytes()),
             Self::Open(path) => {
                 head(kind::OPEN, path);
                 // SSH_FXF_READ, and no attributes.
@@ -167,18 +218,30 @@ impl Request<'_> {
                 out.extend_from_slice(&length.to_be_bytes());
             }
         }
-        let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
-        out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+        seal(start, out);
     }
 }
 
-fn string(out: &mut Vec<u8>, text: &[u8]) {
+/// Puts the length of the frame that began at `start` in front of it.
+pub(super) fn seal(start: usize, out: &mut [u8]) {
+    let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+}
+
+/// Gives the request in a frame its number.
+pub(super) fn renumber(frame: &mut [u8], id: u32) {
+    if let Some(place) = frame.get_mut(5..9) {
+        place.copy_from_slice(&id.to_be_bytes());
+    }
+}
+
+pub(super) fn string(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
     out.extend_from_slice(text);
 }
 
-/// Reads the server's greeting; whether it tells of which file system a path is.
-pub(super) fn read_hello(frame: &[u8]) -> Result<bool, Violation> {
+/// Reads the server's greeting; what it offers beyond version 3.
+pub(super) fn read_hello(frame: &[u8]) -> Result<Offers, Violation> {
     let mut rest = Rest(frame);
     if rest.u8()? != kind::VERSION {
         return Err(Violation("it did not start with its version"));
@@ -186,12 +249,20 @@ pub(super) fn read_hello(frame: &[u8]) -> Result<bool, Violation> {
     if rest.u32()? < 3 {
         return Err(Violation("its version is below 3"));
     }
-    let mut statvfs = false;
+    let mut offers = Offers::default();
     while !rest.0.is_empty() {
         let (name, _) = (rest.string()?, rest.string()?);
-        statvfs |= name == STATVFS.as_bytes();
+        match std::str::from_utf8(name) {
+            Ok(STATVFS) => offers.statvfs = true,
+            Ok(LIMITS) => offers.limits = true,
+            Ok(change::POSIX_RENAME) => offers.posix_rename = true,
+            Ok(change::HARD_LINK) => offers.hard_link = true,
+            Ok(change::FSYNC) => offers.fsync = true,
+            Ok(change::LSETSTAT) => offers.lsetstat = true,
+            _ => {}
+        }
     }
-    Ok(statvfs)
+    Ok(offers)
 }
 
 /// The number of the request that a frame answers.
@@ -235,17 +306,25 @@ impl<'a> Answer<'a> {
                 }
                 let mut names = Vec::with_capacity(count);
                 for _ in 0..count {
-                    let name = rest.string()?;
-                    let _long_name = rest.string()?;
-                    names.push((name, rest.attrs()?));
+                    let (name, long_name) = (rest.string()?, rest.string()?);
+                    let attrs = rest.attrs()?;
+                    names.push((name, Attrs { links: links(long_name), ..attrs }));
                 }
                 Ok(Self::Names(names))
             }
             (kind::ATTRS, Expected::Attrs) => Ok(Self::Attrs(rest.attrs()?)),
             (kind::EXTENDED_REPLY, Expected::Extended) => {
                 // struct statvfs: bsize frsize blocks bfree bavail files ffree favail fsid flag namemax.
-                rest.take(8 * 8)?;
-                Ok(Self::FileSystem(rest.u64()?))
+                let (_, unit, _, _) = (rest.u64()?, rest.u64()?, rest.u64()?, rest.u64()?);
+                let (free, all) = (rest.u64()?, rest.u64()?);
+                let (_, entries, id) = (rest.u64()?, rest.u64()?, rest.u64()?);
+                let free = free.saturating_mul(unit);
+                let entries = if all == 0 { u64::MAX } else { entries };
+                Ok(Self::FileSystem(FileSystem { id, free, entries }))
+            }
+            (kind::EXTENDED_REPLY, Expected::Limits) => {
+                let (_packet, _read) = (rest.u64()?, rest.u64()?);
+                Ok(Self::Limits(Limits { write: rest.u64()?, handles: rest.u64()? }))
             }
             _ => Err(Violation("an answer does not fit what was asked")),
         }
@@ -263,6 +342,12 @@ impl From<u32> for Status {
             other => Self::Other(other),
         }
     }
+}
+
+/// The number of links in a line as of `ls -l`: its second word.
+fn links(long_name: &[u8]) -> Option<u32> {
+    let words = &mut long_name.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    std::str::from_utf8(words.nth(1)?).ok()?.parse().ok()
 }
 
 /// What of a frame is still to be read.
@@ -312,8 +397,7 @@ impl<'a> Rest<'a> {
             attrs.permissions = Some(self.u32()?);
         }
         if flags & 8 != 0 {
-            let _atime = self.u32()?;
-            attrs.mtime = Some(self.u32()?);
+            attrs.times = Some((self.u32()?, self.u32()?));
         }
         if flags & 0x8000_0000 != 0 {
             for _ in 0..self.u32()? {

@@ -2,9 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::wire::{Answer, Attrs, Expected, Request, Status, Violation, answered, read_hello};
+use super::wire::{
+    Answer, Attrs, Expected, Offers, Request, Status, Violation, answered, read_hello,
+};
 
-const EXPECTED: [Expected; 7] = [
+const EXPECTED: [Expected; 8] = [
     Expected::Status,
     Expected::Handle,
     Expected::Data(100),
@@ -12,6 +14,7 @@ const EXPECTED: [Expected; 7] = [
     Expected::Name,
     Expected::Attrs,
     Expected::Extended,
+    Expected::Limits,
 ];
 
 /// A frame from numbers (four bytes each) and texts.
@@ -68,7 +71,8 @@ fn names_are_bytes_and_what_is_not_used_is_dropped() {
         size: Some((1 << 32) + 2),
         owner: Some((1000, 100)),
         permissions: Some(0o100_644),
-        mtime: Some(6),
+        times: Some((5, 6)),
+        links: None,
     };
     let expected = Answer::Names(vec![(b"caf\xe9", attrs), (b"..", Attrs::default())]);
     assert_eq!(Answer::read(&names(), Expected::Names), Ok(expected));
@@ -98,9 +102,10 @@ fn answers_that_do_not_fit_are_violations() {
 
 #[test]
 fn a_greeting_of_another_program_is_refused() {
-    assert_eq!(read_hello(&frame(&[Byte(2), Word(3)])), Ok(false));
+    assert_eq!(read_hello(&frame(&[Byte(2), Word(3)])), Ok(Offers::default()));
     let greeting = frame(&[Byte(2), Word(3), Text(b"statvfs@openssh.com"), Text(b"2")]);
-    assert_eq!(read_hello(&greeting), Ok(true));
+    let offers = Offers { statvfs: true, ..Offers::default() };
+    assert_eq!(read_hello(&greeting), Ok(offers));
     assert!(read_hello(b"Welcome to host").is_err());
     assert_eq!(read_hello(&frame(&[Byte(2), Word(2)])), Err(Violation("its version is below 3")));
 }

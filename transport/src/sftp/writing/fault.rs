@@ -1,0 +1,122 @@
+//! What goes wrong with a request, and what that is in the system's words.
+
+use std::io;
+
+use engine::source::SourceError;
+use rustix::io::Errno;
+
+use super::super::wire::Status;
+
+/// How often an operation is begun anew after a lost connection: one that breaks every connection is no
+/// accident.
+const TRIES: u32 = 5;
+
+/// Why a request was not fulfilled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The connection was lost; another one is being made.
+    Lost,
+    /// There is no connection any more.
+    Ended(String),
+    /// The server does not do it.
+    Refused(Status),
+    /// The server says that there is something else than what it said before, or than what was made.
+    Replaced,
+    /// The file system there is full.
+    Full,
+    /// Something is in the place already.
+    Occupied,
+    /// It cannot be asked for.
+    Impossible(&'static str),
+}
+
+impl Fault {
+    /// Nobody is there who would answer.
+    pub(super) fn ended() -> Self {
+        Self::Ended("the connection has ended".to_owned())
+    }
+
+    /// Whether the server said that nothing is there.
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Self::Refused(Status::NoSuchFile))
+    }
+
+    /// Whether it is the server's own answer, and not the connection's.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+}
+
+impl From<Fault> for io::Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Lost => engine::restore::target::lost("it was lost again and again"),
+            Fault::Ended(why) => engine::restore::target::lost(&why),
+            Fault::Replaced => Errno::LOOP.into(),
+            Fault::Full => Errno::NOSPC.into(),
+            Fault::Occupied => io::ErrorKind::AlreadyExists.into(),
+            Fault::Impossible(why) => Self::other(why),
+            Fault::Refused(status) => match status {
+                Status::NoSuchFile => Errno::NOENT.into(),
+                Status::PermissionDenied => Errno::ACCESS.into(),
+                // SSH_FX_BAD_MESSAGE: OpenSSH's word for ENAMETOOLONG and EINVAL.
+                Status::Other(5) => {
+                    Self::other("the server does not take its name or a value of it")
+                }
+                Status::Other(8) => Self::new(
+                    io::ErrorKind::Unsupported,
+                    "the server does not support what it takes",
+                ),
+                status => match super::super::describe::refusal("write", status) {
+                    SourceError::Unreadable { error, .. } => error,
+                    other => Self::other(other.to_string()),
+                },
+            },
+        }
+    }
+}
+
+/// Does `work`, and again when the connection was lost over it; then it is told `true`: what was asked
+/// for may have been done already.
+pub(super) fn again<T>(mut work: impl FnMut(bool) -> Result<T, Fault>) -> Result<T, Fault> {
+    for number in 0..TRIES {
+        match work(number > 0) {
+            Err(Fault::Lost) => {}
+            done => return done,
+        }
+    }
+    Err(Fault::Lost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_done_again_after_a_loss_and_only_then() {
+        let mut seen = Vec::new();
+        let done = again(|before| {
+            seen.push(before);
+            if seen.len() < 3 { Err(Fault::Lost) } else { Ok(7) }
+        });
+        assert_eq!((done, seen), (Ok(7), vec![false, true, true]));
+        let mut count = 0;
+        let refused = again(|_| -> Result<(), Fault> {
+            count += 1;
+            Err(Fault::Replaced)
+        });
+        assert_eq!((refused, count), (Err(Fault::Replaced), 1));
+        assert_eq!(again(|_| -> Result<(), Fault> { Err(Fault::Lost) }), Err(Fault::Lost));
+    }
+
+    #[test]
+    fn what_ended_the_connection_is_known_from_a_refusal_of_one_entry() {
+        let is_lost = |fault: Fault| engine::restore::target::is_lost(&fault.into());
+        assert!(is_lost(Fault::ended()) && is_lost(Fault::Lost));
+        for status in [Status::Failure, Status::PermissionDenied, Status::Other(5)] {
+            assert!(!is_lost(Fault::Refused(status)));
+        }
+        let full: io::Error = Fault::Full.into();
+        assert_eq!(full.raw_os_error(), Some(Errno::NOSPC.raw_os_error()));
+    }
+}

@@ -1,0 +1,283 @@
+//! A folder on the host: gone into, listed, looked at. What a listing tells is kept for as long as the
+//! folder is open, so that looking at its entries costs no round trip.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{CStr, CString};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use engine::entry::{Kind, Meta, Xattrs, check_name};
+use engine::plan::Held;
+
+use super::super::describe::target;
+use super::super::folder::child;
+use super::super::wire::{Attrs, Request, Status};
+use super::SftpTarget;
+use super::fault::{Fault, again};
+use super::parcel::{Requests, Told, Via};
+use super::place::OWN;
+use super::session::{PATH_MAX, bare, described, is_folder};
+
+/// Most names that a folder may have: above that a server that never ends is more likely.
+const NAMES_MOST: usize = 1_000_000;
+
+/// Entries that are kept of all folders that are open.
+const KEPT_MOST: usize = 200_000;
+
+/// Memory that a listing may take while it arrives: so many answers of the largest size.
+const LISTING: u64 = 4 << 20;
+
+/// READDIR that are out at once, after the first ones.
+const AHEAD: usize = 8;
+
+/// A folder, by its path, which leads through no symlink: SFTP has no handles that something could be
+/// opened in.
+#[derive(Debug)]
+pub struct TargetFolder {
+    pub(super) path: Arc<[u8]>,
+    found: Mutex<Found>,
+    /// This restore made it: until it is dressed nobody else may enter it.
+    pub(super) is_own: bool,
+    /// Something was made or removed in it since it was brought to the disk.
+    pub(super) changed: AtomicBool,
+    kept: Arc<AtomicUsize>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    /// What it held when it was listed, or nothing when it was made.
+    entries: Option<HashMap<CString, Attrs>>,
+    /// Folders that were made in it and not gone into yet.
+    made: HashSet<CString>,
+}
+
+impl TargetFolder {
+    pub(super) fn new(path: Arc<[u8]>, kept: &Arc<AtomicUsize>) -> Self {
+        let (found, kept) = (Mutex::default(), Arc::clone(kept));
+        Self { path, found, is_own: false, changed: false.into(), kept }
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The path of `name` in it.
+    pub(super) fn child(&self, name: &CStr) -> Result<Vec<u8>, Fault> {
+        let path = child(&self.path, name.to_bytes());
+        if path.len() >= PATH_MAX {
+            return Err(Fault::Impossible("its path there is longer than 4,095 bytes"));
+        }
+        Ok(path)
+    }
+
+    /// Remembers that a folder was made in it.
+    pub(super) fn made(&self, name: &CStr) {
+        self.found().made.insert(name.to_owned());
+    }
+
+    /// What it held under `name` when it was listed, if it was.
+    pub(super) fn listed(&self, name: &CStr) -> Option<Option<Attrs>> {
+        self.found().entries.as_ref().map(|entries| entries.get(name).copied())
+    }
+
+    /// It was just made.
+    pub(super) fn is_empty(&self) {
+        self.keep(HashMap::new());
+    }
+
+    fn keep(&self, entries: HashMap<CString, Attrs>) {
+        if self.kept.load(Ordering::Relaxed) + entries.len() <= KEPT_MOST {
+            self.kept.fetch_add(entries.len(), Ordering::Relaxed);
+            let mut found = self.found();
+            self.kept.fetch_sub(found.entries.as_ref().map_or(0, HashMap::len), Ordering::Relaxed);
+            found.entries = Some(entries);
+        }
+    }
+}
+
+impl Drop for TargetFolder {
+    fn drop(&mut self) {
+        let kept = self.found().entries.as_ref().map_or(0, HashMap::len);
+        self.kept.fetch_sub(kept, Ordering::Relaxed);
+    }
+}
+
+impl SftpTarget {
+    /// Goes into a folder: it has to be one, and to be where its path says.
+    pub(super) fn enter_folder(
+        &self,
+        folder: &TargetFolder,
+        name: &CStr,
+    ) -> Result<TargetFolder, Fault> {
+        let path = folder.child(name)?;
+        let made = folder.found().made.remove(name);
+        let mut requests = Requests::new().ask(Request::LStat(&path)).ask(Request::RealPath(&path));
+        if !made {
+            requests = requests.ask(Request::LStat(&child(&path, OWN)));
+        }
+        let mut answers = again(|_| self.session.ask(requests.clone()))?;
+        if described(answers.next().attrs()?)?.kind != Kind::Folder {
+            return Err(Fault::Replaced);
+        }
+        stands_at(&path, answers.next())?;
+        if !made && answers.next().attrs().is_ok_and(is_folder) {
+            return Err(Fault::Impossible("it is a backups folder"));
+        }
+        let mut entered = TargetFolder::new(path.into(), &self.kept);
+        entered.is_own = made;
+        if made {
+            entered.is_empty();
+        }
+        Ok(entered)
+    }
+
+    /// All names in a folder.
+    pub(super) fn list(&self, folder: &TargetFolder) -> Result<Vec<CString>, Fault> {
+        let _room = self.memory.take(LISTING);
+        let entries = self.entries_of(&folder.path)?;
+        let names = entries.keys().cloned().collect();
+        folder.keep(entries);
+        Ok(names)
+    }
+
+    /// What the folder at `path` holds. A name that no entry can have is none.
+    pub(super) fn entries_of(&self, path: &[u8]) -> Result<HashMap<CString, Attrs>, Fault> {
+        let _handle = self.handles.take(1);
+        again(|_| self.try_entries_of(path))
+    }
+
+    fn try_entries_of(&self, path: &[u8]) -> Result<HashMap<CString, Attrs>, Fault> {
+        let counter = &self.session.counter;
+        let open = Requests::new()
+            .ask(Request::OpenDir(path))
+            .ask(Request::LStat(path))
+            .ask(Request::RealPath(path));
+        let mut answers = counter.ask(Via::Any, open)?;
+        let (lane, handle) = (answers.lane, answers.next().handle()?);
+        let is_there = is_folder(answers.next().attrs()?);
+        let placed = stands_at(path, answers.next());
+        let close = std::sync::Arc::new(Requests::new().ask(Request::Close(&handle)));
+        let mut entries = HashMap::new();
+        let mut read = || {
+            placed.clone()?;
+            if !is_there {
+                return Err(Fault::Replaced);
+            }
+            let (mut ahead, mut seen) = (2, 0);
+            loop {
+                let ask =
+                    (0..ahead).fold(Requests::new(), |ask, _| ask.ask(Request::ReadDir(&handle)));
+                let mut answers = counter.ask(Via::Same(lane), ask)?;
+                for _ in 0..ahead {
+                    match answers.next() {
+                        Told::Names(names) => {
+                            seen += names.len().max(1);
+                            insert(names, &mut entries);
+                        }
+                        Told::Status(Status::Eof) => return Ok(()),
+                        told => return told.done(),
+                    }
+                }
+                if seen > NAMES_MOST {
+                    return Err(Fault::Impossible("its listing does not end"));
+                }
+                ahead = AHEAD;
+            }
+        };
+        let read = read();
+        // Nobody waits for it.
+        drop(counter.send(Via::Same(lane), &close));
+        read.map(|()| entries)
+    }
+
+    /// What is under `name`; `None` when there is nothing.
+    pub(super) fn look_at(
+        &self,
+        folder: &TargetFolder,
+        name: &CStr,
+    ) -> Result<Option<Held>, Fault> {
+        let path = folder.child(name)?;
+        let listed = match folder.listed(name) {
+            Some(None) => return Ok(None),
+            Some(Some(attrs)) => described(attrs).ok().map(|meta| with_links(meta, attrs)),
+            None => None,
+        };
+        let (meta, link) = match listed {
+            Some(meta) if meta.kind != Kind::Symlink => (meta, None),
+            Some(meta) => {
+                let ask = Requests::new().ask(Request::ReadLink(&path));
+                let mut answers = again(|_| self.session.ask(ask.clone()))?;
+                (meta, Some(answers.next()))
+            }
+            None => {
+                let ask = Requests::new().ask(Request::LStat(&path)).ask(Request::ReadLink(&path));
+                let mut answers = again(|_| self.session.ask(ask.clone()))?;
+                match answers.next().attrs() {
+                    Err(fault) if fault.is_absent() => return Ok(None),
+                    attrs => {
+                        let attrs = attrs?;
+                        (with_links(described(attrs)?, attrs), Some(answers.next()))
+                    }
+                }
+            }
+        };
+        let target = match link {
+            Some(told) if meta.kind == Kind::Symlink => {
+                let odd = Fault::Impossible("the server told a target that no symlink can have");
+                Some(target(&told.name()?).map_err(|_| odd)?)
+            }
+            _ => None,
+        };
+        Ok(Some(Held { meta, target, xattrs: Xattrs::new(), on_disk: true }))
+    }
+}
+
+/// With the number of names, which a listing tells; where it is not known, there may be any.
+fn with_links(meta: Meta, attrs: Attrs) -> Meta {
+    Meta { links: attrs.links.map_or(u64::MAX, u64::from), ..meta }
+}
+
+/// Whether the server says that `path` leads through no symlink. It need not tell.
+pub(super) fn stands_at(path: &[u8], told: Told) -> Result<(), Fault> {
+    match told.name() {
+        Ok(real) if bare(&real) == path => Ok(()),
+        Ok(_) => Err(Fault::Replaced),
+        Err(fault) if fault.is_absent() => Err(fault),
+        Err(_) => Ok(()),
+    }
+}
+
+fn insert(names: Vec<(Box<[u8]>, Attrs)>, entries: &mut HashMap<CString, Attrs>) {
+    for (name, attrs) in names {
+        if check_name(&name).is_ok()
+            && let Ok(name) = CString::new(Vec::from(name))
+        {
+            entries.insert(name, attrs);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_a_symlink_leads_away_from_is_refused() {
+        let told = |real: &[u8]| Told::Names(vec![(real.into(), Attrs::default())]);
+        assert_eq!(stands_at(b"/a/b", told(b"/a/b")), Ok(()));
+        assert_eq!(stands_at(b"/a/b", told(b"/a/b/")), Ok(()));
+        assert_eq!(stands_at(b"/a/b", told(b"/elsewhere")), Err(Fault::Replaced));
+        let untold = Told::Status(Status::Other(8));
+        assert_eq!(stands_at(b"/a/b", untold), Ok(()), "a server that does not tell");
+        assert!(stands_at(b"/a/b", Told::Status(Status::NoSuchFile)).is_err());
+    }
+
+    #[test]
+    fn names_that_no_entry_can_have_are_dropped() {
+        let names = [&b"."[..], b"..", b"", b"a/b", b"n\0l", b"good"];
+        let names = names.iter().map(|name| ((*name).into(), Attrs::default())).collect();
+        let mut entries = HashMap::new();
+        insert(names, &mut entries);
+        assert_eq!(entries.into_keys().collect::<Vec<_>>(), [c"good".to_owned()]);
+    }
+}

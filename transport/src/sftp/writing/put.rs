@@ -1,0 +1,355 @@
+//! Makes things under a temporary name on the host, and gives them their own when they are whole.
+
+use std::ffi::CStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::entry::{Entry, Kind};
+use engine::restore::target::{Shortfall, temporary};
+
+use super::super::change::{Change, Set};
+use super::super::describe::meta;
+use super::super::wire::{Offers, Request, Status};
+use super::SftpTarget;
+use super::fault::{Fault, again};
+use super::folder::TargetFolder;
+use super::parcel::{Answers, Lane, Requests, Via};
+use super::session::UNSUPPORTED;
+
+/// How often a file is opened anew when the server refuses it without a reason: it may have no handle
+/// left. The pause grows with each.
+const OPENS: u32 = 6;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Less than so many free bytes is full.
+const SPACE: u64 = 1 << 20;
+
+/// A file under its temporary name, open for writing.
+pub(super) struct Made {
+    pub(super) path: Vec<u8>,
+    pub(super) lane: Lane,
+    pub(super) handle: Box<[u8]>,
+}
+
+impl SftpTarget {
+    /// The temporary path of `name`.
+    pub(super) fn temporary(&self, folder: &TargetFolder, name: &CStr) -> Result<Vec<u8>, Fault> {
+        let odd = Fault::Impossible("it has no temporary name");
+        folder.child(&temporary(name).map_err(|_| odd)?)
+    }
+
+    /// Makes an empty file, in the place of what an interrupted restore left.
+    pub(super) fn create(&self, folder: &TargetFolder, path: Vec<u8>) -> Result<Made, Fault> {
+        let made = |mut answers: Answers, skipped: usize| {
+            (0..skipped).for_each(|_| drop(answers.next()));
+            (answers.lane, answers.next().handle())
+        };
+        let first = Requests::new().change(Change::Create(&path));
+        let (mut lane, mut handle) = made(self.session.ask(first)?, 0);
+        for number in 0..OPENS {
+            match handle {
+                Ok(handle) => return Ok(Made { path, lane, handle }),
+                // Something of that name is there, the disk is full, or it has no handle left.
+                Err(Fault::Refused(Status::Failure)) => {}
+                Err(fault) => return Err(fault),
+            }
+            if number > 0 {
+                self.check_space(folder)?;
+                self.handles.lower(self.handles.used() / 2);
+                std::thread::sleep(PAUSE * number);
+            }
+            let anew = Requests::new().change(Change::Remove(&path)).change(Change::Create(&path));
+            (lane, handle) = made(self.session.ask(anew)?, 1);
+        }
+        handle.map(|handle| Made { path, lane, handle })
+    }
+
+    /// Closes and removes what did not become whole. Nobody waits for it.
+    pub(super) fn discard(&self, made: &Made) {
+        let requests =
+            Requests::new().ask(Request::Close(&made.handle)).change(Change::Remove(&made.path));
+        drop(self.session.counter.send(Via::Same(made.lane), &Arc::new(requests)));
+    }
+
+    /// Tells a full disk from other refusals without a reason.
+    pub(super) fn check_space(&self, folder: &TargetFolder) -> Result<(), Fault> {
+        if !self.session.server().offers.statvfs {
+            return Ok(());
+        }
+        let mut answers = self.session.ask(Requests::new().ask(Request::StatVfs(&folder.path)))?;
+        match answers.next() {
+            super::parcel::Told::FileSystem(found) if found.free < SPACE || found.entries == 0 => {
+                Err(Fault::Full)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A refusal without a reason, or that the disk is full.
+    pub(super) fn why(&self, folder: &TargetFolder, fault: Fault) -> Fault {
+        match fault {
+            Fault::Refused(Status::Failure) => self.check_space(folder).err().unwrap_or(fault),
+            fault => fault,
+        }
+    }
+
+    /// Gives the entry at `from` its name. `first` goes before, over its channel.
+    pub(super) fn place(
+        &self,
+        folder: &TargetFolder,
+        (via, first): (Via, Requests),
+        (from, entry): (&[u8], &Entry),
+        replace: bool,
+    ) -> Result<(), Fault> {
+        let to = folder.child(&entry.name)?;
+        let offers = self.session.server().offers;
+        self.changed(folder);
+        if !replace && !offers.hard_link && self.session.find(&to)?.is_some() {
+            // No server of OpenSSH's: its RENAME may take the place of what is there.
+            self.forget(from);
+            return Err(Fault::Occupied);
+        }
+        let (skipped, over) = (first.len(), over(folder, replace, offers));
+        let naming = naming(Requests::new(), (from, &to), entry.meta.kind, over, offers);
+        let mut lost = false;
+        let mut answers = match self.session.counter.ask(via, first.and(naming.clone())) {
+            Err(Fault::Lost) => {
+                lost = true;
+                again(|_| self.session.ask(naming.clone()))?
+            }
+            answers => {
+                let mut answers = answers?;
+                (0..skipped).for_each(|_| drop(answers.next()));
+                answers
+            }
+        };
+        match named(&mut answers, over, offers) {
+            Ok(()) => {
+                if !over && is_linked(entry.meta.kind, offers) {
+                    self.forget(from);
+                }
+                Ok(())
+            }
+            Err(fault) => self.misplaced(folder, (from, entry), replace, (fault, lost)),
+        }
+    }
+
+    /// Gives an entry its name that it may have got before the connection was lost.
+    pub(super) fn place_again(
+        &self,
+        folder: &TargetFolder,
+        (from, entry): (&[u8], &Entry),
+        replace: bool,
+    ) -> Result<(), Fault> {
+        let (to, offers) = (folder.child(&entry.name)?, self.session.server().offers);
+        let over = over(folder, replace, offers);
+        let name = naming(Requests::new(), (from, &to), entry.meta.kind, over, offers);
+        let mut answers = again(|_| self.session.ask(name.clone()))?;
+        named(&mut answers, over, offers)
+            .or_else(|fault| self.misplaced(folder, (from, entry), replace, (fault, true)))
+    }
+
+    /// What it means that an entry did not get its name; `lost` when the connection was lost over an earlier
+    /// try, which may have been fulfilled before.
+    pub(super) fn misplaced(
+        &self,
+        folder: &TargetFolder,
+        (from, entry): (&[u8], &Entry),
+        replace: bool,
+        (fault, lost): (Fault, bool),
+    ) -> Result<(), Fault> {
+        if !fault.is_refusal() {
+            return Err(fault);
+        }
+        let to = folder.child(&entry.name)?;
+        let there = self.session.find(&to)?;
+        let is_ours = there.and_then(meta).is_some_and(|there| {
+            let kind = entry.meta.kind;
+            there.kind == kind && (kind != Kind::File || there.size == entry.meta.size)
+        });
+        if lost && is_ours && self.session.find(from)?.is_none() {
+            return Ok(());
+        }
+        if there.is_none() && !replace && is_linked(entry.meta.kind, self.session.server().offers) {
+            // A file system without hard links.
+            let rename = Requests::new().change(Change::Rename { from, to: &to });
+            return self.session.ask(rename)?.next().done();
+        }
+        self.forget(from);
+        match there {
+            Some(_) if !replace => Err(Fault::Occupied),
+            _ => Err(self.why(folder, fault)),
+        }
+    }
+
+    /// Removes what stands under a temporary name. Nobody waits for it.
+    fn forget(&self, path: &[u8]) {
+        let remove = Arc::new(Requests::new().change(Change::Remove(path)));
+        drop(self.session.counter.send(Via::Any, &remove));
+    }
+
+    /// Makes a symlink. Nothing else can be made that is neither a file nor a folder.
+    pub(super) fn symlink(
+        &self,
+        folder: &TargetFolder,
+        entry: &Entry,
+        replace: bool,
+    ) -> Result<Shortfall, Fault> {
+        let target = entry
+            .target()
+            .ok_or(Fault::Impossible("SFTP can make no fifos, sockets or devices"))?;
+        let path = self.temporary(folder, &entry.name)?;
+        let make = Requests::new()
+            .change(Change::Remove(&path))
+            .change(Change::Symlink { target, path: &path });
+        let mut answers = again(|_| self.session.ask(make.clone()))?;
+        drop(answers.next());
+        answers.next().done().map_err(|fault| self.why(folder, fault))?;
+        let mut dress = self.dress_of(entry);
+        dress.set.mode = None;
+        dress.shortfall.mode = false;
+        if self.session.server().offers.lsetstat {
+            let set = Requests::new().change(Change::SetLink(&path, dress.set));
+            let mut answers = again(|_| self.session.ask(set.clone()))?;
+            let lane = answers.lane;
+            if answers.next().done().is_err() {
+                self.dress_apart(lane, &mut dress, &|set| Change::SetLink(&path, set))?;
+            }
+        } else {
+            (dress.shortfall.owner, dress.shortfall.time) = (self.facts_owners(), true);
+        }
+        self.place(folder, (Via::Any, Requests::new()), (&path, entry), replace)?;
+        Ok(dress.shortfall)
+    }
+
+    /// Makes `name` another name of what is at `from`.
+    pub(super) fn hard_link(
+        &self,
+        folder: &TargetFolder,
+        name: &CStr,
+        from: &[u8],
+        replace: bool,
+    ) -> Result<(), Fault> {
+        let offers = self.session.server().offers;
+        if !offers.hard_link || (replace && !offers.posix_rename) {
+            return Err(Fault::Refused(UNSUPPORTED));
+        }
+        let to = folder.child(name)?;
+        self.changed(folder);
+        if !replace {
+            let link = Requests::new().change(Change::Link { from, to: &to });
+            let mut lost = false;
+            let mut answers = again(|before| {
+                lost = before;
+                self.session.ask(link.clone())
+            })?;
+            return match answers.next().done() {
+                Err(fault) if fault.is_refusal() => match self.session.find(&to)? {
+                    Some(_) if lost => Ok(()),
+                    Some(_) => Err(Fault::Occupied),
+                    None => Err(unlinkable(fault)),
+                },
+                linked => linked,
+            };
+        }
+        let new = self.temporary(folder, name)?;
+        let link =
+            Requests::new().change(Change::Remove(&new)).change(Change::Link { from, to: &new });
+        let mut answers = again(|_| self.session.ask(link.clone()))?;
+        drop(answers.next());
+        answers.next().done().map_err(unlinkable)?;
+        // Of two names of one inode rename(2) leaves both.
+        let rename = Requests::new()
+            .change(Change::RenameOver { from: &new, to: &to })
+            .change(Change::Remove(&new));
+        let mut answers = again(|_| self.session.ask(rename.clone()))?;
+        match answers.next().done() {
+            // Before the connection was lost, it may have been done.
+            Err(fault) if fault.is_absent() => Ok(()),
+            renamed => renamed,
+        }
+    }
+
+    /// Removes anything but a folder.
+    pub(super) fn unlink(&self, folder: &TargetFolder, name: &CStr) -> Result<(), Fault> {
+        let path = folder.child(name)?;
+        self.changed(folder);
+        let remove = Requests::new().change(Change::Remove(&path));
+        let mut lost = false;
+        let mut answers = again(|before| {
+            lost = before;
+            self.session.ask(remove.clone())
+        })?;
+        match answers.next().done() {
+            Err(fault) if lost && fault.is_absent() => Ok(()),
+            removed => removed,
+        }
+    }
+
+    /// Makes a folder that only its owner may enter.
+    pub(super) fn mkdir(&self, folder: &TargetFolder, name: &CStr) -> Result<(), Fault> {
+        let path = folder.child(name)?;
+        self.changed(folder);
+        let set = Set { mode: Some(0o700), ..Set::default() };
+        let make = Requests::new().change(Change::MakeFolder(&path, set));
+        let mut lost = false;
+        let mut answers = again(|before| {
+            lost = before;
+            self.session.ask(make.clone())
+        })?;
+        match answers.next().done() {
+            Err(fault) if fault.is_refusal() => match self.session.find(&path)? {
+                Some(there) if lost && super::session::is_folder(there) => {}
+                Some(_) => return Err(Fault::Occupied),
+                None => return Err(self.why(folder, fault)),
+            },
+            made => made?,
+        }
+        folder.made(name);
+        Ok(())
+    }
+}
+
+/// Why a hard link cannot be: limits and rules of the file system there are told without a reason.
+fn unlinkable(fault: Fault) -> Fault {
+    match fault {
+        Fault::Refused(Status::Failure | Status::PermissionDenied) => Fault::Refused(UNSUPPORTED),
+        fault => fault,
+    }
+}
+
+/// Whether an entry may get its name by rename(2), which costs a host least: also where it replaces nothing,
+/// in a folder that nobody else can enter yet.
+pub(super) fn over(folder: &TargetFolder, replace: bool, offers: Offers) -> bool {
+    replace || (folder.is_own && offers.posix_rename)
+}
+
+/// Whether an entry gets its name by a hard link: of what is no file OpenSSH's RENAME takes the place of
+/// a symlink that leads nowhere.
+fn is_linked(kind: Kind, offers: Offers) -> bool {
+    kind != Kind::File && offers.hard_link
+}
+
+/// Adds what gives the entry at `from` the name `to`.
+pub(super) fn naming(
+    requests: Requests,
+    (from, to): (&[u8], &[u8]),
+    kind: Kind,
+    over: bool,
+    offers: Offers,
+) -> Requests {
+    match over {
+        true if offers.posix_rename => requests.change(Change::RenameOver { from, to }),
+        true => requests.change(Change::Remove(to)).change(Change::Rename { from, to }),
+        false if is_linked(kind, offers) => requests.change(Change::Link { from, to }),
+        false => requests.change(Change::Rename { from, to }),
+    }
+}
+
+/// Whether what [`naming`] asked for was done.
+pub(super) fn named(answers: &mut Answers, over: bool, offers: Offers) -> Result<(), Fault> {
+    if over && !offers.posix_rename {
+        drop(answers.next());
+    }
+    answers.next().done()
+}

@@ -1,0 +1,185 @@
+//! Stores a file on the host: a small one in three steps (open, all of it, its name), a large one as
+//! [`upload`](super::upload) does.
+
+use engine::entry::Entry;
+use engine::restore::content::{Piece, is_damaged, read_through};
+use engine::restore::target::{Content, StoreError, Stored};
+
+use super::super::change::{Change, Set};
+use super::super::wire::{Request, Status};
+use super::SftpTarget;
+use super::dress::{Dress, is_set_id};
+use super::fault::{Fault, again};
+use super::folder::TargetFolder;
+use super::parcel::{Requests, Via};
+use super::put::Made;
+
+/// Largest file that is sent together: all of it is read before.
+const SMALL: u64 = 512 << 10;
+
+/// What a file in progress takes at least, beside its content.
+pub(super) const AROUND: u64 = 16 << 10;
+
+impl SftpTarget {
+    /// Stores a file with all that belongs to it.
+    pub(super) fn store_file(
+        &self,
+        folder: &TargetFolder,
+        entry: &Entry,
+        content: &Content<'_>,
+        replace: bool,
+    ) -> Result<Stored, StoreError> {
+        let size = content.file.metadata().map_err(StoreError::Unreadable)?.len();
+        if size > SMALL {
+            return self.upload(folder, entry, content, replace);
+        }
+        let _room = self.memory.take(2 * size + AROUND);
+        let read = self.read_small(content)?;
+        let dress = self.dress_of(entry);
+        let _handle = self.handles.take(1);
+        let path = self.temporary(folder, &entry.name).map_err(refused)?;
+        let stored = again(|_| self.store_small(folder, (&path, entry), (&read, &dress), replace));
+        Ok(Stored { shortfall: stored.map_err(refused)?.shortfall, damaged: read.damaged })
+    }
+
+    /// Reads all of a small file, and proves it.
+    pub(super) fn read_small(&self, content: &Content<'_>) -> Result<Read, StoreError> {
+        let mut pieces: Vec<(u64, Vec<u8>)> = Vec::new();
+        let (size, hash) = read_through(content, &mut |piece| {
+            if let Piece::Data(at, bytes) = piece {
+                let parts = bytes.chunks(self.session.chunk);
+                let starts = (0..).map(|number| at + number * self.session.chunk as u64);
+                pieces.extend(starts.zip(parts.map(<[u8]>::to_vec)));
+            }
+            Ok(())
+        })?;
+        let damaged = is_damaged(content, &hash);
+        if damaged && !content.accept_damage {
+            return Err(StoreError::Damaged);
+        }
+        let end = pieces.last().map_or(0, |(offset, bytes)| offset + bytes.len() as u64);
+        Ok(Read { pieces, size: (size > end).then_some(size), damaged })
+    }
+
+    fn store_small(
+        &self,
+        folder: &TargetFolder,
+        (path, entry): (&[u8], &Entry),
+        (read, dress): (&Read, &Dress),
+        replace: bool,
+    ) -> Result<Dress, Fault> {
+        let made = self.create(folder, path.to_vec())?;
+        let writes = read.writes(Requests::new(), &made.handle);
+        let mut dress = dress.clone();
+        dress.set.size = read.size;
+        self.conclude(folder, &made, writes, &mut dress)?;
+        self.finish(folder, &made, entry, replace)?;
+        Ok(dress)
+    }
+
+    /// Sends the last that is written to a file, gives it what belongs to it, and brings it to the disk.
+    /// What fails is removed.
+    pub(super) fn conclude(
+        &self,
+        folder: &TargetFolder,
+        made: &Made,
+        writes: Requests,
+        dress: &mut Dress,
+    ) -> Result<(), Fault> {
+        let done = self.try_conclude(made, writes, dress);
+        if let Err(fault) = done {
+            self.discard(made);
+            return Err(self.why(folder, fault));
+        }
+        Ok(())
+    }
+
+    fn try_conclude(&self, made: &Made, writes: Requests, dress: &mut Dress) -> Result<(), Fault> {
+        let counter = &self.session.counter;
+        let (handle, count) = (&made.handle, writes.len());
+        let syncs = self.session.server().offers.fsync;
+        // Of a file that lends its owner's rights the owner comes first.
+        let together = !is_set_id(&dress.set);
+        let mut ask = writes;
+        if together {
+            ask = ask.change(Change::SetOpen(handle, dress.set));
+        }
+        if together && syncs {
+            ask = ask.change(Change::Sync(handle));
+        }
+        let mut answers = counter.ask(Via::Same(made.lane), ask)?;
+        for _ in 0..count {
+            answers.next().done()?;
+        }
+        if !together || answers.next().done().is_err() {
+            return self.conclude_apart(made, dress);
+        }
+        if syncs { done_or_unsupported(answers.next().done()) } else { Ok(()) }
+    }
+
+    /// Gives a file that is written what belongs to it, one by one, and brings it to the disk.
+    pub(super) fn conclude_apart(&self, made: &Made, dress: &mut Dress) -> Result<(), Fault> {
+        let handle = &made.handle;
+        self.dress_apart(made.lane, dress, &|set: Set| Change::SetOpen(handle, set))?;
+        if !self.session.server().offers.fsync {
+            return Ok(());
+        }
+        let sync = Requests::new().change(Change::Sync(handle));
+        let mut answers = self.session.counter.ask(Via::Same(made.lane), sync)?;
+        done_or_unsupported(answers.next().done())
+    }
+
+    /// Closes a file, and gives it its name.
+    pub(super) fn finish(
+        &self,
+        folder: &TargetFolder,
+        made: &Made,
+        entry: &Entry,
+        replace: bool,
+    ) -> Result<(), Fault> {
+        let mut close = Requests::new().ask(Request::Close(&made.handle));
+        let mut via = Via::Same(made.lane);
+        if !self.session.server().offers.fsync {
+            // What could not be stored may be told only now (close(2)).
+            let closed = self.session.counter.ask(via, close)?.next().done();
+            closed.map_err(|fault| self.why(folder, fault))?;
+            (close, via) = (Requests::new(), Via::Any);
+        }
+        self.place(folder, (via, close), (&made.path, entry), replace)
+    }
+}
+
+/// All of a small file.
+pub(super) struct Read {
+    /// Offsets, and what is written there.
+    pieces: Vec<(u64, Vec<u8>)>,
+    /// Its size, when it ends in a hole.
+    pub(super) size: Option<u64>,
+    pub(super) damaged: bool,
+}
+
+impl Read {
+    /// Adds what writes it.
+    pub(super) fn writes(&self, requests: Requests, handle: &[u8]) -> Requests {
+        self.pieces.iter().fold(requests, |requests, (offset, bytes)| {
+            requests.change(Change::Write { handle, offset: *offset, bytes })
+        })
+    }
+
+    /// How many requests that takes.
+    pub(super) fn len(&self) -> usize {
+        self.pieces.len()
+    }
+}
+
+/// A file system that cannot sync is nobody's fault.
+pub(super) fn done_or_unsupported(done: Result<(), Fault>) -> Result<(), Fault> {
+    match done {
+        Err(Fault::Refused(Status::Other(8))) => Ok(()),
+        done => done,
+    }
+}
+
+pub(super) fn refused(fault: Fault) -> StoreError {
+    StoreError::Target(fault.into())
+}
