@@ -209,19 +209,20 @@ fn three() -> Stage {
     stage
 }
 
-/// Removes all but the newest while `running` is at work.
+/// Removes all but the newest and the one that is being read, if one is, while `running` is at work.
 #[track_caller]
 fn pruned_meanwhile(stage: &Stage, running: Running) -> Done {
-    stage.look("prune").set("max-backups", "1").arg("--yes").expect(0);
-    assert_eq!(stage.history().complete().len(), 1);
+    let pruned = stage.look("prune").set("max-backups", "1").arg("--yes").done();
+    assert!([0, 3].contains(&pruned.code), "{}", pruned.said());
+    assert!(stage.history().complete().len() < 3, "{}", pruned.said());
     running.wait()
 }
 
 #[test]
 fn a_check_does_not_take_a_removal_for_damage() {
     need!(need::tool("strace"));
-    // In the first of three, between two, and in the middle of reading.
-    for (slow, after) in [("getdents64", 300), ("getdents64", 900), ("fadvise64", 500)] {
+    // While the first of three is listed, and in the middle of reading.
+    for (slow, after) in [("getdents64", 300), ("fadvise64", 500)] {
         let stage = three();
         let rule = format!("{slow}:delay_enter=50000");
         let mut verify = stage.look("verify").arg("--all").injecting(&[&rule]).start();
@@ -245,7 +246,9 @@ fn a_restore_whose_snapshot_is_removed_lists_what_did_not_come_back() {
     let mut running = restore.injecting(&["utimensat:delay_enter=30000"]).start();
     let back = stage.beside("back/source");
     assert!(running.until(|| has_files(&back)), "it was too fast: {}", running.wait().said());
-    pruned_meanwhile(&stage, running).assert_code(3).assert_says("FAILED");
+    // Nothing of ours does that, but somebody may.
+    fs::remove_dir_all(&oldest).expect("it can be removed");
+    running.wait().assert_code(3).assert_says("FAILED");
 }
 
 fn has_files(folder: &Path) -> bool {

@@ -89,7 +89,12 @@ fn try_all(own: &Dir) -> io::Result<Abilities> {
     gone(own)?;
     let symlinks = able(own.make_symlink(OTHER, b"x"))?;
     gone(own)?;
-    let nodes = able(own.make_node(OTHER, Kind::Fifo, 0o600, 0))?;
+    let node = || own.make_node(OTHER, Kind::Fifo, 0o600, 0);
+    let nodes = match able(node()) {
+        // exFAT over FUSE says EIO for what it cannot hold; an error of the moment is not there twice.
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => node().is_ok(),
+        tried => tried?,
+    };
     gone(own)?;
     let other = own.create_file(OTHER, 0o600)?;
     let created = own.stat(OTHER)?;

@@ -155,7 +155,9 @@ pub fn run<S: Source>(
     let result = connect()
         .and_then(|source| attempt.complete(&source, &recorder, history))
         .map_err(|error| context.stop.or(error));
-    let lost = matches!(result, Err(RunError::Stopped)) && !lock.is_mine();
+    // Who has lost a lease may have stumbled over what the other run made, before he noticed.
+    let about = |error: &RunError| matches!(error, RunError::Stopped) || lock.is_lease().is_some();
+    let lost = result.as_ref().is_err_and(about) && !lock.is_mine();
     if lost || matches!(result, Err(RunError::Taken { .. })) {
         return Ok(Outcome::Busy);
     }
