@@ -262,9 +262,6 @@ impl Desk {
         let out = self.folders.len().saturating_sub(self.folders_waiting.len());
         let most = self.by_distance(64, 9, FOLDERS).min(self.folders_most);
         let mut room = most.saturating_sub(out);
-        if self.post.is_full_of_listings() {
-            return;
-        }
         for id in std::mem::take(&mut self.parked) {
             if let Some(folder) = self.folders.get_mut(&id) {
                 let line = &mut self.lines[folder.line()];
@@ -275,6 +272,7 @@ impl Desk {
             }
         }
         while room > 0
+            && !self.post.is_full_of_listings()
             && let Some(id) = self.folders_waiting.pop_front()
         {
             room -= 1;

@@ -12,7 +12,7 @@ use engine::source::{BATCH, SourceError};
 use super::describe::{meta, refusal, storable, target, undescribed};
 use super::line::{Line, Purpose};
 use super::place::Place;
-use super::post::{Listed, Post, shown_name};
+use super::post::{LISTINGS, Listed, Post, shown_name};
 use super::wire::{Answer, Attrs, Request, Status};
 
 /// Most entries that a folder may have: above that a server that never ends is more likely, and the hashes of
@@ -235,7 +235,7 @@ impl Folder {
                 let there = self.place.as_mut().map_or(Ok(()), |place| place.answer(&answer));
                 // What was told since the last answer is of another folder, or may be.
                 there.inspect_err(|_| drop(self.take_unproven(post)))?;
-                if !self.full.is_empty() {
+                if !self.full.is_empty() || post.unproven >= LISTINGS / 2 {
                     self.hand_on(post);
                 }
             }
