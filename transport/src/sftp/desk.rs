@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use engine::source::{ContentSink, SourceError, Wanted};
 
 use super::file::{self, Around, Books, File};
-use super::folder::{self, Folder, Going, child};
+use super::folder::{self, Folder, Going};
 use super::line::{Line, Purpose};
 use super::network::Talker;
 use super::order::Command;
 use super::pace::Pace;
-use super::place::Place;
+use super::place::{Place, child};
 use super::post::{Fetched, LISTINGS, Listed, Post};
 use super::question::{Asked, Question};
 use super::wire::{Answer, Offers, READ_MAX, Violation};

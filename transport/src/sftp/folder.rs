@@ -11,7 +11,7 @@ use engine::source::{BATCH, SourceError};
 
 use super::describe::{meta, refusal, storable, target, undescribed};
 use super::line::{Line, Purpose};
-use super::place::Place;
+use super::place::{Place, child};
 use super::post::{LISTINGS, Listed, Post, shown_name};
 use super::wire::{Answer, Attrs, Request, Status};
 
@@ -49,6 +49,10 @@ const UNSENT: usize = 1 << 20;
 /// Bytes of listings that a server may tell of all folders without saying where they are: more than an honest one
 /// tells of all that is out.
 const UNPROVEN_MAX: usize = 48 << 20;
+
+/// Folders in more folders than this are asked once where they are: for REALPATH OpenSSH looks at each folder of a
+/// path by its path from the root, half a million steps where they are a thousand.
+const SHALLOW: usize = 64;
 
 /// What an entry takes beside its name and target, bytes, about.
 const ENTRY: usize = 160;
@@ -146,10 +150,21 @@ impl Folder {
     /// Starts, or starts anew after a lost connection.
     pub(super) fn start(&mut self, number: usize, line: &mut Line) {
         self.line = number;
-        self.ask_for_place(line);
+        self.ask_around(line);
         line.ask(Request::OpenDir(&self.path), Purpose::Folder(self.id, Step::Open));
         line.ask(Request::LStat(&self.path), Purpose::Folder(self.id, Step::Check));
         self.ask_for_place(line);
+    }
+
+    /// In front of what is asked for by the folder's path, and behind it.
+    fn ask_around(&mut self, line: &mut Line) {
+        if self.is_shallow() {
+            self.ask_for_place(line);
+        }
+    }
+
+    fn is_shallow(&self) -> bool {
+        self.path.iter().filter(|byte| **byte == b'/').count() <= SHALLOW
     }
 
     fn ask_for_place(&mut self, line: &mut Line) {
@@ -320,12 +335,12 @@ impl Folder {
         if !more(self, line) {
             return;
         }
-        self.ask_for_place(line);
+        self.ask_around(line);
         while more(self, line) {
             line.ask(Request::ReadDir(&handle), Purpose::Folder(self.id, Step::Read));
             self.reads += 1;
         }
-        self.ask_for_place(line);
+        self.ask_around(line);
     }
 
     /// Asks for single entries, as many as the channel has room for.
@@ -333,7 +348,7 @@ impl Folder {
         if self.waiting.is_empty() || line.unsent() >= UNSENT {
             return;
         }
-        self.ask_for_place(line);
+        self.ask_around(line);
         while line.unsent() < UNSENT
             && let Some(step) = self.waiting.pop_front()
         {
@@ -351,7 +366,7 @@ impl Folder {
             }
             self.looks += 1;
         }
-        self.ask_for_place(line);
+        self.ask_around(line);
     }
 
     fn names(&mut self, names: Vec<(&[u8], Attrs)>, post: &mut Post) -> Result<(), SourceError> {
@@ -409,7 +424,7 @@ impl Folder {
         post.unproven += bytes;
         if self.batch.len() >= BATCH {
             self.full.push(std::mem::take(&mut self.batch));
-            if self.place.is_none() {
+            if self.place.is_none() || !self.is_shallow() && self.is_placed() {
                 self.hand_on(post);
             }
         }
@@ -481,15 +496,4 @@ impl Folder {
     fn child(&self, name: &[u8]) -> Vec<u8> {
         child(&self.path, name)
     }
-}
-
-/// The path of `name` in the folder at `path`.
-pub(super) fn child(path: &[u8], name: &[u8]) -> Vec<u8> {
-    let mut joined = Vec::with_capacity(path.len() + 1 + name.len());
-    joined.extend_from_slice(path);
-    if !path.ends_with(b"/") {
-        joined.push(b'/');
-    }
-    joined.extend_from_slice(name);
-    joined
 }

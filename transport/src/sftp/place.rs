@@ -64,3 +64,14 @@ pub(super) fn is_at(told: &[u8], real: &[u8]) -> Result<(), SourceError> {
     }
     if bare(told) == bare(real) { Ok(()) } else { Err(SourceError::Replaced) }
 }
+
+/// The path of `name` in the folder at `path`.
+pub(super) fn child(path: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut joined = Vec::with_capacity(path.len() + 1 + name.len());
+    joined.extend_from_slice(path);
+    if !path.ends_with(b"/") {
+        joined.push(b'/');
+    }
+    joined.extend_from_slice(name);
+    joined
+}

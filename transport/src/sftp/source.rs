@@ -14,10 +14,10 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::describe::target;
 use super::desk::Desk;
-use super::folder::child;
+
 use super::network::{Network, Quit};
 use super::order::{Command, gone};
-use super::place::is_at;
+use super::place::{child, is_at};
 use super::post::Post;
 use super::question::{Asked, Question, Told};
 use super::{Address, ConnectError, Options};

@@ -10,7 +10,7 @@ use engine::entry::{Kind, Meta, Xattrs, check_name};
 use engine::plan::Held;
 
 use super::super::describe::target;
-use super::super::folder::child;
+use super::super::place::child;
 use super::super::wire::{Attrs, Request, Status};
 use super::SftpTarget;
 use super::fault::{Fault, again};

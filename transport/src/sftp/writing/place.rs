@@ -11,7 +11,7 @@ use engine::restore::local::PlaceError;
 use rustix::io::Errno;
 
 use super::super::change::{Change, Set};
-use super::super::folder::child;
+use super::super::place::child;
 use super::super::wire::Request;
 use super::fault::{Fault, again};
 use super::parcel::Requests;

@@ -7,7 +7,7 @@ use engine::entry::Kind;
 
 use super::super::change::Change;
 use super::super::describe::meta;
-use super::super::folder::child;
+use super::super::place::child;
 use super::super::wire::Request;
 use super::SftpTarget;
 use super::fault::{Fault, again};
