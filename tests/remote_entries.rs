@@ -72,7 +72,7 @@ fn a_thousand_folders_deep_is_no_problem() {
     let tree = Tree::new().file(format!("{deep}/bottom"), "deep down").folder(&deep).mode(0o750);
     let stage = Stage::with(BIN, &tree);
     for _ in 0..2 {
-        server.reached_by(stage.run()).expect(0);
+        server.reached_by(stage.run()).patience(180).expect(0);
         let copy = stage.inside(&stage.history().newest());
         assert_eq!(Judge::sftp().differences(&stage.source, &copy), Vec::<String>::new());
     }
@@ -239,7 +239,8 @@ fn many_long_symlinks_at_the_end_of_long_paths_do_not_stop_the_line() {
         tree.symlink(format!("{deep}/{}/{number}", number % 64), &target)
     });
     let stage = Stage::with(BIN, &tree);
-    let done = server.reached_by(stage.run()).set("answer-timeout-s", "15").expect(0);
+    let run = server.reached_by(stage.run()).set("answer-timeout-s", "15");
+    let done = run.patience(180).expect(0);
     assert!(!done.said().contains("lost"), "{}", done.said());
     let copy = stage.inside(&stage.history().newest());
     assert_eq!(Judge::sftp().differences(&stage.source, &copy), Vec::<String>::new());
