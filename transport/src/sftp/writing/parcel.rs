@@ -185,6 +185,11 @@ impl Waiting {
         Self(sync_channel(1).1)
     }
 
+    /// Whether all has been answered. The answers are gone then.
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self.0.try_recv(), Ok(Ok(_)))
+    }
+
     pub(super) fn wait(self) -> Result<Answers, Fault> {
         self.0.recv().unwrap_or_else(|_| Err(Fault::ended()))
     }

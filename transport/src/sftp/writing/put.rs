@@ -1,7 +1,6 @@
 //! Makes things under a temporary name on the host, and gives them their own when they are whole.
 
 use std::ffi::CStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use engine::entry::{Entry, Kind};
@@ -64,11 +63,10 @@ impl SftpTarget {
         handle.map(|handle| Made { path, lane, handle })
     }
 
-    /// Closes and removes what did not become whole. Nobody waits for it.
+    /// Closes and removes what did not become whole, sooner or later.
     pub(super) fn discard(&self, made: &Made) {
-        let requests =
-            Requests::new().ask(Request::Close(&made.handle)).change(Change::Remove(&made.path));
-        drop(self.session.counter.send(Via::Same(made.lane), &Arc::new(requests)));
+        let close = Requests::new().ask(Request::Close(&made.handle));
+        self.session.remove_later(Via::Same(made.lane), close, &made.path);
     }
 
     /// Tells a full disk from other refusals without a reason.
@@ -182,10 +180,9 @@ impl SftpTarget {
         }
     }
 
-    /// Removes what stands under a temporary name. Nobody waits for it.
+    /// Removes what stands under a temporary name, sooner or later.
     fn forget(&self, path: &[u8]) {
-        let remove = Arc::new(Requests::new().change(Change::Remove(path)));
-        drop(self.session.counter.send(Via::Any, &remove));
+        self.session.remove_later(Via::Any, Requests::new(), path);
     }
 
     /// Makes a symlink. Nothing else can be made that is neither a file nor a folder.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,12 +11,13 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::super::describe::meta;
+use super::super::change::Change;
 use super::super::network::{Network, Quit};
 use super::super::wire::{Attrs, Limits, Offers, Request, Status};
 use super::super::{Address, ConnectError, Options};
 use super::carrier::{Carrier, Known, Server, known};
 use super::fault::{Fault, again};
-use super::parcel::{Answers, Counter, Requests, Told, Via};
+use super::parcel::{Answers, Counter, Requests, Told, Via, Waiting};
 
 /// Bytes that every server takes in one WRITE (the draft, section 3).
 const WRITE_LEAST: u64 = 32 * 1024;
@@ -36,6 +37,8 @@ pub(super) struct Session {
     server: Known,
     quit: Arc<Notify>,
     network: Mutex<Option<JoinHandle<()>>>,
+    /// Removals that are under way, with their paths: the end waits for them.
+    removals: Mutex<Vec<(Waiting, Vec<u8>)>>,
     /// The folder that paths without a slash in front start in.
     pub(super) home: Vec<u8>,
     /// The user may give files to others, likely.
@@ -76,6 +79,7 @@ impl Session {
             server,
             quit: told,
             network: Mutex::new(Some(thread)),
+            removals: Mutex::default(),
             home: Vec::new(),
             is_root: named_root,
             chunk: WRITE_LEAST as usize,
@@ -131,8 +135,32 @@ impl Session {
         found(answers?.next())
     }
 
-    /// Ends the connection and waits until `ssh` has ended and nothing is left of it.
+    /// Removes what stands under a temporary name, after `first`. Whoever asks does not wait for it.
+    pub(super) fn remove_later(&self, via: Via, first: Requests, path: &[u8]) {
+        let removal = Arc::new(first.change(Change::Remove(path)));
+        let mut removals = self.removals();
+        removals.retain(|(waiting, _)| !waiting.is_answered());
+        removals.push((self.counter.send(via, &removal), path.to_vec()));
+    }
+
+    fn removals(&self) -> MutexGuard<'_, Vec<(Waiting, Vec<u8>)>> {
+        self.removals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the removals that are under way; one that was lost with its connection is asked for again.
+    fn settle(&self) {
+        for (waiting, path) in std::mem::take(&mut *self.removals()) {
+            if waiting.wait().is_err() {
+                let removal = Requests::new().change(Change::Remove(&path));
+                // Where there is no connection any more it stays, until a later restore takes its place.
+                let _ = again(|_| self.ask(removal.clone()));
+            }
+        }
+    }
+
+    /// Ends the connection, when all removals are done, and waits until `ssh` has ended and nothing is left of it.
     pub(super) fn close(&self) {
+        self.settle();
         self.quit.notify_one();
         let network = self.network.lock().unwrap_or_else(PoisonError::into_inner).take();
         let _ = network.map(JoinHandle::join);
