@@ -12,7 +12,7 @@ use crate::config::{NamedJob, Remote};
 use crate::series::Series;
 use crate::sources;
 
-/// Channels over the connection, also nearby: each is a server of its own that waits for its disk, and disks
+/// Channels over the connection, also nearby and at once: each is a server of its own that waits for its disk, and disks
 /// sync for several at once. sshd bears 10 (`MaxSessions`).
 const CHANNELS: usize = 8;
 
@@ -68,11 +68,9 @@ impl Host {
         let answer_timeout =
             if same.is_some() { options.answer_timeout } else { series.answer_timeout };
         let known_hosts = series.known_hosts.clone();
-        Self {
-            address,
-            dir,
-            options: Options { answer_timeout, known_hosts, channels: CHANNELS, ..options },
-        }
+        let (channels, channels_first) = (CHANNELS, CHANNELS);
+        let options = Options { answer_timeout, known_hosts, channels, channels_first, ..options };
+        Self { address, dir, options }
     }
 
     /// Connects, and makes the folder unless it is only to be looked at.

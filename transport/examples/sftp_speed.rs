@@ -106,6 +106,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut options = Options::default();
     if let Some(channels) = rest.get(1) {
         options.channels = channels.parse()?;
+        options.channels_first = options.channels;
         options.channels_far = options.channels_far.max(options.channels);
     }
     options.config = rest.get(2).map(Into::into);

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use openssh::Session;
 use tokio::net::unix::pipe::{Receiver, Sender};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::account;
@@ -43,6 +43,9 @@ fn patience(options: &Options) -> Duration {
 /// How long ssh gets to end by itself, and after SIGTERM.
 const END: Duration = Duration::from_millis(500);
 
+/// How often it is looked how far ssh is.
+const STEP: Duration = Duration::from_millis(5);
+
 /// A connection to a host.
 pub(super) struct Connection {
     ssh: Child,
@@ -62,15 +65,19 @@ pub(super) struct Channel {
     pub(super) session: Option<openssh::Child<Arc<Session>>>,
 }
 
+/// Channels that are being opened. None of them is, when it is dropped.
+pub(super) type Further = JoinSet<io::Result<Channel>>;
+
 impl Connection {
-    /// Connects to `address` and opens a first channel.
+    /// Connects to `address` and opens a first channel. A second one, when it is wanted, is asked for as soon as
+    /// the host has let us in: what runs at a login there takes its time.
     ///
     /// # Errors
     /// See [`ConnectError`].
     pub(super) async fn open(
         address: &Address,
         options: &Options,
-    ) -> Result<(Self, Channel), ConnectError> {
+    ) -> Result<(Self, Channel, Further), ConnectError> {
         let local = |action| move |error| ConnectError::Local { action, error };
         let control =
             SocketDir::make(SystemTime::now()).map_err(local("make a folder for ssh's socket"))?;
@@ -84,10 +91,14 @@ impl Connection {
         let into = Rc::clone(&stderr);
         let listener = tokio::task::spawn_local(async move { listen(err, &into).await });
         let mut connection = Self { ssh, control, stderr, listener };
+        let mut further = Further::new();
+        if options.channels.min(options.channels_first) > 1 {
+            further.spawn_local(connection.channel_once_let_in());
+        }
         let (begin, limit) = (Instant::now(), patience(options));
         let greeted = timeout(limit, Channel::greet(to.into(), from.into(), None)).await;
         let mut fault = match greeted {
-            Ok(Ok(channel)) => return Ok((connection, channel)),
+            Ok(Ok(channel)) => return Ok((connection, channel, further)),
             Ok(Err(fault)) => connection.explain(fault, address, options).await,
             Err(_) => match ConnectError::from_ssh(&connection.words(), address, limit) {
                 ConnectError::Ssh { .. } => ConnectError::Timeout(limit),
@@ -122,6 +133,17 @@ impl Connection {
             Fault::Io(error) => error,
             Fault::Words(violation, _) => io::Error::other(violation),
         })
+    }
+
+    /// Opens one more channel as soon as there is a way to it.
+    fn channel_once_let_in(&self) -> impl Future<Output = io::Result<Channel>> + 'static {
+        let (socket, control) = (self.control.socket(), self.control());
+        async move {
+            while !socket.exists() {
+                sleep(STEP).await;
+            }
+            Self::channel(control).await
+        }
     }
 
     /// The way to further channels.
@@ -179,12 +201,11 @@ impl Connection {
 
     /// Whether ssh ends within `limit`.
     async fn wait(&mut self, limit: Duration) -> bool {
-        let step = Duration::from_millis(5);
-        for _ in 0..limit.as_millis() / step.as_millis() {
+        for _ in 0..limit.as_millis() / STEP.as_millis() {
             if !matches!(self.ssh.try_wait(), Ok(None)) {
                 return true;
             }
-            sleep(step).await;
+            sleep(STEP).await;
         }
         false
     }

@@ -68,6 +68,9 @@ pub struct Options {
     pub under_way: Option<u64>,
     /// Channels over the connection, each an SFTP server of its own. sshd bears 10 (`MaxSessions`).
     pub channels: usize,
+    /// Channels in the first two seconds nearby: a server that is started takes time from those at work, and
+    /// a short run is over before it has paid for that.
+    pub channels_first: usize,
     /// Channels on a long line: each carries ssh's window of 2 MiB a round trip, and no more.
     pub channels_far: usize,
     /// How long a connection may take.
@@ -90,6 +93,7 @@ impl Default for Options {
             args: Vec::new(),
             under_way: None,
             channels: 4,
+            channels_first: 2,
             channels_far: 8,
             connect_timeout: Duration::from_secs(20),
             answer_timeout: Duration::from_secs(60),

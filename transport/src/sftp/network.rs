@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{interval, sleep};
 
-use super::connect::{Channel, Connection};
+use super::connect::{Channel, Connection, Further};
 use super::frames::Frames;
 use super::line::Line;
 use super::wire::{Offers, Violation};
@@ -28,6 +28,9 @@ const READS: usize = 4;
 
 /// How often it is looked whether the connection is still wanted.
 const POLL: Duration = Duration::from_millis(100);
+
+/// How long a host that is near is asked over its first channels only.
+const FIRST: Duration = Duration::from_secs(2);
 
 /// What is told to those who still wait when everything is to end.
 const STOPPED: &str = "it was stopped";
@@ -135,15 +138,15 @@ impl<T: Talker> Network<T> {
             () = quit.wanted() => Err(ConnectError::Stopped),
         };
         match opened {
-            Ok((_, ref channel)) => drop(ready.send(Ok(channel.offers))),
+            Ok((_, ref channel, _)) => drop(ready.send(Ok(channel.offers))),
             Err(error) => return drop(ready.send(Err(error))),
         }
         let mut tries = 0;
         loop {
             let (why, last) = match opened {
-                Ok((connection, channel)) => {
+                Ok((connection, channel, further)) => {
                     let end = Serving::new(&desk, &wake, &quit)
-                        .serve(&connection, channel, &options, &mut commands)
+                        .serve(&connection, (channel, further), &options, &mut commands)
                         .await;
                     desk.borrow_mut().reset();
                     let words = connection.last_words();
@@ -230,22 +233,26 @@ impl<'a, T: Talker> Serving<'a, T> {
     async fn serve(
         mut self,
         connection: &Connection,
-        first: Channel,
+        (first, mut further): (Channel, Further),
         options: &Options,
         commands: &mut UnboundedReceiver<T::Command>,
     ) -> End {
         // Ends every task when it is dropped.
         let mut tasks = JoinSet::new();
-        let (more, mut channels) = unbounded_channel();
-        let _ = more.send(first);
-        let mut opening = 1;
+        self.begin(first, &mut tasks);
+        let (mut opening, began) = (1 + further.len(), Instant::now());
         let mut tick = interval(POLL.min(options.answer_timeout / 4));
         loop {
             tokio::select! {
                 biased;
                 () = self.quit.told.notified() => return End::Quit,
                 Some(why) = self.losses.recv() => return End::Lost(why),
-                Some(channel) = channels.recv() => self.begin(channel, &mut tasks),
+                Some(opened) = further.join_next() => {
+                    // A host that bears fewer: then it works with those.
+                    if let Ok(Ok(channel)) = opened {
+                        self.begin(channel, &mut tasks);
+                    }
+                }
                 command = commands.recv() => {
                     let Some(command) = command else { return End::Quit };
                     let mut desk = self.desk.borrow_mut();
@@ -270,17 +277,15 @@ impl<'a, T: Talker> Serving<'a, T> {
             if let Err(error) = desk.pump() {
                 return End::Lost(format!("cannot write to ssh: {error}"));
             }
-            let far = if desk.is_far() { options.channels_far } else { 0 };
+            let wanted = match (desk.is_far(), began.elapsed() < FIRST) {
+                (true, _) => options.channels.max(options.channels_far),
+                (false, true) => options.channels.min(options.channels_first),
+                (false, false) => options.channels,
+            };
             drop(desk);
-            while opening < options.channels.max(far) {
+            while opening < wanted {
                 opening += 1;
-                let (control, more) = (connection.control(), more.clone());
-                tasks.spawn_local(async move {
-                    // A host that bears fewer: then it works with those.
-                    if let Ok(channel) = Connection::channel(control).await {
-                        let _ = more.send(channel);
-                    }
-                });
+                further.spawn_local(Connection::channel(connection.control()));
             }
         }
     }

@@ -10,8 +10,8 @@ use engine::entry::{Kind, Meta};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::super::describe::meta;
 use super::super::change::Change;
+use super::super::describe::meta;
 use super::super::network::{Network, Quit};
 use super::super::wire::{Attrs, Limits, Offers, Request, Status};
 use super::super::{Address, ConnectError, Options};
