@@ -1,15 +1,14 @@
 //! The listing of one folder: OPENDIR, READDIR ahead of the answers, READLINK for the symlinks among them.
 
-use std::collections::hash_map::RandomState;
-use std::collections::{HashSet, VecDeque};
-use std::hash::BuildHasher;
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
 use engine::entry::{BadName, Batch, Extra, Kind, Meta, check_name};
-use engine::source::{BATCH, SourceError};
+use engine::source::SourceError;
 
 use super::describe::{meta, refusal, storable, target, undescribed};
+use super::findings::Findings;
 use super::line::{Line, Purpose};
 use super::place::{Place, child};
 use super::post::{LISTINGS, Listed, Post, shown_name};
@@ -54,13 +53,11 @@ const UNPROVEN_MAX: usize = 48 << 20;
 /// path by its path from the root, half a million steps where they are a thousand.
 const SHALLOW: usize = 64;
 
-/// What an entry takes beside its name and target, bytes, about.
-const ENTRY: usize = 160;
-
 /// A folder that is being listed.
 pub(super) struct Folder {
     id: u64,
     path: Arc<[u8]>,
+    shallow: bool,
     line: usize,
     handle: Option<Box<[u8]>>,
     /// Whether it still is a folder. OPENDIR follows symlinks.
@@ -76,13 +73,8 @@ pub(super) struct Folder {
     at_end: bool,
     /// Whether it was looked into, as its listing told nothing at all.
     looked_into: bool,
-    /// What was told since the server last said where the folder is, and the bytes of it, about.
-    full: Vec<Batch>,
-    batch: Batch,
-    unproven: usize,
-    /// Hashes of the names that were told: none is told twice, also after a lost connection.
-    told: HashSet<u64>,
-    hasher: RandomState,
+    /// What was told since the server last said where the folder is.
+    findings: Findings,
     seen: u64,
     nothing_new: u32,
     bad_names: u32,
@@ -119,6 +111,7 @@ impl Folder {
         Self {
             id,
             place: real.map(|real| Place::new(Arc::clone(&path), real)),
+            shallow: path.iter().filter(|byte| **byte == b'/').count() <= SHALLOW,
             path,
             line: 0,
             handle: None,
@@ -129,11 +122,7 @@ impl Folder {
             waiting: VecDeque::new(),
             at_end: false,
             looked_into: false,
-            full: Vec::new(),
-            batch: Batch::default(),
-            unproven: 0,
-            told: HashSet::new(),
-            hasher: RandomState::new(),
+            findings: Findings::default(),
             seen: 0,
             nothing_new: 0,
             bad_names: 0,
@@ -158,13 +147,9 @@ impl Folder {
 
     /// In front of what is asked for by the folder's path, and behind it.
     fn ask_around(&mut self, line: &mut Line) {
-        if self.is_shallow() {
+        if self.shallow {
             self.ask_for_place(line);
         }
-    }
-
-    fn is_shallow(&self) -> bool {
-        self.path.iter().filter(|byte| **byte == b'/').count() <= SHALLOW
     }
 
     fn ask_for_place(&mut self, line: &mut Line) {
@@ -187,13 +172,7 @@ impl Folder {
         (self.seen, self.nothing_new, self.bad_names, self.again) = (0, 0, 0, false);
         self.looked_into = false;
         // What is not proved has to be told again.
-        self.unproven = 0;
-        self.full.push(std::mem::take(&mut self.batch));
-        for batch in self.full.drain(..) {
-            for listed in batch.iter() {
-                self.told.remove(&self.hasher.hash_one(listed.name.to_bytes()));
-            }
-        }
+        self.findings.forget();
     }
 
     /// Takes an answer.
@@ -250,7 +229,7 @@ impl Folder {
                 let there = self.place.as_mut().map_or(Ok(()), |place| place.answer(&answer));
                 // What was told since the last answer is of another folder, or may be.
                 there.inspect_err(|_| drop(self.take_unproven(post)))?;
-                if !self.full.is_empty() || post.unproven >= LISTINGS / 2 {
+                if self.findings.are_many() || post.unproven >= LISTINGS / 2 {
                     self.hand_on(post);
                 }
             }
@@ -371,7 +350,7 @@ impl Folder {
 
     fn names(&mut self, names: Vec<(&[u8], Attrs)>, post: &mut Post) -> Result<(), SourceError> {
         self.seen += names.len() as u64;
-        let before = (self.told.len(), self.waiting.len());
+        let before = (self.findings.names(), self.waiting.len());
         for (name, attrs) in names {
             if matches!(name, b"." | b"..") {
                 continue;
@@ -385,7 +364,7 @@ impl Folder {
                 None => self.waiting.push_back(Step::Look(name.into())),
             }
         }
-        let new = before != (self.told.len(), self.waiting.len());
+        let new = before != (self.findings.names(), self.waiting.len());
         self.nothing_new = if new { 0 } else { self.nothing_new + 1 };
         let endless = self.seen > ENTRIES_MAX || self.nothing_new > NOTHING_NEW_MAX;
         for (wrong, what) in [
@@ -413,25 +392,18 @@ impl Folder {
     }
 
     fn tell(&mut self, name: &[u8], meta: Meta, extra: Option<Box<Extra>>, post: &mut Post) {
-        if !self.told.insert(self.hasher.hash_one(name)) {
+        if !self.findings.is_new(name) {
             return;
         }
-        let target = extra.as_ref().and_then(|extra| extra.target.as_ref()).map_or(0, Vec::len);
-        // The name was checked when it came.
-        let _ = self.batch.push(name, meta, extra);
-        let bytes = ENTRY + name.len() + target;
-        self.unproven += bytes;
-        post.unproven += bytes;
-        if self.batch.len() >= BATCH {
-            self.full.push(std::mem::take(&mut self.batch));
-            if self.place.is_none() || !self.is_shallow() && self.is_placed() {
-                self.hand_on(post);
-            }
+        post.unproven += self.findings.keep(name, meta, extra);
+        let is_proved = self.place.is_none() || !self.shallow && self.is_placed();
+        if is_proved && self.findings.are_many() {
+            self.hand_on(post);
         }
     }
 
     fn unreadable(&mut self, name: &[u8], error: SourceError, post: &mut Post) {
-        if self.told.insert(self.hasher.hash_one(name)) {
+        if self.findings.is_new(name) {
             post.listed(self.id, Listed::Unreadable(shown_name(name), error));
         }
     }
@@ -455,10 +427,8 @@ impl Folder {
 
     /// Takes out what is not handed on yet.
     fn take_unproven(&mut self, post: &mut Post) -> Vec<Batch> {
-        post.unproven = post.unproven.saturating_sub(std::mem::take(&mut self.unproven));
-        let mut batches = std::mem::take(&mut self.full);
-        batches.push(std::mem::take(&mut self.batch));
-        batches.retain(|batch| !batch.is_empty());
+        let (batches, bytes) = self.findings.take();
+        post.unproven = post.unproven.saturating_sub(bytes);
         batches
     }
 

@@ -26,6 +26,7 @@ mod desk_rules_tests;
 mod desk_tests;
 mod fault;
 mod file;
+mod findings;
 mod folder;
 mod frames;
 mod host_key;
