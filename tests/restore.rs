@@ -146,6 +146,27 @@ fn an_ordinary_user_gets_their_own_back_and_is_told_what_is_missing_of_others() 
 }
 
 #[test]
+fn a_folder_that_may_not_be_read_in_the_snapshot_is_named_once_and_keeps_its_mode() {
+    need!(need::root());
+    let tree = Tree::new().file("closed/file", "x").folder("closed").mode(0o750).file("open", "y");
+    let stage = Stage::with(BIN, &tree);
+    stage.sh(&format!("chown -R {SOMEONE}:{SOMEONE} ."));
+    stage.run_as(SOMEONE).expect(0);
+    let closed = stage.inside(&stage.history().newest()).join("closed");
+    stage.sh(&format!("chown 0:0 '{0}' && chmod 751 '{0}'", closed.display()));
+    let back = stage.beside("back");
+    fs::create_dir(&back).unwrap();
+    std::os::unix::fs::chown(&back, Some(SOMEONE), Some(SOMEONE)).unwrap();
+    let run = to(&stage, "back").program(&stage.beside("backup_manager")).as_user(SOMEONE);
+    let done = run.arg(&stage.source).expect(3);
+    done.assert_says("source/closed/: cannot read it in the snapshot: Permission denied");
+    assert_eq!(done.lines_with("FAILED"), 1, "{}", done.stderr);
+    let found = fs::metadata(back.join("source/closed")).unwrap();
+    assert_eq!(found.mode() & 0o7777, 0o751);
+    assert_eq!(fs::read_to_string(back.join("source/open")).unwrap(), "y");
+}
+
+#[test]
 fn in_place_only_what_is_missing_comes_back_unless_more_is_asked_for() {
     let tree = Tree::new()
         .file("kept", "kept")

@@ -309,19 +309,16 @@ impl<'a, T: Target> Walk<'a, T> {
             return Ok(Arc::clone(open));
         }
         let above = folder.parent.as_ref().and_then(|parent| parent.opened().clone());
-        let to = match &above {
-            Some(above) => self.target.enter(&above.to, folder.to.name())?,
-            None => self.reach(&folder.to)?,
-        };
+        let to = self.in_target(folder, above.as_ref())?;
         let (from, records) = match &folder.from {
             None => (None, Records::new()),
             Some(from) => {
                 let near = above.as_ref().and_then(|above| above.from.as_ref());
                 let dir = match near {
-                    Some(near) => near.child(from.name())?,
-                    None => self.down(from)?,
+                    Some(near) => near.child(from.name()),
+                    None => self.down(from),
                 };
-                (Some(dir), self.kept.load(from)?)
+                (Some(dir.map_err(unread)?), self.kept.load(from).map_err(unread)?)
             }
         };
         let open = Arc::new(Open::new(from, to, records, &self.open));
@@ -333,6 +330,14 @@ impl<'a, T: Target> Walk<'a, T> {
         }
         *folder.opened() = Some(Arc::clone(&open));
         Ok(open)
+    }
+
+    /// A folder in the target, below `above` when that is open.
+    fn in_target(&self, folder: &Shared<T>, above: Option<&Opened<T>>) -> io::Result<T::Folder> {
+        match above {
+            Some(above) => self.target.enter(&above.to, folder.to.name()),
+            None => self.reach(&folder.to),
+        }
     }
 
     /// Lists a folder, and sends what is in it to be restored.
@@ -349,10 +354,11 @@ impl<'a, T: Target> Walk<'a, T> {
         let opened = self.handles(folder)?;
         let Some(from) = &opened.from else { return Ok(()) };
         let mut names = Vec::new();
-        from.names(|entry| {
+        let listed = from.names(|entry| {
             names.push((entry.ino, entry.name.to_owned()));
             ControlFlow::Continue(())
-        })?;
+        });
+        listed.map_err(unread)?;
         let there: HashSet<&CStr> = names.iter().map(|(_, name)| &**name).collect();
         let whole = |(name, record): (&CString, &crate::kept::Record)| {
             (record.kind.is_some() && !name.is_empty() && !there.contains(&**name))
@@ -398,7 +404,7 @@ impl<'a, T: Target> Walk<'a, T> {
                 let Some((from, place)) = opened.from.as_ref().zip(folder.from.as_ref()) else {
                     return Ok(None);
                 };
-                let wanted = self.look(from, place, name, &opened.records)?;
+                let wanted = self.look(from, place, name, &opened.records).map_err(unread)?;
                 Ok(wanted.map(|wanted| (Arc::clone(&opened), place.child(name, None), wanted)))
             });
             match found {
@@ -437,18 +443,29 @@ impl<'a, T: Target> Walk<'a, T> {
         }
     }
 
-    /// Gives a folder its owner, mode, attributes and time.
+    /// Gives a folder its owner, mode, attributes and time, also when it could not be read in the snapshot.
     fn finish(&self, folder: &Shared<T>) {
         let Some(entry) = &folder.entry else { return };
         let path = folder.to.inside();
-        let dressed = self
-            .handles(folder)
-            .and_then(|opened| self.target.dress_folder(&opened.to, entry, folder.new));
+        let dress = |to: &T::Folder| self.target.dress_folder(to, entry, folder.new);
+        let opened = folder.opened().clone();
+        let dressed = match opened {
+            Some(opened) => dress(&opened.to),
+            None => {
+                let above = folder.parent.as_ref().and_then(|parent| parent.opened().clone());
+                self.in_target(folder, above.as_ref()).and_then(|to| dress(&to))
+            }
+        };
         match dressed {
             Ok(shortfall) => self.short(&path, true, &shortfall),
             Err(error) => self.trouble(&path, true, &error),
         }
     }
+}
+
+/// Why something could not be read where it comes from.
+fn unread(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot read it in the snapshot: {error}"))
 }
 
 fn is_absent(error: &io::Error) -> bool {
