@@ -65,7 +65,7 @@ pub(super) struct Channel {
     pub(super) session: Option<openssh::Child<Arc<Session>>>,
 }
 
-/// Channels that are being opened. None of them is, when it is dropped.
+/// Channels that are being opened, until it is dropped.
 pub(super) type Further = JoinSet<io::Result<Channel>>;
 
 impl Connection {
