@@ -155,6 +155,14 @@ fn a_run_that_has_locks_minds_one_that_has_none() {
 }
 
 #[test]
+fn a_lease_that_is_no_file_keeps_nobody_away() {
+    let stage = stage();
+    fs::create_dir_all(lock_file(&stage).with_extension("lease").join("inside")).expect("made");
+    stage.take();
+    assert_eq!(stage.history().complete().len(), 2);
+}
+
+#[test]
 fn without_locks_a_killed_run_holds_the_next_one_for_less_than_a_minute() {
     need!(need::tool("strace"));
     let stage = stage();

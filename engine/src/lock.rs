@@ -116,9 +116,13 @@ impl Backups {
                 }
                 // Another machine may have no locks where this one has them, or had none when a run was killed.
                 let lease = c_name(format!("{prefix}.lease"))?;
-                return match free(&spot.locks, &lease, stop)? {
-                    false => Ok(Locked::Busy),
-                    true => Ok(Locked::Mine(Lock { spot, held: Held::Kernel { _file: file } })),
+                return match free(&spot.locks, &lease, stop) {
+                    Ok(false) => Ok(Locked::Busy),
+                    Err(error) if stop.asked() => Err(error),
+                    // What is no file, or not ours to read or remove, is no word of a run.
+                    Ok(true) | Err(_) => {
+                        Ok(Locked::Mine(Lock { spot, held: Held::Kernel { _file: file } }))
+                    }
                 };
             }
         };
