@@ -70,6 +70,12 @@ fn lock_file(stage: &Stage) -> std::path::PathBuf {
     stage.backups.join(format!(".backup_manager/locks/{PREFIX}.lock"))
 }
 
+/// The files that keep runs apart.
+fn locks(stage: &Stage) -> Vec<std::ffi::OsString> {
+    let left = fs::read_dir(stage.backups.join(".backup_manager/locks")).expect("a folder");
+    left.flatten().map(|entry| entry.file_name()).collect()
+}
+
 #[test]
 fn runs_in_namespaces_of_their_own_keep_apart() {
     need!(need::root());
@@ -125,10 +131,35 @@ fn without_locks_a_second_run_keeps_away_all_the_same() {
         let complete = stage.history().complete().len();
         assert_eq!(complete, 2, "{error}: the first one's alone");
         stage.assert_newest_is_source(Judge::plain());
-        let left = fs::read_dir(stage.backups.join(".backup_manager/locks")).expect("a folder");
-        let left: Vec<_> = left.flatten().map(|entry| entry.file_name()).collect();
-        assert_eq!(left, ["my_backup.lock"], "a lease goes with its run");
+        assert_eq!(locks(&stage), ["my_backup.lock"], "a lease goes with its run");
     }
+}
+
+/// As two machines of which one has no locks on the folder that they share, or a lock service that comes back.
+#[test]
+fn a_run_that_has_locks_minds_one_that_has_none() {
+    need!(need::tool("strace"));
+    let stage = stage();
+    let none = "flock:error=ENOLCK";
+    let first = begun(&stage, &slow(&stage).rsync(&["--bwlimit=500"]).injecting(&[none]));
+    stage.run().expect(0).assert_says(BUSY);
+    completes(&stage, first, 2);
+    stage.sh("echo more >one");
+    let killed = stage.run().injecting(&[none, "utimensat:signal=KILL:when=2"]).done();
+    assert_eq!(killed.code, 137, "{}", killed.said());
+    assert_eq!(locks(&stage).len(), 2, "a lease and a lock");
+    stage.run().expect(0);
+    assert_eq!(locks(&stage), ["my_backup.lock"]);
+    assert_eq!(stage.history().complete().len(), 3);
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
+fn a_lease_that_is_no_file_keeps_nobody_away() {
+    let stage = stage();
+    fs::create_dir_all(lock_file(&stage).with_extension("lease").join("inside")).expect("made");
+    stage.take();
+    assert_eq!(stage.history().complete().len(), 2);
 }
 
 #[test]

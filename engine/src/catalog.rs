@@ -101,12 +101,6 @@ impl Catalog {
         crate::prune::candidates(&self.backups, history)
     }
 
-    /// Whether a run of that prefix is at work right now.
-    #[must_use]
-    pub fn is_busy(&self, prefix: &Prefix) -> bool {
-        self.backups.is_locked(prefix)
-    }
-
     /// Bytes that are free for new snapshots.
     #[must_use]
     pub fn free_bytes(&self) -> Option<u64> {

@@ -139,7 +139,7 @@ pub fn dry_run<S: Source>(
         base,
         resumes,
         held_until,
-        busy: backups.as_ref().is_some_and(|backups| backups.is_locked(&job.prefix)),
+        busy: backups.as_ref().is_some_and(|backups| backups.is_locked(&job.prefix, &context.stop)),
         prunes,
         roots: roots_found(&walk),
         counts: walk.tally.counts(),

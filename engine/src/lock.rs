@@ -23,6 +23,8 @@ use crate::run::Stop;
 const BEAT: Duration = Duration::from_secs(5);
 /// A lease that was not renewed for so many looks, one a second, was left by a run that is no more.
 const LOOKS: u32 = 20;
+/// Several who found such a lease at the same time know after this who has the new one; less than a `BEAT`.
+const SETTLING: Duration = Duration::from_secs(2);
 
 /// A lock that is held while this value lives.
 pub(crate) struct Lock {
@@ -109,9 +111,19 @@ impl Backups {
                 }
                 // Somebody may have replaced the file between opening and locking it.
                 let spot = Spot::new(locks, &name, &file)?;
-                if spot.is_there() {
-                    return Ok(Locked::Mine(Lock { spot, held: Held::Kernel { _file: file } }));
+                if !spot.is_there() {
+                    continue;
                 }
+                // Another machine may have no locks where this one has them, or had none when a run was killed.
+                let lease = c_name(format!("{prefix}.lease"))?;
+                return match free(&spot.locks, &lease, stop) {
+                    Ok(false) => Ok(Locked::Busy),
+                    Err(error) if stop.asked() => Err(error),
+                    // What is no file, or not ours to read or remove, is no word of a run.
+                    Ok(true) | Err(_) => {
+                        Ok(Locked::Mine(Lock { spot, held: Held::Kernel { _file: file } }))
+                    }
+                };
             }
         };
         take().map_err(|error| {
@@ -123,15 +135,19 @@ impl Backups {
         })
     }
 
-    /// Whether another run of `prefix` is at work, found out without writing anything.
-    pub(crate) fn is_locked(&self, prefix: &Prefix) -> bool {
-        let file = self
-            .own(c"locks")
-            .and_then(|locks| locks.open_file(&c_name(format!("{prefix}.lock")).ok()?).ok());
-        file.is_some_and(|file| {
-            rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared)
-                == Err(Errno::WOULDBLOCK)
-        })
+    /// Whether another run of `prefix` is at work, found out without writing anything. It takes `LOOKS` seconds, or until
+    /// `stop` is asked for, where a run without locks was killed.
+    pub(crate) fn is_locked(&self, prefix: &Prefix, stop: &Stop) -> bool {
+        let Some(locks) = self.own(c"locks") else { return false };
+        let name = |kind| c_name(format!("{prefix}.{kind}"));
+        let file = name("lock").and_then(|name| locks.open_file(&name));
+        let tried =
+            file.map(|file| rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared));
+        if tried.is_ok_and(|tried| tried == Err(Errno::WOULDBLOCK)) {
+            return true;
+        }
+        let seen = name("lease").and_then(|name| watch(&locks, &name, stop));
+        seen.is_ok_and(|seen| matches!(seen, Seen::Renewed))
     }
 
     /// Keeps others off an incomplete snapshot while what is returned is open: also those who found no lock because
@@ -157,46 +173,86 @@ impl Backups {
 impl Lock {
     /// Takes the lease `name` unless its owner is at work, which takes `LOOKS` seconds to see if it is not.
     fn by_lease(locks: &Dir, name: &CStr, why: io::Error, stop: &Arc<Stop>) -> io::Result<Locked> {
+        let mut left_by_another = false;
         loop {
             match locks.create_file(name, 0o600) {
                 Ok(file) => {
                     let spot = || Spot::new(locks.try_clone()?, name, &file);
                     let (spot, its) = (spot()?, spot()?);
-                    let held =
-                        Held::Lease { _lease: Lease::begin(its, file, Arc::clone(stop))?, why };
-                    return Ok(Locked::Mine(Self { spot, held }));
+                    let lease = Lease::begin(its, file, Arc::clone(stop))?;
+                    if left_by_another {
+                        std::thread::sleep(SETTLING);
+                        if !spot.is_there() {
+                            continue;
+                        }
+                    }
+                    return Ok(Locked::Mine(Self {
+                        spot,
+                        held: Held::Lease { _lease: lease, why },
+                    }));
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
-            let before = read(locks, name)?;
-            let mut now = before.clone();
-            for _ in 0..LOOKS {
-                if stop.asked() {
-                    return Err(io::ErrorKind::Interrupted.into());
-                }
-                std::thread::sleep(Duration::from_secs(1));
-                now = read(locks, name)?;
-                if now != before {
-                    break;
-                }
-            }
-            if now.is_some() && now != before {
+            if !free(locks, name, stop)? {
                 return Ok(Locked::Busy);
             }
-            // Of several who saw that, one renames what they saw; the others find nothing, or a new one.
-            let stale = c_name([name.to_bytes(), b".stale"].concat())?;
-            match locks.rename_over(name, &stale) {
-                Ok(()) if read(locks, &stale)? == before => locks.unlink(&stale)?,
-                Ok(()) => {
-                    locks.rename_new(&stale, name)?;
-                    return Ok(Locked::Busy);
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+            left_by_another = true;
         }
     }
+}
+
+/// Removes a lease that nobody renews; whether nobody has one now.
+fn free(locks: &Dir, name: &CStr, stop: &Stop) -> io::Result<bool> {
+    let before = match watch(locks, name, stop)? {
+        Seen::Gone => return Ok(true),
+        Seen::Renewed => return Ok(false),
+        Seen::Left(before) => before,
+    };
+    // Of several who saw that, one renames what they saw; the others find nothing, or a new one, which they put back.
+    // Each has a name of his own for it, so that none removes what another one holds in his hands.
+    let aside = c_name([name.to_bytes(), b".", identity().replace(' ', "-").as_bytes()].concat())?;
+    match locks.rename_over(name, &aside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        renamed => renamed?,
+    }
+    let left = read(locks, &aside)? == Some(before);
+    if !left {
+        match locks.rename_new(&aside, name) {
+            // Its owner finds that he has lost it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            back => return back.map(|()| false),
+        }
+    }
+    locks.unlink(&aside)?;
+    Ok(left)
+}
+
+/// What became of a lease while it was looked at.
+enum Seen {
+    /// There is none.
+    Gone,
+    /// Its owner is at work.
+    Renewed,
+    /// Its owner is no more; what it says.
+    Left(Vec<u8>),
+}
+
+/// Looks at a lease until it changes, for `LOOKS` seconds at most.
+fn watch(locks: &Dir, name: &CStr, stop: &Stop) -> io::Result<Seen> {
+    let Some(before) = read(locks, name)? else { return Ok(Seen::Gone) };
+    for _ in 0..LOOKS {
+        if stop.asked() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        match read(locks, name)? {
+            None => return Ok(Seen::Gone),
+            Some(now) if now != before => return Ok(Seen::Renewed),
+            Some(_) => {}
+        }
+    }
+    Ok(Seen::Left(before))
 }
 
 /// A file that its owner renews. Others look whether it changes: that needs no clock that all agree on.
@@ -207,8 +263,7 @@ struct Lease {
 impl Lease {
     /// Renews the file at `spot` until dropped. When it is another one's by then, `stop` is asked for.
     fn begin(spot: Spot, file: File, stop: Arc<Stop>) -> io::Result<Self> {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let owner = format!("{} {}", std::process::id(), since.as_nanos());
+        let owner = identity();
         renew(&file, &owner, 0)?;
         let (sender, ended) = channel();
         let beat = move || beat(&spot, &file, &owner, &ended, &stop);
@@ -240,6 +295,12 @@ fn beat(spot: &Spot, file: &File, owner: &str, ended: &Receiver<()>, stop: &Stop
     if spot.is_there() {
         let _ = spot.locks.unlink(&spot.name);
     }
+}
+
+/// What no two processes are called, wherever they run.
+fn identity() -> String {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{} {}", std::process::id(), since.as_nanos())
 }
 
 fn renew(file: &File, owner: &str, number: u64) -> io::Result<()> {

@@ -12,6 +12,7 @@ use crate::name::Prefix;
 use crate::reached::{self, Reached};
 use crate::record::{Status, report};
 use crate::report::Report;
+use crate::run::Stop;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -68,8 +69,8 @@ pub fn look(backups_dir: &Path, prefix: &Prefix, reports: usize) -> Result<Look,
     let reached = reached::reached(&backups, prefix);
     // Only where a run says that it goes on: to ask takes the lock for a moment, and a run that
     // began in that moment would find it taken.
-    let at_work =
-        reached.as_ref().is_some_and(|reached| !reached.ended) && backups.is_locked(prefix);
+    let at_work = reached.as_ref().is_some_and(|reached| !reached.ended)
+        && backups.is_locked(prefix, &Stop::default());
     let status = backups
         .own(c"status")
         .and_then(|status| read_small(&status, &format!("{prefix}.json")))

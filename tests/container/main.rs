@@ -9,6 +9,7 @@ mod interrupted;
 mod remote;
 mod rights;
 mod stand;
+mod together;
 
 use std::path::Path;
 
