@@ -385,7 +385,13 @@ impl Work {
                     target.0.close();
                     exit
                 } else {
+                    let synced = target.syncs();
                     let exit = self.to(&target, top, stop);
+                    if synced && !target.syncs() {
+                        say(
+                            "that machine cannot sync what its SFTP server offered to: what is written is on its disk when its system puts it there",
+                        );
+                    }
                     target.close();
                     exit
                 }

@@ -239,13 +239,13 @@ impl Target for Local {
         crate::folder::held(folder, name, &Records::new(), ALL)
     }
 
-    fn names(&self, folder: &Dir) -> io::Result<Vec<CString>> {
+    fn names(&self, folder: &Dir, _: usize) -> io::Result<Option<Vec<CString>>> {
         let mut names = Vec::new();
         folder.names(|entry| {
             names.push(entry.name.to_owned());
             ControlFlow::Continue(())
         })?;
-        Ok(names)
+        Ok(Some(names))
     }
 
     fn make_folder(&self, folder: &Dir, name: &CStr) -> io::Result<()> {

@@ -156,8 +156,8 @@ pub trait Target: Send + Sync {
     /// What `name` is; `None` when there is nothing.
     fn look(&self, folder: &Self::Folder, name: &CStr) -> io::Result<Option<Held>>;
 
-    /// All names in the folder.
-    fn names(&self, folder: &Self::Folder) -> io::Result<Vec<CString>>;
+    /// All names in the folder; `None` when a target that is not trusted tells more than `most`.
+    fn names(&self, folder: &Self::Folder, most: usize) -> io::Result<Option<Vec<CString>>>;
 
     /// Makes a folder that only its owner may enter until it is dressed.
     fn make_folder(&self, folder: &Self::Folder, name: &CStr) -> io::Result<()>;
@@ -241,10 +241,11 @@ impl<T: Target> Target for Preview<T> {
         match self.0.enter(folder, name) {
             // Nothing is there, or something that would have made way.
             Err(error)
-                if matches!(
-                    Errno::from_io_error(&error),
-                    Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
-                ) =>
+                if Errno::from_io_error(&error) == Some(Errno::LOOP)
+                    || matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                    ) =>
             {
                 Ok(None)
             }
@@ -256,8 +257,8 @@ impl<T: Target> Target for Preview<T> {
         folder.as_ref().map_or(Ok(None), |folder| self.0.look(folder, name))
     }
 
-    fn names(&self, folder: &Self::Folder) -> io::Result<Vec<CString>> {
-        folder.as_ref().map_or(Ok(Vec::new()), |folder| self.0.names(folder))
+    fn names(&self, folder: &Self::Folder, most: usize) -> io::Result<Option<Vec<CString>>> {
+        folder.as_ref().map_or(Ok(Some(Vec::new())), |folder| self.0.names(folder, most))
     }
 
     fn make_folder(&self, _: &Self::Folder, _: &CStr) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
@@ -35,6 +35,9 @@ use crate::walk::most_open_folders;
 /// Everything that the snapshot has is given back.
 const ALL: Asked = Asked { xattrs: true, acls: true };
 
+/// So many names of a folder of the target each thread may hold.
+const FEW: usize = 2_000;
+
 /// Work for one thread.
 pub(super) enum Task<F> {
     List(Arc<Folder<F>>),
@@ -57,6 +60,8 @@ pub(super) struct Walk<'a, T: Target> {
     pub(super) queue: Queue<Task<T::Folder>>,
     open: Arc<AtomicUsize>,
     most_open: usize,
+    /// Held by who holds many names of the target.
+    long: Mutex<()>,
     failed: Mutex<Option<RestoreError>>,
 }
 
@@ -95,6 +100,7 @@ impl<'a, T: Target> Walk<'a, T> {
             queue: Queue::new(0),
             open: Arc::default(),
             most_open: most_open_folders(),
+            long: Mutex::default(),
             failed: Mutex::default(),
         })
     }
@@ -370,7 +376,7 @@ impl<'a, T: Target> Walk<'a, T> {
         names.sort_unstable();
         if !folder.new {
             let wanted: HashSet<&CStr> = names.iter().map(|(_, name)| &**name).collect();
-            let surplus = self.target.names(&opened.to)?;
+            let (surplus, _alone) = self.surplus(&opened.to)?;
             for name in surplus.iter().filter(|name| !wanted.contains(&***name)) {
                 if name.to_bytes().starts_with(TEMPORARY.as_bytes()) {
                     // Of a restore that was interrupted.
@@ -390,6 +396,17 @@ impl<'a, T: Target> Walk<'a, T> {
             folder.expect();
             self.queue.push(Task::Restore(Arc::clone(folder), batch));
         }
+    }
+
+    /// What is there. Of many names one folder's are held at a time, so that a target that makes them up
+    /// does not fill the memory.
+    fn surplus(&self, to: &T::Folder) -> io::Result<(Vec<CString>, Option<MutexGuard<'_, ()>>)> {
+        if let Some(few) = self.target.names(to, FEW)? {
+            return Ok((few, None));
+        }
+        let alone = self.long.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.target.names(to, usize::MAX)?;
+        Ok((all.unwrap_or_default(), Some(alone)))
     }
 
     /// Restores some entries of a folder.

@@ -452,7 +452,7 @@ impl Talker for Desk {
     }
 
     /// The connection is lost: everything that was started waits for the next one, in front.
-    fn reset(&mut self) {
+    fn reset(&mut self, _: &str) {
         self.lines.clear();
         let mut folders: Vec<u64> = self.folders.keys().copied().collect();
         folders.sort_unstable();
@@ -477,7 +477,7 @@ impl Talker for Desk {
 
     /// There will be no connection any more.
     fn give_up(&mut self, why: &str) {
-        self.reset();
+        self.reset(why);
         let lost = || SourceError::Lost(why.to_owned());
         self.lost = Some(why.to_owned());
         for (_, mut folder) in self.folders.drain() {

@@ -95,7 +95,7 @@ impl Bench {
 
     /// Ends it; everything is told to the sinks.
     pub(super) fn end(mut self) {
-        self.desk.reset();
+        self.desk.reset("");
         self.desk.give_up("the end");
         drop(self.desk);
         self.threads.into_iter().for_each(|thread| thread.join().unwrap());

@@ -81,7 +81,7 @@ fn a_file_that_changed_while_the_line_was_down_ends_as_it_is_now() {
         sent.truncate(2);
         bench.answer(&sent, 0);
     }
-    bench.desk.reset();
+    bench.desk.reset("");
     bench.connect(1);
     let sent = serve(&mut bench, 1);
     assert_eq!(kinds(&sent)[..3], [LSTAT, OPEN, FSTAT]);

@@ -69,8 +69,8 @@ pub(super) trait Talker: 'static {
     /// Whether something was answered since this was asked last.
     fn progressed(&mut self) -> bool;
 
-    /// The connection is lost.
-    fn reset(&mut self);
+    /// The connection is lost, for this reason.
+    fn reset(&mut self, why: &str);
 
     /// There will be no connection any more.
     fn give_up(&mut self, why: &str);
@@ -148,14 +148,18 @@ impl<T: Talker> Network<T> {
                     let end = Serving::new(&desk, &wake, &quit)
                         .serve(&connection, (channel, further), &options, &mut commands)
                         .await;
-                    desk.borrow_mut().reset();
                     let words = connection.last_words();
-                    connection.close().await;
-                    match end {
-                        End::Quit => return take_leave(&desk, STOPPED, commands),
+                    let why = match end {
+                        End::Quit => None,
                         End::Lost(why) => {
-                            (words.map_or(why.clone(), |w| format!("{why} ({w})")), false)
+                            Some(words.map_or(why.clone(), |words| format!("{why} ({words})")))
                         }
+                    };
+                    desk.borrow_mut().reset(why.as_deref().unwrap_or(STOPPED));
+                    connection.close().await;
+                    match why {
+                        None => return take_leave(&desk, STOPPED, commands),
+                        Some(why) => (why, false),
                     }
                 }
                 Err(error) => (error.to_string(), error.is_final()),

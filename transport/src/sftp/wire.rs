@@ -235,6 +235,14 @@ pub(super) fn renumber(frame: &mut [u8], id: u32) {
     }
 }
 
+/// The handle that a request in a frame closes, if it is one that does.
+pub(super) fn closed(frame: &[u8]) -> Option<&[u8]> {
+    let mut rest = Rest(frame.get(4..)?);
+    let kind = rest.u8().ok()?;
+    rest.u32().ok()?;
+    (kind == kind::CLOSE).then(|| rest.string().ok()).flatten()
+}
+
 pub(super) fn string(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
     out.extend_from_slice(text);

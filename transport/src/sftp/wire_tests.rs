@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::wire::{
-    Answer, Attrs, Expected, Offers, Request, Status, Violation, answered, read_hello,
+    Answer, Attrs, Expected, Offers, Request, Status, Violation, answered, closed, read_hello,
 };
 
 const EXPECTED: [Expected; 8] = [
@@ -143,4 +143,16 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_request_that_closes_a_handle_is_known() {
+    let framed = |request: Request<'_>| {
+        let mut out = Vec::new();
+        request.write(7, &mut out);
+        out
+    };
+    assert_eq!(closed(&framed(Request::Close(b"h1"))), Some(&b"h1"[..]));
+    assert_eq!(closed(&framed(Request::FStat(b"h1"))), None);
+    assert_eq!(closed(b"\0\0"), None);
 }

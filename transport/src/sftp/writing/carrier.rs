@@ -1,6 +1,6 @@
 //! Carries parcels over the channels: which one goes over which, what is sent when, who gets the answers.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::super::line::Line;
 use super::super::network::Talker;
-use super::super::wire::{Answer, Offers, Violation};
+use super::super::wire::{Answer, Offers, Violation, closed};
 use super::fault::Fault;
 use super::parcel::{Answers, Lane, Parcel, Requests, Told, Via};
 
@@ -46,6 +46,9 @@ pub(super) struct Carrier {
     open: HashMap<u64, Open>,
     next: u64,
     progressed: bool,
+    /// Why the connection before this one was lost.
+    why: Arc<str>,
+    /// Why there is none any more.
     lost: Option<String>,
 }
 
@@ -55,6 +58,8 @@ struct Channel {
     waiting: VecDeque<(u64, Arc<Requests>)>,
     /// Requests of parcels that wait.
     ahead: usize,
+    /// Handles that were given, and of which no CLOSE was sent.
+    handles: HashSet<Box<[u8]>>,
 }
 
 /// A parcel under way.
@@ -75,6 +80,7 @@ impl Carrier {
             open: HashMap::new(),
             next: 0,
             progressed: false,
+            why: Arc::from("it was lost"),
             lost: None,
         }
     }
@@ -88,7 +94,7 @@ impl Carrier {
         let number = match parcel.via {
             Via::Same(lane) if lane.connection != self.connection || lane.number >= lanes => {
                 // Whoever asked may have gone; the same below.
-                let _ = parcel.reply.send(Err(Fault::Lost));
+                let _ = parcel.reply.send(Err(Fault::Lost(Arc::clone(&self.why))));
                 return;
             }
             _ if lanes == 0 => return self.unplaced.push_back(parcel),
@@ -101,8 +107,13 @@ impl Carrier {
             }
         };
         let Parcel { requests, reply, .. } = parcel;
-        self.next += 1;
         let lane = Lane { connection: self.connection, number };
+        if requests.len() == 0 {
+            // No answer will come for it.
+            let _ = reply.send(Ok(Answers::new(Vec::new(), lane)));
+            return;
+        }
+        self.next += 1;
         let (told, left) = (vec![None; requests.len()], requests.len());
         self.open.insert(self.next, Open { told, left, lane, reply });
         self.lanes[number].ahead += requests.len();
@@ -116,7 +127,8 @@ impl Talker for Carrier {
     type Purpose = (u64, usize);
 
     fn add_line(&mut self, line: Line<Self::Purpose>, offers: Offers) -> usize {
-        self.lanes.push(Channel { line, waiting: VecDeque::new(), ahead: 0 });
+        let (waiting, handles) = (VecDeque::new(), HashSet::new());
+        self.lanes.push(Channel { line, waiting, ahead: 0, handles });
         let lanes = self.lanes.len();
         self.update(|server| (server.offers, server.lanes) = (offers, lanes));
         for parcel in std::mem::take(&mut self.unplaced) {
@@ -139,6 +151,12 @@ impl Talker for Carrier {
     fn receive(&mut self, number: usize, frame: &[u8], now: Instant) -> Result<(), Violation> {
         let pending = self.lanes[number].line.answered(frame, now)?;
         let told = Told::from(Answer::read(frame, pending.expected)?);
+        // What is written by it would get into another file.
+        if let Told::Handle(handle) = &told
+            && !self.lanes[number].handles.insert(handle.clone())
+        {
+            return Err(Violation("the same handle for two files"));
+        }
         self.progressed = true;
         let took = now.saturating_duration_since(pending.asked);
         self.update(|server| {
@@ -156,12 +174,15 @@ impl Talker for Carrier {
     }
 
     fn pump(&mut self) -> io::Result<()> {
-        for Channel { line, waiting, ahead } in &mut self.lanes {
+        for Channel { line, waiting, ahead, handles } in &mut self.lanes {
             while line.unsent() < AHEAD
                 && let Some((id, requests)) = waiting.pop_front()
             {
                 *ahead -= requests.len();
                 for (part, (frame, expected)) in requests.frames().enumerate() {
+                    if let Some(handle) = closed(frame) {
+                        handles.remove(handle);
+                    }
                     line.pass_on(frame, expected, (id, part));
                 }
             }
@@ -187,18 +208,19 @@ impl Talker for Carrier {
         std::mem::take(&mut self.progressed)
     }
 
-    fn reset(&mut self) {
+    fn reset(&mut self, why: &str) {
         self.lanes.clear();
+        self.why = Arc::from(why);
         self.connection += 1;
         self.update(|server| server.lanes = 0);
         for (_, open) in self.open.drain() {
-            let _ = open.reply.send(Err(Fault::Lost));
+            let _ = open.reply.send(Err(Fault::Lost(Arc::clone(&self.why))));
         }
     }
 
     fn give_up(&mut self, why: &str) {
         self.lost = Some(why.to_owned());
-        self.reset();
+        self.reset(why);
         for parcel in self.unplaced.drain(..) {
             let _ = parcel.reply.send(Err(Fault::Ended(why.to_owned())));
         }

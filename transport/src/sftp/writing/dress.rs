@@ -9,7 +9,8 @@ use super::SftpTarget;
 use super::fault::Fault;
 use super::folder::{TargetFolder, stands_at};
 use super::parcel::{Lane, Requests, Via};
-use super::session::{described, is_folder};
+use super::proof::Wanted;
+use super::session::{UNSUPPORTED, described, is_folder};
 
 /// setuid and setgid.
 const SET_ID: u32 = 0o6000;
@@ -22,6 +23,13 @@ const REFUSED_MOST: usize = 4096;
 pub(super) struct Dress {
     pub(super) set: Set,
     pub(super) shortfall: Shortfall,
+}
+
+impl Dress {
+    /// What a file has to be that is given it and is so long.
+    pub(super) fn wanted(&self, length: u64) -> Wanted {
+        Wanted { kind: Kind::File, size: Some(length), set: self.set }
+    }
 }
 
 impl SftpTarget {
@@ -42,21 +50,22 @@ impl SftpTarget {
         let Dress { set, shortfall } = dress;
         let ask =
             |set| self.session.counter.ask(Via::Same(lane), Requests::new().change(change(set)));
-        let refused = |set| match ask(set)?.next().done() {
-            Err(fault) if fault.is_refusal() => Ok(true),
+        let mut unknown = false;
+        let mut refused = |set| match ask(set)?.next().done() {
+            Err(fault) if fault.is_refusal() => {
+                unknown |= fault == Fault::Refused(UNSUPPORTED);
+                Ok(true)
+            }
             done => done.map(|()| false),
         };
         // A new owner takes setuid and setgid away (chown(2)), and a wrong one must not get them.
+        let mut given = None;
         if let Some(owner) = set.owner.take()
             && refused(Set { owner: Some(owner), ..Set::default() })?
         {
-            let mut all = self.refused();
-            if all.len() < REFUSED_MOST {
-                all.insert(owner);
-            }
-            drop(all);
             shortfall.owner = true;
             without_set_id(set, shortfall);
+            given = Some(owner);
         }
         if set.size.is_some() && refused(Set { size: set.size.take(), ..Set::default() })? {
             return Err(Fault::Refused(super::super::wire::Status::Failure));
@@ -66,6 +75,15 @@ impl SftpTarget {
         }
         if set.times.is_some() && refused(Set { times: set.times.take(), ..Set::default() })? {
             shortfall.time = true;
+        }
+        // A server that does not know the request says nothing about owners.
+        if let Some(owner) = given
+            && !unknown
+        {
+            let mut all = self.refused();
+            if all.len() < REFUSED_MOST {
+                all.insert(owner);
+            }
         }
         Ok(())
     }
@@ -95,33 +113,40 @@ impl SftpTarget {
             return Err(placed.err().unwrap_or(Fault::Replaced));
         }
         // It may be closed to its reader, or the server opens files only.
+        let wanted = Wanted { kind: Kind::Folder, size: None, set: dress.set };
         let Ok(handle) = handle else {
             self.dress_apart(lane, &mut dress, &|set| self.set_at(path, set))?;
+            let look = Requests::new().ask(Request::LStat(path));
+            let told = counter.ask(Via::Same(lane), look)?.next();
+            wanted.prove(told, &mut dress.shortfall)?;
             return Ok(dress.shortfall);
         };
         let mut ask = Requests::new().change(Change::SetOpen(&handle, dress.set));
-        let syncs = self.session.server().offers.fsync;
+        let syncs = self.offers().fsync;
         if syncs {
             ask = ask.change(Change::Sync(&handle));
         }
+        let ask = ask.ask(Request::FStat(&handle));
         let mut answers = counter.ask(Via::Same(lane), ask)?;
-        if answers.next().done().is_err() {
+        let is_dressed = answers.next().done().is_ok();
+        let is_synced = syncs && answers.next().done().is_ok();
+        let mut told = answers.next();
+        if !is_dressed {
             self.dress_apart(lane, &mut dress, &|set| Change::SetOpen(&handle, set))?;
+            let look = Requests::new().ask(Request::FStat(&handle));
+            told = counter.ask(Via::Same(lane), look)?.next();
         }
         close(&handle);
-        if syncs && answers.next().done().is_ok() {
+        if is_synced {
             self.synced(folder);
         }
+        wanted.prove(told, &mut dress.shortfall)?;
         Ok(dress.shortfall)
     }
 
     /// Sets attributes of what is at a path: not through a symlink, where the server can do without.
     pub(super) fn set_at<'a>(&self, path: &'a [u8], set: Set) -> Change<'a> {
-        if self.session.server().offers.lsetstat {
-            Change::SetLink(path, set)
-        } else {
-            Change::Set(path, set)
-        }
+        if self.offers().lsetstat { Change::SetLink(path, set) } else { Change::Set(path, set) }
     }
 
     /// Gives a file whose content is right what belongs to it. `None` when it has other names, or it is
@@ -153,16 +178,21 @@ impl SftpTarget {
         };
         let is_same = answers.next().attrs().and_then(described).is_ok_and(same);
         let mut done = Ok(());
+        let wanted = dress.wanted(entry.meta.size);
+        let mut end = Requests::new();
         if is_same {
             done = self.dress_apart(lane, &mut dress, &|set| Change::SetOpen(&handle, set));
+            end = end.ask(Request::FStat(&handle));
         }
-        let mut end = Requests::new();
-        if self.session.server().offers.fsync {
+        if self.offers().fsync {
             end = end.change(Change::Sync(&handle));
         }
         let closed = counter.ask(Via::Same(lane), end.ask(Request::Close(&handle)));
         done?;
-        closed?;
+        let mut answers = closed?;
+        if is_same {
+            wanted.prove(answers.next(), &mut dress.shortfall)?;
+        }
         Ok(is_same.then_some(dress.shortfall))
     }
 }

@@ -1,6 +1,7 @@
 //! What goes wrong with a request, and what that is in the system's words.
 
 use std::io;
+use std::sync::Arc;
 
 use engine::source::SourceError;
 use rustix::io::Errno;
@@ -14,8 +15,8 @@ const TRIES: u32 = 5;
 /// Why a request was not fulfilled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The connection was lost; another one is being made.
-    Lost,
+    /// The connection was lost, for this reason; another one is being made.
+    Lost(Arc<str>),
     /// There is no connection any more.
     Ended(String),
     /// The server does not do it.
@@ -50,9 +51,15 @@ impl Fault {
 impl From<Fault> for io::Error {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Lost => engine::restore::target::lost("it was lost again and again"),
+            Fault::Lost(why) => {
+                let why = format!("the connection was lost again and again: {why}");
+                engine::restore::target::lost(&why)
+            }
             Fault::Ended(why) => engine::restore::target::lost(&why),
-            Fault::Replaced => Errno::LOOP.into(),
+            Fault::Replaced => Self::new(
+                io::ErrorKind::NotADirectory,
+                "something else is there than the server had said",
+            ),
             Fault::Full => Errno::NOSPC.into(),
             Fault::Occupied => io::ErrorKind::AlreadyExists.into(),
             Fault::Impossible(why) => Self::other(why),
@@ -79,25 +86,30 @@ impl From<Fault> for io::Error {
 /// Does `work`, and again when the connection was lost over it; then it is told `true`: what was asked
 /// for may have been done already.
 pub(super) fn again<T>(mut work: impl FnMut(bool) -> Result<T, Fault>) -> Result<T, Fault> {
-    for number in 0..TRIES {
-        match work(number > 0) {
-            Err(Fault::Lost) => {}
-            done => return done,
+    let mut number = 0;
+    loop {
+        let done = work(number > 0);
+        number += 1;
+        if number == TRIES || !matches!(done, Err(Fault::Lost(_))) {
+            return done;
         }
     }
-    Err(Fault::Lost)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn lost() -> Fault {
+        Fault::Lost(Arc::from("cut"))
+    }
+
     #[test]
     fn work_is_done_again_after_a_loss_and_only_then() {
         let mut seen = Vec::new();
         let done = again(|before| {
             seen.push(before);
-            if seen.len() < 3 { Err(Fault::Lost) } else { Ok(7) }
+            if seen.len() < 3 { Err(lost()) } else { Ok(7) }
         });
         assert_eq!((done, seen), (Ok(7), vec![false, true, true]));
         let mut count = 0;
@@ -106,13 +118,13 @@ mod tests {
             Err(Fault::Replaced)
         });
         assert_eq!((refused, count), (Err(Fault::Replaced), 1));
-        assert_eq!(again(|_| -> Result<(), Fault> { Err(Fault::Lost) }), Err(Fault::Lost));
+        assert_eq!(again(|_| -> Result<(), Fault> { Err(lost()) }), Err(lost()));
     }
 
     #[test]
     fn what_ended_the_connection_is_known_from_a_refusal_of_one_entry() {
         let is_lost = |fault: Fault| engine::restore::target::is_lost(&fault.into());
-        assert!(is_lost(Fault::ended()) && is_lost(Fault::Lost));
+        assert!(is_lost(Fault::ended()) && is_lost(lost()));
         for status in [Status::Failure, Status::PermissionDenied, Status::Other(5)] {
             assert!(!is_lost(Fault::Refused(status)));
         }

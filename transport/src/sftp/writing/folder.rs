@@ -1,7 +1,7 @@
 //! A folder on the host: gone into, listed, looked at. What a listing tells is kept for as long as the
 //! folder is open, so that looking at its entries costs no round trip.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,11 +21,19 @@ use super::session::{PATH_MAX, bare, described, is_folder};
 /// Most names that a folder may have: above that a server that never ends is more likely.
 const NAMES_MOST: usize = 1_000_000;
 
-/// Entries that are kept of all folders that are open.
-const KEPT_MOST: usize = 200_000;
+/// Most bytes of names in one folder, with what each takes.
+const BYTES_MOST: usize = 64 << 20;
 
-/// Memory that a listing may take while it arrives: so many answers of the largest size.
+/// Bytes of listings that are kept of all folders that are open.
+const KEPT_MOST: usize = 24 << 20;
+
+/// Memory that a listing may take while it arrives: so many answers of the largest size. More of one with
+/// many names.
 const LISTING: u64 = 4 << 20;
+const LONG: u64 = 64 << 20;
+
+/// A listing without any name counts as one of so many: a folder has one of them at most.
+const NOTHING: usize = 1000;
 
 /// READDIR that are out at once, after the first ones.
 const AHEAD: usize = 8;
@@ -46,9 +54,34 @@ pub struct TargetFolder {
 #[derive(Debug, Default)]
 struct Found {
     /// What it held when it was listed, or nothing when it was made.
-    entries: Option<HashMap<CString, Attrs>>,
+    entries: Option<Entries>,
     /// Folders that were made in it and not gone into yet.
     made: HashSet<CString>,
+}
+
+/// What a folder holds, in the order of names: there may be a million, and a map takes twice as much.
+#[derive(Debug, Default)]
+pub(super) struct Entries(Vec<(CString, Attrs)>);
+
+impl Entries {
+    fn get(&self, name: &CStr) -> Option<Attrs> {
+        let found = self.0.binary_search_by(|(other, _)| (**other).cmp(name));
+        found.ok().map(|at| self.0[at].1)
+    }
+
+    /// What they take, about.
+    fn cost(&self) -> usize {
+        self.0.iter().map(|(name, _)| cost(name.as_bytes()) + size_of::<(CString, Attrs)>()).sum()
+    }
+
+    pub(super) fn into_names(self) -> impl Iterator<Item = (CString, Attrs)> {
+        self.0.into_iter()
+    }
+}
+
+/// What a name takes beside its place in a list.
+fn cost(name: &[u8]) -> usize {
+    name.len() + 16
 }
 
 impl TargetFolder {
@@ -77,27 +110,31 @@ impl TargetFolder {
 
     /// What it held under `name` when it was listed, if it was.
     pub(super) fn listed(&self, name: &CStr) -> Option<Option<Attrs>> {
-        self.found().entries.as_ref().map(|entries| entries.get(name).copied())
+        self.found().entries.as_ref().map(|entries| entries.get(name))
     }
 
     /// It was just made.
     pub(super) fn is_empty(&self) {
-        self.keep(HashMap::new());
+        drop(self.keep(Entries::default()));
     }
 
-    fn keep(&self, entries: HashMap<CString, Attrs>) {
-        if self.kept.load(Ordering::Relaxed) + entries.len() <= KEPT_MOST {
-            self.kept.fetch_add(entries.len(), Ordering::Relaxed);
-            let mut found = self.found();
-            self.kept.fetch_sub(found.entries.as_ref().map_or(0, HashMap::len), Ordering::Relaxed);
-            found.entries = Some(entries);
+    /// Keeps them while there is room; all names.
+    fn keep(&self, entries: Entries) -> Vec<CString> {
+        let cost = entries.cost();
+        if self.kept.load(Ordering::Relaxed) + cost > KEPT_MOST {
+            return entries.into_names().map(|(name, _)| name).collect();
         }
+        self.kept.fetch_add(cost, Ordering::Relaxed);
+        let names = entries.0.iter().map(|(name, _)| name.clone()).collect();
+        let before = self.found().entries.replace(entries);
+        self.kept.fetch_sub(before.as_ref().map_or(0, Entries::cost), Ordering::Relaxed);
+        names
     }
 }
 
 impl Drop for TargetFolder {
     fn drop(&mut self) {
-        let kept = self.found().entries.as_ref().map_or(0, HashMap::len);
+        let kept = self.found().entries.as_ref().map_or(0, Entries::cost);
         self.kept.fetch_sub(kept, Ordering::Relaxed);
     }
 }
@@ -131,22 +168,25 @@ impl SftpTarget {
         Ok(entered)
     }
 
-    /// All names in a folder.
-    pub(super) fn list(&self, folder: &TargetFolder) -> Result<Vec<CString>, Fault> {
-        let _room = self.memory.take(LISTING);
-        let entries = self.entries_of(&folder.path)?;
-        let names = entries.keys().cloned().collect();
-        folder.keep(entries);
-        Ok(names)
+    /// All names in a folder, unless they are more than `most`.
+    pub(super) fn list(
+        &self,
+        folder: &TargetFolder,
+        most: usize,
+    ) -> Result<Option<Vec<CString>>, Fault> {
+        let entries = self.entries_of(&folder.path, most)?;
+        Ok(entries.map(|entries| folder.keep(entries)))
     }
 
-    /// What the folder at `path` holds. A name that no entry can have is none.
-    pub(super) fn entries_of(&self, path: &[u8]) -> Result<HashMap<CString, Attrs>, Fault> {
+    /// What the folder at `path` holds, unless it is more than `most`. A name that no entry can have is
+    /// none.
+    pub(super) fn entries_of(&self, path: &[u8], most: usize) -> Result<Option<Entries>, Fault> {
+        let _room = self.memory.take(if most < NAMES_MOST { LISTING } else { LONG });
         let _handle = self.handles.take(1);
-        again(|_| self.try_entries_of(path))
+        again(|_| self.try_entries_of(path, most))
     }
 
-    fn try_entries_of(&self, path: &[u8]) -> Result<HashMap<CString, Attrs>, Fault> {
+    fn try_entries_of(&self, path: &[u8], most: usize) -> Result<Option<Entries>, Fault> {
         let counter = &self.session.counter;
         let open = Requests::new()
             .ask(Request::OpenDir(path))
@@ -157,13 +197,13 @@ impl SftpTarget {
         let is_there = is_folder(answers.next().attrs()?);
         let placed = stands_at(path, answers.next());
         let close = std::sync::Arc::new(Requests::new().ask(Request::Close(&handle)));
-        let mut entries = HashMap::new();
+        let mut entries = Vec::new();
         let mut read = || {
             placed.clone()?;
             if !is_there {
                 return Err(Fault::Replaced);
             }
-            let (mut ahead, mut seen) = (2, 0);
+            let (mut ahead, mut seen, mut bytes) = (2, 0, 0);
             loop {
                 let ask =
                     (0..ahead).fold(Requests::new(), |ask, _| ask.ask(Request::ReadDir(&handle)));
@@ -171,14 +211,17 @@ impl SftpTarget {
                 for _ in 0..ahead {
                     match answers.next() {
                         Told::Names(names) => {
-                            seen += names.len().max(1);
-                            insert(names, &mut entries);
+                            seen += if names.is_empty() { NOTHING } else { names.len() };
+                            bytes += insert(names, &mut entries);
                         }
-                        Told::Status(Status::Eof) => return Ok(()),
-                        told => return told.done(),
+                        Told::Status(Status::Eof) => return Ok(true),
+                        told => return told.done().map(|()| true),
                     }
                 }
-                if seen > NAMES_MOST {
+                if entries.len() > most {
+                    return Ok(false);
+                }
+                if seen > NAMES_MOST || bytes > BYTES_MOST {
                     return Err(Fault::Impossible("its listing does not end"));
                 }
                 ahead = AHEAD;
@@ -187,7 +230,10 @@ impl SftpTarget {
         let read = read();
         // Nobody waits for it.
         drop(counter.send(Via::Same(lane), &close));
-        read.map(|()| entries)
+        let is_all = read?;
+        entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        entries.dedup_by(|(one, _), (other, _)| one == other);
+        Ok(is_all.then_some(Entries(entries)))
     }
 
     /// What is under `name`; `None` when there is nothing.
@@ -247,14 +293,18 @@ pub(super) fn stands_at(path: &[u8], told: Told) -> Result<(), Fault> {
     }
 }
 
-fn insert(names: Vec<(Box<[u8]>, Attrs)>, entries: &mut HashMap<CString, Attrs>) {
+/// Adds those that entries can have; what they take.
+fn insert(names: Vec<(Box<[u8]>, Attrs)>, entries: &mut Vec<(CString, Attrs)>) -> usize {
+    let mut bytes = 0;
     for (name, attrs) in names {
+        bytes += cost(&name);
         if check_name(&name).is_ok()
             && let Ok(name) = CString::new(Vec::from(name))
         {
-            entries.insert(name, attrs);
+            entries.push((name, attrs));
         }
     }
+    bytes
 }
 
 #[cfg(test)]
@@ -276,8 +326,9 @@ mod tests {
     fn names_that_no_entry_can_have_are_dropped() {
         let names = [&b"."[..], b"..", b"", b"a/b", b"n\0l", b"good"];
         let names = names.iter().map(|name| ((*name).into(), Attrs::default())).collect();
-        let mut entries = HashMap::new();
+        let mut entries = Vec::new();
         insert(names, &mut entries);
-        assert_eq!(entries.into_keys().collect::<Vec<_>>(), [c"good".to_owned()]);
+        let names: Vec<_> = entries.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, [c"good".to_owned()]);
     }
 }

@@ -16,6 +16,7 @@ mod fault;
 mod folder;
 mod parcel;
 mod place;
+mod proof;
 mod put;
 mod session;
 mod store;
@@ -26,7 +27,7 @@ mod upload;
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -37,7 +38,7 @@ use engine::restore::target::{Content, Facts, Shortfall, StoreError, Stored, Tar
 use rustix::io::Errno;
 
 use super::change::Change;
-use super::wire::Request;
+use super::wire::{Offers, Request};
 use super::{Address, ConnectError, Options};
 use budget::Budget;
 use fault::{Fault, again};
@@ -102,14 +103,21 @@ pub struct SftpTarget {
     now: u32,
     memory: Budget,
     handles: Budget,
-    /// Entries of listings that are kept.
+    /// Bytes of listings that are kept.
     kept: Arc<AtomicUsize>,
+    /// Held while a tree is removed that holds a folder of many names.
+    long: Mutex<()>,
+    /// Bytes that names of folders take that wait for their removal.
+    waiting: AtomicUsize,
     /// Large files that are being sent.
     uploads: AtomicUsize,
     /// Users and groups that nothing may be given to.
     refused: Mutex<HashSet<(u32, u32)>>,
     /// Folders with changes that are not on the disk.
     unsynced: Mutex<HashSet<Arc<[u8]>>>,
+    /// Extensions that were offered and turned out to be unknown.
+    no_rename: AtomicBool,
+    no_sync: AtomicBool,
 }
 
 impl SftpTarget {
@@ -124,9 +132,13 @@ impl SftpTarget {
             memory: Budget::new(MEMORY),
             handles,
             kept: Arc::default(),
+            long: Mutex::default(),
+            waiting: AtomicUsize::new(0),
             uploads: AtomicUsize::new(0),
             refused: Mutex::default(),
             unsynced: Mutex::default(),
+            no_rename: AtomicBool::new(false),
+            no_sync: AtomicBool::new(false),
         }
     }
 
@@ -139,7 +151,18 @@ impl SftpTarget {
     /// Whether what is written is brought to the host's disk before it gets its name.
     #[must_use]
     pub fn syncs(&self) -> bool {
-        self.session.server().offers.fsync
+        self.offers().fsync
+    }
+
+    /// What the server offers and knows.
+    fn offers(&self) -> Offers {
+        let offers = self.session.server().offers;
+        let known = |no: &AtomicBool| !no.load(Ordering::Relaxed);
+        Offers {
+            posix_rename: offers.posix_rename && known(&self.no_rename),
+            fsync: offers.fsync && known(&self.no_sync),
+            ..offers
+        }
     }
 
     /// Ends the connection and waits until `ssh` has ended and nothing is left of it.
@@ -221,8 +244,8 @@ impl Target for SftpTarget {
         Ok(self.look_at(folder, name)?)
     }
 
-    fn names(&self, folder: &TargetFolder) -> io::Result<Vec<CString>> {
-        Ok(self.list(folder)?)
+    fn names(&self, folder: &TargetFolder, most: usize) -> io::Result<Option<Vec<CString>>> {
+        Ok(self.list(folder, most)?)
     }
 
     fn make_folder(&self, folder: &TargetFolder, name: &CStr) -> io::Result<()> {

@@ -61,7 +61,14 @@ pub(super) fn make(session: &Session, dir: &[u8]) -> Result<Top, PlaceError> {
         return Ok(Top { path: real.into(), is_there: true, is_new: false });
     }
     let is_new = made(session, missing)?;
-    let (_, path) = deepest(session, &way)?;
+    let (there, path) = deepest(session, &way)?;
+    // What was just made leads nowhere else, and what is not there is not above.
+    let last = way[way.len() - 1];
+    if there + 1 < way.len()
+        || path != below(real, &last[way[way.len() - 1 - missing.len()].len()..])
+    {
+        return Err(impossible("make", last, Fault::Replaced));
+    }
     guarded(session, way[way.len() - 1], &path)?;
     Ok(Top { path: path.into(), is_there: true, is_new })
 }
@@ -75,6 +82,18 @@ pub(super) fn look_at(session: &Session, dir: &[u8]) -> Result<Top, PlaceError> 
     let is_there = there + 1 == way.len();
     let path = if is_there { real } else { path };
     Ok(Top { path: path.into(), is_there, is_new: false })
+}
+
+/// The path of `names` below `real`, where none of them is a symlink.
+fn below(real: Vec<u8>, names: &[u8]) -> Vec<u8> {
+    names.split(|byte| *byte == b'/').fold(real, |path, name| match name {
+        b"" => path,
+        b".." => {
+            let above = path.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
+            path[..above.max(1)].to_vec()
+        }
+        name => child(&path, name),
+    })
 }
 
 /// How far the folders on the way are there, and where the last of them really is.
@@ -180,6 +199,15 @@ mod tests {
             assert_eq!(absolute(b"/home/u", dir.as_bytes()), path.as_bytes(), "{dir}");
         }
         assert_eq!(absolute(b"/", b"a"), b"/a");
+    }
+
+    #[test]
+    fn a_folder_that_was_made_is_where_its_names_lead() {
+        let below = |real: &str, names: &str| below(real.into(), names.as_bytes());
+        assert_eq!(below("/real", "/a/b"), b"/real/a/b");
+        assert_eq!(below("/", "/a"), b"/a");
+        assert_eq!(below("/real", "/a/../b"), b"/real/b");
+        assert_eq!(below("/real", "/../../b"), b"/b");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Makes things under a temporary name on the host, and gives them their own when they are whole.
 
 use std::ffi::CStr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use engine::entry::{Entry, Kind};
@@ -13,6 +14,7 @@ use super::SftpTarget;
 use super::fault::{Fault, again};
 use super::folder::TargetFolder;
 use super::parcel::{Answers, Lane, Requests, Via};
+use super::proof::Wanted;
 use super::session::UNSUPPORTED;
 
 /// How often a file is opened anew when the server refuses it without a reason: it may have no handle
@@ -71,7 +73,7 @@ impl SftpTarget {
 
     /// Tells a full disk from other refusals without a reason.
     pub(super) fn check_space(&self, folder: &TargetFolder) -> Result<(), Fault> {
-        if !self.session.server().offers.statvfs {
+        if !self.offers().statvfs {
             return Ok(());
         }
         let mut answers = self.session.ask(Requests::new().ask(Request::StatVfs(&folder.path)))?;
@@ -100,7 +102,7 @@ impl SftpTarget {
         replace: bool,
     ) -> Result<(), Fault> {
         let to = folder.child(&entry.name)?;
-        let offers = self.session.server().offers;
+        let offers = self.offers();
         self.changed(folder);
         if !replace && !offers.hard_link && self.session.find(&to)?.is_some() {
             // No server of OpenSSH's: its RENAME may take the place of what is there.
@@ -111,7 +113,7 @@ impl SftpTarget {
         let naming = naming(Requests::new(), (from, &to), entry.meta.kind, over, offers);
         let mut lost = false;
         let mut answers = match self.session.counter.ask(via, first.and(naming.clone())) {
-            Err(Fault::Lost) => {
+            Err(Fault::Lost(_)) => {
                 lost = true;
                 again(|_| self.session.ask(naming.clone()))?
             }
@@ -139,7 +141,7 @@ impl SftpTarget {
         (from, entry): (&[u8], &Entry),
         replace: bool,
     ) -> Result<(), Fault> {
-        let (to, offers) = (folder.child(&entry.name)?, self.session.server().offers);
+        let (to, offers) = (folder.child(&entry.name)?, self.offers());
         let over = over(folder, replace, offers);
         let name = naming(Requests::new(), (from, &to), entry.meta.kind, over, offers);
         let mut answers = again(|_| self.session.ask(name.clone()))?;
@@ -159,6 +161,10 @@ impl SftpTarget {
         if !fault.is_refusal() {
             return Err(fault);
         }
+        if fault == Fault::Refused(UNSUPPORTED) && self.offers().posix_rename {
+            self.no_rename.store(true, Ordering::Relaxed);
+            return self.place_again(folder, (from, entry), replace);
+        }
         let to = folder.child(&entry.name)?;
         let there = self.session.find(&to)?;
         let is_ours = there.and_then(meta).is_some_and(|there| {
@@ -168,7 +174,7 @@ impl SftpTarget {
         if lost && is_ours && self.session.find(from)?.is_none() {
             return Ok(());
         }
-        if there.is_none() && !replace && is_linked(entry.meta.kind, self.session.server().offers) {
+        if there.is_none() && !replace && is_linked(entry.meta.kind, self.offers()) {
             // A file system without hard links.
             let rename = Requests::new().change(Change::Rename { from, to: &to });
             return self.session.ask(rename)?.next().done();
@@ -205,12 +211,17 @@ impl SftpTarget {
         let mut dress = self.dress_of(entry);
         dress.set.mode = None;
         dress.shortfall.mode = false;
-        if self.session.server().offers.lsetstat {
-            let set = Requests::new().change(Change::SetLink(&path, dress.set));
+        let wanted = Wanted { kind: Kind::Symlink, size: None, set: dress.set };
+        if self.offers().lsetstat {
+            let set = Requests::new()
+                .change(Change::SetLink(&path, dress.set))
+                .ask(Request::LStat(&path));
             let mut answers = again(|_| self.session.ask(set.clone()))?;
             let lane = answers.lane;
             if answers.next().done().is_err() {
                 self.dress_apart(lane, &mut dress, &|set| Change::SetLink(&path, set))?;
+            } else {
+                wanted.prove(answers.next(), &mut dress.shortfall)?;
             }
         } else {
             (dress.shortfall.owner, dress.shortfall.time) = (self.facts_owners(), true);
@@ -227,7 +238,7 @@ impl SftpTarget {
         from: &[u8],
         replace: bool,
     ) -> Result<(), Fault> {
-        let offers = self.session.server().offers;
+        let offers = self.offers();
         if !offers.hard_link || (replace && !offers.posix_rename) {
             return Err(Fault::Refused(UNSUPPORTED));
         }

@@ -91,6 +91,9 @@ impl Session {
         };
         session.look_around(offers).map_err(|fault| match fault {
             Fault::Ended(why) => ConnectError::Ssh { said: why },
+            fault @ Fault::Lost(_) => {
+                ConnectError::Ssh { said: io::Error::from(fault).to_string() }
+            }
             fault => ConnectError::NoSftp { said: io::Error::from(fault).to_string() },
         })?;
         Ok(session)
@@ -108,6 +111,7 @@ impl Session {
         // In the home of an account that sees a part of the host only, `/`, the owner tells nothing.
         self.is_root |= self.home != b"/" && owner.is_some_and(|(user, _)| user == 0);
         if let Told::Limits(Limits { write, handles }) = answers.next() {
+            let write = if write == 0 { WRITE_LEAST } else { write };
             self.chunk = write.clamp(4096, WRITE_MOST) as usize;
             self.handles =
                 if handles == 0 { HANDLES_MOST } else { (handles / 2).min(HANDLES_MOST) };

@@ -1,18 +1,21 @@
 //! Stores a file on the host: a small one in three steps (open, all of it, its name), a large one as
 //! [`upload`](super::upload) does.
 
+use std::sync::atomic::Ordering;
+
 use engine::entry::Entry;
 use engine::restore::content::{Piece, is_damaged, read_through};
 use engine::restore::target::{Content, StoreError, Stored};
 
 use super::super::change::{Change, Set};
-use super::super::wire::{Request, Status};
+use super::super::wire::Request;
 use super::SftpTarget;
 use super::dress::{Dress, is_set_id};
 use super::fault::{Fault, again};
 use super::folder::TargetFolder;
 use super::parcel::{Requests, Via};
 use super::put::Made;
+use super::session::UNSUPPORTED;
 
 /// Largest file that is sent together: all of it is read before.
 const SMALL: u64 = 512 << 10;
@@ -58,7 +61,7 @@ impl SftpTarget {
             return Err(StoreError::Damaged);
         }
         let end = pieces.last().map_or(0, |(offset, bytes)| offset + bytes.len() as u64);
-        Ok(Read { pieces, size: (size > end).then_some(size), damaged })
+        Ok(Read { pieces, length: size, size: (size > end).then_some(size), damaged })
     }
 
     fn store_small(
@@ -72,21 +75,21 @@ impl SftpTarget {
         let writes = read.writes(Requests::new(), &made.handle);
         let mut dress = dress.clone();
         dress.set.size = read.size;
-        self.conclude(folder, &made, writes, &mut dress)?;
+        self.conclude(folder, (&made, read.length), writes, &mut dress)?;
         self.finish(folder, &made, entry, replace)?;
         Ok(dress)
     }
 
-    /// Sends the last that is written to a file, gives it what belongs to it, and brings it to the disk.
-    /// What fails is removed.
+    /// Sends the last that is written to a file, gives it what belongs to it, brings it to the disk, and
+    /// has a look at it: so long it has to be then. What fails is removed.
     pub(super) fn conclude(
         &self,
         folder: &TargetFolder,
-        made: &Made,
+        (made, length): (&Made, u64),
         writes: Requests,
         dress: &mut Dress,
     ) -> Result<(), Fault> {
-        let done = self.try_conclude(made, writes, dress);
+        let done = self.try_conclude((made, length), writes, dress);
         if let Err(fault) = done {
             self.discard(made);
             return Err(self.why(folder, fault));
@@ -94,10 +97,15 @@ impl SftpTarget {
         Ok(())
     }
 
-    fn try_conclude(&self, made: &Made, writes: Requests, dress: &mut Dress) -> Result<(), Fault> {
+    fn try_conclude(
+        &self,
+        (made, length): (&Made, u64),
+        writes: Requests,
+        dress: &mut Dress,
+    ) -> Result<(), Fault> {
         let counter = &self.session.counter;
         let (handle, count) = (&made.handle, writes.len());
-        let syncs = self.session.server().offers.fsync;
+        let syncs = self.offers().fsync;
         // Of a file that lends its owner's rights the owner comes first.
         let together = !is_set_id(&dress.set);
         let mut ask = writes;
@@ -107,26 +115,53 @@ impl SftpTarget {
         if together && syncs {
             ask = ask.change(Change::Sync(handle));
         }
+        if together {
+            ask = ask.ask(Request::FStat(handle));
+        }
         let mut answers = counter.ask(Via::Same(made.lane), ask)?;
         for _ in 0..count {
             answers.next().done()?;
         }
         if !together || answers.next().done().is_err() {
-            return self.conclude_apart(made, dress);
+            return self.conclude_apart((made, length), dress);
         }
-        if syncs { done_or_unsupported(answers.next().done()) } else { Ok(()) }
+        if syncs {
+            self.synced_or_unsupported(answers.next().done())?;
+        }
+        dress.wanted(length).prove(answers.next(), &mut dress.shortfall)
     }
 
     /// Gives a file that is written what belongs to it, one by one, and brings it to the disk.
-    pub(super) fn conclude_apart(&self, made: &Made, dress: &mut Dress) -> Result<(), Fault> {
+    pub(super) fn conclude_apart(
+        &self,
+        (made, length): (&Made, u64),
+        dress: &mut Dress,
+    ) -> Result<(), Fault> {
         let handle = &made.handle;
+        let wanted = dress.wanted(length);
         self.dress_apart(made.lane, dress, &|set: Set| Change::SetOpen(handle, set))?;
-        if !self.session.server().offers.fsync {
-            return Ok(());
+        let syncs = self.offers().fsync;
+        let mut ask = Requests::new();
+        if syncs {
+            ask = ask.change(Change::Sync(handle));
         }
-        let sync = Requests::new().change(Change::Sync(handle));
-        let mut answers = self.session.counter.ask(Via::Same(made.lane), sync)?;
-        done_or_unsupported(answers.next().done())
+        let ask = ask.ask(Request::FStat(handle));
+        let mut answers = self.session.counter.ask(Via::Same(made.lane), ask)?;
+        if syncs {
+            self.synced_or_unsupported(answers.next().done())?;
+        }
+        wanted.prove(answers.next(), &mut dress.shortfall)
+    }
+
+    /// A file system that cannot sync, or a server that does not know how, is nobody's fault.
+    pub(super) fn synced_or_unsupported(&self, done: Result<(), Fault>) -> Result<(), Fault> {
+        match done {
+            Err(Fault::Refused(UNSUPPORTED)) => {
+                self.no_sync.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// Closes a file, and gives it its name.
@@ -139,7 +174,7 @@ impl SftpTarget {
     ) -> Result<(), Fault> {
         let mut close = Requests::new().ask(Request::Close(&made.handle));
         let mut via = Via::Same(made.lane);
-        if !self.session.server().offers.fsync {
+        if !self.offers().fsync {
             // What could not be stored may be told only now (close(2)).
             let closed = self.session.counter.ask(via, close)?.next().done();
             closed.map_err(|fault| self.why(folder, fault))?;
@@ -153,7 +188,9 @@ impl SftpTarget {
 pub(super) struct Read {
     /// Offsets, and what is written there.
     pieces: Vec<(u64, Vec<u8>)>,
-    /// Its size, when it ends in a hole.
+    /// How long it is.
+    pub(super) length: u64,
+    /// The same, when it ends in a hole.
     pub(super) size: Option<u64>,
     pub(super) damaged: bool,
 }
@@ -169,14 +206,6 @@ impl Read {
     /// How many requests that takes.
     pub(super) fn len(&self) -> usize {
         self.pieces.len()
-    }
-}
-
-/// A file system that cannot sync is nobody's fault.
-pub(super) fn done_or_unsupported(done: Result<(), Fault>) -> Result<(), Fault> {
-    match done {
-        Err(Fault::Refused(Status::Other(8))) => Ok(()),
-        done => done,
     }
 }
 

@@ -11,7 +11,7 @@ use super::fault::Fault;
 use super::folder::TargetFolder;
 use super::parcel::{Lane, Requests, Via};
 use super::put::{Made, named, naming, over};
-use super::store::{AROUND, Read, done_or_unsupported, refused};
+use super::store::{AROUND, Read, refused};
 
 /// A file among others.
 struct One<'a> {
@@ -36,7 +36,7 @@ impl SftpTarget {
         files: &[&dyn ToStore],
     ) -> Vec<Result<Stored, StoreError>> {
         let mut fates: Fates = files.iter().map(|_| None).collect();
-        let offers = self.session.server().offers;
+        let offers = self.offers();
         // Without them some answers have to be waited for one by one.
         if files.len() > 1 && offers.fsync && offers.hard_link {
             self.try_together(folder, files, &mut fates);
@@ -124,20 +124,24 @@ impl SftpTarget {
                 .writes(write, &made.handle)
                 .change(Change::SetOpen(&made.handle, one.dress.set))
                 .change(Change::Sync(&made.handle))
+                .ask(Request::FStat(&made.handle))
         });
         let mut answers = self.session.counter.ask(Via::Same(lane), write)?;
         let mut written = Vec::new();
         for (mut one, made) in opened {
             let wrote = (0..one.read.len()).try_fold((), |(), _| answers.next().done());
             let (set, synced) = (answers.next().done(), answers.next().done());
+            let (told, length) = (answers.next(), one.read.length);
             let done = match (wrote, set) {
                 (Err(fault), _) => Err(fault),
-                (Ok(()), Ok(())) => done_or_unsupported(synced),
-                (Ok(()), Err(_)) => self.conclude_apart(&made, &mut one.dress),
+                (Ok(()), Ok(())) => self
+                    .synced_or_unsupported(synced)
+                    .and_then(|()| one.dress.wanted(length).prove(told, &mut one.dress.shortfall)),
+                (Ok(()), Err(_)) => self.conclude_apart((&made, length), &mut one.dress),
             };
             match done {
                 Ok(()) => written.push((one, made)),
-                Err(Fault::Lost) => return Err(Fault::Lost),
+                Err(Fault::Lost(why)) => return Err(Fault::Lost(why)),
                 Err(fault) => {
                     self.discard(&made);
                     fates[one.number] = Some(Err(refused(self.why(folder, fault))));
@@ -155,7 +159,7 @@ impl SftpTarget {
         written: Vec<(One<'_>, Made)>,
         fates: &mut Fates,
     ) {
-        let offers = self.session.server().offers;
+        let offers = self.offers();
         self.changed(folder);
         let mut name = Requests::new();
         for (one, made) in &written {
@@ -175,14 +179,14 @@ impl SftpTarget {
                     named(answers, over(folder, replace, offers), offers)
                         .or_else(|fault| self.misplaced(folder, from, replace, (fault, false)))
                 }
-                Err(Fault::Lost) => self.place_again(folder, from, replace),
+                Err(Fault::Lost(_)) => self.place_again(folder, from, replace),
                 Err(fault) => Err(fault.clone()),
             };
             let Dress { shortfall, .. } = one.dress;
             let stored = Stored { shortfall, damaged: one.read.damaged };
             fates[one.number] = match done {
                 // From the beginning.
-                Err(Fault::Lost) => None,
+                Err(Fault::Lost(_)) => None,
                 done => Some(done.map(|()| stored).map_err(refused)),
             };
         }

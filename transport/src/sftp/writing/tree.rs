@@ -1,7 +1,9 @@
 //! Removes a folder on the host with all it holds, unless it reaches into another file system or a backups
 //! folder: all of it is looked at before anything goes.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{MutexGuard, PoisonError};
 
 use engine::entry::Kind;
 
@@ -11,9 +13,10 @@ use super::super::place::child;
 use super::super::wire::Request;
 use super::SftpTarget;
 use super::fault::{Fault, again};
-use super::folder::TargetFolder;
+use super::folder::{Entries, TargetFolder};
 use super::parcel::{Requests, Told};
 use super::place::OWN;
+use super::session::PATH_MAX;
 
 /// Most entries that are looked at: above that a server that never ends is more likely.
 const ENTRIES_MOST: usize = 50_000_000;
@@ -21,17 +24,87 @@ const ENTRIES_MOST: usize = 50_000_000;
 /// Files that are removed together.
 const TOGETHER: usize = 64;
 
+/// Memory, bytes, that the names of folders may take, in all trees, that are still to be looked at.
+const WAITING_MOST: usize = 48 << 20;
+
+/// So many names of a folder each thread may hold.
+const FEW: usize = 2_000;
+
 /// A part of the way through a tree.
 enum Step {
-    Enter(Vec<u8>),
-    Leave(Vec<u8>),
+    /// Into a folder of the one that the way is in.
+    Enter(CString),
+    /// Out of the folder that the way is in.
+    Leave,
 }
 
-/// Paths of what a folder holds.
-#[derive(Default)]
-struct Inside {
-    folders: Vec<Vec<u8>>,
-    others: Vec<Vec<u8>>,
+/// Names of what a folder holds. Of many, one folder's are held at a time.
+struct Inside<'a> {
+    folders: Vec<CString>,
+    others: Vec<CString>,
+    _alone: Option<MutexGuard<'a, ()>>,
+}
+
+/// The way through a tree: only names are kept, as each path may be long and a folder may hold many.
+struct Way<'a> {
+    path: Vec<u8>,
+    steps: Vec<Step>,
+    /// Bytes of what waits, of all ways.
+    waiting: &'a AtomicUsize,
+}
+
+impl<'a> Way<'a> {
+    fn new(top: &[u8], waiting: &'a AtomicUsize) -> Self {
+        Self { path: top.to_vec(), steps: vec![Step::Leave], waiting }
+    }
+
+    /// Has these folders of the one that the way is in before it.
+    fn add(&mut self, folders: Vec<CString>) -> Result<(), Fault> {
+        let more = folders.iter().map(|name| cost(name)).sum::<usize>();
+        let before = self.waiting.fetch_add(more, Ordering::Relaxed);
+        self.steps.extend(folders.into_iter().map(Step::Enter));
+        if before + more > WAITING_MOST {
+            return Err(Fault::Impossible("it is not removed: it holds too many folders"));
+        }
+        Ok(())
+    }
+
+    /// Goes into the next folder, and tells `leave` of those that it leaves on the way. Whether there is one.
+    fn enter(&mut self, mut leave: impl FnMut(&[u8]) -> Result<(), Fault>) -> Result<bool, Fault> {
+        while let Some(step) = self.steps.pop() {
+            let Step::Enter(name) = step else {
+                leave(&self.path)?;
+                let above = self.path.iter().rposition(|byte| *byte == b'/');
+                self.path.truncate(above.unwrap_or_default());
+                continue;
+            };
+            self.waiting.fetch_sub(cost(&name), Ordering::Relaxed);
+            self.path = child(&self.path, name.to_bytes());
+            if self.path.len() >= PATH_MAX {
+                return Err(Fault::Impossible(
+                    "it is not removed: a path in it is longer than 4,095 bytes",
+                ));
+            }
+            self.steps.push(Step::Leave);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}
+
+impl Drop for Way<'_> {
+    fn drop(&mut self) {
+        let left = self.steps.iter().map(|step| match step {
+            Step::Enter(name) => cost(name),
+            Step::Leave => 0,
+        });
+        self.waiting.fetch_sub(left.sum(), Ordering::Relaxed);
+    }
+}
+
+/// What a name takes while it waits.
+fn cost(name: &CStr) -> usize {
+    size_of::<Step>() + name.count_bytes() + 16
 }
 
 impl SftpTarget {
@@ -39,27 +112,25 @@ impl SftpTarget {
         let top = folder.child(name)?;
         self.changed(folder);
         self.check_tree(&folder.path, &top)?;
-        let mut steps = vec![Step::Enter(top)];
-        while let Some(step) = steps.pop() {
-            let path = match step {
-                Step::Leave(path) => {
-                    let remove = Requests::new().change(Change::RemoveFolder(&path));
-                    self.removed(&remove)?;
-                    continue;
-                }
-                Step::Enter(path) => path,
-            };
-            let Inside { folders, others } = self.inside(&path)?;
+        let mut way = Way::new(&top, &self.waiting);
+        loop {
+            let Inside { folders, others, _alone } = self.inside(&way.path)?;
             for together in others.chunks(TOGETHER) {
-                let requests = together
-                    .iter()
-                    .fold(Requests::new(), |requests, path| requests.change(Change::Remove(path)));
+                let requests = together.iter().fold(Requests::new(), |requests, name| {
+                    requests.change(Change::Remove(&child(&way.path, name.to_bytes())))
+                });
                 self.removed(&requests)?;
             }
-            steps.push(Step::Leave(path));
-            steps.extend(folders.into_iter().map(Step::Enter));
+            drop((others, _alone));
+            way.add(folders)?;
+            let remove = |path: &[u8]| {
+                let remove = Requests::new().change(Change::RemoveFolder(path));
+                self.removed(&remove)
+            };
+            if !way.enter(remove)? {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Removes; what is gone already counts as removed.
@@ -75,28 +146,33 @@ impl SftpTarget {
     }
 
     /// What the folder at `path` holds.
-    fn inside(&self, path: &[u8]) -> Result<Inside, Fault> {
-        let entries = self.entries_of(path)?;
+    fn inside(&self, path: &[u8]) -> Result<Inside<'_>, Fault> {
+        let few = self.entries_of(path, FEW)?;
+        let _alone =
+            few.is_none().then(|| self.long.lock().unwrap_or_else(PoisonError::into_inner));
+        let entries = match few {
+            Some(entries) => Some(entries),
+            None => self.entries_of(path, usize::MAX)?,
+        };
         let undescribed = Fault::Impossible("the server does not tell what is in it");
-        let Inside { mut folders, mut others } = Inside::default();
-        for (name, attrs) in entries {
+        let (mut folders, mut others) = (Vec::new(), Vec::new());
+        for (name, attrs) in entries.into_iter().flat_map(Entries::into_names) {
             let kind = meta(attrs).ok_or(undescribed.clone())?.kind;
             let into = if kind == Kind::Folder { &mut folders } else { &mut others };
-            into.push(child(path, name.to_bytes()));
+            into.push(name);
         }
-        Ok(Inside { folders, others })
+        Ok(Inside { folders, others, _alone })
     }
 
     /// Looks below a folder for what must not be removed.
     fn check_tree(&self, above: &[u8], top: &[u8]) -> Result<(), Fault> {
         let outside = self.file_system(above)?;
         let mut seen = 0;
-        let mut waiting = vec![top.to_vec()];
-        while let Some(path) = waiting.pop() {
-            let is_other = self.file_system(&path)? != outside;
-            let Inside { folders, others } = self.inside(&path)?;
-            let own = child(&path, OWN);
-            if is_other || folders.contains(&own) || others.contains(&own) {
+        let mut way = Way::new(top, &self.waiting);
+        loop {
+            let is_other = self.file_system(&way.path)? != outside;
+            let Inside { folders, others, _alone } = self.inside(&way.path)?;
+            if is_other || folders.iter().chain(&others).any(|name| name.to_bytes() == OWN) {
                 return Err(Fault::Impossible(
                     "it is not removed: another file system or a backups folder lies in it",
                 ));
@@ -105,14 +181,16 @@ impl SftpTarget {
             if seen > ENTRIES_MOST {
                 return Err(Fault::Impossible("it is not removed: it does not end"));
             }
-            waiting.extend(folders);
+            way.add(folders)?;
+            if !way.enter(|_| Ok(()))? {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Which file system a path is on; `None` when the server does not tell.
     fn file_system(&self, path: &[u8]) -> Result<Option<u64>, Fault> {
-        if !self.session.server().offers.statvfs {
+        if !self.offers().statvfs {
             return Ok(None);
         }
         let ask = Requests::new().ask(Request::StatVfs(path));
@@ -120,5 +198,50 @@ impl SftpTarget {
             Told::FileSystem(found) => Ok(Some(found.id)),
             _ => Ok(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&CStr]) -> Vec<CString> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_way_leaves_each_folder_after_all_in_it() {
+        let waiting = AtomicUsize::new(0);
+        let (mut way, mut seen, mut left) = (Way::new(b"/top", &waiting), Vec::new(), Vec::new());
+        way.add(names(&[c"b", c"a"])).unwrap();
+        let mut leave = |path: &[u8]| {
+            left.push(path.to_vec());
+            Ok(())
+        };
+        while way.enter(&mut leave).unwrap() {
+            seen.push(way.path.clone());
+            if way.path == b"/top/a" {
+                way.add(names(&[c"in"])).unwrap();
+            }
+        }
+        assert_eq!(seen, [&b"/top/a"[..], b"/top/a/in", b"/top/b"]);
+        assert_eq!(left, [&b"/top/a/in"[..], b"/top/a", b"/top/b", b"/top"]);
+        assert_eq!(waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_is_too_deep_or_too_much_ends_it() {
+        let long = CString::new(vec![b'n'; 255]).unwrap();
+        let waiting = AtomicUsize::new(0);
+        let mut way = Way::new(b"/top", &waiting);
+        let end = (0..100).try_for_each(|_| {
+            way.add(vec![long.clone()])?;
+            way.enter(|_| Ok(())).map(drop)
+        });
+        assert!(matches!(end, Err(Fault::Impossible(_))));
+        let end = way.add(vec![long; 200_000]);
+        assert!(matches!(end, Err(Fault::Impossible(_))));
+        drop(way);
+        assert_eq!(waiting.load(Ordering::Relaxed), 0, "what waits no longer is not counted");
     }
 }

@@ -78,11 +78,11 @@ impl SftpTarget {
         let mut whole = self.dress_of(entry);
         whole.set.size = (size > upload.end).then_some(size);
         let mut dress = whole.clone();
-        match self.conclude(folder, &upload.made, Requests::new(), &mut dress) {
-            Err(Fault::Lost) => {
-                upload.resume()?;
+        match self.conclude(folder, (&upload.made, size), Requests::new(), &mut dress) {
+            Err(Fault::Lost(why)) => {
+                upload.resume(why)?;
                 dress = whole;
-                self.conclude(folder, &upload.made, Requests::new(), &mut dress)?;
+                self.conclude(folder, (&upload.made, size), Requests::new(), &mut dress)?;
             }
             concluded => concluded?,
         }
@@ -244,7 +244,7 @@ impl<'a> Upload<'a> {
         self.send(lane, offset, bytes.len(), Arc::new(write), Some(room));
         self.end = self.end.max(offset + bytes.len() as u64);
         self.unsynced += bytes.len() as u64;
-        if self.unsynced >= SYNC && self.target.session.server().offers.fsync {
+        if self.unsynced >= SYNC && self.target.offers().fsync {
             self.unsynced = 0;
             let sync = Requests::new().change(Change::Sync(&self.made.handle));
             self.send(self.made.lane, offset, 0, Arc::new(sync), None);
@@ -285,24 +285,24 @@ impl<'a> Upload<'a> {
                     _ => Ok(()),
                 }
             }
-            Err(Fault::Lost) => {
+            Err(Fault::Lost(why)) => {
                 let gone = Waiting::never();
                 self.out.push_front(Sent { offset, length, requests, waiting: gone, _room });
-                self.resume()
+                self.resume(why)
             }
             Err(fault) => Err(fault),
         }
     }
 
     /// Goes on over the next connection: what was answered is written, the rest is sent again.
-    fn resume(&mut self) -> Result<(), Fault> {
+    fn resume(&mut self, mut why: Arc<str>) -> Result<(), Fault> {
         loop {
             self.losses += 1;
             if self.losses > LOSSES || self.mark == 0 {
-                return Err(Fault::Lost);
+                return Err(Fault::Lost(why));
             }
             match self.open_again() {
-                Err(Fault::Lost) => {}
+                Err(Fault::Lost(again)) => why = again,
                 opened => break opened?,
             }
         }
