@@ -37,6 +37,11 @@ impl Fault {
         Self::Ended("the connection has ended".to_owned())
     }
 
+    /// It was lost too often.
+    pub(super) fn given_up(why: &str) -> Self {
+        Self::Ended(format!("the connection was lost again and again: {why}"))
+    }
+
     /// Whether the server said that nothing is there.
     pub(super) fn is_absent(&self) -> bool {
         matches!(self, Self::Refused(Status::NoSuchFile))
@@ -51,10 +56,7 @@ impl Fault {
 impl From<Fault> for io::Error {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Lost(why) => {
-                let why = format!("the connection was lost again and again: {why}");
-                engine::restore::target::lost(&why)
-            }
+            Fault::Lost(why) => Fault::given_up(&why).into(),
             Fault::Ended(why) => engine::restore::target::lost(&why),
             Fault::Replaced => Self::new(
                 io::ErrorKind::NotADirectory,
@@ -90,8 +92,11 @@ pub(super) fn again<T>(mut work: impl FnMut(bool) -> Result<T, Fault>) -> Result
     loop {
         let done = work(number > 0);
         number += 1;
-        if number == TRIES || !matches!(done, Err(Fault::Lost(_))) {
-            return done;
+        match done {
+            // Nor does an operation that this one is a part of begin anew.
+            Err(Fault::Lost(why)) if number == TRIES => return Err(Fault::given_up(&why)),
+            Err(Fault::Lost(_)) => {}
+            done => return done,
         }
     }
 }
@@ -118,7 +123,7 @@ mod tests {
             Err(Fault::Replaced)
         });
         assert_eq!((refused, count), (Err(Fault::Replaced), 1));
-        assert_eq!(again(|_| -> Result<(), Fault> { Err(lost()) }), Err(lost()));
+        assert_eq!(again(|_| -> Result<(), Fault> { Err(lost()) }), Err(Fault::given_up("cut")));
     }
 
     #[test]

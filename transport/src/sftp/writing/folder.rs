@@ -193,8 +193,16 @@ impl SftpTarget {
             .ask(Request::LStat(path))
             .ask(Request::RealPath(path));
         let mut answers = counter.ask(Via::Any, open)?;
-        let (lane, handle) = (answers.lane, answers.next().handle()?);
-        let is_there = is_folder(answers.next().attrs()?);
+        let (lane, handle) = (answers.lane, answers.next().handle());
+        let there = answers.next().attrs();
+        let is_there = there.clone().is_ok_and(is_folder);
+        let handle = match handle {
+            // The more telling reason.
+            Err(fault) if fault.is_refusal() && there.is_ok() && !is_there => {
+                return Err(Fault::Replaced);
+            }
+            handle => handle?,
+        };
         let placed = stands_at(path, answers.next());
         let close = std::sync::Arc::new(Requests::new().ask(Request::Close(&handle)));
         let mut entries = Vec::new();

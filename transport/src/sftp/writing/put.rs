@@ -9,7 +9,7 @@ use engine::restore::target::{Shortfall, temporary};
 
 use super::super::change::{Change, Set};
 use super::super::describe::meta;
-use super::super::wire::{Offers, Request, Status};
+use super::super::wire::{Attrs, Offers, Request, Status};
 use super::SftpTarget;
 use super::fault::{Fault, again};
 use super::folder::TargetFolder;
@@ -174,6 +174,11 @@ impl SftpTarget {
         if lost && is_ours && self.session.find(from)?.is_none() {
             return Ok(());
         }
+        // A hard link leaves both.
+        if lost && is_ours && !replace && self.is_link_of(&to, entry, there, from)? {
+            self.forget(from);
+            return Ok(());
+        }
         if there.is_none() && !replace && is_linked(entry.meta.kind, self.offers()) {
             // A file system without hard links.
             let rename = Requests::new().change(Change::Rename { from, to: &to });
@@ -184,6 +189,22 @@ impl SftpTarget {
             Some(_) if !replace => Err(Fault::Occupied),
             _ => Err(self.why(folder, fault)),
         }
+    }
+
+    /// Whether the symlink `there`, at `to`, is the one at `from`, as far as the server tells.
+    fn is_link_of(
+        &self,
+        to: &[u8],
+        entry: &Entry,
+        there: Option<Attrs>,
+        from: &[u8],
+    ) -> Result<bool, Fault> {
+        if entry.meta.kind != Kind::Symlink || self.session.find(from)? != there {
+            return Ok(false);
+        }
+        let ask = Requests::new().ask(Request::ReadLink(to));
+        let target = again(|_| self.session.ask(ask.clone()))?.next().name();
+        Ok(target.is_ok_and(|target| Some(&*target) == entry.target()))
     }
 
     /// Removes what stands under a temporary name, sooner or later.
@@ -239,7 +260,7 @@ impl SftpTarget {
         replace: bool,
     ) -> Result<(), Fault> {
         let offers = self.offers();
-        if !offers.hard_link || (replace && !offers.posix_rename) {
+        if !offers.hard_link {
             return Err(Fault::Refused(UNSUPPORTED));
         }
         let to = folder.child(name)?;
@@ -267,11 +288,15 @@ impl SftpTarget {
         drop(answers.next());
         answers.next().done().map_err(unlinkable)?;
         // Of two names of one inode rename(2) leaves both.
-        let rename = Requests::new()
-            .change(Change::RenameOver { from: &new, to: &to })
+        let rename = naming(Requests::new(), (&new, &to), Kind::File, true, offers)
             .change(Change::Remove(&new));
         let mut answers = again(|_| self.session.ask(rename.clone()))?;
-        match answers.next().done() {
+        let renamed = named(&mut answers, true, offers);
+        if renamed == Err(Fault::Refused(UNSUPPORTED)) && offers.posix_rename {
+            self.no_rename.store(true, Ordering::Relaxed);
+            return self.hard_link(folder, name, from, replace);
+        }
+        match renamed {
             // Before the connection was lost, it may have been done.
             Err(fault) if fault.is_absent() => Ok(()),
             renamed => renamed,

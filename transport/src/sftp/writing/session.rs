@@ -91,9 +91,6 @@ impl Session {
         };
         session.look_around(offers).map_err(|fault| match fault {
             Fault::Ended(why) => ConnectError::Ssh { said: why },
-            fault @ Fault::Lost(_) => {
-                ConnectError::Ssh { said: io::Error::from(fault).to_string() }
-            }
             fault => ConnectError::NoSftp { said: io::Error::from(fault).to_string() },
         })?;
         Ok(session)

@@ -298,8 +298,11 @@ impl<'a> Upload<'a> {
     fn resume(&mut self, mut why: Arc<str>) -> Result<(), Fault> {
         loop {
             self.losses += 1;
-            if self.losses > LOSSES || self.mark == 0 {
+            if self.mark == 0 {
                 return Err(Fault::Lost(why));
+            }
+            if self.losses > LOSSES {
+                return Err(Fault::given_up(&why));
             }
             match self.open_again() {
                 Err(Fault::Lost(again)) => why = again,
