@@ -91,6 +91,7 @@ impl SftpTarget {
     /// Gives a folder what belongs to it, and brings what was made in it to the disk.
     pub(super) fn dress(&self, folder: &TargetFolder, entry: &Entry) -> Result<Shortfall, Fault> {
         let path = &*folder.path;
+        self.session.settle_in(path);
         let _handle = self.handles.take(1);
         // open(2) of a folder for reading gives a handle that attributes can be set by, and that can be
         // synced; what SETSTAT leads to could be something else by then.

@@ -148,9 +148,18 @@ impl Session {
         self.removals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the removals that are under way; one that was lost with its connection is asked for again.
-    fn settle(&self) {
-        for (waiting, path) in std::mem::take(&mut *self.removals()) {
+    /// Waits for the removals that are under way directly in a folder: they change its time.
+    pub(super) fn settle_in(&self, folder: &[u8]) {
+        self.settle(|path| is_directly_in(folder, path));
+    }
+
+    /// Waits for removals that are under way; one that was lost with its connection is asked for again.
+    fn settle(&self, is_meant: impl Fn(&[u8]) -> bool) {
+        let meant: Vec<_> = {
+            let mut all = self.removals();
+            all.extract_if(.., |(_, path)| is_meant(path)).collect()
+        };
+        for (waiting, path) in meant {
             if waiting.wait().is_err() {
                 let removal = Requests::new().change(Change::Remove(&path));
                 // Where there is no connection any more it stays, until a later restore takes its place.
@@ -161,7 +170,7 @@ impl Session {
 
     /// Ends the connection, when all removals are done, and waits until `ssh` has ended and nothing is left of it.
     pub(super) fn close(&self) {
-        self.settle();
+        self.settle(|_| true);
         self.quit.notify_one();
         let network = self.network.lock().unwrap_or_else(PoisonError::into_inner).take();
         let _ = network.map(JoinHandle::join);
@@ -194,6 +203,12 @@ pub(super) fn sound(told: Told) -> Result<Vec<u8>, Fault> {
     Ok(real)
 }
 
+fn is_directly_in(folder: &[u8], path: &[u8]) -> bool {
+    let rest = path.strip_prefix(folder).unwrap_or_default();
+    let name = if folder == b"/" { Some(rest) } else { rest.strip_prefix(b"/") };
+    name.is_some_and(|name| !name.is_empty() && !name.contains(&b'/'))
+}
+
 /// A path without the slash that some servers end folders with.
 pub(super) fn bare(path: &[u8]) -> &[u8] {
     if path.len() > 1 { path.strip_suffix(b"/").unwrap_or(path) } else { path }
@@ -212,3 +227,22 @@ pub(super) fn is_folder(attrs: Attrs) -> bool {
 
 /// The server's answer that it does not do something at all.
 pub(super) const UNSUPPORTED: Status = Status::Other(8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_deeper_or_elsewhere_is_not_directly_in_a_folder() {
+        for (folder, path, is_in) in [
+            ("/a", "/a/b", true),
+            ("/", "/b", true),
+            ("/a", "/a/b/c", false),
+            ("/a", "/ab", false),
+            ("/a", "/a", false),
+            ("/", "/a/b", false),
+        ] {
+            assert_eq!(is_directly_in(folder.as_bytes(), path.as_bytes()), is_in, "{path}");
+        }
+    }
+}

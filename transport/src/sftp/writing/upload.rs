@@ -80,7 +80,11 @@ impl SftpTarget {
         let mut dress = whole.clone();
         match self.conclude(folder, (&upload.made, size), Requests::new(), &mut dress) {
             Err(Fault::Lost(why)) => {
-                upload.resume(why)?;
+                match upload.resume(Arc::clone(&why)) {
+                    // Its last time of access is no longer the mark: from the beginning.
+                    Err(Fault::Replaced) => return Err(Fault::Lost(why).into()),
+                    resumed => resumed?,
+                }
                 dress = whole;
                 self.conclude(folder, (&upload.made, size), Requests::new(), &mut dress)?;
             }
