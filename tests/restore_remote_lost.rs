@@ -189,7 +189,11 @@ fn a_full_disk_there_ends_it_with_its_name() {
 #[test]
 fn what_cannot_be_written_there_is_listed_and_the_rest_is_restored() {
     let server = need!(Plan::new(Subsystem::Internal).serving_nobody().start());
-    let tree = Tree::new().file("open/file", "1").file("closed/file", "2").file("top", "3");
+    let tree = Tree::new()
+        .file("open/file", "1")
+        .file("closed/file", "2")
+        .file("closed/other", "2")
+        .file("top", "3");
     let stage = Stage::with(BIN, &tree);
     stage.sh("chown -R 65534:65534 .");
     stage.take();
@@ -201,7 +205,9 @@ fn what_cannot_be_written_there_is_listed_and_the_rest_is_restored() {
     let to = format!("test:{}", stage.beside("back").display());
     let run = server.known_to(stage.look("restore")).set("to", to).arg(&stage.source);
     let done = run.expect(3);
-    done.assert_says("source/closed/file: Permission denied");
+    for name in ["file", "other"] {
+        done.assert_says(&format!("source/closed/{name}: Permission denied"));
+    }
     assert_eq!(fs::read_to_string(back.join("open/file")).unwrap(), "1");
     assert_eq!(fs::read_to_string(back.join("top")).unwrap(), "3");
 }

@@ -181,8 +181,8 @@ impl SftpTarget {
     /// What the folder at `path` holds, unless it is more than `most`. A name that no entry can have is
     /// none.
     pub(super) fn entries_of(&self, path: &[u8], most: usize) -> Result<Option<Entries>, Fault> {
-        let _room = self.memory.take(if most < NAMES_MOST { LISTING } else { LONG });
         let _handle = self.handles.take(1);
+        let _room = self.memory.take(if most < NAMES_MOST { LISTING } else { LONG });
         again(|_| self.try_entries_of(path, most))
     }
 

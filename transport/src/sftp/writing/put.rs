@@ -141,12 +141,21 @@ impl SftpTarget {
         (from, entry): (&[u8], &Entry),
         replace: bool,
     ) -> Result<(), Fault> {
+        self.name_again(folder, (from, entry), replace)
+            .or_else(|fault| self.misplaced(folder, (from, entry), replace, (fault, true)))
+    }
+
+    fn name_again(
+        &self,
+        folder: &TargetFolder,
+        (from, entry): (&[u8], &Entry),
+        replace: bool,
+    ) -> Result<(), Fault> {
         let (to, offers) = (folder.child(&entry.name)?, self.offers());
         let over = over(folder, replace, offers);
         let name = naming(Requests::new(), (from, &to), entry.meta.kind, over, offers);
         let mut answers = again(|_| self.session.ask(name.clone()))?;
         named(&mut answers, over, offers)
-            .or_else(|fault| self.misplaced(folder, (from, entry), replace, (fault, true)))
     }
 
     /// What it means that an entry did not get its name; `lost` when the connection was lost over an earlier
@@ -156,14 +165,22 @@ impl SftpTarget {
         folder: &TargetFolder,
         (from, entry): (&[u8], &Entry),
         replace: bool,
-        (fault, lost): (Fault, bool),
+        (mut fault, lost): (Fault, bool),
     ) -> Result<(), Fault> {
+        // Offered and not known: as where it is not offered.
+        let offered = self.session.server().offers;
+        if fault == Fault::Refused(UNSUPPORTED)
+            && offered.posix_rename
+            && over(folder, replace, offered)
+        {
+            self.no_rename.store(true, Ordering::Relaxed);
+            match self.name_again(folder, (from, entry), replace) {
+                Ok(()) => return Ok(()),
+                Err(why) => fault = why,
+            }
+        }
         if !fault.is_refusal() {
             return Err(fault);
-        }
-        if fault == Fault::Refused(UNSUPPORTED) && self.offers().posix_rename {
-            self.no_rename.store(true, Ordering::Relaxed);
-            return self.place_again(folder, (from, entry), replace);
         }
         let to = folder.child(&entry.name)?;
         let there = self.session.find(&to)?;

@@ -36,10 +36,11 @@ impl SftpTarget {
         if size > SMALL {
             return self.upload(folder, entry, content, replace);
         }
+        // Handles always before memory: who waits for memory holds none of it, so that nobody waits for ever.
+        let _handle = self.handles.take(1);
         let _room = self.memory.take(2 * size + AROUND);
         let read = self.read_small(content)?;
         let dress = self.dress_of(entry);
-        let _handle = self.handles.take(1);
         let path = self.temporary(folder, &entry.name).map_err(refused)?;
         let stored = again(|_| self.store_small(folder, (&path, entry), (&read, &dress), replace));
         Ok(Stored { shortfall: stored.map_err(refused)?.shortfall, damaged: read.damaged })
