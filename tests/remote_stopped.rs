@@ -33,7 +33,7 @@ fn signals_stop_a_loaded_run_within_two_seconds_and_the_next_one_goes_on() {
     let first = stage.history().newest();
     let before = Fingerprint::of(&first);
     big_tree(&stage.source.join("tree"), 2_000, 100, 1);
-    big_file(&stage.source.join("large"), 100 << 20, 1);
+    big_file(&stage.source.join("large"), 400 << 20, 1);
     let temporary = stage.beside("tmp");
     fs::create_dir(&temporary).unwrap();
     let run = server.reached_by(stage.run()).env("TMPDIR", &temporary);
