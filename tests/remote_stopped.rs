@@ -26,19 +26,21 @@ fn soon(limit: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
-fn signals_stop_a_loaded_run_within_two_seconds_and_the_next_one_goes_on() {
+fn signals_stop_a_run_within_two_seconds_and_the_next_one_goes_on() {
     let server = need!(Sshd::serving(Subsystem::Internal));
     let stage = Stage::with(BIN, &Tree::new().file("one", "1"));
     server.reached_by(stage.run()).expect(0);
     let first = stage.history().newest();
     let before = Fingerprint::of(&first);
     big_tree(&stage.source.join("tree"), 2_000, 100, 1);
-    big_file(&stage.source.join("large"), 400 << 20, 1);
+    big_file(&stage.source.join("large"), 100 << 20, 1);
     let temporary = stage.beside("tmp");
     fs::create_dir(&temporary).unwrap();
     let run = server.reached_by(stage.run()).env("TMPDIR", &temporary);
+    // A quick machine would be through before the signal comes.
+    let slow = server.reached_by(stage.run()).env("TMPDIR", &temporary).rsync(&["--bwlimit=20m"]);
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::TERM, 143)] {
-        let mut running = run.start();
+        let mut running = slow.start();
         let copy = |name| {
             let incomplete = stage.history().incomplete();
             incomplete.first().is_some_and(|folder| stage.inside(folder).join(name).exists())
