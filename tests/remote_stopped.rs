@@ -38,7 +38,7 @@ fn signals_stop_a_run_at_once_and_the_next_one_goes_on() {
     fs::create_dir(&temporary).unwrap();
     let run = server.reached_by(stage.run()).env("TMPDIR", &temporary);
     // A quick machine would be through before the signal comes.
-    let slow = server.reached_by(stage.run()).env("TMPDIR", &temporary).rsync(&["--bwlimit=20m"]);
+    let slow = server.reached_by(stage.run()).env("TMPDIR", &temporary).rsync(&["--bwlimit=5m"]);
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::TERM, 143)] {
         let mut running = slow.start();
         let copy = |name| {
