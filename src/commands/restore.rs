@@ -376,7 +376,7 @@ impl Work {
                 let top = at(target.path());
                 if !target.syncs() && !self.dry_run {
                     say(
-                        "that machine's SFTP server syncs nothing: what is written is on its disk when its system puts it there",
+                        "that machine's SFTP server syncs nothing: what is written is on its disk when its system puts it there, or when you run `sync` on it",
                     );
                 }
                 if self.dry_run {
@@ -389,7 +389,7 @@ impl Work {
                     let exit = self.to(&target, top, stop);
                     if synced && !target.syncs() {
                         say(
-                            "that machine cannot sync what its SFTP server offered to: what is written is on its disk when its system puts it there",
+                            "that machine cannot sync what its SFTP server offered to: what is written is on its disk when its system puts it there, or when you run `sync` on it",
                         );
                     }
                     target.close();

@@ -4,6 +4,7 @@ pub mod content;
 mod entry;
 mod folder;
 mod group;
+mod inside;
 pub mod landing;
 mod links;
 pub mod local;

@@ -7,33 +7,24 @@ use std::ops::ControlFlow;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::io::Errno;
-
 use super::entry::One;
 use super::folder::{Folder, Open};
+use super::inside::{place_of, unread};
 use super::links::Several;
 use super::outcome::{Counts, Sink, Tally, What};
 use super::plan::Rules;
 use super::target::{TEMPORARY, Target};
 use super::{Item, Options, RestoreError};
-use crate::attrs::{self, Asked};
 use crate::build::{Groups, entry_of};
 use crate::catalog::Catalog;
-use crate::dir::{Dir, c_name};
-use crate::entry::Kind;
-use crate::fake;
-use crate::folder::held;
+use crate::dir::Dir;
 use crate::kept::{Kept, Records};
 use crate::monitor::Phase;
 use crate::name::SnapshotName;
 use crate::place::Place;
-use crate::plan::Held;
 use crate::queue::Queue;
 use crate::run::Context;
 use crate::walk::most_open_folders;
-
-/// Everything that the snapshot has is given back.
-const ALL: Asked = Asked { xattrs: true, acls: true };
 
 /// So many names of a folder of the target each thread may hold.
 const FEW: usize = 2_000;
@@ -47,8 +38,8 @@ pub(super) enum Task<F> {
 /// One restore.
 pub(super) struct Walk<'a, T: Target> {
     pub(super) target: &'a T,
-    snapshot: Dir,
-    kept: Kept,
+    pub(super) snapshot: Dir,
+    pub(super) kept: Kept,
     pub(super) options: Options,
     pub(super) rules: Rules,
     pub(super) context: &'a Context,
@@ -168,76 +159,6 @@ impl<'a, T: Target> Walk<'a, T> {
                 Task::Restore(folder, names) => self.some(&folder, &names),
             }
         });
-    }
-
-    /// What the snapshot holds of an item, with its name there.
-    pub(super) fn find(&self, item: &Item) -> Result<Option<(CString, Held)>, RestoreError> {
-        let place = place_of(&item.inside);
-        let chain = place.chain();
-        let broken = |error| {
-            let what = crate::bytes::shown(&item.inside);
-            RestoreError::Target(io::Error::other(format!("cannot read {what}: {error}")))
-        };
-        let Some((last, above)) = chain[1..].split_last() else {
-            return self.own(&place, None).map(|held| Some((c"".to_owned(), held))).map_err(broken);
-        };
-        let mut dir = self.snapshot.try_clone().map_err(broken)?;
-        for name in above {
-            dir = match dir.child(name.name()) {
-                Err(error) if is_absent(&error) => return Ok(None),
-                opened => opened.map_err(broken)?,
-            };
-        }
-        let parent = above.last().map_or_else(|| Place::top(None), Arc::clone);
-        let records = self.kept.load(&parent).map_err(broken)?;
-        let found = self.look(&dir, &parent, last.name(), &records).map_err(broken)?;
-        Ok(found.map(|held| (last.name().to_owned(), held)))
-    }
-
-    /// What the snapshot holds as `name`; of a folder its own record stands in its own file.
-    fn look(
-        &self,
-        dir: &Dir,
-        place: &Arc<Place>,
-        name: &CStr,
-        records: &Records,
-    ) -> io::Result<Option<Held>> {
-        let found = held(dir, name, records, ALL)?;
-        let found = if self.options.fake_super { fake::plain(dir, name, found) } else { found };
-        match found {
-            Some(held) if held.meta.kind == Kind::Folder && self.kept.any() => {
-                self.own(&place.child(name, None), Some(held)).map(Some)
-            }
-            found => Ok(found),
-        }
-    }
-
-    /// What the snapshot holds of the folder `place` itself.
-    fn own(&self, place: &Arc<Place>, found: Option<Held>) -> io::Result<Held> {
-        let found = match found {
-            Some(found) => found,
-            None => {
-                let dir = self.down(place)?;
-                let xattrs = attrs::read_own(&dir, ALL)?;
-                Held { meta: dir.meta()?, target: None, xattrs, on_disk: true }
-            }
-        };
-        let record = self.kept.load(place)?.remove(c"");
-        let complete = record.and_then(|record| record.complete(Some(found.clone())));
-        Ok(complete.unwrap_or(found))
-    }
-
-    /// Opens a folder of the snapshot.
-    fn down(&self, place: &Arc<Place>) -> io::Result<Dir> {
-        let chain = place.chain();
-        chain[1..].iter().try_fold(self.snapshot.try_clone()?, |dir, at| dir.child(at.name()))
-    }
-
-    /// Opens the snapshot's folder that holds `place`.
-    pub(super) fn above(&self, place: &Arc<Place>) -> io::Result<Dir> {
-        let chain = place.chain();
-        let above = &chain[..chain.len() - 1];
-        above[1..].iter().try_fold(self.snapshot.try_clone()?, |dir, at| dir.child(at.name()))
     }
 
     /// Opens a folder of the target.
@@ -478,24 +399,6 @@ impl<'a, T: Target> Walk<'a, T> {
             Err(error) => self.trouble(&path, true, &error),
         }
     }
-}
-
-/// Why something could not be read where it comes from.
-fn unread(error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot read it in the snapshot: {error}"))
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
-}
-
-/// A path inside the snapshot as a chain of names.
-fn place_of(inside: &[u8]) -> Arc<Place> {
-    let names = inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
-    names.fold(Place::top(None), |place, name| match c_name(name) {
-        Ok(name) => place.child(&name, None),
-        Err(_) => place,
-    })
 }
 
 /// The path `up` names above `inside`; `None` above the snapshot's top.

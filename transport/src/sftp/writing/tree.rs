@@ -64,7 +64,9 @@ impl<'a> Way<'a> {
         let before = self.waiting.fetch_add(more, Ordering::Relaxed);
         self.steps.extend(folders.into_iter().map(Step::Enter));
         if before + more > WAITING_MOST {
-            return Err(Fault::Impossible("it is not removed: it holds too many folders"));
+            return Err(Fault::Impossible(
+                "it is not removed: it holds too many folders; remove it on that machine",
+            ));
         }
         Ok(())
     }
@@ -82,7 +84,7 @@ impl<'a> Way<'a> {
             self.path = child(&self.path, name.to_bytes());
             if self.path.len() >= PATH_MAX {
                 return Err(Fault::Impossible(
-                    "it is not removed: a path in it is longer than 4,095 bytes",
+                    "it is not removed: a path in it is longer than 4,095 bytes; remove it on that machine",
                 ));
             }
             self.steps.push(Step::Leave);

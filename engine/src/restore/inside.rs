@@ -1,0 +1,112 @@
+//! What the snapshot holds: of each entry what stands on the disk, with what is kept beside it.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::target::Target;
+use super::walk::Walk;
+use super::{Item, RestoreError};
+use crate::attrs::{self, Asked};
+use crate::dir::{Dir, c_name};
+use crate::entry::Kind;
+use crate::fake;
+use crate::folder::held;
+use crate::kept::Records;
+use crate::place::Place;
+use crate::plan::Held;
+
+/// Everything that the snapshot has is given back.
+const ALL: Asked = Asked { xattrs: true, acls: true };
+
+impl<T: Target> Walk<'_, T> {
+    /// What the snapshot holds of an item, with its name there.
+    pub(super) fn find(&self, item: &Item) -> Result<Option<(CString, Held)>, RestoreError> {
+        let place = place_of(&item.inside);
+        let chain = place.chain();
+        let broken = |error| {
+            let what = crate::bytes::shown(&item.inside);
+            RestoreError::Target(io::Error::other(format!("cannot read {what}: {error}")))
+        };
+        let Some((last, above)) = chain[1..].split_last() else {
+            return self.own(&place, None).map(|held| Some((c"".to_owned(), held))).map_err(broken);
+        };
+        let mut dir = self.snapshot.try_clone().map_err(broken)?;
+        for name in above {
+            dir = match dir.child(name.name()) {
+                Err(error) if is_absent(&error) => return Ok(None),
+                opened => opened.map_err(broken)?,
+            };
+        }
+        let parent = above.last().map_or_else(|| Place::top(None), Arc::clone);
+        let records = self.kept.load(&parent).map_err(broken)?;
+        let found = self.look(&dir, &parent, last.name(), &records).map_err(broken)?;
+        Ok(found.map(|held| (last.name().to_owned(), held)))
+    }
+
+    /// What the snapshot holds as `name`; of a folder its own record stands in its own file.
+    pub(super) fn look(
+        &self,
+        dir: &Dir,
+        place: &Arc<Place>,
+        name: &CStr,
+        records: &Records,
+    ) -> io::Result<Option<Held>> {
+        let found = held(dir, name, records, ALL)?;
+        let found = if self.options.fake_super { fake::plain(dir, name, found) } else { found };
+        match found {
+            Some(held) if held.meta.kind == Kind::Folder && self.kept.any() => {
+                self.own(&place.child(name, None), Some(held)).map(Some)
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// What the snapshot holds of the folder `place` itself.
+    pub(super) fn own(&self, place: &Arc<Place>, found: Option<Held>) -> io::Result<Held> {
+        let found = match found {
+            Some(found) => found,
+            None => {
+                let dir = self.down(place)?;
+                let xattrs = attrs::read_own(&dir, ALL)?;
+                Held { meta: dir.meta()?, target: None, xattrs, on_disk: true }
+            }
+        };
+        let record = self.kept.load(place)?.remove(c"");
+        let complete = record.and_then(|record| record.complete(Some(found.clone())));
+        Ok(complete.unwrap_or(found))
+    }
+
+    /// Opens a folder of the snapshot.
+    pub(super) fn down(&self, place: &Arc<Place>) -> io::Result<Dir> {
+        let chain = place.chain();
+        chain[1..].iter().try_fold(self.snapshot.try_clone()?, |dir, at| dir.child(at.name()))
+    }
+
+    /// Opens the snapshot's folder that holds `place`.
+    pub(super) fn above(&self, place: &Arc<Place>) -> io::Result<Dir> {
+        let chain = place.chain();
+        let above = &chain[..chain.len() - 1];
+        above[1..].iter().try_fold(self.snapshot.try_clone()?, |dir, at| dir.child(at.name()))
+    }
+}
+
+/// Why something could not be read where it comes from.
+pub(super) fn unread(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot read it in the snapshot: {error}"))
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
+}
+
+/// A path inside the snapshot as a chain of names.
+pub(super) fn place_of(inside: &[u8]) -> Arc<Place> {
+    let names = inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+    names.fold(Place::top(None), |place, name| match c_name(name) {
+        Ok(name) => place.child(&name, None),
+        Err(_) => place,
+    })
+}
