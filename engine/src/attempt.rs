@@ -276,7 +276,10 @@ impl Attempt<'_> {
             finished: rfc3339(finished),
             seconds: (finished - self.began).as_seconds_f64(),
             time_granularity_ns: grain,
+            host: Some(self.job.host.clone()),
             roots,
+            dropped: Vec::new(),
+            carried_since: None,
             pruned,
             counts: built.walk.tally.counts(),
         }

@@ -170,6 +170,7 @@ fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) 
         path,
         inside,
         file_system: None,
+        inode: None,
         file_system_before: None,
     });
     Setting {

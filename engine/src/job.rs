@@ -9,6 +9,7 @@ use crate::entry::{Kind, Listed};
 use crate::filter::Filters;
 use crate::layout::Layout;
 use crate::name::Prefix;
+use crate::report::Host;
 use crate::retention::Retention;
 use crate::selection::Selection;
 
@@ -17,6 +18,8 @@ use crate::selection::Selection;
 pub struct Job {
     /// Names its snapshots.
     pub prefix: Prefix,
+    /// The machine that the source roots are on.
+    pub host: Host,
     /// The source roots and where each lies inside a snapshot.
     pub layout: Layout,
     /// The folder that holds the snapshots.

@@ -40,6 +40,9 @@ pub(crate) fn roots_found<S: Source, T: Target<S>>(walk: &Walk<S, T>) -> Vec<Roo
         files: counts.now,
         files_before: counts.before,
         file_system: root.file_system,
+        inode: root.inode,
+        bytes: Some(counts.bytes),
+        mounts: Vec::new(),
     };
     walk.roots().into_iter().zip(walk.tally.roots()).map(found).collect()
 }

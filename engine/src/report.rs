@@ -115,6 +115,64 @@ pub struct RootFound {
     pub files_before: u64,
     /// Identity of the file system it lies on, as far as the system tells one.
     pub file_system: Option<String>,
+    /// Its inode on that file system; `None` where the source tells none.
+    #[serde(default)]
+    pub inode: Option<u64>,
+    /// Sum of the sizes of the regular files below it; `None` in reports that did not record it.
+    #[serde(default)]
+    pub bytes: Option<u64>,
+    /// The mount points below it, as far as the source tells them.
+    #[serde(default)]
+    pub mounts: Vec<MountFound>,
+}
+
+/// A mount point below a source root, as it was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountFound {
+    /// Its absolute path, escaped.
+    pub path: String,
+    /// Its path inside the snapshot, escaped.
+    pub inside: String,
+    /// Identity of the file system that is mounted there, as far as the system tells one.
+    pub file_system: Option<String>,
+    /// The inode of its top folder.
+    pub inode: Option<u64>,
+    /// Whether `-x` left its content out.
+    pub left_out: bool,
+    /// Regular files, symlinks and special files on it, those on mount points below it not included.
+    pub files: u64,
+    /// Sum of the sizes of the regular files on it, bytes.
+    pub bytes: u64,
+}
+
+/// The machine that the source roots are on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Host {
+    /// The name or address in `REMOTE_SRC_HOST`, without user and port; `None` for the machine that ran the job.
+    pub name: Option<String>,
+    /// The port, where one is given.
+    pub port: Option<u16>,
+    /// Of the machine that ran the job: a hash of its machine-id(5), where it has one.
+    pub machine: Option<String>,
+}
+
+/// What stands for the machine-id(5) `id` in a report.
+#[must_use]
+pub fn machine_hash(id: &[u8]) -> String {
+    let hash = blake3::derive_key("backup_manager machine of the source roots", id);
+    hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A source root that the job no longer names, while snapshots still hold it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootDropped {
+    /// Its absolute path, escaped.
+    pub path: String,
+    /// Its path inside a snapshot, escaped.
+    pub inside: String,
+    /// The newest snapshot that holds it.
+    pub last: String,
 }
 
 /// The report of a run that completed a snapshot.
@@ -138,11 +196,20 @@ pub struct Report {
     pub seconds: f64,
     /// How fine the modification times in it are, those that were linked from an older one too, nanoseconds.
     pub time_granularity_ns: u32,
+    /// The machine that the source roots are on; `None` in reports that did not record it.
+    #[serde(default)]
+    pub host: Option<Host>,
     /// The source roots.
     pub roots: Vec<RootFound>,
+    /// Source roots that the job no longer names, while snapshots still hold them.
+    #[serde(default)]
+    pub dropped: Vec<RootDropped>,
+    /// RFC 3339, UTC: since when the entry is carried forward that is so for the longest time.
+    #[serde(default)]
+    pub carried_since: Option<String>,
     /// Snapshots that this run removed from the history.
     pub pruned: Vec<String>,
-    /// Entry counts.
+    /// Entry counts. The last field: the list of problems is written behind it.
     pub counts: Counts,
 }
 
@@ -160,6 +227,9 @@ mod tests {
             files,
             files_before,
             file_system,
+            inode: Some(files),
+            bytes: Some(files_before),
+            mounts: Vec::new(),
         });
         let counts = (any::<u64>(), any::<u64>(), any::<u64>());
         let texts = (".*", ".*", prop::option::of(".*"), prop::collection::vec(".*", 0..3));
@@ -177,7 +247,10 @@ mod tests {
                 finished: String::new(),
                 seconds,
                 time_granularity_ns: grain,
+                host: Some(Host::default()),
                 roots,
+                dropped: Vec::new(),
+                carried_since: None,
                 pruned,
                 counts: Counts {
                     entries: counts.0,

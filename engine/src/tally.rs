@@ -16,11 +16,12 @@ struct State {
     roots: Vec<RootCounts>,
 }
 
-/// Files of one source root: everything but folders.
+/// Files of one source root (everything but folders), and the bytes of the regular ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct RootCounts {
     pub(crate) now: u64,
     pub(crate) before: u64,
+    pub(crate) bytes: u64,
 }
 
 /// What one batch adds.
@@ -40,6 +41,7 @@ impl Batched {
             Kind::File => {
                 counts.files += 1;
                 counts.bytes += meta.size;
+                self.root.bytes += meta.size;
             }
             _ => {}
         }
@@ -73,6 +75,7 @@ impl Tally {
         if let Some(root) = root.and_then(|root| state.roots.get_mut(root)) {
             root.now += batched.root.now;
             root.before += batched.root.before;
+            root.bytes += batched.root.bytes;
         }
     }
 

@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 use engine::job::{Job, Keep};
 use engine::layout::{Layout, LayoutError};
 use engine::name::Prefix;
+use engine::report::Host;
 use engine::retention::{Periods, Retention};
 use engine::selection::Selection;
 use transport::local::Follow;
@@ -128,6 +129,25 @@ fn over_sftp(keep: Keep) -> Keep {
     }
 }
 
+/// The machine that the sources are on, as reports record it.
+fn host(remote: Option<&Remote>) -> Host {
+    match remote {
+        Some(Remote { address, .. }) => {
+            Host { name: Some(address.host().to_lowercase()), port: address.port(), machine: None }
+        }
+        None => Host { machine: machine(), ..Host::default() },
+    }
+}
+
+/// A hash of the identity of this machine, which machine-id(5) asks not to publish as it is. Containers
+/// usually have none.
+fn machine() -> Option<String> {
+    let id = fs::read("/etc/machine-id").ok()?;
+    let id = id.trim_ascii();
+    let set = id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit);
+    set.then(|| engine::report::machine_hash(id))
+}
+
 impl Draft<'_> {
     /// The value of `field`, when there is one and it is no mistake.
     pub(super) fn value<T: Clone>(&self, field: impl Fn(&Layer) -> Option<&Given<T>>) -> Option<T> {
@@ -194,6 +214,7 @@ impl Draft<'_> {
         let filters = super::filters::read(&wanted.filters, current_dir, mistakes);
         let job = Job {
             prefix: self.value(|layer| layer.prefix.as_ref())?,
+            host: host(remote.as_ref()),
             layout: layout?,
             backups_dir: backups_dir?,
             keep: if remote.is_some() { over_sftp(wanted.keep) } else { wanted.keep },

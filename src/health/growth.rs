@@ -72,7 +72,10 @@ mod tests {
                 finished: String::new(),
                 seconds: 1.0,
                 time_granularity_ns: 1,
+                host: None,
                 roots: Vec::new(),
+                dropped: Vec::new(),
+                carried_since: None,
                 pruned: Vec::new(),
                 counts: Counts { bytes_copied: *bytes_copied, ..Counts::default() },
             })

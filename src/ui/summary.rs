@@ -127,7 +127,10 @@ mod tests {
             finished: String::new(),
             seconds: 200.0,
             time_granularity_ns: 1,
+            host: None,
             roots: Vec::new(),
+            dropped: Vec::new(),
+            carried_since: None,
             pruned: Vec::new(),
             counts,
         };

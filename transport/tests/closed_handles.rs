@@ -107,6 +107,7 @@ fn entries_of_a_folder_that_cannot_be_opened_again_are_not_gone() {
         }
     }
     let job = Job {
+        host: engine::report::Host::default(),
         prefix: Prefix::new("p").unwrap(),
         layout: Layout::new(std::slice::from_ref(&source), false, Path::new("/")).unwrap(),
         backups_dir: temp.path().join("backups"),

@@ -72,6 +72,7 @@ impl Stage {
         let filters = Arc::new(Filters::read(&options, &outside).expect("good rules"));
         let roots: Vec<PathBuf> = roots.iter().map(|root| self.path(root)).collect();
         Job {
+            host: engine::report::Host::default(),
             prefix: Prefix::new("p").expect("a prefix"),
             layout: Layout::new(&roots, true, Path::new("/")).expect("a layout"),
             backups_dir: self.path("backups"),

@@ -29,6 +29,7 @@ fn answers_that_come_later_make_the_same_snapshot() {
     std::fs::write(source.join("large"), vec![b'y'; 20 << 20]).unwrap();
     let job = Job {
         filters: Arc::default(),
+        host: engine::report::Host::default(),
         prefix: Prefix::new("p").unwrap(),
         layout: Layout::new(std::slice::from_ref(&source), false, Path::new("/")).unwrap(),
         backups_dir: temp.path().join("backups"),

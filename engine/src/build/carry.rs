@@ -164,11 +164,10 @@ impl<S: Source> Walk<S, Build<S>> {
             if self.halted() || self.is_full() {
                 break;
             }
-            let is_folder = |dir: &Dir| {
-                dir.find(&name)
-                    .is_ok_and(|found| found.is_some_and(|meta| meta.kind == Kind::Folder))
-            };
-            let is_folder = [&handles.base, &handles.here].into_iter().flatten().any(is_folder);
+            let find = |dir: &Dir| dir.find(&name).ok().flatten();
+            let found: Vec<_> =
+                [&handles.base, &handles.here].into_iter().flatten().filter_map(find).collect();
+            let is_folder = found.iter().any(|meta| meta.kind == Kind::Folder);
             if folder.leaves_out(&name, is_folder) {
                 here(handles).and_then(|here| clear(here, &name)).map_err(broken)?;
             } else if is_folder {
@@ -177,6 +176,8 @@ impl<S: Source> Walk<S, Build<S>> {
                 // None of these was listed, so none was counted.
                 done.root.now += 1;
                 done.root.before += 1;
+                let file = found.first().filter(|meta| meta.kind == Kind::File);
+                done.root.bytes += file.map_or(0, |meta| meta.size);
                 self.carry(folder, handles, &name, done)?;
             }
         }

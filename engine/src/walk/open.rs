@@ -88,6 +88,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         }
         if let Some(root) = number.and_then(|number| roots.get_mut(number)) {
             root.file_system.clone_from(&found.file_system);
+            root.inode = found.entry.meta.id.map(|id| id.ino);
         }
         Ok((found, number))
     }

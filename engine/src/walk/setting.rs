@@ -50,6 +50,7 @@ pub(crate) struct RootSeen {
     pub(crate) path: PathBuf,
     pub(crate) inside: Vec<u8>,
     pub(crate) file_system: Option<String>,
+    pub(crate) inode: Option<u64>,
     /// The file system that the base's report tells for it.
     pub(crate) file_system_before: Option<String>,
 }
@@ -104,6 +105,7 @@ pub(crate) fn gather(
     context.progress.entries_expected.store(expected, Ordering::Relaxed);
     let roots = job.layout.roots().into_iter().map(|(path, inside)| RootSeen {
         file_system: None,
+        inode: None,
         file_system_before: report
             .iter()
             .flat_map(|report| &report.roots)
