@@ -35,7 +35,7 @@ Examples:
       Complete its flags in the shell
 
 Exit codes: 0 done or nothing to do; 1 failed, try again later; 2 usage or configuration; \
-3 completed, but some entries are listed; 4 damage found in the backups; 130, 143 stopped by a signal, the next run resumes.";
+3 completed, but some entries are listed; 4 damage found in the backups; 129, 130, 143 stopped by a signal, the next run resumes.";
 
 /// Take snapshots of folders as plain folders; what did not change is a hard link to the one before.
 #[derive(Debug, Parser)]

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use engine::run::Stop;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::exit::Exit;
@@ -23,7 +23,17 @@ enum Wake {
     Signal(i32),
 }
 
-/// Does `work` until it ends, or until SIGTERM or SIGINT comes and [`GRACE`] is over. `work` ends
+/// The signals that stop the work: SIGTERM always; SIGINT and SIGHUP unless whoever started this program had
+/// them ignored, as nohup(1) and shells that start something in the background do. `status` is the text of
+/// `/proc/self/status` (proc_pid_status(5)); without it none counts as ignored.
+fn stopping(status: &str) -> Vec<i32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0);
+    let heard = |signal: &i32| *signal == SIGTERM || ignored >> (signal - 1) & 1 == 0;
+    [SIGTERM, SIGINT, SIGHUP].into_iter().filter(heard).collect()
+}
+
+/// Does `work` until it ends, or until SIGTERM, SIGINT or SIGHUP comes and [`GRACE`] is over. `work` ends
 /// with [`Exit::Signal`] (of any number) when it was stopped before it was done.
 ///
 /// # Errors
@@ -31,7 +41,8 @@ enum Wake {
 pub(crate) fn supervise(work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static) -> io::Result<Exit> {
     let stop = Arc::new(Stop::default());
     let (sender, receiver) = mpsc::channel();
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut signals = Signals::new(stopping(&status))?;
     let signal_sender = sender.clone();
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in &mut signals {
@@ -77,6 +88,19 @@ mod tests {
             assert_eq!(supervise(move |_| exit).unwrap(), exit);
         }
         assert_eq!(supervise(|_| panic!("on purpose")).unwrap(), Exit::Failed);
+    }
+
+    #[test]
+    fn signals_that_were_ignored_at_the_start_stay_ignored() {
+        for (ignored, expected) in [
+            ("0000000000000000", &[SIGTERM, SIGINT, SIGHUP][..]),
+            ("0000000000000001", &[SIGTERM, SIGINT]),
+            ("0000000000001006", &[SIGTERM, SIGHUP]),
+            ("ffffffffffffffff", &[SIGTERM]),
+        ] {
+            assert_eq!(stopping(&format!("Name:\tx\nSigIgn:\t{ignored}\n")), expected);
+        }
+        assert_eq!(stopping(""), [SIGTERM, SIGINT, SIGHUP]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use fixtures::clock::{Clock, Shift, seconds_to, time_at};
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
@@ -159,4 +160,24 @@ fn a_checkpoint_from_the_future_makes_nothing_trusted() {
     file.set_modified(time).expect("it can be set");
     stage.run().expect(0);
     stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
+fn a_time_that_the_clocks_show_twice_picks_the_later_snapshot() {
+    let stage = stage();
+    for time in ["25-10-2026_00-15-00", "25-10-2026_01-15-00", "25-10-2026_02-15-00"] {
+        let folder = stage.backups.join(format!("my_backup.{time}/x"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("f"), time).unwrap();
+    }
+    for zone in ["CET-1CEST,M3.5.0,M10.5.0/3", "Europe/Berlin"] {
+        // A rule in the style of POSIX needs no database.
+        if !zone.contains(',') && !Path::new("/usr/share/zoneinfo").join(zone).exists() {
+            continue;
+        }
+        let back = stage.beside(&format!("back-{}", zone.len()));
+        let restore = stage.look("restore").env("TZ", zone).arg("2026-10-25 02:30").arg("/x/f");
+        restore.set("to", &back).expect(0);
+        assert_eq!(fs::read_to_string(back.join("f")).unwrap(), "25-10-2026_01-15-00", "{zone}");
+    }
 }

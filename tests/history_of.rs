@@ -114,6 +114,25 @@ fn a_pattern_tells_all_that_it_means() {
 }
 
 #[test]
+fn a_name_with_brackets_is_found_as_it_is_written() {
+    let stage = Stage::with(BIN, &Tree::new().file("clip [id].mp4", "x").file("clip d.mp4", "y"));
+    stage.take();
+    let paths = |verb: &str, asked: &str| {
+        let objects = stage.look(verb).arg(asked).arg("--json").expect(0).objects();
+        let path = |one: &Value| PathBuf::from(one["path"].as_str().unwrap());
+        let mut paths: Vec<PathBuf> = objects.iter().map(path).collect();
+        paths.sort();
+        paths
+    };
+    let both = ["clip [id].mp4", "clip d.mp4"].map(|name| stage.source.join(name));
+    for verb in ["find", "history"] {
+        for asked in ["clip [id].mp4", "source/clip [id].mp4", both[0].to_str().unwrap()] {
+            assert_eq!(paths(verb, asked), both, "{verb} {asked}");
+        }
+    }
+}
+
+#[test]
 fn what_was_never_there_is_told_so() {
     let stage = stage();
     stage

@@ -1,5 +1,6 @@
 //! Interrupted runs: killed at any moment, stopped by signals, and completed by the next one.
 
+use std::fs;
 use std::time::{Duration, SystemTime};
 
 use fixtures::bulk::{big_file, big_tree};
@@ -96,7 +97,7 @@ fn signals_stop_a_loaded_run_within_two_seconds() {
     big_tree(&stage.source.join("tree"), 30_000, 600, 1);
     big_file(&stage.source.join("large"), 700 << 20, 1);
     for (signal, code, pause) in
-        [(Signal::TERM, 143, 300), (Signal::INT, 130, 500), (Signal::TERM, 143, 900)]
+        [(Signal::TERM, 143, 300), (Signal::INT, 130, 500), (Signal::HUP, 129, 900)]
     {
         let mut running = stage.run().start();
         assert!(!running.ended_within(Duration::from_millis(pause)), "it is under way");
@@ -109,6 +110,22 @@ fn signals_stop_a_loaded_run_within_two_seconds() {
     stage.take();
     stage.assert_newest_is_source(Judge::plain());
     assert_eq!(stage.history().incomplete().len(), 0);
+}
+
+#[test]
+fn a_run_that_was_started_with_signals_ignored_ignores_them() {
+    let stage = Stage::new(BIN);
+    let begun = stage.beside("begun");
+    let wait = format!("touch '{}'; while [ -e '{0}' ]; do sleep 0.05; done", begun.display());
+    // As nohup(1) and setsid(1) in a script's background start it.
+    let ignoring = ["sh", "-c", "trap '' HUP INT; exec \"$@\"", "sh"];
+    let mut running = stage.run().env("PRE_BACKUP", wait).under(&ignoring).start();
+    assert!(running.until(|| begun.exists()), "it is under way");
+    running.signal(Signal::HUP);
+    running.signal(Signal::INT);
+    fs::remove_file(&begun).unwrap();
+    running.wait().assert_code(0);
+    assert_eq!(stage.history().complete().len(), 1);
 }
 
 #[test]

@@ -19,10 +19,12 @@ use crate::place::Place;
 use crate::queue::workers;
 
 /// What to look for: `*` and `?` (one byte) within a name, `**` over folders, `[a-z]`, `{one,other}`;
-/// bytes, not text.
+/// bytes, not text. What is called exactly as the pattern is written is meant too: names may hold brackets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     glob: Vec<u8>,
+    /// The pattern as it is written, without slashes at its end.
+    literal: Vec<u8>,
     /// Whether it is about whole paths of the source, else about names.
     path: bool,
     any_case: bool,
@@ -34,15 +36,15 @@ impl Pattern {
     #[must_use]
     pub fn new(text: &[u8], any_case: bool) -> Self {
         let path = text.contains(&b'/');
-        let mut glob = if path && !text.starts_with(b"/") { b"/**/".to_vec() } else { Vec::new() };
-        glob.extend_from_slice(text);
-        while glob.len() > 1 && glob.ends_with(b"/") {
-            glob.pop();
+        let mut literal = text.to_vec();
+        while literal.len() > 1 && literal.ends_with(b"/") {
+            literal.pop();
         }
         if any_case {
-            glob.make_ascii_lowercase();
+            literal.make_ascii_lowercase();
         }
-        Self { glob, path, any_case }
+        let anywhere: &[u8] = if path && !text.starts_with(b"/") { b"/**/" } else { b"" };
+        Self { glob: [anywhere, &literal].concat(), literal, path, any_case }
     }
 
     /// Whether `text` holds anything but plain characters.
@@ -66,10 +68,19 @@ impl Pattern {
             name
         };
         if self.any_case {
-            glob_match(&self.glob, subject.to_ascii_lowercase())
+            self.meets_whole(&subject.to_ascii_lowercase())
         } else {
-            glob_match(&self.glob, subject)
+            self.meets_whole(subject)
         }
+    }
+
+    fn meets_whole(&self, subject: &[u8]) -> bool {
+        let literally = match subject.strip_suffix(&self.literal[..]) {
+            Some([]) => true,
+            Some(before) => self.path && before.ends_with(b"/") && !self.literal.starts_with(b"/"),
+            None => false,
+        };
+        literally || glob_match(&self.glob, subject)
     }
 }
 
@@ -194,10 +205,20 @@ mod tests {
             ("u/*.txt", "/home/u", b"x.txt", true),
             ("u/*.txt", "/u", b"x.txt", true),
             ("u/*.txt", "/home/xu", b"x.txt", false),
+            // Also as it is written.
+            ("clip [id].mp4", "/", b"clip [id].mp4", true),
+            ("clip [id].mp4", "/", b"clip i.mp4", true),
+            ("clip [id].mp4", "/", b"a clip [id].mp4", false),
+            ("{a}\\*", "/", b"{a}\\*", true),
+            ("/u [1]/x", "/u [1]", b"x", true),
+            ("/u [1]/", "/", b"u [1]", true),
+            ("u [1]/x", "/home/u [1]", b"x", true),
+            ("u [1]/x", "/home/xu [1]", b"x", false),
         ] {
             let asked = Pattern::new(pattern.as_bytes(), false);
             assert_eq!(asked.meets(folder.as_bytes(), name), meets, "{pattern} {folder} {name:?}");
         }
         assert!(Pattern::new(b"*.TXT", true).meets(b"/", b"a.Txt"));
+        assert!(Pattern::new(b"A [ID]", true).meets(b"/", b"a [Id]"));
     }
 }

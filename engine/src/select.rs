@@ -244,11 +244,15 @@ fn point<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Option<DateTime<Utc>> {
 /// That time on the clocks of `zone`; the later one when summer time ends, the one after the gap when it
 /// begins.
 fn there<Z: TimeZone>(local: NaiveDateTime, zone: &Z) -> Option<DateTime<Utc>> {
-    let found = match zone.from_local_datetime(&local) {
-        LocalResult::Single(time) | LocalResult::Ambiguous(_, time) => time,
-        LocalResult::None => {
-            zone.from_local_datetime(&local.checked_add_signed(TimeDelta::hours(1))?).latest()?
-        }
+    let later = |local: &NaiveDateTime| match zone.from_local_datetime(local) {
+        // Zones do not agree on which of the two comes first: chrono's `Local` names the later one first.
+        LocalResult::Ambiguous(one, other) => Some(one.max(other)),
+        LocalResult::Single(time) => Some(time),
+        LocalResult::None => None,
+    };
+    let found = match later(&local) {
+        Some(time) => time,
+        None => later(&local.checked_add_signed(TimeDelta::hours(1))?)?,
     };
     Some(found.with_timezone(&Utc))
 }
@@ -442,6 +446,59 @@ mod tests {
         for day in 1..=28 {
             let text = format!("2026-03-{day:02} 02:30");
             assert!(Selector::parse(&text, &now).is_ok(), "{text}");
+        }
+    }
+
+    /// Clocks that show 02:00 to 03:00 of 25-10-2026 twice, as Berlin's; the two are told in either order.
+    #[derive(Debug, Clone, Copy)]
+    struct Berlin {
+        later_first: bool,
+    }
+
+    impl TimeZone for Berlin {
+        type Offset = FixedOffset;
+
+        fn from_offset(_: &FixedOffset) -> Self {
+            Self { later_first: false }
+        }
+
+        fn offset_from_local_date(&self, local: &NaiveDate) -> LocalResult<FixedOffset> {
+            self.offset_from_local_datetime(&local.and_time(NaiveTime::MIN))
+        }
+
+        fn offset_from_local_datetime(&self, local: &NaiveDateTime) -> LocalResult<FixedOffset> {
+            let [summer, winter] = [2, 1].map(|hours| FixedOffset::east_opt(hours * 3600).unwrap());
+            match local.to_string().as_str() {
+                text if text < "2026-10-25 02:00:00" => LocalResult::Single(summer),
+                text if text >= "2026-10-25 03:00:00" => LocalResult::Single(winter),
+                _ if self.later_first => LocalResult::Ambiguous(winter, summer),
+                _ => LocalResult::Ambiguous(summer, winter),
+            }
+        }
+
+        fn offset_from_utc_date(&self, utc: &NaiveDate) -> FixedOffset {
+            self.offset_from_utc_datetime(&utc.and_time(NaiveTime::MIN))
+        }
+
+        fn offset_from_utc_datetime(&self, utc: &NaiveDateTime) -> FixedOffset {
+            let summer = utc.to_string().as_str() < "2026-10-25 01:00:00";
+            FixedOffset::east_opt(if summer { 7200 } else { 3600 }).unwrap()
+        }
+    }
+
+    #[test]
+    fn a_time_that_the_clocks_show_twice_is_the_later_one() {
+        for later_first in [false, true] {
+            let now = Berlin { later_first }.with_ymd_and_hms(2026, 11, 1, 12, 0, 0).unwrap();
+            for (text, utc) in [
+                ("2026-10-25 01:59:59", "2026-10-24 23:59:59 UTC"),
+                ("2026-10-25 02:00:00", "2026-10-25 01:00:00 UTC"),
+                ("2026-10-25 02:30", "2026-10-25 01:30:59 UTC"),
+                ("2026-10-25 03:00:00", "2026-10-25 02:00:00 UTC"),
+            ] {
+                let time = point(text, &now).unwrap();
+                assert_eq!(time.to_string(), utc, "{text} {later_first}");
+            }
         }
     }
 

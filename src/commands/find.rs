@@ -16,7 +16,7 @@ use crate::ui::units::counted;
 const EXAMPLES: &str = "\
 A pattern without a slash is about names, any other about whole paths of the source. '*' and '?' (one byte: \
 a letter beyond ASCII has several) stay within a name, '**' goes over folders; [a-z], {one,other} and '\\*' are \
-understood too.
+understood too. A file that is called exactly as the pattern is written, brackets and all, is found as well.
 
 Examples:
   backup_manager find 'invoice-2025*.pdf' --backups-dir /backups

@@ -26,7 +26,7 @@ use crate::ui::units::{bytes, count};
 
 const EXAMPLES: &str = "\
 PATH is the path on the source. A path inside a snapshot's folder works as well. Patterns, in quotes, are \
-those of find. A folder has another version when anything below it differs.
+those of find, and a name that is spelled as the pattern is meant too. A folder has another version when anything below it differs.
 
 Examples:
   backup_manager history /home/uname/thesis.odt --backups-dir /backups
@@ -105,12 +105,14 @@ impl Telling {
         let mut told = 0;
         for series in all {
             let snapshots = series.located();
-            told += self.versions(series, &snapshots, &on_source(series, path))? as usize;
-            if told > 0 || !Pattern::is_glob(path.as_bytes()) {
+            let exact = on_source(series, path);
+            told += self.versions(series, &snapshots, &exact)? as usize;
+            if !Pattern::is_glob(path.as_bytes()) {
                 continue;
             }
             let pattern = Pattern::new(path.as_bytes(), false);
-            for (path, _) in find(&series.catalog, &snapshots, &pattern)?.found {
+            let found = find(&series.catalog, &snapshots, &pattern)?.found;
+            for path in found.into_keys().filter(|path| *path != exact) {
                 told += self.versions(series, &snapshots, &path)? as usize;
             }
         }

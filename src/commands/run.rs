@@ -126,6 +126,7 @@ fn name(signal: u8) -> &'static str {
     match i32::from(signal) {
         signal_hook::consts::SIGTERM => "SIGTERM",
         signal_hook::consts::SIGINT => "SIGINT",
+        signal_hook::consts::SIGHUP => "SIGHUP",
         _ => "a signal",
     }
 }

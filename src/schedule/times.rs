@@ -1,8 +1,8 @@
 //! When a line's times come next. All searching is done in local time, which knows no daylight saving;
 //! only the result is turned into an instant. So each local time comes once a day: of one that the
-//! clocks show twice the first counts, and what they skip comes at the end of the gap.
+//! clocks show twice the later counts, and what they skip comes at the end of the gap.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
@@ -28,10 +28,12 @@ pub(super) fn read(fields: &str) -> Result<Cron, String> {
 
 /// The first of the times after `after`. `None` at the end of the calendar.
 pub(super) fn next(cron: &Cron, zone: Zone, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let mut local = zone.local(after).and_utc();
+    let shown = zone.local(after);
+    // While the clocks show a time that they will show again, the times before it are still to come, too.
+    let again = zone.instant(shown)? - after;
+    let mut local = shown.checked_sub_signed(again.max(TimeDelta::zero()))?.and_utc();
     loop {
         local = cron.find_next_occurrence(&local, false).ok()?;
-        // Times that the clocks show a second time have been.
         match zone.instant(local.naive_utc())? {
             instant if instant > after => return Some(instant),
             _ => {}
@@ -43,7 +45,7 @@ pub(super) fn next(cron: &Cron, zone: Zone, after: DateTime<Utc>) -> Option<Date
 mod tests {
     use std::collections::BTreeSet;
 
-    use chrono::{NaiveDateTime, TimeDelta};
+    use chrono::NaiveDateTime;
     use proptest::prelude::*;
 
     use super::*;
@@ -117,11 +119,12 @@ mod tests {
             ("0 3 * * *", "Europe/Berlin", "2024-03-30 12:00", ["31 01:00", "01 01:00"]),
             ("15 * * * *", "Europe/Berlin", "2024-03-31 00:20", ["31 01:00", "31 01:15"]),
             // 2024-10-27: 03:00 becomes 02:00 at 01:00 UTC.
-            ("30 2 * * *", "Europe/Berlin", "2024-10-26 12:00", ["27 00:30", "28 01:30"]),
+            ("30 2 * * *", "Europe/Berlin", "2024-10-26 12:00", ["27 01:30", "28 01:30"]),
+            ("30 2 * * *", "Europe/Berlin", "2024-10-27 00:45", ["27 01:30", "28 01:30"]),
             ("0 3 * * *", "Europe/Berlin", "2024-10-26 12:00", ["27 02:00", "28 02:00"]),
-            ("30 * * * *", "Europe/Berlin", "2024-10-27 00:00", ["27 00:30", "27 02:30"]),
+            ("30 * * * *", "Europe/Berlin", "2024-10-27 00:00", ["27 01:30", "27 02:30"]),
             // Lord Howe changes by half an hour; Samoa had no 2011-12-30.
-            ("45 1 * * *", "Australia/Lord_Howe", "2024-04-05 15:00", ["06 14:45", "07 15:15"]),
+            ("45 1 * * *", "Australia/Lord_Howe", "2024-04-05 15:00", ["06 15:15", "07 15:15"]),
             ("0 12 * * *", "Pacific/Apia", "2011-12-29 23:00", ["30 10:00", "30 22:00"]),
         ] {
             assert_eq!(times(fields, zone, after, 2), expected, "{fields} {zone} {after}");

@@ -32,24 +32,25 @@ impl Zone {
         }
     }
 
-    /// When the clocks first show `local`. A time that they skip counts as the end of the gap, so that the
-    /// order of local times is never turned round. `None` at the ends of the calendar.
+    /// When the clocks last show `local`: one that they show twice is the later one. A time that they skip
+    /// counts as the end of the gap, so that the order of local times is never turned round. `None` at the
+    /// ends of the calendar.
     pub(crate) fn instant(self, local: NaiveDateTime) -> Option<DateTime<Utc>> {
         (0..=LONGEST_GAP_MINUTES).find_map(|minutes| {
             let local = local.checked_add_signed(TimeDelta::minutes(minutes))?;
             match self {
-                Self::Named(zone) => first(&zone.from_local_datetime(&local)),
-                Self::System => first(&Local.from_local_datetime(&local)),
+                Self::Named(zone) => last(&zone.from_local_datetime(&local)),
+                Self::System => last(&Local.from_local_datetime(&local)),
             }
         })
     }
 }
 
-fn first<Z: TimeZone>(mapped: &MappedLocalTime<DateTime<Z>>) -> Option<DateTime<Utc>> {
+fn last<Z: TimeZone>(mapped: &MappedLocalTime<DateTime<Z>>) -> Option<DateTime<Utc>> {
     match mapped {
-        MappedLocalTime::Single(instant) | MappedLocalTime::Ambiguous(instant, _) => {
-            Some(instant.with_timezone(&Utc))
-        }
+        MappedLocalTime::Single(instant) => Some(instant.with_timezone(&Utc)),
+        // Zones do not agree on which of the two comes first: chrono's `Local` names the later one first.
+        MappedLocalTime::Ambiguous(one, other) => Some(one.max(other).with_timezone(&Utc)),
         MappedLocalTime::None => None,
     }
 }
