@@ -20,7 +20,6 @@ use crate::notify;
 /// One run of a job.
 pub(crate) struct Around<'a> {
     pub(crate) job: &'a NamedJob,
-    pub(crate) umask: u32,
     pub(crate) stop: &'a Stop,
     pub(crate) log: &'a JobLog,
     pub(crate) began: Instant,
@@ -89,8 +88,7 @@ impl Around<'_> {
             ("BM_BACKUPS_DIR", job.job.backups_dir.clone().into()),
         ];
         facts.append(&mut more);
-        let around =
-            hooks::Around { timeout: job.hooks.timeout, umask: self.umask, stop: self.stop, log };
+        let around = hooks::Around { timeout: job.hooks.timeout, stop: self.stop, log };
         hooks::run(name, command, &facts, &around)
     }
 }

@@ -8,8 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use engine::run::Stop;
-use rustix::fs::Mode;
-use rustix::process::{Pid, Signal, kill_process_group, umask};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::config::setting::SETTINGS;
 use crate::log::JobLog;
@@ -49,17 +48,9 @@ pub(crate) enum Ended {
 /// What a command gets to know, as environment variables.
 pub(crate) type Facts = Vec<(&'static str, OsString)>;
 
-/// The mode bits that new files of this process lack. A run takes them all; commands get them back.
-pub(crate) fn own_umask() -> u32 {
-    let own = umask(Mode::from_raw_mode(0o077));
-    umask(own);
-    own.as_raw_mode()
-}
-
 /// What surrounds a command.
 pub(crate) struct Around<'a> {
     pub(crate) timeout: Duration,
-    pub(crate) umask: u32,
     pub(crate) stop: &'a Stop,
     pub(crate) log: &'a JobLog,
 }
@@ -67,9 +58,8 @@ pub(crate) struct Around<'a> {
 /// Runs `command` of the setting `name` with `/bin/sh -c` and logs what it writes.
 pub(crate) fn run(name: &'static str, command: &str, facts: &Facts, around: &Around<'_>) -> Ended {
     around.log.info(&format!("{name} begins"));
-    let script = format!("umask {:04o}\n{command}", around.umask);
     let mut shell = Command::new("/bin/sh");
-    shell.arg("-c").arg(script).stdin(Stdio::null());
+    shell.arg("-c").arg(command).stdin(Stdio::null());
     shell.stdout(Stdio::piped()).stderr(Stdio::piped());
     // A group of its own, so that what it starts ends with it.
     shell.process_group(0);
@@ -170,7 +160,7 @@ mod tests {
 
     fn ended(command: &str, timeout: Duration, stop: &Stop) -> Ended {
         let log = JobLog::new("j", Format::Text);
-        let around = Around { timeout, umask: 0o027, stop, log: &log };
+        let around = Around { timeout, stop, log: &log };
         run("PRE_BACKUP", command, &vec![("BM_JOB", "a b".into())], &around)
     }
 
@@ -179,7 +169,6 @@ mod tests {
         let failed = |what: &str| Ended::Failed(what.to_owned());
         for (command, expected) in [
             ("[ \"$BM_JOB\" = 'a b' ] && [ \"$BM_HOOK\" = PRE_BACKUP ]", Ended::Well),
-            ("[ $(umask) = 0027 ]", Ended::Well),
             ("exit 75", Ended::PutOff),
             ("exit 3", failed("PRE_BACKUP failed with exit code 3")),
             ("kill -9 $$", failed("PRE_BACKUP was ended by signal 9")),

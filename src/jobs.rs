@@ -55,8 +55,6 @@ impl Mode {
 pub(crate) struct Work {
     pub(crate) mode: Mode,
     pub(crate) accept_shrink: bool,
-    /// The process's own, which the commands around a run get.
-    pub(crate) umask: u32,
     pub(crate) format: Format,
     pub(crate) terminal: Terminal,
 }
@@ -97,7 +95,7 @@ impl Work {
         context.items = self.items(job, self.format == Format::Json);
         let ticker = self.ticker(&progress, &log, false);
         let mut connected = None;
-        let around = Around { job, umask: self.umask, stop, log: &log, began: Instant::now() };
+        let around = Around { job, stop, log: &log, began: Instant::now() };
         let outcome = match &job.remote {
             None => {
                 let source = || around.before().map(|()| local(job, stop));

@@ -19,6 +19,9 @@ use crate::name::{Prefix, SnapshotName};
 /// The folder for everything that is not a snapshot.
 pub(crate) const OWN: &str = ".backup_manager";
 
+/// The mode of a backups folder that nobody else may enter.
+const CLOSED: u32 = 0o700;
+
 /// The backups folder, held open.
 pub(crate) struct Backups {
     pub(crate) path: PathBuf,
@@ -29,20 +32,24 @@ pub(crate) struct Backups {
 }
 
 impl Backups {
-    /// Opens the backups folder, and makes it (its parent has to exist) with its own folder.
+    /// Opens the backups folder, and makes it (its parent has to exist) with its own folder. A new one is closed
+    /// to everybody else unless `mode` says otherwise; one that is there gets the permission bits of `mode`, where the
+    /// file system and its owner allow that.
     ///
     /// # Errors
     /// When it cannot be made or opened.
-    pub(crate) fn open_or_make(path: &Path) -> Result<Self, RunError> {
+    pub(crate) fn open_or_make(path: &Path, mode: Option<u32>) -> Result<Self, RunError> {
         let failed =
             |action| move |error| crate::error::destination(action, path, path.to_owned(), error);
-        match DirBuilder::new().mode(0o755).create(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(failed("cannot create")(error));
-            }
-            _ => {}
-        }
+        let made = match DirBuilder::new().mode(CLOSED).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            made => made.map(|()| true).map_err(failed("cannot create"))?,
+        };
         let mut backups = Self::open(path)?;
+        if let Some(mode) = mode.or(made.then_some(CLOSED)) {
+            // What cannot be set is told by the run: no backup fails for it.
+            let _ = backups.set_permissions(mode);
+        }
         let own = c_name(OWN).and_then(|own| {
             make_if_missing(&backups.dir, &own)?;
             let own = backups.dir.child(&own)?;
@@ -60,6 +67,14 @@ impl Backups {
         }
         backups.own = Some(own);
         Ok(backups)
+    }
+
+    /// Gives the folder these permission bits; its setgid and sticky bit stay.
+    fn set_permissions(&self, mode: u32) -> io::Result<()> {
+        let now = self.dir.meta()?.mode;
+        let mode = now & 0o7000 | mode;
+        // A file system without modes tells the same ones whatever is set (FAT).
+        if now == mode { Ok(()) } else { crate::dir::set_mode(&self.dir, mode) }
     }
 
     /// Opens the backups folder as it is.
@@ -119,7 +134,7 @@ pub(crate) fn write_whole(dir: &Dir, name: &str, content: &[u8]) -> io::Result<(
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = dir.create_file(&temporary, 0o644)?;
+    let mut file = dir.create_file(&temporary, 0o600)?;
     file.write_all(content)?;
     file.sync_all()?;
     dir.rename_over(&temporary, &name)?;
@@ -133,7 +148,7 @@ pub(crate) fn write_whole(dir: &Dir, name: &str, content: &[u8]) -> io::Result<(
 pub(crate) fn write_soon(dir: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
     let (name, temporary) = (c_name(name)?, c_name(format!(".{name}.tmp"))?);
     let _ = dir.unlink(&temporary);
-    dir.create_file(&temporary, 0o644)?.write_all(content)?;
+    dir.create_file(&temporary, 0o600)?.write_all(content)?;
     dir.rename_over(&temporary, &name)
 }
 

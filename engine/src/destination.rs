@@ -30,15 +30,16 @@ pub struct Destination {
     pub xattrs: bool,
 }
 
-/// Tries it as a run does: the folder and its `.backup_manager` are made when they are missing.
+/// Tries it as a run does: the folder and its `.backup_manager` are made when they are missing, and `mode` is set
+/// (`BACKUPS_MODE`).
 ///
 /// # Errors
 /// When it is not mounted, or cannot be made or written.
-pub fn examine(path: &Path) -> Result<Destination, RunError> {
+pub fn examine(path: &Path, mode: Option<u32>) -> Result<Destination, RunError> {
     if let Some(mount_point) = missing_mount(path) {
         return Err(RunError::NotMounted { path: path.to_owned(), mount_point });
     }
-    let backups = Backups::open_or_make(path)?;
+    let backups = Backups::open_or_make(path, mode)?;
     let place = describe(&backups);
     let own = backups.own.as_ref().ok_or(std::io::ErrorKind::NotFound.into());
     let able = own.and_then(probe).map_err(|error| {

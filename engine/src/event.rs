@@ -34,6 +34,13 @@ pub enum Event {
         /// The line.
         about: String,
     },
+    /// Users other than its owner and its group may enter the backups folder.
+    OpenToOthers {
+        /// The folder's path.
+        path: String,
+        /// Its mode.
+        mode: u32,
+    },
     /// The destination cannot keep something as it is.
     Limited {
         /// What cannot be kept and what is done instead.
@@ -114,6 +121,7 @@ impl Event {
     pub fn severity(&self) -> Severity {
         match self {
             Self::Limited { .. }
+            | Self::OpenToOthers { .. }
             | Self::RootLeftOut { .. }
             | Self::Clock { .. }
             | Self::Heals { .. }
@@ -139,6 +147,13 @@ impl fmt::Display for Event {
             Self::Destination { about } => write!(f, "destination: {about}"),
             Self::Limited { what } | Self::Clock { what } | Self::Aside { what } => {
                 f.write_str(what)
+            }
+            Self::OpenToOthers { path, mode } => {
+                write!(
+                    f,
+                    "all users of this machine may enter {path} (mode {mode:04o}): they read there what its files' own modes allow, old setuid programs run, and who owns a file can change it in all snapshots that share it; chmod 700 {path} closes it, BACKUPS_MODE={:04o} keeps it open without this warning",
+                    mode & 0o777
+                )
             }
             Self::RootLeftOut { path, rule } => {
                 write!(f, "the filters leave out the whole source {path}: {rule}")

@@ -47,7 +47,7 @@ pub(crate) fn is_damaged(backups: &Backups, snapshot: &SnapshotName) -> bool {
 /// # Errors
 /// When it is not there (any more), or the hold cannot be stored.
 pub fn pin(path: &Path, snapshot: &SnapshotName, hold: &Hold) -> Result<(), LookError> {
-    let backups = Backups::open_or_make(path).map_err(|error| look(path, error))?;
+    let backups = Backups::open_or_make(path, None).map_err(|error| look(path, error))?;
     let failed =
         |error| LookError { action: "cannot hold", path: path.join(snapshot.to_string()), error };
     let hold = match of(&backups, snapshot) {
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn a_hold_is_there_until_it_is_taken_away() {
         let folder = tempfile::tempdir().unwrap();
-        let backups = Backups::open_or_make(folder.path()).unwrap();
+        let backups = Backups::open_or_make(folder.path(), None).unwrap();
         let name = SnapshotName::parse_any(b"p.07-12-2023_13-32-58").unwrap();
         assert_eq!(of(&backups, &name), None);
         assert!(!release(folder.path(), &name).unwrap());

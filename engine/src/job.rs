@@ -24,6 +24,8 @@ pub struct Job {
     pub layout: Layout,
     /// The folder that holds the snapshots.
     pub backups_dir: PathBuf,
+    /// The permission bits of that folder (`BACKUPS_MODE`); `None`: closed when it is made, else left as it is.
+    pub backups_mode: Option<u32>,
     /// What a snapshot keeps of its source.
     pub keep: Keep,
     /// What of its source is left out.

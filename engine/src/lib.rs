@@ -2,6 +2,7 @@
 //!
 //! It owns the source interface and knows no terminal and no ssh.
 
+pub mod access;
 pub mod against;
 pub mod amount;
 pub(crate) mod attempt;

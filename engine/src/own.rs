@@ -99,7 +99,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(Own::open(folder.path()).is_err());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        Backups::open_or_make(folder.path()).unwrap();
+        Backups::open_or_make(folder.path(), None).unwrap();
         let own = Own::open(folder.path()).unwrap();
         assert_eq!((own.read("new", "b"), own.names("new")), (None, Vec::new()));
         own.write("new", "b", b"1").unwrap();

@@ -35,7 +35,7 @@ pub fn prune(
     choose: impl FnOnce(&History, &[Candidate]) -> Vec<(SnapshotName, String)>,
     context: &Context,
 ) -> Result<Option<Vec<SnapshotName>>, RunError> {
-    let backups = Backups::open_or_make(path)?;
+    let backups = Backups::open_or_make(path, None)?;
     let lock = match backups.lock(prefix, &context.stop)? {
         Locked::Mine(lock) => lock,
         Locked::Busy => return Ok(None),

@@ -110,7 +110,7 @@ impl Recorder {
         let (temporary, name) =
             (c_name(format!(".{snapshot}.tmp"))?, c_name(report_file(snapshot))?);
         let _ = reports.unlink(&temporary);
-        let mut out = BufWriter::new(reports.create_file(&temporary, 0o644)?);
+        let mut out = BufWriter::new(reports.create_file(&temporary, 0o600)?);
         out.write_all(head.trim_end_matches('}').as_bytes())?;
         // The head ends in the closing brace of its counts, which was cut off with its own.
         out.write_all(b"},\"problems\":[")?;

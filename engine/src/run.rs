@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+use crate::access::{open_to_others, own_umask};
 use crate::attempt::Attempt;
 use crate::backups::Backups;
 use crate::durable::SyncFileSystem;
@@ -106,12 +107,11 @@ pub fn run<S: Source>(
     accept_shrink: bool,
     context: &Context,
 ) -> Result<Outcome, RunError> {
-    // Modes are set as they are meant, not as the caller's umask would cut them.
-    rustix::process::umask(rustix::fs::Mode::empty());
+    let _ = own_umask();
     if let Some(mount_point) = missing_mount(&job.backups_dir) {
         return Err(RunError::NotMounted { path: job.backups_dir.clone(), mount_point });
     }
-    let backups = Backups::open_or_make(&job.backups_dir)?;
+    let backups = Backups::open_or_make(&job.backups_dir, job.backups_mode)?;
     let context = &Context { stop: Arc::new(Stop::within(&context.stop)), ..context.clone() };
     let lock = match backups.lock(&job.prefix, &context.stop)? {
         Locked::Mine(lock) => lock,
@@ -139,6 +139,7 @@ pub fn run<S: Source>(
     if let Decision::Held { newest, next } = decision {
         return Ok(Outcome::Held { newest, next });
     }
+    tell_of_access(job, &backups, &history, context);
     let began = free_second(&history, context);
     note_killed(job, &backups, context);
     let tracker = Tracker::new(&backups, &job.prefix, Arc::clone(&context.progress), context.now);
@@ -164,6 +165,29 @@ pub fn run<S: Source>(
     note_status(job, &backups, context, began, &result);
     recorder.ended();
     result.map(|report| Outcome::Completed(Box::new(report)))
+}
+
+/// Says when the backups folder is more open than meant: on the first run, when others may enter it though nobody
+/// set a mode; on each, when the mode that was set does not hold.
+fn tell_of_access(job: &Job, backups: &Backups, history: &History, context: &Context) {
+    let path = crate::event::shown_path(&job.backups_dir);
+    let event = match job.backups_mode {
+        None if history.complete.is_empty() => {
+            open_to_others(&job.backups_dir).map(|mode| Event::OpenToOthers { path, mode })
+        }
+        None => None,
+        Some(wanted) => {
+            let found = backups.dir.meta().map(|meta| meta.mode & 0o777);
+            found.ok().filter(|found| *found != wanted).map(|found| Event::Aside {
+                what: format!(
+                    "the mode of {path} stays {found:04o}: BACKUPS_MODE {wanted:04o} cannot be set; let its owner do it, or mount its file system with such modes"
+                ),
+            })
+        }
+    };
+    if let Some(event) = event {
+        context.monitor.event(&event);
+    }
 }
 
 /// Says what stands in for a lock.

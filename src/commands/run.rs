@@ -9,7 +9,6 @@ use crate::config::{load, shown_path};
 use crate::daemon::identity::{Identity, become_other, to_become};
 use crate::exit::Exit;
 use crate::explain;
-use crate::hooks::own_umask;
 use crate::jobs::{Mode, Work};
 use crate::log::{self, JobLog, Stream};
 use crate::supervise::supervise;
@@ -99,9 +98,7 @@ pub(crate) fn run(args: Args) -> Exit {
     }
     let log = JobLog::new("", config.log_format);
     config.warnings.iter().for_each(|warning| log.warn(warning));
-    let umask = own_umask();
-    let work =
-        Work { mode, accept_shrink, umask, format: config.log_format, terminal: terminal.clone() };
+    let work = Work { mode, accept_shrink, format: config.log_format, terminal: terminal.clone() };
     let exit = supervise(move |stop| work.all(&config.jobs, &stop));
     terminal.clear();
     match exit {

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use engine::access::open_to_others;
 use engine::look::look;
 use serde_json::json;
 
@@ -74,6 +75,7 @@ fn state(job: &NamedJob, schedule: &Schedule, now: DateTime<Utc>) -> State {
     let looked = look(&found.backups_dir, &found.prefix, REPORTS);
     let mut state = State {
         name: job.name.clone(),
+        open_mode: open_to_others(&found.backups_dir).filter(|_| found.backups_mode.is_none()),
         now,
         look: Err(String::new()),
         complaints: Vec::new(),

@@ -40,6 +40,7 @@ pub(crate) struct Given<T> {
 pub(crate) struct Layer {
     pub(crate) sources: Option<Given<Vec<PathBuf>>>,
     pub(crate) backups_dir: Option<Given<PathBuf>>,
+    pub(crate) backups_mode: Option<Given<u32>>,
     pub(crate) prefix: Option<Given<Prefix>>,
     pub(crate) remote: Option<Given<String>>,
     pub(crate) answer_timeout: Option<Given<Duration>>,
@@ -85,6 +86,7 @@ impl Layer {
         match key {
             Key::SrcsToBackup => give(&mut self.sources, sources(raw), origin, mistakes),
             Key::BackupsDir => give(&mut self.backups_dir, folder(raw), origin, mistakes),
+            Key::BackupsMode => give(&mut self.backups_mode, mode(raw), origin, mistakes),
             Key::BackupNamePrefix => give(&mut self.prefix, prefix(raw), origin, mistakes),
             Key::RemoteSrcHost => give(&mut self.remote, text(raw), origin, mistakes),
             Key::AnswerTimeoutS => give(&mut self.answer_timeout, seconds(raw), origin, mistakes),
@@ -193,6 +195,25 @@ fn folder(raw: &Raw) -> Checked<PathBuf> {
         return wrong("it is empty; write the path of a folder");
     }
     Ok(path)
+}
+
+/// Reads permission bits; the owner keeps all of them, and not everybody may write.
+fn mode(raw: &Raw) -> Checked<u32> {
+    const EXAMPLE: &str = "write for example 0700, 0750 or 0755";
+    let text = text(raw)?;
+    match u32::from_str_radix(&text, 8) {
+        Ok(mode) if text.len() <= 4 && !text.starts_with('+') => match mode {
+            0o1000.. => wrong(format!("'{text}' is more than permissions; {EXAMPLE}")),
+            mode if mode & 0o700 != 0o700 => {
+                wrong(format!("'{text}' would lock the owner out; {EXAMPLE}"))
+            }
+            mode if mode & 0o002 != 0 => {
+                wrong(format!("'{text}' would let everybody change the backups; {EXAMPLE}"))
+            }
+            mode => Ok(mode),
+        },
+        _ => wrong(format!("'{text}' is no mode of octal digits; {EXAMPLE}")),
+    }
 }
 
 fn prefix(raw: &Raw) -> Checked<Prefix> {
@@ -327,6 +348,7 @@ mod tests {
             (Key::MaxShrinkPercent, &["0", "100", "99.5"]),
             (Key::AnswerTimeoutS, &["1", "2.5", " 3600 "]),
             (Key::LogFormat, &["text", "JSON"]),
+            (Key::BackupsMode, &["0700", "755", " 0750\n", "770"]),
             (Key::LogFile, &["", "/x"]),
             (Key::BackupNamePrefix, &["my_backup", "a b", "ä.b"]),
             (Key::RsyncDictParams, &["", "{}", r#"{"-H":""}"#]),
@@ -368,6 +390,12 @@ mod tests {
             (Key::AnswerTimeoutS, "", "not a number"),
             (Key::LogFormat, "xml", "write text or json"),
             (Key::BackupsDir, "", "it is empty"),
+            (Key::BackupsMode, "0600", "lock the owner out"),
+            (Key::BackupsMode, "0777", "let everybody change"),
+            (Key::BackupsMode, "2755", "more than permissions"),
+            (Key::BackupsMode, "0o755", "no mode of octal"),
+            (Key::BackupsMode, "488", "no mode of octal"),
+            (Key::BackupsMode, "", "no mode of octal"),
             (Key::BackupNamePrefix, "a/b", "contains a '/'"),
             (Key::BackupNamePrefix, "-x", "starts with"),
             (Key::BackupNamePrefix, "a\nb", "control character"),

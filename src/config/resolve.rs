@@ -217,6 +217,7 @@ impl Draft<'_> {
             host: host(remote.as_ref()),
             layout: layout?,
             backups_dir: backups_dir?,
+            backups_mode: self.value(|layer| layer.backups_mode.as_ref()),
             keep: if remote.is_some() { over_sftp(wanted.keep) } else { wanted.keep },
             retention: self.retention()?,
             minimum_time_guard: self.value(|layer| layer.minimum_time_guard.as_ref())?,

@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 pub(crate) enum Key {
     SrcsToBackup,
     BackupsDir,
+    BackupsMode,
     BackupNamePrefix,
     RemoteSrcHost,
     AnswerTimeoutS,
@@ -60,7 +61,7 @@ pub(crate) struct Setting {
 }
 
 /// All settings, in the order in which they are shown.
-pub(crate) const SETTINGS: [Setting; 36] = [
+pub(crate) const SETTINGS: [Setting; 37] = [
     Setting {
         key: Key::SrcsToBackup,
         name: "SRCS_TO_BACKUP",
@@ -75,6 +76,14 @@ pub(crate) const SETTINGS: [Setting; 36] = [
         value: "DIR",
         help: "Keep the snapshots in this folder",
         default: Some("./backups"),
+        per_job: true,
+    },
+    Setting {
+        key: Key::BackupsMode,
+        name: "BACKUPS_MODE",
+        value: "MODE",
+        help: "Give that folder these permissions, for example 0755 to let others in; without it a new one is closed (0700)",
+        default: None,
         per_job: true,
     },
     Setting {

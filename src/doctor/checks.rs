@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::Utc;
+use engine::access::open_to_others;
 use engine::destination::{Destination, examine};
 use engine::error::{NoConnection, RunError};
 use engine::glance::glance;
@@ -151,7 +152,7 @@ fn roots<S: Source>(job: &NamedJob, source: &Arc<S>) -> Vec<Finding> {
 /// What the backups folder can hold, and how much.
 pub(super) fn destination(job: &NamedJob) -> Vec<Finding> {
     let dir = &job.job.backups_dir;
-    let able = match examine(dir) {
+    let able = match examine(dir, job.job.backups_mode) {
         Ok(able) => able,
         Err(error) => return vec![Finding::of("destination", &error)],
     };
@@ -160,6 +161,7 @@ pub(super) fn destination(job: &NamedJob) -> Vec<Finding> {
         Some((what, mend)) => Finding::warning("mount", what, mend),
         None => Finding::warning("mount", what, "mount a disk of its own there"),
     }));
+    found.push(access(job));
     found.extend(limits(&able));
     if let Ok(look) = look(dir, &job.job.prefix, 0)
         && let Some(space) = look.space
@@ -180,6 +182,26 @@ pub(super) fn destination(job: &NamedJob) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// Who may enter the backups folder.
+fn access(job: &NamedJob) -> Finding {
+    let (dir, meant) = (&job.job.backups_dir, job.job.backups_mode);
+    let path = shown_path(dir);
+    match open_to_others(dir) {
+        None => Finding::good("access", format!("only its owner and its group can enter {path}")),
+        Some(mode) if meant == Some(mode & 0o777) => {
+            let set = format!("all users may enter {path} (mode {mode:04o}), as BACKUPS_MODE says");
+            Finding::good("access", set)
+        }
+        Some(mode) => Finding::warning(
+            "access",
+            format!(
+                "all users may enter {path} (mode {mode:04o}): they use old setuid programs there, and change their own files in all snapshots"
+            ),
+            format!("chmod 700 {path}, or set BACKUPS_MODE={:04o} if that is meant", mode & 0o777),
+        ),
+    }
 }
 
 fn limits(able: &Destination) -> Vec<Finding> {

@@ -26,6 +26,8 @@ pub(crate) struct State {
     /// When the crontab starts a run after that, if there is one that does.
     pub(crate) crontab: Option<DateTime<Utc>>,
     pub(crate) forecast: Forecast,
+    /// The mode of the backups folder when all users may enter it and nobody said that this is meant.
+    pub(crate) open_mode: Option<u32>,
 }
 
 impl State {
@@ -80,6 +82,12 @@ impl State {
             rows.push(("free space", format!("{free} of {total}{}", inodes.unwrap_or_default())));
         }
         rows.push(("disk full", self.full(complete)));
+        if let Some(mode) = self.open_mode {
+            let what = format!(
+                "all users may enter the backups folder (mode {mode:04o}); chmod 700 closes it, BACKUPS_MODE says that it is meant"
+            );
+            rows.push(("warning", what));
+        }
         rows
     }
 
@@ -181,6 +189,7 @@ impl State {
             "space": look.space,
             "bytes_per_day": per_day,
             "disk_full": full,
+            "open_to_others": self.open_mode.is_some(),
         })
     }
 }
@@ -237,6 +246,7 @@ mod tests {
             due: now + TimeDelta::hours(1),
             crontab: Some(now + TimeDelta::hours(2)),
             forecast: Forecast::Full { when: now + TimeDelta::days(10), bytes_per_day: 2048.0 },
+            open_mode: None,
         }
     }
 

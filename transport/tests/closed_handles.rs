@@ -111,6 +111,7 @@ fn entries_of_a_folder_that_cannot_be_opened_again_are_not_gone() {
         prefix: Prefix::new("p").unwrap(),
         layout: Layout::new(std::slice::from_ref(&source), false, Path::new("/")).unwrap(),
         backups_dir: temp.path().join("backups"),
+        backups_mode: None,
         keep: Keep { hard_links: false, ..Keep::default() },
         filters: Arc::default(),
         retention: Retention { max: NonZeroUsize::new(9), ..Retention::default() },

@@ -76,6 +76,7 @@ impl Stage {
             prefix: Prefix::new("p").expect("a prefix"),
             layout: Layout::new(&roots, true, Path::new("/")).expect("a layout"),
             backups_dir: self.path("backups"),
+            backups_mode: None,
             keep: Keep { hard_links: false, ..Keep::default() },
             filters,
             retention: Retention { max: NonZeroUsize::new(9), ..Retention::default() },

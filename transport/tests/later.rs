@@ -33,6 +33,7 @@ fn answers_that_come_later_make_the_same_snapshot() {
         prefix: Prefix::new("p").unwrap(),
         layout: Layout::new(std::slice::from_ref(&source), false, Path::new("/")).unwrap(),
         backups_dir: temp.path().join("backups"),
+        backups_mode: None,
         keep: Keep { hard_links: false, ..Keep::default() },
         retention: engine::retention::Retention::default(),
         minimum_time_guard: TimeDelta::zero(),

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
+use crate::access::own_umask;
 use crate::attrs::{self, Asked};
 use crate::dir::{self, Dir};
 use crate::entry::{Entry, Kind, Listed, Meta, Time};
@@ -19,6 +20,8 @@ use crate::probe::Abilities;
 pub(crate) struct Dresser {
     keep: Keep,
     asked: Asked,
+    /// The mode bits that what is made lacks at first (umask(2)).
+    withheld: u32,
     pub(crate) abilities: Abilities,
 }
 
@@ -28,7 +31,7 @@ const SET_ID: u32 = 0o6000;
 impl Dresser {
     pub(crate) fn new(keep: Keep, abilities: Abilities) -> Self {
         let asked = Asked { xattrs: keep.xattrs, acls: keep.acls };
-        Self { keep, asked, abilities }
+        Self { keep, asked, withheld: own_umask(), abilities }
     }
 
     /// The mode to create a file with, so that most need no `fchmod`.
@@ -49,7 +52,8 @@ impl Dresser {
         entry: Listed<'_>,
         fresh: bool,
     ) -> io::Result<Record> {
-        self.open(file.as_fd(), dir, name, entry, Some(self.creation_mode(entry.meta)), !fresh)
+        let mode = self.creation_mode(entry.meta) & !self.withheld;
+        self.open(file.as_fd(), dir, name, entry, Some(mode), !fresh)
     }
 
     /// Dresses a file or folder that may be dressed otherwise now.
@@ -104,7 +108,7 @@ impl Dresser {
         let mut record = self.owner(meta, !fresh, &mut |uid, gid| dir.set_owner(name, uid, gid))?;
         if meta.kind != Kind::Symlink {
             let mode = self.mode(meta, &mut record);
-            if self.abilities.mode && mode != meta.mode & 0o777 {
+            if self.abilities.mode && mode != meta.mode & 0o777 & !self.withheld {
                 ignore_refusal(dir.set_mode(name, mode), || record.mode = Some(meta.mode))?;
             }
         }

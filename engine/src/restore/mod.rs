@@ -20,6 +20,7 @@ use std::sync::atomic::Ordering;
 
 pub use outcome::{Counts, Line, Sink, What};
 
+use crate::access::own_umask;
 use crate::catalog::Catalog;
 use crate::error::LookError;
 use crate::name::SnapshotName;
@@ -98,8 +99,7 @@ pub fn restore<T: Target>(
     context: &Context,
     sink: &dyn Sink,
 ) -> Result<Counts, RestoreError> {
-    // Modes are set as they are meant, not as the caller's umask would cut them.
-    rustix::process::umask(rustix::fs::Mode::empty());
+    let _ = own_umask();
     let items = &landing.items;
     let _stays = catalog.read(snapshot)?;
     let walk = Walk::new((catalog, snapshot), target, options, context, sink)?;

@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn marks_come_back_and_go_with_the_damage() {
         let folder = tempfile::tempdir().unwrap();
-        let backups = Backups::open_or_make(folder.path()).unwrap();
+        let backups = Backups::open_or_make(folder.path(), None).unwrap();
         let name = SnapshotName::parse_any(b"p.07-12-2023_13-32-58").unwrap();
         assert_eq!(load(&backups, &name), Marks::new());
         let marks = Marks::from([(b"a\xff\n".to_vec(), "x".to_owned()), (Vec::new(), "y".into())]);

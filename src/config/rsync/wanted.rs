@@ -107,7 +107,7 @@ impl Wanted {
 
     pub(super) fn chmod(&mut self, value: &[u8]) -> Taken {
         if self.chmod == Chmod::default() {
-            self.chmod = Chmod::with_umask(umask());
+            self.chmod = Chmod::with_umask(engine::access::own_umask());
         }
         self.chmod.add(text(value)?).map_err(|error| error.to_string())
     }
@@ -266,11 +266,4 @@ fn seconds(value: Option<&[u8]>) -> Result<Option<u64>, String> {
         return Err(format!("{seconds} seconds are too many; write at most {LONGEST}"));
     }
     Ok((seconds > 0).then_some(seconds))
-}
-
-/// The umask of this process, which a change of modes that names nobody takes into account (proc_pid_status(5)).
-fn umask() -> u32 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-    umask.and_then(|umask| u32::from_str_radix(umask.trim(), 8).ok()).unwrap_or(0o022)
 }

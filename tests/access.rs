@@ -1,0 +1,133 @@
+//! Who else gets at what is made: modes of the backups folder, of `.backup_manager`, of snapshots and of the log.
+
+use std::fs::{self, Permissions, set_permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use fixtures::judge::Judge;
+use fixtures::run::Run;
+use fixtures::stage::Stage;
+use fixtures::tree::Tree;
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).expect("it was made").mode() & 0o7777
+}
+
+fn with_umask(run: Run, umask: &str) -> Run {
+    run.under(&["sh", "-c", &format!("umask {umask} && exec \"$@\""), "sh"])
+}
+
+/// All below `folder`, itself included.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let mut all = vec![folder.to_owned()];
+    for entry in fs::read_dir(folder)
+        .expect("the test's own folder")
+        .map(|entry| entry.expect("the test's own folder"))
+    {
+        let path = entry.path();
+        if entry.file_type().expect("the test's own folder").is_dir() {
+            all.extend(below(&path));
+        } else {
+            all.push(path);
+        }
+    }
+    all
+}
+
+/// A stage on which the backups folder is missing, below folders that everybody may pass.
+fn open_stage() -> Stage {
+    let stage = Stage::with(BIN, &Tree::new().file("one", "1"));
+    set_permissions(stage.beside("."), Permissions::from_mode(0o755))
+        .expect("the test's own folder");
+    fs::remove_dir(&stage.backups).expect("the test's own folder");
+    stage
+}
+
+#[test]
+fn a_new_backups_folder_is_closed_whatever_the_umask_and_opened_by_a_setting() {
+    for umask in ["000", "022", "077"] {
+        let stage = open_stage();
+        let run = with_umask(stage.run(), umask).env("NOTIFY_ON", "always").expect(0);
+        assert_eq!(run.lines_with("may enter"), 0);
+        assert_eq!(mode(&stage.backups), 0o700, "umask {umask}");
+        for path in below(&stage.backups.join(".backup_manager")) {
+            assert_eq!(mode(&path) & 0o077, 0, "umask {umask}: {}", path.display());
+        }
+        let opened = with_umask(stage.run(), umask).set("backups-mode", "0755").expect(0);
+        assert_eq!((mode(&stage.backups), opened.lines_with("may enter")), (0o755, 0));
+        stage.run().expect(0);
+        assert_eq!(mode(&stage.backups), 0o755, "nothing closes it again by itself");
+    }
+}
+
+#[test]
+fn an_open_backups_folder_is_told_by_the_first_run_and_by_doctor_and_status() {
+    let stage = open_stage();
+    fs::create_dir(&stage.backups).unwrap();
+    set_permissions(&stage.backups, Permissions::from_mode(0o755)).unwrap();
+    let first = stage.run().expect(0);
+    first.assert_says("all users of this machine may enter");
+    first.assert_says("(mode 0755)");
+    first.assert_says("BACKUPS_MODE=0755 keeps it open");
+    assert_eq!(stage.run().expect(0).lines_with("may enter"), 0, "it is told once");
+    assert_eq!(mode(&stage.backups), 0o755);
+    let looks = |verb: &str| {
+        let look = stage.look(verb).set("srcs-to-backup", &stage.source);
+        [look.clone().done(), look.set("backups-mode", "0755").done()]
+    };
+    let [told, meant] = looks("status");
+    assert_eq!((told.lines_with("may enter"), meant.lines_with("may enter")), (1, 0));
+    let [told, meant] = looks("doctor");
+    told.assert_says(&format!("chmod 700 {}", stage.backups.display()));
+    assert!(!meant.said().contains("chmod 700"), "{}", meant.said());
+    let wrong = stage.run().set("backups-mode", "0777").expect(2);
+    wrong.assert_says("let everybody change the backups");
+}
+
+#[test]
+fn entries_keep_their_modes_whatever_the_umask_in_a_snapshot_and_in_a_restore() {
+    let tree = Tree::new()
+        .file("all", "1")
+        .mode(0o666)
+        .file("group", "2")
+        .mode(0o664)
+        .file("own", "3")
+        .mode(0o600)
+        .file("program", "4")
+        .mode(0o777)
+        .file("large", "5".repeat(3_000_000))
+        .mode(0o666)
+        .folder("open")
+        .mode(0o777)
+        .folder("open/sticky")
+        .mode(0o1777)
+        .fifo("fifo")
+        .mode(0o666)
+        .socket("socket")
+        .mode(0o775);
+    for umask in ["000", "077", "0777"] {
+        let stage = Stage::with(BIN, &tree);
+        with_umask(stage.run(), umask).expect(0);
+        stage.assert_newest_is_source(Judge::plain());
+        stage.sh("chmod 606 all; touch new; chmod 622 new");
+        with_umask(stage.run(), umask).expect(0);
+        stage.assert_newest_is_source(Judge::plain());
+        let back = stage.beside("back");
+        let restore = stage.look("restore").arg("latest").arg(&stage.source).set("to", &back);
+        with_umask(restore, umask).expect(0);
+        Judge::plain().assert_same(&stage.source, &back.join("source"));
+    }
+}
+
+#[test]
+fn a_log_that_is_made_anew_during_a_run_has_the_mode_of_the_callers_umask() {
+    for (umask, expected) in [("077", 0o600), ("022", 0o644)] {
+        let stage = Stage::with(BIN, &Tree::new().file("one", "1"));
+        let log = stage.beside("log");
+        let rotate = format!("mv '{0}' '{0}.1'", log.display());
+        with_umask(stage.run().set("log-file", &log).set("pre-backup", rotate), umask).expect(0);
+        assert_eq!(mode(&log), expected, "umask {umask}");
+    }
+}
