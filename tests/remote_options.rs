@@ -68,23 +68,3 @@ fn filters_and_rule_files_hold_for_a_remote_source() {
     let why = run.arg("--explain").arg(stage.source.join("d/no")).expect(0);
     why.assert_says("d/no: out by '- /no' (").assert_says("/d/.rsync-filter, line 2)");
 }
-
-#[test]
-fn rule_files_of_a_remote_source_that_name_themselves_are_listed_for_their_folder_only() {
-    let server = need!(Sshd::serving(Subsystem::Internal));
-    let bomb = |rule: &str| rule.repeat(10) + "- lost\n";
-    let tree = Tree::new()
-        .file("itself/.rsync-filter", bomb(". .rsync-filter\n"))
-        .file("itself/lost", "1")
-        .file("pair/.rsync-filter", bomb(". other\n"))
-        .file("pair/other", bomb(". .rsync-filter\n"))
-        .file("pair/lost", "2")
-        .file("good/.rsync-filter", "- out\n")
-        .file("good/out", "3");
-    let stage = Stage::with(BIN, &tree);
-    let done = server.reached_by(stage.run()).rsync(&["-F"]).expect(3);
-    let newest = stage.inside(&stage.history().newest());
-    assert!(newest.join("itself/lost").exists() && newest.join("pair/lost").exists());
-    assert!(!newest.join("good/out").exists());
-    assert!(done.peak_kib < 256 << 10, "{} KiB", done.peak_kib);
-}

@@ -12,6 +12,7 @@ use crate::backups::{Backups, folder_name};
 use crate::build::{Build, Dresser};
 use crate::dir::Dir;
 use crate::durable::{Checkpoints, Ticker};
+use crate::entry::Time;
 use crate::error::{RunError, destination};
 use crate::event::{Event, shown_path};
 use crate::forecast::what_is_missing;
@@ -28,6 +29,7 @@ use crate::pacing::keep_checkpoints;
 use crate::plan::WHOLE_SECONDS;
 use crate::probe::{Abilities, probe};
 use crate::prune::candidates;
+use crate::racy;
 use crate::reading::claim;
 use crate::record::Recorder;
 use crate::report::{Report, RootFound, VERSION};
@@ -50,6 +52,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) lock: &'a Lock,
     pub(crate) context: &'a Context,
     pub(crate) began: DateTime<Utc>,
+    /// When it began, by the clock that stamps files.
+    pub(crate) reads_from: Time,
     pub(crate) accept_shrink: bool,
 }
 
@@ -277,6 +281,8 @@ impl Attempt<'_> {
             seconds: (finished - self.began).as_seconds_f64(),
             time_granularity_ns: grain,
             host: Some(self.job.host.clone()),
+            // A clock that was set back while the run went on stamps with what it said before.
+            read_since: Some(self.reads_from.min(racy::clock())),
             roots,
             dropped: Vec::new(),
             carried_since: None,
@@ -381,7 +387,9 @@ impl Attempt<'_> {
         let kept = folder_name(&names.incomplete).and_then(|name| Kept::create(&kept, &name));
         let kept = kept.map_err(|error| self.broken(error))?;
         let granularity = source.time_granularity_ns().max(abilities.time_granularity_ns);
+        checkpoints.note_begin(self.reads_from).map_err(|error| self.broken(error))?;
         let mut set = self.setting(names, granularity, trust)?;
+        set.begins = set.begins.with(checkpoints.begins());
         set.folds_case = abilities.folds_case;
         let begun_on = checkpoints.roots();
         for root in &mut set.roots {

@@ -13,6 +13,7 @@ use crate::backups::{read_small, write_whole};
 use crate::dir::Dir;
 use crate::entry::Time;
 use crate::name::Prefix;
+use crate::racy::Begin;
 
 /// Syncs the file system that an open folder lies on, as `syncfs(2)` does, and reports its errors.
 pub type SyncFileSystem = fn(BorrowedFd<'_>) -> io::Result<()>;
@@ -28,6 +29,13 @@ pub fn sync_file_system(folder: BorrowedFd<'_>) -> io::Result<()> {
 /// Whether `syncfs` reaches the disk: not on FUSE and network file systems, where it answers 0 and
 /// does nothing (measured); there every file and folder is synced by itself.
 pub(crate) fn syncs_as_a_whole(dir: &Dir) -> bool {
+    is_on_disk(dir)
+}
+
+/// Whether an open file or folder lies on a file system that keeps its files on a disk, or in memory as on
+/// a disk: there a file has the size that is told of it.
+#[must_use]
+pub fn is_on_disk(fd: impl AsFd) -> bool {
     // linux/magic.h and the file systems' own headers.
     const LOCAL: [u64; 14] = [
         0xEF53,      // ext2, ext3, ext4
@@ -45,7 +53,7 @@ pub(crate) fn syncs_as_a_whole(dir: &Dir) -> bool {
         0x5265_4973, // reiserfs
         0x482B,      // HFS+
     ];
-    rustix::fs::fstatfs(dir).is_ok_and(|found| LOCAL.contains(&(found.f_type as u64)))
+    rustix::fs::fstatfs(fd).is_ok_and(|found| LOCAL.contains(&(found.f_type as u64)))
 }
 
 /// Whether change times tell when a file was written: FAT and exFAT keep none of their own, and what a
@@ -68,9 +76,14 @@ struct Journal {
     sync_failed: bool,
     /// Source roots, escaped, and the file systems they were found on.
     roots: BTreeMap<String, String>,
+    /// When the runs began that worked on it, the oldest first.
+    begins: Vec<Begin>,
 }
 
 const VERSION: u32 = 1;
+
+/// How many beginnings are kept of a snapshot that is resumed again and again.
+const MOST_BEGINS: usize = 1000;
 
 /// The journal of one job's incomplete snapshot.
 pub(crate) struct Checkpoints {
@@ -166,6 +179,31 @@ impl Checkpoints {
             return Ok(());
         }
         self.change(|journal| journal.roots = roots)
+    }
+
+    /// Notes that a run begins to read the source whose clock says `source`; a run does so once.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub(crate) fn note_begin(&self, source: Time) -> io::Result<()> {
+        if self.journal().begins.last().is_some_and(|last| last.source == source) {
+            return Ok(());
+        }
+        let destination = self.clock()?;
+        self.change(|journal| {
+            if journal.begins.len() >= MOST_BEGINS {
+                journal.begins.remove(1);
+            }
+            journal.begins.push(Begin { destination, source });
+        })
+    }
+
+    /// When the runs began that worked on the snapshot. Where change times say nothing the first counts
+    /// for everything.
+    pub(crate) fn begins(&self) -> Vec<Begin> {
+        let journal = self.journal();
+        let count = if self.stamps { journal.begins.len() } else { journal.begins.len().min(1) };
+        journal.begins[..count].to_vec()
     }
 
     /// Notes that the system could not write everything. Nothing can be done when not even this can be
@@ -286,6 +324,7 @@ mod tests {
                 durable_before: Some(time),
                 sync_failed: false,
                 roots: roots.clone(),
+                begins: Vec::new(),
             };
             std::fs::write(folder.path().join("p.json"), serde_json::to_vec(&journal).unwrap()).unwrap();
             let taken = checkpoints(folder.path());

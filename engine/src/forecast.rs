@@ -19,6 +19,7 @@ use crate::name::{SnapshotName, State};
 use crate::plan::{Rules, TimeRule};
 use crate::preview::Preview;
 use crate::prune::candidates;
+use crate::racy::Begins;
 use crate::report::{Counts, RootFound};
 use crate::retention::surplus;
 use crate::run::Context;
@@ -179,6 +180,8 @@ fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) 
         trust,
         base: nothing(),
         here: nothing(),
+        base_since: None,
+        begins: Begins::default(),
         backups: FileId { dev: 0, ino: 0 },
         backups_dir: job.backups_dir.clone(),
         roots: roots.collect(),

@@ -77,6 +77,8 @@ pub struct Keep {
     pub checksum: bool,
     /// `-I`: read every file, whatever its size and time say.
     pub ignore_times: bool,
+    /// `TRUST=ctime`: a file of the same size and time is compared when its change time is not older.
+    pub ctime: bool,
     /// `--size-only`: a file of the same size has the same content.
     pub size_only: bool,
     /// `--modify-window`: which times are the same.
@@ -178,6 +180,7 @@ impl Default for Keep {
             mount_points: true,
             checksum: false,
             ignore_times: false,
+            ctime: true,
             size_only: false,
             window: Window::Exact,
             max_size: None,

@@ -51,6 +51,7 @@ pub(crate) mod preview;
 pub(crate) mod probe;
 pub mod prune;
 pub(crate) mod queue;
+pub mod racy;
 pub mod reached;
 pub(crate) mod reading;
 pub mod record;

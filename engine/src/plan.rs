@@ -3,6 +3,7 @@
 
 use crate::entry::{Kind, Listed, Meta, Time, Xattrs};
 use crate::job::{Keep, Window};
+use crate::racy::may_have_changed;
 
 /// What a snapshot holds under some name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +120,10 @@ pub struct Known<'a> {
     pub here: Option<&'a Held>,
     /// Whether what the incomplete one holds is certainly on disk as it was written.
     pub here_durable: bool,
+    /// From when on the source's file may have changed that the base's is a copy of.
+    pub base_since: Option<Time>,
+    /// The same of the incomplete snapshot's.
+    pub here_since: Option<Time>,
 }
 
 /// Decides what to do about `entry`.
@@ -128,13 +133,18 @@ pub fn plan(entry: Listed<'_>, known: Known<'_>, rules: &Rules) -> Step {
     if entry.meta.kind == Kind::Folder {
         return Step { verdict, action: Action::Enter };
     }
-    let verdict_here = compare(entry, known.here, rules, false);
     let file = entry.meta.kind == Kind::File;
+    let racy = |since: Option<Time>| {
+        let since = since.filter(|_| file && !rules.keep.size_only);
+        since.is_some_and(|since| may_have_changed(entry.meta, since, rules.keep.ctime))
+    };
+    let here = known.here.filter(|_| !racy(known.here_since));
+    let verdict_here = compare(entry, here, rules, false);
     let action = match (verdict_here, verdict) {
         (Verdict::Same, _) if !file || known.here_durable => Action::Keep,
         (Verdict::Same, _) => Action::Check,
         (_, Verdict::Same) => Action::Link,
-        (Verdict::Metadata, _) if file && known.here_durable && alone(known.here) => Action::Mend,
+        (Verdict::Metadata, _) if file && known.here_durable && alone(here) => Action::Mend,
         _ if !file => Action::Make,
         (_, Verdict::Metadata) => Action::CopyLocally,
         (_, Verdict::Changed) if rules.keep.checksum && sizes_equal(entry, known.base) => {
@@ -143,7 +153,9 @@ pub fn plan(entry: Listed<'_>, known: Known<'_>, rules: &Rules) -> Step {
         _ => Action::Fetch,
     };
     // With --checksum and --ignore-times nothing is believed on size and time alone.
-    let unbelieved = rules.keep.checksum || rules.keep.ignore_times;
+    let of_base = matches!(action, Action::Link | Action::CopyLocally);
+    let unbelieved =
+        rules.keep.checksum || rules.keep.ignore_times || (of_base && racy(known.base_since));
     let action = if unbelieved && file && action != Action::Fetch {
         Action::FetchAndCompare
     } else {
@@ -233,8 +245,12 @@ mod tests {
         }
     }
 
+    fn known<'a>(base: Option<&'a Held>, here: Option<&'a Held>, here_durable: bool) -> Known<'a> {
+        Known { base, here, here_durable, base_since: None, here_since: None }
+    }
+
     fn planned(entry: &Entry, base: Option<&Held>, here: Option<&Held>, durable: bool) -> Step {
-        plan(entry.into(), Known { base, here, here_durable: durable }, &rules())
+        plan(entry.into(), known(base, here, durable), &rules())
     }
 
     #[test]
@@ -269,7 +285,7 @@ mod tests {
             change(&mut rules.keep);
             base(&mut meta);
             let (entry, held) = (entry(super::tests::meta(Kind::File)), held(meta));
-            let known = Known { base: Some(&held), here: None, here_durable: true };
+            let known = known(Some(&held), None, true);
             plan(Listed::from(&entry), known, &rules)
         };
         let later: fn(&mut Meta) = |m| m.mtime.secs += 2;
@@ -369,11 +385,30 @@ mod tests {
     }
 
     #[test]
+    fn what_may_have_changed_after_it_was_read_is_compared() {
+        let (file, same) = (entry(meta(Kind::File)), held(meta(Kind::File)));
+        let other_mode = held(Meta { mode: 0, ..meta(Kind::File) });
+        let at = |secs| Some(Time { secs, nanos: 1 });
+        let planned = |base, here, base_since, here_since| {
+            let known = Known { base_since, here_since, ..known(base, here, true) };
+            plan((&file).into(), known, &rules()).action
+        };
+        // The file's time is 1000 and a half.
+        assert_eq!(planned(Some(&same), None, at(1001), None), Action::Link);
+        assert_eq!(planned(Some(&same), None, at(1000), None), Action::FetchAndCompare);
+        assert_eq!(planned(Some(&other_mode), None, at(1000), None), Action::FetchAndCompare);
+        assert_eq!(planned(None, Some(&same), None, at(1001)), Action::Keep);
+        assert_eq!(planned(None, Some(&same), None, at(1000)), Action::Fetch);
+        assert_eq!(planned(Some(&same), Some(&same), at(1001), at(1000)), Action::Link);
+        assert_eq!(planned(Some(&same), Some(&same), at(1000), at(1001)), Action::Keep);
+    }
+
+    #[test]
     fn with_checksum_size_and_time_prove_nothing() {
         let mut rules = rules();
         rules.keep.checksum = true;
         let base = held(meta(Kind::File));
-        let known = Known { base: Some(&base), here: None, here_durable: true };
+        let known = known(Some(&base), None, true);
         for change in [0, 1] {
             let mut file = entry(meta(Kind::File));
             file.meta.mtime.secs += change;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::bytes::shown;
 use crate::dir::Dir;
 use crate::empty::Untold;
-use crate::entry::{Entry, FileId, Kind, Meta};
+use crate::entry::{Entry, FileId, Kind, Meta, Time};
 use crate::error::RunError;
 use crate::event::Instead;
 use crate::folder::{Folder, Handles};
@@ -22,7 +22,7 @@ use crate::walk::{Planned, Target, Walk};
 pub(crate) struct Preview {
     changes: Arc<dyn ChangeSink>,
     /// Hard-linked inodes that were counted: their content is copied once.
-    counted: Mutex<HashSet<FileId>>,
+    counted: Mutex<HashSet<(FileId, Time)>>,
 }
 
 impl Preview {
@@ -34,7 +34,10 @@ impl Preview {
     fn first_name(&self, keep: Keep, meta: &Meta) -> bool {
         let several = keep.hard_links && meta.links > 1 && meta.kind != Kind::Folder;
         match meta.id.filter(|_| several) {
-            Some(id) => self.counted.lock().unwrap_or_else(PoisonError::into_inner).insert(id),
+            Some(id) => {
+                let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+                counted.insert((id, meta.ctime))
+            }
             None => true,
         }
     }
@@ -74,6 +77,12 @@ impl<S: Source> Target<S> for Preview {
                     counts.linked += 1;
                     counts.bytes_saved += if file { meta.size } else { 0 };
                 }
+                Action::FetchAndCompare
+                    if matches!(step.verdict, Verdict::Same | Verdict::Metadata) =>
+                {
+                    counts.compared += 1;
+                    counts.bytes_compared += meta.size;
+                }
                 Action::Fetch | Action::FetchAndCompare => {
                     bytes = meta.size;
                     counts.copied += 1;
@@ -99,6 +108,11 @@ impl<S: Source> Target<S> for Preview {
             walk.tell_item(item);
             walk.target.changes.changes(change.as_slice());
         }
+    }
+
+    fn knows(&self, id: FileId, meta: &Meta) -> bool {
+        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.contains(&(id, meta.ctime))
     }
 
     fn deleted(

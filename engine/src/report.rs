@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::entry::Time;
+
 /// The format number of reports.
 pub const VERSION: u32 = 1;
 
@@ -31,10 +33,14 @@ pub struct Counts {
     pub kept: u64,
     /// Entries linked to the base.
     pub linked: u64,
-    /// Regular files whose content was read from the source.
+    /// Regular files whose content was read from the source and stored.
     pub copied: u64,
-    /// Bytes read from the source.
+    /// Bytes read from the source and stored.
     pub bytes_copied: u64,
+    /// Regular files that looked unchanged and were compared with the base, byte for byte or by hash.
+    pub compared: u64,
+    /// Bytes read from the source for that.
+    pub bytes_compared: u64,
     /// Bytes of content that did not have to be copied.
     pub bytes_saved: u64,
     /// Hard links within the source.
@@ -69,6 +75,8 @@ impl std::ops::AddAssign for Counts {
             linked,
             copied,
             bytes_copied,
+            compared,
+            bytes_compared,
             bytes_saved,
             hard_links,
             link_fallbacks,
@@ -91,6 +99,8 @@ impl std::ops::AddAssign for Counts {
         self.linked += linked;
         self.copied += copied;
         self.bytes_copied += bytes_copied;
+        self.compared += compared;
+        self.bytes_compared += bytes_compared;
         self.bytes_saved += bytes_saved;
         self.hard_links += hard_links;
         self.link_fallbacks += link_fallbacks;
@@ -199,6 +209,9 @@ pub struct Report {
     /// The machine that the source roots are on; `None` in reports that did not record it.
     #[serde(default)]
     pub host: Option<Host>,
+    /// From this time of the source's clock on a file may have changed after it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_since: Option<Time>,
     /// The source roots.
     pub roots: Vec<RootFound>,
     /// Source roots that the job no longer names, while snapshots still hold them.
@@ -248,6 +261,7 @@ mod tests {
                 seconds,
                 time_granularity_ns: grain,
                 host: Some(Host::default()),
+                read_since: (!resumed).then_some(Time { secs: 5, nanos: grain % 1_000_000_000 }),
                 roots,
                 dropped: Vec::new(),
                 carried_since: None,

@@ -19,6 +19,7 @@ use crate::lock::{Lock, Locked};
 use crate::monitor::{Monitor, Progress};
 use crate::mount::missing_mount;
 use crate::name::{SnapshotName, Stamp};
+use crate::racy;
 use crate::reached::{Tracker, reached};
 use crate::record::{Recorder, Status, store_status};
 use crate::report::Report;
@@ -141,6 +142,7 @@ pub fn run<S: Source>(
     }
     tell_of_access(job, &backups, &history, context);
     let began = free_second(&history, context);
+    let reads_from = racy::clock();
     note_killed(job, &backups, context);
     let tracker = Tracker::new(&backups, &job.prefix, Arc::clone(&context.progress), context.now);
     tracker.note();
@@ -152,7 +154,8 @@ pub fn run<S: Source>(
     ));
     let monitor = Arc::clone(&recorder) as Arc<dyn Monitor>;
     let context = &Context { monitor, ..context.clone() };
-    let attempt = Attempt { job, backups: &backups, lock: &lock, context, began, accept_shrink };
+    let attempt =
+        Attempt { job, backups: &backups, lock: &lock, context, began, reads_from, accept_shrink };
     let result = connect()
         .and_then(|source| attempt.complete(&source, &recorder, history))
         .map_err(|error| context.stop.or(error));

@@ -48,12 +48,25 @@ impl Batched {
         if meta.kind != Kind::Folder {
             self.root.now += 1;
         }
+        *counts.of(verdict) += 1;
+    }
+}
+
+impl Counts {
+    fn of(&mut self, verdict: Verdict) -> &mut u64 {
         match verdict {
-            Verdict::New => counts.new += 1,
-            Verdict::Changed => counts.changed += 1,
-            Verdict::Metadata => counts.metadata += 1,
-            Verdict::Same => counts.unchanged += 1,
+            Verdict::New => &mut self.new,
+            Verdict::Changed => &mut self.changed,
+            Verdict::Metadata => &mut self.metadata,
+            Verdict::Same => &mut self.unchanged,
         }
+    }
+
+    /// An entry that was counted as `planned` turned out to be `found`.
+    pub(crate) fn turn(&mut self, planned: Verdict, found: Verdict) {
+        let counted = self.of(planned);
+        *counted = counted.saturating_sub(1);
+        *self.of(found) += 1;
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct Layer {
     pub(crate) log_file: Option<Given<PathBuf>>,
     pub(crate) log_format: Option<Given<Format>>,
     pub(crate) max_shrink_percent: Option<Given<f64>>,
+    /// Whether change times count.
+    pub(crate) trust_ctime: Option<Given<bool>>,
     pub(crate) max_age: Option<Given<TimeDelta>>,
     pub(crate) failures_before_alert: Option<Given<NonZeroUsize>>,
     pub(crate) around: Around,
@@ -110,6 +112,7 @@ impl Layer {
             Key::MaxShrinkPercent => {
                 give(&mut self.max_shrink_percent, percent(raw), origin, mistakes);
             }
+            Key::Trust => give(&mut self.trust_ctime, trust(raw), origin, mistakes),
             Key::MaxAgeH => give(&mut self.max_age, hours(raw), origin, mistakes),
             Key::FailuresBeforeAlert => {
                 let count = count(raw, "0 failures are no reason for an alert", "3");
@@ -312,6 +315,15 @@ fn percent(raw: &Raw) -> Checked<f64> {
     }
 }
 
+/// Whether change times count.
+fn trust(raw: &Raw) -> Checked<bool> {
+    match text(raw)?.to_ascii_lowercase().as_str() {
+        "ctime" => Ok(true),
+        "mtime" => Ok(false),
+        other => wrong(format!("'{other}' is no time to trust; write ctime or mtime")),
+    }
+}
+
 fn format(raw: &Raw) -> Checked<Format> {
     let text = text(raw)?;
     match text.to_ascii_lowercase().as_str() {
@@ -349,6 +361,7 @@ mod tests {
             (Key::AnswerTimeoutS, &["1", "2.5", " 3600 "]),
             (Key::LogFormat, &["text", "JSON"]),
             (Key::BackupsMode, &["0700", "755", " 0750\n", "770"]),
+            (Key::Trust, &["ctime", " mtime"]),
             (Key::LogFile, &["", "/x"]),
             (Key::BackupNamePrefix, &["my_backup", "a b", "ä.b"]),
             (Key::RsyncDictParams, &["", "{}", r#"{"-H":""}"#]),
@@ -389,6 +402,7 @@ mod tests {
             (Key::AnswerTimeoutS, "60s", "not a number"),
             (Key::AnswerTimeoutS, "", "not a number"),
             (Key::LogFormat, "xml", "write text or json"),
+            (Key::Trust, "atime", "write ctime or mtime"),
             (Key::BackupsDir, "", "it is empty"),
             (Key::BackupsMode, "0600", "lock the owner out"),
             (Key::BackupsMode, "0777", "let everybody change"),

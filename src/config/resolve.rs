@@ -218,7 +218,10 @@ impl Draft<'_> {
             layout: layout?,
             backups_dir: backups_dir?,
             backups_mode: self.value(|layer| layer.backups_mode.as_ref()),
-            keep: if remote.is_some() { over_sftp(wanted.keep) } else { wanted.keep },
+            keep: Keep {
+                ctime: self.value(|layer| layer.trust_ctime.as_ref())?,
+                ..if remote.is_some() { over_sftp(wanted.keep) } else { wanted.keep }
+            },
             retention: self.retention()?,
             minimum_time_guard: self.value(|layer| layer.minimum_time_guard.as_ref())?,
             max_shrink_percent: self.value(|layer| layer.max_shrink_percent.as_ref())?,

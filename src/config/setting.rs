@@ -24,6 +24,7 @@ pub(crate) enum Key {
     LogFile,
     LogFormat,
     MaxShrinkPercent,
+    Trust,
     MaxAgeH,
     FailuresBeforeAlert,
     NotifyOn,
@@ -61,7 +62,7 @@ pub(crate) struct Setting {
 }
 
 /// All settings, in the order in which they are shown.
-pub(crate) const SETTINGS: [Setting; 37] = [
+pub(crate) const SETTINGS: [Setting; 38] = [
     Setting {
         key: Key::SrcsToBackup,
         name: "SRCS_TO_BACKUP",
@@ -212,6 +213,14 @@ pub(crate) const SETTINGS: [Setting; 37] = [
         value: "PERCENT",
         help: "Fail when a source lost more than this share of its files",
         default: Some("90"),
+        per_job: true,
+    },
+    Setting {
+        key: Key::Trust,
+        name: "TRUST",
+        value: "TIME",
+        help: "Compare what looks unchanged when its 'ctime' is new; 'mtime': believe size and modification time",
+        default: Some("ctime"),
         per_job: true,
     },
     Setting {

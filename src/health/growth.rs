@@ -72,6 +72,7 @@ mod tests {
                 finished: String::new(),
                 seconds: 1.0,
                 time_granularity_ns: 1,
+                read_since: None,
                 host: None,
                 roots: Vec::new(),
                 dropped: Vec::new(),

@@ -156,6 +156,10 @@ fn totals(forecast: &Forecast, accept_shrink: bool) -> String {
             name(base).unwrap_or_else(|| "nothing: it would be the first snapshot".to_owned()),
         ),
     ];
+    if counts.compared > 0 {
+        let (files, read) = (counted(counts.compared, "file", "files"), counts.bytes_compared);
+        rows.push(("to read", format!("{files}, {}, copied if it differs", bytes(read))));
+    }
     if let Some(resumes) = name(resumes) {
         rows.push(("would resume", resumes));
     }

@@ -71,6 +71,10 @@ pub(crate) fn summary(report: &Report, problems: Problems) -> String {
         "copied",
         format!("{}, {}", counted(counts.copied, "file", "files"), bytes(counts.bytes_copied)),
     ));
+    if counts.compared > 0 {
+        let (files, read) = (counted(counts.compared, "file", "files"), counts.bytes_compared);
+        rows.push(("compared", format!("{files}, {}, not changed", bytes(read))));
+    }
     rows.push(("saved", bytes(counts.bytes_saved)));
     if counts.link_fallbacks > 0 {
         rows.push(("not linkable", format!("{}, copied instead", count(counts.link_fallbacks))));
@@ -128,6 +132,7 @@ mod tests {
             seconds: 200.0,
             time_granularity_ns: 1,
             host: None,
+            read_since: None,
             roots: Vec::new(),
             dropped: Vec::new(),
             carried_since: None,

@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use engine::attrs::{self, Asked};
 use engine::dir::{self, Dir};
@@ -17,7 +18,7 @@ use engine::job::leads_out;
 use engine::source::{Answers, BATCH, ContentSink, ListSink, Root, Source, SourceError, Wanted};
 use rustix::io::Errno;
 
-use crate::read::{Open, Piece, READ, read_ahead, read_file};
+use crate::read::{Open, Opening, Piece, READ, read_ahead, read_file};
 
 /// From this size on a file is read by a thread of its own while its bytes are hashed and written.
 const LARGE: u64 = 16 << 20;
@@ -30,6 +31,8 @@ pub struct LocalSource {
     follow: Follow,
     /// How many folders of a snapshot the entries of a source root lie in.
     depths: HashMap<PathBuf, usize>,
+    /// Devices that were seen, and whether the sizes told there are true.
+    sizes_told: RwLock<HashMap<u64, bool>>,
 }
 
 /// Which symlinks are replaced by what they lead to.
@@ -79,7 +82,8 @@ impl LocalSource {
     #[must_use]
     pub fn new(asked: Asked) -> Self {
         let (filters, follow) = (Arc::default(), Follow::default());
-        Self { asked, filters, follow, depths: HashMap::new() }
+        let (depths, sizes_told) = (HashMap::new(), RwLock::default());
+        Self { asked, filters, follow, depths, sizes_told }
     }
 
     /// The same, without the attributes that the filters leave out (their modifier `x`).
@@ -281,12 +285,14 @@ impl Source for LocalSource {
                 Piece::Bytes(buffer, count) => sink.data(index, &buffer[..count]),
                 Piece::Hole(length) => sink.hole(index, length),
             };
+            let tells_size = |file: &File, dev| self.tells_size(file, dev);
+            let opening = Opening { folder: &folder.dir, open, tells_size: &tells_size };
             let after = if wanted.entry.meta.size >= LARGE {
-                read_ahead(&folder.dir, wanted, open, &mut into)
+                read_ahead(opening, wanted, &mut into)
             } else {
-                read_file(&folder.dir, wanted, open, &mut buffer, &mut into)
+                read_file(opening, wanted, &mut buffer, &mut into)
             };
-            sink.file_end(index, after.map_err(|error| SourceError::from_io("read", error)));
+            sink.file_end(index, after);
         }
         BUFFER.set(buffer);
         sink.end();
@@ -294,6 +300,18 @@ impl Source for LocalSource {
 }
 
 impl LocalSource {
+    /// Whether files of the device have the size that is told of them: not in /proc, nor always over FUSE.
+    fn tells_size(&self, file: &File, dev: u64) -> bool {
+        let known = self.sizes_told.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(told) = known.get(&dev) {
+            return *told;
+        }
+        drop(known);
+        let told = engine::durable::is_on_disk(file);
+        self.sizes_told.write().unwrap_or_else(PoisonError::into_inner).insert(dev, told);
+        told
+    }
+
     /// Describes what is `pending` and hands it on. Inodes are visited in the order of their numbers,
     /// which is that of the disk on most file systems: it spares a cold rotating disk its seeks.
     fn deliver(

@@ -8,7 +8,7 @@ use std::sync::mpsc::sync_channel;
 
 use engine::dir::{self, Dir};
 use engine::entry::{Kind, Meta};
-use engine::source::Wanted;
+use engine::source::{SourceError, Wanted};
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
@@ -29,6 +29,18 @@ pub(crate) enum Piece<'a> {
 /// How files are opened: symlinks followed or not.
 pub(crate) type Open = fn(&Dir, &CStr) -> io::Result<File>;
 
+/// Where a file is opened, and how.
+#[derive(Clone, Copy)]
+pub(crate) struct Opening<'a> {
+    pub(crate) folder: &'a Dir,
+    pub(crate) open: Open,
+    /// Whether an open file of that device has the size that is told of it.
+    pub(crate) tells_size: &'a (dyn Fn(&File, u64) -> bool + Sync),
+}
+
+/// Most bytes that are read of a file behind the size that is told of it: one that goes on has no end.
+const MOST_UNTOLD: u64 = 4 << 30;
+
 /// What takes the pieces; `Break` when it wants no more.
 type Into<'a> = dyn FnMut(Piece<'_>) -> ControlFlow<()> + 'a;
 
@@ -37,30 +49,66 @@ type Into<'a> = dyn FnMut(Piece<'_>) -> ControlFlow<()> + 'a;
 /// # Errors
 /// The system's, of `openat(2)`, `read(2)` and `lseek(2)`.
 pub(crate) fn read_file(
-    folder: &Dir,
+    opening: Opening<'_>,
     wanted: &Wanted,
-    open: Open,
+    buffer: &mut Vec<u8>,
+    into: &mut Into<'_>,
+) -> Result<Meta, SourceError> {
+    let mut file = (opening.open)(opening.folder, &wanted.entry.name).map_err(|error| {
+        // Another program holds a lease on it (fcntl(2)); it learns now that somebody waits.
+        let leased = error.kind() == io::ErrorKind::WouldBlock;
+        SourceError::from_io(if leased { "open" } else { "read" }, error)
+    })?;
+    read_opened(&mut file, opening, wanted, buffer, into)
+        .map_err(|error| SourceError::from_io("read", error))
+}
+
+fn read_opened(
+    file: &mut File,
+    opening: Opening<'_>,
+    wanted: &Wanted,
     buffer: &mut Vec<u8>,
     into: &mut Into<'_>,
 ) -> io::Result<Meta> {
-    let (entry, from) = (&wanted.entry, wanted.from);
-    let mut file = open(folder, &entry.name)?;
-    // Of what took a small file's name since it was listed no more is read than the file had; what
-    // its handle tells at the end shows that it is another. A large file is looked at first.
-    let opened = if entry.meta.size > READ as u64 { dir::meta(&file)? } else { entry.meta.clone() };
-    let changed = opened.size != entry.meta.size || opened.mtime != entry.meta.mtime;
-    if opened.kind != Kind::File || (from > 0 && changed) {
+    let (listed, from) = (&wanted.entry.meta, wanted.from);
+    let opened = dir::meta(&*file)?;
+    let other = opened.kind != Kind::File || opened.id != listed.id;
+    let changed =
+        opened.size != listed.size || opened.mtime != listed.mtime || opened.ctime != listed.ctime;
+    // A file that changes all the time is taken as it is when it is read again.
+    if other || (changed && (from > 0 || !wanted.again)) {
         return Ok(opened);
     }
-    if opened.allocated < opened.size {
-        read_sparse(&mut file, from, opened.size, buffer, into)?;
+    let told = opened.id.is_none_or(|id| (opening.tells_size)(file, id.dev));
+    let mut length = from;
+    let mut counting = |piece: Piece<'_>| {
+        length += match &piece {
+            Piece::Bytes(_, count) => *count as u64,
+            Piece::Hole(length) => *length,
+        };
+        into(piece)
+    };
+    let virtually = !told && opened.allocated == 0 && opened.size <= READ as u64;
+    let wants = if opened.allocated < opened.size && !virtually {
+        read_sparse(file, from, opened.size, buffer, &mut counting)?
     } else {
         if from > 0 {
-            rustix::fs::seek(&file, SeekFrom::Start(from))?;
+            rustix::fs::seek(&*file, SeekFrom::Start(from))?;
         }
-        let _ = read_data(&mut file, opened.size.saturating_sub(from), buffer, into)?;
+        read_data(file, opened.size.saturating_sub(from), buffer, &mut counting)?
+    };
+    if told || wants.is_break() {
+        return dir::meta(&*file);
     }
-    dir::meta(&file)
+    if read_data(file, MOST_UNTOLD, buffer, &mut counting)?.is_continue()
+        && length >= opened.size.saturating_add(MOST_UNTOLD)
+    {
+        let size = opened.size;
+        let what = format!("{size} bytes are told, and it goes on after {MOST_UNTOLD} more");
+        return Err(io::Error::other(what));
+    }
+    // Its size is what could be read of it.
+    Ok(Meta { size: length, ..dir::meta(&*file)? })
 }
 
 /// As [`read_file`], on a thread of its own that is a few pieces ahead.
@@ -68,11 +116,10 @@ pub(crate) fn read_file(
 /// # Errors
 /// As [`read_file`].
 pub(crate) fn read_ahead(
-    folder: &Dir,
+    opening: Opening<'_>,
     wanted: &Wanted,
-    open: Open,
     into: &mut Into<'_>,
-) -> io::Result<Meta> {
+) -> Result<Meta, SourceError> {
     enum Read {
         Bytes(Vec<u8>, usize),
         Hole(u64),
@@ -87,7 +134,7 @@ pub(crate) fn read_ahead(
                 true => ControlFlow::Continue(()),
                 false => ControlFlow::Break(()),
             };
-            read_file(folder, wanted, open, &mut buffer, &mut |piece| match piece {
+            read_file(opening, wanted, &mut buffer, &mut |piece| match piece {
                 Piece::Hole(length) => sent(full.send(Read::Hole(length)).is_ok()),
                 Piece::Bytes(buffer, count) => {
                     let other = empty.try_recv().unwrap_or_else(|_| vec![0; READ]);
@@ -96,7 +143,8 @@ pub(crate) fn read_ahead(
                 }
             })
         };
-        let reader = std::thread::Builder::new().spawn_scoped(scope, read)?;
+        let broken = |error| SourceError::from_io("read", error);
+        let reader = std::thread::Builder::new().spawn_scoped(scope, read).map_err(broken)?;
         for piece in pieces {
             let wants = match piece {
                 Read::Hole(length) => into(Piece::Hole(length)),
@@ -111,7 +159,8 @@ pub(crate) fn read_ahead(
             }
         }
         // `pieces` is dropped here, which ends a reader that is not through.
-        reader.join().unwrap_or_else(|_| Err(io::Error::other("the reader panicked")))
+        let panicked = || broken(io::Error::other("the reader panicked"));
+        reader.join().unwrap_or_else(|_| Err(panicked()))
     })
 }
 
@@ -145,7 +194,7 @@ fn read_sparse(
     size: u64,
     buffer: &mut Vec<u8>,
     into: &mut Into<'_>,
-) -> io::Result<()> {
+) -> io::Result<ControlFlow<()>> {
     let mut at = from;
     while at < size {
         let data = match rustix::fs::seek(&*file, SeekFrom::Data(at)) {
@@ -157,7 +206,7 @@ fn read_sparse(
             Err(error) => return Err(error.into()),
         };
         if data > at && into(Piece::Hole(data - at)).is_break() {
-            return Ok(());
+            return Ok(ControlFlow::Break(()));
         }
         at = data;
         let end = match rustix::fs::seek(&*file, SeekFrom::Hole(at)) {
@@ -167,11 +216,13 @@ fn read_sparse(
         };
         rustix::fs::seek(&*file, SeekFrom::Start(at))?;
         if read_data(file, end - at, buffer, into)?.is_break() {
-            return Ok(());
+            return Ok(ControlFlow::Break(()));
         }
         at = end;
     }
-    Ok(())
+    // Behind a last hole as behind a last byte.
+    rustix::fs::seek(&*file, SeekFrom::Start(at))?;
+    Ok(ControlFlow::Continue(()))
 }
 
 fn read_some(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {

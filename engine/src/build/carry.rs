@@ -74,6 +74,37 @@ impl<S: Source> Walk<S, Build<S>> {
         }
     }
 
+    /// Takes away what was stored of `name`, which the destination cannot hold whole, and carries the base's
+    /// version forward.
+    ///
+    /// # Errors
+    /// When what was stored cannot be removed.
+    pub(super) fn instead_of_refused(
+        self: &Arc<Self>,
+        folder: &Shared<S>,
+        name: &CStr,
+    ) -> Result<Instead, RunError> {
+        let handles = self.handles(folder)?;
+        let broken = |error| self.destination("cannot remove", &folder.place, name, error);
+        let here = here(&handles).map_err(broken)?;
+        // A name that the destination cannot hold is not there either.
+        let left = here.find(name).unwrap_or(None);
+        if left.is_some_and(|left| left.kind != Kind::Folder) {
+            clear(here, name).map_err(broken)?;
+        }
+        folder.records().remove(name);
+        let Some(base) = &handles.base else { return Ok(Instead::Nothing) };
+        let held = self.held(base, name, &folder.base_records).unwrap_or(None);
+        let held = held
+            .filter(|held| held.meta.kind != Kind::Folder && !self.is_damaged(folder, name, held));
+        let Some(held) = held else { return Ok(Instead::Nothing) };
+        let mut done = Batched::default();
+        let carried = self.carry_entry(folder, &handles, name, held, &mut done);
+        self.tally.add(&done, folder.root);
+        // What refused the new version may refuse the old one: it is told with that.
+        Ok(carried.unwrap_or(Instead::Nothing))
+    }
+
     /// No older version: what an interrupted run read of it is the best there is, if it is whole.
     fn keep_or_clear(
         &self,

@@ -5,13 +5,15 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::comparing::{Comparing, may_be_of_base};
 use super::writing::{WORTH_MARKING, Writing};
 use super::{Build, BuildWalk, here, replacing};
 use crate::entry::{Entry, FileId, Kind, Listed, Meta};
 use crate::event::{Event, Instead};
 use crate::folder::{Folder, Handles};
 use crate::monitor::add;
-use crate::plan::{Action, Held, Step};
+use crate::plan::{Action, Held, Step, Verdict};
+use crate::racy::may_have_changed;
 use crate::source::{ContentSink, Source, SourceError, Wanted};
 use crate::tally::Batched;
 use crate::walk::{InFlight, Planned, Walk};
@@ -71,6 +73,7 @@ pub(super) struct Store<S: Source> {
     /// How often these were read before.
     attempt: u32,
     writing: HashMap<usize, Writing>,
+    comparing: HashMap<usize, Comparing>,
     again: Vec<Item>,
     done: Batched,
 }
@@ -101,6 +104,7 @@ impl<S: Source> Store<S> {
             _in_flight: in_flight,
             attempt: 0,
             writing: HashMap::new(),
+            comparing: HashMap::new(),
             again: Vec::new(),
             done: Batched::default(),
         }
@@ -117,6 +121,10 @@ impl<S: Source> Store<S> {
     fn wanted(&mut self, index: usize) -> Wanted {
         let entry = self.items[index].entry.clone();
         let again = self.attempt > 0;
+        if !again && self.handles.base.is_some() && may_be_of_base(&self.items[index]) {
+            self.comparing.insert(index, Comparing::new());
+            return Wanted { entry, from: 0, again };
+        }
         let Some(writing) = self.take_up(index) else { return Wanted { entry, from: 0, again } };
         let from = writing.length();
         let path = crate::bytes::shown(&self.folder.place.source_of(&entry.name));
@@ -127,8 +135,14 @@ impl<S: Source> Store<S> {
 
     /// What an interrupted run left of a file, if it can be gone on with.
     fn take_up(&self, index: usize) -> Option<Writing> {
-        let Item { entry, here: left, .. } = &self.items[index];
-        let left = &left.as_ref()?.meta;
+        let Item { entry, here: left, base, .. } = &self.items[index];
+        let left = left.as_ref()?;
+        // What was changed within the tick in which it was read would become a mixture of both.
+        let since = self.walk.read_by(left, base.as_ref())?;
+        if may_have_changed(&entry.meta, since, self.walk.keep().ctime) {
+            return None;
+        }
+        let left = &left.meta;
         let possible = left.kind == Kind::File
             && left.links == 1
             && left.size >= WORTH_MARKING
@@ -160,9 +174,7 @@ impl<S: Source> Store<S> {
         index: usize,
         write: impl FnOnce(&mut Writing) -> io::Result<()>,
     ) -> ControlFlow<()> {
-        if self.walk.halted() || self.walk.is_full() {
-            return ControlFlow::Break(());
-        }
+        self.walk.goes_on()?;
         let opened = match self.writing.remove(&index) {
             Some(writing) => Ok(writing),
             None => self.open(index),
@@ -180,7 +192,9 @@ impl<S: Source> Store<S> {
         }
     }
 
+    /// The destination took no more of a file, or nothing of it.
     fn refused(&mut self, index: usize, error: io::Error) {
+        self.writing.remove(&index);
         let name = &self.items[index].entry.name;
         if let Err(error) = self.walk.impossible::<()>(&self.folder, name, error) {
             self.walk.fail(error);
@@ -198,13 +212,16 @@ impl<S: Source> Store<S> {
 
     /// A file was read to its end. Whether it stands in the snapshot now, for others to link to.
     fn file_is_read(&mut self, index: usize, after: &Meta) -> io::Result<Fate> {
-        let meta = &self.items[index].entry.meta;
-        let length = self.writing.get(&index).map_or(0, Writing::length);
-        let same = after.id == meta.id
-            && after.size == meta.size
-            && after.mtime == meta.mtime
-            && length == meta.size;
+        let meta = self.items[index].entry.meta.clone();
+        let compared = self.comparing.remove(&index);
+        let written = || self.writing.get(&index).map_or(0, Writing::length);
+        let length = compared.as_ref().map_or_else(written, Comparing::length);
+        let same = is_as_listed(&meta, after) && length == after.size;
         let replaced = after.id != meta.id;
+        let other_rights = meta.id.is_some() && rights(&meta) != rights(after);
+        if let Some(compared) = compared.filter(|_| same) {
+            return self.is_compared(index, &compared);
+        }
         if !same && after.kind != Kind::File {
             self.discard(index)?;
             self.unread(index, SourceError::Replaced);
@@ -213,15 +230,32 @@ impl<S: Source> Store<S> {
         if !same && self.attempt < ATTEMPTS {
             self.discard(index)?;
             let mut item = self.items[index].clone();
-            // Its attributes are read anew with the next run; size, times and owner are now these.
-            item.entry.meta = after.clone();
+            let other_inode = replaced || after.ctime != meta.ctime;
+            if item.group.is_some() && other_inode && self.walk.may_look_later() {
+                // It takes its place in its group again when that is known.
+                self.walk.look_later(&self.folder, &item.entry.name);
+                return Ok(Fate::Missing);
+            }
+            match self.described_again(&item.entry, after) {
+                Ok(entry) => item.entry = entry,
+                Err(error) => {
+                    self.unread(index, error);
+                    return Ok(Fate::Missing);
+                }
+            }
             item.step.action = Action::Fetch;
-            if replaced {
-                // Another inode has taken the name: it is none of the group's.
+            if other_inode {
+                // Another inode has taken the name, maybe with the old one's number: it is none of the group's.
                 item.group = None;
             }
             self.again.push(item);
-            return Ok(if replaced { Fate::Missing } else { Fate::ReadAgain });
+            return Ok(if other_inode { Fate::Missing } else { Fate::ReadAgain });
+        }
+        if !same && (replaced || other_rights) {
+            // Content and rights may be those of two files: nobody gets the one with the other.
+            self.discard(index)?;
+            self.unread(index, SourceError::Replaced);
+            return Ok(Fate::Missing);
         }
         let writing = match self.writing.remove(&index) {
             Some(writing) => writing,
@@ -235,22 +269,49 @@ impl<S: Source> Store<S> {
         Ok(if replaced { Fate::Missing } else { Fate::Stored })
     }
 
+    /// What the source tells now of a file that is no longer as it was listed. A disk is asked for all of
+    /// it, attributes too; of what answers later the open handle told all that there is.
+    fn described_again(&self, listed: &Entry, after: &Meta) -> Result<Entry, SourceError> {
+        if self.walk.later() {
+            return Ok(Entry { meta: after.clone(), ..listed.clone() });
+        }
+        let entry = self.walk.source.look(&self.source, &listed.name)?;
+        if entry.meta.kind == Kind::File { Ok(entry) } else { Err(SourceError::Replaced) }
+    }
+
+    /// A file that was only compared is linked or copied from the base, or read again to be stored.
+    fn is_compared(&mut self, index: usize, compared: &Comparing) -> io::Result<Fate> {
+        let mut item = self.items[index].clone();
+        let as_in_base = self.walk.hash_in_base(&self.handles, &item)? == Some(compared.hash());
+        if as_in_base {
+            let (folder, handles) = (&self.folder, &self.handles);
+            if self.walk.store_from_base(folder, handles, &item, &mut self.done)? {
+                self.done.counts.compared += 1;
+                self.done.counts.bytes_compared += compared.length();
+                return Ok(Fate::Stored);
+            }
+        } else {
+            self.walk.turned_out(&self.folder, &mut item, Verdict::Changed);
+        }
+        item.step.action = Action::Fetch;
+        self.again.push(item);
+        Ok(Fate::ReadAgain)
+    }
+
     /// Gives a file that was written whole its hash, owner, mode and, last of all, its time.
     fn seal(&mut self, index: usize, writing: Writing) -> io::Result<()> {
-        let item = &self.items[index];
+        let item = self.items[index].clone();
         let (here, entry) = (here(&self.handles)?, Listed::from(&item.entry));
         let (length, taken_up) = (writing.length(), writing.taken_up());
         let (file, hash) = writing.finish(self.walk.target.dresser.abilities.xattrs)?;
         self.done.counts.copied += 1;
         self.done.counts.bytes_copied += length - taken_up;
-        if item.step.action == Action::FetchAndCompare && self.is_as_in_base(item, &hash)? {
-            drop(file);
-            here.unlink(entry.name)?;
-            let planned = item.planned();
-            if self.walk.link(&self.folder, &self.handles, &planned, &mut self.done)? {
-                return Ok(());
-            }
-            return Err(rustix::io::Errno::STALE.into());
+        if item.step.action == Action::FetchAndCompare
+            && item.step.verdict == Verdict::Changed
+            && self.walk.hash_in_base(&self.handles, &item)? == Some(hash)
+        {
+            // Only its time is another one.
+            self.walk.turned_out(&self.folder, &mut item.clone(), Verdict::Metadata);
         }
         let (dresser, fresh) = (&self.walk.target.dresser, self.folder.fresh);
         let record = self.walk.sealed_file(&file, || match taken_up {
@@ -262,16 +323,6 @@ impl<S: Source> Store<S> {
         Ok(())
     }
 
-    /// Whether the base holds the same content with the same metadata.
-    fn is_as_in_base(&self, item: &Item, hash: &blake3::Hash) -> io::Result<bool> {
-        let (Some(base), crate::plan::Verdict::Same) = (&self.handles.base, item.step.verdict)
-        else {
-            return Ok(false);
-        };
-        let Ok(file) = base.open_file(&item.entry.name) else { return Ok(false) };
-        Ok(super::copy::content_hash(&file, &|| self.walk.halted())? == *hash)
-    }
-
     fn unread(&mut self, index: usize, error: SourceError) {
         let name = self.items[index].entry.name.clone();
         if let Err(error) = self.walk.unread(&self.folder, &name, error) {
@@ -280,8 +331,28 @@ impl<S: Source> Store<S> {
     }
 }
 
+/// Whether the open file, as its handle told `after` the last byte, is the one that was listed, and was
+/// not changed since. The size is another matter: some file systems tell one only of what was read.
+fn is_as_listed(listed: &Meta, after: &Meta) -> bool {
+    // Of files without an inode number the source itself compares owner and mode.
+    let same_rights = listed.id.is_none() || rights(listed) == rights(after);
+    after.id == listed.id
+        && after.mtime == listed.mtime
+        && after.ctime == listed.ctime
+        && same_rights
+}
+
+/// Who may do what with a file.
+fn rights(meta: &Meta) -> (u32, u32, u32) {
+    (meta.uid, meta.gid, meta.mode)
+}
+
 impl<S: Source> ContentSink for Store<S> {
     fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
+        if let Some(comparing) = self.comparing.get_mut(&index) {
+            comparing.data(bytes);
+            return self.walk.goes_on();
+        }
         let walk = Arc::clone(&self.walk);
         self.writing(index, |writing| {
             writing.data(bytes)?;
@@ -293,6 +364,10 @@ impl<S: Source> ContentSink for Store<S> {
 
     fn hole(&mut self, index: usize, length: u64) -> ControlFlow<()> {
         let walk = Arc::clone(&self.walk);
+        if let Some(comparing) = self.comparing.get_mut(&index) {
+            let _ = comparing.hole(length, &|| walk.halted());
+            return walk.goes_on();
+        }
         self.writing(index, |writing| writing.hole(length, &|| walk.halted()))
     }
 
@@ -312,10 +387,13 @@ impl<S: Source> ContentSink for Store<S> {
             // The destination has refused it.
             _ if self.items[index].step.action == Action::Enter => Ok(Fate::Missing),
             Ok(after) => self.file_is_read(index, &after),
-            Err(error) => self.discard(index).map(|()| {
-                self.unread(index, error);
-                Fate::Missing
-            }),
+            Err(error) => {
+                self.comparing.remove(&index);
+                self.discard(index).map(|()| {
+                    self.unread(index, error);
+                    Fate::Missing
+                })
+            }
         };
         let fate = result.unwrap_or_else(|error| {
             self.refused(index, error);
@@ -332,10 +410,12 @@ impl<S: Source> ContentSink for Store<S> {
     fn end(self: Box<Self>) {
         let mut this = *self;
         this.walk.tally.add(&std::mem::take(&mut this.done), None);
+        this.writing.clear();
+        this.comparing.clear();
         let again = std::mem::take(&mut this.again);
         if !again.is_empty() && !this.walk.halted() {
             let attempt = this.attempt + 1;
-            return Self { items: again, attempt, writing: HashMap::new(), ..this }.ask();
+            return Self { items: again, attempt, ..this }.ask();
         }
         if let Err(error) = this.walk.settle(&this.folder) {
             this.walk.fail(error);

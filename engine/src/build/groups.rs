@@ -29,8 +29,9 @@ pub(crate) enum Role<W> {
     Wait,
 }
 
-/// What tells an inode from a later one of the same number: size and time.
-type Version = (u64, Time);
+/// What tells an inode from a later one of the same number: size and times. Trees whose files all have
+/// the same size and modification time exist; no program can choose the change time.
+type Version = (u64, Time, Time);
 
 enum Slot<W> {
     Pending { version: Version, waiting: Vec<W>, left: u64 },
@@ -45,7 +46,7 @@ impl<W> Slot<W> {
 }
 
 fn version_of(meta: &Meta) -> Version {
-    (meta.size, meta.mtime)
+    (meta.size, meta.mtime, meta.ctime)
 }
 
 /// The inodes of which not all names have been seen.
@@ -91,6 +92,11 @@ impl<W> Groups<W> {
                 Role::Follow(leader, name)
             }
         }
+    }
+
+    /// Whether a name of the inode `id`, which is as `meta` says, is stored or about to be.
+    pub(crate) fn knows(&self, id: FileId, meta: &Meta) -> bool {
+        self.slots().get(&id).is_some_and(|slot| slot.is(meta))
     }
 
     /// The first name of `id` is stored, or a later one has to lead from now on. Returns who waited:
@@ -178,5 +184,15 @@ mod tests {
         assert!(groups.lead(ID, leader()).is_empty());
         assert!(matches!(groups.ask(ID, &inode(2), "new"), Role::Lead("new")));
         assert!(matches!(groups.ask(ID, &inode(1), "old too"), Role::Wait));
+    }
+
+    #[test]
+    fn of_two_inodes_of_one_number_size_and_time_the_change_time_tells_which_is_which() {
+        let groups = Groups::new();
+        assert!(matches!(groups.ask(ID, &inode(1), "old"), Role::Lead("old")));
+        assert!(groups.lead(ID, leader()).is_empty());
+        let later = Meta { ctime: Time { secs: 1, nanos: 0 }, ..inode(1) };
+        assert!(groups.knows(ID, &inode(1)) && !groups.knows(ID, &later));
+        assert!(matches!(groups.ask(ID, &later, "new"), Role::Lead("new")));
     }
 }

@@ -34,9 +34,11 @@ impl Dresser {
         Self { keep, asked, withheld: own_umask(), abilities }
     }
 
-    /// The mode to create a file with, so that most need no `fchmod`.
+    /// The mode to create a file with, so that most need no `fchmod`. Its owner may read and write it until
+    /// it has its final mode: only then may an ordinary user give it a hash (xattr(7)) or go on inside it.
     pub(crate) fn creation_mode(&self, meta: &Meta) -> u32 {
-        if self.keep.mode { meta.mode & 0o777 } else { self.plain_mode(meta) }
+        let mode = if self.keep.mode { meta.mode & 0o777 } else { self.plain_mode(meta) };
+        mode | 0o600
     }
 
     /// Dresses a file that was just created with [`Dresser::creation_mode`]; in a folder that is not
@@ -82,10 +84,11 @@ impl Dresser {
         let meta = entry.meta;
         let mut record = self.owner(meta, dressed, &mut |uid, gid| dir::set_owner(fd, uid, gid))?;
         let mode = self.mode(meta, &mut record);
+        // Before the mode: an ordinary user may set no attributes of a file that it may not write.
+        self.attributes(dir, name, entry, dressed, &mut record)?;
         if mode_now != Some(mode) && self.abilities.mode {
             ignore_refusal(dir::set_mode(fd, mode), || record.mode = Some(meta.mode))?;
         }
-        self.attributes(dir, name, entry, dressed, &mut record)?;
         let owned = record.uid.is_some() || record.gid.is_some() || record.mode.is_some();
         if self.keep.fake_super && owned && fake::keep(dir, name, meta)? {
             (record.uid, record.gid, record.mode) = (None, None, None);

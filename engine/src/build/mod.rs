@@ -1,6 +1,7 @@
 //! Carries out plans: builds the incomplete snapshot, folder by folder.
 
 mod carry;
+mod comparing;
 mod content;
 mod copy;
 mod groups;
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use rustix::io::Errno;
 
 use crate::dir::{self, Dir};
-use crate::entry::{Entry, Kind, Listed};
+use crate::entry::{Entry, FileId, Kind, Listed, Meta};
 use crate::error::RunError;
 use crate::event::{Event, Instead};
 use crate::folder::{Folder, Handles};
@@ -145,6 +146,10 @@ impl<S: Source> Target<S> for Build<S> {
         if !wanted.is_empty() {
             walk.fetch(folder, handles, source, wanted);
         }
+    }
+
+    fn knows(&self, id: FileId, meta: &Meta) -> bool {
+        self.groups.knows(id, meta)
     }
 
     fn deleted(walk: &BuildWalk<S>, folder: &Folder<S::Folder>, name: &CStr, is_folder: bool) {
@@ -303,10 +308,11 @@ impl<S: Source> Walk<S, Build<S>> {
         }
     }
 
-    /// An error that concerns one name only is told and passed over; any other ends the run.
+    /// An error that concerns one name only is told and passed over: nothing of it stays under its name, and
+    /// the base's version takes its place. Any other error ends the run.
     fn impossible<T>(
         self: &Arc<Self>,
-        folder: &Folder<S::Folder>,
+        folder: &Arc<Folder<S::Folder>>,
         name: &CStr,
         error: io::Error,
     ) -> Result<Option<T>, RunError> {
@@ -317,8 +323,9 @@ impl<S: Source> Walk<S, Build<S>> {
         if !own {
             return Err(self.destination("cannot create", &folder.place, name, error));
         }
+        let instead = self.instead_of_refused(folder, name)?;
         let what = format!("the destination cannot hold it: {error}");
-        self.problem(&folder.place.source_of(name), what, Instead::Nothing);
+        self.problem(&folder.place.source_of(name), what, instead);
         Ok(None)
     }
 

@@ -1,6 +1,5 @@
 //! A pattern of a rule, made ready for matching: which part of a path it is held against.
 
-use super::budget::Steps;
 use super::wild;
 
 /// A pattern, taken apart.
@@ -35,18 +34,12 @@ enum Against {
 pub(super) struct Subject<'a> {
     bytes: &'a [u8],
     folder: bool,
-    steps: &'a Steps,
 }
 
 impl<'a> Subject<'a> {
     /// `bytes` begin with a slash; those of a folder also end in one.
-    pub(super) fn new(bytes: &'a [u8], folder: bool, steps: &'a Steps) -> Self {
-        Self { bytes, folder, steps }
-    }
-
-    /// Whether the entry has had its share of matching.
-    pub(super) fn is_spent(self) -> bool {
-        self.steps.spent()
+    pub(super) fn new(bytes: &'a [u8], folder: bool) -> Self {
+        Self { bytes, folder }
     }
 
     fn path(self) -> &'a [u8] {
@@ -96,31 +89,31 @@ impl Pattern {
         if self.folders_only && !subject.folder {
             return false;
         }
-        let Subject { bytes, folder, steps } = subject;
+        let Subject { bytes, folder } = subject;
         let end = if folder && self.with_content { bytes.len() } else { subject.end() };
         let whole = &bytes[..end];
         let path = subject.path();
         match self.against {
             Against::Name => {
                 let name = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
-                self.is(&whole[1 + name..], steps)
+                self.is(&whole[1 + name..])
             }
-            Against::Whole => self.is(&whole[1..], steps),
-            Against::WholeWithSlash => self.is(whole, steps),
+            Against::Whole => self.is(&whole[1..]),
+            Against::WholeWithSlash => self.is(whole),
             Against::Last(count) => {
                 let mut slashes =
                     (0..subject.end()).rev().filter(|at| bytes[*at] == b'/').skip(count - 1);
-                slashes.next().is_some_and(|at| self.is(&whole[at + 1..], steps))
+                slashes.next().is_some_and(|at| self.is(&whole[at + 1..]))
             }
             Against::Rest => {
                 let mut starts = (0..whole.len()).filter(|at| whole[*at] == b'/');
-                starts.any(|at| self.is(&whole[at + 1..], steps))
+                starts.any(|at| self.is(&whole[at + 1..]))
             }
         }
     }
 
-    fn is(&self, text: &[u8], steps: &Steps) -> bool {
-        if self.wild { wild::matches(&self.text, text, steps) } else { self.text == text }
+    fn is(&self, text: &[u8]) -> bool {
+        if self.wild { wild::matches(&self.text, text) } else { self.text == text }
     }
 }
 
@@ -130,8 +123,7 @@ mod tests {
 
     fn matches(pattern: &str, path: &str) -> bool {
         let path = format!("/{path}");
-        let steps = Steps::new();
-        let subject = Subject::new(path.as_bytes(), path.ends_with('/'), &steps);
+        let subject = Subject::new(path.as_bytes(), path.ends_with('/'));
         Pattern::new(pattern.as_bytes(), false).matches(subject)
     }
 
@@ -164,8 +156,7 @@ mod tests {
 
     #[test]
     fn below_an_anchor() {
-        let steps = Steps::new();
-        let subject = Subject::new(b"/a/b/c", false, &steps);
+        let subject = Subject::new(b"/a/b/c", false);
         let below = |anchor: &[u8]| subject.below(anchor).map(|subject| subject.path().to_vec());
         assert_eq!(below(b"/a"), Some(b"b/c".to_vec()));
         assert_eq!(below(b""), Some(b"a/b/c".to_vec()));

@@ -80,8 +80,7 @@ impl Rule {
             Frame::Source => Some(paths.source),
             Frame::Below(anchor) => paths.source.below(anchor),
         };
-        let matched = subject.is_some_and(|subject| self.pattern.matches(subject));
-        matched != self.negated && !paths.source.is_spent()
+        subject.is_some_and(|subject| self.pattern.matches(subject)) != self.negated
     }
 }
 

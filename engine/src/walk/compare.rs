@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 use super::subfolders::Subfolders;
 use super::{Found, Planned, Target, Task, WAITING, Walk};
 use crate::dir::Dir;
-use crate::entry::{Entry, Kind, Listed};
+use crate::entry::{Entry, Kind, Listed, Time};
 use crate::error::RunError;
 use crate::event::{Event, Instead};
 use crate::folder::{Folder, Handles};
 use crate::kept::Records;
 use crate::monitor::add;
-use crate::plan::{Held, Known, Verdict, plan};
+use crate::plan::{Action, Held, Known, Verdict, plan};
 use crate::selection::Selection;
 use crate::source::Source;
 use crate::tally::Batched;
@@ -55,6 +55,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
                 continue;
             }
             let planned = self.plan(folder, &handles, entry)?;
+            let put_off = self.puts_off(&planned);
             batched.entry(entry.meta, planned.step.verdict);
             self.count_base(&handles, &planned, folder.root, &mut batched);
             if entry.meta.kind == Kind::Folder {
@@ -65,7 +66,11 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
                 }
                 enter.push(entry, mounted);
             }
-            steps.push(planned);
+            if put_off {
+                self.look_later(folder, entry.name);
+            } else {
+                steps.push(planned);
+            }
         }
         if count {
             self.tally.add(&batched, folder.root);
@@ -79,6 +84,21 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let waiting = enter.len() + self.waiting.fetch_add(enter.len(), Ordering::Relaxed);
         self.push_enter(Task::EnterNext { parent: Arc::clone(folder), waiting: enter });
         if self.later() && waiting > WAITING { Err(RunError::Endless { waiting }) } else { Ok(()) }
+    }
+
+    /// Whether a name of a hard-linked file is dealt with at the end of the walk: another name of the inode
+    /// may turn out to be unchanged, and then nothing is copied.
+    fn puts_off(&self, planned: &Planned<'_>) -> bool {
+        let (meta, keep) = (planned.entry.meta, self.keep());
+        let (true, true, Some(id)) = (keep.hard_links, meta.links > 1, meta.id) else {
+            return false;
+        };
+        meta.kind == Kind::File
+            && matches!(planned.step.action, Action::Fetch | Action::FetchAndCompare)
+            && matches!(planned.step.verdict, Verdict::New | Verdict::Changed)
+            && self.set.base.top.is_some()
+            && self.may_look_later()
+            && !self.target.knows(id, meta)
     }
 
     /// Enters the next one of `waiting`; the others go on waiting.
@@ -183,13 +203,24 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let here_durable = here.as_ref().is_none_or(|here| trust.covers(here, base.as_ref()));
         // After a sync that failed memory may show what the disk does not hold: a hash proves nothing.
         let worthless = entry.meta.kind == Kind::File && !here_durable && !trust.checkable;
-        let known =
-            Known { base: base.as_ref(), here: here.as_ref().filter(|_| !worthless), here_durable };
+        let known = Known {
+            base: base.as_ref(),
+            here: here.as_ref().filter(|_| !worthless),
+            here_durable,
+            base_since: self.set.base_since,
+            here_since: here.as_ref().and_then(|here| self.read_by(here, base.as_ref())),
+        };
         let mut step = plan(entry, known, &self.set.rules);
         if damaged.is_some() {
             step.verdict = Verdict::Changed;
         }
         Ok(Planned { entry, base, here, step })
+    }
+
+    /// From when on the source's file may have changed that the incomplete snapshot holds as `here`.
+    pub(crate) fn read_by(&self, here: &Held, base: Option<&Held>) -> Option<Time> {
+        let shared = here.meta.links > 1 && base.is_none_or(|base| base.meta.id == here.meta.id);
+        self.set.begins.of(here.meta.ctime, shared)
     }
 
     /// Whether a check found what the base holds as `name` damaged.

@@ -8,18 +8,21 @@ mod retry;
 mod rules;
 mod setting;
 mod subfolders;
+mod vanished;
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use crate::attrs::Asked;
 use crate::dir::Dir;
 use crate::empty::Untold;
-use crate::entry::{Batch, Entry, Listed};
+use crate::entry::{Batch, Entry, FileId, Listed, Meta};
 use crate::error::RunError;
 use crate::event::{Event, Instead};
 use crate::filter::Scope;
@@ -68,6 +71,9 @@ pub(crate) trait Target<S: Source>: Sized + Send + Sync + 'static {
         source: &Arc<S::Folder>,
         steps: &[Planned<'_>],
     );
+
+    /// Whether a name of the hard-linked inode `id`, which is as `meta` says, was dealt with already.
+    fn knows(&self, id: FileId, meta: &Meta) -> bool;
 
     /// Something was found in folders about which nothing was told so far.
     fn release(walk: &Walk<S, Self>, untold: Vec<Untold>) {
@@ -135,6 +141,10 @@ pub(crate) struct Walk<S: Source, T> {
     pub(crate) freed: AtomicU64,
     last_try: AtomicBool,
     again: Mutex<Vec<Retry>>,
+    /// Names that were gone when they were looked for the second time.
+    gone: Mutex<Vec<Retry>>,
+    /// How long files that others hold a lease on are waited for.
+    patience: OnceLock<Instant>,
     roots: Mutex<Vec<RootSeen>>,
     /// Folders of the layout that were opened and that the walk has not come to.
     looked: Mutex<HashMap<PathBuf, Root<S::Folder>>>,
@@ -196,6 +206,8 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             freed: AtomicU64::new(0),
             last_try: AtomicBool::new(false),
             again: Mutex::default(),
+            gone: Mutex::default(),
+            patience: OnceLock::new(),
             roots: Mutex::new(set.roots.clone()),
             looked: Mutex::default(),
             open: Arc::default(),
@@ -213,16 +225,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         self.list(&top, self.later().then(|| self.queue.hold()))?;
         self.work()?;
         self.set.context.progress.enter(Phase::Retrying);
-        self.last_try.store(true, Ordering::Relaxed);
-        let again = std::mem::take(&mut *lock(&self.again));
-        let mut folders: HashMap<*const Place, Vec<Retry>> = HashMap::new();
-        for retry in again {
-            folders.entry(Arc::as_ptr(&retry.place)).or_default().push(retry);
-        }
-        for retries in folders.into_values() {
-            self.queue.push(Task::Again { retries });
-        }
-        self.work()?;
+        self.retry()?;
         self.tell_missing(job);
         Ok(())
     }
@@ -303,6 +306,15 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     /// Whether the destination is full.
     pub(crate) fn is_full(&self) -> bool {
         self.is_full.load(Ordering::Relaxed)
+    }
+
+    /// `Break` when nothing more is stored.
+    pub(crate) fn goes_on(&self) -> ControlFlow<()> {
+        if self.halted() || self.is_full() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
     /// Whether what cannot be read now will not be tried again.

@@ -1,12 +1,16 @@
 //! What could not be read: tried again at the end, then given up.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use super::open::Reopened;
-use super::{Rules, Target, Walk, lock};
+use super::{Rules, Target, Task, Walk, lock};
 use crate::attrs;
 use crate::dir::Dir;
 use crate::entry::{Entry, Extra, Listed, check_name};
@@ -20,10 +24,17 @@ use crate::source::{Source, SourceError};
 /// How many entries that could not be read are tried again at the end; more are carried forward at once.
 const RETRIES: usize = 50_000;
 
+/// How long a file is waited for on which another program holds a lease. The kernel takes it away after
+/// 45 seconds (`/proc/sys/fs/lease-break-time`).
+const LEASE: Duration = Duration::from_secs(60);
+
+/// How long it is until a leased file is opened again.
+const LEASE_PAUSE: Duration = Duration::from_millis(200);
+
 /// An entry that could not be read and will be tried again.
 pub(super) struct Retry {
     pub(super) place: Arc<Place>,
-    name: CString,
+    pub(super) name: CString,
     root: Option<usize>,
     dev: Option<u64>,
     /// The filters as they stand in that folder.
@@ -32,6 +43,35 @@ pub(super) struct Retry {
     counted: bool,
     /// The layout puts it there: where it is on the source, and whether it is a source root.
     planted: Option<(PathBuf, bool)>,
+}
+
+impl Retry {
+    fn of<F>(folder: &Folder<F>, name: &CStr, counted: bool) -> Self {
+        let below = folder.node.as_ref().and_then(|node| node.below.get(name.to_bytes()));
+        Self {
+            place: Arc::clone(&folder.place),
+            name: name.to_owned(),
+            root: folder.root,
+            dev: folder.dev,
+            scope: folder.scope().cloned(),
+            counted,
+            planted: below.and_then(|node| Some((node.path.clone()?, node.root))),
+        }
+    }
+}
+
+/// The entries of each folder together.
+fn by_folder(all: Vec<Retry>) -> Vec<Vec<Retry>> {
+    let mut folders: HashMap<*const Place, Vec<Retry>> = HashMap::new();
+    for retry in all {
+        folders.entry(Arc::as_ptr(&retry.place)).or_default().push(retry);
+    }
+    folders.into_values().collect()
+}
+
+/// Whether a file cannot be opened because of a lease on it (fcntl(2), `F_SETLEASE`).
+fn is_leased(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
 }
 
 impl<S: Source, T: Target<S>> Walk<S, T> {
@@ -50,27 +90,72 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let counted = !folder.see(name);
         match error {
             SourceError::Lost(_) => return Err(RunError::SourceLost(error)),
-            SourceError::Vanished => {
-                self.tally.count(|counts| counts.vanished += 1);
-                let handles = self.handles(folder)?;
-                let Some(here) = &handles.here else { return Ok(()) };
-                return T::superfluous(self, folder, here, name);
+            // That a name is gone is believed when a second listing no longer has it.
+            SourceError::Vanished if self.last_try() => {
+                let mut gone = lock(&self.gone);
+                if gone.len() < RETRIES {
+                    gone.push(Retry::of(folder, name, counted));
+                    return Ok(());
+                }
             }
-            SourceError::Replaced | SourceError::Unreadable { .. } | SourceError::BadName(_) => {}
+            SourceError::Unreadable { action: "open", error: ref lease }
+                if self.last_try() && is_leased(lease) && self.waits_for_leases() =>
+            {
+                lock(&self.again).push(Retry::of(folder, name, counted));
+                return Ok(());
+            }
+            _ => {}
         }
         let mut again = lock(&self.again);
         if !self.last_try() && !error.is_final() && again.len() < RETRIES {
-            let (place, name) = (Arc::clone(&folder.place), name.to_owned());
-            let below = folder.node.as_ref().and_then(|node| node.below.get(name.to_bytes()));
-            let planted = below.and_then(|node| Some((node.path.clone()?, node.root)));
-            let (root, dev, scope) = (folder.root, folder.dev, folder.scope().cloned());
-            again.push(Retry { place, name, root, dev, scope, counted, planted });
+            again.push(Retry::of(folder, name, counted));
             return Ok(());
         }
         drop(again);
         let instead = T::unread(self, folder, name)?;
         self.problem(&folder.place.source_of(name), error, instead);
         Ok(())
+    }
+
+    /// Leaves an entry that was listed and counted to the end of the walk.
+    pub(crate) fn look_later(&self, folder: &Folder<S::Folder>, name: &CStr) {
+        lock(&self.again).push(Retry::of(folder, name, true));
+    }
+
+    /// Whether there is room for an entry that is left to the end of the walk.
+    pub(crate) fn may_look_later(&self) -> bool {
+        !self.last_try() && lock(&self.again).len() < RETRIES
+    }
+
+    /// Whether files on which others hold a lease are waited for still.
+    fn waits_for_leases(&self) -> bool {
+        *self.patience.get_or_init(|| Instant::now() + LEASE) > Instant::now()
+    }
+
+    /// Looks once more at everything that could not be read, and at what was left to the end.
+    pub(super) fn retry(self: &Arc<Self>) -> Result<(), RunError> {
+        self.last_try.store(true, Ordering::Relaxed);
+        let mut again = std::mem::take(&mut *lock(&self.again));
+        while !again.is_empty() {
+            for retries in by_folder(again) {
+                self.queue.push(Task::Again { retries });
+            }
+            self.work()?;
+            again = std::mem::take(&mut *lock(&self.again));
+            // Those that are left are leased; each open has told their holder that somebody waits.
+            if !again.is_empty() && !self.halted() {
+                std::thread::sleep(LEASE_PAUSE);
+            }
+        }
+        // What removes a folder comes after what lies in it.
+        let mut gone = by_folder(std::mem::take(&mut *lock(&self.gone)));
+        gone.sort_by_key(|retries| retries.first().map(|retry| Reverse(retry.place.depth())));
+        for retries in gone {
+            if !self.halted() {
+                self.list_again(&retries)?;
+            }
+        }
+        self.work()
     }
 
     /// Tells and counts an entry that was not read well.
@@ -90,30 +175,9 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
 
     /// Looks once more at entries of one folder that could not be read.
     pub(super) fn again(self: &Arc<Self>, retries: Vec<Retry>) -> Result<(), RunError> {
-        let Some(Retry { place, root, dev, scope, .. }) = retries.first() else { return Ok(()) };
-        let Reopened { handles, entry } = self.reopen(place)?;
-        let broken = |error| self.destination("cannot read what is kept beside", place, c"", error);
-        let entry = match (entry, &handles.here) {
-            (None, Some(here)) if place.chain().len() > 1 => {
-                Some(self.as_it_stands(here).map_err(broken)?)
-            }
-            (entry, _) => entry,
-        };
-        let folder = Folder::new(Opened {
-            place: Arc::clone(place),
-            entry,
-            node: None,
-            root: *root,
-            dev: *dev,
-            whole: false,
-            fresh: false,
-            partial: true,
-            folds_case: self.set.folds_case,
-            base_records: self.set.base.kept.load(place).map_err(broken)?,
-            here_records: self.set.here.kept.load(place).map_err(broken)?,
-            rules: scope.clone().map(Rules::known),
-            handles: Arc::clone(&handles),
-        });
+        let Some(first) = retries.first() else { return Ok(()) };
+        let folder = self.folder_again(first)?;
+        let handles = self.handles(&folder)?;
         for Retry { name, counted, planted, .. } in &retries {
             if let Some((path, is_root)) = planted {
                 let (found, root) = self.root(path, *is_root)?;
@@ -133,6 +197,37 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             }
         }
         self.settle(&folder)
+    }
+
+    /// A folder of which only some entries are looked at again.
+    pub(super) fn folder_again(
+        self: &Arc<Self>,
+        retry: &Retry,
+    ) -> Result<Arc<Folder<S::Folder>>, RunError> {
+        let Retry { place, root, dev, scope, .. } = retry;
+        let Reopened { handles, entry } = self.reopen(place)?;
+        let broken = |error| self.destination("cannot read what is kept beside", place, c"", error);
+        let entry = match (entry, &handles.here) {
+            (None, Some(here)) if place.chain().len() > 1 => {
+                Some(self.as_it_stands(here).map_err(broken)?)
+            }
+            (entry, _) => entry,
+        };
+        Ok(Folder::new(Opened {
+            place: Arc::clone(place),
+            entry,
+            node: None,
+            root: *root,
+            dev: *dev,
+            whole: false,
+            fresh: false,
+            partial: true,
+            folds_case: self.set.folds_case,
+            base_records: self.set.base.kept.load(place).map_err(broken)?,
+            here_records: self.set.here.kept.load(place).map_err(broken)?,
+            rules: scope.clone().map(Rules::known),
+            handles,
+        }))
     }
 
     /// What a folder of the incomplete snapshot is, for leaving it like that.

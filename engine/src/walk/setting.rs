@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use chrono::DateTime;
+
 use crate::backups::{Backups, folder_name};
 use crate::dir::Dir;
 use crate::empty::Empty;
@@ -16,7 +18,9 @@ use crate::job::Job;
 use crate::kept::Kept;
 use crate::name::SnapshotName;
 use crate::plan::{Held, Rules, TimeRule};
+use crate::racy::{Begins, before};
 use crate::record::report;
+use crate::report::Report;
 use crate::run::Context;
 use crate::selection::Selection;
 use crate::verify::marks::damaged_paths;
@@ -63,6 +67,10 @@ pub(crate) struct Setting {
     /// Paths inside the base that a check found damaged: nothing is linked or copied from there.
     pub(crate) damaged: HashSet<Vec<u8>>,
     pub(crate) here: Beside,
+    /// From when on a file of the source may have changed that the base holds a copy of.
+    pub(crate) base_since: Option<Time>,
+    /// The same of what the incomplete snapshot holds.
+    pub(crate) begins: Begins,
     pub(crate) backups: FileId,
     pub(crate) backups_dir: PathBuf,
     pub(crate) roots: Vec<RootSeen>,
@@ -118,6 +126,8 @@ pub(crate) fn gather(
         rules: Rules { keep: job.keep, time },
         trust,
         roots: roots.collect(),
+        base_since: base.map(|base| read_since(base, report.as_ref())),
+        begins: Begins::new(incomplete.map(named_after), Vec::new()),
         damaged: base.map(|base| damaged_paths(backups, base)).unwrap_or_default(),
         base: beside(base).map_err(broken)?,
         here: beside(incomplete).map_err(broken)?,
@@ -130,4 +140,20 @@ pub(crate) fn gather(
         folds_case: false,
         context: context.clone(),
     })
+}
+
+/// From when on a file of the source may have changed that `snapshot` holds a copy of. Reports of older
+/// versions say when the run began, to the second; without a report the name does.
+fn read_since(snapshot: &SnapshotName, report: Option<&Report>) -> Time {
+    let told = |report: &Report| {
+        let began = || DateTime::parse_from_rfc3339(&report.started).ok().map(|t| t.timestamp());
+        report.read_since.or_else(|| began().map(|secs| Time { secs, nanos: 0 }))
+    };
+    report.and_then(told).unwrap_or_else(|| named_after(snapshot))
+}
+
+/// The second that a snapshot is named after, with what a name may be late.
+fn named_after(snapshot: &SnapshotName) -> Time {
+    const LATE_NS: u64 = 2_000_000_000;
+    before(Time { secs: snapshot.stamp.time().timestamp(), nanos: 0 }, LATE_NS)
 }
