@@ -26,6 +26,15 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
         RunError::Root { path, .. } if names_a_host(path) => {
             "for a folder of another machine write REMOTE_SRC_HOST=user@host, and in SRCS_TO_BACKUP the path alone; nothing was deleted"
         }
+        RunError::Root { path, error: SourceError::Vanished } if mistyped(path).is_some() => {
+            return mistyped(path).map(Cow::Borrowed);
+        }
+        RunError::OtherSources { .. } => {
+            "two jobs need two histories: write another BACKUP_NAME_PREFIX (or BACKUPS_DIR) for this one; if the sources of the job have really changed, the same command with --accept-sources goes on with these snapshots once"
+        }
+        RunError::SourceNotMounted { .. } => {
+            "mount it, or remove its line from /etc/fstab if it is no longer wanted; nothing was deleted"
+        }
         RunError::Root { .. } => {
             "check that the path is right, mounted and readable; nothing was deleted, and the next run goes on"
         }
@@ -71,6 +80,23 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
         RunError::SourceLost(_) => "the next run goes on where this one stopped",
         _ => return None,
     }))
+}
+
+/// What is wrong with a source that does not exist because a shell was expected to read it.
+fn mistyped(path: &Path) -> Option<&'static str> {
+    let parts = || path.components().map(|part| part.as_os_str().as_encoded_bytes());
+    let quote = |byte: Option<&u8>| matches!(byte, Some(b'"' | b'\''));
+    if parts().any(|part| quote(part.first()) || quote(part.last())) {
+        return Some(
+            "write it in SRCS_TO_BACKUP without quotes: in an env file and in a list of docker-compose.yml they belong to the value; nothing was deleted",
+        );
+    }
+    if parts().any(|part| part.iter().any(|byte| matches!(byte, b'*' | b'?' | b'['))) {
+        return Some(
+            "patterns are not expanded in SRCS_TO_BACKUP: name the folder itself, and leave out what is not wanted with --exclude (RSYNC_DICT_PARAMS); nothing was deleted",
+        );
+    }
+    None
 }
 
 /// Whether a source looks like rsync's `host:path`.

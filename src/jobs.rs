@@ -11,7 +11,7 @@ use engine::itemize::Items;
 use engine::monitor::{Monitor, Progress};
 use engine::name::SnapshotName;
 use engine::report::Report;
-use engine::run::{Context, Outcome, Stop, run};
+use engine::run::{Accept, Context, Near, Outcome, Stop, run};
 use serde_json::{Map, Value, json};
 use tracing::Level;
 
@@ -54,7 +54,7 @@ impl Mode {
 #[derive(Debug, Clone)]
 pub(crate) struct Work {
     pub(crate) mode: Mode,
-    pub(crate) accept_shrink: bool,
+    pub(crate) accept: Accept,
     pub(crate) format: Format,
     pub(crate) terminal: Terminal,
 }
@@ -99,13 +99,16 @@ impl Work {
         let outcome = match &job.remote {
             None => {
                 let source = || around.before().map(|()| local(job, stop));
-                run(&job.job, source, self.accept_shrink, &context)
+                // PRE_BACKUP may be what mounts them.
+                let ready = job.hooks.pre.is_none();
+                let near = Near { source: local(job, stop), ready };
+                run(&job.job, Some(near), source, self.accept, &context)
             }
             Some(host) => {
                 let mut connect = || remote(host, job, stop, &mut connected);
                 let source =
                     || around.before().and_then(|()| connect().map_err(RunError::NoConnection));
-                run(&job.job, source, self.accept_shrink, &context)
+                run(&job.job, None, source, self.accept, &context)
             }
         };
         close(connected);
@@ -152,10 +155,10 @@ impl Work {
         let sink = Arc::clone(&changes) as Arc<dyn ChangeSink>;
         let mut connected = None;
         let forecast = match &job.remote {
-            None => dry_run(&job.job, local(job, stop), sink, &context),
+            None => dry_run(&job.job, local(job, stop), sink, self.accept, &context),
             Some(host) => remote(host, job, stop, &mut connected)
                 .map_err(RunError::NoConnection)
-                .and_then(|source| dry_run(&job.job, source, sink, &context))
+                .and_then(|source| dry_run(&job.job, source, sink, self.accept, &context))
                 .map_err(|error| stop.or(error)),
         };
         close(connected);
@@ -163,7 +166,7 @@ impl Work {
         if let (true, Ok(forecast)) = (job.wanted.stats && form == Form::Text, &forecast) {
             changes.heading(&stats(&forecast.counts));
         }
-        let written = changes.finish(forecast.as_ref().ok(), self.accept_shrink);
+        let written = changes.finish(forecast.as_ref().ok(), self.accept.shrink);
         let exit = match forecast {
             // That a run would be held or refused is an answer, not a failure; what could not be
             // read makes the answer incomplete.
@@ -270,7 +273,10 @@ fn failed(log: &JobLog, error: &RunError, stop: &Stop) -> Exit {
     };
     let fields = event(json!({"event": "failed", "error": error.to_string(), "hint": hint}));
     log.tell(Level::ERROR, &message, fields, "");
-    Exit::Failed
+    match error {
+        RunError::OtherSources { .. } => Exit::Usage,
+        _ => Exit::Failed,
+    }
 }
 
 fn event(fields: Value) -> Option<Map<String, Value>> {

@@ -1,7 +1,9 @@
 //! One try at completing a snapshot: probe, walk, judge, seal, prune.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -22,8 +24,10 @@ use crate::hold;
 use crate::job::Job;
 use crate::judge::{refusal, roots_found};
 use crate::kept::{Kept, make_if_missing};
+use crate::lineage;
 use crate::lock::Lock;
 use crate::monitor::Phase;
+use crate::mount::missing_mount;
 use crate::name::{SnapshotName, State};
 use crate::pacing::keep_checkpoints;
 use crate::plan::WHOLE_SECONDS;
@@ -32,7 +36,7 @@ use crate::prune::candidates;
 use crate::racy;
 use crate::reading::claim;
 use crate::record::Recorder;
-use crate::report::{Report, RootFound, VERSION};
+use crate::report::{Report, RootDropped, RootFound, VERSION};
 use crate::retention::{Leaving, surplus};
 use crate::run::{Context, rfc3339};
 use crate::seal;
@@ -44,6 +48,36 @@ const ROUNDS: u32 = 10;
 
 /// How much more room makes it worth to go on, bytes.
 const WORTH_A_ROUND: u64 = 1 << 20;
+
+/// Looks whether every source root is there and readable, before anything is made or removed.
+///
+/// # Errors
+/// The first root that is not; the others are told.
+pub(crate) fn find_roots<S: Source>(
+    job: &Job,
+    source: &Arc<S>,
+    context: &Context,
+) -> Result<(), RunError> {
+    let mut failed = None;
+    let paths: Vec<_> = job.layout.roots().into_iter().map(|(path, _)| path).collect();
+    for (path, seen) in paths.iter().zip(glance(source, &paths)) {
+        let missing = || unmounted_root(job, path).map_or(Ok(()), Err);
+        let seen = seen.map_err(|error| RunError::Root { path: path.clone(), error });
+        let Err(error) = seen.and_then(|()| missing()) else { continue };
+        match &failed {
+            None => failed = Some(error),
+            Some(_) => context.monitor.event(&Event::Aside { what: error.to_string() }),
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Whether fstab(5) of this machine has a mount point at or above the source root `path` that is not mounted.
+pub(crate) fn unmounted_root(job: &Job, path: &Path) -> Option<RunError> {
+    let here = job.host.name.is_none();
+    let mount_point = here.then(|| missing_mount(path)).flatten()?;
+    Some(RunError::SourceNotMounted { path: path.to_owned(), mount_point })
+}
 
 /// One try at completing a snapshot.
 pub(crate) struct Attempt<'a> {
@@ -85,7 +119,7 @@ impl Attempt<'_> {
         recorder: &Recorder,
         mut history: History,
     ) -> Result<Report, RunError> {
-        self.find_roots(source)?;
+        find_roots(self.job, source, self.context)?;
         seal::sweep(self.backups, self.job, &history);
         self.check_clock(&history);
         let names = self.names(&history)?;
@@ -94,6 +128,9 @@ impl Attempt<'_> {
             base: names.base.as_ref().map(ToString::to_string),
             resumed: names.resumed,
         });
+        for root in lineage::dropped(self.job, self.backups, &history) {
+            self.context.monitor.event(&Event::RootDropped { path: root.path, last: root.last });
+        }
         let mut pruned = Vec::new();
         let mut first = true;
         let built = loop {
@@ -114,7 +151,8 @@ impl Attempt<'_> {
         let (before, after) = self.surplus(&history, &names);
         let [before, after] = [before, after].map(|leaving| self.unread(leaving));
         pruned.extend(before.iter().chain(&after).map(|(name, _)| name.to_string()));
-        let report = self.report(source, &names, &built, roots, pruned);
+        let mut report = self.report(source, &names, &built, roots, pruned);
+        report.dropped = self.dropped(&history, &report.pruned);
         self.file(recorder, &names, &report);
         self.still_alone(&names, &built)?;
         let mut retired = self.retire(&before)?;
@@ -125,22 +163,6 @@ impl Attempt<'_> {
         retired.extend(self.retire(&history.incomplete.iter().map(older).collect::<Vec<_>>())?);
         self.clean_up(&built.checkpoints, &retired);
         Ok(report)
-    }
-
-    /// Looks whether every source root is there and readable, before anything is made or removed.
-    fn find_roots<S: Source>(&self, source: &Arc<S>) -> Result<(), RunError> {
-        let mut failed = None;
-        let paths: Vec<_> = self.job.layout.roots().into_iter().map(|(path, _)| path).collect();
-        for (path, seen) in paths.iter().zip(glance(source, &paths)) {
-            let Err(error) = seen else { continue };
-            let path = path.clone();
-            let error = RunError::Root { path, error };
-            match &failed {
-                None => failed = Some(error),
-                Some(_) => self.context.monitor.event(&Event::Aside { what: error.to_string() }),
-            }
-        }
-        failed.map_or(Ok(()), Err)
     }
 
     fn names(&self, history: &History) -> Result<Names, RunError> {
@@ -291,6 +313,15 @@ impl Attempt<'_> {
         }
     }
 
+    /// The source roots that the job no longer names and that will still be in a snapshot.
+    fn dropped(&self, history: &History, pruned: &[String]) -> Vec<RootDropped> {
+        let mut after = history.clone();
+        after.complete.retain(|name| !pruned.contains(&name.to_string()));
+        let mut dropped = lineage::dropped(self.job, self.backups, history);
+        dropped.retain(|root| lineage::not_after(&after, root).next().is_some());
+        dropped
+    }
+
     /// What remains when the snapshot is complete: a failure is told, the next run goes on with it.
     fn clean_up(&self, checkpoints: &Checkpoints, retired: &[SnapshotName]) {
         if let Err(error) = checkpoints.forget() {
@@ -401,12 +432,14 @@ impl Attempt<'_> {
         let walk = Walk::new(Arc::clone(source), build, set);
         walk.look_at_roots(&self.job.layout)?;
         let mut found = begun_on;
+        // Roots that this run has no use for are forgotten: what was begun is a snapshot of these.
+        let mut begun_on = BTreeMap::new();
         for root in walk.roots() {
-            if let Some(file_system) = root.file_system {
-                found.entry(shown_path(&root.path)).or_insert(file_system);
-            }
+            let path = shown_path(&root.path);
+            let file_system = found.remove(&path).or(root.file_system).unwrap_or_default();
+            begun_on.insert(path, file_system);
         }
-        match checkpoints.note_roots(found) {
+        match checkpoints.note_roots(begun_on, &self.job.host) {
             Ok(()) => Ok(walk),
             Err(error) => Err(self.broken(error)),
         }

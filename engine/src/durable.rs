@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backups::{read_small, write_whole};
+use crate::backups::{Backups, read_small, write_whole};
 use crate::dir::Dir;
 use crate::entry::Time;
-use crate::name::Prefix;
+use crate::lineage::Sources;
+use crate::name::{Prefix, SnapshotName};
 use crate::racy::Begin;
+use crate::report::Host;
 
 /// Syncs the file system that an open folder lies on, as `syncfs(2)` does, and reports its errors.
 pub type SyncFileSystem = fn(BorrowedFd<'_>) -> io::Result<()>;
@@ -74,16 +76,31 @@ struct Journal {
     durable_before: Option<Time>,
     /// A sync failed: what is not on disk may look whole as long as the system has it in memory.
     sync_failed: bool,
-    /// Source roots, escaped, and the file systems they were found on.
+    /// Source roots, escaped, and the file systems they were found on; an empty one where none is known.
     roots: BTreeMap<String, String>,
     /// When the runs began that worked on it, the oldest first.
     begins: Vec<Begin>,
+    /// The machine that they are on.
+    host: Option<Host>,
 }
 
 const VERSION: u32 = 1;
 
 /// How many beginnings are kept of a snapshot that is resumed again and again.
 const MOST_BEGINS: usize = 1000;
+
+/// The sources that the incomplete snapshot `name` was begun with, where that was noted.
+pub(crate) fn begun_with(backups: &Backups, name: &SnapshotName) -> Option<Sources> {
+    let left = read_small(&backups.own(c"journal")?, &format!("{}.json", name.prefix))?;
+    let journal: Journal = serde_json::from_slice(&left).ok()?;
+    let snapshot = name.to_string();
+    let known = journal.snapshot == snapshot && !journal.roots.is_empty();
+    known.then(|| Sources {
+        snapshot,
+        host: journal.host,
+        roots: journal.roots.into_keys().collect(),
+    })
+}
 
 /// The journal of one job's incomplete snapshot.
 pub(crate) struct Checkpoints {
@@ -129,7 +146,9 @@ impl Checkpoints {
 
     /// The file systems that the source roots were on when this snapshot was begun.
     pub(crate) fn roots(&self) -> BTreeMap<String, String> {
-        self.journal().roots.clone()
+        let mut roots = self.journal().roots.clone();
+        roots.retain(|_, file_system| !file_system.is_empty());
+        roots
     }
 
     fn journal(&self) -> MutexGuard<'_, Journal> {
@@ -174,11 +193,20 @@ impl Checkpoints {
     ///
     /// # Errors
     /// When the journal cannot be written.
-    pub(crate) fn note_roots(&self, roots: BTreeMap<String, String>) -> io::Result<()> {
-        if self.journal().roots == roots {
+    pub(crate) fn note_roots(
+        &self,
+        roots: BTreeMap<String, String>,
+        host: &Host,
+    ) -> io::Result<()> {
+        let same =
+            |journal: &Journal| journal.roots == roots && journal.host.as_ref() == Some(host);
+        if same(&self.journal()) {
             return Ok(());
         }
-        self.change(|journal| journal.roots = roots)
+        self.change(|journal| {
+            journal.roots = roots;
+            journal.host = Some(host.clone());
+        })
     }
 
     /// Notes that a run begins to read the source whose clock says `source`; a run does so once.
@@ -314,11 +342,12 @@ mod tests {
 
         #[test]
         fn a_journal_is_taken_up_as_it_was_noted(
-            secs in any::<i32>(), nanos in 0_u32..1_000_000_000, roots in prop::collection::btree_map(".*", ".*", 0..4),
+            secs in any::<i32>(), nanos in 0_u32..1_000_000_000, roots in prop::collection::btree_map(".*", ".+", 0..4),
         ) {
             let folder = tempfile::tempdir().unwrap();
             let time = Time { secs: secs.into(), nanos };
             let journal = Journal {
+                host: None,
                 version: VERSION,
                 snapshot: "snapshot".to_owned(),
                 durable_before: Some(time),

@@ -26,6 +26,28 @@ pub enum RunError {
         /// The root.
         path: PathBuf,
     },
+    /// The history is one of other sources.
+    #[error(
+        "the snapshots of {prefix} are of other sources: {snapshot} has {theirs}, this job has {ours}"
+    )]
+    OtherSources {
+        /// The prefix of both.
+        prefix: String,
+        /// The newest snapshot that recorded its sources.
+        snapshot: String,
+        /// What it is of.
+        theirs: String,
+        /// What the job backs up.
+        ours: String,
+    },
+    /// A source root lies where another file system should be mounted.
+    #[error("{mount_point} is not mounted, but /etc/fstab has it: the source root {path} would be read from the wrong disk", mount_point = crate::event::shown_path(mount_point), path = crate::event::shown_path(path))]
+    SourceNotMounted {
+        /// The root.
+        path: PathBuf,
+        /// The mount point at or above it.
+        mount_point: PathBuf,
+    },
     /// A source root lies inside the backups folder.
     #[error("source root {path} lies inside the backups folder {backups}", path = crate::event::shown_path(path), backups = crate::event::shown_path(backups))]
     InsideBackups {

@@ -61,6 +61,23 @@ pub enum Event {
         /// The root's path.
         path: String,
     },
+    /// A source root is in no snapshot of this history yet: it does not wait for the minimum time.
+    NewRoot {
+        /// The root's path.
+        path: String,
+    },
+    /// The history of other sources is gone on with, as that was asked for.
+    SourcesAccepted {
+        /// What differs.
+        what: String,
+    },
+    /// A source root is no longer named, while snapshots still hold it.
+    RootDropped {
+        /// The root's path.
+        path: String,
+        /// The newest snapshot that holds it.
+        last: String,
+    },
     /// The filters leave a whole source root out.
     RootLeftOut {
         /// The root's path.
@@ -123,6 +140,8 @@ impl Event {
             Self::Limited { .. }
             | Self::OpenToOthers { .. }
             | Self::RootLeftOut { .. }
+            | Self::RootDropped { .. }
+            | Self::SourcesAccepted { .. }
             | Self::Clock { .. }
             | Self::Heals { .. }
             | Self::InUse { .. }
@@ -153,6 +172,19 @@ impl fmt::Display for Event {
                     f,
                     "all users of this machine may enter {path} (mode {mode:04o}): they read there what its files' own modes allow, old setuid programs run, and who owns a file can change it in all snapshots that share it; chmod 700 {path} closes it, BACKUPS_MODE={:04o} keeps it open without this warning",
                     mode & 0o777
+                )
+            }
+            Self::NewRoot { path } => {
+                write!(
+                    f,
+                    "the source {path} is in no snapshot yet and does not wait for MINIMUM_TIME_GUARD_H"
+                )
+            }
+            Self::SourcesAccepted { what } => write!(f, "accepted (--accept-sources): {what}"),
+            Self::RootDropped { path, last } => {
+                write!(
+                    f,
+                    "the source {path} is no longer named in SRCS_TO_BACKUP and no longer backed up; its newest copy is in {last}, and goes with that snapshot"
                 )
             }
             Self::RootLeftOut { path, rule } => {

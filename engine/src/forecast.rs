@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use crate::attempt::{find_roots, unmounted_root};
 use crate::backups::Backups;
 use crate::empty::Empty;
 use crate::entry::{FileId, Time};
 use crate::error::{Missing, RunError};
+use crate::event::Event;
 use crate::history::{Decision, History};
 use crate::job::Job;
 use crate::judge::{refusal, roots_found};
 use crate::kept::Kept;
+use crate::lineage;
 use crate::monitor::{Phase, Silent};
 use crate::mount::missing_mount;
 use crate::name::{SnapshotName, State};
@@ -22,7 +25,7 @@ use crate::prune::candidates;
 use crate::racy::Begins;
 use crate::report::{Counts, RootFound};
 use crate::retention::surplus;
-use crate::run::Context;
+use crate::run::{Accept, Context};
 use crate::source::Source;
 use crate::walk::{Beside, RootSeen, Setting, Trust, Walk, gather};
 
@@ -93,6 +96,7 @@ pub fn dry_run<S: Source>(
     job: &Job,
     source: Arc<S>,
     changes: Arc<dyn ChangeSink>,
+    accept: Accept,
     context: &Context,
 ) -> Result<Forecast, RunError> {
     let now = (context.now)();
@@ -111,6 +115,22 @@ pub fn dry_run<S: Source>(
         Some(backups) => backups.history(&job.prefix)?,
         None => History::default(),
     };
+    let other_sources =
+        backups.as_ref().map_or(Ok(()), |backups| lineage::check(job, backups, &history));
+    let mut delayed = other_sources.is_ok();
+    if let Err(error) = other_sources {
+        find_roots(job, &source, context)?;
+        if !accept.sources {
+            return Err(error);
+        }
+        context.monitor.event(&Event::SourcesAccepted { what: error.to_string() });
+    }
+    if let Some(backups) = &backups {
+        delayed &= lineage::new_root(job, backups, &history).is_none();
+        for root in lineage::dropped(job, backups, &history) {
+            context.monitor.event(&Event::RootDropped { path: root.path, last: root.last });
+        }
+    }
     let base = history.base(now).cloned();
     let resumes = history.incomplete.last().cloned();
     let trust = everything();
@@ -125,11 +145,14 @@ pub fn dry_run<S: Source>(
     context.progress.enter(Phase::Copying);
     // As a run does: the folders above a missing root are missing too, and are not what is meant.
     walk.look_at_roots(&job.layout)?;
+    for (path, _) in job.layout.roots() {
+        unmounted_root(job, &path).map_or(Ok(()), Err)?;
+    }
     walk.walk(job)?;
     walk.count_out_empty();
     let held_until = match history.decide(now, job.minimum_time_guard) {
-        Decision::Held { next, .. } => Some(next),
-        Decision::Resume(_) | Decision::Start => None,
+        Decision::Held { next, .. } if delayed => Some(next),
+        Decision::Held { .. } | Decision::Resume(_) | Decision::Start => None,
     };
     let prunes = match &backups {
         Some(backups) => leaving(job, backups, &history, base.as_ref(), now),

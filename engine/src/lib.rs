@@ -36,6 +36,7 @@ pub(crate) mod judge;
 pub(crate) mod kept;
 pub mod layout;
 pub mod limit;
+pub mod lineage;
 pub mod locate;
 pub(crate) mod lock;
 pub mod look;

@@ -56,7 +56,8 @@ fn mount_in(mountinfo: &str, path: &Path) -> Option<Mount> {
 
 /// A mount point above `path` that the system's table promises and that is not mounted: then `path`
 /// would be written to the disk below it.
-pub(crate) fn missing_mount(path: &Path) -> Option<PathBuf> {
+#[must_use]
+pub fn missing_mount(path: &Path) -> Option<PathBuf> {
     let read = |file| std::fs::read_to_string(file).unwrap_or_default();
     // Of a path that does not exist yet the part that does is the one that counts.
     let real = path.ancestors().find_map(|part| {

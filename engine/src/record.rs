@@ -149,7 +149,8 @@ pub struct Status {
     pub started: String,
     /// RFC 3339, UTC: when it ended.
     pub finished: String,
-    /// `completed`, `completed_with_problems`, `failed`, `stopped`, or `killed` when it left no word.
+    /// `completed`, `completed_with_problems`, `failed`, `stopped`, `killed` when it left no word,
+    /// or `held` when runs had failed and there was nothing to do then.
     pub outcome: String,
     /// Why it failed.
     pub reason: Option<String>,
@@ -157,6 +158,12 @@ pub struct Status {
     pub snapshot: Option<String>,
     /// How many runs failed since the last one that did not.
     pub failures_in_a_row: u32,
+}
+
+/// The status of the last run, where one was kept.
+pub(crate) fn last_status(backups: &Backups, prefix: &Prefix) -> Option<Status> {
+    let status = read_small(&backups.own(c"status")?, &format!("{prefix}.json"))?;
+    serde_json::from_slice(&status).ok()
 }
 
 /// Stores the status of the last run.
@@ -170,8 +177,7 @@ pub(crate) fn store_status(
 ) -> io::Result<()> {
     let Some(dir) = backups.own(c"status") else { return Ok(()) };
     let file = format!("{prefix}.json");
-    let before: Option<Status> =
-        read_small(&dir, &file).and_then(|status| serde_json::from_slice(&status).ok());
+    let before = last_status(backups, prefix);
     if matches!(status.outcome.as_str(), "failed" | "killed") {
         status.failures_in_a_row = before.map_or(0, |before| before.failures_in_a_row) + 1;
     } else if status.outcome == "stopped" {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::access::{open_to_others, own_umask};
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, find_roots};
 use crate::backups::Backups;
 use crate::durable::SyncFileSystem;
 use crate::error::RunError;
@@ -15,13 +15,14 @@ use crate::event::Event;
 use crate::history::{Decision, History};
 use crate::itemize::Items;
 use crate::job::Job;
+use crate::lineage;
 use crate::lock::{Lock, Locked};
 use crate::monitor::{Monitor, Progress};
 use crate::mount::missing_mount;
 use crate::name::{SnapshotName, Stamp};
 use crate::racy;
 use crate::reached::{Tracker, reached};
-use crate::record::{Recorder, Status, store_status};
+use crate::record::{Recorder, Status, last_status, store_status};
 use crate::report::Report;
 use crate::seal;
 use crate::source::{Source, SourceError};
@@ -97,15 +98,33 @@ pub enum Outcome {
     Completed(Box<Report>),
 }
 
+/// What a run accepts that it would refuse otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Accept {
+    /// A source root that lost most of its files.
+    pub shrink: bool,
+    /// A history of other sources.
+    pub sources: bool,
+}
+
+/// A source that can be looked at for nothing.
+pub struct Near<S> {
+    /// The source.
+    pub source: Arc<S>,
+    /// Whether its roots have to be there before the run begins.
+    pub ready: bool,
+}
+
 /// Takes a snapshot for `job`, or completes the one that was interrupted. `connect` is called only when
-/// there is something to do, under the lock, before a snapshot is touched.
+/// there is something to do, under the lock, before a snapshot is touched. The roots of `near` are looked at in any case.
 ///
 /// # Errors
 /// When no snapshot was completed. Older snapshots are as before; what was copied stays for the next run.
 pub fn run<S: Source>(
     job: &Job,
+    near: Option<Near<S>>,
     connect: impl FnOnce() -> Result<Arc<S>, RunError>,
-    accept_shrink: bool,
+    accept: Accept,
     context: &Context,
 ) -> Result<Outcome, RunError> {
     let _ = own_umask();
@@ -136,9 +155,35 @@ pub fn run<S: Source>(
     {
         return Ok(Outcome::Busy);
     }
+    let other_sources = lineage::check(job, &backups, &history);
+    let accepted = other_sources.is_err();
+    let found = near.filter(|near| near.ready || accepted);
+    let found = found.map_or(Ok(()), |near| find_roots(job, &near.source, context));
+    if let Err(error) = found {
+        let failed = Err(error);
+        // The status is that of the job whose history this is.
+        if !accepted {
+            note_status(job, &backups, context, (context.now)(), &failed);
+        }
+        return failed.map(|report| Outcome::Completed(Box::new(report)));
+    }
+    if let Err(error) = other_sources {
+        if !accept.sources {
+            return Err(error);
+        }
+        context.monitor.event(&Event::SourcesAccepted { what: error.to_string() });
+    }
     let decision = history.decide((context.now)(), job.minimum_time_guard);
     if let Decision::Held { newest, next } = decision {
-        return Ok(Outcome::Held { newest, next });
+        // What was accepted is noted by the snapshot that is taken now.
+        let new = lineage::new_root(job, &backups, &history);
+        if new.is_none() && !accepted {
+            note_held(job, &backups, context, &newest);
+            return Ok(Outcome::Held { newest, next });
+        }
+        if let Some(path) = new {
+            context.monitor.event(&Event::NewRoot { path });
+        }
     }
     tell_of_access(job, &backups, &history, context);
     let began = free_second(&history, context);
@@ -154,6 +199,7 @@ pub fn run<S: Source>(
     ));
     let monitor = Arc::clone(&recorder) as Arc<dyn Monitor>;
     let context = &Context { monitor, ..context.clone() };
+    let accept_shrink = accept.shrink;
     let attempt =
         Attempt { job, backups: &backups, lock: &lock, context, began, reads_from, accept_shrink };
     let result = connect()
@@ -247,6 +293,28 @@ fn note_status(
             outcome: outcome.to_owned(),
             reason,
             snapshot,
+            failures_in_a_row: 0,
+        },
+    );
+}
+
+/// Keeps that there is nothing to do when runs failed before: what was wrong with the sources is no more.
+fn note_held(job: &Job, backups: &Backups, context: &Context, newest: &SnapshotName) {
+    if last_status(backups, &job.prefix).is_none_or(|status| status.failures_in_a_row == 0) {
+        return;
+    }
+    let now = rfc3339((context.now)());
+    store(
+        job,
+        backups,
+        context,
+        Status {
+            version: 1,
+            started: now.clone(),
+            finished: now,
+            outcome: "held".to_owned(),
+            reason: None,
+            snapshot: Some(newest.to_string()),
             failures_in_a_row: 0,
         },
     );

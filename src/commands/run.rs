@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use engine::run::Accept;
+
 use super::{configured, say};
 use crate::cli::SettingFlags;
 use crate::config::{load, shown_path};
@@ -35,11 +37,14 @@ pub(crate) struct Args {
     #[arg(long, requires = "dry_run")]
     json: bool,
     /// Say why this path of the source is in or out, and do nothing else
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["dry_run", "json", "accept_shrink"])]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["dry_run", "json", "accept_shrink", "accept_sources"])]
     explain: Option<PathBuf>,
     /// Let a source that lost most of its files through once
     #[arg(long)]
     accept_shrink: bool,
+    /// Go on with the snapshots of other sources or of another host once
+    #[arg(long)]
+    accept_sources: bool,
     /// Read the settings from this file [CONFIG_FILE, default config.toml in CONFIG_DIR, which is /config, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -56,7 +61,7 @@ pub(crate) fn run(args: Args) -> Exit {
         (true, false) => Mode::DryRun(Form::Text),
         (false, _) => Mode::Run,
     };
-    let accept_shrink = args.accept_shrink;
+    let accept = Accept { shrink: args.accept_shrink, sources: args.accept_sources };
     let explained = args.explain.clone();
     match to_become() {
         Ok(None) => {}
@@ -98,7 +103,7 @@ pub(crate) fn run(args: Args) -> Exit {
     }
     let log = JobLog::new("", config.log_format);
     config.warnings.iter().for_each(|warning| log.warn(warning));
-    let work = Work { mode, accept_shrink, format: config.log_format, terminal: terminal.clone() };
+    let work = Work { mode, accept, format: config.log_format, terminal: terminal.clone() };
     let exit = supervise(move |stop| work.all(&config.jobs, &stop));
     terminal.clear();
     match exit {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use engine::access::open_to_others;
-use engine::look::look;
+use engine::lineage::Sources;
+use engine::look::{Look, look};
 use serde_json::json;
 
 use crate::cli::SettingFlags;
@@ -87,6 +88,7 @@ fn state(job: &NamedJob, schedule: &Schedule, now: DateTime<Utc>) -> State {
     match looked {
         Ok(look) => {
             state.complaints = complaints(now, &look, job.alert, schedule.since);
+            state.complaints.extend(other_sources(job, &look));
             state.due = due(&look.history, guard, now);
             state.crontab = schedule.next(state.due);
             state.forecast = match look.space {
@@ -105,6 +107,16 @@ fn state(job: &NamedJob, schedule: &Schedule, now: DateTime<Utc>) -> State {
         }
     }
     state
+}
+
+/// Why the snapshots are none of this job's: then it has none.
+fn other_sources(job: &NamedJob, look: &Look) -> Option<String> {
+    let newest = Sources::of(look.reports.last()?);
+    let error = newest.refuse(&job.job.host, &job.job.layout, &job.job.prefix)?;
+    Some(match hint(&error) {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    })
 }
 
 /// When the crontab, if there is one, starts runs.

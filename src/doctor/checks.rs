@@ -9,7 +9,9 @@ use engine::access::open_to_others;
 use engine::destination::{Destination, examine};
 use engine::error::{NoConnection, RunError};
 use engine::glance::glance;
+use engine::lineage::Sources;
 use engine::look::look;
+use engine::mount::missing_mount;
 use engine::run::Stop;
 use engine::source::Source;
 use rustix::process::geteuid;
@@ -142,9 +144,14 @@ fn unreached(error: NoConnection) -> Finding {
 fn roots<S: Source>(job: &NamedJob, source: &Arc<S>) -> Vec<Finding> {
     let roots: Vec<_> = job.job.layout.roots().into_iter().map(|(path, _)| path).collect();
     let seen = glance(source, &roots);
-    let each = roots.into_iter().zip(seen).map(|(path, seen)| match seen {
-        Ok(()) => Finding::good("source", format!("{} can be read", shown_path(&path))),
-        Err(error) => Finding::of("source", &RunError::Root { path, error }),
+    let local = job.remote.is_none();
+    let unmounted = |path: &Path| local.then(|| missing_mount(path)).flatten();
+    let each = roots.into_iter().zip(seen).map(|(path, seen)| match (seen, unmounted(&path)) {
+        (Ok(()), Some(mount_point)) => {
+            Finding::of("source", &RunError::SourceNotMounted { path, mount_point })
+        }
+        (Ok(()), None) => Finding::good("source", format!("{} can be read", shown_path(&path))),
+        (Err(error), _) => Finding::of("source", &RunError::Root { path, error }),
     });
     each.collect()
 }
@@ -163,7 +170,14 @@ pub(super) fn destination(job: &NamedJob) -> Vec<Finding> {
     }));
     found.push(access(job));
     found.extend(limits(&able));
-    if let Ok(look) = look(dir, &job.job.prefix, 0)
+    let looked = look(dir, &job.job.prefix, 1);
+    if let Ok(look) = &looked
+        && let Some(report) = look.reports.last()
+    {
+        let refusal = Sources::of(report).refuse(&job.job.host, &job.job.layout, &job.job.prefix);
+        found.extend(refusal.map(|error| Finding::of("history", &error)));
+    }
+    if let Ok(look) = looked
         && let Some(space) = look.space
     {
         let share = space.free_bytes.saturating_mul(100) / space.total_bytes.max(1);

@@ -1,8 +1,10 @@
 //! The state of a job, for people and for programs.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use engine::lineage::not_after;
 use engine::look::Look;
 use engine::name::SnapshotName;
+use engine::report::RootDropped;
 use serde_json::{Value, json};
 
 use super::summary::table;
@@ -74,6 +76,12 @@ impl State {
         if look.history.incomplete.is_empty() && look.at_work {
             rows.push(("at work", "a run is preparing or cleaning up".to_owned()));
         }
+        rows.extend(dropped(look).map(|root| {
+            (
+                "not backed up",
+                format!("{}, no longer named; newest copy in {}", root.path, root.last),
+            )
+        }));
         rows.push(("last run", last_run(look)));
         rows.push(("next", self.next()));
         if let Some(space) = look.space {
@@ -181,6 +189,7 @@ impl State {
             "incomplete": look.history.incomplete.last().map(ToString::to_string),
             "at_work": look.at_work,
             "progress": look.reached.as_ref().filter(|_| look.at_work || !look.history.incomplete.is_empty()),
+            "dropped_roots": dropped(look).collect::<Vec<_>>(),
             "last_run": look.status,
             "killed": killed(look),
             "failures_in_a_row": failures(look),
@@ -192,6 +201,12 @@ impl State {
             "open_to_others": self.open_mode.is_some(),
         })
     }
+}
+
+/// The source roots that the job no longer names and that a snapshot still holds.
+fn dropped(look: &Look) -> impl Iterator<Item = &RootDropped> {
+    let dropped = look.reports.last().into_iter().flat_map(|report| &report.dropped);
+    dropped.filter(|root| not_after(&look.history, root).next().is_some())
 }
 
 fn last_run(look: &Look) -> String {

@@ -88,6 +88,10 @@ pub(crate) fn summary(report: &Report, problems: Problems) -> String {
     if problems.total() > 0 {
         rows.push(("problems", problems.line()));
     }
+    for root in &report.dropped {
+        let what = format!("{}, no longer named; newest copy in {}", root.path, root.last);
+        rows.push(("not backed up", what));
+    }
     if !report.pruned.is_empty() {
         rows.push(("removed", report.pruned.join(", ")));
     }

@@ -19,7 +19,7 @@ use engine::monitor::{Progress, Silent};
 use engine::name::Prefix;
 use engine::report::Report;
 use engine::retention::Retention;
-use engine::run::{Context, Outcome, Stop, run};
+use engine::run::{Accept, Context, Outcome, Stop, run};
 use engine::source::{Answers, ContentSink, ListSink, Root, Source, SourceError, Wanted};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use transport::local::{LocalFolder, LocalSource};
@@ -89,7 +89,7 @@ fn run_shaky(job: &Job, failing: usize, why: SourceError) -> Result<Option<Box<R
         sync: engine::durable::sync_file_system,
         items: None,
     };
-    let outcome = run(job, || Ok(shaky), false, &context)?;
+    let outcome = run(job, None, || Ok(shaky), Accept::default(), &context)?;
     Ok(if let Outcome::Completed(report) = outcome { Some(report) } else { None })
 }
 

@@ -20,7 +20,7 @@ use engine::monitor::{Monitor, Progress};
 use engine::name::Prefix;
 use engine::report::Report;
 use engine::retention::Retention;
-use engine::run::{Context, Outcome, Stop, run};
+use engine::run::{Accept, Context, Outcome, Stop, run};
 use tempfile::TempDir;
 use thread_source::Later;
 use transport::local::LocalSource;
@@ -102,8 +102,14 @@ impl Stage {
         };
         let local = || LocalSource::new(Asked { xattrs: false, acls: false });
         let outcome = match kind {
-            Kind::AtOnce => run(&job, || Ok(Arc::new(local())), false, &context),
-            Kind::Later => run(&job, || Ok(Arc::new(Later(Arc::new(local())))), false, &context),
+            Kind::AtOnce => run(&job, None, || Ok(Arc::new(local())), Accept::default(), &context),
+            Kind::Later => run(
+                &job,
+                None,
+                || Ok(Arc::new(Later(Arc::new(local())))),
+                Accept::default(),
+                &context,
+            ),
         };
         let completed = match outcome.expect("a run") {
             Outcome::Completed(report) => Some(report),

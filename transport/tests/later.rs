@@ -11,7 +11,7 @@ use engine::job::{Job, Keep};
 use engine::layout::Layout;
 use engine::monitor::{Progress, Silent};
 use engine::name::Prefix;
-use engine::run::{Context, Outcome, Stop, run};
+use engine::run::{Accept, Context, Outcome, Stop, run};
 use thread_source::Later;
 use transport::local::LocalSource;
 
@@ -53,7 +53,7 @@ fn answers_that_come_later_make_the_same_snapshot() {
             sync: engine::durable::sync_file_system,
             items: None,
         };
-        let outcome = run(&job, || Ok(later), false, &context).unwrap();
+        let outcome = run(&job, None, || Ok(later), Accept::default(), &context).unwrap();
         let Outcome::Completed(report) = outcome else { panic!("not completed: {outcome:?}") };
         assert_eq!(report.counts.copied, copied);
         let snapshot = Path::new(&report.path).join("source");
