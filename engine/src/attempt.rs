@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use rustix::io::Errno;
 
 use crate::backups::{Backups, folder_name};
-use crate::build::{Build, Dresser};
+use crate::build::{Build, Dresser, in_progress};
 use crate::dir::Dir;
 use crate::durable::{Checkpoints, Ticker};
 use crate::entry::Time;
@@ -369,13 +369,9 @@ impl Attempt<'_> {
         let path = self.backups.path.join(name.to_string());
         let made = folder_name(name).and_then(|folder| {
             make_if_missing(&self.backups.dir, &folder)?;
-            // Nor shall a setgid bit reach every folder of it (mkdir(2)).
-            crate::dir::set_mode(&self.backups.dir.child(&folder)?, 0o700)?;
-            // A default ACL of the backups folder would reach every file of the snapshot.
-            for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
-                let _ = xattr::remove(self.backups.dir.path_of(&folder), acl);
-            }
-            Ok(())
+            // Nor shall a setgid bit reach every folder of it (mkdir(2)), or a default ACL of the backups
+            // folder every file of the snapshot.
+            in_progress(&self.backups.dir, &folder).map(drop)
         });
         made.map_err(|error| destination("cannot create", &self.backups.path, path, error))
     }

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -81,14 +82,23 @@ pub fn read_followed(dir: &Dir, name: &CStr, asked: Asked) -> io::Result<Xattrs>
 }
 
 fn read_path(path: &Path, asked: Asked) -> io::Result<Xattrs> {
-    let names = match xattr::list(path) {
+    chosen(xattr::list(path), asked, |name| xattr::get(path, name))
+}
+
+/// The attributes of those names that are asked for, sorted.
+fn chosen(
+    names: io::Result<xattr::XAttrs>,
+    asked: Asked,
+    get: impl Fn(&OsStr) -> io::Result<Option<Vec<u8>>>,
+) -> io::Result<Xattrs> {
+    let names = match names {
         Ok(names) => names,
         Err(error) if unsupported(&error) => return Ok(Xattrs::new()),
         Err(error) => return Err(error),
     };
     let mut found = Xattrs::new();
     for name in names.filter(|name| asked.takes(name.as_bytes())) {
-        if let Some(value) = xattr::get(path, &name)? {
+        if let Some(value) = get(&name)? {
             found.push((name.as_bytes().to_vec(), value));
         }
     }
@@ -96,33 +106,98 @@ fn read_path(path: &Path, asked: Asked) -> io::Result<Xattrs> {
     Ok(found)
 }
 
-/// Makes the attributes of `name` in `dir` those of `wanted`, among the ones asked for. Returns what
-/// could not be set.
+/// Reads the attributes of a held entry that are asked for, as [`read`] does.
 ///
 /// # Errors
-/// When the destination is full or fails.
-pub fn write(
-    dir: &Dir,
-    name: &CStr,
+/// As [`read`]; for a handle of `O_PATH` also when `/proc` is not mounted.
+pub(crate) fn read_held(fd: impl AsFd, asked: Asked) -> io::Result<Xattrs> {
+    if !asked.any() {
+        return Ok(Xattrs::new());
+    }
+    let held = Held(fd.as_fd());
+    let names = held.either(|held| held.list_xattr(), |path| xattr::list_deref(path));
+    chosen(names, asked, |name| {
+        held.either(|held| held.get_xattr(name), |path| xattr::get_deref(path, name))
+    })
+}
+
+/// Makes the attributes of a held entry those of `wanted`, among the ones asked for. Returns what could
+/// not be set.
+///
+/// # Errors
+/// When the destination is full or fails; for a handle of `O_PATH` also when `/proc` is not mounted.
+pub(crate) fn write(
+    fd: impl AsFd,
     wanted: &[(Vec<u8>, Vec<u8>)],
     asked: Asked,
 ) -> io::Result<Xattrs> {
-    let path = dir.path_of(name);
     let mut refused = Xattrs::new();
-    for (name, _) in read_path(&path, asked)? {
+    for (name, _) in read_held(&fd, asked)? {
         if !wanted.iter().any(|(kept, _)| *kept == name) {
             // One that cannot be removed was put there by the system (a security module's label).
-            let _ = xattr::remove(&path, OsStr::from_bytes(&name));
+            let _ = remove(&fd, OsStr::from_bytes(&name));
         }
     }
     for (name, value) in wanted {
-        match xattr::set(&path, OsStr::from_bytes(name), value) {
+        match set(&fd, OsStr::from_bytes(name), value) {
             Ok(()) => {}
             Err(error) if may_be_refused(&error) => refused.push((name.clone(), value.clone())),
             Err(error) => return Err(error),
         }
     }
     Ok(refused)
+}
+
+/// Sets an attribute of a held entry.
+///
+/// # Errors
+/// The system's, of `fsetxattr(2)`.
+pub(crate) fn set(fd: impl AsFd, name: &OsStr, value: &[u8]) -> io::Result<()> {
+    Held(fd.as_fd())
+        .either(|held| held.set_xattr(name, value), |path| xattr::set_deref(path, name, value))
+}
+
+/// Removes an attribute of a held entry.
+///
+/// # Errors
+/// The system's, of `fremovexattr(2)`.
+pub(crate) fn remove(fd: impl AsFd, name: &OsStr) -> io::Result<()> {
+    Held(fd.as_fd()).either(|held| held.remove_xattr(name), |path| xattr::remove_deref(path, name))
+}
+
+/// Removes the ACLs of a held folder, which it may have from its parent (acl(5)).
+pub(crate) fn remove_acls(fd: impl AsFd) {
+    for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
+        // Where there is none, or none can be, there is nothing to remove.
+        let _ = remove(&fd, OsStr::new(acl));
+    }
+}
+
+/// A held entry. The calls of fsetxattr(2) and its like take no handle of `O_PATH`, which is the only one of
+/// a symlink, fifo, socket or device: those are reached by the path of procfs that leads to that inode.
+struct Held<'a>(BorrowedFd<'a>);
+
+impl AsRawFd for Held<'_> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl FileExt for Held<'_> {}
+
+impl Held<'_> {
+    fn either<T>(
+        &self,
+        by_handle: impl FnOnce(&Self) -> io::Result<T>,
+        by_path: impl FnOnce(&str) -> io::Result<T>,
+    ) -> io::Result<T> {
+        match by_handle(self) {
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::BADF) => {
+                by_path(&crate::dir::by_proc(self.0)?)
+            }
+            result => result,
+        }
+    }
 }
 
 /// Records `hash` as that of the content of `file`; `false` where the file system has no attributes.

@@ -1,6 +1,8 @@
 //! A folder held open, and what can be done to the single names in it. Never follows a symlink, but for
-//! the methods that say so by their names.
+//! the methods that say so by their names. Owner, mode, times and attributes are set through handles only:
+//! between two calls another entry may take a name.
 
+mod node;
 mod open;
 
 use std::ffi::{CStr, CString};
@@ -11,12 +13,14 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RawDir, StatVfs, Uid};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, StatVfs};
 use rustix::io::Errno;
 
-use crate::entry::{Kind, Meta, Time};
+use crate::entry::{Kind, Meta};
 
-use open::{bits, meta_of, stamps};
+pub use node::Node;
+pub(crate) use node::by_proc;
+use open::{bits, meta_of};
 pub use open::{meta, meta_at, set_mode, set_mtime, set_owner};
 
 /// Bytes that one `getdents64` call may fill: some 1,000 names.
@@ -297,14 +301,22 @@ impl Dir {
     /// # Errors
     /// `EEXIST` when it does.
     pub fn rename_new(&self, from: &CStr, to: &CStr) -> io::Result<()> {
+        self.move_new(from, self, to)
+    }
+
+    /// Moves `name` into the folder `to` under the name `new`, which must not exist.
+    ///
+    /// # Errors
+    /// `EEXIST` when it does.
+    pub(crate) fn move_new(&self, name: &CStr, to: &Dir, new: &CStr) -> io::Result<()> {
         let flags = rustix::fs::RenameFlags::NOREPLACE;
-        match rustix::fs::renameat_with(&self.0, single(from)?, &self.0, single(to)?, flags) {
+        match rustix::fs::renameat_with(&self.0, single(name)?, &to.0, single(new)?, flags) {
             // Kernels before 3.15 and some network file systems know no flags (renameat2(2)).
             Err(Errno::INVAL | Errno::NOSYS) => {
-                if self.find(to)?.is_some() {
+                if to.find(new)?.is_some() {
                     return Err(Errno::EXIST.into());
                 }
-                Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
+                Ok(rustix::fs::renameat(&self.0, name, &to.0, new)?)
             }
             result => Ok(result?),
         }
@@ -326,36 +338,6 @@ impl Dir {
         Ok(rustix::fs::renameat(&self.0, single(name)?, &to.0, single(new)?)?)
     }
 
-    /// Sets owner and group of `name` itself.
-    ///
-    /// # Errors
-    /// `EPERM` when not allowed.
-    pub fn set_owner(&self, name: &CStr, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
-        let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
-        Ok(rustix::fs::chownat(&self.0, single(name)?, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
-    }
-
-    /// Sets the mode of `name`, which must not be a symlink: use it for nodes that were just made.
-    ///
-    /// # Errors
-    /// `EPERM` when not allowed.
-    pub fn set_mode(&self, name: &CStr, mode: u32) -> io::Result<()> {
-        Ok(rustix::fs::chmodat(&self.0, single(name)?, bits(mode), AtFlags::empty())?)
-    }
-
-    /// Sets the modification time of `name` itself.
-    ///
-    /// # Errors
-    /// `EPERM` when not allowed.
-    pub fn set_mtime(&self, name: &CStr, mtime: Time) -> io::Result<()> {
-        Ok(rustix::fs::utimensat(
-            &self.0,
-            single(name)?,
-            &stamps(mtime),
-            AtFlags::SYMLINK_NOFOLLOW,
-        )?)
-    }
-
     /// Makes its names durable.
     ///
     /// # Errors
@@ -364,8 +346,8 @@ impl Dir {
         Ok(rustix::fs::fsync(&self.0)?)
     }
 
-    /// A path to `name` that leads through the held folder, for calls that take only paths
-    /// (`lsetxattr(2)` of symlinks). Works where `/proc` is mounted.
+    /// A path to `name` that leads through the held folder, for calls that take only paths: to read
+    /// attributes (`lgetxattr(2)`). Works where `/proc` is mounted.
     #[must_use]
     pub fn path_of(&self, name: &CStr) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;

@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, OsStr};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{FileType, RawMode, makedev};
@@ -54,12 +55,12 @@ fn read(value: &[u8], meta: &mut Meta) -> Option<()> {
     Some(())
 }
 
-/// Keeps `meta` with the file or folder `name`; `false` where it takes no such attribute.
+/// Keeps `meta` with a held file or folder; `false` where it takes no such attribute.
 ///
 /// # Errors
 /// When the destination is full or fails.
-pub(crate) fn keep(dir: &Dir, name: &CStr, meta: &Meta) -> io::Result<bool> {
-    match xattr::set(dir.path_of(name), STAT, written(meta).as_bytes()) {
+pub(crate) fn keep(fd: impl AsFd, meta: &Meta) -> io::Result<bool> {
+    match crate::attrs::set(fd, OsStr::new(STAT), written(meta).as_bytes()) {
         Ok(()) => Ok(true),
         Err(error) if crate::attrs::may_be_refused(&error) => Ok(false),
         Err(error) => Err(error),
@@ -67,9 +68,9 @@ pub(crate) fn keep(dir: &Dir, name: &CStr, meta: &Meta) -> io::Result<bool> {
 }
 
 /// Takes the attribute from what has its own owner and mode.
-pub(crate) fn forget(dir: &Dir, name: &CStr) {
+pub(crate) fn forget(fd: impl AsFd) {
     // Mostly there is none.
-    let _ = xattr::remove(dir.path_of(name), STAT);
+    let _ = crate::attrs::remove(fd, OsStr::new(STAT));
 }
 
 /// [`complete`], without the attribute itself: for what is given back.

@@ -80,21 +80,12 @@ fn is_folder_error(error: &io::Error) -> bool {
 
 /// Opens a folder whose entries are to go, also one that its owner may not enter.
 fn open_to_empty(dir: &Dir, name: &CStr) -> io::Result<Dir> {
-    let opened = dir.child(name);
-    let writable = |dir: &Dir| dir.meta().is_ok_and(|meta| meta.mode & 0o700 == 0o700);
-    match opened {
-        Ok(child) if writable(&child) => Ok(child),
-        Ok(child) => {
-            // The folder is ours to remove; without write permission unlink would fail below it.
-            let _ = crate::dir::set_mode(&child, 0o700);
-            Ok(child)
-        }
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            dir.set_mode(name, 0o700)?;
-            dir.child(name)
-        }
-        Err(error) => Err(error),
+    let child = dir.child_opened_up(name, 0o700)?;
+    if child.meta()?.mode & 0o700 != 0o700 {
+        // The folder is ours to remove; without write permission unlink would fail below it.
+        let _ = crate::dir::set_mode(&child, 0o700);
     }
+    Ok(child)
 }
 
 type OnceTop = std::sync::OnceLock<Dir>;
@@ -158,7 +149,7 @@ impl Removal<'_> {
         {
             let number = self.moved.fetch_add(1, Ordering::Relaxed);
             // To move a folder one has to be allowed to write into it (rename(2)).
-            let _ = folder.dir.set_mode(name, 0o700);
+            let _ = open_to_empty(&folder.dir, name);
             if let Ok(moved) = crate::dir::c_name(format!(".deep-{number}"))
                 && folder.dir.move_to(name, top, &moved).is_ok()
             {

@@ -315,8 +315,8 @@ impl<S: Source> Store<S> {
         }
         let (dresser, fresh) = (&self.walk.target.dresser, self.folder.fresh);
         let record = self.walk.sealed_file(&file, || match taken_up {
-            0 => dresser.new_file(&file, here, entry.name, entry, fresh),
-            _ => dresser.existing(&file, here, entry.name, entry),
+            0 => dresser.new_file(&file, entry, fresh),
+            _ => dresser.existing(&file, entry),
         })?;
         self.walk.note(&self.folder, entry.name, record);
         add(&self.walk.set.context.progress.copied, 1);

@@ -51,9 +51,7 @@ impl<S: Source> Walk<S, Build<S>> {
         if let Ok(Some(hash)) = attrs::hash(&original) {
             attrs::set_hash(&copy, &hash)?;
         }
-        let record = self.sealed_file(&copy, || {
-            dresser.new_file(&copy, here, entry.name, entry, folder.fresh)
-        })?;
+        let record = self.sealed_file(&copy, || dresser.new_file(&copy, entry, folder.fresh))?;
         self.note(folder, entry.name, record);
         done.counts.bytes_saved += entry.meta.size;
         Ok(true)
@@ -88,12 +86,15 @@ impl<S: Source> Walk<S, Build<S>> {
     ) -> io::Result<bool> {
         let here = here(handles)?;
         let Ok(file) = here.open_file(entry.name) else { return Ok(false) };
-        if dir::meta(&file)?.links != 1 {
+        let meta = dir::meta(&file)?;
+        // What another user owns may have been put there while the folder was open to that user.
+        let able = &self.target.dresser.abilities;
+        let foreign = able.owner && ![entry.meta.uid, able.uid].contains(&meta.uid);
+        if meta.links != 1 || foreign {
             return Ok(false);
         }
         let dresser = &self.target.dresser;
-        let record =
-            self.sealed_file(&file, || dresser.existing(&file, here, entry.name, entry))?;
+        let record = self.sealed_file(&file, || dresser.existing(&file, entry))?;
         self.note(folder, entry.name, record);
         done.counts.kept += 1;
         Ok(true)

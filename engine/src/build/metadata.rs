@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
 
@@ -49,34 +49,24 @@ impl Dresser {
     pub(crate) fn new_file(
         &self,
         file: impl AsFd,
-        dir: &Dir,
-        name: &CStr,
         entry: Listed<'_>,
         fresh: bool,
     ) -> io::Result<Record> {
         let mode = self.creation_mode(entry.meta) & !self.withheld;
-        self.open(file.as_fd(), dir, name, entry, Some(mode), !fresh)
+        self.open(file.as_fd(), entry, Some(mode), !fresh)
     }
 
     /// Dresses a file or folder that may be dressed otherwise now.
     ///
     /// # Errors
     /// When the destination is full or fails.
-    pub(crate) fn existing(
-        &self,
-        fd: impl AsFd,
-        dir: &Dir,
-        name: &CStr,
-        entry: Listed<'_>,
-    ) -> io::Result<Record> {
-        self.open(fd.as_fd(), dir, name, entry, None, true)
+    pub(crate) fn existing(&self, fd: impl AsFd, entry: Listed<'_>) -> io::Result<Record> {
+        self.open(fd.as_fd(), entry, None, true)
     }
 
     fn open(
         &self,
-        fd: std::os::fd::BorrowedFd<'_>,
-        dir: &Dir,
-        name: &CStr,
+        fd: BorrowedFd<'_>,
         entry: Listed<'_>,
         mode_now: Option<u32>,
         dressed: bool,
@@ -85,15 +75,15 @@ impl Dresser {
         let mut record = self.owner(meta, dressed, &mut |uid, gid| dir::set_owner(fd, uid, gid))?;
         let mode = self.mode(meta, &mut record);
         // Before the mode: an ordinary user may set no attributes of a file that it may not write.
-        self.attributes(dir, name, entry, dressed, &mut record)?;
+        self.attributes(fd, entry, dressed, &mut record)?;
         if mode_now != Some(mode) && self.abilities.mode {
             ignore_refusal(dir::set_mode(fd, mode), || record.mode = Some(meta.mode))?;
         }
         let owned = record.uid.is_some() || record.gid.is_some() || record.mode.is_some();
-        if self.keep.fake_super && owned && fake::keep(dir, name, meta)? {
+        if self.keep.fake_super && owned && fake::keep(fd, meta)? {
             (record.uid, record.gid, record.mode) = (None, None, None);
         } else if self.keep.fake_super && dressed && !owned {
-            fake::forget(dir, name);
+            fake::forget(fd);
         }
         if self.keep.times_of(meta.kind) {
             dir::set_mtime(fd, meta.mtime)?;
@@ -105,20 +95,24 @@ impl Dresser {
     /// Dresses a symlink, fifo, socket or device that was just made.
     ///
     /// # Errors
-    /// When the destination is full or fails.
+    /// When the destination is full or fails, or something else has its name now.
     pub(crate) fn new_node(&self, dir: &Dir, entry: Listed<'_>, fresh: bool) -> io::Result<Record> {
-        let (name, meta) = (entry.name, entry.meta);
-        let mut record = self.owner(meta, !fresh, &mut |uid, gid| dir.set_owner(name, uid, gid))?;
+        let meta = entry.meta;
+        let node = dir.node(entry.name)?;
+        if node.meta()?.kind != meta.kind {
+            return Err(exchanged());
+        }
+        let mut record = self.owner(meta, !fresh, &mut |uid, gid| node.set_owner(uid, gid))?;
         if meta.kind != Kind::Symlink {
             let mode = self.mode(meta, &mut record);
             if self.abilities.mode && mode != meta.mode & 0o777 & !self.withheld {
-                ignore_refusal(dir.set_mode(name, mode), || record.mode = Some(meta.mode))?;
+                ignore_refusal(node.set_mode(mode), || record.mode = Some(meta.mode))?;
             }
         }
-        self.attributes(dir, name, entry, false, &mut record)?;
+        self.attributes(node.as_fd(), entry, false, &mut record)?;
         if self.keep.times_of(meta.kind) {
-            dir.set_mtime(name, meta.mtime)?;
-            self.check_time(meta.mtime, &mut record, || dir.stat(name))?;
+            node.set_mtime(meta.mtime)?;
+            self.check_time(meta.mtime, &mut record, || node.meta())?;
         }
         Ok(record)
     }
@@ -175,15 +169,14 @@ impl Dresser {
 
     fn attributes(
         &self,
-        dir: &Dir,
-        name: &CStr,
+        fd: BorrowedFd<'_>,
         entry: Listed<'_>,
         dressed: bool,
         record: &mut Record,
     ) -> io::Result<()> {
         let wanted = entry.extra.map_or(&[][..], |extra| &extra.xattrs);
         if self.asked.any() && (dressed || !wanted.is_empty()) {
-            record.add_xattrs(&attrs::write(dir, name, wanted, self.asked)?);
+            record.add_xattrs(&attrs::write(fd, wanted, self.asked)?);
         }
         Ok(())
     }
@@ -201,6 +194,11 @@ impl Dresser {
         }
         Ok(())
     }
+}
+
+/// Another process gave the name of something that was just made to something else.
+pub(crate) fn exchanged() -> io::Error {
+    io::Error::other("another process put something else in its place while it was made")
 }
 
 /// Goes on, after `note`, when the destination says that it will never hold a value.

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustix::io::Errno;
 
+use crate::attrs;
 use crate::dir::{self, Dir};
 use crate::entry::{Entry, FileId, Kind, Listed, Meta};
 use crate::error::RunError;
@@ -33,7 +34,7 @@ use crate::walk::{Planned, Target, Walk};
 
 use content::{Item, Store};
 pub(crate) use groups::{Groups, Leader, Role};
-pub(crate) use metadata::{Dresser, entry_of};
+pub(crate) use metadata::{Dresser, entry_of, exchanged};
 
 /// The mode of a snapshot's own folder, when that is no source root.
 const TOP_MODE: u32 = 0o755;
@@ -104,11 +105,11 @@ impl<S: Source> Target<S> for Build<S> {
             }
             made => made.map(|()| true).map_err(|error| broken("cannot create", error))?,
         };
-        if !made || !parent.fresh {
-            // A setgid bit or default ACL, its own or its parent's, must not reach what is made in it.
-            plain(here, name).map_err(|error| broken("cannot open", error))?;
-        }
-        let dir = here.child(name).map_err(|error| broken("cannot open", error))?;
+        let dir = match !made || !parent.fresh {
+            true => in_progress(here, name),
+            false => here.child(name),
+        };
+        let dir = dir.map_err(|error| broken("cannot open", error))?;
         Ok((Some(dir), made))
     }
 
@@ -194,7 +195,7 @@ impl<S: Source> Target<S> for Build<S> {
             let record = walk
                 .target
                 .dresser
-                .existing(here, here, c".", entry)
+                .existing(here, entry)
                 .map_err(|error| broken("cannot set the attributes of", error))?;
             walk.note(folder, c"", record);
         }
@@ -422,16 +423,21 @@ fn replacing<T>(
     }
 }
 
-/// Takes mode bits and ACLs from a folder of an incomplete snapshot; it gets its own at its end.
-fn plain(here: &Dir, name: &CStr) -> io::Result<()> {
-    if here.stat(name)?.mode != 0o700 {
-        here.set_mode(name, 0o700)?;
+/// Opens a folder of an incomplete snapshot and closes it to everybody else until it is finished: nobody may
+/// exchange a name in it meanwhile. A setgid bit or default ACL, its own or its parent's, must not reach what
+/// is made in it either.
+pub(crate) fn in_progress(here: &Dir, name: &CStr) -> io::Result<Dir> {
+    let dir = here.child_opened_up(name, 0o700)?;
+    let (meta, own) = (dir.meta()?, rustix::process::geteuid());
+    if own.is_root() && meta.uid != own.as_raw() {
+        // A file system without owners, or of a server that trusts no root, has nothing to take.
+        let _ = dir::set_owner(&dir, Some(own.as_raw()), None);
     }
-    for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
-        // Where there is none, or none can be, there is nothing to take.
-        let _ = xattr::remove(here.path_of(name), acl);
+    if meta.mode != 0o700 {
+        dir::set_mode(&dir, 0o700)?;
     }
-    Ok(())
+    attrs::remove_acls(&dir);
+    Ok(dir)
 }
 
 /// Removes `name` of an incomplete snapshot, whatever it is.

@@ -1,5 +1,6 @@
 //! Restores the entries of a folder, one at a time, and tells what became of them.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::io;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::target::{Content, Shortfall, StoreError, Stored, Target, is_lost};
 use super::walk::{Opened, Shared, Task, Walk};
 use crate::attrs;
 use crate::dir::Dir;
-use crate::entry::{Entry, Kind};
+use crate::entry::{Entry, FileId, Kind};
 use crate::monitor::add;
 use crate::place::Place;
 use crate::plan::Held;
@@ -29,9 +30,20 @@ pub(super) struct One<F> {
     pub(super) entry: Entry,
     /// The same as the snapshot holds it.
     pub(super) wanted: Held,
+    /// The inode that stands in its place in the target: the one that was there, then the one that was stored.
+    pub(super) inode: Cell<Option<FileId>>,
 }
 
 impl<F> One<F> {
+    pub(super) fn new(
+        folder: Arc<Folder<F>>,
+        from: Arc<Place>,
+        entry: Entry,
+        wanted: Held,
+    ) -> Self {
+        Self { folder, from, entry, wanted, inode: Cell::new(None) }
+    }
+
     pub(super) fn path(&self) -> Vec<u8> {
         self.folder.to.inside_of(&self.entry.name)
     }
@@ -45,6 +57,7 @@ impl<T: Target> Walk<'_, T> {
             Ok(there) => there,
             Err(error) => return self.trouble(&one.path(), false, &error),
         };
+        one.inode.set(there.as_ref().and_then(|there| there.meta.id));
         let step = decide(&one.wanted, there.as_ref(), &self.rules);
         if one.wanted.meta.kind == Kind::Folder {
             self.folder(one, opened, step);
@@ -63,15 +76,16 @@ impl<T: Target> Walk<'_, T> {
             Step::Leave(why) => {
                 return self.tell(What::Left, &path, true, 0, Some(why.to_owned()));
             }
-            Step::Keep | Step::Dress => Ok(()),
+            Step::Keep | Step::Dress => Ok(one.inode.get()),
             Step::Create => target.make_folder(&opened.to, name),
             Step::Replace | Step::ReplaceFolder => {
                 target.remove(&opened.to, name).and_then(|()| target.make_folder(&opened.to, name))
             }
         };
-        if let Err(error) = made {
-            return self.trouble(&path, true, &error);
-        }
+        let id = match made {
+            Ok(id) => id,
+            Err(error) => return self.trouble(&path, true, &error),
+        };
         let what = match step {
             Step::Create => What::Created,
             Step::Keep => What::Equal,
@@ -83,6 +97,9 @@ impl<T: Target> Walk<'_, T> {
         let One { folder, from, entry, .. } = one;
         let whole = folder.whole || self.is_whole(&from);
         let child = Folder::below(&folder, Some(from), to, Some(entry), new, whole);
+        if id.is_some() {
+            child.is(id);
+        }
         self.queue.push(Task::List(child));
     }
 
@@ -112,13 +129,17 @@ impl<T: Target> Walk<'_, T> {
                 (What::Replaced, gone.map_err(StoreError::Target).and_then(|()| store(false)))
             }
             Step::Dress if entry.meta.kind != Kind::File => (What::Metadata, store(true)),
-            Step::Dress => match self.target.dress_file(&opened.to, entry) {
+            Step::Dress => match self.target.dress_file(&opened.to, entry, one.inode.get()) {
                 // It has other names, which may be a snapshot's.
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::MLINK) => {
                     (What::Replaced, store(true))
                 }
                 dressed => {
-                    let stored = dressed.map(|shortfall| Stored { shortfall, damaged: false });
+                    let stored = dressed.map(|shortfall| Stored {
+                        shortfall,
+                        damaged: false,
+                        id: one.inode.get(),
+                    });
                     (What::Metadata, stored.map_err(StoreError::Target))
                 }
             },
@@ -135,7 +156,8 @@ impl<T: Target> Walk<'_, T> {
     ) -> bool {
         let (path, bytes) = (one.path(), size_of(&one.wanted));
         match done {
-            Ok(Stored { shortfall, damaged }) => {
+            Ok(Stored { shortfall, damaged, id }) => {
+                one.inode.set(id);
                 self.tell(what, &path, false, bytes, None);
                 if damaged {
                     let why = "restored as it is, but its content is not what was backed up";
@@ -170,8 +192,7 @@ impl<T: Target> Walk<'_, T> {
     ) -> Result<Stored, StoreError> {
         let entry = &one.entry;
         if entry.meta.kind != Kind::File {
-            let shortfall = self.target.make(&opened.to, entry, replace)?;
-            return Ok(Stored { shortfall, damaged: false });
+            return Ok(self.target.make(&opened.to, entry, replace)?);
         }
         let mut proved = false;
         let stored = self.with_content(one, source, &mut |content| {

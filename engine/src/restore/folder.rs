@@ -2,10 +2,10 @@
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::dir::Dir;
-use crate::entry::Entry;
+use crate::entry::{Entry, FileId};
 use crate::kept::Records;
 use crate::place::Place;
 
@@ -22,6 +22,8 @@ pub(super) struct Folder<F> {
     pub(super) new: bool,
     /// Whether what the snapshot does not hold may be removed from it.
     pub(super) whole: bool,
+    /// Which folder of the target it is, from when it was made or first entered.
+    id: OnceLock<Option<FileId>>,
     /// What has to happen before it is finished: its listing, its entries, all that lies below it.
     pending: AtomicUsize,
     open: Mutex<Option<Arc<Open<F>>>>,
@@ -105,9 +107,16 @@ impl<F> Folder<F> {
             entry,
             new,
             whole,
+            id: OnceLock::new(),
             pending: AtomicUsize::new(1),
             open: Mutex::default(),
         })
+    }
+
+    /// Whether the target's folder `id`, which was just made or entered, is the same one as each time before:
+    /// others may exchange its name meanwhile.
+    pub(super) fn is(&self, id: Option<FileId>) -> bool {
+        *self.id.get_or_init(|| id) == id
     }
 
     /// One more thing has to happen before it is finished.

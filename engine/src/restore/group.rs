@@ -36,7 +36,7 @@ impl<T: Target> Walk<'_, T> {
                 let stands = self.single(&one, opened, source, step);
                 let waiting = if stands && !self.is_of_snapshot(&one, opened, step) {
                     let (place, name) = (Arc::clone(&one.folder.to), one.entry.name.clone());
-                    self.groups.lead(id, Leader { place, name, id: None, record: None })
+                    self.groups.lead(id, Leader { place, name, id: one.inode.get(), record: None })
                 } else {
                     self.groups.abandon(id)
                 };
@@ -61,6 +61,7 @@ impl<T: Target> Walk<'_, T> {
         let folder = Arc::clone(&one.folder);
         let ready = self.handles(&folder).and_then(|opened| {
             let there = self.target.look(&opened.to, &one.entry.name)?;
+            one.inode.set(there.as_ref().and_then(|there| there.meta.id));
             Ok((opened, decide(&one.wanted, there.as_ref(), &self.rules)))
         });
         match ready {
@@ -90,6 +91,7 @@ impl<T: Target> Walk<'_, T> {
         let opened = self.handles(&one.folder)?;
         let (target, name) = (self.target, &one.entry.name);
         let there = target.look(&opened.to, name)?;
+        one.inode.set(there.as_ref().and_then(|there| there.meta.id));
         let step = decide(&one.wanted, there.as_ref(), &self.rules);
         let elsewhere;
         let leading = if leader.place.inside() == one.folder.to.inside() {
@@ -118,7 +120,7 @@ impl<T: Target> Walk<'_, T> {
             }
             Step::Leave(why) => return Ok(Some((What::Left, Some(why.to_owned())))),
         };
-        match target.link(&opened.to, name, (leading, &leader.name), replace) {
+        match target.link(&opened.to, name, (leading, &leader.name, leader.id), replace) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                 let step = if replace { Step::Replace } else { Step::Create };
                 if self.single(one, &opened, None, step) {

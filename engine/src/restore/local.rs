@@ -4,6 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,9 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rustix::io::Errno;
 
 use super::content::{copy, is_damaged};
-use super::target::{Content, Facts, Shortfall, StoreError, Stored, Target, temporary};
+use super::private::{self, Private};
+use super::target::{Content, Facts, Shortfall, StoreError, Stored, TEMPORARY, Target, temporary};
 use crate::attrs::{self, Asked};
-use crate::build::Dresser;
+use crate::build::{Dresser, exchanged};
 use crate::bytes::unshown;
 use crate::catalog::Catalog;
 use crate::dir::{self, Dir};
@@ -174,10 +176,10 @@ impl Local {
     }
 
     /// What the system refused, but for attributes that are there all the same.
-    fn shortfall(&self, dir: &Dir, name: &CStr, record: Record) -> Shortfall {
+    fn shortfall(&self, fd: impl AsFd, record: Record) -> Shortfall {
         let plain = |pair: &(String, String)| Some((unshown(&pair.0)?, unshown(&pair.1)?));
         let refused: Xattrs = record.xattrs.iter().filter_map(plain).collect();
-        let there = if refused.is_empty() { Ok(Vec::new()) } else { attrs::read(dir, name, ALL) };
+        let there = if refused.is_empty() { Ok(Vec::new()) } else { attrs::read_held(fd, ALL) };
         let there = there.unwrap_or_default();
         Shortfall {
             owner: record.uid.is_some() || record.gid.is_some(),
@@ -197,7 +199,7 @@ impl Local {
 fn made<T>(dir: &Dir, name: &CStr, make: impl Fn() -> io::Result<T>) -> io::Result<T> {
     match make() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            dir.unlink(name)?;
+            crate::tree::remove(dir, name, 1, &AtomicU64::new(0), &|| false)?;
             make()
         }
         result => result,
@@ -248,14 +250,12 @@ impl Target for Local {
         Ok(Some(names))
     }
 
-    fn make_folder(&self, folder: &Dir, name: &CStr) -> io::Result<()> {
-        folder.make_folder(name, 0o700)?;
-        // A setgid bit or default ACL of the parent must not reach what is made in it (mkdir(2)).
-        let child = folder.child(name)?;
-        for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
-            let _ = xattr::remove(folder.path_of(name), acl);
-        }
-        dir::set_mode(&child, 0o700)
+    fn id(&self, folder: &Dir) -> io::Result<Option<FileId>> {
+        Ok(folder.meta()?.id)
+    }
+
+    fn make_folder(&self, folder: &Dir, name: &CStr) -> io::Result<Option<FileId>> {
+        Ok(private::make_folder(folder, name)?.meta()?.id)
     }
 
     fn store(
@@ -277,14 +277,14 @@ impl Target for Local {
                 // Once its mode forbids to write, an ordinary user may set none (xattr(7)).
                 let user = |pair: &&(Vec<u8>, Vec<u8>)| pair.0.starts_with(b"user.");
                 let user: Vec<_> = entry.xattrs().iter().filter(user).cloned().collect();
-                attrs::write(folder, &name, &user, Asked { xattrs: true, acls: false })?;
+                attrs::write(&file, &user, Asked { xattrs: true, acls: false })?;
             }
-            let record = self.whole.existing(&file, folder, &name, Listed::from(entry))?;
-            let shortfall = self.shortfall(folder, &name, record);
+            let record = self.whole.existing(&file, Listed::from(entry))?;
+            let shortfall = self.shortfall(&file, record);
             if self.sync_each {
                 file.sync_all()?;
             }
-            Ok(Stored { shortfall, damaged })
+            Ok(Stored { shortfall, damaged, id: dir::meta(&file)?.id })
         });
         if dressed.is_err() {
             let _ = folder.unlink(&name);
@@ -294,66 +294,95 @@ impl Target for Local {
         Ok(stored)
     }
 
-    fn make(&self, folder: &Dir, entry: &Entry, replace: bool) -> io::Result<Shortfall> {
-        let name = temporary(&entry.name)?;
-        let meta = &entry.meta;
-        made(folder, &name, || match entry.target() {
-            Some(target) => folder.make_symlink(&name, target),
-            None => folder.make_node(&name, meta.kind, meta.mode & 0o777, meta.rdev),
+    fn make(&self, folder: &Dir, entry: &Entry, replace: bool) -> io::Result<Stored> {
+        let (name, meta) = (temporary(&entry.name)?, &entry.meta);
+        let private = made(folder, &name, || Private::in_folder(folder, &name))?;
+        let dir = private.dir();
+        made(dir, &name, || match entry.target() {
+            Some(target) => dir.make_symlink(&name, target),
+            None => dir.make_node(&name, meta.kind, meta.mode & 0o777, meta.rdev),
         })?;
         let named = Entry { name: name.clone(), ..entry.clone() };
-        let dressed = self.whole.new_node(folder, Listed::from(&named), false);
-        let dressed = dressed.map(|record| self.shortfall(folder, &name, record));
-        if dressed.is_err() {
-            let _ = folder.unlink(&name);
+        let placed = self.whole.new_node(dir, Listed::from(&named), false).and_then(|record| {
+            let node = dir.node(&name)?;
+            let (shortfall, id) = (self.shortfall(&node, record), node.meta()?.id);
+            private.place(&name, &entry.name, replace)?;
+            Ok(Stored { shortfall, damaged: false, id })
+        });
+        if placed.is_err() {
+            let _ = dir.unlink(&name);
         }
-        let shortfall = dressed?;
-        self.placed(folder, &name, &entry.name, replace)?;
-        Ok(shortfall)
+        placed
     }
 
-    fn link(&self, folder: &Dir, name: &CStr, to: (&Dir, &CStr), replace: bool) -> io::Result<()> {
+    fn link(
+        &self,
+        folder: &Dir,
+        name: &CStr,
+        to: (&Dir, &CStr, Option<FileId>),
+        replace: bool,
+    ) -> io::Result<()> {
         let unsupported = |error: io::Error| match Errno::from_io_error(&error) {
             Some(Errno::PERM | Errno::NOTSUP | Errno::MLINK | Errno::XDEV) => {
                 io::ErrorKind::Unsupported.into()
             }
             _ => error,
         };
+        let node = to.0.node(to.1)?;
+        if to.2.is_some() && node.meta()?.id != to.2 {
+            // Another process exchanged it: linking it could lend it this folder's trust.
+            return Err(exchanged());
+        }
         if !replace {
-            return folder.link(name, to.0, to.1).map_err(unsupported);
+            return folder.link_node(name, &node).map_err(unsupported);
         }
         let new = temporary(name)?;
-        made(folder, &new, || folder.link(&new, to.0, to.1)).map_err(unsupported)?;
+        made(folder, &new, || folder.link_node(&new, &node)).map_err(unsupported)?;
         self.placed(folder, &new, name, true)?;
         // Of two names of one inode rename(2) leaves both.
         let _ = folder.unlink(&new);
         Ok(())
     }
 
-    fn dress_file(&self, folder: &Dir, entry: &Entry) -> io::Result<Shortfall> {
+    fn dress_file(&self, folder: &Dir, entry: &Entry, id: Option<FileId>) -> io::Result<Shortfall> {
         let file = folder.open_file(&entry.name)?;
         let found = dir::meta(&file)?;
-        if found.kind != Kind::File || found.links != 1 {
-            // Another name of it may be a snapshot's.
+        // Another name of it may be a snapshot's. Another owner may still have it open, or may have put a file
+        // of a third one there: nobody's file is given away, and rights to run as its owner or group go only
+        // to content that was just written.
+        let lends = entry.meta.mode & 0o6000 != 0
+            || entry.xattrs().iter().any(|(name, _)| name.starts_with(b"security."));
+        let given = self.root && found.uid != entry.meta.uid;
+        if found.kind != Kind::File || found.links != 1 || found.id != id || given || lends {
             return Err(Errno::MLINK.into());
         }
         let dresser = if entry.xattrs().is_empty() { &self.plain } else { &self.whole };
-        let record = dresser.existing(&file, folder, &entry.name, Listed::from(entry))?;
-        Ok(self.shortfall(folder, &entry.name, record))
+        let record = dresser.existing(&file, Listed::from(entry))?;
+        Ok(self.shortfall(&file, record))
     }
 
     fn dress_folder(&self, folder: &Dir, entry: &Entry, new: bool) -> io::Result<Shortfall> {
+        if !new && self.root && folder.meta()?.uid != entry.meta.uid {
+            // Who may write to the folder that it lies in can have put another user's folder there.
+            if !private::is_closed(&folder.pass(c"..")?.meta()?) {
+                return Ok(Shortfall { owner: true, mode: true, ..Shortfall::default() });
+            }
+        }
         let plain = !new && entry.xattrs().is_empty();
         let dresser = if plain { &self.plain } else { &self.whole };
-        let record = dresser.existing(folder, folder, c".", Listed::from(entry))?;
+        let record = dresser.existing(folder, Listed::from(entry))?;
         if self.sync_each {
             folder.sync()?;
         }
-        Ok(self.shortfall(folder, c".", record))
+        Ok(self.shortfall(folder, record))
     }
 
     fn remove(&self, folder: &Dir, name: &CStr) -> io::Result<()> {
-        folder.unlink(name)
+        match name.to_bytes().starts_with(TEMPORARY.as_bytes()) {
+            // It may be a folder in which something was made.
+            true => crate::tree::remove(folder, name, 1, &AtomicU64::new(0), &|| false),
+            false => folder.unlink(name),
+        }
     }
 
     fn remove_folder(&self, folder: &Dir, name: &CStr) -> io::Result<()> {
@@ -371,7 +400,6 @@ impl Target for Local {
     }
 
     fn sync(&self) -> io::Result<()> {
-        use std::os::fd::AsFd;
         match &self.top {
             Some(top) if !self.sync_each => (self.sync)(top.as_fd()),
             _ => Ok(()),

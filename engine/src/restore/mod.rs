@@ -10,6 +10,7 @@ mod links;
 pub mod local;
 mod outcome;
 pub mod plan;
+mod private;
 pub mod target;
 mod together;
 mod walk;

@@ -7,7 +7,7 @@ use std::io;
 
 use rustix::io::Errno;
 
-use crate::entry::Entry;
+use crate::entry::{Entry, FileId};
 use crate::plan::Held;
 
 /// What a target can hold.
@@ -118,6 +118,8 @@ pub struct Stored {
     pub shortfall: Shortfall,
     /// Its content has another hash than the recorded one, and was accepted.
     pub damaged: bool,
+    /// Which inode it has, where that can be told.
+    pub id: Option<FileId>,
 }
 
 /// How names begin under which restored entries stand while they are made.
@@ -159,8 +161,13 @@ pub trait Target: Send + Sync {
     /// All names in the folder; `None` when a target that is not trusted tells more than `most`.
     fn names(&self, folder: &Self::Folder, most: usize) -> io::Result<Option<Vec<CString>>>;
 
-    /// Makes a folder that only its owner may enter until it is dressed.
-    fn make_folder(&self, folder: &Self::Folder, name: &CStr) -> io::Result<()>;
+    /// Which folder it is, where that can be told; asked each time it is entered again.
+    fn id(&self, _: &Self::Folder) -> io::Result<Option<FileId>> {
+        Ok(None)
+    }
+
+    /// Makes a folder that only its owner may enter until it is dressed; which one it is, as [`Target::id`].
+    fn make_folder(&self, folder: &Self::Folder, name: &CStr) -> io::Result<Option<FileId>>;
 
     /// Stores a file with all that belongs to it.
     fn store(
@@ -184,20 +191,26 @@ pub trait Target: Send + Sync {
     }
 
     /// Makes a symlink, fifo, socket or device.
-    fn make(&self, folder: &Self::Folder, entry: &Entry, replace: bool) -> io::Result<Shortfall>;
+    fn make(&self, folder: &Self::Folder, entry: &Entry, replace: bool) -> io::Result<Stored>;
 
-    /// Makes `name` another name of the file `to`; fails with [`io::ErrorKind::Unsupported`] where that
-    /// cannot be.
+    /// Makes `name` another name of the file `to`, which is of that inode where one is given; fails with
+    /// [`io::ErrorKind::Unsupported`] where that cannot be.
     fn link(
         &self,
         folder: &Self::Folder,
         name: &CStr,
-        to: (&Self::Folder, &CStr),
+        to: (&Self::Folder, &CStr, Option<FileId>),
         replace: bool,
     ) -> io::Result<()>;
 
-    /// Sets what belongs to a file with one name whose content is right.
-    fn dress_file(&self, folder: &Self::Folder, entry: &Entry) -> io::Result<Shortfall>;
+    /// Sets what belongs to a file whose content is right, and which was seen to be of the inode `id`. Fails
+    /// with `EMLINK` when it has to be stored anew instead: it has other names, or another owner.
+    fn dress_file(
+        &self,
+        folder: &Self::Folder,
+        entry: &Entry,
+        id: Option<FileId>,
+    ) -> io::Result<Shortfall>;
 
     /// Sets what belongs to a folder, after all in it is done. `new` when this restore made it.
     fn dress_folder(
@@ -261,8 +274,12 @@ impl<T: Target> Target for Preview<T> {
         folder.as_ref().map_or(Ok(Some(Vec::new())), |folder| self.0.names(folder, most))
     }
 
-    fn make_folder(&self, _: &Self::Folder, _: &CStr) -> io::Result<()> {
-        Ok(())
+    fn id(&self, folder: &Self::Folder) -> io::Result<Option<FileId>> {
+        folder.as_ref().map_or(Ok(None), |folder| self.0.id(folder))
+    }
+
+    fn make_folder(&self, _: &Self::Folder, _: &CStr) -> io::Result<Option<FileId>> {
+        Ok(None)
     }
 
     fn store(
@@ -275,21 +292,21 @@ impl<T: Target> Target for Preview<T> {
         Ok(Stored::default())
     }
 
-    fn make(&self, _: &Self::Folder, _: &Entry, _: bool) -> io::Result<Shortfall> {
-        Ok(Shortfall::default())
+    fn make(&self, _: &Self::Folder, _: &Entry, _: bool) -> io::Result<Stored> {
+        Ok(Stored::default())
     }
 
     fn link(
         &self,
         _: &Self::Folder,
         _: &CStr,
-        _: (&Self::Folder, &CStr),
+        _: (&Self::Folder, &CStr, Option<FileId>),
         _: bool,
     ) -> io::Result<()> {
         Ok(())
     }
 
-    fn dress_file(&self, _: &Self::Folder, _: &Entry) -> io::Result<Shortfall> {
+    fn dress_file(&self, _: &Self::Folder, _: &Entry, _: Option<FileId>) -> io::Result<Shortfall> {
         Ok(Shortfall::default())
     }
 

@@ -15,7 +15,7 @@ use super::outcome::{Counts, Sink, Tally, What};
 use super::plan::Rules;
 use super::target::{TEMPORARY, Target};
 use super::{Item, Options, RestoreError};
-use crate::build::{Groups, entry_of};
+use crate::build::{Groups, entry_of, exchanged};
 use crate::catalog::Catalog;
 use crate::dir::Dir;
 use crate::kept::{Kept, Records};
@@ -198,7 +198,7 @@ impl<'a, T: Target> Walk<'a, T> {
         let path = at.to.inside_of(last);
         let opened = self.handles(&at).map_err(|error| (path, error))?;
         let (from, entry) = (place_of(&item.inside), entry_of(last, &wanted));
-        let one = One { folder: at, from, entry, wanted };
+        let one = One::new(at, from, entry, wanted);
         self.entry(one, &opened, None);
         Ok(())
     }
@@ -213,9 +213,9 @@ impl<'a, T: Target> Walk<'a, T> {
     ) -> io::Result<Shared<T>> {
         let opened = self.handles(parent)?;
         let missing = self.target.look(&opened.to, name)?.is_none();
-        let mut entry = None;
+        let (mut entry, mut id) = (None, None);
         if missing {
-            self.target.make_folder(&opened.to, name)?;
+            id = self.target.make_folder(&opened.to, name)?;
             let known = inside.as_ref().and_then(|inside| self.own(&place_of(inside), None).ok());
             entry = known.map(|held| entry_of(name, &held));
             if let Some(entry) = &entry {
@@ -223,11 +223,18 @@ impl<'a, T: Target> Walk<'a, T> {
                 let mut open = entry.clone();
                 open.meta.mode |= 0o700;
                 let made = self.target.enter(&opened.to, name)?;
+                if self.target.id(&made)? != id {
+                    return Err(exchanged());
+                }
                 self.target.dress_folder(&made, &open, true)?;
             }
             self.tell(What::Created, &place.inside(), true, 0, None);
         }
-        Ok(Folder::below(parent, None, place, entry, missing, false))
+        let folder = Folder::below(parent, None, place, entry, missing, false);
+        if missing {
+            folder.is(id);
+        }
+        Ok(folder)
     }
 
     /// The handles of a folder, opened now unless they are open.
@@ -261,10 +268,14 @@ impl<'a, T: Target> Walk<'a, T> {
 
     /// A folder in the target, below `above` when that is open.
     fn in_target(&self, folder: &Shared<T>, above: Option<&Opened<T>>) -> io::Result<T::Folder> {
-        match above {
+        let to = match above {
             Some(above) => self.target.enter(&above.to, folder.to.name()),
             None => self.reach(&folder.to),
+        }?;
+        if !folder.is(self.target.id(&to)?) {
+            return Err(exchanged());
         }
+        Ok(to)
     }
 
     /// Lists a folder, and sends what is in it to be restored.
@@ -348,7 +359,7 @@ impl<'a, T: Target> Walk<'a, T> {
             match found {
                 Ok(Some((opened, from, wanted))) => {
                     let (entry, folder) = (entry_of(name, &wanted), Arc::clone(folder));
-                    let one = One { folder, from, entry, wanted };
+                    let one = One::new(folder, from, entry, wanted);
                     match together {
                         true if self.goes_together(&one) => files.push(one),
                         true => self.apart(&one.folder, &one),

@@ -84,11 +84,12 @@ pub(super) fn store(
 pub(super) fn folder(own: &Dir, name: &CStr) -> io::Result<Dir> {
     make_if_missing(own, name)?;
     let owner = own.meta()?;
-    if own.stat(name)?.uid != owner.uid {
+    let folder = own.child(name)?;
+    if folder.meta()?.uid != owner.uid {
         // Where that is not possible the runs are this user's too, or cannot know.
-        let _ = own.set_owner(name, Some(owner.uid), Some(owner.gid));
+        let _ = crate::dir::set_owner(&folder, Some(owner.uid), Some(owner.gid));
     }
-    own.child(name)
+    Ok(folder)
 }
 
 #[cfg(test)]

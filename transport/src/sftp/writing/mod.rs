@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use engine::entry::Entry;
+use engine::entry::{Entry, FileId};
 use engine::plan::Held;
 use engine::restore::local::PlaceError;
 use engine::restore::target::{Content, Facts, Shortfall, StoreError, Stored, Target, ToStore};
@@ -248,8 +248,9 @@ impl Target for SftpTarget {
         Ok(self.list(folder, most)?)
     }
 
-    fn make_folder(&self, folder: &TargetFolder, name: &CStr) -> io::Result<()> {
-        Ok(self.mkdir(folder, name)?)
+    fn make_folder(&self, folder: &TargetFolder, name: &CStr) -> io::Result<Option<FileId>> {
+        self.mkdir(folder, name)?;
+        Ok(None)
     }
 
     fn store(
@@ -270,21 +271,27 @@ impl Target for SftpTarget {
         self.store_together(folder, files)
     }
 
-    fn make(&self, folder: &TargetFolder, entry: &Entry, replace: bool) -> io::Result<Shortfall> {
-        Ok(self.symlink(folder, entry, replace)?)
+    fn make(&self, folder: &TargetFolder, entry: &Entry, replace: bool) -> io::Result<Stored> {
+        let shortfall = self.symlink(folder, entry, replace)?;
+        Ok(Stored { shortfall, damaged: false, id: None })
     }
 
     fn link(
         &self,
         folder: &TargetFolder,
         name: &CStr,
-        to: (&TargetFolder, &CStr),
+        to: (&TargetFolder, &CStr, Option<FileId>),
         replace: bool,
     ) -> io::Result<()> {
         Ok(self.hard_link(folder, name, &to.0.child(to.1)?, replace)?)
     }
 
-    fn dress_file(&self, folder: &TargetFolder, entry: &Entry) -> io::Result<Shortfall> {
+    fn dress_file(
+        &self,
+        folder: &TargetFolder,
+        entry: &Entry,
+        _: Option<FileId>,
+    ) -> io::Result<Shortfall> {
         // As of a file with several names: the engine stores it anew.
         again(|_| self.dress_in_place(folder, entry))?.ok_or(Errno::MLINK.into())
     }

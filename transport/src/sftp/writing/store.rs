@@ -43,7 +43,11 @@ impl SftpTarget {
         let dress = self.dress_of(entry);
         let path = self.temporary(folder, &entry.name).map_err(refused)?;
         let stored = again(|_| self.store_small(folder, (&path, entry), (&read, &dress), replace));
-        Ok(Stored { shortfall: stored.map_err(refused)?.shortfall, damaged: read.damaged })
+        Ok(Stored {
+            shortfall: stored.map_err(refused)?.shortfall,
+            damaged: read.damaged,
+            id: None,
+        })
     }
 
     /// Reads all of a small file, and proves it.

@@ -183,7 +183,7 @@ impl SftpTarget {
                 Err(fault) => Err(fault.clone()),
             };
             let Dress { shortfall, .. } = one.dress;
-            let stored = Stored { shortfall, damaged: one.read.damaged };
+            let stored = Stored { shortfall, damaged: one.read.damaged, id: None };
             fates[one.number] = match done {
                 // From the beginning.
                 Err(Fault::Lost(_)) => None,

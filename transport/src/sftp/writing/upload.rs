@@ -92,7 +92,7 @@ impl SftpTarget {
         }
         upload.close_others();
         self.finish(folder, &upload.made, entry, replace)?;
-        Ok(Stored { shortfall: dress.shortfall, damaged })
+        Ok(Stored { shortfall: dress.shortfall, damaged, id: None })
     }
 }
 

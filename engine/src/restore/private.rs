@@ -1,0 +1,142 @@
+//! Folders of the target in which nobody else may exchange a name. What is made by name alone (symlinks, fifos,
+//! sockets, devices, hard links) is made there, and renamed into its folder when it is whole.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+
+use crate::attrs;
+use crate::build::exchanged;
+use crate::dir::{self, Dir};
+use crate::entry::Meta;
+
+/// Where something is made that is to stand in a folder.
+pub(super) struct Private<'a> {
+    folder: &'a Dir,
+    /// A folder in it for this alone, with its name; `None` where the folder itself is closed to others.
+    own: Option<(CString, Dir)>,
+}
+
+impl<'a> Private<'a> {
+    /// A place in `folder`; `name` is free for it.
+    ///
+    /// # Errors
+    /// The system's, of `mkdirat(2)`.
+    pub(super) fn in_folder(folder: &'a Dir, name: &CStr) -> io::Result<Self> {
+        let own = match is_closed(&folder.meta()?) {
+            true => None,
+            false => Some((name.to_owned(), make_folder(folder, name)?)),
+        };
+        Ok(Self { folder, own })
+    }
+
+    /// The folder to make it in.
+    pub(super) fn dir(&self) -> &Dir {
+        self.own.as_ref().map_or(self.folder, |(_, dir)| dir)
+    }
+
+    /// Moves `from` to its own name in the folder, in the place of what is there when `replace` says so.
+    ///
+    /// # Errors
+    /// `EEXIST` when something is there that is not to be replaced; others of `renameat2(2)`.
+    pub(super) fn place(&self, from: &CStr, name: &CStr, replace: bool) -> io::Result<()> {
+        match replace {
+            true => self.dir().move_to(from, self.folder, name),
+            false => self.dir().move_new(from, self.folder, name),
+        }
+    }
+}
+
+impl Drop for Private<'_> {
+    fn drop(&mut self) {
+        if let Some((name, _)) = &self.own {
+            let _ = self.folder.remove_folder(name);
+        }
+    }
+}
+
+/// Whether only this process's user and root may give and take names in a folder. An ACL that lets others write
+/// shows in the mode's group bits (acl(5)).
+pub(super) fn is_closed(folder: &Meta) -> bool {
+    let ours = [0, rustix::process::geteuid().as_raw()].contains(&folder.uid);
+    ours && folder.mode & 0o022 == 0
+}
+
+/// Makes the folder `name`, which only its owner may enter, and opens it.
+///
+/// # Errors
+/// The system's; that another process exchanged it before it was opened.
+pub(super) fn make_folder(folder: &Dir, name: &CStr) -> io::Result<Dir> {
+    folder.make_folder(name, 0o700)?;
+    let made = folder.child(name)?;
+    if !is_just_made(folder, name, &made)? {
+        return Err(exchanged());
+    }
+    // A setgid bit or default ACL of the parent must not reach what is made in it (mkdir(2)).
+    attrs::remove_acls(&made);
+    dir::set_mode(made.as_fd(), 0o700)?;
+    Ok(made)
+}
+
+/// Whether an opened folder is one that this process has just made. Another user who may write to `folder` can
+/// move one of their own there, or one that is not empty, but none that is empty, ours and closed.
+fn is_just_made(folder: &Dir, name: &CStr, made: &Dir) -> io::Result<bool> {
+    let mut empty = true;
+    made.names(|_| {
+        empty = false;
+        ControlFlow::Break(())
+    })?;
+    let meta = made.meta()?;
+    if meta.uid == rustix::process::geteuid().as_raw() {
+        return Ok(empty && meta.mode & 0o777 == 0o700);
+    }
+    // A file system without owners gives all that is made the same one; O_EXCL tells whose that is.
+    let mut probe = name.to_bytes().to_vec();
+    probe.truncate(200);
+    probe.extend_from_slice(b".owner");
+    let probe = dir::c_name(probe)?;
+    let owner = dir::meta(folder.create_file(&probe, 0o600)?)?.uid;
+    folder.unlink(&probe)?;
+    Ok(empty && owner == meta.uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_an_open_folder_a_closed_one_is_used_and_removed() {
+        let top = tempfile::tempdir().unwrap();
+        let dir = Dir::at(top.path()).unwrap();
+        for (mode, names) in [(0o700, 0), (0o755, 0), (0o775, 1), (0o757, 1)] {
+            dir::set_mode(&dir, mode).unwrap();
+            let private = Private::in_folder(&dir, c"t").unwrap();
+            assert_eq!(std::fs::read_dir(top.path()).unwrap().count(), names, "{mode:o}");
+            private.dir().make_symlink(c"new", b"x").unwrap();
+            assert!(is_closed(&private.dir().meta().unwrap()));
+            private.place(c"new", c"link", false).unwrap();
+            private.dir().make_symlink(c"new", b"y").unwrap();
+            let again = private.place(c"new", c"link", false).unwrap_err();
+            assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+            private.place(c"new", c"link", true).unwrap();
+            drop(private);
+            assert_eq!(std::fs::read_dir(top.path()).unwrap().count(), 1, "{mode:o}");
+            assert_eq!(dir.read_link(c"link").unwrap(), b"y");
+            dir.unlink(c"link").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_folder_that_holds_something_was_not_just_made() {
+        let top = tempfile::tempdir().unwrap();
+        let dir = Dir::at(top.path()).unwrap();
+        let made = make_folder(&dir, c"made").unwrap();
+        assert!(is_just_made(&dir, c"made", &made).unwrap());
+        made.make_symlink(c"x", b"y").unwrap();
+        assert!(!is_just_made(&dir, c"made", &made).unwrap());
+        made.unlink(c"x").unwrap();
+        dir::set_mode(&made, 0o755).unwrap();
+        assert!(!is_just_made(&dir, c"made", &made).unwrap());
+    }
+}
