@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use engine::dir::untrusted;
 use engine::error::{LookError, RunError};
 use engine::restore::Counts;
 use engine::retention::Refusal;
@@ -15,6 +16,9 @@ use transport::sftp::ConnectError;
 
 use crate::config::shown_path;
 
+/// What to do about a symlink that is not followed.
+pub(crate) const UNTRUSTED_LINK: &str = "write the path of the folder itself, or, if the symlink is meant, give it (chown -h) and the folders on the way to it to root or to the user who runs this, and let nobody else write to those";
+
 /// The next step for the one who reads the log, if there is one to tell.
 pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
     Some(Cow::Borrowed(match error {
@@ -23,6 +27,8 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
         {
             "give the user that reads it (of a remote source the one of REMOTE_SRC_HOST) the permission to read it, or use another one; nothing was deleted, and the next run goes on"
         }
+        RunError::Root { error: SourceError::UntrustedLink(_), .. } => UNTRUSTED_LINK,
+        RunError::Destination { error, .. } if untrusted(error).is_some() => UNTRUSTED_LINK,
         RunError::Root { path, .. } if names_a_host(path) => {
             "for a folder of another machine write REMOTE_SRC_HOST=user@host, and in SRCS_TO_BACKUP the path alone; nothing was deleted"
         }

@@ -1,15 +1,13 @@
 //! The backups folder: the snapshots in it, and `.backup_manager/` with everything that is not one.
 
 use std::ffi::{CStr, CString};
-use std::fs::DirBuilder;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::dir::{Dir, c_name};
+use crate::dir::{Dir, Resolved, c_name};
 use crate::entry::{FileId, Kind};
 use crate::error::RunError;
 use crate::history::History;
@@ -41,10 +39,7 @@ impl Backups {
     pub(crate) fn open_or_make(path: &Path, mode: Option<u32>) -> Result<Self, RunError> {
         let failed =
             |action| move |error| crate::error::destination(action, path, path.to_owned(), error);
-        let made = match DirBuilder::new().mode(CLOSED).create(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-            made => made.map(|()| true).map_err(failed("cannot create"))?,
-        };
+        let made = make(path).map_err(failed("cannot create"))?;
         let mut backups = Self::open(path)?;
         if let Some(mode) = mode.or(made.then_some(CLOSED)) {
             // What cannot be set is told by the run: no backup fails for it.
@@ -84,7 +79,7 @@ impl Backups {
     pub(crate) fn open(path: &Path) -> Result<Self, RunError> {
         let failed =
             |error| RunError::Destination { action: "cannot open", path: path.to_owned(), error };
-        let dir = Dir::at(path).map_err(failed)?;
+        let dir = Resolved::at(path).and_then(Resolved::folder).map_err(failed)?;
         let id = dir.meta().map_err(failed)?.id.ok_or_else(|| failed(Errno::NOTSUP.into()))?;
         let own = c_name(OWN).and_then(|own| dir.child(&own)).ok();
         Ok(Self { path: path.to_owned(), dir, own, id })
@@ -121,6 +116,19 @@ impl Backups {
             error,
         })?;
         Ok(History::of(names))
+    }
+}
+
+/// Makes the folder at `path` unless it is there; whether it did. The one above it has to be there.
+fn make(path: &Path) -> io::Result<bool> {
+    let found = Resolved::at(path)?;
+    match &found.missing[..] {
+        [] => Ok(false),
+        [name] => match found.node.pass().make_folder(name, CLOSED) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            made => made.map(|()| true),
+        },
+        _ => Err(io::ErrorKind::NotFound.into()),
     }
 }
 

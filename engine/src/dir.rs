@@ -4,6 +4,7 @@
 
 mod node;
 mod open;
+mod resolve;
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -22,6 +23,7 @@ pub use node::Node;
 pub(crate) use node::by_proc;
 use open::{bits, meta_of};
 pub use open::{meta, meta_at, set_mode, set_mtime, set_owner};
+pub use resolve::{Resolved, UntrustedLink, untrusted};
 
 /// Bytes that one `getdents64` call may fill: some 1,000 names.
 const LISTING_BUFFER: usize = 32 * 1024;

@@ -41,7 +41,8 @@ pub trait Source: Send + Sync + 'static {
     /// How fine its modification times are, nanoseconds: 1, or 1,000,000,000 for whole seconds.
     fn time_granularity_ns(&self) -> u32;
 
-    /// Opens the tree at `path` (absolute). A symlink that leads to a folder is followed here, and only here.
+    /// Opens the tree at `path` (absolute). A symlink that leads to a folder is followed here, and only here; of a
+    /// local source only one that no other user can have put there.
     ///
     /// # Errors
     /// When it does not exist or cannot be opened.
@@ -154,6 +155,9 @@ pub enum SourceError {
     /// such a name leads anywhere.
     #[error("cannot take the name: {0}")]
     BadName(BadName),
+    /// A symlink on the way to a source root is not followed.
+    #[error(transparent)]
+    UntrustedLink(crate::dir::UntrustedLink),
     /// The whole source is gone: nothing more can be read.
     #[error("{0}")]
     Lost(String),
@@ -166,7 +170,7 @@ impl SourceError {
         match self {
             Self::BadName(_) => true,
             Self::Unreadable { error, .. } => error.kind() == io::ErrorKind::InvalidFilename,
-            Self::Vanished | Self::Replaced | Self::Lost(_) => false,
+            Self::Vanished | Self::Replaced | Self::UntrustedLink(_) | Self::Lost(_) => false,
         }
     }
 
@@ -177,6 +181,7 @@ impl SourceError {
             Self::Vanished => Self::Vanished,
             Self::Replaced => Self::Replaced,
             Self::BadName(error) => Self::BadName(*error),
+            Self::UntrustedLink(link) => Self::UntrustedLink(link.clone()),
             Self::Lost(why) => Self::Lost(why.clone()),
             Self::Unreadable { action, error } => {
                 let same = error.raw_os_error().map(io::Error::from_raw_os_error);
@@ -189,6 +194,9 @@ impl SourceError {
     #[must_use]
     pub fn from_io(action: &'static str, error: io::Error) -> Self {
         use rustix::io::Errno;
+        if let Some(link) = crate::dir::untrusted(&error) {
+            return Self::UntrustedLink(link.clone());
+        }
         match Errno::from_io_error(&error) {
             Some(Errno::NOENT) => Self::Vanished,
             // O_NOFOLLOW on a symlink, O_DIRECTORY on something else, a socket or a device without driver.

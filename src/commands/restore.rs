@@ -9,6 +9,7 @@ use std::sync::Arc;
 use chrono::Local;
 use engine::bytes::shown;
 use engine::catalog::Catalog;
+use engine::dir::{Resolved, untrusted};
 use engine::monitor::{Progress, Silent};
 use engine::name::SnapshotName;
 use engine::restore::landing::{Landing, LandingError, below_a_folder, in_place};
@@ -268,20 +269,15 @@ fn snapshot_of(word: &std::ffi::OsStr) -> Option<String> {
     (means && (whole || !text.contains('/'))).then(|| text.to_owned())
 }
 
-/// Where a path really lies: symlinks in what exists of it are followed.
-fn resolve(path: &[u8]) -> Vec<u8> {
-    let path = PathBuf::from(OsString::from_vec(path.to_vec()));
-    let mut rest = PathBuf::new();
-    let mut there: &Path = &path;
-    loop {
-        if let Ok(real) = there.canonicalize() {
-            return real.join(rest).into_os_string().into_vec();
-        }
-        let (Some(above), Some(name)) = (there.parent(), there.file_name()) else {
-            return path.into_os_string().into_vec();
-        };
-        rest = if rest.as_os_str().is_empty() { name.into() } else { Path::new(name).join(rest) };
-        there = above;
+/// Where a source root really lies: symlinks in what exists of it are followed, but none that another user can have
+/// put there.
+fn resolve(path: &[u8]) -> Result<Vec<u8>, LandingError> {
+    let root = PathBuf::from(OsString::from_vec(path.to_vec()));
+    match Resolved::at(&root) {
+        Ok(found) => Ok(found.path().into_os_string().into_vec()),
+        // A symlink that leads nowhere: the restore says what is in the way.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(path.to_vec()),
+        Err(error) => Err(LandingError::Root { path: shown(path), why: error.to_string() }),
     }
 }
 
@@ -289,6 +285,7 @@ fn unlanded(error: &LandingError) -> &'static str {
     match error {
         LandingError::Clash { .. } => "restore them one after the other, into different folders",
         LandingError::Outside(_) => "history and find tell the paths that there are",
+        LandingError::Root { .. } => hint::UNTRUSTED_LINK,
         LandingError::NoRoots => "name the paths, or restore with --to",
     }
 }
@@ -439,6 +436,7 @@ fn unplaced(error: &PlaceError) -> &'static str {
         PlaceError::InBackups { .. } => {
             "nothing is ever restored into backups; name another folder"
         }
+        PlaceError::Impossible { error, .. } if untrusted(error).is_some() => hint::UNTRUSTED_LINK,
         PlaceError::Impossible { .. } => "name a folder that can be written to",
     }
 }

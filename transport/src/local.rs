@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use engine::attrs::{self, Asked};
-use engine::dir::{self, Dir};
+use engine::dir::{self, Dir, Resolved};
 use engine::entry::{Batch, Entry, Extra, FileId, Kind, Meta, Xattrs};
 use engine::filter::Filters;
 use engine::job::leads_out;
@@ -185,16 +185,24 @@ impl Source for LocalSource {
     fn root(&self, path: &Path) -> Result<Root<LocalFolder>, SourceError> {
         let depth = self.depths.get(path).copied().unwrap_or(0);
         let open = |error| SourceError::from_io("open", error);
-        let was_link = path.symlink_metadata().map_err(open)?.is_symlink();
-        // What a symlink led to is not there: not mounted, most likely.
-        let leads_to = dir::meta_at(path).map_err(open)?;
-        if leads_to.kind == Kind::Folder {
+        let found = match Resolved::at(path) {
+            // A symlink to a file is backed up as what it is.
+            Err(error) if dir::untrusted(&error).is_some() && !leads_to_folder(path) => None,
+            // What a symlink led to is not there: not mounted, most likely.
+            found => Some(found.map_err(open)?),
+        };
+        if found.as_ref().is_some_and(|found| !found.missing.is_empty()) {
+            return Err(SourceError::Vanished);
+        }
+        if let Some(found) = found
+            && found.node.meta().map_err(open)?.kind == Kind::Folder
+        {
+            let was_link = found.is_link;
             // Of a folder on the way to a root only the attributes are asked for.
-            let folder = match Dir::at(path) {
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Dir::on(path),
-                opened => opened,
+            let folder = match found.node.open_folder() {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => found.node.pass(),
+                opened => opened.map_err(open)?,
             };
-            let folder = folder.map_err(open)?;
             let meta = folder.meta().map_err(open)?;
             let xattrs = self.kept(attrs::read_own(&folder, self.asked).map_err(open)?);
             let extra = (!xattrs.is_empty()).then(|| Box::new(Extra { target: None, xattrs }));
@@ -208,7 +216,7 @@ impl Source for LocalSource {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(open(Errno::NOTDIR.into()));
         };
-        let folder = Dir::at(parent).map_err(open)?;
+        let folder = Resolved::at(parent).and_then(Resolved::folder).map_err(open)?;
         let name = dir::c_name(name.as_bytes()).map_err(open)?;
         let file_system = file_system(&folder);
         let way = self.way(&folder, depth.saturating_sub(1), None).map_err(open)?;
@@ -332,6 +340,10 @@ impl LocalSource {
         }
         sink.batch(batch)
     }
+}
+
+fn leads_to_folder(path: &Path) -> bool {
+    dir::meta_at(path).is_ok_and(|meta| meta.kind == Kind::Folder)
 }
 
 /// Type and identity of the file system that `folder` lies on (statfs(2), `f_type` and `f_fsid`).

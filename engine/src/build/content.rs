@@ -301,7 +301,7 @@ impl<S: Source> Store<S> {
     /// Gives a file that was written whole its hash, owner, mode and, last of all, its time.
     fn seal(&mut self, index: usize, writing: Writing) -> io::Result<()> {
         let item = self.items[index].clone();
-        let (here, entry) = (here(&self.handles)?, Listed::from(&item.entry));
+        let entry = Listed::from(&item.entry);
         let (length, taken_up) = (writing.length(), writing.taken_up());
         let (file, hash) = writing.finish(self.walk.target.dresser.abilities.xattrs)?;
         self.done.counts.copied += 1;

@@ -41,7 +41,7 @@ impl Dir {
                     return Err(Errno::NOTDIR.into());
                 }
                 node.set_mode(mode)?;
-                node.into_dir()
+                node.open_folder()
             }
             opened => opened,
         }
@@ -106,12 +106,53 @@ impl Node {
         }
     }
 
+    /// A handle of the folder `name` in this folder; of a symlink none.
+    pub(super) fn enter(&self, name: &CStr) -> io::Result<Self> {
+        // With O_DIRECTORY an automounter mounts what belongs there (open(2), O_PATH).
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::openat(&self.0, name, flags, Mode::empty())?))
+    }
+
+    /// As [`Dir::node`], of an entry of this folder.
+    pub(super) fn child(&self, name: &CStr) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::openat(&self.0, name, flags, Mode::empty())?))
+    }
+
+    /// The target of a symlink.
+    ///
+    /// # Errors
+    /// `ENOENT` when it is none (readlink(2)).
+    pub fn read_link(&self) -> io::Result<Vec<u8>> {
+        Ok(rustix::fs::readlinkat(&self.0, c"", Vec::with_capacity(256))?.into_bytes())
+    }
+
+    /// A second handle of the same.
+    ///
+    /// # Errors
+    /// `EMFILE` when too many are open.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+
+    /// The folder as it is, to pass through and to look at where it may not be read.
+    #[must_use]
+    pub fn pass(self) -> Dir {
+        Dir(self.0)
+    }
+
     /// Opens it as a folder for reading.
     ///
     /// # Errors
     /// `ENOTDIR` when it is none.
-    pub fn into_dir(self) -> io::Result<Dir> {
+    pub fn open_folder(&self) -> io::Result<Dir> {
         Ok(Dir(rustix::fs::openat(&self.0, c".", super::FOLDER, Mode::empty())?))
+    }
+}
+
+impl From<OwnedFd> for Node {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
     }
 }
 

@@ -34,6 +34,14 @@ pub enum LandingError {
     /// It is none of what the snapshot holds.
     #[error("{0} is nothing that the snapshot holds")]
     Outside(String),
+    /// A source root cannot be found where it was.
+    #[error("{path}: {why}")]
+    Root {
+        /// The root, escaped.
+        path: String,
+        /// What stands in the way.
+        why: String,
+    },
     /// No report tells where things came from.
     #[error("nothing says which folders were backed up here")]
     NoRoots,
@@ -68,15 +76,18 @@ pub fn below_a_folder(paths: &[Vec<u8>], roots: &Roots) -> Result<Landing, Landi
     Ok(landing)
 }
 
+/// Tells where a source root really lies, or why it is not restored to.
+pub type Resolve<'a> = dyn Fn(&[u8]) -> Result<Vec<u8>, LandingError> + 'a;
+
 /// Everything, or each of `paths` (of the source), where it came from. `resolve` tells where a source
-/// root really lies, symlinks followed: the machine's owner made those. From there on none is.
+/// root really lies, symlinks followed where nobody else can have made them. From there on none is.
 ///
 /// # Errors
 /// When it is not known where things came from.
 pub fn in_place(
     paths: &[Vec<u8>],
     roots: &Roots,
-    resolve: &dyn Fn(&[u8]) -> Vec<u8>,
+    resolve: &Resolve<'_>,
 ) -> Result<Landing, LandingError> {
     let mut wanted: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     if paths.is_empty() {
@@ -107,7 +118,7 @@ pub fn in_place(
     for (path, root) in wanted {
         let inside = roots.inside(&path);
         let rest = &names(&path)[names(&root).len()..];
-        let real = resolve(&root);
+        let real = resolve(&root)?;
         let to = names(&real).into_iter().chain(rest.iter().copied());
         let to = to.map(checked).collect::<Option<_>>();
         let to = to.ok_or_else(|| LandingError::Outside(shown(&path)))?;
@@ -186,8 +197,8 @@ mod tests {
     #[test]
     fn in_place_everything_goes_where_it_came_from() {
         let resolve = |path: &[u8]| match path.strip_prefix(b"/home") {
-            Some(rest) => [b"/data/home", rest].concat(),
-            None => path.to_vec(),
+            Some(rest) => Ok([b"/data/home", rest].concat()),
+            None => Ok(path.to_vec()),
         };
         let home = roots(&["/home/./u", "/etc"], true);
         let land = |paths: &[&str], roots: &Roots| in_place(&bytes(paths), roots, &resolve);

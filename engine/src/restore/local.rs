@@ -14,11 +14,12 @@ use rustix::io::Errno;
 use super::content::{copy, is_damaged};
 use super::private::{self, Private};
 use super::target::{Content, Facts, Shortfall, StoreError, Stored, TEMPORARY, Target, temporary};
+use crate::access::own_umask;
 use crate::attrs::{self, Asked};
 use crate::build::{Dresser, exchanged};
 use crate::bytes::unshown;
 use crate::catalog::Catalog;
-use crate::dir::{self, Dir};
+use crate::dir::{self, Dir, Node, Resolved};
 use crate::durable::{SyncFileSystem, syncs_as_a_whole};
 use crate::entry::{Entry, FileId, Kind, Listed, Xattrs};
 use crate::explore::{Visitor, explore};
@@ -74,22 +75,25 @@ const BATCH: usize = 64;
 const ALL: Asked = Asked { xattrs: true, acls: true };
 
 impl Local {
-    /// The folder at `path`, symlinks in it followed; made with its parents unless it is there.
+    /// The folder at `path`, made with its parents unless it is there. Symlinks in it are followed where nobody else
+    /// can have put them there ([`Resolved`]).
     ///
     /// # Errors
     /// When it cannot be made, or lies in a backups folder.
     pub fn make(path: &Path, catalog: &Catalog, sync: SyncFileSystem) -> Result<Self, PlaceError> {
-        // What exists of the path decides, before anything is made.
-        let mut there = path;
-        while !there.as_os_str().is_empty() && there.symlink_metadata().is_err() {
-            there = there.parent().unwrap_or(Path::new(""));
-        }
-        let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
-        Self::guarded(there, catalog)?;
         let impossible =
-            |action, error| PlaceError::Impossible { action, path: path.to_owned(), error };
-        std::fs::create_dir_all(path).map_err(|error| impossible("make", error))?;
-        let top = Self::guarded(path, catalog)?;
+            |action| move |error| PlaceError::Impossible { action, path: path.to_owned(), error };
+        let found = Resolved::at(path).map_err(impossible("open"))?;
+        // What exists of the path decides, before anything is made.
+        Self::guarded(&found.node, path, catalog)?;
+        let mut top = found.node.open_folder().map_err(impossible("open"))?;
+        for name in &found.missing {
+            let made = private::make_folder(&top, name).and_then(|made| {
+                dir::set_mode(&made, 0o777 & !own_umask())?;
+                Ok(made)
+            });
+            top = made.map_err(impossible("make"))?;
+        }
         Ok(Self::new(Some(top), catalog, sync))
     }
 
@@ -102,23 +106,27 @@ impl Local {
         catalog: &Catalog,
         sync: SyncFileSystem,
     ) -> Result<Self, PlaceError> {
-        let top = match Self::guarded(path, catalog) {
-            Err(PlaceError::Impossible { error, .. })
-                if error.kind() == io::ErrorKind::NotFound =>
-            {
-                None
-            }
-            top => Some(top?),
-        };
-        Ok(Self::new(top, catalog, sync))
-    }
-
-    /// Opens the folder at `path` unless it or one above it is a backups folder.
-    fn guarded(path: &Path, catalog: &Catalog) -> Result<Dir, PlaceError> {
         let impossible =
             |error| PlaceError::Impossible { action: "open", path: path.to_owned(), error };
-        let top = Dir::at(path).map_err(impossible)?;
-        let mut at = top.try_clone().map_err(impossible)?;
+        let found = match Resolved::at(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self::new(None, catalog, sync));
+            }
+            found => found.map_err(impossible)?,
+        };
+        if !found.missing.is_empty() {
+            return Ok(Self::new(None, catalog, sync));
+        }
+        Self::guarded(&found.node, path, catalog)?;
+        let top = found.node.open_folder().map_err(impossible)?;
+        Ok(Self::new(Some(top), catalog, sync))
+    }
+
+    /// Refuses the folder at `path` when it or one above it is a backups folder.
+    fn guarded(folder: &Node, path: &Path, catalog: &Catalog) -> Result<(), PlaceError> {
+        let impossible =
+            |error| PlaceError::Impossible { action: "open", path: path.to_owned(), error };
+        let mut at = folder.try_clone().map_err(impossible)?.pass();
         let mut id = at.meta().map_err(impossible)?.id;
         loop {
             let own = at.find(c".backup_manager").ok().flatten();
@@ -129,7 +137,7 @@ impl Local {
             let above = at.pass(c"..").map_err(impossible)?;
             let above_id = above.meta().map_err(impossible)?.id;
             if above_id == id {
-                return Ok(top);
+                return Ok(());
             }
             (at, id) = (above, above_id);
         }
