@@ -1,7 +1,9 @@
 //! The configuration of a run: flags > environment > config file > default, checked whole.
 
 mod around;
+pub(crate) mod bounded;
 mod environment;
+pub(crate) mod exposed;
 mod file;
 mod filters;
 mod folders;
@@ -14,7 +16,6 @@ pub(crate) mod setting;
 mod shelf;
 
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
@@ -193,7 +194,8 @@ fn checked<T, F: FnOnce(Vec<String>) -> T>(
     let resolved = resolve(&layers, &mut mistakes);
     let warnings = environment::warnings(&inputs.variables);
     if mistakes.is_empty() {
-        return Ok(resolved(warnings.iter().map(ToString::to_string).collect()));
+        let exposed = layers.file.exposed.iter().cloned();
+        return Ok(resolved(warnings.iter().map(ToString::to_string).chain(exposed).collect()));
     }
     // What is missing may stand there under a misspelt name.
     mistakes.extend(warnings);
@@ -238,7 +240,12 @@ fn config_file(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> FileSettings {
         }
     };
     match read_text(&inputs.current_dir.join(&path)) {
-        Ok(text) => file::read(&path, &text, mistakes),
+        Ok(text) => {
+            let mut settings = file::read(&path, &text, mistakes);
+            settings.exposed =
+                exposed::complaints(&inputs.current_dir.join(&path), settings.secret);
+            settings
+        }
         Err(error) if origin.is_none() && error.kind() == io::ErrorKind::NotFound => {
             FileSettings::default()
         }
@@ -254,7 +261,7 @@ fn config_file(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> FileSettings {
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
-    String::from_utf8(fs::read(path)?).map_err(|error| {
+    String::from_utf8(bounded::read(path, bounded::TEXT)?).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
         io::Error::other(format!("line {line} is not valid UTF-8"))

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use engine::run::Stop;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::config::setting::SETTINGS;
+use crate::config::setting::secret_variables;
 use crate::log::JobLog;
 
 /// sysexits.h: EX_TEMPFAIL, "try again later".
@@ -63,8 +63,8 @@ pub(crate) fn run(name: &'static str, command: &str, facts: &Facts, around: &Aro
     shell.stdout(Stdio::piped()).stderr(Stdio::piped());
     // A group of its own, so that what it starts ends with it.
     shell.process_group(0);
-    for secret in SETTINGS.iter().filter(|setting| setting.is_secret()) {
-        shell.env_remove(secret.name);
+    for secret in secret_variables() {
+        shell.env_remove(secret);
     }
     shell.env("BM_HOOK", name).envs(facts.iter().map(|(key, value)| (key, value)));
     let mut child = match shell.spawn() {

@@ -69,7 +69,9 @@ impl Host {
             if same.is_some() { options.answer_timeout } else { series.answer_timeout };
         let known_hosts = series.known_hosts.clone();
         let (channels, channels_first) = (CHANNELS, CHANNELS);
-        let options = Options { answer_timeout, known_hosts, channels, channels_first, ..options };
+        let withheld = crate::config::setting::secret_variables().collect();
+        let options =
+            Options { answer_timeout, known_hosts, channels, channels_first, withheld, ..options };
         Self { address, dir, options }
     }
 

@@ -15,6 +15,7 @@ use transport::local::LocalSource;
 use transport::sftp::{Options, SftpSource};
 
 use crate::config::rsync::Wanted;
+use crate::config::setting::secret_variables;
 use crate::config::{NamedJob, Remote};
 
 /// Least bytes that may be under way from a remote source with a limited rate: about one request.
@@ -77,6 +78,7 @@ pub(crate) fn options(host: &Remote, wanted: &Wanted) -> Options {
         connect_timeout: wanted.contimeout.map_or(defaults.connect_timeout, Duration::from_secs),
         answer_timeout: wanted.timeout.map_or(host.answer_timeout, Duration::from_secs),
         known_hosts: host.known_hosts.clone(),
+        withheld: secret_variables().collect(),
         ..defaults
     }
 }

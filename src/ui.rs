@@ -3,6 +3,7 @@
 pub(crate) mod colour;
 pub(crate) mod explain;
 pub(crate) mod forecast;
+pub(crate) mod harmless;
 pub(crate) mod health;
 pub(crate) mod items;
 pub(crate) mod out;

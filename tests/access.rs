@@ -8,6 +8,7 @@ use fixtures::judge::Judge;
 use fixtures::run::Run;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
+use rustix::process::Signal;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
@@ -130,4 +131,58 @@ fn a_log_that_is_made_anew_during_a_run_has_the_mode_of_the_callers_umask() {
         with_umask(stage.run().set("log-file", &log).set("pre-backup", rotate), umask).expect(0);
         assert_eq!(mode(&log), expected, "umask {umask}");
     }
+}
+
+#[test]
+fn files_of_the_configuration_are_closed_and_open_ones_are_told() {
+    let stage = Stage::with(BIN, &Tree::new().file("one", "1"));
+    let config = stage.beside("config");
+    let with = |run: Run| {
+        run.env("CONFIG_DIR", &config)
+            .env("SRCS_TO_BACKUP", &stage.source)
+            .env("BACKUPS_DIR", &stage.backups)
+    };
+    let daemon = with(Run::new(BIN).arg("daemon"));
+    let start = |written: &dyn Fn() -> bool| {
+        let mut running = daemon.start();
+        assert!(running.until(written));
+        running.signal(Signal::TERM);
+        running.wait()
+    };
+    let (crontab, toml) = (config.join("crontab"), config.join("config.toml"));
+    start(&|| toml.exists() && crontab.exists());
+    assert_eq!((mode(&crontab), mode(&toml)), (0o600, 0o600));
+    fs::write(&toml, "WEBHOOK_URL = \"http://127.0.0.1:1/hunter22\"\n").unwrap();
+    let up = stage.beside("up");
+    let line = format!("@reboot TOKEN='hunter 22' touch {}; : --no-hunter22\n", up.display());
+    fs::write(&crontab, line).unwrap();
+    for path in [&crontab, &toml] {
+        set_permissions(path, Permissions::from_mode(0o666)).unwrap();
+    }
+    let done = start(&|| up.exists());
+    done.assert_says(&format!("others may change {}", crontab.display()));
+    done.assert_says(&format!("others may change {}", toml.display()));
+    done.assert_says(&format!("others may read the secrets in {}", toml.display()));
+    done.assert_says("crontab line 1, when the daemon starts: touch");
+    assert!(!done.said().contains("hunter"), "{}", done.said());
+    let doctor = with(Run::new(BIN).arg("doctor")).done();
+    doctor.assert_says(&format!("chmod go-w {}", crontab.display()));
+    doctor.assert_says(&format!("others may read the secrets in {}", toml.display()));
+    let run = with(Run::new(BIN).arg("run")).done();
+    run.assert_says(&format!("others may read the secrets in {}", toml.display()));
+    for path in [&crontab, &toml] {
+        set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+    }
+    let run = with(Run::new(BIN).arg("run")).done();
+    assert!(!run.said().contains("others may"), "{}", run.said());
+}
+
+#[test]
+fn a_configuration_without_an_end_is_an_error() {
+    let stage = Stage::with(BIN, &Tree::new().file("one", "1"));
+    let limited = |run: Run| run.limited("-v 2000000");
+    let run = limited(stage.run().env("CONFIG_FILE", "/dev/zero"));
+    run.expect(2).assert_says("it holds more than 4 MiB");
+    let run = limited(stage.run().rsync(&["--files-from=/dev/zero"]));
+    run.expect(2).assert_says("it holds more than 256 MiB");
 }

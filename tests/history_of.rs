@@ -114,6 +114,40 @@ fn a_pattern_tells_all_that_it_means() {
 }
 
 #[test]
+fn the_command_that_brings_a_file_back_runs_nothing_of_its_name() {
+    let names = [
+        "$(touch ran)",
+        "`touch ran`",
+        "a\n$(touch ran)\n",
+        "';touch ran;'",
+        "\u{9b}\x1b[31m!x %s",
+    ];
+    let tree = names.iter().fold(Tree::new(), |tree, name| tree.file(name, name));
+    let stage = Stage::with(BIN, &tree);
+    stage.take();
+    let program = format!("backup_manager() {{ {BIN} \"$@\"; }}");
+    for (number, name) in names.iter().enumerate() {
+        let path = stage.source.join(name);
+        let objects = stage.look("history").arg(&path).arg("--json").expect(0).objects();
+        let command = objects[0]["restore"].as_str().unwrap();
+        assert!(!command.contains('\n') && !command.contains('\x1b'), "{command:?}");
+        for shell in ["sh", "bash"] {
+            let folder = stage.beside(&format!("{shell}-{number}"));
+            fs::create_dir(&folder).unwrap();
+            let script = format!("{program}\n{}", command.replace("DIR", "back"));
+            let done = std::process::Command::new(shell)
+                .args(["-c", &script])
+                .current_dir(&folder)
+                .output()
+                .unwrap();
+            assert!(done.status.success(), "{shell}: {command}: {done:?}");
+            assert_eq!(fs::read_to_string(folder.join("back").join(name)).unwrap(), *name);
+            assert!(!folder.join("ran").exists(), "{shell}: {command}");
+        }
+    }
+}
+
+#[test]
 fn a_name_with_brackets_is_found_as_it_is_written() {
     let stage = Stage::with(BIN, &Tree::new().file("clip [id].mp4", "x").file("clip d.mp4", "y"));
     stage.take();

@@ -92,7 +92,7 @@ fn a_signal_is_passed_on_to_the_command() {
 fn commands_get_no_secret_and_the_callers_umask() {
     let stage = stage();
     let file = stage.beside("file");
-    let command = format!("echo \"[$SMTP_PASSWORD$NTFY_TOKEN]\" >{}", file.display());
+    let command = format!("echo \"[$SMTP_PASSWORD$NTFY_TOKEN$PING_URL_FILE]\" >{}", file.display());
     let run = stage.run().set("pre-backup", command).env("NTFY_TOKEN", "hunter22");
     run.under(&["sh", "-c", "umask 027 && exec \"$@\"", "sh"]).expect(0);
     use std::os::unix::fs::MetadataExt;

@@ -68,3 +68,44 @@ fn filters_and_rule_files_hold_for_a_remote_source() {
     let why = run.arg("--explain").arg(stage.source.join("d/no")).expect(0);
     why.assert_says("d/no: out by '- /no' (").assert_says("/d/.rsync-filter, line 2)");
 }
+
+#[test]
+fn rule_files_of_a_remote_source_that_name_themselves_are_listed_for_their_folder_only() {
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let bomb = |rule: &str| rule.repeat(10) + "- lost\n";
+    let tree = Tree::new()
+        .file("itself/.rsync-filter", bomb(". .rsync-filter\n"))
+        .file("itself/lost", "1")
+        .file("pair/.rsync-filter", bomb(". other\n"))
+        .file("pair/other", bomb(". .rsync-filter\n"))
+        .file("pair/lost", "2")
+        .file("good/.rsync-filter", "- out\n")
+        .file("good/out", "3");
+    let stage = Stage::with(BIN, &tree);
+    let done = server.reached_by(stage.run()).rsync(&["-F"]).expect(3);
+    let newest = stage.inside(&stage.history().newest());
+    assert!(newest.join("itself/lost").exists() && newest.join("pair/lost").exists());
+    assert!(!newest.join("good/out").exists());
+    assert!(done.peak_kib < 256 << 10, "{} KiB", done.peak_kib);
+}
+
+#[test]
+fn ssh_and_what_it_starts_get_no_secret() {
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = Stage::with(BIN, &sample());
+    let (seen, ssh) = (stage.beside("seen"), stage.beside("wrapped/ssh"));
+    let script = format!("#!/bin/sh\nenv >>'{}'\nexec ssh \"$@\"\n", seen.display());
+    fs::create_dir(stage.beside("wrapped")).unwrap();
+    fs::write(&ssh, script).unwrap();
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
+    let file = stage.beside("token");
+    fs::write(&file, "hunter22").unwrap();
+    let run = server.reached_by(stage.run()).env("WEBHOOK_URL", "http://127.0.0.1:1/hunter22");
+    let run = run.env("SMTP_PASSWORD", "hunter22").env("NTFY_TOKEN_FILE", &file);
+    let done = run.rsync(&["-e", &format!("{} -T", ssh.display())]).done();
+    assert!(!done.said().contains("hunter22"));
+    let seen = fs::read_to_string(&seen).expect("ssh was started");
+    for secret in ["hunter22", "WEBHOOK_URL", "SMTP_PASSWORD", "NTFY_TOKEN_FILE"] {
+        assert!(!seen.contains(secret), "{secret}: {seen}");
+    }
+}

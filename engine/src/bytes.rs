@@ -34,7 +34,8 @@ impl fmt::Display for Shown<'_> {
 
 /// Characters that steer a terminal's or editor's text direction or lines (Unicode: Bidi_Control,
 /// line and paragraph separator).
-fn is_invisible(c: char) -> bool {
+#[must_use]
+pub fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}')
 }
 

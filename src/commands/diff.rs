@@ -155,7 +155,7 @@ impl Lines {
             let line = json!({
                 "type": "difference", "difference": kind, "path": path, "from": from, "bytes": size,
             });
-            return format!("{line}\n");
+            return crate::ui::harmless::json(&line, false) + "\n";
         }
         let (word, style) = match kind {
             DifferenceKind::Added => ("added", Style::Good),
@@ -184,7 +184,7 @@ impl Lines {
                 "bytes_added": found.bytes_added, "bytes_removed": found.bytes_removed,
                 "moves_unsure": found.moves_unsure, "unread": found.unread.len() as u64 + found.unread_entries,
             });
-            return format!("{line}\n");
+            return crate::ui::harmless::json(&line, false) + "\n";
         }
         let mut rows = vec![
             ("from", first.to_string()),

@@ -68,7 +68,7 @@ pub(crate) fn run(args: Args) -> Exit {
                 *worst = (*worst).max(finding.grade);
             }
             let line = match json {
-                true => serde_json::to_string(&finding).unwrap_or_default() + "\n",
+                true => crate::ui::harmless::json(&finding, false) + "\n",
                 false => text(&finding, several, palette),
             };
             super::print(line.as_bytes());

@@ -10,6 +10,7 @@ use crate::cli::{Places, SettingFlags};
 use crate::exit::Exit;
 use crate::series::{Series, Where, open, unlookable};
 use crate::ui::colour::Style;
+use crate::ui::harmless;
 use crate::ui::out::Out;
 use crate::ui::units::counted;
 
@@ -104,7 +105,7 @@ fn object(series: &Series, path: &[u8], found: &Found, names: &[&SnapshotName]) 
         "type": "found", "job": series.name, "path": shown(path), "folder": found.folder,
         "snapshots": snapshots,
     });
-    format!("{object}\n")
+    harmless::json(&object, false) + "\n"
 }
 
 /// Rising numbers as ranges of numbers that follow one another.

@@ -344,7 +344,7 @@ impl Monitor for Told {
         match event {
             Event::Pruned { snapshot, .. } if self.json => {
                 let line = json!({"type": "removed", "job": self.job, "snapshot": snapshot});
-                super::print(format!("{line}\n").as_bytes());
+                super::print((crate::ui::harmless::json(&line, false) + "\n").as_bytes());
             }
             Event::Pruned { snapshot, .. } => {
                 let was = if snapshot.ends_with(State::Incomplete.suffix()) {
@@ -358,7 +358,7 @@ impl Monitor for Told {
                 self.in_use.store(true, Ordering::Relaxed);
                 if self.json {
                     let line = json!({"type": "in_use", "job": self.job, "snapshot": snapshot});
-                    super::print(format!("{line}\n").as_bytes());
+                    super::print((crate::ui::harmless::json(&line, false) + "\n").as_bytes());
                 }
                 say(&event.to_string());
             }

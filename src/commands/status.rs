@@ -11,6 +11,7 @@ use engine::look::{Look, look};
 use serde_json::json;
 
 use crate::cli::SettingFlags;
+use crate::config::bounded;
 use crate::config::{Inputs, NamedJob, config_dir, load};
 use crate::daemon::{environment_zone, files::CRONTAB};
 use crate::exit::Exit;
@@ -61,7 +62,7 @@ pub(crate) fn run(args: Args) -> Exit {
     let healthy = states.iter().all(|state| state.complaints.is_empty());
     let text = if args.json {
         let jobs: Vec<_> = states.iter().map(State::json).collect();
-        format!("{:#}\n", json!({"healthy": healthy, "jobs": jobs}))
+        crate::ui::harmless::json(&json!({"healthy": healthy, "jobs": jobs}), true) + "\n"
     } else if args.check {
         states.iter().map(|state| state.verdict() + "\n").collect()
     } else {
@@ -130,7 +131,7 @@ impl Schedule {
     fn of(inputs: &Inputs) -> Self {
         let path = config_dir(&inputs.variables, &inputs.current_dir).join(CRONTAB);
         let (zone, _) = environment_zone();
-        let text = fs::read(&path).unwrap_or_default();
+        let text = bounded::read(&path, bounded::TEXT).unwrap_or_default();
         Self {
             crontab: Crontab::read(&String::from_utf8_lossy(&text), zone),
             since: written(&path),

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
+use crate::config::setting::secret_variables;
 use crate::exit::Exit;
 
 /// Sync the file system of the folder that is standard input (used by `run` itself).
@@ -33,7 +34,11 @@ pub(crate) fn run(_args: &Args) -> Exit {
 /// What the child says.
 pub(crate) fn in_a_child(folder: BorrowedFd<'_>) -> io::Result<()> {
     let stdin = File::from(folder.try_clone_to_owned()?);
-    let child = Command::new("/proc/self/exe")
+    let mut child = Command::new("/proc/self/exe");
+    for secret in secret_variables() {
+        child.env_remove(secret);
+    }
+    let child = child
         .arg("sync-file-system")
         .stdin(Stdio::from(stdin))
         .stdout(Stdio::null())

@@ -22,6 +22,10 @@ pub(crate) struct FileSettings {
     pub(crate) top: Layer,
     /// The `[[job]]` entries.
     pub(crate) jobs: Vec<FileJob>,
+    /// What is wrong with who may read or write it.
+    pub(crate) exposed: Vec<String>,
+    /// Whether a key holds a secret.
+    pub(crate) secret: bool,
 }
 
 impl FileSettings {
@@ -45,7 +49,7 @@ pub(crate) struct FileJob {
 
 /// Reads the `text` of the config file at `path`.
 pub(crate) fn read(path: &Path, text: &str, mistakes: &mut Vec<Mistake>) -> FileSettings {
-    let mut reader = Reader { path, text, mistakes };
+    let mut reader = Reader { path, text, mistakes, secret: false };
     let mut settings = FileSettings::default();
     let table = match DeTable::parse(text) {
         Ok(table) => table.into_inner(),
@@ -70,6 +74,7 @@ pub(crate) fn read(path: &Path, text: &str, mistakes: &mut Vec<Mistake>) -> File
             reader.key(&mut settings.top, key, value, Place::Top, &mut keys);
         }
     }
+    settings.secret = reader.secret;
     settings
 }
 
@@ -86,6 +91,8 @@ struct Reader<'a> {
     path: &'a Path,
     text: &'a str,
     mistakes: &'a mut Vec<Mistake>,
+    /// Whether a key that was read holds a secret.
+    secret: bool,
 }
 
 impl Reader<'_> {
@@ -165,6 +172,7 @@ impl Reader<'_> {
             return self.mistakes.push(origin.mistake("it is given twice; remove one of them"));
         }
         seen.push(setting.key);
+        self.secret |= setting.is_secret();
         match raw(setting.key, value.get_ref()) {
             Ok(raw) => layer.set(setting.key, &raw, origin, self.mistakes),
             Err(wrong) => {

@@ -1,6 +1,6 @@
 //! Reads the options that say what is left out, and the files that they name.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -21,7 +21,7 @@ pub(super) fn read(
 ) -> Option<Arc<Filters>> {
     let home_file = || {
         let home = std::env::var_os("HOME").filter(|home| !home.is_empty())?;
-        fs::read(Path::new(&home).join(".cvsignore")).ok()
+        super::bounded::read(&Path::new(&home).join(".cvsignore"), super::bounded::TEXT).ok()
     };
     let outside = Outside {
         read: &|path| {

@@ -21,7 +21,7 @@ use super::layer::{Given, Layer};
 use super::mistake::{Mistake, Origin, shown_path};
 use super::rsync::{self, Param, Wanted};
 use super::setting::nearest;
-use super::{Alert, NamedJob, Remote, around};
+use super::{Alert, NamedJob, Remote, around, bounded};
 use crate::log::Format;
 
 /// Everything that was given, by the place it came from.
@@ -267,7 +267,7 @@ impl Draft<'_> {
         let Some(file) = &wanted.files_from else { return Ok(None) };
         let path = shown_path(file);
         let origin = Origin::other(&format!("--files-from={path}"));
-        let list = fs::read(current_dir.join(file)).map_err(|error| {
+        let list = bounded::read(&current_dir.join(file), bounded::LIST).map_err(|error| {
             origin.mistake(format!("cannot read it: {error}; write the path of a readable file"))
         })?;
         match Selection::read(&list, wanted.from0, wanted.recursive) {

@@ -408,6 +408,12 @@ impl Setting {
     }
 }
 
+/// The variables that hold secrets, or the paths of files with them: commands and ssh do not get them.
+pub(crate) fn secret_variables() -> impl Iterator<Item = String> {
+    let secret = SETTINGS.iter().filter(|setting| setting.is_secret());
+    secret.flat_map(|setting| [setting.name.to_owned(), setting.file_variable()])
+}
+
 /// The setting of that name, in any case.
 pub(crate) fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name.eq_ignore_ascii_case(name))

@@ -84,6 +84,8 @@ pub(crate) fn next_times(agenda: &Agenda, now: DateTime<Utc>, log: &JobLog) {
 
 fn next_time(line: &Line, next: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
     let Line { number, command, .. } = line;
+    // Its arguments may be secrets.
+    let command = first_word(command).unwrap_or("a command");
     let when = match next {
         Some(next) if next >= now => {
             let (local, zone) = (line.zone.local(next), line.zone);
@@ -101,10 +103,67 @@ fn next_time(line: &Line, next: Option<DateTime<Utc>>, now: DateTime<Utc>) -> St
     format!("crontab line {number}, {when}: {command}")
 }
 
+/// The first word of a shell's command, behind the variables that it is given; `None` when that is no plain word.
+fn first_word(command: &str) -> Option<&str> {
+    let mut rest = command.trim_start();
+    loop {
+        let word = &rest[..word_end(rest)?];
+        let name = word.split_once('=').map(|(name, _)| name);
+        let variable = name.is_some_and(|name| {
+            !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        });
+        if !variable {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
+            return (!word.is_empty() && word.bytes().all(plain)).then_some(word);
+        }
+        rest = rest[word.len()..].trim_start();
+    }
+}
+
+/// Where the first word of `text` ends; white space within quotes and behind a backslash belongs to it. `None` when a
+/// quote does not end, or the word runs a command of its own.
+fn word_end(text: &str) -> Option<usize> {
+    let (mut quote, mut escaped) = (None, false);
+    for (at, c) in text.char_indices() {
+        match (escaped, quote, c) {
+            (true, ..) => escaped = false,
+            (_, Some(open), c) if c == open => quote = None,
+            (_, open, '\\') if open != Some('\'') => escaped = true,
+            (_, open, '$' | '`') if open != Some('\'') => return None,
+            (_, Some(_), _) => {}
+            (_, None, '\'' | '"') => quote = Some(c),
+            (_, None, c) if c.is_whitespace() || ";&|<>()".contains(c) => return Some(at),
+            _ => {}
+        }
+    }
+    (quote.is_none() && !escaped).then_some(text.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::schedule::{Crontab, Zone};
+
+    #[test]
+    fn of_a_command_only_the_program_is_told() {
+        for (command, expected) in [
+            ("backup_manager run", Some("backup_manager")),
+            ("  /usr/bin/x --token=hunter22", Some("/usr/bin/x")),
+            ("TOKEN=hunter22 A='b c' backup_manager run", Some("backup_manager")),
+            ("TOKEN=\"a \\\" b\" x y", Some("x")),
+            ("TOKEN=a\\ b x y", Some("x")),
+            ("TOKEN=$(cat secret file) x", None),
+            ("TOKEN='hunter 22", None),
+            ("TOKEN=hunter22", None),
+            ("'a b' c", None),
+            ("curl;x", Some("curl")),
+            ("(x)", None),
+            ("", None),
+        ] {
+            assert_eq!(first_word(command), expected, "{command}");
+        }
+    }
 
     #[test]
     fn volumes_without_a_name_are_found() {

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
+use crate::config::bounded;
 use crate::config::setting::CONFIG_FILE_NAME;
 use crate::config::shown_path;
 use crate::daemon::identity::Identity;
@@ -58,7 +59,7 @@ pub(crate) fn give_away(dir: &Path, owner: Identity, told: &mut Vec<String>) {
 }
 
 fn write_new(path: &Path, text: &str, owner: Option<Identity>) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     if let Some(owner) = owner {
         let _ = std::os::unix::fs::fchown(&file, Some(owner.uid), Some(owner.gid));
     }
@@ -103,7 +104,7 @@ impl CrontabFile {
         }
         // Looked at before it is read: what changes meanwhile is read once more.
         let before = std::mem::replace(&mut self.seen, seen);
-        match fs::read(&self.path) {
+        match bounded::read(&self.path, bounded::TEXT) {
             Ok(text) => Some(News::Text(String::from_utf8_lossy(&text).into_owned())),
             Err(error) => {
                 self.seen = None;

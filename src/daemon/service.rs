@@ -17,7 +17,7 @@ use signal_hook::iterator::Signals;
 use super::checks;
 use super::children::{Children, Ended, How, Starter, others, shell};
 use super::files::{CrontabFile, News};
-use crate::config::shown_path;
+use crate::config::{exposed, shown_path};
 use crate::exit::Exit;
 use crate::log::JobLog;
 use crate::schedule::{Agenda, Crontab, Due, Zone};
@@ -143,6 +143,9 @@ impl Service {
             self.log.warn(&format!("{path}, line {number}: {wrong}"));
         }
         self.agenda.replace(&crontab, now);
+        for complaint in exposed::complaints(&self.crontab.path, exposed::names_secret(text)) {
+            self.log.warn(&complaint);
+        }
         self.log.info(&format!("read {path}"));
         checks::next_times(&self.agenda, now, &self.log);
     }

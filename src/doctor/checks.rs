@@ -1,6 +1,5 @@
 //! The checks, each of them something that made a first backup fail or silently do less.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,7 +17,8 @@ use rustix::process::geteuid;
 use transport::sftp::{Account, account, ssh_folder};
 
 use super::Finding;
-use crate::config::{NamedJob, shown_path};
+use crate::config::exposed::{complaints, names_secret};
+use crate::config::{NamedJob, bounded, shown_path};
 use crate::daemon::{checks::not_a_mount, environment_zone, keys};
 use crate::schedule::Crontab;
 use crate::sources::{close, local, remote};
@@ -48,8 +48,13 @@ pub(super) fn machine(crontab: &Path) -> Vec<Finding> {
         found.push(Finding::good("time zone", zone.to_string()));
     }
     let shown = shown_path(crontab);
-    match fs::read(crontab) {
+    match bounded::read(crontab, bounded::TEXT) {
         Ok(text) => {
+            found.extend(exposed(
+                "crontab",
+                crontab,
+                names_secret(&String::from_utf8_lossy(&text)),
+            ));
             let read = Crontab::read(&String::from_utf8_lossy(&text), zone);
             for (line, fault) in &read.faults {
                 let mend = Some(format!("mend that line of {shown}"));
@@ -82,6 +87,15 @@ pub(super) fn machine(crontab: &Path) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// What others may do with a file of the configuration.
+fn exposed(check: &'static str, path: &Path, secret: bool) -> Vec<Finding> {
+    let finding = |complaint: String| match complaint.split_once("; ") {
+        Some((what, mend)) => Finding::warning(check, what, mend),
+        None => Finding::warning(check, complaint, "chmod 600"),
+    };
+    complaints(path, secret).into_iter().map(finding).collect()
 }
 
 /// The account and the keys that `ssh` needs.

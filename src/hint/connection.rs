@@ -116,7 +116,7 @@ fn quoted(word: &str) -> String {
     if !rest.is_empty() && rest.bytes().all(plain) {
         return word.to_owned();
     }
-    format!("{home}'{}'", rest.replace('\'', "'\\''"))
+    format!("{home}{}", crate::ui::shell::word(rest.as_bytes()))
 }
 
 #[cfg(test)]

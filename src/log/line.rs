@@ -1,12 +1,14 @@
 //! One event as a line.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::Event;
 use tracing::field::{Field, Visit};
+
+use crate::ui::harmless::{self, push_lines, push_on_one_line};
 
 /// What a line says.
 #[derive(Debug, Default, Serialize)]
@@ -50,26 +52,14 @@ impl Line {
         push_on_one_line(&mut text, &self.message);
         if !self.below.is_empty() {
             text.push('\n');
-            text.push_str(self.below.trim_end());
+            push_lines(&mut text, self.below.trim_end());
         }
         text
     }
 
     /// One JSON object.
     pub(super) fn json(&self) -> String {
-        // Text and maps with text keys always have a JSON form.
-        serde_json::to_string(self).unwrap_or_default()
-    }
-}
-
-/// Nothing that a message quotes may break out of its line.
-fn push_on_one_line(text: &mut String, message: &str) {
-    for c in message.chars() {
-        if c.is_control() {
-            let _ = write!(text, "{}", c.escape_default());
-        } else {
-            text.push(c);
-        }
+        harmless::json(self, false)
     }
 }
 

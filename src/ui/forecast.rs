@@ -132,7 +132,7 @@ fn object(job: &str, change: &Change) -> String {
     let Change { change: kind, path, bytes, .. } = change;
     let object =
         json!({"type": "change", "job": job, "change": word(*kind), "bytes": bytes, "path": path});
-    format!("{object}\n")
+    crate::ui::harmless::json(&object, false) + "\n"
 }
 
 /// What would happen, for people.

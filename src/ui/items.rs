@@ -25,7 +25,7 @@ impl ItemLines {
         if self.json {
             let Item { letters, path, leads_to, .. } = item;
             let object = json!({"event": "item", "job": self.job, "changes": letters, "path": path, "leads_to": leads_to});
-            return format!("{object}\n");
+            return crate::ui::harmless::json(&object, false) + "\n";
         }
         let arrow = if item.hard_link { "=>" } else { "->" };
         let to = item.leads_to.as_ref().map(|to| format!(" {arrow} {to}"));

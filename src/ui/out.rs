@@ -30,7 +30,7 @@ impl Out {
 
     /// Writes an object as a line.
     pub(crate) fn object(&mut self, object: &Value) {
-        self.text(&format!("{object}\n"));
+        self.text(&(super::harmless::json(object, false) + "\n"));
     }
 
     pub(crate) fn table(&mut self, table: &Table) {

@@ -2,7 +2,11 @@
 
 use std::fmt::Write;
 
-/// `bytes` as one word of bash, zsh or ksh, quoted only when it has to be.
+/// `bytes` as one word of any shell that keeps to POSIX (dash, bash, ksh, zsh), quoted only when it has to be, on one
+/// line and without a character that steers a terminal. Nothing in it is expanded or run but a `printf` of ours.
+///
+/// A command substitution loses line feeds at its end (POSIX, 2.6.3): behind them `/.` is added, which names the same
+/// file.
 pub(crate) fn word(bytes: &[u8]) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%=".contains(byte);
     if !bytes.is_empty() && bytes.iter().all(plain) {
@@ -13,17 +17,26 @@ pub(crate) fn word(bytes: &[u8]) -> String {
             format!("'{}'", text.replace('\'', "'\\''"))
         }
         _ => {
-            let mut word = "$'".to_owned();
-            for byte in bytes {
+            let mut word = "\"$(printf '".to_owned();
+            for (at, byte) in bytes.iter().enumerate() {
                 match byte {
-                    b'\'' | b'\\' => word.extend(['\\', char::from(*byte)]),
-                    b' '..=b'~' => word.push(char::from(*byte)),
+                    // At its start printf would take it for an option.
+                    b'-' if at == 0 => word.push_str("\\055"),
+                    b'%' => word.push_str("%%"),
+                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b' ' => word.push(char::from(*byte)),
+                    b'/' | b'.' | b'_' | b'-' | b'+' | b',' | b':' | b'@' | b'=' => {
+                        word.push(char::from(*byte));
+                    }
+                    // Octal is what every printf knows. Interactive bash expands '!' between double quotes.
                     byte => {
-                        let _ = write!(word, "\\x{byte:02x}");
+                        let _ = write!(word, "\\{byte:03o}");
                     }
                 }
             }
-            word.push('\'');
+            if bytes.ends_with(b"\n") {
+                word.push_str("/.");
+            }
+            word.push_str("')\"");
             word
         }
     }
@@ -34,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bash_reads_back_each_word() {
+    fn shells_read_back_each_word_and_run_nothing_of_it() {
         for bytes in [
             &b"/home/u/file.txt"[..],
             b"",
@@ -47,12 +60,23 @@ mod tests {
             b"line\nfeed \x1b[31m",
             "rtl \u{202e}".as_bytes(),
             b"~",
+            b"$(touch ran) `touch ran` ${HOME} \xff",
+            b"\n$(touch ran)",
+            b"'; touch ran; '\x9b %s %n \\ !!",
+            b"-rf \x01",
         ] {
             let script = format!("printf %s {}", word(bytes));
             assert!(!script.contains(['\n', '\x1b']), "{script:?}");
-            let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
-            assert_eq!(output.stdout, bytes, "{script}");
+            for shell in ["bash", "sh"] {
+                let dir = tempfile::tempdir().unwrap();
+                let mut command = std::process::Command::new(shell);
+                let output =
+                    command.args(["-c", &script]).current_dir(dir.path()).output().unwrap();
+                assert_eq!(output.stdout, bytes, "{shell}: {script}");
+                assert!(!dir.path().join("ran").exists(), "{shell}: {script}");
+            }
         }
         assert_eq!(word(b"/home/u"), "/home/u");
+        assert_eq!(word(b"/x\n"), r#""$(printf '/x\012/.')""#);
     }
 }

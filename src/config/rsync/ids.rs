@@ -1,6 +1,5 @@
 //! `--usermap`, `--groupmap` and `--chown`: which numbers are meant.
 
-use std::fs;
 use std::path::Path;
 
 use engine::shape::{Ids, Mapping};
@@ -24,7 +23,8 @@ impl Base {
 
     fn of(file: &'static str) -> Self {
         // Without the file there are no names.
-        let text = fs::read(Path::new(file)).unwrap_or_default();
+        let text = crate::config::bounded::read(Path::new(file), crate::config::bounded::TEXT)
+            .unwrap_or_default();
         Self { entries: entries(&String::from_utf8_lossy(&text)), file }
     }
 

@@ -311,6 +311,9 @@ fn host_key_files(more: &Path) -> OsString {
 pub(super) fn started(options: &Options) -> Command {
     let mut ssh = Command::new(&options.ssh);
     ssh.env("LC_ALL", "C").process_group(0);
+    for variable in &options.withheld {
+        ssh.env_remove(variable);
+    }
     ssh.envs(account::stand_in().iter().flat_map(|account| account.variables.clone()));
     if let Some(config) = &options.config {
         ssh.arg("-F").arg(config);

@@ -64,6 +64,8 @@ pub struct Options {
     pub compress: bool,
     /// Further options on ssh's command line, checked by who gives them.
     pub args: Vec<String>,
+    /// Variables of the environment that ssh and what it starts (`ProxyCommand`) do not get.
+    pub withheld: Vec<String>,
     /// Bytes of content that may be under way at once, when that is to be less than is fastest: what
     /// a slow reader has asked for comes nevertheless.
     pub under_way: Option<u64>,
@@ -92,6 +94,7 @@ impl Default for Options {
             known_hosts: None,
             compress: false,
             args: Vec::new(),
+            withheld: Vec::new(),
             under_way: None,
             channels: 4,
             channels_first: 2,

@@ -1,0 +1,92 @@
+//! Files of the configuration that other users may read or write: they hold secrets, and commands that this user runs.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::process::geteuid;
+
+use super::mistake::shown_path;
+use super::setting::SETTINGS;
+
+/// Who may do what with a file.
+#[derive(Debug, Clone, Copy)]
+struct Access {
+    owner: u32,
+    mode: u32,
+}
+
+/// What others may do with the file at `path`, which holds secrets or does not, that they should not; with the command
+/// that ends it. Nothing where that cannot be found out.
+pub(crate) fn complaints(path: &Path, secret: bool) -> Vec<String> {
+    let Ok(meta) = fs::metadata(path) else { return Vec::new() };
+    // A pipe or a device holds nothing that others could read (`--config /dev/stdin`).
+    if !meta.is_file() {
+        return Vec::new();
+    }
+    let access = Access { owner: meta.uid(), mode: meta.mode() & 0o7777 };
+    judged(&shown_path(path), access, geteuid().as_raw(), secret)
+}
+
+fn judged(path: &str, access: Access, user: u32, secret: bool) -> Vec<String> {
+    let Access { owner, mode } = access;
+    let mut complaints = Vec::new();
+    if owner != 0 && owner != user {
+        complaints.push(format!(
+            "the user {owner} may change {path}, and with it what the user {user} runs; chown {user} {path}"
+        ));
+    }
+    // A group of root's own has no other members that root does not trust; elsewhere a group is often the user's own.
+    let others = if user == 0 { 0o022 } else { 0o002 };
+    if mode & others != 0 {
+        complaints.push(format!(
+            "others may change {path} (mode {mode:04o}), and with it what the user {user} runs; chmod go-w {path}"
+        ));
+    }
+    if secret && mode & 0o004 != 0 {
+        complaints.push(format!(
+            "others may read the secrets in {path} (mode {mode:04o}); chmod 600 {path}, or move them to files of their own (NAME_FILE)"
+        ));
+    }
+    complaints
+}
+
+/// Whether a text other than the config file, such as a crontab, names a setting that is a secret.
+pub(crate) fn names_secret(text: &str) -> bool {
+    SETTINGS
+        .iter()
+        .filter(|setting| setting.is_secret())
+        .any(|setting| text.contains(&format!("{}=", setting.name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_may_do_comes_with_the_command_that_ends_it() {
+        for (owner, mode, user, secret, expected) in [
+            (0, 0o600, 0, true, &[][..]),
+            (0, 0o644, 0, false, &[]),
+            (0, 0o640, 0, true, &[]),
+            (0, 0o644, 0, true, &["chmod 600 /c"]),
+            (0, 0o666, 0, true, &["chmod go-w /c", "chmod 600 /c"]),
+            (0, 0o620, 0, false, &["chmod go-w /c"]),
+            (1000, 0o664, 1000, false, &[]),
+            (1000, 0o666, 1000, false, &["chmod go-w /c"]),
+            (1000, 0o600, 0, false, &["chown 0 /c"]),
+            (0, 0o644, 1000, false, &[]),
+        ] {
+            let said = judged("/c", Access { owner, mode }, user, secret);
+            assert_eq!(said.len(), expected.len(), "{said:?}");
+            assert!(said.iter().zip(expected).all(|(said, end)| said.contains(end)), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_crontab_with_a_secret_is_told_from_others() {
+        assert!(names_secret("* * * * * WEBHOOK_URL=https://x backup_manager run\n"));
+        assert!(names_secret("NTFY_TOKEN=x\n"));
+        assert!(!names_secret("NTFY_TOKEN_FILE=/run/secrets/x\n* * * * * backup_manager run\n"));
+    }
+}
