@@ -180,6 +180,67 @@ fn a_broken_rule_file_in_the_source_leaves_nothing_out_and_is_listed() {
     assert_eq!(held, ".rsync-filter a b");
 }
 
+/// A source with folders `bad-…` whose rule files take without end, beside one with honest rules.
+fn hostile_rules() -> Tree {
+    let many = |line: &str, count: usize| line.repeat(count);
+    let chain = |tree: Tree, number: usize| {
+        let next = format!(". r{}\n", number + 1).repeat(9);
+        tree.file(format!("bad-chain/r{number}"), next)
+    };
+    let all: String = (0..100).map(|number| format!(". n{number}\n")).collect();
+    let wide = |tree: Tree, number: usize| tree.file(format!("bad-wide/n{number}"), &all);
+    let tree = Tree::new()
+        .file("bad-itself/.rsync-filter", "- lost\n".to_owned() + &many(". .rsync-filter\n", 10))
+        .file("bad-pair/.rsync-filter", many(". other\n- lost\n", 10))
+        .file("bad-pair/other", many(". .rsync-filter\n", 10))
+        .file("bad-chain/.rsync-filter", "- lost\n. r0\n")
+        .file("bad-wide/.rsync-filter", "- lost\n".to_owned() + &all)
+        .file("bad-rules/.rsync-filter", "- lost\n".to_owned() + &many("- x\n", 20_000))
+        .file("bad-long/.rsync-filter", "- lost\n".to_owned() + &many("# a comment\n", 100_000))
+        .file(
+            "bad-names/.rsync-filter",
+            (0..2_000).map(|number| format!(": m{number}\n")).collect::<String>() + "- lost\n",
+        )
+        .file("bad-lines/.rsync-filter", "- lost\n".to_owned() + &many("wrong\n", 20_000))
+        .file("good/.rsync-filter", "- left-out\n. more\n")
+        .file("good/more", "- out-too\n")
+        .file("good/left-out", "")
+        .file("good/out-too", "");
+    let tree = (0..25).fold(tree, chain);
+    let tree = (0..100).fold(tree, wide);
+    BAD.iter().fold(tree, |tree, name| tree.file(format!("bad-{name}/lost"), "kept all the same"))
+}
+
+const BAD: [&str; 8] = ["itself", "pair", "chain", "wide", "rules", "long", "names", "lines"];
+
+#[test]
+fn rule_files_without_end_are_listed_for_their_folder_only() {
+    let stage = Stage::with(BIN, &hostile_rules());
+    let done = stage.run().rsync(&["-F"]).limited("-v 2000000").expect(3);
+    let newest = stage.inside(&stage.history().newest());
+    for name in BAD {
+        assert!(newest.join(format!("bad-{name}/lost")).exists(), "{name}: its rules are not used");
+        let listed = done.lines_with(&format!("bad-{name}/"));
+        assert!((1..=10).contains(&listed), "{name} is listed {listed} times");
+    }
+    assert!(!newest.join("good/left-out").exists() && !newest.join("good/out-too").exists());
+    assert_eq!(done.lines_with("/good/"), 0);
+    // Far below what the rules would take that are left out.
+    assert!(done.peak_kib < 100 << 10, "{} KiB", done.peak_kib);
+}
+
+#[test]
+fn patterns_that_take_long_hold_no_run_up() {
+    let pattern = format!("- {}b\n", "**a*".repeat(40)).repeat(200);
+    let deep = "a/".repeat(200);
+    let tree =
+        Tree::new().file(".rsync-filter", pattern).file(format!("{deep}{}", "a".repeat(200)), "");
+    let stage = Stage::with(BIN, &tree);
+    stage.run().rsync(&["-F"]).expect(0);
+    let newest = stage.inside(&stage.history().newest());
+    assert!(newest.join(format!("{deep}{}", "a".repeat(200))).exists());
+}
+
 #[test]
 fn a_dry_run_tells_what_is_newly_left_out() {
     let stage = stage(&["a.tmp", "b"]);

@@ -139,15 +139,11 @@ fn contents<S: Source>(
     let (send, receive) = channel();
     let read = files.iter().map(|_| (Vec::new(), None)).collect();
     let wanted = files.into_iter().map(|entry| Wanted { entry, from: 0, again: false }).collect();
-    source.fetch(folder, wanted, Box::new(Contents { read, send }));
+    source.fetch(folder, wanted, Box::new(Contents { read, total: 0, send }));
     let read = receive.recv().unwrap_or_default();
     let mut texts = Vec::new();
     for (name, (bytes, end)) in names.into_iter().zip(read) {
-        let too_long = bytes.len() as u64 > LONGEST_RULE_FILE;
         let text = match end {
-            _ if too_long => {
-                Text::Unreadable(format!("it has more than {LONGEST_RULE_FILE} bytes"))
-            }
             Some(Ok(_)) => Text::Read(bytes),
             Some(Err(error)) => unreadable(error)?,
             None => Text::Unreadable("it was not read".to_owned()),
@@ -157,22 +153,33 @@ fn contents<S: Source>(
     Ok(texts)
 }
 
+/// The rule files of one folder are more than is read.
+fn too_long() -> SourceError {
+    let what = format!("a folder's rule files may have {LONGEST_RULE_FILE} bytes together");
+    SourceError::Unreadable { action: "read", error: std::io::Error::other(what) }
+}
+
 /// What was read of a file, and how that ended.
 type Content = (Vec<u8>, Option<Result<Meta, SourceError>>);
 
 /// Collects the contents of small files.
 struct Contents {
     read: Vec<Content>,
+    /// Bytes of all of them.
+    total: u64,
     send: Sender<Vec<Content>>,
 }
 
 impl ContentSink for Contents {
     fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
-        let Some((text, _)) = self.read.get_mut(index) else { return ControlFlow::Break(()) };
-        text.extend_from_slice(bytes);
-        if text.len() as u64 > LONGEST_RULE_FILE {
+        let Some((text, end)) = self.read.get_mut(index) else { return ControlFlow::Break(()) };
+        self.total += bytes.len() as u64;
+        if self.total > LONGEST_RULE_FILE {
+            *text = Vec::new();
+            *end = Some(Err(too_long()));
             return ControlFlow::Break(());
         }
+        text.extend_from_slice(bytes);
         ControlFlow::Continue(())
     }
 
@@ -183,12 +190,12 @@ impl ContentSink for Contents {
 
     fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {
         if let Some((_, end)) = self.read.get_mut(index) {
-            *end = Some(after);
+            end.get_or_insert(after);
         }
     }
 
     fn end(self: Box<Self>) {
-        let Self { read, send } = *self;
+        let Self { read, send, .. } = *self;
         let _ = send.send(read);
     }
 }

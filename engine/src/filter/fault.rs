@@ -61,6 +61,12 @@ pub enum Fault {
     /// Files of rules that name one another without end.
     #[error("the files of rules are nested more than {0} deep")]
     TooDeep(usize),
+    /// A file of rules names itself, or one that is read at that point.
+    #[error("it names a file that names this one: a circle")]
+    Cycle,
+    /// The rules of a folder with what they name are more than is read.
+    #[error("there are more {0} than one folder may have; what it would leave out is kept")]
+    TooMuch(&'static str),
 }
 
 impl PartialEq for Fault {

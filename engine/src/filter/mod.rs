@@ -5,6 +5,7 @@
 //! (`--delete --delete-excluded`), so that rules for the receiving side alone (`P`, `R`, `r`) say nothing
 //! here, and neither does `p`.
 
+mod budget;
 mod fault;
 mod options;
 mod pattern;
@@ -15,17 +16,19 @@ mod syntax;
 mod wild;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 pub use fault::{Fault, FilterError};
 pub use options::{FilterOption, Outside};
 pub use rule::{Origin, Reason};
 pub use scope::{Entered, Judging, Scope, Text, Texts, Verdict};
 
+use budget::Steps;
 use pattern::Subject;
 use rule::{Item, Paths};
 
-/// The longest file of rules in a source that is read, bytes.
-pub const LONGEST_RULE_FILE: u64 = 1 << 20;
+/// The longest file of rules in a source that is read, bytes; with all files that it names, too.
+pub const LONGEST_RULE_FILE: u64 = 256 << 10;
 
 /// How the file begins that marks a cache (bford.info/cachedir).
 const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
@@ -38,6 +41,8 @@ pub struct Filters {
     /// `--from0`, for the rule files of folders.
     nul: bool,
     cvs: Arc<[Item]>,
+    /// Bytes that the rules of folders take now.
+    held: Arc<AtomicUsize>,
 }
 
 /// A file that marks the folder it lies in: nothing else of it is kept.
@@ -52,7 +57,13 @@ impl Filters {
     /// No rules: everything is in.
     #[must_use]
     pub fn none() -> Self {
-        Self { items: Vec::new(), tags: Vec::new(), nul: false, cvs: Arc::from([]) }
+        Self {
+            items: Vec::new(),
+            tags: Vec::new(),
+            nul: false,
+            cvs: Arc::from([]),
+            held: Arc::default(),
+        }
     }
 
     /// Whether there is no rule at all.
@@ -72,7 +83,8 @@ impl Filters {
     #[must_use]
     pub fn keeps_attribute(&self, name: &[u8]) -> bool {
         let path: Vec<u8> = [b"/", name].concat();
-        let subject = Subject::new(&path, false);
+        let steps = Steps::new();
+        let subject = Subject::new(&path, false, &steps);
         let paths = Paths { inside: subject, source: subject };
         let rules = self.items.iter().filter_map(|item| match item {
             Item::Rule(rule) if rule.attributes && rule.hides => Some(rule),

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::budget::Budget;
 use super::fault::{Fault, FilterError};
 use super::read::{Reader, cvs};
 use super::rule::{Item, Origin, Reading, Reason, Syntax};
@@ -61,7 +62,7 @@ impl Filters {
             let path = Path::new(std::ffi::OsStr::from_bytes(name));
             (outside.read)(path).map_err(Fault::Unreadable)
         };
-        let mut reader = Reader::new(&mut text, &of_cvs, None, false);
+        let mut reader = Reader::new(&mut text, &of_cvs, None, Budget::OWN);
         let (mut tags, mut errors) = (Vec::new(), Vec::new());
         let (mut rule_files, mut nul, mut last) = (0, false, None);
         for (option, place) in options {
@@ -136,6 +137,10 @@ impl Filters {
         drop(reader);
         let uses_cvs = |item: &Item| matches!(item, Item::Cvs(_) | Item::PerFolder(_));
         let cvs = if items.iter().any(uses_cvs) { of_cvs() } else { Arc::from([]) };
-        if errors.is_empty() { Ok(Self { items, tags, nul, cvs }) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Self { items, tags, nul, cvs, held: Arc::default() })
+        } else {
+            Err(errors)
+        }
     }
 }

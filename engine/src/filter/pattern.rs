@@ -1,5 +1,6 @@
 //! A pattern of a rule, made ready for matching: which part of a path it is held against.
 
+use super::budget::Steps;
 use super::wild;
 
 /// A pattern, taken apart.
@@ -34,12 +35,18 @@ enum Against {
 pub(super) struct Subject<'a> {
     bytes: &'a [u8],
     folder: bool,
+    steps: &'a Steps,
 }
 
 impl<'a> Subject<'a> {
     /// `bytes` begin with a slash; those of a folder also end in one.
-    pub(super) fn new(bytes: &'a [u8], folder: bool) -> Self {
-        Self { bytes, folder }
+    pub(super) fn new(bytes: &'a [u8], folder: bool, steps: &'a Steps) -> Self {
+        Self { bytes, folder, steps }
+    }
+
+    /// Whether the entry has had its share of matching.
+    pub(super) fn is_spent(self) -> bool {
+        self.steps.spent()
     }
 
     fn path(self) -> &'a [u8] {
@@ -89,31 +96,31 @@ impl Pattern {
         if self.folders_only && !subject.folder {
             return false;
         }
-        let Subject { bytes, folder } = subject;
+        let Subject { bytes, folder, steps } = subject;
         let end = if folder && self.with_content { bytes.len() } else { subject.end() };
         let whole = &bytes[..end];
         let path = subject.path();
         match self.against {
             Against::Name => {
                 let name = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
-                self.is(&whole[1 + name..])
+                self.is(&whole[1 + name..], steps)
             }
-            Against::Whole => self.is(&whole[1..]),
-            Against::WholeWithSlash => self.is(whole),
+            Against::Whole => self.is(&whole[1..], steps),
+            Against::WholeWithSlash => self.is(whole, steps),
             Against::Last(count) => {
                 let mut slashes =
                     (0..subject.end()).rev().filter(|at| bytes[*at] == b'/').skip(count - 1);
-                slashes.next().is_some_and(|at| self.is(&whole[at + 1..]))
+                slashes.next().is_some_and(|at| self.is(&whole[at + 1..], steps))
             }
             Against::Rest => {
                 let mut starts = (0..whole.len()).filter(|at| whole[*at] == b'/');
-                starts.any(|at| self.is(&whole[at + 1..]))
+                starts.any(|at| self.is(&whole[at + 1..], steps))
             }
         }
     }
 
-    fn is(&self, text: &[u8]) -> bool {
-        if self.wild { wild::matches(&self.text, text) } else { self.text == text }
+    fn is(&self, text: &[u8], steps: &Steps) -> bool {
+        if self.wild { wild::matches(&self.text, text, steps) } else { self.text == text }
     }
 }
 
@@ -123,7 +130,8 @@ mod tests {
 
     fn matches(pattern: &str, path: &str) -> bool {
         let path = format!("/{path}");
-        let subject = Subject::new(path.as_bytes(), path.ends_with('/'));
+        let steps = Steps::new();
+        let subject = Subject::new(path.as_bytes(), path.ends_with('/'), &steps);
         Pattern::new(pattern.as_bytes(), false).matches(subject)
     }
 
@@ -156,7 +164,8 @@ mod tests {
 
     #[test]
     fn below_an_anchor() {
-        let subject = Subject::new(b"/a/b/c", false);
+        let steps = Steps::new();
+        let subject = Subject::new(b"/a/b/c", false, &steps);
         let below = |anchor: &[u8]| subject.below(anchor).map(|subject| subject.path().to_vec());
         assert_eq!(below(b"/a"), Some(b"b/c".to_vec()));
         assert_eq!(below(b""), Some(b"a/b/c".to_vec()));

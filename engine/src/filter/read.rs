@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::budget::Budget;
 use super::fault::{Fault, FilterError};
 use super::pattern::Pattern;
 use super::rule::{Frame, Item, Origin, PerFolder, Reading, Reason, Rule, Sides, Syntax};
@@ -31,7 +32,11 @@ pub(super) struct Reader<'a> {
     nul: bool,
     /// Names of folders' rule files that have their place already: a second one is ignored.
     placed: Vec<Vec<u8>>,
-    depth: usize,
+    /// What is being read: each file names the next one.
+    open: Vec<Vec<u8>>,
+    /// What may still be read; nothing once it was not enough.
+    budget: Budget,
+    ended: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -39,16 +44,18 @@ impl<'a> Reader<'a> {
         text: &'a mut TextOf<'a>,
         cvs: &'a dyn Fn() -> Arc<[Item]>,
         anchor: Option<Arc<[u8]>>,
-        nul: bool,
+        budget: Budget,
     ) -> Self {
         let (items, errors) = (Vec::new(), Vec::new());
-        let placed = Vec::new();
-        Self { items, errors, cleared: false, text, cvs, anchor, nul, placed, depth: 0 }
+        let (placed, open, cleared, nul, ended) = (Vec::new(), Vec::new(), false, false, false);
+        Self { items, errors, cleared, text, cvs, anchor, nul, placed, open, budget, ended }
     }
 
-    /// Rule files of these `names` have their place already.
-    pub(super) fn set_placed(&mut self, names: Vec<Vec<u8>>) {
-        self.placed = names;
+    /// The file called `name` is read, and rule files of the `placed` names have their place already.
+    pub(super) fn set_folder(&mut self, name: &[u8], placed: &[Vec<u8>]) {
+        self.open.push(name.to_owned());
+        self.budget.names = self.budget.names.saturating_sub(placed.len());
+        self.placed = placed.to_vec();
     }
 
     /// From here on rules end with a NUL byte, or with a line.
@@ -58,15 +65,20 @@ impl<'a> Reader<'a> {
 
     /// Reads the rules of the file at `place`.
     pub(super) fn file(&mut self, text: &[u8], reading: Reading, place: &Arc<str>) {
-        if self.depth == DEPTH {
-            let origin = Origin { place: Arc::clone(place), line: None };
+        let origin = Origin { place: Arc::clone(place), line: None };
+        if self.open.len() > DEPTH {
             return self.wrong(origin, b"", Fault::TooDeep(DEPTH));
         }
-        self.depth += 1;
+        if !spend(&mut self.budget.bytes, text.len()) {
+            return self.too_much(origin, "bytes of rules");
+        }
         let nul = self.nul;
         let ends_line = |byte: &u8| if nul { *byte == 0 } else { matches!(byte, b'\n' | b'\r') };
         let mut line = 1;
         for rules in text.split(ends_line) {
+            if self.ended {
+                return;
+            }
             let origin = || Origin { place: Arc::clone(place), line: Some(line) };
             if reading.words {
                 let space = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
@@ -80,11 +92,16 @@ impl<'a> Reader<'a> {
             let end = rules.as_ptr() as usize - text.as_ptr() as usize + rules.len();
             line += usize::from(!matches!(text.get(end..end + 2), Some(b"\r\n")));
         }
-        self.depth -= 1;
     }
 
     /// Reads one rule.
     pub(super) fn rule(&mut self, text: &[u8], reading: Reading, origin: Origin) {
+        if self.ended {
+            return;
+        }
+        if !spend(&mut self.budget.rules, 1) {
+            return self.too_much(origin, "rules");
+        }
         match parse(text, reading) {
             Ok(Parsed::Clear) => {
                 self.items.clear();
@@ -110,15 +127,29 @@ impl<'a> Reader<'a> {
                     return;
                 }
                 if per_folder {
+                    if !spend(&mut self.budget.names, 1) {
+                        return self.too_much(origin, "names of rule files");
+                    }
                     let (name, scan_from) = (file.to_owned(), folder.map(ToOwned::to_owned));
                     let item = PerFolder { name, scan_from, reading };
                     self.items.push(Item::PerFolder(Arc::new(item)));
                     return;
                 }
+                if self.open.iter().any(|open| open == name) {
+                    return self.wrong(origin, text, Fault::Cycle);
+                }
+                if !spend(&mut self.budget.files, 1) {
+                    return self.too_much(origin, "files that are named");
+                }
                 match (self.text)(name) {
                     Ok(rules) => {
-                        let place = Arc::from(crate::bytes::shown(name));
+                        let folder =
+                            self.anchor.as_ref().map(|folder| [folder, &b"/"[..]].concat());
+                        let path = [&folder.unwrap_or_default(), name].concat();
+                        let place = Arc::from(crate::bytes::shown(&path));
+                        self.open.push(name.to_owned());
                         self.file(&rules, reading, &place);
+                        self.open.pop();
                     }
                     Err(fault) => self.wrong(origin, text, fault),
                 }
@@ -152,7 +183,21 @@ impl<'a> Reader<'a> {
 
     fn wrong(&mut self, origin: Origin, rule: &[u8], fault: Fault) {
         self.errors.push(FilterError { origin, rule: rule.to_owned(), fault });
+        self.ended |= self.errors.len() >= self.budget.mistakes;
     }
+
+    /// There is more than may be read: the rest is not.
+    fn too_much(&mut self, origin: Origin, what: &'static str) {
+        self.wrong(origin, b"", Fault::TooMuch(what));
+        self.ended = true;
+    }
+}
+
+/// Takes `wanted` from what is left; whether it was there.
+fn spend(left: &mut usize, wanted: usize) -> bool {
+    let enough = *left >= wanted;
+    *left = left.saturating_sub(wanted);
+    enough
 }
 
 /// A plain rule that excludes what is called `pattern`.
@@ -170,7 +215,7 @@ pub(super) fn cvs(home: Option<&[u8]>, variable: Option<&[u8]>) -> Arc<[Item]> {
     let reading = Reading { syntax: Syntax::Cvs, words: true, ..Reading::default() };
     let mut no_text = |_: &[u8]| Err(Fault::NotBeside);
     let no_cvs = || Arc::from([]);
-    let mut reader = Reader::new(&mut no_text, &no_cvs, None, false);
+    let mut reader = Reader::new(&mut no_text, &no_cvs, None, Budget::OWN);
     let parts = [
         (Some(CVS.as_bytes()), "the rules of CVS"),
         (home, "~/.cvsignore"),

@@ -80,7 +80,8 @@ impl Rule {
             Frame::Source => Some(paths.source),
             Frame::Below(anchor) => paths.source.below(anchor),
         };
-        subject.is_some_and(|subject| self.pattern.matches(subject)) != self.negated
+        let matched = subject.is_some_and(|subject| self.pattern.matches(subject));
+        matched != self.negated && !paths.source.is_spent()
     }
 }
 

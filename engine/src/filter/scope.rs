@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Filters;
+use super::budget::{Budget, Held, Steps};
 use super::fault::{Fault, FilterError};
 use super::pattern::Subject;
 use super::read::Reader;
@@ -18,7 +19,7 @@ pub struct Scope {
     /// Its full path on the source; empty for `/`.
     source: Vec<u8>,
     /// What the rule files of this folder and those above say, for each of the rules that name such files.
-    lists: Vec<(Arc<PerFolder>, Arc<[Item]>)>,
+    lists: Vec<(Arc<PerFolder>, Arc<Held>)>,
     /// Which of the tags it has: everything else in it is out.
     tagged: Option<usize>,
 }
@@ -49,7 +50,7 @@ pub struct Entered {
 }
 
 /// A rule that names a file for each folder, and what was read for it so far.
-type Active = (Arc<PerFolder>, Option<Arc<[Item]>>);
+type Active = (Arc<PerFolder>, Option<Arc<Held>>);
 
 /// Whether an entry is in, and why.
 #[derive(Debug, Clone, Copy)]
@@ -129,10 +130,11 @@ impl Scope {
                     let (wanted, errors) = (&mut wanted, &mut errors);
                     let mut reading = Own { texts, wanted, errors, placed: &placed };
                     let own = reading.list(&self.filters, &merge, text, &anchor, &place);
-                    let cleared = own.cleared;
                     let nested = per_folder(&own.items);
-                    let above = inherited.filter(|_| !cleared).unwrap_or_default();
-                    (own.items.into_iter().chain(above.iter().cloned()).collect(), nested)
+                    match reading.with(own, inherited.as_ref(), &self.filters, &place) {
+                        Some(list) => (list, nested),
+                        None => (inherited.unwrap_or_default(), Vec::new()),
+                    }
                 }
             };
             lists.push((merge, list));
@@ -156,14 +158,14 @@ impl Scope {
         todo.reverse();
         while let Some(merge) = todo.pop() {
             let list = self.list(&merge).cloned();
-            let nested = list.as_deref().map(per_folder).unwrap_or_default();
+            let nested = list.as_deref().map(|list| per_folder(&list.items)).unwrap_or_default();
             todo.extend(nested.into_iter().rev());
             active.push((merge, list));
         }
         active
     }
 
-    fn list(&self, merge: &Arc<PerFolder>) -> Option<&Arc<[Item]>> {
+    fn list(&self, merge: &Arc<PerFolder>) -> Option<&Arc<Held>> {
         self.lists.iter().find(|(other, _)| Arc::ptr_eq(merge, other)).map(|(_, list)| list)
     }
 
@@ -186,7 +188,7 @@ impl Scope {
                 let holds = rule.hides && !rule.attributes && rule.holds_for(paths);
                 holds.then(|| Verdict { included: rule.include, by: Some(&rule.reason) })
             }
-            Item::PerFolder(merge) => self.decide(self.list(merge)?, paths),
+            Item::PerFolder(merge) => self.decide(&self.list(merge)?.items, paths),
             Item::Cvs(items) => self.decide(items, paths),
         })
     }
@@ -217,7 +219,8 @@ impl<'a> Judging<'a> {
                 path.push(b'/');
             }
         }
-        let subject = |path| Subject::new(path, is_folder);
+        let steps = Steps::new();
+        let subject = |path| Subject::new(path, is_folder, &steps);
         let paths = Paths { inside: subject(&self.inside), source: subject(&self.source) };
         let verdict = self.scope.decide(&filters.items, paths);
         verdict.unwrap_or(Verdict { included: true, by: None })
@@ -277,8 +280,10 @@ impl Own<'_> {
             }
         };
         let cvs = || Arc::clone(&filters.cvs);
-        let mut reader = Reader::new(&mut beside, &cvs, Some(Arc::clone(anchor)), filters.nul);
-        reader.set_placed(self.placed.to_vec());
+        let anchor = Some(Arc::clone(anchor));
+        let mut reader = Reader::new(&mut beside, &cvs, anchor, Budget::FOLDER);
+        reader.set_nul(filters.nul);
+        reader.set_folder(&merge.name, self.placed);
         reader.file(text, merge.reading, place);
         let Reader { items, errors, cleared, .. } = reader;
         self.wanted.append(&mut missing);
@@ -287,6 +292,29 @@ impl Own<'_> {
         }
         self.errors.extend(errors);
         OwnRules::default()
+    }
+
+    /// The folder's own rules in front of those that it inherits; `None`, which is told, when that is too much.
+    fn with(
+        &mut self,
+        own: OwnRules,
+        inherited: Option<&Arc<Held>>,
+        filters: &Filters,
+        place: &Arc<str>,
+    ) -> Option<Arc<Held>> {
+        let above = inherited.filter(|_| !own.cleared);
+        if own.items.is_empty()
+            && let Some(above) = above
+        {
+            return Some(Arc::clone(above));
+        }
+        let above = above.map_or(&[][..], |above| &above.items);
+        let fits = own.items.len() + above.len() <= Budget::FOLDER.rules;
+        let held = if fits { Held::new(own.items, above, &filters.held) } else { None };
+        if held.is_none() {
+            self.unused(place, Fault::TooMuch("rules"));
+        }
+        held.map(Arc::new)
     }
 
     fn unused(&mut self, place: &Arc<str>, fault: Fault) {

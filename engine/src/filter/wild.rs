@@ -1,17 +1,20 @@
 //! Matches text against a pattern with `*`, `**`, `?`, `[…]` and `\`, by rsync(1), PATTERN MATCHING RULES.
 
+use super::budget::Steps;
+
 /// Whether all of `text` matches all of `pattern`.
 ///
 /// `*` and `?` and classes match no slash, `**` matches anything. A class that has no end, or that names
 /// an unknown `[:kind:]`, matches nothing.
 ///
 /// A failed match goes back to the last star only: what an earlier `*` could take instead ends at the
-/// same slash, and what an earlier `**` could take instead the last `**` can take too.
-pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+/// same slash, and what an earlier `**` could take instead the last `**` can take too. Without `steps` left
+/// nothing matches.
+pub(super) fn matches(pattern: &[u8], text: &[u8], steps: &Steps) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut any: Option<(usize, usize)> = None;
     let mut within: Option<(usize, usize)> = None;
-    loop {
+    while steps.take() {
         if pattern.get(p) == Some(&b'*') {
             let stars = pattern[p..].iter().take_while(|byte| **byte == b'*').count();
             p += stars;
@@ -42,6 +45,7 @@ pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
             _ => return false,
         }
     }
+    false
 }
 
 /// How many bytes of `pattern` stand for the single byte; `None` when they do not match it.
@@ -128,7 +132,11 @@ fn is_kind(kind: &[u8], byte: u8) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::super::budget::Steps;
+
+    fn matches(pattern: &[u8], text: &[u8]) -> bool {
+        super::matches(pattern, text, &Steps::new())
+    }
 
     #[test]
     fn stars_question_marks_classes_and_backslashes() {
