@@ -104,7 +104,7 @@ fn inject_each(cases: &[Case]) -> Vec<String> {
             // The program itself could not be loaded.
             127 if done.said().contains("error while loading") => {}
             // What the destination refuses to hold is kept beside it.
-            0 if matches!(*error, "EPERM" | "EMLINK") && kept(&stage) => {
+            0 if matches!(*error, "EPERM" | "EMLINK" | "ENOSPC" | "EDQUOT") && kept(&stage) => {
                 found.extend(untrue(&stage, 0, bare))
             }
             0 | 3 => found.extend(untrue(&stage, done.code, truth)),

@@ -12,6 +12,7 @@ use xattr::FileExt;
 
 use crate::dir::Dir;
 use crate::entry::Xattrs;
+use crate::refusal::has_no_room;
 
 /// Where a copied file's BLAKE3 stands: 32 raw bytes, which fit into a 256-byte ext4 inode.
 pub const HASH: &str = "user.backup_manager.blake3";
@@ -121,6 +122,15 @@ pub(crate) fn read_held(fd: impl AsFd, asked: Asked) -> io::Result<Xattrs> {
     })
 }
 
+/// Attributes that could not be set.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// Names and values.
+    pub(crate) attributes: Xattrs,
+    /// One of them at least because it is too large for the file system, which holds others.
+    pub(crate) no_room: bool,
+}
+
 /// Makes the attributes of a held entry those of `wanted`, among the ones asked for. Returns what could
 /// not be set.
 ///
@@ -130,8 +140,8 @@ pub(crate) fn write(
     fd: impl AsFd,
     wanted: &[(Vec<u8>, Vec<u8>)],
     asked: Asked,
-) -> io::Result<Xattrs> {
-    let mut refused = Xattrs::new();
+) -> io::Result<Refused> {
+    let mut refused = Refused::default();
     for (name, _) in read_held(&fd, asked)? {
         if !wanted.iter().any(|(kept, _)| *kept == name) {
             // One that cannot be removed was put there by the system (a security module's label).
@@ -141,7 +151,10 @@ pub(crate) fn write(
     for (name, value) in wanted {
         match set(&fd, OsStr::from_bytes(name), value) {
             Ok(()) => {}
-            Err(error) if may_be_refused(&error) => refused.push((name.clone(), value.clone())),
+            Err(error) if may_be_refused(&error, &fd) => {
+                refused.no_room |= is_too_large(&error);
+                refused.attributes.push((name.clone(), value.clone()));
+            }
             Err(error) => return Err(error),
         }
     }
@@ -200,14 +213,15 @@ impl Held<'_> {
     }
 }
 
-/// Records `hash` as that of the content of `file`; `false` where the file system has no attributes.
+/// Records `hash` as that of the content of `file`; `false` where the file system has no attributes, or the file no room for
+/// one more.
 ///
 /// # Errors
 /// When the destination is full or fails.
 pub fn set_hash(file: &File, hash: &blake3::Hash) -> io::Result<bool> {
     match file.set_xattr(HASH, hash.as_bytes()) {
         Ok(()) => Ok(true),
-        Err(error) if may_be_refused(&error) => Ok(false),
+        Err(error) if may_be_refused(&error, file) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -266,19 +280,32 @@ fn unsupported(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOTSUP | Errno::NOSYS))
 }
 
-/// Whether the destination will never take it: no attributes, not allowed, too large for the file
-/// system (ext4: all of an inode's in one block, xattr(7)), or an owner that it cannot map.
-pub(crate) fn may_be_refused(error: &io::Error) -> bool {
+/// Whether an attribute that is refused is one too large or one too many.
+fn is_too_large(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
+        Some(Errno::NOSPC | Errno::DQUOT | Errno::TOOBIG | Errno::FBIG | Errno::RANGE)
+    )
+}
+
+/// Whether the destination will never take a value of the entry `fd`: no attributes, not allowed, too large for the file
+/// system, or an owner that it cannot map. ext4 says `ENOSPC` when all attributes of an inode do not fit into its one block
+/// (xattr(7)), a full disk says so too: of a disk with room it is a refusal. `EDQUOT` may be about another user's quota.
+/// What is refused is written to the sidecar: where the disk is full after all, that fails.
+pub(crate) fn may_be_refused(error: &io::Error, fd: impl AsFd) -> bool {
+    match Errno::from_io_error(error) {
         Some(
             Errno::NOTSUP
-                | Errno::NOSYS
-                | Errno::PERM
-                | Errno::ACCESS
-                | Errno::TOOBIG
-                | Errno::RANGE
-                | Errno::INVAL
-        )
-    )
+            | Errno::NOSYS
+            | Errno::PERM
+            | Errno::ACCESS
+            | Errno::TOOBIG
+            | Errno::FBIG
+            | Errno::OVERFLOW
+            | Errno::RANGE
+            | Errno::INVAL,
+        ) => true,
+        Some(Errno::NOSPC | Errno::DQUOT) => !has_no_room(fd),
+        _ => false,
+    }
 }

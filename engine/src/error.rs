@@ -1,9 +1,11 @@
 //! Why a run did not complete. The hints ("what to do next") belong to the program around the engine.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::amount::{bytes, counted};
+use crate::dir::Dir;
+use crate::refusal::{is_full, says_full};
 use crate::source::SourceError;
 
 /// Why a source cannot be reached, in its own words.
@@ -179,21 +181,39 @@ fn room(needed: Option<&Missing>, free: u64, free_inodes: Option<u64>) -> String
     format!("{needed}{}{} free", bytes(free), inodes.unwrap_or_default())
 }
 
-/// What an error of the destination at `path` means for the run: full, or broken.
+/// What an error of the destination at `path` means for the run: full, or broken. An error that says "full" of a disk
+/// that has room says what room it has.
 pub(crate) fn destination(
     action: &'static str,
-    backups_dir: &std::path::Path,
+    backups_dir: &Path,
     path: PathBuf,
     error: io::Error,
 ) -> RunError {
-    use rustix::io::Errno;
-    if matches!(Errno::from_io_error(&error), Some(Errno::NOSPC | Errno::DQUOT)) {
-        let space = rustix::fs::statvfs(backups_dir).ok();
-        let free = space.as_ref().map_or(0, |space| space.f_bavail * space.f_frsize);
-        let free_inodes = space.filter(|space| space.f_files > 0).map(|space| space.f_favail);
-        return RunError::NoSpace { path: backups_dir.to_owned(), needed: None, free, free_inodes };
+    if !says_full(&error) {
+        return RunError::Destination { action, path, error };
     }
-    RunError::Destination { action, path, error }
+    let own = || Dir::at(&backups_dir.join(crate::backups::OWN));
+    match own().or_else(|_| Dir::at(backups_dir)) {
+        Ok(dir) if !is_full(&error, &dir) => {
+            let (free, free_inodes) = free_in(backups_dir);
+            let what = format!("{error}, though the disk has {}", room(None, free, free_inodes));
+            RunError::Destination { action, path, error: io::Error::other(what) }
+        }
+        _ => no_space(backups_dir),
+    }
+}
+
+/// The destination is full: that was looked at twice.
+pub(crate) fn no_space(backups_dir: &Path) -> RunError {
+    let (free, free_inodes) = free_in(backups_dir);
+    RunError::NoSpace { path: backups_dir.to_owned(), needed: None, free, free_inodes }
+}
+
+/// Bytes and inodes that are free; no number of inodes where the file system has no fixed one.
+fn free_in(backups_dir: &Path) -> (u64, Option<u64>) {
+    let space = rustix::fs::statvfs(backups_dir).ok();
+    let free = space.as_ref().map_or(0, |space| space.f_bavail * space.f_frsize);
+    (free, space.filter(|space| space.f_files > 0).map(|space| space.f_favail))
 }
 
 #[cfg(test)]

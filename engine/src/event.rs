@@ -243,6 +243,8 @@ pub enum Instead {
     LastRead,
     /// The entry, but without some of its properties (they are kept beside it, if anywhere).
     Partly,
+    /// The entry, or a part of it, beside the snapshot: `restore` brings it back.
+    Beside,
     /// Nothing.
     Nothing,
     /// All that its rules would leave out.
@@ -256,6 +258,9 @@ impl fmt::Display for Problem {
             Instead::CarriedForward => "the version of the snapshot before is carried forward",
             Instead::LastRead => "kept as it was last read",
             Instead::Partly => "kept without it",
+            Instead::Beside => {
+                "kept beside the snapshot, in .backup_manager/kept; restore brings it back"
+            }
             Instead::Nothing => "it is missing from this snapshot",
             Instead::AllOfIt => "what it would leave out is kept",
         })

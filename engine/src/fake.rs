@@ -60,9 +60,9 @@ fn read(value: &[u8], meta: &mut Meta) -> Option<()> {
 /// # Errors
 /// When the destination is full or fails.
 pub(crate) fn keep(fd: impl AsFd, meta: &Meta) -> io::Result<bool> {
-    match crate::attrs::set(fd, OsStr::new(STAT), written(meta).as_bytes()) {
+    match crate::attrs::set(&fd, OsStr::new(STAT), written(meta).as_bytes()) {
         Ok(()) => Ok(true),
-        Err(error) if crate::attrs::may_be_refused(&error) => Ok(false),
+        Err(error) if crate::attrs::may_be_refused(&error, fd) => Ok(false),
         Err(error) => Err(error),
     }
 }

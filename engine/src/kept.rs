@@ -39,6 +39,9 @@ pub(crate) struct Record {
     /// Names and values, escaped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) xattrs: Vec<(String, String)>,
+    /// The attributes are here because they do not fit there, and that was not told yet.
+    #[serde(skip)]
+    pub(crate) no_room: bool,
 }
 
 /// A line of a folder's file.
@@ -62,12 +65,14 @@ impl Record {
             rdev: meta.kind.is_device().then_some(meta.rdev),
             target: entry.target().map(shown),
             xattrs: escape(entry.xattrs()),
+            no_room: false,
         }
     }
 
     /// Adds attributes that could not be set.
-    pub(crate) fn add_xattrs(&mut self, refused: &[(Vec<u8>, Vec<u8>)]) {
-        self.xattrs.extend(escape(refused));
+    pub(crate) fn add_xattrs(&mut self, refused: &crate::attrs::Refused) {
+        self.xattrs.extend(escape(&refused.attributes));
+        self.no_room |= refused.no_room;
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -56,6 +56,7 @@ pub mod racy;
 pub mod reached;
 pub(crate) mod reading;
 pub mod record;
+pub(crate) mod refusal;
 pub mod report;
 pub mod restore;
 pub mod retention;

@@ -16,7 +16,7 @@ use crate::job::Keep;
 use crate::plan::{Action, Verdict};
 use crate::source::Source;
 use crate::tally::Batched;
-use crate::walk::{Planned, Target, Walk};
+use crate::walk::{Entered, Planned, Target, Walk};
 
 /// Sends every difference to a sink and counts what a run would copy.
 pub(crate) struct Preview {
@@ -49,10 +49,10 @@ impl<S: Source> Target<S> for Preview {
         _: &Folder<S::Folder>,
         handles: &Handles<S::Folder>,
         entry: &Entry,
-    ) -> Result<(Option<Dir>, bool), RunError> {
+    ) -> Result<Entered, RunError> {
         let here = handles.here.as_ref().and_then(|here| here.child(&entry.name).ok());
         let fresh = here.is_none();
-        Ok((here, fresh))
+        Ok(Entered::Opened(here, fresh))
     }
 
     fn apply(

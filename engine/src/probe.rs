@@ -11,6 +11,7 @@ use crate::attrs;
 use crate::backups::{read_small, write_whole};
 use crate::dir::{self, Dir};
 use crate::entry::{Kind, Time};
+use crate::refusal::is_full;
 
 /// What the destination can hold, and as whom we write to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +63,7 @@ pub(crate) fn probe(own: &Dir) -> io::Result<Abilities> {
     let known: Option<Abilities> =
         read_small(own, FOUND).and_then(|found| serde_json::from_slice(&found).ok());
     match try_all(own) {
-        Err(error) if is_full(&error) => known.ok_or(error),
+        Err(error) if is_full(&error, own) => known.ok_or(error),
         Err(error) => Err(error),
         Ok(found) => {
             if known.as_ref() != Some(&found) {
@@ -115,10 +116,6 @@ fn try_all(own: &Dir) -> io::Result<Abilities> {
     };
     gone(own)?;
     Ok(found)
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT))
 }
 
 /// Whether it worked; a disk that is full, fails or goes away says nothing about what the file system can do.

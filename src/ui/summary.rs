@@ -11,6 +11,7 @@ pub(crate) struct Problems {
     pub(crate) carried_forward: u64,
     pub(crate) last_read: u64,
     pub(crate) partly: u64,
+    pub(crate) beside: u64,
     pub(crate) nothing: u64,
     pub(crate) all_of_it: u64,
 }
@@ -22,13 +23,15 @@ impl Problems {
             Instead::CarriedForward => self.carried_forward += 1,
             Instead::LastRead => self.last_read += 1,
             Instead::Partly => self.partly += 1,
+            Instead::Beside => self.beside += 1,
             Instead::Nothing => self.nothing += 1,
             Instead::AllOfIt => self.all_of_it += 1,
         }
     }
 
     pub(crate) fn total(self) -> u64 {
-        self.carried_forward + self.last_read + self.partly + self.nothing + self.all_of_it
+        let known = self.carried_forward + self.last_read + self.partly + self.beside;
+        known + self.nothing + self.all_of_it
     }
 
     /// `3 carried forward, 1 missing`.
@@ -37,6 +40,7 @@ impl Problems {
             (self.carried_forward, "carried forward from the snapshot before"),
             (self.last_read, "changed while they were read"),
             (self.partly, "kept in part"),
+            (self.beside, "kept beside the snapshot"),
             (self.nothing, "missing"),
             (self.all_of_it, "not used as rules"),
         ];

@@ -15,9 +15,10 @@ use crate::event::Instead;
 use crate::folder::{Folder, Handles, Opened};
 use crate::kept::Records;
 use crate::plan::{Action, Held, Step, Verdict};
+use crate::refusal::is_no_name;
 use crate::source::Source;
 use crate::tally::Batched;
-use crate::walk::{Planned, Target, Walk};
+use crate::walk::{Entered, Planned, Target, Walk};
 
 type Shared<S> = Arc<Folder<<S as Source>::Folder>>;
 
@@ -60,16 +61,22 @@ impl<S: Source> Walk<S, Build<S>> {
         let base = look(&handles.base, &folder.base_records).unwrap_or(None);
         let base = base.filter(|base| !self.is_damaged(folder, name, base));
         let older = base.is_some();
-        let here = look(&handles.here, &folder.here_records).map_err(broken)?;
+        let here = match look(&handles.here, &folder.here_records) {
+            Err(error) if is_no_name(&error) => None,
+            here => here.map_err(broken)?,
+        };
         match base.or(here) {
             None => Ok(Instead::Nothing),
             Some(held) if held.meta.kind == Kind::Folder => {
                 self.carry_folder(folder, handles, name, &held, done)?;
                 Ok(if older { Instead::CarriedForward } else { Instead::LastRead })
             }
-            Some(held) if older => {
-                self.carry_entry(folder, handles, name, held, done).map_err(broken)
-            }
+            Some(held) if older => match self.carry_entry(folder, handles, name, held, done) {
+                Err(error) => {
+                    self.only_this(folder, handles, name, &error).map(|()| Instead::Nothing)
+                }
+                Ok(instead) => Ok(instead),
+            },
             Some(held) => self.keep_or_clear(handles, name, &held).map_err(broken),
         }
     }
@@ -150,7 +157,9 @@ impl<S: Source> Walk<S, Build<S>> {
         let base_records = self.set.base.kept.load(&place).map_err(broken)?;
         let own = base_records.get(c"").and_then(|own| own.complete(Some(held.clone())));
         let entry = entry_of(name, own.as_ref().unwrap_or(held));
-        let (dir, _) = Build::enter(self, parent, handles, &entry)?;
+        let Entered::Opened(dir, _) = Build::enter(self, parent, handles, &entry)? else {
+            return Ok(());
+        };
         let base = handles.base.as_ref().and_then(|base| base.child(name).ok());
         let handles = Arc::new(Handles::new(None, base, dir, &self.open));
         let folder = Folder::new(Opened {

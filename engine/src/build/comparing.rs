@@ -94,7 +94,7 @@ impl<S: Source> Walk<S, Build<S>> {
             (_, Verdict::Same) => self.link(folder, handles, &planned, done),
             (Some(base), Verdict::Metadata) => {
                 let from = (base, item.entry.name.as_c_str());
-                self.copy_locally(folder, handles, from, planned.entry, done)
+                self.copy_locally(folder, handles, from, planned.entry, !folder.fresh, done)
             }
             _ => Ok(false),
         }

@@ -163,7 +163,7 @@ impl<S: Source> Store<S> {
         let mode = self.walk.target.dresser.creation_mode(&entry.meta);
         let here = here(&self.handles)?;
         let create = || here.create_file(&entry.name, mode);
-        let file = replacing(self.folder.fresh, here, &entry.name, create)?;
+        let file = replacing(!self.folder.fresh, here, &entry.name, create)?;
         let marked = self.walk.target.dresser.abilities.xattrs;
         Ok(Writing::new(file, &entry.meta, marked))
     }
@@ -194,10 +194,11 @@ impl<S: Source> Store<S> {
 
     /// The destination took no more of a file, or nothing of it.
     fn refused(&mut self, index: usize, error: io::Error) {
-        self.writing.remove(&index);
-        let name = &self.items[index].entry.name;
-        if let Err(error) = self.walk.impossible::<()>(&self.folder, name, error) {
-            self.walk.fail(error);
+        let name = self.items[index].entry.name.clone();
+        drop(self.writing.remove(&index));
+        let walk = Arc::clone(&self.walk);
+        if let Err(error) = walk.refused(&self.folder, &self.handles, &name, error) {
+            walk.fail(error);
         }
         self.items[index].step.action = Action::Enter;
     }

@@ -23,20 +23,20 @@ const CHUNK: usize = 1024 * 1024;
 
 impl<S: Source> Walk<S, Build<S>> {
     /// Stores the content of `from` with the metadata of `entry`, sharing blocks where the file system
-    /// can. `false` when `from` cannot be read: then the source has to be.
+    /// can, `over` what has its name. `false` when `from` cannot be read: then the source has to be.
     pub(super) fn copy_locally(
         self: &Arc<Self>,
         folder: &Folder<S::Folder>,
         handles: &Handles<S::Folder>,
         from: (&Dir, &CStr),
         entry: Listed<'_>,
+        over: bool,
         done: &mut Batched,
     ) -> io::Result<bool> {
         let (here, dresser) = (here(handles)?, &self.target.dresser);
         let Ok(original) = from.0.open_file(from.1) else { return Ok(false) };
         let mode = dresser.creation_mode(entry.meta);
-        let copy =
-            replacing(folder.fresh, here, entry.name, || here.create_file(entry.name, mode))?;
+        let copy = replacing(over, here, entry.name, || here.create_file(entry.name, mode))?;
         let copied = copy_content(&original, &copy, dresser.abilities.reflinks, &|| self.halted());
         match copied {
             Ok(()) => {}

@@ -8,14 +8,33 @@ use rustix::io::Errno;
 
 use super::content::Item;
 use super::groups::{Leader, Role};
-use super::{Build, Waiting, here, is, replacing};
+use super::{Build, Outcome, Waiting, here, is, replacing};
 use crate::dir::Dir;
 use crate::entry::{Kind, Listed};
 use crate::error::RunError;
 use crate::folder::{Folder, Handles};
+use crate::refusal::{Refusal, Tried, classify, is_no_name};
 use crate::source::Source;
 use crate::tally::Batched;
 use crate::walk::{Planned, Walk};
+
+/// How making a hard link ended that is no error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Linked {
+    Yes,
+    /// The file system has none.
+    NotTried,
+    /// Not this one. Its name may be there for a moment all the same (GlusterFS).
+    Failed,
+}
+
+impl Linked {
+    /// Whether what has the name now may be removed for a copy, in a folder that is `fresh` or not: before a link that failed
+    /// nothing had it.
+    fn over(self, fresh: bool) -> bool {
+        !fresh || self == Self::Failed
+    }
+}
 
 impl<S: Source> Walk<S, Build<S>> {
     /// Takes its part in the group of a hard-linked entry; what is returned has to be read from the source.
@@ -26,8 +45,8 @@ impl<S: Source> Walk<S, Build<S>> {
         source: &Arc<S::Folder>,
         item: Item,
         done: &mut Batched,
-    ) -> Result<Option<Item>, RunError> {
-        let Some(id) = item.group else { return Ok(Some(item)) };
+    ) -> Result<Outcome, RunError> {
+        let Some(id) = item.group else { return Ok(Outcome::Fetch(item)) };
         let meta = item.entry.meta.clone();
         let waiting = Waiting {
             folder: Arc::clone(folder),
@@ -42,16 +61,19 @@ impl<S: Source> Walk<S, Build<S>> {
             folder.settle();
         }
         match role {
-            Role::Wait => Ok(None),
+            Role::Wait => Ok(Outcome::Stored),
             Role::Follow(leader, waiting) => {
                 self.follow(folder, handles, &leader, &waiting.item, done)?;
-                Ok(None)
+                Ok(Outcome::Stored)
             }
             Role::Lead(waiting) => {
                 let item = waiting.item;
                 match self.carry_out(folder, handles, &item.planned(), done)? {
-                    Some(fetch) => Ok(Some(Item { group: Some(id), ..fetch })),
-                    None => self.led(folder, handles, &item, true).map(|()| None),
+                    Outcome::Fetch(fetch) => Ok(Outcome::Fetch(Item { group: Some(id), ..fetch })),
+                    done => {
+                        let stored = matches!(done, Outcome::Stored);
+                        self.led(folder, handles, &item, stored).map(|()| done)
+                    }
                 }
             }
         }
@@ -67,7 +89,11 @@ impl<S: Source> Walk<S, Build<S>> {
     ) -> Result<(), RunError> {
         let Some(id) = item.group else { return Ok(()) };
         let name = &item.entry.name;
-        let found = here(handles).and_then(|here| if stored { here.find(name) } else { Ok(None) });
+        let found = here(handles).and_then(|here| match here.find(name) {
+            _ if !stored => Ok(None),
+            Err(error) if is_no_name(&error) => Ok(None),
+            found => found,
+        });
         let waiting = match found
             .map_err(|error| self.destination("cannot look at", &folder.place, name, error))?
         {
@@ -81,7 +107,8 @@ impl<S: Source> Walk<S, Build<S>> {
         };
         for Waiting { folder, handles, source, item } in waiting {
             let mut done = Batched::default();
-            if let Some(item) = self.grouped(&folder, &handles, &source, item, &mut done)? {
+            let outcome = self.grouped(&folder, &handles, &source, item, &mut done)?;
+            if let Outcome::Fetch(item) = outcome {
                 self.fetch(&folder, &handles, &source, vec![item]);
             }
             self.tally.add(&done, None);
@@ -108,17 +135,19 @@ impl<S: Source> Walk<S, Build<S>> {
             let links = held.as_ref().map_or(0, |held| held.meta.links);
             if self.keep().hard_links && names > 1 && links + names > most {
                 done.counts.link_fallbacks += 1;
-                return self.copy_locally(folder, handles, (base, name), planned.entry, done);
+                let (from, over) = ((base, name), !folder.fresh);
+                return self.copy_locally(folder, handles, from, planned.entry, over, done);
             }
             match self.linked(folder, here(handles)?, name, (base, name)) {
-                Ok(true) => {}
-                Ok(false) if planned.entry.meta.kind == Kind::File => {
+                Ok(Linked::Yes) => {}
+                Ok(tried) if planned.entry.meta.kind == Kind::File => {
                     done.counts.link_fallbacks += 1;
-                    return self.copy_locally(folder, handles, (base, name), planned.entry, done);
+                    let (from, over) = ((base, name), tried.over(folder.fresh));
+                    return self.copy_locally(folder, handles, from, planned.entry, over, done);
                 }
-                Ok(false) => {
+                Ok(tried) => {
                     done.counts.link_fallbacks += 1;
-                    return self.make(folder, handles, planned.entry);
+                    return self.make(folder, handles, planned.entry, tried.over(folder.fresh));
                 }
                 // The base's name is gone: somebody removed it by hand.
                 Err(error) if is(&error, Errno::NOENT) => return Ok(false),
@@ -135,20 +164,20 @@ impl<S: Source> Walk<S, Build<S>> {
         Ok(true)
     }
 
-    /// Makes a hard link; `false` when the file system cannot, or not one more of this inode.
+    /// Makes a hard link, unless the file system cannot, or not one more of this inode.
     fn linked(
         &self,
         folder: &Folder<S::Folder>,
         here: &Dir,
         name: &CStr,
         from: (&Dir, &CStr),
-    ) -> io::Result<bool> {
+    ) -> io::Result<Linked> {
         if !self.target.dresser.abilities.links {
-            return Ok(false);
+            return Ok(Linked::NotTried);
         }
-        match replacing(folder.fresh, here, name, || here.link(name, from.0, from.1)) {
-            Ok(()) => Ok(true),
-            Err(error) if no_more_links(&error, here) => Ok(false),
+        match replacing(!folder.fresh, here, name, || here.link(name, from.0, from.1)) {
+            Ok(()) => Ok(Linked::Yes),
+            Err(error) if no_more_links(&error, here) => Ok(Linked::Failed),
             Err(error) => Err(error),
         }
     }
@@ -162,9 +191,10 @@ impl<S: Source> Walk<S, Build<S>> {
         item: &Item,
         done: &mut Batched,
     ) -> Result<(), RunError> {
-        self.follow_to(folder, handles, leader, item, done).map_err(|error| {
-            self.destination("cannot link", &folder.place, &item.entry.name, error)
-        })
+        match self.follow_to(folder, handles, leader, item, done) {
+            Err(error) => self.refused(folder, handles, &item.entry.name, error),
+            Ok(()) => Ok(()),
+        }
     }
 
     fn follow_to(
@@ -196,28 +226,34 @@ impl<S: Source> Walk<S, Build<S>> {
         if item.here.is_some() {
             super::clear(here, name)?;
         }
-        let linked = match &handles.base {
-            Some(base) if same(&item.base) => self.linked(folder, here, name, (base, name))?,
-            _ => false,
-        };
-        if linked {
-            done.counts.linked += 1;
-            return Ok(());
+        let mut over = !folder.fresh;
+        if let Some(base) = handles.base.as_ref().filter(|_| same(&item.base)) {
+            let tried = self.linked(folder, here, name, (base, name))?;
+            if tried == Linked::Yes {
+                done.counts.linked += 1;
+                return Ok(());
+            }
+            over = tried.over(folder.fresh);
         }
         let other = if Arc::ptr_eq(&leader.place, &folder.place) {
             here.try_clone()?
         } else {
             self.open_here(&leader.place)?
         };
-        if self.linked(folder, here, name, (&other, &leader.name))? {
+        let tried = self.linked(folder, here, name, (&other, &leader.name))?;
+        if tried == Linked::Yes {
             return Ok(());
         }
+        over |= tried.over(folder.fresh);
         done.counts.link_fallbacks += 1;
         let entry = Listed::from(&item.entry);
         if item.entry.meta.kind != Kind::File {
-            self.make(folder, handles, entry)?;
-        } else if !self.copy_locally(folder, handles, (&other, &leader.name), entry, done)? {
-            return Err(Errno::NOENT.into());
+            self.make(folder, handles, entry, over)?;
+        } else {
+            let from = (&other, leader.name.as_c_str());
+            if !self.copy_locally(folder, handles, from, entry, over, done)? {
+                return Err(Errno::NOENT.into());
+            }
         }
         if let Some(id) = item.group {
             let name = item.entry.name.clone();
@@ -231,13 +267,12 @@ impl<S: Source> Walk<S, Build<S>> {
 
 /// Whether a copy may succeed where a link did not: the inode has no room for another (ext4: 65,000),
 /// the file system has none (EPERM on FAT) or allows none of others' files (`protected_hardlinks`,
-/// proc_sys_fs(5)), or it is GlusterFS, which says ENOSPC for it while the disk is not full.
+/// proc_sys_fs(5)), or it refuses this one while it takes other files: GlusterFS says ENOSPC at its limit.
 fn no_more_links(error: &io::Error, here: &Dir) -> bool {
     match Errno::from_io_error(error) {
         Some(Errno::MLINK | Errno::PERM | Errno::NOTSUP | Errno::XDEV | Errno::NOSYS) => true,
-        Some(Errno::NOSPC) => here.space().is_ok_and(|space| {
-            space.f_bavail > 1024 && (space.f_files == 0 || space.f_favail > 64)
-        }),
-        _ => false,
+        // Of these the caller takes care: something has the name, or the base's is gone.
+        Some(Errno::EXIST | Errno::NOENT) => false,
+        _ => classify(error, here, Tried::File) == Refusal::Entry,
     }
 }

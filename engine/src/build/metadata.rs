@@ -4,8 +4,6 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::io::Errno;
-
 use crate::access::own_umask;
 use crate::attrs::{self, Asked};
 use crate::dir::{self, Dir};
@@ -72,12 +70,13 @@ impl Dresser {
         dressed: bool,
     ) -> io::Result<Record> {
         let meta = entry.meta;
-        let mut record = self.owner(meta, dressed, &mut |uid, gid| dir::set_owner(fd, uid, gid))?;
+        let mut record =
+            self.owner(fd, meta, dressed, &mut |uid, gid| dir::set_owner(fd, uid, gid))?;
         let mode = self.mode(meta, &mut record);
         // Before the mode: an ordinary user may set no attributes of a file that it may not write.
         self.attributes(fd, entry, dressed, &mut record)?;
         if mode_now != Some(mode) && self.abilities.mode {
-            ignore_refusal(dir::set_mode(fd, mode), || record.mode = Some(meta.mode))?;
+            ignore_refusal(fd, dir::set_mode(fd, mode), || record.mode = Some(meta.mode))?;
         }
         let owned = record.uid.is_some() || record.gid.is_some() || record.mode.is_some();
         if self.keep.fake_super && owned && fake::keep(fd, meta)? {
@@ -102,11 +101,14 @@ impl Dresser {
         if node.meta()?.kind != meta.kind {
             return Err(exchanged());
         }
-        let mut record = self.owner(meta, !fresh, &mut |uid, gid| node.set_owner(uid, gid))?;
+        let mut record =
+            self.owner(node.as_fd(), meta, !fresh, &mut |uid, gid| node.set_owner(uid, gid))?;
         if meta.kind != Kind::Symlink {
             let mode = self.mode(meta, &mut record);
             if self.abilities.mode && mode != meta.mode & 0o777 & !self.withheld {
-                ignore_refusal(node.set_mode(mode), || record.mode = Some(meta.mode))?;
+                ignore_refusal(node.as_fd(), node.set_mode(mode), || {
+                    record.mode = Some(meta.mode)
+                })?;
             }
         }
         self.attributes(node.as_fd(), entry, false, &mut record)?;
@@ -120,6 +122,7 @@ impl Dresser {
     /// Sets the owner where it is not what a new inode has anyway.
     fn owner(
         &self,
+        fd: BorrowedFd<'_>,
         meta: &Meta,
         dressed: bool,
         set: &mut dyn FnMut(Option<u32>, Option<u32>) -> io::Result<()>,
@@ -134,12 +137,12 @@ impl Dresser {
             return Ok(record);
         }
         if able.owner {
-            ignore_refusal(set(uid, gid), || (record.uid, record.gid) = (uid, gid))?;
+            ignore_refusal(fd, set(uid, gid), || (record.uid, record.gid) = (uid, gid))?;
             return Ok(record);
         }
         // An ordinary user may still give files to a group that it belongs to (chown(2)).
         if other_gid || dressed {
-            ignore_refusal(set(None, gid), || record.gid = gid)?;
+            ignore_refusal(fd, set(None, gid), || record.gid = gid)?;
         }
         if other_uid {
             record.uid = uid;
@@ -201,22 +204,10 @@ pub(crate) fn exchanged() -> io::Error {
     io::Error::other("another process put something else in its place while it was made")
 }
 
-/// Goes on, after `note`, when the destination says that it will never hold a value.
-fn ignore_refusal(result: io::Result<()>, note: impl FnOnce()) -> io::Result<()> {
+/// Goes on, after `note`, when the destination says that it will never hold a value of the entry `fd`.
+fn ignore_refusal(fd: impl AsFd, result: io::Result<()>, note: impl FnOnce()) -> io::Result<()> {
     match result {
-        Err(error)
-            if matches!(
-                Errno::from_io_error(&error),
-                Some(
-                    Errno::PERM
-                        | Errno::ACCESS
-                        | Errno::INVAL
-                        | Errno::NOTSUP
-                        | Errno::NOSYS
-                        | Errno::OVERFLOW
-                )
-            ) =>
-        {
+        Err(error) if attrs::may_be_refused(&error, fd) => {
             note();
             Ok(())
         }

@@ -21,16 +21,17 @@ use rustix::io::Errno;
 use crate::attrs;
 use crate::dir::{self, Dir};
 use crate::entry::{Entry, FileId, Kind, Listed, Meta};
-use crate::error::RunError;
+use crate::error::{RunError, no_space};
 use crate::event::{Event, Instead};
 use crate::folder::{Folder, Handles};
 use crate::kept::{Kept, Record};
 use crate::monitor::add;
 use crate::place::Place;
 use crate::plan::Action;
+use crate::refusal::{Refusal, Tried, classify, is_no_name};
 use crate::source::Source;
 use crate::tally::Batched;
-use crate::walk::{Planned, Target, Walk};
+use crate::walk::{Entered, Planned, Target, Walk};
 
 use content::{Item, Store};
 pub(crate) use groups::{Groups, Leader, Role};
@@ -55,6 +56,17 @@ pub(crate) struct Build<S: Source> {
     /// A file could not be synced.
     pub(crate) sync_failed: AtomicBool,
     pub(crate) written: AtomicU64,
+}
+
+/// How carrying out a step ended.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is returned")]
+enum Outcome {
+    /// The entry stands in the snapshot, or beside it.
+    Stored,
+    /// It has to be read from the source.
+    Fetch(Item),
+    /// The destination refuses it, which was told.
+    Refused,
 }
 
 /// A name of a hard-linked inode that waits for the first one to be stored.
@@ -89,28 +101,29 @@ impl<S: Source> Target<S> for Build<S> {
         parent: &Folder<S::Folder>,
         handles: &Handles<S::Folder>,
         entry: &Entry,
-    ) -> Result<(Option<Dir>, bool), RunError> {
+    ) -> Result<Entered, RunError> {
         let broken = |action, error| walk.destination(action, &parent.place, &entry.name, error);
         let here = here(handles).map_err(|error| broken("cannot enter", error))?;
-        let name = &entry.name;
-        let made = match here.make_folder(name, 0o700) {
-            Err(error) if is(&error, Errno::EXIST) => {
-                let meta = here.stat(name).map_err(|error| broken("cannot look at", error))?;
-                if meta.kind != Kind::Folder {
-                    clear(here, name)
-                        .and_then(|()| here.make_folder(name, 0o700))
-                        .map_err(|error| broken("cannot replace", error))?;
+        match enter(here, &entry.name, parent.fresh) {
+            Ok((dir, made)) => Ok(Entered::Opened(Some(dir), made)),
+            Err((action, error)) => {
+                let refusal = classify(&error, here, Tried::Folder);
+                if refusal == Refusal::Entry {
+                    // An empty one would look like a folder that was empty in the source.
+                    let _ = here.remove_folder(&entry.name);
+                    let what = format!(
+                        "the destination refuses the folder and so all that is in it: {error}"
+                    );
+                    walk.problem(&parent.place.source_of(&entry.name), what, Instead::Nothing);
+                    return Ok(Entered::Refused);
                 }
-                meta.kind != Kind::Folder
+                Err(if refusal == Refusal::Full {
+                    no_space(&walk.set.backups_dir)
+                } else {
+                    broken(action, error)
+                })
             }
-            made => made.map(|()| true).map_err(|error| broken("cannot create", error))?,
-        };
-        let dir = match !made || !parent.fresh {
-            true => in_progress(here, name),
-            false => here.child(name),
-        };
-        let dir = dir.map_err(|error| broken("cannot open", error))?;
-        Ok((Some(dir), made))
+        }
     }
 
     fn apply(
@@ -137,8 +150,8 @@ impl<S: Source> Target<S> for Build<S> {
                 None => walk.carry_out(folder, handles, planned, &mut done),
             };
             match result {
-                Ok(Some(item)) => wanted.push(item),
-                Ok(None) => {}
+                Ok(Outcome::Fetch(item)) => wanted.push(item),
+                Ok(Outcome::Stored | Outcome::Refused) => {}
                 Err(error) => return walk.fail(error),
             }
         }
@@ -261,9 +274,15 @@ impl<S: Source> Walk<S, Build<S>> {
     }
 
     /// Keeps `record` beside `folder`, unless there is nothing to keep.
-    fn note(&self, folder: &Folder<S::Folder>, name: &CStr, record: Record) {
+    fn note(&self, folder: &Folder<S::Folder>, name: &CStr, mut record: Record) {
         if record.is_empty() {
             return;
+        }
+        if std::mem::take(&mut record.no_room) {
+            self.kept_beside(
+                &folder.place.source_of(name),
+                "the destination has no room for its attributes",
+            );
         }
         let owner = record.uid.is_some() || record.gid.is_some();
         if owner && !self.target.owners_said.swap(true, Ordering::Relaxed) {
@@ -273,14 +292,14 @@ impl<S: Source> Walk<S, Build<S>> {
         folder.records().insert(name.to_owned(), record);
     }
 
-    /// Carries out the step of an entry; what is returned has to be read from the source.
+    /// Carries out the step of an entry.
     fn carry_out(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
         handles: &Arc<Handles<S::Folder>>,
         planned: &Planned<'_>,
         done: &mut Batched,
-    ) -> Result<Option<Item>, RunError> {
+    ) -> Result<Outcome, RunError> {
         let name = planned.entry.name;
         let result = match planned.step.action {
             Action::Enter => Ok(true),
@@ -292,42 +311,83 @@ impl<S: Source> Walk<S, Build<S>> {
             Action::Mend => self.mend(folder, handles, planned.entry, done),
             Action::Link => self.link(folder, handles, planned, done),
             Action::CopyLocally => match &handles.base {
-                Some(base) => self.copy_locally(folder, handles, (base, name), planned.entry, done),
+                Some(base) => {
+                    let (from, over) = ((base, name), !folder.fresh);
+                    self.copy_locally(folder, handles, from, planned.entry, over, done)
+                }
                 None => Ok(false),
             },
-            Action::Make => self.make(folder, handles, planned.entry),
+            Action::Make => self.make(folder, handles, planned.entry, !folder.fresh),
             Action::Fetch | Action::FetchAndCompare => Ok(false),
         };
+        let result = match result {
+            Ok(true) => return Ok(Outcome::Stored),
+            Ok(false) if planned.entry.meta.kind == Kind::File => {
+                return Ok(Outcome::Fetch(Item::to_fetch(planned)));
+            }
+            Ok(false) => {
+                self.make(folder, handles, planned.entry, !folder.fresh).map(|_| Outcome::Stored)
+            }
+            Err(error) => Err(error),
+        };
         match result {
-            Ok(true) => Ok(None),
-            Ok(false) if planned.entry.meta.kind == Kind::File => Ok(Some(Item::to_fetch(planned))),
-            Ok(false) => self
-                .make(folder, handles, planned.entry)
-                .map(|_| None)
-                .or_else(|error| self.impossible(folder, name, error)),
-            Err(error) => self.impossible(folder, name, error),
+            Ok(outcome) => Ok(outcome),
+            Err(error) => self.refused(folder, handles, name, error).map(|()| Outcome::Refused),
         }
     }
 
-    /// An error that concerns one name only is told and passed over: nothing of it stays under its name, and
-    /// the base's version takes its place. Any other error ends the run.
-    fn impossible<T>(
+    /// The destination refuses an entry: the base's version takes its place if there is one. A destination that is full or
+    /// fails ends the run.
+    ///
+    /// # Errors
+    /// When it is not the entry alone.
+    fn refused(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
         name: &CStr,
         error: io::Error,
-    ) -> Result<Option<T>, RunError> {
-        let own = matches!(
-            Errno::from_io_error(&error),
-            Some(Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ | Errno::EXIST | Errno::FBIG)
-        );
-        if !own {
-            return Err(self.destination("cannot create", &folder.place, name, error));
-        }
-        let instead = self.instead_of_refused(folder, name)?;
+    ) -> Result<(), RunError> {
+        self.only_this(folder, handles, name, &error)?;
         let what = format!("the destination cannot hold it: {error}");
+        // What has the name is another entry, which the file system does not tell from this one.
+        let instead = if is(&error, Errno::EXIST) {
+            Instead::Nothing
+        } else {
+            self.instead_of_refused(folder, name)?
+        };
         self.problem(&folder.place.source_of(name), what, instead);
-        Ok(None)
+        Ok(())
+    }
+
+    /// Goes on when `error` concerns the entry `name` alone, and leaves nothing of it behind.
+    ///
+    /// # Errors
+    /// When the destination is full or fails.
+    fn only_this(
+        self: &Arc<Self>,
+        folder: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        name: &CStr,
+        error: &io::Error,
+    ) -> Result<(), RunError> {
+        let broken = |error| self.destination("cannot create", &folder.place, name, error);
+        let here = here(handles).map_err(broken)?;
+        // After a sync that failed nothing is certain of what was written before.
+        let refusal = match self.target.sync_failed.load(Ordering::Relaxed) {
+            true => Refusal::Broken,
+            false => classify(error, here, Tried::File),
+        };
+        match refusal {
+            Refusal::Full => Err(no_space(&self.set.backups_dir)),
+            Refusal::Broken => Err(broken(again(error))),
+            Refusal::Entry if is(error, Errno::EXIST) => Ok(()),
+            Refusal::Entry => match clear(here, name) {
+                // What cannot be looked for under a name is not there either.
+                Err(error) if !is_no_name(&error) => Err(broken(error)),
+                _ => Ok(()),
+            },
+        }
     }
 
     /// Counts an entry that an earlier run had stored already.
@@ -344,12 +404,13 @@ impl<S: Source> Walk<S, Build<S>> {
         done.counts.kept += 1;
     }
 
-    /// Makes a symlink, fifo, socket or device; keeps it beside the snapshot where that is impossible.
+    /// Makes a symlink, fifo, socket or device, `over` what has its name; keeps it beside the snapshot where that is impossible.
     fn make(
         &self,
         folder: &Folder<S::Folder>,
         handles: &Handles<S::Folder>,
         entry: Listed<'_>,
+        over: bool,
     ) -> io::Result<bool> {
         let here = here(handles)?;
         let able = &self.target.dresser.abilities;
@@ -367,20 +428,27 @@ impl<S: Source> Walk<S, Build<S>> {
                 entry.meta.rdev,
             ),
         };
-        match replacing(folder.fresh, here, entry.name, make) {
-            Ok(()) => {
-                let record = self.target.dresser.new_node(here, entry, folder.fresh)?;
-                self.note(folder, entry.name, record);
-            }
+        let whole = || Record::whole(&entry.to_entry());
+        let record = match replacing(over, here, entry.name, make) {
+            Ok(()) => self.target.dresser.new_node(here, entry, folder.fresh)?,
             Err(error)
                 if is(&error, Errno::PERM)
                     || is(&error, Errno::NOTSUP)
                     || is(&error, Errno::NOSYS) =>
             {
-                self.note(folder, entry.name, Record::whole(&entry.to_entry()));
+                whole()
+            }
+            Err(error)
+                if !is(&error, Errno::EXIST)
+                    && classify(&error, here, Tried::File) == Refusal::Entry =>
+            {
+                let what = format!("the destination cannot hold it: {error}");
+                self.problem(&folder.place.source_of(entry.name), what, Instead::Beside);
+                whole()
             }
             Err(error) => return Err(error),
-        }
+        };
+        self.note(folder, entry.name, record);
         Ok(true)
     }
 
@@ -398,6 +466,35 @@ impl<S: Source> Walk<S, Build<S>> {
     }
 }
 
+/// Opens the folder `name` of an incomplete snapshot, makes it if need be; whether it was made. Of what failed: what was tried.
+fn enter(here: &Dir, name: &CStr, fresh: bool) -> Result<(Dir, bool), (&'static str, io::Error)> {
+    let made = match here.make_folder(name, 0o700) {
+        Err(error) if is(&error, Errno::EXIST) => {
+            let meta = here.stat(name).map_err(|error| ("cannot look at", error))?;
+            if meta.kind != Kind::Folder {
+                clear(here, name)
+                    .and_then(|()| here.make_folder(name, 0o700))
+                    .map_err(|error| ("cannot replace", error))?;
+            }
+            meta.kind != Kind::Folder
+        }
+        made => made.map(|()| true).map_err(|error| ("cannot create", error))?,
+    };
+    let dir = match !made || !fresh {
+        true => in_progress(here, name),
+        false => here.child(name),
+    };
+    dir.map(|dir| (dir, made)).map_err(|error| ("cannot open", error))
+}
+
+/// The same error once more: the system's are told by their numbers.
+fn again(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
 fn here<F>(handles: &Handles<F>) -> io::Result<&Dir> {
     handles.here.as_ref().ok_or_else(|| Errno::NOENT.into())
 }
@@ -406,16 +503,16 @@ fn is(error: &io::Error, errno: Errno) -> bool {
     Errno::from_io_error(error) == Some(errno)
 }
 
-/// Makes something under `name`, in the place of what an earlier run left there. In a `fresh` folder
-/// nothing is replaced: what is there has the same name for this file system, but is another entry.
+/// Makes something under `name`, `over` what has it: what an earlier run or a link that failed left there. Otherwise nothing
+/// is replaced: in a folder that was made just now the name is another entry's, which this file system does not tell apart.
 fn replacing<T>(
-    fresh: bool,
+    over: bool,
     here: &Dir,
     name: &CStr,
     make: impl Fn() -> io::Result<T>,
 ) -> io::Result<T> {
     match make() {
-        Err(error) if !fresh && is(&error, Errno::EXIST) => {
+        Err(error) if over && is(&error, Errno::EXIST) => {
             clear(here, name)?;
             make()
         }

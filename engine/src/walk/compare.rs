@@ -14,6 +14,7 @@ use crate::folder::{Folder, Handles};
 use crate::kept::Records;
 use crate::monitor::add;
 use crate::plan::{Action, Held, Known, Verdict, plan};
+use crate::refusal::is_no_name;
 use crate::selection::Selection;
 use crate::source::Source;
 use crate::tally::Batched;
@@ -189,9 +190,12 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let mut here = if folder.fresh {
             None
         } else {
-            look(&handles.here, &folder.here_records).map_err(|error| {
-                self.destination("cannot look at", &folder.place, entry.name, error)
-            })?
+            match look(&handles.here, &folder.here_records) {
+                Err(error) if is_no_name(&error) => None,
+                looked => looked.map_err(|error| {
+                    self.destination("cannot look at", &folder.place, entry.name, error)
+                })?,
+            }
         };
         let damaged = base.take_if(|base| self.is_damaged(folder, entry.name, base));
         if let Some(damaged) = &damaged {

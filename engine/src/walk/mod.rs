@@ -53,15 +53,23 @@ const ARRIVED: usize = 64 * 1024;
 /// have comes near it.
 const WAITING: usize = 1_000_000;
 
+/// How going into a folder of the incomplete snapshot ended.
+pub(crate) enum Entered {
+    /// It is open (there is none in a dry run); whether it was made just now.
+    Opened(Option<Dir>, bool),
+    /// The destination refuses it, which was told: nothing below it is stored.
+    Refused,
+}
+
 /// What becomes of a plan.
 pub(crate) trait Target<S: Source>: Sized + Send + Sync + 'static {
-    /// Opens the incomplete snapshot's folder for `entry` in `parent`; whether it was made just now.
+    /// Opens the incomplete snapshot's folder for `entry` in `parent`.
     fn enter(
         walk: &Arc<Walk<S, Self>>,
         parent: &Folder<S::Folder>,
         handles: &Handles<S::Folder>,
         entry: &Entry,
-    ) -> Result<(Option<Dir>, bool), RunError>;
+    ) -> Result<Entered, RunError>;
 
     /// Carries out the steps of some entries of one folder. Folders among them are entered afterwards.
     fn apply(

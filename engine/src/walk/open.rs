@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::listing::{Arrival, Listing};
-use super::{Found, Target, Task, Walk, lock};
+use super::{Entered, Found, Target, Task, Walk, lock};
 use crate::dir::Dir;
 use crate::entry::Entry;
 use crate::error::RunError;
@@ -167,7 +167,9 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let origin = found.as_ref().and_then(|found| found.node.path.clone());
         let place = parent.place.child(&entry.name, origin);
         let base = handles.base.as_ref().and_then(|base| base.child(&entry.name).ok());
-        let (here, fresh) = T::enter(self, parent, &handles, &entry)?;
+        let Entered::Opened(here, fresh) = T::enter(self, parent, &handles, &entry)? else {
+            return self.settle(parent);
+        };
         let broken =
             |error| self.destination("cannot read what is kept beside", &place, c"", error);
         // What the layout has inside a source root is a part of that root's own folder.

@@ -163,6 +163,12 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         self.problem_at(crate::bytes::shown(path), what, instead);
     }
 
+    /// Lists an entry of which a part is kept beside the snapshot. `restore` brings all of it back: nothing is missing.
+    pub(crate) fn kept_beside(&self, path: &[u8], what: &str) {
+        let (path, what) = (crate::bytes::shown(path), what.to_owned());
+        self.event(&Event::Problem(Problem { path, what, instead: Instead::Beside }));
+    }
+
     /// As [`Walk::problem`], of a place that is text for people already.
     pub(super) fn problem_at(&self, place: String, what: impl std::fmt::Display, instead: Instead) {
         self.tally.count(|counts| {

@@ -1,0 +1,123 @@
+//! What a destination refuses for one entry (a name, attributes, a size) costs that entry or that value, and is listed: neither
+//! the run nor an older snapshot.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+
+use fixtures::fingerprint::{Fingerprint, assert_untouched};
+use fixtures::judge::Judge;
+use fixtures::loop_fs::LoopFs;
+use fixtures::need;
+use fixtures::stage::Stage;
+use fixtures::tree::Tree;
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+/// Sets attributes of `file` until the file system takes no more.
+fn fill_with_attributes(stage: &Stage, file: &str) {
+    stage.sh(&format!(
+        "echo content >{file}
+         for size in 1000 300 100 40 16 8 4 1; do
+             number=0
+             while setfattr -n user.$size.$number -v $(head -c $size /dev/zero | tr '\\0' x) {file} 2>/dev/null
+             do number=$((number + 1)); done
+         done"
+    ));
+}
+
+/// The problems that the report of the newest snapshot lists: path, and what is there instead.
+fn problems(stage: &Stage) -> Vec<(String, String)> {
+    let report = stage.history().report(&stage.history().newest());
+    let text = |problem: &serde_json::Value, key: &str| {
+        problem[key].as_str().unwrap_or_default().to_owned()
+    };
+    let problems = report["problems"].as_array().cloned().unwrap_or_default();
+    problems.iter().map(|problem| (text(problem, "path"), text(problem, "instead"))).collect()
+}
+
+#[test]
+fn attributes_that_do_not_fit_beside_an_inode_are_no_full_disk() {
+    need!(need::tool("setfattr"));
+    let disk = need!(LoopFs::ext4(64));
+    let stage = Stage::all_on(BIN, disk.path());
+    let run = stage.run().rsync(&["-X"]).set("max-backups", "2");
+    stage.sh("echo plain >plain");
+    run.expect(0);
+    run.expect(0);
+    let before = stage.history().complete();
+    fill_with_attributes(&stage, "full");
+    let done = run.expect(0);
+    assert!(!done.said().contains("no space left"), "{}", done.said());
+    assert_eq!(stage.history().complete()[0], before[1], "one made place, as in every run");
+    let listed = problems(&stage);
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    assert!(listed[0].0.ends_with("/full") && listed[0].1 == "beside", "{listed:?}");
+    // Nothing of it is lost: a restore brings all of them back.
+    let back = stage.beside("back");
+    let restore = stage.look("restore").arg("latest").arg(&stage.source).set("to", &back);
+    restore.expect(0);
+    Judge::strict().assert_same(&stage.source, &back.join("source"));
+    assert_eq!(run.expect(0).said().matches("WARN").count(), 0, "it is unchanged, and linked");
+}
+
+#[test]
+fn a_restore_lists_attributes_that_do_not_fit_and_goes_on() {
+    need!(need::tool("setfattr"));
+    let (large, small) = (need!(LoopFs::xfs(320)), need!(LoopFs::ext4(64)));
+    let stage = Stage::all_on(BIN, large.path());
+    stage.sh("echo a >a; echo b >b; echo c >c
+              setfattr -n user.icon -v $(head -c 20000 /dev/zero | tr '\\0' x) b");
+    stage.run().rsync(&["-X"]).expect(0);
+    let back = small.path().join("back");
+    let done = stage.look("restore").arg("latest").arg(&stage.source).set("to", &back).done();
+    assert!([0, 3].contains(&done.code), "{}", done.said());
+    done.assert_says("user.icon");
+    for name in ["a", "b", "c"] {
+        assert_eq!(
+            fs::read_to_string(back.join("source").join(name)).unwrap(),
+            format!("{name}\n")
+        );
+    }
+}
+
+#[test]
+fn names_that_the_destination_refuses_are_listed_and_the_run_goes_on() {
+    let disk = need!(LoopFs::exfat(64));
+    let tree =
+        Tree::new().file("good/file", "x").file("not: here", "x").file("not: there/file", "y");
+    let stage = Stage::with(BIN, &tree).backups_in(&disk.path().join("backups"));
+    let bad = |name: &[u8]| stage.source.join(std::ffi::OsStr::from_bytes(name));
+    fs::write(bad(b"\xff\xfe"), "x").unwrap();
+    fs::create_dir(bad(b"good/\xff\xfd")).unwrap();
+    std::os::unix::fs::symlink("nowhere", stage.source.join("link")).unwrap();
+    for round in 1..=2 {
+        let done = stage.run().expect(3);
+        done.assert_says("not: here").assert_says("not: there");
+        assert_eq!(stage.history().complete().len(), round);
+        assert_eq!(problems(&stage).len(), 4, "{:?}", problems(&stage));
+        let copy = stage.inside(&stage.history().newest());
+        assert_eq!(fs::read_to_string(copy.join("good/file")).unwrap(), "x");
+    }
+}
+
+/// What refuses one entry is no reason to fail; what refuses everything is.
+#[test]
+fn an_error_at_one_entry_costs_that_entry_and_one_at_all_of_them_the_run() {
+    need!(need::tool("strace"));
+    let folders = 0..60;
+    let tree = folders.fold(Tree::new(), |tree, number| tree.file(format!("{number}/file"), "x"));
+    let stage = Stage::with(BIN, &tree);
+    stage.take();
+    let first = stage.history().newest();
+    let before = Fingerprint::of(&first);
+    for errno in ["EINVAL", "ENAMETOOLONG", "EILSEQ", "EPERM", "EACCES", "ENOENT", "ENOSPC"] {
+        // Before its 20th call each thread has made the program's own folders.
+        let one = stage.run().injecting(&[&format!("mkdirat:error={errno}:when=20")]).done();
+        one.assert_code(3).assert_says("refuses the folder");
+        let all = stage.run().injecting(&[&format!("mkdirat:error={errno}:when=20+")]).done();
+        assert_eq!(all.code, 1, "{errno}: {}", all.said());
+    }
+    assert_untouched(&first, &before);
+    stage.take();
+    stage.assert_newest_is_source(Judge::plain());
+}
