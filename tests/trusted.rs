@@ -283,6 +283,37 @@ fn a_file_that_the_destination_takes_no_more_of_leaves_no_part_under_its_name() 
     assert_eq!(size, 9_000_000, "{}", done.said());
 }
 
+/// BLAKE3 counts zeros one by one: of a hole of this size it would not come to an end.
+#[test]
+fn a_hole_of_any_size_is_copied_compared_checked_and_restored_at_once() {
+    let disk = need!(LoopFs::xfs(300));
+    let stage = Stage::all_on(BIN, disk.path());
+    stage.sh("printf head >sparse; truncate -s 7E sparse; printf tail | dd of=sparse bs=1 seek=1T conv=notrunc status=none");
+    stage.take();
+    stage.look("verify").expect(0).assert_says("1 file");
+    stage.sh("chmod 600 sparse");
+    stage.run().rsync(&["-c"]).expect(0);
+    assert_eq!(stage.counts()["compared"], 1, "{}", stage.counts());
+    stage.sh("printf TAIL | dd of=sparse bs=1 seek=1T conv=notrunc status=none");
+    stage.run().expect(0);
+    let copy = stage.inside(&stage.history().newest()).join("sparse");
+    let read = |at| {
+        let mut bytes = [0; 6];
+        std::os::unix::fs::FileExt::read_at(&fs::File::open(&copy).unwrap(), &mut bytes, at)
+            .unwrap();
+        bytes
+    };
+    assert_eq!((read(0), read((1 << 40) - 1)), (*b"head\0\0", *b"\0TAIL\0"));
+    assert_eq!(fs::metadata(&copy).unwrap().len(), 7 << 60);
+    let to = disk.path().join("restored");
+    let restore = stage.look("restore").arg("latest").arg(&stage.source).arg("--to").arg(&to);
+    restore.expect(0);
+    // A changed byte of the copy is found.
+    let file = fs::OpenOptions::new().write(true).open(&copy).unwrap();
+    std::os::unix::fs::FileExt::write_at(&file, b"x", 3 << 40).unwrap();
+    stage.look("verify").expect(4);
+}
+
 #[test]
 fn nobody_gets_a_copy_of_what_only_others_may_read() {
     need!(need::root());

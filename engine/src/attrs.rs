@@ -10,12 +10,15 @@ use std::path::Path;
 use rustix::io::Errno;
 use xattr::FileExt;
 
+use crate::digest::Method;
 use crate::dir::Dir;
 use crate::entry::Xattrs;
 use crate::refusal::has_no_room;
 
 /// Where a copied file's BLAKE3 stands: 32 raw bytes, which fit into a 256-byte ext4 inode.
 pub const HASH: &str = "user.backup_manager.blake3";
+/// The same, of a file with large holes ([`Method::Runs`]).
+const HASH_OF_RUNS: &str = "user.backup_manager.blake3-runs-1";
 /// Where it is told how far a file was written that is not whole yet.
 const MARKS: &str = "user.backup_manager.partial";
 /// Attributes of ours, which are never copied from a source.
@@ -219,7 +222,19 @@ impl Held<'_> {
 /// # Errors
 /// When the destination is full or fails.
 pub fn set_hash(file: &File, hash: &blake3::Hash) -> io::Result<bool> {
-    match file.set_xattr(HASH, hash.as_bytes()) {
+    set_hash_by(file, Method::Plain, hash)
+}
+
+/// As [`set_hash`], of a hash that was taken by `method`.
+///
+/// # Errors
+/// As [`set_hash`].
+pub(crate) fn set_hash_by(file: &File, method: Method, hash: &blake3::Hash) -> io::Result<bool> {
+    let name = match method {
+        Method::Plain => HASH,
+        Method::Runs => HASH_OF_RUNS,
+    };
+    match file.set_xattr(name, hash.as_bytes()) {
         Ok(()) => Ok(true),
         Err(error) if may_be_refused(&error, file) => Ok(false),
         Err(error) => Err(error),
@@ -238,15 +253,31 @@ pub fn hash(file: &File) -> io::Result<Option<blake3::Hash>> {
     }
 }
 
-/// What stands where a hash is recorded, whether it is one or not.
+/// What stands where a hash is recorded, whether it is one or not, and how it was taken.
 ///
 /// # Errors
 /// The system's, of `fgetxattr(2)`.
-pub(crate) fn recorded(file: &File) -> io::Result<Option<Vec<u8>>> {
-    match file.get_xattr(HASH) {
-        Err(error) if unsupported(&error) => Ok(None),
-        found => found,
+pub(crate) fn recorded(file: &File) -> io::Result<Option<(Method, Vec<u8>)>> {
+    for (method, name) in [(Method::Plain, HASH), (Method::Runs, HASH_OF_RUNS)] {
+        match file.get_xattr(name) {
+            Ok(None) => {}
+            Ok(Some(value)) => return Ok(Some((method, value))),
+            Err(error) if unsupported(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        }
     }
+    Ok(None)
+}
+
+/// The hash that was recorded for the content of `file`, if any, and how it was taken.
+///
+/// # Errors
+/// As [`recorded`].
+pub(crate) fn hash_and_method(file: &File) -> io::Result<Option<(Method, blake3::Hash)>> {
+    let hash = |(method, value): (Method, Vec<u8>)| {
+        blake3::Hash::from_slice(&value).ok().map(|hash| (method, hash))
+    };
+    Ok(recorded(file)?.and_then(hash))
 }
 
 /// How far `file` was written, if that was told.

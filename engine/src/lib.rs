@@ -13,6 +13,7 @@ pub mod bytes;
 pub mod catalog;
 pub mod destination;
 pub mod diff;
+pub mod digest;
 pub mod dir;
 pub mod durable;
 pub(crate) mod empty;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::content::Item;
 use super::{Build, copy};
 use crate::attrs;
-use crate::entry::Kind;
+use crate::digest::{Digest, Method};
+use crate::entry::{Kind, Meta};
 use crate::folder::{Folder, Handles};
 use crate::plan::{Action, Verdict};
 use crate::source::Source;
@@ -16,13 +17,20 @@ use crate::walk::Walk;
 
 /// A file that is being compared.
 pub(super) struct Comparing {
-    hasher: blake3::Hasher,
+    hasher: Digest,
+    method: Method,
     length: u64,
 }
 
 impl Comparing {
-    pub(super) fn new() -> Self {
-        Self { hasher: blake3::Hasher::new(), length: 0 }
+    /// Of a file that is as `meta` says.
+    pub(super) fn new(meta: &Meta) -> Self {
+        let method = Method::of(meta);
+        Self { hasher: method.begin(), method, length: 0 }
+    }
+
+    pub(super) fn method(&self) -> Method {
+        self.method
     }
 
     pub(super) fn data(&mut self, bytes: &[u8]) {
@@ -32,18 +40,8 @@ impl Comparing {
 
     /// A hole is zeros. `false` when `stop` says that no more is wanted.
     pub(super) fn hole(&mut self, length: u64, stop: &dyn Fn() -> bool) -> bool {
-        static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
-        let mut left = length;
-        while left > 0 {
-            if stop() {
-                return false;
-            }
-            let count = left.min(ZEROS.len() as u64);
-            self.hasher.update(&ZEROS[..count as usize]);
-            left -= count;
-        }
         self.length += length;
-        true
+        self.hasher.zeros(length, stop)
     }
 
     pub(super) fn length(&self) -> u64 {
@@ -51,7 +49,7 @@ impl Comparing {
     }
 
     pub(super) fn hash(&self) -> blake3::Hash {
-        self.hasher.finalize()
+        self.hasher.finish()
     }
 }
 
@@ -64,19 +62,20 @@ pub(super) fn may_be_of_base(item: &Item) -> bool {
 }
 
 impl<S: Source> Walk<S, Build<S>> {
-    /// The hash of what the base holds as `item`: the recorded one, or with `--checksum` that of what
+    /// The hash, by `method`, of what the base holds as `item`: the recorded one, or with `--checksum` that of what
     /// can be read there now. `None` when it cannot be read.
     pub(super) fn hash_in_base(
         &self,
         handles: &Handles<S::Folder>,
         item: &Item,
+        method: Method,
     ) -> io::Result<Option<blake3::Hash>> {
         let Some(base) = &handles.base else { return Ok(None) };
         let Ok(file) = base.open_file(&item.entry.name) else { return Ok(None) };
-        let recorded = if self.keep().checksum { None } else { attrs::hash(&file)? };
+        let recorded = if self.keep().checksum { None } else { attrs::hash_and_method(&file)? };
         match recorded {
-            Some(hash) => Ok(Some(hash)),
-            None => copy::content_hash(&file, &|| self.halted()).map(Some),
+            Some((by, hash)) if by == method => Ok(Some(hash)),
+            _ => copy::content_hash(&file, method, &|| self.halted()).map(Some),
         }
     }
 

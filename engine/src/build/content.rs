@@ -122,7 +122,7 @@ impl<S: Source> Store<S> {
         let entry = self.items[index].entry.clone();
         let again = self.attempt > 0;
         if !again && self.handles.base.is_some() && may_be_of_base(&self.items[index]) {
-            self.comparing.insert(index, Comparing::new());
+            self.comparing.insert(index, Comparing::new(&entry.meta));
             return Wanted { entry, from: 0, again };
         }
         let Some(writing) = self.take_up(index) else { return Wanted { entry, from: 0, again } };
@@ -283,7 +283,8 @@ impl<S: Source> Store<S> {
     /// A file that was only compared is linked or copied from the base, or read again to be stored.
     fn is_compared(&mut self, index: usize, compared: &Comparing) -> io::Result<Fate> {
         let mut item = self.items[index].clone();
-        let as_in_base = self.walk.hash_in_base(&self.handles, &item)? == Some(compared.hash());
+        let in_base = self.walk.hash_in_base(&self.handles, &item, compared.method())?;
+        let as_in_base = in_base == Some(compared.hash());
         if as_in_base {
             let (folder, handles) = (&self.folder, &self.handles);
             if self.walk.store_from_base(folder, handles, &item, &mut self.done)? {
@@ -303,13 +304,13 @@ impl<S: Source> Store<S> {
     fn seal(&mut self, index: usize, writing: Writing) -> io::Result<()> {
         let item = self.items[index].clone();
         let entry = Listed::from(&item.entry);
-        let (length, taken_up) = (writing.length(), writing.taken_up());
+        let (length, taken_up, method) = (writing.length(), writing.taken_up(), writing.method());
         let (file, hash) = writing.finish(self.walk.target.dresser.abilities.xattrs)?;
         self.done.counts.copied += 1;
         self.done.counts.bytes_copied += length - taken_up;
         if item.step.action == Action::FetchAndCompare
             && item.step.verdict == Verdict::Changed
-            && self.walk.hash_in_base(&self.handles, &item)? == Some(hash)
+            && self.walk.hash_in_base(&self.handles, &item, method)? == Some(hash)
         {
             // Only its time is another one.
             self.walk.turned_out(&self.folder, &mut item.clone(), Verdict::Metadata);

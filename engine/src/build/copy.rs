@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,6 +12,7 @@ use rustix::io::Errno;
 
 use super::{Build, here, replacing};
 use crate::attrs;
+use crate::digest::Method;
 use crate::dir::{self, Dir};
 use crate::entry::Listed;
 use crate::folder::{Folder, Handles};
@@ -48,8 +50,8 @@ impl<S: Source> Walk<S, Build<S>> {
             }
             Err(CopyError::Write(error)) => return Err(error),
         }
-        if let Ok(Some(hash)) = attrs::hash(&original) {
-            attrs::set_hash(&copy, &hash)?;
+        if let Ok(Some((method, hash))) = attrs::hash_and_method(&original) {
+            attrs::set_hash_by(&copy, method, &hash)?;
         }
         let record = self.sealed_file(&copy, || dresser.new_file(&copy, entry, folder.fresh))?;
         self.note(folder, entry.name, record);
@@ -121,32 +123,64 @@ impl<S: Source> Walk<S, Build<S>> {
     pub(super) fn holds_its_hash(&self, dir: &Dir, name: &CStr) -> bool {
         let check = || -> io::Result<bool> {
             let file = dir.open_file(name)?;
-            let Some(recorded) = attrs::hash(&file)? else { return Ok(false) };
+            let Some((method, recorded)) = attrs::hash_and_method(&file)? else { return Ok(false) };
             // What the disk holds counts, not what the system still has in memory.
             let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-            Ok(content_hash(&file, &|| self.halted())? == recorded)
+            Ok(content_hash(&file, method, &|| self.halted())? == recorded)
         };
         check().unwrap_or(false)
     }
 }
 
-/// The BLAKE3 of a file's content.
+/// The hash of a file's content by `method`. Holes are not read.
 ///
 /// # Errors
 /// The system's, of `read(2)`; `Interrupted` when `stop` says so.
-pub(super) fn content_hash(mut file: &File, stop: &dyn Fn() -> bool) -> io::Result<blake3::Hash> {
-    use std::io::Read;
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; CHUNK];
-    loop {
+pub(super) fn content_hash(
+    file: &File,
+    method: Method,
+    stop: &dyn Fn() -> bool,
+) -> io::Result<blake3::Hash> {
+    use std::os::unix::fs::FileExt;
+    let meta = dir::meta(file)?;
+    let mut hasher = method.begin();
+    let mut buffer = vec![0; CHUNK.min(usize::try_from(meta.size).unwrap_or(CHUNK)).max(1)];
+    let (mut at, mut data_end) = (0, 0);
+    let stopped = || io::Error::from(io::ErrorKind::Interrupted);
+    while at < meta.size {
         if stop() {
-            return Err(io::ErrorKind::Interrupted.into());
+            return Err(stopped());
         }
-        match file.read(&mut buffer)? {
-            0 => return Ok(hasher.finalize()),
-            count => hasher.update(&buffer[..count]),
-        };
+        if at >= data_end && meta.allocated < meta.size {
+            let data = next_data(file, at, meta.size)?;
+            if !hasher.zeros(data.start - at, stop) {
+                return Err(stopped());
+            }
+            (at, data_end) = (data.start, data.end);
+            continue;
+        }
+        match file.read_at(&mut buffer, at)? {
+            0 => break,
+            count => {
+                hasher.update(&buffer[..count]);
+                at += count as u64;
+            }
+        }
     }
+    Ok(hasher.finish())
+}
+
+/// Where the next data of a file of `size` bytes lies; nowhere behind its last.
+fn next_data(file: &File, at: u64, size: u64) -> io::Result<Range<u64>> {
+    let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        Ok(data) => data.min(size),
+        Err(Errno::NXIO) => return Ok(size..size),
+        // The file system knows no holes.
+        Err(Errno::INVAL) => return Ok(at..size),
+        Err(error) => return Err(error.into()),
+    };
+    let end = rustix::fs::seek(file, SeekFrom::Hole(start)).ok().filter(|end| *end > start);
+    Ok(start..end.unwrap_or(size).min(size))
 }
 
 enum CopyError {
@@ -168,16 +202,10 @@ fn copy_content(
     let size = dir::meta(from).map_err(|_| CopyError::Read)?.size;
     let mut at = 0;
     while at < size {
-        let data = match rustix::fs::seek(from, SeekFrom::Data(at)) {
-            Ok(data) => data,
-            Err(Errno::NXIO) => break,
-            Err(Errno::INVAL) => at,
-            Err(_) => return Err(CopyError::Read),
-        };
-        let end = match rustix::fs::seek(from, SeekFrom::Hole(data)) {
-            Ok(end) if end > data => end,
-            Ok(_) | Err(_) => size,
-        };
+        let Range { start: data, end } = next_data(from, at, size).map_err(|_| CopyError::Read)?;
+        if data >= size {
+            break;
+        }
         copy_range(from, to, data, end, stop)?;
         at = end;
     }

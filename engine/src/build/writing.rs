@@ -6,6 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use super::marks::{Mark, Marks};
 use crate::attrs;
+use crate::digest::{Digest, Method};
 use crate::entry::{Kind, Meta};
 
 /// Smallest file that a later run goes on with; of a smaller one less is lost than looking would cost.
@@ -17,7 +18,8 @@ const CHUNK: usize = 1 << 20;
 /// A file that is being written.
 pub(super) struct Writing {
     file: File,
-    hasher: blake3::Hasher,
+    hasher: Digest,
+    method: Method,
     length: u64,
     ends_in_hole: bool,
     /// Where the file system has attributes and the file is worth it.
@@ -32,10 +34,21 @@ impl Writing {
     /// `file` is new and empty, and `meta` what the source tells of it. `marked` where it can be told
     /// on the file how far it was written.
     pub(super) fn new(file: File, meta: &Meta, marked: bool) -> Self {
-        let marks =
-            (marked && meta.size >= WORTH_MARKING).then(|| Marks::new(meta.size, meta.mtime));
-        let hasher = blake3::Hasher::new();
-        Self { file, hasher, length: 0, ends_in_hole: false, marks, marked: false, taken_up: 0 }
+        let method = Method::of(meta);
+        // Of a file that is mostly holes there is little to go on with.
+        let worth = marked && meta.size >= WORTH_MARKING && method == Method::Plain;
+        let marks = worth.then(|| Marks::new(meta.size, meta.mtime));
+        let hasher = method.begin();
+        Self {
+            file,
+            hasher,
+            method,
+            length: 0,
+            ends_in_hole: false,
+            marks,
+            marked: false,
+            taken_up: 0,
+        }
     }
 
     /// Goes on in `file`, which an earlier run left, if that is known to be a part of what `meta`
@@ -60,7 +73,8 @@ impl Writing {
         marks.cut(found.size.min(meta.size));
         // What the disk holds counts, not what the system still has in memory.
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-        let mut hasher = blake3::Hasher::new();
+        let method = Method::Plain;
+        let mut hasher = method.begin();
         let mut good = None;
         let mut at = 0;
         for (number, mark) in marks.marks.iter().enumerate() {
@@ -68,7 +82,7 @@ impl Writing {
                 break;
             }
             at = mark.length;
-            if hasher.finalize() != mark.hash {
+            if hasher.finish() != mark.hash {
                 break;
             }
             good = Some((number, hasher.clone()));
@@ -79,7 +93,16 @@ impl Writing {
         file.set_len(length)?;
         (&file).seek(SeekFrom::Start(length))?;
         let (marks, taken_up, marked) = (Some(marks), length, true);
-        Ok(Some(Self { file, hasher, length, ends_in_hole: false, marks, marked, taken_up }))
+        Ok(Some(Self {
+            file,
+            hasher,
+            method,
+            length,
+            ends_in_hole: false,
+            marks,
+            marked,
+            taken_up,
+        }))
     }
 
     /// Writes the next bytes.
@@ -102,21 +125,20 @@ impl Writing {
     pub(super) fn hole(&mut self, length: u64, stop: &dyn Fn() -> bool) -> io::Result<()> {
         let step = i64::try_from(length).map_err(|_| rustix::io::Errno::FBIG)?;
         self.file.seek(SeekFrom::Current(step))?;
-        let mut left = length;
-        while left > 0 {
-            if stop() {
-                // The hash is not that of what the file would be: nothing must come of it.
-                self.marks = None;
-                return Ok(());
-            }
-            let count = left.min(ZEROS.len() as u64);
-            self.hasher.update(&ZEROS[..count as usize]);
-            left -= count;
+        if !self.hasher.zeros(length, stop) {
+            // The hash is not that of what the file would be: nothing must come of it.
+            self.marks = None;
+            return Ok(());
         }
         self.length += length;
         self.ends_in_hole = true;
         self.mark_if_due();
         Ok(())
+    }
+
+    /// How its hash is taken.
+    pub(super) fn method(&self) -> Method {
+        self.method
     }
 
     /// Bytes that the file has so far.
@@ -142,9 +164,9 @@ impl Writing {
     /// When the destination is full or fails.
     pub(super) fn finish(mut self, record: bool) -> io::Result<(File, blake3::Hash)> {
         self.end_hole()?;
-        let hash = self.hasher.finalize();
+        let hash = self.hasher.finish();
         if record {
-            attrs::set_hash(&self.file, &hash)?;
+            attrs::set_hash_by(&self.file, self.method, &hash)?;
         }
         if self.marked {
             attrs::remove_marks(&self.file)?;
@@ -160,7 +182,7 @@ impl Writing {
 
     /// A file that cannot be marked, on a full disk for example, has those marks that it has: they still hold.
     fn mark(&mut self) {
-        let mark = Mark { length: self.length, hash: self.hasher.finalize() };
+        let mark = Mark { length: self.length, hash: self.hasher.finish() };
         let marked = self.end_hole().and_then(|()| {
             let Some(marks) = &mut self.marks else { return Ok(()) };
             marks.add(mark);
@@ -184,7 +206,7 @@ impl Writing {
 /// Reads the next `count` bytes into `hasher`; `false` when there are fewer.
 fn read_on(
     mut file: &File,
-    hasher: &mut blake3::Hasher,
+    hasher: &mut Digest,
     count: u64,
     stop: &dyn Fn() -> bool,
 ) -> io::Result<bool> {
@@ -205,9 +227,6 @@ fn read_on(
     }
     Ok(true)
 }
-
-/// What holes read as.
-static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 #[cfg(test)]
 mod tests {

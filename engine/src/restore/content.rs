@@ -11,7 +11,6 @@ use super::target::{Content, StoreError};
 
 /// Bytes that one read asks for.
 const CHUNK: u64 = 1024 * 1024;
-static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// A part of a file, in its order.
 #[derive(Debug, Clone, Copy)]
@@ -32,14 +31,16 @@ pub fn read_through(
 ) -> Result<(u64, blake3::Hash), StoreError> {
     let file = content.file;
     let size = crate::dir::meta(file).map_err(StoreError::Unreadable)?.size;
-    let mut hasher = blake3::Hasher::new();
+    let mut hasher = content.method.begin();
     let mut buffer = vec![0; size.min(CHUNK) as usize];
     let mut at = 0;
     while at < size {
         let (data, end) = next_data(file, at, size).map_err(StoreError::Unreadable)?;
         if data > at {
             each(Piece::Hole(at, data - at))?;
-            zeros(&mut hasher, data - at, content)?;
+            if !hasher.zeros(data - at, content.stop) {
+                return Err(io::Error::from(io::ErrorKind::Interrupted).into());
+            }
         }
         at = data;
         while at < end {
@@ -57,7 +58,7 @@ pub fn read_through(
             at += count as u64;
         }
     }
-    Ok((size, hasher.finalize()))
+    Ok((size, hasher.finish()))
 }
 
 /// Where the next data begins and ends; both at the end of the file when only a hole is left.
@@ -73,23 +74,6 @@ fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
         Ok(end) if end > data => Ok((data, end.min(size))),
         Ok(_) | Err(_) => Ok((data, size)),
     }
-}
-
-fn zeros(
-    hasher: &mut blake3::Hasher,
-    length: u64,
-    content: &Content<'_>,
-) -> Result<(), StoreError> {
-    let mut left = length;
-    while left > 0 {
-        stopped(content)?;
-        for _ in 0..16 {
-            let count = left.min(ZEROS.len() as u64);
-            hasher.update(&ZEROS[..count as usize]);
-            left -= count;
-        }
-    }
-    Ok(())
 }
 
 fn stopped(content: &Content<'_>) -> Result<(), StoreError> {
@@ -129,8 +113,7 @@ mod tests {
     use super::*;
 
     fn content(file: &File) -> Content<'_> {
-        let (stop, written) = (&|| false, &|_| {});
-        Content { file, recorded: None, accept_damage: false, stop, written }
+        Content::unproved(file)
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::plan::{Step, decide};
 use super::target::{Content, Shortfall, StoreError, Stored, Target, is_lost};
 use super::walk::{Opened, Shared, Task, Walk};
 use crate::attrs;
+use crate::digest::Method;
 use crate::dir::Dir;
 use crate::entry::{Entry, FileId, Kind};
 use crate::monitor::add;
@@ -224,7 +225,11 @@ impl<T: Target> Walk<'_, T> {
         };
         let file = file.map_err(StoreError::Unreadable)?;
         let recorded = attrs::recorded(&file).map_err(StoreError::Unreadable)?;
-        let recorded = match recorded.map(|bytes| blake3::Hash::from_slice(&bytes)) {
+        let method = match &recorded {
+            Some((method, _)) => *method,
+            None => Method::of(&crate::dir::meta(&file).map_err(StoreError::Unreadable)?),
+        };
+        let recorded = match recorded.map(|(_, bytes)| blake3::Hash::from_slice(&bytes)) {
             // What is recorded as the hash is none.
             Some(Err(_)) if !self.options.accept_damage => return Err(StoreError::Damaged),
             recorded => recorded.and_then(Result::ok),
@@ -232,6 +237,7 @@ impl<T: Target> Walk<'_, T> {
         let content = Content {
             file: &file,
             recorded,
+            method,
             accept_damage: self.options.accept_damage,
             stop: &|| self.halted(),
             written: &|count| add(&self.context.progress.bytes_copied, count),

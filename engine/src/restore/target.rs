@@ -7,6 +7,7 @@ use std::io;
 
 use rustix::io::Errno;
 
+use crate::digest::Method;
 use crate::entry::{Entry, FileId};
 use crate::plan::Held;
 
@@ -85,12 +86,24 @@ pub struct Content<'a> {
     pub file: &'a File,
     /// The hash that was recorded for it.
     pub recorded: Option<blake3::Hash>,
+    /// How that was taken, and how what is read is hashed.
+    pub method: Method,
     /// Store it even when it has another hash.
     pub accept_damage: bool,
     /// Ends the work early; then it fails with [`io::ErrorKind::Interrupted`].
     pub stop: &'a (dyn Fn() -> bool + Sync),
     /// Is told how many more bytes are written.
     pub written: &'a (dyn Fn(u64) + Sync),
+}
+
+impl<'a> Content<'a> {
+    /// All of `file`, for which nothing is recorded.
+    #[must_use]
+    pub fn unproved(file: &'a File) -> Self {
+        let (stop, written) = (&|| false, &|_| {});
+        let method = Method::Plain;
+        Self { file, recorded: None, method, accept_damage: false, stop, written }
+    }
 }
 
 /// A file that is to be stored, and is opened only then.

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use rustix::fs::Advice;
 
 use crate::attrs;
+use crate::digest::Method;
 use crate::dir;
 use crate::restore::content::read_through;
 use crate::restore::target::{Content, StoreError};
@@ -42,19 +43,21 @@ pub(super) fn judge(
             return Finding::Damaged(format!("its recorded hash cannot be read: {error}"));
         }
     };
-    let recorded = match recorded.map(|bytes| blake3::Hash::from_slice(&bytes)) {
+    let method = recorded.as_ref().map(|(method, _)| *method);
+    let recorded = match recorded.map(|(_, bytes)| blake3::Hash::from_slice(&bytes)) {
         Some(Err(_)) => {
             return Finding::Damaged("what is recorded as its hash is none".to_owned());
         }
         Some(Ok(hash)) => Some(hash),
         None => None,
     };
-    match (hash(file, stop, read), recorded) {
+    let taken = hash(file, method, stop, read);
+    match (taken, recorded) {
         (Err(error), _) if error.kind() == io::ErrorKind::Interrupted && stop() => Finding::Stopped,
         (Err(error), _) => Finding::Damaged(format!("it cannot be read: {error}")),
-        (Ok(now), Some(then)) if now == then => Finding::Good,
+        (Ok((_, now)), Some(then)) if now == then => Finding::Good,
         (Ok(_), Some(_)) => Finding::Damaged("its content is not what was backed up".to_owned()),
-        (Ok(now), None) => match attrs::set_hash(file, &now) {
+        (Ok((method, now)), None) => match attrs::set_hash_by(file, method, &now) {
             Ok(true) => Finding::Recorded,
             Ok(false) | Err(_) => Finding::Unproved,
         },
@@ -65,14 +68,16 @@ pub(super) fn judge(
 /// others need the memory more.
 fn hash(
     file: &File,
+    method: Option<Method>,
     stop: &(dyn Fn() -> bool + Sync),
     read: &(dyn Fn(u64) + Sync),
-) -> io::Result<blake3::Hash> {
+) -> io::Result<(Method, blake3::Hash)> {
     let forget = || rustix::fs::fadvise(file, 0, None, Advice::DontNeed);
     let meta = dir::meta(file)?;
+    let method = method.unwrap_or_else(|| Method::of(&meta));
     let _ = forget();
-    let result = if meta.allocated < meta.size {
-        let content = Content { file, recorded: None, accept_damage: false, stop, written: read };
+    let result = if meta.allocated < meta.size || method != Method::Plain {
+        let content = Content { method, stop, written: read, ..Content::unproved(file) };
         read_through(&content, &mut |_| Ok(())).map(|(_, hash)| hash).map_err(|error| match error {
             StoreError::Unreadable(error) | StoreError::Target(error) => error,
             StoreError::Damaged => io::ErrorKind::InvalidData.into(),
@@ -84,7 +89,7 @@ fn hash(
         plain(file, meta.size, stop, read)
     };
     let _ = forget();
-    result
+    result.map(|hash| (method, hash))
 }
 
 fn plain(
