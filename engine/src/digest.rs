@@ -36,7 +36,7 @@ impl Method {
     #[must_use]
     pub fn begin(self) -> Digest {
         Digest(match self {
-            Self::Plain => State::Plain(blake3::Hasher::new()),
+            Self::Plain => State::Plain(Box::default()),
             Self::Runs => State::Runs(Box::new(Runs {
                 hasher: blake3::Hasher::new_derive_key(CONTEXT),
                 block: Vec::with_capacity(BLOCK),
@@ -52,7 +52,7 @@ pub struct Digest(State);
 
 #[derive(Clone)]
 enum State {
-    Plain(blake3::Hasher),
+    Plain(Box<blake3::Hasher>),
     Runs(Box<Runs>),
 }
 
