@@ -152,12 +152,13 @@ mod tests {
             assert_eq!(crontab.faults, []);
             crontab.lines.into_iter().map(|line| line.command).collect::<Vec<_>>()
         };
-        assert_eq!(lines(FIRST_CRONTAB), ["backup_manager run"]);
+        let verify = "nice -n 19 ionice -c 3 backup_manager verify --rolling 30d";
+        assert_eq!(lines(FIRST_CRONTAB), ["backup_manager run", verify]);
         let examples = FIRST_CRONTAB.lines().map(|line| {
             let example = line.strip_prefix('#').filter(|line| !line.starts_with([' ', '\n']));
             format!("{}\n", example.unwrap_or(if line.starts_with('#') { "" } else { line }))
         });
-        assert_eq!(lines(&examples.collect::<String>()).len(), 2);
+        assert_eq!(lines(&examples.collect::<String>()).len(), 3);
     }
 
     #[test]
