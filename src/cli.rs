@@ -71,6 +71,8 @@ enum Verb {
 
 /// Reads the command line and does what it says.
 pub(crate) fn main() -> ExitCode {
+    // Before there are other threads: to ask for it sets it for a moment.
+    let _ = engine::access::own_umask();
     let exit = match Cli::try_parse() {
         Ok(Cli { verb: Verb::Run(args) }) => run::run(args),
         Ok(Cli { verb: Verb::Status(args) }) => status::run(args),
