@@ -10,7 +10,7 @@ use engine::look::Look;
 use engine::name::SnapshotName;
 
 use crate::config::Alert;
-use crate::ui::units::duration;
+use crate::ui::units::{counted, duration};
 
 /// The newest snapshot that counts, and how old it is. One from the future has the age 0.
 pub(crate) fn newest(history: &History, now: DateTime<Utc>) -> Option<(&SnapshotName, TimeDelta)> {
@@ -39,6 +39,7 @@ pub(crate) fn complaints(
 ) -> Vec<String> {
     let mut complaints = Vec::new();
     complaints.extend(age_complaint(now, look, alert.max_age, since));
+    complaints.extend(unread_complaint(now, look, alert.max_age));
     let failures = failures(look);
     if usize::try_from(failures).is_ok_and(|failures| failures >= NonZeroUsize::get(alert.failures))
     {
@@ -79,6 +80,25 @@ fn age_complaint(
         )),
         Some(_) => None,
     }
+}
+
+/// Since when the newest snapshot holds an entry that could not be read, in the version of an older one.
+pub(crate) fn unread_since(look: &Look) -> Option<DateTime<Utc>> {
+    let since = look.reports.last()?.carried_since.as_ref()?;
+    DateTime::parse_from_rfc3339(since).ok().map(DateTime::from)
+}
+
+fn unread_complaint(now: DateTime<Utc>, look: &Look, max_age: TimeDelta) -> Option<String> {
+    let since = unread_since(look).filter(|since| now - *since > max_age)?;
+    let report = look.reports.last()?;
+    Some(format!(
+        "{} could not be read and {} carried forward, the oldest since {}, longer than {} (MAX_AGE_H); the report of {} lists them",
+        counted(report.counts.carried_forward, "entry", "entries"),
+        if report.counts.carried_forward == 1 { "is" } else { "are" },
+        since.format("%Y-%m-%d %H:%M UTC"),
+        shown(max_age),
+        report.snapshot,
+    ))
 }
 
 /// From when on a run would take a snapshot.

@@ -44,6 +44,9 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
         RunError::Root { .. } => {
             "check that the path is right, mounted and readable; nothing was deleted, and the next run goes on"
         }
+        RunError::Lost { .. } => {
+            "mount it and run again; nothing was sealed or deleted; if it is really so now, the same command with --accept-shrink lets it through once"
+        }
         RunError::Unmounted { .. } => {
             "mount the source and run again; if the folder is really empty now, the same command with --accept-shrink lets it through once"
         }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::catalog::Catalog;
+use engine::look::look;
 use engine::name::SnapshotName;
 use engine::own::Own;
 use engine::run::Stop;
@@ -24,6 +25,7 @@ use self::send::{Way, send};
 use self::settings::Channels;
 use self::text::{Message, Speaker};
 use crate::config::{NamedJob, shown_path};
+use crate::health::unread_since;
 use crate::log::{JobLog, tail};
 use crate::ui::shell::word;
 
@@ -167,6 +169,7 @@ fn facts(job: &NamedJob, ended: Ended, own: Option<&Own>, now: DateTime<Utc>) ->
         safe: None,
         sound: 0,
         damaged: Vec::new(),
+        unread_since: None,
         seen: false,
     };
     let (Some(own), Ok(catalog)) = (own, Catalog::open(dir)) else { return facts };
@@ -180,6 +183,8 @@ fn facts(job: &NamedJob, ended: Ended, own: Option<&Own>, now: DateTime<Utc>) ->
     sound.complete.retain(|name| !facts.damaged.contains(&name.to_string()));
     facts.safe = sound.base(now).map(of);
     facts.sound = sound.complete.len();
+    let looked = look(dir, prefix, 1).ok();
+    facts.unread_since = looked.as_ref().and_then(unread_since);
     facts.seen = true;
     facts
 }

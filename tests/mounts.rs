@@ -76,3 +76,142 @@ fn a_bind_mount_of_the_same_file_system_is_no_other_one() {
     assert!(copy.join("inner/disk/below").exists());
     assert!(copy.join("second").is_dir());
 }
+
+/// A source with 40 files and, on a disk at `disk`, others of so many bytes.
+fn with_disk(files: u32, bytes: usize) -> Result<(Stage, Mount), need::Missing> {
+    let stage = Stage::with(BIN, &sample());
+    stage.sh("for i in $(seq 40); do echo $i >f$i; done; mkdir disk");
+    let disk = Mount::tmpfs(&stage.source.join("disk"))?;
+    for number in 0..files {
+        fs::write(disk.path().join(format!("photo {number}")), vec![b'x'; bytes]).expect("written");
+    }
+    Ok((stage, disk))
+}
+
+/// The rsync options of a job that stays on no file system.
+const ALL: &str = "-a,-H,--numeric-ids,--relative";
+
+#[test]
+fn a_disk_below_a_source_that_is_not_mounted_fails_the_run_until_it_is_accepted() {
+    // Many files; few large ones, with a file in the folder below; and a folder that went with the disk.
+    for (files, bytes, below) in [
+        (200, 1, "true"),
+        (3, 100_000, "for i in 1 2 3; do echo >disk/$i; done"),
+        (5, 9, "rmdir disk"),
+    ] {
+        let (stage, disk) = need!(with_disk(files, bytes));
+        let run = || stage.run().set("rsync-single-params", ALL);
+        run().expect(0);
+        let first = stage.history().newest();
+        let report = stage.history().report(&first);
+        let mount = &report["roots"][0]["mounts"][0];
+        assert_eq!(mount["files"], files, "{report}");
+        assert_eq!(mount["bytes"], u64::from(files) * bytes as u64, "{report}");
+        drop(disk);
+        stage.sh(below);
+        for _ in 0..2 {
+            let done = run().expect(1);
+            done.assert_says("looks unmounted")
+                .assert_says("--accept-shrink")
+                .assert_says("source/disk");
+            assert_eq!(stage.history().complete(), std::slice::from_ref(&first));
+        }
+        run().arg("--dry-run").expect(0).assert_says("looks unmounted");
+        run().arg("--accept-shrink").expect(0);
+        run().expect(0);
+        stage.assert_newest_is_source(Judge::plain());
+    }
+}
+
+#[test]
+fn a_disk_below_a_source_may_be_replaced_emptied_by_half_and_left_out_by_filters() {
+    let (stage, disk) = need!(with_disk(9, 10));
+    let run = || stage.run().set("rsync-single-params", ALL);
+    run().expect(0);
+    stage.sh("rm 'disk/photo 1' 'disk/photo 2'");
+    run().expect(0);
+    stage.sh("mkdir ../aside; cp disk/* ../aside");
+    drop(disk);
+    let disk = need!(Mount::tmpfs(&stage.source.join("disk")));
+    stage.sh("cp ../aside/* disk");
+    run().expect(0);
+    // What it loses while it stays mounted is its user's business.
+    stage.sh("rm disk/*");
+    run().expect(0);
+    stage.sh("cp ../aside/* disk");
+    run().expect(0);
+    drop(disk);
+    run().set("rsync-dict-params", r#"{"--exclude":"/source/disk"}"#).expect(1);
+    let out = format!(r#"{{"--exclude":"{}"}}"#, stage.source.join("disk").display());
+    run().set("rsync-dict-params", out).expect(0);
+}
+
+#[test]
+fn a_source_whose_few_large_files_are_gone_with_its_disk_is_taken_for_unmounted() {
+    let stage = Stage::with(BIN, &sample());
+    let at = stage.source.join("second");
+    let disk = need!(Mount::tmpfs(&at));
+    fs::write(at.join("large"), vec![b'x'; 1 << 20]).unwrap();
+    let run = || stage.run().set("srcs-to-backup", &at);
+    run().expect(0);
+    drop(disk);
+    fs::write(at.join("NOT MOUNTED"), "a placeholder").unwrap();
+    run().expect(1).assert_says("looks unmounted").assert_says("1.0 MiB");
+    assert_eq!(stage.history().complete().len(), 1);
+    run().arg("--accept-shrink").expect(0);
+}
+
+#[test]
+fn a_folder_that_moved_to_its_own_disk_is_carried_forward_and_listed_until_its_user_decides() {
+    for options in ["-x,-a,--relative", "-x,-x,-a,--relative"] {
+        let stage = Stage::with(BIN, &sample());
+        stage.sh("mkdir photos; for i in 1 2 3; do echo $i >photos/$i; done");
+        let run = || stage.run().set("rsync-single-params", options).set("max-backups", "2");
+        run().expect(0);
+        let at = stage.source.join("photos");
+        let disk = need!(Mount::tmpfs(&at));
+        stage.sh("for i in 1 2 3; do echo moved >photos/$i; done");
+        for _ in 0..3 {
+            let done = run().expect(3);
+            done.assert_says("SRCS_TO_BACKUP")
+                .assert_says("source/photos")
+                .assert_says("carried forward");
+            let copy = stage.inside(&stage.history().newest()).join("photos");
+            assert_eq!(fs::read_to_string(copy.join("2")).unwrap(), "2\n");
+        }
+        run().arg("--dry-run").expect(3).assert_says("carried forward");
+        // Named as a source of its own, it is backed up.
+        let both = format!("{},{}", stage.source.display(), at.display());
+        run().set("srcs-to-backup", &both).expect(0);
+        let copy = stage.inside(&stage.history().newest()).join("photos");
+        assert_eq!(fs::read_to_string(copy.join("2")).unwrap(), "moved\n");
+        // Or let go.
+        run().expect(3);
+        run().arg("--accept-shrink").expect(0);
+        run().expect(0);
+        let copy = stage.inside(&stage.history().newest()).join("photos");
+        assert_eq!(fs::read_dir(copy).map_or(0, Iterator::count), 0);
+        drop(disk);
+    }
+}
+
+#[test]
+fn a_mount_point_of_fstab_below_a_source_is_listed_when_it_is_not_mounted() {
+    need!(need::root());
+    need!(need::tool("unshare"));
+    let stage = Stage::with(BIN, &sample());
+    let table = stage.beside("fstab");
+    let point = |name: &str| stage.source.join(name).display().to_string();
+    let line = |name, options| format!("UUID=1 {} ext4 {options} 0 0\n", point(name));
+    fs::write(&table, line("second", "nofail") + &line("inner/disk", "noauto")).unwrap();
+    let script = format!("mount --bind '{}' /etc/fstab && exec \"$@\"", table.display());
+    let run = |options| {
+        let run = stage.run().set("rsync-single-params", options);
+        run.under(&["unshare", "-m", "sh", "-c", &script, "sh"])
+    };
+    let done = run(ALL).expect(3);
+    assert_eq!(done.lines_with("is not mounted"), 1, "{}", done.said());
+    done.assert_says(&point("second"));
+    // Mounted, -x would leave it out.
+    run("-x,-a,--relative").expect(0);
+}

@@ -198,3 +198,27 @@ fn a_source_inside_the_backups_folder_is_a_mistake() {
         assert_eq!(stage.history().complete().len(), 0);
     }
 }
+
+#[test]
+fn a_root_that_is_a_symlink_to_a_file_is_followed_and_that_is_said() {
+    let stage = Stage::with(BIN, &files(0).file("store/database", "first").folder("conf"));
+    stage.sh("ln -s ../store/database conf/db; ln -s conf/db link");
+    for name in ["conf/db", "link"] {
+        let root = stage.source.join(name);
+        let run = || stage.run().set("srcs-to-backup", &root).arg("--accept-sources");
+        run().expect(0).assert_says("is a symlink");
+        let copy = || inside(&stage.history().newest(), &root);
+        assert!(fs::symlink_metadata(copy()).unwrap().is_file(), "{name}");
+        run().expect(0);
+        assert_eq!(stage.counts()["linked"], 1, "{name} {}", stage.counts());
+        stage.sh("echo more >>store/database");
+        run().expect(0);
+        assert_eq!(
+            fs::read(copy()).unwrap(),
+            fs::read(stage.source.join("store/database")).unwrap()
+        );
+    }
+    // What leads nowhere is missing, not stored as a symlink.
+    stage.sh("rm store/database");
+    stage.run().set("srcs-to-backup", stage.source.join("conf/db")).expect(1);
+}

@@ -1,6 +1,7 @@
 //! `status`: what is told of a job, and when it is called unhealthy.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -174,4 +175,39 @@ fn status_reads_and_writes_nothing_and_tells_of_every_job() {
 
 fn is_empty(folder: &Path) -> bool {
     folder.read_dir().is_ok_and(|mut entries| entries.next().is_none())
+}
+
+#[test]
+fn what_cannot_be_read_for_long_is_unhealthy_and_since_when_is_kept() {
+    need!(need::root());
+    let stage = Stage::with(BIN, &Tree::new().file("file", "1").file("closed/inner", "2"));
+    fs::set_permissions(stage.beside("."), PermissionsExt::from_mode(0o755)).expect("a mode");
+    let run = || stage.run_as(1234);
+    run().expect(0);
+    fs::set_permissions(stage.source.join("closed"), PermissionsExt::from_mode(0o000))
+        .expect("a mode");
+    run().expect(3).assert_says("carried forward");
+    let report = || stage.history().report(&stage.history().newest());
+    let since = report()["carried_since"].clone();
+    assert!(since.is_string(), "{}", report());
+    healthy(&status(&stage));
+    run().expect(3);
+    assert_eq!(report()["carried_since"], since);
+    assert_eq!(report()["problems"][0]["since"], since);
+    // As if that had begun long ago.
+    let newest = stage.history().newest();
+    let name = newest.file_name().expect("a name").to_string_lossy().into_owned();
+    let path = stage.backups.join(format!(".backup_manager/reports/{name}.json"));
+    let mut old = report();
+    old["problems"][0]["since"] = "2023-01-02T03:04:05Z".into();
+    fs::write(&path, old.to_string()).expect("written");
+    run().expect(3).assert_says("since 2023-01-02");
+    unhealthy(&status(&stage), "since 2023-01-02 03:04 UTC");
+    unhealthy(&status(&stage), "MAX_AGE_H");
+    healthy(&status(&stage).env("MAX_AGE_H", "800000"));
+    fs::set_permissions(stage.source.join("closed"), PermissionsExt::from_mode(0o755))
+        .expect("a mode");
+    run().expect(0);
+    healthy(&status(&stage));
+    assert!(report()["carried_since"].is_null(), "{}", report());
 }

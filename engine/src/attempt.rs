@@ -16,13 +16,13 @@ use crate::dir::Dir;
 use crate::durable::{Checkpoints, Ticker};
 use crate::entry::Time;
 use crate::error::{RunError, destination};
-use crate::event::{Event, shown_path};
+use crate::event::{Event, Instead, shown_path};
 use crate::forecast::what_is_missing;
 use crate::glance::glance;
 use crate::history::History;
 use crate::hold;
 use crate::job::Job;
-use crate::judge::{refusal, roots_found};
+use crate::judge::{filtered_away, refusal, roots_found};
 use crate::kept::{Kept, make_if_missing};
 use crate::lineage;
 use crate::lock::Lock;
@@ -35,7 +35,7 @@ use crate::probe::{Abilities, probe};
 use crate::prune::candidates;
 use crate::racy;
 use crate::reading::claim;
-use crate::record::Recorder;
+use crate::record::{Recorder, carried};
 use crate::report::{Report, RootDropped, RootFound, VERSION};
 use crate::retention::{Leaving, surplus};
 use crate::run::{Context, rfc3339};
@@ -77,6 +77,17 @@ pub(crate) fn unmounted_root(job: &Job, path: &Path) -> Option<RunError> {
     let here = job.host.name.is_none();
     let mount_point = here.then(|| missing_mount(path)).flatten()?;
     Some(RunError::SourceNotMounted { path: path.to_owned(), mount_point })
+}
+
+/// Tells of source roots that the filters leave out now though the base has them, as a problem: the next run
+/// has another base, and takes it for granted.
+pub(crate) fn tell_filtered<S: Source, T: Target<S>>(job: &Job, walk: &Walk<S, T>) {
+    use std::os::unix::ffi::OsStrExt;
+    for (path, files) in filtered_away(walk, job.max_shrink_percent) {
+        let files = crate::amount::counted(files, "file", "files");
+        let what = format!("the filters leave out {files} of it that the snapshot before has");
+        walk.problem(path.as_os_str().as_bytes(), what, Instead::Nothing);
+    }
 }
 
 /// One try at completing a snapshot.
@@ -131,6 +142,9 @@ impl Attempt<'_> {
         for root in lineage::dropped(self.job, self.backups, &history) {
             self.context.monitor.event(&Event::RootDropped { path: root.path, last: root.last });
         }
+        let base = names.base.as_ref();
+        let carried_before = base.map(|base| carried(self.backups, base)).unwrap_or_default();
+        recorder.go_on(carried_before, rfc3339(self.began));
         let mut pruned = Vec::new();
         let mut first = true;
         let built = loop {
@@ -145,6 +159,7 @@ impl Attempt<'_> {
             }
         };
         let roots = self.judge(&built.walk)?;
+        tell_filtered(self.job, &built.walk);
         self.context.progress.enter(Phase::Sealing);
         let path = self.backups.path.join(names.incomplete.to_string());
         built.checkpoints.sync().map_err(|error| RunError::Sync { path, error })?;
@@ -152,6 +167,7 @@ impl Attempt<'_> {
         let [before, after] = [before, after].map(|leaving| self.unread(leaving));
         pruned.extend(before.iter().chain(&after).map(|(name, _)| name.to_string()));
         let mut report = self.report(source, &names, &built, roots, pruned);
+        report.carried_since = recorder.carried_since();
         report.dropped = self.dropped(&history, &report.pruned);
         self.file(recorder, &names, &report);
         self.still_alone(&names, &built)?;

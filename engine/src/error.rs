@@ -28,6 +28,20 @@ pub enum RunError {
         /// The root.
         path: PathBuf,
     },
+    /// A source root or a mount point below one is on another file system than last time and lost most of what it had.
+    #[error("{path} is on another file system than last time, with {}; it looks unmounted", left(*.files_before, *.files, *.bytes_before, *.bytes), path = crate::event::shown_path(path))]
+    Lost {
+        /// Its path on the source.
+        path: PathBuf,
+        /// Files in the base.
+        files_before: u64,
+        /// Files now.
+        files: u64,
+        /// Bytes in the base.
+        bytes_before: u64,
+        /// Bytes now.
+        bytes: u64,
+    },
     /// The history is one of other sources.
     #[error(
         "the snapshots of {prefix} are of other sources: {snapshot} has {theirs}, this job has {ours}"
@@ -170,6 +184,11 @@ pub struct Missing {
     pub entries: u64,
     /// Bytes of content.
     pub bytes: u64,
+}
+
+fn left(files_before: u64, files: u64, bytes_before: u64, now: u64) -> String {
+    let before = counted(files_before, "file", "files");
+    format!("{files} of {before} and {} of {} left", bytes(now), bytes(bytes_before))
 }
 
 fn room(needed: Option<&Missing>, free: u64, free_inodes: Option<u64>) -> String {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::bytes::shown;
 
@@ -51,12 +51,29 @@ pub enum Event {
         /// Its path.
         path: String,
     },
+    /// A subvolume inside a source root was left out, as it is no part of it.
+    SubvolumeLeftOut {
+        /// Its path.
+        path: String,
+        /// What it is.
+        why: String,
+    },
+    /// A subvolume inside a source root belongs to it.
+    Subvolume {
+        /// Its path.
+        path: String,
+    },
+    /// Another file system inside a source root is backed up with it.
+    MountIncluded {
+        /// Its path.
+        path: String,
+    },
     /// The backups folder lies inside a source root and was left out.
     BackupsInsideSource {
         /// Its path in the source.
         path: String,
     },
-    /// A source root is a symlink; the folder it leads to is backed up.
+    /// A source root is a symlink; the folder or file that it leads to is backed up.
     RootIsLink {
         /// The root's path.
         path: String,
@@ -193,11 +210,18 @@ impl fmt::Display for Event {
             Self::MountPoint { path } => {
                 write!(f, "left out, another file system is mounted there (-x): {path}")
             }
+            Self::SubvolumeLeftOut { path, why } => write!(f, "left out, it is {why}: {path}"),
+            Self::Subvolume { path } => {
+                write!(f, "backed up with the source, a subvolume of the same file system: {path}")
+            }
+            Self::MountIncluded { path } => {
+                write!(f, "backed up with the source, another file system is mounted there: {path}")
+            }
             Self::BackupsInsideSource { path } => {
                 write!(f, "left out, it is the backups folder itself: {path}")
             }
             Self::RootIsLink { path } => {
-                write!(f, "the source {path} is a symlink; the folder it leads to is backed up")
+                write!(f, "the source {path} is a symlink; what it leads to is backed up")
             }
             Self::GoesOn { path, at, size } => {
                 let percent = u128::from(*at) * 100 / u128::from(*size).max(1);
@@ -231,10 +255,13 @@ pub struct Problem {
     pub what: String,
     /// What the snapshot holds there now.
     pub instead: Instead,
+    /// RFC 3339, UTC: since when it is carried forward.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
 }
 
 /// What a snapshot holds in the place of an entry that was not read well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Instead {
     /// The entry of the base, linked.
@@ -263,7 +290,11 @@ impl fmt::Display for Problem {
             }
             Instead::Nothing => "it is missing from this snapshot",
             Instead::AllOfIt => "what it would leave out is kept",
-        })
+        })?;
+        match &self.since {
+            Some(since) => write!(f, " (since {since})"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -271,7 +302,7 @@ impl Problem {
     /// A problem with the entry at `path` (bytes of the source's path).
     #[must_use]
     pub fn new(path: &[u8], what: impl fmt::Display, instead: Instead) -> Self {
-        Self { path: shown(path), what: what.to_string(), instead }
+        Self { path: shown(path), what: what.to_string(), instead, since: None }
     }
 }
 

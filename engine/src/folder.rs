@@ -25,10 +25,12 @@ pub(crate) struct Folder<F> {
     pub(crate) entry: Option<Entry>,
     /// What the layout says, on the way to a source root and at one.
     pub(crate) node: Option<Node>,
-    /// Which source root it belongs to.
-    pub(crate) root: Option<usize>,
-    /// The device of that root.
+    /// Where its files are counted: the number of a source root, or behind those of a mount point below one.
+    pub(crate) area: Option<usize>,
+    /// The device that it lies on, where the source tells one.
     pub(crate) dev: Option<u64>,
+    /// Another file system is mounted on it, and left out (`-x`).
+    pub(crate) covered: bool,
     /// Whether the source's folder is listed; on the way to a source root only the layout counts.
     pub(crate) whole: bool,
     /// Whether the incomplete snapshot's folder was made by this walk and so held nothing.
@@ -97,8 +99,9 @@ pub(crate) struct Opened<F> {
     pub(crate) place: Arc<Place>,
     pub(crate) entry: Option<Entry>,
     pub(crate) node: Option<Node>,
-    pub(crate) root: Option<usize>,
+    pub(crate) area: Option<usize>,
     pub(crate) dev: Option<u64>,
+    pub(crate) covered: bool,
     pub(crate) whole: bool,
     pub(crate) fresh: bool,
     /// Only some entries are looked at again; what is kept beside the others stays.
@@ -119,8 +122,9 @@ impl<F> Folder<F> {
             place: from.place,
             entry: from.entry,
             node: from.node,
-            root: from.root,
+            area: from.area,
             dev: from.dev,
+            covered: from.covered,
             whole: from.whole,
             fresh: from.fresh,
             base_records: from.base_records,
@@ -208,8 +212,8 @@ impl<F> Folder<F> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether `meta` lies on another file system than the source root.
-    pub(crate) fn is_mount_point(&self, meta: &Meta) -> bool {
+    /// Whether `meta` is a folder on another device than this one.
+    pub(crate) fn crosses(&self, meta: &Meta) -> bool {
         meta.kind == Kind::Folder
             && matches!((self.dev, meta.id), (Some(dev), Some(FileId { dev: other, .. })) if dev != other)
     }

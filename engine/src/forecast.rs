@@ -1,11 +1,11 @@
 //! A dry run: what a run would do, told and not done. Writes nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::attempt::{find_roots, unmounted_root};
+use crate::attempt::{find_roots, tell_filtered, unmounted_root};
 use crate::backups::Backups;
 use crate::empty::Empty;
 use crate::entry::{FileId, Time};
@@ -150,6 +150,7 @@ pub fn dry_run<S: Source>(
     }
     walk.walk(job)?;
     walk.count_out_empty();
+    tell_filtered(job, &walk);
     let held_until = match history.decide(now, job.minimum_time_guard) {
         Decision::Held { next, .. } if delayed => Some(next),
         Decision::Held { .. } | Decision::Resume(_) | Decision::Start => None,
@@ -196,6 +197,7 @@ fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) 
         file_system: None,
         inode: None,
         file_system_before: None,
+        held_before: None,
     });
     Setting {
         damaged: HashSet::new(),
@@ -208,6 +210,8 @@ fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) 
         backups: FileId { dev: 0, ino: 0 },
         backups_dir: job.backups_dir.clone(),
         roots: roots.collect(),
+        mounts_before: HashMap::new(),
+        unmounted: HashSet::new(),
         accept_empty: false,
         selection: job.selection.clone(),
         empty: job.prune_empty.then(Empty::default),

@@ -67,6 +67,29 @@ pub fn missing_mount(path: &Path) -> Option<PathBuf> {
     missing_in(&read("/etc/fstab"), &read("/proc/self/mountinfo"), &real?)
 }
 
+/// The mount points below the folder `path` that the system's table promises to mount when it starts and that
+/// are not mounted, as paths below `path`.
+pub(crate) fn missing_mounts_below(path: &Path) -> Vec<PathBuf> {
+    let read = |file| std::fs::read_to_string(file).unwrap_or_default();
+    let Ok(real) = path.canonicalize() else { return Vec::new() };
+    let missing = missing_below(&read("/etc/fstab"), &read("/proc/self/mountinfo"), &real);
+    missing.iter().filter_map(|point| Some(path.join(point.strip_prefix(&real).ok()?))).collect()
+}
+
+/// As [`missing_mounts_below`], with the text of fstab(5) and of proc_pid_mountinfo(5).
+fn missing_below(fstab: &str, mountinfo: &str, path: &Path) -> Vec<PathBuf> {
+    let mounted: Vec<PathBuf> =
+        mountinfo.lines().filter_map(|line| Some(unescaped(line.split(' ').nth(4)?))).collect();
+    let promised = fstab.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let point = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (point, options) = (unescaped(fields.next()?), fields.nth(1).unwrap_or("defaults"));
+        let at_start = options.split(',').all(|option| option != "noauto");
+        (at_start && point.starts_with(path) && point != path).then_some(point)
+    };
+    promised.filter_map(point).filter(|point| !mounted.contains(point)).collect()
+}
+
 /// As [`missing_mount`], with the text of fstab(5) and of proc_pid_mountinfo(5).
 fn missing_in(fstab: &str, mountinfo: &str, path: &Path) -> Option<PathBuf> {
     let mounted: Vec<PathBuf> =
@@ -106,6 +129,13 @@ mod tests {
         assert_eq!(missing_in(fstab, &[root, usb].concat(), backups), None);
         assert_eq!(missing_in(fstab, root, Path::new("/mnt/my usb2")), None);
         assert_eq!(missing_in(fstab, root, Path::new("/mnt/no/backups")), None);
+    }
+
+    #[test]
+    fn promised_mounts_below_a_folder_are_found_but_not_those_on_request() {
+        let fstab = "UUID=1 /src/a ext4 defaults 0 2\nUUID=2 /src/b ext4 noauto,user 0 0\nUUID=3 /src ext4\nUUID=4 /src/c\\040d ext4 nofail\nUUID=5 /srca ext4";
+        let info = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /src/a rw - ext4 /dev/sdb1 rw\n";
+        assert_eq!(missing_below(fstab, info, Path::new("/src")), [PathBuf::from("/src/c d")]);
     }
 
     #[test]

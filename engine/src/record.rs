@@ -1,5 +1,6 @@
 //! Keeps what runs did: a report for each snapshot, with every problem, and the status of the last run.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backups::{Backups, read_small, write_whole};
 use crate::dir::{Dir, c_name};
-use crate::event::{Event, Problem};
+use crate::event::{Event, Instead, Problem};
 use crate::monitor::Monitor;
 use crate::name::{Prefix, SnapshotName};
 use crate::reached::Tracker;
@@ -19,11 +20,43 @@ pub(crate) struct Recorder {
     next: Arc<dyn Monitor>,
     tracker: Tracker,
     problems: Mutex<Option<BufWriter<File>>>,
+    carried: Mutex<Carried>,
+}
+
+/// Since when entries are carried forward.
+#[derive(Debug, Default)]
+struct Carried {
+    /// Of the base, by the path of the entry.
+    base: HashMap<String, String>,
+    /// When this run began.
+    began: String,
+    /// The oldest that was met.
+    oldest: Option<String>,
+}
+
+impl Carried {
+    /// Since when the entry at `path` is carried forward: as its own entry, or in a folder that was.
+    fn since(&mut self, path: &str) -> String {
+        let slashes = path.char_indices().filter(|(_, letter)| *letter == '/').map(|(at, _)| at);
+        let ends = slashes.chain([path.len()]).map(|end| &path[..end]);
+        let since = ends.filter_map(|part| self.base.get(part)).min();
+        let since = since.unwrap_or(&self.began).clone();
+        if self.oldest.as_ref().is_none_or(|oldest| since < *oldest) {
+            self.oldest = Some(since.clone());
+        }
+        since
+    }
 }
 
 impl Monitor for Recorder {
     fn event(&self, event: &Event) {
         match event {
+            Event::Problem(problem) if problem.instead == Instead::CarriedForward => {
+                let since = Some(lock(&self.carried).since(&problem.path));
+                let problem = Problem { since, ..problem.clone() };
+                self.write(&problem);
+                return self.next.event(&Event::Problem(problem));
+            }
             Event::Problem(problem) => self.write(problem),
             Event::Started { snapshot, .. } => self.tracker.begun(snapshot),
             Event::Checkpoint => self.tracker.note(),
@@ -52,7 +85,17 @@ impl Recorder {
             reports.create_file(&name, 0o600)
         };
         let file = reports.and_then(|reports| create(reports).ok()).map(BufWriter::new);
-        Self { next, tracker, problems: Mutex::new(file) }
+        Self { next, tracker, problems: Mutex::new(file), carried: Mutex::default() }
+    }
+
+    /// Takes up since when entries of the base are carried forward, for a run that began at `began`.
+    pub(crate) fn go_on(&self, base: HashMap<String, String>, began: String) {
+        *lock(&self.carried) = Carried { base, began, oldest: None };
+    }
+
+    /// Since when the entry is carried forward that is so for the longest time.
+    pub(crate) fn carried_since(&self) -> Option<String> {
+        lock(&self.carried).oldest.clone()
     }
 
     /// Says that the run has ended.
@@ -73,6 +116,7 @@ impl Recorder {
 
     /// Forgets the problems so far: the walk that met them is done again.
     pub(crate) fn forget(&self) {
+        lock(&self.carried).oldest = None;
         let mut file = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         let emptied = match &mut *file {
             Some(file) => file.rewind().and_then(|()| file.get_ref().set_len(0)),
@@ -138,6 +182,35 @@ pub(crate) fn report_file(snapshot: &str) -> String {
 pub(crate) fn report(backups: &Backups, snapshot: &SnapshotName) -> Option<Report> {
     let reports = backups.own(c"reports")?;
     serde_json::from_slice(&read_small(&reports, &report_file(&snapshot.to_string()))?).ok()
+}
+
+/// Since when the entries are carried forward that were so in the snapshot `base`.
+pub(crate) fn carried(backups: &Backups, base: &SnapshotName) -> HashMap<String, String> {
+    #[derive(Deserialize)]
+    struct Listed {
+        path: String,
+        instead: Instead,
+        since: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct WithProblems {
+        started: String,
+        #[serde(default)]
+        problems: Vec<Listed>,
+    }
+    let read = || {
+        let reports = backups.own(c"reports")?;
+        let report = read_small(&reports, &report_file(&base.to_string()))?;
+        serde_json::from_slice::<WithProblems>(&report).ok()
+    };
+    let Some(WithProblems { started, problems }) = read() else { return HashMap::new() };
+    let carried = problems.into_iter().filter(|listed| listed.instead == Instead::CarriedForward);
+    // Reports did not always tell since when: since then at the latest.
+    carried.map(|listed| (listed.path, listed.since.unwrap_or_else(|| started.clone()))).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How the last run of a job ended.

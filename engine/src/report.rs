@@ -49,6 +49,8 @@ pub struct Counts {
     pub link_fallbacks: u64,
     /// Entries of the source that the filters left out; a folder counts as one.
     pub left_out: u64,
+    /// Mount points, and subvolumes that are no part of the source, that `-x` left out.
+    pub mounts_left_out: u64,
     /// Entries that vanished while they were read.
     pub vanished: u64,
     /// Entries carried forward from the base.
@@ -81,6 +83,7 @@ impl std::ops::AddAssign for Counts {
             hard_links,
             link_fallbacks,
             left_out,
+            mounts_left_out,
             vanished,
             carried_forward,
             healed,
@@ -105,6 +108,7 @@ impl std::ops::AddAssign for Counts {
         self.hard_links += hard_links;
         self.link_fallbacks += link_fallbacks;
         self.left_out += left_out;
+        self.mounts_left_out += mounts_left_out;
         self.vanished += vanished;
         self.carried_forward += carried_forward;
         self.healed += healed;

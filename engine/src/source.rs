@@ -41,7 +41,7 @@ pub trait Source: Send + Sync + 'static {
     /// How fine its modification times are, nanoseconds: 1, or 1,000,000,000 for whole seconds.
     fn time_granularity_ns(&self) -> u32;
 
-    /// Opens the tree at `path` (absolute). A symlink that leads to a folder is followed here, and only here; of a
+    /// Opens the tree at `path` (absolute). A symlink that leads to a folder or a file is followed here, and only here; of a
     /// local source only one that no other user can have put there.
     ///
     /// # Errors
@@ -71,6 +71,9 @@ pub trait Source: Send + Sync + 'static {
     /// [`SourceError::Vanished`] when it is gone.
     fn look(&self, folder: &Self::Folder, name: &CStr) -> Result<Entry, SourceError>;
 
+    /// What begins at the folder `name` of `parent`, which lies on another device than that.
+    fn crossing(&self, parent: &Self::Folder, name: &CStr) -> Crossing;
+
     /// Lists a folder into `sink`, in batches of at most [`BATCH`] entries, in any order.
     fn list(&self, folder: &Arc<Self::Folder>, sink: Box<dyn ListSink>);
 
@@ -91,6 +94,44 @@ pub struct Root<F> {
     pub was_link: bool,
     /// Identity of the file system, as far as the system tells one.
     pub file_system: Option<String>,
+}
+
+/// A file system, or a part of one with a device number of its own, that begins at a folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Crossing {
+    /// Its identity, as far as the system tells one.
+    pub file_system: Option<String>,
+    /// What kind of a subvolume it is, when it is one of the file system that its parent lies on.
+    pub subvolume: Option<Subvolume>,
+}
+
+/// A subvolume of a file system that has such (btrfs).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subvolume {
+    /// Whether it cannot be written.
+    pub read_only: bool,
+    /// Whether it is a snapshot of another one.
+    pub snapshot: bool,
+    /// Whether the folder that it was met in lies in it too, by another way: it would be listed again.
+    pub encloses: bool,
+}
+
+impl Subvolume {
+    /// Whether it belongs to the source around it: then its user writes there, and knows of no boundary.
+    #[must_use]
+    pub fn is_part(self) -> bool {
+        !self.read_only && !self.snapshot && !self.encloses
+    }
+
+    /// Why it does not.
+    #[must_use]
+    pub fn why(self) -> &'static str {
+        match self {
+            Self { encloses: true, .. } => "the subvolume that the source itself lies in",
+            Self { snapshot: true, .. } => "a snapshot of another subvolume",
+            _ => "a read-only subvolume",
+        }
+    }
 }
 
 /// A file to read.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::entry::{Batch, Entry, Meta};
 use crate::limit::Limit;
 use crate::shape::Shape;
-use crate::source::{Answers, ContentSink, ListSink, Root, Source, SourceError, Wanted};
+use crate::source::{Answers, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted};
 
 /// A source whose entries are changed by a [`Shape`] before anybody sees them, and whose content comes
 /// no faster than a [`Limit`] lets it.
@@ -61,6 +61,10 @@ impl<S: Source> Source for Tailored<S> {
 
     fn look(&self, folder: &S::Folder, name: &CStr) -> Result<Entry, SourceError> {
         self.source.look(folder, name).map(|entry| self.shaped(entry))
+    }
+
+    fn crossing(&self, parent: &S::Folder, name: &CStr) -> Crossing {
+        self.source.crossing(parent, name)
     }
 
     fn list(&self, folder: &Arc<S::Folder>, sink: Box<dyn ListSink>) {

@@ -22,6 +22,18 @@ pub(crate) struct RootCounts {
     pub(crate) now: u64,
     pub(crate) before: u64,
     pub(crate) bytes: u64,
+    /// Files of the base that the filters leave out now.
+    pub(crate) left_out: u64,
+}
+
+impl std::ops::AddAssign for RootCounts {
+    fn add_assign(&mut self, more: Self) {
+        let Self { now, before, bytes, left_out } = more;
+        self.now += now;
+        self.before += before;
+        self.bytes += bytes;
+        self.left_out += left_out;
+    }
 }
 
 /// What one batch adds.
@@ -86,9 +98,7 @@ impl Tally {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.counts += batched.counts;
         if let Some(root) = root.and_then(|root| state.roots.get_mut(root)) {
-            root.now += batched.root.now;
-            root.before += batched.root.before;
-            root.bytes += batched.root.bytes;
+            *root += batched.root;
         }
     }
 
@@ -96,7 +106,15 @@ impl Tally {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).counts
     }
 
-    pub(crate) fn roots(&self) -> Vec<RootCounts> {
+    /// Adds an area whose files are counted by themselves; its number.
+    pub(crate) fn add_area(&self) -> usize {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.roots.push(RootCounts::default());
+        state.roots.len() - 1
+    }
+
+    /// The counts of each area: of the source roots, and behind them of the mount points below.
+    pub(crate) fn areas(&self) -> Vec<RootCounts> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).roots.clone()
     }
 }

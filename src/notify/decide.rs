@@ -24,6 +24,8 @@ pub(crate) struct Memory {
     pub(crate) told_failing: Option<i64>,
     /// When it was last told that the newest snapshot is too old.
     pub(crate) told_stale: Option<i64>,
+    /// When it was last told that entries are carried forward for too long.
+    pub(crate) told_unread: Option<i64>,
     /// The damaged snapshots that were told of.
     pub(crate) damaged: Vec<String>,
 }
@@ -59,6 +61,8 @@ pub(crate) struct Facts {
     pub(crate) sound: usize,
     /// Those in which a check found damage.
     pub(crate) damaged: Vec<String>,
+    /// Since when the newest one holds an older version of an entry that could not be read.
+    pub(crate) unread_since: Option<DateTime<Utc>>,
     /// Whether the backups folder could be looked at.
     pub(crate) seen: bool,
 }
@@ -83,6 +87,7 @@ pub(crate) struct Rules {
 pub(crate) enum Alert {
     Failed { failures: u32, since: DateTime<Utc>, reminder: bool },
     Stale { since: DateTime<Utc> },
+    Unread { since: DateTime<Utc> },
     Damaged { snapshots: Vec<String> },
     Recovered { since: Option<DateTime<Utc>> },
     Problems,
@@ -95,6 +100,7 @@ impl Alert {
         match self {
             Self::Failed { .. }
             | Self::Stale { .. }
+            | Self::Unread { .. }
             | Self::Damaged { .. }
             | Self::Recovered { .. } => Level::Failure,
             Self::Problems => Level::Problem,
@@ -138,6 +144,15 @@ pub(crate) fn decide(
         {
             alerts.push(Alert::Stale { since });
             after.told_stale = Some(now.timestamp());
+        }
+        let unread = facts.unread_since.filter(|since| now - *since > rules.max_age);
+        match unread {
+            Some(since) if due(before.told_unread, now) => {
+                alerts.push(Alert::Unread { since });
+                after.told_unread = Some(now.timestamp());
+            }
+            Some(_) => {}
+            None => after.told_unread = None,
         }
         let known = |name: &String| before.damaged.contains(name);
         let snapshots: Vec<_> = facts.damaged.iter().filter(|name| !known(name)).cloned().collect();
@@ -232,6 +247,7 @@ mod tests {
                 safe: newest.clone(),
                 sound: 1,
                 damaged: Vec::new(),
+                unread_since: None,
                 seen: true,
             };
             let (alerts, after) = decide(&memory, &facts, &rules(level), hour(*time));
@@ -246,6 +262,7 @@ mod tests {
             Alert::Failed { reminder: false, .. } => "failed",
             Alert::Failed { reminder: true, .. } => "still failing",
             Alert::Stale { .. } => "stale",
+            Alert::Unread { .. } => "unread",
             Alert::Damaged { .. } => "damaged",
             Alert::Recovered { .. } => "recovered",
             Alert::Problems => "problems",
@@ -314,6 +331,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_carried_forward_for_too_long_is_told_and_reminded_of() {
+        let mut facts = Facts {
+            ended: listed(),
+            failures: 0,
+            newest: None,
+            safe: None,
+            sound: 1,
+            damaged: Vec::new(),
+            unread_since: Some(hour(0)),
+            seen: true,
+        };
+        let mut memory = Memory::default();
+        let mut told = |hours: i64, facts: &mut Facts| {
+            let newest = Newest { name: "p.x".to_owned(), time: hour(hours) };
+            facts.newest = Some(newest);
+            let (alerts, after) = decide(&memory, facts, &rules(Level::Failure), hour(hours));
+            memory = after;
+            alerts.iter().map(word).collect::<Vec<_>>()
+        };
+        for (hours, expected) in [(24, &[][..]), (45, &["unread"]), (60, &[]), (70, &["unread"])] {
+            assert_eq!(told(hours, &mut facts), expected, "{hours}");
+        }
+        facts.unread_since = None;
+        assert!(told(80, &mut facts).is_empty());
+        facts.unread_since = Some(hour(0));
+        assert_eq!(told(81, &mut facts), ["unread"]);
+    }
+
+    #[test]
     fn damage_is_told_once_for_each_snapshot() {
         let mut facts = Facts {
             ended: Ended::Nothing,
@@ -322,6 +368,7 @@ mod tests {
             safe: None,
             sound: 0,
             damaged: vec!["p.a".to_owned()],
+            unread_since: None,
             seen: true,
         };
         let rules = rules(Level::Failure);
@@ -353,6 +400,7 @@ mod tests {
             safe: None,
             sound: 0,
             damaged: Vec::new(),
+            unread_since: None,
             seen: false,
         };
         let mut memory = Memory::default();

@@ -14,7 +14,7 @@ const LONGEST_QUOTE: usize = 600;
 /// An alert as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Message {
-    /// `failed`, `stale`, `damaged`, `recovered`, `problems`, `completed`, or a test's or a ping's.
+    /// `failed`, `stale`, `unread`, `damaged`, `recovered`, `problems`, `completed`, or a test's or a ping's.
     pub(crate) event: String,
     pub(crate) urgent: bool,
     pub(crate) job: String,
@@ -56,6 +56,16 @@ pub(crate) fn message(alert: &Alert, facts: &Facts, speaker: &Speaker<'_>) -> Me
                 ("What", "no snapshot was completed for longer than MAX_AGE_H allows".to_owned()),
                 ("Since", moment(*since, now)),
                 ("To do", format!("see why no run completes: the log, and: backup_manager run{command}")),
+            ],
+        ),
+        Alert::Unread { since } => (
+            "unread",
+            true,
+            format!("backup {job} has not been able to read something for long"),
+            vec![
+                ("What", "entries that cannot be read are carried forward from older snapshots for longer than MAX_AGE_H allows".to_owned()),
+                ("Since", moment(*since, now)),
+                ("To do", unread(facts, speaker)),
             ],
         ),
         Alert::Damaged { snapshots } => (
@@ -166,6 +176,14 @@ fn problems(facts: &Facts, speaker: &Speaker<'_>) -> Vec<Row> {
     ]
 }
 
+fn unread(facts: &Facts, speaker: &Speaker<'_>) -> String {
+    let newest = facts.newest.as_ref().map_or("SNAPSHOT", |newest| newest.name.as_str());
+    let dir = speaker.backups_dir;
+    format!(
+        "see which, and why: {dir}/.backup_manager/reports/{newest}.json; let the user of the backup read them, or leave them out"
+    )
+}
+
 /// What a restore could use.
 fn safe(facts: &Facts, speaker: &Speaker<'_>) -> String {
     let dir = speaker.backups_dir;
@@ -232,6 +250,7 @@ mod tests {
             safe: Some(newest),
             sound: 14,
             damaged: Vec::new(),
+            unread_since: None,
             seen: true,
         }
     }

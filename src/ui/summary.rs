@@ -71,6 +71,10 @@ pub(crate) fn summary(report: &Report, problems: Problems) -> String {
     if counts.left_out > 0 {
         rows.push(("left out", format!("{} by filters", entries(counts.left_out))));
     }
+    if counts.mounts_left_out > 0 {
+        let points = counted(counts.mounts_left_out, "mount point", "mount points");
+        rows.push(("not entered", format!("{points} or subvolumes of other file systems (-x)")));
+    }
     rows.push((
         "copied",
         format!("{}, {}", counted(counts.copied, "file", "files"), bytes(counts.bytes_copied)),

@@ -15,7 +15,9 @@ use engine::dir::{self, Dir, Resolved};
 use engine::entry::{Batch, Entry, Extra, FileId, Kind, Meta, Xattrs};
 use engine::filter::Filters;
 use engine::job::leads_out;
-use engine::source::{Answers, BATCH, ContentSink, ListSink, Root, Source, SourceError, Wanted};
+use engine::source::{
+    Answers, BATCH, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted,
+};
 use rustix::io::Errno;
 
 use crate::read::{Open, Opening, Piece, READ, read_ahead, read_file};
@@ -58,6 +60,8 @@ pub struct LocalFolder {
     dir: Dir,
     /// How it was come to, where symlinks are followed.
     way: Option<Arc<Way>>,
+    /// The name in it that every other name stands for: that of the file which a source root leads to.
+    only: Option<CString>,
 }
 
 /// The folders that a folder lies in, as they were gone through.
@@ -112,6 +116,7 @@ impl LocalSource {
     fn describe(&self, folder: &LocalFolder, name: &CStr) -> Result<Described, SourceError> {
         let look = |error| SourceError::from_io("look at", error);
         let dir = &folder.dir;
+        let name = folder.only.as_deref().unwrap_or(name);
         let meta = dir.stat(name).map_err(look)?;
         if meta.kind != Kind::Symlink && !self.asked.any() {
             return Ok((meta, None));
@@ -194,8 +199,10 @@ impl Source for LocalSource {
         if found.as_ref().is_some_and(|found| !found.missing.is_empty()) {
             return Err(SourceError::Vanished);
         }
+        let leads_to = found.as_ref().map(|found| found.node.meta()).transpose().map_err(open)?;
+        let is_link = found.as_ref().is_some_and(|found| found.is_link);
         if let Some(found) = found
-            && found.node.meta().map_err(open)?.kind == Kind::Folder
+            && leads_to.as_ref().is_some_and(|meta| meta.kind == Kind::Folder)
         {
             let was_link = found.is_link;
             // Of a folder on the way to a root only the attributes are asked for.
@@ -209,10 +216,15 @@ impl Source for LocalSource {
             let file_system = file_system(&folder);
             let entry = Entry { name: CString::default(), meta, extra };
             let way = self.way(&folder, depth, None).map_err(open)?;
-            let folder = Arc::new(LocalFolder { dir: folder, way });
+            let folder = Arc::new(LocalFolder { dir: folder, way, only: None });
             return Ok(Root { entry, folder, was_link, file_system });
         }
-        // A file, or a symlink to one: the entry itself, in its folder.
+        // A file: the entry itself, in its folder. A symlink to one is followed as one to a folder is; one
+        // to anything else is stored as it is.
+        let file = leads_to.filter(|meta| is_link && meta.kind == Kind::File);
+        let was_link = file.is_some();
+        let real = was_link.then(|| path.canonicalize()).transpose().map_err(open)?;
+        let path = real.as_deref().unwrap_or(path);
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(open(Errno::NOTDIR.into()));
         };
@@ -220,14 +232,15 @@ impl Source for LocalSource {
         let name = dir::c_name(name.as_bytes()).map_err(open)?;
         let file_system = file_system(&folder);
         let way = self.way(&folder, depth.saturating_sub(1), None).map_err(open)?;
-        let folder = Arc::new(LocalFolder { dir: folder, way });
+        let only = was_link.then(|| name.clone());
+        let folder = Arc::new(LocalFolder { dir: folder, way, only });
         let (meta, extra) = self.describe(&folder, &name)?;
-        // It would be taken for its parent.
-        if meta.kind == Kind::Folder {
+        // It would be taken for its parent, or is not what the symlink led to.
+        if meta.kind == Kind::Folder || file.is_some_and(|file| file.id != meta.id) {
             return Err(SourceError::Replaced);
         }
         let entry = Entry { name, meta, extra };
-        Ok(Root { entry, folder, was_link: false, file_system })
+        Ok(Root { entry, folder, was_link, file_system })
     }
 
     fn folder(
@@ -248,12 +261,17 @@ impl Source for LocalSource {
         }
         let depth = parent.way.as_ref().map_or(0, |way| way.depth + 1);
         let way = self.way(&dir, depth, parent.way.as_ref()).map_err(open)?;
-        Ok(LocalFolder { dir, way })
+        Ok(LocalFolder { dir, way, only: None })
     }
 
     fn look(&self, folder: &LocalFolder, name: &CStr) -> Result<Entry, SourceError> {
         let (meta, extra) = self.describe(folder, name)?;
         Ok(Entry { name: name.to_owned(), meta, extra })
+    }
+
+    fn crossing(&self, parent: &LocalFolder, name: &CStr) -> Crossing {
+        let Ok(dir) = parent.dir.child_unseen(name) else { return Crossing::default() };
+        Crossing { file_system: file_system(&dir), subvolume: None }
     }
 
     fn list(&self, folder: &Arc<LocalFolder>, mut sink: Box<dyn ListSink>) {
@@ -295,6 +313,11 @@ impl Source for LocalSource {
             };
             let tells_size = |file: &File, dev| self.tells_size(file, dev);
             let opening = Opening { folder: &folder.dir, open, tells_size: &tells_size };
+            let renamed = folder.only.as_ref().map(|name| {
+                let entry = Entry { name: name.clone(), ..wanted.entry.clone() };
+                Wanted { entry, ..wanted.clone() }
+            });
+            let wanted = renamed.as_ref().unwrap_or(wanted);
             let after = if wanted.entry.meta.size >= LARGE {
                 read_ahead(opening, wanted, &mut into)
             } else {

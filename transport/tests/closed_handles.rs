@@ -20,7 +20,7 @@ use engine::name::Prefix;
 use engine::report::Report;
 use engine::retention::Retention;
 use engine::run::{Accept, Context, Outcome, Stop, run};
-use engine::source::{Answers, ContentSink, ListSink, Root, Source, SourceError, Wanted};
+use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use transport::local::{LocalFolder, LocalSource};
 
@@ -53,6 +53,10 @@ impl Source for Shaky {
         listed: &Meta,
     ) -> Result<LocalFolder, SourceError> {
         self.source.folder(parent, name, listed)
+    }
+
+    fn crossing(&self, parent: &LocalFolder, name: &CStr) -> Crossing {
+        self.source.crossing(parent, name)
     }
 
     fn look(&self, folder: &LocalFolder, name: &CStr) -> Result<Entry, SourceError> {

@@ -41,7 +41,7 @@ impl<S: Source> Walk<S, Build<S>> {
         } else {
             self.carry(folder, &handles, name, &mut done)
         };
-        self.tally.add(&done, folder.root);
+        self.tally.add(&done, folder.area);
         instead
     }
 
@@ -107,7 +107,7 @@ impl<S: Source> Walk<S, Build<S>> {
         let Some(held) = held else { return Ok(Instead::Nothing) };
         let mut done = Batched::default();
         let carried = self.carry_entry(folder, &handles, name, held, &mut done);
-        self.tally.add(&done, folder.root);
+        self.tally.add(&done, folder.area);
         // What refused the new version may refuse the old one: it is told with that.
         Ok(carried.unwrap_or(Instead::Nothing))
     }
@@ -168,8 +168,9 @@ impl<S: Source> Walk<S, Build<S>> {
             place: Arc::clone(&place),
             entry: Some(entry),
             node: None,
-            root: parent.root,
+            area: parent.area,
             dev: None,
+            covered: false,
             whole: false,
             fresh: false,
             partial: true,

@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::mounts::Beyond;
 use super::subfolders::Subfolders;
 use super::{Found, Planned, Target, Task, WAITING, Walk};
 use crate::dir::Dir;
@@ -47,6 +48,14 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
                 batched.counts.left_out += 1;
                 continue;
             }
+            let beyond = match is_folder {
+                true => self.beyond(folder, source, entry),
+                false => Beyond { area: folder.area, left_out: false },
+            };
+            if beyond.left_out && !self.keep().mount_points {
+                self.keep_covered_whole(folder, &handles, entry.name)?;
+                continue;
+            }
             if !folder.see(entry.name) {
                 // A folder that changes while it is listed may show a name twice (readdir(3)).
                 if self.set.folds_case {
@@ -58,14 +67,10 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             let planned = self.plan(folder, &handles, entry)?;
             let put_off = self.puts_off(&planned);
             batched.entry(entry.meta, planned.step.verdict);
-            self.count_base(&handles, &planned, folder.root, &mut batched);
-            if entry.meta.kind == Kind::Folder {
-                let mounted = folder.is_mount_point(entry.meta);
-                if mounted {
-                    let path = crate::bytes::shown(&folder.place.source_of(entry.name));
-                    self.event(&Event::MountPoint { path });
-                }
-                enter.push(entry, mounted);
+            self.count_base(folder, &handles, &planned, folder.area, &mut batched);
+            if is_folder {
+                self.tell_unmounted(folder, entry.name);
+                enter.push(entry, beyond);
             }
             if put_off {
                 self.look_later(folder, entry.name);
@@ -74,7 +79,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             }
         }
         if count {
-            self.tally.add(&batched, folder.root);
+            self.tally.add(&batched, folder.area);
             add(&self.set.context.progress.entries, batched.counts.entries);
         }
         T::apply(self, folder, &handles, source, &steps);
@@ -108,7 +113,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         parent: Arc<Folder<S::Folder>>,
         mut waiting: Subfolders,
     ) -> Result<(), RunError> {
-        let Some((entry, mounted)) = waiting.pop() else {
+        let Some((entry, beyond)) = waiting.pop() else {
             drop(self.later().then(|| self.queue.begun()));
             return Ok(());
         };
@@ -116,15 +121,16 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         if !waiting.is_empty() {
             self.push_enter(Task::EnterNext { parent: Arc::clone(&parent), waiting });
         }
-        self.enter(&parent, entry, None, mounted)
+        self.enter(&parent, entry, None, beyond)
     }
 
     /// Counts what the base has in the place of an entry, also below it when it was a folder.
     fn count_base(
         &self,
+        folder: &Folder<S::Folder>,
         handles: &Handles<S::Folder>,
         planned: &Planned<'_>,
-        root: Option<usize>,
+        area: Option<usize>,
         batched: &mut Batched,
     ) {
         let Some(base) = &planned.base else { return };
@@ -133,8 +139,9 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         } else if planned.entry.meta.kind != Kind::Folder
             && let Some(dir) = handles.base.as_ref().and_then(|dir| dir.try_clone().ok())
         {
+            self.note_gone(folder, planned.entry.name);
             let (parent, name) = (Arc::new(dir), planned.entry.name.to_owned());
-            self.queue.push(Task::Gone { parent, name, root });
+            self.queue.push(Task::Gone { parent, name, area, left_out: false });
         }
     }
 
@@ -145,11 +152,6 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         if kind == Kind::Folder && entry.meta.id == Some(self.set.backups) {
             let path = crate::bytes::shown(&folder.place.source_of(entry.name));
             self.event(&Event::BackupsInsideSource { path });
-            return false;
-        }
-        if !keep.mount_points && folder.is_mount_point(entry.meta) {
-            let path = crate::bytes::shown(&folder.place.source_of(entry.name));
-            self.event(&Event::MountPoint { path });
             return false;
         }
         let in_layout =
@@ -269,20 +271,21 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
                 entry = without_attributes(entry);
             }
             let left_out = self.leaves_out_planted(folder, node, Listed::from(&entry));
+            if left_out {
+                self.count_left_out(folder, &entry.name, root.or(folder.area))?;
+            }
             if left_out && (node.below.is_empty() || entry.meta.kind != Kind::Folder) {
                 continue;
             }
             self.planted(folder, Listed::from(&entry), &found.folder, root, true)?;
             if entry.meta.kind == Kind::Folder {
                 folder.expect(1);
-                let mounted = folder.is_mount_point(&entry.meta);
+                let covered = root.is_none()
+                    && folder.whole
+                    && self.keep().one_file_system
+                    && folder.crosses(&entry.meta);
                 let found = Found { node: node.clone(), source: found.folder, root, left_out };
-                self.push_enter(Task::Enter {
-                    parent: Arc::clone(folder),
-                    entry,
-                    found,
-                    mounted: root.is_none() && mounted,
-                });
+                self.push_enter(Task::Enter { parent: Arc::clone(folder), entry, found, covered });
             }
         }
         Ok(())
@@ -302,10 +305,10 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let planned = self.plan(folder, &handles, entry)?;
         let mut batched = Batched::default();
         batched.entry(entry.meta, planned.step.verdict);
-        let root = root.or(folder.root);
-        self.count_base(&handles, &planned, root, &mut batched);
+        let area = root.or(folder.area);
+        self.count_base(folder, &handles, &planned, area, &mut batched);
         if count {
-            self.tally.add(&batched, root);
+            self.tally.add(&batched, area);
         }
         T::apply(self, folder, &handles, source, &[planned]);
         Ok(())

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::rules::Waiting;
 use super::{Target, Task, Walk, lock};
 use crate::dir::Dir;
-use crate::entry::Batch;
+use crate::entry::{Batch, Kind};
 use crate::error::RunError;
 use crate::filter::Judging;
 use crate::folder::Folder;
@@ -176,27 +176,56 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         Ok(())
     }
 
-    /// Counts what was below `name`, which the base has and the source no longer.
+    /// Counts what was below `name`, which the base has and the source no longer, or the filters leave out now.
     pub(super) fn gone(
         self: &Arc<Self>,
         parent: &Dir,
         name: &CStr,
-        root: Option<usize>,
+        area: Option<usize>,
+        left_out: bool,
     ) -> Result<(), RunError> {
         let Ok(dir) = parent.child(name).map(Arc::new) else { return Ok(()) };
         let mut batched = Batched::default();
         // A base that cannot be read is counted as far as it can.
         let _ = dir.names(|entry| {
-            batched.counts.deleted += 1;
+            batched.counts.deleted += u64::from(!left_out);
             if entry.folder {
                 let (parent, name) = (Arc::clone(&dir), entry.name.to_owned());
-                self.queue.push(Task::Gone { parent, name, root });
+                self.queue.push(Task::Gone { parent, name, area, left_out });
+            } else if left_out {
+                batched.root.left_out += 1;
             } else {
                 batched.root.before += 1;
             }
             ControlFlow::Continue(())
         });
-        self.tally.add(&batched, root);
+        self.tally.add(&batched, area);
+        Ok(())
+    }
+
+    /// Counts what the base has as `name` in `folder`, which the filters leave out now.
+    pub(super) fn count_left_out(
+        self: &Arc<Self>,
+        folder: &Folder<S::Folder>,
+        name: &CStr,
+        area: Option<usize>,
+    ) -> Result<(), RunError> {
+        let handles = self.handles(folder)?;
+        let Some(base) = &handles.base else { return Ok(()) };
+        match base.find(name) {
+            Ok(Some(meta)) if meta.kind == Kind::Folder => {
+                let Ok(parent) = base.try_clone().map(Arc::new) else { return Ok(()) };
+                let name = name.to_owned();
+                self.queue.push(Task::Gone { parent, name, area, left_out: true });
+            }
+            Ok(Some(_)) => {
+                let mut batched = Batched::default();
+                batched.root.left_out = 1;
+                self.tally.add(&batched, area);
+            }
+            // What cannot be seen in the base is not counted.
+            _ => {}
+        }
         Ok(())
     }
 
@@ -207,6 +236,12 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     ) -> Result<(), RunError> {
         self.below(folder)?;
         let handles = self.handles(folder)?;
+        if folder.covered && self.keep_covered(folder, &handles)? {
+            return Ok(());
+        }
+        let planted = |name: &CStr| {
+            folder.node.as_ref().is_some_and(|node| node.below.contains_key(name.to_bytes()))
+        };
         if let Some(base) = handles.base.as_ref().and_then(|dir| dir.try_clone().ok()) {
             let base = Arc::new(base);
             let mut batched = Batched::default();
@@ -220,19 +255,31 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
                 if !folder.saw(entry.name) && left_out(entry.name, entry.folder) {
                     // Gone by its user's own wish: that is no loss of the source's.
                     T::left_out(self, folder, entry.name, entry.folder);
+                    // What the layout puts there was counted when it was looked at.
+                    let counted = planted(entry.name);
+                    if entry.folder && !counted {
+                        let (parent, name) = (Arc::clone(&base), entry.name.to_owned());
+                        let area = folder.area;
+                        self.queue.push(Task::Gone { parent, name, area, left_out: true });
+                    }
+                    batched.root.left_out += u64::from(!entry.folder && !counted);
                 } else if !folder.saw(entry.name) {
                     batched.counts.deleted += 1;
                     T::deleted(self, folder, entry.name, entry.folder);
                     if entry.folder {
+                        if !planted(entry.name) {
+                            self.note_gone(folder, entry.name);
+                        }
                         let (parent, name) = (Arc::clone(&base), entry.name.to_owned());
-                        self.queue.push(Task::Gone { parent, name, root: folder.root });
+                        let area = folder.area;
+                        self.queue.push(Task::Gone { parent, name, area, left_out: false });
                     } else {
                         batched.root.before += 1;
                     }
                 }
                 ControlFlow::Continue(())
             });
-            self.tally.add(&batched, folder.root);
+            self.tally.add(&batched, folder.area);
         }
         if folder.fresh {
             return Ok(());
@@ -252,7 +299,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     /// Whether an empty source root is one whose file system is not mounted.
     pub(super) fn check_empty(&self, folder: &Folder<S::Folder>) -> Result<(), RunError> {
         let roots = lock(&self.roots);
-        let Some(root) = folder.root.and_then(|number| roots.get(number)) else { return Ok(()) };
+        let Some(root) = folder.area.and_then(|number| roots.get(number)) else { return Ok(()) };
         let is_root = folder.node.as_ref().is_some_and(|node| node.root && node.below.is_empty());
         let moved =
             root.file_system_before.is_some() && root.file_system_before != root.file_system;

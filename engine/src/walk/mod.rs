@@ -3,6 +3,7 @@
 
 mod compare;
 mod listing;
+mod mounts;
 mod open;
 mod retry;
 mod rules;
@@ -10,7 +11,7 @@ mod setting;
 mod subfolders;
 mod vanished;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::ops::ControlFlow;
@@ -40,6 +41,8 @@ use crate::source::{Answers, Root, Source};
 use crate::tally::Tally;
 
 use listing::Arrival;
+use mounts::Beyond;
+pub(crate) use mounts::MountSeen;
 pub(crate) use open::most_open_folders;
 use retry::Retry;
 pub(crate) use rules::Rules;
@@ -154,6 +157,9 @@ pub(crate) struct Walk<S: Source, T> {
     /// How long files that others hold a lease on are waited for.
     patience: OnceLock<Instant>,
     roots: Mutex<Vec<RootSeen>>,
+    /// Mount points below them, in the order of their areas.
+    mounts: Mutex<Vec<MountSeen>>,
+    gone_mounts: Mutex<BTreeSet<Vec<u8>>>,
     /// Folders of the layout that were opened and that the walk has not come to.
     looked: Mutex<HashMap<PathBuf, Root<S::Folder>>>,
     pub(crate) open: Arc<AtomicUsize>,
@@ -162,7 +168,7 @@ pub(crate) struct Walk<S: Source, T> {
 
 enum Task<F> {
     /// Go into a folder that the layout puts there.
-    Enter { parent: Arc<Folder<F>>, entry: Entry, found: Found<F>, mounted: bool },
+    Enter { parent: Arc<Folder<F>>, entry: Entry, found: Found<F>, covered: bool },
     /// Go into the next one of some folders that were listed.
     EnterNext { parent: Arc<Folder<F>>, waiting: Subfolders },
     /// Some entries of a folder have arrived.
@@ -173,8 +179,8 @@ enum Task<F> {
     Again { retries: Vec<Retry> },
     /// Carry forward what the base has under a name in a folder that could not be read.
     Carry { folder: Arc<Folder<F>>, name: CString },
-    /// Count what was below a folder of the base that is gone.
-    Gone { parent: Arc<Dir>, name: CString, root: Option<usize> },
+    /// Count what was below a folder of the base that is gone, or left out now by the filters.
+    Gone { parent: Arc<Dir>, name: CString, area: Option<usize>, left_out: bool },
 }
 
 /// Files that were asked for and have not all come: the walk waits for them, others for their places.
@@ -217,6 +223,8 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             gone: Mutex::default(),
             patience: OnceLock::new(),
             roots: Mutex::new(set.roots.clone()),
+            mounts: Mutex::default(),
+            gone_mounts: Mutex::default(),
             looked: Mutex::default(),
             open: Arc::default(),
             most_open: most_open_folders(),
@@ -259,8 +267,9 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         self.queue.work(workers(), |task| {
             if !self.halted() {
                 let result = match task {
-                    Task::Enter { parent, entry, found, mounted } => {
-                        self.enter(&parent, entry, Some(found), mounted)
+                    Task::Enter { parent, entry, found, covered } => {
+                        let beyond = Beyond { area: parent.area, left_out: covered };
+                        self.enter(&parent, entry, Some(found), beyond)
                     }
                     Task::EnterNext { parent, waiting } => self.enter_next(parent, waiting),
                     Task::Arrived { folder, batch, arrival, waits } => {
@@ -272,7 +281,9 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
                     Task::Carry { folder, name } => {
                         T::unread(self, &folder, &name).and_then(|_| self.settle(&folder))
                     }
-                    Task::Gone { parent, name, root } => self.gone(&parent, &name, root),
+                    Task::Gone { parent, name, area, left_out } => {
+                        self.gone(&parent, &name, area, left_out)
+                    }
                 };
                 if let Err(error) = result {
                     self.fail(error);

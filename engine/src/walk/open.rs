@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::listing::{Arrival, Listing};
+use super::mounts::Beyond;
 use super::{Entered, Found, Target, Task, Walk, lock};
 use crate::dir::Dir;
 use crate::entry::Entry;
@@ -50,8 +51,9 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         Ok(Folder::new(Opened {
             rules,
             entry,
-            root,
-            dev: dev.filter(|_| self.keep().one_file_system),
+            area: root,
+            dev,
+            covered: false,
             node: Some(node.clone()),
             whole: node.root,
             fresh: false,
@@ -146,7 +148,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         parent: &Arc<Folder<S::Folder>>,
         entry: Entry,
         found: Option<Found<S::Folder>>,
-        mounted: bool,
+        beyond: Beyond,
     ) -> Result<(), RunError> {
         // Out until its listing is through.
         let hold = self.later().then(|| self.queue.begun());
@@ -176,22 +178,21 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let is_root = found.as_ref().is_some_and(|found| found.node.root);
         let left_out = found.as_ref().is_some_and(|found| found.left_out);
         let rules = self.rules_around(parent, place.origin().map(PathBuf::as_path))?;
-        let whole = !left_out && (is_root || ((found.is_none() || parent.whole) && !mounted));
-        let (node, root, dev) = match found {
-            Some(found) if found.root.is_some() => {
-                let dev = entry.meta.id.map(|id| id.dev);
-                (Some(found.node), found.root, dev.filter(|_| self.keep().one_file_system))
-            }
-            Some(found) => (Some(found.node), parent.root, parent.dev),
-            None => (None, parent.root, parent.dev),
+        let covered = beyond.left_out;
+        let whole = !left_out && (is_root || ((found.is_none() || parent.whole) && !covered));
+        let dev = entry.meta.id.map(|id| id.dev);
+        let (node, area) = match found {
+            Some(found) => (Some(found.node), found.root.or(parent.area)),
+            None => (None, beyond.area),
         };
         self.set.context.progress.set_folder(|| crate::bytes::shown(&place.source_of(c"")));
         let folder = Folder::new(Opened {
             entry: Some(entry),
             rules,
             node,
-            root,
+            area,
             dev,
+            covered,
             whole,
             fresh,
             partial: false,

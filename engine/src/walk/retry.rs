@@ -35,7 +35,7 @@ const LEASE_PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Retry {
     pub(super) place: Arc<Place>,
     pub(super) name: CString,
-    root: Option<usize>,
+    area: Option<usize>,
     dev: Option<u64>,
     /// The filters as they stand in that folder.
     scope: Option<Arc<Scope>>,
@@ -51,7 +51,7 @@ impl Retry {
         Self {
             place: Arc::clone(&folder.place),
             name: name.to_owned(),
-            root: folder.root,
+            area: folder.area,
             dev: folder.dev,
             scope: folder.scope().cloned(),
             counted,
@@ -166,7 +166,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     /// Lists an entry of which a part is kept beside the snapshot. `restore` brings all of it back: nothing is missing.
     pub(crate) fn kept_beside(&self, path: &[u8], what: &str) {
         let (path, what) = (crate::bytes::shown(path), what.to_owned());
-        self.event(&Event::Problem(Problem { path, what, instead: Instead::Beside }));
+        self.event(&Event::Problem(Problem { path, what, instead: Instead::Beside, since: None }));
     }
 
     /// As [`Walk::problem`], of a place that is text for people already.
@@ -176,7 +176,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             counts.carried_forward += u64::from(instead == Instead::CarriedForward);
         });
         let what = what.to_string();
-        self.event(&Event::Problem(Problem { path: place, what, instead }));
+        self.event(&Event::Problem(Problem { path: place, what, instead, since: None }));
     }
 
     /// Looks once more at entries of one folder that could not be read.
@@ -210,7 +210,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         self: &Arc<Self>,
         retry: &Retry,
     ) -> Result<Arc<Folder<S::Folder>>, RunError> {
-        let Retry { place, root, dev, scope, .. } = retry;
+        let Retry { place, area, dev, scope, .. } = retry;
         let Reopened { handles, entry } = self.reopen(place)?;
         let broken = |error| self.destination("cannot read what is kept beside", place, c"", error);
         let entry = match (entry, &handles.here) {
@@ -223,8 +223,9 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             place: Arc::clone(place),
             entry,
             node: None,
-            root: *root,
+            area: *area,
             dev: *dev,
+            covered: false,
             whole: false,
             fresh: false,
             partial: true,
@@ -262,9 +263,10 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let mut again = lock(&self.again);
         if !self.last_try() && !error.is_final() && again.len() < RETRIES {
             let (place, name) = (Arc::clone(parent), name.to_owned());
-            let (root, dev) = (folder.root, folder.dev);
+            // The folder is met again in its parent, whose device the place there is compared with.
+            let (area, dev) = (folder.area, folder.dev);
             let scope = folder.rules.as_ref().map(|rules| Arc::clone(rules.outer()));
-            again.push(Retry { place, name, root, dev, scope, counted: true, planted: None });
+            again.push(Retry { place, name, area, dev, scope, counted: true, planted: None });
             return Ok(());
         }
         drop(again);

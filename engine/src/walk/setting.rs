@@ -1,6 +1,6 @@
 //! What a walk has to know before it starts.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,10 +20,12 @@ use crate::name::SnapshotName;
 use crate::plan::{Held, Rules, TimeRule};
 use crate::racy::{Begins, before};
 use crate::record::report;
-use crate::report::Report;
+use crate::report::{MountFound, Report};
 use crate::run::Context;
 use crate::selection::Selection;
 use crate::verify::marks::damaged_paths;
+
+use super::mounts::{mounts_before, unmounted_below};
 
 /// A snapshot to look into, held open at its top.
 pub(crate) struct Beside {
@@ -57,6 +59,8 @@ pub(crate) struct RootSeen {
     pub(crate) inode: Option<u64>,
     /// The file system that the base's report tells for it.
     pub(crate) file_system_before: Option<String>,
+    /// Files, and bytes where they were recorded, that the base's report tells for it.
+    pub(crate) held_before: Option<(u64, Option<u64>)>,
 }
 
 /// What a walk is made from.
@@ -74,6 +78,10 @@ pub(crate) struct Setting {
     pub(crate) backups: FileId,
     pub(crate) backups_dir: PathBuf,
     pub(crate) roots: Vec<RootSeen>,
+    /// Mount points below them that the base has files of, by their paths inside it.
+    pub(crate) mounts_before: HashMap<Vec<u8>, MountFound>,
+    /// Paths of the source that fstab(5) has mount points for which are not mounted.
+    pub(crate) unmounted: HashSet<Vec<u8>>,
     /// The only entries that are taken, by their paths below the one root.
     pub(crate) selection: Option<Arc<Selection>>,
     /// Folders that turn out to be empty, when those are to be left out.
@@ -111,23 +119,32 @@ pub(crate) fn gather(
         TimeRule::new(granularity_ns, report.as_ref().map(|report| report.time_granularity_ns));
     let expected = report.as_ref().map_or(0, |report| report.counts.entries);
     context.progress.entries_expected.store(expected, Ordering::Relaxed);
-    let roots = job.layout.roots().into_iter().map(|(path, inside)| RootSeen {
-        file_system: None,
-        inode: None,
-        file_system_before: report
-            .iter()
-            .flat_map(|report| &report.roots)
-            .find(|root| root.inside == crate::bytes::shown(&inside))
-            .and_then(|root| root.file_system.clone()),
-        path,
-        inside,
+    let before = |inside: &[u8]| {
+        let mut roots = report.iter().flat_map(|report| &report.roots);
+        roots.find(|root| root.inside == crate::bytes::shown(inside))
+    };
+    let roots = job.layout.roots().into_iter().map(|(path, inside)| {
+        let before = before(&inside);
+        RootSeen {
+            file_system: None,
+            inode: None,
+            file_system_before: before.and_then(|root| root.file_system.clone()),
+            held_before: before.map(|root| (root.files, root.bytes)),
+            path,
+            inside,
+        }
     });
+    let roots: Vec<_> = roots.collect();
+    // With `-x` a mount point is left out when it is mounted.
+    let expected = job.host.name.is_none() && !job.keep.one_file_system;
     Ok(Setting {
         rules: Rules { keep: job.keep, time },
         trust,
-        roots: roots.collect(),
         base_since: base.map(|base| read_since(base, report.as_ref())),
         begins: Begins::new(incomplete.map(named_after), Vec::new()),
+        mounts_before: mounts_before(report.as_ref()),
+        unmounted: if expected { unmounted_below(&roots) } else { HashSet::new() },
+        roots,
         damaged: base.map(|base| damaged_paths(backups, base)).unwrap_or_default(),
         base: beside(base).map_err(broken)?,
         here: beside(incomplete).map_err(broken)?,

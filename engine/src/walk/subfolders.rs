@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 
+use super::mounts::Beyond;
 use crate::entry::{Entry, Extra, FileId, Kind, Listed, Meta, Time};
 
 /// Some subfolders of one folder.
@@ -22,12 +23,12 @@ struct Slot {
     mtime: Time,
     id: Option<FileId>,
     xattrs: Option<Box<Extra>>,
-    mounted: bool,
+    beyond: Beyond,
 }
 
 impl Subfolders {
-    /// Adds a folder; `mounted` when another file system is mounted there.
-    pub(super) fn push(&mut self, entry: Listed<'_>, mounted: bool) {
+    /// Adds a folder; `beyond` is where its files are counted.
+    pub(super) fn push(&mut self, entry: Listed<'_>, beyond: Beyond) {
         let meta = entry.meta;
         self.slots.push(Slot {
             // A batch of names is far below 4 GiB.
@@ -38,7 +39,7 @@ impl Subfolders {
             mtime: meta.mtime,
             id: meta.id,
             xattrs: entry.extra.map(|extra| Box::new(extra.clone())),
-            mounted,
+            beyond,
         });
         self.names.extend_from_slice(entry.name.to_bytes_with_nul());
     }
@@ -52,7 +53,7 @@ impl Subfolders {
     }
 
     /// Takes one out.
-    pub(super) fn pop(&mut self) -> Option<(Entry, bool)> {
+    pub(super) fn pop(&mut self) -> Option<(Entry, Beyond)> {
         let slot = self.slots.pop()?;
         let name = CStr::from_bytes_until_nul(self.names.get(slot.name_at as usize..)?).ok()?;
         let name = name.to_owned();
@@ -70,7 +71,7 @@ impl Subfolders {
             rdev: 0,
             allocated: 0,
         };
-        Some((Entry { name, meta, extra: slot.xattrs }, slot.mounted))
+        Some((Entry { name, meta, extra: slot.xattrs }, slot.beyond))
     }
 }
 
@@ -100,13 +101,15 @@ mod tests {
         };
         let one = entry(c"one", 0o755, Some(FileId { dev: 3, ino: 4 }));
         let two = entry(c"\xff\n", 0o7, None);
-        waiting.push((&one).into(), false);
-        waiting.push((&two).into(), true);
+        let [here, there] =
+            [false, true].map(|left_out| Beyond { area: Some(usize::from(left_out)), left_out });
+        waiting.push((&one).into(), here);
+        waiting.push((&two).into(), there);
         assert_eq!(waiting.len(), 2);
-        assert_eq!(waiting.pop(), Some((two, true)));
-        waiting.push((&one).into(), true);
-        assert_eq!(waiting.pop(), Some((one.clone(), true)));
-        assert_eq!(waiting.pop(), Some((one, false)));
+        assert_eq!(waiting.pop(), Some((two, there)));
+        waiting.push((&one).into(), there);
+        assert_eq!(waiting.pop(), Some((one.clone(), there)));
+        assert_eq!(waiting.pop(), Some((one, here)));
         assert!(waiting.pop().is_none() && waiting.is_empty());
     }
 }

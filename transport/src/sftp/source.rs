@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use engine::entry::{Entry, Extra, Kind, Meta};
-use engine::source::{Answers, ContentSink, ListSink, Root, Source, SourceError, Wanted};
+use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -161,9 +161,8 @@ impl SftpSource {
         let was_link = meta.kind == Kind::Symlink;
         let leads_to =
             if was_link { self.meta(Question::Stat(path.clone())) } else { Ok(meta.clone()) };
-        if let Ok(folder) = leads_to
-            && folder.kind == Kind::Folder
-        {
+        let leads_to = leads_to.ok();
+        if let Some(folder) = leads_to.clone().filter(|found| found.kind == Kind::Folder) {
             let path = match was_link {
                 true => checked(self.bytes(Question::RealPath(path))?)?,
                 false => path,
@@ -177,7 +176,13 @@ impl SftpSource {
             let folder = Arc::new(SftpFolder { path: path.into(), real });
             return Ok(Root { entry, folder, was_link, file_system: file_system.file_system() });
         }
-        // A file, or a symlink that leads to none: the entry itself, in its folder.
+        // A file: the entry itself, in its folder. Of a symlink to one OPEN reads what it leads to.
+        let file = leads_to.filter(|found| was_link && found.kind == Kind::File);
+        let was_link = file.is_some();
+        let (meta, extra) = match file {
+            Some(file) => (file, None),
+            None => (meta, extra),
+        };
         let shown = Path::new(std::ffi::OsStr::from_bytes(&path));
         let (Some(parent), Some(name)) = (shown.parent(), shown.file_name()) else {
             return Err(SourceError::Replaced);
@@ -186,7 +191,7 @@ impl SftpSource {
         let parent = parent.as_os_str().as_bytes();
         let file_system = self.ask(Question::FileSystem(parent.to_vec())).file_system();
         let folder = Arc::new(SftpFolder { path: parent.into(), real: None });
-        Ok(Root { entry: Entry { name, meta, extra }, folder, was_link: false, file_system })
+        Ok(Root { entry: Entry { name, meta, extra }, folder, was_link, file_system })
     }
 }
 
@@ -296,6 +301,11 @@ impl Source for SftpSource {
         };
         let (meta, extra) = self.with_target(&path, found)?;
         Ok(Entry { name: name.to_owned(), meta, extra })
+    }
+
+    /// SFTP tells no devices: nothing is ever taken for a mount point.
+    fn crossing(&self, _: &SftpFolder, _: &CStr) -> Crossing {
+        Crossing::default()
     }
 
     fn list(&self, folder: &Arc<SftpFolder>, sink: Box<dyn ListSink>) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use engine::entry::{Entry, Meta};
-use engine::source::{Answers, ContentSink, ListSink, Root, Source, SourceError, Wanted};
+use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted};
 use transport::local::LocalSource;
 
 type Folder = <LocalSource as Source>::Folder;
@@ -30,6 +30,10 @@ impl Source for Later {
 
     fn folder(&self, parent: &Folder, name: &CStr, listed: &Meta) -> Result<Folder, SourceError> {
         self.0.folder(parent, name, listed)
+    }
+
+    fn crossing(&self, parent: &Folder, name: &CStr) -> Crossing {
+        self.0.crossing(parent, name)
     }
 
     fn look(&self, folder: &Folder, name: &CStr) -> Result<Entry, SourceError> {
