@@ -49,10 +49,8 @@ pub trait Source: Send + Sync + 'static {
     fn root(&self, path: &Path) -> Result<Root<Self::Folder>, SourceError>;
 
     /// Opens several trees as [`Source::root`] does, in the order of `paths`: all at once where each
-    /// answer takes its time.
-    fn roots(&self, paths: &[PathBuf]) -> Vec<Result<Root<Self::Folder>, SourceError>> {
-        paths.iter().map(|path| self.root(path)).collect()
-    }
+    /// answer takes its time. Required, so that no wrapper asks one by one what its source answers at once.
+    fn roots(&self, paths: &[PathBuf]) -> Vec<Result<Root<Self::Folder>, SourceError>>;
 
     /// Opens the child folder `name`, which was listed as `listed`. Never follows a symlink.
     ///

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::entry::{Batch, Entry, Meta};
@@ -48,6 +48,11 @@ impl<S: Source> Source for Tailored<S> {
     fn root(&self, path: &Path) -> Result<Root<S::Folder>, SourceError> {
         let root = self.source.root(path)?;
         Ok(Root { entry: self.shaped(root.entry), ..root })
+    }
+
+    fn roots(&self, paths: &[PathBuf]) -> Vec<Result<Root<S::Folder>, SourceError>> {
+        let shaped = |root: Root<S::Folder>| Root { entry: self.shaped(root.entry), ..root };
+        self.source.roots(paths).into_iter().map(|root| root.map(shaped)).collect()
     }
 
     fn folder(

@@ -243,6 +243,10 @@ impl Source for LocalSource {
         Ok(Root { entry, folder, was_link, file_system })
     }
 
+    fn roots(&self, paths: &[PathBuf]) -> Vec<Result<Root<LocalFolder>, SourceError>> {
+        paths.iter().map(|path| self.root(path)).collect()
+    }
+
     fn folder(
         &self,
         parent: &LocalFolder,

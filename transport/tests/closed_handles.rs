@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -44,6 +44,10 @@ impl Source for Shaky {
 
     fn root(&self, path: &Path) -> Result<Root<LocalFolder>, SourceError> {
         self.source.root(path)
+    }
+
+    fn roots(&self, paths: &[PathBuf]) -> Vec<Result<Root<LocalFolder>, SourceError>> {
+        self.source.roots(paths)
     }
 
     fn folder(

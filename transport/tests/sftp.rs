@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use engine::entry::{Entry, Kind};
+use engine::shape::Shape;
 use engine::source::{Source, SourceError, Wanted};
+use engine::tailored::Tailored;
 use fixtures::proxy::Proxy;
 use tempfile::TempDir;
 use transport::sftp::{ConnectError, Options, SftpSource};
@@ -456,7 +458,8 @@ fn all_roots_are_looked_at_in_the_time_of_one() {
     let dir = TempDir::new().unwrap();
     let paths: Vec<_> = (0..20).map(|number| dir.path().join(number.to_string())).collect();
     paths[1..].iter().for_each(|path| fs::create_dir(path).unwrap());
-    let source = connect(&server);
+    // As a run has it: behind the wrapper that rsync's options are applied in.
+    let source = Tailored::new(Arc::new(connect(&server)), Shape::default(), None);
     let start = Instant::now();
     let found = source.roots(&paths);
     // One after the other it is two seconds.

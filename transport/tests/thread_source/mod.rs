@@ -1,7 +1,7 @@
 //! A source that answers from threads of its own.
 
 use std::ffi::CStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::entry::{Entry, Meta};
@@ -26,6 +26,10 @@ impl Source for Later {
 
     fn root(&self, path: &Path) -> Result<Root<Folder>, SourceError> {
         self.0.root(path)
+    }
+
+    fn roots(&self, paths: &[PathBuf]) -> Vec<Result<Root<Folder>, SourceError>> {
+        self.0.roots(paths)
     }
 
     fn folder(&self, parent: &Folder, name: &CStr, listed: &Meta) -> Result<Folder, SourceError> {
