@@ -134,7 +134,8 @@ impl Flags for Places {
 pub(crate) struct Restoring;
 
 impl Flags for Restoring {
-    const KEYS: &'static [Key] = &[Key::BackupsDir, Key::BackupNamePrefix, Key::AnswerTimeoutS];
+    const KEYS: &'static [Key] =
+        &[Key::BackupsDir, Key::BackupNamePrefix, Key::AnswerTimeoutS, Key::SftpChannels];
 }
 
 /// The settings that stand on a command line.

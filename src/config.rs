@@ -110,6 +110,8 @@ pub(crate) struct Remote {
     pub(crate) address: Address,
     /// How long an answer may take.
     pub(crate) answer_timeout: Duration,
+    /// `SFTP_CHANNELS`.
+    pub(crate) sftp_channels: Option<NonZeroUsize>,
     /// Host keys beside the user's own, if there are any.
     pub(crate) known_hosts: Option<PathBuf>,
 }

@@ -11,7 +11,7 @@ use engine::run::Stop;
 use crate::config::NamedJob;
 use crate::exit::Exit;
 use crate::hint::hint;
-use crate::sources::{close, local, remote};
+use crate::sources::{Access, close, local, remote};
 use crate::supervise::supervise;
 use crate::ui::explain::explanation;
 
@@ -47,7 +47,7 @@ fn all(jobs: &[NamedJob], path: &Path, stop: &Arc<Stop>) -> Exit {
             None => explain(&job.job, local(job, stop).as_ref(), path),
             Some(host) => {
                 let mut connected = None;
-                let answer = remote(host, job, stop, &mut connected)
+                let answer = remote(host, job, stop, Access::Look, &mut connected)
                     .map(|source| explain(&job.job, source.as_ref(), path));
                 close(connected);
                 match answer {

@@ -1,5 +1,7 @@
 //! The host that a restore goes to: what `--to user@host:DIR` says, and how it is connected to.
 
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -8,6 +10,8 @@ use engine::restore::local::PlaceError;
 use engine::run::Stop;
 use transport::sftp::{Address, BadAddress, ConnectError, Options, SftpHost, SftpTarget};
 
+use crate::channels::Memory;
+use crate::commands::say;
 use crate::config::{NamedJob, Remote};
 use crate::series::Series;
 use crate::sources;
@@ -22,6 +26,9 @@ pub(crate) struct Host {
     address: Address,
     dir: Vec<u8>,
     options: Options,
+    /// Where it is remembered how many channels the host takes.
+    backups_dir: PathBuf,
+    sftp_channels: Option<NonZeroUsize>,
 }
 
 /// Why it cannot be restored to.
@@ -69,10 +76,19 @@ impl Host {
             if same.is_some() { options.answer_timeout } else { series.answer_timeout };
         let known_hosts = series.known_hosts.clone();
         let (channels, channels_first) = (CHANNELS, CHANNELS);
+        let (backups_dir, sftp_channels) = (series.catalog.path().to_owned(), series.sftp_channels);
+        let channels_given = sftp_channels.map(NonZeroUsize::get);
         let withheld = crate::config::setting::secret_variables().collect();
-        let options =
-            Options { answer_timeout, known_hosts, channels, channels_first, withheld, ..options };
-        Self { address, dir, options }
+        let options = Options {
+            answer_timeout,
+            known_hosts,
+            channels,
+            channels_first,
+            channels_given,
+            withheld,
+            ..options
+        };
+        Self { address, dir, options, backups_dir, sftp_channels }
     }
 
     /// Connects, and makes the folder unless it is only to be looked at.
@@ -80,7 +96,14 @@ impl Host {
     /// # Errors
     /// See [`HostError`].
     pub(crate) fn open(&self, look: bool, stop: &Arc<Stop>) -> Result<SftpTarget, HostError> {
-        let (stop, options) = (Arc::clone(stop), self.options.clone());
+        let memory = Memory {
+            backups_dir: &self.backups_dir,
+            address: &self.address,
+            setting: self.sftp_channels,
+            may_write: !look,
+        };
+        let options = Options { channel_limit: memory.limit(say), ..self.options.clone() };
+        let stop = Arc::clone(stop);
         let host = SftpHost::connect(self.address.clone(), options, move || stop.asked())
             .map_err(HostError::Connect)?;
         let now = SystemTime::now();
@@ -156,6 +179,7 @@ mod tests {
         let remote = |text: &str| Remote {
             address: text.parse().unwrap(),
             answer_timeout: Duration::from_secs(1),
+            sftp_channels: None,
             known_hosts: None,
         };
         let fit = |to: &str, job: &str| fits(&to.parse().unwrap(), &remote(job));

@@ -22,7 +22,7 @@ use crate::exit::Exit;
 use crate::hint::hint;
 use crate::log::{Format, JobLog};
 use crate::monitor::{LogMonitor, fields};
-use crate::sources::{close, local, remote};
+use crate::sources::{Access, close, local, remember, remote};
 use crate::ui::forecast::{Changes, Form, Written};
 use crate::ui::items::ItemLines;
 use crate::ui::progress::{Show, Ticker};
@@ -105,12 +105,13 @@ impl Work {
                 run(&job.job, Some(near), source, self.accept, &context)
             }
             Some(host) => {
-                let mut connect = || remote(host, job, stop, &mut connected);
+                let mut connect = || remote(host, job, stop, Access::Run, &mut connected);
                 let source =
                     || around.before().and_then(|()| connect().map_err(RunError::NoConnection));
                 run(&job.job, None, source, self.accept, &context)
             }
         };
+        remember(job, connected.as_ref(), &log);
         close(connected);
         drop(ticker);
         let exit = match &outcome {
@@ -156,7 +157,7 @@ impl Work {
         let mut connected = None;
         let forecast = match &job.remote {
             None => dry_run(&job.job, local(job, stop), sink, self.accept, &context),
-            Some(host) => remote(host, job, stop, &mut connected)
+            Some(host) => remote(host, job, stop, Access::Look, &mut connected)
                 .map_err(RunError::NoConnection)
                 .and_then(|source| dry_run(&job.job, source, sink, self.accept, &context))
                 .map_err(|error| stop.or(error)),

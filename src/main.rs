@@ -1,6 +1,7 @@
 //! backup_manager: snapshot backups as plain folders.
 
 mod around;
+mod channels;
 mod cli;
 mod commands;
 mod config;

@@ -1,6 +1,7 @@
 //! What the verbs that look at snapshots begin with: the snapshots of each job, and the one that is meant.
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub(crate) struct Series {
     pub(crate) job: Option<Arc<NamedJob>>,
     /// How long an answer of another machine may take.
     pub(crate) answer_timeout: Duration,
+    /// `SFTP_CHANNELS`.
+    pub(crate) sftp_channels: Option<NonZeroUsize>,
     /// Host keys beside the user's own, if there are any.
     pub(crate) known_hosts: Option<PathBuf>,
 }
@@ -117,6 +120,7 @@ fn of_shelf(shelf: Shelf, asked: &[String], all: &mut Vec<Series>) -> Result<(),
             retention: shelf.retention.clone(),
             job: job.clone(),
             answer_timeout: shelf.answer_timeout,
+            sftp_channels: shelf.sftp_channels,
             known_hosts: shelf.known_hosts.clone(),
         })
     };

@@ -1,5 +1,6 @@
 //! Makes the source of a job, as its settings and rsync options want it.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,23 @@ use engine::tailored::Tailored;
 use transport::local::LocalSource;
 use transport::sftp::{Options, SftpSource};
 
+use crate::channels::Memory;
 use crate::config::rsync::Wanted;
 use crate::config::setting::secret_variables;
 use crate::config::{NamedJob, Remote};
+use crate::log::{Format, JobLog};
 
 /// Least bytes that may be under way from a remote source with a limited rate: about one request.
 const UNDER_WAY: u64 = 256 * 1024;
+
+/// What a source is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// A snapshot.
+    Run,
+    /// Something that writes nothing.
+    Look,
+}
 
 /// The folders of another machine. `connected` holds the connection until it is closed.
 ///
@@ -29,13 +41,35 @@ pub(crate) fn remote(
     host: &Remote,
     job: &NamedJob,
     stop: &Arc<Stop>,
+    access: Access,
     connected: &mut Option<Arc<SftpSource>>,
 ) -> Result<Arc<Tailored<SftpSource>>, NoConnection> {
     let stopped = Arc::clone(stop);
-    let options = options(host, &job.wanted);
+    let memory = memory(host, job, access);
+    let log = JobLog::new(&job.name, Format::Text);
+    let channel_limit = memory.limit(move |what| log.warn(what));
+    let options = Options { channel_limit, ..options(host, &job.wanted) };
     let source = SftpSource::connect(host.address.clone(), options, move || stopped.asked())?;
     let source = connected.insert(Arc::new(source));
     Ok(tailored(Arc::clone(source), &job.wanted, stop))
+}
+
+fn memory<'a>(host: &'a Remote, job: &'a NamedJob, access: Access) -> Memory<'a> {
+    Memory {
+        backups_dir: &job.job.backups_dir,
+        address: &host.address,
+        setting: host.sftp_channels,
+        may_write: access == Access::Run,
+    }
+}
+
+/// Remembers what a run found out about its host.
+pub(crate) fn remember(job: &NamedJob, connected: Option<&Arc<SftpSource>>, log: &JobLog) {
+    if let (Some(host), Some(source)) = (&job.remote, connected)
+        && let Err(error) = memory(host, job, Access::Run).keep(source.channel_limit())
+    {
+        log.warn(&error);
+    }
 }
 
 /// Waits until nothing is left of a connection: when the work was stopped, threads may still hold it
@@ -79,6 +113,7 @@ pub(crate) fn options(host: &Remote, wanted: &Wanted) -> Options {
         answer_timeout: wanted.timeout.map_or(host.answer_timeout, Duration::from_secs),
         known_hosts: host.known_hosts.clone(),
         withheld: secret_variables().collect(),
+        channels_given: host.sftp_channels.map(NonZeroUsize::get),
         ..defaults
     }
 }
@@ -94,6 +129,7 @@ mod tests {
         let host = Remote {
             address: "host".parse().unwrap(),
             answer_timeout: Duration::from_secs(30),
+            sftp_channels: None,
             known_hosts: None,
         };
         options(&host, &wanted(params.iter().map(|param| (param, ""))).unwrap())

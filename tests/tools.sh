@@ -9,6 +9,7 @@ mkfs.ext4:e2fsprogs filefrag:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
 mkfs.exfat:exfatprogs mount.exfat-fuse:exfat-fuse fusermount:fuse3 taskset:util-linux
 setfattr:attr setfacl:acl mount:mount losetup:mount setpriv:util-linux
 readelf:binutils chroot:coreutils
+proftpd:proftpd-core,proftpd-mod-crypto dropbear:dropbear-bin
 "
 
 PATH=$PATH:/usr/sbin:/sbin
@@ -32,6 +33,11 @@ fi
 # A library: no program tells that it is there.
 if ! compgen -G '/usr/lib/*/libnss_wrapper.so' >/dev/null; then
     tools+=" libnss_wrapper:libnss-wrapper"
+fi
+
+# No program in PATH: sshd starts it by its path.
+if [ ! -x /usr/libexec/gesftpserver ]; then
+    tools+=" gesftpserver:gesftpserver"
 fi
 
 packages=()

@@ -22,7 +22,7 @@ use crate::exit::Exit;
 use crate::hint::hint;
 use crate::jobs::context;
 use crate::series::{Picked, Where, open, pick, unlookable};
-use crate::sources::{close, local, remote};
+use crate::sources::{Access, close, local, remote};
 use crate::supervise::supervise;
 use crate::ui::colour::{Palette, Style};
 use crate::ui::out::Out;
@@ -121,7 +121,7 @@ fn with_source(job: &Arc<NamedJob>, base: SnapshotName, json: bool) -> Exit {
         let mut connected = None;
         let found = match &job.remote {
             None => against(&job.job, local(&job, &stop), &base, sink, &context),
-            Some(host) => remote(host, &job, &stop, &mut connected)
+            Some(host) => remote(host, &job, &stop, Access::Look, &mut connected)
                 .map_err(RunError::NoConnection)
                 .and_then(|source| against(&job.job, source, &base, sink, &context)),
         };

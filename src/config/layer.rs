@@ -44,6 +44,7 @@ pub(crate) struct Layer {
     pub(crate) prefix: Option<Given<Prefix>>,
     pub(crate) remote: Option<Given<String>>,
     pub(crate) answer_timeout: Option<Given<Duration>>,
+    pub(crate) sftp_channels: Option<Given<NonZeroUsize>>,
     pub(crate) single_params: Option<Given<Vec<Param>>>,
     pub(crate) dict_params: Option<Given<Vec<Param>>>,
     pub(crate) max_backups: Option<Given<NonZeroUsize>>,
@@ -65,6 +66,9 @@ const MAX_HOURS: f64 = 876_600.0;
 
 /// Longest wait for an answer that is taken: a line that is silent for an hour is dead.
 const MAX_SECONDS: f64 = 3600.0;
+
+/// Most channels that are taken: sshd bears 10 unless its `MaxSessions` says another number.
+const MAX_CHANNELS: usize = 16;
 
 impl Layer {
     /// The defaults of the table of settings.
@@ -92,6 +96,7 @@ impl Layer {
             Key::BackupNamePrefix => give(&mut self.prefix, prefix(raw), origin, mistakes),
             Key::RemoteSrcHost => give(&mut self.remote, text(raw), origin, mistakes),
             Key::AnswerTimeoutS => give(&mut self.answer_timeout, seconds(raw), origin, mistakes),
+            Key::SftpChannels => give(&mut self.sftp_channels, channels(raw), origin, mistakes),
             Key::RsyncSingleParams => give(&mut self.single_params, single(raw), origin, mistakes),
             Key::RsyncDictParams => give(&mut self.dict_params, dict(raw), origin, mistakes),
             Key::MaxBackups => {
@@ -306,6 +311,15 @@ fn seconds(raw: &Raw) -> Checked<Duration> {
     }
 }
 
+fn channels(raw: &Raw) -> Checked<NonZeroUsize> {
+    match count(raw, "a connection without a channel carries nothing", "1")? {
+        many if many.get() > MAX_CHANNELS => {
+            wrong(format!("{many} channels are too many; write 1 to {MAX_CHANNELS}"))
+        }
+        channels => Ok(channels),
+    }
+}
+
 fn percent(raw: &Raw) -> Checked<f64> {
     let percent = decimal(raw, "90")?;
     if (0.0..=100.0).contains(&percent) {
@@ -359,6 +373,7 @@ mod tests {
             (Key::MinimumTimeGuardH, &["0", "0.5", "20", " 1e2\n", "0.0"]),
             (Key::MaxShrinkPercent, &["0", "100", "99.5"]),
             (Key::AnswerTimeoutS, &["1", "2.5", " 3600 "]),
+            (Key::SftpChannels, &["1", " 16 "]),
             (Key::LogFormat, &["text", "JSON"]),
             (Key::BackupsMode, &["0700", "755", " 0750\n", "770"]),
             (Key::Trust, &["ctime", " mtime"]),
@@ -397,6 +412,9 @@ mod tests {
             (Key::MaxShrinkPercent, "100.1", "write 0 to 100"),
             (Key::MaxShrinkPercent, "-0.1", "write 0 to 100"),
             (Key::MaxShrinkPercent, "90%", "not a number"),
+            (Key::SftpChannels, "0", "write 1 or more"),
+            (Key::SftpChannels, "17", "write 1 to 16"),
+            (Key::SftpChannels, "auto", "write for example 1"),
             (Key::AnswerTimeoutS, "0.9", "write 1 to 3600"),
             (Key::AnswerTimeoutS, "3601", "write 1 to 3600"),
             (Key::AnswerTimeoutS, "60s", "not a number"),

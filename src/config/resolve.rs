@@ -1,6 +1,7 @@
 //! Layers become jobs: who wins, and what has to fit together.
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -312,6 +313,11 @@ impl Draft<'_> {
         self.value(|layer| layer.answer_timeout.as_ref()).unwrap_or_default()
     }
 
+    /// How many SFTP channels somebody wants.
+    pub(super) fn sftp_channels(&self) -> Option<NonZeroUsize> {
+        first(&self.layers, |layer| layer.sftp_channels.as_ref())?.value
+    }
+
     /// The host of remote sources, when one is named.
     fn remote(&self, mistakes: &mut Vec<Mistake>) -> Option<Remote> {
         let given = first(&self.layers, |layer| layer.remote.as_ref())?;
@@ -319,7 +325,8 @@ impl Draft<'_> {
         match text.parse() {
             Ok(address) => {
                 let answer_timeout = self.answer_timeout();
-                Some(Remote { address, answer_timeout, known_hosts: None })
+                let sftp_channels = self.sftp_channels();
+                Some(Remote { address, answer_timeout, sftp_channels, known_hosts: None })
             }
             Err(error) => {
                 let form = "write user@host, user@host:port or user@[v6]:port, and the folders into SRCS_TO_BACKUP";

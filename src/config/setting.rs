@@ -11,6 +11,7 @@ pub(crate) enum Key {
     BackupNamePrefix,
     RemoteSrcHost,
     AnswerTimeoutS,
+    SftpChannels,
     RsyncSingleParams,
     RsyncDictParams,
     MaxBackups,
@@ -62,7 +63,7 @@ pub(crate) struct Setting {
 }
 
 /// All settings, in the order in which they are shown.
-pub(crate) const SETTINGS: [Setting; 38] = [
+pub(crate) const SETTINGS: [Setting; 39] = [
     Setting {
         key: Key::SrcsToBackup,
         name: "SRCS_TO_BACKUP",
@@ -109,6 +110,14 @@ pub(crate) const SETTINGS: [Setting; 38] = [
         value: "SECONDS",
         help: "Connect anew when that host leaves a question without an answer for this long",
         default: Some("60"),
+        per_job: true,
+    },
+    Setting {
+        key: Key::SftpChannels,
+        name: "SFTP_CHANNELS",
+        value: "COUNT",
+        help: "Open this many SFTP channels to that host, 1 to 16; unset: 1, or more where its server is known to keep them apart",
+        default: None,
         per_job: true,
     },
     Setting {

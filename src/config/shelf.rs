@@ -1,5 +1,6 @@
 //! What the verbs that look at snapshots have to know: where they lie. What is backed up may be unknown.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub(crate) struct Shelf {
     pub(crate) job: Option<NamedJob>,
     /// How long an answer of another machine may take.
     pub(crate) answer_timeout: Duration,
+    /// `SFTP_CHANNELS`.
+    pub(crate) sftp_channels: Option<NonZeroUsize>,
     /// Host keys beside the user's own, if there are any.
     pub(crate) known_hosts: Option<PathBuf>,
 }
@@ -68,7 +71,17 @@ fn shelf(
     let retention = draft.retention()?;
     let answer_timeout = draft.answer_timeout();
     let name = draft.name.clone();
-    Some(Shelf { name, backups_dir, prefix, retention, job, answer_timeout, known_hosts: None })
+    let (sftp_channels, known_hosts) = (draft.sftp_channels(), None);
+    Some(Shelf {
+        name,
+        backups_dir,
+        prefix,
+        retention,
+        job,
+        answer_timeout,
+        sftp_channels,
+        known_hosts,
+    })
 }
 
 fn says_sources(draft: &Draft<'_>) -> bool {

@@ -21,7 +21,7 @@ use crate::config::exposed::{complaints, names_secret};
 use crate::config::{NamedJob, bounded, shown_path};
 use crate::daemon::{checks::not_a_mount, environment_zone, keys};
 use crate::schedule::Crontab;
-use crate::sources::{close, local, remote};
+use crate::sources::{Access, close, local, remote};
 use crate::ui::units::bytes;
 
 /// A clock before this date was never set.
@@ -128,7 +128,7 @@ pub(super) fn ssh() -> Vec<Finding> {
 pub(super) fn sources(job: &NamedJob, stop: &Arc<Stop>) -> Vec<Finding> {
     let Some(host) = &job.remote else { return roots(job, &local(job, stop)) };
     let mut connected = None;
-    let found = match remote(host, job, stop, &mut connected) {
+    let found = match remote(host, job, stop, Access::Look, &mut connected) {
         Ok(source) => {
             let address = &host.address;
             let what = format!("{address} knows this user and offers SFTP");

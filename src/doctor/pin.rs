@@ -11,7 +11,7 @@ use transport::sftp::{ConnectError, HostKey, ShownKey, ssh_folder};
 
 use crate::commands::say;
 use crate::config::{NamedJob, shown_path};
-use crate::sources::{close, remote};
+use crate::sources::{Access, close, remote};
 
 /// Pins the keys of the hosts of `jobs` that are not known yet: one whose fingerprint is `given`, or
 /// those that somebody at the terminal agrees to. Whether all are known then, as far as can be told.
@@ -20,7 +20,7 @@ pub(crate) fn all(jobs: &[NamedJob], given: &str, stop: &Arc<Stop>) -> bool {
     for job in jobs {
         let Some(host) = &job.remote else { continue };
         let mut connected = None;
-        let failed = remote(host, job, stop, &mut connected).err();
+        let failed = remote(host, job, stop, Access::Look, &mut connected).err();
         close(connected);
         if let Some(ConnectError::HostKeyUnknown(key)) =
             failed.as_ref().and_then(|error| error.downcast_ref())

@@ -4,7 +4,7 @@
 //! others share the connection (`ControlMaster`). It lives no longer than this process: when that is
 //! killed, the pipes close, the channels end, and with the last one the connection.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,10 +22,14 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::account;
+use super::channels::{Moment, wanted};
 use super::fault::said;
 use super::frames::Frames;
 use super::host_key::with_host;
 use super::socket_dir::SocketDir;
+use super::software::{
+    LOG_VERSION, is_one_process_each, keeps_channels_apart, version, without_versions,
+};
 use super::wire::{Offers, Violation, hello, read_hello};
 use super::{Address, ConnectError, Options};
 
@@ -66,19 +70,40 @@ pub(super) struct Channel {
 }
 
 /// Channels that are being opened, until it is dropped.
-pub(super) type Further = JoinSet<io::Result<Channel>>;
+pub(super) type Further = JoinSet<Result<Channel, NotOpened>>;
+
+/// Why a further channel was not opened.
+pub(super) enum NotOpened {
+    /// It is not known yet whether the server keeps several apart.
+    NotKnown,
+    /// The host does not take another one, or the connection is lost.
+    Refused,
+}
+
+/// Why there is no connection.
+pub(super) struct NotConnected {
+    pub(super) error: ConnectError,
+    /// A second channel had been asked for: some hosts hang up then.
+    pub(super) over_another: bool,
+}
 
 impl Connection {
-    /// Connects to `address` and opens a first channel. A second one, when it is wanted, is asked for as soon as
-    /// the host has let us in: what runs at a login there takes its time.
+    /// Connects to `address` and opens a first channel. A second one, when it is wanted and `alone` is not, is
+    /// asked for as soon as the host has let us in: what runs at a login there takes its time.
     ///
     /// # Errors
     /// See [`ConnectError`].
     pub(super) async fn open(
         address: &Address,
         options: &Options,
-    ) -> Result<(Self, Channel, Further), ConnectError> {
-        let local = |action| move |error| ConnectError::Local { action, error };
+        alone: bool,
+    ) -> Result<(Self, Channel, Further), NotConnected> {
+        let local = |action| {
+            move |error| {
+                let error = ConnectError::Local { action, error };
+                NotConnected { error, over_another: false }
+            }
+        };
         let control =
             SocketDir::make(SystemTime::now()).map_err(local("make a folder for ssh's socket"))?;
         let mut ssh = command(address, options, &control).spawn().map_err(local("start ssh"))?;
@@ -92,13 +117,21 @@ impl Connection {
         let listener = tokio::task::spawn_local(async move { listen(err, &into).await });
         let mut connection = Self { ssh, control, stderr, listener };
         let mut further = Further::new();
-        if options.channels.min(options.channels_first) > 1 {
-            further.spawn_local(connection.channel_once_let_in());
+        let asked = Rc::new(Cell::new(false));
+        let early = Moment { apart: true, is_far: false, is_early: true };
+        if !alone && wanted(options, early) > 1 {
+            let known = options.channels_given.is_some();
+            further.spawn_local(connection.channel_once_let_in(known, Rc::clone(&asked)));
         }
         let (begin, limit) = (Instant::now(), patience(options));
         let greeted = timeout(limit, Channel::greet(to.into(), from.into(), None)).await;
         let mut fault = match greeted {
-            Ok(Ok(channel)) => return Ok((connection, channel, further)),
+            Ok(Ok(mut channel)) => {
+                let said = connection.stderr.borrow().clone();
+                let said = String::from_utf8_lossy(&said);
+                channel.offers.apart = keeps_channels_apart(version(&said), &channel.offers);
+                return Ok((connection, channel, further));
+            }
             Ok(Err(fault)) => connection.explain(fault, address, options).await,
             Err(_) => match ConnectError::from_ssh(&connection.words(), address, limit) {
                 ConnectError::Ssh { .. } => ConnectError::Timeout(limit),
@@ -110,14 +143,18 @@ impl Connection {
             key.find(address, options, &connection.control, left).await;
         }
         connection.close().await;
-        Err(fault)
+        Err(NotConnected { over_another: asked.get() && !fault.is_final(), error: fault })
     }
 
     /// Opens one more channel.
     ///
     /// # Errors
     /// When the host does not bear another one (`MaxSessions`), or the connection is lost.
-    pub(super) async fn channel(control: Arc<Session>) -> io::Result<Channel> {
+    pub(super) async fn channel(control: Arc<Session>) -> Result<Channel, NotOpened> {
+        Self::try_channel(control).await.map_err(|_| NotOpened::Refused)
+    }
+
+    async fn try_channel(control: Arc<Session>) -> io::Result<Channel> {
         let mut child = Session::to_subsystem(control, "sftp")
             .stdin(openssh::Stdio::piped())
             .stdout(openssh::Stdio::piped())
@@ -135,13 +172,24 @@ impl Connection {
         })
     }
 
-    /// Opens one more channel as soon as there is a way to it.
-    fn channel_once_let_in(&self) -> impl Future<Output = io::Result<Channel>> + 'static {
+    /// Opens one more channel as soon as there is a way to it, if it is `known` that there may be one or
+    /// the host's software says so. Then `asked` is set.
+    fn channel_once_let_in(
+        &self,
+        known: bool,
+        asked: Rc<Cell<bool>>,
+    ) -> impl Future<Output = Result<Channel, NotOpened>> + 'static {
         let (socket, control) = (self.control.socket(), self.control());
+        let stderr = Rc::clone(&self.stderr);
         async move {
             while !socket.exists() {
                 sleep(STEP).await;
             }
+            let said = String::from_utf8_lossy(&stderr.borrow()).into_owned();
+            if !known && !version(&said).is_some_and(is_one_process_each) {
+                return Err(NotOpened::NotKnown);
+            }
+            asked.set(true);
             Self::channel(control).await
         }
     }
@@ -152,9 +200,9 @@ impl Connection {
         Arc::new(Session::resume_mux(socket, None))
     }
 
-    /// What ssh has said.
+    /// What ssh has said, but for what it was asked to say of the host's software.
     fn words(&self) -> Vec<u8> {
-        self.stderr.borrow().clone()
+        without_versions(&String::from_utf8_lossy(&self.stderr.borrow())).into_bytes()
     }
 
     /// Why the first channel did not open.
@@ -326,7 +374,7 @@ fn command(address: &Address, options: &Options, control: &SocketDir) -> Command
     // The first value that ssh meets counts: these go before any configuration file.
     for option in [
         // Unknown to older versions.
-        "IgnoreUnknown=RemoteCommand,UpdateHostKeys,ForkAfterAuthentication,StdinNull,SessionType",
+        "IgnoreUnknown=LogVerbose,RemoteCommand,UpdateHostKeys,ForkAfterAuthentication,StdinNull,SessionType",
         "BatchMode=yes",
         "StrictHostKeyChecking=yes",
         "UpdateHostKeys=no",
@@ -339,6 +387,7 @@ fn command(address: &Address, options: &Options, control: &SocketDir) -> Command
         "StdinNull=no",
         "RequestTTY=no",
         "LogLevel=ERROR",
+        LOG_VERSION,
         "ControlMaster=yes",
         "ControlPersist=no",
     ] {

@@ -15,6 +15,7 @@ use std::time::Duration;
 mod account;
 mod address;
 mod change;
+mod channels;
 mod connect;
 mod describe;
 mod desk;
@@ -38,6 +39,7 @@ mod place;
 mod post;
 mod question;
 mod socket_dir;
+mod software;
 mod source;
 mod wire;
 #[cfg(test)]
@@ -46,6 +48,7 @@ mod writing;
 
 pub use account::{Account, account, ssh_folder};
 pub use address::{Address, BadAddress, Part};
+pub use channels::ChannelLimit;
 pub use fault::ConnectError;
 pub use host_key::{HostKey, ShownKey};
 pub use source::{SftpFolder, SftpSource};
@@ -76,6 +79,11 @@ pub struct Options {
     pub channels_first: usize,
     /// Channels on a long line: each carries ssh's window of 2 MiB a round trip, and no more.
     pub channels_far: usize,
+    /// Channels that somebody decided on, at most. Without such a number a server that is not known to keep several
+    /// apart gets one.
+    pub channels_given: Option<usize>,
+    /// What the host was seen to take.
+    pub channel_limit: ChannelLimit,
     /// How long a connection may take.
     pub connect_timeout: Duration,
     /// How long an answer may take.
@@ -99,6 +107,8 @@ impl Default for Options {
             channels: 4,
             channels_first: 2,
             channels_far: 8,
+            channels_given: None,
+            channel_limit: ChannelLimit::default(),
             connect_timeout: Duration::from_secs(20),
             answer_timeout: Duration::from_secs(60),
             tries: 5,

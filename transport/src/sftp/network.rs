@@ -14,7 +14,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{interval, sleep};
 
-use super::connect::{Channel, Connection, Further};
+use super::channels::{Moment, wanted};
+use super::connect::{Channel, Connection, Further, NotConnected, NotOpened};
 use super::frames::Frames;
 use super::line::Line;
 use super::wire::{Offers, Violation};
@@ -108,10 +109,31 @@ impl Quit {
     }
 }
 
+/// How soon after a channel was refused the end of the connection is taken for its consequence.
+const CONSEQUENCE: Duration = Duration::from_secs(2);
+
 /// Why a connection ended.
 enum End {
     Quit,
-    Lost(String),
+    /// The reason; and how many channels there were, when one more was being opened.
+    Lost(String, Option<usize>),
+}
+
+/// Connects. A host that hangs up when a second channel is asked for is connected to without.
+async fn connect(
+    address: &Address,
+    options: &Options,
+) -> Result<(Connection, Channel, Further), ConnectError> {
+    match Connection::open(address, options, false).await {
+        Ok(opened) => Ok(opened),
+        Err(NotConnected { error, over_another: false }) => Err(error),
+        Err(NotConnected { over_another: true, .. }) => {
+            let opened = Connection::open(address, options, true).await;
+            let opened = opened.map_err(|failed| failed.error)?;
+            options.channel_limit.lower(1);
+            Ok(opened)
+        }
+    }
 }
 
 impl<T: Talker> Network<T> {
@@ -134,7 +156,7 @@ impl<T: Talker> Network<T> {
         let Self { address, options, mut commands, quit, talker, wake } = self;
         let desk = Rc::new(RefCell::new(talker()));
         let mut opened = tokio::select! {
-            opened = Connection::open(&address, &options) => opened,
+            opened = connect(&address, &options) => opened,
             () = quit.wanted() => Err(ConnectError::Stopped),
         };
         match opened {
@@ -143,6 +165,7 @@ impl<T: Talker> Network<T> {
         }
         let mut tries = 0;
         loop {
+            let mut learned = false;
             let (why, last) = match opened {
                 Ok((connection, channel, further)) => {
                     let end = Serving::new(&desk, &wake, &quit)
@@ -151,7 +174,11 @@ impl<T: Talker> Network<T> {
                     let words = connection.last_words();
                     let why = match end {
                         End::Quit => None,
-                        End::Lost(why) => {
+                        End::Lost(why, over) => {
+                            if let Some(most) = over {
+                                options.channel_limit.lower(most);
+                                learned = true;
+                            }
                             Some(words.map_or(why.clone(), |words| format!("{why} ({words})")))
                         }
                     };
@@ -169,12 +196,15 @@ impl<T: Talker> Network<T> {
                 return give_up(&desk, &format!("the connection was lost: {why}"), commands, &quit)
                     .await;
             }
-            let pause = options.pause.saturating_mul(1 << tries.min(10));
+            let pause = match learned {
+                true => Duration::ZERO,
+                false => options.pause.saturating_mul(1 << tries.min(10)),
+            };
             tries += 1;
             opened = tokio::select! {
                 opened = async {
                     sleep(pause).await;
-                    Connection::open(&address, &options).await
+                    connect(&address, &options).await
                 } => opened,
                 () = quit.wanted() => return take_leave(&desk, STOPPED, commands),
             };
@@ -243,20 +273,34 @@ impl<'a, T: Talker> Serving<'a, T> {
     ) -> End {
         // Ends every task when it is dropped.
         let mut tasks = JoinSet::new();
+        let apart = first.offers.apart;
         self.begin(first, &mut tasks);
-        let (mut opening, began) = (1 + further.len(), Instant::now());
+        let (mut opening, mut open, began) = (1 + further.len(), 1, Instant::now());
+        let mut refused: Option<Instant> = None;
         let mut tick = interval(POLL.min(options.answer_timeout / 4));
         loop {
             tokio::select! {
                 biased;
                 () = self.quit.told.notified() => return End::Quit,
-                Some(why) = self.losses.recv() => return End::Lost(why),
-                Some(opened) = further.join_next() => {
-                    // A host that bears fewer: then it works with those.
-                    if let Ok(Ok(channel)) = opened {
+                Some(why) = self.losses.recv() => {
+                    let lately = refused.is_some_and(|when| when.elapsed() < CONSEQUENCE);
+                    return End::Lost(why, (lately || !further.is_empty()).then_some(open));
+                }
+                Some(opened) = further.join_next() => match opened {
+                    Ok(Ok(mut channel)) => {
+                        let moment = Moment { apart, is_far: true, is_early: false };
+                        if open >= wanted(options, moment) {
+                            // It was asked for before the first one had greeted, as what it turns out not to be.
+                            continue;
+                        }
+                        channel.offers.apart = apart;
+                        open += 1;
                         self.begin(channel, &mut tasks);
                     }
-                }
+                    Ok(Err(NotOpened::NotKnown)) => opening -= 1,
+                    // A host that bears fewer: then it works with those.
+                    Ok(Err(NotOpened::Refused)) | Err(_) => refused = Some(Instant::now()),
+                },
                 command = commands.recv() => {
                     let Some(command) = command else { return End::Quit };
                     let mut desk = self.desk.borrow_mut();
@@ -273,21 +317,20 @@ impl<'a, T: Talker> Serving<'a, T> {
                     }
                     if self.desk.borrow().stalled(Instant::now(), options.answer_timeout) {
                         let seconds = options.answer_timeout.as_secs();
-                        return End::Lost(format!("no answer within {seconds} seconds"));
+                        let over = (!further.is_empty()).then_some(open);
+                        return End::Lost(format!("no answer within {seconds} seconds"), over);
                     }
                 }
             }
             let mut desk = self.desk.borrow_mut();
             if let Err(error) = desk.pump() {
-                return End::Lost(format!("cannot write to ssh: {error}"));
+                let over = (!further.is_empty()).then_some(open);
+                return End::Lost(format!("cannot write to ssh: {error}"), over);
             }
-            let wanted = match (desk.is_far(), began.elapsed() < FIRST) {
-                (true, _) => options.channels.max(options.channels_far),
-                (false, true) => options.channels.min(options.channels_first),
-                (false, false) => options.channels,
-            };
+            let is_early = began.elapsed() < FIRST;
+            let moment = Moment { apart, is_far: desk.is_far(), is_early };
             drop(desk);
-            while opening < wanted {
+            while opening < wanted(options, moment) {
                 opening += 1;
                 further.spawn_local(Connection::channel(connection.control()));
             }

@@ -20,7 +20,7 @@ use super::order::{Command, gone};
 use super::place::{child, is_at};
 use super::post::Post;
 use super::question::{Asked, Question, Told};
-use super::{Address, ConnectError, Options};
+use super::{Address, ChannelLimit, ConnectError, Options};
 
 /// How much the engine may ask for at once: somewhat more than what is sent on a long line, so that
 /// there is always something to send.
@@ -35,6 +35,7 @@ const PATH_MAX: usize = 4096;
 pub struct SftpSource {
     commands: Option<UnboundedSender<Command>>,
     quit: Arc<Notify>,
+    limit: ChannelLimit,
     /// The network's first.
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -66,6 +67,7 @@ impl SftpSource {
         let quit = Quit { told: Arc::clone(&told), stopped: Box::new(stopped) };
         let (wake, under_way) = (Arc::clone(&post.backlog.less), options.under_way);
         let talker = Box::new(move || Desk::new(post).limited(under_way));
+        let limit = options.channel_limit.clone();
         let network = Network { address, options, commands, quit, talker, wake };
         let (ready, connected) = sync_channel(1);
         let thread = std::thread::Builder::new()
@@ -74,11 +76,18 @@ impl SftpSource {
             .map_err(local)?;
         let mut threads = Vec::from(threads);
         threads.insert(0, thread);
-        let source = Self { commands: Some(to_network), quit: told, threads: Mutex::new(threads) };
+        let threads = Mutex::new(threads);
+        let source = Self { commands: Some(to_network), quit: told, limit, threads };
         match connected.recv() {
             Ok(result) => result.map(|_| source),
             Err(_) => Err(local(std::io::ErrorKind::BrokenPipe.into())),
         }
+    }
+
+    /// How many channels the host was seen to take.
+    #[must_use]
+    pub fn channel_limit(&self) -> &ChannelLimit {
+        &self.limit
     }
 
     /// Ends the connection, from any thread. Who waits and who asks later is told [`SourceError::Lost`].

@@ -127,6 +127,10 @@ pub(super) struct Limits {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an extension of its own")]
 pub(super) struct Offers {
+    /// It greets as OpenSSH's sftp-server does: with its extensions in its order, and no others.
+    pub(super) greets_as_openssh: bool,
+    /// Several channels to it are known not to disturb each other. The greeting alone does not tell.
+    pub(super) apart: bool,
     pub(super) statvfs: bool,
     pub(super) limits: bool,
     pub(super) posix_rename: bool,
@@ -258,8 +262,13 @@ pub(super) fn read_hello(frame: &[u8]) -> Result<Offers, Violation> {
         return Err(Violation("its version is below 3"));
     }
     let mut offers = Offers::default();
+    let mut all = 0;
+    let mut of_openssh = 0;
     while !rest.0.is_empty() {
         let (name, _) = (rest.string()?, rest.string()?);
+        let is_first = all == 0;
+        all += 1;
+        of_openssh += usize::from(is_of_openssh(name, is_first));
         match std::str::from_utf8(name) {
             Ok(STATVFS) => offers.statvfs = true,
             Ok(LIMITS) => offers.limits = true,
@@ -270,7 +279,16 @@ pub(super) fn read_hello(frame: &[u8]) -> Result<Offers, Violation> {
             _ => {}
         }
     }
+    offers.greets_as_openssh = all > 0 && all == of_openssh;
     Ok(offers)
+}
+
+/// Whether OpenSSH's sftp-server offers such an extension: since 4.8 (2008) posix-rename comes first.
+fn is_of_openssh(name: &[u8], is_first: bool) -> bool {
+    if is_first {
+        return name == change::POSIX_RENAME.as_bytes();
+    }
+    name.ends_with(b"@openssh.com") || matches!(name, b"copy-data" | b"home-directory")
 }
 
 /// The number of the request that a frame answers.

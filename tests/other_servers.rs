@@ -1,0 +1,72 @@
+//! Hosts whose SSH server is not OpenSSH's: ProFTPD, dropbear, and sshd with another SFTP server.
+
+use std::fs;
+
+use fixtures::judge::Judge;
+use fixtures::need;
+use fixtures::other_ssh::{dropbear, proftpd};
+use fixtures::sshd::Sshd;
+use fixtures::stage::Stage;
+use fixtures::tree::Tree;
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+/// Many small files in a few folders, and a large one: enough for further channels to be wanted.
+fn sample() -> Tree {
+    let mut tree = Tree::new().random_file("large", 9_000_000, 3);
+    for number in 0..300 {
+        tree = tree.random_file(format!("{}/{number}", number % 9), 300, number);
+    }
+    tree
+}
+
+/// How many channels ProFTPD served, over all connections.
+fn channels(server: &Sshd) -> usize {
+    let log = fs::read_to_string(server.path("sftp.log")).unwrap_or_default();
+    log.matches("using SFTP protocol version").count()
+}
+
+#[test]
+fn proftpd_gets_one_channel_as_it_mixes_several_up() {
+    let server = need!(proftpd(&[]));
+    let stage = Stage::with(BIN, &sample());
+    server.reached_by(stage.run()).expect(0);
+    stage.assert_newest_is_source(Judge::sftp());
+    assert_eq!(channels(&server), 1);
+}
+
+#[test]
+fn proftpd_under_the_name_of_openssh_is_known_by_its_greeting() {
+    let server = need!(proftpd(&["SFTPMaxChannels 1", "ServerIdent on OpenSSH_9.9"]));
+    let stage = Stage::with(BIN, &sample());
+    server.reached_by(stage.run()).expect(0);
+    stage.assert_newest_is_source(Judge::sftp());
+}
+
+#[test]
+fn a_host_that_hangs_up_over_a_second_channel_gets_one_from_then_on() {
+    let server = need!(proftpd(&["SFTPMaxChannels 1"]));
+    let stage = Stage::with(BIN, &sample());
+    let run = || server.reached_by(stage.run()).env("SFTP_CHANNELS", "4");
+    let first = run().expect(0);
+    first.assert_says("ended the connection when more than 1 SFTP channel");
+    first.assert_says("SFTP_CHANNELS sets another number");
+    stage.assert_newest_is_source(Judge::sftp());
+    let tried = channels(&server);
+    stage.sh("echo other >large");
+    let second = run().expect(0);
+    assert!(!second.said().contains("SFTP channel"), "{}", second.said());
+    stage.assert_newest_is_source(Judge::sftp());
+    assert_eq!(channels(&server), tried + 1, "one connection with one channel");
+}
+
+#[test]
+fn dropbear_is_backed_up_and_restored_to() {
+    let server = need!(dropbear());
+    let stage = Stage::with(BIN, &sample().symlink("link", "large"));
+    server.reached_by(stage.run()).expect(0);
+    stage.assert_newest_is_source(Judge::sftp());
+    let place = format!("test:{}", stage.beside("back").display());
+    server.known_to(stage.look("restore")).set("to", place).arg(&stage.source).expect(0);
+    Judge::sent_by_sftp().assert_same(&stage.source, &stage.beside("back/source"));
+}

@@ -1,0 +1,112 @@
+//! How many channels a connection may have.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Options;
+
+/// How many channels a host was seen to take, shared by all clones. It only becomes less.
+#[derive(Clone, Default)]
+pub struct ChannelLimit(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// 0: not known.
+    most: AtomicUsize,
+    lowered: Option<Box<dyn Fn(usize) + Send + Sync>>,
+}
+
+impl ChannelLimit {
+    /// `most` is what is known already; `lowered` is told each time that it becomes less, on the thread that
+    /// talks.
+    pub fn new(most: Option<usize>, lowered: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        let most = AtomicUsize::new(most.unwrap_or_default());
+        Self(Arc::new(Inner { most, lowered: Some(Box::new(lowered)) }))
+    }
+
+    /// What is known.
+    #[must_use]
+    pub fn get(&self) -> Option<usize> {
+        Some(self.0.most.load(Ordering::Relaxed)).filter(|most| *most > 0)
+    }
+
+    /// The host was seen to end a connection that was to have more than `most` channels.
+    pub(super) fn lower(&self, most: usize) {
+        let most = most.max(1);
+        if self.get().is_none_or(|known| most < known) {
+            self.0.most.store(most, Ordering::Relaxed);
+            if let Some(lowered) = &self.0.lowered {
+                lowered(most);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ChannelLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ChannelLimit").field(&self.get()).finish()
+    }
+}
+
+/// What is known when the number of channels is decided.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    /// The server is known to keep several channels apart.
+    pub(super) apart: bool,
+    pub(super) is_far: bool,
+    /// The connection has just been made.
+    pub(super) is_early: bool,
+}
+
+/// How many channels a connection is to have.
+pub(super) fn wanted(options: &Options, moment: Moment) -> usize {
+    let usual = match (moment.is_far, moment.is_early) {
+        (true, _) => options.channels_given.unwrap_or(options.channels.max(options.channels_far)),
+        (false, true) => options.channels.min(options.channels_first),
+        (false, false) => options.channels_given.unwrap_or(options.channels),
+    };
+    let allowed = options.channels_given.unwrap_or(if moment.apart { usize::MAX } else { 1 });
+    usual.min(allowed).min(options.channel_limit.get().unwrap_or(usize::MAX)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEAR: Moment = Moment { apart: true, is_far: false, is_early: false };
+    const EARLY: Moment = Moment { is_early: true, ..NEAR };
+    const FAR: Moment = Moment { is_far: true, ..NEAR };
+
+    fn given(channels_given: Option<usize>) -> Options {
+        Options { channels_given, ..Options::default() }
+    }
+
+    #[test]
+    fn a_server_that_is_not_known_gets_one_unless_another_number_is_given() {
+        let all = |options: &Options, apart: bool| {
+            [EARLY, NEAR, FAR].map(|moment| wanted(options, Moment { apart, ..moment }))
+        };
+        assert_eq!(all(&given(None), true), [2, 4, 8]);
+        assert_eq!(all(&given(None), false), [1, 1, 1]);
+        assert_eq!(all(&given(Some(3)), true), [2, 3, 3]);
+        assert_eq!(all(&given(Some(3)), false), [2, 3, 3]);
+        assert_eq!(all(&given(Some(1)), true), [1, 1, 1]);
+    }
+
+    #[test]
+    fn what_a_host_was_seen_to_take_is_never_exceeded_and_told_once() {
+        let told = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&told);
+        let limit = ChannelLimit::new(None, move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        let options = Options { channel_limit: limit.clone(), ..given(Some(6)) };
+        assert_eq!(wanted(&options, NEAR), 6);
+        for most in [3, 3, 5, 0, 2] {
+            limit.lower(most);
+        }
+        assert_eq!((limit.get(), wanted(&options, FAR)), (Some(1), 1));
+        assert_eq!(told.load(Ordering::Relaxed), 2);
+    }
+}
