@@ -1,10 +1,12 @@
 //! Hosts whose SSH server is not OpenSSH's: ProFTPD, dropbear, and sshd with another SFTP server.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use fixtures::judge::Judge;
 use fixtures::need;
-use fixtures::other_ssh::{dropbear, proftpd};
+use fixtures::other_ssh::{dropbear, green_end, proftpd};
 use fixtures::sshd::Sshd;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
@@ -69,4 +71,51 @@ fn dropbear_is_backed_up_and_restored_to() {
     let place = format!("test:{}", stage.beside("back").display());
     server.known_to(stage.look("restore")).set("to", place).arg(&stage.source).expect(0);
     Judge::sent_by_sftp().assert_same(&stage.source, &stage.beside("back/source"));
+}
+
+#[test]
+fn a_symlink_is_restored_whatever_the_servers_order_of_its_arguments_is() {
+    let server = need!(green_end());
+    let stage = Stage::with(BIN, &sample());
+    let planted = stage.beside("planted");
+    symlink(&planted, stage.source.join("away")).unwrap();
+    symlink("large", stage.source.join("here")).unwrap();
+    stage.take();
+    let run = || {
+        let place = format!("test:{}", stage.beside("back").display());
+        server.known_to(stage.look("restore")).set("to", place).arg(&stage.source)
+    };
+    // Times of symlinks cannot be set there.
+    run().expect(3);
+    assert!(fs::symlink_metadata(&planted).is_err(), "a symlink was made outside of the folder");
+    let back = stage.beside("back/source");
+    for (name, target) in [("away", planted.as_path()), ("here", Path::new("large"))] {
+        assert_eq!(fs::read_link(back.join(name)).unwrap(), target);
+    }
+    let left =
+        |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(".backup_manager");
+    let left: Vec<_> = fs::read_dir(&back).unwrap().flatten().filter(left).collect();
+    assert!(left.is_empty(), "{left:?}");
+    // What is there is not replaced, though this server's RENAME would do so.
+    fs::write(back.join("large"), "mine").unwrap();
+    run().done().assert_says("large: another version is in its place");
+    assert_eq!(fs::read(back.join("large")).unwrap(), b"mine");
+}
+
+#[test]
+fn proftpd_is_restored_to_and_what_it_makes_of_symlinks_is_looked_at() {
+    let server = need!(proftpd(&[]));
+    let stage = Stage::with(BIN, &sample().symlink("link", "large"));
+    stage.take();
+    let place = format!("test:{}", stage.beside("back").display());
+    let run = server.known_to(stage.look("restore")).set("to", place).arg(&stage.source);
+    // It makes relative targets absolute.
+    run.done().assert_says("source/link: the server made something else than this symlink");
+    let back = stage.beside("back/source");
+    assert!(fs::symlink_metadata(back.join("link")).is_err());
+    for name in ["large", "3/3", "8/296"] {
+        let read = |folder: &Path| fs::read(folder.join(name)).unwrap();
+        assert!(read(&back) == read(&stage.source), "{name}");
+    }
+    assert_eq!(channels(&server), 1);
 }

@@ -37,9 +37,10 @@ pub(super) enum Change<'a> {
     MakeFolder(&'a [u8], Set),
     RemoveFolder(&'a [u8]),
     Remove(&'a [u8]),
+    /// Which of the two is the path and which the target differs between servers.
     Symlink {
-        target: &'a [u8],
-        path: &'a [u8],
+        first: &'a [u8],
+        second: &'a [u8],
     },
     /// OpenSSH fails when something is there.
     Rename {
@@ -120,8 +121,7 @@ impl Change<'_> {
             }
             Self::RemoveFolder(path) => head(kind::RMDIR, &[path]),
             Self::Remove(path) => head(kind::REMOVE, &[path]),
-            // OpenSSH takes them in this order, the draft in the other one (PROTOCOL, 4.1).
-            Self::Symlink { target, path } => head(kind::SYMLINK, &[target, path]),
+            Self::Symlink { first, second } => head(kind::SYMLINK, &[first, second]),
             Self::Rename { from, to } => head(kind::RENAME, &[from, to]),
             Self::RenameOver { from, to } => {
                 head(kind::EXTENDED, &[POSIX_RENAME.as_bytes(), from, to]);
@@ -173,7 +173,7 @@ mod tests {
         let old = [3, 0, 0, 0, 1, b'p', 0, 0, 0, 2, 0, 0, 0, 0];
         assert_eq!(framed(Change::OpenToWrite(b"p")), old);
         let link = [20, 0, 0, 0, 1, b't', 0, 0, 0, 1, b'p'];
-        assert_eq!(framed(Change::Symlink { target: b"t", path: b"p" }), link);
+        assert_eq!(framed(Change::Symlink { first: b"t", second: b"p" }), link);
         let write = [6, 0, 0, 0, 1, b'h', 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, b'x', b'y'];
         let request = Change::Write { handle: b"h", offset: 1 << 32, bytes: b"xy" };
         assert_eq!(framed(request), write);

@@ -56,6 +56,24 @@ pub(super) struct Connection {
     control: SocketDir,
     stderr: Rc<RefCell<Vec<u8>>>,
     listener: JoinHandle<()>,
+    /// Further channels that the host is being asked for.
+    asked: Rc<Cell<usize>>,
+}
+
+/// Counts a channel that is being asked for, while it lives.
+struct Asked(Rc<Cell<usize>>);
+
+impl Asked {
+    fn new(count: Rc<Cell<usize>>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 /// A channel to an SFTP server that has greeted.
@@ -76,6 +94,8 @@ pub(super) type Further = JoinSet<Result<Channel, NotOpened>>;
 pub(super) enum NotOpened {
     /// It is not known yet whether the server keeps several apart.
     NotKnown,
+    /// There is no way to one: ssh shares no connection.
+    NoWay,
     /// The host does not take another one, or the connection is lost.
     Refused,
 }
@@ -115,16 +135,19 @@ impl Connection {
         let err = Receiver::from_owned_fd(err.into()).map_err(local("talk to ssh"))?;
         let into = Rc::clone(&stderr);
         let listener = tokio::task::spawn_local(async move { listen(err, &into).await });
-        let mut connection = Self { ssh, control, stderr, listener };
+        let mut connection = Self { ssh, control, stderr, listener, asked: Rc::default() };
         let mut further = Further::new();
-        let asked = Rc::new(Cell::new(false));
         let early = Moment { apart: true, is_far: false, is_early: true };
         if !alone && wanted(options, early) > 1 {
             let known = options.channels_given.is_some();
-            further.spawn_local(connection.channel_once_let_in(known, Rc::clone(&asked)));
+            further.spawn_local(connection.channel_once_let_in(known));
         }
         let (begin, limit) = (Instant::now(), patience(options));
         let greeted = timeout(limit, Channel::greet(to.into(), from.into(), None)).await;
+        // A host that hangs up over it does so before the first one greets.
+        let failed = !matches!(greeted, Ok(Ok(_)));
+        let over_another =
+            failed && (connection.asked() > 0 || further.try_join_next().is_some_and(was_refused));
         let mut fault = match greeted {
             Ok(Ok(mut channel)) => {
                 let said = connection.stderr.borrow().clone();
@@ -143,15 +166,28 @@ impl Connection {
             key.find(address, options, &connection.control, left).await;
         }
         connection.close().await;
-        Err(NotConnected { over_another: asked.get() && !fault.is_final(), error: fault })
+        Err(NotConnected { over_another: over_another && !fault.is_final(), error: fault })
+    }
+
+    /// How many further channels the host is being asked for.
+    pub(super) fn asked(&self) -> usize {
+        self.asked.get()
     }
 
     /// Opens one more channel.
     ///
     /// # Errors
     /// When the host does not bear another one (`MaxSessions`), or the connection is lost.
-    pub(super) async fn channel(control: Arc<Session>) -> Result<Channel, NotOpened> {
-        Self::try_channel(control).await.map_err(|_| NotOpened::Refused)
+    pub(super) fn channel(&self) -> impl Future<Output = Result<Channel, NotOpened>> + 'static {
+        let (socket, control) = (self.control.socket(), self.control());
+        let asked = Rc::clone(&self.asked);
+        async move {
+            if !socket.exists() {
+                return Err(NotOpened::NoWay);
+            }
+            let _asked = Asked::new(asked);
+            Self::try_channel(control).await.map_err(|_| NotOpened::Refused)
+        }
     }
 
     async fn try_channel(control: Arc<Session>) -> io::Result<Channel> {
@@ -173,14 +209,13 @@ impl Connection {
     }
 
     /// Opens one more channel as soon as there is a way to it, if it is `known` that there may be one or
-    /// the host's software says so. Then `asked` is set.
+    /// the host's software says so.
     fn channel_once_let_in(
         &self,
         known: bool,
-        asked: Rc<Cell<bool>>,
     ) -> impl Future<Output = Result<Channel, NotOpened>> + 'static {
         let (socket, control) = (self.control.socket(), self.control());
-        let stderr = Rc::clone(&self.stderr);
+        let (stderr, asked) = (Rc::clone(&self.stderr), Rc::clone(&self.asked));
         async move {
             while !socket.exists() {
                 sleep(STEP).await;
@@ -189,8 +224,8 @@ impl Connection {
             if !known && !version(&said).is_some_and(is_one_process_each) {
                 return Err(NotOpened::NotKnown);
             }
-            asked.set(true);
-            Self::channel(control).await
+            let _asked = Asked::new(asked);
+            Self::try_channel(control).await.map_err(|_| NotOpened::Refused)
         }
     }
 
@@ -265,6 +300,11 @@ impl Drop for Connection {
         let _ = self.ssh.kill();
         let _ = self.ssh.wait();
     }
+}
+
+/// Whether a channel was asked for and not opened.
+fn was_refused(joined: Result<Result<Channel, NotOpened>, tokio::task::JoinError>) -> bool {
+    matches!(joined, Ok(Err(NotOpened::Refused)))
 }
 
 /// Why a channel did not greet.

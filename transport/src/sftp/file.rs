@@ -5,6 +5,8 @@
 //! lost, is looked at in front of the first byte, and goes on only where it is as it was listed.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine::entry::{Kind, Meta};
 use engine::source::{SourceError, Wanted};
@@ -25,6 +27,31 @@ const TRIES: u32 = 4;
 /// What a piece that waits takes beside its bytes: a server may answer with a byte at a time.
 const PIECE: u64 = 128;
 
+/// Seconds that a modification time has to be older than a read to prove what was read: FAT counts two, and
+/// clocks differ.
+const TICK: i64 = 5;
+
+/// What servers put for bytes of a name that are not UTF-8: U+FFFD.
+const REPLACED: &[u8] = "\u{fffd}".as_bytes();
+
+/// Whether the name of a path may be what a server shows in place of another one.
+fn is_replaced(path: &[u8]) -> bool {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    name.windows(REPLACED.len()).any(|part| part == REPLACED)
+}
+
+fn denied() -> SourceError {
+    let error = io::Error::other("the server says that it does not exist, and that it is there");
+    SourceError::Unreadable { action: "open", error }
+}
+
+fn unaskable() -> SourceError {
+    let error = io::Error::other(
+        "the server lists it under a name that it does not know: it puts U+FFFD for what is not UTF-8; rename it there",
+    );
+    SourceError::Unreadable { action: "open", error }
+}
+
 /// A file that is being read.
 pub(super) struct File {
     pub(super) id: u64,
@@ -35,6 +62,8 @@ pub(super) struct File {
     size: u64,
     listed: Meta,
     streams: Vec<Stream>,
+    /// When the first of what is told was read, by this machine's clock.
+    since: Option<SystemTime>,
     /// Look at it before it is opened: something went wrong with it before.
     wary: bool,
     /// A part was read before, and whether the file is still the same has to be looked at.
@@ -82,6 +111,8 @@ pub(super) enum Step {
     },
     /// Looks whether its name still stands for a file, as it is not what was listed.
     Name,
+    /// Looks whether it is there, as it was not opened because it does not exist.
+    There,
 }
 
 /// Bytes that are asked for or wait for those in front of them.
@@ -114,6 +145,7 @@ impl File {
             size,
             listed: wanted.entry.meta.clone(),
             streams: Vec::new(),
+            since: None,
             wary: false,
             unchecked: from > 0,
             tries: 0,
@@ -324,6 +356,23 @@ impl File {
                 line.files_most = (line.files / 2).max(2);
                 return Err(Failed::Again);
             }
+            // Not every server that says so means it: the name may be one that it cannot take.
+            (Step::Open(_), Answer::Status(Status::NoSuchFile)) => {
+                self.ask(
+                    self.streams[0].line,
+                    Request::LStat(&self.path),
+                    Step::There,
+                    around.lines,
+                );
+            }
+            (Step::There, Answer::Attrs(_)) => return Err(Failed::With(denied())),
+            (Step::There, Answer::Status(status)) => {
+                let found = match refusal("look at", status) {
+                    SourceError::Vanished if is_replaced(&self.path) => unaskable(),
+                    error => error,
+                };
+                return Err(Failed::With(found));
+            }
             (Step::Wary | Step::Open(_), Answer::Status(status)) => {
                 return Err(Failed::With(refusal("open", status)));
             }
@@ -337,7 +386,7 @@ impl File {
                     return Err(Failed::With(SourceError::Replaced));
                 }
                 let same = self.is_as_listed(&now);
-                if std::mem::take(&mut self.unchecked) && !same {
+                if std::mem::take(&mut self.unchecked) && !(same && self.proves_what_was_told()) {
                     // What was told and what would follow are of two different files.
                     self.end_here(around.books);
                     self.closing = true;
@@ -388,6 +437,14 @@ impl File {
         }
     }
 
+    /// Whether size and time prove that what was told is of the file as it is now: what changed within the
+    /// tick in which it was read has the same. What an earlier run read is that one's to judge.
+    fn proves_what_was_told(&self) -> bool {
+        let Some(since) = self.since else { return true };
+        let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.listed.mtime.secs < i64::try_from(since).unwrap_or(i64::MAX).saturating_sub(TICK)
+    }
+
     fn is_as_listed(&self, now: &Meta) -> bool {
         now.size == self.size && now.mtime == self.listed.mtime
     }
@@ -420,6 +477,7 @@ impl File {
             let part = first.remove();
             around.books.held -= part.len() as u64 + PIECE;
             self.told += part.len() as u64;
+            self.since.get_or_insert_with(SystemTime::now);
             let at = self.told - part.len() as u64;
             around.post.fetched(self.request, Fetched::Data(self.index, at, part));
         }

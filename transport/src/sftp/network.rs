@@ -110,7 +110,7 @@ impl Quit {
 }
 
 /// How soon after a channel was refused the end of the connection is taken for its consequence.
-const CONSEQUENCE: Duration = Duration::from_secs(2);
+const CONSEQUENCE: Duration = Duration::from_millis(500);
 
 /// Why a connection ended.
 enum End {
@@ -284,7 +284,7 @@ impl<'a, T: Talker> Serving<'a, T> {
                 () = self.quit.told.notified() => return End::Quit,
                 Some(why) = self.losses.recv() => {
                     let lately = refused.is_some_and(|when| when.elapsed() < CONSEQUENCE);
-                    return End::Lost(why, (lately || !further.is_empty()).then_some(open));
+                    return End::Lost(why, (lately || connection.asked() > 0).then_some(open));
                 }
                 Some(opened) = further.join_next() => match opened {
                     Ok(Ok(mut channel)) => {
@@ -298,6 +298,7 @@ impl<'a, T: Talker> Serving<'a, T> {
                         self.begin(channel, &mut tasks);
                     }
                     Ok(Err(NotOpened::NotKnown)) => opening -= 1,
+                    Ok(Err(NotOpened::NoWay)) => {}
                     // A host that bears fewer: then it works with those.
                     Ok(Err(NotOpened::Refused)) | Err(_) => refused = Some(Instant::now()),
                 },
@@ -317,14 +318,14 @@ impl<'a, T: Talker> Serving<'a, T> {
                     }
                     if self.desk.borrow().stalled(Instant::now(), options.answer_timeout) {
                         let seconds = options.answer_timeout.as_secs();
-                        let over = (!further.is_empty()).then_some(open);
+                        let over = (connection.asked() > 0).then_some(open);
                         return End::Lost(format!("no answer within {seconds} seconds"), over);
                     }
                 }
             }
             let mut desk = self.desk.borrow_mut();
             if let Err(error) = desk.pump() {
-                let over = (!further.is_empty()).then_some(open);
+                let over = (connection.asked() > 0).then_some(open);
                 return End::Lost(format!("cannot write to ssh: {error}"), over);
             }
             let is_early = began.elapsed() < FIRST;
@@ -332,7 +333,7 @@ impl<'a, T: Talker> Serving<'a, T> {
             drop(desk);
             while opening < wanted(options, moment) {
                 opening += 1;
-                further.spawn_local(Connection::channel(connection.control()));
+                further.spawn_local(connection.channel());
             }
         }
     }

@@ -137,6 +137,8 @@ pub(super) struct Offers {
     pub(super) hard_link: bool,
     pub(super) fsync: bool,
     pub(super) lsetstat: bool,
+    /// Its hard links are of a symlink itself, as far as that was not tried and found otherwise.
+    pub(super) links_symlinks: bool,
 }
 
 /// How a request went.

@@ -25,6 +25,8 @@ pub(super) enum Fault {
     Replaced,
     /// The file system there is full.
     Full,
+    /// What was stored is not what was sent.
+    Garbled,
     /// Something is in the place already.
     Occupied,
     /// It cannot be asked for.
@@ -62,6 +64,7 @@ impl From<Fault> for io::Error {
                 io::ErrorKind::NotADirectory,
                 "something else is there than the server had said",
             ),
+            Fault::Garbled => Self::other("the server stored other bytes than were sent"),
             Fault::Full => Errno::NOSPC.into(),
             Fault::Occupied => io::ErrorKind::AlreadyExists.into(),
             Fault::Impossible(why) => Self::other(why),

@@ -18,8 +18,10 @@ mod parcel;
 mod place;
 mod proof;
 mod put;
+mod readback;
 mod session;
 mod store;
+mod symlinks;
 mod together;
 mod tree;
 mod upload;
@@ -118,6 +120,26 @@ pub struct SftpTarget {
     /// Extensions that were offered and turned out to be unknown.
     no_rename: AtomicBool,
     no_sync: AtomicBool,
+    /// How SYMLINK is meant on the connection that there is.
+    tried: Mutex<Option<symlinks::Tried>>,
+    follows: Follows,
+}
+
+/// Requests about a symlink that were found to be about what it leads to.
+#[derive(Default)]
+struct Follows {
+    set_link: AtomicBool,
+    link: AtomicBool,
+}
+
+impl Follows {
+    fn set_link(&self, follows: bool) {
+        self.set_link.store(follows, Ordering::Relaxed);
+    }
+
+    fn link(&self, follows: bool) {
+        self.link.store(follows, Ordering::Relaxed);
+    }
 }
 
 impl SftpTarget {
@@ -139,6 +161,8 @@ impl SftpTarget {
             unsynced: Mutex::default(),
             no_rename: AtomicBool::new(false),
             no_sync: AtomicBool::new(false),
+            tried: Mutex::default(),
+            follows: Follows::default(),
         }
     }
 
@@ -161,6 +185,8 @@ impl SftpTarget {
         Offers {
             posix_rename: offers.posix_rename && known(&self.no_rename),
             fsync: offers.fsync && known(&self.no_sync),
+            lsetstat: offers.lsetstat && known(&self.follows.set_link),
+            links_symlinks: offers.hard_link && known(&self.follows.link),
             ..offers
         }
     }
@@ -172,6 +198,10 @@ impl SftpTarget {
 
     fn facts_owners(&self) -> bool {
         self.session.is_root
+    }
+
+    fn tried(&self) -> MutexGuard<'_, Option<symlinks::Tried>> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refused(&self) -> MutexGuard<'_, HashSet<(u32, u32)>> {

@@ -97,6 +97,7 @@ pub(super) enum Told {
     Names(Vec<(Box<[u8]>, Attrs)>),
     FileSystem(FileSystem),
     Limits(Limits),
+    Data(Box<[u8]>),
 }
 
 impl From<Answer<'_>> for Told {
@@ -110,8 +111,7 @@ impl From<Answer<'_>> for Told {
             }
             Answer::FileSystem(found) => Self::FileSystem(found),
             Answer::Limits(limits) => Self::Limits(limits),
-            // Nothing is read here.
-            Answer::Data(_) => Self::Status(Status::Failure),
+            Answer::Data(bytes) => Self::Data(bytes.into()),
         }
     }
 }

@@ -13,9 +13,10 @@ use super::super::wire::{Attrs, Offers, Request, Status};
 use super::SftpTarget;
 use super::fault::{Fault, again};
 use super::folder::TargetFolder;
-use super::parcel::{Answers, Lane, Requests, Via};
+use super::parcel::{Answers, Lane, Requests, Told, Via};
 use super::proof::Wanted;
-use super::session::UNSUPPORTED;
+use super::session::{UNSUPPORTED, described};
+use super::symlinks::{Tried, leads_to};
 
 /// How often a file is opened anew when the server refuses it without a reason: it may have no handle
 /// left. The pause grows with each.
@@ -45,8 +46,12 @@ impl SftpTarget {
             (0..skipped).for_each(|_| drop(answers.next()));
             (answers.lane, answers.next().handle())
         };
-        let first = Requests::new().change(Change::Create(&path));
-        let (mut lane, mut handle) = made(self.session.ask(first)?, 0);
+        let first = Requests::new().change(Change::Create(&path)).ask(Request::LStat(&path));
+        let mut answers = self.session.ask(first)?;
+        let (mut lane, mut handle) = (answers.lane, answers.next().handle());
+        if handle.is_ok() {
+            is_new(answers.next())?;
+        }
         for number in 0..OPENS {
             match handle {
                 Ok(handle) => return Ok(Made { path, lane, handle }),
@@ -104,13 +109,16 @@ impl SftpTarget {
         let to = folder.child(&entry.name)?;
         let offers = self.offers();
         self.changed(folder);
-        if !replace && !offers.hard_link && self.session.find(&to)?.is_some() {
+        if !replace && !offers.greets_as_openssh && self.session.find(&to)?.is_some() {
             // No server of OpenSSH's: its RENAME may take the place of what is there.
             self.forget(from);
             return Err(Fault::Occupied);
         }
         let (skipped, over) = (first.len(), over(folder, replace, offers));
-        let naming = naming(Requests::new(), (from, &to), entry.meta.kind, over, offers);
+        let mut naming = naming(Requests::new(), (from, &to), entry.meta.kind, over, offers);
+        if !offers.greets_as_openssh {
+            naming = naming.ask(Request::LStat(&to));
+        }
         let mut lost = false;
         let mut answers = match self.session.counter.ask(via, first.and(naming.clone())) {
             Err(Fault::Lost(_)) => {
@@ -123,7 +131,10 @@ impl SftpTarget {
                 answers
             }
         };
-        match named(&mut answers, over, offers) {
+        let done = named(&mut answers, over, offers).and_then(|()| {
+            if offers.greets_as_openssh { Ok(()) } else { is_entry(answers.next(), entry) }
+        });
+        match done {
             Ok(()) => {
                 if !over && is_linked(entry.meta.kind, offers) {
                     self.forget(from);
@@ -240,12 +251,28 @@ impl SftpTarget {
             .target()
             .ok_or(Fault::Impossible("SFTP can make no fifos, sockets or devices"))?;
         let path = self.temporary(folder, &entry.name)?;
-        let make = Requests::new()
-            .change(Change::Remove(&path))
-            .change(Change::Symlink { target, path: &path });
-        let mut answers = again(|_| self.session.ask(make.clone()))?;
+        let mut answers = again(|_| {
+            let Tried { lane, order } = self.symlink_order(folder)?;
+            let make = Requests::new()
+                .change(Change::Remove(&path))
+                .change(order.symlink(target, &path))
+                .ask(Request::LStat(&path))
+                .ask(Request::ReadLink(&path));
+            let made = self.session.counter.ask(Via::Same(lane), make);
+            if matches!(made, Err(Fault::Lost(_))) {
+                self.forget_order(lane);
+            }
+            made
+        })?;
         drop(answers.next());
         answers.next().done().map_err(|fault| self.why(folder, fault))?;
+        let (there, link) = (answers.next(), answers.next());
+        if !leads_to(there, link, target).unwrap_or(false) {
+            self.forget(&path);
+            return Err(Fault::Impossible(
+                "the server made something else than this symlink, such as one with another target",
+            ));
+        }
         let mut dress = self.dress_of(entry);
         dress.set.mode = None;
         dress.shortfall.mode = false;
@@ -283,7 +310,8 @@ impl SftpTarget {
         let to = folder.child(name)?;
         self.changed(folder);
         if !replace {
-            let link = Requests::new().change(Change::Link { from, to: &to });
+            let link =
+                Requests::new().change(Change::Link { from, to: &to }).ask(Request::LStat(&to));
             let mut lost = false;
             let mut answers = again(|before| {
                 lost = before;
@@ -295,15 +323,18 @@ impl SftpTarget {
                     Some(_) => Err(Fault::Occupied),
                     None => Err(unlinkable(fault)),
                 },
-                linked => linked,
+                linked => linked.and_then(|()| is_file(answers.next())),
             };
         }
         let new = self.temporary(folder, name)?;
-        let link =
-            Requests::new().change(Change::Remove(&new)).change(Change::Link { from, to: &new });
+        let link = Requests::new()
+            .change(Change::Remove(&new))
+            .change(Change::Link { from, to: &new })
+            .ask(Request::LStat(&new));
         let mut answers = again(|_| self.session.ask(link.clone()))?;
         drop(answers.next());
         answers.next().done().map_err(unlinkable)?;
+        is_file(answers.next())?;
         // Of two names of one inode rename(2) leaves both.
         let rename = naming(Requests::new(), (&new, &to), Kind::File, true, offers)
             .change(Change::Remove(&new));
@@ -341,7 +372,8 @@ impl SftpTarget {
         let path = folder.child(name)?;
         self.changed(folder);
         let set = Set { mode: Some(0o700), ..Set::default() };
-        let make = Requests::new().change(Change::MakeFolder(&path, set));
+        let make =
+            Requests::new().change(Change::MakeFolder(&path, set)).ask(Request::LStat(&path));
         let mut lost = false;
         let mut answers = again(|before| {
             lost = before;
@@ -353,10 +385,61 @@ impl SftpTarget {
                 Some(_) => return Err(Fault::Occupied),
                 None => return Err(self.why(folder, fault)),
             },
-            made => made?,
+            made => {
+                made?;
+                let there = answers.next().attrs().ok();
+                let is_other =
+                    |attrs| described(attrs).is_ok_and(|there| there.kind != Kind::Folder);
+                if there.is_some_and(is_other) {
+                    return Err(Fault::Replaced);
+                }
+                // Some servers do not heed the mode that comes with it.
+                let mode = there.and_then(|attrs| attrs.permissions);
+                if mode.is_some_and(|mode| mode & 0o077 != 0) {
+                    let close = Requests::new().change(self.set_at(&path, set));
+                    again(|_| self.session.ask(close.clone()))?.next().done()?;
+                }
+            }
         }
         folder.made(name);
         Ok(())
+    }
+}
+
+/// Whether a hard link that was made is of a file.
+fn is_file(there: Told) -> Result<(), Fault> {
+    match there.attrs() {
+        Ok(attrs) if described(attrs)?.kind == Kind::File => Ok(()),
+        Err(fault) if !fault.is_refusal() => Err(fault),
+        _ => Err(Fault::Replaced),
+    }
+}
+
+/// Whether what was opened as a new file is one: some servers do not know `O_EXCL`.
+fn is_new(there: Told) -> Result<(), Fault> {
+    match there.attrs() {
+        Ok(attrs) => match described(attrs)? {
+            there if there.kind == Kind::File && there.size == 0 => Ok(()),
+            _ => Err(Fault::Replaced),
+        },
+        Err(fault) if fault.is_absent() => Err(Fault::Replaced),
+        Err(fault) if fault.is_refusal() => Ok(()),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Whether what has an entry's name now is of its kind and size.
+fn is_entry(there: Told, entry: &Entry) -> Result<(), Fault> {
+    match there.attrs() {
+        Ok(attrs) => {
+            let there = described(attrs)?;
+            let kind = entry.meta.kind;
+            let same = there.kind == kind && (kind != Kind::File || there.size == entry.meta.size);
+            if same { Ok(()) } else { Err(Fault::Replaced) }
+        }
+        Err(fault) if fault.is_absent() => Err(Fault::Replaced),
+        Err(fault) if fault.is_refusal() => Ok(()),
+        Err(fault) => Err(fault),
     }
 }
 
@@ -377,7 +460,7 @@ pub(super) fn over(folder: &TargetFolder, replace: bool, offers: Offers) -> bool
 /// Whether an entry gets its name by a hard link: of what is no file OpenSSH's RENAME takes the place of
 /// a symlink that leads nowhere.
 fn is_linked(kind: Kind, offers: Offers) -> bool {
-    kind != Kind::File && offers.hard_link
+    kind != Kind::File && offers.links_symlinks
 }
 
 /// Adds what gives the entry at `from` the name `to`.

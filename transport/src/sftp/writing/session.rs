@@ -220,6 +220,13 @@ pub(super) fn described(attrs: Attrs) -> Result<Meta, Fault> {
     meta(attrs).ok_or(undescribed)
 }
 
+/// A number that nobody guesses, never 0: as a time one before 2106.
+pub(super) fn mark() -> u32 {
+    use std::hash::{BuildHasher, Hasher};
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    (random as u32).max(1)
+}
+
 /// Whether the server says that it is a folder.
 pub(super) fn is_folder(attrs: Attrs) -> bool {
     meta(attrs).is_some_and(|meta| meta.kind == Kind::Folder)

@@ -42,7 +42,13 @@ impl SftpTarget {
         let read = self.read_small(content)?;
         let dress = self.dress_of(entry);
         let path = self.temporary(folder, &entry.name).map_err(refused)?;
-        let stored = again(|_| self.store_small(folder, (&path, entry), (&read, &dress), replace));
+        let store =
+            || again(|_| self.store_small(folder, (&path, entry), (&read, &dress), replace));
+        let stored = match store() {
+            // Once more: a server that mixes up its files now and then.
+            Err(Fault::Garbled) => store(),
+            stored => stored,
+        };
         Ok(Stored {
             shortfall: stored.map_err(refused)?.shortfall,
             damaged: read.damaged,
@@ -66,7 +72,7 @@ impl SftpTarget {
             return Err(StoreError::Damaged);
         }
         let end = pieces.last().map_or(0, |(offset, bytes)| offset + bytes.len() as u64);
-        Ok(Read { pieces, length: size, size: (size > end).then_some(size), damaged })
+        Ok(Read { pieces, length: size, hash, size: (size > end).then_some(size), damaged })
     }
 
     fn store_small(
@@ -81,6 +87,10 @@ impl SftpTarget {
         let mut dress = dress.clone();
         dress.set.size = read.size;
         self.conclude(folder, (&made, read.length), writes, &mut dress)?;
+        if self.reads_back() {
+            let read = self.read_back(made.lane, &made.path, (read.length, read.hash));
+            read.inspect_err(|_| self.discard(&made))?;
+        }
         self.finish(folder, &made, entry, replace)?;
         Ok(dress)
     }
@@ -195,6 +205,8 @@ pub(super) struct Read {
     pieces: Vec<(u64, Vec<u8>)>,
     /// How long it is.
     pub(super) length: u64,
+    /// Of all of it.
+    hash: blake3::Hash,
     /// The same, when it ends in a hole.
     pub(super) size: Option<u64>,
     pub(super) damaged: bool,

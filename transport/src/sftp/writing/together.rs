@@ -38,7 +38,7 @@ impl SftpTarget {
         let mut fates: Fates = files.iter().map(|_| None).collect();
         let offers = self.offers();
         // Without them some answers have to be waited for one by one.
-        if files.len() > 1 && offers.fsync && offers.hard_link {
+        if files.len() > 1 && offers.fsync && offers.hard_link && offers.apart {
             self.try_together(folder, files, &mut fates);
         }
         let alone = |(fate, file): (Option<_>, &&dyn ToStore)| match fate {

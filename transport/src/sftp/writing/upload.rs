@@ -18,7 +18,7 @@ use super::fault::{Fault, again};
 use super::folder::TargetFolder;
 use super::parcel::{Lane, Requests, Via, Waiting};
 use super::put::Made;
-use super::session::described;
+use super::session::{described, mark};
 use super::store::refused;
 
 /// WRITE that are out on each channel.
@@ -47,7 +47,12 @@ impl SftpTarget {
         let _handle = self.handles.take(1);
         let _one = Counted::new(&self.uploads);
         // From its beginning, where it cannot go on.
+        let mut garbled = false;
         let done = again(|_| match self.try_upload(folder, entry, content, replace) {
+            // Once more: a server that mixes up its files now and then.
+            Err(Failure::There(Fault::Garbled)) if !std::mem::replace(&mut garbled, true) => {
+                Err(Fault::Lost(Arc::from("it stored other bytes than were sent")))
+            }
             Err(Failure::There(fault)) => Err(fault),
             Err(Failure::Here(error)) => Ok(Err(error)),
             Ok(stored) => Ok(Ok(stored)),
@@ -65,7 +70,7 @@ impl SftpTarget {
         let path = self.temporary(folder, &entry.name)?;
         let mut upload = Upload::begin(self, folder, path)?;
         let sent = upload.send_all(entry.meta.size, content);
-        let (size, damaged) = match sent {
+        let (size, hash, damaged) = match sent {
             Ok(sent) => sent,
             Err(failure) => {
                 self.discard(&upload.made);
@@ -91,6 +96,10 @@ impl SftpTarget {
             concluded => concluded?,
         }
         upload.close_others();
+        if self.reads_back() {
+            let read = self.read_back(upload.made.lane, &upload.made.path, (size, hash));
+            read.inspect_err(|_| self.discard(&upload.made))?;
+        }
         self.finish(folder, &upload.made, entry, replace)?;
         Ok(Stored { shortfall: dress.shortfall, damaged, id: None })
     }
@@ -152,8 +161,13 @@ impl<'a> Upload<'a> {
         Ok(Self { target, made, others, mark, out, next: 0, end: 0, unsynced: 0, losses: 0 })
     }
 
-    /// Sends all of it, as long as it can be. Its size, and whether it is damaged and accepted all the same.
-    fn send_all(&mut self, size: u64, content: &Content<'_>) -> Result<(u64, bool), Failure> {
+    /// Sends all of it, as long as it can be. Its size and hash, and whether it is damaged and accepted all the
+    /// same.
+    fn send_all(
+        &mut self,
+        size: u64,
+        content: &Content<'_>,
+    ) -> Result<(u64, blake3::Hash, bool), Failure> {
         self.spread(size);
         let chunk = self.target.session.chunk;
         let mut failed = None;
@@ -180,7 +194,7 @@ impl<'a> Upload<'a> {
             return Err(Failure::Here(StoreError::Damaged));
         }
         self.drain()?;
-        Ok((size, damaged))
+        Ok((size, hash, damaged))
     }
 
     /// Opens it on further channels, when there are any and few such files, for `left` bytes.
@@ -354,13 +368,6 @@ impl<'a> Upload<'a> {
 fn is_marked(attrs: Attrs, mark: u32) -> bool {
     described(attrs).is_ok_and(|meta| meta.kind == Kind::File)
         && attrs.times.is_some_and(|(accessed, _)| accessed == mark)
-}
-
-/// A number that nobody guesses, never 0: a time before 2106.
-fn mark() -> u32 {
-    use std::hash::{BuildHasher, Hasher};
-    let random = std::hash::RandomState::new().build_hasher().finish();
-    (random as u32).max(1)
 }
 
 /// Counts while it lives.
