@@ -133,6 +133,8 @@ fn a_large_file_goes_on_where_the_line_broke() {
     let scene = need!(Scene::new(&Tree::new().file("one", "1")));
     let size = 240 * MIB;
     big_file(&scene.stage.source.join("large"), size, 5);
+    // Older than the run: of a newer one a part could have changed without a trace.
+    scene.stage.sh("touch -d @1600000000 large");
     let mut running = scene.run().start();
     scene.after(&mut running, 120 * MIB);
     assert!(scene.line.cut() > 0);
@@ -141,6 +143,23 @@ fn a_large_file_goes_on_where_the_line_broke() {
     let all = scene.received();
     println!("{} of {} MiB were sent", all / MIB, size / MIB);
     assert!(all < size + LOST, "{all} bytes were sent of a file of {size}");
+}
+
+#[test]
+fn a_file_that_was_changed_within_its_second_is_no_mixture_after_a_lost_line() {
+    let scene = need!(Scene::new(&Tree::new().file("one", "1")));
+    let (large, other) = (scene.stage.source.join("large"), scene.stage.beside("other"));
+    big_file(&large, 120 * MIB, 5);
+    big_file(&other, 120 * MIB, 6);
+    // Both were saved in the second in which the run begins.
+    scene.stage.sh(&format!("touch large; touch -r large {}", other.display()));
+    let mut running = scene.run().start();
+    scene.after(&mut running, 40 * MIB);
+    std::fs::rename(&other, &large).unwrap();
+    assert!(scene.line.cut() > 0);
+    running.wait().assert_code(0);
+    let copy = scene.stage.inside(&scene.stage.history().newest()).join("large");
+    assert!(std::fs::read(copy).unwrap() == std::fs::read(&large).unwrap(), "a mixture");
 }
 
 #[test]
