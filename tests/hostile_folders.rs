@@ -142,6 +142,32 @@ fn nothing_is_restored_through_a_symlink_of_a_user() {
 }
 
 #[test]
+fn in_place_only_the_folder_that_was_backed_up_is_restored_to_unless_another_is_accepted() {
+    let stage = Stage::with(BIN, &Tree::new().file("documents/letter", "mine"));
+    let root = stage.source.join("documents");
+    stage.run().set("srcs-to-backup", &root).expect(0);
+    let restore = || stage.look("restore").arg("--in-place").arg("--yes");
+    fs::remove_file(root.join("letter")).unwrap();
+    restore().expect(0);
+    assert!(root.join("letter").exists());
+    fs::rename(&root, stage.source.join("moved")).unwrap();
+    fs::create_dir(&root).unwrap();
+    for paths in [vec![], vec![root.clone()], vec![root.join("letter")]] {
+        let refused = paths.iter().fold(restore(), |run, path| run.arg(path)).expect(2);
+        refused
+            .assert_says("is not the folder that was backed up")
+            .assert_says("--accept-replaced");
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
+    }
+    restore().arg("--accept-replaced").expect(0);
+    assert_eq!(fs::read_to_string(root.join("letter")).unwrap(), "mine");
+    // One that is missing is made.
+    fs::remove_dir_all(&root).unwrap();
+    restore().expect(0);
+    assert_eq!(fs::read_to_string(root.join("letter")).unwrap(), "mine");
+}
+
+#[test]
 fn a_file_of_another_owner_is_stored_anew_and_not_given_away() {
     need!(need::root());
     let tree =

@@ -19,8 +19,8 @@ use rustix::io::Errno;
 
 use crate::entry::{Kind, Meta};
 
-pub use node::Node;
 pub(crate) use node::by_proc;
+pub use node::{Node, file_system};
 use open::{bits, meta_of};
 pub use open::{meta, meta_at, set_mode, set_mtime, set_owner};
 pub use resolve::{Resolved, UntrustedLink, untrusted};

@@ -140,6 +140,29 @@ pub struct RootFound {
     pub mounts: Vec<MountFound>,
 }
 
+/// Types of file systems (statfs(2)) whose inode numbers are others after each mount or reboot: overlay, FUSE, FAT,
+/// exFAT, SMB.
+const CHANGING_INODES: [&str; 6] =
+    ["794c7630", "65735546", "4d44", "2011bab0", "ff534d42", "fe534d42"];
+/// Types whose identity stays with the disk: ext2 to ext4, btrfs. That of others can be the device's number.
+const STAYING_IDENTITIES: [&str; 2] = ["ef53", "9123683e"];
+
+impl RootFound {
+    /// Whether the folder of that inode and file system, which has its path now, is known to be another one than
+    /// the one that was backed up.
+    #[must_use]
+    pub fn is_replaced_by(&self, inode: u64, file_system: Option<&str>) -> bool {
+        let (Some(before), Some(now)) = (&self.file_system, file_system) else { return false };
+        let Some(own) = self.inode else { return false };
+        let kind = |identity: &str| identity.split(':').next().unwrap_or_default().to_owned();
+        if kind(before) != kind(now) {
+            return true;
+        }
+        let any = |kinds: &[&str]| kinds.contains(&kind(now).as_str());
+        !any(&CHANGING_INODES) && own != inode || any(&STAYING_IDENTITIES) && before != now
+    }
+}
+
 /// A mount point below a source root, as it was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountFound {
@@ -235,6 +258,35 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn another_folder_at_a_path_is_known_where_inodes_and_identities_stay() {
+        let root = |file_system: &str, inode| RootFound {
+            path: "/home".to_owned(),
+            inside: "home".to_owned(),
+            files: 0,
+            files_before: 0,
+            file_system: Some(file_system.to_owned()),
+            inode,
+            bytes: None,
+            mounts: Vec::new(),
+        };
+        for (before, inode, now, replaced) in [
+            ("ef53:01", Some(7), Some("ef53:01"), false),
+            ("ef53:01", Some(8), Some("ef53:01"), true),
+            ("ef53:01", Some(7), Some("ef53:02"), true),
+            ("ef53:01", Some(7), Some("58465342:01"), true),
+            // The number of a device is another one after a reboot.
+            ("58465342:01", Some(7), Some("58465342:02"), false),
+            ("58465342:01", Some(8), Some("58465342:02"), true),
+            ("65735546:01", Some(8), Some("65735546:01"), false),
+            ("ef53:01", None, Some("ef53:02"), false),
+            ("ef53:01", Some(8), None, false),
+        ] {
+            let found = root(before, inode).is_replaced_by(7, now);
+            assert_eq!(found, replaced, "{before} {inode:?} {now:?}");
+        }
+    }
 
     fn any_report() -> impl Strategy<Value = Report> {
         let root = (".*", ".*", any::<u64>(), any::<u64>(), prop::option::of(".*"));

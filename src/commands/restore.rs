@@ -10,8 +10,10 @@ use chrono::Local;
 use engine::bytes::shown;
 use engine::catalog::Catalog;
 use engine::dir::{Resolved, untrusted};
+use engine::entry::Kind;
 use engine::monitor::{Progress, Silent};
 use engine::name::SnapshotName;
+use engine::report::Report;
 use engine::restore::landing::{Landing, LandingError, below_a_folder, in_place};
 use engine::restore::local::{Local as Here, PlaceError};
 use engine::restore::plan::Overwrite;
@@ -72,6 +74,9 @@ pub(crate) struct Args {
     /// Restore to where it came from; asks first
     #[arg(long, group = "place")]
     in_place: bool,
+    /// Restore in place also to a folder that is not the one that was backed up, but has its path
+    #[arg(long, requires = "in_place")]
+    accept_replaced: bool,
     /// When to replace what is there and differs
     #[arg(long, value_name = "WHEN", default_value = "never")]
     overwrite: When,
@@ -175,6 +180,7 @@ fn prepare(args: Args) -> Result<Work, Exit> {
         overwrite,
         delete,
         accept_damage,
+        accept_replaced,
         dry_run,
         yes,
         json,
@@ -208,7 +214,10 @@ fn prepare(args: Args) -> Result<Work, Exit> {
     let roots = series.roots_of(&name);
     let landing = match to {
         To::Folder(_) | To::Host(..) => below_a_folder(&paths, &roots),
-        To::InPlace => in_place(&paths, &roots, &resolve),
+        To::InPlace => {
+            let report = series.catalog.report(&name);
+            in_place(&paths, &roots, &|path| resolve(path, report.as_ref(), accept_replaced))
+        }
     };
     let landing = landing.map_err(|error| {
         say(&format!("{error}; {}", unlanded(&error)));
@@ -270,22 +279,47 @@ fn snapshot_of(word: &std::ffi::OsStr) -> Option<String> {
 }
 
 /// Where a source root really lies: symlinks in what exists of it are followed, but none that another user can have
-/// put there.
-fn resolve(path: &[u8]) -> Result<Vec<u8>, LandingError> {
+/// put there. It has to be the folder that `report` tells of, unless another one is accepted.
+fn resolve(
+    path: &[u8],
+    report: Option<&Report>,
+    accept_replaced: bool,
+) -> Result<Vec<u8>, LandingError> {
     let root = PathBuf::from(OsString::from_vec(path.to_vec()));
-    match Resolved::at(&root) {
-        Ok(found) => Ok(found.path().into_os_string().into_vec()),
+    let failed = |error: io::Error| match untrusted(&error) {
+        Some(link) => LandingError::Link(link.clone()),
+        None => LandingError::Root { path: shown(path), why: error.to_string() },
+    };
+    let found = match Resolved::at(&root) {
         // A symlink that leads nowhere: the restore says what is in the way.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(path.to_vec()),
-        Err(error) => Err(LandingError::Root { path: shown(path), why: error.to_string() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path.to_vec()),
+        found => found.map_err(failed)?,
+    };
+    let recorded = report.and_then(|it| it.roots.iter().find(|root| root.path == shown(path)));
+    if let Some(recorded) = recorded.filter(|_| !accept_replaced && found.missing.is_empty()) {
+        let meta = found.node.meta().map_err(failed)?;
+        let file_system = found.node.file_system();
+        // A program that saves a file gives it a new inode.
+        let replaced = meta.kind == Kind::Folder
+            && meta.id.is_some_and(|id| recorded.is_replaced_by(id.ino, file_system.as_deref()));
+        if replaced {
+            return Err(LandingError::Replaced { path: shown(path) });
+        }
     }
+    Ok(found.path().into_os_string().into_vec())
 }
 
 fn unlanded(error: &LandingError) -> &'static str {
     match error {
         LandingError::Clash { .. } => "restore them one after the other, into different folders",
         LandingError::Outside(_) => "history and find tell the paths that there are",
-        LandingError::Root { .. } => hint::UNTRUSTED_LINK,
+        LandingError::Link(_) => hint::UNTRUSTED_LINK,
+        LandingError::Root { .. } => {
+            "see to it that this user may look there, or restore with --to"
+        }
+        LandingError::Replaced { .. } => {
+            "if it was made anew, on a new disk for example, add --accept-replaced; else bring the folder back, or restore with --to"
+        }
         LandingError::NoRoots => "name the paths, or restore with --to",
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use engine::attrs::{self, Asked};
-use engine::dir::{self, Dir, Resolved};
+use engine::dir::{self, Dir, Resolved, file_system};
 use engine::entry::{Batch, Entry, Extra, FileId, Kind, Meta, Xattrs};
 use engine::filter::Filters;
 use engine::job::leads_out;
@@ -371,11 +371,4 @@ impl LocalSource {
 
 fn leads_to_folder(path: &Path) -> bool {
     dir::meta_at(path).is_ok_and(|meta| meta.kind == Kind::Folder)
-}
-
-/// Type and identity of the file system that `folder` lies on (statfs(2), `f_type` and `f_fsid`).
-fn file_system(folder: &Dir) -> Option<String> {
-    let kind = rustix::fs::fstatfs(folder).ok()?.f_type;
-    let id = rustix::fs::fstatvfs(folder).ok()?.f_fsid;
-    Some(format!("{kind:x}:{id:016x}"))
 }

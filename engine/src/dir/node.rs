@@ -73,6 +73,12 @@ impl Node {
         Ok(meta_of(&rustix::fs::fstat(&self.0)?))
     }
 
+    /// Type and identity of the file system that it lies on (statfs(2), `f_type` and `f_fsid`).
+    #[must_use]
+    pub fn file_system(&self) -> Option<String> {
+        file_system(&self.0)
+    }
+
     /// Sets owner and group.
     ///
     /// # Errors
@@ -160,6 +166,14 @@ impl AsFd for Node {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Type and identity of the file system of an open entry (statfs(2), `f_type` and `f_fsid`).
+#[must_use]
+pub fn file_system(fd: impl AsFd) -> Option<String> {
+    let kind = rustix::fs::fstatfs(&fd).ok()?.f_type;
+    let id = rustix::fs::fstatvfs(&fd).ok()?.f_fsid;
+    Some(format!("{kind:x}:{id:016x}"))
 }
 
 /// The path by which procfs leads to the inode of `fd` and to no other (proc_pid_fd(5)), for calls that take

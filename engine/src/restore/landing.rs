@@ -34,13 +34,24 @@ pub enum LandingError {
     /// It is none of what the snapshot holds.
     #[error("{0} is nothing that the snapshot holds")]
     Outside(String),
-    /// A source root cannot be found where it was.
+    /// A source root is not looked for behind a symlink that others control.
+    #[error("{0}")]
+    Link(crate::dir::UntrustedLink),
+    /// A source root cannot be looked at.
     #[error("{path}: {why}")]
     Root {
         /// The root, escaped.
         path: String,
-        /// What stands in the way.
+        /// The system's reason.
         why: String,
+    },
+    /// Another folder has the path of a source root.
+    #[error(
+        "{path} is not the folder that was backed up: another inode or file system has its place"
+    )]
+    Replaced {
+        /// The root, escaped.
+        path: String,
     },
     /// No report tells where things came from.
     #[error("nothing says which folders were backed up here")]
