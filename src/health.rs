@@ -5,7 +5,7 @@ pub(crate) mod growth;
 use std::num::NonZeroUsize;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use engine::history::{Decision, History};
+use engine::history::{Decision, History, never_set};
 use engine::look::Look;
 use engine::name::SnapshotName;
 
@@ -64,6 +64,11 @@ fn age_complaint(
     if let Some((newest, age)) = newest(&look.history, now) {
         return if age > max_age {
             Some(format!("the newest snapshot is {} old, more than {}", shown(age), limit()))
+        } else if never_set(now) {
+            Some(format!(
+                "the clock was never set, it says {}; set it (timedatectl set-ntp true)",
+                now.format("%Y-%m-%d %H:%M UTC")
+            ))
         } else if newest.stamp.time() - now > max_age {
             Some(format!("the newest snapshot, {newest}, is from the future; check the clock"))
         } else {
@@ -103,7 +108,7 @@ fn unread_complaint(now: DateTime<Utc>, look: &Look, max_age: TimeDelta) -> Opti
 
 /// From when on a run would take a snapshot.
 pub(crate) fn due(history: &History, guard: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
-    match history.decide(now, guard) {
+    match history.decide(now, guard, None) {
         Decision::Held { next, .. } => next.max(now),
         Decision::Resume(_) | Decision::Start => now,
     }

@@ -181,3 +181,34 @@ fn a_time_that_the_clocks_show_twice_picks_the_later_snapshot() {
         assert_eq!(fs::read_to_string(back.join("f")).unwrap(), "25-10-2026_01-15-00", "{zone}");
     }
 }
+
+#[test]
+fn a_clock_behind_the_newest_snapshot_is_reported_and_takes_one_snapshot_in_the_minimum_time() {
+    let clock = need!(Clock::new());
+    let hour = 3_600;
+    // By an hour, by more than the guard, and back to 1970; each with a clock that goes on from there.
+    for back in [-hour, -30 * hour, seconds_to(hour)] {
+        let stage = stage();
+        let guarded = |shift| clock.shifted(stage.run().set("minimum-time-guard-h", "20"), shift);
+        stage.run().set("minimum-time-guard-h", "20").expect(0);
+        for number in 0..3 {
+            let done = guarded(Shift::By(back + number)).expect(0);
+            done.assert_says("the clock is wrong").assert_says("nothing to do");
+        }
+        assert_eq!(stage.history().complete().len(), 1, "{back}");
+        // The time since boot goes on where the clock does not.
+        let short = stage.run().set("minimum-time-guard-h", "0");
+        clock.shifted(short, Shift::By(back)).expect(0);
+        assert_eq!(stage.history().complete().len(), 2, "{back}");
+    }
+}
+
+#[test]
+fn a_clock_that_was_never_set_is_unhealthy() {
+    let clock = need!(Clock::new());
+    let stage = stage();
+    let shift = Shift::By(seconds_to(3_600));
+    clock.shifted(stage.run(), shift).expect(0);
+    let status = stage.look("status").arg("--check").set("srcs-to-backup", &stage.source);
+    clock.shifted(status, shift).expect(1).assert_says("the clock was never set");
+}

@@ -3,7 +3,7 @@
 use std::fs;
 
 use fixtures::judge::Judge;
-use fixtures::loop_fs::Mount;
+use fixtures::loop_fs::{LoopFs, Mount};
 use fixtures::need;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
@@ -214,4 +214,55 @@ fn a_mount_point_of_fstab_below_a_source_is_listed_when_it_is_not_mounted() {
     done.assert_says(&point("second"));
     // Mounted, -x would leave it out.
     run("-x,-a,--relative").expect(0);
+}
+
+#[test]
+fn a_writable_subvolume_belongs_to_its_source_and_snapshots_are_left_out_and_counted() {
+    let disk = need!(LoopFs::btrfs(256));
+    need!(need::tool("btrfs"));
+    let stage = Stage::all_on(BIN, disk.path());
+    stage.sh("
+        btrfs subvolume create home; btrfs subvolume create home/inner; mkdir folder
+        echo 1 >home/file; echo 2 >home/inner/file; echo 3 >folder/file
+        btrfs subvolume snapshot home writable; btrfs subvolume snapshot -r home readonly
+        btrfs subvolume create closed; echo 4 >closed/file; btrfs property set closed ro true");
+    for number in 0..2 {
+        let done = stage.run().expect(0);
+        for name in ["writable", "readonly", "closed"] {
+            let path = stage.source.join(name);
+            assert_eq!(done.lines_with(&path.to_string_lossy()), 1, "{}", done.said());
+            let copy = stage.inside(&stage.history().newest()).join(name);
+            assert_eq!(fs::read_dir(copy).expect("an empty folder").count(), 0, "{name}");
+        }
+        done.assert_says("3 mount points or subvolumes");
+        assert_eq!(stage.counts()["mounts_left_out"], 3);
+        let copy = stage.inside(&stage.history().newest());
+        for (path, text) in [("home/file", "1"), ("home/inner/file", "2"), ("folder/file", "3")] {
+            assert_eq!(fs::read_to_string(copy.join(path)).expect(path).trim(), text, "{number}");
+        }
+    }
+    stage.assert_linked("home/inner/file");
+}
+
+#[test]
+fn a_subvolume_that_is_mounted_belongs_to_a_source_of_the_same_file_system_only() {
+    let (disk, other) = (need!(LoopFs::btrfs(256)), need!(LoopFs::btrfs(256)));
+    need!(need::tool("btrfs"));
+    let stage = Stage::all_on(BIN, disk.path());
+    stage.sh("btrfs subvolume create ../@home; echo 1 >../@home/file; mkdir home other");
+    stage.sh(&format!("echo 2 >'{}/file'", other.path().display()));
+    let mut findmnt = std::process::Command::new("findmnt");
+    findmnt.args(["-no", "SOURCE"]).arg(disk.path());
+    let device = findmnt.output().expect("findmnt").stdout;
+    let device = String::from_utf8(device).expect("a path").trim().to_owned();
+    let device = std::path::Path::new(device.split('[').next().expect("a device"));
+    let mount = |options: &[&str], what: &std::path::Path, at: &str| {
+        Mount::new(options, what, &stage.source.join(at)).map_err(need::Missing)
+    };
+    let _home = need!(mount(&["-o", "subvol=@home"], device, "home"));
+    let _other = need!(mount(&["--bind"], other.path(), "other"));
+    stage.run().expect(0);
+    let copy = stage.inside(&stage.history().newest());
+    assert_eq!(fs::read_to_string(copy.join("home/file")).expect("kept"), "1\n");
+    assert_eq!(fs::read_dir(copy.join("other")).expect("a folder").count(), 0);
 }

@@ -36,7 +36,7 @@ use crate::prune::candidates;
 use crate::racy;
 use crate::reading::claim;
 use crate::record::{Recorder, carried};
-use crate::report::{Report, RootDropped, RootFound, VERSION};
+use crate::report::{Boot, Report, RootDropped, RootFound, VERSION};
 use crate::retention::{Leaving, surplus};
 use crate::run::{Context, rfc3339};
 use crate::seal;
@@ -97,6 +97,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) lock: &'a Lock,
     pub(crate) context: &'a Context,
     pub(crate) began: DateTime<Utc>,
+    /// The same by the time since boot.
+    pub(crate) boot: Option<Boot>,
     /// When it began, by the clock that stamps files.
     pub(crate) reads_from: Time,
     pub(crate) accept_shrink: bool,
@@ -315,6 +317,7 @@ impl Attempt<'_> {
             base: names.base.as_ref().map(ToString::to_string),
             resumed: names.resumed,
             started: rfc3339(self.began),
+            boot: self.boot.clone(),
             finished: rfc3339(finished),
             seconds: (finished - self.began).as_seconds_f64(),
             time_granularity_ns: grain,

@@ -27,6 +27,7 @@ use crate::report::{Counts, RootFound};
 use crate::retention::surplus;
 use crate::run::{Accept, Context};
 use crate::source::Source;
+use crate::uptime;
 use crate::walk::{Beside, RootSeen, Setting, Trust, Walk, gather};
 
 /// One difference between the source and the newest snapshot.
@@ -151,7 +152,10 @@ pub fn dry_run<S: Source>(
     walk.walk(job)?;
     walk.count_out_empty();
     tell_filtered(job, &walk);
-    let held_until = match history.decide(now, job.minimum_time_guard) {
+    let since_last = backups.as_ref().filter(|_| history.doubted_by(now).is_some());
+    let since_last =
+        since_last.and_then(|backups| uptime::since_last(backups, &job.prefix, &history, false));
+    let held_until = match history.decide(now, job.minimum_time_guard, since_last) {
         Decision::Held { next, .. } if delayed => Some(next),
         Decision::Held { .. } | Decision::Resume(_) | Decision::Start => None,
     };

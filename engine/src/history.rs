@@ -31,6 +31,14 @@ pub enum Decision {
     },
 }
 
+/// Whether a clock that says `now` was never set: machines without a battery begin at 1970, or when their system
+/// was built.
+#[must_use]
+pub fn never_set(now: DateTime<Utc>) -> bool {
+    // 2024-01-01, before this program.
+    now.timestamp() < 1_704_067_200
+}
+
 impl History {
     /// Sorts `names` by state and time.
     #[must_use]
@@ -52,11 +60,25 @@ impl History {
     /// What a run that begins `now` is to do, when two snapshots are to be `guard` apart at least.
     ///
     /// A snapshot from the future holds a run only as long as one from the past would: a clock that was
-    /// wrong once does not stop backups for years.
+    /// wrong once does not stop backups for years. Where the clock cannot be right, `since_last` counts instead,
+    /// if it is known: how long ago the last snapshot was taken at least.
     #[must_use]
-    pub fn decide(&self, now: DateTime<Utc>, guard: TimeDelta) -> Decision {
+    pub fn decide(
+        &self,
+        now: DateTime<Utc>,
+        guard: TimeDelta,
+        since_last: Option<TimeDelta>,
+    ) -> Decision {
         if let Some(incomplete) = self.incomplete.last() {
             return Decision::Resume(incomplete.clone());
+        }
+        if let (Some(newest), Some(since)) = (self.doubted_by(now), since_last) {
+            let rest = guard - since;
+            let next = now.checked_add_signed(rest).unwrap_or(DateTime::<Utc>::MAX_UTC);
+            return match rest > TimeDelta::zero() {
+                true => Decision::Held { newest: newest.clone(), next },
+                false => Decision::Start,
+            };
         }
         let near = |name: &&SnapshotName| (now - name.stamp.time()).abs() < guard;
         match self.complete.iter().rfind(near) {
@@ -69,6 +91,16 @@ impl History {
             }
             None => Decision::Start,
         }
+    }
+
+    /// The newest snapshot, when a clock that says `now` cannot be right beside it: it is behind that snapshot, or
+    /// was never set. A snapshot from more than a year ahead was named by a clock that was wrong itself.
+    #[must_use]
+    pub fn doubted_by(&self, now: DateTime<Utc>) -> Option<&SnapshotName> {
+        let newest = self.complete.last()?;
+        let ahead = newest.stamp.time() - now;
+        let behind = ahead > TimeDelta::zero() && ahead < TimeDelta::days(365);
+        (behind || never_set(now)).then_some(newest)
     }
 
     /// The snapshot to link against: the newest that is not from the future, or else the newest.
@@ -129,7 +161,7 @@ mod tests {
             (&[1_000_000], 0, None),
             (&[10, 1_000_000], 20, Some(10)),
         ] {
-            let decision = complete(snapshots).decide(at(now), guard);
+            let decision = complete(snapshots).decide(at(now), guard, None);
             match held_by {
                 None => assert_eq!(decision, Decision::Start, "{snapshots:?} at {now}"),
                 Some(by) => {
@@ -142,10 +174,34 @@ mod tests {
 
     #[test]
     fn no_guard_holds_nothing_and_an_incomplete_one_is_always_resumed() {
-        assert_eq!(complete(&[0]).decide(at(0), TimeDelta::zero()), Decision::Start);
+        assert_eq!(complete(&[0]).decide(at(0), TimeDelta::zero(), None), Decision::Start);
         let incomplete = name(5, State::Incomplete);
         let history = History::of([name(0, State::Complete), incomplete.clone()]);
-        assert_eq!(history.decide(at(1), TimeDelta::hours(20)), Decision::Resume(incomplete));
+        assert_eq!(history.decide(at(1), TimeDelta::hours(20), None), Decision::Resume(incomplete));
+    }
+
+    #[test]
+    fn a_clock_that_cannot_be_right_leaves_the_guard_to_the_time_since_boot() {
+        let guard = TimeDelta::seconds(100);
+        // The times here lie before 2024.
+        let late = 10_000_000;
+        for (newest, now, since, held) in [
+            (0, 500, 10, true),
+            (0, 500, 100, false),
+            (late + 50, late, 10, true),
+            (late + 50, late, 100, false),
+            (late + 5_000, late, 10, true),
+            (late + 5_000, late, 500, false),
+            // The clock is right: it counts.
+            (late, late + 99, 5_000, true),
+            (late, late + 100, 10, false),
+            (late + 400 * 86_400, late, 10, false),
+        ] {
+            let decision =
+                complete(&[newest]).decide(at(now), guard, Some(TimeDelta::seconds(since)));
+            let is_held = matches!(decision, Decision::Held { .. });
+            assert_eq!(is_held, held, "{newest} {now} {since}");
+        }
     }
 
     #[test]

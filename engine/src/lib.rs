@@ -71,6 +71,7 @@ pub mod source;
 pub mod tailored;
 pub(crate) mod tally;
 pub(crate) mod tree;
+pub(crate) mod uptime;
 pub mod usage;
 pub mod verify;
 pub mod versions;

@@ -201,6 +201,15 @@ pub fn machine_hash(id: &[u8]) -> String {
     hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A moment by the time since boot, which no wrong clock changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// Which boot (random(4), `boot_id`).
+    pub id: String,
+    /// Seconds since then, those in suspend included.
+    pub seconds: u64,
+}
+
 /// A source root that the job no longer names, while snapshots still hold it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootDropped {
@@ -229,6 +238,9 @@ pub struct Report {
     pub started: String,
     /// RFC 3339, UTC.
     pub finished: String,
+    /// When the run began, by the time since boot.
+    #[serde(default)]
+    pub boot: Option<Boot>,
     /// Seconds from start to end.
     pub seconds: f64,
     /// How fine the modification times in it are, those that were linked from an older one too, nanoseconds.
@@ -313,6 +325,7 @@ mod tests {
                 base,
                 resumed,
                 started: String::new(),
+                boot: Some(Boot { id: "x".to_owned(), seconds: 7 }),
                 finished: String::new(),
                 seconds,
                 time_granularity_ns: grain,

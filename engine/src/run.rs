@@ -26,6 +26,7 @@ use crate::record::{Recorder, Status, last_status, store_status};
 use crate::report::Report;
 use crate::seal;
 use crate::source::{Source, SourceError};
+use crate::uptime;
 
 /// Asks a run to end soon. Set from a signal handler's thread, read everywhere.
 #[derive(Debug, Default)]
@@ -173,7 +174,16 @@ pub fn run<S: Source>(
         }
         context.monitor.event(&Event::SourcesAccepted { what: error.to_string() });
     }
-    let decision = history.decide((context.now)(), job.minimum_time_guard);
+    let now = (context.now)();
+    let since_last = history.doubted_by(now).and_then(|newest| {
+        let what = format!(
+            "the clock says {}, and {newest} is the newest snapshot: the clock is wrong, so MINIMUM_TIME_GUARD_H is counted by the time since boot; set the clock (timedatectl set-ntp true)",
+            rfc3339(now),
+        );
+        context.monitor.event(&Event::Clock { what });
+        uptime::since_last(&backups, &job.prefix, &history, true)
+    });
+    let decision = history.decide(now, job.minimum_time_guard, since_last);
     if let Decision::Held { newest, next } = decision {
         // What was accepted is noted by the snapshot that is taken now.
         let new = lineage::new_root(job, &backups, &history);
@@ -187,6 +197,7 @@ pub fn run<S: Source>(
     }
     tell_of_access(job, &backups, &history, context);
     let began = free_second(&history, context);
+    let boot = uptime::boot();
     let reads_from = racy::clock();
     note_killed(job, &backups, context);
     let tracker = Tracker::new(&backups, &job.prefix, Arc::clone(&context.progress), context.now);
@@ -200,8 +211,16 @@ pub fn run<S: Source>(
     let monitor = Arc::clone(&recorder) as Arc<dyn Monitor>;
     let context = &Context { monitor, ..context.clone() };
     let accept_shrink = accept.shrink;
-    let attempt =
-        Attempt { job, backups: &backups, lock: &lock, context, began, reads_from, accept_shrink };
+    let attempt = Attempt {
+        job,
+        backups: &backups,
+        lock: &lock,
+        context,
+        began,
+        boot,
+        reads_from,
+        accept_shrink,
+    };
     let result = connect()
         .and_then(|source| attempt.complete(&source, &recorder, history))
         .map_err(|error| context.stop.or(error));

@@ -70,6 +70,7 @@ mod tests {
                 resumed: false,
                 started: at(*day).to_rfc3339(),
                 finished: String::new(),
+                boot: None,
                 seconds: 1.0,
                 time_granularity_ns: 1,
                 read_since: None,

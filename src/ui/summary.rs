@@ -140,6 +140,7 @@ mod tests {
             base: None,
             resumed: false,
             started: String::new(),
+            boot: None,
             finished: String::new(),
             seconds: 200.0,
             time_granularity_ns: 1,

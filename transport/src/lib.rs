@@ -3,3 +3,4 @@
 pub mod local;
 mod read;
 pub mod sftp;
+mod subvolume;

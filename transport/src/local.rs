@@ -21,6 +21,7 @@ use engine::source::{
 use rustix::io::Errno;
 
 use crate::read::{Open, Opening, Piece, READ, read_ahead, read_file};
+use crate::subvolume::subvolume;
 
 /// From this size on a file is read by a thread of its own while its bytes are hashed and written.
 const LARGE: u64 = 16 << 20;
@@ -275,7 +276,8 @@ impl Source for LocalSource {
 
     fn crossing(&self, parent: &LocalFolder, name: &CStr) -> Crossing {
         let Ok(dir) = parent.dir.child_unseen(name) else { return Crossing::default() };
-        Crossing { file_system: file_system(&dir), subvolume: None }
+        let subvolume = subvolume(&parent.dir, &dir);
+        Crossing { file_system: file_system(&dir), subvolume }
     }
 
     fn list(&self, folder: &Arc<LocalFolder>, mut sink: Box<dyn ListSink>) {
