@@ -130,6 +130,8 @@ fn snapshots_taken_here_and_there_and_by_rsync_link_to_each_other() {
     assert!(done.is_ok_and(|status| status.success()), "rsync");
     for remote in [true, false, true, true, false] {
         let run = if remote { server.reached_by(stage.run()) } else { stage.run() };
+        // To the program the machine here and the one behind ssh are two.
+        let run = run.arg("--accept-sources");
         run.expect(0);
         stage.assert_newest_is_source(Judge::sftp());
         for name in ["one", "large", "link", "folder 3/file 3"] {
@@ -146,7 +148,7 @@ fn what_came_from_there_stays_linked_however_often_it_is_taken_here() {
     let stage = Stage::with(BIN, &Tree::new().file("one", "1").mtime(1_600_000_000, 123_456_789));
     server.reached_by(stage.run()).expect(0);
     for _ in 0..3 {
-        stage.run().expect(0);
+        stage.run().arg("--accept-sources").expect(0);
         stage.assert_linked("one");
     }
     // What is known to the nanosecond is told apart within a second all the same.
@@ -200,7 +202,8 @@ fn an_ordinary_account_gives_what_it_may_read() {
         Plan::new(Subsystem::Internal).run_by_nobody(),
     ] {
         let server = need!(plan.start());
-        let done = server.reached_by(stage.run()).expect(3);
+        // Each has a port of its own, and so is another host.
+        let done = server.reached_by(stage.run()).arg("--accept-sources").expect(3);
         done.assert_says("private").assert_says("ermission denied");
         let copy = stage.inside(&stage.history().newest());
         assert!(!copy.join("private").exists());
@@ -209,7 +212,7 @@ fn an_ordinary_account_gives_what_it_may_read() {
     }
     stage.sh("chmod 644 private");
     let server = need!(Plan::new(Subsystem::Internal).serving_nobody().start());
-    server.reached_by(stage.run()).expect(0);
+    server.reached_by(stage.run()).arg("--accept-sources").expect(0);
     stage.assert_newest_is_source(Judge::sftp());
     stage.sh("echo changed >private; chmod 600 private");
     server.reached_by(stage.run()).expect(3).assert_says("carried forward");
@@ -223,7 +226,7 @@ fn a_folder_that_may_be_listed_and_not_entered_is_not_taken_for_an_empty_one() {
     need!(need::root());
     let stage = Stage::with(BIN, &readable().file("shut/file", "kept").folder("empty"));
     let server = need!(Plan::new(Subsystem::Internal).serving_nobody().start());
-    server.reached_by(stage.run()).expect(0);
+    server.reached_by(stage.run()).arg("--accept-sources").expect(0);
     stage.sh("chmod 744 shut");
     let done = server.reached_by(stage.run()).expect(3);
     done.assert_says("shut").assert_says("carried forward");

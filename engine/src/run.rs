@@ -117,7 +117,8 @@ pub struct Near<S> {
 }
 
 /// Takes a snapshot for `job`, or completes the one that was interrupted. `connect` is called only when
-/// there is something to do, under the lock, before a snapshot is touched. The roots of `near` are looked at in any case.
+/// there is something to do, under the lock, before a snapshot is touched. The roots of `near` are looked at when there
+/// is nothing to do, too.
 ///
 /// # Errors
 /// When no snapshot was completed. Older snapshots are as before; what was copied stays for the next run.
@@ -158,17 +159,9 @@ pub fn run<S: Source>(
     }
     let other_sources = lineage::check(job, &backups, &history);
     let accepted = other_sources.is_err();
-    let found = near.filter(|near| near.ready || accepted);
-    let found = found.map_or(Ok(()), |near| find_roots(job, &near.source, context));
-    if let Err(error) = found {
-        let failed = Err(error);
-        // The status is that of the job whose history this is.
-        if !accepted {
-            note_status(job, &backups, context, (context.now)(), &failed);
-        }
-        return failed.map(|report| Outcome::Completed(Box::new(report)));
-    }
     if let Err(error) = other_sources {
+        // The status is left alone: it is that of the job whose history this is.
+        near.as_ref().map_or(Ok(()), |near| find_roots(job, &near.source, context))?;
         if !accept.sources {
             return Err(error);
         }
@@ -185,6 +178,13 @@ pub fn run<S: Source>(
     });
     let decision = history.decide(now, job.minimum_time_guard, since_last);
     if let Decision::Held { newest, next } = decision {
+        let ready = near.filter(|near| near.ready);
+        let found = ready.map_or(Ok(()), |near| find_roots(job, &near.source, context));
+        if let Err(error) = found {
+            let failed = Err(error);
+            note_status(job, &backups, context, (context.now)(), &failed);
+            return failed.map(|report| Outcome::Completed(Box::new(report)));
+        }
         // What was accepted is noted by the snapshot that is taken now.
         let new = lineage::new_root(job, &backups, &history);
         if new.is_none() && !accepted {
