@@ -26,6 +26,7 @@ use crate::judge::{filtered_away, refusal, roots_found};
 use crate::kept::{Kept, make_if_missing};
 use crate::lineage;
 use crate::lock::Lock;
+use crate::manifest::{self, Reader, Writer};
 use crate::monitor::Phase;
 use crate::mount::missing_mount;
 use crate::name::{SnapshotName, State};
@@ -41,6 +42,7 @@ use crate::retention::{Leaving, surplus};
 use crate::run::{Context, rfc3339};
 use crate::seal;
 use crate::source::Source;
+use crate::usage::tells_inodes;
 use crate::walk::{Setting, Target, Trust, Walk, gather};
 
 /// How often a walk goes on on a disk that was full.
@@ -238,6 +240,7 @@ impl Attempt<'_> {
         }
         let gone = walk.remove_empty()?;
         walk.set_late_modes(&gone)?;
+        self.finish_manifest(names, &walk, &gone);
         Ok(Built { claim, walk, checkpoints, abilities })
     }
 
@@ -432,6 +435,7 @@ impl Attempt<'_> {
         let kept = self.backups.own(c"kept").ok_or_else(|| self.broken(Errno::NOENT.into()))?;
         let kept = folder_name(&names.incomplete).and_then(|name| Kept::create(&kept, &name));
         let kept = kept.map_err(|error| self.broken(error))?;
+        let manifest = self.manifest(names, abilities);
         let granularity = source.time_granularity_ns().max(abilities.time_granularity_ns);
         checkpoints.note_begin(self.reads_from).map_err(|error| self.broken(error))?;
         let mut set = self.setting(names, granularity, trust)?;
@@ -442,8 +446,8 @@ impl Attempt<'_> {
             let noted = || begun_on.get(&shown_path(&root.path)).cloned();
             root.file_system_before = root.file_system_before.take().or_else(noted);
         }
-        let build =
-            Build::new(Dresser::new(self.job.keep, abilities.clone()), kept, !checkpoints.whole());
+        let dresser = Dresser::new(self.job.keep, abilities.clone());
+        let build = Build::new(dresser, kept, manifest, !checkpoints.whole());
         let walk = Walk::new(Arc::clone(source), build, set);
         walk.look_at_roots(&self.job.layout)?;
         let mut found = begun_on;
@@ -457,6 +461,40 @@ impl Attempt<'_> {
         match checkpoints.note_roots(begun_on, &self.job.host) {
             Ok(()) => Ok(walk),
             Err(error) => Err(self.broken(error)),
+        }
+    }
+
+    /// The manifest of the snapshot under its complete name. What is wrong with it ends no run.
+    fn manifest(&self, names: &Names, abilities: &Abilities) -> Writer {
+        let base = names.base.as_ref().and_then(|base| {
+            let opened = folder_name(base)
+                .and_then(|name| Reader::open(self.backups.own(manifest::FOLDER).as_ref(), &name));
+            let broken = |error| {
+                let what = format!("the manifest of {base} cannot be read: hashes of unchanged files are taken from their attributes");
+                self.aside(&what, error);
+            };
+            let (reader, torn) = opened.map_err(broken).ok().flatten()?.prove();
+            if torn {
+                broken(io::ErrorKind::InvalidData.into());
+            }
+            Some(reader)
+        });
+        let known = tells_inodes(&self.backups.dir);
+        let all = manifest::folder(self.backups);
+        Writer::create(all, &names.complete.to_string(), base, abilities.into(), known)
+    }
+
+    /// Completes the manifest. A snapshot is as good without it, so a failure is told and changes nothing.
+    fn finish_manifest<S: Source>(
+        &self,
+        names: &Names,
+        walk: &Walk<S, Build<S>>,
+        gone: &[Vec<u8>],
+    ) {
+        if let Err(error) = walk.target.manifest.finish(gone, walk.target.sync_each) {
+            manifest::forget(self.backups, &names.complete.to_string());
+            let what = "the manifest of the snapshot cannot be written: verify will go by the attributes of its files";
+            self.aside(what, error);
         }
     }
 

@@ -3,12 +3,13 @@
 use std::ffi::{CStr, CString};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
 use crate::dir::{Dir, Resolved, c_name};
-use crate::entry::{FileId, Kind};
+use crate::entry::{FileId, Kind, Meta};
 use crate::error::RunError;
 use crate::history::History;
 use crate::kept::make_if_missing;
@@ -132,6 +133,18 @@ fn make(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Gives an open file or folder to the owner of `folder`: what root makes there is for whom the runs are.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn give(file: impl AsFd, folder: &Meta) -> io::Result<()> {
+    let user = rustix::process::geteuid();
+    if !user.is_root() || folder.uid == user.as_raw() {
+        return Ok(());
+    }
+    crate::dir::set_owner(file, Some(folder.uid), Some(folder.gid))
+}
+
 /// Writes a small file so that it is there whole and durable, or not at all.
 ///
 /// # Errors
@@ -143,6 +156,7 @@ pub(crate) fn write_whole(dir: &Dir, name: &str, content: &[u8]) -> io::Result<(
         _ => {}
     }
     let mut file = dir.create_file(&temporary, 0o600)?;
+    give(&file, &dir.meta()?)?;
     file.write_all(content)?;
     file.sync_all()?;
     dir.rename_over(&temporary, &name)?;
@@ -156,7 +170,9 @@ pub(crate) fn write_whole(dir: &Dir, name: &str, content: &[u8]) -> io::Result<(
 pub(crate) fn write_soon(dir: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
     let (name, temporary) = (c_name(name)?, c_name(format!(".{name}.tmp"))?);
     let _ = dir.unlink(&temporary);
-    dir.create_file(&temporary, 0o600)?.write_all(content)?;
+    let mut file = dir.create_file(&temporary, 0o600)?;
+    give(&file, &dir.meta()?)?;
+    file.write_all(content)?;
     dir.rename_over(&temporary, &name)
 }
 

@@ -10,6 +10,7 @@ use crate::error::{LookError, RunError};
 use crate::history::History;
 use crate::hold::{self, Hold};
 use crate::kept::Kept;
+use crate::manifest::{self, Reader};
 use crate::name::{Prefix, SnapshotName};
 use crate::reading::{self, Reading};
 use crate::report::Report;
@@ -134,6 +135,18 @@ impl Catalog {
             path: self.path_of(snapshot),
             error,
         })
+    }
+
+    /// The manifest of a snapshot; `None` when it has none that this user may read.
+    ///
+    /// # Errors
+    /// When it is not whole.
+    pub(crate) fn manifest(&self, snapshot: &SnapshotName) -> std::io::Result<Option<Reader>> {
+        let name = folder_name(snapshot)?;
+        match Reader::open(self.backups.own(manifest::FOLDER).as_ref(), &name) {
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(None),
+            opened => opened,
+        }
     }
 
     /// Where a snapshot lies.

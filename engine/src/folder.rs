@@ -13,6 +13,7 @@ use crate::entry::{Entry, FileId, Kind, Meta};
 use crate::filter::{Scope, Texts};
 use crate::kept::Records;
 use crate::layout::Node;
+use crate::manifest::Changes;
 use crate::place::Place;
 use crate::plan::Held;
 use crate::source::SourceError;
@@ -37,6 +38,10 @@ pub(crate) struct Folder<F> {
     pub(crate) fresh: bool,
     pub(crate) base_records: Records,
     pub(crate) here_records: Records,
+    /// Only some of its entries are looked at, again.
+    pub(crate) partial: bool,
+    /// What is not as the base has it, for the manifest.
+    pub(crate) changes: Changes,
     /// What this walk keeps beside the folder.
     records: Mutex<Records>,
     seen: Mutex<HashSet<u64>>,
@@ -129,6 +134,8 @@ impl<F> Folder<F> {
             fresh: from.fresh,
             base_records: from.base_records,
             here_records: from.here_records,
+            partial: from.partial,
+            changes: Changes::default(),
             records: Mutex::new(records),
             seen: Mutex::default(),
             hasher: RandomState::new(),
@@ -187,6 +194,11 @@ impl<F> Folder<F> {
     pub(crate) fn see(&self, name: &CStr) -> bool {
         let fingerprint = self.fingerprint(name);
         self.seen().insert(fingerprint)
+    }
+
+    /// How many names are in the source.
+    pub(crate) fn count_seen(&self) -> usize {
+        self.seen().len()
     }
 
     /// Whether `name` is in the source. 64 bits of a keyed hash stand for it.

@@ -41,6 +41,7 @@ pub mod lineage;
 pub mod locate;
 pub(crate) mod lock;
 pub mod look;
+pub(crate) mod manifest;
 pub mod monitor;
 pub mod mount;
 pub mod moved;

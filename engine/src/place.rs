@@ -37,6 +37,11 @@ impl Place {
         chain
     }
 
+    /// The folder that it is in; `None` for the top.
+    pub(crate) fn parent(&self) -> Option<&Arc<Self>> {
+        self.parent.as_ref()
+    }
+
     /// How many folders lead to it from the top of the snapshot.
     pub(crate) fn depth(&self) -> usize {
         std::iter::successors(self.parent.as_ref(), |place| place.parent.as_ref()).count()

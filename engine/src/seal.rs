@@ -122,6 +122,7 @@ fn forget(backups: &Backups, name: &SnapshotName) {
     }
     crate::hold::forget(backups, name);
     forget_kept(backups, &complete);
+    crate::manifest::forget(backups, &complete);
 }
 
 fn forget_kept(backups: &Backups, name: &str) {
@@ -138,7 +139,13 @@ pub(crate) fn sweep(backups: &Backups, job: &Job, history: &History) {
             history.complete.contains(&name) || history.incomplete.contains(&name)
         })
     };
-    let folders = [(c"reports", ".json"), (c"kept", ""), (HOLDS, ""), (DAMAGED, "")];
+    let folders = [
+        (c"reports", ".json"),
+        (c"kept", ""),
+        (crate::manifest::FOLDER, ""),
+        (HOLDS, ""),
+        (DAMAGED, ""),
+    ];
     for (folder, suffix) in folders {
         let Some(dir) = backups.own(folder) else { continue };
         let mut orphans = Vec::new();

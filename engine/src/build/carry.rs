@@ -65,6 +65,9 @@ impl<S: Source> Walk<S, Build<S>> {
             Err(error) if is_no_name(&error) => None,
             here => here.map_err(broken)?,
         };
+        if !older {
+            folder.changes.alter();
+        }
         match base.or(here) {
             None => Ok(Instead::Nothing),
             Some(held) if held.meta.kind == Kind::Folder => {
@@ -210,6 +213,7 @@ impl<S: Source> Walk<S, Build<S>> {
                 [&handles.base, &handles.here].into_iter().flatten().filter_map(find).collect();
             let is_folder = found.iter().any(|meta| meta.kind == Kind::Folder);
             if folder.leaves_out(&name, is_folder) {
+                folder.changes.alter();
                 here(handles).and_then(|here| clear(here, &name)).map_err(broken)?;
             } else if is_folder {
                 self.carry_later(folder, name);

@@ -320,6 +320,7 @@ impl<S: Source> Store<S> {
             0 => dresser.new_file(&file, entry, fresh),
             _ => dresser.existing(&file, entry),
         })?;
+        self.folder.changes.stored(entry.name, method, &hash);
         self.walk.note(&self.folder, entry.name, record);
         add(&self.walk.set.context.progress.copied, 1);
         Ok(())

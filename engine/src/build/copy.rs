@@ -53,6 +53,12 @@ impl<S: Source> Walk<S, Build<S>> {
         if let Ok(Some((method, hash))) = attrs::hash_and_method(&original) {
             attrs::set_hash_by(&copy, method, &hash)?;
         }
+        if handles.base.as_ref().is_some_and(|base| std::ptr::eq(base, from.0))
+            && from.1 == entry.name
+        {
+            folder.changes.copied(entry.name);
+        }
+        folder.changes.alter();
         let record = self.sealed_file(&copy, || dresser.new_file(&copy, entry, folder.fresh))?;
         self.note(folder, entry.name, record);
         done.counts.bytes_saved += entry.meta.size;
@@ -86,6 +92,7 @@ impl<S: Source> Walk<S, Build<S>> {
         entry: Listed<'_>,
         done: &mut Batched,
     ) -> io::Result<bool> {
+        folder.changes.alter();
         let here = here(handles)?;
         let Ok(file) = here.open_file(entry.name) else { return Ok(false) };
         let meta = dir::meta(&file)?;

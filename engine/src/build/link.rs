@@ -219,7 +219,11 @@ impl<S: Source> Walk<S, Build<S>> {
         if let Some(record) = record.or(leader.record.as_deref()) {
             self.note(folder, name, record.clone());
         }
+        let apart = || folder.changes.alter();
         if same(&item.here) {
+            if !same(&item.base) {
+                apart();
+            }
             return Ok(());
         }
         let here = here(handles)?;
@@ -235,6 +239,7 @@ impl<S: Source> Walk<S, Build<S>> {
             }
             over = tried.over(folder.fresh);
         }
+        apart();
         let other = if Arc::ptr_eq(&leader.place, &folder.place) {
             here.try_clone()?
         } else {

@@ -25,9 +25,10 @@ use crate::error::{RunError, no_space};
 use crate::event::{Event, Instead};
 use crate::folder::{Folder, Handles};
 use crate::kept::{Kept, Record};
+use crate::manifest::{Finished, Writer};
 use crate::monitor::add;
 use crate::place::Place;
-use crate::plan::Action;
+use crate::plan::{Action, Held};
 use crate::refusal::{Refusal, Tried, classify, is_no_name};
 use crate::source::Source;
 use crate::tally::Batched;
@@ -45,6 +46,8 @@ pub(crate) struct Build<S: Source> {
     pub(crate) dresser: Dresser,
     /// Where this snapshot's records are kept beside it.
     pub(crate) kept: Kept,
+    /// What it holds, for those who check it later.
+    pub(crate) manifest: Writer,
     /// Every file and folder is synced by itself, because the file system cannot be synced as a whole.
     pub(crate) sync_each: bool,
     /// Held while a file gets its final time and is synced; a checkpoint waits for all of them.
@@ -80,10 +83,11 @@ struct Waiting<F> {
 type BuildWalk<S> = Arc<Walk<S, Build<S>>>;
 
 impl<S: Source> Build<S> {
-    pub(crate) fn new(dresser: Dresser, kept: Kept, sync_each: bool) -> Self {
+    pub(crate) fn new(dresser: Dresser, kept: Kept, manifest: Writer, sync_each: bool) -> Self {
         Self {
             dresser,
             kept,
+            manifest,
             sync_each,
             in_flight: RwLock::new(()),
             groups: Groups::new(),
@@ -111,6 +115,7 @@ impl<S: Source> Target<S> for Build<S> {
                 if refusal == Refusal::Entry {
                     // An empty one would look like a folder that was empty in the source.
                     let _ = here.remove_folder(&entry.name);
+                    parent.changes.alter();
                     let what = format!(
                         "the destination refuses the folder and so all that is in it: {error}"
                     );
@@ -140,9 +145,19 @@ impl<S: Source> Target<S> for Build<S> {
         );
         let mut wanted = Vec::new();
         let mut done = Batched::default();
-        for planned in steps.iter().filter(|planned| planned.step.action != Action::Enter) {
+        let is_folder = |held: &Held| held.meta.kind == Kind::Folder && held.on_disk;
+        for planned in steps {
+            if planned.step.action == Action::Enter {
+                if !planned.base.as_ref().is_some_and(is_folder) {
+                    folder.changes.alter();
+                }
+                continue;
+            }
             if walk.halted() || walk.is_full() {
                 return;
+            }
+            if planned.is_apart() {
+                folder.changes.alter();
             }
             let item = Item::of(walk, planned);
             let result = match item {
@@ -167,12 +182,15 @@ impl<S: Source> Target<S> for Build<S> {
     }
 
     fn deleted(walk: &BuildWalk<S>, folder: &Folder<S::Folder>, name: &CStr, is_folder: bool) {
+        folder.changes.alter();
         if let Some(items) = &walk.set.context.items {
             items.deleted(folder, name, is_folder);
         }
     }
 
-    fn left_out(_: &BuildWalk<S>, _: &Folder<S::Folder>, _: &CStr, _: bool) {}
+    fn left_out(_: &BuildWalk<S>, folder: &Folder<S::Folder>, _: &CStr, _: bool) {
+        folder.changes.alter();
+    }
 
     fn superfluous(
         walk: &BuildWalk<S>,
@@ -180,6 +198,7 @@ impl<S: Source> Target<S> for Build<S> {
         here: &Dir,
         name: &CStr,
     ) -> Result<(), RunError> {
+        folder.changes.alter();
         add(&walk.freed, 1);
         clear(here, name)
             .map_err(|error| walk.destination("cannot remove", &folder.place, name, error))
@@ -229,6 +248,7 @@ impl<S: Source> Target<S> for Build<S> {
                 .store(&folder.place, &records, walk.target.sync_each)
                 .map_err(|error| broken("cannot keep what is beside", error))?;
         }
+        walk.record(folder, &handles, here);
         if walk.target.sync_each {
             here.sync()
                 .map_err(|error| RunError::Sync { path: walk.set.backups_dir.clone(), error })?;
@@ -238,6 +258,21 @@ impl<S: Source> Target<S> for Build<S> {
 }
 
 impl<S: Source> Walk<S, Build<S>> {
+    /// Records a folder that is as it will be in the manifest.
+    fn record(&self, folder: &Folder<S::Folder>, handles: &Handles<S::Folder>, here: &Dir) {
+        // The top of the snapshot is its owner's to open to others or to close.
+        let own = folder.entry.as_ref().filter(|_| folder.place.depth() > 0);
+        self.target.manifest.folder(&Finished {
+            place: &folder.place,
+            here,
+            base: handles.base.as_ref(),
+            changes: &folder.changes,
+            partial: folder.partial,
+            seen: folder.count_seen(),
+            own: own.and_then(|_| here.meta().ok()),
+        });
+    }
+
     /// Whether a folder of that mode would lock us out while the snapshot is built.
     fn locks_out(&self, meta: &crate::entry::Meta) -> bool {
         meta.mode & 0o700 != 0o700
@@ -259,7 +294,9 @@ impl<S: Source> Walk<S, Build<S>> {
             let result = self.open_here(&place).and_then(|dir| {
                 let mtime = dir.meta()?.mtime;
                 dir::set_mode(&dir, mode)?;
-                dir::set_mtime(&dir, mtime)
+                dir::set_mtime(&dir, mtime)?;
+                self.target.manifest.set_own(&place, &dir.meta()?);
+                Ok(())
             });
             result
                 .map_err(|error| self.destination("cannot set the mode of", &place, c"", error))?;
@@ -371,6 +408,7 @@ impl<S: Source> Walk<S, Build<S>> {
         name: &CStr,
         error: &io::Error,
     ) -> Result<(), RunError> {
+        folder.changes.alter();
         let broken = |error| self.destination("cannot create", &folder.place, name, error);
         let here = here(handles).map_err(broken)?;
         // After a sync that failed nothing is certain of what was written before.
@@ -412,6 +450,7 @@ impl<S: Source> Walk<S, Build<S>> {
         entry: Listed<'_>,
         over: bool,
     ) -> io::Result<bool> {
+        folder.changes.alter();
         let here = here(handles)?;
         let able = &self.target.dresser.abilities;
         let possible = if entry.meta.kind == Kind::Symlink { able.symlinks } else { able.nodes };

@@ -83,7 +83,7 @@ fn stopped(content: &Content<'_>) -> Result<(), StoreError> {
 /// Whether a file that was read to `hash` has to be taken for damaged.
 #[must_use]
 pub fn is_damaged(content: &Content<'_>, hash: &blake3::Hash) -> bool {
-    content.recorded.is_some_and(|recorded| recorded != *hash)
+    content.recorded.is_some_and(|recorded| !recorded.is(hash))
 }
 
 /// Copies all of a file into the new and empty `to`, sharing blocks where the file systems can. Returns

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::ffi::CStr;
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
@@ -11,12 +12,13 @@ use super::RestoreError;
 use super::folder::Folder;
 use super::outcome::{Line, What};
 use super::plan::{Step, decide};
-use super::target::{Content, Shortfall, StoreError, Stored, Target, is_lost};
+use super::target::{Content, Proof, Shortfall, StoreError, Stored, Target, is_lost};
 use super::walk::{Opened, Shared, Task, Walk};
 use crate::attrs;
 use crate::digest::Method;
 use crate::dir::Dir;
 use crate::entry::{Entry, FileId, Kind};
+use crate::manifest::record::Content as Recorded;
 use crate::monitor::add;
 use crate::place::Place;
 use crate::plan::Held;
@@ -211,6 +213,30 @@ impl<T: Target> Walk<'_, T> {
         add(if proved { &self.tally.verified } else { &self.tally.unproved }, 1);
     }
 
+    /// The hash that the manifest records of a file. The one that the file bears can be written by the
+    /// owner of the file.
+    fn manifest_of(&self, from: &Arc<Place>) -> Option<Recorded> {
+        let folder = from.parent().map_or_else(Vec::new, Place::inside);
+        // Records that are not whole prove nothing.
+        self.manifest.as_ref()?.content(folder, from.name()).ok().flatten()
+    }
+
+    /// The hash that a file bears.
+    fn borne_by(&self, file: &File) -> Result<(Method, Option<Proof>), StoreError> {
+        match attrs::recorded(file).map_err(StoreError::Unreadable)? {
+            Some((method, bytes)) if bytes.len() == blake3::OUT_LEN => {
+                Ok((method, Some(Proof::new(&bytes))))
+            }
+            // What is recorded as the hash is none.
+            Some(_) if !self.options.accept_damage => Err(StoreError::Damaged),
+            Some((method, _)) => Ok((method, None)),
+            None => {
+                let meta = crate::dir::meta(file).map_err(StoreError::Unreadable)?;
+                Ok((Method::of(&meta), None))
+            }
+        }
+    }
+
     /// Opens a file of the snapshot to be stored by `store`.
     pub(super) fn with_content(
         &self,
@@ -224,15 +250,9 @@ impl<T: Target> Walk<'_, T> {
             None => self.above(&one.from).and_then(|source| source.open_file(name)),
         };
         let file = file.map_err(StoreError::Unreadable)?;
-        let recorded = attrs::recorded(&file).map_err(StoreError::Unreadable)?;
-        let method = match &recorded {
-            Some((method, _)) => *method,
-            None => Method::of(&crate::dir::meta(&file).map_err(StoreError::Unreadable)?),
-        };
-        let recorded = match recorded.map(|(_, bytes)| blake3::Hash::from_slice(&bytes)) {
-            // What is recorded as the hash is none.
-            Some(Err(_)) if !self.options.accept_damage => return Err(StoreError::Damaged),
-            recorded => recorded.and_then(Result::ok),
+        let (method, recorded) = match self.manifest_of(&one.from) {
+            Some(content) => (content.method(), Some(Proof::new(content.bytes()))),
+            None => self.borne_by(&file)?,
         };
         let content = Content {
             file: &file,

@@ -80,12 +80,35 @@ pub enum StoreError {
     Target(#[from] io::Error),
 }
 
+/// The hash that content has to have, or the first bytes of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Proof {
+    bytes: [u8; blake3::OUT_LEN],
+    length: usize,
+}
+
+impl Proof {
+    /// The `first` bytes of the hash, 32 at most.
+    #[must_use]
+    pub fn new(first: &[u8]) -> Self {
+        let (mut bytes, length) = ([0; blake3::OUT_LEN], first.len().min(blake3::OUT_LEN));
+        bytes[..length].copy_from_slice(&first[..length]);
+        Self { bytes, length }
+    }
+
+    /// Whether content of this hash is what was recorded.
+    #[must_use]
+    pub fn is(&self, hash: &blake3::Hash) -> bool {
+        hash.as_bytes()[..self.length] == self.bytes[..self.length]
+    }
+}
+
 /// The content of a file that is to be stored.
 pub struct Content<'a> {
     /// The snapshot's file, open at its start.
     pub file: &'a File,
-    /// The hash that was recorded for it.
-    pub recorded: Option<blake3::Hash>,
+    /// What was recorded of its hash.
+    pub recorded: Option<Proof>,
     /// How that was taken, and how what is read is hashed.
     pub method: Method,
     /// Store it even when it has another hash.

@@ -18,7 +18,9 @@ use super::{Item, Options, RestoreError};
 use crate::build::{Groups, entry_of, exchanged};
 use crate::catalog::Catalog;
 use crate::dir::Dir;
+use crate::event::Event;
 use crate::kept::{Kept, Records};
+use crate::manifest::Recent;
 use crate::monitor::Phase;
 use crate::name::SnapshotName;
 use crate::place::Place;
@@ -28,6 +30,18 @@ use crate::walk::most_open_folders;
 
 /// So many names of a folder of the target each thread may hold.
 const FEW: usize = 2_000;
+
+/// The manifest of a snapshot; one that cannot be read is told.
+fn manifest(catalog: &Catalog, snapshot: &SnapshotName, context: &Context) -> Option<Recent> {
+    let found = catalog.manifest(snapshot).unwrap_or_else(|error| {
+        let what = format!(
+            "the manifest of {snapshot} cannot be read ({error}): files are proved by the hashes that they bear, which their owners can write"
+        );
+        context.monitor.event(&Event::Aside { what });
+        None
+    });
+    found.map(Recent::new)
+}
 
 /// Work for one thread.
 pub(super) enum Task<F> {
@@ -40,6 +54,7 @@ pub(super) struct Walk<'a, T: Target> {
     pub(super) target: &'a T,
     pub(super) snapshot: Dir,
     pub(super) kept: Kept,
+    pub(super) manifest: Option<Recent>,
     pub(super) options: Options,
     pub(super) rules: Rules,
     pub(super) context: &'a Context,
@@ -80,6 +95,7 @@ impl<'a, T: Target> Walk<'a, T> {
             target,
             snapshot: catalog.top(snapshot)?,
             kept: catalog.kept(snapshot)?,
+            manifest: manifest(catalog, snapshot, context),
             options,
             rules,
             context,

@@ -1,6 +1,7 @@
 //! Proves what snapshots hold: every byte against the recorded hash, each inode once however many
 //! snapshots share it, and the entries of each against its report.
 
+mod inodes;
 pub(crate) mod marks;
 mod names;
 pub mod portion;
@@ -104,7 +105,8 @@ pub fn verify(
     }
     let stopped = context.stop.asked();
     scan.sums(&mut found);
-    let damaged = scan.damaged();
+    let (damaged, exchanged) = scan.judged();
+    found.flaws.extend(exchanged);
     let prefixes: BTreeSet<&Prefix> = snapshots.iter().map(|name| &name.prefix).collect();
     let mut others = Vec::new();
     for prefix in prefixes {

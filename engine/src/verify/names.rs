@@ -72,8 +72,8 @@ impl Visitor for Seeker<'_> {
                         enter(entry.name);
                         return ControlFlow::Continue(());
                     }
-                    Ok(meta) if meta.kind == Kind::File => ino = meta.id.map_or(0, |id| id.ino),
-                    _ => return ControlFlow::Continue(()),
+                    Ok(meta) => ino = meta.id.map_or(0, |id| id.ino),
+                    Err(_) => return ControlFlow::Continue(()),
                 }
             }
             let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,6 +8,7 @@ use rustix::fs::Advice;
 use crate::attrs;
 use crate::digest::Method;
 use crate::dir;
+use crate::manifest::record::Content as Recorded;
 use crate::restore::content::read_through;
 use crate::restore::target::{Content, StoreError};
 
@@ -29,38 +30,78 @@ pub(super) enum Finding {
     Stopped,
 }
 
-/// Reads and judges a file. With `record` a file without a hash gets that of what it holds now.
+/// Reads and judges a file by what the manifest records of it, or else by the hash that it bears. With
+/// `record` a file without a hash gets that of what it holds now. Returns what a manifest would record of what was read.
 pub(super) fn judge(
     file: &File,
+    manifest: Option<Recorded>,
     record: bool,
     stop: &(dyn Fn() -> bool + Sync),
     read: &(dyn Fn(u64) + Sync),
-) -> Finding {
+) -> (Finding, Option<Recorded>) {
+    if let Some(manifest) = manifest.filter(|manifest| manifest.is_known()) {
+        return match hash(file, Some(manifest.method()), stop, read) {
+            Err(error) => (unreadable(&error, stop), None),
+            Ok((_, now)) => (by_manifest(file, manifest, &now), Some(manifest)),
+        };
+    }
     let recorded = match attrs::recorded(file) {
-        Ok(None) if !record => return Finding::Unproved,
+        Ok(None) if !record => return (Finding::Unproved, None),
         Ok(recorded) => recorded,
         Err(error) => {
-            return Finding::Damaged(format!("its recorded hash cannot be read: {error}"));
+            let what = format!("its recorded hash cannot be read: {error}");
+            return (Finding::Damaged(what), None);
         }
     };
     let method = recorded.as_ref().map(|(method, _)| *method);
     let recorded = match recorded.map(|(_, bytes)| blake3::Hash::from_slice(&bytes)) {
         Some(Err(_)) => {
-            return Finding::Damaged("what is recorded as its hash is none".to_owned());
+            let what = "what is recorded as its hash is none".to_owned();
+            return (Finding::Damaged(what), None);
         }
         Some(Ok(hash)) => Some(hash),
         None => None,
     };
-    let taken = hash(file, method, stop, read);
-    match (taken, recorded) {
-        (Err(error), _) if error.kind() == io::ErrorKind::Interrupted && stop() => Finding::Stopped,
-        (Err(error), _) => Finding::Damaged(format!("it cannot be read: {error}")),
-        (Ok((_, now)), Some(then)) if now == then => Finding::Good,
-        (Ok(_), Some(_)) => Finding::Damaged("its content is not what was backed up".to_owned()),
-        (Ok((method, now)), None) => match attrs::set_hash_by(file, method, &now) {
+    let (method, now) = match hash(file, method, stop, read) {
+        Err(error) => return (unreadable(&error, stop), None),
+        Ok(taken) => taken,
+    };
+    let finding = match recorded {
+        Some(then) if now == then => Finding::Good,
+        Some(_) => Finding::Damaged(OTHER_CONTENT.to_owned()),
+        None => match attrs::set_hash_by(file, method, &now) {
             Ok(true) => Finding::Recorded,
             Ok(false) | Err(_) => Finding::Unproved,
         },
+    };
+    (finding, Some(Recorded::new(method, &now)))
+}
+
+const OTHER_CONTENT: &str = "its content is not what was backed up";
+
+fn unreadable(error: &io::Error, stop: &(dyn Fn() -> bool + Sync)) -> Finding {
+    if error.kind() == io::ErrorKind::Interrupted && stop() {
+        return Finding::Stopped;
+    }
+    Finding::Damaged(format!("it cannot be read: {error}"))
+}
+
+/// Judges a file that holds content of the hash `now`. Its attribute belongs to the owner of the file, who
+/// can write it; the manifest does not.
+fn by_manifest(file: &File, manifest: Recorded, now: &blake3::Hash) -> Finding {
+    let borne = attrs::recorded(file).ok().flatten();
+    let agrees = borne
+        .as_ref()
+        .map(|(method, bytes)| *method == manifest.method() && bytes == now.as_bytes());
+    match (manifest.is(now), agrees) {
+        (false, Some(true)) => Finding::Damaged(format!(
+            "{OTHER_CONTENT}, and the hash that it bears was changed with it: somebody wrote to it"
+        )),
+        (false, _) => Finding::Damaged(OTHER_CONTENT.to_owned()),
+        (true, Some(false)) => Finding::Damaged(
+            "its content is what was backed up, but the hash that it bears is not".to_owned(),
+        ),
+        (true, _) => Finding::Good,
     }
 }
 

@@ -25,6 +25,19 @@ pub enum Flaw {
     },
     /// Entries were added, removed or renamed in a folder after the snapshot was complete.
     Changed(Vec<u8>),
+    /// An entry of another name than all that the manifest records.
+    Added(Vec<u8>),
+    /// Entries of a folder that the manifest records, and that are gone or have other names.
+    Gone {
+        /// The folder.
+        folder: Vec<u8>,
+        /// How many.
+        count: usize,
+    },
+    /// An entry that is not what the manifest records under its name.
+    Altered(Vec<u8>, &'static str),
+    /// The manifest, or a part of it, cannot be read.
+    ManifestUnreadable,
     /// A folder cannot be read.
     Unread(Vec<u8>, String),
     /// A file or folder cannot be read by the user who asks.
@@ -41,14 +54,19 @@ impl Flaw {
     /// Whether something is certainly damaged, not only unproved.
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        !matches!(self, Self::ReportGone | Self::Forbidden(_))
+        !matches!(self, Self::ReportGone | Self::Forbidden(_) | Self::ManifestUnreadable)
     }
 
     /// The path inside the snapshot that it concerns; none for all of it.
     #[must_use]
     pub fn path(&self) -> Option<&[u8]> {
         match self {
-            Self::Changed(path) | Self::Unread(path, _) | Self::Forbidden(path) => Some(path),
+            Self::Changed(path)
+            | Self::Unread(path, _)
+            | Self::Forbidden(path)
+            | Self::Added(path)
+            | Self::Altered(path, _)
+            | Self::Gone { folder: path, .. } => Some(path),
             _ => None,
         }
     }
@@ -63,7 +81,20 @@ impl fmt::Display for Flaw {
             Self::Changed(path) => write!(
                 f,
                 "entries were added, removed or renamed in {} after it was complete",
-                if path.is_empty() { "its top".to_owned() } else { shown(path) }
+                folder_of(path)
+            ),
+            Self::Added(path) => {
+                write!(f, "{} was not backed up: it was added or renamed later", shown(path))
+            }
+            Self::Gone { folder, count: 1 } => {
+                write!(f, "1 entry of {} is gone or was renamed", folder_of(folder))
+            }
+            Self::Gone { folder, count } => {
+                write!(f, "{count} entries of {} are gone or were renamed", folder_of(folder))
+            }
+            Self::Altered(path, what) => write!(f, "{}: {what}", folder_of(path)),
+            Self::ManifestUnreadable => f.write_str(
+                "its manifest cannot be read: files are proved by the hashes that they bear, which their owners can write",
             ),
             Self::Unread(path, why) => write!(f, "{} cannot be read: {why}", shown(path)),
             Self::Forbidden(path) => {
@@ -76,6 +107,10 @@ impl fmt::Display for Flaw {
             }
         }
     }
+}
+
+fn folder_of(path: &[u8]) -> String {
+    if path.is_empty() { "its top".to_owned() } else { shown(path) }
 }
 
 /// What stands where a snapshot's report should be.
@@ -99,6 +134,7 @@ pub(super) fn judge(catalog: &Catalog, name: &SnapshotName, seen: &Seen) -> Vec<
     let mut flaws: Vec<Flaw> =
         seen.unread.iter().map(|(path, why)| Flaw::Unread(path.clone(), why.clone())).collect();
     flaws.extend(seen.forbidden.iter().cloned().map(Flaw::Forbidden));
+    flaws.extend(seen.differing.iter().cloned());
     let report = match kept(catalog, name) {
         Kept::Report(report) => report,
         Kept::Garbage => {
@@ -123,7 +159,8 @@ pub(super) fn judge(catalog: &Catalog, name: &SnapshotName, seen: &Seen) -> Vec<
     // What vanished while it was read, or was told as missing, was counted and is not there.
     let expected = counts.entries.saturating_sub(counts.vanished + counts.problems);
     // What lies in a folder that may not be read was not counted.
-    if seen.entries < expected && seen.forbidden.is_empty() {
+    let told = seen.differing.iter().any(|flaw| matches!(flaw, Flaw::Gone { .. }));
+    if seen.entries < expected && seen.forbidden.is_empty() && !told {
         let missing = expected - seen.entries;
         flaws.push(Flaw::Missing { missing, expected: counts.entries });
     }

@@ -1,22 +1,26 @@
-//! Goes through snapshots and reads each inode once: all cores, in the order of inodes.
+//! Goes through snapshots, compares their names with the manifest and reads each inode once: all cores, in
+//! the order of inodes.
 
-use std::collections::{HashMap, HashSet};
-use std::ffi::CString;
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::inodes::Inodes;
 use super::portion::Portion;
 use super::read::{Finding, judge};
-use super::reports::changed_at;
+use super::reports::{Flaw, changed_at};
 use super::{Damage, Verified};
 use crate::catalog::Catalog;
 use crate::dir::{self, Dir};
-use crate::entry::{Kind, Time};
+use crate::entry::{Kind, Meta, Time};
 use crate::error::LookError;
 use crate::explore::Held;
 use crate::kept::Kept;
+use crate::manifest::record::{Content, Coverage, MetaDigest, Record, folder_digest, name_digest};
+use crate::manifest::{Reader, Recorded};
 use crate::monitor::add;
 use crate::name::SnapshotName;
 use crate::place::Place;
@@ -27,8 +31,8 @@ use crate::walk::most_open_folders;
 
 /// Files that a thread reads at a time.
 const BATCH: usize = 32;
-/// The inodes that were read are kept in so many tables, so that threads seldom wait for one another.
-const SHARDS: usize = 64;
+/// What is said of an entry that has other metadata than it had.
+const ALTERED: &str = "its kind, owner, mode, size, time or target is not what was backed up";
 
 /// What was seen of one snapshot.
 #[derive(Debug, Default)]
@@ -41,6 +45,10 @@ pub(super) struct Seen {
     pub(super) unread: Vec<(Vec<u8>, String)>,
     /// Files and folders that this user may not read.
     pub(super) forbidden: Vec<Vec<u8>>,
+    /// What is not as the manifest records it.
+    pub(super) differing: Vec<Flaw>,
+    /// Whether a part of the manifest could not be read.
+    pub(super) no_manifest: bool,
 }
 
 /// A check of some snapshots, one after the other.
@@ -48,9 +56,7 @@ pub(super) struct Scan<'a> {
     portion: Portion,
     record: bool,
     context: &'a Context,
-    /// Inodes of several names that were read, or left out.
-    done: [Mutex<HashSet<u64>>; SHARDS],
-    damaged: Mutex<HashMap<u64, Damage>>,
+    inodes: Inodes,
     names: AtomicU64,
     good: AtomicU64,
     bytes: AtomicU64,
@@ -62,7 +68,24 @@ pub(super) struct Scan<'a> {
 enum Task {
     /// Opened below its parent, while that is held open.
     List(Option<Arc<Held>>, Arc<Place>),
-    Read(Arc<Held>, Arc<Place>, Vec<(u64, CString)>),
+    Read(Arc<Held>, Arc<Place>, Vec<Listed>),
+}
+
+/// A name that is no folder's.
+#[derive(Clone)]
+struct Listed {
+    ino: u64,
+    name: CString,
+    /// Whether it is known to be a regular file.
+    file: bool,
+    /// What the manifest records under it.
+    record: Option<Record>,
+}
+
+impl Listed {
+    fn recorded(&self) -> Option<u64> {
+        self.record.as_ref().map(Record::fingerprint)
+    }
 }
 
 /// One snapshot while it is gone through.
@@ -70,6 +93,8 @@ struct Going {
     queue: Queue<Task>,
     top: Dir,
     kept: Kept,
+    name: SnapshotName,
+    manifest: Option<Reader>,
     /// Whether listings tell inodes.
     known: bool,
     seen: Mutex<Seen>,
@@ -87,8 +112,7 @@ impl<'a> Scan<'a> {
             portion,
             record,
             context,
-            done: std::array::from_fn(|_| Mutex::default()),
-            damaged: Mutex::default(),
+            inodes: Inodes::new(),
             names: AtomicU64::new(0),
             good: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -106,9 +130,15 @@ impl<'a> Scan<'a> {
         let _stays = catalog.read(name)?;
         let (top, kept) = (catalog.top(name)?, catalog.kept(name)?);
         let known = tells_inodes(&top);
-        let (queue, seen, open) = (Queue::new(0), Mutex::default(), Arc::default());
+        let mut seen = Seen::default();
+        let manifest = catalog.manifest(name).unwrap_or_else(|_| {
+            seen.no_manifest = true;
+            None
+        });
+        let (queue, seen, open) = (Queue::new(0), Mutex::new(seen), Arc::default());
+        let name = name.clone();
         let most_open = most_open_folders();
-        let going = Going { queue, top, kept, known, seen, open, most_open };
+        let going = Going { queue, top, kept, name, manifest, known, seen, open, most_open };
         going.queue.push(Task::List(None, Place::top(None)));
         going.queue.work(workers(), |task| {
             if self.context.stop.asked() {
@@ -127,7 +157,11 @@ impl<'a> Scan<'a> {
                 Task::Read(dir, place, files) => self.read(&going, &dir, &place, files),
             }
         });
-        Ok(going.seen.into_inner().unwrap_or_else(PoisonError::into_inner))
+        let mut seen = going.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if seen.no_manifest {
+            seen.differing.push(Flaw::ManifestUnreadable);
+        }
+        Ok(seen)
     }
 
     /// Lists a folder, and sends its files to be read.
@@ -142,23 +176,31 @@ impl<'a> Scan<'a> {
         };
         let dir = Arc::new(Held::new(dir, &going.open));
         let records = going.kept.load(place)?;
-        let (mut files, mut folders, mut entries) = (Vec::new(), Vec::new(), 0);
+        let mut compared = Compared::new(going, place);
+        let (mut files, mut folders, mut entries) = (Vec::new(), Vec::new(), 0_u64);
         let mut unknown = Vec::new();
         dir.names(|entry| {
             entries += 1;
+            let record = compared.find(entry.name);
             if entry.folder {
+                compared.folder(entry.name, record);
                 folders.push(entry.name.to_owned());
-            } else if entry.file {
-                files.push((entry.ino, entry.name.to_owned()));
-            } else {
-                unknown.push((entry.ino, entry.name.to_owned()));
+                return ControlFlow::Continue(());
             }
+            let (ino, name, file) = (entry.ino, entry.name.to_owned(), entry.file);
+            let to = if file { &mut files } else { &mut unknown };
+            to.push(Listed { ino, name, file, record });
             ControlFlow::Continue(())
         })?;
-        for (ino, name) in unknown {
-            match dir.find(&name)?.map(|meta| meta.kind) {
-                Some(Kind::Folder) => folders.push(name),
-                Some(Kind::File) => files.push((ino, name)),
+        for listed in unknown {
+            match dir.find(&listed.name)?.map(|meta| meta.kind) {
+                Some(Kind::Folder) => {
+                    compared.folder(&listed.name, listed.record);
+                    folders.push(listed.name);
+                }
+                Some(Kind::File) => files.push(Listed { file: true, ..listed }),
+                // Of anything else nothing but the manifest tells what it should be.
+                Some(_) if listed.record.is_some() => files.push(listed),
                 _ => {}
             }
         }
@@ -166,13 +208,17 @@ impl<'a> Scan<'a> {
             record.kind.is_some() && !name.is_empty() && dir.find(name).is_ok_and(|it| it.is_none())
         });
         entries += beside.count() as u64;
-        let late = changed_at(&dir.meta()?);
+        let meta = dir.meta()?;
+        let differing = compared.finish(&meta);
+        // The manifest knows better what changed.
+        let late = changed_at(&meta).filter(|_| differing.is_none());
         {
             let mut seen = lock(&going.seen);
             seen.entries += entries;
             seen.late.extend(late.map(|time| (place.inside(), time)));
+            seen.differing.extend(differing.into_iter().flatten());
         }
-        add(&self.names, files.len() as u64);
+        add(&self.names, files.iter().filter(|listed| listed.file).count() as u64);
         self.context.progress.set_folder(|| crate::bytes::shown(&place.inside()));
         for name in folders {
             // Beyond that a folder is opened again from the top when it is its turn.
@@ -181,9 +227,9 @@ impl<'a> Scan<'a> {
             going.queue.push(Task::List(parent, place.child(&name, None)));
         }
         if going.known {
-            files.retain(|(ino, _)| !self.is_done(*ino));
+            files.retain(|listed| !self.inodes.is_done(listed.ino, listed.recorded()));
         }
-        files.sort_unstable();
+        files.sort_unstable_by_key(|listed| listed.ino);
         // The last that is pushed is the first that is done.
         for batch in files.chunks(BATCH).rev() {
             going.queue.push(Task::Read(Arc::clone(&dir), Arc::clone(place), batch.to_vec()));
@@ -191,76 +237,143 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn shard(&self, ino: u64) -> MutexGuard<'_, HashSet<u64>> {
-        lock(&self.done[(ino % SHARDS as u64) as usize])
-    }
-
-    fn is_done(&self, ino: u64) -> bool {
-        self.shard(ino).contains(&ino)
-    }
-
-    fn read(&self, going: &Going, dir: &Dir, place: &Arc<Place>, files: Vec<(u64, CString)>) {
-        for (_, name) in files {
+    fn read(&self, going: &Going, dir: &Dir, place: &Arc<Place>, files: Vec<Listed>) {
+        for listed in files {
             if self.context.stop.asked() {
                 return;
             }
-            let opened = dir.open_file(&name).and_then(|file| Ok((dir::meta(&file)?, file)));
+            if !listed.file {
+                self.compare_special(going, dir, place, &listed);
+                continue;
+            }
+            let name = &listed.name;
+            let opened = dir.open_file(name).and_then(|file| Ok((dir::meta(&file)?, file)));
             let (meta, file) = match opened {
                 Ok(opened) => opened,
                 // It went with its snapshot.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    lock(&going.seen).forbidden.push(place.inside_of(&name));
+                    lock(&going.seen).forbidden.push(place.inside_of(name));
                     continue;
                 }
                 Err(error) => {
-                    let meta = dir.find(&name).ok().flatten();
+                    let meta = dir.find(name).ok().flatten();
                     let (ino, bytes) =
                         meta.and_then(|meta| Some((meta.id?.ino, meta.size))).unwrap_or_default();
                     let what = format!("it cannot be opened: {error}");
-                    self.damage(ino, bytes, what, place.inside_of(&name), going);
+                    self.damage(ino, bytes, what, place.inside_of(name), false, going);
                     continue;
                 }
             };
-            let ino = meta.id.map_or(0, |id| id.ino);
-            if meta.kind != Kind::File
-                || (meta.links > 1 && !self.shard(ino).insert(ino))
-                || !self.portion.has(ino)
-            {
-                continue;
-            }
-            add(&self.context.progress.entries, 1);
-            let stop = || self.context.stop.asked();
-            let count = |count| {
-                add(&self.bytes, count);
-                add(&self.context.progress.bytes_copied, count);
-            };
-            match judge(&file, self.record, &stop, &count) {
-                Finding::Good => add(&self.good, 1),
-                Finding::Recorded => add(&self.recorded, 1),
-                // Of nothing there is nothing to prove.
-                Finding::Unproved if meta.size == 0 => add(&self.good, 1),
-                Finding::Unproved => add(&self.unproved, 1),
-                Finding::Damaged(what) => {
-                    self.damage(ino, meta.size, what, place.inside_of(&name), going);
-                }
-                Finding::Stopped => return,
+            if meta.kind == Kind::File && !self.read_file(going, place, &listed, &meta, &file) {
+                return;
             }
         }
     }
 
-    fn damage(&self, ino: u64, bytes: u64, what: String, path: Vec<u8>, going: &Going) {
+    /// Proves an open file, unless its inode was proved before; `false` when the work is to end.
+    fn read_file(
+        &self,
+        going: &Going,
+        place: &Arc<Place>,
+        listed: &Listed,
+        meta: &Meta,
+        file: &std::fs::File,
+    ) -> bool {
+        let ino = meta.id.map_or(0, |id| id.ino);
+        let Some(read_before) = self.take(ino, meta, listed) else { return true };
+        let differs = |what| {
+            self.damage(ino, meta.size, what, place.inside_of(&listed.name), read_before, going);
+        };
+        let altered = listed.record.is_some_and(|record| !going.is_as(meta, None, &record));
+        if !self.portion.has(ino) {
+            if altered {
+                differs(ALTERED.to_owned());
+            }
+            return true;
+        }
+        add(&self.context.progress.entries, 1);
+        let stop = || self.context.stop.asked();
+        let count = |count| {
+            add(&self.bytes, count);
+            add(&self.context.progress.bytes_copied, count);
+        };
+        let recorded = listed.record.map(|record| record.content);
+        let (finding, now) = judge(file, recorded, self.record, &stop, &count);
+        match finding {
+            Finding::Stopped => return false,
+            Finding::Damaged(what) => {
+                differs(what);
+                return true;
+            }
+            _ if altered => {
+                differs(ALTERED.to_owned());
+                return true;
+            }
+            Finding::Good => add(&self.good, 1),
+            Finding::Recorded => add(&self.recorded, 1),
+            // Of nothing there is nothing to prove.
+            Finding::Unproved if meta.size == 0 => add(&self.good, 1),
+            Finding::Unproved => add(&self.unproved, 1),
+        }
+        if recorded.is_some_and(Content::is_known) {
+            self.inodes.good(ino);
+        }
+        if listed.record.is_none()
+            && meta.links > 1
+            && let Some(content) = now
+        {
+            // A newer snapshot may record it.
+            let meta = Coverage::ALL.digest(meta, None, true);
+            let record = Record { name: [0; 8], meta, content };
+            self.inodes.note(ino, record.fingerprint());
+        }
+        true
+    }
+
+    /// Takes an inode for reading; `None` when that was done. Otherwise whether it was read before.
+    fn take(&self, ino: u64, meta: &Meta, listed: &Listed) -> Option<bool> {
+        if meta.links > 1 { self.inodes.take(ino, listed.recorded()) } else { Some(false) }
+    }
+
+    /// Compares what is no file and no folder with the manifest.
+    fn compare_special(&self, going: &Going, dir: &Dir, place: &Arc<Place>, listed: &Listed) {
+        let (Ok(Some(meta)), Some(record)) = (dir.find(&listed.name), listed.record) else {
+            return;
+        };
+        let ino = meta.id.map_or(0, |id| id.ino);
+        let Some(read_before) = self.take(ino, &meta, listed) else { return };
+        let target = match meta.kind {
+            Kind::Symlink => dir.read_link(&listed.name).ok(),
+            _ => None,
+        };
+        if going.is_as(&meta, target.as_deref(), &record) {
+            return self.inodes.good(ino);
+        }
+        let path = place.inside_of(&listed.name);
+        self.damage(ino, 0, ALTERED.to_owned(), path, read_before, going);
+    }
+
+    fn damage(
+        &self,
+        ino: u64,
+        bytes: u64,
+        what: String,
+        path: Vec<u8>,
+        read_before: bool,
+        going: &Going,
+    ) {
         if ino == 0 {
             // What cannot even be looked at is told by its path.
             lock(&going.seen).unread.push((path, what));
         } else {
-            lock(&self.damaged).entry(ino).or_insert(Damage { what, bytes, names: Vec::new() });
+            self.inodes.differs(ino, bytes, what, (going.name.clone(), path), read_before);
         }
     }
 
-    /// The damaged inodes, by number, without their names.
-    pub(super) fn damaged(&self) -> HashMap<u64, Damage> {
-        std::mem::take(&mut *lock(&self.damaged))
+    /// The damaged inodes, by number, without their names; and what has the inode of another name.
+    pub(super) fn judged(&self) -> (HashMap<u64, Damage>, Vec<(SnapshotName, Flaw)>) {
+        self.inodes.judged()
     }
 
     /// Fills in the sums.
@@ -274,5 +387,72 @@ impl<'a> Scan<'a> {
         ] {
             *to = sum.load(Ordering::Relaxed);
         }
+    }
+}
+
+impl Going {
+    /// Whether what stands on the disk is as it was recorded.
+    fn is_as(&self, meta: &Meta, target: Option<&[u8]>, record: &Record) -> bool {
+        let coverage = self.manifest.as_ref().map(Reader::coverage);
+        coverage.is_none_or(|coverage| coverage.digest(meta, target, true) == record.meta)
+    }
+}
+
+/// A folder while its names are compared with the manifest.
+struct Compared<'a> {
+    place: &'a Arc<Place>,
+    coverage: Option<Coverage>,
+    recorded: Option<Recorded>,
+    found: usize,
+    flaws: Vec<Flaw>,
+}
+
+impl<'a> Compared<'a> {
+    fn new(going: &Going, place: &'a Arc<Place>) -> Self {
+        let coverage = going.manifest.as_ref().map(Reader::coverage);
+        let recorded = going.manifest.as_ref().and_then(|manifest| {
+            manifest.folder(place).unwrap_or_else(|_| {
+                lock(&going.seen).no_manifest = true;
+                None
+            })
+        });
+        Self { place, coverage, recorded, found: 0, flaws: Vec::new() }
+    }
+
+    /// What is recorded under a name.
+    fn find(&mut self, name: &CStr) -> Option<Record> {
+        let recorded = self.recorded.as_ref()?;
+        let record = recorded.get(&name_digest(name)).copied();
+        match record {
+            Some(_) => self.found += 1,
+            None => self.flaws.push(Flaw::Added(self.place.inside_of(name))),
+        }
+        record
+    }
+
+    /// A name is that of a folder.
+    fn folder(&mut self, name: &CStr, record: Option<Record>) {
+        if record.is_some_and(|record| record.meta != folder_digest()) {
+            self.flaws.push(Flaw::Altered(self.place.inside_of(name), ALTERED));
+        }
+    }
+
+    /// All names were compared, and the folder itself is as `meta` says. What is not as it was recorded;
+    /// `None` when nothing is recorded.
+    fn finish(mut self, meta: &Meta) -> Option<Vec<Flaw>> {
+        let recorded = self.recorded?;
+        let path = || self.place.inside();
+        if let Some(count) = recorded.count.checked_sub(self.found).filter(|count| *count > 0) {
+            self.flaws.push(Flaw::Gone { folder: path(), count });
+        }
+        let own = self.coverage.map(|coverage| coverage.digest(meta, None, false));
+        // Whoever adds or removes a name changes the time of its folder.
+        if self.flaws.is_empty()
+            && recorded.own != MetaDigest::default()
+            && own.is_some_and(|own| own != recorded.own)
+        {
+            self.flaws.push(Flaw::Altered(path(), ALTERED));
+        }
+        Some(self.flaws)
     }
 }

@@ -35,7 +35,7 @@ use crate::kept::Records;
 use crate::layout::Node;
 use crate::monitor::Phase;
 use crate::place::Place;
-use crate::plan::{Held, Step};
+use crate::plan::{Action, Held, Step};
 use crate::queue::{Hold, Queue, workers};
 use crate::source::{Answers, Root, Source};
 use crate::tally::Tally;
@@ -127,6 +127,20 @@ pub(crate) struct Planned<'a> {
     pub(crate) base: Option<Held>,
     pub(crate) here: Option<Held>,
     pub(crate) step: Step,
+}
+
+impl Planned<'_> {
+    /// Whether the snapshot is going to hold another inode than the base, as far as the plan tells.
+    pub(crate) fn is_apart(&self) -> bool {
+        let id = |held: &Option<Held>| held.as_ref().and_then(|held| held.meta.id);
+        match self.step.action {
+            Action::Link | Action::FetchAndCompare | Action::Enter => false,
+            Action::Keep | Action::Check => {
+                id(&self.here).is_none() || id(&self.here) != id(&self.base)
+            }
+            Action::Mend | Action::CopyLocally | Action::Make | Action::Fetch => true,
+        }
+    }
 }
 
 /// A walk in progress, shared by its threads.

@@ -1,0 +1,149 @@
+//! Inodes that were proved, each once, and those that are not what was recorded of them.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Damage;
+use super::reports::Flaw;
+use crate::name::SnapshotName;
+
+/// The inodes that were read are kept in so many tables, so that threads seldom wait for one another.
+const SHARDS: usize = 64;
+
+/// Set in the fingerprint of what the manifest records; what is known by an attribute alone proves nothing.
+const BY_MANIFEST: u64 = 1;
+
+/// What is said of a name that has the inode of another one.
+const EXCHANGED: &str = "it is not what was backed up under this name, but what was under another";
+
+/// Inodes of several names that were read, or left out, each with the fingerprint of what was recorded of it.
+pub(super) struct Inodes {
+    done: [Mutex<HashMap<u64, u64>>; SHARDS],
+    differing: Mutex<HashMap<u64, Differing>>,
+}
+
+/// An inode that is not what was recorded under one of its names.
+struct Differing {
+    what: String,
+    bytes: u64,
+    names: Vec<(SnapshotName, Vec<u8>)>,
+    /// It is what was recorded under another one.
+    proved: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inodes {
+    pub(super) fn new() -> Self {
+        Self { done: std::array::from_fn(|_| Mutex::default()), differing: Mutex::default() }
+    }
+
+    fn shard(&self, ino: u64) -> MutexGuard<'_, HashMap<u64, u64>> {
+        lock(&self.done[(ino % SHARDS as u64) as usize])
+    }
+
+    /// Whether an inode was read, and what was recorded of it then is what is recorded of it here, if anything.
+    pub(super) fn is_done(&self, ino: u64, recorded: Option<u64>) -> bool {
+        self.shard(ino).get(&ino).is_some_and(|done| is_same(*done, recorded))
+    }
+
+    /// Takes an inode for reading; `None` when that was done. Otherwise whether it was compared before
+    /// with what was recorded under another name.
+    pub(super) fn take(&self, ino: u64, recorded: Option<u64>) -> Option<bool> {
+        let mut shard = self.shard(ino);
+        let before = shard.get(&ino).copied();
+        if before.is_some_and(|done| is_same(done, recorded)) {
+            return None;
+        }
+        shard.insert(ino, recorded.map_or(0, |recorded| recorded | BY_MANIFEST));
+        Some(before.is_some_and(|before| before & BY_MANIFEST != 0))
+    }
+
+    /// What an inode turned out to be of which nothing was recorded.
+    pub(super) fn note(&self, ino: u64, fingerprint: u64) {
+        self.shard(ino).insert(ino, fingerprint & !BY_MANIFEST);
+    }
+
+    /// An inode is what was recorded of it.
+    pub(super) fn good(&self, ino: u64) {
+        let mut differing = lock(&self.differing);
+        if let Some(differing) = differing.get_mut(&ino) {
+            differing.proved = true;
+        }
+    }
+
+    /// An inode is not what was recorded of it under `name`.
+    pub(super) fn differs(
+        &self,
+        ino: u64,
+        bytes: u64,
+        what: String,
+        name: (SnapshotName, Vec<u8>),
+        proved: bool,
+    ) {
+        let mut differing = lock(&self.differing);
+        let new = || Differing { what, bytes, names: Vec::new(), proved };
+        differing.entry(ino).or_insert_with(new).names.push(name);
+    }
+
+    /// The damaged inodes by number, without their names, and the names under which stands what was
+    /// backed up under others.
+    pub(super) fn judged(&self) -> (HashMap<u64, Damage>, Vec<(SnapshotName, Flaw)>) {
+        let (mut damaged, mut flaws) = (HashMap::new(), Vec::new());
+        for (ino, Differing { what, bytes, names, proved }) in
+            std::mem::take(&mut *lock(&self.differing))
+        {
+            if proved {
+                let flaw = |(name, path)| (name, Flaw::Altered(path, EXCHANGED));
+                flaws.extend(names.into_iter().map(flaw));
+            } else {
+                damaged.insert(ino, Damage { what, bytes, names: Vec::new() });
+            }
+        }
+        flaws.sort_by(|(one, a), (other, b)| (one.stamp, a.path()).cmp(&(other.stamp, b.path())));
+        (damaged, flaws)
+    }
+}
+
+/// Whether what is `done` is what is recorded, if anything.
+fn is_same(done: u64, recorded: Option<u64>) -> bool {
+    recorded.is_none_or(|recorded| recorded | BY_MANIFEST == done | BY_MANIFEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(path: &[u8]) -> (SnapshotName, Vec<u8>) {
+        (SnapshotName::parse_any(b"p.07-12-2023_13-32-58").unwrap(), path.to_vec())
+    }
+
+    #[test]
+    fn an_inode_is_read_once_for_each_thing_that_is_recorded_of_it() {
+        let inodes = Inodes::new();
+        assert_eq!(inodes.take(1, Some(7)), Some(false));
+        assert_eq!(inodes.take(1, Some(7)), None);
+        assert_eq!(inodes.take(1, None), None);
+        assert!(inodes.is_done(1, Some(7)) && !inodes.is_done(1, Some(8)));
+        assert_eq!(inodes.take(1, Some(8)), Some(true));
+        inodes.note(2, 9);
+        assert!(inodes.is_done(2, Some(9)));
+        assert_eq!(inodes.take(2, Some(10)), Some(false));
+    }
+
+    #[test]
+    fn what_is_right_under_another_name_is_not_damaged() {
+        let inodes = Inodes::new();
+        inodes.differs(1, 5, "x".to_owned(), name(b"a"), false);
+        inodes.good(1);
+        inodes.differs(2, 5, "y".to_owned(), name(b"b"), false);
+        inodes.good(3);
+        inodes.differs(3, 5, "z".to_owned(), name(b"c"), true);
+        let (damaged, flaws) = inodes.judged();
+        assert_eq!(damaged.into_keys().collect::<Vec<_>>(), [2]);
+        let paths: Vec<_> = flaws.iter().filter_map(|(_, flaw)| flaw.path()).collect();
+        assert_eq!(paths, [b"a", b"c"]);
+    }
+}
