@@ -113,7 +113,8 @@ fn snapshots_of_every_history_are_whole() {
         format!("{source}/./folder"),
         format!("{source}/./"),
     ] {
-        stage.run().set("srcs-to-backup", &roots).arg("--accept-shrink").expect(0);
+        let run = stage.run().set("srcs-to-backup", &roots).arg("--accept-sources");
+        run.arg("--accept-shrink").expect(0);
         assert_eq!(found(&verify(&stage).expect(0)).0, Vec::<String>::new(), "{roots}");
     }
 }
