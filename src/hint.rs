@@ -168,6 +168,11 @@ pub(crate) fn restored_damaged() -> &'static str {
     "verify tells what, and what is gone from it cannot come back: compare with an older one (diff)"
 }
 
+/// What to do where `--delete` cannot tell what a snapshot did not have.
+pub(crate) fn not_deleted() -> &'static str {
+    "Restore without --delete, choose another snapshot (list shows them), or add --delete-anyway after looking at --dry-run"
+}
+
 /// The next steps when not all was restored.
 pub(crate) fn not_restored(counts: &Counts) -> Vec<&'static str> {
     let mut steps = Vec::new();
@@ -188,6 +193,11 @@ pub(crate) fn not_restored(counts: &Counts) -> Vec<&'static str> {
     }
     if counts.failed > 0 {
         steps.push("when the reasons above are mended, the same command restores the rest");
+    }
+    if counts.protected > 0 {
+        steps.push(
+            "what was not removed may have been on the source without coming into the snapshot; --dry-run gives the reason for each",
+        );
     }
     steps
 }

@@ -390,3 +390,37 @@ fn a_tree_deeper_than_a_path_can_be_comes_back_with_few_handles() {
     let differences = Judge::plain().differences(&stage.source, &stage.beside("back/source"));
     assert_eq!(differences, Vec::<String>::new());
 }
+
+#[test]
+fn the_snapshot_is_taken_from_the_path_and_a_mistyped_one_is_recognised() {
+    let stage = Stage::with(BIN, &Tree::new().file("file", "old"));
+    let old = stage.take();
+    stage.sh("echo newest >file");
+    let new = stage.take();
+    let back = |words: &[&Path]| {
+        let _ = fs::remove_dir_all(stage.beside("back"));
+        words.iter().fold(to(&stage, "back"), |run, word| run.arg(word))
+    };
+    let inside_old = stage.inside(&old).join("file");
+    back(&[&inside_old]).expect(0).assert_says(old.file_name().unwrap().to_str().unwrap());
+    assert_eq!(fs::read_to_string(stage.beside("back/file")).unwrap(), "old");
+    // Two snapshots are none.
+    let inside_new = stage.inside(&new).join("file");
+    back(&[&inside_old, &inside_new]).expect(2).assert_says("the paths lie in different snapshots");
+    back(&[Path::new("latest"), &inside_old]).expect(2).assert_says("but 'latest' means");
+    back(&[Path::new("oldest"), &inside_old]).expect(0);
+    let gone = stage.history().path("01-01-2001_00-00-00", "").join("file");
+    back(&[&gone]).expect(2).assert_says("there is no snapshot");
+    // A word that is nearly a snapshot.
+    let file = stage.source.join("file");
+    let mistyped = back(&[Path::new("lastest"), &file]).expect(2);
+    mistyped.assert_says("'lastest' is no snapshot; did you mean latest?").assert_says("./lastest");
+    let name = format!("{}9", old.file_name().unwrap().to_str().unwrap());
+    back(&[Path::new(&name), &file]).expect(2).assert_says("did you mean");
+    assert!(!stage.beside("back").exists(), "a mistake makes nothing");
+    // A file of that name, where one is.
+    stage.sh("echo x >lastest");
+    stage.take();
+    back(&[Path::new("lastest")]).in_folder(&stage.source).expect(0);
+    assert_eq!(fs::read_to_string(stage.beside("back/lastest")).unwrap(), "x\n");
+}

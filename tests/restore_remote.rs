@@ -304,7 +304,7 @@ fn nothing_is_restored_into_backups_of_the_host() {
     let stage = stage.backups_in(&holder.join("backups"));
     let run = to(&stage, &server, "back").arg(&stage.source);
     let done = run.set("overwrite", "always").arg("--delete").expect(3);
-    done.assert_says("it is not removed: another file system or a backups folder lies in it");
+    done.assert_says("a folder is in its place, and in it something that must not be removed");
     assert_untouched(&stage.backups, &before);
 }
 

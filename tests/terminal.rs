@@ -47,7 +47,7 @@ fn a_restore_in_place_begins_when_somebody_says_yes() {
         done.assert_code(1).assert_says("nothing was done");
         // Before it is answered, it is said what is asked.
         done.assert_says(&stage.source.display().to_string()).assert_says("REPLACED");
-        done.assert_says("What the snapshot does not hold is REMOVED");
+        done.assert_says("What the snapshot is known not to have had is REMOVED");
         assert!(!lost().exists());
         assert_eq!(fs::read_to_string(stage.source.join("differs")).unwrap(), "now, and longer\n");
     }

@@ -173,6 +173,9 @@ impl Attempt<'_> {
         let mut report = self.report(source, &names, &built, roots, pruned);
         report.carried_since = recorder.carried_since();
         report.dropped = self.dropped(&history, &report.pruned);
+        if let Some(coverage) = &mut report.coverage {
+            coverage.not_entered = recorder.not_entered();
+        }
         self.file(recorder, &names, &report);
         self.still_alone(&names, &built)?;
         let mut retired = self.retire(&before)?;
@@ -331,6 +334,7 @@ impl Attempt<'_> {
             dropped: Vec::new(),
             carried_since: None,
             pruned,
+            coverage: built.walk.coverage(self.job),
             counts: built.walk.tally.counts(),
         }
     }

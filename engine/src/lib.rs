@@ -11,6 +11,7 @@ pub(crate) mod backups;
 pub(crate) mod build;
 pub mod bytes;
 pub mod catalog;
+pub mod coverage;
 pub mod destination;
 pub mod diff;
 pub mod digest;

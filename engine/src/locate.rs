@@ -62,7 +62,16 @@ impl Roots {
             let rest = path.strip_prefix(&inside[..])?;
             Some((inside.len(), [&root[..], rest].concat()))
         });
-        let found = below.max_by_key(|(length, _)| *length).map_or(path, |(_, found)| found);
+        let found = below.max_by_key(|(length, _)| *length).map(|(_, found)| found);
+        // A folder on the way to a root: as far up on both sides.
+        let above = || {
+            self.0.iter().find_map(|(root, inside)| {
+                let (root, inside) = (names(root), names(inside));
+                let up = inside.strip_prefix(&path[..])?.len();
+                Some(root[..root.len().checked_sub(up)?].to_vec())
+            })
+        };
+        let found = found.or_else(above).unwrap_or_else(|| path.clone());
         [b"/", &found.join(&b'/')[..]].concat()
     }
 }

@@ -21,6 +21,7 @@ pub(crate) struct Recorder {
     tracker: Tracker,
     problems: Mutex<Option<BufWriter<File>>>,
     carried: Mutex<Carried>,
+    not_entered: Mutex<Vec<String>>,
 }
 
 /// Since when entries are carried forward.
@@ -60,6 +61,9 @@ impl Monitor for Recorder {
             Event::Problem(problem) => self.write(problem),
             Event::Started { snapshot, .. } => self.tracker.begun(snapshot),
             Event::Checkpoint => self.tracker.note(),
+            Event::MountPoint { path } | Event::BackupsInsideSource { path } => {
+                lock(&self.not_entered).push(path.clone());
+            }
             _ => {}
         }
         self.next.event(event);
@@ -85,7 +89,9 @@ impl Recorder {
             reports.create_file(&name, 0o600)
         };
         let file = reports.and_then(|reports| create(reports).ok()).map(BufWriter::new);
-        Self { next, tracker, problems: Mutex::new(file), carried: Mutex::default() }
+        let problems = Mutex::new(file);
+        let (carried, not_entered) = (Mutex::default(), Mutex::default());
+        Self { next, tracker, problems, carried, not_entered }
     }
 
     /// Takes up since when entries of the base are carried forward, for a run that began at `began`.
@@ -96,6 +102,14 @@ impl Recorder {
     /// Since when the entry is carried forward that is so for the longest time.
     pub(crate) fn carried_since(&self) -> Option<String> {
         lock(&self.carried).oldest.clone()
+    }
+
+    /// The folders of the source that the walk did not go into, by their paths, escaped.
+    pub(crate) fn not_entered(&self) -> Vec<String> {
+        let mut paths = lock(&self.not_entered).clone();
+        paths.sort_unstable();
+        paths.dedup();
+        paths
     }
 
     /// Says that the run has ended.
@@ -117,6 +131,7 @@ impl Recorder {
     /// Forgets the problems so far: the walk that met them is done again.
     pub(crate) fn forget(&self) {
         lock(&self.carried).oldest = None;
+        lock(&self.not_entered).clear();
         let mut file = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         let emptied = match &mut *file {
             Some(file) => file.rewind().and_then(|()| file.get_ref().set_len(0)),

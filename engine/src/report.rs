@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::coverage::Coverage;
 use crate::entry::Time;
 
 /// The format number of reports.
@@ -261,6 +262,9 @@ pub struct Report {
     pub carried_since: Option<String>,
     /// Snapshots that this run removed from the history.
     pub pruned: Vec<String>,
+    /// What the run left out, and by which rules; `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
     /// Entry counts. The last field: the list of problems is written behind it.
     pub counts: Counts,
 }
@@ -335,6 +339,7 @@ mod tests {
                 dropped: Vec::new(),
                 carried_since: None,
                 pruned,
+                coverage: None,
                 counts: Counts {
                     entries: counts.0,
                     bytes: counts.1,

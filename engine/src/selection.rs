@@ -5,12 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::bytes::shown;
 
+/// The longest list that is kept as it was given, bytes.
+const LONGEST_KEPT: usize = 1 << 20;
+
 /// What a list takes, by paths below the one source root.
 #[derive(Debug, Default)]
 pub struct Selection {
     paths: HashMap<Vec<u8>, Selected>,
     /// Folders are taken with all that is below them.
     recursive: bool,
+    /// What it was read from, unless that is very long, and whether its lines end in NUL bytes.
+    given: Option<(Vec<u8>, bool)>,
 }
 
 #[derive(Debug)]
@@ -45,7 +50,8 @@ impl Selection {
     /// # Errors
     /// Every path that goes up, or that rsync would store without its beginning (`/./`).
     pub fn read(list: &[u8], nul: bool, recursive: bool) -> Result<Self, Vec<BadLine>> {
-        let mut selection = Self { paths: HashMap::new(), recursive };
+        let given = (list.len() <= LONGEST_KEPT).then(|| (list.to_vec(), nul));
+        let mut selection = Self { paths: HashMap::new(), recursive, given };
         let mut errors = Vec::new();
         let ends = |byte: &u8| if nul { *byte == 0 } else { matches!(byte, b'\n' | b'\r' | 0) };
         for (index, line) in list.split(ends).enumerate() {
@@ -60,6 +66,12 @@ impl Selection {
             }
         }
         if errors.is_empty() { Ok(selection) } else { Err(errors) }
+    }
+
+    /// What it was read from: the list, whether its lines end in NUL bytes, and whether it is recursive;
+    /// `None` when it is very long.
+    pub(crate) fn given(&self) -> Option<(&[u8], bool, bool)> {
+        self.given.as_ref().map(|(list, nul)| (&list[..], *nul, self.recursive))
     }
 
     fn add(&mut self, line: &[u8]) {

@@ -238,19 +238,24 @@ fn straight(path: &Path) -> PathBuf {
 /// The path on the source that a person means: as it is, from the current folder on, or as it lies in a
 /// snapshot's folder, to which a shell completes it.
 pub(crate) fn on_source(series: &Series, path: &OsStr) -> Vec<u8> {
-    let here = std::env::current_dir().unwrap_or_default();
-    let path = straight(&here.join(Path::new(path)));
+    match in_snapshot(series, path) {
+        Some((snapshot, rest)) => series.roots_of(&snapshot).source(rest.as_os_str().as_bytes()),
+        None => straight_from_here(path).as_os_str().as_bytes().to_vec(),
+    }
+}
+
+/// The snapshot that `path` lies in, and the path inside it.
+pub(crate) fn in_snapshot(series: &Series, path: &OsStr) -> Option<(SnapshotName, PathBuf)> {
+    let path = straight_from_here(path);
     let folder = series.catalog.path();
     let folders = [Some(folder.to_owned()), folder.canonicalize().ok()];
-    let below = folders.iter().flatten().find_map(|folder| path.strip_prefix(folder).ok());
-    let in_snapshot = below.and_then(|below| {
-        let mut names = below.components();
-        let first = names.next()?.as_os_str();
-        let snapshot = SnapshotName::parse(&series.prefix, first.as_bytes())?;
-        Some((snapshot, names.as_path()))
-    });
-    match in_snapshot {
-        Some((snapshot, rest)) => series.roots_of(&snapshot).source(rest.as_os_str().as_bytes()),
-        None => path.as_os_str().as_bytes().to_vec(),
-    }
+    let below = folders.iter().flatten().find_map(|folder| path.strip_prefix(folder).ok())?;
+    let mut names = below.components();
+    let first = names.next()?.as_os_str();
+    let snapshot = SnapshotName::parse(&series.prefix, first.as_bytes())?;
+    Some((snapshot, names.as_path().to_owned()))
+}
+
+fn straight_from_here(path: &OsStr) -> PathBuf {
+    straight(&std::env::current_dir().unwrap_or_default().join(Path::new(path)))
 }

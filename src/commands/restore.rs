@@ -1,5 +1,7 @@
 //! `restore [SNAPSHOT] [PATH…] --to DIR | --to user@host:DIR | --in-place`: gives everything back as it was.
 
+mod words;
+
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -14,16 +16,15 @@ use engine::entry::Kind;
 use engine::monitor::{Progress, Silent};
 use engine::name::SnapshotName;
 use engine::report::Report;
+use engine::restore::absence::Absence;
 use engine::restore::landing::{Landing, LandingError, below_a_folder, in_place};
 use engine::restore::local::{Local as Here, PlaceError};
 use engine::restore::plan::Overwrite;
 use engine::restore::target::{Preview, Target};
 use engine::restore::{Options, RestoreError, restore};
 use engine::run::Stop;
-use engine::select::Selector;
 use transport::sftp::Address;
 
-use super::history::on_source;
 use super::{say, sync_file_system};
 use crate::cli::{Restoring, SettingFlags};
 use crate::config::shown_path;
@@ -31,14 +32,14 @@ use crate::exit::Exit;
 use crate::hint;
 use crate::hosts::{self, Host, HostError};
 use crate::jobs::context;
-use crate::series::{Picked, Where, one, open, pick, unlookable};
+use crate::series::{Picked, Series, Where, open, unlookable};
 use crate::supervise::supervise;
 use crate::ui::restored::Restored;
 use crate::ui::terminal::Terminal;
 
 const EXAMPLES: &str = "\
 SNAPSHOT is a name, latest, latest~2, oldest, a date or time, '2 days ago'; without it the latest counts.
-PATH is the path on the source, of a file or a folder; a bare word that means a snapshot is taken for one
+PATH is the path on the source, of a file or a folder, or in a snapshot's folder; a bare word that means a snapshot is taken for one
 (write ./yesterday for a file of that name). Without PATH everything is restored.
 
 With --to, each PATH lands in DIR under its last name; without PATH, DIR gets the snapshot's own layout.
@@ -48,7 +49,9 @@ are listed), and whole seconds only.
 With --in-place everything goes back to where it came from.
 What is there already and equal is not done again, so that a restore can be repeated after an interruption.
 What is there and differs is left and listed (exit code 3), unless --overwrite says otherwise. Folders
-that exist get the attributes of the snapshot's. Each file is proved by its recorded hash while it is
+that exist get the attributes of the snapshot's. --delete removes what the snapshot is known not to have had:
+what the run could not read, did not go into or left out by its rules stays (but see --delete-excluded),
+and so does all that lies on another file system. Each file is proved by its recorded hash while it is
 written; a damaged one is not restored but listed (exit code 4), unless --accept-damage.
 
 Examples:
@@ -80,9 +83,11 @@ pub(crate) struct Args {
     /// When to replace what is there and differs
     #[arg(long, value_name = "WHEN", default_value = "never")]
     overwrite: When,
-    /// Remove what the snapshot does not hold, in the folders that are restored
+    /// Remove what the snapshot is known not to have had, in the folders that are restored
     #[arg(long)]
     delete: bool,
+    #[command(flatten)]
+    sure: Sure,
     /// Restore damaged files too, as they are
     #[arg(long)]
     accept_damage: bool,
@@ -99,6 +104,17 @@ pub(crate) struct Args {
     place: Where,
     #[command(flatten)]
     settings: SettingFlags<Restoring>,
+}
+
+/// What `--delete` is asked to remove beyond what is certain.
+#[derive(Debug, clap::Args)]
+struct Sure {
+    /// Remove also what the rules of the run left out of the snapshot (filters, sizes, kinds, lists)
+    #[arg(long, requires = "delete")]
+    delete_excluded: bool,
+    /// Remove even by a snapshot that is damaged, or whose report does not tell what its run did not see
+    #[arg(long, requires = "delete")]
+    delete_anyway: bool,
 }
 
 /// When something that is there is replaced.
@@ -179,6 +195,7 @@ fn prepare(args: Args) -> Result<Work, Exit> {
         ssh_port,
         overwrite,
         delete,
+        sure,
         accept_damage,
         accept_replaced,
         dry_run,
@@ -194,14 +211,7 @@ fn prepare(args: Args) -> Result<Work, Exit> {
     };
     let all = open(place, settings.given, Vec::new())?;
     let now = Local::now();
-    let named = words.first().and_then(|word| snapshot_of(word));
-    let Picked { series, name } = match &named {
-        Some(text) => pick(&all, text, &now)?,
-        None => {
-            one(&all, None)?;
-            pick(&all, "latest", &now)?
-        }
-    };
+    let (Picked { series, name }, paths) = words::meaning(&all, &words, &now)?;
     if !series.history.complete.contains(&name) {
         say(&format!("{name} is not complete: a part of it may be missing; copy from it by hand"));
         return Err(Exit::Usage);
@@ -209,8 +219,6 @@ fn prepare(args: Args) -> Result<Work, Exit> {
     if series.catalog.standing(&name).damaged {
         say(&format!("a check found damage in {name}; {}", hint::restored_damaged()));
     }
-    let paths = &words[usize::from(named.is_some())..];
-    let paths: Vec<Vec<u8>> = paths.iter().map(|path| on_source(series, path)).collect();
     let roots = series.roots_of(&name);
     let landing = match to {
         To::Folder(_) | To::Host(..) => below_a_folder(&paths, &roots),
@@ -228,6 +236,7 @@ fn prepare(args: Args) -> Result<Work, Exit> {
         return Err(Exit::Usage);
     }
     let fake_super = series.job.as_ref().is_some_and(|job| job.job.keep.fake_super);
+    let delete = if delete { Some(absence(series, &name, &sure)?) } else { None };
     let options = Options { overwrite: overwrite.into(), delete, accept_damage, fake_super };
     let place = match to {
         To::Folder(path) => Destination::Folder(path),
@@ -269,13 +278,22 @@ fn folder(to: OsString, port: Option<u16>) -> Result<To, Exit> {
     Ok(To::Folder(here.join(PathBuf::from(to))))
 }
 
-/// `word` when it means a snapshot: what holds a slash is a path, but for a whole name at its end.
-fn snapshot_of(word: &std::ffi::OsStr) -> Option<String> {
-    let text = word.to_str()?;
-    let last = text.trim_end_matches('/').rsplit('/').next()?;
-    let whole = SnapshotName::parse_any(last.as_bytes()).is_some();
-    let means = Selector::parse(text, &Local::now()).is_ok();
-    (means && (whole || !text.contains('/'))).then(|| text.to_owned())
+/// What may be removed by a snapshot that does not hold it; refused where that cannot be told.
+fn absence(series: &Series, name: &SnapshotName, sure: &Sure) -> Result<Arc<Absence>, Exit> {
+    let (absence, doubts) = series.catalog.absence(name, sure.delete_excluded);
+    if !doubts.is_empty() {
+        let why: Vec<String> = doubts.iter().map(ToString::to_string).collect();
+        let why = why.join("; ");
+        if !sure.delete_anyway {
+            say(&format!(
+                "--delete does not go by {name}: {why}; what it does not hold may have been on its source all the same. {}",
+                hint::not_deleted()
+            ));
+            return Err(Exit::Usage);
+        }
+        say(&format!("{name}: {why}; --delete-anyway removes what it does not hold all the same"));
+    }
+    Ok(Arc::new(absence))
 }
 
 /// Where a source root really lies: symlinks in what exists of it are followed, but none that another user can have
@@ -339,8 +357,11 @@ impl Work {
             Overwrite::Changed => "What is there and differs is REPLACED.",
             Overwrite::Always => "What is there is REPLACED.",
         };
-        let delete =
-            if self.options.delete { " What the snapshot does not hold is REMOVED." } else { "" };
+        let delete = if self.options.delete.is_some() {
+            " What the snapshot is known not to have had is REMOVED."
+        } else {
+            ""
+        };
         let mut paths = String::new();
         for item in &self.landing.items {
             let names: Vec<&[u8]> = item.to.iter().map(|name| name.to_bytes()).collect();
@@ -436,7 +457,7 @@ impl Work {
         let told = Restored::new(top, self.dry_run, self.json, whole_seconds, &progress);
         let context = context(stop, &progress, Arc::new(Silent));
         let (from, landing) = ((&*self.catalog, &self.snapshot), &self.landing);
-        match restore(from, landing, target, self.options, &context, &told) {
+        match restore(from, landing, target, self.options.clone(), &context, &told) {
             Ok(counts) => told.finish(&self.snapshot, &counts),
             Err(error) => {
                 drop(told);

@@ -79,6 +79,7 @@ mod tests {
                 dropped: Vec::new(),
                 carried_since: None,
                 pruned: Vec::new(),
+                coverage: None,
                 counts: Counts { bytes_copied: *bytes_copied, ..Counts::default() },
             })
             .collect()

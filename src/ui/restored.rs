@@ -141,6 +141,7 @@ fn word(what: What) -> (&'static str, Style) {
         What::Partly => ("partly", Style::Warn),
         What::Damaged => ("DAMAGED", Style::Bad),
         What::Failed => ("FAILED", Style::Bad),
+        What::Protected => ("protect", Style::Dim),
     }
 }
 
@@ -164,6 +165,7 @@ fn totals(
         ("partly", counts.partly),
         ("damaged", counts.damaged),
         ("failed", counts.failed),
+        ("not removed", counts.protected),
         ("without a hash", counts.unproved),
     ] {
         if number > 0 {

@@ -150,6 +150,7 @@ mod tests {
             dropped: Vec::new(),
             carried_since: None,
             pruned: Vec::new(),
+            coverage: None,
             counts,
         };
         let problems = Problems { carried_forward: 2, nothing: 1, ..Problems::default() };

@@ -15,6 +15,8 @@ mod scope;
 mod syntax;
 mod wild;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -43,6 +45,17 @@ pub struct Filters {
     cvs: Arc<[Item]>,
     /// Bytes that the rules of folders take now.
     held: Arc<AtomicUsize>,
+    given: Option<Given>,
+}
+
+/// What rules were read from: for reading them again.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    pub(crate) options: Vec<FilterOption>,
+    /// The files that the options name, with their content.
+    pub(crate) files: BTreeMap<PathBuf, Vec<u8>>,
+    pub(crate) cvs_home: Option<Vec<u8>>,
+    pub(crate) cvs_variable: Option<Vec<u8>>,
 }
 
 /// A file that marks the folder it lies in: nothing else of it is kept.
@@ -63,7 +76,13 @@ impl Filters {
             nul: false,
             cvs: Arc::from([]),
             held: Arc::default(),
+            given: Some(Given::default()),
         }
+    }
+
+    /// What they were read from, unless that is very long.
+    pub(crate) fn given(&self) -> Option<&Given> {
+        self.given.as_ref()
     }
 
     /// Whether there is no rule at all.

@@ -1,5 +1,7 @@
 //! Reads the options that say what is left out.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +11,7 @@ use super::budget::Budget;
 use super::fault::{Fault, FilterError};
 use super::read::{Reader, cvs};
 use super::rule::{Item, Origin, Reading, Reason, Syntax};
-use super::{CACHE_SIGNATURE, Filters, Tag};
+use super::{CACHE_SIGNATURE, Filters, Given, LONGEST_RULE_FILE, Tag};
 
 /// An option that says what is left out, as it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +57,19 @@ impl Filters {
         options: &[(FilterOption, String)],
         outside: &Outside<'_>,
     ) -> Result<Self, Vec<FilterError>> {
+        let (files, home) = (RefCell::new(BTreeMap::new()), RefCell::new(None));
+        let read = |path: &Path| {
+            let text = (outside.read)(path)?;
+            files.borrow_mut().insert(path.to_owned(), text.clone());
+            Ok(text)
+        };
+        let cvs_home = || {
+            let text = (outside.cvs_home)();
+            home.borrow_mut().clone_from(&text);
+            text
+        };
+        let cvs_variable = outside.cvs_variable.clone();
+        let outside = &Outside { read: &read, cvs_home: &cvs_home, cvs_variable };
         let made = || cvs((outside.cvs_home)().as_deref(), outside.cvs_variable.as_deref());
         let of_cvs = std::cell::OnceCell::new();
         let of_cvs = || Arc::clone(of_cvs.get_or_init(made));
@@ -137,10 +152,18 @@ impl Filters {
         drop(reader);
         let uses_cvs = |item: &Item| matches!(item, Item::Cvs(_) | Item::PerFolder(_));
         let cvs = if items.iter().any(uses_cvs) { of_cvs() } else { Arc::from([]) };
-        if errors.is_empty() {
-            Ok(Self { items, tags, nul, cvs, held: Arc::default() })
-        } else {
-            Err(errors)
+        if !errors.is_empty() {
+            return Err(errors);
         }
+        let given = Given {
+            options: options.iter().map(|(option, _)| option.clone()).collect(),
+            files: files.take(),
+            cvs_home: home.take(),
+            cvs_variable: outside.cvs_variable.clone(),
+        };
+        let length: usize = given.files.values().map(Vec::len).sum();
+        let is_short = length as u64 <= LONGEST_RULE_FILE;
+        let given = is_short.then_some(given);
+        Ok(Self { items, tags, nul, cvs, held: Arc::default(), given })
     }
 }

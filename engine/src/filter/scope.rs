@@ -47,6 +47,8 @@ pub struct Entered {
     pub errors: Vec<FilterError>,
     /// Names that its rule files name and that were not among the texts: enter again with them.
     pub wanted: Vec<Vec<u8>>,
+    /// The rule files and tags of it that count, with their content; of a tag as much as makes it one.
+    pub used: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// A rule that names a file for each folder, and what was read for it so far.
@@ -148,7 +150,33 @@ impl Scope {
         });
         let filters = Arc::clone(&self.filters);
         let scope = Arc::new(Scope { filters, inside, source, lists, tagged });
-        Entered { scope, errors, wanted }
+        let used = scope.used(texts);
+        Entered { scope, errors, wanted, used }
+    }
+
+    /// The full path on the source of the folder that it is for; empty for `/`.
+    #[must_use]
+    pub fn source(&self) -> &[u8] {
+        &self.source
+    }
+
+    /// What of `texts` has a meaning.
+    fn used(&self, texts: &Texts) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let tag = |name: &[u8]| self.filters.tags.iter().find(|tag| tag.name == name);
+        let has_rules = |name: &[u8]| self.lists.iter().any(|(merge, _)| merge.name == name);
+        let used = texts.iter().filter_map(|(name, text)| match (text, tag(name)) {
+            (Text::Absent, _) => None,
+            (Text::Read(text), Some(tag)) if !has_rules(name) => {
+                let signature = tag.signature.map_or(0, <[u8]>::len);
+                Some((name.clone(), text[..signature.min(text.len())].to_vec()))
+            }
+            (Text::Read(text), _) => Some((name.clone(), text.clone())),
+            (Text::Unreadable(_), Some(tag)) if tag.signature.is_none() => {
+                Some((name.clone(), Vec::new()))
+            }
+            (Text::Unreadable(_), _) => None,
+        });
+        used.collect()
     }
 
     /// The rules that name files for each folder, in their order, with what was read for them so far.

@@ -1,7 +1,6 @@
 //! Restores the entries of a folder, one at a time, and tells what became of them.
 
 use std::cell::Cell;
-use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -9,11 +8,12 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::RestoreError;
+use super::content::{is_damaged, read_through};
 use super::folder::Folder;
 use super::outcome::{Line, What};
 use super::plan::{Step, decide};
 use super::target::{Content, Proof, Shortfall, StoreError, Stored, Target, is_lost};
-use super::walk::{Opened, Shared, Task, Walk};
+use super::walk::{Opened, Task, Walk};
 use crate::attrs;
 use crate::digest::Method;
 use crate::dir::Dir;
@@ -22,6 +22,10 @@ use crate::manifest::record::Content as Recorded;
 use crate::monitor::add;
 use crate::place::Place;
 use crate::plan::Held;
+
+/// Why a folder is not replaced.
+pub(super) const OCCUPIED: &str =
+    "a folder is in its place, and in it something that must not be removed";
 
 /// One entry on its way.
 pub(super) struct One<F> {
@@ -127,10 +131,14 @@ impl<T: Target> Walk<'_, T> {
             }
             Step::Create => (What::Created, store(false)),
             Step::Replace => (What::Replaced, store(true)),
-            Step::ReplaceFolder => {
-                let gone = self.target.remove_folder(&opened.to, &entry.name);
-                (What::Replaced, gone.map_err(StoreError::Target).and_then(|()| store(false)))
-            }
+            Step::ReplaceFolder => match self.way_for(one, opened, source) {
+                Ok(true) => (What::Replaced, store(false)),
+                Ok(false) => {
+                    self.tell(What::Left, &path, false, bytes, Some(OCCUPIED.to_owned()));
+                    return false;
+                }
+                Err(error) => (What::Replaced, Err(error)),
+            },
             Step::Dress if entry.meta.kind != Kind::File => (What::Metadata, store(true)),
             Step::Dress => match self.target.dress_file(&opened.to, entry, one.inode.get()) {
                 // It has other names, which may be a snapshot's.
@@ -148,6 +156,23 @@ impl<T: Target> Walk<'_, T> {
             },
         };
         self.done(one, what, done)
+    }
+
+    /// Makes way for an entry where a folder is in its place, when the snapshot can give what comes there.
+    fn way_for(
+        &self,
+        one: &One<T::Folder>,
+        opened: &Opened<T>,
+        source: Option<&Dir>,
+    ) -> Result<bool, StoreError> {
+        if one.entry.meta.kind == Kind::File {
+            self.with_content(one, source, &mut |content| {
+                let (_, hash) = read_through(content, &mut |_| Ok(()))?;
+                let damaged = is_damaged(content, &hash) && !content.accept_damage;
+                if damaged { Err(StoreError::Damaged) } else { Ok(Stored::default()) }
+            })?;
+        }
+        Ok(self.make_way(one, opened)?)
     }
 
     /// Tells what became of an entry. Whether it stands there now.
@@ -263,26 +288,6 @@ impl<T: Target> Walk<'_, T> {
             written: &|count| add(&self.context.progress.bytes_copied, count),
         };
         store(&content)
-    }
-
-    /// Removes what the snapshot does not hold.
-    pub(super) fn remove(&self, folder: &Shared<T>, opened: &Opened<T>, name: &CStr) {
-        let path = folder.to.inside_of(name);
-        let removed = self.target.look(&opened.to, name).and_then(|there| match there {
-            None => Ok(None),
-            Some(there) if there.meta.kind == Kind::Folder => {
-                self.target.remove_folder(&opened.to, name).map(|()| Some(there))
-            }
-            Some(there) => self.target.remove(&opened.to, name).map(|()| Some(there)),
-        });
-        match removed {
-            Ok(Some(there)) => {
-                let (folder, bytes) = (there.meta.kind == Kind::Folder, size_of(&there));
-                self.tell(What::Removed, &path, folder, bytes, None);
-            }
-            Ok(None) => {}
-            Err(error) => self.trouble(&path, false, &error),
-        }
     }
 
     pub(super) fn tell(

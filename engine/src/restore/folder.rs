@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::target::FileSystem;
 use crate::dir::Dir;
 use crate::entry::{Entry, FileId};
 use crate::kept::Records;
@@ -24,6 +25,8 @@ pub(super) struct Folder<F> {
     pub(super) whole: bool,
     /// Which folder of the target it is, from when it was made or first entered.
     id: OnceLock<Option<FileId>>,
+    /// Where what is surplus may be removed: the file system of the target's folder, as far as it is told.
+    pub(super) file_system: OnceLock<Option<FileSystem>>,
     /// What has to happen before it is finished: its listing, its entries, all that lies below it.
     pending: AtomicUsize,
     open: Mutex<Option<Arc<Open<F>>>>,
@@ -108,6 +111,7 @@ impl<F> Folder<F> {
             new,
             whole,
             id: OnceLock::new(),
+            file_system: OnceLock::new(),
             pending: AtomicUsize::new(1),
             open: Mutex::default(),
         })

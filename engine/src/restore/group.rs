@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::entry::{One, size_of};
+use super::entry::{OCCUPIED, One, size_of};
 use super::outcome::What;
 use super::plan::{Step, decide};
 use super::target::{Shortfall, Target};
@@ -114,10 +114,8 @@ impl<T: Target> Walk<'_, T> {
             // Equal in all but that it is a file of its own: an interrupted restore had begun with this name.
             Step::Keep => (What::Metadata, true),
             Step::Dress | Step::Replace => (What::Replaced, true),
-            Step::ReplaceFolder => {
-                target.remove_folder(&opened.to, name)?;
-                (What::Replaced, false)
-            }
+            Step::ReplaceFolder if self.make_way(one, &opened)? => (What::Replaced, false),
+            Step::ReplaceFolder => return Ok(Some((What::Left, Some(OCCUPIED.to_owned())))),
             Step::Leave(why) => return Ok(Some((What::Left, Some(why.to_owned())))),
         };
         match target.link(&opened.to, name, (leading, &leader.name, leader.id), replace) {

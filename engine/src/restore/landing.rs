@@ -80,15 +80,27 @@ pub fn below_a_folder(paths: &[Vec<u8>], roots: &Roots) -> Result<Landing, Landi
             let name = shown(name.to_bytes());
             return Err(LandingError::Clash { first: shown(first), second: shown(path), name });
         }
-        let inside = roots.inside(path);
-        landing.whole.push(inside.clone());
-        landing.items.push(Item { inside, to });
+        landing.whole.extend(held_whole(path, roots));
+        landing.items.push(Item { inside: roots.inside(path), to });
     }
     Ok(landing)
 }
 
 /// Tells where a source root really lies, or why it is not restored to.
 pub type Resolve<'a> = dyn Fn(&[u8]) -> Result<Vec<u8>, LandingError> + 'a;
+
+/// The paths inside the snapshot, at and below `path` (of the source), from which on the snapshot is the
+/// whole truth: of a folder on the way to source roots it holds nothing but the way. Each root begins anew,
+/// as it may lie on a file system of its own.
+fn held_whole(path: &[u8], roots: &Roots) -> Vec<Vec<u8>> {
+    let known = || roots.pairs().iter();
+    let mut whole: Vec<_> =
+        known().filter(|(root, _)| starts(root, path)).map(|(_, inside)| inside.clone()).collect();
+    if roots.pairs().is_empty() || known().any(|(root, _)| starts(path, root)) {
+        whole.push(roots.inside(path));
+    }
+    whole
+}
 
 /// Everything, or each of `paths` (of the source), where it came from. `resolve` tells where a source
 /// root really lies, symlinks followed where nobody else can have made them. From there on none is.
@@ -133,7 +145,7 @@ pub fn in_place(
         let to = names(&real).into_iter().chain(rest.iter().copied());
         let to = to.map(checked).collect::<Option<_>>();
         let to = to.ok_or_else(|| LandingError::Outside(shown(&path)))?;
-        landing.whole.push(inside.clone());
+        landing.whole.extend(held_whole(&path, roots));
         landing.items.push(Item { inside, to });
     }
     Ok(landing)

@@ -13,7 +13,9 @@ use rustix::io::Errno;
 
 use super::content::{copy, is_damaged};
 use super::private::{self, Private};
-use super::target::{Content, Facts, Shortfall, StoreError, Stored, TEMPORARY, Target, temporary};
+use super::target::{
+    Content, Facts, FileSystem, Shortfall, Spared, StoreError, Stored, TEMPORARY, Target, temporary,
+};
 use crate::access::own_umask;
 use crate::attrs::{self, Asked};
 use crate::build::{Dresser, exchanged};
@@ -21,7 +23,7 @@ use crate::bytes::unshown;
 use crate::catalog::Catalog;
 use crate::dir::{self, Dir, Node, Resolved};
 use crate::durable::{SyncFileSystem, syncs_as_a_whole};
-use crate::entry::{Entry, FileId, Kind, Listed, Xattrs};
+use crate::entry::{Entry, Extra, FileId, Kind, Listed, Xattrs};
 use crate::explore::{Visitor, explore};
 use crate::job::Keep;
 use crate::kept::{Record, Records};
@@ -393,17 +395,20 @@ impl Target for Local {
         }
     }
 
-    fn remove_folder(&self, folder: &Dir, name: &CStr) -> io::Result<()> {
+    fn file_system(&self, folder: &Dir) -> io::Result<Option<FileSystem>> {
+        file_system(folder)
+    }
+
+    fn may_remove(&self, folder: &Dir, name: &CStr, spared: &Spared<'_>) -> io::Result<bool> {
+        let Some(outside) = file_system(folder)? else { return Ok(false) };
         let doomed = folder.child(name)?;
-        let dev = folder.meta()?.id.map(|id| id.dev);
-        let watch = Watch { dev, backups: self.backups, found: AtomicBool::new(false) };
+        let found = AtomicBool::new(false);
+        let watch = Watch { outside, backups: self.backups, spared, found };
         explore(&doomed, &Place::top(None), 1, &watch);
-        if watch.found.load(Ordering::Relaxed) {
-            return Err(io::Error::other(
-                "it is not removed: another file system or a backups folder lies in it",
-            ));
-        }
-        drop(doomed);
+        Ok(!watch.found.load(Ordering::Relaxed))
+    }
+
+    fn remove_folder(&self, folder: &Dir, name: &CStr) -> io::Result<()> {
         crate::tree::remove(folder, name, 1, &AtomicU64::new(0), &|| false)
     }
 
@@ -415,33 +420,88 @@ impl Target for Local {
     }
 }
 
+/// The file system of a folder and its mount, which differs for each part of a file system that is mounted
+/// in a second place (statx(2), since Linux 5.8).
+fn file_system(folder: &Dir) -> io::Result<Option<FileSystem>> {
+    use rustix::fs::{AtFlags, StatxFlags};
+    let asked = StatxFlags::MNT_ID;
+    let told = rustix::fs::statx(folder, c"", AtFlags::EMPTY_PATH, asked)?;
+    let device = rustix::fs::makedev(told.stx_dev_major, told.stx_dev_minor);
+    let mount =
+        if told.stx_mask & asked.bits() == 0 { mount_of(folder) } else { Some(told.stx_mnt_id) };
+    Ok(mount.map(|mount| FileSystem { device, mount }))
+}
+
+/// The number of the mount that a folder lies on, from proc_pid_fdinfo(5).
+fn mount_of(folder: &Dir) -> Option<u64> {
+    use std::os::fd::{AsFd, AsRawFd};
+    let path = format!("/proc/self/fdinfo/{}", folder.as_fd().as_raw_fd());
+    let text = std::fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
+}
+
 /// Looks below a folder for what must not be removed.
-struct Watch {
-    dev: Option<u64>,
+struct Watch<'a> {
+    outside: FileSystem,
     backups: FileId,
+    spared: &'a Spared<'a>,
     found: AtomicBool,
 }
 
-impl Visitor for Watch {
-    fn folder(&self, _: &Arc<Place>, dir: &Dir, enter: &mut dyn FnMut(&CStr)) -> io::Result<()> {
-        let id = dir.meta()?.id;
-        if id.map(|id| id.dev) != self.dev
-            || id == Some(self.backups)
+impl Visitor for Watch<'_> {
+    fn folder(
+        &self,
+        place: &Arc<Place>,
+        dir: &Dir,
+        enter: &mut dyn FnMut(&CStr),
+    ) -> io::Result<()> {
+        let stays = || self.found.store(true, Ordering::Relaxed);
+        if file_system(dir)? != Some(self.outside)
+            || dir.meta()?.id == Some(self.backups)
             || dir.find(c".backup_manager")?.is_some()
         {
-            self.found.store(true, Ordering::Relaxed);
+            stays();
+            return Ok(());
         }
+        let above = place.inside();
+        let mut failed = Ok(());
         dir.names(|entry| {
-            let folder = || dir.stat(entry.name).is_ok_and(|meta| meta.kind == Kind::Folder);
-            if entry.folder || folder() {
+            let looked = dir.stat(entry.name).and_then(|meta| {
+                let link = meta.kind == Kind::Symlink;
+                let target = if link { Some(dir.read_link(entry.name)?) } else { None };
+                Ok((meta, Extra { target, xattrs: Xattrs::new() }))
+            });
+            let (meta, extra) = match looked {
+                Ok(looked) => looked,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return ControlFlow::Continue(());
+                }
+                Err(error) => {
+                    failed = Err(error);
+                    return ControlFlow::Break(());
+                }
+            };
+            let mut path = above.clone();
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(entry.name.to_bytes());
+            if (self.spared)(&path, Listed { name: entry.name, meta: &meta, extra: Some(&extra) }) {
+                stays();
+                return ControlFlow::Break(());
+            }
+            if meta.kind == Kind::Folder {
                 enter(entry.name);
             }
             ControlFlow::Continue(())
-        })
+        })?;
+        failed
     }
 
-    /// What cannot be looked at cannot be removed either; that is told then.
-    fn failed(&self, _: &Arc<Place>, _: io::Error) {}
+    /// What nobody has looked at stays.
+    fn failed(&self, _: &Arc<Place>, _: io::Error) {
+        self.found.store(true, Ordering::Relaxed);
+    }
 
     fn enough(&self) -> bool {
         self.found.load(Ordering::Relaxed)

@@ -1,5 +1,6 @@
 //! Gives back what a snapshot holds: list -> compare -> plan -> apply, folder by folder.
 
+pub mod absence;
 pub mod content;
 mod entry;
 mod folder;
@@ -11,12 +12,14 @@ pub mod local;
 mod outcome;
 pub mod plan;
 mod private;
+mod remove;
 pub mod target;
 mod together;
 mod walk;
 
 use std::ffi::CString;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub use outcome::{Counts, Line, Sink, What};
@@ -26,6 +29,7 @@ use crate::catalog::Catalog;
 use crate::error::LookError;
 use crate::name::SnapshotName;
 use crate::run::Context;
+use absence::Absence;
 use landing::{Landing, names};
 use plan::Overwrite;
 use target::Target;
@@ -42,12 +46,12 @@ pub struct Item {
 }
 
 /// How it is restored.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// When something that is there is replaced.
     pub overwrite: Overwrite,
-    /// Remove what the snapshot does not hold.
-    pub delete: bool,
+    /// Remove what the snapshot does not hold, as far as this tells that its source did not have it.
+    pub delete: Option<Arc<Absence>>,
     /// Restore files whose content is not what was backed up, too.
     pub accept_damage: bool,
     /// Owners and modes that stand in the attribute of rsync's `--fake-super` are given back as what

@@ -26,6 +26,8 @@ pub enum What {
     Damaged,
     /// It could not be restored.
     Failed,
+    /// The snapshot does not hold it, and it is not removed: its source may have had it.
+    Protected,
 }
 
 /// What became of one entry.
@@ -70,6 +72,8 @@ pub struct Counts {
     pub damaged: u64,
     /// Not restored for another reason.
     pub failed: u64,
+    /// Not in the snapshot, and not removed: the run may not have seen them.
+    pub protected: u64,
     /// Files whose content was proved by the recorded hash while it was written.
     pub verified: u64,
     /// Files that were written and have no recorded hash.
@@ -89,7 +93,7 @@ impl Counts {
 /// Counts while threads are at work.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    fates: [AtomicU64; 9],
+    fates: [AtomicU64; 10],
     pub(super) verified: AtomicU64,
     pub(super) unproved: AtomicU64,
     pub(super) bytes: AtomicU64,
@@ -112,6 +116,7 @@ impl Tally {
             partly: of(What::Partly),
             damaged: of(What::Damaged),
             failed: of(What::Failed),
+            protected: of(What::Protected),
             verified: self.verified.load(Ordering::Relaxed),
             unproved: self.unproved.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),

@@ -8,7 +8,7 @@ use std::io;
 use rustix::io::Errno;
 
 use crate::digest::Method;
-use crate::entry::{Entry, FileId};
+use crate::entry::{Entry, FileId, Listed};
 use crate::plan::Held;
 
 /// What a target can hold.
@@ -171,6 +171,18 @@ pub fn temporary(name: &CStr) -> io::Result<CString> {
     crate::dir::c_name(format!("{TEMPORARY}{}", &hash[..16]))
 }
 
+/// A file system, and where it is mounted: a part of one may be mounted in another place of the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Which one.
+    pub device: u64,
+    /// Which of its mounts; 0 where a target tells none.
+    pub mount: u64,
+}
+
+/// Whether an entry has to stay, by its path below the folder that is to be removed.
+pub type Spared<'a> = dyn Fn(&[u8], Listed<'_>) -> bool + Sync + 'a;
+
 /// A place for restored entries. Names are single components; nothing follows a symlink at any of them.
 ///
 /// What is made appears under its name whole or not at all. With `replace` it takes the place of
@@ -259,8 +271,19 @@ pub trait Target: Send + Sync {
     /// Removes anything but a folder.
     fn remove(&self, folder: &Self::Folder, name: &CStr) -> io::Result<()>;
 
-    /// Removes a folder with all it holds. Refuses what reaches into another file system or a backups
-    /// folder.
+    /// Which file system a folder lies on, and where that is mounted; `None` where that cannot be told.
+    fn file_system(&self, folder: &Self::Folder) -> io::Result<Option<FileSystem>>;
+
+    /// Whether all of the folder `name` may be removed: it can be looked at, nothing below it is `spared`,
+    /// and it reaches neither into another file system nor into a backups folder.
+    fn may_remove(
+        &self,
+        folder: &Self::Folder,
+        name: &CStr,
+        spared: &Spared<'_>,
+    ) -> io::Result<bool>;
+
+    /// Removes a folder with all it holds, when [`Target::may_remove`] has said that it may.
     fn remove_folder(&self, folder: &Self::Folder, name: &CStr) -> io::Result<()>;
 
     /// Makes all that was written durable.
@@ -352,6 +375,19 @@ impl<T: Target> Target for Preview<T> {
 
     fn remove(&self, _: &Self::Folder, _: &CStr) -> io::Result<()> {
         Ok(())
+    }
+
+    fn file_system(&self, folder: &Self::Folder) -> io::Result<Option<FileSystem>> {
+        folder.as_ref().map_or(Ok(None), |folder| self.0.file_system(folder))
+    }
+
+    fn may_remove(
+        &self,
+        folder: &Self::Folder,
+        name: &CStr,
+        spared: &Spared<'_>,
+    ) -> io::Result<bool> {
+        folder.as_ref().map_or(Ok(true), |folder| self.0.may_remove(folder, name, spared))
     }
 
     fn remove_folder(&self, _: &Self::Folder, _: &CStr) -> io::Result<()> {

@@ -85,7 +85,7 @@ impl<'a, T: Target> Walk<'a, T> {
         let facts = target.facts();
         let rules = Rules {
             overwrite: options.overwrite,
-            delete: options.delete,
+            delete: options.delete.is_some(),
             owners: facts.owners,
             xattrs: facts.xattrs,
             granularity_ns: facts.granularity_ns,
@@ -120,7 +120,7 @@ impl<'a, T: Target> Walk<'a, T> {
 
     /// Whether what the snapshot does not hold may be removed from the folder `from`.
     pub(super) fn is_whole(&self, from: &Arc<Place>) -> bool {
-        self.options.delete && self.whole.contains(&from.inside())
+        self.options.delete.is_some() && self.whole.contains(&from.inside())
     }
 
     /// The snapshot's folder.
@@ -323,13 +323,14 @@ impl<'a, T: Target> Walk<'a, T> {
         // Inodes that lie beside one another are read together.
         names.sort_unstable();
         if !folder.new {
+            let may_remove = self.may_remove_in(folder, &opened)?;
             let wanted: HashSet<&CStr> = names.iter().map(|(_, name)| &**name).collect();
             let (surplus, _alone) = self.surplus(&opened.to)?;
             for name in surplus.iter().filter(|name| !wanted.contains(&***name)) {
                 if name.to_bytes().starts_with(TEMPORARY.as_bytes()) {
                     // Of a restore that was interrupted.
                     self.target.remove(&opened.to, name)?;
-                } else if folder.whole {
+                } else if may_remove {
                     self.remove(folder, &opened, name);
                 }
             }

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use crate::attrs::Asked;
+use crate::coverage::{Coverage, Noted};
 use crate::dir::Dir;
 use crate::empty::Untold;
 use crate::entry::{Batch, Entry, FileId, Listed, Meta};
@@ -174,6 +175,8 @@ pub(crate) struct Walk<S: Source, T> {
     /// Mount points below them, in the order of their areas.
     mounts: Mutex<Vec<MountSeen>>,
     gone_mounts: Mutex<BTreeSet<Vec<u8>>>,
+    /// Rule files and tags of the source, for the report.
+    noted: Mutex<Noted>,
     /// Folders of the layout that were opened and that the walk has not come to.
     looked: Mutex<HashMap<PathBuf, Root<S::Folder>>>,
     pub(crate) open: Arc<AtomicUsize>,
@@ -239,6 +242,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             roots: Mutex::new(set.roots.clone()),
             mounts: Mutex::default(),
             gone_mounts: Mutex::default(),
+            noted: Mutex::default(),
             looked: Mutex::default(),
             open: Arc::default(),
             most_open: most_open_folders(),
@@ -275,6 +279,11 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     /// What the walk found at each root.
     pub(crate) fn roots(&self) -> Vec<RootSeen> {
         lock(&self.roots).clone()
+    }
+
+    /// What the walk leaves out, for the report; `None` when that is too long.
+    pub(crate) fn coverage(&self, job: &Job) -> Option<Coverage> {
+        Coverage::of(job, &lock(&self.noted))
     }
 
     fn work(self: &Arc<Self>) -> Result<(), RunError> {

@@ -111,6 +111,9 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
 
     /// Tells of rule files that cannot be used.
     fn entered(&self, entered: Entered) -> Arc<Scope> {
+        if !entered.used.is_empty() {
+            super::lock(&self.noted).add(entered.scope.source(), entered.used);
+        }
         for error in entered.errors {
             let what = format!("{}{}", error.rule_shown(), error.fault);
             let place = error.origin.to_string();

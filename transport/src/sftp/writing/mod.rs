@@ -36,7 +36,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use engine::entry::{Entry, FileId};
 use engine::plan::Held;
 use engine::restore::local::PlaceError;
-use engine::restore::target::{Content, Facts, Shortfall, StoreError, Stored, Target, ToStore};
+use engine::restore::target::{
+    Content, Facts, FileSystem, Shortfall, Spared, StoreError, Stored, Target, ToStore,
+};
 use rustix::io::Errno;
 
 use super::change::Change;
@@ -332,6 +334,21 @@ impl Target for SftpTarget {
 
     fn remove(&self, folder: &TargetFolder, name: &CStr) -> io::Result<()> {
         Ok(self.unlink(folder, name)?)
+    }
+
+    /// SFTP tells no mounts: a part of the same file system that is mounted in a second place is not seen.
+    fn file_system(&self, folder: &TargetFolder) -> io::Result<Option<FileSystem>> {
+        let device = self.file_system_of(&folder.path)?;
+        Ok(device.map(|device| FileSystem { device, mount: 0 }))
+    }
+
+    fn may_remove(
+        &self,
+        folder: &TargetFolder,
+        name: &CStr,
+        spared: &Spared<'_>,
+    ) -> io::Result<bool> {
+        Ok(self.may_remove_tree(folder, name, spared)?)
     }
 
     fn remove_folder(&self, folder: &TargetFolder, name: &CStr) -> io::Result<()> {

@@ -1,11 +1,11 @@
-//! Removes a folder on the host with all it holds, unless it reaches into another file system or a backups
-//! folder: all of it is looked at before anything goes.
+//! Removes a folder on the host with all it holds; before that, all of it is looked at.
 
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{MutexGuard, PoisonError};
 
-use engine::entry::Kind;
+use engine::entry::{Kind, Listed, Meta};
+use engine::restore::target::Spared;
 
 use super::super::change::Change;
 use super::super::describe::meta;
@@ -42,8 +42,13 @@ enum Step {
 struct Inside<'a> {
     folders: Vec<CString>,
     others: Vec<CString>,
+    /// Something in it must stay.
+    stays: bool,
     _alone: Option<MutexGuard<'a, ()>>,
 }
+
+/// Whether an entry must stay.
+type Stays<'a> = dyn Fn(&CStr, &Meta) -> bool + 'a;
 
 /// The way through a tree: only names are kept, as each path may be long and a folder may hold many.
 struct Way<'a> {
@@ -113,10 +118,9 @@ impl SftpTarget {
     pub(super) fn remove_tree(&self, folder: &TargetFolder, name: &CStr) -> Result<(), Fault> {
         let top = folder.child(name)?;
         self.changed(folder);
-        self.check_tree(&folder.path, &top)?;
         let mut way = Way::new(&top, &self.waiting);
         loop {
-            let Inside { folders, others, _alone } = self.inside(&way.path)?;
+            let Inside { folders, others, _alone, .. } = self.inside(&way.path, &|_, _| false)?;
             for together in others.chunks(TOGETHER) {
                 let requests = together.iter().fold(Requests::new(), |requests, name| {
                     requests.change(Change::Remove(&child(&way.path, name.to_bytes())))
@@ -148,7 +152,7 @@ impl SftpTarget {
     }
 
     /// What the folder at `path` holds.
-    fn inside(&self, path: &[u8]) -> Result<Inside<'_>, Fault> {
+    fn inside(&self, path: &[u8], stays: &Stays<'_>) -> Result<Inside<'_>, Fault> {
         let few = self.entries_of(path, FEW)?;
         let _alone =
             few.is_none().then(|| self.long.lock().unwrap_or_else(PoisonError::into_inner));
@@ -157,27 +161,43 @@ impl SftpTarget {
             None => self.entries_of(path, usize::MAX)?,
         };
         let undescribed = Fault::Impossible("the server does not tell what is in it");
-        let (mut folders, mut others) = (Vec::new(), Vec::new());
+        let (mut folders, mut others, mut found) = (Vec::new(), Vec::new(), false);
         for (name, attrs) in entries.into_iter().flat_map(Entries::into_names) {
-            let kind = meta(attrs).ok_or(undescribed.clone())?.kind;
-            let into = if kind == Kind::Folder { &mut folders } else { &mut others };
+            let meta = meta(attrs).ok_or(undescribed.clone())?;
+            found |= stays(&name, &meta);
+            let into = if meta.kind == Kind::Folder { &mut folders } else { &mut others };
             into.push(name);
         }
-        Ok(Inside { folders, others, _alone })
+        Ok(Inside { folders, others, stays: found, _alone })
     }
 
-    /// Looks below a folder for what must not be removed.
-    fn check_tree(&self, above: &[u8], top: &[u8]) -> Result<(), Fault> {
-        let outside = self.file_system(above)?;
+    /// Whether all of the folder `name` may go: nothing in it is `spared`, and it reaches neither into another
+    /// file system nor into a backups folder.
+    pub(super) fn may_remove_tree(
+        &self,
+        folder: &TargetFolder,
+        name: &CStr,
+        spared: &Spared<'_>,
+    ) -> Result<bool, Fault> {
+        let top = folder.child(name)?;
+        let Some(outside) = self.file_system_of(&folder.path)? else { return Ok(false) };
         let mut seen = 0;
-        let mut way = Way::new(top, &self.waiting);
+        let mut way = Way::new(&top, &self.waiting);
         loop {
-            let is_other = self.file_system(&way.path)? != outside;
-            let Inside { folders, others, _alone } = self.inside(&way.path)?;
-            if is_other || folders.iter().chain(&others).any(|name| name.to_bytes() == OWN) {
-                return Err(Fault::Impossible(
-                    "it is not removed: another file system or a backups folder lies in it",
-                ));
+            let below = way.path.get(top.len() + 1..).unwrap_or_default().to_vec();
+            let stays = |name: &CStr, meta: &Meta| {
+                let path = match &below[..] {
+                    [] => name.to_bytes().to_vec(),
+                    below => child(below, name.to_bytes()),
+                };
+                name.to_bytes() == OWN || spared(&path, Listed { name, meta, extra: None })
+            };
+            if self.file_system_of(&way.path)? != Some(outside) {
+                return Ok(false);
+            }
+            let Inside { folders, others, _alone, stays } = self.inside(&way.path, &stays)?;
+            if stays {
+                return Ok(false);
             }
             seen += folders.len() + others.len();
             if seen > ENTRIES_MOST {
@@ -185,19 +205,20 @@ impl SftpTarget {
             }
             way.add(folders)?;
             if !way.enter(|_| Ok(()))? {
-                return Ok(());
+                return Ok(true);
             }
         }
     }
 
-    /// Which file system a path is on; `None` when the server does not tell.
-    fn file_system(&self, path: &[u8]) -> Result<Option<u64>, Fault> {
+    /// Which file system a path is on; `None` when the server does not tell, or tells the same of several
+    /// (statvfs(3) has 0 for those without a number).
+    pub(super) fn file_system_of(&self, path: &[u8]) -> Result<Option<u64>, Fault> {
         if !self.offers().statvfs {
             return Ok(None);
         }
         let ask = Requests::new().ask(Request::StatVfs(path));
         match again(|_| self.session.ask(ask.clone()))?.next() {
-            Told::FileSystem(found) => Ok(Some(found.id)),
+            Told::FileSystem(found) if found.id != 0 => Ok(Some(found.id)),
             _ => Ok(None),
         }
     }

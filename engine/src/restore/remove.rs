@@ -1,0 +1,200 @@
+//! Removes what the snapshot does not hold (`--delete`), as far as it is known that the source did not
+//! have it either, and nothing beyond the file system that the restore began on.
+
+use std::ffi::{CStr, CString};
+use std::io;
+
+use rustix::io::Errno;
+
+use super::absence::Absence;
+use super::entry::{One, size_of};
+use super::outcome::What;
+use super::target::Target;
+use super::walk::{Opened, Shared, Walk};
+use crate::backups::OWN;
+use crate::entry::{Kind, Listed};
+use crate::plan::Held;
+
+/// How deep folders are gone into in which something stays.
+const DEEPEST: usize = 100;
+
+/// So many names of a folder in which something stays are gone through.
+const MOST_NAMES: usize = 2_000;
+
+/// Why something stays that the snapshot does not hold.
+const OTHER_FILE_SYSTEM: &str = "another file system is mounted there";
+const UNKNOWN: &str = "nothing tells on which file system it lies";
+const IN_BACKUPS: &str = "it is a backups folder";
+const TOO_DEEP: &str = "it lies too deep below something that stays";
+const TOO_MANY: &str = "it holds too much beside something that stays";
+
+/// An entry of the target that the snapshot does not hold.
+struct Surplus<'a, F> {
+    folder: &'a F,
+    name: &'a CStr,
+    there: &'a Held,
+    /// Its path below the target's top.
+    to: &'a [u8],
+    /// Its path inside the snapshot.
+    inside: &'a [u8],
+}
+
+impl<T: Target> Walk<'_, T> {
+    /// Whether surplus entries of `folder` may be removed: only on the file system on which the part of
+    /// the target begins that the snapshot holds as a whole.
+    pub(super) fn may_remove_in(&self, folder: &Shared<T>, opened: &Opened<T>) -> io::Result<bool> {
+        if self.options.delete.is_none() || !folder.whole || folder.new {
+            return Ok(false);
+        }
+        let own = self.target.file_system(&opened.to)?;
+        let begins = folder.from.as_ref().is_some_and(|from| self.is_whole(from));
+        let above = folder.parent.as_ref().and_then(|parent| parent.file_system.get().copied());
+        if begins || (own.is_some() && above.flatten() == own) {
+            let _ = folder.file_system.set(own);
+            return Ok(true);
+        }
+        let why = if own.is_none() { UNKNOWN } else { OTHER_FILE_SYSTEM };
+        self.protect(&folder.to.inside(), true, why);
+        Ok(false)
+    }
+
+    /// Removes `name` of `folder`, which the snapshot does not hold.
+    pub(super) fn remove(&self, folder: &Shared<T>, opened: &Opened<T>, name: &CStr) {
+        let (Some(absence), Some(from)) = (&self.options.delete, &folder.from) else { return };
+        let (to, inside) = (folder.to.inside_of(name), from.inside_of(name));
+        self.remove_in(absence, &opened.to, name, (&to, &inside), 0);
+    }
+
+    /// Makes way for an entry where a folder is in its place. Whether the folder is gone.
+    pub(super) fn make_way(&self, one: &One<T::Folder>, opened: &Opened<T>) -> io::Result<bool> {
+        let Some(absence) = &self.options.delete else { return Ok(false) };
+        let (name, from) = (&one.entry.name, one.from.inside());
+        // On the way to what is restored nothing was compared; below, a mount point bars all that follows.
+        let bounded = one.folder.from.is_none() || one.folder.file_system.get().is_some();
+        if !bounded || absence.unseen(&from).is_some() {
+            return Ok(false);
+        }
+        let spared =
+            |below: &[u8], entry: Listed<'_>| absence.spares(&join(&from, below), entry).is_some();
+        if !self.target.may_remove(&opened.to, name, &spared)? {
+            return Ok(false);
+        }
+        self.target.remove_folder(&opened.to, name).map(|()| true)
+    }
+
+    fn remove_in(
+        &self,
+        absence: &Absence,
+        folder: &T::Folder,
+        name: &CStr,
+        (to, inside): (&[u8], &[u8]),
+        depth: usize,
+    ) {
+        let removed = match self.target.look(folder, name) {
+            Err(error) => Err(error),
+            Ok(None) => return,
+            Ok(Some(there)) => {
+                let surplus = Surplus { folder, name, there: &there, to, inside };
+                self.remove_one(absence, &surplus, depth)
+            }
+        };
+        match removed {
+            // A file can be a mount point, too (unlink(2)).
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::BUSY) => {
+                self.protect(to, false, OTHER_FILE_SYSTEM);
+            }
+            Err(error) => self.trouble(to, false, &error),
+            Ok(()) => {}
+        }
+    }
+
+    fn remove_one(
+        &self,
+        absence: &Absence,
+        surplus: &Surplus<'_, T::Folder>,
+        depth: usize,
+    ) -> io::Result<()> {
+        let Surplus { folder, name, there, to, inside } = *surplus;
+        let entry = crate::build::entry_of(name, there);
+        let is_folder = there.meta.kind == Kind::Folder;
+        if let Some(why) = absence.unseen(inside) {
+            self.protect(to, is_folder, why);
+            return Ok(());
+        }
+        let why = absence.spares(inside, Listed::from(&entry));
+        if !is_folder {
+            match why {
+                Some(why) => self.protect(to, false, why),
+                None => {
+                    self.target.remove(folder, name)?;
+                    self.tell(What::Removed, to, false, size_of(there), None);
+                }
+            }
+            return Ok(());
+        }
+        if let Some(why) = why {
+            self.protect(to, true, why);
+            return Ok(());
+        }
+        let spared =
+            |below: &[u8], entry: Listed<'_>| absence.spares(&join(inside, below), entry).is_some();
+        if self.target.may_remove(folder, name, &spared)? {
+            self.target.remove_folder(folder, name)?;
+            self.tell(What::Removed, to, true, 0, None);
+            return Ok(());
+        }
+        self.remove_partly(absence, surplus, depth)
+    }
+
+    /// Removes from a folder what does not have to stay.
+    fn remove_partly(
+        &self,
+        absence: &Absence,
+        surplus: &Surplus<'_, T::Folder>,
+        depth: usize,
+    ) -> io::Result<()> {
+        let Surplus { folder, name, to, inside, .. } = *surplus;
+        if depth >= DEEPEST {
+            self.protect(to, true, TOO_DEEP);
+            return Ok(());
+        }
+        let (inner, outer) = (self.target.enter(folder, name)?, self.target.file_system(folder)?);
+        if outer.is_none() || self.target.file_system(&inner)? != outer {
+            self.protect(to, true, if outer.is_none() { UNKNOWN } else { OTHER_FILE_SYSTEM });
+            return Ok(());
+        }
+        let Some(names) = self.target.names(&inner, MOST_NAMES)? else {
+            self.protect(to, true, TOO_MANY);
+            return Ok(());
+        };
+        if is_in_backups(&names) {
+            self.protect(to, true, IN_BACKUPS);
+            return Ok(());
+        }
+        for name in &names {
+            if self.halted() {
+                return Ok(());
+            }
+            let (to, inside) = (join(to, name.to_bytes()), join(inside, name.to_bytes()));
+            self.remove_in(absence, &inner, name, (&to, &inside), depth + 1);
+        }
+        Ok(())
+    }
+
+    /// Tells that something stays though the snapshot does not hold it.
+    fn protect(&self, path: &[u8], folder: bool, why: &str) {
+        self.tell(What::Protected, path, folder, 0, Some(why.to_owned()));
+    }
+}
+
+fn is_in_backups(names: &[CString]) -> bool {
+    names.iter().any(|name| name.to_bytes() == OWN.as_bytes())
+}
+
+/// `below` in the folder `above`; either may be empty.
+fn join(above: &[u8], below: &[u8]) -> Vec<u8> {
+    match (above, below) {
+        ([], path) | (path, []) => path.to_vec(),
+        (above, below) => [above, b"/", below].concat(),
+    }
+}

@@ -1,0 +1,147 @@
+//! What the words of `restore [SNAPSHOT] [PATH…]` mean: which snapshot, and which paths in it.
+
+use std::ffi::{OsStr, OsString};
+
+use chrono::{DateTime, Local};
+use engine::name::SnapshotName;
+use engine::select::Selector;
+
+use crate::commands::history::{in_snapshot, on_source};
+use crate::commands::say;
+use crate::exit::Exit;
+use crate::series::{Picked, Series, one, pick};
+
+/// Words that mean a snapshot.
+const KNOWN: [&str; 4] = ["latest", "oldest", "yesterday", "today"];
+
+/// So many letters may be wrong in a word.
+const FEW_LETTERS: usize = 2;
+
+/// The snapshot that is meant, and the paths on its source.
+///
+/// # Errors
+/// The exit, when that cannot be told; it is said why.
+pub(super) fn meaning<'a>(
+    all: &'a [Series],
+    words: &[OsString],
+    now: &DateTime<Local>,
+) -> Result<(Picked<'a>, Vec<Vec<u8>>), Exit> {
+    let named = words.first().and_then(|word| snapshot_of(word, now));
+    let paths = &words[usize::from(named.is_some())..];
+    let of_paths = one_snapshot(all, paths)?;
+    let picked = match (&named, of_paths) {
+        (None, Some(picked)) => picked,
+        (Some(text), of_paths) => {
+            let picked = pick(all, text, now)?;
+            if let Some(other) = of_paths
+                && other.name != picked.name
+            {
+                say(&format!(
+                    "the path lies in {}, but '{text}' means {}; name one of the two",
+                    other.name, picked.name
+                ));
+                return Err(Exit::Usage);
+            }
+            picked
+        }
+        (None, None) => {
+            if let Some(word) = paths.first().and_then(|word| word.to_str()) {
+                refuse_mistyped(all, word)?;
+            }
+            one(all, None)?;
+            pick(all, "latest", now)?
+        }
+    };
+    let paths = paths.iter().map(|path| on_source(picked.series, path)).collect();
+    Ok((picked, paths))
+}
+
+/// `word` when it means a snapshot: what holds a slash is a path, but for a whole name at its end.
+fn snapshot_of(word: &OsStr, now: &DateTime<Local>) -> Option<String> {
+    let text = word.to_str()?;
+    let last = text.trim_end_matches('/').rsplit('/').next()?;
+    let whole = SnapshotName::parse_any(last.as_bytes()).is_some();
+    let means = Selector::parse(text, now).is_ok();
+    (means && (whole || !text.contains('/'))).then(|| text.to_owned())
+}
+
+/// The snapshot that the paths lie in, when they lie in one.
+fn one_snapshot<'a>(all: &'a [Series], paths: &[OsString]) -> Result<Option<Picked<'a>>, Exit> {
+    let of = |path: &OsString| {
+        all.iter().find_map(|series| {
+            let (name, _) = in_snapshot(series, path)?;
+            Some(Picked { series, name })
+        })
+    };
+    let mut found: Option<Picked<'a>> = None;
+    for picked in paths.iter().filter_map(of) {
+        match &found {
+            Some(first) if first.name != picked.name => {
+                say(&format!(
+                    "the paths lie in different snapshots, {} and {}; restore them one after the other",
+                    first.name, picked.name
+                ));
+                return Err(Exit::Usage);
+            }
+            Some(_) => {}
+            None => found = Some(picked),
+        }
+    }
+    let Some(Picked { series, name }) = found else { return Ok(None) };
+    let known = series.history.complete.iter().chain(&series.history.incomplete);
+    if !known.into_iter().any(|there| *there == name) {
+        say(&format!("there is no snapshot {name}; list shows what there is"));
+        return Err(Exit::Usage);
+    }
+    Ok(Some(Picked { series, name }))
+}
+
+/// A bare word that is nearly one for a snapshot, and no name of anything here, is a mistake.
+fn refuse_mistyped(all: &[Series], word: &str) -> Result<(), Exit> {
+    if word.contains('/') || std::path::Path::new(word).symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    let complete = all.iter().flat_map(|series| &series.history.complete);
+    let Some(near) = nearest(word, complete.map(ToString::to_string)) else { return Ok(()) };
+    say(&format!(
+        "'{word}' is no snapshot; did you mean {near}? Write ./{word} for a file of that name"
+    ));
+    Err(Exit::Usage)
+}
+
+/// The word for a snapshot that `word` is nearly.
+fn nearest(word: &str, snapshots: impl Iterator<Item = String>) -> Option<String> {
+    let lower = word.to_lowercase();
+    let (base, rest) = lower.split_at(lower.find('~').unwrap_or(lower.len()));
+    let known =
+        KNOWN.iter().map(|known| (strsim::osa_distance(base, known), format!("{known}{rest}")));
+    let named = snapshots.map(|name| {
+        let stamp = name.rsplit('.').next().unwrap_or_default();
+        let distance = strsim::osa_distance(word, &name).min(strsim::osa_distance(word, stamp));
+        (distance, name)
+    });
+    let (distance, near) = known.chain(named).min_by_key(|(distance, _)| *distance)?;
+    (distance <= FEW_LETTERS && word.len() > 2 * FEW_LETTERS).then_some(near)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_nearly_a_snapshot_is_recognised() {
+        let snapshots = || ["p.07-12-2023_13-32-58".to_owned()].into_iter();
+        for (word, near) in [
+            ("lastest", Some("latest")),
+            ("Latst~2", Some("latest~2")),
+            ("yesterdya", Some("yesterday")),
+            ("p.07-12-2023_13-32-59", Some("p.07-12-2023_13-32-58")),
+            ("07-12-2023_13-32-5", Some("p.07-12-2023_13-32-58")),
+            ("docs", None),
+            ("late", None),
+            ("thesis.odt", None),
+        ] {
+            assert_eq!(nearest(word, snapshots()).as_deref(), near, "{word}");
+        }
+    }
+}
