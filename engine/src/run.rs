@@ -159,13 +159,17 @@ pub fn run<S: Source>(
     }
     let other_sources = lineage::check(job, &backups, &history);
     let accepted = other_sources.is_err();
+    let mut refused = None;
     if let Err(error) = other_sources {
         // The status is left alone: it is that of the job whose history this is.
-        near.as_ref().map_or(Ok(()), |near| find_roots(job, &near.source, context))?;
-        if !accept.sources {
-            return Err(error);
+        let found = near.as_ref().map_or(Ok(()), |near| find_roots(job, &near.source, context));
+        match found {
+            Err(missing) if near.as_ref().is_some_and(|near| !near.ready) => return Err(missing),
+            // The run finds out by itself, as with any source that is missing.
+            Err(_) => refused = Some(error),
+            Ok(()) if !accept.sources => return Err(error),
+            Ok(()) => context.monitor.event(&Event::SourcesAccepted { what: error.to_string() }),
         }
-        context.monitor.event(&Event::SourcesAccepted { what: error.to_string() });
     }
     let now = (context.now)();
     let since_last = history.doubted_by(now).and_then(|newest| {
@@ -222,6 +226,10 @@ pub fn run<S: Source>(
         accept_shrink,
     };
     let result = connect()
+        .and_then(|source| match refused {
+            Some(error) => Err(find_roots(job, &source, context).err().unwrap_or(error)),
+            None => Ok(source),
+        })
         .and_then(|source| attempt.complete(&source, &recorder, history))
         .map_err(|error| context.stop.or(error));
     // Who has lost a lease may have stumbled over what the other run made, before he noticed.
