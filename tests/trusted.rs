@@ -14,6 +14,7 @@ use fixtures::meanwhile::{flipping, meanwhile};
 use fixtures::need;
 use fixtures::run::Run;
 use fixtures::scan::scan;
+use fixtures::sshd::{Sshd, Subsystem};
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 use rustix::process::Signal;
@@ -46,6 +47,20 @@ fn a_second_save_within_the_tick_of_the_first_is_copied_by_the_next_run() {
         assert_eq!((&counts["changed"], &counts["compared"]), (&1.into(), &1.into()), "{counts}");
         assert_eq!(counts["copied"], 1, "{counts}");
     }
+}
+
+#[test]
+fn the_same_holds_of_a_remote_file_and_what_is_older_is_not_asked_for() {
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = Stage::with(BIN, &Tree::new().file("saved", "first").file("older", "same"));
+    stage.sh(&format!("touch -d {LATER} saved; touch -d '10 seconds ago' older"));
+    server.reached_by(stage.run()).expect(0);
+    stage.sh(&format!("printf SECON >saved; touch -d {LATER} saved"));
+    server.reached_by(stage.run()).expect(0);
+    assert_eq!(content(&stage, "saved"), "SECON");
+    let counts = stage.counts();
+    assert_eq!((&counts["copied"], &counts["compared"]), (&1.into(), &0.into()), "{counts}");
+    stage.assert_linked("older");
 }
 
 #[test]

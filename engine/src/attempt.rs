@@ -34,14 +34,14 @@ use crate::pacing::keep_checkpoints;
 use crate::plan::WHOLE_SECONDS;
 use crate::probe::{Abilities, probe};
 use crate::prune::candidates;
-use crate::racy;
+use crate::racy::begin_of;
 use crate::reading::claim;
 use crate::record::{Recorder, carried};
 use crate::report::{Boot, Report, RootDropped, RootFound, VERSION};
 use crate::retention::{Leaving, surplus};
 use crate::run::{Context, rfc3339};
 use crate::seal;
-use crate::source::Source;
+use crate::source::{Answers, Source};
 use crate::usage::tells_inodes;
 use crate::walk::{Setting, Target, Trust, Walk, gather};
 
@@ -112,6 +112,8 @@ struct Names {
     incomplete: SnapshotName,
     complete: SnapshotName,
     resumed: bool,
+    /// When the source begins to be read, by its own clock.
+    reads_from: Time,
 }
 
 /// An incomplete snapshot that holds everything.
@@ -137,7 +139,8 @@ impl Attempt<'_> {
         find_roots(self.job, source, self.context)?;
         seal::sweep(self.backups, self.job, &history);
         self.check_clock(&history);
-        let names = self.names(&history)?;
+        let reads_from = begin_of(source.clock(), self.reads_from);
+        let names = self.names(&history, reads_from)?;
         self.context.monitor.event(&Event::Started {
             snapshot: names.incomplete.to_string(),
             base: names.base.as_ref().map(ToString::to_string),
@@ -188,7 +191,7 @@ impl Attempt<'_> {
         Ok(report)
     }
 
-    fn names(&self, history: &History) -> Result<Names, RunError> {
+    fn names(&self, history: &History, reads_from: Time) -> Result<Names, RunError> {
         let stamp = history.free_stamp(self.began).ok_or_else(|| {
             let error = io::Error::other("the clock's year cannot be written with four digits");
             let path = self.backups.path.clone();
@@ -202,6 +205,7 @@ impl Attempt<'_> {
             resumed: interrupted.is_some(),
             incomplete: interrupted.unwrap_or_else(|| complete.with_state(State::Incomplete)),
             complete,
+            reads_from,
         })
     }
 
@@ -311,6 +315,9 @@ impl Attempt<'_> {
         pruned: Vec<String>,
     ) -> Report {
         let finished = (self.context.now)();
+        // A clock of this machine that was set back meanwhile stamps with what it said before.
+        let now = source.clock().filter(|_| source.answers() == Answers::AtOnce);
+        let read_since = now.map_or(names.reads_from, |now| now.min(names.reads_from));
         let mut grain = source.time_granularity_ns().max(built.abilities.time_granularity_ns);
         // What is linked from a base keeps the times that it has there.
         if names.base.is_some() && built.walk.set.rules.time.base_may_be_cut {
@@ -328,8 +335,7 @@ impl Attempt<'_> {
             seconds: (finished - self.began).as_seconds_f64(),
             time_granularity_ns: grain,
             host: Some(self.job.host.clone()),
-            // A clock that was set back while the run went on stamps with what it said before.
-            read_since: Some(self.reads_from.min(racy::clock())),
+            read_since: Some(read_since),
             roots,
             dropped: Vec::new(),
             carried_since: None,
@@ -441,7 +447,8 @@ impl Attempt<'_> {
         let kept = kept.map_err(|error| self.broken(error))?;
         let manifest = self.manifest(names, abilities);
         let granularity = source.time_granularity_ns().max(abilities.time_granularity_ns);
-        checkpoints.note_begin(self.reads_from).map_err(|error| self.broken(error))?;
+        // On a full disk it cannot be noted: then what is stored now counts as read by the run before.
+        let _ = checkpoints.note_begin(names.reads_from);
         let mut set = self.setting(names, granularity, trust)?;
         set.begins = set.begins.with(checkpoints.begins());
         set.folds_case = abilities.folds_case;

@@ -72,6 +72,15 @@ pub fn before(time: Time, nanos: u64) -> Time {
     Time { secs, nanos }
 }
 
+/// How far the clock of a source may be behind this machine's that does not tell what it says.
+const UNKNOWN_NS: u64 = 30_000_000_000;
+
+/// From when on files of a source may change that is about to be read: `told` by its clock, or `ours`.
+#[must_use]
+pub fn begin_of(told: Option<Time>, ours: Time) -> Time {
+    told.unwrap_or_else(|| before(ours, UNKNOWN_NS))
+}
+
 /// The clock that the kernel stamps files with: it moves in ticks of a few milliseconds.
 #[must_use]
 pub fn clock() -> Time {

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::entry::{BadName, Batch, Entry, Meta};
+use crate::entry::{BadName, Batch, Entry, Meta, Time};
 
 /// How many entries a batch holds at the most.
 pub const BATCH: usize = 1024;
@@ -40,6 +40,11 @@ pub trait Source: Send + Sync + 'static {
 
     /// How fine its modification times are, nanoseconds: 1, or 1,000,000,000 for whole seconds.
     fn time_granularity_ns(&self) -> u32;
+
+    /// What the clock says that stamps its files, if that can be told: this machine's, unless it says otherwise.
+    fn clock(&self) -> Option<Time> {
+        Some(crate::racy::clock())
+    }
 
     /// Opens the tree at `path` (absolute). A symlink that leads to a folder or a file is followed here, and only here; of a
     /// local source only one that no other user can have put there.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::entry::{Batch, Entry, Meta};
+use crate::entry::{Batch, Entry, Meta, Time};
 use crate::limit::Limit;
 use crate::shape::Shape;
 use crate::source::{Answers, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted};
@@ -43,6 +43,10 @@ impl<S: Source> Source for Tailored<S> {
 
     fn time_granularity_ns(&self) -> u32 {
         self.source.time_granularity_ns()
+    }
+
+    fn clock(&self) -> Option<Time> {
+        self.source.clock()
     }
 
     fn root(&self, path: &Path) -> Result<Root<S::Folder>, SourceError> {

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use engine::entry::{Entry, Extra, Kind, Meta};
+use engine::entry::{Entry, Extra, Kind, Meta, Time};
 use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -268,6 +268,12 @@ impl Source for SftpSource {
 
     fn time_granularity_ns(&self) -> u32 {
         1_000_000_000
+    }
+
+    /// SFTP has no question for it. Linux stamps what it makes up in `/proc` with the time at which it was
+    /// looked for first, and the folder of a process that has just begun was not looked into before.
+    fn clock(&self) -> Option<Time> {
+        self.meta(Question::Stat(b"/proc/self/fdinfo".to_vec())).ok().map(|meta| meta.mtime)
     }
 
     fn root(&self, path: &Path) -> Result<Root<SftpFolder>, SourceError> {
