@@ -51,6 +51,9 @@ pub(crate) fn complaints(
             failures => format!("the last {failures} runs failed, the last one: {reason}"),
         });
     }
+    if let Some(stuck) = look.status.iter().flat_map(|status| &status.stuck).next() {
+        complaints.push(stuck.to_string());
+    }
     complaints
 }
 
@@ -153,6 +156,7 @@ mod tests {
             reason: Some("host down".to_owned()),
             snapshot: None,
             failures_in_a_row: times,
+            stuck: Vec::new(),
         })
     }
 

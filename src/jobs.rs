@@ -252,7 +252,7 @@ fn completed(log: &JobLog, job: &NamedJob, report: &Report, monitor: &LogMonitor
     }
     log.tell(Level::INFO, &message, fields, &below);
     if problems == 0 {
-        return Exit::Done;
+        return if report.stuck.is_empty() { Exit::Done } else { Exit::Listed };
     }
     let file = format!(".backup_manager/reports/{}.json", report.snapshot);
     let file = crate::config::shown_path(&job.job.backups_dir.join(file));

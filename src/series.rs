@@ -163,6 +163,26 @@ pub(crate) fn pick<'a>(
     Ok(Picked { series, name })
 }
 
+/// As [`pick`], for what is to be removed: no date stands for a snapshot of another day.
+///
+/// # Errors
+/// As [`pick`].
+pub(crate) fn pick_exactly<'a>(
+    all: &'a [Series],
+    text: &str,
+    now: &DateTime<Local>,
+) -> Result<Picked<'a>, Exit> {
+    let Picked { series, name } = pick(all, text, now)?;
+    let same = |selector: Selector| selector.means_exactly(&name);
+    match Selector::parse(text, now).map_or(Ok(()), same) {
+        Ok(()) => Ok(Picked { series, name }),
+        Err(error) => {
+            say(&format!("{error}; {}", hint::unpicked(&error)));
+            Err(Exit::Usage)
+        }
+    }
+}
+
 /// The one job that is meant, or the one whose snapshots have `prefix`.
 ///
 /// # Errors

@@ -20,7 +20,6 @@ use crate::event::{Event, Instead, shown_path};
 use crate::forecast::what_is_missing;
 use crate::glance::glance;
 use crate::history::History;
-use crate::hold;
 use crate::job::Job;
 use crate::judge::{filtered_away, refusal, roots_found};
 use crate::kept::{Kept, make_if_missing};
@@ -35,15 +34,18 @@ use crate::plan::WHOLE_SECONDS;
 use crate::probe::{Abilities, probe};
 use crate::prune::candidates;
 use crate::racy::begin_of;
-use crate::reading::claim;
-use crate::record::{Recorder, carried};
-use crate::report::{Boot, Report, RootDropped, RootFound, VERSION};
+use crate::reading::{claim, holders};
+use crate::record::{Recorder, carried, report};
+use crate::report::{Boot, Report, RootDropped, RootFound, Stuck, VERSION};
 use crate::retention::{Leaving, surplus};
 use crate::run::{Context, rfc3339};
-use crate::seal;
+use crate::seal::{self, Retired};
 use crate::source::{Answers, Source};
 use crate::usage::tells_inodes;
 use crate::walk::{Setting, Target, Trust, Walk, gather};
+
+/// How many runs in a row wait for a snapshot that is in use before they say who has it.
+const WAITS: u32 = 5;
 
 /// How often a walk goes on on a disk that was full.
 const ROUNDS: u32 = 10;
@@ -104,6 +106,8 @@ pub(crate) struct Attempt<'a> {
     /// When it began, by the clock that stamps files.
     pub(crate) reads_from: Time,
     pub(crate) accept_shrink: bool,
+    /// Of what earlier runs began to remove: what cannot be removed.
+    pub(crate) leftovers: Vec<Stuck>,
 }
 
 /// What every part of an attempt refers to.
@@ -137,7 +141,6 @@ impl Attempt<'_> {
         mut history: History,
     ) -> Result<Report, RunError> {
         find_roots(self.job, source, self.context)?;
-        seal::sweep(self.backups, self.job, &history);
         self.check_clock(&history);
         let reads_from = begin_of(source.clock(), self.reads_from);
         let names = self.names(&history, reads_from)?;
@@ -170,24 +173,30 @@ impl Attempt<'_> {
         self.context.progress.enter(Phase::Sealing);
         let path = self.backups.path.join(names.incomplete.to_string());
         built.checkpoints.sync().map_err(|error| RunError::Sync { path, error })?;
+        self.still_alone(&names, &built)?;
         let (before, after) = self.surplus(&history, &names);
-        let [before, after] = [before, after].map(|leaving| self.unread(leaving));
-        pruned.extend(before.iter().chain(&after).map(|(name, _)| name.to_string()));
-        let mut report = self.report(source, &names, &built, roots, pruned);
+        let mut stuck = self.leftovers.clone();
+        let in_use = self.waits(&history, before.iter().chain(&after), &mut stuck);
+        let mut retired = self.retire(&before, &mut stuck);
+        let going = |leaving: &Leaving| !in_use.contains_key(&leaving.0.to_string());
+        pruned.extend(retired.iter().map(Retired::was));
+        pruned.extend(after.iter().filter(|one| going(one)).map(|(name, _)| name.to_string()));
+        let report = self.report(source, &names, &built, roots, pruned);
+        let dropped = self.dropped(&history, &report.pruned);
+        let mut report = Report { stuck: stuck.clone(), in_use, dropped, ..report };
         report.carried_since = recorder.carried_since();
-        report.dropped = self.dropped(&history, &report.pruned);
         if let Some(coverage) = &mut report.coverage {
             coverage.not_entered = recorder.not_entered();
         }
         self.file(recorder, &names, &report);
-        self.still_alone(&names, &built)?;
-        let mut retired = self.retire(&before)?;
         seal::seal(self.backups, &names.incomplete, &names.complete)?;
-        retired.extend(self.retire(&after)?);
+        retired.extend(self.retire(&after, &mut stuck));
         history.incomplete.retain(|name| *name != names.incomplete);
         let older = |name: &SnapshotName| (name.clone(), "an older interrupted one");
-        retired.extend(self.retire(&history.incomplete.iter().map(older).collect::<Vec<_>>())?);
-        self.clean_up(&built.checkpoints, &retired);
+        let older = history.incomplete.iter().map(older).collect::<Vec<_>>();
+        retired.extend(self.retire(&older, &mut stuck));
+        stuck.extend(self.clean_up(&built.checkpoints, &retired));
+        report.stuck = stuck;
         Ok(report)
     }
 
@@ -267,17 +276,19 @@ impl Attempt<'_> {
     /// Removes the oldest snapshot of a full history; its name, if there was one to remove.
     fn make_room(&self, history: &mut History, names: &Names) -> Result<Option<String>, RunError> {
         let (surplus, _) = self.surplus(history, names);
-        let surplus = self.unread(surplus);
-        let Some((oldest, _)) = surplus.first() else { return Ok(None) };
-        let why = "the destination is full, and the history too";
-        let retired = self.retire(&[(oldest.clone(), why)])?;
-        if retired.is_empty() {
-            return Ok(None);
+        for (oldest, _) in surplus {
+            let why = "the destination is full, and the history too";
+            let retired = self.retire(&[(oldest.clone(), why)], &mut Vec::new());
+            if retired.is_empty() {
+                continue;
+            }
+            history.complete.retain(|name| *name != oldest);
+            self.context.progress.enter(Phase::Removing);
+            if seal::remove_retired(self.backups, &retired, self.context)?.is_empty() {
+                return Ok(Some(oldest.to_string()));
+            }
         }
-        history.complete.retain(|name| name != oldest);
-        self.context.progress.enter(Phase::Removing);
-        seal::remove_retired(self.backups, &retired, self.context)?;
-        Ok(Some(oldest.to_string()))
+        Ok(None)
     }
 
     /// What goes for the snapshot that is about to be completed.
@@ -286,24 +297,47 @@ impl Attempt<'_> {
         surplus(&candidates, &self.job.retention, names.base.as_ref(), &names.complete)
     }
 
-    /// Those of `leaving` that nobody reads; the others go the next time.
-    fn unread(&self, leaving: Vec<Leaving>) -> Vec<Leaving> {
-        let (free, read): (Vec<_>, Vec<_>) =
-            leaving.into_iter().partition(|(name, _)| claim(self.backups, name).is_some());
-        for (name, _) in read {
-            self.context.monitor.event(&Event::InUse { snapshot: name.to_string() });
+    /// For how many runs in a row snapshots that would go have been in use, this one included. After [`WAITS`] runs they are
+    /// told with who has them.
+    fn waits<'b>(
+        &self,
+        history: &History,
+        leaving: impl Iterator<Item = &'b Leaving>,
+        stuck: &mut Vec<Stuck>,
+    ) -> BTreeMap<String, u32> {
+        let last = history.complete.last().and_then(|name| report(self.backups, name));
+        let before = last.map(|last| last.in_use).unwrap_or_default();
+        let mut waits = BTreeMap::new();
+        for (name, _) in leaving.filter(|(name, _)| claim(self.backups, name).is_none()) {
+            let snapshot = name.to_string();
+            let runs = before.get(&snapshot).map_or(1, |runs| runs + 1);
+            if runs > WAITS {
+                let by = holders(self.backups, name).join(", ");
+                let by =
+                    if by.is_empty() { "a process that is not to be seen here".into() } else { by };
+                let why = format!("it is in use in the {runs}. run in a row, by {by}; end that");
+                let path = self.backups.path.join(&snapshot);
+                stuck.push(Stuck::new(name, &path, &io::Error::other(why), self.context));
+            }
+            waits.insert(snapshot, runs);
         }
-        free
+        waits
     }
 
+    /// Takes snapshots out of the history. One that stays (it is read, held, or cannot be renamed) stands in nothing's way.
     fn retire(
         &self,
         leaving: &[(SnapshotName, impl Display)],
-    ) -> Result<Vec<SnapshotName>, RunError> {
-        // Somebody may have pinned one a moment ago.
-        let free = leaving.iter().filter(|(name, _)| hold::of(self.backups, name).is_none());
-        let retired = free.map(|(name, why)| seal::retire(self.backups, name, why, self.context));
-        retired.filter_map(Result::transpose).collect()
+        stuck: &mut Vec<Stuck>,
+    ) -> Vec<Retired> {
+        let mut all = Vec::new();
+        for (name, why) in leaving {
+            match seal::retire(self.backups, name, why, self.context) {
+                Ok(retired) => all.extend(retired),
+                Err(error) => stuck.push(Stuck::of(name, &error, self.context)),
+            }
+        }
+        all
     }
 
     fn report<S: Source>(
@@ -341,6 +375,8 @@ impl Attempt<'_> {
             carried_since: None,
             pruned,
             coverage: built.walk.coverage(self.job),
+            stuck: Vec::new(),
+            in_use: BTreeMap::new(),
             counts: built.walk.tally.counts(),
         }
     }
@@ -354,16 +390,18 @@ impl Attempt<'_> {
         dropped
     }
 
-    /// What remains when the snapshot is complete: a failure is told, the next run goes on with it.
-    fn clean_up(&self, checkpoints: &Checkpoints, retired: &[SnapshotName]) {
+    /// What remains when the snapshot is complete: a failure is told, the next run goes on with it. What cannot be removed.
+    fn clean_up(&self, checkpoints: &Checkpoints, retired: &[Retired]) -> Vec<Stuck> {
         if let Err(error) = checkpoints.forget() {
             self.aside("the journal of the finished snapshot stays behind", error);
         }
         self.context.progress.enter(Phase::Removing);
         match seal::remove_retired(self.backups, retired, self.context) {
-            Err(RunError::Stopped) | Ok(()) => {}
+            Ok(stuck) => return stuck,
+            Err(RunError::Stopped) => {}
             Err(error) => self.context.monitor.event(&Event::Aside { what: error.to_string() }),
         }
+        Vec::new()
     }
 
     fn aside(&self, what: &str, error: io::Error) {

@@ -58,6 +58,7 @@ impl Backups {
         let own = own.map_err(failed("cannot make .backup_manager in"))?;
         for folder in [c"locks", c"journal", c"reports", c"status", c"progress", c"kept"] {
             make_if_missing(&own, folder)
+                .map(|()| give_to_owner(&own, folder))
                 .and_then(|()| own.child(folder).map(drop))
                 .map_err(failed("cannot make or open the folders of .backup_manager in"))?;
         }
@@ -89,6 +90,22 @@ impl Backups {
     /// The folder `name` in `.backup_manager`, if it is there.
     pub(crate) fn own(&self, name: &CStr) -> Option<Dir> {
         self.own.as_ref().and_then(|own| own.child(name).ok())
+    }
+
+    /// As [`Backups::own`], for guards: only a folder that is known not to be there is none.
+    ///
+    /// # Errors
+    /// The system's, when it cannot be told.
+    pub(crate) fn own_if_any(&self, name: &CStr) -> io::Result<Option<Dir>> {
+        let opened = match &self.own {
+            Some(own) => own.child(name),
+            None => self.dir.child(&c_name(OWN)?).and_then(|own| own.child(name)),
+        };
+        match opened {
+            Ok(dir) => Ok(Some(dir)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether `.backup_manager` is there and cannot be opened.
@@ -145,6 +162,38 @@ pub(crate) fn give(file: impl AsFd, folder: &Meta) -> io::Result<()> {
     crate::dir::set_owner(file, Some(folder.uid), Some(folder.gid))
 }
 
+/// Creates the file `name` of `.backup_manager`, for its owner alone.
+///
+/// # Errors
+/// The system's, of `openat(2)`.
+pub(crate) fn create_state(dir: &Dir, name: &CStr) -> io::Result<std::fs::File> {
+    let file = dir.create_file(name, 0o600)?;
+    if let Some((uid, gid)) = other_owner(dir) {
+        let _ = crate::dir::set_owner(&file, Some(uid), Some(gid));
+    }
+    Ok(file)
+}
+
+/// Gives a folder that root has, in another user's, to that user: also one that an older version made as root.
+pub(crate) fn give_to_owner(dir: &Dir, name: &CStr) {
+    let Some((uid, gid)) = other_owner(dir) else { return };
+    if let Ok(folder) = dir.child(name)
+        && folder.meta().is_ok_and(|meta| meta.uid == 0)
+    {
+        let _ = crate::dir::set_owner(&folder, Some(uid), Some(gid));
+    }
+}
+
+/// Who owns the folder `dir`, if root is about to make something in another user's: that user's runs have to be able to
+/// read and replace it.
+pub(crate) fn other_owner(dir: &Dir) -> Option<(u32, u32)> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let meta = dir.meta().ok()?;
+    (meta.uid != 0).then_some((meta.uid, meta.gid))
+}
+
 /// Writes a small file so that it is there whole and durable, or not at all.
 ///
 /// # Errors
@@ -155,8 +204,7 @@ pub(crate) fn write_whole(dir: &Dir, name: &str, content: &[u8]) -> io::Result<(
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = dir.create_file(&temporary, 0o600)?;
-    give(&file, &dir.meta()?)?;
+    let mut file = create_state(dir, &temporary)?;
     file.write_all(content)?;
     file.sync_all()?;
     dir.rename_over(&temporary, &name)?;
@@ -170,10 +218,25 @@ pub(crate) fn write_whole(dir: &Dir, name: &str, content: &[u8]) -> io::Result<(
 pub(crate) fn write_soon(dir: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
     let (name, temporary) = (c_name(name)?, c_name(format!(".{name}.tmp"))?);
     let _ = dir.unlink(&temporary);
-    let mut file = dir.create_file(&temporary, 0o600)?;
-    give(&file, &dir.meta()?)?;
-    file.write_all(content)?;
+    create_state(dir, &temporary)?.write_all(content)?;
     dir.rename_over(&temporary, &name)
+}
+
+/// As [`read_small`], for guards: only a file that is known not to be there is none.
+///
+/// # Errors
+/// The system's, when it cannot be told or read.
+pub(crate) fn read_if_any(dir: &Dir, name: &str) -> io::Result<Option<Vec<u8>>> {
+    use std::io::Read;
+    let mut content = Vec::new();
+    match dir.open_file(&c_name(name)?) {
+        Ok(file) => {
+            file.take(64 * 1024 * 1024).read_to_end(&mut content)?;
+            Ok(Some(content))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads a small file of ours; `None` when it is not there.

@@ -79,6 +79,24 @@ impl Dir {
         )?))
     }
 
+    /// As [`Dir::child`], unless something is mounted there, be it a part of the same file system.
+    ///
+    /// # Errors
+    /// `EXDEV` when something is mounted there.
+    pub fn child_here(&self, name: &CStr) -> io::Result<Self> {
+        let flags = FOLDER | OFlags::NOFOLLOW;
+        let within = rustix::fs::ResolveFlags::NO_XDEV;
+        match rustix::fs::openat2(&self.0, single(name)?, flags, Mode::empty(), within) {
+            // Kernels before 5.6 do not have it, and some sandboxes do not let it through.
+            Err(Errno::NOSYS | Errno::PERM) => {
+                let child = self.child(name)?;
+                let dev = |dir: &Self| dir.meta().map(|meta| meta.id.map(|id| id.dev));
+                if dev(&child)? == dev(self)? { Ok(child) } else { Err(Errno::XDEV.into()) }
+            }
+            opened => Ok(Self(opened?)),
+        }
+    }
+
     /// As [`Dir::child`], for a folder that may not be read: to look at it and to pass through.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backups::{Backups, read_small, write_whole};
+use crate::backups::{Backups, create_state, read_small, write_whole};
 use crate::dir::Dir;
 use crate::entry::Time;
 use crate::lineage::Sources;
@@ -161,7 +161,7 @@ impl Checkpoints {
     /// When nothing can be written there.
     pub(crate) fn clock(&self) -> io::Result<Time> {
         let name = crate::dir::c_name(format!("{}.clock", self.file))?;
-        let file = match self.dir.create_file(&name, 0o600) {
+        let file = match create_state(&self.dir, &name) {
             // The file stays: on a full disk there may be no room for another one.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.dir.open_to_write(&name)?

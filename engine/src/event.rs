@@ -107,6 +107,11 @@ pub enum Event {
         /// What was seen and what is done.
         what: String,
     },
+    /// A snapshot has to go and cannot be removed.
+    Stuck {
+        /// Which one, what of it, and why.
+        stuck: crate::report::Stuck,
+    },
     /// A file that an interrupted run had copied a part of is copied from there on.
     GoesOn {
         /// Its path on the source.
@@ -162,6 +167,7 @@ impl Event {
             | Self::Clock { .. }
             | Self::Heals { .. }
             | Self::InUse { .. }
+            | Self::Stuck { .. }
             | Self::Problem(_)
             | Self::Aside { .. } => Severity::Warning,
             _ => Severity::Info,
@@ -239,6 +245,7 @@ impl fmt::Display for Event {
                     "{snapshot} would go and stays for now: it is being read (restore, verify, diff)"
                 )
             }
+            Self::Stuck { stuck } => stuck.fmt(f),
             Self::LeftoverRemoved { snapshot } => {
                 write!(f, "finished the removal of {snapshot} that an earlier run had begun")
             }

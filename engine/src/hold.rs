@@ -7,12 +7,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backups::{Backups, folder_name, read_small, write_whole};
+use crate::backups::{Backups, folder_name, give_to_owner, read_if_any, write_whole};
 use crate::catalog::look;
 use crate::dir::c_name;
 use crate::error::LookError;
 use crate::kept::make_if_missing;
 use crate::name::{SnapshotName, State};
+use crate::reading::keep_from_removal;
 
 /// The folder of holds in `.backup_manager`.
 pub(crate) const HOLDS: &std::ffi::CStr = c"holds";
@@ -29,16 +30,32 @@ pub struct Hold {
     pub note: Option<String>,
 }
 
-/// The hold of a snapshot. A file that cannot be read as one holds all the same.
-pub(crate) fn of(backups: &Backups, snapshot: &SnapshotName) -> Option<Hold> {
-    let content = read_small(&backups.own(HOLDS)?, &snapshot.to_string())?;
-    Some(serde_json::from_slice(&content).unwrap_or_default())
+/// What is noted of a snapshot in `folder`; `None` only when nothing is known to be there.
+fn note(
+    backups: &Backups,
+    folder: &std::ffi::CStr,
+    snapshot: &SnapshotName,
+) -> io::Result<Option<Vec<u8>>> {
+    match backups.own_if_any(folder)? {
+        Some(dir) => read_if_any(&dir, &snapshot.to_string()),
+        None => Ok(None),
+    }
 }
 
-/// Whether a snapshot bears the mark of damage.
+/// The hold of a snapshot. What cannot be read holds all the same, and so does what may be there.
+pub(crate) fn of(backups: &Backups, snapshot: &SnapshotName) -> Option<Hold> {
+    match note(backups, HOLDS, snapshot) {
+        Ok(content) => Some(serde_json::from_slice(&content?).unwrap_or_default()),
+        Err(error) => {
+            let note = Some(format!("whether it is held cannot be read: {error}"));
+            Some(Hold { since: String::new(), note })
+        }
+    }
+}
+
+/// Whether a snapshot bears the mark of damage, or may bear it.
 pub(crate) fn is_damaged(backups: &Backups, snapshot: &SnapshotName) -> bool {
-    let there = |dir: crate::dir::Dir| dir.find(&c_name(snapshot.to_string())?);
-    backups.own(DAMAGED).is_some_and(|dir| !matches!(there(dir), Ok(None)))
+    !matches!(note(backups, DAMAGED, snapshot), Ok(None))
 }
 
 /// Pins a complete snapshot in the folder `path`. One that is pinned stays so since when it was, and
@@ -56,8 +73,9 @@ pub fn pin(path: &Path, snapshot: &SnapshotName, hold: &Hold) -> Result<(), Look
         }
         _ => hold.clone(),
     };
+    // Who removes it holds its folder's lock, and looks for a hold after it has it.
+    let _stays = keep_from_removal(&backups, snapshot).map_err(failed)?;
     store(&backups, snapshot, &hold).map_err(failed)?;
-    // A run may have removed it meanwhile; it looks for holds right before it does so.
     let there = folder_name(snapshot).and_then(|name| backups.dir.child(&name));
     there.map(drop).map_err(|error| {
         let _ = remove(&backups, snapshot);
@@ -81,6 +99,7 @@ pub fn release(path: &Path, snapshot: &SnapshotName) -> Result<bool, LookError> 
 fn store(backups: &Backups, snapshot: &SnapshotName, hold: &Hold) -> io::Result<()> {
     let own = backups.own.as_ref().ok_or(io::ErrorKind::NotFound)?;
     make_if_missing(own, HOLDS)?;
+    give_to_owner(own, HOLDS);
     let content = serde_json::to_vec(hold)?;
     write_whole(&own.child(HOLDS)?, &snapshot.to_string(), &content)
 }

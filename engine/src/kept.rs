@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::backups::{create_state, other_owner};
 use crate::bytes::{shown, unshown};
 use crate::dir::Dir;
 use crate::entry::{Entry, Kind, Meta, Time, Xattrs};
@@ -210,7 +211,7 @@ impl Kept {
             _ if records.is_empty() => return Ok(()),
             _ => {}
         }
-        let mut file = BufWriter::new(dir.create_file(&name, 0o600)?);
+        let mut file = BufWriter::new(create_state(dir, &name)?);
         for (name, record) in records {
             let line = Line { name: shown(name.to_bytes()), record: record.clone() };
             serde_json::to_writer(&mut file, &line)?;
@@ -221,14 +222,20 @@ impl Kept {
     }
 }
 
-/// Makes a private folder unless it is there.
+/// Makes a private folder unless it is there. In another user's folder root makes it that user's.
 ///
 /// # Errors
 /// The system's.
 pub(crate) fn make_if_missing(dir: &Dir, name: &CStr) -> io::Result<()> {
     match dir.make_folder(name, 0o700) {
         Err(error) if Errno::from_io_error(&error) == Some(Errno::EXIST) => Ok(()),
-        result => result,
+        Err(error) => Err(error),
+        Ok(()) => {
+            if let Some((uid, gid)) = other_owner(dir) {
+                let _ = crate::dir::set_owner(dir.child(name)?, Some(uid), Some(gid));
+            }
+            Ok(())
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use crate::backups::{Backups, folder_name};
+use crate::backups::{Backups, create_state, folder_name};
 use crate::dir::{Dir, c_name};
 use crate::entry::FileId;
 use crate::error::{RunError, destination};
@@ -90,7 +90,7 @@ impl Backups {
             let name = c_name(format!("{prefix}.lock"))?;
             loop {
                 let locks = locks()?;
-                let file = match locks.create_file(&name, 0o600) {
+                let file = match create_state(&locks, &name) {
                     Ok(file) => file,
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                         // Read and write: over NFS a lock becomes one of bytes, which asks for both (flock(2)).
@@ -116,13 +116,10 @@ impl Backups {
                 }
                 // Another machine may have no locks where this one has them, or had none when a run was killed.
                 let lease = c_name(format!("{prefix}.lease"))?;
-                return match free(&spot.locks, &lease, stop) {
-                    Ok(false) => Ok(Locked::Busy),
-                    Err(error) if stop.asked() => Err(error),
-                    // What is no file, or not ours to read or remove, is no word of a run.
-                    Ok(true) | Err(_) => {
-                        Ok(Locked::Mine(Lock { spot, held: Held::Kernel { _file: file } }))
-                    }
+                // What cannot be read may be the word of a run.
+                return match free(&spot.locks, &lease, stop)? {
+                    false => Ok(Locked::Busy),
+                    true => Ok(Locked::Mine(Lock { spot, held: Held::Kernel { _file: file } })),
                 };
             }
         };
@@ -138,16 +135,27 @@ impl Backups {
     /// Whether another run of `prefix` is at work, found out without writing anything. It takes `LOOKS` seconds, or until
     /// `stop` is asked for, where a run without locks was killed.
     pub(crate) fn is_locked(&self, prefix: &Prefix, stop: &Stop) -> bool {
-        let Some(locks) = self.own(c"locks") else { return false };
+        let locks = match self.own_if_any(c"locks") {
+            Ok(Some(locks)) => locks,
+            Ok(None) => return false,
+            // What cannot be read may be locked.
+            Err(_) => return true,
+        };
         let name = |kind| c_name(format!("{prefix}.{kind}"));
-        let file = name("lock").and_then(|name| locks.open_file(&name));
-        let tried =
-            file.map(|file| rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared));
-        if tried.is_ok_and(|tried| tried == Err(Errno::WOULDBLOCK)) {
-            return true;
+        match name("lock").and_then(|name| locks.open_file(&name)) {
+            Ok(file) => {
+                let tried = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
+                if tried == Err(Errno::WOULDBLOCK) {
+                    return true;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => return true,
         }
-        let seen = name("lease").and_then(|name| watch(&locks, &name, stop));
-        seen.is_ok_and(|seen| matches!(seen, Seen::Renewed))
+        match name("lease").and_then(|name| watch(&locks, &name, stop)) {
+            Ok(seen) => matches!(seen, Seen::Renewed),
+            Err(_) => !stop.asked(),
+        }
     }
 
     /// Keeps others off an incomplete snapshot while what is returned is open: also those who found no lock because
@@ -175,7 +183,7 @@ impl Lock {
     fn by_lease(locks: &Dir, name: &CStr, why: io::Error, stop: &Arc<Stop>) -> io::Result<Locked> {
         let mut left_by_another = false;
         loop {
-            match locks.create_file(name, 0o600) {
+            match create_state(locks, name) {
                 Ok(file) => {
                     let spot = || Spot::new(locks.try_clone()?, name, &file);
                     let (spot, its) = (spot()?, spot()?);

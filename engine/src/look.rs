@@ -74,7 +74,14 @@ pub fn look(backups_dir: &Path, prefix: &Prefix, reports: usize) -> Result<Look,
     let status = backups
         .own(c"status")
         .and_then(|status| read_small(&status, &format!("{prefix}.json")))
-        .and_then(|status| serde_json::from_slice(&status).ok());
+        .and_then(|status| serde_json::from_slice(&status).ok())
+        .map(|mut status: Status| {
+            let all =
+                || history.complete.iter().chain(&history.incomplete).chain(&history.deleting);
+            let there = |name: &str| all().any(|snapshot| snapshot.to_string() == name);
+            status.stuck.retain(|stuck| there(&stuck.snapshot));
+            status
+        });
     let space = backups.dir.space().ok().map(|space| Space {
         free_bytes: space.f_bavail * space.f_frsize,
         total_bytes: space.f_blocks * space.f_frsize,

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::attrs;
-use crate::backups::{read_small, write_whole};
+use crate::backups::{create_state, read_small, write_whole};
 use crate::dir::{self, Dir};
 use crate::entry::{Kind, Time};
 use crate::refusal::is_full;
@@ -76,7 +76,7 @@ pub(crate) fn probe(own: &Dir) -> io::Result<Abilities> {
 }
 
 fn try_all(own: &Dir) -> io::Result<Abilities> {
-    let file = match own.create_file(FILE, 0o600) {
+    let file = match create_state(own, FILE) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => own.open_to_write(FILE)?,
         created => created?,
     };

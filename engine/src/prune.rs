@@ -9,6 +9,7 @@ use crate::hold;
 use crate::lock::Locked;
 use crate::monitor::Phase;
 use crate::name::{Prefix, SnapshotName};
+use crate::report::Stuck;
 use crate::retention::Candidate;
 use crate::run::{Context, tell_of_a_lease};
 use crate::seal;
@@ -51,10 +52,12 @@ pub fn prune(
     context.progress.enter(Phase::Removing);
     let (mut names, mut retired) = (Vec::new(), Vec::new());
     for (name, why) in choose(&history, &candidates(&backups, &history)) {
-        if hold::of(&backups, &name).is_none() {
-            let gone = seal::retire(&backups, &name, &why, context)?;
-            names.extend(gone.is_some().then_some(name));
-            retired.extend(gone);
+        match seal::retire(&backups, &name, &why, context) {
+            Ok(gone) => {
+                names.extend(gone.is_some().then_some(name));
+                retired.extend(gone);
+            }
+            Err(error) => drop(Stuck::of(&name, &error, context)),
         }
     }
     seal::remove_retired(&backups, &retired, context)?;

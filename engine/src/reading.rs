@@ -12,7 +12,9 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::backups::{Backups, folder_name};
+use crate::bytes::shown;
 use crate::dir::Dir;
+use crate::entry::FileId;
 use crate::error::LookError;
 use crate::name::SnapshotName;
 
@@ -28,6 +30,9 @@ pub(crate) struct Claim {
 
 /// How long a reader waits for somebody who is about to remove the snapshot: that is a rename.
 const PATIENCE: (u32, Duration) = (50, Duration::from_millis(20));
+
+/// How long a hold waits for the same on a slow disk.
+const REMOVAL: (u32, Duration) = (500, Duration::from_millis(20));
 
 /// From now on `snapshot` is read.
 ///
@@ -56,16 +61,102 @@ pub(crate) fn read(backups: &Backups, snapshot: &SnapshotName) -> Result<Reading
     opened().map_err(|error| LookError { action: "cannot open", path: path(), error })
 }
 
-/// Asks for a snapshot that is to be removed; `None` when somebody reads it.
+/// From now on nobody removes `snapshot`, while what is returned lives. Waits for who is about to remove it.
+///
+/// # Errors
+/// `EBUSY` when somebody goes on removing it; the system's when it is not there (any more).
+pub(crate) fn keep_from_removal(backups: &Backups, snapshot: &SnapshotName) -> io::Result<Reading> {
+    let name = folder_name(snapshot)?;
+    let folder = backups.dir.child(&name)?;
+    let mut locked = flock(&folder, FlockOperation::NonBlockingLockShared);
+    for _ in 0..REMOVAL.0 {
+        if locked != Err(Errno::WOULDBLOCK) {
+            break;
+        }
+        sleep(REMOVAL.1);
+        locked = flock(&folder, FlockOperation::NonBlockingLockShared);
+    }
+    match locked {
+        Err(Errno::WOULDBLOCK) => Err(Errno::BUSY.into()),
+        // Without locks there is only the look at its name, and that of who removes it for holds.
+        _ => match backups.dir.find(&name)? {
+            Some(now) if now.id == folder.meta()?.id => Ok(Reading { _folder: folder }),
+            _ => Err(Errno::NOENT.into()),
+        },
+    }
+}
+
+/// Asks for a snapshot that is to be removed; `None` when somebody reads it, or when that cannot be told. One that is its
+/// owner's and closed to its owner nobody else reads.
 pub(crate) fn claim(backups: &Backups, snapshot: &SnapshotName) -> Option<Claim> {
-    let folder = folder_name(snapshot).and_then(|name| backups.dir.child(&name)).ok();
-    let locked = folder.as_ref().map(|dir| flock(dir, FlockOperation::NonBlockingLockExclusive));
-    (locked != Some(Err(Errno::WOULDBLOCK))).then_some(Claim { _folder: folder })
+    let name = folder_name(snapshot).ok()?;
+    match backups.dir.child(&name) {
+        Ok(folder) => match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => None,
+            // Not every file system has locks.
+            _ => Some(Claim { _folder: Some(folder) }),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Claim { _folder: None }),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let own = rustix::process::geteuid().as_raw();
+            let closed = backups
+                .dir
+                .stat(&name)
+                .is_ok_and(|meta| meta.uid == own && meta.mode & 0o500 != 0o500);
+            closed.then_some(Claim { _folder: None })
+        }
+        Err(_) => None,
+    }
+}
+
+/// Who has a lock on a snapshot's folder, as far as the system tells: `tar (4711) of user 1000`.
+pub(crate) fn holders(backups: &Backups, snapshot: &SnapshotName) -> Vec<String> {
+    let found = folder_name(snapshot).and_then(|name| backups.dir.stat(&name));
+    let Some(id) = found.ok().and_then(|meta| meta.id) else { return Vec::new() };
+    let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+    let mut processes: Vec<u32> = locks.lines().filter_map(|line| of_inode(line, id)).collect();
+    processes.sort_unstable();
+    processes.dedup();
+    let told = |process: u32| {
+        use std::os::unix::fs::MetadataExt;
+        let folder = format!("/proc/{process}");
+        let name = std::fs::read(format!("{folder}/comm")).unwrap_or_default();
+        let name = shown(name.trim_ascii_end());
+        match std::fs::metadata(folder) {
+            Ok(meta) => format!("{name} ({process}) of user {}", meta.uid()),
+            Err(_) => format!("process {process}"),
+        }
+    };
+    processes.into_iter().map(told).collect()
+}
+
+/// The process of a line of `/proc/locks` (proc_locks(5)), if it is about that inode. File systems with several devices
+/// (btrfs) tell another device there than stat(2) does: there the inode's number counts alone.
+fn of_inode(line: &str, id: FileId) -> Option<u32> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let [_, "FLOCK", .., process, inode, _, _] = fields[..] else { return None };
+    let (device, number) = inode.rsplit_once(':')?;
+    let (major, minor) = device.split_once(':')?;
+    let number: u64 = number.parse().ok()?;
+    let hex = |text| u32::from_str_radix(text, 16).ok();
+    let same = (hex(major)?, hex(minor)?) == (rustix::fs::major(id.dev), rustix::fs::minor(id.dev))
+        || rustix::fs::major(id.dev) == 0;
+    (number == id.ino && same).then(|| process.parse().ok()).flatten()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_process_that_has_a_lock_is_found_by_the_inode() {
+        let id = FileId { dev: rustix::fs::makedev(8, 1), ino: 42 };
+        let line = "7: FLOCK  ADVISORY  READ  4711 08:01:42 0 EOF";
+        assert_eq!(of_inode(line, id), Some(4711));
+        assert_eq!(of_inode(&line.replace("08:01", "08:02"), id), None);
+        assert_eq!(of_inode(&line.replace("42 0", "43 0"), id), None);
+        assert_eq!(of_inode(&line.replace("FLOCK", "POSIX"), id), None);
+    }
 
     #[test]
     fn what_is_read_cannot_be_claimed_and_what_is_claimed_is_soon_gone() {

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::backups::{Backups, read_small, write_whole};
+use crate::backups::{Backups, create_state, read_small, write_whole};
 use crate::dir::{Dir, c_name};
 use crate::event::{Event, Instead, Problem};
 use crate::monitor::Monitor;
 use crate::name::{Prefix, SnapshotName};
 use crate::reached::Tracker;
-use crate::report::Report;
+use crate::report::{Report, Stuck};
 
 /// Passes events on and writes the problems among them to a file, as there may be very many.
 pub(crate) struct Recorder {
@@ -86,7 +86,7 @@ impl Recorder {
         let create = |reports: &Dir| -> io::Result<File> {
             let name = c_name(problems_file(prefix))?;
             let _ = reports.unlink(&name);
-            reports.create_file(&name, 0o600)
+            create_state(reports, &name)
         };
         let file = reports.and_then(|reports| create(reports).ok()).map(BufWriter::new);
         let problems = Mutex::new(file);
@@ -169,7 +169,7 @@ impl Recorder {
         let (temporary, name) =
             (c_name(format!(".{snapshot}.tmp"))?, c_name(report_file(snapshot))?);
         let _ = reports.unlink(&temporary);
-        let mut out = BufWriter::new(reports.create_file(&temporary, 0o600)?);
+        let mut out = BufWriter::new(create_state(reports, &temporary)?);
         out.write_all(head.trim_end_matches('}').as_bytes())?;
         // The head ends in the closing brace of its counts, which was cut off with its own.
         out.write_all(b"},\"problems\":[")?;
@@ -246,6 +246,9 @@ pub struct Status {
     pub snapshot: Option<String>,
     /// How many runs failed since the last one that did not.
     pub failures_in_a_row: u32,
+    /// Snapshots that have to go and could not be removed by the last run that completed one.
+    #[serde(default)]
+    pub stuck: Vec<Stuck>,
 }
 
 /// The status of the last run, where one was kept.
@@ -266,6 +269,9 @@ pub(crate) fn store_status(
     let Some(dir) = backups.own(c"status") else { return Ok(()) };
     let file = format!("{prefix}.json");
     let before = last_status(backups, prefix);
+    if !status.outcome.starts_with("completed") {
+        status.stuck = before.as_ref().map(|before| before.stuck.clone()).unwrap_or_default();
+    }
     if matches!(status.outcome.as_str(), "failed" | "killed") {
         status.failures_in_a_row = before.map_or(0, |before| before.failures_in_a_row) + 1;
     } else if status.outcome == "stopped" {

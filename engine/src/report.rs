@@ -222,6 +222,24 @@ pub struct RootDropped {
     pub last: String,
 }
 
+/// A snapshot that has to go and cannot be removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stuck {
+    /// Its folder name.
+    pub snapshot: String,
+    /// What cannot be removed or renamed: the folder, or what lies in it.
+    pub path: String,
+    /// Why.
+    pub why: String,
+}
+
+impl std::fmt::Display for Stuck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { snapshot, path, why } = self;
+        write!(f, "{snapshot} has to go and cannot be removed: {path}: {why}")
+    }
+}
+
 /// The report of a run that completed a snapshot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
@@ -265,6 +283,12 @@ pub struct Report {
     /// What the run left out, and by which rules; `None` where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
+    /// Snapshots that have to go and cannot be removed, as far as that was known when the snapshot was completed.
+    #[serde(default)]
+    pub stuck: Vec<Stuck>,
+    /// For how many runs in a row, this one included, a snapshot that has to go has been in use.
+    #[serde(default)]
+    pub in_use: std::collections::BTreeMap<String, u32>,
     /// Entry counts. The last field: the list of problems is written behind it.
     pub counts: Counts,
 }
@@ -340,6 +364,8 @@ mod tests {
                 carried_since: None,
                 pruned,
                 coverage: None,
+                stuck: Vec::new(),
+                in_use: std::collections::BTreeMap::new(),
                 counts: Counts {
                     entries: counts.0,
                     bytes: counts.1,

@@ -142,9 +142,9 @@ pub fn run<S: Source>(
     tell_of_a_lease(&lock, context);
     let prepared = backups
         .history(&job.prefix)
-        .and_then(|history| seal::remove_leftovers(&backups, &history, context).map(|()| history));
-    let history = match prepared {
-        Ok(history) => history,
+        .and_then(|history| Ok((seal::remove_leftovers(&backups, &history, context)?, history)));
+    let (leftovers, history) = match prepared {
+        Ok(prepared) => prepared,
         Err(error) => {
             let failed = Err(error);
             note_status(job, &backups, context, (context.now)(), &failed);
@@ -224,6 +224,7 @@ pub fn run<S: Source>(
         boot,
         reads_from,
         accept_shrink,
+        leftovers,
     };
     let result = connect()
         .and_then(|source| match refused {
@@ -300,7 +301,7 @@ fn note_status(
     result: &Result<Report, RunError>,
 ) {
     let (outcome, reason, snapshot) = match result {
-        Ok(report) if report.counts.problems > 0 => {
+        Ok(report) if report.counts.problems > 0 || !report.stuck.is_empty() => {
             ("completed_with_problems", None, Some(report.snapshot.clone()))
         }
         Ok(report) => ("completed", None, Some(report.snapshot.clone())),
@@ -321,6 +322,7 @@ fn note_status(
             reason,
             snapshot,
             failures_in_a_row: 0,
+            stuck: result.as_ref().map(|report| report.stuck.clone()).unwrap_or_default(),
         },
     );
 }
@@ -343,6 +345,7 @@ fn note_held(job: &Job, backups: &Backups, context: &Context, newest: &SnapshotN
             reason: None,
             snapshot: Some(newest.to_string()),
             failures_in_a_row: 0,
+            stuck: Vec::new(),
         },
     );
 }
@@ -362,6 +365,7 @@ fn note_killed(job: &Job, backups: &Backups, context: &Context) {
             reason: Some("it was killed, or the machine went down".to_owned()),
             snapshot: None,
             failures_in_a_row: 0,
+            stuck: Vec::new(),
         },
     );
 }

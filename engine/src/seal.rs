@@ -2,42 +2,65 @@
 
 use std::fmt::Display;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
+
+use rustix::io::Errno;
 
 use crate::backups::{Backups, folder_name};
 use crate::dir::c_name;
 use crate::error::{RunError, destination};
-use crate::event::Event;
+use crate::event::{Event, shown_path};
 use crate::history::History;
-use crate::hold::{DAMAGED, HOLDS};
-use crate::job::Job;
 use crate::monitor::Phase;
 use crate::name::{SnapshotName, State};
 use crate::queue::workers;
 use crate::reading::claim;
 use crate::record::report_file;
+use crate::report::Stuck;
 use crate::run::Context;
+use crate::tree::{Left, remove_or_say};
 
-/// Takes a complete snapshot out of the history: from now on it is one that is being removed. `None`
-/// when somebody reads it: then it stays.
+/// A snapshot that is out of the history and still to be removed.
+#[derive(Debug, Clone)]
+pub(crate) struct Retired {
+    /// With the suffix of those that are being removed.
+    name: SnapshotName,
+    /// What it was called.
+    was: SnapshotName,
+    /// Why it goes; `None` for what an earlier run began to remove.
+    why: Option<String>,
+}
+
+impl Retired {
+    /// What it was called.
+    pub(crate) fn was(&self) -> String {
+        self.was.to_string()
+    }
+}
+
+/// Takes a snapshot out of the history: from now on it is one that is being removed. `None` when somebody reads it or it
+/// is held: then it stays.
 ///
 /// # Errors
-/// When the backups folder cannot be changed.
+/// When it cannot be renamed.
 pub(crate) fn retire(
     backups: &Backups,
     name: &SnapshotName,
     why: impl Display,
     context: &Context,
-) -> Result<Option<SnapshotName>, RunError> {
+) -> Result<Option<Retired>, RunError> {
     let Some(_claim) = claim(backups, name) else {
         context.monitor.event(&Event::InUse { snapshot: name.to_string() });
         return Ok(None);
     };
+    // Who pins it has to have the lock that is had here.
+    if crate::hold::of(backups, name).is_some() {
+        return Ok(None);
+    }
     let deleting = name.with_state(State::Deleting);
     rename(backups, name, &deleting)?;
-    let (snapshot, reason) = (name.to_string(), why.to_string());
-    context.monitor.event(&Event::Pruned { snapshot, reason });
-    Ok(Some(deleting))
+    Ok(Some(Retired { name: deleting, was: name.clone(), why: Some(why.to_string()) }))
 }
 
 fn rename(backups: &Backups, from: &SnapshotName, to: &SnapshotName) -> Result<(), RunError> {
@@ -60,61 +83,99 @@ pub(crate) fn seal(
     synced.map_err(|error| RunError::Sync { path: backups.path.join(complete.to_string()), error })
 }
 
-/// Removes everything that is being removed, and what was kept beside it.
+/// Removes snapshots that are out of the history, and what was kept beside them. Each is tried; what of one cannot be
+/// removed stays in the way of nothing, and is returned.
 ///
 /// # Errors
-/// When something cannot be removed; [`RunError::Stopped`] when stopped.
+/// When their new names cannot be made durable; [`RunError::Stopped`] when stopped.
 pub(crate) fn remove_retired(
     backups: &Backups,
-    retired: &[SnapshotName],
+    retired: &[Retired],
     context: &Context,
-) -> Result<(), RunError> {
+) -> Result<Vec<Stuck>, RunError> {
     if !retired.is_empty() {
         // Nothing of them goes while a power cut could bring their complete names back.
         let synced = backups.dir.sync();
         synced.map_err(|error| RunError::Sync { path: backups.path.clone(), error })?;
     }
-    for name in retired {
-        let removed = folder_name(name).and_then(|folder| {
+    let mut stuck = Vec::new();
+    for Retired { name, was, why } in retired {
+        let folder = folder_name(name);
+        let removed = folder.map_err(|error| Left { path: Vec::new(), error }).and_then(|folder| {
             let stop = Arc::clone(&context.stop);
             let counter = &context.progress.removed;
-            crate::tree::remove(&backups.dir, &folder, workers(), counter, &|| stop.asked())
+            remove_or_say(&backups.dir, &folder, workers(), counter, &|| stop.asked())
         });
         match removed {
-            Ok(()) => forget(backups, name),
+            Ok(()) => {
+                forget(backups, name);
+                let snapshot = was.to_string();
+                context.monitor.event(&match why {
+                    Some(reason) => Event::Pruned { snapshot, reason: reason.clone() },
+                    None => Event::LeftoverRemoved { snapshot: name.to_string() },
+                });
+            }
             Err(_) if context.stop.asked() => return Err(RunError::Stopped),
-            Err(error) => {
-                let path = backups.path.join(name.to_string());
-                return Err(destination("cannot remove", &backups.path, path, error));
+            Err(Left { path, error }) => {
+                let path = backups.path.join(std::ffi::OsStr::from_bytes(&path));
+                stuck.push(Stuck::new(name, &path, &error, context));
             }
         }
     }
-    Ok(())
+    Ok(stuck)
 }
 
-/// Finishes removals that earlier runs had begun.
+impl Stuck {
+    /// Tells that `path`, which is `name` or lies in it, cannot be removed or renamed.
+    pub(crate) fn new(
+        name: &SnapshotName,
+        path: &std::path::Path,
+        error: &io::Error,
+        context: &Context,
+    ) -> Self {
+        let why = match Errno::from_io_error(error) {
+            Some(Errno::XDEV | Errno::BUSY) => format!("{error}; something is mounted there"),
+            _ => error.to_string(),
+        };
+        let stuck = Self { snapshot: name.to_string(), path: shown_path(path), why };
+        context.monitor.event(&Event::Stuck { stuck: stuck.clone() });
+        stuck
+    }
+
+    /// What of a snapshot could not be renamed.
+    pub(crate) fn of(name: &SnapshotName, error: &RunError, context: &Context) -> Self {
+        match error {
+            RunError::Destination { path, error, .. } => Self::new(name, path, error, context),
+            other => Self::new(
+                name,
+                std::path::Path::new(""),
+                &io::Error::other(other.to_string()),
+                context,
+            ),
+        }
+    }
+}
+
+/// Finishes removals that earlier runs had begun; what of them cannot be removed.
 ///
 /// # Errors
-/// [`RunError::Stopped`].
+/// As [`remove_retired`].
 pub(crate) fn remove_leftovers(
     backups: &Backups,
     history: &History,
     context: &Context,
-) -> Result<(), RunError> {
-    for name in &history.deleting {
-        context.progress.enter(Phase::Removing);
-        let event = match remove_retired(backups, std::slice::from_ref(name), context) {
-            Ok(()) => Event::LeftoverRemoved { snapshot: name.to_string() },
-            Err(RunError::Stopped) => return Err(RunError::Stopped),
-            // What cannot be removed takes room, but must not stand in the way of the next snapshot.
-            Err(error) => Event::Aside { what: error.to_string() },
-        };
-        context.monitor.event(&event);
+) -> Result<Vec<Stuck>, RunError> {
+    if history.deleting.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(())
+    context.progress.enter(Phase::Removing);
+    let retired =
+        |name: &SnapshotName| Retired { name: name.clone(), was: name.clone(), why: None };
+    let retired: Vec<_> = history.deleting.iter().map(retired).collect();
+    remove_retired(backups, &retired, context)
 }
 
-/// Removes a snapshot's report and what was kept beside it. What stays is swept by a later run.
+/// Removes a snapshot's report and what was kept beside it. `doctor` lists what stays.
 fn forget(backups: &Backups, name: &SnapshotName) {
     let complete = name.with_state(State::Complete).to_string();
     if let (Some(reports), Ok(file)) = (backups.own(c"reports"), c_name(report_file(&complete))) {
@@ -123,43 +184,13 @@ fn forget(backups: &Backups, name: &SnapshotName) {
     crate::hold::forget(backups, name);
     forget_kept(backups, &complete);
     crate::manifest::forget(backups, &complete);
+    forget_kept(backups, &name.with_state(State::Incomplete).to_string());
 }
 
 fn forget_kept(backups: &Backups, name: &str) {
     if let (Some(kept), Ok(name)) = (backups.own(c"kept"), c_name(name)) {
         let none = std::sync::atomic::AtomicU64::new(0);
         let _ = crate::tree::remove(&kept, &name, 1, &none, &|| false);
-    }
-}
-
-/// Removes reports, kept values and notes whose snapshot somebody deleted by hand.
-pub(crate) fn sweep(backups: &Backups, job: &Job, history: &History) {
-    let known = |name: &[u8]| {
-        SnapshotName::parse(&job.prefix, name).is_none_or(|name| {
-            history.complete.contains(&name) || history.incomplete.contains(&name)
-        })
-    };
-    let folders = [
-        (c"reports", ".json"),
-        (c"kept", ""),
-        (crate::manifest::FOLDER, ""),
-        (HOLDS, ""),
-        (DAMAGED, ""),
-    ];
-    for (folder, suffix) in folders {
-        let Some(dir) = backups.own(folder) else { continue };
-        let mut orphans = Vec::new();
-        let _ = dir.names(|entry| {
-            let name = entry.name.to_bytes();
-            if !name.strip_suffix(suffix.as_bytes()).is_none_or(known) {
-                orphans.push(entry.name.to_owned());
-            }
-            std::ops::ControlFlow::Continue(())
-        });
-        for name in orphans {
-            let none = std::sync::atomic::AtomicU64::new(0);
-            let _ = crate::tree::remove(&dir, &name, 1, &none, &|| false);
-        }
     }
 }
 

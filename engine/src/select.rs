@@ -33,8 +33,12 @@ enum What {
     /// So many before the newest.
     Latest(usize),
     Oldest,
-    /// The newest that was there at that second.
-    At(DateTime<Utc>),
+    /// The newest that was there at that second, the last one of a day, minute or second that begins with `from`; none of an
+    /// age.
+    At {
+        time: DateTime<Utc>,
+        from: Option<DateTime<Utc>>,
+    },
 }
 
 /// Why no snapshot can be picked. The texts name what is there.
@@ -64,6 +68,16 @@ pub enum SelectError {
         /// The oldest of them.
         oldest: SnapshotName,
     },
+    /// A date or an age that stands for a snapshot of another day, where that is not enough.
+    #[error(
+        "'{asked}' is not exactly the time of a snapshot; the newest that was there then is {found}"
+    )]
+    NotThen {
+        /// What was asked for.
+        asked: String,
+        /// What was there then.
+        found: SnapshotName,
+    },
     /// A time before the first snapshot.
     #[error("no snapshot is as old as '{asked}': the oldest is {oldest}")]
     TooEarly {
@@ -87,7 +101,7 @@ impl Selector {
         let said = last_component(text.trim());
         let what = exact(said)
             .or_else(|| counted(said))
-            .or_else(|| at(said, now).map(What::At))
+            .or_else(|| at(said, now))
             .ok_or_else(|| SelectError::Unknown(shown(text.as_bytes())))?;
         Ok(Self { text: shown(said.as_bytes()), now: now.with_timezone(&Utc), what })
     }
@@ -131,7 +145,7 @@ impl Selector {
                 })
             }
             What::Oldest => oldest(),
-            What::At(time) => {
+            What::At { time, .. } => {
                 let oldest = oldest()?;
                 let found = complete.iter().rfind(|name| name.stamp.time() <= *time);
                 found.ok_or_else(|| SelectError::TooEarly {
@@ -140,6 +154,18 @@ impl Selector {
                 })
             }
         }
+    }
+
+    /// Whether `picked` is of the day, minute or second that was said. An age says none.
+    ///
+    /// # Errors
+    /// [`SelectError::NotThen`].
+    pub fn means_exactly(&self, picked: &SnapshotName) -> Result<(), SelectError> {
+        let What::At { time, from } = &self.what else { return Ok(()) };
+        if from.is_some_and(|from| (from..=*time).contains(&picked.stamp.time())) {
+            return Ok(());
+        }
+        Err(SelectError::NotThen { asked: self.text.clone(), found: picked.clone() })
     }
 
     fn no_such(&self, history: &History, stamp: Stamp) -> SelectError {
@@ -177,9 +203,15 @@ fn whole<T: std::str::FromStr>(text: &str) -> Option<T> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-fn at<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Option<DateTime<Utc>> {
+fn at<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Option<What> {
     let text = text.to_ascii_lowercase();
-    ago(&text, now).or_else(|| point(&text, now))
+    match ago(&text, now) {
+        Some(time) => Some(What::At { time, from: None }),
+        None => {
+            let time = point(&text, now, false)?;
+            Some(What::At { time, from: point(&text, now, true) })
+        }
+    }
 }
 
 /// `2 days ago`, `an hour ago`.
@@ -221,8 +253,8 @@ fn ago<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Option<DateTime<Utc>> {
     }
 }
 
-/// The last second of a day, minute or second.
-fn point<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Option<DateTime<Utc>> {
+/// The last second of a day, minute or second, or the first one.
+fn point<Z: TimeZone>(text: &str, now: &DateTime<Z>, first: bool) -> Option<DateTime<Utc>> {
     let zone_less = ["z", "utc"].iter().find_map(|zone| text.strip_suffix(zone));
     let (text, utc) = zone_less.map_or((text, false), |text| (text.trim_end(), true));
     // Not the 't' of a word.
@@ -235,8 +267,9 @@ fn point<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Option<DateTime<Utc>> {
     };
     let day = date(day, if utc { now.naive_utc() } else { now.naive_local() }.date())?;
     let last = match time {
+        None if first => day.and_time(NaiveTime::MIN),
         None => day.and_time(NaiveTime::from_hms_opt(23, 59, 59)?),
-        Some(time) => day.and_time(last_second(time)?),
+        Some(time) => day.and_time(last_second(time, if first { 0 } else { 59 })?),
     };
     if utc { Some(last.and_utc()) } else { there(last, &now.timezone()) }
 }
@@ -274,14 +307,14 @@ fn date(text: &str, today: NaiveDate) -> Option<NaiveDate> {
         .then(|| NaiveDate::from_ymd_opt(whole(year)?, whole(month)?, whole(day)?))?
 }
 
-/// `14:30`, `14:30:05`: the last second of it.
-fn last_second(text: &str) -> Option<NaiveTime> {
+/// `14:30`, `14:30:05`: its last second, or which one `or` says.
+fn last_second(text: &str, or: u32) -> Option<NaiveTime> {
     let mut parts = text.split(':');
     let (hour, minute, second, None) = (parts.next()?, parts.next()?, parts.next(), parts.next())
     else {
         return None;
     };
-    let second = second.map_or(Some(59), whole);
+    let second = second.map_or(Some(or), whole);
     if [hour, minute].iter().any(|part| part.is_empty() || part.len() > 2) {
         return None;
     }
@@ -496,7 +529,7 @@ mod tests {
                 ("2026-10-25 02:30", "2026-10-25 01:30:59 UTC"),
                 ("2026-10-25 03:00:00", "2026-10-25 02:00:00 UTC"),
             ] {
-                let time = point(text, &now).unwrap();
+                let time = point(text, &now, false).unwrap();
                 assert_eq!(time.to_string(), utc, "{text} {later_first}");
             }
         }

@@ -1,4 +1,4 @@
-//! Removes whole folders, some threads at a time, however deep they are.
+//! Removes whole folders, some threads at a time, however deep they are. What is mounted in one is not gone into.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -6,7 +6,10 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::io::Errno;
+
 use crate::dir::Dir;
+use crate::entry::Kind;
 use crate::queue::Queue;
 
 /// Below this depth a folder is moved up before it is emptied, so that few handles are open at once.
@@ -34,6 +37,36 @@ pub(crate) fn remove(
     removed: &AtomicU64,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> io::Result<()> {
+    remove_or_say(dir, name, threads, removed, stop).map_err(|left| left.error)
+}
+
+/// What could not be removed, and why.
+#[derive(Debug)]
+pub(crate) struct Left {
+    /// Below the folder that was to be removed from; bytes.
+    pub(crate) path: Vec<u8>,
+    /// The system's reason.
+    pub(crate) error: io::Error,
+}
+
+impl Left {
+    fn at(name: &CStr, error: io::Error) -> Self {
+        Self { path: name.to_bytes().to_vec(), error }
+    }
+}
+
+/// As [`remove`]; the error says what stays, however deep it lies.
+///
+/// # Errors
+/// As [`remove`].
+pub(crate) fn remove_or_say(
+    dir: &Dir,
+    name: &CStr,
+    threads: usize,
+    removed: &AtomicU64,
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Result<(), Left> {
+    let left = |error| Left::at(name, error);
     let removal = Removal {
         queue: Queue::new(0),
         top: OnceTop::default(),
@@ -47,11 +80,10 @@ pub(crate) fn remove(
             removed.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
-        // Linux says EISDIR, POSIX EPERM (unlink(2)).
-        Err(error) if is_folder_error(&error) => {}
-        Err(error) => return Err(error),
+        Err(error) if is_folder(dir, name, &error) => {}
+        Err(error) => return Err(left(error)),
     }
-    let top = open_to_empty(dir, name)?;
+    let top = open_to_empty(dir, name).map_err(left)?;
     let doomed = Arc::new(Doomed {
         dir: top,
         name: name.to_owned(),
@@ -59,28 +91,37 @@ pub(crate) fn remove(
         depth: 0,
         pending: AtomicUsize::new(1),
     });
-    let _ = removal.top.set(doomed.dir.try_clone()?);
+    let _ = removal.top.set(doomed.dir.try_clone().map_err(left)?);
     removal.queue.push((doomed, None));
     removal.queue.work(threads, |(parent, name)| removal.step(parent, name));
     if stop() {
-        return Err(io::ErrorKind::Interrupted.into());
+        return Err(left(io::ErrorKind::Interrupted.into()));
     }
     if let Some(error) = removal.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
     }
-    dir.remove_folder(name)?;
+    dir.remove_folder(name).map_err(left)?;
     removed.fetch_add(1, Ordering::Relaxed);
     Ok(())
 }
 
-fn is_folder_error(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    matches!(Errno::from_io_error(error), Some(Errno::ISDIR | Errno::PERM))
+/// Whether `name` was not unlinked because it is a folder. Linux says EISDIR then, POSIX EPERM (unlink(2)), and that is said
+/// of a file that cannot be changed, too.
+fn is_folder(dir: &Dir, name: &CStr, error: &io::Error) -> bool {
+    match Errno::from_io_error(error) {
+        Some(Errno::ISDIR) => true,
+        Some(Errno::PERM) => dir.stat(name).is_ok_and(|meta| meta.kind == Kind::Folder),
+        _ => false,
+    }
 }
 
-/// Opens a folder whose entries are to go, also one that its owner may not enter.
+/// Opens a folder whose entries are to go, also one that its owner may not enter. Not what is mounted there.
 fn open_to_empty(dir: &Dir, name: &CStr) -> io::Result<Dir> {
-    let child = dir.child_opened_up(name, 0o700)?;
+    let child = match dir.child_here(name) {
+        Ok(child) => child,
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::XDEV) => return Err(error),
+        Err(_) => dir.child_opened_up(name, 0o700)?,
+    };
     if child.meta()?.mode & 0o700 != 0o700 {
         // The folder is ours to remove; without write permission unlink would fail below it.
         let _ = crate::dir::set_mode(&child, 0o700);
@@ -93,7 +134,7 @@ type OnceTop = std::sync::OnceLock<Dir>;
 struct Removal<'a> {
     queue: Queue<(Arc<Doomed>, Option<CString>)>,
     top: OnceTop,
-    failed: Mutex<Option<io::Error>>,
+    failed: Mutex<Option<Left>>,
     moved: AtomicU64,
     removed: &'a AtomicU64,
     stop: &'a (dyn Fn() -> bool + Sync),
@@ -113,7 +154,7 @@ impl Removal<'_> {
                 self.empty(Arc::new(Doomed { dir, name, parent: Some(parent), depth, pending }));
             }
             Err(error) => {
-                self.fail(error);
+                self.fail(&parent, &name, error);
                 self.settle(parent);
             }
         }
@@ -128,9 +169,11 @@ impl Removal<'_> {
                         self.removed.fetch_add(1, Ordering::Relaxed);
                     }
                     // A file system that does not tell types in its listings.
-                    Err(error) if is_folder_error(&error) => self.descend(&folder, entry.name),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => self.fail(error),
+                    Err(error) if is_folder(&folder.dir, entry.name, &error) => {
+                        self.descend(&folder, entry.name);
+                    }
+                    Err(error) => self.fail(&folder, entry.name, error),
                 }
             } else {
                 self.descend(&folder, entry.name);
@@ -138,7 +181,7 @@ impl Removal<'_> {
             if (self.stop)() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         if let Err(error) = listed {
-            self.fail(error);
+            self.fail(&folder, c"", error);
         }
         self.settle(folder);
     }
@@ -170,14 +213,24 @@ impl Removal<'_> {
                 Ok(()) => {
                     self.removed.fetch_add(1, Ordering::Relaxed);
                 }
-                Err(error) => self.fail(error),
+                Err(error) => self.fail(&parent, &folder.name, error),
             }
             folder = parent;
         }
     }
 
-    fn fail(&self, error: io::Error) {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    /// The first failure is the one that counts: that a folder is not empty is what comes of it.
+    fn fail(&self, folder: &Arc<Doomed>, name: &CStr, error: io::Error) {
+        let mut names = vec![name.to_bytes()];
+        let mut at = Some(folder);
+        while let Some(folder) = at {
+            names.push(folder.name.to_bytes());
+            at = folder.parent.as_ref();
+        }
+        names.retain(|name| !name.is_empty());
+        names.reverse();
+        let left = Left { path: names.join(&b'/'), error };
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(left);
     }
 }
 

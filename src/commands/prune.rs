@@ -20,7 +20,7 @@ use crate::config::setting::Key;
 use crate::exit::Exit;
 use crate::hint::hint;
 use crate::jobs::context;
-use crate::series::{Picked, Series, Where, age, open, pick, shown_folder, unlookable};
+use crate::series::{Picked, Series, Where, age, open, pick_exactly, shown_folder, unlookable};
 use crate::supervise::supervise;
 use crate::ui::colour::Style;
 use crate::ui::out::Out;
@@ -40,7 +40,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Remove these: a name, latest~2, oldest, a date, '2 days ago'
+    /// Remove these: a name, latest~2, oldest, or the day of one (then the newest of that day)
     #[arg(value_name = "SNAPSHOT")]
     snapshots: Vec<String>,
     /// Do it
@@ -131,7 +131,7 @@ fn plans<'a>(all: &'a [Series], named: &[String]) -> Result<Vec<Plan<'a>>, Exit>
     let now = Local::now();
     let mut plans: Vec<Plan<'a>> = Vec::new();
     for text in named {
-        let Picked { series, name } = pick(all, text, &now)?;
+        let Picked { series, name } = pick_exactly(all, text, &now)?;
         let fate = (name, Err("named".to_owned()));
         match plans.iter_mut().find(|plan| std::ptr::eq(plan.series, series)) {
             Some(plan) if plan.fates.contains(&fate) => {}
@@ -274,7 +274,12 @@ impl Work {
     }
 
     fn done(&self, stop: &Arc<Stop>, json: bool) -> Exit {
-        let told = Arc::new(Told { job: self.job.clone(), json, in_use: AtomicBool::new(false) });
+        let told = Arc::new(Told {
+            job: self.job.clone(),
+            json,
+            in_use: AtomicBool::new(false),
+            stuck: AtomicBool::new(false),
+        });
         let context = context(stop, &Arc::default(), Arc::clone(&told) as Arc<dyn Monitor>);
         let Bare { prefix, retention } = &self.series;
         let choose = |history: &engine::history::History, candidates: &[Candidate]| {
@@ -285,6 +290,7 @@ impl Work {
                 say(&format!("{}: call it again when nobody reads them", self.job));
                 Exit::Listed
             }
+            Ok(Some(_)) if told.stuck.load(Ordering::Relaxed) => Exit::Failed,
             Ok(Some(_)) => Exit::Done,
             Ok(None) => {
                 say(&format!(
@@ -337,6 +343,8 @@ struct Told {
     json: bool,
     /// Whether something stays because somebody reads it.
     in_use: AtomicBool,
+    /// Whether something cannot be removed.
+    stuck: AtomicBool,
 }
 
 impl Monitor for Told {
@@ -360,6 +368,10 @@ impl Monitor for Told {
                     let line = json!({"type": "in_use", "job": self.job, "snapshot": snapshot});
                     super::print((crate::ui::harmless::json(&line, false) + "\n").as_bytes());
                 }
+                say(&event.to_string());
+            }
+            Event::Stuck { .. } => {
+                self.stuck.store(true, Ordering::Relaxed);
                 say(&event.to_string());
             }
             event => say(&event.to_string()),

@@ -80,6 +80,8 @@ mod tests {
                 carried_since: None,
                 pruned: Vec::new(),
                 coverage: None,
+                stuck: Vec::new(),
+                in_use: std::collections::BTreeMap::new(),
                 counts: Counts { bytes_copied: *bytes_copied, ..Counts::default() },
             })
             .collect()

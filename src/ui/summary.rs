@@ -151,6 +151,8 @@ mod tests {
             carried_since: None,
             pruned: Vec::new(),
             coverage: None,
+            stuck: Vec::new(),
+            in_use: std::collections::BTreeMap::new(),
             counts,
         };
         let problems = Problems { carried_forward: 2, nothing: 1, ..Problems::default() };

@@ -7,7 +7,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backups::{Backups, read_small, write_whole};
+use crate::backups::{Backups, give_to_owner, read_if_any, write_whole};
 use crate::bytes::{shown, unshown};
 use crate::dir::{Dir, c_name};
 use crate::hold::DAMAGED;
@@ -37,17 +37,42 @@ struct Mark {
     what: String,
 }
 
-/// What is noted of a snapshot.
+/// What is noted of a snapshot, as far as it can be read.
 pub(super) fn load(backups: &Backups, snapshot: &SnapshotName) -> Marks {
-    let content = backups.own(DAMAGED).and_then(|dir| read_small(&dir, &snapshot.to_string()));
-    let stored = content.and_then(|content| serde_json::from_slice::<Stored>(&content).ok());
-    let pair = |mark: Mark| Some((unshown(&mark.path)?, mark.what));
-    stored.map_or_else(Marks::new, |stored| stored.damaged.into_iter().filter_map(pair).collect())
+    read(backups, snapshot).ok().flatten().unwrap_or_default()
 }
 
-/// The paths inside a snapshot that are known to be damaged.
-pub(crate) fn damaged_paths(backups: &Backups, snapshot: &SnapshotName) -> HashSet<Vec<u8>> {
-    load(backups, snapshot).into_keys().filter(|path| !path.is_empty()).collect()
+/// What is noted of a snapshot: nothing, or the marks.
+///
+/// # Errors
+/// When a mark is there, or may be, and cannot be read.
+fn read(backups: &Backups, snapshot: &SnapshotName) -> io::Result<Option<Marks>> {
+    let Some(dir) = backups.own_if_any(DAMAGED)? else { return Ok(None) };
+    let Some(content) = read_if_any(&dir, &snapshot.to_string())? else { return Ok(None) };
+    let stored: Stored = serde_json::from_slice(&content)?;
+    let pair = |mark: Mark| Some((unshown(&mark.path)?, mark.what));
+    let marks: Option<Marks> = stored.damaged.into_iter().map(pair).collect();
+    marks.map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// What of a snapshot is known to be damaged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Damage {
+    /// The paths inside.
+    pub(crate) paths: HashSet<Vec<u8>>,
+    /// Why the mark cannot be read: then any file may be.
+    pub(crate) unknown: Option<String>,
+}
+
+/// What of a snapshot is known to be damaged.
+pub(crate) fn damage(backups: &Backups, snapshot: &SnapshotName) -> Damage {
+    match read(backups, snapshot) {
+        Ok(marks) => {
+            let paths = marks.unwrap_or_default().into_keys().filter(|path| !path.is_empty());
+            Damage { paths: paths.collect(), unknown: None }
+        }
+        Err(error) => Damage { unknown: Some(error.to_string()), ..Damage::default() },
+    }
 }
 
 /// Notes `marks`, found at `now`, in the place of what was noted before.
@@ -76,20 +101,14 @@ pub(super) fn store(
     write_whole(&dir, &snapshot.to_string(), &serde_json::to_vec_pretty(&stored)?)
 }
 
-/// Opens or makes the folder `name` in `.backup_manager`. Whoever checks may be another user (root) than
-/// the one whose runs have to read it.
+/// Opens or makes the folder `name` in `.backup_manager`.
 ///
 /// # Errors
 /// The system's.
 pub(super) fn folder(own: &Dir, name: &CStr) -> io::Result<Dir> {
     make_if_missing(own, name)?;
-    let owner = own.meta()?;
-    let folder = own.child(name)?;
-    if folder.meta()?.uid != owner.uid {
-        // Where that is not possible the runs are this user's too, or cannot know.
-        let _ = crate::dir::set_owner(&folder, Some(owner.uid), Some(owner.gid));
-    }
-    Ok(folder)
+    give_to_owner(own, name);
+    own.child(name)
 }
 
 #[cfg(test)]
@@ -105,9 +124,15 @@ mod tests {
         let marks = Marks::from([(b"a\xff\n".to_vec(), "x".to_owned()), (Vec::new(), "y".into())]);
         store(&backups, &name, &marks, "now").unwrap();
         assert_eq!(load(&backups, &name), marks);
-        assert_eq!(damaged_paths(&backups, &name), HashSet::from([b"a\xff\n".to_vec()]));
+        assert_eq!(damage(&backups, &name).paths, HashSet::from([b"a\xff\n".to_vec()]));
         assert!(crate::hold::is_damaged(&backups, &name));
+        let file = folder.path().join(".backup_manager/damaged").join(name.to_string());
+        let text = std::fs::read(&file).unwrap();
+        std::fs::write(&file, &text[..text.len() / 2]).unwrap();
+        let torn = damage(&backups, &name);
+        assert!(torn.paths.is_empty() && torn.unknown.is_some(), "any file may be damaged");
         store(&backups, &name, &Marks::new(), "now").unwrap();
+        assert_eq!(damage(&backups, &name), Damage::default());
         assert!(!crate::hold::is_damaged(&backups, &name));
     }
 }

@@ -13,6 +13,7 @@ use crate::dir::Dir;
 use crate::empty::Empty;
 use crate::entry::{FileId, Time};
 use crate::error::{RunError, destination};
+use crate::event::Event;
 use crate::filter::Filters;
 use crate::job::Job;
 use crate::kept::Kept;
@@ -23,7 +24,7 @@ use crate::record::report;
 use crate::report::{MountFound, Report};
 use crate::run::Context;
 use crate::selection::Selection;
-use crate::verify::marks::damaged_paths;
+use crate::verify::marks::damage;
 
 use super::mounts::{mounts_before, unmounted_below};
 
@@ -114,6 +115,16 @@ pub(crate) fn gather(
         let top = name.map(|_| backups.dir.child(&folder)).transpose()?;
         Ok(Beside { top, kept: Kept::open(kept.as_ref().filter(|_| name.is_some()), &folder)? })
     };
+    let damage = base.map(|base| damage(backups, base)).unwrap_or_default();
+    let mut keep = job.keep;
+    if let (Some(why), Some(base)) = (&damage.unknown, base) {
+        // Nothing is linked that was not compared with what the source holds now.
+        keep.checksum = true;
+        let what = format!(
+            "the mark of damage in {base} cannot be read ({why}): all files are read from the source and compared; verify {base} writes it anew"
+        );
+        context.monitor.event(&Event::Aside { what });
+    }
     let report = base.and_then(|base| report(backups, base));
     let time =
         TimeRule::new(granularity_ns, report.as_ref().map(|report| report.time_granularity_ns));
@@ -138,14 +149,14 @@ pub(crate) fn gather(
     // With `-x` a mount point is left out when it is mounted.
     let expected = job.host.name.is_none() && !job.keep.one_file_system;
     Ok(Setting {
-        rules: Rules { keep: job.keep, time },
+        rules: Rules { keep, time },
         trust,
         base_since: base.map(|base| read_since(base, report.as_ref())),
         begins: Begins::new(incomplete.map(named_after), Vec::new()),
         mounts_before: mounts_before(report.as_ref()),
         unmounted: if expected { unmounted_below(&roots) } else { HashSet::new() },
         roots,
-        damaged: base.map(|base| damaged_paths(backups, base)).unwrap_or_default(),
+        damaged: damage.paths,
         base: beside(base).map_err(broken)?,
         here: beside(incomplete).map_err(broken)?,
         backups: backups.id,
