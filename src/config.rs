@@ -196,7 +196,8 @@ fn checked<T, F: FnOnce(Vec<String>) -> T>(
     let resolved = resolve(&layers, &mut mistakes);
     let warnings = environment::warnings(&inputs.variables);
     if mistakes.is_empty() {
-        let exposed = layers.file.exposed.iter().cloned();
+        let exposed = environment::exposed(&inputs.variables);
+        let exposed = layers.file.exposed.iter().cloned().chain(exposed);
         return Ok(resolved(warnings.iter().map(ToString::to_string).chain(exposed).collect()));
     }
     // What is missing may stand there under a misspelt name.

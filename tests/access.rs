@@ -1,16 +1,20 @@
 //! Who else gets at what is made: modes of the backups folder, of `.backup_manager`, of snapshots and of the log.
 
 use std::fs::{self, Permissions, set_permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use fixtures::judge::Judge;
+use fixtures::need;
 use fixtures::run::Run;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 use rustix::process::Signal;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+/// Another user than the one who runs the program.
+const USER: u32 = 12345;
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).expect("it was made").mode() & 0o7777
@@ -185,4 +189,85 @@ fn a_configuration_without_an_end_is_an_error() {
     run.expect(2).assert_says("it holds more than 4 MiB");
     let run = limited(stage.run().rsync(&["--files-from=/dev/zero"]));
     run.expect(2).assert_says("it holds more than 256 MiB");
+}
+
+#[test]
+fn no_log_is_written_through_what_another_user_put_in_its_place() {
+    need!(need::root());
+    let stage = Stage::with(BIN, &Tree::new().file("one", "1"));
+    let (home, victim) = (stage.beside("home"), stage.beside("victim"));
+    fs::create_dir(&home).unwrap();
+    fs::write(&victim, "kept\n").unwrap();
+    lchown(&home, Some(USER), Some(USER)).unwrap();
+    let log = home.join("log");
+    let run = || stage.run().set("log-file", &log).set("minimum-time-guard-h", "0");
+    symlink(&victim, &log).unwrap();
+    lchown(&log, Some(USER), Some(USER)).unwrap();
+    run().expect(2).assert_says("is not followed").assert_says("LOG_FILE");
+    fs::remove_file(&log).unwrap();
+    fs::hard_link(&victim, &log).unwrap();
+    run().expect(2).assert_says("has a second name");
+    fs::remove_file(&log).unwrap();
+    // Exchanged during a run: its lines go elsewhere.
+    let exchange =
+        format!("mv '{0}' '{0}.1' && ln -s '{1}' '{0}'", log.display(), victim.display());
+    run().set("pre-backup", exchange).expect(0).assert_says("cannot write LOG_FILE");
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "kept\n");
+    fs::remove_file(&log).unwrap();
+    run().expect(0);
+    assert!(fs::read_to_string(&log).unwrap().contains("completed"));
+}
+
+#[test]
+fn a_folder_or_a_file_by_which_others_change_the_configuration_is_told() {
+    need!(need::root());
+    let stage = Stage::with(BIN, &Tree::new().file("one", "1"));
+    let home = stage.beside("home");
+    fs::create_dir(&home).unwrap();
+    let (toml, hook) = (home.join("config.toml"), home.join("hook"));
+    fs::write(&toml, "").unwrap();
+    fs::write(&hook, ":").unwrap();
+    set_permissions(&toml, Permissions::from_mode(0o600)).unwrap();
+    let run = || {
+        let run = stage.run().env("CONFIG_FILE", &toml).env("PRE_BACKUP_FILE", &hook);
+        run.set("minimum-time-guard-h", "0")
+    };
+    assert_eq!(run().expect(0).lines_with("may exchange names"), 0);
+    lchown(&home, Some(USER), Some(USER)).unwrap();
+    let told = run().expect(0);
+    let who = format!("the user {USER} may exchange names in {}", home.display());
+    assert_eq!(told.lines_with(&who), 2, "{}", told.said());
+    told.assert_says(&format!("chown 0 {}", home.display()));
+    let doctor =
+        stage.look("doctor").set("srcs-to-backup", &stage.source).env("CONFIG_FILE", &toml).done();
+    doctor.assert_says(&who);
+    lchown(&home, Some(0), Some(0)).unwrap();
+    set_permissions(&hook, Permissions::from_mode(0o666)).unwrap();
+    run().expect(0).assert_says(&format!("others may change {}", hook.display()));
+    let secret = stage.beside("secret");
+    fs::write(&secret, "http://127.0.0.1:1/hunter22").unwrap();
+    let told = stage.run().env("WEBHOOK_URL_FILE", &secret).expect(0);
+    told.assert_says(&format!("others may read the secrets in {}", secret.display()));
+}
+
+#[test]
+fn an_incomplete_snapshot_is_closed_so_that_nobody_keeps_runs_off_it() {
+    need!(need::root());
+    let stage = Stage::with(BIN, &Tree::new());
+    stage.sh("for n in $(seq 30); do echo $n >$n; done");
+    let run = || stage.run().set("backups-mode", "0755").set("minimum-time-guard-h", "0");
+    run().expect(0);
+    assert_eq!(mode(&stage.history().newest()), 0o755);
+    // A collapse leaves a snapshot that is built and not sealed.
+    stage.sh("mkdir ../aside && mv * ../aside");
+    run().expect(1).assert_says("are gone");
+    let incomplete = fs::read_dir(&stage.backups)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|suffix| suffix == "incomplete"))
+        .expect("it is resumed later");
+    assert_eq!(mode(&incomplete), 0o700);
+    stage.sh("mv ../aside/* .");
+    run().expect(0);
+    assert_eq!(mode(&stage.history().newest()), 0o755);
 }

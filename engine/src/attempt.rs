@@ -189,6 +189,10 @@ impl Attempt<'_> {
             coverage.not_entered = recorder.not_entered();
         }
         self.file(recorder, &names, &report);
+        built.walk.open_up().map_err(|error| {
+            let path = self.backups.path.join(names.incomplete.to_string());
+            destination("cannot set the mode of", &self.backups.path, path, error)
+        })?;
         seal::seal(self.backups, &names.incomplete, &names.complete)?;
         retired.extend(self.retire(&after, &mut stuck));
         history.incomplete.retain(|name| *name != names.incomplete);

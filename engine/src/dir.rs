@@ -23,7 +23,7 @@ pub(crate) use node::by_proc;
 pub use node::{Node, file_system};
 use open::{bits, meta_of};
 pub use open::{meta, meta_at, set_mode, set_mtime, set_owner};
-pub use resolve::{Resolved, UntrustedLink, untrusted};
+pub use resolve::{Others, Resolved, UntrustedLink, append_to, exchangeable, untrusted};
 
 /// Bytes that one `getdents64` call may fill: some 1,000 names.
 const LISTING_BUFFER: usize = 32 * 1024;
@@ -201,6 +201,15 @@ impl Dir {
     /// The system's, of `fstat(2)`.
     pub fn meta(&self) -> io::Result<Meta> {
         Ok(meta_of(&rustix::fs::fstat(&self.0)?))
+    }
+
+    /// Gives the folder itself to another owner and group; also one that was opened to pass through.
+    ///
+    /// # Errors
+    /// `EPERM` when not allowed.
+    pub fn set_owner(&self, uid: u32, gid: u32) -> io::Result<()> {
+        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        Ok(rustix::fs::chownat(&self.0, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?)
     }
 
     /// The file system it lies on.

@@ -69,10 +69,7 @@ pub(crate) fn run(args: Args) -> Exit {
 /// Gives `identity` what it needs, and starts anew as it.
 fn step_down(identity: Identity, config: &Config, mut told: Vec<String>) -> Exit {
     for NamedJob { job, .. } in &config.jobs {
-        let empty = job.backups_dir.read_dir().is_ok_and(|mut entries| entries.next().is_none());
-        if empty {
-            files::give_away(&job.backups_dir, identity, &mut told);
-        }
+        files::give_away_empty(&job.backups_dir, identity, &mut told);
     }
     // Not to the log file, which then would be root's.
     if log::start(config.log_format, Stream::Stdout, None, Terminal::default()).is_ok() {

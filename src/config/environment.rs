@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
+use super::exposed::complaints;
 use super::layer::{Layer, Raw};
 use super::mistake::{Mistake, Origin, shown_path};
 use super::setting::{SETTINGS, misspelt_variable};
@@ -70,6 +71,26 @@ pub(crate) fn warnings(variables: &Variables) -> Vec<Mistake> {
             Some(origin.mistake(format!("it is not known; did you mean {meant}?")))
         })
         .collect()
+}
+
+/// What others may do with the files that `NAME_FILE` variables name, that they should not.
+pub(crate) fn exposed(variables: &Variables) -> Vec<String> {
+    let named = SETTINGS.iter().filter_map(|setting| {
+        let path = Path::new(value(variables, &setting.file_variable())?);
+        Some((path, setting.is_secret() && !is_engines(path)))
+    });
+    named.flat_map(|(path, secret)| complaints(path, secret)).collect()
+}
+
+/// Whether a container engine put the file there, whatever its mode: below `/run/secrets` (Docker, Podman), or in memory
+/// (Kubernetes). Who can enter the container is its user.
+fn is_engines(path: &Path) -> bool {
+    path.starts_with("/run/secrets") || File::open(path).is_ok_and(|file| is_in_memory(&file))
+}
+
+/// Whether a file lies on a tmpfs (statfs(2)).
+fn is_in_memory(file: &File) -> bool {
+    engine::dir::file_system(file).is_some_and(|name| name.starts_with("1021994:"))
 }
 
 fn read_value(path: &Path) -> io::Result<OsString> {

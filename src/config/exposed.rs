@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use engine::dir::{Others, exchangeable};
 use rustix::process::geteuid;
 
 use super::mistake::shown_path;
@@ -25,7 +26,24 @@ pub(crate) fn complaints(path: &Path, secret: bool) -> Vec<String> {
         return Vec::new();
     }
     let access = Access { owner: meta.uid(), mode: meta.mode() & 0o7777 };
-    judged(&shown_path(path), access, geteuid().as_raw(), secret)
+    let user = geteuid().as_raw();
+    let mut complaints = judged(&shown_path(path), access, user, secret);
+    // Whoever may exchange it need not be able to write to it.
+    if let Ok(Some(others)) = exchangeable(path) {
+        complaints.push(exchanged(&shown_path(path), &others, user));
+    }
+    complaints
+}
+
+fn exchanged(path: &str, (folder, owner): &Others, user: u32) -> String {
+    let folder = shown_path(folder);
+    let (who, what) = match owner {
+        Some(owner) => (format!("the user {owner}"), format!("chown {user} {folder}")),
+        None => ("others".to_owned(), format!("chmod go-w {folder}")),
+    };
+    format!(
+        "{who} may exchange names in {folder}, and with {path} what the user {user} runs; {what}"
+    )
 }
 
 fn judged(path: &str, access: Access, user: u32, secret: bool) -> Vec<String> {

@@ -1,9 +1,12 @@
 //! The folder of the configuration: what a first start puts there, and the crontab as it changes.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs;
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
+use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use engine::dir::{Dir, Resolved, c_name};
 
 use crate::config::bounded;
 use crate::config::setting::CONFIG_FILE_NAME;
@@ -20,19 +23,21 @@ const FIRST_CONFIG: &str = include_str!("first_config.toml");
 /// there is never touched. Returns lines to log: what was written, and what could not be.
 pub(crate) fn write_missing(dir: &Path, owner: Option<Identity>) -> Vec<String> {
     let mut told = Vec::new();
-    if let Err(error) = DirBuilder::new().recursive(true).mode(0o755).create(dir) {
-        told.push(format!("cannot make the folder {}: {error}", shown_path(dir)));
-    }
+    let folder = match make(dir) {
+        Ok(folder) => folder,
+        Err(error) => {
+            told.push(format!("cannot make the folder {}: {error}", shown_path(dir)));
+            return told;
+        }
+    };
     if let Some(owner) = owner {
-        give_away(dir, owner, &mut told);
+        give(&folder, dir, owner, &mut told);
     }
     for (name, text) in [(CRONTAB, FIRST_CRONTAB), (CONFIG_FILE_NAME, FIRST_CONFIG)] {
         let path = dir.join(name);
-        match write_new(&path, text, owner) {
+        match write_new(&folder, name, text, owner) {
             Ok(()) => told.push(format!("wrote {} with comments: edit it", shown_path(&path))),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            // Without its parent it has been told already.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => told.push(format!(
                 "cannot write {}: {error}; what stands in it by default holds all the same",
                 shown_path(&path)
@@ -42,14 +47,42 @@ pub(crate) fn write_missing(dir: &Path, owner: Option<Identity>) -> Vec<String> 
     told
 }
 
-/// A folder of root's becomes `owner`'s: an engine makes the folders that it mounts as root.
-pub(crate) fn give_away(dir: &Path, owner: Identity, told: &mut Vec<String>) {
-    let Ok(meta) = fs::symlink_metadata(dir) else { return };
-    if !meta.is_dir() || meta.uid() != 0 || owner.uid == 0 {
+/// The folder `dir`, made with those above it where they are missing. No symlink on the way is followed that another
+/// user could have put there: root would write a crontab in a folder of that user's choice, and give it to him.
+fn make(dir: &Path) -> io::Result<Dir> {
+    let found = Resolved::at(dir)?;
+    let mut folder = found.node.pass();
+    for name in &found.missing {
+        match folder.make_folder(name, 0o755) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => folder = folder.pass(name)?,
+        }
+    }
+    Ok(folder)
+}
+
+/// A folder of root's becomes `owner`'s: an engine makes the folders that it mounts as root. One that holds something
+/// stays root's.
+pub(crate) fn give_away_empty(dir: &Path, owner: Identity, told: &mut Vec<String>) {
+    let Ok(folder) = Resolved::at(dir).and_then(Resolved::folder) else { return };
+    let mut empty = true;
+    let listed = folder.names(|_| {
+        empty = false;
+        ControlFlow::Break(())
+    });
+    if empty && listed.is_ok() {
+        give(&folder, dir, owner, told);
+    }
+}
+
+/// Gives the held folder, which is at `dir`, to `owner` if it is root's.
+fn give(folder: &Dir, dir: &Path, owner: Identity, told: &mut Vec<String>) {
+    let Ok(meta) = folder.meta() else { return };
+    if meta.uid != 0 || owner.uid == 0 {
         return;
     }
     let (uid, gid) = (owner.uid, owner.gid);
-    told.push(match chown(dir, Some(uid), Some(gid)) {
+    told.push(match folder.set_owner(uid, gid) {
         Ok(()) => format!("gave the folder {} to {uid}:{gid} (PUID, PGID)", shown_path(dir)),
         Err(error) => format!(
             "cannot give the folder {path} to {uid}:{gid}: {error}; on the host: chown {uid}:{gid} {path}",
@@ -58,15 +91,16 @@ pub(crate) fn give_away(dir: &Path, owner: Identity, told: &mut Vec<String>) {
     });
 }
 
-fn write_new(path: &Path, text: &str, owner: Option<Identity>) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+fn write_new(folder: &Dir, name: &str, text: &str, owner: Option<Identity>) -> io::Result<()> {
+    let name = c_name(name)?;
+    let mut file = folder.create_file(&name, 0o600)?;
     if let Some(owner) = owner {
         let _ = std::os::unix::fs::fchown(&file, Some(owner.uid), Some(owner.gid));
     }
     let written = file.write_all(text.as_bytes());
     if written.is_err() {
         // Half a file would be taken for the user's own at the next start.
-        let _ = fs::remove_file(path);
+        let _ = folder.unlink(&name);
     }
     written
 }
@@ -143,6 +177,32 @@ mod tests {
         assert!(told.len() == 1 && told[0].contains("config.toml"), "{told:?}");
         assert_eq!(fs::read_to_string(config.join(CRONTAB)).unwrap(), "mine");
         assert_eq!(write_missing(&config, None), [""; 0]);
+    }
+
+    #[test]
+    fn nothing_is_made_or_given_away_through_a_symlink_of_another_user() {
+        use std::os::unix::fs::{chown, symlink};
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let top = tempfile::tempdir().unwrap();
+        let (home, etc) = (top.path().join("home"), top.path().join("etc"));
+        fs::create_dir(&home).unwrap();
+        fs::create_dir(&etc).unwrap();
+        symlink(&etc, home.join("config")).unwrap();
+        chown(&home, Some(1000), None).unwrap();
+        let user = Identity { uid: 1000, gid: 1000 };
+        let told = write_missing(&home.join("config"), Some(user));
+        assert!(told.len() == 1 && told[0].contains("is not followed"), "{told:?}");
+        let told = write_missing(&home.join("config/below"), Some(user));
+        assert!(told.len() == 1 && told[0].contains("is not followed"), "{told:?}");
+        let mut told = Vec::new();
+        give_away_empty(&home.join("config"), user, &mut told);
+        assert_eq!(told, [""; 0]);
+        assert_eq!(fs::read_dir(&etc).unwrap().count(), 0);
+        assert_eq!(fs::metadata(&etc).unwrap().uid(), 0);
+        give_away_empty(&etc, user, &mut told);
+        assert_eq!(fs::metadata(&etc).unwrap().uid(), 1000);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The log file: appended to, and opened anew when it was rotated away.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use engine::dir::append_to;
 
 use crate::config::shown_path;
 
@@ -47,10 +49,6 @@ impl LogFile {
     }
 }
 
-fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
-}
-
 /// Whether `path` still leads to `file`.
 fn same(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::metadata(path)) {
@@ -61,7 +59,7 @@ fn same(file: &File, path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, OpenOptions};
 
     use super::*;
 

@@ -13,7 +13,7 @@ mod writing;
 use std::cmp::Reverse;
 use std::ffi::CStr;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustix::io::Errno;
@@ -55,6 +55,8 @@ pub(crate) struct Build<S: Source> {
     groups: Groups<Waiting<S::Folder>>,
     /// Modes that would lock an ordinary user out of its own snapshot while it is built.
     late_modes: Mutex<Vec<(Arc<Place>, u32)>>,
+    /// The mode that the snapshot's own folder gets when it is sealed.
+    top_mode: AtomicU32,
     owners_said: AtomicBool,
     /// A file could not be synced.
     pub(crate) sync_failed: AtomicBool,
@@ -92,6 +94,7 @@ impl<S: Source> Build<S> {
             in_flight: RwLock::new(()),
             groups: Groups::new(),
             late_modes: Mutex::default(),
+            top_mode: AtomicU32::new(TOP_MODE),
             owners_said: AtomicBool::new(false),
             sync_failed: AtomicBool::new(false),
             written: AtomicU64::new(0),
@@ -233,12 +236,14 @@ impl<S: Source> Target<S> for Build<S> {
         }
         let mode = folder.entry.as_ref().map(|entry| entry.meta.mode);
         let top = folder.place.chain().len() == 1;
-        if top || folder.entry.as_ref().is_some_and(|entry| walk.locks_out(&entry.meta)) {
+        if top {
+            walk.target.top_mode.store(mode.unwrap_or(TOP_MODE), Ordering::Relaxed);
+        } else if folder.entry.as_ref().is_some_and(|entry| walk.locks_out(&entry.meta)) {
             let late = (Arc::clone(&folder.place), mode.unwrap_or(TOP_MODE));
             lock(&walk.target.late_modes).push(late);
         }
         if top {
-            // Nobody else looks into a snapshot that is being built.
+            // Nobody else looks into a snapshot that is being built, or keeps runs off it by a lock.
             dir::set_mode(here, 0o700).map_err(|error| broken("cannot set the mode of", error))?;
         }
         let records = folder.records();
@@ -300,6 +305,22 @@ impl<S: Source> Walk<S, Build<S>> {
             });
             result
                 .map_err(|error| self.destination("cannot set the mode of", &place, c"", error))?;
+        }
+        Ok(())
+    }
+
+    /// Opens the snapshot's own folder to those who may look into a complete one; durably.
+    ///
+    /// # Errors
+    /// When it cannot be changed.
+    pub(crate) fn open_up(&self) -> io::Result<()> {
+        let Some(top) = self.set.here.top.as_ref() else { return Ok(()) };
+        let meta = top.meta()?;
+        let mode = self.target.top_mode.load(Ordering::Relaxed);
+        if meta.mode != mode {
+            dir::set_mode(top, mode)?;
+            dir::set_mtime(top, meta.mtime)?;
+            top.sync()?;
         }
         Ok(())
     }

@@ -79,6 +79,11 @@ impl Node {
         file_system(&self.0)
     }
 
+    /// Whether it lies on procfs.
+    pub(super) fn is_on_proc(&self) -> bool {
+        is_proc(rustix::fs::fstatfs(&self.0))
+    }
+
     /// Sets owner and group.
     ///
     /// # Errors
@@ -176,6 +181,11 @@ pub fn file_system(fd: impl AsFd) -> Option<String> {
     Some(format!("{kind:x}:{id:016x}"))
 }
 
+#[expect(clippy::cast_sign_loss, reason = "the field's type differs between machines")]
+fn is_proc(file_system: Result<rustix::fs::StatFs, Errno>) -> bool {
+    file_system.is_ok_and(|it| it.f_type as u64 == PROC_SUPER_MAGIC)
+}
+
 /// The path by which procfs leads to the inode of `fd` and to no other (proc_pid_fd(5)), for calls that take
 /// no handle opened with `O_PATH`.
 ///
@@ -183,9 +193,7 @@ pub fn file_system(fd: impl AsFd) -> Option<String> {
 /// When `/proc` is not mounted: no name may be used instead.
 pub(crate) fn by_proc(fd: BorrowedFd<'_>) -> io::Result<String> {
     static IS_PROC: OnceLock<bool> = OnceLock::new();
-    #[expect(clippy::cast_sign_loss, reason = "the field's type differs between machines")]
-    let look = || rustix::fs::statfs("/proc").is_ok_and(|it| it.f_type as u64 == PROC_SUPER_MAGIC);
-    if !*IS_PROC.get_or_init(look) {
+    if !*IS_PROC.get_or_init(|| is_proc(rustix::fs::statfs("/proc"))) {
         return Err(io::Error::other(
             "/proc is not mounted, and without it this could reach another file of that name; mount it",
         ));

@@ -4,7 +4,7 @@
 //! target could lead root anywhere.
 
 use std::collections::VecDeque;
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -12,8 +12,11 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
+mod append;
+
 use super::{Dir, Node, c_name};
 use crate::entry::{Kind, Meta};
+pub use append::append_to;
 
 /// As many symlinks as the kernel follows on one path (path_resolution(7)).
 const MOST_LINKS: usize = 40;
@@ -49,7 +52,12 @@ pub struct Resolved {
     pub missing: Vec<CString>,
     /// Whether the path itself is a symlink.
     pub is_link: bool,
+    /// A folder on the way to `node` in which others may exchange names.
+    open: Option<Others>,
 }
+
+/// A folder in which others than root and the caller may exchange names, and who: its owner, or `None` for others.
+pub type Others = (PathBuf, Option<u32>);
 
 impl Resolved {
     /// Goes along `path`; a relative one begins at the current folder.
@@ -77,14 +85,16 @@ impl Resolved {
                     let rest = std::iter::once(step).chain(ahead);
                     let missing = rest.map(|step| step.name.ok_or(Errno::NOENT));
                     let missing = missing.collect::<Result<_, _>>()?;
-                    return Ok(Self { node: walk.at, real: walk.real, missing, is_link });
+                    let Walk { at, real, open } = walk;
+                    return Ok(Self { node: at, real, missing, is_link, open });
                 }
                 Entered::Other(node, kind) if kind != Kind::Symlink => {
                     if !ahead.is_empty() {
                         return Err(Errno::NOTDIR.into());
                     }
+                    walk.note()?;
                     let real = walk.real.join(OsStr::from_bytes(name.as_bytes()));
-                    return Ok(Self { node, real, missing: Vec::new(), is_link });
+                    return Ok(Self { node, real, missing: Vec::new(), is_link, open: walk.open });
                 }
                 Entered::Other(node, _) => {
                     links += 1;
@@ -105,7 +115,8 @@ impl Resolved {
                 }
             }
         }
-        Ok(Self { node: walk.at, real: walk.real, missing: Vec::new(), is_link })
+        let Walk { at, real, open } = walk;
+        Ok(Self { node: at, real, missing: Vec::new(), is_link, open })
     }
 
     /// The folder that is there, opened for reading.
@@ -121,6 +132,21 @@ impl Resolved {
     pub fn path(&self) -> PathBuf {
         let names = self.missing.iter().map(|name| OsStr::from_bytes(name.as_bytes()));
         std::iter::once(self.real.as_os_str()).chain(names).collect()
+    }
+}
+
+/// Who else than root and the caller may put another file at `path`; `None` where nobody may. Of the file itself nothing
+/// is said.
+///
+/// # Errors
+/// The system's, of `openat(2)`.
+pub fn exchangeable(path: &Path) -> io::Result<Option<Others>> {
+    match Resolved::at(path) {
+        Ok(found) => Ok(found.open),
+        Err(error) => match untrusted(&error) {
+            Some(link) => Ok(Some((link.at.clone(), link.uid))),
+            None => Err(error),
+        },
     }
 }
 
@@ -160,11 +186,11 @@ struct Walk {
     at: Node,
     real: PathBuf,
     /// The first folder on the way in which others may exchange names.
-    open: Option<(PathBuf, Option<u32>)>,
+    open: Option<Others>,
 }
 
 impl Walk {
-    fn begin(path: &std::ffi::CStr) -> io::Result<Self> {
+    fn begin(path: &CStr) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let at = Node::from(rustix::fs::openat(CWD, path, flags, Mode::empty())?);
         Ok(Self { at, real: PathBuf::new(), open: None })
@@ -206,19 +232,30 @@ impl Walk {
     }
 
     /// Whether a symlink in the folder may be followed.
-    fn check(&self, link: &Node, name: &CString) -> io::Result<()> {
-        let (here, meta) = (self.at.meta()?, link.meta()?);
-        let path = self.real.join(OsStr::from_bytes(name.as_bytes()));
-        let others = self
-            .open
-            .clone()
-            .or_else(|| (!is_ours(meta.uid)).then(|| (path.clone(), Some(meta.uid))))
-            // In a sticky folder nobody renames what is ours.
-            .or_else(|| who_else(&here).map(|uid| (self.real.clone(), uid)));
-        match others {
-            None => Ok(()),
-            Some((at, uid)) => Err(io::Error::other(UntrustedLink { link: path, at, uid })),
-        }
+    fn check(&self, link: &Node, name: &CStr) -> io::Result<()> {
+        check(&self.at, &self.real, self.open.as_ref(), link, name)
+    }
+}
+
+/// Whether the symlink `name` in the folder `at`, whose path is `real`, may be followed. `open` is a folder on the way
+/// to it in which others may exchange names.
+fn check(
+    at: &Node,
+    real: &Path,
+    open: Option<&Others>,
+    link: &Node,
+    name: &CStr,
+) -> io::Result<()> {
+    let (here, meta) = (at.meta()?, link.meta()?);
+    let path = real.join(OsStr::from_bytes(name.to_bytes()));
+    let others = open
+        .cloned()
+        .or_else(|| (!is_ours(meta.uid)).then(|| (path.clone(), Some(meta.uid))))
+        // In a sticky folder nobody renames what is ours.
+        .or_else(|| who_else(&here).map(|uid| (real.to_owned(), uid)));
+    match others {
+        None => Ok(()),
+        Some((at, uid)) => Err(io::Error::other(UntrustedLink { link: path, at, uid })),
     }
 }
 
@@ -233,123 +270,15 @@ fn who_else(folder: &Meta) -> Option<Option<u32>> {
     if !is_ours(folder.uid) {
         return Some(Some(folder.uid));
     }
+    (others_write(folder) && folder.mode & 0o1000 == 0).then_some(None)
+}
+
+/// Whether others than the owner may make names in a folder.
+fn others_write(folder: &Meta) -> bool {
     let own_group = [0, rustix::process::getegid().as_raw()].contains(&folder.gid);
     let others = if own_group { 0o002 } else { 0o022 };
-    (folder.mode & others != 0 && folder.mode & 0o1000 == 0).then_some(None)
+    folder.mode & others != 0
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::{create_dir_all, set_permissions, write};
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
-
-    use super::*;
-
-    fn top() -> tempfile::TempDir {
-        let top = tempfile::tempdir().unwrap();
-        create_dir_all(top.path().join("a/b/c")).unwrap();
-        top
-    }
-
-    /// The path below the top that one leads to, or which link is refused.
-    fn led(top: &tempfile::TempDir, path: &str) -> String {
-        let real = top.path().canonicalize().unwrap();
-        let below = |path: &Path| {
-            path.strip_prefix(&real)
-                .map_or_else(|_| path.to_owned(), Path::to_owned)
-                .display()
-                .to_string()
-        };
-        match Resolved::at(&real.join(path)) {
-            Ok(way) if way.missing.is_empty() => below(&way.real),
-            Ok(way) => format!("{} missing {}", below(&way.real), way.missing.len()),
-            Err(error) => match untrusted(&error) {
-                Some(link) => format!("{} refused for {}", below(&link.link), below(&link.at)),
-                None => format!("{:?}", error.kind()),
-            },
-        }
-    }
-
-    #[test]
-    fn it_leads_where_the_kernel_leads() {
-        let top = top();
-        let at = |path: &str| top.path().join(path);
-        write(at("file"), "").unwrap();
-        symlink("b/c", at("a/relative")).unwrap();
-        symlink(at("a/b"), at("absolute")).unwrap();
-        symlink("../absolute/../b/./c/", at("a/long")).unwrap();
-        symlink("none", at("dangling")).unwrap();
-        symlink("loop", at("loop")).unwrap();
-        for (path, expected) in [
-            ("a/b/c", "a/b/c"),
-            ("a/./b//c/", "a/b/c"),
-            ("a/b/../b", "a/b"),
-            ("a/relative", "a/b/c"),
-            ("a/relative/.", "a/b/c"),
-            ("absolute/c", "a/b/c"),
-            ("a/long", "a/b/c"),
-            ("file", "file"),
-            ("file/x", "NotADirectory"),
-            ("a/new/er", "a missing 2"),
-            ("a/new/../x", "NotFound"),
-            ("absolute/new", "a/b missing 1"),
-            ("dangling", "NotFound"),
-            ("loop", "FilesystemLoop"),
-        ] {
-            assert_eq!(led(&top, path), expected, "{path}");
-        }
-        assert!(Resolved::at(&at("absolute")).unwrap().is_link);
-        assert!(!Resolved::at(&at("absolute/c")).unwrap().is_link);
-        let here = Resolved::at(Path::new(".")).unwrap();
-        let meta = std::fs::metadata(".").unwrap();
-        assert_eq!(here.node.meta().unwrap().id.map(|id| id.ino), Some(meta.ino()));
-    }
-
-    #[test]
-    fn a_link_is_followed_only_where_nobody_else_can_have_put_it() {
-        if !rustix::process::geteuid().is_root() {
-            return;
-        }
-        let top = top();
-        let at = |path: &str| top.path().join(path);
-        let mode =
-            |path: &str, mode| set_permissions(at(path), PermissionsExt::from_mode(mode)).unwrap();
-        create_dir_all(at("home/u/own")).unwrap();
-        create_dir_all(at("tmp/shared")).unwrap();
-        let links = [
-            "link",
-            "users",
-            "home/u/users",
-            "home/u/roots",
-            "home/u/own/roots",
-            "tmp/users",
-            "tmp/roots",
-            "tmp/shared/roots",
-        ];
-        for link in links {
-            symlink(top.path().canonicalize().unwrap().join("a/b"), at(link)).unwrap();
-        }
-        for path in ["home/u", "users", "home/u/users", "tmp/users"] {
-            lchown(at(path), Some(1000), Some(1000)).unwrap();
-        }
-        mode("tmp", 0o1777);
-        mode("tmp/shared", 0o777);
-        for (path, expected) in [
-            ("link/c", "a/b/c"),
-            ("home/u/own", "home/u/own"),
-            ("home/u/users", "home/u/users refused for home/u/users"),
-            ("home/u/roots", "home/u/roots refused for home/u"),
-            ("home/u/own/roots/c", "home/u/own/roots refused for home/u"),
-            ("users", "users refused for users"),
-            ("tmp/users", "tmp/users refused for tmp/users"),
-            ("tmp/roots", "a/b"),
-            ("tmp/shared/roots", "tmp/shared/roots refused for tmp/shared"),
-        ] {
-            assert_eq!(led(&top, path), expected, "{path}");
-        }
-        mode("tmp/shared", 0o775);
-        assert_eq!(led(&top, "tmp/shared/roots"), "a/b");
-        lchown(at("tmp/shared"), None, Some(1000)).unwrap();
-        assert_eq!(led(&top, "tmp/shared/roots"), "tmp/shared/roots refused for tmp/shared");
-    }
-}
+mod tests;

@@ -31,7 +31,7 @@ pub(super) const ROWS: &[Row] = &[
     Row::switch(
         "checksum",
         |w, on| w.keep.checksum = on,
-        "every file is read and compared by content; the letters of `-i` are told before that",
+        "every file is read and compared by content; a file that turns out to differ gets a second line of `-i`",
     )
     .short('c')
     .no(),
