@@ -362,6 +362,35 @@ fn nobody_gets_a_copy_of_what_only_others_may_read() {
 }
 
 #[test]
+fn no_file_gets_the_attributes_of_one_that_had_its_name_for_a_moment() {
+    need!(need::root());
+    need!(need::tool("strace"));
+    const PAIRS: u64 = 8;
+    let stage = Stage::new(BIN);
+    for number in 0..PAIRS {
+        let tree = Tree::new()
+            .file(format!("own {number}"), "public")
+            .owner(SOMEONE, SOMEONE)
+            .xattr("user.of", "own")
+            .file(format!("others {number}"), "SECRET")
+            .xattr("user.of", "others");
+        tree.build(&stage.source);
+    }
+    flipping(&stage.source, ["own", "others"], PAIRS, |_| {
+        // Between what tells the owner and what tells the attributes.
+        let slow = ["listxattr,llistxattr:delay_enter=2000"];
+        let done = stage.run().rsync(&["-X"]).injecting(&slow).done();
+        assert!([0, 3].contains(&done.code), "{}", done.said());
+        let newest = stage.inside(&stage.history().newest());
+        for (path, found) in scan(&newest).iter().filter(|(_, found)| found.is_file()) {
+            let expected = if found.user == SOMEONE { "own" } else { "others" };
+            let of = found.xattrs.get("user.of").map(Vec::as_slice);
+            assert_eq!(of, Some(expected.as_bytes()), "{path:?}: {found:?}");
+        }
+    });
+}
+
+#[test]
 fn a_file_under_a_lease_is_waited_for() {
     need!(need::tool("python3"));
     let stage = Stage::with(BIN, &Tree::new().file("leased", "in use").file("other", "x"));

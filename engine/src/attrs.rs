@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use xattr::FileExt;
 
 use crate::digest::Method;
-use crate::dir::Dir;
+use crate::dir::{Dir, Node};
 use crate::entry::Xattrs;
 use crate::refusal::has_no_room;
 
@@ -73,16 +73,17 @@ pub fn read_own(dir: &Dir, asked: Asked) -> io::Result<Xattrs> {
     if asked.any() { read_path(&dir.path_of(c"."), asked) } else { Ok(Xattrs::new()) }
 }
 
-/// As [`read`], of what the symlink `name` leads to.
+/// As [`read`], of a held entry of any kind.
 ///
 /// # Errors
-/// As [`read`].
-pub fn read_followed(dir: &Dir, name: &CStr, asked: Asked) -> io::Result<Xattrs> {
+/// As [`read`]; when `/proc` is not mounted.
+pub fn read_node(node: &Node, asked: Asked) -> io::Result<Xattrs> {
     if !asked.any() {
         return Ok(Xattrs::new());
     }
-    // One path for both calls: the file stays the same when the symlink does not.
-    read_path(&dir.path_of(name).canonicalize()?, asked)
+    // The path leads to the held inode; a handle of O_PATH is taken by none of these calls (open(2)).
+    let path = crate::dir::by_proc(node.as_fd())?;
+    chosen(xattr::list_deref(&path), asked, |name| xattr::get_deref(&path, name))
 }
 
 fn read_path(path: &Path, asked: Asked) -> io::Result<Xattrs> {

@@ -118,22 +118,38 @@ impl LocalSource {
         let look = |error| SourceError::from_io("look at", error);
         let dir = &folder.dir;
         let name = folder.only.as_deref().unwrap_or(name);
-        let meta = dir.stat(name).map_err(look)?;
-        if meta.kind != Kind::Symlink && !self.asked.any() {
-            return Ok((meta, None));
+        if !self.asked.any() {
+            let meta = dir.stat(name).map_err(look)?;
+            if meta.kind != Kind::Symlink {
+                return Ok((meta, None));
+            }
+            let target = dir.read_link(name).map_err(look)?;
+            if let Some(way) = &folder.way
+                && let Some(meta) = self.followed(dir, way, name, &target)?
+            {
+                return Ok((meta, None));
+            }
+            return Ok((meta, Some(Box::new(Extra { target: Some(target), xattrs: Vec::new() }))));
         }
+        // All of one inode: a user who exchanges two names must not give his own program the attributes of root's.
+        let node = dir.node(name).map_err(look)?;
+        let meta = node.meta().map_err(look)?;
         let target = match meta.kind {
-            Kind::Symlink => Some(dir.read_link(name).map_err(look)?),
+            Kind::Symlink => Some(node.read_link().map_err(look)?),
             _ => None,
         };
         if let (Some(way), Some(target)) = (&folder.way, &target)
             && let Some(meta) = self.followed(dir, way, name, target)?
         {
-            let xattrs = self.kept(attrs::read_followed(dir, name, self.asked).map_err(look)?);
+            let node = dir.node_followed(name).map_err(look)?;
+            if node.meta().map_err(look)?.id != meta.id {
+                return Err(SourceError::Replaced);
+            }
+            let xattrs = self.kept(attrs::read_node(&node, self.asked).map_err(look)?);
             let extra = (!xattrs.is_empty()).then(|| Box::new(Extra { target: None, xattrs }));
             return Ok((meta, extra));
         }
-        let xattrs = self.kept(attrs::read(dir, name, self.asked).map_err(look)?);
+        let xattrs = self.kept(attrs::read_node(&node, self.asked).map_err(look)?);
         Ok((meta, Some(Box::new(Extra { target, xattrs }))))
     }
 

@@ -29,6 +29,15 @@ impl Dir {
         Ok(Node(rustix::fs::openat(&self.0, single(name)?, flags, Mode::empty())?))
     }
 
+    /// A handle of what `name` leads to, through symlinks too: for sources whose user asked for it.
+    ///
+    /// # Errors
+    /// `ENOENT` when it leads nowhere.
+    pub fn node_followed(&self, name: &CStr) -> io::Result<Node> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        Ok(Node(rustix::fs::openat(&self.0, single(name)?, flags, Mode::empty())?))
+    }
+
     /// Opens the child folder `name`, also one whose mode keeps its owner out: that it gets `mode` first.
     ///
     /// # Errors
