@@ -1,6 +1,7 @@
 //! Several at once on one backups folder: whoever comes second says so, or does what it does without harm.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use fixtures::history::{History, hours_ago};
 use fixtures::judge::Judge;
 use fixtures::need;
 use fixtures::run::{Done, Run, Running};
+use fixtures::sshd::{Sshd, Subsystem};
 use fixtures::stage::{PREFIX, Stage};
 use fixtures::tree::Tree;
 use rustix::process::Signal;
@@ -300,4 +302,61 @@ fn a_run_that_was_stopped_for_long_goes_on_alone() {
     }
     first.signal(Signal::CONT);
     completes(&stage, first, 2);
+}
+
+/// The inodes of a folder that stand under temporary names.
+fn temporary(folder: &Path) -> Vec<u64> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_temporary = |entry: &fs::DirEntry| {
+        entry.file_name().as_encoded_bytes().starts_with(b".backup_manager.restoring.")
+    };
+    let inode = |entry: fs::DirEntry| Some(entry.metadata().ok()?.ino());
+    entries.filter(is_temporary).filter_map(inode).collect()
+}
+
+/// Has two restores write the same large file at the same time, and kills the second.
+fn two_restores(stage: &Stage, restore: &Run) {
+    let back = stage.beside("back/source");
+    let whole = || {
+        let same = fs::read(back.join("large")).ok() == fs::read(stage.source.join("large")).ok();
+        assert!(same, "the file has its name and is not whole");
+    };
+    let mut first = restore.start();
+    assert!(first.until(|| !temporary(&back).is_empty()), "too fast: {}", first.wait().said());
+    first.signal(Signal::STOP);
+    let of_first = temporary(&back);
+    assert_eq!(of_first.len(), 1, "it was too fast");
+    let mut second = restore.start();
+    let begun = || temporary(&back).iter().any(|inode| !of_first.contains(inode));
+    assert!(second.until(begun), "too fast: {}", second.wait().said());
+    second.signal(Signal::STOP);
+    assert!(temporary(&back).contains(&of_first[0]), "the second restore took it from the first");
+    first.signal(Signal::CONT);
+    first.wait().assert_code(0);
+    whole();
+    second.signal(Signal::KILL);
+    second.wait();
+    whole();
+    // What the second one left, and nobody makes any more.
+    restore.expect(0);
+    assert_eq!(temporary(&back), Vec::<u64>::new());
+    Judge::sent_by_sftp().assert_same(&stage.source, &back);
+}
+
+#[test]
+fn two_restores_into_one_folder_do_not_take_each_others_files() {
+    let stage = Stage::with(BIN, &Tree::new().random_file("large", 80_000_000, 1));
+    stage.take();
+    let to = stage.look("restore").set("to", stage.beside("back"));
+    two_restores(&stage, &to.arg(&stage.source));
+}
+
+#[test]
+fn two_restores_to_one_host_do_not_take_each_others_files() {
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = Stage::with(BIN, &Tree::new().random_file("large", 80_000_000, 1));
+    stage.take();
+    let place = format!("test:{}", stage.beside("back").display());
+    let to = server.known_to(stage.look("restore")).set("to", place);
+    two_restores(&stage, &to.arg(&stage.source));
 }

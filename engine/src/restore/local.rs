@@ -13,9 +13,8 @@ use rustix::io::Errno;
 
 use super::content::{copy, is_damaged};
 use super::private::{self, Private};
-use super::target::{
-    Content, Facts, FileSystem, Shortfall, Spared, StoreError, Stored, TEMPORARY, Target, temporary,
-};
+use super::target::{Content, Facts, FileSystem, Shortfall, Spared, StoreError, Stored, Target};
+use super::temporary::temporary;
 use crate::access::own_umask;
 use crate::attrs::{self, Asked};
 use crate::build::{Dresser, exchanged};
@@ -205,7 +204,7 @@ impl Local {
     }
 }
 
-/// Makes something under a temporary name, in the place of what an interrupted restore left.
+/// Makes something under a temporary name of this process, in the place of what it left there before.
 fn made<T>(dir: &Dir, name: &CStr, make: impl Fn() -> io::Result<T>) -> io::Result<T> {
     match make() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -388,11 +387,7 @@ impl Target for Local {
     }
 
     fn remove(&self, folder: &Dir, name: &CStr) -> io::Result<()> {
-        match name.to_bytes().starts_with(TEMPORARY.as_bytes()) {
-            // It may be a folder in which something was made.
-            true => crate::tree::remove(folder, name, 1, &AtomicU64::new(0), &|| false),
-            false => folder.unlink(name),
-        }
+        folder.unlink(name)
     }
 
     fn file_system(&self, folder: &Dir) -> io::Result<Option<FileSystem>> {

@@ -14,6 +14,7 @@ pub mod plan;
 mod private;
 mod remove;
 pub mod target;
+pub mod temporary;
 mod together;
 mod walk;
 

@@ -158,19 +158,6 @@ pub struct Stored {
     pub id: Option<FileId>,
 }
 
-/// How names begin under which restored entries stand while they are made.
-pub const TEMPORARY: &str = ".backup_manager.restoring.";
-
-/// The name under which `name` stands while it is made, the same for each restore: what an interrupted
-/// one left is replaced.
-///
-/// # Errors
-/// Never for a name.
-pub fn temporary(name: &CStr) -> io::Result<CString> {
-    let hash = blake3::hash(name.to_bytes()).to_hex();
-    crate::dir::c_name(format!("{TEMPORARY}{}", &hash[..16]))
-}
-
 /// A file system, and where it is mounted: a part of one may be mounted in another place of the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileSystem {

@@ -13,11 +13,13 @@ use super::inside::{place_of, unread};
 use super::links::Several;
 use super::outcome::{Counts, Sink, Tally, What};
 use super::plan::Rules;
-use super::target::{TEMPORARY, Target};
+use super::target::Target;
+use super::temporary::{self, Maker};
 use super::{Item, Options, RestoreError};
 use crate::build::{Groups, entry_of, exchanged};
 use crate::catalog::Catalog;
 use crate::dir::Dir;
+use crate::entry::Kind;
 use crate::event::Event;
 use crate::kept::{Kept, Records};
 use crate::manifest::Recent;
@@ -327,9 +329,8 @@ impl<'a, T: Target> Walk<'a, T> {
             let wanted: HashSet<&CStr> = names.iter().map(|(_, name)| &**name).collect();
             let (surplus, _alone) = self.surplus(&opened.to)?;
             for name in surplus.iter().filter(|name| !wanted.contains(&***name)) {
-                if name.to_bytes().starts_with(TEMPORARY.as_bytes()) {
-                    // Of a restore that was interrupted.
-                    self.target.remove(&opened.to, name)?;
+                if let Some(maker) = temporary::maker(name.to_bytes()) {
+                    self.clear(folder, &opened, name, maker);
                 } else if may_remove {
                     self.remove(folder, &opened, name);
                 }
@@ -344,6 +345,35 @@ impl<'a, T: Target> Walk<'a, T> {
             }
             folder.expect();
             self.queue.push(Task::Restore(Arc::clone(folder), batch));
+        }
+    }
+
+    /// Removes the temporary entry `name` when an interrupted restore left it.
+    fn clear(&self, folder: &Shared<T>, opened: &Opened<T>, name: &CStr, maker: Maker) {
+        if maker == Maker::Running {
+            return;
+        }
+        let removed = self.target.look(&opened.to, name).and_then(|there| {
+            let Some(there) = there else { return Ok(()) };
+            let now = (self.context.now)().timestamp();
+            if maker == Maker::Unknown && !temporary::is_left_over(there.meta.ctime.secs, now) {
+                return Ok(());
+            }
+            match there.meta.kind {
+                // Something was made in it.
+                Kind::Folder => match self.target.may_remove(&opened.to, name, &|_, _| false)? {
+                    true => self.target.remove_folder(&opened.to, name),
+                    false => Ok(()),
+                },
+                _ => self.target.remove(&opened.to, name),
+            }
+        });
+        match removed {
+            // Another restore was first.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                self.trouble(&folder.to.inside_of(name), false, &error);
+            }
+            _ => {}
         }
     }
 

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use engine::entry::{Entry, Kind};
-use engine::restore::target::{Shortfall, temporary};
+use engine::restore::target::Shortfall;
+use engine::restore::temporary::temporary;
 
 use super::super::change::{Change, Set};
 use super::super::describe::meta;
@@ -40,7 +41,7 @@ impl SftpTarget {
         folder.child(&temporary(name).map_err(|_| odd)?)
     }
 
-    /// Makes an empty file, in the place of what an interrupted restore left.
+    /// Makes an empty file, in the place of what this process left under the name before.
     pub(super) fn create(&self, folder: &TargetFolder, path: Vec<u8>) -> Result<Made, Fault> {
         let made = |mut answers: Answers, skipped: usize| {
             (0..skipped).for_each(|_| drop(answers.next()));

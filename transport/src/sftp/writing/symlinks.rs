@@ -70,9 +70,9 @@ impl SftpTarget {
 
     fn try_symlink(&self, folder: &TargetFolder, number: u32) -> Result<Tried, Fault> {
         let name = |which: &str| {
-            let name = format!("{}trial.{number:08x}.{which}", engine::restore::target::TEMPORARY);
             let odd = Fault::Impossible("it has no temporary name");
-            folder.child(&std::ffi::CString::new(name).map_err(|_| odd)?)
+            let name = std::ffi::CString::new(format!("trial.{number:08x}.{which}"));
+            self.temporary(folder, &name.map_err(|_| odd)?)
         };
         let (one, other, further) = (name("a")?, name("b")?, name("c")?);
         // Whatever the server makes of it lies in this folder, and leads nowhere.

@@ -1,0 +1,173 @@
+//! The names under which restored entries stand while they are made. No two processes use the same name, so no
+//! restore gives a final name to what another one wrote. A name says which process makes the entry: what a killed
+//! restore left is recognised and removed, and what another restore is making is left alone.
+
+use std::collections::hash_map::RandomState;
+use std::ffi::{CStr, CString};
+use std::fs;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::sync::OnceLock;
+
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+/// How these names begin.
+const TEMPORARY: &str = ".backup_manager.restoring.";
+
+/// An entry that nobody changed for so long, seconds, belongs to no restore that still runs.
+const FORGOTTEN: i64 = 24 * 60 * 60;
+
+/// What identifies a process among those of all machines and boots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Owner {
+    /// The boot of a machine and the namespace that `pid` counts in, hashed.
+    place: u32,
+    pid: u32,
+    /// When it started, clock ticks since the boot.
+    start: u64,
+}
+
+/// The process that makes a temporary entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Maker {
+    /// It runs, or is this one.
+    Running,
+    /// It has ended.
+    Ended,
+    /// It is one of another machine, container or boot, or the name does not say.
+    Unknown,
+}
+
+/// The name under which `name` stands while this process makes it.
+///
+/// # Errors
+/// Never for a name.
+pub fn temporary(name: &CStr) -> io::Result<CString> {
+    let hash = blake3::hash(name.to_bytes()).to_hex();
+    let Owner { place, pid, start } = own();
+    crate::dir::c_name(format!("{TEMPORARY}{place:08x}-{pid:x}-{start:x}.{}", &hash[..16]))
+}
+
+/// Who makes the entry `name`; `None` when it is not a temporary one.
+pub(super) fn maker(name: &[u8]) -> Option<Maker> {
+    let rest = name.strip_prefix(TEMPORARY.as_bytes())?;
+    let Some(owner) = std::str::from_utf8(rest).ok().and_then(owner) else {
+        return Some(Maker::Unknown);
+    };
+    let own = own();
+    Some(match owner {
+        owner if owner == own => Maker::Running,
+        owner if owner.place != own.place => Maker::Unknown,
+        owner if is_running(owner) => Maker::Running,
+        _ => Maker::Ended,
+    })
+}
+
+/// Whether an entry of an unknown maker is left over: `changed` (0 where the target does not tell it) and `now` are
+/// seconds since 1970.
+pub(super) fn is_left_over(changed: i64, now: i64) -> bool {
+    changed > 0 && now.saturating_sub(changed) > FORGOTTEN
+}
+
+fn owner(text: &str) -> Option<Owner> {
+    let (owner, _) = text.split_once('.')?;
+    let mut parts = owner.split('-');
+    let mut part = || parts.next();
+    let (place, pid, start) = (part()?, part()?, part()?);
+    if part().is_some() {
+        return None;
+    }
+    Some(Owner {
+        place: u32::from_str_radix(place, 16).ok()?,
+        pid: u32::from_str_radix(pid, 16).ok()?,
+        start: u64::from_str_radix(start, 16).ok()?,
+    })
+}
+
+fn own() -> Owner {
+    static OWN: OnceLock<Owner> = OnceLock::new();
+    *OWN.get_or_init(|| {
+        let pid = std::process::id();
+        match (place(), started(pid)) {
+            (Some(place), Some((start, _))) => Owner { place, pid, start },
+            // Without /proc the maker cannot be recognised, but its names are its own all the same.
+            _ => {
+                let random = RandomState::new().build_hasher().finish();
+                let bytes = random.to_le_bytes();
+                let place = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+                Owner { place, pid, start: random >> 32 }
+            }
+        }
+    })
+}
+
+/// Where the number of a process counts: in one boot of a machine (random(4)) and one namespace
+/// (pid_namespaces(7)).
+fn place() -> Option<u32> {
+    let boot = fs::read("/proc/sys/kernel/random/boot_id").ok()?;
+    let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
+    let hash = blake3::hash(&[&boot[..], namespace.as_os_str().as_encoded_bytes()].concat());
+    let bytes = hash.as_bytes();
+    Some(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+}
+
+/// When a process started, and its state, from proc_pid_stat(5).
+fn started(pid: u32) -> Option<(u64, char)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the command is in parentheses and may contain any character.
+    let mut fields = text.rsplit_once(") ")?.1.split(' ');
+    let state = fields.next()?.chars().next()?;
+    Some((fields.nth(18)?.parse().ok()?, state))
+}
+
+/// Whether a process of this machine and boot runs; one that may not be looked at counts as running.
+fn is_running(owner: Owner) -> bool {
+    let Some(pid) = i32::try_from(owner.pid).ok().and_then(Pid::from_raw) else { return false };
+    if rustix::process::test_kill_process(pid) == Err(Errno::SRCH) {
+        return false;
+    }
+    // Another process may have the number by now, and a zombie keeps its number until its parent has waited for it.
+    started(owner.pid).is_none_or(|(start, state)| start == owner.start && !"ZX".contains(state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(owner: Owner) -> Vec<u8> {
+        let Owner { place, pid, start } = owner;
+        format!("{TEMPORARY}{place:08x}-{pid:x}-{start:x}.0123456789abcdef").into_bytes()
+    }
+
+    #[test]
+    fn a_name_says_whether_its_maker_runs() {
+        let own = own();
+        assert_eq!(maker(temporary(c"x").unwrap().to_bytes()), Some(Maker::Running));
+        assert_ne!(temporary(c"x").unwrap(), temporary(c"y").unwrap());
+        let parent = rustix::process::getppid().map_or(1, |pid| pid.as_raw_pid() as u32);
+        let parent = Owner { pid: parent, start: started(parent).unwrap().0, ..own };
+        assert_eq!(maker(&named(parent)), Some(Maker::Running));
+        let reused = Owner { start: parent.start + 1, ..parent };
+        assert_eq!(maker(&named(reused)), Some(Maker::Ended));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let ended = Owner { pid: child.id(), start: 1, ..own };
+        child.wait().unwrap();
+        assert_eq!(maker(&named(ended)), Some(Maker::Ended));
+        let elsewhere = Owner { place: !own.place, ..own };
+        assert_eq!(maker(&named(elsewhere)), Some(Maker::Unknown));
+        for other in ["0123456789abcdef", "", "1-2.3", "1-2-3-4.x", "\u{e4}"] {
+            let name = format!("{TEMPORARY}{other}");
+            assert_eq!(maker(name.as_bytes()), Some(Maker::Unknown), "{name}");
+        }
+        assert_eq!(maker(b"x"), None);
+    }
+
+    #[test]
+    fn an_unknown_maker_is_given_a_day() {
+        assert!(!is_left_over(1_000_000, 1_000_000 + FORGOTTEN));
+        assert!(is_left_over(1_000_000, 1_000_001 + FORGOTTEN));
+        assert!(!is_left_over(1_000_000, 0), "a clock that went back");
+        assert!(!is_left_over(0, 1_000_000), "a target that tells no time");
+    }
+}
