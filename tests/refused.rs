@@ -121,3 +121,25 @@ fn an_error_at_one_entry_costs_that_entry_and_one_at_all_of_them_the_run() {
     stage.take();
     stage.assert_newest_is_source(Judge::plain());
 }
+
+#[test]
+fn jobs_that_try_the_destination_at_the_same_time_find_the_same() {
+    need!(need::tool("strace"));
+    let stage = Stage::with(BIN, &Tree::new().file("file", "x"));
+    stage.sh("ln -s file link");
+    let of = |prefix: &str| stage.run().set("backup-name-prefix", prefix);
+    let warnings = of("alone").expect(0).said().matches("WARN").count();
+    std::thread::scope(|scope| {
+        for prefix in ["a", "b", "c", "d"] {
+            let run = of(prefix).injecting(&["symlinkat:delay_exit=400000"]);
+            scope.spawn(move || {
+                let done = run.expect(0);
+                assert_eq!(done.said().matches("WARN").count(), warnings, "{}", done.said());
+            });
+        }
+    });
+    let left = fs::read_dir(stage.backups.join(".backup_manager")).unwrap();
+    let left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left: Vec<_> = left.filter(|name| name.contains("probe") && name != "probe").collect();
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -1,6 +1,7 @@
 //! The backups folder: the snapshots in it, and `.backup_manager/` with everything that is not one.
 
 use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
@@ -14,6 +15,7 @@ use crate::error::RunError;
 use crate::history::History;
 use crate::kept::make_if_missing;
 use crate::name::{Prefix, SnapshotName};
+use crate::temporary::unfinished_name;
 
 /// The folder for everything that is not a snapshot.
 pub(crate) const OWN: &str = ".backup_manager";
@@ -166,7 +168,7 @@ pub(crate) fn give(file: impl AsFd, folder: &Meta) -> io::Result<()> {
 ///
 /// # Errors
 /// The system's, of `openat(2)`.
-pub(crate) fn create_state(dir: &Dir, name: &CStr) -> io::Result<std::fs::File> {
+pub(crate) fn create_state(dir: &Dir, name: &CStr) -> io::Result<File> {
     let file = dir.create_file(name, 0o600)?;
     if let Some((uid, gid)) = other_owner(dir) {
         let _ = crate::dir::set_owner(&file, Some(uid), Some(gid));
@@ -199,15 +201,7 @@ pub(crate) fn other_owner(dir: &Dir) -> Option<(u32, u32)> {
 /// # Errors
 /// The system's.
 pub(crate) fn write_whole(dir: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
-    let (name, temporary) = (c_name(name)?, c_name(format!(".{name}.tmp"))?);
-    match dir.unlink(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = create_state(dir, &temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    dir.rename_over(&temporary, &name)?;
+    replace(dir, name, content, File::sync_all)?;
     dir.sync()
 }
 
@@ -216,10 +210,26 @@ pub(crate) fn write_whole(dir: &Dir, name: &str, content: &[u8]) -> io::Result<(
 /// # Errors
 /// The system's.
 pub(crate) fn write_soon(dir: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
-    let (name, temporary) = (c_name(name)?, c_name(format!(".{name}.tmp"))?);
-    let _ = dir.unlink(&temporary);
-    create_state(dir, &temporary)?.write_all(content)?;
-    dir.rename_over(&temporary, &name)
+    replace(dir, name, content, |_| Ok(()))
+}
+
+/// Writes `content` under a name of this process's own, which becomes `name` after `finish`.
+fn replace(
+    dir: &Dir,
+    name: &str,
+    content: &[u8],
+    finish: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    let (name, temporary) = (c_name(name)?, unfinished_name(name)?);
+    let mut file = create_state(dir, &temporary)?;
+    let written = file
+        .write_all(content)
+        .and_then(|()| finish(&file))
+        .and_then(|()| dir.rename_over(&temporary, &name));
+    if written.is_err() {
+        let _ = dir.unlink(&temporary);
+    }
+    written
 }
 
 /// As [`read_small`], for guards: only a file that is known not to be there is none.

@@ -72,6 +72,7 @@ pub mod shape;
 pub mod source;
 pub mod tailored;
 pub(crate) mod tally;
+pub(crate) mod temporary;
 pub(crate) mod tree;
 pub(crate) mod uptime;
 pub mod usage;

@@ -1,6 +1,6 @@
 //! What the destination can do, found out by trying in `.backup_manager/`.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 
@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::attrs;
 use crate::backups::{create_state, read_small, write_whole};
-use crate::dir::{self, Dir};
+use crate::dir::{self, Dir, c_name};
 use crate::entry::{Kind, Time};
 use crate::refusal::is_full;
+use crate::temporary::{self, probe_name};
 
 /// What the destination can hold, and as whom we write to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,9 +48,7 @@ pub(crate) struct Abilities {
 }
 
 /// A file that stays, so that what comes back of its time tells how much of it reached the disk.
-const FILE: &CStr = c"probe";
-const OTHER: &CStr = c"probe.other";
-const OTHER_UPPER: &CStr = c"PROBE.OTHER";
+const STAYS: &CStr = c"probe";
 /// What was found out, for runs that find the disk full.
 const FOUND: &str = "abilities.json";
 /// A time that no coarser clock can hold.
@@ -75,47 +74,97 @@ pub(crate) fn probe(own: &Dir) -> io::Result<Abilities> {
     }
 }
 
+/// How often another process may disturb it: one with a wrong clock takes its files for old ones.
+const TRIES: usize = 3;
+
 fn try_all(own: &Dir) -> io::Result<Abilities> {
-    let file = match create_state(own, FILE) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => own.open_to_write(FILE)?,
-        created => created?,
-    };
-    let stored = own.stat(FILE)?.mtime;
+    temporary::remove_old(own);
+    let mut tries = 1;
+    loop {
+        let names = Names { file: probe_name()?, other: probe_name()? };
+        let found = try_under(own, &names);
+        let gone = names.gone(own);
+        let disturbed = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists)
+        };
+        match found {
+            Err(error) if tries < TRIES && disturbed(&error) => tries += 1,
+            found => return gone.and(found),
+        }
+    }
+}
+
+/// The names of what is made to try something. No other process uses them: one of another job may probe at the same time.
+struct Names {
+    file: CString,
+    other: CString,
+}
+
+impl Names {
+    fn other_in_capitals(&self) -> io::Result<CString> {
+        c_name(self.other.to_bytes().to_ascii_uppercase())
+    }
+
+    fn gone(&self, own: &Dir) -> io::Result<()> {
+        gone(own, &self.other).and(gone(own, &self.file))
+    }
+}
+
+fn try_under(own: &Dir, names: &Names) -> io::Result<Abilities> {
+    let (file_name, other_name) = (names.file.as_c_str(), names.other.as_c_str());
+    let file = create_state(own, file_name)?;
     // 4 KiB: some file systems do not share blocks of files that fit into their inode.
     rustix::io::pwrite(&file, &[1; 4096], 0)?;
     dir::set_mtime(&file, FINE)?;
-    let granularity = granularity(own.stat(FILE)?.mtime).max(granularity(stored));
-    gone(own)?;
-    let links = able(own.link(OTHER, own, FILE))?;
-    gone(own)?;
-    let symlinks = able(own.make_symlink(OTHER, b"x"))?;
-    gone(own)?;
-    let node = || own.make_node(OTHER, Kind::Fifo, 0o600, 0);
+    let granularity = granularity(own.stat(file_name)?.mtime).max(stored_granularity(own)?);
+    let links = able(own.link(other_name, own, file_name))?;
+    gone(own, other_name)?;
+    let symlinks = able(own.make_symlink(other_name, b"x"))?;
+    gone(own, other_name)?;
+    let node = || own.make_node(other_name, Kind::Fifo, 0o600, 0);
     let nodes = match able(node()) {
         // exFAT over FUSE says EIO for what it cannot hold; an error of the moment is not there twice.
         Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => node().is_ok(),
         tried => tried?,
     };
-    gone(own)?;
-    let other = own.create_file(OTHER, 0o600)?;
-    let created = own.stat(OTHER)?;
+    gone(own, other_name)?;
+    let other = own.create_file(other_name, 0o600)?;
+    let created = own.stat(other_name)?;
     let root = rustix::process::geteuid().is_root();
-    let found = Abilities {
+    let owner = root && holds_owner(own, other_name, &other)?;
+    let mode = able(dir::set_mode(&other, 0o4751))? && own.stat(other_name)?.mode == 0o4751;
+    Ok(Abilities {
         uid: created.uid,
         gid: created.gid,
         links,
         most_links: most_links(own),
         symlinks,
         nodes,
-        owner: root && holds_owner(own, &other)?,
-        mode: able(dir::set_mode(&other, 0o4751))? && own.stat(OTHER)?.mode == 0o4751,
+        owner,
+        mode,
         xattrs: attrs::set_hash(&other, &blake3::hash(b"x"))?,
         reflinks: rustix::fs::ioctl_ficlone(&other, &file).is_ok(),
-        folds_case: own.find(OTHER_UPPER)?.is_some(),
+        folds_case: own.find(&names.other_in_capitals()?)?.is_some(),
         time_granularity_ns: granularity,
-    };
-    gone(own)?;
-    Ok(found)
+    })
+}
+
+/// How fine the time is that an earlier run gave to the file that stays. It is never written again: what the system has in
+/// memory tells finer times than the disk.
+fn stored_granularity(own: &Dir) -> io::Result<u32> {
+    match own.find(STAYS)? {
+        Some(meta) => Ok(granularity(meta.mtime)),
+        None => {
+            let name = probe_name()?;
+            let made = create_state(own, &name)
+                .and_then(|file| dir::set_mtime(&file, FINE))
+                .and_then(|()| own.rename_over(&name, STAYS));
+            if made.is_err() {
+                let _ = own.unlink(&name);
+            }
+            made.map(|()| 1)
+        }
+    }
 }
 
 /// Whether it worked; a disk that is full, fails or goes away says nothing about what the file system can do.
@@ -144,17 +193,17 @@ fn able(result: io::Result<()>) -> io::Result<bool> {
     }
 }
 
-fn gone(own: &Dir) -> io::Result<()> {
-    match own.unlink(OTHER) {
+fn gone(own: &Dir, name: &CStr) -> io::Result<()> {
+    match own.unlink(name) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-fn holds_owner(own: &Dir, file: &File) -> io::Result<bool> {
+fn holds_owner(own: &Dir, name: &CStr, file: &File) -> io::Result<bool> {
     const NOBODY: u32 = 54_321;
     let set = able(dir::set_owner(file, Some(NOBODY), Some(NOBODY)))?;
-    let found = own.stat(OTHER)?;
+    let found = own.stat(name)?;
     Ok(set && found.uid == NOBODY && found.gid == NOBODY)
 }
 
@@ -250,5 +299,25 @@ mod tests {
         let found = probe(&own).unwrap();
         assert!(found.links && found.symlinks);
         assert_eq!(probe(&own).unwrap(), found);
+        let left = std::fs::read_dir(temp.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut left: Vec<_> = left.collect();
+        left.sort();
+        assert_eq!(left, ["abilities.json", "probe"]);
+    }
+
+    #[test]
+    fn several_probe_one_folder_at_the_same_time_and_find_the_same() {
+        let temp = tempfile::tempdir().unwrap();
+        let expected = probe(&Dir::at(temp.path()).unwrap()).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let own = Dir::at(temp.path()).unwrap();
+                    for _ in 0..30 {
+                        assert_eq!(probe(&own).unwrap(), expected);
+                    }
+                });
+            }
+        });
     }
 }

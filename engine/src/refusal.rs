@@ -1,15 +1,14 @@
 //! What an error of the destination means. No errno is trusted without a second look: ext4 says `ENOSPC` for attributes
 //! that do not fit beside an inode, GlusterFS for one link too many, and servers say `EPERM` or `ENOENT` for a name.
 
-use std::ffi::CString;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::Errno;
 
-use crate::dir::{Dir, c_name};
+use crate::dir::Dir;
 use crate::durable::syncs_as_a_whole;
+use crate::temporary::probe_name;
 
 /// What an error of the destination means for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +107,7 @@ pub(crate) fn has_no_room(fd: impl AsFd) -> bool {
 /// Makes something plain in `dir` and removes it again.
 fn try_again(dir: &Dir, tried: Tried) -> Result<(), Errno> {
     let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-    let name = plain_name().map_err(errno)?;
+    let name = probe_name().map_err(errno)?;
     if tried == Tried::Folder {
         dir.make_folder(&name, 0o700).map_err(errno)?;
         return dir.remove_folder(&name).map_err(errno);
@@ -124,16 +123,6 @@ fn try_again(dir: &Dir, tried: Tried) -> Result<(), Errno> {
         removed => removed,
     };
     written.and(removed).map_err(errno)
-}
-
-/// A name that every file system takes, and that nobody else uses at the same time.
-pub(crate) fn plain_name() -> io::Result<CString> {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let (id, number) = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-    // Of two containers both may have this process number.
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let nanos = now.map_or(0, |now| now.subsec_nanos());
-    c_name(format!("backup_manager.probe.{id}.{nanos:x}.{number}"))
 }
 
 #[cfg(test)]
