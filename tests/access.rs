@@ -271,3 +271,21 @@ fn an_incomplete_snapshot_is_closed_so_that_nobody_keeps_runs_off_it() {
     run().expect(0);
     assert_eq!(mode(&stage.history().newest()), 0o755);
 }
+
+#[test]
+fn a_folder_for_records_that_another_user_made_beforehand_is_told() {
+    need!(need::root());
+    let stage = open_stage();
+    let own = stage.backups.join(".backup_manager");
+    fs::create_dir_all(&own).unwrap();
+    set_permissions(&stage.backups, Permissions::from_mode(0o777)).unwrap();
+    lchown(&own, Some(USER), Some(USER)).unwrap();
+    let told = format!("belongs to the user {USER}");
+    let run = || stage.run().set("minimum-time-guard-h", "0").expect(0);
+    assert_eq!(run().lines_with(&told), 1);
+    stage.sh(&format!("chown -R --reference='{0}' '{0}/.backup_manager'", stage.backups.display()));
+    assert_eq!(run().lines_with(&told), 0);
+    // A history of one user's own, to which root comes.
+    stage.sh(&format!("chown -R {USER} '{}'", stage.backups.display()));
+    assert_eq!(run().lines_with(&told), 0);
+}

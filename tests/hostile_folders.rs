@@ -168,6 +168,23 @@ fn in_place_only_the_folder_that_was_backed_up_is_restored_to_unless_another_is_
 }
 
 #[test]
+fn without_proc_attributes_are_told_and_no_name_is_used_instead() {
+    need!(need::root());
+    need!(need::tool("unshare"));
+    let stage = Stage::with(BIN, &Tree::new().file("one", "1").xattr("user.of", "one"));
+    let hidden = "mount -t tmpfs none /proc && exec \"$@\"";
+    let without = |run: Run| run.under(&["unshare", "-m", "sh", "-c", hidden, "sh"]);
+    let run = without(stage.run().rsync(&["-X"])).expect(3);
+    run.assert_says("1 missing");
+    stage.run().rsync(&["-X"]).set("minimum-time-guard-h", "0").expect(0);
+    let back = stage.beside("back");
+    let restore = stage.look("restore").arg("latest").arg(&stage.source).set("to", &back);
+    without(restore.clone()).expect(1).assert_says("/proc is not mounted");
+    restore.expect(0);
+    Judge::plain().assert_same(&stage.source, &back.join("source"));
+}
+
+#[test]
 fn a_file_of_another_owner_is_stored_anew_and_not_given_away() {
     need!(need::root());
     let tree =

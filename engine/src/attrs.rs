@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use rustix::io::Errno;
 use xattr::FileExt;
@@ -60,9 +59,9 @@ impl Asked {
 /// Reads the attributes of `name` in `dir` that are asked for, sorted; none where the file system has none.
 ///
 /// # Errors
-/// The system's, of `llistxattr(2)` and `lgetxattr(2)`.
+/// The system's, of `openat(2)`, `listxattr(2)` and `getxattr(2)`; when `/proc` is not mounted.
 pub fn read(dir: &Dir, name: &CStr, asked: Asked) -> io::Result<Xattrs> {
-    if asked.any() { read_path(&dir.path_of(name), asked) } else { Ok(Xattrs::new()) }
+    if asked.any() { read_node(&dir.node(name)?, asked) } else { Ok(Xattrs::new()) }
 }
 
 /// As [`read`], for the folder itself.
@@ -70,7 +69,7 @@ pub fn read(dir: &Dir, name: &CStr, asked: Asked) -> io::Result<Xattrs> {
 /// # Errors
 /// As [`read`].
 pub fn read_own(dir: &Dir, asked: Asked) -> io::Result<Xattrs> {
-    if asked.any() { read_path(&dir.path_of(c"."), asked) } else { Ok(Xattrs::new()) }
+    read_held(dir, asked)
 }
 
 /// As [`read`], of a held entry of any kind.
@@ -86,8 +85,12 @@ pub fn read_node(node: &Node, asked: Asked) -> io::Result<Xattrs> {
     chosen(xattr::list_deref(&path), asked, |name| xattr::get_deref(&path, name))
 }
 
-fn read_path(path: &Path, asked: Asked) -> io::Result<Xattrs> {
-    chosen(xattr::list(path), asked, |name| xattr::get(path, name))
+/// The attribute `key` of `name` in `dir`.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn value(dir: &Dir, name: &CStr, key: &OsStr) -> io::Result<Option<Vec<u8>>> {
+    xattr::get_deref(crate::dir::by_proc(dir.node(name)?.as_fd())?, key)
 }
 
 /// The attributes of those names that are asked for, sorted.

@@ -89,6 +89,22 @@ impl Backups {
         Ok(Self { path: path.to_owned(), dir, own, id })
     }
 
+    /// Whose `.backup_manager` is, when it is neither root's nor the caller's nor that of the owner of the backups folder:
+    /// where others may write to the folder, anybody can have made it before the first run.
+    pub(crate) fn foreign_owner(&self) -> Option<u32> {
+        let own = self.own.as_ref()?;
+        let (uid, above) = (own.meta().ok()?.uid, self.dir.meta().ok()?.uid);
+        if [0, rustix::process::geteuid().as_raw(), above].contains(&uid) {
+            return None;
+        }
+        // A file system that gives all that is made one owner (NFS with all_squash) tells nothing.
+        let probe = c".owner";
+        let _ = own.unlink(probe);
+        let made = own.create_file(probe, 0o600).and_then(|file| crate::dir::meta(&file));
+        let _ = own.unlink(probe);
+        (made.ok()?.uid != uid).then_some(uid)
+    }
+
     /// The folder `name` in `.backup_manager`, if it is there.
     pub(crate) fn own(&self, name: &CStr) -> Option<Dir> {
         self.own.as_ref().and_then(|own| own.child(name).ok())

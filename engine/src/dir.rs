@@ -11,8 +11,8 @@ use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, StatVfs};
 use rustix::io::Errno;
@@ -373,16 +373,6 @@ impl Dir {
     /// The system's, of `fsync(2)`.
     pub fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fsync(&self.0)?)
-    }
-
-    /// A path to `name` that leads through the held folder, for calls that take only paths: to read
-    /// attributes (`lgetxattr(2)`). Works where `/proc` is mounted.
-    #[must_use]
-    pub fn path_of(&self, name: &CStr) -> PathBuf {
-        use std::os::unix::ffi::OsStrExt;
-        let mut path = PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()));
-        path.push(std::ffi::OsStr::from_bytes(name.to_bytes()));
-        path
     }
 
     /// A second handle of the same folder.

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{FileType, RawMode, makedev};
 
+use crate::attrs;
 use crate::dir::Dir;
 use crate::entry::{Kind, Meta};
 use crate::plan::Held;
@@ -85,7 +86,7 @@ pub(crate) fn complete(dir: &Dir, name: &CStr, held: Option<Held>) -> Option<Hel
     let mut held = held?;
     if held.on_disk
         && matches!(held.meta.kind, Kind::File | Kind::Folder)
-        && let Ok(Some(value)) = xattr::get(dir.path_of(name), OsStr::from_bytes(STAT.as_bytes()))
+        && let Ok(Some(value)) = attrs::value(dir, name, OsStr::from_bytes(STAT.as_bytes()))
     {
         let mut meta = held.meta.clone();
         // A folder stays one: the walk goes into it.

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -232,11 +233,24 @@ pub(crate) fn make_if_missing(dir: &Dir, name: &CStr) -> io::Result<()> {
         Err(error) => Err(error),
         Ok(()) => {
             if let Some((uid, gid)) = other_owner(dir) {
-                let _ = crate::dir::set_owner(dir.child(name)?, Some(uid), Some(gid));
+                let made = dir.child(name)?;
+                // The other user may have moved a snapshot of root's there, which would become theirs.
+                if is_empty(&made)? {
+                    let _ = crate::dir::set_owner(&made, Some(uid), Some(gid));
+                }
             }
             Ok(())
         }
     }
+}
+
+fn is_empty(folder: &Dir) -> io::Result<bool> {
+    let mut empty = true;
+    folder.names(|_| {
+        empty = false;
+        ControlFlow::Break(())
+    })?;
+    Ok(empty)
 }
 
 #[cfg(test)]

@@ -248,6 +248,12 @@ pub fn run<S: Source>(
 /// set a mode; on each, when the mode that was set does not hold.
 fn tell_of_access(job: &Job, backups: &Backups, history: &History, context: &Context) {
     let path = crate::event::shown_path(&job.backups_dir);
+    if let Some(uid) = backups.foreign_owner() {
+        let what = format!(
+            "{path}/.backup_manager belongs to the user {uid} and {path} to another one: that user reads the reports, can change what is recorded there, and can keep runs from beginning; unless that is meant, chown -R --reference={path} {path}/.backup_manager"
+        );
+        context.monitor.event(&Event::Aside { what });
+    }
     let event = match job.backups_mode {
         None if history.complete.is_empty() => {
             open_to_others(&job.backups_dir).map(|mode| Event::OpenToOthers { path, mode })
