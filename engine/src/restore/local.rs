@@ -29,6 +29,7 @@ use crate::kept::{Record, Records};
 use crate::place::Place;
 use crate::plan::Held;
 use crate::probe::Abilities;
+use crate::refusal::{is_full, says_full};
 
 /// Why a folder cannot be restored to.
 #[derive(Debug, thiserror::Error)]
@@ -178,8 +179,31 @@ impl Local {
     fn placed(&self, folder: &Dir, from: &CStr, name: &CStr, replace: bool) -> io::Result<()> {
         let placed =
             if replace { folder.rename_over(from, name) } else { folder.rename_new(from, name) };
+        let placed = placed.map_err(|error| judged(folder, error));
         if placed.is_err() {
             let _ = folder.unlink(from);
+        }
+        placed
+    }
+
+    /// Makes what is neither a file nor a folder.
+    fn make_node(&self, folder: &Dir, entry: &Entry, replace: bool) -> io::Result<Stored> {
+        let (name, meta) = (temporary(&entry.name)?, &entry.meta);
+        let private = made(folder, &name, || Private::in_folder(folder, &name))?;
+        let dir = private.dir();
+        made(dir, &name, || match entry.target() {
+            Some(target) => dir.make_symlink(&name, target),
+            None => dir.make_node(&name, meta.kind, meta.mode & 0o777, meta.rdev),
+        })?;
+        let named = Entry { name: name.clone(), ..entry.clone() };
+        let placed = self.whole.new_node(dir, Listed::from(&named), false).and_then(|record| {
+            let node = dir.node(&name)?;
+            let (shortfall, id) = (self.shortfall(&node, record), node.meta()?.id);
+            private.place(&name, &entry.name, replace)?;
+            Ok(Stored { shortfall, damaged: false, id })
+        });
+        if placed.is_err() {
+            let _ = dir.unlink(&name);
         }
         placed
     }
@@ -213,6 +237,15 @@ fn made<T>(dir: &Dir, name: &CStr, make: impl Fn() -> io::Result<T>) -> io::Resu
         }
         result => result,
     }
+}
+
+/// The error of something in `folder`. One that says "full" of a file system that has room is about this entry only: ext4
+/// says so of an index of names that cannot grow, and a quota may be another user's.
+fn judged(folder: &Dir, error: io::Error) -> io::Error {
+    if !says_full(&error) || is_full(&error, folder) {
+        return error;
+    }
+    io::Error::other(format!("{error}, though the file system has room"))
 }
 
 impl Target for Local {
@@ -264,7 +297,8 @@ impl Target for Local {
     }
 
     fn make_folder(&self, folder: &Dir, name: &CStr) -> io::Result<Option<FileId>> {
-        Ok(private::make_folder(folder, name)?.meta()?.id)
+        let made = private::make_folder(folder, name).map_err(|error| judged(folder, error));
+        Ok(made?.meta()?.id)
     }
 
     fn store(
@@ -275,7 +309,8 @@ impl Target for Local {
         replace: bool,
     ) -> Result<Stored, StoreError> {
         let name = temporary(&entry.name)?;
-        let file = made(folder, &name, || folder.create_file(&name, 0o600))?;
+        let file = made(folder, &name, || folder.create_file(&name, 0o600))
+            .map_err(|error| judged(folder, error))?;
         let reflink = self.reflinks.load(Ordering::Relaxed);
         let dressed = copy(content, &file, reflink).and_then(|hash| {
             let damaged = is_damaged(content, &hash);
@@ -295,6 +330,11 @@ impl Target for Local {
             }
             Ok(Stored { shortfall, damaged, id: dir::meta(&file)?.id })
         });
+        // While what was written still takes its room.
+        let dressed = dressed.map_err(|error| match error {
+            StoreError::Target(error) => StoreError::Target(judged(folder, error)),
+            error => error,
+        });
         if dressed.is_err() {
             let _ = folder.unlink(&name);
         }
@@ -304,24 +344,7 @@ impl Target for Local {
     }
 
     fn make(&self, folder: &Dir, entry: &Entry, replace: bool) -> io::Result<Stored> {
-        let (name, meta) = (temporary(&entry.name)?, &entry.meta);
-        let private = made(folder, &name, || Private::in_folder(folder, &name))?;
-        let dir = private.dir();
-        made(dir, &name, || match entry.target() {
-            Some(target) => dir.make_symlink(&name, target),
-            None => dir.make_node(&name, meta.kind, meta.mode & 0o777, meta.rdev),
-        })?;
-        let named = Entry { name: name.clone(), ..entry.clone() };
-        let placed = self.whole.new_node(dir, Listed::from(&named), false).and_then(|record| {
-            let node = dir.node(&name)?;
-            let (shortfall, id) = (self.shortfall(&node, record), node.meta()?.id);
-            private.place(&name, &entry.name, replace)?;
-            Ok(Stored { shortfall, damaged: false, id })
-        });
-        if placed.is_err() {
-            let _ = dir.unlink(&name);
-        }
-        placed
+        self.make_node(folder, entry, replace).map_err(|error| judged(folder, error))
     }
 
     fn link(
@@ -335,7 +358,7 @@ impl Target for Local {
             Some(Errno::PERM | Errno::NOTSUP | Errno::MLINK | Errno::XDEV) => {
                 io::ErrorKind::Unsupported.into()
             }
-            _ => error,
+            _ => judged(folder, error),
         };
         let node = to.0.node(to.1)?;
         if to.2.is_some() && node.meta()?.id != to.2 {
@@ -366,8 +389,8 @@ impl Target for Local {
             return Err(Errno::MLINK.into());
         }
         let dresser = if entry.xattrs().is_empty() { &self.plain } else { &self.whole };
-        let record = dresser.existing(&file, Listed::from(entry))?;
-        Ok(self.shortfall(&file, record))
+        let record = dresser.existing(&file, Listed::from(entry));
+        Ok(self.shortfall(&file, record.map_err(|error| judged(folder, error))?))
     }
 
     fn dress_folder(&self, folder: &Dir, entry: &Entry, new: bool) -> io::Result<Shortfall> {
@@ -379,7 +402,8 @@ impl Target for Local {
         }
         let plain = !new && entry.xattrs().is_empty();
         let dresser = if plain { &self.plain } else { &self.whole };
-        let record = dresser.existing(folder, Listed::from(entry))?;
+        let record = dresser.existing(folder, Listed::from(entry));
+        let record = record.map_err(|error| judged(folder, error))?;
         if self.sync_each {
             folder.sync()?;
         }

@@ -174,6 +174,7 @@ pub type Spared<'a> = dyn Fn(&[u8], Listed<'_>) -> bool + Sync + 'a;
 ///
 /// What is made appears under its name whole or not at all. With `replace` it takes the place of
 /// anything but a folder; without, it fails with [`io::ErrorKind::AlreadyExists`] when something is there.
+/// `ENOSPC` and `EDQUOT` mean that the target is full, which it has checked, and end the restore.
 pub trait Target: Send + Sync {
     /// A folder in it.
     type Folder: Send + Sync;

@@ -106,8 +106,9 @@ impl SftpTarget {
     ) -> Result<(), Fault> {
         let done = self.try_conclude((made, length), writes, dress);
         if let Err(fault) = done {
+            let fault = self.why(folder, fault);
             self.discard(made);
-            return Err(self.why(folder, fault));
+            return Err(fault);
         }
         Ok(())
     }

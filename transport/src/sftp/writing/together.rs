@@ -143,8 +143,8 @@ impl SftpTarget {
                 Ok(()) => written.push((one, made)),
                 Err(Fault::Lost(why)) => return Err(Fault::Lost(why)),
                 Err(fault) => {
-                    self.discard(&made);
                     fates[one.number] = Some(Err(refused(self.why(folder, fault))));
+                    self.discard(&made);
                 }
             }
         }

@@ -73,11 +73,13 @@ impl SftpTarget {
         let (size, hash, damaged) = match sent {
             Ok(sent) => sent,
             Err(failure) => {
-                self.discard(&upload.made);
-                return Err(match failure {
+                // Asked while what was written still takes its room.
+                let failure = match failure {
                     Failure::There(fault) => self.why(folder, fault).into(),
                     here => here,
-                });
+                };
+                self.discard(&upload.made);
+                return Err(failure);
             }
         };
         let mut whole = self.dress_of(entry);
