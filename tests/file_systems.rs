@@ -227,7 +227,7 @@ fn a_disk_that_is_full_of_what_is_only_in_memory_is_synced_and_filled_further() 
     let files = 4_000;
     even_tree(&stage.source.join("many"), files, 20, 500, 1);
     // A folder is refused, and so is the second one that is tried, with thousands of files in memory.
-    let full = "inject=mkdirat:error=ENOSPC:when=20..21";
+    let full = "inject=mkdirat:error=ENOSPC:when=22..23";
     let words = ["taskset", "-c", "0", "strace", "-f", "-qqq", "-o", "/dev/null", "-e", full];
     let done = stage.run().under(&words).expect(0);
     done.assert_says("until all that was written was on the disk");
