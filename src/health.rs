@@ -133,7 +133,7 @@ mod tests {
     const HOUR: i64 = 3600;
 
     fn at(hours: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(1_700_000_000 + hours * HOUR, 0).unwrap()
+        DateTime::from_timestamp(1_750_000_000 + hours * HOUR, 0).unwrap()
     }
 
     fn name(hours: i64, state: State) -> SnapshotName {

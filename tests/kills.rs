@@ -88,7 +88,8 @@ const RESTORE: Victim = Victim {
     },
     command: |stage| {
         let restore = stage.look("restore").set("to", stage.beside("back")).arg(&stage.source);
-        restore.arg("--overwrite").arg("changed").arg("--delete")
+        // The snapshot was renamed by hand, so that it has no report.
+        restore.arg("--overwrite").arg("changed").arg("--delete").arg("--delete-anyway")
     },
     place: |stage| stage.beside("back"),
     wrong: |stage| {

@@ -319,14 +319,20 @@ fn renew(file: &File, owner: &str, number: u64) -> io::Result<()> {
 
 /// What a lease says; `None` when it is not there.
 fn read(locks: &Dir, name: &CStr) -> io::Result<Option<Vec<u8>>> {
-    match locks.open_file(name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-        Ok(file) => {
-            let mut bytes = vec![0; 128];
-            let length = file.read_at(&mut bytes, 0)?;
-            bytes.truncate(length);
-            Ok(Some(bytes))
+    let read = locks.open_file(name).and_then(|file| {
+        let mut bytes = vec![0; 128];
+        let length = file.read_at(&mut bytes, 0)?;
+        bytes.truncate(length);
+        Ok(bytes)
+    });
+    match read {
+        Ok(bytes) => Ok(Some(bytes)),
+        // A folder is no lease: no run makes one there.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) =>
+        {
+            Ok(None)
         }
+        Err(error) => Err(error),
     }
 }
