@@ -362,6 +362,27 @@ fn nobody_gets_a_copy_of_what_only_others_may_read() {
 }
 
 #[test]
+fn what_only_others_may_read_is_no_content_of_a_file_that_has_its_name_size_and_time() {
+    need!(need::root());
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let remote = |stage: &Stage| server.reached_by(stage.run());
+    // A local source tells change times; the option believes size and time without them.
+    let ways: [&dyn Fn(&Stage) -> Run; 2] = [&remote, &believing_mtime];
+    for way in ways {
+        let stage = Stage::with(BIN, &Tree::new().file("taken", "SECRET").file("given", "public"));
+        stage.sh("chmod 600 taken; touch -d 2020-01-01 taken given");
+        way(&stage).expect(0);
+        stage.sh(&format!(
+            "rm taken; echo -n PUBLIC >taken; touch -d 2020-01-01 taken; chown {SOMEONE} taken given"
+        ));
+        way(&stage).expect(0);
+        assert_eq!(content(&stage, "taken"), "PUBLIC");
+        let counts = stage.counts();
+        assert_eq!((&counts["copied"], content(&stage, "given")), (&1.into(), "public".into()));
+    }
+}
+
+#[test]
 fn no_file_gets_the_attributes_of_one_that_had_its_name_for_a_moment() {
     need!(need::root());
     need!(need::tool("strace"));

@@ -152,10 +152,23 @@ pub fn plan(entry: Listed<'_>, known: Known<'_>, rules: &Rules) -> Step {
         }
         _ => Action::Fetch,
     };
+    // Who may write to a folder replaces another user's file in it by an own one of the same size and time: what that
+    // user alone could read must not become the content of a file of theirs.
+    let taken = |held: Option<&Held>| {
+        let other = |held: &Held| held.meta.uid != entry.meta.uid && held.meta.mode & 0o004 == 0;
+        rules.keep.owner && held.is_some_and(other)
+    };
+    let taken = match action {
+        Action::CopyLocally => taken(known.base),
+        Action::Mend => taken(here),
+        _ => false,
+    };
     // With --checksum and --ignore-times nothing is believed on size and time alone.
     let of_base = matches!(action, Action::Link | Action::CopyLocally);
-    let unbelieved =
-        rules.keep.checksum || rules.keep.ignore_times || (of_base && racy(known.base_since));
+    let unbelieved = taken
+        || rules.keep.checksum
+        || rules.keep.ignore_times
+        || (of_base && racy(known.base_since));
     let action = if unbelieved && file && action != Action::Fetch {
         Action::FetchAndCompare
     } else {
@@ -270,6 +283,7 @@ mod tests {
             (with(|m| m.mode = 0o600), Verdict::Metadata, Action::CopyLocally),
             (with(|m| m.uid = 0), Verdict::Metadata, Action::CopyLocally),
             (with(|m| m.gid = 0), Verdict::Metadata, Action::CopyLocally),
+            (with(|m| (m.uid, m.mode) = (0, 0o640)), Verdict::Metadata, Action::FetchAndCompare),
         ] {
             let step = planned(&entry(meta(Kind::File)), Some(&held(base.clone())), None, true);
             assert_eq!(step, Step { verdict, action }, "{base:?}");
