@@ -123,6 +123,40 @@ fn an_error_at_one_entry_costs_that_entry_and_one_at_all_of_them_the_run() {
 }
 
 #[test]
+fn what_was_kept_beside_a_snapshot_is_put_on_disk_once_the_destination_can_hold_it() {
+    need!(need::root());
+    need!(need::tool("strace"));
+    need!(need::tool("setfattr"));
+    let tree = Tree::new().file("owned", "content").file("labelled", "content").file("plain", "x");
+    let stage = Stage::with(BIN, &tree);
+    stage.sh("chown 5:6 owned; setfattr -n user.label -v value labelled
+              ln -s owned link; mkfifo fifo; mkdir folder; ln -s ../plain folder/deep");
+    let run = stage.run().rsync(&["-X"]);
+    let unable = ["symlinkat", "mknodat", "fchown", "fchownat", "fsetxattr"];
+    let rules = unable.map(|call| format!("{call}:error=EOPNOTSUPP"));
+    let unable = run.injecting(&rules.each_ref().map(String::as_str));
+    unable.expect(0);
+    let first = stage.history().newest();
+    let copy = |snapshot: &std::path::Path| stage.inside(snapshot);
+    for missing in ["link", "fifo", "folder/deep"] {
+        assert!(copy(&first).join(missing).symlink_metadata().is_err(), "{missing} is there");
+    }
+    let before = Fingerprint::of(&first);
+    let run = stage.run().rsync(&["-X"]);
+    run.expect(0);
+    let second = stage.history().newest();
+    Judge::strict().assert_same(&stage.source, &copy(&second));
+    assert_eq!(stage.counts()["bytes_copied"], 0, "it was read from the base");
+    assert_untouched(&first, &before);
+    // Only once: from then on it is unchanged.
+    run.expect(0);
+    for name in ["owned", "labelled", "plain", "link", "fifo", "folder/deep"] {
+        stage.assert_linked(name);
+    }
+    Judge::strict().assert_same(&stage.source, &copy(&stage.history().newest()));
+}
+
+#[test]
 fn jobs_that_try_the_destination_at_the_same_time_find_the_same() {
     need!(need::tool("strace"));
     let stage = Stage::with(BIN, &Tree::new().file("file", "x"));

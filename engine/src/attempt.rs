@@ -378,6 +378,7 @@ impl Attempt<'_> {
             dropped: Vec::new(),
             carried_since: None,
             pruned,
+            holds: Some((&built.abilities).into()),
             coverage: built.walk.coverage(self.job),
             stuck: Vec::new(),
             in_use: BTreeMap::new(),

@@ -23,7 +23,7 @@ use crate::plan::{Rules, TimeRule};
 use crate::preview::Preview;
 use crate::prune::candidates;
 use crate::racy::Begins;
-use crate::report::{Counts, RootFound};
+use crate::report::{Counts, Holds, RootFound};
 use crate::retention::surplus;
 use crate::run::{Accept, Context};
 use crate::source::Source;
@@ -220,6 +220,7 @@ fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) 
         selection: job.selection.clone(),
         empty: job.prune_empty.then(Empty::default),
         filters: Arc::clone(&job.filters),
+        base_holds: Holds::default(),
         folds_case: false,
         context: context.clone(),
     }

@@ -240,6 +240,18 @@ impl std::fmt::Display for Stuck {
     }
 }
 
+/// Which values of an entry the destination could hold; the others are beside the snapshot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Holds {
+    /// Any numeric owner.
+    pub owner: bool,
+    /// All mode bits.
+    pub mode: bool,
+    /// Extended attributes.
+    pub xattrs: bool,
+}
+
 /// The report of a run that completed a snapshot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
@@ -280,6 +292,9 @@ pub struct Report {
     pub carried_since: Option<String>,
     /// Snapshots that this run removed from the history.
     pub pruned: Vec<String>,
+    /// What the destination could hold; `None` in reports that did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds: Option<Holds>,
     /// What the run left out, and by which rules; `None` where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
@@ -363,6 +378,7 @@ mod tests {
                 dropped: Vec::new(),
                 carried_since: None,
                 pruned,
+                holds: Some(Holds { owner: resumed, ..Holds::default() }),
                 coverage: None,
                 stuck: Vec::new(),
                 in_use: std::collections::BTreeMap::new(),

@@ -79,6 +79,7 @@ mod tests {
                 dropped: Vec::new(),
                 carried_since: None,
                 pruned: Vec::new(),
+                holds: None,
                 coverage: None,
                 stuck: Vec::new(),
                 in_use: std::collections::BTreeMap::new(),

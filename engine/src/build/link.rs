@@ -127,6 +127,12 @@ impl<S: Source> Walk<S, Build<S>> {
     ) -> io::Result<bool> {
         let (name, held) = (planned.entry.name, &planned.base);
         let Some(base) = &handles.base else { return Ok(false) };
+        if let (Some(held), Some(record)) = (held, folder.base_records.get(name)) {
+            let stored = (base, held, record, self.set.base_holds);
+            if let Some(stored) = self.put_on_disk(folder, handles, planned, stored, done) {
+                return stored;
+            }
+        }
         let on_disk = held.as_ref().is_some_and(|held| held.on_disk);
         if on_disk {
             // The names of a hard-linked inode stay together: they need room for all of them.

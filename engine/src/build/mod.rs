@@ -8,6 +8,7 @@ mod groups;
 mod link;
 mod marks;
 mod metadata;
+mod regained;
 mod writing;
 
 use std::cmp::Reverse;
@@ -30,6 +31,7 @@ use crate::monitor::add;
 use crate::place::Place;
 use crate::plan::{Action, Held};
 use crate::refusal::{Refusal, Tried, classify, is_no_name};
+use crate::report::Holds;
 use crate::source::Source;
 use crate::tally::Batched;
 use crate::walk::{Entered, Planned, Target, Walk};
@@ -361,10 +363,7 @@ impl<S: Source> Walk<S, Build<S>> {
         let name = planned.entry.name;
         let result = match planned.step.action {
             Action::Enter => Ok(true),
-            Action::Keep => {
-                self.kept(folder, planned.entry, folder.here_records.get(name), done);
-                Ok(true)
-            }
+            Action::Keep => self.keep_stored(folder, handles, planned, done),
             Action::Check => self.check(folder, handles, planned.entry, done),
             Action::Mend => self.mend(folder, handles, planned.entry, done),
             Action::Link => self.link(folder, handles, planned, done),
@@ -447,6 +446,26 @@ impl<S: Source> Walk<S, Build<S>> {
                 _ => Ok(()),
             },
         }
+    }
+
+    /// Keeps what an earlier run stored, with what was beside it put on disk as far as that is possible now.
+    fn keep_stored(
+        self: &Arc<Self>,
+        folder: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        planned: &Planned<'_>,
+        done: &mut Batched,
+    ) -> io::Result<bool> {
+        let record = folder.here_records.get(planned.entry.name);
+        if let (Some(record), Some(held)) = (record, &planned.here) {
+            // What that run could hold is not known.
+            let stored = (here(handles)?, held, record, Holds::default());
+            if let Some(stored) = self.put_on_disk(folder, handles, planned, stored, done) {
+                return stored;
+            }
+        }
+        self.kept(folder, planned.entry, record, done);
+        Ok(true)
     }
 
     /// Counts an entry that an earlier run had stored already.

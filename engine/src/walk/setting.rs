@@ -21,7 +21,7 @@ use crate::name::SnapshotName;
 use crate::plan::{Held, Rules, TimeRule};
 use crate::racy::{Begins, before};
 use crate::record::report;
-use crate::report::{MountFound, Report};
+use crate::report::{Holds, MountFound, Report};
 use crate::run::Context;
 use crate::selection::Selection;
 use crate::verify::marks::damage;
@@ -89,6 +89,8 @@ pub(crate) struct Setting {
     pub(crate) empty: Option<Empty>,
     /// What of the source is left out.
     pub(crate) filters: Arc<Filters>,
+    /// What the destination could hold when the base was stored.
+    pub(crate) base_holds: Holds,
     /// The destination does not tell upper from lower case.
     pub(crate) folds_case: bool,
     /// An empty root on another file system than last time is taken as it is.
@@ -165,6 +167,8 @@ pub(crate) fn gather(
         selection: job.selection.clone(),
         empty: job.prune_empty.then(Empty::default),
         filters: Arc::clone(&job.filters),
+        // Where it is not known, values beside the base are tried once more.
+        base_holds: report.as_ref().and_then(|report| report.holds).unwrap_or_default(),
         folds_case: false,
         context: context.clone(),
     })
