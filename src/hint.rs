@@ -163,6 +163,9 @@ pub(crate) fn unrestored() -> &'static str {
     "what was restored so far is whole; make room or check the disk, then the same command goes on where it was"
 }
 
+/// What to do where `/proc` is not mounted.
+pub(crate) const NO_PROC: &str = "nothing was restored: mount it (mount -t proc proc /proc), in a chroot or container inside of that, and try again";
+
 /// What a restore of a snapshot that a check found damaged can give.
 pub(crate) fn restored_damaged() -> &'static str {
     "verify tells what, and what is gone from it cannot come back: compare with an older one (diff)"

@@ -1,13 +1,18 @@
 //! `restore` to where something is refused: what can be restored is, and the rest is listed with its reason.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
 
+use fixtures::everything::SOMEONE;
 use fixtures::judge::Judge;
 use fixtures::loop_fs::LoopFs;
 use fixtures::need;
 use fixtures::run::Run;
+use fixtures::scan::scan;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
+use rustix::process::Signal;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
@@ -69,4 +74,82 @@ fn a_full_disk_ends_a_restore() {
     restore.expect(1).assert_says("no space left where it is restored to");
     let left: Vec<_> = fs::read_dir(disk.path().join("back/source")).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// The mode of a file or folder.
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("it is there").mode() & 0o7777
+}
+
+/// A restore by a user who owns all that is restored, and has backed it up.
+fn by_owner(stage: &Stage) -> Run {
+    stage.sh(&format!("chown -R {SOMEONE}:{SOMEONE} ."));
+    stage.run_as(SOMEONE).expect(0);
+    stage.look("restore").program(&stage.beside("backup_manager")).as_user(SOMEONE)
+}
+
+#[test]
+fn folders_that_their_owner_may_not_write_to_are_restored_into_and_keep_their_modes() {
+    need!(need::root());
+    let tree = Tree::new().folder("shut").mode(0o555).file("shut/a", "1").hard_link("b", "shut/a");
+    let tree = tree.folder("shut/inner").mode(0o555).file("shut/inner/file", "2");
+    let tree = tree.folder("shut/inner/deepest").mode(0o500).symlink("shut/inner/deepest/c", "x");
+    let stage = Stage::with(BIN, &tree);
+    let restore = by_owner(&stage).arg(&stage.source);
+    let in_place = restore.clone().arg("--in-place").arg("--yes").set("overwrite", "changed");
+    let whole = scan(&stage.source);
+    stage.sh("rm -r shut/a shut/inner/file shut/inner/deepest/c; mkdir -p shut/new/n; touch shut/new/n/f shut/inner/x");
+    stage.sh(&format!("chown -R {SOMEONE}:{SOMEONE} .; chmod 555 shut/new shut/new/n"));
+    // Not even listed, and entered by nobody.
+    stage.sh("chmod 0111 shut; chmod 0 shut/inner/deepest");
+    in_place.arg("--delete").expect(0);
+    assert_eq!(Judge::plain().tree_differences(&whole, &scan(&stage.source)), Vec::<String>::new());
+    // The folder that is restored into, which no snapshot tells of.
+    let own = stage.beside("own");
+    fs::create_dir(&own).unwrap();
+    let shut = |path: &Path| {
+        chown(path, Some(SOMEONE), Some(SOMEONE)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o2555)).unwrap();
+    };
+    for to in [&own, &own.join("made")] {
+        shut(&own);
+        restore.clone().set("to", to).expect(0);
+        Judge::plain().assert_same(&stage.source, &to.join("source"));
+        assert_eq!(mode(&own), 0o2555);
+    }
+    assert_eq!(mode(&own.join("made")) & 0o200, 0o200);
+    // A dry run changes no mode.
+    fs::remove_dir_all(own.join("source")).unwrap();
+    restore.clone().set("to", &own).arg("--dry-run").expect(0);
+    assert_eq!((mode(&own), own.join("source").exists()), (0o2555, false));
+}
+
+#[test]
+fn a_stopped_restore_gives_folders_their_modes_back() {
+    need!(need::root());
+    let stage = Stage::with(BIN, &Tree::new().random_file("large", 100_000_000, 1));
+    let own = stage.beside("own");
+    let restore = by_owner(&stage).arg(&stage.source).set("to", &own);
+    fs::create_dir(&own).unwrap();
+    chown(&own, Some(SOMEONE), Some(SOMEONE)).unwrap();
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o555)).unwrap();
+    let mut running = restore.start();
+    assert!(running.until(|| mode(&own) == 0o755), "too fast: {}", running.wait().said());
+    assert!(running.until(|| own.join("source").exists()), "{}", running.wait().said());
+    running.signal(Signal::TERM);
+    running.wait().assert_code(143);
+    assert_eq!(mode(&own), 0o555);
+}
+
+#[test]
+fn without_proc_nothing_is_restored_and_proc_is_what_is_missing() {
+    need!(need::root());
+    need!(need::tool("unshare"));
+    let stage = Stage::with(BIN, &Tree::new().file("file", "x").symlink("link", "file"));
+    stage.take();
+    let hidden = ["unshare", "--mount", "sh", "-c", "umount -l /proc && exec \"$@\"", "sh"];
+    let done = to(&stage, "back").under(&hidden).done();
+    done.assert_code(1).assert_says("/proc, which is not mounted").assert_says("mount -t proc");
+    assert!(!stage.beside("back").exists());
+    to(&stage, "back").expect(0);
 }

@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use crate::entry::{Kind, Meta};
 
 pub(crate) use node::by_proc;
-pub use node::{Node, file_system};
+pub use node::{Node, file_system, proc_is_mounted};
 use open::{bits, meta_of};
 pub use open::{meta, meta_at, set_mode, set_mtime, set_owner};
 pub use resolve::{Others, Resolved, UntrustedLink, append_to, exchangeable, untrusted};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use chrono::Local;
 use engine::bytes::shown;
 use engine::catalog::Catalog;
-use engine::dir::{Resolved, untrusted};
+use engine::dir::{Resolved, proc_is_mounted, untrusted};
 use engine::entry::Kind;
 use engine::monitor::{Progress, Silent};
 use engine::name::SnapshotName;
@@ -168,6 +168,10 @@ struct Work {
 }
 
 pub(crate) fn run(args: Args) -> Exit {
+    if !proc_is_mounted() {
+        say(&format!("restore needs /proc, which is not mounted here; {}", hint::NO_PROC));
+        return Exit::Failed;
+    }
     match prepare(args) {
         Ok(work) => done(work),
         Err(exit) => exit,

@@ -56,6 +56,21 @@ impl Dir {
         }
     }
 
+    /// Gives the folder `mode`, and opens it once more, for reading also when it was opened to pass through only.
+    ///
+    /// # Errors
+    /// `EPERM` when not allowed.
+    pub(crate) fn with_mode(&self, mode: u32) -> io::Result<Self> {
+        let node = Node(self.0.try_clone()?);
+        match super::set_mode(&self.0, mode) {
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::BADF) => {
+                node.set_mode(mode)?;
+            }
+            set => set?,
+        }
+        node.open_folder()
+    }
+
     /// Makes `name` another name of the inode that `node` holds.
     ///
     /// # Errors
@@ -190,6 +205,13 @@ pub fn file_system(fd: impl AsFd) -> Option<String> {
     Some(format!("{kind:x}:{id:016x}"))
 }
 
+/// Whether `/proc` is mounted, without which attributes and modes cannot be set through every kind of handle.
+#[must_use]
+pub fn proc_is_mounted() -> bool {
+    static IS_PROC: OnceLock<bool> = OnceLock::new();
+    *IS_PROC.get_or_init(|| is_proc(rustix::fs::statfs("/proc")))
+}
+
 #[expect(clippy::cast_sign_loss, reason = "the field's type differs between machines")]
 fn is_proc(file_system: Result<rustix::fs::StatFs, Errno>) -> bool {
     file_system.is_ok_and(|it| it.f_type as u64 == PROC_SUPER_MAGIC)
@@ -201,8 +223,7 @@ fn is_proc(file_system: Result<rustix::fs::StatFs, Errno>) -> bool {
 /// # Errors
 /// When `/proc` is not mounted: no name may be used instead.
 pub(crate) fn by_proc(fd: BorrowedFd<'_>) -> io::Result<String> {
-    static IS_PROC: OnceLock<bool> = OnceLock::new();
-    if !*IS_PROC.get_or_init(|| is_proc(rustix::fs::statfs("/proc"))) {
+    if !proc_is_mounted() {
         return Err(io::Error::other(
             "/proc is not mounted, and without it this could reach another file of that name; mount it",
         ));

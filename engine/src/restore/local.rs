@@ -90,11 +90,13 @@ impl Local {
         Self::guarded(&found.node, path, catalog)?;
         let mut top = found.node.open_folder().map_err(impossible("open"))?;
         for name in &found.missing {
+            let opened = opened_up(&top);
             let made = private::make_folder(&top, name).and_then(|made| {
                 dir::set_mode(&made, 0o777 & !own_umask())?;
                 Ok(made)
             });
-            top = made.map_err(impossible("make"))?;
+            let closed = opened.map_or(Ok(()), |(dir, mode)| dir::set_mode(&dir, mode));
+            top = closed.and(made).map_err(impossible("make"))?;
         }
         Ok(Self::new(Some(top), catalog, sync))
     }
@@ -228,6 +230,16 @@ impl Local {
     }
 }
 
+/// The folder with all rights of its owner, who this process is, and the mode that it had; `None` where it has them, or
+/// cannot be given them.
+fn opened_up(folder: &Dir) -> Option<(Dir, u32)> {
+    let (meta, user) = (folder.meta().ok()?, rustix::process::geteuid());
+    if user.is_root() || meta.uid != user.as_raw() || meta.mode & 0o700 == 0o700 {
+        return None;
+    }
+    Some((folder.with_mode(meta.mode | 0o700).ok()?, meta.mode))
+}
+
 /// Makes something under a temporary name of this process, in the place of what it left there before.
 fn made<T>(dir: &Dir, name: &CStr, make: impl Fn() -> io::Result<T>) -> io::Result<T> {
     match make() {
@@ -290,6 +302,14 @@ impl Target for Local {
             ControlFlow::Continue(())
         })?;
         Ok(Some(names))
+    }
+
+    fn open_up(&self, folder: &Dir) -> Option<(Dir, u32)> {
+        opened_up(folder)
+    }
+
+    fn set_mode(&self, folder: &Dir, mode: u32) -> io::Result<()> {
+        dir::set_mode(folder, mode)
     }
 
     fn id(&self, folder: &Dir) -> io::Result<Option<FileId>> {

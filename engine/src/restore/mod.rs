@@ -1,6 +1,7 @@
 //! Gives back what a snapshot holds: list -> compare -> plan -> apply, folder by folder.
 
 pub mod absence;
+mod access;
 pub mod content;
 mod entry;
 mod folder;

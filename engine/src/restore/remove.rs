@@ -171,14 +171,18 @@ impl<T: Target> Walk<'_, T> {
             self.protect(to, true, IN_BACKUPS);
             return Ok(());
         }
+        let (inner, mode) = match self.target.open_up(&inner) {
+            Some((opened, mode)) => (opened, Some(mode)),
+            None => (inner, None),
+        };
         for name in &names {
             if self.halted() {
-                return Ok(());
+                break;
             }
             let (to, inside) = (join(to, name.to_bytes()), join(inside, name.to_bytes()));
             self.remove_in(absence, &inner, name, (&to, &inside), depth + 1);
         }
-        Ok(())
+        mode.map_or(Ok(()), |mode| self.target.set_mode(&inner, mode))
     }
 
     /// Tells that something stays though the snapshot does not hold it.

@@ -197,6 +197,17 @@ pub trait Target: Send + Sync {
     /// All names in the folder; `None` when a target that is not trusted tells more than `most`.
     fn names(&self, folder: &Self::Folder, most: usize) -> io::Result<Option<Vec<CString>>>;
 
+    /// Gives its owner, who this process is, all rights to a folder that lacks some of them. The same folder opened with
+    /// them, and the mode that it had; `None` where nothing was changed.
+    fn open_up(&self, _: &Self::Folder) -> Option<(Self::Folder, u32)> {
+        None
+    }
+
+    /// Sets the mode of a folder: that which it had before [`Target::open_up`].
+    fn set_mode(&self, _: &Self::Folder, _: u32) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Which folder it is, where that can be told; asked each time it is entered again.
     fn id(&self, _: &Self::Folder) -> io::Result<Option<FileId>> {
         Ok(None)

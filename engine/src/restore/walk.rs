@@ -7,13 +7,14 @@ use std::ops::ControlFlow;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::access::OpenedUp;
 use super::entry::One;
 use super::folder::{Folder, Open};
 use super::inside::{place_of, unread};
 use super::links::Several;
 use super::outcome::{Counts, Sink, Tally, What};
 use super::plan::Rules;
-use super::target::Target;
+use super::target::{Shortfall, Target};
 use super::temporary::{self, Maker};
 use super::{Item, Options, RestoreError};
 use crate::build::{Groups, entry_of, exchanged};
@@ -66,6 +67,7 @@ pub(super) struct Walk<'a, T: Target> {
     whole: HashSet<Vec<u8>>,
     pub(super) groups: Groups<One<T::Folder>>,
     pub(super) queue: Queue<Task<T::Folder>>,
+    pub(super) opened_up: OpenedUp<Shared<T>>,
     open: Arc<AtomicUsize>,
     most_open: usize,
     /// Held by who holds many names of the target.
@@ -107,6 +109,7 @@ impl<'a, T: Target> Walk<'a, T> {
             whole: HashSet::new(),
             groups: Groups::new(),
             queue: Queue::new(0),
+            opened_up: OpenedUp::default(),
             open: Arc::default(),
             most_open: most_open_folders(),
             long: Mutex::default(),
@@ -177,6 +180,7 @@ impl<'a, T: Target> Walk<'a, T> {
                 Task::Restore(folder, names) => self.some(&folder, &names),
             }
         });
+        self.close_all();
     }
 
     /// Opens a folder of the target.
@@ -261,7 +265,7 @@ impl<'a, T: Target> Walk<'a, T> {
             return Ok(Arc::clone(open));
         }
         let above = folder.parent.as_ref().and_then(|parent| parent.opened().clone());
-        let to = self.in_target(folder, above.as_ref())?;
+        let to = self.open_up(folder, self.in_target(folder, above.as_ref())?);
         let (from, records) = match &folder.from {
             None => (None, Records::new()),
             Some(from) => {
@@ -285,7 +289,11 @@ impl<'a, T: Target> Walk<'a, T> {
     }
 
     /// A folder in the target, below `above` when that is open.
-    fn in_target(&self, folder: &Shared<T>, above: Option<&Opened<T>>) -> io::Result<T::Folder> {
+    pub(super) fn in_target(
+        &self,
+        folder: &Shared<T>,
+        above: Option<&Opened<T>>,
+    ) -> io::Result<T::Folder> {
         let to = match above {
             Some(above) => self.target.enter(&above.to, folder.to.name()),
             None => self.reach(&folder.to),
@@ -441,9 +449,23 @@ impl<'a, T: Target> Walk<'a, T> {
 
     /// Gives a folder its owner, mode, attributes and time, also when it could not be read in the snapshot.
     fn finish(&self, folder: &Shared<T>) {
-        let Some(entry) = &folder.entry else { return };
+        let mode = self.mode_before(folder);
+        if folder.entry.is_none() && mode.is_none() {
+            return;
+        }
         let path = folder.to.inside();
-        let dress = |to: &T::Folder| self.target.dress_folder(to, entry, folder.new);
+        let dress = |to: &T::Folder| {
+            let dressed = match &folder.entry {
+                Some(entry) => self.target.dress_folder(to, entry, folder.new),
+                None => Ok(Shortfall::default()),
+            };
+            match mode {
+                Some(mode) if folder.entry.is_none() || dressed.is_err() => {
+                    self.target.set_mode(to, mode).and(dressed)
+                }
+                _ => dressed,
+            }
+        };
         let opened = folder.opened().clone();
         let dressed = match opened {
             Some(opened) => dress(&opened.to),
