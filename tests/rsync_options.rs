@@ -2,13 +2,14 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
 use fixtures::judge::Judge;
 use fixtures::need;
 use fixtures::random::Random;
-use fixtures::run::Done;
+use fixtures::run::{Done, Run};
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 
@@ -419,6 +420,31 @@ fn owners_that_may_not_be_set_are_kept_as_rsync_keeps_them() {
         assert!(found.ends_with("7:8"), "{found}");
         assert_eq!(found, expected, "{name}");
     }
+}
+
+#[test]
+fn an_owner_that_somebody_else_wrote_into_the_attribute_is_not_given_back() {
+    need!(need::root());
+    let stage = Stage::with(
+        BIN,
+        &Tree::new().file("roots", "1").owner(0, 0).file("users", "2").owner(1_234, 1_234),
+    );
+    let fake = |run: Run| run.env("RSYNC_SINGLE_PARAMS", "-a,--relative,--fake-super");
+    fake(stage.run()).expect(0);
+    let newest = stage.inside(&stage.history().newest());
+    // As the owner of the inode can where the backups folder is open.
+    for name in ["roots", "users"] {
+        xattr::set(newest.join(name), "user.rsync.%stat", b"104755 0,0 0:7").expect("set");
+    }
+    let back = stage.beside("back");
+    let restore = stage.look("restore").arg("latest").arg(&stage.source).set("to", &back);
+    fake(restore.env("SRCS_TO_BACKUP", &stage.source)).expect(0);
+    let restored = |name: &str| {
+        let meta = back.join("source").join(name).metadata().expect("it is restored");
+        (meta.uid(), meta.gid(), meta.mode() & 0o7777)
+    };
+    assert_eq!(restored("roots"), (0, 7, 0o4755), "it is root's own word");
+    assert_eq!(restored("users"), (1_234, 1_234, 0o644));
 }
 
 #[test]

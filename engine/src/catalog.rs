@@ -73,6 +73,15 @@ impl Catalog {
         self.backups.own_is_hidden()
     }
 
+    /// For whom snapshots are written there: the caller, and the owner of `.backup_manager`, or of the folder where
+    /// rsync wrote them.
+    #[must_use]
+    pub fn writers(&self) -> Vec<u32> {
+        let folder = self.backups.own.as_ref().unwrap_or(&self.backups.dir);
+        let owner = folder.meta().ok().map(|meta| meta.uid);
+        owner.into_iter().chain([rustix::process::geteuid().as_raw()]).collect()
+    }
+
     /// The snapshots of `prefix`.
     ///
     /// # Errors

@@ -239,7 +239,8 @@ fn prepare(args: Args) -> Result<Work, Exit> {
         say("nothing says which folders the snapshot holds as a whole; name a PATH for --delete");
         return Err(Exit::Usage);
     }
-    let fake_super = series.job.as_ref().is_some_and(|job| job.job.keep.fake_super);
+    let fake = series.job.as_ref().is_some_and(|job| job.job.keep.fake_super);
+    let fake_super = if fake { series.catalog.writers() } else { Vec::new() };
     let delete = if delete { Some(absence(series, &name, &sure)?) } else { None };
     let options = Options { overwrite: overwrite.into(), delete, accept_damage, fake_super };
     let place = match to {

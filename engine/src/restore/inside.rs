@@ -55,7 +55,11 @@ impl<T: Target> Walk<'_, T> {
         records: &Records,
     ) -> io::Result<Option<Held>> {
         let found = held(dir, name, records, ALL)?;
-        let found = if self.options.fake_super { fake::plain(dir, name, found) } else { found };
+        let written = |held: &Held| self.options.fake_super.contains(&held.meta.uid);
+        let found = match found {
+            Some(held) if written(&held) => fake::plain(dir, name, Some(held)),
+            found => found,
+        };
         match found {
             Some(held) if held.meta.kind == Kind::Folder && self.kept.any() => {
                 self.own(&place.child(name, None), Some(held)).map(Some)

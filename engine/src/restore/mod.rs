@@ -57,8 +57,8 @@ pub struct Options {
     /// Restore files whose content is not what was backed up, too.
     pub accept_damage: bool,
     /// Owners and modes that stand in the attribute of rsync's `--fake-super` are given back as what
-    /// they are.
-    pub fake_super: bool,
+    /// they are: of inodes of these users, who wrote the snapshot. Any other owner of a file can have set it.
+    pub fake_super: Vec<u32>,
 }
 
 /// Why a restore ended early. What was restored until then is whole, and is not done again the next time.
