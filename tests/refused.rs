@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::judge::Judge;
+use fixtures::lockless::Lockless;
 use fixtures::loop_fs::LoopFs;
 use fixtures::need;
 use fixtures::stage::Stage;
@@ -154,6 +155,39 @@ fn what_was_kept_beside_a_snapshot_is_put_on_disk_once_the_destination_can_hold_
         stage.assert_linked(name);
     }
     Judge::strict().assert_same(&stage.source, &copy(&stage.history().newest()));
+}
+
+#[test]
+fn a_destination_that_stores_another_name_is_told_and_gets_no_such_entry() {
+    let place = need!(Lockless::changing_names());
+    let stage = Stage::new(BIN).backups_in(&place.path().join("backups"));
+    let bad = |name: &[u8]| stage.source.join(std::ffi::OsStr::from_bytes(name));
+    fs::write(bad(b"a\xff"), "of the name that is not UTF-8").unwrap();
+    fs::write(bad("a\u{fffd}".as_bytes()), "of the other name").unwrap();
+    fs::write(bad(b"good"), "x").unwrap();
+    fs::create_dir(bad(b"folder\xfe")).unwrap();
+    fs::write(bad(b"folder\xfe/file"), "x").unwrap();
+    std::os::unix::fs::symlink("nowhere", bad(b"link\xfd")).unwrap();
+    for round in 1..=2 {
+        stage.run().expect(3).assert_says("names that are not UTF-8");
+        assert_eq!(stage.history().complete().len(), round);
+        let listed = problems(&stage);
+        let instead: Vec<_> = listed.iter().map(|(_, instead)| instead.as_str()).collect();
+        assert_eq!(listed.len(), 3, "{listed:?}");
+        assert_eq!(instead.iter().filter(|instead| **instead == "beside").count(), 1, "{listed:?}");
+        let copy = stage.inside(&stage.history().newest());
+        let mut names: Vec<_> =
+            fs::read_dir(&copy).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["a\u{fffd}", "good"]);
+        let other = fs::read_to_string(copy.join("a\u{fffd}")).unwrap();
+        assert_eq!(other, "of the other name");
+    }
+    let own = fs::read_dir(stage.backups.join(".backup_manager")).unwrap();
+    let probes = own.filter(|entry| {
+        entry.as_ref().unwrap().file_name().to_string_lossy().contains("backup_manager.probe")
+    });
+    assert_eq!(probes.count(), 0, "the probe left something behind");
 }
 
 #[test]

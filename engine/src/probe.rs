@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
+use std::ops::ControlFlow;
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,9 @@ pub(crate) struct Abilities {
     pub(crate) reflinks: bool,
     /// Names that differ only in case are the same.
     pub(crate) folds_case: bool,
+    /// Names that are not UTF-8 are stored as others.
+    #[serde(default)]
+    pub(crate) changes_names: bool,
     /// How fine modification times are, nanoseconds.
     pub(crate) time_granularity_ns: u32,
 }
@@ -128,6 +132,7 @@ fn try_under(own: &Dir, names: &Names) -> io::Result<Abilities> {
         tried => tried?,
     };
     gone(own, other_name)?;
+    let changes_names = changes_names(own, other_name)?;
     let other = own.create_file(other_name, 0o600)?;
     let created = own.stat(other_name)?;
     let root = rustix::process::geteuid().is_root();
@@ -145,6 +150,7 @@ fn try_under(own: &Dir, names: &Names) -> io::Result<Abilities> {
         xattrs: attrs::set_hash(&other, &blake3::hash(b"x"))?,
         reflinks: rustix::fs::ioctl_ficlone(&other, &file).is_ok(),
         folds_case: own.find(&names.other_in_capitals()?)?.is_some(),
+        changes_names,
         time_granularity_ns: granularity,
     })
 }
@@ -193,6 +199,26 @@ fn able(result: io::Result<()>) -> io::Result<bool> {
     }
 }
 
+/// Whether a name that is not UTF-8 is taken and stored as another one: looked for among the names that are listed, as the
+/// file is found under the name that was asked for, too. `prefix` is a name that nothing has.
+fn changes_names(own: &Dir, prefix: &CStr) -> io::Result<bool> {
+    let name = c_name([prefix.to_bytes(), b"\xff"].concat())?;
+    // Names that are refused are told one by one.
+    if own.create_file(&name, 0o600).is_err() {
+        return Ok(false);
+    }
+    let mut found = Vec::new();
+    own.names(|entry| {
+        if entry.name.to_bytes().starts_with(prefix.to_bytes()) {
+            found.push(entry.name.to_owned());
+        }
+        ControlFlow::Continue(())
+    })?;
+    let changed = !found.contains(&name);
+    found.iter().chain([&name]).try_for_each(|name| gone(own, name))?;
+    Ok(changed)
+}
+
 fn gone(own: &Dir, name: &CStr) -> io::Result<()> {
     match own.unlink(name) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -231,6 +257,11 @@ fn granularity(left: Time) -> u32 {
 }
 
 impl Abilities {
+    /// Whether something with this name would be stored under another one.
+    pub(crate) fn changes(&self, name: &CStr) -> bool {
+        self.changes_names && name.to_str().is_err()
+    }
+
     /// What the destination cannot hold, each as a sentence for people.
     pub(crate) fn limits(&self) -> Vec<&'static str> {
         let mut limits = Vec::new();
@@ -254,6 +285,10 @@ impl Abilities {
         say(
             !self.xattrs,
             "the destination has no extended attributes: no hash of the content can be recorded to verify it later",
+        );
+        say(
+            self.changes_names,
+            "the destination stores names that are not UTF-8 as other names: such files and folders are left out and listed, symlinks and special files are kept beside the snapshot",
         );
         say(
             self.folds_case,

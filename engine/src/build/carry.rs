@@ -53,6 +53,13 @@ impl<S: Source> Walk<S, Build<S>> {
         done: &mut Batched,
     ) -> Result<Instead, RunError> {
         let broken = |error| self.destination("cannot carry forward", &folder.place, name, error);
+        if self.target.dresser.abilities.changes(name) {
+            // Under this name another entry of the base is found.
+            let record = folder.base_records.get(name).filter(|record| record.kind.is_some());
+            let Some(record) = record else { return Ok(Instead::Nothing) };
+            self.note(folder, name, record.clone());
+            return Ok(Instead::CarriedForward);
+        }
         let look = |dir: &Option<Dir>, records: &Records| match dir {
             Some(dir) => self.held(dir, name, records),
             None => Ok(None),

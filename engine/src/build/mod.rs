@@ -84,6 +84,10 @@ struct Waiting<F> {
     item: Item,
 }
 
+/// Why an entry is not stored whose name is not UTF-8.
+const OTHER_NAME: &str =
+    "the destination would store it under another name, as this one is not UTF-8";
+
 type BuildWalk<S> = Arc<Walk<S, Build<S>>>;
 
 impl<S: Source> Build<S> {
@@ -111,6 +115,12 @@ impl<S: Source> Target<S> for Build<S> {
         handles: &Handles<S::Folder>,
         entry: &Entry,
     ) -> Result<Entered, RunError> {
+        if walk.target.dresser.abilities.changes(&entry.name) {
+            parent.changes.alter();
+            let what = format!("{OTHER_NAME}, and so all that is in it");
+            walk.problem(&parent.place.source_of(&entry.name), what, Instead::Nothing);
+            return Ok(Entered::Refused);
+        }
         let broken = |action, error| walk.destination(action, &parent.place, &entry.name, error);
         let here = here(handles).map_err(|error| broken("cannot enter", error))?;
         match enter(here, &entry.name, parent.fresh) {
@@ -160,6 +170,10 @@ impl<S: Source> Target<S> for Build<S> {
             }
             if walk.halted() || walk.is_full() {
                 return;
+            }
+            if walk.target.dresser.abilities.changes(planned.entry.name) {
+                walk.would_be_renamed(folder, planned.entry);
+                continue;
             }
             if planned.is_apart() {
                 folder.changes.alter();
@@ -391,6 +405,19 @@ impl<S: Source> Walk<S, Build<S>> {
             Ok(outcome) => Ok(outcome),
             Err(error) => self.refused(folder, handles, name, error).map(|()| Outcome::Refused),
         }
+    }
+
+    /// Lists an entry that the destination would store under another name, which another entry may have; what is no file is
+    /// kept beside the snapshot.
+    fn would_be_renamed(&self, folder: &Folder<S::Folder>, entry: Listed<'_>) {
+        folder.changes.alter();
+        let instead = if entry.meta.kind == Kind::File {
+            Instead::Nothing
+        } else {
+            self.note(folder, entry.name, Record::whole(&entry.to_entry()));
+            Instead::Beside
+        };
+        self.problem(&folder.place.source_of(entry.name), OTHER_NAME, instead);
     }
 
     /// The destination refuses an entry: the base's version takes its place if there is one. A destination that is full or

@@ -98,6 +98,7 @@ mod tests {
             xattrs: all,
             reflinks: false,
             folds_case: false,
+            changes_names: false,
             time_granularity_ns: 1,
         }
     }

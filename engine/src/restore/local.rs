@@ -160,6 +160,7 @@ impl Local {
             mode: true,
             xattrs: true,
             reflinks: true,
+            changes_names: false,
             folds_case: false,
             time_granularity_ns: 1,
         };
