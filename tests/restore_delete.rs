@@ -226,6 +226,34 @@ fn a_snapshot_that_may_lack_something_is_no_reason_to_remove_anything() {
 }
 
 #[test]
+fn what_somebody_removed_from_the_snapshot_stays() {
+    let tree = Tree::new().file("part/lost", "1").file("part/inner/kept", "2").file("gone/f", "3");
+    let stage = Stage::with(BIN, &tree.file("whole/kept", "4"));
+    let snapshot = stage.take();
+    let source = &stage.source;
+    fs::remove_file(stage.inside(&snapshot).join("part/lost")).unwrap();
+    stage.sh("touch surplus part/surplus part/inner/surplus whole/surplus");
+    let (removed, protected) = removed_and_protected(|| in_place(&stage), source);
+    assert_eq!(
+        (removed, protected),
+        (expected(&["surplus", "whole/surplus"]), expected(&["part"]))
+    );
+    for path in ["part/lost", "part/surplus", "part/inner/surplus"] {
+        assert!(source.join(path).exists(), "{path}");
+    }
+    fs::remove_dir_all(stage.inside(&snapshot).join("gone")).unwrap();
+    stage.sh("touch surplus whole/surplus");
+    let (removed, protected) = removed_and_protected(|| in_place(&stage), source);
+    assert_eq!((removed, protected), (expected(&[]), expected(&[""])));
+    assert!(source.join("gone/f").exists());
+    // Nothing can be compared with a manifest that is not whole.
+    let manifests = stage.backups.join(".backup_manager/manifests");
+    fs::write(manifests.join(snapshot.file_name().unwrap()).join("index"), "x").unwrap();
+    in_place(&stage).expect(2).assert_says("its manifest cannot be read");
+    assert!(source.join("gone/f").exists());
+}
+
+#[test]
 fn what_lies_beside_a_source_root_was_never_looked_at() {
     let stage = Stage::with(BIN, &Tree::new().file("a", "a"));
     stage.take();

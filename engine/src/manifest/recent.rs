@@ -34,6 +34,20 @@ impl Recent {
         Ok(record.map(|record| record.content).filter(|content| content.is_known()))
     }
 
+    /// Whether entries are recorded of the folder of the path `inside` that are not among `names`.
+    ///
+    /// # Errors
+    /// As [`Recent::content`].
+    pub(crate) fn has_more_than<'a>(
+        &self,
+        inside: Vec<u8>,
+        names: impl Iterator<Item = &'a CStr>,
+    ) -> io::Result<bool> {
+        let Some(folder) = self.folder(inside)? else { return Ok(false) };
+        let known = names.filter(|name| folder.get(&name_digest(name)).is_some()).count();
+        Ok(known < folder.count)
+    }
+
     fn folder(&self, inside: Vec<u8>) -> io::Result<Option<Arc<Recorded>>> {
         let folders = || self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         let find = |(path, folder): &(Vec<u8>, Arc<Recorded>)| {

@@ -40,6 +40,11 @@ pub enum Doubt {
     /// The report does not list all that was not read.
     #[error("its report does not list all that its run could not read")]
     ReportNotWhole,
+    /// There is a manifest, and it cannot be read.
+    #[error(
+        "its manifest cannot be read, which would tell whether entries were removed from it later"
+    )]
+    NoManifest,
     /// The report does not tell what was left out.
     #[error("its report does not tell what its run left out")]
     NothingRecorded,
@@ -95,6 +100,9 @@ impl Catalog {
         }
         if self.standing(snapshot).damaged {
             doubts.push(Doubt::Damaged);
+        }
+        if self.manifest(snapshot).is_err() {
+            doubts.push(Doubt::NoManifest);
         }
         let absence = match reported(&self.backups, snapshot) {
             None => {

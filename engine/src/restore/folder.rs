@@ -1,7 +1,7 @@
 //! A folder that is being restored: the snapshot's and the target's, side by side.
 
 use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::target::FileSystem;
@@ -27,6 +27,8 @@ pub(super) struct Folder<F> {
     id: OnceLock<Option<FileId>>,
     /// Where what is surplus may be removed: the file system of the target's folder, as far as it is told.
     pub(super) file_system: OnceLock<Option<FileSystem>>,
+    /// Whether it, or a folder above it, lacks entries in the snapshot that its run had stored.
+    pub(super) is_lacking: AtomicBool,
     /// What has to happen before it is finished: its listing, its entries, all that lies below it.
     pending: AtomicUsize,
     open: Mutex<Option<Arc<Open<F>>>>,
@@ -112,6 +114,7 @@ impl<F> Folder<F> {
             whole,
             id: OnceLock::new(),
             file_system: OnceLock::new(),
+            is_lacking: AtomicBool::new(false),
             pending: AtomicUsize::new(1),
             open: Mutex::default(),
         })

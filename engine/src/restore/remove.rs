@@ -3,6 +3,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
+use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
@@ -25,6 +26,9 @@ const MOST_NAMES: usize = 2_000;
 const OTHER_FILE_SYSTEM: &str = "another file system is mounted there";
 const UNKNOWN: &str = "nothing tells on which file system it lies";
 const IN_BACKUPS: &str = "it is a backups folder";
+const REMOVED_BY_HAND: &str =
+    "the snapshot lacks entries of it that its run had stored: nothing in it or below is removed";
+const UNRECORDED: &str = "the manifest, which tells what its run had stored, cannot be read: nothing in it or below is removed";
 const TOO_DEEP: &str = "it lies too deep below something that stays";
 const TOO_MANY: &str = "it holds too much beside something that stays";
 
@@ -42,8 +46,24 @@ struct Surplus<'a, F> {
 impl<T: Target> Walk<'_, T> {
     /// Whether surplus entries of `folder` may be removed: only on the file system on which the part of
     /// the target begins that the snapshot holds as a whole.
-    pub(super) fn may_remove_in(&self, folder: &Shared<T>, opened: &Opened<T>) -> io::Result<bool> {
+    /// `names` are those that the snapshot holds in it: in and below a folder that lacks some that its run had stored,
+    /// nothing is removed.
+    pub(super) fn may_remove_in(
+        &self,
+        folder: &Shared<T>,
+        opened: &Opened<T>,
+        names: &[(u64, CString)],
+    ) -> io::Result<bool> {
         if self.options.delete.is_none() || !folder.whole || folder.new {
+            return Ok(false);
+        }
+        if folder.parent.as_ref().is_some_and(|parent| parent.is_lacking.load(Ordering::Relaxed)) {
+            folder.is_lacking.store(true, Ordering::Relaxed);
+            return Ok(false);
+        }
+        if let Some(why) = self.lacking(folder, names) {
+            folder.is_lacking.store(true, Ordering::Relaxed);
+            self.protect(&folder.to.inside(), true, why);
             return Ok(false);
         }
         let own = self.target.file_system(&opened.to)?;
@@ -56,6 +76,15 @@ impl<T: Target> Walk<'_, T> {
         let why = if own.is_none() { UNKNOWN } else { OTHER_FILE_SYSTEM };
         self.protect(&folder.to.inside(), true, why);
         Ok(false)
+    }
+
+    /// Why the snapshot does not hold all of a folder that its run had stored, as far as its manifest tells.
+    fn lacking(&self, folder: &Shared<T>, names: &[(u64, CString)]) -> Option<&'static str> {
+        let (manifest, from) = (self.manifest.as_ref()?, folder.from.as_ref()?);
+        match manifest.has_more_than(from.inside(), names.iter().map(|(_, name)| &**name)) {
+            Ok(more) => more.then_some(REMOVED_BY_HAND),
+            Err(_) => Some(UNRECORDED),
+        }
     }
 
     /// Removes `name` of `folder`, which the snapshot does not hold.

@@ -333,7 +333,7 @@ impl<'a, T: Target> Walk<'a, T> {
         // Inodes that lie beside one another are read together.
         names.sort_unstable();
         if !folder.new {
-            let may_remove = self.may_remove_in(folder, &opened)?;
+            let may_remove = self.may_remove_in(folder, &opened, &names)?;
             let wanted: HashSet<&CStr> = names.iter().map(|(_, name)| &**name).collect();
             let (surplus, _alone) = self.surplus(&opened.to)?;
             for name in surplus.iter().filter(|name| !wanted.contains(&***name)) {
