@@ -289,3 +289,28 @@ fn a_folder_for_records_that_another_user_made_beforehand_is_told() {
     stage.sh(&format!("chown -R {USER} '{}'", stage.backups.display()));
     assert_eq!(run().lines_with(&told), 0);
 }
+
+#[test]
+fn a_configuration_blocks_no_run_and_tells_nothing_of_a_secret_that_is_named_by_mistake() {
+    need!(need::root());
+    let stage = Stage::with(BIN, &Tree::new().file("one", "1"));
+    let (home, secret) = (stage.beside("home"), stage.beside("secret"));
+    fs::create_dir(&home).unwrap();
+    let fifo = home.join("fifo");
+    stage.sh(&format!("mkfifo '{}'; chown {USER} ../home", fifo.display()));
+    let option = format!("--exclude-from={}", fifo.display());
+    let ways = [
+        stage.run().env("CONFIG_FILE", &fifo),
+        stage.run().env("MAX_BACKUPS_FILE", &fifo),
+        stage.run().rsync(&[&option]),
+    ];
+    for way in ways {
+        way.expect(2).assert_says("another user can have put it there");
+    }
+    fs::write(&secret, "hunter22,hunter33\n").unwrap();
+    for name in ["MAX_BACKUPS_FILE", "BACKUPS_MODE_FILE", "RSYNC_DICT_PARAMS_FILE"] {
+        let done = stage.run().env(name, &secret).expect(2);
+        done.assert_says(name);
+        assert!(!done.said().contains("hunter"), "{}", done.said());
+    }
+}

@@ -1,8 +1,13 @@
 //! Reads whole files that a user names: a device without an end, or a file of another kind, gets an error, not all memory.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+use engine::dir::exchangeable;
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
 
 /// Longest text of settings, crontab or keys that is read, bytes.
 pub(crate) const TEXT: u64 = 4 << 20;
@@ -10,13 +15,34 @@ pub(crate) const TEXT: u64 = 4 << 20;
 /// Longest list of files that is read (`--files-from`), bytes.
 pub(crate) const LIST: u64 = 256 << 20;
 
+/// Opens the file at `path` for reading. A fifo or a device is taken where only root or the caller can have put it: one
+/// of another user's would block for as long as that user likes.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    let meta = file.metadata()?;
+    if meta.is_file() {
+        return Ok(file);
+    }
+    let ours = [0, geteuid().as_raw()].contains(&meta.uid());
+    if !ours || exchangeable(path).is_ok_and(|others| others.is_some()) {
+        return Err(io::Error::other(
+            "it is no regular file, and another user can have put it there",
+        ));
+    }
+    File::open(path)
+}
+
 /// The content of the file at `path`.
 ///
 /// # Errors
 /// The system's, and when it holds more than `longest` bytes.
 pub(crate) fn read(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(longest + 1).read_to_end(&mut bytes)?;
+    open(path)?.take(longest + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > longest {
         return Err(io::Error::other(format!("it holds more than {} MiB", longest >> 20)));
     }

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
+use super::bounded;
 use super::exposed::complaints;
 use super::layer::{Layer, Raw};
 use super::mistake::{Mistake, Origin, shown_path};
@@ -47,7 +48,11 @@ pub(crate) fn read(variables: &Variables, mistakes: &mut Vec<Mistake>) -> Layer 
                         "{path} is empty; write the value into it or unset {file_variable}"
                     )));
                 }
-                Ok(value) => layer.set(setting.key, &Raw::Text(value), origin, mistakes),
+                Ok(value) => {
+                    let (shown, before) = (value.to_string_lossy().into_owned(), mistakes.len());
+                    layer.set(setting.key, &Raw::Text(value), origin, mistakes);
+                    mistakes[before..].iter_mut().for_each(|mistake| mistake.hide(&shown));
+                }
                 Err(error) => mistakes.push(origin.mistake(format!(
                     "cannot read {}: {error}; write the path of a readable file that holds the value",
                     shown_path(Path::new(path))
@@ -85,7 +90,9 @@ pub(crate) fn exposed(variables: &Variables) -> Vec<String> {
 /// Whether a container engine put the file there, whatever its mode: below `/run/secrets` (Docker, Podman), or in memory
 /// (Kubernetes). Who can enter the container is its user.
 fn is_engines(path: &Path) -> bool {
-    path.starts_with("/run/secrets") || File::open(path).is_ok_and(|file| is_in_memory(&file))
+    let regular = || std::fs::metadata(path).is_ok_and(|meta| meta.is_file());
+    path.starts_with("/run/secrets")
+        || regular() && File::open(path).is_ok_and(|file| is_in_memory(&file))
 }
 
 /// Whether a file lies on a tmpfs (statfs(2)).
@@ -95,7 +102,7 @@ fn is_in_memory(file: &File) -> bool {
 
 fn read_value(path: &Path) -> io::Result<OsString> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    bounded::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LONGEST {
         return Err(io::Error::other("it holds more than 1 MiB"));
     }

@@ -1,6 +1,5 @@
 //! Reads the options that say what is left out, and the files that they name.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -8,6 +7,7 @@ use std::sync::Arc;
 
 use engine::filter::{FilterOption, Filters, Outside};
 
+use super::bounded;
 use super::mistake::{Mistake, Origin};
 
 /// The longest file of rules that an option may name, bytes.
@@ -44,7 +44,7 @@ pub(super) fn read(
 }
 
 fn file(path: &Path) -> io::Result<Vec<u8>> {
-    text(File::open(path)?)
+    text(bounded::open(path)?)
 }
 
 fn text(from: impl Read) -> io::Result<Vec<u8>> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use engine::bytes::shown;
+use engine::bytes::{is_invisible, shown};
 
 use super::setting::Setting;
 
@@ -59,6 +59,18 @@ impl Origin {
     }
 }
 
+impl Mistake {
+    /// Shows nothing of `value`: whoever names the file of a secret by mistake must not find it in a log.
+    pub(super) fn hide(&mut self, value: &str) {
+        let parts = self.what.split('\'');
+        let hidden = parts.map(|part| match !part.is_empty() && value.contains(part) {
+            true => "[hidden]",
+            false => part,
+        });
+        self.what = hidden.collect::<Vec<_>>().join("'");
+    }
+}
+
 /// Something in the configuration that has to be written differently. `Display` is one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mistake {
@@ -71,7 +83,7 @@ impl fmt::Display for Mistake {
         let line = format!("{}: {}", self.origin.0, self.what);
         // A value may hold anything; it must not break out of its line.
         for c in line.chars() {
-            if c.is_control() {
+            if c.is_control() || is_invisible(c) {
                 write!(f, "{}", c.escape_default())?;
             } else {
                 write!(f, "{c}")?;
