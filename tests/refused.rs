@@ -191,6 +191,34 @@ fn a_destination_that_stores_another_name_is_told_and_gets_no_such_entry() {
 }
 
 #[test]
+fn a_file_with_more_attributes_than_can_be_listed_is_stored_without_and_listed() {
+    need!(need::tool("setfattr"));
+    let disk = need!(LoopFs::xfs(320));
+    let stage = Stage::all_on(BIN, disk.path());
+    stage.sh("echo content >many; echo x >other; mkdir folder; echo x >folder/file
+              long=$(head -c 240 /dev/zero | tr '\\0' x)
+              for number in $(seq 300); do
+                  setfattr -n user.$long.$number many; setfattr -n user.$long.$number folder
+              done
+              ! getfattr many 2>/dev/null");
+    let run = stage.run().rsync(&["-X"]);
+    for _ in 1..=2 {
+        run.expect(3).assert_says("64 KiB");
+        let listed = problems(&stage);
+        let listed: Vec<_> = listed
+            .iter()
+            .map(|(path, instead)| (path.rsplit('/').next().unwrap_or_default(), instead.as_str()))
+            .collect();
+        assert_eq!(listed.len(), 2, "{listed:?}");
+        assert!(listed.contains(&("many", "partly")) && listed.contains(&("folder", "partly")));
+        let copy = stage.inside(&stage.history().newest());
+        assert_eq!(fs::read_to_string(copy.join("many")).unwrap(), "content\n");
+        assert_eq!(fs::read_to_string(copy.join("folder/file")).unwrap(), "x\n");
+    }
+    stage.assert_linked("many");
+}
+
+#[test]
 fn jobs_that_try_the_destination_at_the_same_time_find_the_same() {
     need!(need::tool("strace"));
     let stage = Stage::with(BIN, &Tree::new().file("file", "x"));

@@ -311,6 +311,12 @@ pub fn remove_marks(file: &File) -> io::Result<()> {
     file.remove_xattr(MARKS)
 }
 
+/// Whether an entry has attributes whose names the system cannot list: more than 64 KiB of them (listxattr(2)).
+#[must_use]
+pub fn cannot_be_listed(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::TOOBIG | Errno::RANGE | Errno::OVERFLOW))
+}
+
 fn unsupported(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOTSUP | Errno::NOSYS))
 }

@@ -106,9 +106,18 @@ pub struct Extra {
     pub target: Option<Vec<u8>>,
     /// Extended attributes and ACLs, when they were asked for.
     pub xattrs: Xattrs,
+    /// Attributes were asked for and the system cannot list them.
+    pub xattrs_unread: bool,
 }
 
 impl Extra {
+    /// Attributes alone, and whether they could not be listed; `None` where there are none.
+    #[must_use]
+    pub fn of_attributes((xattrs, xattrs_unread): (Xattrs, bool)) -> Option<Box<Self>> {
+        let any = xattrs_unread || !xattrs.is_empty();
+        any.then(|| Box::new(Self { target: None, xattrs, xattrs_unread }))
+    }
+
     fn bytes(&self) -> usize {
         let xattrs = self.xattrs.iter().map(|(name, value)| name.len() + value.len());
         size_of::<Self>() + self.target.as_ref().map_or(0, Vec::len) + xattrs.sum::<usize>()

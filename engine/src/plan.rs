@@ -204,6 +204,7 @@ fn compare(entry: Listed<'_>, held: Option<&Held>, rules: &Rules, is_base: bool)
         return Verdict::Changed;
     }
     let xattrs = entry.extra.map_or(&[][..], |extra| &extra.xattrs);
+    let unread = entry.extra.is_some_and(|extra| extra.xattrs_unread);
     // A symlink's mode is always 0777 on Linux (symlink(7)).
     let executable = |meta: &Meta| meta.mode & 0o111 != 0;
     let execution = !keep.executability || executable(new) == executable(old);
@@ -213,7 +214,8 @@ fn compare(entry: Listed<'_>, held: Option<&Held>, rules: &Rules, is_base: bool)
         && (!keep.group || new.gid == old.gid)
         // A folder's time changes with its entries, which have verdicts of their own.
         && (!keep.times_of(new.kind) || times || new.kind == Kind::Folder)
-        && xattrs == held.xattrs;
+        // What the base has of attributes that cannot be read now stays.
+        && (unread || xattrs == held.xattrs);
     if metadata { Verdict::Same } else { Verdict::Metadata }
 }
 
@@ -242,7 +244,7 @@ mod tests {
 
     fn entry(meta: Meta) -> Entry {
         let target = (meta.kind == Kind::Symlink).then(|| b"to".to_vec());
-        let extra = Some(Box::new(Extra { target, xattrs: Xattrs::new() }));
+        let extra = Some(Box::new(Extra { target, xattrs: Xattrs::new(), xattrs_unread: false }));
         Entry { name: c"x".to_owned(), meta, extra }
     }
 

@@ -97,11 +97,16 @@ impl LocalSource {
         Self { filters, ..self }
     }
 
-    fn kept(&self, mut xattrs: Xattrs) -> Xattrs {
+    /// What of `found` is backed up, and whether the system could not list it: then the entry is stored without.
+    fn kept(&self, found: io::Result<Xattrs>) -> io::Result<(Xattrs, bool)> {
+        let mut xattrs = match found {
+            Err(error) if attrs::cannot_be_listed(&error) => return Ok((Xattrs::new(), true)),
+            found => found?,
+        };
         // ACLs are no matter of these rules.
         xattrs
             .retain(|(name, _)| name.starts_with(b"system.") || self.filters.keeps_attribute(name));
-        xattrs
+        Ok((xattrs, false))
     }
 
     /// The same, with symlinks replaced by what they lead to. `roots` are the source roots and their
@@ -129,7 +134,7 @@ impl LocalSource {
             {
                 return Ok((meta, None));
             }
-            return Ok((meta, Some(Box::new(Extra { target: Some(target), xattrs: Vec::new() }))));
+            return Ok((meta, Some(Box::new(Extra { target: Some(target), ..Extra::default() }))));
         }
         // All of one inode: a user who exchanges two names must not give his own program the attributes of root's.
         let node = dir.node(name).map_err(look)?;
@@ -145,12 +150,12 @@ impl LocalSource {
             if node.meta().map_err(look)?.id != meta.id {
                 return Err(SourceError::Replaced);
             }
-            let xattrs = self.kept(attrs::read_node(&node, self.asked).map_err(look)?);
-            let extra = (!xattrs.is_empty()).then(|| Box::new(Extra { target: None, xattrs }));
-            return Ok((meta, extra));
+            let found = self.kept(attrs::read_node(&node, self.asked)).map_err(look)?;
+            return Ok((meta, Extra::of_attributes(found)));
         }
-        let xattrs = self.kept(attrs::read_node(&node, self.asked).map_err(look)?);
-        Ok((meta, Some(Box::new(Extra { target, xattrs }))))
+        let (xattrs, xattrs_unread) =
+            self.kept(attrs::read_node(&node, self.asked)).map_err(look)?;
+        Ok((meta, Some(Box::new(Extra { target, xattrs, xattrs_unread }))))
     }
 
     /// What the symlink `name` leads to, when it is to be followed.
@@ -228,8 +233,8 @@ impl Source for LocalSource {
                 opened => opened.map_err(open)?,
             };
             let meta = folder.meta().map_err(open)?;
-            let xattrs = self.kept(attrs::read_own(&folder, self.asked).map_err(open)?);
-            let extra = (!xattrs.is_empty()).then(|| Box::new(Extra { target: None, xattrs }));
+            let found = self.kept(attrs::read_own(&folder, self.asked)).map_err(open)?;
+            let extra = Extra::of_attributes(found);
             let file_system = file_system(&folder);
             let entry = Entry { name: CString::default(), meta, extra };
             let way = self.way(&folder, depth, None).map_err(open)?;

@@ -217,6 +217,10 @@ fn ignore_refusal(fd: impl AsFd, result: io::Result<()>, note: impl FnOnce()) ->
 
 /// An entry with the metadata that is held of it, for giving a copy the same.
 pub(crate) fn entry_of(name: &CStr, held: &crate::plan::Held) -> Entry {
-    let extra = crate::entry::Extra { target: held.target.clone(), xattrs: held.xattrs.clone() };
+    let extra = crate::entry::Extra {
+        target: held.target.clone(),
+        xattrs: held.xattrs.clone(),
+        xattrs_unread: false,
+    };
     Entry { name: name.to_owned(), meta: held.meta.clone(), extra: Some(Box::new(extra)) }
 }

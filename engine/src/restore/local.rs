@@ -509,7 +509,7 @@ impl Visitor for Watch<'_> {
             let looked = dir.stat(entry.name).and_then(|meta| {
                 let link = meta.kind == Kind::Symlink;
                 let target = if link { Some(dir.read_link(entry.name)?) } else { None };
-                Ok((meta, Extra { target, xattrs: Xattrs::new() }))
+                Ok((meta, Extra { target, xattrs: Xattrs::new(), xattrs_unread: false }))
             });
             let (meta, extra) = match looked {
                 Ok(looked) => looked,

@@ -64,6 +64,9 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
                 }
                 continue;
             }
+            if count {
+                self.tell_unread_attributes(folder, entry);
+            }
             let planned = self.plan(folder, &handles, entry)?;
             let put_off = self.puts_off(&planned);
             batched.entry(entry.meta, planned.step.verdict);
@@ -90,6 +93,14 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let waiting = enter.len() + self.waiting.fetch_add(enter.len(), Ordering::Relaxed);
         self.push_enter(Task::EnterNext { parent: Arc::clone(folder), waiting: enter });
         if self.later() && waiting > WAITING { Err(RunError::Endless { waiting }) } else { Ok(()) }
+    }
+
+    /// Lists an entry whose attributes cannot be read.
+    fn tell_unread_attributes(&self, folder: &Folder<S::Folder>, entry: Listed<'_>) {
+        if entry.extra.is_some_and(|extra| extra.xattrs_unread) {
+            let what = "its extended attributes cannot be read: their names take more than the 64 KiB that the system lists";
+            self.problem(&folder.place.source_of(entry.name), what, Instead::Partly);
+        }
     }
 
     /// Whether a name of a hard-linked file is dealt with at the end of the walk: another name of the inode
@@ -308,6 +319,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let area = root.or(folder.area);
         self.count_base(folder, &handles, &planned, area, &mut batched);
         if count {
+            self.tell_unread_attributes(folder, entry);
             self.tally.add(&batched, area);
         }
         T::apply(self, folder, &handles, source, &[planned]);

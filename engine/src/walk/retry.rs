@@ -240,7 +240,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     /// What a folder of the incomplete snapshot is, for leaving it like that.
     fn as_it_stands(&self, here: &Dir) -> io::Result<Entry> {
         let xattrs = attrs::read_own(here, self.asked())?;
-        let extra = Some(Box::new(Extra { target: None, xattrs }));
+        let extra = Some(Box::new(Extra { target: None, xattrs, xattrs_unread: false }));
         Ok(Entry { name: CString::default(), meta: here.meta()?, extra })
     }
 

@@ -281,7 +281,7 @@ impl Folder {
                 match found {
                     Ok(target) => {
                         meta.size = target.len() as u64;
-                        let extra = Extra { target: Some(target), xattrs: Vec::new() };
+                        let extra = Extra { target: Some(target), ..Extra::default() };
                         self.tell(&name, meta, Some(Box::new(extra)), post);
                     }
                     Err(error) => self.unreadable(&name, error, post),

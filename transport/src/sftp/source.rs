@@ -152,7 +152,7 @@ impl SftpSource {
         }
         let target = target(&self.bytes(Question::ReadLink(path.to_vec()))?)?;
         meta.size = target.len() as u64;
-        Ok((meta, Some(Box::new(Extra { target: Some(target), xattrs: Vec::new() }))))
+        Ok((meta, Some(Box::new(Extra { target: Some(target), ..Extra::default() }))))
     }
 
     /// Asks what a root is, and of which file system.

@@ -251,7 +251,7 @@ mod tests {
             allocated: 0,
         };
         let xattrs = vec![(b"user.a".to_vec(), b"b".to_vec())];
-        let extra = Some(Box::new(Extra { target: None, xattrs }));
+        let extra = Some(Box::new(Extra { target: None, xattrs, xattrs_unread: false }));
         Entry { name: c"x".to_owned(), meta, extra }
     }
 
