@@ -60,11 +60,20 @@ impl Finding {
     }
 }
 
+/// What is done beside looking.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ask {
+    /// Send a test every way that alerts are set up.
+    pub(crate) notify_test: bool,
+    /// Remove what is left of snapshots that are gone.
+    pub(crate) remove_orphans: bool,
+}
+
 /// Looks at everything; each finding is told as soon as it is there.
 pub(crate) fn examine(
     config: &Config,
     crontab: &std::path::Path,
-    notify_test: bool,
+    ask: Ask,
     stop: &Arc<Stop>,
     mut tell: impl FnMut(Finding),
 ) {
@@ -75,7 +84,8 @@ pub(crate) fn examine(
     for job in &config.jobs {
         let mut found = checks::sources(job, stop);
         found.extend(checks::destination(job));
-        found.extend(notifications(job, notify_test));
+        found.extend(checks::orphans(job, ask.remove_orphans, stop));
+        found.extend(notifications(job, ask.notify_test));
         found.into_iter().map(|finding| finding.about(&job.name)).for_each(&mut tell);
     }
 }

@@ -122,3 +122,51 @@ fn a_host_key_is_pinned_when_its_fingerprint_is_the_one_that_was_said() {
     assert!(known.exists());
     doctor(&[]).expect(0);
 }
+
+#[test]
+fn what_is_left_of_snapshots_that_are_gone_is_listed_and_removed_on_request() {
+    let stage = stage();
+    for _ in 0..3 {
+        stage.take();
+    }
+    let [gone, moved, there] = &stage.history().complete()[..] else { panic!("three snapshots") };
+    let name = |path: &std::path::Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    stage.look("hold").arg(name(gone)).expect(0);
+    stage.look("hold").arg(name(there)).expect(0);
+    fs::remove_dir_all(gone).unwrap();
+    let away = stage.beside("away");
+    fs::rename(moved, &away).unwrap();
+    std::os::unix::fs::symlink(&away, moved).unwrap();
+    let own = stage.backups.join(".backup_manager");
+    let is_there = |file: String| own.join(file).exists();
+    let done = doctor(&stage).arg("--json").expect(0);
+    let found = of(&done, "orphans");
+    assert!(found.contains(&format!("holds/{}", name(gone))), "{found}");
+    assert!(found.contains(&format!("reports/{}.json", name(gone))), "{found}");
+    assert!(!found.contains(&name(moved)) && !found.contains(&name(there)), "{found}");
+    assert!(is_there(format!("holds/{}", name(gone))), "nothing is removed unasked");
+    // Not while a run is at work.
+    fs::write(stage.source.join("new"), "x").unwrap();
+    let hook = format!(
+        "touch {0}; while [ -e {0} ]; do sleep 0.05; done",
+        stage.beside("at-work").display()
+    );
+    let mut run = stage.run().set("pre-backup", hook).start();
+    assert!(run.until(|| stage.beside("at-work").exists()));
+    let done = doctor(&stage).arg("--json").arg("--remove-orphans").expect(0);
+    assert!(of(&done, "orphans").contains("a run is at work"), "{}", done.said());
+    fs::remove_file(stage.beside("at-work")).unwrap();
+    run.wait().assert_code(0);
+    let done = doctor(&stage).arg("--json").arg("--remove-orphans").expect(0);
+    assert!(of(&done, "orphans").contains(&name(gone)), "{}", done.said());
+    for folder in ["holds", "reports", "manifests", "kept"] {
+        let left = fs::read_dir(own.join(folder)).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        let of_gone = |entry: &std::ffi::OsString| entry.to_string_lossy().starts_with(&name(gone));
+        assert!(!left.iter().any(of_gone), "{folder}: {left:?}");
+    }
+    for file in [format!("reports/{}.json", name(moved)), format!("holds/{}", name(there))] {
+        assert!(is_there(file.clone()), "{file}");
+    }
+    assert_eq!(of(&doctor(&stage).arg("--json").expect(0), "orphans"), "");
+}

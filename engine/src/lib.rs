@@ -47,6 +47,7 @@ pub mod monitor;
 pub mod mount;
 pub mod moved;
 pub mod name;
+pub mod orphans;
 pub mod own;
 pub(crate) mod pacing;
 pub(crate) mod place;

@@ -7,7 +7,7 @@ use super::{configured, say};
 use crate::cli::SettingFlags;
 use crate::config::{config_dir, load};
 use crate::daemon::files::CRONTAB;
-use crate::doctor::{Finding, Grade, examine, pin};
+use crate::doctor::{Ask, Finding, Grade, examine, pin};
 use crate::exit::Exit;
 use crate::supervise::supervise;
 use crate::ui::colour::{Palette, Style};
@@ -19,6 +19,8 @@ Examples:
       Show the fingerprint of a host that is not known yet, ask, and pin it
   backup_manager doctor --notify-test
       Send a test every way that alerts are set up
+  backup_manager doctor --remove-orphans
+      Remove reports, holds and the like of snapshots that are gone
   backup_manager doctor --json | jq 'select(.grade == \"bad\")'
 
 Exit codes: 0 a run can do its work; 1 something has to be mended; 2 usage or configuration.";
@@ -36,6 +38,9 @@ pub(crate) struct Args {
     /// Send a test every way that alerts are set up
     #[arg(long)]
     notify_test: bool,
+    /// Remove what .backup_manager holds of snapshots that are gone (reports, holds, marks of damage, …)
+    #[arg(long)]
+    remove_orphans: bool,
     /// Print JSON lines
     #[arg(long)]
     json: bool,
@@ -47,6 +52,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Exit {
+    let ask = Ask { notify_test: args.notify_test, remove_orphans: args.remove_orphans };
     let inputs = super::inputs(args.settings.given, Vec::new(), args.config, args.names);
     let Some(inputs) = inputs else { return Exit::Usage };
     let Some(config) = configured(&inputs, load) else { return Exit::Usage };
@@ -63,7 +69,7 @@ pub(crate) fn run(args: Args) -> Exit {
         let worst = Arc::new(Mutex::new(Grade::Good));
         let mut several = config.jobs.len() > 1;
         several |= json;
-        examine(&config, &crontab, args.notify_test, &stop, |finding| {
+        examine(&config, &crontab, ask, &stop, |finding| {
             if let Ok(mut worst) = worst.lock() {
                 *worst = (*worst).max(finding.grade);
             }

@@ -212,6 +212,35 @@ pub(super) fn destination(job: &NamedJob) -> Vec<Finding> {
     found
 }
 
+/// What is left in `.backup_manager` of snapshots that are gone; removed when `remove` says so.
+pub(super) fn orphans(job: &NamedJob, remove: bool, stop: &Arc<Stop>) -> Option<Finding> {
+    const CHECK: &str = "orphans";
+    let (dir, prefix) = (&job.job.backups_dir, &job.job.prefix);
+    if remove {
+        return Some(match engine::orphans::remove(dir, prefix, stop) {
+            Ok(Some(gone)) if gone.is_empty() => Finding::good(CHECK, "there are none"),
+            Ok(Some(gone)) => Finding::good(CHECK, format!("removed: {}", gone.join(", "))),
+            Ok(None) => Finding::warning(
+                CHECK,
+                "a run is at work: nothing was removed",
+                "repeat it when the run has ended: backup_manager doctor --remove-orphans",
+            ),
+            Err(error) => Finding::of(CHECK, &error),
+        });
+    }
+    // A folder that cannot be opened is another check's matter.
+    let found = engine::orphans::orphans(dir, prefix).ok().filter(|found| !found.is_empty())?;
+    Some(Finding::warning(
+        CHECK,
+        format!(
+            "in {}/.backup_manager something is left of snapshots that are not there: {}",
+            shown_path(dir),
+            found.join(", ")
+        ),
+        "bring the snapshots back if they were moved; otherwise: backup_manager doctor --remove-orphans",
+    ))
+}
+
 /// Who may enter the backups folder.
 fn access(job: &NamedJob) -> Finding {
     let (dir, meant) = (&job.job.backups_dir, job.job.backups_mode);
