@@ -37,7 +37,9 @@ impl Line {
 
     fn run(&self, stage: &Stage) -> Run {
         let address = format!("{}@127.0.0.1:{}", self.server.account(), self.proxy.port());
-        self.server.reached_by(stage.run()).set("remote-src-host", address)
+        // The first snapshots are of the local machine.
+        let run = self.server.reached_by(stage.run()).set("remote-src-host", address);
+        run.arg("--accept-sources")
     }
 
     fn passed(&self) -> u64 {
