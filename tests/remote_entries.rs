@@ -93,8 +93,8 @@ fn what_lies_deeper_than_a_path_can_tell_is_said_and_carried_forward() {
     assert!(stage.inside(&first).join("top").exists());
     assert!(!judge(&first).is_empty());
     // What a run on the host itself has read is not taken for deleted.
-    stage.take();
-    server.reached_by(stage.run()).expect(3).assert_says("carried forward");
+    stage.run().arg("--accept-sources").expect(0);
+    server.reached_by(stage.run()).arg("--accept-sources").expect(3).assert_says("carried forward");
     assert_eq!(judge(&stage.history().newest()), Vec::<String>::new());
     assert_eq!(stage.counts()["copied"], 0, "{}", stage.counts());
 }
@@ -168,8 +168,8 @@ fn a_device_is_listed_and_the_rest_is_stored() {
     let copy = stage.inside(&stage.history().newest());
     assert!(copy.join("file").exists());
     assert!(!copy.join("null").exists());
-    stage.take();
-    server.reached_by(stage.run()).expect(3).assert_says("carried forward");
+    stage.run().arg("--accept-sources").expect(0);
+    server.reached_by(stage.run()).arg("--accept-sources").expect(3).assert_says("carried forward");
     stage.assert_newest_is_source(Judge::sftp());
 }
 
