@@ -239,3 +239,23 @@ fn jobs_that_try_the_destination_at_the_same_time_find_the_same() {
     let left: Vec<_> = left.filter(|name| name.contains("probe") && name != "probe").collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+/// GlusterFS says ENOSPC at its limit of links, ext4 EMLINK.
+#[test]
+fn a_link_that_the_destination_refuses_is_a_copy_without_reading_the_source() {
+    need!(need::tool("strace"));
+    let tree = (0..60).fold(Tree::new(), |tree, n| tree.file(format!("folder/{n}"), "content"));
+    let stage = Stage::with(BIN, &tree);
+    stage.take();
+    let first = stage.history().newest();
+    let before = Fingerprint::of(&first);
+    for errno in ["EMLINK", "ENOSPC"] {
+        // The first call of a thread succeeds, so the probe finds that there are links.
+        stage.run().injecting(&[&format!("linkat:error={errno}:when=2+")]).expect(0);
+        let counts = stage.counts();
+        assert!(counts["link_fallbacks"].as_u64() > Some(0), "{errno}: {counts}");
+        assert_eq!(counts["bytes_copied"], 0, "{errno}: read from the source");
+        stage.assert_newest_is_source(Judge::strict());
+    }
+    assert_untouched(&first, &before);
+}

@@ -15,7 +15,7 @@ use crate::error::RunError;
 use crate::history::History;
 use crate::kept::make_if_missing;
 use crate::name::{Prefix, SnapshotName};
-use crate::temporary::unfinished_name;
+use crate::temporary::{probe_name, unfinished_name};
 
 /// The folder for everything that is not a snapshot.
 pub(crate) const OWN: &str = ".backup_manager";
@@ -98,10 +98,9 @@ impl Backups {
             return None;
         }
         // A file system that gives all that is made one owner (NFS with all_squash) tells nothing.
-        let probe = c".owner";
-        let _ = own.unlink(probe);
-        let made = own.create_file(probe, 0o600).and_then(|file| crate::dir::meta(&file));
-        let _ = own.unlink(probe);
+        let name = probe_name().ok()?;
+        let made = own.create_file(&name, 0o600).and_then(|file| crate::dir::meta(&file));
+        let _ = own.unlink(&name);
         (made.ok()?.uid != uid).then_some(uid)
     }
 
