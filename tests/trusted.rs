@@ -154,7 +154,9 @@ fn a_new_name_of_a_known_file_copies_nothing_wherever_it_is_found_first() {
 #[test]
 fn a_file_that_gets_the_inode_number_of_another_one_keeps_its_own_content() {
     let disk = need!(LoopFs::ext4(64));
-    let stage = Stage::all_on(BIN, disk.path());
+    // What the program makes must not take the number.
+    let elsewhere = Stage::new(BIN);
+    let stage = Stage::all_on(BIN, disk.path()).backups_in(&elsewhere.beside("other"));
     stage.sh("mkdir a z; echo old >a/one; ln a/one a/two; touch -d @1 a/one; head -c 3000000 /dev/zero >b");
     let number = fs::metadata(stage.source.join("a/one")).unwrap().ino();
     let mut running = stage.run().rsync(&["--bwlimit=1000"]).start();
