@@ -160,7 +160,7 @@ impl Work {
             Some(host) => remote(host, job, stop, Access::Look, &mut connected)
                 .map_err(RunError::NoConnection)
                 .and_then(|source| dry_run(&job.job, source, sink, self.accept, &context))
-                .map_err(|error| stop.or(error)),
+                .map_err(|error| error.or_stopped(stop)),
         };
         close(connected);
         drop(ticker);

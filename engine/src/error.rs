@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::amount::{bytes, counted};
 use crate::dir::Dir;
 use crate::refusal::{is_full, says_full};
+use crate::run::Stop;
 use crate::source::SourceError;
 
 /// Why a source cannot be reached, in its own words.
@@ -163,6 +164,19 @@ pub enum RunError {
     /// A signal asked for the end.
     #[error("stopped")]
     Stopped,
+}
+
+impl RunError {
+    /// [`RunError::Stopped`] when the source was lost after `stop` was asked for: the run let it go.
+    #[must_use]
+    pub fn or_stopped(self, stop: &Stop) -> Self {
+        let lost = match &self {
+            Self::NoConnection(_) | Self::SourceLost(_) => true,
+            Self::Root { error, .. } => matches!(error, SourceError::Lost(_)),
+            _ => false,
+        };
+        if lost && stop.asked() { Self::Stopped } else { self }
+    }
 }
 
 /// Something in the backups folder could not be looked at.

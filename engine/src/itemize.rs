@@ -53,54 +53,54 @@ impl Items {
             self.sink.items(&items);
         }
     }
+}
 
-    /// The line about an entry, unless it is an unchanged one that nobody wants to know about.
-    pub(crate) fn item<F>(
-        &self,
-        folder: &Folder<F>,
-        planned: &Planned<'_>,
-        rules: &Rules,
-    ) -> Option<Item> {
-        let (entry, base) = (planned.entry, planned.base.as_ref());
-        let mut letters = letters(entry, base, planned.step.verdict, rules);
-        let slash = if entry.meta.kind == Kind::Folder { "/" } else { "" };
-        let path = shown(&folder.place.inside_of(entry.name)) + slash;
-        let first = self.first_name(entry, &path, rules);
-        let unchanged = letters.ends_with("         ");
-        if unchanged && !self.unchanged {
-            return None;
-        }
-        if first.is_some() {
-            letters.replace_range(..1, "h");
-        }
-        let hard_link = first.is_some();
-        let target = || entry.extra.and_then(|extra| extra.target.as_deref()).map(shown);
-        Some(Item { letters, path, leads_to: first.or_else(target), hard_link })
+/// The line about an entry, unless it is an unchanged one that `items` leaves out.
+pub(crate) fn item<F>(
+    items: &Items,
+    folder: &Folder<F>,
+    planned: &Planned<'_>,
+    rules: &Rules,
+) -> Option<Item> {
+    let (entry, base) = (planned.entry, planned.base.as_ref());
+    let mut letters = letters(entry, base, planned.step.verdict, rules);
+    let slash = if entry.meta.kind == Kind::Folder { "/" } else { "" };
+    let path = shown(&folder.place.inside_of(entry.name)) + slash;
+    let first = first_name(items, entry, &path, rules);
+    let unchanged = letters.ends_with("         ");
+    if unchanged && !items.unchanged {
+        return None;
     }
+    if first.is_some() {
+        letters.replace_range(..1, "h");
+    }
+    let hard_link = first.is_some();
+    let target = || entry.extra.and_then(|extra| extra.target.as_deref()).map(shown);
+    Some(Item { letters, path, leads_to: first.or_else(target), hard_link })
+}
 
-    /// The first name of the inode that this entry is a further one of.
-    fn first_name(&self, entry: Listed<'_>, path: &str, rules: &Rules) -> Option<String> {
-        let meta = entry.meta;
-        let several = rules.keep.hard_links && meta.links > 1 && meta.kind != Kind::Folder;
-        let id = meta.id.filter(|_| several)?;
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        match first.get(&id) {
-            // A name that is looked at again is no further one.
-            Some(name) if name != path => Some(name.clone()),
-            Some(_) => None,
-            None => {
-                first.insert(id, path.to_owned());
-                None
-            }
+/// The first name of the inode that this entry is a further one of.
+fn first_name(items: &Items, entry: Listed<'_>, path: &str, rules: &Rules) -> Option<String> {
+    let meta = entry.meta;
+    let several = rules.keep.hard_links && meta.links > 1 && meta.kind != Kind::Folder;
+    let id = meta.id.filter(|_| several)?;
+    let mut first = items.first.lock().unwrap_or_else(PoisonError::into_inner);
+    match first.get(&id) {
+        // A name that is looked at again is no further one.
+        Some(name) if name != path => Some(name.clone()),
+        Some(_) => None,
+        None => {
+            first.insert(id, path.to_owned());
+            None
         }
     }
+}
 
-    /// Tells of a name that is no longer there.
-    pub(crate) fn deleted<F>(&self, folder: &Folder<F>, name: &CStr, is_folder: bool) {
-        let path = shown(&folder.place.inside_of(name)) + if is_folder { "/" } else { "" };
-        let letters = "*deleting  ".to_owned();
-        self.sink.items(&[Item { letters, path, leads_to: None, hard_link: false }]);
-    }
+/// Reports a name that the source no longer has.
+pub(crate) fn deleted<F>(items: &Items, folder: &Folder<F>, name: &CStr, is_folder: bool) {
+    let path = shown(&folder.place.inside_of(name)) + if is_folder { "/" } else { "" };
+    let letters = "*deleting  ".to_owned();
+    items.sink.items(&[Item { letters, path, leads_to: None, hard_link: false }]);
 }
 
 /// The letters of rsync(1), `--itemize-changes`, that `rsync --link-dest` prints for an entry which the

@@ -122,7 +122,7 @@ impl<S: Source> Target<S> for Preview {
         is_folder: bool,
     ) {
         if let Some(items) = &walk.set.context.items {
-            items.deleted(folder, name, is_folder);
+            crate::itemize::deleted(items, folder, name, is_folder);
         }
         let path = shown(&folder.place.inside_of(name)) + if is_folder { "/" } else { "" };
         walk.target.changes.changes(&[Change {

@@ -25,7 +25,7 @@ use crate::reached::{Tracker, reached};
 use crate::record::{Recorder, Status, last_status, store_status};
 use crate::report::Report;
 use crate::seal;
-use crate::source::{Source, SourceError};
+use crate::source::Source;
 use crate::uptime;
 
 /// Asks a run to end soon. Set from a signal handler's thread, read everywhere.
@@ -52,17 +52,6 @@ impl Stop {
     #[must_use]
     pub fn asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed) || self.whole.as_ref().is_some_and(|whole| whole.asked())
-    }
-
-    /// What `error` comes to: a source that is lost after the end was asked for was let go.
-    #[must_use]
-    pub fn or(&self, error: RunError) -> RunError {
-        let lost = match &error {
-            RunError::NoConnection(_) | RunError::SourceLost(_) => true,
-            RunError::Root { error, .. } => matches!(error, SourceError::Lost(_)),
-            _ => false,
-        };
-        if lost && self.asked() { RunError::Stopped } else { error }
     }
 }
 
@@ -232,7 +221,7 @@ pub fn run<S: Source>(
             None => Ok(source),
         })
         .and_then(|source| attempt.complete(&source, &recorder, history))
-        .map_err(|error| context.stop.or(error));
+        .map_err(|error| error.or_stopped(&context.stop));
     // Who has lost a lease may have stumbled over what the other run made, before he noticed.
     let about = |error: &RunError| matches!(error, RunError::Stopped) || lock.is_lease().is_some();
     let lost = result.as_ref().is_err_and(about) && !lock.is_mine();

@@ -203,7 +203,7 @@ impl<S: Source> Target<S> for Build<S> {
     fn deleted(walk: &BuildWalk<S>, folder: &Folder<S::Folder>, name: &CStr, is_folder: bool) {
         folder.changes.alter();
         if let Some(items) = &walk.set.context.items {
-            items.deleted(folder, name, is_folder);
+            crate::itemize::deleted(items, folder, name, is_folder);
         }
     }
 

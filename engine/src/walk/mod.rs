@@ -378,7 +378,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
 
     /// The line about an entry, if somebody wants to know.
     pub(crate) fn item(&self, folder: &Folder<S::Folder>, planned: &Planned<'_>) -> Option<Item> {
-        self.set.context.items.as_ref()?.item(folder, planned, &self.set.rules)
+        crate::itemize::item(self.set.context.items.as_ref()?, folder, planned, &self.set.rules)
     }
 
     /// Tells a line that was held back.
