@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use engine::source::{ContentSink, SourceError, Wanted};
 
+use super::file::FileStep;
 use super::file::{self, Around, Books, File};
-use super::folder::{self, Folder, Going};
-use super::line::{Line, Purpose};
+use super::folder::ListingStep;
+use super::folder::{Folder, Going};
+use super::line::{Purpose, ReadLine};
 use super::network::Talker;
 use super::order::Command;
 use super::pace::Pace;
@@ -48,7 +50,7 @@ const UNKNOWN: Duration = Duration::from_secs(3600);
 
 /// Everything that is asked for and not answered.
 pub(super) struct Desk {
-    lines: Vec<Line>,
+    lines: Vec<ReadLine>,
     post: Post,
     books: Books,
     next_id: u64,
@@ -175,12 +177,12 @@ impl Desk {
         self.lost.clone().map(SourceError::Lost)
     }
 
-    fn folder_answer(&mut self, number: usize, id: u64, step: folder::Step, answer: Answer<'_>) {
+    fn folder_answer(&mut self, number: usize, id: u64, step: ListingStep, answer: Answer<'_>) {
         let line = &mut self.lines[number];
         let Some(folder) = self.folders.get_mut(&id) else {
             // It ended before it was open.
             if let Answer::Handle(handle) = answer {
-                line.close(handle);
+                line.close(handle, Purpose::Nobody);
             }
             return;
         };
@@ -205,14 +207,14 @@ impl Desk {
         }
     }
 
-    fn file_answer(&mut self, number: usize, id: u64, step: file::Step, answer: Answer<'_>) {
-        if let file::Step::Read { length, small: false, .. } = step {
+    fn file_answer(&mut self, number: usize, id: u64, step: FileStep, answer: Answer<'_>) {
+        if let FileStep::Read { length, small: false, .. } = step {
             self.books.asked = self.books.asked.saturating_sub(u64::from(length));
         }
         self.progressed |= matches!(answer, Answer::Data(_));
         if !self.files.contains_key(&id) {
             if let Answer::Handle(handle) = answer {
-                self.lines[number].close(handle);
+                self.lines[number].close(handle, Purpose::Nobody);
             }
             return;
         }
@@ -328,7 +330,7 @@ impl Desk {
 
     /// Starts a file on the channel that has most room.
     fn start(&mut self, id: u64) {
-        let room = |line: &Line| line.files_most.saturating_sub(line.files);
+        let room = |line: &ReadLine| line.files_most.saturating_sub(line.files);
         let lines = self.lines.iter().enumerate();
         let Some((number, _)) = lines.max_by_key(|(_, line)| room(line)) else { return };
         if let Some(file) = self.files.get_mut(&id) {
@@ -355,7 +357,7 @@ impl Talker for Desk {
     type Command = Command;
     type Purpose = Purpose;
 
-    fn add_line(&mut self, line: Line, offers: Offers) -> usize {
+    fn add_line(&mut self, line: ReadLine, offers: Offers) -> usize {
         self.lines.push(line);
         self.statvfs = offers.statvfs;
         if self.lines.len() == 1 {
@@ -366,7 +368,7 @@ impl Talker for Desk {
         self.lines.len() - 1
     }
 
-    fn line(&mut self, number: usize) -> &mut Line {
+    fn line(&mut self, number: usize) -> &mut ReadLine {
         &mut self.lines[number]
     }
 
@@ -406,7 +408,7 @@ impl Talker for Desk {
     fn receive(&mut self, number: usize, frame: &[u8], now: Instant) -> Result<(), Violation> {
         let pending = self.lines[number].answered(frame, now)?;
         self.round_trip = self.round_trip.min(now.saturating_duration_since(pending.asked));
-        if let Purpose::File(_, file::Step::Read { length, .. }) = &pending.purpose {
+        if let Purpose::File(_, FileStep::Read { length, .. }) = &pending.purpose {
             self.pace.answered(u64::from(*length), pending.asked, now);
         }
         let answer = Answer::read(frame, pending.expected)?;
@@ -429,7 +431,7 @@ impl Talker for Desk {
             self.pump_files();
         }
         self.post.flush();
-        self.lines.iter_mut().try_for_each(Line::flush)
+        self.lines.iter_mut().try_for_each(ReadLine::flush)
     }
 
     fn is_far(&self) -> bool {

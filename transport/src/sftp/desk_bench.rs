@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::desk::Desk;
-use super::line::Line;
+use super::line::ReadLine;
 use super::network::Talker;
 use super::order::Command;
 use super::post::Post;
@@ -60,7 +60,7 @@ impl Bench {
             });
             // All that is sent at once fits, so that nothing waits.
             let _ = rustix::pipe::fcntl_setpipe_size(&to, 1 << 20);
-            self.desk.add_line(Line::new(Rc::new(to)), offers);
+            self.desk.add_line(ReadLine::new(Rc::new(to)), offers);
             self.ends.push((from.into_nonblocking_fd().unwrap().into(), Vec::new()));
         }
     }

@@ -13,7 +13,7 @@ use engine::source::{SourceError, Wanted};
 
 use super::describe::{meta, refusal, undescribed};
 use super::folder::Going;
-use super::line::{Line, Purpose};
+use super::line::{Purpose, ReadLine};
 use super::place::Place;
 use super::post::{Fetched, Post};
 use super::wire::{Answer, READ_MAX, Request, Status};
@@ -97,7 +97,7 @@ struct Stream {
 }
 
 /// What was asked of a file.
-pub(super) enum Step {
+pub(super) enum FileStep {
     /// Looks whether it still is a file, before it is opened.
     Wary,
     Open(usize),
@@ -128,7 +128,7 @@ pub(super) struct Books {
 
 /// What a file needs of the rest while it takes an answer.
 pub(super) struct Around<'a> {
-    pub(super) lines: &'a mut [Line],
+    pub(super) lines: &'a mut [ReadLine],
     pub(super) post: &'a mut Post,
     pub(super) books: &'a mut Books,
 }
@@ -184,7 +184,7 @@ impl File {
     /// Starts, or goes on after a lost connection.
     pub(super) fn start(&mut self, line: usize, around: &mut Around<'_>) {
         if self.wary {
-            self.ask(line, Request::LStat(&self.path), Step::Wary, around.lines);
+            self.ask(line, Request::LStat(&self.path), FileStep::Wary, around.lines);
         } else {
             self.open(line, around.lines);
         }
@@ -195,19 +195,19 @@ impl File {
         }
     }
 
-    fn open(&mut self, line: usize, lines: &mut [Line]) {
+    fn open(&mut self, line: usize, lines: &mut [ReadLine]) {
         self.ask_for_place(line, lines);
-        self.ask(line, Request::Open(&self.path), Step::Open(0), lines);
+        self.ask(line, Request::Open(&self.path), FileStep::Open(0), lines);
         self.ask_for_place(line, lines);
     }
 
-    fn ask_for_place(&mut self, line: usize, lines: &mut [Line]) {
+    fn ask_for_place(&mut self, line: usize, lines: &mut [ReadLine]) {
         if let Some(place) = &mut self.place {
-            lines[line].ask(place.question(), Purpose::File(self.id, Step::Place));
+            lines[line].ask(place.question(), Purpose::File(self.id, FileStep::Place));
         }
     }
 
-    fn ask(&self, line: usize, request: Request<'_>, step: Step, lines: &mut [Line]) {
+    fn ask(&self, line: usize, request: Request<'_>, step: FileStep, lines: &mut [ReadLine]) {
         lines[line].ask(request, Purpose::File(self.id, step));
     }
 
@@ -273,14 +273,14 @@ impl File {
         if !small {
             around.books.asked += u64::from(length);
         }
-        let step = Step::Read { stream: number, offset, length, small };
+        let step = FileStep::Read { stream: number, offset, length, small };
         around.lines[stream.line]
             .ask(Request::Read { handle, offset, length }, Purpose::File(self.id, step));
         true
     }
 
     /// Opens a large file on more channels.
-    fn spread(&mut self, lines: &mut [Line]) {
+    fn spread(&mut self, lines: &mut [ReadLine]) {
         if self.place.is_some() {
             return;
         }
@@ -292,7 +292,7 @@ impl File {
             }
             if self.streams.iter().all(|stream| stream.line != line) {
                 lines[line].files += 1;
-                let step = Step::Open(self.streams.len());
+                let step = FileStep::Open(self.streams.len());
                 self.ask(line, Request::Open(&self.path), step, lines);
                 self.streams.push(Stream { line, handle: None, ready: false, reads: 0 });
             }
@@ -302,7 +302,7 @@ impl File {
     /// Takes an answer.
     pub(super) fn answer(
         &mut self,
-        step: Step,
+        step: FileStep,
         answer: Answer<'_>,
         around: &mut Around<'_>,
     ) -> Result<Going, Again> {
@@ -324,16 +324,16 @@ impl File {
 
     fn step(
         &mut self,
-        step: Step,
+        step: FileStep,
         answer: Answer<'_>,
         around: &mut Around<'_>,
     ) -> Result<(), Failed> {
         match (step, answer) {
-            (Step::Wary, Answer::Attrs(attrs)) => {
+            (FileStep::Wary, Answer::Attrs(attrs)) => {
                 self.check_kind(meta(attrs))?;
                 self.open(self.streams[0].line, around.lines);
             }
-            (Step::Open(number), Answer::Handle(handle)) => {
+            (FileStep::Open(number), Answer::Handle(handle)) => {
                 self.streams[number].handle = Some(handle.into());
                 around.lines[self.streams[number].line].opened();
                 // Of a small one that is read by the next request, behind it.
@@ -348,8 +348,8 @@ impl File {
                 self.closing = small || self.told == self.end;
             }
             // A large file does without this channel.
-            (Step::Open(number), Answer::Status(_)) if number > 0 => {}
-            (Step::Open(_), Answer::Status(Status::Failure)) if self.tries < TRIES => {
+            (FileStep::Open(number), Answer::Status(_)) if number > 0 => {}
+            (FileStep::Open(_), Answer::Status(Status::Failure)) if self.tries < TRIES => {
                 let line = &mut around.lines[self.streams[0].line];
                 // Without other open files there it is not for lack of handles.
                 self.tries += if line.files > 1 { 1 } else { TRIES };
@@ -357,29 +357,29 @@ impl File {
                 return Err(Failed::Again);
             }
             // Not every server that says so means it: the name may be one that it cannot take.
-            (Step::Open(_), Answer::Status(Status::NoSuchFile)) => {
+            (FileStep::Open(_), Answer::Status(Status::NoSuchFile)) => {
                 self.ask(
                     self.streams[0].line,
                     Request::LStat(&self.path),
-                    Step::There,
+                    FileStep::There,
                     around.lines,
                 );
             }
-            (Step::There, Answer::Attrs(_)) => return Err(Failed::With(denied())),
-            (Step::There, Answer::Status(status)) => {
+            (FileStep::There, Answer::Attrs(_)) => return Err(Failed::With(denied())),
+            (FileStep::There, Answer::Status(status)) => {
                 let found = match refusal("look at", status) {
                     SourceError::Vanished if is_replaced(&self.path) => unaskable(),
                     error => error,
                 };
                 return Err(Failed::With(found));
             }
-            (Step::Wary | Step::Open(_), Answer::Status(status)) => {
+            (FileStep::Wary | FileStep::Open(_), Answer::Status(status)) => {
                 return Err(Failed::With(refusal("open", status)));
             }
-            (Step::Place, answer) => {
+            (FileStep::Place, answer) => {
                 self.place.as_mut().map_or(Ok(()), |place| place.answer(&answer))?;
             }
-            (Step::Stat(number), Answer::Attrs(attrs)) => {
+            (FileStep::Stat(number), Answer::Attrs(attrs)) => {
                 self.stats -= 1;
                 let now = self.check_kind(meta(attrs))?;
                 if !self.is_whose_was_listed(&now) {
@@ -397,10 +397,10 @@ impl File {
                 }
                 self.streams[number].ready = true;
             }
-            (Step::Stat(_), Answer::Status(status)) => {
+            (FileStep::Stat(_), Answer::Status(status)) => {
                 return Err(Failed::With(refusal("look at", status)));
             }
-            (Step::Read { stream, offset, length, .. }, Answer::Data(bytes)) => {
+            (FileStep::Read { stream, offset, length, .. }, Answer::Data(bytes)) => {
                 self.streams[stream].reads -= 1;
                 self.reads -= 1;
                 let missing = length - bytes.len() as u32;
@@ -410,30 +410,30 @@ impl File {
                 }
                 self.take(offset, bytes, around);
             }
-            (Step::Read { stream, offset, .. }, Answer::Status(Status::Eof)) => {
+            (FileStep::Read { stream, offset, .. }, Answer::Status(Status::Eof)) => {
                 self.streams[stream].reads -= 1;
                 self.reads -= 1;
                 self.end = self.end.min(offset.max(self.told));
                 self.again.retain(|(offset, _)| *offset < self.end);
             }
-            (Step::Read { .. }, Answer::Status(status)) => {
+            (FileStep::Read { .. }, Answer::Status(status)) => {
                 return Err(Failed::With(refusal("read", status)));
             }
-            (Step::Name, Answer::Attrs(attrs)) => {
+            (FileStep::Name, Answer::Attrs(attrs)) => {
                 self.stats -= 1;
                 self.check_kind(meta(attrs))?;
             }
-            (Step::Name, Answer::Status(_)) => self.stats -= 1,
+            (FileStep::Name, Answer::Status(_)) => self.stats -= 1,
             _ => return Err(Failed::With(undescribed())),
         }
         Ok(())
     }
 
-    fn stat(&mut self, number: usize, lines: &mut [Line]) {
+    fn stat(&mut self, number: usize, lines: &mut [ReadLine]) {
         let stream = &self.streams[number];
         if let Some(handle) = &stream.handle {
             self.stats += 1;
-            self.ask(stream.line, Request::FStat(handle), Step::Stat(number), lines);
+            self.ask(stream.line, Request::FStat(handle), FileStep::Stat(number), lines);
         }
     }
 
@@ -506,7 +506,12 @@ impl File {
             // OPEN follows symlinks: is it the file that changed, or another one?
             self.wary = true;
             self.stats += 1;
-            self.ask(self.streams[0].line, Request::LStat(&self.path), Step::Name, around.lines);
+            self.ask(
+                self.streams[0].line,
+                Request::LStat(&self.path),
+                FileStep::Name,
+                around.lines,
+            );
             return Going::On;
         }
         self.finish(Ok(after), around)
@@ -525,12 +530,12 @@ impl File {
         Going::Ended
     }
 
-    fn close(&mut self, lines: &mut [Line]) {
+    fn close(&mut self, lines: &mut [ReadLine]) {
         for stream in self.streams.drain(..) {
             let line = &mut lines[stream.line];
             line.files = line.files.saturating_sub(1);
             if let Some(handle) = stream.handle {
-                line.close(&handle);
+                line.close(&handle, Purpose::Nobody);
             }
         }
     }

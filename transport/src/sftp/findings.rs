@@ -69,7 +69,7 @@ impl Findings {
 
 #[cfg(test)]
 mod tests {
-    use super::super::describe;
+    use super::super::describe::meta as described;
     use super::super::wire::Attrs;
     use super::*;
 
@@ -81,7 +81,7 @@ mod tests {
             times: Some((0, 0)),
             links: None,
         };
-        describe::meta(file).unwrap()
+        described(file).unwrap()
     }
 
     #[test]

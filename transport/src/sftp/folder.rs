@@ -9,7 +9,7 @@ use engine::source::SourceError;
 
 use super::describe::{meta, refusal, storable, target, undescribed};
 use super::findings::Findings;
-use super::line::{Line, Purpose};
+use super::line::{Purpose, ReadLine};
 use super::place::{Place, child};
 use super::post::{LISTINGS, Listed, Post, shown_name};
 use super::wire::{Answer, Attrs, Request, Status};
@@ -69,7 +69,7 @@ pub(super) struct Folder {
     ahead: usize,
     /// Questions for single entries that are not answered, and those that are to be asked.
     looks: usize,
-    waiting: VecDeque<Step>,
+    waiting: VecDeque<ListingStep>,
     at_end: bool,
     /// Whether it was looked into, as its listing told nothing at all.
     looked_into: bool,
@@ -84,7 +84,7 @@ pub(super) struct Folder {
 }
 
 /// What was asked of a folder.
-pub(super) enum Step {
+pub(super) enum ListingStep {
     Open,
     Check,
     Real,
@@ -137,24 +137,24 @@ impl Folder {
     }
 
     /// Starts, or starts anew after a lost connection.
-    pub(super) fn start(&mut self, number: usize, line: &mut Line) {
+    pub(super) fn start(&mut self, number: usize, line: &mut ReadLine) {
         self.line = number;
         self.ask_around(line);
-        line.ask(Request::OpenDir(&self.path), Purpose::Folder(self.id, Step::Open));
-        line.ask(Request::LStat(&self.path), Purpose::Folder(self.id, Step::Check));
+        line.ask(Request::OpenDir(&self.path), Purpose::Folder(self.id, ListingStep::Open));
+        line.ask(Request::LStat(&self.path), Purpose::Folder(self.id, ListingStep::Check));
         self.ask_for_place(line);
     }
 
     /// In front of what is asked for by the folder's path, and behind it.
-    fn ask_around(&mut self, line: &mut Line) {
+    fn ask_around(&mut self, line: &mut ReadLine) {
         if self.shallow {
             self.ask_for_place(line);
         }
     }
 
-    fn ask_for_place(&mut self, line: &mut Line) {
+    fn ask_for_place(&mut self, line: &mut ReadLine) {
         if let Some(place) = &mut self.place {
-            line.ask(place.question(), Purpose::Folder(self.id, Step::Real));
+            line.ask(place.question(), Purpose::Folder(self.id, ListingStep::Real));
         }
     }
 
@@ -178,9 +178,9 @@ impl Folder {
     /// Takes an answer.
     pub(super) fn answer(
         &mut self,
-        step: Step,
+        step: ListingStep,
         answer: Answer<'_>,
-        line: &mut Line,
+        line: &mut ReadLine,
         post: &mut Post,
     ) -> Going {
         match self.step(step, answer, post) {
@@ -196,11 +196,11 @@ impl Folder {
     pub(super) fn end(
         &mut self,
         result: Result<(), SourceError>,
-        line: &mut Line,
+        line: &mut ReadLine,
         post: &mut Post,
     ) -> Going {
         if let Some(handle) = self.handle.take() {
-            line.close(&handle);
+            line.close(&handle, Purpose::Nobody);
         }
         if result.is_err() && !self.is_placed() {
             drop(self.take_unproven(post));
@@ -215,17 +215,22 @@ impl Folder {
         Going::Ended
     }
 
-    fn step(&mut self, step: Step, answer: Answer<'_>, post: &mut Post) -> Result<(), SourceError> {
+    fn step(
+        &mut self,
+        step: ListingStep,
+        answer: Answer<'_>,
+        post: &mut Post,
+    ) -> Result<(), SourceError> {
         match (step, answer) {
-            (Step::Open, Answer::Handle(handle)) => {
+            (ListingStep::Open, Answer::Handle(handle)) => {
                 self.handle = Some(handle.into());
             }
-            (Step::Check, Answer::Attrs(attrs)) => match meta(attrs) {
+            (ListingStep::Check, Answer::Attrs(attrs)) => match meta(attrs) {
                 Some(meta) if meta.kind == Kind::Folder => self.checked = true,
                 Some(_) => return Err(SourceError::Replaced),
                 None => return Err(undescribed()),
             },
-            (Step::Real, answer) => {
+            (ListingStep::Real, answer) => {
                 let there = self.place.as_mut().map_or(Ok(()), |place| place.answer(&answer));
                 // What was told since the last answer is of another folder, or may be.
                 there.inspect_err(|_| drop(self.take_unproven(post)))?;
@@ -234,41 +239,43 @@ impl Folder {
                 }
             }
             // Perhaps the server has no handle left.
-            (Step::Open, Answer::Status(Status::Failure)) if self.tries < TRIES => {
+            (ListingStep::Open, Answer::Status(Status::Failure)) if self.tries < TRIES => {
                 (self.tries, self.again) = (self.tries + 1, true);
             }
-            (Step::Open | Step::Check, Answer::Status(status)) => {
+            (ListingStep::Open | ListingStep::Check, Answer::Status(status)) => {
                 return Err(refusal("list", status));
             }
-            (Step::Read, Answer::Names(names)) => {
+            (ListingStep::Read, Answer::Names(names)) => {
                 self.reads -= 1;
                 // The one READDIR that is already out tells the end of most folders.
                 self.ahead = if names.len() < MANY { 1 } else { (self.ahead * 2).min(AHEAD) };
                 self.names(names, post)?;
             }
-            (Step::Read, Answer::Status(Status::Eof)) => {
+            (ListingStep::Read, Answer::Status(Status::Eof)) => {
                 self.reads -= 1;
                 self.at_end = true;
             }
             // Its first error is the last that counts: the server would repeat it for ever.
-            (Step::Read, Answer::Status(status)) => return Err(refusal("list", status)),
-            (Step::Look(name), Answer::Attrs(attrs)) => {
+            (ListingStep::Read, Answer::Status(status)) => return Err(refusal("list", status)),
+            (ListingStep::Look(name), Answer::Attrs(attrs)) => {
                 self.looks -= 1;
                 match meta(attrs) {
                     Some(meta) => self.described(&name, meta, post),
                     None => self.unreadable(&name, undescribed(), post),
                 }
             }
-            (Step::Look(name), Answer::Status(status)) => {
+            (ListingStep::Look(name), Answer::Status(status)) => {
                 self.looks -= 1;
                 self.unreadable(&name, refusal("look at", status), post);
             }
             // A server of folders that it only thinks up may not know them by this name.
-            (Step::Inside, Answer::Attrs(_) | Answer::Status(Status::NoSuchFile)) => {
+            (ListingStep::Inside, Answer::Attrs(_) | Answer::Status(Status::NoSuchFile)) => {
                 self.looks -= 1;
             }
-            (Step::Inside, Answer::Status(status)) => return Err(refusal("look into", status)),
-            (Step::Link(entry), answer) => {
+            (ListingStep::Inside, Answer::Status(status)) => {
+                return Err(refusal("look into", status));
+            }
+            (ListingStep::Link(entry), answer) => {
                 self.looks -= 1;
                 let (name, mut meta) = *entry;
                 let found = match answer {
@@ -300,14 +307,14 @@ impl Folder {
     }
 
     /// Asks for what waits, and for more entries unless too many wait for the sinks.
-    pub(super) fn read(&mut self, line: &mut Line, post: &Post) {
+    pub(super) fn read(&mut self, line: &mut ReadLine, post: &Post) {
         self.look(line);
         let Some(handle) = &self.handle else { return };
         if post.is_full_of_listings() || !self.waiting.is_empty() {
             return;
         }
         let handle = handle.clone();
-        let more = |this: &Self, line: &Line| {
+        let more = |this: &Self, line: &ReadLine| {
             // The next READDIR of a folder waits when a channel has much to do, but never for ever.
             !this.at_end && this.reads < this.ahead && (this.reads == 0 || line.load() < BUSY)
         };
@@ -316,14 +323,14 @@ impl Folder {
         }
         self.ask_around(line);
         while more(self, line) {
-            line.ask(Request::ReadDir(&handle), Purpose::Folder(self.id, Step::Read));
+            line.ask(Request::ReadDir(&handle), Purpose::Folder(self.id, ListingStep::Read));
             self.reads += 1;
         }
         self.ask_around(line);
     }
 
     /// Asks for single entries, as many as the channel has room for.
-    fn look(&mut self, line: &mut Line) {
+    fn look(&mut self, line: &mut ReadLine) {
         if self.waiting.is_empty() || line.unsent() >= UNSENT {
             return;
         }
@@ -332,11 +339,11 @@ impl Folder {
             && let Some(step) = self.waiting.pop_front()
         {
             match &step {
-                Step::Link(entry) => {
+                ListingStep::Link(entry) => {
                     let path = self.child(&entry.0);
                     line.ask(Request::ReadLink(&path), Purpose::Folder(self.id, step));
                 }
-                Step::Look(name) => {
+                ListingStep::Look(name) => {
                     let path = self.child(name);
                     line.ask(Request::LStat(&path), Purpose::Folder(self.id, step));
                 }
@@ -361,7 +368,7 @@ impl Folder {
             }
             match meta(attrs) {
                 Some(meta) => self.described(name, meta, post),
-                None => self.waiting.push_back(Step::Look(name.into())),
+                None => self.waiting.push_back(ListingStep::Look(name.into())),
             }
         }
         let new = before != (self.findings.names(), self.waiting.len());
@@ -385,7 +392,7 @@ impl Folder {
             Err(error) => return self.unreadable(name, error, post),
         };
         if meta.kind == Kind::Symlink {
-            self.waiting.push_back(Step::Link(Box::new((name.into(), meta))));
+            self.waiting.push_back(ListingStep::Link(Box::new((name.into(), meta))));
         } else {
             self.tell(name, meta, None, post);
         }
@@ -432,7 +439,7 @@ impl Folder {
         batches
     }
 
-    fn settle(&mut self, line: &mut Line, post: &mut Post) -> Going {
+    fn settle(&mut self, line: &mut ReadLine, post: &mut Post) -> Going {
         if self.again && self.checked && self.is_placed() {
             self.reset();
             return Going::Again;
@@ -445,7 +452,7 @@ impl Folder {
                 self.looked_into = true;
                 self.looks += 1;
                 let inside = self.child(b".");
-                line.ask(Request::LStat(&inside), Purpose::Folder(self.id, Step::Inside));
+                line.ask(Request::LStat(&inside), Purpose::Folder(self.id, ListingStep::Inside));
                 return Going::On;
             }
             return self.end(self.may_be_all(), line, post);

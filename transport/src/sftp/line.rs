@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::net::unix::pipe::Sender;
 use tokio::sync::Notify;
 
-use super::file;
-use super::folder;
+use super::file::FileStep;
+use super::folder::ListingStep;
 use super::wire::{Expected, Request, Violation, answered, renumber};
 
 /// How long a single answer may take while others come: what is asked for is answered in its order by
@@ -20,7 +20,7 @@ const OVERTAKEN: Duration = Duration::from_secs(3600);
 const FILES_MOST: usize = 500;
 
 /// One channel; `P` says whom an answer is for.
-pub(super) struct Line<P = Purpose> {
+pub(super) struct Line<P> {
     out: Vec<u8>,
     to: Rc<Sender>,
     /// Told when there is more to send than the pipe takes.
@@ -37,7 +37,7 @@ pub(super) struct Line<P = Purpose> {
 }
 
 /// A request that is not answered.
-pub(super) struct Pending<P = Purpose> {
+pub(super) struct Pending<P> {
     pub(super) purpose: P,
     pub(super) expected: Expected,
     pub(super) asked: Instant,
@@ -46,23 +46,24 @@ pub(super) struct Pending<P = Purpose> {
 /// Whom an answer is for.
 pub(super) enum Purpose {
     /// A folder's listing.
-    Folder(u64, folder::Step),
+    Folder(u64, ListingStep),
     /// A file's content.
-    File(u64, file::Step),
+    File(u64, FileStep),
     /// A question of somebody who waits.
     Question(u64),
     /// Nobody.
     Nobody,
 }
 
-impl Line {
-    /// Closes a handle, without waiting for the answer.
-    pub(super) fn close(&mut self, handle: &[u8]) {
-        self.ask(Request::Close(handle), Purpose::Nobody);
-    }
-}
+/// A channel that a source reads over.
+pub(super) type ReadLine = Line<Purpose>;
 
 impl<P> Line<P> {
+    /// Closes a handle, without waiting for the answer, which is for `nobody`.
+    pub(super) fn close(&mut self, handle: &[u8], nobody: P) {
+        self.ask(Request::Close(handle), nobody);
+    }
+
     pub(super) fn new(to: Rc<Sender>) -> Self {
         Self {
             out: Vec::new(),
