@@ -1,17 +1,14 @@
 //! The command line: verbs, and one flag for each setting.
 
-use std::ffi::OsString;
-use std::marker::PhantomData;
 use std::process::ExitCode;
 
-use clap::builder::OsStringValueParser;
-use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Command, CommandFactory, Parser, Subcommand};
 
+use crate::commands::generate::{completions, man, rsync_options};
+use crate::commands::internal::{sync_file_system, try_hosts};
 use crate::commands::{
-    completions, daemon, diff, doctor, find, history, hold, list, man, prune, restore,
-    rsync_options, run, status, sync_file_system, try_hosts, verify,
+    daemon, diff, doctor, find, history, hold, list, prune, restore, run, status, verify,
 };
-use crate::config::setting::{Key, SETTINGS, Setting};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,7 +69,7 @@ enum Verb {
 /// Reads the command line and does what it says.
 pub(crate) fn main() -> ExitCode {
     // Before there are other threads: to ask for it sets it for a moment.
-    let _ = engine::access::own_umask();
+    let _ = engine::fs::access::own_umask();
     let exit = match Cli::try_parse() {
         Ok(Cli { verb: Verb::Run(args) }) => run::run(args),
         Ok(Cli { verb: Verb::Status(args) }) => status::run(args),
@@ -101,98 +98,14 @@ pub(crate) fn main() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
-fn command() -> Command {
+pub(crate) fn command() -> Command {
     Cli::command()
-}
-
-/// Which settings a verb takes as flags.
-pub(crate) trait Flags {
-    /// Their keys; empty for all.
-    const KEYS: &'static [Key];
-    /// How their help is headed.
-    const HEADING: &'static str = "Settings (in brackets: the variable and key)";
-}
-
-/// All settings.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct All;
-
-impl Flags for All {
-    const KEYS: &'static [Key] = &[];
-}
-
-/// Where snapshots lie and how they are called.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Places;
-
-impl Flags for Places {
-    const KEYS: &'static [Key] = &[Key::BackupsDir, Key::BackupNamePrefix];
-}
-
-/// The same, and how long another machine may take.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Restoring;
-
-impl Flags for Restoring {
-    const KEYS: &'static [Key] =
-        &[Key::BackupsDir, Key::BackupNamePrefix, Key::AnswerTimeoutS, Key::SftpChannels];
-}
-
-/// The settings that stand on a command line.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct SettingFlags<F = All> {
-    pub(crate) given: Vec<(Key, OsString)>,
-    of: PhantomData<F>,
-}
-
-fn settings<F: Flags>() -> impl Iterator<Item = &'static Setting> {
-    SETTINGS.iter().filter(|setting| {
-        setting.has_flag() && (F::KEYS.is_empty() || F::KEYS.contains(&setting.key))
-    })
-}
-
-impl<F: Flags> FromArgMatches for SettingFlags<F> {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let value = |setting: &Setting| {
-            matches.get_one::<OsString>(setting.name).map(|value| (setting.key, value.clone()))
-        };
-        Ok(Self { given: settings::<F>().filter_map(value).collect(), of: PhantomData })
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
-}
-
-impl<F: Flags> Args for SettingFlags<F> {
-    fn augment_args(command: Command) -> Command {
-        settings::<F>()
-            .fold(command, |command, setting| command.arg(flag(setting).help_heading(F::HEADING)))
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        Self::augment_args(command)
-    }
-}
-
-fn flag(setting: &'static Setting) -> Arg {
-    let default = setting.default.map(|default| format!(", default {default}"));
-    let flag = Arg::new(setting.name)
-        .long(setting.flag())
-        .value_name(setting.value)
-        .value_parser(OsStringValueParser::new())
-        .help(format!("{} [{}{}]", setting.help, setting.name, default.unwrap_or_default()));
-    match setting.key {
-        Key::RsyncSingleParams | Key::RsyncDictParams => flag.allow_hyphen_values(true),
-        // A number below zero gets a message of ours.
-        _ => flag.allow_negative_numbers(true),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::setting::SETTINGS;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -51,7 +51,11 @@ mod tests {
 
     #[test]
     fn a_failure_weighs_more_than_a_list() {
-        use Exit::{Damaged, Done, Failed, Listed, Signal};
+        use Exit::Damaged;
+        use Exit::Done;
+        use Exit::Failed;
+        use Exit::Listed;
+        use Exit::Signal;
         for (one, other, worse, code) in [
             (Done, Done, Done, 0),
             (Done, Listed, Listed, 3),

@@ -1,30 +1,23 @@
 //! backup_manager: snapshot backups as plain folders.
 
-mod around;
-mod channels;
-mod cli;
-mod commands;
-mod config;
-mod daemon;
-mod doctor;
-mod exit;
-mod explain;
-mod health;
-mod hint;
-mod hooks;
-mod hosts;
-mod jobs;
-mod log;
-mod metrics;
-mod monitor;
-mod notify;
-mod schedule;
-mod secret;
-mod series;
-mod sources;
-mod supervise;
-mod ui;
+pub(crate) mod args;
+pub(crate) mod cli;
+pub(crate) mod commands;
+pub(crate) mod config;
+pub(crate) mod daemon;
+pub(crate) mod doctor;
+pub(crate) mod exit;
+pub(crate) mod health;
+pub(crate) mod hint;
+pub(crate) mod jobs;
+pub(crate) mod log;
+pub(crate) mod notify;
+pub(crate) mod schedule;
+pub(crate) mod secret;
+pub(crate) mod snapshots;
+pub(crate) mod term;
+pub(crate) mod ui;
 
 fn main() -> std::process::ExitCode {
-    cli::main()
+    crate::cli::main()
 }

@@ -3,11 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::amount::{bytes, counted};
-use crate::dir::Dir;
-use crate::refusal::{is_full, says_full};
-use crate::run::Stop;
+use crate::entry::human::{bytes, counted};
+use crate::fs::dir::Dir;
+use crate::fs::refusal::{is_full, says_full};
 use crate::source::SourceError;
+use crate::threads::cancel::Stop;
 
 /// Why a source cannot be reached, in its own words.
 pub type NoConnection = Box<dyn std::error::Error + Send + Sync>;
@@ -16,7 +16,7 @@ pub type NoConnection = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A source root does not exist or cannot be opened.
-    #[error("source root {path}: {error}", path = crate::event::shown_path(path))]
+    #[error("source root {path}: {error}", path = crate::entry::escape::shown_path(path))]
     Root {
         /// The root.
         path: PathBuf,
@@ -24,13 +24,13 @@ pub enum RunError {
         error: SourceError,
     },
     /// A source root is empty and on another file system than last time.
-    #[error("source root {path} is empty and on another file system than last time; it looks unmounted", path = crate::event::shown_path(path))]
+    #[error("source root {path} is empty and on another file system than last time; it looks unmounted", path = crate::entry::escape::shown_path(path))]
     Unmounted {
         /// The root.
         path: PathBuf,
     },
     /// A source root or a mount point below one is on another file system than last time and lost most of what it had.
-    #[error("{path} is on another file system than last time, with {}; it looks unmounted", left(*.files_before, *.files, *.bytes_before, *.bytes), path = crate::event::shown_path(path))]
+    #[error("{path} is on another file system than last time, with {}; it looks unmounted", left(*.files_before, *.files, *.bytes_before, *.bytes), path = crate::entry::escape::shown_path(path))]
     Lost {
         /// Its path on the source.
         path: PathBuf,
@@ -58,7 +58,7 @@ pub enum RunError {
         ours: String,
     },
     /// A source root lies where another file system should be mounted.
-    #[error("{mount_point} is not mounted, but /etc/fstab has it: the source root {path} would be read from the wrong disk", mount_point = crate::event::shown_path(mount_point), path = crate::event::shown_path(path))]
+    #[error("{mount_point} is not mounted, but /etc/fstab has it: the source root {path} would be read from the wrong disk", mount_point = crate::entry::escape::shown_path(mount_point), path = crate::entry::escape::shown_path(path))]
     SourceNotMounted {
         /// The root.
         path: PathBuf,
@@ -66,7 +66,7 @@ pub enum RunError {
         mount_point: PathBuf,
     },
     /// A source root lies inside the backups folder.
-    #[error("source root {path} lies inside the backups folder {backups}", path = crate::event::shown_path(path), backups = crate::event::shown_path(backups))]
+    #[error("source root {path} lies inside the backups folder {backups}", path = crate::entry::escape::shown_path(path), backups = crate::entry::escape::shown_path(backups))]
     InsideBackups {
         /// The root.
         path: PathBuf,
@@ -74,7 +74,7 @@ pub enum RunError {
         backups: PathBuf,
     },
     /// A source root lost so many files that the history must not shrink for it.
-    #[error("source root {path} has {now}, the snapshot before has {before}: more than {percent} % are gone", now = counted(*.now, "file", "files"), path = crate::event::shown_path(path))]
+    #[error("source root {path} has {now}, the snapshot before has {before}: more than {percent} % are gone", now = counted(*.now, "file", "files"), path = crate::entry::escape::shown_path(path))]
     Collapse {
         /// The root.
         path: PathBuf,
@@ -94,7 +94,7 @@ pub enum RunError {
         most: u64,
     },
     /// The destination is full.
-    #[error("no space left in {path}: {}", room(.needed.as_ref(), *.free, *.free_inodes), path = crate::event::shown_path(path))]
+    #[error("no space left in {path}: {}", room(.needed.as_ref(), *.free, *.free_inodes), path = crate::entry::escape::shown_path(path))]
     NoSpace {
         /// The backups folder.
         path: PathBuf,
@@ -106,7 +106,7 @@ pub enum RunError {
         free_inodes: Option<u64>,
     },
     /// The backups folder lies where another file system should be mounted.
-    #[error("{mount_point} is not mounted, but /etc/fstab has it: the backups folder {path} would land on the wrong disk", mount_point = crate::event::shown_path(mount_point), path = crate::event::shown_path(path))]
+    #[error("{mount_point} is not mounted, but /etc/fstab has it: the backups folder {path} would land on the wrong disk", mount_point = crate::entry::escape::shown_path(mount_point), path = crate::entry::escape::shown_path(path))]
     NotMounted {
         /// The backups folder.
         path: PathBuf,
@@ -114,7 +114,7 @@ pub enum RunError {
         mount_point: PathBuf,
     },
     /// The backups folder or something in it could not be read or written.
-    #[error("{action} {path}: {error}", path = crate::event::shown_path(path))]
+    #[error("{action} {path}: {error}", path = crate::entry::escape::shown_path(path))]
     Destination {
         /// What was tried ("cannot create").
         action: &'static str,
@@ -124,7 +124,7 @@ pub enum RunError {
         error: io::Error,
     },
     /// The system could not make the snapshot durable.
-    #[error("the system could not write everything to the disk of {path}: {error}", path = crate::event::shown_path(path))]
+    #[error("the system could not write everything to the disk of {path}: {error}", path = crate::entry::escape::shown_path(path))]
     Sync {
         /// The incomplete snapshot.
         path: PathBuf,
@@ -156,7 +156,7 @@ pub enum RunError {
         waiting: usize,
     },
     /// Another run has what this one was to work on, though it did not have the lock, or has taken it over.
-    #[error("another run is at work on {path}", path = crate::event::shown_path(path))]
+    #[error("another run is at work on {path}", path = crate::entry::escape::shown_path(path))]
     Taken {
         /// The incomplete snapshot.
         path: PathBuf,
@@ -181,7 +181,7 @@ impl RunError {
 
 /// Something in the backups folder could not be looked at.
 #[derive(Debug, thiserror::Error)]
-#[error("{action} {path}: {error}", path = crate::event::shown_path(path))]
+#[error("{action} {path}: {error}", path = crate::entry::escape::shown_path(path))]
 pub struct LookError {
     /// What was tried ("cannot open").
     pub action: &'static str,
@@ -225,7 +225,7 @@ pub(crate) fn destination(
     if !says_full(&error) {
         return RunError::Destination { action, path, error };
     }
-    let own = || Dir::at(&backups_dir.join(crate::backups::OWN));
+    let own = || Dir::at(&backups_dir.join(crate::snapshot::name::OWN));
     match own().or_else(|_| Dir::at(backups_dir)) {
         Ok(dir) if !is_full(&error, &dir) => {
             let (free, free_inodes) = free_in(backups_dir);
@@ -247,6 +247,17 @@ fn free_in(backups_dir: &Path) -> (u64, Option<u64>) {
     let space = rustix::fs::statvfs(backups_dir).ok();
     let free = space.as_ref().map_or(0, |space| space.f_bavail * space.f_frsize);
     (free, space.filter(|space| space.f_files > 0).map(|space| space.f_favail))
+}
+
+/// What a failure of the backups folder at `path` is for somebody who looks at it.
+pub(crate) fn look(path: &Path, error: RunError) -> LookError {
+    match error {
+        RunError::Destination { action, path, error } => LookError { action, path, error },
+        other => {
+            let error = std::io::Error::other(other.to_string());
+            LookError { action: "cannot look at", path: path.to_owned(), error }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@
 use std::io;
 use std::sync::Arc;
 
-use engine::filter::{FilterOption, Filters, Outside, Text, Texts};
+use engine::filter::filters::{FilterOption, Filters};
+use engine::filter::options::Outside;
+use engine::filter::scope::{Text, Texts};
 use proptest::prelude::*;
 
 /// Pieces that rules are made of, and what is none.

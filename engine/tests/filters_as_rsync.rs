@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use engine::filter::{FilterOption, Filters, Outside, Scope, Text, Texts};
+use engine::filter::filters::{FilterOption, Filters};
+use engine::filter::options::Outside;
+use engine::filter::scope::{Scope, Text, Texts};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};

@@ -4,16 +4,18 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use crate::config::mistake::shown_path;
 use crate::config::setting::{CONFIG_DIR, CONFIG_FILE};
-use crate::config::{Config, Inputs, NamedJob, config_dir, load, shown_path};
-use crate::daemon::identity::{Identity, become_other, to_become};
+use crate::config::types::{Config, Inputs, NamedJob};
+use crate::config::{config_dir, load};
+use crate::daemon::puid::{Identity, become_other, to_become};
 use crate::daemon::service::Service;
-use crate::daemon::{checks, environment_zone, files};
+use crate::daemon::{checks, config_dir, environment_zone};
 use crate::exit::Exit;
-use crate::log::{self, JobLog, Stream};
-use crate::ui::terminal::Terminal;
-
-use super::say;
+use crate::log;
+use crate::log::{JobLog, Stream};
+use crate::term::print::say;
+use crate::term::terminal::Terminal;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,7 +48,8 @@ pub(crate) fn run(args: Args) -> Exit {
             return Exit::Usage;
         }
     };
-    let Some(mut inputs) = super::inputs(Vec::new(), Vec::new(), None, Vec::new()) else {
+    let Some(mut inputs) = crate::args::load::inputs(Vec::new(), Vec::new(), None, Vec::new())
+    else {
         return Exit::Usage;
     };
     let surroundings = surroundings(&args, &inputs);
@@ -55,8 +58,8 @@ pub(crate) fn run(args: Args) -> Exit {
         inputs.variables.push(((*name).into(), value.clone()));
     }
     let dir = config_dir(&inputs.variables, &inputs.current_dir);
-    let written = files::write_missing(&dir, become_first);
-    let Some(config) = super::configured(&inputs, load) else {
+    let written = config_dir::write_missing(&dir, become_first);
+    let Some(config) = crate::args::load::configured(&inputs, load) else {
         written.iter().for_each(|line| say(line));
         return Exit::Usage;
     };
@@ -69,7 +72,7 @@ pub(crate) fn run(args: Args) -> Exit {
 /// Gives `identity` what it needs, and starts anew as it.
 fn step_down(identity: Identity, config: &Config, mut told: Vec<String>) -> Exit {
     for NamedJob { job, .. } in &config.jobs {
-        files::give_away_empty(&job.backups_dir, identity, &mut told);
+        config_dir::give_away_empty(&job.backups_dir, identity, &mut told);
     }
     // Not to the log file, which then would be root's.
     if log::start(config.log_format, Stream::Stdout, None, Terminal::default()).is_ok() {

@@ -5,29 +5,29 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use chrono::Local;
-use engine::against::{DifferenceSink, against};
-use engine::bytes::shown;
-use engine::diff::{Difference, DifferenceKind, Differences, diff};
+use engine::entry::escape::shown;
 use engine::error::RunError;
-use engine::event::{Event, Severity};
+use engine::inspect::diff::{Difference, DifferenceKind, Differences, diff};
+use engine::inspect::diff_source::{DifferenceSink, against};
 use engine::monitor::Monitor;
-use engine::name::SnapshotName;
-use engine::run::Stop;
+use engine::monitor::event::{Event, Severity};
+use engine::snapshot::name::SnapshotName;
+use engine::threads::cancel::Stop;
 use serde_json::json;
 
-use super::say;
-use crate::cli::SettingFlags;
-use crate::config::NamedJob;
+use crate::args::flags::SettingFlags;
+use crate::config::types::NamedJob;
 use crate::exit::Exit;
 use crate::hint::hint;
 use crate::jobs::context;
-use crate::series::{Picked, Where, open, pick, unlookable};
-use crate::sources::{Access, close, local, remote};
-use crate::supervise::supervise;
-use crate::ui::colour::{Palette, Style};
-use crate::ui::out::Out;
+use crate::jobs::open_source::{Access, close, local, remote};
+use crate::jobs::signals::supervise;
+use crate::snapshots::open::{Picked, Where, open, pick, unlookable};
+use crate::term::colour::{Palette, Style};
+use crate::term::out::Out;
+use crate::term::print::say;
+use crate::term::units::{bytes, count};
 use crate::ui::summary::table;
-use crate::ui::units::{bytes, count};
 
 const EXAMPLES: &str = "\
 A and B are names, latest, latest~2, oldest, dates or times ('2026-11-23 14:30'), yesterday, '2 days ago'. \
@@ -155,7 +155,7 @@ impl Lines {
             let line = json!({
                 "type": "difference", "difference": kind, "path": path, "from": from, "bytes": size,
             });
-            return crate::ui::harmless::json(&line, false) + "\n";
+            return crate::term::harmless::json(&line, false) + "\n";
         }
         let (word, style) = match kind {
             DifferenceKind::Added => ("added", Style::Good),
@@ -184,7 +184,7 @@ impl Lines {
                 "bytes_added": found.bytes_added, "bytes_removed": found.bytes_removed,
                 "moves_unsure": found.moves_unsure, "unread": found.unread.len() as u64 + found.unread_entries,
             });
-            return crate::ui::harmless::json(&line, false) + "\n";
+            return crate::term::harmless::json(&line, false) + "\n";
         }
         let mut rows = vec![
             ("from", first.to_string()),

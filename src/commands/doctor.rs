@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use super::{configured, say};
-use crate::cli::SettingFlags;
+use crate::args::flags::SettingFlags;
+use crate::args::load::configured;
 use crate::config::{config_dir, load};
-use crate::daemon::files::CRONTAB;
-use crate::doctor::{Ask, Finding, Grade, examine, pin};
+use crate::daemon::config_dir::CRONTAB;
+use crate::doctor::finding::{Finding, Grade};
+use crate::doctor::{Ask, examine, pin};
 use crate::exit::Exit;
-use crate::supervise::supervise;
-use crate::ui::colour::{Palette, Style};
+use crate::jobs::signals::supervise;
+use crate::term::colour::{Palette, Style};
+use crate::term::print::say;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,7 +55,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Exit {
     let ask = Ask { notify_test: args.notify_test, remove_orphans: args.remove_orphans };
-    let inputs = super::inputs(args.settings.given, Vec::new(), args.config, args.names);
+    let inputs =
+        crate::args::load::inputs(args.settings.given, Vec::new(), args.config, args.names);
     let Some(inputs) = inputs else { return Exit::Usage };
     let Some(config) = configured(&inputs, load) else { return Exit::Usage };
     let crontab = config_dir(&inputs.variables, &inputs.current_dir).join(CRONTAB);
@@ -74,10 +77,10 @@ pub(crate) fn run(args: Args) -> Exit {
                 *worst = (*worst).max(finding.grade);
             }
             let line = match json {
-                true => crate::ui::harmless::json(&finding, false) + "\n",
+                true => crate::term::harmless::json(&finding, false) + "\n",
                 false => text(&finding, several, palette),
             };
-            super::print(line.as_bytes());
+            crate::term::print::print(line.as_bytes());
         });
         let bad = worst.lock().is_ok_and(|worst| *worst == Grade::Bad);
         if bad { exit.worse(Exit::Failed) } else { exit }

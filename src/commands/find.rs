@@ -1,18 +1,18 @@
 //! `find PATTERN`: in which snapshots something is.
 
-use engine::bytes::shown;
-use engine::find::{Found, Pattern, find};
-use engine::name::SnapshotName;
+use engine::entry::escape::shown;
+use engine::inspect::find::{Found, Pattern, find};
+use engine::snapshot::name::SnapshotName;
 use serde_json::json;
 
-use super::say;
-use crate::cli::{Places, SettingFlags};
+use crate::args::flags::{Places, SettingFlags};
 use crate::exit::Exit;
-use crate::series::{Series, Where, open, unlookable};
-use crate::ui::colour::Style;
-use crate::ui::harmless;
-use crate::ui::out::Out;
-use crate::ui::units::counted;
+use crate::snapshots::open::{Series, Where, open, unlookable};
+use crate::term::colour::Style;
+use crate::term::harmless;
+use crate::term::out::Out;
+use crate::term::print::say;
+use crate::term::units::counted;
 
 const EXAMPLES: &str = "\
 A pattern without a slash is about names, any other about whole paths of the source. '*' and '?' (one byte: \

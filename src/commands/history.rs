@@ -2,27 +2,26 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
 
 use chrono::{DateTime, Local};
-use engine::bytes::shown;
+use engine::entry::escape::shown;
 use engine::entry::{Kind, Time};
 use engine::error::LookError;
-use engine::find::{Pattern, find};
-use engine::locate::Roots;
-use engine::name::SnapshotName;
-use engine::versions::{Beginning, Span, versions};
+use engine::inspect::find::{Pattern, find};
+use engine::inspect::versions::{Beginning, Span, versions};
+use engine::repository::source_path::Roots;
+use engine::snapshot::name::SnapshotName;
 use serde_json::json;
 
-use super::say;
-use crate::cli::{Places, SettingFlags};
+use crate::args::flags::{Places, SettingFlags};
 use crate::exit::Exit;
-use crate::series::{Series, Where, open, unlookable};
-use crate::ui::colour::Style;
-use crate::ui::out::Out;
-use crate::ui::shell::word;
-use crate::ui::table::{Cell, Side, Table};
-use crate::ui::units::{bytes, count};
+use crate::snapshots::open::{Series, Where, on_source, open, unlookable};
+use crate::term::colour::Style;
+use crate::term::out::Out;
+use crate::term::print::say;
+use crate::term::shell::word;
+use crate::term::table::{Cell, Side, Table};
+use crate::term::units::{bytes, count};
 
 const EXAMPLES: &str = "\
 PATH is the path on the source. A path inside a snapshot's folder works as well. Patterns, in quotes, are \
@@ -180,7 +179,8 @@ fn vanished<'a>(
 }
 
 fn table(spans: &[Span], snapshots: &[(SnapshotName, Roots)]) -> Table {
-    use Side::{Left, Right};
+    use Side::Left;
+    use Side::Right;
     let mut table = Table::new(&[
         ("VERSION", Right),
         ("EVENT", Left),
@@ -220,42 +220,4 @@ fn table(spans: &[Span], snapshots: &[(SnapshotName, Roots)]) -> Table {
 
 fn time(time: Time) -> Option<DateTime<Local>> {
     DateTime::from_timestamp(time.secs, time.nanos).map(|time| time.with_timezone(&Local))
-}
-
-/// A path without `.` and `..`, as a shell's `cd` reads them.
-fn straight(path: &Path) -> PathBuf {
-    let mut straight = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => drop(straight.pop()),
-            part => straight.push(part),
-        }
-    }
-    straight
-}
-
-/// The path on the source that a person means: as it is, from the current folder on, or as it lies in a
-/// snapshot's folder, to which a shell completes it.
-pub(crate) fn on_source(series: &Series, path: &OsStr) -> Vec<u8> {
-    match in_snapshot(series, path) {
-        Some((snapshot, rest)) => series.roots_of(&snapshot).source(rest.as_os_str().as_bytes()),
-        None => straight_from_here(path).as_os_str().as_bytes().to_vec(),
-    }
-}
-
-/// The snapshot that `path` lies in, and the path inside it.
-pub(crate) fn in_snapshot(series: &Series, path: &OsStr) -> Option<(SnapshotName, PathBuf)> {
-    let path = straight_from_here(path);
-    let folder = series.catalog.path();
-    let folders = [Some(folder.to_owned()), folder.canonicalize().ok()];
-    let below = folders.iter().flatten().find_map(|folder| path.strip_prefix(folder).ok())?;
-    let mut names = below.components();
-    let first = names.next()?.as_os_str();
-    let snapshot = SnapshotName::parse(&series.prefix, first.as_bytes())?;
-    Some((snapshot, names.as_path().to_owned()))
-}
-
-fn straight_from_here(path: &OsStr) -> PathBuf {
-    straight(&std::env::current_dir().unwrap_or_default().join(Path::new(path)))
 }

@@ -1,13 +1,13 @@
 //! `hold` and `release`: pin a snapshot, and let it go again.
 
 use chrono::{Local, SecondsFormat, Utc};
-use engine::hold::{Hold, pin, release};
-use engine::name::State;
+use engine::repository::records::holds::{Hold, pin, release};
+use engine::snapshot::name::State;
 
-use super::{print, say};
-use crate::cli::{Places, SettingFlags};
+use crate::args::flags::{Places, SettingFlags};
 use crate::exit::Exit;
-use crate::series::{Where, open, pick, unlookable};
+use crate::snapshots::open::{Where, open, pick, unlookable};
+use crate::term::print::{print, say};
 
 const HOLD_EXAMPLES: &str = "\
 Example:

@@ -3,21 +3,21 @@
 use std::collections::HashMap;
 
 use chrono::{Local, Utc};
-use engine::catalog::{Catalog, Standing};
 use engine::error::LookError;
-use engine::name::{SnapshotName, State};
-use engine::report::Report;
-use engine::usage::{Measured, Usage, measure};
+use engine::inspect::disk_usage::{Measured, Usage, measure};
+use engine::repository::catalog::{Catalog, Standing};
+use engine::repository::records::report::Report;
+use engine::snapshot::name::{SnapshotName, State};
 use serde_json::json;
 
-use super::say;
-use crate::cli::{Places, SettingFlags};
+use crate::args::flags::{Places, SettingFlags};
 use crate::exit::Exit;
-use crate::series::{Series, Where, age, open, shown_folder, unlookable};
-use crate::ui::colour::Style;
-use crate::ui::out::Out;
-use crate::ui::table::{Cell, Side, Table};
-use crate::ui::units::{bytes, count, counted};
+use crate::snapshots::open::{Series, Where, age, open, shown_folder, unlookable};
+use crate::term::colour::Style;
+use crate::term::out::Out;
+use crate::term::print::say;
+use crate::term::table::{Cell, Side, Table};
+use crate::term::units::{bytes, count, counted};
 
 const EXAMPLES: &str = "\
 SIZE is the room on the disk, as du tells it; ALONE what would be free if that snapshot went.
@@ -166,7 +166,7 @@ impl<'a> Row<'a> {
             "type": "snapshot",
             "job": self.series.name,
             "snapshot": self.name.to_string(),
-            "path": crate::config::shown_path(&self.series.catalog.path_of(self.name)),
+            "path": crate::config::mistake::shown_path(&self.series.catalog.path_of(self.name)),
             "state": self.state(),
             "time": self.name.stamp.time().to_rfc3339(),
             "local_time": self.name.stamp.time().with_timezone(&Local).to_rfc3339(),
@@ -250,7 +250,7 @@ impl<'a> Row<'a> {
             let about = hold
                 .note
                 .as_ref()
-                .map(|text| format!(": {}", engine::bytes::shown(text.as_bytes())));
+                .map(|text| format!(": {}", engine::entry::escape::shown(text.as_bytes())));
             note(Style::Good, format!("held{}", about.unwrap_or_default()));
         }
         Cell::new(style, notes.join("; "))
@@ -258,7 +258,8 @@ impl<'a> Row<'a> {
 }
 
 fn table(rows: &[Row<'_>]) -> Table {
-    use Side::{Left, Right};
+    use Side::Left;
+    use Side::Right;
     let mut table = Table::new(&[
         ("SNAPSHOT (UTC)", Left),
         ("LOCAL TIME", Left),

@@ -5,27 +5,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::Local;
 use engine::error::RunError;
-use engine::event::Event;
+use engine::inspect::disk_usage::measure;
 use engine::monitor::Monitor;
-use engine::name::{SnapshotName, State};
-use engine::prune::prune;
-use engine::retention::{Candidate, Fate, judge, may_go};
-use engine::run::Stop;
-use engine::usage::measure;
+use engine::monitor::event::Event;
+use engine::repository::prune::prune;
+use engine::snapshot::name::{SnapshotName, State};
+use engine::snapshot::retention::{Candidate, Fate, judge, may_go};
+use engine::threads::cancel::Stop;
 use serde_json::json;
 
-use super::say;
-use crate::cli::{Flags, SettingFlags};
+use crate::args::flags::{Flags, SettingFlags};
 use crate::config::setting::Key;
 use crate::exit::Exit;
 use crate::hint::hint;
 use crate::jobs::context;
-use crate::series::{Picked, Series, Where, age, open, pick_exactly, shown_folder, unlookable};
-use crate::supervise::supervise;
-use crate::ui::colour::Style;
-use crate::ui::out::Out;
-use crate::ui::table::{Cell, Side, Table};
-use crate::ui::units::{bytes, counted};
+use crate::jobs::signals::supervise;
+use crate::snapshots::open::{
+    Picked, Series, Where, age, open, pick_exactly, shown_folder, unlookable,
+};
+use crate::term::colour::Style;
+use crate::term::out::Out;
+use crate::term::print::say;
+use crate::term::table::{Cell, Side, Table};
+use crate::term::units::{bytes, counted};
 
 const EXAMPLES: &str = "\
 Without --yes it only shows what would go, and why. Of a named snapshot the last sound one of a job \
@@ -250,8 +252,8 @@ struct Work {
 
 /// What is needed of a series to judge it again under the lock.
 struct Bare {
-    prefix: engine::name::Prefix,
-    retention: engine::retention::Retention,
+    prefix: engine::snapshot::name::Prefix,
+    retention: engine::snapshot::retention::Retention,
 }
 
 impl Work {
@@ -282,7 +284,7 @@ impl Work {
         });
         let context = context(stop, &Arc::default(), Arc::clone(&told) as Arc<dyn Monitor>);
         let Bare { prefix, retention } = &self.series;
-        let choose = |history: &engine::history::History, candidates: &[Candidate]| {
+        let choose = |history: &engine::snapshot::history::History, candidates: &[Candidate]| {
             self.choose(history, candidates, retention)
         };
         match prune(&self.path, prefix, choose, &context) {
@@ -311,9 +313,9 @@ impl Work {
     /// Of what was shown, what still may go now that no run can change anything.
     fn choose(
         &self,
-        history: &engine::history::History,
+        history: &engine::snapshot::history::History,
         candidates: &[Candidate],
-        retention: &engine::retention::Retention,
+        retention: &engine::snapshot::retention::Retention,
     ) -> Vec<(SnapshotName, String)> {
         if self.named {
             let there = |name: &&SnapshotName| {
@@ -352,7 +354,9 @@ impl Monitor for Told {
         match event {
             Event::Pruned { snapshot, .. } if self.json => {
                 let line = json!({"type": "removed", "job": self.job, "snapshot": snapshot});
-                super::print((crate::ui::harmless::json(&line, false) + "\n").as_bytes());
+                crate::term::print::print(
+                    (crate::term::harmless::json(&line, false) + "\n").as_bytes(),
+                );
             }
             Event::Pruned { snapshot, .. } => {
                 let was = if snapshot.ends_with(State::Incomplete.suffix()) {
@@ -360,13 +364,15 @@ impl Monitor for Told {
                 } else {
                     "removed"
                 };
-                super::print(format!("{was} {snapshot}\n").as_bytes());
+                crate::term::print::print(format!("{was} {snapshot}\n").as_bytes());
             }
             Event::InUse { snapshot } => {
                 self.in_use.store(true, Ordering::Relaxed);
                 if self.json {
                     let line = json!({"type": "in_use", "job": self.job, "snapshot": snapshot});
-                    super::print((crate::ui::harmless::json(&line, false) + "\n").as_bytes());
+                    crate::term::print::print(
+                        (crate::term::harmless::json(&line, false) + "\n").as_bytes(),
+                    );
                 }
                 say(&event.to_string());
             }

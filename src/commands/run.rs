@@ -3,19 +3,21 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use engine::run::Accept;
+use engine::backup::roots::Accept;
 
-use super::{configured, say};
-use crate::cli::SettingFlags;
-use crate::config::{load, shown_path};
-use crate::daemon::identity::{Identity, become_other, to_become};
+use crate::args::flags::SettingFlags;
+use crate::args::load::configured;
+use crate::config::load;
+use crate::config::mistake::shown_path;
+use crate::daemon::puid::{Identity, become_other, to_become};
 use crate::exit::Exit;
-use crate::explain;
-use crate::jobs::{Mode, Work};
-use crate::log::{self, JobLog, Stream};
-use crate::supervise::supervise;
-use crate::ui::forecast::Form;
-use crate::ui::terminal::Terminal;
+use crate::jobs::signals::supervise;
+use crate::jobs::{Mode, Work, explain};
+use crate::log;
+use crate::log::{JobLog, Stream};
+use crate::term::print::say;
+use crate::term::terminal::Terminal;
+use crate::ui::dry_run::Form;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,7 +80,8 @@ pub(crate) fn run(args: Args) -> Exit {
             return Exit::Usage;
         }
     }
-    let Some(inputs) = super::inputs(args.settings.given, args.rsync_args, args.config, args.names)
+    let Some(inputs) =
+        crate::args::load::inputs(args.settings.given, args.rsync_args, args.config, args.names)
     else {
         return Exit::Usage;
     };

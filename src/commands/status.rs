@@ -5,21 +5,22 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use engine::access::open_to_others;
-use engine::lineage::Sources;
-use engine::look::{Look, look};
+use engine::fs::access::open_to_others;
+use engine::inspect::job_state::{Look, look};
+use engine::repository::lineage::Sources;
 use serde_json::json;
 
-use crate::cli::SettingFlags;
-use crate::config::bounded;
-use crate::config::{Inputs, NamedJob, config_dir, load};
-use crate::daemon::{environment_zone, files::CRONTAB};
+use crate::args::flags::SettingFlags;
+use crate::config::types::{Inputs, NamedJob};
+use crate::config::{bounded, config_dir, load};
+use crate::daemon::config_dir::CRONTAB;
+use crate::daemon::environment_zone;
 use crate::exit::Exit;
 use crate::health::growth::{Forecast, REPORTS, forecast};
 use crate::health::{complaints, due};
 use crate::hint::hint;
-use crate::schedule::Crontab;
-use crate::ui::health::State;
+use crate::schedule::crontab::Crontab;
+use crate::ui::job_state::State;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,24 +52,25 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Exit {
-    let Some(inputs) = super::inputs(args.settings.given, Vec::new(), args.config, args.names)
+    let Some(inputs) =
+        crate::args::load::inputs(args.settings.given, Vec::new(), args.config, args.names)
     else {
         return Exit::Usage;
     };
-    let Some(config) = super::configured(&inputs, load) else { return Exit::Usage };
+    let Some(config) = crate::args::load::configured(&inputs, load) else { return Exit::Usage };
     let schedule = Schedule::of(&inputs);
     let now = Utc::now();
     let states: Vec<State> = config.jobs.iter().map(|job| state(job, &schedule, now)).collect();
     let healthy = states.iter().all(|state| state.complaints.is_empty());
     let text = if args.json {
         let jobs: Vec<_> = states.iter().map(State::json).collect();
-        crate::ui::harmless::json(&json!({"healthy": healthy, "jobs": jobs}), true) + "\n"
+        crate::term::harmless::json(&json!({"healthy": healthy, "jobs": jobs}), true) + "\n"
     } else if args.check {
         states.iter().map(|state| state.verdict() + "\n").collect()
     } else {
         states.iter().map(State::text).collect::<Vec<_>>().join("\n")
     };
-    let printed = super::print(text.as_bytes());
+    let printed = crate::term::print::print(text.as_bytes());
     if args.check && !healthy { printed.worse(Exit::Failed) } else { printed }
 }
 

@@ -4,29 +4,32 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{Local, TimeDelta, Utc};
-use engine::bytes::shown;
-use engine::catalog::Catalog;
+use engine::entry::escape::shown;
+use engine::monitor::context::Context;
 use engine::monitor::{Progress, Silent};
-use engine::name::{Prefix, SnapshotName};
-use engine::run::{Context, Stop};
-use engine::verify::portion::Portion;
-use engine::verify::{Flaw, Verified, rolled, rolling, verify};
+use engine::repository::catalog::Catalog;
+use engine::snapshot::name::{Prefix, SnapshotName};
+use engine::threads::cancel::Stop;
+use engine::verify::outcome::{Flaw, Verified};
+use engine::verify::sample::Portion;
+use engine::verify::{rolled, rolling, verify};
 use serde_json::json;
 
-use super::say;
-use crate::cli::{Places, SettingFlags};
+use crate::args::flags::{Places, SettingFlags};
+use crate::config::types::Format;
 use crate::exit::Exit;
 use crate::hint;
 use crate::jobs::context;
-use crate::log::{Format, JobLog};
-use crate::series::{Where, open, pick, unlookable};
-use crate::supervise::supervise;
-use crate::ui::colour::Style;
-use crate::ui::out::Out;
+use crate::jobs::signals::supervise;
+use crate::log::JobLog;
+use crate::snapshots::open::{Where, open, pick, unlookable};
+use crate::term::colour::Style;
+use crate::term::out::Out;
+use crate::term::print::say;
+use crate::term::terminal::Terminal;
+use crate::term::units::{bytes, count, counted};
 use crate::ui::progress::{Show, Ticker};
 use crate::ui::summary::table;
-use crate::ui::terminal::Terminal;
-use crate::ui::units::{bytes, count, counted};
 
 const EXAMPLES: &str = "\
 Without SNAPSHOT the newest of each job is checked; with --sample or --rolling all of them are. A file that
@@ -241,7 +244,7 @@ impl Work {
         &self,
         batch: &Batch,
         context: &Context,
-    ) -> (Portion, Option<engine::verify::portion::Rolling>) {
+    ) -> (Portion, Option<engine::verify::sample::Rolling>) {
         match (self.sample, self.rolling) {
             (Some(share), _) => {
                 let seed = Utc::now().timestamp_nanos_opt().unwrap_or_default();

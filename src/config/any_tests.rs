@@ -5,7 +5,8 @@ use std::os::unix::ffi::OsStringExt;
 
 use proptest::prelude::*;
 
-use super::*;
+use crate::config::types::Inputs;
+use crate::config::{load, *};
 
 /// Pieces of values and of files, the odd ones among them.
 const PIECES: [&str; 40] = [

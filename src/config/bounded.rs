@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use engine::dir::exchangeable;
+use engine::fs::dir::resolve::exchangeable;
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 

@@ -4,11 +4,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use engine::dir::{Others, exchangeable};
+use engine::fs::dir::resolve::{Others, exchangeable};
 use rustix::process::geteuid;
 
-use super::mistake::shown_path;
-use super::setting::SETTINGS;
+use crate::config::mistake::shown_path;
+use crate::config::setting::SETTINGS;
 
 /// Who may do what with a file.
 #[derive(Debug, Clone, Copy)]

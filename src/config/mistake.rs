@@ -3,9 +3,9 @@
 use std::fmt;
 use std::path::Path;
 
-use engine::bytes::{is_invisible, shown};
+use engine::entry::escape::{is_invisible, shown};
 
-use super::setting::Setting;
+use crate::config::setting::Setting;
 
 /// Where a value was given, as text for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Origin {
 
 impl Mistake {
     /// Shows nothing of `value`: whoever names the file of a secret by mistake must not find it in a log.
-    pub(super) fn hide(&mut self, value: &str) {
+    pub(crate) fn hide(&mut self, value: &str) {
         let parts = self.what.split('\'');
         let hidden = parts.map(|part| match !part.is_empty() && value.contains(part) {
             true => "[hidden]",

@@ -498,7 +498,7 @@ mod tests {
             .collect();
         for text in [example, &everything] {
             let mut mistakes = Vec::new();
-            crate::config::file::read(std::path::Path::new("x"), text, &mut mistakes);
+            crate::config::layers::file::read(std::path::Path::new("x"), text, &mut mistakes);
             assert_eq!(mistakes, []);
         }
     }

@@ -1,13 +1,16 @@
 //! The configuration as a whole: who wins, and what is a mistake.
 
+use std::ffi::OsString;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use engine::name::Prefix;
+use engine::snapshot::name::Prefix;
 use tempfile::TempDir;
 
-use super::*;
+use crate::config::setting::Key;
+use crate::config::types::{Config, Format, Inputs, NamedJob};
+use crate::config::{load, load_for_reading};
 
 /// A folder with a config file, and what is given beside it.
 struct Given {
@@ -178,7 +181,7 @@ fn defaults_are_those_of_the_rules() {
     assert_eq!(job.backups_dir, given.dir.path().join("backups"));
     assert_eq!(job.minimum_time_guard, chrono::TimeDelta::hours(20));
     assert_eq!(job.max_shrink_percent.to_string(), "90");
-    assert_eq!(job.keep, engine::job::Keep::default());
+    assert_eq!(job.keep, engine::entry::preserve::Keep::default());
     assert_eq!(job.layout.roots(), [("/a/src".into(), b"a/src".to_vec())]);
     assert_eq!((config.log_file, config.log_format), (None, Format::Text));
 }

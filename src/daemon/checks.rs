@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use engine::mount::mount_of;
+use engine::fs::mount::mount_of;
 use rustix::process::geteuid;
-use transport::sftp::{Account, account, ssh_folder};
+use transport::sftp::ssh::user_entry::{Account, account, ssh_folder};
 
-use crate::config::{Config, shown_path};
+use crate::config::mistake::shown_path;
+use crate::config::types::Config;
+use crate::daemon::{capabilities, keys};
 use crate::log::JobLog;
-use crate::schedule::{Agenda, Line};
-
-use super::{keys, rights};
+use crate::schedule::crontab::Line;
+use crate::schedule::due::Agenda;
 
 /// Says what a user should know before the first run.
 pub(crate) fn surroundings(config: &Config, log: &JobLog) {
@@ -25,7 +26,7 @@ pub(crate) fn surroundings(config: &Config, log: &JobLog) {
     }
     let uid = geteuid().as_raw();
     let missing =
-        rights::missing(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+        capabilities::missing(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
     if !missing.is_empty() {
         log.warn(&format!(
             "running as the user {uid}: {}; what cannot be set is kept in .backup_manager/kept",
@@ -143,7 +144,8 @@ fn word_end(text: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::{Crontab, Zone};
+    use crate::schedule::crontab::Crontab;
+    use crate::schedule::zone::Zone;
 
     #[test]
     fn of_a_command_only_the_program_is_told() {

@@ -4,7 +4,7 @@ use std::fs::{self, File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::config::shown_path;
+use crate::config::mistake::shown_path;
 
 /// What is known of a file in `~/.ssh`.
 #[derive(Debug, Clone, Copy)]

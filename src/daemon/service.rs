@@ -2,26 +2,28 @@
 //! waits for children.
 
 use std::ffi::OsString;
-use std::io;
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rustix::process::{Signal, kill_process, set_child_subreaper};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::checks;
-use super::children::{Children, Ended, How, Starter, others, shell};
-use super::files::{CrontabFile, News};
-use crate::config::{exposed, shown_path};
+use crate::config::exposed;
+use crate::config::mistake::shown_path;
+use crate::daemon::checks;
+use crate::daemon::child_processes::{Children, Ended, How, Starter, others, shell};
+use crate::daemon::config_dir::{CrontabFile, News};
 use crate::exit::Exit;
 use crate::log::JobLog;
-use crate::schedule::{Agenda, Crontab, Due, Zone};
-use crate::ui::units::duration;
+use crate::schedule::crontab::Crontab;
+use crate::schedule::due::{Agenda, Due};
+use crate::schedule::zone::Zone;
+use crate::term::units::duration;
 
 /// How often the clock and the crontab are looked at.
 const LOOK: Duration = Duration::from_secs(1);

@@ -4,31 +4,34 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::Utc;
-use engine::access::open_to_others;
-use engine::destination::{Destination, examine};
 use engine::error::{NoConnection, RunError};
-use engine::glance::glance;
-use engine::lineage::Sources;
-use engine::look::look;
-use engine::mount::missing_mount;
-use engine::run::Stop;
+use engine::fs::access::open_to_others;
+use engine::fs::mount::missing_mount;
+use engine::inspect::job_state::look;
+use engine::repository::destination::{Destination, examine};
+use engine::repository::lineage::Sources;
 use engine::source::Source;
+use engine::source::check_roots::glance;
+use engine::threads::cancel::Stop;
 use rustix::process::geteuid;
-use transport::sftp::{Account, account, ssh_folder};
+use transport::sftp::ssh::user_entry::{Account, account, ssh_folder};
 
-use super::Finding;
+use crate::config::bounded;
 use crate::config::exposed::{complaints, names_secret};
-use crate::config::{NamedJob, bounded, shown_path};
-use crate::daemon::{checks::not_a_mount, environment_zone, keys};
-use crate::schedule::Crontab;
-use crate::sources::{Access, close, local, remote};
-use crate::ui::units::bytes;
+use crate::config::mistake::shown_path;
+use crate::config::types::NamedJob;
+use crate::daemon::checks::not_a_mount;
+use crate::daemon::{environment_zone, keys};
+use crate::doctor::finding::Finding;
+use crate::jobs::open_source::{Access, close, local, remote};
+use crate::schedule::crontab::Crontab;
+use crate::term::units::bytes;
 
 /// A clock before this date was never set.
 const OLDEST_CLOCK: i64 = 1_704_067_200;
 
 /// What concerns all jobs: clock, time zone, crontab.
-pub(super) fn machine(crontab: &Path) -> Vec<Finding> {
+pub(crate) fn machine(crontab: &Path) -> Vec<Finding> {
     let now = Utc::now();
     let mut found = vec![match now.timestamp() {
         OLDEST_CLOCK.. => Finding::good("clock", now.format("%Y-%m-%d %H:%M UTC").to_string()),
@@ -60,7 +63,7 @@ pub(super) fn machine(crontab: &Path) -> Vec<Finding> {
                 let mend = Some(format!("mend that line of {shown}"));
                 found.push(Finding::bad("crontab", format!("{shown}, line {line}: {fault}"), mend));
             }
-            let runs = |line: &&crate::schedule::Line| {
+            let runs = |line: &&crate::schedule::crontab::Line| {
                 line.command.split_whitespace().any(|word| word == "run")
             };
             match read.lines.iter().filter(runs).filter_map(|line| line.next(now)).min() {
@@ -99,7 +102,7 @@ fn exposed(check: &'static str, path: &Path, secret: bool) -> Vec<Finding> {
 }
 
 /// The account and the keys that `ssh` needs.
-pub(super) fn ssh() -> Vec<Finding> {
+pub(crate) fn ssh() -> Vec<Finding> {
     let uid = geteuid().as_raw();
     let mut found = Vec::new();
     if account() == Account::Unknown {
@@ -125,7 +128,7 @@ pub(super) fn ssh() -> Vec<Finding> {
 }
 
 /// Whether the sources can be reached and read, as a run finds out before it begins.
-pub(super) fn sources(job: &NamedJob, stop: &Arc<Stop>) -> Vec<Finding> {
+pub(crate) fn sources(job: &NamedJob, stop: &Arc<Stop>) -> Vec<Finding> {
     let Some(host) = &job.remote else { return roots(job, &local(job, stop)) };
     let mut connected = None;
     let found = match remote(host, job, stop, Access::Look, &mut connected) {
@@ -143,7 +146,7 @@ pub(super) fn sources(job: &NamedJob, stop: &Arc<Stop>) -> Vec<Finding> {
 }
 
 fn unreached(error: NoConnection) -> Finding {
-    use transport::sftp::ConnectError;
+    use transport::sftp::ssh::connect_error::ConnectError;
     let unknown = matches!(error.downcast_ref(), Some(ConnectError::HostKeyUnknown(_)));
     let mut finding = Finding::of("connection", &RunError::NoConnection(error));
     if unknown {
@@ -171,7 +174,7 @@ fn roots<S: Source>(job: &NamedJob, source: &Arc<S>) -> Vec<Finding> {
 }
 
 /// What the backups folder can hold, and how much.
-pub(super) fn destination(job: &NamedJob) -> Vec<Finding> {
+pub(crate) fn destination(job: &NamedJob) -> Vec<Finding> {
     let dir = &job.job.backups_dir;
     let able = match examine(dir, job.job.backups_mode) {
         Ok(able) => able,
@@ -213,11 +216,11 @@ pub(super) fn destination(job: &NamedJob) -> Vec<Finding> {
 }
 
 /// What is left in `.backup_manager` of snapshots that are gone; removed when `remove` says so.
-pub(super) fn orphans(job: &NamedJob, remove: bool, stop: &Arc<Stop>) -> Option<Finding> {
+pub(crate) fn orphans(job: &NamedJob, remove: bool, stop: &Arc<Stop>) -> Option<Finding> {
     const CHECK: &str = "orphans";
     let (dir, prefix) = (&job.job.backups_dir, &job.job.prefix);
     if remove {
-        return Some(match engine::orphans::remove(dir, prefix, stop) {
+        return Some(match engine::repository::orphans::remove(dir, prefix, stop) {
             Ok(Some(gone)) if gone.is_empty() => Finding::good(CHECK, "there are none"),
             Ok(Some(gone)) => Finding::good(CHECK, format!("removed: {}", gone.join(", "))),
             Ok(None) => Finding::warning(
@@ -229,7 +232,8 @@ pub(super) fn orphans(job: &NamedJob, remove: bool, stop: &Arc<Stop>) -> Option<
         });
     }
     // A folder that cannot be opened is another check's matter.
-    let found = engine::orphans::orphans(dir, prefix).ok().filter(|found| !found.is_empty())?;
+    let found =
+        engine::repository::orphans::orphans(dir, prefix).ok().filter(|found| !found.is_empty())?;
     Some(Finding::warning(
         CHECK,
         format!(

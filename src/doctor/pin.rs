@@ -6,12 +6,15 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use engine::run::Stop;
-use transport::sftp::{ConnectError, HostKey, ShownKey, ssh_folder};
+use engine::threads::cancel::Stop;
+use transport::sftp::ssh::connect_error::ConnectError;
+use transport::sftp::ssh::host_key::{HostKey, ShownKey};
+use transport::sftp::ssh::user_entry::ssh_folder;
 
-use crate::commands::say;
-use crate::config::{NamedJob, shown_path};
-use crate::sources::{Access, close, remote};
+use crate::config::mistake::shown_path;
+use crate::config::types::NamedJob;
+use crate::jobs::open_source::{Access, close, remote};
+use crate::term::print::say;
 
 /// Pins the keys of the hosts of `jobs` that are not known yet: one whose fingerprint is `given`, or
 /// those that somebody at the terminal agrees to. Whether all are known then, as far as can be told.

@@ -1,7 +1,7 @@
 //! When the disk will be full, from what the last runs had to copy. Pure.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use engine::report::Report;
+use engine::repository::records::report::Report;
 
 /// How many reports are looked at.
 pub(crate) const REPORTS: usize = 15;
@@ -52,7 +52,7 @@ pub(crate) fn forecast(reports: &[Report], free_bytes: u64, now: DateTime<Utc>) 
 
 #[cfg(test)]
 mod tests {
-    use engine::report::Counts;
+    use engine::repository::records::report::Counts;
 
     use super::*;
 

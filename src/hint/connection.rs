@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use transport::sftp::{ConnectError, HostKey};
+use transport::sftp::ssh::connect_error::ConnectError;
+use transport::sftp::ssh::host_key::HostKey;
 
 /// The next step for the one who reads the log. Commands are for a shell of the user that runs this.
-pub(super) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
+pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
     use ConnectError as E;
     Cow::Borrowed(match error {
         Some(E::HostKeyUnknown(key)) => return unknown(key).into(),
@@ -116,13 +117,13 @@ fn quoted(word: &str) -> String {
     if !rest.is_empty() && rest.bytes().all(plain) {
         return word.to_owned();
     }
-    format!("{home}{}", crate::ui::shell::word(rest.as_bytes()))
+    format!("{home}{}", crate::term::shell::word(rest.as_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use transport::sftp::ShownKey;
+    use transport::sftp::ssh::host_key::ShownKey;
 
     fn key() -> HostKey {
         let line = "[nas]:2222 ssh-ed25519 AAAA".to_owned();

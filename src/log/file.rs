@@ -5,13 +5,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use engine::dir::append_to;
+use engine::fs::dir::resolve::append::append_to;
 
-use crate::config::shown_path;
+use crate::config::mistake::shown_path;
 
 /// A file that gets a copy of the log.
 #[derive(Debug)]
-pub(super) struct LogFile {
+pub(crate) struct LogFile {
     path: PathBuf,
     /// `None` after it could not be opened anew.
     file: Option<File>,
@@ -20,7 +20,7 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = Some(append_to(path)?);
         Ok(Self { path: path.to_owned(), file, complained: false })
     }
@@ -29,7 +29,7 @@ impl LogFile {
     ///
     /// # Errors
     /// What has to be told about it, the first time.
-    pub(super) fn write(&mut self, lines: &[u8]) -> Result<(), Option<String>> {
+    pub(crate) fn write(&mut self, lines: &[u8]) -> Result<(), Option<String>> {
         self.try_write(lines).map_err(|error| {
             let first = !std::mem::replace(&mut self.complained, true);
             first.then(|| format!("cannot write LOG_FILE {}: {error}", shown_path(&self.path)))
@@ -59,7 +59,8 @@ fn same(file: &File, path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, OpenOptions};
+    use std::fs;
+    use std::fs::OpenOptions;
 
     use super::*;
 

@@ -8,11 +8,12 @@ use serde_json::{Map, Value};
 use tracing::Event;
 use tracing::field::{Field, Visit};
 
-use crate::ui::harmless::{self, push_lines, push_on_one_line};
+use crate::term::harmless;
+use crate::term::harmless::{push_lines, push_on_one_line};
 
 /// What a line says.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Line {
+pub(crate) struct Line {
     time: String,
     level: &'static str,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -29,7 +30,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn of(event: &Event<'_>, now: DateTime<Utc>) -> Self {
+    pub(crate) fn of(event: &Event<'_>, now: DateTime<Utc>) -> Self {
         let level = event.metadata().level().as_str();
         let time = now.to_rfc3339_opts(SecondsFormat::Millis, true);
         let mut line = Self { time, level, clock: now, ..Self::default() };
@@ -38,12 +39,12 @@ impl Line {
     }
 
     /// The job that it is about; empty for what concerns none.
-    pub(super) fn job(&self) -> &str {
+    pub(crate) fn job(&self) -> &str {
         &self.job
     }
 
     /// `2026-11-23 20:00:00 UTC INFO  my_backup: message`.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = format!("{} {:<5} ", self.clock.format("%Y-%m-%d %H:%M:%S UTC"), self.level);
         if !self.job.is_empty() {
             push_on_one_line(&mut text, &self.job);
@@ -58,7 +59,7 @@ impl Line {
     }
 
     /// One JSON object.
-    pub(super) fn json(&self) -> String {
+    pub(crate) fn json(&self) -> String {
         harmless::json(self, false)
     }
 }

@@ -14,7 +14,7 @@ const TEXT: usize = 8_000;
 static TAIL: Mutex<VecDeque<(String, String)>> = Mutex::new(VecDeque::new());
 
 /// Holds a line of `job`.
-pub(super) fn note(job: &str, mut line: String) {
+pub(crate) fn note(job: &str, mut line: String) {
     if line.len() > LINE {
         line.truncate((0..=LINE).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0));
     }

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::settings::Level;
+use crate::config::alert_channels::Level;
 
 /// How long after an alert the same one is told again while nothing gets better.
 const REMIND: TimeDelta = TimeDelta::hours(24);
@@ -273,7 +273,9 @@ mod tests {
     #[test]
     fn what_is_told_in_the_course_of_runs() {
         use Ended::Nothing;
-        use Level::{Always, Failure, Problem};
+        use Level::Always;
+        use Level::Failure;
+        use Level::Problem;
         type Run = (i64, Ended, &'static [&'static str]);
         let stories: [(&str, Level, Vec<Run>); 7] = [
             ("a good job is silent", Problem, vec![(0, good(), &[]), (24, good(), &[])]),

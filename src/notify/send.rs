@@ -1,7 +1,6 @@
 //! Sends a message one way. Thin; bounded in time whatever the other side does.
 
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -16,8 +15,8 @@ use serde_json::json;
 use ureq::Agent;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
-use super::settings::{Channels, Mail, Ntfy, Security};
-use super::text::Message;
+use crate::config::alert_channels::{Channels, Mail, Ntfy, Security};
+use crate::notify::message::Message;
 use crate::secret::redacted;
 
 /// How long one step of the talk with a server may take.

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use croner::Cron;
 
-use super::times;
-use super::zone::Zone;
+use crate::schedule::times;
+use crate::schedule::zone::Zone;
 
 /// What a crontab says.
 #[derive(Debug, Default)]

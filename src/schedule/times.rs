@@ -6,13 +6,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
-use super::zone::Zone;
+use crate::schedule::zone::Zone;
 
 /// Reads the five fields of a line, or `@daily` and the like.
 ///
 /// # Errors
 /// What is wrong with them.
-pub(super) fn read(fields: &str) -> Result<Cron, String> {
+pub(crate) fn read(fields: &str) -> Result<Cron, String> {
     let fields = if fields.eq_ignore_ascii_case("@midnight") { "@daily" } else { fields };
     let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
     let cron = parser.parse(fields).map_err(|error| match fields.starts_with('@') {
@@ -27,7 +27,7 @@ pub(super) fn read(fields: &str) -> Result<Cron, String> {
 }
 
 /// The first of the times after `after`. `None` at the end of the calendar.
-pub(super) fn next(cron: &Cron, zone: Zone, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub(crate) fn next(cron: &Cron, zone: Zone, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let shown = zone.local(after);
     // While the clocks show a time that they will show again, the times before it are still to come, too.
     let again = zone.instant(shown)? - after;

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use engine::explain::{Ended, Explanation, Judged};
+use engine::inspect::explain::{Ended, Explanation, Judged};
 
-use crate::config::shown_path;
+use crate::config::mistake::shown_path;
 
 /// The answer about `path`: one line that says it, and one for each step that led to it.
 pub(crate) fn explanation(path: &Path, explanation: &Explanation) -> String {

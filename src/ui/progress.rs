@@ -9,9 +9,9 @@ use engine::monitor::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::Level;
 
-use super::status::{Rate, Status, shortened};
-use super::terminal::Terminal;
 use crate::log::JobLog;
+use crate::term::terminal::Terminal;
+use crate::ui::progress_line::{Rate, Status, shortened};
 
 /// How a run's progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! `--stats`: the counts of a run in rsync's words.
 
-use engine::report::Counts;
+use engine::repository::records::report::Counts;
 
-use super::units::count;
+use crate::term::units::count;
 
 /// The block that rsync prints, as far as its numbers have a meaning here.
 pub(crate) fn stats(counts: &Counts) -> String {

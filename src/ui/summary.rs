@@ -1,9 +1,9 @@
 //! What a run did, for people.
 
-use engine::event::Instead;
-use engine::report::Report;
+use engine::monitor::event::Instead;
+use engine::repository::records::report::Report;
 
-use super::units::{bytes, count, counted, duration};
+use crate::term::units::{bytes, count, counted, duration};
 
 /// How many entries were not read well, by what the snapshot holds in their place.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -115,7 +115,7 @@ pub(crate) fn table(rows: &[(&str, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use engine::report::Counts;
+    use engine::repository::records::report::Counts;
 
     use super::*;
 

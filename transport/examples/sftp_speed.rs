@@ -12,7 +12,8 @@ use std::time::Instant;
 
 use engine::entry::{Batch, Kind, Meta};
 use engine::source::{ContentSink, ListSink, Source, SourceError, Wanted};
-use transport::sftp::{Options, SftpFolder, SftpSource};
+use transport::sftp::options::Options;
+use transport::sftp::read::{SftpFolder, SftpSource};
 
 /// The tree in progress.
 struct Walk {

@@ -9,18 +9,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use engine::attrs::Asked;
+use engine::fs::xattrs::Asked;
 
+use engine::backup::roots::Accept;
+use engine::backup::run::{Outcome, run};
+use engine::entry::preserve::Keep;
 use engine::entry::{Entry, Meta};
 use engine::error::RunError;
-use engine::job::{Job, Keep};
-use engine::layout::Layout;
+use engine::job::Job;
+use engine::monitor::context::Context;
 use engine::monitor::{Progress, Silent};
-use engine::name::Prefix;
-use engine::report::Report;
-use engine::retention::Retention;
-use engine::run::{Accept, Context, Outcome, Stop, run};
+use engine::repository::records::report::Report;
+use engine::snapshot::layout::Layout;
+use engine::snapshot::name::Prefix;
+use engine::snapshot::retention::Retention;
 use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted};
+use engine::threads::cancel::Stop;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use transport::local::{LocalFolder, LocalSource};
 
@@ -94,7 +98,7 @@ fn run_shaky(job: &Job, failing: usize, why: SourceError) -> Result<Option<Box<R
         stop: Arc::new(Stop::default()),
         progress: Arc::new(Progress::default()),
         monitor: Arc::new(Silent),
-        sync: engine::durable::sync_file_system,
+        sync: engine::fs::file_system::sync_file_system,
         items: None,
     };
     let outcome = run(job, None, || Ok(shaky), Accept::default(), &context)?;
@@ -115,7 +119,7 @@ fn entries_of_a_folder_that_cannot_be_opened_again_are_not_gone() {
         }
     }
     let job = Job {
-        host: engine::report::Host::default(),
+        host: engine::snapshot::host::Host::default(),
         prefix: Prefix::new("p").unwrap(),
         layout: Layout::new(std::slice::from_ref(&source), false, Path::new("/")).unwrap(),
         backups_dir: temp.path().join("backups"),

@@ -10,17 +10,22 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use chrono::{TimeDelta, Utc};
-use engine::attrs::Asked;
-use engine::event::Event;
-use engine::explain::{Ended, explain};
-use engine::filter::{FilterOption, Filters, Outside};
-use engine::job::{Job, Keep};
-use engine::layout::Layout;
+use engine::backup::roots::Accept;
+use engine::backup::run::{Outcome, run};
+use engine::entry::preserve::Keep;
+use engine::filter::filters::{FilterOption, Filters};
+use engine::filter::options::Outside;
+use engine::fs::xattrs::Asked;
+use engine::inspect::explain::{Ended, explain};
+use engine::job::Job;
+use engine::monitor::context::Context;
+use engine::monitor::event::Event;
 use engine::monitor::{Monitor, Progress};
-use engine::name::Prefix;
-use engine::report::Report;
-use engine::retention::Retention;
-use engine::run::{Accept, Context, Outcome, Stop, run};
+use engine::repository::records::report::Report;
+use engine::snapshot::layout::Layout;
+use engine::snapshot::name::Prefix;
+use engine::snapshot::retention::Retention;
+use engine::threads::cancel::Stop;
 use tempfile::TempDir;
 use thread_source::Later;
 use transport::local::LocalSource;
@@ -72,7 +77,7 @@ impl Stage {
         let filters = Arc::new(Filters::read(&options, &outside).expect("good rules"));
         let roots: Vec<PathBuf> = roots.iter().map(|root| self.path(root)).collect();
         Job {
-            host: engine::report::Host::default(),
+            host: engine::snapshot::host::Host::default(),
             prefix: Prefix::new("p").expect("a prefix"),
             layout: Layout::new(&roots, true, Path::new("/")).expect("a layout"),
             backups_dir: self.path("backups"),
@@ -97,7 +102,7 @@ impl Stage {
             stop: Arc::new(Stop::default()),
             progress: Arc::new(Progress::default()),
             monitor: Arc::clone(&said) as Arc<dyn Monitor>,
-            sync: engine::durable::sync_file_system,
+            sync: engine::fs::file_system::sync_file_system,
             items: None,
         };
         let local = || LocalSource::new(Asked { xattrs: false, acls: false });

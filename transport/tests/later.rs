@@ -6,12 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{TimeDelta, Utc};
-use engine::attrs::Asked;
-use engine::job::{Job, Keep};
-use engine::layout::Layout;
+use engine::backup::roots::Accept;
+use engine::backup::run::{Outcome, run};
+use engine::entry::preserve::Keep;
+use engine::fs::xattrs::Asked;
+use engine::job::Job;
+use engine::monitor::context::Context;
 use engine::monitor::{Progress, Silent};
-use engine::name::Prefix;
-use engine::run::{Accept, Context, Outcome, Stop, run};
+use engine::snapshot::layout::Layout;
+use engine::snapshot::name::Prefix;
+use engine::threads::cancel::Stop;
 use thread_source::Later;
 use transport::local::LocalSource;
 
@@ -29,13 +33,13 @@ fn answers_that_come_later_make_the_same_snapshot() {
     std::fs::write(source.join("large"), vec![b'y'; 20 << 20]).unwrap();
     let job = Job {
         filters: Arc::default(),
-        host: engine::report::Host::default(),
+        host: engine::snapshot::host::Host::default(),
         prefix: Prefix::new("p").unwrap(),
         layout: Layout::new(std::slice::from_ref(&source), false, Path::new("/")).unwrap(),
         backups_dir: temp.path().join("backups"),
         backups_mode: None,
         keep: Keep { hard_links: false, ..Keep::default() },
-        retention: engine::retention::Retention::default(),
+        retention: engine::snapshot::retention::Retention::default(),
         minimum_time_guard: TimeDelta::zero(),
         max_shrink_percent: 90.0,
         selection: None,
@@ -50,7 +54,7 @@ fn answers_that_come_later_make_the_same_snapshot() {
             stop: Arc::new(Stop::default()),
             progress: Arc::new(Progress::default()),
             monitor: Arc::new(Silent),
-            sync: engine::durable::sync_file_system,
+            sync: engine::fs::file_system::sync_file_system,
             items: None,
         };
         let outcome = run(&job, None, || Ok(later), Accept::default(), &context).unwrap();

@@ -11,12 +11,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use engine::entry::{Entry, Kind};
-use engine::shape::Shape;
+use engine::source::mapped::Tailored;
+use engine::source::metadata_map::Shape;
 use engine::source::{Source, SourceError, Wanted};
-use engine::tailored::Tailored;
 use fixtures::proxy::Proxy;
 use tempfile::TempDir;
-use transport::sftp::{ConnectError, Options, SftpSource};
+use transport::sftp::options::Options;
+use transport::sftp::read::SftpSource;
+use transport::sftp::ssh::connect_error::ConnectError;
 
 use server::collect::{
     ask_fetch, ask_fetch_from, ask_listing, ask_slow_listing, fetch, list, local_tree, read_tree,

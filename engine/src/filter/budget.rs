@@ -1,39 +1,35 @@
 //! How much rule files may take: they are written by whoever owns a folder of a source, and read by whoever backs it up.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::rule::{Item, Rule};
-
-/// Steps of matching that one entry may take against all rules. An honest one takes some thousands.
-const STEPS: u32 = 1 << 22;
+use crate::filter::rule::{Item, Rule};
 
 /// Bytes that the rules of all folders in progress may take.
 const MOST_HELD: usize = 32 << 20;
 
 /// What the rules of one reader may still take.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     /// Bytes of text, of a file that is named twice twice.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
     /// Rules.
-    pub(super) rules: usize,
+    pub(crate) rules: usize,
     /// Files that other files name.
-    pub(super) files: usize,
+    pub(crate) files: usize,
     /// Names of rule files of folders.
-    pub(super) names: usize,
+    pub(crate) names: usize,
     /// Mistakes, after which nothing more is read.
-    pub(super) mistakes: usize,
+    pub(crate) mistakes: usize,
 }
 
 impl Budget {
     /// For what the user gives himself.
-    pub(super) const OWN: Self =
+    pub(crate) const OWN: Self =
         Self { bytes: 64 << 20, rules: 1 << 20, files: 10_000, names: 1_000, mistakes: 1_000 };
     /// For the rule file of a folder with all that it names, and what is inherited.
-    pub(super) const FOLDER: Self = Self {
-        bytes: super::LONGEST_RULE_FILE as usize,
+    pub(crate) const FOLDER: Self = Self {
+        bytes: crate::filter::budget::LONGEST_RULE_FILE as usize,
         rules: 10_000,
         files: 100,
         names: 100,
@@ -43,14 +39,14 @@ impl Budget {
 
 /// Rules of a folder, counted as long as they are held.
 #[derive(Debug, Default)]
-pub(super) struct Held {
-    pub(super) items: Vec<Item>,
+pub(crate) struct Held {
+    pub(crate) items: Vec<Item>,
     counted: Option<(Arc<AtomicUsize>, usize)>,
 }
 
 impl Held {
     /// Counts `own` rules with those that they come before; `None` when that is too much beside what is held.
-    pub(super) fn new(own: Vec<Item>, above: &[Item], all: &Arc<AtomicUsize>) -> Option<Self> {
+    pub(crate) fn new(own: Vec<Item>, above: &[Item], all: &Arc<AtomicUsize>) -> Option<Self> {
         let size = |item: &Item| match item {
             Item::Rule(rule) => size_of::<Rule>() + 2 * rule.reason.text.len() + 64,
             Item::PerFolder(merge) => 128 + merge.name.len(),
@@ -77,25 +73,5 @@ impl Drop for Held {
     }
 }
 
-/// The steps of matching that are left for one entry. When none is left no further rule holds, so that the entry stays
-/// in.
-#[derive(Debug)]
-pub(super) struct Steps(Cell<u32>);
-
-impl Steps {
-    pub(super) fn new() -> Self {
-        Self(Cell::new(STEPS))
-    }
-
-    /// Takes one; whether it was there.
-    pub(super) fn take(&self) -> bool {
-        let left = self.0.get();
-        self.0.set(left.saturating_sub(1));
-        left > 0
-    }
-
-    /// Whether none is left.
-    pub(super) fn spent(&self) -> bool {
-        self.0.get() == 0
-    }
-}
+/// The longest file of rules in a source that is read, bytes; with all files that it names, too.
+pub(crate) const LONGEST_RULE_FILE: u64 = 256 << 10;

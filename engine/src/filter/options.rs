@@ -4,39 +4,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use super::budget::Budget;
-use super::fault::{Fault, FilterError};
-use super::read::{Reader, cvs};
-use super::rule::{Item, Origin, Reading, Reason, Syntax};
-use super::{CACHE_SIGNATURE, Filters, Given, LONGEST_RULE_FILE, Tag};
-
-/// An option that says what is left out, as it was given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FilterOption {
-    /// `--exclude=PATTERN`
-    Exclude(Vec<u8>),
-    /// `--include=PATTERN`
-    Include(Vec<u8>),
-    /// `--filter=RULE`, `-f`
-    Rule(Vec<u8>),
-    /// `--exclude-from=FILE`; `-` is the standard input.
-    ExcludeFrom(PathBuf),
-    /// `--include-from=FILE`; `-` is the standard input.
-    IncludeFrom(PathBuf),
-    /// `-F`; given twice the rule files themselves are left out.
-    RuleFiles,
-    /// `-C`, `--cvs-exclude`
-    Cvs,
-    /// `--from0`, `-0`, for the files that are named after it.
-    Nul,
-    /// `--exclude-caches`: of a folder with a valid `CACHEDIR.TAG` only that file is kept.
-    Caches,
-    /// `--exclude-if-present=NAME`: of a folder with such an entry only that entry is kept.
-    IfPresent(Vec<u8>),
-}
+use crate::filter::budget::{Budget, LONGEST_RULE_FILE};
+use crate::filter::error::{Fault, FilterError};
+use crate::filter::filters::{FilterOption, Filters, Given, Tag};
+use crate::filter::rule::{CACHE_SIGNATURE, Item, Origin, Reading, Reason, Syntax};
+use crate::filter::rule_list::{Reader, cvs};
 
 /// What options refer to outside of themselves.
 pub struct Outside<'a> {
@@ -103,7 +78,7 @@ impl Filters {
                 FilterOption::ExcludeFrom(path) | FilterOption::IncludeFrom(path) => {
                     let include = matches!(option, FilterOption::IncludeFrom(_));
                     let (name, place) =
-                        (path.as_os_str().as_bytes(), crate::event::shown_path(path));
+                        (path.as_os_str().as_bytes(), crate::entry::escape::shown_path(path));
                     match (outside.read)(path) {
                         Ok(text) => reader.file(&text, old(include), &Arc::from(place)),
                         Err(error) => errors.push(FilterError {

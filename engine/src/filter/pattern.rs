@@ -1,11 +1,11 @@
 //! A pattern of a rule, made ready for matching: which part of a path it is held against.
 
-use super::budget::Steps;
-use super::wild;
+use crate::filter::steps::Steps;
+use crate::filter::wildmatch;
 
 /// A pattern, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pattern {
+pub(crate) struct Pattern {
     /// Without the slash that anchors it and the slash that means folders.
     text: Vec<u8>,
     against: Against,
@@ -32,7 +32,7 @@ enum Against {
 
 /// A path that is held against patterns: `/a/b`, with a slash at its end for a folder.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Subject<'a> {
+pub(crate) struct Subject<'a> {
     bytes: &'a [u8],
     folder: bool,
     steps: &'a Steps,
@@ -40,12 +40,12 @@ pub(super) struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     /// `bytes` begin with a slash; those of a folder also end in one.
-    pub(super) fn new(bytes: &'a [u8], folder: bool, steps: &'a Steps) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], folder: bool, steps: &'a Steps) -> Self {
         Self { bytes, folder, steps }
     }
 
     /// Whether the entry has had its share of matching.
-    pub(super) fn is_spent(self) -> bool {
+    pub(crate) fn is_spent(self) -> bool {
         self.steps.spent()
     }
 
@@ -58,7 +58,7 @@ impl<'a> Subject<'a> {
     }
 
     /// The same below the folder `anchor` (`/a`; empty for the top).
-    pub(super) fn below(self, anchor: &[u8]) -> Option<Self> {
+    pub(crate) fn below(self, anchor: &[u8]) -> Option<Self> {
         let rest = self.bytes.strip_prefix(anchor)?;
         let inside = rest.first() == Some(&b'/') && rest.len() > 1 + usize::from(self.folder);
         inside.then_some(Self { bytes: rest, ..self })
@@ -67,7 +67,7 @@ impl<'a> Subject<'a> {
 
 impl Pattern {
     /// Takes `text` apart. `absolute` patterns are held against the full path on the source.
-    pub(super) fn new(text: &[u8], absolute: bool) -> Self {
+    pub(crate) fn new(text: &[u8], absolute: bool) -> Self {
         let (text, folders_only) = match text {
             [rest @ .., b'/'] if !rest.is_empty() => (rest, true),
             text => (text, false),
@@ -88,11 +88,11 @@ impl Pattern {
     }
 
     /// Whether it begins with a slash.
-    pub(super) fn is_anchored(text: &[u8]) -> bool {
+    pub(crate) fn is_anchored(text: &[u8]) -> bool {
         text.first() == Some(&b'/')
     }
 
-    pub(super) fn matches(&self, subject: Subject<'_>) -> bool {
+    pub(crate) fn matches(&self, subject: Subject<'_>) -> bool {
         if self.folders_only && !subject.folder {
             return false;
         }
@@ -120,7 +120,7 @@ impl Pattern {
     }
 
     fn is(&self, text: &[u8], steps: &Steps) -> bool {
-        if self.wild { wild::matches(&self.text, text, steps) } else { self.text == text }
+        if self.wild { wildmatch::matches(&self.text, text, steps) } else { self.text == text }
     }
 }
 

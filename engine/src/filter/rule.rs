@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::pattern::{Pattern, Subject};
-use crate::bytes::Shown;
+use crate::entry::escape::Shown;
+use crate::filter::pattern::{Pattern, Subject};
 
 /// Where a rule was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,22 +42,22 @@ impl fmt::Display for Reason {
 
 /// What is matched by a pattern is in or out.
 #[derive(Debug)]
-pub(super) struct Rule {
-    pub(super) include: bool,
+pub(crate) struct Rule {
+    pub(crate) include: bool,
     /// `!`: it holds for what the pattern does not match.
-    pub(super) negated: bool,
+    pub(crate) negated: bool,
     /// Whether it says something of what is read; a rule for what a receiver deletes does not.
-    pub(super) hides: bool,
+    pub(crate) hides: bool,
     /// `x`: it is about names of extended attributes.
-    pub(super) attributes: bool,
-    pub(super) frame: Frame,
-    pub(super) pattern: Pattern,
-    pub(super) reason: Reason,
+    pub(crate) attributes: bool,
+    pub(crate) frame: Frame,
+    pub(crate) pattern: Pattern,
+    pub(crate) reason: Reason,
 }
 
 /// Which path of an entry a pattern is held against.
 #[derive(Debug, Clone)]
-pub(super) enum Frame {
+pub(crate) enum Frame {
     /// Its path inside the snapshot.
     Transfer,
     /// `/`: its full path on the source.
@@ -68,13 +68,13 @@ pub(super) enum Frame {
 
 /// The paths of an entry.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Paths<'a> {
-    pub(super) inside: Subject<'a>,
-    pub(super) source: Subject<'a>,
+pub(crate) struct Paths<'a> {
+    pub(crate) inside: Subject<'a>,
+    pub(crate) source: Subject<'a>,
 }
 
 impl Rule {
-    pub(super) fn holds_for(&self, paths: Paths<'_>) -> bool {
+    pub(crate) fn holds_for(&self, paths: Paths<'_>) -> bool {
         let subject = match &self.frame {
             Frame::Transfer => Some(paths.inside),
             Frame::Source => Some(paths.source),
@@ -87,7 +87,7 @@ impl Rule {
 
 /// Something in a list of rules.
 #[derive(Debug, Clone)]
-pub(super) enum Item {
+pub(crate) enum Item {
     Rule(Arc<Rule>),
     /// The rules that a folder's own rule files bring stand here.
     PerFolder(Arc<PerFolder>),
@@ -97,31 +97,31 @@ pub(super) enum Item {
 
 /// `dir-merge`: each folder may hold a file with rules for itself and what is below.
 #[derive(Debug)]
-pub(super) struct PerFolder {
+pub(crate) struct PerFolder {
     /// The file's name, a single component.
-    pub(super) name: Vec<u8>,
+    pub(crate) name: Vec<u8>,
     /// From which folder on the folders above the transfer are looked at too; may be relative to it.
-    pub(super) scan_from: Option<Vec<u8>>,
-    pub(super) reading: Reading,
+    pub(crate) scan_from: Option<Vec<u8>>,
+    pub(crate) reading: Reading,
 }
 
 /// How a file of rules is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Reading {
-    pub(super) syntax: Syntax,
+pub(crate) struct Reading {
+    pub(crate) syntax: Syntax,
     /// `w`: rules are separated by white space.
-    pub(super) words: bool,
+    pub(crate) words: bool,
     /// `n`: folders below do not inherit them.
-    pub(super) own_only: bool,
+    pub(crate) own_only: bool,
     /// `/`, for each rule in it.
-    pub(super) absolute: bool,
+    pub(crate) absolute: bool,
     /// `s` and `r`, for each rule in it.
-    pub(super) sides: Sides,
+    pub(crate) sides: Sides,
 }
 
 /// How a rule is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Syntax {
+pub(crate) enum Syntax {
     /// `RULE,MODIFIERS PATTERN`.
     #[default]
     Full,
@@ -135,18 +135,21 @@ pub(super) enum Syntax {
 
 /// Which sides a rule is for; neither stands for both.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Sides {
-    pub(super) sender: bool,
-    pub(super) receiver: bool,
+pub(crate) struct Sides {
+    pub(crate) sender: bool,
+    pub(crate) receiver: bool,
 }
 
 impl Sides {
-    pub(super) fn any(self) -> bool {
+    pub(crate) fn any(self) -> bool {
         self.sender || self.receiver
     }
 
     /// Whether it says something of what is read.
-    pub(super) fn hides(self) -> bool {
+    pub(crate) fn hides(self) -> bool {
         self.sender || !self.receiver
     }
 }
+
+/// How the file begins that marks a cache (bford.info/cachedir).
+pub(crate) const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";

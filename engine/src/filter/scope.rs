@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Filters;
-use super::budget::{Budget, Held, Steps};
-use super::fault::{Fault, FilterError};
-use super::pattern::Subject;
-use super::read::Reader;
-use super::rule::{Item, Origin, Paths, PerFolder, Reason};
+use crate::filter::budget::{Budget, Held};
+use crate::filter::error::{Fault, FilterError};
+use crate::filter::filters::Filters;
+use crate::filter::pattern::Subject;
+use crate::filter::rule::{Item, Origin, Paths, PerFolder, Reason};
+use crate::filter::rule_list::Reader;
+use crate::filter::steps::Steps;
 
 /// The rules as they stand in one folder. Cheap to make where a folder has no rules of its own.
 #[derive(Debug)]
@@ -128,7 +129,7 @@ impl Scope {
                 None | Some(Text::Absent) => (inherited.unwrap_or_default(), Vec::new()),
                 Some(text) => {
                     let place = [&source[..], b"/", &merge.name].concat();
-                    let place: Arc<str> = Arc::from(crate::bytes::shown(&place));
+                    let place: Arc<str> = Arc::from(crate::entry::escape::shown(&place));
                     let (wanted, errors) = (&mut wanted, &mut errors);
                     let mut reading = Own { texts, wanted, errors, placed: &placed };
                     let own = reading.list(&self.filters, &merge, text, &anchor, &place);

@@ -6,18 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 
-use crate::backups::{Backups, read_small};
-use crate::bytes::unshown;
-use crate::catalog::Catalog;
-use crate::coverage::Coverage;
+use crate::entry::escape::unshown;
+use crate::entry::preserve::Keep;
 use crate::entry::{Kind, Listed};
-use crate::filter::{Filters, Scope, Texts};
-use crate::job::Keep;
-use crate::locate::Roots;
-use crate::name::{SnapshotName, State};
-use crate::record::report_file;
-use crate::report::Report;
-use crate::selection::Selection;
+use crate::filter::filters::Filters;
+use crate::filter::scope::{Scope, Texts};
+use crate::fs::small_file::read_small;
+use crate::repository::Backups;
+use crate::repository::catalog::Catalog;
+use crate::repository::records::coverage::Coverage;
+use crate::repository::records::report::Report;
+use crate::repository::records::report_file::report_file;
+use crate::repository::source_path::Roots;
+use crate::snapshot::name::{SnapshotName, State};
+use crate::source::files_from::Selection;
 
 /// How many folders' rules are remembered.
 const SCOPES: usize = 4096;
@@ -163,7 +165,7 @@ impl Absence {
 
     /// Why the run may not have taken what lies at `inside`, a path inside the snapshot: itself or a folder
     /// that it lies in was not seen.
-    pub(super) fn unseen(&self, inside: &[u8]) -> Option<&'static str> {
+    pub(crate) fn unseen(&self, inside: &[u8]) -> Option<&'static str> {
         if self.unseen.is_empty() {
             return None;
         }
@@ -178,7 +180,7 @@ impl Absence {
 
     /// Why the run may not have taken `entry`, which lies at `inside`; `None` when it would have been in the
     /// snapshot if it had been there.
-    pub(super) fn spares(&self, inside: &[u8], entry: Listed<'_>) -> Option<&'static str> {
+    pub(crate) fn spares(&self, inside: &[u8], entry: Listed<'_>) -> Option<&'static str> {
         let by_rule = || {
             let rules = self.rules.as_ref()?;
             rules.leave_out(&self.roots, inside, entry).then_some(BY_RULE)
@@ -192,7 +194,7 @@ impl Rules {
     fn of(coverage: &Coverage) -> Option<Self> {
         let mut texts: HashMap<Vec<u8>, Texts> = HashMap::new();
         for file in &coverage.rule_files {
-            let text = crate::filter::Text::Read(unshown(&file.text)?);
+            let text = crate::filter::scope::Text::Read(unshown(&file.text)?);
             texts.entry(unshown(&file.folder)?).or_default().insert(unshown(&file.name)?, text);
         }
         Some(Self {
@@ -304,8 +306,12 @@ fn parent(path: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coverage::{GivenFilter, GivenList, RuleFile};
-    use crate::entry::{Entry, Meta, Time};
+    use crate::entry::Entry;
+    use crate::entry::Meta;
+    use crate::entry::Time;
+    use crate::repository::records::coverage::GivenFilter;
+    use crate::repository::records::coverage::GivenList;
+    use crate::repository::records::coverage::RuleFile;
 
     fn entry(name: &str, kind: Kind, size: u64) -> Entry {
         let meta = Meta {

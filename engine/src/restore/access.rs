@@ -1,30 +1,12 @@
 //! Folders of the target whose modes keep their own owner from writing. A restore by that user adds the missing rights
 //! meanwhile, as rsync does, and gives the mode back afterwards, also when it is stopped.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use super::target::Target;
-use super::walk::{Shared, Walk};
-
-/// Folders that have more rights than before, by their paths below the target's top, with the modes they had.
-pub(super) struct OpenedUp<F>(Mutex<HashMap<Vec<u8>, (F, u32)>>);
-
-impl<F> Default for OpenedUp<F> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<F> OpenedUp<F> {
-    fn all(&self) -> MutexGuard<'_, HashMap<Vec<u8>, (F, u32)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use crate::restore::target::Target;
+use crate::restore::walk::{Shared, Walk};
 
 impl<T: Target> Walk<'_, T> {
     /// The folder `to` with all rights that it may have; it keeps them until it is finished.
-    pub(super) fn open_up(&self, folder: &Shared<T>, to: T::Folder) -> T::Folder {
+    pub(crate) fn open_up(&self, folder: &Shared<T>, to: T::Folder) -> T::Folder {
         if folder.new {
             return to;
         }
@@ -35,13 +17,13 @@ impl<T: Target> Walk<'_, T> {
     }
 
     /// The mode that `folder` had, if it has another one now. Whoever asks sees to the mode.
-    pub(super) fn mode_before(&self, folder: &Shared<T>) -> Option<u32> {
+    pub(crate) fn mode_before(&self, folder: &Shared<T>) -> Option<u32> {
         let mut all = self.opened_up.all();
         if all.is_empty() { None } else { all.remove(&folder.to.inside()).map(|(_, mode)| mode) }
     }
 
     /// Gives back the modes of folders that were not finished.
-    pub(super) fn close_all(&self) {
+    pub(crate) fn close_all(&self) {
         let mut left: Vec<_> = std::mem::take(&mut *self.opened_up.all()).into_iter().collect();
         // A folder is reached through those above it.
         left.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));

@@ -1,64 +1,34 @@
 //! Restores the entries of a folder, one at a time, and tells what became of them.
 
-use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::RestoreError;
-use super::content::{is_damaged, read_through};
-use super::folder::Folder;
-use super::outcome::{Line, What};
-use super::plan::{Step, decide};
-use super::target::{Content, Proof, Shortfall, StoreError, Stored, Target, is_lost};
-use super::walk::{Opened, Task, Walk};
-use crate::attrs;
-use crate::digest::Method;
-use crate::dir::Dir;
-use crate::entry::{Entry, FileId, Kind};
-use crate::manifest::record::Content as Recorded;
+use crate::entry::Kind;
+use crate::entry::digest::Method;
+use crate::entry::stored::Held;
+use crate::entry::tree_path::Place;
+use crate::fs::dir::Dir;
+use crate::fs::xattrs;
 use crate::monitor::add;
-use crate::place::Place;
-use crate::plan::Held;
+use crate::repository::content::{Content, Proof, StoreError, is_damaged, read_through};
+use crate::repository::manifest::record::Content as Recorded;
+use crate::restore::folder::{Folder, One, Task};
+use crate::restore::outcome::{Line, What};
+use crate::restore::plan::{Step, decide};
+use crate::restore::request::RestoreError;
+use crate::restore::target::{Shortfall, Stored, Target, is_lost};
+use crate::restore::walk::{Opened, Walk};
 
 /// Why a folder is not replaced.
-pub(super) const OCCUPIED: &str =
+pub(crate) const OCCUPIED: &str =
     "a folder is in its place, and in it something that must not be removed";
-
-/// One entry on its way.
-pub(super) struct One<F> {
-    /// The folder that it goes into.
-    pub(super) folder: Arc<Folder<F>>,
-    /// Where it stands in the snapshot.
-    pub(super) from: Arc<Place>,
-    /// What it is to be.
-    pub(super) entry: Entry,
-    /// The same as the snapshot holds it.
-    pub(super) wanted: Held,
-    /// The inode that stands in its place in the target: the one that was there, then the one that was stored.
-    pub(super) inode: Cell<Option<FileId>>,
-}
-
-impl<F> One<F> {
-    pub(super) fn new(
-        folder: Arc<Folder<F>>,
-        from: Arc<Place>,
-        entry: Entry,
-        wanted: Held,
-    ) -> Self {
-        Self { folder, from, entry, wanted, inode: Cell::new(None) }
-    }
-
-    pub(super) fn path(&self) -> Vec<u8> {
-        self.folder.to.inside_of(&self.entry.name)
-    }
-}
 
 impl<T: Target> Walk<'_, T> {
     /// Restores one entry.
-    pub(super) fn entry(&self, one: One<T::Folder>, opened: &Opened<T>, source: Option<&Dir>) {
+    pub(crate) fn entry(&self, one: One<T::Folder>, opened: &Opened<T>, source: Option<&Dir>) {
         add(&self.context.progress.entries, 1);
         let there = match self.target.look(&opened.to, &one.entry.name) {
             Ok(there) => there,
@@ -111,7 +81,7 @@ impl<T: Target> Walk<'_, T> {
     }
 
     /// Restores an entry that has no other name among what is restored. Whether it stands there now.
-    pub(super) fn single(
+    pub(crate) fn single(
         &self,
         one: &One<T::Folder>,
         opened: &Opened<T>,
@@ -176,7 +146,7 @@ impl<T: Target> Walk<'_, T> {
     }
 
     /// Tells what became of an entry. Whether it stands there now.
-    pub(super) fn done(
+    pub(crate) fn done(
         &self,
         one: &One<T::Folder>,
         what: What,
@@ -232,7 +202,7 @@ impl<T: Target> Walk<'_, T> {
     }
 
     /// Counts a file that was stored.
-    pub(super) fn count_stored(&self, one: &One<T::Folder>, proved: bool) {
+    pub(crate) fn count_stored(&self, one: &One<T::Folder>, proved: bool) {
         add(&self.context.progress.copied, 1);
         add(&self.tally.bytes, one.entry.meta.size);
         add(if proved { &self.tally.verified } else { &self.tally.unproved }, 1);
@@ -248,7 +218,7 @@ impl<T: Target> Walk<'_, T> {
 
     /// The hash that a file bears.
     fn borne_by(&self, file: &File) -> Result<(Method, Option<Proof>), StoreError> {
-        match attrs::recorded(file).map_err(StoreError::Unreadable)? {
+        match xattrs::recorded(file).map_err(StoreError::Unreadable)? {
             Some((method, bytes)) if bytes.len() == blake3::OUT_LEN => {
                 Ok((method, Some(Proof::new(&bytes))))
             }
@@ -256,14 +226,14 @@ impl<T: Target> Walk<'_, T> {
             Some(_) if !self.options.accept_damage => Err(StoreError::Damaged),
             Some((method, _)) => Ok((method, None)),
             None => {
-                let meta = crate::dir::meta(file).map_err(StoreError::Unreadable)?;
+                let meta = crate::fs::stat::meta(file).map_err(StoreError::Unreadable)?;
                 Ok((Method::of(&meta), None))
             }
         }
     }
 
     /// Opens a file of the snapshot to be stored by `store`.
-    pub(super) fn with_content(
+    pub(crate) fn with_content(
         &self,
         one: &One<T::Folder>,
         source: Option<&Dir>,
@@ -290,7 +260,7 @@ impl<T: Target> Walk<'_, T> {
         store(&content)
     }
 
-    pub(super) fn tell(
+    pub(crate) fn tell(
         &self,
         what: What,
         path: &[u8],
@@ -305,14 +275,14 @@ impl<T: Target> Walk<'_, T> {
     }
 
     /// Tells what an entry could not be given.
-    pub(super) fn short(&self, path: &[u8], folder: bool, shortfall: &Shortfall) {
+    pub(crate) fn short(&self, path: &[u8], folder: bool, shortfall: &Shortfall) {
         if !shortfall.is_none() {
             self.tell(What::Partly, path, folder, 0, Some(without(shortfall)));
         }
     }
 
     /// An entry could not be restored; a full or lost target ends all.
-    pub(super) fn trouble(&self, path: &[u8], folder: bool, error: &io::Error) {
+    pub(crate) fn trouble(&self, path: &[u8], folder: bool, error: &io::Error) {
         let ended = error.kind() == io::ErrorKind::Interrupted || is_lost(error);
         if ended && self.halted() {
             return;
@@ -322,7 +292,8 @@ impl<T: Target> Walk<'_, T> {
         }
         if matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT)) {
             let error = io::Error::from(error.kind());
-            return self.fail(RestoreError::NoSpace { path: crate::bytes::shown(path), error });
+            return self
+                .fail(RestoreError::NoSpace { path: crate::entry::escape::shown(path), error });
         }
         self.tell(What::Failed, path, folder, 0, Some(error.to_string()));
     }
@@ -340,10 +311,10 @@ fn without(shortfall: &Shortfall) -> String {
             missing.push(what.to_owned());
         }
     }
-    missing.extend(shortfall.xattrs.iter().map(|name| crate::bytes::shown(name)));
+    missing.extend(shortfall.xattrs.iter().map(|name| crate::entry::escape::shown(name)));
     format!("restored without its {}", missing.join(", "))
 }
 
-pub(super) fn size_of(held: &Held) -> u64 {
+pub(crate) fn size_of(held: &Held) -> u64 {
     if held.meta.kind == Kind::File { held.meta.size } else { 0 }
 }

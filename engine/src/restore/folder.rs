@@ -1,55 +1,59 @@
 //! A folder that is being restored: the snapshot's and the target's, side by side.
 
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::ffi::CString;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::target::FileSystem;
-use crate::dir::Dir;
+use crate::entry::overlay::Records;
+use crate::entry::stored::Held;
+use crate::entry::tree_path::Place;
 use crate::entry::{Entry, FileId};
-use crate::kept::Records;
-use crate::place::Place;
+use crate::fs::dir::Dir;
+use crate::restore::target::FileSystem;
 
 /// One folder on its way from listed to finished.
-pub(super) struct Folder<F> {
+pub(crate) struct Folder<F> {
     /// Where it stands in the snapshot; `None` on the way to what is restored.
-    pub(super) from: Option<Arc<Place>>,
+    pub(crate) from: Option<Arc<Place>>,
     /// Where it stands in the target.
-    pub(super) to: Arc<Place>,
-    pub(super) parent: Option<Arc<Folder<F>>>,
+    pub(crate) to: Arc<Place>,
+    pub(crate) parent: Option<Arc<Folder<F>>>,
     /// What it is given when all in it is done; `None` for one that keeps what it has.
-    pub(super) entry: Option<Entry>,
+    pub(crate) entry: Option<Entry>,
     /// Whether this restore made it.
-    pub(super) new: bool,
+    pub(crate) new: bool,
     /// Whether what the snapshot does not hold may be removed from it.
-    pub(super) whole: bool,
+    pub(crate) whole: bool,
     /// Which folder of the target it is, from when it was made or first entered.
     id: OnceLock<Option<FileId>>,
     /// Where what is surplus may be removed: the file system of the target's folder, as far as it is told.
-    pub(super) file_system: OnceLock<Option<FileSystem>>,
+    pub(crate) file_system: OnceLock<Option<FileSystem>>,
     /// Whether it, or a folder above it, lacks entries in the snapshot that its run had stored.
-    pub(super) is_lacking: AtomicBool,
+    pub(crate) is_lacking: AtomicBool,
     /// What has to happen before it is finished: its listing, its entries, all that lies below it.
     pending: AtomicUsize,
     open: Mutex<Option<Arc<Open<F>>>>,
 }
 
 /// Its handles, and what is kept beside it.
-pub(super) struct Open<F> {
+pub(crate) struct Open<F> {
     /// `None` on the way to what is restored.
-    pub(super) from: Option<Dir>,
-    pub(super) to: F,
-    pub(super) records: Records,
+    pub(crate) from: Option<Dir>,
+    pub(crate) to: F,
+    pub(crate) records: Records,
     counted: Counted,
 }
 
 impl<F> Open<F> {
-    pub(super) fn new(from: Option<Dir>, to: F, records: Records, open: &Arc<AtomicUsize>) -> Self {
+    pub(crate) fn new(from: Option<Dir>, to: F, records: Records, open: &Arc<AtomicUsize>) -> Self {
         Self { from, to, records, counted: Counted::new(open) }
     }
 
     /// How many are open now.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.counted.load(Ordering::Relaxed)
     }
 }
@@ -80,12 +84,12 @@ impl Drop for Counted {
 
 impl<F> Folder<F> {
     /// The target's top.
-    pub(super) fn top(from: Option<Arc<Place>>, whole: bool) -> Arc<Self> {
+    pub(crate) fn top(from: Option<Arc<Place>>, whole: bool) -> Arc<Self> {
         Self::new(from, Place::top(None), None, None, false, whole)
     }
 
     /// A folder in `parent`, which waits for it; one thing is pending in it.
-    pub(super) fn below(
+    pub(crate) fn below(
         parent: &Arc<Self>,
         from: Option<Arc<Place>>,
         to: Arc<Place>,
@@ -122,22 +126,22 @@ impl<F> Folder<F> {
 
     /// Whether the target's folder `id`, which was just made or entered, is the same one as each time before:
     /// others may exchange its name meanwhile.
-    pub(super) fn is(&self, id: Option<FileId>) -> bool {
+    pub(crate) fn is(&self, id: Option<FileId>) -> bool {
         *self.id.get_or_init(|| id) == id
     }
 
     /// One more thing has to happen before it is finished.
-    pub(super) fn expect(&self) {
+    pub(crate) fn expect(&self) {
         self.pending.fetch_add(1, Ordering::Relaxed);
     }
 
     /// One thing has happened; whether it was the last.
-    pub(super) fn settle(&self) -> bool {
+    pub(crate) fn settle(&self) -> bool {
         self.pending.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     /// Its handles, unless they are closed.
-    pub(super) fn opened(&self) -> MutexGuard<'_, Option<Arc<Open<F>>>> {
+    pub(crate) fn opened(&self) -> MutexGuard<'_, Option<Arc<Open<F>>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -150,4 +154,54 @@ impl<F> Drop for Folder<F> {
             next = folder.parent.take();
         }
     }
+}
+
+/// One entry on its way.
+pub(crate) struct One<F> {
+    /// The folder that it goes into.
+    pub(crate) folder: Arc<Folder<F>>,
+    /// Where it stands in the snapshot.
+    pub(crate) from: Arc<Place>,
+    /// What it is to be.
+    pub(crate) entry: Entry,
+    /// The same as the snapshot holds it.
+    pub(crate) wanted: Held,
+    /// The inode that stands in its place in the target: the one that was there, then the one that was stored.
+    pub(crate) inode: Cell<Option<FileId>>,
+}
+
+impl<F> One<F> {
+    pub(crate) fn new(
+        folder: Arc<Folder<F>>,
+        from: Arc<Place>,
+        entry: Entry,
+        wanted: Held,
+    ) -> Self {
+        Self { folder, from, entry, wanted, inode: Cell::new(None) }
+    }
+
+    pub(crate) fn path(&self) -> Vec<u8> {
+        self.folder.to.inside_of(&self.entry.name)
+    }
+}
+
+/// Folders that have more rights than before, by their paths below the target's top, with the modes they had.
+pub(crate) struct OpenedUp<F>(Mutex<HashMap<Vec<u8>, (F, u32)>>);
+
+impl<F> Default for OpenedUp<F> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<F> OpenedUp<F> {
+    pub(crate) fn all(&self) -> MutexGuard<'_, HashMap<Vec<u8>, (F, u32)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Work for one thread.
+pub(crate) enum Task<F> {
+    List(Arc<Folder<F>>),
+    Restore(Arc<Folder<F>>, Vec<CString>),
 }

@@ -92,19 +92,19 @@ impl Counts {
 
 /// Counts while threads are at work.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     fates: [AtomicU64; 10],
-    pub(super) verified: AtomicU64,
-    pub(super) unproved: AtomicU64,
-    pub(super) bytes: AtomicU64,
+    pub(crate) verified: AtomicU64,
+    pub(crate) unproved: AtomicU64,
+    pub(crate) bytes: AtomicU64,
 }
 
 impl Tally {
-    pub(super) fn count(&self, what: What) {
+    pub(crate) fn count(&self, what: What) {
         self.fates[what as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         let of = |what: What| self.fates[what as usize].load(Ordering::Relaxed);
         Counts {
             created: of(What::Created),

@@ -1,7 +1,7 @@
 //! Compares what a snapshot holds with what lies in the place that it is restored to, and decides. Pure.
 
+use crate::entry::stored::Held;
 use crate::entry::{Kind, Time};
-use crate::plan::Held;
 
 /// When something that is there already is replaced by the snapshot's version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -122,7 +122,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::entry::{FileId, Meta, Xattrs};
+    use crate::entry::FileId;
+    use crate::entry::Meta;
+    use crate::entry::Xattrs;
 
     fn held(change: impl FnOnce(&mut Held)) -> Held {
         let meta = Meta {
@@ -150,7 +152,10 @@ mod tests {
 
     #[test]
     fn what_is_there_is_left_unless_it_may_be_overwritten() {
-        use Overwrite::{Always, Changed, Never, Newer};
+        use Overwrite::Always;
+        use Overwrite::Changed;
+        use Overwrite::Never;
+        use Overwrite::Newer;
         let wanted = held(|_| {});
         let older = held(|held| held.meta.mtime.secs = 1);
         let newer = held(|held| held.meta.mtime.secs = 2000);

@@ -6,13 +6,14 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 
-use crate::attrs;
-use crate::build::exchanged;
-use crate::dir::{self, Dir};
+use crate::entry;
 use crate::entry::Meta;
+use crate::fs::dir::Dir;
+use crate::fs::metadata::exchanged;
+use crate::fs::{stat, xattrs};
 
 /// Where something is made that is to stand in a folder.
-pub(super) struct Private<'a> {
+pub(crate) struct Private<'a> {
     folder: &'a Dir,
     /// A folder in it for this alone, with its name; `None` where the folder itself is closed to others.
     own: Option<(CString, Dir)>,
@@ -23,7 +24,7 @@ impl<'a> Private<'a> {
     ///
     /// # Errors
     /// The system's, of `mkdirat(2)`.
-    pub(super) fn in_folder(folder: &'a Dir, name: &CStr) -> io::Result<Self> {
+    pub(crate) fn in_folder(folder: &'a Dir, name: &CStr) -> io::Result<Self> {
         let own = match is_closed(&folder.meta()?) {
             true => None,
             false => Some((name.to_owned(), make_folder(folder, name)?)),
@@ -32,7 +33,7 @@ impl<'a> Private<'a> {
     }
 
     /// The folder to make it in.
-    pub(super) fn dir(&self) -> &Dir {
+    pub(crate) fn dir(&self) -> &Dir {
         self.own.as_ref().map_or(self.folder, |(_, dir)| dir)
     }
 
@@ -40,7 +41,7 @@ impl<'a> Private<'a> {
     ///
     /// # Errors
     /// `EEXIST` when something is there that is not to be replaced; others of `renameat2(2)`.
-    pub(super) fn place(&self, from: &CStr, name: &CStr, replace: bool) -> io::Result<()> {
+    pub(crate) fn place(&self, from: &CStr, name: &CStr, replace: bool) -> io::Result<()> {
         match replace {
             true => self.dir().move_to(from, self.folder, name),
             false => self.dir().move_new(from, self.folder, name),
@@ -58,7 +59,7 @@ impl Drop for Private<'_> {
 
 /// Whether only this process's user and root may give and take names in a folder. An ACL that lets others write
 /// shows in the mode's group bits (acl(5)).
-pub(super) fn is_closed(folder: &Meta) -> bool {
+pub(crate) fn is_closed(folder: &Meta) -> bool {
     let ours = [0, rustix::process::geteuid().as_raw()].contains(&folder.uid);
     ours && folder.mode & 0o022 == 0
 }
@@ -67,15 +68,15 @@ pub(super) fn is_closed(folder: &Meta) -> bool {
 ///
 /// # Errors
 /// The system's; that another process exchanged it before it was opened.
-pub(super) fn make_folder(folder: &Dir, name: &CStr) -> io::Result<Dir> {
+pub(crate) fn make_folder(folder: &Dir, name: &CStr) -> io::Result<Dir> {
     folder.make_folder(name, 0o700)?;
     let made = folder.child(name)?;
     if !is_just_made(folder, name, &made)? {
         return Err(exchanged());
     }
     // A setgid bit or default ACL of the parent must not reach what is made in it (mkdir(2)).
-    attrs::remove_acls(&made);
-    dir::set_mode(made.as_fd(), 0o700)?;
+    xattrs::remove_acls(&made);
+    stat::set_mode(made.as_fd(), 0o700)?;
     Ok(made)
 }
 
@@ -95,8 +96,8 @@ fn is_just_made(folder: &Dir, name: &CStr, made: &Dir) -> io::Result<bool> {
     let mut probe = name.to_bytes().to_vec();
     probe.truncate(200);
     probe.extend_from_slice(b".owner");
-    let probe = dir::c_name(probe)?;
-    let owner = dir::meta(folder.create_file(&probe, 0o600)?)?.uid;
+    let probe = entry::c_name(probe)?;
+    let owner = stat::meta(folder.create_file(&probe, 0o600)?)?.uid;
     folder.unlink(&probe)?;
     Ok(empty && owner == meta.uid)
 }
@@ -110,7 +111,7 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         let dir = Dir::at(top.path()).unwrap();
         for (mode, names) in [(0o700, 0), (0o755, 0), (0o775, 1), (0o757, 1)] {
-            dir::set_mode(&dir, mode).unwrap();
+            stat::set_mode(&dir, mode).unwrap();
             let private = Private::in_folder(&dir, c"t").unwrap();
             assert_eq!(std::fs::read_dir(top.path()).unwrap().count(), names, "{mode:o}");
             private.dir().make_symlink(c"new", b"x").unwrap();
@@ -136,7 +137,7 @@ mod tests {
         made.make_symlink(c"x", b"y").unwrap();
         assert!(!is_just_made(&dir, c"made", &made).unwrap());
         made.unlink(c"x").unwrap();
-        dir::set_mode(&made, 0o755).unwrap();
+        stat::set_mode(&made, 0o755).unwrap();
         assert!(!is_just_made(&dir, c"made", &made).unwrap());
     }
 }

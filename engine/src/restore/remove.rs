@@ -7,14 +7,15 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
-use super::absence::Absence;
-use super::entry::{One, size_of};
-use super::outcome::What;
-use super::target::Target;
-use super::walk::{Opened, Shared, Walk};
-use crate::backups::OWN;
+use crate::entry::stored::Held;
 use crate::entry::{Kind, Listed};
-use crate::plan::Held;
+use crate::restore::absence::Absence;
+use crate::restore::entry::size_of;
+use crate::restore::folder::One;
+use crate::restore::outcome::What;
+use crate::restore::target::Target;
+use crate::restore::walk::{Opened, Shared, Walk};
+use crate::snapshot::name::OWN;
 
 /// How deep folders are gone into in which something stays.
 const DEEPEST: usize = 100;
@@ -48,7 +49,7 @@ impl<T: Target> Walk<'_, T> {
     /// the target begins that the snapshot holds as a whole.
     /// `names` are those that the snapshot holds in it: in and below a folder that lacks some that its run had stored,
     /// nothing is removed.
-    pub(super) fn may_remove_in(
+    pub(crate) fn may_remove_in(
         &self,
         folder: &Shared<T>,
         opened: &Opened<T>,
@@ -88,14 +89,14 @@ impl<T: Target> Walk<'_, T> {
     }
 
     /// Removes `name` of `folder`, which the snapshot does not hold.
-    pub(super) fn remove(&self, folder: &Shared<T>, opened: &Opened<T>, name: &CStr) {
+    pub(crate) fn remove(&self, folder: &Shared<T>, opened: &Opened<T>, name: &CStr) {
         let (Some(absence), Some(from)) = (&self.options.delete, &folder.from) else { return };
         let (to, inside) = (folder.to.inside_of(name), from.inside_of(name));
         self.remove_in(absence, &opened.to, name, (&to, &inside), 0);
     }
 
     /// Makes way for an entry where a folder is in its place. Whether the folder is gone.
-    pub(super) fn make_way(&self, one: &One<T::Folder>, opened: &Opened<T>) -> io::Result<bool> {
+    pub(crate) fn make_way(&self, one: &One<T::Folder>, opened: &Opened<T>) -> io::Result<bool> {
         let Some(absence) = &self.options.delete else { return Ok(false) };
         let (name, from) = (&one.entry.name, one.from.inside());
         // On the way to what is restored nothing was compared; below, a mount point bars all that follows.
@@ -144,7 +145,7 @@ impl<T: Target> Walk<'_, T> {
         depth: usize,
     ) -> io::Result<()> {
         let Surplus { folder, name, there, to, inside } = *surplus;
-        let entry = crate::build::entry_of(name, there);
+        let entry = crate::fs::metadata::entry_of(name, there);
         let is_folder = there.meta.kind == Kind::Folder;
         if let Some(why) = absence.unseen(inside) {
             self.protect(to, is_folder, why);

@@ -4,10 +4,9 @@
 
 use std::collections::hash_map::RandomState;
 use std::ffi::{CStr, CString};
-use std::fs;
 use std::hash::{BuildHasher, Hasher};
-use std::io;
 use std::sync::OnceLock;
+use std::{fs, io};
 
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -30,7 +29,7 @@ struct Owner {
 
 /// The process that makes a temporary entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Maker {
+pub(crate) enum Maker {
     /// It runs, or is this one.
     Running,
     /// It has ended.
@@ -46,11 +45,11 @@ pub(super) enum Maker {
 pub fn temporary(name: &CStr) -> io::Result<CString> {
     let hash = blake3::hash(name.to_bytes()).to_hex();
     let Owner { place, pid, start } = own();
-    crate::dir::c_name(format!("{TEMPORARY}{place:08x}-{pid:x}-{start:x}.{}", &hash[..16]))
+    crate::entry::c_name(format!("{TEMPORARY}{place:08x}-{pid:x}-{start:x}.{}", &hash[..16]))
 }
 
 /// Who makes the entry `name`; `None` when it is not a temporary one.
-pub(super) fn maker(name: &[u8]) -> Option<Maker> {
+pub(crate) fn maker(name: &[u8]) -> Option<Maker> {
     let rest = name.strip_prefix(TEMPORARY.as_bytes())?;
     let Some(owner) = std::str::from_utf8(rest).ok().and_then(owner) else {
         return Some(Maker::Unknown);
@@ -66,7 +65,7 @@ pub(super) fn maker(name: &[u8]) -> Option<Maker> {
 
 /// Whether an entry of an unknown maker is left over: `changed` (0 where the target does not tell it) and `now` are
 /// seconds since 1970.
-pub(super) fn is_left_over(changed: i64, now: i64) -> bool {
+pub(crate) fn is_left_over(changed: i64, now: i64) -> bool {
     changed > 0 && now.saturating_sub(changed) > FORGOTTEN
 }
 

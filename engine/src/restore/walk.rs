@@ -7,29 +7,29 @@ use std::ops::ControlFlow;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::access::OpenedUp;
-use super::entry::One;
-use super::folder::{Folder, Open};
-use super::inside::{place_of, unread};
-use super::links::Several;
-use super::outcome::{Counts, Sink, Tally, What};
-use super::plan::Rules;
-use super::target::{Shortfall, Target};
-use super::temporary::{self, Maker};
-use super::{Item, Options, RestoreError};
-use crate::build::{Groups, entry_of, exchanged};
-use crate::catalog::Catalog;
-use crate::dir::Dir;
 use crate::entry::Kind;
-use crate::event::Event;
-use crate::kept::{Kept, Records};
-use crate::manifest::Recent;
+use crate::entry::hard_links::Groups;
+use crate::entry::overlay::Records;
+use crate::entry::tree_path::{Place, place_of};
+use crate::fs::dir::Dir;
+use crate::fs::metadata::{entry_of, exchanged};
+use crate::fs::traverse::most_open_folders;
 use crate::monitor::Phase;
-use crate::name::SnapshotName;
-use crate::place::Place;
-use crate::queue::Queue;
-use crate::run::Context;
-use crate::walk::most_open_folders;
+use crate::monitor::context::Context;
+use crate::monitor::event::Event;
+use crate::repository::catalog::Catalog;
+use crate::repository::manifest::recent::Recent;
+use crate::repository::records::sidecar::Kept;
+use crate::restore::folder::{Folder, One, Open, OpenedUp, Task};
+use crate::restore::outcome::{Counts, Sink, Tally, What};
+use crate::restore::plan::Rules;
+use crate::restore::request::{Item, Options, RestoreError, unread};
+use crate::restore::shared_inodes::Several;
+use crate::restore::target::{Shortfall, Target};
+use crate::restore::temporary;
+use crate::restore::temporary::Maker;
+use crate::snapshot::name::SnapshotName;
+use crate::threads::work_queue::Queue;
 
 /// So many names of a folder of the target each thread may hold.
 const FEW: usize = 2_000;
@@ -46,28 +46,22 @@ fn manifest(catalog: &Catalog, snapshot: &SnapshotName, context: &Context) -> Op
     found.map(Recent::new)
 }
 
-/// Work for one thread.
-pub(super) enum Task<F> {
-    List(Arc<Folder<F>>),
-    Restore(Arc<Folder<F>>, Vec<CString>),
-}
-
 /// One restore.
-pub(super) struct Walk<'a, T: Target> {
-    pub(super) target: &'a T,
-    pub(super) snapshot: Dir,
-    pub(super) kept: Kept,
-    pub(super) manifest: Option<Recent>,
-    pub(super) options: Options,
-    pub(super) rules: Rules,
-    pub(super) context: &'a Context,
-    pub(super) sink: &'a dyn Sink,
-    pub(super) tally: Tally,
-    pub(super) several: Several,
+pub(crate) struct Walk<'a, T: Target> {
+    pub(crate) target: &'a T,
+    pub(crate) snapshot: Dir,
+    pub(crate) kept: Kept,
+    pub(crate) manifest: Option<Recent>,
+    pub(crate) options: Options,
+    pub(crate) rules: Rules,
+    pub(crate) context: &'a Context,
+    pub(crate) sink: &'a dyn Sink,
+    pub(crate) tally: Tally,
+    pub(crate) several: Several,
     whole: HashSet<Vec<u8>>,
-    pub(super) groups: Groups<One<T::Folder>>,
-    pub(super) queue: Queue<Task<T::Folder>>,
-    pub(super) opened_up: OpenedUp<Shared<T>>,
+    pub(crate) groups: Groups<One<T::Folder>>,
+    pub(crate) queue: Queue<Task<T::Folder>>,
+    pub(crate) opened_up: OpenedUp<Shared<T>>,
     open: Arc<AtomicUsize>,
     most_open: usize,
     /// Held by who holds many names of the target.
@@ -75,11 +69,11 @@ pub(super) struct Walk<'a, T: Target> {
     failed: Mutex<Option<RestoreError>>,
 }
 
-pub(super) type Shared<T> = Arc<Folder<<T as Target>::Folder>>;
-pub(super) type Opened<T> = Arc<Open<<T as Target>::Folder>>;
+pub(crate) type Shared<T> = Arc<Folder<<T as Target>::Folder>>;
+pub(crate) type Opened<T> = Arc<Open<<T as Target>::Folder>>;
 
 impl<'a, T: Target> Walk<'a, T> {
-    pub(super) fn new(
+    pub(crate) fn new(
         (catalog, snapshot): (&Catalog, &SnapshotName),
         target: &'a T,
         options: Options,
@@ -119,40 +113,40 @@ impl<'a, T: Target> Walk<'a, T> {
 
     /// The same with what was found by looking through the snapshot, and the paths inside it below
     /// which what it does not hold may be removed.
-    pub(super) fn with(self, several: Several, whole: HashSet<Vec<u8>>) -> Self {
+    pub(crate) fn with(self, several: Several, whole: HashSet<Vec<u8>>) -> Self {
         Self { several, whole, ..self }
     }
 
     /// Whether what the snapshot does not hold may be removed from the folder `from`.
-    pub(super) fn is_whole(&self, from: &Arc<Place>) -> bool {
+    pub(crate) fn is_whole(&self, from: &Arc<Place>) -> bool {
         self.options.delete.is_some() && self.whole.contains(&from.inside())
     }
 
     /// The snapshot's folder.
-    pub(super) fn top(&self) -> &Dir {
+    pub(crate) fn top(&self) -> &Dir {
         &self.snapshot
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         self.tally.counts()
     }
 
-    pub(super) fn failed(&self) -> Option<RestoreError> {
+    pub(crate) fn failed(&self) -> Option<RestoreError> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    pub(super) fn halted(&self) -> bool {
+    pub(crate) fn halted(&self) -> bool {
         self.context.stop.asked()
             || self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    pub(super) fn fail(&self, error: RestoreError) {
+    pub(crate) fn fail(&self, error: RestoreError) {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         self.queue.close();
     }
 
     /// Restores everything that `items` stand for.
-    pub(super) fn all(&self, items: &[Item]) {
+    pub(crate) fn all(&self, items: &[Item]) {
         self.context.progress.enter(Phase::Copying);
         let into_top = items.iter().find(|item| item.to.is_empty());
         let from = into_top.map(|item| place_of(&item.inside));
@@ -184,7 +178,7 @@ impl<'a, T: Target> Walk<'a, T> {
     }
 
     /// Opens a folder of the target.
-    pub(super) fn reach(&self, place: &Arc<Place>) -> io::Result<T::Folder> {
+    pub(crate) fn reach(&self, place: &Arc<Place>) -> io::Result<T::Folder> {
         let chain = place.chain();
         chain[1..]
             .iter()
@@ -260,7 +254,7 @@ impl<'a, T: Target> Walk<'a, T> {
     }
 
     /// The handles of a folder, opened now unless they are open.
-    pub(super) fn handles(&self, folder: &Shared<T>) -> io::Result<Opened<T>> {
+    pub(crate) fn handles(&self, folder: &Shared<T>) -> io::Result<Opened<T>> {
         if let Some(open) = &*folder.opened() {
             return Ok(Arc::clone(open));
         }
@@ -289,7 +283,7 @@ impl<'a, T: Target> Walk<'a, T> {
     }
 
     /// A folder in the target, below `above` when that is open.
-    pub(super) fn in_target(
+    pub(crate) fn in_target(
         &self,
         folder: &Shared<T>,
         above: Option<&Opened<T>>,
@@ -307,7 +301,7 @@ impl<'a, T: Target> Walk<'a, T> {
     /// Lists a folder, and sends what is in it to be restored.
     fn list(&self, folder: &Shared<T>) {
         let path = folder.to.inside();
-        self.context.progress.set_folder(|| crate::bytes::shown(&path));
+        self.context.progress.set_folder(|| crate::entry::escape::shown(&path));
         if let Err(error) = self.try_list(folder) {
             self.trouble(&path, true, &error);
         }
@@ -324,7 +318,7 @@ impl<'a, T: Target> Walk<'a, T> {
         });
         listed.map_err(unread)?;
         let there: HashSet<&CStr> = names.iter().map(|(_, name)| &**name).collect();
-        let whole = |(name, record): (&CString, &crate::kept::Record)| {
+        let whole = |(name, record): (&CString, &crate::entry::overlay::Record)| {
             (record.kind.is_some() && !name.is_empty() && !there.contains(&**name))
                 .then(|| (0, name.clone()))
         };
@@ -435,7 +429,7 @@ impl<'a, T: Target> Walk<'a, T> {
     }
 
     /// One thing in `folder` is done; the last one finishes it, and so on upwards.
-    pub(super) fn settle(&self, folder: &Shared<T>) {
+    pub(crate) fn settle(&self, folder: &Shared<T>) {
         let mut at = Arc::clone(folder);
         while at.settle() {
             if !self.halted() {

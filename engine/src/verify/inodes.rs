@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::Damage;
-use super::reports::Flaw;
-use crate::name::SnapshotName;
+use crate::snapshot::name::SnapshotName;
+use crate::verify::outcome::{Damage, Flaw};
 
 /// The inodes that were read are kept in so many tables, so that threads seldom wait for one another.
 const SHARDS: usize = 64;
@@ -17,7 +16,7 @@ const BY_MANIFEST: u64 = 1;
 const EXCHANGED: &str = "it is not what was backed up under this name, but what was under another";
 
 /// Inodes of several names that were read, or left out, each with the fingerprint of what was recorded of it.
-pub(super) struct Inodes {
+pub(crate) struct Inodes {
     done: [Mutex<HashMap<u64, u64>>; SHARDS],
     differing: Mutex<HashMap<u64, Differing>>,
 }
@@ -36,7 +35,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Inodes {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { done: std::array::from_fn(|_| Mutex::default()), differing: Mutex::default() }
     }
 
@@ -45,13 +44,13 @@ impl Inodes {
     }
 
     /// Whether an inode was read, and what was recorded of it then is what is recorded of it here, if anything.
-    pub(super) fn is_done(&self, ino: u64, recorded: Option<u64>) -> bool {
+    pub(crate) fn is_done(&self, ino: u64, recorded: Option<u64>) -> bool {
         self.shard(ino).get(&ino).is_some_and(|done| is_same(*done, recorded))
     }
 
     /// Takes an inode for reading; `None` when that was done. Otherwise whether it was compared before
     /// with what was recorded under another name.
-    pub(super) fn take(&self, ino: u64, recorded: Option<u64>) -> Option<bool> {
+    pub(crate) fn take(&self, ino: u64, recorded: Option<u64>) -> Option<bool> {
         let mut shard = self.shard(ino);
         let before = shard.get(&ino).copied();
         if before.is_some_and(|done| is_same(done, recorded)) {
@@ -62,12 +61,12 @@ impl Inodes {
     }
 
     /// What an inode turned out to be of which nothing was recorded.
-    pub(super) fn note(&self, ino: u64, fingerprint: u64) {
+    pub(crate) fn note(&self, ino: u64, fingerprint: u64) {
         self.shard(ino).insert(ino, fingerprint & !BY_MANIFEST);
     }
 
     /// An inode is what was recorded of it.
-    pub(super) fn good(&self, ino: u64) {
+    pub(crate) fn good(&self, ino: u64) {
         let mut differing = lock(&self.differing);
         if let Some(differing) = differing.get_mut(&ino) {
             differing.proved = true;
@@ -75,7 +74,7 @@ impl Inodes {
     }
 
     /// An inode is not what was recorded of it under `name`.
-    pub(super) fn differs(
+    pub(crate) fn differs(
         &self,
         ino: u64,
         bytes: u64,
@@ -90,7 +89,7 @@ impl Inodes {
 
     /// The damaged inodes by number, without their names, and the names under which stands what was
     /// backed up under others.
-    pub(super) fn judged(&self) -> (HashMap<u64, Damage>, Vec<(SnapshotName, Flaw)>) {
+    pub(crate) fn judged(&self) -> (HashMap<u64, Damage>, Vec<(SnapshotName, Flaw)>) {
         let (mut damaged, mut flaws) = (HashMap::new(), Vec::new());
         for (ino, Differing { what, bytes, names, proved }) in
             std::mem::take(&mut *lock(&self.differing))

@@ -1,77 +1,33 @@
 //! Proves what snapshots hold: every byte against the recorded hash, each inode once however many
 //! snapshots share it, and the entries of each against its report.
 
-mod inodes;
-pub(crate) mod marks;
-mod names;
-pub mod portion;
-mod read;
-mod reports;
-mod scan;
+pub(crate) mod inode_names;
+pub(crate) mod inodes;
+pub mod outcome;
+pub(crate) mod read;
+pub(crate) mod report_check;
+pub mod sample;
+pub(crate) mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use chrono::TimeDelta;
 
-use crate::backups::{folder_name, read_small, write_whole};
-use crate::catalog::Catalog;
+use crate::entry::human::rfc3339;
 use crate::error::LookError;
+use crate::fs::small_file::{read_small, write_whole};
 use crate::monitor::Phase;
-use crate::name::{Prefix, SnapshotName};
-use crate::run::{Context, rfc3339};
-use marks::Marks;
-use portion::{Portion, Rolling, roll};
-pub use reports::Flaw;
-use scan::Scan;
+use crate::monitor::context::Context;
+use crate::repository::catalog::Catalog;
+use crate::repository::folder_name;
+use crate::repository::records::damage::Marks;
+use crate::snapshot::name::{Prefix, SnapshotName};
+use crate::verify::outcome::Verified;
+use crate::verify::sample::{Portion, Rolling, roll};
+use crate::verify::scan::Scan;
 
-/// A damaged file, with all its names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    /// What is wrong with it.
-    pub what: String,
-    /// Its size now, bytes.
-    pub bytes: u64,
-    /// Each snapshot that has it, and its path inside, sorted.
-    pub names: Vec<(SnapshotName, Vec<u8>)>,
-}
-
-/// What a check came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Verified {
-    /// Snapshots that were looked at.
-    pub snapshots: usize,
-    /// Names of files in them.
-    pub names: u64,
-    /// Files (inodes) that were read, and are as they were recorded.
-    pub good: u64,
-    /// Bytes that were read.
-    pub bytes: u64,
-    /// Files that bear no hash.
-    pub unproved: u64,
-    /// Files that bore none and do now.
-    pub recorded: u64,
-    /// Files that are damaged.
-    pub damaged: Vec<Damage>,
-    /// What is wrong with snapshots as a whole.
-    pub flaws: Vec<(SnapshotName, Flaw)>,
-    /// What could not be noted for later runs, and why; what was removed meanwhile.
-    pub aside: Vec<String>,
-}
-
-impl Verified {
-    /// Whether damage was found.
-    #[must_use]
-    pub fn is_damaged(&self) -> bool {
-        !self.damaged.is_empty() || self.flaws.iter().any(|(_, flaw)| flaw.is_damage())
-    }
-
-    /// Whether everything that was looked at is proved.
-    #[must_use]
-    pub fn is_proved(&self) -> bool {
-        !self.is_damaged() && self.unproved == 0 && self.flaws.is_empty()
-    }
-}
+pub use crate::verify::outcome::Flaw;
 
 /// Checks `portion` of what `snapshots` hold, all in the folder of `catalog`. `None` when a signal ended it;
 /// what was found until then is noted.
@@ -100,7 +56,7 @@ pub fn verify(
         if context.stop.asked() {
             break;
         }
-        let flaws = reports::judge(catalog, name, &seen);
+        let flaws = crate::verify::report_check::judge(catalog, name, &seen);
         found.flaws.extend(flaws.into_iter().map(|flaw| (name.clone(), flaw)));
     }
     let stopped = context.stop.asked();
@@ -112,7 +68,7 @@ pub fn verify(
     for prefix in prefixes {
         others.extend(catalog.history(prefix)?.complete);
     }
-    found.damaged = names::of_all(catalog, &others, damaged);
+    found.damaged = crate::verify::inode_names::of_all(catalog, &others, damaged);
     if found.snapshots < snapshots.len() {
         found.damaged.retain(|damage| !damage.names.is_empty());
     }
@@ -147,7 +103,7 @@ fn note(
         marks.entry(name.to_string()).or_default().insert(path, flaw.to_string());
     }
     for name in all {
-        let before = marks::load(&catalog.backups, name);
+        let before = crate::repository::records::damage::load(&catalog.backups, name);
         let mut now_found = marks.remove(&name.to_string()).unwrap_or_default();
         if !whole.contains(name) {
             for (path, what) in &before {
@@ -155,7 +111,8 @@ fn note(
             }
         }
         if now_found != before
-            && let Err(error) = marks::store(&catalog.backups, name, &now_found, now)
+            && let Err(error) =
+                crate::repository::records::damage::store(&catalog.backups, name, &now_found, now)
         {
             let what =
                 format!("what is damaged in {name} cannot be noted for the next run: {error}");
@@ -190,7 +147,7 @@ pub fn rolled(catalog: &Catalog, prefix: &Prefix, state: &Rolling) -> Result<(),
     let store = || -> io::Result<()> {
         let own = backups.own.as_ref().ok_or(io::ErrorKind::NotFound)?;
         write_whole(
-            &marks::folder(own, ROLLING)?,
+            &crate::repository::records::damage::folder(own, ROLLING)?,
             &format!("{prefix}.json"),
             &serde_json::to_vec_pretty(state)?,
         )

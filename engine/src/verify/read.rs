@@ -5,19 +5,17 @@ use std::io::{self, Read};
 
 use rustix::fs::Advice;
 
-use crate::attrs;
-use crate::digest::Method;
-use crate::dir;
-use crate::manifest::record::Content as Recorded;
-use crate::restore::content::read_through;
-use crate::restore::target::{Content, StoreError};
+use crate::entry::digest::Method;
+use crate::fs::{stat, xattrs};
+use crate::repository::content::{Content, StoreError, read_through};
+use crate::repository::manifest::record::Content as Recorded;
 
 /// Bytes that one read asks for.
 const CHUNK: u64 = 1024 * 1024;
 
 /// What a file turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Finding {
+pub(crate) enum Finding {
     /// As it was recorded.
     Good,
     /// Nothing is recorded for it.
@@ -32,7 +30,7 @@ pub(super) enum Finding {
 
 /// Reads and judges a file by what the manifest records of it, or else by the hash that it bears. With
 /// `record` a file without a hash gets that of what it holds now. Returns what a manifest would record of what was read.
-pub(super) fn judge(
+pub(crate) fn judge(
     file: &File,
     manifest: Option<Recorded>,
     record: bool,
@@ -45,7 +43,7 @@ pub(super) fn judge(
             Ok((_, now)) => (by_manifest(file, manifest, &now), Some(manifest)),
         };
     }
-    let recorded = match attrs::recorded(file) {
+    let recorded = match xattrs::recorded(file) {
         Ok(None) if !record => return (Finding::Unproved, None),
         Ok(recorded) => recorded,
         Err(error) => {
@@ -69,7 +67,7 @@ pub(super) fn judge(
     let finding = match recorded {
         Some(then) if now == then => Finding::Good,
         Some(_) => Finding::Damaged(OTHER_CONTENT.to_owned()),
-        None => match attrs::set_hash_by(file, method, &now) {
+        None => match xattrs::set_hash_by(file, method, &now) {
             Ok(true) => Finding::Recorded,
             Ok(false) | Err(_) => Finding::Unproved,
         },
@@ -89,7 +87,7 @@ fn unreadable(error: &io::Error, stop: &(dyn Fn() -> bool + Sync)) -> Finding {
 /// Judges a file that holds content of the hash `now`. Its attribute belongs to the owner of the file, who
 /// can write it; the manifest does not.
 fn by_manifest(file: &File, manifest: Recorded, now: &blake3::Hash) -> Finding {
-    let borne = attrs::recorded(file).ok().flatten();
+    let borne = xattrs::recorded(file).ok().flatten();
     let agrees = borne
         .as_ref()
         .map(|(method, bytes)| *method == manifest.method() && bytes == now.as_bytes());
@@ -114,7 +112,7 @@ fn hash(
     read: &(dyn Fn(u64) + Sync),
 ) -> io::Result<(Method, blake3::Hash)> {
     let forget = || rustix::fs::fadvise(file, 0, None, Advice::DontNeed);
-    let meta = dir::meta(file)?;
+    let meta = stat::meta(file)?;
     let method = method.unwrap_or_else(|| Method::of(&meta));
     let _ = forget();
     let result = if meta.allocated < meta.size || method != Method::Plain {

@@ -8,51 +8,35 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::inodes::Inodes;
-use super::portion::Portion;
-use super::read::{Finding, judge};
-use super::reports::{Flaw, changed_at};
-use super::{Damage, Verified};
-use crate::catalog::Catalog;
-use crate::dir::{self, Dir};
-use crate::entry::{Kind, Meta, Time};
+use crate::entry::tree_path::Place;
+use crate::entry::{Kind, Meta};
 use crate::error::LookError;
-use crate::explore::Held;
-use crate::kept::Kept;
-use crate::manifest::record::{Content, Coverage, MetaDigest, Record, folder_digest, name_digest};
-use crate::manifest::{Reader, Recorded};
+use crate::fs::dir::Dir;
+use crate::fs::file_system::tells_inodes;
+use crate::fs::stat;
+use crate::fs::traverse::{Held, most_open_folders};
 use crate::monitor::add;
-use crate::name::SnapshotName;
-use crate::place::Place;
-use crate::queue::{Queue, workers};
-use crate::run::Context;
-use crate::usage::tells_inodes;
-use crate::walk::most_open_folders;
+use crate::monitor::context::Context;
+use crate::repository::catalog::Catalog;
+use crate::repository::manifest::read::{Reader, Recorded};
+use crate::repository::manifest::record::{
+    Content, Coverage, MetaDigest, Record, folder_digest, name_digest,
+};
+use crate::repository::records::sidecar::Kept;
+use crate::snapshot::name::SnapshotName;
+use crate::threads::work_queue::{Queue, workers};
+use crate::verify::inodes::Inodes;
+use crate::verify::outcome::{Damage, Flaw, Seen, Verified, changed_at};
+use crate::verify::read::{Finding, judge};
+use crate::verify::sample::Portion;
 
 /// Files that a thread reads at a time.
 const BATCH: usize = 32;
 /// What is said of an entry that has other metadata than it had.
 const ALTERED: &str = "its kind, owner, mode, size, time or target is not what was backed up";
 
-/// What was seen of one snapshot.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    /// Entries, folders among them, and those that are only kept beside it.
-    pub(super) entries: u64,
-    /// Folders whose entries changed at a time, with that.
-    pub(super) late: Vec<(Vec<u8>, Time)>,
-    /// Folders that cannot be read, each with the reason.
-    pub(super) unread: Vec<(Vec<u8>, String)>,
-    /// Files and folders that this user may not read.
-    pub(super) forbidden: Vec<Vec<u8>>,
-    /// What is not as the manifest records it.
-    pub(super) differing: Vec<Flaw>,
-    /// Whether a part of the manifest could not be read.
-    pub(super) no_manifest: bool,
-}
-
 /// A check of some snapshots, one after the other.
-pub(super) struct Scan<'a> {
+pub(crate) struct Scan<'a> {
     portion: Portion,
     record: bool,
     context: &'a Context,
@@ -107,7 +91,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<'a> Scan<'a> {
-    pub(super) fn new(portion: Portion, record: bool, context: &'a Context) -> Self {
+    pub(crate) fn new(portion: Portion, record: bool, context: &'a Context) -> Self {
         Self {
             portion,
             record,
@@ -122,7 +106,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Goes through one snapshot.
-    pub(super) fn snapshot(
+    pub(crate) fn snapshot(
         &self,
         catalog: &Catalog,
         name: &SnapshotName,
@@ -219,7 +203,7 @@ impl<'a> Scan<'a> {
             seen.differing.extend(differing.into_iter().flatten());
         }
         add(&self.names, files.iter().filter(|listed| listed.file).count() as u64);
-        self.context.progress.set_folder(|| crate::bytes::shown(&place.inside()));
+        self.context.progress.set_folder(|| crate::entry::escape::shown(&place.inside()));
         for name in folders {
             // Beyond that a folder is opened again from the top when it is its turn.
             let many = going.open.load(Ordering::Relaxed) > going.most_open;
@@ -247,7 +231,7 @@ impl<'a> Scan<'a> {
                 continue;
             }
             let name = &listed.name;
-            let opened = dir.open_file(name).and_then(|file| Ok((dir::meta(&file)?, file)));
+            let opened = dir.open_file(name).and_then(|file| Ok((stat::meta(&file)?, file)));
             let (meta, file) = match opened {
                 Ok(opened) => opened,
                 // It went with its snapshot.
@@ -372,12 +356,12 @@ impl<'a> Scan<'a> {
     }
 
     /// The damaged inodes, by number, without their names; and what has the inode of another name.
-    pub(super) fn judged(&self) -> (HashMap<u64, Damage>, Vec<(SnapshotName, Flaw)>) {
+    pub(crate) fn judged(&self) -> (HashMap<u64, Damage>, Vec<(SnapshotName, Flaw)>) {
         self.inodes.judged()
     }
 
     /// Fills in the sums.
-    pub(super) fn sums(&self, found: &mut Verified) {
+    pub(crate) fn sums(&self, found: &mut Verified) {
         for (sum, to) in [
             (&self.names, &mut found.names),
             (&self.good, &mut found.good),

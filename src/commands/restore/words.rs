@@ -3,13 +3,12 @@
 use std::ffi::{OsStr, OsString};
 
 use chrono::{DateTime, Local};
-use engine::name::SnapshotName;
-use engine::select::Selector;
+use engine::snapshot::name::SnapshotName;
+use engine::snapshot::spec::Selector;
 
-use crate::commands::history::{in_snapshot, on_source};
-use crate::commands::say;
 use crate::exit::Exit;
-use crate::series::{Picked, Series, one, pick};
+use crate::snapshots::open::{Picked, Series, in_snapshot, on_source, one, pick};
+use crate::term::print::say;
 
 /// Words that mean a snapshot.
 const KNOWN: [&str; 4] = ["latest", "oldest", "yesterday", "today"];
@@ -21,7 +20,7 @@ const FEW_LETTERS: usize = 2;
 ///
 /// # Errors
 /// The exit, when that cannot be told; it is said why.
-pub(super) fn meaning<'a>(
+pub(crate) fn meaning<'a>(
     all: &'a [Series],
     words: &[OsString],
     now: &DateTime<Local>,

@@ -2,22 +2,22 @@
 
 use std::path::Path;
 
-use engine::shape::{Ids, Mapping};
+use engine::source::metadata_map::{Ids, Mapping};
 
 /// The users or groups of this machine that stand in its files.
 #[derive(Debug, Default)]
-pub(super) struct Base {
+pub(crate) struct Base {
     /// Names with their numbers.
     entries: Vec<(String, u32)>,
     file: &'static str,
 }
 
 impl Base {
-    pub(super) fn users() -> Self {
+    pub(crate) fn users() -> Self {
         Self::of("/etc/passwd")
     }
 
-    pub(super) fn groups() -> Self {
+    pub(crate) fn groups() -> Self {
         Self::of("/etc/group")
     }
 
@@ -53,7 +53,7 @@ fn entries(text: &str) -> Vec<(String, u32)> {
 ///
 /// # Errors
 /// What to write instead.
-pub(super) fn read_map(text: &str, base: &Base) -> Result<Mapping, String> {
+pub(crate) fn read_map(text: &str, base: &Base) -> Result<Mapping, String> {
     let mut mapping = Mapping::default();
     for pair in text.split(',') {
         let (from, to) = pair

@@ -1,6 +1,6 @@
 //! What a row of the table of rsync options says.
 
-use super::wanted::Wanted;
+use crate::config::rsync::parsed::Wanted;
 
 /// One option of rsync's, or one of ours beside them.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Row {
     }
 
     /// An option that switches something on, or with `--no-` off.
-    pub(super) const fn switch(
+    pub(crate) const fn switch(
         long: &'static str,
         set: fn(&mut Wanted, bool),
         about: &'static str,
@@ -72,7 +72,7 @@ impl Row {
     }
 
     /// An option that has a value.
-    pub(super) const fn value(
+    pub(crate) const fn value(
         long: &'static str,
         value: &'static str,
         set: fn(&mut Wanted, &[u8]) -> Result<(), String>,
@@ -82,7 +82,7 @@ impl Row {
     }
 
     /// An option that has a value, or with `--no-` none.
-    pub(super) const fn setting(
+    pub(crate) const fn setting(
         long: &'static str,
         value: &'static str,
         set: fn(&mut Wanted, Option<&[u8]>) -> Result<(), String>,
@@ -93,42 +93,42 @@ impl Row {
     }
 
     /// An option that says what is so anyway.
-    pub(super) const fn always(long: &'static str, about: &'static str) -> Self {
+    pub(crate) const fn always(long: &'static str, about: &'static str) -> Self {
         Self::new(long, Handling::Always, about)
     }
 
     /// An option that changes nothing here.
-    pub(super) const fn no_effect(long: &'static str, about: &'static str) -> Self {
+    pub(crate) const fn no_effect(long: &'static str, about: &'static str) -> Self {
         Self::new(long, Handling::NoEffect, about)
     }
 
     /// An option that is not taken.
-    pub(super) const fn refused(long: &'static str, about: &'static str) -> Self {
+    pub(crate) const fn refused(long: &'static str, about: &'static str) -> Self {
         Self::new(long, Handling::Refused, about)
     }
 
-    pub(super) const fn short(self, letter: char) -> Self {
+    pub(crate) const fn short(self, letter: char) -> Self {
         Self { short: Some(letter), ..self }
     }
 
-    pub(super) const fn or(self, aliases: &'static [&'static str]) -> Self {
+    pub(crate) const fn or(self, aliases: &'static [&'static str]) -> Self {
         Self { aliases, ..self }
     }
 
     /// rsync knows its `--no-` form.
-    pub(super) const fn no(self) -> Self {
+    pub(crate) const fn no(self) -> Self {
         Self { negatable: true, ..self }
     }
 
-    pub(super) const fn with(self, value: &'static str) -> Self {
+    pub(crate) const fn with(self, value: &'static str) -> Self {
         Self { value: Some(value), ..self }
     }
 
-    pub(super) const fn local(self, why_not_remote: &'static str) -> Self {
+    pub(crate) const fn local(self, why_not_remote: &'static str) -> Self {
         Self { side: Side::Local(why_not_remote), ..self }
     }
 
-    pub(super) const fn remote(self) -> Self {
+    pub(crate) const fn remote(self) -> Self {
         Self { side: Side::Remote("the sources are on this machine"), ..self }
     }
 

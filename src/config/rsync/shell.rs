@@ -44,7 +44,7 @@ impl Shell {
     ///
     /// # Errors
     /// What to write instead.
-    pub(super) fn read(text: &str) -> Result<Self, String> {
+    pub(crate) fn read(text: &str) -> Result<Self, String> {
         let words = words(text)?;
         let mut words = words.into_iter();
         let mut shell = Self::default();

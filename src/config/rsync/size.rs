@@ -2,7 +2,7 @@
 
 /// What a number without a unit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(crate) enum Unit {
     Byte,
     Kibibyte,
 }
@@ -11,7 +11,7 @@ pub(super) enum Unit {
 ///
 /// # Errors
 /// What to write instead.
-pub(super) fn read(text: &str, plain: Unit) -> Result<u64, String> {
+pub(crate) fn read(text: &str, plain: Unit) -> Result<u64, String> {
     let wrong = || format!("'{text}' is no size; write for example 500, 1.5m or 2GB");
     let lower = text.to_ascii_lowercase();
     let (rest, offset) = match (lower.strip_suffix("+1"), lower.strip_suffix("-1")) {

@@ -1,11 +1,16 @@
 //! Options in, what a job wants out.
 
-use engine::filter::FilterOption;
-use engine::job::{Keep, Window};
+use engine::entry::preserve::{Keep, Window};
+use engine::filter::filters::FilterOption;
 use proptest::prelude::*;
 use transport::local::Follow;
 
-use super::*;
+use crate::config::rsync::object::Dict;
+use crate::config::rsync::parsed::Wanted;
+use crate::config::rsync::row::Row;
+use crate::config::rsync::{
+    Param, Refusals, long_option, read_args, read_dict, rows, short_option, wanted, without_effect,
+};
 
 fn read(args: &[&str]) -> Result<Wanted, Refusals> {
     let args: Vec<Vec<u8>> = args.iter().map(|arg| arg.as_bytes().to_vec()).collect();

@@ -1,66 +1,19 @@
 //! How many channels a connection may have.
 
-use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use super::Options;
-
-/// How many channels a host was seen to take, shared by all clones. It only becomes less.
-#[derive(Clone, Default)]
-pub struct ChannelLimit(Arc<Inner>);
-
-#[derive(Default)]
-struct Inner {
-    /// 0: not known.
-    most: AtomicUsize,
-    lowered: Option<Box<dyn Fn(usize) + Send + Sync>>,
-}
-
-impl ChannelLimit {
-    /// `most` is what is known already; `lowered` is told each time that it becomes less, on the thread that
-    /// talks.
-    pub fn new(most: Option<usize>, lowered: impl Fn(usize) + Send + Sync + 'static) -> Self {
-        let most = AtomicUsize::new(most.unwrap_or_default());
-        Self(Arc::new(Inner { most, lowered: Some(Box::new(lowered)) }))
-    }
-
-    /// What is known.
-    #[must_use]
-    pub fn get(&self) -> Option<usize> {
-        Some(self.0.most.load(Ordering::Relaxed)).filter(|most| *most > 0)
-    }
-
-    /// The host was seen to end a connection that was to have more than `most` channels.
-    pub(super) fn lower(&self, most: usize) {
-        let most = most.max(1);
-        if self.get().is_none_or(|known| most < known) {
-            self.0.most.store(most, Ordering::Relaxed);
-            if let Some(lowered) = &self.0.lowered {
-                lowered(most);
-            }
-        }
-    }
-}
-
-impl fmt::Debug for ChannelLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ChannelLimit").field(&self.get()).finish()
-    }
-}
+use crate::sftp::options::Options;
 
 /// What is known when the number of channels is decided.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
+pub(crate) struct Moment {
     /// The server is known to keep several channels apart.
-    pub(super) apart: bool,
-    pub(super) is_far: bool,
+    pub(crate) apart: bool,
+    pub(crate) is_far: bool,
     /// The connection has just been made.
-    pub(super) is_early: bool,
+    pub(crate) is_early: bool,
 }
 
 /// How many channels a connection is to have.
-pub(super) fn wanted(options: &Options, moment: Moment) -> usize {
+pub(crate) fn wanted(options: &Options, moment: Moment) -> usize {
     let usual = match (moment.is_far, moment.is_early) {
         (true, _) => options.channels_given.unwrap_or(options.channels.max(options.channels_far)),
         (false, true) => options.channels.min(options.channels_first),
@@ -73,6 +26,10 @@ pub(super) fn wanted(options: &Options, moment: Moment) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sftp::options::ChannelLimit;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering;
 
     const NEAR: Moment = Moment { apart: true, is_far: false, is_early: false };
     const EARLY: Moment = Moment { is_early: true, ..NEAR };

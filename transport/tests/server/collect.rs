@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use engine::entry::{Batch, Entry, Kind, Meta};
 use engine::source::{ContentSink, ListSink, Source, SourceError, Wanted};
-use transport::sftp::{SftpFolder, SftpSource};
+use transport::sftp::read::{SftpFolder, SftpSource};
 
 /// Longer than everything a test waits for.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use fixtures::need;
 use fixtures::sshd::{self, Plan};
-use transport::sftp::{Address, Options};
+use transport::sftp::options::Options;
+use transport::sftp::ssh::address::Address;
 
 pub(crate) use fixtures::sshd::Subsystem;
 

@@ -6,7 +6,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use transport::sftp::{ConnectError, SftpSource};
+use transport::sftp::read::SftpSource;
+use transport::sftp::ssh::connect_error::ConnectError;
 
 use super::Sshd;
 

@@ -1,0 +1,385 @@
+//! The state that carrying out plans shares between its files.
+
+use std::ffi::CStr;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use rustix::io::Errno;
+
+use crate::backup::plan::{Action, Planned, Step};
+use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::tally::Batched;
+use crate::backup::walk::{Entered, Target, Walk};
+use crate::entry::hard_links::Groups;
+use crate::entry::stored::Held;
+use crate::entry::tree_path::Place;
+use crate::entry::{Entry, FileId, Kind, Listed, Meta};
+use crate::error::{RunError, no_space};
+use crate::fs::dir::Dir;
+use crate::fs::metadata::Dresser;
+use crate::fs::refusal::{Refusal, Tried, classify};
+use crate::fs::{stat, xattrs};
+use crate::monitor::add;
+use crate::monitor::event::Instead;
+use crate::repository::manifest::write::Writer;
+use crate::repository::records::sidecar::Kept;
+use crate::source::Source;
+
+/// An entry with its plan, for work that outlives the batch it was listed in.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) entry: Entry,
+    pub(crate) base: Option<Held>,
+    pub(crate) here: Option<Held>,
+    pub(crate) step: Step,
+    /// The source's inode, when the entry is one of several names of it.
+    pub(crate) group: Option<FileId>,
+}
+
+impl Item {
+    /// An item of its own for an entry that is one of several names of an inode.
+    pub(crate) fn of<S: Source>(walk: &Walk<S, Build<S>>, planned: &Planned<'_>) -> Option<Self> {
+        let meta = planned.entry.meta;
+        let several = walk.keep().hard_links && meta.links > 1 && meta.kind != Kind::Folder;
+        let group = meta.id.filter(|_| several)?;
+        Some(Self { group: Some(group), ..Self::to_fetch(planned) })
+    }
+
+    /// An item for a file that is to be read.
+    pub(crate) fn to_fetch(planned: &Planned<'_>) -> Self {
+        Self {
+            entry: planned.entry.to_entry(),
+            base: planned.base.clone(),
+            here: planned.here.clone(),
+            step: planned.step,
+            group: None,
+        }
+    }
+
+    pub(crate) fn planned(&self) -> Planned<'_> {
+        Planned {
+            entry: Listed::from(&self.entry),
+            base: self.base.clone(),
+            here: self.here.clone(),
+            step: self.step,
+        }
+    }
+}
+
+/// The mode of a snapshot's own folder, when that is no source root.
+pub(crate) const TOP_MODE: u32 = 0o755;
+
+/// Builds the incomplete snapshot.
+pub(crate) struct Build<S: Source> {
+    pub(crate) dresser: Dresser,
+    /// Where this snapshot's records are kept beside it.
+    pub(crate) kept: Kept,
+    /// What it holds, for those who check it later.
+    pub(crate) manifest: Writer,
+    /// Every file and folder is synced by itself, because the file system cannot be synced as a whole.
+    pub(crate) sync_each: bool,
+    /// Held while a file gets its final time and is synced; a checkpoint waits for all of them.
+    pub(crate) in_flight: RwLock<()>,
+    pub(crate) groups: Groups<Waiting<S::Folder>>,
+    /// Modes that would lock an ordinary user out of its own snapshot while it is built.
+    pub(crate) late_modes: Mutex<Vec<(Arc<Place>, u32)>>,
+    /// The mode that the snapshot's own folder gets when it is sealed.
+    pub(crate) top_mode: AtomicU32,
+    pub(crate) owners_said: AtomicBool,
+    /// A file could not be synced.
+    pub(crate) sync_failed: AtomicBool,
+    pub(crate) written: AtomicU64,
+}
+
+/// How carrying out a step ended.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is returned")]
+pub(crate) enum Outcome {
+    /// The entry stands in the snapshot, or beside it.
+    Stored,
+    /// It has to be read from the source.
+    Fetch(Item),
+    /// The destination refuses it, which was told.
+    Refused,
+}
+
+/// A name of a hard-linked inode that waits for the first one to be stored.
+pub(crate) struct Waiting<F> {
+    pub(crate) folder: Arc<Folder<F>>,
+    pub(crate) handles: Arc<Handles<F>>,
+    pub(crate) source: Arc<F>,
+    pub(crate) item: Item,
+}
+
+/// Why an entry is not stored whose name is not UTF-8.
+pub(crate) const OTHER_NAME: &str =
+    "the destination would store it under another name, as this one is not UTF-8";
+
+pub(crate) type BuildWalk<S> = Arc<Walk<S, Build<S>>>;
+
+impl<S: Source> Build<S> {
+    pub(crate) fn new(dresser: Dresser, kept: Kept, manifest: Writer, sync_each: bool) -> Self {
+        Self {
+            dresser,
+            kept,
+            manifest,
+            sync_each,
+            in_flight: RwLock::new(()),
+            groups: Groups::new(),
+            late_modes: Mutex::default(),
+            top_mode: AtomicU32::new(TOP_MODE),
+            owners_said: AtomicBool::new(false),
+            sync_failed: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+        }
+    }
+}
+
+impl<S: Source> Target<S> for Build<S> {
+    fn enter(
+        walk: &BuildWalk<S>,
+        parent: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        entry: &Entry,
+    ) -> Result<Entered, RunError> {
+        if walk.target.dresser.abilities.changes(&entry.name) {
+            parent.changes.alter();
+            let what = format!("{OTHER_NAME}, and so all that is in it");
+            walk.problem(&parent.place.source_of(&entry.name), what, Instead::Nothing);
+            return Ok(Entered::Refused);
+        }
+        let broken = |action, error| walk.destination(action, &parent.place, &entry.name, error);
+        let here = here(handles).map_err(|error| broken("cannot enter", error))?;
+        match enter(here, &entry.name, parent.fresh) {
+            Ok((dir, made)) => Ok(Entered::Opened(Some(dir), made)),
+            Err((action, error)) => {
+                let refusal = classify(&error, here, Tried::Folder);
+                if refusal == Refusal::Entry {
+                    // An empty one would look like a folder that was empty in the source.
+                    let _ = here.remove_folder(&entry.name);
+                    parent.changes.alter();
+                    let what = format!(
+                        "the destination refuses the folder and so all that is in it: {error}"
+                    );
+                    walk.problem(&parent.place.source_of(&entry.name), what, Instead::Nothing);
+                    return Ok(Entered::Refused);
+                }
+                Err(if refusal == Refusal::Full {
+                    no_space(&walk.set.backups_dir)
+                } else {
+                    broken(action, error)
+                })
+            }
+        }
+    }
+
+    fn apply(
+        walk: &BuildWalk<S>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        source: &Arc<S::Folder>,
+        steps: &[Planned<'_>],
+    ) {
+        walk.itemize(folder, steps);
+        Self::release(
+            walk,
+            walk.note_empty(folder, steps, |planned| (walk.item(folder, planned), None)),
+        );
+        let mut wanted = Vec::new();
+        let mut done = Batched::default();
+        let is_folder = |held: &Held| held.meta.kind == Kind::Folder && held.on_disk;
+        for planned in steps {
+            if planned.step.action == Action::Enter {
+                if !planned.base.as_ref().is_some_and(is_folder) {
+                    folder.changes.alter();
+                }
+                continue;
+            }
+            if walk.halted() || walk.is_full() {
+                return;
+            }
+            if walk.target.dresser.abilities.changes(planned.entry.name) {
+                walk.would_be_renamed(folder, planned.entry);
+                continue;
+            }
+            if planned.is_apart() {
+                folder.changes.alter();
+            }
+            let item = Item::of(walk, planned);
+            let result = match item {
+                Some(item) => walk.grouped(folder, handles, source, item, &mut done),
+                None => walk.carry_out(folder, handles, planned, &mut done),
+            };
+            match result {
+                Ok(Outcome::Fetch(item)) => wanted.push(item),
+                Ok(Outcome::Stored | Outcome::Refused) => {}
+                Err(error) => return walk.fail(error),
+            }
+        }
+        walk.tally.add(&done, None);
+        add(&walk.set.context.progress.linked, done.counts.linked);
+        if !wanted.is_empty() {
+            walk.fetch(folder, handles, source, wanted);
+        }
+    }
+
+    fn knows(&self, id: FileId, meta: &Meta) -> bool {
+        self.groups.knows(id, meta)
+    }
+
+    fn deleted(walk: &BuildWalk<S>, folder: &Folder<S::Folder>, name: &CStr, is_folder: bool) {
+        folder.changes.alter();
+        if let Some(items) = &walk.set.context.items {
+            crate::backup::itemize::deleted(items, folder, name, is_folder);
+        }
+    }
+
+    fn left_out(_: &BuildWalk<S>, folder: &Folder<S::Folder>, _: &CStr, _: bool) {
+        folder.changes.alter();
+    }
+
+    fn superfluous(
+        walk: &BuildWalk<S>,
+        folder: &Folder<S::Folder>,
+        here: &Dir,
+        name: &CStr,
+    ) -> Result<(), RunError> {
+        folder.changes.alter();
+        add(&walk.freed, 1);
+        clear(here, name)
+            .map_err(|error| walk.destination("cannot remove", &folder.place, name, error))
+    }
+
+    fn unread(
+        walk: &BuildWalk<S>,
+        folder: &Arc<Folder<S::Folder>>,
+        name: &CStr,
+    ) -> Result<Instead, RunError> {
+        walk.carry_forward(folder, name)
+    }
+
+    fn finish(walk: &BuildWalk<S>, folder: &Folder<S::Folder>) -> Result<(), RunError> {
+        let broken = |action, error| walk.destination(action, &folder.place, c"", error);
+        let handles = walk.handles(folder)?;
+        let here = here(&handles).map_err(|error| broken("cannot finish", error))?;
+        if let Some(entry) = &folder.entry {
+            let late = walk.locks_out(&entry.meta);
+            let open = late.then(|| {
+                let mut entry = entry.clone();
+                entry.meta.mode |= 0o700;
+                entry
+            });
+            let entry = Listed::from(open.as_ref().unwrap_or(entry));
+            let record = walk
+                .target
+                .dresser
+                .existing(here, entry)
+                .map_err(|error| broken("cannot set the attributes of", error))?;
+            walk.note(folder, c"", record);
+        }
+        let mode = folder.entry.as_ref().map(|entry| entry.meta.mode);
+        let top = folder.place.chain().len() == 1;
+        if top {
+            walk.target.top_mode.store(mode.unwrap_or(TOP_MODE), Ordering::Relaxed);
+        } else if folder.entry.as_ref().is_some_and(|entry| walk.locks_out(&entry.meta)) {
+            let late = (Arc::clone(&folder.place), mode.unwrap_or(TOP_MODE));
+            lock(&walk.target.late_modes).push(late);
+        }
+        if top {
+            // Nobody else looks into a snapshot that is being built, or keeps runs off it by a lock.
+            stat::set_mode(here, 0o700).map_err(|error| broken("cannot set the mode of", error))?;
+        }
+        let records = folder.records();
+        if !records.is_empty() || !folder.fresh {
+            walk.target
+                .kept
+                .store(&folder.place, &records, walk.target.sync_each)
+                .map_err(|error| broken("cannot keep what is beside", error))?;
+        }
+        walk.record(folder, &handles, here);
+        if walk.target.sync_each {
+            here.sync()
+                .map_err(|error| RunError::Sync { path: walk.set.backups_dir.clone(), error })?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens the folder `name` of an incomplete snapshot, makes it if need be; whether it was made. Of what failed: what was tried.
+pub(crate) fn enter(
+    here: &Dir,
+    name: &CStr,
+    fresh: bool,
+) -> Result<(Dir, bool), (&'static str, io::Error)> {
+    let made = match here.make_folder(name, 0o700) {
+        Err(error) if is(&error, Errno::EXIST) => {
+            let meta = here.stat(name).map_err(|error| ("cannot look at", error))?;
+            if meta.kind != Kind::Folder {
+                clear(here, name)
+                    .and_then(|()| here.make_folder(name, 0o700))
+                    .map_err(|error| ("cannot replace", error))?;
+            }
+            meta.kind != Kind::Folder
+        }
+        made => made.map(|()| true).map_err(|error| ("cannot create", error))?,
+    };
+    let dir = match !made || !fresh {
+        true => in_progress(here, name),
+        false => here.child(name),
+    };
+    dir.map(|dir| (dir, made)).map_err(|error| ("cannot open", error))
+}
+
+pub(crate) fn here<F>(handles: &Handles<F>) -> io::Result<&Dir> {
+    handles.here.as_ref().ok_or_else(|| Errno::NOENT.into())
+}
+
+pub(crate) fn is(error: &io::Error, errno: Errno) -> bool {
+    Errno::from_io_error(error) == Some(errno)
+}
+
+/// Makes something under `name`, `over` what has it: what an earlier run or a link that failed left there. Otherwise nothing
+/// is replaced: in a folder that was made just now the name is another entry's, which this file system does not tell apart.
+pub(crate) fn replacing<T>(
+    over: bool,
+    here: &Dir,
+    name: &CStr,
+    make: impl Fn() -> io::Result<T>,
+) -> io::Result<T> {
+    match make() {
+        Err(error) if over && is(&error, Errno::EXIST) => {
+            clear(here, name)?;
+            make()
+        }
+        result => result,
+    }
+}
+
+/// Opens a folder of an incomplete snapshot and closes it to everybody else until it is finished: nobody may
+/// exchange a name in it meanwhile. A setgid bit or default ACL, its own or its parent's, must not reach what
+/// is made in it either.
+pub(crate) fn in_progress(here: &Dir, name: &CStr) -> io::Result<Dir> {
+    let dir = here.child_opened_up(name, 0o700)?;
+    let (meta, own) = (dir.meta()?, rustix::process::geteuid());
+    if own.is_root() && meta.uid != own.as_raw() {
+        // A file system without owners, or of a server that trusts no root, has nothing to take.
+        let _ = stat::set_owner(&dir, Some(own.as_raw()), None);
+    }
+    if meta.mode != 0o700 {
+        stat::set_mode(&dir, 0o700)?;
+    }
+    xattrs::remove_acls(&dir);
+    Ok(dir)
+}
+
+/// Removes `name` of an incomplete snapshot, whatever it is.
+pub(crate) fn clear(here: &Dir, name: &CStr) -> io::Result<()> {
+    match crate::fs::remove_tree::remove(here, name, 1, &AtomicU64::new(0), &|| false) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

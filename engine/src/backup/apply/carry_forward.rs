@@ -1,0 +1,239 @@
+//! Carries forward what could not be read: the base's version takes its place.
+
+use std::collections::BTreeSet;
+use std::ffi::CStr;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::backup::apply::build::{Build, clear, here};
+use crate::backup::plan::{Action, Planned, Step, Verdict};
+use crate::backup::walk::folder::{Folder, Handles, Opened};
+use crate::backup::walk::tally::Batched;
+use crate::backup::walk::{Entered, Target, Walk};
+use crate::entry::overlay::Records;
+use crate::entry::stored::Held;
+use crate::entry::{Kind, Listed};
+use crate::error::RunError;
+use crate::fs::dir::Dir;
+use crate::fs::metadata::entry_of;
+use crate::fs::refusal::is_no_name;
+use crate::monitor::event::Instead;
+use crate::source::Source;
+
+type Shared<S> = Arc<Folder<<S as Source>::Folder>>;
+
+impl<S: Source> Walk<S, Build<S>> {
+    /// Gives the snapshot the base's version of `name`; with an empty name that of all entries of
+    /// `folder` that were not listed.
+    ///
+    /// # Errors
+    /// When the destination fails.
+    pub(crate) fn carry_forward(
+        self: &Arc<Self>,
+        folder: &Shared<S>,
+        name: &CStr,
+    ) -> Result<Instead, RunError> {
+        let handles = self.handles(folder)?;
+        let mut done = Batched::default();
+        let instead = if name.is_empty() {
+            self.carry_rest(folder, &handles, &mut done)?;
+            Ok(if handles.base.is_some() { Instead::CarriedForward } else { Instead::LastRead })
+        } else {
+            self.carry(folder, &handles, name, &mut done)
+        };
+        self.tally.add(&done, folder.area);
+        instead
+    }
+
+    fn carry(
+        self: &Arc<Self>,
+        folder: &Shared<S>,
+        handles: &Arc<Handles<S::Folder>>,
+        name: &CStr,
+        done: &mut Batched,
+    ) -> Result<Instead, RunError> {
+        let broken = |error| self.destination("cannot carry forward", &folder.place, name, error);
+        if self.target.dresser.abilities.changes(name) {
+            // Under this name another entry of the base is found.
+            let record = folder.base_records.get(name).filter(|record| record.kind.is_some());
+            let Some(record) = record else { return Ok(Instead::Nothing) };
+            self.note(folder, name, record.clone());
+            return Ok(Instead::CarriedForward);
+        }
+        let look = |dir: &Option<Dir>, records: &Records| match dir {
+            Some(dir) => self.held(dir, name, records),
+            None => Ok(None),
+        };
+        // A base that cannot be read has nothing to carry.
+        let base = look(&handles.base, &folder.base_records).unwrap_or(None);
+        let base = base.filter(|base| !self.is_damaged(folder, name, base));
+        let older = base.is_some();
+        let here = match look(&handles.here, &folder.here_records) {
+            Err(error) if is_no_name(&error) => None,
+            here => here.map_err(broken)?,
+        };
+        if !older {
+            folder.changes.alter();
+        }
+        match base.or(here) {
+            None => Ok(Instead::Nothing),
+            Some(held) if held.meta.kind == Kind::Folder => {
+                self.carry_folder(folder, handles, name, &held, done)?;
+                Ok(if older { Instead::CarriedForward } else { Instead::LastRead })
+            }
+            Some(held) if older => match self.carry_entry(folder, handles, name, held, done) {
+                Err(error) => {
+                    self.only_this(folder, handles, name, &error).map(|()| Instead::Nothing)
+                }
+                Ok(instead) => Ok(instead),
+            },
+            Some(held) => self.keep_or_clear(handles, name, &held).map_err(broken),
+        }
+    }
+
+    /// Takes away what was stored of `name`, which the destination cannot hold whole, and carries the base's
+    /// version forward.
+    ///
+    /// # Errors
+    /// When what was stored cannot be removed.
+    pub(crate) fn instead_of_refused(
+        self: &Arc<Self>,
+        folder: &Shared<S>,
+        name: &CStr,
+    ) -> Result<Instead, RunError> {
+        let handles = self.handles(folder)?;
+        let broken = |error| self.destination("cannot remove", &folder.place, name, error);
+        let here = here(&handles).map_err(broken)?;
+        // A name that the destination cannot hold is not there either.
+        let left = here.find(name).unwrap_or(None);
+        if left.is_some_and(|left| left.kind != Kind::Folder) {
+            clear(here, name).map_err(broken)?;
+        }
+        folder.records().remove(name);
+        let Some(base) = &handles.base else { return Ok(Instead::Nothing) };
+        let held = self.held(base, name, &folder.base_records).unwrap_or(None);
+        let held = held
+            .filter(|held| held.meta.kind != Kind::Folder && !self.is_damaged(folder, name, held));
+        let Some(held) = held else { return Ok(Instead::Nothing) };
+        let mut done = Batched::default();
+        let carried = self.carry_entry(folder, &handles, name, held, &mut done);
+        self.tally.add(&done, folder.area);
+        // What refused the new version may refuse the old one: it is told with that.
+        Ok(carried.unwrap_or(Instead::Nothing))
+    }
+
+    /// No older version: what an interrupted run read of it is the best there is, if it is whole.
+    fn keep_or_clear(
+        &self,
+        handles: &Handles<S::Folder>,
+        name: &CStr,
+        held: &Held,
+    ) -> io::Result<Instead> {
+        let here = here(handles)?;
+        let file = held.meta.kind == Kind::File;
+        if !file || (self.set.trust.checkable && self.holds_its_hash(here, name)) {
+            return Ok(Instead::LastRead);
+        }
+        clear(here, name)?;
+        Ok(Instead::Nothing)
+    }
+
+    fn carry_entry(
+        self: &Arc<Self>,
+        folder: &Shared<S>,
+        handles: &Arc<Handles<S::Folder>>,
+        name: &CStr,
+        held: Held,
+        done: &mut Batched,
+    ) -> io::Result<Instead> {
+        clear(here(handles)?, name)?;
+        let entry = entry_of(name, &held);
+        let step = Step { verdict: Verdict::Same, action: Action::Link };
+        let planned = Planned { entry: Listed::from(&entry), base: Some(held), here: None, step };
+        let carried = self.link(folder, handles, &planned, done)?;
+        Ok(if carried { Instead::CarriedForward } else { Instead::Nothing })
+    }
+
+    fn carry_folder(
+        self: &Arc<Self>,
+        parent: &Shared<S>,
+        handles: &Arc<Handles<S::Folder>>,
+        name: &CStr,
+        held: &Held,
+        done: &mut Batched,
+    ) -> Result<(), RunError> {
+        let place = parent.place.child(name, None);
+        let broken = |error| self.destination("cannot carry forward", &place, c"", error);
+        let base_records = self.set.base.kept.load(&place).map_err(broken)?;
+        let own = base_records.get(c"").and_then(|own| own.complete(Some(held.clone())));
+        let entry = entry_of(name, own.as_ref().unwrap_or(held));
+        let Entered::Opened(dir, _) = Build::enter(self, parent, handles, &entry)? else {
+            return Ok(());
+        };
+        let base = handles.base.as_ref().and_then(|base| base.child(name).ok());
+        let handles = Arc::new(Handles::new(None, base, dir, &self.open));
+        let folder = Folder::new(Opened {
+            rules: parent.rules_below(&place),
+            here_records: self.set.here.kept.load(&place).map_err(broken)?,
+            place: Arc::clone(&place),
+            entry: Some(entry),
+            node: None,
+            area: parent.area,
+            dev: None,
+            covered: false,
+            whole: false,
+            fresh: false,
+            partial: true,
+            folds_case: self.set.folds_case,
+            base_records,
+            handles: Arc::clone(&handles),
+        });
+        self.carry_rest(&folder, &handles, done)?;
+        self.settle(&folder)
+    }
+
+    /// Carries every entry that was not seen in the source: the base's, and what an interrupted run left.
+    /// Folders are left to tasks of their own, so that depth costs no stack.
+    fn carry_rest(
+        self: &Arc<Self>,
+        folder: &Shared<S>,
+        handles: &Arc<Handles<S::Folder>>,
+        done: &mut Batched,
+    ) -> Result<(), RunError> {
+        let broken = |error| self.destination("cannot carry forward", &folder.place, c"", error);
+        let mut names = BTreeSet::new();
+        for dir in [&handles.base, &handles.here].into_iter().flatten() {
+            dir.names(|entry| {
+                if !folder.saw(entry.name) {
+                    names.insert(entry.name.to_owned());
+                }
+                ControlFlow::Continue(())
+            })
+            .map_err(broken)?;
+        }
+        for name in names {
+            if self.halted() || self.is_full() {
+                break;
+            }
+            let find = |dir: &Dir| dir.find(&name).ok().flatten();
+            let found: Vec<_> =
+                [&handles.base, &handles.here].into_iter().flatten().filter_map(find).collect();
+            let is_folder = found.iter().any(|meta| meta.kind == Kind::Folder);
+            if folder.leaves_out(&name, is_folder) {
+                folder.changes.alter();
+                here(handles).and_then(|here| clear(here, &name)).map_err(broken)?;
+            } else if is_folder {
+                self.carry_later(folder, name);
+            } else {
+                // None of these was listed, so none was counted.
+                done.root.now += 1;
+                done.root.before += 1;
+                let file = found.first().filter(|meta| meta.kind == Kind::File);
+                done.root.bytes += file.map_or(0, |meta| meta.size);
+                self.carry(folder, handles, &name, done)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! Compares a file of the source with the base's copy of it, without writing: its content is hashed as
+//! it comes. Only when it differs is it read again and stored.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::backup::apply::build::{Build, Item};
+use crate::backup::apply::copy;
+use crate::backup::plan::{Action, Verdict};
+use crate::backup::walk::Walk;
+use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::tally::Batched;
+use crate::entry::digest::{Digest, Method};
+use crate::entry::{Kind, Meta};
+use crate::fs::xattrs;
+use crate::source::Source;
+
+/// A file that is being compared.
+pub(crate) struct Comparing {
+    hasher: Digest,
+    method: Method,
+    length: u64,
+}
+
+impl Comparing {
+    /// Of a file that is as `meta` says.
+    pub(crate) fn new(meta: &Meta) -> Self {
+        let method = Method::of(meta);
+        Self { hasher: method.begin(), method, length: 0 }
+    }
+
+    pub(crate) fn method(&self) -> Method {
+        self.method
+    }
+
+    pub(crate) fn data(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+    }
+
+    /// A hole is zeros. `false` when `stop` says that no more is wanted.
+    pub(crate) fn hole(&mut self, length: u64, stop: &dyn Fn() -> bool) -> bool {
+        self.length += length;
+        self.hasher.zeros(length, stop)
+    }
+
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub(crate) fn hash(&self) -> blake3::Hash {
+        self.hasher.finish()
+    }
+}
+
+/// Whether the base most likely has the content of a file, so that it is compared before it is stored.
+pub(crate) fn may_be_of_base(item: &Item) -> bool {
+    let of_base = |base: &crate::entry::stored::Held| base.on_disk && base.meta.kind == Kind::File;
+    item.step.action == Action::FetchAndCompare
+        && matches!(item.step.verdict, Verdict::Same | Verdict::Metadata)
+        && item.base.as_ref().is_some_and(of_base)
+}
+
+impl<S: Source> Walk<S, Build<S>> {
+    /// The hash, by `method`, of what the base holds as `item`: the recorded one, or with `--checksum` that of what
+    /// can be read there now. `None` when it cannot be read.
+    pub(crate) fn hash_in_base(
+        &self,
+        handles: &Handles<S::Folder>,
+        item: &Item,
+        method: Method,
+    ) -> io::Result<Option<blake3::Hash>> {
+        let Some(base) = &handles.base else { return Ok(None) };
+        let Ok(file) = base.open_file(&item.entry.name) else { return Ok(None) };
+        let recorded = if self.keep().checksum { None } else { xattrs::hash_and_method(&file)? };
+        match recorded {
+            Some((by, hash)) if by == method => Ok(Some(hash)),
+            _ => copy::content_hash(&file, method, &|| self.halted()).map(Some),
+        }
+    }
+
+    /// Stores a file from the base that was compared and has the base's content. `false` when the base's
+    /// copy cannot be used after all.
+    pub(crate) fn store_from_base(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        item: &Item,
+        done: &mut Batched,
+    ) -> io::Result<bool> {
+        let planned = item.planned();
+        match (&handles.base, item.step.verdict) {
+            (_, Verdict::Same) => self.link(folder, handles, &planned, done),
+            (Some(base), Verdict::Metadata) => {
+                let from = (base, item.entry.name.as_c_str());
+                self.copy_locally(folder, handles, from, planned.entry, !folder.fresh, done)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// What was counted and told of `item` when it was planned turned out otherwise.
+    pub(crate) fn turned_out(&self, folder: &Folder<S::Folder>, item: &mut Item, found: Verdict) {
+        let planned = std::mem::replace(&mut item.step.verdict, found);
+        if planned == found {
+            return;
+        }
+        self.tally.count(|counts| counts.turn(planned, found));
+        self.tell_item(self.item(folder, &item.planned()));
+    }
+}

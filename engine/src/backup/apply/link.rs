@@ -1,0 +1,289 @@
+//! Links entries to the base and to each other, and copies where no link can be made.
+
+use std::ffi::CStr;
+use std::io;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use crate::backup::apply::build::{Build, Item, Outcome, Waiting, here, is, replacing};
+use crate::backup::plan::Planned;
+use crate::backup::walk::Walk;
+use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::tally::Batched;
+use crate::entry::hard_links::{Leader, Role};
+use crate::entry::{Kind, Listed};
+use crate::error::RunError;
+use crate::fs::dir::Dir;
+use crate::fs::refusal::{Refusal, Tried, classify, is_no_name};
+use crate::source::Source;
+
+/// How making a hard link ended that is no error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Linked {
+    Yes,
+    /// The file system has none.
+    NotTried,
+    /// Not this one. Its name may be there for a moment all the same (GlusterFS).
+    Failed,
+}
+
+impl Linked {
+    /// Whether what has the name now may be removed for a copy, in a folder that is `fresh` or not: before a link that failed
+    /// nothing had it.
+    fn over(self, fresh: bool) -> bool {
+        !fresh || self == Self::Failed
+    }
+}
+
+impl<S: Source> Walk<S, Build<S>> {
+    /// Takes its part in the group of a hard-linked entry; what is returned has to be read from the source.
+    pub(crate) fn grouped(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        source: &Arc<S::Folder>,
+        item: Item,
+        done: &mut Batched,
+    ) -> Result<Outcome, RunError> {
+        let Some(id) = item.group else { return Ok(Outcome::Fetch(item)) };
+        let meta = item.entry.meta.clone();
+        let waiting = Waiting {
+            folder: Arc::clone(folder),
+            handles: Arc::clone(handles),
+            source: Arc::clone(source),
+            item,
+        };
+        // The folder waits with it; said first, as the answer may come before `ask` returns here.
+        folder.expect(1);
+        let role = self.target.groups.ask(id, &meta, waiting);
+        if !matches!(role, Role::Wait) {
+            folder.settle();
+        }
+        match role {
+            Role::Wait => Ok(Outcome::Stored),
+            Role::Follow(leader, waiting) => {
+                self.follow(folder, handles, &leader, &waiting.item, done)?;
+                Ok(Outcome::Stored)
+            }
+            Role::Lead(waiting) => {
+                let item = waiting.item;
+                match self.carry_out(folder, handles, &item.planned(), done)? {
+                    Outcome::Fetch(fetch) => Ok(Outcome::Fetch(Item { group: Some(id), ..fetch })),
+                    done => {
+                        let stored = matches!(done, Outcome::Stored);
+                        self.led(folder, handles, &item, stored).map(|()| done)
+                    }
+                }
+            }
+        }
+    }
+
+    /// The first name of a hard-linked inode is through: those who waited link to it, or ask again.
+    pub(crate) fn led(
+        self: &Arc<Self>,
+        folder: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        item: &Item,
+        stored: bool,
+    ) -> Result<(), RunError> {
+        let Some(id) = item.group else { return Ok(()) };
+        let name = &item.entry.name;
+        let found = here(handles).and_then(|here| match here.find(name) {
+            _ if !stored => Ok(None),
+            Err(error) if is_no_name(&error) => Ok(None),
+            found => found,
+        });
+        let waiting = match found
+            .map_err(|error| self.destination("cannot look at", &folder.place, name, error))?
+        {
+            Some(meta) => {
+                let place = Arc::clone(&folder.place);
+                let record = folder.records().get(name).cloned().map(Arc::new);
+                let leader = Leader { place, name: name.clone(), id: meta.id, record };
+                self.target.groups.lead(id, leader)
+            }
+            None => self.target.groups.abandon(id),
+        };
+        for Waiting { folder, handles, source, item } in waiting {
+            let mut done = Batched::default();
+            let outcome = self.grouped(&folder, &handles, &source, item, &mut done)?;
+            if let Outcome::Fetch(item) = outcome {
+                self.fetch(&folder, &handles, &source, vec![item]);
+            }
+            self.tally.add(&done, None);
+            self.settle(&folder)?;
+        }
+        Ok(())
+    }
+
+    /// Links an unchanged entry to the base. `false` when it has to be read from the source after all.
+    pub(crate) fn link(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        planned: &Planned<'_>,
+        done: &mut Batched,
+    ) -> io::Result<bool> {
+        let (name, held) = (planned.entry.name, &planned.base);
+        let Some(base) = &handles.base else { return Ok(false) };
+        if let (Some(held), Some(record)) = (held, folder.base_records.get(name)) {
+            let stored = (base, held, record, self.set.base_holds);
+            if let Some(stored) = self.put_on_disk(folder, handles, planned, stored, done) {
+                return stored;
+            }
+        }
+        let on_disk = held.as_ref().is_some_and(|held| held.on_disk);
+        if on_disk {
+            // The names of a hard-linked inode stay together: they need room for all of them.
+            let names = planned.entry.meta.links;
+            let most = self.target.dresser.abilities.most_links;
+            let links = held.as_ref().map_or(0, |held| held.meta.links);
+            if self.keep().hard_links && names > 1 && links + names > most {
+                done.counts.link_fallbacks += 1;
+                let (from, over) = ((base, name), !folder.fresh);
+                return self.copy_locally(folder, handles, from, planned.entry, over, done);
+            }
+            match self.linked(folder, here(handles)?, name, (base, name)) {
+                Ok(Linked::Yes) => {}
+                Ok(tried) if planned.entry.meta.kind == Kind::File => {
+                    done.counts.link_fallbacks += 1;
+                    let (from, over) = ((base, name), tried.over(folder.fresh));
+                    return self.copy_locally(folder, handles, from, planned.entry, over, done);
+                }
+                Ok(tried) => {
+                    done.counts.link_fallbacks += 1;
+                    return self.make(folder, handles, planned.entry, tried.over(folder.fresh));
+                }
+                // The base's name is gone: somebody removed it by hand.
+                Err(error) if is(&error, Errno::NOENT) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(record) = folder.base_records.get(name) {
+            self.note(folder, name, record.clone());
+        }
+        done.counts.linked += 1;
+        if planned.entry.meta.kind == Kind::File {
+            done.counts.bytes_saved += planned.entry.meta.size;
+        }
+        Ok(true)
+    }
+
+    /// Makes a hard link, unless the file system cannot, or not one more of this inode.
+    fn linked(
+        &self,
+        folder: &Folder<S::Folder>,
+        here: &Dir,
+        name: &CStr,
+        from: (&Dir, &CStr),
+    ) -> io::Result<Linked> {
+        if !self.target.dresser.abilities.links {
+            return Ok(Linked::NotTried);
+        }
+        match replacing(!folder.fresh, here, name, || here.link(name, from.0, from.1)) {
+            Ok(()) => Ok(Linked::Yes),
+            Err(error) if no_more_links(&error, here) => Ok(Linked::Failed),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Links a further name of a hard-linked inode to the first one.
+    pub(crate) fn follow(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        leader: &Leader,
+        item: &Item,
+        done: &mut Batched,
+    ) -> Result<(), RunError> {
+        match self.follow_to(folder, handles, leader, item, done) {
+            Err(error) => self.refused(folder, handles, &item.entry.name, error),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn follow_to(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        leader: &Leader,
+        item: &Item,
+        done: &mut Batched,
+    ) -> io::Result<()> {
+        let name = item.entry.name.as_c_str();
+        done.counts.hard_links += 1;
+        let same = |held: &Option<crate::entry::stored::Held>| {
+            leader.id.is_some() && held.as_ref().is_some_and(|held| held.meta.id == leader.id)
+        };
+        let record = if same(&item.here) {
+            done.counts.kept += 1;
+            folder.here_records.get(name)
+        } else {
+            same(&item.base).then(|| folder.base_records.get(name)).flatten()
+        };
+        if let Some(record) = record.or(leader.record.as_deref()) {
+            self.note(folder, name, record.clone());
+        }
+        let apart = || folder.changes.alter();
+        if same(&item.here) {
+            if !same(&item.base) {
+                apart();
+            }
+            return Ok(());
+        }
+        let here = here(handles)?;
+        if item.here.is_some() {
+            crate::backup::apply::build::clear(here, name)?;
+        }
+        let mut over = !folder.fresh;
+        if let Some(base) = handles.base.as_ref().filter(|_| same(&item.base)) {
+            let tried = self.linked(folder, here, name, (base, name))?;
+            if tried == Linked::Yes {
+                done.counts.linked += 1;
+                return Ok(());
+            }
+            over = tried.over(folder.fresh);
+        }
+        apart();
+        let other = if Arc::ptr_eq(&leader.place, &folder.place) {
+            here.try_clone()?
+        } else {
+            self.open_here(&leader.place)?
+        };
+        let tried = self.linked(folder, here, name, (&other, &leader.name))?;
+        if tried == Linked::Yes {
+            return Ok(());
+        }
+        over |= tried.over(folder.fresh);
+        done.counts.link_fallbacks += 1;
+        let entry = Listed::from(&item.entry);
+        if item.entry.meta.kind != Kind::File {
+            self.make(folder, handles, entry, over)?;
+        } else {
+            let from = (&other, leader.name.as_c_str());
+            if !self.copy_locally(folder, handles, from, entry, over, done)? {
+                return Err(Errno::NOENT.into());
+            }
+        }
+        if let Some(id) = item.group {
+            let name = item.entry.name.clone();
+            let (place, id_here) = (Arc::clone(&folder.place), here.stat(&name)?.id);
+            let record = folder.records().get(&name).cloned().map(Arc::new);
+            self.target.groups.lead(id, Leader { place, name, id: id_here, record });
+        }
+        Ok(())
+    }
+}
+
+/// Whether a copy may succeed where a link did not: the inode has no room for another (ext4: 65,000),
+/// the file system has none (EPERM on FAT) or allows none of others' files (`protected_hardlinks`,
+/// proc_sys_fs(5)), or it refuses this one while it takes other files: GlusterFS says ENOSPC at its limit.
+fn no_more_links(error: &io::Error, here: &Dir) -> bool {
+    match Errno::from_io_error(error) {
+        Some(Errno::MLINK | Errno::PERM | Errno::NOTSUP | Errno::XDEV | Errno::NOSYS) => true,
+        // Of these the caller takes care: something has the name, or the base's is gone.
+        Some(Errno::EXIST | Errno::NOENT) => false,
+        _ => classify(error, here, Tried::File) == Refusal::Entry,
+    }
+}

@@ -1,0 +1,341 @@
+//! Carries out plans: builds the incomplete snapshot, folder by folder.
+
+pub(crate) mod build;
+pub(crate) mod carry_forward;
+pub(crate) mod comparing;
+pub(crate) mod copy;
+pub(crate) mod link;
+pub(crate) mod partial_file;
+pub(crate) mod regained;
+pub(crate) mod resume_marks;
+pub(crate) mod store_files;
+
+use std::cmp::Reverse;
+use std::ffi::CStr;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::io::Errno;
+
+use crate::backup::apply::build::{
+    Build, Item, OTHER_NAME, Outcome, clear, here, is, lock, replacing,
+};
+use crate::backup::apply::store_files::Store;
+use crate::backup::plan::{Action, Planned};
+use crate::backup::walk::Walk;
+use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::tally::Batched;
+use crate::entry::overlay::Record;
+use crate::entry::tree_path::Place;
+use crate::entry::{Kind, Listed};
+use crate::error::{RunError, no_space};
+use crate::fs::dir::Dir;
+use crate::fs::refusal::{Refusal, Tried, classify, is_no_name};
+use crate::fs::stat;
+use crate::monitor::event::{Event, Instead};
+use crate::repository::manifest::write::Finished;
+use crate::repository::records::report::Holds;
+use crate::source::Source;
+
+impl<S: Source> Walk<S, Build<S>> {
+    /// Records a folder that is as it will be in the manifest.
+    fn record(&self, folder: &Folder<S::Folder>, handles: &Handles<S::Folder>, here: &Dir) {
+        // The top of the snapshot is its owner's to open to others or to close.
+        let own = folder.entry.as_ref().filter(|_| folder.place.depth() > 0);
+        self.target.manifest.folder(&Finished {
+            place: &folder.place,
+            here,
+            base: handles.base.as_ref(),
+            changes: &folder.changes,
+            partial: folder.partial,
+            seen: folder.count_seen(),
+            own: own.and_then(|_| here.meta().ok()),
+        });
+    }
+
+    /// Whether a folder of that mode would lock us out while the snapshot is built.
+    fn locks_out(&self, meta: &crate::entry::Meta) -> bool {
+        meta.mode & 0o700 != 0o700
+            && self.keep().mode
+            && self.target.dresser.abilities.mode
+            && !rustix::process::geteuid().is_root()
+    }
+
+    /// Sets the modes that had to wait, the deepest folders first; not of those that are `gone`.
+    ///
+    /// # Errors
+    /// When a folder cannot be opened or changed.
+    pub(crate) fn set_late_modes(self: &Arc<Self>, gone: &[Vec<u8>]) -> Result<(), RunError> {
+        let mut late = std::mem::take(&mut *lock(&self.target.late_modes));
+        late.retain(|(place, _)| !gone.contains(&place.inside()));
+        late.sort_by_cached_key(|(place, _)| (Reverse(place.chain().len()), place.inside()));
+        late.dedup_by_key(|(place, _)| place.inside());
+        for (place, mode) in late {
+            let result = self.open_here(&place).and_then(|dir| {
+                let mtime = dir.meta()?.mtime;
+                stat::set_mode(&dir, mode)?;
+                stat::set_mtime(&dir, mtime)?;
+                self.target.manifest.set_own(&place, &dir.meta()?);
+                Ok(())
+            });
+            result
+                .map_err(|error| self.destination("cannot set the mode of", &place, c"", error))?;
+        }
+        Ok(())
+    }
+
+    /// Opens the snapshot's own folder to those who may look into a complete one; durably.
+    ///
+    /// # Errors
+    /// When it cannot be changed.
+    pub(crate) fn open_up(&self) -> io::Result<()> {
+        let Some(top) = self.set.here.top.as_ref() else { return Ok(()) };
+        let meta = top.meta()?;
+        let mode = self.target.top_mode.load(Ordering::Relaxed);
+        if meta.mode != mode {
+            stat::set_mode(top, mode)?;
+            stat::set_mtime(top, meta.mtime)?;
+            top.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Opens a folder of the incomplete snapshot, a name at a time from its top.
+    fn open_here(&self, place: &Arc<Place>) -> io::Result<Dir> {
+        let top = self.set.here.top.as_ref().ok_or(Errno::NOENT)?.try_clone()?;
+        place.chain()[1..].iter().try_fold(top, |dir, place| dir.child(place.name()))
+    }
+
+    /// Keeps `record` beside `folder`, unless there is nothing to keep.
+    fn note(&self, folder: &Folder<S::Folder>, name: &CStr, mut record: Record) {
+        if record.is_empty() {
+            return;
+        }
+        if std::mem::take(&mut record.no_room) {
+            self.kept_beside(
+                &folder.place.source_of(name),
+                "the destination has no room for its attributes",
+            );
+        }
+        let owner = record.uid.is_some() || record.gid.is_some();
+        if owner && !self.target.owners_said.swap(true, Ordering::Relaxed) {
+            let what = "owners cannot be set here (not root, or the file system has none): they are kept beside the snapshot, in .backup_manager/kept".to_owned();
+            self.event(&Event::Limited { what });
+        }
+        folder.records().insert(name.to_owned(), record);
+    }
+
+    /// Carries out the step of an entry.
+    fn carry_out(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        planned: &Planned<'_>,
+        done: &mut Batched,
+    ) -> Result<Outcome, RunError> {
+        let name = planned.entry.name;
+        let result = match planned.step.action {
+            Action::Enter => Ok(true),
+            Action::Keep => self.keep_stored(folder, handles, planned, done),
+            Action::Check => self.check(folder, handles, planned.entry, done),
+            Action::Mend => self.mend(folder, handles, planned.entry, done),
+            Action::Link => self.link(folder, handles, planned, done),
+            Action::CopyLocally => match &handles.base {
+                Some(base) => {
+                    let (from, over) = ((base, name), !folder.fresh);
+                    self.copy_locally(folder, handles, from, planned.entry, over, done)
+                }
+                None => Ok(false),
+            },
+            Action::Make => self.make(folder, handles, planned.entry, !folder.fresh),
+            Action::Fetch | Action::FetchAndCompare => Ok(false),
+        };
+        let result = match result {
+            Ok(true) => return Ok(Outcome::Stored),
+            Ok(false) if planned.entry.meta.kind == Kind::File => {
+                return Ok(Outcome::Fetch(Item::to_fetch(planned)));
+            }
+            Ok(false) => {
+                self.make(folder, handles, planned.entry, !folder.fresh).map(|_| Outcome::Stored)
+            }
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(outcome) => Ok(outcome),
+            Err(error) => self.refused(folder, handles, name, error).map(|()| Outcome::Refused),
+        }
+    }
+
+    /// Lists an entry that the destination would store under another name, which another entry may have; what is no file is
+    /// kept beside the snapshot.
+    fn would_be_renamed(&self, folder: &Folder<S::Folder>, entry: Listed<'_>) {
+        folder.changes.alter();
+        let instead = if entry.meta.kind == Kind::File {
+            Instead::Nothing
+        } else {
+            self.note(folder, entry.name, Record::whole(&entry.to_entry()));
+            Instead::Beside
+        };
+        self.problem(&folder.place.source_of(entry.name), OTHER_NAME, instead);
+    }
+
+    /// The destination refuses an entry: the base's version takes its place if there is one. A destination that is full or
+    /// fails ends the run.
+    ///
+    /// # Errors
+    /// When it is not the entry alone.
+    fn refused(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        name: &CStr,
+        error: io::Error,
+    ) -> Result<(), RunError> {
+        self.only_this(folder, handles, name, &error)?;
+        let what = format!("the destination cannot hold it: {error}");
+        // What has the name is another entry, which the file system does not tell from this one.
+        let instead = if is(&error, Errno::EXIST) {
+            Instead::Nothing
+        } else {
+            self.instead_of_refused(folder, name)?
+        };
+        self.problem(&folder.place.source_of(name), what, instead);
+        Ok(())
+    }
+
+    /// Goes on when `error` concerns the entry `name` alone, and leaves nothing of it behind.
+    ///
+    /// # Errors
+    /// When the destination is full or fails.
+    fn only_this(
+        self: &Arc<Self>,
+        folder: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        name: &CStr,
+        error: &io::Error,
+    ) -> Result<(), RunError> {
+        folder.changes.alter();
+        let broken = |error| self.destination("cannot create", &folder.place, name, error);
+        let here = here(handles).map_err(broken)?;
+        // After a sync that failed nothing is certain of what was written before.
+        let refusal = match self.target.sync_failed.load(Ordering::Relaxed) {
+            true => Refusal::Broken,
+            false => classify(error, here, Tried::File),
+        };
+        match refusal {
+            Refusal::Full => Err(no_space(&self.set.backups_dir)),
+            Refusal::Broken => Err(broken(again(error))),
+            Refusal::Entry if is(error, Errno::EXIST) => Ok(()),
+            Refusal::Entry => match clear(here, name) {
+                // What cannot be looked for under a name is not there either.
+                Err(error) if !is_no_name(&error) => Err(broken(error)),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// Keeps what an earlier run stored, with what was beside it put on disk as far as that is possible now.
+    fn keep_stored(
+        self: &Arc<Self>,
+        folder: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        planned: &Planned<'_>,
+        done: &mut Batched,
+    ) -> io::Result<bool> {
+        let record = folder.here_records.get(planned.entry.name);
+        if let (Some(record), Some(held)) = (record, &planned.here) {
+            // What that run could hold is not known.
+            let stored = (here(handles)?, held, record, Holds::default());
+            if let Some(stored) = self.put_on_disk(folder, handles, planned, stored, done) {
+                return stored;
+            }
+        }
+        self.kept(folder, planned.entry, record, done);
+        Ok(true)
+    }
+
+    /// Counts an entry that an earlier run had stored already.
+    fn kept(
+        &self,
+        folder: &Folder<S::Folder>,
+        entry: Listed<'_>,
+        record: Option<&Record>,
+        done: &mut Batched,
+    ) {
+        if let Some(record) = record {
+            folder.records().insert(entry.name.to_owned(), record.clone());
+        }
+        done.counts.kept += 1;
+    }
+
+    /// Makes a symlink, fifo, socket or device, `over` what has its name; keeps it beside the snapshot where that is impossible.
+    fn make(
+        &self,
+        folder: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        entry: Listed<'_>,
+        over: bool,
+    ) -> io::Result<bool> {
+        folder.changes.alter();
+        let here = here(handles)?;
+        let able = &self.target.dresser.abilities;
+        let possible = if entry.meta.kind == Kind::Symlink { able.symlinks } else { able.nodes };
+        if !possible {
+            self.note(folder, entry.name, Record::whole(&entry.to_entry()));
+            return Ok(true);
+        }
+        let make = || match entry.target() {
+            Some(target) => here.make_symlink(entry.name, &target),
+            None => here.make_node(
+                entry.name,
+                entry.meta.kind,
+                entry.meta.mode & 0o777,
+                entry.meta.rdev,
+            ),
+        };
+        let whole = || Record::whole(&entry.to_entry());
+        let record = match replacing(over, here, entry.name, make) {
+            Ok(()) => self.target.dresser.new_node(here, entry, folder.fresh)?,
+            Err(error)
+                if is(&error, Errno::PERM)
+                    || is(&error, Errno::NOTSUP)
+                    || is(&error, Errno::NOSYS) =>
+            {
+                whole()
+            }
+            Err(error)
+                if !is(&error, Errno::EXIST)
+                    && classify(&error, here, Tried::File) == Refusal::Entry =>
+            {
+                let what = format!("the destination cannot hold it: {error}");
+                self.problem(&folder.place.source_of(entry.name), what, Instead::Beside);
+                whole()
+            }
+            Err(error) => return Err(error),
+        };
+        self.note(folder, entry.name, record);
+        Ok(true)
+    }
+
+    /// Sends files to be read; the folder waits for them.
+    fn fetch(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        source: &Arc<S::Folder>,
+        items: Vec<Item>,
+    ) {
+        let in_flight = self.in_flight(items.len());
+        folder.expect(1);
+        Store::new(self, folder, handles, source, items, in_flight).ask();
+    }
+}
+
+/// The same error once more: the system's are told by their numbers.
+fn again(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}

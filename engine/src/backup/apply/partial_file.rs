@@ -1,0 +1,334 @@
+//! A file of the incomplete snapshot while its content is written: from its start, or from where an
+//! interrupted run left it.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use crate::backup::apply::resume_marks::{Mark, Marks};
+use crate::entry::digest::{Digest, Method};
+use crate::entry::{Kind, Meta};
+use crate::fs::xattrs;
+
+/// Smallest file that a later run goes on with; of a smaller one less is lost than looking would cost.
+pub(crate) const WORTH_MARKING: u64 = 1 << 20;
+
+/// Bytes that one read asks for when a part is read again.
+const CHUNK: usize = 1 << 20;
+
+/// A file that is being written.
+pub(crate) struct Writing {
+    file: File,
+    hasher: Digest,
+    method: Method,
+    length: u64,
+    ends_in_hole: bool,
+    /// Where the file system has attributes and the file is worth it.
+    marks: Option<Marks>,
+    /// Whether the file bears marks now.
+    marked: bool,
+    /// What an earlier run had written of it, bytes.
+    taken_up: u64,
+}
+
+impl Writing {
+    /// `file` is new and empty, and `meta` what the source tells of it. `marked` where it can be told
+    /// on the file how far it was written.
+    pub(crate) fn new(file: File, meta: &Meta, marked: bool) -> Self {
+        let method = Method::of(meta);
+        // Of a file that is mostly holes there is little to go on with.
+        let worth = marked && meta.size >= WORTH_MARKING && method == Method::Plain;
+        let marks = worth.then(|| Marks::new(meta.size, meta.mtime));
+        let hasher = method.begin();
+        Self {
+            file,
+            hasher,
+            method,
+            length: 0,
+            ends_in_hole: false,
+            marks,
+            marked: false,
+            taken_up: 0,
+        }
+    }
+
+    /// Goes on in `file`, which an earlier run left, if that is known to be a part of what `meta`
+    /// tells: read again, from the disk, it has to have the hash of a mark. `None` otherwise.
+    ///
+    /// # Errors
+    /// The system's, of `read(2)`, `ftruncate(2)`; `Interrupted` when `stop` says so.
+    pub(crate) fn take_up(
+        file: File,
+        meta: &Meta,
+        stop: &dyn Fn() -> bool,
+    ) -> io::Result<Option<Self>> {
+        let found = crate::fs::stat::meta(&file)?;
+        let Some(mut marks) = xattrs::marks(&file)?.and_then(|bytes| Marks::decode(&bytes)) else {
+            return Ok(None);
+        };
+        // An inode with several names may be a complete snapshot's.
+        let ours = found.kind == Kind::File && found.links == 1;
+        if !ours || marks.size != meta.size || marks.mtime != meta.mtime {
+            return Ok(None);
+        }
+        marks.cut(found.size.min(meta.size));
+        // What the disk holds counts, not what the system still has in memory.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        let method = Method::Plain;
+        let mut hasher = method.begin();
+        let mut good = None;
+        let mut at = 0;
+        for (number, mark) in marks.marks.iter().enumerate() {
+            if !read_on(&file, &mut hasher, mark.length - at, stop)? {
+                break;
+            }
+            at = mark.length;
+            if hasher.finish() != mark.hash {
+                break;
+            }
+            good = Some((number, hasher.clone()));
+        }
+        let Some((number, hasher)) = good else { return Ok(None) };
+        marks.marks.truncate(number + 1);
+        let length = marks.marks[number].length;
+        file.set_len(length)?;
+        (&file).seek(SeekFrom::Start(length))?;
+        let (marks, taken_up, marked) = (Some(marks), length, true);
+        Ok(Some(Self {
+            file,
+            hasher,
+            method,
+            length,
+            ends_in_hole: false,
+            marks,
+            marked,
+            taken_up,
+        }))
+    }
+
+    /// Writes the next bytes.
+    ///
+    /// # Errors
+    /// The system's, of `write(2)`.
+    pub(crate) fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+        self.ends_in_hole = false;
+        self.mark_if_due();
+        Ok(())
+    }
+
+    /// Leaves a hole, unless `stop` says that no more is wanted.
+    ///
+    /// # Errors
+    /// The system's, of `lseek(2)`.
+    pub(crate) fn hole(&mut self, length: u64, stop: &dyn Fn() -> bool) -> io::Result<()> {
+        let step = i64::try_from(length).map_err(|_| rustix::io::Errno::FBIG)?;
+        self.file.seek(SeekFrom::Current(step))?;
+        if !self.hasher.zeros(length, stop) {
+            // The hash is not that of what the file would be: nothing must come of it.
+            self.marks = None;
+            return Ok(());
+        }
+        self.length += length;
+        self.ends_in_hole = true;
+        self.mark_if_due();
+        Ok(())
+    }
+
+    /// How its hash is taken.
+    pub(crate) fn method(&self) -> Method {
+        self.method
+    }
+
+    /// Bytes that the file has so far.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Bytes of them that an earlier run had written.
+    pub(crate) fn taken_up(&self) -> u64 {
+        self.taken_up
+    }
+
+    /// Leaves it as it is, for a later run to go on with.
+    pub(crate) fn leave(mut self) {
+        if self.marks.is_some() && self.length >= WORTH_MARKING {
+            self.mark();
+        }
+    }
+
+    /// All of it is written: the file and its hash, which is recorded on it when `record` says so.
+    ///
+    /// # Errors
+    /// When the destination is full or fails.
+    pub(crate) fn finish(mut self, record: bool) -> io::Result<(File, blake3::Hash)> {
+        self.end_hole()?;
+        let hash = self.hasher.finish();
+        if record {
+            xattrs::set_hash_by(&self.file, self.method, &hash)?;
+        }
+        if self.marked {
+            xattrs::remove_marks(&self.file)?;
+        }
+        Ok((self.file, hash))
+    }
+
+    fn mark_if_due(&mut self) {
+        if self.marks.as_ref().is_some_and(|marks| marks.due(self.length)) {
+            self.mark();
+        }
+    }
+
+    /// A file that cannot be marked, on a full disk for example, has those marks that it has: they still hold.
+    fn mark(&mut self) {
+        let mark = Mark { length: self.length, hash: self.hasher.finish() };
+        let marked = self.end_hole().and_then(|()| {
+            let Some(marks) = &mut self.marks else { return Ok(()) };
+            marks.add(mark);
+            xattrs::set_marks(&self.file, &marks.encode())
+        });
+        match marked {
+            Ok(()) => self.marked = true,
+            Err(_) => self.marks = None,
+        }
+    }
+
+    /// Gives the file its length where a hole is the last of it.
+    fn end_hole(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.ends_in_hole) {
+            self.file.set_len(self.length)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the next `count` bytes into `hasher`; `false` when there are fewer.
+fn read_on(
+    mut file: &File,
+    hasher: &mut Digest,
+    count: u64,
+    stop: &dyn Fn() -> bool,
+) -> io::Result<bool> {
+    let mut buffer = vec![0; CHUNK];
+    let mut left = count;
+    while left > 0 {
+        if stop() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        match file.read(&mut buffer[..most])? {
+            0 => return Ok(false),
+            count => {
+                hasher.update(&buffer[..count]);
+                left -= count as u64;
+            }
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+    use crate::backup::apply::resume_marks::STEP;
+    use crate::entry::Time;
+
+    const NEVER: &dyn Fn() -> bool = &|| false;
+
+    fn meta(size: u64) -> Meta {
+        Meta {
+            kind: Kind::File,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            size,
+            mtime: Time { secs: 9, nanos: 1 },
+            ctime: Time::default(),
+            id: None,
+            links: 1,
+            rdev: 0,
+            allocated: size,
+        }
+    }
+
+    fn bytes(count: u64) -> Vec<u8> {
+        (0..count).map(|at| (at % 251) as u8).collect()
+    }
+
+    /// A file of which `length` bytes were written, and left.
+    fn left(folder: &tempfile::TempDir, length: u64, size: u64) -> File {
+        let path = folder.path().join("file");
+        let file = File::options().read(true).write(true).create_new(true).open(path).unwrap();
+        let mut writing = Writing::new(file.try_clone().unwrap(), &meta(size), true);
+        for piece in bytes(length).chunks(300_000) {
+            writing.data(piece).unwrap();
+        }
+        writing.leave();
+        (&file).rewind().unwrap();
+        file
+    }
+
+    #[test]
+    fn a_file_that_was_left_goes_on_where_it_was_and_ends_as_if_it_had_never_been() {
+        let folder = tempfile::tempdir().unwrap();
+        let (part, whole) = (2 * STEP + 12_345, 3 * STEP);
+        let file = left(&folder, part, whole);
+        let taken = Writing::take_up(file, &meta(whole), NEVER).unwrap();
+        let mut writing = taken.expect("it goes on");
+        assert_eq!((writing.length(), writing.taken_up()), (part, part));
+        writing.data(&bytes(whole)[part as usize..]).unwrap();
+        let (file, hash) = writing.finish(true).unwrap();
+        assert_eq!(hash, blake3::hash(&bytes(whole)));
+        assert_eq!(std::fs::read(folder.path().join("file")).unwrap(), bytes(whole));
+        assert_eq!(xattrs::marks(&file).unwrap(), None);
+    }
+
+    #[test]
+    fn bytes_that_are_not_those_that_were_written_are_cut_off_at_an_older_mark_or_not_used() {
+        for (damaged, goes_on_at) in [(4 * STEP + 400_000, Some(4 * STEP)), (5, None)] {
+            let folder = tempfile::tempdir().unwrap();
+            let file = left(&folder, 6 * STEP, 9 * STEP);
+            std::os::unix::fs::FileExt::write_at(&file, b"\xff", damaged).unwrap();
+            let taken = Writing::take_up(file, &meta(9 * STEP), NEVER).unwrap();
+            let at = taken.as_ref().map(Writing::length);
+            assert_eq!(at.map(|at| at / STEP * STEP), goes_on_at);
+            assert_eq!(
+                at.is_some(),
+                taken.is_some_and(|it| it.file.metadata().unwrap().size() < 5 * STEP)
+            );
+        }
+    }
+
+    #[test]
+    fn another_state_of_the_source_another_name_and_a_shorter_file_begin_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = left(&folder, 2 * STEP, 4 * STEP);
+        let again = || file.try_clone().unwrap();
+        let later = Meta { mtime: Time { secs: 9, nanos: 2 }, ..meta(4 * STEP) };
+        assert!(Writing::take_up(again(), &later, NEVER).unwrap().is_none());
+        assert!(Writing::take_up(again(), &meta(4 * STEP + 1), NEVER).unwrap().is_none());
+        let name = folder.path().join("other");
+        std::fs::hard_link(folder.path().join("file"), &name).unwrap();
+        assert!(Writing::take_up(again(), &meta(4 * STEP), NEVER).unwrap().is_none());
+        std::fs::remove_file(name).unwrap();
+        file.set_len(STEP / 2).unwrap();
+        assert!(Writing::take_up(again(), &meta(4 * STEP), NEVER).unwrap().is_none());
+    }
+
+    #[test]
+    fn holes_are_part_of_what_was_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let file = File::options().read(true).write(true).create_new(true).open(path).unwrap();
+        let mut writing = Writing::new(file.try_clone().unwrap(), &meta(3 * STEP), true);
+        writing.data(&bytes(4096)).unwrap();
+        writing.hole(2 * STEP, NEVER).unwrap();
+        drop(writing);
+        (&file).rewind().unwrap();
+        let taken = Writing::take_up(file, &meta(3 * STEP), NEVER).unwrap();
+        assert_eq!(taken.map(|it| it.length()), Some(2 * STEP + 4096));
+    }
+}

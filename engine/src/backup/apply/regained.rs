@@ -1,0 +1,163 @@
+//! Puts on disk what a snapshot holds only beside it, once the destination can hold it.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::backup::apply::build::Build;
+use crate::backup::plan::Planned;
+use crate::backup::walk::Walk;
+use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::tally::Batched;
+use crate::entry::Kind;
+use crate::entry::overlay::Record;
+use crate::entry::stored::Held;
+use crate::fs::capabilities::Abilities;
+use crate::fs::dir::Dir;
+use crate::repository::records::report::Holds;
+use crate::source::Source;
+
+/// What to do about an unchanged entry with values beside the snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Regained {
+    /// Nothing more can be held than before.
+    Nothing,
+    /// Make the entry, which has no inode.
+    Entry,
+    /// Give a copy of the inode the values.
+    Values,
+}
+
+/// The decision about what is `held` with `record` beside it. `then` is what the destination could hold in the run that
+/// stored it: a value that was refused although such values can be held is not tried again, as each time would cost a copy.
+fn regained(record: &Record, held: &Held, now: &Abilities, then: Holds) -> Regained {
+    let held_anew = |now: bool, then: bool| now && !then;
+    if !held.on_disk {
+        let possible = match held.meta.kind {
+            Kind::Symlink => now.symlinks,
+            Kind::Fifo | Kind::Socket => now.nodes,
+            // Only root makes devices (mknod(2)).
+            Kind::BlockDevice | Kind::CharDevice => now.nodes && now.owner,
+            Kind::File | Kind::Folder => false,
+        };
+        return if possible { Regained::Entry } else { Regained::Nothing };
+    }
+    let owner = record.uid.is_some() || record.gid.is_some();
+    // A setuid bit stays beside the snapshot with an owner that cannot be set.
+    let mode = record.mode.is_some() && (!owner || now.owner);
+    let any = owner && held_anew(now.owner, then.owner)
+        || mode && (held_anew(now.mode, then.mode) || owner && held_anew(now.owner, then.owner))
+        || !record.xattrs.is_empty() && held_anew(now.xattrs, then.xattrs);
+    if any { Regained::Values } else { Regained::Nothing }
+}
+
+impl From<&Abilities> for Holds {
+    fn from(abilities: &Abilities) -> Self {
+        let Abilities { owner, mode, xattrs, .. } = *abilities;
+        Self { owner, mode, xattrs }
+    }
+}
+
+impl<S: Source> Walk<S, Build<S>> {
+    /// Stores an unchanged entry anew when the destination holds more of it now than `then`, in the run that stored
+    /// `held` in the folder `from` with `record` beside it. `None` when it does not; otherwise whether it could be stored without
+    /// reading the source.
+    pub(crate) fn put_on_disk(
+        self: &Arc<Self>,
+        folder: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        planned: &Planned<'_>,
+        (from, held, record, then): (&Dir, &Held, &Record, Holds),
+        done: &mut Batched,
+    ) -> Option<io::Result<bool>> {
+        let abilities = &self.target.dresser.abilities;
+        let (entry, over) = (planned.entry, !folder.fresh);
+        match regained(record, held, abilities, then) {
+            Regained::Nothing => None,
+            Regained::Values if held.meta.kind == Kind::File => {
+                Some(self.copy_locally(folder, handles, (from, entry.name), entry, over, done))
+            }
+            Regained::Entry | Regained::Values => Some(self.make(folder, handles, entry, over)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Meta;
+    use crate::entry::Time;
+    use crate::entry::Xattrs;
+
+    fn abilities(all: bool) -> Abilities {
+        Abilities {
+            uid: 0,
+            gid: 0,
+            links: true,
+            most_links: 1000,
+            symlinks: all,
+            nodes: all,
+            owner: all,
+            mode: all,
+            xattrs: all,
+            reflinks: false,
+            folds_case: false,
+            changes_names: false,
+            time_granularity_ns: 1,
+        }
+    }
+
+    fn held(kind: Kind, on_disk: bool) -> Held {
+        let meta = Meta {
+            kind,
+            mode: 0o644,
+            uid: 1,
+            gid: 1,
+            size: 0,
+            mtime: Time::default(),
+            ctime: Time::default(),
+            id: None,
+            links: 1,
+            rdev: 0,
+            allocated: 0,
+        };
+        Held { meta, target: None, xattrs: Xattrs::new(), on_disk }
+    }
+
+    #[test]
+    fn values_are_put_on_disk_once_when_they_can_be_held() {
+        let with = |change: fn(&mut Record)| {
+            let mut record = Record::default();
+            change(&mut record);
+            record
+        };
+        let (none, all) = (Holds::default(), Holds { owner: true, mode: true, xattrs: true });
+        for record in [
+            with(|record| record.uid = Some(5)),
+            with(|record| record.gid = Some(5)),
+            with(|record| record.mode = Some(0o600)),
+            with(|record| record.xattrs = vec![("user.a".to_owned(), String::new())]),
+        ] {
+            let file = held(Kind::File, true);
+            for (able, then, what) in [
+                (true, none, Regained::Values),
+                (true, all, Regained::Nothing),
+                (false, none, Regained::Nothing),
+            ] {
+                assert_eq!(regained(&record, &file, &abilities(able), then), what, "{record:?}");
+            }
+        }
+        let late = with(|record| record.mtime = Some(Time::default()));
+        let file = held(Kind::File, true);
+        assert_eq!(regained(&late, &file, &abilities(true), none), Regained::Nothing);
+    }
+
+    #[test]
+    fn an_entry_without_an_inode_is_made_whenever_it_can_be() {
+        let all = Holds { owner: true, mode: true, xattrs: true };
+        for kind in [Kind::Symlink, Kind::Fifo, Kind::Socket, Kind::CharDevice] {
+            let record = Record { kind: Some(kind), ..Record::default() };
+            let of = |able| regained(&record, &held(kind, false), &abilities(able), all);
+            assert_eq!((of(true), of(false)), (Regained::Entry, Regained::Nothing), "{kind:?}");
+        }
+    }
+}

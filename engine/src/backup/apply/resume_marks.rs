@@ -1,0 +1,146 @@
+//! How far a file was written, told on the file itself, so that a later run goes on inside it. Pure.
+//!
+//! A mark is a length with the hash of the bytes before it. What it promises is proved by reading the
+//! bytes again, so it may reach the disk before or after them. Should the newest ones be ahead of what
+//! a power cut left, an older one still holds: they are kept ever wider apart towards the start.
+
+use crate::entry::Time;
+
+/// Bytes between two marks.
+pub(crate) const STEP: u64 = 16 << 20;
+
+/// How many distances there are between marks: `STEP` times 1, 4, 16 and so on.
+const LEVELS: u32 = 8;
+
+/// Bytes of an encoded head and of an encoded mark.
+const HEAD: usize = 8 + 8 + 4;
+const MARK: usize = 8 + blake3::OUT_LEN;
+
+/// The marks of a file, and what the source's file was when they were made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Marks {
+    pub(crate) size: u64,
+    pub(crate) mtime: Time,
+    /// Their lengths grow.
+    pub(crate) marks: Vec<Mark>,
+}
+
+/// The first `length` bytes have this hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) length: u64,
+    pub(crate) hash: blake3::Hash,
+}
+
+impl Marks {
+    pub(crate) fn new(size: u64, mtime: Time) -> Self {
+        Self { size, mtime, marks: Vec::new() }
+    }
+
+    /// Whether a file of which `length` bytes are written is due for another mark.
+    pub(crate) fn due(&self, length: u64) -> bool {
+        length / STEP > self.marks.last().map_or(0, |mark| mark.length / STEP)
+    }
+
+    /// Adds a mark and forgets those that are no longer needed.
+    pub(crate) fn add(&mut self, mark: Mark) {
+        let number = mark.length / STEP;
+        self.marks.retain(|old| {
+            let old = old.length / STEP;
+            old < number && (0..LEVELS).any(|level| old == number - number % 4_u64.pow(level))
+        });
+        self.marks.push(mark);
+    }
+
+    /// Forgets the marks behind `length`.
+    pub(crate) fn cut(&mut self, length: u64) {
+        self.marks.retain(|mark| mark.length <= length);
+    }
+
+    /// As bytes: size, seconds, nanoseconds, then length and hash of each mark; little-endian.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEAD + MARK * self.marks.len());
+        bytes.extend(self.size.to_le_bytes());
+        bytes.extend(self.mtime.secs.to_le_bytes());
+        bytes.extend(self.mtime.nanos.to_le_bytes());
+        for mark in &self.marks {
+            bytes.extend(mark.length.to_le_bytes());
+            bytes.extend(mark.hash.as_bytes());
+        }
+        bytes
+    }
+
+    /// The reverse of [`Marks::encode`]; `None` for anything else.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (size, rest) = bytes.split_first_chunk()?;
+        let (secs, rest) = rest.split_first_chunk()?;
+        let (nanos, rest) = rest.split_first_chunk()?;
+        let mtime = Time { secs: i64::from_le_bytes(*secs), nanos: u32::from_le_bytes(*nanos) };
+        let mut marks: Vec<Mark> = Vec::new();
+        for bytes in rest.chunks(MARK) {
+            let (length, hash) = bytes.split_first_chunk()?;
+            let length = u64::from_le_bytes(*length);
+            if marks.last().is_some_and(|last| last.length >= length) {
+                return None;
+            }
+            marks.push(Mark { length, hash: blake3::Hash::from_slice(hash).ok()? });
+        }
+        Some(Self { size: u64::from_le_bytes(*size), mtime, marks })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn mark(length: u64) -> Mark {
+        Mark { length, hash: blake3::hash(&length.to_le_bytes()) }
+    }
+
+    fn after(steps: u64) -> Marks {
+        let mut marks = Marks::new(1 << 50, Time { secs: -5, nanos: 7 });
+        (1..=steps).for_each(|step| marks.add(mark(step * STEP + step)));
+        marks
+    }
+
+    #[test]
+    fn marks_stand_ever_wider_apart_towards_the_start() {
+        let numbers = |marks: &Marks| -> Vec<_> {
+            marks.marks.iter().map(|mark| mark.length / STEP).collect()
+        };
+        assert_eq!(numbers(&after(3)), [3]);
+        assert_eq!(numbers(&after(5)), [4, 5]);
+        assert_eq!(numbers(&after(103)), [64, 96, 100, 103]);
+        let mut left = after(103);
+        left.add(mark(103 * STEP + 500_000));
+        assert_eq!(numbers(&left), [64, 96, 100, 103]);
+        left.cut(100 * STEP);
+        assert_eq!(numbers(&left), [64, 96]);
+    }
+
+    #[test]
+    fn a_mark_is_due_each_time_a_step_is_passed() {
+        let marks = after(2);
+        assert!(!Marks::new(0, Time::default()).due(STEP - 1));
+        assert!(!marks.due(3 * STEP - 1) && marks.due(3 * STEP) && marks.due(9 * STEP));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(steps in 0_u64..3000, size: u64, secs: i64, nanos: u32) {
+            let mut marks = after(steps);
+            (marks.size, marks.mtime) = (size, Time { secs, nanos });
+            prop_assert!(marks.marks.len() <= LEVELS as usize);
+            prop_assert_eq!(Marks::decode(&marks.encode()), Some(marks));
+        }
+
+        #[test]
+        fn any_bytes_are_marks_or_none(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Some(marks) = Marks::decode(&bytes) {
+                prop_assert_eq!(marks.encode(), bytes);
+            }
+        }
+    }
+}

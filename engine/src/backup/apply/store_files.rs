@@ -1,0 +1,386 @@
+//! Takes the content of files from the source, hashes and stores it.
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::backup::apply::build::{BuildWalk, Item, here, replacing};
+use crate::backup::apply::comparing::{Comparing, may_be_of_base};
+use crate::backup::apply::partial_file::{WORTH_MARKING, Writing};
+use crate::backup::plan::{Action, Verdict};
+use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::tally::Batched;
+use crate::backup::walk::task::InFlight;
+use crate::entry::racy::may_have_changed;
+use crate::entry::{Entry, Kind, Listed, Meta};
+use crate::monitor::add;
+use crate::monitor::event::{Event, Instead};
+use crate::source::{ContentSink, Source, SourceError, Wanted};
+
+/// How often a file that changes while it is read is read again.
+const ATTEMPTS: u32 = 2;
+
+/// Stores the files of one request.
+pub(crate) struct Store<S: Source> {
+    walk: BuildWalk<S>,
+    folder: Arc<Folder<S::Folder>>,
+    handles: Arc<Handles<S::Folder>>,
+    source: Arc<S::Folder>,
+    items: Vec<Item>,
+    _in_flight: Option<InFlight<S::Folder>>,
+    /// How often these were read before.
+    attempt: u32,
+    writing: HashMap<usize, Writing>,
+    comparing: HashMap<usize, Comparing>,
+    again: Vec<Item>,
+    done: Batched,
+}
+
+/// What became of a file that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Stored,
+    ReadAgain,
+    Missing,
+}
+
+impl<S: Source> Store<S> {
+    pub(crate) fn new(
+        walk: &BuildWalk<S>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Arc<Handles<S::Folder>>,
+        source: &Arc<S::Folder>,
+        items: Vec<Item>,
+        in_flight: Option<InFlight<S::Folder>>,
+    ) -> Self {
+        Self {
+            walk: Arc::clone(walk),
+            folder: Arc::clone(folder),
+            handles: Arc::clone(handles),
+            source: Arc::clone(source),
+            items,
+            _in_flight: in_flight,
+            attempt: 0,
+            writing: HashMap::new(),
+            comparing: HashMap::new(),
+            again: Vec::new(),
+            done: Batched::default(),
+        }
+    }
+
+    /// Asks the source for the files.
+    pub(crate) fn ask(mut self) {
+        let (source, folder) = (Arc::clone(&self.walk.source), Arc::clone(&self.source));
+        let wanted = (0..self.items.len()).map(|index| self.wanted(index)).collect();
+        source.fetch(&folder, wanted, Box::new(self));
+    }
+
+    /// A file, or what an interrupted run did not get of it.
+    fn wanted(&mut self, index: usize) -> Wanted {
+        let entry = self.items[index].entry.clone();
+        let again = self.attempt > 0;
+        if !again && self.handles.base.is_some() && may_be_of_base(&self.items[index]) {
+            self.comparing.insert(index, Comparing::new(&entry.meta));
+            return Wanted { entry, from: 0, again };
+        }
+        let Some(writing) = self.take_up(index) else { return Wanted { entry, from: 0, again } };
+        let from = writing.length();
+        let path = crate::entry::escape::shown(&self.folder.place.source_of(&entry.name));
+        self.walk.event(&Event::GoesOn { path, at: from, size: entry.meta.size });
+        self.writing.insert(index, writing);
+        Wanted { entry, from, again }
+    }
+
+    /// What an interrupted run left of a file, if it can be gone on with.
+    fn take_up(&self, index: usize) -> Option<Writing> {
+        let Item { entry, here: left, base, .. } = &self.items[index];
+        let left = left.as_ref()?;
+        // What was changed within the tick in which it was read would become a mixture of both.
+        let since = self.walk.read_by(left, base.as_ref())?;
+        if may_have_changed(&entry.meta, since, self.walk.keep().ctime) {
+            return None;
+        }
+        let left = &left.meta;
+        let possible = left.kind == Kind::File
+            && left.links == 1
+            && left.size >= WORTH_MARKING
+            && self.attempt == 0
+            && self.walk.set.trust.checkable
+            // With --checksum nothing is believed on size and time alone.
+            && !self.walk.keep().checksum;
+        if !possible {
+            return None;
+        }
+        // Whatever stands in the way, the file can be copied from its start.
+        let file = here(&self.handles).ok()?.open_to_write(&entry.name).ok()?;
+        Writing::take_up(file, &entry.meta, &|| self.walk.halted()).ok()?
+    }
+
+    fn open(&self, index: usize) -> io::Result<Writing> {
+        let entry = &self.items[index].entry;
+        let mode = self.walk.target.dresser.creation_mode(&entry.meta);
+        let here = here(&self.handles)?;
+        let create = || here.create_file(&entry.name, mode);
+        let file = replacing(!self.folder.fresh, here, &entry.name, create)?;
+        let marked = self.walk.target.dresser.abilities.xattrs;
+        Ok(Writing::new(file, &entry.meta, marked))
+    }
+
+    /// Gives `write` the file that is being written; an error of the destination ends what it concerns.
+    fn writing(
+        &mut self,
+        index: usize,
+        write: impl FnOnce(&mut Writing) -> io::Result<()>,
+    ) -> ControlFlow<()> {
+        self.walk.goes_on()?;
+        let opened = match self.writing.remove(&index) {
+            Some(writing) => Ok(writing),
+            None => self.open(index),
+        };
+        let written = opened.and_then(|mut writing| write(&mut writing).map(|()| writing));
+        match written {
+            Ok(writing) => {
+                self.writing.insert(index, writing);
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                self.refused(index, error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// The destination took no more of a file, or nothing of it.
+    fn refused(&mut self, index: usize, error: io::Error) {
+        let name = self.items[index].entry.name.clone();
+        drop(self.writing.remove(&index));
+        let walk = Arc::clone(&self.walk);
+        if let Err(error) = walk.refused(&self.folder, &self.handles, &name, error) {
+            walk.fail(error);
+        }
+        self.items[index].step.action = Action::Enter;
+    }
+
+    /// What was written of a file is of no use.
+    fn discard(&mut self, index: usize) -> io::Result<()> {
+        match self.writing.remove(&index) {
+            Some(_) => here(&self.handles)?.unlink(&self.items[index].entry.name),
+            None => Ok(()),
+        }
+    }
+
+    /// A file was read to its end. Whether it stands in the snapshot now, for others to link to.
+    fn file_is_read(&mut self, index: usize, after: &Meta) -> io::Result<Fate> {
+        let meta = self.items[index].entry.meta.clone();
+        let compared = self.comparing.remove(&index);
+        let written = || self.writing.get(&index).map_or(0, Writing::length);
+        let length = compared.as_ref().map_or_else(written, Comparing::length);
+        let same = is_as_listed(&meta, after) && length == after.size;
+        let replaced = after.id != meta.id;
+        let other_rights = meta.id.is_some() && rights(&meta) != rights(after);
+        if let Some(compared) = compared.filter(|_| same) {
+            return self.is_compared(index, &compared);
+        }
+        if !same && after.kind != Kind::File {
+            self.discard(index)?;
+            self.unread(index, SourceError::Replaced);
+            return Ok(Fate::Missing);
+        }
+        if !same && self.attempt < ATTEMPTS {
+            self.discard(index)?;
+            let mut item = self.items[index].clone();
+            let other_inode = replaced || after.ctime != meta.ctime;
+            if item.group.is_some() && other_inode && self.walk.may_look_later() {
+                // It takes its place in its group again when that is known.
+                self.walk.look_later(&self.folder, &item.entry.name);
+                return Ok(Fate::Missing);
+            }
+            match self.described_again(&item.entry, after) {
+                Ok(entry) => item.entry = entry,
+                Err(error) => {
+                    self.unread(index, error);
+                    return Ok(Fate::Missing);
+                }
+            }
+            item.step.action = Action::Fetch;
+            if other_inode {
+                // Another inode has taken the name, maybe with the old one's number: it is none of the group's.
+                item.group = None;
+            }
+            self.again.push(item);
+            return Ok(if other_inode { Fate::Missing } else { Fate::ReadAgain });
+        }
+        if !same && (replaced || other_rights) {
+            // Content and rights may be those of two files: nobody gets the one with the other.
+            self.discard(index)?;
+            self.unread(index, SourceError::Replaced);
+            return Ok(Fate::Missing);
+        }
+        let writing = match self.writing.remove(&index) {
+            Some(writing) => writing,
+            None => self.open(index)?,
+        };
+        self.seal(index, writing)?;
+        if !same {
+            let path = self.folder.place.source_of(&self.items[index].entry.name);
+            self.walk.problem(&path, "it changed each time it was read", Instead::LastRead);
+        }
+        Ok(if replaced { Fate::Missing } else { Fate::Stored })
+    }
+
+    /// What the source tells now of a file that is no longer as it was listed. A disk is asked for all of
+    /// it, attributes too; of what answers later the open handle told all that there is.
+    fn described_again(&self, listed: &Entry, after: &Meta) -> Result<Entry, SourceError> {
+        if self.walk.later() {
+            return Ok(Entry { meta: after.clone(), ..listed.clone() });
+        }
+        let entry = self.walk.source.look(&self.source, &listed.name)?;
+        if entry.meta.kind == Kind::File { Ok(entry) } else { Err(SourceError::Replaced) }
+    }
+
+    /// A file that was only compared is linked or copied from the base, or read again to be stored.
+    fn is_compared(&mut self, index: usize, compared: &Comparing) -> io::Result<Fate> {
+        let mut item = self.items[index].clone();
+        let in_base = self.walk.hash_in_base(&self.handles, &item, compared.method())?;
+        let as_in_base = in_base == Some(compared.hash());
+        if as_in_base {
+            let (folder, handles) = (&self.folder, &self.handles);
+            if self.walk.store_from_base(folder, handles, &item, &mut self.done)? {
+                self.done.counts.compared += 1;
+                self.done.counts.bytes_compared += compared.length();
+                return Ok(Fate::Stored);
+            }
+        } else {
+            self.walk.turned_out(&self.folder, &mut item, Verdict::Changed);
+        }
+        item.step.action = Action::Fetch;
+        self.again.push(item);
+        Ok(Fate::ReadAgain)
+    }
+
+    /// Gives a file that was written whole its hash, owner, mode and, last of all, its time.
+    fn seal(&mut self, index: usize, writing: Writing) -> io::Result<()> {
+        let item = self.items[index].clone();
+        let entry = Listed::from(&item.entry);
+        let (length, taken_up, method) = (writing.length(), writing.taken_up(), writing.method());
+        let (file, hash) = writing.finish(self.walk.target.dresser.abilities.xattrs)?;
+        self.done.counts.copied += 1;
+        self.done.counts.bytes_copied += length - taken_up;
+        if item.step.action == Action::FetchAndCompare
+            && item.step.verdict == Verdict::Changed
+            && self.walk.hash_in_base(&self.handles, &item, method)? == Some(hash)
+        {
+            // Only its time is another one.
+            self.walk.turned_out(&self.folder, &mut item.clone(), Verdict::Metadata);
+        }
+        let (dresser, fresh) = (&self.walk.target.dresser, self.folder.fresh);
+        let record = self.walk.sealed_file(&file, || match taken_up {
+            0 => dresser.new_file(&file, entry, fresh),
+            _ => dresser.existing(&file, entry),
+        })?;
+        self.folder.changes.stored(entry.name, method, &hash);
+        self.walk.note(&self.folder, entry.name, record);
+        add(&self.walk.set.context.progress.copied, 1);
+        Ok(())
+    }
+
+    fn unread(&mut self, index: usize, error: SourceError) {
+        let name = self.items[index].entry.name.clone();
+        if let Err(error) = self.walk.unread(&self.folder, &name, error) {
+            self.walk.fail(error);
+        }
+    }
+}
+
+/// Whether the open file, as its handle told `after` the last byte, is the one that was listed, and was
+/// not changed since. The size is another matter: some file systems tell one only of what was read.
+fn is_as_listed(listed: &Meta, after: &Meta) -> bool {
+    // Of files without an inode number the source itself compares owner and mode.
+    let same_rights = listed.id.is_none() || rights(listed) == rights(after);
+    after.id == listed.id
+        && after.mtime == listed.mtime
+        && after.ctime == listed.ctime
+        && same_rights
+}
+
+/// Who may do what with a file.
+fn rights(meta: &Meta) -> (u32, u32, u32) {
+    (meta.uid, meta.gid, meta.mode)
+}
+
+impl<S: Source> ContentSink for Store<S> {
+    fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
+        if let Some(comparing) = self.comparing.get_mut(&index) {
+            comparing.data(bytes);
+            return self.walk.goes_on();
+        }
+        let walk = Arc::clone(&self.walk);
+        self.writing(index, |writing| {
+            writing.data(bytes)?;
+            add(&walk.set.context.progress.bytes_copied, bytes.len() as u64);
+            add(&walk.target.written, bytes.len() as u64);
+            Ok(())
+        })
+    }
+
+    fn hole(&mut self, index: usize, length: u64) -> ControlFlow<()> {
+        let walk = Arc::clone(&self.walk);
+        if let Some(comparing) = self.comparing.get_mut(&index) {
+            let _ = comparing.hole(length, &|| walk.halted());
+            return walk.goes_on();
+        }
+        self.writing(index, |writing| writing.hole(length, &|| walk.halted()))
+    }
+
+    fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {
+        // Stopped, the source lost or the destination full: what is there has not got its time yet.
+        let lost = matches!(after, Err(SourceError::Lost(_)));
+        if lost || self.walk.halted() || self.walk.is_full() {
+            if let Some(writing) = self.writing.remove(&index) {
+                writing.leave();
+            }
+            if let Err(error @ SourceError::Lost(_)) = after {
+                self.unread(index, error);
+            }
+            return;
+        }
+        let result = match after {
+            // The destination has refused it.
+            _ if self.items[index].step.action == Action::Enter => Ok(Fate::Missing),
+            Ok(after) => self.file_is_read(index, &after),
+            Err(error) => {
+                self.comparing.remove(&index);
+                self.discard(index).map(|()| {
+                    self.unread(index, error);
+                    Fate::Missing
+                })
+            }
+        };
+        let fate = result.unwrap_or_else(|error| {
+            self.refused(index, error);
+            Fate::Missing
+        });
+        if fate != Fate::ReadAgain && !self.walk.halted() {
+            let (item, stored) = (&self.items[index], fate == Fate::Stored);
+            if let Err(error) = self.walk.led(&self.folder, &self.handles, item, stored) {
+                self.walk.fail(error);
+            }
+        }
+    }
+
+    fn end(self: Box<Self>) {
+        let mut this = *self;
+        this.walk.tally.add(&std::mem::take(&mut this.done), None);
+        this.writing.clear();
+        this.comparing.clear();
+        let again = std::mem::take(&mut this.again);
+        if !again.is_empty() && !this.walk.halted() {
+            let attempt = this.attempt + 1;
+            return Self { items: again, attempt, ..this }.ask();
+        }
+        if let Err(error) = this.walk.settle(&this.folder) {
+            this.walk.fail(error);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What a dry run and `--itemize-changes` report about one entry.
+
+use crate::entry::Time;
+
+/// One difference between the source and the newest snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Change {
+    /// What a run would do about it.
+    pub change: ChangeKind,
+    /// Path inside the snapshot, escaped as [`crate::entry::escape::Shown`] does; folders end in `/`.
+    pub path: String,
+    /// Bytes that would be copied.
+    pub bytes: u64,
+    /// Size and time of a file that is new.
+    #[serde(skip)]
+    pub file: Option<(u64, Time)>,
+}
+
+/// What differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// Not in the base.
+    New,
+    /// Other content or another type.
+    Changed,
+    /// Same content, other metadata.
+    Metadata,
+    /// No longer in the source. A folder stands for all that was below it.
+    Deleted,
+    /// In the base, and left out now by the filters. A folder stands for all that was below it.
+    LeftOut,
+}
+
+/// Receives the differences, a folder at a time, from every worker thread.
+pub trait ChangeSink: Send + Sync {
+    /// Some differences of one folder, in no particular order.
+    fn changes(&self, changes: &[Change]);
+}

@@ -1,0 +1,96 @@
+//! Makes checkpoints while a walk goes on, so that an interruption costs little.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use crate::backup::apply::build::Build;
+use crate::backup::walk::Walk;
+use crate::error::RunError;
+use crate::monitor::event::Event;
+use crate::repository::records::journal::{Checkpoints, Ticker, clock_offset};
+use crate::source::Source;
+
+/// Bytes after which a checkpoint is due, however short the time since the last one.
+const CHECKPOINT_BYTES: u64 = 4 << 30;
+/// The first checkpoint comes after this time, each further one after twice the time, up to the longest.
+/// Early ones let the disk work while content still arrives: first copies end sooner (measured).
+const CHECKPOINT_FIRST: Duration = Duration::from_millis(500);
+const CHECKPOINT_LONGEST: Duration = Duration::from_secs(60);
+/// With less content than this since the last one, a checkpoint would cost more than it saves before
+/// this time is over: where all is linked, there is nothing for the disk to do.
+const LITTLE: u64 = 8 << 20;
+const CHECKPOINT_OF_LITTLE: Duration = Duration::from_secs(10);
+/// How often it is looked whether one is due.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Makes a checkpoint now and then until `ticker` ends; a failure ends the walk.
+pub(crate) fn keep_checkpoints<S: Source>(
+    walk: &Arc<Walk<S, Build<S>>>,
+    checkpoints: &Checkpoints,
+    ticker: &Ticker,
+) {
+    let (mut due, mut waited, mut bytes) = (CHECKPOINT_FIRST, Duration::ZERO, 0);
+    let mut offset = clock_offset();
+    let fail = |error| {
+        let path = walk.set.backups_dir.clone();
+        walk.fail(RunError::Sync { path, error });
+    };
+    while ticker.wait(TICK) {
+        waited += TICK;
+        let ahead = clock_offset();
+        // A hundredth of a second: less is the clock being slewed, and no file is that late.
+        if ahead < offset - 10_000_000
+            && let Err(error) = checkpoints.distrust()
+        {
+            return fail(error);
+        }
+        offset = ahead;
+        let written = walk.target.written.load(Ordering::Relaxed);
+        if !is_due(waited, due, written - bytes) {
+            continue;
+        }
+        let time = {
+            let flight = &walk.target.in_flight;
+            let _nothing_in_flight = flight.write().unwrap_or_else(PoisonError::into_inner);
+            checkpoints.clock()
+        };
+        match checkpoints.sync() {
+            Ok(()) => {}
+            Err(_) if walk.halted() => return,
+            Err(error) => return fail(error),
+        }
+        walk.event(&match time.and_then(|time| checkpoints.note(time)) {
+            Ok(()) => Event::Checkpoint,
+            Err(error) => Event::Aside { what: format!("the journal cannot be written: {error}") },
+        });
+        (due, waited, bytes) = ((due * 2).min(CHECKPOINT_LONGEST), Duration::ZERO, written);
+    }
+}
+
+/// Whether a checkpoint is due, `waited` and so many bytes of content after the last one.
+fn is_due(waited: Duration, due: Duration, bytes: u64) -> bool {
+    let due = if bytes < LITTLE { due.max(CHECKPOINT_OF_LITTLE) } else { due };
+    waited >= due || bytes >= CHECKPOINT_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_comes_soon_when_there_is_something_to_write_and_late_when_there_is_little() {
+        let second = Duration::from_secs(1);
+        for (waited, due, bytes, is) in [
+            (CHECKPOINT_FIRST, CHECKPOINT_FIRST, LITTLE, true),
+            (CHECKPOINT_FIRST, CHECKPOINT_FIRST, LITTLE - 1, false),
+            (TICK, CHECKPOINT_FIRST, LITTLE, false),
+            (CHECKPOINT_OF_LITTLE, CHECKPOINT_FIRST, 0, true),
+            (20 * second, 32 * second, 0, false),
+            (32 * second, 32 * second, 0, true),
+            (TICK, CHECKPOINT_LONGEST, CHECKPOINT_BYTES, true),
+        ] {
+            assert_eq!(is_due(waited, due, bytes), is, "{waited:?} of {due:?}, {bytes} bytes");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A dry run: what a run would do, told and not done. Writes nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::backup::change::{Change, ChangeSink};
+use crate::backup::plan::{Rules, TimeRule};
+use crate::backup::preview::Preview;
+use crate::backup::roots::{Accept, find_roots, tell_filtered, unmounted_root};
+use crate::backup::shrink_guard::{refusal, roots_found};
+use crate::backup::walk::Walk;
+use crate::backup::walk::setting::{Beside, RootSeen, Setting, Trust, everything, gather};
+use crate::backup::withheld::Empty;
+use crate::entry::FileId;
+use crate::entry::racy::Begins;
+use crate::error::{Missing, RunError};
+use crate::fs::mount::missing_mount;
+use crate::job::Job;
+use crate::monitor::context::Context;
+use crate::monitor::event::Event;
+use crate::monitor::{Phase, Silent};
+use crate::repository::records::holds::candidates;
+use crate::repository::records::report::{Counts, Holds, RootFound};
+use crate::repository::records::sidecar::Kept;
+use crate::repository::{Backups, lineage, uptime};
+use crate::snapshot::history::{Decision, History};
+use crate::snapshot::name::{SnapshotName, State};
+use crate::snapshot::retention::surplus;
+use crate::source::Source;
+
+/// What a run would do.
+#[derive(Debug, Clone)]
+pub struct Forecast {
+    /// The snapshot that it would link against.
+    pub base: Option<SnapshotName>,
+    /// The interrupted one that it would resume.
+    pub resumes: Option<SnapshotName>,
+    /// When the minimum time would hold it: until then.
+    pub held_until: Option<DateTime<Utc>>,
+    /// Whether another run is at work right now.
+    pub busy: bool,
+    /// Snapshots that it would remove.
+    pub prunes: Vec<SnapshotName>,
+    /// The source roots.
+    pub roots: Vec<RootFound>,
+    /// Entry counts; `copied` and `bytes_copied` are what would be read from the source.
+    pub counts: Counts,
+    /// Bytes free in the destination; `None` when the backups folder does not exist yet.
+    pub free: Option<u64>,
+    /// Why the run would fail at the end though everything could be read (a collapsed root).
+    pub refused: Option<String>,
+}
+
+/// Compares the source with the newest snapshot (and an interrupted one), and writes nothing.
+///
+/// # Errors
+/// As [`crate::backup::run::run`], for what can fail before something is written.
+pub fn dry_run<S: Source>(
+    job: &Job,
+    source: Arc<S>,
+    changes: Arc<dyn ChangeSink>,
+    accept: Accept,
+    context: &Context,
+) -> Result<Forecast, RunError> {
+    let now = (context.now)();
+    let refused = missing_mount(&job.backups_dir)
+        .map(|mount_point| RunError::NotMounted { path: job.backups_dir.clone(), mount_point });
+    let backups = match Backups::open(&job.backups_dir) {
+        Ok(backups) => Some(backups),
+        Err(RunError::Destination { error, .. })
+            if error.kind() == std::io::ErrorKind::NotFound =>
+        {
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let history = match &backups {
+        Some(backups) => backups.history(&job.prefix)?,
+        None => History::default(),
+    };
+    let other_sources =
+        backups.as_ref().map_or(Ok(()), |backups| lineage::check(job, backups, &history));
+    let mut delayed = other_sources.is_ok();
+    if let Err(error) = other_sources {
+        find_roots(job, &source, context)?;
+        if !accept.sources {
+            return Err(error);
+        }
+        context.monitor.event(&Event::SourcesAccepted { what: error.to_string() });
+    }
+    if let Some(backups) = &backups {
+        delayed &= lineage::new_root(job, backups, &history).is_none();
+        for root in lineage::dropped(job, backups, &history) {
+            context.monitor.event(&Event::RootDropped { path: root.path, last: root.last });
+        }
+    }
+    let base = history.base(now).cloned();
+    let resumes = history.incomplete.last().cloned();
+    let trust = everything();
+    let grain = source.time_granularity_ns();
+    let set = match &backups {
+        Some(backups) => {
+            gather(job, backups, resumes.as_ref(), base.as_ref(), grain, trust, false, context)?
+        }
+        None => nothing_yet(job, grain, trust, context),
+    };
+    let walk = Walk::new(source, Preview::new(changes), set);
+    context.progress.enter(Phase::Copying);
+    // As a run does: the folders above a missing root are missing too, and are not what is meant.
+    walk.look_at_roots(&job.layout)?;
+    for (path, _) in job.layout.roots() {
+        unmounted_root(job, &path).map_or(Ok(()), Err)?;
+    }
+    walk.walk(job)?;
+    walk.count_out_empty();
+    tell_filtered(job, &walk);
+    let since_last = backups.as_ref().filter(|_| history.doubted_by(now).is_some());
+    let since_last =
+        since_last.and_then(|backups| uptime::since_last(backups, &job.prefix, &history, false));
+    let held_until = match history.decide(now, job.minimum_time_guard, since_last) {
+        Decision::Held { next, .. } if delayed => Some(next),
+        Decision::Held { .. } | Decision::Resume(_) | Decision::Start => None,
+    };
+    let prunes = match &backups {
+        Some(backups) => leaving(job, backups, &history, base.as_ref(), now),
+        None => Vec::new(),
+    };
+    let space = backups.as_ref().and_then(|backups| backups.dir.space().ok());
+    Ok(Forecast {
+        base,
+        resumes,
+        held_until,
+        busy: backups.as_ref().is_some_and(|backups| backups.is_locked(&job.prefix, &context.stop)),
+        prunes,
+        roots: roots_found(&walk),
+        counts: walk.tally.counts(),
+        free: space.map(|space| space.f_bavail * space.f_frsize),
+        refused: refused.or_else(|| refusal(job, &walk)).map(|error| error.to_string()),
+    })
+}
+
+/// What a run that completes a snapshot now would remove.
+fn leaving(
+    job: &Job,
+    backups: &Backups,
+    history: &History,
+    base: Option<&SnapshotName>,
+    now: DateTime<Utc>,
+) -> Vec<SnapshotName> {
+    let Some(stamp) = history.free_stamp(now) else { return Vec::new() };
+    let new = SnapshotName { prefix: job.prefix.clone(), stamp, state: State::Complete };
+    let candidates = candidates(backups, history);
+    let (before, after) = surplus(&candidates, &job.retention, base, &new);
+    before.into_iter().chain(after).map(|(name, _)| name).collect()
+}
+
+/// The setting of a dry run when there is no backups folder yet.
+fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) -> Setting {
+    let nothing = || Beside { top: None, kept: Kept::none() };
+    let roots = job.layout.roots().into_iter().map(|(path, inside)| RootSeen {
+        path,
+        inside,
+        file_system: None,
+        inode: None,
+        file_system_before: None,
+        held_before: None,
+    });
+    Setting {
+        damaged: HashSet::new(),
+        rules: Rules { keep: job.keep, time: TimeRule::new(granularity_ns, None) },
+        trust,
+        base: nothing(),
+        here: nothing(),
+        base_since: None,
+        begins: Begins::default(),
+        backups: FileId { dev: 0, ino: 0 },
+        backups_dir: job.backups_dir.clone(),
+        roots: roots.collect(),
+        mounts_before: HashMap::new(),
+        unmounted: HashSet::new(),
+        accept_empty: false,
+        selection: job.selection.clone(),
+        empty: job.prune_empty.then(Empty::default),
+        filters: Arc::clone(&job.filters),
+        base_holds: Holds::default(),
+        folds_case: false,
+        context: context.clone(),
+    }
+}
+
+/// What a walk with this setting would still store.
+///
+/// # Errors
+/// As for any walk.
+pub(crate) fn what_is_missing<S: Source>(
+    job: &Job,
+    source: &Arc<S>,
+    mut set: Setting,
+) -> Result<Missing, RunError> {
+    set.context.monitor = Arc::new(Silent);
+    set.context.progress = Arc::default();
+    set.context.items = None;
+    set.trust = everything();
+    let walk = Walk::new(Arc::clone(source), Preview::new(Arc::new(Unheard)), set);
+    walk.walk(job)?;
+    let counts = walk.tally.counts();
+    let entries = counts.entries.saturating_sub(counts.kept + counts.linked);
+    Ok(Missing { entries, bytes: counts.bytes_copied })
+}
+
+/// A sink for changes that nobody asked for.
+struct Unheard;
+
+impl ChangeSink for Unheard {
+    fn changes(&self, _: &[Change]) {}
+}

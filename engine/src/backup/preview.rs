@@ -1,0 +1,193 @@
+//! Tells a plan instead of carrying it out: the target of a dry run. Writes nothing.
+
+use std::collections::HashSet;
+use std::ffi::CStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::backup::change::{Change, ChangeKind, ChangeSink};
+use crate::backup::plan::{Action, Planned, Verdict};
+use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::tally::Batched;
+use crate::backup::walk::{Entered, Target, Walk};
+use crate::backup::withheld::Untold;
+use crate::entry::escape::shown;
+use crate::entry::preserve::Keep;
+use crate::entry::{Entry, FileId, Kind, Meta, Time};
+use crate::error::RunError;
+use crate::fs::dir::Dir;
+use crate::monitor::event::Instead;
+use crate::source::Source;
+
+/// Sends every difference to a sink and counts what a run would copy.
+pub(crate) struct Preview {
+    changes: Arc<dyn ChangeSink>,
+    /// Hard-linked inodes that were counted: their content is copied once.
+    counted: Mutex<HashSet<(FileId, Time)>>,
+}
+
+impl Preview {
+    pub(crate) fn new(changes: Arc<dyn ChangeSink>) -> Self {
+        Self { changes, counted: Mutex::default() }
+    }
+
+    /// Whether an entry is the first name of its inode: the others become hard links of it.
+    fn first_name(&self, keep: Keep, meta: &Meta) -> bool {
+        let several = keep.hard_links && meta.links > 1 && meta.kind != Kind::Folder;
+        match meta.id.filter(|_| several) {
+            Some(id) => {
+                let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+                counted.insert((id, meta.ctime))
+            }
+            None => true,
+        }
+    }
+}
+
+impl<S: Source> Target<S> for Preview {
+    fn enter(
+        _: &Arc<Walk<S, Self>>,
+        _: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        entry: &Entry,
+    ) -> Result<Entered, RunError> {
+        let here = handles.here.as_ref().and_then(|here| here.child(&entry.name).ok());
+        let fresh = here.is_none();
+        Ok(Entered::Opened(here, fresh))
+    }
+
+    fn apply(
+        walk: &Arc<Walk<S, Self>>,
+        folder: &Arc<Folder<S::Folder>>,
+        _: &Arc<Handles<S::Folder>>,
+        _: &Arc<S::Folder>,
+        steps: &[Planned<'_>],
+    ) {
+        walk.itemize(folder, steps);
+        let mut changes = Vec::new();
+        let mut done = Batched::default();
+        for planned in steps {
+            let Planned { entry, step, .. } = planned;
+            let (meta, counts) = (entry.meta, &mut done.counts);
+            let file = meta.kind == Kind::File;
+            let mut bytes = 0;
+            match step.action {
+                _ if !walk.target.first_name(walk.keep(), meta) => counts.hard_links += 1,
+                Action::Keep | Action::Check | Action::Mend => counts.kept += 1,
+                Action::Link => {
+                    counts.linked += 1;
+                    counts.bytes_saved += if file { meta.size } else { 0 };
+                }
+                Action::FetchAndCompare
+                    if matches!(step.verdict, Verdict::Same | Verdict::Metadata) =>
+                {
+                    counts.compared += 1;
+                    counts.bytes_compared += meta.size;
+                }
+                Action::Fetch | Action::FetchAndCompare => {
+                    bytes = meta.size;
+                    counts.copied += 1;
+                    counts.bytes_copied += bytes;
+                }
+                Action::CopyLocally => counts.bytes_saved += meta.size,
+                Action::Enter | Action::Make => {}
+            }
+            if !walk.is_held_back(folder, planned) {
+                changes.extend(change(folder, planned, bytes));
+            }
+        }
+        let tell = |planned: &Planned<'_>| (walk.item(folder, planned), change(folder, planned, 0));
+        Self::release(walk, walk.note_empty(folder, steps, tell));
+        walk.tally.add(&done, None);
+        if !changes.is_empty() {
+            walk.target.changes.changes(&changes);
+        }
+    }
+
+    fn release(walk: &Walk<S, Self>, untold: Vec<Untold>) {
+        for Untold { item, change, .. } in untold {
+            walk.tell_item(item);
+            walk.target.changes.changes(change.as_slice());
+        }
+    }
+
+    fn knows(&self, id: FileId, meta: &Meta) -> bool {
+        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.contains(&(id, meta.ctime))
+    }
+
+    fn deleted(
+        walk: &Arc<Walk<S, Self>>,
+        folder: &Folder<S::Folder>,
+        name: &CStr,
+        is_folder: bool,
+    ) {
+        if let Some(items) = &walk.set.context.items {
+            crate::backup::itemize::deleted(items, folder, name, is_folder);
+        }
+        let path = shown(&folder.place.inside_of(name)) + if is_folder { "/" } else { "" };
+        walk.target.changes.changes(&[Change {
+            change: ChangeKind::Deleted,
+            path,
+            bytes: 0,
+            file: None,
+        }]);
+    }
+
+    fn left_out(
+        walk: &Arc<Walk<S, Self>>,
+        folder: &Folder<S::Folder>,
+        name: &CStr,
+        is_folder: bool,
+    ) {
+        let path = shown(&folder.place.inside_of(name)) + if is_folder { "/" } else { "" };
+        walk.target.changes.changes(&[Change {
+            change: ChangeKind::LeftOut,
+            path,
+            bytes: 0,
+            file: None,
+        }]);
+    }
+
+    fn superfluous(
+        _: &Arc<Walk<S, Self>>,
+        _: &Folder<S::Folder>,
+        _: &Dir,
+        _: &CStr,
+    ) -> Result<(), RunError> {
+        Ok(())
+    }
+
+    fn unread(
+        walk: &Arc<Walk<S, Self>>,
+        folder: &Arc<Folder<S::Folder>>,
+        name: &CStr,
+    ) -> Result<Instead, RunError> {
+        let handles = walk.handles(folder)?;
+        let base = handles.base.as_ref();
+        let held =
+            name.is_empty() || base.is_some_and(|base| matches!(base.find(name), Ok(Some(_))));
+        if held {
+            walk.not_empty(folder);
+        }
+        Ok(if held { Instead::CarriedForward } else { Instead::Nothing })
+    }
+
+    fn finish(_: &Arc<Walk<S, Self>>, _: &Folder<S::Folder>) -> Result<(), RunError> {
+        Ok(())
+    }
+}
+
+/// The difference that an entry makes, if it makes one.
+fn change<F>(folder: &Folder<F>, planned: &Planned<'_>, bytes: u64) -> Option<Change> {
+    let change = match planned.step.verdict {
+        Verdict::New => ChangeKind::New,
+        Verdict::Changed => ChangeKind::Changed,
+        Verdict::Metadata => ChangeKind::Metadata,
+        Verdict::Same => return None,
+    };
+    let entry = planned.entry;
+    let slash = if entry.meta.kind == Kind::Folder { "/" } else { "" };
+    let file = (change == ChangeKind::New && entry.meta.kind == Kind::File)
+        .then_some((entry.meta.size, entry.meta.mtime));
+    Some(Change { change, path: shown(&folder.place.inside_of(entry.name)) + slash, bytes, file })
+}

@@ -1,0 +1,64 @@
+//! Whether the source roots of a job can be backed up now.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::backup::shrink_guard::filtered_away;
+use crate::backup::walk::{Target, Walk};
+use crate::error::RunError;
+use crate::fs::mount::missing_mount;
+use crate::job::Job;
+use crate::monitor::context::Context;
+use crate::monitor::event::{Event, Instead};
+use crate::source::Source;
+use crate::source::check_roots::glance;
+
+/// Looks whether every source root is there and readable, before anything is made or removed.
+///
+/// # Errors
+/// The first root that is not; the others are told.
+pub(crate) fn find_roots<S: Source>(
+    job: &Job,
+    source: &Arc<S>,
+    context: &Context,
+) -> Result<(), RunError> {
+    let mut failed = None;
+    let paths: Vec<_> = job.layout.roots().into_iter().map(|(path, _)| path).collect();
+    for (path, seen) in paths.iter().zip(glance(source, &paths)) {
+        let missing = || unmounted_root(job, path).map_or(Ok(()), Err);
+        let seen = seen.map_err(|error| RunError::Root { path: path.clone(), error });
+        let Err(error) = seen.and_then(|()| missing()) else { continue };
+        match &failed {
+            None => failed = Some(error),
+            Some(_) => context.monitor.event(&Event::Aside { what: error.to_string() }),
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Whether fstab(5) of this machine has a mount point at or above the source root `path` that is not mounted.
+pub(crate) fn unmounted_root(job: &Job, path: &Path) -> Option<RunError> {
+    let here = job.host.name.is_none();
+    let mount_point = here.then(|| missing_mount(path)).flatten()?;
+    Some(RunError::SourceNotMounted { path: path.to_owned(), mount_point })
+}
+
+/// Tells of source roots that the filters leave out now though the base has them, as a problem: the next run
+/// has another base, and takes it for granted.
+pub(crate) fn tell_filtered<S: Source, T: Target<S>>(job: &Job, walk: &Walk<S, T>) {
+    use std::os::unix::ffi::OsStrExt;
+    for (path, files) in filtered_away(walk, job.max_shrink_percent) {
+        let files = crate::entry::human::counted(files, "file", "files");
+        let what = format!("the filters leave out {files} of it that the snapshot before has");
+        walk.problem(path.as_os_str().as_bytes(), what, Instead::Nothing);
+    }
+}
+
+/// What a run accepts that it would refuse otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Accept {
+    /// A source root that lost most of its files.
+    pub shrink: bool,
+    /// A history of other sources.
+    pub sources: bool,
+}

@@ -1,0 +1,324 @@
+//! A run as one line of data: list -> compare -> plan -> apply -> seal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::backup::attempt::Attempt;
+use crate::backup::roots::{Accept, find_roots};
+use crate::entry::human::rfc3339;
+use crate::entry::racy;
+use crate::error::RunError;
+use crate::fs::access::{open_to_others, own_umask};
+use crate::fs::mount::missing_mount;
+use crate::job::Job;
+use crate::monitor::Monitor;
+use crate::monitor::context::Context;
+use crate::monitor::event::Event;
+use crate::repository::lock::{Locked, tell_of_a_lease};
+use crate::repository::records::progress::{Tracker, reached};
+use crate::repository::records::report::Report;
+use crate::repository::records::report_file::Recorder;
+use crate::repository::records::status::{Status, last_status, store_status};
+use crate::repository::{Backups, lineage, removal, uptime};
+use crate::snapshot::history::{Decision, History};
+use crate::snapshot::name::{SnapshotName, Stamp};
+use crate::source::Source;
+use crate::threads::cancel::Stop;
+
+/// How a run ended that did not fail.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Another run of the same prefix is at work; nothing was done.
+    Busy,
+    /// The newest snapshot is younger than the minimum time; nothing was done.
+    Held {
+        /// The snapshot that holds it.
+        newest: SnapshotName,
+        /// From when on a run will start.
+        next: DateTime<Utc>,
+    },
+    /// A snapshot was completed; its problems were told as events and stand in the kept report.
+    Completed(Box<Report>),
+}
+
+/// A source that can be looked at for nothing.
+pub struct Near<S> {
+    /// The source.
+    pub source: Arc<S>,
+    /// Whether its roots have to be there before the run begins.
+    pub ready: bool,
+}
+
+/// Takes a snapshot for `job`, or completes the one that was interrupted. `connect` is called only when
+/// there is something to do, under the lock, before a snapshot is touched. The roots of `near` are looked at when there
+/// is nothing to do, too.
+///
+/// # Errors
+/// When no snapshot was completed. Older snapshots are as before; what was copied stays for the next run.
+pub fn run<S: Source>(
+    job: &Job,
+    near: Option<Near<S>>,
+    connect: impl FnOnce() -> Result<Arc<S>, RunError>,
+    accept: Accept,
+    context: &Context,
+) -> Result<Outcome, RunError> {
+    let _ = own_umask();
+    if let Some(mount_point) = missing_mount(&job.backups_dir) {
+        return Err(RunError::NotMounted { path: job.backups_dir.clone(), mount_point });
+    }
+    let backups = Backups::open_or_make(&job.backups_dir, job.backups_mode)?;
+    let context = &Context { stop: Arc::new(Stop::within(&context.stop)), ..context.clone() };
+    let lock = match backups.lock(&job.prefix, &context.stop)? {
+        Locked::Mine(lock) => lock,
+        Locked::Busy => return Ok(Outcome::Busy),
+    };
+    tell_of_a_lease(&lock, context);
+    let prepared = backups
+        .history(&job.prefix)
+        .and_then(|history| Ok((removal::remove_leftovers(&backups, &history, context)?, history)));
+    let (leftovers, history) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            let failed = Err(error);
+            note_status(job, &backups, context, (context.now)(), &failed);
+            return failed.map(|report| Outcome::Completed(Box::new(report)));
+        }
+    };
+    // Whoever removes a lock file removes no run.
+    if let Some(incomplete) = history.incomplete.last()
+        && let Err(RunError::Taken { .. }) = backups.claim(incomplete)
+    {
+        return Ok(Outcome::Busy);
+    }
+    let other_sources = lineage::check(job, &backups, &history);
+    let accepted = other_sources.is_err();
+    let mut refused = None;
+    if let Err(error) = other_sources {
+        // The status is left alone: it is that of the job whose history this is.
+        let found = near.as_ref().map_or(Ok(()), |near| find_roots(job, &near.source, context));
+        match found {
+            Err(missing) if near.as_ref().is_some_and(|near| !near.ready) => return Err(missing),
+            // The run finds out by itself, as with any source that is missing.
+            Err(_) => refused = Some(error),
+            Ok(()) if !accept.sources => return Err(error),
+            Ok(()) => context.monitor.event(&Event::SourcesAccepted { what: error.to_string() }),
+        }
+    }
+    let now = (context.now)();
+    let since_last = history.doubted_by(now).and_then(|newest| {
+        let what = format!(
+            "the clock says {}, and {newest} is the newest snapshot: the clock is wrong, so MINIMUM_TIME_GUARD_H is counted by the time since boot; set the clock (timedatectl set-ntp true)",
+            rfc3339(now),
+        );
+        context.monitor.event(&Event::Clock { what });
+        uptime::since_last(&backups, &job.prefix, &history, true)
+    });
+    let decision = history.decide(now, job.minimum_time_guard, since_last);
+    if let Decision::Held { newest, next } = decision {
+        let ready = near.filter(|near| near.ready);
+        let found = ready.map_or(Ok(()), |near| find_roots(job, &near.source, context));
+        if let Err(error) = found {
+            let failed = Err(error);
+            note_status(job, &backups, context, (context.now)(), &failed);
+            return failed.map(|report| Outcome::Completed(Box::new(report)));
+        }
+        // What was accepted is noted by the snapshot that is taken now.
+        let new = lineage::new_root(job, &backups, &history);
+        if new.is_none() && !accepted {
+            note_held(job, &backups, context, &newest);
+            return Ok(Outcome::Held { newest, next });
+        }
+        if let Some(path) = new {
+            context.monitor.event(&Event::NewRoot { path });
+        }
+    }
+    tell_of_access(job, &backups, &history, context);
+    let began = free_second(&history, context);
+    let boot = uptime::boot();
+    let reads_from = racy::clock();
+    note_killed(job, &backups, context);
+    let tracker = Tracker::new(&backups, &job.prefix, Arc::clone(&context.progress), context.now);
+    tracker.note();
+    let recorder = Arc::new(Recorder::new(
+        Arc::clone(&context.monitor),
+        tracker,
+        backups.own(c"reports").as_ref(),
+        &job.prefix,
+    ));
+    let monitor = Arc::clone(&recorder) as Arc<dyn Monitor>;
+    let context = &Context { monitor, ..context.clone() };
+    let accept_shrink = accept.shrink;
+    let attempt = Attempt {
+        job,
+        backups: &backups,
+        lock: &lock,
+        context,
+        began,
+        boot,
+        reads_from,
+        accept_shrink,
+        leftovers,
+    };
+    let result = connect()
+        .and_then(|source| match refused {
+            Some(error) => Err(find_roots(job, &source, context).err().unwrap_or(error)),
+            None => Ok(source),
+        })
+        .and_then(|source| attempt.complete(&source, &recorder, history))
+        .map_err(|error| error.or_stopped(&context.stop));
+    // Who has lost a lease may have stumbled over what the other run made, before he noticed.
+    let about = |error: &RunError| matches!(error, RunError::Stopped) || lock.is_lease().is_some();
+    let lost = result.as_ref().is_err_and(about) && !lock.is_mine();
+    if lost || matches!(result, Err(RunError::Taken { .. })) {
+        return Ok(Outcome::Busy);
+    }
+    note_status(job, &backups, context, began, &result);
+    recorder.ended();
+    result.map(|report| Outcome::Completed(Box::new(report)))
+}
+
+/// Says when the backups folder is more open than meant: on the first run, when others may enter it though nobody
+/// set a mode; on each, when the mode that was set does not hold.
+fn tell_of_access(job: &Job, backups: &Backups, history: &History, context: &Context) {
+    let path = crate::entry::escape::shown_path(&job.backups_dir);
+    if let Some(uid) = backups.foreign_owner() {
+        let what = format!(
+            "{path}/.backup_manager belongs to the user {uid} and {path} to another one: that user reads the reports, can change what is recorded there, and can keep runs from beginning; unless that is meant, chown -R --reference={path} {path}/.backup_manager"
+        );
+        context.monitor.event(&Event::Aside { what });
+    }
+    let event = match job.backups_mode {
+        None if history.complete.is_empty() => {
+            open_to_others(&job.backups_dir).map(|mode| Event::OpenToOthers { path, mode })
+        }
+        None => None,
+        Some(wanted) => {
+            let found = backups.dir.meta().map(|meta| meta.mode & 0o777);
+            found.ok().filter(|found| *found != wanted).map(|found| Event::Aside {
+                what: format!(
+                    "the mode of {path} stays {found:04o}: BACKUPS_MODE {wanted:04o} cannot be set; let its owner do it, or mount its file system with such modes"
+                ),
+            })
+        }
+    };
+    if let Some(event) = event {
+        context.monitor.event(&event);
+    }
+}
+
+/// Now, or the next second when a snapshot has the name of this one: two never share a name. A clock
+/// that stands still is waited for a few times only.
+fn free_second(history: &History, context: &Context) -> DateTime<Utc> {
+    let mut now = (context.now)();
+    for _ in 0..3 {
+        if Stamp::of(now) == history.free_stamp(now) {
+            break;
+        }
+        let rest = 1_000 - u64::from(now.timestamp_subsec_millis().min(999));
+        std::thread::sleep(Duration::from_millis(rest));
+        now = (context.now)();
+    }
+    now
+}
+
+/// Keeps how the run ended; a failure to do so is told and changes nothing.
+fn note_status(
+    job: &Job,
+    backups: &Backups,
+    context: &Context,
+    began: DateTime<Utc>,
+    result: &Result<Report, RunError>,
+) {
+    let (outcome, reason, snapshot) = match result {
+        Ok(report) if report.counts.problems > 0 || !report.stuck.is_empty() => {
+            ("completed_with_problems", None, Some(report.snapshot.clone()))
+        }
+        Ok(report) => ("completed", None, Some(report.snapshot.clone())),
+        Err(RunError::Stopped) => ("stopped", None, None),
+        // It was no run, and the last one stays the last one.
+        Err(RunError::PutOff { .. }) => return,
+        Err(error) => ("failed", Some(error.to_string()), None),
+    };
+    store(
+        job,
+        backups,
+        context,
+        Status {
+            version: 1,
+            started: rfc3339(began),
+            finished: rfc3339((context.now)()),
+            outcome: outcome.to_owned(),
+            reason,
+            snapshot,
+            failures_in_a_row: 0,
+            stuck: result.as_ref().map(|report| report.stuck.clone()).unwrap_or_default(),
+        },
+    );
+}
+
+/// Keeps that there is nothing to do when runs failed before: what was wrong with the sources is no more.
+fn note_held(job: &Job, backups: &Backups, context: &Context, newest: &SnapshotName) {
+    if last_status(backups, &job.prefix).is_none_or(|status| status.failures_in_a_row == 0) {
+        return;
+    }
+    let now = rfc3339((context.now)());
+    store(
+        job,
+        backups,
+        context,
+        Status {
+            version: 1,
+            started: now.clone(),
+            finished: now,
+            outcome: "held".to_owned(),
+            reason: None,
+            snapshot: Some(newest.to_string()),
+            failures_in_a_row: 0,
+            stuck: Vec::new(),
+        },
+    );
+}
+
+/// Keeps that the run before was killed, or lost with the machine, if it was.
+fn note_killed(job: &Job, backups: &Backups, context: &Context) {
+    let Some(left) = reached(backups, &job.prefix).filter(|left| !left.ended) else { return };
+    store(
+        job,
+        backups,
+        context,
+        Status {
+            version: 1,
+            started: left.began,
+            finished: left.updated,
+            outcome: "killed".to_owned(),
+            reason: Some("it was killed, or the machine went down".to_owned()),
+            snapshot: None,
+            failures_in_a_row: 0,
+            stuck: Vec::new(),
+        },
+    );
+}
+
+fn store(job: &Job, backups: &Backups, context: &Context, status: Status) {
+    if let Err(error) = store_status(backups, &job.prefix, status) {
+        let what = format!("the status of this run cannot be stored: {error}");
+        context.monitor.event(&Event::Aside { what });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_ends_with_the_whole_and_the_whole_goes_on_without_it() {
+        let whole = Arc::new(Stop::default());
+        let [part, other] = [(); 2].map(|()| Stop::within(&whole));
+        part.ask();
+        assert!(part.asked() && !other.asked() && !whole.asked());
+        whole.ask();
+        assert!(other.asked());
+    }
+}

@@ -1,0 +1,198 @@
+//! Judges whether a source root lost so many files that it is more likely broken than tidied.
+
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use crate::backup::walk::setting::{MountSeen, RootSeen};
+use crate::backup::walk::tally::RootCounts;
+use crate::backup::walk::{Target, Walk};
+use crate::error::RunError;
+use crate::job::Job;
+use crate::repository::records::report::{MountFound, RootFound};
+use crate::source::Source;
+
+/// Below this many files in the base nothing is a collapse: small folders are emptied on purpose.
+const FEW: u64 = 20;
+
+/// Whether a root that had `before` files and has `now` lost more than `percent` of them.
+pub(crate) fn collapsed(before: u64, now: u64, percent: f64) -> bool {
+    let lost = before.saturating_sub(now);
+    before >= FEW && (lost as f64) * 100.0 > (before as f64) * percent
+}
+
+/// Why a walk's result must not be sealed: a root that collapsed, or more deletions than are allowed.
+pub(crate) fn refusal<S: Source, T: Target<S>>(job: &Job, walk: &Walk<S, T>) -> Option<RunError> {
+    let (percent, deleted) = (job.max_shrink_percent, walk.tally.counts().deleted);
+    if let Some(most) = job.max_delete.filter(|most| deleted > *most) {
+        return Some(RunError::Deletions { deleted, most });
+    }
+    lost(walk).or_else(|| {
+        roots(walk).into_iter().find_map(|(root, counts, _)| {
+            let (before, now) = (counts.before, counts.now);
+            collapsed(before, now, percent).then_some(RunError::Collapse {
+                path: root.path,
+                before,
+                now,
+                percent,
+            })
+        })
+    })
+}
+
+/// Files, and the bytes of the regular ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Content {
+    files: u64,
+    bytes: u64,
+}
+
+/// Whether more than half of the files or of the bytes are gone.
+fn lost_most(before: Content, now: Content) -> bool {
+    let most = |before: u64, now: u64| before.saturating_sub(now) > before / 2;
+    most(before.files, now.files) || most(before.bytes, now.bytes)
+}
+
+/// A source root, or a mount point below one, that is on another file system than it was for the base and lost
+/// most of what it had: it is taken for unmounted.
+fn lost<S: Source, T: Target<S>>(walk: &Walk<S, T>) -> Option<RunError> {
+    let other = |before: Option<&String>, now: Option<&String>| matches!((before, now), (Some(before), Some(now)) if before != now);
+    let error = |path: PathBuf, before: Content, now: Content| {
+        lost_most(before, now).then_some(RunError::Lost {
+            path,
+            files_before: before.files,
+            files: now.files,
+            bytes_before: before.bytes,
+            bytes: now.bytes,
+        })
+    };
+    let roots = roots(walk);
+    let mut lost = roots.iter().filter_map(|(root, counts, _)| {
+        let (files, bytes) = root.held_before?;
+        let now = Content { files: counts.now, bytes: counts.bytes };
+        let before = Content { files, bytes: bytes.unwrap_or(0) };
+        let moved = other(root.file_system_before.as_ref(), root.file_system.as_ref());
+        moved.then(|| error(root.path.clone(), before, now)).flatten()
+    });
+    if let Some(error) = lost.next() {
+        return Some(error);
+    }
+    let before = &walk.set.mounts_before;
+    let content = |mount: &MountFound| Content { files: mount.files, bytes: mount.bytes };
+    let path = |mount: &MountFound| {
+        let path = crate::entry::escape::unshown(&mount.path).unwrap_or_default();
+        PathBuf::from(std::ffi::OsString::from_vec(path))
+    };
+    let seen = roots.iter().flat_map(|(.., mounts)| mounts).filter(|(mount, _)| !mount.left_out);
+    let mut lost = seen.filter_map(|(mount, counts)| {
+        let then = before.get(&mount.inside)?;
+        let now = Content { files: counts.now, bytes: counts.bytes };
+        let moved = other(then.file_system.as_ref(), mount.file_system.as_ref());
+        moved.then(|| error(path(then), content(then), now)).flatten()
+    });
+    lost.next().or_else(|| {
+        let gone = walk.gone_mounts();
+        let nothing = Content { files: 0, bytes: 0 };
+        gone.iter().find_map(|inside| {
+            let then = before.get(inside)?;
+            error(path(then), content(then), nothing)
+        })
+    })
+}
+
+/// A source root with its own counts and those of the mount points below it together, and those mount points.
+type Rooted = (RootSeen, RootCounts, Vec<(MountSeen, RootCounts)>);
+
+fn roots<S: Source, T: Target<S>>(walk: &Walk<S, T>) -> Vec<Rooted> {
+    let areas = walk.tally.areas();
+    let mut roots: Vec<Rooted> = walk
+        .roots()
+        .into_iter()
+        .zip(&areas)
+        .map(|(root, counts)| (root, *counts, Vec::new()))
+        .collect();
+    for (area, mount) in walk.mounts() {
+        let counts = areas.get(area).copied().unwrap_or_default();
+        if let Some((_, all, mounts)) = roots.get_mut(mount.root) {
+            *all += counts;
+            mounts.push((mount, counts));
+        }
+    }
+    roots
+}
+
+/// The source roots of which the filters leave out now what the base had: all of it, or more than may be lost.
+pub(crate) fn filtered_away<S: Source, T: Target<S>>(
+    walk: &Walk<S, T>,
+    percent: f64,
+) -> Vec<(PathBuf, u64)> {
+    let away = |(root, counts, _): Rooted| {
+        let RootCounts { now, before, left_out, .. } = counts;
+        let all = left_out > 0 && before == 0 && now == 0;
+        (all || collapsed(before + left_out, before, percent)).then_some((root.path, left_out))
+    };
+    roots(walk).into_iter().filter_map(away).collect()
+}
+
+pub(crate) fn roots_found<S: Source, T: Target<S>>(walk: &Walk<S, T>) -> Vec<RootFound> {
+    let mount = |(mount, counts): (MountSeen, RootCounts)| MountFound {
+        path: crate::entry::escape::shown(&mount.path),
+        inside: crate::entry::escape::shown(&mount.inside),
+        file_system: mount.file_system,
+        inode: mount.inode,
+        left_out: mount.left_out,
+        files: counts.now,
+        bytes: counts.bytes,
+    };
+    let found = |(root, counts, mounts): Rooted| RootFound {
+        path: crate::entry::escape::shown_path(&root.path),
+        inside: crate::entry::escape::shown(&root.inside),
+        files: counts.now,
+        files_before: counts.before,
+        file_system: root.file_system,
+        inode: root.inode,
+        bytes: Some(counts.bytes),
+        mounts: mounts.into_iter().map(mount).collect(),
+    };
+    roots(walk).into_iter().map(found).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn most_is_more_than_half_of_the_files_or_of_the_bytes() {
+        let content = |files, bytes| Content { files, bytes };
+        for (before, now, expected) in [
+            ((0, 0), (0, 0), false),
+            ((1, 0), (0, 0), true),
+            ((2, 0), (1, 0), false),
+            ((3, 100), (3, 50), false),
+            ((3, 100), (3, 49), true),
+            ((3, 100), (9, 0), true),
+            ((10, 0), (4, 0), true),
+            ((10, 10), (20, 20), false),
+        ] {
+            let (before, now) = (content(before.0, before.1), content(now.0, now.1));
+            assert_eq!(lost_most(before, now), expected, "{before:?} {now:?}");
+        }
+    }
+
+    #[test]
+    fn a_root_collapses_when_more_than_the_limit_is_lost() {
+        for (before, now, percent, expected) in [
+            (19, 0, 90.0, false),
+            (20, 0, 90.0, true),
+            (20, 2, 90.0, false),
+            (20, 1, 90.0, true),
+            (100, 10, 90.0, false),
+            (100, 9, 90.0, true),
+            (100, 200, 90.0, false),
+            (100, 0, 100.0, false),
+            (100, 99, 0.0, true),
+            (100, 100, 0.0, false),
+        ] {
+            assert_eq!(collapsed(before, now, percent), expected, "{before} {now} {percent}");
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Compares the entries of a folder with the base and the incomplete snapshot, and has them planned.
+
+use std::ffi::CStr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::backup::plan::{Action, Known, Planned, Verdict, plan};
+use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::setting::Beyond;
+use crate::backup::walk::subfolders::Subfolders;
+use crate::backup::walk::tally::Batched;
+use crate::backup::walk::task::{Found, Task};
+use crate::backup::walk::{Target, WAITING, Walk};
+use crate::entry::overlay::Records;
+use crate::entry::stored::Held;
+use crate::entry::{Entry, Kind, Listed, Time};
+use crate::error::RunError;
+use crate::fs::dir::Dir;
+use crate::fs::refusal::is_no_name;
+use crate::monitor::add;
+use crate::monitor::event::{Event, Instead};
+use crate::source::Source;
+use crate::source::files_from::Selection;
+
+impl<S: Source, T: Target<S>> Walk<S, T> {
+    /// Compares and plans some entries of `folder` that `source` listed, and has the plan carried out.
+    pub(crate) fn process<'a>(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        source: &Arc<S::Folder>,
+        entries: impl Iterator<Item = Listed<'a>>,
+        count: bool,
+    ) -> Result<(), RunError> {
+        let handles = self.handles(folder)?;
+        let mut steps = Vec::new();
+        let mut enter = Subfolders::default();
+        let mut batched = Batched::default();
+        let mut judging = folder.scope().map(|scope| scope.judging());
+        for entry in entries {
+            if self.halted() {
+                return Ok(());
+            }
+            if !self.belongs(folder, entry) {
+                continue;
+            }
+            let is_folder = entry.meta.kind == Kind::Folder;
+            if let Some(judging) = &mut judging
+                && !judging.judge(entry.name.to_bytes(), is_folder).included
+            {
+                batched.counts.left_out += 1;
+                continue;
+            }
+            let beyond = match is_folder {
+                true => self.beyond(folder, source, entry),
+                false => Beyond { area: folder.area, left_out: false },
+            };
+            if beyond.left_out && !self.keep().mount_points {
+                self.keep_covered_whole(folder, &handles, entry.name)?;
+                continue;
+            }
+            if !folder.see(entry.name) {
+                // A folder that changes while it is listed may show a name twice (readdir(3)).
+                if self.set.folds_case {
+                    let what = "the destination does not tell it from another name";
+                    self.problem(&folder.place.source_of(entry.name), what, Instead::Nothing);
+                }
+                continue;
+            }
+            if count {
+                self.tell_unread_attributes(folder, entry);
+            }
+            let planned = self.plan(folder, &handles, entry)?;
+            let put_off = self.puts_off(&planned);
+            batched.entry(entry.meta, planned.step.verdict);
+            self.count_base(folder, &handles, &planned, folder.area, &mut batched);
+            if is_folder {
+                self.tell_unmounted(folder, entry.name);
+                enter.push(entry, beyond);
+            }
+            if put_off {
+                self.look_later(folder, entry.name);
+            } else {
+                steps.push(planned);
+            }
+        }
+        if count {
+            self.tally.add(&batched, folder.area);
+            add(&self.set.context.progress.entries, batched.counts.entries);
+        }
+        T::apply(self, folder, &handles, source, &steps);
+        if enter.is_empty() {
+            return Ok(());
+        }
+        folder.expect(enter.len());
+        let waiting = enter.len() + self.waiting.fetch_add(enter.len(), Ordering::Relaxed);
+        self.push_enter(Task::EnterNext { parent: Arc::clone(folder), waiting: enter });
+        if self.later() && waiting > WAITING { Err(RunError::Endless { waiting }) } else { Ok(()) }
+    }
+
+    /// Lists an entry whose attributes cannot be read.
+    fn tell_unread_attributes(&self, folder: &Folder<S::Folder>, entry: Listed<'_>) {
+        if entry.extra.is_some_and(|extra| extra.xattrs_unread) {
+            let what = "its extended attributes cannot be read: their names take more than the 64 KiB that the system lists";
+            self.problem(&folder.place.source_of(entry.name), what, Instead::Partly);
+        }
+    }
+
+    /// Whether a name of a hard-linked file is dealt with at the end of the walk: another name of the inode
+    /// may turn out to be unchanged, and then nothing is copied.
+    fn puts_off(&self, planned: &Planned<'_>) -> bool {
+        let (meta, keep) = (planned.entry.meta, self.keep());
+        let (true, true, Some(id)) = (keep.hard_links, meta.links > 1, meta.id) else {
+            return false;
+        };
+        meta.kind == Kind::File
+            && matches!(planned.step.action, Action::Fetch | Action::FetchAndCompare)
+            && matches!(planned.step.verdict, Verdict::New | Verdict::Changed)
+            && self.set.base.top.is_some()
+            && self.may_look_later()
+            && !self.target.knows(id, meta)
+    }
+
+    /// Enters the next one of `waiting`; the others go on waiting.
+    pub(crate) fn enter_next(
+        self: &Arc<Self>,
+        parent: Arc<Folder<S::Folder>>,
+        mut waiting: Subfolders,
+    ) -> Result<(), RunError> {
+        let Some((entry, beyond)) = waiting.pop() else {
+            drop(self.later().then(|| self.queue.begun()));
+            return Ok(());
+        };
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        if !waiting.is_empty() {
+            self.push_enter(Task::EnterNext { parent: Arc::clone(&parent), waiting });
+        }
+        self.enter(&parent, entry, None, beyond)
+    }
+
+    /// Counts what the base has in the place of an entry, also below it when it was a folder.
+    fn count_base(
+        &self,
+        folder: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        planned: &Planned<'_>,
+        area: Option<usize>,
+        batched: &mut Batched,
+    ) {
+        let Some(base) = &planned.base else { return };
+        if base.meta.kind != Kind::Folder {
+            batched.root.before += 1;
+        } else if planned.entry.meta.kind != Kind::Folder
+            && let Some(dir) = handles.base.as_ref().and_then(|dir| dir.try_clone().ok())
+        {
+            self.note_gone(folder, planned.entry.name);
+            let (parent, name) = (Arc::new(dir), planned.entry.name.to_owned());
+            self.queue.push(Task::Gone { parent, name, area, left_out: false });
+        }
+    }
+
+    /// Whether the job keeps this entry, and the layout has nothing else in its place.
+    pub(crate) fn belongs(&self, folder: &Folder<S::Folder>, entry: Listed<'_>) -> bool {
+        let keep = self.keep();
+        let kind = entry.meta.kind;
+        if kind == Kind::Folder && entry.meta.id == Some(self.set.backups) {
+            let path = crate::entry::escape::shown(&folder.place.source_of(entry.name));
+            self.event(&Event::BackupsInsideSource { path });
+            return false;
+        }
+        let in_layout =
+            folder.node.as_ref().is_some_and(|node| node.below.contains_key(entry.name.to_bytes()));
+        let selected = |selection: &Arc<Selection>| {
+            // The paths of a list lie below the one root, which is at the top.
+            selection.takes(&folder.place.inside_of(entry.name))
+        };
+        if keep.leaves_out(entry, || folder.place.depth()) {
+            // It is none of the reasons for which rsync prunes its folder.
+            self.not_empty(folder);
+            return false;
+        }
+        !in_layout && self.set.selection.as_ref().is_none_or(selected)
+    }
+
+    pub(crate) fn plan<'a>(
+        &self,
+        folder: &Folder<S::Folder>,
+        handles: &Handles<S::Folder>,
+        entry: Listed<'a>,
+    ) -> Result<Planned<'a>, RunError> {
+        // What cannot be read in the base is copied anew.
+        let look = |dir: &Option<Dir>, records: &Records| match dir {
+            Some(dir) => self.held(dir, entry.name, records),
+            None => Ok(None),
+        };
+        let mut base = look(&handles.base, &folder.base_records).unwrap_or(None);
+        if entry.meta.kind == Kind::Folder && self.set.base.kept.any() {
+            // A folder's own record stands in the folder's own file.
+            let place = folder.place.child(entry.name, None);
+            let own = self.set.base.kept.load(&place).ok().and_then(|mut own| own.remove(c""));
+            base = match own {
+                Some(own) => own.complete(base),
+                None => base,
+            };
+        }
+        let mut here = if folder.fresh {
+            None
+        } else {
+            match look(&handles.here, &folder.here_records) {
+                Err(error) if is_no_name(&error) => None,
+                looked => looked.map_err(|error| {
+                    self.destination("cannot look at", &folder.place, entry.name, error)
+                })?,
+            }
+        };
+        let damaged = base.take_if(|base| self.is_damaged(folder, entry.name, base));
+        if let Some(damaged) = &damaged {
+            // An earlier run may have linked it before it was known.
+            here = here.filter(|here| here.meta.id != damaged.meta.id);
+            self.heals(folder, entry, damaged);
+        }
+        let trust = self.set.trust;
+        let here_durable = here.as_ref().is_none_or(|here| trust.covers(here, base.as_ref()));
+        // After a sync that failed memory may show what the disk does not hold: a hash proves nothing.
+        let worthless = entry.meta.kind == Kind::File && !here_durable && !trust.checkable;
+        let known = Known {
+            base: base.as_ref(),
+            here: here.as_ref().filter(|_| !worthless),
+            here_durable,
+            base_since: self.set.base_since,
+            here_since: here.as_ref().and_then(|here| self.read_by(here, base.as_ref())),
+        };
+        let mut step = plan(entry, known, &self.set.rules);
+        if damaged.is_some() {
+            step.verdict = Verdict::Changed;
+        }
+        Ok(Planned { entry, base, here, step })
+    }
+
+    /// From when on the source's file may have changed that the incomplete snapshot holds as `here`.
+    pub(crate) fn read_by(&self, here: &Held, base: Option<&Held>) -> Option<Time> {
+        let shared = here.meta.links > 1 && base.is_none_or(|base| base.meta.id == here.meta.id);
+        self.set.begins.of(here.meta.ctime, shared)
+    }
+
+    /// Whether a check found what the base holds as `name` damaged.
+    pub(crate) fn is_damaged(&self, folder: &Folder<S::Folder>, name: &CStr, base: &Held) -> bool {
+        let damaged = &self.set.damaged;
+        !damaged.is_empty()
+            && base.meta.kind == Kind::File
+            && damaged.contains(&folder.place.inside_of(name))
+    }
+
+    /// Tells that a damaged file is copied anew, when the source still has what was backed up.
+    fn heals(&self, folder: &Folder<S::Folder>, entry: Listed<'_>, damaged: &Held) {
+        let (now, then) = (entry.meta, &damaged.meta);
+        if now.kind == Kind::File && now.size == then.size && now.mtime == then.mtime {
+            let path = crate::entry::escape::shown(&folder.place.source_of(entry.name));
+            self.event(&Event::Heals { path });
+            let mut healed = Batched::default();
+            healed.counts.healed = 1;
+            self.tally.add(&healed, None);
+        }
+    }
+
+    /// Going into a folder asks the source for its listing.
+    fn push_enter(&self, enter: Task<S::Folder>) {
+        if self.later() {
+            self.queue.push_request(enter);
+        } else {
+            self.queue.push(enter);
+        }
+    }
+
+    /// Plans what the layout has directly below `folder`.
+    pub(crate) fn below(self: &Arc<Self>, folder: &Arc<Folder<S::Folder>>) -> Result<(), RunError> {
+        let Some(node) = folder.node.clone() else { return Ok(()) };
+        for (name, node) in &node.below {
+            let Some(path) = &node.path else { continue };
+            let (found, root) = self.root(path, node.root)?;
+            let name = crate::entry::c_name(name.clone())
+                .map_err(|error| self.destination("cannot name", &folder.place, c"", error))?;
+            let mut entry = Entry { name, ..found.entry };
+            if !node.root && !self.keep().implied_folders {
+                entry = without_attributes(entry);
+            }
+            let left_out = self.leaves_out_planted(folder, node, Listed::from(&entry));
+            if left_out {
+                self.count_left_out(folder, &entry.name, root.or(folder.area))?;
+            }
+            if left_out && (node.below.is_empty() || entry.meta.kind != Kind::Folder) {
+                continue;
+            }
+            self.planted(folder, Listed::from(&entry), &found.folder, root, true)?;
+            if entry.meta.kind == Kind::Folder {
+                folder.expect(1);
+                let covered = root.is_none()
+                    && folder.whole
+                    && self.keep().one_file_system
+                    && folder.crosses(&entry.meta);
+                let found = Found { node: node.clone(), source: found.folder, root, left_out };
+                self.push_enter(Task::Enter { parent: Arc::clone(folder), entry, found, covered });
+            }
+        }
+        Ok(())
+    }
+
+    /// Plans one entry that stands where the layout puts it, whatever its folder lists.
+    pub(crate) fn planted(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        entry: Listed<'_>,
+        source: &Arc<S::Folder>,
+        root: Option<usize>,
+        count: bool,
+    ) -> Result<(), RunError> {
+        let handles = self.handles(folder)?;
+        folder.see(entry.name);
+        let planned = self.plan(folder, &handles, entry)?;
+        let mut batched = Batched::default();
+        batched.entry(entry.meta, planned.step.verdict);
+        let area = root.or(folder.area);
+        self.count_base(folder, &handles, &planned, area, &mut batched);
+        if count {
+            self.tell_unread_attributes(folder, entry);
+            self.tally.add(&batched, area);
+        }
+        T::apply(self, folder, &handles, source, &[planned]);
+        Ok(())
+    }
+}
+
+/// A folder as this process would make it: on the way to a source root, where its own attributes are
+/// not wanted.
+fn without_attributes(mut entry: Entry) -> Entry {
+    entry.meta.mode = 0o755;
+    entry.meta.uid = rustix::process::geteuid().as_raw();
+    entry.meta.gid = rustix::process::getegid().as_raw();
+    entry.extra = None;
+    entry
+}

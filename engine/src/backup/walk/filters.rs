@@ -1,0 +1,129 @@
+//! The filters of a walk: what they leave out of a folder, and the rule files that they need for it.
+
+use std::ffi::CStr;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::backup::walk::folder::{Folder, Rules};
+use crate::backup::walk::{Target, Walk};
+use crate::entry::{Entry, Kind, Listed};
+use crate::error::RunError;
+use crate::filter::scope::{Entered, Scope};
+use crate::monitor::event::{Event, Instead};
+use crate::snapshot::layout::Node;
+use crate::source::rule_files::enter;
+use crate::source::{Source, SourceError, rule_files};
+
+/// How an entry is found that may be a rule file.
+type Find<'a> = dyn FnMut(&CStr) -> Result<Option<Entry>, SourceError> + 'a;
+
+impl<S: Source, T: Target<S>> Walk<S, T> {
+    /// The filters for the top of the snapshot, which takes its place from `node`.
+    pub(crate) fn rules_at_top(&self, node: &Node) -> Result<Option<Rules>, RunError> {
+        let Some(scope) = &self.scope else { return Ok(None) };
+        match &node.path {
+            Some(path) => Ok(Some(Rules::around(self.rules_above(path)?))),
+            // No folder of the source: it has no rule files.
+            None => Ok(Some(Rules::known(Arc::clone(scope)))),
+        }
+    }
+
+    /// The filters around the folder `entry` of `parent`, which lies at `path` when the layout says so.
+    pub(crate) fn rules_around(
+        &self,
+        parent: &Folder<S::Folder>,
+        path: Option<&Path>,
+    ) -> Result<Option<Rules>, RunError> {
+        let Some(own) = parent.scope() else { return Ok(None) };
+        let at_top = parent.node.as_ref().is_some_and(|node| node.path.is_none());
+        match path.filter(|_| at_top) {
+            Some(path) => Ok(Some(Rules::around(self.rules_above(path)?))),
+            None => Ok(Some(Rules::around(Arc::clone(own)))),
+        }
+    }
+
+    /// The filters as they stand above `path`, the topmost folder of a source root that is kept: the
+    /// folders above it may hold rule files as well (rsync(1), MERGE-FILE FILTER RULES).
+    fn rules_above(&self, path: &Path) -> Result<Arc<Scope>, RunError> {
+        let filters = &self.set.filters;
+        let mut report = |errors: Entered| self.entered(errors);
+        rule_files::above(self.source.as_ref(), filters, path, &mut report)
+            .map_err(RunError::SourceLost)
+    }
+
+    /// Reads the rule files of `folder`, unless that was done.
+    pub(crate) fn read_rules(
+        &self,
+        folder: &Folder<S::Folder>,
+        source: Option<&Arc<S::Folder>>,
+        find: &mut Find<'_>,
+    ) -> Result<(), RunError> {
+        let Some(rules) = folder.rules.as_ref().filter(|rules| rules.own().is_none()) else {
+            return Ok(());
+        };
+        let (inside, path) = (folder.place.inside(), folder.place.source_of(c""));
+        let entered = enter(self.source.as_ref(), source, &rules.outer, &inside, &path, find);
+        let scope = self.entered(entered.map_err(RunError::SourceLost)?);
+        let _ = rules.own.set(scope);
+        Ok(())
+    }
+
+    /// As [`Walk::read_rules`], looking for each rule file.
+    pub(crate) fn look_for_rules(&self, folder: &Folder<S::Folder>) -> Result<(), RunError> {
+        if !folder.awaits_rules() {
+            return Ok(());
+        }
+        let source = folder.open_handles().and_then(|handles| handles.source.clone());
+        let mut find = |name: &CStr| match &source {
+            Some(source) => rule_files::look(self.source.as_ref(), source, name),
+            None => Ok(None),
+        };
+        self.read_rules(folder, source.as_ref(), &mut find)
+    }
+
+    /// Tells of rule files that cannot be used.
+    fn entered(&self, entered: Entered) -> Arc<Scope> {
+        if !entered.used.is_empty() {
+            crate::backup::walk::task::lock(&self.noted).add(entered.scope.source(), entered.used);
+        }
+        for error in entered.errors {
+            let what = format!("{}{}", error.rule_shown(), error.fault);
+            let place = error.origin.to_string();
+            self.problem_at(place, what, Instead::AllOfIt);
+        }
+        entered.scope
+    }
+
+    /// Whether the filters leave out an entry of `folder` that is there but cannot be described.
+    pub(crate) fn leaves_out_unseen(&self, folder: &Folder<S::Folder>, name: &CStr) -> bool {
+        folder.scope().is_some_and(|scope| {
+            let mut judging = scope.judging();
+            [true, false].iter().all(|kind| !judging.judge(name.to_bytes(), *kind).included)
+        })
+    }
+
+    /// Whether the filters leave out what the layout has in `folder` at `path`. On the way to a source root
+    /// nothing is left out, as with rsync's implied folders.
+    pub(crate) fn leaves_out_planted(
+        &self,
+        folder: &Folder<S::Folder>,
+        node: &Node,
+        entry: Listed<'_>,
+    ) -> bool {
+        let (Some(scope), Some(path)) = (folder.scope(), &node.path) else { return false };
+        if !node.root && !folder.whole {
+            return false;
+        }
+        let is_folder = entry.meta.kind == Kind::Folder;
+        let above = folder.node.as_ref().is_some_and(|node| node.path.is_none());
+        let scope = if above { rule_files::at_top(scope, path) } else { Arc::clone(scope) };
+        let verdict = scope.judging().judge(entry.name.to_bytes(), is_folder);
+        if let (false, Some(rule)) = (verdict.included, verdict.by)
+            && node.root
+        {
+            let (path, rule) = (crate::entry::escape::shown_path(path), rule.to_string());
+            self.event(&Event::RootLeftOut { path, rule });
+        }
+        !verdict.included
+    }
+}

@@ -1,0 +1,271 @@
+//! Opens folders on all sides of a walk, and again when their handles had to be closed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::backup::walk::folder::{Folder, Handles, Opened};
+use crate::backup::walk::listing::Listing;
+use crate::backup::walk::setting::Beyond;
+use crate::backup::walk::task::{Arrival, Found, Task, lock};
+use crate::backup::walk::{Entered, Target, Walk};
+use crate::entry::Entry;
+use crate::entry::escape::shown_path;
+use crate::entry::overlay::Records;
+use crate::entry::tree_path::Place;
+use crate::error::RunError;
+use crate::fs::dir::Dir;
+use crate::monitor::event::Event;
+use crate::snapshot::layout::{Layout, Node};
+use crate::source::{ListSink, Root, Source};
+use crate::threads::work_queue::Hold;
+
+/// A folder that was opened again from the top.
+pub(crate) struct Reopened<F> {
+    pub(crate) handles: Arc<Handles<F>>,
+    /// What the source says of the folder now; `None` when it cannot be reached.
+    pub(crate) entry: Option<Entry>,
+}
+
+impl<S: Source, T: Target<S>> Walk<S, T> {
+    pub(crate) fn top(
+        self: &Arc<Self>,
+        node: &Node,
+        partial: bool,
+    ) -> Result<Arc<Folder<S::Folder>>, RunError> {
+        let found = match &node.path {
+            Some(path) => Some(self.root(path, node.root)?),
+            None => None,
+        };
+        let place = Place::top(node.path.clone());
+        let clone = |dir: &Option<Dir>| dir.as_ref().map(Dir::try_clone).transpose();
+        let broken = |error| self.destination("cannot open", &place, c"", error);
+        let (base, here) = (
+            clone(&self.set.base.top).map_err(broken)?,
+            clone(&self.set.here.top).map_err(broken)?,
+        );
+        let (entry, source, root) = match found {
+            Some((found, root)) => (Some(found.entry), Some(found.folder), root),
+            None => (None, None, None),
+        };
+        let dev = entry.as_ref().and_then(|entry| entry.meta.id).map(|id| id.dev);
+        let rules = self.rules_at_top(node)?;
+        Ok(Folder::new(Opened {
+            rules,
+            entry,
+            area: root,
+            dev,
+            covered: false,
+            node: Some(node.clone()),
+            whole: node.root,
+            fresh: false,
+            partial,
+            folds_case: self.set.folds_case,
+            base_records: self.set.base.kept.load(&place).map_err(broken)?,
+            here_records: self.set.here.kept.load(&place).map_err(broken)?,
+            place,
+            handles: Arc::new(Handles::new(source, base, here, &self.open)),
+        }))
+    }
+
+    /// Opens a folder of the layout on the source; the number of its source root, if it is one.
+    pub(crate) fn root(
+        &self,
+        path: &Path,
+        is_root: bool,
+    ) -> Result<(Root<S::Folder>, Option<usize>), RunError> {
+        let failed = |error| RunError::Root { path: path.to_owned(), error };
+        let looked = lock(&self.looked).remove(path);
+        let found = looked.map_or_else(|| self.source.root(path), Ok).map_err(failed)?;
+        if !is_root {
+            return Ok((found, None));
+        }
+        if found.entry.meta.id == Some(self.set.backups) {
+            let (path, backups) = (path.to_owned(), self.set.backups_dir.clone());
+            return Err(RunError::InsideBackups { path, backups });
+        }
+        let mut roots = lock(&self.roots);
+        let number = roots.iter().position(|root| root.path == path);
+        let first = number.is_some_and(|number| roots[number].file_system.is_none());
+        if found.was_link && first {
+            self.event(&Event::RootIsLink { path: shown_path(path) });
+        }
+        if let Some(root) = number.and_then(|number| roots.get_mut(number)) {
+            root.file_system.clone_from(&found.file_system);
+            root.inode = found.entry.meta.id.map(|id| id.ino);
+        }
+        Ok((found, number))
+    }
+
+    /// Looks at every source root before anything is concluded from one of them, and at the folders
+    /// that lead there. What was found is what the walk then begins with: on a long line each look
+    /// takes its time.
+    ///
+    /// # Errors
+    /// When a source root is missing or cannot be opened.
+    pub(crate) fn look_at_roots(&self, layout: &Layout) -> Result<(), RunError> {
+        let paths = layout.paths();
+        let found: Vec<_> = paths.iter().cloned().zip(self.source.roots(&paths)).collect();
+        let roots: Vec<_> = lock(&self.roots).iter().map(|root| root.path.clone()).collect();
+        for (path, found) in found {
+            match found {
+                Ok(found) => drop(lock(&self.looked).insert(path, found)),
+                Err(error) if roots.contains(&path) => return Err(RunError::Root { path, error }),
+                // The walk will meet it.
+                Err(_) => {}
+            }
+        }
+        for path in roots {
+            let (found, _) = self.root(&path, true)?;
+            lock(&self.looked).insert(path, found);
+        }
+        Ok(())
+    }
+
+    /// Lists a folder: the source's, or on the way to a source root what the layout has there.
+    pub(crate) fn list(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        hold: Option<Hold<Task<S::Folder>>>,
+    ) -> Result<(), RunError> {
+        // Looking for rule files costs a disk nothing; over a long line they are seen in the listing.
+        if !(self.later() && folder.whole && self.set.filters.has_rule_files()) {
+            self.look_for_rules(folder)?;
+        }
+        let source = folder.open_handles().and_then(|handles| handles.source.clone());
+        let sink = Box::new(Listing {
+            walk: Arc::clone(self),
+            folder: Arc::clone(folder),
+            arrival: Arrival::new(hold),
+        });
+        match source {
+            Some(source) if folder.whole => self.source.list(&source, sink),
+            _ => (sink as Box<dyn ListSink>).end(Ok(())),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        parent: &Arc<Folder<S::Folder>>,
+        entry: Entry,
+        found: Option<Found<S::Folder>>,
+        beyond: Beyond,
+    ) -> Result<(), RunError> {
+        // Out until its listing is through.
+        let hold = self.later().then(|| self.queue.begun());
+        let handles = self.handles(parent)?;
+        let opened = match &found {
+            Some(found) => Ok(Arc::clone(&found.source)),
+            None => handles.source().and_then(|source| {
+                self.source.folder(source, &entry.name, &entry.meta).map(Arc::new)
+            }),
+        };
+        let source = match opened {
+            Ok(source) => source,
+            Err(error) => {
+                self.unread(parent, &entry.name, error)?;
+                return self.settle(parent);
+            }
+        };
+        let origin = found.as_ref().and_then(|found| found.node.path.clone());
+        let place = parent.place.child(&entry.name, origin);
+        let base = handles.base.as_ref().and_then(|base| base.child(&entry.name).ok());
+        let Entered::Opened(here, fresh) = T::enter(self, parent, &handles, &entry)? else {
+            return self.settle(parent);
+        };
+        let broken =
+            |error| self.destination("cannot read what is kept beside", &place, c"", error);
+        // What the layout has inside a source root is a part of that root's own folder.
+        let is_root = found.as_ref().is_some_and(|found| found.node.root);
+        let left_out = found.as_ref().is_some_and(|found| found.left_out);
+        let rules = self.rules_around(parent, place.origin().map(PathBuf::as_path))?;
+        let covered = beyond.left_out;
+        let whole = !left_out && (is_root || ((found.is_none() || parent.whole) && !covered));
+        let dev = entry.meta.id.map(|id| id.dev);
+        let (node, area) = match found {
+            Some(found) => (Some(found.node), found.root.or(parent.area)),
+            None => (None, beyond.area),
+        };
+        self.set.context.progress.set_folder(|| crate::entry::escape::shown(&place.source_of(c"")));
+        let folder = Folder::new(Opened {
+            entry: Some(entry),
+            rules,
+            node,
+            area,
+            dev,
+            covered,
+            whole,
+            fresh,
+            partial: false,
+            folds_case: self.set.folds_case,
+            base_records: self.set.base.kept.load(&place).map_err(broken)?,
+            here_records: if fresh {
+                Records::new()
+            } else {
+                self.set.here.kept.load(&place).map_err(broken)?
+            },
+            place: Arc::clone(&place),
+            handles: Arc::new(Handles::new(Some(source), base, here, &self.open)),
+        });
+        drop(handles);
+        self.settle(parent)?;
+        self.list(&folder, hold)?;
+        if self.open.load(Ordering::Relaxed) > self.most_open {
+            folder.set_handles(None);
+        }
+        Ok(())
+    }
+
+    /// The handles of `folder`, opened again from the top if they were closed.
+    pub(crate) fn handles(
+        self: &Arc<Self>,
+        folder: &Folder<S::Folder>,
+    ) -> Result<Arc<Handles<S::Folder>>, RunError> {
+        match folder.open_handles() {
+            Some(handles) => Ok(handles),
+            None => {
+                let Reopened { handles, .. } = self.reopen(&folder.place)?;
+                folder.set_handles(Some(Arc::clone(&handles)));
+                Ok(handles)
+            }
+        }
+    }
+
+    /// Goes down to `place` from the top, a name at a time.
+    pub(crate) fn reopen(
+        self: &Arc<Self>,
+        place: &Arc<Place>,
+    ) -> Result<Reopened<S::Folder>, RunError> {
+        let chain = place.chain();
+        let (mut source, mut entry, mut lost) = (None, None, None);
+        let clone = |dir: &Option<Dir>| dir.as_ref().map(Dir::try_clone).transpose();
+        let broken = |error| self.destination("cannot open again", place, c"", error);
+        let mut base = clone(&self.set.base.top).map_err(broken)?;
+        let mut here = clone(&self.set.here.top).map_err(broken)?;
+        for (depth, place) in chain.iter().enumerate() {
+            if depth > 0 {
+                base = base.and_then(|base| base.child(place.name()).ok());
+                here = here.map(|here| here.child(place.name())).transpose().map_err(broken)?;
+            }
+            if let Some(path) = place.origin() {
+                let (found, _) = self.root(path, false)?;
+                (source, entry, lost) = (Some(found.folder), Some(found.entry), None);
+            } else if let Some(parent) = source.take() {
+                let looked = self.source.look(&parent, place.name());
+                let opened = looked.and_then(|looked| {
+                    let folder = self.source.folder(&parent, place.name(), &looked.meta)?;
+                    Ok((Arc::new(folder), looked))
+                });
+                match opened {
+                    Ok((folder, looked)) => (source, entry) = (Some(folder), Some(looked)),
+                    Err(error) => (entry, lost) = (None, Some(error)),
+                }
+            } else {
+                entry = None;
+            }
+        }
+        let handles = Handles::new(source, base, here, &self.open).without_source(lost);
+        Ok(Reopened { handles: Arc::new(handles), entry })
+    }
+}

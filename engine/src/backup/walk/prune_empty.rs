@@ -1,0 +1,152 @@
+//! Folders that hold nothing but folders are left out (`--prune-empty-dirs`): which they are is known
+//! when the walk is over.
+
+use std::ffi::CString;
+use std::io;
+use std::sync::Arc;
+
+use crate::backup::change::Change;
+use crate::backup::plan::{Planned, Verdict};
+use crate::backup::walk::folder::Folder;
+use crate::backup::walk::tally::Batched;
+use crate::backup::walk::{Target, Walk};
+use crate::backup::withheld::{Untold, names};
+use crate::entry;
+use crate::entry::Kind;
+use crate::entry::tree_path::Place;
+use crate::error::RunError;
+use crate::fs::dir::Dir;
+use crate::fs::stat;
+use crate::monitor::items::Item;
+use crate::source::Source;
+
+/// Whether `entry` of `folder` is one that may turn out to be empty, and be left out for it: the folders
+/// that the layout asks for stay.
+fn may_go<F>(folder: &Folder<F>, planned: &Planned<'_>) -> bool {
+    let asked =
+        |name: &[u8]| folder.node.as_ref().is_some_and(|node| node.below.contains_key(name));
+    planned.entry.meta.kind == Kind::Folder && !asked(planned.entry.name.to_bytes())
+}
+
+impl<S: Source, T: Target<S>> Walk<S, T> {
+    /// Notes folders, holding back what `tell` says of them, and what shows that one is not empty.
+    pub(crate) fn note_empty(
+        &self,
+        folder: &Folder<S::Folder>,
+        steps: &[Planned<'_>],
+        tell: impl Fn(&Planned<'_>) -> (Option<Item>, Option<Change>),
+    ) -> Vec<Untold> {
+        let Some(empty) = &self.set.empty else { return Vec::new() };
+        let mut released = Vec::new();
+        for planned in steps {
+            if may_go(folder, planned) {
+                let (item, change) = tell(planned);
+                let verdict = planned.step.verdict;
+                empty.add(
+                    folder.place.inside_of(planned.entry.name),
+                    Untold { verdict, item, change },
+                );
+            }
+        }
+        if steps.iter().any(|planned| planned.entry.meta.kind != Kind::Folder) {
+            released.extend(empty.holds_something(&folder.place.inside()));
+        }
+        released
+    }
+
+    /// Says that something of `folder` is there, though it may not be in the snapshot.
+    pub(crate) fn not_empty(&self, folder: &Folder<S::Folder>) {
+        if let Some(empty) = &self.set.empty {
+            T::release(self, empty.holds_something(&folder.place.inside()));
+        }
+    }
+
+    /// Whether nothing is told of this entry for now.
+    pub(crate) fn is_held_back(&self, folder: &Folder<S::Folder>, planned: &Planned<'_>) -> bool {
+        self.set.empty.is_some() && may_go(folder, planned)
+    }
+
+    /// Counts the empty folders out again; their paths, the deepest first.
+    pub(crate) fn count_out_empty(&self) -> Vec<Vec<u8>> {
+        let Some(empty) = &self.set.empty else { return Vec::new() };
+        let all = empty.take();
+        self.tally.count(|counts| {
+            for (_, verdict) in &all {
+                counts.entries = counts.entries.saturating_sub(1);
+                counts.folders = counts.folders.saturating_sub(1);
+                let kind = match verdict {
+                    Verdict::New => &mut counts.new,
+                    Verdict::Changed => &mut counts.changed,
+                    Verdict::Metadata => &mut counts.metadata,
+                    Verdict::Same => &mut counts.unchanged,
+                };
+                *kind = kind.saturating_sub(1);
+                counts.deleted += u64::from(*verdict != Verdict::New);
+            }
+        });
+        all.into_iter().map(|(path, _)| path).collect()
+    }
+
+    /// Removes the empty folders from the incomplete snapshot; the paths of those that went. One in which
+    /// something was carried forward stays.
+    ///
+    /// # Errors
+    /// When the destination fails.
+    pub(crate) fn remove_empty(self: &Arc<Self>) -> Result<Vec<Vec<u8>>, RunError> {
+        let mut gone = Vec::new();
+        for path in self.count_out_empty() {
+            let removed = self.remove_one(&path).map_err(|error| {
+                let place = Place::top(None);
+                let name = CString::new(path.clone()).unwrap_or_default();
+                self.destination("cannot remove the empty folder", &place, &name, error)
+            })?;
+            if removed {
+                gone.push(path);
+            } else {
+                let mut back = Batched::default();
+                (back.counts.entries, back.counts.folders, back.counts.unchanged) = (1, 1, 1);
+                self.tally.add(&back, None);
+            }
+        }
+        Ok(gone)
+    }
+
+    fn remove_one(&self, path: &[u8]) -> io::Result<bool> {
+        let mut names: Vec<CString> = names(path).map(entry::c_name).collect::<io::Result<_>>()?;
+        let Some(last) = names.pop() else { return Ok(false) };
+        let Some(top) = &self.set.here.top else { return Ok(false) };
+        let parent = names.iter().try_fold(top.try_clone()?, |dir: Dir, name| dir.child(name))?;
+        let mtime = parent.meta()?.mtime;
+        match parent.remove_folder(&last) {
+            Ok(()) => stat::set_mtime(&parent, mtime).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::withheld::Empty;
+
+    fn held() -> Untold {
+        Untold { verdict: Verdict::New, item: None, change: None }
+    }
+
+    #[test]
+    fn a_folder_is_empty_until_something_is_found_at_any_depth() {
+        let empty = Empty::default();
+        for path in ["a", "a/b", "a/b/c", "d", "d/e"] {
+            empty.add(path.as_bytes().to_vec(), held());
+        }
+        assert_eq!(empty.holds_something(b"a/b").len(), 2);
+        assert_eq!(empty.holds_something(b"a/b").len(), 0);
+        empty.add(b"a/f".to_vec(), held());
+        let left: Vec<_> = empty.take().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(left[0].len(), 5);
+        assert_eq!(left.len(), 4);
+        assert!(left.contains(&b"a/b/c".to_vec()) && left.contains(&b"a/f".to_vec()));
+    }
+}

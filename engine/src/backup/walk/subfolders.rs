@@ -1,0 +1,115 @@
+//! Subfolders that were listed and wait to be entered, packed: a folder may have a million of them.
+
+use std::ffi::CStr;
+
+use crate::backup::walk::setting::Beyond;
+use crate::entry::{Entry, Extra, FileId, Kind, Listed, Meta, Time};
+
+/// Some subfolders of one folder.
+#[derive(Debug, Default)]
+pub(crate) struct Subfolders {
+    /// The names, each with its NUL.
+    names: Vec<u8>,
+    slots: Vec<Slot>,
+}
+
+/// What has to be known of a folder to enter and to finish it.
+#[derive(Debug)]
+struct Slot {
+    name_at: u32,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    mtime: Time,
+    id: Option<FileId>,
+    xattrs: Option<Box<Extra>>,
+    beyond: Beyond,
+}
+
+impl Subfolders {
+    /// Adds a folder; `beyond` is where its files are counted.
+    pub(crate) fn push(&mut self, entry: Listed<'_>, beyond: Beyond) {
+        let meta = entry.meta;
+        self.slots.push(Slot {
+            // A batch of names is far below 4 GiB.
+            name_at: u32::try_from(self.names.len()).unwrap_or(u32::MAX),
+            mode: meta.mode,
+            uid: meta.uid,
+            gid: meta.gid,
+            mtime: meta.mtime,
+            id: meta.id,
+            xattrs: entry.extra.map(|extra| Box::new(extra.clone())),
+            beyond,
+        });
+        self.names.extend_from_slice(entry.name.to_bytes_with_nul());
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Takes one out.
+    pub(crate) fn pop(&mut self) -> Option<(Entry, Beyond)> {
+        let slot = self.slots.pop()?;
+        let name = CStr::from_bytes_until_nul(self.names.get(slot.name_at as usize..)?).ok()?;
+        let name = name.to_owned();
+        self.names.truncate(slot.name_at as usize);
+        let meta = Meta {
+            kind: Kind::Folder,
+            mode: slot.mode,
+            uid: slot.uid,
+            gid: slot.gid,
+            size: 0,
+            mtime: slot.mtime,
+            ctime: Time::default(),
+            id: slot.id,
+            links: 1,
+            rdev: 0,
+            allocated: 0,
+        };
+        Some((Entry { name, meta, extra: slot.xattrs }, slot.beyond))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_in_comes_out_the_last_one_first() {
+        let mut waiting = Subfolders::default();
+        let entry = |name: &CStr, mode, id| Entry {
+            name: name.to_owned(),
+            meta: Meta {
+                kind: Kind::Folder,
+                mode,
+                uid: 1,
+                gid: 2,
+                size: 0,
+                mtime: Time { secs: -1, nanos: 9 },
+                ctime: Time::default(),
+                id,
+                links: 1,
+                rdev: 0,
+                allocated: 0,
+            },
+            extra: None,
+        };
+        let one = entry(c"one", 0o755, Some(FileId { dev: 3, ino: 4 }));
+        let two = entry(c"\xff\n", 0o7, None);
+        let [here, there] =
+            [false, true].map(|left_out| Beyond { area: Some(usize::from(left_out)), left_out });
+        waiting.push((&one).into(), here);
+        waiting.push((&two).into(), there);
+        assert_eq!(waiting.len(), 2);
+        assert_eq!(waiting.pop(), Some((two, there)));
+        waiting.push((&one).into(), there);
+        assert_eq!(waiting.pop(), Some((one.clone(), there)));
+        assert_eq!(waiting.pop(), Some((one, here)));
+        assert!(waiting.pop().is_none() && waiting.is_empty());
+    }
+}

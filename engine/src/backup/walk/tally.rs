@@ -1,0 +1,120 @@
+//! Counts what a walk sees and does, a batch at a time.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::backup::plan::Verdict;
+use crate::entry::{Kind, Meta};
+use crate::repository::records::report::Counts;
+
+/// Counts of a run and of each source root.
+pub(crate) struct Tally {
+    state: Mutex<State>,
+}
+
+struct State {
+    counts: Counts,
+    roots: Vec<RootCounts>,
+}
+
+/// Files of one source root (everything but folders), and the bytes of the regular ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct RootCounts {
+    pub(crate) now: u64,
+    pub(crate) before: u64,
+    pub(crate) bytes: u64,
+    /// Files of the base that the filters leave out now.
+    pub(crate) left_out: u64,
+}
+
+impl std::ops::AddAssign for RootCounts {
+    fn add_assign(&mut self, more: Self) {
+        let Self { now, before, bytes, left_out } = more;
+        self.now += now;
+        self.before += before;
+        self.bytes += bytes;
+        self.left_out += left_out;
+    }
+}
+
+/// What one batch adds.
+#[derive(Debug, Default)]
+pub(crate) struct Batched {
+    pub(crate) counts: Counts,
+    pub(crate) root: RootCounts,
+}
+
+impl Batched {
+    /// Counts an entry of the source.
+    pub(crate) fn entry(&mut self, meta: &Meta, verdict: Verdict) {
+        let counts = &mut self.counts;
+        counts.entries += 1;
+        match meta.kind {
+            Kind::Folder => counts.folders += 1,
+            Kind::File => {
+                counts.files += 1;
+                counts.bytes += meta.size;
+                self.root.bytes += meta.size;
+            }
+            _ => {}
+        }
+        if meta.kind != Kind::Folder {
+            self.root.now += 1;
+        }
+        *counts.of(verdict) += 1;
+    }
+}
+
+impl Counts {
+    fn of(&mut self, verdict: Verdict) -> &mut u64 {
+        match verdict {
+            Verdict::New => &mut self.new,
+            Verdict::Changed => &mut self.changed,
+            Verdict::Metadata => &mut self.metadata,
+            Verdict::Same => &mut self.unchanged,
+        }
+    }
+
+    /// An entry that was counted as `planned` turned out to be `found`.
+    pub(crate) fn turn(&mut self, planned: Verdict, found: Verdict) {
+        let counted = self.of(planned);
+        *counted = counted.saturating_sub(1);
+        *self.of(found) += 1;
+    }
+}
+
+impl Tally {
+    pub(crate) fn new(roots: usize) -> Self {
+        let roots = vec![RootCounts::default(); roots];
+        Self { state: Mutex::new(State { counts: Counts::default(), roots }) }
+    }
+
+    /// Changes the counts of the run.
+    pub(crate) fn count(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).counts);
+    }
+
+    /// Adds what a batch of a folder of `root` brought.
+    pub(crate) fn add(&self, batched: &Batched, root: Option<usize>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.counts += batched.counts;
+        if let Some(root) = root.and_then(|root| state.roots.get_mut(root)) {
+            *root += batched.root;
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).counts
+    }
+
+    /// Adds an area whose files are counted by themselves; its number.
+    pub(crate) fn add_area(&self) -> usize {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.roots.push(RootCounts::default());
+        state.roots.len() - 1
+    }
+
+    /// The counts of each area: of the source roots, and behind them of the mount points below.
+    pub(crate) fn areas(&self) -> Vec<RootCounts> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).roots.clone()
+    }
+}

@@ -1,0 +1,247 @@
+//! What could not be read: tried again at the end, then given up.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::backup::walk::folder::{Folder, Opened, Rules};
+use crate::backup::walk::open_folders::Reopened;
+use crate::backup::walk::task::{Retry, Task, lock};
+use crate::backup::walk::{Target, Walk};
+use crate::entry::tree_path::Place;
+use crate::entry::{Entry, Extra, Listed, check_name};
+use crate::error::RunError;
+use crate::fs::dir::Dir;
+use crate::fs::xattrs;
+use crate::monitor::event::{Event, Instead, Problem};
+use crate::source::{Source, SourceError};
+
+/// How many entries that could not be read are tried again at the end; more are carried forward at once.
+const RETRIES: usize = 50_000;
+
+/// How long a file is waited for on which another program holds a lease. The kernel takes it away after
+/// 45 seconds (`/proc/sys/fs/lease-break-time`).
+const LEASE: Duration = Duration::from_secs(60);
+
+/// How long it is until a leased file is opened again.
+const LEASE_PAUSE: Duration = Duration::from_millis(200);
+
+/// The entries of each folder together.
+fn by_folder(all: Vec<Retry>) -> Vec<Vec<Retry>> {
+    let mut folders: HashMap<*const Place, Vec<Retry>> = HashMap::new();
+    for retry in all {
+        folders.entry(Arc::as_ptr(&retry.place)).or_default().push(retry);
+    }
+    folders.into_values().collect()
+}
+
+/// Whether a file cannot be opened because of a lease on it (fcntl(2), `F_SETLEASE`).
+fn is_leased(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+impl<S: Source, T: Target<S>> Walk<S, T> {
+    /// Says that an entry cannot be read: it is tried again later, or given up.
+    pub(crate) fn unread(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        name: &CStr,
+        error: SourceError,
+    ) -> Result<(), RunError> {
+        // A source that tells such a name wants it to be followed: it is said, and that is all.
+        if matches!(error, SourceError::BadName(_)) || check_name(name.to_bytes()).is_err() {
+            self.problem(&folder.place.source_of(name), error, Instead::Nothing);
+            return Ok(());
+        }
+        let counted = !folder.see(name);
+        match error {
+            SourceError::Lost(_) => return Err(RunError::SourceLost(error)),
+            // That a name is gone is believed when a second listing no longer has it.
+            SourceError::Vanished if self.last_try() => {
+                let mut gone = lock(&self.gone);
+                if gone.len() < RETRIES {
+                    gone.push(Retry::of(folder, name, counted));
+                    return Ok(());
+                }
+            }
+            SourceError::Unreadable { action: "open", error: ref lease }
+                if self.last_try() && is_leased(lease) && self.waits_for_leases() =>
+            {
+                lock(&self.again).push(Retry::of(folder, name, counted));
+                return Ok(());
+            }
+            _ => {}
+        }
+        let mut again = lock(&self.again);
+        if !self.last_try() && !error.is_final() && again.len() < RETRIES {
+            again.push(Retry::of(folder, name, counted));
+            return Ok(());
+        }
+        drop(again);
+        let instead = T::unread(self, folder, name)?;
+        self.problem(&folder.place.source_of(name), error, instead);
+        Ok(())
+    }
+
+    /// Leaves an entry that was listed and counted to the end of the walk.
+    pub(crate) fn look_later(&self, folder: &Folder<S::Folder>, name: &CStr) {
+        lock(&self.again).push(Retry::of(folder, name, true));
+    }
+
+    /// Whether there is room for an entry that is left to the end of the walk.
+    pub(crate) fn may_look_later(&self) -> bool {
+        !self.last_try() && lock(&self.again).len() < RETRIES
+    }
+
+    /// Whether files on which others hold a lease are waited for still.
+    fn waits_for_leases(&self) -> bool {
+        *self.patience.get_or_init(|| Instant::now() + LEASE) > Instant::now()
+    }
+
+    /// Looks once more at everything that could not be read, and at what was left to the end.
+    pub(crate) fn retry(self: &Arc<Self>) -> Result<(), RunError> {
+        self.last_try.store(true, Ordering::Relaxed);
+        let mut again = std::mem::take(&mut *lock(&self.again));
+        while !again.is_empty() {
+            for retries in by_folder(again) {
+                self.queue.push(Task::Again { retries });
+            }
+            self.work()?;
+            again = std::mem::take(&mut *lock(&self.again));
+            // Those that are left are leased; each open has told their holder that somebody waits.
+            if !again.is_empty() && !self.halted() {
+                std::thread::sleep(LEASE_PAUSE);
+            }
+        }
+        // What removes a folder comes after what lies in it.
+        let mut gone = by_folder(std::mem::take(&mut *lock(&self.gone)));
+        gone.sort_by_key(|retries| retries.first().map(|retry| Reverse(retry.place.depth())));
+        for retries in gone {
+            if !self.halted() {
+                self.list_again(&retries)?;
+            }
+        }
+        self.work()
+    }
+
+    /// Tells and counts an entry that was not read well.
+    pub(crate) fn problem(&self, path: &[u8], what: impl std::fmt::Display, instead: Instead) {
+        self.problem_at(crate::entry::escape::shown(path), what, instead);
+    }
+
+    /// Lists an entry of which a part is kept beside the snapshot. `restore` brings all of it back: nothing is missing.
+    pub(crate) fn kept_beside(&self, path: &[u8], what: &str) {
+        let (path, what) = (crate::entry::escape::shown(path), what.to_owned());
+        self.event(&Event::Problem(Problem { path, what, instead: Instead::Beside, since: None }));
+    }
+
+    /// As [`Walk::problem`], of a place that is text for people already.
+    pub(crate) fn problem_at(&self, place: String, what: impl std::fmt::Display, instead: Instead) {
+        self.tally.count(|counts| {
+            counts.problems += 1;
+            counts.carried_forward += u64::from(instead == Instead::CarriedForward);
+        });
+        let what = what.to_string();
+        self.event(&Event::Problem(Problem { path: place, what, instead, since: None }));
+    }
+
+    /// Looks once more at entries of one folder that could not be read.
+    pub(crate) fn again(self: &Arc<Self>, retries: Vec<Retry>) -> Result<(), RunError> {
+        let Some(first) = retries.first() else { return Ok(()) };
+        let folder = self.folder_again(first)?;
+        let handles = self.handles(&folder)?;
+        for Retry { name, counted, planted, .. } in &retries {
+            if let Some((path, is_root)) = planted {
+                let (found, root) = self.root(path, *is_root)?;
+                let entry = Entry { name: name.clone(), ..found.entry };
+                self.planted(&folder, Listed::from(&entry), &found.folder, root, !counted)?;
+                continue;
+            }
+            let looked = handles.source().and_then(|source| {
+                self.source.look(source, name).map(|entry| (Arc::clone(source), entry))
+            });
+            match looked {
+                Ok((source, entry)) => {
+                    let entries = std::iter::once(Listed::from(&entry));
+                    self.process(&folder, &source, entries, !counted)?;
+                }
+                Err(error) => self.unread(&folder, name, error)?,
+            }
+        }
+        self.settle(&folder)
+    }
+
+    /// A folder of which only some entries are looked at again.
+    pub(crate) fn folder_again(
+        self: &Arc<Self>,
+        retry: &Retry,
+    ) -> Result<Arc<Folder<S::Folder>>, RunError> {
+        let Retry { place, area, dev, scope, .. } = retry;
+        let Reopened { handles, entry } = self.reopen(place)?;
+        let broken = |error| self.destination("cannot read what is kept beside", place, c"", error);
+        let entry = match (entry, &handles.here) {
+            (None, Some(here)) if place.chain().len() > 1 => {
+                Some(self.as_it_stands(here).map_err(broken)?)
+            }
+            (entry, _) => entry,
+        };
+        Ok(Folder::new(Opened {
+            place: Arc::clone(place),
+            entry,
+            node: None,
+            area: *area,
+            dev: *dev,
+            covered: false,
+            whole: false,
+            fresh: false,
+            partial: true,
+            folds_case: self.set.folds_case,
+            base_records: self.set.base.kept.load(place).map_err(broken)?,
+            here_records: self.set.here.kept.load(place).map_err(broken)?,
+            rules: scope.clone().map(Rules::known),
+            handles,
+        }))
+    }
+
+    /// What a folder of the incomplete snapshot is, for leaving it like that.
+    fn as_it_stands(&self, here: &Dir) -> io::Result<Entry> {
+        let xattrs = xattrs::read_own(here, self.asked())?;
+        let extra = Some(Box::new(Extra { target: None, xattrs, xattrs_unread: false }));
+        Ok(Entry { name: CString::default(), meta: here.meta()?, extra })
+    }
+
+    /// A folder whose listing broke off is tried again as a whole, as an entry of its parent.
+    pub(crate) fn unlisted(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        error: SourceError,
+    ) -> Result<(), RunError> {
+        if let Some(node) = &folder.node {
+            let path = node.path.clone().unwrap_or_default();
+            return Err(RunError::Root { path, error });
+        }
+        if matches!(error, SourceError::Lost(_)) {
+            return Err(RunError::SourceLost(error));
+        }
+        let chain = folder.place.chain();
+        let [.., parent, _] = &chain[..] else { return Ok(()) };
+        let name = folder.place.name();
+        let mut again = lock(&self.again);
+        if !self.last_try() && !error.is_final() && again.len() < RETRIES {
+            let (place, name) = (Arc::clone(parent), name.to_owned());
+            // The folder is met again in its parent, whose device the place there is compared with.
+            let (area, dev) = (folder.area, folder.dev);
+            let scope = folder.rules.as_ref().map(|rules| Arc::clone(rules.outer()));
+            again.push(Retry { place, name, area, dev, scope, counted: true, planted: None });
+            return Ok(());
+        }
+        drop(again);
+        let instead = T::unread(self, folder, c"")?;
+        self.problem(&folder.place.source_of(c""), error, instead);
+        Ok(())
+    }
+}

@@ -1,0 +1,56 @@
+//! Folders in which only folders were seen so far (`--prune-empty-dirs`).
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::backup::change::Change;
+use crate::backup::plan::Verdict;
+use crate::monitor::items::Item;
+
+/// The folders in which nothing but folders was seen so far, by their paths inside the snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct Empty {
+    pub(crate) folders: Mutex<HashMap<Vec<u8>, Untold>>,
+}
+
+/// What is to be told of a folder once something is found in it.
+#[derive(Debug)]
+pub(crate) struct Untold {
+    pub(crate) verdict: Verdict,
+    pub(crate) item: Option<Item>,
+    pub(crate) change: Option<Change>,
+}
+
+impl Empty {
+    pub(crate) fn add(&self, path: Vec<u8>, held: Untold) {
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner).insert(path, held);
+    }
+
+    /// Something was found in the folder at `path`: neither it nor one above it is empty. What was held
+    /// back of them.
+    pub(crate) fn holds_something(&self, path: &[u8]) -> Vec<Untold> {
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut released, mut path) = (Vec::new(), path);
+        // Whoever is above a folder that holds something was released with it.
+        while let Some(held) = folders.remove(path) {
+            released.push(held);
+            path = path.iter().rposition(|byte| *byte == b'/').map_or(b"", |at| &path[..at]);
+        }
+        released
+    }
+
+    /// What is left when everything was seen, the deepest first.
+    pub(crate) fn take(&self) -> Vec<(Vec<u8>, Verdict)> {
+        let folders =
+            std::mem::take(&mut *self.folders.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut empty: Vec<_> =
+            folders.into_iter().map(|(path, held)| (path, held.verdict)).collect();
+        empty.sort_by_cached_key(|(path, _)| Reverse(names(path).count()));
+        empty
+    }
+}
+
+pub(crate) fn names(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').filter(|name| !name.is_empty())
+}

@@ -1,0 +1,198 @@
+//! Hard links within the source: the first name of an inode that is stored leads, the others link to it.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::entry::overlay::Record;
+use crate::entry::tree_path::Place;
+use crate::entry::{FileId, Meta, Time};
+
+/// Where the first name of an inode stands in the snapshot.
+#[derive(Debug, Clone)]
+pub(crate) struct Leader {
+    pub(crate) place: Arc<Place>,
+    pub(crate) name: CString,
+    /// The inode that it has in the destination.
+    pub(crate) id: Option<FileId>,
+    /// What is kept beside it: the same for all names of the inode.
+    pub(crate) record: Option<Arc<Record>>,
+}
+
+/// What a name of an inode is to do.
+pub(crate) enum Role<W> {
+    /// Be stored; then [`Groups::lead`] or [`Groups::abandon`].
+    Lead(W),
+    /// Link to this one.
+    Follow(Leader, W),
+    /// Nothing now: whoever leads will take care of it.
+    Wait,
+}
+
+/// What tells an inode from a later one of the same number: size and times. Trees whose files all have
+/// the same size and modification time exist; no program can choose the change time.
+type Version = (u64, Time, Time);
+
+enum Slot<W> {
+    Pending { version: Version, waiting: Vec<W>, left: u64 },
+    Stored { version: Version, leader: Leader, left: u64 },
+}
+
+impl<W> Slot<W> {
+    fn is(&self, meta: &Meta) -> bool {
+        let (Self::Pending { version, .. } | Self::Stored { version, .. }) = self;
+        *version == version_of(meta)
+    }
+}
+
+fn version_of(meta: &Meta) -> Version {
+    (meta.size, meta.mtime, meta.ctime)
+}
+
+/// The inodes of which not all names have been seen.
+pub(crate) struct Groups<W>(Mutex<HashMap<FileId, Slot<W>>>);
+
+impl<W> Groups<W> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(HashMap::new()))
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<FileId, Slot<W>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `name` of the inode `id`, which is as `meta` says, asks what it is to do.
+    pub(crate) fn ask(&self, id: FileId, meta: &Meta, name: W) -> Role<W> {
+        let mut slots = self.slots();
+        match slots.get_mut(&id).filter(|slot| slot.is(meta)) {
+            None => {
+                // Nobody yet, or the number was given to another inode since: its names may be elsewhere.
+                let (version, left) = (version_of(meta), meta.links.saturating_sub(1));
+                match slots.insert(id, Slot::Pending { version, waiting: Vec::new(), left }) {
+                    Some(Slot::Pending { version, mut waiting, left }) => {
+                        // Whoever leads there will look for those who wait: they stay with it.
+                        waiting.push(name);
+                        slots.insert(id, Slot::Pending { version, waiting, left });
+                        Role::Wait
+                    }
+                    _ => Role::Lead(name),
+                }
+            }
+            Some(Slot::Pending { waiting, left, .. }) => {
+                *left = left.saturating_sub(1);
+                waiting.push(name);
+                Role::Wait
+            }
+            Some(Slot::Stored { leader, left, .. }) => {
+                *left = left.saturating_sub(1);
+                let leader = leader.clone();
+                if *left == 0 {
+                    slots.remove(&id);
+                }
+                Role::Follow(leader, name)
+            }
+        }
+    }
+
+    /// Whether a name of the inode `id`, which is as `meta` says, is stored or about to be.
+    pub(crate) fn knows(&self, id: FileId, meta: &Meta) -> bool {
+        self.slots().get(&id).is_some_and(|slot| slot.is(meta))
+    }
+
+    /// The first name of `id` is stored, or a later one has to lead from now on. Returns who waited:
+    /// they have to ask again.
+    pub(crate) fn lead(&self, id: FileId, leader: Leader) -> Vec<W> {
+        let mut slots = self.slots();
+        match slots.remove(&id) {
+            Some(Slot::Pending { version, waiting, left }) => {
+                let left = left + waiting.len() as u64;
+                if left > 0 {
+                    slots.insert(id, Slot::Stored { version, leader, left });
+                }
+                waiting
+            }
+            Some(Slot::Stored { version, left, .. }) => {
+                slots.insert(id, Slot::Stored { version, leader, left });
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// The first name of `id` could not be stored. Returns who waited: they have to ask again.
+    pub(crate) fn abandon(&self, id: FileId) -> Vec<W> {
+        match self.slots().remove(&id) {
+            Some(Slot::Pending { waiting, .. }) => waiting,
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::entry::Kind;
+
+    const ID: FileId = FileId { dev: 1, ino: 2 };
+
+    fn leader() -> Leader {
+        Leader { place: Place::top(None), name: c"first".to_owned(), id: None, record: None }
+    }
+
+    fn inode(size: u64) -> Meta {
+        let time = Time::default();
+        Meta {
+            kind: Kind::File,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            size,
+            mtime: time,
+            ctime: time,
+            id: Some(ID),
+            links: 3,
+            rdev: 0,
+            allocated: 0,
+        }
+    }
+
+    #[test]
+    fn the_first_leads_the_second_waits_the_third_follows_and_then_it_is_forgotten() {
+        let groups = Groups::new();
+        assert!(matches!(groups.ask(ID, &inode(1), "a"), Role::Lead("a")));
+        assert!(matches!(groups.ask(ID, &inode(1), "b"), Role::Wait));
+        assert_eq!(groups.lead(ID, leader()), ["b"]);
+        assert!(matches!(groups.ask(ID, &inode(1), "c"), Role::Follow(..)));
+        assert!(matches!(groups.ask(ID, &inode(1), "b"), Role::Follow(..)));
+        assert!(groups.slots().is_empty());
+    }
+
+    #[test]
+    fn when_the_first_fails_the_next_leads() {
+        let groups = Groups::new();
+        assert!(matches!(groups.ask(ID, &inode(1), "a"), Role::Lead("a")));
+        assert!(matches!(groups.ask(ID, &inode(1), "b"), Role::Wait));
+        assert_eq!(groups.abandon(ID), ["b"]);
+        assert!(matches!(groups.ask(ID, &inode(1), "b"), Role::Lead("b")));
+    }
+
+    #[test]
+    fn an_inode_that_took_the_number_of_another_leads_a_group_of_its_own() {
+        let groups = Groups::new();
+        assert!(matches!(groups.ask(ID, &inode(1), "old"), Role::Lead("old")));
+        assert!(groups.lead(ID, leader()).is_empty());
+        assert!(matches!(groups.ask(ID, &inode(2), "new"), Role::Lead("new")));
+        assert!(matches!(groups.ask(ID, &inode(1), "old too"), Role::Wait));
+    }
+
+    #[test]
+    fn of_two_inodes_of_one_number_size_and_time_the_change_time_tells_which_is_which() {
+        let groups = Groups::new();
+        assert!(matches!(groups.ask(ID, &inode(1), "old"), Role::Lead("old")));
+        assert!(groups.lead(ID, leader()).is_empty());
+        let later = Meta { ctime: Time { secs: 1, nanos: 0 }, ..inode(1) };
+        assert!(groups.knows(ID, &inode(1)) && !groups.knows(ID, &later));
+        assert!(matches!(groups.ask(ID, &later, "new"), Role::Lead("new")));
+    }
+}

@@ -1,0 +1,304 @@
+//! Entries of a tree, as values: what the source lists and what a snapshot holds.
+
+pub mod digest;
+pub mod escape;
+pub(crate) mod hard_links;
+pub mod human;
+pub(crate) mod overlay;
+pub mod preserve;
+pub mod racy;
+pub mod stored;
+pub(crate) mod tree_path;
+
+use std::ffi::{CStr, CString};
+use std::io;
+
+use rustix::io::Errno;
+
+/// Longest name of an entry, bytes (`NAME_MAX`, limits.h).
+pub const NAME_MAX: usize = 255;
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A block device.
+    BlockDevice,
+    /// A character device.
+    CharDevice,
+}
+
+impl Kind {
+    /// Whether it is a device node.
+    #[must_use]
+    pub fn is_device(self) -> bool {
+        matches!(self, Self::BlockDevice | Self::CharDevice)
+    }
+
+    /// Whether it is a named pipe or a socket.
+    #[must_use]
+    pub fn is_special(self) -> bool {
+        matches!(self, Self::Fifo | Self::Socket)
+    }
+}
+
+/// A point in time as file systems keep it.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct Time {
+    /// Seconds since 1970, negative before.
+    pub secs: i64,
+    /// Nanoseconds within the second, 0 to 999,999,999.
+    pub nanos: u32,
+}
+
+/// Which inode of which file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FileId {
+    /// `st_dev`.
+    pub dev: u64,
+    /// `st_ino`.
+    pub ino: u64,
+}
+
+/// What the system tells of an entry without opening it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// What it is.
+    pub kind: Kind,
+    /// Permission bits with setuid, setgid and sticky: 0 to 0o7777.
+    pub mode: u32,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// Bytes of content (files), of the target (symlinks).
+    pub size: u64,
+    /// Modification time.
+    pub mtime: Time,
+    /// Change time; zero where the source tells none.
+    pub ctime: Time,
+    /// Inode; `None` where the source tells none.
+    pub id: Option<FileId>,
+    /// Names of the inode; 1 where the source tells none.
+    pub links: u64,
+    /// Which device a device node stands for.
+    pub rdev: u64,
+    /// Bytes allocated on disk; fewer than `size` where there are holes.
+    pub allocated: u64,
+}
+
+/// Extended attributes by name, sorted; ACLs are those named `system.posix_acl_*`.
+pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// What belongs to an entry and is not in its inode.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extra {
+    /// The target of a symlink.
+    pub target: Option<Vec<u8>>,
+    /// Extended attributes and ACLs, when they were asked for.
+    pub xattrs: Xattrs,
+    /// Attributes were asked for and the system cannot list them.
+    pub xattrs_unread: bool,
+}
+
+impl Extra {
+    /// Attributes alone, and whether they could not be listed; `None` where there are none.
+    #[must_use]
+    pub fn of_attributes((xattrs, xattrs_unread): (Xattrs, bool)) -> Option<Box<Self>> {
+        let any = xattrs_unread || !xattrs.is_empty();
+        any.then(|| Box::new(Self { target: None, xattrs, xattrs_unread }))
+    }
+
+    fn bytes(&self) -> usize {
+        let xattrs = self.xattrs.iter().map(|(name, value)| name.len() + value.len());
+        size_of::<Self>() + self.target.as_ref().map_or(0, Vec::len) + xattrs.sum::<usize>()
+    }
+}
+
+/// An entry that stands on its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// A single component: 1 to 255 bytes, never `.` or `..`, without `/`.
+    pub name: CString,
+    /// What the system tells of it.
+    pub meta: Meta,
+    /// Target and attributes, if it has any.
+    pub extra: Option<Box<Extra>>,
+}
+
+impl Entry {
+    /// The target of a symlink.
+    #[must_use]
+    pub fn target(&self) -> Option<&[u8]> {
+        self.extra.as_ref()?.target.as_deref()
+    }
+
+    /// Extended attributes, when they were asked for.
+    #[must_use]
+    pub fn xattrs(&self) -> &[(Vec<u8>, Vec<u8>)] {
+        self.extra.as_ref().map_or(&[], |extra| &extra.xattrs)
+    }
+}
+
+/// A name that no entry can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the source told a name that no entry can have")]
+pub struct BadName;
+
+/// Checks that `name` is a single component that an entry can have.
+///
+/// # Errors
+/// For the empty name, `.`, `..`, a `/` or NUL inside, and more than 255 bytes.
+pub fn check_name(name: &[u8]) -> Result<(), BadName> {
+    let forbidden = matches!(name, b"" | b"." | b"..")
+        || name.len() > NAME_MAX
+        || name.iter().any(|byte| matches!(byte, b'/' | 0));
+    if forbidden { Err(BadName) } else { Ok(()) }
+}
+
+/// Some entries of one folder, names packed together: a batch costs a few allocations, not one an entry.
+#[derive(Debug, Default)]
+pub struct Batch {
+    names: Vec<u8>,
+    slots: Vec<Slot>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    name_at: usize,
+    meta: Meta,
+    extra: Option<Box<Extra>>,
+}
+
+impl Batch {
+    /// Adds an entry.
+    ///
+    /// # Errors
+    /// When no entry can have that name.
+    pub fn push(
+        &mut self,
+        name: &[u8],
+        meta: Meta,
+        extra: Option<Box<Extra>>,
+    ) -> Result<(), BadName> {
+        check_name(name)?;
+        self.slots.push(Slot { name_at: self.names.len(), meta, extra });
+        self.names.extend_from_slice(name);
+        self.names.push(0);
+        Ok(())
+    }
+
+    /// How many entries it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Memory that it takes, bytes, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let extra = |slot: &Slot| slot.extra.as_ref().map_or(0, |extra| extra.bytes());
+        let slots = self.slots.iter().map(|slot| size_of::<Slot>() + extra(slot));
+        self.names.len() + slots.sum::<usize>()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// What is told of the entries, to be changed.
+    pub fn metas(&mut self) -> impl Iterator<Item = &mut Meta> {
+        self.slots.iter_mut().map(|slot| &mut slot.meta)
+    }
+
+    /// The entries in the order they were pushed.
+    pub fn iter(&self) -> impl Iterator<Item = Listed<'_>> {
+        self.slots.iter().map(|slot| Listed {
+            name: CStr::from_bytes_until_nul(&self.names[slot.name_at..]).unwrap_or(c"?"),
+            meta: &slot.meta,
+            extra: slot.extra.as_deref(),
+        })
+    }
+}
+
+/// An entry of a [`Batch`].
+#[derive(Debug, Clone, Copy)]
+pub struct Listed<'a> {
+    /// A single component, checked.
+    pub name: &'a CStr,
+    /// What the system tells of it.
+    pub meta: &'a Meta,
+    /// Target and attributes, if it has any.
+    pub extra: Option<&'a Extra>,
+}
+
+impl Listed<'_> {
+    /// An entry of its own, for work that outlives the batch.
+    #[must_use]
+    pub fn to_entry(self) -> Entry {
+        Entry {
+            name: self.name.to_owned(),
+            meta: self.meta.clone(),
+            extra: self.extra.map(|extra| Box::new(extra.clone())),
+        }
+    }
+
+    /// The target of a symlink.
+    #[must_use]
+    pub fn target(self) -> Option<Vec<u8>> {
+        self.extra?.target.clone()
+    }
+}
+
+impl<'a> From<&'a Entry> for Listed<'a> {
+    fn from(entry: &'a Entry) -> Self {
+        Self { name: &entry.name, meta: &entry.meta, extra: entry.extra.as_deref() }
+    }
+}
+
+/// A name for the system.
+///
+/// # Errors
+/// `EINVAL` when it holds a NUL.
+pub fn c_name(name: impl Into<Vec<u8>>) -> io::Result<CString> {
+    CString::new(name).map_err(|_| Errno::INVAL.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_would_leave_the_folder_are_refused() {
+        for name in [&b""[..], b".", b"..", b"a/b", b"/", b"a\0b", &[b'x'; 256]] {
+            assert_eq!(check_name(name), Err(BadName));
+        }
+        for name in [&b"a"[..], b"...", b"\xff\n", &[b'x'; 255]] {
+            assert_eq!(check_name(name), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Values of entries that are stored beside a snapshot, because its file system cannot hold them.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+
+use serde::{Deserialize, Serialize};
+
+use crate::entry::escape::{shown, unshown};
+use crate::entry::stored::Held;
+use crate::entry::{Entry, Kind, Meta, Time, Xattrs};
+
+/// Attributes that could not be set.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// Names and values.
+    pub(crate) attributes: Xattrs,
+    /// One of them at least because it is too large for the file system, which holds others.
+    pub(crate) no_room: bool,
+}
+
+/// The values of one entry that its inode does not hold. What is absent the inode holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Record {
+    /// The whole entry is missing: what it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<Kind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mode: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mtime: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rdev: Option<u64>,
+    /// Escaped as [`crate::entry::escape::Shown`] does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<String>,
+    /// Names and values, escaped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) xattrs: Vec<(String, String)>,
+    /// The attributes are here because they do not fit there, and that was not told yet.
+    #[serde(skip)]
+    pub(crate) no_room: bool,
+}
+
+impl Record {
+    /// A record of all of an entry that the destination cannot hold at all.
+    pub(crate) fn whole(entry: &Entry) -> Self {
+        let meta = &entry.meta;
+        Self {
+            kind: Some(meta.kind),
+            uid: Some(meta.uid),
+            gid: Some(meta.gid),
+            mode: Some(meta.mode),
+            mtime: Some(meta.mtime),
+            rdev: meta.kind.is_device().then_some(meta.rdev),
+            target: entry.target().map(shown),
+            xattrs: escape(entry.xattrs()),
+            no_room: false,
+        }
+    }
+
+    /// Adds attributes that could not be set.
+    pub(crate) fn add_xattrs(&mut self, refused: &crate::entry::overlay::Refused) {
+        self.xattrs.extend(escape(&refused.attributes));
+        self.no_room |= refused.no_room;
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What is held, when `on_disk` is what the inode tells.
+    pub(crate) fn complete(&self, on_disk: Option<Held>) -> Option<Held> {
+        let kind = self.kind;
+        let missing = kind.is_some() && on_disk.is_none();
+        let mut held = match (on_disk, kind) {
+            (Some(held), _) => held,
+            (None, Some(kind)) => Held {
+                meta: Meta {
+                    kind,
+                    mode: 0,
+                    uid: 0,
+                    gid: 0,
+                    size: 0,
+                    mtime: Time::default(),
+                    ctime: Time::default(),
+                    id: None,
+                    links: 1,
+                    rdev: 0,
+                    allocated: 0,
+                },
+                target: None,
+                xattrs: Xattrs::new(),
+                on_disk: false,
+            },
+            (None, None) => return None,
+        };
+        held.on_disk = !missing;
+        let meta = &mut held.meta;
+        meta.uid = self.uid.unwrap_or(meta.uid);
+        meta.gid = self.gid.unwrap_or(meta.gid);
+        meta.mode = self.mode.unwrap_or(meta.mode);
+        meta.mtime = self.mtime.unwrap_or(meta.mtime);
+        meta.rdev = self.rdev.unwrap_or(meta.rdev);
+        if let Some(target) = self.target.as_deref().and_then(unshown) {
+            held.target = Some(target);
+        }
+        let pairs =
+            self.xattrs.iter().filter_map(|(name, value)| Some((unshown(name)?, unshown(value)?)));
+        held.xattrs.extend(pairs);
+        held.xattrs.sort();
+        Some(held)
+    }
+}
+
+pub(crate) fn escape(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Vec<(String, String)> {
+    xattrs.iter().map(|(name, value)| (shown(name), shown(value))).collect()
+}
+
+/// The records of one folder, by name.
+pub(crate) type Records = HashMap<CString, Record>;

@@ -1,0 +1,128 @@
+//! The filter rules of a job, in order.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use crate::filter::pattern::Subject;
+use crate::filter::rule::{Item, Paths, Reason};
+use crate::filter::steps::Steps;
+
+/// An option that says what is left out, as it was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilterOption {
+    /// `--exclude=PATTERN`
+    Exclude(Vec<u8>),
+    /// `--include=PATTERN`
+    Include(Vec<u8>),
+    /// `--filter=RULE`, `-f`
+    Rule(Vec<u8>),
+    /// `--exclude-from=FILE`; `-` is the standard input.
+    ExcludeFrom(PathBuf),
+    /// `--include-from=FILE`; `-` is the standard input.
+    IncludeFrom(PathBuf),
+    /// `-F`; given twice the rule files themselves are left out.
+    RuleFiles,
+    /// `-C`, `--cvs-exclude`
+    Cvs,
+    /// `--from0`, `-0`, for the files that are named after it.
+    Nul,
+    /// `--exclude-caches`: of a folder with a valid `CACHEDIR.TAG` only that file is kept.
+    Caches,
+    /// `--exclude-if-present=NAME`: of a folder with such an entry only that entry is kept.
+    IfPresent(Vec<u8>),
+}
+
+/// All rules of a job.
+#[derive(Debug)]
+pub struct Filters {
+    pub(crate) items: Vec<Item>,
+    pub(crate) tags: Vec<Tag>,
+    /// `--from0`, for the rule files of folders.
+    pub(crate) nul: bool,
+    pub(crate) cvs: Arc<[Item]>,
+    /// Bytes that the rules of folders take now.
+    pub(crate) held: Arc<AtomicUsize>,
+    pub(crate) given: Option<Given>,
+}
+
+/// What rules were read from: for reading them again.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    pub(crate) options: Vec<FilterOption>,
+    /// The files that the options name, with their content.
+    pub(crate) files: BTreeMap<PathBuf, Vec<u8>>,
+    pub(crate) cvs_home: Option<Vec<u8>>,
+    pub(crate) cvs_variable: Option<Vec<u8>>,
+}
+
+/// A file that marks the folder it lies in: nothing else of it is kept.
+#[derive(Debug)]
+pub(crate) struct Tag {
+    pub(crate) name: Vec<u8>,
+    pub(crate) signature: Option<&'static [u8]>,
+    pub(crate) reason: Reason,
+}
+
+impl Filters {
+    /// No rules: everything is in.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            items: Vec::new(),
+            tags: Vec::new(),
+            nul: false,
+            cvs: Arc::from([]),
+            held: Arc::default(),
+            given: Some(Given::default()),
+        }
+    }
+
+    /// What they were read from, unless that is very long.
+    pub(crate) fn given(&self) -> Option<&Given> {
+        self.given.as_ref()
+    }
+
+    /// Whether there is no rule at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.tags.is_empty()
+    }
+
+    /// Whether folders may hold rules of their own, or tags.
+    #[must_use]
+    pub fn has_rule_files(&self) -> bool {
+        let per_folder = |item: &Item| matches!(item, Item::PerFolder(_));
+        !self.tags.is_empty() || self.items.iter().any(per_folder)
+    }
+
+    /// Whether the extended attribute `name` is kept (rules with the modifier `x`).
+    #[must_use]
+    pub fn keeps_attribute(&self, name: &[u8]) -> bool {
+        let path: Vec<u8> = [b"/", name].concat();
+        let steps = Steps::new();
+        let subject = Subject::new(&path, false, &steps);
+        let paths = Paths { inside: subject, source: subject };
+        let rules = self.items.iter().filter_map(|item| match item {
+            Item::Rule(rule) if rule.attributes && rule.hides => Some(rule),
+            _ => None,
+        });
+        let mut rules = rules.filter(|rule| rule.holds_for(paths));
+        rules.next().is_none_or(|rule| rule.include)
+    }
+
+    /// The folders above a transfer that hold rules for it: where to begin, and which names.
+    pub(crate) fn scans(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.items.iter().filter_map(|item| match item {
+            Item::PerFolder(merge) => Some((merge.scan_from.as_deref()?, &merge.name[..])),
+            _ => None,
+        })
+    }
+}
+
+impl Default for Filters {
+    fn default() -> Self {
+        Self::none()
+    }
+}

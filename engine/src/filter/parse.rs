@@ -1,0 +1,205 @@
+//! Reads one rule as it is written: rsync(1), FILTER RULES IN DEPTH.
+
+use crate::filter::error::Fault;
+use crate::filter::rule::{Reading, Sides, Syntax};
+
+/// What a rule says, before its pattern is made ready.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Parsed<'a> {
+    /// Forget the rules so far.
+    Clear,
+    /// A pattern decides.
+    Pattern(Told<'a>),
+    /// The rules of CVS stand here.
+    Cvs,
+    /// Another file's rules stand here, at once or in each folder.
+    Merge { per_folder: bool, excludes_itself: bool, reading: Reading, name: &'a [u8] },
+}
+
+/// A rule with a pattern.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Told<'a> {
+    pub(crate) include: bool,
+    pub(crate) negated: bool,
+    pub(crate) absolute: bool,
+    pub(crate) attributes: bool,
+    pub(crate) sides: Sides,
+    pub(crate) pattern: &'a [u8],
+}
+
+/// The file that `C` stands for when no name is given.
+const CVS_FILE: &[u8] = b".cvsignore";
+
+const LONG: [(&[u8], u8); 9] = [
+    (b"clear", b'!'),
+    (b"dir-merge", b':'),
+    (b"exclude", b'-'),
+    (b"hide", b'H'),
+    (b"include", b'+'),
+    (b"merge", b'.'),
+    (b"protect", b'P'),
+    (b"risk", b'R'),
+    (b"show", b'S'),
+];
+
+/// Reads `text`, which is not empty, as `reading` has it.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn parse(text: &[u8], reading: Reading) -> Result<Parsed<'_>, Fault> {
+    let (include, pattern) = match reading.syntax {
+        Syntax::Full => return full(text, reading),
+        Syntax::Old { .. } | Syntax::Cvs if text == b"!" => return Ok(Parsed::Clear),
+        Syntax::Old { include } => match text {
+            [b'-', b' ', pattern @ ..] => (false, pattern),
+            [b'+', b' ', pattern @ ..] => (true, pattern),
+            pattern => (include, pattern),
+        },
+        Syntax::Patterns { include } => (include, text),
+        Syntax::Cvs => (false, text),
+    };
+    if pattern.is_empty() {
+        return Err(Fault::NoPattern);
+    }
+    let Reading { absolute, sides, .. } = reading;
+    let told = Told { include, negated: false, absolute, attributes: false, sides, pattern };
+    Ok(Parsed::Pattern(told))
+}
+
+fn full(text: &[u8], from: Reading) -> Result<Parsed<'_>, Fault> {
+    let (rule, rest) = prefix(text)?;
+    if rule == b'!' {
+        return if rest.is_empty() { Ok(Parsed::Clear) } else { Err(Fault::ClearWithMore) };
+    }
+    let merges = matches!(rule, b'.' | b':');
+    let end = rest.iter().position(|byte| matches!(byte, b' ' | b'_')).unwrap_or(rest.len());
+    let (modifiers, name) = (&rest[..end], rest.get(end + 1..).unwrap_or_default());
+    let mut told = Told {
+        include: matches!(rule, b'+' | b'S' | b'R'),
+        negated: false,
+        absolute: from.absolute,
+        attributes: false,
+        sides: Sides { sender: matches!(rule, b'H' | b'S'), receiver: matches!(rule, b'P' | b'R') },
+        pattern: name,
+    };
+    let fixed = told.sides.any();
+    let mut reading = Reading::default();
+    let (mut cvs, mut excludes_itself) = (false, false);
+    for modifier in modifiers {
+        match modifier {
+            b'/' => told.absolute = true,
+            b'!' if !merges => told.negated = true,
+            b'C' if !fixed && !cvs && reading.syntax == Syntax::Full && rule != b'+' => {
+                cvs = true;
+                reading.syntax = Syntax::Cvs;
+                (reading.words, reading.own_only) = (true, true);
+            }
+            b'-' | b'+' if merges && reading.syntax == Syntax::Full => {
+                reading.syntax = Syntax::Patterns { include: *modifier == b'+' };
+            }
+            b'e' if merges => excludes_itself = true,
+            b'n' if merges => reading.own_only = true,
+            b'w' if merges => reading.words = true,
+            b's' if !fixed => told.sides.sender = true,
+            b'r' if !fixed => told.sides.receiver = true,
+            // Perishable: about folders that a receiver deletes.
+            b'p' => {}
+            b'x' => told.attributes = true,
+            _ => return Err(Fault::UnknownModifier(*modifier)),
+        }
+    }
+    if from.sides.any() {
+        if told.sides.any() {
+            return Err(Fault::SidesTwice);
+        }
+        told.sides = from.sides;
+    }
+    if merges {
+        let name = if name.is_empty() && cvs { CVS_FILE } else { name };
+        if name.is_empty() {
+            return Err(Fault::NoPattern);
+        }
+        (reading.absolute, reading.sides) = (told.absolute, told.sides);
+        return Ok(Parsed::Merge { per_folder: rule == b':', excludes_itself, reading, name });
+    }
+    match (cvs, name.is_empty()) {
+        (true, true) => Ok(Parsed::Cvs),
+        (true, false) => Err(Fault::CvsWithName),
+        (false, true) => Err(Fault::NoPattern),
+        (false, false) => Ok(Parsed::Pattern(told)),
+    }
+}
+
+/// The rule's letter, and what stands behind it and the comma.
+fn prefix(text: &[u8]) -> Result<(u8, &[u8]), Fault> {
+    for (name, letter) in LONG {
+        match text.strip_prefix(name) {
+            Some([b',', rest @ ..]) => return Ok((letter, rest)),
+            Some(rest @ ([] | [b' ' | b'_', ..])) => return Ok((letter, rest)),
+            _ => {}
+        }
+    }
+    match text {
+        [letter @ (b'-' | b'+' | b'.' | b':' | b'H' | b'S' | b'P' | b'R' | b'!'), rest @ ..] => {
+            Ok((*letter, rest.strip_prefix(b",").unwrap_or(rest)))
+        }
+        _ => Err(Fault::UnknownRule),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_rule_says_why() {
+        for (rule, fault) in [
+            ("- ", Fault::NoPattern),
+            ("exclude", Fault::NoPattern),
+            (":n", Fault::NoPattern),
+            (". ", Fault::NoPattern),
+            ("x", Fault::UnknownRule),
+            (" - b", Fault::UnknownRule),
+            ("exclude! b", Fault::UnknownRule),
+            ("excludes b", Fault::UnknownRule),
+            ("-b", Fault::UnknownModifier(b'b')),
+            ("-n b", Fault::UnknownModifier(b'n')),
+            ("-- b", Fault::UnknownModifier(b'-')),
+            ("Hs b", Fault::UnknownModifier(b's')),
+            (":! .f", Fault::UnknownModifier(b'!')),
+            (":+- .f", Fault::UnknownModifier(b'-')),
+            ("! ", Fault::ClearWithMore),
+            ("clear x", Fault::ClearWithMore),
+            ("-C b", Fault::CvsWithName),
+        ] {
+            let found = parse(rule.as_bytes(), Reading::default());
+            assert_eq!(found, Err(fault), "{rule}");
+        }
+    }
+
+    #[test]
+    fn rules_in_all_their_forms() {
+        for (rule, include, pattern) in [
+            ("- b", false, "b"),
+            ("-_b", false, "b"),
+            ("-, b", false, "b"),
+            ("exclude b", false, "b"),
+            ("exclude,p b", false, "b"),
+            ("exclude_b", false, "b"),
+            ("-  b", false, " b"),
+            ("include b ", true, "b "),
+            ("Sp b", true, "b"),
+            ("-s/ b c", false, "b c"),
+        ] {
+            match parse(rule.as_bytes(), Reading::default()) {
+                Ok(Parsed::Pattern(told)) => {
+                    assert_eq!((told.include, told.pattern), (include, pattern.as_bytes()));
+                }
+                other => panic!("{rule}: {other:?}"),
+            }
+        }
+        assert_eq!(parse(b"!", Reading::default()), Ok(Parsed::Clear));
+        assert_eq!(parse(b"clear", Reading::default()), Ok(Parsed::Clear));
+        assert_eq!(parse(b"-C", Reading::default()), Ok(Parsed::Cvs));
+    }
+}

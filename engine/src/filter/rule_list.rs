@@ -1,0 +1,228 @@
+//! Reads files of rules into lists.
+
+use std::sync::Arc;
+
+use crate::filter::budget::Budget;
+use crate::filter::error::{Fault, FilterError};
+use crate::filter::parse::{Parsed, Told, parse};
+use crate::filter::pattern::Pattern;
+use crate::filter::rule::{Frame, Item, Origin, PerFolder, Reading, Reason, Rule, Sides, Syntax};
+
+/// How deep files of rules may name one another.
+const DEPTH: usize = 20;
+
+/// The content of a file that a rule names.
+pub(crate) type TextOf<'a> = dyn FnMut(&[u8]) -> Result<Vec<u8>, Fault> + 'a;
+
+/// A list of rules that is being read.
+pub(crate) struct Reader<'a> {
+    /// The rules so far.
+    pub(crate) items: Vec<Item>,
+    /// What is wrong.
+    pub(crate) errors: Vec<FilterError>,
+    /// A `!` was read: what would be inherited is not.
+    pub(crate) cleared: bool,
+    /// The content of a file that a rule names.
+    text: &'a mut TextOf<'a>,
+    /// The rules of CVS.
+    cvs: &'a dyn Fn() -> Arc<[Item]>,
+    /// The folder whose rule file is read, by its path on the source.
+    anchor: Option<Arc<[u8]>>,
+    /// `--from0`: rules end with a NUL byte.
+    nul: bool,
+    /// Names of folders' rule files that have their place already: a second one is ignored.
+    placed: Vec<Vec<u8>>,
+    /// What is being read: each file names the next one.
+    open: Vec<Vec<u8>>,
+    /// What may still be read; nothing once it was not enough.
+    budget: Budget,
+    ended: bool,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(
+        text: &'a mut TextOf<'a>,
+        cvs: &'a dyn Fn() -> Arc<[Item]>,
+        anchor: Option<Arc<[u8]>>,
+        budget: Budget,
+    ) -> Self {
+        let (items, errors) = (Vec::new(), Vec::new());
+        let (placed, open, cleared, nul, ended) = (Vec::new(), Vec::new(), false, false, false);
+        Self { items, errors, cleared, text, cvs, anchor, nul, placed, open, budget, ended }
+    }
+
+    /// The file called `name` is read, and rule files of the `placed` names have their place already.
+    pub(crate) fn set_folder(&mut self, name: &[u8], placed: &[Vec<u8>]) {
+        self.open.push(name.to_owned());
+        self.budget.names = self.budget.names.saturating_sub(placed.len());
+        self.placed = placed.to_vec();
+    }
+
+    /// From here on rules end with a NUL byte, or with a line.
+    pub(crate) fn set_nul(&mut self, nul: bool) {
+        self.nul = nul;
+    }
+
+    /// Reads the rules of the file at `place`.
+    pub(crate) fn file(&mut self, text: &[u8], reading: Reading, place: &Arc<str>) {
+        let origin = Origin { place: Arc::clone(place), line: None };
+        if self.open.len() > DEPTH {
+            return self.wrong(origin, b"", Fault::TooDeep(DEPTH));
+        }
+        if !spend(&mut self.budget.bytes, text.len()) {
+            return self.too_much(origin, "bytes of rules");
+        }
+        let nul = self.nul;
+        let ends_line = |byte: &u8| if nul { *byte == 0 } else { matches!(byte, b'\n' | b'\r') };
+        let mut line = 1;
+        for rules in text.split(ends_line) {
+            if self.ended {
+                return;
+            }
+            let origin = || Origin { place: Arc::clone(place), line: Some(line) };
+            if reading.words {
+                let space = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+                for word in rules.split(space).filter(|word| !word.is_empty()) {
+                    self.rule(word, reading, origin());
+                }
+            } else if !matches!(rules, [] | [b'#' | b';', ..]) {
+                self.rule(rules, reading, origin());
+            }
+            // A line may end in CR and LF, which is one line to people.
+            let end = rules.as_ptr() as usize - text.as_ptr() as usize + rules.len();
+            line += usize::from(!matches!(text.get(end..end + 2), Some(b"\r\n")));
+        }
+    }
+
+    /// Reads one rule.
+    pub(crate) fn rule(&mut self, text: &[u8], reading: Reading, origin: Origin) {
+        if self.ended {
+            return;
+        }
+        if !spend(&mut self.budget.rules, 1) {
+            return self.too_much(origin, "rules");
+        }
+        match parse(text, reading) {
+            Ok(Parsed::Clear) => {
+                self.items.clear();
+                self.cleared = true;
+            }
+            Ok(Parsed::Cvs) => self.items.push(Item::Cvs((self.cvs)())),
+            Ok(Parsed::Pattern(told)) => self.pattern(&told, text, origin),
+            Ok(Parsed::Merge { per_folder, excludes_itself, reading, name }) => {
+                let end = name.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
+                let name = &name[..end];
+                let (folder, file) = match name.iter().rposition(|byte| *byte == b'/') {
+                    Some(at) => (Some(&name[..=at]), &name[at + 1..]),
+                    None => (None, name),
+                };
+                if file.is_empty() {
+                    return self.wrong(origin, text, Fault::NoPattern);
+                }
+                if excludes_itself {
+                    self.pattern(&exclude(file), text, origin.clone());
+                }
+                if per_folder && (self.placed.iter().any(|name| name == file) || self.places(file))
+                {
+                    return;
+                }
+                if per_folder {
+                    if !spend(&mut self.budget.names, 1) {
+                        return self.too_much(origin, "names of rule files");
+                    }
+                    let (name, scan_from) = (file.to_owned(), folder.map(ToOwned::to_owned));
+                    let item = PerFolder { name, scan_from, reading };
+                    self.items.push(Item::PerFolder(Arc::new(item)));
+                    return;
+                }
+                if self.open.iter().any(|open| open == name) {
+                    return self.wrong(origin, text, Fault::Cycle);
+                }
+                if !spend(&mut self.budget.files, 1) {
+                    return self.too_much(origin, "files that are named");
+                }
+                match (self.text)(name) {
+                    Ok(rules) => {
+                        let folder =
+                            self.anchor.as_ref().map(|folder| [folder, &b"/"[..]].concat());
+                        let path = [&folder.unwrap_or_default(), name].concat();
+                        let place = Arc::from(crate::entry::escape::shown(&path));
+                        self.open.push(name.to_owned());
+                        self.file(&rules, reading, &place);
+                        self.open.pop();
+                    }
+                    Err(fault) => self.wrong(origin, text, fault),
+                }
+            }
+            Err(fault) => self.wrong(origin, text, fault),
+        }
+    }
+
+    fn places(&self, file: &[u8]) -> bool {
+        self.items.iter().any(|item| matches!(item, Item::PerFolder(merge) if merge.name == file))
+    }
+
+    fn pattern(&mut self, told: &Told<'_>, text: &[u8], origin: Origin) {
+        let frame = match (&self.anchor, told.absolute) {
+            (_, true) => Frame::Source,
+            (Some(anchor), false) if Pattern::is_anchored(told.pattern) => {
+                Frame::Below(Arc::clone(anchor))
+            }
+            _ => Frame::Transfer,
+        };
+        self.items.push(Item::Rule(Arc::new(Rule {
+            include: told.include,
+            negated: told.negated,
+            hides: told.sides.hides(),
+            attributes: told.attributes,
+            pattern: Pattern::new(told.pattern, told.absolute),
+            frame,
+            reason: Reason { text: text.to_owned(), origin },
+        })));
+    }
+
+    fn wrong(&mut self, origin: Origin, rule: &[u8], fault: Fault) {
+        self.errors.push(FilterError { origin, rule: rule.to_owned(), fault });
+        self.ended |= self.errors.len() >= self.budget.mistakes;
+    }
+
+    /// There is more than may be read: the rest is not.
+    fn too_much(&mut self, origin: Origin, what: &'static str) {
+        self.wrong(origin, b"", Fault::TooMuch(what));
+        self.ended = true;
+    }
+}
+
+/// Takes `wanted` from what is left; whether it was there.
+fn spend(left: &mut usize, wanted: usize) -> bool {
+    let enough = *left >= wanted;
+    *left = left.saturating_sub(wanted);
+    enough
+}
+
+/// A plain rule that excludes what is called `pattern`.
+fn exclude(pattern: &[u8]) -> Told<'_> {
+    let (negated, absolute, attributes) = (false, false, false);
+    Told { include: false, negated, absolute, attributes, sides: Sides::default(), pattern }
+}
+
+/// Words that CVS ignores (rsync(1), `--cvs-exclude`).
+const CVS: &str = "RCS SCCS CVS CVS.adm RCSLOG cvslog.* tags TAGS .make.state .nse_depinfo *~ #* .#* ,* _$* *$ \
+    *.old *.bak *.BAK *.orig *.rej .del-* *.a *.olb *.o *.obj *.so *.exe *.Z *.elc *.ln core .svn/ .git/ .hg/ .bzr/";
+
+/// The rules of CVS: its own, those of `~/.cvsignore` and those of the variable `CVSIGNORE`.
+pub(crate) fn cvs(home: Option<&[u8]>, variable: Option<&[u8]>) -> Arc<[Item]> {
+    let reading = Reading { syntax: Syntax::Cvs, words: true, ..Reading::default() };
+    let mut no_text = |_: &[u8]| Err(Fault::NotBeside);
+    let no_cvs = || Arc::from([]);
+    let mut reader = Reader::new(&mut no_text, &no_cvs, None, Budget::OWN);
+    let parts = [
+        (Some(CVS.as_bytes()), "the rules of CVS"),
+        (home, "~/.cvsignore"),
+        (variable, "the variable CVSIGNORE"),
+    ];
+    for (text, place) in parts {
+        reader.file(text.unwrap_or_default(), reading, &Arc::from(place));
+    }
+    Arc::from(reader.items)
+}

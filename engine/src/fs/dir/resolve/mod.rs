@@ -1,0 +1,283 @@
+//! Resolves the path of a folder that a user named: component by component on held handles, so that what was looked
+//! at is what is opened. A symlink on it is followed only where nobody else can have put it there, as with the
+//! kernel's `protected_symlinks` (proc_sys_fs(5)): a user who owns a folder above a source root or a restore's
+//! target could lead root anywhere.
+
+pub mod append;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::ffi::{CStr, CString, OsStr};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::entry::{Kind, Meta, c_name};
+use crate::fs::dir::Dir;
+use crate::fs::dir::node::Node;
+
+/// As many symlinks as the kernel follows on one path (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+/// A symlink that others can lead to another place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the symlink {} is not followed: {}", crate::entry::escape::shown_path(.link), reason(.link, .at, *.uid))]
+pub struct UntrustedLink {
+    /// The symlink.
+    pub link: PathBuf,
+    /// What others control: the symlink itself, or a folder on the way to it.
+    pub at: PathBuf,
+    /// Whose it is; `None` where others than its owner may write to it.
+    pub uid: Option<u32>,
+}
+
+fn reason(link: &Path, at: &Path, uid: Option<u32>) -> String {
+    let at = if at == link { "it".to_owned() } else { crate::entry::escape::shown_path(at) };
+    match uid {
+        Some(uid) => format!("{at} belongs to the user {uid}, who can exchange what it leads to"),
+        None => format!("others may write to {at} and exchange what it leads to"),
+    }
+}
+
+/// Where a path led.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The last of it that is there, a folder or not.
+    pub node: Node,
+    /// The path of that, without symlinks.
+    pub real: PathBuf,
+    /// What of the path is not there: names below `node`.
+    pub missing: Vec<CString>,
+    /// Whether the path itself is a symlink.
+    pub is_link: bool,
+    /// A folder on the way to `node` in which others may exchange names.
+    open: Option<Others>,
+}
+
+/// A folder in which others than root and the caller may exchange names, and who: its owner, or `None` for others.
+pub type Others = (PathBuf, Option<u32>);
+
+impl Resolved {
+    /// Goes along `path`; a relative one begins at the current folder.
+    ///
+    /// # Errors
+    /// The system's, of `openat(2)`; `ENOENT` where a symlink leads nowhere; one with an [`UntrustedLink`] inside.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        let absolute = path.has_root();
+        let mut walk = Walk::begin(if absolute { c"/" } else { c"." })?;
+        walk.real = if absolute { PathBuf::from("/") } else { std::env::current_dir()? };
+        let mut ahead: VecDeque<Step> = steps(path, false)?.into();
+        let (mut links, mut is_link) = (0, false);
+        while let Some(step) = ahead.pop_front() {
+            let name = match &step.name {
+                None => {
+                    walk.up()?;
+                    continue;
+                }
+                Some(name) => name,
+            };
+            match walk.enter(name)? {
+                Entered::Folder => {}
+                Entered::Nothing if step.of_link => return Err(Errno::NOENT.into()),
+                Entered::Nothing => {
+                    let rest = std::iter::once(step).chain(ahead);
+                    let missing = rest.map(|step| step.name.ok_or(Errno::NOENT));
+                    let missing = missing.collect::<Result<_, _>>()?;
+                    let Walk { at, real, open } = walk;
+                    return Ok(Self { node: at, real, missing, is_link, open });
+                }
+                Entered::Other(node, kind) if kind != Kind::Symlink => {
+                    if !ahead.is_empty() {
+                        return Err(Errno::NOTDIR.into());
+                    }
+                    walk.note()?;
+                    let real = walk.real.join(OsStr::from_bytes(name.as_bytes()));
+                    return Ok(Self { node, real, missing: Vec::new(), is_link, open: walk.open });
+                }
+                Entered::Other(node, _) => {
+                    links += 1;
+                    if links > MOST_LINKS {
+                        return Err(Errno::LOOP.into());
+                    }
+                    walk.check(&node, name)?;
+                    is_link |= ahead.is_empty() && !step.of_link;
+                    let target = node.read_link()?;
+                    let target = Path::new(OsStr::from_bytes(&target));
+                    if target.has_root() {
+                        let top = Walk::begin(c"/")?;
+                        walk = Walk { real: PathBuf::from("/"), ..top };
+                    }
+                    for step in steps(target, true)?.into_iter().rev() {
+                        ahead.push_front(step);
+                    }
+                }
+            }
+        }
+        let Walk { at, real, open } = walk;
+        Ok(Self { node: at, real, missing: Vec::new(), is_link, open })
+    }
+
+    /// The folder that is there, opened for reading.
+    ///
+    /// # Errors
+    /// `ENOENT` when it is not; the system's, of `openat(2)`.
+    pub fn folder(self) -> io::Result<Dir> {
+        if self.missing.is_empty() { self.node.open_folder() } else { Err(Errno::NOENT.into()) }
+    }
+
+    /// The whole path without symlinks, what is missing included.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        let names = self.missing.iter().map(|name| OsStr::from_bytes(name.as_bytes()));
+        std::iter::once(self.real.as_os_str()).chain(names).collect()
+    }
+}
+
+/// Who else than root and the caller may put another file at `path`; `None` where nobody may. Of the file itself nothing
+/// is said.
+///
+/// # Errors
+/// The system's, of `openat(2)`.
+pub fn exchangeable(path: &Path) -> io::Result<Option<Others>> {
+    match Resolved::at(path) {
+        Ok(found) => Ok(found.open),
+        Err(error) => match untrusted(&error) {
+            Some(link) => Ok(Some((link.at.clone(), link.uid))),
+            None => Err(error),
+        },
+    }
+}
+
+/// The [`UntrustedLink`] that an error is about.
+#[must_use]
+pub fn untrusted(error: &io::Error) -> Option<&UntrustedLink> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// A component of a path.
+struct Step {
+    /// `None`: the folder above.
+    name: Option<CString>,
+    /// Whether it stands in a symlink's target.
+    of_link: bool,
+}
+
+fn steps(path: &Path, of_link: bool) -> io::Result<Vec<Step>> {
+    let step = |component| match component {
+        Component::Normal(name) => {
+            Some(c_name(name.as_bytes()).map(|name| Step { name: Some(name), of_link }))
+        }
+        Component::ParentDir => Some(Ok(Step { name: None, of_link })),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    };
+    path.components().filter_map(step).collect()
+}
+
+/// What a component turned out to be.
+enum Entered {
+    Folder,
+    Nothing,
+    Other(Node, Kind),
+}
+
+struct Walk {
+    at: Node,
+    real: PathBuf,
+    /// The first folder on the way in which others may exchange names.
+    open: Option<Others>,
+}
+
+impl Walk {
+    fn begin(path: &CStr) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let at = Node::from(rustix::fs::openat(CWD, path, flags, Mode::empty())?);
+        Ok(Self { at, real: PathBuf::new(), open: None })
+    }
+
+    fn up(&mut self) -> io::Result<()> {
+        self.note()?;
+        self.at = self.at.enter(c"..")?;
+        self.real.pop();
+        Ok(())
+    }
+
+    fn enter(&mut self, name: &CString) -> io::Result<Entered> {
+        match self.at.enter(name) {
+            Ok(folder) => {
+                self.note()?;
+                self.at = folder;
+                self.real.push(OsStr::from_bytes(name.as_bytes()));
+                Ok(Entered::Folder)
+            }
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::NOENT) => Ok(Entered::Nothing),
+                Some(Errno::NOTDIR | Errno::LOOP) => {
+                    let node = self.at.child(name)?;
+                    let kind = node.meta()?.kind;
+                    Ok(Entered::Other(node, kind))
+                }
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Notes whether others may exchange names in the folder that is left.
+    fn note(&mut self) -> io::Result<()> {
+        if self.open.is_none() {
+            self.open = who_else(&self.at.meta()?).map(|uid| (self.real.clone(), uid));
+        }
+        Ok(())
+    }
+
+    /// Whether a symlink in the folder may be followed.
+    fn check(&self, link: &Node, name: &CStr) -> io::Result<()> {
+        check(&self.at, &self.real, self.open.as_ref(), link, name)
+    }
+}
+
+/// Whether the symlink `name` in the folder `at`, whose path is `real`, may be followed. `open` is a folder on the way
+/// to it in which others may exchange names.
+fn check(
+    at: &Node,
+    real: &Path,
+    open: Option<&Others>,
+    link: &Node,
+    name: &CStr,
+) -> io::Result<()> {
+    let (here, meta) = (at.meta()?, link.meta()?);
+    let path = real.join(OsStr::from_bytes(name.to_bytes()));
+    let others = open
+        .cloned()
+        .or_else(|| (!is_ours(meta.uid)).then(|| (path.clone(), Some(meta.uid))))
+        // In a sticky folder nobody renames what is ours.
+        .or_else(|| who_else(&here).map(|uid| (real.to_owned(), uid)));
+    match others {
+        None => Ok(()),
+        Some((at, uid)) => Err(io::Error::other(UntrustedLink { link: path, at, uid })),
+    }
+}
+
+fn is_ours(uid: u32) -> bool {
+    [0, rustix::process::geteuid().as_raw()].contains(&uid)
+}
+
+/// Who else than root and the caller may exchange names in a folder: its owner; `Some(None)` for others. In a sticky
+/// one nobody may exchange what is root's or the caller's. A caller's own group is trusted with the caller's folders.
+#[expect(clippy::option_option, reason = "the outer one says whether, the inner one who")]
+fn who_else(folder: &Meta) -> Option<Option<u32>> {
+    if !is_ours(folder.uid) {
+        return Some(Some(folder.uid));
+    }
+    (others_write(folder) && folder.mode & 0o1000 == 0).then_some(None)
+}
+
+/// Whether others than the owner may make names in a folder.
+fn others_write(folder: &Meta) -> bool {
+    let own_group = [0, rustix::process::getegid().as_raw()].contains(&folder.gid);
+    let others = if own_group { 0o002 } else { 0o022 };
+    folder.mode & others != 0
+}

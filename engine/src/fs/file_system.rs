@@ -1,0 +1,63 @@
+//! What is known of the kinds of file systems.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::fs::dir::Dir;
+
+/// Whether the inode numbers of a listing are those of `stat`: so on these file systems, and not on FUSE,
+/// overlayfs and network file systems in general.
+pub(crate) fn tells_inodes(dir: &Dir) -> bool {
+    // statfs(2): ext2 to ext4, xfs, btrfs, tmpfs, f2fs, zfs.
+    const TELLING: [u32; 6] =
+        [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x2fc1_2fc1];
+    dir.file_system_type().is_ok_and(|kind| TELLING.contains(&kind))
+}
+
+/// Syncs the file system that an open folder lies on, as `syncfs(2)` does, and reports its errors.
+pub type SyncFileSystem = fn(BorrowedFd<'_>) -> io::Result<()>;
+
+/// `syncfs(2)` on the calling thread, which then cannot be interrupted.
+///
+/// # Errors
+/// What the kernel could not write since the folder was opened (Linux 5.8).
+pub fn sync_file_system(folder: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(folder)?)
+}
+
+/// Whether `syncfs` reaches the disk: not on FUSE and network file systems, where it answers 0 and
+/// does nothing (measured); there every file and folder is synced by itself.
+pub(crate) fn syncs_as_a_whole(dir: &Dir) -> bool {
+    is_on_disk(dir)
+}
+
+/// Whether an open file or folder lies on a file system that keeps its files on a disk, or in memory as on
+/// a disk: there a file has the size that is told of it.
+#[must_use]
+pub fn is_on_disk(fd: impl AsFd) -> bool {
+    // linux/magic.h and the file systems' own headers.
+    const LOCAL: [u64; 14] = [
+        0xEF53,      // ext2, ext3, ext4
+        0x5846_5342, // xfs
+        0x9123_683E, // btrfs
+        0xF2F5_2010, // f2fs
+        0xCA45_1A4E, // bcachefs
+        0x2FC1_2FC1, // zfs
+        0x4D44,      // FAT
+        0x2011_BAB0, // exFAT
+        0x7366_746E, // ntfs3
+        0x794C_7630, // overlayfs
+        0x0102_1994, // tmpfs
+        0x3153_464A, // jfs
+        0x5265_4973, // reiserfs
+        0x482B,      // HFS+
+    ];
+    rustix::fs::fstatfs(fd).is_ok_and(|found| LOCAL.contains(&(found.f_type as u64)))
+}
+
+/// Whether change times tell when a file was written: FAT and exFAT keep none of their own, and what a
+/// FUSE file system makes of them is not known.
+pub(crate) fn stamps_changes(dir: &Dir) -> bool {
+    const NONE: [u64; 3] = [0x4D44, 0x2011_BAB0, 0x6573_5546];
+    rustix::fs::fstatfs(dir).is_ok_and(|found| !NONE.contains(&(found.f_type as u64)))
+}

@@ -1,0 +1,36 @@
+//! What a directory holds under a name.
+
+use std::ffi::CStr;
+use std::io;
+
+use crate::entry::Kind;
+use crate::entry::overlay::Records;
+use crate::entry::stored::Held;
+use crate::fs::dir::Dir;
+use crate::fs::xattrs;
+use crate::fs::xattrs::Asked;
+
+/// What `dir` holds under `name`, with what is recorded beside it.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn held(
+    dir: &Dir,
+    name: &CStr,
+    records: &Records,
+    asked: Asked,
+) -> io::Result<Option<Held>> {
+    let on_disk = match dir.find(name)? {
+        None => None,
+        Some(meta) => {
+            let link = meta.kind == Kind::Symlink;
+            let target = if link { Some(dir.read_link(name)?) } else { None };
+            let xattrs = xattrs::read(dir, name, asked)?;
+            Some(Held { meta, target, xattrs, on_disk: true })
+        }
+    };
+    match records.get(name) {
+        Some(record) => Ok(record.complete(on_disk)),
+        None => Ok(on_disk),
+    }
+}

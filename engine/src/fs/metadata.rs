@@ -1,0 +1,226 @@
+//! Gives what was stored its owner, mode, attributes and times, and notes what the destination cannot hold.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::entry::overlay::Record;
+use crate::entry::preserve::Keep;
+use crate::entry::{Entry, Kind, Listed, Meta, Time};
+use crate::fs::access::own_umask;
+use crate::fs::capabilities::Abilities;
+use crate::fs::dir::Dir;
+use crate::fs::xattrs::Asked;
+use crate::fs::{fake_super, stat, xattrs};
+
+/// Sets metadata as the job wants it and the destination can hold it.
+#[derive(Debug, Clone)]
+pub(crate) struct Dresser {
+    keep: Keep,
+    asked: Asked,
+    /// The mode bits that what is made lacks at first (umask(2)).
+    withheld: u32,
+    pub(crate) abilities: Abilities,
+}
+
+/// setuid and setgid.
+const SET_ID: u32 = 0o6000;
+
+impl Dresser {
+    pub(crate) fn new(keep: Keep, abilities: Abilities) -> Self {
+        let asked = Asked { xattrs: keep.xattrs, acls: keep.acls };
+        Self { keep, asked, withheld: own_umask(), abilities }
+    }
+
+    /// The mode to create a file with, so that most need no `fchmod`. Its owner may read and write it until
+    /// it has its final mode: only then may an ordinary user give it a hash (xattr(7)) or go on inside it.
+    pub(crate) fn creation_mode(&self, meta: &Meta) -> u32 {
+        let mode = if self.keep.mode { meta.mode & 0o777 } else { self.plain_mode(meta) };
+        mode | 0o600
+    }
+
+    /// Dresses a file that was just created with [`Dresser::creation_mode`]; in a folder that is not
+    /// `fresh` it may have inherited a group or attributes (setgid, default ACLs).
+    ///
+    /// # Errors
+    /// When the destination is full or fails.
+    pub(crate) fn new_file(
+        &self,
+        file: impl AsFd,
+        entry: Listed<'_>,
+        fresh: bool,
+    ) -> io::Result<Record> {
+        let mode = self.creation_mode(entry.meta) & !self.withheld;
+        self.open(file.as_fd(), entry, Some(mode), !fresh)
+    }
+
+    /// Dresses a file or folder that may be dressed otherwise now.
+    ///
+    /// # Errors
+    /// When the destination is full or fails.
+    pub(crate) fn existing(&self, fd: impl AsFd, entry: Listed<'_>) -> io::Result<Record> {
+        self.open(fd.as_fd(), entry, None, true)
+    }
+
+    fn open(
+        &self,
+        fd: BorrowedFd<'_>,
+        entry: Listed<'_>,
+        mode_now: Option<u32>,
+        dressed: bool,
+    ) -> io::Result<Record> {
+        let meta = entry.meta;
+        let mut record =
+            self.owner(fd, meta, dressed, &mut |uid, gid| stat::set_owner(fd, uid, gid))?;
+        let mode = self.mode(meta, &mut record);
+        // Before the mode: an ordinary user may set no attributes of a file that it may not write.
+        self.attributes(fd, entry, dressed, &mut record)?;
+        if mode_now != Some(mode) && self.abilities.mode {
+            ignore_refusal(fd, stat::set_mode(fd, mode), || record.mode = Some(meta.mode))?;
+        }
+        let owned = record.uid.is_some() || record.gid.is_some() || record.mode.is_some();
+        if self.keep.fake_super && owned && fake_super::keep(fd, meta)? {
+            (record.uid, record.gid, record.mode) = (None, None, None);
+        } else if self.keep.fake_super && dressed && !owned {
+            fake_super::forget(fd);
+        }
+        if self.keep.times_of(meta.kind) {
+            stat::set_mtime(fd, meta.mtime)?;
+            self.check_time(meta.mtime, &mut record, || stat::meta(fd))?;
+        }
+        Ok(record)
+    }
+
+    /// Dresses a symlink, fifo, socket or device that was just made.
+    ///
+    /// # Errors
+    /// When the destination is full or fails, or something else has its name now.
+    pub(crate) fn new_node(&self, dir: &Dir, entry: Listed<'_>, fresh: bool) -> io::Result<Record> {
+        let meta = entry.meta;
+        let node = dir.node(entry.name)?;
+        if node.meta()?.kind != meta.kind {
+            return Err(exchanged());
+        }
+        let mut record =
+            self.owner(node.as_fd(), meta, !fresh, &mut |uid, gid| node.set_owner(uid, gid))?;
+        if meta.kind != Kind::Symlink {
+            let mode = self.mode(meta, &mut record);
+            if self.abilities.mode && mode != meta.mode & 0o777 & !self.withheld {
+                ignore_refusal(node.as_fd(), node.set_mode(mode), || {
+                    record.mode = Some(meta.mode)
+                })?;
+            }
+        }
+        self.attributes(node.as_fd(), entry, false, &mut record)?;
+        if self.keep.times_of(meta.kind) {
+            node.set_mtime(meta.mtime)?;
+            self.check_time(meta.mtime, &mut record, || node.meta())?;
+        }
+        Ok(record)
+    }
+
+    /// Sets the owner where it is not what a new inode has anyway.
+    fn owner(
+        &self,
+        fd: BorrowedFd<'_>,
+        meta: &Meta,
+        dressed: bool,
+        set: &mut dyn FnMut(Option<u32>, Option<u32>) -> io::Result<()>,
+    ) -> io::Result<Record> {
+        let mut record = Record::default();
+        let able = &self.abilities;
+        let uid = self.keep.owner.then_some(meta.uid);
+        let gid = self.keep.group.then_some(meta.gid);
+        let (other_uid, other_gid) =
+            (uid.is_some_and(|uid| uid != able.uid), gid.is_some_and(|gid| gid != able.gid));
+        if !other_uid && !other_gid && !dressed {
+            return Ok(record);
+        }
+        if able.owner {
+            ignore_refusal(fd, set(uid, gid), || (record.uid, record.gid) = (uid, gid))?;
+            return Ok(record);
+        }
+        // An ordinary user may still give files to a group that it belongs to (chown(2)).
+        if other_gid || dressed {
+            ignore_refusal(fd, set(None, gid), || record.gid = gid)?;
+        }
+        if other_uid {
+            record.uid = uid;
+        }
+        Ok(record)
+    }
+
+    /// The mode of what does not keep its own.
+    fn plain_mode(&self, meta: &Meta) -> u32 {
+        let executable = self.keep.executability && meta.mode & 0o111 != 0;
+        if meta.kind == Kind::Folder || executable { 0o755 } else { 0o644 }
+    }
+
+    /// The mode to set. A setuid file that cannot have its owner would lend its rights to the wrong one.
+    fn mode(&self, meta: &Meta, record: &mut Record) -> u32 {
+        if !self.keep.mode {
+            return self.plain_mode(meta);
+        }
+        if !self.abilities.mode {
+            record.mode = Some(meta.mode);
+        } else if meta.mode & SET_ID != 0 && (record.uid.is_some() || record.gid.is_some()) {
+            record.mode = Some(meta.mode);
+            return meta.mode & !SET_ID;
+        }
+        meta.mode
+    }
+
+    fn attributes(
+        &self,
+        fd: BorrowedFd<'_>,
+        entry: Listed<'_>,
+        dressed: bool,
+        record: &mut Record,
+    ) -> io::Result<()> {
+        let wanted = entry.extra.map_or(&[][..], |extra| &extra.xattrs);
+        if self.asked.any() && (dressed || !wanted.is_empty()) {
+            record.add_xattrs(&xattrs::write(fd, wanted, self.asked)?);
+        }
+        Ok(())
+    }
+
+    /// Notes times that the file system silently cut to its range (ext4: 1901 to 2446).
+    fn check_time(
+        &self,
+        wanted: Time,
+        record: &mut Record,
+        look: impl Fn() -> io::Result<Meta>,
+    ) -> io::Result<()> {
+        let everywhere = 315_532_800..=i64::from(i32::MAX);
+        if !everywhere.contains(&wanted.secs) && look()?.mtime.secs != wanted.secs {
+            record.mtime = Some(wanted);
+        }
+        Ok(())
+    }
+}
+
+/// Another process gave the name of something that was just made to something else.
+pub(crate) fn exchanged() -> io::Error {
+    io::Error::other("another process put something else in its place while it was made")
+}
+
+/// Goes on, after `note`, when the destination says that it will never hold a value of the entry `fd`.
+fn ignore_refusal(fd: impl AsFd, result: io::Result<()>, note: impl FnOnce()) -> io::Result<()> {
+    match result {
+        Err(error) if xattrs::may_be_refused(&error, fd) => {
+            note();
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// An entry with the metadata that is held of it, for giving a copy the same.
+pub(crate) fn entry_of(name: &CStr, held: &crate::entry::stored::Held) -> Entry {
+    let extra = crate::entry::Extra {
+        target: held.target.clone(),
+        xattrs: held.xattrs.clone(),
+        xattrs_unread: false,
+    };
+    Entry { name: name.to_owned(), meta: held.meta.clone(), extra: Some(Box::new(extra)) }
+}

@@ -1,0 +1,132 @@
+//! The file system that the backups folder lies on: what it is, and whether it should be another one.
+
+use std::path::{Path, PathBuf};
+
+/// A mount, as the kernel tells it (proc_pid_mountinfo(5)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Where it is mounted.
+    pub point: PathBuf,
+    /// Which folder of the file system is mounted there.
+    pub root: PathBuf,
+}
+
+/// The mount that `path` lies on; of a path that does not exist yet, its nearest folder that does.
+/// `None` where `/proc` does not tell.
+#[must_use]
+pub fn mount_of(path: &Path) -> Option<Mount> {
+    let real = path.ancestors().find_map(|part| part.canonicalize().ok())?;
+    mount_in(&std::fs::read_to_string("/proc/self/mountinfo").ok()?, &real)
+}
+
+fn mount_in(mountinfo: &str, path: &Path) -> Option<Mount> {
+    let mounts = mountinfo.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(3);
+        let (root, point) = (unescaped(fields.next()?), unescaped(fields.next()?));
+        path.starts_with(&point).then_some(Mount { point, root })
+    });
+    // Of several on one point the last covers the others.
+    mounts.max_by_key(|mount| mount.point.components().count())
+}
+
+/// A mount point above `path` that the system's table promises and that is not mounted: then `path`
+/// would be written to the disk below it.
+#[must_use]
+pub fn missing_mount(path: &Path) -> Option<PathBuf> {
+    let read = |file| std::fs::read_to_string(file).unwrap_or_default();
+    // Of a path that does not exist yet the part that does is the one that counts.
+    let real = path.ancestors().find_map(|part| {
+        let rest = path.strip_prefix(part).ok()?;
+        Some(part.canonicalize().ok()?.join(rest))
+    });
+    missing_in(&read("/etc/fstab"), &read("/proc/self/mountinfo"), &real?)
+}
+
+/// The mount points below the folder `path` that the system's table promises to mount when it starts and that
+/// are not mounted, as paths below `path`.
+pub(crate) fn missing_mounts_below(path: &Path) -> Vec<PathBuf> {
+    let read = |file| std::fs::read_to_string(file).unwrap_or_default();
+    let Ok(real) = path.canonicalize() else { return Vec::new() };
+    let missing = missing_below(&read("/etc/fstab"), &read("/proc/self/mountinfo"), &real);
+    missing.iter().filter_map(|point| Some(path.join(point.strip_prefix(&real).ok()?))).collect()
+}
+
+/// As [`missing_mounts_below`], with the text of fstab(5) and of proc_pid_mountinfo(5).
+fn missing_below(fstab: &str, mountinfo: &str, path: &Path) -> Vec<PathBuf> {
+    let mounted: Vec<PathBuf> =
+        mountinfo.lines().filter_map(|line| Some(unescaped(line.split(' ').nth(4)?))).collect();
+    let promised = fstab.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let point = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (point, options) = (unescaped(fields.next()?), fields.nth(1).unwrap_or("defaults"));
+        let at_start = options.split(',').all(|option| option != "noauto");
+        (at_start && point.starts_with(path) && point != path).then_some(point)
+    };
+    promised.filter_map(point).filter(|point| !mounted.contains(point)).collect()
+}
+
+/// As [`missing_mount`], with the text of fstab(5) and of proc_pid_mountinfo(5).
+fn missing_in(fstab: &str, mountinfo: &str, path: &Path) -> Option<PathBuf> {
+    let mounted: Vec<PathBuf> =
+        mountinfo.lines().filter_map(|line| Some(unescaped(line.split(' ').nth(4)?))).collect();
+    let promised = fstab.lines().filter(|line| !line.trim_start().starts_with('#'));
+    promised
+        .filter_map(|line| Some(unescaped(line.split_whitespace().nth(1)?)))
+        .filter(|point| point.is_absolute() && path.starts_with(point))
+        .find(|point| !mounted.contains(point))
+}
+
+/// Both tables write white space and backslashes as three octal digits.
+fn unescaped(text: &str) -> PathBuf {
+    let pairs = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    pairs.iter().fold(text.to_owned(), |text, (code, plain)| text.replace(code, plain)).into()
+}
+
+/// Mount point and type of a line of `/proc/self/mountinfo` (proc_pid_mountinfo(5)), if it is of that device.
+pub(crate) fn of_device<'a>(line: &'a str, numbers: &str) -> Option<(&'a str, &'a str)> {
+    let (mount, rest) = line.split_once(" - ")?;
+    let mut fields = mount.split(' ').skip(2);
+    let (device, _root, point) = (fields.next()?, fields.next()?, fields.next()?);
+    (device == numbers).then_some((point, rest.split(' ').next()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_promised_mount_that_is_not_there_is_found() {
+        let fstab = "# /mnt/no none\n/dev/sda1 / ext4 x 0 1\nUUID=1 /mnt/my\\040usb ext4 noauto 0 0\nx none swap";
+        let root = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n";
+        let usb = "2 1 8:2 / /mnt/my\\040usb rw - ext4 /dev/sdb1 rw\n";
+        let backups = Path::new("/mnt/my usb/backups");
+        assert_eq!(missing_in(fstab, root, backups), Some("/mnt/my usb".into()));
+        assert_eq!(missing_in(fstab, &[root, usb].concat(), backups), None);
+        assert_eq!(missing_in(fstab, root, Path::new("/mnt/my usb2")), None);
+        assert_eq!(missing_in(fstab, root, Path::new("/mnt/no/backups")), None);
+    }
+
+    #[test]
+    fn promised_mounts_below_a_folder_are_found_but_not_those_on_request() {
+        let fstab = "UUID=1 /src/a ext4 defaults 0 2\nUUID=2 /src/b ext4 noauto,user 0 0\nUUID=3 /src ext4\nUUID=4 /src/c\\040d ext4 nofail\nUUID=5 /srca ext4";
+        let info = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /src/a rw - ext4 /dev/sdb1 rw\n";
+        assert_eq!(missing_below(fstab, info, Path::new("/src")), [PathBuf::from("/src/c d")]);
+    }
+
+    #[test]
+    fn the_nearest_mount_above_counts_and_of_several_the_last() {
+        let text = "1 0 0:1 / / rw - overlay x rw\n2 1 8:2 /data /backups rw - ext4 /dev/sdb1 rw\n3 2 8:3 /x /backups rw - ext4 /dev/sdc1 rw\n";
+        let at =
+            |path: &str| mount_in(text, Path::new(path)).map(|mount| (mount.point, mount.root));
+        assert_eq!(at("/backups/a"), Some(("/backups".into(), "/x".into())));
+        assert_eq!(at("/backups2"), Some(("/".into(), "/".into())));
+    }
+
+    #[test]
+    fn a_mount_is_found_by_its_device() {
+        let line = "36 35 98:0 / /mnt/usb rw,noatime shared:1 - ext4 /dev/sda1 rw";
+        assert_eq!(of_device(line, "98:0"), Some(("/mnt/usb", "ext4")));
+        assert_eq!(of_device(line, "98:1"), None);
+        assert_eq!(of_device("garbage", "98:1"), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! Small files that are read within a bound and written as a whole.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+
+use crate::entry::{Meta, c_name};
+use crate::fs::dir::Dir;
+use crate::fs::temporary::unfinished_name;
+
+/// Makes a private folder unless it is there. In another user's folder root makes it that user's.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn make_if_missing(dir: &Dir, name: &CStr) -> io::Result<()> {
+    match dir.make_folder(name, 0o700) {
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::EXIST) => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => {
+            if let Some((uid, gid)) = other_owner(dir) {
+                let made = dir.child(name)?;
+                // The other user may have moved a snapshot of root's there, which would become theirs.
+                if is_empty(&made)? {
+                    let _ = crate::fs::stat::set_owner(&made, Some(uid), Some(gid));
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+pub(crate) fn is_empty(folder: &Dir) -> io::Result<bool> {
+    let mut empty = true;
+    folder.names(|_| {
+        empty = false;
+        ControlFlow::Break(())
+    })?;
+    Ok(empty)
+}
+
+/// Gives an open file or folder to the owner of `folder`: what root makes there is for whom the runs are.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn give(file: impl AsFd, folder: &Meta) -> io::Result<()> {
+    let user = rustix::process::geteuid();
+    if !user.is_root() || folder.uid == user.as_raw() {
+        return Ok(());
+    }
+    crate::fs::stat::set_owner(file, Some(folder.uid), Some(folder.gid))
+}
+
+/// Creates the file `name` of `.backup_manager`, for its owner alone.
+///
+/// # Errors
+/// The system's, of `openat(2)`.
+pub(crate) fn create_state(dir: &Dir, name: &CStr) -> io::Result<File> {
+    let file = dir.create_file(name, 0o600)?;
+    if let Some((uid, gid)) = other_owner(dir) {
+        let _ = crate::fs::stat::set_owner(&file, Some(uid), Some(gid));
+    }
+    Ok(file)
+}
+
+/// Gives a folder that root has, in another user's, to that user: also one that an older version made as root.
+pub(crate) fn give_to_owner(dir: &Dir, name: &CStr) {
+    let Some((uid, gid)) = other_owner(dir) else { return };
+    if let Ok(folder) = dir.child(name)
+        && folder.meta().is_ok_and(|meta| meta.uid == 0)
+    {
+        let _ = crate::fs::stat::set_owner(&folder, Some(uid), Some(gid));
+    }
+}
+
+/// Who owns the folder `dir`, if root is about to make something in another user's: that user's runs have to be able to
+/// read and replace it.
+pub(crate) fn other_owner(dir: &Dir) -> Option<(u32, u32)> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let meta = dir.meta().ok()?;
+    (meta.uid != 0).then_some((meta.uid, meta.gid))
+}
+
+/// Writes a small file so that it is there whole and durable, or not at all.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn write_whole(dir: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
+    replace(dir, name, content, File::sync_all)?;
+    dir.sync()
+}
+
+/// Writes a small file so that a reader finds it whole. After a power cut it may be lost.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn write_soon(dir: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
+    replace(dir, name, content, |_| Ok(()))
+}
+
+/// Writes `content` under a name of this process's own, which becomes `name` after `finish`.
+pub(crate) fn replace(
+    dir: &Dir,
+    name: &str,
+    content: &[u8],
+    finish: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    let (name, temporary) = (c_name(name)?, unfinished_name(name)?);
+    let mut file = create_state(dir, &temporary)?;
+    let written = file
+        .write_all(content)
+        .and_then(|()| finish(&file))
+        .and_then(|()| dir.rename_over(&temporary, &name));
+    if written.is_err() {
+        let _ = dir.unlink(&temporary);
+    }
+    written
+}
+
+/// As [`read_small`], for guards: only a file that is known not to be there is none.
+///
+/// # Errors
+/// The system's, when it cannot be told or read.
+pub(crate) fn read_if_any(dir: &Dir, name: &str) -> io::Result<Option<Vec<u8>>> {
+    use std::io::Read;
+    let mut content = Vec::new();
+    match dir.open_file(&c_name(name)?) {
+        Ok(file) => {
+            file.take(64 * 1024 * 1024).read_to_end(&mut content)?;
+            Ok(Some(content))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a small file of ours; `None` when it is not there.
+pub(crate) fn read_small(dir: &Dir, name: &str) -> Option<Vec<u8>> {
+    use std::io::Read;
+    let mut content = Vec::new();
+    let file = dir.open_file(&c_name(name).ok()?).ok()?;
+    file.take(64 * 1024 * 1024).read_to_end(&mut content).ok()?;
+    Some(content)
+}

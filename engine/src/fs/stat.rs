@@ -1,0 +1,88 @@
+//! What is done to open files and folders, and how the system's values become ours.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs::{FileType, Gid, Mode, RawMode, Stat, Timespec, Timestamps, Uid};
+
+use crate::entry::{FileId, Kind, Meta, Time};
+
+pub(crate) fn bits(mode: u32) -> Mode {
+    Mode::from_raw_mode(mode as RawMode)
+}
+
+pub(crate) fn stamps(mtime: Time) -> Timestamps {
+    // Not UTIME_OMIT: file systems over libfuse take both times or, without an error, none (measured).
+    let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+    let mtime = Timespec { tv_sec: mtime.secs, tv_nsec: mtime.nanos.into() };
+    Timestamps { last_access: now, last_modification: mtime }
+}
+
+/// Sets owner and group of an open file or folder.
+///
+/// # Errors
+/// `EPERM` when not allowed.
+pub fn set_owner(fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+    Ok(rustix::fs::fchown(fd, uid.map(Uid::from_raw), gid.map(Gid::from_raw))?)
+}
+
+/// Sets the mode of an open file or folder.
+///
+/// # Errors
+/// `EPERM` when not allowed.
+pub fn set_mode(fd: impl AsFd, mode: u32) -> io::Result<()> {
+    Ok(rustix::fs::fchmod(fd, bits(mode))?)
+}
+
+/// Sets the modification time of an open file or folder.
+///
+/// # Errors
+/// `EPERM` when not allowed.
+pub fn set_mtime(fd: impl AsFd, mtime: Time) -> io::Result<()> {
+    Ok(rustix::fs::futimens(fd, &stamps(mtime))?)
+}
+
+/// What an open file or folder is.
+///
+/// # Errors
+/// The system's, of `fstat(2)`.
+pub fn meta(fd: impl AsFd) -> io::Result<Meta> {
+    Ok(meta_of(&rustix::fs::fstat(fd)?))
+}
+
+/// What `stat(2)` of a path says, symlinks followed: for paths that the user gave.
+///
+/// # Errors
+/// The system's.
+pub fn meta_at(path: &Path) -> io::Result<Meta> {
+    Ok(meta_of(&rustix::fs::stat(path)?))
+}
+
+#[expect(clippy::unnecessary_cast, reason = "the widths of stat's fields differ between machines")]
+pub(crate) fn meta_of(stat: &Stat) -> Meta {
+    let kind = match FileType::from_raw_mode(stat.st_mode as RawMode) {
+        FileType::Directory => Kind::Folder,
+        FileType::Symlink => Kind::Symlink,
+        FileType::Fifo => Kind::Fifo,
+        FileType::Socket => Kind::Socket,
+        FileType::BlockDevice => Kind::BlockDevice,
+        FileType::CharacterDevice => Kind::CharDevice,
+        FileType::RegularFile | FileType::Unknown => Kind::File,
+    };
+    let time = |secs, nanos| Time { secs: secs as i64, nanos: nanos as u32 };
+    Meta {
+        kind,
+        mode: stat.st_mode as u32 & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        size: stat.st_size as u64,
+        mtime: time(stat.st_mtime, stat.st_mtime_nsec),
+        ctime: time(stat.st_ctime, stat.st_ctime_nsec),
+        id: Some(FileId { dev: stat.st_dev as u64, ino: stat.st_ino as u64 }),
+        links: stat.st_nlink as u64,
+        rdev: stat.st_rdev as u64,
+        // st_blocks counts units of 512 bytes whatever the block size (stat(3type)).
+        allocated: stat.st_blocks as u64 * 512,
+    }
+}

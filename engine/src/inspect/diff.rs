@@ -1,0 +1,497 @@
+//! Compares two snapshots: two ordered walks, merged in lock-step, folder by folder. Writes nothing.
+//!
+//! Memory is bounded by the largest folder and the depth, and by [`crate::moved::MOST`] for what may have moved.
+
+use std::cmp::Ordering;
+use std::ffi::{CStr, CString};
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::entry::overlay::Records;
+use crate::entry::stored::Held;
+use crate::entry::tree_path::Place;
+use crate::entry::{FileId, Kind};
+use crate::error::LookError;
+use crate::fs::dir::Dir;
+use crate::fs::lookup::held;
+use crate::fs::xattrs;
+use crate::fs::xattrs::Asked;
+use crate::inspect::renames::{Loose, Moves};
+use crate::repository::catalog::Catalog;
+use crate::repository::read_lock::Reading;
+use crate::repository::records::sidecar::Kept;
+use crate::snapshot::name::SnapshotName;
+
+/// How an entry differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DifferenceKind {
+    /// In the second snapshot only.
+    Added,
+    /// In the first snapshot only.
+    Removed,
+    /// Other content, or another type.
+    Changed,
+    /// Same content; another owner, mode, time or attribute.
+    Metadata,
+    /// The same inode, or the same content by hash and size, under another path.
+    Moved,
+}
+
+/// One difference between two snapshots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// How it differs.
+    pub kind: DifferenceKind,
+    /// Path inside the snapshot: in the second one, for what was removed in the first.
+    pub path: Vec<u8>,
+    /// Where it was in the first snapshot, of what moved.
+    pub from: Option<Vec<u8>>,
+    /// Whether it is a folder.
+    pub folder: bool,
+    /// Bytes of its content in the second snapshot; for what was removed in the first.
+    pub bytes: u64,
+}
+
+/// What a comparison came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Differences {
+    /// Entries that came.
+    pub added: u64,
+    /// Entries that went.
+    pub removed: u64,
+    /// Entries with other content or of another type.
+    pub changed: u64,
+    /// Entries with the same content and other metadata.
+    pub metadata: u64,
+    /// Entries under another path.
+    pub moved: u64,
+    /// Entries that are the same in both.
+    pub unchanged: u64,
+    /// Bytes of content that came: of added and changed files.
+    pub bytes_added: u64,
+    /// Bytes of content that went: of removed files.
+    pub bytes_removed: u64,
+    /// Whether so much came or went that not all of it was looked through for what moved.
+    pub moves_unsure: bool,
+    /// Folders that could not be read, escaped, each with the reason.
+    pub unread: Vec<(String, String)>,
+    /// Entries of the source that could not be read; they were told as events.
+    pub unread_entries: u64,
+}
+
+impl Differences {
+    /// Whether nothing differs.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.added + self.removed + self.changed + self.metadata + self.moved == 0
+    }
+}
+
+/// Receives the differences; `Break` when no more are wanted.
+pub type Sink<'a> = &'a mut dyn FnMut(&Difference) -> ControlFlow<()>;
+
+/// Compares the snapshots `first` and `second`, or in both what lies at `below` (a path inside them).
+/// What changed comes first, in the order of the walk; then what moved, came and went, sorted.
+///
+/// # Errors
+/// When one of them cannot be opened.
+pub fn diff(
+    first: (&Catalog, &SnapshotName),
+    second: (&Catalog, &SnapshotName),
+    below: &[u8],
+    sink: Sink<'_>,
+) -> Result<Differences, LookError> {
+    let sides = [Side::open(first)?, Side::open(second)?];
+    let mut place = Place::top(None);
+    let mut names: Vec<CString> = Vec::new();
+    for name in below.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+        let Ok(name) = crate::entry::c_name(name) else { return Ok(Differences::default()) };
+        names.push(name);
+    }
+    let last = names.pop();
+    for name in &names {
+        place = place.child(name, None);
+    }
+    let mut walk = Comparison {
+        sides,
+        sink,
+        found: Differences::default(),
+        moves: Moves::default(),
+        stack: Vec::new(),
+        stopped: false,
+    };
+    let handles = [walk.sides[0].reopen(&place), walk.sides[1].reopen(&place)];
+    match last {
+        None => walk.push(place, handles),
+        Some(last) => walk.compare_one(&place, &handles, &last),
+    }
+    walk.go();
+    Ok(walk.finish())
+}
+
+/// One of the two snapshots.
+struct Side {
+    _stays: Reading,
+    top: Dir,
+    kept: Kept,
+    /// The device, when listings tell inodes.
+    dev: Option<u64>,
+}
+
+impl Side {
+    fn open((catalog, name): (&Catalog, &SnapshotName)) -> Result<Self, LookError> {
+        let stays = catalog.read(name)?;
+        let top = catalog.top(name)?;
+        let kept = catalog.kept(name)?;
+        let dev = top.meta().ok().and_then(|meta| meta.id).map(|id| id.dev);
+        let dev = dev.filter(|_| crate::fs::file_system::tells_inodes(&top));
+        Ok(Self { _stays: stays, top, kept, dev })
+    }
+
+    /// Opens the folder `place` from the top; `None` when there is none.
+    fn reopen(&self, place: &Arc<Place>) -> Option<Dir> {
+        let chain = place.chain();
+        chain[1..].iter().try_fold(self.top.try_clone().ok()?, |dir, at| dir.child(at.name()).ok())
+    }
+}
+
+/// The folder of one path on both sides, and its subfolders that are still to be entered.
+struct Level {
+    place: Arc<Place>,
+    /// Closed when many deeper ones are open.
+    handles: Option<[Option<Dir>; 2]>,
+    /// Last first.
+    folders: Vec<(CString, [bool; 2])>,
+}
+
+/// How many levels keep their handles open.
+const OPEN_LEVELS: usize = 100;
+
+/// Everything is compared: attributes and ACLs that are there were asked for once.
+const ALL: Asked = Asked { xattrs: true, acls: true };
+
+struct Comparison<'a> {
+    sides: [Side; 2],
+    sink: Sink<'a>,
+    found: Differences,
+    moves: Moves,
+    stack: Vec<Level>,
+    stopped: bool,
+}
+
+/// A name on one side.
+struct Name {
+    name: CString,
+    ino: u64,
+    folder: bool,
+}
+
+impl Comparison<'_> {
+    fn go(&mut self) {
+        while let Some(level) = self.stack.last_mut() {
+            if self.stopped {
+                return;
+            }
+            let Some((name, there)) = level.folders.pop() else {
+                self.stack.pop();
+                continue;
+            };
+            let place = Arc::clone(&level.place);
+            let sides = &self.sides;
+            let handles = level
+                .handles
+                .get_or_insert_with(|| [sides[0].reopen(&place), sides[1].reopen(&place)]);
+            let mut opened = [None, None];
+            for side in 0..2 {
+                if let (true, Some(dir)) = (there[side], &handles[side]) {
+                    match dir.child(&name) {
+                        Ok(child) => opened[side] = Some(child),
+                        Err(error) => {
+                            self.found.unread.push(unread(&place.child(&name, None), &error))
+                        }
+                    }
+                }
+            }
+            // A folder that cannot be read on one side is not told as if it had come or gone.
+            if there.iter().zip(&opened).all(|(there, opened)| *there == opened.is_some()) {
+                self.push(place.child(&name, None), opened);
+            }
+        }
+    }
+
+    /// Compares the entries of a folder, and puts it on the stack for its subfolders.
+    fn push(&mut self, place: Arc<Place>, handles: [Option<Dir>; 2]) {
+        let mut records = [Records::new(), Records::new()];
+        let mut lists = [Vec::new(), Vec::new()];
+        for side in 0..2 {
+            let Some(dir) = &handles[side] else { continue };
+            let listed = self.sides[side].kept.load(&place).and_then(|found| {
+                records[side] = found;
+                list(dir, &records[side])
+            });
+            match listed {
+                Ok(names) => lists[side] = names,
+                Err(error) => return self.found.unread.push(unread(&place, &error)),
+            }
+        }
+        let mut folders = Vec::new();
+        let [first, second] = lists;
+        let merged =
+            Merge { first: first.into_iter().peekable(), second: second.into_iter().peekable() };
+        for pair in merged {
+            if self.stopped {
+                return;
+            }
+            let name = match &pair {
+                [Some(one), _] | [None, Some(one)] => one.name.clone(),
+                [None, None] => continue,
+            };
+            match self.compare(&place, &handles, &records, &name, &pair) {
+                Ok(Some(there)) => folders.push((name, there)),
+                Ok(None) => {}
+                Err(error) => self.found.unread.push(unread(&place.child(&name, None), &error)),
+            }
+        }
+        folders.reverse();
+        self.stack.push(Level { place, handles: Some(handles), folders });
+        if let Some(far) = self.stack.len().checked_sub(OPEN_LEVELS + 1) {
+            self.stack[far].handles = None;
+        }
+    }
+
+    /// Compares the single entry `name` of `place`, and what lies below it.
+    fn compare_one(&mut self, place: &Arc<Place>, handles: &[Option<Dir>; 2], name: &CStr) {
+        let mut records = [Records::new(), Records::new()];
+        let mut pair = [None, None];
+        for side in 0..2 {
+            let Some(dir) = &handles[side] else { continue };
+            let found = self.sides[side].kept.load(place).and_then(|found| {
+                records[side] = found;
+                dir.find(name)
+            });
+            let kept = records[side].get(name).is_some_and(|record| record.kind.is_some());
+            pair[side] = match found {
+                Ok(Some(meta)) => {
+                    let ino = meta.id.map_or(0, |id| id.ino);
+                    Some(Name { name: name.to_owned(), ino, folder: meta.kind == Kind::Folder })
+                }
+                Ok(None) => kept.then(|| Name { name: name.to_owned(), ino: 0, folder: false }),
+                Err(error) => return self.found.unread.push(unread(place, &error)),
+            };
+        }
+        match self.compare(place, handles, &records, name, &pair) {
+            Ok(Some(there)) => {
+                let place = Arc::clone(place);
+                self.stack.push(Level {
+                    place,
+                    handles: None,
+                    folders: vec![(name.to_owned(), there)],
+                });
+            }
+            Ok(None) => {}
+            Err(error) => self.found.unread.push(unread(&place.child(name, None), &error)),
+        }
+    }
+
+    /// Compares what lies at one name; on which sides there is a folder to be entered, if on any.
+    fn compare(
+        &mut self,
+        place: &Arc<Place>,
+        handles: &[Option<Dir>; 2],
+        records: &[Records; 2],
+        name: &CStr,
+        pair: &[Option<Name>; 2],
+    ) -> io::Result<Option<[bool; 2]>> {
+        let is_folder = |side: usize| pair[side].as_ref().is_some_and(|name| name.folder);
+        if let [Some(one), Some(other)] = pair {
+            let same_device = self.sides[0].dev.is_some() && self.sides[0].dev == self.sides[1].dev;
+            let known = same_device && one.ino == other.ino && one.ino != 0 && !one.folder;
+            if known && records[0].get(name) == records[1].get(name) {
+                self.found.unchanged += 1;
+                return Ok(None);
+            }
+        }
+        let look = |side: usize| match (&handles[side], &pair[side]) {
+            (Some(dir), Some(_)) => held(dir, name, &records[side], ALL),
+            _ => Ok(None),
+        };
+        let helds = [look(0)?, look(1)?];
+        let path = place.inside_of(name);
+        let there = [0, 1].map(|side| {
+            is_folder(side)
+                || helds[side].as_ref().is_some_and(|held| held.meta.kind == Kind::Folder)
+        });
+        match &helds {
+            [Some(one), Some(other)] if there[0] == there[1] => {
+                let hash = |dir: &Option<Dir>| dir.as_ref().and_then(|dir| hash_of(dir, name));
+                let kind = match same_content(one, other, || handles.each_ref().map(hash)) {
+                    false => Some(DifferenceKind::Changed),
+                    true if same_metadata(one, other) => None,
+                    true => Some(DifferenceKind::Metadata),
+                };
+                match kind {
+                    None => self.found.unchanged += 1,
+                    Some(kind) => self.tell(Difference {
+                        kind,
+                        path,
+                        from: None,
+                        folder: there[1],
+                        bytes: content_bytes(other),
+                    }),
+                }
+            }
+            helds => {
+                for side in 0..2 {
+                    let (Some(held), Some(dir)) = (&helds[side], &handles[side]) else { continue };
+                    self.loose(side, path.clone(), held, dir, name);
+                }
+            }
+        }
+        Ok(there.iter().any(|there| *there).then_some(there))
+    }
+
+    /// Something that is on one side only.
+    fn loose(&mut self, side: usize, path: Vec<u8>, held: &Held, dir: &Dir, name: &CStr) {
+        let folder = held.meta.kind == Kind::Folder;
+        let bytes = content_bytes(held);
+        let file = held.meta.kind == Kind::File && held.on_disk;
+        let loose = Loose {
+            path,
+            id: held.meta.id.filter(|id: &FileId| id.ino != 0 && !folder && held.on_disk),
+            bytes,
+            folder,
+            hash: if file && bytes > 0 { hash_of(dir, name) } else { None },
+        };
+        if let Some(too_much) = self.moves.add(side, loose) {
+            self.found.moves_unsure = true;
+            self.one_sided(side, too_much);
+        }
+    }
+
+    fn one_sided(&mut self, side: usize, Loose { path, bytes, folder, .. }: Loose) {
+        let kind = if side == 0 { DifferenceKind::Removed } else { DifferenceKind::Added };
+        self.tell(Difference { kind, path, from: None, folder, bytes });
+    }
+
+    fn tell(&mut self, difference: Difference) {
+        let (counter, bytes) = match difference.kind {
+            DifferenceKind::Added => (&mut self.found.added, Some(&mut self.found.bytes_added)),
+            DifferenceKind::Removed => {
+                (&mut self.found.removed, Some(&mut self.found.bytes_removed))
+            }
+            DifferenceKind::Changed => (&mut self.found.changed, Some(&mut self.found.bytes_added)),
+            DifferenceKind::Metadata => (&mut self.found.metadata, None),
+            DifferenceKind::Moved => (&mut self.found.moved, None),
+        };
+        *counter += 1;
+        if let Some(bytes) = bytes {
+            *bytes += difference.bytes;
+        }
+        self.stopped = self.stopped || (self.sink)(&difference).is_break();
+    }
+
+    /// Tells what moved, came and went.
+    fn finish(mut self) -> Differences {
+        let matched = std::mem::take(&mut self.moves).matched();
+        for (from, to) in matched.moved {
+            let Loose { path, bytes, folder, .. } = to;
+            let kind = DifferenceKind::Moved;
+            self.tell(Difference { kind, path, from: Some(from.path), folder, bytes });
+        }
+        for (side, loose) in [(1, matched.added), (0, matched.removed)] {
+            for one in loose {
+                if !self.stopped {
+                    self.one_sided(side, one);
+                }
+            }
+        }
+        self.found
+    }
+}
+
+fn unread(place: &Arc<Place>, error: &io::Error) -> (String, String) {
+    (crate::entry::escape::shown(&place.inside()), error.to_string())
+}
+
+fn content_bytes(held: &Held) -> u64 {
+    if held.meta.kind == Kind::File { held.meta.size } else { 0 }
+}
+
+/// The names of a folder in order, those that are only kept beside it among them.
+fn list(dir: &Dir, records: &Records) -> io::Result<Vec<Name>> {
+    let mut names = Vec::new();
+    dir.names(|entry| {
+        names.push(Name { name: entry.name.to_owned(), ino: entry.ino, folder: entry.folder });
+        ControlFlow::Continue(())
+    })?;
+    for (name, record) in records {
+        if record.kind.is_some() && !names.iter().any(|on_disk| on_disk.name == *name) {
+            names.push(Name { name: name.clone(), ino: 0, folder: false });
+        }
+    }
+    names.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    Ok(names)
+}
+
+/// The recorded hash of a file, if there is one.
+pub(crate) fn hash_of(dir: &Dir, name: &CStr) -> Option<blake3::Hash> {
+    xattrs::hash(&dir.open_file(name).ok()?).ok().flatten()
+}
+
+/// Whether two entries hold the same; `hashes` are looked at only when sizes are equal.
+pub(crate) fn same_content(
+    one: &Held,
+    other: &Held,
+    hashes: impl FnOnce() -> [Option<blake3::Hash>; 2],
+) -> bool {
+    let (a, b) = (&one.meta, &other.meta);
+    a.kind == b.kind
+        && match a.kind {
+            Kind::File if a.size != b.size => false,
+            Kind::File if a.id.is_some() && a.id == b.id => true,
+            Kind::File => match hashes() {
+                [Some(one), Some(other)] => one == other,
+                // What rsync goes by.
+                _ => a.mtime == b.mtime,
+            },
+            Kind::Symlink => one.target == other.target,
+            Kind::BlockDevice | Kind::CharDevice => a.rdev == b.rdev,
+            Kind::Folder | Kind::Fifo | Kind::Socket => true,
+        }
+}
+
+fn same_metadata(one: &Held, other: &Held) -> bool {
+    let (a, b) = (&one.meta, &other.meta);
+    (a.uid, a.gid) == (b.uid, b.gid)
+        // A symlink's mode is always 0777 on Linux (symlink(7)).
+        && (a.kind == Kind::Symlink || a.mode == b.mode)
+        // A folder's time changes with its entries, which are compared on their own.
+        && (a.kind == Kind::Folder || a.mtime == b.mtime)
+        && one.xattrs == other.xattrs
+}
+
+/// Two sorted lists as one of pairs.
+struct Merge<I: Iterator<Item = Name>> {
+    first: std::iter::Peekable<I>,
+    second: std::iter::Peekable<I>,
+}
+
+impl<I: Iterator<Item = Name>> Iterator for Merge<I> {
+    type Item = [Option<Name>; 2];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let order = match (self.first.peek(), self.second.peek()) {
+            (None, None) => return None,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(one), Some(other)) => one.name.cmp(&other.name),
+        };
+        Some(match order {
+            Ordering::Less => [self.first.next(), None],
+            Ordering::Greater => [None, self.second.next()],
+            Ordering::Equal => [self.first.next(), self.second.next()],
+        })
+    }
+}

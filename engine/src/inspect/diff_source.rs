@@ -1,0 +1,256 @@
+//! Compares a snapshot with the source as it is now: the walk of a dry run, and what moved among what it
+//! found on one side only. Writes nothing.
+
+use std::ffi::CStr;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::backup::change::{Change, ChangeKind, ChangeSink};
+use crate::backup::plan::WHOLE_SECONDS;
+use crate::backup::preview::Preview;
+use crate::backup::walk::Walk;
+use crate::backup::walk::setting::{everything, gather};
+use crate::entry::escape::unshown;
+use crate::entry::tree_path::Place;
+use crate::entry::{Kind, Meta, c_name};
+use crate::error::{LookError, RunError};
+use crate::fs::dir::Dir;
+use crate::fs::traverse::{Visitor, explore};
+use crate::inspect::diff::{Difference, DifferenceKind, Differences};
+use crate::inspect::renames::{MOST, Timed, by_time};
+use crate::job::Job;
+use crate::monitor::Phase;
+use crate::monitor::context::Context;
+use crate::repository::read_lock::read;
+use crate::repository::{Backups, folder_name};
+use crate::snapshot::name::SnapshotName;
+use crate::source::Source;
+use crate::threads::work_queue::workers;
+
+/// Receives the differences, from every worker thread.
+pub trait DifferenceSink: Send + Sync {
+    /// One more.
+    fn difference(&self, difference: &Difference);
+}
+
+/// Compares the source with the snapshot `base` of `job`, whatever came after that one. What changed comes
+/// first; then what moved, came and went, sorted.
+///
+/// # Errors
+/// As [`crate::backup::dry_run::dry_run`].
+pub fn against<S: Source>(
+    job: &Job,
+    source: Arc<S>,
+    base: &SnapshotName,
+    sink: Arc<dyn DifferenceSink>,
+    context: &Context,
+) -> Result<Differences, RunError> {
+    let backups = Backups::open(&job.backups_dir)?;
+    let _stays = read(&backups, base).map_err(|LookError { action, path, error }| {
+        RunError::Destination { action, path, error }
+    })?;
+    let grain = source.time_granularity_ns();
+    let set = gather(job, &backups, None, Some(base), grain, everything(), true, context)?;
+    let found = Arc::new(Found { sink, loose: Mutex::default() });
+    let walk = Walk::new(source, Preview::new(Arc::clone(&found) as Arc<dyn ChangeSink>), set);
+    context.progress.enter(Phase::Copying);
+    walk.walk(job)?;
+    let counts = walk.tally.counts();
+    let mut total = Differences {
+        added: counts.new,
+        removed: counts.deleted,
+        changed: counts.changed,
+        metadata: counts.metadata,
+        unchanged: counts.unchanged,
+        bytes_added: counts.bytes_copied,
+        unread_entries: counts.problems,
+        ..Differences::default()
+    };
+    let top = folder_name(base).and_then(|name| backups.dir.child(&name)).ok();
+    found.finish(top.as_ref(), grain >= WHOLE_SECONDS, &mut total);
+    Ok(total)
+}
+
+/// What is on one side only.
+#[derive(Default)]
+struct Loose {
+    /// Files that came.
+    come: Vec<(Timed, u64)>,
+    /// Everything else that came.
+    others: Vec<Difference>,
+    gone: Vec<(Vec<u8>, bool)>,
+    too_many: bool,
+}
+
+/// Hands on what changed, and keeps what is on one side only.
+struct Found {
+    sink: Arc<dyn DifferenceSink>,
+    loose: Mutex<Loose>,
+}
+
+impl ChangeSink for Found {
+    fn changes(&self, changes: &[Change]) {
+        for Change { change, path, bytes, file } in changes {
+            // It comes escaped; what was never escaped cannot be read back, and is not there.
+            let folder = path.ends_with('/');
+            let path = unshown(path.trim_end_matches('/')).unwrap_or_default();
+            let told = |kind, path| Difference { kind, path, from: None, folder, bytes: *bytes };
+            let mut loose = self.loose.lock().unwrap_or_else(PoisonError::into_inner);
+            let full = loose.come.len() + loose.others.len() >= MOST || loose.gone.len() >= MOST;
+            let kind = match change {
+                ChangeKind::LeftOut => continue,
+                ChangeKind::Changed => DifferenceKind::Changed,
+                ChangeKind::Metadata => DifferenceKind::Metadata,
+                ChangeKind::New => DifferenceKind::Added,
+                ChangeKind::Deleted => DifferenceKind::Removed,
+            };
+            match (change, file) {
+                (ChangeKind::New | ChangeKind::Deleted, _) if full => loose.too_many = true,
+                (ChangeKind::New, Some((size, mtime))) => {
+                    let timed = Timed { path, bytes: *size, mtime: *mtime };
+                    loose.come.push((timed, *bytes));
+                    continue;
+                }
+                (ChangeKind::New, None) => {
+                    loose.others.push(told(kind, path));
+                    continue;
+                }
+                (ChangeKind::Deleted, _) => {
+                    loose.gone.push((path, folder));
+                    continue;
+                }
+                _ => {}
+            }
+            drop(loose);
+            self.sink.difference(&told(kind, path));
+        }
+    }
+}
+
+impl Found {
+    /// Tells what is on one side only, and corrects the counts by what moved.
+    fn finish(&self, base: Option<&Dir>, whole_seconds: bool, total: &mut Differences) {
+        let mut loose = self.loose.lock().unwrap_or_else(PoisonError::into_inner);
+        let Loose { come, others, gone, too_many } = std::mem::take(&mut *loose);
+        let (files, mut unsure) = base.map(|top| Files::of(top, &gone)).unwrap_or_default();
+        let come_files: Vec<Timed> = come.iter().map(|(timed, _)| timed.clone()).collect();
+        let moved = by_time(&files, &come_files, whole_seconds);
+        unsure |= too_many;
+        total.moves_unsure = unsure;
+        let one = |kind, path: &[u8], from: Option<&[u8]>, folder, bytes| Difference {
+            kind,
+            path: path.to_vec(),
+            from: from.map(<[u8]>::to_vec),
+            folder,
+            bytes,
+        };
+        for (from, to) in &moved {
+            self.sink.difference(&one(
+                DifferenceKind::Moved,
+                &to.path,
+                Some(&from.path),
+                false,
+                to.bytes,
+            ));
+        }
+        let arrived =
+            |path: &[u8]| moved.binary_search_by(|(_, to)| to.path.as_slice().cmp(path)).is_ok();
+        let mut added = others;
+        for (timed, bytes) in &come {
+            match arrived(&timed.path) {
+                true => total.bytes_added = total.bytes_added.saturating_sub(*bytes),
+                false => added.push(one(DifferenceKind::Added, &timed.path, None, false, *bytes)),
+            }
+        }
+        added.sort_by(|one, other| one.path.cmp(&other.path));
+        let mut left: Vec<&[u8]> = moved.iter().map(|(from, _)| from.path.as_slice()).collect();
+        left.sort_unstable();
+        let mut removed = Vec::new();
+        for (path, folder) in &gone {
+            if left.binary_search(&path.as_slice()).is_ok() {
+                continue;
+            }
+            let file = files.binary_search_by(|file| file.path.cmp(path)).ok();
+            let bytes = file.map_or(0, |index| files[index].bytes);
+            removed.push(one(DifferenceKind::Removed, path, None, *folder, bytes));
+        }
+        removed.sort_by(|one, other| one.path.cmp(&other.path));
+        total.moved = moved.len() as u64;
+        total.added = total.added.saturating_sub(total.moved);
+        total.removed = total.removed.saturating_sub(total.moved);
+        let stayed = |file: &&Timed| left.binary_search(&file.path.as_slice()).is_err();
+        total.bytes_removed = files.iter().filter(stayed).map(|file| file.bytes).sum();
+        added.iter().chain(&removed).for_each(|one| self.sink.difference(one));
+    }
+}
+
+/// Finds the files of a snapshot at and below the paths that are gone.
+#[derive(Default)]
+struct Files {
+    found: Mutex<Vec<Timed>>,
+}
+
+impl Files {
+    /// Sorted by path, and whether there are more.
+    fn of(top: &Dir, gone: &[(Vec<u8>, bool)]) -> (Vec<Timed>, bool) {
+        let files = Self::default();
+        for (path, folder) in gone {
+            let _ = files.look(top, path, *folder);
+        }
+        let mut found = files.found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        found.sort_by(|one, other| one.path.cmp(&other.path));
+        let unsure = found.len() >= MOST;
+        (found, unsure)
+    }
+
+    fn look(&self, top: &Dir, path: &[u8], folder: bool) -> io::Result<()> {
+        let mut place = Place::top(None);
+        let mut dir = top.try_clone()?;
+        let mut names = path.split(|byte| *byte == b'/').peekable();
+        while let Some(name) = names.next() {
+            let name = c_name(name)?;
+            if names.peek().is_none() && !folder {
+                self.add(&place, &name, &dir.stat(&name)?);
+                return Ok(());
+            }
+            place = place.child(&name, None);
+            dir = dir.child(&name)?;
+        }
+        explore(&dir, &place, workers(), self);
+        Ok(())
+    }
+
+    fn add(&self, place: &Arc<Place>, name: &CStr, meta: &Meta) {
+        if meta.kind == Kind::File {
+            let path = place.inside_of(name);
+            let file = Timed { path, bytes: meta.size, mtime: meta.mtime };
+            self.found.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+        }
+    }
+}
+
+impl Visitor for Files {
+    fn folder(
+        &self,
+        place: &Arc<Place>,
+        dir: &Dir,
+        enter: &mut dyn FnMut(&CStr),
+    ) -> io::Result<()> {
+        dir.names(|entry| {
+            match dir.stat(entry.name) {
+                Ok(meta) if meta.kind == Kind::Folder => enter(entry.name),
+                Ok(meta) => self.add(place, entry.name, &meta),
+                Err(_) => {}
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
+    // What cannot be read has not moved as far as anybody knows.
+    fn failed(&self, _: &Arc<Place>, _: io::Error) {}
+
+    fn enough(&self) -> bool {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).len() >= MOST
+    }
+}

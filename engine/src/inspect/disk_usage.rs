@@ -1,0 +1,308 @@
+//! How much room snapshots take, and how much of it each holds alone. Writes nothing.
+//!
+//! A file is alone in a snapshot exactly when the inode's link count is the number of its names there:
+//! whatever else links it, another job or a user, the count tells. An inode is asked for its size once, however
+//! many snapshots share it: on many file systems a listing tells the inode of each name.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::entry::tree_path::Place;
+use crate::entry::{Kind, Meta};
+use crate::error::LookError;
+use crate::fs::dir::Dir;
+use crate::fs::file_system::tells_inodes;
+use crate::fs::traverse::{Visitor, explore};
+use crate::repository::catalog::Catalog;
+use crate::snapshot::name::SnapshotName;
+use crate::threads::work_queue::workers;
+
+/// The room that a snapshot, or several together, take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Entries, every name counted; a snapshot's own folder is none.
+    pub entries: u64,
+    /// Sum of the sizes of its regular files, bytes; a file of several names counts once.
+    pub bytes: u64,
+    /// Bytes allocated on disk, as du(1) tells them.
+    pub disk_bytes: u64,
+    /// Bytes that would be free if it went.
+    pub alone_bytes: u64,
+}
+
+/// What was measured.
+#[derive(Debug, Clone, Default)]
+pub struct Measured {
+    /// In the order that was asked for.
+    pub each: Vec<Usage>,
+    /// Bytes that all of them take together.
+    pub disk_bytes: u64,
+    /// Folders that could not be read, escaped, each with the reason: what is below them is not counted.
+    pub unread: Vec<(String, String)>,
+}
+
+/// Measures groups of snapshots: a group counts as one, what its members share among them included.
+///
+/// # Errors
+/// When a snapshot cannot be opened.
+pub fn measure(catalog: &Catalog, groups: &[Vec<SnapshotName>]) -> Result<Measured, LookError> {
+    let inodes = Inodes::default();
+    let (mut each, mut unread) = (Vec::new(), Vec::new());
+    for (number, group) in groups.iter().enumerate() {
+        let sums = Sums::default();
+        for name in group {
+            let top = catalog.top(name)?;
+            let gauge = Gauge::new(number, &inodes, &sums, &top, name);
+            explore(&top, &Place::top(None), workers(), &gauge);
+            unread.append(&mut lock(&gauge.unread));
+            // The top itself is no entry.
+            sums.entries.fetch_sub(1, Ordering::Relaxed);
+        }
+        each.push(sums.usage());
+    }
+    let mut measured =
+        Measured { disk_bytes: each.iter().map(|usage| usage.alone_bytes).sum(), each, unread };
+    for inode in inodes
+        .shards
+        .into_iter()
+        .flat_map(|shard| shard.into_inner().unwrap_or_else(PoisonError::into_inner).into_values())
+    {
+        measured.disk_bytes += inode.disk;
+        if !inode.shared && inode.names == inode.links {
+            measured.each[inode.first].alone_bytes += inode.disk;
+        }
+    }
+    Ok(measured)
+}
+
+/// Measures what lies below the folder `inside` of a snapshot.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(crate) fn measure_below(
+    catalog: &Catalog,
+    name: &SnapshotName,
+    inside: &[u8],
+) -> Result<Usage, LookError> {
+    let mut names = inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+    let dir =
+        names.try_fold(catalog.top(name)?, |dir, name| dir.child(&crate::entry::c_name(name)?));
+    let dir = dir.map_err(|error| LookError {
+        action: "cannot look into",
+        path: catalog.path_of(name),
+        error,
+    })?;
+    let (inodes, sums) = (Inodes::default(), Sums::default());
+    let gauge = Gauge::new(0, &inodes, &sums, &dir, name);
+    explore(&dir, &Place::top(None), workers(), &gauge);
+    sums.entries.fetch_sub(1, Ordering::Relaxed);
+    Ok(sums.usage())
+}
+
+/// An inode of several names.
+struct Inode {
+    disk: u64,
+    size: u64,
+    links: u64,
+    /// The group that it was first seen in.
+    first: usize,
+    /// The group that it was last seen in.
+    last: usize,
+    /// Its names in the first one.
+    names: u64,
+    /// Whether another group has it too.
+    shared: bool,
+}
+
+/// Inode numbers are spread well enough by a multiplication.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        // Tables take the lowest bits, and a shard's numbers have six of them in common.
+        self.0 ^ (self.0 >> 32)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(self.0 ^ u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Fibonacci hashing: 2^64 over the golden ratio.
+        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+type Shard = HashMap<u64, Inode, BuildHasherDefault<Spread>>;
+
+/// All inodes of several names that were seen; in shards, so that threads seldom wait for one another.
+struct Inodes {
+    shards: [Mutex<Shard>; 64],
+}
+
+impl Default for Inodes {
+    fn default() -> Self {
+        Self { shards: std::array::from_fn(|_| Mutex::default()) }
+    }
+}
+
+impl Inodes {
+    fn shard(&self, key: u64) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[(key % 64) as usize])
+    }
+}
+
+/// The sums of a group, as far as they are counted.
+#[derive(Default)]
+struct Sums {
+    entries: AtomicU64,
+    bytes: AtomicU64,
+    disk: AtomicU64,
+    alone: AtomicU64,
+}
+
+impl Sums {
+    fn usage(&self) -> Usage {
+        let value = |sum: &AtomicU64| sum.load(Ordering::Relaxed);
+        Usage {
+            entries: value(&self.entries),
+            bytes: value(&self.bytes),
+            disk_bytes: value(&self.disk),
+            alone_bytes: value(&self.alone),
+        }
+    }
+
+    fn add(&self, usage: Usage) {
+        for (sum, more) in [
+            (&self.entries, usage.entries),
+            (&self.bytes, usage.bytes),
+            (&self.disk, usage.disk_bytes),
+            (&self.alone, usage.alone_bytes),
+        ] {
+            sum.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Measures one snapshot.
+struct Gauge<'a> {
+    group: usize,
+    inodes: &'a Inodes,
+    sums: &'a Sums,
+    /// Whether listings tell inodes.
+    known: bool,
+    /// The device of the snapshot.
+    dev: u64,
+    name: &'a SnapshotName,
+    unread: Mutex<Vec<(String, String)>>,
+}
+
+impl<'a> Gauge<'a> {
+    /// A gauge for what lies below `top` in the snapshot `name`.
+    fn new(
+        group: usize,
+        inodes: &'a Inodes,
+        sums: &'a Sums,
+        top: &Dir,
+        name: &'a SnapshotName,
+    ) -> Self {
+        let dev = top.meta().ok().and_then(|meta| meta.id).map_or(0, |id| id.dev);
+        let known = tells_inodes(top);
+        Self { group, inodes, sums, known, dev, name, unread: Mutex::default() }
+    }
+
+    /// Counts one more name of an inode that was seen before.
+    fn again(&self, inode: &mut Inode, usage: &mut Usage) {
+        if inode.last != self.group {
+            inode.last = self.group;
+            inode.shared = true;
+            usage.disk_bytes += inode.disk;
+            usage.bytes += inode.size;
+        }
+        inode.names += u64::from(!inode.shared);
+    }
+
+    /// Counts a name of the inode `key`; `false` when it was not seen before.
+    fn count_known(&self, key: u64, usage: &mut Usage) -> bool {
+        let mut shard = self.inodes.shard(key);
+        shard.get_mut(&key).map(|inode| self.again(inode, usage)).is_some()
+    }
+
+    /// Counts a name of an inode that `meta` describes.
+    fn count(&self, meta: &Meta, usage: &mut Usage) {
+        let Some(id) = meta.id else { return };
+        let (disk, group) = (meta.allocated, self.group);
+        let size = if meta.kind == Kind::File { meta.size } else { 0 };
+        if meta.links > 1 {
+            // Of another file system that is mounted there the numbers are others.
+            let other = if id.dev == self.dev { 0 } else { id.dev.rotate_left(32) };
+            let key = id.ino ^ other;
+            let mut shard = self.inodes.shard(key);
+            // Another thread may have come to it since the listing.
+            if let Some(inode) = shard.get_mut(&key) {
+                return self.again(inode, usage);
+            }
+            let links = meta.links;
+            let (first, last, names, shared) = (group, group, 1, false);
+            shard.insert(key, Inode { disk, size, links, first, last, names, shared });
+        } else {
+            usage.alone_bytes += disk;
+        }
+        usage.disk_bytes += disk;
+        usage.bytes += size;
+    }
+}
+
+impl Visitor for Gauge<'_> {
+    fn folder(&self, _: &Arc<Place>, dir: &Dir, enter: &mut dyn FnMut(&CStr)) -> io::Result<()> {
+        let meta = dir.meta()?;
+        let known = self.known && meta.id.is_some_and(|id| id.dev == self.dev);
+        let mut usage = Usage {
+            entries: 1,
+            disk_bytes: meta.allocated,
+            alone_bytes: meta.allocated,
+            ..Usage::default()
+        };
+        let mut unknown: Vec<(u64, CString)> = Vec::new();
+        let listed = dir.names(|entry| {
+            if entry.folder {
+                enter(entry.name);
+            } else if known && self.count_known(entry.ino, &mut usage) {
+                usage.entries += 1;
+            } else {
+                unknown.push((entry.ino, entry.name.to_owned()));
+            }
+            ControlFlow::Continue(())
+        });
+        // Inodes that lie beside one another are read together.
+        unknown.sort_unstable_by_key(|(ino, _)| *ino);
+        for (_, name) in unknown {
+            match dir.stat(&name) {
+                Ok(meta) if meta.kind == Kind::Folder => enter(&name),
+                Ok(meta) => {
+                    usage.entries += 1;
+                    self.count(&meta, &mut usage);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.sums.add(usage);
+        listed
+    }
+
+    fn failed(&self, place: &Arc<Place>, error: io::Error) {
+        let inside = crate::entry::escape::shown(&place.inside());
+        lock(&self.unread).push((format!("{}/{inside}", self.name), error.to_string()));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,224 @@
+//! Finds entries by a pattern in many snapshots. Writes nothing. Memory grows with what is found.
+
+use std::collections::BTreeMap;
+use std::ffi::CStr;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fast_glob::glob_match;
+
+use crate::entry::Kind;
+use crate::entry::tree_path::Place;
+use crate::error::LookError;
+use crate::fs::dir::Dir;
+use crate::fs::traverse::{Visitor, explore};
+use crate::repository::catalog::Catalog;
+use crate::repository::source_path::Roots;
+use crate::snapshot::name::SnapshotName;
+use crate::threads::work_queue::workers;
+
+/// What to look for: `*` and `?` (one byte) within a name, `**` over folders, `[a-z]`, `{one,other}`;
+/// bytes, not text. What is called exactly as the pattern is written is meant too: names may hold brackets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    glob: Vec<u8>,
+    /// The pattern as it is written, without slashes at its end.
+    literal: Vec<u8>,
+    /// Whether it is about whole paths of the source, else about names.
+    path: bool,
+    any_case: bool,
+}
+
+impl Pattern {
+    /// A pattern with a slash is about the path on the source, any other about the name. A path that
+    /// does not begin with a slash may begin anywhere.
+    #[must_use]
+    pub fn new(text: &[u8], any_case: bool) -> Self {
+        let path = text.contains(&b'/');
+        let mut literal = text.to_vec();
+        while literal.len() > 1 && literal.ends_with(b"/") {
+            literal.pop();
+        }
+        if any_case {
+            literal.make_ascii_lowercase();
+        }
+        let anywhere: &[u8] = if path && !text.starts_with(b"/") { b"/**/" } else { b"" };
+        Self { glob: [anywhere, &literal].concat(), literal, path, any_case }
+    }
+
+    /// Whether `text` holds anything but plain characters.
+    #[must_use]
+    pub fn is_glob(text: &[u8]) -> bool {
+        text.iter().any(|byte| b"*?[{\\".contains(byte))
+    }
+
+    /// Whether the entry `name` in `folder`, a path of the source, is meant.
+    fn meets(&self, folder: &[u8], name: &[u8]) -> bool {
+        let mut whole = Vec::new();
+        let subject = if self.path {
+            whole.reserve(folder.len() + 1 + name.len());
+            whole.extend_from_slice(folder);
+            if folder != b"/" {
+                whole.push(b'/');
+            }
+            whole.extend_from_slice(name);
+            &whole[..]
+        } else {
+            name
+        };
+        if self.any_case {
+            self.meets_whole(&subject.to_ascii_lowercase())
+        } else {
+            self.meets_whole(subject)
+        }
+    }
+
+    fn meets_whole(&self, subject: &[u8]) -> bool {
+        let literally = match subject.strip_suffix(&self.literal[..]) {
+            Some([]) => true,
+            Some(before) => self.path && before.ends_with(b"/") && !self.literal.starts_with(b"/"),
+            None => false,
+        };
+        literally || glob_match(&self.glob, subject)
+    }
+}
+
+/// Where an entry was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Whether it is a folder, in the last snapshot that has it.
+    pub folder: bool,
+    /// Positions, in the list of snapshots that was given, of those that have it; rising.
+    pub snapshots: Vec<usize>,
+}
+
+/// What was found, by the path on the source.
+#[derive(Debug, Clone, Default)]
+pub struct Finds {
+    /// Sorted by path.
+    pub found: BTreeMap<Vec<u8>, Found>,
+    /// Folders that could not be read, escaped, each with the reason.
+    pub unread: Vec<(String, String)>,
+}
+
+/// Looks for `pattern` in `snapshots`, each with its source roots.
+///
+/// # Errors
+/// When a snapshot cannot be opened.
+pub fn find(
+    catalog: &Catalog,
+    snapshots: &[(SnapshotName, Roots)],
+    pattern: &Pattern,
+) -> Result<Finds, LookError> {
+    let mut finds = Finds::default();
+    for (number, (name, roots)) in snapshots.iter().enumerate() {
+        let seeker = Seeker { name, roots, pattern, state: Mutex::default() };
+        explore(&catalog.top(name)?, &Place::top(None), workers(), &seeker);
+        let state = seeker.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (path, folder) in state.found {
+            let found = finds.found.entry(path).or_default();
+            found.folder = folder;
+            if found.snapshots.last() != Some(&number) {
+                found.snapshots.push(number);
+            }
+        }
+        finds.unread.extend(state.unread);
+    }
+    Ok(finds)
+}
+
+#[derive(Default)]
+struct Seen {
+    found: Vec<(Vec<u8>, bool)>,
+    unread: Vec<(String, String)>,
+}
+
+/// Looks through one snapshot.
+struct Seeker<'a> {
+    name: &'a SnapshotName,
+    roots: &'a Roots,
+    pattern: &'a Pattern,
+    state: Mutex<Seen>,
+}
+
+impl Visitor for Seeker<'_> {
+    fn folder(
+        &self,
+        place: &Arc<Place>,
+        dir: &Dir,
+        enter: &mut dyn FnMut(&CStr),
+    ) -> io::Result<()> {
+        let inside = place.inside();
+        let here = if self.pattern.path { self.roots.source(&inside) } else { Vec::new() };
+        let mut found = Vec::new();
+        let listed = dir.names(|entry| {
+            let name = entry.name.to_bytes();
+            if entry.folder {
+                enter(entry.name);
+            }
+            if self.pattern.meets(&here, name) {
+                let path = [&inside[..], b"/", name].concat();
+                let folder = entry.folder
+                    || dir.stat(entry.name).is_ok_and(|meta| meta.kind == Kind::Folder);
+                found.push((self.roots.source(&path), folder));
+            }
+            ControlFlow::Continue(())
+        });
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).found.extend(found);
+        listed
+    }
+
+    fn failed(&self, place: &Arc<Place>, error: io::Error) {
+        let path = format!("{}/{}", self.name, crate::entry::escape::shown(&place.inside()));
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.unread.push((path, error.to_string()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_about_names_or_about_paths() {
+        for (pattern, folder, name, meets) in [
+            ("x.txt", "/home", &b"x.txt"[..], true),
+            ("x.txt", "/home", b"y.txt", false),
+            ("*.txt", "/home", b".hidden.txt", true),
+            ("*.txt", "/home", b"odd \xff.txt", true),
+            ("*", "/home", b"a\nb", true),
+            ("?", "/", b"x", true),
+            // A byte is no letter.
+            ("?", "/", "ä".as_bytes(), false),
+            ("??", "/", "ä".as_bytes(), true),
+            ("*ä*", "/", "xäx".as_bytes(), true),
+            ("[ab]*", "/", b"bc", true),
+            ("{one,two}", "/", b"two", true),
+            ("\\*", "/", b"*", true),
+            ("\\*", "/", b"x", false),
+            ("/home/*.txt", "/home", b"x.txt", true),
+            ("/home/*.txt", "/home/u", b"x.txt", false),
+            ("/home/**/*.txt", "/home/u/v", b"x.txt", true),
+            ("/home/**", "/home/u/v", b"x", true),
+            ("/home/", "/", b"home", true),
+            ("u/*.txt", "/home/u", b"x.txt", true),
+            ("u/*.txt", "/u", b"x.txt", true),
+            ("u/*.txt", "/home/xu", b"x.txt", false),
+            // Also as it is written.
+            ("clip [id].mp4", "/", b"clip [id].mp4", true),
+            ("clip [id].mp4", "/", b"clip i.mp4", true),
+            ("clip [id].mp4", "/", b"a clip [id].mp4", false),
+            ("{a}\\*", "/", b"{a}\\*", true),
+            ("/u [1]/x", "/u [1]", b"x", true),
+            ("/u [1]/", "/", b"u [1]", true),
+            ("u [1]/x", "/home/u [1]", b"x", true),
+            ("u [1]/x", "/home/xu [1]", b"x", false),
+        ] {
+            let asked = Pattern::new(pattern.as_bytes(), false);
+            assert_eq!(asked.meets(folder.as_bytes(), name), meets, "{pattern} {folder} {name:?}");
+        }
+        assert!(Pattern::new(b"*.TXT", true).meets(b"/", b"a.Txt"));
+        assert!(Pattern::new(b"A [ID]", true).meets(b"/", b"a [Id]"));
+    }
+}

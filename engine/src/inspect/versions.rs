@@ -1,0 +1,181 @@
+//! The versions of one path over many snapshots: when each appeared, changed and vanished. Writes nothing.
+
+use crate::entry::stored::Held;
+use crate::entry::tree_path::Place;
+use crate::entry::{Kind, Time};
+use crate::error::LookError;
+use crate::fs::lookup::held;
+use crate::fs::xattrs::Asked;
+use crate::inspect::diff::{diff, hash_of};
+use crate::inspect::disk_usage::{Usage, measure_below};
+use crate::repository::catalog::Catalog;
+use crate::snapshot::name::SnapshotName;
+
+/// How a span of snapshots begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Beginning {
+    /// It was not there before.
+    Appeared,
+    /// It was another version before.
+    Changed,
+    /// As the two above, and it is a version that was there already.
+    Returned,
+}
+
+/// A path that stayed the same over some snapshots, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// Counted from 1; spans of the same content have the same.
+    pub version: usize,
+    /// How it begins.
+    pub beginning: Beginning,
+    /// Position of the first snapshot that has it, in the list that was given.
+    pub first: usize,
+    /// Position of the last one.
+    pub last: usize,
+    /// What it is.
+    pub kind: Kind,
+    /// Bytes of content; of a folder, of all files below it.
+    pub bytes: u64,
+    /// Entries below it, of a folder.
+    pub entries: Option<u64>,
+    /// Modification time.
+    pub mtime: Time,
+}
+
+/// What a snapshot has at the path.
+struct Sighting {
+    held: Held,
+    hash: Option<blake3::Hash>,
+}
+
+/// The spans of a path, in the order of `snapshots`, each of them with the path inside it. Two versions are the
+/// same when the inode is, or the recorded hash; without hashes, when size and time are. Folders are the same when
+/// nothing below them differs.
+///
+/// # Errors
+/// When a snapshot cannot be opened or the path in it cannot be looked at.
+pub fn versions(
+    catalog: &Catalog,
+    snapshots: &[(SnapshotName, Vec<u8>)],
+) -> Result<Vec<Span>, LookError> {
+    let mut spans: Vec<Span> = Vec::new();
+    // One sighting of each version.
+    let mut known: Vec<(Sighting, usize)> = Vec::new();
+    for (index, (name, inside)) in snapshots.iter().enumerate() {
+        let Some(seen) = sighting(catalog, name, inside)? else { continue };
+        let before = spans.last().filter(|span| span.last + 1 == index);
+        let folder = seen.held.meta.kind == Kind::Folder;
+        let version = if folder {
+            let unchanged = match before {
+                Some(span) if span.kind == Kind::Folder => {
+                    let (earlier, earlier_inside) = &snapshots[span.last];
+                    earlier_inside == inside && same_below(catalog, earlier, name, inside)?
+                }
+                _ => false,
+            };
+            before.filter(|_| unchanged).map(|span| span.version)
+        } else {
+            let same = known.iter().rfind(|(version, _)| same(version, &seen));
+            same.map(|(_, version)| *version)
+        };
+        if let (Some(version), Some(before)) = (version, before)
+            && before.version == version
+        {
+            if let Some(span) = spans.last_mut() {
+                span.last = index;
+            }
+            continue;
+        }
+        let beginning = match (version, before) {
+            (Some(_), _) => Beginning::Returned,
+            (None, Some(_)) => Beginning::Changed,
+            (None, None) => Beginning::Appeared,
+        };
+        let Usage { entries, bytes, .. } = match folder {
+            true => measure_below(catalog, name, inside)?,
+            false => Usage { bytes: seen.held.meta.size, ..Usage::default() },
+        };
+        let (kind, mtime) = (seen.held.meta.kind, seen.held.meta.mtime);
+        let version = version.unwrap_or_else(|| {
+            known.push((seen, known.len() + 1));
+            known.len()
+        });
+        spans.push(Span {
+            version,
+            beginning,
+            first: index,
+            last: index,
+            kind,
+            bytes: if kind == Kind::File || folder { bytes } else { 0 },
+            entries: folder.then_some(entries),
+            mtime,
+        });
+    }
+    Ok(spans)
+}
+
+fn sighting(
+    catalog: &Catalog,
+    name: &SnapshotName,
+    inside: &[u8],
+) -> Result<Option<Sighting>, LookError> {
+    let failed =
+        |error| LookError { action: "cannot look into", path: catalog.path_of(name), error };
+    let top = catalog.top(name)?;
+    let kept = catalog.kept(name)?;
+    let mut dir = top;
+    let mut place = Place::top(None);
+    let mut names = inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).peekable();
+    while let Some(component) = names.next() {
+        let Ok(component) = crate::entry::c_name(component) else { return Ok(None) };
+        if names.peek().is_some() {
+            match dir.child(&component) {
+                Ok(child) => dir = child,
+                Err(error) if is_absent(&error) => return Ok(None),
+                Err(error) => return Err(failed(error)),
+            }
+            place = place.child(&component, None);
+            continue;
+        }
+        let records = kept.load(&place).map_err(failed)?;
+        let asked = Asked { xattrs: false, acls: false };
+        let held = held(&dir, &component, &records, asked).map_err(failed)?;
+        let hash = |held: &Held| match held.meta.kind {
+            Kind::File if held.on_disk => hash_of(&dir, &component),
+            _ => None,
+        };
+        return Ok(held.map(|held| Sighting { hash: hash(&held), held }));
+    }
+    let meta = dir.meta().map_err(failed)?;
+    let held = Held { meta, target: None, xattrs: Vec::new(), on_disk: true };
+    Ok(Some(Sighting { held, hash: None }))
+}
+
+/// Whether an error says that nothing is there, or something on the way that is no folder.
+fn is_absent(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG)
+    )
+}
+
+fn same(one: &Sighting, other: &Sighting) -> bool {
+    crate::inspect::diff::same_content(&one.held, &other.held, || [one.hash, other.hash])
+}
+
+fn same_below(
+    catalog: &Catalog,
+    one: &SnapshotName,
+    other: &SnapshotName,
+    inside: &[u8],
+) -> Result<bool, LookError> {
+    let mut differs = false;
+    let found = diff((catalog, one), (catalog, other), inside, &mut |_| {
+        differs = true;
+        std::ops::ControlFlow::Break(())
+    })?;
+    Ok(!differs && found.is_none() && found.unread.is_empty())
+}

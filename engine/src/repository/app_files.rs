@@ -1,0 +1,113 @@
+//! Small files that the program around the engine keeps in `.backup_manager/` beside the engine's own.
+
+use std::io;
+use std::path::Path;
+
+use crate::entry::c_name;
+use crate::error::{LookError, RunError, look};
+use crate::fs::dir::Dir;
+use crate::fs::mount::missing_mount;
+use crate::fs::small_file::{make_if_missing, read_small, write_whole};
+use crate::repository::Backups;
+use crate::repository::records::status::Status;
+use crate::snapshot::name::Prefix;
+
+/// `.backup_manager/` of a backups folder, held open.
+pub struct Own {
+    backups: Backups,
+    dir: Dir,
+}
+
+impl Own {
+    /// Opens it in the backups folder at `path`; nothing is made.
+    ///
+    /// # Errors
+    /// When the folder is not mounted, not there, or was never backed up to.
+    pub fn open(path: &Path) -> Result<Self, LookError> {
+        if let Some(mount_point) = missing_mount(path) {
+            return Err(look(path, RunError::NotMounted { path: path.to_owned(), mount_point }));
+        }
+        let mut backups = Backups::open(path).map_err(|error| look(path, error))?;
+        match backups.own.take() {
+            Some(dir) => Ok(Self { backups, dir }),
+            None => Err(LookError {
+                action: "cannot open .backup_manager in",
+                path: path.to_owned(),
+                error: io::ErrorKind::NotFound.into(),
+            }),
+        }
+    }
+
+    /// The file `name` in `folder`; `None` when it is not there or cannot be read.
+    #[must_use]
+    pub fn read(&self, folder: &str, name: &str) -> Option<Vec<u8>> {
+        read_small(&self.folder(folder).ok()?, name)
+    }
+
+    /// Writes the file `name` in `folder` (made when it is missing; an empty one is `.backup_manager`
+    /// itself) so that it is there whole or not at all.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn write(&self, folder: &str, name: &str, content: &[u8]) -> io::Result<()> {
+        if folder.is_empty() {
+            return write_whole(&self.dir, name, content);
+        }
+        make_if_missing(&self.dir, &c_name(folder)?)?;
+        write_whole(&self.folder(folder)?, name, content)
+    }
+
+    /// The names of the files in `folder`, sorted; those that begin with a dot are being written.
+    #[must_use]
+    pub fn names(&self, folder: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        if let Ok(dir) = self.folder(folder) {
+            let _ = dir.names(|entry| {
+                names.extend(entry.name.to_str().ok().map(str::to_owned));
+                std::ops::ControlFlow::Continue(())
+            });
+        }
+        names.retain(|name| !name.starts_with('.'));
+        names.sort();
+        names
+    }
+
+    /// How the last run of `prefix` ended, if that is known.
+    #[must_use]
+    pub fn status(&self, prefix: &Prefix) -> Option<Status> {
+        serde_json::from_slice(&self.read("status", &format!("{prefix}.json"))?).ok()
+    }
+
+    /// Bytes that are free on the file system of the backups folder, and all that it has.
+    #[must_use]
+    pub fn space(&self) -> Option<(u64, u64)> {
+        let space = self.backups.dir.space().ok()?;
+        Some((space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize))
+    }
+
+    fn folder(&self, name: &str) -> io::Result<Dir> {
+        self.dir.child(&c_name(name)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_as_it_was_written_and_nothing_is_made_by_looking() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Own::open(folder.path()).is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        Backups::open_or_make(folder.path(), None).unwrap();
+        let own = Own::open(folder.path()).unwrap();
+        assert_eq!((own.read("new", "b"), own.names("new")), (None, Vec::new()));
+        own.write("new", "b", b"1").unwrap();
+        own.write("new", "a", b"2").unwrap();
+        own.write("", "top", b"3").unwrap();
+        assert_eq!(own.read("new", "b").as_deref(), Some(&b"1"[..]));
+        assert_eq!(own.names("new"), ["a", "b"]);
+        assert_eq!(std::fs::read(folder.path().join(".backup_manager/top")).unwrap(), b"3");
+        assert!(own.space().is_some_and(|(free, all)| free <= all));
+    }
+}

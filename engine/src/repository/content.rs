@@ -1,0 +1,222 @@
+//! Reads a file of a snapshot once, for both writing it elsewhere and proving it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
+use crate::entry::digest::Method;
+
+/// Bytes that one read asks for.
+const CHUNK: u64 = 1024 * 1024;
+
+/// A part of a file, in its order.
+#[derive(Debug, Clone, Copy)]
+pub enum Piece<'a> {
+    /// Bytes at an offset.
+    Data(u64, &'a [u8]),
+    /// Nothing but zeros that take no room: so many bytes from an offset on.
+    Hole(u64, u64),
+}
+
+/// Shows `each` all of a file. Returns its length in bytes and the hash of what was read.
+///
+/// # Errors
+/// When it cannot be read, `each` fails, or the work is to end.
+pub fn read_through(
+    content: &Content<'_>,
+    each: &mut dyn FnMut(Piece<'_>) -> io::Result<()>,
+) -> Result<(u64, blake3::Hash), StoreError> {
+    let file = content.file;
+    let size = crate::fs::stat::meta(file).map_err(StoreError::Unreadable)?.size;
+    let mut hasher = content.method.begin();
+    let mut buffer = vec![0; size.min(CHUNK) as usize];
+    let mut at = 0;
+    while at < size {
+        let (data, end) = next_data(file, at, size).map_err(StoreError::Unreadable)?;
+        if data > at {
+            each(Piece::Hole(at, data - at))?;
+            if !hasher.zeros(data - at, content.stop) {
+                return Err(io::Error::from(io::ErrorKind::Interrupted).into());
+            }
+        }
+        at = data;
+        while at < end {
+            stopped(content)?;
+            let want = (end - at).min(CHUNK) as usize;
+            let count = match file.read_at(&mut buffer[..want], at) {
+                Ok(0) => return Err(StoreError::Unreadable(io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(StoreError::Unreadable(error)),
+            };
+            hasher.update(&buffer[..count]);
+            each(Piece::Data(at, &buffer[..count]))?;
+            (content.written)(count as u64);
+            at += count as u64;
+        }
+    }
+    Ok((size, hasher.finish()))
+}
+
+/// Where the next data begins and ends; both at the end of the file when only a hole is left.
+fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
+    let data = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        Ok(data) => data.min(size),
+        Err(Errno::NXIO) => return Ok((size, size)),
+        // The file system knows no holes (lseek(2)).
+        Err(Errno::INVAL) => return Ok((at, size)),
+        Err(error) => return Err(error.into()),
+    };
+    match rustix::fs::seek(file, SeekFrom::Hole(data)) {
+        Ok(end) if end > data => Ok((data, end.min(size))),
+        Ok(_) | Err(_) => Ok((data, size)),
+    }
+}
+
+fn stopped(content: &Content<'_>) -> Result<(), StoreError> {
+    if (content.stop)() { Err(io::Error::from(io::ErrorKind::Interrupted).into()) } else { Ok(()) }
+}
+
+/// Whether a file that was read to `hash` has to be taken for damaged.
+#[must_use]
+pub fn is_damaged(content: &Content<'_>, hash: &blake3::Hash) -> bool {
+    content.recorded.is_some_and(|recorded| !recorded.is(hash))
+}
+
+/// Copies all of a file into the new and empty `to`, sharing blocks where the file systems can. Returns
+/// the hash of what the snapshot holds.
+///
+/// # Errors
+/// As [`read_through`]; when `to` cannot be written.
+pub(crate) fn copy(
+    content: &Content<'_>,
+    to: &File,
+    reflink: bool,
+) -> Result<blake3::Hash, StoreError> {
+    if reflink && rustix::fs::ioctl_ficlone(to, content.file).is_ok() {
+        // The blocks are shared: what is read here is what the copy holds.
+        return read_through(content, &mut |_| Ok(())).map(|(_, hash)| hash);
+    }
+    let (size, hash) = read_through(content, &mut |piece| match piece {
+        Piece::Data(at, bytes) => to.write_all_at(bytes, at),
+        Piece::Hole(..) => Ok(()),
+    })?;
+    to.set_len(size).map_err(StoreError::Target)?;
+    Ok(hash)
+}
+
+/// Why a file was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// What the snapshot holds is not what was backed up.
+    #[error("its content is not what was backed up: it has another hash than the recorded one")]
+    Damaged,
+    /// What the snapshot holds cannot be read.
+    #[error("it cannot be read in the snapshot: {0}")]
+    Unreadable(io::Error),
+    /// The target refuses it.
+    #[error("{0}")]
+    Target(#[from] io::Error),
+}
+
+/// The hash that content has to have, or the first bytes of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Proof {
+    pub(crate) bytes: [u8; blake3::OUT_LEN],
+    pub(crate) length: usize,
+}
+
+impl Proof {
+    /// The `first` bytes of the hash, 32 at most.
+    #[must_use]
+    pub fn new(first: &[u8]) -> Self {
+        let (mut bytes, length) = ([0; blake3::OUT_LEN], first.len().min(blake3::OUT_LEN));
+        bytes[..length].copy_from_slice(&first[..length]);
+        Self { bytes, length }
+    }
+
+    /// Whether content of this hash is what was recorded.
+    #[must_use]
+    pub fn is(&self, hash: &blake3::Hash) -> bool {
+        hash.as_bytes()[..self.length] == self.bytes[..self.length]
+    }
+}
+
+/// The content of a file that is to be stored.
+pub struct Content<'a> {
+    /// The snapshot's file, open at its start.
+    pub file: &'a File,
+    /// What was recorded of its hash.
+    pub recorded: Option<Proof>,
+    /// How that was taken, and how what is read is hashed.
+    pub method: Method,
+    /// Store it even when it has another hash.
+    pub accept_damage: bool,
+    /// Ends the work early; then it fails with [`io::ErrorKind::Interrupted`].
+    pub stop: &'a (dyn Fn() -> bool + Sync),
+    /// Is told how many more bytes are written.
+    pub written: &'a (dyn Fn(u64) + Sync),
+}
+
+impl<'a> Content<'a> {
+    /// All of `file`, for which nothing is recorded.
+    #[must_use]
+    pub fn unproved(file: &'a File) -> Self {
+        let (stop, written) = (&|| false, &|_| {});
+        let method = Method::Plain;
+        Self { file, recorded: None, method, accept_damage: false, stop, written }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(file: &File) -> Content<'_> {
+        Content::unproved(file)
+    }
+
+    #[test]
+    fn a_copy_has_the_content_the_holes_and_the_hash() {
+        let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+        for (name, islands, size) in [
+            ("empty", vec![], 0),
+            ("hole", vec![], 3 << 20),
+            ("islands", vec![(1_u64 << 20, 5000_usize), (5 << 20, 1_200_000)], 9 << 20),
+            ("whole", vec![(0, 3_000_000)], 3_000_000),
+        ] {
+            let open = |name: &str| {
+                let path = folder.path().join(name);
+                let mut options = File::options();
+                options.read(true).write(true).create_new(true).open(path).unwrap()
+            };
+            let from = open(name);
+            for (at, length) in islands {
+                from.write_all_at(&vec![7; length], at).unwrap();
+            }
+            from.set_len(size).unwrap();
+            let to = open(&format!("{name}.copy"));
+            let hash = copy(&content(&from), &to, false).unwrap();
+            let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+            assert_eq!(read(name), read(&format!("{name}.copy")));
+            assert_eq!(hash, blake3::hash(&read(name)));
+            let blocks = |file: &File| crate::fs::stat::meta(file).unwrap().allocated;
+            assert!(blocks(&to) <= blocks(&from) + 8192, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_work_ends_when_it_is_to_end() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 40).unwrap();
+        let stop = || true;
+        let content = Content { stop: &stop, ..content(&file) };
+        let Err(StoreError::Target(error)) = read_through(&content, &mut |_| Ok(())) else {
+            panic!("a terabyte of zeros was read")
+        };
+        assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+    }
+}

@@ -1,0 +1,305 @@
+//! Whether a history belongs to the sources of a job: compares host and source roots with what the
+//! newest report of the history recorded.
+
+use chrono::{DateTime, Utc};
+
+use crate::entry::c_name;
+use crate::entry::escape::shown_path;
+use crate::error::RunError;
+use crate::fs::dir::Dir;
+use crate::fs::small_file::read_small;
+use crate::job::Job;
+use crate::repository::records::journal::Journal;
+use crate::repository::records::report::{Report, RootDropped};
+use crate::repository::records::report_file::report;
+use crate::repository::{Backups, folder_name};
+use crate::snapshot::history::History;
+use crate::snapshot::host::Host;
+use crate::snapshot::layout::Layout;
+use crate::snapshot::name::{Prefix, SnapshotName};
+
+/// Where the container image shows the folders of the machine: the same folders under a longer path.
+const HOST_FOLDERS: &str = "/host_fs";
+
+/// The sources that a snapshot was taken of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sources {
+    /// The snapshot.
+    pub snapshot: String,
+    /// The machine; `None` when that was not recorded.
+    pub host: Option<Host>,
+    /// The paths of the source roots, escaped.
+    pub roots: Vec<String>,
+}
+
+impl Sources {
+    /// Those that `report` recorded.
+    #[must_use]
+    pub fn of(report: &Report) -> Self {
+        Self {
+            snapshot: report.snapshot.clone(),
+            host: report.host.clone(),
+            roots: report.roots.iter().map(|root| root.path.clone()).collect(),
+        }
+    }
+
+    /// Why a job with the roots `layout` on `host` must not go on with the history of these sources.
+    #[must_use]
+    pub fn refuse(&self, host: &Host, layout: &Layout, prefix: &Prefix) -> Option<RunError> {
+        let ours = root_paths(layout);
+        let other_host = self.host.as_ref().is_some_and(|theirs| !same_host(theirs, host));
+        let in_common = |theirs: &String| ours.iter().any(|ours| overlap(theirs, ours));
+        let other_roots = !self.roots.is_empty() && !self.roots.iter().any(in_common);
+        (other_host || other_roots).then(|| RunError::OtherSources {
+            prefix: prefix.to_string(),
+            snapshot: self.snapshot.clone(),
+            theirs: describe(self.host.as_ref(), host, &self.roots),
+            ours: describe(Some(host), self.host.as_ref().unwrap_or(host), &ours),
+        })
+    }
+}
+
+fn root_paths(layout: &Layout) -> Vec<String> {
+    layout.roots().iter().map(|(path, _)| shown_path(path)).collect()
+}
+
+/// `/home, /etc on nas`. The machine is named where it says something.
+fn describe(host: Option<&Host>, other: &Host, roots: &[String]) -> String {
+    let roots = roots.join(", ");
+    match host {
+        Some(Host { name: Some(name), port, .. }) => match port {
+            Some(port) => format!("{roots} on {name}:{port}"),
+            None => format!("{roots} on {name}"),
+        },
+        Some(host) if other.name.is_some() => format!("{roots} on {}", this(host)),
+        Some(host) if !same_host(host, other) => format!("{roots} on {}", this(host)),
+        _ => roots,
+    }
+}
+
+fn this(host: &Host) -> String {
+    match &host.machine {
+        Some(machine) => format!("the machine {machine} that runs the job"),
+        None => "the machine that runs the job".to_owned(),
+    }
+}
+
+/// Whether both are one machine, as far as that is known. User names do not matter. A port that only one
+/// names may stand in ssh's configuration on the other side.
+fn same_host(one: &Host, other: &Host) -> bool {
+    let differ = |one: Option<&str>, other: Option<&str>| matches!((one, other), (Some(one), Some(other)) if one != other);
+    match (&one.name, &other.name) {
+        (Some(one_name), Some(other_name)) => {
+            let ports = matches!((one.port, other.port), (Some(one), Some(other)) if one != other);
+            one_name.eq_ignore_ascii_case(other_name) && !ports
+        }
+        (None, None) => !differ(one.machine.as_deref(), other.machine.as_deref()),
+        _ => false,
+    }
+}
+
+/// Whether `path` is `root` or lies below it.
+pub(crate) fn lies_in(path: &str, root: &str) -> bool {
+    let (path, root) = (on_the_machine(path), on_the_machine(root));
+    root == "/"
+        || path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn overlap(one: &str, other: &str) -> bool {
+    lies_in(one, other) || lies_in(other, one)
+}
+
+/// The path that the container's `/host_fs/home` has on the machine itself.
+fn on_the_machine(path: &str) -> &str {
+    match path.strip_prefix(HOST_FOLDERS) {
+        Some("") => "/",
+        Some(rest) if rest.starts_with('/') => rest,
+        _ => path,
+    }
+}
+
+/// The sources of the snapshot in progress, or else of the newest one with a report. `None` where no
+/// snapshot recorded them: those of the rsync script have no reports.
+pub(crate) fn newest(backups: &Backups, history: &History) -> Option<Sources> {
+    let begun = history
+        .incomplete
+        .last()
+        .and_then(|name| crate::repository::lineage::begun_with(backups, name));
+    begun.or_else(|| newest_report(backups, history).map(|report| Sources::of(&report)))
+}
+
+/// The newest report of a complete snapshot.
+pub(crate) fn newest_report(backups: &Backups, history: &History) -> Option<Report> {
+    history.complete.iter().rev().find_map(|name| report(backups, name))
+}
+
+/// Refuses to go on with the history of other sources.
+///
+/// # Errors
+/// [`RunError::OtherSources`].
+pub(crate) fn check(job: &Job, backups: &Backups, history: &History) -> Result<(), RunError> {
+    let known = newest(backups, history);
+    known.and_then(|known| known.refuse(&job.host, &job.layout, &job.prefix)).map_or(Ok(()), Err)
+}
+
+/// The first source root of `job` that no complete snapshot holds.
+pub(crate) fn new_root(job: &Job, backups: &Backups, history: &History) -> Option<String> {
+    let mut missing: Vec<(String, Vec<u8>)> =
+        job.layout.roots().into_iter().map(|(path, inside)| (shown_path(&path), inside)).collect();
+    for name in history.complete.iter().rev() {
+        if missing.is_empty() {
+            break;
+        }
+        match report(backups, name) {
+            Some(report) => missing
+                .retain(|(path, _)| !report.roots.iter().any(|root| lies_in(path, &root.path))),
+            None => missing.retain(|(_, inside)| !holds(backups, name, inside)),
+        }
+    }
+    missing.into_iter().next().map(|(path, _)| path)
+}
+
+/// Whether a snapshot has something at `inside`. One that cannot be looked into is taken to have it.
+fn holds(backups: &Backups, name: &SnapshotName, inside: &[u8]) -> bool {
+    let Ok(mut dir) = folder_name(name).and_then(|name| backups.dir.child(&name)) else {
+        return true;
+    };
+    let mut names = inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).peekable();
+    while let Some(part) = names.next() {
+        let found = c_name(part).and_then(|part| Ok((dir.find(&part)?, part)));
+        match found {
+            Ok((None, _)) => return false,
+            Ok((Some(_), _)) if names.peek().is_none() => return true,
+            Ok((Some(_), part)) => match dir.child(&part) {
+                Ok(child) => dir = child,
+                Err(_) => return !is_other(&dir, &part),
+            },
+            Err(_) => return true,
+        }
+    }
+    true
+}
+
+/// Whether `name` is there and is no folder.
+fn is_other(dir: &Dir, name: &std::ffi::CStr) -> bool {
+    dir.find(name)
+        .is_ok_and(|found| found.is_some_and(|meta| meta.kind != crate::entry::Kind::Folder))
+}
+
+/// The source roots that the job no longer names while one of the snapshots still holds them.
+pub(crate) fn dropped(job: &Job, backups: &Backups, history: &History) -> Vec<RootDropped> {
+    let Some(newest) = newest_report(backups, history) else { return Vec::new() };
+    let now = root_paths(&job.layout);
+    let last = newest.snapshot.clone();
+    let of_newest = newest.roots.into_iter().map(|root| RootDropped {
+        path: root.path,
+        inside: root.inside,
+        last: last.clone(),
+    });
+    let gone = |root: &RootDropped| !now.iter().any(|now| lies_in(&root.path, now));
+    let mut dropped: Vec<RootDropped> = of_newest.filter(gone).collect();
+    let before: Vec<_> = newest
+        .dropped
+        .into_iter()
+        .filter(|root| gone(root) && dropped.iter().all(|known| known.path != root.path))
+        .collect();
+    dropped.extend(before);
+    dropped.retain(|root| {
+        let inside = crate::entry::escape::unshown(&root.inside).unwrap_or_default();
+        not_after(history, root).any(|name| holds(backups, name, &inside))
+    });
+    dropped
+}
+
+/// The complete snapshots that may hold a root that was dropped.
+pub fn not_after<'a>(
+    history: &'a History,
+    root: &RootDropped,
+) -> impl Iterator<Item = &'a SnapshotName> {
+    let last: Option<DateTime<Utc>> =
+        SnapshotName::parse_any(root.last.as_bytes()).map(|name| name.stamp.time());
+    let named = move |name: &&SnapshotName| last.is_some_and(|last| name.stamp.time() <= last);
+    history.complete.iter().rev().filter(named)
+}
+
+/// The sources that the incomplete snapshot `name` was begun with, where that was noted.
+pub(crate) fn begun_with(backups: &Backups, name: &SnapshotName) -> Option<Sources> {
+    let left = read_small(&backups.own(c"journal")?, &format!("{}.json", name.prefix))?;
+    let journal: Journal = serde_json::from_slice(&left).ok()?;
+    let snapshot = name.to_string();
+    let known = journal.snapshot == snapshot && !journal.roots.is_empty();
+    known.then(|| Sources {
+        snapshot,
+        host: journal.host,
+        roots: journal.roots.into_keys().collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn host(name: &str, port: Option<u16>) -> Host {
+        Host { name: Some(name.to_owned()), port, machine: None }
+    }
+
+    fn machine(id: Option<&str>) -> Host {
+        Host { machine: id.map(str::to_owned), ..Host::default() }
+    }
+
+    #[test]
+    fn a_history_is_refused_when_no_root_is_in_common() {
+        for (theirs, ours, refused) in [
+            (&["/one"][..], &["/one"][..], false),
+            (&["/one"], &["/one/"], false),
+            (&["/one"], &["/two"], true),
+            (&["/one"], &["/one2"], true),
+            (&["/one", "/two"], &["/two", "/three"], false),
+            (&["/home"], &["/home/u"], false),
+            (&["/home/u"], &["/home"], false),
+            (&["/"], &["/home"], false),
+            (&["/home"], &["/host_fs/home"], false),
+            (&["/host_fs/./home"], &["/home"], false),
+            (&["/host_fs/home"], &["/host_fs/etc"], true),
+            (&["/host_fs2"], &["/"], false),
+            // Reports that recorded nothing.
+            (&[], &["/one"], false),
+        ] {
+            let paths: Vec<PathBuf> = ours.iter().map(PathBuf::from).collect();
+            let layout = Layout::new(&paths, true, Path::new("/")).unwrap();
+            let theirs: Vec<PathBuf> = theirs.iter().map(PathBuf::from).collect();
+            let roots = match theirs.is_empty() {
+                true => Vec::new(),
+                false => root_paths(&Layout::new(&theirs, true, Path::new("/")).unwrap()),
+            };
+            let known = Sources { snapshot: "p.x".to_owned(), host: None, roots };
+            let prefix = Prefix::new("p").unwrap();
+            let refusal = known.refuse(&machine(None), &layout, &prefix);
+            assert_eq!(refusal.is_some(), refused, "{known:?} {ours:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_told_by_name_and_port_and_machines_by_their_identity() {
+        let (here, there) = (machine(None), host("nas", None));
+        for (one, other, same) in [
+            (&here, &here, true),
+            (&here, &there, false),
+            (&there, &host("NAS", Some(22)), true),
+            (&host("nas", Some(22)), &host("nas", Some(2222)), false),
+            (&there, &host("nas2", None), false),
+            (&machine(Some("a")), &machine(Some("a")), true),
+            (&machine(Some("a")), &machine(Some("b")), false),
+            (&machine(Some("a")), &here, true),
+        ] {
+            assert_eq!(
+                (same_host(one, other), same_host(other, one)),
+                (same, same),
+                "{one:?} {other:?}"
+            );
+        }
+    }
+}

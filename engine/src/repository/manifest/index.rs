@@ -1,0 +1,233 @@
+//! The index of a manifest: where the records of each folder lie. Pure.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::entry::tree_path::Place;
+use crate::repository::manifest::record::{Coverage, MetaDigest, first};
+
+/// The first bytes of an index: what it is, and the version of the format.
+const MAGIC: &[u8; 8] = b"bm-man\x00\x01";
+/// Bytes of an entry.
+const LENGTH: usize = 40;
+const OWNER: u8 = 1;
+const MODE: u8 = 2;
+
+/// The first bytes of the BLAKE3 of a folder's path inside the snapshot.
+pub(crate) type PathDigest = [u8; 12];
+
+pub(crate) fn path_digest(place: &Arc<Place>) -> PathDigest {
+    digest_of(&place.inside())
+}
+
+pub(crate) fn digest_of(inside: &[u8]) -> PathDigest {
+    first(&blake3::hash(inside))
+}
+
+/// Where the records of one folder lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) path: PathDigest,
+    /// The first bytes of the BLAKE3 of all its records.
+    pub(crate) block: [u8; 8],
+    /// Of the folder's own metadata; all zero where it is not recorded.
+    pub(crate) own: MetaDigest,
+    /// Number of the pack.
+    pub(crate) pack: u16,
+    /// How many records there are.
+    pub(crate) count: u32,
+    /// Where they begin in the pack.
+    pub(crate) offset: u64,
+}
+
+impl Entry {
+    /// Bytes of its records.
+    pub(crate) fn length(&self) -> u64 {
+        u64::from(self.count) * crate::repository::manifest::record::LENGTH as u64
+    }
+
+    fn encode(&self) -> [u8; LENGTH] {
+        let mut bytes = [0; LENGTH];
+        bytes[..12].copy_from_slice(&self.path);
+        bytes[12..20].copy_from_slice(&self.block);
+        bytes[20..26].copy_from_slice(&self.own);
+        bytes[26..28].copy_from_slice(&self.pack.to_le_bytes());
+        bytes[28..32].copy_from_slice(&self.count.to_le_bytes());
+        bytes[32..].copy_from_slice(&self.offset.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        Self {
+            path: array(bytes, 0),
+            block: array(bytes, 12),
+            own: array(bytes, 20),
+            pack: u16::from_le_bytes(array(bytes, 26)),
+            count: u32::from_le_bytes(array(bytes, 28)),
+            offset: u64::from_le_bytes(array(bytes, 32)),
+        }
+    }
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(&bytes[at..at + N]);
+    array
+}
+
+/// An index as it was read.
+#[derive(Debug)]
+pub(crate) struct Index {
+    pub(crate) coverage: Coverage,
+    /// The files that hold records, by number.
+    pub(crate) packs: Vec<String>,
+    /// Encoded entries, sorted by path.
+    entries: Vec<u8>,
+}
+
+impl Index {
+    /// An index of `entries`; of several of one path the last counts.
+    pub(crate) fn of(coverage: Coverage, packs: Vec<String>, entries: &[Entry]) -> Self {
+        let entries = entries.iter().flat_map(Entry::encode).collect();
+        Self { coverage, packs, entries }
+    }
+
+    /// The bytes of the file.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        let Coverage { owner, mode, granularity_ns } = self.coverage;
+        bytes.push(u8::from(owner) * OWNER + u8::from(mode) * MODE);
+        bytes.extend(granularity_ns.to_le_bytes());
+        bytes.extend((self.packs.len() as u16).to_le_bytes());
+        for pack in &self.packs {
+            bytes.push(pack.len() as u8);
+            bytes.extend(pack.as_bytes());
+        }
+        bytes.extend_from_slice(&self.entries);
+        let hash = blake3::hash(&bytes);
+        bytes.extend(hash.as_bytes());
+        bytes
+    }
+
+    /// Reads the bytes of a file.
+    ///
+    /// # Errors
+    /// `InvalidData` when it is none, or not whole.
+    pub(crate) fn decode(mut bytes: Vec<u8>) -> io::Result<Self> {
+        let end = bytes.len().checked_sub(blake3::OUT_LEN).ok_or(io::ErrorKind::InvalidData)?;
+        if blake3::hash(&bytes[..end]).as_bytes() != &bytes[end..] {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        bytes.truncate(end);
+        Self::parse(bytes).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    fn parse(mut bytes: Vec<u8>) -> Option<Self> {
+        let (magic, rest) = bytes.split_at_checked(MAGIC.len())?;
+        let (head, mut rest) = rest.split_at_checked(7)?;
+        let granularity_ns = u32::from_le_bytes(array(head, 1));
+        if magic != MAGIC || granularity_ns == 0 {
+            return None;
+        }
+        let coverage =
+            Coverage { owner: head[0] & OWNER != 0, mode: head[0] & MODE != 0, granularity_ns };
+        let mut packs = Vec::new();
+        for _ in 0..u16::from_le_bytes(array(head, 5)) {
+            let (length, after) = rest.split_first()?;
+            let (name, after) = after.split_at_checked(usize::from(*length))?;
+            packs.push(String::from_utf8(name.to_vec()).ok()?);
+            rest = after;
+        }
+        let entries = rest.len();
+        if entries % LENGTH != 0 {
+            return None;
+        }
+        bytes.drain(..bytes.len() - entries);
+        bytes.shrink_to_fit();
+        Some(Self { coverage, packs, entries: bytes })
+    }
+
+    /// The same without some folders.
+    pub(crate) fn without(self, left_out: impl Fn(&Entry) -> bool) -> Self {
+        let entries = self.iter().filter(|entry| !left_out(entry)).collect::<Vec<_>>();
+        Self::of(self.coverage, self.packs, &entries)
+    }
+
+    /// All entries, by their paths.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Entry> {
+        (0..self.len()).map(|number| self.entry(number))
+    }
+
+    /// How many folders there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len() / LENGTH
+    }
+
+    pub(crate) fn entry(&self, number: usize) -> Entry {
+        Entry::decode(&self.entries[number * LENGTH..(number + 1) * LENGTH])
+    }
+
+    /// The entry of a folder.
+    pub(crate) fn find(&self, path: &PathDigest) -> Option<Entry> {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            let at = middle * LENGTH;
+            match self.entries[at..at + path.len()].cmp(path) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+                std::cmp::Ordering::Equal => return Some(self.entry(middle)),
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(number: u64) -> Entry {
+        Entry {
+            path: digest_of(&number.to_le_bytes()),
+            block: [3; 8],
+            own: [4; 6],
+            pack: 5,
+            count: number as u32,
+            offset: number << 33,
+        }
+    }
+
+    fn index(count: u64) -> (Index, Vec<Entry>) {
+        let mut entries: Vec<_> = (0..count).map(entry).collect();
+        entries.sort_by_key(|entry| entry.path);
+        let coverage = Coverage { owner: true, mode: false, granularity_ns: 100 };
+        (Index::of(coverage, vec!["a".to_owned(), "bc".to_owned()], &entries), entries)
+    }
+
+    proptest! {
+        #[test]
+        fn every_folder_is_found_again_and_no_other(count in 0_u64..70) {
+            let (written, entries) = index(count);
+            let read = Index::decode(written.encode()).unwrap();
+            prop_assert_eq!(read.coverage, written.coverage);
+            prop_assert_eq!(&read.packs, &written.packs);
+            for entry in &entries {
+                prop_assert_eq!(read.find(&entry.path), Some(*entry));
+            }
+            prop_assert_eq!(read.find(&digest_of(b"other")), None);
+        }
+
+        #[test]
+        fn a_torn_or_changed_index_is_none(at in 0_usize..300, byte in 1_u8..=255, cut in 0_usize..300) {
+            let bytes = index(5).0.encode();
+            let mut changed = bytes.clone();
+            let at = at % changed.len();
+            changed[at] ^= byte;
+            prop_assert!(Index::decode(changed).is_err());
+            prop_assert!(Index::decode(bytes[..cut % bytes.len()].to_vec()).is_err());
+        }
+    }
+}

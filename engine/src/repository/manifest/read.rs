@@ -1,0 +1,144 @@
+//! Reads the manifest of a snapshot.
+
+use std::collections::HashSet;
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, OnceLock};
+
+use crate::entry::c_name;
+use crate::entry::tree_path::Place;
+use crate::fs::dir::Dir;
+use crate::repository::manifest::INDEX;
+use crate::repository::manifest::index::{Entry, Index, PathDigest, digest_of};
+use crate::repository::manifest::record::{
+    Coverage, LENGTH, MetaDigest, NameDigest, Record, first,
+};
+
+/// Bytes that one read asks for.
+const CHUNK: usize = 16 * 1024 * LENGTH;
+
+/// The manifest of one snapshot.
+pub(crate) struct Reader {
+    pub(crate) dir: Dir,
+    pub(crate) index: Index,
+    packs: Vec<OnceLock<File>>,
+}
+
+impl Reader {
+    /// Opens the manifest of the snapshot `name` in `all`, the folder of all manifests; `None` when it
+    /// has none.
+    ///
+    /// # Errors
+    /// `InvalidData` when it is not whole; the system's.
+    pub(crate) fn open(all: Option<&Dir>, name: &CStr) -> io::Result<Option<Self>> {
+        let Some(all) = all else { return Ok(None) };
+        let opened = all.child(name).and_then(|dir| Ok((dir.open_file(INDEX)?, dir)));
+        let (mut file, dir) = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let index = Index::decode(bytes)?;
+        let packs = index.packs.iter().map(|_| OnceLock::new()).collect();
+        Ok(Some(Self { dir, index, packs }))
+    }
+
+    /// Reads all records, and forgets the folders of which they are not whole: nothing shall be linked to
+    /// them. Whether there were any.
+    pub(crate) fn prove(mut self) -> (Self, bool) {
+        let mut entries: Vec<Entry> = self.index.iter().collect();
+        entries.sort_unstable_by_key(|entry| (entry.pack, entry.offset));
+        entries.retain(|entry| self.recorded(entry, Some(&|_| false)).is_err());
+        let broken: HashSet<PathDigest> = entries.iter().map(|entry| entry.path).collect();
+        if !broken.is_empty() {
+            self.index = self.index.without(|entry| broken.contains(&entry.path));
+        }
+        (self, !broken.is_empty())
+    }
+
+    /// What the digests of metadata cover.
+    pub(crate) fn coverage(&self) -> Coverage {
+        self.index.coverage
+    }
+
+    /// What is recorded of the folder at `place`; `None` when nothing is.
+    ///
+    /// # Errors
+    /// `InvalidData` when it is not whole; the system's.
+    pub(crate) fn folder(&self, place: &Arc<Place>) -> io::Result<Option<Recorded>> {
+        self.folder_at(&place.inside())
+    }
+
+    /// As [`Reader::folder`], by the path inside the snapshot.
+    ///
+    /// # Errors
+    /// As [`Reader::folder`].
+    pub(crate) fn folder_at(&self, inside: &[u8]) -> io::Result<Option<Recorded>> {
+        self.index.find(&digest_of(inside)).map(|entry| self.recorded(&entry, None)).transpose()
+    }
+
+    /// The records of a folder, or those `only` of some names.
+    pub(crate) fn recorded(&self, entry: &Entry, only: Only<'_>) -> io::Result<Recorded> {
+        let number = usize::from(entry.pack);
+        let pack = self.packs.get(number).ok_or(io::ErrorKind::InvalidData)?;
+        let file = match pack.get() {
+            Some(file) => file,
+            None => {
+                let opened = self.dir.open_file(&c_name(self.index.packs[number].as_str())?)?;
+                pack.get_or_init(|| opened)
+            }
+        };
+        let records = records(file, entry, only)?;
+        Ok(Recorded { own: entry.own, count: entry.count as usize, records })
+    }
+}
+
+/// Which names are wanted; `None` for all.
+type Only<'a> = Option<&'a dyn Fn(&NameDigest) -> bool>;
+
+/// Reads the records of a folder from its pack, or those `only` of some names, and proves them all.
+pub(crate) fn records(pack: &File, entry: &Entry, only: Only<'_>) -> io::Result<Vec<Record>> {
+    let mut found = Vec::new();
+    let mut hasher = blake3::Hasher::new();
+    let (mut at, end) = (entry.offset, entry.offset.saturating_add(entry.length()));
+    let mut buffer = vec![0; entry.length().min(CHUNK as u64) as usize];
+    while at < end {
+        let count = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
+        let part = &mut buffer[..count];
+        pack.read_exact_at(part, at).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => io::ErrorKind::InvalidData.into(),
+            _ => error,
+        })?;
+        hasher.update(part);
+        let (all, _) = part.as_chunks::<LENGTH>();
+        let wanted = |record: &Record| only.is_none_or(|only| only(&record.name));
+        found.extend(all.iter().map(Record::decode).filter(wanted));
+        at += count as u64;
+    }
+    if first::<8>(&hasher.finalize()) != entry.block {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    Ok(found)
+}
+
+/// What is recorded of one folder.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorded {
+    /// Of the folder itself; all zero where nothing is.
+    pub(crate) own: MetaDigest,
+    /// How many entries it has.
+    pub(crate) count: usize,
+    /// Its entries, or a part of them, sorted by their names.
+    pub(crate) records: Vec<Record>,
+}
+
+impl Recorded {
+    /// The record of an entry.
+    pub(crate) fn get(&self, name: &NameDigest) -> Option<&Record> {
+        let found = self.records.binary_search_by(|record| record.name.cmp(name)).ok()?;
+        self.records.get(found)
+    }
+}

@@ -1,0 +1,254 @@
+//! One entry of a folder as a manifest holds it, and the digests that it is made of. Pure.
+
+use std::ffi::CStr;
+
+use crate::entry::digest::Method;
+use crate::entry::{Kind, Meta, Time};
+use crate::fs::capabilities::Abilities;
+
+/// Bytes of a record.
+pub(crate) const LENGTH: usize = 38;
+const NAME: usize = 8;
+const META: usize = 6;
+const CONTENT: usize = 24;
+/// Set in the last byte of a digest of content that was taken by [`Method::Runs`], else not.
+const RUNS: u8 = 1;
+
+/// The first bytes of the BLAKE3 of a name.
+pub(crate) type NameDigest = [u8; NAME];
+/// The first bytes of the BLAKE3 of what `stat(2)` tells; all zero where nothing is recorded.
+pub(crate) type MetaDigest = [u8; META];
+
+/// The first bytes of the BLAKE3 of a file's content; all zero where it is not known, and for anything
+/// that is no file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Content(pub(crate) [u8; CONTENT]);
+
+impl Content {
+    /// Whether a hash is recorded.
+    pub(crate) fn is_known(self) -> bool {
+        self != Self::default()
+    }
+
+    /// What is recorded of content with this hash, which was taken by `method`.
+    pub(crate) fn new(method: Method, hash: &blake3::Hash) -> Self {
+        let mut bytes: [u8; CONTENT] = first(hash);
+        bytes[CONTENT - 1] =
+            bytes[CONTENT - 1] & !RUNS | if method == Method::Runs { RUNS } else { 0 };
+        Self(bytes)
+    }
+
+    /// How the hash was taken.
+    pub(crate) fn method(self) -> Method {
+        if self.0[CONTENT - 1] & RUNS == 0 { Method::Plain } else { Method::Runs }
+    }
+
+    /// The first bytes of the hash.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0[..CONTENT - 1]
+    }
+
+    /// Whether content with this hash, taken by the same method, is what was recorded.
+    pub(crate) fn is(self, hash: &blake3::Hash) -> bool {
+        self == Self::new(self.method(), hash)
+    }
+}
+
+/// An entry of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) name: NameDigest,
+    pub(crate) meta: MetaDigest,
+    pub(crate) content: Content,
+}
+
+impl Record {
+    /// A short number for what is recorded of an inode: the same for all its names.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut bytes = [0; 8];
+        bytes[..META].copy_from_slice(&self.meta);
+        let mut content = [0; 8];
+        content.copy_from_slice(&self.content.0[..8]);
+        u64::from_le_bytes(bytes).rotate_left(16) ^ u64::from_le_bytes(content)
+    }
+
+    pub(crate) fn encode(&self) -> [u8; LENGTH] {
+        let mut bytes = [0; LENGTH];
+        bytes[..NAME].copy_from_slice(&self.name);
+        bytes[NAME..NAME + META].copy_from_slice(&self.meta);
+        bytes[NAME + META..].copy_from_slice(&self.content.0);
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8; LENGTH]) -> Self {
+        let (mut name, mut meta, mut content) = ([0; NAME], [0; META], [0; CONTENT]);
+        name.copy_from_slice(&bytes[..NAME]);
+        meta.copy_from_slice(&bytes[NAME..NAME + META]);
+        content.copy_from_slice(&bytes[NAME + META..]);
+        Self { name, meta, content: Content(content) }
+    }
+}
+
+/// What the digests of metadata cover: what the destination itself holds, and not what its mount
+/// options say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Coverage {
+    pub(crate) owner: bool,
+    pub(crate) mode: bool,
+    /// Times are rounded down to a multiple of it, nanoseconds.
+    pub(crate) granularity_ns: u32,
+}
+
+impl From<&Abilities> for Coverage {
+    fn from(abilities: &Abilities) -> Self {
+        Self {
+            owner: abilities.owner,
+            mode: abilities.mode,
+            granularity_ns: abilities.time_granularity_ns.max(1),
+        }
+    }
+}
+
+impl Coverage {
+    /// Everything.
+    pub(crate) const ALL: Self = Self { owner: true, mode: true, granularity_ns: 1 };
+
+    /// The digest of what stands on the disk: `meta`, and the target of a symlink. Of a folder `in_parent`
+    /// only the kind counts: the rest is recorded with the folder itself.
+    pub(crate) fn digest(self, meta: &Meta, target: Option<&[u8]>, in_parent: bool) -> MetaDigest {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&[kind(meta.kind)]);
+        if !(in_parent && meta.kind == Kind::Folder) {
+            let mode = if self.mode && meta.kind != Kind::Symlink { meta.mode } else { 0 };
+            let (uid, gid) = if self.owner { (meta.uid, meta.gid) } else { (0, 0) };
+            let mtime = self.rounded(meta.mtime);
+            let number = match meta.kind {
+                Kind::File => meta.size,
+                Kind::BlockDevice | Kind::CharDevice => meta.rdev,
+                _ => 0,
+            };
+            for part in [mode, uid, gid, mtime.nanos] {
+                hasher.update(&part.to_le_bytes());
+            }
+            hasher.update(&mtime.secs.to_le_bytes());
+            hasher.update(&number.to_le_bytes());
+            hasher.update(target.unwrap_or_default());
+        }
+        first(&hasher.finalize())
+    }
+
+    fn rounded(self, time: Time) -> Time {
+        if self.granularity_ns == 1 {
+            return time;
+        }
+        let (second, grain) = (1_000_000_000, i128::from(self.granularity_ns));
+        let total = i128::from(time.secs) * second + i128::from(time.nanos);
+        let total = total.div_euclid(grain) * grain;
+        let secs = i64::try_from(total.div_euclid(second)).unwrap_or(time.secs);
+        Time { secs, nanos: u32::try_from(total.rem_euclid(second)).unwrap_or(0) }
+    }
+}
+
+/// The digest that a folder has among the records of its parent.
+pub(crate) fn folder_digest() -> MetaDigest {
+    first(&blake3::hash(&[kind(Kind::Folder)]))
+}
+
+/// The numbers of the format; they are never given to another kind.
+fn kind(kind: Kind) -> u8 {
+    match kind {
+        Kind::File => 1,
+        Kind::Folder => 2,
+        Kind::Symlink => 3,
+        Kind::Fifo => 4,
+        Kind::Socket => 5,
+        Kind::BlockDevice => 6,
+        Kind::CharDevice => 7,
+    }
+}
+
+/// The digest of the name of an entry.
+pub(crate) fn name_digest(name: &CStr) -> NameDigest {
+    first(&blake3::hash(name.to_bytes()))
+}
+
+/// The first bytes of a hash.
+pub(crate) fn first<const N: usize>(hash: &blake3::Hash) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&hash.as_bytes()[..N]);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(kind: Kind) -> Meta {
+        let time = Time { secs: -5, nanos: 7 };
+        Meta {
+            kind,
+            mode: 0o644,
+            uid: 1,
+            gid: 2,
+            size: 3,
+            mtime: time,
+            ctime: Time::default(),
+            id: None,
+            links: 1,
+            rdev: 4,
+            allocated: 0,
+        }
+    }
+
+    const ALL: Coverage = Coverage::ALL;
+
+    #[test]
+    fn each_value_that_is_covered_changes_the_digest() {
+        let digest = |meta: &Meta| ALL.digest(meta, None, false);
+        let file = digest(&meta(Kind::File));
+        for change in [
+            (|m| m.mode = 0o600) as fn(&mut Meta),
+            |m| m.uid = 9,
+            |m| m.gid = 9,
+            |m| m.size = 9,
+            |m| m.mtime.secs = 9,
+            |m| m.mtime.nanos = 9,
+            |m| m.kind = Kind::Fifo,
+        ] {
+            let mut other = meta(Kind::File);
+            change(&mut other);
+            assert_ne!(digest(&other), file, "{other:?}");
+        }
+        let link = |target: &[u8]| ALL.digest(&meta(Kind::Symlink), Some(target), false);
+        assert_ne!(link(b"a"), link(b"b"));
+        let mut folder = meta(Kind::Folder);
+        let before = ALL.digest(&folder, None, true);
+        (folder.mode, folder.size, folder.mtime.secs) = (0, 0, 0);
+        assert_eq!(ALL.digest(&folder, None, true), before);
+        assert_eq!(folder_digest(), before);
+    }
+
+    #[test]
+    fn what_the_destination_does_not_hold_is_not_covered() {
+        let coarse = Coverage { owner: false, mode: false, granularity_ns: 2_000_000_000 };
+        let mut other = meta(Kind::File);
+        let before = coarse.digest(&other, None, false);
+        (other.uid, other.gid, other.mode) = (8, 8, 0o777);
+        // -5 s and a little, rounded down to an even second.
+        other.mtime = Time { secs: -6, nanos: 0 };
+        assert_eq!(coarse.digest(&other, None, false), before);
+        other.mtime.secs = -4;
+        assert_ne!(coarse.digest(&other, None, false), before);
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was_written() {
+        let content = Content::new(Method::Plain, &blake3::hash(b"x"));
+        let record = Record { name: name_digest(c"a"), meta: [7; META], content };
+        assert_eq!(Record::decode(&record.encode()), record);
+        assert!(content.is(&blake3::hash(b"x")) && !content.is(&blake3::hash(b"y")));
+        let runs = Content::new(Method::Runs, &blake3::hash(b"x"));
+        assert!(runs.method() == Method::Runs && runs != content && runs.is(&blake3::hash(b"x")));
+        assert!(content.is_known() && !Content::default().is_known());
+    }
+}

@@ -1,0 +1,55 @@
+//! Removes complete snapshots because somebody asked for it, under the lock that keeps runs away.
+
+use std::path::Path;
+
+use crate::error::RunError;
+use crate::monitor::Phase;
+use crate::monitor::context::Context;
+use crate::monitor::event::Stuck;
+use crate::repository::lock::{Locked, tell_of_a_lease};
+use crate::repository::records::holds::candidates;
+use crate::repository::{Backups, removal};
+use crate::snapshot::history::History;
+use crate::snapshot::name::{Prefix, SnapshotName};
+use crate::snapshot::retention::Candidate;
+
+/// Removes the snapshots that `choose` picks, each with the reason, from what is there once no run can
+/// change it, but for those that somebody reads, and what earlier removals left. `None` when a run of `prefix` is at
+/// work: nothing was done.
+///
+/// # Errors
+/// When something could not be removed; the next run goes on with it.
+pub fn prune(
+    path: &Path,
+    prefix: &Prefix,
+    choose: impl FnOnce(&History, &[Candidate]) -> Vec<(SnapshotName, String)>,
+    context: &Context,
+) -> Result<Option<Vec<SnapshotName>>, RunError> {
+    let backups = Backups::open_or_make(path, None)?;
+    let lock = match backups.lock(prefix, &context.stop)? {
+        Locked::Mine(lock) => lock,
+        Locked::Busy => return Ok(None),
+    };
+    tell_of_a_lease(&lock, context);
+    let history = backups.history(prefix)?;
+    // Whoever removes a lock file removes no run.
+    if let Some(incomplete) = history.incomplete.last()
+        && let Err(RunError::Taken { .. }) = backups.claim(incomplete)
+    {
+        return Ok(None);
+    }
+    context.progress.enter(Phase::Removing);
+    let (mut names, mut retired) = (Vec::new(), Vec::new());
+    for (name, why) in choose(&history, &candidates(&backups, &history)) {
+        match removal::retire(&backups, &name, &why, context) {
+            Ok(gone) => {
+                names.extend(gone.is_some().then_some(name));
+                retired.extend(gone);
+            }
+            Err(error) => drop(Stuck::of(&name, &error, context)),
+        }
+    }
+    removal::remove_retired(&backups, &retired, context)?;
+    removal::remove_leftovers(&backups, &history, context)?;
+    Ok(Some(names))
+}

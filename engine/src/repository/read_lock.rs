@@ -1,0 +1,184 @@
+//! Keeps a snapshot that somebody reads from being removed meanwhile.
+//!
+//! Who reads it holds a shared lock on its folder, who removes it asks for the exclusive one right before. The system takes such locks
+//! back when their process ends, in whatever way (flock(2)); they ask for no right but to read, and write nothing: they hold on a folder
+//! that is mounted read-only too. Over a network they bind the processes of one machine.
+
+use std::io;
+use std::thread::sleep;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use crate::entry::FileId;
+use crate::entry::escape::shown;
+use crate::error::LookError;
+use crate::fs::dir::Dir;
+use crate::repository::{Backups, folder_name};
+use crate::snapshot::name::SnapshotName;
+
+/// A snapshot stays while this value lives, where the file system has locks.
+pub(crate) struct Reading {
+    _folder: Dir,
+}
+
+/// Nobody begins to read a snapshot while this value lives.
+pub(crate) struct Claim {
+    _folder: Option<Dir>,
+}
+
+/// How long a reader waits for somebody who is about to remove the snapshot: that is a rename.
+const PATIENCE: (u32, Duration) = (50, Duration::from_millis(20));
+
+/// How long a hold waits for the same on a slow disk.
+const REMOVAL: (u32, Duration) = (500, Duration::from_millis(20));
+
+/// From now on `snapshot` is read.
+///
+/// # Errors
+/// When it is not there (any more).
+pub(crate) fn read(backups: &Backups, snapshot: &SnapshotName) -> Result<Reading, LookError> {
+    let opened = || -> io::Result<Reading> {
+        let name = folder_name(snapshot)?;
+        let folder = backups.dir.child(&name)?;
+        let (times, pause) = PATIENCE;
+        for _ in 0..times {
+            match flock(&folder, FlockOperation::NonBlockingLockShared) {
+                Err(Errno::WOULDBLOCK) => sleep(pause),
+                // Without locks it is read all the same. So it is when a stranger holds one for long.
+                _ => break,
+            }
+        }
+        // It may have been taken out of the history before it was locked.
+        let held = folder.meta()?.id;
+        match backups.dir.find(&name)? {
+            Some(now) if now.id == held => Ok(Reading { _folder: folder }),
+            _ => Err(Errno::NOENT.into()),
+        }
+    };
+    let path = || backups.path.join(snapshot.to_string());
+    opened().map_err(|error| LookError { action: "cannot open", path: path(), error })
+}
+
+/// From now on nobody removes `snapshot`, while what is returned lives. Waits for who is about to remove it.
+///
+/// # Errors
+/// `EBUSY` when somebody goes on removing it; the system's when it is not there (any more).
+pub(crate) fn keep_from_removal(backups: &Backups, snapshot: &SnapshotName) -> io::Result<Reading> {
+    let name = folder_name(snapshot)?;
+    let folder = backups.dir.child(&name)?;
+    let mut locked = flock(&folder, FlockOperation::NonBlockingLockShared);
+    for _ in 0..REMOVAL.0 {
+        if locked != Err(Errno::WOULDBLOCK) {
+            break;
+        }
+        sleep(REMOVAL.1);
+        locked = flock(&folder, FlockOperation::NonBlockingLockShared);
+    }
+    match locked {
+        Err(Errno::WOULDBLOCK) => Err(Errno::BUSY.into()),
+        // Without locks there is only the look at its name, and that of who removes it for holds.
+        _ => match backups.dir.find(&name)? {
+            Some(now) if now.id == folder.meta()?.id => Ok(Reading { _folder: folder }),
+            _ => Err(Errno::NOENT.into()),
+        },
+    }
+}
+
+/// Asks for a snapshot that is to be removed; `None` when somebody reads it, or when that cannot be told. One that is its
+/// owner's and closed to its owner nobody else reads.
+pub(crate) fn claim(backups: &Backups, snapshot: &SnapshotName) -> Option<Claim> {
+    let name = folder_name(snapshot).ok()?;
+    match backups.dir.child(&name) {
+        Ok(folder) => match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => None,
+            // Not every file system has locks.
+            _ => Some(Claim { _folder: Some(folder) }),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Claim { _folder: None }),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let own = rustix::process::geteuid().as_raw();
+            let closed = backups
+                .dir
+                .stat(&name)
+                .is_ok_and(|meta| meta.uid == own && meta.mode & 0o500 != 0o500);
+            closed.then_some(Claim { _folder: None })
+        }
+        Err(_) => None,
+    }
+}
+
+/// Who has a lock on a snapshot's folder, as far as the system tells: `tar (4711) of user 1000`.
+pub(crate) fn holders(backups: &Backups, snapshot: &SnapshotName) -> Vec<String> {
+    let found = folder_name(snapshot).and_then(|name| backups.dir.stat(&name));
+    let Some(id) = found.ok().and_then(|meta| meta.id) else { return Vec::new() };
+    let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+    let mut processes: Vec<u32> = locks.lines().filter_map(|line| of_inode(line, id)).collect();
+    processes.sort_unstable();
+    processes.dedup();
+    let told = |process: u32| {
+        use std::os::unix::fs::MetadataExt;
+        let folder = format!("/proc/{process}");
+        let name = std::fs::read(format!("{folder}/comm")).unwrap_or_default();
+        let name = shown(name.trim_ascii_end());
+        match std::fs::metadata(folder) {
+            Ok(meta) => format!("{name} ({process}) of user {}", meta.uid()),
+            Err(_) => format!("process {process}"),
+        }
+    };
+    processes.into_iter().map(told).collect()
+}
+
+/// The process of a line of `/proc/locks` (proc_locks(5)), if it is about that inode. File systems with several devices
+/// (btrfs) tell another device there than stat(2) does: there the inode's number counts alone.
+fn of_inode(line: &str, id: FileId) -> Option<u32> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let [_, "FLOCK", .., process, inode, _, _] = fields[..] else { return None };
+    let (device, number) = inode.rsplit_once(':')?;
+    let (major, minor) = device.split_once(':')?;
+    let number: u64 = number.parse().ok()?;
+    let hex = |text| u32::from_str_radix(text, 16).ok();
+    let same = (hex(major)?, hex(minor)?) == (rustix::fs::major(id.dev), rustix::fs::minor(id.dev))
+        || rustix::fs::major(id.dev) == 0;
+    (number == id.ino && same).then(|| process.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_that_has_a_lock_is_found_by_the_inode() {
+        let id = FileId { dev: rustix::fs::makedev(8, 1), ino: 42 };
+        let line = "7: FLOCK  ADVISORY  READ  4711 08:01:42 0 EOF";
+        assert_eq!(of_inode(line, id), Some(4711));
+        assert_eq!(of_inode(&line.replace("08:01", "08:02"), id), None);
+        assert_eq!(of_inode(&line.replace("42 0", "43 0"), id), None);
+        assert_eq!(of_inode(&line.replace("FLOCK", "POSIX"), id), None);
+    }
+
+    #[test]
+    fn what_is_read_cannot_be_claimed_and_what_is_claimed_is_soon_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = SnapshotName::parse_any(b"p.07-12-2023_13-32-58").unwrap();
+        let path = folder.path().join(name.to_string());
+        std::fs::create_dir(&path).unwrap();
+        let backups = Backups::open(folder.path()).unwrap();
+        let reading = [read(&backups, &name).unwrap(), read(&backups, &name).unwrap()];
+        let [one, other] = reading;
+        drop(one);
+        assert!(claim(&backups, &name).is_none(), "another one still reads it");
+        drop(other);
+        let claimed = claim(&backups, &name).unwrap();
+        let path = path.as_path();
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| read(&backups, &name).map(drop));
+            std::fs::rename(path, folder.path().join("other")).unwrap();
+            drop(claimed);
+            let error = reader.join().unwrap().unwrap_err();
+            assert_eq!(error.error.kind(), io::ErrorKind::NotFound, "{error}");
+        });
+        assert!(claim(&backups, &name).is_some(), "what is not there is read by nobody");
+    }
+}

@@ -1,0 +1,128 @@
+//! How far a run has come, kept beside the snapshots so that others can tell while it goes on, and that
+//! it was killed when it says nothing more.
+
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::entry::human::rfc3339;
+use crate::fs::dir::Dir;
+use crate::fs::small_file::{read_small, write_soon};
+use crate::monitor::{Phase, Progress};
+use crate::repository::Backups;
+use crate::snapshot::name::Prefix;
+
+/// How far a run has come, or had when it ended without a snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reached {
+    /// 1.
+    pub version: u32,
+    /// The incomplete snapshot's folder name; empty before there is one.
+    pub snapshot: String,
+    /// RFC 3339, UTC: when the run began.
+    pub began: String,
+    /// RFC 3339, UTC: when this was written: at the start, at each checkpoint, at the end.
+    pub updated: String,
+    /// Whether the run has ended; when it has not and nobody holds the lock, it was killed.
+    pub ended: bool,
+    /// `preparing`, `copying`, `retrying`, `sealing` or `removing`.
+    pub phase: String,
+    /// Entries of the source that this run has been at.
+    pub entries: u64,
+    /// Entries that the base holds; 0 if not known.
+    pub entries_expected: u64,
+    /// Entries linked to the base.
+    pub linked: u64,
+    /// Files copied from the source.
+    pub copied: u64,
+    /// Bytes read from the source.
+    pub bytes_copied: u64,
+}
+
+/// Writes how far a run has come. What it cannot write it leaves: a display is not worth a run.
+pub(crate) struct Tracker {
+    dir: Option<Dir>,
+    file: String,
+    progress: Arc<Progress>,
+    now: fn() -> DateTime<Utc>,
+    began: String,
+    snapshot: Mutex<String>,
+}
+
+impl Tracker {
+    /// For a run of `prefix` that begins now.
+    pub(crate) fn new(
+        backups: &Backups,
+        prefix: &Prefix,
+        progress: Arc<Progress>,
+        now: fn() -> DateTime<Utc>,
+    ) -> Self {
+        Self {
+            dir: backups.own(c"progress"),
+            file: file(prefix),
+            progress,
+            now,
+            began: rfc3339(now()),
+            snapshot: Mutex::default(),
+        }
+    }
+
+    /// Says which snapshot is being made.
+    pub(crate) fn begun(&self, snapshot: &str) {
+        snapshot.clone_into(&mut self.snapshot.lock().unwrap_or_else(PoisonError::into_inner));
+        self.note();
+    }
+
+    /// Writes how far the run has come by now.
+    pub(crate) fn note(&self) {
+        let _ = self.write(false);
+    }
+
+    /// Writes that the run has ended.
+    pub(crate) fn ended(&self) {
+        let _ = self.write(true);
+    }
+
+    fn write(&self, ended: bool) -> io::Result<()> {
+        let Some(dir) = &self.dir else { return Ok(()) };
+        let progress = &self.progress;
+        let reached = Reached {
+            version: 1,
+            snapshot: self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            began: self.began.clone(),
+            updated: rfc3339((self.now)()),
+            ended,
+            phase: word(progress.phase()).to_owned(),
+            entries: progress.entries.load(Relaxed),
+            entries_expected: progress.entries_expected.load(Relaxed),
+            linked: progress.linked.load(Relaxed),
+            copied: progress.copied.load(Relaxed),
+            bytes_copied: progress.bytes_copied.load(Relaxed),
+        };
+        write_soon(dir, &self.file, &serde_json::to_vec_pretty(&reached)?)
+    }
+}
+
+/// What the last run of `prefix` wrote about how far it came.
+pub(crate) fn reached(backups: &Backups, prefix: &Prefix) -> Option<Reached> {
+    serde_json::from_slice(&read_small(&backups.own(c"progress")?, &file(prefix))?).ok()
+}
+
+fn file(prefix: &Prefix) -> String {
+    format!("{prefix}.json")
+}
+
+fn word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Preparing => "preparing",
+        Phase::Copying => "copying",
+        Phase::Retrying => "retrying",
+        Phase::Sealing => "sealing",
+        Phase::Removing => "removing",
+        Phase::Verifying => "verifying",
+    }
+}

@@ -1,0 +1,232 @@
+//! Keeps what runs did: a report for each snapshot, with every problem, and the status of the last run.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Deserialize;
+
+use crate::entry::c_name;
+use crate::fs::dir::Dir;
+use crate::fs::small_file::{create_state, read_small};
+use crate::monitor::Monitor;
+use crate::monitor::event::{Event, Instead, Problem};
+use crate::repository::Backups;
+use crate::repository::records::progress::Tracker;
+use crate::repository::records::report::Report;
+use crate::snapshot::name::{Prefix, SnapshotName};
+
+/// Passes events on and writes the problems among them to a file, as there may be very many.
+pub(crate) struct Recorder {
+    next: Arc<dyn Monitor>,
+    tracker: Tracker,
+    problems: Mutex<Option<BufWriter<File>>>,
+    carried: Mutex<Carried>,
+    not_entered: Mutex<Vec<String>>,
+}
+
+/// Since when entries are carried forward.
+#[derive(Debug, Default)]
+struct Carried {
+    /// Of the base, by the path of the entry.
+    base: HashMap<String, String>,
+    /// When this run began.
+    began: String,
+    /// The oldest that was met.
+    oldest: Option<String>,
+}
+
+impl Carried {
+    /// Since when the entry at `path` is carried forward: as its own entry, or in a folder that was.
+    fn since(&mut self, path: &str) -> String {
+        let slashes = path.char_indices().filter(|(_, letter)| *letter == '/').map(|(at, _)| at);
+        let ends = slashes.chain([path.len()]).map(|end| &path[..end]);
+        let since = ends.filter_map(|part| self.base.get(part)).min();
+        let since = since.unwrap_or(&self.began).clone();
+        if self.oldest.as_ref().is_none_or(|oldest| since < *oldest) {
+            self.oldest = Some(since.clone());
+        }
+        since
+    }
+}
+
+impl Monitor for Recorder {
+    fn event(&self, event: &Event) {
+        match event {
+            Event::Problem(problem) if problem.instead == Instead::CarriedForward => {
+                let since = Some(lock(&self.carried).since(&problem.path));
+                let problem = Problem { since, ..problem.clone() };
+                self.write(&problem);
+                return self.next.event(&Event::Problem(problem));
+            }
+            Event::Problem(problem) => self.write(problem),
+            Event::Started { snapshot, .. } => self.tracker.begun(snapshot),
+            Event::Checkpoint => self.tracker.note(),
+            Event::MountPoint { path } | Event::BackupsInsideSource { path } => {
+                lock(&self.not_entered).push(path.clone());
+            }
+            _ => {}
+        }
+        self.next.event(event);
+    }
+}
+
+/// The name of the file that collects problems until the report is written.
+fn problems_file(prefix: &Prefix) -> String {
+    format!(".{prefix}.problems")
+}
+
+impl Recorder {
+    /// Starts to record; without `reports` problems are passed on only.
+    pub(crate) fn new(
+        next: Arc<dyn Monitor>,
+        tracker: Tracker,
+        reports: Option<&Dir>,
+        prefix: &Prefix,
+    ) -> Self {
+        let create = |reports: &Dir| -> io::Result<File> {
+            let name = c_name(problems_file(prefix))?;
+            let _ = reports.unlink(&name);
+            create_state(reports, &name)
+        };
+        let file = reports.and_then(|reports| create(reports).ok()).map(BufWriter::new);
+        let problems = Mutex::new(file);
+        let (carried, not_entered) = (Mutex::default(), Mutex::default());
+        Self { next, tracker, problems, carried, not_entered }
+    }
+
+    /// Takes up since when entries of the base are carried forward, for a run that began at `began`.
+    pub(crate) fn go_on(&self, base: HashMap<String, String>, began: String) {
+        *lock(&self.carried) = Carried { base, began, oldest: None };
+    }
+
+    /// Since when the entry is carried forward that is so for the longest time.
+    pub(crate) fn carried_since(&self) -> Option<String> {
+        lock(&self.carried).oldest.clone()
+    }
+
+    /// The folders of the source that the walk did not go into, by their paths, escaped.
+    pub(crate) fn not_entered(&self) -> Vec<String> {
+        let mut paths = lock(&self.not_entered).clone();
+        paths.sort_unstable();
+        paths.dedup();
+        paths
+    }
+
+    /// Says that the run has ended.
+    pub(crate) fn ended(&self) {
+        self.tracker.ended();
+    }
+
+    fn write(&self, problem: &Problem) {
+        let mut file = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = match &mut *file {
+            Some(file) => serde_json::to_writer(&mut *file, problem)
+                .map_err(io::Error::from)
+                .and_then(|()| file.write_all(b"\n")),
+            None => Ok(()),
+        };
+        self.kept(&mut file, written);
+    }
+
+    /// Forgets the problems so far: the walk that met them is done again.
+    pub(crate) fn forget(&self) {
+        lock(&self.carried).oldest = None;
+        lock(&self.not_entered).clear();
+        let mut file = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        let emptied = match &mut *file {
+            Some(file) => file.rewind().and_then(|()| file.get_ref().set_len(0)),
+            None => Ok(()),
+        };
+        self.kept(&mut file, emptied);
+    }
+
+    fn kept(&self, file: &mut Option<BufWriter<File>>, result: io::Result<()>) {
+        if let Err(error) = result {
+            *file = None;
+            let what = format!("problems are told here only, the report cannot hold them: {error}");
+            self.next.event(&Event::Aside { what });
+        }
+    }
+
+    /// Stores `report` with all problems as the report of `snapshot`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn store(
+        &self,
+        reports: &Dir,
+        prefix: &Prefix,
+        snapshot: &str,
+        report: &Report,
+    ) -> io::Result<()> {
+        use std::io::BufRead;
+        use std::io::BufReader;
+        let mut spool = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &mut *spool {
+            file.flush()?;
+        }
+        let head = serde_json::to_string(report)?;
+        let spooled = c_name(problems_file(prefix))?;
+        let (temporary, name) =
+            (c_name(format!(".{snapshot}.tmp"))?, c_name(report_file(snapshot))?);
+        let _ = reports.unlink(&temporary);
+        let mut out = BufWriter::new(create_state(reports, &temporary)?);
+        out.write_all(head.trim_end_matches('}').as_bytes())?;
+        // The head ends in the closing brace of its counts, which was cut off with its own.
+        out.write_all(b"},\"problems\":[")?;
+        if spool.is_some() {
+            for (number, line) in BufReader::new(reports.open_file(&spooled)?).lines().enumerate() {
+                out.write_all(if number == 0 { b"\n" } else { b",\n" })?;
+                out.write_all(line?.as_bytes())?;
+            }
+        }
+        out.write_all(b"]}\n")?;
+        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        reports.rename_over(&temporary, &name)?;
+        *spool = None;
+        let _ = reports.unlink(&spooled);
+        reports.sync()
+    }
+}
+
+/// The name of a snapshot's report.
+pub(crate) fn report_file(snapshot: &str) -> String {
+    format!("{snapshot}.json")
+}
+
+/// The report of a snapshot, if one was kept and can be read.
+pub(crate) fn report(backups: &Backups, snapshot: &SnapshotName) -> Option<Report> {
+    let reports = backups.own(c"reports")?;
+    serde_json::from_slice(&read_small(&reports, &report_file(&snapshot.to_string()))?).ok()
+}
+
+/// Since when the entries are carried forward that were so in the snapshot `base`.
+pub(crate) fn carried(backups: &Backups, base: &SnapshotName) -> HashMap<String, String> {
+    #[derive(Deserialize)]
+    struct Listed {
+        path: String,
+        instead: Instead,
+        since: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct WithProblems {
+        started: String,
+        #[serde(default)]
+        problems: Vec<Listed>,
+    }
+    let read = || {
+        let reports = backups.own(c"reports")?;
+        let report = read_small(&reports, &report_file(&base.to_string()))?;
+        serde_json::from_slice::<WithProblems>(&report).ok()
+    };
+    let Some(WithProblems { started, problems }) = read() else { return HashMap::new() };
+    let carried = problems.into_iter().filter(|listed| listed.instead == Instead::CarriedForward);
+    // Reports did not always tell since when: since then at the latest.
+    carried.map(|listed| (listed.path, listed.since.unwrap_or_else(|| started.clone()))).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,62 @@
+//! How the last run of a job ended.
+
+use std::io::{self};
+
+use serde::{Deserialize, Serialize};
+
+use crate::fs::small_file::{read_small, write_whole};
+use crate::monitor::event::Stuck;
+use crate::repository::Backups;
+use crate::snapshot::name::Prefix;
+
+/// How the last run of a job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// 1.
+    pub version: u32,
+    /// RFC 3339, UTC: when the last run began.
+    pub started: String,
+    /// RFC 3339, UTC: when it ended.
+    pub finished: String,
+    /// `completed`, `completed_with_problems`, `failed`, `stopped`, `killed` when it left no word,
+    /// or `held` when runs had failed and there was nothing to do then.
+    pub outcome: String,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// The snapshot that it completed.
+    pub snapshot: Option<String>,
+    /// How many runs failed since the last one that did not.
+    pub failures_in_a_row: u32,
+    /// Snapshots that have to go and could not be removed by the last run that completed one.
+    #[serde(default)]
+    pub stuck: Vec<Stuck>,
+}
+
+/// The status of the last run, where one was kept.
+pub(crate) fn last_status(backups: &Backups, prefix: &Prefix) -> Option<Status> {
+    let status = read_small(&backups.own(c"status")?, &format!("{prefix}.json"))?;
+    serde_json::from_slice(&status).ok()
+}
+
+/// Stores the status of the last run.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn store_status(
+    backups: &Backups,
+    prefix: &Prefix,
+    mut status: Status,
+) -> io::Result<()> {
+    let Some(dir) = backups.own(c"status") else { return Ok(()) };
+    let file = format!("{prefix}.json");
+    let before = last_status(backups, prefix);
+    if !status.outcome.starts_with("completed") {
+        status.stuck = before.as_ref().map(|before| before.stuck.clone()).unwrap_or_default();
+    }
+    if matches!(status.outcome.as_str(), "failed" | "killed") {
+        status.failures_in_a_row = before.map_or(0, |before| before.failures_in_a_row) + 1;
+    } else if status.outcome == "stopped" {
+        status.failures_in_a_row = before.map_or(0, |before| before.failures_in_a_row);
+    }
+    write_whole(&dir, &file, &serde_json::to_vec_pretty(&status)?)
+}

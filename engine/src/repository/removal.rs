@@ -1,0 +1,170 @@
+//! Removes snapshots from the history: rename to `.deleting` first, contents later.
+
+use std::fmt::Display;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use crate::entry::c_name;
+use crate::error::{RunError, destination};
+use crate::fs::remove_tree::{Left, remove_or_say};
+use crate::monitor::Phase;
+use crate::monitor::context::Context;
+use crate::monitor::event::{Event, Stuck};
+use crate::repository::read_lock::claim;
+use crate::repository::records::report_file::report_file;
+use crate::repository::{Backups, folder_name};
+use crate::snapshot::history::History;
+use crate::snapshot::name::{SnapshotName, State};
+use crate::threads::work_queue::workers;
+
+/// A snapshot that is out of the history and still to be removed.
+#[derive(Debug, Clone)]
+pub(crate) struct Retired {
+    /// With the suffix of those that are being removed.
+    pub(crate) name: SnapshotName,
+    /// What it was called.
+    pub(crate) was: SnapshotName,
+    /// Why it goes; `None` for what an earlier run began to remove.
+    pub(crate) why: Option<String>,
+}
+
+impl Retired {
+    /// What it was called.
+    pub(crate) fn was(&self) -> String {
+        self.was.to_string()
+    }
+}
+
+/// Takes a snapshot out of the history: from now on it is one that is being removed. `None` when somebody reads it or it
+/// is held: then it stays.
+///
+/// # Errors
+/// When it cannot be renamed.
+pub(crate) fn retire(
+    backups: &Backups,
+    name: &SnapshotName,
+    why: impl Display,
+    context: &Context,
+) -> Result<Option<Retired>, RunError> {
+    let Some(_claim) = claim(backups, name) else {
+        context.monitor.event(&Event::InUse { snapshot: name.to_string() });
+        return Ok(None);
+    };
+    // Who pins it has to have the lock that is had here.
+    if crate::repository::records::holds::of(backups, name).is_some() {
+        return Ok(None);
+    }
+    let deleting = name.with_state(State::Deleting);
+    rename(backups, name, &deleting)?;
+    Ok(Some(Retired { name: deleting, was: name.clone(), why: Some(why.to_string()) }))
+}
+
+pub(crate) fn rename(
+    backups: &Backups,
+    from: &SnapshotName,
+    to: &SnapshotName,
+) -> Result<(), RunError> {
+    let renamed = folder_name(from).and_then(|old| backups.dir.rename_new(&old, &folder_name(to)?));
+    let path = backups.path.join(from.to_string());
+    renamed.map_err(|error| destination("cannot rename", &backups.path, path, error))
+}
+
+/// Removes snapshots that are out of the history, and what was kept beside them. Each is tried; what of one cannot be
+/// removed stays in the way of nothing, and is returned.
+///
+/// # Errors
+/// When their new names cannot be made durable; [`RunError::Stopped`] when stopped.
+pub(crate) fn remove_retired(
+    backups: &Backups,
+    retired: &[Retired],
+    context: &Context,
+) -> Result<Vec<Stuck>, RunError> {
+    if !retired.is_empty() {
+        // Nothing of them goes while a power cut could bring their complete names back.
+        let synced = backups.dir.sync();
+        synced.map_err(|error| RunError::Sync { path: backups.path.clone(), error })?;
+    }
+    let mut stuck = Vec::new();
+    for Retired { name, was, why } in retired {
+        let folder = folder_name(name);
+        let removed = folder.map_err(|error| Left { path: Vec::new(), error }).and_then(|folder| {
+            let stop = Arc::clone(&context.stop);
+            let counter = &context.progress.removed;
+            remove_or_say(&backups.dir, &folder, workers(), counter, &|| stop.asked())
+        });
+        match removed {
+            Ok(()) => {
+                forget(backups, name);
+                let snapshot = was.to_string();
+                context.monitor.event(&match why {
+                    Some(reason) => Event::Pruned { snapshot, reason: reason.clone() },
+                    None => Event::LeftoverRemoved { snapshot: name.to_string() },
+                });
+            }
+            Err(_) if context.stop.asked() => return Err(RunError::Stopped),
+            Err(Left { path, error }) => {
+                let path = backups.path.join(std::ffi::OsStr::from_bytes(&path));
+                stuck.push(Stuck::new(name, &path, &error, context));
+            }
+        }
+    }
+    Ok(stuck)
+}
+
+/// Finishes removals that earlier runs had begun; what of them cannot be removed.
+///
+/// # Errors
+/// As [`remove_retired`].
+pub(crate) fn remove_leftovers(
+    backups: &Backups,
+    history: &History,
+    context: &Context,
+) -> Result<Vec<Stuck>, RunError> {
+    if history.deleting.is_empty() {
+        return Ok(Vec::new());
+    }
+    context.progress.enter(Phase::Removing);
+    let retired =
+        |name: &SnapshotName| Retired { name: name.clone(), was: name.clone(), why: None };
+    let retired: Vec<_> = history.deleting.iter().map(retired).collect();
+    remove_retired(backups, &retired, context)
+}
+
+/// Removes a snapshot's report and what was kept beside it. `doctor` lists what stays.
+pub(crate) fn forget(backups: &Backups, name: &SnapshotName) {
+    let complete = name.with_state(State::Complete).to_string();
+    if let (Some(reports), Ok(file)) = (backups.own(c"reports"), c_name(report_file(&complete))) {
+        let _ = reports.unlink(&file);
+    }
+    crate::repository::records::holds::forget(backups, name);
+    forget_kept(backups, &complete);
+    crate::repository::manifest::forget(backups, &complete);
+    forget_kept(backups, &name.with_state(State::Incomplete).to_string());
+}
+
+pub(crate) fn forget_kept(backups: &Backups, name: &str) {
+    if let (Some(kept), Ok(name)) = (backups.own(c"kept"), c_name(name)) {
+        let none = std::sync::atomic::AtomicU64::new(0);
+        let _ = crate::fs::remove_tree::remove(&kept, &name, 1, &none, &|| false);
+    }
+}
+
+/// Lets what is kept beside a snapshot follow it to its complete name.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn rename_kept(
+    backups: &Backups,
+    incomplete: &SnapshotName,
+    complete: &SnapshotName,
+) -> io::Result<()> {
+    let Some(kept) = backups.own(c"kept") else { return Ok(()) };
+    let (old, new) = (folder_name(incomplete)?, folder_name(complete)?);
+    // An empty one goes: then nothing is looked up in it later.
+    if kept.remove_folder(&old).is_err() && kept.find(&old)?.is_some() {
+        forget_kept(backups, &complete.to_string());
+        kept.rename_new(&old, &new)?;
+    }
+    kept.sync()
+}

@@ -1,0 +1,128 @@
+//! Where a path of the source lies inside a snapshot, and the other way round. Pure.
+
+use std::os::unix::ffi::OsStrExt;
+
+use crate::entry::escape::unshown;
+use crate::repository::records::report::Report;
+use crate::snapshot::layout::Layout;
+
+/// The source roots of a snapshot: the absolute path of each, and its path inside.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roots(Vec<(Vec<u8>, Vec<u8>)>);
+
+impl Roots {
+    /// As the report of a snapshot tells them.
+    #[must_use]
+    pub fn of_report(report: &Report) -> Self {
+        let pair = |path: &str, inside: &str| Some((unshown(path)?, unshown(inside)?));
+        Self(report.roots.iter().filter_map(|root| pair(&root.path, &root.inside)).collect())
+    }
+
+    /// As a job has them.
+    #[must_use]
+    pub fn of_layout(layout: &Layout) -> Self {
+        let roots = layout.roots().into_iter();
+        Self(roots.map(|(path, inside)| (path.as_os_str().as_bytes().to_vec(), inside)).collect())
+    }
+
+    /// Each root: its absolute path on the source, and its path inside.
+    #[must_use]
+    pub fn pairs(&self) -> &[(Vec<u8>, Vec<u8>)] {
+        &self.0
+    }
+
+    /// Where `path` of the source lies inside, without a slash at either end. What belongs to no root is
+    /// taken for a full path inside the snapshot, as it is without `/./` and `--no-relative`.
+    #[must_use]
+    pub fn inside(&self, path: &[u8]) -> Vec<u8> {
+        let path = names(path);
+        let below = self.0.iter().filter_map(|(root, inside)| {
+            let root = names(root);
+            let rest = path.strip_prefix(&root[..])?;
+            Some((root.len(), [&names(inside)[..], rest].concat()))
+        });
+        if let Some((_, found)) = below.max_by_key(|(length, _)| *length) {
+            return found.join(&b'/');
+        }
+        // A folder on the way to a root: as far up on both sides.
+        let above = self.0.iter().find_map(|(root, inside)| {
+            let (root, inside) = (names(root), names(inside));
+            let up = root.strip_prefix(&path[..])?.len();
+            Some(inside[..inside.len().checked_sub(up)?].to_vec())
+        });
+        above.unwrap_or(path).join(&b'/')
+    }
+
+    /// The path on the source of what lies at `inside`.
+    #[must_use]
+    pub fn source(&self, inside: &[u8]) -> Vec<u8> {
+        let path = names(inside);
+        let below = self.0.iter().filter_map(|(root, inside)| {
+            let (root, inside) = (names(root), names(inside));
+            let rest = path.strip_prefix(&inside[..])?;
+            Some((inside.len(), [&root[..], rest].concat()))
+        });
+        let found = below.max_by_key(|(length, _)| *length).map(|(_, found)| found);
+        // A folder on the way to a root: as far up on both sides.
+        let above = || {
+            self.0.iter().find_map(|(root, inside)| {
+                let (root, inside) = (names(root), names(inside));
+                let up = inside.strip_prefix(&path[..])?.len();
+                Some(root[..root.len().checked_sub(up)?].to_vec())
+            })
+        };
+        let found = found.or_else(above).unwrap_or_else(|| path.clone());
+        [b"/", &found.join(&b'/')[..]].concat()
+    }
+}
+
+/// The components of a path.
+fn names(path: &[u8]) -> Vec<&[u8]> {
+    path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b".")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn roots(paths: &[&str], relative: bool) -> Roots {
+        let paths: Vec<_> = paths.iter().map(Into::into).collect();
+        Roots::of_layout(&Layout::new(&paths, relative, Path::new("/cwd")).unwrap())
+    }
+
+    #[test]
+    fn a_path_of_the_source_is_found_inside() {
+        for (paths, relative, path, inside) in [
+            (&["/home/u"][..], true, "/home/u/docs//x", "home/u/docs/x"),
+            (&["/home/u"], true, "/home/", "home"),
+            (&["/home/u"], true, "/etc/passwd", "etc/passwd"),
+            (&["/home/./u"], true, "/home/u/x", "u/x"),
+            (&["/home/u"], false, "/home/u/x", "u/x"),
+            (&["/home/u"], false, "/home/u", "u"),
+            (&["/home", "/home/u"], true, "/home/u/x", "home/u/x"),
+            (&["/"], true, "/etc", "etc"),
+            (&[], true, "/etc/x", "etc/x"),
+        ] {
+            let roots = if paths.is_empty() { Roots::default() } else { roots(paths, relative) };
+            assert_eq!(roots.inside(path.as_bytes()), inside.as_bytes(), "{paths:?} {path}");
+        }
+        assert_eq!(roots(&["/home/./u"], true).source(b"u/x"), b"/home/u/x");
+        assert_eq!(Roots::default().source(b"etc"), b"/etc");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_inside_leads_back_to_the_source(
+            rest in "[a-z]{1,3}(/[a-z]{1,3}){0,3}", relative in any::<bool>(), marked in any::<bool>(),
+        ) {
+            let root = if marked { "/srv/./data/a" } else { "/srv/data/a" };
+            let roots = roots(&[root], relative);
+            let path = format!("/srv/data/a/{rest}");
+            prop_assert_eq!(roots.source(&roots.inside(path.as_bytes())), path.as_bytes());
+        }
+    }
+}

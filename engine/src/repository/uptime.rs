@@ -1,0 +1,98 @@
+//! How long ago the last snapshot was taken at least, by the time since boot: for clocks that cannot be right.
+
+use chrono::TimeDelta;
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+use crate::fs::small_file::{read_small, write_whole};
+use crate::repository::Backups;
+use crate::repository::records::report::Boot;
+use crate::repository::records::report_file::report;
+use crate::snapshot::history::History;
+use crate::snapshot::name::Prefix;
+
+/// The boot of this machine and how long ago it was; `None` where `/proc` does not tell.
+pub(crate) fn boot() -> Option<Boot> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let seconds = u64::try_from(clock_gettime(ClockId::Boottime).tv_sec).ok()?;
+    Some(Boot { id: id.trim().to_owned(), seconds })
+}
+
+/// How long this machine was seen to be up since the last snapshot, in boots that came after it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct Seen {
+    /// The complete snapshots that there were; with others it begins anew.
+    snapshots: String,
+    /// Seconds in boots that are over.
+    before: u64,
+    /// The boot that was seen last, and how long it had lasted.
+    boot: Option<Boot>,
+}
+
+impl Seen {
+    /// Takes in that the machine is up in `boot`; the seconds since the last snapshot.
+    fn see(&mut self, snapshots: String, boot: &Boot) -> u64 {
+        if self.snapshots != snapshots {
+            *self = Self { snapshots, ..Self::default() };
+        }
+        if let Some(last) = self.boot.take().filter(|last| last.id != boot.id) {
+            self.before += last.seconds;
+        }
+        self.boot = Some(boot.clone());
+        self.before + boot.seconds
+    }
+}
+
+/// How long ago the last snapshot was taken at least. Exact when that was in the present boot; otherwise what the
+/// machine was seen to be up since. `note` remembers it, for the boots to come.
+pub(crate) fn since_last(
+    backups: &Backups,
+    prefix: &Prefix,
+    history: &History,
+    note: bool,
+) -> Option<TimeDelta> {
+    let boot = boot()?;
+    let taken = history.complete.iter().filter_map(|name| report(backups, name)?.boot);
+    let in_this_boot = taken.filter(|taken| taken.id == boot.id).map(|taken| taken.seconds).max();
+    if let Some(then) = in_this_boot {
+        return seconds(boot.seconds.saturating_sub(then));
+    }
+    let status = backups.own(c"status")?;
+    let file = format!("{prefix}.uptime");
+    let left = read_small(&status, &file).and_then(|left| serde_json::from_slice(&left).ok());
+    let mut seen: Seen = left.unwrap_or_default();
+    let names: Vec<String> = history.complete.iter().map(ToString::to_string).collect();
+    let since = seen.see(names.join(" "), &boot);
+    if note && let Ok(text) = serde_json::to_vec(&seen) {
+        // What cannot be noted is counted from the next boot on.
+        let _ = write_whole(&status, &file, &text);
+    }
+    seconds(since)
+}
+
+fn seconds(seconds: u64) -> Option<TimeDelta> {
+    TimeDelta::try_seconds(i64::try_from(seconds).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_several_boots_adds_up_until_there_is_another_snapshot() {
+        let boot = |id: &str, seconds| Boot { id: id.to_owned(), seconds };
+        let mut seen = Seen::default();
+        for (snapshots, boot, expected) in [
+            ("a", boot("1", 100), 100),
+            ("a", boot("1", 3600), 3600),
+            ("a", boot("2", 50), 3650),
+            ("a", boot("2", 3600), 7200),
+            ("a", boot("3", 10), 7210),
+            ("a b", boot("4", 5), 5),
+            ("a b", boot("5", 5), 10),
+        ] {
+            assert_eq!(seen.see(snapshots.to_owned(), &boot), expected, "{boot:?}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Files of one folder that are stored together: where each is waited for, many are waited for at once.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use crate::entry::{Entry, Kind};
+use crate::fs::dir::Dir;
+use crate::monitor::add;
+use crate::repository::content::{Content, StoreError};
+use crate::restore::folder::One;
+use crate::restore::outcome::What;
+use crate::restore::plan::{Step, decide};
+use crate::restore::target::{Stored, Target, ToStore};
+use crate::restore::walk::{Opened, Shared, Walk};
+
+/// One of them.
+struct Waiting<'a, 'w, T: Target> {
+    walk: &'a Walk<'w, T>,
+    one: One<T::Folder>,
+    source: Option<&'a Dir>,
+    replace: bool,
+    /// Whether there is a hash that its content was proved by.
+    proved: Cell<bool>,
+}
+
+impl<T: Target> ToStore for Waiting<'_, '_, T> {
+    fn entry(&self) -> &Entry {
+        &self.one.entry
+    }
+
+    fn replace(&self) -> bool {
+        self.replace
+    }
+
+    fn open(
+        &self,
+        with: &mut dyn FnMut(&Content<'_>) -> Result<Stored, StoreError>,
+    ) -> Result<Stored, StoreError> {
+        self.walk.with_content(&self.one, self.source, &mut |content| {
+            self.proved.set(content.recorded.is_some());
+            with(content)
+        })
+    }
+}
+
+impl<T: Target> Walk<'_, T> {
+    /// Whether an entry is a file that is worth storing together with others.
+    pub(crate) fn goes_together(&self, one: &One<T::Folder>) -> bool {
+        let meta = &one.wanted.meta;
+        self.target.facts().together.is_some_and(|most| meta.size <= most)
+            && meta.kind == Kind::File
+            && one.wanted.on_disk
+            && !self.several.has(meta)
+    }
+
+    /// Restores such files.
+    pub(crate) fn together(
+        &self,
+        folder: &Shared<T>,
+        opened: &Opened<T>,
+        ones: Vec<One<T::Folder>>,
+    ) {
+        let source = opened.from.as_ref();
+        let mut waiting = Vec::new();
+        for one in ones {
+            add(&self.context.progress.entries, 1);
+            let there = match self.target.look(&opened.to, &one.entry.name) {
+                Ok(there) => there,
+                Err(error) => {
+                    self.trouble(&folder.to.inside_of(&one.entry.name), false, &error);
+                    continue;
+                }
+            };
+            match decide(&one.wanted, there.as_ref(), &self.rules) {
+                step @ (Step::Create | Step::Replace) => {
+                    let replace = step == Step::Replace;
+                    let proved = Cell::new(false);
+                    waiting.push(Waiting { walk: self, one, source, replace, proved });
+                }
+                step => drop(self.single(&one, opened, source, step)),
+            }
+        }
+        if waiting.is_empty() || self.halted() {
+            return;
+        }
+        let files: Vec<&dyn ToStore> = waiting.iter().map(|one| one as &dyn ToStore).collect();
+        let stored = self.target.store_all(&opened.to, &files);
+        for (Waiting { one, replace, proved, .. }, stored) in waiting.iter().zip(stored) {
+            let what = if *replace { What::Replaced } else { What::Created };
+            if stored.is_ok() {
+                self.count_stored(one, proved.get());
+            }
+            self.done(one, what, stored);
+        }
+    }
+
+    /// An entry that would hold up others is done by itself.
+    pub(crate) fn apart(&self, folder: &Shared<T>, one: &One<T::Folder>) {
+        folder.expect();
+        let names = vec![one.entry.name.clone()];
+        self.queue.push(crate::restore::folder::Task::Restore(Arc::clone(folder), names));
+    }
+}

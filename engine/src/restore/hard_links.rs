@@ -1,0 +1,134 @@
+//! Names of one inode: the first that is restored leads, the others become links to it.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::entry::Meta;
+use crate::entry::hard_links::{Leader, Role};
+use crate::entry::stored::Held;
+use crate::fs::dir::Dir;
+use crate::restore::entry::{OCCUPIED, size_of};
+use crate::restore::folder::One;
+use crate::restore::outcome::What;
+use crate::restore::plan::{Step, decide};
+use crate::restore::target::{Shortfall, Target};
+use crate::restore::walk::{Opened, Walk};
+
+impl<T: Target> Walk<'_, T> {
+    /// Restores one of several names of an inode.
+    pub(crate) fn grouped(
+        &self,
+        one: One<T::Folder>,
+        opened: &Opened<T>,
+        source: Option<&Dir>,
+        step: Step,
+    ) {
+        let Some(id) = one.wanted.meta.id else { return };
+        // How many names there are among what is restored is not known.
+        let meta = Meta { links: u64::MAX / 2, ..one.wanted.meta.clone() };
+        one.folder.expect();
+        match self.groups.ask(id, &meta, one) {
+            Role::Wait => {}
+            Role::Follow(leader, one) => {
+                self.follow(&one, &leader);
+                self.settle(&one.folder);
+            }
+            Role::Lead(one) => {
+                let stands = self.single(&one, opened, source, step);
+                let waiting = if stands && !self.is_of_snapshot(&one, opened, step) {
+                    let (place, name) = (Arc::clone(&one.folder.to), one.entry.name.clone());
+                    self.groups.lead(id, Leader { place, name, id: one.inode.get(), record: None })
+                } else {
+                    self.groups.abandon(id)
+                };
+                self.settle(&one.folder);
+                for one in waiting {
+                    self.again(one);
+                }
+            }
+        }
+    }
+
+    /// Whether what is there is the snapshot's own inode, which must get no further name.
+    fn is_of_snapshot(&self, one: &One<T::Folder>, opened: &Opened<T>, step: Step) -> bool {
+        let there = || self.target.look(&opened.to, &one.entry.name).ok().flatten();
+        step == Step::Keep
+            && one.wanted.meta.id.is_some()
+            && there().is_some_and(|there| there.meta.id == one.wanted.meta.id)
+    }
+
+    /// A name that waited asks again.
+    fn again(&self, one: One<T::Folder>) {
+        let folder = Arc::clone(&one.folder);
+        let ready = self.handles(&folder).and_then(|opened| {
+            let there = self.target.look(&opened.to, &one.entry.name)?;
+            one.inode.set(there.as_ref().and_then(|there| there.meta.id));
+            Ok((opened, decide(&one.wanted, there.as_ref(), &self.rules)))
+        });
+        match ready {
+            Ok((opened, step)) => self.grouped(one, &opened, None, step),
+            Err(error) => self.trouble(&one.path(), false, &error),
+        }
+        // What it had waited with.
+        self.settle(&folder);
+    }
+
+    /// Makes a name another one of the leader's inode.
+    fn follow(&self, one: &One<T::Folder>, leader: &Leader) {
+        match self.try_follow(one, leader) {
+            Ok(Some((what, why))) => {
+                self.tell(what, &one.path(), false, size_of(&one.wanted), why);
+            }
+            Ok(None) => {}
+            Err(error) => self.trouble(&one.path(), false, &error),
+        }
+    }
+
+    fn try_follow(
+        &self,
+        one: &One<T::Folder>,
+        leader: &Leader,
+    ) -> io::Result<Option<(What, Option<String>)>> {
+        let opened = self.handles(&one.folder)?;
+        let (target, name) = (self.target, &one.entry.name);
+        let there = target.look(&opened.to, name)?;
+        one.inode.set(there.as_ref().and_then(|there| there.meta.id));
+        let step = decide(&one.wanted, there.as_ref(), &self.rules);
+        let elsewhere;
+        let leading = if leader.place.inside() == one.folder.to.inside() {
+            &opened.to
+        } else {
+            elsewhere = self.reach(&leader.place)?;
+            &elsewhere
+        };
+        let first = target.look(leading, &leader.name)?;
+        let id = |held: &Option<Held>| held.as_ref().and_then(|held| held.meta.id);
+        let is_linked = id(&there).is_some() && id(&there) == id(&first);
+        // Where inodes are not told, what is equal and has other names is taken for linked.
+        let has_others = there.as_ref().is_some_and(|there| there.meta.links > 1);
+        if is_linked || (step == Step::Keep && id(&first).is_none() && has_others) {
+            self.tell(What::Equal, &one.path(), false, 0, None);
+            return Ok(None);
+        }
+        let (what, replace) = match step {
+            Step::Create => (What::Created, false),
+            // Equal in all but that it is a file of its own: an interrupted restore had begun with this name.
+            Step::Keep => (What::Metadata, true),
+            Step::Dress | Step::Replace => (What::Replaced, true),
+            Step::ReplaceFolder if self.make_way(one, &opened)? => (What::Replaced, false),
+            Step::ReplaceFolder => return Ok(Some((What::Left, Some(OCCUPIED.to_owned())))),
+            Step::Leave(why) => return Ok(Some((What::Left, Some(why.to_owned())))),
+        };
+        match target.link(&opened.to, name, (leading, &leader.name, leader.id), replace) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                let step = if replace { Step::Replace } else { Step::Create };
+                if self.single(one, &opened, None, step) {
+                    let shortfall = Shortfall { link: true, ..Shortfall::default() };
+                    self.short(&one.path(), false, &shortfall);
+                }
+                Ok(None)
+            }
+            linked => linked.map(|()| Some((what, None))),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What the snapshot holds: of each entry what stands on the disk, with what is kept beside it.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use crate::entry::Kind;
+use crate::entry::overlay::Records;
+use crate::entry::stored::Held;
+use crate::entry::tree_path::{Place, place_of};
+use crate::fs::dir::Dir;
+use crate::fs::lookup::held;
+use crate::fs::xattrs::Asked;
+use crate::fs::{fake_super, xattrs};
+use crate::restore::request::{Item, RestoreError};
+use crate::restore::target::Target;
+use crate::restore::walk::Walk;
+
+/// Everything that the snapshot has is given back.
+const ALL: Asked = Asked { xattrs: true, acls: true };
+
+impl<T: Target> Walk<'_, T> {
+    /// What the snapshot holds of an item, with its name there.
+    pub(crate) fn find(&self, item: &Item) -> Result<Option<(CString, Held)>, RestoreError> {
+        let place = place_of(&item.inside);
+        let chain = place.chain();
+        let broken = |error| {
+            let what = crate::entry::escape::shown(&item.inside);
+            RestoreError::Target(io::Error::other(format!("cannot read {what}: {error}")))
+        };
+        let Some((last, above)) = chain[1..].split_last() else {
+            return self.own(&place, None).map(|held| Some((c"".to_owned(), held))).map_err(broken);
+        };
+        let mut dir = self.snapshot.try_clone().map_err(broken)?;
+        for name in above {
+            dir = match dir.child(name.name()) {
+                Err(error) if is_absent(&error) => return Ok(None),
+                opened => opened.map_err(broken)?,
+            };
+        }
+        let parent = above.last().map_or_else(|| Place::top(None), Arc::clone);
+        let records = self.kept.load(&parent).map_err(broken)?;
+        let found = self.look(&dir, &parent, last.name(), &records).map_err(broken)?;
+        Ok(found.map(|held| (last.name().to_owned(), held)))
+    }
+
+    /// What the snapshot holds as `name`; of a folder its own record stands in its own file.
+    pub(crate) fn look(
+        &self,
+        dir: &Dir,
+        place: &Arc<Place>,
+        name: &CStr,
+        records: &Records,
+    ) -> io::Result<Option<Held>> {
+        let found = held(dir, name, records, ALL)?;
+        let written = |held: &Held| self.options.fake_super.contains(&held.meta.uid);
+        let found = match found {
+            Some(held) if written(&held) => fake_super::plain(dir, name, Some(held)),
+            found => found,
+        };
+        match found {
+            Some(held) if held.meta.kind == Kind::Folder && self.kept.any() => {
+                self.own(&place.child(name, None), Some(held)).map(Some)
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// What the snapshot holds of the folder `place` itself.
+    pub(crate) fn own(&self, place: &Arc<Place>, found: Option<Held>) -> io::Result<Held> {
+        let found = match found {
+            Some(found) => found,
+            None => {
+                let dir = self.down(place)?;
+                let xattrs = xattrs::read_own(&dir, ALL)?;
+                Held { meta: dir.meta()?, target: None, xattrs, on_disk: true }
+            }
+        };
+        let record = self.kept.load(place)?.remove(c"");
+        let complete = record.and_then(|record| record.complete(Some(found.clone())));
+        Ok(complete.unwrap_or(found))
+    }
+
+    /// Opens a folder of the snapshot.
+    pub(crate) fn down(&self, place: &Arc<Place>) -> io::Result<Dir> {
+        let chain = place.chain();
+        chain[1..].iter().try_fold(self.snapshot.try_clone()?, |dir, at| dir.child(at.name()))
+    }
+
+    /// Opens the snapshot's folder that holds `place`.
+    pub(crate) fn above(&self, place: &Arc<Place>) -> io::Result<Dir> {
+        let chain = place.chain();
+        let above = &chain[..chain.len() - 1];
+        above[1..].iter().try_fold(self.snapshot.try_clone()?, |dir, at| dir.child(at.name()))
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
+}

@@ -1,0 +1,123 @@
+//! Which inodes have several names among what is restored. Their link counts do not tell: every
+//! unchanged file has a name in each snapshot.
+
+use std::collections::HashSet;
+use std::ffi::CStr;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::entry::tree_path::Place;
+use crate::entry::{Kind, Meta, c_name};
+use crate::fs::dir::Dir;
+use crate::fs::file_system::tells_inodes;
+use crate::fs::traverse::{Visitor, explore};
+use crate::restore::request::Item;
+use crate::threads::work_queue::workers;
+
+/// What was found by looking at all names once.
+#[derive(Debug, Default)]
+pub(crate) struct Several {
+    /// Inode numbers with more than one name.
+    inodes: HashSet<u64>,
+    /// Names in all.
+    pub(crate) entries: u64,
+}
+
+impl Several {
+    /// Whether what `meta` describes has more than one name among what is restored.
+    pub(crate) fn has(&self, meta: &Meta) -> bool {
+        meta.kind != Kind::Folder && meta.id.is_some_and(|id| self.inodes.contains(&id.ino))
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    once: HashSet<u64>,
+    several: Several,
+}
+
+impl Seen {
+    fn see(&mut self, ino: u64) {
+        if !self.once.insert(ino) {
+            self.several.inodes.insert(ino);
+        }
+    }
+}
+
+struct Census<'a> {
+    known: bool,
+    stop: &'a (dyn Fn() -> bool + Sync),
+    seen: Mutex<Seen>,
+}
+
+/// Looks at all names that `items` stand for in the snapshot `top`. What cannot be read is told when it
+/// is to be restored.
+pub(crate) fn several(top: &Dir, items: &[Item], stop: &(dyn Fn() -> bool + Sync)) -> Several {
+    let census = Census { known: tells_inodes(top), stop, seen: Mutex::default() };
+    for item in items {
+        let names = item.inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+        let Ok(names) = names.map(c_name).collect::<io::Result<Vec<_>>>() else { continue };
+        let Ok(at) = top.try_clone() else { continue };
+        let (mut place, mut at) = (Place::top(None), Some(at));
+        for (number, name) in names.iter().enumerate() {
+            let Some(dir) = at.take() else { break };
+            if number + 1 == names.len()
+                && let Ok(Some(meta)) = dir.find(name)
+                && meta.kind != Kind::Folder
+            {
+                census.one(&meta);
+            }
+            place = place.child(name, None);
+            at = dir.child(name).ok();
+        }
+        if let Some(dir) = at {
+            explore(&dir, &place, workers(), &census);
+        }
+    }
+    census.seen.into_inner().unwrap_or_else(PoisonError::into_inner).several
+}
+
+impl Census<'_> {
+    fn one(&self, meta: &Meta) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.several.entries += 1;
+        if let Some(id) = meta.id {
+            seen.see(id.ino);
+        }
+    }
+}
+
+impl Visitor for Census<'_> {
+    fn folder(&self, _: &Arc<Place>, dir: &Dir, enter: &mut dyn FnMut(&CStr)) -> io::Result<()> {
+        let (mut inodes, mut entries, mut unknown) = (Vec::new(), 0, Vec::new());
+        dir.names(|entry| {
+            entries += 1;
+            if entry.folder {
+                enter(entry.name);
+            } else if self.known {
+                inodes.push(entry.ino);
+            } else {
+                unknown.push(entry.name.to_owned());
+            }
+            ControlFlow::Continue(())
+        })?;
+        for name in unknown {
+            match dir.stat(&name) {
+                Ok(meta) if meta.kind == Kind::Folder => enter(&name),
+                Ok(meta) if meta.links > 1 => inodes.extend(meta.id.map(|id| id.ino)),
+                _ => {}
+            }
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.several.entries += entries;
+        inodes.into_iter().for_each(|ino| seen.see(ino));
+        Ok(())
+    }
+
+    fn failed(&self, _: &Arc<Place>, _: io::Error) {}
+
+    fn enough(&self) -> bool {
+        (self.stop)()
+    }
+}

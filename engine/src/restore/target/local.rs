@@ -1,0 +1,555 @@
+//! A folder of this machine as the place of restored entries: held handles, single names, no symlink
+//! followed, nothing written under a final name before it is whole.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rustix::io::Errno;
+
+use crate::entry::escape::unshown;
+use crate::entry::overlay::{Record, Records};
+use crate::entry::preserve::Keep;
+use crate::entry::stored::Held;
+use crate::entry::tree_path::Place;
+use crate::entry::{Entry, Extra, FileId, Kind, Listed, Xattrs};
+use crate::fs::access::own_umask;
+use crate::fs::capabilities::Abilities;
+use crate::fs::dir::Dir;
+use crate::fs::dir::node::Node;
+use crate::fs::dir::resolve::Resolved;
+use crate::fs::file_system::{SyncFileSystem, syncs_as_a_whole};
+use crate::fs::metadata::{Dresser, exchanged};
+use crate::fs::refusal::{is_full, says_full};
+use crate::fs::traverse::{Visitor, explore};
+use crate::fs::xattrs::Asked;
+use crate::fs::{stat, xattrs};
+use crate::repository::catalog::Catalog;
+use crate::repository::content::{Content, StoreError, copy, is_damaged};
+use crate::restore::private;
+use crate::restore::private::Private;
+use crate::restore::target::{Facts, FileSystem, Shortfall, Spared, Stored, Target};
+use crate::restore::temporary::temporary;
+
+/// Why a folder cannot be restored to.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// It lies in a backups folder.
+    #[error("{} lies in the backups folder {}", crate::entry::escape::shown_path(.path), crate::entry::escape::shown_path(.backups))]
+    InBackups {
+        /// The folder.
+        path: PathBuf,
+        /// The backups folder.
+        backups: PathBuf,
+    },
+    /// It cannot be made or opened.
+    #[error("cannot {action} {}: {error}", crate::entry::escape::shown_path(.path))]
+    Impossible {
+        /// What was tried.
+        action: &'static str,
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+}
+
+/// A folder of this machine.
+pub struct Local {
+    /// `None` while it does not exist: then it can only be looked at.
+    top: Option<Dir>,
+    backups: FileId,
+    /// For what this restore makes.
+    whole: Dresser,
+    /// For folders that were there, of which the snapshot knows no attributes.
+    plain: Dresser,
+    reflinks: AtomicBool,
+    root: bool,
+    /// Each file is synced by itself, because the file system cannot be synced as a whole.
+    sync_each: bool,
+    sync: SyncFileSystem,
+}
+
+/// Entries of one folder that a thread does at a time: inodes that lie beside one another.
+const BATCH: usize = 64;
+
+/// Everything that is there.
+const ALL: Asked = Asked { xattrs: true, acls: true };
+
+impl Local {
+    /// The folder at `path`, made with its parents unless it is there. Symlinks in it are followed where nobody else
+    /// can have put them there ([`Resolved`]).
+    ///
+    /// # Errors
+    /// When it cannot be made, or lies in a backups folder.
+    pub fn make(path: &Path, catalog: &Catalog, sync: SyncFileSystem) -> Result<Self, PlaceError> {
+        let impossible =
+            |action| move |error| PlaceError::Impossible { action, path: path.to_owned(), error };
+        let found = Resolved::at(path).map_err(impossible("open"))?;
+        // What exists of the path decides, before anything is made.
+        Self::guarded(&found.node, path, catalog)?;
+        let mut top = found.node.open_folder().map_err(impossible("open"))?;
+        for name in &found.missing {
+            let opened = opened_up(&top);
+            let made = private::make_folder(&top, name).and_then(|made| {
+                stat::set_mode(&made, 0o777 & !own_umask())?;
+                Ok(made)
+            });
+            let closed = opened.map_or(Ok(()), |(dir, mode)| stat::set_mode(&dir, mode));
+            top = closed.and(made).map_err(impossible("make"))?;
+        }
+        Ok(Self::new(Some(top), catalog, sync))
+    }
+
+    /// The folder at `path` for looking only; it need not exist.
+    ///
+    /// # Errors
+    /// When it lies in a backups folder or cannot be opened.
+    pub fn look_at(
+        path: &Path,
+        catalog: &Catalog,
+        sync: SyncFileSystem,
+    ) -> Result<Self, PlaceError> {
+        let impossible =
+            |error| PlaceError::Impossible { action: "open", path: path.to_owned(), error };
+        let found = match Resolved::at(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self::new(None, catalog, sync));
+            }
+            found => found.map_err(impossible)?,
+        };
+        if !found.missing.is_empty() {
+            return Ok(Self::new(None, catalog, sync));
+        }
+        Self::guarded(&found.node, path, catalog)?;
+        let top = found.node.open_folder().map_err(impossible)?;
+        Ok(Self::new(Some(top), catalog, sync))
+    }
+
+    /// Refuses the folder at `path` when it or one above it is a backups folder.
+    fn guarded(folder: &Node, path: &Path, catalog: &Catalog) -> Result<(), PlaceError> {
+        let impossible =
+            |error| PlaceError::Impossible { action: "open", path: path.to_owned(), error };
+        let mut at = folder.try_clone().map_err(impossible)?.pass();
+        let mut id = at.meta().map_err(impossible)?.id;
+        loop {
+            let own = at.find(c".backup_manager").ok().flatten();
+            if id == Some(catalog.backups.id) || own.is_some_and(|own| own.kind == Kind::Folder) {
+                let (path, backups) = (path.to_owned(), catalog.path().to_owned());
+                return Err(PlaceError::InBackups { path, backups });
+            }
+            let above = at.pass(c"..").map_err(impossible)?;
+            let above_id = above.meta().map_err(impossible)?.id;
+            if above_id == id {
+                return Ok(());
+            }
+            (at, id) = (above, above_id);
+        }
+    }
+
+    fn new(top: Option<Dir>, catalog: &Catalog, sync: SyncFileSystem) -> Self {
+        let root = rustix::process::geteuid().is_root();
+        let abilities = Abilities {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            links: true,
+            most_links: u64::MAX,
+            symlinks: true,
+            nodes: true,
+            owner: root,
+            mode: true,
+            xattrs: true,
+            reflinks: true,
+            changes_names: false,
+            folds_case: false,
+            time_granularity_ns: 1,
+        };
+        let plain = Keep::default();
+        let whole = Keep { xattrs: true, acls: true, ..plain };
+        Self {
+            backups: catalog.backups.id,
+            whole: Dresser::new(whole, abilities.clone()),
+            plain: Dresser::new(plain, abilities),
+            reflinks: AtomicBool::new(true),
+            root,
+            sync_each: !top.as_ref().is_none_or(syncs_as_a_whole),
+            sync,
+            top,
+        }
+    }
+
+    /// Gives what `make` made under a temporary name its own one.
+    fn placed(&self, folder: &Dir, from: &CStr, name: &CStr, replace: bool) -> io::Result<()> {
+        let placed =
+            if replace { folder.rename_over(from, name) } else { folder.rename_new(from, name) };
+        let placed = placed.map_err(|error| judged(folder, error));
+        if placed.is_err() {
+            let _ = folder.unlink(from);
+        }
+        placed
+    }
+
+    /// Makes what is neither a file nor a folder.
+    fn make_node(&self, folder: &Dir, entry: &Entry, replace: bool) -> io::Result<Stored> {
+        let (name, meta) = (temporary(&entry.name)?, &entry.meta);
+        let private = made(folder, &name, || Private::in_folder(folder, &name))?;
+        let dir = private.dir();
+        made(dir, &name, || match entry.target() {
+            Some(target) => dir.make_symlink(&name, target),
+            None => dir.make_node(&name, meta.kind, meta.mode & 0o777, meta.rdev),
+        })?;
+        let named = Entry { name: name.clone(), ..entry.clone() };
+        let placed = self.whole.new_node(dir, Listed::from(&named), false).and_then(|record| {
+            let node = dir.node(&name)?;
+            let (shortfall, id) = (self.shortfall(&node, record), node.meta()?.id);
+            private.place(&name, &entry.name, replace)?;
+            Ok(Stored { shortfall, damaged: false, id })
+        });
+        if placed.is_err() {
+            let _ = dir.unlink(&name);
+        }
+        placed
+    }
+
+    /// What the system refused, but for attributes that are there all the same.
+    fn shortfall(&self, fd: impl AsFd, record: Record) -> Shortfall {
+        let plain = |pair: &(String, String)| Some((unshown(&pair.0)?, unshown(&pair.1)?));
+        let refused: Xattrs = record.xattrs.iter().filter_map(plain).collect();
+        let there = if refused.is_empty() { Ok(Vec::new()) } else { xattrs::read_held(fd, ALL) };
+        let there = there.unwrap_or_default();
+        Shortfall {
+            owner: record.uid.is_some() || record.gid.is_some(),
+            mode: record.mode.is_some(),
+            time: record.mtime.is_some(),
+            xattrs: refused
+                .into_iter()
+                .filter(|pair| !there.contains(pair))
+                .map(|(name, _)| name)
+                .collect(),
+            link: false,
+        }
+    }
+}
+
+/// The folder with all rights of its owner, who this process is, and the mode that it had; `None` where it has them, or
+/// cannot be given them.
+fn opened_up(folder: &Dir) -> Option<(Dir, u32)> {
+    let (meta, user) = (folder.meta().ok()?, rustix::process::geteuid());
+    if user.is_root() || meta.uid != user.as_raw() || meta.mode & 0o700 == 0o700 {
+        return None;
+    }
+    Some((folder.with_mode(meta.mode | 0o700).ok()?, meta.mode))
+}
+
+/// Makes something under a temporary name of this process, in the place of what it left there before.
+fn made<T>(dir: &Dir, name: &CStr, make: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match make() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            crate::fs::remove_tree::remove(dir, name, 1, &AtomicU64::new(0), &|| false)?;
+            make()
+        }
+        result => result,
+    }
+}
+
+/// The error of something in `folder`. One that says "full" of a file system that has room is about this entry only: ext4
+/// says so of an index of names that cannot grow, and a quota may be another user's.
+fn judged(folder: &Dir, error: io::Error) -> io::Error {
+    if !says_full(&error) || is_full(&error, folder) {
+        return error;
+    }
+    io::Error::other(format!("{error}, though the file system has room"))
+}
+
+impl Target for Local {
+    type Folder = Dir;
+
+    fn facts(&self) -> Facts {
+        Facts {
+            owners: self.root,
+            xattrs: true,
+            granularity_ns: 1,
+            seconds: (i64::MIN, i64::MAX),
+            threads: crate::threads::work_queue::workers(),
+            batch: BATCH,
+            together: None,
+        }
+    }
+
+    fn top(&self) -> io::Result<Dir> {
+        self.top.as_ref().ok_or(io::ErrorKind::NotFound)?.try_clone()
+    }
+
+    fn enter(&self, folder: &Dir, name: &CStr) -> io::Result<Dir> {
+        let entered = match folder.child(name) {
+            // On the way to what is restored it is enough to pass through.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => folder.pass(name),
+            entered => entered,
+        }?;
+        if entered.meta()?.id == Some(self.backups) {
+            return Err(io::Error::other("it is the backups folder"));
+        }
+        Ok(entered)
+    }
+
+    fn look(&self, folder: &Dir, name: &CStr) -> io::Result<Option<Held>> {
+        crate::fs::lookup::held(folder, name, &Records::new(), ALL)
+    }
+
+    fn names(&self, folder: &Dir, _: usize) -> io::Result<Option<Vec<CString>>> {
+        let mut names = Vec::new();
+        folder.names(|entry| {
+            names.push(entry.name.to_owned());
+            ControlFlow::Continue(())
+        })?;
+        Ok(Some(names))
+    }
+
+    fn open_up(&self, folder: &Dir) -> Option<(Dir, u32)> {
+        opened_up(folder)
+    }
+
+    fn set_mode(&self, folder: &Dir, mode: u32) -> io::Result<()> {
+        stat::set_mode(folder, mode)
+    }
+
+    fn id(&self, folder: &Dir) -> io::Result<Option<FileId>> {
+        Ok(folder.meta()?.id)
+    }
+
+    fn make_folder(&self, folder: &Dir, name: &CStr) -> io::Result<Option<FileId>> {
+        let made = private::make_folder(folder, name).map_err(|error| judged(folder, error));
+        Ok(made?.meta()?.id)
+    }
+
+    fn store(
+        &self,
+        folder: &Dir,
+        entry: &Entry,
+        content: &Content<'_>,
+        replace: bool,
+    ) -> Result<Stored, StoreError> {
+        let name = temporary(&entry.name)?;
+        let file = made(folder, &name, || folder.create_file(&name, 0o600))
+            .map_err(|error| judged(folder, error))?;
+        let reflink = self.reflinks.load(Ordering::Relaxed);
+        let dressed = copy(content, &file, reflink).and_then(|hash| {
+            let damaged = is_damaged(content, &hash);
+            if damaged && !content.accept_damage {
+                return Err(StoreError::Damaged);
+            }
+            if !self.root && entry.meta.mode & 0o200 == 0 {
+                // Once its mode forbids to write, an ordinary user may set none (xattr(7)).
+                let user = |pair: &&(Vec<u8>, Vec<u8>)| pair.0.starts_with(b"user.");
+                let user: Vec<_> = entry.xattrs().iter().filter(user).cloned().collect();
+                xattrs::write(&file, &user, Asked { xattrs: true, acls: false })?;
+            }
+            let record = self.whole.existing(&file, Listed::from(entry))?;
+            let shortfall = self.shortfall(&file, record);
+            if self.sync_each {
+                file.sync_all()?;
+            }
+            Ok(Stored { shortfall, damaged, id: stat::meta(&file)?.id })
+        });
+        // While what was written still takes its room.
+        let dressed = dressed.map_err(|error| match error {
+            StoreError::Target(error) => StoreError::Target(judged(folder, error)),
+            error => error,
+        });
+        if dressed.is_err() {
+            let _ = folder.unlink(&name);
+        }
+        let stored = dressed?;
+        self.placed(folder, &name, &entry.name, replace)?;
+        Ok(stored)
+    }
+
+    fn make(&self, folder: &Dir, entry: &Entry, replace: bool) -> io::Result<Stored> {
+        self.make_node(folder, entry, replace).map_err(|error| judged(folder, error))
+    }
+
+    fn link(
+        &self,
+        folder: &Dir,
+        name: &CStr,
+        to: (&Dir, &CStr, Option<FileId>),
+        replace: bool,
+    ) -> io::Result<()> {
+        let unsupported = |error: io::Error| match Errno::from_io_error(&error) {
+            Some(Errno::PERM | Errno::NOTSUP | Errno::MLINK | Errno::XDEV) => {
+                io::ErrorKind::Unsupported.into()
+            }
+            _ => judged(folder, error),
+        };
+        let node = to.0.node(to.1)?;
+        if to.2.is_some() && node.meta()?.id != to.2 {
+            // Another process exchanged it: linking it could lend it this folder's trust.
+            return Err(exchanged());
+        }
+        if !replace {
+            return folder.link_node(name, &node).map_err(unsupported);
+        }
+        let new = temporary(name)?;
+        made(folder, &new, || folder.link_node(&new, &node)).map_err(unsupported)?;
+        self.placed(folder, &new, name, true)?;
+        // Of two names of one inode rename(2) leaves both.
+        let _ = folder.unlink(&new);
+        Ok(())
+    }
+
+    fn dress_file(&self, folder: &Dir, entry: &Entry, id: Option<FileId>) -> io::Result<Shortfall> {
+        let file = folder.open_file(&entry.name)?;
+        let found = stat::meta(&file)?;
+        // Another name of it may be a snapshot's. Another owner may still have it open, or may have put a file
+        // of a third one there: nobody's file is given away, and rights to run as its owner or group go only
+        // to content that was just written.
+        let lends = entry.meta.mode & 0o6000 != 0
+            || entry.xattrs().iter().any(|(name, _)| name.starts_with(b"security."));
+        let given = self.root && found.uid != entry.meta.uid;
+        if found.kind != Kind::File || found.links != 1 || found.id != id || given || lends {
+            return Err(Errno::MLINK.into());
+        }
+        let dresser = if entry.xattrs().is_empty() { &self.plain } else { &self.whole };
+        let record = dresser.existing(&file, Listed::from(entry));
+        Ok(self.shortfall(&file, record.map_err(|error| judged(folder, error))?))
+    }
+
+    fn dress_folder(&self, folder: &Dir, entry: &Entry, new: bool) -> io::Result<Shortfall> {
+        if !new && self.root && folder.meta()?.uid != entry.meta.uid {
+            // Who may write to the folder that it lies in can have put another user's folder there.
+            if !private::is_closed(&folder.pass(c"..")?.meta()?) {
+                return Ok(Shortfall { owner: true, mode: true, ..Shortfall::default() });
+            }
+        }
+        let plain = !new && entry.xattrs().is_empty();
+        let dresser = if plain { &self.plain } else { &self.whole };
+        let record = dresser.existing(folder, Listed::from(entry));
+        let record = record.map_err(|error| judged(folder, error))?;
+        if self.sync_each {
+            folder.sync()?;
+        }
+        Ok(self.shortfall(folder, record))
+    }
+
+    fn remove(&self, folder: &Dir, name: &CStr) -> io::Result<()> {
+        folder.unlink(name)
+    }
+
+    fn file_system(&self, folder: &Dir) -> io::Result<Option<FileSystem>> {
+        file_system(folder)
+    }
+
+    fn may_remove(&self, folder: &Dir, name: &CStr, spared: &Spared<'_>) -> io::Result<bool> {
+        let Some(outside) = file_system(folder)? else { return Ok(false) };
+        let doomed = folder.child(name)?;
+        let found = AtomicBool::new(false);
+        let watch = Watch { outside, backups: self.backups, spared, found };
+        explore(&doomed, &Place::top(None), 1, &watch);
+        Ok(!watch.found.load(Ordering::Relaxed))
+    }
+
+    fn remove_folder(&self, folder: &Dir, name: &CStr) -> io::Result<()> {
+        crate::fs::remove_tree::remove(folder, name, 1, &AtomicU64::new(0), &|| false)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        match &self.top {
+            Some(top) if !self.sync_each => (self.sync)(top.as_fd()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The file system of a folder and its mount, which differs for each part of a file system that is mounted
+/// in a second place (statx(2), since Linux 5.8).
+fn file_system(folder: &Dir) -> io::Result<Option<FileSystem>> {
+    use rustix::fs::AtFlags;
+    use rustix::fs::StatxFlags;
+    let asked = StatxFlags::MNT_ID;
+    let told = rustix::fs::statx(folder, c"", AtFlags::EMPTY_PATH, asked)?;
+    let device = rustix::fs::makedev(told.stx_dev_major, told.stx_dev_minor);
+    let mount =
+        if told.stx_mask & asked.bits() == 0 { mount_of(folder) } else { Some(told.stx_mnt_id) };
+    Ok(mount.map(|mount| FileSystem { device, mount }))
+}
+
+/// The number of the mount that a folder lies on, from proc_pid_fdinfo(5).
+fn mount_of(folder: &Dir) -> Option<u64> {
+    use std::os::fd::AsFd;
+    use std::os::fd::AsRawFd;
+    let path = format!("/proc/self/fdinfo/{}", folder.as_fd().as_raw_fd());
+    let text = std::fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
+}
+
+/// Looks below a folder for what must not be removed.
+struct Watch<'a> {
+    outside: FileSystem,
+    backups: FileId,
+    spared: &'a Spared<'a>,
+    found: AtomicBool,
+}
+
+impl Visitor for Watch<'_> {
+    fn folder(
+        &self,
+        place: &Arc<Place>,
+        dir: &Dir,
+        enter: &mut dyn FnMut(&CStr),
+    ) -> io::Result<()> {
+        let stays = || self.found.store(true, Ordering::Relaxed);
+        if file_system(dir)? != Some(self.outside)
+            || dir.meta()?.id == Some(self.backups)
+            || dir.find(c".backup_manager")?.is_some()
+        {
+            stays();
+            return Ok(());
+        }
+        let above = place.inside();
+        let mut failed = Ok(());
+        dir.names(|entry| {
+            let looked = dir.stat(entry.name).and_then(|meta| {
+                let link = meta.kind == Kind::Symlink;
+                let target = if link { Some(dir.read_link(entry.name)?) } else { None };
+                Ok((meta, Extra { target, xattrs: Xattrs::new(), xattrs_unread: false }))
+            });
+            let (meta, extra) = match looked {
+                Ok(looked) => looked,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return ControlFlow::Continue(());
+                }
+                Err(error) => {
+                    failed = Err(error);
+                    return ControlFlow::Break(());
+                }
+            };
+            let mut path = above.clone();
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(entry.name.to_bytes());
+            if (self.spared)(&path, Listed { name: entry.name, meta: &meta, extra: Some(&extra) }) {
+                stays();
+                return ControlFlow::Break(());
+            }
+            if meta.kind == Kind::Folder {
+                enter(entry.name);
+            }
+            ControlFlow::Continue(())
+        })?;
+        failed
+    }
+
+    /// What nobody has looked at stays.
+    fn failed(&self, _: &Arc<Place>, _: io::Error) {
+        self.found.store(true, Ordering::Relaxed);
+    }
+
+    fn enough(&self) -> bool {
+        self.found.load(Ordering::Relaxed)
+    }
+}

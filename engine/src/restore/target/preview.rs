@@ -1,0 +1,120 @@
+//! A restore target that writes nothing: the dry run.
+
+use std::ffi::{CStr, CString};
+use std::io;
+
+use rustix::io::Errno;
+
+use crate::entry::stored::Held;
+use crate::entry::{Entry, FileId};
+use crate::repository::content::{Content, StoreError};
+use crate::restore::target::{Facts, FileSystem, Shortfall, Spared, Stored, Target};
+
+/// The same place, looked at and never written to: with it a restore tells what it would do.
+pub struct Preview<T>(pub T);
+
+impl<T: Target> Target for Preview<T> {
+    /// `None`: a folder that would be made.
+    type Folder = Option<T::Folder>;
+
+    fn facts(&self) -> Facts {
+        self.0.facts()
+    }
+
+    fn top(&self) -> io::Result<Self::Folder> {
+        match self.0.top() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            top => top.map(Some),
+        }
+    }
+
+    fn enter(&self, folder: &Self::Folder, name: &CStr) -> io::Result<Self::Folder> {
+        let Some(folder) = folder else { return Ok(None) };
+        match self.0.enter(folder, name) {
+            // Nothing is there, or something that would have made way.
+            Err(error)
+                if Errno::from_io_error(&error) == Some(Errno::LOOP)
+                    || matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                    ) =>
+            {
+                Ok(None)
+            }
+            entered => entered.map(Some),
+        }
+    }
+
+    fn look(&self, folder: &Self::Folder, name: &CStr) -> io::Result<Option<Held>> {
+        folder.as_ref().map_or(Ok(None), |folder| self.0.look(folder, name))
+    }
+
+    fn names(&self, folder: &Self::Folder, most: usize) -> io::Result<Option<Vec<CString>>> {
+        folder.as_ref().map_or(Ok(Some(Vec::new())), |folder| self.0.names(folder, most))
+    }
+
+    fn id(&self, folder: &Self::Folder) -> io::Result<Option<FileId>> {
+        folder.as_ref().map_or(Ok(None), |folder| self.0.id(folder))
+    }
+
+    fn make_folder(&self, _: &Self::Folder, _: &CStr) -> io::Result<Option<FileId>> {
+        Ok(None)
+    }
+
+    fn store(
+        &self,
+        _: &Self::Folder,
+        _: &Entry,
+        _: &Content<'_>,
+        _: bool,
+    ) -> Result<Stored, StoreError> {
+        Ok(Stored::default())
+    }
+
+    fn make(&self, _: &Self::Folder, _: &Entry, _: bool) -> io::Result<Stored> {
+        Ok(Stored::default())
+    }
+
+    fn link(
+        &self,
+        _: &Self::Folder,
+        _: &CStr,
+        _: (&Self::Folder, &CStr, Option<FileId>),
+        _: bool,
+    ) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn dress_file(&self, _: &Self::Folder, _: &Entry, _: Option<FileId>) -> io::Result<Shortfall> {
+        Ok(Shortfall::default())
+    }
+
+    fn dress_folder(&self, _: &Self::Folder, _: &Entry, _: bool) -> io::Result<Shortfall> {
+        Ok(Shortfall::default())
+    }
+
+    fn remove(&self, _: &Self::Folder, _: &CStr) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn file_system(&self, folder: &Self::Folder) -> io::Result<Option<FileSystem>> {
+        folder.as_ref().map_or(Ok(None), |folder| self.0.file_system(folder))
+    }
+
+    fn may_remove(
+        &self,
+        folder: &Self::Folder,
+        name: &CStr,
+        spared: &Spared<'_>,
+    ) -> io::Result<bool> {
+        folder.as_ref().map_or(Ok(true), |folder| self.0.may_remove(folder, name, spared))
+    }
+
+    fn remove_folder(&self, _: &Self::Folder, _: &CStr) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,230 @@
+//! Decides over the history: what to start, what to link against, what goes. Pure.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::snapshot::name::{SnapshotName, Stamp, State};
+
+/// The snapshots of one prefix, sorted by time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// Whole ones.
+    pub complete: Vec<SnapshotName>,
+    /// Interrupted ones.
+    pub incomplete: Vec<SnapshotName>,
+    /// Those being removed.
+    pub deleting: Vec<SnapshotName>,
+}
+
+/// What a run is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Complete this one.
+    Resume(SnapshotName),
+    /// Begin a new one.
+    Start,
+    /// Nothing: this one is young enough.
+    Held {
+        /// The snapshot that holds the run.
+        newest: SnapshotName,
+        /// From when on a run starts.
+        next: DateTime<Utc>,
+    },
+}
+
+/// Whether a clock that says `now` was never set: machines without a battery begin at 1970, or when their system
+/// was built.
+#[must_use]
+pub fn never_set(now: DateTime<Utc>) -> bool {
+    // 2024-01-01, before this program.
+    now.timestamp() < 1_704_067_200
+}
+
+impl History {
+    /// Sorts `names` by state and time.
+    #[must_use]
+    pub fn of(names: impl IntoIterator<Item = SnapshotName>) -> Self {
+        let mut history = Self::default();
+        for name in names {
+            match name.state {
+                State::Complete => history.complete.push(name),
+                State::Incomplete => history.incomplete.push(name),
+                State::Deleting => history.deleting.push(name),
+            }
+        }
+        for names in [&mut history.complete, &mut history.incomplete, &mut history.deleting] {
+            names.sort_by_key(|name| name.stamp);
+        }
+        history
+    }
+
+    /// What a run that begins `now` is to do, when two snapshots are to be `guard` apart at least.
+    ///
+    /// A snapshot from the future holds a run only as long as one from the past would: a clock that was
+    /// wrong once does not stop backups for years. Where the clock cannot be right, `since_last` counts instead,
+    /// if it is known: how long ago the last snapshot was taken at least.
+    #[must_use]
+    pub fn decide(
+        &self,
+        now: DateTime<Utc>,
+        guard: TimeDelta,
+        since_last: Option<TimeDelta>,
+    ) -> Decision {
+        if let Some(incomplete) = self.incomplete.last() {
+            return Decision::Resume(incomplete.clone());
+        }
+        if let (Some(newest), Some(since)) = (self.doubted_by(now), since_last) {
+            let rest = guard - since;
+            let next = now.checked_add_signed(rest).unwrap_or(DateTime::<Utc>::MAX_UTC);
+            return match rest > TimeDelta::zero() {
+                true => Decision::Held { newest: newest.clone(), next },
+                false => Decision::Start,
+            };
+        }
+        let near = |name: &&SnapshotName| (now - name.stamp.time()).abs() < guard;
+        match self.complete.iter().rfind(near) {
+            Some(newest) => {
+                let next = newest.stamp.time().checked_add_signed(guard);
+                Decision::Held {
+                    newest: newest.clone(),
+                    next: next.unwrap_or(DateTime::<Utc>::MAX_UTC),
+                }
+            }
+            None => Decision::Start,
+        }
+    }
+
+    /// The newest snapshot, when a clock that says `now` cannot be right beside it: it is behind that snapshot, or
+    /// was never set. A snapshot from more than a year ahead was named by a clock that was wrong itself.
+    #[must_use]
+    pub fn doubted_by(&self, now: DateTime<Utc>) -> Option<&SnapshotName> {
+        let newest = self.complete.last()?;
+        let ahead = newest.stamp.time() - now;
+        let behind = ahead > TimeDelta::zero() && ahead < TimeDelta::days(365);
+        (behind || never_set(now)).then_some(newest)
+    }
+
+    /// The snapshot to link against: the newest that is not from the future, or else the newest.
+    #[must_use]
+    pub fn base(&self, now: DateTime<Utc>) -> Option<&SnapshotName> {
+        self.complete.iter().rfind(|name| name.stamp.time() <= now).or(self.complete.last())
+    }
+
+    /// Complete snapshots that the clock says are yet to come.
+    #[must_use]
+    pub fn from_the_future(&self, now: DateTime<Utc>) -> &[SnapshotName] {
+        &self.complete[self.complete.partition_point(|name| name.stamp.time() <= now)..]
+    }
+
+    /// The name of a snapshot that a run begun `now` completes: its second, or the next one that is free.
+    #[must_use]
+    pub fn free_stamp(&self, now: DateTime<Utc>) -> Option<Stamp> {
+        let taken = |stamp: Stamp| {
+            [&self.complete, &self.deleting].into_iter().flatten().any(|name| name.stamp == stamp)
+        };
+        let mut stamp = Stamp::of(now)?;
+        while taken(stamp) {
+            stamp = stamp.next()?;
+        }
+        Some(stamp)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::name::Prefix;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_700_000_000 + seconds, 0).unwrap()
+    }
+
+    fn name(seconds: i64, state: State) -> SnapshotName {
+        let stamp = Stamp::of(at(seconds)).unwrap();
+        SnapshotName { prefix: Prefix::new("p").unwrap(), stamp, state }
+    }
+
+    fn complete(seconds: &[i64]) -> History {
+        History::of(seconds.iter().map(|seconds| name(*seconds, State::Complete)))
+    }
+
+    #[test]
+    fn the_guard_holds_within_its_time_and_not_for_years() {
+        let guard = TimeDelta::seconds(100);
+        for (snapshots, now, held_by) in [
+            (&[][..], 0, None),
+            (&[0], 99, Some(0)),
+            (&[0], 100, None),
+            (&[0, 50], 120, Some(50)),
+            // From the future: by little, by much, and with one of the right time beside it.
+            (&[50], 0, Some(50)),
+            (&[100], 0, None),
+            (&[1_000_000], 0, None),
+            (&[10, 1_000_000], 20, Some(10)),
+        ] {
+            let decision = complete(snapshots).decide(at(now), guard, None);
+            match held_by {
+                None => assert_eq!(decision, Decision::Start, "{snapshots:?} at {now}"),
+                Some(by) => {
+                    let (newest, next) = (name(by, State::Complete), at(by + 100));
+                    assert_eq!(decision, Decision::Held { newest, next });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_guard_holds_nothing_and_an_incomplete_one_is_always_resumed() {
+        assert_eq!(complete(&[0]).decide(at(0), TimeDelta::zero(), None), Decision::Start);
+        let incomplete = name(5, State::Incomplete);
+        let history = History::of([name(0, State::Complete), incomplete.clone()]);
+        assert_eq!(history.decide(at(1), TimeDelta::hours(20), None), Decision::Resume(incomplete));
+    }
+
+    #[test]
+    fn a_clock_that_cannot_be_right_leaves_the_guard_to_the_time_since_boot() {
+        let guard = TimeDelta::seconds(100);
+        // The times here lie before 2024.
+        let late = 10_000_000;
+        for (newest, now, since, held) in [
+            (0, 500, 10, true),
+            (0, 500, 100, false),
+            (late + 50, late, 10, true),
+            (late + 50, late, 100, false),
+            (late + 5_000, late, 10, true),
+            (late + 5_000, late, 500, false),
+            // The clock is right: it counts.
+            (late, late + 99, 5_000, true),
+            (late, late + 100, 10, false),
+            (late + 400 * 86_400, late, 10, false),
+        ] {
+            let decision =
+                complete(&[newest]).decide(at(now), guard, Some(TimeDelta::seconds(since)));
+            let is_held = matches!(decision, Decision::Held { .. });
+            assert_eq!(is_held, held, "{newest} {now} {since}");
+        }
+    }
+
+    #[test]
+    fn the_base_is_the_newest_that_can_be() {
+        for (snapshots, now, base) in [
+            (&[][..], 0, None),
+            (&[1, 5, 3], 9, Some(5)),
+            (&[1, 50], 9, Some(1)),
+            (&[50, 60], 9, Some(60)),
+        ] {
+            let history = complete(snapshots);
+            assert_eq!(
+                history.base(at(now)).cloned(),
+                base.map(|base| name(base, State::Complete))
+            );
+        }
+        assert_eq!(complete(&[1, 50]).from_the_future(at(9)).len(), 1);
+    }
+
+    #[test]
+    fn no_two_snapshots_share_a_name() {
+        let history = History::of([name(0, State::Complete), name(1, State::Deleting)]);
+        assert_eq!(history.free_stamp(at(0)), Stamp::of(at(2)));
+        assert_eq!(history.free_stamp(at(7)), Stamp::of(at(7)));
+    }
+}

@@ -1,0 +1,321 @@
+//! Where each source root lies inside a snapshot: rsync's `--relative` layout, its `/./` marker,
+//! and the flat layout of `--no-relative`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use crate::entry::escape::shown;
+
+/// The source roots of a job, as a tree of the folders that lead to them inside a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    top: Node,
+}
+
+/// A folder of the layout: a source root, a parent that leads to one, or both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// The absolute path on the source whose attributes (and, for a root, content) it takes. The
+    /// top of a snapshot has none unless `/` itself is a source root.
+    pub path: Option<PathBuf>,
+    /// Whether it is a source root.
+    pub root: bool,
+    /// What lies below it in the layout, by name.
+    pub below: BTreeMap<Vec<u8>, Node>,
+}
+
+/// Why a list of source paths makes no layout.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// No source root at all.
+    #[error("there is no source root")]
+    Empty,
+    /// One of the paths is empty.
+    #[error("one of its paths is empty; remove the extra comma")]
+    EmptyPath,
+    /// A NUL byte or a component of more than 255 bytes.
+    #[error("{path}: no file system holds such a name")]
+    Name {
+        /// The path as it was given.
+        path: String,
+    },
+    /// `..` would leave the folder it seems to lie in.
+    #[error("{path}: write the path without '..'")]
+    DotDot {
+        /// The path as it was given.
+        path: String,
+    },
+    /// Two source roots would land in the same place.
+    #[error(
+        "{first} and {second} would both be stored as {place}; back up one of them in a job of its own, or keep the full paths with --relative"
+    )]
+    Clash {
+        /// One source path.
+        first: String,
+        /// The other source path.
+        second: String,
+        /// The path inside the snapshot.
+        place: String,
+    },
+}
+
+impl Layout {
+    /// Lays out `paths`; relative ones are taken from `current_dir` (absolute).
+    ///
+    /// # Errors
+    /// Every path that cannot be laid out, each with its reason.
+    pub fn new(
+        paths: &[PathBuf],
+        relative: bool,
+        current_dir: &Path,
+    ) -> Result<Self, Vec<LayoutError>> {
+        let mut layout = Self { top: Node { path: None, root: false, below: BTreeMap::new() } };
+        let mut errors = Vec::new();
+        if paths.is_empty() {
+            errors.push(LayoutError::Empty);
+        }
+        for path in paths {
+            if let Err(error) = Place::of(path, relative, current_dir)
+                .and_then(|place| layout.top.insert(&place, &place.names))
+            {
+                errors.push(error);
+            }
+        }
+        if errors.is_empty() { Ok(layout) } else { Err(errors) }
+    }
+
+    /// The snapshot's own folder.
+    #[must_use]
+    pub fn top(&self) -> &Node {
+        &self.top
+    }
+
+    /// Every source root: its absolute path and its path inside the snapshot.
+    #[must_use]
+    pub fn roots(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut roots = Vec::new();
+        self.top.collect_roots(&mut Vec::new(), &mut roots);
+        roots
+    }
+
+    /// Every path on the source that the layout knows: source roots, and folders that lead there.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let (mut paths, mut nodes) = (Vec::new(), vec![&self.top]);
+        while let Some(node) = nodes.pop() {
+            paths.extend(node.path.clone());
+            nodes.extend(node.below.values());
+        }
+        paths
+    }
+}
+
+/// One source path, taken apart.
+struct Place {
+    /// Absolute path that comes before the first of `names`.
+    before: PathBuf,
+    /// Components inside the snapshot.
+    names: Vec<Vec<u8>>,
+}
+
+impl Place {
+    fn of(path: &Path, relative: bool, current_dir: &Path) -> Result<Self, LayoutError> {
+        use std::os::unix::ffi::OsStrExt;
+        let bytes = path.as_os_str().as_bytes();
+        if bytes.is_empty() {
+            return Err(LayoutError::EmptyPath);
+        }
+        let absolute = bytes.starts_with(b"/");
+        // rsync(1), --relative: the first "/./" in a path says from where on its names are kept.
+        let marker = bytes.windows(3).position(|window| window == b"/./");
+        let (mut before, mut names) = (Vec::new(), Vec::new());
+        let mut offset = 0;
+        for component in bytes.split(|byte| *byte == b'/') {
+            let kept = marker.is_none_or(|marker| offset > marker);
+            offset += component.len() + 1;
+            match component {
+                b"" | b"." => {}
+                b".." => return Err(LayoutError::DotDot { path: shown(bytes) }),
+                name if name.len() > 255 || name.contains(&0) => {
+                    return Err(LayoutError::Name { path: shown(bytes) });
+                }
+                name if kept => names.push(name.to_vec()),
+                name => before.push(name.to_vec()),
+            }
+        }
+        if !relative {
+            let last = names.pop();
+            before.append(&mut names);
+            names.extend(last);
+        }
+        let start = if absolute { Path::new("/") } else { current_dir };
+        Ok(Self {
+            before: before.iter().fold(start.to_owned(), |path, name| join(&path, name)),
+            names,
+        })
+    }
+
+    /// The absolute source path of the first `depth` names.
+    fn path(&self, depth: usize) -> PathBuf {
+        self.names[..depth].iter().fold(self.before.clone(), |path, name| join(&path, name))
+    }
+}
+
+fn join(path: &Path, name: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    path.join(std::ffi::OsStr::from_bytes(name))
+}
+
+impl Node {
+    /// Puts `place` below this node, which stands at the depth where `rest` is what remains.
+    fn insert(&mut self, place: &Place, rest: &[Vec<u8>]) -> Result<(), LayoutError> {
+        let depth = place.names.len() - rest.len();
+        let here = place.path(depth);
+        let Some((name, rest)) = rest.split_first() else {
+            return self.become_root(here, place);
+        };
+        // Implied parents of two roots may differ (`/a/./d/x`, `/b/./d/y`); the first one's attributes
+        // are taken, as rsync does. A root's own folder must be the same one.
+        if self.root && self.path.as_ref() != Some(&here) {
+            return Err(clash(self.path.as_deref(), &place.path(place.names.len()), place));
+        }
+        if depth > 0 && self.path.is_none() {
+            self.path = Some(here);
+        }
+        self.below
+            .entry(name.clone())
+            .or_insert_with(|| Self { path: None, root: false, below: BTreeMap::new() })
+            .insert(place, rest)
+    }
+
+    fn become_root(&mut self, here: PathBuf, place: &Place) -> Result<(), LayoutError> {
+        let same = self.path.as_ref().is_none_or(|path| *path == here);
+        if !same || self.below.iter().any(|(name, node)| !node.lies_in(&join(&here, name))) {
+            let other =
+                self.path.clone().or_else(|| self.below.values().find_map(|n| n.path.clone()));
+            return Err(clash(other.as_deref(), &here, place));
+        }
+        self.path = Some(here);
+        self.root = true;
+        Ok(())
+    }
+
+    /// Whether this node and all below it take their place from `path`.
+    fn lies_in(&self, path: &Path) -> bool {
+        self.path.as_deref() == Some(path)
+            && self.below.iter().all(|(name, node)| node.lies_in(&join(path, name)))
+    }
+
+    fn collect_roots(&self, inside: &mut Vec<u8>, roots: &mut Vec<(PathBuf, Vec<u8>)>) {
+        if let (true, Some(path)) = (self.root, &self.path) {
+            roots.push((path.clone(), inside.clone()));
+        }
+        for (name, node) in &self.below {
+            let length = inside.len();
+            if length > 0 {
+                inside.push(b'/');
+            }
+            inside.extend_from_slice(name);
+            node.collect_roots(inside, roots);
+            inside.truncate(length);
+        }
+    }
+}
+
+fn clash(first: Option<&Path>, second: &Path, place: &Place) -> LayoutError {
+    use std::os::unix::ffi::OsStrExt;
+    let show = |path: &Path| shown(path.as_os_str().as_bytes());
+    let mut stored = String::new();
+    for name in &place.names {
+        let _ = write!(stored, "/{}", shown(name));
+    }
+    LayoutError::Clash {
+        first: first.map(show).unwrap_or_default(),
+        second: show(second),
+        place: stored,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(paths: &[&str], relative: bool) -> Result<Vec<(String, String)>, Vec<LayoutError>> {
+        let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
+        let layout = Layout::new(&paths, relative, Path::new("/cwd"))?;
+        let text =
+            |(path, inside): &(PathBuf, Vec<u8>)| (path.display().to_string(), shown(inside));
+        Ok(layout.roots().iter().map(text).collect())
+    }
+
+    fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+        expected.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+    }
+
+    #[test]
+    fn full_paths_lie_inside() {
+        assert_eq!(
+            layout(&["/home/u/", "/etc"], true).unwrap(),
+            pairs(&[("/etc", "etc"), ("/home/u", "home/u")])
+        );
+    }
+
+    #[test]
+    fn the_marker_cuts_what_stands_before_it() {
+        assert_eq!(
+            layout(&["/home/./u/docs"], true).unwrap(),
+            pairs(&[("/home/u/docs", "u/docs")])
+        );
+        assert_eq!(layout(&["/home/u/./"], true).unwrap(), pairs(&[("/home/u", "")]));
+    }
+
+    #[test]
+    fn relative_paths_start_in_the_current_folder() {
+        assert_eq!(layout(&["./a/b"], true).unwrap(), pairs(&[("/cwd/a/b", "a/b")]));
+    }
+
+    #[test]
+    fn the_flat_layout_keeps_the_last_name() {
+        assert_eq!(
+            layout(&["/home/u", "/srv/w"], false).unwrap(),
+            pairs(&[("/home/u", "u"), ("/srv/w", "w")])
+        );
+        assert!(matches!(
+            layout(&["/home/data", "/srv/data"], false).unwrap_err()[..],
+            [LayoutError::Clash { .. }]
+        ));
+    }
+
+    #[test]
+    fn a_root_inside_a_root_and_the_same_root_twice_are_fine() {
+        assert_eq!(
+            layout(&["/home", "/home/u", "/home"], true).unwrap(),
+            pairs(&[("/home", "home"), ("/home/u", "home/u")])
+        );
+        assert_eq!(
+            layout(&["/home/u", "/home"], true).unwrap(),
+            pairs(&[("/home", "home"), ("/home/u", "home/u")])
+        );
+        assert_eq!(layout(&["/", "/home"], true).unwrap(), pairs(&[("/", ""), ("/home", "home")]));
+    }
+
+    #[test]
+    fn two_sources_never_share_a_place() {
+        for paths in [["/a/./x", "/b/./x"], ["/a/./x", "/b/./x/y"], ["/b/./x/y", "/a/./x"]] {
+            assert!(
+                matches!(layout(&paths, true).unwrap_err()[..], [LayoutError::Clash { .. }]),
+                "{paths:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_named_at_once() {
+        assert_eq!(
+            layout(&["", "/a/../b", &format!("/{}", "x".repeat(256))], true).unwrap_err().len(),
+            3
+        );
+        assert_eq!(layout(&[], true).unwrap_err(), vec![LayoutError::Empty]);
+    }
+}

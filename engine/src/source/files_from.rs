@@ -1,0 +1,179 @@
+//! The entries that a list names (`--files-from`): nothing else of the source is taken. Pure.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::entry::escape::shown;
+
+/// The longest list that is kept as it was given, bytes.
+const LONGEST_KEPT: usize = 1 << 20;
+
+/// What a list takes, by paths below the one source root.
+#[derive(Debug, Default)]
+pub struct Selection {
+    paths: HashMap<Vec<u8>, Selected>,
+    /// Folders are taken with all that is below them.
+    recursive: bool,
+    /// What it was read from, unless that is very long, and whether its lines end in NUL bytes.
+    given: Option<(Vec<u8>, bool)>,
+}
+
+#[derive(Debug)]
+struct Selected {
+    take: Take,
+    /// Whether the source has it.
+    seen: AtomicBool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Take {
+    /// It leads to something that is listed.
+    Through,
+    /// It is listed.
+    Itself,
+    /// It is listed with a `/` at its end: what lies directly in it as well.
+    WithEntries,
+}
+
+/// A line of a list that names nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: '{text}' has a '..' or a '/./' in it; write the plain path below the source")]
+pub struct BadLine {
+    line: usize,
+    text: String,
+}
+
+impl Selection {
+    /// Reads a list: a path a line, or with `nul` each ended by a NUL. What begins with `#` or `;` is a
+    /// comment (rsync(1), `--files-from`; tried with rsync 3.5).
+    ///
+    /// # Errors
+    /// Every path that goes up, or that rsync would store without its beginning (`/./`).
+    pub fn read(list: &[u8], nul: bool, recursive: bool) -> Result<Self, Vec<BadLine>> {
+        let given = (list.len() <= LONGEST_KEPT).then(|| (list.to_vec(), nul));
+        let mut selection = Self { paths: HashMap::new(), recursive, given };
+        let mut errors = Vec::new();
+        let ends = |byte: &u8| if nul { *byte == 0 } else { matches!(byte, b'\n' | b'\r' | 0) };
+        for (index, line) in list.split(ends).enumerate() {
+            if matches!(line.first(), None | Some(b'#' | b';')) {
+                continue;
+            }
+            let cut = line.windows(3).skip(1).any(|window| window == b"/./");
+            if cut || line.split(|byte| *byte == b'/').any(|name| name == b"..") {
+                errors.push(BadLine { line: index + 1, text: shown(line) });
+            } else {
+                selection.add(line);
+            }
+        }
+        if errors.is_empty() { Ok(selection) } else { Err(errors) }
+    }
+
+    /// What it was read from: the list, whether its lines end in NUL bytes, and whether it is recursive;
+    /// `None` when it is very long.
+    pub(crate) fn given(&self) -> Option<(&[u8], bool, bool)> {
+        self.given.as_ref().map(|(list, nul)| (&list[..], *nul, self.recursive))
+    }
+
+    fn add(&mut self, line: &[u8]) {
+        let last = line.rsplit(|byte| *byte == b'/').next();
+        let take = if matches!(last, Some(b"" | b".")) { Take::WithEntries } else { Take::Itself };
+        let names = line.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
+        let mut path = Vec::new();
+        for name in names {
+            self.put(&path, Take::Through);
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name);
+        }
+        self.put(&path, take);
+    }
+
+    fn put(&mut self, path: &[u8], take: Take) {
+        match self.paths.get_mut(path) {
+            Some(selected) => selected.take = selected.take.max(take),
+            None => {
+                let seen = AtomicBool::new(path.is_empty());
+                self.paths.insert(path.to_vec(), Selected { take, seen });
+            }
+        }
+    }
+
+    /// Whether the entry at `path` (below the source root, no slash at either end) is taken.
+    #[must_use]
+    pub fn takes(&self, path: &[u8]) -> bool {
+        if let Some(selected) = self.paths.get(path) {
+            selected.seen.store(true, Ordering::Relaxed);
+            return true;
+        }
+        let mut rest = path;
+        let mut direct = true;
+        while !rest.is_empty() {
+            rest = rest.iter().rposition(|byte| *byte == b'/').map_or(b"", |at| &rest[..at]);
+            let take = self.paths.get(rest).map(|selected| selected.take);
+            let listed = matches!(take, Some(Take::Itself | Take::WithEntries));
+            if listed && (self.recursive || (direct && take == Some(Take::WithEntries))) {
+                return true;
+            }
+            direct = false;
+        }
+        false
+    }
+
+    /// What is listed and was never asked for, escaped and sorted: the source does not have it.
+    #[must_use]
+    pub fn missing(&self) -> Vec<Vec<u8>> {
+        let missing = self.paths.iter().filter(|(_, selected)| {
+            selected.take != Take::Through && !selected.seen.load(Ordering::Relaxed)
+        });
+        let mut paths: Vec<Vec<u8>> = missing.map(|(path, _)| path.clone()).collect();
+        paths.sort();
+        paths
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(list: &str, recursive: bool) -> Vec<&'static str> {
+        let selection = Selection::read(list.as_bytes(), false, recursive).unwrap();
+        ["a", "b", "d", "d/e", "d/e/y", "d/x", "ab"]
+            .into_iter()
+            .filter(|path| selection.takes(path.as_bytes()))
+            .collect()
+    }
+
+    #[test]
+    fn a_list_takes_what_rsync_takes() {
+        assert_eq!(taken("#b\n;b\n\n/a\n", false), ["a"]);
+        assert_eq!(taken("d", false), ["d"]);
+        assert_eq!(taken("d", true), ["d", "d/e", "d/e/y", "d/x"]);
+        assert_eq!(taken("d/\n", false), ["d", "d/e", "d/x"]);
+        assert_eq!(taken("d/\nd\n", false), ["d", "d/e", "d/x"]);
+        assert_eq!(taken("./d//e/y\r\n", false), ["d", "d/e", "d/e/y"]);
+        assert_eq!(taken("d/e/y\n", true), ["d", "d/e", "d/e/y"]);
+        assert_eq!(taken(".", false), ["a", "b", "d", "ab"]);
+        assert_eq!(taken("", true), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn nul_ends_names_with_line_feeds() {
+        let selection = Selection::read(b"a\0b\n\0#c\0", true, false).unwrap();
+        assert!(selection.takes(b"a") && selection.takes(b"b\n") && !selection.takes(b"b"));
+    }
+
+    #[test]
+    fn what_was_not_found_is_known() {
+        let selection = Selection::read(b"a\nd/x\ngone", false, false).unwrap();
+        assert!(selection.takes(b"a") && selection.takes(b"d"));
+        assert_eq!(selection.missing(), [&b"d/x"[..], b"gone"]);
+    }
+
+    #[test]
+    fn a_line_that_leads_out_is_a_mistake() {
+        let errors = Selection::read(b"a\n../b\nc/../d\ne/./f\ng/.", false, false).unwrap_err();
+        assert_eq!(errors.len(), 3);
+        assert!(errors[0].to_string().starts_with("line 2: '../b'"));
+    }
+}

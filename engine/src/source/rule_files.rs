@@ -1,0 +1,203 @@
+//! Reads the rule files of a source's folders, for the filters.
+
+use std::ffi::{CStr, CString};
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+
+use crate::entry::{Entry, Kind, Meta, check_name};
+use crate::filter::budget::LONGEST_RULE_FILE;
+use crate::filter::filters::Filters;
+use crate::filter::scope::{Entered, Scope, Text, Texts};
+use crate::source::{ContentSink, Source, SourceError, Wanted};
+
+/// Goes into a folder of the source with its rule files, which `find` finds. An error is the loss of the
+/// whole source; what cannot be read otherwise is an error of the rules.
+pub(crate) fn enter<S: Source>(
+    source: &S,
+    folder: Option<&Arc<S::Folder>>,
+    outer: &Scope,
+    inside: &[u8],
+    path: &[u8],
+    find: &mut dyn FnMut(&CStr) -> Result<Option<Entry>, SourceError>,
+) -> Result<Entered, SourceError> {
+    let mut texts = Texts::new();
+    let mut names = outer.rule_files();
+    loop {
+        read(source, folder, names, find, &mut texts)?;
+        let entered = outer.enter(inside.to_vec(), path.to_vec(), &texts);
+        if entered.wanted.is_empty() {
+            return Ok(entered);
+        }
+        names = entered.wanted;
+    }
+}
+
+/// The filters as they stand above `path`, the topmost folder that is transferred, with the rule files
+/// of the folders above it that count.
+pub(crate) fn above<S: Source>(
+    source: &S,
+    filters: &Arc<Filters>,
+    path: &Path,
+    entered: &mut dyn FnMut(Entered) -> Arc<Scope>,
+) -> Result<Arc<Scope>, SourceError> {
+    let mut scope = filters.scope();
+    let scans = filters.scans_above(path.as_os_str().as_bytes());
+    let mut ancestors: Vec<&Path> = path.ancestors().skip(1).collect();
+    ancestors.reverse();
+    for ancestor in ancestors.iter().filter(|_| !scans.is_empty()) {
+        let bytes = ancestor.as_os_str().as_bytes();
+        let counts = |name: &CStr| {
+            scans.iter().any(|(from, scanned)| {
+                let below = from.is_empty()
+                    || bytes == from
+                    || bytes.starts_with(&[&from[..], b"/"].concat());
+                below && scanned == name.to_bytes()
+            })
+        };
+        let folder = match source.root(ancestor) {
+            Ok(root) => root.folder,
+            Err(error @ SourceError::Lost(_)) => return Err(error),
+            // What this user may not even look into can hold no rules for him, as for rsync.
+            Err(_) => continue,
+        };
+        let mut find =
+            |name: &CStr| if counts(name) { look(source, &folder, name) } else { Ok(None) };
+        scope = entered(enter(source, Some(&folder), &scope, b"", bytes, &mut find)?);
+    }
+    Ok(scope)
+}
+
+/// The filters for judging `path` when it stands directly at the top of the snapshot.
+pub(crate) fn at_top(scope: &Scope, path: &Path) -> Arc<Scope> {
+    let parent = path.parent().unwrap_or(path).as_os_str().as_bytes();
+    scope.enter(Vec::new(), parent.to_vec(), &Texts::new()).scope
+}
+
+/// Looks for the entry `name`.
+pub(crate) fn look<S: Source>(
+    source: &S,
+    folder: &S::Folder,
+    name: &CStr,
+) -> Result<Option<Entry>, SourceError> {
+    match source.look(folder, name) {
+        Ok(entry) => Ok(Some(entry)),
+        Err(SourceError::Vanished) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Adds what the folder holds under `names` to `texts`.
+fn read<S: Source>(
+    source: &S,
+    folder: Option<&Arc<S::Folder>>,
+    names: Vec<Vec<u8>>,
+    find: &mut dyn FnMut(&CStr) -> Result<Option<Entry>, SourceError>,
+    texts: &mut Texts,
+) -> Result<(), SourceError> {
+    let mut files = Vec::new();
+    for name in names {
+        let single = CString::new(name.clone()).ok().filter(|_| check_name(&name).is_ok());
+        let found = single.map_or(Ok(None), |name| find(&name));
+        let text = match found {
+            Ok(Some(entry)) if entry.meta.kind == Kind::File => {
+                files.push(entry);
+                Text::Absent
+            }
+            Ok(Some(entry)) if entry.meta.kind == Kind::Symlink => {
+                Text::Unreadable("it is a symlink, which is not followed".to_owned())
+            }
+            // As for rsync, a folder of that name has no rules.
+            Ok(Some(_)) => Text::Read(Vec::new()),
+            Ok(None) => Text::Absent,
+            Err(error) => unreadable(error)?,
+        };
+        texts.insert(name, text);
+    }
+    let Some(folder) = folder.filter(|_| !files.is_empty()) else { return Ok(()) };
+    for (name, text) in contents(source, folder, files)? {
+        texts.insert(name, text);
+    }
+    Ok(())
+}
+
+fn unreadable(error: SourceError) -> Result<Text, SourceError> {
+    match error {
+        SourceError::Lost(_) => Err(error),
+        SourceError::Vanished => Ok(Text::Absent),
+        error => Ok(Text::Unreadable(error.to_string())),
+    }
+}
+
+/// Reads small files and waits for them.
+fn contents<S: Source>(
+    source: &S,
+    folder: &Arc<S::Folder>,
+    files: Vec<Entry>,
+) -> Result<Vec<(Vec<u8>, Text)>, SourceError> {
+    let names: Vec<_> = files.iter().map(|entry| entry.name.to_bytes().to_vec()).collect();
+    let (send, receive) = channel();
+    let read = files.iter().map(|_| (Vec::new(), None)).collect();
+    let wanted = files.into_iter().map(|entry| Wanted { entry, from: 0, again: false }).collect();
+    source.fetch(folder, wanted, Box::new(Contents { read, total: 0, send }));
+    let read = receive.recv().unwrap_or_default();
+    let mut texts = Vec::new();
+    for (name, (bytes, end)) in names.into_iter().zip(read) {
+        let text = match end {
+            Some(Ok(_)) => Text::Read(bytes),
+            Some(Err(error)) => unreadable(error)?,
+            None => Text::Unreadable("it was not read".to_owned()),
+        };
+        texts.push((name, text));
+    }
+    Ok(texts)
+}
+
+/// The rule files of one folder are more than is read.
+fn too_long() -> SourceError {
+    let what = format!("a folder's rule files may have {LONGEST_RULE_FILE} bytes together");
+    SourceError::Unreadable { action: "read", error: std::io::Error::other(what) }
+}
+
+/// What was read of a file, and how that ended.
+type Content = (Vec<u8>, Option<Result<Meta, SourceError>>);
+
+/// Collects the contents of small files.
+struct Contents {
+    read: Vec<Content>,
+    /// Bytes of all of them.
+    total: u64,
+    send: Sender<Vec<Content>>,
+}
+
+impl ContentSink for Contents {
+    fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
+        let Some((text, end)) = self.read.get_mut(index) else { return ControlFlow::Break(()) };
+        self.total += bytes.len() as u64;
+        if self.total > LONGEST_RULE_FILE {
+            *text = Vec::new();
+            *end = Some(Err(too_long()));
+            return ControlFlow::Break(());
+        }
+        text.extend_from_slice(bytes);
+        ControlFlow::Continue(())
+    }
+
+    fn hole(&mut self, index: usize, length: u64) -> ControlFlow<()> {
+        let length = usize::try_from(length.min(LONGEST_RULE_FILE + 1)).unwrap_or(usize::MAX);
+        self.data(index, &vec![0; length])
+    }
+
+    fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {
+        if let Some((_, end)) = self.read.get_mut(index) {
+            end.get_or_insert(after);
+        }
+    }
+
+    fn end(self: Box<Self>) {
+        let Self { read, send, .. } = *self;
+        let _ = send.send(read);
+    }
+}

@@ -1,0 +1,88 @@
+//! All names that damaged inodes have, in all snapshots.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::entry::Kind;
+use crate::entry::tree_path::Place;
+use crate::fs::dir::Dir;
+use crate::fs::file_system::tells_inodes;
+use crate::fs::traverse::{Visitor, explore};
+use crate::repository::catalog::Catalog;
+use crate::snapshot::name::SnapshotName;
+use crate::threads::work_queue::workers;
+use crate::verify::outcome::Damage;
+
+/// Looks for the names of `damaged` inodes in `snapshots`.
+pub(crate) fn of_all(
+    catalog: &Catalog,
+    snapshots: &[SnapshotName],
+    damaged: HashMap<u64, Damage>,
+) -> Vec<Damage> {
+    if damaged.is_empty() {
+        return Vec::new();
+    }
+    let damaged = Mutex::new(damaged);
+    for name in snapshots {
+        // One that is gone meanwhile has none.
+        let Ok(top) = catalog.top(name) else { continue };
+        let seeker = Seeker { known: tells_inodes(&top), name, damaged: &damaged };
+        explore(&top, &Place::top(None), workers(), &seeker);
+    }
+    let damaged = damaged.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut damaged: Vec<Damage> = damaged.into_values().collect();
+    for damage in &mut damaged {
+        let key = |(name, path): &(SnapshotName, Vec<u8>)| (name.stamp, path.clone());
+        damage.names.sort_by_key(key);
+        damage.names.dedup();
+    }
+    damaged.sort_by(|one, other| path_of(one).cmp(path_of(other)));
+    damaged
+}
+
+fn path_of(damage: &Damage) -> &[u8] {
+    damage.names.first().map_or(b"", |(_, path)| path)
+}
+
+struct Seeker<'a> {
+    known: bool,
+    name: &'a SnapshotName,
+    damaged: &'a Mutex<HashMap<u64, Damage>>,
+}
+
+impl Visitor for Seeker<'_> {
+    fn folder(
+        &self,
+        place: &Arc<Place>,
+        dir: &Dir,
+        enter: &mut dyn FnMut(&CStr),
+    ) -> io::Result<()> {
+        dir.names(|entry| {
+            if entry.folder {
+                enter(entry.name);
+                return ControlFlow::Continue(());
+            }
+            let mut ino = entry.ino;
+            if !self.known || !entry.file {
+                match dir.stat(entry.name) {
+                    Ok(meta) if meta.kind == Kind::Folder => {
+                        enter(entry.name);
+                        return ControlFlow::Continue(());
+                    }
+                    Ok(meta) => ino = meta.id.map_or(0, |id| id.ino),
+                    Err(_) => return ControlFlow::Continue(()),
+                }
+            }
+            let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(damage) = damaged.get_mut(&ino) {
+                damage.names.push((self.name.clone(), place.inside_of(entry.name)));
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
+    fn failed(&self, _: &Arc<Place>, _: io::Error) {}
+}

@@ -1,0 +1,69 @@
+//! What is wrong with a snapshot as a whole: entries against its report, folders against the clock.
+
+use chrono::DateTime;
+
+use crate::fs::small_file::read_small;
+use crate::repository::catalog::Catalog;
+use crate::repository::records::report::Report;
+use crate::repository::records::report_file::report_file;
+use crate::snapshot::name::SnapshotName;
+use crate::verify::outcome::{Flaw, Seen};
+
+/// What stands where a snapshot's report should be.
+enum Kept {
+    Report(Box<Report>),
+    Nothing,
+    Garbage,
+}
+
+fn kept(catalog: &Catalog, name: &SnapshotName) -> Kept {
+    let reports = catalog.backups.own(c"reports");
+    let Some(content) = reports.and_then(|dir| read_small(&dir, &report_file(&name.to_string())))
+    else {
+        return Kept::Nothing;
+    };
+    serde_json::from_slice(&content).map_or(Kept::Garbage, |report| Kept::Report(Box::new(report)))
+}
+
+/// What is wrong with the snapshot `name`, of which `seen` was seen.
+pub(crate) fn judge(catalog: &Catalog, name: &SnapshotName, seen: &Seen) -> Vec<Flaw> {
+    let mut flaws: Vec<Flaw> =
+        seen.unread.iter().map(|(path, why)| Flaw::Unread(path.clone(), why.clone())).collect();
+    flaws.extend(seen.forbidden.iter().cloned().map(Flaw::Forbidden));
+    flaws.extend(seen.differing.iter().cloned());
+    let report = match kept(catalog, name) {
+        Kept::Report(report) => report,
+        Kept::Garbage => {
+            flaws.push(Flaw::ReportUnreadable);
+            return flaws;
+        }
+        Kept::Nothing => {
+            // Those that rsync made have none, and come before ours.
+            let older = catalog.history(&name.prefix).is_ok_and(|history| {
+                let mut older = history.complete.iter().filter(|other| other.stamp < name.stamp);
+                older.any(|other| matches!(kept(catalog, other), Kept::Report(_)))
+            });
+            flaws.extend(older.then_some(Flaw::ReportGone));
+            return flaws;
+        }
+    };
+    if report.snapshot != name.to_string() {
+        flaws.push(Flaw::ReportOfAnother(report.snapshot));
+        return flaws;
+    }
+    let counts = &report.counts;
+    // What vanished while it was read, or was told as missing, was counted and is not there.
+    let expected = counts.entries.saturating_sub(counts.vanished + counts.problems);
+    // What lies in a folder that may not be read was not counted.
+    let told = seen.differing.iter().any(|flaw| matches!(flaw, Flaw::Gone { .. }));
+    if seen.entries < expected && seen.forbidden.is_empty() && !told {
+        let missing = expected - seen.entries;
+        flaws.push(Flaw::Missing { missing, expected: counts.entries });
+    }
+    if let Ok(finished) = DateTime::parse_from_rfc3339(&report.finished) {
+        // The report tells whole seconds.
+        let changed = seen.late.iter().filter(|(_, mtime)| mtime.secs > finished.timestamp());
+        flaws.extend(changed.map(|(path, _)| Flaw::Changed(path.clone())));
+    }
+    flaws
+}

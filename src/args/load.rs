@@ -1,0 +1,49 @@
+//! Loads the configuration from flags, environment and file.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::config::mistake::Mistake;
+use crate::config::setting::Key;
+use crate::config::types::Inputs;
+use crate::term::print::say;
+
+/// What the configuration is read from: a command line and what surrounds this process.
+pub(crate) fn inputs(
+    flags: Vec<(Key, OsString)>,
+    rsync_args: Vec<OsString>,
+    config_file: Option<PathBuf>,
+    names: Vec<String>,
+) -> Option<Inputs> {
+    let current_dir = match env::current_dir() {
+        Ok(current_dir) => current_dir,
+        Err(error) => {
+            say(&format!("cannot tell the current folder: {error}; start it in one that exists"));
+            return None;
+        }
+    };
+    let variables = env::vars_os().collect();
+    Some(Inputs { flags, rsync_args, config_file, names, variables, current_dir })
+}
+
+/// Reads the configuration with `load`; its mistakes are said.
+pub(crate) fn configured<T>(
+    inputs: &Inputs,
+    load: impl FnOnce(&Inputs) -> Result<T, Vec<Mistake>>,
+) -> Option<T> {
+    match load(inputs) {
+        Ok(config) => Some(config),
+        Err(mistakes) => {
+            let heading = match mistakes.len() {
+                1 => "there is a mistake in the configuration; nothing was touched".to_owned(),
+                count => {
+                    format!("there are {count} mistakes in the configuration; nothing was touched")
+                }
+            };
+            let lines: String = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
+            say(&format!("{heading}{lines}"));
+            None
+        }
+    }
+}

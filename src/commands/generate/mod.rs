@@ -1,0 +1,5 @@
+//! Verbs that write files for packages: completions, manual page, documentation.
+
+pub(crate) mod completions;
+pub(crate) mod man;
+pub(crate) mod rsync_options;

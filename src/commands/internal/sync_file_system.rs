@@ -1,0 +1,24 @@
+//! `sync-file-system`: what a run starts to sync its destination, so that a signal need not wait for a
+//! slow disk: `syncfs(2)` cannot be interrupted, a child that is in it can be left alone.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use crate::exit::Exit;
+
+/// Sync the file system of the folder that is standard input (used by `run` itself).
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+/// The child's exit code for errors without a number.
+pub(crate) const NO_NUMBER: i32 = 255;
+
+pub(crate) fn run(_args: &Args) -> Exit {
+    match engine::fs::file_system::sync_file_system(io::stdin().as_fd()) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            // Error numbers of Linux that a file system gives are below 255 (errno(3)).
+            std::process::exit(error.raw_os_error().unwrap_or(NO_NUMBER));
+        }
+    }
+}

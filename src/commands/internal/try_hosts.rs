@@ -1,0 +1,54 @@
+//! `try-hosts`: what the daemon starts to find out which remote hosts are up. A child, as the daemon itself
+//! must not wait for children such as ssh.
+
+use std::collections::BTreeSet;
+
+use engine::error::{NoConnection, RunError};
+use transport::sftp::options::Options;
+use transport::sftp::read::SftpSource;
+
+use crate::config::load;
+use crate::exit::Exit;
+use crate::hint::hint;
+use crate::jobs::open_source::options;
+use crate::log;
+use crate::log::{JobLog, Stream};
+use crate::term::terminal::Terminal;
+
+/// Try to connect to the host of each job (used by `daemon` itself).
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_args: &Args) -> Exit {
+    let inputs = crate::args::load::inputs(Vec::new(), Vec::new(), None, Vec::new());
+    let Some(config) = inputs.and_then(|inputs| crate::args::load::configured(&inputs, load))
+    else {
+        return Exit::Usage;
+    };
+    let file = config.log_file.as_deref();
+    if log::start(config.log_format, Stream::Stdout, file, Terminal::default()).is_err() {
+        return Exit::Usage;
+    }
+    let mut tried = BTreeSet::new();
+    for job in &config.jobs {
+        let Some(remote) = &job.remote else { continue };
+        let host = remote.address.to_string();
+        if !tried.insert(host.clone()) {
+            continue;
+        }
+        let log = JobLog::new(&job.name, config.log_format);
+        let options = Options { tries: 0, ..options(remote, &job.wanted) };
+        match SftpSource::connect(remote.address.clone(), options, || false) {
+            Ok(source) => {
+                source.close();
+                log.info(&format!("the host {host} is up and lets this user in"));
+            }
+            Err(error) => {
+                let error = RunError::NoConnection(NoConnection::from(error));
+                let hint = hint(&error).unwrap_or_default();
+                log.warn(&format!("the host {host} cannot be used now: {error}; {hint}"));
+            }
+        }
+    }
+    Exit::Done
+}

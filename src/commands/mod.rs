@@ -1,0 +1,16 @@
+//! The verbs, one file each.
+
+pub(crate) mod daemon;
+pub(crate) mod diff;
+pub(crate) mod doctor;
+pub(crate) mod find;
+pub(crate) mod generate;
+pub(crate) mod history;
+pub(crate) mod hold;
+pub(crate) mod internal;
+pub(crate) mod list;
+pub(crate) mod prune;
+pub(crate) mod restore;
+pub(crate) mod run;
+pub(crate) mod status;
+pub(crate) mod verify;

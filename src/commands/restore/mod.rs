@@ -1,0 +1,507 @@
+//! `restore [SNAPSHOT] [PATH…] --to DIR | --to user@host:DIR | --in-place`: gives everything back as it was.
+
+pub(crate) mod words;
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::Local;
+use engine::entry::Kind;
+use engine::entry::escape::shown;
+use engine::fs::dir::node::proc_is_mounted;
+use engine::fs::dir::resolve::{Resolved, untrusted};
+use engine::monitor::{Progress, Silent};
+use engine::repository::catalog::Catalog;
+use engine::repository::records::report::Report;
+use engine::restore::absence::Absence;
+use engine::restore::destination::{Landing, LandingError, below_a_folder, in_place};
+use engine::restore::plan::Overwrite;
+use engine::restore::request::{Options, RestoreError};
+use engine::restore::restore;
+use engine::restore::target::Target;
+use engine::restore::target::local::{Local as Here, PlaceError};
+use engine::restore::target::preview::Preview;
+use engine::snapshot::name::SnapshotName;
+use engine::threads::cancel::Stop;
+use transport::sftp::ssh::address::Address;
+
+use crate::args::flags::{Restoring, SettingFlags};
+use crate::config::mistake::shown_path;
+use crate::exit::Exit;
+use crate::hint;
+use crate::jobs::signals::supervise;
+use crate::jobs::{context, sync_child};
+use crate::snapshots::open::{Picked, Series, Where, open, unlookable};
+use crate::snapshots::restore_host;
+use crate::snapshots::restore_host::{Host, HostError};
+use crate::term::print::say;
+use crate::term::terminal::Terminal;
+use crate::ui::restore::Restored;
+
+const EXAMPLES: &str = "\
+SNAPSHOT is a name, latest, latest~2, oldest, a date or time, '2 days ago'; without it the latest counts.
+PATH is the path on the source, of a file or a folder, or in a snapshot's folder; a bare word that means a snapshot is taken for one
+(write ./yesterday for a file of that name). Without PATH everything is restored.
+
+With --to, each PATH lands in DIR under its last name; without PATH, DIR gets the snapshot's own layout.
+DIR can be on another machine, over SFTP: user@host:DIR. There, DIR without a slash in front lies below the
+home of that user. SFTP carries neither extended attributes and ACLs nor fifos, sockets and devices (they
+are listed), and whole seconds only.
+With --in-place everything goes back to where it came from.
+What is there already and equal is not done again, so that a restore can be repeated after an interruption.
+What is there and differs is left and listed (exit code 3), unless --overwrite says otherwise. Folders
+that exist get the attributes of the snapshot's. --delete removes what the snapshot is known not to have had:
+what the run could not read, did not go into or left out by its rules stays (but see --delete-excluded),
+and so does all that lies on another file system. Each file is proved by its recorded hash while it is
+written; a damaged one is not restored but listed (exit code 4), unless --accept-damage.
+
+Examples:
+  backup_manager restore /home/uname/thesis.odt --to /tmp/back
+  backup_manager restore '2 days ago' /home/uname/docs --in-place --overwrite changed --dry-run
+  backup_manager restore my_backup.07-12-2023_13-32-58 --to /mnt/new --backups-dir /backups
+  backup_manager restore /home/uname/docs --to root@newhost:/home/uname";
+
+/// Bring files, folders or everything back as they were
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES, group = clap::ArgGroup::new("place").required(true))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub(crate) struct Args {
+    /// Which snapshot, then which paths on the source
+    #[arg(value_name = "SNAPSHOT|PATH")]
+    words: Vec<OsString>,
+    /// Restore into this folder, made if it is missing; USER@HOST:DIR is on another machine
+    #[arg(long, value_name = "DIR", group = "place")]
+    to: Option<OsString>,
+    /// Port of that machine's sshd, unless ssh's configuration tells it
+    #[arg(long, value_name = "PORT", requires = "to")]
+    ssh_port: Option<u16>,
+    /// Restore to where it came from; asks first
+    #[arg(long, group = "place")]
+    in_place: bool,
+    /// Restore in place also to a folder that is not the one that was backed up, but has its path
+    #[arg(long, requires = "in_place")]
+    accept_replaced: bool,
+    /// When to replace what is there and differs
+    #[arg(long, value_name = "WHEN", default_value = "never")]
+    overwrite: When,
+    /// Remove what the snapshot is known not to have had, in the folders that are restored
+    #[arg(long)]
+    delete: bool,
+    #[command(flatten)]
+    sure: Sure,
+    /// Restore damaged files too, as they are
+    #[arg(long)]
+    accept_damage: bool,
+    /// Show what would be done and write nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    /// Print JSON lines
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    settings: SettingFlags<Restoring>,
+}
+
+/// What `--delete` is asked to remove beyond what is certain.
+#[derive(Debug, clap::Args)]
+struct Sure {
+    /// Remove also what the rules of the run left out of the snapshot (filters, sizes, kinds, lists)
+    #[arg(long, requires = "delete")]
+    delete_excluded: bool,
+    /// Remove even by a snapshot that is damaged, or whose report does not tell what its run did not see
+    #[arg(long, requires = "delete")]
+    delete_anyway: bool,
+}
+
+/// When something that is there is replaced.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum When {
+    /// Leave it
+    Never,
+    /// When the snapshot's is newer
+    Newer,
+    /// When it differs in size, time or metadata
+    Changed,
+    /// In any case
+    Always,
+}
+
+impl From<When> for Overwrite {
+    fn from(when: When) -> Self {
+        match when {
+            When::Never => Self::Never,
+            When::Newer => Self::Newer,
+            When::Changed => Self::Changed,
+            When::Always => Self::Always,
+        }
+    }
+}
+
+/// Where to.
+#[derive(Debug, Clone)]
+enum Destination {
+    Folder(PathBuf),
+    Host(Box<Host>),
+    InPlace,
+}
+
+/// What `--to` says.
+enum To {
+    Folder(PathBuf),
+    Host(Address, Vec<u8>),
+    InPlace,
+}
+
+/// What is to be done.
+struct Work {
+    catalog: Arc<Catalog>,
+    snapshot: SnapshotName,
+    landing: Landing,
+    place: Destination,
+    options: Options,
+    dry_run: bool,
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> Exit {
+    if !proc_is_mounted() {
+        say(&format!("restore needs /proc, which is not mounted here; {}", hint::NO_PROC));
+        return Exit::Failed;
+    }
+    match prepare(args) {
+        Ok(work) => done(work),
+        Err(exit) => exit,
+    }
+}
+
+fn done(work: Work) -> Exit {
+    match supervise(move |stop| work.done(&stop)) {
+        Ok(Exit::Signal(number)) => {
+            say("stopped; the same command goes on where it was");
+            std::process::exit(i32::from(Exit::Signal(number).code()))
+        }
+        Ok(exit) => exit,
+        Err(error) => {
+            say(&format!("cannot catch signals or start threads: {error}"));
+            Exit::Failed
+        }
+    }
+}
+
+fn prepare(args: Args) -> Result<Work, Exit> {
+    let Args {
+        words,
+        to,
+        ssh_port,
+        overwrite,
+        delete,
+        sure,
+        accept_damage,
+        accept_replaced,
+        dry_run,
+        yes,
+        json,
+        place,
+        settings,
+        ..
+    } = args;
+    let to = match to {
+        None => To::InPlace,
+        Some(to) => folder(to, ssh_port)?,
+    };
+    let all = open(place, settings.given, Vec::new())?;
+    let now = Local::now();
+    let (Picked { series, name }, paths) =
+        crate::commands::restore::words::meaning(&all, &words, &now)?;
+    if !series.history.complete.contains(&name) {
+        say(&format!("{name} is not complete: a part of it may be missing; copy from it by hand"));
+        return Err(Exit::Usage);
+    }
+    if series.catalog.standing(&name).damaged {
+        say(&format!("a check found damage in {name}; {}", hint::restored_damaged()));
+    }
+    let roots = series.roots_of(&name);
+    let landing = match to {
+        To::Folder(_) | To::Host(..) => below_a_folder(&paths, &roots),
+        To::InPlace => {
+            let report = series.catalog.report(&name);
+            in_place(&paths, &roots, &|path| resolve(path, report.as_ref(), accept_replaced))
+        }
+    };
+    let landing = landing.map_err(|error| {
+        say(&format!("{error}; {}", unlanded(&error)));
+        Exit::Usage
+    })?;
+    if delete && landing.whole.is_empty() {
+        say("nothing says which folders the snapshot holds as a whole; name a PATH for --delete");
+        return Err(Exit::Usage);
+    }
+    let fake = series.job.as_ref().is_some_and(|job| job.job.keep.fake_super);
+    let fake_super = if fake { series.catalog.writers() } else { Vec::new() };
+    let delete = if delete { Some(absence(series, &name, &sure)?) } else { None };
+    let options = Options { overwrite: overwrite.into(), delete, accept_damage, fake_super };
+    let place = match to {
+        To::Folder(path) => Destination::Folder(path),
+        To::Host(address, dir) => Destination::Host(Box::new(Host::new(address, dir, series))),
+        To::InPlace => Destination::InPlace,
+    };
+    let catalog = Arc::clone(&series.catalog);
+    let work = Work { catalog, snapshot: name, landing, place, options, dry_run, json };
+    if matches!(work.place, Destination::InPlace) && !dry_run && !yes {
+        work.confirm()?;
+    }
+    Ok(work)
+}
+
+/// What `--to` means.
+fn folder(to: OsString, port: Option<u16>) -> Result<To, Exit> {
+    let bytes = to.as_bytes();
+    if bytes.is_empty() {
+        say("--to is empty; name a folder");
+        return Err(Exit::Usage);
+    }
+    if let Some((host, dir)) = restore_host::split(bytes) {
+        return match restore_host::address(host, port) {
+            Ok(address) => Ok(To::Host(address, dir.to_vec())),
+            Err(error) => {
+                let shown = shown(bytes);
+                say(&format!(
+                    "--to {shown}: {error}; write user@host:DIR or user@[v6]:DIR, or ./{shown} for a folder here"
+                ));
+                Err(Exit::Usage)
+            }
+        };
+    }
+    if port.is_some() {
+        say("--ssh-port is for a folder on another machine; write --to user@host:DIR");
+        return Err(Exit::Usage);
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    Ok(To::Folder(here.join(PathBuf::from(to))))
+}
+
+/// What may be removed by a snapshot that does not hold it; refused where that cannot be told.
+fn absence(series: &Series, name: &SnapshotName, sure: &Sure) -> Result<Arc<Absence>, Exit> {
+    let (absence, doubts) = series.catalog.absence(name, sure.delete_excluded);
+    if !doubts.is_empty() {
+        let why: Vec<String> = doubts.iter().map(ToString::to_string).collect();
+        let why = why.join("; ");
+        if !sure.delete_anyway {
+            say(&format!(
+                "--delete does not go by {name}: {why}; what it does not hold may have been on its source all the same. {}",
+                hint::not_deleted()
+            ));
+            return Err(Exit::Usage);
+        }
+        say(&format!("{name}: {why}; --delete-anyway removes what it does not hold all the same"));
+    }
+    Ok(Arc::new(absence))
+}
+
+/// Where a source root really lies: symlinks in what exists of it are followed, but none that another user can have
+/// put there. It has to be the folder that `report` tells of, unless another one is accepted.
+fn resolve(
+    path: &[u8],
+    report: Option<&Report>,
+    accept_replaced: bool,
+) -> Result<Vec<u8>, LandingError> {
+    let root = PathBuf::from(OsString::from_vec(path.to_vec()));
+    let failed = |error: io::Error| match untrusted(&error) {
+        Some(link) => LandingError::Link(link.clone()),
+        None => LandingError::Root { path: shown(path), why: error.to_string() },
+    };
+    let found = match Resolved::at(&root) {
+        // A symlink that leads nowhere: the restore says what is in the way.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path.to_vec()),
+        found => found.map_err(failed)?,
+    };
+    let recorded = report.and_then(|it| it.roots.iter().find(|root| root.path == shown(path)));
+    if let Some(recorded) = recorded.filter(|_| !accept_replaced && found.missing.is_empty()) {
+        let meta = found.node.meta().map_err(failed)?;
+        let file_system = found.node.file_system();
+        // A program that saves a file gives it a new inode.
+        let replaced = meta.kind == Kind::Folder
+            && meta.id.is_some_and(|id| recorded.is_replaced_by(id.ino, file_system.as_deref()));
+        if replaced {
+            return Err(LandingError::Replaced { path: shown(path) });
+        }
+    }
+    Ok(found.path().into_os_string().into_vec())
+}
+
+fn unlanded(error: &LandingError) -> &'static str {
+    match error {
+        LandingError::Clash { .. } => "restore them one after the other, into different folders",
+        LandingError::Outside(_) => "history and find tell the paths that there are",
+        LandingError::Link(_) => hint::UNTRUSTED_LINK,
+        LandingError::Root { .. } => {
+            "see to it that this user may look there, or restore with --to"
+        }
+        LandingError::Replaced { .. } => {
+            "if it was made anew, on a new disk for example, add --accept-replaced; else bring the folder back, or restore with --to"
+        }
+        LandingError::NoRoots => "name the paths, or restore with --to",
+    }
+}
+
+impl Work {
+    /// Asks whether to restore in place.
+    fn confirm(&self) -> Result<(), Exit> {
+        if !io::stdin().is_terminal() || !Terminal::is_there() {
+            say(
+                "restoring in place asks before it starts, and nobody is there to answer; add --yes, or --dry-run to see what it would do",
+            );
+            return Err(Exit::Usage);
+        }
+        let over = match self.options.overwrite {
+            Overwrite::Never => "What is there and differs is left.",
+            Overwrite::Newer => "What is there and older is REPLACED.",
+            Overwrite::Changed => "What is there and differs is REPLACED.",
+            Overwrite::Always => "What is there is REPLACED.",
+        };
+        let delete = if self.options.delete.is_some() {
+            " What the snapshot is known not to have had is REMOVED."
+        } else {
+            ""
+        };
+        let mut paths = String::new();
+        for item in &self.landing.items {
+            let names: Vec<&[u8]> = item.to.iter().map(|name| name.to_bytes()).collect();
+            paths.push_str(&format!("  /{}\n", shown(&names.join(&b'/'))));
+        }
+        let mut stderr = io::stderr();
+        let _ = write!(
+            stderr,
+            "From {} come back:\n{paths}{over}{delete} --dry-run shows it in detail.\nGo on? [y/N] ",
+            self.snapshot
+        );
+        let mut answer = String::new();
+        let _ = stderr.flush().and_then(|()| io::stdin().lock().read_line(&mut answer).map(drop));
+        if matches!(answer.trim(), "y" | "Y" | "yes") {
+            Ok(())
+        } else {
+            say("nothing was done");
+            Err(Exit::Failed)
+        }
+    }
+
+    fn done(&self, stop: &Arc<Stop>) -> Exit {
+        let top = match &self.place {
+            Destination::Folder(path) => path.as_path(),
+            Destination::InPlace => Path::new("/"),
+            Destination::Host(host) => return self.to_host(host, stop),
+        };
+        let sync = sync_child::in_a_child;
+        let opened = if self.dry_run || matches!(self.place, Destination::InPlace) {
+            Here::look_at(top, &self.catalog, sync)
+        } else {
+            Here::make(top, &self.catalog, sync)
+        };
+        match opened {
+            Err(error) => {
+                say(&format!("{error}; {}", unplaced(&error)));
+                match error {
+                    PlaceError::InBackups { .. } => Exit::Usage,
+                    PlaceError::Impossible { .. } => Exit::Failed,
+                }
+            }
+            Ok(target) if self.dry_run => self.to(&Preview(target), shown_path(top), stop),
+            Ok(target) => self.to(&target, shown_path(top), stop),
+        }
+    }
+
+    fn to_host(&self, host: &Host, stop: &Arc<Stop>) -> Exit {
+        let at = |path: &[u8]| host.shown(path);
+        match host.open(self.dry_run, stop) {
+            Err(_) if stop.asked() => Exit::Signal(0),
+            Err(HostError::Place(error)) => {
+                say(&format!("{}: {error}; {}", at(b""), unplaced(&error)));
+                match error {
+                    PlaceError::InBackups { .. } => Exit::Usage,
+                    PlaceError::Impossible { .. } => Exit::Failed,
+                }
+            }
+            Err(HostError::Connect(error)) => {
+                let hint = hint::unconnected(&error);
+                say(&format!("cannot restore to {} {error}; {hint}", at(b"")));
+                Exit::Failed
+            }
+            Ok(target) => {
+                let top = at(target.path());
+                if !target.syncs() && !self.dry_run {
+                    say(
+                        "that machine's SFTP server syncs nothing: what is written is on its disk when its system puts it there, or when you run `sync` on it",
+                    );
+                }
+                if self.dry_run {
+                    let target = Preview(target);
+                    let exit = self.to(&target, top, stop);
+                    target.0.close();
+                    exit
+                } else {
+                    let synced = target.syncs();
+                    let exit = self.to(&target, top, stop);
+                    if synced && !target.syncs() {
+                        say(
+                            "that machine cannot sync what its SFTP server offered to: what is written is on its disk when its system puts it there, or when you run `sync` on it",
+                        );
+                    }
+                    target.close();
+                    exit
+                }
+            }
+        }
+    }
+
+    fn to<T: Target>(&self, target: &T, top: String, stop: &Arc<Stop>) -> Exit {
+        let progress = Arc::new(Progress::default());
+        let whole_seconds = target.facts().granularity_ns >= 1_000_000_000;
+        let told = Restored::new(top, self.dry_run, self.json, whole_seconds, &progress);
+        let context = context(stop, &progress, Arc::new(Silent));
+        let (from, landing) = ((&*self.catalog, &self.snapshot), &self.landing);
+        match restore(from, landing, target, self.options.clone(), &context, &told) {
+            Ok(counts) => told.finish(&self.snapshot, &counts),
+            Err(error) => {
+                drop(told);
+                self.failed(&error)
+            }
+        }
+    }
+
+    fn failed(&self, error: &RestoreError) -> Exit {
+        match error {
+            RestoreError::Stopped => Exit::Signal(0),
+            RestoreError::Look(error) => unlookable(error),
+            RestoreError::NoSuchPath { .. } => {
+                say(&format!("{error}; history and find tell what there is; nothing was written"));
+                Exit::Usage
+            }
+            RestoreError::NoSpace { .. } | RestoreError::Target(_) => {
+                say(&format!("{error}; {}", hint::unrestored()));
+                Exit::Failed
+            }
+            RestoreError::Lost(_) => {
+                say(&format!("{error}; {}", hint::restore_lost()));
+                Exit::Failed
+            }
+        }
+    }
+}
+
+fn unplaced(error: &PlaceError) -> &'static str {
+    match error {
+        PlaceError::InBackups { .. } => {
+            "nothing is ever restored into backups; name another folder"
+        }
+        PlaceError::Impossible { error, .. } if untrusted(error).is_some() => hint::UNTRUSTED_LINK,
+        PlaceError::Impossible { .. } => "name a folder that can be written to",
+    }
+}

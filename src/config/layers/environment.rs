@@ -1,0 +1,177 @@
+//! Settings from environment variables and from the files that `NAME_FILE` variables name.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use crate::config::bounded;
+use crate::config::exposed::complaints;
+use crate::config::layers::Layer;
+use crate::config::layers::value::Raw;
+use crate::config::mistake::{Mistake, Origin, shown_path};
+use crate::config::setting::{SETTINGS, misspelt_variable};
+
+/// Longest value that is read from a file, bytes; whoever names /dev/zero gets an answer too.
+const LONGEST: u64 = 1 << 20;
+
+/// The variables of a process, in no order.
+pub(crate) type Variables = [(OsString, OsString)];
+
+/// The value of a variable; an empty one counts as unset.
+pub(crate) fn value<'a>(variables: &'a Variables, name: &str) -> Option<&'a OsStr> {
+    variables
+        .iter()
+        .find(|(key, value)| key == name && !value.is_empty())
+        .map(|(_, value)| value.as_os_str())
+}
+
+/// Reads all settings that the environment gives.
+pub(crate) fn read(variables: &Variables, mistakes: &mut Vec<Mistake>) -> Layer {
+    let mut layer = Layer::default();
+    for setting in &SETTINGS {
+        let file_variable = setting.file_variable();
+        let file = value(variables, &file_variable);
+        if let Some(value) = value(variables, setting.name) {
+            let origin = Origin::variable(setting.name);
+            if file.is_some() {
+                mistakes
+                    .push(origin.mistake(format!("{file_variable} is set too; unset one of them")));
+            }
+            layer.set(setting.key, &Raw::Text(value.to_owned()), origin, mistakes);
+        } else if let Some(path) = file {
+            let origin = Origin::variable(&file_variable);
+            match read_value(Path::new(path)) {
+                Ok(value) if value.is_empty() => {
+                    let path = shown_path(Path::new(path));
+                    mistakes.push(origin.mistake(format!(
+                        "{path} is empty; write the value into it or unset {file_variable}"
+                    )));
+                }
+                Ok(value) => {
+                    let (shown, before) = (value.to_string_lossy().into_owned(), mistakes.len());
+                    layer.set(setting.key, &Raw::Text(value), origin, mistakes);
+                    mistakes[before..].iter_mut().for_each(|mistake| mistake.hide(&shown));
+                }
+                Err(error) => mistakes.push(origin.mistake(format!(
+                    "cannot read {}: {error}; write the path of a readable file that holds the value",
+                    shown_path(Path::new(path))
+                ))),
+            }
+        }
+    }
+    layer
+}
+
+/// A line for each variable that looks like a misspelt one. It cannot be a mistake: the environment
+/// belongs to other programs too.
+pub(crate) fn warnings(variables: &Variables) -> Vec<Mistake> {
+    let mut named: Vec<&(OsString, OsString)> = variables.iter().collect();
+    named.sort();
+    named
+        .iter()
+        .filter_map(|(name, _)| {
+            let meant = misspelt_variable(name)?;
+            let origin = Origin::variable(&name.to_string_lossy());
+            Some(origin.mistake(format!("it is not known; did you mean {meant}?")))
+        })
+        .collect()
+}
+
+/// What others may do with the files that `NAME_FILE` variables name, that they should not.
+pub(crate) fn exposed(variables: &Variables) -> Vec<String> {
+    let named = SETTINGS.iter().filter_map(|setting| {
+        let path = Path::new(value(variables, &setting.file_variable())?);
+        Some((path, setting.is_secret() && !is_engines(path)))
+    });
+    named.flat_map(|(path, secret)| complaints(path, secret)).collect()
+}
+
+/// Whether a container engine put the file there, whatever its mode: below `/run/secrets` (Docker, Podman), or in memory
+/// (Kubernetes). Who can enter the container is its user.
+fn is_engines(path: &Path) -> bool {
+    let regular = || std::fs::metadata(path).is_ok_and(|meta| meta.is_file());
+    path.starts_with("/run/secrets")
+        || regular() && File::open(path).is_ok_and(|file| is_in_memory(&file))
+}
+
+/// Whether a file lies on a tmpfs (statfs(2)).
+fn is_in_memory(file: &File) -> bool {
+    engine::fs::dir::node::file_system(file).is_some_and(|name| name.starts_with("1021994:"))
+}
+
+fn read_value(path: &Path) -> io::Result<OsString> {
+    let mut bytes = Vec::new();
+    bounded::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(io::Error::other("it holds more than 1 MiB"));
+    }
+    while bytes.ends_with(b"\n") {
+        bytes.pop();
+        if bytes.ends_with(b"\r") {
+            bytes.pop();
+        }
+    }
+    Ok(OsString::from_vec(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn variables(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+        pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+
+    #[test]
+    fn a_variable_or_the_file_it_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("count");
+        fs::write(&file, "7\r\n\n").unwrap();
+        let mut mistakes = Vec::new();
+        let layer = read(
+            &variables(&[
+                ("MAX_BACKUPS_FILE", file.to_str().unwrap()),
+                ("BACKUPS_DIR", "/b"),
+                ("LOG_FORMAT", ""),
+            ]),
+            &mut mistakes,
+        );
+        assert_eq!(mistakes, []);
+        assert_eq!(layer.max_backups.unwrap().value.unwrap().get(), 7);
+        assert_eq!(layer.backups_dir.unwrap().value.unwrap(), Path::new("/b"));
+        assert!(layer.log_format.is_none());
+    }
+
+    #[test]
+    fn mistakes_around_files_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let empty = dir.path().join("empty");
+        fs::write(&empty, "\n").unwrap();
+        for (pairs, expected) in [
+            (&[("MAX_BACKUPS", "1"), ("MAX_BACKUPS_FILE", "/x")][..], "unset one of them"),
+            (&[("MAX_BACKUPS_FILE", "/nowhere/x")], "cannot read /nowhere/x"),
+            (&[("MAX_BACKUPS_FILE", "/")], "cannot read /"),
+            (&[("MAX_BACKUPS_FILE", "/dev/zero")], "more than 1 MiB"),
+            (&[("MAX_BACKUPS_FILE", empty.to_str().unwrap())], "is empty"),
+        ] {
+            let mut mistakes = Vec::new();
+            read(&variables(pairs), &mut mistakes);
+            assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+            assert!(mistakes[0].to_string().contains(expected), "{mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn near_misses_are_warned_of() {
+        let warnings = warnings(&variables(&[("MAX_BACKUP", "3"), ("PATH", "/bin")]));
+        let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            warnings,
+            ["environment: MAX_BACKUP: it is not known; did you mean MAX_BACKUPS?"]
+        );
+    }
+}

@@ -1,0 +1,193 @@
+//! The configuration of a run: flags > environment > config file > default, checked whole.
+
+pub(crate) mod alert_channels;
+#[cfg(test)]
+mod any_tests;
+pub(crate) mod bounded;
+pub(crate) mod exposed;
+pub(crate) mod layers;
+pub(crate) mod mistake;
+pub(crate) mod resolve;
+pub(crate) mod rsync;
+pub(crate) mod setting;
+#[cfg(test)]
+mod tests;
+pub(crate) mod types;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::config::layers::Layer;
+use crate::config::layers::file::FileSettings;
+use crate::config::layers::value::{Given, Raw};
+use crate::config::mistake::{Mistake, Origin, shown_path};
+use crate::config::resolve::Layers;
+use crate::config::setting::{
+    CONFIG_DIR, CONFIG_DIR_DEFAULT, CONFIG_FILE, CONFIG_FILE_NAME, KNOWN_HOSTS,
+};
+use crate::config::types::{Config, Inputs, Reading};
+
+/// How many jobs a config file has, and what is wrong with it.
+#[cfg(test)]
+pub(crate) fn read_file_settings(text: &str) -> (usize, Vec<Mistake>) {
+    let mut mistakes = Vec::new();
+    let settings = crate::config::layers::file::read(Path::new("x"), text, &mut mistakes);
+    (settings.jobs.len(), mistakes)
+}
+
+/// The folder of the config file, the crontab and pinned host keys.
+pub(crate) fn config_dir(variables: &[(OsString, OsString)], current_dir: &Path) -> PathBuf {
+    let dir = crate::config::layers::environment::value(variables, CONFIG_DIR);
+    current_dir.join(dir.unwrap_or(CONFIG_DIR_DEFAULT.as_ref()))
+}
+
+/// Reads and checks the whole configuration.
+///
+/// # Errors
+/// Every mistake in it.
+pub(crate) fn load(inputs: &Inputs) -> Result<Config, Vec<Mistake>> {
+    checked(inputs, |layers, mistakes| {
+        let mut jobs =
+            crate::config::resolve::jobs(layers, &inputs.names, &inputs.current_dir, mistakes);
+        let (log_file, log_format) = crate::config::resolve::log(layers, &inputs.current_dir);
+        let known_hosts = known_hosts(inputs);
+        for remote in jobs.iter_mut().filter_map(|job| job.remote.as_mut()) {
+            remote.known_hosts.clone_from(&known_hosts);
+        }
+        move |warnings| Config { jobs, log_file, log_format, known_hosts, warnings }
+    })
+}
+
+/// As [`load`], for verbs that look at snapshots: what is backed up need not be said.
+///
+/// # Errors
+/// Every mistake in it.
+pub(crate) fn load_for_reading(inputs: &Inputs) -> Result<Reading, Vec<Mistake>> {
+    checked(inputs, |layers, mistakes| {
+        let mut shelves = crate::config::resolve::snapshot_places::shelves(
+            layers,
+            &inputs.names,
+            &inputs.current_dir,
+            mistakes,
+        );
+        let known_hosts = known_hosts(inputs);
+        for shelf in &mut shelves {
+            shelf.known_hosts.clone_from(&known_hosts);
+            if let Some(remote) = shelf.job.as_mut().and_then(|job| job.remote.as_mut()) {
+                remote.known_hosts.clone_from(&known_hosts);
+            }
+        }
+        move |warnings| Reading { shelves, warnings }
+    })
+}
+
+/// Host keys beside the user's own, if there are any.
+fn known_hosts(inputs: &Inputs) -> Option<PathBuf> {
+    let file = config_dir(&inputs.variables, &inputs.current_dir).join(KNOWN_HOSTS);
+    file.is_file().then_some(file)
+}
+
+/// Reads all layers; what `resolve` makes of them gets the warnings at last.
+fn checked<T, F: FnOnce(Vec<String>) -> T>(
+    inputs: &Inputs,
+    resolve: impl FnOnce(&Layers, &mut Vec<Mistake>) -> F,
+) -> Result<T, Vec<Mistake>> {
+    let mut mistakes = Vec::new();
+    let flags = flags(inputs, &mut mistakes);
+    let rsync_args = rsync_args(inputs, &mut mistakes);
+    let environment = crate::config::layers::environment::read(&inputs.variables, &mut mistakes);
+    let file = config_file(inputs, &mut mistakes);
+    let defaults = Layer::defaults(&mut mistakes);
+    let no_args = Given { value: None, origin: rsync_args.origin.clone() };
+    let layers = Layers { flags, rsync_args, no_args, environment, file, defaults };
+    let resolved = resolve(&layers, &mut mistakes);
+    let warnings = crate::config::layers::environment::warnings(&inputs.variables);
+    if mistakes.is_empty() {
+        let exposed = crate::config::layers::environment::exposed(&inputs.variables);
+        let exposed = layers.file.exposed.iter().cloned().chain(exposed);
+        return Ok(resolved(warnings.iter().map(ToString::to_string).chain(exposed).collect()));
+    }
+    // What is missing may stand there under a misspelt name.
+    mistakes.extend(warnings);
+    // Jobs share layers, so that one mistake may have been met several times.
+    let mut seen = Vec::new();
+    mistakes.retain(|mistake| {
+        let new = !seen.contains(mistake);
+        seen.push(mistake.clone());
+        new
+    });
+    Err(mistakes)
+}
+
+pub(crate) fn flags(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> Layer {
+    let mut layer = Layer::default();
+    for (key, value) in &inputs.flags {
+        layer.set(
+            *key,
+            &Raw::Text(value.clone()),
+            Origin::flag(crate::config::setting::get(*key)),
+            mistakes,
+        );
+    }
+    layer
+}
+
+pub(crate) fn rsync_args(
+    inputs: &Inputs,
+    mistakes: &mut Vec<Mistake>,
+) -> Given<Vec<crate::config::rsync::Param>> {
+    let origin = Origin::command_line("after --");
+    let args: Vec<Vec<u8>> = inputs.rsync_args.iter().map(|arg| arg.as_bytes().to_vec()).collect();
+    let value = match crate::config::rsync::read_args(&args) {
+        Ok(params) => Some(params),
+        Err(refusals) => {
+            mistakes.extend(refusals.iter().map(|refusal| origin.mistake(refusal)));
+            None
+        }
+    };
+    Given { value, origin }
+}
+
+fn config_file(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> FileSettings {
+    let variable = crate::config::layers::environment::value(&inputs.variables, CONFIG_FILE);
+    let (path, origin) = match (&inputs.config_file, variable) {
+        (Some(path), _) => (path.clone(), Some(Origin::command_line("--config"))),
+        (None, Some(path)) => (path.into(), Some(Origin::variable(CONFIG_FILE))),
+        (None, None) => {
+            (config_dir(&inputs.variables, &inputs.current_dir).join(CONFIG_FILE_NAME), None)
+        }
+    };
+    match read_text(&inputs.current_dir.join(&path)) {
+        Ok(text) => {
+            let mut settings = crate::config::layers::file::read(&path, &text, mistakes);
+            settings.exposed = crate::config::exposed::complaints(
+                &inputs.current_dir.join(&path),
+                settings.secret,
+            );
+            settings
+        }
+        Err(error) if origin.is_none() && error.kind() == io::ErrorKind::NotFound => {
+            FileSettings::default()
+        }
+        Err(error) => {
+            let origin = origin.unwrap_or_else(|| Origin::file(&path, None, ""));
+            let path = shown_path(&path);
+            mistakes.push(origin.mistake(format!(
+                "cannot read {path}: {error}; write the path of a readable TOML file"
+            )));
+            FileSettings::unknown(origin)
+        }
+    }
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(crate::config::bounded::read(path, crate::config::bounded::TEXT)?).map_err(
+        |error| {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+            io::Error::other(format!("line {line} is not valid UTF-8"))
+        },
+    )
+}

@@ -1,0 +1,72 @@
+//! What the verbs that look at snapshots have to know: where they lie. What is backed up may be unknown.
+
+use std::path::Path;
+
+use crate::config::mistake::Mistake;
+use crate::config::resolve::{Draft, Layers};
+use crate::config::types::Shelf;
+use crate::config::{layers, resolve};
+
+/// The shelves of the jobs called `names` (all of them if there are no names).
+pub(crate) fn shelves(
+    layers: &Layers,
+    names: &[String],
+    current_dir: &Path,
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<Shelf> {
+    let drafts = resolve::drafts(layers, names, mistakes);
+    let lone = matches!(&drafts[..], [draft] if draft.origin.is_none());
+    // Of a folder that nobody described the names are what lies there; they are looked at later.
+    if !lone || says_prefix(&drafts[0]) {
+        resolve::check_names("--job", names, &drafts, mistakes);
+    }
+    resolve::check_shared_sources(layers, &drafts, mistakes);
+    let mut found = Vec::new();
+    for draft in &drafts {
+        found.push(shelf(draft, lone, current_dir, mistakes));
+    }
+    resolve::check_each_has_its_own(&drafts, current_dir, mistakes);
+    let chosen = drafts.iter().zip(found).filter(|(draft, shelf)| {
+        draft.selected || shelf.as_ref().is_some_and(|shelf| shelf.prefix.is_none())
+    });
+    chosen.filter_map(|(_, shelf)| shelf).collect()
+}
+
+fn shelf(
+    draft: &Draft<'_>,
+    lone: bool,
+    current_dir: &Path,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Shelf> {
+    let job = match says_sources(draft) {
+        true => draft.build(current_dir, mistakes),
+        false => None,
+    };
+    let prefix = resolve::prefix(&draft.layers).cloned();
+    let prefix = if lone && !says_prefix(draft) { None } else { Some(prefix?) };
+    let backups_dir = draft.backups_dir(current_dir)?;
+    let retention = draft.retention()?;
+    let answer_timeout = draft.answer_timeout();
+    let name = draft.name.clone();
+    let (sftp_channels, known_hosts) = (draft.sftp_channels(), None);
+    Some(Shelf {
+        name,
+        backups_dir,
+        prefix,
+        retention,
+        job,
+        answer_timeout,
+        sftp_channels,
+        known_hosts,
+    })
+}
+
+fn says_sources(draft: &Draft<'_>) -> bool {
+    layers::first(&draft.layers, |layer| layer.sources.as_ref()).is_some()
+}
+
+/// Whether it is said whose snapshots are meant: by a prefix, or by a job that has the default one.
+fn says_prefix(draft: &Draft<'_>) -> bool {
+    let said = &draft.layers[..draft.layers.len().saturating_sub(1)];
+    says_sources(draft) || said.iter().any(|layer| layer.prefix.is_some())
+}

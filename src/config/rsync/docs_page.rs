@@ -1,0 +1,86 @@
+//! The page of the docs about the options, made from the table that the parser uses.
+
+use std::fmt::Write;
+
+use crate::config::rsync::row::{Handling, Row, Side};
+use crate::config::rsync::{preserve_options, selection_options, transfer_options};
+
+const HEAD: &str = "\
+# rsync options
+
+No rsync runs here, but its options are understood: in `RSYNC_SINGLE_PARAMS` (separated by commas), in
+`RSYNC_DICT_PARAMS` (a JSON object, or the form with single quotes that Python prints; a list as value repeats
+the option, the order is kept) and after `--` on the command line:
+
+```sh
+RSYNC_SINGLE_PARAMS=-aHAX,-x,--relative RSYNC_DICT_PARAMS='{\"--exclude\": [\"*.tmp\", \".cache/\"]}' backup_manager run
+backup_manager run -- --exclude='*.tmp' --bwlimit=5m
+```
+
+Short options combine (`-aHAX`); a value comes as `--option=value`, `--option value` (two items), `-o value` or
+`-ovalue`. When `RSYNC_SINGLE_PARAMS` is set it stands in the place of the default switches; the others add to it.
+`-a` is on whether it is given or not; take parts of it away with `--no-…`.
+
+This page has every option of rsync 3.5, from the table that the program itself uses. **yes**: it does what rsync's
+does. **always**: it is so whether it is given or not. **no effect**: it is taken and changes nothing; a run says so.
+**refused**: it is a mistake that is named before anything is touched. `(no-)`: there is a `--no-` form.
+";
+
+/// The page, in Markdown.
+pub(crate) fn page() -> String {
+    let mut page = HEAD.to_owned();
+    for (title, rows) in [
+        ("What a snapshot keeps, and where", preserve_options::ROWS),
+        ("What belongs to a snapshot, and what counts as changed", selection_options::ROWS),
+        ("How it travels, and what is told", transfer_options::ROWS),
+        ("Options that rsync does not have", selection_options::OURS),
+    ] {
+        let _ = write!(page, "\n## {title}\n\n| option | | |\n| --- | --- | --- |\n");
+        for row in rows {
+            let (word, about) = (word(row.handling), about(row));
+            let _ = writeln!(page, "| {} | {word} | {about} |", names(row));
+        }
+    }
+    page
+}
+
+fn word(handling: Handling) -> &'static str {
+    match handling {
+        Handling::Switch(_) | Handling::Value(_) | Handling::Setting(_) => "yes",
+        Handling::Always => "always",
+        Handling::NoEffect => "no effect",
+        Handling::Refused => "refused",
+    }
+}
+
+/// `-x`, `--(no-)one-file-system`
+fn names(row: &Row) -> String {
+    let short = row.short.map(|letter| format!("`-{letter}`"));
+    let no = if row.negatable { "(no-)" } else { "" };
+    let value = row.value.map(|value| format!("={value}")).unwrap_or_default();
+    let long = row.names().map(|name| format!("`--{no}{name}{value}`"));
+    let names: Vec<String> = short.into_iter().chain(long).collect();
+    names.join(", ").replace('|', "\\|")
+}
+
+fn about(row: &Row) -> String {
+    let about = row.about.replace('|', "\\|");
+    match row.side {
+        Side::Both => about,
+        Side::Local(reason) => format!("{about}. Remote sources: no effect, {reason}"),
+        Side::Remote(_) => format!("{about}. Only for remote sources"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_in_the_repository_is_this_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rsync-options.md");
+        let stored = std::fs::read_to_string(path).unwrap_or_default();
+        let write = "backup_manager rsync-options >docs/rsync-options.md";
+        assert_eq!(stored, page(), "the table has changed: write the page anew with {write}");
+    }
+}

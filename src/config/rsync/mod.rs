@@ -1,0 +1,298 @@
+//! Reads rsync options into what a job wants.
+
+pub(crate) mod docs_page;
+pub(crate) mod ids;
+pub(crate) mod object;
+pub(crate) mod parsed;
+pub(crate) mod preserve_options;
+pub(crate) mod row;
+pub(crate) mod selection_options;
+pub(crate) mod shell;
+pub(crate) mod size;
+#[cfg(test)]
+mod tests;
+pub(crate) mod transfer_options;
+
+use engine::entry::escape::shown;
+use serde_json::Value;
+
+use crate::config::rsync::object::Dict;
+use crate::config::rsync::parsed::Wanted;
+use crate::config::rsync::row::{Handling, Row, Side};
+use crate::config::setting::nearest;
+
+/// One option that was given and is known.
+#[derive(Debug, Clone)]
+pub(crate) struct Param {
+    row: &'static Row,
+    on: bool,
+    value: Option<Vec<u8>>,
+    /// As it was written, for messages.
+    text: String,
+}
+
+/// Why an option cannot be taken; one line each.
+pub(crate) type Refusals = Vec<String>;
+
+/// The whole table, in the order in which it is shown.
+pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
+    [
+        crate::config::rsync::preserve_options::ROWS,
+        crate::config::rsync::selection_options::ROWS,
+        crate::config::rsync::transfer_options::ROWS,
+        crate::config::rsync::selection_options::OURS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// What the options come to, one after the other, on top of the archive base; each with the place
+/// where it was given.
+///
+/// # Errors
+/// Where two of them contradict each other.
+pub(crate) fn wanted<'a>(
+    params: impl IntoIterator<Item = (&'a Param, &'a str)>,
+) -> Result<Wanted, Refusals> {
+    let mut wanted = Wanted::default();
+    let mut apply = |(param, place): (&Param, &str)| {
+        place.clone_into(&mut wanted.place);
+        param.apply(&mut wanted).err()
+    };
+    let wrong: Refusals = params.into_iter().filter_map(&mut apply).collect();
+    if wrong.is_empty() { Ok(wanted) } else { Err(wrong) }
+}
+
+/// The options that change nothing, each with the reason.
+pub(crate) fn without_effect<'a>(
+    params: impl IntoIterator<Item = &'a Param>,
+    remote: bool,
+) -> Vec<String> {
+    params
+        .into_iter()
+        .filter_map(|param| {
+            let row = param.row;
+            let reason = match (row.handling, row.side) {
+                (Handling::NoEffect, _) => row.about,
+                (Handling::Refused, _) => "it is not so anyway",
+                (_, Side::Local(reason)) if remote && param.on => reason,
+                (_, Side::Remote(reason)) if !remote && param.on => reason,
+                _ => return None,
+            };
+            Some(format!("{} ({reason})", param.text))
+        })
+        .collect()
+}
+
+/// Reads options as they stand on a command line.
+pub(crate) fn read_args(args: &[Vec<u8>]) -> Result<Vec<Param>, Refusals> {
+    let mut params = Vec::new();
+    let mut refusals = Vec::new();
+    let mut rest = args.iter();
+    while let Some(arg) = rest.next() {
+        // A value may stand in the next argument.
+        let mut next = || rest.next().cloned();
+        let read = match &arg[..] {
+            [b'-', b'-', long @ ..] if !long.is_empty() => {
+                long_argument(long, &mut next).map(|param| vec![param])
+            }
+            [b'-', cluster @ ..] if !cluster.is_empty() && cluster[0] != b'-' => {
+                short_options(cluster, &mut next)
+            }
+            [] => Err("there is an empty option; remove the extra comma".to_owned()),
+            other => Err(format!("'{}' is not an option; options begin with '-'", shown(other))),
+        };
+        match read {
+            Ok(read) => params.extend(read),
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    if refusals.is_empty() { Ok(params) } else { Err(refusals) }
+}
+
+/// Reads options from names and values; a list as value repeats the option.
+pub(crate) fn read_dict(dict: &Dict) -> Result<Vec<Param>, Refusals> {
+    let mut params = Vec::new();
+    let mut refusals = Vec::new();
+    for (name, value) in &dict.0 {
+        let values = match value {
+            Value::Array(values) => values.as_slice(),
+            value => std::slice::from_ref(value),
+        };
+        for value in values {
+            match dict_option(name, value) {
+                Ok(read) => params.extend(read),
+                Err(refusal) => refusals.push(refusal),
+            }
+        }
+    }
+    if refusals.is_empty() { Ok(params) } else { Err(refusals) }
+}
+
+fn dict_option(name: &str, value: &Value) -> Result<Vec<Param>, String> {
+    let value = match value {
+        Value::Null | Value::Bool(true) => None,
+        Value::String(text) if text.is_empty() => None,
+        Value::String(text) => Some(text.clone().into_bytes()),
+        Value::Number(number) => {
+            return Err(format!(
+                "the value of '{name}' is a number; write it in quotes: \"{number}\""
+            ));
+        }
+        Value::Bool(false) => {
+            return Err(format!(
+                "the value of '{name}' is false; remove it, or write its --no- form"
+            ));
+        }
+        _ => return Err(format!("the value of '{name}' is neither a text nor a list of texts")),
+    };
+    if let Some(long) = name.strip_prefix("--").filter(|long| !long.is_empty()) {
+        let (row, on) = long_option(long)?;
+        return param(row, on, value, name).map(|param| vec![param]);
+    }
+    match name.strip_prefix('-').filter(|cluster| !cluster.is_empty()) {
+        Some(cluster) => {
+            let given = value.is_some();
+            let mut value = value;
+            let params = short_options(cluster.as_bytes(), &mut || value.take())?;
+            let used = params.iter().any(|param| param.value.is_some());
+            if given && !used { Err(format!("'{name}' takes no value")) } else { Ok(params) }
+        }
+        None => Err(format!("'{name}' is not an option; write it as '--name' or '-n'")),
+    }
+}
+
+/// Reads `--name`, `--name=value`, or `--name` with its value in what is `next`.
+fn long_argument(long: &[u8], next: &mut dyn FnMut() -> Option<Vec<u8>>) -> Result<Param, String> {
+    let equals = long.iter().position(|byte| *byte == b'=');
+    let (name, value) = match equals {
+        Some(at) => (&long[..at], Some(long[at + 1..].to_vec())),
+        None => (long, None),
+    };
+    let text = format!("--{}", shown(long));
+    let name = std::str::from_utf8(name).map_err(|_| format!("rsync has no option '{text}'"))?;
+    let (row, on) = long_option(name)?;
+    let value = if row.value.is_some() && on { value.or_else(next) } else { value };
+    let text = if row.value.is_some() { format!("--{name}") } else { text };
+    param(row, on, value, &text)
+}
+
+/// The row of `--name`, and whether it is switched on.
+pub(crate) fn long_option(name: &str) -> Result<(&'static Row, bool), String> {
+    if let Some(row) = rows().find(|row| row.is_called(name)) {
+        return Ok((row, true));
+    }
+    let negated = name.strip_prefix("no-").and_then(|name| {
+        let mut letters = name.chars();
+        let letter = letters.next().filter(|_| letters.next().is_none());
+        let is_letter = |row: &Row| letter.is_some() && row.short == letter;
+        rows().find(|row| row.negatable && (row.is_called(name) || is_letter(row)))
+    });
+    if let Some(row) = negated {
+        return Ok((row, false));
+    }
+    if let Some((option, value)) = name.split_once(char::is_whitespace)
+        && rows().any(|row| row.is_called(option))
+    {
+        return Err(format!(
+            "'--{name}' has a space in it; write '--{option}={}', or two items separated by a comma",
+            value.trim()
+        ));
+    }
+    Err(match nearest(name, known_names().iter().map(String::as_str)) {
+        Some((near, distance)) if distance <= 3 && distance < name.len() => {
+            format!("rsync has no option '--{name}'; did you mean '--{near}'?")
+        }
+        _ => format!("rsync has no option '--{name}'; remove it"),
+    })
+}
+
+fn known_names() -> Vec<String> {
+    let negated = rows().filter(|row| row.negatable).flat_map(Row::names);
+    let long = rows().flat_map(Row::names).map(str::to_owned);
+    long.chain(negated.map(|name| format!("no-{name}"))).collect()
+}
+
+pub(crate) fn short_option(letter: char) -> Result<&'static Row, String> {
+    rows().find(|row| row.short == Some(letter)).ok_or_else(|| match letter {
+        letter if letter.is_whitespace() => {
+            "options are separated by commas, not by spaces".to_owned()
+        }
+        letter => format!("rsync has no option '-{letter}'; remove it"),
+    })
+}
+
+/// Reads `-aHX`; the first letter that takes a value takes the rest of the cluster or what is `next`.
+fn short_options(
+    cluster: &[u8],
+    next: &mut dyn FnMut() -> Option<Vec<u8>>,
+) -> Result<Vec<Param>, String> {
+    let mut params = Vec::new();
+    for (at, byte) in cluster.iter().enumerate() {
+        let letter = char::from(*byte);
+        let row = short_option(letter).map_err(|error| {
+            if byte.is_ascii() { error } else { format!("'-{}': {error}", shown(cluster)) }
+        })?;
+        let text = format!("-{letter}");
+        if row.value.is_some() {
+            let rest = &cluster[at + 1..];
+            // popt takes `-e=ssh` too.
+            let rest = rest.strip_prefix(b"=").unwrap_or(rest);
+            let value = if rest.is_empty() { next() } else { Some(rest.to_vec()) };
+            params.push(param(row, true, value, &text)?);
+            break;
+        }
+        params.push(param(row, true, None, &text)?);
+    }
+    Ok(params)
+}
+
+/// Checks one option against its row, and its value by itself.
+pub(crate) fn param(
+    row: &'static Row,
+    on: bool,
+    value: Option<Vec<u8>>,
+    text: &str,
+) -> Result<Param, String> {
+    match (row.handling, on) {
+        (Handling::Refused, true) => return Err(format!("'{text}': {}", row.about)),
+        (Handling::Always, false) => {
+            return Err(format!("'{text}' is not possible: {}; remove it", row.about));
+        }
+        _ => {}
+    }
+    let takes = row.value.is_some() && on;
+    match &value {
+        Some(_) if !takes => return Err(format!("'{text}' takes no value")),
+        None if takes => {
+            return Err(format!(
+                "'{text}' needs a value; write {text}={}",
+                row.value.unwrap_or("…")
+            ));
+        }
+        _ => {}
+    }
+    let param = Param { row, on, value, text: text.to_owned() };
+    param.apply(&mut Wanted::default())?;
+    Ok(param)
+}
+
+impl Param {
+    fn apply(&self, wanted: &mut Wanted) -> Result<(), String> {
+        let value = self.value.as_deref();
+        let taken = match self.row.handling {
+            Handling::Switch(set) => {
+                set(wanted, self.on);
+                Ok(())
+            }
+            Handling::Value(set) => set(wanted, value.unwrap_or_default()),
+            Handling::Setting(set) => set(wanted, value),
+            Handling::Always | Handling::NoEffect | Handling::Refused => {
+                // `-r` is always so, but it tells what `--files-from` means.
+                wanted.recursive |= self.row.short == Some('r');
+                Ok(())
+            }
+        };
+        taken.map_err(|wrong| format!("'{}': {wrong}", self.text))
+    }
+}

@@ -1,0 +1,19 @@
+//! The program as a service: it runs a crontab, as the first process of a container or beside others.
+
+pub(crate) mod capabilities;
+pub(crate) mod checks;
+pub(crate) mod child_processes;
+pub(crate) mod config_dir;
+pub(crate) mod keys;
+pub(crate) mod puid;
+pub(crate) mod service;
+
+use std::env;
+
+use crate::schedule::zone::{Zone, of_environment};
+
+/// The zone of crontab lines that name none, and the variables that are no name of one.
+pub(crate) fn environment_zone() -> (Zone, Vec<(&'static str, String)>) {
+    let value = |name| env::var(name).ok();
+    of_environment(value("CRON_TZ").as_deref(), value("TZ").as_deref())
+}

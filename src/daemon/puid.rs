@@ -1,0 +1,85 @@
+//! `PUID` and `PGID`: whom a program that was started as root is to be. They are the image's and read from
+//! the environment only, because they count before anything else is read.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::{env, io};
+
+use rustix::process::geteuid;
+
+/// A user and its only group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// Whom this process should become, and is not yet.
+///
+/// # Errors
+/// What is wrong with `PUID` or `PGID`.
+pub(crate) fn to_become() -> Result<Option<Identity>, String> {
+    let value = |name| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    let asked = asked(value("PUID").as_deref(), value("PGID").as_deref())?;
+    // Only root can become somebody else, and root needs not become root.
+    Ok(asked.filter(|asked| geteuid().is_root() && asked.uid != 0))
+}
+
+fn asked(puid: Option<&str>, pgid: Option<&str>) -> Result<Option<Identity>, String> {
+    let number = |name: &str, value: Option<&str>| match value.map(str::trim) {
+        None | Some("") => Ok(None),
+        Some(value) => match value.parse::<u32>() {
+            // The largest number means "leave it" to the system's calls (chown(2)).
+            Ok(number) if number != u32::MAX => Ok(Some(number)),
+            _ => Err(format!(
+                "environment: {name}: '{value}' is no number of a user or group; write what `id` shows, for example {name}=1000"
+            )),
+        },
+    };
+    match (number("PUID", puid)?, number("PGID", pgid)?) {
+        (Some(uid), gid) => Ok(Some(Identity { uid, gid: gid.unwrap_or(uid) })),
+        (None, None) => Ok(None),
+        (None, Some(_)) => {
+            Err("environment: PGID: PUID is not set; set both, or neither".to_owned())
+        }
+    }
+}
+
+/// Starts this program anew in the same process, as `identity` and in no other group; the kernel takes
+/// all capabilities away. Returns only when that fails.
+pub(crate) fn become_other(identity: Identity) -> io::Error {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(env::args_os().skip(1)).uid(identity.uid).gid(identity.gid);
+    if let Some(name) = env::args_os().next() {
+        command.arg0(name);
+    }
+    command.exec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_taken_and_anything_else_is_named() {
+        let is = |uid, gid| Ok(Some(Identity { uid, gid }));
+        for (puid, pgid, expected) in [
+            (None, None, Ok(None)),
+            (Some(""), Some(""), Ok(None)),
+            (Some("1000"), None, is(1000, 1000)),
+            (Some(" 1000 "), Some("100"), is(1000, 100)),
+            (Some("0"), Some("0"), is(0, 0)),
+        ] {
+            assert_eq!(asked(puid, pgid), expected);
+        }
+        for (puid, pgid) in [
+            (Some("user"), None),
+            (Some("-1"), None),
+            (Some("4294967295"), None),
+            (Some("1000"), Some("users")),
+            (None, Some("100")),
+        ] {
+            assert!(asked(puid, pgid).is_err(), "{puid:?} {pgid:?}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What doctor finds.
+
+use engine::error::RunError;
+use serde::Serialize;
+
+use crate::hint::hint;
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Grade {
+    Good,
+    /// It works, but its user should know.
+    Warning,
+    /// No snapshot can be taken, or nobody will hear of it.
+    Bad,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Finding {
+    /// The job that it is about; `None` for all.
+    pub(crate) job: Option<String>,
+    pub(crate) check: &'static str,
+    pub(crate) grade: Grade,
+    pub(crate) found: String,
+    /// What mends it.
+    pub(crate) mend: Option<String>,
+}
+
+impl Finding {
+    pub(crate) fn good(check: &'static str, found: impl Into<String>) -> Self {
+        Self { job: None, check, grade: Grade::Good, found: found.into(), mend: None }
+    }
+
+    pub(crate) fn warning(
+        check: &'static str,
+        found: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Self {
+        let mend = Some(mend.into());
+        Self { job: None, check, grade: Grade::Warning, found: found.into(), mend }
+    }
+
+    pub(crate) fn bad(check: &'static str, found: impl Into<String>, mend: Option<String>) -> Self {
+        Self { job: None, check, grade: Grade::Bad, found: found.into(), mend }
+    }
+
+    /// Why a run could not do its work.
+    pub(crate) fn of(check: &'static str, error: &RunError) -> Self {
+        Self::bad(check, error.to_string(), hint(error).map(|hint| hint.to_string()))
+    }
+
+    pub(crate) fn about(self, job: &str) -> Self {
+        Self { job: Some(job.to_owned()), ..self }
+    }
+}

@@ -1,0 +1,69 @@
+//! Checks what a new user gets wrong, and says the command that mends it.
+
+pub(crate) mod checks;
+pub(crate) mod finding;
+pub(crate) mod pin;
+
+use std::sync::Arc;
+
+use engine::threads::cancel::Stop;
+
+use crate::config::types::{Config, NamedJob};
+use crate::doctor::finding::Finding;
+use crate::notify;
+
+/// What is done beside looking.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ask {
+    /// Send a test every way that alerts are set up.
+    pub(crate) notify_test: bool,
+    /// Remove what is left of snapshots that are gone.
+    pub(crate) remove_orphans: bool,
+}
+
+/// Looks at everything; each finding is told as soon as it is there.
+pub(crate) fn examine(
+    config: &Config,
+    crontab: &std::path::Path,
+    ask: Ask,
+    stop: &Arc<Stop>,
+    mut tell: impl FnMut(Finding),
+) {
+    crate::doctor::checks::machine(crontab).into_iter().for_each(&mut tell);
+    if config.jobs.iter().any(|job| job.remote.is_some()) {
+        crate::doctor::checks::ssh().into_iter().for_each(&mut tell);
+    }
+    for job in &config.jobs {
+        let mut found = crate::doctor::checks::sources(job, stop);
+        found.extend(crate::doctor::checks::destination(job));
+        found.extend(crate::doctor::checks::orphans(job, ask.remove_orphans, stop));
+        found.extend(notifications(job, ask.notify_test));
+        found.into_iter().map(|finding| finding.about(&job.name)).for_each(&mut tell);
+    }
+}
+
+fn notifications(job: &NamedJob, test: bool) -> Vec<Finding> {
+    let ways = notify::names(job);
+    if ways.is_empty() {
+        return vec![Finding::warning(
+            "alerts",
+            "nobody is told when this job fails",
+            "set MAIL_TO and SMTP_HOST, NTFY_URL, WEBHOOK_URL or PING_URL, then: backup_manager doctor --notify-test",
+        )];
+    }
+    if !test {
+        let what = format!("set up: {}; --notify-test sends one", ways.join(", "));
+        return vec![Finding::good("alerts", what)];
+    }
+    let sent = notify::test(job).into_iter().map(|(way, sent)| match sent {
+        Ok(()) => {
+            Finding::good("alerts", format!("a test was sent by {way}; see whether it arrived"))
+        }
+        Err(error) => Finding::bad(
+            "alerts",
+            format!("a test could not be sent by {way}: {error}"),
+            Some(format!("check the settings of {way}, and that this machine reaches its server")),
+        ),
+    });
+    sent.collect()
+}

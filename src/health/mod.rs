@@ -1,0 +1,225 @@
+//! Whether a job is healthy, why not, when it runs next and when its disk will be full. Pure.
+
+pub(crate) mod growth;
+
+use std::num::NonZeroUsize;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use engine::inspect::job_state::Look;
+use engine::snapshot::history::{Decision, History, never_set};
+use engine::snapshot::name::SnapshotName;
+
+use crate::config::types::Alert;
+use crate::term::units::{counted, duration};
+
+/// The newest snapshot that counts, and how old it is. One from the future has the age 0.
+pub(crate) fn newest(history: &History, now: DateTime<Utc>) -> Option<(&SnapshotName, TimeDelta)> {
+    let newest = history.base(now)?;
+    Some((newest, (now - newest.stamp.time()).max(TimeDelta::zero())))
+}
+
+/// How many runs failed in a row; one that left no word when it was killed is one of them.
+pub(crate) fn failures(look: &Look) -> u32 {
+    let noted = look.status.as_ref().map_or(0, |status| status.failures_in_a_row);
+    noted + u32::from(killed(look))
+}
+
+/// Whether the last run neither goes on nor has said how it ended.
+pub(crate) fn killed(look: &Look) -> bool {
+    look.reached.as_ref().is_some_and(|reached| !reached.ended) && !look.at_work
+}
+
+/// Why the job is not healthy; nothing when it is. `since` is when somebody began to expect snapshots,
+/// where that is known: a job without one is given as long as an old one.
+pub(crate) fn complaints(
+    now: DateTime<Utc>,
+    look: &Look,
+    alert: Alert,
+    since: Option<DateTime<Utc>>,
+) -> Vec<String> {
+    let mut complaints = Vec::new();
+    complaints.extend(age_complaint(now, look, alert.max_age, since));
+    complaints.extend(unread_complaint(now, look, alert.max_age));
+    let failures = failures(look);
+    if usize::try_from(failures).is_ok_and(|failures| failures >= NonZeroUsize::get(alert.failures))
+    {
+        let reason = look.status.as_ref().filter(|_| !killed(look));
+        let reason = reason.and_then(|status| status.reason.clone());
+        let reason = reason.unwrap_or_else(|| "it was killed, or the machine went down".to_owned());
+        complaints.push(match failures {
+            1 => format!("the last run failed: {reason}"),
+            failures => format!("the last {failures} runs failed, the last one: {reason}"),
+        });
+    }
+    if let Some(stuck) = look.status.iter().flat_map(|status| &status.stuck).next() {
+        complaints.push(stuck.to_string());
+    }
+    complaints
+}
+
+fn age_complaint(
+    now: DateTime<Utc>,
+    look: &Look,
+    max_age: TimeDelta,
+    since: Option<DateTime<Utc>>,
+) -> Option<String> {
+    let limit = || format!("{} (MAX_AGE_H)", shown(max_age));
+    if let Some((newest, age)) = newest(&look.history, now) {
+        return if age > max_age {
+            Some(format!("the newest snapshot is {} old, more than {}", shown(age), limit()))
+        } else if never_set(now) {
+            Some(format!(
+                "the clock was never set, it says {}; set it (timedatectl set-ntp true)",
+                now.format("%Y-%m-%d %H:%M UTC")
+            ))
+        } else if newest.stamp.time() - now > max_age {
+            Some(format!("the newest snapshot, {newest}, is from the future; check the clock"))
+        } else {
+            None
+        };
+    }
+    let begun = look.history.incomplete.iter().map(|name| name.stamp.time());
+    match begun.chain(since).min() {
+        None => Some("there is no snapshot yet, and no run has begun".to_owned()),
+        Some(begun) if now - begun > max_age => Some(format!(
+            "no snapshot was completed in the {} since it began, more than {}",
+            shown(now - begun),
+            limit()
+        )),
+        Some(_) => None,
+    }
+}
+
+/// Since when the newest snapshot holds an entry that could not be read, in the version of an older one.
+pub(crate) fn unread_since(look: &Look) -> Option<DateTime<Utc>> {
+    let since = look.reports.last()?.carried_since.as_ref()?;
+    DateTime::parse_from_rfc3339(since).ok().map(DateTime::from)
+}
+
+fn unread_complaint(now: DateTime<Utc>, look: &Look, max_age: TimeDelta) -> Option<String> {
+    let since = unread_since(look).filter(|since| now - *since > max_age)?;
+    let report = look.reports.last()?;
+    Some(format!(
+        "{} could not be read and {} carried forward, the oldest since {}, longer than {} (MAX_AGE_H); the report of {} lists them",
+        counted(report.counts.carried_forward, "entry", "entries"),
+        if report.counts.carried_forward == 1 { "is" } else { "are" },
+        since.format("%Y-%m-%d %H:%M UTC"),
+        shown(max_age),
+        report.snapshot,
+    ))
+}
+
+/// From when on a run would take a snapshot.
+pub(crate) fn due(history: &History, guard: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
+    match history.decide(now, guard, None) {
+        Decision::Held { next, .. } => next.max(now),
+        Decision::Resume(_) | Decision::Start => now,
+    }
+}
+
+fn shown(time: TimeDelta) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "seconds of less than a century")]
+    duration(time.num_seconds() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::repository::records::progress::Reached;
+    use engine::repository::records::status::Status;
+    use engine::snapshot::name::Prefix;
+    use engine::snapshot::name::Stamp;
+    use engine::snapshot::name::State;
+
+    use super::*;
+
+    const HOUR: i64 = 3600;
+
+    fn at(hours: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_750_000_000 + hours * HOUR, 0).unwrap()
+    }
+
+    fn name(hours: i64, state: State) -> SnapshotName {
+        let stamp = Stamp::of(at(hours)).unwrap();
+        SnapshotName { prefix: Prefix::new("p").unwrap(), stamp, state }
+    }
+
+    fn snapshots(complete: &[i64], incomplete: &[i64]) -> Look {
+        let complete = complete.iter().map(|hours| name(*hours, State::Complete));
+        let incomplete = incomplete.iter().map(|hours| name(*hours, State::Incomplete));
+        Look { history: History::of(complete.chain(incomplete)), ..Look::default() }
+    }
+
+    fn failed(times: u32) -> Option<Status> {
+        Some(Status {
+            version: 1,
+            started: String::new(),
+            finished: String::new(),
+            outcome: "failed".to_owned(),
+            reason: Some("host down".to_owned()),
+            snapshot: None,
+            failures_in_a_row: times,
+            stuck: Vec::new(),
+        })
+    }
+
+    fn alert() -> Alert {
+        Alert { max_age: TimeDelta::hours(44), failures: NonZeroUsize::new(3).unwrap() }
+    }
+
+    #[test]
+    fn a_job_without_a_young_snapshot_is_unhealthy() {
+        for (complete, incomplete, since, now, expected) in [
+            (&[0][..], &[][..], None, 44, ""),
+            (&[0], &[], None, 45, "the newest snapshot is 1 d 21 h old, more than 1 d 20 h"),
+            (&[0, 30], &[], None, 45, ""),
+            (&[0], &[30], None, 45, "the newest snapshot is 1 d 21 h old"),
+            (&[], &[], None, 0, "there is no snapshot yet, and no run has begun"),
+            (&[], &[0], None, 44, ""),
+            (&[], &[0], None, 45, "no snapshot was completed in the 1 d 21 h since"),
+            (&[], &[], Some(0), 44, ""),
+            (&[], &[], Some(0), 45, "no snapshot was completed"),
+            (&[], &[40], Some(0), 45, "no snapshot was completed"),
+            (&[1], &[], None, 0, ""),
+            (&[100], &[], None, 0, "is from the future"),
+            (&[0, 1000], &[], None, 1, ""),
+        ] {
+            let look = snapshots(complete, incomplete);
+            let found = complaints(at(now), &look, alert(), since.map(at)).join("; ");
+            let same =
+                if expected.is_empty() { found.is_empty() } else { found.contains(expected) };
+            assert!(same, "{complete:?} {incomplete:?} {since:?} {now}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn failures_in_a_row_count_and_a_killed_run_is_one() {
+        let left = |ended| Some(Reached { ended, ..Reached::default() });
+        for (status, reached, at_work, expected) in [
+            (failed(2), None, false, ""),
+            (failed(3), None, false, "the last 3 runs failed, the last one: host down"),
+            (failed(3), left(true), false, "the last 3 runs failed, the last one: host down"),
+            (failed(2), left(false), true, ""),
+            (failed(2), left(false), false, "the last 3 runs failed, the last one: it was killed"),
+            (None, left(false), false, ""),
+        ] {
+            let look = Look { status, reached, at_work, ..snapshots(&[0], &[]) };
+            let found = complaints(at(1), &look, alert(), None).join("; ");
+            let same =
+                if expected.is_empty() { found.is_empty() } else { found.contains(expected) };
+            assert!(same, "{look:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn the_guard_tells_when_a_run_takes_a_snapshot() {
+        let guard = TimeDelta::hours(20);
+        for (look, now, expected) in [
+            (snapshots(&[], &[]), 5, 5),
+            (snapshots(&[0], &[]), 5, 20),
+            (snapshots(&[0], &[]), 25, 25),
+            (snapshots(&[0], &[3]), 5, 5),
+        ] {
+            assert_eq!(due(&look.history, guard, at(now)), at(expected), "{look:?}");
+        }
+    }
+}

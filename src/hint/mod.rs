@@ -1,0 +1,259 @@
+//! What to do next when a run failed.
+
+pub(crate) mod connection;
+
+use std::borrow::Cow;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use engine::error::{LookError, RunError};
+use engine::fs::dir::resolve::untrusted;
+use engine::restore::outcome::Counts;
+use engine::snapshot::retention::Refusal;
+use engine::snapshot::spec::SelectError;
+use engine::source::SourceError;
+use transport::sftp::ssh::connect_error::ConnectError;
+
+use crate::config::mistake::shown_path;
+
+/// What to do about a symlink that is not followed.
+pub(crate) const UNTRUSTED_LINK: &str = "write the path of the folder itself, or, if the symlink is meant, give it (chown -h) and the folders on the way to it to root or to the user who runs this, and let nobody else write to those";
+
+/// The next step for the one who reads the log, if there is one to tell.
+pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
+    Some(Cow::Borrowed(match error {
+        RunError::Root { error: SourceError::Unreadable { error, .. }, .. }
+            if error.kind() == ErrorKind::PermissionDenied =>
+        {
+            "give the user that reads it (of a remote source the one of REMOTE_SRC_HOST) the permission to read it, or use another one; nothing was deleted, and the next run goes on"
+        }
+        RunError::Root { error: SourceError::UntrustedLink(_), .. } => UNTRUSTED_LINK,
+        RunError::Destination { error, .. } if untrusted(error).is_some() => UNTRUSTED_LINK,
+        RunError::Root { path, .. } if names_a_host(path) => {
+            "for a folder of another machine write REMOTE_SRC_HOST=user@host, and in SRCS_TO_BACKUP the path alone; nothing was deleted"
+        }
+        RunError::Root { path, error: SourceError::Vanished } if mistyped(path).is_some() => {
+            return mistyped(path).map(Cow::Borrowed);
+        }
+        RunError::OtherSources { .. } => {
+            "two jobs need two histories: write another BACKUP_NAME_PREFIX (or BACKUPS_DIR) for this one; if the sources of the job have really changed, the same command with --accept-sources goes on with these snapshots once"
+        }
+        RunError::SourceNotMounted { .. } => {
+            "mount it, or remove its line from /etc/fstab if it is no longer wanted; nothing was deleted"
+        }
+        RunError::Root { .. } => {
+            "check that the path is right, mounted and readable; nothing was deleted, and the next run goes on"
+        }
+        RunError::Lost { .. } => {
+            "mount it and run again; nothing was sealed or deleted; if it is really so now, the same command with --accept-shrink lets it through once"
+        }
+        RunError::Unmounted { .. } => {
+            "mount the source and run again; if the folder is really empty now, the same command with --accept-shrink lets it through once"
+        }
+        RunError::InsideBackups { .. } => {
+            "remove it from SRCS_TO_BACKUP, or write another BACKUPS_DIR"
+        }
+        RunError::Collapse { .. } => {
+            "nothing was sealed or deleted; if the files are gone on purpose, the same command with --accept-shrink lets it through once, else bring them back"
+        }
+        RunError::Deletions { .. } => {
+            "nothing was sealed or deleted; if they are gone on purpose, the same command with --accept-shrink lets it through once"
+        }
+        RunError::NoSpace { .. } => {
+            "free space there or lower MAX_BACKUPS; the next run goes on where this one stopped"
+        }
+        RunError::NotMounted { .. } => {
+            "mount it, or remove its line from /etc/fstab if it is no longer wanted"
+        }
+        RunError::Destination { action: "cannot create", path, error }
+            if error.kind() == ErrorKind::NotFound =>
+        {
+            let above = shown_path(path.parent().unwrap_or(path));
+            return Some(Cow::Owned(format!(
+                "the folder above it has to be there: mount or make {above}, or write another BACKUPS_DIR"
+            )));
+        }
+        RunError::Destination { .. } => {
+            "check that the backups folder is mounted and writable (BACKUPS_DIR); the next run goes on where this one stopped"
+        }
+        RunError::Sync { .. } => {
+            "check the disk and its cable (dmesg, smartctl); the next run checks again what was not known to be on the disk"
+        }
+        RunError::NoConnection(error) => {
+            return Some(crate::hint::connection::hint(error.downcast_ref()));
+        }
+        RunError::Endless { .. } => {
+            "check the host; a tree that is really so wide can be split into several jobs"
+        }
+        RunError::Preparation { .. } => {
+            "what it wrote stands above; nothing was touched, the next run begins with it again"
+        }
+        RunError::SourceLost(_) => "the next run goes on where this one stopped",
+        _ => return None,
+    }))
+}
+
+/// What is wrong with a source that does not exist because a shell was expected to read it.
+fn mistyped(path: &Path) -> Option<&'static str> {
+    let parts = || path.components().map(|part| part.as_os_str().as_encoded_bytes());
+    let quote = |byte: Option<&u8>| matches!(byte, Some(b'"' | b'\''));
+    if parts().any(|part| quote(part.first()) || quote(part.last())) {
+        return Some(
+            "write it in SRCS_TO_BACKUP without quotes: in an env file and in a list of docker-compose.yml they belong to the value; nothing was deleted",
+        );
+    }
+    if parts().any(|part| part.iter().any(|byte| matches!(byte, b'*' | b'?' | b'['))) {
+        return Some(
+            "patterns are not expanded in SRCS_TO_BACKUP: name the folder itself, and leave out what is not wanted with --exclude (RSYNC_DICT_PARAMS); nothing was deleted",
+        );
+    }
+    None
+}
+
+/// Whether a source looks like rsync's `host:path`.
+fn names_a_host(path: &Path) -> bool {
+    // A relative path was put below the current folder.
+    path.components().any(|part| part.as_os_str().as_encoded_bytes().contains(&b':'))
+}
+
+/// The next step when the backups folder cannot be looked at.
+pub(crate) fn unlookable(error: &LookError) -> &'static str {
+    match error.error.kind() {
+        ErrorKind::PermissionDenied => forbidden(),
+        _ => "check that it is there, mounted and readable (--backups-dir)",
+    }
+}
+
+/// The next step when something in the backups folder may not be read or written.
+pub(crate) fn forbidden() -> &'static str {
+    "do it as the user who takes the snapshots (sudo)"
+}
+
+/// The next step when no snapshot can be picked.
+pub(crate) fn unpicked(error: &SelectError) -> &'static str {
+    match error {
+        SelectError::Unknown(_) => {
+            "write a snapshot's name, latest, latest~2, oldest, a date such as 2026-11-23 or '2026-11-23 14:30', yesterday or '2 days ago'"
+        }
+        SelectError::Empty => {
+            "take one with run, or write --backups-dir with the folder that holds them"
+        }
+        _ => "list shows all of them",
+    }
+}
+
+/// The next step when a snapshot must not be removed.
+pub(crate) fn refused(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Held(_) => "release lets it go; nothing was removed",
+        Refusal::Last(_) => "take another one first; nothing was removed",
+    }
+}
+
+/// The next step when damage was found.
+pub(crate) fn damaged() -> &'static str {
+    "look after the disk (dmesg, smartctl); the next run copies anew what the source still has, and history tells which older versions there are"
+}
+
+/// The next step when files bear no hash.
+pub(crate) fn unproved() -> &'static str {
+    "verify --record notes what they hold now, for the next time"
+}
+
+/// The next step when a restore ended early.
+pub(crate) fn unrestored() -> &'static str {
+    "what was restored so far is whole; make room or check the disk, then the same command goes on where it was"
+}
+
+/// What to do where `/proc` is not mounted.
+pub(crate) const NO_PROC: &str = "nothing was restored: mount it (mount -t proc proc /proc), in a chroot or container inside of that, and try again";
+
+/// What a restore of a snapshot that a check found damaged can give.
+pub(crate) fn restored_damaged() -> &'static str {
+    "verify tells what, and what is gone from it cannot come back: compare with an older one (diff)"
+}
+
+/// What to do where `--delete` cannot tell what a snapshot did not have.
+pub(crate) fn not_deleted() -> &'static str {
+    "Restore without --delete, choose another snapshot (list shows them), or add --delete-anyway after looking at --dry-run"
+}
+
+/// The next steps when not all was restored.
+pub(crate) fn not_restored(counts: &Counts) -> Vec<&'static str> {
+    let mut steps = Vec::new();
+    if counts.damaged > 0 {
+        steps.push(
+            "of what is damaged, history tells which other versions there are; --accept-damage restores it as it is",
+        );
+    }
+    if counts.left > 0 {
+        steps.push(
+            "what was left differs from the snapshot; --overwrite newer, changed or always replaces it",
+        );
+    }
+    if counts.partly > 0 {
+        steps.push(
+            "what was restored in part is whole but for what is named; root can set owners (sudo), another file system holds more",
+        );
+    }
+    if counts.failed > 0 {
+        steps.push("when the reasons above are mended, the same command restores the rest");
+    }
+    if counts.protected > 0 {
+        steps.push(
+            "what was not removed may have been on the source without coming into the snapshot; --dry-run gives the reason for each",
+        );
+    }
+    steps
+}
+
+/// The next step when the machine that is restored to went away.
+pub(crate) fn restore_lost() -> &'static str {
+    "what was restored so far is whole; when the host answers again, the same command goes on where it was"
+}
+
+/// The next step when the machine that is to be restored to cannot be connected to.
+pub(crate) fn unconnected(error: &ConnectError) -> Cow<'static, str> {
+    use ConnectError as E;
+    Cow::Borrowed(match error {
+        E::NameNotFound { .. } => {
+            "check the spelling of the host, and that this machine can look up names"
+        }
+        E::Refused { .. } => {
+            "check that sshd runs on the host, and on which port: --ssh-port PORT, or a Host in ~/.ssh/config"
+        }
+        E::Closed { .. } => {
+            "look into the host's log for the reason: too many connections (MaxStartups), a list of banned addresses, a firewall"
+        }
+        E::Unreachable { .. } => "check the network and the address",
+        E::Timeout(_) => {
+            "check that the host is up and that no firewall drops what comes from here"
+        }
+        E::Ssh { .. } | E::Stopped => {
+            "check the host's name, that it is up and that ssh reaches it"
+        }
+        error => return crate::hint::connection::hint(Some(error)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_host_in_a_source_and_a_missing_folder_above_have_their_own_hints() {
+        let root = |path: &str| RunError::Root { path: path.into(), error: SourceError::Vanished };
+        let said = |error: &RunError| hint(error).unwrap_or_default().into_owned();
+        assert!(said(&root("/here/nas:/photos")).contains("REMOTE_SRC_HOST=user@host"));
+        assert!(said(&root("/here/photos")).contains("check that the path is right"));
+        let create = |kind: ErrorKind| RunError::Destination {
+            action: "cannot create",
+            path: "/mnt/disk/backups".into(),
+            error: io::Error::from(kind),
+        };
+        assert!(said(&create(ErrorKind::NotFound)).contains("mount or make /mnt/disk, or write"));
+        assert!(said(&create(ErrorKind::PermissionDenied)).contains("mounted and writable"));
+    }
+}

@@ -1,0 +1,139 @@
+//! How many SFTP channels a host takes: `SFTP_CHANNELS`, and what earlier connections to it were seen to
+//! end over, which is remembered in `.backup_manager/hosts/channels.json`.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use chrono::{SecondsFormat, Utc};
+use engine::repository::app_files::Own;
+use serde::{Deserialize, Serialize};
+use transport::sftp::options::ChannelLimit;
+use transport::sftp::ssh::address::Address;
+
+use crate::term::units::counted;
+
+/// The folder in `.backup_manager/`, and the file in it.
+const FOLDER: &str = "hosts";
+const FILE: &str = "channels.json";
+
+/// Most hosts that are remembered.
+const HOSTS: usize = 1000;
+
+/// Hosts by their addresses.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct Hosts {
+    hosts: BTreeMap<String, Host>,
+}
+
+/// What is remembered of a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct Host {
+    /// How many channels it takes.
+    channels: usize,
+    /// `SFTP_CHANNELS` at that time.
+    setting: Option<usize>,
+    /// RFC 3339.
+    since: String,
+}
+
+impl Hosts {
+    fn read(own: &Own) -> Self {
+        let content = own.read(FOLDER, FILE).unwrap_or_default();
+        serde_json::from_slice(&content).unwrap_or_default()
+    }
+
+    /// How many channels the host takes; what was found under another setting does not count.
+    fn channels(&self, address: &str, setting: Option<usize>) -> Option<usize> {
+        let host = self.hosts.get(address)?;
+        let counts = host.channels > 0 && (setting.is_none() || host.setting == setting);
+        counts.then_some(host.channels)
+    }
+}
+
+/// Where the number of a host is remembered.
+#[derive(Debug, Clone)]
+pub(crate) struct Memory<'a> {
+    pub(crate) backups_dir: &'a Path,
+    pub(crate) address: &'a Address,
+    /// `SFTP_CHANNELS`.
+    pub(crate) setting: Option<NonZeroUsize>,
+    /// Whether anything may be written.
+    pub(crate) may_write: bool,
+}
+
+impl Memory<'_> {
+    /// What is known of the host. When it turns out to take fewer, that is told to `warn` and remembered.
+    pub(crate) fn limit(&self, warn: impl Fn(&str) + Send + Sync + 'static) -> ChannelLimit {
+        let (address, setting) = (self.address.to_string(), self.setting.map(NonZeroUsize::get));
+        // A folder that cannot be opened is reported by those who need it.
+        let known = Own::open(self.backups_dir).ok();
+        let known = known.and_then(|own| Hosts::read(&own).channels(&address, setting));
+        let (dir, may_write): (PathBuf, _) = (self.backups_dir.to_owned(), self.may_write);
+        ChannelLimit::new(known, move |channels| {
+            let found = format!(
+                "{address} ended the connection when more than {} was opened: it gets no more from now on; SFTP_CHANNELS sets another number",
+                counted(channels as u64, "SFTP channel", "SFTP channels")
+            );
+            warn(&found);
+            if may_write {
+                // Before the first snapshot there is no place for it: then it is remembered at the end.
+                let _ = remember(&dir, &address, setting, channels);
+            }
+        })
+    }
+
+    /// Remembers what was found, unless it is remembered already.
+    ///
+    /// # Errors
+    /// What is to be told.
+    pub(crate) fn keep(&self, limit: &ChannelLimit) -> Result<(), String> {
+        let (address, setting) = (self.address.to_string(), self.setting.map(NonZeroUsize::get));
+        let Some(channels) = limit.get() else { return Ok(()) };
+        let known = Own::open(self.backups_dir).ok();
+        let known = known.and_then(|own| Hosts::read(&own).channels(&address, setting));
+        if known == Some(channels) {
+            return Ok(());
+        }
+        remember(self.backups_dir, &address, setting, channels).map_err(|error| {
+            format!("how many SFTP channels {address} takes is not remembered, as .backup_manager/{FOLDER}/{FILE} cannot be written: {error}")
+        })
+    }
+}
+
+fn remember(
+    dir: &Path,
+    address: &str,
+    setting: Option<usize>,
+    channels: usize,
+) -> Result<(), String> {
+    let own = Own::open(dir).map_err(|error| error.to_string())?;
+    let mut all = Hosts::read(&own);
+    while all.hosts.len() >= HOSTS && !all.hosts.contains_key(address) {
+        all.hosts.pop_first();
+    }
+    let since = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
+    all.hosts.insert(address.to_owned(), Host { channels, setting, since });
+    let text = serde_json::to_vec_pretty(&all).map_err(|error| error.to_string())?;
+    own.write(FOLDER, FILE, &text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_counts_until_another_number_is_set() {
+        let host = |setting| Host { channels: 2, setting, since: String::new() };
+        let hosts = |setting| Hosts { hosts: [("nas".to_owned(), host(setting))].into() };
+        assert_eq!(hosts(None).channels("nas", None), Some(2));
+        assert_eq!(hosts(Some(4)).channels("nas", None), Some(2));
+        assert_eq!(hosts(Some(4)).channels("nas", Some(4)), Some(2));
+        assert_eq!(hosts(Some(4)).channels("nas", Some(3)), None);
+        assert_eq!(hosts(None).channels("other", None), None);
+        let unusable = Hosts { hosts: [("nas".to_owned(), Host::default())].into() };
+        assert_eq!(unusable.channels("nas", None), None);
+    }
+}

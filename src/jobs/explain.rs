@@ -1,0 +1,89 @@
+//! `run --explain`: says why a path is in or out, and does nothing else.
+
+use std::io::{self, Write};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use engine::error::RunError;
+use engine::inspect::explain::{Explanation, explain};
+use engine::threads::cancel::Stop;
+
+use crate::config::types::NamedJob;
+use crate::exit::Exit;
+use crate::hint::hint;
+use crate::jobs::open_source::{Access, close, local, remote};
+use crate::jobs::signals::supervise;
+use crate::ui::explain::explanation;
+
+/// Explains `path` for each of `jobs`; a relative one starts in the current folder.
+pub(crate) fn run(jobs: Vec<NamedJob>, path: &Path) -> Exit {
+    let path = plain(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    match supervise(move |stop| all(&jobs, &path, &stop)) {
+        Ok(exit) => exit,
+        Err(error) => failed(&format!("cannot catch signals or start threads: {error}")),
+    }
+}
+
+/// The path without `..`, as far as that goes without a look at symlinks; a slash at its end stays.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        if component == Component::ParentDir {
+            plain.pop();
+        } else {
+            plain.push(component);
+        }
+    }
+    if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        plain.push("");
+    }
+    plain
+}
+
+fn all(jobs: &[NamedJob], path: &Path, stop: &Arc<Stop>) -> Exit {
+    let mut worst = Exit::Done;
+    for job in jobs {
+        let answer = match &job.remote {
+            None => explain(&job.job, local(job, stop).as_ref(), path),
+            Some(host) => {
+                let mut connected = None;
+                let answer = remote(host, job, stop, Access::Look, &mut connected)
+                    .map(|source| explain(&job.job, source.as_ref(), path));
+                close(connected);
+                match answer {
+                    Ok(answer) => answer,
+                    Err(error) => {
+                        worst = worst.worse(unreached(&RunError::NoConnection(error)));
+                        continue;
+                    }
+                }
+            }
+        };
+        worst = worst.worse(match answer {
+            Ok(answer) => print(jobs.len() > 1, &job.name, path, &answer),
+            Err(error) => unreached(&RunError::Root { path: path.to_owned(), error }),
+        });
+    }
+    worst
+}
+
+fn print(several: bool, name: &str, path: &Path, answer: &Explanation) -> Exit {
+    let heading = if several { format!("job {name}:\n") } else { String::new() };
+    let text = heading + &explanation(path, answer);
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            failed(&format!("cannot write to stdout: {error}"))
+        }
+        _ => Exit::Done,
+    }
+}
+
+fn unreached(error: &RunError) -> Exit {
+    let hint = hint(error).map(|hint| format!("; {hint}")).unwrap_or_default();
+    failed(&format!("failed: {error}{hint}"))
+}
+
+fn failed(text: &str) -> Exit {
+    let _ = writeln!(io::stderr(), "backup_manager: {text}");
+    Exit::Failed
+}

@@ -1,0 +1,140 @@
+//! What happens around a run: the user's commands, metrics, and telling people.
+
+use std::ffi::OsString;
+use std::time::Instant;
+
+use chrono::Utc;
+use engine::backup::run::Outcome;
+use engine::error::RunError;
+use engine::repository::app_files::Own;
+use engine::repository::records::report::Report;
+use engine::threads::cancel::Stop;
+
+use crate::config::types::NamedJob;
+use crate::exit::Exit;
+use crate::hint::hint;
+use crate::jobs::hooks::Facts;
+use crate::jobs::metrics::LastRun;
+use crate::jobs::{hooks, metrics};
+use crate::log::JobLog;
+use crate::notify;
+use crate::notify::decide;
+
+/// One run of a job.
+pub(crate) struct Around<'a> {
+    pub(crate) job: &'a NamedJob,
+    pub(crate) stop: &'a Stop,
+    pub(crate) log: &'a JobLog,
+    pub(crate) began: Instant,
+}
+
+impl Around<'_> {
+    /// Before anything is touched.
+    ///
+    /// # Errors
+    /// When the user's command failed, or put the run off.
+    pub(crate) fn before(&self) -> Result<(), RunError> {
+        let ended = match &self.job.hooks.pre {
+            Some(command) => self.hook("PRE_BACKUP", command, Vec::new()),
+            None => hooks::Ended::Well,
+        };
+        match ended {
+            hooks::Ended::Well => {
+                notify::begun(self.job, self.log);
+                Ok(())
+            }
+            hooks::Ended::PutOff => {
+                Err(RunError::PutOff { said: "PRE_BACKUP ended with exit code 75".to_owned() })
+            }
+            hooks::Ended::Failed(said) => Err(RunError::Preparation { said }),
+            hooks::Ended::Stopped => Err(RunError::Stopped),
+        }
+    }
+
+    /// After a run that ended so.
+    pub(crate) fn after(&self, outcome: &Result<Outcome, RunError>, exit: Exit) {
+        if matches!(outcome, Ok(Outcome::Busy)) {
+            // The run that is at work tells, when it ends.
+            return;
+        }
+        let ended = ended(outcome);
+        let (job, log) = (self.job, self.log);
+        let began = !matches!(ended, decide::Ended::Nothing);
+        let last = began.then(|| LastRun {
+            finished: Utc::now().timestamp(),
+            seconds: self.began.elapsed().as_secs_f64(),
+            exit_code: exit.code(),
+        });
+        if let Ok(own) = Own::open(&job.job.backups_dir)
+            && let Err(error) = metrics::write(&own, job, last, Utc::now())
+        {
+            log.warn(&format!("the metrics cannot be written: {error}"));
+        }
+        let (name, command) = match ended {
+            decide::Ended::Completed { .. } => ("POST_BACKUP", &job.hooks.post),
+            decide::Ended::Failed { .. } => ("ON_FAILURE", &job.hooks.on_failure),
+            decide::Ended::Nothing => ("", &None),
+        };
+        if let Some(command) = command
+            && let hooks::Ended::Failed(why) = self.hook(name, command, facts(outcome, exit))
+        {
+            log.warn(&why);
+        }
+        notify::after(job, ended, self.stop, log);
+    }
+
+    fn hook(&self, name: &'static str, command: &str, mut more: Facts) -> hooks::Ended {
+        let (job, log) = (self.job, self.log);
+        let mut facts: Facts = vec![
+            ("BM_JOB", job.name.clone().into()),
+            ("BM_PREFIX", job.job.prefix.to_string().into()),
+            ("BM_BACKUPS_DIR", job.job.backups_dir.clone().into()),
+        ];
+        facts.append(&mut more);
+        let around = hooks::Around { timeout: job.hooks.timeout, stop: self.stop, log };
+        hooks::run(name, command, &facts, &around)
+    }
+}
+
+fn ended(outcome: &Result<Outcome, RunError>) -> decide::Ended {
+    match outcome {
+        Ok(Outcome::Completed(report)) => decide::Ended::Completed {
+            snapshot: report.snapshot.clone(),
+            problems: report.counts.problems,
+            carried_forward: report.counts.carried_forward,
+        },
+        Ok(Outcome::Busy | Outcome::Held { .. })
+        | Err(RunError::PutOff { .. } | RunError::Stopped) => decide::Ended::Nothing,
+        Err(error) => decide::Ended::Failed {
+            reason: error.to_string(),
+            hint: hint(error).map(|hint| hint.to_string()),
+        },
+    }
+}
+
+/// What the command after a run gets to know of it.
+fn facts(outcome: &Result<Outcome, RunError>, exit: Exit) -> Facts {
+    let mut facts: Facts = vec![("BM_EXIT_CODE", exit.code().to_string().into())];
+    match outcome {
+        Ok(Outcome::Completed(report)) => facts.extend(of_report(report)),
+        Err(error) => facts.extend([
+            ("BM_OUTCOME", OsString::from("failed")),
+            ("BM_ERROR", error.to_string().into()),
+        ]),
+        Ok(_) => {}
+    }
+    facts
+}
+
+fn of_report(report: &Report) -> Facts {
+    let counts = &report.counts;
+    let outcome = if counts.problems == 0 { "completed" } else { "completed_with_problems" };
+    vec![
+        ("BM_OUTCOME", outcome.into()),
+        ("BM_SNAPSHOT", report.snapshot.clone().into()),
+        ("BM_PATH", report.path.clone().into()),
+        ("BM_ENTRIES", counts.entries.to_string().into()),
+        ("BM_BYTES_COPIED", counts.bytes_copied.to_string().into()),
+        ("BM_PROBLEMS", counts.problems.to_string().into()),
+    ]
+}

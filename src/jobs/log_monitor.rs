@@ -1,0 +1,97 @@
+//! Turns what the engine tells into log lines.
+
+use std::sync::Mutex;
+
+use engine::monitor::Monitor;
+use engine::monitor::event::{Event, Severity};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tracing::Level;
+
+use crate::log::JobLog;
+use crate::ui::summary::Problems;
+
+/// How many problems get a line of their own; the report lists all of them.
+const LISTED: u64 = 100;
+
+/// A monitor that logs.
+#[derive(Debug)]
+pub(crate) struct LogMonitor {
+    log: JobLog,
+    problems: Mutex<Problems>,
+}
+
+impl LogMonitor {
+    pub(crate) fn new(log: JobLog) -> Self {
+        Self { log, problems: Mutex::default() }
+    }
+
+    /// What was not read well so far.
+    pub(crate) fn problems(&self) -> Problems {
+        self.problems.lock().map(|problems| *problems).unwrap_or_default()
+    }
+}
+
+impl Monitor for LogMonitor {
+    fn event(&self, event: &Event) {
+        match event {
+            // Every minute the same; it matters to the engine only.
+            Event::Checkpoint => return,
+            Event::Problem(problem) => {
+                let Ok(mut problems) = self.problems.lock() else { return };
+                problems.add(problem.instead);
+                let total = problems.total();
+                drop(problems);
+                if total > LISTED {
+                    if total == LISTED + 1 {
+                        self.log.warn("there are more such entries; the report lists all of them");
+                    }
+                    return;
+                }
+            }
+            _ => {}
+        }
+        let level = match event.severity() {
+            Severity::Info => Level::INFO,
+            Severity::Warning => Level::WARN,
+        };
+        self.log.tell(level, &event.to_string(), fields(event), "");
+    }
+}
+
+/// The fields of a value that serializes as an object.
+pub(crate) fn fields(value: &impl Serialize) -> Option<Map<String, Value>> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(fields)) => Some(fields),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::monitor::event::Instead;
+    use engine::monitor::event::Problem;
+
+    use super::*;
+    use crate::config::types::Format;
+
+    #[test]
+    fn problems_are_counted_by_kind() {
+        let monitor = LogMonitor::new(JobLog::new("j", Format::Text));
+        for (instead, times) in [(Instead::Nothing, 150), (Instead::CarriedForward, 2)] {
+            for _ in 0..times {
+                monitor.event(&Event::Problem(Problem::new(b"/x", "denied", instead)));
+            }
+        }
+        let expected = Problems { carried_forward: 2, nothing: 150, ..Problems::default() };
+        assert_eq!(monitor.problems(), expected);
+    }
+
+    #[test]
+    fn an_event_has_fields_of_its_own() {
+        let problem = Event::Problem(Problem::new(b"/x", "denied", Instead::Nothing));
+        let fields = Value::Object(fields(&problem).unwrap());
+        assert_eq!(fields["event"], "problem");
+        assert_eq!(fields["path"], "/x");
+    }
+}

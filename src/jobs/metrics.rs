@@ -1,0 +1,200 @@
+//! What Prometheus gets to know: `.backup_manager/metrics.prom`, a text of all jobs of that folder.
+//!
+//! Jobs may run in processes of their own, which do not know of one another; so each keeps its numbers in
+//! `.backup_manager/metrics/PREFIX.json`, and every one writes the text of all.
+
+use std::fmt::Write;
+use std::io;
+
+use chrono::{DateTime, Utc};
+use engine::repository::app_files::Own;
+use engine::repository::catalog::Catalog;
+use serde::{Deserialize, Serialize};
+
+use crate::config::types::NamedJob;
+
+/// The folder of numbers, and the text of all, in `.backup_manager/`.
+const FOLDER: &str = "metrics";
+const TEXT: &str = "metrics.prom";
+
+/// The last run that was at work.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct LastRun {
+    /// Seconds of the Unix epoch.
+    pub(crate) finished: i64,
+    pub(crate) seconds: f64,
+    pub(crate) exit_code: u8,
+}
+
+/// The numbers of a job.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Numbers {
+    job: String,
+    prefix: String,
+    last_run: Option<LastRun>,
+    failures_in_a_row: u32,
+    /// Seconds of the Unix epoch.
+    newest_snapshot: Option<i64>,
+    snapshots: usize,
+    damaged: usize,
+    max_age_seconds: i64,
+    /// Of the newest snapshot's report: entries, bytes, bytes copied, problems.
+    report: Option<[u64; 4]>,
+    /// Free, and in all.
+    space: Option<(u64, u64)>,
+}
+
+/// Writes the numbers of `job` as they are `now`, and the text of all jobs. `last` is kept as it was
+/// when there is none.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn write(
+    own: &Own,
+    job: &NamedJob,
+    last: Option<LastRun>,
+    now: DateTime<Utc>,
+) -> io::Result<()> {
+    let file = format!("{}.json", job.job.prefix);
+    let read = |file: &str| {
+        serde_json::from_slice::<Numbers>(&own.read(FOLDER, file).unwrap_or_default()).ok()
+    };
+    let last = last.or_else(|| read(&file)?.last_run);
+    let numbers = numbers(own, job, last, now)?;
+    own.write(FOLDER, &file, &serde_json::to_vec(&numbers)?)?;
+    let all: Vec<Numbers> = own.names(FOLDER).iter().filter_map(|file| read(file)).collect();
+    own.write("", TEXT, text(&all).as_bytes())
+}
+
+fn numbers(
+    own: &Own,
+    job: &NamedJob,
+    last_run: Option<LastRun>,
+    now: DateTime<Utc>,
+) -> io::Result<Numbers> {
+    let prefix = &job.job.prefix;
+    let catalog = Catalog::open(&job.job.backups_dir).map_err(io::Error::other)?;
+    let history = catalog.history(prefix).map_err(io::Error::other)?;
+    let newest = history.base(now);
+    let report = newest.and_then(|newest| catalog.report(newest)).map(|report| report.counts);
+    Ok(Numbers {
+        job: job.name.clone(),
+        prefix: prefix.to_string(),
+        last_run,
+        failures_in_a_row: own.status(prefix).map_or(0, |status| status.failures_in_a_row),
+        newest_snapshot: newest.map(|newest| newest.stamp.time().timestamp()),
+        snapshots: history.complete.len(),
+        damaged: history.complete.iter().filter(|name| catalog.standing(name).damaged).count(),
+        max_age_seconds: job.alert.max_age.num_seconds(),
+        report: report
+            .map(|counts| [counts.entries, counts.bytes, counts.bytes_copied, counts.problems]),
+        space: own.space(),
+    })
+}
+
+/// One metric: its name without the common beginning, its help, and its value of a job.
+type Metric = (&'static str, &'static str, fn(&Numbers) -> Option<f64>);
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus knows floating point numbers only")]
+const METRICS: [Metric; 16] = [
+    ("last_run_timestamp_seconds", "When the last run that was at work ended", |of| {
+        of.last_run.map(|run| run.finished as f64)
+    }),
+    ("last_run_duration_seconds", "How long it took", |of| of.last_run.map(|run| run.seconds)),
+    (
+        "last_run_exit_code",
+        "How it ended: 0 completed, 3 completed with problems, else failed",
+        |of| of.last_run.map(|run| f64::from(run.exit_code)),
+    ),
+    ("last_run_success", "Whether it completed a snapshot", |of| {
+        of.last_run.map(|run| f64::from(u8::from(matches!(run.exit_code, 0 | 3))))
+    }),
+    ("failures_in_a_row", "Runs that failed since the last one that did not", |of| {
+        Some(f64::from(of.failures_in_a_row))
+    }),
+    ("newest_snapshot_timestamp_seconds", "When the newest complete snapshot was taken", |of| {
+        of.newest_snapshot.map(|time| time as f64)
+    }),
+    ("max_age_seconds", "How old the newest snapshot may be (MAX_AGE_H)", |of| {
+        Some(of.max_age_seconds as f64)
+    }),
+    ("snapshots", "Complete snapshots", |of| Some(of.snapshots as f64)),
+    ("damaged_snapshots", "Complete snapshots in which a check found damage", |of| {
+        Some(of.damaged as f64)
+    }),
+    ("snapshot_entries", "Entries of the newest snapshot", |of| of.report.map(|of| of[0] as f64)),
+    ("snapshot_bytes", "Bytes of its files", |of| of.report.map(|of| of[1] as f64)),
+    ("snapshot_copied_bytes", "Bytes that were copied for it", |of| {
+        of.report.map(|of| of[2] as f64)
+    }),
+    ("snapshot_problems", "Entries of it that were not read well", |of| {
+        of.report.map(|of| of[3] as f64)
+    }),
+    ("destination_free_bytes", "Free bytes on the file system of the backups folder", |of| {
+        of.space.map(|(free, _)| free as f64)
+    }),
+    ("destination_size_bytes", "All its bytes", |of| of.space.map(|(_, all)| all as f64)),
+    ("info", "1; its labels tell the version that wrote this", |_| Some(1.0)),
+];
+
+/// The text exposition format, version 0.0.4.
+fn text(all: &[Numbers]) -> String {
+    let mut text = String::new();
+    for (name, help, value) in METRICS {
+        let of_jobs: Vec<_> = all.iter().filter_map(|of| Some((of, value(of)?))).collect();
+        if of_jobs.is_empty() {
+            continue;
+        }
+        let _ = writeln!(text, "# HELP backup_manager_{name} {help}.");
+        let _ = writeln!(text, "# TYPE backup_manager_{name} gauge");
+        for (of, value) in of_jobs {
+            let (job, prefix) = (label(&of.job), label(&of.prefix));
+            let version = match name {
+                "info" => concat!(",version=\"", env!("CARGO_PKG_VERSION"), "\""),
+                _ => "",
+            };
+            let _ = writeln!(
+                text,
+                "backup_manager_{name}{{job=\"{job}\",prefix=\"{prefix}\"{version}}} {value}"
+            );
+        }
+    }
+    text
+}
+
+fn label(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_metric_has_its_help_and_type_once_and_a_line_for_each_job() {
+        let home = Numbers {
+            job: "ho\"me".to_owned(),
+            prefix: "home".to_owned(),
+            last_run: Some(LastRun { finished: 1_700_000_000, seconds: 1.5, exit_code: 3 }),
+            snapshots: 30,
+            report: Some([1, 1 << 40, 3, 4]),
+            space: Some((5, 6)),
+            ..Numbers::default()
+        };
+        let new = Numbers { job: "new".to_owned(), prefix: "new".to_owned(), ..Numbers::default() };
+        let text = text(&[home, new]);
+        for line in [
+            "# TYPE backup_manager_snapshots gauge",
+            "backup_manager_snapshots{job=\"ho\\\"me\",prefix=\"home\"} 30",
+            "backup_manager_snapshots{job=\"new\",prefix=\"new\"} 0",
+            "backup_manager_last_run_duration_seconds{job=\"ho\\\"me\",prefix=\"home\"} 1.5",
+            "backup_manager_last_run_timestamp_seconds{job=\"ho\\\"me\",prefix=\"home\"} 1700000000",
+            "backup_manager_last_run_success{job=\"ho\\\"me\",prefix=\"home\"} 1",
+            "backup_manager_snapshot_bytes{job=\"ho\\\"me\",prefix=\"home\"} 1099511627776",
+        ] {
+            assert_eq!(text.lines().filter(|of| *of == line).count(), 1, "{line} in:\n{text}");
+        }
+        assert!(!text.contains("newest_snapshot") && text.ends_with('\n'));
+    }
+}

@@ -1,0 +1,301 @@
+//! Does the jobs one after the other; the worst of their ends is the end of all.
+
+pub(crate) mod channels;
+pub(crate) mod explain;
+pub(crate) mod hooks;
+pub(crate) mod lifecycle;
+pub(crate) mod log_monitor;
+pub(crate) mod metrics;
+pub(crate) mod open_source;
+pub(crate) mod signals;
+pub(crate) mod sync_child;
+
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use engine::backup::change::ChangeSink;
+use engine::backup::dry_run::dry_run;
+use engine::backup::roots::Accept;
+use engine::backup::run::{Near, Outcome, run};
+use engine::error::RunError;
+use engine::monitor::context::Context;
+use engine::monitor::items::Items;
+use engine::monitor::{Monitor, Progress};
+use engine::repository::records::report::Report;
+use engine::snapshot::name::SnapshotName;
+use engine::threads::cancel::Stop;
+use serde_json::{Map, Value, json};
+use tracing::Level;
+
+use crate::config::types::{Format, NamedJob};
+use crate::exit::Exit;
+use crate::hint::hint;
+use crate::jobs::lifecycle::Around;
+use crate::jobs::log_monitor::{LogMonitor, fields};
+use crate::jobs::open_source::{Access, close, local, remember, remote};
+use crate::log::JobLog;
+use crate::term::terminal::Terminal;
+use crate::term::units::{counted, duration};
+use crate::ui::dry_run::{Changes, Form, Written};
+use crate::ui::itemize::ItemLines;
+use crate::ui::progress::{Show, Ticker};
+use crate::ui::stats::stats;
+use crate::ui::summary::summary;
+
+/// What is to be done with each job.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Mode {
+    /// Take a snapshot.
+    Run,
+    /// Print what a run would do.
+    DryRun(Form),
+}
+
+impl Mode {
+    /// The same, with nothing written.
+    pub(crate) fn dry(self) -> Self {
+        match self {
+            Self::Run => Self::DryRun(Form::Text),
+            dry => dry,
+        }
+    }
+}
+
+/// How the jobs are done.
+#[derive(Debug, Clone)]
+pub(crate) struct Work {
+    pub(crate) mode: Mode,
+    pub(crate) accept: Accept,
+    pub(crate) format: Format,
+    pub(crate) terminal: Terminal,
+}
+
+/// [`Exit::Signal`] of no number: the work was stopped; who watches for signals knows by which.
+const STOPPED: Exit = Exit::Signal(0);
+
+impl Work {
+    /// Does all `jobs`; one that fails does not stop the others.
+    pub(crate) fn all(&self, jobs: &[NamedJob], stop: &Arc<Stop>) -> Exit {
+        let mut worst = Exit::Done;
+        for job in jobs {
+            if stop.asked() {
+                return worst.worse(STOPPED);
+            }
+            // `-n` among a job's rsync options holds for that job.
+            let mode = if job.wanted.dry_run { self.mode.dry() } else { self.mode };
+            let exit = match mode {
+                Mode::Run => self.run(job, stop),
+                Mode::DryRun(form) => match self.dry_run(job, form, jobs.len() > 1, stop) {
+                    Some(exit) => exit,
+                    None => return worst,
+                },
+            };
+            worst = worst.worse(exit);
+        }
+        worst
+    }
+
+    fn run(&self, job: &NamedJob, stop: &Arc<Stop>) -> Exit {
+        let log = JobLog::new(&job.name, self.format);
+        if !job.without_effect.is_empty() {
+            log.info(&format!("rsync options without effect: {}", job.without_effect.join(", ")));
+        }
+        let (progress, monitor) =
+            (Arc::new(Progress::default()), Arc::new(LogMonitor::new(log.clone())));
+        let mut context = context(stop, &progress, Arc::clone(&monitor) as Arc<dyn Monitor>);
+        context.items = self.items(job, self.format == Format::Json);
+        let ticker = self.ticker(&progress, &log, false);
+        let mut connected = None;
+        let around = Around { job, stop, log: &log, began: Instant::now() };
+        let outcome = match &job.remote {
+            None => {
+                let source = || around.before().map(|()| local(job, stop));
+                // PRE_BACKUP may be what mounts them.
+                let ready = job.hooks.pre.is_none();
+                let near = Near { source: local(job, stop), ready };
+                run(&job.job, Some(near), source, self.accept, &context)
+            }
+            Some(host) => {
+                let mut connect = || remote(host, job, stop, Access::Run, &mut connected);
+                let source =
+                    || around.before().and_then(|()| connect().map_err(RunError::NoConnection));
+                run(&job.job, None, source, self.accept, &context)
+            }
+        };
+        remember(job, connected.as_ref(), &log);
+        close(connected);
+        drop(ticker);
+        let exit = match &outcome {
+            Ok(Outcome::Busy) => {
+                let what = "nothing to do: another run of this job is at work";
+                log.tell(Level::INFO, what, event(json!({"event": "busy"})), "");
+                Exit::Done
+            }
+            Ok(Outcome::Held { newest, next }) => {
+                held(&log, job, newest, *next);
+                Exit::Done
+            }
+            Ok(Outcome::Completed(report)) => completed(&log, job, report, &monitor),
+            Err(RunError::PutOff { said }) => {
+                let what = format!("nothing to do: {said}; the next run tries again");
+                log.tell(Level::INFO, &what, event(json!({"event": "put_off"})), "");
+                Exit::Done
+            }
+            Err(error) => failed(&log, error, stop),
+        };
+        around.after(&outcome, exit);
+        exit
+    }
+
+    /// Prints what a run would do. `None` when nobody reads it any more.
+    fn dry_run(&self, job: &NamedJob, form: Form, several: bool, stop: &Arc<Stop>) -> Option<Exit> {
+        let log = JobLog::new(&job.name, self.format);
+        let (progress, monitor) =
+            (Arc::new(Progress::default()), Arc::new(LogMonitor::new(log.clone())));
+        let mut context = context(stop, &progress, Arc::clone(&monitor) as Arc<dyn Monitor>);
+        context.items = self.items(job, form == Form::Json);
+        let itemized = context.items.is_some() && form == Form::Text;
+        let mut changes = Changes::to_stdout(form, &job.name, Arc::clone(stop));
+        if itemized {
+            changes = changes.totals_only();
+        }
+        let changes = Arc::new(changes);
+        if several {
+            changes.heading(&format!("job {}:", job.name));
+        }
+        let ticker = self.ticker(&progress, &log, true);
+        let sink = Arc::clone(&changes) as Arc<dyn ChangeSink>;
+        let mut connected = None;
+        let forecast = match &job.remote {
+            None => dry_run(&job.job, local(job, stop), sink, self.accept, &context),
+            Some(host) => remote(host, job, stop, Access::Look, &mut connected)
+                .map_err(RunError::NoConnection)
+                .and_then(|source| dry_run(&job.job, source, sink, self.accept, &context))
+                .map_err(|error| error.or_stopped(stop)),
+        };
+        close(connected);
+        drop(ticker);
+        if let (true, Ok(forecast)) = (job.wanted.stats && form == Form::Text, &forecast) {
+            changes.heading(&stats(&forecast.counts));
+        }
+        let written = changes.finish(forecast.as_ref().ok(), self.accept.shrink);
+        let exit = match forecast {
+            // That a run would be held or refused is an answer, not a failure; what could not be
+            // read makes the answer incomplete.
+            Ok(forecast) if forecast.counts.problems > 0 => Exit::Listed,
+            Ok(_) => Exit::Done,
+            Err(_) if matches!(written, Written::Closed) => return None,
+            Err(error) => failed(&log, &error, stop),
+        };
+        match written {
+            Written::Whole => Some(exit),
+            Written::Closed => None,
+            Written::Failed(error) => {
+                log.tell(Level::ERROR, &format!("cannot write to stdout: {error}"), None, "");
+                Some(Exit::Failed)
+            }
+        }
+    }
+
+    /// Who is told of each change, when that was asked for (`-i`).
+    fn items(&self, job: &NamedJob, json: bool) -> Option<Items> {
+        let lines = || ItemLines::new(&job.name, json, self.terminal.clone());
+        let often = job.wanted.itemize;
+        (often > 0).then(|| Items::new(Arc::new(lines()), often > 1))
+    }
+
+    fn ticker(&self, progress: &Arc<Progress>, log: &JobLog, dry_run: bool) -> Ticker {
+        // A dry run's own lines on the same terminal are display enough.
+        let free = !(dry_run && io::stdout().is_terminal());
+        let display = self.format == Format::Text && Terminal::is_there() && free;
+        let show = if display { Show::Display } else { Show::Lines };
+        Ticker::start(Arc::clone(progress), show, dry_run, self.terminal.clone(), log.clone())
+    }
+}
+
+pub(crate) fn context(
+    stop: &Arc<Stop>,
+    progress: &Arc<Progress>,
+    monitor: Arc<dyn Monitor>,
+) -> Context {
+    Context {
+        now: Utc::now,
+        stop: Arc::clone(stop),
+        progress: Arc::clone(progress),
+        monitor,
+        sync: sync_child::in_a_child,
+        items: None,
+    }
+}
+
+fn held(log: &JobLog, job: &NamedJob, newest: &SnapshotName, next: DateTime<Utc>) {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "seconds and milliseconds of less than a century"
+    )]
+    let (age, hours) = (
+        (Utc::now() - newest.stamp.time()).num_seconds() as f64,
+        job.job.minimum_time_guard.num_milliseconds() as f64 / 3_600_000.0,
+    );
+    let message = format!(
+        "nothing to do: {newest} is {} old, the next snapshot is due at {} (MINIMUM_TIME_GUARD_H={hours})",
+        duration(age),
+        next.format("%Y-%m-%d %H:%M:%S UTC"),
+    );
+    let fields = event(
+        json!({"event": "held", "newest": newest.to_string(), "next": next.to_rfc3339_opts(SecondsFormat::Secs, true)}),
+    );
+    log.tell(Level::INFO, &message, fields, "");
+}
+
+fn completed(log: &JobLog, job: &NamedJob, report: &Report, monitor: &LogMonitor) -> Exit {
+    let counts = &report.counts;
+    let problems = counts.problems;
+    let with = match problems {
+        0 => String::new(),
+        _ => format!(", {} not read well", counted(problems, "entry was", "entries were")),
+    };
+    let message = format!("completed {}{with}", report.snapshot);
+    let fields = event(json!({"event": "completed", "report": fields(report)}));
+    let mut below = summary(report, monitor.problems());
+    if job.wanted.stats {
+        below.push_str(&stats(counts));
+    }
+    log.tell(Level::INFO, &message, fields, &below);
+    if problems == 0 {
+        return if report.stuck.is_empty() { Exit::Done } else { Exit::Listed };
+    }
+    let file = format!(".backup_manager/reports/{}.json", report.snapshot);
+    let file = crate::config::mistake::shown_path(&job.job.backups_dir.join(file));
+    log.warn(&format!(
+        "{}: see {file} (exit code 3)",
+        counted(problems, "entry was not read well", "entries were not read well")
+    ));
+    Exit::Listed
+}
+
+fn failed(log: &JobLog, error: &RunError, stop: &Stop) -> Exit {
+    if stop.asked() && matches!(error, RunError::Stopped) {
+        return STOPPED;
+    }
+    let hint = hint(error);
+    let message = match &hint {
+        Some(hint) => format!("failed: {error}; {hint}"),
+        None => format!("failed: {error}"),
+    };
+    let fields = event(json!({"event": "failed", "error": error.to_string(), "hint": hint}));
+    log.tell(Level::ERROR, &message, fields, "");
+    match error {
+        RunError::OtherSources { .. } => Exit::Usage,
+        _ => Exit::Failed,
+    }
+}
+
+fn event(fields: Value) -> Option<Map<String, Value>> {
+    match fields {
+        Value::Object(fields) => Some(fields),
+        _ => None,
+    }
+}

@@ -1,0 +1,153 @@
+//! Makes the source of a job, as its settings and rsync options want it.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::entry::preserve::Keep;
+use engine::error::NoConnection;
+use engine::fs::xattrs::Asked;
+use engine::source::Source;
+use engine::source::mapped::Tailored;
+use engine::source::metadata_map::Shape;
+use engine::source::rate_limit::Limit;
+use engine::threads::cancel::Stop;
+use transport::local::LocalSource;
+use transport::sftp::options::Options;
+use transport::sftp::read::SftpSource;
+
+use crate::config::rsync::parsed::Wanted;
+use crate::config::setting::secret_variables;
+use crate::config::types::{Format, NamedJob, Remote};
+use crate::jobs::channels::Memory;
+use crate::log::JobLog;
+
+/// Least bytes that may be under way from a remote source with a limited rate: about one request.
+const UNDER_WAY: u64 = 256 * 1024;
+
+/// What a source is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// A snapshot.
+    Run,
+    /// Something that writes nothing.
+    Look,
+}
+
+/// The folders of another machine. `connected` holds the connection until it is closed.
+///
+/// # Errors
+/// When there is no connection.
+pub(crate) fn remote(
+    host: &Remote,
+    job: &NamedJob,
+    stop: &Arc<Stop>,
+    access: Access,
+    connected: &mut Option<Arc<SftpSource>>,
+) -> Result<Arc<Tailored<SftpSource>>, NoConnection> {
+    let stopped = Arc::clone(stop);
+    let memory = memory(host, job, access);
+    let log = JobLog::new(&job.name, Format::Text);
+    let channel_limit = memory.limit(move |what| log.warn(what));
+    let options = Options { channel_limit, ..options(host, &job.wanted) };
+    let source = SftpSource::connect(host.address.clone(), options, move || stopped.asked())?;
+    let source = connected.insert(Arc::new(source));
+    Ok(tailored(Arc::clone(source), &job.wanted, stop))
+}
+
+fn memory<'a>(host: &'a Remote, job: &'a NamedJob, access: Access) -> Memory<'a> {
+    Memory {
+        backups_dir: &job.job.backups_dir,
+        address: &host.address,
+        setting: host.sftp_channels,
+        may_write: access == Access::Run,
+    }
+}
+
+/// Remembers what a run found out about its host.
+pub(crate) fn remember(job: &NamedJob, connected: Option<&Arc<SftpSource>>, log: &JobLog) {
+    if let (Some(host), Some(source)) = (&job.remote, connected)
+        && let Err(error) = memory(host, job, Access::Run).keep(source.channel_limit())
+    {
+        log.warn(&error);
+    }
+}
+
+/// Waits until nothing is left of a connection: when the work was stopped, threads may still hold it
+/// while the process ends.
+pub(crate) fn close(connected: Option<Arc<SftpSource>>) {
+    if let Some(source) = connected {
+        source.close();
+    }
+}
+
+/// The folders of this machine.
+pub(crate) fn local(job: &NamedJob, stop: &Arc<Stop>) -> Arc<Tailored<LocalSource>> {
+    let Keep { acls, xattrs, .. } = job.job.keep;
+    let source = LocalSource::new(Asked { acls, xattrs }).filtered(Arc::clone(&job.job.filters));
+    let source = source.following(job.wanted.follow, job.job.layout.roots());
+    tailored(Arc::new(source), &job.wanted, stop)
+}
+
+fn tailored<S: Source>(source: Arc<S>, wanted: &Wanted, stop: &Arc<Stop>) -> Arc<Tailored<S>> {
+    let shape = Shape {
+        chmod: wanted.chmod.clone(),
+        users: wanted.users.clone(),
+        groups: wanted.groups.clone(),
+    };
+    let limit = wanted.bwlimit.map(|rate| Limit::new(rate, Arc::clone(stop)));
+    Arc::new(Tailored::new(source, shape, limit))
+}
+
+/// How to connect.
+pub(crate) fn options(host: &Remote, wanted: &Wanted) -> Options {
+    let defaults = Options::default();
+    let shell = &wanted.shell;
+    let family = wanted.family.map(|letter| format!("-{letter}"));
+    Options {
+        ssh: shell.program.as_ref().map_or(defaults.ssh, Into::into),
+        config: shell.config.as_ref().map(Into::into),
+        compress: wanted.compress,
+        args: family.into_iter().chain(shell.args.iter().cloned()).collect(),
+        under_way: wanted.bwlimit.map(|rate| (rate / 8).max(UNDER_WAY)),
+        connect_timeout: wanted.contimeout.map_or(defaults.connect_timeout, Duration::from_secs),
+        answer_timeout: wanted.timeout.map_or(host.answer_timeout, Duration::from_secs),
+        known_hosts: host.known_hosts.clone(),
+        withheld: secret_variables().collect(),
+        channels_given: host.sftp_channels.map(NonZeroUsize::get),
+        ..defaults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::rsync::read_args;
+    use crate::config::rsync::wanted;
+
+    fn of(args: &[&str]) -> Options {
+        let args: Vec<Vec<u8>> = args.iter().map(|arg| arg.as_bytes().to_vec()).collect();
+        let params = read_args(&args).unwrap();
+        let host = Remote {
+            address: "host".parse().unwrap(),
+            answer_timeout: Duration::from_secs(30),
+            sftp_channels: None,
+            known_hosts: None,
+        };
+        options(&host, &wanted(params.iter().map(|param| (param, ""))).unwrap())
+    }
+
+    #[test]
+    fn options_of_rsync_become_those_of_the_connection() {
+        let options = of(&["-z4", "-e", "/opt/ssh -i key -F /c", "--timeout=7", "--bwlimit=1m"]);
+        assert_eq!(options.ssh, std::path::Path::new("/opt/ssh"));
+        assert_eq!(options.config.as_deref(), Some(std::path::Path::new("/c")));
+        assert_eq!(options.args, ["-4", "-i", "key"]);
+        assert!(options.compress);
+        assert_eq!(options.answer_timeout, Duration::from_secs(7));
+        assert_eq!(options.connect_timeout, Options::default().connect_timeout);
+        assert_eq!(options.under_way, Some(256 * 1024));
+        assert_eq!(of(&[]).under_way, None);
+        assert_eq!(of(&[]).answer_timeout, Duration::from_secs(30));
+    }
+}

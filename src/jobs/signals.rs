@@ -1,0 +1,118 @@
+//! Runs the work on a thread of its own and watches for signals meanwhile.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
+use std::{io, thread};
+
+use engine::threads::cancel::Stop;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::exit::Exit;
+
+/// How long the work may take to end by itself after a signal. What it does can be killed at any
+/// moment: the next run resumes.
+const GRACE: Duration = Duration::from_millis(1500);
+
+/// What the main thread waits for.
+enum Wake {
+    Ended(Exit),
+    Signal(i32),
+}
+
+/// The signals that stop the work: SIGTERM always; SIGINT and SIGHUP unless whoever started this program had
+/// them ignored, as nohup(1) and shells that start something in the background do. `status` is the text of
+/// `/proc/self/status` (proc_pid_status(5)); without it none counts as ignored.
+fn stopping(status: &str) -> Vec<i32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0);
+    let heard = |signal: &i32| *signal == SIGTERM || ignored >> (signal - 1) & 1 == 0;
+    [SIGTERM, SIGINT, SIGHUP].into_iter().filter(heard).collect()
+}
+
+/// Does `work` until it ends, or until SIGTERM, SIGINT or SIGHUP comes and [`GRACE`] is over. `work` ends
+/// with [`Exit::Signal`] (of any number) when it was stopped before it was done.
+///
+/// # Errors
+/// When signals cannot be caught or threads not started.
+pub(crate) fn supervise(work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static) -> io::Result<Exit> {
+    let stop = Arc::new(Stop::default());
+    let (sender, receiver) = mpsc::channel();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut signals = Signals::new(stopping(&status))?;
+    let signal_sender = sender.clone();
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in &mut signals {
+            if signal_sender.send(Wake::Signal(signal)).is_err() {
+                break;
+            }
+        }
+    })?;
+    let work_stop = Arc::clone(&stop);
+    thread::Builder::new().name("run".to_owned()).spawn(move || {
+        // A panic is told by its hook; without this the main thread would wait for ever.
+        let exit = catch_unwind(AssertUnwindSafe(|| work(work_stop))).unwrap_or(Exit::Failed);
+        let _ = sender.send(Wake::Ended(exit));
+    })?;
+    Ok(match receiver.recv() {
+        Ok(Wake::Ended(exit)) => exit,
+        Ok(Wake::Signal(signal)) => {
+            stop.ask();
+            after_signal(&receiver, signal)
+        }
+        Err(_) => Exit::Failed,
+    })
+}
+
+fn after_signal(receiver: &Receiver<Wake>, signal: i32) -> Exit {
+    let stopped = |signal: i32| Exit::Signal(u8::try_from(signal).unwrap_or_default());
+    match receiver.recv_timeout(GRACE) {
+        Ok(Wake::Ended(Exit::Signal(_))) | Err(RecvTimeoutError::Timeout) => stopped(signal),
+        Ok(Wake::Ended(exit)) => exit,
+        // Whoever sends a second one is in a hurry.
+        Ok(Wake::Signal(second)) => stopped(second),
+        Err(RecvTimeoutError::Disconnected) => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_ends_or_panics_ends_the_wait() {
+        for exit in [Exit::Done, Exit::Failed, Exit::Listed] {
+            assert_eq!(supervise(move |_| exit).unwrap(), exit);
+        }
+        assert_eq!(supervise(|_| panic!("on purpose")).unwrap(), Exit::Failed);
+    }
+
+    #[test]
+    fn signals_that_were_ignored_at_the_start_stay_ignored() {
+        for (ignored, expected) in [
+            ("0000000000000000", &[SIGTERM, SIGINT, SIGHUP][..]),
+            ("0000000000000001", &[SIGTERM, SIGINT]),
+            ("0000000000001006", &[SIGTERM, SIGHUP]),
+            ("ffffffffffffffff", &[SIGTERM]),
+        ] {
+            assert_eq!(stopping(&format!("Name:\tx\nSigIgn:\t{ignored}\n")), expected);
+        }
+        assert_eq!(stopping(""), [SIGTERM, SIGINT, SIGHUP]);
+    }
+
+    #[test]
+    fn a_signal_wins_over_work_that_was_stopped_but_not_over_work_that_was_done() {
+        for (ended, expected) in [
+            (Wake::Ended(Exit::Signal(0)), Exit::Signal(15)),
+            (Wake::Ended(Exit::Done), Exit::Done),
+            (Wake::Ended(Exit::Failed), Exit::Failed),
+            (Wake::Signal(SIGINT), Exit::Signal(2)),
+        ] {
+            let (sender, receiver) = mpsc::channel();
+            assert!(sender.send(ended).is_ok());
+            assert_eq!(after_signal(&receiver, SIGTERM), expected);
+        }
+    }
+}

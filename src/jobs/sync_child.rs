@@ -1,0 +1,38 @@
+//! Syncs a file system in a child process, so that a stop need not wait for a slow disk.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use crate::commands::internal::sync_file_system::NO_NUMBER;
+use crate::config::setting::secret_variables;
+
+/// Syncs the file system of `folder` in a child; in this process where none can be started. The child
+/// has the same open file, so that it is told of every error since `folder` was opened.
+///
+/// # Errors
+/// What the child says.
+pub(crate) fn in_a_child(folder: BorrowedFd<'_>) -> io::Result<()> {
+    let stdin = File::from(folder.try_clone_to_owned()?);
+    let mut child = Command::new("/proc/self/exe");
+    for secret in secret_variables() {
+        child.env_remove(secret);
+    }
+    let child = child
+        .arg("sync-file-system")
+        .stdin(Stdio::from(stdin))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // A Ctrl-C is for the run: the child goes on, and is left alone.
+        .process_group(0)
+        .status();
+    match child.map(|status| status.code()) {
+        Ok(Some(0)) => Ok(()),
+        Ok(Some(NO_NUMBER)) => Err(io::Error::other("the sync failed")),
+        Ok(Some(number)) => Err(io::Error::from_raw_os_error(number)),
+        Ok(None) => Err(io::Error::other("the sync was killed")),
+        Err(_) => engine::fs::file_system::sync_file_system(folder),
+    }
+}

@@ -1,0 +1,152 @@
+//! Log lines: one an event, as text for people or JSON for programs, to the streams and to a file.
+
+pub(crate) mod file;
+pub(crate) mod line;
+pub(crate) mod tail;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Mutex;
+
+use serde_json::{Map, Value};
+use tracing::subscriber::{SetGlobalDefaultError, set_global_default};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry;
+
+use crate::config::types::Format;
+use crate::log::file::LogFile;
+use crate::log::line::Line;
+use crate::term::terminal::Terminal;
+
+/// Where the lines that are no warnings go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Stdout,
+    /// stdout belongs to data.
+    Stderr,
+}
+
+/// Takes what tracing tells and writes lines.
+struct Lines {
+    format: Format,
+    stream: Stream,
+    file: Option<Mutex<LogFile>>,
+    terminal: Terminal,
+}
+
+/// Starts the log of this process: to `stream`, or to `file` in its place.
+///
+/// # Errors
+/// When `file` cannot be opened for appending.
+pub(crate) fn start(
+    format: Format,
+    stream: Stream,
+    file: Option<&Path>,
+    terminal: Terminal,
+) -> io::Result<()> {
+    let file = file.map(LogFile::open).transpose()?.map(Mutex::new);
+    let lines = Lines { format, stream, file, terminal };
+    set_global_default(registry().with(lines))
+        .map_err(|error: SetGlobalDefaultError| io::Error::other(error))
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let line = Line::of(event, chrono::Utc::now());
+        crate::log::tail::note(line.job(), line.text());
+        let mut bytes = match self.format {
+            Format::Text => line.text(),
+            Format::Json => line.json(),
+        };
+        bytes.push('\n');
+        self.write(*event.metadata().level(), bytes.as_bytes());
+    }
+}
+
+impl Lines {
+    /// A log file takes the place of stdout; warnings go to stderr as well. A stream that nobody
+    /// reads any more must not end a backup: its errors are dropped.
+    fn write(&self, level: Level, bytes: &[u8]) {
+        let in_file = self.file.as_ref().is_some_and(|file| self.append(file, bytes));
+        let calm = level > Level::WARN;
+        if calm && in_file {
+            return;
+        }
+        self.terminal.suspended(|| {
+            if calm && self.stream == Stream::Stdout {
+                let mut stdout = io::stdout().lock();
+                let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+            } else {
+                let _ = io::stderr().lock().write_all(bytes);
+            }
+        });
+    }
+
+    /// Whether the file has the lines now.
+    fn append(&self, file: &Mutex<LogFile>, bytes: &[u8]) -> bool {
+        let Ok(mut file) = file.lock() else { return false };
+        match file.write(bytes) {
+            Ok(()) => true,
+            Err(complaint) => {
+                if let Some(complaint) = complaint {
+                    self.terminal.suspended(|| {
+                        let _ = writeln!(io::stderr(), "backup_manager: {complaint}");
+                    });
+                }
+                false
+            }
+        }
+    }
+}
+
+/// Says things about one job.
+#[derive(Debug, Clone)]
+pub(crate) struct JobLog {
+    name: String,
+    /// Only programs get an event's fields.
+    format: Format,
+}
+
+impl JobLog {
+    /// The log of the job called `name`; an empty name for what concerns no job.
+    pub(crate) fn new(name: &str, format: Format) -> Self {
+        Self { name: name.to_owned(), format }
+    }
+
+    /// Part of a good run.
+    pub(crate) fn info(&self, message: &str) {
+        self.tell(Level::INFO, message, None, "");
+    }
+
+    /// The run goes on, but its user should know.
+    pub(crate) fn warn(&self, message: &str) {
+        self.tell(Level::WARN, message, None, "");
+    }
+
+    /// A line with an event's own fields, and text that only people get below it.
+    pub(crate) fn tell(
+        &self,
+        level: Level,
+        message: &str,
+        fields: Option<Map<String, Value>>,
+        below: &str,
+    ) {
+        let (job, fields) = (
+            self.name.as_str(),
+            match self.format {
+                Format::Json => {
+                    fields.map(|fields| Value::Object(fields).to_string()).unwrap_or_default()
+                }
+                Format::Text => String::new(),
+            },
+        );
+        if level == Level::ERROR {
+            tracing::error!(job, fields, below, "{message}");
+        } else if level == Level::WARN {
+            tracing::warn!(job, fields, below, "{message}");
+        } else {
+            tracing::info!(job, fields, below, "{message}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Tells people when a job fails, works again, is too old, incomplete or damaged.
+//!
+//! `decide` says what, `text` in which words, `send` takes it there, `memory` keeps what is not there yet.
+
+pub(crate) mod decide;
+pub(crate) mod message;
+pub(crate) mod send;
+pub(crate) mod sent_state;
+
+use std::env;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use engine::inspect::job_state::look;
+use engine::repository::app_files::Own;
+use engine::repository::catalog::Catalog;
+use engine::snapshot::name::SnapshotName;
+use engine::threads::cancel::Stop;
+
+use crate::config::alert_channels::Channels;
+use crate::config::mistake::shown_path;
+use crate::config::types::NamedJob;
+use crate::health::unread_since;
+use crate::log::{JobLog, tail};
+use crate::notify::decide::{Ended, Facts, Newest, Rules, decide};
+use crate::notify::message::{Message, Speaker};
+use crate::notify::send::{Way, send};
+use crate::notify::sent_state::{Kept, Place, Unsent};
+use crate::term::shell::word;
+
+/// How long after a run sending may go on; a server that is down must not delay the next job.
+const BUDGET: Duration = Duration::from_secs(45);
+/// Pause before the second try.
+const PAUSE: Duration = Duration::from_secs(2);
+/// How long an alert is tried again, and how many wait at most.
+const WORTH_TELLING: TimeDelta = TimeDelta::days(3);
+const WAITING: usize = 50;
+
+/// Says that a run has begun to whoever waits for its pings. One try, as it is worth nothing later.
+pub(crate) fn begun(job: &NamedJob, log: &JobLog) {
+    let (_, channels) = &job.notify;
+    if channels.ping.is_none() {
+        return;
+    }
+    let message = ping(job, "start", Utc::now());
+    if let Err(error) = send(Way::Ping, &message, channels) {
+        log.warn(&format!("the start of this run could not be told by ping: {error}"));
+    }
+}
+
+/// Tells what there is to tell after a run, and what could not be told after earlier ones.
+pub(crate) fn after(job: &NamedJob, ended: Ended, stop: &Stop, log: &JobLog) {
+    let (level, channels) = &job.notify;
+    let ways = ways(channels);
+    if ways.is_empty() && channels.ping.is_none() {
+        return;
+    }
+    let now = Utc::now();
+    let (dir, prefix) = (&job.job.backups_dir, &job.job.prefix);
+    let own = Own::open(dir).ok();
+    let place = Place::new(own.as_ref(), dir, prefix, &env::temp_dir());
+    let mut kept = place.load();
+    let facts = facts(job, ended, own.as_ref(), now);
+    let rules = Rules { level: *level, failures: job.alert.failures, max_age: job.alert.max_age };
+    let (alerts, memory) = decide(&kept.memory, &facts, &rules, now);
+    kept.memory = memory;
+    let (host, shown_dir) = (host(), shown_path(dir));
+    let command = format!(" {}", word(job.name.as_bytes()));
+    let speaker =
+        Speaker { job: &job.name, command: &command, host: &host, backups_dir: &shown_dir, now };
+    let since = now.timestamp();
+    for alert in &alerts {
+        let message = crate::notify::message::message(alert, &facts, &speaker);
+        for way in &ways {
+            kept.unsent.push(Unsent { way: *way, since, message: message.clone() });
+        }
+    }
+    let event = match facts.ended {
+        Ended::Completed { .. } => Some("success"),
+        Ended::Failed { .. } => Some("fail"),
+        Ended::Nothing => None,
+    };
+    if let (Some(event), Some(_)) = (event, &channels.ping) {
+        // Who waits for pings wants to know how it is, not how it was.
+        kept.unsent.retain(|unsent| unsent.way != Way::Ping);
+        kept.unsent.push(Unsent { way: Way::Ping, since, message: ping(job, event, now) });
+    }
+    deliver(&mut kept, &place, channels, stop, log, now);
+}
+
+/// Sends what waits. What cannot be sent stays for the next run, also when this one is killed meanwhile.
+fn deliver(
+    kept: &mut Kept,
+    place: &Place<'_>,
+    channels: &Channels,
+    stop: &Stop,
+    log: &JobLog,
+    now: DateTime<Utc>,
+) {
+    let surplus = kept.unsent.len().saturating_sub(WAITING);
+    kept.unsent.drain(..surplus);
+    let old = (now - WORTH_TELLING).timestamp();
+    kept.unsent.retain(|unsent| unsent.since >= old && has(channels, unsent.way));
+    let store = |kept: &Kept| {
+        if let Err(error) = place.store(kept) {
+            log.warn(&format!(
+                "what was told cannot be noted, so that it may be told again: {error}"
+            ));
+        }
+    };
+    store(kept);
+    if kept.unsent.is_empty() {
+        return;
+    }
+    let deadline = Instant::now() + BUDGET;
+    let mut down: Vec<Way> = Vec::new();
+    let waiting = std::mem::take(&mut kept.unsent);
+    for unsent in waiting {
+        let way = unsent.way;
+        if down.contains(&way) || stop.asked() || Instant::now() >= deadline {
+            kept.unsent.push(unsent);
+            continue;
+        }
+        let mut sent = send(way, &unsent.message, channels);
+        if sent.is_err() && !stop.asked() {
+            std::thread::sleep(PAUSE);
+            sent = send(way, &unsent.message, channels);
+        }
+        let (name, event) = (way.name(), &unsent.message.event);
+        match sent {
+            Ok(()) => log.info(&format!("told by {name}: {event}")),
+            Err(error) => {
+                log.warn(&format!(
+                    "the alert '{event}' could not be sent by {name}: {error}; the next run tries again"
+                ));
+                down.push(way);
+                kept.unsent.push(unsent);
+            }
+        }
+    }
+    store(kept);
+}
+
+/// Sends a test every way that is set up; what came of each.
+pub(crate) fn test(job: &NamedJob) -> Vec<(&'static str, Result<(), String>)> {
+    let (_, channels) = &job.notify;
+    let (host, now) = (host(), Utc::now());
+    let speaker = Speaker { job: &job.name, command: "", host: &host, backups_dir: "", now };
+    let message = crate::notify::message::test(&speaker);
+    let mut ways = ways(channels);
+    ways.extend(channels.ping.as_ref().map(|_| Way::Ping));
+    ways.into_iter().map(|way| (way.name(), send(way, &message, channels))).collect()
+}
+
+/// The ways that are set up, pings among them.
+pub(crate) fn names(job: &NamedJob) -> Vec<&'static str> {
+    let (_, channels) = &job.notify;
+    let ping = channels.ping.as_ref().map(|_| Way::Ping);
+    ways(channels).into_iter().chain(ping).map(Way::name).collect()
+}
+
+fn facts(job: &NamedJob, ended: Ended, own: Option<&Own>, now: DateTime<Utc>) -> Facts {
+    let (dir, prefix) = (&job.job.backups_dir, &job.job.prefix);
+    let mut facts = Facts {
+        ended,
+        failures: 0,
+        newest: None,
+        safe: None,
+        sound: 0,
+        damaged: Vec::new(),
+        unread_since: None,
+        seen: false,
+    };
+    let (Some(own), Ok(catalog)) = (own, Catalog::open(dir)) else { return facts };
+    let Ok(history) = catalog.history(prefix) else { return facts };
+    facts.failures = own.status(prefix).map_or(0, |status| status.failures_in_a_row);
+    let damaged = |name: &&SnapshotName| catalog.standing(name).damaged;
+    facts.damaged = history.complete.iter().filter(damaged).map(ToString::to_string).collect();
+    let of = |name: &SnapshotName| Newest { name: name.to_string(), time: name.stamp.time() };
+    facts.newest = history.base(now).map(of);
+    let mut sound = history;
+    sound.complete.retain(|name| !facts.damaged.contains(&name.to_string()));
+    facts.safe = sound.base(now).map(of);
+    facts.sound = sound.complete.len();
+    let looked = look(dir, prefix, 1).ok();
+    facts.unread_since = looked.as_ref().and_then(unread_since);
+    facts.seen = true;
+    facts
+}
+
+/// The ways for alerts that are set up.
+fn ways(channels: &Channels) -> Vec<Way> {
+    let mut ways = vec![Way::Mail, Way::Webhook, Way::Ntfy];
+    ways.retain(|way| has(channels, *way));
+    ways
+}
+
+fn has(channels: &Channels, way: Way) -> bool {
+    match way {
+        Way::Mail => channels.mail.is_some(),
+        Way::Webhook => channels.webhook.is_some(),
+        Way::Ntfy => channels.ntfy.is_some(),
+        Way::Ping => channels.ping.is_some(),
+    }
+}
+
+/// A ping, with the end of the job's log.
+fn ping(job: &NamedJob, event: &str, now: DateTime<Utc>) -> Message {
+    Message {
+        event: event.to_owned(),
+        urgent: false,
+        job: job.name.clone(),
+        host: String::new(),
+        time: now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        newest_snapshot: None,
+        title: String::new(),
+        body: if event == "start" { String::new() } else { tail::of(&job.name) },
+    }
+}
+
+/// The name of this machine.
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -1,0 +1,172 @@
+//! What is remembered of a job between runs, and the alerts that are still to be sent: in
+//! `.backup_manager/notify/`, or, while the backups folder cannot be written, in the folder for temporary files.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use engine::repository::app_files::Own;
+use engine::snapshot::name::Prefix;
+use serde::{Deserialize, Serialize};
+
+use crate::notify::decide::Memory;
+use crate::notify::message::Message;
+use crate::notify::send::Way;
+
+/// The folder in `.backup_manager/`.
+const FOLDER: &str = "notify";
+
+/// An alert that is still to be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Unsent {
+    pub(crate) way: Way,
+    /// Seconds of the Unix epoch: when it was to be sent first.
+    pub(crate) since: i64,
+    pub(crate) message: Message,
+}
+
+/// Everything that is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Kept {
+    #[serde(flatten)]
+    pub(crate) memory: Memory,
+    pub(crate) unsent: Vec<Unsent>,
+}
+
+/// Where it is kept.
+pub(crate) struct Place<'a> {
+    own: Option<&'a Own>,
+    name: String,
+    /// Where it is kept when there is no [`Own`].
+    spare: PathBuf,
+}
+
+impl<'a> Place<'a> {
+    /// The place of the job with that prefix in that backups folder; `temporary` is the folder for
+    /// temporary files.
+    pub(crate) fn new(
+        own: Option<&'a Own>,
+        backups_dir: &Path,
+        prefix: &Prefix,
+        temporary: &Path,
+    ) -> Self {
+        use std::os::unix::ffi::OsStrExt;
+        let user = rustix::process::geteuid().as_raw();
+        // Two backups folders may have jobs of one prefix.
+        let folder = backups_dir.as_os_str().as_bytes();
+        let folder = hex(&folder[folder.len().saturating_sub(60)..]);
+        let spare = temporary
+            .join(format!("backup_manager-{user}"))
+            .join(format!("{folder}-{}.json", hex(prefix.as_str().as_bytes())));
+        Self { own, name: format!("{prefix}.json"), spare }
+    }
+
+    /// What is kept. What was noted while the backups folder was away is the newer one.
+    pub(crate) fn load(&self) -> Kept {
+        let own = self.own.and_then(|own| own.read(FOLDER, &self.name));
+        let spare = self.read_spare();
+        let read = |bytes: Vec<u8>| serde_json::from_slice::<Kept>(&bytes).ok();
+        let (own, spare) = (own.and_then(read), spare.and_then(read));
+        match (own, spare) {
+            (Some(own), Some(spare)) => Kept {
+                memory: Memory {
+                    since: own.memory.since.min(spare.memory.since),
+                    damaged: own.memory.damaged,
+                    ..spare.memory
+                },
+                unsent: own.unsent.into_iter().chain(spare.unsent).collect(),
+            },
+            (own, spare) => own.or(spare).unwrap_or_default(),
+        }
+    }
+
+    /// Keeps it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn store(&self, kept: &Kept) -> io::Result<()> {
+        let bytes = serde_json::to_vec_pretty(kept)?;
+        match self.own {
+            Some(own) => {
+                own.write(FOLDER, &self.name, &bytes)?;
+                let _ = fs::remove_file(&self.spare);
+                Ok(())
+            }
+            None => self.write_spare(&bytes),
+        }
+    }
+
+    /// Where it may be kept in a folder that every user can write to: below one that is ours alone.
+    fn spare_folder(&self) -> Option<&Path> {
+        let folder = self.spare.parent()?;
+        let meta = fs::symlink_metadata(folder).ok()?;
+        let own = meta.uid() == rustix::process::geteuid().as_raw();
+        (meta.is_dir() && own && meta.mode() & 0o077 == 0).then_some(folder)
+    }
+
+    fn read_spare(&self) -> Option<Vec<u8>> {
+        self.spare_folder()?;
+        let mut bytes = Vec::new();
+        File::open(&self.spare).ok()?.take(1 << 22).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    fn write_spare(&self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(folder) = self.spare.parent() {
+            let _ = DirBuilder::new().mode(0o700).create(folder);
+        }
+        self.spare_folder().ok_or(io::ErrorKind::PermissionDenied)?;
+        let temporary = self.spare.with_extension("tmp");
+        File::create(&temporary)?.write_all(bytes)?;
+        fs::rename(&temporary, &self.spare)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().take(60).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_noted_while_the_folder_was_away_comes_back_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let backups = dir.path().join("backups");
+        fs::create_dir_all(backups.join(".backup_manager")).unwrap();
+        let own = Own::open(&backups).unwrap();
+        let prefix = Prefix::new("p").unwrap();
+        let here = Place::new(Some(&own), &backups, &prefix, dir.path());
+        let away = Place::new(None, &backups, &prefix, dir.path());
+        let kept = |failures, damaged: &[&str]| Kept {
+            memory: Memory {
+                failures,
+                damaged: damaged.iter().map(|name| (*name).to_owned()).collect(),
+                ..Memory::default()
+            },
+            unsent: Vec::new(),
+        };
+        assert_eq!(here.load(), Kept::default());
+        here.store(&kept(1, &["p.a"])).unwrap();
+        assert_eq!(away.load(), Kept::default());
+        away.store(&kept(2, &[])).unwrap();
+        assert_eq!(away.load(), kept(2, &[]));
+        assert_eq!(here.load(), kept(2, &["p.a"]));
+        here.store(&kept(0, &[])).unwrap();
+        assert_eq!((here.load(), away.load()), (kept(0, &[]), Kept::default()));
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_to_is_not_trusted() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new(None, Path::new("/nowhere"), &Prefix::new("p").unwrap(), dir.path());
+        place.store(&Kept::default()).unwrap();
+        let folder = place.spare.parent().unwrap();
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(place.store(&Kept::default()).is_err() && place.read_spare().is_none());
+    }
+}

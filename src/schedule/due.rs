@@ -1,0 +1,178 @@
+//! Which lines are due: those of whose times one has come since they were last looked at. Several times
+//! that were missed while the machine slept or the clock jumped count as one.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::schedule::crontab::{Crontab, Line};
+
+/// A clock that is put back by up to this is waited for, so that no time comes twice; one that goes
+/// back further was wrong before, and lines must not wait for hours or years until it is there again.
+const SET_BACK: TimeDelta = TimeDelta::minutes(5);
+
+/// The lines of a crontab, and up to when each has been done.
+#[derive(Debug, Default)]
+pub(crate) struct Agenda {
+    entries: Vec<Entry>,
+    /// What the next new line is called.
+    id: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Stays with a line when the crontab is read again.
+    id: u64,
+    line: Line,
+    seen: DateTime<Utc>,
+    next: Option<DateTime<Utc>>,
+}
+
+/// A line whose time has come.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// Which line; see [`Agenda::line`].
+    pub(crate) id: u64,
+    /// The first of its times that had not been seen.
+    pub(crate) time: DateTime<Utc>,
+}
+
+impl Agenda {
+    /// Takes the lines of `crontab` in the place of those before. One that says the same as before goes
+    /// on where it was; a new one waits for its first time after `now`.
+    pub(crate) fn replace(&mut self, crontab: &Crontab, now: DateTime<Utc>) {
+        let mut before = std::mem::take(&mut self.entries);
+        for line in &crontab.lines {
+            let known = before.iter().position(|entry| entry.line.says_the_same(line));
+            let (id, seen) = match known.map(|index| before.swap_remove(index)) {
+                Some(entry) => (entry.id, entry.seen),
+                None => {
+                    self.id += 1;
+                    (self.id, now)
+                }
+            };
+            let next = line.next(seen);
+            self.entries.push(Entry { id, line: line.clone(), seen, next });
+        }
+    }
+
+    /// The lines that are due by `now`, in the order of the file. Each counts as done.
+    pub(crate) fn due(&mut self, now: DateTime<Utc>) -> Vec<Due> {
+        let mut due = Vec::new();
+        for entry in &mut self.entries {
+            if now < entry.seen - SET_BACK {
+                entry.see(now);
+            }
+            match entry.next {
+                Some(time) if time <= now => {
+                    due.push(Due { id: entry.id, time });
+                    entry.see(now);
+                }
+                _ => {}
+            }
+        }
+        due
+    }
+
+    /// The lines that run when the daemon starts.
+    pub(crate) fn at_start(&self) -> Vec<u64> {
+        let entries = self.entries.iter().filter(|entry| entry.line.at_start());
+        entries.map(|entry| entry.id).collect()
+    }
+
+    /// The line of that id.
+    pub(crate) fn line(&self, id: u64) -> Option<&Line> {
+        self.entries.iter().find(|entry| entry.id == id).map(|entry| &entry.line)
+    }
+
+    /// All lines with their next times.
+    pub(crate) fn times(&self) -> impl Iterator<Item = (&Line, Option<DateTime<Utc>>)> {
+        self.entries.iter().map(|entry| (&entry.line, entry.next))
+    }
+}
+
+impl Entry {
+    fn see(&mut self, now: DateTime<Utc>) {
+        self.seen = now;
+        self.next = self.line.next(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono_tz::Tz;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::schedule::zone::Zone;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        // The start of a day.
+        DateTime::from_timestamp(1_704_067_200 + seconds, 0).unwrap()
+    }
+
+    fn crontab(text: &str) -> Crontab {
+        Crontab::read(text, Zone::Named(Tz::UTC))
+    }
+
+    fn agenda(text: &str, now: i64) -> Agenda {
+        let mut agenda = Agenda::default();
+        agenda.replace(&crontab(text), at(now));
+        agenda
+    }
+
+    /// Which lines are due at each of the `moments`.
+    fn due(agenda: &mut Agenda, moments: &[i64]) -> Vec<Vec<u64>> {
+        let ids = |moment: &i64| agenda.due(at(*moment)).iter().map(|due| due.id).collect();
+        moments.iter().map(ids).collect()
+    }
+
+    #[test]
+    fn a_time_is_due_once() {
+        let mut agenda = agenda("* * * * * a\n*/2 * * * * b\n", 30);
+        let seen = due(&mut agenda, &[30, 59, 60, 61, 119, 121, 180]);
+        assert_eq!(seen, [vec![], vec![], vec![1], vec![], vec![], vec![1, 2], vec![1]]);
+    }
+
+    #[test]
+    fn times_missed_in_a_sleep_are_made_up_once() {
+        let mut agenda = agenda("* * * * * a\n0 0 * * * b\n0 12 10 * * c\n", 30);
+        // Five days ahead at once.
+        assert_eq!(agenda.due(at(5 * 86_400 + 10))[1], Due { id: 2, time: at(86_400) });
+        assert_eq!(due(&mut agenda, &[5 * 86_400 + 11, 5 * 86_400 + 60]), [vec![], vec![1]]);
+    }
+
+    #[test]
+    fn a_clock_that_is_put_back_a_little_repeats_nothing_and_one_put_back_far_stops_nothing() {
+        let mut agenda = agenda("* * * * * a\n", 600);
+        let seen = due(&mut agenda, &[660, 500, 600, 660, 720]);
+        assert_eq!(seen, [vec![1], vec![], vec![], vec![], vec![1]]);
+        assert_eq!(due(&mut agenda, &[-86_400 * 365, -86_400 * 365 + 60]), [vec![], vec![1]]);
+    }
+
+    #[test]
+    fn a_line_that_stays_goes_on_and_a_new_one_starts() {
+        let mut agenda = agenda("@reboot x\n* * * * * a\n0 * * * * gone\n", 0);
+        assert_eq!(agenda.at_start(), [1]);
+        agenda.replace(&crontab("\n* * * * * a\n* * * * * b\n@reboot y\n"), at(61));
+        assert_eq!(due(&mut agenda, &[62, 120]), [vec![2], vec![2, 4]]);
+        assert_eq!(agenda.line(2).unwrap().number, 2);
+        assert!(agenda.line(3).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn however_often_one_looks_each_time_counts_once(
+            steps in proptest::collection::vec(0_i64..4000, 1..60),
+            minutes in 1_u32..59,
+        ) {
+            let mut agenda = agenda(&format!("*/{minutes} * * * * a\n"), 0);
+            let line = agenda.line(1).unwrap().clone();
+            let (mut now, mut last) = (0, at(0));
+            for step in steps {
+                now += step;
+                let expected = line.next(last).is_some_and(|time| time <= at(now));
+                prop_assert_eq!(agenda.due(at(now)).len(), usize::from(expected));
+                last = at(now);
+            }
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! What the verbs that look at snapshots begin with: the snapshots of each job, and the one that is meant.
+
+use std::ffi::{OsStr, OsString};
+use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Local, Utc};
+use engine::error::LookError;
+use engine::repository::catalog::Catalog;
+use engine::repository::source_path::Roots;
+use engine::snapshot::history::History;
+use engine::snapshot::name::{Prefix, SnapshotName};
+use engine::snapshot::retention::Retention;
+use engine::snapshot::spec::{SelectError, Selector};
+
+use crate::args::load::{configured, inputs};
+use crate::config::load_for_reading;
+use crate::config::mistake::shown_path;
+use crate::config::setting::Key;
+use crate::config::types::{NamedJob, Shelf};
+use crate::exit::Exit;
+use crate::hint;
+use crate::term::print::say;
+use crate::term::units::duration;
+
+/// Where to look, as every such verb takes it.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Where {
+    /// Look at the snapshots of this job of the config file only (or of this prefix)
+    #[arg(long = "job", value_name = "NAME")]
+    pub(crate) jobs: Vec<String>,
+    /// Read the settings from this file [CONFIG_FILE, default /config/config.toml if it exists]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// The snapshots of one job, or of one prefix that was found.
+pub(crate) struct Series {
+    /// What `--job` calls it.
+    pub(crate) name: String,
+    pub(crate) prefix: Prefix,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) history: History,
+    pub(crate) retention: Retention,
+    /// The job, when it is said what is backed up.
+    pub(crate) job: Option<Arc<NamedJob>>,
+    /// How long an answer of another machine may take.
+    pub(crate) answer_timeout: Duration,
+    /// `SFTP_CHANNELS`.
+    pub(crate) sftp_channels: Option<NonZeroUsize>,
+    /// Host keys beside the user's own, if there are any.
+    pub(crate) known_hosts: Option<PathBuf>,
+}
+
+/// A snapshot that was picked.
+#[derive(Clone)]
+pub(crate) struct Picked<'a> {
+    pub(crate) series: &'a Series,
+    pub(crate) name: SnapshotName,
+}
+
+impl Series {
+    /// All complete snapshots, the oldest first, each with the source roots that it holds.
+    pub(crate) fn located(&self) -> Vec<(SnapshotName, Roots)> {
+        let located = |name: &SnapshotName| (name.clone(), self.roots_of(name));
+        self.history.complete.iter().map(located).collect()
+    }
+
+    /// The source roots of a snapshot: its report tells them, else what the job backs up now.
+    pub(crate) fn roots_of(&self, name: &SnapshotName) -> Roots {
+        let of_job = || self.job.as_ref().map(|job| Roots::of_layout(&job.job.layout));
+        let report = self.catalog.report(name);
+        report.as_ref().map(Roots::of_report).or_else(of_job).unwrap_or_default()
+    }
+}
+
+/// Finds the snapshots of all jobs that are meant. What is wrong is said; then only the exit is left.
+///
+/// # Errors
+/// The exit.
+pub(crate) fn open(
+    place: Where,
+    flags: Vec<(Key, OsString)>,
+    rsync_args: Vec<OsString>,
+) -> Result<Vec<Series>, Exit> {
+    let Where { jobs, config, .. } = place;
+    let asked = jobs.clone();
+    let reading = inputs(flags, rsync_args, config, jobs)
+        .and_then(|inputs| configured(&inputs, load_for_reading))
+        .ok_or(Exit::Usage)?;
+    reading.warnings.iter().for_each(|warning| say(warning));
+    let mut all = Vec::new();
+    for shelf in reading.shelves {
+        of_shelf(shelf, &asked, &mut all).map_err(|error| unlookable(&error))?;
+    }
+    let mut hidden: Vec<&Path> =
+        all.iter().filter(|one| one.catalog.is_hidden()).map(|one| one.catalog.path()).collect();
+    hidden.dedup();
+    for folder in hidden {
+        say(&format!(
+            "this user may not look into {}/.backup_manager: what is held, damaged, reported or kept beside is not known",
+            shown_path(folder)
+        ));
+    }
+    if all.is_empty() && !asked.is_empty() {
+        say(&format!("there is no snapshot of {}; list shows what there is", asked.join(", ")));
+        return Err(Exit::Usage);
+    }
+    Ok(all)
+}
+
+fn of_shelf(shelf: Shelf, asked: &[String], all: &mut Vec<Series>) -> Result<(), LookError> {
+    let catalog = Arc::new(Catalog::open(&shelf.backups_dir)?);
+    let job = shelf.job.map(Arc::new);
+    let series = |name: String, prefix: Prefix| {
+        Ok(Series {
+            name,
+            history: catalog.history(&prefix)?,
+            prefix,
+            catalog: Arc::clone(&catalog),
+            retention: shelf.retention.clone(),
+            job: job.clone(),
+            answer_timeout: shelf.answer_timeout,
+            sftp_channels: shelf.sftp_channels,
+            known_hosts: shelf.known_hosts.clone(),
+        })
+    };
+    match shelf.prefix {
+        Some(prefix) => all.push(series(shelf.name, prefix)?),
+        None => {
+            for prefix in catalog.prefixes()? {
+                let name = prefix.to_string();
+                if asked.is_empty() || asked.contains(&name) {
+                    all.push(series(name, prefix)?);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Says why something cannot be looked at.
+pub(crate) fn unlookable(error: &LookError) -> Exit {
+    say(&format!("{error}; {}", hint::unlookable(error)));
+    Exit::Failed
+}
+
+/// The snapshot that `text` means.
+///
+/// # Errors
+/// The exit, when there is none; it is said why.
+pub(crate) fn pick<'a>(
+    all: &'a [Series],
+    text: &str,
+    now: &DateTime<Local>,
+) -> Result<Picked<'a>, Exit> {
+    let refused = |error: &SelectError| {
+        say(&format!("{error}; {}", hint::unpicked(error)));
+        Exit::Usage
+    };
+    let selector = Selector::parse(text, now).map_err(|error| refused(&error))?;
+    let series = one(all, selector.prefix())?;
+    let name = selector.pick(&series.history).map_err(|error| refused(&error))?.clone();
+    Ok(Picked { series, name })
+}
+
+/// As [`pick`], for what is to be removed: no date stands for a snapshot of another day.
+///
+/// # Errors
+/// As [`pick`].
+pub(crate) fn pick_exactly<'a>(
+    all: &'a [Series],
+    text: &str,
+    now: &DateTime<Local>,
+) -> Result<Picked<'a>, Exit> {
+    let Picked { series, name } = pick(all, text, now)?;
+    let same = |selector: Selector| selector.means_exactly(&name);
+    match Selector::parse(text, now).map_or(Ok(()), same) {
+        Ok(()) => Ok(Picked { series, name }),
+        Err(error) => {
+            say(&format!("{error}; {}", hint::unpicked(&error)));
+            Err(Exit::Usage)
+        }
+    }
+}
+
+/// The one job that is meant, or the one whose snapshots have `prefix`.
+///
+/// # Errors
+/// The exit, when there are none or several; it is said.
+pub(crate) fn one<'a>(all: &'a [Series], prefix: Option<&Prefix>) -> Result<&'a Series, Exit> {
+    let fits = |series: &&Series| prefix.is_none_or(|prefix| *prefix == series.prefix);
+    let fitting: Vec<&Series> = all.iter().filter(fits).collect();
+    let names = |all: &[&Series]| {
+        all.iter().map(|series| series.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    match (&fitting[..], prefix) {
+        ([series], _) => return Ok(series),
+        ([], Some(prefix)) if !all.is_empty() => {
+            let all: Vec<&Series> = all.iter().collect();
+            say(&format!("there is no snapshot of {prefix}; there are those of {}", names(&all)));
+        }
+        ([], _) => say("there is no snapshot; write --backups-dir with the folder that holds them"),
+        (several, _) => {
+            say(&format!(
+                "there are several jobs ({}); say which one is meant: --job NAME, or the full name of a snapshot",
+                names(several)
+            ));
+        }
+    }
+    Err(Exit::Usage)
+}
+
+/// How old a snapshot is, for people.
+pub(crate) fn age(name: &SnapshotName) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "seconds of less than ten thousand years")]
+    match (Utc::now() - name.stamp.time()).num_seconds() {
+        ..0 => "from the future".to_owned(),
+        seconds => duration(seconds as f64),
+    }
+}
+
+/// Where the snapshots of `series` lie, for people.
+pub(crate) fn shown_folder(series: &Series) -> String {
+    shown_path(series.catalog.path())
+}
+
+/// A path without `.` and `..`, as a shell's `cd` reads them.
+pub(crate) fn straight(path: &Path) -> PathBuf {
+    let mut straight = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(straight.pop()),
+            part => straight.push(part),
+        }
+    }
+    straight
+}
+
+/// The path on the source that a person means: as it is, from the current folder on, or as it lies in a
+/// snapshot's folder, to which a shell completes it.
+pub(crate) fn on_source(series: &Series, path: &OsStr) -> Vec<u8> {
+    match in_snapshot(series, path) {
+        Some((snapshot, rest)) => series.roots_of(&snapshot).source(rest.as_os_str().as_bytes()),
+        None => straight_from_here(path).as_os_str().as_bytes().to_vec(),
+    }
+}
+
+/// The snapshot that `path` lies in, and the path inside it.
+pub(crate) fn in_snapshot(series: &Series, path: &OsStr) -> Option<(SnapshotName, PathBuf)> {
+    let path = straight_from_here(path);
+    let folder = series.catalog.path();
+    let folders = [Some(folder.to_owned()), folder.canonicalize().ok()];
+    let below = folders.iter().flatten().find_map(|folder| path.strip_prefix(folder).ok())?;
+    let mut names = below.components();
+    let first = names.next()?.as_os_str();
+    let snapshot = SnapshotName::parse(&series.prefix, first.as_bytes())?;
+    Some((snapshot, names.as_path().to_owned()))
+}
+
+pub(crate) fn straight_from_here(path: &OsStr) -> PathBuf {
+    straight(&std::env::current_dir().unwrap_or_default().join(Path::new(path)))
+}

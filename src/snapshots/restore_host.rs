@@ -1,0 +1,193 @@
+//! The host that a restore goes to: what `--to user@host:DIR` says, and how it is connected to.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use engine::entry::escape::shown;
+use engine::restore::target::local::PlaceError;
+use engine::threads::cancel::Stop;
+use transport::sftp::options::Options;
+use transport::sftp::ssh::address::{Address, BadAddress};
+use transport::sftp::ssh::connect_error::ConnectError;
+use transport::sftp::write::{SftpHost, SftpTarget};
+
+use crate::config::types::{NamedJob, Remote};
+use crate::jobs::channels::Memory;
+use crate::jobs::open_source;
+use crate::snapshots::open::Series;
+use crate::term::print::say;
+
+/// Channels over the connection, also nearby and at once: each is a server of its own that waits for its disk, and disks
+/// sync for several at once. sshd bears 10 (`MaxSessions`).
+const CHANNELS: usize = 8;
+
+/// A folder of another machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    address: Address,
+    dir: Vec<u8>,
+    options: Options,
+    /// Where it is remembered how many channels the host takes.
+    backups_dir: PathBuf,
+    sftp_channels: Option<NonZeroUsize>,
+}
+
+/// Why it cannot be restored to.
+#[derive(Debug)]
+pub(crate) enum HostError {
+    /// There is no connection.
+    Connect(ConnectError),
+    /// The folder cannot be made, or must not be written to.
+    Place(PlaceError),
+}
+
+/// Takes `HOST:DIR` apart, as scp and rsync do: a colon in front of any slash. `None` for a folder of this
+/// machine.
+pub(crate) fn split(to: &[u8]) -> Option<(&[u8], &[u8])> {
+    let bracket = to.iter().position(|byte| matches!(byte, b'[' | b':' | b'/'));
+    let from = match bracket {
+        // An IPv6 address has colons of its own.
+        Some(at) if to[at] == b'[' => at + to[at..].iter().position(|byte| *byte == b']')?,
+        _ => 0,
+    };
+    let at = from + to[from..].iter().position(|byte| matches!(byte, b':' | b'/'))?;
+    (to[at] == b':').then_some((&to[..at], &to[at + 1..]))
+}
+
+/// The address in front of the colon.
+///
+/// # Errors
+/// When it is none.
+pub(crate) fn address(text: &[u8], port: Option<u16>) -> Result<Address, BadAddress> {
+    let text = String::from_utf8_lossy(text);
+    text.parse::<Address>()?.with(None, port)
+}
+
+impl Host {
+    /// The folder `dir` on the host at `address`. When the job of `series` backs up that host, its ssh options,
+    /// and its user and port unless others are given, are used for this way, too.
+    pub(crate) fn new(address: Address, dir: Vec<u8>, series: &Series) -> Self {
+        let of_job = series.job.as_deref().and_then(|job| Some((job.remote.as_ref()?, job)));
+        let same = of_job.filter(|(remote, _)| fits(&address, remote));
+        let (address, options) = match same {
+            Some((remote, job)) => of_job_too(&address, remote, job),
+            None => (address, Options::default()),
+        };
+        let answer_timeout =
+            if same.is_some() { options.answer_timeout } else { series.answer_timeout };
+        let known_hosts = series.known_hosts.clone();
+        let (channels, channels_first) = (CHANNELS, CHANNELS);
+        let (backups_dir, sftp_channels) = (series.catalog.path().to_owned(), series.sftp_channels);
+        let channels_given = sftp_channels.map(NonZeroUsize::get);
+        let withheld = crate::config::setting::secret_variables().collect();
+        let options = Options {
+            answer_timeout,
+            known_hosts,
+            channels,
+            channels_first,
+            channels_given,
+            withheld,
+            ..options
+        };
+        Self { address, dir, options, backups_dir, sftp_channels }
+    }
+
+    /// Connects, and makes the folder unless it is only to be looked at.
+    ///
+    /// # Errors
+    /// See [`HostError`].
+    pub(crate) fn open(&self, look: bool, stop: &Arc<Stop>) -> Result<SftpTarget, HostError> {
+        let memory = Memory {
+            backups_dir: &self.backups_dir,
+            address: &self.address,
+            setting: self.sftp_channels,
+            may_write: !look,
+        };
+        let options = Options { channel_limit: memory.limit(say), ..self.options.clone() };
+        let stop = Arc::clone(stop);
+        let host = SftpHost::connect(self.address.clone(), options, move || stop.asked())
+            .map_err(HostError::Connect)?;
+        let now = SystemTime::now();
+        let opened = if look { host.look_at(&self.dir, now) } else { host.make(&self.dir, now) };
+        opened.map_err(HostError::Place)
+    }
+
+    /// A path on it, for people: as it can be written again.
+    pub(crate) fn shown(&self, path: &[u8]) -> String {
+        let user = self.address.user().map_or_else(String::new, |user| format!("{user}@"));
+        let host = self.address.host();
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        format!("{user}{host}:{}", shown(path))
+    }
+}
+
+/// Whether an address may mean the host of a job.
+fn fits(address: &Address, remote: &Remote) -> bool {
+    let same = |given: Option<&str>, other: Option<&str>| given.is_none() || given == other;
+    address.host() == remote.address.host()
+        && same(address.user(), remote.address.user())
+        && (address.port().is_none() || address.port() == remote.address.port())
+}
+
+fn of_job_too(address: &Address, remote: &Remote, job: &NamedJob) -> (Address, Options) {
+    let full = address.with(remote.address.user(), remote.address.port());
+    // What is held up for a run on a narrow line is a matter of reading.
+    let options = Options { under_way: None, ..open_source::options(remote, &job.wanted) };
+    (full.unwrap_or_else(|_| address.clone()), options)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn of(text: &str) -> Option<(&str, &str)> {
+        let (host, dir) = split(text.as_bytes())?;
+        Some((std::str::from_utf8(host).unwrap(), std::str::from_utf8(dir).unwrap()))
+    }
+
+    #[test]
+    fn a_host_is_what_stands_before_a_colon_before_any_slash() {
+        for (text, expected) in [
+            ("host:/folder", Some(("host", "/folder"))),
+            ("user@host:", Some(("user@host", ""))),
+            ("user@host:a/b:c", Some(("user@host", "a/b:c"))),
+            ("user@[fe80::1%eth0]:/x", Some(("user@[fe80::1%eth0]", "/x"))),
+            ("[::1]:~/x", Some(("[::1]", "~/x"))),
+            ("./host:/folder", None),
+            ("/mnt/a:b", None),
+            ("folder", None),
+            ("a[b", None),
+            ("[::1]/x", None),
+            ("", None),
+        ] {
+            assert_eq!(of(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_address_is_checked_as_that_of_a_source_is() {
+        assert!(address(b"user@host", Some(2222)).unwrap().port() == Some(2222));
+        for bad in ["-oProxyCommand=x", "user@", "a b", "$(x)", "user@-host", "\u{1b}"] {
+            assert!(address(bad.as_bytes(), None).is_err(), "{bad}");
+        }
+        assert!(address(b"h\xffst", None).is_ok_and(|address| address.host().contains('\u{fffd}')));
+    }
+
+    #[test]
+    fn the_host_of_the_job_is_known_again() {
+        let remote = |text: &str| Remote {
+            address: text.parse().unwrap(),
+            answer_timeout: Duration::from_secs(1),
+            sftp_channels: None,
+            known_hosts: None,
+        };
+        let fit = |to: &str, job: &str| fits(&to.parse().unwrap(), &remote(job));
+        assert!(fit("nas", "me@nas:2222") && fit("me@nas", "me@nas:2222"));
+        assert!(!fit("root@nas", "me@nas") && !fit("other", "me@nas"));
+        assert!(!fit("me@nas:22", "me@nas:2222"));
+    }
+}

@@ -1,0 +1,80 @@
+//! Text that steers no terminal and no reader: what a file name or another machine brought in stays text.
+
+use std::fmt::Write;
+
+use engine::entry::escape::is_invisible;
+use serde::Serialize;
+
+/// Whether `c` does something to a terminal, an editor or a line.
+fn steers(c: char) -> bool {
+    c.is_control() || is_invisible(c)
+}
+
+/// `value` as JSON, pretty or on one line. C1 controls, DEL and those that turn the direction of text round stand in
+/// no JSON of ours as they are: serde escapes only what RFC 8259 has to have escaped.
+pub(crate) fn json(value: &impl Serialize, pretty: bool) -> String {
+    // Text and maps with text keys always have a JSON form.
+    let text = match pretty {
+        true => serde_json::to_string_pretty(value),
+        false => serde_json::to_string(value),
+    };
+    let text = text.unwrap_or_default();
+    if !text.chars().any(|c| steers(c) && c != '\n') {
+        return text;
+    }
+    // Between strings there is no such character, so that each is within one.
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if steers(c) && c != '\n' {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+/// Adds `message` to `text` so that it cannot break out of its line.
+pub(crate) fn push_on_one_line(text: &mut String, message: &str) {
+    for c in message.chars() {
+        if steers(c) {
+            let _ = write!(text, "{}", c.escape_default());
+        } else {
+            text.push(c);
+        }
+    }
+}
+
+/// The same for several lines.
+pub(crate) fn push_lines(text: &mut String, lines: &str) {
+    for (number, line) in lines.split('\n').enumerate() {
+        if number > 0 {
+            text.push('\n');
+        }
+        push_on_one_line(text, line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_steers_is_left_and_json_says_the_same() {
+        let text = "a\u{9b}31m\u{7f}\u{202e}\u{2066}\u{85}\n\u{1b}ä";
+        for pretty in [false, true] {
+            let json = json(&serde_json::json!({ "x": text }), pretty);
+            assert!(!json.chars().any(|c| steers(c) && c != '\n'), "{json:?}");
+            let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+            assert_eq!(read["x"], text);
+        }
+        let mut line = String::new();
+        push_on_one_line(&mut line, text);
+        assert_eq!(line, "a\\u{9b}31m\\u{7f}\\u{202e}\\u{2066}\\u{85}\\n\\u{1b}ä");
+        let mut lines = String::new();
+        push_lines(&mut lines, "a\n\u{202e}b\n");
+        assert_eq!(lines, "a\n\\u{202e}b\n");
+    }
+}

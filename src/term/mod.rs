@@ -1,0 +1,10 @@
+//! Output to a terminal: colours, tables, units, quoting.
+
+pub(crate) mod colour;
+pub(crate) mod harmless;
+pub(crate) mod out;
+pub(crate) mod print;
+pub(crate) mod shell;
+pub(crate) mod table;
+pub(crate) mod terminal;
+pub(crate) mod units;

@@ -1,0 +1,58 @@
+//! What the verbs that look at snapshots write to stdout: lines for people or JSON lines for programs.
+
+use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
+
+use serde_json::Value;
+
+use crate::exit::Exit;
+use crate::term::colour::Palette;
+use crate::term::table::Table;
+
+/// Stdout; after the first error nothing more is written.
+pub(crate) struct Out {
+    stdout: BufWriter<Stdout>,
+    error: Option<io::Error>,
+    pub(crate) palette: Palette,
+}
+
+impl Out {
+    pub(crate) fn new() -> Self {
+        let stdout = BufWriter::with_capacity(1 << 16, io::stdout());
+        Self { stdout, error: None, palette: Palette::of_stdout() }
+    }
+
+    /// Writes a text as it is.
+    pub(crate) fn text(&mut self, text: &str) {
+        if self.error.is_none() {
+            self.error = self.stdout.write_all(text.as_bytes()).err();
+        }
+    }
+
+    /// Writes an object as a line.
+    pub(crate) fn object(&mut self, object: &Value) {
+        self.text(&(crate::term::harmless::json(object, false) + "\n"));
+    }
+
+    pub(crate) fn table(&mut self, table: &Table) {
+        self.text(&table.render(self.palette));
+    }
+
+    /// Whether nobody can read what is still to be written.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// Writes what is buffered. `exit`, unless writing failed; a reader that went away is no failure.
+    pub(crate) fn finish(mut self, exit: Exit) -> Exit {
+        if self.error.is_none() {
+            self.error = self.stdout.flush().err();
+        }
+        match self.error {
+            Some(error) if error.kind() != ErrorKind::BrokenPipe => {
+                crate::term::print::say(&format!("cannot write to stdout: {error}"));
+                Exit::Failed
+            }
+            _ => exit,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Tables for people: a head, columns below one another.
+
+use crate::term::colour::{Palette, Style};
+
+/// To which side of its column a text goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Left,
+    Right,
+}
+
+/// One text of a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Cell {
+    text: String,
+    style: Style,
+}
+
+impl Cell {
+    pub(crate) fn new(style: Style, text: impl Into<String>) -> Self {
+        Self { text: text.into(), style }
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::new(Style::Plain, text)
+    }
+}
+
+/// A table in the making.
+#[derive(Debug)]
+pub(crate) struct Table {
+    sides: Vec<Side>,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// A table with this head.
+    pub(crate) fn new(head: &[(&str, Side)]) -> Self {
+        let cells = head.iter().map(|(text, _)| Cell::new(Style::Head, *text)).collect();
+        Self { sides: head.iter().map(|(_, side)| *side).collect(), rows: vec![cells] }
+    }
+
+    /// Adds a row of as many cells as the head has.
+    pub(crate) fn row(&mut self, cells: Vec<Cell>) {
+        self.rows.push(cells);
+    }
+
+    /// Its lines, each with a line feed. A column without any text below its head is left out.
+    pub(crate) fn render(&self, palette: Palette) -> String {
+        let width = |column: usize, from: usize| {
+            let texts = self.rows.iter().skip(from).filter_map(|row| row.get(column));
+            texts.map(|cell| cell.text.chars().count()).max().unwrap_or(0)
+        };
+        let columns: Vec<(usize, Side, usize)> = self
+            .sides
+            .iter()
+            .enumerate()
+            .filter(|(column, _)| width(*column, 1) > 0)
+            .map(|(column, side)| (column, *side, width(column, 0)))
+            .collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let mut line = String::new();
+            let mut blank = 0;
+            for (column, side, width) in &columns {
+                let Some(cell) = row.get(*column) else { continue };
+                let rest = width - cell.text.chars().count();
+                let (before, after) = if *side == Side::Right { (rest, 0) } else { (0, rest) };
+                if !cell.text.is_empty() {
+                    line.push_str(&" ".repeat(blank + before));
+                    line.push_str(&palette.paint(cell.style, &cell.text));
+                    blank = after + 2;
+                } else {
+                    blank += rest + 2;
+                }
+            }
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_below_one_another_and_lines_end_with_their_text() {
+        let head =
+            [("NAME", Side::Left), ("SIZE", Side::Right), ("NOTE", Side::Left), ("X", Side::Left)];
+        let mut table = Table::new(&head);
+        table.row(vec!["ä".into(), "1".into(), "".into(), "".into()]);
+        table.row(vec!["".into(), "10,000".into(), Cell::new(Style::Bad, "held"), "".into()]);
+        assert_eq!(
+            table.render(Palette::plain()),
+            "NAME    SIZE  NOTE\nä          1\n      10,000  held\n"
+        );
+    }
+}

@@ -1,0 +1,270 @@
+//! The lines of a dry run: what differs, and what a run would do.
+
+use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
+use std::sync::{Arc, Mutex};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use engine::backup::change::{Change, ChangeKind, ChangeSink};
+use engine::backup::dry_run::Forecast;
+use engine::snapshot::name::SnapshotName;
+use engine::threads::cancel::Stop;
+use serde_json::{Value, json};
+
+use crate::term::units::{bytes, count, counted};
+use crate::ui::summary::table;
+
+/// How the lines of a dry run are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Writes the changes of one job as they are found. When nobody reads them any more it asks the
+/// comparison to end.
+pub(crate) struct Changes {
+    form: Form,
+    job: String,
+    stop: Arc<Stop>,
+    out: Mutex<Out>,
+    /// Somebody else tells the changes.
+    totals_only: bool,
+}
+
+struct Out {
+    stdout: BufWriter<Stdout>,
+    /// The first error; nothing is written after it.
+    error: Option<io::Error>,
+}
+
+impl Out {
+    fn write(&mut self, text: &str, stop: &Stop) {
+        if self.error.is_none()
+            && let Err(error) = self.stdout.write_all(text.as_bytes())
+        {
+            stop.ask();
+            self.error = Some(error);
+        }
+    }
+}
+
+/// How the writing of a dry run ended.
+#[derive(Debug)]
+pub(crate) enum Written {
+    Whole,
+    /// The reader went away, as `head` does.
+    Closed,
+    Failed(io::Error),
+}
+
+impl Changes {
+    /// Writes to stdout, about the job called `job`.
+    pub(crate) fn to_stdout(form: Form, job: &str, stop: Arc<Stop>) -> Self {
+        let out = Out { stdout: BufWriter::with_capacity(1 << 16, io::stdout()), error: None };
+        Self { form, job: job.to_owned(), stop, out: Mutex::new(out), totals_only: false }
+    }
+
+    /// Leaves the changes to somebody else.
+    pub(crate) fn totals_only(self) -> Self {
+        Self { totals_only: true, ..self }
+    }
+
+    /// Writes a line before the changes.
+    pub(crate) fn heading(&self, text: &str) {
+        if let (Form::Text, Ok(mut out)) = (self.form, self.out.lock()) {
+            out.write(&format!("{text}\n"), &self.stop);
+        }
+    }
+
+    /// Writes what the run would do, and the rest of what is buffered.
+    pub(crate) fn finish(&self, forecast: Option<&Forecast>, accept_shrink: bool) -> Written {
+        let Ok(mut out) = self.out.lock() else { return Written::Closed };
+        if let Some(forecast) = forecast {
+            let text = match self.form {
+                Form::Text => totals(forecast, accept_shrink),
+                Form::Json => format!("{}\n", summary(&self.job, forecast, accept_shrink)),
+            };
+            out.write(&text, &self.stop);
+        }
+        if out.error.is_none() {
+            out.error = out.stdout.flush().err();
+        }
+        match out.error.take() {
+            None => Written::Whole,
+            Some(error) if error.kind() == ErrorKind::BrokenPipe => Written::Closed,
+            Some(error) => Written::Failed(error),
+        }
+    }
+}
+
+impl ChangeSink for Changes {
+    fn changes(&self, changes: &[Change]) {
+        if self.totals_only {
+            return;
+        }
+        let lines: String = match self.form {
+            Form::Text => changes.iter().map(line).collect(),
+            Form::Json => changes.iter().map(|change| object(&self.job, change)).collect(),
+        };
+        if let Ok(mut out) = self.out.lock() {
+            out.write(&lines, &self.stop);
+        }
+    }
+}
+
+fn word(kind: ChangeKind) -> &'static str {
+    match kind {
+        ChangeKind::New => "new",
+        ChangeKind::Changed => "changed",
+        ChangeKind::Metadata => "metadata",
+        ChangeKind::Deleted => "deleted",
+        ChangeKind::LeftOut => "left out",
+    }
+}
+
+/// `new       1.5 KiB  home/u/file`.
+fn line(change: &Change) -> String {
+    format!("{:<8} {:>9}  {}\n", word(change.change), bytes(change.bytes), change.path)
+}
+
+fn object(job: &str, change: &Change) -> String {
+    let Change { change: kind, path, bytes, .. } = change;
+    let object =
+        json!({"type": "change", "job": job, "change": word(*kind), "bytes": bytes, "path": path});
+    crate::term::harmless::json(&object, false) + "\n"
+}
+
+/// What would happen, for people.
+fn totals(forecast: &Forecast, accept_shrink: bool) -> String {
+    let Forecast { base, resumes, held_until, busy, prunes, counts, free, refused, .. } = forecast;
+    let entries = |number: u64| counted(number, "entry", "entries");
+    let name = |name: &Option<SnapshotName>| name.as_ref().map(ToString::to_string);
+    let mut rows = vec![
+        ("new", count(counts.new)),
+        ("changed", count(counts.changed)),
+        ("metadata", count(counts.metadata)),
+        ("deleted", count(counts.deleted)),
+        ("unchanged", count(counts.unchanged)),
+        ("in all", format!("{}, {}", entries(counts.entries), bytes(counts.bytes))),
+        (
+            "to copy",
+            format!("{}, {}", counted(counts.copied, "file", "files"), bytes(counts.bytes_copied)),
+        ),
+        (
+            "compared with",
+            name(base).unwrap_or_else(|| "nothing: it would be the first snapshot".to_owned()),
+        ),
+    ];
+    if counts.compared > 0 {
+        let (files, read) = (counted(counts.compared, "file", "files"), counts.bytes_compared);
+        rows.push(("to read", format!("{files}, {}, copied if it differs", bytes(read))));
+    }
+    if let Some(resumes) = name(resumes) {
+        rows.push(("would resume", resumes));
+    }
+    rows.push((
+        "free space",
+        match free {
+            Some(free) if *free < counts.bytes_copied => format!("{}, not enough", bytes(*free)),
+            Some(free) => bytes(*free),
+            None => "not known, the backups folder does not exist yet".to_owned(),
+        },
+    ));
+    if !prunes.is_empty() {
+        let names: Vec<String> = prunes.iter().map(ToString::to_string).collect();
+        rows.push(("would delete", names.join(", ")));
+    }
+    if counts.problems > 0 {
+        rows.push(("not readable", entries(counts.problems)));
+    }
+    if *busy {
+        rows.push(("right now", "nothing: another run of this job is at work".to_owned()));
+    } else if let Some(until) = held_until {
+        let until = until.format("%Y-%m-%d %H:%M:%S UTC");
+        rows.push(("right now", format!("nothing: held until {until} (MINIMUM_TIME_GUARD_H)")));
+    }
+    match refused {
+        Some(reason) if accept_shrink => {
+            rows.push(("accepted", format!("{reason} (--accept-shrink)")));
+        }
+        Some(reason) => rows.push(("would fail", reason.clone())),
+        None => {}
+    }
+    table(&rows)
+}
+
+/// What would happen, for programs.
+fn summary(job: &str, forecast: &Forecast, accept_shrink: bool) -> Value {
+    let Forecast { base, resumes, held_until, busy, prunes, roots, counts, free, refused } =
+        forecast;
+    let name = |name: &SnapshotName| name.to_string();
+    let time = |time: &DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
+    json!({
+        "type": "summary",
+        "job": job,
+        "base": base.as_ref().map(name),
+        "resumes": resumes.as_ref().map(name),
+        "held_until": held_until.as_ref().map(time),
+        "busy": busy,
+        "would_delete": prunes.iter().map(name).collect::<Vec<_>>(),
+        "roots": roots,
+        "counts": counts,
+        "entries_to_copy": counts.copied,
+        "bytes_to_copy": counts.bytes_copied,
+        "free_bytes": free,
+        "refused": refused.as_ref().filter(|_| !accept_shrink),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::repository::records::report::Counts;
+
+    use super::*;
+
+    fn forecast() -> Forecast {
+        Forecast {
+            base: None,
+            resumes: None,
+            held_until: None,
+            busy: false,
+            prunes: Vec::new(),
+            roots: Vec::new(),
+            counts: Counts { new: 2, copied: 1, bytes_copied: 4096, ..Counts::default() },
+            free: Some(1024),
+            refused: Some("the source is empty".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_change_is_a_line_of_fixed_columns() {
+        let change = |change, path: &str, bytes| {
+            let path = path.to_owned();
+            Change { change, path, bytes, file: None }
+        };
+        let lines: String = [
+            change(ChangeKind::New, "home/", 0),
+            change(ChangeKind::Metadata, "home/a b", 1_500_000),
+        ]
+        .iter()
+        .map(line)
+        .collect();
+        assert_eq!(lines, "new            0 B  home/\nmetadata   1.4 MiB  home/a b\n");
+        assert_eq!(
+            object("j", &change(ChangeKind::Deleted, "x", 0)),
+            "{\"bytes\":0,\"change\":\"deleted\",\"job\":\"j\",\"path\":\"x\",\"type\":\"change\"}\n"
+        );
+    }
+
+    #[test]
+    fn totals_say_what_would_go_wrong() {
+        let text = totals(&forecast(), false);
+        assert!(text.contains("free space     1.0 KiB, not enough\n"), "{text}");
+        assert!(text.contains("would fail     the source is empty\n"), "{text}");
+        assert!(totals(&forecast(), true).contains("accepted       the source is empty"));
+        assert_eq!(summary("j", &forecast(), true)["refused"], Value::Null);
+        assert_eq!(summary("j", &forecast(), false)["bytes_to_copy"], 4096);
+    }
+}

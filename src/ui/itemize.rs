@@ -1,0 +1,66 @@
+//! The lines of `--itemize-changes`, on stdout as rsync prints them.
+
+use std::io::{self, Write};
+
+use engine::monitor::items::{Item, ItemSink};
+use serde_json::json;
+
+use crate::term::terminal::Terminal;
+
+/// Prints the changes of one job as they are found.
+pub(crate) struct ItemLines {
+    job: String,
+    /// As JSON, an object a line.
+    json: bool,
+    terminal: Terminal,
+}
+
+impl ItemLines {
+    /// About the job called `job`.
+    pub(crate) fn new(job: &str, json: bool, terminal: Terminal) -> Self {
+        Self { job: job.to_owned(), json, terminal }
+    }
+
+    fn line(&self, item: &Item) -> String {
+        if self.json {
+            let Item { letters, path, leads_to, .. } = item;
+            let object = json!({"event": "item", "job": self.job, "changes": letters, "path": path, "leads_to": leads_to});
+            return crate::term::harmless::json(&object, false) + "\n";
+        }
+        let arrow = if item.hard_link { "=>" } else { "->" };
+        let to = item.leads_to.as_ref().map(|to| format!(" {arrow} {to}"));
+        format!("{} {}{}\n", item.letters, item.path, to.unwrap_or_default())
+    }
+}
+
+impl ItemSink for ItemLines {
+    fn items(&self, items: &[Item]) {
+        let lines: String = items.iter().map(|item| self.line(item)).collect();
+        self.terminal.suspended(|| {
+            let mut stdout = io::stdout().lock();
+            // A backup goes on when nobody reads about it any more.
+            let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_those_of_rsync() {
+        let item = |leads_to: Option<&str>, hard_link| Item {
+            letters: ">f+++++++++".to_owned(),
+            path: "a b".to_owned(),
+            leads_to: leads_to.map(str::to_owned),
+            hard_link,
+        };
+        let lines = ItemLines::new("j", false, Terminal::default());
+        assert_eq!(lines.line(&item(None, false)), ">f+++++++++ a b\n");
+        assert_eq!(lines.line(&item(Some("c"), false)), ">f+++++++++ a b -> c\n");
+        assert_eq!(lines.line(&item(Some("c"), true)), ">f+++++++++ a b => c\n");
+        let lines = ItemLines::new("j", true, Terminal::default());
+        assert!(lines.line(&item(None, false)).contains("\"changes\":\">f+++++++++\""));
+    }
+}

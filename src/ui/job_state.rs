@@ -1,0 +1,291 @@
+//! The state of a job, for people and for programs.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use engine::inspect::job_state::Look;
+use engine::repository::lineage::not_after;
+use engine::repository::records::report::RootDropped;
+use engine::snapshot::name::SnapshotName;
+use serde_json::{Value, json};
+
+use crate::health::growth::Forecast;
+use crate::health::{failures, killed, newest};
+use crate::term::units::{bytes, count, duration};
+use crate::ui::summary::table;
+
+/// All that is shown of one job.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) name: String,
+    pub(crate) now: DateTime<Utc>,
+    /// What was found, or why it could not be looked at.
+    pub(crate) look: Result<Look, String>,
+    /// Why it is not healthy.
+    pub(crate) complaints: Vec<String>,
+    /// `MAX_BACKUPS`.
+    pub(crate) max_backups: Option<usize>,
+    /// From when on a run takes a snapshot.
+    pub(crate) due: DateTime<Utc>,
+    /// When the crontab starts a run after that, if there is one that does.
+    pub(crate) crontab: Option<DateTime<Utc>>,
+    pub(crate) forecast: Forecast,
+    /// The mode of the backups folder when all users may enter it and nobody said that this is meant.
+    pub(crate) open_mode: Option<u32>,
+}
+
+impl State {
+    /// One line: the verdict of `--check`.
+    pub(crate) fn verdict(&self) -> String {
+        if !self.complaints.is_empty() {
+            return format!("{}: UNHEALTHY: {}", self.name, self.complaints.join("; "));
+        }
+        let newest = self.look.as_ref().ok().and_then(|look| newest(&look.history, self.now));
+        match newest {
+            Some((newest, age)) => {
+                format!("{}: healthy, {newest} is {} old", self.name, shown(age))
+            }
+            None => format!("{}: healthy, the first snapshot is not complete yet", self.name),
+        }
+    }
+
+    /// Everything, for people.
+    pub(crate) fn text(&self) -> String {
+        let health = if self.complaints.is_empty() { "healthy" } else { "UNHEALTHY" };
+        let mut rows: Vec<(&str, String)> =
+            self.complaints.iter().map(|complaint| ("reason", complaint.clone())).collect();
+        if let Ok(look) = &self.look {
+            rows.extend(self.rows(look));
+        }
+        format!("{}: {health}\n{}", self.name, table(&rows))
+    }
+
+    fn rows(&self, look: &Look) -> Vec<(&'static str, String)> {
+        let newest = newest(&look.history, self.now);
+        let mut rows = vec![(
+            "newest",
+            match newest {
+                Some((newest, age)) => format!("{newest}, {} old", shown(age)),
+                None => "there is no snapshot yet".to_owned(),
+            },
+        )];
+        let complete = look.history.complete.len();
+        let most = self.max_backups.map(|most| format!(" of at most {most}"));
+        rows.push(("snapshots", format!("{complete}{}", most.unwrap_or_default())));
+        for incomplete in &look.history.incomplete {
+            rows.push(("incomplete", self.incomplete(look, incomplete)));
+        }
+        if look.history.incomplete.is_empty() && look.at_work {
+            rows.push(("at work", "a run is preparing or cleaning up".to_owned()));
+        }
+        rows.extend(dropped(look).map(|root| {
+            (
+                "not backed up",
+                format!("{}, no longer named; newest copy in {}", root.path, root.last),
+            )
+        }));
+        rows.push(("last run", last_run(look)));
+        rows.push(("next", self.next()));
+        if let Some(space) = look.space {
+            let (free, total) = (bytes(space.free_bytes), bytes(space.total_bytes));
+            let inodes = space.free_inodes.map(|inodes| format!(", {} inodes free", count(inodes)));
+            rows.push(("free space", format!("{free} of {total}{}", inodes.unwrap_or_default())));
+        }
+        rows.push(("disk full", self.full(complete)));
+        if let Some(mode) = self.open_mode {
+            let what = format!(
+                "all users may enter the backups folder (mode {mode:04o}); chmod 700 closes it, BACKUPS_MODE says that it is meant"
+            );
+            rows.push(("warning", what));
+        }
+        rows
+    }
+
+    fn incomplete(&self, look: &Look, name: &SnapshotName) -> String {
+        let begun = format!("{name}, begun {} ago", shown(self.now - name.stamp.time()));
+        let state = if look.at_work { "a run is at work" } else { "the next run resumes it" };
+        let known = look.reached.as_ref().filter(|reached| reached.snapshot == name.to_string());
+        let Some(reached) = known else { return format!("{begun}; {state}") };
+        let of = match reached.entries_expected {
+            0 => String::new(),
+            expected => format!(" of about {}", count(expected.max(reached.entries))),
+        };
+        format!(
+            "{begun}; {state}; {}: {}{of} entries, {} linked, {} copied, {} ({})",
+            reached.phase,
+            count(reached.entries),
+            count(reached.linked),
+            count(reached.copied),
+            bytes(reached.bytes_copied),
+            reached.updated,
+        )
+    }
+
+    fn next(&self) -> String {
+        let due = match self.due {
+            due if due <= self.now => "a run takes a snapshot at once".to_owned(),
+            due => format!("a run takes a snapshot from {} on", utc(due)),
+        };
+        match self.crontab {
+            Some(time) => format!("{due}; the crontab starts one at {}", utc(time)),
+            None => due,
+        }
+    }
+
+    fn full(&self, complete: usize) -> String {
+        let pace = |per_day: f64| {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "saturates"
+            )]
+            let per_day = bytes(per_day as u64);
+            format!("at the last runs' {per_day} a day")
+        };
+        match self.forecast {
+            Forecast::Unknown => {
+                "not known: it takes three runs over a day or more to tell".to_owned()
+            }
+            Forecast::NotInSight { bytes_per_day } => {
+                format!("not within ten years, {}", pace(bytes_per_day))
+            }
+            Forecast::Full { when, bytes_per_day } => {
+                let back = if self.max_backups.is_some_and(|most| complete >= most) {
+                    "; later, as the oldest snapshots that go give room back"
+                } else {
+                    ""
+                };
+                let (left, pace) = (shown(when - self.now), pace(bytes_per_day));
+                format!("in {left} ({}), {pace}{back}", when.format("%Y-%m-%d"))
+            }
+        }
+    }
+
+    /// Everything, for programs.
+    pub(crate) fn json(&self) -> Value {
+        let mut object = json!({
+            "job": self.name,
+            "healthy": self.complaints.is_empty(),
+            "reasons": self.complaints,
+        });
+        if let (Ok(look), Value::Object(fields)) = (&self.look, &mut object)
+            && let Value::Object(more) = self.fields(look)
+        {
+            fields.extend(more);
+        }
+        object
+    }
+
+    fn fields(&self, look: &Look) -> Value {
+        let newest = newest(&look.history, self.now);
+        let (full, per_day) = match self.forecast {
+            Forecast::Unknown => (None, None),
+            Forecast::NotInSight { bytes_per_day } => (None, Some(bytes_per_day)),
+            Forecast::Full { when, bytes_per_day } => (Some(rfc3339(when)), Some(bytes_per_day)),
+        };
+        json!({
+            "newest": newest.map(|(newest, _)| newest.to_string()),
+            "newest_age_seconds": newest.map(|(_, age)| age.num_seconds()),
+            "snapshots": look.history.complete.len(),
+            "max_backups": self.max_backups,
+            "incomplete": look.history.incomplete.last().map(ToString::to_string),
+            "at_work": look.at_work,
+            "progress": look.reached.as_ref().filter(|_| look.at_work || !look.history.incomplete.is_empty()),
+            "dropped_roots": dropped(look).collect::<Vec<_>>(),
+            "last_run": look.status,
+            "killed": killed(look),
+            "failures_in_a_row": failures(look),
+            "due": rfc3339(self.due),
+            "crontab_next": self.crontab.map(rfc3339),
+            "space": look.space,
+            "bytes_per_day": per_day,
+            "disk_full": full,
+            "open_to_others": self.open_mode.is_some(),
+        })
+    }
+}
+
+/// The source roots that the job no longer names and that a snapshot still holds.
+fn dropped(look: &Look) -> impl Iterator<Item = &RootDropped> {
+    let dropped = look.reports.last().into_iter().flat_map(|report| &report.dropped);
+    dropped.filter(|root| not_after(&look.history, root).next().is_some())
+}
+
+fn last_run(look: &Look) -> String {
+    if killed(look) {
+        return "was killed, or the machine went down; the next run resumes it".to_owned();
+    }
+    let Some(status) = &look.status else { return "none is known".to_owned() };
+    let outcome = status.outcome.replace('_', " ");
+    let finished = DateTime::parse_from_rfc3339(&status.finished);
+    let finished = finished.map_or_else(|_| status.finished.clone(), |time| utc(time.to_utc()));
+    let mut text = format!("{outcome}, {finished}");
+    if let Some(reason) = &status.reason {
+        text = format!("{text}: {reason}");
+    }
+    if status.failures_in_a_row > 1 {
+        text = format!("{text} ({} failed in a row)", status.failures_in_a_row);
+    }
+    text
+}
+
+fn shown(time: TimeDelta) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "seconds of less than a century")]
+    duration(time.num_seconds() as f64)
+}
+
+fn utc(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::snapshot::history::History;
+    use engine::snapshot::name::Prefix;
+
+    use super::*;
+
+    fn state() -> State {
+        let now = DateTime::from_timestamp(1_701_960_000, 0).unwrap();
+        let prefix = Prefix::new("p").unwrap();
+        let names = ["p.07-12-2023_13-32-58", "p.07-12-2023_14-00-00.incomplete"];
+        let names = names.iter().filter_map(|name| SnapshotName::parse(&prefix, name.as_bytes()));
+        State {
+            name: "home".to_owned(),
+            now,
+            look: Ok(Look { history: History::of(names), ..Look::default() }),
+            complaints: Vec::new(),
+            max_backups: Some(30),
+            due: now + TimeDelta::hours(1),
+            crontab: Some(now + TimeDelta::hours(2)),
+            forecast: Forecast::Full { when: now + TimeDelta::days(10), bytes_per_day: 2048.0 },
+            open_mode: None,
+        }
+    }
+
+    #[test]
+    fn a_state_is_an_aligned_block() {
+        assert_eq!(
+            state().text(),
+            "home: healthy
+  newest      p.07-12-2023_13-32-58, 1 h 7 min old
+  snapshots   1 of at most 30
+  incomplete  p.07-12-2023_14-00-00.incomplete, begun 40 min 0 s ago; the next run resumes it
+  last run    none is known
+  next        a run takes a snapshot from 2023-12-07 15:40 UTC on; the crontab starts one at 2023-12-07 16:40 UTC
+  disk full   in 10 d 0 h (2023-12-17), at the last runs' 2.0 KiB a day
+"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_unhealthy() {
+        let complaint = "cannot open /backups".to_owned();
+        let state = State { look: Err(complaint.clone()), complaints: vec![complaint], ..state() };
+        assert_eq!(state.text(), "home: UNHEALTHY\n  reason  cannot open /backups\n");
+        assert_eq!(state.verdict(), "home: UNHEALTHY: cannot open /backups");
+        assert_eq!(state.json()["healthy"], false);
+    }
+}

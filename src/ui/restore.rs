@@ -1,0 +1,181 @@
+//! What a restore tells: a line for each difference in a dry run, else for what did not go well, and totals.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use engine::entry::escape::shown;
+use engine::monitor::Progress;
+use engine::restore::outcome::{Counts, Line, Sink, What};
+use engine::snapshot::name::SnapshotName;
+use serde_json::json;
+
+use crate::config::types::Format;
+use crate::exit::Exit;
+use crate::hint;
+use crate::log::JobLog;
+use crate::term::colour::Style;
+use crate::term::out::Out;
+use crate::term::print::say;
+use crate::term::terminal::Terminal;
+use crate::term::units::{bytes, count, counted};
+use crate::ui::progress::{Show, Ticker};
+use crate::ui::summary::table;
+
+/// So many lines about what is missing of restored entries; the rest is counted.
+const MOST_PARTLY: u64 = 20;
+
+/// Writes the lines of one restore.
+pub(crate) struct Restored {
+    top: String,
+    dry_run: bool,
+    json: bool,
+    /// Times could be given in whole seconds only.
+    whole_seconds: bool,
+    state: Mutex<State>,
+    terminal: Terminal,
+    ticker: Option<Ticker>,
+}
+
+struct State {
+    out: Out,
+    partly: u64,
+}
+
+impl Restored {
+    /// About what is restored to `top`.
+    pub(crate) fn new(
+        top: String,
+        dry_run: bool,
+        json: bool,
+        whole_seconds: bool,
+        progress: &Arc<Progress>,
+    ) -> Self {
+        let terminal = Terminal::default();
+        let ticker = (Terminal::is_there() && !dry_run).then(|| {
+            let log = JobLog::new("restore", Format::Text);
+            Ticker::start(Arc::clone(progress), Show::Display, dry_run, terminal.clone(), log)
+        });
+        let state = Mutex::new(State { out: Out::new(), partly: 0 });
+        Self { top, dry_run, json, whole_seconds, state, terminal, ticker }
+    }
+
+    /// Writes the totals.
+    pub(crate) fn finish(mut self, snapshot: &SnapshotName, counts: &Counts) -> Exit {
+        drop(self.ticker.take());
+        let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if state.partly > MOST_PARTLY && !self.json {
+            let more = count(state.partly - MOST_PARTLY);
+            say(&format!("and {more} more of that kind; --json tells all"));
+        }
+        if self.json {
+            let line = json!({
+                "type": "summary", "snapshot": snapshot.to_string(), "to": self.top,
+                "dry_run": self.dry_run, "whole_seconds": self.whole_seconds, "counts": counts,
+            });
+            state.out.object(&line);
+        } else {
+            let mut rows = totals(snapshot, &self.top, counts, self.dry_run);
+            if self.whole_seconds {
+                rows.push(("times", "whole seconds, as SFTP carries no more".to_owned()));
+            }
+            let head = if self.dry_run { "would restore" } else { "restored" };
+            state.out.text(&format!("{head}\n{}", table(&rows)));
+        }
+        let exit = state.out.finish(exit_of(counts, self.dry_run));
+        if !self.dry_run {
+            hint::not_restored(counts).into_iter().for_each(say);
+        }
+        exit
+    }
+
+    fn path(&self, line: &Line) -> String {
+        let top = self.top.trim_end_matches('/');
+        let slash = if line.folder && !line.path.is_empty() { "/" } else { "" };
+        format!("{top}/{}{slash}", shown(&line.path))
+    }
+}
+
+fn exit_of(counts: &Counts, dry_run: bool) -> Exit {
+    if counts.damaged > 0 {
+        Exit::Damaged
+    } else if counts.is_whole() || (dry_run && counts.failed == 0) {
+        Exit::Done
+    } else {
+        Exit::Listed
+    }
+}
+
+impl Sink for Restored {
+    fn line(&self, line: &Line) {
+        let Ok(mut state) = self.state.lock() else { return };
+        let path = self.path(line);
+        if self.json {
+            let line = json!({
+                "type": "entry", "what": line.what, "path": path, "bytes": line.bytes, "why": line.why,
+            });
+            return state.out.object(&line);
+        }
+        let (word, style) = word(line.what);
+        let bad = matches!(line.what, What::Left | What::Partly | What::Damaged | What::Failed);
+        if self.dry_run {
+            let word = state.out.palette.paint(style, &format!("{word:<8}"));
+            let why = line.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            return state.out.text(&format!("{word} {:>9}  {path}{why}\n", bytes(line.bytes)));
+        }
+        if line.what == What::Partly {
+            state.partly += 1;
+        }
+        if bad && (line.what != What::Partly || state.partly <= MOST_PARTLY) {
+            let why = line.why.as_deref().unwrap_or_default();
+            self.terminal.suspended(|| say(&format!("{word}: {path}: {why}")));
+        }
+    }
+}
+
+fn word(what: What) -> (&'static str, Style) {
+    match what {
+        What::Created => ("create", Style::Good),
+        What::Replaced => ("replace", Style::Warn),
+        What::Metadata => ("metadata", Style::Dim),
+        What::Removed => ("remove", Style::Bad),
+        What::Equal => ("equal", Style::Plain),
+        What::Left => ("left", Style::Warn),
+        What::Partly => ("partly", Style::Warn),
+        What::Damaged => ("DAMAGED", Style::Bad),
+        What::Failed => ("FAILED", Style::Bad),
+        What::Protected => ("protect", Style::Dim),
+    }
+}
+
+fn totals(
+    snapshot: &SnapshotName,
+    top: &str,
+    counts: &Counts,
+    dry_run: bool,
+) -> Vec<(&'static str, String)> {
+    let mut rows = vec![
+        ("snapshot", snapshot.to_string()),
+        ("to", top.to_owned()),
+        ("created", count(counts.created)),
+        ("replaced", count(counts.replaced)),
+        ("metadata", count(counts.metadata)),
+        ("removed", count(counts.removed)),
+        ("there before", count(counts.equal)),
+    ];
+    for (label, number) in [
+        ("left as it was", counts.left),
+        ("partly", counts.partly),
+        ("damaged", counts.damaged),
+        ("failed", counts.failed),
+        ("not removed", counts.protected),
+        ("without a hash", counts.unproved),
+    ] {
+        if number > 0 {
+            rows.push((label, count(number)));
+        }
+    }
+    if !dry_run {
+        rows.push(("proved by hash", counted(counts.verified, "file", "files")));
+        rows.push(("written", bytes(counts.bytes)));
+    }
+    rows
+}

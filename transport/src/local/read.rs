@@ -1,0 +1,236 @@
+//! Reads files of this machine, data and holes apart.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::sync::mpsc::sync_channel;
+
+use engine::entry::{Kind, Meta};
+use engine::fs::dir::Dir;
+use engine::fs::stat;
+use engine::source::{SourceError, Wanted};
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
+/// Bytes that one read asks for: small enough for a core's cache, so that hashing and writing find it there.
+pub(crate) const READ: usize = 256 * 1024;
+
+/// How many pieces a file is read ahead of what is done with them.
+const AHEAD: usize = 4;
+
+/// A piece of a file.
+pub(crate) enum Piece<'a> {
+    /// So many bytes at the start of the buffer, which may be exchanged for another one.
+    Bytes(&'a mut Vec<u8>, usize),
+    /// So many zeros that take no room.
+    Hole(u64),
+}
+
+/// How files are opened: symlinks followed or not.
+pub(crate) type Open = fn(&Dir, &CStr) -> io::Result<File>;
+
+/// Where a file is opened, and how.
+#[derive(Clone, Copy)]
+pub(crate) struct Opening<'a> {
+    pub(crate) folder: &'a Dir,
+    pub(crate) open: Open,
+    /// Whether an open file of that device has the size that is told of it.
+    pub(crate) tells_size: &'a (dyn Fn(&File, u64) -> bool + Sync),
+}
+
+/// Most bytes that are read of a file behind the size that is told of it: one that goes on has no end.
+const MOST_UNTOLD: u64 = 4 << 30;
+
+/// What takes the pieces; `Break` when it wants no more.
+type Into<'a> = dyn FnMut(Piece<'_>) -> ControlFlow<()> + 'a;
+
+/// Reads a file from where it is wanted to its end; what its handle tells after the last byte.
+///
+/// # Errors
+/// The system's, of `openat(2)`, `read(2)` and `lseek(2)`.
+pub(crate) fn read_file(
+    opening: Opening<'_>,
+    wanted: &Wanted,
+    buffer: &mut Vec<u8>,
+    into: &mut Into<'_>,
+) -> Result<Meta, SourceError> {
+    let mut file = (opening.open)(opening.folder, &wanted.entry.name).map_err(|error| {
+        // Another program holds a lease on it (fcntl(2)); it learns now that somebody waits.
+        let leased = error.kind() == io::ErrorKind::WouldBlock;
+        SourceError::from_io(if leased { "open" } else { "read" }, error)
+    })?;
+    read_opened(&mut file, opening, wanted, buffer, into)
+        .map_err(|error| SourceError::from_io("read", error))
+}
+
+fn read_opened(
+    file: &mut File,
+    opening: Opening<'_>,
+    wanted: &Wanted,
+    buffer: &mut Vec<u8>,
+    into: &mut Into<'_>,
+) -> io::Result<Meta> {
+    let (listed, from) = (&wanted.entry.meta, wanted.from);
+    let opened = stat::meta(&*file)?;
+    let other = opened.kind != Kind::File || opened.id != listed.id;
+    let changed =
+        opened.size != listed.size || opened.mtime != listed.mtime || opened.ctime != listed.ctime;
+    // A file that changes all the time is taken as it is when it is read again.
+    if other || (changed && (from > 0 || !wanted.again)) {
+        return Ok(opened);
+    }
+    let told = opened.id.is_none_or(|id| (opening.tells_size)(file, id.dev));
+    let mut length = from;
+    let mut counting = |piece: Piece<'_>| {
+        length += match &piece {
+            Piece::Bytes(_, count) => *count as u64,
+            Piece::Hole(length) => *length,
+        };
+        into(piece)
+    };
+    let virtually = !told && opened.allocated == 0 && opened.size <= READ as u64;
+    let wants = if opened.allocated < opened.size && !virtually {
+        read_sparse(file, from, opened.size, buffer, &mut counting)?
+    } else {
+        if from > 0 {
+            rustix::fs::seek(&*file, SeekFrom::Start(from))?;
+        }
+        read_data(file, opened.size.saturating_sub(from), buffer, &mut counting)?
+    };
+    if told || wants.is_break() {
+        return stat::meta(&*file);
+    }
+    if read_data(file, MOST_UNTOLD, buffer, &mut counting)?.is_continue()
+        && length >= opened.size.saturating_add(MOST_UNTOLD)
+    {
+        let size = opened.size;
+        let what = format!("{size} bytes are told, and it goes on after {MOST_UNTOLD} more");
+        return Err(io::Error::other(what));
+    }
+    // Its size is what could be read of it.
+    Ok(Meta { size: length, ..stat::meta(&*file)? })
+}
+
+/// As [`read_file`], on a thread of its own that is a few pieces ahead.
+///
+/// # Errors
+/// As [`read_file`].
+pub(crate) fn read_ahead(
+    opening: Opening<'_>,
+    wanted: &Wanted,
+    into: &mut Into<'_>,
+) -> Result<Meta, SourceError> {
+    enum Read {
+        Bytes(Vec<u8>, usize),
+        Hole(u64),
+    }
+    let (full, pieces) = sync_channel(AHEAD);
+    let (done, empty) = sync_channel(AHEAD + 2);
+    std::thread::scope(|scope| {
+        let read = move || {
+            let mut buffer = vec![0; READ];
+            // Either side may be gone: then no more is wanted.
+            let sent = |sent: bool| match sent {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            };
+            read_file(opening, wanted, &mut buffer, &mut |piece| match piece {
+                Piece::Hole(length) => sent(full.send(Read::Hole(length)).is_ok()),
+                Piece::Bytes(buffer, count) => {
+                    let other = empty.try_recv().unwrap_or_else(|_| vec![0; READ]);
+                    let bytes = std::mem::replace(buffer, other);
+                    sent(full.send(Read::Bytes(bytes, count)).is_ok())
+                }
+            })
+        };
+        let broken = |error| SourceError::from_io("read", error);
+        let reader = std::thread::Builder::new().spawn_scoped(scope, read).map_err(broken)?;
+        for piece in pieces {
+            let wants = match piece {
+                Read::Hole(length) => into(Piece::Hole(length)),
+                Read::Bytes(mut bytes, count) => {
+                    let wants = into(Piece::Bytes(&mut bytes, count));
+                    let _ = done.try_send(bytes);
+                    wants
+                }
+            };
+            if wants.is_break() {
+                break;
+            }
+        }
+        // `pieces` is dropped here, which ends a reader that is not through.
+        let panicked = || broken(io::Error::other("the reader panicked"));
+        reader.join().unwrap_or_else(|_| Err(panicked()))
+    })
+}
+
+/// Reads `length` bytes from where the file stands, or to its end; `Break` when no more is wanted. A file
+/// that grows faster than it is read has an end all the same.
+fn read_data(
+    file: &mut File,
+    length: u64,
+    buffer: &mut Vec<u8>,
+    into: &mut Into<'_>,
+) -> io::Result<ControlFlow<()>> {
+    let mut left = length;
+    while left > 0 {
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let count = read_some(file, &mut buffer[..most])?;
+        if count == 0 {
+            break;
+        }
+        left -= count as u64;
+        if into(Piece::Bytes(buffer, count)).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Reads the data of a file behind `from` and tells its holes (lseek(2): `SEEK_DATA`, `SEEK_HOLE`).
+fn read_sparse(
+    file: &mut File,
+    from: u64,
+    size: u64,
+    buffer: &mut Vec<u8>,
+    into: &mut Into<'_>,
+) -> io::Result<ControlFlow<()>> {
+    let mut at = from;
+    while at < size {
+        let data = match rustix::fs::seek(&*file, SeekFrom::Data(at)) {
+            Ok(data) => data.min(size),
+            // No data behind `at`: a hole up to the end.
+            Err(Errno::NXIO) => size,
+            // A file system that knows no holes.
+            Err(Errno::INVAL) => at,
+            Err(error) => return Err(error.into()),
+        };
+        if data > at && into(Piece::Hole(data - at)).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        at = data;
+        let end = match rustix::fs::seek(&*file, SeekFrom::Hole(at)) {
+            Ok(end) => end.min(size),
+            Err(Errno::INVAL | Errno::NXIO) => size,
+            Err(error) => return Err(error.into()),
+        };
+        rustix::fs::seek(&*file, SeekFrom::Start(at))?;
+        if read_data(file, end - at, buffer, into)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        at = end;
+    }
+    // Behind a last hole as behind a last byte.
+    rustix::fs::seek(&*file, SeekFrom::Start(at))?;
+    Ok(ControlFlow::Continue(()))
+}
+
+fn read_some(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

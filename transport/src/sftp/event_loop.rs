@@ -1,0 +1,428 @@
+//! The thread that talks to ssh: connects, reads and sends on every channel, and connects anew when
+//! the line is lost.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use tokio::net::unix::pipe::{Receiver, Sender};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::{interval, sleep};
+
+use crate::sftp::channels::{Moment, wanted};
+use crate::sftp::options::Options;
+use crate::sftp::protocol::channel::Line;
+use crate::sftp::protocol::framing::Frames;
+use crate::sftp::protocol::packet::{Offers, Violation};
+use crate::sftp::ssh::address::Address;
+use crate::sftp::ssh::connect::{Channel, Connection, Further, NotConnected, NotOpened};
+use crate::sftp::ssh::connect_error::ConnectError;
+
+/// How many orders are taken before something is sent.
+const ORDERS: usize = 256;
+
+/// How many times a full buffer is read from one channel before the others have their turn.
+const READS: usize = 4;
+
+/// How often it is looked whether the connection is still wanted.
+const POLL: Duration = Duration::from_millis(100);
+
+/// How long a host that is near is asked over its first channels only.
+const FIRST: Duration = Duration::from_secs(2);
+
+/// What is told to those who still wait when everything is to end.
+const STOPPED: &str = "it was stopped";
+
+/// For whom the thread talks: decides what is sent on which channel, and gets what is answered. Knows no
+/// pipes to read and no clock to wait for.
+pub(crate) trait Talker: 'static {
+    /// What is asked of it.
+    type Command;
+    /// Whom an answer is for.
+    type Purpose;
+
+    /// A channel is there; its number.
+    fn add_line(&mut self, line: Line<Self::Purpose>, offers: Offers) -> usize;
+
+    fn line(&mut self, number: usize) -> &mut Line<Self::Purpose>;
+
+    /// Takes an order.
+    fn command(&mut self, command: Self::Command);
+
+    /// Takes a frame that came on a channel.
+    fn receive(&mut self, number: usize, frame: &[u8], now: Instant) -> Result<(), Violation>;
+
+    /// Sends what may be sent now.
+    fn pump(&mut self) -> io::Result<()>;
+
+    /// Whether the host is far away, as far as that is known.
+    fn is_far(&self) -> bool;
+
+    /// Whether nothing more may be taken from a channel for now.
+    fn is_flooded(&self, number: usize) -> bool;
+
+    /// Whether an answer is overdue.
+    fn stalled(&self, now: Instant, limit: Duration) -> bool;
+
+    /// Whether something was answered since this was asked last.
+    fn progressed(&mut self) -> bool;
+
+    /// The connection is lost, for this reason.
+    fn reset(&mut self, why: &str);
+
+    /// There will be no connection any more.
+    fn give_up(&mut self, why: &str);
+}
+
+/// What the thread is given.
+pub(crate) struct Network<T: Talker> {
+    pub(crate) address: Address,
+    pub(crate) options: Options,
+    pub(crate) commands: UnboundedReceiver<T::Command>,
+    pub(crate) quit: Quit,
+    /// Makes the talker, on the thread.
+    pub(crate) talker: Box<dyn FnOnce() -> T + Send>,
+    /// Told when the talker may go on though nothing was answered.
+    pub(crate) wake: Arc<Notify>,
+}
+
+/// Tells when everything is to end.
+pub(crate) struct Quit {
+    /// Told so.
+    pub(crate) told: Arc<Notify>,
+    /// Whether it is no longer wanted; asked now and then.
+    pub(crate) stopped: Box<dyn Fn() -> bool + Send>,
+}
+
+impl Quit {
+    /// Waits until everything is to end.
+    async fn wanted(&self) {
+        while !(self.stopped)() {
+            tokio::select! {
+                () = self.told.notified() => return,
+                () = sleep(POLL) => {}
+            }
+        }
+    }
+}
+
+/// How soon after a channel was refused the end of the connection is taken for its consequence.
+const CONSEQUENCE: Duration = Duration::from_millis(500);
+
+/// Why a connection ended.
+enum End {
+    Quit,
+    /// The reason; and how many channels there were, when one more was being opened.
+    Lost(String, Option<usize>),
+}
+
+/// Connects. A host that hangs up when a second channel is asked for is connected to without.
+async fn connect(
+    address: &Address,
+    options: &Options,
+) -> Result<(Connection, Channel, Further), ConnectError> {
+    match Connection::open(address, options, false).await {
+        Ok(opened) => Ok(opened),
+        Err(NotConnected { error, over_another: false }) => Err(error),
+        Err(NotConnected { over_another: true, .. }) => {
+            let opened = Connection::open(address, options, true).await;
+            let opened = opened.map_err(|failed| failed.error)?;
+            options.channel_limit.lower(1);
+            Ok(opened)
+        }
+    }
+}
+
+impl<T: Talker> Network<T> {
+    /// Works until it is told to quit. `ready` is told how the first connection went: what the server offers.
+    pub(crate) fn run(self, ready: &SyncSender<Result<Offers, ConnectError>>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        match runtime {
+            Ok(runtime) => {
+                LocalSet::new().block_on(&runtime, self.work(ready));
+                // Nothing of it runs on: what is left are tasks that wait.
+                runtime.shutdown_background();
+            }
+            Err(error) => {
+                let _ = ready.send(Err(ConnectError::Local { action: "start a thread", error }));
+            }
+        }
+    }
+
+    async fn work(self, ready: &SyncSender<Result<Offers, ConnectError>>) {
+        let Self { address, options, mut commands, quit, talker, wake } = self;
+        let desk = Rc::new(RefCell::new(talker()));
+        let mut opened = tokio::select! {
+            opened = connect(&address, &options) => opened,
+            () = quit.wanted() => Err(ConnectError::Stopped),
+        };
+        match opened {
+            Ok((_, ref channel, _)) => drop(ready.send(Ok(channel.offers))),
+            Err(error) => return drop(ready.send(Err(error))),
+        }
+        let mut tries = 0;
+        loop {
+            let mut learned = false;
+            let (why, last) = match opened {
+                Ok((connection, channel, further)) => {
+                    let end = Serving::new(&desk, &wake, &quit)
+                        .serve(&connection, (channel, further), &options, &mut commands)
+                        .await;
+                    let words = connection.last_words();
+                    let why = match end {
+                        End::Quit => None,
+                        End::Lost(why, over) => {
+                            if let Some(most) = over {
+                                options.channel_limit.lower(most);
+                                learned = true;
+                            }
+                            Some(words.map_or(why.clone(), |words| format!("{why} ({words})")))
+                        }
+                    };
+                    desk.borrow_mut().reset(why.as_deref().unwrap_or(STOPPED));
+                    connection.close().await;
+                    match why {
+                        None => return take_leave(&desk, STOPPED, commands),
+                        Some(why) => (why, false),
+                    }
+                }
+                Err(error) => (error.to_string(), error.is_final()),
+            };
+            tries = if desk.borrow_mut().progressed() { 0 } else { tries };
+            if last || tries >= options.tries {
+                return give_up(&desk, &format!("the connection was lost: {why}"), commands, &quit)
+                    .await;
+            }
+            let pause = match learned {
+                true => Duration::ZERO,
+                false => options.pause.saturating_mul(1 << tries.min(10)),
+            };
+            tries += 1;
+            opened = tokio::select! {
+                opened = async {
+                    sleep(pause).await;
+                    connect(&address, &options).await
+                } => opened,
+                () = quit.wanted() => return take_leave(&desk, STOPPED, commands),
+            };
+        }
+    }
+}
+
+/// Answers everything with the loss, until it is told to quit.
+async fn give_up<T: Talker>(
+    desk: &RefCell<T>,
+    why: &str,
+    mut commands: UnboundedReceiver<T::Command>,
+    quit: &Quit,
+) {
+    desk.borrow_mut().give_up(why);
+    loop {
+        let command = tokio::select! {
+            command = commands.recv() => command,
+            () = quit.wanted() => None,
+        };
+        let Some(command) = command else { return take_leave(desk, why, commands) };
+        let mut desk = desk.borrow_mut();
+        desk.command(command);
+        // Without channels there is nothing that could fail.
+        let _ = desk.pump();
+    }
+}
+
+/// Answers what is outstanding with the loss, and takes no more.
+fn take_leave<T: Talker>(
+    desk: &RefCell<T>,
+    why: &str,
+    mut commands: UnboundedReceiver<T::Command>,
+) {
+    let mut desk = desk.borrow_mut();
+    desk.give_up(why);
+    commands.close();
+    while let Ok(command) = commands.try_recv() {
+        desk.command(command);
+    }
+    let _ = desk.pump();
+}
+
+/// One connection at work.
+struct Serving<'a, T> {
+    desk: Rc<RefCell<T>>,
+    wake: Arc<Notify>,
+    quit: &'a Quit,
+    lost: UnboundedSender<String>,
+    losses: UnboundedReceiver<String>,
+}
+
+impl<'a, T: Talker> Serving<'a, T> {
+    fn new(desk: &Rc<RefCell<T>>, wake: &Arc<Notify>, quit: &'a Quit) -> Self {
+        let (lost, losses) = unbounded_channel();
+        let (desk, wake) = (Rc::clone(desk), Arc::clone(wake));
+        Self { desk, wake, quit, lost, losses }
+    }
+
+    async fn serve(
+        mut self,
+        connection: &Connection,
+        (first, mut further): (Channel, Further),
+        options: &Options,
+        commands: &mut UnboundedReceiver<T::Command>,
+    ) -> End {
+        // Ends every task when it is dropped.
+        let mut tasks = JoinSet::new();
+        let apart = first.offers.apart;
+        self.begin(first, &mut tasks);
+        let (mut opening, mut open, began) = (1 + further.len(), 1, Instant::now());
+        let mut refused: Option<Instant> = None;
+        let mut tick = interval(POLL.min(options.answer_timeout / 4));
+        loop {
+            tokio::select! {
+                biased;
+                () = self.quit.told.notified() => return End::Quit,
+                Some(why) = self.losses.recv() => {
+                    let lately = refused.is_some_and(|when| when.elapsed() < CONSEQUENCE);
+                    return End::Lost(why, (lately || connection.asked() > 0).then_some(open));
+                }
+                Some(opened) = further.join_next() => match opened {
+                    Ok(Ok(mut channel)) => {
+                        let moment = Moment { apart, is_far: true, is_early: false };
+                        if open >= wanted(options, moment) {
+                            // It was asked for before the first one had greeted, as what it turns out not to be.
+                            continue;
+                        }
+                        channel.offers.apart = apart;
+                        open += 1;
+                        self.begin(channel, &mut tasks);
+                    }
+                    Ok(Err(NotOpened::NotKnown)) => opening -= 1,
+                    Ok(Err(NotOpened::NoWay)) => {}
+                    // A host that bears fewer: then it works with those.
+                    Ok(Err(NotOpened::Refused)) | Err(_) => refused = Some(Instant::now()),
+                },
+                command = commands.recv() => {
+                    let Some(command) = command else { return End::Quit };
+                    let mut desk = self.desk.borrow_mut();
+                    desk.command(command);
+                    for _ in 0..ORDERS {
+                        let Ok(command) = commands.try_recv() else { break };
+                        desk.command(command);
+                    }
+                }
+                () = self.wake.notified() => {}
+                _ = tick.tick() => {
+                    if (self.quit.stopped)() {
+                        return End::Quit;
+                    }
+                    if self.desk.borrow().stalled(Instant::now(), options.answer_timeout) {
+                        let seconds = options.answer_timeout.as_secs();
+                        let over = (connection.asked() > 0).then_some(open);
+                        return End::Lost(format!("no answer within {seconds} seconds"), over);
+                    }
+                }
+            }
+            let mut desk = self.desk.borrow_mut();
+            if let Err(error) = desk.pump() {
+                let over = (connection.asked() > 0).then_some(open);
+                return End::Lost(format!("cannot write to ssh: {error}"), over);
+            }
+            let is_early = began.elapsed() < FIRST;
+            let moment = Moment { apart, is_far: desk.is_far(), is_early };
+            drop(desk);
+            while opening < wanted(options, moment) {
+                opening += 1;
+                further.spawn_local(connection.channel());
+            }
+        }
+    }
+
+    /// Puts a channel to work.
+    fn begin(&self, channel: Channel, tasks: &mut JoinSet<()>) {
+        let (to, from, frames, session) =
+            (Rc::new(channel.to), channel.from, channel.frames, channel.session);
+        let line = Line::new(Rc::clone(&to));
+        let full = Rc::clone(&line.full);
+        let number = self.desk.borrow_mut().add_line(line, channel.offers);
+        let (desk, lost) = (Rc::clone(&self.desk), self.lost.clone());
+        tasks.spawn_local(async move {
+            let _session = session;
+            let why = receive(&desk, number, &from, frames).await;
+            let _ = lost.send(why);
+        });
+        let (desk, lost) = (Rc::clone(&self.desk), self.lost.clone());
+        tasks.spawn_local(async move {
+            let Err(error) = send(&desk, number, &to, &full).await;
+            let _ = lost.send(format!("cannot write to ssh: {error}"));
+        });
+    }
+}
+
+/// Takes what comes on a channel, until it is lost; why it is.
+async fn receive<T: Talker>(
+    desk: &RefCell<T>,
+    number: usize,
+    from: &Receiver,
+    mut frames: Frames,
+) -> String {
+    loop {
+        if let Err(error) = from.readable().await {
+            return format!("cannot read from ssh: {error}");
+        }
+        for _ in 0..READS {
+            let room = frames.room();
+            let most = room.len();
+            let count = match from.try_read(room) {
+                Ok(0) => return "ssh closed the channel".to_owned(),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return format!("cannot read from ssh: {error}"),
+            };
+            frames.filled(count);
+            let mut desk = desk.borrow_mut();
+            let now = Instant::now();
+            desk.line(number).heard(now);
+            loop {
+                let received = match frames.next() {
+                    Ok(Some(frame)) => desk.receive(number, frame, now),
+                    Ok(None) => break,
+                    Err(violation) => Err(violation),
+                };
+                if let Err(violation) = received {
+                    return violation.to_string();
+                }
+            }
+            if let Err(error) = desk.pump() {
+                return format!("cannot write to ssh: {error}");
+            }
+            if count < most {
+                break;
+            }
+        }
+        while desk.borrow().is_flooded(number) {
+            sleep(Duration::from_millis(20)).await;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Sends what the pipe did not take at once.
+async fn send<T: Talker>(
+    desk: &RefCell<T>,
+    number: usize,
+    to: &Sender,
+    full: &Notify,
+) -> io::Result<std::convert::Infallible> {
+    loop {
+        full.notified().await;
+        to.writable().await?;
+        let mut desk = desk.borrow_mut();
+        desk.line(number).flush()?;
+        if desk.line(number).unsent() == 0 {
+            desk.pump()?;
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What the server tells, in the engine's words: attributes, and how a request went.
+
+use std::io;
+
+use engine::entry::{Kind, Meta, Time};
+use engine::source::SourceError;
+use rustix::io::Errno;
+
+use crate::sftp::protocol::packet::{Attrs, Status};
+
+/// The file type bits of a mode (inode(7)); the draft leaves them to POSIX.
+const TYPE: u32 = 0o170_000;
+
+/// What `attrs` tell of an entry; `None` when they do not tell its type, size or time,
+/// or tell an owner that there cannot be.
+pub(crate) fn meta(attrs: Attrs) -> Option<Meta> {
+    let mode = attrs.permissions?;
+    let kind = match mode & TYPE {
+        0o100_000 => Kind::File,
+        0o040_000 => Kind::Folder,
+        0o120_000 => Kind::Symlink,
+        0o010_000 => Kind::Fifo,
+        0o140_000 => Kind::Socket,
+        0o060_000 => Kind::BlockDevice,
+        0o020_000 => Kind::CharDevice,
+        _ => return None,
+    };
+    // No file system holds more (off_t).
+    let size = attrs.size.filter(|size| *size <= i64::MAX as u64)?;
+    // Nobody is: for chown(2) it means to leave the owner as it is, and that is the one who runs this.
+    if matches!(attrs.owner, Some((u32::MAX, _) | (_, u32::MAX))) {
+        return None;
+    }
+    // What is not told to be anybody's must not run as root.
+    let kept = if attrs.owner.is_some() { 0o7777 } else { 0o1777 };
+    let (uid, gid) = attrs.owner.unwrap_or((0, 0));
+    let mtime = Time { secs: i64::from(attrs.times?.1), nanos: 0 };
+    Some(Meta {
+        kind,
+        mode: mode & kept,
+        uid,
+        gid,
+        size,
+        mtime,
+        ctime: Time::default(),
+        id: None,
+        links: 1,
+        rdev: 0,
+        allocated: size,
+    })
+}
+
+/// What can be stored of what a server tells: version 3 has no number for a device, so that every device
+/// would become the same wrong one.
+pub(crate) fn storable(meta: Meta) -> Result<Meta, SourceError> {
+    if meta.kind.is_device() {
+        let error = io::Error::other("SFTP does not tell which device it is");
+        return Err(SourceError::Unreadable { action: "store", error });
+    }
+    Ok(meta)
+}
+
+/// What it means that a server answered `status` when `action` was tried.
+pub(crate) fn refusal(action: &'static str, status: Status) -> SourceError {
+    let error = match status {
+        Status::NoSuchFile => return SourceError::Vanished,
+        Status::PermissionDenied => Errno::ACCESS.into(),
+        Status::Failure => io::Error::other("the server tells no reason"),
+        Status::Eof => io::ErrorKind::UnexpectedEof.into(),
+        Status::Ok => io::Error::other("the server did not tell what was asked for"),
+        Status::Other(code) => io::Error::other(format!("the server answered with code {code}")),
+    };
+    SourceError::Unreadable { action, error }
+}
+
+/// An entry that the server does not describe as a file system would.
+pub(crate) fn undescribed() -> SourceError {
+    let error = io::Error::other("the server did not tell its type, owner, size and time");
+    SourceError::Unreadable { action: "look at", error }
+}
+
+/// The target of a symlink, when it is one that a file system can hold (symlink(2): `PATH_MAX`).
+pub(crate) fn target(bytes: &[u8]) -> Result<Vec<u8>, SourceError> {
+    if bytes.is_empty() || bytes.len() >= 4096 || bytes.contains(&0) {
+        let error = io::Error::other("the server told a target that no symlink can have");
+        return Err(SourceError::Unreadable { action: "read the symlink", error });
+    }
+    Ok(bytes.to_vec())
+}

@@ -1,0 +1,10 @@
+//! The messages of SFTP version 3 (draft-ietf-secsh-filexfer-02) and the channels that carry them.
+
+pub(crate) mod attributes;
+pub(crate) mod channel;
+pub(crate) mod framing;
+pub(crate) mod packet;
+#[cfg(test)]
+mod packet_tests;
+pub(crate) mod remote_path;
+pub(crate) mod write_packet;

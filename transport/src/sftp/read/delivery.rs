@@ -1,0 +1,306 @@
+//! Hands answers to the sinks, on two threads of their own: listings and contents. What a slow disk
+//! does to one of them stops neither the network nor the other.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use engine::entry::{Batch, Meta};
+use engine::source::{ContentSink, ListSink, SourceError};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::sftp::read::command::Command;
+
+/// What becomes a hole: a run of zeros of this length, at a multiple of it.
+const BLOCK: usize = 4096;
+
+/// Bytes of listings that may wait for the sinks before no more are asked for.
+pub(crate) const LISTINGS: usize = 8 << 20;
+
+/// What an entry that cannot be read takes beside its name: the message, and its place in a queue.
+const UNREADABLE: usize = 200;
+
+/// What is on its way to the sinks.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog {
+    /// Bytes of content.
+    pub(crate) bytes: AtomicUsize,
+    /// Bytes of listings.
+    pub(crate) listings: AtomicUsize,
+    /// Told when there is room again.
+    pub(crate) less: Arc<Notify>,
+}
+
+impl Backlog {
+    /// A sink has taken so many bytes of content. Waking the network for each of many small files
+    /// would cost more than what they hold: only where it may wait for this.
+    fn taken(&self, count: usize) {
+        let before = self.bytes.fetch_sub(count, Ordering::Relaxed);
+        if before >= QUEUED && before - count < QUEUED {
+            self.less.notify_one();
+        }
+    }
+}
+
+/// A part of a listing.
+pub(crate) enum Listed {
+    Begin(Box<dyn ListSink>),
+    Batch(Batch),
+    Unreadable(CString, SourceError),
+    End(Result<(), SourceError>),
+}
+
+impl Listed {
+    /// Memory that it takes while it waits, bytes, about.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Batch(batch) => batch.bytes(),
+            Self::Unreadable(name, _) => UNREADABLE + name.as_bytes().len(),
+            Self::Begin(_) | Self::End(_) => 0,
+        }
+    }
+}
+
+/// A part of what was fetched; `usize` is the number of the file.
+pub(crate) enum Fetched {
+    Begin(Box<dyn ContentSink>),
+    /// Bytes at an offset.
+    Data(usize, u64, Vec<u8>),
+    FileEnd(usize, Result<Meta, SourceError>),
+    End,
+}
+
+/// Collects answers and sends them on together.
+pub(crate) struct Post {
+    listed: Vec<(u64, Listed)>,
+    fetched: Vec<(u64, Fetched)>,
+    to_lister: Sender<Vec<(u64, Listed)>>,
+    to_fetcher: Sender<Vec<(u64, Fetched)>>,
+    pub(crate) backlog: Arc<Backlog>,
+    /// Bytes of listings that came and are not handed on yet.
+    pub(crate) unproven: usize,
+}
+
+impl Post {
+    /// Starts the threads. They end when the post is dropped and everything is delivered.
+    pub(crate) fn start(
+        commands: &UnboundedSender<Command>,
+    ) -> std::io::Result<(Self, [JoinHandle<()>; 2])> {
+        let backlog = Arc::new(Backlog::default());
+        let (to_lister, listed) = channel();
+        let (to_fetcher, fetched) = channel();
+        let (back, log) = (commands.clone(), Arc::clone(&backlog));
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let lister =
+            thread("sftp-listings").spawn(move || deliver_listings(&listed, &back, &log))?;
+        let (back, log) = (commands.clone(), Arc::clone(&backlog));
+        let fetcher =
+            thread("sftp-contents").spawn(move || deliver_contents(&fetched, &back, &log))?;
+        let (listed, fetched) = (Vec::new(), Vec::new());
+        let post = Self { listed, fetched, to_lister, to_fetcher, backlog, unproven: 0 };
+        Ok((post, [lister, fetcher]))
+    }
+
+    pub(crate) fn listed(&mut self, id: u64, part: Listed) {
+        self.backlog.listings.fetch_add(part.bytes(), Ordering::Relaxed);
+        self.listed.push((id, part));
+    }
+
+    pub(crate) fn fetched(&mut self, id: u64, part: Fetched) {
+        if let Fetched::Data(_, _, bytes) = &part {
+            self.backlog.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        }
+        self.fetched.push((id, part));
+    }
+
+    /// Whether so much of listings waits, for the sinks or to be proved, that no more should be asked for.
+    pub(crate) fn is_full_of_listings(&self) -> bool {
+        self.backlog.listings.load(Ordering::Relaxed) + self.unproven >= LISTINGS
+    }
+
+    /// Sends on what was collected.
+    pub(crate) fn flush(&mut self) {
+        // The threads live as long as this does.
+        if !self.listed.is_empty() {
+            let _ = self.to_lister.send(std::mem::take(&mut self.listed));
+        }
+        if !self.fetched.is_empty() {
+            let _ = self.to_fetcher.send(std::mem::take(&mut self.fetched));
+        }
+    }
+}
+
+fn deliver_listings(
+    parts: &Receiver<Vec<(u64, Listed)>>,
+    commands: &UnboundedSender<Command>,
+    backlog: &Backlog,
+) {
+    let mut sinks: HashMap<u64, Box<dyn ListSink>> = HashMap::new();
+    for (id, part) in parts.iter().flatten() {
+        let count = part.bytes();
+        match part {
+            Listed::Begin(sink) => drop(sinks.insert(id, sink)),
+            Listed::Batch(batch) => {
+                if let Some(sink) = sinks.get_mut(&id)
+                    && sink.batch(batch).is_break()
+                {
+                    let _ = commands.send(Command::UnwantedFolder(id));
+                }
+            }
+            Listed::Unreadable(name, error) => {
+                if let Some(sink) = sinks.get_mut(&id) {
+                    sink.unreadable(&name, error);
+                }
+            }
+            Listed::End(result) => {
+                if let Some(sink) = sinks.remove(&id) {
+                    sink.end(result);
+                }
+            }
+        }
+        if count > 0 {
+            backlog.listings.fetch_sub(count, Ordering::Relaxed);
+            backlog.less.notify_one();
+        }
+    }
+}
+
+fn deliver_contents(
+    parts: &Receiver<Vec<(u64, Fetched)>>,
+    commands: &UnboundedSender<Command>,
+    backlog: &Backlog,
+) {
+    let mut sinks: HashMap<u64, Box<dyn ContentSink>> = HashMap::new();
+    for (id, part) in parts.iter().flatten() {
+        match part {
+            Fetched::Begin(sink) => drop(sinks.insert(id, sink)),
+            Fetched::Data(index, offset, bytes) => {
+                if let Some(sink) = sinks.get_mut(&id)
+                    && tell(sink.as_mut(), index, offset, &bytes).is_break()
+                {
+                    let _ = commands.send(Command::UnwantedFile(id, index));
+                }
+                backlog.taken(bytes.len());
+            }
+            Fetched::FileEnd(index, after) => {
+                if let Some(sink) = sinks.get_mut(&id) {
+                    sink.file_end(index, after);
+                }
+            }
+            Fetched::End => {
+                if let Some(sink) = sinks.remove(&id) {
+                    sink.end();
+                }
+            }
+        }
+    }
+}
+
+/// Tells bytes, and runs of zeros as holes.
+fn tell(sink: &mut dyn ContentSink, index: usize, offset: u64, bytes: &[u8]) -> ControlFlow<()> {
+    let (mut rest, mut at) = (bytes, offset);
+    while !rest.is_empty() {
+        let (zeros, run) = next_run(rest, at);
+        let (now, later) = rest.split_at(run);
+        if zeros {
+            sink.hole(index, run as u64)?;
+        } else {
+            sink.data(index, now)?;
+        }
+        (rest, at) = (later, at + run as u64);
+    }
+    ControlFlow::Continue(())
+}
+
+/// How far the bytes, which stand at `at`, are all whole blocks of zeros, or none; and which.
+fn next_run(bytes: &[u8], at: u64) -> (bool, usize) {
+    static ZEROS: [u8; BLOCK] = [0; BLOCK];
+    let to_block = (BLOCK as u64 - at % BLOCK as u64) % BLOCK as u64;
+    let head = usize::try_from(to_block).unwrap_or(usize::MAX).min(bytes.len());
+    let mut end = head;
+    let zero = |end: usize| bytes.get(end..end + BLOCK) == Some(&ZEROS[..]);
+    if head == 0 && zero(0) {
+        while zero(end) {
+            end += BLOCK;
+        }
+        return (true, end);
+    }
+    while end < bytes.len() && !zero(end) {
+        end = (end + BLOCK).min(bytes.len());
+    }
+    (false, end)
+}
+
+/// The name of an entry, for what is told of it; names that no entry can have are cut and escaped.
+pub(crate) fn shown_name(name: &[u8]) -> CString {
+    let cut = &name[..name.len().min(engine::entry::NAME_MAX)];
+    CString::new(cut).unwrap_or_else(|_| {
+        let escaped = engine::entry::escape::shown(cut);
+        CString::new(escaped)
+            .unwrap_or_else(|_| CStr::from_bytes_until_nul(b"?\0").unwrap_or_default().to_owned())
+    })
+}
+
+pub(crate) const QUEUED: usize = 28 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Default)]
+    struct Seen {
+        bytes: Vec<u8>,
+        holes: Vec<(usize, u64)>,
+    }
+
+    impl ContentSink for Seen {
+        fn data(&mut self, _: usize, bytes: &[u8]) -> ControlFlow<()> {
+            self.bytes.extend_from_slice(bytes);
+            ControlFlow::Continue(())
+        }
+
+        fn hole(&mut self, _: usize, length: u64) -> ControlFlow<()> {
+            self.holes.push((self.bytes.len(), length));
+            self.bytes.resize(self.bytes.len() + length as usize, 0);
+            ControlFlow::Continue(())
+        }
+
+        fn file_end(&mut self, _: usize, _: Result<Meta, SourceError>) {}
+
+        fn end(self: Box<Self>) {}
+    }
+
+    #[test]
+    fn aligned_zeros_are_holes() {
+        let mut bytes = vec![1; 1000];
+        bytes.extend(vec![0; 3096 + 8192 + 5]);
+        let mut seen = Seen::default();
+        let _ = tell(&mut seen, 0, 0, &bytes);
+        assert_eq!((seen.bytes, seen.holes), (bytes.clone(), vec![(4096, 8192)]));
+        let mut seen = Seen::default();
+        let _ = tell(&mut seen, 0, 4096 - 1000, &bytes);
+        assert_eq!((seen.bytes, seen.holes), (bytes, vec![(1000, 8192)]));
+    }
+
+    proptest! {
+        #[test]
+        fn data_and_holes_make_the_same_bytes(
+            runs in prop::collection::vec((0_u8..2, 0_usize..9000), 0..8),
+            offset in 0_u64..10_000,
+        ) {
+            let bytes: Vec<u8> = runs.iter().flat_map(|(byte, count)| vec![*byte; *count]).collect();
+            let mut seen = Seen::default();
+            let _ = tell(&mut seen, 0, offset, &bytes);
+            prop_assert_eq!(seen.bytes, bytes);
+            for (at, length) in seen.holes {
+                prop_assert!((at as u64 + offset).is_multiple_of(4096) && length.is_multiple_of(4096));
+            }
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! The listing of one folder: OPENDIR, READDIR ahead of the answers, READLINK for the symlinks among them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use engine::entry::{BadName, Batch, Extra, Kind, Meta, check_name};
+use engine::source::SourceError;
+
+use crate::sftp::protocol::attributes::{meta, refusal, storable, target, undescribed};
+use crate::sftp::protocol::packet::{Answer, Attrs, Request, Status};
+use crate::sftp::protocol::remote_path::child;
+use crate::sftp::read::delivery::{LISTINGS, Listed, Post, shown_name};
+use crate::sftp::read::location::Place;
+use crate::sftp::read::purpose::{ListingStep, Purpose, ReadLine};
+use crate::sftp::read::unproven_entries::Findings;
+
+/// Most entries that a folder may have: above that a server that never ends is more likely, and the hashes of
+/// so many names fit into 40 MiB, here and once more in the engine.
+const ENTRIES_MAX: u64 = 3_600_000;
+
+/// How many answers in a row may tell nothing new.
+const NOTHING_NEW_MAX: u32 = 1000;
+
+/// Longest path of a folder of which every name is told. For READDIR a server looks at each entry by its
+/// path; OpenSSH passes over those for which that fails, as it does from 4,096 bytes on (path_resolution(7)).
+const DEEPEST: usize = 4095 - 1 - 255;
+
+/// How many names that no entry can have are told of one folder. An honest server tells none.
+const BAD_NAMES_MAX: u32 = 100;
+
+/// How often OPENDIR is tried that fails without a reason.
+const TRIES: u32 = 8;
+
+/// How many READDIR are asked ahead in a folder with many entries.
+const AHEAD: usize = 16;
+
+/// From so many names in one answer on there are more, likely. OpenSSH tells 100 at once.
+const MANY: usize = 90;
+
+/// From so many requests on, nothing is asked ahead on a channel.
+const BUSY: usize = 256;
+
+/// From so many bytes on that a channel has not sent, single entries wait: were all symlinks of many folders
+/// asked for at once, with paths as long as they can be, the server would wait for us to take its answers
+/// while we wait for it to take our questions.
+const UNSENT: usize = 1 << 20;
+
+/// Bytes of listings that a server may tell of all folders without saying where they are: more than an honest one
+/// tells of all that is out.
+const UNPROVEN_MAX: usize = 48 << 20;
+
+/// Folders in more folders than this are asked once where they are: for REALPATH OpenSSH looks at each folder of a
+/// path by its path from the root, half a million steps where they are a thousand.
+const SHALLOW: usize = 64;
+
+/// A folder that is being listed.
+pub(crate) struct Folder {
+    id: u64,
+    path: Arc<[u8]>,
+    shallow: bool,
+    line: usize,
+    handle: Option<Box<[u8]>>,
+    /// Whether it still is a folder. OPENDIR follows symlinks.
+    checked: bool,
+    /// In front of OPENDIR and behind it, and so with READDIR, for which servers look at each entry by its path.
+    place: Option<Place>,
+    /// READDIR that are not answered, and how many may be.
+    reads: usize,
+    ahead: usize,
+    /// Questions for single entries that are not answered, and those that are to be asked.
+    looks: usize,
+    waiting: VecDeque<ListingStep>,
+    at_end: bool,
+    /// Whether it was looked into, as its listing told nothing at all.
+    looked_into: bool,
+    /// What was told since the server last said where the folder is.
+    findings: Findings,
+    seen: u64,
+    nothing_new: u32,
+    bad_names: u32,
+    /// How often OPENDIR failed without a reason, and whether it is to be tried again.
+    tries: u32,
+    again: bool,
+}
+
+/// What has become of a listing or a file after an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Going {
+    On,
+    Ended,
+    /// It is to be started again, later.
+    Again,
+}
+
+impl Folder {
+    pub(crate) fn new(id: u64, path: Arc<[u8]>, real: Option<Arc<[u8]>>) -> Self {
+        Self {
+            id,
+            place: real.map(|real| Place::new(Arc::clone(&path), real)),
+            shallow: path.iter().filter(|byte| **byte == b'/').count() <= SHALLOW,
+            path,
+            line: 0,
+            handle: None,
+            checked: false,
+            reads: 0,
+            ahead: 2,
+            looks: 0,
+            waiting: VecDeque::new(),
+            at_end: false,
+            looked_into: false,
+            findings: Findings::default(),
+            seen: 0,
+            nothing_new: 0,
+            bad_names: 0,
+            tries: 0,
+            again: false,
+        }
+    }
+
+    /// The channel that it is listed on.
+    pub(crate) fn line(&self) -> usize {
+        self.line
+    }
+
+    /// Starts, or starts anew after a lost connection.
+    pub(crate) fn start(&mut self, number: usize, line: &mut ReadLine) {
+        self.line = number;
+        self.ask_around(line);
+        line.ask(Request::OpenDir(&self.path), Purpose::Folder(self.id, ListingStep::Open));
+        line.ask(Request::LStat(&self.path), Purpose::Folder(self.id, ListingStep::Check));
+        self.ask_for_place(line);
+    }
+
+    /// In front of what is asked for by the folder's path, and behind it.
+    fn ask_around(&mut self, line: &mut ReadLine) {
+        if self.shallow {
+            self.ask_for_place(line);
+        }
+    }
+
+    fn ask_for_place(&mut self, line: &mut ReadLine) {
+        if let Some(place) = &mut self.place {
+            line.ask(place.question(), Purpose::Folder(self.id, ListingStep::Real));
+        }
+    }
+
+    /// Whether nothing is known against what was asked for by its path.
+    fn is_placed(&self) -> bool {
+        self.place.as_ref().is_none_or(Place::is_known)
+    }
+
+    /// Forgets what a lost connection took with it.
+    pub(crate) fn reset(&mut self) {
+        (self.handle, self.checked, self.at_end) = (None, false, false);
+        self.place.iter_mut().for_each(Place::reset);
+        (self.reads, self.looks, self.ahead) = (0, 0, 2);
+        self.waiting.clear();
+        (self.seen, self.nothing_new, self.bad_names, self.again) = (0, 0, 0, false);
+        self.looked_into = false;
+        // What is not proved has to be told again.
+        self.findings.forget();
+    }
+
+    /// Takes an answer.
+    pub(crate) fn answer(
+        &mut self,
+        step: ListingStep,
+        answer: Answer<'_>,
+        line: &mut ReadLine,
+        post: &mut Post,
+    ) -> Going {
+        match self.step(step, answer, post) {
+            Ok(()) => {
+                self.read(line, post);
+                self.settle(line, post)
+            }
+            Err(error) => self.end(Err(error), line, post),
+        }
+    }
+
+    /// Ends it; what was found so far is told.
+    pub(crate) fn end(
+        &mut self,
+        result: Result<(), SourceError>,
+        line: &mut ReadLine,
+        post: &mut Post,
+    ) -> Going {
+        if let Some(handle) = self.handle.take() {
+            line.close(&handle, Purpose::Nobody);
+        }
+        if result.is_err() && !self.is_placed() {
+            drop(self.take_unproven(post));
+        }
+        self.abandon(result, post)
+    }
+
+    /// Ends it where there is no connection any more.
+    pub(crate) fn abandon(&mut self, result: Result<(), SourceError>, post: &mut Post) -> Going {
+        self.hand_on(post);
+        post.listed(self.id, Listed::End(result));
+        Going::Ended
+    }
+
+    fn step(
+        &mut self,
+        step: ListingStep,
+        answer: Answer<'_>,
+        post: &mut Post,
+    ) -> Result<(), SourceError> {
+        match (step, answer) {
+            (ListingStep::Open, Answer::Handle(handle)) => {
+                self.handle = Some(handle.into());
+            }
+            (ListingStep::Check, Answer::Attrs(attrs)) => match meta(attrs) {
+                Some(meta) if meta.kind == Kind::Folder => self.checked = true,
+                Some(_) => return Err(SourceError::Replaced),
+                None => return Err(undescribed()),
+            },
+            (ListingStep::Real, answer) => {
+                let there = self.place.as_mut().map_or(Ok(()), |place| place.answer(&answer));
+                // What was told since the last answer is of another folder, or may be.
+                there.inspect_err(|_| drop(self.take_unproven(post)))?;
+                if self.findings.are_many() || post.unproven >= LISTINGS / 2 {
+                    self.hand_on(post);
+                }
+            }
+            // Perhaps the server has no handle left.
+            (ListingStep::Open, Answer::Status(Status::Failure)) if self.tries < TRIES => {
+                (self.tries, self.again) = (self.tries + 1, true);
+            }
+            (ListingStep::Open | ListingStep::Check, Answer::Status(status)) => {
+                return Err(refusal("list", status));
+            }
+            (ListingStep::Read, Answer::Names(names)) => {
+                self.reads -= 1;
+                // The one READDIR that is already out tells the end of most folders.
+                self.ahead = if names.len() < MANY { 1 } else { (self.ahead * 2).min(AHEAD) };
+                self.names(names, post)?;
+            }
+            (ListingStep::Read, Answer::Status(Status::Eof)) => {
+                self.reads -= 1;
+                self.at_end = true;
+            }
+            // Its first error is the last that counts: the server would repeat it for ever.
+            (ListingStep::Read, Answer::Status(status)) => return Err(refusal("list", status)),
+            (ListingStep::Look(name), Answer::Attrs(attrs)) => {
+                self.looks -= 1;
+                match meta(attrs) {
+                    Some(meta) => self.described(&name, meta, post),
+                    None => self.unreadable(&name, undescribed(), post),
+                }
+            }
+            (ListingStep::Look(name), Answer::Status(status)) => {
+                self.looks -= 1;
+                self.unreadable(&name, refusal("look at", status), post);
+            }
+            // A server of folders that it only thinks up may not know them by this name.
+            (ListingStep::Inside, Answer::Attrs(_) | Answer::Status(Status::NoSuchFile)) => {
+                self.looks -= 1;
+            }
+            (ListingStep::Inside, Answer::Status(status)) => {
+                return Err(refusal("look into", status));
+            }
+            (ListingStep::Link(entry), answer) => {
+                self.looks -= 1;
+                let (name, mut meta) = *entry;
+                let found = match answer {
+                    Answer::Names(names) => {
+                        names.first().map_or_else(|| Err(undescribed()), |(bytes, _)| target(bytes))
+                    }
+                    Answer::Status(status) => Err(refusal("read the symlink", status)),
+                    _ => Err(undescribed()),
+                };
+                match found {
+                    Ok(target) => {
+                        meta.size = target.len() as u64;
+                        let extra = Extra { target: Some(target), ..Extra::default() };
+                        self.tell(&name, meta, Some(Box::new(extra)), post);
+                    }
+                    Err(error) => self.unreadable(&name, error, post),
+                }
+            }
+            _ => return Err(undescribed()),
+        }
+        Ok(())
+    }
+
+    /// Whether it waits until its sink has taken what was told so far, or until its channel has sent what
+    /// was asked; [`Folder::read`] goes on.
+    pub(crate) fn is_parked(&self) -> bool {
+        let unread = self.reads == 0 && !self.at_end;
+        self.handle.is_some() && self.looks == 0 && (unread || !self.waiting.is_empty())
+    }
+
+    /// Asks for what waits, and for more entries unless too many wait for the sinks.
+    pub(crate) fn read(&mut self, line: &mut ReadLine, post: &Post) {
+        self.look(line);
+        let Some(handle) = &self.handle else { return };
+        if post.is_full_of_listings() || !self.waiting.is_empty() {
+            return;
+        }
+        let handle = handle.clone();
+        let more = |this: &Self, line: &ReadLine| {
+            // The next READDIR of a folder waits when a channel has much to do, but never for ever.
+            !this.at_end && this.reads < this.ahead && (this.reads == 0 || line.load() < BUSY)
+        };
+        if !more(self, line) {
+            return;
+        }
+        self.ask_around(line);
+        while more(self, line) {
+            line.ask(Request::ReadDir(&handle), Purpose::Folder(self.id, ListingStep::Read));
+            self.reads += 1;
+        }
+        self.ask_around(line);
+    }
+
+    /// Asks for single entries, as many as the channel has room for.
+    fn look(&mut self, line: &mut ReadLine) {
+        if self.waiting.is_empty() || line.unsent() >= UNSENT {
+            return;
+        }
+        self.ask_around(line);
+        while line.unsent() < UNSENT
+            && let Some(step) = self.waiting.pop_front()
+        {
+            match &step {
+                ListingStep::Link(entry) => {
+                    let path = self.child(&entry.0);
+                    line.ask(Request::ReadLink(&path), Purpose::Folder(self.id, step));
+                }
+                ListingStep::Look(name) => {
+                    let path = self.child(name);
+                    line.ask(Request::LStat(&path), Purpose::Folder(self.id, step));
+                }
+                // Nothing else waits.
+                _ => continue,
+            }
+            self.looks += 1;
+        }
+        self.ask_around(line);
+    }
+
+    fn names(&mut self, names: Vec<(&[u8], Attrs)>, post: &mut Post) -> Result<(), SourceError> {
+        self.seen += names.len() as u64;
+        let before = (self.findings.names(), self.waiting.len());
+        for (name, attrs) in names {
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            if check_name(name).is_err() {
+                self.bad_name(name, post)?;
+                continue;
+            }
+            match meta(attrs) {
+                Some(meta) => self.described(name, meta, post),
+                None => self.waiting.push_back(ListingStep::Look(name.into())),
+            }
+        }
+        let new = before != (self.findings.names(), self.waiting.len());
+        self.nothing_new = if new { 0 } else { self.nothing_new + 1 };
+        let endless = self.seen > ENTRIES_MAX || self.nothing_new > NOTHING_NEW_MAX;
+        for (wrong, what) in [
+            (endless, "its listing does not end"),
+            (post.unproven > UNPROVEN_MAX, "the host does not say where it is"),
+        ] {
+            if wrong {
+                let error = io::Error::other(what);
+                return Err(SourceError::Unreadable { action: "list", error });
+            }
+        }
+        Ok(())
+    }
+
+    fn described(&mut self, name: &[u8], meta: Meta, post: &mut Post) {
+        let meta = match storable(meta) {
+            Ok(meta) => meta,
+            Err(error) => return self.unreadable(name, error, post),
+        };
+        if meta.kind == Kind::Symlink {
+            self.waiting.push_back(ListingStep::Link(Box::new((name.into(), meta))));
+        } else {
+            self.tell(name, meta, None, post);
+        }
+    }
+
+    fn tell(&mut self, name: &[u8], meta: Meta, extra: Option<Box<Extra>>, post: &mut Post) {
+        if !self.findings.is_new(name) {
+            return;
+        }
+        post.unproven += self.findings.keep(name, meta, extra);
+        let is_proved = self.place.is_none() || !self.shallow && self.is_placed();
+        if is_proved && self.findings.are_many() {
+            self.hand_on(post);
+        }
+    }
+
+    fn unreadable(&mut self, name: &[u8], error: SourceError, post: &mut Post) {
+        if self.findings.is_new(name) {
+            post.listed(self.id, Listed::Unreadable(shown_name(name), error));
+        }
+    }
+
+    /// A name that no entry can have is told in one line and dropped.
+    fn bad_name(&mut self, name: &[u8], post: &mut Post) -> Result<(), SourceError> {
+        self.bad_names += 1;
+        if self.bad_names > BAD_NAMES_MAX {
+            let error = io::Error::other("it tells too many names that no entry can have");
+            return Err(SourceError::Unreadable { action: "list", error });
+        }
+        self.unreadable(name, SourceError::BadName(BadName), post);
+        Ok(())
+    }
+
+    fn hand_on(&mut self, post: &mut Post) {
+        for batch in self.take_unproven(post) {
+            post.listed(self.id, Listed::Batch(batch));
+        }
+    }
+
+    /// Takes out what is not handed on yet.
+    fn take_unproven(&mut self, post: &mut Post) -> Vec<Batch> {
+        let (batches, bytes) = self.findings.take();
+        post.unproven = post.unproven.saturating_sub(bytes);
+        batches
+    }
+
+    fn settle(&mut self, line: &mut ReadLine, post: &mut Post) -> Going {
+        if self.again && self.checked && self.is_placed() {
+            self.reset();
+            return Going::Again;
+        }
+        let answered = self.reads == 0 && self.looks == 0 && self.waiting.is_empty();
+        if self.at_end && self.checked && self.is_placed() && answered {
+            // OpenSSH leaves out what it cannot look at, in a folder that may be listed and not entered
+            // even `.`: it would pass for an empty one.
+            if self.seen == 0 && !self.looked_into {
+                self.looked_into = true;
+                self.looks += 1;
+                let inside = self.child(b".");
+                line.ask(Request::LStat(&inside), Purpose::Folder(self.id, ListingStep::Inside));
+                return Going::On;
+            }
+            return self.end(self.may_be_all(), line, post);
+        }
+        Going::On
+    }
+
+    /// Whether the server could tell every name that a folder with this path can hold.
+    fn may_be_all(&self) -> Result<(), SourceError> {
+        if self.path.len() <= DEEPEST {
+            return Ok(());
+        }
+        let why = "so deep, SFTP servers leave out names without a word";
+        let error = io::Error::new(io::ErrorKind::InvalidFilename, why);
+        Err(SourceError::Unreadable { action: "list all of", error })
+    }
+
+    fn child(&self, name: &[u8]) -> Vec<u8> {
+        child(&self.path, name)
+    }
+}

@@ -1,0 +1,366 @@
+//! The source interface on a connection.
+
+pub(crate) mod command;
+pub(crate) mod delivery;
+pub(crate) mod file;
+pub(crate) mod listing;
+pub(crate) mod location;
+pub(crate) mod purpose;
+pub(crate) mod query;
+pub(crate) mod rate;
+pub(crate) mod scheduler;
+#[cfg(test)]
+mod scheduler_bench;
+#[cfg(test)]
+mod scheduler_rules_tests;
+#[cfg(test)]
+mod scheduler_tests;
+pub(crate) mod unproven_entries;
+
+use std::ffi::{CStr, CString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use engine::entry::{Entry, Extra, Kind, Meta, Time};
+use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use crate::sftp::event_loop::{Network, Quit};
+use crate::sftp::options::{ChannelLimit, Options};
+use crate::sftp::protocol::attributes::target;
+use crate::sftp::protocol::remote_path::{child, is_at};
+use crate::sftp::read::command::{Command, gone};
+use crate::sftp::read::delivery::Post;
+use crate::sftp::read::query::{Asked, Question, Told};
+use crate::sftp::read::scheduler::Desk;
+use crate::sftp::ssh::address::Address;
+use crate::sftp::ssh::connect_error::ConnectError;
+
+/// How much the engine may ask for at once: somewhat more than what is sent on a long line, so that
+/// there is always something to send.
+const FOLDERS: usize = 768;
+const FILES: usize = 4096;
+
+/// Longest path that is sent: a server on Linux opens none that is longer (path_resolution(7)), and without
+/// a bound a server could go on telling folders for ever.
+const PATH_MAX: usize = 4096;
+
+/// Folders of another machine.
+pub struct SftpSource {
+    commands: Option<UnboundedSender<Command>>,
+    quit: Arc<Notify>,
+    limit: ChannelLimit,
+    /// The network's first.
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// A folder, by its path: SFTP has no handles that something could be opened in. The path is a source
+/// root with single names appended.
+#[derive(Debug)]
+pub struct SftpFolder {
+    path: Arc<[u8]>,
+    /// Where the server has to say that it is: where the root was, with the same names appended.
+    real: Option<Arc<[u8]>>,
+}
+
+impl SftpSource {
+    /// Connects to a host. When `stopped` says that it is no longer wanted, now or later, the connection
+    /// ends as with [`SftpSource::stop`]; it is asked several times a second.
+    ///
+    /// # Errors
+    /// When there is no connection, or the host offers no SFTP.
+    pub fn connect(
+        address: Address,
+        options: Options,
+        stopped: impl Fn() -> bool + Send + 'static,
+    ) -> Result<Self, ConnectError> {
+        let local = |error| ConnectError::Local { action: "start a thread", error };
+        let (to_network, commands) = unbounded_channel();
+        let (post, threads) = Post::start(&to_network).map_err(local)?;
+        let told = Arc::new(Notify::new());
+        let quit = Quit { told: Arc::clone(&told), stopped: Box::new(stopped) };
+        let (wake, under_way) = (Arc::clone(&post.backlog.less), options.under_way);
+        let talker = Box::new(move || Desk::new(post).limited(under_way));
+        let limit = options.channel_limit.clone();
+        let network = Network { address, options, commands, quit, talker, wake };
+        let (ready, connected) = sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("sftp-network".to_owned())
+            .spawn(move || network.run(&ready))
+            .map_err(local)?;
+        let mut threads = Vec::from(threads);
+        threads.insert(0, thread);
+        let threads = Mutex::new(threads);
+        let source = Self { commands: Some(to_network), quit: told, limit, threads };
+        match connected.recv() {
+            Ok(result) => result.map(|_| source),
+            Err(_) => Err(local(std::io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    /// How many channels the host was seen to take.
+    #[must_use]
+    pub fn channel_limit(&self) -> &ChannelLimit {
+        &self.limit
+    }
+
+    /// Ends the connection, from any thread. Who waits and who asks later is told [`SourceError::Lost`].
+    pub fn stop(&self) {
+        self.quit.notify_one();
+    }
+
+    /// Ends the connection and waits until `ssh` has ended and nothing is left of it. Not for sinks.
+    pub fn close(&self) {
+        self.stop();
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let network = (!threads.is_empty()).then(|| threads.remove(0));
+        drop(threads);
+        let _ = network.map(JoinHandle::join);
+    }
+
+    fn send(&self, command: Command) {
+        let Some(commands) = &self.commands else { return };
+        if let Err(refused) = commands.send(command) {
+            // The thread has ended: it was stopped.
+            refused.0.refuse();
+        }
+    }
+
+    /// Asks, and leaves it to the caller to wait for the answer.
+    fn ask(&self, question: Question) -> Waiting {
+        let [told] = self.ask_in_order([question]);
+        told
+    }
+
+    /// Asks a server that answers the one before the next.
+    fn ask_in_order<const MANY: usize>(&self, questions: [Question; MANY]) -> [Waiting; MANY] {
+        let mut asked = Vec::new();
+        let waiting = questions.map(|question| {
+            let (reply, told) = sync_channel(1);
+            asked.push(Asked { question, reply });
+            Waiting(told)
+        });
+        self.send(Command::Ask(asked));
+        waiting
+    }
+
+    fn meta(&self, question: Question) -> Result<Meta, SourceError> {
+        self.ask(question).meta()
+    }
+
+    fn bytes(&self, question: Question) -> Result<Vec<u8>, SourceError> {
+        match self.ask(question).told()? {
+            Told::Bytes(bytes) => Ok(bytes),
+            _ => Err(gone()),
+        }
+    }
+
+    /// `meta` of what is at `path`, with the target when it is a symlink.
+    fn with_target(
+        &self,
+        path: &[u8],
+        mut meta: Meta,
+    ) -> Result<(Meta, Option<Box<Extra>>), SourceError> {
+        if meta.kind != Kind::Symlink {
+            return Ok((meta, None));
+        }
+        let target = target(&self.bytes(Question::ReadLink(path.to_vec()))?)?;
+        meta.size = target.len() as u64;
+        Ok((meta, Some(Box::new(Extra { target: Some(target), ..Extra::default() }))))
+    }
+
+    /// Asks what a root is, and of which file system.
+    fn ask_for_root(&self, path: &Path) -> Result<AskedRoot, SourceError> {
+        let path = checked(path.as_os_str().as_bytes().to_vec())?;
+        let meta = self.ask(Question::LStat(path.clone()));
+        let file_system = self.ask(Question::FileSystem(path.clone()));
+        let real = self.ask(Question::RealPath(path.clone()));
+        Ok(AskedRoot { path, meta, file_system, real })
+    }
+
+    fn opened(&self, asked: AskedRoot) -> Result<Root<SftpFolder>, SourceError> {
+        let AskedRoot { path, meta, file_system, real } = asked;
+        let (meta, extra) = self.with_target(&path, meta.meta()?)?;
+        let was_link = meta.kind == Kind::Symlink;
+        let leads_to =
+            if was_link { self.meta(Question::Stat(path.clone())) } else { Ok(meta.clone()) };
+        let leads_to = leads_to.ok();
+        if let Some(folder) = leads_to.clone().filter(|found| found.kind == Kind::Folder) {
+            let path = match was_link {
+                true => checked(self.bytes(Question::RealPath(path))?)?,
+                false => path,
+            };
+            let entry = Entry { name: CString::default(), meta: folder, extra: None };
+            // A server without such an answer serves all the same.
+            let real = match real.told() {
+                Ok(Told::Bytes(real)) => checked(real).ok().map(Arc::from),
+                _ => None,
+            };
+            let folder = Arc::new(SftpFolder { path: path.into(), real });
+            return Ok(Root { entry, folder, was_link, file_system: file_system.file_system() });
+        }
+        // A file: the entry itself, in its folder. Of a symlink to one OPEN reads what it leads to.
+        let file = leads_to.filter(|found| was_link && found.kind == Kind::File);
+        let was_link = file.is_some();
+        let (meta, extra) = match file {
+            Some(file) => (file, None),
+            None => (meta, extra),
+        };
+        let shown = Path::new(std::ffi::OsStr::from_bytes(&path));
+        let (Some(parent), Some(name)) = (shown.parent(), shown.file_name()) else {
+            return Err(SourceError::Replaced);
+        };
+        let name = CString::new(name.as_bytes()).map_err(|_| SourceError::Vanished)?;
+        let parent = parent.as_os_str().as_bytes();
+        let file_system = self.ask(Question::FileSystem(parent.to_vec())).file_system();
+        let folder = Arc::new(SftpFolder { path: parent.into(), real: None });
+        Ok(Root { entry: Entry { name, meta, extra }, folder, was_link, file_system })
+    }
+}
+
+/// An answer that is on its way.
+struct Waiting(Receiver<Result<Told, SourceError>>);
+
+impl Waiting {
+    fn told(self) -> Result<Told, SourceError> {
+        self.0.recv().unwrap_or_else(|_| Err(gone()))
+    }
+
+    fn meta(self) -> Result<Meta, SourceError> {
+        match self.told()? {
+            Told::Meta(meta) => Ok(meta),
+            _ => Err(gone()),
+        }
+    }
+
+    /// The answer to where a folder is that has to be at `real`.
+    fn lies_at(self, real: &[u8]) -> Result<(), SourceError> {
+        match self.told() {
+            Ok(Told::Bytes(told)) => is_at(&told, real),
+            Err(error @ (SourceError::Lost(_) | SourceError::Vanished)) => Err(error),
+            // It need not tell.
+            _ => Ok(()),
+        }
+    }
+
+    fn file_system(self) -> Option<String> {
+        match self.told().ok()? {
+            Told::FileSystem(id) => Some(format!("sftp:{id:016x}")),
+            _ => None,
+        }
+    }
+}
+
+/// A root that was asked for. A symlink is on the file system that it leads to, as far as it counts.
+struct AskedRoot {
+    path: Vec<u8>,
+    meta: Waiting,
+    file_system: Waiting,
+    real: Waiting,
+}
+
+fn checked(path: Vec<u8>) -> Result<Vec<u8>, SourceError> {
+    if path.starts_with(b"/") && path.len() < PATH_MAX && !path.contains(&0) {
+        return Ok(path);
+    }
+    let error = match path.len() < PATH_MAX {
+        true => std::io::Error::other("it is no absolute path"),
+        false => {
+            let why = "its path is longer than 4,095 bytes";
+            std::io::Error::new(std::io::ErrorKind::InvalidFilename, why)
+        }
+    };
+    Err(SourceError::Unreadable { action: "open", error })
+}
+
+impl Source for SftpSource {
+    type Folder = SftpFolder;
+
+    fn answers(&self) -> Answers {
+        Answers::Later { folders: FOLDERS, files: FILES }
+    }
+
+    fn time_granularity_ns(&self) -> u32 {
+        1_000_000_000
+    }
+
+    /// SFTP has no question for it. Linux stamps what it makes up in `/proc` with the time at which it was
+    /// looked for first, and the folder of a process that has just begun was not looked into before.
+    fn clock(&self) -> Option<Time> {
+        self.meta(Question::Stat(b"/proc/self/fdinfo".to_vec())).ok().map(|meta| meta.mtime)
+    }
+
+    fn root(&self, path: &Path) -> Result<Root<SftpFolder>, SourceError> {
+        self.opened(self.ask_for_root(path)?)
+    }
+
+    fn roots(&self, paths: &[PathBuf]) -> Vec<Result<Root<SftpFolder>, SourceError>> {
+        let asked: Vec<_> = paths.iter().map(|path| self.ask_for_root(path)).collect();
+        asked.into_iter().map(|asked| self.opened(asked?)).collect()
+    }
+
+    fn folder(
+        &self,
+        parent: &SftpFolder,
+        name: &CStr,
+        listed: &Meta,
+    ) -> Result<SftpFolder, SourceError> {
+        // Whether it still is a folder is looked at when it is listed.
+        if listed.kind != Kind::Folder {
+            return Err(SourceError::Replaced);
+        }
+        let path = checked(child(&parent.path, name.to_bytes()))?;
+        let real = parent.real.as_ref().map(|real| child(real, name.to_bytes()).into());
+        Ok(SftpFolder { path: path.into(), real })
+    }
+
+    fn look(&self, folder: &SftpFolder, name: &CStr) -> Result<Entry, SourceError> {
+        let path = child(&folder.path, name.to_bytes());
+        // LSTAT follows symlinks above.
+        let place = || Question::RealPath(folder.path.to_vec());
+        let found = match &folder.real {
+            None => self.ask(Question::LStat(path.clone())).meta()?,
+            Some(real) => {
+                let questions = [place(), Question::LStat(path.clone()), place()];
+                let [before, found, after] = self.ask_in_order(questions);
+                before.lies_at(real)?;
+                after.lies_at(real)?;
+                found.meta()?
+            }
+        };
+        let (meta, extra) = self.with_target(&path, found)?;
+        Ok(Entry { name: name.to_owned(), meta, extra })
+    }
+
+    /// SFTP tells no devices: nothing is ever taken for a mount point.
+    fn crossing(&self, _: &SftpFolder, _: &CStr) -> Crossing {
+        Crossing::default()
+    }
+
+    fn list(&self, folder: &Arc<SftpFolder>, sink: Box<dyn ListSink>) {
+        self.send(Command::List(Arc::clone(&folder.path), folder.real.clone(), sink));
+    }
+
+    fn fetch(&self, folder: &Arc<SftpFolder>, files: Vec<Wanted>, sink: Box<dyn ContentSink>) {
+        self.send(Command::Fetch(Arc::clone(&folder.path), folder.real.clone(), files, sink));
+    }
+}
+
+impl Drop for SftpSource {
+    fn drop(&mut self) {
+        self.quit.notify_one();
+        self.commands = None;
+        let this = std::thread::current().id();
+        // A sink may hold the last reference: then it is one of these threads that drops it.
+        let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if threads.iter().all(|thread| thread.thread().id() != this) {
+            for thread in threads.drain(..) {
+                let _ = thread.join();
+            }
+        }
+    }
+}

@@ -1,0 +1,499 @@
+//! What is asked for, what is out, and what is sent next. Knows no pipes to read and no clock to wait for.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use engine::source::{ContentSink, SourceError, Wanted};
+
+use crate::sftp::event_loop::Talker;
+use crate::sftp::protocol::packet::{Answer, Offers, READ_MAX, Violation};
+use crate::sftp::protocol::remote_path::child;
+use crate::sftp::read::command::Command;
+use crate::sftp::read::delivery::{Fetched, LISTINGS, Listed, Post, QUEUED};
+use crate::sftp::read::file;
+use crate::sftp::read::file::{Around, Books, File};
+use crate::sftp::read::listing::{Folder, Going};
+use crate::sftp::read::location::Place;
+use crate::sftp::read::purpose::{FileStep, ListingStep, Purpose, ReadLine};
+use crate::sftp::read::query::{Asked, Question};
+use crate::sftp::read::rate::Pace;
+
+/// Bytes that small files may have on the way, and large ones, and that may wait for the sinks: with
+/// what the pipes hold together below 96 MiB.
+pub(crate) const SMALL: u64 = 24 << 20;
+pub(crate) const LARGE: u64 = 40 << 20;
+
+/// Bytes of listings that may wait for the sinks before nothing more is even read from the server: what
+/// an honest one still tells when no more is asked for fits in.
+const LISTINGS_HARD: usize = 3 * LISTINGS;
+
+/// Requests and bytes to send on one channel that no honest server leads to.
+const REQUESTS_HARD: usize = 64 * 1024;
+const UNSENT_HARD: usize = 4 << 20;
+
+/// Reads of one large file that are out on each channel.
+const READS: usize = 16;
+
+/// Folders that are listed at once on the longest line.
+const FOLDERS: usize = 512;
+
+/// Large files that are open at once.
+const READING: usize = 64;
+
+/// From this round trip on a host is far away; and what stands for one that is not known.
+const FAR: Duration = Duration::from_millis(10);
+const UNKNOWN: Duration = Duration::from_secs(3600);
+
+/// Everything that is asked for and not answered.
+pub(crate) struct Desk {
+    lines: Vec<ReadLine>,
+    post: Post,
+    books: Books,
+    next_id: u64,
+    folders: HashMap<u64, Folder>,
+    folders_waiting: VecDeque<u64>,
+    /// Folders that go on when their sinks have taken more.
+    parked: Vec<u64>,
+    /// How many folders the server bears at once.
+    folders_most: usize,
+    files: HashMap<u64, File>,
+    small_waiting: VecDeque<u64>,
+    large_waiting: VecDeque<u64>,
+    /// Large files that are being read.
+    reading: VecDeque<u64>,
+    /// How many files of a request are not through.
+    requests: HashMap<u64, usize>,
+    questions: HashMap<u64, Asked>,
+    statvfs: bool,
+    /// The shortest time that an answer took.
+    round_trip: Duration,
+    pace: Pace,
+    /// Bytes that may wait for the sinks before no more are asked for.
+    queued_most: usize,
+    progressed: bool,
+    lost: Option<String>,
+}
+
+impl Desk {
+    pub(crate) fn new(post: Post) -> Self {
+        Self {
+            lines: Vec::new(),
+            post,
+            books: Books::default(),
+            next_id: 0,
+            folders: HashMap::new(),
+            folders_waiting: VecDeque::new(),
+            parked: Vec::new(),
+            folders_most: FOLDERS,
+            files: HashMap::new(),
+            small_waiting: VecDeque::new(),
+            large_waiting: VecDeque::new(),
+            reading: VecDeque::new(),
+            requests: HashMap::new(),
+            questions: HashMap::new(),
+            statvfs: false,
+            round_trip: UNKNOWN,
+            pace: Pace::new(SMALL + LARGE),
+            queued_most: QUEUED,
+            progressed: false,
+            lost: None,
+        }
+    }
+
+    /// Has no more than so many bytes of content under way at once, or but for one request.
+    pub(crate) fn limited(self, under_way: Option<u64>) -> Self {
+        let Some(most) = under_way else { return self };
+        let queued_most = usize::try_from(most).unwrap_or(QUEUED).min(QUEUED);
+        Self { pace: Pace::new(most.min(SMALL + LARGE)), queued_most, ..self }
+    }
+
+    fn id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// All on one channel, whose server answers them in this order.
+    fn ask(&mut self, asked: Vec<Asked>) {
+        let lines = self.lines.iter().enumerate();
+        let line = lines.min_by_key(|(_, line)| line.load()).map(|(number, _)| number);
+        for asked in asked {
+            self.ask_on(line, asked);
+        }
+    }
+
+    fn ask_on(&mut self, line: Option<usize>, asked: Asked) {
+        if let Some(lost) = self.lost() {
+            return asked.reply(Err(lost));
+        }
+        if matches!(asked.question, Question::FileSystem(_)) && !self.statvfs {
+            return asked.reply(Err(SourceError::Vanished));
+        }
+        let id = self.id();
+        if let Some(line) = line {
+            self.lines[line].ask(asked.request(), Purpose::Question(id));
+        }
+        self.questions.insert(id, asked);
+    }
+
+    fn fetch(
+        &mut self,
+        folder: &Arc<[u8]>,
+        real: Option<&Arc<[u8]>>,
+        files: &[Wanted],
+        sink: Box<dyn ContentSink>,
+    ) {
+        let request = self.id();
+        self.post.fetched(request, Fetched::Begin(sink));
+        for (index, wanted) in files.iter().enumerate() {
+            if let Some(lost) = self.lost() {
+                self.post.fetched(request, Fetched::FileEnd(index, Err(lost)));
+                continue;
+            }
+            let id = self.id();
+            let path = child(folder, wanted.entry.name.to_bytes());
+            let mut file = File::new(id, request, index, path, wanted);
+            if let Some(real) = real.filter(|_| wanted.again) {
+                file.has_to_lie_in(Place::new(Arc::clone(folder), Arc::clone(real)));
+            }
+            self.queue(id, file.is_small());
+            self.files.insert(id, file);
+        }
+        if files.is_empty() || self.lost.is_some() {
+            return self.post.fetched(request, Fetched::End);
+        }
+        self.requests.insert(request, files.len());
+    }
+
+    fn queue(&mut self, id: u64, small: bool) {
+        let waiting = if small { &mut self.small_waiting } else { &mut self.large_waiting };
+        waiting.push_back(id);
+    }
+
+    fn lost(&self) -> Option<SourceError> {
+        self.lost.clone().map(SourceError::Lost)
+    }
+
+    fn folder_answer(&mut self, number: usize, id: u64, step: ListingStep, answer: Answer<'_>) {
+        let line = &mut self.lines[number];
+        let Some(folder) = self.folders.get_mut(&id) else {
+            // It ended before it was open.
+            if let Answer::Handle(handle) = answer {
+                line.close(handle, Purpose::Nobody);
+            }
+            return;
+        };
+        match folder.answer(step, answer, line, &mut self.post) {
+            Going::On if folder.is_parked() => {
+                if !self.parked.contains(&id) {
+                    self.parked.push(id);
+                }
+            }
+            Going::On => {}
+            Going::Ended => {
+                self.folders.remove(&id);
+                self.folders_most = (self.folders_most + 1).min(FOLDERS);
+                self.progressed = true;
+            }
+            Going::Again => {
+                let out = self.folders.len().saturating_sub(self.folders_waiting.len());
+                self.folders_most = (out / 2).max(1);
+                line.files_most = (line.files / 2).max(2);
+                self.folders_waiting.push_back(id);
+            }
+        }
+    }
+
+    fn file_answer(&mut self, number: usize, id: u64, step: FileStep, answer: Answer<'_>) {
+        if let FileStep::Read { length, small: false, .. } = step {
+            self.books.asked = self.books.asked.saturating_sub(u64::from(length));
+        }
+        self.progressed |= matches!(answer, Answer::Data(_));
+        if !self.files.contains_key(&id) {
+            if let Answer::Handle(handle) = answer {
+                self.lines[number].close(handle, Purpose::Nobody);
+            }
+            return;
+        }
+        self.with_file(id, |file, around| file.answer(step, answer, around));
+    }
+
+    /// Lets a file take a step, and does what follows from it.
+    fn with_file(
+        &mut self,
+        id: u64,
+        step: impl FnOnce(&mut File, &mut Around<'_>) -> Result<Going, file::Again>,
+    ) {
+        let Some(file) = self.files.get_mut(&id) else { return };
+        let mut around =
+            Around { lines: &mut self.lines, post: &mut self.post, books: &mut self.books };
+        let going = step(file, &mut around);
+        if matches!(going, Ok(Going::On)) {
+            return;
+        }
+        let Some(mut file) = self.files.remove(&id) else { return };
+        self.books.small = self.books.small.saturating_sub(file.reserve());
+        if !file.is_small() {
+            self.reading.retain(|reading| *reading != id);
+        }
+        match going {
+            Ok(_) => self.file_is_through(file.request),
+            Err(file::Again) => {
+                // Answers that are still on the way are for the old number.
+                file.id = self.id();
+                self.queue(file.id, file.is_small());
+                self.files.insert(file.id, file);
+            }
+        }
+    }
+
+    fn file_is_through(&mut self, request: u64) {
+        self.progressed = true;
+        let Some(left) = self.requests.get_mut(&request) else { return };
+        *left -= 1;
+        if *left == 0 {
+            self.requests.remove(&request);
+            self.post.fetched(request, Fetched::End);
+        }
+    }
+
+    fn pump_folders(&mut self) {
+        let out = self.folders.len().saturating_sub(self.folders_waiting.len());
+        let most = self.by_distance(64, 9, FOLDERS).min(self.folders_most);
+        let mut room = most.saturating_sub(out);
+        for id in std::mem::take(&mut self.parked) {
+            if let Some(folder) = self.folders.get_mut(&id) {
+                let line = &mut self.lines[folder.line()];
+                folder.read(line, &self.post);
+                if folder.is_parked() {
+                    self.parked.push(id);
+                }
+            }
+        }
+        while room > 0
+            && !self.post.is_full_of_listings()
+            && let Some(id) = self.folders_waiting.pop_front()
+        {
+            room -= 1;
+            let least = self.lines.iter_mut().enumerate().min_by_key(|(_, line)| line.load());
+            if let (Some(folder), Some((number, line))) = (self.folders.get_mut(&id), least) {
+                folder.start(number, line);
+            }
+        }
+    }
+
+    fn pump_files(&mut self) {
+        if self.post.backlog.bytes.load(Ordering::Relaxed) >= self.queued_most {
+            return;
+        }
+        let (small, large) = self.shares();
+        while self.reading.len() < READING
+            && self.books.asked + self.books.held < large / 4 * 3
+            && let Some(id) = self.large_waiting.pop_front()
+        {
+            self.reading.push_back(id);
+            self.start(id);
+        }
+        // The one that came first this time comes last the next time.
+        self.reading.rotate_left(usize::from(!self.reading.is_empty()));
+        let most = READS * self.lines.len();
+        for id in &self.reading {
+            let room = large.saturating_sub(self.books.asked + self.books.held);
+            if room < u64::from(READ_MAX) {
+                break;
+            }
+            if let Some(file) = self.files.get_mut(id) {
+                let (lines, post, books) = (&mut self.lines[..], &mut self.post, &mut self.books);
+                // What is missing of an earlier answer is asked for all the same.
+                let pieces = usize::try_from(room / u64::from(READ_MAX)).unwrap_or(most);
+                file.read(most, pieces, &mut Around { lines, post, books });
+            }
+        }
+        let most = self.by_distance(250, 5, 500);
+        while self.books.small < small
+            && self.lines.iter().any(|line| line.files < most.min(line.files_most))
+            && let Some(id) = self.small_waiting.pop_front()
+        {
+            self.books.small += self.files.get(&id).map_or(0, File::reserve);
+            self.start(id);
+        }
+    }
+
+    /// Bytes that small files may have on the way, and large ones, on this line.
+    fn shares(&self) -> (u64, u64) {
+        let small = self.pace.bytes() * SMALL / (SMALL + LARGE);
+        (small, (self.pace.bytes() - small).max(READ_MAX.into()))
+    }
+
+    /// Starts a file on the channel that has most room.
+    fn start(&mut self, id: u64) {
+        let room = |line: &ReadLine| line.files_most.saturating_sub(line.files);
+        let lines = self.lines.iter().enumerate();
+        let Some((number, _)) = lines.max_by_key(|(_, line)| room(line)) else { return };
+        if let Some(file) = self.files.get_mut(&id) {
+            let (lines, post, books) = (&mut self.lines[..], &mut self.post, &mut self.books);
+            file.start(number, &mut Around { lines, post, books });
+        }
+    }
+
+    /// `near`, and `more` for each millisecond of the round trip, up to `far`.
+    fn by_distance(&self, near: usize, more: usize, far: usize) -> usize {
+        let known = Some(self.round_trip).filter(|time| *time < UNKNOWN).unwrap_or_default();
+        let millis = usize::try_from(known.as_millis()).unwrap_or(far);
+        millis.saturating_mul(more).saturating_add(near).min(far)
+    }
+
+    /// Bytes that wait for those in front of them.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> u64 {
+        self.books.held
+    }
+}
+
+impl Talker for Desk {
+    type Command = Command;
+    type Purpose = Purpose;
+
+    fn add_line(&mut self, line: ReadLine, offers: Offers) -> usize {
+        self.lines.push(line);
+        self.statvfs = offers.statvfs;
+        if self.lines.len() == 1 {
+            for (id, asked) in &self.questions {
+                self.lines[0].ask(asked.request(), Purpose::Question(*id));
+            }
+        }
+        self.lines.len() - 1
+    }
+
+    fn line(&mut self, number: usize) -> &mut ReadLine {
+        &mut self.lines[number]
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::List(path, real, sink) => {
+                let id = self.id();
+                self.post.listed(id, Listed::Begin(sink));
+                if let Some(lost) = self.lost() {
+                    return self.post.listed(id, Listed::End(Err(lost)));
+                }
+                self.folders.insert(id, Folder::new(id, path, real));
+                self.folders_waiting.push_back(id);
+            }
+            Command::Fetch(path, at, files, sink) => self.fetch(&path, at.as_ref(), &files, sink),
+            Command::Ask(asked) => self.ask(asked),
+            Command::UnwantedFolder(id) => {
+                let started = !self.folders_waiting.contains(&id);
+                let Some(mut folder) = self.folders.remove(&id) else { return };
+                self.folders_waiting.retain(|waiting| *waiting != id);
+                match self.lines.get_mut(folder.line()).filter(|_| started) {
+                    Some(line) => folder.end(Ok(()), line, &mut self.post),
+                    None => folder.abandon(Ok(()), &mut self.post),
+                };
+            }
+            Command::UnwantedFile(request, index) => {
+                let fits = |file: &File| file.request == request && file.index() == index;
+                let Some(id) = self.files.values().find(|file| fits(file)).map(|file| file.id)
+                else {
+                    return;
+                };
+                self.with_file(id, |file, around| Ok(file.cut(around)));
+            }
+        }
+    }
+
+    fn receive(&mut self, number: usize, frame: &[u8], now: Instant) -> Result<(), Violation> {
+        let pending = self.lines[number].answered(frame, now)?;
+        self.round_trip = self.round_trip.min(now.saturating_duration_since(pending.asked));
+        if let Purpose::File(_, FileStep::Read { length, .. }) = &pending.purpose {
+            self.pace.answered(u64::from(*length), pending.asked, now);
+        }
+        let answer = Answer::read(frame, pending.expected)?;
+        match pending.purpose {
+            Purpose::Folder(id, step) => self.folder_answer(number, id, step, answer),
+            Purpose::File(id, step) => self.file_answer(number, id, step, answer),
+            Purpose::Question(id) => {
+                if let Some(asked) = self.questions.remove(&id) {
+                    asked.answer(answer);
+                }
+            }
+            Purpose::Nobody => {}
+        }
+        Ok(())
+    }
+
+    fn pump(&mut self) -> io::Result<()> {
+        if !self.lines.is_empty() {
+            self.pump_folders();
+            self.pump_files();
+        }
+        self.post.flush();
+        self.lines.iter_mut().try_for_each(ReadLine::flush)
+    }
+
+    fn is_far(&self) -> bool {
+        (FAR..UNKNOWN).contains(&self.round_trip)
+    }
+
+    fn is_flooded(&self, number: usize) -> bool {
+        let line = &self.lines[number];
+        self.post.backlog.listings.load(Ordering::Relaxed) > LISTINGS_HARD
+            || line.load() > REQUESTS_HARD
+            || line.unsent() > UNSENT_HARD
+    }
+
+    fn stalled(&self, now: Instant, limit: Duration) -> bool {
+        self.lines.iter().any(|line| line.stalled(now, limit))
+    }
+
+    fn progressed(&mut self) -> bool {
+        std::mem::take(&mut self.progressed)
+    }
+
+    /// The connection is lost: everything that was started waits for the next one, in front.
+    fn reset(&mut self, _: &str) {
+        self.lines.clear();
+        let mut folders: Vec<u64> = self.folders.keys().copied().collect();
+        folders.sort_unstable();
+        self.folders.values_mut().for_each(Folder::reset);
+        self.post.unproven = 0;
+        self.folders_waiting = folders.into();
+        self.parked.clear();
+        let mut files: Vec<u64> = self.files.keys().copied().collect();
+        files.sort_unstable();
+        self.small_waiting.clear();
+        self.large_waiting.clear();
+        self.reading.clear();
+        for id in files {
+            if let Some(file) = self.files.get_mut(&id) {
+                file.reset(&mut self.books);
+                let small = file.is_small();
+                self.queue(id, small);
+            }
+        }
+        self.books = Books::default();
+    }
+
+    /// There will be no connection any more.
+    fn give_up(&mut self, why: &str) {
+        self.reset(why);
+        let lost = || SourceError::Lost(why.to_owned());
+        self.lost = Some(why.to_owned());
+        for (_, mut folder) in self.folders.drain() {
+            folder.abandon(Err(lost()), &mut self.post);
+        }
+        for (_, mut file) in std::mem::take(&mut self.files) {
+            file.abandon(Err(lost()), &mut self.post);
+            self.file_is_through(file.request);
+        }
+        for (_, asked) in self.questions.drain() {
+            asked.reply(Err(lost()));
+        }
+        self.folders_waiting.clear();
+        self.small_waiting.clear();
+        self.large_waiting.clear();
+        self.post.flush();
+    }
+}

@@ -1,0 +1,223 @@
+//! A desk with channels whose other ends a test holds.
+
+use std::fs::File;
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use engine::entry::{Entry, Kind, Meta, Time};
+use engine::source::{ContentSink, SourceError, Wanted};
+use tokio::net::unix::pipe;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::sftp::event_loop::Talker;
+use crate::sftp::protocol::packet::Offers;
+use crate::sftp::read::command::Command;
+use crate::sftp::read::delivery::Post;
+use crate::sftp::read::purpose::ReadLine;
+use crate::sftp::read::scheduler::Desk;
+
+/// A desk with channels; there is no server, but what the test answers.
+pub(crate) struct Bench {
+    pub(crate) desk: Desk,
+    ends: Vec<(File, Vec<u8>)>,
+    threads: Vec<JoinHandle<()>>,
+    _unwanted: UnboundedReceiver<Command>,
+    runtime: Runtime,
+}
+
+/// What was sent on a channel: its kind, its number, and what belongs to it.
+pub(crate) struct Sent {
+    pub(crate) channel: usize,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Bench {
+    pub(crate) fn new(channels: usize) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (commands, unwanted) = unbounded_channel();
+        let (post, threads) = Post::start(&commands).unwrap();
+        let (desk, ends, threads) = (Desk::new(post), Vec::new(), threads.into());
+        let mut bench = Self { desk, ends, threads, _unwanted: unwanted, runtime };
+        bench.connect(channels);
+        bench
+    }
+
+    /// Makes channels anew.
+    pub(crate) fn connect(&mut self, channels: usize) {
+        self.ends.clear();
+        let offers = Offers { statvfs: true, ..Offers::default() };
+        for _ in 0..channels {
+            let (to, from) = self.runtime.block_on(async {
+                let (to, from) = pipe::pipe().unwrap();
+                to.writable().await.unwrap();
+                (to, from)
+            });
+            // All that is sent at once fits, so that nothing waits.
+            let _ = rustix::pipe::fcntl_setpipe_size(&to, 1 << 20);
+            self.desk.add_line(ReadLine::new(Rc::new(to)), offers);
+            self.ends.push((from.into_nonblocking_fd().unwrap().into(), Vec::new()));
+        }
+    }
+
+    /// What is sent now.
+    pub(crate) fn sent(&mut self) -> Vec<Sent> {
+        self.desk.pump().unwrap();
+        let mut sent = Vec::new();
+        for (channel, (end, bytes)) in self.ends.iter_mut().enumerate() {
+            let mut buffer = [0; 65_536];
+            while let Ok(count) = end.read(&mut buffer) {
+                bytes.extend_from_slice(&buffer[..count]);
+            }
+            let mut rest = &bytes[..];
+            while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+                let (frame, next) = behind.split_at(u32::from_be_bytes(*length) as usize);
+                sent.push(Sent { channel, bytes: frame.to_vec() });
+                rest = next;
+            }
+            bytes.clear();
+        }
+        sent
+    }
+
+    /// Answers each request as an honest server does whose files have grown so much since they were listed.
+    pub(crate) fn answer(&mut self, requests: &[Sent], grown: i64) {
+        for request in requests {
+            let frame = honest(&request.bytes, grown);
+            assert!(self.desk.receive(request.channel, &frame, Instant::now()).is_ok());
+        }
+    }
+
+    /// Ends it; everything is told to the sinks.
+    pub(crate) fn end(mut self) {
+        self.desk.reset("");
+        self.desk.give_up("the end");
+        drop(self.desk);
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+}
+
+impl Sent {
+    pub(crate) fn kind(&self) -> u8 {
+        self.bytes[0]
+    }
+
+    /// Offset and length of a READ.
+    pub(crate) fn read(&self) -> Option<(u64, u64)> {
+        let (_, end) = self.bytes.split_last_chunk::<12>().filter(|_| self.kind() == READ)?;
+        let (offset, length) = end.split_first_chunk::<8>()?;
+        let length = u32::from_be_bytes(length.try_into().ok()?);
+        Some((u64::from_be_bytes(*offset), length.into()))
+    }
+}
+
+pub(crate) const OPEN: u8 = 3;
+pub(crate) const READ: u8 = 5;
+pub(crate) const LSTAT: u8 = 7;
+pub(crate) const FSTAT: u8 = 8;
+
+/// The modification time of every file.
+const MTIME: u8 = 7;
+
+/// A file's name is its size, and its handle too.
+fn honest(request: &[u8], grown: i64) -> Vec<u8> {
+    let mut out = vec![0];
+    out.extend_from_slice(&request[1..5]);
+    match request[0] {
+        OPEN => {
+            out[0] = 102;
+            // Behind it stand four bytes of flags and four of attributes.
+            text(&mut out, name(&request[..request.len() - 8]));
+        }
+        READ => {
+            out[0] = 103;
+            let length = request.last_chunk::<4>().map_or(0, |length| u32::from_be_bytes(*length));
+            text(&mut out, &vec![1; length as usize]);
+        }
+        LSTAT | FSTAT => {
+            out[0] = 105;
+            let size: i64 = std::str::from_utf8(name(request)).unwrap().parse().unwrap();
+            attrs(&mut out, (size + grown) as u64, 0o100_644, MTIME);
+        }
+        _ => {
+            out[0] = 101;
+            out.extend_from_slice(&[0; 4]);
+        }
+    }
+    out
+}
+
+/// The digits at the end.
+fn name(request: &[u8]) -> &[u8] {
+    let digits = request.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    &request[request.len() - digits..]
+}
+
+/// Appends a text with its length.
+pub(crate) fn text(out: &mut Vec<u8>, text: &[u8]) {
+    out.extend_from_slice(&(text.len() as u32).to_be_bytes());
+    out.extend_from_slice(text);
+}
+
+/// Appends attributes: size, permissions, times.
+pub(crate) fn attrs(out: &mut Vec<u8>, size: u64, mode: u32, mtime: u8) {
+    out.extend_from_slice(&13_u32.to_be_bytes());
+    out.extend_from_slice(&size.to_be_bytes());
+    out.extend_from_slice(&mode.to_be_bytes());
+    out.extend_from_slice(&[0, 0, 0, 7, 0, 0, 0, mtime]);
+}
+
+/// A file that was listed with `size`, wanted from `from` on.
+pub(crate) fn wanted(size: u64, from: u64) -> Wanted {
+    let meta = Meta {
+        kind: Kind::File,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        size,
+        mtime: Time { secs: MTIME.into(), nanos: 0 },
+        ctime: Time::default(),
+        id: None,
+        links: 1,
+        rdev: 0,
+        allocated: size,
+    };
+    let name = std::ffi::CString::new(size.to_string()).unwrap();
+    Wanted { entry: Entry { name, meta, extra: None }, from, again: false }
+}
+
+/// How a file ended, and how many bytes of it were told.
+pub(crate) type Ended = (u64, Result<Meta, SourceError>);
+
+/// Tells how each file ended.
+struct Sink(Vec<u64>, Sender<(usize, Ended)>);
+
+impl ContentSink for Sink {
+    fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
+        self.0[index] += bytes.len() as u64;
+        ControlFlow::Continue(())
+    }
+
+    fn hole(&mut self, _: usize, _: u64) -> ControlFlow<()> {
+        panic!("there are no zeros")
+    }
+
+    fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {
+        let _ = self.1.send((index, (self.0[index], after)));
+    }
+
+    fn end(self: Box<Self>) {}
+}
+
+/// Asks the desk for files; how they end.
+pub(crate) fn fetch(desk: &mut Desk, files: Vec<Wanted>) -> Receiver<(usize, Ended)> {
+    let (ended, ends) = channel();
+    let sink = Box::new(Sink(vec![0; files.len()], ended));
+    desk.command(Command::Fetch(Arc::from(&b"/folder"[..]), None, files, sink));
+    ends
+}

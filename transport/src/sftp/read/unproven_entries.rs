@@ -1,0 +1,110 @@
+//! What the listing of a folder has told, kept until the server has said where the folder is.
+
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+
+use engine::entry::{Batch, Extra, Meta};
+use engine::source::BATCH;
+
+/// What an entry takes beside its name and target, bytes, about.
+const ENTRY: usize = 160;
+
+/// Entries of one folder that are not handed on.
+#[derive(Default)]
+pub(crate) struct Findings {
+    full: Vec<Batch>,
+    batch: Batch,
+    bytes: usize,
+    /// Hashes of the names that were told: none is told twice, also after a lost connection.
+    told: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Findings {
+    /// Whether a name was not told before. From now on it was.
+    pub(crate) fn is_new(&mut self, name: &[u8]) -> bool {
+        self.told.insert(self.hasher.hash_one(name))
+    }
+
+    /// How many names were told.
+    pub(crate) fn names(&self) -> usize {
+        self.told.len()
+    }
+
+    /// Keeps an entry with a new and checked name; the bytes that it takes, about.
+    pub(crate) fn keep(&mut self, name: &[u8], meta: Meta, extra: Option<Box<Extra>>) -> usize {
+        let target = extra.as_ref().and_then(|extra| extra.target.as_ref()).map_or(0, Vec::len);
+        let _ = self.batch.push(name, meta, extra);
+        if self.batch.len() >= BATCH {
+            self.full.push(std::mem::take(&mut self.batch));
+        }
+        let bytes = ENTRY + name.len() + target;
+        self.bytes += bytes;
+        bytes
+    }
+
+    /// Whether there are enough of them to be handed on.
+    pub(crate) fn are_many(&self) -> bool {
+        !self.full.is_empty()
+    }
+
+    /// Takes them all out, with the bytes that they took.
+    pub(crate) fn take(&mut self) -> (Vec<Batch>, usize) {
+        let mut batches = std::mem::take(&mut self.full);
+        batches.push(std::mem::take(&mut self.batch));
+        batches.retain(|batch| !batch.is_empty());
+        (batches, std::mem::take(&mut self.bytes))
+    }
+
+    /// Forgets them, as if they had not been told.
+    pub(crate) fn forget(&mut self) {
+        for batch in self.take().0 {
+            for listed in batch.iter() {
+                self.told.remove(&self.hasher.hash_one(listed.name.to_bytes()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sftp::protocol::attributes::meta as described;
+    use crate::sftp::protocol::packet::Attrs;
+
+    fn meta() -> Meta {
+        let file = Attrs {
+            size: Some(1),
+            owner: Some((0, 0)),
+            permissions: Some(0o100_644),
+            times: Some((0, 0)),
+            links: None,
+        };
+        described(file).unwrap()
+    }
+
+    #[test]
+    fn what_is_forgotten_may_be_told_again_and_what_was_taken_not() {
+        let mut findings = Findings::default();
+        assert!(findings.is_new(b"taken") && !findings.is_new(b"taken"));
+        let bytes = findings.keep(b"taken", meta(), None);
+        let (batches, took) = findings.take();
+        assert_eq!((batches.len(), took), (1, bytes));
+        assert!(findings.is_new(b"forgotten"));
+        findings.keep(b"forgotten", meta(), None);
+        findings.forget();
+        assert!(findings.is_new(b"forgotten") && !findings.is_new(b"taken"));
+        assert_eq!(findings.names(), 2);
+    }
+
+    #[test]
+    fn a_batch_of_them_is_many() {
+        let mut findings = Findings::default();
+        for number in 0..BATCH {
+            assert!(!findings.are_many());
+            findings.keep(format!("{number}").as_bytes(), meta(), None);
+        }
+        assert!(findings.are_many());
+    }
+}

@@ -1,0 +1,306 @@
+//! Why there is no connection: what `ssh` says on its way out, as a value.
+
+use std::io;
+use std::time::Duration;
+
+use engine::entry::escape::shown;
+
+use crate::sftp::ssh::address::Address;
+use crate::sftp::ssh::host_key::HostKey;
+
+/// Why a host could not be connected to.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nothing is known of the host's key.
+    #[error("the host key of {} is not known{}", .0.host, shown_key(.0))]
+    HostKeyUnknown(Box<HostKey>),
+    /// The host's key is not the one that is known.
+    #[error(
+        "the host key of {} has changed{}: it is another machine, was set up anew, or somebody listens in",
+        .0.host, shown_key(.0)
+    )]
+    HostKeyChanged(Box<HostKey>),
+    /// The host's key is marked as revoked.
+    #[error("the host key of {} was revoked{}", .0.host, shown_key(.0))]
+    HostKeyRevoked(Box<HostKey>),
+    /// A private key that others could read; ssh does not use such a one.
+    #[error("ssh does not use the private key {}, as others may read it", shown(.path.as_bytes()))]
+    KeyOpenToOthers {
+        /// The file of the key.
+        path: String,
+    },
+    /// A private key that the user who runs this cannot read.
+    #[error("ssh cannot read the private key {}", shown(.path.as_bytes()))]
+    KeyUnreadable {
+        /// The file of the key.
+        path: String,
+    },
+    /// A file of ssh's configuration that belongs to somebody else, or that others may write to.
+    #[error("ssh does not use {}, as it belongs to another user, or others may write to it", shown(.path.as_bytes()))]
+    ConfigOpenToOthers {
+        /// The file.
+        path: String,
+    },
+    /// A mistake in ssh's configuration.
+    #[error("ssh does not understand its configuration: {said}")]
+    Config {
+        /// In ssh's words.
+        said: String,
+    },
+    /// The user who runs this has no name, which ssh insists on.
+    #[error("ssh does not run for a user without a name: {said}")]
+    NoUser {
+        /// In ssh's words.
+        said: String,
+    },
+    /// The host and ssh have no cipher, key type or the like in common.
+    #[error("the host and ssh do not agree on how to talk: {said}")]
+    NoCommonAlgorithm {
+        /// In ssh's words.
+        said: String,
+    },
+    /// The host hung up before it had asked for a key.
+    #[error("the host closed the connection: {said}")]
+    Closed {
+        /// In ssh's words.
+        said: String,
+    },
+    /// No key that ssh offered was accepted.
+    #[error("the host did not accept the user or the key: {said}")]
+    Authentication {
+        /// In ssh's words.
+        said: String,
+    },
+    /// Nothing listens there.
+    #[error("the host refused the connection: {said}")]
+    Refused {
+        /// In ssh's words.
+        said: String,
+    },
+    /// The name cannot be resolved.
+    #[error("the host's name is not known: {said}")]
+    NameNotFound {
+        /// In ssh's words.
+        said: String,
+    },
+    /// No way leads there.
+    #[error("the host cannot be reached: {said}")]
+    Unreachable {
+        /// In ssh's words.
+        said: String,
+    },
+    /// Nobody answered in time.
+    #[error("no answer within {} seconds", .0.as_secs())]
+    Timeout(Duration),
+    /// The host lets the user in, but does not offer SFTP.
+    #[error("the host offers no SFTP: {said}")]
+    NoSftp {
+        /// In the host's words.
+        said: String,
+    },
+    /// Anything else that ssh ends with.
+    #[error("ssh ended: {said}")]
+    Ssh {
+        /// In ssh's words.
+        said: String,
+    },
+    /// It was no longer wanted.
+    #[error("it was stopped")]
+    Stopped,
+    /// `ssh` cannot be started, or what it needs cannot be made.
+    #[error("cannot {action}: {error}")]
+    Local {
+        /// What was tried.
+        action: &'static str,
+        /// The system's reason.
+        error: io::Error,
+    },
+}
+
+impl ConnectError {
+    /// Whether a further try cannot help.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::HostKeyUnknown(_)
+                | Self::HostKeyChanged(_)
+                | Self::HostKeyRevoked(_)
+                | Self::Authentication { .. }
+        )
+    }
+
+    /// The host's key, when that is what is wrong and a look at it may help.
+    pub(crate) fn host_key(&mut self) -> Option<&mut HostKey> {
+        match self {
+            Self::HostKeyUnknown(key) | Self::HostKeyChanged(key) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// What it means that ssh ended after it wrote `stderr`; ssh(1) speaks English here (`LC_ALL=C`).
+    pub(crate) fn from_ssh(stderr: &[u8], address: &Address, limit: Duration) -> Self {
+        let text = String::from_utf8_lossy(stderr);
+        let has = |part: &str| text.contains(part);
+        let said = said(&text);
+        let path = |before, after| between(&text, before, after).map(str::to_owned);
+        let key = || Box::new(host_key(&text, address));
+        if has("REVOKED HOST KEY") || has("was revoked and you") {
+            Self::HostKeyRevoked(key())
+        } else if has("HOST IDENTIFICATION HAS CHANGED") || has("has changed and you") {
+            Self::HostKeyChanged(key())
+        } else if has("host key is known for") || has("Host key verification failed") {
+            Self::HostKeyUnknown(key())
+        } else if let Some(path) = path("Bad owner or permissions on ", "\n") {
+            Self::ConfigOpenToOthers { path }
+        } else if has("Bad configuration option") || has("bad configuration options") {
+            Self::Config { said }
+        } else if has("No user exists for uid") {
+            Self::NoUser { said }
+        } else if has("UNPROTECTED PRIVATE KEY FILE")
+            && let Some(path) = path(" for '", "' are too open")
+        {
+            Self::KeyOpenToOthers { path }
+        } else if has("Permission denied (")
+            && let Some(path) = path("Load key \"", "\": Permission denied")
+        {
+            Self::KeyUnreadable { path }
+        } else if has("Permission denied (")
+            || has("Too many authentication failures")
+            || has("No more authentication methods")
+        {
+            Self::Authentication { said }
+        } else if has("Unable to negotiate") {
+            Self::NoCommonAlgorithm { said }
+        } else if has("Could not resolve hostname") {
+            Self::NameNotFound { said }
+        } else if has("Connection refused") {
+            Self::Refused { said }
+        } else if has("timed out") || has("Timeout, server") {
+            Self::Timeout(limit)
+        } else if has("No route to host") || has("Network is unreachable") {
+            Self::Unreachable { said }
+        } else if has("subsystem request failed") {
+            Self::NoSftp { said }
+        } else if has("onnection closed by")
+            || has("onnection reset by")
+            || has("exchange_identification: write: Broken pipe")
+        {
+            Self::Closed { said }
+        } else {
+            Self::Ssh { said }
+        }
+    }
+}
+
+/// What a host says in place of an answer, fit to be shown: one line, not endless.
+pub(crate) fn said(text: &str) -> String {
+    let lines =
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('@'));
+    let mut said = shown(lines.collect::<Vec<_>>().join("; ").as_bytes());
+    if let Some((cut, _)) = said.char_indices().nth(400) {
+        said.truncate(cut);
+    }
+    if said.is_empty() { "nothing more was said".to_owned() } else { said }
+}
+
+/// What stands between `before` and `after`.
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(before)?;
+    Some(rest.split_once(after)?.0.trim())
+}
+
+fn shown_key(key: &HostKey) -> String {
+    key.shown
+        .as_ref()
+        .map_or_else(String::new, |shown| format!(" ({} {})", shown.kind, shown.fingerprint))
+}
+
+/// What ssh says about a host's key; the host's own key is not found out yet.
+fn host_key(text: &str, address: &Address) -> HostKey {
+    let (host, port) = named(text)
+        .unwrap_or_else(|| (address.host().to_owned(), address.port().filter(|p| *p != 22)));
+    // `Offending ED25519 key in PATH:LINE`
+    let old = text.lines().find_map(|line| line.strip_prefix("Offending ")?.split_once(" key in "));
+    let old_file = old.and_then(|(_, place)| place.trim().rsplit_once(':'));
+    let old_file = old_file.map(|(path, _)| path.into());
+    HostKey { host, port, shown: None, file: None, old_file }
+}
+
+/// The host and port that ssh names for its look-up of a key: `known for HOST and you have requested`,
+/// `key for [HOST]:PORT has changed`.
+fn named(text: &str) -> Option<(String, Option<u16>)> {
+    let after = |mark| text.split_once(mark).map(|(_, rest)| rest);
+    let rest = after("host key is known for ").or_else(|| after("ost key for "))?;
+    let name = rest.split_whitespace().next()?;
+    let Some((host, port)) = name.strip_prefix('[').and_then(|rest| rest.split_once("]:")) else {
+        return Some((shown(name.as_bytes()), None));
+    };
+    Some((shown(host.as_bytes()), Some(port.parse().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(stderr: &str) -> ConnectError {
+        let address = "me@nas:2222".parse().unwrap();
+        ConnectError::from_ssh(stderr.as_bytes(), &address, Duration::from_secs(20))
+    }
+
+    #[test]
+    fn what_ssh_says_is_understood() {
+        use ConnectError as E;
+        let name = |key: &HostKey| key.name();
+        let unknown = "No ED25519 host key is known for [127.0.0.1]:2222 and you have requested strict checking.\r\nHost key verification failed.\r\n";
+        assert!(
+            matches!(kind(unknown), E::HostKeyUnknown(key) if name(&key) == "[127.0.0.1]:2222")
+        );
+        let plain = "No RSA host key is known for nas and you have requested strict checking.\n";
+        assert!(matches!(kind(plain), E::HostKeyUnknown(key) if name(&key) == "nas"));
+        let bare = "Host key verification failed.\n";
+        assert!(matches!(kind(bare), E::HostKeyUnknown(key) if name(&key) == "[nas]:2222"));
+        let changed = "@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nOffending RSA key in /a b/known:3\r\nHost key for [nas]:2222 has changed and you have requested strict checking.\nHost key verification failed.\n";
+        assert!(
+            matches!(kind(changed), E::HostKeyChanged(key) if name(&key) == "[nas]:2222" && key.old_file == Some("/a b/known".into()))
+        );
+        let revoked = "@  WARNING: REVOKED HOST KEY DETECTED!  @\nThe ED25519 host key for nas is marked as revoked.\nHost key verification failed.\n";
+        assert!(matches!(kind(revoked), E::HostKeyRevoked(key) if name(&key) == "nas"));
+        let open = "@ WARNING: UNPROTECTED PRIVATE KEY FILE! @\r\nPermissions 0644 for '/k' are too open.\r\nme@nas: Permission denied (publickey).\r\n";
+        assert!(matches!(kind(open), E::KeyOpenToOthers { path } if path == "/k"));
+        let unreadable =
+            "Load key \"/k\": Permission denied\r\nme@nas: Permission denied (publickey).\r\n";
+        assert!(matches!(kind(unreadable), E::KeyUnreadable { path } if path == "/k"));
+        let config = "Bad owner or permissions on /root/.ssh/config\r\n";
+        assert!(
+            matches!(kind(config), E::ConfigOpenToOthers { path } if path == "/root/.ssh/config")
+        );
+        let config = "/c: line 3: Bad configuration option: foo\r\n/c: terminating, 1 bad configuration options\r\n";
+        assert!(matches!(kind(config), E::Config { .. }));
+        assert!(matches!(kind("No user exists for uid 1234\r\n"), E::NoUser { .. }));
+        let old = "Unable to negotiate with 10.0.0.1 port 22: no matching host key type found. Their offer: ssh-rsa\r\n";
+        assert!(matches!(kind(old), E::NoCommonAlgorithm { .. }));
+        let closed = "kex_exchange_identification: Connection closed by remote host\r\nConnection closed by 10.0.0.1 port 22\r\n";
+        assert!(matches!(kind(closed), E::Closed { .. }));
+        let broken = "kex_exchange_identification: write: Broken pipe\r\nbanner exchange: Connection to UNKNOWN port -1: Broken pipe\r\n";
+        assert!(matches!(kind(broken), E::Closed { .. }));
+        assert!(matches!(
+            kind("me@nas: Permission denied (publickey).\n"),
+            E::Authentication { .. }
+        ));
+        assert!(matches!(
+            kind("ssh: connect to host nas port 22: Connection refused\n"),
+            E::Refused { .. }
+        ));
+        assert!(matches!(kind("ssh: Could not resolve hostname nas: x\n"), E::NameNotFound { .. }));
+        assert!(matches!(kind("Connection timed out during banner exchange\n"), E::Timeout(_)));
+        assert!(matches!(kind("subsystem request failed on channel 0\n"), E::NoSftp { .. }));
+        assert!(matches!(kind(""), E::Ssh { .. }));
+    }
+
+    #[test]
+    fn what_a_host_says_cannot_steer_a_terminal_or_flood_it() {
+        assert_eq!(said("\u{1b}[2J one \r\n two\n"), "\\x1b[2J one; two");
+        assert_eq!(said(&"x".repeat(9999)).len(), 400);
+    }
+}

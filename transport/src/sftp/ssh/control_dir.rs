@@ -1,0 +1,130 @@
+//! The private folder of what ssh makes for a connection: its control socket, a host's key.
+//!
+//! It is held by a lock on itself for as long as it is in use. So what a killed process left can be told
+//! from what another one uses, and the next connection removes it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, open, unlinkat};
+use tempfile::TempDir;
+
+/// How its name begins, and how many letters and digits follow.
+const PREFIX: &str = "bm-";
+const RANDOM: usize = 10;
+
+/// The socket's name in it.
+const SOCKET: &str = "s";
+
+/// Between its making and its locking a folder looks abandoned; no longer than this.
+const YOUNG: Duration = Duration::from_secs(60);
+
+/// Longest path of the folder: `sun_path` has 108 bytes (unix(7)), and ssh appends to the socket's name
+/// while it makes it.
+const PATH_MAX: usize = 60;
+
+/// A folder for one connection's socket; removed when it is dropped.
+pub(crate) struct SocketDir {
+    dir: TempDir,
+    _lock: File,
+}
+
+impl SocketDir {
+    /// Makes one in the system's folder for temporary files, and removes what dead processes of the same
+    /// user left there.
+    pub(crate) fn make(now: SystemTime) -> io::Result<Self> {
+        let base = std::env::temp_dir();
+        let bytes = base.as_os_str().as_bytes();
+        // ssh replaces `%` and what follows.
+        let fits = bytes.len() + 1 + PREFIX.len() + RANDOM < PATH_MAX && !bytes.contains(&b'%');
+        Self::make_in(if fits { &base } else { Path::new("/tmp") }, now)
+    }
+
+    fn make_in(base: &Path, now: SystemTime) -> io::Result<Self> {
+        remove_dead(base, now);
+        let dir = tempfile::Builder::new().prefix(PREFIX).rand_bytes(RANDOM).tempdir_in(base)?;
+        let lock = File::open(dir.path())?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self { dir, _lock: lock })
+    }
+
+    /// Where ssh may note a host's key.
+    pub(crate) fn known_hosts(&self) -> PathBuf {
+        self.dir.path().join("s.known_hosts")
+    }
+
+    /// Where the socket is to be.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join(SOCKET)
+    }
+}
+
+/// What cannot be removed now is tried again by the next connection.
+fn remove_dead(base: &Path, now: SystemTime) {
+    for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
+        if is_ours(entry.file_name().as_bytes()) {
+            let _ = remove_if_dead(&entry.path(), now);
+        }
+    }
+}
+
+fn is_ours(name: &[u8]) -> bool {
+    name.strip_prefix(PREFIX.as_bytes()).is_some_and(|random| {
+        random.len() == RANDOM && random.iter().all(u8::is_ascii_alphanumeric)
+    })
+}
+
+fn remove_if_dead(path: &Path, now: SystemTime) -> io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = File::from(open(path, flags, Mode::empty())?);
+    let meta = dir.metadata()?;
+    let own = std::os::unix::fs::MetadataExt::uid(&meta) == rustix::process::geteuid().as_raw();
+    let old = now.duration_since(meta.modified()?).is_ok_and(|age| age > YOUNG);
+    if !own || !old {
+        return Ok(());
+    }
+    flock(&dir, FlockOperation::NonBlockingLockExclusive)?;
+    // The socket, what ssh calls it while it makes it, and a host's key.
+    for entry in std::fs::read_dir(path)? {
+        let name = entry?.file_name();
+        if name.as_bytes().split(|byte| *byte == b'.').next() == Some(SOCKET.as_bytes()) {
+            unlinkat(&dir, &name, AtFlags::empty())?;
+        }
+    }
+    Ok(unlinkat(CWD, path, AtFlags::REMOVEDIR)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn only_what_dead_processes_left_is_removed() {
+        let base = TempDir::new().unwrap();
+        let now = SystemTime::now();
+        let live = SocketDir::make_in(base.path(), now).unwrap();
+        let path = |name: &str| base.path().join(name);
+        for name in ["bm-0123456789", "bm-abcdefghij", "bm-short", "bm-other_name", "bm-withmore00"]
+        {
+            fs::create_dir(path(name)).unwrap();
+            fs::write(path(name).join("s"), "").unwrap();
+            fs::write(path(name).join("s.Xy12"), "").unwrap();
+        }
+        fs::write(path("bm-withmore00").join("photo"), "").unwrap();
+        std::os::unix::fs::symlink("bm-short", path("bm-linklinkli")).unwrap();
+        drop(SocketDir::make_in(base.path(), now).unwrap());
+        assert!(path("bm-0123456789").exists(), "it may be of a process that just began");
+        let second = SocketDir::make_in(base.path(), now + 2 * YOUNG).unwrap();
+        assert!(live.dir.path().exists() && second.dir.path().exists());
+        drop((live, second));
+        let left = fs::read_dir(base.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut left: Vec<_> = left.collect();
+        left.sort();
+        assert_eq!(left, ["bm-linklinkli", "bm-other_name", "bm-short", "bm-withmore00"]);
+        assert!(path("bm-withmore00").join("photo").exists());
+    }
+}

@@ -1,0 +1,186 @@
+//! What a host shows for a key, found out without believing it: for the message to the one who has to
+//! decide.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::net::unix::pipe::Receiver;
+use tokio::time::timeout;
+
+use crate::sftp::options::Options;
+use crate::sftp::ssh::address::Address;
+use crate::sftp::ssh::control_dir::SocketDir;
+use crate::sftp::ssh::process::{listen, started, with_host};
+
+/// Longest line of a key that is taken; one of an RSA key of 16,384 bits has 2,800.
+const LINE_MAX: usize = 4096;
+
+/// A host's key, as far as it could be found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostKey {
+    /// The host as ssh looks it up in `known_hosts`.
+    pub host: String,
+    /// Its port, when it is not 22.
+    pub port: Option<u16>,
+    /// What the host shows.
+    pub shown: Option<ShownKey>,
+    /// The file of known keys that ssh adds to, as ssh names it: it may begin with `~/`.
+    pub file: Option<String>,
+    /// The file with the key that is known and is not the one that the host shows.
+    pub old_file: Option<PathBuf>,
+}
+
+/// A key that a host showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownKey {
+    /// `ssh-ed25519` and the like.
+    pub kind: String,
+    /// `SHA256:…`, as `ssh-keygen -l` prints it.
+    pub fingerprint: String,
+    /// Its line for `known_hosts`: one line of ASCII without quotes.
+    pub line: String,
+}
+
+impl HostKey {
+    /// The name that `known_hosts` has it under.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.port {
+            Some(port) => format!("[{}]:{port}", self.host),
+            None => self.host.clone(),
+        }
+    }
+
+    /// Finds out what the host shows and where ssh keeps what it knows, each within `limit`.
+    pub(crate) async fn find(
+        &mut self,
+        address: &Address,
+        options: &Options,
+        dir: &SocketDir,
+        limit: Duration,
+    ) {
+        self.shown = shown(address, options, dir, limit).await;
+        // `~/.ssh` may be read-only where there is one more file.
+        self.file = options.known_hosts.as_deref().and_then(Path::to_str).map(str::to_owned);
+        if self.file.is_some() {
+            return;
+        }
+        let mut ssh = started(options);
+        ssh.args(&options.args).arg("-G");
+        let settings = words(with_host(ssh, address), false, limit).await.unwrap_or_default();
+        let files = settings.lines().find_map(|line| line.strip_prefix("userknownhostsfile "));
+        self.file = files.and_then(|files| files.split(' ').next()).map(str::to_owned);
+    }
+}
+
+/// Connects as far as the host's key and lets ssh write it to a file of its own. Nothing is trusted for
+/// it: the connection ends before anything of the user's is offered.
+async fn shown(
+    address: &Address,
+    options: &Options,
+    dir: &SocketDir,
+    limit: Duration,
+) -> Option<ShownKey> {
+    let mut ssh = started(options);
+    for option in [
+        "StrictHostKeyChecking=accept-new",
+        "GlobalKnownHostsFile=/dev/null",
+        "IgnoreUnknown=KnownHostsCommand",
+        "KnownHostsCommand=none",
+        "CheckHostIP=no",
+        "HashKnownHosts=no",
+        "UpdateHostKeys=no",
+        "BatchMode=yes",
+        "PreferredAuthentications=none",
+        "ForwardAgent=no",
+        "ForwardX11=no",
+        "ClearAllForwardings=yes",
+        "PermitLocalCommand=no",
+        "ControlMaster=no",
+        "ControlPath=none",
+        "FingerprintHash=sha256",
+        "LogLevel=DEBUG1",
+    ] {
+        ssh.arg("-o").arg(option);
+    }
+    let file = dir.known_hosts();
+    ssh.arg("-o").arg(format!("UserKnownHostsFile={}", file.display()));
+    ssh.arg("-o").arg(format!("ConnectTimeout={}", limit.as_secs().max(1)));
+    ssh.args(&options.args).arg("-s");
+    let mut ssh = with_host(ssh, address);
+    ssh.arg("sftp");
+    let said = words(ssh, true, limit).await.ok()?;
+    let line = std::fs::read_to_string(file).ok()?;
+    parsed(&said, line.lines().last()?)
+}
+
+fn parsed(said: &str, line: &str) -> Option<ShownKey> {
+    let (_, key) = said.split_once("Server host key: ")?;
+    let mut key = key.split_whitespace();
+    let (kind, fingerprint) = (key.next()?, key.next()?);
+    let plain = |text: &str| {
+        text.len() < LINE_MAX
+            && text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !b"'\"\\`$".contains(&byte))
+    };
+    // The key's own kind stands in the line; of a certificate ssh writes no line.
+    let fits = line.split(' ').nth(1) == Some(kind) && fingerprint.starts_with("SHA256:");
+    (fits && [kind, fingerprint, line].into_iter().all(plain)).then(|| ShownKey {
+        kind: kind.to_owned(),
+        fingerprint: fingerprint.to_owned(),
+        line: line.to_owned(),
+    })
+}
+
+/// Ends when it is dropped.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What a command says on its output, or on its error output, until it ends or `limit` is over.
+async fn words(mut command: Command, errors: bool, limit: Duration) -> io::Result<String> {
+    let (out, err) = match errors {
+        true => (Stdio::null(), Stdio::piped()),
+        false => (Stdio::piped(), Stdio::null()),
+    };
+    let mut child = Ended(command.stdin(Stdio::null()).stdout(out).stderr(err).spawn()?);
+    let pipe = match errors {
+        true => child.0.stderr.take().map(Into::into),
+        false => child.0.stdout.take().map(Into::into),
+    };
+    let said = Default::default();
+    if let Some(pipe) = pipe {
+        let _ = timeout(limit, listen(Receiver::from_owned_fd(pipe)?, &said)).await;
+    }
+    Ok(String::from_utf8_lossy(&said.into_inner()).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_host_shows_is_taken_only_when_it_is_harmless() {
+        let said = "debug1: Server host key: ssh-ed25519 SHA256:abc+/\r\ndebug1: more";
+        let line = "[nas]:2222 ssh-ed25519 AAAAC3Nza";
+        let shown = parsed(said, line).unwrap();
+        assert_eq!(
+            (shown.kind.as_str(), shown.fingerprint.as_str()),
+            ("ssh-ed25519", "SHA256:abc+/")
+        );
+        assert_eq!(shown.line, line);
+        for bad in
+            ["nas ssh-rsa AAAA", "nas ssh-ed25519 AA'A", "nas ssh-ed25519 $(x)", "", "\u{1b}"]
+        {
+            assert_eq!(parsed(said, bad), None, "{bad}");
+        }
+        assert_eq!(parsed("debug1: nothing", line), None);
+        assert_eq!(parsed("Server host key: ssh-ed25519 MD5:00", line), None);
+    }
+}

@@ -1,0 +1,10 @@
+//! Starting `ssh`, and what can go wrong with it.
+
+pub mod address;
+pub(crate) mod connect;
+pub mod connect_error;
+pub(crate) mod control_dir;
+pub mod host_key;
+pub(crate) mod process;
+pub(crate) mod software;
+pub mod user_entry;

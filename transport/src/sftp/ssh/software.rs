@@ -1,0 +1,97 @@
+//! What the host's SSH software says it is, and what follows from it. Pure.
+//!
+//! Some servers serve all SFTP channels of a connection in one process, and ProFTPD's mod_sftp mixes up
+//! their packets (proftpd issue 1897). OpenSSH and dropbear start a process for each channel.
+
+use crate::sftp::protocol::packet::Offers;
+
+/// The function of OpenSSH's client that logs the versions of both sides (its file kex.c). Its messages
+/// are asked for by `LogVerbose` (ssh_config(5), since OpenSSH 8.5), whatever `LogLevel` is.
+pub(crate) const LOG_VERSION: &str = "LogVerbose=kex.c:kex_exchange_identification():*";
+const VERSION_FUNCTION: &str = "kex_exchange_identification():";
+const VERSION: &str = "remote software version ";
+
+/// Software that starts a process for each channel.
+const ONE_PROCESS_EACH: [&str; 2] = ["OpenSSH_", "dropbear_"];
+
+/// The software of the host, as ssh logged it. The last one: a jump host's comes before.
+pub(crate) fn version(said: &str) -> Option<&str> {
+    let of = |line: &'_ str| line.contains(VERSION_FUNCTION).then_some(());
+    let lines = said.lines().filter(|line| of(line).is_some());
+    lines.filter_map(|line| Some(line.split_once(VERSION)?.1.trim())).next_back()
+}
+
+/// What ssh said, without what it said because of [`LOG_VERSION`].
+pub(crate) fn without_versions(said: &str) -> String {
+    let lines = said.split_inclusive('\n').filter_map(|line| {
+        let Some((_, rest)) = line.split_once(VERSION_FUNCTION) else {
+            return Some(line.to_owned());
+        };
+        // `1347 (pid=4751): Local version string SSH-2.0-OpenSSH_9.2p1`
+        let text = rest.split_once("): ").map_or(rest, |(_, text)| text);
+        let usual = ["Local version string ", "Remote protocol version ", "banner line "];
+        let is_usual = usual.iter().any(|start| text.starts_with(start));
+        (!is_usual).then(|| format!("kex_exchange_identification: {text}"))
+    });
+    lines.collect()
+}
+
+/// Whether software of this name starts a process for each channel.
+pub(crate) fn is_one_process_each(version: &str) -> bool {
+    ONE_PROCESS_EACH.iter().any(|name| version.starts_with(name))
+}
+
+/// Whether the channels of a connection are known not to disturb each other. The greeting counts, too: a
+/// server may be configured to give the name of another one. Without a name (an old ssh does not tell it)
+/// an extension counts that OpenSSH has since 8.5.
+pub(crate) fn keeps_channels_apart(version: Option<&str>, offers: &Offers) -> bool {
+    offers.greets_as_openssh && version.map_or(offers.limits, is_one_process_each)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEBIAN: &str = "debug1: kex.c:kex_exchange_identification():1347 (pid=4757): Local version string SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n\
+        debug1: kex.c:kex_exchange_identification():1456 (pid=4757): Remote protocol version 2.0, remote software version mod_sftp\r\n";
+
+    #[test]
+    fn the_version_is_the_remote_one_and_the_last_one() {
+        assert_eq!(version(DEBIAN), Some("mod_sftp"));
+        let jump = DEBIAN.replace("mod_sftp", "OpenSSH_9.6");
+        assert_eq!(version(&format!("{jump}{DEBIAN}")), Some("mod_sftp"));
+        assert_eq!(version("Welcome, remote software version OpenSSH_9.9\n"), None);
+        assert_eq!(version(""), None);
+    }
+
+    #[test]
+    fn the_rest_of_what_ssh_says_is_as_without_asking() {
+        assert_eq!(without_versions(DEBIAN), "");
+        let closed = "kex.c:kex_exchange_identification():1383 (pid=1): Connection closed by remote host\r\n";
+        let rest = "Connection closed by 10.0.0.1 port 22\r\n";
+        let said = format!("{DEBIAN}{closed}{rest}");
+        let usual = "kex_exchange_identification: Connection closed by remote host\r\n";
+        assert_eq!(without_versions(&said), format!("{usual}{rest}"));
+    }
+
+    #[test]
+    fn only_a_process_for_each_channel_keeps_them_apart() {
+        let openssh = Offers { greets_as_openssh: true, ..Offers::default() };
+        let new = Offers { limits: true, ..openssh };
+        let other = Offers { limits: true, ..Offers::default() };
+        for (version, offers, apart) in [
+            (Some("OpenSSH_5.3"), openssh, true),
+            (Some("OpenSSH_for_Windows_9.5"), new, true),
+            (Some("dropbear_2022.83"), new, true),
+            (Some("mod_sftp"), new, false),
+            (Some("AsyncSSH_2.14.2"), new, false),
+            // ProFTPD with `ServerIdent on "OpenSSH_9.9"`.
+            (Some("OpenSSH_9.9"), other, false),
+            (None, new, true),
+            (None, openssh, false),
+            (None, other, false),
+        ] {
+            assert_eq!(keeps_channels_apart(version, &offers), apart, "{version:?} {offers:?}");
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! A folder on the host: gone into, listed, looked at. What a listing tells is kept for as long as the
+//! folder is open, so that looking at its entries costs no round trip.
+
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use engine::entry::stored::Held;
+use engine::entry::{Kind, Meta, Xattrs, check_name};
+
+use crate::sftp::protocol::attributes::target;
+use crate::sftp::protocol::packet::{Attrs, Request, Status};
+use crate::sftp::protocol::remote_path::child;
+use crate::sftp::write::SftpTarget;
+use crate::sftp::write::link::error::{Fault, again};
+use crate::sftp::write::link::request_batch::{Requests, Told, Via};
+use crate::sftp::write::link::session::{PATH_MAX, bare, described, is_folder};
+use crate::sftp::write::top_dir::OWN;
+
+/// Most names that a folder may have: above that a server that never ends is more likely.
+const NAMES_MOST: usize = 1_000_000;
+
+/// Most bytes of names in one folder, with what each takes.
+const BYTES_MOST: usize = 64 << 20;
+
+/// Bytes of listings that are kept of all folders that are open.
+const KEPT_MOST: usize = 24 << 20;
+
+/// Memory that a listing may take while it arrives: so many answers of the largest size. More of one with
+/// many names.
+const LISTING: u64 = 4 << 20;
+const LONG: u64 = 64 << 20;
+
+/// A listing without any name counts as one of so many: a folder has one of them at most.
+const NOTHING: usize = 1000;
+
+/// READDIR that are out at once, after the first ones.
+const AHEAD: usize = 8;
+
+/// A folder, by its path, which leads through no symlink: SFTP has no handles that something could be
+/// opened in.
+#[derive(Debug)]
+pub struct TargetFolder {
+    pub(crate) path: Arc<[u8]>,
+    found: Mutex<Found>,
+    /// This restore made it: until it is dressed nobody else may enter it.
+    pub(crate) is_own: bool,
+    /// Something was made or removed in it since it was brought to the disk.
+    pub(crate) changed: AtomicBool,
+    kept: Arc<AtomicUsize>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    /// What it held when it was listed, or nothing when it was made.
+    entries: Option<Entries>,
+    /// Folders that were made in it and not gone into yet.
+    made: HashSet<CString>,
+}
+
+/// What a folder holds, in the order of names: there may be a million, and a map takes twice as much.
+#[derive(Debug, Default)]
+pub(crate) struct Entries(Vec<(CString, Attrs)>);
+
+impl Entries {
+    fn get(&self, name: &CStr) -> Option<Attrs> {
+        let found = self.0.binary_search_by(|(other, _)| (**other).cmp(name));
+        found.ok().map(|at| self.0[at].1)
+    }
+
+    /// What they take, about.
+    fn cost(&self) -> usize {
+        self.0.iter().map(|(name, _)| cost(name.as_bytes()) + size_of::<(CString, Attrs)>()).sum()
+    }
+
+    pub(crate) fn into_names(self) -> impl Iterator<Item = (CString, Attrs)> {
+        self.0.into_iter()
+    }
+}
+
+/// What a name takes beside its place in a list.
+fn cost(name: &[u8]) -> usize {
+    name.len() + 16
+}
+
+impl TargetFolder {
+    pub(crate) fn new(path: Arc<[u8]>, kept: &Arc<AtomicUsize>) -> Self {
+        let (found, kept) = (Mutex::default(), Arc::clone(kept));
+        Self { path, found, is_own: false, changed: false.into(), kept }
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The path of `name` in it.
+    pub(crate) fn child(&self, name: &CStr) -> Result<Vec<u8>, Fault> {
+        let path = child(&self.path, name.to_bytes());
+        if path.len() >= PATH_MAX {
+            return Err(Fault::Impossible("its path there is longer than 4,095 bytes"));
+        }
+        Ok(path)
+    }
+
+    /// Remembers that a folder was made in it.
+    pub(crate) fn made(&self, name: &CStr) {
+        self.found().made.insert(name.to_owned());
+    }
+
+    /// What it held under `name` when it was listed, if it was.
+    pub(crate) fn listed(&self, name: &CStr) -> Option<Option<Attrs>> {
+        self.found().entries.as_ref().map(|entries| entries.get(name))
+    }
+
+    /// It was just made.
+    pub(crate) fn is_empty(&self) {
+        drop(self.keep(Entries::default()));
+    }
+
+    /// Keeps them while there is room; all names.
+    fn keep(&self, entries: Entries) -> Vec<CString> {
+        let cost = entries.cost();
+        if self.kept.load(Ordering::Relaxed) + cost > KEPT_MOST {
+            return entries.into_names().map(|(name, _)| name).collect();
+        }
+        self.kept.fetch_add(cost, Ordering::Relaxed);
+        let names = entries.0.iter().map(|(name, _)| name.clone()).collect();
+        let before = self.found().entries.replace(entries);
+        self.kept.fetch_sub(before.as_ref().map_or(0, Entries::cost), Ordering::Relaxed);
+        names
+    }
+}
+
+impl Drop for TargetFolder {
+    fn drop(&mut self) {
+        let kept = self.found().entries.as_ref().map_or(0, Entries::cost);
+        self.kept.fetch_sub(kept, Ordering::Relaxed);
+    }
+}
+
+impl SftpTarget {
+    /// Goes into a folder: it has to be one, and to be where its path says.
+    pub(crate) fn enter_folder(
+        &self,
+        folder: &TargetFolder,
+        name: &CStr,
+    ) -> Result<TargetFolder, Fault> {
+        let path = folder.child(name)?;
+        let made = folder.found().made.remove(name);
+        let mut requests = Requests::new().ask(Request::LStat(&path)).ask(Request::RealPath(&path));
+        if !made {
+            requests = requests.ask(Request::LStat(&child(&path, OWN)));
+        }
+        let mut answers = again(|_| self.session.ask(requests.clone()))?;
+        if described(answers.next().attrs()?)?.kind != Kind::Folder {
+            return Err(Fault::Replaced);
+        }
+        stands_at(&path, answers.next())?;
+        if !made && answers.next().attrs().is_ok_and(is_folder) {
+            return Err(Fault::Impossible("it is a backups folder"));
+        }
+        let mut entered = TargetFolder::new(path.into(), &self.kept);
+        entered.is_own = made;
+        if made {
+            entered.is_empty();
+        }
+        Ok(entered)
+    }
+
+    /// All names in a folder, unless they are more than `most`.
+    pub(crate) fn list(
+        &self,
+        folder: &TargetFolder,
+        most: usize,
+    ) -> Result<Option<Vec<CString>>, Fault> {
+        let entries = self.entries_of(&folder.path, most)?;
+        Ok(entries.map(|entries| folder.keep(entries)))
+    }
+
+    /// What the folder at `path` holds, unless it is more than `most`. A name that no entry can have is
+    /// none.
+    pub(crate) fn entries_of(&self, path: &[u8], most: usize) -> Result<Option<Entries>, Fault> {
+        let _handle = self.handles.take(1);
+        let _room = self.memory.take(if most < NAMES_MOST { LISTING } else { LONG });
+        again(|_| self.try_entries_of(path, most))
+    }
+
+    fn try_entries_of(&self, path: &[u8], most: usize) -> Result<Option<Entries>, Fault> {
+        let counter = &self.session.counter;
+        let open = Requests::new()
+            .ask(Request::OpenDir(path))
+            .ask(Request::LStat(path))
+            .ask(Request::RealPath(path));
+        let mut answers = counter.ask(Via::Any, open)?;
+        let (lane, handle) = (answers.lane, answers.next().handle());
+        let there = answers.next().attrs();
+        let is_there = there.clone().is_ok_and(is_folder);
+        let handle = match handle {
+            // The more telling reason.
+            Err(fault) if fault.is_refusal() && there.is_ok() && !is_there => {
+                return Err(Fault::Replaced);
+            }
+            handle => handle?,
+        };
+        let placed = stands_at(path, answers.next());
+        let close = std::sync::Arc::new(Requests::new().ask(Request::Close(&handle)));
+        let mut entries = Vec::new();
+        let mut read = || {
+            placed.clone()?;
+            if !is_there {
+                return Err(Fault::Replaced);
+            }
+            let (mut ahead, mut seen, mut bytes) = (2, 0, 0);
+            loop {
+                let ask =
+                    (0..ahead).fold(Requests::new(), |ask, _| ask.ask(Request::ReadDir(&handle)));
+                let mut answers = counter.ask(Via::Same(lane), ask)?;
+                for _ in 0..ahead {
+                    match answers.next() {
+                        Told::Names(names) => {
+                            seen += if names.is_empty() { NOTHING } else { names.len() };
+                            bytes += insert(names, &mut entries);
+                        }
+                        Told::Status(Status::Eof) => return Ok(true),
+                        told => return told.done().map(|()| true),
+                    }
+                }
+                if entries.len() > most {
+                    return Ok(false);
+                }
+                if seen > NAMES_MOST || bytes > BYTES_MOST {
+                    return Err(Fault::Impossible("its listing does not end"));
+                }
+                ahead = AHEAD;
+            }
+        };
+        let read = read();
+        // Nobody waits for it.
+        drop(counter.send(Via::Same(lane), &close));
+        let is_all = read?;
+        entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        entries.dedup_by(|(one, _), (other, _)| one == other);
+        Ok(is_all.then_some(Entries(entries)))
+    }
+
+    /// What is under `name`; `None` when there is nothing.
+    pub(crate) fn look_at(
+        &self,
+        folder: &TargetFolder,
+        name: &CStr,
+    ) -> Result<Option<Held>, Fault> {
+        let path = folder.child(name)?;
+        let listed = match folder.listed(name) {
+            Some(None) => return Ok(None),
+            Some(Some(attrs)) => described(attrs).ok().map(|meta| with_links(meta, attrs)),
+            None => None,
+        };
+        let (meta, link) = match listed {
+            Some(meta) if meta.kind != Kind::Symlink => (meta, None),
+            Some(meta) => {
+                let ask = Requests::new().ask(Request::ReadLink(&path));
+                let mut answers = again(|_| self.session.ask(ask.clone()))?;
+                (meta, Some(answers.next()))
+            }
+            None => {
+                let ask = Requests::new().ask(Request::LStat(&path)).ask(Request::ReadLink(&path));
+                let mut answers = again(|_| self.session.ask(ask.clone()))?;
+                match answers.next().attrs() {
+                    Err(fault) if fault.is_absent() => return Ok(None),
+                    attrs => {
+                        let attrs = attrs?;
+                        (with_links(described(attrs)?, attrs), Some(answers.next()))
+                    }
+                }
+            }
+        };
+        let target = match link {
+            Some(told) if meta.kind == Kind::Symlink => {
+                let odd = Fault::Impossible("the server told a target that no symlink can have");
+                Some(target(&told.name()?).map_err(|_| odd)?)
+            }
+            _ => None,
+        };
+        Ok(Some(Held { meta, target, xattrs: Xattrs::new(), on_disk: true }))
+    }
+}
+
+/// With the number of names, which a listing tells; where it is not known, there may be any.
+fn with_links(meta: Meta, attrs: Attrs) -> Meta {
+    Meta { links: attrs.links.map_or(u64::MAX, u64::from), ..meta }
+}
+
+/// Whether the server says that `path` leads through no symlink. It need not tell.
+pub(crate) fn stands_at(path: &[u8], told: Told) -> Result<(), Fault> {
+    match told.name() {
+        Ok(real) if bare(&real) == path => Ok(()),
+        Ok(_) => Err(Fault::Replaced),
+        Err(fault) if fault.is_absent() => Err(fault),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Adds those that entries can have; what they take.
+fn insert(names: Vec<(Box<[u8]>, Attrs)>, entries: &mut Vec<(CString, Attrs)>) -> usize {
+    let mut bytes = 0;
+    for (name, attrs) in names {
+        bytes += cost(&name);
+        if check_name(&name).is_ok()
+            && let Ok(name) = CString::new(Vec::from(name))
+        {
+            entries.push((name, attrs));
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_a_symlink_leads_away_from_is_refused() {
+        let told = |real: &[u8]| Told::Names(vec![(real.into(), Attrs::default())]);
+        assert_eq!(stands_at(b"/a/b", told(b"/a/b")), Ok(()));
+        assert_eq!(stands_at(b"/a/b", told(b"/a/b/")), Ok(()));
+        assert_eq!(stands_at(b"/a/b", told(b"/elsewhere")), Err(Fault::Replaced));
+        let untold = Told::Status(Status::Other(8));
+        assert_eq!(stands_at(b"/a/b", untold), Ok(()), "a server that does not tell");
+        assert!(stands_at(b"/a/b", Told::Status(Status::NoSuchFile)).is_err());
+    }
+
+    #[test]
+    fn names_that_no_entry_can_have_are_dropped() {
+        let names = [&b"."[..], b"..", b"", b"a/b", b"n\0l", b"good"];
+        let names = names.iter().map(|name| ((*name).into(), Attrs::default())).collect();
+        let mut entries = Vec::new();
+        insert(names, &mut entries);
+        let names: Vec<_> = entries.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, [c"good".to_owned()]);
+    }
+}

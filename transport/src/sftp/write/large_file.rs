@@ -1,0 +1,389 @@
+//! Sends a large file: many WRITE are out at once, over several channels where it is the only one. When the
+//! connection is lost, those that were not answered are sent again over the next one.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use engine::entry::{Entry, Kind};
+use engine::repository::content::{Content, Piece, StoreError, is_damaged, read_through};
+use engine::restore::target::Stored;
+
+use crate::sftp::protocol::packet::{Attrs, Request};
+use crate::sftp::protocol::write_packet::{Change, Set};
+use crate::sftp::write::SftpTarget;
+use crate::sftp::write::create::Made;
+use crate::sftp::write::folder::TargetFolder;
+use crate::sftp::write::link::budget::Taken;
+use crate::sftp::write::link::error::{Fault, again};
+use crate::sftp::write::link::request_batch::{Lane, Requests, Via, Waiting};
+use crate::sftp::write::link::session::{described, mark};
+use crate::sftp::write::store::refused;
+
+/// WRITE that are out on each channel.
+const OUT: usize = 16;
+
+/// What a channel has to do to be worth opening the file on it.
+const STRIPED: u64 = 4 << 20;
+
+/// After so many bytes it is looked whether there are more channels by now.
+const SPREAD: u64 = 16 << 20;
+
+/// After so many bytes they are brought to the disk, so that no sync takes longer than an answer may.
+const SYNC: u64 = 64 << 20;
+
+/// How often a connection may be lost without anything being written in between.
+const LOSSES: u32 = 5;
+
+impl SftpTarget {
+    pub(crate) fn upload(
+        &self,
+        folder: &TargetFolder,
+        entry: &Entry,
+        content: &Content<'_>,
+        replace: bool,
+    ) -> Result<Stored, StoreError> {
+        let _handle = self.handles.take(1);
+        let _one = Counted::new(&self.uploads);
+        // From its beginning, where it cannot go on.
+        let mut garbled = false;
+        let done = again(|_| match self.try_upload(folder, entry, content, replace) {
+            // Once more: a server that mixes up its files now and then.
+            Err(Failure::There(Fault::Garbled)) if !std::mem::replace(&mut garbled, true) => {
+                Err(Fault::Lost(Arc::from("it stored other bytes than were sent")))
+            }
+            Err(Failure::There(fault)) => Err(fault),
+            Err(Failure::Here(error)) => Ok(Err(error)),
+            Ok(stored) => Ok(Ok(stored)),
+        });
+        done.unwrap_or_else(|fault| Err(refused(fault)))
+    }
+
+    fn try_upload(
+        &self,
+        folder: &TargetFolder,
+        entry: &Entry,
+        content: &Content<'_>,
+        replace: bool,
+    ) -> Result<Stored, Failure> {
+        let path = self.temporary(folder, &entry.name)?;
+        let mut upload = Upload::begin(self, folder, path)?;
+        let sent = upload.send_all(entry.meta.size, content);
+        let (size, hash, damaged) = match sent {
+            Ok(sent) => sent,
+            Err(failure) => {
+                // Asked while what was written still takes its room.
+                let failure = match failure {
+                    Failure::There(fault) => self.why(folder, fault).into(),
+                    here => here,
+                };
+                self.discard(&upload.made);
+                return Err(failure);
+            }
+        };
+        let mut whole = self.dress_of(entry);
+        whole.set.size = (size > upload.end).then_some(size);
+        let mut dress = whole.clone();
+        match self.conclude(folder, (&upload.made, size), Requests::new(), &mut dress) {
+            Err(Fault::Lost(why)) => {
+                match upload.resume(Arc::clone(&why)) {
+                    // Its last time of access is no longer the mark: from the beginning.
+                    Err(Fault::Replaced) => return Err(Fault::Lost(why).into()),
+                    resumed => resumed?,
+                }
+                dress = whole;
+                self.conclude(folder, (&upload.made, size), Requests::new(), &mut dress)?;
+            }
+            concluded => concluded?,
+        }
+        upload.close_others();
+        if self.reads_back() {
+            let read = self.read_back(upload.made.lane, &upload.made.path, (size, hash));
+            read.inspect_err(|_| self.discard(&upload.made))?;
+        }
+        self.finish(folder, &upload.made, entry, replace)?;
+        Ok(Stored { shortfall: dress.shortfall, damaged, id: None })
+    }
+}
+
+/// Why a file is not sent.
+enum Failure {
+    /// The host's reason.
+    There(Fault),
+    Here(StoreError),
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::There(fault)
+    }
+}
+
+/// A large file on its way.
+struct Upload<'a> {
+    target: &'a SftpTarget,
+    made: Made,
+    /// Its handles on further channels.
+    others: Vec<(Lane, Box<[u8]>)>,
+    /// What it has for a time of access, so that it is known again when it is opened once more: OPEN follows
+    /// symlinks.
+    mark: u32,
+    out: VecDeque<Sent<'a>>,
+    next: usize,
+    /// Where the data ends.
+    end: u64,
+    unsynced: u64,
+    losses: u32,
+}
+
+/// A WRITE that is out, or a sync when it has no bytes.
+struct Sent<'a> {
+    offset: u64,
+    length: usize,
+    requests: Arc<Requests>,
+    waiting: Waiting,
+    _room: Option<Taken<'a>>,
+}
+
+impl<'a> Upload<'a> {
+    fn begin(target: &'a SftpTarget, folder: &TargetFolder, path: Vec<u8>) -> Result<Self, Fault> {
+        let mark = mark();
+        let made = target.create(folder, path)?;
+        let set = Set { times: Some((mark, mark)), ..Set::default() };
+        let ask = Requests::new()
+            .change(Change::SetOpen(&made.handle, set))
+            .ask(Request::FStat(&made.handle));
+        let mut answers = target.session.counter.ask(Via::Same(made.lane), ask)?;
+        drop(answers.next());
+        // Where times of access are coarse one channel has to do, and one connection.
+        let is_marked = answers.next().attrs().is_ok_and(|attrs| is_marked(attrs, mark));
+        let mark = if is_marked { mark } else { 0 };
+        let (others, out) = (Vec::new(), VecDeque::new());
+        Ok(Self { target, made, others, mark, out, next: 0, end: 0, unsynced: 0, losses: 0 })
+    }
+
+    /// Sends all of it, as long as it can be. Its size and hash, and whether it is damaged and accepted all the
+    /// same.
+    fn send_all(
+        &mut self,
+        size: u64,
+        content: &Content<'_>,
+    ) -> Result<(u64, blake3::Hash, bool), Failure> {
+        self.spread(size);
+        let chunk = self.target.session.chunk;
+        let mut failed = None;
+        let read = read_through(content, &mut |piece| {
+            let Piece::Data(at, bytes) = piece else { return Ok(()) };
+            if at / SPREAD != self.end / SPREAD {
+                self.spread(size.saturating_sub(at));
+            }
+            for (number, part) in bytes.chunks(chunk).enumerate() {
+                let put = self.put(at + (number * chunk) as u64, part);
+                put.map_err(|fault| {
+                    failed = Some(fault);
+                    io::Error::other("it is not sent")
+                })?;
+            }
+            Ok(())
+        });
+        let (size, hash) = match failed {
+            Some(fault) => return Err(fault.into()),
+            None => read.map_err(Failure::Here)?,
+        };
+        let damaged = is_damaged(content, &hash);
+        if damaged && !content.accept_damage {
+            return Err(Failure::Here(StoreError::Damaged));
+        }
+        self.drain()?;
+        Ok((size, hash, damaged))
+    }
+
+    /// Opens it on further channels, when there are any and few such files, for `left` bytes.
+    fn spread(&mut self, left: u64) {
+        let session = &self.target.session;
+        let lanes = session.server().lanes;
+        let uploads = self.target.uploads.load(Ordering::Relaxed).max(1);
+        let pieces = usize::try_from(left / STRIPED).unwrap_or(usize::MAX);
+        let most = (lanes / uploads).min(pieces);
+        let more = most.saturating_sub(1 + self.others.len());
+        if self.mark == 0 || more == 0 {
+            return;
+        }
+        let open = Arc::new(Requests::new().change(Change::OpenToWrite(&self.made.path)));
+        let used = |number: &usize| {
+            *number != self.made.lane.number
+                && self.others.iter().all(|(lane, _)| lane.number != *number)
+        };
+        let ways = (0..lanes).filter(used).take(more);
+        let opening: Vec<_> =
+            ways.map(|number| session.counter.send(Via::Nth(number), &open)).collect();
+        let opened = opening.into_iter().filter_map(|waiting| {
+            let mut answers = waiting.wait().ok()?;
+            Some((answers.lane, answers.next().handle().ok()?))
+        });
+        let opened: Vec<_> = opened.collect();
+        let looking: Vec<_> = opened
+            .iter()
+            .map(|(lane, handle)| {
+                let ask = Arc::new(Requests::new().ask(Request::FStat(handle)));
+                session.counter.send(Via::Same(*lane), &ask)
+            })
+            .collect();
+        for (one, waiting) in opened.into_iter().zip(looking) {
+            let attrs = waiting.wait().and_then(|mut answers| answers.next().attrs());
+            // One that is not marked is not it: it is closed with the channel.
+            if attrs.is_ok_and(|attrs| is_marked(attrs, self.mark)) {
+                self.others.push(one);
+            }
+        }
+    }
+
+    /// Sends bytes, when there is room for them.
+    fn put(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
+        let most = OUT * (1 + self.others.len());
+        while self.out.len() >= most {
+            self.reap()?;
+        }
+        // Once as they are read, once as they are sent.
+        let amount = 2 * bytes.len() as u64;
+        let room = loop {
+            match self.target.memory.try_take(amount) {
+                Some(room) => break room,
+                // What others hold comes free without this one's help.
+                None if self.out.is_empty() => break self.target.memory.take(amount),
+                None => self.reap()?,
+            }
+        };
+        self.next += 1;
+        let (lane, handle) = match self.next % (1 + self.others.len()) {
+            0 => (self.made.lane, &self.made.handle),
+            number => (self.others[number - 1].0, &self.others[number - 1].1),
+        };
+        let write = Requests::new().change(Change::Write { handle, offset, bytes });
+        self.send(lane, offset, bytes.len(), Arc::new(write), Some(room));
+        self.end = self.end.max(offset + bytes.len() as u64);
+        self.unsynced += bytes.len() as u64;
+        if self.unsynced >= SYNC && self.target.offers().fsync {
+            self.unsynced = 0;
+            let sync = Requests::new().change(Change::Sync(&self.made.handle));
+            self.send(self.made.lane, offset, 0, Arc::new(sync), None);
+        }
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        lane: Lane,
+        offset: u64,
+        length: usize,
+        requests: Arc<Requests>,
+        room: Option<Taken<'a>>,
+    ) {
+        let waiting = self.target.session.counter.send(Via::Same(lane), &requests);
+        self.out.push_back(Sent { offset, length, requests, waiting, _room: room });
+    }
+
+    /// Waits until all is written.
+    fn drain(&mut self) -> Result<(), Fault> {
+        while !self.out.is_empty() {
+            self.reap()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the first that is out.
+    fn reap(&mut self) -> Result<(), Fault> {
+        let Some(sent) = self.out.pop_front() else { return Ok(()) };
+        let Sent { offset, length, requests, waiting, _room } = sent;
+        match waiting.wait() {
+            Ok(mut answers) => {
+                self.losses = 0;
+                match answers.next().done() {
+                    // A file system that cannot sync is nobody's fault; the last one tells.
+                    Err(fault) if length > 0 || !fault.is_refusal() => Err(fault),
+                    _ => Ok(()),
+                }
+            }
+            Err(Fault::Lost(why)) => {
+                let gone = Waiting::never();
+                self.out.push_front(Sent { offset, length, requests, waiting: gone, _room });
+                self.resume(why)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Goes on over the next connection: what was answered is written, the rest is sent again.
+    fn resume(&mut self, mut why: Arc<str>) -> Result<(), Fault> {
+        loop {
+            self.losses += 1;
+            if self.mark == 0 {
+                return Err(Fault::Lost(why));
+            }
+            if self.losses > LOSSES {
+                return Err(Fault::given_up(&why));
+            }
+            match self.open_again() {
+                Err(Fault::Lost(again)) => why = again,
+                opened => break opened?,
+            }
+        }
+        let (lane, handle) = (self.made.lane, &self.made.handle);
+        for sent in &mut self.out {
+            let bytes = sent.requests.tail(sent.length);
+            let again = match sent.length {
+                0 => Requests::new().change(Change::Sync(handle)),
+                _ => Requests::new().change(Change::Write { handle, offset: sent.offset, bytes }),
+            };
+            sent.requests = Arc::new(again);
+            sent.waiting = self.target.session.counter.send(Via::Same(lane), &sent.requests);
+        }
+        Ok(())
+    }
+
+    fn open_again(&mut self) -> Result<(), Fault> {
+        self.others.clear();
+        let session = &self.target.session;
+        let open = Requests::new().change(Change::OpenToWrite(&self.made.path));
+        let mut answers = session.ask(open)?;
+        let (lane, handle) = (answers.lane, answers.next().handle()?);
+        let look = Requests::new().ask(Request::FStat(&handle));
+        let attrs = session.counter.ask(Via::Same(lane), look)?.next().attrs()?;
+        if !is_marked(attrs, self.mark) {
+            return Err(Fault::Replaced);
+        }
+        (self.made.lane, self.made.handle) = (lane, handle);
+        Ok(())
+    }
+
+    /// Closes the handles on further channels.
+    fn close_others(&mut self) {
+        for (lane, handle) in self.others.drain(..) {
+            let close = Arc::new(Requests::new().ask(Request::Close(&handle)));
+            drop(self.target.session.counter.send(Via::Same(lane), &close));
+        }
+    }
+}
+
+/// Whether what was opened is the file that was marked.
+fn is_marked(attrs: Attrs, mark: u32) -> bool {
+    described(attrs).is_ok_and(|meta| meta.kind == Kind::File)
+        && attrs.times.is_some_and(|(accessed, _)| accessed == mark)
+}
+
+/// Counts while it lives.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,142 @@
+//! What goes wrong with a request, and what that is in the system's words.
+
+use std::io;
+use std::sync::Arc;
+
+use engine::source::SourceError;
+use rustix::io::Errno;
+
+use crate::sftp::protocol::packet::Status;
+
+/// How often an operation is begun anew after a lost connection: one that breaks every connection is no
+/// accident.
+const TRIES: u32 = 5;
+
+/// Why a request was not fulfilled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The connection was lost, for this reason; another one is being made.
+    Lost(Arc<str>),
+    /// There is no connection any more.
+    Ended(String),
+    /// The server does not do it.
+    Refused(Status),
+    /// The server says that there is something else than what it said before, or than what was made.
+    Replaced,
+    /// The file system there is full.
+    Full,
+    /// What was stored is not what was sent.
+    Garbled,
+    /// Something is in the place already.
+    Occupied,
+    /// It cannot be asked for.
+    Impossible(&'static str),
+}
+
+impl Fault {
+    /// Nobody is there who would answer.
+    pub(crate) fn ended() -> Self {
+        Self::Ended("the connection has ended".to_owned())
+    }
+
+    /// It was lost too often.
+    pub(crate) fn given_up(why: &str) -> Self {
+        Self::Ended(format!("the connection was lost again and again: {why}"))
+    }
+
+    /// Whether the server said that nothing is there.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Self::Refused(Status::NoSuchFile))
+    }
+
+    /// Whether it is the server's own answer, and not the connection's.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+}
+
+impl From<Fault> for io::Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Lost(why) => Fault::given_up(&why).into(),
+            Fault::Ended(why) => engine::restore::target::lost(&why),
+            Fault::Replaced => Self::new(
+                io::ErrorKind::NotADirectory,
+                "something else is there than the server had said",
+            ),
+            Fault::Garbled => Self::other("the server stored other bytes than were sent"),
+            Fault::Full => Errno::NOSPC.into(),
+            Fault::Occupied => io::ErrorKind::AlreadyExists.into(),
+            Fault::Impossible(why) => Self::other(why),
+            Fault::Refused(status) => match status {
+                Status::NoSuchFile => Errno::NOENT.into(),
+                Status::PermissionDenied => Errno::ACCESS.into(),
+                // SSH_FX_BAD_MESSAGE: OpenSSH's word for ENAMETOOLONG and EINVAL.
+                Status::Other(5) => {
+                    Self::other("the server does not take its name or a value of it")
+                }
+                Status::Other(8) => Self::new(
+                    io::ErrorKind::Unsupported,
+                    "the server does not support what it takes",
+                ),
+                status => match crate::sftp::protocol::attributes::refusal("write", status) {
+                    SourceError::Unreadable { error, .. } => error,
+                    other => Self::other(other.to_string()),
+                },
+            },
+        }
+    }
+}
+
+/// Does `work`, and again when the connection was lost over it; then it is told `true`: what was asked
+/// for may have been done already.
+pub(crate) fn again<T>(mut work: impl FnMut(bool) -> Result<T, Fault>) -> Result<T, Fault> {
+    let mut number = 0;
+    loop {
+        let done = work(number > 0);
+        number += 1;
+        match done {
+            // Nor does an operation that this one is a part of begin anew.
+            Err(Fault::Lost(why)) if number == TRIES => return Err(Fault::given_up(&why)),
+            Err(Fault::Lost(_)) => {}
+            done => return done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lost() -> Fault {
+        Fault::Lost(Arc::from("cut"))
+    }
+
+    #[test]
+    fn work_is_done_again_after_a_loss_and_only_then() {
+        let mut seen = Vec::new();
+        let done = again(|before| {
+            seen.push(before);
+            if seen.len() < 3 { Err(lost()) } else { Ok(7) }
+        });
+        assert_eq!((done, seen), (Ok(7), vec![false, true, true]));
+        let mut count = 0;
+        let refused = again(|_| -> Result<(), Fault> {
+            count += 1;
+            Err(Fault::Replaced)
+        });
+        assert_eq!((refused, count), (Err(Fault::Replaced), 1));
+        assert_eq!(again(|_| -> Result<(), Fault> { Err(lost()) }), Err(Fault::given_up("cut")));
+    }
+
+    #[test]
+    fn what_ended_the_connection_is_known_from_a_refusal_of_one_entry() {
+        let is_lost = |fault: Fault| engine::restore::target::is_lost(&fault.into());
+        assert!(is_lost(Fault::ended()) && is_lost(lost()));
+        for status in [Status::Failure, Status::PermissionDenied, Status::Other(5)] {
+            assert!(!is_lost(Fault::Refused(status)));
+        }
+        let full: io::Error = Fault::Full.into();
+        assert_eq!(full.raw_os_error(), Some(Errno::NOSPC.raw_os_error()));
+    }
+}

@@ -1,0 +1,220 @@
+//! What passes between the threads that restore and the one that talks: requests that go together, and
+//! their answers.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::sftp::protocol::packet::{Answer, Attrs, Expected, FileSystem, Limits, Request, Status};
+use crate::sftp::protocol::write_packet::Change;
+use crate::sftp::write::link::error::Fault;
+
+/// A channel of one connection: handles are good on it alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lane {
+    /// Which connection, counted from the first.
+    pub(crate) connection: u64,
+    pub(crate) number: usize,
+}
+
+/// Which channel requests go over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Via {
+    /// The one with the least to do.
+    Any,
+    /// The one behind so many others; one of them when there are fewer.
+    Nth(usize),
+    /// This one, or none.
+    Same(Lane),
+}
+
+/// Requests that go together over one channel, in their order. They may be sent again, over another one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Requests {
+    bytes: Vec<u8>,
+    /// Where each frame ends, and what fits it.
+    parts: Vec<(usize, Expected)>,
+}
+
+impl Requests {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn ask(mut self, request: Request<'_>) -> Self {
+        request.write(0, &mut self.bytes);
+        self.parts.push((self.bytes.len(), request.expected()));
+        self
+    }
+
+    pub(crate) fn change(mut self, change: Change<'_>) -> Self {
+        change.write(&mut self.bytes);
+        self.parts.push((self.bytes.len(), change.expected()));
+        self
+    }
+
+    /// These, and then `others`.
+    pub(crate) fn and(mut self, others: Self) -> Self {
+        let start = self.bytes.len();
+        self.bytes.extend(others.bytes);
+        self.parts.extend(others.parts.into_iter().map(|(end, fits)| (start + end, fits)));
+        self
+    }
+
+    /// The last bytes: those that the last WRITE carries.
+    pub(crate) fn tail(&self, length: usize) -> &[u8] {
+        &self.bytes[self.bytes.len().saturating_sub(length)..]
+    }
+
+    /// How many they are.
+    pub(crate) fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Their frames.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = (&[u8], Expected)> {
+        let starts = std::iter::once(0).chain(self.parts.iter().map(|(end, _)| *end));
+        starts
+            .zip(&self.parts)
+            .map(|(start, (end, expected))| (&self.bytes[start..*end], *expected))
+    }
+}
+
+/// Requests on their way, with the way back.
+pub(crate) struct Parcel {
+    pub(crate) requests: Arc<Requests>,
+    pub(crate) via: Via,
+    pub(crate) reply: SyncSender<Result<Answers, Fault>>,
+}
+
+/// What the server answered, as long as it is not looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Told {
+    Status(Status),
+    Handle(Box<[u8]>),
+    Attrs(Attrs),
+    Names(Vec<(Box<[u8]>, Attrs)>),
+    FileSystem(FileSystem),
+    Limits(Limits),
+    Data(Box<[u8]>),
+}
+
+impl From<Answer<'_>> for Told {
+    fn from(answer: Answer<'_>) -> Self {
+        match answer {
+            Answer::Status(status) => Self::Status(status),
+            Answer::Handle(handle) => Self::Handle(handle.into()),
+            Answer::Attrs(attrs) => Self::Attrs(attrs),
+            Answer::Names(names) => {
+                Self::Names(names.into_iter().map(|(name, attrs)| (name.into(), attrs)).collect())
+            }
+            Answer::FileSystem(found) => Self::FileSystem(found),
+            Answer::Limits(limits) => Self::Limits(limits),
+            Answer::Data(bytes) => Self::Data(bytes.into()),
+        }
+    }
+}
+
+impl Told {
+    /// The request was fulfilled.
+    pub(crate) fn done(self) -> Result<(), Fault> {
+        match self {
+            Self::Status(Status::Ok) => Ok(()),
+            Self::Status(status) => Err(Fault::Refused(status)),
+            _ => Err(Fault::Refused(Status::Failure)),
+        }
+    }
+
+    pub(crate) fn handle(self) -> Result<Box<[u8]>, Fault> {
+        match self {
+            Self::Handle(handle) => Ok(handle),
+            other => Err(other.refused()),
+        }
+    }
+
+    pub(crate) fn attrs(self) -> Result<Attrs, Fault> {
+        match self {
+            Self::Attrs(attrs) => Ok(attrs),
+            other => Err(other.refused()),
+        }
+    }
+
+    /// The one name that was asked for.
+    pub(crate) fn name(self) -> Result<Box<[u8]>, Fault> {
+        match self {
+            Self::Names(mut names) if names.len() == 1 => Ok(names.remove(0).0),
+            other => Err(other.refused()),
+        }
+    }
+
+    fn refused(self) -> Fault {
+        match self {
+            Self::Status(status) => Fault::Refused(status),
+            _ => Fault::Refused(Status::Failure),
+        }
+    }
+}
+
+/// The answers to requests, in their order.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    told: std::vec::IntoIter<Told>,
+    /// The channel that they came on.
+    pub(crate) lane: Lane,
+}
+
+impl Answers {
+    pub(crate) fn new(told: Vec<Told>, lane: Lane) -> Self {
+        Self { told: told.into_iter(), lane }
+    }
+
+    /// The next one.
+    pub(crate) fn next(&mut self) -> Told {
+        self.told.next().unwrap_or(Told::Status(Status::Failure))
+    }
+}
+
+/// Answers that are on their way. The thread that talks gives them up when an answer takes too long or
+/// the connection is lost, so that nobody waits for ever.
+pub(crate) struct Waiting(Receiver<Result<Answers, Fault>>);
+
+impl Waiting {
+    /// For answers of which it is known that they do not come.
+    pub(crate) fn never() -> Self {
+        Self(sync_channel(1).1)
+    }
+
+    /// Whether all has been answered. The answers are gone then.
+    pub(crate) fn is_answered(&self) -> bool {
+        matches!(self.0.try_recv(), Ok(Ok(_)))
+    }
+
+    pub(crate) fn wait(self) -> Result<Answers, Fault> {
+        self.0.recv().unwrap_or_else(|_| Err(Fault::ended()))
+    }
+}
+
+/// Where requests are handed in.
+#[derive(Debug)]
+pub(crate) struct Counter(UnboundedSender<Parcel>);
+
+impl Counter {
+    pub(crate) fn new(parcels: UnboundedSender<Parcel>) -> Self {
+        Self(parcels)
+    }
+
+    /// Asks, and leaves it to the caller to wait.
+    pub(crate) fn send(&self, via: Via, requests: &Arc<Requests>) -> Waiting {
+        let (reply, answers) = sync_channel(1);
+        let parcel = Parcel { requests: Arc::clone(requests), via, reply };
+        // When the thread has ended, the way back ends with the parcel.
+        let _ = self.0.send(parcel);
+        Waiting(answers)
+    }
+
+    /// Asks and waits.
+    pub(crate) fn ask(&self, via: Via, requests: Requests) -> Result<Answers, Fault> {
+        self.send(via, &Arc::new(requests)).wait()
+    }
+}

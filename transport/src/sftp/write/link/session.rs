@@ -1,0 +1,258 @@
+//! A connection that restored entries go over, from its beginning to its end.
+
+use std::io;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use engine::entry::{Kind, Meta};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::unbounded_channel;
+
+use crate::sftp::event_loop::{Network, Quit};
+use crate::sftp::options::Options;
+use crate::sftp::protocol::attributes::meta;
+use crate::sftp::protocol::packet::{Attrs, Limits, Offers, Request, Status};
+use crate::sftp::protocol::write_packet::Change;
+use crate::sftp::ssh::address::Address;
+use crate::sftp::ssh::connect_error::ConnectError;
+use crate::sftp::write::link::dispatch::{Carrier, Known, Server, known};
+use crate::sftp::write::link::error::{Fault, again};
+use crate::sftp::write::link::request_batch::{Answers, Counter, Requests, Told, Via, Waiting};
+
+/// Bytes that every server takes in one WRITE (the draft, section 3).
+const WRITE_LEAST: u64 = 32 * 1024;
+/// Most that are sent in one: a multiple of 4 KiB below what OpenSSH takes.
+const WRITE_MOST: u64 = 252 * 1024;
+
+/// Handles that a server has at least, and as many as are used of one channel's at most.
+const HANDLES: u64 = 128;
+const HANDLES_MOST: u64 = 500;
+
+/// Longest path that is sent (path_resolution(7): `PATH_MAX`).
+pub(crate) const PATH_MAX: usize = 4096;
+
+/// A connection to a host.
+pub(crate) struct Session {
+    pub(crate) counter: Counter,
+    server: Known,
+    quit: Arc<Notify>,
+    network: Mutex<Option<JoinHandle<()>>>,
+    /// Removals that are under way, with their paths: the end waits for them.
+    removals: Mutex<Vec<(Waiting, Vec<u8>)>>,
+    /// The folder that paths without a slash in front start in.
+    pub(crate) home: Vec<u8>,
+    /// The user may give files to others, likely.
+    pub(crate) is_root: bool,
+    /// Most bytes of one WRITE.
+    pub(crate) chunk: usize,
+    /// Handles that may be open on each channel.
+    pub(crate) handles: u64,
+}
+
+impl Session {
+    /// Connects. When `stopped` says that it is no longer wanted, the connection ends; it is asked several
+    /// times a second.
+    ///
+    /// # Errors
+    /// When there is no connection, or the host does not serve as SFTP does.
+    pub(crate) fn open(
+        address: Address,
+        options: Options,
+        stopped: impl Fn() -> bool + Send + 'static,
+    ) -> Result<Self, ConnectError> {
+        let local = |error| ConnectError::Local { action: "start a thread", error };
+        let (parcels, commands) = unbounded_channel();
+        let (server, told) = (Known::default(), Arc::new(Notify::new()));
+        let quit = Quit { told: Arc::clone(&told), stopped: Box::new(stopped) };
+        let named_root = address.user() == Some("root");
+        let for_carrier = Arc::clone(&server);
+        let talker = Box::new(move || Carrier::new(for_carrier));
+        let network =
+            Network { address, options, commands, quit, talker, wake: Arc::new(Notify::new()) };
+        let (ready, connected) = sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("sftp-network".to_owned())
+            .spawn(move || network.run(&ready))
+            .map_err(local)?;
+        let mut session = Self {
+            counter: Counter::new(parcels),
+            server,
+            quit: told,
+            network: Mutex::new(Some(thread)),
+            removals: Mutex::default(),
+            home: Vec::new(),
+            is_root: named_root,
+            chunk: WRITE_LEAST as usize,
+            handles: HANDLES,
+        };
+        let offers = match connected.recv() {
+            Ok(result) => result?,
+            Err(_) => return Err(local(io::ErrorKind::BrokenPipe.into())),
+        };
+        session.look_around(offers).map_err(|fault| match fault {
+            Fault::Ended(why) => ConnectError::Ssh { said: why },
+            fault => ConnectError::NoSftp { said: io::Error::from(fault).to_string() },
+        })?;
+        Ok(session)
+    }
+
+    /// Finds out where it is, as whom, and what the server bears.
+    fn look_around(&mut self, offers: Offers) -> Result<(), Fault> {
+        let mut requests = Requests::new().ask(Request::RealPath(b".")).ask(Request::Stat(b"."));
+        if offers.limits {
+            requests = requests.ask(Request::Limits);
+        }
+        let mut answers = again(|_| self.ask(requests.clone()))?;
+        self.home = sound(answers.next())?;
+        let owner = answers.next().attrs().ok().and_then(|attrs| attrs.owner);
+        // In the home of an account that sees a part of the host only, `/`, the owner tells nothing.
+        self.is_root |= self.home != b"/" && owner.is_some_and(|(user, _)| user == 0);
+        if let Told::Limits(Limits { write, handles }) = answers.next() {
+            let write = if write == 0 { WRITE_LEAST } else { write };
+            self.chunk = write.clamp(4096, WRITE_MOST) as usize;
+            self.handles =
+                if handles == 0 { HANDLES_MOST } else { (handles / 2).min(HANDLES_MOST) };
+        }
+        Ok(())
+    }
+
+    /// What is known of the server by now.
+    pub(crate) fn server(&self) -> Server {
+        known(&self.server)
+    }
+
+    /// The shortest time that an answer took.
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.server().round_trip.unwrap_or_default()
+    }
+
+    pub(crate) fn ask(&self, requests: Requests) -> Result<Answers, Fault> {
+        self.counter.ask(Via::Any, requests)
+    }
+
+    /// What is at `path`, a symlink not followed; `None` when nothing is.
+    pub(crate) fn find(&self, path: &[u8]) -> Result<Option<Attrs>, Fault> {
+        let answers = again(|_| self.ask(Requests::new().ask(Request::LStat(path))));
+        found(answers?.next())
+    }
+
+    /// Removes what stands under a temporary name, after `first`. Whoever asks does not wait for it.
+    pub(crate) fn remove_later(&self, via: Via, first: Requests, path: &[u8]) {
+        let removal = Arc::new(first.change(Change::Remove(path)));
+        let mut removals = self.removals();
+        removals.retain(|(waiting, _)| !waiting.is_answered());
+        removals.push((self.counter.send(via, &removal), path.to_vec()));
+    }
+
+    fn removals(&self) -> MutexGuard<'_, Vec<(Waiting, Vec<u8>)>> {
+        self.removals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the removals that are under way directly in a folder: they change its time.
+    pub(crate) fn settle_in(&self, folder: &[u8]) {
+        self.settle(|path| is_directly_in(folder, path));
+    }
+
+    /// Waits for removals that are under way; one that was lost with its connection is asked for again.
+    fn settle(&self, is_meant: impl Fn(&[u8]) -> bool) {
+        let meant: Vec<_> = {
+            let mut all = self.removals();
+            all.extract_if(.., |(_, path)| is_meant(path)).collect()
+        };
+        for (waiting, path) in meant {
+            if waiting.wait().is_err() {
+                let removal = Requests::new().change(Change::Remove(&path));
+                // Where there is no connection any more it stays, until a later restore takes its place.
+                let _ = again(|_| self.ask(removal.clone()));
+            }
+        }
+    }
+
+    /// Ends the connection, when all removals are done, and waits until `ssh` has ended and nothing is left of it.
+    pub(crate) fn close(&self) {
+        self.settle(|_| true);
+        self.quit.notify_one();
+        let network = self.network.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let _ = network.map(JoinHandle::join);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+pub(crate) fn found(told: Told) -> Result<Option<Attrs>, Fault> {
+    match told.attrs() {
+        Ok(attrs) => Ok(Some(attrs)),
+        Err(fault) if fault.is_absent() => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// The absolute path without symlinks that the server told.
+pub(crate) fn sound(told: Told) -> Result<Vec<u8>, Fault> {
+    let real = bare(&told.name()?).to_vec();
+    let clean = |name: &[u8]| !matches!(name, b"" | b"." | b"..");
+    let mut names = real.strip_prefix(b"/").unwrap_or_default().split(|byte| *byte == b'/');
+    let sound = real == b"/" || (real.starts_with(b"/") && names.all(clean));
+    if !sound || real.len() >= PATH_MAX || real.contains(&0) {
+        return Err(Fault::Impossible("the server tells no absolute path for it"));
+    }
+    Ok(real)
+}
+
+fn is_directly_in(folder: &[u8], path: &[u8]) -> bool {
+    let rest = path.strip_prefix(folder).unwrap_or_default();
+    let name = if folder == b"/" { Some(rest) } else { rest.strip_prefix(b"/") };
+    name.is_some_and(|name| !name.is_empty() && !name.contains(&b'/'))
+}
+
+/// A path without the slash that some servers end folders with.
+pub(crate) fn bare(path: &[u8]) -> &[u8] {
+    if path.len() > 1 { path.strip_suffix(b"/").unwrap_or(path) } else { path }
+}
+
+/// What the server says of an entry.
+pub(crate) fn described(attrs: Attrs) -> Result<Meta, Fault> {
+    let undescribed = Fault::Impossible("the server did not tell its type, owner, size and time");
+    meta(attrs).ok_or(undescribed)
+}
+
+/// A number that nobody guesses, never 0: as a time one before 2106.
+pub(crate) fn mark() -> u32 {
+    use std::hash::BuildHasher;
+    use std::hash::Hasher;
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    (random as u32).max(1)
+}
+
+/// Whether the server says that it is a folder.
+pub(crate) fn is_folder(attrs: Attrs) -> bool {
+    meta(attrs).is_some_and(|meta| meta.kind == Kind::Folder)
+}
+
+/// The server's answer that it does not do something at all.
+pub(crate) const UNSUPPORTED: Status = Status::Other(8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_deeper_or_elsewhere_is_not_directly_in_a_folder() {
+        for (folder, path, is_in) in [
+            ("/a", "/a/b", true),
+            ("/", "/b", true),
+            ("/a", "/a/b/c", false),
+            ("/a", "/ab", false),
+            ("/a", "/a", false),
+            ("/", "/a/b", false),
+        ] {
+            assert_eq!(is_directly_in(folder.as_bytes(), path.as_bytes()), is_in, "{path}");
+        }
+    }
+}

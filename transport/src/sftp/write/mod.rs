@@ -1,0 +1,363 @@
+//! A folder of another machine as the place of restored entries: the writing side of SFTP version 3, with
+//! OpenSSH's extensions where the server offers them.
+//!
+//! The engine's threads ask and wait, many at a time; one thread talks (the `network` of the reading side,
+//! with a [`carrier`] in the place of its desk) and sends what they ask for over several channels. What they
+//! wait for is bounded: an answer that takes too long ends the connection, and the next one is asked again.
+//!
+//! Version 3 knows paths only. A path is sent whole, folders are gone into when LSTAT and REALPATH say that
+//! they are where they should be, new files are made with `O_EXCL`, and what counts is set by handle. What
+//! is left is the moment between such a look and what follows from it.
+
+pub(crate) mod attributes;
+pub(crate) mod create;
+pub(crate) mod folder;
+pub(crate) mod large_file;
+pub(crate) mod link;
+pub(crate) mod readback;
+pub(crate) mod remove_tree;
+pub(crate) mod small_files;
+pub(crate) mod store;
+pub(crate) mod symlinks;
+pub(crate) mod top_dir;
+pub(crate) mod verify_attributes;
+
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use engine::entry::stored::Held;
+use engine::entry::{Entry, FileId};
+use engine::repository::content::{Content, StoreError};
+use engine::restore::target::local::PlaceError;
+use engine::restore::target::{Facts, FileSystem, Shortfall, Spared, Stored, Target, ToStore};
+use rustix::io::Errno;
+
+use crate::sftp::options::Options;
+use crate::sftp::protocol::packet::{Offers, Request};
+use crate::sftp::protocol::write_packet::Change;
+use crate::sftp::ssh::address::Address;
+use crate::sftp::ssh::connect_error::ConnectError;
+use crate::sftp::write::link::budget::Budget;
+use crate::sftp::write::link::error::{Fault, again};
+use crate::sftp::write::link::request_batch::{Requests, Via};
+use crate::sftp::write::link::session::Session;
+
+pub use crate::sftp::write::folder::TargetFolder;
+
+/// Memory for what is read and sent, bytes.
+const MEMORY: u64 = 96 << 20;
+
+/// Threads nearby and on the longest line, and the round trip that each of them stands for.
+const THREADS: (u128, u128) = (12, 256);
+const PER_THREAD: Duration = Duration::from_micros(200);
+
+/// Entries of a folder that a thread does at a time, and up to which size, bytes, files are stored together.
+const BATCH: usize = 32;
+const TOGETHER: u64 = 64 << 10;
+
+/// A host that a restore goes to, connected.
+pub struct SftpHost(Session);
+
+impl SftpHost {
+    /// Connects. When `stopped` says that it is no longer wanted, now or later, the connection ends; it is
+    /// asked several times a second.
+    ///
+    /// # Errors
+    /// When there is no connection, or the host offers no SFTP.
+    pub fn connect(
+        address: Address,
+        options: Options,
+        stopped: impl Fn() -> bool + Send + 'static,
+    ) -> Result<Self, ConnectError> {
+        Session::open(address, options, stopped).map(Self)
+    }
+
+    /// The folder `dir`, symlinks in it followed; made with its parents unless it is there. Without a slash in
+    /// front, and with `~/`, it lies below the home of the user there.
+    ///
+    /// # Errors
+    /// When it cannot be made, or lies in a backups folder.
+    pub fn make(self, dir: &[u8], now: SystemTime) -> Result<SftpTarget, PlaceError> {
+        let top = crate::sftp::write::top_dir::make(&self.0, dir)?;
+        Ok(SftpTarget::new(self.0, top, now))
+    }
+
+    /// The same for looking only; it need not exist.
+    ///
+    /// # Errors
+    /// When it lies in a backups folder or cannot be opened.
+    pub fn look_at(self, dir: &[u8], now: SystemTime) -> Result<SftpTarget, PlaceError> {
+        let top = crate::sftp::write::top_dir::look_at(&self.0, dir)?;
+        Ok(SftpTarget::new(self.0, top, now))
+    }
+}
+
+/// A folder of another machine.
+pub struct SftpTarget {
+    session: Session,
+    top: crate::sftp::write::top_dir::Top,
+    /// For times of access, which version 3 sets together with those of modification.
+    now: u32,
+    memory: Budget,
+    handles: Budget,
+    /// Bytes of listings that are kept.
+    kept: Arc<AtomicUsize>,
+    /// Held while a tree is removed that holds a folder of many names.
+    long: Mutex<()>,
+    /// Bytes that names of folders take that wait for their removal.
+    waiting: AtomicUsize,
+    /// Large files that are being sent.
+    uploads: AtomicUsize,
+    /// Users and groups that nothing may be given to.
+    refused: Mutex<HashSet<(u32, u32)>>,
+    /// Folders with changes that are not on the disk.
+    unsynced: Mutex<HashSet<Arc<[u8]>>>,
+    /// Extensions that were offered and turned out to be unknown.
+    no_rename: AtomicBool,
+    no_sync: AtomicBool,
+    /// How SYMLINK is meant on the connection that there is.
+    tried: Mutex<Option<crate::sftp::write::symlinks::Tried>>,
+    follows: Follows,
+}
+
+/// Requests about a symlink that were found to be about what it leads to.
+#[derive(Default)]
+struct Follows {
+    set_link: AtomicBool,
+    link: AtomicBool,
+}
+
+impl Follows {
+    fn set_link(&self, follows: bool) {
+        self.set_link.store(follows, Ordering::Relaxed);
+    }
+
+    fn link(&self, follows: bool) {
+        self.link.store(follows, Ordering::Relaxed);
+    }
+}
+
+impl SftpTarget {
+    fn new(session: Session, top: crate::sftp::write::top_dir::Top, now: SystemTime) -> Self {
+        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let lanes = session.server().lanes.max(1) as u64;
+        let handles = Budget::new(session.handles * lanes);
+        Self {
+            session,
+            top,
+            now: u32::try_from(seconds).unwrap_or(u32::MAX),
+            memory: Budget::new(MEMORY),
+            handles,
+            kept: Arc::default(),
+            long: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            uploads: AtomicUsize::new(0),
+            refused: Mutex::default(),
+            unsynced: Mutex::default(),
+            no_rename: AtomicBool::new(false),
+            no_sync: AtomicBool::new(false),
+            tried: Mutex::default(),
+            follows: Follows::default(),
+        }
+    }
+
+    /// Its path on the host, without symlinks as far as it exists.
+    #[must_use]
+    pub fn path(&self) -> &[u8] {
+        &self.top.path
+    }
+
+    /// Whether what is written is brought to the host's disk before it gets its name.
+    #[must_use]
+    pub fn syncs(&self) -> bool {
+        self.offers().fsync
+    }
+
+    /// What the server offers and knows.
+    fn offers(&self) -> Offers {
+        let offers = self.session.server().offers;
+        let known = |no: &AtomicBool| !no.load(Ordering::Relaxed);
+        Offers {
+            posix_rename: offers.posix_rename && known(&self.no_rename),
+            fsync: offers.fsync && known(&self.no_sync),
+            lsetstat: offers.lsetstat && known(&self.follows.set_link),
+            links_symlinks: offers.hard_link && known(&self.follows.link),
+            ..offers
+        }
+    }
+
+    /// Ends the connection and waits until `ssh` has ended and nothing is left of it.
+    pub fn close(&self) {
+        self.session.close();
+    }
+
+    fn facts_owners(&self) -> bool {
+        self.session.is_root
+    }
+
+    fn tried(&self) -> MutexGuard<'_, Option<crate::sftp::write::symlinks::Tried>> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refused(&self) -> MutexGuard<'_, HashSet<(u32, u32)>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unsynced(&self) -> MutexGuard<'_, HashSet<Arc<[u8]>>> {
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something in a folder is changed.
+    fn changed(&self, folder: &TargetFolder) {
+        if !folder.changed.swap(true, Ordering::Relaxed) {
+            self.unsynced().insert(Arc::clone(&folder.path));
+        }
+    }
+
+    /// What was changed in a folder is on the disk.
+    fn synced(&self, folder: &TargetFolder) {
+        folder.changed.store(false, Ordering::Relaxed);
+        self.unsynced().remove(&folder.path);
+    }
+
+    /// Brings a folder's names to the disk, where the server opens folders.
+    fn sync_folder(&self, path: &[u8]) -> Result<(), Fault> {
+        let mut answers = self.session.ask(Requests::new().ask(Request::Open(path)))?;
+        let lane = answers.lane;
+        let handle = match answers.next().handle() {
+            Err(fault) if fault.is_refusal() => return Ok(()),
+            handle => handle?,
+        };
+        let sync = Requests::new().change(Change::Sync(&handle)).ask(Request::Close(&handle));
+        self.session.counter.ask(Via::Same(lane), sync)?.next().done()
+    }
+}
+
+impl Target for SftpTarget {
+    type Folder = TargetFolder;
+
+    fn facts(&self) -> Facts {
+        let (near, far) = THREADS;
+        let threads = self.session.round_trip().as_micros() / PER_THREAD.as_micros();
+        Facts {
+            owners: self.session.is_root,
+            xattrs: false,
+            granularity_ns: 1_000_000_000,
+            seconds: (0, u32::MAX.into()),
+            threads: usize::try_from(threads.clamp(near, far)).unwrap_or(1),
+            batch: BATCH,
+            together: Some(TOGETHER),
+        }
+    }
+
+    fn top(&self) -> io::Result<TargetFolder> {
+        if !self.top.is_there {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let top = TargetFolder::new(Arc::clone(&self.top.path), &self.kept);
+        if self.top.is_new {
+            top.is_empty();
+        }
+        Ok(top)
+    }
+
+    fn enter(&self, folder: &TargetFolder, name: &CStr) -> io::Result<TargetFolder> {
+        Ok(self.enter_folder(folder, name)?)
+    }
+
+    fn look(&self, folder: &TargetFolder, name: &CStr) -> io::Result<Option<Held>> {
+        Ok(self.look_at(folder, name)?)
+    }
+
+    fn names(&self, folder: &TargetFolder, most: usize) -> io::Result<Option<Vec<CString>>> {
+        Ok(self.list(folder, most)?)
+    }
+
+    fn make_folder(&self, folder: &TargetFolder, name: &CStr) -> io::Result<Option<FileId>> {
+        self.mkdir(folder, name)?;
+        Ok(None)
+    }
+
+    fn store(
+        &self,
+        folder: &TargetFolder,
+        entry: &Entry,
+        content: &Content<'_>,
+        replace: bool,
+    ) -> Result<Stored, StoreError> {
+        self.store_file(folder, entry, content, replace)
+    }
+
+    fn store_all(
+        &self,
+        folder: &TargetFolder,
+        files: &[&dyn ToStore],
+    ) -> Vec<Result<Stored, StoreError>> {
+        self.store_together(folder, files)
+    }
+
+    fn make(&self, folder: &TargetFolder, entry: &Entry, replace: bool) -> io::Result<Stored> {
+        let shortfall = self.symlink(folder, entry, replace)?;
+        Ok(Stored { shortfall, damaged: false, id: None })
+    }
+
+    fn link(
+        &self,
+        folder: &TargetFolder,
+        name: &CStr,
+        to: (&TargetFolder, &CStr, Option<FileId>),
+        replace: bool,
+    ) -> io::Result<()> {
+        Ok(self.hard_link(folder, name, &to.0.child(to.1)?, replace)?)
+    }
+
+    fn dress_file(
+        &self,
+        folder: &TargetFolder,
+        entry: &Entry,
+        _: Option<FileId>,
+    ) -> io::Result<Shortfall> {
+        // As of a file with several names: the engine stores it anew.
+        again(|_| self.dress_in_place(folder, entry))?.ok_or(Errno::MLINK.into())
+    }
+
+    fn dress_folder(&self, folder: &TargetFolder, entry: &Entry, _: bool) -> io::Result<Shortfall> {
+        Ok(again(|_| self.dress(folder, entry))?)
+    }
+
+    fn remove(&self, folder: &TargetFolder, name: &CStr) -> io::Result<()> {
+        Ok(self.unlink(folder, name)?)
+    }
+
+    /// SFTP tells no mounts: a part of the same file system that is mounted in a second place is not seen.
+    fn file_system(&self, folder: &TargetFolder) -> io::Result<Option<FileSystem>> {
+        let device = self.file_system_of(&folder.path)?;
+        Ok(device.map(|device| FileSystem { device, mount: 0 }))
+    }
+
+    fn may_remove(
+        &self,
+        folder: &TargetFolder,
+        name: &CStr,
+        spared: &Spared<'_>,
+    ) -> io::Result<bool> {
+        Ok(self.may_remove_tree(folder, name, spared)?)
+    }
+
+    fn remove_folder(&self, folder: &TargetFolder, name: &CStr) -> io::Result<()> {
+        Ok(self.remove_tree(folder, name)?)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if self.syncs() {
+            for path in std::mem::take(&mut *self.unsynced()) {
+                again(|_| self.sync_folder(&path))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,270 @@
+//! Removes a folder on the host with all it holds; before that, all of it is looked at.
+
+use std::ffi::{CStr, CString};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{MutexGuard, PoisonError};
+
+use engine::entry::{Kind, Listed, Meta};
+use engine::restore::target::Spared;
+
+use crate::sftp::protocol::attributes::meta;
+use crate::sftp::protocol::packet::Request;
+use crate::sftp::protocol::remote_path::child;
+use crate::sftp::protocol::write_packet::Change;
+use crate::sftp::write::SftpTarget;
+use crate::sftp::write::folder::{Entries, TargetFolder};
+use crate::sftp::write::link::error::{Fault, again};
+use crate::sftp::write::link::request_batch::{Requests, Told};
+use crate::sftp::write::link::session::PATH_MAX;
+use crate::sftp::write::top_dir::OWN;
+
+/// Most entries that are looked at: above that a server that never ends is more likely.
+const ENTRIES_MOST: usize = 50_000_000;
+
+/// Files that are removed together.
+const TOGETHER: usize = 64;
+
+/// Memory, bytes, that the names of folders may take, in all trees, that are still to be looked at.
+const WAITING_MOST: usize = 48 << 20;
+
+/// So many names of a folder each thread may hold.
+const FEW: usize = 2_000;
+
+/// A part of the way through a tree.
+enum Step {
+    /// Into a folder of the one that the way is in.
+    Enter(CString),
+    /// Out of the folder that the way is in.
+    Leave,
+}
+
+/// Names of what a folder holds. Of many, one folder's are held at a time.
+struct Inside<'a> {
+    folders: Vec<CString>,
+    others: Vec<CString>,
+    /// Something in it must stay.
+    stays: bool,
+    _alone: Option<MutexGuard<'a, ()>>,
+}
+
+/// Whether an entry must stay.
+type Stays<'a> = dyn Fn(&CStr, &Meta) -> bool + 'a;
+
+/// The way through a tree: only names are kept, as each path may be long and a folder may hold many.
+struct Way<'a> {
+    path: Vec<u8>,
+    steps: Vec<Step>,
+    /// Bytes of what waits, of all ways.
+    waiting: &'a AtomicUsize,
+}
+
+impl<'a> Way<'a> {
+    fn new(top: &[u8], waiting: &'a AtomicUsize) -> Self {
+        Self { path: top.to_vec(), steps: vec![Step::Leave], waiting }
+    }
+
+    /// Has these folders of the one that the way is in before it.
+    fn add(&mut self, folders: Vec<CString>) -> Result<(), Fault> {
+        let more = folders.iter().map(|name| cost(name)).sum::<usize>();
+        let before = self.waiting.fetch_add(more, Ordering::Relaxed);
+        self.steps.extend(folders.into_iter().map(Step::Enter));
+        if before + more > WAITING_MOST {
+            return Err(Fault::Impossible(
+                "it is not removed: it holds too many folders; remove it on that machine",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Goes into the next folder, and tells `leave` of those that it leaves on the way. Whether there is one.
+    fn enter(&mut self, mut leave: impl FnMut(&[u8]) -> Result<(), Fault>) -> Result<bool, Fault> {
+        while let Some(step) = self.steps.pop() {
+            let Step::Enter(name) = step else {
+                leave(&self.path)?;
+                let above = self.path.iter().rposition(|byte| *byte == b'/');
+                self.path.truncate(above.unwrap_or_default());
+                continue;
+            };
+            self.waiting.fetch_sub(cost(&name), Ordering::Relaxed);
+            self.path = child(&self.path, name.to_bytes());
+            if self.path.len() >= PATH_MAX {
+                return Err(Fault::Impossible(
+                    "it is not removed: a path in it is longer than 4,095 bytes; remove it on that machine",
+                ));
+            }
+            self.steps.push(Step::Leave);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}
+
+impl Drop for Way<'_> {
+    fn drop(&mut self) {
+        let left = self.steps.iter().map(|step| match step {
+            Step::Enter(name) => cost(name),
+            Step::Leave => 0,
+        });
+        self.waiting.fetch_sub(left.sum(), Ordering::Relaxed);
+    }
+}
+
+/// What a name takes while it waits.
+fn cost(name: &CStr) -> usize {
+    size_of::<Step>() + name.count_bytes() + 16
+}
+
+impl SftpTarget {
+    pub(crate) fn remove_tree(&self, folder: &TargetFolder, name: &CStr) -> Result<(), Fault> {
+        let top = folder.child(name)?;
+        self.changed(folder);
+        let mut way = Way::new(&top, &self.waiting);
+        loop {
+            let Inside { folders, others, _alone, .. } = self.inside(&way.path, &|_, _| false)?;
+            for together in others.chunks(TOGETHER) {
+                let requests = together.iter().fold(Requests::new(), |requests, name| {
+                    requests.change(Change::Remove(&child(&way.path, name.to_bytes())))
+                });
+                self.removed(&requests)?;
+            }
+            drop((others, _alone));
+            way.add(folders)?;
+            let remove = |path: &[u8]| {
+                let remove = Requests::new().change(Change::RemoveFolder(path));
+                self.removed(&remove)
+            };
+            if !way.enter(remove)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Removes; what is gone already counts as removed.
+    fn removed(&self, requests: &Requests) -> Result<(), Fault> {
+        let mut answers = again(|_| self.session.ask(requests.clone()))?;
+        for _ in 0..requests.len() {
+            match answers.next().done() {
+                Err(fault) if !fault.is_absent() => return Err(fault),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What the folder at `path` holds.
+    fn inside(&self, path: &[u8], stays: &Stays<'_>) -> Result<Inside<'_>, Fault> {
+        let few = self.entries_of(path, FEW)?;
+        let _alone =
+            few.is_none().then(|| self.long.lock().unwrap_or_else(PoisonError::into_inner));
+        let entries = match few {
+            Some(entries) => Some(entries),
+            None => self.entries_of(path, usize::MAX)?,
+        };
+        let undescribed = Fault::Impossible("the server does not tell what is in it");
+        let (mut folders, mut others, mut found) = (Vec::new(), Vec::new(), false);
+        for (name, attrs) in entries.into_iter().flat_map(Entries::into_names) {
+            let meta = meta(attrs).ok_or(undescribed.clone())?;
+            found |= stays(&name, &meta);
+            let into = if meta.kind == Kind::Folder { &mut folders } else { &mut others };
+            into.push(name);
+        }
+        Ok(Inside { folders, others, stays: found, _alone })
+    }
+
+    /// Whether all of the folder `name` may go: nothing in it is `spared`, and it reaches neither into another
+    /// file system nor into a backups folder.
+    pub(crate) fn may_remove_tree(
+        &self,
+        folder: &TargetFolder,
+        name: &CStr,
+        spared: &Spared<'_>,
+    ) -> Result<bool, Fault> {
+        let top = folder.child(name)?;
+        let Some(outside) = self.file_system_of(&folder.path)? else { return Ok(false) };
+        let mut seen = 0;
+        let mut way = Way::new(&top, &self.waiting);
+        loop {
+            let below = way.path.get(top.len() + 1..).unwrap_or_default().to_vec();
+            let stays = |name: &CStr, meta: &Meta| {
+                let path = match &below[..] {
+                    [] => name.to_bytes().to_vec(),
+                    below => child(below, name.to_bytes()),
+                };
+                name.to_bytes() == OWN || spared(&path, Listed { name, meta, extra: None })
+            };
+            if self.file_system_of(&way.path)? != Some(outside) {
+                return Ok(false);
+            }
+            let Inside { folders, others, _alone, stays } = self.inside(&way.path, &stays)?;
+            if stays {
+                return Ok(false);
+            }
+            seen += folders.len() + others.len();
+            if seen > ENTRIES_MOST {
+                return Err(Fault::Impossible("it is not removed: it does not end"));
+            }
+            way.add(folders)?;
+            if !way.enter(|_| Ok(()))? {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Which file system a path is on; `None` when the server does not tell, or tells the same of several
+    /// (statvfs(3) has 0 for those without a number).
+    pub(crate) fn file_system_of(&self, path: &[u8]) -> Result<Option<u64>, Fault> {
+        if !self.offers().statvfs {
+            return Ok(None);
+        }
+        let ask = Requests::new().ask(Request::StatVfs(path));
+        match again(|_| self.session.ask(ask.clone()))?.next() {
+            Told::FileSystem(found) if found.id != 0 => Ok(Some(found.id)),
+            _ => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&CStr]) -> Vec<CString> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_way_leaves_each_folder_after_all_in_it() {
+        let waiting = AtomicUsize::new(0);
+        let (mut way, mut seen, mut left) = (Way::new(b"/top", &waiting), Vec::new(), Vec::new());
+        way.add(names(&[c"b", c"a"])).unwrap();
+        let mut leave = |path: &[u8]| {
+            left.push(path.to_vec());
+            Ok(())
+        };
+        while way.enter(&mut leave).unwrap() {
+            seen.push(way.path.clone());
+            if way.path == b"/top/a" {
+                way.add(names(&[c"in"])).unwrap();
+            }
+        }
+        assert_eq!(seen, [&b"/top/a"[..], b"/top/a/in", b"/top/b"]);
+        assert_eq!(left, [&b"/top/a/in"[..], b"/top/a", b"/top/b", b"/top"]);
+        assert_eq!(waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_is_too_deep_or_too_much_ends_it() {
+        let long = CString::new(vec![b'n'; 255]).unwrap();
+        let waiting = AtomicUsize::new(0);
+        let mut way = Way::new(b"/top", &waiting);
+        let end = (0..100).try_for_each(|_| {
+            way.add(vec![long.clone()])?;
+            way.enter(|_| Ok(())).map(drop)
+        });
+        assert!(matches!(end, Err(Fault::Impossible(_))));
+        let end = way.add(vec![long; 200_000]);
+        assert!(matches!(end, Err(Fault::Impossible(_))));
+        drop(way);
+        assert_eq!(waiting.load(Ordering::Relaxed), 0, "what waits no longer is not counted");
+    }
+}

@@ -1,0 +1,232 @@
+//! Stores a file on the host: a small one in three steps (open, all of it, its name), a large one as
+//! [`upload`](super::upload) does.
+
+use std::sync::atomic::Ordering;
+
+use engine::entry::Entry;
+use engine::repository::content::{Content, Piece, StoreError, is_damaged, read_through};
+use engine::restore::target::Stored;
+
+use crate::sftp::protocol::packet::Request;
+use crate::sftp::protocol::write_packet::{Change, Set};
+use crate::sftp::write::SftpTarget;
+use crate::sftp::write::attributes::{Dress, is_set_id};
+use crate::sftp::write::create::Made;
+use crate::sftp::write::folder::TargetFolder;
+use crate::sftp::write::link::error::{Fault, again};
+use crate::sftp::write::link::request_batch::{Requests, Via};
+use crate::sftp::write::link::session::UNSUPPORTED;
+
+/// Largest file that is sent together: all of it is read before.
+const SMALL: u64 = 512 << 10;
+
+/// What a file in progress takes at least, beside its content.
+pub(crate) const AROUND: u64 = 16 << 10;
+
+impl SftpTarget {
+    /// Stores a file with all that belongs to it.
+    pub(crate) fn store_file(
+        &self,
+        folder: &TargetFolder,
+        entry: &Entry,
+        content: &Content<'_>,
+        replace: bool,
+    ) -> Result<Stored, StoreError> {
+        let size = content.file.metadata().map_err(StoreError::Unreadable)?.len();
+        if size > SMALL {
+            return self.upload(folder, entry, content, replace);
+        }
+        // Handles always before memory: who waits for memory holds none of it, so that nobody waits for ever.
+        let _handle = self.handles.take(1);
+        let _room = self.memory.take(2 * size + AROUND);
+        let read = self.read_small(content)?;
+        let dress = self.dress_of(entry);
+        let path = self.temporary(folder, &entry.name).map_err(refused)?;
+        let store =
+            || again(|_| self.store_small(folder, (&path, entry), (&read, &dress), replace));
+        let stored = match store() {
+            // Once more: a server that mixes up its files now and then.
+            Err(Fault::Garbled) => store(),
+            stored => stored,
+        };
+        Ok(Stored {
+            shortfall: stored.map_err(refused)?.shortfall,
+            damaged: read.damaged,
+            id: None,
+        })
+    }
+
+    /// Reads all of a small file, and proves it.
+    pub(crate) fn read_small(&self, content: &Content<'_>) -> Result<Read, StoreError> {
+        let mut pieces: Vec<(u64, Vec<u8>)> = Vec::new();
+        let (size, hash) = read_through(content, &mut |piece| {
+            if let Piece::Data(at, bytes) = piece {
+                let parts = bytes.chunks(self.session.chunk);
+                let starts = (0..).map(|number| at + number * self.session.chunk as u64);
+                pieces.extend(starts.zip(parts.map(<[u8]>::to_vec)));
+            }
+            Ok(())
+        })?;
+        let damaged = is_damaged(content, &hash);
+        if damaged && !content.accept_damage {
+            return Err(StoreError::Damaged);
+        }
+        let end = pieces.last().map_or(0, |(offset, bytes)| offset + bytes.len() as u64);
+        Ok(Read { pieces, length: size, hash, size: (size > end).then_some(size), damaged })
+    }
+
+    fn store_small(
+        &self,
+        folder: &TargetFolder,
+        (path, entry): (&[u8], &Entry),
+        (read, dress): (&Read, &Dress),
+        replace: bool,
+    ) -> Result<Dress, Fault> {
+        let made = self.create(folder, path.to_vec())?;
+        let writes = read.writes(Requests::new(), &made.handle);
+        let mut dress = dress.clone();
+        dress.set.size = read.size;
+        self.conclude(folder, (&made, read.length), writes, &mut dress)?;
+        if self.reads_back() {
+            let read = self.read_back(made.lane, &made.path, (read.length, read.hash));
+            read.inspect_err(|_| self.discard(&made))?;
+        }
+        self.finish(folder, &made, entry, replace)?;
+        Ok(dress)
+    }
+
+    /// Sends the last that is written to a file, gives it what belongs to it, brings it to the disk, and
+    /// has a look at it: so long it has to be then. What fails is removed.
+    pub(crate) fn conclude(
+        &self,
+        folder: &TargetFolder,
+        (made, length): (&Made, u64),
+        writes: Requests,
+        dress: &mut Dress,
+    ) -> Result<(), Fault> {
+        let done = self.try_conclude((made, length), writes, dress);
+        if let Err(fault) = done {
+            let fault = self.why(folder, fault);
+            self.discard(made);
+            return Err(fault);
+        }
+        Ok(())
+    }
+
+    fn try_conclude(
+        &self,
+        (made, length): (&Made, u64),
+        writes: Requests,
+        dress: &mut Dress,
+    ) -> Result<(), Fault> {
+        let counter = &self.session.counter;
+        let (handle, count) = (&made.handle, writes.len());
+        let syncs = self.offers().fsync;
+        // Of a file that lends its owner's rights the owner comes first.
+        let together = !is_set_id(&dress.set);
+        let mut ask = writes;
+        if together {
+            ask = ask.change(Change::SetOpen(handle, dress.set));
+        }
+        if together && syncs {
+            ask = ask.change(Change::Sync(handle));
+        }
+        if together {
+            ask = ask.ask(Request::FStat(handle));
+        }
+        let mut answers = counter.ask(Via::Same(made.lane), ask)?;
+        for _ in 0..count {
+            answers.next().done()?;
+        }
+        if !together || answers.next().done().is_err() {
+            return self.conclude_apart((made, length), dress);
+        }
+        if syncs {
+            self.synced_or_unsupported(answers.next().done())?;
+        }
+        dress.wanted(length).prove(answers.next(), &mut dress.shortfall)
+    }
+
+    /// Gives a file that is written what belongs to it, one by one, and brings it to the disk.
+    pub(crate) fn conclude_apart(
+        &self,
+        (made, length): (&Made, u64),
+        dress: &mut Dress,
+    ) -> Result<(), Fault> {
+        let handle = &made.handle;
+        let wanted = dress.wanted(length);
+        self.dress_apart(made.lane, dress, &|set: Set| Change::SetOpen(handle, set))?;
+        let syncs = self.offers().fsync;
+        let mut ask = Requests::new();
+        if syncs {
+            ask = ask.change(Change::Sync(handle));
+        }
+        let ask = ask.ask(Request::FStat(handle));
+        let mut answers = self.session.counter.ask(Via::Same(made.lane), ask)?;
+        if syncs {
+            self.synced_or_unsupported(answers.next().done())?;
+        }
+        wanted.prove(answers.next(), &mut dress.shortfall)
+    }
+
+    /// A file system that cannot sync, or a server that does not know how, is nobody's fault.
+    pub(crate) fn synced_or_unsupported(&self, done: Result<(), Fault>) -> Result<(), Fault> {
+        match done {
+            Err(Fault::Refused(UNSUPPORTED)) => {
+                self.no_sync.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    /// Closes a file, and gives it its name.
+    pub(crate) fn finish(
+        &self,
+        folder: &TargetFolder,
+        made: &Made,
+        entry: &Entry,
+        replace: bool,
+    ) -> Result<(), Fault> {
+        let mut close = Requests::new().ask(Request::Close(&made.handle));
+        let mut via = Via::Same(made.lane);
+        if !self.offers().fsync {
+            // What could not be stored may be told only now (close(2)).
+            let closed = self.session.counter.ask(via, close)?.next().done();
+            closed.map_err(|fault| self.why(folder, fault))?;
+            (close, via) = (Requests::new(), Via::Any);
+        }
+        self.place(folder, (via, close), (&made.path, entry), replace)
+    }
+}
+
+/// All of a small file.
+pub(crate) struct Read {
+    /// Offsets, and what is written there.
+    pieces: Vec<(u64, Vec<u8>)>,
+    /// How long it is.
+    pub(crate) length: u64,
+    /// Of all of it.
+    hash: blake3::Hash,
+    /// The same, when it ends in a hole.
+    pub(crate) size: Option<u64>,
+    pub(crate) damaged: bool,
+}
+
+impl Read {
+    /// Adds what writes it.
+    pub(crate) fn writes(&self, requests: Requests, handle: &[u8]) -> Requests {
+        self.pieces.iter().fold(requests, |requests, (offset, bytes)| {
+            requests.change(Change::Write { handle, offset: *offset, bytes })
+        })
+    }
+
+    /// How many requests that takes.
+    pub(crate) fn len(&self) -> usize {
+        self.pieces.len()
+    }
+}
+
+pub(crate) fn refused(fault: Fault) -> StoreError {
+    StoreError::Target(fault.into())
+}

@@ -1,0 +1,143 @@
+//! What a server means by SYMLINK and by its extensions for symlinks, found out by trying them on one that leads
+//! nowhere, in the folder that is restored into. The draft has the path of the link first, OpenSSH its
+//! target: with the wrong one a link would be made at the target's path.
+
+use engine::entry::Kind;
+
+use crate::sftp::protocol::packet::{Attrs, Request};
+use crate::sftp::protocol::write_packet::{Change, Set};
+use crate::sftp::write::SftpTarget;
+use crate::sftp::write::folder::TargetFolder;
+use crate::sftp::write::link::error::{Fault, again};
+use crate::sftp::write::link::request_batch::{Lane, Requests, Told, Via};
+use crate::sftp::write::link::session::{described, mark};
+
+/// A time that no clock tells.
+const TIME: u32 = 1_000_000;
+
+/// Which argument of SYMLINK comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As in OpenSSH (its file PROTOCOL, section 4.1).
+    Target,
+    /// As in the draft, section 6.10.
+    Link,
+}
+
+impl Order {
+    /// The request that makes a symlink to `target` at `path`.
+    pub(crate) fn symlink<'a>(self, target: &'a [u8], path: &'a [u8]) -> Change<'a> {
+        match self {
+            Self::Target => Change::Symlink { first: target, second: path },
+            Self::Link => Change::Symlink { first: path, second: target },
+        }
+    }
+}
+
+/// What was found out of the server at the end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tried {
+    /// A channel of that connection: symlinks are made over it and no other.
+    pub(crate) lane: Lane,
+    pub(crate) order: Order,
+}
+
+/// What is at a path: whether it is a symlink to `target`.
+pub(crate) fn leads_to(there: Told, link: Told, target: &[u8]) -> Result<bool, Fault> {
+    let is_link = described(there.attrs()?)?.kind == Kind::Symlink;
+    Ok(is_link && *link.name()? == *target)
+}
+
+impl SftpTarget {
+    /// The order of SYMLINK's arguments on the connection that there is; tried in `folder` when it is not known.
+    pub(crate) fn symlink_order(&self, folder: &TargetFolder) -> Result<Tried, Fault> {
+        let mut known = self.tried();
+        if let Some(tried) = *known {
+            return Ok(tried);
+        }
+        let number = mark();
+        let tried = again(|_| self.try_symlink(folder, number))?;
+        *known = Some(tried);
+        Ok(tried)
+    }
+
+    /// The connection of what was found out is lost.
+    pub(crate) fn forget_order(&self, lane: Lane) {
+        let mut known = self.tried();
+        if known.is_some_and(|tried| tried.lane.connection == lane.connection) {
+            *known = None;
+        }
+    }
+
+    fn try_symlink(&self, folder: &TargetFolder, number: u32) -> Result<Tried, Fault> {
+        let name = |which: &str| {
+            let odd = Fault::Impossible("it has no temporary name");
+            let name = std::ffi::CString::new(format!("trial.{number:08x}.{which}"));
+            self.temporary(folder, &name.map_err(|_| odd)?)
+        };
+        let (one, other, further) = (name("a")?, name("b")?, name("c")?);
+        // Whatever the server makes of it lies in this folder, and leads nowhere.
+        let make = Requests::new()
+            // What was made before the connection was lost.
+            .change(Change::Remove(&one))
+            .change(Change::Remove(&other))
+            .change(Change::Remove(&further))
+            .change(Change::Symlink { first: &one, second: &other })
+            .ask(Request::LStat(&one))
+            .ask(Request::ReadLink(&one))
+            .ask(Request::LStat(&other))
+            .ask(Request::ReadLink(&other));
+        let mut answers = self.session.ask(make)?;
+        let lane = answers.lane;
+        (0..3).for_each(|_| drop(answers.next()));
+        let made = answers.next().done();
+        let mut is_at = |target: &[u8]| {
+            let (there, link) = (answers.next(), answers.next());
+            leads_to(there, link, target).unwrap_or(false)
+        };
+        let found = [(is_at(&other), Order::Link), (is_at(&one), Order::Target)];
+        let sure = match found {
+            [(true, order), (false, _)] => Some((order, &one, &other)),
+            [(false, _), (true, order)] => Some((order, &other, &one)),
+            _ => None,
+        };
+        let Some((order, path, target)) = sure else {
+            self.clear_away(lane, [&one, &other, &further]);
+            made?;
+            return Err(Fault::Impossible("the server does not tell where it made a symlink"));
+        };
+        let offers = self.session.server().offers;
+        let set = Set { times: Some((TIME, TIME)), ..Set::default() };
+        let mut ask = Requests::new();
+        if offers.lsetstat {
+            ask = ask.change(Change::SetLink(path, set)).ask(Request::LStat(path));
+        }
+        if offers.hard_link {
+            ask = ask.change(Change::Link { from: path, to: &further });
+            ask = ask.ask(Request::LStat(&further)).ask(Request::ReadLink(&further));
+        }
+        let tried = self.session.counter.ask(Via::Same(lane), ask);
+        self.clear_away(lane, [&one, &other, &further]);
+        let mut answers = tried?;
+        if offers.lsetstat {
+            let done = answers.next().done().is_ok();
+            let is_set =
+                |attrs: Attrs| attrs.times.is_none_or(|(_, time)| time.abs_diff(TIME) <= 1);
+            let sets = done && answers.next().attrs().is_ok_and(is_set);
+            self.follows.set_link(!sets);
+        }
+        if offers.hard_link {
+            let done = answers.next().done().is_ok();
+            let (there, link) = (answers.next(), answers.next());
+            let links = done && leads_to(there, link, target).unwrap_or(false);
+            self.follows.link(!links);
+        }
+        Ok(Tried { lane, order })
+    }
+
+    fn clear_away(&self, lane: Lane, paths: [&[u8]; 3]) {
+        for path in paths {
+            self.session.remove_later(Via::Same(lane), Requests::new(), path);
+        }
+    }
+}

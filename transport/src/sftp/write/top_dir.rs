@@ -1,0 +1,218 @@
+//! The folder on the host that everything goes into: found, made, and refused where it belongs to
+//! backups.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use engine::restore::target::local::PlaceError;
+use rustix::io::Errno;
+
+use crate::sftp::protocol::packet::Request;
+use crate::sftp::protocol::remote_path::child;
+use crate::sftp::protocol::write_packet::{Change, Set};
+use crate::sftp::write::link::error::{Fault, again};
+use crate::sftp::write::link::request_batch::Requests;
+use crate::sftp::write::link::session::{PATH_MAX, Session, found, is_folder, sound};
+
+/// The folder that the engine keeps in each backups folder.
+pub(crate) const OWN: &[u8] = b".backup_manager";
+
+/// `dir` as a path from the root on: from `home` on where it does not begin with a slash.
+pub(crate) fn absolute(home: &[u8], dir: &[u8]) -> Vec<u8> {
+    let below = match dir {
+        b"~" => Some(&b""[..]),
+        _ => dir.strip_prefix(b"~/").or_else(|| (!dir.starts_with(b"/")).then_some(dir)),
+    };
+    let start = if below.is_some() { home } else { b"" };
+    let names =
+        [start, below.unwrap_or(dir)].into_iter().flat_map(|part| part.split(|b| *b == b'/'));
+    let names: Vec<&[u8]> = names.filter(|name| !matches!(*name, b"" | b".")).collect();
+    [b"/", &names.join(&b'/')[..]].concat()
+}
+
+/// The folders from the root on to `path`, both included.
+fn way(path: &[u8]) -> Vec<&[u8]> {
+    let slashes = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/');
+    let above = slashes.map(|(at, _)| &path[..at]);
+    let last = (path != b"/").then_some(path);
+    std::iter::once(&b"/"[..]).chain(above).chain(last).collect()
+}
+
+/// A folder to restore into.
+pub(crate) struct Top {
+    /// Its real path; of one that is not there, the one that was asked for.
+    pub(crate) path: Arc<[u8]>,
+    pub(crate) is_there: bool,
+    /// It was made just now.
+    pub(crate) is_new: bool,
+}
+
+/// The folder `dir`, symlinks in it followed; made with its parents unless it is there.
+pub(crate) fn make(session: &Session, dir: &[u8]) -> Result<Top, PlaceError> {
+    let path = checked(&absolute(&session.home, dir))?;
+    let way = way(&path);
+    let (there, real) = deepest(session, &way)?;
+    guarded(session, way[there], &real)?;
+    let missing = &way[there + 1..];
+    if missing.is_empty() {
+        return Ok(Top { path: real.into(), is_there: true, is_new: false });
+    }
+    let is_new = made(session, missing)?;
+    let (there, path) = deepest(session, &way)?;
+    // What was just made leads nowhere else, and what is not there is not above.
+    let last = way[way.len() - 1];
+    if there + 1 < way.len()
+        || path != below(real, &last[way[way.len() - 1 - missing.len()].len()..])
+    {
+        return Err(impossible("make", last, Fault::Replaced));
+    }
+    guarded(session, way[way.len() - 1], &path)?;
+    Ok(Top { path: path.into(), is_there: true, is_new })
+}
+
+/// The same without making it.
+pub(crate) fn look_at(session: &Session, dir: &[u8]) -> Result<Top, PlaceError> {
+    let path = checked(&absolute(&session.home, dir))?;
+    let way = way(&path);
+    let (there, real) = deepest(session, &way)?;
+    guarded(session, way[there], &real)?;
+    let is_there = there + 1 == way.len();
+    let path = if is_there { real } else { path };
+    Ok(Top { path: path.into(), is_there, is_new: false })
+}
+
+/// The path of `names` below `real`, where none of them is a symlink.
+fn below(real: Vec<u8>, names: &[u8]) -> Vec<u8> {
+    names.split(|byte| *byte == b'/').fold(real, |path, name| match name {
+        b"" => path,
+        b".." => {
+            let above = path.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
+            path[..above.max(1)].to_vec()
+        }
+        name => child(&path, name),
+    })
+}
+
+/// How far the folders on the way are there, and where the last of them really is.
+fn deepest(session: &Session, way: &[&[u8]]) -> Result<(usize, Vec<u8>), PlaceError> {
+    let ask = way.iter().fold(Requests::new(), |ask, folder| {
+        ask.ask(Request::Stat(folder)).ask(Request::RealPath(folder))
+    });
+    let answers = again(|_| session.ask(ask.clone()));
+    let mut answers = answers.map_err(|fault| impossible("open", way[0], fault))?;
+    let mut deepest = (0, b"/".to_vec());
+    for (number, folder) in way.iter().enumerate() {
+        let (there, real) = (found(answers.next()), answers.next());
+        match there.map_err(|fault| impossible("open", folder, fault))? {
+            Some(attrs) if is_folder(attrs) => {
+                let real = sound(real).map_err(|fault| impossible("open", folder, fault))?;
+                deepest = (number, real);
+            }
+            Some(_) => return Err(refused("open", folder, Errno::NOTDIR.into())),
+            None => break,
+        }
+    }
+    Ok(deepest)
+}
+
+/// Makes the folders that are missing. Whether the last one was.
+fn made(session: &Session, missing: &[&[u8]]) -> Result<bool, PlaceError> {
+    let make = missing.iter().fold(Requests::new(), |make, folder| {
+        make.change(Change::MakeFolder(folder, Set::default()))
+    });
+    let answers = again(|_| session.ask(make.clone()));
+    let mut answers = answers.map_err(|fault| impossible("make", missing[0], fault))?;
+    let mut is_new = false;
+    for folder in missing {
+        match answers.next().done() {
+            Ok(()) => is_new = true,
+            // By another one, or before the connection was lost.
+            Err(fault) => {
+                is_new = false;
+                let there =
+                    session.find(folder).map_err(|fault| impossible("make", folder, fault))?;
+                if !there.is_some_and(is_folder) {
+                    return Err(impossible("make", folder, fault));
+                }
+            }
+        }
+    }
+    Ok(is_new)
+}
+
+/// Refuses the folder `path`, which is really at `real`, when it or one above it is a backups folder.
+fn guarded(session: &Session, path: &[u8], real: &[u8]) -> Result<(), PlaceError> {
+    let way = way(real);
+    let ask = way
+        .iter()
+        .fold(Requests::new(), |ask, folder| ask.ask(Request::LStat(&child(folder, OWN))));
+    let answers = again(|_| session.ask(ask.clone()));
+    let mut answers = answers.map_err(|fault| impossible("open", path, fault))?;
+    for folder in &way {
+        if answers.next().attrs().is_ok_and(is_folder) {
+            let backups = shown(folder);
+            return Err(PlaceError::InBackups { path: shown(path), backups });
+        }
+    }
+    Ok(())
+}
+
+fn checked(path: &[u8]) -> Result<Vec<u8>, PlaceError> {
+    if path.contains(&0) || path.len() >= PATH_MAX {
+        return Err(refused("open", &path[..path.len().min(80)], Errno::NAMETOOLONG.into()));
+    }
+    Ok(path.to_vec())
+}
+
+fn impossible(action: &'static str, path: &[u8], fault: Fault) -> PlaceError {
+    refused(action, path, fault.into())
+}
+
+fn refused(action: &'static str, path: &[u8], error: io::Error) -> PlaceError {
+    PlaceError::Impossible { action, path: shown(path), error }
+}
+
+fn shown(path: &[u8]) -> PathBuf {
+    OsString::from_vec(path.to_vec()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_does_not_begin_at_the_root_begins_at_home() {
+        for (dir, path) in [
+            ("", "/home/u"),
+            (".", "/home/u"),
+            ("~", "/home/u"),
+            ("a//b/", "/home/u/a/b"),
+            ("~/a", "/home/u/a"),
+            ("~other/a", "/home/u/~other/a"),
+            ("/", "/"),
+            ("/srv/./a/", "/srv/a"),
+            ("../x", "/home/u/../x"),
+        ] {
+            assert_eq!(absolute(b"/home/u", dir.as_bytes()), path.as_bytes(), "{dir}");
+        }
+        assert_eq!(absolute(b"/", b"a"), b"/a");
+    }
+
+    #[test]
+    fn a_folder_that_was_made_is_where_its_names_lead() {
+        let below = |real: &str, names: &str| below(real.into(), names.as_bytes());
+        assert_eq!(below("/real", "/a/b"), b"/real/a/b");
+        assert_eq!(below("/", "/a"), b"/a");
+        assert_eq!(below("/real", "/a/../b"), b"/real/b");
+        assert_eq!(below("/real", "/../../b"), b"/b");
+    }
+
+    #[test]
+    fn the_way_to_a_folder_begins_at_the_root() {
+        assert_eq!(way(b"/"), [&b"/"[..]]);
+        assert_eq!(way(b"/a/b"), [&b"/"[..], b"/a", b"/a/b"]);
+    }
+}

@@ -1,0 +1,106 @@
+//! Whether what the server says of an entry that was made is what was sent: a server may say that it did
+//! something and not do it, on purpose or because it knows no owners, modes or times.
+
+use engine::entry::Kind;
+use engine::restore::target::Shortfall;
+
+use crate::sftp::protocol::packet::Attrs;
+use crate::sftp::protocol::write_packet::Set;
+use crate::sftp::write::link::error::Fault;
+use crate::sftp::write::link::request_batch::Told;
+
+/// The type bits of a mode (inode(7)), and what they say.
+const TYPE: u32 = 0o170_000;
+const FILE: u32 = 0o100_000;
+const FOLDER: u32 = 0o040_000;
+const SYMLINK: u32 = 0o120_000;
+
+/// What an entry has to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) kind: Kind,
+    /// Of a file.
+    pub(crate) size: Option<u64>,
+    pub(crate) set: Set,
+}
+
+impl Wanted {
+    /// Compares with what the server told of it; what it does not tell passes.
+    ///
+    /// # Errors
+    /// When there is something else.
+    pub(crate) fn prove(&self, told: Told, shortfall: &mut Shortfall) -> Result<(), Fault> {
+        let Attrs { size, owner, permissions, times, .. } = match told.attrs() {
+            Err(fault) if fault.is_absent() => return Err(Fault::Replaced),
+            Err(fault) if fault.is_refusal() => return Ok(()),
+            attrs => attrs?,
+        };
+        let kind = match self.kind {
+            Kind::Folder => FOLDER,
+            Kind::Symlink => SYMLINK,
+            _ => FILE,
+        };
+        let is_other = permissions.is_some_and(|mode| mode & TYPE != 0 && mode & TYPE != kind);
+        if is_other || (size.is_some() && self.size.is_some() && size != self.size) {
+            return Err(Fault::Replaced);
+        }
+        let differs = |wanted: Option<(u32, u32)>| owner.zip(wanted).is_some_and(|(a, b)| a != b);
+        shortfall.owner |= differs(self.set.owner);
+        let mode = permissions.zip(self.set.mode);
+        shortfall.mode |= mode.is_some_and(|(told, wanted)| told & 0o7777 != wanted);
+        // FAT knows every other second.
+        let time = times.zip(self.set.times);
+        shortfall.time |= time.is_some_and(|((_, told), (_, wanted))| told.abs_diff(wanted) > 1);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sftp::protocol::packet::Status;
+
+    fn told(change: impl FnOnce(&mut Attrs)) -> Told {
+        let mut attrs = Attrs {
+            size: Some(3),
+            owner: Some((1, 2)),
+            permissions: Some(0o100_644),
+            times: Some((9, 1000)),
+            links: None,
+        };
+        change(&mut attrs);
+        Told::Attrs(attrs)
+    }
+
+    fn proved(told: Told) -> Result<Shortfall, Fault> {
+        let set =
+            Set { size: None, mode: Some(0o644), times: Some((7, 1000)), owner: Some((1, 2)) };
+        let wanted = Wanted { kind: Kind::File, size: Some(3), set };
+        let mut shortfall = Shortfall::default();
+        wanted.prove(told, &mut shortfall).map(|()| shortfall)
+    }
+
+    #[test]
+    fn what_is_as_it_was_sent_or_is_not_told_passes() {
+        let nothing = Ok(Shortfall::default());
+        assert_eq!(proved(told(|_| {})), nothing);
+        assert_eq!(proved(told(|attrs| attrs.times = Some((0, 999)))), nothing);
+        assert_eq!(proved(told(|attrs| *attrs = Attrs::default())), nothing);
+        assert_eq!(proved(Told::Status(Status::Other(8))), nothing);
+    }
+
+    #[test]
+    fn something_else_is_refused_and_other_attributes_are_missing() {
+        for other in [
+            told(|attrs| attrs.size = Some(0)),
+            told(|attrs| attrs.permissions = Some(0o040_644)),
+            Told::Status(Status::NoSuchFile),
+        ] {
+            assert_eq!(proved(other), Err(Fault::Replaced));
+        }
+        let short = |change: fn(&mut Attrs)| proved(told(change)).unwrap();
+        assert!(short(|attrs| attrs.owner = Some((1, 3))).owner);
+        assert!(short(|attrs| attrs.permissions = Some(0o100_600)).mode);
+        assert!(short(|attrs| attrs.times = Some((7, 1002))).time);
+    }
+}
