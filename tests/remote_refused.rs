@@ -211,7 +211,11 @@ fn hosts_are_known_by_their_aliases() {
     let scene = need!(Scene::plain());
     scene.assert_reached("test");
     scene.assert_reached(&format!("{}@test", scene.server.account()));
-    scene.assert_reached(&format!("127.0.0.1:{}", scene.server.port()));
+    // By another name it counts as another host.
+    let address = format!("127.0.0.1:{}", scene.server.port());
+    scene.to(&address).expect(2).assert_says("--accept-sources");
+    scene.to(&address).arg("--accept-sources").expect(0);
+    scene.stage.assert_newest_is_source(Judge::sftp());
 }
 
 #[test]

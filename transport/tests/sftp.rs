@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use engine::entry::{Entry, Kind};
 use engine::source::mapped::Tailored;
@@ -27,6 +27,19 @@ use server::trees::{connect, name, noise, odd_tree, refused};
 use server::{Sshd, Subsystem};
 
 mod server;
+
+/// Gives the files in `folder` an old time: of one that changed a moment ago nothing is trusted.
+fn age(folder: &Path) {
+    let old = SystemTime::now() - Duration::from_secs(3600);
+    for entry in fs::read_dir(folder).unwrap() {
+        fs::File::options()
+            .write(true)
+            .open(entry.unwrap().path())
+            .unwrap()
+            .set_modified(old)
+            .unwrap();
+    }
+}
 
 #[test]
 fn a_tree_arrives_as_it_is() {
@@ -272,6 +285,7 @@ fn what_a_lost_connection_took_arrives_once_and_whole() {
     for file in 0..3 {
         fs::write(dir.path().join(format!("large {file}")), noise(40_000_000, file)).unwrap();
     }
+    age(dir.path());
     let source = connect(&server);
     let folder = source.root(dir.path()).unwrap().folder;
     server.break_connections();
@@ -345,6 +359,7 @@ fn files_go_on_from_an_offset_when_they_are_as_they_were() {
     for (number, size) in sizes.into_iter().enumerate() {
         fs::write(dir.path().join(format!("{number}")), noise(size, number as u64)).unwrap();
     }
+    age(dir.path());
     let source = connect(&server);
     let folder = source.root(dir.path()).unwrap().folder;
     let entries = list(&source, &folder).unwrap().entries;

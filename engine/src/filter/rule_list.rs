@@ -107,6 +107,8 @@ impl<'a> Reader<'a> {
                 self.items.clear();
                 self.cleared = true;
             }
+            // In a file of which each rule is for the receiver, `-C` is too (rsync(1), "r" modifier).
+            Ok(Parsed::Cvs) if !reading.sides.hides() => {}
             Ok(Parsed::Cvs) => self.items.push(Item::Cvs((self.cvs)())),
             Ok(Parsed::Pattern(told)) => self.pattern(&told, text, origin),
             Ok(Parsed::Merge { per_folder, excludes_itself, reading, name }) => {
