@@ -1,6 +1,6 @@
 //! Compares two snapshots: two ordered walks, merged in lock-step, folder by folder. Writes nothing.
 //!
-//! Memory is bounded by the largest folder and the depth, and by [`crate::moved::MOST`] for what may have moved.
+//! Memory is bounded by the largest folder and the depth, and by [`crate::inspect::renames::MOST`] for what may have moved.
 
 use std::cmp::Ordering;
 use std::ffi::{CStr, CString};
