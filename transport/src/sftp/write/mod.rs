@@ -2,7 +2,7 @@
 //! OpenSSH's extensions where the server offers them.
 //!
 //! The engine's threads ask and wait, many at a time; one thread talks (the `network` of the reading side,
-//! with [`link::dispatch`] instead of the scheduler) and sends what they ask for over several channels. What they
+//! with `link::dispatch` instead of the scheduler) and sends what they ask for over several channels. What they
 //! wait for is bounded: an answer that takes too long ends the connection, and the next one is asked again.
 //!
 //! Version 3 knows paths only. A path is sent whole, folders are gone into when LSTAT and REALPATH say that
