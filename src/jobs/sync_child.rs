@@ -6,8 +6,10 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use crate::commands::internal::sync_file_system::NO_NUMBER;
 use crate::config::setting::secret_variables;
+
+/// The child's exit code for errors without a number.
+pub(crate) const NO_NUMBER: i32 = 255;
 
 /// Syncs the file system of `folder` in a child; in this process where none can be started. The child
 /// has the same open file, so that it is told of every error since `folder` was opened.

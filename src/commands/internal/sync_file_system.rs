@@ -5,13 +5,11 @@ use std::io;
 use std::os::fd::AsFd;
 
 use crate::exit::Exit;
+use crate::jobs::sync_child::NO_NUMBER;
 
 /// Sync the file system of the folder that is standard input (used by `run` itself).
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
-
-/// The child's exit code for errors without a number.
-pub(crate) const NO_NUMBER: i32 = 255;
 
 pub(crate) fn run(_args: &Args) -> Exit {
     match engine::fs::file_system::sync_file_system(io::stdin().as_fd()) {
