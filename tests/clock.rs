@@ -110,7 +110,7 @@ fn an_interrupted_one_from_the_future_is_resumed_and_gets_the_right_name() {
     let clock = need!(Clock::new());
     need!(need::tool("strace"));
     let stage = stage();
-    let killed = stage.run().injecting(&["utimensat:signal=KILL:when=2"]);
+    let killed = stage.run().killed_at_time(4);
     let killed = clock.shifted(killed, Shift::By(9_000 * DAY)).done();
     assert_eq!(killed.code, 137, "{}", killed.said());
     assert_eq!(stage.history().incomplete().len(), 1);

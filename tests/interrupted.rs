@@ -130,7 +130,7 @@ fn a_root_whose_folder_is_gone_behind_its_symlink_fails_the_run() {
 #[test]
 fn a_new_backups_folder_and_an_unfinished_snapshot_are_closed_to_others() {
     let stage = Stage::with(BIN, &Tree::new().file("f", "1"));
-    let killed = stage.run().injecting(&["utimensat:signal=KILL:when=2"]).done();
+    let killed = stage.run().killed_at_time(4).done();
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
     let incomplete = stage.history().incomplete();
     assert_eq!(incomplete.len(), 1, "{}", killed.said());

@@ -62,7 +62,7 @@ fn another_jobs_history_is_refused_until_it_is_accepted_once() {
 fn an_interrupted_first_snapshot_of_another_job_is_not_taken_over() {
     let stage = stage();
     need!(need::tool("strace"));
-    let killed = guarded(&stage, &["one"]).injecting(&["utimensat:signal=KILL:when=2"]).done();
+    let killed = guarded(&stage, &["one"]).killed_at_time(4).done();
     assert_eq!(killed.code, 137, "{}", killed.said());
     assert_eq!(stage.history().incomplete().len(), 1);
     guarded(&stage, &["two"]).expect(2).assert_says(&sources(&stage, &["one"]));

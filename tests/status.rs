@@ -103,9 +103,8 @@ fn runs_that_fail_in_a_row_are_an_alert_until_one_does_not() {
 fn a_killed_run_is_known_and_counts_as_a_failure() {
     need!(need::tool("strace"));
     let stage = sample();
-    for times_set in ["when=2", "when=1"] {
-        let rule = format!("utimensat:signal=KILL:{times_set}");
-        let _ = stage.run().injecting(&[&rule]).done();
+    for times_set in [4, 1] {
+        let _ = stage.run().killed_at_time(times_set).done();
     }
     assert_eq!(stage.history().incomplete().len(), 1);
     let told = json(&stage);
