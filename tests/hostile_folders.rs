@@ -405,7 +405,7 @@ fn assert_holds_no_secret(top: &Path) {
 
 /// For how long: `HAMMER_SECONDS` for the hour of `make -C tests hammer`.
 fn seconds() -> u64 {
-    std::env::var("HAMMER_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30)
+    std::env::var("HAMMER_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60)
 }
 
 #[test]
