@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates with layers, and where their modules lie.
-const CRATES: [(&str, &str); 2] = [("engine", "engine/src"), ("src", "src")];
+const CRATES: [(&str, &str); 3] =
+    [("engine", "engine/src"), ("transport", "transport/src"), ("src", "src")];
 
 /// Module path (`fs::dir`; empty for the crate's root) -> the modules that its code names.
 type Imports = BTreeMap<String, BTreeSet<String>>;

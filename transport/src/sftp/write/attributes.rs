@@ -5,11 +5,11 @@ use engine::restore::target::Shortfall;
 
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::write_packet::{Change, Set};
-use crate::sftp::write::SftpTarget;
 use crate::sftp::write::folder::{TargetFolder, stands_at};
 use crate::sftp::write::link::error::Fault;
 use crate::sftp::write::link::request_batch::{Lane, Requests, Via};
 use crate::sftp::write::link::session::{UNSUPPORTED, described, is_folder};
+use crate::sftp::write::target::SftpTarget;
 use crate::sftp::write::verify_attributes::Wanted;
 
 /// setuid and setgid.

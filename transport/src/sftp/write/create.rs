@@ -11,12 +11,13 @@ use engine::restore::temporary::temporary;
 use crate::sftp::protocol::attributes::meta;
 use crate::sftp::protocol::packet::{Attrs, Offers, Request, Status};
 use crate::sftp::protocol::write_packet::{Change, Set};
-use crate::sftp::write::SftpTarget;
 use crate::sftp::write::folder::TargetFolder;
 use crate::sftp::write::link::error::{Fault, again};
 use crate::sftp::write::link::request_batch::{Answers, Lane, Requests, Told, Via};
 use crate::sftp::write::link::session::{UNSUPPORTED, described};
-use crate::sftp::write::symlinks::{Tried, leads_to};
+use crate::sftp::write::symlinks::leads_to;
+use crate::sftp::write::target::SftpTarget;
+use crate::sftp::write::target::Tried;
 use crate::sftp::write::verify_attributes::Wanted;
 
 /// How often a file is opened anew when the server refuses it without a reason: it may have no handle

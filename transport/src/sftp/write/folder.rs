@@ -12,10 +12,10 @@ use engine::entry::{Kind, Meta, Xattrs, check_name};
 use crate::sftp::protocol::attributes::target;
 use crate::sftp::protocol::packet::{Attrs, Request, Status};
 use crate::sftp::protocol::remote_path::child;
-use crate::sftp::write::SftpTarget;
 use crate::sftp::write::link::error::{Fault, again};
 use crate::sftp::write::link::request_batch::{Requests, Told, Via};
 use crate::sftp::write::link::session::{PATH_MAX, bare, described, is_folder};
+use crate::sftp::write::target::SftpTarget;
 use crate::sftp::write::top_dir::OWN;
 
 /// Most names that a folder may have: above that a server that never ends is more likely.

@@ -12,7 +12,6 @@ use engine::restore::target::Stored;
 
 use crate::sftp::protocol::packet::{Attrs, Request};
 use crate::sftp::protocol::write_packet::{Change, Set};
-use crate::sftp::write::SftpTarget;
 use crate::sftp::write::create::Made;
 use crate::sftp::write::folder::TargetFolder;
 use crate::sftp::write::link::budget::Taken;
@@ -20,6 +19,7 @@ use crate::sftp::write::link::error::{Fault, again};
 use crate::sftp::write::link::request_batch::{Lane, Requests, Via, Waiting};
 use crate::sftp::write::link::session::{described, mark};
 use crate::sftp::write::store::refused;
+use crate::sftp::write::target::SftpTarget;
 
 /// WRITE that are out on each channel.
 const OUT: usize = 16;

@@ -19,6 +19,7 @@ pub(crate) mod remove_tree;
 pub(crate) mod small_files;
 pub(crate) mod store;
 pub(crate) mod symlinks;
+pub(crate) mod target;
 pub(crate) mod top_dir;
 pub(crate) mod verify_attributes;
 
@@ -45,8 +46,10 @@ use crate::sftp::write::link::budget::Budget;
 use crate::sftp::write::link::error::{Fault, again};
 use crate::sftp::write::link::request_batch::{Requests, Via};
 use crate::sftp::write::link::session::Session;
+use crate::sftp::write::target::{Follows, Tried};
 
 pub use crate::sftp::write::folder::TargetFolder;
+pub use crate::sftp::write::target::SftpTarget;
 
 /// Memory for what is read and sent, bytes.
 const MEMORY: u64 = 96 << 20;
@@ -93,51 +96,6 @@ impl SftpHost {
     pub fn look_at(self, dir: &[u8], now: SystemTime) -> Result<SftpTarget, PlaceError> {
         let top = crate::sftp::write::top_dir::look_at(&self.0, dir)?;
         Ok(SftpTarget::new(self.0, top, now))
-    }
-}
-
-/// A folder of another machine.
-pub struct SftpTarget {
-    session: Session,
-    top: crate::sftp::write::top_dir::Top,
-    /// For times of access, which version 3 sets together with those of modification.
-    now: u32,
-    memory: Budget,
-    handles: Budget,
-    /// Bytes of listings that are kept.
-    kept: Arc<AtomicUsize>,
-    /// Held while a tree is removed that holds a folder of many names.
-    long: Mutex<()>,
-    /// Bytes that names of folders take that wait for their removal.
-    waiting: AtomicUsize,
-    /// Large files that are being sent.
-    uploads: AtomicUsize,
-    /// Users and groups that nothing may be given to.
-    refused: Mutex<HashSet<(u32, u32)>>,
-    /// Folders with changes that are not on the disk.
-    unsynced: Mutex<HashSet<Arc<[u8]>>>,
-    /// Extensions that were offered and turned out to be unknown.
-    no_rename: AtomicBool,
-    no_sync: AtomicBool,
-    /// How SYMLINK is meant on the connection that there is.
-    tried: Mutex<Option<crate::sftp::write::symlinks::Tried>>,
-    follows: Follows,
-}
-
-/// Requests about a symlink that were found to be about what it leads to.
-#[derive(Default)]
-struct Follows {
-    set_link: AtomicBool,
-    link: AtomicBool,
-}
-
-impl Follows {
-    fn set_link(&self, follows: bool) {
-        self.set_link.store(follows, Ordering::Relaxed);
-    }
-
-    fn link(&self, follows: bool) {
-        self.link.store(follows, Ordering::Relaxed);
     }
 }
 
@@ -199,7 +157,7 @@ impl SftpTarget {
         self.session.is_root
     }
 
-    fn tried(&self) -> MutexGuard<'_, Option<crate::sftp::write::symlinks::Tried>> {
+    fn tried(&self) -> MutexGuard<'_, Option<Tried>> {
         self.tried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

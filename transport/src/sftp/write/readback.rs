@@ -2,9 +2,9 @@
 //! and time may be right where the bytes of another file were written (proftpd issue 1897).
 
 use crate::sftp::protocol::packet::{Request, Status};
-use crate::sftp::write::SftpTarget;
 use crate::sftp::write::link::error::Fault;
 use crate::sftp::write::link::request_batch::{Lane, Requests, Told, Via};
+use crate::sftp::write::target::SftpTarget;
 
 /// Bytes that every server gives in one READ (the draft, section 3), and how many READ are out at once: few, as
 /// the answers are counted nowhere, and who reads back holds memory already.

@@ -11,11 +11,11 @@ use crate::sftp::protocol::attributes::meta;
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::remote_path::child;
 use crate::sftp::protocol::write_packet::Change;
-use crate::sftp::write::SftpTarget;
 use crate::sftp::write::folder::{Entries, TargetFolder};
 use crate::sftp::write::link::error::{Fault, again};
 use crate::sftp::write::link::request_batch::{Requests, Told};
 use crate::sftp::write::link::session::PATH_MAX;
+use crate::sftp::write::target::SftpTarget;
 use crate::sftp::write::top_dir::OWN;
 
 /// Most entries that are looked at: above that a server that never ends is more likely.

@@ -6,13 +6,13 @@ use engine::restore::target::{Stored, ToStore};
 
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::write_packet::Change;
-use crate::sftp::write::SftpTarget;
 use crate::sftp::write::attributes::{Dress, is_set_id};
 use crate::sftp::write::create::{Made, named, naming, over};
 use crate::sftp::write::folder::TargetFolder;
 use crate::sftp::write::link::error::Fault;
 use crate::sftp::write::link::request_batch::{Lane, Requests, Via};
 use crate::sftp::write::store::{AROUND, Read, refused};
+use crate::sftp::write::target::SftpTarget;
 
 /// A file among others.
 struct One<'a> {

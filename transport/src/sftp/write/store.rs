@@ -9,13 +9,13 @@ use engine::restore::target::Stored;
 
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::write_packet::{Change, Set};
-use crate::sftp::write::SftpTarget;
 use crate::sftp::write::attributes::{Dress, is_set_id};
 use crate::sftp::write::create::Made;
 use crate::sftp::write::folder::TargetFolder;
 use crate::sftp::write::link::error::{Fault, again};
 use crate::sftp::write::link::request_batch::{Requests, Via};
 use crate::sftp::write::link::session::UNSUPPORTED;
+use crate::sftp::write::target::SftpTarget;
 
 /// Largest file that is sent together: all of it is read before.
 const SMALL: u64 = 512 << 10;

@@ -6,41 +6,14 @@ use engine::entry::Kind;
 
 use crate::sftp::protocol::packet::{Attrs, Request};
 use crate::sftp::protocol::write_packet::{Change, Set};
-use crate::sftp::write::SftpTarget;
 use crate::sftp::write::folder::TargetFolder;
 use crate::sftp::write::link::error::{Fault, again};
 use crate::sftp::write::link::request_batch::{Lane, Requests, Told, Via};
 use crate::sftp::write::link::session::{described, mark};
+use crate::sftp::write::target::{Order, SftpTarget, Tried};
 
 /// A time that no clock tells.
 const TIME: u32 = 1_000_000;
-
-/// Which argument of SYMLINK comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// As in OpenSSH (its file PROTOCOL, section 4.1).
-    Target,
-    /// As in the draft, section 6.10.
-    Link,
-}
-
-impl Order {
-    /// The request that makes a symlink to `target` at `path`.
-    pub(crate) fn symlink<'a>(self, target: &'a [u8], path: &'a [u8]) -> Change<'a> {
-        match self {
-            Self::Target => Change::Symlink { first: target, second: path },
-            Self::Link => Change::Symlink { first: path, second: target },
-        }
-    }
-}
-
-/// What was found out of the server at the end of a connection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Tried {
-    /// A channel of that connection: symlinks are made over it and no other.
-    pub(crate) lane: Lane,
-    pub(crate) order: Order,
-}
 
 /// What is at a path: whether it is a symlink to `target`.
 pub(crate) fn leads_to(there: Told, link: Told, target: &[u8]) -> Result<bool, Fault> {
