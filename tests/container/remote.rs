@@ -87,7 +87,9 @@ fn a_host_on_the_compose_network_is_backed_up_as_soon_as_it_is_up() {
     // The same as a user whom no passwd file knows, with a read-only root file system.
     let (home, backups) = (folder.join("home/.ssh"), folder.join("backups_of_1234"));
     fs::create_dir(&backups).unwrap();
-    for path in [&home.join("id_ed25519"), &backups] {
+    // The daemon closed the file that it wrote to all but its owner.
+    let config = folder.join("config/config.toml");
+    for path in [&home.join("id_ed25519"), &backups, &config] {
         chown(path, Some(1_234), Some(1_234)).unwrap();
     }
     let mount = |path: &Path, to: &str| format!("{}:{to}", path.display());
