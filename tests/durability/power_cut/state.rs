@@ -7,7 +7,7 @@ use fixtures::fingerprint::Fingerprint;
 use fixtures::judge::Judge;
 use fixtures::scan::scan;
 
-use crate::recording::{KEPT, Recording, name, options};
+use crate::power_cut::recording::{KEPT, Recording, name, options};
 
 /// What is wrong with a state; with `next_run` also after the run that comes next.
 pub(crate) fn problems(recording: &Recording, image: Image, next_run: bool) -> Vec<String> {

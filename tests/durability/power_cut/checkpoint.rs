@@ -10,7 +10,7 @@ use fixtures::random::Random;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 
-use crate::recording::{BIN, options};
+use crate::power_cut::recording::{BIN, options};
 
 /// Files that take the run about twice as long as the time to its first checkpoint.
 const FILES: u64 = 80;

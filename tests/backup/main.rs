@@ -1,0 +1,26 @@
+//! Runs: what a snapshot holds, when it is taken, and what happens when something goes wrong.
+
+mod access;
+mod bad_source;
+mod clock;
+mod concurrency;
+mod file_systems;
+mod filters;
+mod in_use;
+mod interrupted;
+mod keep;
+mod layout;
+mod lineage;
+mod memory;
+mod mounts;
+mod names;
+mod prune;
+mod refused;
+mod removal;
+mod resume;
+mod rsync_made;
+mod rsync_options;
+mod source_roots;
+mod trusted;
+mod unchanged;
+mod unruly;

@@ -1,0 +1,14 @@
+//! The command line: verbs, settings, output, alerts, the daemon.
+
+mod daemon;
+mod diff;
+mod doctor;
+mod dry_run;
+mod history;
+mod history_of;
+mod hooks;
+mod list;
+mod notify;
+mod settings;
+mod status;
+mod terminal;

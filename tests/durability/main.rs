@@ -1,0 +1,8 @@
+//! Power cuts, kills, errors of the disk, file systems without locks.
+
+mod injected;
+mod kills;
+mod lockless;
+mod lost_disk;
+mod model;
+mod power_cut;

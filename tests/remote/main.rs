@@ -1,0 +1,13 @@
+//! Remote sources over ssh.
+
+mod account;
+mod entries;
+mod host_keys;
+mod lost;
+mod network_faults;
+mod options;
+mod other_servers;
+mod refused;
+mod snapshots;
+mod stopped;
+mod unruly;

@@ -1,0 +1,5 @@
+//! Verification, and damaged files of the program itself.
+
+mod damaged_state;
+mod manifest;
+mod snapshots;
