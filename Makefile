@@ -52,7 +52,8 @@ $(PACKAGES): $(DIST)/backup_manager-$(VERSION)-%-linux.tar.gz: clean binaries
 	  $(call BUILT,$(HOST)) completions $$shell >$(STEM)/completions/backup_manager.$$shell || exit; \
 	done
 	$(call BUILT,$(HOST)) man >$(STEM)/backup_manager.1
-	cp -R README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT backup_manager.example.toml deploy $(STEM)/
+	cp -R README.md CHANGELOG.md RELIABILITY.md SECURITY.md LICENSE-APACHE LICENSE-MIT docs \
+	  backup_manager.example.toml deploy $(STEM)/
 	cp $(call BUILT,$*) $(STEM)/
 	tar -C $(DIST) --sort=name --owner=0 --group=0 --numeric-owner --mtime=@$(SOURCE_DATE_EPOCH) \
 	  -czf $@ $(notdir $(STEM))

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what the tests need where this is Debian and we are root; otherwise says what is missing.
+# Installs what the tests need, as root on Debian, and prints it before. Elsewhere it prints what is missing.
 set -euo pipefail
 
 # Each program with the Debian package that holds it.
@@ -52,6 +52,7 @@ done
 
 if [ ${#names[@]} -gt 0 ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "installing with apt-get what the tests need: ${packages[*]}" >&2
         export DEBIAN_FRONTEND=noninteractive
         apt-get update -qq </dev/null
         apt-get install -y -qq --no-install-recommends "${packages[@]}" </dev/null >/dev/null

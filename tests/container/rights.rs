@@ -14,7 +14,7 @@ use crate::stand::{Stand, TICK};
 /// A root file system that cannot be written to.
 const READ_ONLY: [&str; 3] = ["--read-only", "--tmpfs", "/tmp"];
 
-/// What README.md says that is needed with `cap_drop: ALL`.
+/// The capabilities that docs/install.md names for `cap_drop: ALL`.
 const CAPABILITIES: [&str; 14] = [
     "--security-opt",
     "no-new-privileges",
@@ -32,7 +32,7 @@ const CAPABILITIES: [&str; 14] = [
     "MKNOD",
 ];
 
-/// What README.md says that `PUID` takes of it.
+/// Those of them that docs/install.md names for `PUID`.
 const ONLY_TO_STEP_DOWN: [&str; 10] = [
     "--cap-drop",
     "ALL",

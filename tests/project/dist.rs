@@ -106,6 +106,7 @@ fn tarballs_hold_what_an_installation_needs_and_have_the_sums_they_say() {
         ("completions/backup_manager.fish", "complete -c"),
         ("backup_manager.1", ".TH backup_manager"),
         ("README.md", "# backup_manager"),
+        ("docs/runs.md", "# What a run does"),
         ("LICENSE-MIT", "MIT License"),
         ("deploy/systemd/backup_manager.service", "ExecStart="),
         ("deploy/systemd/backup_manager.timer", "OnCalendar="),
