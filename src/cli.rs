@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn secrets_have_no_flag() {
-        for secret in SETTINGS.iter().filter(|setting| setting.is_secret()) {
+        for secret in SETTINGS.iter().filter(|setting| setting.secret) {
             let flag = format!("--{}=x", secret.flag());
             assert!(Cli::try_parse_from(["backup_manager", "run", &flag]).is_err(), "{flag}");
         }

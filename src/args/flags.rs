@@ -86,9 +86,10 @@ pub(crate) fn flag(setting: &'static Setting) -> Arg {
         .value_name(setting.value)
         .value_parser(OsStringValueParser::new())
         .help(format!("{} [{}{}]", setting.help, setting.name, default.unwrap_or_default()));
-    match setting.key {
-        Key::RsyncSingleParams | Key::RsyncDictParams => flag.allow_hyphen_values(true),
-        // A number below zero gets a message of ours.
-        _ => flag.allow_negative_numbers(true),
+    if setting.hyphens {
+        flag.allow_hyphen_values(true)
+    } else {
+        // The check of the value refuses a number below zero, and says what to write.
+        flag.allow_negative_numbers(true)
     }
 }

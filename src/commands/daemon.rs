@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::config::mistake::shown_path;
-use crate::config::setting::{CONFIG_DIR, CONFIG_FILE};
+use crate::config::names::{CONFIG_DIR, CONFIG_FILE};
 use crate::config::types::{Config, Inputs, NamedJob};
 use crate::config::{config_dir, load};
 use crate::daemon::puid::{Identity, become_other, to_become};

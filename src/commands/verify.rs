@@ -16,7 +16,7 @@ use engine::verify::{rolled, rolling, verify};
 use serde_json::json;
 
 use crate::args::flags::{Places, SettingFlags};
-use crate::config::types::Format;
+use crate::config::log_format::Format;
 use crate::exit::Exit;
 use crate::hint;
 use crate::jobs::context;

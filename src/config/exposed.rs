@@ -73,7 +73,7 @@ fn judged(path: &str, access: Access, user: u32, secret: bool) -> Vec<String> {
 pub(crate) fn names_secret(text: &str) -> bool {
     SETTINGS
         .iter()
-        .filter(|setting| setting.is_secret())
+        .filter(|setting| setting.secret)
         .any(|setting| text.contains(&format!("{}=", setting.name)))
 }
 

@@ -5,16 +5,14 @@ use std::path::Path;
 
 use engine::entry::escape::{is_invisible, shown};
 
-use crate::config::setting::Setting;
-
 /// Where a value was given, as text for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Origin(String);
 
 impl Origin {
-    /// A flag on the command line.
-    pub(crate) fn flag(setting: &Setting) -> Self {
-        Self(format!("command line: --{}", setting.flag()))
+    /// A flag on the command line, named without its dashes.
+    pub(crate) fn flag(flag: &str) -> Self {
+        Self(format!("command line: --{flag}"))
     }
 
     /// Something else on the command line.
@@ -43,9 +41,9 @@ impl Origin {
         })
     }
 
-    /// The table of settings.
-    pub(crate) fn default(setting: &Setting) -> Self {
-        Self(format!("default of {}", setting.name))
+    /// The default of a setting.
+    pub(crate) fn default(name: &str) -> Self {
+        Self(format!("default of {name}"))
     }
 
     /// The text.

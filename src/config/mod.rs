@@ -4,12 +4,18 @@ pub(crate) mod alert_channels;
 #[cfg(test)]
 mod any_tests;
 pub(crate) mod bounded;
+pub(crate) mod checks;
+pub(crate) mod example;
 pub(crate) mod exposed;
 pub(crate) mod layers;
+pub(crate) mod log_format;
 pub(crate) mod mistake;
+pub(crate) mod names;
 pub(crate) mod resolve;
 pub(crate) mod rsync;
 pub(crate) mod setting;
+#[cfg(test)]
+mod setting_tests;
 #[cfg(test)]
 mod tests;
 pub(crate) mod types;
@@ -19,14 +25,14 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::layers::Layer;
+use crate::config::checks::value::{Given, Raw};
+use crate::config::layers::Layers;
 use crate::config::layers::file::FileSettings;
-use crate::config::layers::value::{Given, Raw};
 use crate::config::mistake::{Mistake, Origin, shown_path};
-use crate::config::resolve::Layers;
-use crate::config::setting::{
+use crate::config::names::{
     CONFIG_DIR, CONFIG_DIR_DEFAULT, CONFIG_FILE, CONFIG_FILE_NAME, KNOWN_HOSTS,
 };
+use crate::config::setting::Layer;
 use crate::config::types::{Config, Inputs, Reading};
 
 /// How many jobs a config file has, and what is wrong with it.
@@ -127,7 +133,7 @@ pub(crate) fn flags(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> Layer {
         layer.set(
             *key,
             &Raw::Text(value.clone()),
-            Origin::flag(crate::config::setting::get(*key)),
+            Origin::flag(&crate::config::setting::get(*key).flag()),
             mistakes,
         );
     }

@@ -8,8 +8,9 @@ use std::path::Path;
 use engine::snapshot::name::Prefix;
 use tempfile::TempDir;
 
+use crate::config::log_format::Format;
 use crate::config::setting::Key;
-use crate::config::types::{Config, Format, Inputs, NamedJob};
+use crate::config::types::{Config, Inputs, NamedJob};
 use crate::config::{load, load_for_reading};
 
 /// A folder with a config file, and what is given beside it.

@@ -12,6 +12,7 @@ use engine::snapshot::retention::Retention;
 use transport::sftp::ssh::address::Address;
 
 use crate::config::alert_channels::{Channels, Level};
+use crate::config::log_format::Format;
 use crate::config::rsync::parsed::Wanted;
 use crate::config::setting::Key;
 
@@ -22,14 +23,6 @@ pub(crate) struct Hooks {
     pub(crate) post: Option<String>,
     pub(crate) on_failure: Option<String>,
     pub(crate) timeout: Duration,
-}
-
-/// `LOG_FORMAT`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Format {
-    #[default]
-    Text,
-    Json,
 }
 
 /// Everything that a configuration is read from.

@@ -11,15 +11,20 @@ use engine::fs::dir::Dir;
 use engine::fs::dir::resolve::Resolved;
 
 use crate::config::bounded;
+use crate::config::example;
 use crate::config::mistake::shown_path;
-use crate::config::setting::CONFIG_FILE_NAME;
+use crate::config::names::CONFIG_FILE_NAME;
 use crate::daemon::puid::Identity;
 
 /// The crontab's name in the folder of the configuration.
 pub(crate) const CRONTAB: &str = "crontab";
 
 const FIRST_CRONTAB: &str = include_str!("first_crontab");
-const FIRST_CONFIG: &str = include_str!("first_config.toml");
+
+/// The first config file: every setting as a comment.
+fn first_config() -> String {
+    include_str!("first_config.toml").replace("{settings}\n", &example::settings())
+}
 
 /// Makes the folder `dir` and writes the files that are missing in it, all of them for `owner`. What is
 /// there is never touched. Returns lines to log: what was written, and what could not be.
@@ -35,7 +40,7 @@ pub(crate) fn write_missing(dir: &Path, owner: Option<Identity>) -> Vec<String> 
     if let Some(owner) = owner {
         give(&folder, dir, owner, &mut told);
     }
-    for (name, text) in [(CRONTAB, FIRST_CRONTAB), (CONFIG_FILE_NAME, FIRST_CONFIG)] {
+    for (name, text) in [(CRONTAB, FIRST_CRONTAB), (CONFIG_FILE_NAME, &first_config())] {
         let path = dir.join(name);
         match write_new(&folder, name, text, owner) {
             Ok(()) => told.push(format!("wrote {} with comments: edit it", shown_path(&path))),
@@ -227,7 +232,8 @@ mod tests {
 
     #[test]
     fn the_first_config_says_nothing_and_its_examples_are_right() {
-        let uncommented: String = FIRST_CONFIG
+        let config = first_config();
+        let uncommented: String = config
             .lines()
             .map(|line| {
                 format!(
@@ -236,7 +242,7 @@ mod tests {
                 )
             })
             .collect();
-        assert_eq!(read_file_settings(FIRST_CONFIG), (0, Vec::new()));
+        assert_eq!(read_file_settings(&config), (0, Vec::new()));
         assert_eq!(read_file_settings(&uncommented), (2, Vec::new()));
     }
 

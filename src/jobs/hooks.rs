@@ -147,7 +147,7 @@ fn logged(name: &'static str, pipe: Box<dyn Read + Send>, log: &JobLog) -> JoinH
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::types::Format;
+    use crate::config::log_format::Format;
 
     fn ended(command: &str, timeout: Duration, stop: &Stop) -> Ended {
         let log = JobLog::new("j", Format::Text);

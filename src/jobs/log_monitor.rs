@@ -73,7 +73,7 @@ mod tests {
     use engine::monitor::event::Problem;
 
     use super::*;
-    use crate::config::types::Format;
+    use crate::config::log_format::Format;
 
     #[test]
     fn problems_are_counted_by_kind() {

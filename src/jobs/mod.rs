@@ -29,7 +29,8 @@ use engine::threads::cancel::Stop;
 use serde_json::{Map, Value, json};
 use tracing::Level;
 
-use crate::config::types::{Format, NamedJob};
+use crate::config::log_format::Format;
+use crate::config::types::NamedJob;
 use crate::exit::Exit;
 use crate::hint::hint;
 use crate::jobs::lifecycle::Around;

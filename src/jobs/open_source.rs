@@ -16,9 +16,10 @@ use transport::local::LocalSource;
 use transport::sftp::options::Options;
 use transport::sftp::read::SftpSource;
 
+use crate::config::log_format::Format;
 use crate::config::rsync::parsed::Wanted;
 use crate::config::setting::secret_variables;
-use crate::config::types::{Format, NamedJob, Remote};
+use crate::config::types::{NamedJob, Remote};
 use crate::jobs::channels::Memory;
 use crate::log::JobLog;
 

@@ -14,7 +14,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry;
 
-use crate::config::types::Format;
+use crate::config::log_format::Format;
 use crate::log::file::LogFile;
 use crate::log::line::Line;
 use crate::term::terminal::Terminal;

@@ -8,7 +8,7 @@ use engine::restore::outcome::{Counts, Line, Sink, What};
 use engine::snapshot::name::SnapshotName;
 use serde_json::json;
 
-use crate::config::types::Format;
+use crate::config::log_format::Format;
 use crate::exit::Exit;
 use crate::hint;
 use crate::log::JobLog;

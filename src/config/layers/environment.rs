@@ -7,11 +7,11 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use crate::config::bounded;
+use crate::config::checks::value::Raw;
 use crate::config::exposed::complaints;
-use crate::config::layers::Layer;
-use crate::config::layers::value::Raw;
 use crate::config::mistake::{Mistake, Origin, shown_path};
-use crate::config::setting::{SETTINGS, misspelt_variable};
+use crate::config::names::{CONFIG_DIR, CONFIG_FILE, nearest};
+use crate::config::setting::{Layer, SETTINGS, Setting};
 
 /// Longest value that is read from a file, bytes; whoever names /dev/zero gets an answer too.
 const LONGEST: u64 = 1 << 20;
@@ -30,7 +30,7 @@ pub(crate) fn value<'a>(variables: &'a Variables, name: &str) -> Option<&'a OsSt
 /// Reads all settings that the environment gives.
 pub(crate) fn read(variables: &Variables, mistakes: &mut Vec<Mistake>) -> Layer {
     let mut layer = Layer::default();
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         let file_variable = setting.file_variable();
         let file = value(variables, &file_variable);
         if let Some(value) = value(variables, setting.name) {
@@ -79,11 +79,24 @@ pub(crate) fn warnings(variables: &Variables) -> Vec<Mistake> {
         .collect()
 }
 
+/// The variable that the environment's `name` may have been meant to be.
+fn misspelt_variable(name: &OsStr) -> Option<String> {
+    let name = name.to_str()?;
+    let mut known: Vec<String> = SETTINGS.iter().map(|setting| setting.name.to_owned()).collect();
+    known.extend(SETTINGS.iter().map(Setting::file_variable));
+    known.extend([CONFIG_FILE.to_owned(), CONFIG_DIR.to_owned()]);
+    if known.iter().any(|known| known == name) {
+        return None;
+    }
+    let (nearest, distance) = nearest(name, known.iter().map(String::as_str))?;
+    (distance <= 2).then(|| nearest.to_owned())
+}
+
 /// What others may do with the files that `NAME_FILE` variables name, that they should not.
 pub(crate) fn exposed(variables: &Variables) -> Vec<String> {
     let named = SETTINGS.iter().filter_map(|setting| {
         let path = Path::new(value(variables, &setting.file_variable())?);
-        Some((path, setting.is_secret() && !is_engines(path)))
+        Some((path, setting.secret && !is_engines(path)))
     });
     named.flat_map(|(path, secret)| complaints(path, secret)).collect()
 }
@@ -173,5 +186,25 @@ mod tests {
             warnings,
             ["environment: MAX_BACKUP: it is not known; did you mean MAX_BACKUPS?"]
         );
+    }
+
+    #[test]
+    fn near_misses_in_the_environment_are_found() {
+        for (name, meant) in [
+            ("MAX_BACKUP", Some("MAX_BACKUPS")),
+            ("max_backups", Some("MAX_BACKUPS")),
+            ("SRC_TO_BACKUP", Some("SRCS_TO_BACKUP")),
+            ("BACKUP_DIR", Some("BACKUPS_DIR")),
+            ("MAX_BACKUP_FILE", Some("MAX_BACKUPS_FILE")),
+            ("MAX_BACKUPS", None),
+            ("MAX_BACKUPS_FILE", None),
+            ("CONFIG_FILE", None),
+            ("CONFIG_DIR", None),
+            ("PATH", None),
+            ("HOME", None),
+            ("LOG_LEVEL", None),
+        ] {
+            assert_eq!(misspelt_variable(OsStr::new(name)).as_deref(), meant, "{name}");
+        }
     }
 }

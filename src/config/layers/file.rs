@@ -6,11 +6,11 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use crate::config::layers::Layer;
-use crate::config::layers::value::{Given, Raw};
+use crate::config::checks::value::{Given, Raw};
 use crate::config::mistake::{Mistake, Origin};
+use crate::config::names::nearest;
 use crate::config::rsync::object::Dict;
-use crate::config::setting::{Key, SETTINGS, Setting, find, nearest};
+use crate::config::setting::{Key, Layer, SETTINGS, Setting, Takes, find};
 
 /// Keys beside the settings.
 const NAME: &str = "NAME";
@@ -173,8 +173,8 @@ impl Reader<'_> {
             return self.mistakes.push(origin.mistake("it is given twice; remove one of them"));
         }
         seen.push(setting.key);
-        self.secret |= setting.is_secret();
-        match raw(setting.key, value.get_ref()) {
+        self.secret |= setting.secret;
+        match raw(setting.takes, value.get_ref()) {
             Ok(raw) => layer.set(setting.key, &raw, origin, self.mistakes),
             Err(wrong) => {
                 self.mistakes.push(origin.mistake(wrong));
@@ -220,7 +220,7 @@ fn meant(name: &str, place: Place) -> Option<&'static str> {
 }
 
 /// The value of a key as it was written, if it is of a type that the key takes.
-fn raw(key: Key, value: &DeValue<'_>) -> Result<Raw, String> {
+fn raw(takes: Takes, value: &DeValue<'_>) -> Result<Raw, String> {
     match value {
         DeValue::String(text) => Ok(Raw::Text(text.as_ref().into())),
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
@@ -228,17 +228,13 @@ fn raw(key: Key, value: &DeValue<'_>) -> Result<Raw, String> {
             Err(_) => Err(format!("{number} is out of range; write a smaller number")),
         },
         DeValue::Float(number) => Ok(Raw::Text(number.as_str().into())),
-        DeValue::Array(items)
-            if matches!(key, Key::SrcsToBackup | Key::RsyncSingleParams | Key::MailTo) =>
-        {
-            items
-                .iter()
-                .map(|item| item.get_ref().as_str().map(str::to_owned))
-                .collect::<Option<_>>()
-                .map(Raw::List)
-                .ok_or_else(|| "an item of the list is no text; write each in quotes".to_owned())
-        }
-        DeValue::Table(table) if key == Key::RsyncDictParams => {
+        DeValue::Array(items) if takes == Takes::List => items
+            .iter()
+            .map(|item| item.get_ref().as_str().map(str::to_owned))
+            .collect::<Option<_>>()
+            .map(Raw::List)
+            .ok_or_else(|| "an item of the list is no text; write each in quotes".to_owned()),
+        DeValue::Table(table) if takes == Takes::Table => {
             let entries = in_order(table).into_iter();
             let entries =
                 entries.map(|(key, value)| Ok((key.get_ref().to_string(), json(value.get_ref())?)));
@@ -255,7 +251,7 @@ fn json(value: &DeValue<'_>) -> Result<Value, String> {
             .map(|item| json(item.get_ref()))
             .collect::<Result<_, _>>()
             .map(Value::Array),
-        value => match raw(Key::BackupNamePrefix, value)? {
+        value => match raw(Takes::Text, value)? {
             Raw::Text(text) => Ok(Value::String(text.to_string_lossy().into_owned())),
             _ => Err("its values are texts, numbers or lists of them".to_owned()),
         },

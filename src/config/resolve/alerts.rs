@@ -1,37 +1,42 @@
 //! Resolves hooks and alert channels.
 
 use crate::config::alert_channels::{Channels, Level, Mail, Ntfy, Security};
-use crate::config::layers::alert_settings::Around;
-use crate::config::layers::value::Given;
-use crate::config::layers::{Layer, first};
+use crate::config::checks::value::Given;
+use crate::config::layers::first;
 use crate::config::mistake::Mistake;
+use crate::config::setting::Layer;
 use crate::config::types::Hooks;
 
 /// The commands around a run. A default gives the time, so that there is none only after a mistake.
 pub(crate) fn hooks(layers: &[&Layer]) -> Option<Hooks> {
-    let hook = |which: usize| {
-        value(layers, |around| around.hooks[which].as_ref()).filter(|command| !command.is_empty())
+    let hook = |field: fn(&Layer) -> Option<&Given<String>>| {
+        value(layers, field).filter(|command| !command.is_empty())
     };
-    let timeout = value(layers, |around| around.hook_timeout.as_ref())?;
-    Some(Hooks { pre: hook(0), post: hook(1), on_failure: hook(2), timeout })
+    let timeout = value(layers, |layer| layer.hook_timeout.as_ref())?;
+    Some(Hooks {
+        pre: hook(|layer| layer.pre_backup.as_ref()),
+        post: hook(|layer| layer.post_backup.as_ref()),
+        on_failure: hook(|layer| layer.on_failure.as_ref()),
+        timeout,
+    })
 }
 
 /// Who is told, and of what. `None` when something is wrong with it.
 pub(crate) fn notify(layers: &[&Layer], mistakes: &mut Vec<Mistake>) -> Option<(Level, Channels)> {
     let channels = Channels {
         mail: mail(layers, mistakes)?,
-        webhook: value(layers, |around| around.webhook_url.as_ref()),
-        ntfy: value(layers, |around| around.ntfy_url.as_ref())
-            .map(|url| Ntfy { url, token: value(layers, |around| around.ntfy_token.as_ref()) }),
-        ping: value(layers, |around| around.ping_url.as_ref()),
-        ca: value(layers, |around| around.notify_ca.as_ref()),
+        webhook: value(layers, |layer| layer.webhook_url.as_ref()),
+        ntfy: value(layers, |layer| layer.ntfy_url.as_ref())
+            .map(|url| Ntfy { url, token: value(layers, |layer| layer.ntfy_token.as_ref()) }),
+        ping: value(layers, |layer| layer.ping_url.as_ref()),
+        ca: value(layers, |layer| layer.notify_ca.as_ref()),
     };
-    Some((value(layers, |around| around.notify_on.as_ref())?, channels))
+    Some((value(layers, |layer| layer.notify_on.as_ref())?, channels))
 }
 
 pub(crate) fn mail(layers: &[&Layer], mistakes: &mut Vec<Mistake>) -> Option<Option<Mail>> {
-    let to = given(layers, |around| around.mail_to.as_ref());
-    let host = given(layers, |around| around.smtp_host.as_ref());
+    let to = first(layers, |layer| layer.mail_to.as_ref());
+    let host = first(layers, |layer| layer.smtp_host.as_ref());
     let (to, host) = match (to, host) {
         (None, None) => return Some(None),
         (Some(to), None) => {
@@ -46,8 +51,8 @@ pub(crate) fn mail(layers: &[&Layer], mistakes: &mut Vec<Mistake>) -> Option<Opt
         }
         (Some(to), Some(host)) => (to.value.clone()?, host.value.clone()?),
     };
-    let user = given(layers, |around| around.smtp_user.as_ref());
-    let password = given(layers, |around| around.smtp_password.as_ref());
+    let user = first(layers, |layer| layer.smtp_user.as_ref());
+    let password = first(layers, |layer| layer.smtp_password.as_ref());
     let login = match (user, password) {
         (None, None) => None,
         (Some(user), Some(password)) => Some((user.value.clone()?, password.value.clone()?)),
@@ -62,7 +67,7 @@ pub(crate) fn mail(layers: &[&Layer], mistakes: &mut Vec<Mistake>) -> Option<Opt
             return None;
         }
     };
-    let security = value(layers, |around| around.smtp_security.as_ref())?;
+    let security = value(layers, |layer| layer.smtp_security.as_ref())?;
     if let (Security::None, Some((given, _))) = (security, user.zip(login.as_ref()))
         && !is_local(&host.0)
     {
@@ -72,7 +77,7 @@ pub(crate) fn mail(layers: &[&Layer], mistakes: &mut Vec<Mistake>) -> Option<Opt
         return None;
     }
     let by_login = || login.as_ref().and_then(|(user, _)| user.parse().ok());
-    let from = value(layers, |around| around.mail_from.as_ref());
+    let from = value(layers, |layer| layer.mail_from.as_ref());
     let from = from.or_else(by_login).or_else(|| to.first().cloned())?;
     let port = host.1.unwrap_or(security.port());
     Some(Some(Mail { to, from, host: host.0, port, security, login }))
@@ -83,16 +88,94 @@ pub(crate) fn is_local(host: &str) -> bool {
     matches!(host, "localhost" | "127.0.0.1" | "::1")
 }
 
-pub(crate) fn given<'a, T>(
+fn value<'a, T: Clone + 'a>(
     layers: &[&'a Layer],
-    field: impl Fn(&'a Around) -> Option<&'a Given<T>>,
-) -> Option<&'a Given<T>> {
-    first(layers, |layer| field(&layer.around))
+    field: impl Fn(&'a Layer) -> Option<&'a Given<T>>,
+) -> Option<T> {
+    first(layers, field).and_then(|given| given.value.clone())
 }
 
-pub(crate) fn value<'a, T: Clone + 'a>(
-    layers: &[&'a Layer],
-    field: impl Fn(&'a Around) -> Option<&'a Given<T>>,
-) -> Option<T> {
-    given(layers, field).and_then(|given| given.value.clone())
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::checks::value::Raw;
+    use crate::config::mistake::Origin;
+    use crate::config::setting::Key;
+
+    fn layer(pairs: &[(Key, &str)]) -> (Layer, Vec<String>) {
+        let (mut layer, mut mistakes) = (Layer::defaults(&mut Vec::new()), Vec::new());
+        for (key, value) in pairs {
+            layer.set(*key, &Raw::Text(value.into()), Origin::variable("V"), &mut mistakes);
+        }
+        let _ = notify(&[&layer], &mut mistakes);
+        (layer, mistakes.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn bad_values_are_named_with_what_to_write() {
+        for (pairs, expected) in [
+            (&[(Key::NotifyOn, "never")][..], "write failure, problem or always"),
+            (&[(Key::SmtpSecurity, "ssl")], "write starttls, tls or none"),
+            (&[(Key::MailTo, "a@b.example")], "SMTP_HOST=mail.example.org"),
+            (&[(Key::SmtpHost, "mail.example")], "MAIL_TO=me@example.org"),
+            (&[(Key::MailTo, "nobody")], "'nobody' is no mail address"),
+            (&[(Key::MailFrom, "a@b.example\nBcc: x@y.example")], "is no mail address"),
+            (&[(Key::SmtpHost, "mail:port")], "write host, host:port"),
+            (&[(Key::HookTimeoutS, "0")], "write 1 to"),
+            (&[(Key::NotifyCa, "/etc/ca.pem")], "NOTIFY_CA_FILE"),
+            (&[(Key::NtfyToken, "a b")], "write it anew"),
+        ] {
+            let (_, mistakes) = layer(pairs);
+            assert!(mistakes.join("\n").contains(expected), "{expected}: {mistakes:?}");
+        }
+        let mail = [(Key::MailTo, "a@b.example"), (Key::SmtpHost, "mail.example")];
+        for (more, expected) in [
+            (&[(Key::SmtpUser, "me")][..], "SMTP_PASSWORD_FILE"),
+            (&[(Key::SmtpPassword, "x")], "write SMTP_USER"),
+            (
+                &[(Key::SmtpUser, "me"), (Key::SmtpPassword, "x"), (Key::SmtpSecurity, "none")],
+                "for all to read",
+            ),
+        ] {
+            let (_, mistakes) = layer(&[&mail[..], more].concat());
+            assert!(mistakes.join("\n").contains(expected), "{expected}: {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn no_mistake_and_no_debug_output_repeats_a_secret() {
+        for (key, value) in [
+            (Key::WebhookUrl, "hxxps://h.example/hunter22"),
+            (Key::PingUrl, "hunter22"),
+            (Key::NtfyUrl, "ftp://h.example/hunter22"),
+            (Key::NtfyToken, "hunter22 \u{1}"),
+        ] {
+            let (layer, mistakes) = layer(&[(key, value)]);
+            assert_eq!(mistakes.len(), 1, "{key:?}");
+            assert!(
+                !mistakes[0].contains("hunter22") && !format!("{layer:?}").contains("hunter22")
+            );
+        }
+        let (layer, mistakes) = layer(&[(Key::WebhookUrl, "https://h.example/hunter22")]);
+        assert_eq!(mistakes, Vec::<String>::new());
+        assert!(!format!("{layer:?}").contains("hunter22"));
+    }
+
+    #[test]
+    fn the_sender_is_the_one_who_logs_in_or_reads() {
+        let base =
+            [(Key::MailTo, "A B <a@b.example>, c@d.example"), (Key::SmtpHost, "m.example:26")];
+        let login = [(Key::SmtpUser, "me@b.example"), (Key::SmtpPassword, "x")];
+        for (pairs, from) in [
+            (base.to_vec(), "A B <a@b.example>"),
+            ([&base[..], &login].concat(), "me@b.example"),
+            ([&base[..], &login, &[(Key::MailFrom, "x@y.example")]].concat(), "x@y.example"),
+        ] {
+            let (layer, mistakes) = layer(&pairs);
+            assert_eq!(mistakes, Vec::<String>::new());
+            let (_, channels) = notify(&[&layer], &mut Vec::new()).unwrap();
+            let mail = channels.mail.unwrap();
+            assert_eq!((mail.from.to_string().as_str(), mail.to.len(), mail.port), (from, 2, 26));
+        }
+    }
 }

@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use crate::config::layers::{Layers, first};
 use crate::config::mistake::Mistake;
-use crate::config::resolve::{Draft, Layers};
+use crate::config::resolve::between_jobs::{
+    check_each_has_its_own, check_names, check_shared_sources,
+};
+use crate::config::resolve::draft::{Draft, drafts, prefix};
 use crate::config::types::Shelf;
-use crate::config::{layers, resolve};
 
 /// The shelves of the jobs called `names` (all of them if there are no names).
 pub(crate) fn shelves(
@@ -14,18 +17,18 @@ pub(crate) fn shelves(
     current_dir: &Path,
     mistakes: &mut Vec<Mistake>,
 ) -> Vec<Shelf> {
-    let drafts = resolve::drafts(layers, names, mistakes);
+    let drafts = drafts(layers, names, mistakes);
     let lone = matches!(&drafts[..], [draft] if draft.origin.is_none());
     // Of a folder that nobody described the names are what lies there; they are looked at later.
     if !lone || says_prefix(&drafts[0]) {
-        resolve::check_names("--job", names, &drafts, mistakes);
+        check_names("--job", names, &drafts, mistakes);
     }
-    resolve::check_shared_sources(layers, &drafts, mistakes);
+    check_shared_sources(layers, &drafts, mistakes);
     let mut found = Vec::new();
     for draft in &drafts {
         found.push(shelf(draft, lone, current_dir, mistakes));
     }
-    resolve::check_each_has_its_own(&drafts, current_dir, mistakes);
+    check_each_has_its_own(&drafts, current_dir, mistakes);
     let chosen = drafts.iter().zip(found).filter(|(draft, shelf)| {
         draft.selected || shelf.as_ref().is_some_and(|shelf| shelf.prefix.is_none())
     });
@@ -42,8 +45,8 @@ fn shelf(
         true => draft.build(current_dir, mistakes),
         false => None,
     };
-    let prefix = resolve::prefix(&draft.layers).cloned();
-    let prefix = if lone && !says_prefix(draft) { None } else { Some(prefix?) };
+    let said = prefix(&draft.layers).cloned();
+    let prefix = if lone && !says_prefix(draft) { None } else { Some(said?) };
     let backups_dir = draft.backups_dir(current_dir)?;
     let retention = draft.retention()?;
     let answer_timeout = draft.answer_timeout();
@@ -62,7 +65,7 @@ fn shelf(
 }
 
 fn says_sources(draft: &Draft<'_>) -> bool {
-    layers::first(&draft.layers, |layer| layer.sources.as_ref()).is_some()
+    first(&draft.layers, |layer| layer.sources.as_ref()).is_some()
 }
 
 /// Whether it is said whose snapshots are meant: by a prefix, or by a job that has the default one.

@@ -16,10 +16,10 @@ pub(crate) mod transfer_options;
 use engine::entry::escape::shown;
 use serde_json::Value;
 
+use crate::config::names::nearest;
 use crate::config::rsync::object::Dict;
 use crate::config::rsync::parsed::Wanted;
 use crate::config::rsync::row::{Handling, Row, Side};
-use crate::config::setting::nearest;
 
 /// One option that was given and is known.
 #[derive(Debug, Clone)]

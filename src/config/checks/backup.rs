@@ -1,0 +1,199 @@
+//! The checks of settings that say what is backed up, where to, and how much of it is kept.
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use engine::entry::escape::shown;
+use engine::snapshot::name::Prefix;
+
+use crate::config::checks::list;
+use crate::config::checks::value::{Checked, Raw, bytes, decimal, text, wrong};
+use crate::config::log_format::Format;
+use crate::config::rsync;
+use crate::config::rsync::Param;
+use crate::config::rsync::object::Dict;
+
+/// Longest guard that is taken: 100 years.
+const MAX_HOURS: f64 = 876_600.0;
+
+/// Longest wait for an answer that is taken: a line that is silent for an hour is dead.
+const MAX_SECONDS: f64 = 3600.0;
+
+/// Most channels that are taken: sshd bears 10 unless its `MaxSessions` says another number.
+const MAX_CHANNELS: usize = 16;
+
+pub(crate) fn sources(raw: &Raw) -> Checked<Vec<PathBuf>> {
+    let items = match raw {
+        Raw::List(items) => items.iter().map(|item| item.as_bytes().to_vec()).collect(),
+        raw => list::split(bytes(raw)?),
+    };
+    let home: Vec<String> = items
+        .iter()
+        .filter(|item| item.starts_with(b"~"))
+        .map(|item| {
+            format!(
+                "{}: only a shell knows '~'; write the full path (or ./~ for that name)",
+                shown(item)
+            )
+        })
+        .collect();
+    if home.is_empty() {
+        Ok(items.into_iter().map(|item| OsString::from_vec(item).into()).collect())
+    } else {
+        Err(home)
+    }
+}
+
+pub(crate) fn path(raw: &Raw) -> Checked<PathBuf> {
+    let bytes = bytes(raw)?;
+    if bytes.contains(&0) {
+        return wrong("it contains a NUL byte; write a path");
+    }
+    Ok(PathBuf::from(OsString::from_vec(bytes.to_vec())))
+}
+
+pub(crate) fn folder(raw: &Raw) -> Checked<PathBuf> {
+    let path = path(raw)?;
+    if path.as_os_str().is_empty() {
+        return wrong("it is empty; write the path of a folder");
+    }
+    Ok(path)
+}
+
+/// Reads permission bits; the owner keeps all of them, and not everybody may write.
+pub(crate) fn mode(raw: &Raw) -> Checked<u32> {
+    const EXAMPLE: &str = "write for example 0700, 0750 or 0755";
+    let text = text(raw)?;
+    match u32::from_str_radix(&text, 8) {
+        Ok(mode) if text.len() <= 4 && !text.starts_with('+') => match mode {
+            0o1000.. => wrong(format!("'{text}' is more than permissions; {EXAMPLE}")),
+            mode if mode & 0o700 != 0o700 => {
+                wrong(format!("'{text}' would lock the owner out; {EXAMPLE}"))
+            }
+            mode if mode & 0o002 != 0 => {
+                wrong(format!("'{text}' would let everybody change the backups; {EXAMPLE}"))
+            }
+            mode => Ok(mode),
+        },
+        _ => wrong(format!("'{text}' is no mode of octal digits; {EXAMPLE}")),
+    }
+}
+
+pub(crate) fn prefix(raw: &Raw) -> Checked<Prefix> {
+    // White space belongs to the name, unless a variable brought it in at the end of its line.
+    let text = std::str::from_utf8(bytes(raw)?)
+        .map_err(|error| vec![format!("it is not valid UTF-8 ({error}); write it anew")])?;
+    Prefix::new(text).map_err(|error| {
+        vec![format!("'{text}' cannot begin a folder's name: {error}; write a short name, for example my_backup")]
+    })
+}
+
+pub(crate) fn rsync_switches(raw: &Raw) -> Checked<Vec<Param>> {
+    let args = match raw {
+        Raw::List(items) => items.iter().map(|item| item.as_bytes().to_vec()).collect(),
+        raw => list::split(bytes(raw)?),
+    };
+    rsync::read_args(&args)
+}
+
+pub(crate) fn rsync_options(raw: &Raw) -> Checked<Vec<Param>> {
+    const EXAMPLE: &str = r#"write a JSON object, for example {"--exclude": "*.tmp"}"#;
+    if let Raw::Table(table) = raw {
+        return rsync::read_dict(table);
+    }
+    let text = text(raw)?;
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    match Dict::read(&text) {
+        Ok(dict) => rsync::read_dict(&dict),
+        Err(error) if error.is_data() => wrong(format!("it is JSON, but no object; {EXAMPLE}")),
+        Err(error) => wrong(format!("it is not valid JSON ({error}); {EXAMPLE}")),
+    }
+}
+
+pub(crate) fn snapshots(raw: &Raw) -> Checked<NonZeroUsize> {
+    count(raw, "0 would keep no snapshot at all", "30")
+}
+
+/// Reads a whole number from 1; `zero` says why it is not 0.
+pub(crate) fn count(raw: &Raw, zero: &str, example: &str) -> Checked<NonZeroUsize> {
+    let text = text(raw)?;
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse::<usize>() {
+        Ok(count) if digits => {
+            NonZeroUsize::new(count).ok_or_else(|| vec![format!("{zero}; write 1 or more")])
+        }
+        Err(_) if digits => wrong(format!("'{text}' is too large; write a smaller whole number")),
+        _ => wrong(format!("'{text}' is not a whole number from 1; write for example {example}")),
+    }
+}
+
+pub(crate) fn periods(raw: &Raw) -> Checked<u32> {
+    let text = text(raw)?;
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(count) if digits => Ok(count),
+        Err(_) if digits => wrong(format!("'{text}' is too large; write a smaller whole number")),
+        _ => wrong(format!("'{text}' is not a whole number; write for example 7, or 0 for none")),
+    }
+}
+
+pub(crate) fn hours(raw: &Raw) -> Checked<TimeDelta> {
+    let hours = decimal(raw, "20 or 0.5")?;
+    if !(0.0..=MAX_HOURS).contains(&hours) {
+        return wrong(format!("{hours} hours is out of range; write 0 to {MAX_HOURS}"));
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "the range is checked above")]
+    let milliseconds = (hours * 3_600_000.0).round() as i64;
+    Ok(TimeDelta::milliseconds(milliseconds))
+}
+
+pub(crate) fn answer_timeout(raw: &Raw) -> Checked<Duration> {
+    let seconds = decimal(raw, "60")?;
+    if (1.0..=MAX_SECONDS).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        wrong(format!("{seconds} seconds is out of range; write 1 to {MAX_SECONDS}"))
+    }
+}
+
+pub(crate) fn channels(raw: &Raw) -> Checked<NonZeroUsize> {
+    match count(raw, "a connection without a channel carries nothing", "1")? {
+        many if many.get() > MAX_CHANNELS => {
+            wrong(format!("{many} channels are too many; write 1 to {MAX_CHANNELS}"))
+        }
+        channels => Ok(channels),
+    }
+}
+
+pub(crate) fn percent(raw: &Raw) -> Checked<f64> {
+    let percent = decimal(raw, "90")?;
+    if (0.0..=100.0).contains(&percent) {
+        Ok(percent)
+    } else {
+        wrong(format!("{percent} is out of range; write 0 to 100"))
+    }
+}
+
+/// Whether change times count.
+pub(crate) fn trusts_ctime(raw: &Raw) -> Checked<bool> {
+    match text(raw)?.to_ascii_lowercase().as_str() {
+        "ctime" => Ok(true),
+        "mtime" => Ok(false),
+        other => wrong(format!("'{other}' is no time to trust; write ctime or mtime")),
+    }
+}
+
+pub(crate) fn format(raw: &Raw) -> Checked<Format> {
+    let text = text(raw)?;
+    match text.to_ascii_lowercase().as_str() {
+        "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        _ => wrong(format!("'{text}' is no log format; write text or json")),
+    }
+}

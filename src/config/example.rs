@@ -1,0 +1,24 @@
+//! The settings as they stand in an example of a config file.
+
+use std::fmt::Write;
+
+use crate::config::setting::{SETTINGS, Setting};
+
+/// All settings for a config file: a comment with the help, and the key with a value, which is commented out too.
+pub(crate) fn settings() -> String {
+    let mut text = String::new();
+    for setting in SETTINGS {
+        let _ = writeln!(text, "# {}\n#{} = {}", setting.help, setting.name, value(setting));
+    }
+    text
+}
+
+/// A value in TOML.
+fn value(setting: &Setting) -> String {
+    match setting.default {
+        _ if !setting.example.is_empty() => setting.example.to_owned(),
+        Some(number) if number.parse::<f64>().is_ok() => number.to_owned(),
+        Some(text) => format!("\"{text}\""),
+        None => "\"\"".to_owned(),
+    }
+}

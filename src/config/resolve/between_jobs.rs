@@ -1,0 +1,105 @@
+//! Checks what has to fit together between jobs, and the names of jobs on the command line.
+
+use std::path::Path;
+
+use crate::config::layers::Layers;
+use crate::config::mistake::{Mistake, Origin};
+use crate::config::names::nearest;
+use crate::config::resolve::draft::{Draft, prefix};
+use crate::config::resolve::overlap;
+
+/// `run NAME` (`said` before the name) has to name jobs that are there.
+pub(crate) fn check_names(
+    said: &str,
+    names: &[String],
+    drafts: &[Draft<'_>],
+    mistakes: &mut Vec<Mistake>,
+) {
+    // A file that could not be read whole may hold the job that is missed.
+    if drafts.iter().all(|draft| draft.origin.is_none()) && !mistakes.is_empty() {
+        return;
+    }
+    for name in names {
+        if drafts.iter().any(|draft| draft.name == *name) {
+            continue;
+        }
+        let known: Vec<&str> = drafts.iter().map(|draft| draft.name.as_str()).collect();
+        let origin = Origin::command_line(&format!("{said} {name}"));
+        if name.contains('/') {
+            mistakes.push(origin.mistake(
+                "a name of a job is meant here; folders go to SRCS_TO_BACKUP (--srcs-to-backup) and BACKUPS_DIR (--backups-dir)",
+            ));
+            continue;
+        }
+        mistakes.push(origin.mistake(match nearest(name, known.iter().copied()) {
+            Some((near, distance)) if distance <= 3 && distance < name.len() => {
+                format!("there is no job of that name; did you mean {near}?")
+            }
+            _ => format!("there is no job of that name; there is {}", known.join(", ")),
+        }));
+    }
+}
+
+/// Sources that would silently belong to no job, or to all of them.
+pub(crate) fn check_shared_sources(
+    layers: &Layers,
+    drafts: &[Draft<'_>],
+    mistakes: &mut Vec<Mistake>,
+) {
+    let jobs = &layers.file.jobs;
+    if jobs.is_empty() {
+        return;
+    }
+    if let Some(given) = &layers.environment.sources {
+        mistakes.push(given.origin.mistake(
+            "the config file holds [[job]] entries; write the sources into them, or unset it",
+        ));
+    }
+    if let Some(given) = &layers.file.top.sources
+        && jobs.iter().all(|job| job.layer.sources.is_some())
+    {
+        mistakes.push(
+            given.origin.mistake(
+                "every [[job]] has sources of its own; move it into a [[job]], or remove it",
+            ),
+        );
+    }
+    if let Some(given) = &layers.flags.sources
+        && drafts.iter().filter(|draft| draft.selected).count() > 1
+    {
+        mistakes.push(
+            given
+                .origin
+                .mistake("it would hold for several jobs; name the one that is meant: run NAME"),
+        );
+    }
+}
+
+/// No two jobs may write the same snapshots, or answer to one name.
+pub(crate) fn check_each_has_its_own(
+    drafts: &[Draft<'_>],
+    current_dir: &Path,
+    mistakes: &mut Vec<Mistake>,
+) {
+    for (index, draft) in drafts.iter().enumerate() {
+        let (Some(origin), before) = (draft.origin, &drafts[..index]) else { continue };
+        let same_prefix = |other: &&Draft<'_>| {
+            let dirs = (draft.backups_dir(current_dir), other.backups_dir(current_dir));
+            prefix(&draft.layers).is_some_and(|own| prefix(&other.layers) == Some(own))
+                && matches!(dirs, (Some(own), Some(others)) if overlap::same(&own, &others))
+        };
+        if let (Some(other), Some(prefix)) =
+            (before.iter().find(same_prefix), prefix(&draft.layers))
+        {
+            mistakes.push(origin.mistake(format!(
+                "the job {} has the prefix {prefix} in the same backups folder; write another BACKUP_NAME_PREFIX",
+                other.name
+            )));
+        } else if before.iter().any(|other| other.name == draft.name) {
+            mistakes.push(origin.mistake(format!(
+                "there are two jobs named {}; give each a NAME of its own",
+                draft.name
+            )));
+        }
+    }
+}

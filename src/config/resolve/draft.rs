@@ -1,0 +1,95 @@
+//! A job with the layers that give its values, before these are checked against each other.
+
+use std::path::{Path, PathBuf};
+
+use engine::snapshot::name::Prefix;
+
+use crate::config::checks::value::Given;
+use crate::config::layers::file::FileJob;
+use crate::config::layers::{Layers, first};
+use crate::config::mistake::{Mistake, Origin};
+use crate::config::rsync;
+use crate::config::rsync::Param;
+use crate::config::rsync::parsed::Wanted;
+use crate::config::setting::Layer;
+
+/// A job before it is checked.
+pub(crate) struct Draft<'a> {
+    pub(crate) name: String,
+    pub(crate) selected: bool,
+    /// Where it stands in the config file, if it does.
+    pub(crate) origin: Option<&'a Origin>,
+    /// Who says something about it, who wins first; the last are the defaults.
+    pub(crate) layers: Vec<&'a Layer>,
+    /// rsync options that are added.
+    pub(crate) added: &'a Given<Vec<Param>>,
+}
+
+pub(crate) fn drafts<'a>(
+    layers: &'a Layers,
+    names: &[String],
+    mistakes: &[Mistake],
+) -> Vec<Draft<'a>> {
+    let Layers { flags, environment, file, defaults, rsync_args: added, no_args } = layers;
+    if file.jobs.is_empty() {
+        let all = vec![flags, environment, &file.top, defaults];
+        let name = prefix(&all).map_or_else(|| "job".to_owned(), ToString::to_string);
+        // With a mistake in the config file its jobs may not be known.
+        let selected = names.is_empty() || names.contains(&name) || !mistakes.is_empty();
+        return vec![Draft { name, selected, origin: None, layers: all, added }];
+    }
+    let draft = |job: &'a FileJob| {
+        let mut all = vec![&job.layer, environment, &file.top, defaults];
+        let name = job.name.clone().or_else(|| prefix(&all).map(ToString::to_string));
+        let name = name.unwrap_or_else(|| "job".to_owned());
+        let selected = names.is_empty() || names.contains(&name);
+        if selected {
+            all.insert(0, flags);
+        }
+        let added = if selected { added } else { no_args };
+        Draft { name, selected, origin: Some(&job.origin), layers: all, added }
+    };
+    file.jobs.iter().map(draft).collect()
+}
+
+pub(crate) fn prefix<'a>(layers: &[&'a Layer]) -> Option<&'a Prefix> {
+    first(layers, |layer| layer.prefix.as_ref()).and_then(|given| given.value.as_ref())
+}
+
+impl Draft<'_> {
+    /// The value of `field`, when there is one and it is no mistake.
+    pub(crate) fn value<T: Clone>(&self, field: impl Fn(&Layer) -> Option<&Given<T>>) -> Option<T> {
+        first(&self.layers, field).and_then(|given| given.value.clone())
+    }
+
+    /// The rsync options of `layers`, each with the place where it was given.
+    pub(crate) fn params<'b>(&'b self, layers: &[&'b Layer]) -> Vec<(&'b Param, &'b str)> {
+        let single = first(layers, |layer| layer.single_params.as_ref());
+        let dict = first(layers, |layer| layer.dict_params.as_ref());
+        let given = single.into_iter().chain(dict).chain([self.added]);
+        given
+            .flat_map(|given| {
+                let place = given.origin.text();
+                given.value.iter().flatten().map(move |param| (param, place))
+            })
+            .collect()
+    }
+
+    /// What the rsync options come to.
+    pub(crate) fn wanted(&self, mistakes: &mut Vec<Mistake>) -> Option<Wanted> {
+        match rsync::wanted(self.params(&self.layers)) {
+            Ok(wanted) => Some(wanted),
+            Err(refusals) => {
+                let origin = Origin::other("rsync options");
+                mistakes.extend(refusals.iter().map(|refusal| origin.mistake(refusal)));
+                None
+            }
+        }
+    }
+
+    pub(crate) fn backups_dir(&self, current_dir: &Path) -> Option<PathBuf> {
+        let dir = self.value(|layer| layer.backups_dir.as_ref())?;
+        // For messages: without the '.' of './backups'.
+        Some(current_dir.join(dir).components().collect())
+    }
+}

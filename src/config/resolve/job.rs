@@ -1,0 +1,294 @@
+//! Checks what has to fit together within one job, and builds the job.
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use engine::entry::preserve::Keep;
+use engine::job::Job;
+use engine::snapshot::host::Host;
+use engine::snapshot::layout::{Layout, LayoutError};
+use engine::snapshot::retention::{Periods, Retention};
+use engine::source::files_from::Selection;
+use transport::local::Follow;
+use transport::sftp::ssh::address::{Address, BadAddress};
+
+use crate::config::checks::value::Given;
+use crate::config::layers::first;
+use crate::config::mistake::{Mistake, Origin, shown_path};
+use crate::config::resolve::draft::Draft;
+use crate::config::resolve::{alerts, overlap};
+use crate::config::rsync::parsed::Wanted;
+use crate::config::setting::Layer;
+use crate::config::types::{Alert, NamedJob, Remote};
+use crate::config::{bounded, rsync};
+
+/// What SFTP version 3 can tell of it: no device numbers, inodes, attributes or mount points
+/// (draft-ietf-secsh-filexfer-02).
+fn over_sftp(keep: Keep) -> Keep {
+    Keep {
+        devices: false,
+        hard_links: false,
+        acls: false,
+        xattrs: false,
+        one_file_system: false,
+        ..keep
+    }
+}
+
+/// The machine that the sources are on, as reports record it.
+fn host(remote: Option<&Remote>) -> Host {
+    match remote {
+        Some(Remote { address, .. }) => {
+            Host { name: Some(address.host().to_lowercase()), port: address.port(), machine: None }
+        }
+        None => Host { machine: machine(), ..Host::default() },
+    }
+}
+
+/// A hash of the identity of this machine, which machine-id(5) asks not to publish as it is. Containers
+/// usually have none.
+fn machine() -> Option<String> {
+    let id = fs::read("/etc/machine-id").ok()?;
+    let id = id.trim_ascii();
+    let set = id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit);
+    set.then(|| engine::repository::records::report::machine_hash(id))
+}
+
+impl Draft<'_> {
+    /// Checks what belongs together within the job. `None` when something is wrong with it.
+    pub(crate) fn build(
+        &self,
+        current_dir: &Path,
+        mistakes: &mut Vec<Mistake>,
+    ) -> Option<NamedJob> {
+        let mut remote = self.remote(mistakes);
+        let mut wanted = self.wanted(mistakes);
+        let selection = wanted.as_ref().map_or(Ok(None), |w| self.selection(w, current_dir));
+        let selection = selection.map_err(|mistake| mistakes.push(mistake)).ok();
+        let backups_dir = self.backups_dir(current_dir);
+        let listed = wanted.as_ref().is_some_and(|wanted| wanted.files_from.is_some());
+        let relative = wanted.as_ref().is_some_and(|wanted| wanted.relative);
+        let layout = self.layout(relative, listed, current_dir, mistakes);
+        match (&remote, &layout, &backups_dir) {
+            (None, Some(layout), Some(backups_dir)) => {
+                self.check_sources_outside(layout, backups_dir, mistakes);
+            }
+            (Some(_), ..) => self.check_absolute(mistakes),
+            _ => {}
+        }
+        let notify = alerts::notify(&self.layers, mistakes);
+        if let (Some(remote), Some(wanted)) = (&mut remote, &mut wanted) {
+            self.over_ssh(&mut remote.address, wanted, mistakes);
+        }
+        let wanted = wanted?;
+        let filters = crate::config::resolve::filters::read(&wanted.filters, current_dir, mistakes);
+        let job = Job {
+            prefix: self.value(|layer| layer.prefix.as_ref())?,
+            host: host(remote.as_ref()),
+            layout: layout?,
+            backups_dir: backups_dir?,
+            backups_mode: self.value(|layer| layer.backups_mode.as_ref()),
+            keep: Keep {
+                ctime: self.value(|layer| layer.trust_ctime.as_ref())?,
+                ..if remote.is_some() { over_sftp(wanted.keep) } else { wanted.keep }
+            },
+            retention: self.retention()?,
+            minimum_time_guard: self.value(|layer| layer.minimum_time_guard.as_ref())?,
+            max_shrink_percent: self.value(|layer| layer.max_shrink_percent.as_ref())?,
+            filters: filters?,
+            selection: selection?,
+            max_delete: wanted.max_delete,
+            prune_empty: wanted.prune_empty,
+        };
+        let alert = Alert {
+            max_age: match self.value(|layer| layer.max_age.as_ref()) {
+                Some(max_age) => max_age,
+                None => job.minimum_time_guard + TimeDelta::hours(24),
+            },
+            failures: self.value(|layer| layer.failures_before_alert.as_ref())?,
+        };
+        let without_effect = self.without_effect(remote.is_some());
+        Some(NamedJob {
+            name: self.name.clone(),
+            job,
+            remote,
+            alert,
+            notify: notify?,
+            hooks: alerts::hooks(&self.layers)?,
+            wanted,
+            without_effect,
+        })
+    }
+
+    /// The options that somebody gave and that change nothing.
+    pub(crate) fn without_effect(&self, remote: bool) -> Vec<String> {
+        // The defaults come last; nobody gave those.
+        let given = self.layers.split_last().map_or(&[][..], |(_, given)| given);
+        let params = self.params(given);
+        rsync::without_effect(params.into_iter().map(|(param, _)| param), remote)
+    }
+
+    /// What `--files-from` lists.
+    pub(crate) fn selection(
+        &self,
+        wanted: &Wanted,
+        current_dir: &Path,
+    ) -> Result<Option<Arc<Selection>>, Mistake> {
+        let Some(file) = &wanted.files_from else { return Ok(None) };
+        let path = shown_path(file);
+        let origin = Origin::other(&format!("--files-from={path}"));
+        let list = bounded::read(&current_dir.join(file), bounded::LIST).map_err(|error| {
+            origin.mistake(format!("cannot read it: {error}; write the path of a readable file"))
+        })?;
+        match Selection::read(&list, wanted.from0, wanted.recursive) {
+            Ok(selection) => Ok(Some(Arc::new(selection))),
+            Err(lines) => {
+                let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+                Err(origin.mistake(lines.join("; ")))
+            }
+        }
+    }
+
+    /// User and port may stand in `-e` too; SFTP has no way to say where a symlink ends.
+    pub(crate) fn over_ssh(
+        &self,
+        address: &mut Address,
+        wanted: &mut Wanted,
+        mistakes: &mut Vec<Mistake>,
+    ) {
+        let Some(given) = first(&self.layers, |layer| layer.remote.as_ref()) else { return };
+        let shell = &wanted.shell;
+        match address.with(shell.user.as_deref(), shell.port) {
+            Ok(whole) => *address = whole,
+            Err(error) => mistakes.push(given.origin.mistake(format!("{error} (-e)"))),
+        }
+        if wanted.follow != Follow::default() {
+            mistakes.push(given.origin.mistake(
+                "-L, -k and --copy-unsafe-links follow no symlinks on another machine; remove them, or name in SRCS_TO_BACKUP what they lead to",
+            ));
+        }
+    }
+
+    /// How much of the history stays; `None` when something is wrong with it.
+    pub(crate) fn retention(&self) -> Option<Retention> {
+        let given = |field: fn(&Layer) -> Option<&Given<u32>>| self.value(field).unwrap_or(0);
+        let keep = Periods {
+            last: given(|layer| layer.keep_last.as_ref()),
+            hourly: given(|layer| layer.keep_hourly.as_ref()),
+            daily: given(|layer| layer.keep_daily.as_ref()),
+            weekly: given(|layer| layer.keep_weekly.as_ref()),
+            monthly: given(|layer| layer.keep_monthly.as_ref()),
+            yearly: given(|layer| layer.keep_yearly.as_ref()),
+        };
+        let max = self.value(|layer| layer.max_backups.as_ref())?;
+        // The default count was made for those who say nothing; it must not cut what periods keep.
+        let (_, said) = self.layers.split_last()?;
+        let counted = !keep.any() || said.iter().any(|layer| layer.max_backups.is_some());
+        Some(Retention { max: counted.then_some(max), keep })
+    }
+
+    /// How long an answer of another machine may take.
+    pub(crate) fn answer_timeout(&self) -> Duration {
+        // A mistake in it is named already.
+        self.value(|layer| layer.answer_timeout.as_ref()).unwrap_or_default()
+    }
+
+    /// How many SFTP channels somebody wants.
+    pub(crate) fn sftp_channels(&self) -> Option<NonZeroUsize> {
+        first(&self.layers, |layer| layer.sftp_channels.as_ref())?.value
+    }
+
+    /// The host of remote sources, when one is named.
+    pub(crate) fn remote(&self, mistakes: &mut Vec<Mistake>) -> Option<Remote> {
+        let given = first(&self.layers, |layer| layer.remote.as_ref())?;
+        let text = given.value.as_ref().filter(|host| !host.is_empty())?;
+        match text.parse() {
+            Ok(address) => {
+                let answer_timeout = self.answer_timeout();
+                let sftp_channels = self.sftp_channels();
+                Some(Remote { address, answer_timeout, sftp_channels, known_hosts: None })
+            }
+            Err(error) => {
+                let form = "write user@host, user@host:port or user@[v6]:port, and the folders into SRCS_TO_BACKUP";
+                let error: BadAddress = error;
+                mistakes.push(given.origin.mistake(format!("{error}; {form}")));
+                None
+            }
+        }
+    }
+
+    /// On another machine there is no current folder that a path could start in.
+    pub(crate) fn check_absolute(&self, mistakes: &mut Vec<Mistake>) {
+        let Some(given) = first(&self.layers, |layer| layer.sources.as_ref()) else { return };
+        for path in given.value.iter().flatten().filter(|path| !path.is_absolute()) {
+            let path = path.display();
+            let what =
+                format!("'{path}' is on another machine (REMOTE_SRC_HOST): write it from '/' on");
+            mistakes.push(given.origin.mistake(what));
+        }
+    }
+
+    pub(crate) fn layout(
+        &self,
+        relative: bool,
+        listed: bool,
+        current_dir: &Path,
+        mistakes: &mut Vec<Mistake>,
+    ) -> Option<Layout> {
+        let Some(given) = first(&self.layers, |layer| layer.sources.as_ref()) else {
+            let nothing = "says nowhere what to back up; write for example SRCS_TO_BACKUP";
+            mistakes.push(match self.origin {
+                Some(origin) => origin.mistake(format!("it {nothing} = [\"/home\"]")),
+                None => Origin::variable("SRCS_TO_BACKUP")
+                    .mistake("it is not set; write for example SRCS_TO_BACKUP=/home,/etc (or --srcs-to-backup)"),
+            });
+            return None;
+        };
+        let mut paths = given.value.clone()?;
+        if listed {
+            let [path] = &mut paths[..] else {
+                mistakes.push(given.origin.mistake(
+                    "the paths in --files-from lie below one source; write one path, or remove --files-from",
+                ));
+                return None;
+            };
+            // rsync keeps of the listed paths what is listed, as with --relative below the source.
+            *path = path.components().collect();
+            path.push("./");
+        }
+        match Layout::new(&paths, relative || listed, current_dir) {
+            Ok(layout) => Some(layout),
+            Err(errors) => {
+                mistakes.extend(errors.iter().map(|error| match error {
+                    LayoutError::Empty => {
+                        given.origin.mistake("it names no path; write for example /home,/etc")
+                    }
+                    error => given.origin.mistake(error),
+                }));
+                None
+            }
+        }
+    }
+
+    pub(crate) fn check_sources_outside(
+        &self,
+        layout: &Layout,
+        backups_dir: &Path,
+        mistakes: &mut Vec<Mistake>,
+    ) {
+        let Some(given) = first(&self.layers, |layer| layer.sources.as_ref()) else { return };
+        for (root, _) in layout.roots() {
+            if overlap::lies_in(&root, backups_dir) {
+                mistakes.push(given.origin.mistake(format!(
+                    "the source {} lies inside the backups folder {}; remove it, or write another BACKUPS_DIR",
+                    shown_path(&root),
+                    shown_path(backups_dir)
+                )));
+            }
+        }
+    }
+}
