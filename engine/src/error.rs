@@ -1,4 +1,4 @@
-//! Why a run did not complete. The hints ("what to do next") belong to the program around the engine.
+//! Errors that end a run. The program around the engine adds the hints ("what to do next").
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use crate::fs::refusal::{is_full, says_full};
 use crate::source::SourceError;
 use crate::threads::cancel::Stop;
 
-/// Why a source cannot be reached, in its own words.
+/// Why a connection could not be made; the transport supplies the text.
 pub type NoConnection = Box<dyn std::error::Error + Send + Sync>;
 
-/// A run that did not complete its snapshot. What was done stays in the incomplete folder.
+/// The reason why a run did not complete its snapshot. The incomplete folder keeps what was done.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A source root does not exist or cannot be opened.
@@ -20,7 +20,7 @@ pub enum RunError {
     Root {
         /// The root.
         path: PathBuf,
-        /// What the source answered.
+        /// The error of the source.
         error: SourceError,
     },
     /// A source root is empty and on another file system than last time.
@@ -29,10 +29,11 @@ pub enum RunError {
         /// The root.
         path: PathBuf,
     },
-    /// A source root or a mount point below one is on another file system than last time and lost most of what it had.
+    /// A source root, or a mount point below one, is on another file system than last time and lost
+    /// most of its content.
     #[error("{path} is on another file system than last time, with {}; it looks unmounted", left(*.files_before, *.files, *.bytes_before, *.bytes), path = crate::entry::escape::shown_path(path))]
     Lost {
-        /// Its path on the source.
+        /// The path on the source.
         path: PathBuf,
         /// Files in the base.
         files_before: u64,
@@ -43,21 +44,21 @@ pub enum RunError {
         /// Bytes now.
         bytes: u64,
     },
-    /// The history is one of other sources.
+    /// The history contains snapshots of other sources.
     #[error(
-        "the snapshots of {prefix} are of other sources: {snapshot} has {theirs}, this job has {ours}"
+        "the snapshots of {prefix} hold other sources: {snapshot} holds {theirs}, this job backs up {ours}"
     )]
     OtherSources {
-        /// The prefix of both.
+        /// The prefix of the history and of the job.
         prefix: String,
         /// The newest snapshot that recorded its sources.
         snapshot: String,
-        /// What it is of.
+        /// The sources of that snapshot.
         theirs: String,
-        /// What the job backs up.
+        /// The sources of this job.
         ours: String,
     },
-    /// A source root lies where another file system should be mounted.
+    /// A source root lies at or below a mount point of /etc/fstab that is not mounted.
     #[error("{mount_point} is not mounted, but /etc/fstab has it: the source root {path} would be read from the wrong disk", mount_point = crate::entry::escape::shown_path(mount_point), path = crate::entry::escape::shown_path(path))]
     SourceNotMounted {
         /// The root.
@@ -73,8 +74,8 @@ pub enum RunError {
         /// The backups folder.
         backups: PathBuf,
     },
-    /// A source root lost so many files that the history must not shrink for it.
-    #[error("source root {path} has {now}, the snapshot before has {before}: more than {percent} % are gone", now = counted(*.now, "file", "files"), path = crate::entry::escape::shown_path(path))]
+    /// A source root lost more than the allowed share of its files.
+    #[error("source root {path} has {now}, the previous snapshot has {before}: more than {percent} % are gone", now = counted(*.now, "file", "files"), path = crate::entry::escape::shown_path(path))]
     Collapse {
         /// The root.
         path: PathBuf,
@@ -82,15 +83,15 @@ pub enum RunError {
         before: u64,
         /// Files now.
         now: u64,
-        /// The limit.
+        /// The allowed share, percent.
         percent: f64,
     },
-    /// More of the snapshot before is gone than may be.
-    #[error("{gone}, more than --max-delete={most}", gone = counted(*.deleted, "entry of the snapshot before is gone", "entries of the snapshot before are gone"))]
+    /// More entries disappeared since the previous snapshot than `--max-delete` allows.
+    #[error("{gone}, more than --max-delete={most}", gone = counted(*.deleted, "entry of the previous snapshot is gone", "entries of the previous snapshot are gone"))]
     Deletions {
         /// Entries that are gone.
         deleted: u64,
-        /// How many may be.
+        /// The limit.
         most: u64,
     },
     /// The destination is full.
@@ -98,14 +99,14 @@ pub enum RunError {
     NoSpace {
         /// The backups folder.
         path: PathBuf,
-        /// What is still to be stored, if it could be counted.
+        /// What is still to be stored, if known.
         needed: Option<Missing>,
         /// Bytes that are free.
         free: u64,
-        /// Inodes that are free; `None` where the file system has no fixed number.
+        /// Free inodes; `None` where the file system has no fixed number of inodes.
         free_inodes: Option<u64>,
     },
-    /// The backups folder lies where another file system should be mounted.
+    /// The backups folder lies below a mount point of /etc/fstab that is not mounted.
     #[error("{mount_point} is not mounted, but /etc/fstab has it: the backups folder {path} would land on the wrong disk", mount_point = crate::entry::escape::shown_path(mount_point), path = crate::entry::escape::shown_path(path))]
     NotMounted {
         /// The backups folder.
@@ -113,61 +114,65 @@ pub enum RunError {
         /// The mount point above it.
         mount_point: PathBuf,
     },
-    /// The backups folder or something in it could not be read or written.
+    /// The backups folder, or a file in it, could not be read or written.
     #[error("{action} {path}: {error}", path = crate::entry::escape::shown_path(path))]
     Destination {
-        /// What was tried ("cannot create").
+        /// The failed action ("cannot create").
         action: &'static str,
-        /// Where.
+        /// The path concerned.
         path: PathBuf,
-        /// The system's reason.
+        /// The error of the system call.
         error: io::Error,
     },
-    /// The system could not make the snapshot durable.
+    /// Syncing the snapshot to disk failed.
     #[error("the system could not write everything to the disk of {path}: {error}", path = crate::entry::escape::shown_path(path))]
     Sync {
         /// The incomplete snapshot.
         path: PathBuf,
-        /// The system's reason.
+        /// The error of the system call.
         error: io::Error,
     },
-    /// The source cannot be reached.
+    /// The connection to the source could not be made.
     #[error("no connection to the source: {0}")]
     NoConnection(NoConnection),
-    /// The source cannot be reached any more.
+    /// The connection to the source broke.
     #[error("the source is lost: {0}")]
     SourceLost(SourceError),
-    /// What was to be done before the run failed; nothing was touched.
+    /// The command that runs before the job failed. Nothing was changed.
     #[error("{said}")]
     Preparation {
-        /// What failed, and how.
+        /// Which command failed, and how.
         said: String,
     },
-    /// What was to be done before the run says that this is not the time; nothing was touched.
-    #[error("put off: {said}")]
+    /// The command that runs before the job postponed the run. Nothing was changed.
+    #[error("postponed: {said}")]
     PutOff {
-        /// Who says so.
+        /// The message of the command.
         said: String,
     },
-    /// A source tells of more folders than any tree has.
-    #[error("{waiting} folders that the source told of wait to be listed: it seems to have no end")]
+    /// The source reports more folders than a real tree has.
+    #[error(
+        "the source reported {waiting} folders that are not listed yet: its tree seems to be endless"
+    )]
     Endless {
-        /// How many.
+        /// The number of folders that are not listed yet.
         waiting: usize,
     },
-    /// Another run has what this one was to work on, though it did not have the lock, or has taken it over.
-    #[error("another run is at work on {path}", path = crate::entry::escape::shown_path(path))]
+    /// Another run works on the same snapshot, although this run holds the lock, or has taken over
+    /// the lock.
+    #[error("another run is working on {path}", path = crate::entry::escape::shown_path(path))]
     Taken {
         /// The incomplete snapshot.
         path: PathBuf,
     },
-    /// A signal asked for the end.
+    /// A signal stopped the run.
     #[error("stopped")]
     Stopped,
 }
 
 impl RunError {
-    /// [`RunError::Stopped`] when the source was lost after `stop` was asked for: the run let it go.
+    /// Returns [`RunError::Stopped`] when `stop` was requested and `self` says that the source is
+    /// lost: the stop itself closes the connection.
     #[must_use]
     pub fn or_stopped(self, stop: &Stop) -> Self {
         let lost = match &self {
@@ -179,19 +184,19 @@ impl RunError {
     }
 }
 
-/// Something in the backups folder could not be looked at.
+/// An error while reading the backups folder.
 #[derive(Debug, thiserror::Error)]
 #[error("{action} {path}: {error}", path = crate::entry::escape::shown_path(path))]
 pub struct LookError {
-    /// What was tried ("cannot open").
+    /// The failed action ("cannot open").
     pub action: &'static str,
-    /// Where.
+    /// The path concerned.
     pub path: PathBuf,
-    /// The system's reason.
+    /// The error of the system call.
     pub error: io::Error,
 }
 
-/// What a snapshot still lacks.
+/// What is still to be stored in a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Missing {
     /// Entries that need an inode of their own.
@@ -214,8 +219,8 @@ fn room(needed: Option<&Missing>, free: u64, free_inodes: Option<u64>) -> String
     format!("{needed}{}{} free", bytes(free), inodes.unwrap_or_default())
 }
 
-/// What an error of the destination at `path` means for the run: full, or broken. An error that says "full" of a disk
-/// that has room says what room it has.
+/// Classifies a write error at `path`: either the disk is full, or the destination is broken. If
+/// the error says "full" but statvfs reports free space, the message gives the free space.
 pub(crate) fn destination(
     action: &'static str,
     backups_dir: &Path,
@@ -236,26 +241,26 @@ pub(crate) fn destination(
     }
 }
 
-/// The destination is full: that was looked at twice.
+/// The destination is full, confirmed by a second check.
 pub(crate) fn no_space(backups_dir: &Path) -> RunError {
     let (free, free_inodes) = free_in(backups_dir);
     RunError::NoSpace { path: backups_dir.to_owned(), needed: None, free, free_inodes }
 }
 
-/// Bytes and inodes that are free; no number of inodes where the file system has no fixed one.
+/// Free bytes and inodes; `None` where the file system has no fixed number of inodes.
 fn free_in(backups_dir: &Path) -> (u64, Option<u64>) {
     let space = rustix::fs::statvfs(backups_dir).ok();
     let free = space.as_ref().map_or(0, |space| space.f_bavail * space.f_frsize);
     (free, space.filter(|space| space.f_files > 0).map(|space| space.f_favail))
 }
 
-/// What a failure of the backups folder at `path` is for somebody who looks at it.
+/// Converts an error of the backups folder at `path` for commands that only read.
 pub(crate) fn look(path: &Path, error: RunError) -> LookError {
     match error {
         RunError::Destination { action, path, error } => LookError { action, path, error },
         other => {
             let error = std::io::Error::other(other.to_string());
-            LookError { action: "cannot look at", path: path.to_owned(), error }
+            LookError { action: "cannot inspect", path: path.to_owned(), error }
         }
     }
 }
@@ -265,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_told_in_fitting_units() {
+    fn the_missing_space_is_shown_in_suitable_units() {
         let missing = Missing { entries: 1, bytes: 3 << 30 };
         assert_eq!(
             room(Some(&missing), 5 << 20, Some(1200)),
@@ -275,11 +280,14 @@ mod tests {
     }
 
     #[test]
-    fn one_is_told_as_one() {
+    fn a_count_of_one_uses_the_singular() {
         let path = PathBuf::from("/src");
         let collapse = RunError::Collapse { path, before: 25, now: 1, percent: 90.0 };
         assert!(collapse.to_string().starts_with("source root /src has 1 file, the snapshot"));
         let gone = RunError::Deletions { deleted: 1, most: 0 };
-        assert!(gone.to_string().starts_with("1 entry of the snapshot before is gone,"), "{gone}");
+        assert!(
+            gone.to_string().starts_with("1 entry of the previous snapshot is gone,"),
+            "{gone}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! A job: what to back up, where to, under which name and limits. Checked by whoever builds it.
+//! A job: what to back up, where to, under which name and with which limits. The code that builds a
+//! `Job` checks the values.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::source::files_from::Selection;
 /// One backup job, checked and complete.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Names its snapshots.
+    /// The prefix of its snapshot names.
     pub prefix: Prefix,
     /// The machine that the source roots are on.
     pub host: Host,
@@ -24,23 +25,25 @@ pub struct Job {
     pub layout: Layout,
     /// The folder that holds the snapshots.
     pub backups_dir: PathBuf,
-    /// The permission bits of that folder (`BACKUPS_MODE`); `None`: closed when it is made, else left as it is.
+    /// The permission bits of that folder (`BACKUPS_MODE`). `None`: mode 0700 when root creates it,
+    /// otherwise unchanged.
     pub backups_mode: Option<u32>,
     /// What a snapshot keeps of its source.
     pub keep: Keep,
-    /// What of its source is left out.
+    /// The filter rules that exclude entries.
     pub filters: Arc<Filters>,
-    /// How much of the history stays (`MAX_BACKUPS`, `KEEP_…`).
+    /// The retention rules (`MAX_BACKUPS`, `KEEP_…`).
     pub retention: Retention,
-    /// The least time between two snapshots (`MINIMUM_TIME_GUARD_H`).
+    /// The minimum time between two snapshots (`MINIMUM_TIME_GUARD_H`).
     pub minimum_time_guard: TimeDelta,
-    /// From which loss of files on a source root counts as collapsed, in percent (`MAX_SHRINK_PERCENT`).
+    /// The share of lost files, in percent, above which a source root counts as collapsed
+    /// (`MAX_SHRINK_PERCENT`).
     pub max_shrink_percent: f64,
-    /// The only entries that are taken (`--files-from`).
+    /// If set, only these entries are backed up (`--files-from`).
     pub selection: Option<Arc<Selection>>,
-    /// Most entries of the base that a snapshot may be without (`--max-delete`).
+    /// The highest number of base entries that a snapshot may lose (`--max-delete`).
     pub max_delete: Option<u64>,
-    /// `-m`: folders without anything but folders are left out.
+    /// `-m`: folders that contain only folders are excluded.
     pub prune_empty: bool,
 }
 

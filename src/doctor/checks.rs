@@ -11,7 +11,7 @@ use engine::inspect::job_state::look;
 use engine::repository::destination::{Destination, examine};
 use engine::repository::lineage::Sources;
 use engine::source::Source;
-use engine::source::check_roots::glance;
+use engine::source::check_roots::check_roots;
 use engine::threads::cancel::Stop;
 use rustix::process::geteuid;
 use transport::sftp::ssh::user_entry::{Account, account, ssh_folder};
@@ -160,7 +160,7 @@ fn unreached(error: NoConnection) -> Finding {
 
 fn roots<S: Source>(job: &NamedJob, source: &Arc<S>) -> Vec<Finding> {
     let roots: Vec<_> = job.job.layout.roots().into_iter().map(|(path, _)| path).collect();
-    let seen = glance(source, &roots);
+    let seen = check_roots(source, &roots);
     let local = job.remote.is_none();
     let unmounted = |path: &Path| local.then(|| missing_mount(path)).flatten();
     let each = roots.into_iter().zip(seen).map(|(path, seen)| match (seen, unmounted(&path)) {

@@ -8,9 +8,9 @@ use engine::entry::preserve::Keep;
 use engine::error::NoConnection;
 use engine::fs::xattrs::Asked;
 use engine::source::Source;
-use engine::source::mapped::Tailored;
-use engine::source::metadata_map::Shape;
-use engine::source::rate_limit::Limit;
+use engine::source::mapped::MappedSource;
+use engine::source::metadata_map::MetadataMap;
+use engine::source::rate_limit::RateLimit;
 use engine::threads::cancel::Stop;
 use transport::local::LocalSource;
 use transport::sftp::options::Options;
@@ -45,7 +45,7 @@ pub(crate) fn remote(
     stop: &Arc<Stop>,
     access: Access,
     connected: &mut Option<Arc<SftpSource>>,
-) -> Result<Arc<Tailored<SftpSource>>, NoConnection> {
+) -> Result<Arc<MappedSource<SftpSource>>, NoConnection> {
     let stopped = Arc::clone(stop);
     let memory = memory(host, job, access);
     let log = JobLog::new(&job.name, Format::Text);
@@ -83,21 +83,21 @@ pub(crate) fn close(connected: Option<Arc<SftpSource>>) {
 }
 
 /// The folders of this machine.
-pub(crate) fn local(job: &NamedJob, stop: &Arc<Stop>) -> Arc<Tailored<LocalSource>> {
+pub(crate) fn local(job: &NamedJob, stop: &Arc<Stop>) -> Arc<MappedSource<LocalSource>> {
     let Keep { acls, xattrs, .. } = job.job.keep;
     let source = LocalSource::new(Asked { acls, xattrs }).filtered(Arc::clone(&job.job.filters));
     let source = source.following(job.wanted.follow, job.job.layout.roots());
     tailored(Arc::new(source), &job.wanted, stop)
 }
 
-fn tailored<S: Source>(source: Arc<S>, wanted: &Wanted, stop: &Arc<Stop>) -> Arc<Tailored<S>> {
-    let shape = Shape {
+fn tailored<S: Source>(source: Arc<S>, wanted: &Wanted, stop: &Arc<Stop>) -> Arc<MappedSource<S>> {
+    let shape = MetadataMap {
         chmod: wanted.chmod.clone(),
         users: wanted.users.clone(),
         groups: wanted.groups.clone(),
     };
-    let limit = wanted.bwlimit.map(|rate| Limit::new(rate, Arc::clone(stop)));
-    Arc::new(Tailored::new(source, shape, limit))
+    let limit = wanted.bwlimit.map(|rate| RateLimit::new(rate, Arc::clone(stop)));
+    Arc::new(MappedSource::new(source, shape, limit))
 }
 
 /// How to connect.

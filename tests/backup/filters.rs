@@ -162,9 +162,9 @@ fn bad_rules_are_named_before_anything_is_touched() {
         ("--filter=- ", "the rule has no pattern"),
         ("--filter=-z a", "the rule takes no modifier 'z'"),
         ("--filter=nonsense", "it is no filter rule"),
-        ("--filter=! a", "nothing may stand behind '!'"),
-        ("--filter=. missing", "cannot read it: No such file"),
-        ("--exclude-from=missing", "cannot read it: No such file"),
+        ("--filter=! a", "nothing may follow '!'"),
+        ("--filter=. missing", "cannot read the file of rules: No such file"),
+        ("--exclude-from=missing", "cannot read the file of rules: No such file"),
         (&format!("--filter=. {}", bad.display()), "bad, line 3: 'nonsense': it is no filter rule"),
         ("--exclude-if-present=a/b", "write the name of a file"),
     ] {

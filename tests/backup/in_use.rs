@@ -77,7 +77,9 @@ fn neither_a_run_nor_prune_takes_it_away_from_who_reads_it() {
         let (stage, old) = stage();
         let reading = Reader::of(reader(&stage), &old);
         let full = || stage.run().set("max-backups", "2");
-        full().expect(0).assert_says("would go and stays for now: it is being read");
+        full()
+            .expect(0)
+            .assert_says("is due for removal but stays for now: another process is reading it");
         let done = prune(&stage, &old).arg("--json").expect(3);
         assert!(done.stdout.contains(r#""type":"in_use""#), "{}", done.stdout);
         assert!(done.stderr.contains("call it again"), "{}", done.stderr);

@@ -226,7 +226,7 @@ fn a_run_that_would_lose_too_much_changes_nothing() {
     stage.sh("rm -r d/e small");
     let run = stage.run().rsync(&["--max-delete=2"]);
     run.expect(1)
-        .assert_says("3 entries of the snapshot before are gone, more than --max-delete=2");
+        .assert_says("3 entries of the previous snapshot are gone, more than --max-delete=2");
     assert_eq!(stage.history().complete().len(), 1);
     run.clone().arg("--accept-shrink").expect(0);
     stage.sh("rm d/file");

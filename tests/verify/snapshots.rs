@@ -350,7 +350,7 @@ fn every_damage_is_found_remembered_and_mended() {
         if *content {
             let healed = stage.counts()["healed"].as_u64() > Some(0);
             assert_eq!(healed, *what != "truncated content", "{what}");
-            assert_eq!(done.lines_with("copied anew") > 0, healed, "{what}");
+            assert_eq!(done.lines_with("copied again") > 0, healed, "{what}");
             stage.assert_linked("folder/small");
         }
         // What was damaged stays so, until it is gone.

@@ -279,7 +279,7 @@ fn a_root_that_is_left_out_is_told() {
     let stage = Stage::new(&[("r/a/x", ""), ("r/b/y", "")]);
     let run = stage.run(Kind::AtOnce, &["r/./a", "r/./b"], &[rule("- /a")]);
     assert_eq!(run.held, ["b/".to_owned(), "b/y".to_owned()].into());
-    assert!(run.said.contains("leave out the whole source"), "{}", run.said);
+    assert!(run.said.contains("exclude the whole source"), "{}", run.said);
 }
 
 #[test]

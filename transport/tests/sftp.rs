@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use engine::entry::{Entry, Kind};
-use engine::source::mapped::Tailored;
-use engine::source::metadata_map::Shape;
+use engine::source::mapped::MappedSource;
+use engine::source::metadata_map::MetadataMap;
 use engine::source::{Source, SourceError, Wanted};
 use fixtures::proxy::Proxy;
 use tempfile::TempDir;
@@ -476,7 +476,7 @@ fn all_roots_are_looked_at_in_the_time_of_one() {
     let paths: Vec<_> = (0..20).map(|number| dir.path().join(number.to_string())).collect();
     paths[1..].iter().for_each(|path| fs::create_dir(path).unwrap());
     // As a run has it: behind the wrapper that rsync's options are applied in.
-    let source = Tailored::new(Arc::new(connect(&server)), Shape::default(), None);
+    let source = MappedSource::new(Arc::new(connect(&server)), MetadataMap::default(), None);
     let start = Instant::now();
     let found = source.roots(&paths);
     // One after the other it is two seconds.

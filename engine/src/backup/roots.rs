@@ -11,7 +11,7 @@ use crate::job::Job;
 use crate::monitor::context::Context;
 use crate::monitor::event::{Event, Instead};
 use crate::source::Source;
-use crate::source::check_roots::glance;
+use crate::source::check_roots::check_roots;
 
 /// Looks whether every source root is there and readable, before anything is made or removed.
 ///
@@ -24,7 +24,7 @@ pub(crate) fn find_roots<S: Source>(
 ) -> Result<(), RunError> {
     let mut failed = None;
     let paths: Vec<_> = job.layout.roots().into_iter().map(|(path, _)| path).collect();
-    for (path, seen) in paths.iter().zip(glance(source, &paths)) {
+    for (path, seen) in paths.iter().zip(check_roots(source, &paths)) {
         let missing = || unmounted_root(job, path).map_or(Ok(()), Err);
         let seen = seen.map_err(|error| RunError::Root { path: path.clone(), error });
         let Err(error) = seen.and_then(|()| missing()) else { continue };

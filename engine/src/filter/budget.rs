@@ -1,33 +1,36 @@
-//! How much rule files may take: they are written by whoever owns a folder of a source, and read by whoever backs it up.
+//! Limits on rule files. The owner of a source folder writes them, and the user who runs the backup
+//! reads them, so their size cannot be trusted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::filter::rule::{Item, Rule};
 
-/// Bytes that the rules of all folders in progress may take.
+/// Upper bound of the memory, in bytes, that the rules of all folders in progress occupy together.
 const MOST_HELD: usize = 32 << 20;
 
-/// What the rules of one reader may still take.
+/// What one reader may still read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
-    /// Bytes of text, of a file that is named twice twice.
+    /// Bytes of rule text. A file that is merged twice counts twice.
     pub(crate) bytes: usize,
-    /// Rules.
+    /// Number of rules.
     pub(crate) rules: usize,
-    /// Files that other files name.
+    /// Number of files merged by other files.
     pub(crate) files: usize,
-    /// Names of rule files of folders.
+    /// Number of distinct rule file names (`dir-merge`).
     pub(crate) names: usize,
-    /// Mistakes, after which nothing more is read.
+    /// Number of errors after which the reader stops.
     pub(crate) mistakes: usize,
 }
 
 impl Budget {
-    /// For what the user gives himself.
+    /// Limits for the options and files that the user names on the command line or in the
+    /// configuration.
     pub(crate) const OWN: Self =
         Self { bytes: 64 << 20, rules: 1 << 20, files: 10_000, names: 1_000, mistakes: 1_000 };
-    /// For the rule file of a folder with all that it names, and what is inherited.
+    /// Limits for the rule file of a folder, including the files it merges and the rules it
+    /// inherits.
     pub(crate) const FOLDER: Self = Self {
         bytes: crate::filter::budget::LONGEST_RULE_FILE as usize,
         rules: 10_000,
@@ -37,15 +40,16 @@ impl Budget {
     };
 }
 
-/// Rules of a folder, counted as long as they are held.
+/// The rules in force in a folder. Their memory is counted until the value is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Held {
+pub(crate) struct FolderRules {
     pub(crate) items: Vec<Item>,
     counted: Option<(Arc<AtomicUsize>, usize)>,
 }
 
-impl Held {
-    /// Counts `own` rules with those that they come before; `None` when that is too much beside what is held.
+impl FolderRules {
+    /// Joins a folder's `own` rules and the rules from `above`, own rules first. `None` when all
+    /// folders together would exceed [`MOST_HELD`].
     pub(crate) fn new(own: Vec<Item>, above: &[Item], all: &Arc<AtomicUsize>) -> Option<Self> {
         let size = |item: &Item| match item {
             Item::Rule(rule) => size_of::<Rule>() + 2 * rule.reason.text.len() + 64,
@@ -65,7 +69,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for FolderRules {
     fn drop(&mut self) {
         if let Some((all, bytes)) = &self.counted {
             all.fetch_sub(*bytes, Ordering::Relaxed);
@@ -73,5 +77,5 @@ impl Drop for Held {
     }
 }
 
-/// The longest file of rules in a source that is read, bytes; with all files that it names, too.
+/// Upper bound of the bytes read for the rule files of one folder, merged files included.
 pub(crate) const LONGEST_RULE_FILE: u64 = 256 << 10;

@@ -1,24 +1,24 @@
-//! What can be wrong with a rule.
+//! Errors in filter rules.
 
 use std::io;
 
 use crate::entry::escape::Shown;
 use crate::filter::rule::Origin;
 
-/// A rule that cannot be used.
+/// A filter rule that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{origin}: {}{fault}", quoted(rule))]
 pub struct FilterError {
-    /// Where it was written.
+    /// Where the rule was written.
     pub origin: Origin,
-    /// As it was written; empty when it is not about a single rule.
+    /// The text of the rule; empty when the error concerns a whole file.
     pub rule: Vec<u8>,
-    /// What is wrong.
+    /// What is wrong with it.
     pub fault: Fault,
 }
 
 impl FilterError {
-    /// The rule in quotes and a colon, when it is about one.
+    /// The rule in quotes, followed by a colon; empty when the error concerns a whole file.
     #[must_use]
     pub fn rule_shown(&self) -> String {
         quoted(&self.rule)
@@ -28,44 +28,44 @@ impl FilterError {
 /// What is wrong with a rule.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// There is nothing that it could match.
+    /// The rule has no pattern.
     #[error("the rule has no pattern; write one behind it, for example '- *.tmp'")]
     NoPattern,
-    /// It begins with no rule's name.
+    /// The text starts with no known rule name.
     #[error("it is no filter rule; begin it with '+ ', '- ' or another rule of rsync(1)")]
     UnknownRule,
-    /// A letter that this kind of rule does not take.
+    /// A modifier that this kind of rule does not accept.
     #[error("the rule takes no modifier '{}'", Shown(&[*.0]))]
     UnknownModifier(u8),
-    /// Something stands behind `!`.
-    #[error("nothing may stand behind '!'")]
+    /// Text follows `!`.
+    #[error("nothing may follow '!'")]
     ClearWithMore,
-    /// Something stands behind `-C`.
-    #[error("nothing may stand behind the modifier 'C'")]
+    /// Text follows the modifier `C`.
+    #[error("nothing may follow the modifier 'C'")]
     CvsWithName,
-    /// The file's rules are for one side already.
-    #[error("its file was read for one side only, so that the rule must not name sides")]
+    /// The rule names a side, but its file was merged for one side only.
+    #[error("its file is merged for one side only, so the rule must not name a side")]
     SidesTwice,
     /// A file of rules cannot be read.
-    #[error("cannot read it: {0}; write the path of a readable file of rules")]
+    #[error("cannot read the file of rules: {0}; give the path of a readable file")]
     Unreadable(io::Error),
-    /// What should be a name is none.
-    #[error("write the name of a file, without '/'")]
+    /// The argument is not a single file name.
+    #[error("give the name of a file, without '/'")]
     NotAName,
     /// A folder's rule file cannot be read.
     #[error("{0}; none of its rules is used")]
     Unused(String),
-    /// A folder's rule file names a file that does not lie beside it.
-    #[error("it names a file that does not lie beside it")]
+    /// The rule file of a folder merges a file outside that folder.
+    #[error("it merges a file that is not in the same folder")]
     NotBeside,
-    /// Files of rules that name one another without end.
+    /// Files of rules merge one another beyond the depth limit.
     #[error("the files of rules are nested more than {0} deep")]
     TooDeep(usize),
-    /// A file of rules names itself, or one that is read at that point.
-    #[error("it names a file that names this one: a circle")]
+    /// A file of rules merges itself, directly or through others.
+    #[error("the files of rules merge each other in a cycle")]
     Cycle,
-    /// The rules of a folder with what they name are more than is read.
-    #[error("there are more {0} than one folder may have; what it would leave out is kept")]
+    /// The rules of a folder, merged files included, exceed a limit.
+    #[error("there are more {0} than one folder may have; what they would exclude is kept")]
     TooMuch(&'static str),
 }
 

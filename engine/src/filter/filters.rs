@@ -9,7 +9,7 @@ use crate::filter::pattern::Subject;
 use crate::filter::rule::{Item, Paths, Reason};
 use crate::filter::steps::Steps;
 
-/// An option that says what is left out, as it was given.
+/// A filter option, as the user gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FilterOption {
     /// `--exclude=PATTERN`
@@ -18,19 +18,19 @@ pub enum FilterOption {
     Include(Vec<u8>),
     /// `--filter=RULE`, `-f`
     Rule(Vec<u8>),
-    /// `--exclude-from=FILE`; `-` is the standard input.
+    /// `--exclude-from=FILE`; `-` is standard input.
     ExcludeFrom(PathBuf),
-    /// `--include-from=FILE`; `-` is the standard input.
+    /// `--include-from=FILE`; `-` is standard input.
     IncludeFrom(PathBuf),
-    /// `-F`; given twice the rule files themselves are left out.
+    /// `-F`; given twice it also excludes the rule files themselves.
     RuleFiles,
     /// `-C`, `--cvs-exclude`
     Cvs,
-    /// `--from0`, `-0`, for the files that are named after it.
+    /// `--from0`, `-0`; it applies to the files that are named after it.
     Nul,
-    /// `--exclude-caches`: of a folder with a valid `CACHEDIR.TAG` only that file is kept.
+    /// `--exclude-caches`: a folder with a valid `CACHEDIR.TAG` keeps only that file.
     Caches,
-    /// `--exclude-if-present=NAME`: of a folder with such an entry only that entry is kept.
+    /// `--exclude-if-present=NAME`: a folder with an entry of this name keeps only that entry.
     IfPresent(Vec<u8>),
 }
 
@@ -39,15 +39,15 @@ pub enum FilterOption {
 pub struct Filters {
     pub(crate) items: Vec<Item>,
     pub(crate) tags: Vec<Tag>,
-    /// `--from0`, for the rule files of folders.
+    /// `--from0` applies to the rule files of folders.
     pub(crate) nul: bool,
     pub(crate) cvs: Arc<[Item]>,
-    /// Bytes that the rules of folders take now.
+    /// Bytes that the rules of all folders occupy now.
     pub(crate) held: Arc<AtomicUsize>,
     pub(crate) given: Option<Given>,
 }
 
-/// What rules were read from: for reading them again.
+/// The input that the rules were read from, so that a later run can read them again.
 #[derive(Debug, Default)]
 pub(crate) struct Given {
     pub(crate) options: Vec<FilterOption>,
@@ -57,7 +57,7 @@ pub(crate) struct Given {
     pub(crate) cvs_variable: Option<Vec<u8>>,
 }
 
-/// A file that marks the folder it lies in: nothing else of it is kept.
+/// A file that marks its folder: the folder keeps nothing else.
 #[derive(Debug)]
 pub(crate) struct Tag {
     pub(crate) name: Vec<u8>,
@@ -79,7 +79,7 @@ impl Filters {
         }
     }
 
-    /// What they were read from, unless that is very long.
+    /// The input that the rules were read from; `None` when it is longer than 256 KiB.
     pub(crate) fn given(&self) -> Option<&Given> {
         self.given.as_ref()
     }
@@ -90,7 +90,7 @@ impl Filters {
         self.items.is_empty() && self.tags.is_empty()
     }
 
-    /// Whether folders may hold rules of their own, or tags.
+    /// Whether rule files or tags inside folders can have an effect.
     #[must_use]
     pub fn has_rule_files(&self) -> bool {
         let per_folder = |item: &Item| matches!(item, Item::PerFolder(_));
@@ -112,7 +112,8 @@ impl Filters {
         rules.next().is_none_or(|rule| rule.include)
     }
 
-    /// The folders above a transfer that hold rules for it: where to begin, and which names.
+    /// The folders above the transfer whose rule files apply to it: the folder to start at, and the
+    /// file name.
     pub(crate) fn scans(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.items.iter().filter_map(|item| match item {
             Item::PerFolder(merge) => Some((merge.scan_from.as_deref()?, &merge.name[..])),

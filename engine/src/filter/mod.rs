@@ -1,9 +1,10 @@
-//! Decides what of a source is left out: rsync's filter rules, and folders marked as not worth keeping.
+//! Decides which entries of a source are excluded: rsync's filter rules, and folders marked by a
+//! tag file.
 //!
-//! Pure: rules, paths and the texts of rule files in, verdicts out. By rsync(1), FILTER RULES; where the
-//! manual page is silent, by what rsync 3.5.0 does. A run always deletes what the source does not show
-//! (`--delete --delete-excluded`), so that rules for the receiving side alone (`P`, `R`, `r`) say nothing
-//! here, and neither does `p`.
+//! Pure: rules, paths and the texts of rule files go in, verdicts come out. It follows rsync(1),
+//! FILTER RULES; where the manual page is silent, it does what rsync 3.5.0 does. A run always
+//! deletes what the source does not show (`--delete --delete-excluded`), so rules for the receiving
+//! side alone (`P`, `R`, `r`) and the modifier `p` have no effect.
 
 pub(crate) mod budget;
 pub(crate) mod error;

@@ -1,4 +1,4 @@
-//! Reads the options that say what is left out.
+//! Parses the filter options.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,21 +13,22 @@ use crate::filter::filters::{FilterOption, Filters, Given, Tag};
 use crate::filter::rule::{CACHE_SIGNATURE, Item, Origin, Reading, Reason, Syntax};
 use crate::filter::rule_list::{Reader, cvs};
 
-/// What options refer to outside of themselves.
+/// What options refer to outside of their own text.
 pub struct Outside<'a> {
     /// Reads a file.
     pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
-    /// The content of `~/.cvsignore`, if there is one. Asked for `-C` only.
+    /// The content of `~/.cvsignore`, if the file exists. Called only for `-C`.
     pub cvs_home: &'a dyn Fn() -> Option<Vec<u8>>,
-    /// The variable `CVSIGNORE`.
+    /// The value of the environment variable `CVSIGNORE`.
     pub cvs_variable: Option<Vec<u8>>,
 }
 
 impl Filters {
-    /// Reads `options` in their order, each with the text that says where it was given.
+    /// Parses `options` in order. The `String` beside each option says where it was given; errors
+    /// show it.
     ///
     /// # Errors
-    /// Everything that is wrong with them: bad rules, and files that cannot be read.
+    /// All errors at once: invalid rules, and files that cannot be read.
     pub fn read(
         options: &[(FilterOption, String)],
         outside: &Outside<'_>,
@@ -117,7 +118,7 @@ impl Filters {
                 reader.rule(text, reading, origin);
             }
         }
-        // rsync(1), -C: they come after all other rules, wherever the option stands.
+        // rsync(1), -C: its rules come after all other rules, wherever the option stands.
         if let Some(origin) = last {
             reader.rule(b":C", Reading::default(), origin.clone());
             reader.rule(b"-C", Reading::default(), origin);

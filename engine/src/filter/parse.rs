@@ -1,24 +1,24 @@
-//! Reads one rule as it is written: rsync(1), FILTER RULES IN DEPTH.
+//! Parses a single rule: rsync(1), FILTER RULES IN DEPTH.
 
 use crate::filter::error::Fault;
 use crate::filter::rule::{Reading, Sides, Syntax};
 
-/// What a rule says, before its pattern is made ready.
+/// A parsed rule, before its pattern is compiled.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Parsed<'a> {
-    /// Forget the rules so far.
+    /// `!`: discard the rules so far.
     Clear,
-    /// A pattern decides.
-    Pattern(Told<'a>),
-    /// The rules of CVS stand here.
+    /// A rule with a pattern.
+    Pattern(PatternRule<'a>),
+    /// `-C`: the rules of CVS are inserted here.
     Cvs,
-    /// Another file's rules stand here, at once or in each folder.
+    /// Merge the rules of another file, either once or in each folder.
     Merge { per_folder: bool, excludes_itself: bool, reading: Reading, name: &'a [u8] },
 }
 
 /// A rule with a pattern.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Told<'a> {
+pub(crate) struct PatternRule<'a> {
     pub(crate) include: bool,
     pub(crate) negated: bool,
     pub(crate) absolute: bool,
@@ -27,7 +27,7 @@ pub(crate) struct Told<'a> {
     pub(crate) pattern: &'a [u8],
 }
 
-/// The file that `C` stands for when no name is given.
+/// The file name that `C` implies when the rule gives none.
 const CVS_FILE: &[u8] = b".cvsignore";
 
 const LONG: [(&[u8], u8); 9] = [
@@ -42,10 +42,10 @@ const LONG: [(&[u8], u8); 9] = [
     (b"show", b'S'),
 ];
 
-/// Reads `text`, which is not empty, as `reading` has it.
+/// Parses `text`, which must not be empty, in the syntax of `reading`.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The reason why the text is not a rule.
 pub(crate) fn parse(text: &[u8], reading: Reading) -> Result<Parsed<'_>, Fault> {
     let (include, pattern) = match reading.syntax {
         Syntax::Full => return full(text, reading),
@@ -62,8 +62,9 @@ pub(crate) fn parse(text: &[u8], reading: Reading) -> Result<Parsed<'_>, Fault> 
         return Err(Fault::NoPattern);
     }
     let Reading { absolute, sides, .. } = reading;
-    let told = Told { include, negated: false, absolute, attributes: false, sides, pattern };
-    Ok(Parsed::Pattern(told))
+    let parsed =
+        PatternRule { include, negated: false, absolute, attributes: false, sides, pattern };
+    Ok(Parsed::Pattern(parsed))
 }
 
 fn full(text: &[u8], from: Reading) -> Result<Parsed<'_>, Fault> {
@@ -74,7 +75,7 @@ fn full(text: &[u8], from: Reading) -> Result<Parsed<'_>, Fault> {
     let merges = matches!(rule, b'.' | b':');
     let end = rest.iter().position(|byte| matches!(byte, b' ' | b'_')).unwrap_or(rest.len());
     let (modifiers, name) = (&rest[..end], rest.get(end + 1..).unwrap_or_default());
-    let mut told = Told {
+    let mut parsed = PatternRule {
         include: matches!(rule, b'+' | b'S' | b'R'),
         negated: false,
         absolute: from.absolute,
@@ -82,13 +83,13 @@ fn full(text: &[u8], from: Reading) -> Result<Parsed<'_>, Fault> {
         sides: Sides { sender: matches!(rule, b'H' | b'S'), receiver: matches!(rule, b'P' | b'R') },
         pattern: name,
     };
-    let fixed = told.sides.any();
+    let fixed = parsed.sides.any();
     let mut reading = Reading::default();
     let (mut cvs, mut excludes_itself) = (false, false);
     for modifier in modifiers {
         match modifier {
-            b'/' => told.absolute = true,
-            b'!' if !merges => told.negated = true,
+            b'/' => parsed.absolute = true,
+            b'!' if !merges => parsed.negated = true,
             b'C' if !fixed && !cvs && reading.syntax == Syntax::Full && rule != b'+' => {
                 cvs = true;
                 reading.syntax = Syntax::Cvs;
@@ -100,37 +101,37 @@ fn full(text: &[u8], from: Reading) -> Result<Parsed<'_>, Fault> {
             b'e' if merges => excludes_itself = true,
             b'n' if merges => reading.own_only = true,
             b'w' if merges => reading.words = true,
-            b's' if !fixed => told.sides.sender = true,
-            b'r' if !fixed => told.sides.receiver = true,
-            // Perishable: about folders that a receiver deletes.
+            b's' if !fixed => parsed.sides.sender = true,
+            b'r' if !fixed => parsed.sides.receiver = true,
+            // Perishable: concerns only folders that a receiver deletes.
             b'p' => {}
-            b'x' => told.attributes = true,
+            b'x' => parsed.attributes = true,
             _ => return Err(Fault::UnknownModifier(*modifier)),
         }
     }
     if from.sides.any() {
-        if told.sides.any() {
+        if parsed.sides.any() {
             return Err(Fault::SidesTwice);
         }
-        told.sides = from.sides;
+        parsed.sides = from.sides;
     }
     if merges {
         let name = if name.is_empty() && cvs { CVS_FILE } else { name };
         if name.is_empty() {
             return Err(Fault::NoPattern);
         }
-        (reading.absolute, reading.sides) = (told.absolute, told.sides);
+        (reading.absolute, reading.sides) = (parsed.absolute, parsed.sides);
         return Ok(Parsed::Merge { per_folder: rule == b':', excludes_itself, reading, name });
     }
     match (cvs, name.is_empty()) {
         (true, true) => Ok(Parsed::Cvs),
         (true, false) => Err(Fault::CvsWithName),
         (false, true) => Err(Fault::NoPattern),
-        (false, false) => Ok(Parsed::Pattern(told)),
+        (false, false) => Ok(Parsed::Pattern(parsed)),
     }
 }
 
-/// The rule's letter, and what stands behind it and the comma.
+/// The letter of the rule, and the text after it and after an optional comma.
 fn prefix(text: &[u8]) -> Result<(u8, &[u8]), Fault> {
     for (name, letter) in LONG {
         match text.strip_prefix(name) {
@@ -192,8 +193,8 @@ mod tests {
             ("-s/ b c", false, "b c"),
         ] {
             match parse(rule.as_bytes(), Reading::default()) {
-                Ok(Parsed::Pattern(told)) => {
-                    assert_eq!((told.include, told.pattern), (include, pattern.as_bytes()));
+                Ok(Parsed::Pattern(parsed)) => {
+                    assert_eq!((parsed.include, parsed.pattern), (include, pattern.as_bytes()));
                 }
                 other => panic!("{rule}: {other:?}"),
             }

@@ -1,36 +1,36 @@
-//! A pattern of a rule, made ready for matching: which part of a path it is held against.
+//! Compiled patterns: which part of a path each is matched against.
 
 use crate::filter::steps::Steps;
 use crate::filter::wildmatch;
 
-/// A pattern, taken apart.
+/// A compiled pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pattern {
-    /// Without the slash that anchors it and the slash that means folders.
+    /// The pattern without a leading `/` (anchor) and a trailing `/` (folders only).
     text: Vec<u8>,
     against: Against,
     wild: bool,
     folders_only: bool,
-    /// It ends in `***`: a folder counts as if something stood behind its slash.
+    /// The pattern ends in `***`: a folder is matched with its trailing slash.
     with_content: bool,
 }
 
-/// The part of a path that a pattern has to match.
+/// The part of a path that a pattern must match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Against {
     /// The last component.
     Name,
-    /// All of it.
+    /// The whole path.
     Whole,
-    /// All of it, with a slash in front, so that a leading `**/` matches at the top too.
+    /// The whole path with a leading slash, so that a leading `**/` also matches at the top.
     WholeWithSlash,
-    /// So many components at its end.
+    /// This many components at the end of the path.
     Last(usize),
-    /// Everything from some component on.
+    /// Any trailing run of components.
     Rest,
 }
 
-/// A path that is held against patterns: `/a/b`, with a slash at its end for a folder.
+/// A path to match: `/a/b`, with a trailing slash for a folder.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subject<'a> {
     bytes: &'a [u8],
@@ -39,12 +39,12 @@ pub(crate) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// `bytes` begin with a slash; those of a folder also end in one.
+    /// `bytes` starts with a slash; the path of a folder also ends in one.
     pub(crate) fn new(bytes: &'a [u8], folder: bool, steps: &'a Steps) -> Self {
         Self { bytes, folder, steps }
     }
 
-    /// Whether the entry has had its share of matching.
+    /// Whether the entry has used up its match steps.
     pub(crate) fn is_spent(self) -> bool {
         self.steps.spent()
     }
@@ -57,7 +57,8 @@ impl<'a> Subject<'a> {
         self.bytes.len() - usize::from(self.folder)
     }
 
-    /// The same below the folder `anchor` (`/a`; empty for the top).
+    /// The same path relative to the folder `anchor` (`/a`; empty for the top). `None` when it is
+    /// not below it.
     pub(crate) fn below(self, anchor: &[u8]) -> Option<Self> {
         let rest = self.bytes.strip_prefix(anchor)?;
         let inside = rest.first() == Some(&b'/') && rest.len() > 1 + usize::from(self.folder);
@@ -66,7 +67,7 @@ impl<'a> Subject<'a> {
 }
 
 impl Pattern {
-    /// Takes `text` apart. `absolute` patterns are held against the full path on the source.
+    /// Compiles `text`. An `absolute` pattern is matched against the full path on the source.
     pub(crate) fn new(text: &[u8], absolute: bool) -> Self {
         let (text, folders_only) = match text {
             [rest @ .., b'/'] if !rest.is_empty() => (rest, true),

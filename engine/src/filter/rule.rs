@@ -1,4 +1,4 @@
-//! Rules as values: what each says of a path, and where it was written.
+//! Rules as values: what each decides about a path, and where it was written.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use crate::filter::pattern::{Pattern, Subject};
 /// Where a rule was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// An option as it was given, or the path of a file, as text for people.
+    /// The option as given, or the path of a file, as text for people.
     pub place: Arc<str>,
-    /// The line of the file, from 1 on.
+    /// The line of the file, starting at 1.
     pub line: Option<usize>,
 }
 
@@ -25,12 +25,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A rule as it was written, for telling why.
+/// A rule as it was written, to explain a verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
-    /// The rule's own text.
+    /// The text of the rule.
     pub text: Vec<u8>,
-    /// Where it stands.
+    /// Where it was written.
     pub origin: Origin,
 }
 
@@ -40,29 +40,31 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What is matched by a pattern is in or out.
+/// A rule that includes or excludes the paths that its pattern matches.
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) include: bool,
-    /// `!`: it holds for what the pattern does not match.
+    /// `!`: the rule applies to paths that the pattern does not match.
     pub(crate) negated: bool,
-    /// Whether it says something of what is read; a rule for what a receiver deletes does not.
+    /// Whether the rule concerns the sending side. A rule that only protects files at the receiver
+    /// does not.
     pub(crate) hides: bool,
-    /// `x`: it is about names of extended attributes.
+    /// `x`: the rule concerns names of extended attributes.
     pub(crate) attributes: bool,
     pub(crate) frame: Frame,
     pub(crate) pattern: Pattern,
     pub(crate) reason: Reason,
 }
 
-/// Which path of an entry a pattern is held against.
+/// Which path of an entry a pattern is matched against.
 #[derive(Debug, Clone)]
 pub(crate) enum Frame {
     /// Its path inside the snapshot.
     Transfer,
     /// `/`: its full path on the source.
     Source,
-    /// Its path below the folder whose rule file has the rule: that folder's path on the source, empty for `/`.
+    /// Its path below the folder whose rule file contains the rule. The value is that folder's path
+    /// on the source, empty for `/`.
     Below(Arc<[u8]>),
 }
 
@@ -85,55 +87,56 @@ impl Rule {
     }
 }
 
-/// Something in a list of rules.
+/// An element of a list of rules.
 #[derive(Debug, Clone)]
 pub(crate) enum Item {
     Rule(Arc<Rule>),
-    /// The rules that a folder's own rule files bring stand here.
+    /// Placeholder for the rules that each folder's own rule file adds.
     PerFolder(Arc<PerFolder>),
     /// The rules of CVS.
     Cvs(Arc<[Item]>),
 }
 
-/// `dir-merge`: each folder may hold a file with rules for itself and what is below.
+/// `dir-merge`: each folder may hold a file with rules for itself and the folders below.
 #[derive(Debug)]
 pub(crate) struct PerFolder {
-    /// The file's name, a single component.
+    /// The file name, a single component.
     pub(crate) name: Vec<u8>,
-    /// From which folder on the folders above the transfer are looked at too; may be relative to it.
+    /// The folder, possibly relative, at which the search above the transfer starts.
     pub(crate) scan_from: Option<Vec<u8>>,
     pub(crate) reading: Reading,
 }
 
-/// How a file of rules is read.
+/// How the text of a rule file is parsed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Reading {
     pub(crate) syntax: Syntax,
-    /// `w`: rules are separated by white space.
+    /// `w`: white space separates rules.
     pub(crate) words: bool,
-    /// `n`: folders below do not inherit them.
+    /// `n`: folders below do not inherit the rules.
     pub(crate) own_only: bool,
-    /// `/`, for each rule in it.
+    /// `/`, for each rule in the file.
     pub(crate) absolute: bool,
-    /// `s` and `r`, for each rule in it.
+    /// `s` and `r`, for each rule in the file.
     pub(crate) sides: Sides,
 }
 
-/// How a rule is written.
+/// The syntax of a rule.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Syntax {
     /// `RULE,MODIFIERS PATTERN`.
     #[default]
     Full,
-    /// A pattern, or `- PATTERN`, `+ PATTERN`, `!`: the options `--exclude`, `--include` and `--…-from`.
+    /// A pattern, or `- PATTERN`, `+ PATTERN`, `!`: the options `--exclude`, `--include`,
+    /// `--exclude-from` and `--include-from`.
     Old { include: bool },
-    /// Nothing but patterns.
+    /// Patterns only.
     Patterns { include: bool },
     /// Patterns to exclude, and `!`.
     Cvs,
 }
 
-/// Which sides a rule is for; neither stands for both.
+/// The sides that a rule applies to; neither set means both.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Sides {
     pub(crate) sender: bool,
@@ -145,11 +148,11 @@ impl Sides {
         self.sender || self.receiver
     }
 
-    /// Whether it says something of what is read.
+    /// Whether the rule concerns the sending side.
     pub(crate) fn hides(self) -> bool {
         self.sender || !self.receiver
     }
 }
 
-/// How the file begins that marks a cache (bford.info/cachedir).
+/// The first bytes of a valid `CACHEDIR.TAG` (bford.info/cachedir).
 pub(crate) const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";

@@ -1,40 +1,41 @@
-//! Reads files of rules into lists.
+//! Parses files of rules into lists.
 
 use std::sync::Arc;
 
 use crate::filter::budget::Budget;
 use crate::filter::error::{Fault, FilterError};
-use crate::filter::parse::{Parsed, Told, parse};
+use crate::filter::parse::{Parsed, PatternRule, parse};
 use crate::filter::pattern::Pattern;
 use crate::filter::rule::{Frame, Item, Origin, PerFolder, Reading, Reason, Rule, Sides, Syntax};
 
-/// How deep files of rules may name one another.
+/// Maximum depth to which files of rules may merge one another.
 const DEPTH: usize = 20;
 
-/// The content of a file that a rule names.
+/// Returns the content of a file that a rule merges.
 pub(crate) type TextOf<'a> = dyn FnMut(&[u8]) -> Result<Vec<u8>, Fault> + 'a;
 
-/// A list of rules that is being read.
+/// Parses rules and collects them in a list.
 pub(crate) struct Reader<'a> {
     /// The rules so far.
     pub(crate) items: Vec<Item>,
-    /// What is wrong.
+    /// The errors so far.
     pub(crate) errors: Vec<FilterError>,
-    /// A `!` was read: what would be inherited is not.
+    /// A `!` was read: the list does not inherit rules.
     pub(crate) cleared: bool,
-    /// The content of a file that a rule names.
+    /// Returns the content of a file that a rule merges.
     text: &'a mut TextOf<'a>,
     /// The rules of CVS.
     cvs: &'a dyn Fn() -> Arc<[Item]>,
-    /// The folder whose rule file is read, by its path on the source.
+    /// The folder whose rule file is being read, as a path on the source.
     anchor: Option<Arc<[u8]>>,
-    /// `--from0`: rules end with a NUL byte.
+    /// `--from0`: a NUL byte ends each rule.
     nul: bool,
-    /// Names of folders' rule files that have their place already: a second one is ignored.
+    /// Names of per-folder rule files that already have a position. A second `dir-merge` of the
+    /// same name is ignored.
     placed: Vec<Vec<u8>>,
-    /// What is being read: each file names the next one.
+    /// The files being read; each merges the next one.
     open: Vec<Vec<u8>>,
-    /// What may still be read; nothing once it was not enough.
+    /// What may still be read.
     budget: Budget,
     ended: bool,
 }
@@ -51,19 +52,19 @@ impl<'a> Reader<'a> {
         Self { items, errors, cleared, text, cvs, anchor, nul, placed, open, budget, ended }
     }
 
-    /// The file called `name` is read, and rule files of the `placed` names have their place already.
+    /// Starts the rule file `name`. Per-folder files of the `placed` names already have a position.
     pub(crate) fn set_folder(&mut self, name: &[u8], placed: &[Vec<u8>]) {
         self.open.push(name.to_owned());
         self.budget.names = self.budget.names.saturating_sub(placed.len());
         self.placed = placed.to_vec();
     }
 
-    /// From here on rules end with a NUL byte, or with a line.
+    /// Sets whether a NUL byte or a line end ends the following rules.
     pub(crate) fn set_nul(&mut self, nul: bool) {
         self.nul = nul;
     }
 
-    /// Reads the rules of the file at `place`.
+    /// Parses the rules of the file at `place`.
     pub(crate) fn file(&mut self, text: &[u8], reading: Reading, place: &Arc<str>) {
         let origin = Origin { place: Arc::clone(place), line: None };
         if self.open.len() > DEPTH {
@@ -88,13 +89,13 @@ impl<'a> Reader<'a> {
             } else if !matches!(rules, [] | [b'#' | b';', ..]) {
                 self.rule(rules, reading, origin());
             }
-            // A line may end in CR and LF, which is one line to people.
+            // CR LF counts as one line end in line numbers.
             let end = rules.as_ptr() as usize - text.as_ptr() as usize + rules.len();
             line += usize::from(!matches!(text.get(end..end + 2), Some(b"\r\n")));
         }
     }
 
-    /// Reads one rule.
+    /// Parses one rule.
     pub(crate) fn rule(&mut self, text: &[u8], reading: Reading, origin: Origin) {
         if self.ended {
             return;
@@ -107,10 +108,10 @@ impl<'a> Reader<'a> {
                 self.items.clear();
                 self.cleared = true;
             }
-            // In a file of which each rule is for the receiver, `-C` is too (rsync(1), "r" modifier).
+            // In a file whose rules are all for the receiver, so is `-C` (rsync(1), "r" modifier).
             Ok(Parsed::Cvs) if !reading.sides.hides() => {}
             Ok(Parsed::Cvs) => self.items.push(Item::Cvs((self.cvs)())),
-            Ok(Parsed::Pattern(told)) => self.pattern(&told, text, origin),
+            Ok(Parsed::Pattern(parsed)) => self.pattern(&parsed, text, origin),
             Ok(Parsed::Merge { per_folder, excludes_itself, reading, name }) => {
                 let end = name.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
                 let name = &name[..end];
@@ -141,7 +142,7 @@ impl<'a> Reader<'a> {
                     return self.wrong(origin, text, Fault::Cycle);
                 }
                 if !spend(&mut self.budget.files, 1) {
-                    return self.too_much(origin, "files that are named");
+                    return self.too_much(origin, "merged files");
                 }
                 match (self.text)(name) {
                     Ok(rules) => {
@@ -164,20 +165,20 @@ impl<'a> Reader<'a> {
         self.items.iter().any(|item| matches!(item, Item::PerFolder(merge) if merge.name == file))
     }
 
-    fn pattern(&mut self, told: &Told<'_>, text: &[u8], origin: Origin) {
-        let frame = match (&self.anchor, told.absolute) {
+    fn pattern(&mut self, parsed: &PatternRule<'_>, text: &[u8], origin: Origin) {
+        let frame = match (&self.anchor, parsed.absolute) {
             (_, true) => Frame::Source,
-            (Some(anchor), false) if Pattern::is_anchored(told.pattern) => {
+            (Some(anchor), false) if Pattern::is_anchored(parsed.pattern) => {
                 Frame::Below(Arc::clone(anchor))
             }
             _ => Frame::Transfer,
         };
         self.items.push(Item::Rule(Arc::new(Rule {
-            include: told.include,
-            negated: told.negated,
-            hides: told.sides.hides(),
-            attributes: told.attributes,
-            pattern: Pattern::new(told.pattern, told.absolute),
+            include: parsed.include,
+            negated: parsed.negated,
+            hides: parsed.sides.hides(),
+            attributes: parsed.attributes,
+            pattern: Pattern::new(parsed.pattern, parsed.absolute),
             frame,
             reason: Reason { text: text.to_owned(), origin },
         })));
@@ -188,31 +189,32 @@ impl<'a> Reader<'a> {
         self.ended |= self.errors.len() >= self.budget.mistakes;
     }
 
-    /// There is more than may be read: the rest is not.
+    /// Reports that a limit is exceeded, and stops reading.
     fn too_much(&mut self, origin: Origin, what: &'static str) {
         self.wrong(origin, b"", Fault::TooMuch(what));
         self.ended = true;
     }
 }
 
-/// Takes `wanted` from what is left; whether it was there.
+/// Subtracts `wanted` from `left`. Returns whether enough was left.
 fn spend(left: &mut usize, wanted: usize) -> bool {
     let enough = *left >= wanted;
     *left = left.saturating_sub(wanted);
     enough
 }
 
-/// A plain rule that excludes what is called `pattern`.
-fn exclude(pattern: &[u8]) -> Told<'_> {
+/// A plain rule that excludes the name `pattern`.
+fn exclude(pattern: &[u8]) -> PatternRule<'_> {
     let (negated, absolute, attributes) = (false, false, false);
-    Told { include: false, negated, absolute, attributes, sides: Sides::default(), pattern }
+    PatternRule { include: false, negated, absolute, attributes, sides: Sides::default(), pattern }
 }
 
-/// Words that CVS ignores (rsync(1), `--cvs-exclude`).
+/// Patterns that CVS ignores (rsync(1), `--cvs-exclude`).
 const CVS: &str = "RCS SCCS CVS CVS.adm RCSLOG cvslog.* tags TAGS .make.state .nse_depinfo *~ #* .#* ,* _$* *$ \
     *.old *.bak *.BAK *.orig *.rej .del-* *.a *.olb *.o *.obj *.so *.exe *.Z *.elc *.ln core .svn/ .git/ .hg/ .bzr/";
 
-/// The rules of CVS: its own, those of `~/.cvsignore` and those of the variable `CVSIGNORE`.
+/// The rules of CVS: the built-in ones, those of `~/.cvsignore` and those of the variable
+/// `CVSIGNORE`.
 pub(crate) fn cvs(home: Option<&[u8]>, variable: Option<&[u8]>) -> Arc<[Item]> {
     let reading = Reading { syntax: Syntax::Cvs, words: true, ..Reading::default() };
     let mut no_text = |_: &[u8]| Err(Fault::NotBeside);

@@ -1,9 +1,9 @@
-//! The rules as they stand in one folder, its own rule files and those above it included.
+//! The rules in force in one folder, including its own rule files and those above it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::filter::budget::{Budget, Held};
+use crate::filter::budget::{Budget, FolderRules};
 use crate::filter::error::{Fault, FilterError};
 use crate::filter::filters::Filters;
 use crate::filter::pattern::Subject;
@@ -11,61 +11,64 @@ use crate::filter::rule::{Item, Origin, Paths, PerFolder, Reason};
 use crate::filter::rule_list::Reader;
 use crate::filter::steps::Steps;
 
-/// The rules as they stand in one folder. Cheap to make where a folder has no rules of its own.
+/// The rules in force in one folder. Cheap to create where a folder has no rules of its own.
 #[derive(Debug)]
 pub struct Scope {
     filters: Arc<Filters>,
-    /// Its path inside the snapshot, without a slash at either end.
+    /// The path of the folder inside the snapshot, without a slash at either end.
     inside: Vec<u8>,
-    /// Its full path on the source; empty for `/`.
+    /// The full path of the folder on the source; empty for `/`.
     source: Vec<u8>,
-    /// What the rule files of this folder and those above say, for each of the rules that name such files.
-    lists: Vec<(Arc<PerFolder>, Arc<Held>)>,
-    /// Which of the tags it has: everything else in it is out.
+    /// For each rule that names per-folder files: the rules that those files contribute here.
+    lists: Vec<(Arc<PerFolder>, Arc<FolderRules>)>,
+    /// The index of the tag that the folder contains. Everything else in it is excluded.
     tagged: Option<usize>,
 }
 
-/// What a folder holds under the name of a rule file or a tag.
+/// What a folder contains under the name of a rule file or a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Text {
     /// Nothing.
     Absent,
-    /// This, as far as it was read.
+    /// The content of a file, possibly cut at a limit.
     Read(Vec<u8>),
-    /// Something that cannot be read as a file, and why.
+    /// An entry that cannot be read as a file, and why.
     Unreadable(String),
 }
 
-/// Rule files and tags of one folder, by name.
+/// Rule files and tags of one folder, keyed by name.
 pub type Texts = BTreeMap<Vec<u8>, Text>;
 
-/// What came of entering a folder.
+/// The result of [`Scope::enter`].
 #[derive(Debug)]
 pub struct Entered {
-    /// The rules as they stand in it.
+    /// The rules in force in the folder.
     pub scope: Arc<Scope>,
-    /// Rule files of it that cannot be used. Those are not: what they would leave out is kept.
+    /// Errors of the folder's rule files. A file with errors is not used, so what it would exclude
+    /// is kept.
     pub errors: Vec<FilterError>,
-    /// Names that its rule files name and that were not among the texts: enter again with them.
+    /// Names that the rule files merge and that `texts` did not contain. The caller enters again
+    /// with their texts.
     pub wanted: Vec<Vec<u8>>,
-    /// The rule files and tags of it that count, with their content; of a tag as much as makes it one.
+    /// The rule files and tags that have an effect, with their content. Of a tag, only its
+    /// signature.
     pub used: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// A rule that names a file for each folder, and what was read for it so far.
-type Active = (Arc<PerFolder>, Option<Arc<Held>>);
+/// A rule that names a per-folder file, and the rules read for it so far.
+type Active = (Arc<PerFolder>, Option<Arc<FolderRules>>);
 
-/// Whether an entry is in, and why.
+/// Whether an entry is included, and why.
 #[derive(Debug, Clone, Copy)]
 pub struct Verdict<'a> {
     /// Whether it belongs to the snapshot.
     pub included: bool,
-    /// What decided; `None` when nothing says anything of it, so that it is in.
+    /// The rule that decided; `None` when no rule matches, which includes the entry.
     pub by: Option<&'a Reason>,
 }
 
 impl Filters {
-    /// The rules as they stand above everything: no folder was entered.
+    /// The rules in force above all folders.
     #[must_use]
     pub fn scope(self: &Arc<Self>) -> Arc<Scope> {
         let (inside, source) = (Vec::new(), Vec::new());
@@ -73,8 +76,8 @@ impl Filters {
         Arc::new(Scope { filters, inside, source, lists, tagged: None })
     }
 
-    /// From which of the folders above `source` (absolute, the topmost folder that is transferred) on rule
-    /// files are looked for, and under which names.
+    /// The folders from which rule files above `source` (absolute; the topmost folder of the
+    /// transfer) apply, each with the file name to look for.
     #[must_use]
     pub fn scans_above(&self, source: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
         let scans = self.scans().filter_map(|(from, name)| {
@@ -86,7 +89,8 @@ impl Filters {
     }
 }
 
-/// The joined path without `.`, `..` and double slashes; without a slash at its end, empty for `/`.
+/// Joins `parts` and removes `.`, `..` and double slashes. The result has no trailing slash and is
+/// empty for `/`.
 fn clean(parts: &[&[u8]], absolute: bool) -> Vec<u8> {
     let joined =
         if absolute { parts.last().map(|part| part.to_vec()) } else { Some(parts.concat()) };
@@ -103,7 +107,7 @@ fn clean(parts: &[&[u8]], absolute: bool) -> Vec<u8> {
 }
 
 impl Scope {
-    /// The names of rule files and tags that matter in each folder below.
+    /// The names of rule files and tags that have an effect in the folders below.
     #[must_use]
     pub fn rule_files(&self) -> Vec<Vec<u8>> {
         let mut names: Vec<_> = self.active().iter().map(|(merge, _)| merge.name.clone()).collect();
@@ -113,8 +117,8 @@ impl Scope {
         names
     }
 
-    /// Goes into a folder: `inside` is its path in the snapshot, `source` the one on the source (absolute).
-    /// Names without a text are taken to be absent.
+    /// Enters a folder. `inside` is its path in the snapshot, `source` its absolute path on the
+    /// source. A name without an entry in `texts` counts as absent.
     #[must_use]
     pub fn enter(&self, inside: Vec<u8>, source: Vec<u8>, texts: &Texts) -> Entered {
         let source = if source == b"/" { Vec::new() } else { source };
@@ -131,7 +135,7 @@ impl Scope {
                     let place = [&source[..], b"/", &merge.name].concat();
                     let place: Arc<str> = Arc::from(crate::entry::escape::shown(&place));
                     let (wanted, errors) = (&mut wanted, &mut errors);
-                    let mut reading = Own { texts, wanted, errors, placed: &placed };
+                    let mut reading = RuleFileReader { texts, wanted, errors, placed: &placed };
                     let own = reading.list(&self.filters, &merge, text, &anchor, &place);
                     let nested = per_folder(&own.items);
                     match reading.with(own, inherited.as_ref(), &self.filters, &place) {
@@ -155,13 +159,13 @@ impl Scope {
         Entered { scope, errors, wanted, used }
     }
 
-    /// The full path on the source of the folder that it is for; empty for `/`.
+    /// The full path of the folder on the source; empty for `/`.
     #[must_use]
     pub fn source(&self) -> &[u8] {
         &self.source
     }
 
-    /// What of `texts` has a meaning.
+    /// The part of `texts` that has an effect.
     fn used(&self, texts: &Texts) -> Vec<(Vec<u8>, Vec<u8>)> {
         let tag = |name: &[u8]| self.filters.tags.iter().find(|tag| tag.name == name);
         let has_rules = |name: &[u8]| self.lists.iter().any(|(merge, _)| merge.name == name);
@@ -180,7 +184,7 @@ impl Scope {
         used.collect()
     }
 
-    /// The rules that name files for each folder, in their order, with what was read for them so far.
+    /// The rules that name per-folder files, in order, with what was read for them so far.
     fn active(&self) -> Vec<Active> {
         let mut active = Vec::new();
         let mut todo = per_folder(&self.filters.items);
@@ -194,11 +198,11 @@ impl Scope {
         active
     }
 
-    fn list(&self, merge: &Arc<PerFolder>) -> Option<&Arc<Held>> {
+    fn list(&self, merge: &Arc<PerFolder>) -> Option<&Arc<FolderRules>> {
         self.lists.iter().find(|(other, _)| Arc::ptr_eq(merge, other)).map(|(_, list)| list)
     }
 
-    /// Judges entries directly in this folder.
+    /// Decides about entries directly in this folder.
     #[must_use]
     pub fn judging(&self) -> Judging<'_> {
         let start = |path: &[u8]| match path {
@@ -223,7 +227,7 @@ impl Scope {
     }
 }
 
-/// Judges the entries of one folder, one after the other.
+/// Decides about the entries of one folder, one by one.
 #[derive(Debug)]
 pub struct Judging<'a> {
     scope: &'a Scope,
@@ -233,7 +237,7 @@ pub struct Judging<'a> {
 }
 
 impl<'a> Judging<'a> {
-    /// Whether the entry `name` is in.
+    /// Whether the entry `name` is included.
     pub fn judge(&mut self, name: &[u8], is_folder: bool) -> Verdict<'a> {
         let filters = &self.scope.filters;
         if let Some(tag) = self.scope.tagged.and_then(|tag| filters.tags.get(tag)) {
@@ -265,22 +269,22 @@ fn per_folder(items: &[Item]) -> Vec<Arc<PerFolder>> {
 }
 
 /// Reads the rule files of one folder.
-struct Own<'a> {
+struct RuleFileReader<'a> {
     texts: &'a Texts,
     wanted: &'a mut Vec<Vec<u8>>,
     errors: &'a mut Vec<FilterError>,
     placed: &'a [Vec<u8>],
 }
 
-/// The rules of a folder's own rule file.
+/// The rules in a folder's own rule file.
 #[derive(Default)]
 struct OwnRules {
     items: Vec<Item>,
     cleared: bool,
 }
 
-impl Own<'_> {
-    /// The rules in `text`; none when something is wrong with it.
+impl RuleFileReader<'_> {
+    /// Parses `text`. Returns no rules when it has an error.
     fn list(
         &mut self,
         filters: &Filters,
@@ -323,14 +327,15 @@ impl Own<'_> {
         OwnRules::default()
     }
 
-    /// The folder's own rules in front of those that it inherits; `None`, which is told, when that is too much.
+    /// Puts the folder's own rules before the inherited ones. Reports an error and returns `None`
+    /// when they exceed a limit.
     fn with(
         &mut self,
         own: OwnRules,
-        inherited: Option<&Arc<Held>>,
+        inherited: Option<&Arc<FolderRules>>,
         filters: &Filters,
         place: &Arc<str>,
-    ) -> Option<Arc<Held>> {
+    ) -> Option<Arc<FolderRules>> {
         let above = inherited.filter(|_| !own.cleared);
         if own.items.is_empty()
             && let Some(above) = above
@@ -339,7 +344,7 @@ impl Own<'_> {
         }
         let above = above.map_or(&[][..], |above| &above.items);
         let fits = own.items.len() + above.len() <= Budget::FOLDER.rules;
-        let held = if fits { Held::new(own.items, above, &filters.held) } else { None };
+        let held = if fits { FolderRules::new(own.items, above, &filters.held) } else { None };
         if held.is_none() {
             self.unused(place, Fault::TooMuch("rules"));
         }

@@ -1,12 +1,11 @@
-//! How many steps of matching an entry may take.
+//! The bound on match steps per entry.
 
 use std::cell::Cell;
 
-/// Steps of matching that one entry may take against all rules. An honest one takes some thousands.
+/// The number of match steps for one entry against all rules. Ordinary entries take a few thousand.
 pub(crate) const STEPS: u32 = 1 << 22;
 
-/// The steps of matching that are left for one entry. When none is left no further rule holds, so that the entry stays
-/// in.
+/// The match steps left for one entry. At zero no further rule matches, so the entry is kept.
 #[derive(Debug)]
 pub(crate) struct Steps(Cell<u32>);
 
@@ -15,14 +14,14 @@ impl Steps {
         Self(Cell::new(STEPS))
     }
 
-    /// Takes one; whether it was there.
+    /// Takes one step. Returns whether one was left.
     pub(crate) fn take(&self) -> bool {
         let left = self.0.get();
         self.0.set(left.saturating_sub(1));
         left > 0
     }
 
-    /// Whether none is left.
+    /// Whether no step is left.
     pub(crate) fn spent(&self) -> bool {
         self.0.get() == 0
     }

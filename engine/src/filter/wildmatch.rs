@@ -4,12 +4,12 @@ use crate::filter::steps::Steps;
 
 /// Whether all of `text` matches all of `pattern`.
 ///
-/// `*` and `?` and classes match no slash, `**` matches anything. A class that has no end, or that names
-/// an unknown `[:kind:]`, matches nothing.
+/// `*`, `?` and classes match no slash; `**` matches any text. A class without an end, or with an
+/// unknown `[:kind:]`, matches nothing.
 ///
-/// A failed match goes back to the last star only: what an earlier `*` could take instead ends at the
-/// same slash, and what an earlier `**` could take instead the last `**` can take too. Without `steps` left
-/// nothing matches.
+/// After a mismatch only the last star is extended. Extending an earlier `*` would stop at the same
+/// slash, and the last `**` can match whatever an earlier `**` could. The result is `false` when
+/// `steps` runs out.
 pub(crate) fn matches(pattern: &[u8], text: &[u8], steps: &Steps) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut any: Option<(usize, usize)> = None;
@@ -48,7 +48,7 @@ pub(crate) fn matches(pattern: &[u8], text: &[u8], steps: &Steps) -> bool {
     false
 }
 
-/// How many bytes of `pattern` stand for the single byte; `None` when they do not match it.
+/// The length of the pattern element that matches `byte`; `None` when it does not match.
 fn one(pattern: &[u8], byte: u8) -> Option<usize> {
     match pattern {
         [b'?', ..] => (byte != b'/').then_some(1),
@@ -63,13 +63,14 @@ fn one(pattern: &[u8], byte: u8) -> Option<usize> {
     }
 }
 
-/// Whether `byte` is in the class that begins behind its `[`, and how long that is with its `]`.
+/// Whether `byte` is in the class whose text starts after `[`, and the length of the class
+/// including its `]`.
 fn in_class(class: &[u8], byte: u8) -> Option<(bool, usize)> {
     let negated = matches!(class.first(), Some(b'!' | b'^'));
     let start = usize::from(negated);
     let mut at = start;
     let mut found = false;
-    // The byte that a range may begin with.
+    // The possible lower end of a range.
     let mut low = None;
     loop {
         match &class[at..] {
@@ -96,7 +97,7 @@ fn in_class(class: &[u8], byte: u8) -> Option<(bool, usize)> {
                         found |= is_kind(kind, byte)?;
                         (low, at) = (None, at + 2 + end + 1);
                     }
-                    // Not the end of a kind: a bracket among others.
+                    // Not a POSIX class: a literal bracket.
                     None => {
                         found |= byte == b'[';
                         (low, at) = (Some(b'['), at + 1);
@@ -111,7 +112,7 @@ fn in_class(class: &[u8], byte: u8) -> Option<(bool, usize)> {
     }
 }
 
-/// Whether `byte` is of a kind of POSIX, in ASCII; `None` for an unknown kind.
+/// Whether `byte` belongs to a POSIX character class, in ASCII; `None` for an unknown class.
 fn is_kind(kind: &[u8], byte: u8) -> Option<bool> {
     Some(match kind {
         b"alnum" => byte.is_ascii_alphanumeric(),

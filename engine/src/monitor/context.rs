@@ -1,4 +1,4 @@
-//! What surrounds a run: clock, cancellation, progress, events.
+//! The surroundings of a run: clock, cancellation, progress, events.
 
 use std::sync::Arc;
 
@@ -9,19 +9,20 @@ use crate::monitor::items::Items;
 use crate::monitor::{Monitor, Progress};
 use crate::threads::cancel::Stop;
 
-/// What surrounds a run.
+/// The surroundings of a run, passed to each part of it.
 #[derive(Clone)]
 pub struct Context {
     /// The clock.
     pub now: fn() -> DateTime<Utc>,
-    /// Ends the run early.
+    /// Requests an early end.
     pub stop: Arc<Stop>,
     /// Counters for displays.
     pub progress: Arc<Progress>,
     /// Receives events.
     pub monitor: Arc<dyn Monitor>,
-    /// Syncs the destination's file system; may be done outside of this process, so that a stop need not wait.
+    /// Syncs the file system of the destination. It may run in another process, so that a stop need
+    /// not wait for it.
     pub sync: SyncFileSystem,
-    /// Is told of each change, if anybody is.
+    /// Receives each change, if set (`--itemize-changes`).
     pub items: Option<Items>,
 }

@@ -1,4 +1,4 @@
-//! Things a run has to say to people, as values.
+//! The events of a run, as values.
 
 use std::fmt;
 
@@ -9,144 +9,145 @@ use crate::entry::escape::shown;
 /// How much an event matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Part of a good run.
+    /// Normal operation.
     Info,
-    /// The run goes on, but its user should know.
+    /// The run continues, but the user should know.
     Warning,
 }
 
-/// Something that happened. `Display` gives one line for people, paths escaped.
+/// Something that happened during a run. `Display` gives one line for people, with paths escaped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// Work on a snapshot begins.
+    /// Work on a snapshot starts.
     Started {
         /// The incomplete folder's name.
         snapshot: String,
         /// The snapshot that unchanged files are linked from.
         base: Option<String>,
-        /// Whether an interrupted run is resumed.
+        /// Whether the run resumes an interrupted one.
         resumed: bool,
     },
-    /// What the destination is, in one line (file system, what it can hold, free space).
+    /// A description of the destination in one line: file system, abilities, free space.
     Destination {
         /// The line.
         about: String,
     },
-    /// Users other than its owner and its group may enter the backups folder.
+    /// Users other than the owner and the group may enter the backups folder.
     OpenToOthers {
         /// The folder's path.
         path: String,
         /// Its mode.
         mode: u32,
     },
-    /// The destination cannot keep something as it is.
+    /// The destination cannot store something as it is.
     Limited {
-        /// What cannot be kept and what is done instead.
+        /// What it cannot store, and what the run does instead.
         what: String,
     },
-    /// A mount point inside a source root was left out (`-x`).
+    /// A mount point inside a source root is excluded (`-x`).
     MountPoint {
         /// Its path.
         path: String,
     },
-    /// A subvolume inside a source root was left out, as it is no part of it.
+    /// A subvolume inside a source root is excluded, because it is not part of the source.
     SubvolumeLeftOut {
         /// Its path.
         path: String,
-        /// What it is.
+        /// Why it is not part of the source.
         why: String,
     },
-    /// A subvolume inside a source root belongs to it.
+    /// A subvolume inside a source root is included.
     Subvolume {
         /// Its path.
         path: String,
     },
-    /// Another file system inside a source root is backed up with it.
+    /// Another file system inside a source root is included.
     MountIncluded {
         /// Its path.
         path: String,
     },
-    /// The backups folder lies inside a source root and was left out.
+    /// The backups folder lies inside a source root and is excluded.
     BackupsInsideSource {
         /// Its path in the source.
         path: String,
     },
-    /// A source root is a symlink; the folder or file that it leads to is backed up.
+    /// A source root is a symlink. The folder or file that it points to is backed up.
     RootIsLink {
         /// The root's path.
         path: String,
     },
-    /// A source root is in no snapshot of this history yet: it does not wait for the minimum time.
+    /// No snapshot of this history holds this source root yet, so the minimum time does not delay
+    /// it.
     NewRoot {
         /// The root's path.
         path: String,
     },
-    /// The history of other sources is gone on with, as that was asked for.
+    /// A history of other sources continues, because the user accepted that.
     SourcesAccepted {
         /// What differs.
         what: String,
     },
-    /// A source root is no longer named, while snapshots still hold it.
+    /// A source root was removed from the job, but snapshots still hold it.
     RootDropped {
         /// The root's path.
         path: String,
         /// The newest snapshot that holds it.
         last: String,
     },
-    /// The filters leave a whole source root out.
+    /// The filter rules exclude a whole source root.
     RootLeftOut {
         /// The root's path.
         path: String,
         /// The rule that decided.
         rule: String,
     },
-    /// The clock disagrees with the snapshots that are there.
+    /// The clock contradicts the existing snapshots.
     Clock {
-        /// What was seen and what is done.
+        /// What is wrong, and what the run does.
         what: String,
     },
-    /// A snapshot has to go and cannot be removed.
+    /// A snapshot is due for removal but cannot be removed.
     Stuck {
-        /// Which one, what of it, and why.
+        /// Which snapshot, which path in it, and why.
         stuck: crate::monitor::event::Stuck,
     },
-    /// A file that an interrupted run had copied a part of is copied from there on.
+    /// An interrupted run copied a part of this file; this run continues the copy.
     GoesOn {
         /// Its path on the source.
         path: String,
-        /// Where it goes on, bytes.
+        /// The offset at which it continues, bytes.
         at: u64,
-        /// All of it, bytes.
+        /// The size of the file, bytes.
         size: u64,
     },
-    /// A file that a check found damaged in the snapshot before is copied anew.
+    /// A check found this file damaged in the base, so it is copied again.
     Heals {
         /// Its path on the source.
         path: String,
     },
-    /// An entry that was not read well.
+    /// An entry that could not be read or stored as it is.
     Problem(Problem),
-    /// Everything so far is durable; a later run will not check it again.
+    /// All files so far are synced. A later run does not check them again.
     Checkpoint,
     /// A snapshot was removed from the history.
     Pruned {
         /// Its name.
         snapshot: String,
-        /// Why.
+        /// The retention rule, or the full disk.
         reason: String,
     },
-    /// A snapshot that would go stays for now.
+    /// A snapshot that is due for removal stays, because another process reads it.
     InUse {
         /// Its name.
         snapshot: String,
     },
-    /// The removal of a snapshot that an earlier run had begun was finished.
+    /// The run finished the removal of a snapshot that an earlier run started.
     LeftoverRemoved {
         /// Its name.
         snapshot: String,
     },
-    /// Something beside the snapshot itself failed (report, status).
+    /// Something other than the snapshot failed (report, status).
     Aside {
         /// What failed and why.
         what: String,
@@ -154,7 +155,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// How much it matters.
+    /// How important the event is.
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {
@@ -192,7 +193,7 @@ impl fmt::Display for Event {
             Self::OpenToOthers { path, mode } => {
                 write!(
                     f,
-                    "all users of this machine may enter {path} (mode {mode:04o}): they read there what its files' own modes allow, old setuid programs run, and who owns a file can change it in all snapshots that share it; chmod 700 {path} closes it, BACKUPS_MODE={:04o} keeps it open without this warning",
+                    "all users of this machine may enter {path} (mode {mode:04o}): they can read every file whose own mode allows it and run old setuid programs, and the owner of a file can change it in all snapshots that share it; 'chmod 700 {path}' closes the folder, BACKUPS_MODE={:04o} keeps it open without this warning",
                     mode & 0o777
                 )
             }
@@ -206,16 +207,16 @@ impl fmt::Display for Event {
             Self::RootDropped { path, last } => {
                 write!(
                     f,
-                    "the source {path} is no longer named in SRCS_TO_BACKUP and no longer backed up; its newest copy is in {last}, and goes with that snapshot"
+                    "the source {path} is no longer named in SRCS_TO_BACKUP and no longer backed up; its newest copy is in {last} and is removed with that snapshot"
                 )
             }
             Self::RootLeftOut { path, rule } => {
-                write!(f, "the filters leave out the whole source {path}: {rule}")
+                write!(f, "the filter rules exclude the whole source {path}: {rule}")
             }
             Self::MountPoint { path } => {
-                write!(f, "left out, another file system is mounted there (-x): {path}")
+                write!(f, "excluded, another file system is mounted there (-x): {path}")
             }
-            Self::SubvolumeLeftOut { path, why } => write!(f, "left out, it is {why}: {path}"),
+            Self::SubvolumeLeftOut { path, why } => write!(f, "excluded, it is {why}: {path}"),
             Self::Subvolume { path } => {
                 write!(f, "backed up with the source, a subvolume of the same file system: {path}")
             }
@@ -223,17 +224,23 @@ impl fmt::Display for Event {
                 write!(f, "backed up with the source, another file system is mounted there: {path}")
             }
             Self::BackupsInsideSource { path } => {
-                write!(f, "left out, it is the backups folder itself: {path}")
+                write!(f, "excluded, it is the backups folder itself: {path}")
             }
             Self::RootIsLink { path } => {
-                write!(f, "the source {path} is a symlink; what it leads to is backed up")
+                write!(
+                    f,
+                    "the source {path} is a symlink; the folder or file that it points to is backed up"
+                )
             }
             Self::GoesOn { path, at, size } => {
                 let percent = u128::from(*at) * 100 / u128::from(*size).max(1);
-                write!(f, "{path}: {percent} % of it were copied before, it goes on from there")
+                write!(
+                    f,
+                    "{path}: {percent} % of it was copied earlier, the copy continues from there"
+                )
             }
             Self::Heals { path } => {
-                write!(f, "{path}: it is damaged in the snapshot before, and copied anew")
+                write!(f, "{path}: it is damaged in the previous snapshot and is copied again")
             }
             Self::Problem(problem) => problem.fmt(f),
             Self::Checkpoint => f.write_str("checkpoint: everything so far is on disk"),
@@ -241,46 +248,46 @@ impl fmt::Display for Event {
             Self::InUse { snapshot } => {
                 write!(
                     f,
-                    "{snapshot} would go and stays for now: it is being read (restore, verify, diff)"
+                    "{snapshot} is due for removal but stays for now: another process is reading it (restore, verify, diff)"
                 )
             }
             Self::Stuck { stuck } => stuck.fmt(f),
             Self::LeftoverRemoved { snapshot } => {
-                write!(f, "finished the removal of {snapshot} that an earlier run had begun")
+                write!(f, "finished the removal of {snapshot} that an earlier run had started")
             }
         }
     }
 }
 
-/// An entry of the source that was not read well.
+/// An entry of the source that could not be read or stored as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Path on the source, escaped as [`crate::entry::escape::Shown`] does.
     pub path: String,
-    /// What went wrong, with the system's reason.
+    /// What went wrong, with the error of the system.
     pub what: String,
-    /// What the snapshot holds there now.
+    /// What the snapshot holds instead.
     pub instead: Instead,
-    /// RFC 3339, UTC: since when it is carried forward.
+    /// Since when it is carried forward (RFC 3339, UTC).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
 }
 
-/// What a snapshot holds in the place of an entry that was not read well.
+/// What a snapshot holds instead of an entry that could not be read or stored as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Instead {
     /// The entry of the base, linked.
     CarriedForward,
-    /// What was read last, though it changed while it was read.
+    /// The content that was read last, although it changed during the read.
     LastRead,
-    /// The entry, but without some of its properties (they are kept beside it, if anywhere).
+    /// The entry, but without some of its attributes. The sidecar may hold them.
     Partly,
-    /// The entry, or a part of it, beside the snapshot: `restore` brings it back.
+    /// The entry, or a part of it, in the sidecar; `restore` brings it back.
     Beside,
     /// Nothing.
     Nothing,
-    /// All that its rules would leave out.
+    /// All entries that the faulty rules would exclude.
     AllOfIt,
 }
 
@@ -288,14 +295,14 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}; ", self.path, self.what)?;
         f.write_str(match self.instead {
-            Instead::CarriedForward => "the version of the snapshot before is carried forward",
-            Instead::LastRead => "kept as it was last read",
-            Instead::Partly => "kept without it",
+            Instead::CarriedForward => "the version of the previous snapshot is carried forward",
+            Instead::LastRead => "stored as it was last read",
+            Instead::Partly => "stored without it",
             Instead::Beside => {
-                "kept beside the snapshot, in .backup_manager/kept; restore brings it back"
+                "stored beside the snapshot, in .backup_manager/kept; restore brings it back"
             }
             Instead::Nothing => "it is missing from this snapshot",
-            Instead::AllOfIt => "what it would leave out is kept",
+            Instead::AllOfIt => "what it would exclude is kept",
         })?;
         match &self.since {
             Some(since) => write!(f, " (since {since})"),
@@ -305,19 +312,19 @@ impl fmt::Display for Problem {
 }
 
 impl Problem {
-    /// A problem with the entry at `path` (bytes of the source's path).
+    /// A problem with the entry at `path`, a path on the source as bytes.
     #[must_use]
     pub fn new(path: &[u8], what: impl fmt::Display, instead: Instead) -> Self {
         Self { path: shown(path), what: what.to_string(), instead, since: None }
     }
 }
 
-/// A snapshot that has to go and cannot be removed.
+/// A snapshot that is due for removal but cannot be removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stuck {
     /// Its folder name.
     pub snapshot: String,
-    /// What cannot be removed or renamed: the folder, or what lies in it.
+    /// The path that cannot be removed or renamed: the folder, or something in it.
     pub path: String,
     /// Why.
     pub why: String,
@@ -326,6 +333,6 @@ pub struct Stuck {
 impl std::fmt::Display for Stuck {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { snapshot, path, why } = self;
-        write!(f, "{snapshot} has to go and cannot be removed: {path}: {why}")
+        write!(f, "{snapshot} is due for removal but cannot be removed: {path}: {why}")
     }
 }

@@ -1,4 +1,4 @@
-//! The lines of `--itemize-changes`, and who receives them.
+//! The lines of `--itemize-changes`, and their receiver.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -8,9 +8,10 @@ use crate::entry::FileId;
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Item {
-    /// Eleven characters, as rsync(1) explains them; `*deleting  ` for what is no longer there.
+    /// Eleven characters, as rsync(1) defines them; `*deleting  ` for an entry that is gone.
     pub letters: String,
-    /// Path inside the snapshot, escaped as [`crate::entry::escape::Shown`] does; folders end in `/`.
+    /// The path inside the snapshot, escaped as [`crate::entry::escape::Shown`] does. The path of a
+    /// folder ends in `/`.
     pub path: String,
     /// The target of a symlink, or the first name of a hard-linked inode; escaped.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -19,30 +20,29 @@ pub struct Item {
     pub hard_link: bool,
 }
 
-/// Receives lines, a folder's at a time, from every worker thread.
+/// Receives the lines of one folder at a time. Every worker thread calls it.
 pub trait ItemSink: Send + Sync {
-    /// Some lines, in no particular order.
+    /// Receives lines, in no particular order.
     fn items(&self, items: &[Item]);
 }
 
-/// Who is told, and of what.
+/// The receiver of the lines, and which lines it wants.
 #[derive(Clone)]
 pub struct Items {
     pub(crate) sink: Arc<dyn ItemSink>,
-    /// Whether unchanged entries are told too.
+    /// Whether unchanged entries are reported as well.
     pub(crate) unchanged: bool,
-    /// The first names of hard-linked inodes.
+    /// The first name of each hard-linked inode.
     pub(crate) first: Arc<Mutex<HashMap<FileId, String>>>,
 }
 
 impl Items {
-    /// Tells `sink` of changes, and of `unchanged` entries too if asked.
+    /// Reports changes to `sink`; with `unchanged`, unchanged entries as well.
     #[must_use]
     pub fn new(sink: Arc<dyn ItemSink>, unchanged: bool) -> Self {
         Self { sink, unchanged, first: Arc::default() }
     }
 
-    /// Tells some lines.
     pub(crate) fn tell(&self, items: Vec<Item>) {
         if !items.is_empty() {
             self.sink.items(&items);

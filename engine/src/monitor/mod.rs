@@ -1,4 +1,4 @@
-//! What the engine tells while it works: counters that can be read at any time, and events.
+//! What the engine reports while it works: events, and counters that can be read at any time.
 
 pub mod context;
 pub mod event;
@@ -9,34 +9,34 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::monitor::event::Event;
 
-/// Receives what happens during a run. Passed last; called from every worker thread.
+/// Receives the events of a run. Passed as the last argument; every worker thread calls it.
 pub trait Monitor: Send + Sync {
-    /// Something a user may want to read. Counters are not told here, see [`Progress`].
+    /// Receives one event. Counters are in [`Progress`], not here.
     fn event(&self, event: &Event);
 }
 
-/// A monitor for whom it is all the same.
+/// A monitor that ignores all events.
 pub struct Silent;
 
 impl Monitor for Silent {
     fn event(&self, _event: &Event) {}
 }
 
-/// What a run is doing.
+/// The phase that a run is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Phase {
-    /// Lock, leftovers, probes.
+    /// Take the lock, remove leftovers, probe the destination.
     Preparing,
     /// List, compare, link and copy.
     Copying,
-    /// What could not be read is tried again or carried forward.
+    /// Try unreadable entries again, or carry them forward.
     Retrying,
-    /// Everything is made durable, the snapshot gets its name.
+    /// Sync everything and give the snapshot its final name.
     Sealing,
-    /// Old snapshots are removed.
+    /// Remove old snapshots.
     Removing,
-    /// Content is read and compared with what was recorded.
+    /// Read content and compare it with the recorded hashes.
     Verifying,
 }
 
@@ -49,7 +49,8 @@ const PHASES: [Phase; 6] = [
     Phase::Verifying,
 ];
 
-/// Counters of a run in progress, for displays: all increase only. Written by the workers, read by anyone.
+/// Counters of a run in progress, for displays. They never decrease. Worker threads write them; any
+/// thread may read them.
 #[derive(Debug, Default)]
 pub struct Progress {
     phase: AtomicU8,
@@ -61,21 +62,21 @@ pub struct Progress {
     pub copied: AtomicU64,
     /// Bytes read from the source.
     pub bytes_copied: AtomicU64,
-    /// Entries removed, in the phase of that name.
+    /// Entries removed in phase [`Phase::Removing`].
     pub removed: AtomicU64,
-    /// How many entries the base holds, when its report tells; 0 if not known.
+    /// The number of entries in the base according to its report; 0 if unknown.
     pub entries_expected: AtomicU64,
     folder: Mutex<String>,
 }
 
 impl Progress {
-    /// What the run is doing.
+    /// The current phase.
     #[must_use]
     pub fn phase(&self) -> Phase {
         PHASES[usize::from(self.phase.load(Ordering::Relaxed)).min(PHASES.len() - 1)]
     }
 
-    /// Says what the run is doing now.
+    /// Sets the current phase.
     pub fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
@@ -86,8 +87,8 @@ impl Progress {
         self.folder.lock().map(|folder| folder.clone()).unwrap_or_default()
     }
 
-    /// Says which folder a worker is in, unless another one is just saying so. `name` is only
-    /// called when it will be shown.
+    /// Sets the folder to display, unless another thread is setting it at this moment. `name` is
+    /// called only when the value is used.
     pub fn set_folder(&self, name: impl FnOnce() -> String) {
         if let Ok(mut folder) = self.folder.try_lock() {
             *folder = name();
@@ -95,7 +96,6 @@ impl Progress {
     }
 }
 
-/// Adds to a counter.
 pub(crate) fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Relaxed);
 }

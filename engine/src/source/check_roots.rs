@@ -1,4 +1,4 @@
-//! Looks at source roots before anything is made: whether they are there and can be listed.
+//! Checks source roots before a run creates anything: whether they exist and can be listed.
 
 use std::ffi::CStr;
 use std::ops::ControlFlow;
@@ -9,52 +9,53 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use crate::entry::{Batch, Kind};
 use crate::source::{ListSink, Root, Source, SourceError};
 
-/// Whether the source roots `paths` are there, and begin to list if they are folders: for each, in this
-/// order, why it cannot be read. A source may tell what a folder is and not what is in it.
-pub fn glance<S: Source>(source: &Arc<S>, paths: &[PathBuf]) -> Vec<Result<(), SourceError>> {
+/// Checks that the source roots `paths` exist and, if they are folders, that their listing starts.
+/// Returns one result per path, in the order of `paths`. Opening a folder is not enough: a source
+/// may describe a folder that it cannot list.
+pub fn check_roots<S: Source>(source: &Arc<S>, paths: &[PathBuf]) -> Vec<Result<(), SourceError>> {
     let begin = |root: Root<S::Folder>| {
-        let (told, result) = sync_channel(1);
+        let (report, result) = sync_channel(1);
         if root.entry.meta.kind == Kind::Folder {
-            source.list(&root.folder, Box::new(Glance { any: false, told }));
+            source.list(&root.folder, Box::new(FirstEntry { any: false, report }));
         }
         result
     };
-    // All are asked for before one is waited for.
+    // Request all listings before waiting for the first.
     let found = source.roots(paths).into_iter();
     let begun: Vec<_> = found.map(|found| found.map(begin)).collect();
-    // A sink that is dropped without an end has nothing against the root.
+    // A sink that is dropped without `end` reported no error.
     begun.into_iter().map(|result| result?.recv().unwrap_or(Ok(()))).collect()
 }
 
-/// Waits for no more of a listing than its first sign.
-struct Glance {
+/// Stops the listing at the first entry.
+struct FirstEntry {
     any: bool,
-    told: SyncSender<Result<(), SourceError>>,
+    report: SyncSender<Result<(), SourceError>>,
 }
 
-impl Glance {
-    /// Something is there: nobody waits for the end, which may be far.
-    fn tell(&mut self) {
+impl FirstEntry {
+    /// The folder can be listed. The end of the listing, which may take long, does not matter.
+    fn readable(&mut self) {
         if !std::mem::replace(&mut self.any, true) {
-            let _ = self.told.try_send(Ok(()));
+            let _ = self.report.try_send(Ok(()));
         }
     }
 }
 
-impl ListSink for Glance {
+impl ListSink for FirstEntry {
     fn batch(&mut self, _: Batch) -> ControlFlow<()> {
-        self.tell();
+        self.readable();
         ControlFlow::Break(())
     }
 
     fn unreadable(&mut self, _: &CStr, _: SourceError) {
-        self.tell();
+        self.readable();
     }
 
     fn end(self: Box<Self>, result: Result<(), SourceError>) {
         if !self.any {
-            // Nobody waits any more only where the run has ended.
-            let _ = self.told.send(result);
+            // The receiver exists unless the run has ended.
+            let _ = self.report.send(result);
         }
     }
 }

@@ -1,54 +1,55 @@
-//! The entries that a list names (`--files-from`): nothing else of the source is taken. Pure.
+//! The entries that `--files-from` names: the run takes nothing else from the source. Pure.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::entry::escape::shown;
 
-/// The longest list that is kept as it was given, bytes.
+/// The longest list whose text is kept, bytes.
 const LONGEST_KEPT: usize = 1 << 20;
 
-/// What a list takes, by paths below the one source root.
+/// The entries of a list, as paths below the single source root.
 #[derive(Debug, Default)]
 pub struct Selection {
     paths: HashMap<Vec<u8>, Selected>,
-    /// Folders are taken with all that is below them.
+    /// A folder is taken with everything below it.
     recursive: bool,
-    /// What it was read from, unless that is very long, and whether its lines end in NUL bytes.
+    /// The text of the list, unless it is very long, and whether NUL bytes end its lines.
     given: Option<(Vec<u8>, bool)>,
 }
 
 #[derive(Debug)]
 struct Selected {
     take: Take,
-    /// Whether the source has it.
+    /// Whether the source has the entry.
     seen: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Take {
-    /// It leads to something that is listed.
+    /// A folder on the way to a listed entry.
     Through,
-    /// It is listed.
+    /// A listed entry.
     Itself,
-    /// It is listed with a `/` at its end: what lies directly in it as well.
+    /// A folder listed with a trailing `/`: its direct entries are taken as well.
     WithEntries,
 }
 
-/// A line of a list that names nothing.
+/// A line of a list that is not a usable path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: '{text}' has a '..' or a '/./' in it; write the plain path below the source")]
+#[error("line {line}: '{text}' contains '..' or '/./'; write the plain path below the source")]
 pub struct BadLine {
     line: usize,
     text: String,
 }
 
 impl Selection {
-    /// Reads a list: a path a line, or with `nul` each ended by a NUL. What begins with `#` or `;` is a
-    /// comment (rsync(1), `--files-from`; tried with rsync 3.5).
+    /// Parses a list with one path per line; with `nul`, a NUL byte ends each path. A line that
+    /// starts with `#` or `;` is a comment (rsync(1), `--files-from`; checked with rsync 3.5).
     ///
     /// # Errors
-    /// Every path that goes up, or that rsync would store without its beginning (`/./`).
+    /// All lines with a path that contains `..`, or `/./`, which makes rsync drop the part before
+    /// it.
     pub fn read(list: &[u8], nul: bool, recursive: bool) -> Result<Self, Vec<BadLine>> {
         let given = (list.len() <= LONGEST_KEPT).then(|| (list.to_vec(), nul));
         let mut selection = Self { paths: HashMap::new(), recursive, given };
@@ -68,8 +69,8 @@ impl Selection {
         if errors.is_empty() { Ok(selection) } else { Err(errors) }
     }
 
-    /// What it was read from: the list, whether its lines end in NUL bytes, and whether it is recursive;
-    /// `None` when it is very long.
+    /// The text of the list, whether NUL bytes end its lines, and whether it is recursive; `None`
+    /// when the text is very long.
     pub(crate) fn given(&self) -> Option<(&[u8], bool, bool)> {
         self.given.as_ref().map(|(list, nul)| (&list[..], *nul, self.recursive))
     }
@@ -120,7 +121,8 @@ impl Selection {
         false
     }
 
-    /// What is listed and was never asked for, escaped and sorted: the source does not have it.
+    /// Listed paths that [`Selection::takes`] was never asked about, sorted: the source does not
+    /// have them.
     #[must_use]
     pub fn missing(&self) -> Vec<Vec<u8>> {
         let missing = self.paths.iter().filter(|(_, selected)| {

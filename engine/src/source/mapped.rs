@@ -1,4 +1,4 @@
-//! A source as a job wants it: with other modes and owners, and read no faster than it may be.
+//! A wrapper around a source that changes modes and owners and limits the read rate.
 
 use std::ffi::CStr;
 use std::ops::ControlFlow;
@@ -6,35 +6,35 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::entry::{Batch, Entry, Meta, Time};
-use crate::source::metadata_map::Shape;
-use crate::source::rate_limit::Limit;
+use crate::source::metadata_map::MetadataMap;
+use crate::source::rate_limit::RateLimit;
 use crate::source::{Answers, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted};
 
-/// A source whose entries are changed by a [`Shape`] before anybody sees them, and whose content comes
-/// no faster than a [`Limit`] lets it.
-pub struct Tailored<S> {
+/// A source whose metadata passes through a [`MetadataMap`] and whose content passes through a
+/// [`RateLimit`].
+pub struct MappedSource<S> {
     source: Arc<S>,
-    shape: Option<Arc<Shape>>,
-    limit: Option<Arc<Limit>>,
+    map: Option<Arc<MetadataMap>>,
+    limit: Option<Arc<RateLimit>>,
 }
 
-impl<S: Source> Tailored<S> {
-    /// Nothing comes between who asks and `source` where nothing is to be changed or limited.
+impl<S: Source> MappedSource<S> {
+    /// Wraps `source`. Without a map or a limit, calls are passed on unchanged.
     #[must_use]
-    pub fn new(source: Arc<S>, shape: Shape, limit: Option<Limit>) -> Self {
-        let shape = (!shape.is_plain()).then(|| Arc::new(shape));
-        Self { source, shape, limit: limit.map(Arc::new) }
+    pub fn new(source: Arc<S>, map: MetadataMap, limit: Option<RateLimit>) -> Self {
+        let map = (!map.is_plain()).then(|| Arc::new(map));
+        Self { source, map, limit: limit.map(Arc::new) }
     }
 
-    fn shaped(&self, mut entry: Entry) -> Entry {
-        if let Some(shape) = &self.shape {
-            shape.apply(&mut entry.meta);
+    fn mapped(&self, mut entry: Entry) -> Entry {
+        if let Some(map) = &self.map {
+            map.apply(&mut entry.meta);
         }
         entry
     }
 }
 
-impl<S: Source> Source for Tailored<S> {
+impl<S: Source> Source for MappedSource<S> {
     type Folder = S::Folder;
 
     fn answers(&self) -> Answers {
@@ -51,12 +51,12 @@ impl<S: Source> Source for Tailored<S> {
 
     fn root(&self, path: &Path) -> Result<Root<S::Folder>, SourceError> {
         let root = self.source.root(path)?;
-        Ok(Root { entry: self.shaped(root.entry), ..root })
+        Ok(Root { entry: self.mapped(root.entry), ..root })
     }
 
     fn roots(&self, paths: &[PathBuf]) -> Vec<Result<Root<S::Folder>, SourceError>> {
-        let shaped = |root: Root<S::Folder>| Root { entry: self.shaped(root.entry), ..root };
-        self.source.roots(paths).into_iter().map(|root| root.map(shaped)).collect()
+        let mapped = |root: Root<S::Folder>| Root { entry: self.mapped(root.entry), ..root };
+        self.source.roots(paths).into_iter().map(|root| root.map(mapped)).collect()
     }
 
     fn folder(
@@ -69,7 +69,7 @@ impl<S: Source> Source for Tailored<S> {
     }
 
     fn look(&self, folder: &S::Folder, name: &CStr) -> Result<Entry, SourceError> {
-        self.source.look(folder, name).map(|entry| self.shaped(entry))
+        self.source.look(folder, name).map(|entry| self.mapped(entry))
     }
 
     fn crossing(&self, parent: &S::Folder, name: &CStr) -> Crossing {
@@ -77,33 +77,33 @@ impl<S: Source> Source for Tailored<S> {
     }
 
     fn list(&self, folder: &Arc<S::Folder>, sink: Box<dyn ListSink>) {
-        let sink = match &self.shape {
-            Some(shape) => Box::new(Shaping { shape: Arc::clone(shape), sink }),
+        let sink = match &self.map {
+            Some(map) => Box::new(MappedListing { map: Arc::clone(map), sink }),
             None => sink,
         };
         self.source.list(folder, sink);
     }
 
     fn fetch(&self, folder: &Arc<S::Folder>, files: Vec<Wanted>, sink: Box<dyn ContentSink>) {
-        let sink = match (&self.shape, &self.limit) {
+        let sink = match (&self.map, &self.limit) {
             (None, None) => sink,
-            (shape, limit) => {
-                Box::new(Passing { shape: shape.clone(), limit: limit.clone(), sink })
+            (map, limit) => {
+                Box::new(MappedContent { map: map.clone(), limit: limit.clone(), sink })
             }
         };
         self.source.fetch(folder, files, sink);
     }
 }
 
-/// Changes what is listed.
-struct Shaping {
-    shape: Arc<Shape>,
+/// Maps the metadata of listed entries.
+struct MappedListing {
+    map: Arc<MetadataMap>,
     sink: Box<dyn ListSink>,
 }
 
-impl ListSink for Shaping {
+impl ListSink for MappedListing {
     fn batch(&mut self, mut batch: Batch) -> ControlFlow<()> {
-        batch.metas().for_each(|meta| self.shape.apply(meta));
+        batch.metas().for_each(|meta| self.map.apply(meta));
         self.sink.batch(batch)
     }
 
@@ -116,14 +116,14 @@ impl ListSink for Shaping {
     }
 }
 
-/// Hands content on when its time has come.
-struct Passing {
-    shape: Option<Arc<Shape>>,
-    limit: Option<Arc<Limit>>,
+/// Delays content according to the limit, and maps the metadata at the end of a file.
+struct MappedContent {
+    map: Option<Arc<MetadataMap>>,
+    limit: Option<Arc<RateLimit>>,
     sink: Box<dyn ContentSink>,
 }
 
-impl ContentSink for Passing {
+impl ContentSink for MappedContent {
     fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
         if let Some(limit) = &self.limit {
             limit.pass(bytes.len());
@@ -137,8 +137,8 @@ impl ContentSink for Passing {
 
     fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {
         let after = after.map(|mut meta| {
-            if let Some(shape) = &self.shape {
-                shape.apply(&mut meta);
+            if let Some(map) = &self.map {
+                map.apply(&mut meta);
             }
             meta
         });

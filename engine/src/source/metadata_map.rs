@@ -1,23 +1,23 @@
-//! Other modes and owners than the source has: `--chmod`, `--usermap`, `--groupmap`, `--chown`. Pure.
+//! Changes modes and owners of entries: `--chmod`, `--usermap`, `--groupmap`, `--chown`. Pure.
 
 use crate::entry::{Kind, Meta};
 
-/// Bits that a mode can have besides its type.
+/// The permission bits of a mode.
 const BITS: u32 = 0o7777;
 
-/// What a mode may be changed by, in the order in which it was given.
+/// Changes of a mode, applied in the given order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chmod {
     changes: Vec<Change>,
-    /// What is withheld where nobody is named (`+x`): the umask of who gave it.
+    /// The bits that `+x` without a class does not set: the umask of the user who gave the option.
     umask: u32,
 }
 
-/// One change of a mode.
+/// A single change of a mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Change {
     only: Option<Only>,
-    /// Classes, a bit each: 0o100 user, 0o010 group, 0o001 others.
+    /// Classes, one bit each: 0o100 user, 0o010 group, 0o001 others.
     classes: u32,
     action: Action,
     what: What,
@@ -38,31 +38,32 @@ enum Action {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
-    /// All bits at once.
+    /// All permission bits.
     Octal(u32),
-    /// Bits of the classes, and of setuid, setgid and sticky; which of those `=` clears; `if_any`:
-    /// execution only where somebody may execute it already (`X`).
+    /// `bits` of the classes, and `special` ones (setuid, setgid, sticky). `cleared` are the
+    /// special bits that `=` clears. `if_any` (`X`): execute permission only where the mode already
+    /// has some.
     Bits { bits: u32, special: u32, cleared: u32, if_any: bool },
-    /// What the class has, by how far its bits stand from the right.
+    /// The bits of another class; the value is that class's shift.
     Of(u32),
 }
 
-/// A change of modes that cannot be read.
+/// A `--chmod` argument that cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no change of modes; write for example Du=rwx,Fgo-w or D755,F644")]
+#[error("'{0}' is not a mode change; write for example Du=rwx,Fgo-w or D755,F644")]
 pub struct BadChmod(String);
 
 impl Chmod {
-    /// No change, for somebody with this umask.
+    /// No changes. `umask` applies to later changes that name no class.
     #[must_use]
     pub fn with_umask(umask: u32) -> Self {
         Self { changes: Vec::new(), umask }
     }
 
-    /// Adds changes as rsync(1), `--chmod`, writes them.
+    /// Parses comma-separated changes in the syntax of rsync(1), `--chmod`, and appends them.
     ///
     /// # Errors
-    /// When one of them cannot be read; then none is added.
+    /// The first change that cannot be parsed; then nothing is appended.
     pub fn add(&mut self, text: &str) -> Result<(), BadChmod> {
         let read = |item: &str| self.read(item).ok_or_else(|| BadChmod(item.to_owned()));
         let changes: Vec<Vec<Change>> = text.split(',').map(read).collect::<Result<_, _>>()?;
@@ -92,7 +93,7 @@ impl Chmod {
             _ => return None,
         };
         let classes = if named == 0 { 0o111 } else { named };
-        // `a` stands for all classes, but not for their special bits.
+        // `a` means all classes, but not their special bits.
         let set_ids = who.chars().filter(|letter| *letter != 'a');
         let set_ids = set_ids.fold(0, |bits, letter| bits | set_id_of(class(letter)));
         if let "u" | "g" | "o" = letters.as_str() {
@@ -117,7 +118,7 @@ impl Chmod {
         Some(vec![Change { only, classes, action, what }])
     }
 
-    /// The mode that is kept of an entry which has `mode`.
+    /// The mode to store for an entry whose mode is `mode`.
     #[must_use]
     pub fn apply(&self, kind: Kind, mode: u32) -> u32 {
         let executable = mode & 0o111 != 0 || kind == Kind::Folder;
@@ -131,7 +132,8 @@ impl Chmod {
 
 impl Change {
     fn apply(self, mode: u32, executable: bool) -> u32 {
-        // `=` clears what its classes have; their special bits only when it is about such.
+        // `=` clears the bits of its classes, and their special bits only when it sets special
+        // bits.
         let (bits, cleared) = match self.what {
             What::Octal(bits) => (bits, BITS),
             What::Bits { bits, special, cleared, if_any } => {
@@ -166,14 +168,14 @@ fn set_id_of(classes: u32) -> u32 {
         | (if classes & 0o010 == 0 { 0 } else { 0o2000 })
 }
 
-/// Some of all user or group numbers.
+/// A set of user or group ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ids {
-    /// From one to another, both included.
+    /// From the first to the second, inclusive.
     Range(u32, u32),
-    /// These.
+    /// The listed ids.
     OneOf(Vec<u32>),
-    /// All but these.
+    /// All ids except the listed ones.
     NoneOf(Vec<u32>),
 }
 
@@ -187,42 +189,42 @@ impl Ids {
     }
 }
 
-/// Which numbers become which others; the first that matches counts.
+/// A mapping of ids. The first match applies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mapping(Vec<(Ids, u32)>);
 
 impl Mapping {
-    /// Adds that `from` become `to`, unless something that was added before says otherwise.
+    /// Maps `from` to `to`, unless an earlier mapping matches.
     pub fn add(&mut self, from: Ids, to: u32) {
         self.0.push((from, to));
     }
 
-    /// What `id` becomes.
+    /// The id that replaces `id`.
     #[must_use]
     pub fn map(&self, id: u32) -> u32 {
         self.0.iter().find(|(from, _)| from.contain(id)).map_or(id, |(_, to)| *to)
     }
 }
 
-/// How the entries of a source are changed before anything else looks at them.
+/// The changes that a job applies to the metadata of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Shape {
-    /// Other modes.
+pub struct MetadataMap {
+    /// Changes of modes.
     pub chmod: Chmod,
-    /// Other owners.
+    /// Changes of owners.
     pub users: Option<Mapping>,
-    /// Other groups.
+    /// Changes of groups.
     pub groups: Option<Mapping>,
 }
 
-impl Shape {
+impl MetadataMap {
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.chmod.changes.is_empty() && self.users.is_none() && self.groups.is_none()
     }
 
-    /// Changes what the source says of an entry.
+    /// Applies the changes to the metadata of one entry.
     pub fn apply(&self, meta: &mut Meta) {
         // A symlink has no mode of its own (symlink(7)).
         if meta.kind != Kind::Symlink {

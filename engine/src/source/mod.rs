@@ -1,9 +1,10 @@
-//! The source interface: what the engine asks of a folder tree somewhere. `transport` answers.
+//! The source interface: the requests that the engine sends to a folder tree. `transport`
+//! implements it.
 //!
-//! Asking and answering are apart, so that one interface fits a disk and a long line: an answer goes
-//! into a sink, on the asking thread before the call returns (local folders) or later on a thread of
-//! the source's (SFTP, with many requests in flight). Folders are held as handles; below a root only
-//! single name components are asked for.
+//! A request and its answer are separate, so that one interface fits both a local disk and a
+//! network connection. An answer goes into a sink: on the calling thread before the call returns
+//! (local folders), or later on a thread of the source (SFTP, with many requests in flight).
+//! Folders are handles; below a root, a request names only single path components.
 
 pub mod check_roots;
 pub mod files_from;
@@ -20,54 +21,58 @@ use std::sync::Arc;
 
 use crate::entry::{BadName, Batch, Entry, Meta, Time};
 
-/// How many entries a batch holds at the most.
+/// The highest number of entries in a batch.
 pub const BATCH: usize = 1024;
 
-/// How a source answers [`Source::list`] and [`Source::fetch`].
+/// When a source answers [`Source::list`] and [`Source::fetch`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answers {
-    /// On the asking thread, before the call returns.
+    /// On the calling thread, before the call returns.
     AtOnce,
-    /// Later, from a thread of the source's, to as many requests at once as it bears.
+    /// Later, on a thread of the source, with several requests in flight.
     Later {
-        /// Folders that may be asked for at once.
+        /// The number of folders that may be in flight.
         folders: usize,
-        /// Files that may be asked for at once.
+        /// The number of files that may be in flight.
         files: usize,
     },
 }
 
-/// A tree of folders that can be listed and read.
+/// A folder tree that can be listed and read.
 pub trait Source: Send + Sync + 'static {
-    /// A folder, held open or otherwise pinned as far as the source can.
+    /// A folder, held open or identified as firmly as the source allows.
     type Folder: Send + Sync + 'static;
 
-    /// When it answers; the same for as long as it lives.
+    /// When it answers. Constant for the lifetime of the source.
     fn answers(&self) -> Answers;
 
-    /// How fine its modification times are, nanoseconds: 1, or 1,000,000,000 for whole seconds.
+    /// The granularity of its modification times, nanoseconds: 1, or 1,000,000,000 for whole
+    /// seconds.
     fn time_granularity_ns(&self) -> u32;
 
-    /// What the clock says that stamps its files, if that can be told: this machine's, unless it says otherwise.
+    /// The clock that sets the times of its files; `None` if it cannot be read. The default is this
+    /// machine's clock.
     fn clock(&self) -> Option<Time> {
         Some(crate::entry::racy::clock())
     }
 
-    /// Opens the tree at `path` (absolute). A symlink that leads to a folder or a file is followed here, and only here; of a
-    /// local source only one that no other user can have put there.
+    /// Opens the tree at the absolute path `path`. A symlink to a folder or file is followed here
+    /// and nowhere else. A local source follows it only when no other user can have created it.
     ///
     /// # Errors
-    /// When it does not exist or cannot be opened.
+    /// The root does not exist or cannot be opened.
     fn root(&self, path: &Path) -> Result<Root<Self::Folder>, SourceError>;
 
-    /// Opens several trees as [`Source::root`] does, in the order of `paths`: all at once where each
-    /// answer takes its time. Required, so that no wrapper asks one by one what its source answers at once.
+    /// Opens several trees like [`Source::root`], in the order of `paths`; a source with latency
+    /// sends all requests at once. There is no default, because a wrapper that forgot to forward it
+    /// would send them one by one.
     fn roots(&self, paths: &[PathBuf]) -> Vec<Result<Root<Self::Folder>, SourceError>>;
 
-    /// Opens the child folder `name`, which was listed as `listed`. Never follows a symlink.
+    /// Opens the child folder `name`, which was listed with the metadata `listed`. Never follows a
+    /// symlink.
     ///
     /// # Errors
-    /// [`SourceError::Replaced`] when it is not the folder that was listed.
+    /// [`SourceError::Replaced`] when it is no longer the listed folder.
     fn folder(
         &self,
         parent: &Self::Folder,
@@ -75,65 +80,67 @@ pub trait Source: Send + Sync + 'static {
         listed: &Meta,
     ) -> Result<Self::Folder, SourceError>;
 
-    /// Looks at one entry again.
+    /// Reads the metadata of one entry again.
     ///
     /// # Errors
     /// [`SourceError::Vanished`] when it is gone.
     fn look(&self, folder: &Self::Folder, name: &CStr) -> Result<Entry, SourceError>;
 
-    /// What begins at the folder `name` of `parent`, which lies on another device than that.
+    /// Describes the file system or subvolume that begins at the folder `name` of `parent`, which
+    /// is on another device.
     fn crossing(&self, parent: &Self::Folder, name: &CStr) -> Crossing;
 
     /// Lists a folder into `sink`, in batches of at most [`BATCH`] entries, in any order.
     fn list(&self, folder: &Arc<Self::Folder>, sink: Box<dyn ListSink>);
 
-    /// Reads `files` of a folder into `sink`, in any order, pieces of several files mixed if it likes;
-    /// the bytes of one file in their order. Of a file that is no longer as it was listed, what its
-    /// handle tells now goes to [`ContentSink::file_end`]; when that is found before its first byte,
-    /// none is told.
+    /// Reads `files` of a folder into `sink`. Files may arrive in any order and interleaved; the
+    /// bytes of one file arrive in order. If a file is no longer as listed,
+    /// [`ContentSink::file_end`] receives its current metadata from the open handle; if that is
+    /// found before the first byte, no data is sent.
     fn fetch(&self, folder: &Arc<Self::Folder>, files: Vec<Wanted>, sink: Box<dyn ContentSink>);
 }
 
 /// A source root, opened.
 pub struct Root<F> {
-    /// What it is: name empty.
+    /// Its metadata; the name is empty.
     pub entry: Entry,
-    /// The folder, or the folder that holds it when the root is no folder itself.
+    /// The folder, or the parent folder when the root is not a folder.
     pub folder: Arc<F>,
-    /// Whether the path was a symlink that was followed.
+    /// Whether the path is a symlink that was followed.
     pub was_link: bool,
-    /// Identity of the file system, as far as the system tells one.
+    /// The identity of the file system, if the system provides one.
     pub file_system: Option<String>,
 }
 
-/// A file system, or a part of one with a device number of its own, that begins at a folder.
+/// A file system, or a part of one with its own device number, that begins at a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Crossing {
-    /// Its identity, as far as the system tells one.
+    /// Its identity, if the system provides one.
     pub file_system: Option<String>,
-    /// What kind of a subvolume it is, when it is one of the file system that its parent lies on.
+    /// The kind of subvolume, when it belongs to the same file system as its parent.
     pub subvolume: Option<Subvolume>,
 }
 
-/// A subvolume of a file system that has such (btrfs).
+/// A subvolume of a file system that has subvolumes (btrfs).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subvolume {
-    /// Whether it cannot be written.
+    /// Whether it is read-only.
     pub read_only: bool,
-    /// Whether it is a snapshot of another one.
+    /// Whether it is a snapshot of another subvolume.
     pub snapshot: bool,
-    /// Whether the folder that it was met in lies in it too, by another way: it would be listed again.
+    /// Whether it also contains the folder in which it was found. Entering it would list the same
+    /// tree again.
     pub encloses: bool,
 }
 
 impl Subvolume {
-    /// Whether it belongs to the source around it: then its user writes there, and knows of no boundary.
+    /// Whether it is part of the source: an ordinary subvolume, which its user sees as a folder.
     #[must_use]
     pub fn is_part(self) -> bool {
         !self.read_only && !self.snapshot && !self.encloses
     }
 
-    /// Why it does not.
+    /// Why it is not part of the source.
     #[must_use]
     pub fn why(self) -> &'static str {
         match self {
@@ -144,78 +151,79 @@ impl Subvolume {
     }
 }
 
-/// A file to read.
+/// A request for the content of a file.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// As it was listed.
+    /// The entry as it was listed.
     pub entry: Entry,
-    /// Where to begin, bytes: what lies before was read by an earlier run, when the file had this size
-    /// and time.
+    /// The offset to start at, bytes. An earlier run stored the part before it, when the file had
+    /// the same size and time.
     pub from: u64,
-    /// It was other than listed when it was read a moment ago, and `entry` is what was found then: it may be
-    /// another file, also one elsewhere if names are followed to it.
+    /// The file differed from its listing when it was read a moment ago, and `entry` is what was
+    /// found then. It may be another file, even one elsewhere if the source follows names.
     pub again: bool,
 }
 
-/// Takes the listing of one folder.
+/// Receives the listing of one folder.
 pub trait ListSink: Send {
-    /// Some entries; `Break` when no more are wanted.
+    /// Receives entries. Returns `Break` when no more are wanted.
     fn batch(&mut self, batch: Batch) -> ControlFlow<()>;
 
-    /// An entry that is there but cannot be described. With [`SourceError::BadName`] `name` is only for
-    /// people, and may be a part of what was told.
+    /// Receives an entry that exists but cannot be described. With [`SourceError::BadName`], `name`
+    /// is only for display and may be truncated.
     fn unreadable(&mut self, name: &CStr, error: SourceError);
 
-    /// The listing ended: whole, or broken off.
+    /// The listing ended, either complete or with an error.
     fn end(self: Box<Self>, result: Result<(), SourceError>);
 }
 
-/// Takes the content of some files. `index` counts the files that were asked for.
+/// Receives the content of files. `index` is the position of the file in the request.
 pub trait ContentSink: Send {
-    /// The next bytes of a file; `Break` when no more of it are wanted.
+    /// Receives the next bytes of a file. Returns `Break` when no more of it are wanted.
     fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()>;
 
-    /// The next `length` bytes of a file are a hole: zeros that take no room.
+    /// Receives a hole: the next `length` bytes of the file are zeros without disk blocks.
     fn hole(&mut self, index: usize, length: u64) -> ControlFlow<()>;
 
-    /// All of a file was read; `after` is what its open handle told after the last byte.
+    /// The file was read to its end. `after` is the metadata of the open handle after the last
+    /// byte.
     fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>);
 
-    /// All files are through.
+    /// All files of the request are finished.
     fn end(self: Box<Self>);
 }
 
-/// What a source answered instead of what it was asked for.
+/// The error of a request to a source.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// It is no longer there.
+    /// The entry no longer exists.
     #[error("it does not exist")]
     Vanished,
-    /// It is something else now than what was listed.
-    #[error("it was replaced while it was read")]
+    /// The entry is no longer the one that was listed.
+    #[error("it was replaced during the run")]
     Replaced,
-    /// It is there but cannot be read.
+    /// The entry exists but cannot be read.
     #[error("cannot {action}: {error}")]
     Unreadable {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// The system's reason.
+        /// The error of the system call.
         error: io::Error,
     },
-    /// It has a name that no entry can have. It is told so that it is listed, and never looked at again:
-    /// such a name leads anywhere.
-    #[error("cannot take the name: {0}")]
+    /// The entry has a name that no entry can have. It is reported and never opened, because such a
+    /// name can point anywhere.
+    #[error("invalid name: {0}")]
     BadName(BadName),
-    /// A symlink on the way to a source root is not followed.
+    /// A symlink on the path to a source root is not followed.
     #[error(transparent)]
     UntrustedLink(crate::fs::dir::resolve::UntrustedLink),
-    /// The whole source is gone: nothing more can be read.
+    /// The connection to the source is lost; nothing more can be read.
     #[error("{0}")]
     Lost(String),
 }
 
 impl SourceError {
-    /// Whether another look can tell nothing else: a name or path is what it is.
+    /// Whether a second attempt cannot succeed, because the name or path itself is invalid.
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
@@ -225,7 +233,7 @@ impl SourceError {
         }
     }
 
-    /// The same error, for another entry that it concerns as well.
+    /// A copy of the error, for another entry that it also concerns.
     #[must_use]
     pub fn again(&self) -> Self {
         match self {
@@ -241,7 +249,7 @@ impl SourceError {
         }
     }
 
-    /// What `error` means that the system gave when `action` was tried on an entry.
+    /// Converts the error of the system call that performs `action` on an entry.
     #[must_use]
     pub fn from_io(action: &'static str, error: io::Error) -> Self {
         use rustix::io::Errno;
@@ -250,7 +258,8 @@ impl SourceError {
         }
         match Errno::from_io_error(&error) {
             Some(Errno::NOENT) => Self::Vanished,
-            // O_NOFOLLOW on a symlink, O_DIRECTORY on something else, a socket or a device without driver.
+            // O_NOFOLLOW on a symlink, O_DIRECTORY on something else, a socket, or a device without
+            // a driver.
             Some(Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::NODEV) => Self::Replaced,
             _ => Self::Unreadable { action, error },
         }

@@ -1,34 +1,34 @@
-//! A limit on how fast content is read, shared by all who read.
+//! A limit on the read rate, shared by all readers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::threads::cancel::Stop;
 
-/// How far bytes may be ahead of their time.
+/// How far a burst may run ahead of the rate.
 const BURST: Duration = Duration::from_millis(100);
 
-/// How long a stop may go unseen.
+/// The longest time until a waiting thread notices a stop.
 const NAP: Duration = Duration::from_millis(100);
 
-/// When bytes may pass, so that no more than `rate` of them pass in a second. Pure: the time is an argument.
+/// Computes how long bytes must wait so that no more than `rate` of them pass per second. Pure: the
+/// time is an argument.
 #[derive(Debug)]
 pub struct Bucket {
-    /// Bytes a second, at least 1.
+    /// Bytes per second, at least 1.
     rate: u64,
-    /// When the bytes that passed so far will have had their time.
+    /// The time at which the bytes so far are paid for.
     due: Option<Instant>,
 }
 
 impl Bucket {
-    /// A limit of `rate` bytes a second.
+    /// A limit of `rate` bytes per second.
     #[must_use]
     pub fn new(rate: u64) -> Self {
         Self { rate: rate.max(1), due: None }
     }
 
-    /// Lets `bytes` pass; how long they have to wait first. What was not used is not saved up, but
-    /// for a tenth of a second.
+    /// Returns how long `bytes` must wait. Unused time is credited for at most a tenth of a second.
     pub fn pass(&mut self, bytes: u64, now: Instant) -> Duration {
         let due = self.due.unwrap_or(now);
         let start = now.checked_sub(BURST).map_or(due, |earliest| due.max(earliest));
@@ -39,15 +39,15 @@ impl Bucket {
     }
 }
 
-/// A [`Bucket`] for several threads.
+/// A [`Bucket`] that several threads share.
 #[derive(Debug)]
-pub struct Limit {
+pub struct RateLimit {
     bucket: Mutex<Bucket>,
     stop: Arc<Stop>,
 }
 
-impl Limit {
-    /// A limit of `rate` bytes a second that no longer holds once `stop` was asked.
+impl RateLimit {
+    /// A limit of `rate` bytes per second. It no longer applies after `stop` was requested.
     #[must_use]
     pub fn new(rate: u64, stop: Arc<Stop>) -> Self {
         Self { bucket: Mutex::new(Bucket::new(rate)), stop }
@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
 
-    /// Seconds until `pieces` have passed, each asked for when the one before has.
+    /// Seconds until all `pieces` passed, each requested after the one before.
     fn seconds(rate: u64, pieces: &[u64]) -> f64 {
         let mut bucket = Bucket::new(rate);
         let start = Instant::now();

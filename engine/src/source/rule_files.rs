@@ -1,4 +1,4 @@
-//! Reads the rule files of a source's folders, for the filters.
+//! Reads the rule files in the folders of a source.
 
 use std::ffi::{CStr, CString};
 use std::ops::ControlFlow;
@@ -13,8 +13,8 @@ use crate::filter::filters::Filters;
 use crate::filter::scope::{Entered, Scope, Text, Texts};
 use crate::source::{ContentSink, Source, SourceError, Wanted};
 
-/// Goes into a folder of the source with its rule files, which `find` finds. An error is the loss of the
-/// whole source; what cannot be read otherwise is an error of the rules.
+/// Enters a folder of the source and reads its rule files; `find` returns their entries. Returns an
+/// error only when the source is lost. Any other failure is an error in `Entered`.
 pub(crate) fn enter<S: Source>(
     source: &S,
     folder: Option<&Arc<S::Folder>>,
@@ -35,8 +35,8 @@ pub(crate) fn enter<S: Source>(
     }
 }
 
-/// The filters as they stand above `path`, the topmost folder that is transferred, with the rule files
-/// of the folders above it that count.
+/// The rules in force above `path`, the topmost folder of the transfer, including the rule files of
+/// the folders above it.
 pub(crate) fn above<S: Source>(
     source: &S,
     filters: &Arc<Filters>,
@@ -60,7 +60,7 @@ pub(crate) fn above<S: Source>(
         let folder = match source.root(ancestor) {
             Ok(root) => root.folder,
             Err(error @ SourceError::Lost(_)) => return Err(error),
-            // What this user may not even look into can hold no rules for him, as for rsync.
+            // A folder that this user cannot enter contributes no rules, as in rsync.
             Err(_) => continue,
         };
         let mut find =
@@ -70,13 +70,13 @@ pub(crate) fn above<S: Source>(
     Ok(scope)
 }
 
-/// The filters for judging `path` when it stands directly at the top of the snapshot.
+/// The rules for judging `path` itself when it is at the top of the snapshot.
 pub(crate) fn at_top(scope: &Scope, path: &Path) -> Arc<Scope> {
     let parent = path.parent().unwrap_or(path).as_os_str().as_bytes();
     scope.enter(Vec::new(), parent.to_vec(), &Texts::new()).scope
 }
 
-/// Looks for the entry `name`.
+/// Reads the entry `name`; `None` when it does not exist.
 pub(crate) fn look<S: Source>(
     source: &S,
     folder: &S::Folder,
@@ -89,7 +89,7 @@ pub(crate) fn look<S: Source>(
     }
 }
 
-/// Adds what the folder holds under `names` to `texts`.
+/// Reads the files called `names` into `texts`.
 fn read<S: Source>(
     source: &S,
     folder: Option<&Arc<S::Folder>>,
@@ -107,9 +107,9 @@ fn read<S: Source>(
                 Text::Absent
             }
             Ok(Some(entry)) if entry.meta.kind == Kind::Symlink => {
-                Text::Unreadable("it is a symlink, which is not followed".to_owned())
+                Text::Unreadable("it is a symlink, and symlinks are not followed here".to_owned())
             }
-            // As for rsync, a folder of that name has no rules.
+            // A folder of that name has no rules, as in rsync.
             Ok(Some(_)) => Text::Read(Vec::new()),
             Ok(None) => Text::Absent,
             Err(error) => unreadable(error)?,
@@ -131,7 +131,7 @@ fn unreadable(error: SourceError) -> Result<Text, SourceError> {
     }
 }
 
-/// Reads small files and waits for them.
+/// Reads small files and waits for the result.
 fn contents<S: Source>(
     source: &S,
     folder: &Arc<S::Folder>,
@@ -155,19 +155,20 @@ fn contents<S: Source>(
     Ok(texts)
 }
 
-/// The rule files of one folder are more than is read.
+/// The error for rule files that exceed the limit.
 fn too_long() -> SourceError {
-    let what = format!("a folder's rule files may have {LONGEST_RULE_FILE} bytes together");
+    let what =
+        format!("the rule files of a folder may not exceed {LONGEST_RULE_FILE} bytes in total");
     SourceError::Unreadable { action: "read", error: std::io::Error::other(what) }
 }
 
-/// What was read of a file, and how that ended.
+/// The bytes of a file, and the result of reading it.
 type Content = (Vec<u8>, Option<Result<Meta, SourceError>>);
 
 /// Collects the contents of small files.
 struct Contents {
     read: Vec<Content>,
-    /// Bytes of all of them.
+    /// Total bytes of all files.
     total: u64,
     send: Sender<Vec<Content>>,
 }
