@@ -36,6 +36,16 @@ fn no_lie_of_a_server_does_harm_to_what_is_restored_to_it() {
     endure_all(false, "");
 }
 
+/// A server that greets as OpenSSH's does is taken for one: its second table has what goes unnoticed.
+#[test]
+fn no_lie_of_a_server_that_greets_as_openssh_does_harm_to_what_is_restored_to_it() {
+    need!(need::root());
+    need!(need::tool("rsync"));
+    need!(endure::endure_all(lies::restores(), (false, "", 100), |lie| {
+        Ok(HostileHost::new(BIN, false, lie.fresh)?.that_greets_as_openssh().endure(lie))
+    }));
+}
+
 /// Each channel is served by a liar of its own there, and a real ssh stands between: some of the lies.
 #[test]
 fn no_lie_of_a_server_behind_sshd_does_harm_to_what_is_restored_to_it() {

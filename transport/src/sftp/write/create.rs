@@ -119,10 +119,8 @@ impl SftpTarget {
             return Err(Fault::Occupied);
         }
         let (skipped, over) = (first.len(), over(folder, replace, offers));
-        let mut naming = naming(Requests::new(), (from, &to), entry.meta.kind, over, offers);
-        if !offers.greets_as_openssh {
-            naming = naming.ask(Request::LStat(&to));
-        }
+        let naming = naming(Requests::new(), (from, &to), entry.meta.kind, over, offers)
+            .ask(Request::LStat(&to));
         let mut lost = false;
         let mut answers = match self.session.counter.ask(via, first.and(naming.clone())) {
             Err(Fault::Lost(_)) => {
@@ -135,9 +133,7 @@ impl SftpTarget {
                 answers
             }
         };
-        let done = named(&mut answers, over, offers).and_then(|()| {
-            if offers.greets_as_openssh { Ok(()) } else { is_entry(answers.next(), entry) }
-        });
+        let done = named(&mut answers, over, offers).and_then(|()| is_entry(answers.next(), entry));
         match done {
             Ok(()) => {
                 if !over && is_linked(entry.meta.kind, offers) {
@@ -168,9 +164,11 @@ impl SftpTarget {
     ) -> Result<(), Fault> {
         let (to, offers) = (folder.child(&entry.name)?, self.offers());
         let over = over(folder, replace, offers);
-        let name = naming(Requests::new(), (from, &to), entry.meta.kind, over, offers);
+        let name = naming(Requests::new(), (from, &to), entry.meta.kind, over, offers)
+            .ask(Request::LStat(&to));
         let mut answers = again(|_| self.session.ask(name.clone()))?;
-        named(&mut answers, over, offers)
+        named(&mut answers, over, offers)?;
+        is_entry(answers.next(), entry)
     }
 
     /// What it means that an entry did not get its name; `lost` when the connection was lost over an earlier
@@ -341,7 +339,8 @@ impl SftpTarget {
         is_file(answers.next())?;
         // Of two names of one inode rename(2) leaves both.
         let rename = naming(Requests::new(), (&new, &to), Kind::File, true, offers)
-            .change(Change::Remove(&new));
+            .change(Change::Remove(&new))
+            .ask(Request::LStat(&to));
         let mut answers = again(|_| self.session.ask(rename.clone()))?;
         let renamed = named(&mut answers, true, offers);
         if renamed == Err(Fault::Refused(UNSUPPORTED)) && offers.posix_rename {
@@ -351,7 +350,11 @@ impl SftpTarget {
         match renamed {
             // Before the connection was lost, it may have been done.
             Err(fault) if fault.is_absent() => Ok(()),
-            renamed => renamed,
+            renamed => {
+                renamed?;
+                drop(answers.next());
+                is_file(answers.next())
+            }
         }
     }
 
@@ -433,7 +436,7 @@ fn is_new(there: Told) -> Result<(), Fault> {
 }
 
 /// Whether what has an entry's name now is of its kind and size.
-fn is_entry(there: Told, entry: &Entry) -> Result<(), Fault> {
+pub(crate) fn is_entry(there: Told, entry: &Entry) -> Result<(), Fault> {
     match there.attrs() {
         Ok(attrs) => {
             let there = described(attrs)?;

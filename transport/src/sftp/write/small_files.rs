@@ -7,7 +7,7 @@ use engine::restore::target::{Stored, ToStore};
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::write_packet::Change;
 use crate::sftp::write::attributes::{Dress, is_set_id};
-use crate::sftp::write::create::{Made, named, naming, over};
+use crate::sftp::write::create::{Made, is_entry, named, naming, over};
 use crate::sftp::write::folder::TargetFolder;
 use crate::sftp::write::link::error::Fault;
 use crate::sftp::write::link::request_batch::{Lane, Requests, Via};
@@ -168,7 +168,8 @@ impl SftpTarget {
             let Ok(to) = folder.child(&entry.name) else { continue };
             name = name.ask(Request::Close(&made.handle));
             let over = over(folder, one.file.replace(), offers);
-            name = naming(name, (&made.path, &to), entry.meta.kind, over, offers);
+            name = naming(name, (&made.path, &to), entry.meta.kind, over, offers)
+                .ask(Request::LStat(&to));
         }
         let mut answers = self.session.counter.ask(Via::Same(lane), name);
         for (one, made) in written {
@@ -177,7 +178,10 @@ impl SftpTarget {
             let done = match &mut answers {
                 Ok(answers) => {
                     drop(answers.next());
-                    named(answers, over(folder, replace, offers), offers)
+                    let named = named(answers, over(folder, replace, offers), offers);
+                    let there = answers.next();
+                    named
+                        .and_then(|()| is_entry(there, entry))
                         .or_else(|fault| self.misplaced(folder, from, replace, (fault, false)))
                 }
                 Err(Fault::Lost(_)) => self.place_again(folder, from, replace),
