@@ -46,7 +46,7 @@ impl Sshd {
     pub(crate) fn options(&self) -> Options {
         Options {
             config: Some(self.path("ssh_config")),
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(120),
             pause: Duration::from_millis(20),
             ..Options::default()
         }

@@ -69,6 +69,8 @@ pub(crate) struct File {
     /// A part was read before, and whether the file is still the same has to be looked at.
     unchecked: bool,
     tries: u32,
+    /// Whether no other file was open on the channel, or being opened, when OPEN was sent.
+    alone: bool,
     /// Where the next read starts, how far the bytes are told, and where they end.
     next: u64,
     told: u64,
@@ -130,6 +132,7 @@ impl File {
             wary: false,
             unchecked: from > 0,
             tries: 0,
+            alone: false,
             next: from,
             told: from,
             end: size,
@@ -164,12 +167,12 @@ impl File {
 
     /// Starts, or goes on after a lost connection.
     pub(crate) fn start(&mut self, line: usize, around: &mut Around<'_>) {
+        around.lines[line].files += 1;
         if self.wary {
             self.ask(line, Request::LStat(&self.path), FileStep::Wary, around.lines);
         } else {
             self.open(line, around.lines);
         }
-        around.lines[line].files += 1;
         self.streams.push(Stream { line, handle: None, ready: false, reads: 0 });
         if !self.wary && !self.unchecked {
             self.spread(around.lines);
@@ -177,6 +180,7 @@ impl File {
     }
 
     fn open(&mut self, line: usize, lines: &mut [ReadLine]) {
+        self.alone = lines[line].files == 1;
         self.ask_for_place(line, lines);
         self.ask(line, Request::Open(&self.path), FileStep::Open(0), lines);
         self.ask_for_place(line, lines);
@@ -332,8 +336,8 @@ impl File {
             (FileStep::Open(number), Answer::Status(_)) if number > 0 => {}
             (FileStep::Open(_), Answer::Status(Status::Failure)) if self.tries < TRIES => {
                 let line = &mut around.lines[self.streams[0].line];
-                // Without other open files there it is not for lack of handles.
-                self.tries += if line.files > 1 { 1 } else { TRIES };
+                // The server had handles left if it had no other file open then. Now others may be closed.
+                self.tries += if self.alone { TRIES } else { 1 };
                 line.files_most = (line.files / 2).max(2);
                 return Err(Failed::Again);
             }

@@ -93,6 +93,14 @@ impl Bench {
         }
     }
 
+    /// Answers a request with SSH_FX_FAILURE.
+    pub(crate) fn fail(&mut self, request: &Sent) {
+        let mut frame = vec![101];
+        frame.extend_from_slice(&request.bytes[1..5]);
+        frame.extend_from_slice(&4_u32.to_be_bytes());
+        assert!(self.desk.receive(request.channel, &frame, Instant::now()).is_ok());
+    }
+
     /// Ends it; everything is told to the sinks.
     pub(crate) fn end(mut self) {
         self.desk.reset("");

@@ -75,6 +75,38 @@ fn a_file_that_is_not_as_it_was_does_not_go_on() {
 }
 
 #[test]
+fn a_file_that_the_server_had_no_handle_for_is_opened_again() {
+    let mut bench = Bench::new(1);
+    let ends = fetch(&mut bench.desk, vec![wanted(1000, 0), wanted(2000, 0)]);
+    let mut opens = bench.sent();
+    assert_eq!(kinds(&opens), [OPEN, OPEN]);
+    let refused = opens.pop().unwrap();
+    bench.answer(&opens, 0);
+    serve(&mut bench, 0);
+    assert!(ends.recv().unwrap().1.1.is_ok());
+    // The other file is closed by now. It was open when this OPEN was sent, so that the refusal proves nothing.
+    bench.fail(&refused);
+    let alone = bench.sent().pop().unwrap();
+    bench.fail(&alone);
+    assert_eq!(kinds(&serve(&mut bench, 0))[0], OPEN);
+    assert!(ends.recv().unwrap().1.1.is_ok());
+    bench.end();
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_alone_fails_at_the_second_try() {
+    let mut bench = Bench::new(1);
+    let ends = fetch(&mut bench.desk, vec![wanted(1000, 0)]);
+    for _ in 0..2 {
+        let refused = bench.sent().pop().unwrap();
+        bench.fail(&refused);
+    }
+    assert!(bench.sent().is_empty());
+    assert!(ends.recv().unwrap().1.1.is_err());
+    bench.end();
+}
+
+#[test]
 fn a_file_that_changed_while_the_line_was_down_ends_as_it_is_now() {
     let mut bench = Bench::new(1);
     let ends = fetch(&mut bench.desk, vec![wanted(LARGE, 0)]);
