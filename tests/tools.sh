@@ -53,6 +53,7 @@ done
 if [ ${#names[@]} -gt 0 ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         echo "installing with apt-get what the tests need: ${packages[*]}" >&2
+        echo "installing with apt-get, for the tests: ${packages[*]}"
         export DEBIAN_FRONTEND=noninteractive
         apt-get update -qq </dev/null
         apt-get install -y -qq --no-install-recommends "${packages[@]}" </dev/null >/dev/null
@@ -67,7 +68,9 @@ if ! command -v cargo >/dev/null; then
 fi
 
 # Where the toolchain is not rustup's, or its server out of reach, only this machine's binary is built.
-if [ -n "$other" ] && command -v rustup >/dev/null; then
+if [ -n "$other" ] && command -v rustup >/dev/null &&
+    ! rustup target list --installed | grep -qx "$other-unknown-linux-gnu"; then
+    echo "installing with rustup, for the tests of the static binaries: the standard library of $other-unknown-linux-gnu"
     timeout 120 rustup --quiet target add "$other-unknown-linux-gnu" </dev/null >/dev/null 2>&1 ||
         echo "no standard library for $other: its static binary is not built" >&2
 fi
