@@ -390,7 +390,7 @@ fn mistakes_are_named_before_anything_is_touched() {
     assert!(fs::read_dir(&stage.backups).is_ok_and(|mut entries| entries.next().is_none()));
     let done = stage.run().set("rsync-dict-params", "{'--chmod': 'F600', '-m': None,}").expect(0);
     done.assert_says("completed");
-    stage.run().rsync(&["-vz", "--whole-file"]).expect(0).assert_says("-v (the log tells");
+    stage.run().rsync(&["-vz", "--whole-file"]).expect(0).assert_says("-v (the log reports");
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn options_of_rsync_reach_the_connection() {
     run.clone().rsync(&["-L"]).expect(2).assert_says("follow no symlinks on another machine");
     let unchecked = ["-e", "ssh -o StrictHostKeyChecking=no"];
     run.clone().rsync(&unchecked).expect(2).assert_says("always checked");
-    run.rsync(&["-X"]).expect(0).assert_says("-X (SFTP tells no attributes)");
+    run.rsync(&["-X"]).expect(0).assert_says("-X (SFTP has no extended attributes)");
 }
 
 #[test]

@@ -8,22 +8,22 @@ use crate::config::rsync::{preserve_options, selection_options, transfer_options
 const HEAD: &str = "\
 # rsync options
 
-No rsync runs here, but its options are understood: in `RSYNC_SINGLE_PARAMS` (separated by commas), in
+The program does not run rsync, but understands its options: in `RSYNC_SINGLE_PARAMS` (separated by commas), in
 `RSYNC_DICT_PARAMS` (a JSON object, or the form with single quotes that Python prints; a list as value repeats
-the option, the order is kept) and after `--` on the command line:
+the option, and the order is kept) and after `--` on the command line:
 
 ```sh
 RSYNC_SINGLE_PARAMS=-aHAX,-x,--relative RSYNC_DICT_PARAMS='{\"--exclude\": [\"*.tmp\", \".cache/\"]}' backup_manager run
 backup_manager run -- --exclude='*.tmp' --bwlimit=5m
 ```
 
-Short options combine (`-aHAX`); a value comes as `--option=value`, `--option value` (two items), `-o value` or
-`-ovalue`. When `RSYNC_SINGLE_PARAMS` is set it stands in the place of the default switches; the others add to it.
-`-a` is on whether it is given or not; take parts of it away with `--no-…`.
+Short options combine (`-aHAX`). A value is written as `--option=value`, `--option value` (two items), `-o value` or
+`-ovalue`. `RSYNC_SINGLE_PARAMS` replaces the default switches; the other two places add to them.
+`-a` is always on; `--no-…` switches parts of it off.
 
-This page has every option of rsync 3.5, from the table that the program itself uses. **yes**: it does what rsync's
-does. **always**: it is so whether it is given or not. **no effect**: it is taken and changes nothing; a run says so.
-**refused**: it is a mistake that is named before anything is touched. `(no-)`: there is a `--no-` form.
+This page lists every option of rsync 3.5. It is generated from the table that the program itself uses. **yes**: the option does what it does
+in rsync. **always**: the program always does this. **no effect**: the option is accepted and changes nothing; a run says so.
+**refused**: the option is a mistake, which a run reports before it touches anything. `(no-)`: there is a `--no-` form.
 ";
 
 /// The page, in Markdown.
@@ -31,8 +31,8 @@ pub(crate) fn page() -> String {
     let mut page = HEAD.to_owned();
     for (title, rows) in [
         ("What a snapshot keeps, and where", preserve_options::ROWS),
-        ("What belongs to a snapshot, and what counts as changed", selection_options::ROWS),
-        ("How it travels, and what is told", transfer_options::ROWS),
+        ("What a snapshot contains, and what counts as changed", selection_options::ROWS),
+        ("How data is transferred, and what is printed", transfer_options::ROWS),
         ("Options that rsync does not have", selection_options::OURS),
     ] {
         let _ = write!(page, "\n## {title}\n\n| option | | |\n| --- | --- | --- |\n");

@@ -2,10 +2,10 @@
 
 use crate::config::rsync::row::Row;
 
-const NO_INODES: &str = "SFTP tells no inodes";
-const NO_XATTRS: &str = "SFTP tells no attributes";
-const NO_DEVICES: &str = "SFTP tells no device numbers";
-const NO_MOUNTS: &str = "SFTP tells no mount points";
+const NO_INODES: &str = "SFTP has no inode numbers";
+const NO_XATTRS: &str = "SFTP has no extended attributes";
+const NO_DEVICES: &str = "SFTP has no device numbers";
+const NO_MOUNTS: &str = "SFTP has no mount points";
 
 /// In the order of rsync(1).
 pub(crate) const ROWS: &[Row] = &[
@@ -16,14 +16,14 @@ pub(crate) const ROWS: &[Row] = &[
             (keep.symlinks, keep.mode, keep.times, keep.group) = (true, true, true, true);
             (keep.owner, keep.devices, keep.specials) = (true, true, true);
         },
-        "is -rlptgoD, which is on unless a `--no-…` takes it away",
+        "stands for -rlptgoD; it is on, and a `--no-…` switches a part of it off",
     )
     .short('a'),
-    Row::always("recursive", "a snapshot holds whole folders").short('r').no(),
+    Row::always("recursive", "a snapshot contains whole folders").short('r').no(),
     Row::switch(
         "relative",
         |w, on| w.relative = on,
-        "the full source path lies inside a snapshot; `--no-relative`: only its last name",
+        "a snapshot contains the full source path; `--no-relative`: only its last name",
     )
     .short('R')
     .no(),
@@ -40,30 +40,30 @@ pub(crate) const ROWS: &[Row] = &[
     Row::switch(
         "copy-links",
         |w, _| w.follow.all = true,
-        "symlinks are replaced by what they lead to; one that leads back into itself is listed, not followed",
+        "the target of a symlink is stored instead of the symlink; a symlink that leads back into itself is reported, not followed",
     )
     .short('L')
     .local("a symlink is not followed on another machine"),
     Row::switch(
         "copy-unsafe-links",
         |w, _| w.follow.unsafe_ones = true,
-        "as `--copy-links`, for symlinks that lead out of the source",
+        "like `--copy-links`, but only for symlinks that lead out of the source",
     )
     .local("a symlink is not followed on another machine"),
     Row::switch(
         "safe-links",
         |w, _| w.keep.safe_links = true,
-        "symlinks that lead out of the source, and absolute ones, are left out",
+        "symlinks that lead out of the source, and absolute ones, are excluded",
     ),
     Row::refused("munge-links", "symlinks are kept as they are; remove it").no(),
     Row::switch(
         "copy-dirlinks",
         |w, _| w.follow.folders = true,
-        "as `--copy-links`, for symlinks to folders",
+        "like `--copy-links`, but only for symlinks to folders",
     )
     .short('k')
     .local("a symlink is not followed on another machine"),
-    Row::refused("keep-dirlinks", "nothing is written through a symlink; remove it").short('K'),
+    Row::refused("keep-dirlinks", "the program writes nothing through a symlink; remove it").short('K'),
     Row::switch("hard-links", |w, on| w.keep.hard_links = on, "hard links within the source are kept")
         .short('H')
         .no()
@@ -72,14 +72,14 @@ pub(crate) const ROWS: &[Row] = &[
     Row::switch(
         "executability",
         |w, _| w.keep.executability = true,
-        "with `--no-perms`: files that somebody may execute get mode 755, the others 644",
+        "with `--no-perms`: a file that any user may execute gets mode 755, any other 644",
     )
     .short('E'),
     Row::value(
         "chmod",
         "CHMOD",
         |w, value| w.chmod(value),
-        "the modes are taken as if the source had the changed ones; several add up",
+        "the changed modes count as those of the source; several options add up",
     ),
     Row::switch("acls", |w, on| w.keep.acls = on, "POSIX ACLs are kept").short('A').no().local(NO_XATTRS),
     Row::switch("xattrs", |w, on| w.keep.xattrs = on, "extended attributes are kept")
@@ -93,46 +93,46 @@ pub(crate) const ROWS: &[Row] = &[
     Row::switch(
         "",
         |w, on| (w.keep.devices, w.keep.specials) = (on, on),
-        "is `--devices --specials`",
+        "stands for `--devices --specials`",
     )
     .short('D')
     .no(),
-    Row::refused("copy-devices", "a device has no end that a backup could read to; leave it out with --exclude"),
-    Row::refused("write-devices", "nothing is written to devices; remove it").no(),
+    Row::refused("copy-devices", "a device has no end, so a backup cannot read it; exclude it with --exclude"),
+    Row::refused("write-devices", "the program writes nothing to devices; remove it").no(),
     Row::switch(
         "drop-D",
         |w, _| (w.keep.devices, w.keep.specials) = (false, false),
-        "is `--no-D`: device nodes, fifos and sockets are left out",
+        "stands for `--no-D`: device nodes, fifos and sockets are excluded",
     )
     .or(&["drop-d"]),
     Row::switch("times", |w, on| w.keep.times = on, "modification times are kept; without them every file is copied on every run")
         .short('t')
         .no(),
-    Row::refused("atimes", "access times are not kept, they would make each read file a changed one; remove it")
+    Row::refused("atimes", "access times are not kept: each file that was read would count as changed; remove it")
         .short('U')
         .no(),
-    Row::always("open-noatime", "reading leaves access times alone where the system allows that").no(),
-    Row::refused("crtimes", "no system call of Linux sets a birth time; remove it").short('N').no(),
+    Row::always("open-noatime", "reading does not change access times where the system allows that").no(),
+    Row::refused("crtimes", "Linux has no system call that sets a birth time; remove it").short('N').no(),
     Row::switch("omit-dir-times", |w, on| w.keep.folder_times = !on, "the times of folders are not kept")
         .short('O')
         .no(),
     Row::switch("omit-link-times", |w, on| w.keep.link_times = !on, "the times of symlinks are not kept")
         .short('J')
         .no(),
-    Row::no_effect("super", "what the run may set it sets, what it may not is kept beside the snapshot").no(),
+    Row::no_effect("super", "a run sets what it has the right to set, and keeps the rest beside the snapshot").no(),
     Row::switch(
         "fake-super",
         |w, _| w.keep.fake_super = true,
-        "owner and mode of files and folders that may not be set are kept in the attribute `user.rsync.%stat`, as rsync writes it, and read from there; without it they are kept in .backup_manager/kept. As root nothing is faked",
+        "an owner and mode that a run has no right to set are kept in the attribute `user.rsync.%stat`, in the format of rsync, and read from it; without this option they are kept in .backup_manager/kept. A run as root sets them",
     ),
-    Row::always("sparse", "the holes of sparse files are kept; of a remote source runs of zeros become holes")
+    Row::always("sparse", "the holes of sparse files are kept; in files of a remote source, runs of zeros become holes")
         .short('S')
         .no(),
     Row::no_effect("preallocate", "the file system allocates what is written"),
     Row::switch(
         "one-file-system",
         |w, on| w.one_file_system(on),
-        "mount points inside a source are left out, but for an empty folder; twice (`-xx`): that too",
+        "of a mount point inside a source only an empty folder is kept; twice (`-xx`): not even that",
     )
     .short('x')
     .no()
@@ -142,9 +142,9 @@ pub(crate) const ROWS: &[Row] = &[
         "usermap",
         "STRING",
         |w, value| w.usermap(value),
-        "FROM:TO pairs, as rsync's; names are looked up in /etc/passwd of this machine",
+        "FROM:TO pairs as in rsync; this machine's /etc/passwd resolves names",
     ),
-    Row::value("groupmap", "STRING", |w, value| w.groupmap(value), "as `--usermap`, for groups (/etc/group)"),
+    Row::value("groupmap", "STRING", |w, value| w.groupmap(value), "like `--usermap`, for groups (/etc/group)"),
     Row::value("chown", "USER:GROUP", |w, value| w.chown(value), "everything gets this owner and group"),
     Row::refused("iconv", "names are bytes and are kept as they are; remove it").with("CONVERT_SPEC").no(),
 ];

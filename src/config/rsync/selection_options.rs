@@ -4,16 +4,16 @@ use engine::filter::filters::FilterOption;
 
 use crate::config::rsync::row::Row;
 
-const MIRROR: &str = "a snapshot holds exactly what the source holds";
-const LINKED: &str = "unchanged files are linked to the snapshot before by themselves; remove it";
-const WHOLE: &str = "a snapshot takes all that the source has; remove it";
+const MIRROR: &str = "a snapshot contains exactly what the source contains";
+const LINKED: &str = "a run always links unchanged files to the previous snapshot; remove it";
+const WHOLE: &str = "a snapshot contains all that the source contains; remove it";
 
 /// In the order of rsync(1).
 pub(crate) const ROWS: &[Row] = &[
     Row::switch(
         "ignore-times",
         |w, _| w.keep.ignore_times = true,
-        "every file is read again; one with the same content and metadata is linked all the same",
+        "every file is read again; a file with the same content and metadata is still linked",
     )
     .short('I'),
     Row::switch(
@@ -25,44 +25,44 @@ pub(crate) const ROWS: &[Row] = &[
         "modify-window",
         "NUM",
         |w, value| w.modify_window(value),
-        "times that differ by no more than so many seconds are the same; 0: whole seconds count; -1 (as without it): nanoseconds",
+        "times count as equal when they differ by at most NUM seconds; 0: only whole seconds are compared; -1 (the default): nanoseconds are compared",
     )
     .short('@'),
     Row::switch(
         "checksum",
         |w, on| w.keep.checksum = on,
-        "every file is read and compared by content; a file that turns out to differ gets a second line of `-i`",
+        "every file is read and compared by content; `-i` prints a second line for a file that differs",
     )
     .short('c')
     .no(),
     Row::no_effect("checksum-choice", "files are compared by BLAKE3").or(&["cc"]).with("STR"),
-    Row::no_effect("checksum-seed", "BLAKE3 needs none").with("NUM"),
-    Row::no_effect("inc-recursive", "folders are compared while others are listed").or(&["i-r"]).no(),
-    Row::no_effect("update", "a new snapshot holds nothing that could be newer").short('u'),
-    Row::refused("dirs", "a snapshot holds whole folders; leave some out with --exclude='/folder/*'")
+    Row::no_effect("checksum-seed", "BLAKE3 needs no seed").with("NUM"),
+    Row::no_effect("inc-recursive", "a run always compares folders while it lists others").or(&["i-r"]).no(),
+    Row::no_effect("update", "a new snapshot has no file that could be newer").short('u'),
+    Row::refused("dirs", "a snapshot contains whole folders; exclude some with --exclude='/folder/*'")
         .short('d')
         .or(&["old-dirs", "old-d"])
         .no(),
     Row::refused("existing", WHOLE).or(&["ignore-non-existing"]),
-    Row::no_effect("ignore-existing", "a new snapshot holds nothing yet"),
+    Row::no_effect("ignore-existing", "a new snapshot is empty"),
     Row::refused("remove-source-files", "a backup never writes to its source; remove it"),
     Row::always("delete", MIRROR),
     Row::always("delete-before", MIRROR),
     Row::always("delete-during", MIRROR).or(&["del"]),
     Row::always("delete-delay", MIRROR),
     Row::always("delete-after", MIRROR),
-    Row::always("delete-excluded", "what is excluded is not in a new snapshot; older ones keep it"),
+    Row::always("delete-excluded", "a new snapshot does not contain excluded files; older ones keep them"),
     Row::refused(
         "ignore-missing-args",
-        "a source that is missing may be one that is not mounted: the run fails; remove the path from SRCS_TO_BACKUP",
+        "a missing source may be one that is not mounted, so the run fails; remove the path from SRCS_TO_BACKUP",
     ),
     Row::refused(
         "delete-missing-args",
-        "a source that is missing may be one that is not mounted: the run fails; remove the path from SRCS_TO_BACKUP",
+        "a missing source may be one that is not mounted, so the run fails; remove the path from SRCS_TO_BACKUP",
     ),
     Row::always(
         "ignore-errors",
-        "what cannot be read is carried forward and listed, it keeps nothing else that is gone",
+        "an entry that cannot be read is carried forward and reported; other deletions are not affected",
     )
     .no(),
     Row::always("force", "a folder may become a file").no(),
@@ -70,15 +70,15 @@ pub(crate) const ROWS: &[Row] = &[
         "max-delete",
         "NUM",
         |w, value| w.max_delete(value),
-        "a run that would leave out more than NUM entries of the snapshot before fails, and deletes nothing; `--accept-shrink` lets it through once",
+        "a run fails and deletes nothing when the source lacks more than NUM entries of the previous snapshot; `--accept-shrink` accepts it once",
     ),
     Row::value(
         "max-size",
         "SIZE",
         |w, value| w.max_size(value),
-        "larger files are left out (units as rsync's: `1.5m`, `2GB`, `1g-1`)",
+        "larger files are excluded (units as in rsync: `1.5m`, `2GB`, `1g-1`)",
     ),
-    Row::value("min-size", "SIZE", |w, value| w.min_size(value), "smaller files are left out"),
+    Row::value("min-size", "SIZE", |w, value| w.min_size(value), "smaller files are excluded"),
     Row::refused("fuzzy", LINKED).short('y').no(),
     Row::refused("compare-dest", LINKED).with("DIR"),
     Row::refused("copy-dest", LINKED).with("DIR"),
@@ -86,7 +86,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row::switch(
         "cvs-exclude",
         |w, _| w.filter(FilterOption::Cvs),
-        "what CVS ignores is left out",
+        "files that CVS ignores are excluded",
     )
     .short('C'),
     Row::value(
@@ -99,34 +99,34 @@ pub(crate) const ROWS: &[Row] = &[
     Row::switch(
         "",
         |w, _| w.filter(FilterOption::RuleFiles),
-        "rules in files called .rsync-filter; twice (`-FF`): these files are left out themselves",
+        "reads rules from files named .rsync-filter; twice (`-FF`): also excludes these files",
     )
     .short('F'),
-    Row::value("exclude", "PATTERN", |w, value| w.filter_with(FilterOption::Exclude, value), "leaves out what matches"),
+    Row::value("exclude", "PATTERN", |w, value| w.filter_with(FilterOption::Exclude, value), "excludes what matches"),
     Row::value(
         "exclude-from",
         "FILE",
         |w, value| w.filter_file(FilterOption::ExcludeFrom, value),
-        "leaves out what matches a pattern of the file, which is on this machine",
+        "excludes what matches a pattern in FILE, a file on this machine",
     ),
     Row::value("include", "PATTERN", |w, value| w.filter_with(FilterOption::Include, value), "keeps what matches"),
     Row::value(
         "include-from",
         "FILE",
         |w, value| w.filter_file(FilterOption::IncludeFrom, value),
-        "keeps what matches a pattern of the file, which is on this machine",
+        "keeps what matches a pattern in FILE, a file on this machine",
     ),
     Row::value(
         "files-from",
         "FILE",
         |w, value| w.files_from(value),
-        "only what the file lists is taken, with paths below the one source; folders as a whole only with `-r` (FILE is on this machine)",
+        "a snapshot contains only what FILE, a file on this machine, lists; its paths lie below the one source; whole folders need `-r`",
     ),
-    Row::switch("from0", |w, on| w.from0(on), "the entries of all such files end in a NUL").short('0').no(),
+    Row::switch("from0", |w, on| w.from0(on), "the entries of all these files end in a NUL").short('0').no(),
     Row::switch(
         "prune-empty-dirs",
         |w, on| w.prune_empty = on,
-        "folders without anything but folders are left out",
+        "folders that contain nothing but folders are excluded",
     )
     .short('m')
     .no(),
@@ -137,12 +137,12 @@ pub(crate) const OURS: &[Row] = &[
     Row::switch(
         "exclude-caches",
         |w, _| w.filter(FilterOption::Caches),
-        "leaves out folders that hold a CACHEDIR.TAG with its signature, but for that file",
+        "of a folder with a CACHEDIR.TAG that has the signature, keeps only that file",
     ),
     Row::value(
         "exclude-if-present",
         "NAME",
         |w, value| w.filter_with(FilterOption::IfPresent, value),
-        "leaves out folders that hold an entry of that name",
+        "of a folder with an entry of that name, keeps only that entry",
     ),
 ];
