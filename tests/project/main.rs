@@ -1,6 +1,7 @@
-//! The project itself: layers, dependencies, static binaries, deployment files.
+//! The project itself: layers, dependencies, documents, static binaries, deployment files.
 
 mod dependencies;
 mod deploy;
 mod dist;
+mod documents;
 mod layers;
