@@ -1,10 +1,10 @@
 # The image ism1/backup_manager: `docker build -t ism1/backup_manager .`, or `docker compose build`.
-# Written for the classic builder and for BuildKit: no RUN --mount, no COPY --chmod, no heredocs.
+# The classic builder and BuildKit both build it: no RUN --mount, no COPY --chmod, no heredocs.
 
 FROM rust:1-bookworm AS build
 WORKDIR /src
 COPY . .
-# Cargo looks for every member of the workspace; the one for tests is not sent.
+# Cargo needs every member of the workspace. .dockerignore excludes the sources of the one for tests.
 RUN mkdir -p fixtures/src && touch fixtures/src/lib.rs \
     && cargo build --release --locked --bin backup_manager \
     && mv target/release/backup_manager / \
@@ -16,8 +16,8 @@ LABEL org.opencontainers.image.title="backup_manager" \
       org.opencontainers.image.source="https://github.com/ism1/backup_manager" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
 
-# ssh for remote sources, and the wrapper for it to start as a user whom no passwd file knows; tzdata for TZ; the
-# certificates for HTTPS. /root may be entered, so that keys mounted at /root/.ssh serve `user:` and PUID too.
+# ssh for remote sources; nss_wrapper, so that ssh starts as a user without an entry in /etc/passwd; tzdata for TZ;
+# certificates for HTTPS. Other users may enter /root, so that `user:` and PUID can use keys that are mounted at /root/.ssh.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libnss-wrapper openssh-client tzdata \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/* \
@@ -25,11 +25,11 @@ RUN apt-get update \
 
 COPY --from=build /backup_manager /usr/local/bin/
 
-# Where nothing is mounted at /backups, the snapshots outlive the container in a nameless volume; the daemon warns of it.
+# Where nothing is mounted at /backups, an anonymous volume keeps the snapshots after the container ended. The daemon warns.
 VOLUME ["/config", "/backups"]
 ENV BACKUPS_DIR=/backups
 
-# The newest snapshot is too old, or runs keep failing: unhealthy.
+# Unhealthy: the newest snapshot is too old, or several runs in a row failed.
 HEALTHCHECK --interval=1m --timeout=30s --start-period=1m --retries=3 \
     CMD ["backup_manager", "status", "--check"]
 
