@@ -261,7 +261,7 @@ fn a_check_does_not_take_a_removal_for_damage() {
         let mut verify = stage.look("verify").arg("--all").injecting(&[&rule]).start();
         assert!(!verify.ended_within(Duration::from_millis(after)), "it was too fast");
         let done = pruned_meanwhile(&stage, verify);
-        done.assert_code(0).assert_says("was removed while it was checked");
+        done.assert_code(0).assert_says("was removed during the check");
         let marks = fs::read_dir(stage.backups.join(".backup_manager/damaged"));
         assert_eq!(marks.map_or(0, Iterator::count), 0, "{}", done.said());
         stage.take();

@@ -105,7 +105,7 @@ fn content_that_was_forged_with_its_hash_and_time_is_found_and_not_restored() {
     forge(&stage.inside(&newest).join("folder/two"), &[7; 20_000]);
     let done = verify(&stage).expect(4);
     assert_eq!(found(&done), ["folder/two", "folder/two"], "in both snapshots");
-    done.assert_says("the hash that it bears was changed with it");
+    done.assert_says("its hash attribute was changed to match");
     let to = stage.beside("restored");
     stage.look("restore").set("to", &to).arg(&stage.source).expect(4);
     assert!(!to.join("source/folder/two").exists());
@@ -142,7 +142,7 @@ fn a_hash_that_alone_was_changed_is_found_and_the_file_restored() {
     xattr::set(&file, HASH, &[1; 32]).expect("it can be set");
     let done = verify(&stage).expect(4);
     assert_eq!(found(&done), ["folder/two"]);
-    done.assert_says("but the hash that it bears is not");
+    done.assert_says("but its hash attribute was changed");
     fs::remove_dir_all(stage.backups.join(".backup_manager/damaged")).expect("it is there");
     stage.look("restore").set("to", stage.beside("back")).arg(&stage.source).expect(0);
     Judge::plain().assert_same(&stage.source, &stage.beside("back/source"));

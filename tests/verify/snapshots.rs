@@ -277,7 +277,7 @@ const CASES: &[Case] = &[
             assert_ne!(text, flipped);
             fs::write(&report, flipped).expect("the file system does it");
         },
-        &["its report is that of"],
+        &["its report belongs to"],
         false,
     ),
     (
@@ -301,7 +301,7 @@ const CASES: &[Case] = &[
                 .map(drop)
                 .expect("the file system does it");
         },
-        &["its report is that of"],
+        &["its report belongs to"],
         false,
     ),
 ];
@@ -399,7 +399,7 @@ fn what_this_user_may_not_read_is_unproved_and_no_damage() {
     let done = asked("verify").arg("--json").expect(3);
     let (lines, summary) = found(&done);
     assert_eq!((lines.len(), &summary["good"]), (2, &1.into()), "{lines:?}");
-    assert!(lines.iter().all(|line| line.contains("may not be read by this user")), "{lines:?}");
+    assert!(lines.iter().all(|line| line.contains("this user may not read")), "{lines:?}");
     done.assert_says("(sudo)").assert_says("this user may not look into");
     // What cannot be seen is not told as if it were not there.
     stage.look("hold").arg("latest").expect(0);
@@ -417,7 +417,7 @@ fn a_report_that_is_gone_is_told_where_older_ones_are_there() {
     stage.take();
     fs::remove_file(report(&stage)).unwrap();
     let (lines, summary) = found(&verify(&stage).expect(3));
-    assert!(lines.len() == 1 && lines[0].contains("its report is gone"), "{lines:?}");
+    assert!(lines.len() == 1 && lines[0].contains("its report is missing"), "{lines:?}");
     assert_eq!(summary["damaged"], 0);
     goes_on(&stage);
 }

@@ -1,21 +1,24 @@
-//! The hash of a file's content, taken as it comes: BLAKE3 of all bytes, or of a file with very large holes
-//! BLAKE3 of what is not zero. BLAKE3 counts its chunks, so that a run of zeros costs time for each of them;
-//! the second kind passes over a hole of any size at once. It does not depend on where the holes are: a
-//! block of zeros that takes room counts as a hole does.
+//! Hashes the content of a file as it arrives: BLAKE3 of all bytes or, for a file with very large
+//! holes, BLAKE3 of its non-zero blocks.
+//!
+//! BLAKE3 processes every chunk, so a hole costs time in proportion to its size. The second method
+//! skips a hole of any size at once. It does not depend on the position of the holes: an allocated
+//! block of zeros counts like a hole.
 
 use crate::entry::Meta;
 
-/// How content is hashed.
+/// The hash method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// BLAKE3 of all bytes.
     Plain,
-    /// BLAKE3, keyed for this purpose, of the offset (64 bits, little-endian) and the bytes of each block of
-    /// 64 KiB that is not all zeros, and at last of the size (64 bits, little-endian).
+    /// BLAKE3 in key derivation mode over each 64 KiB block that is not all zeros, preceded by its
+    /// offset (64 bits, little-endian), and finally over the size (64 bits, little-endian).
     Runs,
 }
 
-/// From this many bytes in holes on a file is hashed by [`Method::Runs`]: more would take seconds.
+/// A file with at least this many bytes in holes is hashed with [`Method::Runs`]; [`Method::Plain`]
+/// would take seconds.
 const LARGE_HOLES: u64 = 1 << 30;
 
 const CONTEXT: &str = "backup_manager 2026 content of a file with large holes, version 1";
@@ -25,14 +28,14 @@ const BLOCK: usize = 64 * 1024;
 static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
 impl Method {
-    /// The method for a new copy of a file that is as `meta` says.
+    /// The method for a new copy of a file with the metadata `meta`.
     #[must_use]
     pub fn of(meta: &Meta) -> Self {
         let holes = meta.size.saturating_sub(meta.allocated);
         if holes >= LARGE_HOLES { Self::Runs } else { Self::Plain }
     }
 
-    /// Begins a hash.
+    /// Starts a hash.
     #[must_use]
     pub fn begin(self) -> Digest {
         Digest(match self {
@@ -46,7 +49,7 @@ impl Method {
     }
 }
 
-/// The hash of what has come so far.
+/// The hash of the content so far.
 #[derive(Clone)]
 pub struct Digest(State);
 
@@ -59,13 +62,13 @@ enum State {
 #[derive(Clone)]
 struct Runs {
     hasher: blake3::Hasher,
-    /// What has come of the block at `at`.
+    /// The bytes so far of the block at offset `at`.
     block: Vec<u8>,
     at: u64,
 }
 
 impl Digest {
-    /// The next bytes.
+    /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {
             State::Plain(hasher) => {
@@ -75,7 +78,7 @@ impl Digest {
         }
     }
 
-    /// The next `length` bytes are zeros. `false` when `stop` says that no more is wanted.
+    /// Adds `length` zeros. Returns `false` when `stop` ends it early.
     pub fn zeros(&mut self, length: u64, stop: &dyn Fn() -> bool) -> bool {
         match &mut self.0 {
             State::Plain(hasher) => {
@@ -96,7 +99,7 @@ impl Digest {
         true
     }
 
-    /// The hash of all that has come.
+    /// The hash of the content so far.
     #[must_use]
     pub fn finish(&self) -> blake3::Hash {
         match &self.0 {
@@ -165,7 +168,7 @@ mod tests {
     }
 
     proptest! {
-        /// Pieces of bytes and zeros, and where each begins.
+        /// Pieces of data and zeros, fed in chunks of `at` bytes.
         #[test]
         fn the_hash_is_that_of_the_content_however_it_comes(
             pieces in prop::collection::vec((any::<bool>(), 0_usize..200_000), 0..8), at in 1_usize..90_000,

@@ -1,12 +1,13 @@
-//! Names and paths are bytes; this is how they are shown to people.
+//! Converts names and paths, which are bytes, to text for people and back.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Shows a name or path with control characters, C1, backslashes and bytes that are not UTF-8 escaped.
+/// Displays a name or path. Control characters, including C1, backslashes and bytes that are not
+/// UTF-8 are escaped.
 ///
-/// Two different names never look the same: a literal backslash is doubled, everything else that
-/// does not print becomes `\xNN`.
+/// Different names never look the same: a backslash is doubled, and every other escaped byte
+/// becomes `\xNN`.
 pub struct Shown<'a>(pub &'a [u8]);
 
 impl fmt::Display for Shown<'_> {
@@ -33,20 +34,20 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Characters that steer a terminal's or editor's text direction or lines (Unicode: Bidi_Control,
-/// line and paragraph separator).
+/// Characters that change the direction of text or break lines in a terminal or editor (Unicode:
+/// Bidi_Control, line and paragraph separator).
 #[must_use]
 pub fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}')
 }
 
-/// The text of [`Shown`].
+/// Formats like [`Shown`].
 #[must_use]
 pub fn shown(bytes: &[u8]) -> String {
     Shown(bytes).to_string()
 }
 
-/// Reads back what [`Shown`] wrote; `None` when `text` holds an escape that it never writes.
+/// Reverses [`Shown`]. Returns `None` when `text` contains an escape that [`Shown`] never writes.
 #[must_use]
 pub fn unshown(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -74,7 +75,7 @@ pub fn unshown(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The path of a folder, for an event.
+/// Formats a path like [`Shown`].
 pub(crate) fn shown_path(path: &std::path::Path) -> String {
     use std::os::unix::ffi::OsStrExt;
     let path: PathBuf = path.to_owned();

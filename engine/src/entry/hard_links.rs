@@ -1,4 +1,5 @@
-//! Hard links within the source: the first name of an inode that is stored leads, the others link to it.
+//! Hard links within the source: the first stored name of an inode leads, the other names link to
+//! it.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -8,29 +9,30 @@ use crate::entry::overlay::Record;
 use crate::entry::tree_path::Place;
 use crate::entry::{FileId, Meta, Time};
 
-/// Where the first name of an inode stands in the snapshot.
+/// The first name of an inode, and where it is in the snapshot.
 #[derive(Debug, Clone)]
 pub(crate) struct Leader {
     pub(crate) place: Arc<Place>,
     pub(crate) name: CString,
-    /// The inode that it has in the destination.
+    /// The inode in the destination.
     pub(crate) id: Option<FileId>,
-    /// What is kept beside it: the same for all names of the inode.
+    /// The sidecar record, which is the same for all names of the inode.
     pub(crate) record: Option<Arc<Record>>,
 }
 
-/// What a name of an inode is to do.
+/// How to store a name of an inode.
 pub(crate) enum Role<W> {
-    /// Be stored; then [`Groups::lead`] or [`Groups::abandon`].
+    /// Store it, then call [`Groups::lead`] or [`Groups::abandon`].
     Lead(W),
-    /// Link to this one.
+    /// Link it to the leader.
     Follow(Leader, W),
-    /// Nothing now: whoever leads will take care of it.
+    /// Do nothing now: the thread that stores the leader handles it.
     Wait,
 }
 
-/// What tells an inode from a later one of the same number: size and times. Trees whose files all have
-/// the same size and modification time exist; no program can choose the change time.
+/// Distinguishes an inode from a later one with the same number: size, mtime and ctime. Size and
+/// mtime alone are not enough, because in some trees all files share them. No program can set the
+/// ctime.
 type Version = (u64, Time, Time);
 
 enum Slot<W> {
@@ -49,7 +51,7 @@ fn version_of(meta: &Meta) -> Version {
     (meta.size, meta.mtime, meta.ctime)
 }
 
-/// The inodes of which not all names have been seen.
+/// The inodes whose names were not all seen yet.
 pub(crate) struct Groups<W>(Mutex<HashMap<FileId, Slot<W>>>);
 
 impl<W> Groups<W> {
@@ -61,16 +63,17 @@ impl<W> Groups<W> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `name` of the inode `id`, which is as `meta` says, asks what it is to do.
+    /// Asks how to store `name` of the inode `id` with the metadata `meta`.
     pub(crate) fn ask(&self, id: FileId, meta: &Meta, name: W) -> Role<W> {
         let mut slots = self.slots();
         match slots.get_mut(&id).filter(|slot| slot.is(meta)) {
             None => {
-                // Nobody yet, or the number was given to another inode since: its names may be elsewhere.
+                // A new inode, or a reused inode number whose earlier names may be elsewhere.
                 let (version, left) = (version_of(meta), meta.links.saturating_sub(1));
                 match slots.insert(id, Slot::Pending { version, waiting: Vec::new(), left }) {
                     Some(Slot::Pending { version, mut waiting, left }) => {
-                        // Whoever leads there will look for those who wait: they stay with it.
+                        // The thread that stores the leader serves the waiting names, so they stay
+                        // with it.
                         waiting.push(name);
                         slots.insert(id, Slot::Pending { version, waiting, left });
                         Role::Wait
@@ -94,13 +97,13 @@ impl<W> Groups<W> {
         }
     }
 
-    /// Whether a name of the inode `id`, which is as `meta` says, is stored or about to be.
+    /// Whether a name of the inode `id` with the metadata `meta` is stored or being stored.
     pub(crate) fn knows(&self, id: FileId, meta: &Meta) -> bool {
         self.slots().get(&id).is_some_and(|slot| slot.is(meta))
     }
 
-    /// The first name of `id` is stored, or a later one has to lead from now on. Returns who waited:
-    /// they have to ask again.
+    /// The first name of `id` was stored, or `leader` replaces it. Returns the waiting names, which
+    /// must ask again.
     pub(crate) fn lead(&self, id: FileId, leader: Leader) -> Vec<W> {
         let mut slots = self.slots();
         match slots.remove(&id) {
@@ -119,7 +122,7 @@ impl<W> Groups<W> {
         }
     }
 
-    /// The first name of `id` could not be stored. Returns who waited: they have to ask again.
+    /// The first name of `id` could not be stored. Returns the waiting names, which must ask again.
     pub(crate) fn abandon(&self, id: FileId) -> Vec<W> {
         match self.slots().remove(&id) {
             Some(Slot::Pending { waiting, .. }) => waiting,

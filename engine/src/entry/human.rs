@@ -1,4 +1,4 @@
-//! Sizes and counts as people read them.
+//! Formats sizes, counts and times for people.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
@@ -9,7 +9,7 @@ pub fn bytes(bytes: u64) -> String {
     if bytes < 1024 {
         return format!("{bytes} B");
     }
-    // Tenths of the unit in whole numbers: no rounding up to "1024.0 KiB".
+    // Integer tenths of the unit avoid rounding up to "1024.0 KiB".
     let mut tenths = u128::from(bytes) * 10 / 1024;
     for unit in UNITS {
         if tenths < 100 {
@@ -23,7 +23,7 @@ pub fn bytes(bytes: u64) -> String {
     format!("{bytes} B")
 }
 
-/// A whole number with commas: `12,345`.
+/// An integer with commas: `12,345`.
 #[must_use]
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -37,13 +37,13 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// A count of things, in the right number: `1 entry`, `2 entries`.
+/// A count with its noun: `1 entry`, `2 entries`.
 #[must_use]
 pub fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
-/// A time for reports.
+/// A time in reports: RFC 3339, UTC, whole seconds.
 pub(crate) fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -1,4 +1,4 @@
-//! Entries of a tree, as values: what the source lists and what a snapshot holds.
+//! Entries of a tree as values: what a source lists, and what a snapshot holds.
 
 pub mod digest;
 pub mod escape;
@@ -15,10 +15,10 @@ use std::io;
 
 use rustix::io::Errno;
 
-/// Longest name of an entry, bytes (`NAME_MAX`, limits.h).
+/// The longest name of an entry, bytes (`NAME_MAX`, limits.h).
 pub const NAME_MAX: usize = 255;
 
-/// What an entry is.
+/// The type of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -52,7 +52,7 @@ impl Kind {
     }
 }
 
-/// A point in time as file systems keep it.
+/// A time stamp of a file system.
 #[derive(
     Debug,
     Clone,
@@ -67,13 +67,13 @@ impl Kind {
     serde::Deserialize,
 )]
 pub struct Time {
-    /// Seconds since 1970, negative before.
+    /// Seconds since 1970; negative before 1970.
     pub secs: i64,
     /// Nanoseconds within the second, 0 to 999,999,999.
     pub nanos: u32,
 }
 
-/// Which inode of which file system.
+/// Identifies an inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileId {
     /// `st_dev`.
@@ -82,49 +82,50 @@ pub struct FileId {
     pub ino: u64,
 }
 
-/// What the system tells of an entry without opening it.
+/// The metadata of an entry: what stat(2) returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
-    /// What it is.
+    /// The type.
     pub kind: Kind,
     /// Permission bits with setuid, setgid and sticky: 0 to 0o7777.
     pub mode: u32,
-    /// Numeric owner.
+    /// Owner, numeric.
     pub uid: u32,
-    /// Numeric group.
+    /// Group, numeric.
     pub gid: u32,
-    /// Bytes of content (files), of the target (symlinks).
+    /// Bytes of content (files) or of the target (symlinks).
     pub size: u64,
     /// Modification time.
     pub mtime: Time,
-    /// Change time; zero where the source tells none.
+    /// Change time; zero if the source does not provide it.
     pub ctime: Time,
-    /// Inode; `None` where the source tells none.
+    /// Inode; `None` if the source does not provide it.
     pub id: Option<FileId>,
-    /// Names of the inode; 1 where the source tells none.
+    /// The number of names of the inode; 1 if the source does not provide it.
     pub links: u64,
-    /// Which device a device node stands for.
+    /// The device that a device node refers to.
     pub rdev: u64,
-    /// Bytes allocated on disk; fewer than `size` where there are holes.
+    /// Bytes allocated on disk. Less than `size` for a file with holes.
     pub allocated: u64,
 }
 
-/// Extended attributes by name, sorted; ACLs are those named `system.posix_acl_*`.
+/// Extended attributes (name, value), sorted by name. ACLs are the attributes `system.posix_acl_*`.
 pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// What belongs to an entry and is not in its inode.
+/// Properties of an entry that its inode number and [`Meta`] do not contain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extra {
     /// The target of a symlink.
     pub target: Option<Vec<u8>>,
-    /// Extended attributes and ACLs, when they were asked for.
+    /// Extended attributes and ACLs, if requested.
     pub xattrs: Xattrs,
-    /// Attributes were asked for and the system cannot list them.
+    /// Attributes were requested, but the system cannot list them.
     pub xattrs_unread: bool,
 }
 
 impl Extra {
-    /// Attributes alone, and whether they could not be listed; `None` where there are none.
+    /// Builds an [`Extra`] with attributes only. The flag says that they could not be listed.
+    /// `None` if there are none.
     #[must_use]
     pub fn of_attributes((xattrs, xattrs_unread): (Xattrs, bool)) -> Option<Box<Self>> {
         let any = xattrs_unread || !xattrs.is_empty();
@@ -137,14 +138,14 @@ impl Extra {
     }
 }
 
-/// An entry that stands on its own.
+/// An entry with its own copy of the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// A single component: 1 to 255 bytes, never `.` or `..`, without `/`.
+    /// A single path component: 1 to 255 bytes, without `/`, never `.` or `..`.
     pub name: CString,
-    /// What the system tells of it.
+    /// The metadata.
     pub meta: Meta,
-    /// Target and attributes, if it has any.
+    /// Target and attributes, if any.
     pub extra: Option<Box<Extra>>,
 }
 
@@ -155,7 +156,7 @@ impl Entry {
         self.extra.as_ref()?.target.as_deref()
     }
 
-    /// Extended attributes, when they were asked for.
+    /// Extended attributes, if requested.
     #[must_use]
     pub fn xattrs(&self) -> &[(Vec<u8>, Vec<u8>)] {
         self.extra.as_ref().map_or(&[], |extra| &extra.xattrs)
@@ -164,13 +165,13 @@ impl Entry {
 
 /// A name that no entry can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the source told a name that no entry can have")]
+#[error("the source sent a name that no entry can have")]
 pub struct BadName;
 
-/// Checks that `name` is a single component that an entry can have.
+/// Checks that `name` is a valid path component.
 ///
 /// # Errors
-/// For the empty name, `.`, `..`, a `/` or NUL inside, and more than 255 bytes.
+/// The empty name, `.`, `..`, a name that contains `/` or NUL, and a name of more than 255 bytes.
 pub fn check_name(name: &[u8]) -> Result<(), BadName> {
     let forbidden = matches!(name, b"" | b"." | b"..")
         || name.len() > NAME_MAX
@@ -178,7 +179,7 @@ pub fn check_name(name: &[u8]) -> Result<(), BadName> {
     if forbidden { Err(BadName) } else { Ok(()) }
 }
 
-/// Some entries of one folder, names packed together: a batch costs a few allocations, not one an entry.
+/// Entries of one folder. The names are packed together, so a batch needs only a few allocations.
 #[derive(Debug, Default)]
 pub struct Batch {
     names: Vec<u8>,
@@ -196,7 +197,7 @@ impl Batch {
     /// Adds an entry.
     ///
     /// # Errors
-    /// When no entry can have that name.
+    /// `name` is not a valid path component.
     pub fn push(
         &mut self,
         name: &[u8],
@@ -210,13 +211,13 @@ impl Batch {
         Ok(())
     }
 
-    /// How many entries it holds.
+    /// The number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Memory that it takes, bytes, about.
+    /// Approximate memory, bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let extra = |slot: &Slot| slot.extra.as_ref().map_or(0, |extra| extra.bytes());
@@ -224,18 +225,18 @@ impl Batch {
         self.names.len() + slots.sum::<usize>()
     }
 
-    /// Whether it holds none.
+    /// Whether it contains no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// What is told of the entries, to be changed.
+    /// The metadata of all entries, for changes.
     pub fn metas(&mut self) -> impl Iterator<Item = &mut Meta> {
         self.slots.iter_mut().map(|slot| &mut slot.meta)
     }
 
-    /// The entries in the order they were pushed.
+    /// The entries in insertion order.
     pub fn iter(&self) -> impl Iterator<Item = Listed<'_>> {
         self.slots.iter().map(|slot| Listed {
             name: CStr::from_bytes_until_nul(&self.names[slot.name_at..]).unwrap_or(c"?"),
@@ -248,16 +249,16 @@ impl Batch {
 /// An entry of a [`Batch`].
 #[derive(Debug, Clone, Copy)]
 pub struct Listed<'a> {
-    /// A single component, checked.
+    /// A single path component, checked.
     pub name: &'a CStr,
-    /// What the system tells of it.
+    /// The metadata.
     pub meta: &'a Meta,
-    /// Target and attributes, if it has any.
+    /// Target and attributes, if any.
     pub extra: Option<&'a Extra>,
 }
 
 impl Listed<'_> {
-    /// An entry of its own, for work that outlives the batch.
+    /// Copies the entry, for use after the batch is gone.
     #[must_use]
     pub fn to_entry(self) -> Entry {
         Entry {
@@ -280,10 +281,10 @@ impl<'a> From<&'a Entry> for Listed<'a> {
     }
 }
 
-/// A name for the system.
+/// Converts a name for a system call.
 ///
 /// # Errors
-/// `EINVAL` when it holds a NUL.
+/// `EINVAL` when it contains a NUL.
 pub fn c_name(name: impl Into<Vec<u8>>) -> io::Result<CString> {
     CString::new(name).map_err(|_| Errno::INVAL.into())
 }

@@ -1,4 +1,5 @@
-//! Values of entries that are stored beside a snapshot, because its file system cannot hold them.
+//! Properties of entries that the sidecar of a snapshot stores, because the destination cannot hold
+//! them.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -14,15 +15,16 @@ use crate::entry::{Entry, Kind, Meta, Time, Xattrs};
 pub(crate) struct Refused {
     /// Names and values.
     pub(crate) attributes: Xattrs,
-    /// One of them at least because it is too large for the file system, which holds others.
+    /// Whether an attribute was too large for a file system that does hold attributes.
     pub(crate) no_room: bool,
 }
 
-/// The values of one entry that its inode does not hold. What is absent the inode holds.
+/// The properties of one entry that its inode does not hold. The inode holds those that are absent
+/// here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Record {
-    /// The whole entry is missing: what it is.
+    /// The type, if the destination lacks the whole entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) kind: Option<Kind>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,13 +43,14 @@ pub(crate) struct Record {
     /// Names and values, escaped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) xattrs: Vec<(String, String)>,
-    /// The attributes are here because they do not fit there, and that was not told yet.
+    /// The attributes are here because they are too large for the file system, and this was not
+    /// reported yet.
     #[serde(skip)]
     pub(crate) no_room: bool,
 }
 
 impl Record {
-    /// A record of all of an entry that the destination cannot hold at all.
+    /// A record of an entry that the destination cannot hold at all.
     pub(crate) fn whole(entry: &Entry) -> Self {
         let meta = &entry.meta;
         Self {
@@ -73,7 +76,7 @@ impl Record {
         *self == Self::default()
     }
 
-    /// What is held, when `on_disk` is what the inode tells.
+    /// Combines the record with `on_disk`, the entry as the inode describes it.
     pub(crate) fn complete(&self, on_disk: Option<Held>) -> Option<Held> {
         let kind = self.kind;
         let missing = kind.is_some() && on_disk.is_none();
@@ -121,5 +124,5 @@ pub(crate) fn escape(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Vec<(String, String)> {
     xattrs.iter().map(|(name, value)| (shown(name), shown(value))).collect()
 }
 
-/// The records of one folder, by name.
+/// The records of one folder, keyed by name.
 pub(crate) type Records = HashMap<CString, Record>;

@@ -1,8 +1,8 @@
-//! Which properties of entries a job preserves.
+//! The properties of entries that a job preserves.
 
 use crate::entry::{Kind, Listed};
 
-/// Which properties of entries are read, compared and kept. The defaults are rsync's
+/// The properties of entries that a run reads, compares and stores. The defaults are those of rsync
 /// `-a -x -H --numeric-ids`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent switch of rsync's")]
@@ -29,48 +29,51 @@ pub struct Keep {
     pub xattrs: bool,
     /// `-x`: stay on the file system of each source root.
     pub one_file_system: bool,
-    /// `-x` once: a mount point is kept as an empty folder; `-xx`: not at all.
+    /// `-x` once: a mount point becomes an empty folder; `-xx`: it is excluded.
     pub mount_points: bool,
     /// `-c`: compare content, not size and time.
     pub checksum: bool,
-    /// `-I`: read every file, whatever its size and time say.
+    /// `-I`: read every file, even if size and time are equal.
     pub ignore_times: bool,
-    /// `TRUST=ctime`: a file of the same size and time is compared when its change time is not older.
+    /// `TRUST=ctime`: a file of equal size and mtime is read and compared when its ctime is not
+    /// older than the base's run.
     pub ctime: bool,
-    /// `--size-only`: a file of the same size has the same content.
+    /// `--size-only`: files of equal size have equal content.
     pub size_only: bool,
-    /// `--modify-window`: which times are the same.
+    /// `--modify-window`: which times count as equal.
     pub window: Window,
-    /// `--max-size`: larger files are left out, bytes.
+    /// `--max-size`: larger files are excluded, bytes.
     pub max_size: Option<u64>,
-    /// `--min-size`: smaller files are left out, bytes.
+    /// `--min-size`: smaller files are excluded, bytes.
     pub min_size: Option<u64>,
-    /// `--safe-links`: symlinks that lead out of the source are left out.
+    /// `--safe-links`: symlinks that point outside the source are excluded.
     pub safe_links: bool,
-    /// Not `--no-implied-dirs`: folders that lead to a source root have their own attributes.
+    /// `false` for `--no-implied-dirs`: the folders above a source root do not keep their
+    /// attributes.
     pub implied_folders: bool,
-    /// Not `-O`: times of folders.
+    /// `false` for `-O`: times of folders.
     pub folder_times: bool,
-    /// Not `-J`: times of symlinks.
+    /// `false` for `-J`: times of symlinks.
     pub link_times: bool,
-    /// `-E`: without mode bits, whether a file can be executed.
+    /// `-E`: keep whether a file is executable, even without mode bits.
     pub executability: bool,
-    /// `--fake-super`: owner and mode that may not be set stand in an attribute, as rsync writes it.
+    /// `--fake-super`: an owner and mode that cannot be set are stored in an attribute, in rsync's
+    /// format.
     pub fake_super: bool,
 }
 
-/// Which modification times are the same.
+/// Which modification times count as equal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Window {
-    /// Those that are equal, as finely as both sides tell them.
+    /// Equal times, at the coarser granularity of both sides.
     #[default]
     Exact,
-    /// Those that differ by no more than so many whole seconds.
+    /// Times that differ by at most this many whole seconds.
     Seconds(u32),
 }
 
 impl Keep {
-    /// Whether the modification times of such entries are kept.
+    /// Whether modification times of this kind of entry are preserved.
     #[must_use]
     pub fn times_of(&self, kind: Kind) -> bool {
         self.times
@@ -81,8 +84,8 @@ impl Keep {
             }
     }
 
-    /// Whether an entry is left out for what it is, for its size, or for where it leads. `depth` counts
-    /// the folders that it lies in inside a snapshot.
+    /// Whether an entry is excluded because of its type, its size or its target. `depth` is the
+    /// number of folders above it inside a snapshot.
     #[must_use]
     pub fn leaves_out(&self, entry: Listed<'_>, depth: impl FnOnce() -> usize) -> bool {
         let kind = entry.meta.kind;
@@ -107,8 +110,9 @@ impl Keep {
     }
 }
 
-/// Whether the target of a symlink `depth` folders deep lies outside of the tree, as rsync judges it
-/// (tried with rsync 3.5): also when it is absolute, or has a `..` behind its beginning.
+/// Whether the target of a symlink at `depth` folders is outside the tree, by rsync's rules
+/// (checked with rsync 3.5). An absolute target, and one with `..` after its beginning, also counts
+/// as outside.
 #[must_use]
 pub fn leads_out(target: Option<&[u8]>, depth: usize) -> bool {
     let Some(target) = target.filter(|target| !target.is_empty() && target[0] != b'/') else {

@@ -1,15 +1,16 @@
-//! Which files may have changed without a trace since they were read.
+//! Decides which files may have changed unnoticed since they were read.
 //!
-//! Size and time of a file prove that its content is the one that was read only when its modification
-//! time is older than the read: a second change within the same tick of the source's clock leaves both
-//! as they are (git calls such entries racily clean). A change time that is older than the read proves
-//! more, as no program can set it back. Pure, but for [`clock`].
+//! Size and mtime prove that the content is unchanged only when the mtime is older than the read: a
+//! second change within the same clock tick leaves both as they are (git calls such entries racily
+//! clean). A ctime older than the read proves more, because no program can set it back. Pure,
+//! except for [`clock`].
 
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{Meta, Time};
 
-/// When a run began to read: by the clock that stamps the files of the destination, and by the source's.
+/// When a run started to read, by the clock that stamps files of the destination and by that of the
+/// source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Begin {
     pub(crate) destination: Time,
@@ -19,42 +20,43 @@ pub(crate) struct Begin {
 /// When the files of an incomplete snapshot were read.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Begins {
-    /// Before this nothing of it was read.
+    /// The earliest possible read.
     first: Option<Time>,
-    /// The runs that worked on it, the oldest first.
+    /// The runs that worked on the snapshot, oldest first.
     runs: Vec<Begin>,
 }
 
 impl Begins {
-    /// `named` is the time that the incomplete snapshot is named after.
+    /// `named` is the time in the name of the incomplete snapshot.
     pub(crate) fn new(named: Option<Time>, runs: Vec<Begin>) -> Self {
         let first = runs.iter().map(|run| run.source).chain(named).min();
         Self { first, runs }
     }
 
-    /// The same, with what the journal tells of the runs.
+    /// Adds the runs that the journal lists.
     pub(crate) fn with(self, runs: Vec<Begin>) -> Self {
         Self::new(self.first, runs)
     }
 
-    /// From when on a file of the source may have changed that was stored by then. `ctime` is the
-    /// change time of what is stored; an inode that is `shared` may have got it from somebody else.
+    /// The earliest time at which the source may have changed a file after it was stored. `ctime`
+    /// is the change time of the stored inode. A `shared` inode may have got its ctime from another
+    /// process.
     pub(crate) fn of(&self, ctime: Time, shared: bool) -> Option<Time> {
         let run = self.runs.iter().rev().find(|run| run.destination <= ctime);
         run.filter(|_| !shared).map(|run| run.source).or(self.first)
     }
 }
 
-/// Whether a file that is as `meta` says may have changed after `since` without a trace in size and
-/// modification time. Its change time counts where there is one and the job trusts it.
+/// Whether a file with the metadata `meta` may have changed after `since` without a change of size
+/// and mtime. The ctime is considered where it exists and `ctime` is set.
 #[must_use]
 pub fn may_have_changed(meta: &Meta, since: Time, ctime: bool) -> bool {
     let not_older = |time: Time| time >= before(since, resolution_ns(time));
     not_older(meta.mtime) || (ctime && meta.ctime != Time::default() && not_older(meta.ctime))
 }
 
-/// How coarse the clock is that a time may come from: FAT counts two seconds, exFAT hundredths of one,
-/// NTFS steps of 100 ns.
+/// The coarsest clock that can produce this time: FAT has steps of 2 s, exFAT of 10 ms, NTFS of 100
+/// ns.
 fn resolution_ns(time: Time) -> u64 {
     match time.nanos {
         0 => 2_000_000_000,
@@ -63,7 +65,7 @@ fn resolution_ns(time: Time) -> u64 {
     }
 }
 
-/// The time `nanos` before `time`.
+/// `time` minus `nanos` nanoseconds.
 #[must_use]
 pub fn before(time: Time, nanos: u64) -> Time {
     let all = i128::from(time.secs) * 1_000_000_000 + i128::from(time.nanos) - i128::from(nanos);
@@ -72,16 +74,17 @@ pub fn before(time: Time, nanos: u64) -> Time {
     Time { secs, nanos }
 }
 
-/// How far the clock of a source may be behind this machine's that does not tell what it says.
+/// How far the clock of a source may be behind this machine's if it cannot be read.
 const UNKNOWN_NS: u64 = 30_000_000_000;
 
-/// From when on files of a source may change that is about to be read: `told` by its clock, or `ours`.
+/// The earliest time stamp of a change after the read starts: `source_clock` if known, otherwise
+/// `ours` minus 30 s.
 #[must_use]
-pub fn begin_of(told: Option<Time>, ours: Time) -> Time {
-    told.unwrap_or_else(|| before(ours, UNKNOWN_NS))
+pub fn begin_of(source_clock: Option<Time>, ours: Time) -> Time {
+    source_clock.unwrap_or_else(|| before(ours, UNKNOWN_NS))
 }
 
-/// The clock that the kernel stamps files with: it moves in ticks of a few milliseconds.
+/// The kernel's clock for time stamps of files. It advances in ticks of a few milliseconds.
 #[must_use]
 pub fn clock() -> Time {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
@@ -121,12 +124,12 @@ mod tests {
             (at(1000, 500_000_122), at(0, 0), true, true),
             (at(1000, 500_000_123), at(0, 0), true, true),
             (at(1000, 499_999_999), at(0, 0), true, false),
-            // A clock of whole seconds, or of two.
+            // A clock with steps of one or two seconds.
             (at(1000, 0), at(0, 0), true, true),
             (at(999, 0), at(0, 0), true, true),
             (at(998, 0), at(0, 0), true, false),
             (at(2000, 7), at(0, 0), true, true),
-            // Changed with its time set back.
+            // Changed, and its mtime set back.
             (at(900, 1), at(1001, 3), true, true),
             (at(900, 1), at(1001, 3), false, false),
             (at(900, 1), at(999, 3), true, false),

@@ -2,15 +2,16 @@
 
 use crate::entry::{Meta, Xattrs};
 
-/// What a snapshot holds under some name.
+/// An entry of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// The inode, with owner and mode as they are meant (what the file system could not hold put back).
+    /// The metadata of the inode, with the owner and mode of the source (from the sidecar if the
+    /// file system cannot hold them).
     pub meta: Meta,
     /// The target of a symlink.
     pub target: Option<Vec<u8>>,
-    /// Attributes that were asked for.
+    /// Attributes, if requested.
     pub xattrs: Xattrs,
-    /// Whether there is an inode; otherwise only a record is kept beside the snapshot.
+    /// Whether the snapshot has an inode for it. Otherwise only the sidecar has a record.
     pub on_disk: bool,
 }

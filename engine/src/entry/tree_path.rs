@@ -1,4 +1,4 @@
-//! Where a folder stands, as a chain of names: what remains of it when its handles are closed.
+//! The path of a folder as a chain of names, which remains when its handles are closed.
 
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
@@ -7,17 +7,17 @@ use std::sync::Arc;
 
 use crate::entry::c_name;
 
-/// A folder of the snapshot, by name.
+/// A folder of the snapshot.
 #[derive(Debug)]
 pub(crate) struct Place {
     parent: Option<Arc<Place>>,
     name: CString,
-    /// The source path, where the layout gives one; below, names are appended.
+    /// The path on the source, if the layout defines it here. Below, names are appended.
     origin: Option<PathBuf>,
 }
 
 impl Place {
-    /// The snapshot's own folder.
+    /// The top folder of the snapshot.
     pub(crate) fn top(origin: Option<PathBuf>) -> Arc<Self> {
         Arc::new(Self { parent: None, name: CString::default(), origin })
     }
@@ -27,7 +27,7 @@ impl Place {
         Arc::new(Self { parent: Some(Arc::clone(self)), name: name.to_owned(), origin })
     }
 
-    /// From the top of the snapshot down to this folder.
+    /// The folders from the top of the snapshot down to this one.
     pub(crate) fn chain(self: &Arc<Self>) -> Vec<Arc<Self>> {
         let mut chain = Vec::new();
         let mut place = Some(self);
@@ -39,12 +39,12 @@ impl Place {
         chain
     }
 
-    /// The folder that it is in; `None` for the top.
+    /// The parent folder; `None` for the top.
     pub(crate) fn parent(&self) -> Option<&Arc<Self>> {
         self.parent.as_ref()
     }
 
-    /// How many folders lead to it from the top of the snapshot.
+    /// The number of folders above it, up to the top of the snapshot.
     pub(crate) fn depth(&self) -> usize {
         std::iter::successors(self.parent.as_ref(), |place| place.parent.as_ref()).count()
     }
@@ -54,19 +54,19 @@ impl Place {
         &self.name
     }
 
-    /// The source path that the layout gives it, if any.
+    /// The path on the source that the layout defines for it, if any.
     pub(crate) fn origin(&self) -> Option<&PathBuf> {
         self.origin.as_ref()
     }
 
-    /// Its path inside the snapshot, without a slash at either end; empty at the top.
+    /// The path inside the snapshot, without a slash at either end; empty for the top.
     pub(crate) fn inside(self: &Arc<Self>) -> Vec<u8> {
         let chain = self.chain();
         let names: Vec<&[u8]> = chain[1..].iter().map(|place| place.name.as_bytes()).collect();
         names.join(&b'/')
     }
 
-    /// The path inside the snapshot of `name` in this folder.
+    /// The path of `name` in this folder, inside the snapshot.
     pub(crate) fn inside_of(self: &Arc<Self>, name: &CStr) -> Vec<u8> {
         let mut path = self.inside();
         if !path.is_empty() {
@@ -76,7 +76,7 @@ impl Place {
         path
     }
 
-    /// The source path of `name` in this folder.
+    /// The path of `name` in this folder, on the source.
     pub(crate) fn source_of(self: &Arc<Self>, name: &CStr) -> Vec<u8> {
         let mut path = Vec::new();
         for place in self.chain() {
@@ -91,7 +91,7 @@ impl Place {
 }
 
 impl Drop for Place {
-    // A chain of a hundred thousand folders must not be dropped by recursion.
+    // Dropping a chain of 100,000 folders recursively would overflow the stack.
     fn drop(&mut self) {
         let mut next = self.parent.take();
         while let Some(mut place) = next.and_then(Arc::into_inner) {
@@ -110,7 +110,7 @@ fn append(path: &mut Vec<u8>, name: &[u8]) {
     path.extend_from_slice(name);
 }
 
-/// A path inside the snapshot as a chain of names.
+/// Converts a path inside the snapshot to a chain of names.
 pub(crate) fn place_of(inside: &[u8]) -> Arc<Place> {
     let names = inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
     names.fold(Place::top(None), |place, name| match c_name(name) {

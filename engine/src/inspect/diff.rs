@@ -1,6 +1,7 @@
-//! Compares two snapshots: two ordered walks, merged in lock-step, folder by folder. Writes nothing.
+//! Compares two snapshots: two ordered walks, merged folder by folder. Writes nothing.
 //!
-//! Memory is bounded by the largest folder and the depth, and by [`crate::inspect::renames::MOST`] for what may have moved.
+//! Memory is bounded by the largest folder, the depth, and [`crate::inspect::renames::MOST`]
+//! entries that may have moved.
 
 use std::cmp::Ordering;
 use std::ffi::{CStr, CString};
@@ -27,76 +28,78 @@ use crate::snapshot::name::SnapshotName;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DifferenceKind {
-    /// In the second snapshot only.
+    /// Exists only in the second snapshot.
     Added,
-    /// In the first snapshot only.
+    /// Exists only in the first snapshot.
     Removed,
-    /// Other content, or another type.
+    /// Has other content or another type.
     Changed,
-    /// Same content; another owner, mode, time or attribute.
+    /// Has the same content, but another owner, mode, time or attribute.
     Metadata,
-    /// The same inode, or the same content by hash and size, under another path.
+    /// Has the same inode, or the same hash and size, under another path.
     Moved,
 }
 
 /// One difference between two snapshots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// How it differs.
+    /// How the entry differs.
     pub kind: DifferenceKind,
-    /// Path inside the snapshot: in the second one, for what was removed in the first.
+    /// The path inside the second snapshot; for a removed entry, inside the first.
     pub path: Vec<u8>,
-    /// Where it was in the first snapshot, of what moved.
+    /// For a moved entry: its path inside the first snapshot.
     pub from: Option<Vec<u8>>,
-    /// Whether it is a folder.
+    /// Whether the entry is a folder.
     pub folder: bool,
-    /// Bytes of its content in the second snapshot; for what was removed in the first.
+    /// Bytes of content in the second snapshot; for a removed entry, in the first.
     pub bytes: u64,
 }
 
-/// What a comparison came to.
+/// The totals of a comparison.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Differences {
-    /// Entries that came.
+    /// Entries only in the second snapshot.
     pub added: u64,
-    /// Entries that went.
+    /// Entries only in the first snapshot.
     pub removed: u64,
-    /// Entries with other content or of another type.
+    /// Entries with other content or another type.
     pub changed: u64,
     /// Entries with the same content and other metadata.
     pub metadata: u64,
     /// Entries under another path.
     pub moved: u64,
-    /// Entries that are the same in both.
+    /// Entries that are equal in both.
     pub unchanged: u64,
-    /// Bytes of content that came: of added and changed files.
+    /// Bytes of added and changed files.
     pub bytes_added: u64,
-    /// Bytes of content that went: of removed files.
+    /// Bytes of removed files.
     pub bytes_removed: u64,
-    /// Whether so much came or went that not all of it was looked through for what moved.
+    /// Whether more than [`crate::inspect::renames::MOST`] entries differ, so that some moves may
+    /// be counted as added and removed.
     pub moves_unsure: bool,
-    /// Folders that could not be read, escaped, each with the reason.
+    /// Folders that could not be read: escaped path and reason.
     pub unread: Vec<(String, String)>,
-    /// Entries of the source that could not be read; they were told as events.
+    /// Entries of the source that could not be read. Each was reported as an event.
     pub unread_entries: u64,
 }
 
 impl Differences {
-    /// Whether nothing differs.
+    /// Whether there are no differences.
     #[must_use]
     pub fn is_none(&self) -> bool {
         self.added + self.removed + self.changed + self.metadata + self.moved == 0
     }
 }
 
-/// Receives the differences; `Break` when no more are wanted.
+/// Receives the differences. Returns `Break` when no more are wanted.
 pub type Sink<'a> = &'a mut dyn FnMut(&Difference) -> ControlFlow<()>;
 
-/// Compares the snapshots `first` and `second`, or in both what lies at `below` (a path inside them).
-/// What changed comes first, in the order of the walk; then what moved, came and went, sorted.
+/// Compares the snapshots `first` and `second`. With a non-empty `below`, a path inside them, only
+/// that entry and what it contains. Changed entries are reported first, in the order of the walk;
+/// then moved, added and removed ones, sorted by path.
 ///
 /// # Errors
-/// When one of them cannot be opened.
+/// A snapshot cannot be opened.
 pub fn diff(
     first: (&Catalog, &SnapshotName),
     second: (&Catalog, &SnapshotName),
@@ -136,7 +139,7 @@ struct Side {
     _stays: Reading,
     top: Dir,
     kept: Kept,
-    /// The device, when listings tell inodes.
+    /// The device of the snapshot, if listings return the inode numbers that stat(2) returns.
     dev: Option<u64>,
 }
 
@@ -150,26 +153,26 @@ impl Side {
         Ok(Self { _stays: stays, top, kept, dev })
     }
 
-    /// Opens the folder `place` from the top; `None` when there is none.
+    /// Opens the folder `place`, starting at the top; `None` if it does not exist.
     fn reopen(&self, place: &Arc<Place>) -> Option<Dir> {
         let chain = place.chain();
         chain[1..].iter().try_fold(self.top.try_clone().ok()?, |dir, at| dir.child(at.name()).ok())
     }
 }
 
-/// The folder of one path on both sides, and its subfolders that are still to be entered.
+/// One folder on both sides, and its subfolders that are not entered yet.
 struct Level {
     place: Arc<Place>,
-    /// Closed when many deeper ones are open.
+    /// `None` after the handles were closed because the walk is much deeper.
     handles: Option<[Option<Dir>; 2]>,
-    /// Last first.
+    /// In reverse order: the next one is the last.
     folders: Vec<(CString, [bool; 2])>,
 }
 
-/// How many levels keep their handles open.
+/// The number of levels that keep their handles open.
 const OPEN_LEVELS: usize = 100;
 
-/// Everything is compared: attributes and ACLs that are there were asked for once.
+/// Compare all attributes and ACLs that the snapshots hold.
 const ALL: Asked = Asked { xattrs: true, acls: true };
 
 struct Comparison<'a> {
@@ -214,14 +217,14 @@ impl Comparison<'_> {
                     }
                 }
             }
-            // A folder that cannot be read on one side is not told as if it had come or gone.
+            // A folder that is unreadable on one side is neither added nor removed.
             if there.iter().zip(&opened).all(|(there, opened)| *there == opened.is_some()) {
                 self.push(place.child(&name, None), opened);
             }
         }
     }
 
-    /// Compares the entries of a folder, and puts it on the stack for its subfolders.
+    /// Compares the entries of a folder and pushes it onto the stack for its subfolders.
     fn push(&mut self, place: Arc<Place>, handles: [Option<Dir>; 2]) {
         let mut records = [Records::new(), Records::new()];
         let mut lists = [Vec::new(), Vec::new()];
@@ -261,7 +264,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Compares the single entry `name` of `place`, and what lies below it.
+    /// Compares the entry `name` of `place`, and everything below it.
     fn compare_one(&mut self, place: &Arc<Place>, handles: &[Option<Dir>; 2], name: &CStr) {
         let mut records = [Records::new(), Records::new()];
         let mut pair = [None, None];
@@ -295,7 +298,8 @@ impl Comparison<'_> {
         }
     }
 
-    /// Compares what lies at one name; on which sides there is a folder to be entered, if on any.
+    /// Compares the entries of one name. Returns on which sides it is a folder to enter; `None` if
+    /// on neither.
     fn compare(
         &mut self,
         place: &Arc<Place>,
@@ -352,7 +356,7 @@ impl Comparison<'_> {
         Ok(there.iter().any(|there| *there).then_some(there))
     }
 
-    /// Something that is on one side only.
+    /// Records an entry that exists on one side only.
     fn loose(&mut self, side: usize, path: Vec<u8>, held: &Held, dir: &Dir, name: &CStr) {
         let folder = held.meta.kind == Kind::Folder;
         let bytes = content_bytes(held);
@@ -392,7 +396,7 @@ impl Comparison<'_> {
         self.stopped = self.stopped || (self.sink)(&difference).is_break();
     }
 
-    /// Tells what moved, came and went.
+    /// Reports moved, added and removed entries.
     fn finish(mut self) -> Differences {
         let matched = std::mem::take(&mut self.moves).matched();
         for (from, to) in matched.moved {
@@ -419,7 +423,7 @@ fn content_bytes(held: &Held) -> u64 {
     if held.meta.kind == Kind::File { held.meta.size } else { 0 }
 }
 
-/// The names of a folder in order, those that are only kept beside it among them.
+/// The names of a folder in order, including entries that only the sidecar holds.
 fn list(dir: &Dir, records: &Records) -> io::Result<Vec<Name>> {
     let mut names = Vec::new();
     dir.names(|entry| {
@@ -435,12 +439,12 @@ fn list(dir: &Dir, records: &Records) -> io::Result<Vec<Name>> {
     Ok(names)
 }
 
-/// The recorded hash of a file, if there is one.
+/// The recorded hash of a file; `None` if it has none.
 pub(crate) fn hash_of(dir: &Dir, name: &CStr) -> Option<blake3::Hash> {
     xattrs::hash(&dir.open_file(name).ok()?).ok().flatten()
 }
 
-/// Whether two entries hold the same; `hashes` are looked at only when sizes are equal.
+/// Whether two entries have the same content. `hashes` is called only when the sizes are equal.
 pub(crate) fn same_content(
     one: &Held,
     other: &Held,
@@ -453,7 +457,7 @@ pub(crate) fn same_content(
             Kind::File if a.id.is_some() && a.id == b.id => true,
             Kind::File => match hashes() {
                 [Some(one), Some(other)] => one == other,
-                // What rsync goes by.
+                // rsync compares size and mtime as well.
                 _ => a.mtime == b.mtime,
             },
             Kind::Symlink => one.target == other.target,
@@ -465,14 +469,14 @@ pub(crate) fn same_content(
 fn same_metadata(one: &Held, other: &Held) -> bool {
     let (a, b) = (&one.meta, &other.meta);
     (a.uid, a.gid) == (b.uid, b.gid)
-        // A symlink's mode is always 0777 on Linux (symlink(7)).
+        // Linux reports mode 0777 for every symlink (symlink(7)).
         && (a.kind == Kind::Symlink || a.mode == b.mode)
-        // A folder's time changes with its entries, which are compared on their own.
+        // The mtime of a folder changes with its entries, which are compared separately.
         && (a.kind == Kind::Folder || a.mtime == b.mtime)
         && one.xattrs == other.xattrs
 }
 
-/// Two sorted lists as one of pairs.
+/// Merges two sorted lists into pairs.
 struct Merge<I: Iterator<Item = Name>> {
     first: std::iter::Peekable<I>,
     second: std::iter::Peekable<I>,

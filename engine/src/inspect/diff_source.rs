@@ -1,5 +1,5 @@
-//! Compares a snapshot with the source as it is now: the walk of a dry run, and what moved among what it
-//! found on one side only. Writes nothing.
+//! Compares a snapshot with the current source: the walk of a dry run, plus the search for moved
+//! files. Writes nothing.
 
 use std::ffi::CStr;
 use std::io;
@@ -30,15 +30,15 @@ use crate::threads::work_queue::workers;
 
 /// Receives the differences, from every worker thread.
 pub trait DifferenceSink: Send + Sync {
-    /// One more.
+    /// Receives one difference.
     fn difference(&self, difference: &Difference);
 }
 
-/// Compares the source with the snapshot `base` of `job`, whatever came after that one. What changed comes
-/// first; then what moved, came and went, sorted.
+/// Compares the source with the snapshot `base` of `job`, which need not be the newest. Changed
+/// entries are reported first; then moved, added and removed ones, sorted by path.
 ///
 /// # Errors
-/// As [`crate::backup::dry_run::dry_run`].
+/// As for [`crate::backup::dry_run::dry_run`].
 pub fn against<S: Source>(
     job: &Job,
     source: Arc<S>,
@@ -72,18 +72,18 @@ pub fn against<S: Source>(
     Ok(total)
 }
 
-/// What is on one side only.
+/// Entries that exist on one side only.
 #[derive(Default)]
 struct Loose {
-    /// Files that came.
+    /// Files only in the source.
     come: Vec<(Timed, u64)>,
-    /// Everything else that came.
+    /// Other entries only in the source.
     others: Vec<Difference>,
     gone: Vec<(Vec<u8>, bool)>,
     too_many: bool,
 }
 
-/// Hands on what changed, and keeps what is on one side only.
+/// Passes changed entries on, and collects the entries that exist on one side only.
 struct Found {
     sink: Arc<dyn DifferenceSink>,
     loose: Mutex<Loose>,
@@ -92,7 +92,7 @@ struct Found {
 impl ChangeSink for Found {
     fn changes(&self, changes: &[Change]) {
         for Change { change, path, bytes, file } in changes {
-            // It comes escaped; what was never escaped cannot be read back, and is not there.
+            // The path is escaped. A path that cannot be unescaped does not exist in the snapshot.
             let folder = path.ends_with('/');
             let path = unshown(path.trim_end_matches('/')).unwrap_or_default();
             let told = |kind, path| Difference { kind, path, from: None, folder, bytes: *bytes };
@@ -129,7 +129,7 @@ impl ChangeSink for Found {
 }
 
 impl Found {
-    /// Tells what is on one side only, and corrects the counts by what moved.
+    /// Reports the entries on one side only, and corrects the counts for moved files.
     fn finish(&self, base: Option<&Dir>, whole_seconds: bool, total: &mut Differences) {
         let mut loose = self.loose.lock().unwrap_or_else(PoisonError::into_inner);
         let Loose { come, others, gone, too_many } = std::mem::take(&mut *loose);
@@ -185,14 +185,14 @@ impl Found {
     }
 }
 
-/// Finds the files of a snapshot at and below the paths that are gone.
+/// Finds the files of a snapshot at and below removed paths.
 #[derive(Default)]
 struct Files {
     found: Mutex<Vec<Timed>>,
 }
 
 impl Files {
-    /// Sorted by path, and whether there are more.
+    /// Returns the files sorted by path, and whether the search stopped at the limit.
     fn of(top: &Dir, gone: &[(Vec<u8>, bool)]) -> (Vec<Timed>, bool) {
         let files = Self::default();
         for (path, folder) in gone {
@@ -247,7 +247,7 @@ impl Visitor for Files {
         })
     }
 
-    // What cannot be read has not moved as far as anybody knows.
+    // An unreadable folder contributes no moved files.
     fn failed(&self, _: &Arc<Place>, _: io::Error) {}
 
     fn enough(&self) -> bool {

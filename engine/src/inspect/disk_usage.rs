@@ -1,8 +1,9 @@
-//! How much room snapshots take, and how much of it each holds alone. Writes nothing.
+//! Measures how much space snapshots take, and how much each would free alone. Writes nothing.
 //!
-//! A file is alone in a snapshot exactly when the inode's link count is the number of its names there:
-//! whatever else links it, another job or a user, the count tells. An inode is asked for its size once, however
-//! many snapshots share it: on many file systems a listing tells the inode of each name.
+//! Only one snapshot holds a file exactly when the link count of the inode equals the number of its
+//! names there. This also covers links from other jobs and from users. Each inode is read once,
+//! however many snapshots share it: on many file systems the listing returns the inode number of
+//! each name.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -22,34 +23,35 @@ use crate::repository::catalog::Catalog;
 use crate::snapshot::name::SnapshotName;
 use crate::threads::work_queue::workers;
 
-/// The room that a snapshot, or several together, take.
+/// The space that a snapshot, or a group of snapshots, takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Entries, every name counted; a snapshot's own folder is none.
+    /// Entries, counting every name; the top folder of a snapshot is not counted.
     pub entries: u64,
-    /// Sum of the sizes of its regular files, bytes; a file of several names counts once.
+    /// Sum of the sizes of the regular files, bytes. A file with several names counts once.
     pub bytes: u64,
-    /// Bytes allocated on disk, as du(1) tells them.
+    /// Bytes allocated on disk, as in du(1).
     pub disk_bytes: u64,
-    /// Bytes that would be free if it went.
+    /// Bytes that its removal would free.
     pub alone_bytes: u64,
 }
 
-/// What was measured.
+/// The result of a measurement.
 #[derive(Debug, Clone, Default)]
 pub struct Measured {
-    /// In the order that was asked for.
+    /// One value per group, in the given order.
     pub each: Vec<Usage>,
-    /// Bytes that all of them take together.
+    /// Bytes that all groups take together.
     pub disk_bytes: u64,
-    /// Folders that could not be read, escaped, each with the reason: what is below them is not counted.
+    /// Folders that could not be read: escaped path and reason. Their content is not counted.
     pub unread: Vec<(String, String)>,
 }
 
-/// Measures groups of snapshots: a group counts as one, what its members share among them included.
+/// Measures groups of snapshots. A group counts as one: files that only its members share count as
+/// its own.
 ///
 /// # Errors
-/// When a snapshot cannot be opened.
+/// A snapshot cannot be opened.
 pub fn measure(catalog: &Catalog, groups: &[Vec<SnapshotName>]) -> Result<Measured, LookError> {
     let inodes = Inodes::default();
     let (mut each, mut unread) = (Vec::new(), Vec::new());
@@ -60,7 +62,7 @@ pub fn measure(catalog: &Catalog, groups: &[Vec<SnapshotName>]) -> Result<Measur
             let gauge = Gauge::new(number, &inodes, &sums, &top, name);
             explore(&top, &Place::top(None), workers(), &gauge);
             unread.append(&mut lock(&gauge.unread));
-            // The top itself is no entry.
+            // The top folder itself is not counted as an entry.
             sums.entries.fetch_sub(1, Ordering::Relaxed);
         }
         each.push(sums.usage());
@@ -80,10 +82,10 @@ pub fn measure(catalog: &Catalog, groups: &[Vec<SnapshotName>]) -> Result<Measur
     Ok(measured)
 }
 
-/// Measures what lies below the folder `inside` of a snapshot.
+/// Measures everything below the folder `inside` of a snapshot.
 ///
 /// # Errors
-/// When it cannot be opened.
+/// The folder cannot be opened.
 pub(crate) fn measure_below(
     catalog: &Catalog,
     name: &SnapshotName,
@@ -93,7 +95,7 @@ pub(crate) fn measure_below(
     let dir =
         names.try_fold(catalog.top(name)?, |dir, name| dir.child(&crate::entry::c_name(name)?));
     let dir = dir.map_err(|error| LookError {
-        action: "cannot look into",
+        action: "cannot read",
         path: catalog.path_of(name),
         error,
     })?;
@@ -104,28 +106,28 @@ pub(crate) fn measure_below(
     Ok(sums.usage())
 }
 
-/// An inode of several names.
+/// An inode with several names.
 struct Inode {
     disk: u64,
     size: u64,
     links: u64,
-    /// The group that it was first seen in.
+    /// The group in which it was first seen.
     first: usize,
-    /// The group that it was last seen in.
+    /// The group in which it was last seen.
     last: usize,
-    /// Its names in the first one.
+    /// The number of its names in the first group.
     names: u64,
-    /// Whether another group has it too.
+    /// Whether another group contains it too.
     shared: bool,
 }
 
-/// Inode numbers are spread well enough by a multiplication.
+/// Hashes inode numbers with one multiplication.
 #[derive(Default)]
 struct Spread(u64);
 
 impl Hasher for Spread {
     fn finish(&self) -> u64 {
-        // Tables take the lowest bits, and a shard's numbers have six of them in common.
+        // Hash tables use the lowest bits, and the keys of a shard share six of them.
         self.0 ^ (self.0 >> 32)
     }
 
@@ -134,14 +136,14 @@ impl Hasher for Spread {
     }
 
     fn write_u64(&mut self, number: u64) {
-        // Fibonacci hashing: 2^64 over the golden ratio.
+        // Fibonacci hashing: 2^64 divided by the golden ratio.
         self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
 
 type Shard = HashMap<u64, Inode, BuildHasherDefault<Spread>>;
 
-/// All inodes of several names that were seen; in shards, so that threads seldom wait for one another.
+/// All inodes with several names, in shards so that threads rarely wait for each other.
 struct Inodes {
     shards: [Mutex<Shard>; 64],
 }
@@ -158,7 +160,7 @@ impl Inodes {
     }
 }
 
-/// The sums of a group, as far as they are counted.
+/// The running totals of a group.
 #[derive(Default)]
 struct Sums {
     entries: AtomicU64,
@@ -195,7 +197,7 @@ struct Gauge<'a> {
     group: usize,
     inodes: &'a Inodes,
     sums: &'a Sums,
-    /// Whether listings tell inodes.
+    /// Whether listings return inode numbers.
     known: bool,
     /// The device of the snapshot.
     dev: u64,
@@ -204,7 +206,7 @@ struct Gauge<'a> {
 }
 
 impl<'a> Gauge<'a> {
-    /// A gauge for what lies below `top` in the snapshot `name`.
+    /// Prepares to measure what is below `top` in the snapshot `name`.
     fn new(
         group: usize,
         inodes: &'a Inodes,
@@ -217,7 +219,7 @@ impl<'a> Gauge<'a> {
         Self { group, inodes, sums, known, dev, name, unread: Mutex::default() }
     }
 
-    /// Counts one more name of an inode that was seen before.
+    /// Counts another name of a known inode.
     fn again(&self, inode: &mut Inode, usage: &mut Usage) {
         if inode.last != self.group {
             inode.last = self.group;
@@ -228,23 +230,23 @@ impl<'a> Gauge<'a> {
         inode.names += u64::from(!inode.shared);
     }
 
-    /// Counts a name of the inode `key`; `false` when it was not seen before.
+    /// Counts a name of the inode `key`. Returns `false` if the inode is not known yet.
     fn count_known(&self, key: u64, usage: &mut Usage) -> bool {
         let mut shard = self.inodes.shard(key);
         shard.get_mut(&key).map(|inode| self.again(inode, usage)).is_some()
     }
 
-    /// Counts a name of an inode that `meta` describes.
+    /// Counts a name of the inode that `meta` describes.
     fn count(&self, meta: &Meta, usage: &mut Usage) {
         let Some(id) = meta.id else { return };
         let (disk, group) = (meta.allocated, self.group);
         let size = if meta.kind == Kind::File { meta.size } else { 0 };
         if meta.links > 1 {
-            // Of another file system that is mounted there the numbers are others.
+            // Another file system has its own inode numbers.
             let other = if id.dev == self.dev { 0 } else { id.dev.rotate_left(32) };
             let key = id.ino ^ other;
             let mut shard = self.inodes.shard(key);
-            // Another thread may have come to it since the listing.
+            // Another thread may have added it since the listing.
             if let Some(inode) = shard.get_mut(&key) {
                 return self.again(inode, usage);
             }
@@ -280,7 +282,7 @@ impl Visitor for Gauge<'_> {
             }
             ControlFlow::Continue(())
         });
-        // Inodes that lie beside one another are read together.
+        // Inodes with close numbers share disk blocks.
         unknown.sort_unstable_by_key(|(ino, _)| *ino);
         for (_, name) in unknown {
             match dir.stat(&name) {

@@ -1,4 +1,4 @@
-//! Tells why a path is in a job's snapshots or not: which rule decided, on the way down to it.
+//! Explains why a path is in a job's snapshots or not: which rule decided on the way down to it.
 
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
@@ -11,44 +11,44 @@ use crate::filter::scope::{Entered, Scope};
 use crate::job::Job;
 use crate::source::{Source, SourceError, rule_files};
 
-/// Why a path is in or out.
+/// Why a path is included or excluded.
 #[derive(Debug)]
 pub struct Explanation {
-    /// What the filters say of each part of the path that they are asked about, from the source root down;
-    /// the last one is the path itself, or what leaves it out.
+    /// The verdicts on the components of the path, from the source root down. The last one concerns
+    /// the path itself, or the folder whose exclusion excludes it.
     pub steps: Vec<Judged>,
-    /// Why nothing below the last step was looked at, when that is no rule.
+    /// Why the explanation stops before the path, if the reason is not a rule.
     pub ended: Option<Ended>,
-    /// Rule files on the way that cannot be used.
+    /// Errors of rule files on the way.
     pub errors: Vec<FilterError>,
 }
 
-/// What the filters say of one entry.
+/// The verdict of the filter rules on one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged {
-    /// Its path on the source.
+    /// The path on the source.
     pub path: PathBuf,
-    /// Whether it is in.
+    /// Whether the entry is included.
     pub included: bool,
-    /// The rule that decided and where it stands; `None` when no rule says anything of it.
+    /// The rule that decided, and where it was written; `None` if no rule matches.
     pub rule: Option<String>,
 }
 
-/// Why a path was not followed to its end.
+/// Why a path could not be followed to its end.
 #[derive(Debug)]
 pub enum Ended {
-    /// It lies in none of the source roots.
+    /// The path is in none of the source roots.
     OutsideOfAllRoots,
-    /// It does not exist: it was judged as a file, or with a slash at its end as a folder.
+    /// The path does not exist. It was judged as a file, or as a folder if it ends in a slash.
     Missing,
-    /// Something on the way to it is no folder.
+    /// A component of the path is not a folder.
     NoFolder,
-    /// Something on the way to it cannot be read.
+    /// A component of the path cannot be read.
     Unreadable(SourceError),
 }
 
 impl Explanation {
-    /// Whether the filters keep the path.
+    /// Whether the filter rules include the path.
     #[must_use]
     pub fn included(&self) -> bool {
         let outside = matches!(self.ended, Some(Ended::OutsideOfAllRoots | Ended::NoFolder));
@@ -56,10 +56,10 @@ impl Explanation {
     }
 }
 
-/// Asks the filters of `job` about `path` (absolute, on the source).
+/// Applies the filter rules of `job` to `path`, an absolute path on the source.
 ///
 /// # Errors
-/// When the source is lost, or a folder on the way to a source root cannot be opened.
+/// The source is lost, or a folder on the way to a source root cannot be opened.
 pub fn explain<S: Source>(job: &Job, source: &S, path: &Path) -> Result<Explanation, SourceError> {
     let mut asked = Asked {
         source,
@@ -84,7 +84,7 @@ struct Asked<'a, S> {
 }
 
 impl<S: Source> Asked<'_, S> {
-    /// Goes down to `root`, which lies at `inside` in a snapshot, and on to `path`.
+    /// Descends to `root`, whose path in a snapshot is `inside`, and from there to `path`.
     fn descend(&mut self, path: &Path, root: &Path, inside: &[u8]) -> Result<(), SourceError> {
         let mut node = self.job.layout.top();
         let mut scope = self.job.filters.scope();
@@ -105,7 +105,7 @@ impl<S: Source> Asked<'_, S> {
                 let judge =
                     if at_top { rule_files::at_top(&scope, path) } else { Arc::clone(&scope) };
                 let is_folder = self.source.root(path)?.entry.meta.kind == Kind::Folder;
-                // What is left out leads to a source root below all the same.
+                // An excluded folder can still lead to a source root below it.
                 if !self.judge(&judge, path, name, is_folder) {
                     whole = false;
                     if path == root {
@@ -129,7 +129,7 @@ impl<S: Source> Asked<'_, S> {
         self.below_root(&scope, root, held, rest)
     }
 
-    /// Goes on below a source root.
+    /// Continues below a source root.
     fn below_root(
         &mut self,
         scope: &Arc<Scope>,
@@ -146,7 +146,7 @@ impl<S: Source> Asked<'_, S> {
                 Ok(entry) => entry,
                 Err(error @ SourceError::Lost(_)) => return Err(error),
                 Err(SourceError::Vanished) => {
-                    // Nothing below it exists either: the rest is judged without rule files.
+                    // Nothing below it exists either, so the rest is judged without rule files.
                     self.explanation.ended = Some(Ended::Missing);
                     folder = None;
                     let is_folder = names.peek().is_some() || self.is_folder;

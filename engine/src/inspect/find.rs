@@ -1,4 +1,5 @@
-//! Finds entries by a pattern in many snapshots. Writes nothing. Memory grows with what is found.
+//! Finds entries by pattern in many snapshots. Writes nothing. Memory grows with the number of
+//! matches.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -18,21 +19,22 @@ use crate::repository::source_path::Roots;
 use crate::snapshot::name::SnapshotName;
 use crate::threads::work_queue::workers;
 
-/// What to look for: `*` and `?` (one byte) within a name, `**` over folders, `[a-z]`, `{one,other}`;
-/// bytes, not text. What is called exactly as the pattern is written is meant too: names may hold brackets.
+/// A search pattern: `*` and `?` (one byte) within a name, `**` across folders, `[a-z]`,
+/// `{one,other}`. It matches bytes, not characters. An entry whose name equals the pattern text
+/// also matches, because names may contain brackets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     glob: Vec<u8>,
-    /// The pattern as it is written, without slashes at its end.
+    /// The pattern text without trailing slashes.
     literal: Vec<u8>,
-    /// Whether it is about whole paths of the source, else about names.
+    /// Whether it is matched against whole paths of the source, rather than names.
     path: bool,
     any_case: bool,
 }
 
 impl Pattern {
-    /// A pattern with a slash is about the path on the source, any other about the name. A path that
-    /// does not begin with a slash may begin anywhere.
+    /// A pattern with a slash is matched against the path on the source, any other against the
+    /// name. Unless it starts with a slash, it may match from any folder on.
     #[must_use]
     pub fn new(text: &[u8], any_case: bool) -> Self {
         let path = text.contains(&b'/');
@@ -47,13 +49,13 @@ impl Pattern {
         Self { glob: [anywhere, &literal].concat(), literal, path, any_case }
     }
 
-    /// Whether `text` holds anything but plain characters.
+    /// Whether `text` contains wildcard characters.
     #[must_use]
     pub fn is_glob(text: &[u8]) -> bool {
         text.iter().any(|byte| b"*?[{\\".contains(byte))
     }
 
-    /// Whether the entry `name` in `folder`, a path of the source, is meant.
+    /// Whether the entry `name` in `folder`, a path of the source, matches.
     fn meets(&self, folder: &[u8], name: &[u8]) -> bool {
         let mut whole = Vec::new();
         let subject = if self.path {
@@ -87,25 +89,25 @@ impl Pattern {
 /// Where an entry was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Whether it is a folder, in the last snapshot that has it.
+    /// Whether it is a folder, in the last snapshot that contains it.
     pub folder: bool,
-    /// Positions, in the list of snapshots that was given, of those that have it; rising.
+    /// The snapshots that contain it, as ascending indices into the given list.
     pub snapshots: Vec<usize>,
 }
 
-/// What was found, by the path on the source.
+/// The result of a search, keyed by path on the source.
 #[derive(Debug, Clone, Default)]
 pub struct Finds {
-    /// Sorted by path.
+    /// The matches, sorted by path.
     pub found: BTreeMap<Vec<u8>, Found>,
-    /// Folders that could not be read, escaped, each with the reason.
+    /// Folders that could not be read: escaped path and reason.
     pub unread: Vec<(String, String)>,
 }
 
-/// Looks for `pattern` in `snapshots`, each with its source roots.
+/// Searches `snapshots`, each given with its source roots, for `pattern`.
 ///
 /// # Errors
-/// When a snapshot cannot be opened.
+/// A snapshot cannot be opened.
 pub fn find(
     catalog: &Catalog,
     snapshots: &[(SnapshotName, Roots)],
@@ -134,7 +136,7 @@ struct Seen {
     unread: Vec<(String, String)>,
 }
 
-/// Looks through one snapshot.
+/// Searches one snapshot.
 struct Seeker<'a> {
     name: &'a SnapshotName,
     roots: &'a Roots,
@@ -189,7 +191,7 @@ mod tests {
             ("*.txt", "/home", b"odd \xff.txt", true),
             ("*", "/home", b"a\nb", true),
             ("?", "/", b"x", true),
-            // A byte is no letter.
+            // `?` matches one byte, not one character.
             ("?", "/", "ä".as_bytes(), false),
             ("??", "/", "ä".as_bytes(), true),
             ("*ä*", "/", "xäx".as_bytes(), true),
@@ -205,7 +207,7 @@ mod tests {
             ("u/*.txt", "/home/u", b"x.txt", true),
             ("u/*.txt", "/u", b"x.txt", true),
             ("u/*.txt", "/home/xu", b"x.txt", false),
-            // Also as it is written.
+            // The literal text matches too.
             ("clip [id].mp4", "/", b"clip [id].mp4", true),
             ("clip [id].mp4", "/", b"clip i.mp4", true),
             ("clip [id].mp4", "/", b"a clip [id].mp4", false),

@@ -1,5 +1,5 @@
-//! Looks at what is there of a job: snapshots, what its runs left word of, free space. Reads only, and
-//! asks for no lock that a run could meet.
+//! Reads the state of a job: its snapshots, the records of its runs, and free space. It takes no
+//! lock that could delay a run.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -17,38 +17,39 @@ use crate::snapshot::history::History;
 use crate::snapshot::name::Prefix;
 use crate::threads::cancel::Stop;
 
-/// What was found.
+/// The state of a job.
 #[derive(Debug, Default)]
 pub struct Look {
     /// The snapshots.
     pub history: History,
-    /// Whether a run is at work.
+    /// Whether a run is in progress.
     pub at_work: bool,
     /// How the last run ended.
     pub status: Option<Status>,
-    /// How far the last run came.
+    /// The progress of the last run.
     pub reached: Option<Reached>,
-    /// The newest reports that can be read, oldest first.
+    /// The newest readable reports, oldest first.
     pub reports: Vec<Report>,
-    /// Room on the file system of the backups folder.
+    /// Space on the file system of the backups folder.
     pub space: Option<Space>,
 }
 
-/// Room on a file system.
+/// Space on a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Space {
     /// Bytes that this user may still write.
     pub free_bytes: u64,
-    /// Bytes in all.
+    /// Total bytes.
     pub total_bytes: u64,
-    /// Inodes that are free; `None` where the file system has no fixed number.
+    /// Free inodes; `None` where the file system has no fixed number of inodes.
     pub free_inodes: Option<u64>,
 }
 
-/// Looks at the snapshots of `prefix` in `backups_dir`, and at the newest `reports` reports.
+/// Reads the snapshots of `prefix` in `backups_dir`, and the newest `reports` reports. A folder
+/// that does not exist yet contains nothing.
 ///
 /// # Errors
-/// When the folder is not mounted or cannot be read. One that does not exist yet holds nothing.
+/// The folder is not mounted or cannot be read.
 pub fn look(backups_dir: &Path, prefix: &Prefix, reports: usize) -> Result<Look, RunError> {
     if let Some(mount_point) = missing_mount(backups_dir) {
         return Err(RunError::NotMounted { path: backups_dir.to_owned(), mount_point });
@@ -70,8 +71,8 @@ pub fn look(backups_dir: &Path, prefix: &Prefix, reports: usize) -> Result<Look,
         .collect();
     newest.reverse();
     let reached = progress::reached(&backups, prefix);
-    // Only where a run says that it goes on: to ask takes the lock for a moment, and a run that
-    // began in that moment would find it taken.
+    // Test the lock only when a run claims to be in progress. The test takes the lock for a moment,
+    // and a run that starts in that moment would find it taken.
     let at_work = reached.as_ref().is_some_and(|reached| !reached.ended)
         && backups.is_locked(prefix, &Stop::default());
     let status = backups

@@ -1,4 +1,4 @@
-//! Reading snapshots: differences, versions, sizes, searches.
+//! Read-only queries over snapshots: differences, versions, sizes, searches.
 
 pub mod diff;
 pub mod diff_source;

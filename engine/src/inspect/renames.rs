@@ -1,41 +1,43 @@
-//! Finds what moved among what is on one side only. Pure.
+//! Finds moved entries among those that exist on one side only. Pure.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
 use crate::entry::{FileId, Time};
 
-/// Of so many entries a side it is found out whether they moved; further ones count as come or gone.
+/// The highest number of entries per side that are checked for moves. Further ones count as added
+/// or removed.
 pub const MOST: usize = 200_000;
 
-/// Something that is on one side only.
+/// An entry that exists on one side only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Loose {
     pub(crate) path: Vec<u8>,
-    /// `None` for what has no inode of its own to be known by (folders, what is only kept beside).
+    /// `None` for entries that an inode does not identify: folders, and entries that only the
+    /// sidecar holds.
     pub(crate) id: Option<FileId>,
     pub(crate) bytes: u64,
     pub(crate) folder: bool,
     pub(crate) hash: Option<blake3::Hash>,
 }
 
-/// What is on one side only, as it comes in.
+/// Collects the entries that exist on one side only.
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
     sides: [Vec<Loose>; 2],
 }
 
-/// What became of it, each sorted by path.
+/// The result of matching. Each list is sorted by path.
 #[derive(Debug, Default)]
 pub(crate) struct Matched {
-    /// From, to.
+    /// Pairs of old and new entry.
     pub(crate) moved: Vec<(Loose, Loose)>,
     pub(crate) removed: Vec<Loose>,
     pub(crate) added: Vec<Loose>,
 }
 
 impl Moves {
-    /// Takes in one more of `side` (0: gone, 1: come); gives it back when there are too many.
+    /// Adds an entry of `side` (0: removed, 1: added). Returns it when the limit is reached.
     pub(crate) fn add(&mut self, side: usize, loose: Loose) -> Option<Loose> {
         if self.sides[side].len() >= MOST {
             return Some(loose);
@@ -44,7 +46,7 @@ impl Moves {
         None
     }
 
-    /// Pairs what is gone with what came: by inode, then by hash and size.
+    /// Pairs removed with added entries: by inode first, then by hash and size.
     pub(crate) fn matched(self) -> Matched {
         let [mut removed, mut added] = self.sides;
         for side in [&mut removed, &mut added] {
@@ -60,7 +62,7 @@ impl Moves {
     }
 }
 
-/// Takes the pairs that have the same `key` out of both lists; each is in one pair at the most.
+/// Moves pairs with the same `key` from both lists to `moved`. An entry is in at most one pair.
 fn pair<K: Eq + Hash>(
     removed: &mut Vec<Loose>,
     added: &mut Vec<Loose>,
@@ -68,7 +70,7 @@ fn pair<K: Eq + Hash>(
     key: impl Fn(&Loose) -> Option<K>,
 ) {
     let mut gone: HashMap<K, Vec<usize>> = HashMap::new();
-    // The last first, so that the first is taken first.
+    // Pushed in reverse, so that the first in path order is popped first.
     for (index, loose) in removed.iter().enumerate().rev() {
         if let Some(key) = key(loose) {
             gone.entry(key).or_default().push(index);
@@ -88,7 +90,8 @@ fn pair<K: Eq + Hash>(
     removed.extend(taken.into_iter().flatten());
 }
 
-/// A file of which neither inode nor hash tells anything on the other side.
+/// A file that can be matched only by size and time, because the other side has neither inode nor
+/// hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Timed {
     pub(crate) path: Vec<u8>,
@@ -102,8 +105,9 @@ impl Timed {
     }
 }
 
-/// Pairs files that are gone with files that came, by size and time, sorted by where they came. Of several that
-/// have both in common those of one name belong together; others only when one is left on each side.
+/// Pairs removed with added files by size and time, sorted by new path. Among several candidates,
+/// files of the same name are paired; a remaining pair is formed only when one file is left on each
+/// side.
 pub(crate) fn by_time(gone: &[Timed], come: &[Timed], whole_seconds: bool) -> Vec<(Timed, Timed)> {
     let mut alike: HashMap<(u64, Time), [Vec<&Timed>; 2]> = HashMap::new();
     for (side, files) in [gone, come].into_iter().enumerate() {
@@ -162,16 +166,12 @@ mod tests {
         let none: [&str; 0] = [];
         assert_eq!(moved(&["d/a 5 1 7"], &["e/b 5 1 7"], false), ["d/a>e/b"]);
         assert_eq!(moved(&["a 5 1 7"], &["b 5 1 8"], false), none, "another time");
-        assert_eq!(moved(&["a 5 1 7"], &["b 5 1 0"], true), ["a>b"], "SFTP tells whole seconds");
+        assert_eq!(moved(&["a 5 1 7"], &["b 5 1 0"], true), ["a>b"], "SFTP has whole seconds");
         assert_eq!(moved(&["a 5 1 7"], &["b 6 1 7"], false), none, "another size");
-        assert_eq!(
-            moved(&["a 0 1 7"], &["b 0 1 7"], false),
-            none,
-            "of nothing there is nothing to know"
-        );
+        assert_eq!(moved(&["a 0 1 7"], &["b 0 1 7"], false), none, "empty files are not matched");
         let gone = ["d/a 5 1 7", "d/b 5 1 7", "d/c 5 1 7"];
         assert_eq!(moved(&gone, &["e/b 5 1 7", "e/a 5 1 7"], false), ["d/a>e/a", "d/b>e/b"]);
-        assert_eq!(moved(&gone, &["e/b 5 1 7", "e/x 5 1 7"], false), ["d/b>e/b"], "which of two?");
+        assert_eq!(moved(&gone, &["e/b 5 1 7", "e/x 5 1 7"], false), ["d/b>e/b"], "ambiguous");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The versions of one path over many snapshots: when each appeared, changed and vanished. Writes nothing.
+//! The versions of one path across snapshots: when each appeared, changed and vanished. Writes
+//! nothing.
 
 use crate::entry::stored::Held;
 use crate::entry::tree_path::Place;
@@ -15,53 +16,53 @@ use crate::snapshot::name::SnapshotName;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Beginning {
-    /// It was not there before.
+    /// The path did not exist in the snapshot before.
     Appeared,
-    /// It was another version before.
+    /// The snapshot before has another version.
     Changed,
-    /// As the two above, and it is a version that was there already.
+    /// A version that an earlier span already had.
     Returned,
 }
 
-/// A path that stayed the same over some snapshots, one after the other.
+/// A run of consecutive snapshots in which a path stays the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// Counted from 1; spans of the same content have the same.
+    /// The version number, starting at 1. Spans with the same content have the same number.
     pub version: usize,
-    /// How it begins.
+    /// How the span begins.
     pub beginning: Beginning,
-    /// Position of the first snapshot that has it, in the list that was given.
+    /// The index of its first snapshot in the given list.
     pub first: usize,
-    /// Position of the last one.
+    /// The index of its last snapshot.
     pub last: usize,
-    /// What it is.
+    /// The kind of entry.
     pub kind: Kind,
-    /// Bytes of content; of a folder, of all files below it.
+    /// Bytes of content; for a folder, of all files below it.
     pub bytes: u64,
-    /// Entries below it, of a folder.
+    /// For a folder, the number of entries below it.
     pub entries: Option<u64>,
     /// Modification time.
     pub mtime: Time,
 }
 
-/// What a snapshot has at the path.
+/// What a snapshot holds at the path.
 struct Sighting {
     held: Held,
     hash: Option<blake3::Hash>,
 }
 
-/// The spans of a path, in the order of `snapshots`, each of them with the path inside it. Two versions are the
-/// same when the inode is, or the recorded hash; without hashes, when size and time are. Folders are the same when
-/// nothing below them differs.
+/// Returns the spans of a path in the order of `snapshots`; each snapshot is given with the path
+/// inside it. Two versions are equal when they share the inode or the recorded hash; without
+/// hashes, when size and time are equal. Two folders are equal when nothing below them differs.
 ///
 /// # Errors
-/// When a snapshot cannot be opened or the path in it cannot be looked at.
+/// A snapshot cannot be opened, or the path in it cannot be read.
 pub fn versions(
     catalog: &Catalog,
     snapshots: &[(SnapshotName, Vec<u8>)],
 ) -> Result<Vec<Span>, LookError> {
     let mut spans: Vec<Span> = Vec::new();
-    // One sighting of each version.
+    // One example of each version.
     let mut known: Vec<(Sighting, usize)> = Vec::new();
     for (index, (name, inside)) in snapshots.iter().enumerate() {
         let Some(seen) = sighting(catalog, name, inside)? else { continue };
@@ -121,8 +122,7 @@ fn sighting(
     name: &SnapshotName,
     inside: &[u8],
 ) -> Result<Option<Sighting>, LookError> {
-    let failed =
-        |error| LookError { action: "cannot look into", path: catalog.path_of(name), error };
+    let failed = |error| LookError { action: "cannot read", path: catalog.path_of(name), error };
     let top = catalog.top(name)?;
     let kept = catalog.kept(name)?;
     let mut dir = top;
@@ -153,7 +153,7 @@ fn sighting(
     Ok(Some(Sighting { held, hash: None }))
 }
 
-/// Whether an error says that nothing is there, or something on the way that is no folder.
+/// Whether the error means that the path does not exist, or that a component of it is not a folder.
 fn is_absent(error: &std::io::Error) -> bool {
     use rustix::io::Errno;
     matches!(

@@ -1,29 +1,29 @@
-//! Asks worker threads to end.
+//! Requests the end of worker threads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Asks a run to end soon. Set from a signal handler's thread, read everywhere.
+/// A request to end a run soon. The signal thread sets it; every thread may read it.
 #[derive(Debug, Default)]
 pub struct Stop {
     pub(crate) asked: AtomicBool,
-    /// What this is a part of: asked for too when that is.
+    /// If set, a request there applies here too.
     pub(crate) whole: Option<Arc<Self>>,
 }
 
 impl Stop {
-    /// One that ends a part of what `whole` ends.
+    /// Creates a request that also applies when `whole` is requested.
     #[must_use]
     pub fn within(whole: &Arc<Self>) -> Self {
         Self { asked: AtomicBool::new(false), whole: Some(Arc::clone(whole)) }
     }
 
-    /// From now on everything ends as soon as it can.
+    /// Requests the end.
     pub fn ask(&self) {
         self.asked.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the end was asked for.
+    /// Whether the end was requested.
     #[must_use]
     pub fn asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed) || self.whole.as_ref().is_some_and(|whole| whole.asked())

@@ -1,40 +1,40 @@
-//! Lets only so much be under way at once: who wants more waits.
+//! A counting semaphore that limits concurrent work.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-/// A number of places.
-pub(crate) struct Gate {
+/// A counting semaphore.
+pub(crate) struct Semaphore {
     taken: Mutex<usize>,
     wake: Condvar,
     most: usize,
 }
 
-/// Places that are taken until this is dropped.
-pub(crate) struct Pass {
-    gate: Arc<Gate>,
-    places: usize,
+/// Permits that are held until the value is dropped.
+pub(crate) struct Permit {
+    semaphore: Arc<Semaphore>,
+    permits: usize,
 }
 
-impl Gate {
+impl Semaphore {
     pub(crate) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { taken: Mutex::new(0), wake: Condvar::new(), most })
     }
 
-    /// Takes `places`, and waits for them if need be. Who wants more than there are gets them when
-    /// nobody else has any.
-    pub(crate) fn pass(self: &Arc<Self>, places: usize) -> Pass {
+    /// Takes `permits` permits and waits for them if necessary. A request for more permits than
+    /// exist waits until no other is held.
+    pub(crate) fn acquire(self: &Arc<Self>, permits: usize) -> Permit {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = |taken: &mut usize| *taken > 0 && *taken + places > self.most;
+        let full = |taken: &mut usize| *taken > 0 && *taken + permits > self.most;
         let mut taken = self.wake.wait_while(taken, full).unwrap_or_else(PoisonError::into_inner);
-        *taken += places;
-        Pass { gate: Arc::clone(self), places }
+        *taken += permits;
+        Permit { semaphore: Arc::clone(self), permits }
     }
 }
 
-impl Drop for Pass {
+impl Drop for Permit {
     fn drop(&mut self) {
-        *self.gate.taken.lock().unwrap_or_else(PoisonError::into_inner) -= self.places;
-        self.gate.wake.notify_all();
+        *self.semaphore.taken.lock().unwrap_or_else(PoisonError::into_inner) -= self.permits;
+        self.semaphore.wake.notify_all();
     }
 }
 
@@ -43,17 +43,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_than_the_places_are_taken_but_by_one_who_needs_more() {
-        let gate = Gate::new(3);
-        let (first, second) = (gate.pass(2), gate.pass(1));
+    fn a_request_for_more_permits_than_exist_waits_until_none_is_held() {
+        let semaphore = Semaphore::new(3);
+        let (first, second) = (semaphore.acquire(2), semaphore.acquire(1));
         let waiting = std::thread::spawn({
-            let gate = Arc::clone(&gate);
-            move || gate.pass(10).places
+            let semaphore = Arc::clone(&semaphore);
+            move || semaphore.acquire(10).permits
         });
         drop(first);
         assert!(!waiting.is_finished());
         drop(second);
         assert_eq!(waiting.join().unwrap(), 10);
-        assert_eq!(*gate.taken.lock().unwrap(), 0);
+        assert_eq!(*semaphore.taken.lock().unwrap(), 0);
     }
 }

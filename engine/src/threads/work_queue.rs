@@ -1,38 +1,38 @@
-//! Work for a few threads: last in, first out, which keeps a walk near the depth first order and its
-//! memory small. It ends when nothing is left and nobody can add more.
+//! A work queue for worker threads. It is last-in-first-out, which keeps a walk close to
+//! depth-first order and its memory small. It ends when it is empty and no thread can add tasks.
 //!
-//! Requests whose answers come later wait in a lane of their own, so that only so many are out at once.
+//! Requests that are answered later wait in a separate lane, which limits how many are in flight.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Tasks that wait, and how many hands may still add to them.
+/// Waiting tasks, and a count of the holders that can still add tasks.
 pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
     wake: Condvar,
-    /// How many requests may be out at once.
+    /// The highest number of requests in flight.
     most_out: usize,
 }
 
 struct State<T> {
     waiting: Vec<T>,
     requests: Vec<T>,
-    /// Workers at a task.
+    /// Workers that run a task.
     busy: usize,
-    /// Requests of this queue that are not answered.
+    /// Requests without an answer yet.
     out: usize,
-    /// Others who may still add tasks.
+    /// Other holders that can still add tasks.
     held: usize,
     closed: bool,
 }
 
 impl<T> State<T> {
-    /// Whether nobody is left who could add a task.
+    /// Whether no task waits and no holder can add one.
     fn idle(&self) -> bool {
         self.busy == 0 && self.out == 0 && self.held == 0 && self.waiting.is_empty()
     }
 }
 
-/// Somebody who may still add tasks to a queue.
+/// While it exists, the queue does not end.
 pub(crate) struct Hold<T> {
     queue: Arc<Queue<T>>,
     of_request: bool,
@@ -67,7 +67,7 @@ impl<T> Queue<T> {
         self.add(|state| state.waiting.push(task));
     }
 
-    /// Adds a task that is a request: from its start it counts as out, until its [`Hold`] is dropped.
+    /// Adds a request. It is in flight from its start until its [`Hold`] is dropped.
     pub(crate) fn push_request(&self, task: T) {
         self.add(|state| state.requests.push(task));
     }
@@ -87,12 +87,13 @@ impl<T> Queue<T> {
         Hold { queue: Arc::clone(self), of_request: false }
     }
 
-    /// Takes over a request that a worker has just begun: it is out until the returned value is dropped.
+    /// Takes over a request that a worker just started. It is in flight until the returned value is
+    /// dropped.
     pub(crate) fn begun(self: &Arc<Self>) -> Hold<T> {
         Hold { queue: Arc::clone(self), of_request: true }
     }
 
-    /// Throws away what waits; workers end after the task they are at.
+    /// Discards waiting tasks. Workers end after their current task.
     pub(crate) fn close(&self) {
         let mut state = self.state();
         state.closed = true;
@@ -102,14 +103,14 @@ impl<T> Queue<T> {
         drop(dropped);
     }
 
-    /// Works until everything is done: `threads` threads call `work` with one task after the other.
+    /// Runs all tasks: `threads` threads call `work` with one task at a time.
     pub(crate) fn work(&self, threads: usize, work: impl Fn(T) + Sync)
     where
         T: Send,
     {
         std::thread::scope(|scope| {
             for _ in 1..threads {
-                // Where no more threads may be had, the ones there are do it.
+                // If the system refuses more threads, the existing ones do the work.
                 let _ = std::thread::Builder::new().spawn_scoped(scope, || self.worker(&work));
             }
             self.worker(&work);
@@ -156,12 +157,12 @@ impl<T> Queue<T> {
     }
 }
 
-/// A worker that is at a task.
+/// A worker that runs a task.
 struct Busy<'a, T>(&'a Queue<T>);
 
 impl<T> Drop for Busy<'_, T> {
     fn drop(&mut self) {
-        // The other workers must not wait for one that panicked; the scope passes its panic on.
+        // Other workers must not wait for one that panicked. The scope propagates its panic.
         if std::thread::panicking() {
             self.0.close();
         }
@@ -169,7 +170,7 @@ impl<T> Drop for Busy<'_, T> {
     }
 }
 
-/// How many threads a walk uses: one a core.
+/// The number of threads of a walk: one per core.
 pub(crate) fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -1,4 +1,4 @@
-//! All names that damaged inodes have, in all snapshots.
+//! Finds all names of damaged inodes, in all snapshots.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -16,7 +16,7 @@ use crate::snapshot::name::SnapshotName;
 use crate::threads::work_queue::workers;
 use crate::verify::outcome::Damage;
 
-/// Looks for the names of `damaged` inodes in `snapshots`.
+/// Searches `snapshots` for the names of `damaged` inodes, which are keyed by inode number.
 pub(crate) fn of_all(
     catalog: &Catalog,
     snapshots: &[SnapshotName],
@@ -27,7 +27,7 @@ pub(crate) fn of_all(
     }
     let damaged = Mutex::new(damaged);
     for name in snapshots {
-        // One that is gone meanwhile has none.
+        // A snapshot that was removed in the meantime has no names.
         let Ok(top) = catalog.top(name) else { continue };
         let seeker = Seeker { known: tells_inodes(&top), name, damaged: &damaged };
         explore(&top, &Place::top(None), workers(), &seeker);

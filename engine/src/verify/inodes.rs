@@ -1,4 +1,4 @@
-//! Inodes that were proved, each once, and those that are not what was recorded of them.
+//! The inodes that were checked, each once, and those that differ from their record.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,27 +6,28 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::snapshot::name::SnapshotName;
 use crate::verify::outcome::{Damage, Flaw};
 
-/// The inodes that were read are kept in so many tables, so that threads seldom wait for one another.
+/// The number of tables for inodes that were read, so that threads rarely wait for each other.
 const SHARDS: usize = 64;
 
-/// Set in the fingerprint of what the manifest records; what is known by an attribute alone proves nothing.
+/// Set in a fingerprint that comes from the manifest. A fingerprint from the hash attribute alone
+/// proves nothing.
 const BY_MANIFEST: u64 = 1;
 
-/// What is said of a name that has the inode of another one.
-const EXCHANGED: &str = "it is not what was backed up under this name, but what was under another";
+/// The message for a name that has the inode of another name.
+const EXCHANGED: &str = "its content was backed up under another name, not under this one";
 
-/// Inodes of several names that were read, or left out, each with the fingerprint of what was recorded of it.
+/// Inodes with several names that were read or skipped, each with the fingerprint of its record.
 pub(crate) struct Inodes {
     done: [Mutex<HashMap<u64, u64>>; SHARDS],
     differing: Mutex<HashMap<u64, Differing>>,
 }
 
-/// An inode that is not what was recorded under one of its names.
+/// An inode that differs from the record of one of its names.
 struct Differing {
     what: String,
     bytes: u64,
     names: Vec<(SnapshotName, Vec<u8>)>,
-    /// It is what was recorded under another one.
+    /// It equals the record of another of its names.
     proved: bool,
 }
 
@@ -43,13 +44,13 @@ impl Inodes {
         lock(&self.done[(ino % SHARDS as u64) as usize])
     }
 
-    /// Whether an inode was read, and what was recorded of it then is what is recorded of it here, if anything.
+    /// Whether the inode was already checked against the same record.
     pub(crate) fn is_done(&self, ino: u64, recorded: Option<u64>) -> bool {
         self.shard(ino).get(&ino).is_some_and(|done| is_same(*done, recorded))
     }
 
-    /// Takes an inode for reading; `None` when that was done. Otherwise whether it was compared before
-    /// with what was recorded under another name.
+    /// Claims an inode for reading; `None` if it was already checked against this record. Otherwise
+    /// returns whether it was compared earlier with the record of another name.
     pub(crate) fn take(&self, ino: u64, recorded: Option<u64>) -> Option<bool> {
         let mut shard = self.shard(ino);
         let before = shard.get(&ino).copied();
@@ -60,12 +61,12 @@ impl Inodes {
         Some(before.is_some_and(|before| before & BY_MANIFEST != 0))
     }
 
-    /// What an inode turned out to be of which nothing was recorded.
+    /// Stores the fingerprint of an inode that has no record.
     pub(crate) fn note(&self, ino: u64, fingerprint: u64) {
         self.shard(ino).insert(ino, fingerprint & !BY_MANIFEST);
     }
 
-    /// An inode is what was recorded of it.
+    /// The inode equals its record.
     pub(crate) fn good(&self, ino: u64) {
         let mut differing = lock(&self.differing);
         if let Some(differing) = differing.get_mut(&ino) {
@@ -73,7 +74,7 @@ impl Inodes {
         }
     }
 
-    /// An inode is not what was recorded of it under `name`.
+    /// The inode differs from its record under `name`.
     pub(crate) fn differs(
         &self,
         ino: u64,
@@ -87,8 +88,8 @@ impl Inodes {
         differing.entry(ino).or_insert_with(new).names.push(name);
     }
 
-    /// The damaged inodes by number, without their names, and the names under which stands what was
-    /// backed up under others.
+    /// The damaged inodes by number, without their names; and the names whose content was backed up
+    /// under another name.
     pub(crate) fn judged(&self) -> (HashMap<u64, Damage>, Vec<(SnapshotName, Flaw)>) {
         let (mut damaged, mut flaws) = (HashMap::new(), Vec::new());
         for (ino, Differing { what, bytes, names, proved }) in
@@ -106,7 +107,7 @@ impl Inodes {
     }
 }
 
-/// Whether what is `done` is what is recorded, if anything.
+/// Whether the fingerprint `done` equals `recorded`; also `true` if nothing is recorded.
 fn is_same(done: u64, recorded: Option<u64>) -> bool {
     recorded.is_none_or(|recorded| recorded | BY_MANIFEST == done | BY_MANIFEST)
 }
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inode_is_read_once_for_each_thing_that_is_recorded_of_it() {
+    fn an_inode_is_read_once_for_each_of_its_records() {
         let inodes = Inodes::new();
         assert_eq!(inodes.take(1, Some(7)), Some(false));
         assert_eq!(inodes.take(1, Some(7)), None);
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_under_another_name_is_not_damaged() {
+    fn content_of_another_name_is_not_damaged() {
         let inodes = Inodes::new();
         inodes.differs(1, 5, "x".to_owned(), name(b"a"), false);
         inodes.good(1);

@@ -1,5 +1,5 @@
-//! Proves what snapshots hold: every byte against the recorded hash, each inode once however many
-//! snapshots share it, and the entries of each against its report.
+//! Verifies snapshots: every byte against the recorded hash, each inode once however many snapshots
+//! share it, and the entries of each snapshot against its report.
 
 pub(crate) mod inode_names;
 pub(crate) mod inodes;
@@ -29,11 +29,11 @@ use crate::verify::scan::Scan;
 
 pub use crate::verify::outcome::Flaw;
 
-/// Checks `portion` of what `snapshots` hold, all in the folder of `catalog`. `None` when a signal ended it;
-/// what was found until then is noted.
+/// Checks `portion` of the content of `snapshots`, which must all be in the folder of `catalog`.
+/// Returns `None` after a stop; what was found until then is stored.
 ///
 /// # Errors
-/// When a snapshot cannot be opened.
+/// A snapshot cannot be opened.
 pub fn verify(
     catalog: &Catalog,
     snapshots: &[SnapshotName],
@@ -46,10 +46,10 @@ pub fn verify(
     let mut found = Verified { snapshots: snapshots.len(), ..Verified::default() };
     for name in snapshots {
         let seen = scan.snapshot(catalog, name);
-        // What a run or prune removes meanwhile is not damaged.
+        // A snapshot that another process removes during the check is not damaged.
         if found.snapshots > 1 && is_gone(catalog, name) {
             found.snapshots -= 1;
-            found.aside.push(format!("{name} was removed while it was checked"));
+            found.aside.push(format!("{name} was removed during the check"));
             continue;
         }
         let seen = seen?;
@@ -77,14 +77,14 @@ pub fn verify(
     Ok((!stopped).then_some(found))
 }
 
-/// Whether a snapshot is not there any more.
+/// Whether a snapshot no longer exists.
 fn is_gone(catalog: &Catalog, name: &SnapshotName) -> bool {
     let dir = &catalog.backups.dir;
     folder_name(name).and_then(|name| dir.find(&name)).is_ok_and(|found| found.is_none())
 }
 
-/// Notes what was found for the runs to come. Of the snapshots that were looked at as a `whole`, nothing
-/// else is damaged.
+/// Stores the damage marks for later runs. For snapshots in `whole`, which were checked completely,
+/// old marks are dropped.
 fn note(
     catalog: &Catalog,
     all: &[SnapshotName],
@@ -114,17 +114,17 @@ fn note(
             && let Err(error) =
                 crate::repository::records::damage::store(&catalog.backups, name, &now_found, now)
         {
-            let what =
-                format!("what is damaged in {name} cannot be noted for the next run: {error}");
+            let what = format!("cannot store the damage marks of {name} for the next run: {error}");
             found.aside.push(what);
         }
     }
 }
 
-/// The folder in `.backup_manager` that holds how far rolling checks have come.
+/// The folder in `.backup_manager` with the progress of rolling checks.
 const ROLLING: &std::ffi::CStr = c"verify";
 
-/// What a call of a rolling check has to read now, to have read everything of `prefix` once in `period`.
+/// The portion that a rolling check must read now to read all of `prefix` once per `period`, and
+/// the state to store afterwards.
 #[must_use]
 pub fn rolling(
     catalog: &Catalog,
@@ -138,10 +138,10 @@ pub fn rolling(
     roll(state.as_ref(), (context.now)(), period)
 }
 
-/// Notes how far a rolling check has come, after it was done.
+/// Stores the progress of a rolling check after the check is done.
 ///
 /// # Errors
-/// When it cannot be stored.
+/// The file cannot be written.
 pub fn rolled(catalog: &Catalog, prefix: &Prefix, state: &Rolling) -> Result<(), LookError> {
     let backups = &catalog.backups;
     let store = || -> io::Result<()> {
@@ -153,7 +153,7 @@ pub fn rolled(catalog: &Catalog, prefix: &Prefix, state: &Rolling) -> Result<(),
         )
     };
     store().map_err(|error| LookError {
-        action: "cannot note how far the check has come in",
+        action: "cannot store the progress of the check in",
         path: catalog.path().to_owned(),
         error,
     })

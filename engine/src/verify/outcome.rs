@@ -1,4 +1,4 @@
-//! What a verification found.
+//! The results of a verification.
 
 use std::fmt;
 
@@ -6,51 +6,51 @@ use crate::entry::escape::shown;
 use crate::entry::{Meta, Time};
 use crate::snapshot::name::SnapshotName;
 
-/// Something that is wrong with a snapshot as a whole.
+/// A defect of a snapshot that is not a damaged file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flaw {
-    /// Entries are gone that its run had stored.
+    /// The snapshot has fewer entries than its run stored.
     Missing {
-        /// How many at least.
+        /// The minimum number of missing entries.
         missing: u64,
-        /// How many its report tells.
+        /// The number of entries in the report.
         expected: u64,
     },
-    /// Entries were added, removed or renamed in a folder after the snapshot was complete.
+    /// Entries of a folder were added, removed or renamed after the snapshot was sealed.
     Changed(Vec<u8>),
-    /// An entry of another name than all that the manifest records.
+    /// An entry whose name the manifest does not contain.
     Added(Vec<u8>),
-    /// Entries of a folder that the manifest records, and that are gone or have other names.
+    /// Entries in the manifest that are missing from their folder or were renamed.
     Gone {
         /// The folder.
         folder: Vec<u8>,
-        /// How many.
+        /// The number of entries.
         count: usize,
     },
-    /// An entry that is not what the manifest records under its name.
+    /// An entry that differs from its record in the manifest.
     Altered(Vec<u8>, &'static str),
     /// The manifest, or a part of it, cannot be read.
     ManifestUnreadable,
     /// A folder cannot be read.
     Unread(Vec<u8>, String),
-    /// A file or folder cannot be read by the user who asks.
+    /// The current user has no permission to read a file or folder.
     Forbidden(Vec<u8>),
-    /// Its report cannot be read.
+    /// The report cannot be read.
     ReportUnreadable,
-    /// Its report is that of another one.
+    /// The report belongs to another snapshot.
     ReportOfAnother(String),
-    /// Its report is gone; older ones have theirs.
+    /// The report is missing, although older snapshots have theirs.
     ReportGone,
 }
 
 impl Flaw {
-    /// Whether something is certainly damaged, not only unproved.
+    /// Whether this proves damage, rather than a missing proof.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         !matches!(self, Self::ReportGone | Self::Forbidden(_) | Self::ManifestUnreadable)
     }
 
-    /// The path inside the snapshot that it concerns; none for all of it.
+    /// The path inside the snapshot; `None` when the whole snapshot is concerned.
     #[must_use]
     pub fn path(&self) -> Option<&[u8]> {
         match self {
@@ -73,7 +73,7 @@ impl fmt::Display for Flaw {
             }
             Self::Changed(path) => write!(
                 f,
-                "entries were added, removed or renamed in {} after it was complete",
+                "entries were added, removed or renamed in {} after the snapshot was sealed",
                 folder_of(path)
             ),
             Self::Added(path) => {
@@ -87,91 +87,91 @@ impl fmt::Display for Flaw {
             }
             Self::Altered(path, what) => write!(f, "{}: {what}", folder_of(path)),
             Self::ManifestUnreadable => f.write_str(
-                "its manifest cannot be read: files are proved by the hashes that they bear, which their owners can write",
+                "its manifest cannot be read: files are checked against their hash attributes only, which their owners can change",
             ),
             Self::Unread(path, why) => write!(f, "{} cannot be read: {why}", shown(path)),
             Self::Forbidden(path) => {
-                write!(f, "{} may not be read by this user, and was not checked", shown(path))
+                write!(f, "this user may not read {}; it was not checked", shown(path))
             }
             Self::ReportUnreadable => f.write_str("its report cannot be read"),
-            Self::ReportOfAnother(name) => write!(f, "its report is that of {name}"),
+            Self::ReportOfAnother(name) => write!(f, "its report belongs to {name}"),
             Self::ReportGone => {
-                f.write_str("its report is gone: nothing tells how many entries it should hold")
+                f.write_str("its report is missing: the expected number of entries is unknown")
             }
         }
     }
 }
 
 pub(crate) fn folder_of(path: &[u8]) -> String {
-    if path.is_empty() { "its top".to_owned() } else { shown(path) }
+    if path.is_empty() { "its top folder".to_owned() } else { shown(path) }
 }
 
-/// The time at which entries of a folder changed, if that was after it got the time of its source: then
-/// both its times are that of the change.
+/// The time at which entries of a folder changed after the folder got the mtime of the source. Such
+/// a change sets mtime and ctime to the same time.
 pub(crate) fn changed_at(meta: &Meta) -> Option<Time> {
     (meta.mtime == meta.ctime).then_some(meta.mtime)
 }
 
-/// A damaged file, with all its names.
+/// A damaged file with all its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// What is wrong with it.
+    /// What is wrong.
     pub what: String,
-    /// Its size now, bytes.
+    /// The current size, bytes.
     pub bytes: u64,
-    /// Each snapshot that has it, and its path inside, sorted.
+    /// The snapshots that contain it, each with the path inside, sorted.
     pub names: Vec<(SnapshotName, Vec<u8>)>,
 }
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verified {
-    /// Snapshots that were looked at.
+    /// Snapshots that were checked.
     pub snapshots: usize,
     /// Names of files in them.
     pub names: u64,
-    /// Files (inodes) that were read, and are as they were recorded.
+    /// Files (inodes) that were read and equal their record.
     pub good: u64,
     /// Bytes that were read.
     pub bytes: u64,
-    /// Files that bear no hash.
+    /// Files without a recorded hash.
     pub unproved: u64,
-    /// Files that bore none and do now.
+    /// Files that had no hash and got one (`--record`).
     pub recorded: u64,
-    /// Files that are damaged.
+    /// Damaged files.
     pub damaged: Vec<Damage>,
-    /// What is wrong with snapshots as a whole.
+    /// Other defects of snapshots.
     pub flaws: Vec<(SnapshotName, Flaw)>,
-    /// What could not be noted for later runs, and why; what was removed meanwhile.
+    /// Side effects to report: marks that could not be stored, and snapshots that were removed
+    /// during the check.
     pub aside: Vec<String>,
 }
 
 impl Verified {
-    /// Whether damage was found.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         !self.damaged.is_empty() || self.flaws.iter().any(|(_, flaw)| flaw.is_damage())
     }
 
-    /// Whether everything that was looked at is proved.
+    /// Whether everything that was checked is proved intact.
     #[must_use]
     pub fn is_proved(&self) -> bool {
         !self.is_damaged() && self.unproved == 0 && self.flaws.is_empty()
     }
 }
 
-/// What was seen of one snapshot.
+/// What the check saw of one snapshot.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// Entries, folders among them, and those that are only kept beside it.
+    /// The number of entries, including folders and entries that only the sidecar holds.
     pub(crate) entries: u64,
-    /// Folders whose entries changed at a time, with that.
+    /// Folders whose entries changed after the snapshot was sealed, each with the time.
     pub(crate) late: Vec<(Vec<u8>, Time)>,
-    /// Folders that cannot be read, each with the reason.
+    /// Folders that cannot be read: path and reason.
     pub(crate) unread: Vec<(Vec<u8>, String)>,
     /// Files and folders that this user may not read.
     pub(crate) forbidden: Vec<Vec<u8>>,
-    /// What is not as the manifest records it.
+    /// Differences from the manifest.
     pub(crate) differing: Vec<Flaw>,
     /// Whether a part of the manifest could not be read.
     pub(crate) no_manifest: bool,

@@ -1,4 +1,4 @@
-//! Reads one file as the disk holds it, and compares it with what was recorded.
+//! Reads one file from the disk and compares it with its record.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,26 +10,27 @@ use crate::fs::{stat, xattrs};
 use crate::repository::content::{Content, StoreError, read_through};
 use crate::repository::manifest::record::Content as Recorded;
 
-/// Bytes that one read asks for.
+/// Bytes per read.
 const CHUNK: u64 = 1024 * 1024;
 
-/// What a file turned out to be.
+/// The result for one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Finding {
-    /// As it was recorded.
+    /// The file equals its record.
     Good,
-    /// Nothing is recorded for it.
+    /// The file has no record.
     Unproved,
-    /// Nothing was recorded; now what it holds is.
+    /// The file had no record and got its current hash.
     Recorded,
-    /// Something is wrong.
+    /// The file is damaged.
     Damaged(String),
-    /// The work was to end.
+    /// A stop was requested.
     Stopped,
 }
 
-/// Reads and judges a file by what the manifest records of it, or else by the hash that it bears. With
-/// `record` a file without a hash gets that of what it holds now. Returns what a manifest would record of what was read.
+/// Reads a file and compares it with its record in the manifest, or else with its hash attribute.
+/// With `record`, a file without a hash gets its current one. Also returns the record that a
+/// manifest would contain for the content.
 pub(crate) fn judge(
     file: &File,
     manifest: Option<Recorded>,
@@ -54,7 +55,7 @@ pub(crate) fn judge(
     let method = recorded.as_ref().map(|(method, _)| *method);
     let recorded = match recorded.map(|(_, bytes)| blake3::Hash::from_slice(&bytes)) {
         Some(Err(_)) => {
-            let what = "what is recorded as its hash is none".to_owned();
+            let what = "its recorded hash is not valid".to_owned();
             return (Finding::Damaged(what), None);
         }
         Some(Ok(hash)) => Some(hash),
@@ -84,8 +85,8 @@ fn unreadable(error: &io::Error, stop: &(dyn Fn() -> bool + Sync)) -> Finding {
     Finding::Damaged(format!("it cannot be read: {error}"))
 }
 
-/// Judges a file that holds content of the hash `now`. Its attribute belongs to the owner of the file, who
-/// can write it; the manifest does not.
+/// Compares the hash `now` of the content with the manifest. The hash attribute is a weaker record:
+/// the owner of the file can change it, but not the manifest.
 fn by_manifest(file: &File, manifest: Recorded, now: &blake3::Hash) -> Finding {
     let borne = xattrs::recorded(file).ok().flatten();
     let agrees = borne
@@ -93,18 +94,18 @@ fn by_manifest(file: &File, manifest: Recorded, now: &blake3::Hash) -> Finding {
         .map(|(method, bytes)| *method == manifest.method() && bytes == now.as_bytes());
     match (manifest.is(now), agrees) {
         (false, Some(true)) => Finding::Damaged(format!(
-            "{OTHER_CONTENT}, and the hash that it bears was changed with it: somebody wrote to it"
+            "{OTHER_CONTENT}, and its hash attribute was changed to match: it was modified on purpose"
         )),
         (false, _) => Finding::Damaged(OTHER_CONTENT.to_owned()),
         (true, Some(false)) => Finding::Damaged(
-            "its content is what was backed up, but the hash that it bears is not".to_owned(),
+            "its content is what was backed up, but its hash attribute was changed".to_owned(),
         ),
         (true, _) => Finding::Good,
     }
 }
 
-/// The hash of what the disk holds, not of what the system still has in memory, nor is it left there:
-/// others need the memory more.
+/// Hashes the content on disk: drops the page cache before the read, so that the disk is read, and
+/// after it, so that other programs keep their cache.
 fn hash(
     file: &File,
     method: Option<Method>,
@@ -138,7 +139,7 @@ fn plain(
     read: &(dyn Fn(u64) + Sync),
 ) -> io::Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
-    // One byte more than the file has, so that the first read sees its end.
+    // One byte more than the file, so that a single read reaches its end.
     let mut buffer = vec![0; (size + 1).min(CHUNK) as usize];
     let mut total = 0;
     loop {

@@ -1,4 +1,5 @@
-//! What is wrong with a snapshot as a whole: entries against its report, folders against the clock.
+//! Checks a snapshot as a whole: its entries against its report, its folders against the time of
+//! the report.
 
 use chrono::DateTime;
 
@@ -9,7 +10,7 @@ use crate::repository::records::report_file::report_file;
 use crate::snapshot::name::SnapshotName;
 use crate::verify::outcome::{Flaw, Seen};
 
-/// What stands where a snapshot's report should be.
+/// The state of the report file of a snapshot.
 enum Kept {
     Report(Box<Report>),
     Nothing,
@@ -25,7 +26,7 @@ fn kept(catalog: &Catalog, name: &SnapshotName) -> Kept {
     serde_json::from_slice(&content).map_or(Kept::Garbage, |report| Kept::Report(Box::new(report)))
 }
 
-/// What is wrong with the snapshot `name`, of which `seen` was seen.
+/// The flaws of the snapshot `name`, given what was `seen` in it.
 pub(crate) fn judge(catalog: &Catalog, name: &SnapshotName, seen: &Seen) -> Vec<Flaw> {
     let mut flaws: Vec<Flaw> =
         seen.unread.iter().map(|(path, why)| Flaw::Unread(path.clone(), why.clone())).collect();
@@ -38,7 +39,7 @@ pub(crate) fn judge(catalog: &Catalog, name: &SnapshotName, seen: &Seen) -> Vec<
             return flaws;
         }
         Kept::Nothing => {
-            // Those that rsync made have none, and come before ours.
+            // Snapshots made by rsync have no report and are older than all of ours.
             let older = catalog.history(&name.prefix).is_ok_and(|history| {
                 let mut older = history.complete.iter().filter(|other| other.stamp < name.stamp);
                 older.any(|other| matches!(kept(catalog, other), Kept::Report(_)))
@@ -52,16 +53,17 @@ pub(crate) fn judge(catalog: &Catalog, name: &SnapshotName, seen: &Seen) -> Vec<
         return flaws;
     }
     let counts = &report.counts;
-    // What vanished while it was read, or was told as missing, was counted and is not there.
+    // Entries that vanished or that are reported as missing were counted but do not exist.
     let expected = counts.entries.saturating_sub(counts.vanished + counts.problems);
-    // What lies in a folder that may not be read was not counted.
+    // The content of a forbidden folder is not counted, and the manifest already reports missing
+    // names.
     let told = seen.differing.iter().any(|flaw| matches!(flaw, Flaw::Gone { .. }));
     if seen.entries < expected && seen.forbidden.is_empty() && !told {
         let missing = expected - seen.entries;
         flaws.push(Flaw::Missing { missing, expected: counts.entries });
     }
     if let Ok(finished) = DateTime::parse_from_rfc3339(&report.finished) {
-        // The report tells whole seconds.
+        // The report has whole seconds.
         let changed = seen.late.iter().filter(|(_, mtime)| mtime.secs > finished.timestamp());
         flaws.extend(changed.map(|(path, _)| Flaw::Changed(path.clone())));
     }

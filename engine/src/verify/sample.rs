@@ -1,29 +1,29 @@
-//! Which part of all files is read in one call. Pure.
+//! Selects the part of all files that one call reads. Pure.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-/// Inodes are spread over so many places by their number, each always at the same one.
+/// The size of the number space. Each inode number maps to a fixed position in it.
 const PLACES: u64 = 1 << 32;
-/// What the first call of a rolling check counts as the time since the last one.
+/// For the first call of a rolling check: the assumed time since the call before.
 const FIRST: TimeDelta = TimeDelta::days(1);
 
-/// A part of all inodes.
+/// A subset of all inodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Portion {
-    /// The first place, below 2^32.
+    /// The first position, below 2^32.
     from: u64,
-    /// How many places from there on, past the last one the first follows; up to 2^32.
+    /// The number of positions, up to 2^32, wrapping around at the end.
     length: u64,
-    /// Turns the places round, so that each sample is another one.
+    /// Permutes the positions, so that each sample differs.
     seed: u64,
 }
 
 impl Portion {
-    /// All of them.
+    /// All inodes.
     pub const ALL: Self = Self { from: 0, length: PLACES, seed: 0 };
 
-    /// A share of all, from 0 to 1, drawn by `seed`.
+    /// A random share of all inodes; `share` is between 0 and 1.
     #[must_use]
     #[expect(
         clippy::cast_possible_truncation,
@@ -36,20 +36,21 @@ impl Portion {
         Self { from: 0, length, seed }
     }
 
-    /// Whether nothing is left out.
+    /// Whether it contains all inodes.
     #[must_use]
     pub fn is_all(self) -> bool {
         self.length >= PLACES
     }
 
-    /// Whether the inode of that number belongs to it.
+    /// Whether it contains the inode of this number.
     #[must_use]
     pub fn has(self, ino: u64) -> bool {
         self.is_all() || (place(ino ^ self.seed) + PLACES - self.from) % PLACES < self.length
     }
 }
 
-/// Neighbours land far apart (the finaliser of SplitMix64; Steele, Lea, Flood 2014).
+/// Maps adjacent numbers to distant positions (the finaliser of SplitMix64; Steele, Lea, Flood
+/// 2014).
 fn place(number: u64) -> u64 {
     let z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -57,29 +58,29 @@ fn place(number: u64) -> u64 {
     (z ^ (z >> 31)) >> 32
 }
 
-/// How far a check that is spread over many calls has come.
+/// The progress of a check that is spread over many calls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rolling {
-    /// 1.
+    /// The format version: 1.
     pub version: u32,
-    /// The place from which on the next call reads, below 2^32.
+    /// The position at which the next call starts, below 2^32.
     pub position: u64,
-    /// When that was reached, seconds since 1970.
+    /// When that position was reached, seconds since 1970.
     pub reached: i64,
-    /// When the pass began that goes on now, seconds since 1970.
+    /// When the current pass began, seconds since 1970.
     pub pass_began: i64,
-    /// When the last whole pass was done, seconds since 1970; none yet: `null`.
+    /// When the last complete pass ended, seconds since 1970; `null` before the first.
     pub pass_done: Option<i64>,
 }
 
-/// What is to be read now so that everything is read once in `period`, and the state after that was done.
+/// The portion to read now so that everything is read once per `period`, and the state after that.
 #[must_use]
 pub fn roll(state: Option<&Rolling>, now: DateTime<Utc>, period: TimeDelta) -> (Portion, Rolling) {
     let now = now.timestamp();
     let since = state.map_or(FIRST.num_seconds(), |state| now - state.reached).max(0);
     let share = i128::from(PLACES) * i128::from(since);
     let period = i128::from(period.num_seconds()).max(1);
-    // Rounded up: so many calls are to be a whole pass.
+    // Rounded up, so that the calls of one period cover everything.
     let length = u64::try_from((share + period - 1) / period).unwrap_or(0).min(PLACES);
     let from = state.map_or(0, |state| state.position % PLACES);
     let ends = from + length >= PLACES;
@@ -116,7 +117,8 @@ mod tests {
             assert_eq!(next.pass_done.is_some(), whole, "{day}: {next:?}");
             state = Some(next);
         }
-        // 30 parts of 2^32, each rounded up: the last one reads a few places of the next pass.
+        // 30 parts of 2^32, each rounded up: the last one also reads a few positions of the next
+        // pass.
         assert!(read.iter().all(|count| *count >= 1));
         assert!(read.iter().filter(|count| **count == 1).count() >= 2999);
     }
@@ -128,7 +130,7 @@ mod tests {
         assert!(portion.is_all() && next.pass_done == Some(at(24 * 40).timestamp()));
         let (portion, _) = roll(Some(&next), at(24 * 40), TimeDelta::days(30));
         assert!((0..1000).all(|ino| !portion.has(ino)));
-        // A clock that went back.
+        // The clock went back.
         let (portion, _) = roll(Some(&next), at(0), TimeDelta::days(30));
         assert!((0..1000).all(|ino| !portion.has(ino)));
     }

@@ -1,5 +1,5 @@
-//! Goes through snapshots, compares their names with the manifest and reads each inode once: all cores, in
-//! the order of inodes.
+//! Walks snapshots, compares their names with the manifest and reads each inode once, on all cores
+//! and in inode order.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -30,12 +30,12 @@ use crate::verify::outcome::{Damage, Flaw, Seen, Verified, changed_at};
 use crate::verify::read::{Finding, judge};
 use crate::verify::sample::Portion;
 
-/// Files that a thread reads at a time.
+/// Files that a thread reads per task.
 const BATCH: usize = 32;
-/// What is said of an entry that has other metadata than it had.
+/// The message for an entry whose metadata differs from the manifest.
 const ALTERED: &str = "its kind, owner, mode, size, time or target is not what was backed up";
 
-/// A check of some snapshots, one after the other.
+/// A check of several snapshots, one after the other.
 pub(crate) struct Scan<'a> {
     portion: Portion,
     record: bool,
@@ -48,21 +48,21 @@ pub(crate) struct Scan<'a> {
     recorded: AtomicU64,
 }
 
-/// Work for one thread.
+/// A task of a worker thread.
 enum Task {
-    /// Opened below its parent, while that is held open.
+    /// List a folder. It is opened from its parent if that is still open, otherwise from the top.
     List(Option<Arc<Held>>, Arc<Place>),
     Read(Arc<Held>, Arc<Place>, Vec<Listed>),
 }
 
-/// A name that is no folder's.
+/// A name that does not belong to a folder.
 #[derive(Clone)]
 struct Listed {
     ino: u64,
     name: CString,
     /// Whether it is known to be a regular file.
     file: bool,
-    /// What the manifest records under it.
+    /// Its record in the manifest.
     record: Option<Record>,
 }
 
@@ -72,14 +72,14 @@ impl Listed {
     }
 }
 
-/// One snapshot while it is gone through.
+/// The state of one snapshot during its walk.
 struct Going {
     queue: Queue<Task>,
     top: Dir,
     kept: Kept,
     name: SnapshotName,
     manifest: Option<Reader>,
-    /// Whether listings tell inodes.
+    /// Whether listings return inode numbers.
     known: bool,
     seen: Mutex<Seen>,
     open: Arc<AtomicUsize>,
@@ -105,7 +105,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Goes through one snapshot.
+    /// Walks one snapshot.
     pub(crate) fn snapshot(
         &self,
         catalog: &Catalog,
@@ -148,7 +148,7 @@ impl<'a> Scan<'a> {
         Ok(seen)
     }
 
-    /// Lists a folder, and sends its files to be read.
+    /// Lists a folder and queues its files for reading.
     fn list(&self, going: &Going, parent: Option<Arc<Held>>, place: &Arc<Place>) -> io::Result<()> {
         let dir = match parent {
             Some(parent) => parent.child_unseen(place.name())?,
@@ -183,7 +183,8 @@ impl<'a> Scan<'a> {
                     folders.push(listed.name);
                 }
                 Some(Kind::File) => files.push(Listed { file: true, ..listed }),
-                // Of anything else nothing but the manifest tells what it should be.
+                // The content of special files and symlinks can be checked only against the
+                // manifest.
                 Some(_) if listed.record.is_some() => files.push(listed),
                 _ => {}
             }
@@ -194,7 +195,7 @@ impl<'a> Scan<'a> {
         entries += beside.count() as u64;
         let meta = dir.meta()?;
         let differing = compared.finish(&meta);
-        // The manifest knows better what changed.
+        // The manifest is more precise than the time of the folder.
         let late = changed_at(&meta).filter(|_| differing.is_none());
         {
             let mut seen = lock(&going.seen);
@@ -205,7 +206,7 @@ impl<'a> Scan<'a> {
         add(&self.names, files.iter().filter(|listed| listed.file).count() as u64);
         self.context.progress.set_folder(|| crate::entry::escape::shown(&place.inside()));
         for name in folders {
-            // Beyond that a folder is opened again from the top when it is its turn.
+            // With too many open folders, the subfolder is opened from the top when its turn comes.
             let many = going.open.load(Ordering::Relaxed) > going.most_open;
             let parent = (!many).then(|| Arc::clone(&dir));
             going.queue.push(Task::List(parent, place.child(&name, None)));
@@ -214,7 +215,7 @@ impl<'a> Scan<'a> {
             files.retain(|listed| !self.inodes.is_done(listed.ino, listed.recorded()));
         }
         files.sort_unstable_by_key(|listed| listed.ino);
-        // The last that is pushed is the first that is done.
+        // The queue is last-in-first-out.
         for batch in files.chunks(BATCH).rev() {
             going.queue.push(Task::Read(Arc::clone(&dir), Arc::clone(place), batch.to_vec()));
         }
@@ -234,7 +235,7 @@ impl<'a> Scan<'a> {
             let opened = dir.open_file(name).and_then(|file| Ok((stat::meta(&file)?, file)));
             let (meta, file) = match opened {
                 Ok(opened) => opened,
-                // It went with its snapshot.
+                // It was removed together with its snapshot.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                     lock(&going.seen).forbidden.push(place.inside_of(name));
@@ -255,7 +256,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Proves an open file, unless its inode was proved before; `false` when the work is to end.
+    /// Checks an open file unless its inode was checked before. Returns `false` when a stop was
+    /// requested.
     fn read_file(
         &self,
         going: &Going,
@@ -296,7 +298,7 @@ impl<'a> Scan<'a> {
             }
             Finding::Good => add(&self.good, 1),
             Finding::Recorded => add(&self.recorded, 1),
-            // Of nothing there is nothing to prove.
+            // An empty file needs no proof.
             Finding::Unproved if meta.size == 0 => add(&self.good, 1),
             Finding::Unproved => add(&self.unproved, 1),
         }
@@ -307,7 +309,7 @@ impl<'a> Scan<'a> {
             && meta.links > 1
             && let Some(content) = now
         {
-            // A newer snapshot may record it.
+            // The manifest of a newer snapshot may contain it.
             let meta = Coverage::ALL.digest(meta, None, true);
             let record = Record { name: [0; 8], meta, content };
             self.inodes.note(ino, record.fingerprint());
@@ -315,12 +317,13 @@ impl<'a> Scan<'a> {
         true
     }
 
-    /// Takes an inode for reading; `None` when that was done. Otherwise whether it was read before.
+    /// Claims an inode for reading; `None` if it was already checked. Otherwise returns whether it
+    /// was read before.
     fn take(&self, ino: u64, meta: &Meta, listed: &Listed) -> Option<bool> {
         if meta.links > 1 { self.inodes.take(ino, listed.recorded()) } else { Some(false) }
     }
 
-    /// Compares what is no file and no folder with the manifest.
+    /// Compares an entry that is neither file nor folder with the manifest.
     fn compare_special(&self, going: &Going, dir: &Dir, place: &Arc<Place>, listed: &Listed) {
         let (Ok(Some(meta)), Some(record)) = (dir.find(&listed.name), listed.record) else {
             return;
@@ -348,19 +351,20 @@ impl<'a> Scan<'a> {
         going: &Going,
     ) {
         if ino == 0 {
-            // What cannot even be looked at is told by its path.
+            // An entry that cannot be opened is reported by its path.
             lock(&going.seen).unread.push((path, what));
         } else {
             self.inodes.differs(ino, bytes, what, (going.name.clone(), path), read_before);
         }
     }
 
-    /// The damaged inodes, by number, without their names; and what has the inode of another name.
+    /// The damaged inodes by number, without their names; and the names whose content was backed up
+    /// under another name.
     pub(crate) fn judged(&self) -> (HashMap<u64, Damage>, Vec<(SnapshotName, Flaw)>) {
         self.inodes.judged()
     }
 
-    /// Fills in the sums.
+    /// Copies the totals into `found`.
     pub(crate) fn sums(&self, found: &mut Verified) {
         for (sum, to) in [
             (&self.names, &mut found.names),
@@ -375,14 +379,14 @@ impl<'a> Scan<'a> {
 }
 
 impl Going {
-    /// Whether what stands on the disk is as it was recorded.
+    /// Whether the entry on disk equals its record.
     fn is_as(&self, meta: &Meta, target: Option<&[u8]>, record: &Record) -> bool {
         let coverage = self.manifest.as_ref().map(Reader::coverage);
         coverage.is_none_or(|coverage| coverage.digest(meta, target, true) == record.meta)
     }
 }
 
-/// A folder while its names are compared with the manifest.
+/// Compares the names of one folder with the manifest.
 struct Compared<'a> {
     place: &'a Arc<Place>,
     coverage: Option<Coverage>,
@@ -403,7 +407,7 @@ impl<'a> Compared<'a> {
         Self { place, coverage, recorded, found: 0, flaws: Vec::new() }
     }
 
-    /// What is recorded under a name.
+    /// The record of a name; adds a flaw if it has none.
     fn find(&mut self, name: &CStr) -> Option<Record> {
         let recorded = self.recorded.as_ref()?;
         let record = recorded.get(&name_digest(name)).copied();
@@ -414,15 +418,15 @@ impl<'a> Compared<'a> {
         record
     }
 
-    /// A name is that of a folder.
+    /// Checks the record of a subfolder.
     fn folder(&mut self, name: &CStr, record: Option<Record>) {
         if record.is_some_and(|record| record.meta != folder_digest()) {
             self.flaws.push(Flaw::Altered(self.place.inside_of(name), ALTERED));
         }
     }
 
-    /// All names were compared, and the folder itself is as `meta` says. What is not as it was recorded;
-    /// `None` when nothing is recorded.
+    /// Called after all names, with the metadata of the folder itself. Returns the flaws; `None` if
+    /// the manifest does not contain the folder.
     fn finish(mut self, meta: &Meta) -> Option<Vec<Flaw>> {
         let recorded = self.recorded?;
         let path = || self.place.inside();
@@ -430,7 +434,8 @@ impl<'a> Compared<'a> {
             self.flaws.push(Flaw::Gone { folder: path(), count });
         }
         let own = self.coverage.map(|coverage| coverage.digest(meta, None, false));
-        // Whoever adds or removes a name changes the time of its folder.
+        // Adding or removing a name changes the mtime of the folder, which is then not a second
+        // flaw.
         if self.flaws.is_empty()
             && recorded.own != MetaDigest::default()
             && own.is_some_and(|own| own != recorded.own)

@@ -34,7 +34,7 @@ impl<S: Source, T: Target<S>> ListSink for Listing<S, T> {
         arrival.parts.fetch_add(1, Ordering::Relaxed);
         if walk.later() {
             let (folder, arrival) = (Arc::clone(&self.folder), Arc::clone(arrival));
-            let waits = walk.arrived.pass(batch.len());
+            let waits = walk.arrived.acquire(batch.len());
             walk.queue.push(Task::Arrived { folder, batch, arrival, waits });
         } else if let Err(error) = walk.arrived(&self.folder, &batch, arrival) {
             walk.fail(error);

@@ -46,7 +46,7 @@ use crate::monitor::event::{Event, Instead};
 use crate::monitor::items::Item;
 use crate::repository::records::coverage::{Coverage, Noted};
 use crate::source::{Answers, Root, Source};
-use crate::threads::semaphore::Gate;
+use crate::threads::semaphore::Semaphore;
 use crate::threads::work_queue::{Queue, workers};
 
 /// How many entries of a source that answers later may wait for a worker: about 10 MiB.
@@ -131,9 +131,9 @@ pub(crate) struct Walk<S: Source, T> {
     scope: Option<Arc<Scope>>,
     queue: Arc<Queue<Task<S::Folder>>>,
     /// How many files may be asked for at once of a source that answers later.
-    gate: Arc<Gate>,
+    gate: Arc<Semaphore>,
     /// How many entries may have arrived that no worker has come to.
-    arrived: Arc<Gate>,
+    arrived: Arc<Semaphore>,
     /// Folders that were listed and wait to be entered.
     waiting: AtomicUsize,
     fatal: Mutex<Option<RunError>>,
@@ -172,8 +172,8 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             tally: Tally::new(set.roots.len()),
             scope: (!set.filters.is_empty()).then(|| set.filters.scope()),
             queue: Arc::new(Queue::new(folders)),
-            gate: Gate::new(files),
-            arrived: Gate::new(ARRIVED),
+            gate: Semaphore::new(files),
+            arrived: Semaphore::new(ARRIVED),
             waiting: AtomicUsize::new(0),
             fatal: Mutex::new(None),
             halted: AtomicBool::new(false),
@@ -346,7 +346,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     /// Takes places for `files` that are to be asked for, and waits for them if need be. Nothing, for
     /// a source that answers at once.
     pub(crate) fn in_flight(&self, files: usize) -> Option<InFlight<S::Folder>> {
-        self.later().then(|| InFlight { _pass: self.gate.pass(files), _hold: self.queue.hold() })
+        self.later().then(|| InFlight { _pass: self.gate.acquire(files), _hold: self.queue.hold() })
     }
 
     /// Has `name` in `folder` carried forward by a worker; the folder waits for it.

@@ -13,7 +13,7 @@ use crate::filter::scope::Scope;
 use crate::fs::dir::Dir;
 use crate::snapshot::layout::Node;
 use crate::source::SourceError;
-use crate::threads::semaphore::Pass;
+use crate::threads::semaphore::Permit;
 use crate::threads::work_queue::Hold;
 
 pub(crate) enum Task<F> {
@@ -22,7 +22,7 @@ pub(crate) enum Task<F> {
     /// Go into the next one of some folders that were listed.
     EnterNext { parent: Arc<Folder<F>>, waiting: Subfolders },
     /// Some entries of a folder have arrived.
-    Arrived { folder: Arc<Folder<F>>, batch: Batch, arrival: Arc<Arrival<F>>, waits: Pass },
+    Arrived { folder: Arc<Folder<F>>, batch: Batch, arrival: Arc<Arrival<F>>, waits: Permit },
     /// All entries of a folder have arrived and are through.
     Listed { folder: Arc<Folder<F>>, arrival: Arc<Arrival<F>> },
     /// Look again at entries of one folder.
@@ -35,7 +35,7 @@ pub(crate) enum Task<F> {
 
 /// Files that were asked for and have not all come: the walk waits for them, others for their places.
 pub(crate) struct InFlight<F> {
-    pub(crate) _pass: Pass,
+    pub(crate) _pass: Permit,
     pub(crate) _hold: Hold<Task<F>>,
 }
 
