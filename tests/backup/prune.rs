@@ -157,7 +157,7 @@ fn named_ones_go_but_never_the_last() {
     for stamp in &STAMPS[..5] {
         all = all.arg(stamp);
     }
-    all.expect(2).assert_says("is the last sound complete snapshot");
+    all.expect(2).assert_says("is the last intact complete snapshot");
     assert_eq!(left(&stage), STAMPS[..5]);
     stage.assert_runs_on();
 }

@@ -26,7 +26,7 @@ use crate::error::{RunError, destination};
 use crate::fs::capabilities::{Abilities, probe};
 use crate::fs::dir::Dir;
 use crate::fs::file_system::tells_inodes;
-use crate::fs::metadata::Dresser;
+use crate::fs::metadata::MetadataWriter;
 use crate::fs::small_file::make_if_missing;
 use crate::job::Job;
 use crate::monitor::Phase;
@@ -465,7 +465,7 @@ impl Attempt<'_> {
             let noted = || begun_on.get(&shown_path(&root.path)).cloned();
             root.file_system_before = root.file_system_before.take().or_else(noted);
         }
-        let dresser = Dresser::new(self.job.keep, abilities.clone());
+        let dresser = MetadataWriter::new(self.job.keep, abilities.clone());
         let build = Build::new(dresser, kept, manifest, !checkpoints.whole());
         let walk = Walk::new(Arc::clone(source), build, set);
         walk.look_at_roots(&self.job.layout)?;

@@ -1,4 +1,4 @@
-//! Who may get at what is made: the caller's umask, and backups folders that others may enter.
+//! Permissions of new files: the caller's umask, and backups folders that other users may enter.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -7,16 +7,16 @@ use std::sync::OnceLock;
 use rustix::fs::Mode;
 use rustix::process::umask;
 
-/// The mode bits that the system withholds from what this process makes.
+/// The mode bits that the system removes from new files of this process.
 ///
-/// It stays the caller's, for what lies outside of snapshots and for children; what lies inside gets its mode
-/// explicitly. A umask that withholds something from the owner himself would keep a run from entering the folders
-/// that it makes: those bits are given up.
+/// The umask stays that of the caller for files outside snapshots and for child processes; files in
+/// snapshots get their mode explicitly. Bits of the umask that affect the owner are cleared,
+/// because they would keep a run out of its own folders.
 #[must_use]
 pub fn own_umask() -> u32 {
     static OWN: OnceLock<u32> = OnceLock::new();
     *OWN.get_or_init(|| {
-        // umask(2) tells the old one only in exchange for a new one.
+        // umask(2) returns the old value only by setting a new one.
         let others = Mode::RWXG | Mode::RWXO;
         let kept = umask(others).intersection(others);
         umask(kept);
@@ -24,8 +24,9 @@ pub fn own_umask() -> u32 {
     })
 }
 
-/// The mode of the folder at `path` when users other than its owner and its group may enter it, those who have to
-/// pass the folders above it included. `None` as well when that cannot be found out.
+/// Returns the mode of the folder at `path` if users other than its owner and group may enter it,
+/// which requires that they may enter all folders above it. Returns `None` otherwise, or if that is
+/// unknown.
 #[must_use]
 pub fn open_to_others(path: &Path) -> Option<u32> {
     let real = path.canonicalize().ok()?;

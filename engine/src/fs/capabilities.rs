@@ -1,4 +1,4 @@
-//! What the destination can do, found out by trying in `.backup_manager/`.
+//! Probes the abilities of the destination by trying each one in `.backup_manager/`.
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -15,53 +15,53 @@ use crate::fs::small_file::{create_state, read_small, write_whole};
 use crate::fs::temporary::probe_name;
 use crate::fs::{stat, temporary, xattrs};
 
-/// What the destination can hold, and as whom we write to it.
+/// The abilities of the destination, and the owner of new files there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is an independent ability of a file system"
 )]
 pub(crate) struct Abilities {
-    /// The user that new inodes belong to.
+    /// The owner of new inodes.
     pub(crate) uid: u32,
-    /// The group that new inodes belong to.
+    /// The group of new inodes.
     pub(crate) gid: u32,
     /// Hard links.
     pub(crate) links: bool,
-    /// How many names an inode can have.
+    /// The highest number of names of an inode.
     pub(crate) most_links: u64,
     /// Symlinks.
     pub(crate) symlinks: bool,
     /// Fifos and sockets.
     pub(crate) nodes: bool,
-    /// Any numeric owner.
+    /// Arbitrary numeric owners.
     pub(crate) owner: bool,
     /// All mode bits.
     pub(crate) mode: bool,
     /// `user.` attributes.
     pub(crate) xattrs: bool,
-    /// Copies that share their blocks.
+    /// Copies that share blocks (reflinks).
     pub(crate) reflinks: bool,
-    /// Names that differ only in case are the same.
+    /// Names that differ only in case are equal.
     pub(crate) folds_case: bool,
-    /// Names that are not UTF-8 are stored as others.
+    /// Names that are not UTF-8 are stored as other names.
     #[serde(default)]
     pub(crate) changes_names: bool,
-    /// How fine modification times are, nanoseconds.
+    /// The granularity of modification times, nanoseconds.
     pub(crate) time_granularity_ns: u32,
 }
 
-/// A file that stays, so that what comes back of its time tells how much of it reached the disk.
+/// A file that is kept, so that a later run sees how much of its time stamp reached the disk.
 const STAYS: &CStr = c"probe";
-/// What was found out, for runs that find the disk full.
+/// The result of the last probe, for runs that find the disk full.
 const FOUND: &str = "abilities.json";
-/// A time that no coarser clock can hold.
+/// A time stamp that every coarser clock rounds.
 const FINE: Time = Time { secs: 1_000_000_001, nanos: 123_456_789 };
 
-/// Tries everything in `own`. On a full disk what an earlier run found out counts.
+/// Tries all abilities in `own`. On a full disk it returns the stored result of an earlier run.
 ///
 /// # Errors
-/// When nothing can be written there, and nothing is known.
+/// `own` cannot be written, and no earlier result exists.
 pub(crate) fn probe(own: &Dir) -> io::Result<Abilities> {
     let known: Option<Abilities> =
         read_small(own, FOUND).and_then(|found| serde_json::from_slice(&found).ok());
@@ -70,7 +70,7 @@ pub(crate) fn probe(own: &Dir) -> io::Result<Abilities> {
         Err(error) => Err(error),
         Ok(found) => {
             if known.as_ref() != Some(&found) {
-                // It is only a help for bad days.
+                // The stored result is only a fallback, so a failure to store it does not matter.
                 let _ = write_whole(own, FOUND, &serde_json::to_vec(&found)?);
             }
             Ok(found)
@@ -78,7 +78,8 @@ pub(crate) fn probe(own: &Dir) -> io::Result<Abilities> {
     }
 }
 
-/// How often another process may disturb it: one with a wrong clock takes its files for old ones.
+/// How often to retry after interference: a process with a wrong clock may remove the probe files
+/// as old ones.
 const TRIES: usize = 3;
 
 fn try_all(own: &Dir) -> io::Result<Abilities> {
@@ -98,7 +99,7 @@ fn try_all(own: &Dir) -> io::Result<Abilities> {
     }
 }
 
-/// The names of what is made to try something. No other process uses them: one of another job may probe at the same time.
+/// The names of the probe files. They are unique, because another job may probe at the same time.
 struct Names {
     file: CString,
     other: CString,
@@ -117,7 +118,7 @@ impl Names {
 fn try_under(own: &Dir, names: &Names) -> io::Result<Abilities> {
     let (file_name, other_name) = (names.file.as_c_str(), names.other.as_c_str());
     let file = create_state(own, file_name)?;
-    // 4 KiB: some file systems do not share blocks of files that fit into their inode.
+    // 4 KiB: some file systems do not share blocks of files that fit into the inode.
     rustix::io::pwrite(&file, &[1; 4096], 0)?;
     stat::set_mtime(&file, FINE)?;
     let granularity = granularity(own.stat(file_name)?.mtime).max(stored_granularity(own)?);
@@ -127,7 +128,8 @@ fn try_under(own: &Dir, names: &Names) -> io::Result<Abilities> {
     gone(own, other_name)?;
     let node = || own.make_node(other_name, Kind::Fifo, 0o600, 0);
     let nodes = match able(node()) {
-        // exFAT over FUSE says EIO for what it cannot hold; an error of the moment is not there twice.
+        // exFAT over FUSE answers EIO for a type it cannot store. A second EIO is not a passing
+        // error.
         Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => node().is_ok(),
         tried => tried?,
     };
@@ -155,8 +157,8 @@ fn try_under(own: &Dir, names: &Names) -> io::Result<Abilities> {
     })
 }
 
-/// How fine the time is that an earlier run gave to the file that stays. It is never written again: what the system has in
-/// memory tells finer times than the disk.
+/// The granularity of the time stamp that an earlier run gave the kept file. That file is not
+/// written again: the kernel returns cached times that are finer than those on disk.
 fn stored_granularity(own: &Dir) -> io::Result<u32> {
     match own.find(STAYS)? {
         Some(meta) => Ok(granularity(meta.mtime)),
@@ -173,7 +175,8 @@ fn stored_granularity(own: &Dir) -> io::Result<u32> {
     }
 }
 
-/// Whether it worked; a disk that is full, fails or goes away says nothing about what the file system can do.
+/// Whether the operation worked. An error of a full, failing or disconnected disk says nothing
+/// about the file system and is returned.
 fn able(result: io::Result<()>) -> io::Result<bool> {
     const OF_THE_MOMENT: [Errno; 12] = [
         Errno::NOSPC,
@@ -199,11 +202,11 @@ fn able(result: io::Result<()>) -> io::Result<bool> {
     }
 }
 
-/// Whether a name that is not UTF-8 is taken and stored as another one: looked for among the names that are listed, as the
-/// file is found under the name that was asked for, too. `prefix` is a name that nothing has.
+/// Whether a name that is not UTF-8 is stored as another name. Only the listing shows it, because a
+/// lookup finds the file under the requested name too. No file has the name `prefix`.
 fn changes_names(own: &Dir, prefix: &CStr) -> io::Result<bool> {
     let name = c_name([prefix.to_bytes(), b"\xff"].concat())?;
-    // Names that are refused are told one by one.
+    // Refused names are reported one by one instead.
     if own.create_file(&name, 0o600).is_err() {
         return Ok(false);
     }
@@ -227,13 +230,13 @@ fn gone(own: &Dir, name: &CStr) -> io::Result<()> {
 }
 
 fn holds_owner(own: &Dir, name: &CStr, file: &File) -> io::Result<bool> {
-    const NOBODY: u32 = 54_321;
-    let set = able(stat::set_owner(file, Some(NOBODY), Some(NOBODY)))?;
+    const OTHER: u32 = 54_321;
+    let set = able(stat::set_owner(file, Some(OTHER), Some(OTHER)))?;
     let found = own.stat(name)?;
-    Ok(set && found.uid == NOBODY && found.gid == NOBODY)
+    Ok(set && found.uid == OTHER && found.gid == OTHER)
 }
 
-/// How many names an inode can have, where fewer than one would ever want.
+/// The highest number of names of an inode, for file systems with a low limit.
 fn most_links(own: &Dir) -> u64 {
     match rustix::fs::fstatfs(own).map(|found| found.f_type as u64) {
         // EXT4_LINK_MAX (fs/ext4/ext4.h), BTRFS_LINK_MAX (fs/btrfs/ctree.h).
@@ -243,7 +246,7 @@ fn most_links(own: &Dir) -> u64 {
     }
 }
 
-/// What is left of [`FINE`]; any other time says nothing.
+/// The granularity that turns [`FINE`] into `left`; 1 if none does.
 fn granularity(left: Time) -> u32 {
     let grains = [1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000];
     let cut = |grain: &u32| left.nanos == FINE.nanos - FINE.nanos % grain;
@@ -257,12 +260,12 @@ fn granularity(left: Time) -> u32 {
 }
 
 impl Abilities {
-    /// Whether something with this name would be stored under another one.
+    /// Whether the destination would store this name as another one.
     pub(crate) fn changes(&self, name: &CStr) -> bool {
         self.changes_names && name.to_str().is_err()
     }
 
-    /// What the destination cannot hold, each as a sentence for people.
+    /// The limits of the destination, each as a sentence for people.
     pub(crate) fn limits(&self) -> Vec<&'static str> {
         let mut limits = Vec::new();
         let mut say = |missing: bool, what| {
@@ -270,29 +273,26 @@ impl Abilities {
                 limits.push(what);
             }
         };
-        say(
-            !self.links,
-            "the destination has no hard links: every snapshot is a full copy and takes its full size",
-        );
+        say(!self.links, "the destination has no hard links: every snapshot is a full copy");
         say(
             !self.symlinks,
-            "the destination has no symlinks: they are kept beside the snapshot, in .backup_manager/kept",
+            "the destination has no symlinks: they are stored beside the snapshot, in .backup_manager/kept",
         );
         say(
             !self.mode,
-            "the destination does not hold all mode bits: they are kept beside the snapshot, in .backup_manager/kept",
+            "the destination cannot store all mode bits: they are stored beside the snapshot, in .backup_manager/kept",
         );
         say(
             !self.xattrs,
-            "the destination has no extended attributes: no hash of the content can be recorded to verify it later",
+            "the destination has no extended attributes: hashes of file contents cannot be stored there",
         );
         say(
             self.changes_names,
-            "the destination stores names that are not UTF-8 as other names: such files and folders are left out and listed, symlinks and special files are kept beside the snapshot",
+            "the destination stores names that are not UTF-8 as other names: such files and folders are not backed up and are listed, symlinks and special files are stored beside the snapshot",
         );
         say(
             self.folds_case,
-            "the destination does not tell upper from lower case: of names that differ only in it one is stored",
+            "the destination ignores case: of names that differ only in case, one is stored",
         );
         limits
     }
@@ -303,7 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_of_a_time_tells_how_fine_it_is_kept() {
+    fn a_rounded_time_shows_the_granularity() {
         let second = FINE.secs;
         for (secs, nanos, grain) in [
             (second, 123_456_789, 1),
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_fails_is_not_one_that_cannot() {
+    fn an_error_of_the_disk_is_not_a_missing_ability() {
         let tried = |error: Errno| able(Err(error.into())).ok();
         assert_eq!(tried(Errno::PERM), Some(false));
         assert_eq!(tried(Errno::NOTSUP), Some(false));
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn the_local_file_system_has_links_and_is_probed_twice_alike() {
+    fn two_probes_of_the_local_file_system_have_the_same_result() {
         let temp = tempfile::tempdir().unwrap();
         let own = Dir::at(temp.path()).unwrap();
         let found = probe(&own).unwrap();
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn several_probe_one_folder_at_the_same_time_and_find_the_same() {
+    fn concurrent_probes_of_one_folder_have_the_same_result() {
         let temp = tempfile::tempdir().unwrap();
         let expected = probe(&Dir::at(temp.path()).unwrap()).unwrap();
         std::thread::scope(|scope| {

@@ -1,4 +1,5 @@
-//! The attribute in which `--fake-super` of rsync keeps what a file's owner may not set.
+//! The attribute in which rsync's `--fake-super` stores an owner and mode that the user may not
+//! set.
 
 use std::ffi::{CStr, OsStr};
 use std::io;
@@ -12,7 +13,7 @@ use crate::entry::{Kind, Meta};
 use crate::fs::dir::Dir;
 use crate::fs::xattrs;
 
-/// Its name: `user.rsync.%stat` (rsync(1), `--fake-super`).
+/// The name of the attribute (rsync(1), `--fake-super`).
 const STAT: &str = "user.rsync.%stat";
 
 /// Type and permissions in octal, device numbers, owner: `100644 0,0 1000:1000`.
@@ -31,7 +32,7 @@ fn written(meta: &Meta) -> String {
     format!("{:o} {major},{minor} {}:{}", kind | meta.mode, meta.uid, meta.gid)
 }
 
-/// Takes what the attribute says into `meta`; `None` when it says nothing that can be read.
+/// Parses the value of the attribute into `meta`; `None` if it is not valid.
 fn read(value: &[u8], meta: &mut Meta) -> Option<()> {
     let text = std::str::from_utf8(value).ok()?;
     let mut fields = text.split(' ');
@@ -56,10 +57,11 @@ fn read(value: &[u8], meta: &mut Meta) -> Option<()> {
     Some(())
 }
 
-/// Keeps `meta` with a held file or folder; `false` where it takes no such attribute.
+/// Stores `meta` in the attribute of an open file or folder. Returns `false` if the entry cannot
+/// have the attribute.
 ///
 /// # Errors
-/// When the destination is full or fails.
+/// The destination is full or fails.
 pub(crate) fn keep(fd: impl AsFd, meta: &Meta) -> io::Result<bool> {
     match crate::fs::xattrs::set(&fd, OsStr::new(STAT), written(meta).as_bytes()) {
         Ok(()) => Ok(true),
@@ -68,20 +70,20 @@ pub(crate) fn keep(fd: impl AsFd, meta: &Meta) -> io::Result<bool> {
     }
 }
 
-/// Takes the attribute from what has its own owner and mode.
+/// Removes the attribute from an entry that has its real owner and mode.
 pub(crate) fn forget(fd: impl AsFd) {
-    // Mostly there is none.
+    // Usually there is none.
     let _ = crate::fs::xattrs::remove(fd, OsStr::new(STAT));
 }
 
-/// [`complete`], without the attribute itself: for what is given back.
+/// Like [`complete`], but removes the attribute itself from the result, for restore.
 pub(crate) fn plain(dir: &Dir, name: &CStr, held: Option<Held>) -> Option<Held> {
     let mut held = complete(dir, name, held)?;
     held.xattrs.retain(|(name, _)| name != STAT.as_bytes());
     Some(held)
 }
 
-/// `held` as it is meant, when the attribute says otherwise.
+/// Replaces the metadata of `held` with the values in the attribute, if it has one.
 pub(crate) fn complete(dir: &Dir, name: &CStr, held: Option<Held>) -> Option<Held> {
     let mut held = held?;
     if held.on_disk
@@ -89,7 +91,7 @@ pub(crate) fn complete(dir: &Dir, name: &CStr, held: Option<Held>) -> Option<Hel
         && let Ok(Some(value)) = xattrs::value(dir, name, OsStr::from_bytes(STAT.as_bytes()))
     {
         let mut meta = held.meta.clone();
-        // A folder stays one: the walk goes into it.
+        // A folder stays a folder, because the walk enters it.
         if read(&value, &mut meta).is_some()
             && (meta.kind == Kind::Folder) == (held.meta.kind == Kind::Folder)
         {

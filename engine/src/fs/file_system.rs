@@ -1,12 +1,12 @@
-//! What is known of the kinds of file systems.
+//! Facts about types of file systems.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::fs::dir::Dir;
 
-/// Whether the inode numbers of a listing are those of `stat`: so on these file systems, and not on FUSE,
-/// overlayfs and network file systems in general.
+/// Whether listings return the same inode numbers as stat(2). True for these file systems; not in
+/// general for FUSE, overlayfs and network file systems.
 pub(crate) fn tells_inodes(dir: &Dir) -> bool {
     // statfs(2): ext2 to ext4, xfs, btrfs, tmpfs, f2fs, zfs.
     const TELLING: [u32; 6] =
@@ -14,25 +14,25 @@ pub(crate) fn tells_inodes(dir: &Dir) -> bool {
     dir.file_system_type().is_ok_and(|kind| TELLING.contains(&kind))
 }
 
-/// Syncs the file system that an open folder lies on, as `syncfs(2)` does, and reports its errors.
+/// Syncs the file system of an open folder like `syncfs(2)`, and returns its errors.
 pub type SyncFileSystem = fn(BorrowedFd<'_>) -> io::Result<()>;
 
-/// `syncfs(2)` on the calling thread, which then cannot be interrupted.
+/// Calls `syncfs(2)` on the current thread, which cannot be interrupted meanwhile.
 ///
 /// # Errors
-/// What the kernel could not write since the folder was opened (Linux 5.8).
+/// Write errors since the folder was opened (Linux 5.8).
 pub fn sync_file_system(folder: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::fs::syncfs(folder)?)
 }
 
-/// Whether `syncfs` reaches the disk: not on FUSE and network file systems, where it answers 0 and
-/// does nothing (measured); there every file and folder is synced by itself.
+/// Whether `syncfs` reaches the disk. On FUSE and network file systems it returns 0 without effect
+/// (measured), so each file and folder is synced separately there.
 pub(crate) fn syncs_as_a_whole(dir: &Dir) -> bool {
     is_on_disk(dir)
 }
 
-/// Whether an open file or folder lies on a file system that keeps its files on a disk, or in memory as on
-/// a disk: there a file has the size that is told of it.
+/// Whether an open file or folder is on a local file system, on disk or in memory, where the
+/// reported size of a file is correct.
 #[must_use]
 pub fn is_on_disk(fd: impl AsFd) -> bool {
     // linux/magic.h and the file systems' own headers.
@@ -55,8 +55,8 @@ pub fn is_on_disk(fd: impl AsFd) -> bool {
     rustix::fs::fstatfs(fd).is_ok_and(|found| LOCAL.contains(&(found.f_type as u64)))
 }
 
-/// Whether change times tell when a file was written: FAT and exFAT keep none of their own, and what a
-/// FUSE file system makes of them is not known.
+/// Whether change times show when a file was written. FAT and exFAT store none, and the behaviour
+/// of FUSE file systems is unknown.
 pub(crate) fn stamps_changes(dir: &Dir) -> bool {
     const NONE: [u64; 3] = [0x4D44, 0x2011_BAB0, 0x6573_5546];
     rustix::fs::fstatfs(dir).is_ok_and(|found| !NONE.contains(&(found.f_type as u64)))

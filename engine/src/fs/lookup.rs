@@ -1,4 +1,4 @@
-//! What a directory holds under a name.
+//! Looks up an entry of a snapshot.
 
 use std::ffi::CStr;
 use std::io;
@@ -10,10 +10,10 @@ use crate::fs::dir::Dir;
 use crate::fs::xattrs;
 use crate::fs::xattrs::Asked;
 
-/// What `dir` holds under `name`, with what is recorded beside it.
+/// The entry `name` of `dir`, combined with its sidecar record.
 ///
 /// # Errors
-/// The system's.
+/// Those of the system calls.
 pub(crate) fn held(
     dir: &Dir,
     name: &CStr,

@@ -1,4 +1,5 @@
-//! Gives what was stored its owner, mode, attributes and times, and notes what the destination cannot hold.
+//! Sets owner, mode, attributes and times of stored entries, and collects the values that the
+//! destination cannot hold.
 
 use std::ffi::CStr;
 use std::io;
@@ -13,12 +14,12 @@ use crate::fs::dir::Dir;
 use crate::fs::xattrs::Asked;
 use crate::fs::{fake_super, stat, xattrs};
 
-/// Sets metadata as the job wants it and the destination can hold it.
+/// Sets the metadata that the job preserves, as far as the destination can hold it.
 #[derive(Debug, Clone)]
-pub(crate) struct Dresser {
+pub(crate) struct MetadataWriter {
     keep: Keep,
     asked: Asked,
-    /// The mode bits that what is made lacks at first (umask(2)).
+    /// The mode bits that a new file lacks (umask(2)).
     withheld: u32,
     pub(crate) abilities: Abilities,
 }
@@ -26,24 +27,26 @@ pub(crate) struct Dresser {
 /// setuid and setgid.
 const SET_ID: u32 = 0o6000;
 
-impl Dresser {
+impl MetadataWriter {
     pub(crate) fn new(keep: Keep, abilities: Abilities) -> Self {
         let asked = Asked { xattrs: keep.xattrs, acls: keep.acls };
         Self { keep, asked, withheld: own_umask(), abilities }
     }
 
-    /// The mode to create a file with, so that most need no `fchmod`. Its owner may read and write it until
-    /// it has its final mode: only then may an ordinary user give it a hash (xattr(7)) or go on inside it.
+    /// The mode to create a file with, which is the final mode of most files and saves a `fchmod`.
+    /// It includes read and write for the owner: without them, an ordinary user could not set the
+    /// hash attribute (xattr(7)) or continue the file.
     pub(crate) fn creation_mode(&self, meta: &Meta) -> u32 {
         let mode = if self.keep.mode { meta.mode & 0o777 } else { self.plain_mode(meta) };
         mode | 0o600
     }
 
-    /// Dresses a file that was just created with [`Dresser::creation_mode`]; in a folder that is not
-    /// `fresh` it may have inherited a group or attributes (setgid, default ACLs).
+    /// Sets the metadata of a file that was just created with [`MetadataWriter::creation_mode`]. In
+    /// a folder that is not `fresh`, the file may have inherited a group or attributes (setgid,
+    /// default ACLs).
     ///
     /// # Errors
-    /// When the destination is full or fails.
+    /// The destination is full or fails.
     pub(crate) fn new_file(
         &self,
         file: impl AsFd,
@@ -54,10 +57,10 @@ impl Dresser {
         self.open(file.as_fd(), entry, Some(mode), !fresh)
     }
 
-    /// Dresses a file or folder that may be dressed otherwise now.
+    /// Sets the metadata of a file or folder that may already have other values.
     ///
     /// # Errors
-    /// When the destination is full or fails.
+    /// The destination is full or fails.
     pub(crate) fn existing(&self, fd: impl AsFd, entry: Listed<'_>) -> io::Result<Record> {
         self.open(fd.as_fd(), entry, None, true)
     }
@@ -73,7 +76,8 @@ impl Dresser {
         let mut record =
             self.owner(fd, meta, dressed, &mut |uid, gid| stat::set_owner(fd, uid, gid))?;
         let mode = self.mode(meta, &mut record);
-        // Before the mode: an ordinary user may set no attributes of a file that it may not write.
+        // Attributes are set before the mode, because an ordinary user cannot set attributes of a
+        // file without write permission.
         self.attributes(fd, entry, dressed, &mut record)?;
         if mode_now != Some(mode) && self.abilities.mode {
             ignore_refusal(fd, stat::set_mode(fd, mode), || record.mode = Some(meta.mode))?;
@@ -91,10 +95,10 @@ impl Dresser {
         Ok(record)
     }
 
-    /// Dresses a symlink, fifo, socket or device that was just made.
+    /// Sets the metadata of a symlink, fifo, socket or device that was just created.
     ///
     /// # Errors
-    /// When the destination is full or fails, or something else has its name now.
+    /// The destination is full or fails, or the name now belongs to another entry.
     pub(crate) fn new_node(&self, dir: &Dir, entry: Listed<'_>, fresh: bool) -> io::Result<Record> {
         let meta = entry.meta;
         let node = dir.node(entry.name)?;
@@ -119,7 +123,7 @@ impl Dresser {
         Ok(record)
     }
 
-    /// Sets the owner where it is not what a new inode has anyway.
+    /// Sets owner and group, unless a new inode has them anyway.
     fn owner(
         &self,
         fd: BorrowedFd<'_>,
@@ -140,7 +144,7 @@ impl Dresser {
             ignore_refusal(fd, set(uid, gid), || (record.uid, record.gid) = (uid, gid))?;
             return Ok(record);
         }
-        // An ordinary user may still give files to a group that it belongs to (chown(2)).
+        // An ordinary user may give files to its own groups (chown(2)).
         if other_gid || dressed {
             ignore_refusal(fd, set(None, gid), || record.gid = gid)?;
         }
@@ -150,13 +154,13 @@ impl Dresser {
         Ok(record)
     }
 
-    /// The mode of what does not keep its own.
+    /// The mode of an entry whose mode is not preserved.
     fn plain_mode(&self, meta: &Meta) -> u32 {
         let executable = self.keep.executability && meta.mode & 0o111 != 0;
         if meta.kind == Kind::Folder || executable { 0o755 } else { 0o644 }
     }
 
-    /// The mode to set. A setuid file that cannot have its owner would lend its rights to the wrong one.
+    /// The mode to set. A setuid file without its owner would grant the rights of the wrong user.
     fn mode(&self, meta: &Meta, record: &mut Record) -> u32 {
         if !self.keep.mode {
             return self.plain_mode(meta);
@@ -184,7 +188,7 @@ impl Dresser {
         Ok(())
     }
 
-    /// Notes times that the file system silently cut to its range (ext4: 1901 to 2446).
+    /// Records a time that the file system silently clamped to its range (ext4: 1901 to 2446).
     fn check_time(
         &self,
         wanted: Time,
@@ -199,12 +203,12 @@ impl Dresser {
     }
 }
 
-/// Another process gave the name of something that was just made to something else.
+/// The error when another process replaced an entry that was just created.
 pub(crate) fn exchanged() -> io::Error {
-    io::Error::other("another process put something else in its place while it was made")
+    io::Error::other("another process replaced the entry while it was being created")
 }
 
-/// Goes on, after `note`, when the destination says that it will never hold a value of the entry `fd`.
+/// If the destination will never accept a value of the entry `fd`, calls `note` and continues.
 fn ignore_refusal(fd: impl AsFd, result: io::Result<()>, note: impl FnOnce()) -> io::Result<()> {
     match result {
         Err(error) if xattrs::may_be_refused(&error, fd) => {
@@ -215,7 +219,7 @@ fn ignore_refusal(fd: impl AsFd, result: io::Result<()>, note: impl FnOnce()) ->
     }
 }
 
-/// An entry with the metadata that is held of it, for giving a copy the same.
+/// An entry with the stored metadata, to give a copy the same metadata.
 pub(crate) fn entry_of(name: &CStr, held: &crate::entry::stored::Held) -> Entry {
     let extra = crate::entry::Extra {
         target: held.target.clone(),

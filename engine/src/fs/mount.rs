@@ -1,18 +1,19 @@
-//! The file system that the backups folder lies on: what it is, and whether it should be another one.
+//! Mounts: the file system of the backups folder, and mounts that /etc/fstab lists but that are
+//! missing.
 
 use std::path::{Path, PathBuf};
 
-/// A mount, as the kernel tells it (proc_pid_mountinfo(5)).
+/// A mount (proc_pid_mountinfo(5)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// Where it is mounted.
+    /// The mount point.
     pub point: PathBuf,
-    /// Which folder of the file system is mounted there.
+    /// The folder of the file system that is mounted there.
     pub root: PathBuf,
 }
 
-/// The mount that `path` lies on; of a path that does not exist yet, its nearest folder that does.
-/// `None` where `/proc` does not tell.
+/// The mount that contains `path`; if the path does not exist, the mount of its nearest existing
+/// parent. `None` if `/proc` is not readable.
 #[must_use]
 pub fn mount_of(path: &Path) -> Option<Mount> {
     let real = path.ancestors().find_map(|part| part.canonicalize().ok())?;
@@ -25,16 +26,16 @@ fn mount_in(mountinfo: &str, path: &Path) -> Option<Mount> {
         let (root, point) = (unescaped(fields.next()?), unescaped(fields.next()?));
         path.starts_with(&point).then_some(Mount { point, root })
     });
-    // Of several on one point the last covers the others.
+    // With several mounts on one mount point, the last one covers the others.
     mounts.max_by_key(|mount| mount.point.components().count())
 }
 
-/// A mount point above `path` that the system's table promises and that is not mounted: then `path`
-/// would be written to the disk below it.
+/// A mount point at or above `path` that /etc/fstab lists and that is not mounted. A file at `path`
+/// would be written to the disk below.
 #[must_use]
 pub fn missing_mount(path: &Path) -> Option<PathBuf> {
     let read = |file| std::fs::read_to_string(file).unwrap_or_default();
-    // Of a path that does not exist yet the part that does is the one that counts.
+    // If the path does not exist, its nearest existing parent counts.
     let real = path.ancestors().find_map(|part| {
         let rest = path.strip_prefix(part).ok()?;
         Some(part.canonicalize().ok()?.join(rest))
@@ -42,8 +43,8 @@ pub fn missing_mount(path: &Path) -> Option<PathBuf> {
     missing_in(&read("/etc/fstab"), &read("/proc/self/mountinfo"), &real?)
 }
 
-/// The mount points below the folder `path` that the system's table promises to mount when it starts and that
-/// are not mounted, as paths below `path`.
+/// Mount points below the folder `path` that /etc/fstab mounts at boot and that are not mounted, as
+/// paths below `path`.
 pub(crate) fn missing_mounts_below(path: &Path) -> Vec<PathBuf> {
     let read = |file| std::fs::read_to_string(file).unwrap_or_default();
     let Ok(real) = path.canonicalize() else { return Vec::new() };
@@ -51,7 +52,7 @@ pub(crate) fn missing_mounts_below(path: &Path) -> Vec<PathBuf> {
     missing.iter().filter_map(|point| Some(path.join(point.strip_prefix(&real).ok()?))).collect()
 }
 
-/// As [`missing_mounts_below`], with the text of fstab(5) and of proc_pid_mountinfo(5).
+/// Like [`missing_mounts_below`], with the text of fstab(5) and of proc_pid_mountinfo(5).
 fn missing_below(fstab: &str, mountinfo: &str, path: &Path) -> Vec<PathBuf> {
     let mounted: Vec<PathBuf> =
         mountinfo.lines().filter_map(|line| Some(unescaped(line.split(' ').nth(4)?))).collect();
@@ -65,7 +66,7 @@ fn missing_below(fstab: &str, mountinfo: &str, path: &Path) -> Vec<PathBuf> {
     promised.filter_map(point).filter(|point| !mounted.contains(point)).collect()
 }
 
-/// As [`missing_mount`], with the text of fstab(5) and of proc_pid_mountinfo(5).
+/// Like [`missing_mount`], with the text of fstab(5) and of proc_pid_mountinfo(5).
 fn missing_in(fstab: &str, mountinfo: &str, path: &Path) -> Option<PathBuf> {
     let mounted: Vec<PathBuf> =
         mountinfo.lines().filter_map(|line| Some(unescaped(line.split(' ').nth(4)?))).collect();
@@ -76,13 +77,14 @@ fn missing_in(fstab: &str, mountinfo: &str, path: &Path) -> Option<PathBuf> {
         .find(|point| !mounted.contains(point))
 }
 
-/// Both tables write white space and backslashes as three octal digits.
+/// Both tables escape white space and backslashes as three octal digits.
 fn unescaped(text: &str) -> PathBuf {
     let pairs = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
     pairs.iter().fold(text.to_owned(), |text, (code, plain)| text.replace(code, plain)).into()
 }
 
-/// Mount point and type of a line of `/proc/self/mountinfo` (proc_pid_mountinfo(5)), if it is of that device.
+/// Mount point and type from a line of `/proc/self/mountinfo` (proc_pid_mountinfo(5)), if the line
+/// is for this device.
 pub(crate) fn of_device<'a>(line: &'a str, numbers: &str) -> Option<(&'a str, &'a str)> {
     let (mount, rest) = line.split_once(" - ")?;
     let mut fields = mount.split(' ').skip(2);

@@ -1,5 +1,6 @@
-//! What an error of the destination means. No errno is trusted without a second look: ext4 says `ENOSPC` for attributes
-//! that do not fit beside an inode, GlusterFS for one link too many, and servers say `EPERM` or `ENOENT` for a name.
+//! Classifies errors of the destination. No errno is trusted without a second check: ext4 returns
+//! `ENOSPC` for attributes that do not fit beside an inode, GlusterFS for one link too many, and
+//! servers return `EPERM` or `ENOENT` for a name.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -10,18 +11,18 @@ use crate::fs::dir::Dir;
 use crate::fs::file_system::syncs_as_a_whole;
 use crate::fs::temporary::probe_name;
 
-/// What an error of the destination means for a run.
+/// The meaning of an error of the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// The disk, its inodes or a quota are used up.
+    /// Blocks, inodes or a quota are used up.
     Full,
-    /// The destination works; it refuses this entry or this value. The run goes on without it.
+    /// The destination works but refuses this entry or value. The run continues without it.
     Entry,
-    /// The destination fails, is gone or refuses everything. The run ends.
+    /// The destination fails, is gone, or refuses everything. The run ends.
     Broken,
 }
 
-/// What is tried a second time, under a plain name.
+/// What the second attempt creates, under a plain name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tried {
     /// A small file with content.
@@ -30,30 +31,31 @@ pub(crate) enum Tried {
     Folder,
 }
 
-/// With less room than this a disk counts as full, bytes. The second write is as large.
+/// A disk with less free space than this counts as full, bytes. The second attempt writes as much.
 const LITTLE: u64 = 1 << 20;
-/// With fewer free inodes than this a disk counts as full.
+/// A disk with fewer free inodes than this counts as full.
 const FEW: u64 = 8;
-/// What one `write(2)` of the second write asks for.
+/// The data of one `write(2)` of the second attempt.
 static PIECE: [u8; 64 * 1024] = [0; 64 * 1024];
 
-/// What `error` means that came up in the folder `dir` of the destination.
+/// Classifies `error`, which occurred in the folder `dir` of the destination.
 pub(crate) fn classify(error: &io::Error, dir: &Dir, tried: Tried) -> Refusal {
     let Some(errno) = Errno::from_io_error(error) else { return Refusal::Broken };
     decide(errno, &|| has_no_room(dir), &mut || try_again(dir, tried))
 }
 
-/// Whether the disk is full, when `error` says so.
+/// Whether the disk is full, given an `error` that may say so.
 pub(crate) fn is_full(error: &io::Error, dir: &Dir) -> bool {
     says_full(error) && classify(error, dir, Tried::File) == Refusal::Full
 }
 
-/// Whether `error` is one that a full disk or a used up quota causes, among other things.
+/// Whether `error` is one that a full disk or quota causes, among other causes.
 pub(crate) fn says_full(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT))
 }
 
-/// Whether a name cannot be looked for because the file system has no such names: nothing is there.
+/// Whether a lookup failed because the file system cannot have such a name, so the entry does not
+/// exist.
 pub(crate) fn is_no_name(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
@@ -61,7 +63,8 @@ pub(crate) fn is_no_name(error: &io::Error) -> bool {
     )
 }
 
-/// The decision: `no_room` asks the file system, `again` tries something plain in the same place.
+/// The decision. `no_room` checks the file system; `again` creates something plain in the same
+/// folder.
 fn decide(
     errno: Errno,
     no_room: &dyn Fn() -> bool,
@@ -69,7 +72,7 @@ fn decide(
 ) -> Refusal {
     match errno {
         Errno::NOSPC | Errno::DQUOT if no_room() => Refusal::Full,
-        // Another entry has the name: the file system does not tell the two apart.
+        // Another entry has the name: the file system does not distinguish the two.
         Errno::EXIST => Refusal::Entry,
         Errno::NOSPC
         | Errno::DQUOT
@@ -85,9 +88,10 @@ fn decide(
         | Errno::MLINK
         | Errno::PERM
         | Errno::ACCESS
-        // SMB servers say so of names that they do not take (fs/smb/client, STATUS_OBJECT_NAME_INVALID).
+        // SMB servers return it for names that they do not accept (fs/smb/client,
+        // STATUS_OBJECT_NAME_INVALID).
         | Errno::NOENT => match again() {
-            // A limit of the process on the size of files is none of the disk.
+            // The file size limit of the process is not a limit of the disk.
             Ok(()) | Err(Errno::FBIG) => Refusal::Entry,
             Err(Errno::NOSPC | Errno::DQUOT) => Refusal::Full,
             Err(_) => Refusal::Broken,
@@ -96,7 +100,7 @@ fn decide(
     }
 }
 
-/// Whether the file system says that it has no room. CephFS without its manager says so of 0 blocks in all.
+/// Whether statvfs reports no free space. CephFS without its manager reports 0 blocks in total.
 pub(crate) fn has_no_room(fd: impl AsFd) -> bool {
     rustix::fs::fstatvfs(fd).is_ok_and(|space| {
         let little = space.f_blocks > 0 && space.f_bavail * space.f_frsize < LITTLE;
@@ -104,7 +108,7 @@ pub(crate) fn has_no_room(fd: impl AsFd) -> bool {
     })
 }
 
-/// Makes something plain in `dir` and removes it again.
+/// Creates something plain in `dir` and removes it.
 fn try_again(dir: &Dir, tried: Tried) -> Result<(), Errno> {
     let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     let name = probe_name().map_err(errno)?;
@@ -115,7 +119,7 @@ fn try_again(dir: &Dir, tried: Tried) -> Result<(), Errno> {
     let written = dir.create_file(&name, 0o600).and_then(|mut file| {
         let whole = syncs_as_a_whole(dir);
         (0..LITTLE / PIECE.len() as u64).try_for_each(|_| file.write_all(&PIECE))?;
-        // Network file systems tell a full disk when they write, not when they are asked to.
+        // Network file systems report a full disk at write-back, not at write(2).
         if whole { Ok(()) } else { file.sync_all() }
     });
     let removed = match dir.unlink(&name) {
@@ -130,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_is_full_only_when_something_else_says_so_too() {
+    fn a_disk_is_full_only_when_a_second_check_confirms_it() {
         use Refusal::Broken;
         use Refusal::Entry;
         use Refusal::Full;
@@ -157,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_stays_of_a_second_try() {
+    fn a_second_attempt_leaves_no_files() {
         let temp = tempfile::tempdir().unwrap();
         let dir = Dir::at(temp.path()).unwrap();
         for tried in [Tried::File, Tried::Folder] {

@@ -1,4 +1,4 @@
-//! Removes whole folders, some threads at a time, however deep they are. What is mounted in one is not gone into.
+//! Removes folder trees of any depth with several threads. It does not enter mount points.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -12,7 +12,7 @@ use crate::entry::Kind;
 use crate::fs::dir::Dir;
 use crate::threads::work_queue::Queue;
 
-/// Below this depth a folder is moved up before it is emptied, so that few handles are open at once.
+/// A folder below this depth is moved up before it is emptied, so that few handles are open.
 const DEEP: usize = 100;
 
 /// A folder whose entries are being removed.
@@ -21,15 +21,16 @@ struct Doomed {
     name: CString,
     parent: Option<Arc<Doomed>>,
     depth: usize,
-    /// Subfolders that are still there, and one for the listing itself.
+    /// The number of remaining subfolders, plus one for the listing.
     pending: AtomicUsize,
 }
 
-/// Removes `name` from `dir` with all that is below it, by `threads` threads. Never follows a symlink.
-/// `removed` counts the entries; `stop` ends it early.
+/// Removes `name` from `dir` with everything below it, using `threads` threads. Never follows a
+/// symlink. `removed` counts the entries; `stop` ends it early.
 ///
 /// # Errors
-/// The first thing that could not be removed; the rest is removed all the same. `Interrupted` when stopped.
+/// The first entry that could not be removed; the rest is removed nevertheless. `Interrupted` after
+/// a stop.
 pub(crate) fn remove(
     dir: &Dir,
     name: &CStr,
@@ -43,9 +44,9 @@ pub(crate) fn remove(
 /// What could not be removed, and why.
 #[derive(Debug)]
 pub(crate) struct Left {
-    /// Below the folder that was to be removed from; bytes.
+    /// The path below the given folder, as bytes.
     pub(crate) path: Vec<u8>,
-    /// The system's reason.
+    /// The error of the system call.
     pub(crate) error: io::Error,
 }
 
@@ -55,10 +56,10 @@ impl Left {
     }
 }
 
-/// As [`remove`]; the error says what stays, however deep it lies.
+/// Like [`remove`], but the error contains the path that remains.
 ///
 /// # Errors
-/// As [`remove`].
+/// As for [`remove`].
 pub(crate) fn remove_or_say(
     dir: &Dir,
     name: &CStr,
@@ -105,8 +106,8 @@ pub(crate) fn remove_or_say(
     Ok(())
 }
 
-/// Whether `name` was not unlinked because it is a folder. Linux says EISDIR then, POSIX EPERM (unlink(2)), and that is said
-/// of a file that cannot be changed, too.
+/// Whether `name` was not unlinked because it is a folder. Linux returns EISDIR, POSIX specifies
+/// EPERM (unlink(2)), which an immutable file returns as well.
 fn is_folder(dir: &Dir, name: &CStr, error: &io::Error) -> bool {
     match Errno::from_io_error(error) {
         Some(Errno::ISDIR) => true,
@@ -115,7 +116,8 @@ fn is_folder(dir: &Dir, name: &CStr, error: &io::Error) -> bool {
     }
 }
 
-/// Opens a folder whose entries are to go, also one that its owner may not enter. Not what is mounted there.
+/// Opens a folder to remove its entries, even if its mode denies access to its owner. Refuses mount
+/// points.
 fn open_to_empty(dir: &Dir, name: &CStr) -> io::Result<Dir> {
     let child = match dir.child_here(name) {
         Ok(child) => child,
@@ -123,7 +125,7 @@ fn open_to_empty(dir: &Dir, name: &CStr) -> io::Result<Dir> {
         Err(_) => dir.child_opened_up(name, 0o700)?,
     };
     if child.meta()?.mode & 0o700 != 0o700 {
-        // The folder is ours to remove; without write permission unlink would fail below it.
+        // The folder is ours to remove; without write permission, unlink would fail in it.
         let _ = crate::fs::stat::set_mode(&child, 0o700);
     }
     Ok(child)
@@ -141,7 +143,7 @@ struct Removal<'a> {
 }
 
 impl Removal<'_> {
-    /// Empties the folder `name` of `parent`, or `parent` itself at the top.
+    /// Empties the folder `name` of `parent`; without a name, the top folder `parent`.
     fn step(&self, parent: Arc<Doomed>, name: Option<CString>) {
         if (self.stop)() {
             return self.queue.close();
@@ -160,7 +162,7 @@ impl Removal<'_> {
         }
     }
 
-    /// Removes the files of a folder and sends its subfolders to be emptied.
+    /// Removes the files of a folder and queues its subfolders.
     fn empty(&self, folder: Arc<Doomed>) {
         let listed = folder.dir.names(|entry| {
             if !entry.folder {
@@ -168,7 +170,7 @@ impl Removal<'_> {
                     Ok(()) => {
                         self.removed.fetch_add(1, Ordering::Relaxed);
                     }
-                    // A file system that does not tell types in its listings.
+                    // The listing of this file system has no types.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) if is_folder(&folder.dir, entry.name, &error) => {
                         self.descend(&folder, entry.name);
@@ -191,7 +193,7 @@ impl Removal<'_> {
             && let Some(top) = self.top.get()
         {
             let number = self.moved.fetch_add(1, Ordering::Relaxed);
-            // To move a folder one has to be allowed to write into it (rename(2)).
+            // Moving a folder requires write permission on it (rename(2)).
             let _ = open_to_empty(&folder.dir, name);
             if let Ok(moved) = crate::entry::c_name(format!(".deep-{number}"))
                 && folder.dir.move_to(name, top, &moved).is_ok()
@@ -205,7 +207,8 @@ impl Removal<'_> {
         self.queue.push((Arc::clone(folder), Some(name.to_owned())));
     }
 
-    /// One thing less in `folder`; the last one removes it from its parent, and so on upwards.
+    /// Marks one part of `folder` as done. The last part removes the folder from its parent, and so
+    /// on upwards.
     fn settle(&self, mut folder: Arc<Doomed>) {
         while folder.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
             let Some(parent) = folder.parent.clone() else { return };
@@ -219,7 +222,7 @@ impl Removal<'_> {
         }
     }
 
-    /// The first failure is the one that counts: that a folder is not empty is what comes of it.
+    /// Keeps the first failure. Later ones, such as a folder that is not empty, follow from it.
     fn fail(&self, folder: &Arc<Doomed>, name: &CStr, error: io::Error) {
         let mut names = vec![name.to_bytes()];
         let mut at = Some(folder);
@@ -247,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tree_goes_with_all_that_is_in_it() {
+    fn a_tree_is_removed_with_its_content() {
         let temp = tempfile::tempdir().unwrap();
         let outside = temp.path().join("outside");
         std::fs::write(&outside, "x").unwrap();
@@ -264,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_very_deep_tree_goes_with_few_handles() {
+    fn a_very_deep_tree_is_removed_with_few_handles() {
         let temp = tempfile::tempdir().unwrap();
         let top = Dir::at(temp.path()).unwrap();
         top.make_folder(c"tree", 0o755).unwrap();

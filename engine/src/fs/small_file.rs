@@ -1,4 +1,4 @@
-//! Small files that are read within a bound and written as a whole.
+//! Small files: bounded reads and atomic writes.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -12,10 +12,11 @@ use crate::entry::{Meta, c_name};
 use crate::fs::dir::Dir;
 use crate::fs::temporary::unfinished_name;
 
-/// Makes a private folder unless it is there. In another user's folder root makes it that user's.
+/// Creates a private folder if it is missing. If root creates it in another user's folder, that
+/// user becomes its owner.
 ///
 /// # Errors
-/// The system's.
+/// Those of the system calls.
 pub(crate) fn make_if_missing(dir: &Dir, name: &CStr) -> io::Result<()> {
     match dir.make_folder(name, 0o700) {
         Err(error) if Errno::from_io_error(&error) == Some(Errno::EXIST) => Ok(()),
@@ -23,7 +24,8 @@ pub(crate) fn make_if_missing(dir: &Dir, name: &CStr) -> io::Result<()> {
         Ok(()) => {
             if let Some((uid, gid)) = other_owner(dir) {
                 let made = dir.child(name)?;
-                // The other user may have moved a snapshot of root's there, which would become theirs.
+                // The other user may have moved one of root's snapshots there, which must not
+                // become theirs.
                 if is_empty(&made)? {
                     let _ = crate::fs::stat::set_owner(&made, Some(uid), Some(gid));
                 }
@@ -42,10 +44,10 @@ pub(crate) fn is_empty(folder: &Dir) -> io::Result<bool> {
     Ok(empty)
 }
 
-/// Gives an open file or folder to the owner of `folder`: what root makes there is for whom the runs are.
+/// If root runs, gives an open file or folder to the owner of `folder`, whose runs will use it.
 ///
 /// # Errors
-/// The system's.
+/// Those of `fchown(2)`.
 pub(crate) fn give(file: impl AsFd, folder: &Meta) -> io::Result<()> {
     let user = rustix::process::geteuid();
     if !user.is_root() || folder.uid == user.as_raw() {
@@ -54,10 +56,10 @@ pub(crate) fn give(file: impl AsFd, folder: &Meta) -> io::Result<()> {
     crate::fs::stat::set_owner(file, Some(folder.uid), Some(folder.gid))
 }
 
-/// Creates the file `name` of `.backup_manager`, for its owner alone.
+/// Creates the file `name` in `.backup_manager`, readable only by its owner.
 ///
 /// # Errors
-/// The system's, of `openat(2)`.
+/// Those of `openat(2)`.
 pub(crate) fn create_state(dir: &Dir, name: &CStr) -> io::Result<File> {
     let file = dir.create_file(name, 0o600)?;
     if let Some((uid, gid)) = other_owner(dir) {
@@ -66,7 +68,8 @@ pub(crate) fn create_state(dir: &Dir, name: &CStr) -> io::Result<File> {
     Ok(file)
 }
 
-/// Gives a folder that root has, in another user's, to that user: also one that an older version made as root.
+/// Gives a folder that root owns in another user's folder to that user. An older version may have
+/// created it as root.
 pub(crate) fn give_to_owner(dir: &Dir, name: &CStr) {
     let Some((uid, gid)) = other_owner(dir) else { return };
     if let Ok(folder) = dir.child(name)
@@ -76,8 +79,8 @@ pub(crate) fn give_to_owner(dir: &Dir, name: &CStr) {
     }
 }
 
-/// Who owns the folder `dir`, if root is about to make something in another user's: that user's runs have to be able to
-/// read and replace it.
+/// The owner of the folder `dir`, if root is about to create something in another user's folder:
+/// that user's runs must be able to read and replace it.
 pub(crate) fn other_owner(dir: &Dir) -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
@@ -86,24 +89,24 @@ pub(crate) fn other_owner(dir: &Dir) -> Option<(u32, u32)> {
     (meta.uid != 0).then_some((meta.uid, meta.gid))
 }
 
-/// Writes a small file so that it is there whole and durable, or not at all.
+/// Writes a small file atomically and durably.
 ///
 /// # Errors
-/// The system's.
+/// Those of the system calls.
 pub(crate) fn write_whole(dir: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
     replace(dir, name, content, File::sync_all)?;
     dir.sync()
 }
 
-/// Writes a small file so that a reader finds it whole. After a power cut it may be lost.
+/// Writes a small file atomically, but without a sync: a power cut may lose it.
 ///
 /// # Errors
-/// The system's.
+/// Those of the system calls.
 pub(crate) fn write_soon(dir: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
     replace(dir, name, content, |_| Ok(()))
 }
 
-/// Writes `content` under a name of this process's own, which becomes `name` after `finish`.
+/// Writes `content` to a temporary file, calls `finish`, and renames the file to `name`.
 pub(crate) fn replace(
     dir: &Dir,
     name: &str,
@@ -122,10 +125,10 @@ pub(crate) fn replace(
     written
 }
 
-/// As [`read_small`], for guards: only a file that is known not to be there is none.
+/// Like [`read_small`], for guards: returns `None` only if the file certainly does not exist.
 ///
 /// # Errors
-/// The system's, when it cannot be told or read.
+/// The file cannot be read, or its existence cannot be determined.
 pub(crate) fn read_if_any(dir: &Dir, name: &str) -> io::Result<Option<Vec<u8>>> {
     use std::io::Read;
     let mut content = Vec::new();
@@ -139,7 +142,7 @@ pub(crate) fn read_if_any(dir: &Dir, name: &str) -> io::Result<Option<Vec<u8>>> 
     }
 }
 
-/// Reads a small file of ours; `None` when it is not there.
+/// Reads a small file; `None` if it is missing or cannot be read.
 pub(crate) fn read_small(dir: &Dir, name: &str) -> Option<Vec<u8>> {
     use std::io::Read;
     let mut content = Vec::new();

@@ -1,4 +1,4 @@
-//! What is done to open files and folders, and how the system's values become ours.
+//! Operations on open files and folders, and conversions of the system's types.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -13,7 +13,7 @@ pub(crate) fn bits(mode: u32) -> Mode {
 }
 
 pub(crate) fn stamps(mtime: Time) -> Timestamps {
-    // Not UTIME_OMIT: file systems over libfuse take both times or, without an error, none (measured).
+    // Not UTIME_OMIT: libfuse file systems set both times or, without an error, none (measured).
     let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
     let mtime = Timespec { tv_sec: mtime.secs, tv_nsec: mtime.nanos.into() };
     Timestamps { last_access: now, last_modification: mtime }
@@ -22,7 +22,7 @@ pub(crate) fn stamps(mtime: Time) -> Timestamps {
 /// Sets owner and group of an open file or folder.
 ///
 /// # Errors
-/// `EPERM` when not allowed.
+/// `EPERM` if not permitted.
 pub fn set_owner(fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
     Ok(rustix::fs::fchown(fd, uid.map(Uid::from_raw), gid.map(Gid::from_raw))?)
 }
@@ -30,7 +30,7 @@ pub fn set_owner(fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> io::Resul
 /// Sets the mode of an open file or folder.
 ///
 /// # Errors
-/// `EPERM` when not allowed.
+/// `EPERM` if not permitted.
 pub fn set_mode(fd: impl AsFd, mode: u32) -> io::Result<()> {
     Ok(rustix::fs::fchmod(fd, bits(mode))?)
 }
@@ -38,23 +38,23 @@ pub fn set_mode(fd: impl AsFd, mode: u32) -> io::Result<()> {
 /// Sets the modification time of an open file or folder.
 ///
 /// # Errors
-/// `EPERM` when not allowed.
+/// `EPERM` if not permitted.
 pub fn set_mtime(fd: impl AsFd, mtime: Time) -> io::Result<()> {
     Ok(rustix::fs::futimens(fd, &stamps(mtime))?)
 }
 
-/// What an open file or folder is.
+/// The metadata of an open file or folder.
 ///
 /// # Errors
-/// The system's, of `fstat(2)`.
+/// Those of `fstat(2)`.
 pub fn meta(fd: impl AsFd) -> io::Result<Meta> {
     Ok(meta_of(&rustix::fs::fstat(fd)?))
 }
 
-/// What `stat(2)` of a path says, symlinks followed: for paths that the user gave.
+/// The metadata of `path`, following symlinks. Only for paths that the user gave.
 ///
 /// # Errors
-/// The system's.
+/// Those of `stat(2)`.
 pub fn meta_at(path: &Path) -> io::Result<Meta> {
     Ok(meta_of(&rustix::fs::stat(path)?))
 }
@@ -82,7 +82,7 @@ pub(crate) fn meta_of(stat: &Stat) -> Meta {
         id: Some(FileId { dev: stat.st_dev as u64, ino: stat.st_ino as u64 }),
         links: stat.st_nlink as u64,
         rdev: stat.st_rdev as u64,
-        // st_blocks counts units of 512 bytes whatever the block size (stat(3type)).
+        // st_blocks counts units of 512 bytes, whatever the block size (stat(3type)).
         allocated: stat.st_blocks as u64 * 512,
     }
 }

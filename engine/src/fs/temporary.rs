@@ -1,5 +1,5 @@
-//! Names of temporary files in `.backup_manager/`, which several processes write to at the same time, and the removal of
-//! those that a killed process left.
+//! Names of temporary files in `.backup_manager/`, which several processes write at the same time,
+//! and the removal of those that a killed process left.
 
 use std::ffi::CString;
 use std::io;
@@ -10,24 +10,25 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::entry::{Kind, c_name};
 use crate::fs::dir::Dir;
 
-/// What the names of files begin with that only try something.
+/// The prefix of the names of probe files.
 const PROBE: &str = "backup_manager.probe.";
-/// What the names of files end with that get their final name later.
+/// The suffix of files that are renamed when they are complete.
 const UNFINISHED: &str = ".tmp";
-/// A temporary file is needed for seconds. After a day its process is gone, also one of another machine.
+/// A temporary file is needed for seconds. After a day its process is gone, even on another
+/// machine.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A name that every file system takes, and that nobody else uses at the same time.
+/// A unique name that every file system accepts.
 pub(crate) fn probe_name() -> io::Result<CString> {
     c_name(format!("{PROBE}{}", unique()))
 }
 
-/// The name of a file that is written for the name `name`.
+/// The temporary name of a file that will be renamed to `name`.
 pub(crate) fn unfinished_name(name: &str) -> io::Result<CString> {
     c_name(format!(".{name}.{}{UNFINISHED}", unique()))
 }
 
-/// Process number, time in nanoseconds and a counter. Of two containers both may have the process number.
+/// Process id, time in nanoseconds and a counter. Processes in two containers may have the same id.
 fn unique() -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let (id, number) = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -38,8 +39,8 @@ fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Removes temporary files that are older than a day from `own` and the folders in it. What cannot be listed or removed
-/// stays: it does no harm.
+/// Removes temporary files older than a day from `own` and its subfolders. Files that cannot be
+/// listed or removed are harmless and stay.
 pub(crate) fn remove_old(own: &Dir) {
     let now = since_epoch();
     let mut folders = Vec::new();
@@ -66,8 +67,8 @@ fn remove_old_in(dir: &Dir, now: Duration, folder: &mut dyn FnMut(CString)) {
     }
 }
 
-/// Whether `name` is that of a temporary file that was made more than a day before `now`. What its name says counts: the
-/// file's own time is what a probe sets.
+/// Whether `name` belongs to a temporary file created more than a day before `now`. The time comes
+/// from the name, because a probe changes the file's own time.
 fn is_old(name: &[u8], now: Duration) -> bool {
     let unique = || {
         let name = std::str::from_utf8(name).ok()?;
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_name_is_used_twice_and_each_is_old_after_a_day() {
+    fn names_are_unique_and_old_after_a_day() {
         let names = [probe_name(), probe_name(), unfinished_name("a.b"), unfinished_name("a.b")];
         let mut names = names.map(Result::unwrap);
         let now = since_epoch();
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_temporary_is_never_old() {
+    fn other_names_are_never_old() {
         let far = Duration::from_secs(u64::from(u32::MAX));
         for name in ["probe", "abilities.json", ".a.tmp", "a.1.1.1.tmp", "backup_manager.probe.x"] {
             assert!(!is_old(name.as_bytes(), far), "{name}");
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn old_ones_are_removed_and_the_others_stay() {
+    fn only_old_temporary_files_are_removed() {
         let temp = tempfile::tempdir().unwrap();
         let path = |name: &str| temp.path().join(name);
         std::fs::create_dir(path("hosts")).unwrap();

@@ -1,4 +1,4 @@
-//! Goes through all folders of a snapshot, some threads at a time, however deep they are.
+//! Visits all folders of a tree of any depth with several threads.
 
 use std::ffi::CStr;
 use std::io;
@@ -10,25 +10,25 @@ use crate::entry::tree_path::Place;
 use crate::fs::dir::Dir;
 use crate::threads::work_queue::Queue;
 
-/// Looks at folders. Called from every worker thread.
+/// Visits folders. Every worker thread calls it.
 pub(crate) trait Visitor: Sync {
-    /// Looks at one folder and calls `enter` with the name of each of its folders to go into.
+    /// Visits one folder and calls `enter` with the name of each subfolder to visit.
     ///
     /// # Errors
-    /// When it could not be looked at; goes to [`Visitor::failed`].
+    /// The folder could not be read; the error goes to [`Visitor::failed`].
     fn folder(&self, place: &Arc<Place>, dir: &Dir, enter: &mut dyn FnMut(&CStr))
     -> io::Result<()>;
 
-    /// A folder could not be opened or looked at.
+    /// A folder could not be opened or read.
     fn failed(&self, place: &Arc<Place>, error: io::Error);
 
-    /// Whether nothing more is wanted.
+    /// Whether the traversal can end.
     fn enough(&self) -> bool {
         false
     }
 }
 
-/// Shows `visitor` the folder `top`, which is called `place`, and every folder below it.
+/// Visits the folder `top`, whose path is `place`, and all folders below it.
 pub(crate) fn explore(top: &Dir, place: &Arc<Place>, threads: usize, visitor: &impl Visitor) {
     let queue = Queue::new(0);
     let (open, most_open) = (Arc::new(AtomicUsize::new(0)), most_open_folders());
@@ -43,11 +43,11 @@ pub(crate) fn explore(top: &Dir, place: &Arc<Place>, threads: usize, visitor: &i
         };
         drop(parent);
         let dir = match opened {
-            Ok(dir) => Arc::new(Held::new(dir, &open)),
+            Ok(dir) => Arc::new(OpenDir::new(dir, &open)),
             Err(error) => return visitor.failed(&here, error),
         };
         let result = visitor.folder(&here, &dir, &mut |name| {
-            // Beyond that a folder is opened again from the top when it is its turn.
+            // With too many open folders, the subfolder is opened from the top when its turn comes.
             let parent = (open.load(Ordering::Relaxed) <= most_open).then(|| Arc::clone(&dir));
             queue.push(Task { parent, place: here.child(name, None) });
         });
@@ -57,33 +57,33 @@ pub(crate) fn explore(top: &Dir, place: &Arc<Place>, threads: usize, visitor: &i
     });
 }
 
-/// A folder that is to be looked at.
+/// A folder to visit.
 struct Task {
-    /// Its parent, while that is held open.
-    parent: Option<Arc<Held>>,
+    /// Its parent, if that is still open.
+    parent: Option<Arc<OpenDir>>,
     place: Arc<Place>,
 }
 
-/// Opens the folder `place`, which lies below `top_place`, a name at a time.
+/// Opens the folder `place`, which is below `top_place`, component by component.
 fn down(top: &Dir, top_place: &Arc<Place>, place: &Arc<Place>) -> io::Result<Dir> {
     let above = top_place.chain().len();
     place.chain()[above..].iter().try_fold(top.try_clone()?, |dir, place| dir.child(place.name()))
 }
 
-/// An open folder that is counted.
-pub(crate) struct Held {
+/// An open folder that counts towards the limit.
+pub(crate) struct OpenDir {
     dir: Dir,
     open: Arc<AtomicUsize>,
 }
 
-impl Held {
+impl OpenDir {
     pub(crate) fn new(dir: Dir, open: &Arc<AtomicUsize>) -> Self {
         open.fetch_add(1, Ordering::Relaxed);
         Self { dir, open: Arc::clone(open) }
     }
 }
 
-impl Deref for Held {
+impl Deref for OpenDir {
     type Target = Dir;
 
     fn deref(&self) -> &Dir {
@@ -91,13 +91,13 @@ impl Deref for Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for OpenDir {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// How many folders may be open at once: each holds up to three handles of the process's limit.
+/// The highest number of open folders. Each takes up to three handles of the process limit.
 pub(crate) fn most_open_folders() -> usize {
     use rustix::process::Resource;
     use rustix::process::Rlimit;
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn every_folder_is_shown_once_also_very_deep_ones() {
+    fn every_folder_is_visited_once_at_any_depth() {
         let temp = tempfile::tempdir().unwrap();
         let top = Dir::at(temp.path()).unwrap();
         let mut at = top.try_clone().unwrap();

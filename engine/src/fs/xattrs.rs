@@ -1,4 +1,4 @@
-//! Extended attributes and POSIX ACLs of entries, and the attribute that holds a file's hash.
+//! Extended attributes and POSIX ACLs of entries, and the attribute that holds the hash of a file.
 
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
@@ -16,23 +16,24 @@ use crate::fs::dir::Dir;
 use crate::fs::dir::node::Node;
 use crate::fs::refusal::has_no_room;
 
-/// Where a copied file's BLAKE3 stands: 32 raw bytes, which fit into a 256-byte ext4 inode.
+/// The attribute with the BLAKE3 of a copied file: 32 raw bytes, which fit into an ext4 inode of
+/// 256 bytes.
 pub const HASH: &str = "user.backup_manager.blake3";
-/// The same, of a file with large holes ([`Method::Runs`]).
+/// The attribute for a file with large holes ([`Method::Runs`]).
 const HASH_OF_RUNS: &str = "user.backup_manager.blake3-runs-1";
-/// Where it is told how far a file was written that is not whole yet.
+/// The attribute that records how much of an unfinished file was written.
 const MARKS: &str = "user.backup_manager.partial";
-/// Attributes of ours, which are never copied from a source.
+/// The prefix of this program's attributes, which are never copied from a source.
 const OURS: &[u8] = b"user.backup_manager.";
-/// Attributes of rsync's, of which it does not copy any either (rsync(1), `--xattrs`).
+/// The prefix of rsync's attributes, which rsync does not copy either (rsync(1), `--xattrs`).
 const RSYNCS: &[u8] = b"user.rsync.%";
-/// ACLs (acl(5)) are attributes of these names in the kernel's own format.
+/// The prefix of ACLs (acl(5)), which are attributes in the kernel's own format.
 pub(crate) const ACL: &[u8] = b"system.posix_acl_";
 
-/// How xfs shows to root, a second time, what the ACLs already tell (fs/xfs/xfs_xattr.c).
+/// The prefix under which xfs shows the ACLs to root a second time (fs/xfs/xfs_xattr.c).
 const SGI_ACL: &[u8] = b"trusted.SGI_ACL_";
 
-/// Which attributes are asked for.
+/// The attributes to read and write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
     /// `-X`.
@@ -42,7 +43,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Whether there is anything to read.
+    /// Whether any attributes are requested.
     #[must_use]
     pub fn any(self) -> bool {
         self.xattrs || self.acls
@@ -58,31 +59,32 @@ impl Asked {
     }
 }
 
-/// Reads the attributes of `name` in `dir` that are asked for, sorted; none where the file system has none.
+/// Reads the requested attributes of `name` in `dir`, sorted by name. Empty if the file system has
+/// none.
 ///
 /// # Errors
-/// The system's, of `openat(2)`, `listxattr(2)` and `getxattr(2)`; when `/proc` is not mounted.
+/// Those of `openat(2)`, `listxattr(2)` and `getxattr(2)`; an error if `/proc` is not mounted.
 pub fn read(dir: &Dir, name: &CStr, asked: Asked) -> io::Result<Xattrs> {
     if asked.any() { read_node(&dir.node(name)?, asked) } else { Ok(Xattrs::new()) }
 }
 
-/// As [`read`], for the folder itself.
+/// Like [`read`], for the folder itself.
 ///
 /// # Errors
-/// As [`read`].
+/// As for [`read`].
 pub fn read_own(dir: &Dir, asked: Asked) -> io::Result<Xattrs> {
     read_held(dir, asked)
 }
 
-/// As [`read`], of a held entry of any kind.
+/// Like [`read`], for a handle of any type.
 ///
 /// # Errors
-/// As [`read`]; when `/proc` is not mounted.
+/// As for [`read`].
 pub fn read_node(node: &Node, asked: Asked) -> io::Result<Xattrs> {
     if !asked.any() {
         return Ok(Xattrs::new());
     }
-    // The path leads to the held inode; a handle of O_PATH is taken by none of these calls (open(2)).
+    // The path leads to the inode of the handle. These calls accept no handle of O_PATH (open(2)).
     let path = crate::fs::dir::node::by_proc(node.as_fd())?;
     chosen(xattr::list_deref(&path), asked, |name| xattr::get_deref(&path, name))
 }
@@ -90,12 +92,12 @@ pub fn read_node(node: &Node, asked: Asked) -> io::Result<Xattrs> {
 /// The attribute `key` of `name` in `dir`.
 ///
 /// # Errors
-/// As [`read`].
+/// As for [`read`].
 pub(crate) fn value(dir: &Dir, name: &CStr, key: &OsStr) -> io::Result<Option<Vec<u8>>> {
     xattr::get_deref(crate::fs::dir::node::by_proc(dir.node(name)?.as_fd())?, key)
 }
 
-/// The attributes of those names that are asked for, sorted.
+/// Reads the requested ones of the attributes `names`, sorted.
 fn chosen(
     names: io::Result<xattr::XAttrs>,
     asked: Asked,
@@ -116,26 +118,26 @@ fn chosen(
     Ok(found)
 }
 
-/// Reads the attributes of a held entry that are asked for, as [`read`] does.
+/// Like [`read`], for an open entry.
 ///
 /// # Errors
-/// As [`read`]; for a handle of `O_PATH` also when `/proc` is not mounted.
+/// As for [`read`]; for a handle of `O_PATH` also if `/proc` is not mounted.
 pub(crate) fn read_held(fd: impl AsFd, asked: Asked) -> io::Result<Xattrs> {
     if !asked.any() {
         return Ok(Xattrs::new());
     }
-    let held = Held(fd.as_fd());
+    let held = Handle(fd.as_fd());
     let names = held.either(|held| held.list_xattr(), |path| xattr::list_deref(path));
     chosen(names, asked, |name| {
         held.either(|held| held.get_xattr(name), |path| xattr::get_deref(path, name))
     })
 }
 
-/// Makes the attributes of a held entry those of `wanted`, among the ones asked for. Returns what could
-/// not be set.
+/// Replaces the requested attributes of an open entry by `wanted`. Returns those that could not be
+/// set.
 ///
 /// # Errors
-/// When the destination is full or fails; for a handle of `O_PATH` also when `/proc` is not mounted.
+/// The destination is full or fails; for a handle of `O_PATH` also if `/proc` is not mounted.
 pub(crate) fn write(
     fd: impl AsFd,
     wanted: &[(Vec<u8>, Vec<u8>)],
@@ -144,7 +146,8 @@ pub(crate) fn write(
     let mut refused = Refused::default();
     for (name, _) in read_held(&fd, asked)? {
         if !wanted.iter().any(|(kept, _)| *kept == name) {
-            // One that cannot be removed was put there by the system (a security module's label).
+            // An attribute that cannot be removed belongs to the system (the label of a security
+            // module).
             let _ = remove(&fd, OsStr::from_bytes(&name));
         }
     }
@@ -161,44 +164,45 @@ pub(crate) fn write(
     Ok(refused)
 }
 
-/// Sets an attribute of a held entry.
+/// Sets an attribute of an open entry.
 ///
 /// # Errors
-/// The system's, of `fsetxattr(2)`.
+/// Those of `fsetxattr(2)`.
 pub(crate) fn set(fd: impl AsFd, name: &OsStr, value: &[u8]) -> io::Result<()> {
-    Held(fd.as_fd())
+    Handle(fd.as_fd())
         .either(|held| held.set_xattr(name, value), |path| xattr::set_deref(path, name, value))
 }
 
-/// Removes an attribute of a held entry.
+/// Removes an attribute of an open entry.
 ///
 /// # Errors
-/// The system's, of `fremovexattr(2)`.
+/// Those of `fremovexattr(2)`.
 pub(crate) fn remove(fd: impl AsFd, name: &OsStr) -> io::Result<()> {
-    Held(fd.as_fd()).either(|held| held.remove_xattr(name), |path| xattr::remove_deref(path, name))
+    Handle(fd.as_fd())
+        .either(|held| held.remove_xattr(name), |path| xattr::remove_deref(path, name))
 }
 
-/// Removes the ACLs of a held folder, which it may have from its parent (acl(5)).
+/// Removes the ACLs of an open folder, which it may have inherited from its parent (acl(5)).
 pub(crate) fn remove_acls(fd: impl AsFd) {
     for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
-        // Where there is none, or none can be, there is nothing to remove.
+        // A missing ACL is not an error.
         let _ = remove(&fd, OsStr::new(acl));
     }
 }
 
-/// A held entry. The calls of fsetxattr(2) and its like take no handle of `O_PATH`, which is the only one of
-/// a symlink, fifo, socket or device: those are reached by the path of procfs that leads to that inode.
-struct Held<'a>(BorrowedFd<'a>);
+/// An open entry. fsetxattr(2) and related calls accept no handle of `O_PATH`, the only kind for a
+/// symlink, fifo, socket or device. Those are reached through the procfs path of the inode.
+struct Handle<'a>(BorrowedFd<'a>);
 
-impl AsRawFd for Held<'_> {
+impl AsRawFd for Handle<'_> {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 }
 
-impl FileExt for Held<'_> {}
+impl FileExt for Handle<'_> {}
 
-impl Held<'_> {
+impl Handle<'_> {
     fn either<T>(
         &self,
         by_handle: impl FnOnce(&Self) -> io::Result<T>,
@@ -213,19 +217,19 @@ impl Held<'_> {
     }
 }
 
-/// Records `hash` as that of the content of `file`; `false` where the file system has no attributes, or the file no room for
-/// one more.
+/// Stores `hash` in the attribute of `file`. Returns `false` if the file system has no attributes
+/// or the file has no room for another one.
 ///
 /// # Errors
-/// When the destination is full or fails.
+/// The destination is full or fails.
 pub fn set_hash(file: &File, hash: &blake3::Hash) -> io::Result<bool> {
     set_hash_by(file, Method::Plain, hash)
 }
 
-/// As [`set_hash`], of a hash that was taken by `method`.
+/// Like [`set_hash`], for a hash of the given method.
 ///
 /// # Errors
-/// As [`set_hash`].
+/// As for [`set_hash`].
 pub(crate) fn set_hash_by(file: &File, method: Method, hash: &blake3::Hash) -> io::Result<bool> {
     let name = match method {
         Method::Plain => HASH,
@@ -238,10 +242,10 @@ pub(crate) fn set_hash_by(file: &File, method: Method, hash: &blake3::Hash) -> i
     }
 }
 
-/// The hash that was recorded for the content of `file`, if any.
+/// The recorded hash of `file`, if any.
 ///
 /// # Errors
-/// The system's, of `fgetxattr(2)`.
+/// Those of `fgetxattr(2)`.
 pub fn hash(file: &File) -> io::Result<Option<blake3::Hash>> {
     match file.get_xattr(HASH) {
         Ok(value) => Ok(value.and_then(|bytes| blake3::Hash::from_slice(&bytes).ok())),
@@ -250,10 +254,10 @@ pub fn hash(file: &File) -> io::Result<Option<blake3::Hash>> {
     }
 }
 
-/// What stands where a hash is recorded, whether it is one or not, and how it was taken.
+/// The raw value of the hash attribute, which may be invalid, and its method.
 ///
 /// # Errors
-/// The system's, of `fgetxattr(2)`.
+/// Those of `fgetxattr(2)`.
 pub(crate) fn recorded(file: &File) -> io::Result<Option<(Method, Vec<u8>)>> {
     for (method, name) in [(Method::Plain, HASH), (Method::Runs, HASH_OF_RUNS)] {
         match file.get_xattr(name) {
@@ -266,10 +270,10 @@ pub(crate) fn recorded(file: &File) -> io::Result<Option<(Method, Vec<u8>)>> {
     Ok(None)
 }
 
-/// The hash that was recorded for the content of `file`, if any, and how it was taken.
+/// The recorded hash of `file` and its method, if any.
 ///
 /// # Errors
-/// As [`recorded`].
+/// As for [`recorded`].
 pub(crate) fn hash_and_method(file: &File) -> io::Result<Option<(Method, blake3::Hash)>> {
     let hash = |(method, value): (Method, Vec<u8>)| {
         blake3::Hash::from_slice(&value).ok().map(|hash| (method, hash))
@@ -277,10 +281,10 @@ pub(crate) fn hash_and_method(file: &File) -> io::Result<Option<(Method, blake3:
     Ok(recorded(file)?.and_then(hash))
 }
 
-/// How far `file` was written, if that was told.
+/// The recorded progress of the unfinished `file`, if any.
 ///
 /// # Errors
-/// The system's, of `fgetxattr(2)`.
+/// Those of `fgetxattr(2)`.
 pub fn marks(file: &File) -> io::Result<Option<Vec<u8>>> {
     match file.get_xattr(MARKS) {
         Err(error) if unsupported(&error) => Ok(None),
@@ -288,23 +292,24 @@ pub fn marks(file: &File) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Tells how far `file` was written.
+/// Records the progress of the unfinished `file`.
 ///
 /// # Errors
-/// The system's, of `fsetxattr(2)`.
+/// Those of `fsetxattr(2)`.
 pub fn set_marks(file: &File, marks: &[u8]) -> io::Result<()> {
     file.set_xattr(MARKS, marks)
 }
 
-/// Forgets how far `file` was written.
+/// Removes the recorded progress.
 ///
 /// # Errors
-/// The system's, of `fremovexattr(2)`.
+/// Those of `fremovexattr(2)`.
 pub fn remove_marks(file: &File) -> io::Result<()> {
     file.remove_xattr(MARKS)
 }
 
-/// Whether an entry has attributes whose names the system cannot list: more than 64 KiB of them (listxattr(2)).
+/// Whether the error means that the attributes of an entry cannot be listed, because their names
+/// exceed 64 KiB (listxattr(2)).
 #[must_use]
 pub fn cannot_be_listed(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::TOOBIG | Errno::RANGE | Errno::OVERFLOW))
@@ -314,7 +319,7 @@ fn unsupported(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOTSUP | Errno::NOSYS))
 }
 
-/// Whether an attribute that is refused is one too large or one too many.
+/// Whether a refused attribute is too large, or one too many.
 fn is_too_large(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
@@ -322,10 +327,11 @@ fn is_too_large(error: &io::Error) -> bool {
     )
 }
 
-/// Whether the destination will never take a value of the entry `fd`: no attributes, not allowed, too large for the file
-/// system, or an owner that it cannot map. ext4 says `ENOSPC` when all attributes of an inode do not fit into its one block
-/// (xattr(7)), a full disk says so too: of a disk with room it is a refusal. `EDQUOT` may be about another user's quota.
-/// What is refused is written to the sidecar: where the disk is full after all, that fails.
+/// Whether the destination will never accept a value of the entry `fd`: no attributes, no
+/// permission, too large, or an owner that it cannot map. ext4 returns `ENOSPC` when the attributes
+/// of an inode do not fit into its one block (xattr(7)), and so does a full disk, so `ENOSPC` with
+/// free space is a refusal. `EDQUOT` may concern another user's quota. The refused value is then
+/// written to the sidecar, which fails if the disk really is full.
 pub(crate) fn may_be_refused(error: &io::Error, fd: impl AsFd) -> bool {
     match Errno::from_io_error(error) {
         Some(

@@ -1,4 +1,4 @@
-//! Decides over the history: what to start, what to link against, what goes. Pure.
+//! Decides about the history of a prefix: what a run does, and which snapshot is its base. Pure.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -7,35 +7,35 @@ use crate::snapshot::name::{SnapshotName, Stamp, State};
 /// The snapshots of one prefix, sorted by time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    /// Whole ones.
+    /// Complete snapshots.
     pub complete: Vec<SnapshotName>,
-    /// Interrupted ones.
+    /// Interrupted snapshots.
     pub incomplete: Vec<SnapshotName>,
-    /// Those being removed.
+    /// Snapshots that are being removed.
     pub deleting: Vec<SnapshotName>,
 }
 
-/// What a run is to do.
+/// What a run does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Complete this one.
+    /// Resume this incomplete snapshot.
     Resume(SnapshotName),
-    /// Begin a new one.
+    /// Start a new snapshot.
     Start,
-    /// Nothing: this one is young enough.
+    /// Nothing: the newest snapshot is younger than the minimum time.
     Held {
-        /// The snapshot that holds the run.
+        /// The snapshot that delays the run.
         newest: SnapshotName,
-        /// From when on a run starts.
+        /// The earliest time at which a run starts.
         next: DateTime<Utc>,
     },
 }
 
-/// Whether a clock that says `now` was never set: machines without a battery begin at 1970, or when their system
-/// was built.
+/// Whether a clock that shows `now` was never set. A machine without a clock battery starts at
+/// 1970, or at the build time of its system.
 #[must_use]
 pub fn never_set(now: DateTime<Utc>) -> bool {
-    // 2024-01-01, before this program.
+    // 2024-01-01, before the first release of this program.
     now.timestamp() < 1_704_067_200
 }
 
@@ -57,11 +57,11 @@ impl History {
         history
     }
 
-    /// What a run that begins `now` is to do, when two snapshots are to be `guard` apart at least.
+    /// What a run that starts at `now` does, when snapshots must be at least `guard` apart.
     ///
-    /// A snapshot from the future holds a run only as long as one from the past would: a clock that was
-    /// wrong once does not stop backups for years. Where the clock cannot be right, `since_last` counts instead,
-    /// if it is known: how long ago the last snapshot was taken at least.
+    /// A snapshot from the future delays a run only as long as one from the past would, so a clock
+    /// that was wrong once does not stop backups for years. If the clock cannot be right,
+    /// `since_last` counts instead, if known: a lower bound of the time since the last snapshot.
     #[must_use]
     pub fn decide(
         &self,
@@ -93,8 +93,9 @@ impl History {
         }
     }
 
-    /// The newest snapshot, when a clock that says `now` cannot be right beside it: it is behind that snapshot, or
-    /// was never set. A snapshot from more than a year ahead was named by a clock that was wrong itself.
+    /// The newest snapshot, if it shows that a clock reading `now` is wrong: the clock is behind
+    /// the snapshot or was never set. A snapshot more than a year ahead does not count, because a
+    /// wrong clock named it.
     #[must_use]
     pub fn doubted_by(&self, now: DateTime<Utc>) -> Option<&SnapshotName> {
         let newest = self.complete.last()?;
@@ -103,19 +104,20 @@ impl History {
         (behind || never_set(now)).then_some(newest)
     }
 
-    /// The snapshot to link against: the newest that is not from the future, or else the newest.
+    /// The base of a run: the newest snapshot that is not from the future, or else the newest.
     #[must_use]
     pub fn base(&self, now: DateTime<Utc>) -> Option<&SnapshotName> {
         self.complete.iter().rfind(|name| name.stamp.time() <= now).or(self.complete.last())
     }
 
-    /// Complete snapshots that the clock says are yet to come.
+    /// Complete snapshots whose time is later than `now`.
     #[must_use]
     pub fn from_the_future(&self, now: DateTime<Utc>) -> &[SnapshotName] {
         &self.complete[self.complete.partition_point(|name| name.stamp.time() <= now)..]
     }
 
-    /// The name of a snapshot that a run begun `now` completes: its second, or the next one that is free.
+    /// The time stamp for a snapshot of a run that starts at `now`: its second, or the next unused
+    /// one.
     #[must_use]
     pub fn free_stamp(&self, now: DateTime<Utc>) -> Option<Stamp> {
         let taken = |stamp: Stamp| {
@@ -155,7 +157,7 @@ mod tests {
             (&[0], 99, Some(0)),
             (&[0], 100, None),
             (&[0, 50], 120, Some(50)),
-            // From the future: by little, by much, and with one of the right time beside it.
+            // From the future: slightly, far, and next to a snapshot with a correct time.
             (&[50], 0, Some(50)),
             (&[100], 0, None),
             (&[1_000_000], 0, None),
@@ -183,7 +185,7 @@ mod tests {
     #[test]
     fn a_clock_that_cannot_be_right_leaves_the_guard_to_the_time_since_boot() {
         let guard = TimeDelta::seconds(100);
-        // The times here lie before 2024.
+        // These times are before 2024.
         let late = 10_000_000;
         for (newest, now, since, held) in [
             (0, 500, 10, true),
@@ -192,7 +194,7 @@ mod tests {
             (late + 50, late, 100, false),
             (late + 5_000, late, 10, true),
             (late + 5_000, late, 500, false),
-            // The clock is right: it counts.
+            // The clock is right, so it counts.
             (late, late + 99, 5_000, true),
             (late, late + 100, 10, false),
             (late + 400 * 86_400, late, 10, false),

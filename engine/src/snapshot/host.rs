@@ -1,4 +1,4 @@
-//! The machine that a snapshot was taken of.
+//! The machine whose files a snapshot contains.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Host {
-    /// The name or address in `REMOTE_SRC_HOST`, without user and port; `None` for the machine that ran the job.
+    /// The name or address from `REMOTE_SRC_HOST`, without user and port; `None` for the machine
+    /// that runs the job.
     pub name: Option<String>,
-    /// The port, where one is given.
+    /// The port, if given.
     pub port: Option<u16>,
-    /// Of the machine that ran the job: a hash of its machine-id(5), where it has one.
+    /// For the machine that runs the job: a hash of its machine-id(5), if it has one.
     pub machine: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! Where each source root lies inside a snapshot: rsync's `--relative` layout, its `/./` marker,
-//! and the flat layout of `--no-relative`.
+//! The path of each source root inside a snapshot: rsync's `--relative` layout with its `/./`
+//! marker, and the flat layout of `--no-relative`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,46 +7,46 @@ use std::path::{Path, PathBuf};
 
 use crate::entry::escape::shown;
 
-/// The source roots of a job, as a tree of the folders that lead to them inside a snapshot.
+/// The source roots of a job, as a tree of the folders above them inside a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     top: Node,
 }
 
-/// A folder of the layout: a source root, a parent that leads to one, or both.
+/// A folder of the layout: a source root, a folder above one, or both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// The absolute path on the source whose attributes (and, for a root, content) it takes. The
-    /// top of a snapshot has none unless `/` itself is a source root.
+    /// The absolute path on the source that provides the attributes (and, for a root, the content).
+    /// The top of a snapshot has none unless `/` is a source root.
     pub path: Option<PathBuf>,
     /// Whether it is a source root.
     pub root: bool,
-    /// What lies below it in the layout, by name.
+    /// The children in the layout, by name.
     pub below: BTreeMap<Vec<u8>, Node>,
 }
 
-/// Why a list of source paths makes no layout.
+/// Why the source paths form no valid layout.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
-    /// No source root at all.
+    /// There is no source root.
     #[error("there is no source root")]
     Empty,
-    /// One of the paths is empty.
+    /// A path is empty.
     #[error("one of its paths is empty; remove the extra comma")]
     EmptyPath,
-    /// A NUL byte or a component of more than 255 bytes.
-    #[error("{path}: no file system holds such a name")]
+    /// A path contains a NUL byte, or a component of more than 255 bytes.
+    #[error("{path}: no file system can store this name")]
     Name {
-        /// The path as it was given.
+        /// The path as given.
         path: String,
     },
-    /// `..` would leave the folder it seems to lie in.
+    /// A path contains `..`, which may lead elsewhere than its text suggests.
     #[error("{path}: write the path without '..'")]
     DotDot {
-        /// The path as it was given.
+        /// The path as given.
         path: String,
     },
-    /// Two source roots would land in the same place.
+    /// Two source roots would have the same path inside the snapshot.
     #[error(
         "{first} and {second} would both be stored as {place}; back up one of them in a job of its own, or keep the full paths with --relative"
     )]
@@ -61,10 +61,10 @@ pub enum LayoutError {
 }
 
 impl Layout {
-    /// Lays out `paths`; relative ones are taken from `current_dir` (absolute).
+    /// Computes the layout of `paths`. Relative paths start at `current_dir`, which is absolute.
     ///
     /// # Errors
-    /// Every path that cannot be laid out, each with its reason.
+    /// All invalid paths, each with its reason.
     pub fn new(
         paths: &[PathBuf],
         relative: bool,
@@ -85,13 +85,13 @@ impl Layout {
         if errors.is_empty() { Ok(layout) } else { Err(errors) }
     }
 
-    /// The snapshot's own folder.
+    /// The top folder of the snapshot.
     #[must_use]
     pub fn top(&self) -> &Node {
         &self.top
     }
 
-    /// Every source root: its absolute path and its path inside the snapshot.
+    /// All source roots: absolute path, and path inside the snapshot.
     #[must_use]
     pub fn roots(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut roots = Vec::new();
@@ -99,7 +99,7 @@ impl Layout {
         roots
     }
 
-    /// Every path on the source that the layout knows: source roots, and folders that lead there.
+    /// All paths on the source that occur in the layout: source roots and the folders above them.
     #[must_use]
     pub fn paths(&self) -> Vec<PathBuf> {
         let (mut paths, mut nodes) = (Vec::new(), vec![&self.top]);
@@ -111,11 +111,11 @@ impl Layout {
     }
 }
 
-/// One source path, taken apart.
+/// A parsed source path.
 struct Place {
-    /// Absolute path that comes before the first of `names`.
+    /// The absolute path before the first of `names`.
     before: PathBuf,
-    /// Components inside the snapshot.
+    /// The components inside the snapshot.
     names: Vec<Vec<u8>>,
 }
 
@@ -127,7 +127,7 @@ impl Place {
             return Err(LayoutError::EmptyPath);
         }
         let absolute = bytes.starts_with(b"/");
-        // rsync(1), --relative: the first "/./" in a path says from where on its names are kept.
+        // rsync(1), --relative: the path inside the snapshot starts after the first "/./".
         let marker = bytes.windows(3).position(|window| window == b"/./");
         let (mut before, mut names) = (Vec::new(), Vec::new());
         let mut offset = 0;
@@ -156,7 +156,7 @@ impl Place {
         })
     }
 
-    /// The absolute source path of the first `depth` names.
+    /// The absolute source path up to and including the first `depth` names.
     fn path(&self, depth: usize) -> PathBuf {
         self.names[..depth].iter().fold(self.before.clone(), |path, name| join(&path, name))
     }
@@ -168,15 +168,15 @@ fn join(path: &Path, name: &[u8]) -> PathBuf {
 }
 
 impl Node {
-    /// Puts `place` below this node, which stands at the depth where `rest` is what remains.
+    /// Inserts `place` below this node; `rest` are the names that remain at this depth.
     fn insert(&mut self, place: &Place, rest: &[Vec<u8>]) -> Result<(), LayoutError> {
         let depth = place.names.len() - rest.len();
         let here = place.path(depth);
         let Some((name, rest)) = rest.split_first() else {
             return self.become_root(here, place);
         };
-        // Implied parents of two roots may differ (`/a/./d/x`, `/b/./d/y`); the first one's attributes
-        // are taken, as rsync does. A root's own folder must be the same one.
+        // Folders above two roots may differ (`/a/./d/x`, `/b/./d/y`). The first one provides the
+        // attributes, as in rsync. The folder of a root itself must be the same.
         if self.root && self.path.as_ref() != Some(&here) {
             return Err(clash(self.path.as_deref(), &place.path(place.names.len()), place));
         }
@@ -201,7 +201,7 @@ impl Node {
         Ok(())
     }
 
-    /// Whether this node and all below it take their place from `path`.
+    /// Whether this node and all nodes below it come from `path`.
     fn lies_in(&self, path: &Path) -> bool {
         self.path.as_deref() == Some(path)
             && self.below.iter().all(|(name, node)| node.lies_in(&join(path, name)))

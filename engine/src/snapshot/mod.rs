@@ -1,4 +1,4 @@
-//! What a snapshot is, as values: name, history, selection, retention, layout, report. Pure.
+//! Snapshots as values: name, history, selection, retention, layout. Pure.
 
 pub mod history;
 pub mod host;

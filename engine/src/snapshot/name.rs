@@ -1,43 +1,43 @@
-//! Names of snapshots: `PREFIX.DD-MM-YYYY_HH-MM-SS`, UTC, with an optional state suffix.
+//! Names of snapshots: `PREFIX.DD-MM-YYYY_HH-MM-SS` (UTC), with an optional suffix for the state.
 
 use std::fmt;
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
 
-/// Longest name a Linux file system takes, in bytes (`NAME_MAX`, limits.h).
+/// The longest file name on Linux file systems, bytes (`NAME_MAX`, limits.h).
 const NAME_MAX: usize = 255;
-/// `.` + the 19 bytes of a timestamp + the longest suffix.
+/// `.`, the 19 bytes of a time stamp, and the longest suffix.
 const TAIL_MAX: usize = 1 + 19 + ".incomplete".len();
 
-/// The name prefix that tells the snapshots of one job from all other folders.
+/// The prefix that identifies the snapshots of one job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Prefix(String);
 
-/// Why a text cannot be a prefix.
+/// Why a text is not a valid prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PrefixError {
-    /// Nothing but white space.
+    /// The text is empty or only white space.
     #[error("it is empty")]
     Empty,
-    /// A `/` would place snapshots in another folder.
+    /// A `/` would place the snapshots in another folder.
     #[error("it contains a '/'")]
     Slash,
-    /// A leading `.` hides snapshots, a leading `-` reads as an option.
+    /// A leading `.` hides the snapshots; a leading `-` looks like an option.
     #[error("it starts with '.' or '-'")]
     LeadingMark,
-    /// NUL, line feed and the like.
+    /// A control character, such as NUL or line feed.
     #[error("it contains a control character")]
     Control,
-    /// The whole name has to fit 255 bytes.
+    /// The whole name must fit into 255 bytes.
     #[error("it is longer than {} bytes", NAME_MAX - TAIL_MAX)]
     TooLong,
 }
 
 impl Prefix {
-    /// Checks `text` and takes it as a prefix.
+    /// Checks and takes a prefix.
     ///
     /// # Errors
-    /// When snapshots of that prefix could not be told apart, listed or created.
+    /// Snapshots with this prefix could not be created, listed or recognised.
     pub fn new(text: &str) -> Result<Self, PrefixError> {
         if text.trim().is_empty() {
             Err(PrefixError::Empty)
@@ -67,12 +67,12 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// A second of UTC, as it stands in a snapshot's name. Years 0 to 9999.
+/// A second in UTC, as it appears in the name of a snapshot. Years 0 to 9999.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Stamp(DateTime<Utc>);
 
 impl Stamp {
-    /// The second in which `time` lies; `None` outside the years that four digits can write.
+    /// The second that contains `time`; `None` if the year does not have four digits.
     #[must_use]
     pub fn of(time: DateTime<Utc>) -> Option<Self> {
         if !(0..=9999).contains(&time.year()) {
@@ -81,7 +81,8 @@ impl Stamp {
         DateTime::from_timestamp(time.timestamp(), 0).map(Self)
     }
 
-    /// Reads `DD-MM-YYYY_HH-MM-SS`; `None` unless it is exactly that and a real date and time.
+    /// Parses `DD-MM-YYYY_HH-MM-SS`. `None` unless it has exactly this form and is a valid date and
+    /// time.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         let [d1, d2, b'-', m1, m2, b'-', y @ .., b'_', h1, h2, b'-', n1, n2, b'-', s1, s2] = text
@@ -98,7 +99,7 @@ impl Stamp {
             .map(|time| Self(time.and_utc()))
     }
 
-    /// The following second.
+    /// The next second.
     #[must_use]
     pub fn next(self) -> Option<Self> {
         Self::of(self.0.checked_add_signed(chrono::TimeDelta::seconds(1))?)
@@ -126,10 +127,10 @@ fn number(digits: &[u8]) -> Option<u32> {
     })
 }
 
-/// What the suffix of a snapshot's folder says about it.
+/// The state of a snapshot, which the suffix of its folder shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum State {
-    /// No suffix: whole and durable.
+    /// No suffix: complete and durable.
     Complete,
     /// `.incomplete`: in progress or interrupted.
     Incomplete,
@@ -138,7 +139,7 @@ pub enum State {
 }
 
 impl State {
-    /// The suffix of the folder's name, with its dot.
+    /// The suffix, including its dot.
     #[must_use]
     pub fn suffix(self) -> &'static str {
         match self {
@@ -149,19 +150,20 @@ impl State {
     }
 }
 
-/// The name of one snapshot's folder.
+/// The folder name of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SnapshotName {
-    /// The job it belongs to.
+    /// The prefix of its job.
     pub prefix: Prefix,
-    /// When the run began that completed it (or that began it, while incomplete).
+    /// When the run started that completed it; for an incomplete one, the run that created it.
     pub stamp: Stamp,
     /// What its suffix says.
     pub state: State,
 }
 
 impl SnapshotName {
-    /// Reads a folder's name; `None` unless it is exactly `prefix`, a timestamp and a known suffix.
+    /// Parses a folder name. `None` unless it consists of `prefix`, a time stamp and a known
+    /// suffix.
     #[must_use]
     pub fn parse(prefix: &Prefix, name: &[u8]) -> Option<Self> {
         let rest = name.strip_prefix(prefix.0.as_bytes())?.strip_prefix(b".")?;
@@ -172,7 +174,7 @@ impl SnapshotName {
         Some(Self { prefix: prefix.clone(), stamp: Stamp::parse(stamp)?, state })
     }
 
-    /// Reads the name of a snapshot of any job: a prefix, a dot, a timestamp and a known suffix.
+    /// Parses a snapshot name with any prefix.
     #[must_use]
     pub fn parse_any(name: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(name).ok()?;
@@ -195,7 +197,7 @@ impl fmt::Display for SnapshotName {
     }
 }
 
-/// The folder for everything that is not a snapshot.
+/// The folder in the backups folder for everything except snapshots.
 pub(crate) const OWN: &str = ".backup_manager";
 
 #[cfg(test)]

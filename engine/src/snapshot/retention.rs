@@ -1,7 +1,8 @@
-//! Decides which complete snapshots stay: by count, by periods, by what is noted of them. Pure.
+//! Decides which complete snapshots stay: by count, by period, and by their marks (held, damaged).
+//! Pure.
 //!
-//! Hours, days, weeks (from Monday) and so on are those of UTC, as in the names: no summer time moves a
-//! snapshot into another day. Of a period its newest snapshot stays.
+//! Hours, days, weeks (from Monday) and so on are in UTC, like the names, so summer time does not
+//! move a snapshot into another day. The newest snapshot of a period stays.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -10,19 +11,19 @@ use chrono::{Datelike, Timelike};
 
 use crate::snapshot::name::{SnapshotName, Stamp};
 
-/// How much of a history stays.
+/// The retention rules of a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// At most so many, the newest ones (`MAX_BACKUPS`).
+    /// The highest number of snapshots (`MAX_BACKUPS`). The newest ones stay.
     pub max: Option<NonZeroUsize>,
-    /// Those of so many periods; when any is asked for, what belongs to none goes.
+    /// The periods to keep. If any is set, snapshots that no period keeps go.
     pub keep: Periods,
 }
 
-/// Of how many of the last hours, days and so on that have a snapshot one stays. 0: that rule keeps none.
+/// How many of the newest hours, days and so on that have a snapshot keep one. 0 disables the rule.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Periods {
-    /// So many of the newest (`KEEP_LAST`).
+    /// The number of newest snapshots (`KEEP_LAST`).
     pub last: u32,
     /// `KEEP_HOURLY`.
     pub hourly: u32,
@@ -36,25 +37,26 @@ pub struct Periods {
     pub yearly: u32,
 }
 
-/// A complete snapshot and what is noted of it.
+/// A complete snapshot and its marks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// The snapshot.
     pub name: SnapshotName,
-    /// Pinned: it stays, and on top of what the rules keep.
+    /// Held: it stays, and it does not count for the rules.
     pub held: bool,
-    /// Found damaged: it satisfies no rule, and goes as soon as it would sound, and all sound ones that stay are newer.
+    /// Found damaged: it satisfies no rule. It goes when it would go even if it were intact and all
+    /// intact snapshots that stay are newer.
     pub damaged: bool,
 }
 
 /// Why a snapshot stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// Somebody pinned it.
+    /// The user holds it.
     Held,
-    /// The newest sound one always stays.
+    /// The newest intact snapshot always stays.
     Newest,
-    /// One of the newest so many.
+    /// `KEEP_LAST`.
     Last,
     /// The newest of its hour.
     Hourly,
@@ -66,26 +68,26 @@ pub enum Reason {
     Monthly,
     /// The newest of its year.
     Yearly,
-    /// The history has room for it.
+    /// `MAX_BACKUPS` is not reached.
     Room,
-    /// Damaged, but not older than all sound ones: it may hold what no other does.
+    /// Damaged, but not older than all intact ones: it may contain what no other snapshot does.
     Damaged,
-    /// Damaged, but sound it would have stayed.
+    /// Damaged, but it would stay if it were intact.
     Spared,
 }
 
 /// Why a snapshot goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// The history holds only so many.
+    /// The history exceeds this number.
     Count(NonZeroUsize),
-    /// It belongs to no period that is kept.
+    /// No period keeps it.
     NoPeriod,
-    /// Damaged, all sound ones that stay are newer, and the rules would not keep it if it were sound.
+    /// Damaged, older than all intact ones that stay, and it would go even if it were intact.
     Damaged,
 }
 
-/// What becomes of a snapshot.
+/// The decision about a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     /// It stays, for at least one reason.
@@ -106,8 +108,8 @@ impl fmt::Display for Reason {
             Self::Monthly => "monthly",
             Self::Yearly => "yearly",
             Self::Room => "within MAX_BACKUPS",
-            Self::Damaged => "damaged, but it may hold what no other does",
-            Self::Spared => "damaged, but sound it would stay",
+            Self::Damaged => "damaged, but it may contain what no other snapshot does",
+            Self::Spared => "damaged, but it would stay if it were intact",
         })
     }
 }
@@ -117,16 +119,16 @@ impl fmt::Display for Cause {
         match self {
             Self::Count(max) => write!(f, "the history holds {max} (MAX_BACKUPS)"),
             Self::NoPeriod => f.write_str("no KEEP_ rule keeps it"),
-            Self::Damaged => f.write_str("damaged, and all sound ones that are kept are newer"),
+            Self::Damaged => f.write_str("damaged, and all intact snapshots that stay are newer"),
         }
     }
 }
 
-/// The number of the period that a time lies in.
+/// Maps a time to the number of its period.
 type Period = fn(Stamp) -> i64;
 
 impl Periods {
-    /// Whether any rule is asked for.
+    /// Whether any rule is set.
     #[must_use]
     pub fn any(self) -> bool {
         self != Self::default()
@@ -154,8 +156,8 @@ impl Periods {
     }
 }
 
-/// What becomes of each of `candidates`, in their order, which is that of their times. `new` is the one
-/// that a run completes: it counts as the newest, whatever the clock said when the others were taken.
+/// Decides about each of `candidates`, which are sorted by time. `new` is the snapshot that the run
+/// completes. It counts as the newest even if the clock went back.
 #[must_use]
 pub fn judge(
     candidates: &[Candidate],
@@ -163,8 +165,8 @@ pub fn judge(
     new: Option<&SnapshotName>,
 ) -> Vec<Fate> {
     let mut fates = by_rules(candidates, retention, new, |one| !one.damaged);
-    // One bad file that all share must not cost the whole history: damage spends nobody's place, but
-    // a damaged one goes no earlier than it would have gone sound.
+    // A damaged file that all snapshots share must not cost the whole history. So a damaged
+    // snapshot takes no place of an intact one, but it goes no earlier than an intact one would.
     let as_if_sound = by_rules(candidates, retention, new, |_| true);
     let stays = |fate: &Fate| matches!(fate, Fate::Stays(_));
     let sound = candidates.iter().map(|one| !one.held && !one.damaged);
@@ -181,7 +183,8 @@ pub fn judge(
     fates
 }
 
-/// What the rules say of those that are not held and that `counts` takes in; of the others nothing that counts.
+/// Applies the rules to candidates that are not held and that `counts` accepts. The result for
+/// others has no meaning.
 fn by_rules(
     candidates: &[Candidate],
     retention: &Retention,
@@ -230,8 +233,8 @@ fn by_rules(
 /// A snapshot that goes, and why.
 pub type Leaving = (SnapshotName, Cause);
 
-/// What goes of `candidates` (all complete snapshots) when a run completes `new`: first what goes before
-/// that one gets its name, then what may go only afterwards (`base` and the newest).
+/// Which of `candidates` (all complete snapshots) go when a run completes `new`: first those that
+/// go before the seal, then those that may go only after it (`base` and the newest).
 #[must_use]
 pub fn surplus(
     candidates: &[Candidate],
@@ -254,21 +257,21 @@ pub fn surplus(
         .partition(|(name, _)| !needed(name))
 }
 
-/// Why a snapshot that was named must not be removed.
+/// Why a snapshot must not be removed by hand.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It is pinned.
+    /// The user holds it.
     #[error("{0} is held")]
     Held(SnapshotName),
-    /// Nothing sound would be left.
-    #[error("{0} is the last sound complete snapshot")]
+    /// No intact snapshot would be left.
+    #[error("{0} is the last intact complete snapshot")]
     Last(SnapshotName),
 }
 
 /// Checks that the snapshots `named` may be removed by hand.
 ///
 /// # Errors
-/// The first that may not.
+/// The first one that must stay.
 pub fn may_go(candidates: &[Candidate], named: &[SnapshotName]) -> Result<(), Refusal> {
     let of = |candidate: &&Candidate| named.contains(&candidate.name);
     if let Some(held) = candidates.iter().filter(of).find(|candidate| candidate.held) {

@@ -1,4 +1,4 @@
-//! Retention as tables and laws.
+//! Tests of retention: tables and properties.
 
 use chrono::DateTime;
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ fn at(seconds: i64) -> SnapshotName {
     name(Stamp::of(DateTime::from_timestamp(seconds, 0).unwrap()).unwrap())
 }
 
-/// `2026-11-23 14:00`, with an `h` behind it for a held one, `d` for a damaged one.
+/// Parses `2026-11-23 14:00`; a trailing `h` means held, a trailing `d` damaged.
 fn candidate(text: &str) -> Candidate {
     let time = format!("{}:00Z", &text[..16]).replace(' ', "T");
     let time = DateTime::parse_from_rfc3339(&time).unwrap().to_utc();
@@ -29,7 +29,7 @@ fn max(count: usize) -> Option<NonZeroUsize> {
     NonZeroUsize::new(count)
 }
 
-/// Each snapshot with its fate, as the rows say: `2026-11-23 14:00 = daily, weekly`.
+/// Compares the decisions with rows such as `2026-11-23 14:00 = daily, weekly`.
 #[track_caller]
 fn assert_fates(retention: &Retention, rows: &[(&str, &str)]) {
     let candidates: Vec<Candidate> = rows.iter().map(|(text, _)| candidate(text)).collect();
@@ -61,7 +61,7 @@ fn a_count_keeps_the_newest() {
 }
 
 #[test]
-fn of_each_period_the_newest_stays() {
+fn the_newest_of_each_period_stays() {
     let keep = Periods { last: 1, hourly: 2, daily: 3, weekly: 2, monthly: 2, yearly: 2 };
     let none = "goes: no KEEP_ rule keeps it";
     assert_fates(
@@ -111,33 +111,33 @@ fn a_count_beside_periods_bounds_them() {
 }
 
 #[test]
-fn a_damaged_one_counts_for_nothing_and_goes_when_only_newer_ones_stay() {
+fn a_damaged_snapshot_satisfies_no_rule_and_goes_when_only_newer_ones_stay() {
     let retention = Retention { max: max(2), ..Retention::default() };
     assert_fates(
         &retention,
         &[
-            ("2026-11-18 02:00 d", "goes: damaged, and all sound ones that are kept are newer"),
+            ("2026-11-18 02:00 d", "goes: damaged, and all intact snapshots that stay are newer"),
             ("2026-11-19 02:00", "goes: the history holds 2 (MAX_BACKUPS)"),
             ("2026-11-20 02:00", "within MAX_BACKUPS"),
-            ("2026-11-21 02:00 d", "damaged, but it may hold what no other does"),
+            ("2026-11-21 02:00 d", "damaged, but it may contain what no other snapshot does"),
             ("2026-11-22 02:00", "newest, within MAX_BACKUPS"),
-            ("2026-11-23 02:00 d", "damaged, but it may hold what no other does"),
+            ("2026-11-23 02:00 d", "damaged, but it may contain what no other snapshot does"),
         ],
     );
     assert_fates(
         &retention,
-        &[("2026-11-23 02:00 d", "damaged, but it may hold what no other does")],
+        &[("2026-11-23 02:00 d", "damaged, but it may contain what no other snapshot does")],
     );
 }
 
 #[test]
-fn one_bad_file_that_all_share_does_not_cost_the_history() {
-    let spared = "damaged, but sound it would stay";
+fn a_damaged_file_that_all_snapshots_share_does_not_cost_the_history() {
+    let spared = "damaged, but it would stay if it were intact";
     let count = Retention { max: max(3), ..Retention::default() };
     assert_fates(
         &count,
         &[
-            ("2026-11-18 02:00 d", "goes: damaged, and all sound ones that are kept are newer"),
+            ("2026-11-18 02:00 d", "goes: damaged, and all intact snapshots that stay are newer"),
             ("2026-11-19 02:00 d", spared),
             ("2026-11-20 02:00 d", spared),
             ("2026-11-21 02:00", "newest, within MAX_BACKUPS"),
@@ -147,8 +147,8 @@ fn one_bad_file_that_all_share_does_not_cost_the_history() {
     assert_fates(
         &daily,
         &[
-            ("2026-11-18 02:00 d", "goes: damaged, and all sound ones that are kept are newer"),
-            ("2026-11-19 02:00 d", "goes: damaged, and all sound ones that are kept are newer"),
+            ("2026-11-18 02:00 d", "goes: damaged, and all intact snapshots that stay are newer"),
+            ("2026-11-19 02:00 d", "goes: damaged, and all intact snapshots that stay are newer"),
             ("2026-11-19 12:00 d", spared),
             ("2026-11-20 02:00", "newest, daily"),
         ],
@@ -163,7 +163,7 @@ fn the_oldest_goes_and_the_newest_only_afterwards() {
         (&[1, 2, 3], 1, &[1, 2], &[3]),
         (&[1], 1, &[], &[1]),
         (&[], 1, &[], &[]),
-        // One from the future is newer by name than the new one, which stays all the same.
+        // A snapshot from the future has a later name than the new one, which stays nevertheless.
         (&[1, 99], 1, &[1], &[99]),
         (&[1, 99], 2, &[1], &[]),
     ] {
@@ -185,7 +185,7 @@ fn the_oldest_goes_and_the_newest_only_afterwards() {
 }
 
 #[test]
-fn a_hand_may_remove_all_but_held_ones_and_the_last_sound_one() {
+fn held_snapshots_and_the_last_intact_one_cannot_be_removed_by_hand() {
     let all: Vec<Candidate> =
         ["2026-11-20 02:00", "2026-11-21 02:00 h", "2026-11-22 02:00", "2026-11-23 02:00 d"]
             .map(candidate)
@@ -193,12 +193,12 @@ fn a_hand_may_remove_all_but_held_ones_and_the_last_sound_one() {
     let names = |indices: &[usize]| -> Vec<SnapshotName> {
         indices.iter().map(|index| all[*index].name.clone()).collect()
     };
-    assert_eq!(may_go(&all, &names(&[0, 2, 3])), Ok(()), "the held one is sound too");
+    assert_eq!(may_go(&all, &names(&[0, 2, 3])), Ok(()), "the held one is intact too");
     assert_eq!(may_go(&all, &names(&[1])), Err(Refusal::Held(all[1].name.clone())));
     let some = [all[0].clone(), all[2].clone(), all[3].clone()];
     assert_eq!(may_go(&some, &names(&[0, 2])), Err(Refusal::Last(all[2].name.clone())));
     assert_eq!(may_go(&some, &names(&[0, 3])), Ok(()));
-    assert_eq!(may_go(&all[3..], &names(&[3])), Ok(()), "a damaged one may always go");
+    assert_eq!(may_go(&all[3..], &names(&[3])), Ok(()), "a damaged one may always be removed");
 }
 
 fn any_retention() -> impl Strategy<Value = Retention> {
@@ -251,10 +251,10 @@ proptest! {
     }
 
     #[test]
-    fn a_further_snapshot_brings_none_back_and_costs_at_most_one_a_rule(
+    fn a_new_snapshot_brings_none_back_and_removes_at_most_one_per_rule(
         all in any_candidates(), retention in any_retention(), later in 1_i64..100_000_000,
     ) {
-        // A count that cuts what periods keep leaves room again when a period keeps less.
+        // With both a count and periods, the count has room again when a period keeps less.
         let max = retention.max.filter(|_| !retention.keep.any());
         let retention = Retention { max, ..retention };
         let before = kept(&all, &retention);
@@ -264,7 +264,7 @@ proptest! {
         more.push(new.clone());
         let after = kept(&more, &retention);
         let extra: Vec<_> = after.iter().filter(|one| !before.contains(one)).collect();
-        // A damaged one that only newer ones outlived stays gone: it can be no reason to come back.
+        // A removed damaged snapshot has no reason to come back.
         prop_assert_eq!(extra, [&new]);
         let lost = before.iter().filter(|one| !after.contains(one) && !one.damaged).count();
         prop_assert!(lost <= 7, "{}", lost);

@@ -1,8 +1,8 @@
-//! Picks a snapshot by what a person says: a name, `latest~2`, a date, `2 days ago`. Pure.
+//! Selects a snapshot by what the user writes: a name, `latest~2`, a date, `2 days ago`. Pure.
 //!
-//! A date or a time stands for the newest snapshot that was there then: the last second of that day or
-//! minute counts. Dates and times are the person's own (the zone of `now`) unless they end in `Z` or
-//! `UTC`; a snapshot's name is always UTC.
+//! A date or time selects the newest snapshot that existed at the last second of that day or
+//! minute. Dates and times are in the zone of `now`, unless they end in `Z` or `UTC`. Snapshot
+//! names are always in UTC.
 
 use chrono::{
     DateTime, Days, LocalResult, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone,
@@ -13,77 +13,75 @@ use crate::entry::escape::shown;
 use crate::snapshot::history::History;
 use crate::snapshot::name::{Prefix, SnapshotName, Stamp, State};
 
-/// What a person said, understood.
+/// A parsed selection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selector {
     text: String,
-    /// When it was said.
+    /// The time at which the user made the selection.
     now: DateTime<Utc>,
     what: What,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum What {
-    /// A whole name, or a name's time alone.
+    /// A full name, or only the time stamp of a name.
     Exact {
         prefix: Option<Prefix>,
         stamp: Stamp,
         state: State,
     },
-    /// So many before the newest.
+    /// This many snapshots before the newest.
     Latest(usize),
     Oldest,
-    /// The newest that was there at that second, the last one of a day, minute or second that begins with `from`; none of an
-    /// age.
+    /// The newest snapshot at that time. `time` is the last second of a day, minute or second that
+    /// starts at `from`; an age has no `from`.
     At {
         time: DateTime<Utc>,
         from: Option<DateTime<Utc>>,
     },
 }
 
-/// Why no snapshot can be picked. The texts name what is there.
+/// Why no snapshot is selected. The texts name existing snapshots.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
-    /// It is no form that is known.
-    #[error("'{0}' is no name, date or time of a snapshot")]
+    /// The text has no known form.
+    #[error("'{0}' is not the name, date or time of a snapshot")]
     Unknown(String),
-    /// There is nothing to pick from.
+    /// The history is empty.
     #[error("there is no complete snapshot")]
     Empty,
     /// No snapshot has that name.
     #[error("there is no snapshot {asked}{}", near(.nearest.as_ref()))]
     NoSuch {
-        /// What was asked for.
+        /// The selection.
         asked: String,
-        /// The one that is nearest in time.
+        /// The snapshot closest in time.
         nearest: Option<SnapshotName>,
     },
-    /// `latest~N` with fewer snapshots.
+    /// `latest~N`, but there are fewer snapshots.
     #[error("there is no {asked}: there are {count} complete snapshots, the oldest is {oldest}")]
     TooFew {
-        /// What was asked for.
+        /// The selection.
         asked: String,
-        /// How many there are.
+        /// The number of complete snapshots.
         count: usize,
-        /// The oldest of them.
+        /// The oldest one.
         oldest: SnapshotName,
     },
-    /// A date or an age that stands for a snapshot of another day, where that is not enough.
-    #[error(
-        "'{asked}' is not exactly the time of a snapshot; the newest that was there then is {found}"
-    )]
+    /// The date or age selects a snapshot of another day, where an exact match is required.
+    #[error("no snapshot was taken at '{asked}'; the newest one before it is {found}")]
     NotThen {
-        /// What was asked for.
+        /// The selection.
         asked: String,
-        /// What was there then.
+        /// The newest snapshot at that time.
         found: SnapshotName,
     },
-    /// A time before the first snapshot.
+    /// The time is before the first snapshot.
     #[error("no snapshot is as old as '{asked}': the oldest is {oldest}")]
     TooEarly {
-        /// What was asked for.
+        /// The selection.
         asked: String,
-        /// The oldest.
+        /// The oldest snapshot.
         oldest: SnapshotName,
     },
 }
@@ -93,7 +91,7 @@ fn near(nearest: Option<&SnapshotName>) -> String {
 }
 
 impl Selector {
-    /// Understands `text`, which was said at `now`, in the time zone of `now`.
+    /// Parses `text`, written at `now`. Its zone is that of `now`.
     ///
     /// # Errors
     /// [`SelectError::Unknown`].
@@ -106,7 +104,7 @@ impl Selector {
         Ok(Self { text: shown(said.as_bytes()), now: now.with_timezone(&Utc), what })
     }
 
-    /// The prefix that a whole name tells; other forms tell none.
+    /// The prefix, if the selection is a full name.
     #[must_use]
     pub fn prefix(&self) -> Option<&Prefix> {
         match &self.what {
@@ -115,10 +113,10 @@ impl Selector {
         }
     }
 
-    /// The snapshot of `history` that is meant. An interrupted one is meant by its whole name only.
+    /// Selects a snapshot of `history`. Only a full name selects an incomplete one.
     ///
     /// # Errors
-    /// When there is none.
+    /// No snapshot matches.
     pub fn pick<'a>(&self, history: &'a History) -> Result<&'a SnapshotName, SelectError> {
         let complete = &history.complete;
         let oldest = || complete.first().ok_or(SelectError::Empty);
@@ -156,7 +154,8 @@ impl Selector {
         }
     }
 
-    /// Whether `picked` is of the day, minute or second that was said. An age says none.
+    /// Checks that `picked` was taken in the selected day, minute or second. An age never matches
+    /// exactly.
     ///
     /// # Errors
     /// [`SelectError::NotThen`].
@@ -175,7 +174,7 @@ impl Selector {
     }
 }
 
-/// A shell completes a snapshot's name to a path.
+/// Shell completion turns a snapshot name into a path.
 fn last_component(text: &str) -> &str {
     let text = text.trim_end_matches('/');
     text.rsplit('/').next().unwrap_or(text)
@@ -198,7 +197,7 @@ fn counted(text: &str) -> Option<What> {
     }
 }
 
-/// Digits and nothing else.
+/// Parses a text of digits only.
 fn whole<T: std::str::FromStr>(text: &str) -> Option<T> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
@@ -214,7 +213,7 @@ fn at<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Option<What> {
     }
 }
 
-/// `2 days ago`, `an hour ago`.
+/// Parses `2 days ago`, `an hour ago`.
 fn ago<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Option<DateTime<Utc>> {
     let mut words = text.split_whitespace();
     let (count, unit, "ago", None) = (words.next()?, words.next()?, words.next()?, words.next())
@@ -230,7 +229,8 @@ fn ago<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Option<DateTime<Utc>> {
         let delta = TimeDelta::try_seconds(i64::from(count).checked_mul(seconds)?)?;
         utc().checked_sub_signed(delta)
     };
-    // The same time of the day, also over a change of summer time; where that day has no such time, UTC's.
+    // The same time of day, across a change of summer time. If that day has no such local time, the
+    // time in UTC.
     let days = |days: u64| {
         let days = Days::new(u64::from(count) * days);
         let there = now.clone().checked_sub_days(days).map(|time| time.with_timezone(&Utc));
@@ -253,11 +253,11 @@ fn ago<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Option<DateTime<Utc>> {
     }
 }
 
-/// The last second of a day, minute or second, or the first one.
+/// The last second of a day, minute or second; with `first`, the first second.
 fn point<Z: TimeZone>(text: &str, now: &DateTime<Z>, first: bool) -> Option<DateTime<Utc>> {
     let zone_less = ["z", "utc"].iter().find_map(|zone| text.strip_suffix(zone));
     let (text, utc) = zone_less.map_or((text, false), |text| (text.trim_end(), true));
-    // Not the 't' of a word.
+    // Not the `t` inside a word.
     let cut = text.char_indices().find(|(at, c)| {
         c.is_whitespace() || (*c == 't' && text[..*at].ends_with(|c: char| c.is_ascii_digit()))
     });
@@ -274,11 +274,12 @@ fn point<Z: TimeZone>(text: &str, now: &DateTime<Z>, first: bool) -> Option<Date
     if utc { Some(last.and_utc()) } else { there(last, &now.timezone()) }
 }
 
-/// That time on the clocks of `zone`; the later one when summer time ends, the one after the gap when it
-/// begins.
+/// Converts a local time. Of two times at the end of summer time it takes the later one; in the gap
+/// at its start it takes the time after the gap.
 fn there<Z: TimeZone>(local: NaiveDateTime, zone: &Z) -> Option<DateTime<Utc>> {
     let later = |local: &NaiveDateTime| match zone.from_local_datetime(local) {
-        // Zones do not agree on which of the two comes first: chrono's `Local` names the later one first.
+        // The order of the two depends on the zone type: chrono's `Local` returns the later one
+        // first.
         LocalResult::Ambiguous(one, other) => Some(one.max(other)),
         LocalResult::Single(time) => Some(time),
         LocalResult::None => None,
@@ -290,7 +291,7 @@ fn there<Z: TimeZone>(local: NaiveDateTime, zone: &Z) -> Option<DateTime<Utc>> {
     Some(found.with_timezone(&Utc))
 }
 
-/// `2026-11-23`, `23-11-2026`, `today`, `yesterday`.
+/// Parses `2026-11-23`, `23-11-2026`, `today`, `yesterday`.
 fn date(text: &str, today: NaiveDate) -> Option<NaiveDate> {
     match text {
         "today" => return Some(today),
@@ -307,7 +308,7 @@ fn date(text: &str, today: NaiveDate) -> Option<NaiveDate> {
         .then(|| NaiveDate::from_ymd_opt(whole(year)?, whole(month)?, whole(day)?))?
 }
 
-/// `14:30`, `14:30:05`: its last second, or which one `or` says.
+/// Parses `14:30:05`, or `14:30` with the seconds `or`.
 fn last_second(text: &str, or: u32) -> Option<NaiveTime> {
     let mut parts = text.split(':');
     let (hour, minute, second, None) = (parts.next()?, parts.next()?, parts.next(), parts.next())
@@ -438,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_selector_is_told_so() {
+    fn a_text_of_no_known_form_is_an_error() {
         for text in [
             "",
             " ",
@@ -468,13 +469,17 @@ mod tests {
             "ü",
             "üüüüüüüüüüüüüüüüüüüü",
         ] {
-            assert!(matches!(picked(text), Err(said) if said.contains("is no name")), "{text:?}");
+            assert!(
+                matches!(picked(text), Err(said) if said.contains("is not the name")),
+                "{text:?}"
+            );
         }
     }
 
     #[test]
-    fn a_time_that_a_clock_shows_twice_or_never_is_still_a_time() {
-        // A zone of rules is not at hand without its data; the system's zone is whatever it is.
+    fn a_local_time_that_occurs_twice_or_never_is_accepted() {
+        // This uses the zone of the system, because zone rules are not available without their
+        // data.
         let now = chrono::Local.timestamp_opt(1_790_000_000, 0).unwrap();
         for day in 1..=28 {
             let text = format!("2026-03-{day:02} 02:30");
@@ -482,7 +487,8 @@ mod tests {
         }
     }
 
-    /// Clocks that show 02:00 to 03:00 of 25-10-2026 twice, as Berlin's; the two are told in either order.
+    /// Like Berlin, this zone has 02:00 to 03:00 on 25-10-2026 twice. The two may be returned in
+    /// either order.
     #[derive(Debug, Clone, Copy)]
     struct Berlin {
         later_first: bool,
@@ -520,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_the_clocks_show_twice_is_the_later_one() {
+    fn a_local_time_that_occurs_twice_is_the_later_one() {
         for later_first in [false, true] {
             let now = Berlin { later_first }.with_ymd_and_hms(2026, 11, 1, 12, 0, 0).unwrap();
             for (text, utc) in [

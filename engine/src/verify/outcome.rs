@@ -148,6 +148,7 @@ pub struct Verified {
 }
 
 impl Verified {
+    /// Whether the check found damage.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         !self.damaged.is_empty() || self.flaws.iter().any(|(_, flaw)| flaw.is_damage())

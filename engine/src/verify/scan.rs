@@ -14,7 +14,7 @@ use crate::error::LookError;
 use crate::fs::dir::Dir;
 use crate::fs::file_system::tells_inodes;
 use crate::fs::stat;
-use crate::fs::traverse::{Held, most_open_folders};
+use crate::fs::traverse::{OpenDir, most_open_folders};
 use crate::monitor::add;
 use crate::monitor::context::Context;
 use crate::repository::catalog::Catalog;
@@ -51,8 +51,8 @@ pub(crate) struct Scan<'a> {
 /// A task of a worker thread.
 enum Task {
     /// List a folder. It is opened from its parent if that is still open, otherwise from the top.
-    List(Option<Arc<Held>>, Arc<Place>),
-    Read(Arc<Held>, Arc<Place>, Vec<Listed>),
+    List(Option<Arc<OpenDir>>, Arc<Place>),
+    Read(Arc<OpenDir>, Arc<Place>, Vec<Listed>),
 }
 
 /// A name that does not belong to a folder.
@@ -149,7 +149,12 @@ impl<'a> Scan<'a> {
     }
 
     /// Lists a folder and queues its files for reading.
-    fn list(&self, going: &Going, parent: Option<Arc<Held>>, place: &Arc<Place>) -> io::Result<()> {
+    fn list(
+        &self,
+        going: &Going,
+        parent: Option<Arc<OpenDir>>,
+        place: &Arc<Place>,
+    ) -> io::Result<()> {
         let dir = match parent {
             Some(parent) => parent.child_unseen(place.name())?,
             None => {
@@ -158,7 +163,7 @@ impl<'a> Scan<'a> {
                 chain[1..].iter().try_fold(top, |dir, at| dir.child_unseen(at.name()))?
             }
         };
-        let dir = Arc::new(Held::new(dir, &going.open));
+        let dir = Arc::new(OpenDir::new(dir, &going.open));
         let records = going.kept.load(place)?;
         let mut compared = Compared::new(going, place);
         let (mut files, mut folders, mut entries) = (Vec::new(), Vec::new(), 0_u64);

@@ -17,7 +17,7 @@ use crate::entry::tree_path::Place;
 use crate::entry::{Entry, FileId, Kind, Listed, Meta};
 use crate::error::{RunError, no_space};
 use crate::fs::dir::Dir;
-use crate::fs::metadata::Dresser;
+use crate::fs::metadata::MetadataWriter;
 use crate::fs::refusal::{Refusal, Tried, classify};
 use crate::fs::{stat, xattrs};
 use crate::monitor::add;
@@ -72,7 +72,7 @@ pub(crate) const TOP_MODE: u32 = 0o755;
 
 /// Builds the incomplete snapshot.
 pub(crate) struct Build<S: Source> {
-    pub(crate) dresser: Dresser,
+    pub(crate) dresser: MetadataWriter,
     /// Where this snapshot's records are kept beside it.
     pub(crate) kept: Kept,
     /// What it holds, for those who check it later.
@@ -118,7 +118,12 @@ pub(crate) const OTHER_NAME: &str =
 pub(crate) type BuildWalk<S> = Arc<Walk<S, Build<S>>>;
 
 impl<S: Source> Build<S> {
-    pub(crate) fn new(dresser: Dresser, kept: Kept, manifest: Writer, sync_each: bool) -> Self {
+    pub(crate) fn new(
+        dresser: MetadataWriter,
+        kept: Kept,
+        manifest: Writer,
+        sync_each: bool,
+    ) -> Self {
         Self {
             dresser,
             kept,

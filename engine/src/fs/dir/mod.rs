@@ -1,6 +1,6 @@
-//! A folder held open, and what can be done to the single names in it. Never follows a symlink, but for
-//! the methods that say so by their names. Owner, mode, times and attributes are set through handles only:
-//! between two calls another entry may take a name.
+//! An open folder and operations on single names in it. No method follows a symlink, except those
+//! whose name says so. Owner, mode, times and attributes are set through handles only, because
+//! another process may give a name to another entry between two calls.
 
 pub mod node;
 pub mod resolve;
@@ -19,19 +19,19 @@ use rustix::io::Errno;
 use crate::entry::{Kind, Meta};
 use crate::fs::stat::{bits, meta_of};
 
-/// Bytes that one `getdents64` call may fill: some 1,000 names.
+/// Size of the buffer for one `getdents64` call, bytes: about 1,000 names.
 const LISTING_BUFFER: usize = 32 * 1024;
 
-/// A folder held open for reading.
+/// An open folder.
 #[derive(Debug)]
 pub struct Dir(OwnedFd);
 
-/// A name in a listing.
+/// An entry of a listing.
 #[derive(Debug, Clone, Copy)]
 pub struct Dirent<'a> {
     /// The name; never `.` or `..`.
     pub name: &'a CStr,
-    /// Its inode number.
+    /// The inode number.
     pub ino: u64,
     /// Whether it is known to be a folder.
     pub folder: bool,
@@ -43,18 +43,19 @@ const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
 impl Dir {
-    /// Opens the folder at `path`, symlinks in it followed: for paths that the user gave.
+    /// Opens the folder at `path` and follows symlinks. Only for paths that the user gave.
     ///
     /// # Errors
-    /// The system's, of `open(2)`.
+    /// Those of `open(2)`.
     pub fn at(path: &Path) -> io::Result<Self> {
         Ok(Self(rustix::fs::open(path, FOLDER, Mode::empty())?))
     }
 
-    /// As [`Dir::at`], for a folder that may not be read: to look at it and to pass through.
+    /// Like [`Dir::at`], but needs no read permission. The handle can be used for fstat and as a
+    /// parent.
     ///
     /// # Errors
-    /// The system's, of `open(2)`.
+    /// Those of `open(2)`.
     pub fn on(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self(rustix::fs::open(path, flags, Mode::empty())?))
@@ -63,7 +64,7 @@ impl Dir {
     /// Opens the child folder `name`.
     ///
     /// # Errors
-    /// `ENOTDIR` or `ELOOP` when it is no folder.
+    /// `ENOTDIR` or `ELOOP` if it is not a folder.
     pub fn child(&self, name: &CStr) -> io::Result<Self> {
         Ok(Self(rustix::fs::openat(
             &self.0,
@@ -73,15 +74,15 @@ impl Dir {
         )?))
     }
 
-    /// As [`Dir::child`], unless something is mounted there, be it a part of the same file system.
+    /// Like [`Dir::child`], but refuses mount points, even of a part of the same file system.
     ///
     /// # Errors
-    /// `EXDEV` when something is mounted there.
+    /// `EXDEV` if `name` is a mount point.
     pub fn child_here(&self, name: &CStr) -> io::Result<Self> {
         let flags = FOLDER | OFlags::NOFOLLOW;
         let within = rustix::fs::ResolveFlags::NO_XDEV;
         match rustix::fs::openat2(&self.0, single(name)?, flags, Mode::empty(), within) {
-            // Kernels before 5.6 do not have it, and some sandboxes do not let it through.
+            // Kernels before 5.6 lack openat2(2), and some sandboxes block it.
             Err(Errno::NOSYS | Errno::PERM) => {
                 let child = self.child(name)?;
                 let dev = |dir: &Self| dir.meta().map(|meta| meta.id.map(|id| id.dev));
@@ -91,19 +92,20 @@ impl Dir {
         }
     }
 
-    /// As [`Dir::child`], for a folder that may not be read: to look at it and to pass through.
+    /// Like [`Dir::child`], but needs no read permission. The handle can be used for fstat and as a
+    /// parent.
     ///
     /// # Errors
-    /// `ENOTDIR` or `ELOOP` when it is no folder.
+    /// `ENOTDIR` or `ELOOP` if it is not a folder.
     pub fn pass(&self, name: &CStr) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Self(rustix::fs::openat(&self.0, name, flags, Mode::empty())?))
     }
 
-    /// As [`Dir::child`], and without touching the folder's access time where that is allowed.
+    /// Like [`Dir::child`], but leaves the access time of the folder unchanged where permitted.
     ///
     /// # Errors
-    /// `ENOTDIR` or `ELOOP` when it is no folder.
+    /// `ENOTDIR` or `ELOOP` if it is not a folder.
     pub fn child_unseen(&self, name: &CStr) -> io::Result<Self> {
         unseen(FOLDER | OFlags::NOFOLLOW, |flags| {
             rustix::fs::openat(&self.0, single(name)?, flags, Mode::empty())
@@ -111,10 +113,10 @@ impl Dir {
         .map(Self)
     }
 
-    /// Opens the file `name` for reading. A fifo does not block, a symlink is refused.
+    /// Opens the file `name` for reading. It does not block on a fifo and refuses a symlink.
     ///
     /// # Errors
-    /// The system's, of `openat(2)`.
+    /// Those of `openat(2)`.
     pub fn open_file(&self, name: &CStr) -> io::Result<File> {
         let flags =
             OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -122,29 +124,29 @@ impl Dir {
             .map(File::from)
     }
 
-    /// As [`Dir::child_unseen`], through a symlink too: for sources whose user asked for it. Whether it
-    /// is what was meant has to be seen from its inode.
+    /// Like [`Dir::child_unseen`], but follows a symlink, for sources whose user requested that.
+    /// The caller checks the inode.
     ///
     /// # Errors
-    /// `ENOTDIR` when it leads to no folder.
+    /// `ENOTDIR` if the target is not a folder.
     pub fn child_followed(&self, name: &CStr) -> io::Result<Self> {
         unseen(FOLDER, |flags| rustix::fs::openat(&self.0, name, flags, Mode::empty())).map(Self)
     }
 
-    /// As [`Dir::open_file`], through a symlink too: for sources whose user asked for it.
+    /// Like [`Dir::open_file`], but follows a symlink, for sources whose user requested that.
     ///
     /// # Errors
-    /// The system's, of `openat(2)`.
+    /// Those of `openat(2)`.
     pub fn open_followed(&self, name: &CStr) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         unseen(flags, |flags| rustix::fs::openat(&self.0, name, flags, Mode::empty()))
             .map(File::from)
     }
 
-    /// What `name` leads to.
+    /// The metadata of the target of `name`.
     ///
     /// # Errors
-    /// `ENOENT` when it leads nowhere, `ELOOP` when it leads in a circle.
+    /// `ENOENT` if the target does not exist, `ELOOP` if the symlinks form a cycle.
     pub fn stat_followed(&self, name: &CStr) -> io::Result<Meta> {
         Ok(meta_of(&rustix::fs::statat(&self.0, name, AtFlags::empty())?))
     }
@@ -152,35 +154,35 @@ impl Dir {
     /// Opens the file `name` for reading and writing.
     ///
     /// # Errors
-    /// The system's, of `openat(2)`.
+    /// Those of `openat(2)`.
     pub fn open_to_write(&self, name: &CStr) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.0, single(name)?, flags, Mode::empty())?.into())
     }
 
-    /// Creates the file `name`, which must not exist, for writing.
+    /// Creates the file `name` for reading and writing.
     ///
     /// # Errors
-    /// `EEXIST` when something of that name is there.
+    /// `EEXIST` if the name exists.
     pub fn create_file(&self, name: &CStr, mode: u32) -> io::Result<File> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.0, single(name)?, flags, bits(mode))?.into())
     }
 
-    /// What `name` is.
+    /// The metadata of `name`.
     ///
     /// # Errors
-    /// `ENOENT` when there is nothing of that name.
+    /// `ENOENT` if the name does not exist.
     pub fn stat(&self, name: &CStr) -> io::Result<Meta> {
         let stat = rustix::fs::statat(&self.0, single(name)?, AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(meta_of(&stat))
     }
 
-    /// What `name` is; `None` when there is nothing of that name.
+    /// The metadata of `name`; `None` if the name does not exist.
     ///
     /// # Errors
-    /// The system's, of `fstatat(2)`.
+    /// Those of `fstatat(2)`.
     pub fn find(&self, name: &CStr) -> io::Result<Option<Meta>> {
         match self.stat(name) {
             Ok(meta) => Ok(Some(meta)),
@@ -189,35 +191,35 @@ impl Dir {
         }
     }
 
-    /// What the folder itself is.
+    /// The metadata of the folder itself.
     ///
     /// # Errors
-    /// The system's, of `fstat(2)`.
+    /// Those of `fstat(2)`.
     pub fn meta(&self) -> io::Result<Meta> {
         Ok(meta_of(&rustix::fs::fstat(&self.0)?))
     }
 
-    /// Gives the folder itself to another owner and group; also one that was opened to pass through.
+    /// Sets owner and group of the folder itself. A handle without read permission is enough.
     ///
     /// # Errors
-    /// `EPERM` when not allowed.
+    /// `EPERM` if not permitted.
     pub fn set_owner(&self, uid: u32, gid: u32) -> io::Result<()> {
         let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
         Ok(rustix::fs::chownat(&self.0, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?)
     }
 
-    /// The file system it lies on.
+    /// Size and free space of its file system.
     ///
     /// # Errors
-    /// The system's, of `fstatvfs(3)`.
+    /// Those of `fstatvfs(3)`.
     pub fn space(&self) -> io::Result<StatVfs> {
         Ok(rustix::fs::fstatvfs(&self.0)?)
     }
 
-    /// The number of the file system's type, of `statfs(2)`.
+    /// The type number of its file system (`f_type` of `statfs(2)`).
     ///
     /// # Errors
-    /// The system's.
+    /// Those of `fstatfs(2)`.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -227,10 +229,10 @@ impl Dir {
         Ok(rustix::fs::fstatfs(&self.0)?.f_type as u32)
     }
 
-    /// Calls `each` for every name in the folder, from its start, in the file system's order.
+    /// Calls `each` for every name in the folder, from the start, in the order of the file system.
     ///
     /// # Errors
-    /// The system's, of `getdents64(2)`.
+    /// Those of `getdents64(2)`.
     pub fn names(&self, mut each: impl FnMut(Dirent<'_>) -> ControlFlow<()>) -> io::Result<()> {
         let mut buffer = vec![MaybeUninit::uninit(); LISTING_BUFFER];
         rustix::fs::seek(&self.0, rustix::fs::SeekFrom::Start(0))?;
@@ -253,23 +255,24 @@ impl Dir {
     /// The target of the symlink `name`, as bytes.
     ///
     /// # Errors
-    /// `EINVAL` when it is no symlink.
+    /// `EINVAL` if it is not a symlink.
     pub fn read_link(&self, name: &CStr) -> io::Result<Vec<u8>> {
         Ok(rustix::fs::readlinkat(&self.0, single(name)?, Vec::with_capacity(256))?.into_bytes())
     }
 
-    /// Makes the folder `name`.
+    /// Creates the folder `name`.
     ///
     /// # Errors
-    /// `EEXIST` when something of that name is there.
+    /// `EEXIST` if the name exists.
     pub fn make_folder(&self, name: &CStr, mode: u32) -> io::Result<()> {
         Ok(rustix::fs::mkdirat(&self.0, single(name)?, bits(mode))?)
     }
 
-    /// Makes `name` a hard link of `from_name` in `from`; of a symlink itself, not of what it points to.
+    /// Creates `name` as a hard link to `from_name` in `from`; a symlink is linked itself, not its
+    /// target.
     ///
     /// # Errors
-    /// `EEXIST`, `EMLINK`, `EPERM` and others, of `linkat(2)`.
+    /// Those of `linkat(2)`, among them `EEXIST`, `EMLINK` and `EPERM`.
     pub fn link(&self, name: &CStr, from: &Dir, from_name: &CStr) -> io::Result<()> {
         Ok(rustix::fs::linkat(
             &from.0,
@@ -280,18 +283,18 @@ impl Dir {
         )?)
     }
 
-    /// Makes the symlink `name`.
+    /// Creates the symlink `name`.
     ///
     /// # Errors
-    /// `EEXIST` when something of that name is there.
+    /// `EEXIST` if the name exists.
     pub fn make_symlink(&self, name: &CStr, target: &[u8]) -> io::Result<()> {
         Ok(rustix::fs::symlinkat(target, &self.0, single(name)?)?)
     }
 
-    /// Makes the fifo, socket or device `name`.
+    /// Creates the fifo, socket or device `name`.
     ///
     /// # Errors
-    /// `EPERM` for devices when not root.
+    /// `EPERM` for devices unless root.
     pub fn make_node(&self, name: &CStr, kind: Kind, mode: u32, rdev: u64) -> io::Result<()> {
         let kind = match kind {
             Kind::Fifo => FileType::Fifo,
@@ -303,10 +306,10 @@ impl Dir {
         Ok(rustix::fs::mknodat(&self.0, single(name)?, kind, bits(mode), rdev)?)
     }
 
-    /// Removes the name of anything but a folder.
+    /// Removes the name of an entry that is not a folder.
     ///
     /// # Errors
-    /// `EISDIR` for folders.
+    /// `EISDIR` for a folder.
     pub fn unlink(&self, name: &CStr) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(&self.0, single(name)?, AtFlags::empty())?)
     }
@@ -314,27 +317,27 @@ impl Dir {
     /// Removes the empty folder `name`.
     ///
     /// # Errors
-    /// `ENOTEMPTY` when it is not empty.
+    /// `ENOTEMPTY` if it is not empty.
     pub fn remove_folder(&self, name: &CStr) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(&self.0, single(name)?, AtFlags::REMOVEDIR)?)
     }
 
-    /// Renames `from` to `to` within the folder; `to` must not exist.
+    /// Renames `from` to `to` within the folder; never replaces an entry.
     ///
     /// # Errors
-    /// `EEXIST` when it does.
+    /// `EEXIST` if `to` exists.
     pub fn rename_new(&self, from: &CStr, to: &CStr) -> io::Result<()> {
         self.move_new(from, self, to)
     }
 
-    /// Moves `name` into the folder `to` under the name `new`, which must not exist.
+    /// Moves `name` into the folder `to` under the name `new`; never replaces an entry.
     ///
     /// # Errors
-    /// `EEXIST` when it does.
+    /// `EEXIST` if `new` exists.
     pub(crate) fn move_new(&self, name: &CStr, to: &Dir, new: &CStr) -> io::Result<()> {
         let flags = rustix::fs::RenameFlags::NOREPLACE;
         match rustix::fs::renameat_with(&self.0, single(name)?, &to.0, single(new)?, flags) {
-            // Kernels before 3.15 and some network file systems know no flags (renameat2(2)).
+            // Kernels before 3.15 and some network file systems support no flags (renameat2(2)).
             Err(Errno::INVAL | Errno::NOSYS) => {
                 if to.find(new)?.is_some() {
                     return Err(Errno::EXIST.into());
@@ -345,34 +348,34 @@ impl Dir {
         }
     }
 
-    /// Renames `from` to `to` within the folder, in the place of what was there.
+    /// Renames `from` to `to` within the folder and replaces an existing `to`.
     ///
     /// # Errors
-    /// The system's, of `renameat(2)`.
+    /// Those of `renameat(2)`.
     pub fn rename_over(&self, from: &CStr, to: &CStr) -> io::Result<()> {
         Ok(rustix::fs::renameat(&self.0, single(from)?, &self.0, single(to)?)?)
     }
 
-    /// Moves `name` into the folder `to` under the name `new`.
+    /// Moves `name` into the folder `to` under the name `new` and replaces an existing entry.
     ///
     /// # Errors
-    /// The system's, of `renameat(2)`.
+    /// Those of `renameat(2)`.
     pub fn move_to(&self, name: &CStr, to: &Dir, new: &CStr) -> io::Result<()> {
         Ok(rustix::fs::renameat(&self.0, single(name)?, &to.0, single(new)?)?)
     }
 
-    /// Makes its names durable.
+    /// Syncs the names in the folder to disk.
     ///
     /// # Errors
-    /// The system's, of `fsync(2)`.
+    /// Those of `fsync(2)`.
     pub fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fsync(&self.0)?)
     }
 
-    /// A second handle of the same folder.
+    /// Duplicates the handle.
     ///
     /// # Errors
-    /// `EMFILE` when too many are open.
+    /// `EMFILE` if too many are open.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self(self.0.try_clone()?))
     }
@@ -384,7 +387,8 @@ impl AsFd for Dir {
     }
 }
 
-/// Calls `open` with `O_NOATIME`, and without it where only the owner may use it (open(2)).
+/// Calls `open` with `O_NOATIME`; if that is refused because only the owner may use it (open(2)),
+/// without it.
 fn unseen<T>(flags: OFlags, open: impl Fn(OFlags) -> Result<T, Errno>) -> io::Result<T> {
     match open(flags | OFlags::NOATIME) {
         Err(Errno::PERM) => Ok(open(flags)?),
@@ -392,8 +396,8 @@ fn unseen<T>(flags: OFlags, open: impl Fn(OFlags) -> Result<T, Errno>) -> io::Re
     }
 }
 
-/// `name`, unless it leads out of its folder. Names are checked where they come from; this is for the one
-/// that is not.
+/// Checks that `name` stays in its folder. Names are checked where they enter the program; this is
+/// a second line of defence.
 fn single(name: &CStr) -> Result<&CStr, Errno> {
     let bytes = name.to_bytes();
     if bytes == b".." || bytes.contains(&b'/') { Err(Errno::INVAL) } else { Ok(name) }

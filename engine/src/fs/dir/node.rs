@@ -1,4 +1,5 @@
-//! A handle of an entry of any kind: what is set through it reaches that inode, whatever has its name now.
+//! A handle of an entry of any type. Changes through it reach that inode, even if its name now
+//! belongs to another entry.
 
 use std::ffi::CStr;
 use std::io;
@@ -12,36 +13,36 @@ use crate::entry::{Kind, Meta, Time};
 use crate::fs::dir::{Dir, single};
 use crate::fs::stat::{bits, meta_of, stamps};
 
-/// The number of procfs, of `statfs(2)`.
+/// The type number of procfs (statfs(2)).
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
-/// An entry, held without being opened for reading (`O_PATH`).
+/// An entry held with `O_PATH`, without opening it for reading.
 #[derive(Debug)]
 pub struct Node(OwnedFd);
 
 impl Dir {
-    /// A handle of `name` itself; of a symlink, not of what it points to.
+    /// A handle of `name` itself; of a symlink, not of its target.
     ///
     /// # Errors
-    /// `ENOENT` when there is nothing of that name.
+    /// `ENOENT` if the name does not exist.
     pub fn node(&self, name: &CStr) -> io::Result<Node> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Node(rustix::fs::openat(&self.0, single(name)?, flags, Mode::empty())?))
     }
 
-    /// A handle of what `name` leads to, through symlinks too: for sources whose user asked for it.
+    /// A handle of the target of `name`, for sources whose user requested to follow symlinks.
     ///
     /// # Errors
-    /// `ENOENT` when it leads nowhere.
+    /// `ENOENT` if the target does not exist.
     pub fn node_followed(&self, name: &CStr) -> io::Result<Node> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         Ok(Node(rustix::fs::openat(&self.0, single(name)?, flags, Mode::empty())?))
     }
 
-    /// Opens the child folder `name`, also one whose mode keeps its owner out: that it gets `mode` first.
+    /// Opens the child folder `name`. If its mode denies access to the owner, sets `mode` first.
     ///
     /// # Errors
-    /// `ENOTDIR` or `ELOOP` when it is no folder.
+    /// `ENOTDIR` or `ELOOP` if it is not a folder.
     pub(crate) fn child_opened_up(&self, name: &CStr, mode: u32) -> io::Result<Self> {
         match self.child(name) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -56,10 +57,11 @@ impl Dir {
         }
     }
 
-    /// Gives the folder `mode`, and opens it once more, for reading also when it was opened to pass through only.
+    /// Sets `mode` on the folder and opens it again for reading, even if this handle has no read
+    /// permission.
     ///
     /// # Errors
-    /// `EPERM` when not allowed.
+    /// `EPERM` if not permitted.
     pub(crate) fn with_mode(&self, mode: u32) -> io::Result<Self> {
         let node = Node(self.0.try_clone()?);
         match crate::fs::stat::set_mode(&self.0, mode) {
@@ -71,10 +73,10 @@ impl Dir {
         node.open_folder()
     }
 
-    /// Makes `name` another name of the inode that `node` holds.
+    /// Creates `name` as a hard link to the inode of `node`.
     ///
     /// # Errors
-    /// As [`Dir::link`].
+    /// As for [`Dir::link`].
     pub fn link_node(&self, name: &CStr, node: &Node) -> io::Result<()> {
         let name = single(name)?;
         match rustix::fs::linkat(&node.0, c"", &self.0, name, AtFlags::EMPTY_PATH) {
@@ -89,21 +91,21 @@ impl Dir {
 }
 
 impl Node {
-    /// What it is.
+    /// The metadata.
     ///
     /// # Errors
-    /// The system's, of `fstat(2)`.
+    /// Those of `fstat(2)`.
     pub fn meta(&self) -> io::Result<Meta> {
         Ok(meta_of(&rustix::fs::fstat(&self.0)?))
     }
 
-    /// Type and identity of the file system that it lies on (statfs(2), `f_type` and `f_fsid`).
+    /// Type and identity of its file system (statfs(2), `f_type` and `f_fsid`).
     #[must_use]
     pub fn file_system(&self) -> Option<String> {
         file_system(&self.0)
     }
 
-    /// Whether it lies on procfs.
+    /// Whether it is on procfs.
     pub(crate) fn is_on_proc(&self) -> bool {
         is_proc(rustix::fs::fstatfs(&self.0))
     }
@@ -111,16 +113,17 @@ impl Node {
     /// Sets owner and group.
     ///
     /// # Errors
-    /// `EPERM` when not allowed.
+    /// `EPERM` if not permitted.
     pub fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
         Ok(rustix::fs::chownat(&self.0, c"", uid, gid, AtFlags::EMPTY_PATH)?)
     }
 
-    /// Sets the mode of anything but a symlink.
+    /// Sets the mode. Not for symlinks.
     ///
     /// # Errors
-    /// `EPERM` when not allowed; when `/proc` is not mounted, as fchmodat2(2) is in no library yet.
+    /// `EPERM` if not permitted. An error if `/proc` is not mounted, because no library provides
+    /// fchmodat2(2) yet.
     pub fn set_mode(&self, mode: u32) -> io::Result<()> {
         let path = by_proc(self.as_fd())?;
         Ok(rustix::fs::chmodat(CWD, &path, bits(mode), AtFlags::empty())?)
@@ -129,7 +132,7 @@ impl Node {
     /// Sets the modification time.
     ///
     /// # Errors
-    /// `EPERM` when not allowed.
+    /// `EPERM` if not permitted.
     pub fn set_mtime(&self, mtime: Time) -> io::Result<()> {
         match rustix::fs::utimensat(&self.0, c"", &stamps(mtime), AtFlags::EMPTY_PATH) {
             // Kernels before 5.8.
@@ -141,14 +144,14 @@ impl Node {
         }
     }
 
-    /// A handle of the folder `name` in this folder; of a symlink none.
+    /// A handle of the folder `name` in this folder. Fails for a symlink.
     pub(crate) fn enter(&self, name: &CStr) -> io::Result<Self> {
-        // With O_DIRECTORY an automounter mounts what belongs there (open(2), O_PATH).
+        // O_DIRECTORY triggers an automounter (open(2), O_PATH).
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Self(rustix::fs::openat(&self.0, name, flags, Mode::empty())?))
     }
 
-    /// As [`Dir::node`], of an entry of this folder.
+    /// Like [`Dir::node`], for an entry of this folder.
     pub(crate) fn child(&self, name: &CStr) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Self(rustix::fs::openat(&self.0, name, flags, Mode::empty())?))
@@ -157,20 +160,20 @@ impl Node {
     /// The target of a symlink.
     ///
     /// # Errors
-    /// `ENOENT` when it is none (readlink(2)).
+    /// `ENOENT` if it is not a symlink (readlink(2)).
     pub fn read_link(&self) -> io::Result<Vec<u8>> {
         Ok(rustix::fs::readlinkat(&self.0, c"", Vec::with_capacity(256))?.into_bytes())
     }
 
-    /// A second handle of the same.
+    /// Duplicates the handle.
     ///
     /// # Errors
-    /// `EMFILE` when too many are open.
+    /// `EMFILE` if too many are open.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self(self.0.try_clone()?))
     }
 
-    /// The folder as it is, to pass through and to look at where it may not be read.
+    /// Converts it to a folder handle without read permission, for fstat and as a parent.
     #[must_use]
     pub fn pass(self) -> Dir {
         Dir(self.0)
@@ -179,7 +182,7 @@ impl Node {
     /// Opens it as a folder for reading.
     ///
     /// # Errors
-    /// `ENOTDIR` when it is none.
+    /// `ENOTDIR` if it is not a folder.
     pub fn open_folder(&self) -> io::Result<Dir> {
         Ok(Dir(rustix::fs::openat(&self.0, c".", crate::fs::dir::FOLDER, Mode::empty())?))
     }
@@ -205,7 +208,8 @@ pub fn file_system(fd: impl AsFd) -> Option<String> {
     Some(format!("{kind:x}:{id:016x}"))
 }
 
-/// Whether `/proc` is mounted, without which attributes and modes cannot be set through every kind of handle.
+/// Whether `/proc` is mounted. Without it, attributes and modes cannot be set through every kind of
+/// handle.
 #[must_use]
 pub fn proc_is_mounted() -> bool {
     static IS_PROC: OnceLock<bool> = OnceLock::new();
@@ -217,15 +221,15 @@ fn is_proc(file_system: Result<rustix::fs::StatFs, Errno>) -> bool {
     file_system.is_ok_and(|it| it.f_type as u64 == PROC_SUPER_MAGIC)
 }
 
-/// The path by which procfs leads to the inode of `fd` and to no other (proc_pid_fd(5)), for calls that take
-/// no handle opened with `O_PATH`.
+/// The procfs path of the inode of `fd` (proc_pid_fd(5)), for system calls that do not accept a
+/// handle of `O_PATH`.
 ///
 /// # Errors
-/// When `/proc` is not mounted: no name may be used instead.
+/// `/proc` is not mounted. The name of the entry is no substitute.
 pub(crate) fn by_proc(fd: BorrowedFd<'_>) -> io::Result<String> {
     if !proc_is_mounted() {
         return Err(io::Error::other(
-            "/proc is not mounted, and without it this could reach another file of that name; mount it",
+            "/proc is not mounted, and without it the change could reach another file of the same name; mount /proc",
         ));
     }
     Ok(format!("/proc/self/fd/{}", fd.as_raw_fd()))
@@ -253,7 +257,7 @@ mod tests {
         assert_eq!((moved.mode, moved.mtime.secs, moved.mtime.nanos), (0o4711, 1_000_000_007, 5));
         dir.link_node(c"again", &node).unwrap();
         assert_eq!(dir.stat(c"again").unwrap().id, moved.id);
-        // Of a symlink its own time.
+        // A symlink has its own time.
         let link = dir.node(c"fifo").unwrap();
         link.set_mtime(Time { secs: 1_000_000_009, nanos: 0 }).unwrap();
         assert_eq!(dir.stat(c"fifo").unwrap().mtime.secs, 1_000_000_009);

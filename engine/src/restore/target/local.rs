@@ -23,7 +23,7 @@ use crate::fs::dir::Dir;
 use crate::fs::dir::node::Node;
 use crate::fs::dir::resolve::Resolved;
 use crate::fs::file_system::{SyncFileSystem, syncs_as_a_whole};
-use crate::fs::metadata::{Dresser, exchanged};
+use crate::fs::metadata::{MetadataWriter, exchanged};
 use crate::fs::refusal::{is_full, says_full};
 use crate::fs::traverse::{Visitor, explore};
 use crate::fs::xattrs::Asked;
@@ -64,9 +64,9 @@ pub struct Local {
     top: Option<Dir>,
     backups: FileId,
     /// For what this restore makes.
-    whole: Dresser,
+    whole: MetadataWriter,
     /// For folders that were there, of which the snapshot knows no attributes.
-    plain: Dresser,
+    plain: MetadataWriter,
     reflinks: AtomicBool,
     root: bool,
     /// Each file is synced by itself, because the file system cannot be synced as a whole.
@@ -172,8 +172,8 @@ impl Local {
         let whole = Keep { xattrs: true, acls: true, ..plain };
         Self {
             backups: catalog.backups.id,
-            whole: Dresser::new(whole, abilities.clone()),
-            plain: Dresser::new(plain, abilities),
+            whole: MetadataWriter::new(whole, abilities.clone()),
+            plain: MetadataWriter::new(plain, abilities),
             reflinks: AtomicBool::new(true),
             root,
             sync_each: !top.as_ref().is_none_or(syncs_as_a_whole),

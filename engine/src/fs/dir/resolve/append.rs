@@ -1,4 +1,5 @@
-//! Opens the file of a log: also in a folder of another user, who must not lead what is appended to another file.
+//! Opens a log file, possibly in a folder of another user, who must not be able to redirect the
+//! output to another file.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -13,12 +14,13 @@ use crate::entry::{Kind, c_name};
 use crate::fs::dir::resolve::{MOST_LINKS, Resolved, check, is_ours, others_write};
 use crate::fs::stat::meta;
 
-/// Opens the file at `path` for appending, and makes it where it is missing. A symlink is followed only where nobody
-/// else can have put it. Where others may make names, it has to be a regular file without a second name: a fifo could
-/// block, and a hard link (where the kernel's `protected_hardlinks` is off) leads to another file as a symlink does.
+/// Opens the file at `path` for appending and creates it if missing. A symlink is followed only
+/// where no other user can have created it. Where other users may create names, the file must be a
+/// regular file with a single name: a fifo could block, and a hard link (where the kernel setting
+/// `protected_hardlinks` is off) redirects like a symlink.
 ///
 /// # Errors
-/// The system's, of `openat(2)`; one with an [`crate::fs::dir::resolve::UntrustedLink`] inside.
+/// Those of `openat(2)`; an error that contains an [`crate::fs::dir::resolve::UntrustedLink`].
 pub fn append_to(path: &Path) -> io::Result<File> {
     let mut path = path.to_owned();
     for _ in 0..=MOST_LINKS {
@@ -32,7 +34,7 @@ pub fn append_to(path: &Path) -> io::Result<File> {
 
 enum Step {
     Opened(File),
-    /// It is a symlink that may be followed, to this path.
+    /// A symlink that may be followed, and its target.
     Link(PathBuf),
 }
 
@@ -56,13 +58,13 @@ fn step(path: &Path) -> io::Result<Step> {
             let meta = meta(&file)?;
             if shared && (meta.kind != Kind::File || meta.links > 1) {
                 return Err(io::Error::other(
-                    "it is no regular file, or has a second name, in a folder that others may write to",
+                    "it is not a regular file, or it has a second name, in a folder that other users may write to",
                 ));
             }
             return Ok(Step::Opened(file));
         }
     }
-    // The links of procfs lead to open files, and are the kernel's (`/dev/stdout`).
+    // Links on procfs point to open files and belong to the kernel (`/dev/stdout`).
     if folder.node.is_on_proc() {
         return Ok(Step::Opened(open(&folder, &name, OFlags::empty())?));
     }
@@ -74,7 +76,7 @@ fn step(path: &Path) -> io::Result<Step> {
 
 fn open(folder: &Resolved, name: &CStr, more: OFlags) -> Result<File, Errno> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOCTTY | OFlags::CLOEXEC;
-    // What the caller's umask leaves of it.
+    // The caller's umask applies.
     let mode = Mode::from_raw_mode(0o666);
     rustix::fs::openat(&folder.node, name, flags | more, mode).map(File::from)
 }

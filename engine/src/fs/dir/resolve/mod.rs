@@ -1,7 +1,7 @@
-//! Resolves the path of a folder that a user named: component by component on held handles, so that what was looked
-//! at is what is opened. A symlink on it is followed only where nobody else can have put it there, as with the
-//! kernel's `protected_symlinks` (proc_sys_fs(5)): a user who owns a folder above a source root or a restore's
-//! target could lead root anywhere.
+//! Resolves a path that a user named, component by component on open handles, so that the checked
+//! entry is the opened one. A symlink is followed only where no other user can have created it,
+//! like the kernel's `protected_symlinks` (proc_sys_fs(5)). Otherwise the owner of a folder above a
+//! source root or a restore target could redirect root to any path.
 
 pub mod append;
 #[cfg(test)]
@@ -20,52 +20,54 @@ use crate::entry::{Kind, Meta, c_name};
 use crate::fs::dir::Dir;
 use crate::fs::dir::node::Node;
 
-/// As many symlinks as the kernel follows on one path (path_resolution(7)).
+/// The number of symlinks that the kernel follows in one path (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
-/// A symlink that others can lead to another place.
+/// A symlink that other users can redirect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the symlink {} is not followed: {}", crate::entry::escape::shown_path(.link), reason(.link, .at, *.uid))]
 pub struct UntrustedLink {
     /// The symlink.
     pub link: PathBuf,
-    /// What others control: the symlink itself, or a folder on the way to it.
+    /// What other users control: the symlink, or a folder on the way to it.
     pub at: PathBuf,
-    /// Whose it is; `None` where others than its owner may write to it.
+    /// Its owner; `None` if users other than the owner may write to it.
     pub uid: Option<u32>,
 }
 
 fn reason(link: &Path, at: &Path, uid: Option<u32>) -> String {
     let at = if at == link { "it".to_owned() } else { crate::entry::escape::shown_path(at) };
     match uid {
-        Some(uid) => format!("{at} belongs to the user {uid}, who can exchange what it leads to"),
-        None => format!("others may write to {at} and exchange what it leads to"),
+        Some(uid) => format!("{at} belongs to user {uid}, who can redirect it"),
+        None => format!("other users may write to {at} and redirect it"),
     }
 }
 
-/// Where a path led.
+/// The result of resolving a path.
 #[derive(Debug)]
 pub struct Resolved {
-    /// The last of it that is there, a folder or not.
+    /// The last existing component, of any type.
     pub node: Node,
-    /// The path of that, without symlinks.
+    /// Its path without symlinks.
     pub real: PathBuf,
-    /// What of the path is not there: names below `node`.
+    /// The components below `node` that do not exist.
     pub missing: Vec<CString>,
     /// Whether the path itself is a symlink.
     pub is_link: bool,
-    /// A folder on the way to `node` in which others may exchange names.
+    /// A folder on the way to `node` in which other users may replace entries.
     open: Option<Others>,
 }
 
-/// A folder in which others than root and the caller may exchange names, and who: its owner, or `None` for others.
+/// A folder in which users other than root and the caller may replace entries. The value is its
+/// owner, or `None` if not only the owner may.
 pub type Others = (PathBuf, Option<u32>);
 
 impl Resolved {
-    /// Goes along `path`; a relative one begins at the current folder.
+    /// Resolves `path`. A relative path starts at the current folder.
     ///
     /// # Errors
-    /// The system's, of `openat(2)`; `ENOENT` where a symlink leads nowhere; one with an [`UntrustedLink`] inside.
+    /// Those of `openat(2)`; `ENOENT` if the target of a symlink does not exist; an error that
+    /// contains an [`UntrustedLink`].
     pub fn at(path: &Path) -> io::Result<Self> {
         let absolute = path.has_root();
         let mut walk = Walk::begin(if absolute { c"/" } else { c"." })?;
@@ -121,15 +123,15 @@ impl Resolved {
         Ok(Self { node: at, real, missing: Vec::new(), is_link, open })
     }
 
-    /// The folder that is there, opened for reading.
+    /// Opens the folder for reading.
     ///
     /// # Errors
-    /// `ENOENT` when it is not; the system's, of `openat(2)`.
+    /// `ENOENT` if the path does not exist; those of `openat(2)`.
     pub fn folder(self) -> io::Result<Dir> {
         if self.missing.is_empty() { self.node.open_folder() } else { Err(Errno::NOENT.into()) }
     }
 
-    /// The whole path without symlinks, what is missing included.
+    /// The whole path without symlinks, including missing components.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         let names = self.missing.iter().map(|name| OsStr::from_bytes(name.as_bytes()));
@@ -137,11 +139,11 @@ impl Resolved {
     }
 }
 
-/// Who else than root and the caller may put another file at `path`; `None` where nobody may. Of the file itself nothing
-/// is said.
+/// Which user, other than root and the caller, may replace the file at `path`; `None` if no one
+/// may. The permissions of the file itself are not considered.
 ///
 /// # Errors
-/// The system's, of `openat(2)`.
+/// Those of `openat(2)`.
 pub fn exchangeable(path: &Path) -> io::Result<Option<Others>> {
     match Resolved::at(path) {
         Ok(found) => Ok(found.open),
@@ -152,7 +154,7 @@ pub fn exchangeable(path: &Path) -> io::Result<Option<Others>> {
     }
 }
 
-/// The [`UntrustedLink`] that an error is about.
+/// The [`UntrustedLink`] that an error contains.
 #[must_use]
 pub fn untrusted(error: &io::Error) -> Option<&UntrustedLink> {
     error.get_ref()?.downcast_ref()
@@ -160,9 +162,9 @@ pub fn untrusted(error: &io::Error) -> Option<&UntrustedLink> {
 
 /// A component of a path.
 struct Step {
-    /// `None`: the folder above.
+    /// `None` stands for the parent folder (`..`).
     name: Option<CString>,
-    /// Whether it stands in a symlink's target.
+    /// Whether it comes from the target of a symlink.
     of_link: bool,
 }
 
@@ -177,7 +179,7 @@ fn steps(path: &Path, of_link: bool) -> io::Result<Vec<Step>> {
     path.components().filter_map(step).collect()
 }
 
-/// What a component turned out to be.
+/// The type of a component.
 enum Entered {
     Folder,
     Nothing,
@@ -187,7 +189,7 @@ enum Entered {
 struct Walk {
     at: Node,
     real: PathBuf,
-    /// The first folder on the way in which others may exchange names.
+    /// The first folder on the way in which other users may replace entries.
     open: Option<Others>,
 }
 
@@ -225,7 +227,7 @@ impl Walk {
         }
     }
 
-    /// Notes whether others may exchange names in the folder that is left.
+    /// Records whether other users may replace entries in the folder that the walk leaves.
     fn note(&mut self) -> io::Result<()> {
         if self.open.is_none() {
             self.open = who_else(&self.at.meta()?).map(|uid| (self.real.clone(), uid));
@@ -233,14 +235,14 @@ impl Walk {
         Ok(())
     }
 
-    /// Whether a symlink in the folder may be followed.
+    /// Checks that a symlink in the current folder may be followed.
     fn check(&self, link: &Node, name: &CStr) -> io::Result<()> {
         check(&self.at, &self.real, self.open.as_ref(), link, name)
     }
 }
 
-/// Whether the symlink `name` in the folder `at`, whose path is `real`, may be followed. `open` is a folder on the way
-/// to it in which others may exchange names.
+/// Checks that the symlink `name` in the folder `at`, whose path is `real`, may be followed. `open`
+/// is a folder on the way to it in which other users may replace entries.
 fn check(
     at: &Node,
     real: &Path,
@@ -253,7 +255,7 @@ fn check(
     let others = open
         .cloned()
         .or_else(|| (!is_ours(meta.uid)).then(|| (path.clone(), Some(meta.uid))))
-        // In a sticky folder nobody renames what is ours.
+        // In a sticky folder no other user can rename our entries.
         .or_else(|| who_else(&here).map(|uid| (real.to_owned(), uid)));
     match others {
         None => Ok(()),
@@ -265,8 +267,9 @@ fn is_ours(uid: u32) -> bool {
     [0, rustix::process::geteuid().as_raw()].contains(&uid)
 }
 
-/// Who else than root and the caller may exchange names in a folder: its owner; `Some(None)` for others. In a sticky
-/// one nobody may exchange what is root's or the caller's. A caller's own group is trusted with the caller's folders.
+/// Which user, other than root and the caller, may replace entries of a folder: its owner, or
+/// `Some(None)` for several users. In a sticky folder no one may replace entries of root or the
+/// caller. The caller's own group is trusted.
 #[expect(clippy::option_option, reason = "the outer one says whether, the inner one who")]
 fn who_else(folder: &Meta) -> Option<Option<u32>> {
     if !is_ours(folder.uid) {
@@ -275,7 +278,7 @@ fn who_else(folder: &Meta) -> Option<Option<u32>> {
     (others_write(folder) && folder.mode & 0o1000 == 0).then_some(None)
 }
 
-/// Whether others than the owner may make names in a folder.
+/// Whether users other than the owner may create names in a folder.
 fn others_write(folder: &Meta) -> bool {
     let own_group = [0, rustix::process::getegid().as_raw()].contains(&folder.gid);
     let others = if own_group { 0o002 } else { 0o022 };

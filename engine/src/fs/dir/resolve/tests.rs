@@ -10,7 +10,7 @@ fn top() -> tempfile::TempDir {
     top
 }
 
-/// The path below the top that one leads to, or which link is refused.
+/// The path, relative to the top, to which `path` resolves, or the symlink that is refused.
 fn led(top: &tempfile::TempDir, path: &str) -> String {
     let real = top.path().canonicalize().unwrap();
     let below = |path: &Path| {
@@ -30,7 +30,7 @@ fn led(top: &tempfile::TempDir, path: &str) -> String {
 }
 
 #[test]
-fn it_leads_where_the_kernel_leads() {
+fn a_path_resolves_as_in_the_kernel() {
     let top = top();
     let at = |path: &str| top.path().join(path);
     write(at("file"), "").unwrap();
@@ -65,7 +65,7 @@ fn it_leads_where_the_kernel_leads() {
 }
 
 #[test]
-fn a_link_is_followed_only_where_nobody_else_can_have_put_it() {
+fn a_symlink_is_followed_only_where_no_other_user_can_have_created_it() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
