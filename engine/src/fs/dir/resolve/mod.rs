@@ -38,7 +38,7 @@ pub struct UntrustedLink {
 fn reason(link: &Path, at: &Path, uid: Option<u32>) -> String {
     let at = if at == link { "it".to_owned() } else { crate::entry::escape::shown_path(at) };
     match uid {
-        Some(uid) => format!("{at} belongs to user {uid}, who can redirect it"),
+        Some(uid) => format!("{at} belongs to the user {uid}, who can redirect it"),
         None => format!("other users may write to {at} and redirect it"),
     }
 }
