@@ -3,9 +3,13 @@
 use std::fmt::Display;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use crate::entry::c_name;
+use crate::entry::escape::shown_path;
 use crate::error::{RunError, destination};
 use crate::fs::remove_tree::{Left, remove_or_say};
 use crate::monitor::Phase;
@@ -167,4 +171,30 @@ pub(crate) fn rename_kept(
         kept.rename_new(&old, &new)?;
     }
     kept.sync()
+}
+
+impl Stuck {
+    /// Reports that `path`, which is `name` or lies in it, cannot be removed or renamed.
+    pub(crate) fn new(
+        name: &SnapshotName,
+        path: &Path,
+        error: &io::Error,
+        context: &Context,
+    ) -> Self {
+        let why = match Errno::from_io_error(error) {
+            Some(Errno::XDEV | Errno::BUSY) => format!("{error}; something is mounted there"),
+            _ => error.to_string(),
+        };
+        let stuck = Self { snapshot: name.to_string(), path: shown_path(path), why };
+        context.monitor.event(&Event::Stuck { stuck: stuck.clone() });
+        stuck
+    }
+
+    /// Reports that a snapshot could not be renamed.
+    pub(crate) fn of(name: &SnapshotName, error: &RunError, context: &Context) -> Self {
+        match error {
+            RunError::Destination { path, error, .. } => Self::new(name, path, error, context),
+            other => Self::new(name, Path::new(""), &io::Error::other(other.to_string()), context),
+        }
+    }
 }

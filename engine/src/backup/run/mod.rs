@@ -1,26 +1,44 @@
-//! A run as one line of data: list -> compare -> plan -> apply -> seal.
+//! A run: takes the lock, decides whether there is something to do, and completes a snapshot in five steps.
+
+mod access;
+mod attempt;
+mod checkpoints;
+mod clean_up;
+mod fill;
+mod judge;
+mod open;
+mod prepare;
+mod retire;
+mod seal;
+mod status;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::backup::attempt::Attempt;
 use crate::backup::roots::{Accept, find_roots};
+use crate::backup::run::access::tell_of_access;
+use crate::backup::run::attempt::Attempt;
+use crate::backup::run::clean_up::clean_up;
+use crate::backup::run::fill::fill;
+use crate::backup::run::judge::judge;
+use crate::backup::run::prepare::prepare;
+use crate::backup::run::seal::seal;
+use crate::backup::run::status::{note_held, note_killed, note_status};
 use crate::entry::human::rfc3339;
 use crate::entry::racy;
 use crate::error::RunError;
-use crate::fs::access::{open_to_others, own_umask};
+use crate::fs::access::own_umask;
 use crate::fs::mount::missing_mount;
 use crate::job::Job;
 use crate::monitor::Monitor;
 use crate::monitor::context::Context;
 use crate::monitor::event::Event;
 use crate::repository::lock::{Locked, tell_of_a_lease};
-use crate::repository::records::progress::{Tracker, reached};
+use crate::repository::records::progress::Tracker;
 use crate::repository::records::report::Report;
 use crate::repository::records::report_file::Recorder;
-use crate::repository::records::status::{Status, last_status, store_status};
 use crate::repository::{Backups, lineage, removal, uptime};
 use crate::snapshot::history::{Decision, History};
 use crate::snapshot::name::{SnapshotName, Stamp};
@@ -149,24 +167,27 @@ pub fn run<S: Source>(
     ));
     let monitor = Arc::clone(&recorder) as Arc<dyn Monitor>;
     let context = &Context { monitor, ..context.clone() };
-    let accept_shrink = accept.shrink;
-    let attempt = Attempt {
-        job,
-        backups: &backups,
-        lock: &lock,
-        context,
-        began,
-        boot,
-        reads_from,
-        accept_shrink,
-        leftovers,
-    };
     let result = connect()
         .and_then(|source| match refused {
             Some(error) => Err(find_roots(job, &source, context).err().unwrap_or(error)),
             None => Ok(source),
         })
-        .and_then(|source| attempt.complete(&source, &recorder, history))
+        .and_then(|source| {
+            let attempt = Attempt {
+                job,
+                source: &source,
+                backups: &backups,
+                lock: &lock,
+                recorder: &recorder,
+                context,
+                began,
+                boot,
+                reads_from,
+                accept_shrink: accept.shrink,
+                leftovers,
+            };
+            complete(&attempt, history)
+        })
         .map_err(|error| error.or_stopped(&context.stop));
     // Who has lost a lease may have stumbled over what the other run made, before he noticed.
     let about = |error: &RunError| matches!(error, RunError::Stopped) || lock.is_lease().is_some();
@@ -179,33 +200,16 @@ pub fn run<S: Source>(
     result.map(|report| Outcome::Completed(Box::new(report)))
 }
 
-/// Says when the backups folder is more open than meant: on the first run, when others may enter it though nobody
-/// set a mode; on each, when the mode that was set does not hold.
-fn tell_of_access(job: &Job, backups: &Backups, history: &History, context: &Context) {
-    let path = crate::entry::escape::shown_path(&job.backups_dir);
-    if let Some(uid) = backups.foreign_owner() {
-        let what = format!(
-            "{path}/.backup_manager belongs to the user {uid} and {path} to another one: that user reads the reports, can change what is recorded there, and can keep runs from beginning; unless that is meant, chown -R --reference={path} {path}/.backup_manager"
-        );
-        context.monitor.event(&Event::Aside { what });
-    }
-    let event = match job.backups_mode {
-        None if history.complete.is_empty() => {
-            open_to_others(&job.backups_dir).map(|mode| Event::OpenToOthers { path, mode })
-        }
-        None => None,
-        Some(wanted) => {
-            let found = backups.dir.meta().map(|meta| meta.mode & 0o777);
-            found.ok().filter(|found| *found != wanted).map(|found| Event::Aside {
-                what: format!(
-                    "the mode of {path} stays {found:04o}: BACKUPS_MODE {wanted:04o} cannot be set; let its owner do it, or mount its file system with such modes"
-                ),
-            })
-        }
-    };
-    if let Some(event) = event {
-        context.monitor.event(&event);
-    }
+/// Completes a snapshot: from the checked sources to the sealed snapshot and its report.
+///
+/// # Errors
+/// When no snapshot was completed.
+fn complete<S: Source>(attempt: &Attempt<'_, S>, history: History) -> Result<Report, RunError> {
+    let prepared = prepare(attempt, history)?;
+    let filled = fill(attempt, prepared)?;
+    let accepted = judge(attempt, filled)?;
+    let sealed = seal(attempt, accepted)?;
+    Ok(clean_up(attempt, sealed))
 }
 
 /// Now, or the next second when a snapshot has the name of this one: two never share a name. A clock
@@ -221,91 +225,6 @@ fn free_second(history: &History, context: &Context) -> DateTime<Utc> {
         now = (context.now)();
     }
     now
-}
-
-/// Keeps how the run ended; a failure to do so is told and changes nothing.
-fn note_status(
-    job: &Job,
-    backups: &Backups,
-    context: &Context,
-    began: DateTime<Utc>,
-    result: &Result<Report, RunError>,
-) {
-    let (outcome, reason, snapshot) = match result {
-        Ok(report) if report.counts.problems > 0 || !report.stuck.is_empty() => {
-            ("completed_with_problems", None, Some(report.snapshot.clone()))
-        }
-        Ok(report) => ("completed", None, Some(report.snapshot.clone())),
-        Err(RunError::Stopped) => ("stopped", None, None),
-        // It was no run, and the last one stays the last one.
-        Err(RunError::PutOff { .. }) => return,
-        Err(error) => ("failed", Some(error.to_string()), None),
-    };
-    store(
-        job,
-        backups,
-        context,
-        Status {
-            version: 1,
-            started: rfc3339(began),
-            finished: rfc3339((context.now)()),
-            outcome: outcome.to_owned(),
-            reason,
-            snapshot,
-            failures_in_a_row: 0,
-            stuck: result.as_ref().map(|report| report.stuck.clone()).unwrap_or_default(),
-        },
-    );
-}
-
-/// Keeps that there is nothing to do when runs failed before: what was wrong with the sources is no more.
-fn note_held(job: &Job, backups: &Backups, context: &Context, newest: &SnapshotName) {
-    if last_status(backups, &job.prefix).is_none_or(|status| status.failures_in_a_row == 0) {
-        return;
-    }
-    let now = rfc3339((context.now)());
-    store(
-        job,
-        backups,
-        context,
-        Status {
-            version: 1,
-            started: now.clone(),
-            finished: now,
-            outcome: "held".to_owned(),
-            reason: None,
-            snapshot: Some(newest.to_string()),
-            failures_in_a_row: 0,
-            stuck: Vec::new(),
-        },
-    );
-}
-
-/// Keeps that the run before was killed, or lost with the machine, if it was.
-fn note_killed(job: &Job, backups: &Backups, context: &Context) {
-    let Some(left) = reached(backups, &job.prefix).filter(|left| !left.ended) else { return };
-    store(
-        job,
-        backups,
-        context,
-        Status {
-            version: 1,
-            started: left.began,
-            finished: left.updated,
-            outcome: "killed".to_owned(),
-            reason: Some("it was killed, or the machine went down".to_owned()),
-            snapshot: None,
-            failures_in_a_row: 0,
-            stuck: Vec::new(),
-        },
-    );
-}
-
-fn store(job: &Job, backups: &Backups, context: &Context, status: Status) {
-    if let Err(error) = store_status(backups, &job.prefix, status) {
-        let what = format!("the status of this run cannot be stored: {error}");
-        context.monitor.event(&Event::Aside { what });
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,73 @@
+//! What all steps of an attempt at completing a snapshot share.
+
+use std::io;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::backup::walk::setting::{Setting, Trust, gather};
+use crate::entry::Time;
+use crate::error::{RunError, destination};
+use crate::job::Job;
+use crate::monitor::context::Context;
+use crate::monitor::event::{Event, Stuck};
+use crate::repository::Backups;
+use crate::repository::lock::Lock;
+use crate::repository::records::report::Boot;
+use crate::repository::records::report_file::Recorder;
+use crate::snapshot::name::SnapshotName;
+use crate::source::Source;
+
+/// One attempt at completing a snapshot: its inputs.
+pub(crate) struct Attempt<'a, S: Source> {
+    pub(crate) job: &'a Job,
+    pub(crate) source: &'a Arc<S>,
+    pub(crate) backups: &'a Backups,
+    pub(crate) lock: &'a Lock,
+    pub(crate) recorder: &'a Recorder,
+    pub(crate) context: &'a Context,
+    pub(crate) began: DateTime<Utc>,
+    /// When the attempt began, by the time since boot.
+    pub(crate) boot: Option<Boot>,
+    /// When the attempt began, by the clock that stamps files.
+    pub(crate) reads_from: Time,
+    pub(crate) accept_shrink: bool,
+    /// What the removal of earlier snapshots could not remove.
+    pub(crate) leftovers: Vec<Stuck>,
+}
+
+/// The snapshots of an attempt.
+pub(crate) struct Names {
+    pub(crate) base: Option<SnapshotName>,
+    pub(crate) incomplete: SnapshotName,
+    pub(crate) complete: SnapshotName,
+    /// An earlier run began the incomplete snapshot.
+    pub(crate) resumed: bool,
+    /// When the attempt begins to read the source, by the source's clock.
+    pub(crate) reads_from: Time,
+}
+
+impl<S: Source> Attempt<'_, S> {
+    /// Reports a failure that does not end the run.
+    pub(crate) fn aside(&self, what: &str, error: io::Error) {
+        self.context.monitor.event(&Event::Aside { what: format!("{what}: {error}") });
+    }
+
+    /// An error of the backups folder as a whole.
+    pub(crate) fn broken(&self, error: io::Error) -> RunError {
+        let path = &self.backups.path;
+        destination("cannot open or write in", path, path.clone(), error)
+    }
+
+    /// What a walk of this attempt starts from.
+    pub(crate) fn setting(
+        &self,
+        names: &Names,
+        granularity_ns: u32,
+        trust: Trust,
+    ) -> Result<Setting, RunError> {
+        let Self { job, backups, context, accept_shrink, .. } = *self;
+        let (here, base) = (Some(&names.incomplete), names.base.as_ref());
+        gather(job, backups, here, base, granularity_ns, trust, accept_shrink, context)
+    }
+}

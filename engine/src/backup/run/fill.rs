@@ -1,0 +1,171 @@
+//! The second step of an attempt: fills the incomplete snapshot.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::backup::apply::build::Build;
+use crate::backup::dry_run::what_is_missing;
+use crate::backup::run::attempt::{Attempt, Names};
+use crate::backup::run::checkpoints::keep_checkpoints;
+use crate::backup::run::open::{checkpoints, make_incomplete, new_walk, probe_destination};
+use crate::backup::run::prepare::Prepared;
+use crate::backup::walk::Walk;
+use crate::backup::walk::setting::Trust;
+use crate::error::RunError;
+use crate::fs::capabilities::Abilities;
+use crate::fs::dir::Dir;
+use crate::monitor::Phase;
+use crate::monitor::event::Event;
+use crate::repository::manifest;
+use crate::repository::records::journal::{Checkpoints, Ticker};
+use crate::source::Source;
+
+/// How often a walk goes on on a disk that was full.
+const ROUNDS: u32 = 10;
+
+/// How many more free bytes make it worth going on.
+const WORTH_A_ROUND: u64 = 1 << 20;
+
+/// The incomplete snapshot holds everything; it is not judged and not durable yet.
+pub(crate) struct Filled<S: Source> {
+    pub(crate) prepared: Prepared,
+    pub(crate) content: Content<S>,
+    /// The snapshots that were removed to make room.
+    pub(crate) pruned: Vec<String>,
+}
+
+/// What filled the incomplete snapshot.
+pub(crate) struct Content<S: Source> {
+    /// Keeps other runs off the snapshot; `None` where folders have no locks.
+    pub(crate) claim: Option<Dir>,
+    pub(crate) walk: Arc<Walk<S, Build<S>>>,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) abilities: Abilities,
+}
+
+/// Fills the incomplete snapshot. A full history makes room early: its oldest snapshot leaves anyway when this run completes.
+///
+/// # Errors
+/// When the source or the destination fails, or the destination is full and the history is not.
+pub(crate) fn fill<S: Source>(
+    attempt: &Attempt<'_, S>,
+    mut prepared: Prepared,
+) -> Result<Filled<S>, RunError> {
+    let Prepared { names, history } = &mut prepared;
+    let mut pruned = Vec::new();
+    let mut first = true;
+    let content = loop {
+        match fill_once(attempt, names, std::mem::take(&mut first)) {
+            Ok(content) => break content,
+            Err(error @ RunError::NoSpace { .. }) => match attempt.make_room(history, names)? {
+                Some(removed) => pruned.push(removed),
+                None => return Err(with_needed(attempt, error, names)),
+            },
+            Err(error) => return Err(error),
+        }
+    };
+    Ok(Filled { prepared, content, pruned })
+}
+
+fn fill_once<S: Source>(
+    attempt: &Attempt<'_, S>,
+    names: &Names,
+    first: bool,
+) -> Result<Content<S>, RunError> {
+    let Attempt { backups, recorder, context, .. } = attempt;
+    context.progress.enter(Phase::Preparing);
+    recorder.forget();
+    let abilities = probe_destination(attempt, first)?;
+    make_incomplete(attempt, &names.incomplete)?;
+    let claim = backups.claim(&names.incomplete)?;
+    let checkpoints = checkpoints(attempt, &names.incomplete)?;
+    let mut walk = new_walk(attempt, names, &abilities, &checkpoints)?;
+    context.progress.enter(Phase::Copying);
+    let mut rounds = 0;
+    while let Err(error) = walk_with_checkpoints(attempt, &walk, &checkpoints) {
+        // What went from the incomplete snapshot may have made the room that was missing.
+        let freed = rounds == 0 && walk.freed.load(Ordering::Relaxed) > 0;
+        let full = matches!(error, RunError::NoSpace { .. });
+        if !full || rounds == ROUNDS || !(freed || has_more_room_now(attempt, &error)) {
+            return Err(error);
+        }
+        rounds += 1;
+        recorder.forget();
+        walk = new_walk(attempt, names, &abilities, &checkpoints)?;
+    }
+    let gone = walk.remove_empty()?;
+    walk.set_late_modes(&gone)?;
+    finish_manifest(attempt, names, &walk, &gone);
+    Ok(Content { claim, walk, checkpoints, abilities })
+}
+
+/// Walks and makes checkpoints now and then; the first failure of either ends both.
+fn walk_with_checkpoints<S: Source>(
+    attempt: &Attempt<'_, S>,
+    walk: &Arc<Walk<S, Build<S>>>,
+    checkpoints: &Checkpoints,
+) -> Result<(), RunError> {
+    let ticker = Ticker::default();
+    let result = std::thread::scope(|scope| {
+        let _ended_in_any_case = ticker.until_dropped();
+        let pace = || keep_checkpoints(walk, checkpoints, &ticker);
+        if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, pace) {
+            attempt.aside("no checkpoints are made, an interruption will cost more", error);
+        }
+        walk.walk(attempt.job)
+    });
+    if walk.target.sync_failed.load(Ordering::Relaxed) {
+        checkpoints.note_failure();
+    }
+    match result {
+        // What is certain now need not be checked when the walk is done again.
+        Err(error @ RunError::NoSpace { .. }) => {
+            let _ = checkpoints.checkpoint();
+            Err(error)
+        }
+        result => result,
+    }
+}
+
+/// Whether there is room since the disk was full and everything was synced: a file system may reserve blocks
+/// for data that is only in memory, xfs several for each file (measured).
+fn has_more_room_now<S: Source>(attempt: &Attempt<'_, S>, full: &RunError) -> bool {
+    let RunError::NoSpace { free, .. } = full else { return false };
+    let now = attempt.backups.dir.space().map_or(0, |now| now.f_bavail * now.f_frsize);
+    let more = now >= free + WORTH_A_ROUND;
+    if more {
+        let what =
+            "the destination was full until all that was written was on the disk; the run goes on";
+        attempt.context.monitor.event(&Event::Aside { what: what.to_owned() });
+    }
+    more
+}
+
+/// Completes the manifest. The snapshot is as good without it, so a failure is reported and changes nothing.
+fn finish_manifest<S: Source>(
+    attempt: &Attempt<'_, S>,
+    names: &Names,
+    walk: &Walk<S, Build<S>>,
+    gone: &[Vec<u8>],
+) {
+    if let Err(error) = walk.target.manifest.finish(gone, walk.target.sync_each) {
+        manifest::forget(attempt.backups, &names.complete.to_string());
+        let what = "the manifest of the snapshot cannot be written: verify will go by the attributes of its files";
+        attempt.aside(what, error);
+    }
+}
+
+/// Adds to `error` how much is still to be copied.
+fn with_needed<S: Source>(attempt: &Attempt<'_, S>, error: RunError, names: &Names) -> RunError {
+    let Attempt { job, source, .. } = attempt;
+    let unknown = Trust { before: None, checkable: true };
+    let needed = attempt
+        .setting(names, source.time_granularity_ns(), unknown)
+        .and_then(|set| what_is_missing(job, source, set));
+    match (error, needed) {
+        (RunError::NoSpace { path, free, free_inodes, .. }, Ok(needed)) => {
+            RunError::NoSpace { path, free, free_inodes, needed: Some(needed) }
+        }
+        (error, _) => error,
+    }
+}

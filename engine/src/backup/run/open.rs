@@ -1,0 +1,159 @@
+//! Opens what an attempt writes to: the incomplete snapshot, its journal, sidecar and manifest, and the walk that fills it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use crate::backup::apply::build::{Build, in_progress};
+use crate::backup::run::attempt::{Attempt, Names};
+use crate::backup::walk::Walk;
+use crate::backup::walk::setting::Trust;
+use crate::entry::escape::shown_path;
+use crate::error::{RunError, destination};
+use crate::fs::capabilities::{Abilities, probe};
+use crate::fs::file_system::tells_inodes;
+use crate::fs::metadata::MetadataWriter;
+use crate::fs::small_file::make_if_missing;
+use crate::monitor::event::Event;
+use crate::repository::manifest::read::Reader;
+use crate::repository::manifest::write::Writer;
+use crate::repository::records::journal::Checkpoints;
+use crate::repository::records::sidecar::Kept;
+use crate::repository::{folder_name, manifest};
+use crate::snapshot::name::SnapshotName;
+use crate::source::Source;
+
+/// Tries what the destination can hold; `report` it the first time.
+pub(crate) fn probe_destination<S: Source>(
+    attempt: &Attempt<'_, S>,
+    report: bool,
+) -> Result<Abilities, RunError> {
+    let (backups, monitor) = (attempt.backups, &attempt.context.monitor);
+    let own = backups.own.as_ref().map_or(Err(Errno::NOENT.into()), probe);
+    let path = || backups.path.clone();
+    let abilities =
+        own.map_err(|error| destination("cannot write to", &backups.path, path(), error))?;
+    if report {
+        monitor.event(&Event::Destination {
+            about: crate::repository::destination::describe(backups),
+        });
+        for limit in abilities.limits() {
+            monitor.event(&Event::Limited { what: limit.to_owned() });
+        }
+    }
+    Ok(abilities)
+}
+
+/// Makes the folder of the incomplete snapshot, and closes it to other users.
+pub(crate) fn make_incomplete<S: Source>(
+    attempt: &Attempt<'_, S>,
+    name: &SnapshotName,
+) -> Result<(), RunError> {
+    let backups = attempt.backups;
+    let path = backups.path.join(name.to_string());
+    let made = folder_name(name).and_then(|folder| {
+        make_if_missing(&backups.dir, &folder)?;
+        // Nor may a setgid bit reach every folder of it (mkdir(2)), or a default ACL of the backups
+        // folder every file of the snapshot.
+        in_progress(&backups.dir, &folder).map(drop)
+    });
+    made.map_err(|error| destination("cannot create", &backups.path, path, error))
+}
+
+/// Opens the journal of the incomplete snapshot.
+pub(crate) fn checkpoints<S: Source>(
+    attempt: &Attempt<'_, S>,
+    incomplete: &SnapshotName,
+) -> Result<Checkpoints, RunError> {
+    let backups = attempt.backups;
+    let broken = |error| attempt.broken(error);
+    let dir = backups.own(c"journal").ok_or_else(|| broken(Errno::NOENT.into()))?;
+    let top = folder_name(incomplete).and_then(|name| backups.dir.child(&name)).map_err(broken)?;
+    let (prefix, sync) = (&attempt.job.prefix, attempt.context.sync);
+    Ok(Checkpoints::new(dir, prefix, incomplete.to_string(), top, sync))
+}
+
+/// Which of the files that are there already are certainly on disk.
+fn trust<S: Source>(
+    attempt: &Attempt<'_, S>,
+    checkpoints: &Checkpoints,
+) -> Result<Trust, RunError> {
+    let now = checkpoints.clock().map_err(|error| attempt.broken(error))?;
+    let (durable, failed) = checkpoints.state();
+    // When the clock went back, no earlier time says anything about now.
+    if durable.is_some_and(|durable| durable > now) {
+        checkpoints.distrust().map_err(|error| attempt.broken(error))?;
+        return Ok(Trust { before: None, checkable: !failed });
+    }
+    Ok(Trust { before: durable, checkable: !failed })
+}
+
+/// Sets up the walk that fills the incomplete snapshot.
+pub(crate) fn new_walk<S: Source>(
+    attempt: &Attempt<'_, S>,
+    names: &Names,
+    abilities: &Abilities,
+    checkpoints: &Checkpoints,
+) -> Result<Arc<Walk<S, Build<S>>>, RunError> {
+    let Attempt { job, source, backups, .. } = attempt;
+    let broken = |error| attempt.broken(error);
+    let trust = trust(attempt, checkpoints)?;
+    let kept = backups.own(c"kept").ok_or_else(|| broken(Errno::NOENT.into()))?;
+    let kept = folder_name(&names.incomplete).and_then(|name| Kept::create(&kept, &name));
+    let kept = kept.map_err(broken)?;
+    let manifest = new_manifest(attempt, names, abilities);
+    let granularity = source.time_granularity_ns().max(abilities.time_granularity_ns);
+    // On a full disk the start cannot be recorded: then what is stored now counts as read by the run before.
+    let _ = checkpoints.note_begin(names.reads_from);
+    let mut set = attempt.setting(names, granularity, trust)?;
+    set.begins = set.begins.with(checkpoints.begins());
+    set.folds_case = abilities.folds_case;
+    let mut begun_on = checkpoints.roots();
+    for root in &mut set.roots {
+        let noted = || begun_on.get(&shown_path(&root.path)).cloned();
+        root.file_system_before = root.file_system_before.take().or_else(noted);
+    }
+    let dresser = MetadataWriter::new(job.keep, abilities.clone());
+    let build = Build::new(dresser, kept, manifest, !checkpoints.whole());
+    let walk = Walk::new(Arc::clone(source), build, set);
+    walk.look_at_roots(&job.layout)?;
+    // Only this run's roots are recorded: the incomplete snapshot is one of these.
+    let recorded: BTreeMap<_, _> = walk
+        .roots()
+        .into_iter()
+        .map(|root| {
+            let path = shown_path(&root.path);
+            let file_system = begun_on.remove(&path).or(root.file_system).unwrap_or_default();
+            (path, file_system)
+        })
+        .collect();
+    checkpoints.note_roots(recorded, &job.host).map_err(broken)?;
+    Ok(walk)
+}
+
+/// The manifest of the snapshot under its complete name. A fault in the base's manifest ends no run.
+fn new_manifest<S: Source>(
+    attempt: &Attempt<'_, S>,
+    names: &Names,
+    abilities: &Abilities,
+) -> Writer {
+    let backups = attempt.backups;
+    let base = names.base.as_ref().and_then(|base| {
+        let opened = folder_name(base)
+            .and_then(|name| Reader::open(backups.own(manifest::FOLDER).as_ref(), &name));
+        let broken = |error| {
+            let what = format!("the manifest of {base} cannot be read: hashes of unchanged files are taken from their attributes");
+            attempt.aside(&what, error);
+        };
+        let (reader, torn) = opened.map_err(broken).ok().flatten()?.prove();
+        if torn {
+            broken(io::ErrorKind::InvalidData.into());
+        }
+        Some(reader)
+    });
+    let known = tells_inodes(&backups.dir);
+    let all = manifest::folder(backups);
+    Writer::create(all, &names.complete.to_string(), base, abilities.into(), known)
+}

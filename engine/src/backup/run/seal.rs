@@ -1,0 +1,172 @@
+//! The fourth step of an attempt: makes the incomplete snapshot durable, reports the run, and gives the snapshot its complete name.
+
+use std::collections::BTreeMap;
+
+use crate::backup::plan::WHOLE_SECONDS;
+use crate::backup::run::attempt::{Attempt, Names};
+use crate::backup::run::fill::{Content, Filled};
+use crate::backup::run::judge::Accepted;
+use crate::backup::run::prepare::Prepared;
+use crate::entry::escape::shown_path;
+use crate::entry::human::rfc3339;
+use crate::error::{RunError, destination};
+use crate::monitor::Phase;
+use crate::monitor::event::Stuck;
+use crate::repository::records::journal::Checkpoints;
+use crate::repository::records::report::{Report, RootDropped, RootFound, VERSION};
+use crate::repository::removal::Retired;
+use crate::repository::{Backups, lineage, removal};
+use crate::snapshot::history::History;
+use crate::snapshot::name::SnapshotName;
+use crate::snapshot::retention::Leaving;
+use crate::source::{Answers, Source};
+
+/// The snapshot has its complete name; snapshots that left the history wait for their removal.
+pub(crate) struct Sealed {
+    pub(crate) report: Report,
+    pub(crate) retired: Vec<Retired>,
+    /// What could not be renamed or removed so far.
+    pub(crate) stuck: Vec<Stuck>,
+    pub(crate) checkpoints: Checkpoints,
+    /// Keeps other runs off the snapshot.
+    _claim: Option<crate::fs::dir::Dir>,
+}
+
+/// Makes the snapshot durable, takes surplus snapshots out of the history, stores the report, and renames the snapshot.
+///
+/// # Errors
+/// When the snapshot cannot be made durable or renamed, or another run has taken it over.
+pub(crate) fn seal<S: Source>(
+    attempt: &Attempt<'_, S>,
+    accepted: Accepted<S>,
+) -> Result<Sealed, RunError> {
+    let Attempt { backups, recorder, context, .. } = attempt;
+    let Accepted { filled: Filled { prepared, content, mut pruned }, roots } = accepted;
+    let Prepared { names, history } = prepared;
+    context.progress.enter(Phase::Sealing);
+    let path = backups.path.join(names.incomplete.to_string());
+    let unsynced = |error| RunError::Sync { path: path.clone(), error };
+    content.checkpoints.sync().map_err(unsynced)?;
+    still_alone(attempt, &names, &content)?;
+    let (before, after) = attempt.surplus(&history, &names);
+    let mut stuck = attempt.leftovers.clone();
+    let in_use = attempt.waits(&history, before.iter().chain(&after), &mut stuck);
+    let mut retired = attempt.retire(&before, &mut stuck);
+    let going = |leaving: &Leaving| !in_use.contains_key(&leaving.0.to_string());
+    pruned.extend(retired.iter().map(Retired::was));
+    pruned.extend(after.iter().filter(|one| going(one)).map(|(name, _)| name.to_string()));
+    let mut report = report(attempt, &names, &content, roots);
+    report.dropped = dropped(attempt, &history, &pruned);
+    (report.pruned, report.stuck, report.in_use) = (pruned, stuck.clone(), in_use);
+    report.carried_since = recorder.carried_since();
+    if let Some(coverage) = &mut report.coverage {
+        coverage.not_entered = recorder.not_entered();
+    }
+    store_report(attempt, &names, &report);
+    content
+        .walk
+        .open_up()
+        .map_err(|error| destination("cannot set the mode of", &backups.path, path, error))?;
+    rename(backups, &names.incomplete, &names.complete)?;
+    retired.extend(attempt.retire(&after, &mut stuck));
+    let interrupted = history.incomplete.iter().filter(|name| **name != names.incomplete);
+    let older: Vec<_> =
+        interrupted.map(|name| (name.clone(), "an older interrupted one")).collect();
+    retired.extend(attempt.retire(&older, &mut stuck));
+    let Content { claim, checkpoints, .. } = content;
+    Ok(Sealed { report, retired, stuck, checkpoints, _claim: claim })
+}
+
+/// Gives the incomplete snapshot its complete name. Its content must be durable already.
+fn rename(
+    backups: &Backups,
+    incomplete: &SnapshotName,
+    complete: &SnapshotName,
+) -> Result<(), RunError> {
+    removal::rename(backups, incomplete, complete)?;
+    let synced = backups.dir.sync();
+    synced.map_err(|error| RunError::Sync { path: backups.path.join(complete.to_string()), error })
+}
+
+/// Refuses to seal a snapshot that another run works on by now.
+fn still_alone<S: Source>(
+    attempt: &Attempt<'_, S>,
+    names: &Names,
+    content: &Content<S>,
+) -> Result<(), RunError> {
+    if content.claim.is_some() || attempt.lock.is_mine() {
+        return Ok(());
+    }
+    Err(RunError::Taken { path: attempt.backups.path.join(names.incomplete.to_string()) })
+}
+
+/// The report of the run, without what concerns other snapshots.
+fn report<S: Source>(
+    attempt: &Attempt<'_, S>,
+    names: &Names,
+    content: &Content<S>,
+    roots: Vec<RootFound>,
+) -> Report {
+    let Attempt { job, source, backups, .. } = attempt;
+    let Content { walk, abilities, .. } = content;
+    let finished = (attempt.context.now)();
+    // A clock of this machine that was set back meanwhile stamps with earlier times than before.
+    let now = source.clock().filter(|_| source.answers() == Answers::AtOnce);
+    let read_since = now.map_or(names.reads_from, |now| now.min(names.reads_from));
+    let mut grain = source.time_granularity_ns().max(abilities.time_granularity_ns);
+    // An entry that is linked from a base keeps the times that it has there.
+    if names.base.is_some() && walk.set.rules.time.base_may_be_cut {
+        grain = grain.max(WHOLE_SECONDS);
+    }
+    Report {
+        version: VERSION,
+        snapshot: names.complete.to_string(),
+        path: shown_path(&backups.path.join(names.complete.to_string())),
+        base: names.base.as_ref().map(ToString::to_string),
+        resumed: names.resumed,
+        started: rfc3339(attempt.began),
+        boot: attempt.boot.clone(),
+        finished: rfc3339(finished),
+        seconds: (finished - attempt.began).as_seconds_f64(),
+        time_granularity_ns: grain,
+        host: Some(job.host.clone()),
+        read_since: Some(read_since),
+        roots,
+        dropped: Vec::new(),
+        carried_since: None,
+        pruned: Vec::new(),
+        holds: Some(abilities.into()),
+        coverage: walk.coverage(job),
+        stuck: Vec::new(),
+        in_use: BTreeMap::new(),
+        counts: walk.tally.counts(),
+    }
+}
+
+/// The source roots that the job no longer names and that will still be in a snapshot.
+fn dropped<S: Source>(
+    attempt: &Attempt<'_, S>,
+    history: &History,
+    pruned: &[String],
+) -> Vec<RootDropped> {
+    let mut after = history.clone();
+    after.complete.retain(|name| !pruned.contains(&name.to_string()));
+    let mut dropped = lineage::dropped(attempt.job, attempt.backups, history);
+    dropped.retain(|root| lineage::not_after(&after, root).next().is_some());
+    dropped
+}
+
+/// Stores the report and the sidecar under the complete name. A snapshot is as good without its report, so a failure is
+/// reported and changes nothing.
+fn store_report<S: Source>(attempt: &Attempt<'_, S>, names: &Names, report: &Report) {
+    let Attempt { job, backups, recorder, .. } = attempt;
+    if let Err(error) = removal::rename_kept(backups, &names.incomplete, &names.complete) {
+        attempt.aside("what is kept beside the snapshot stays under its old name", error);
+    }
+    let complete = names.complete.to_string();
+    if let Some(reports) = backups.own(c"reports")
+        && let Err(error) = recorder.store(&reports, &job.prefix, &complete, report)
+    {
+        attempt.aside("the report cannot be stored", error);
+    }
+}

@@ -1,0 +1,99 @@
+//! Stores how a run ended, for the next run and for `status`.
+
+use chrono::{DateTime, Utc};
+
+use crate::entry::human::rfc3339;
+use crate::error::RunError;
+use crate::job::Job;
+use crate::monitor::context::Context;
+use crate::monitor::event::Event;
+use crate::repository::Backups;
+use crate::repository::records::progress::reached;
+use crate::repository::records::report::Report;
+use crate::repository::records::status::{Status, last_status, store_status};
+use crate::snapshot::name::SnapshotName;
+
+/// Keeps how the run ended; a failure to do so is told and changes nothing.
+pub(crate) fn note_status(
+    job: &Job,
+    backups: &Backups,
+    context: &Context,
+    began: DateTime<Utc>,
+    result: &Result<Report, RunError>,
+) {
+    let (outcome, reason, snapshot) = match result {
+        Ok(report) if report.counts.problems > 0 || !report.stuck.is_empty() => {
+            ("completed_with_problems", None, Some(report.snapshot.clone()))
+        }
+        Ok(report) => ("completed", None, Some(report.snapshot.clone())),
+        Err(RunError::Stopped) => ("stopped", None, None),
+        // It was no run, and the last one stays the last one.
+        Err(RunError::PutOff { .. }) => return,
+        Err(error) => ("failed", Some(error.to_string()), None),
+    };
+    store(
+        job,
+        backups,
+        context,
+        Status {
+            version: 1,
+            started: rfc3339(began),
+            finished: rfc3339((context.now)()),
+            outcome: outcome.to_owned(),
+            reason,
+            snapshot,
+            failures_in_a_row: 0,
+            stuck: result.as_ref().map(|report| report.stuck.clone()).unwrap_or_default(),
+        },
+    );
+}
+
+/// Keeps that there is nothing to do when runs failed before: what was wrong with the sources is no more.
+pub(crate) fn note_held(job: &Job, backups: &Backups, context: &Context, newest: &SnapshotName) {
+    if last_status(backups, &job.prefix).is_none_or(|status| status.failures_in_a_row == 0) {
+        return;
+    }
+    let now = rfc3339((context.now)());
+    store(
+        job,
+        backups,
+        context,
+        Status {
+            version: 1,
+            started: now.clone(),
+            finished: now,
+            outcome: "held".to_owned(),
+            reason: None,
+            snapshot: Some(newest.to_string()),
+            failures_in_a_row: 0,
+            stuck: Vec::new(),
+        },
+    );
+}
+
+/// Keeps that the run before was killed, or lost with the machine, if it was.
+pub(crate) fn note_killed(job: &Job, backups: &Backups, context: &Context) {
+    let Some(left) = reached(backups, &job.prefix).filter(|left| !left.ended) else { return };
+    store(
+        job,
+        backups,
+        context,
+        Status {
+            version: 1,
+            started: left.began,
+            finished: left.updated,
+            outcome: "killed".to_owned(),
+            reason: Some("it was killed, or the machine went down".to_owned()),
+            snapshot: None,
+            failures_in_a_row: 0,
+            stuck: Vec::new(),
+        },
+    );
+}
+
+fn store(job: &Job, backups: &Backups, context: &Context, status: Status) {
+    if let Err(error) = store_status(backups, &job.prefix, status) {
+        let what = format!("the status of this run cannot be stored: {error}");
+        context.monitor.event(&Event::Aside { what });
+    }
+}
