@@ -12,6 +12,7 @@ use crate::backup::roots::{Accept, find_roots, tell_filtered, unmounted_root};
 use crate::backup::shrink_guard::{refusal, roots_found};
 use crate::backup::walk::Walk;
 use crate::backup::walk::setting::{Beside, RootSeen, Setting, Trust, everything, gather};
+use crate::backup::walk::state::WalkState;
 use crate::backup::withheld::Empty;
 use crate::entry::FileId;
 use crate::entry::racy::Begins;
@@ -106,14 +107,15 @@ pub fn dry_run<S: Source>(
         }
         None => nothing_yet(job, grain, trust, context),
     };
-    let walk = Walk::new(source, Preview::new(changes), set);
+    let walk = WalkState::new(source, set);
+    let preview = Arc::new(Preview::new(&walk, changes));
     context.progress.enter(Phase::Copying);
     // As a run does: the folders above a missing root are missing too, and are not what is meant.
     walk.look_at_roots(&job.layout)?;
     for (path, _) in job.layout.roots() {
         unmounted_root(job, &path).map_or(Ok(()), Err)?;
     }
-    walk.walk(job)?;
+    Walk::new(Arc::clone(&walk), preview).walk(job)?;
     walk.count_out_empty();
     tell_filtered(job, &walk);
     let since_last = backups.as_ref().filter(|_| history.doubted_by(now).is_some());
@@ -203,8 +205,9 @@ pub(crate) fn what_is_missing<S: Source>(
     set.context.progress = Arc::default();
     set.context.items = None;
     set.trust = everything();
-    let walk = Walk::new(Arc::clone(source), Preview::new(Arc::new(Unheard)), set);
-    walk.walk(job)?;
+    let walk = WalkState::new(Arc::clone(source), set);
+    let preview = Arc::new(Preview::new(&walk, Arc::new(Unheard)));
+    Walk::new(Arc::clone(&walk), preview).walk(job)?;
     let counts = walk.tally.counts();
     let entries = counts.entries.saturating_sub(counts.kept + counts.linked);
     Ok(Missing { entries, bytes: counts.bytes_copied })

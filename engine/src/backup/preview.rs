@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::backup::change::{Change, ChangeKind, ChangeSink};
 use crate::backup::plan::{Action, Planned, Verdict};
 use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::plan_sink::{Entered, PlanSink};
+use crate::backup::walk::state::WalkState;
 use crate::backup::walk::tally::Batched;
-use crate::backup::walk::{Entered, Target, Walk};
-use crate::backup::withheld::Untold;
 use crate::entry::escape::shown;
 use crate::entry::preserve::Keep;
 use crate::entry::{Entry, FileId, Kind, Meta, Time};
@@ -19,15 +19,16 @@ use crate::monitor::event::Instead;
 use crate::source::Source;
 
 /// Sends every difference to a sink and counts what a run would copy.
-pub(crate) struct Preview {
+pub(crate) struct Preview<S: Source> {
+    walk: Arc<WalkState<S>>,
     changes: Arc<dyn ChangeSink>,
     /// Hard-linked inodes that were counted: their content is copied once.
     counted: Mutex<HashSet<(FileId, Time)>>,
 }
 
-impl Preview {
-    pub(crate) fn new(changes: Arc<dyn ChangeSink>) -> Self {
-        Self { changes, counted: Mutex::default() }
+impl<S: Source> Preview<S> {
+    pub(crate) fn new(walk: &Arc<WalkState<S>>, changes: Arc<dyn ChangeSink>) -> Self {
+        Self { walk: Arc::clone(walk), changes, counted: Mutex::default() }
     }
 
     /// Whether an entry is the first name of its inode: the others become hard links of it.
@@ -43,9 +44,9 @@ impl Preview {
     }
 }
 
-impl<S: Source> Target<S> for Preview {
+impl<S: Source> PlanSink<S> for Preview<S> {
     fn enter(
-        _: &Arc<Walk<S, Self>>,
+        &self,
         _: &Folder<S::Folder>,
         handles: &Handles<S::Folder>,
         entry: &Entry,
@@ -56,13 +57,12 @@ impl<S: Source> Target<S> for Preview {
     }
 
     fn apply(
-        walk: &Arc<Walk<S, Self>>,
+        self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
         _: &Arc<Handles<S::Folder>>,
         _: &Arc<S::Folder>,
         steps: &[Planned<'_>],
     ) {
-        walk.itemize(folder, steps);
         let mut changes = Vec::new();
         let mut done = Batched::default();
         for planned in steps {
@@ -71,7 +71,7 @@ impl<S: Source> Target<S> for Preview {
             let file = meta.kind == Kind::File;
             let mut bytes = 0;
             match step.action {
-                _ if !walk.target.first_name(walk.keep(), meta) => counts.hard_links += 1,
+                _ if !self.first_name(self.walk.keep(), meta) => counts.hard_links += 1,
                 Action::Keep | Action::Check | Action::Mend => counts.kept += 1,
                 Action::Link => {
                     counts.linked += 1;
@@ -91,23 +91,22 @@ impl<S: Source> Target<S> for Preview {
                 Action::CopyLocally => counts.bytes_saved += meta.size,
                 Action::Enter | Action::Make => {}
             }
-            if !walk.is_held_back(folder, planned) {
+            if !self.walk.is_held_back(folder, planned) {
                 changes.extend(change(folder, planned, bytes));
             }
         }
-        let tell = |planned: &Planned<'_>| (walk.item(folder, planned), change(folder, planned, 0));
-        Self::release(walk, walk.note_empty(folder, steps, tell));
-        walk.tally.add(&done, None);
+        self.walk.tally.add(&done, None);
         if !changes.is_empty() {
-            walk.target.changes.changes(&changes);
+            self.changes.changes(&changes);
         }
     }
 
-    fn release(walk: &Walk<S, Self>, untold: Vec<Untold>) {
-        for Untold { item, change, .. } in untold {
-            walk.tell_item(item);
-            walk.target.changes.changes(change.as_slice());
-        }
+    fn change(&self, folder: &Folder<S::Folder>, planned: &Planned<'_>) -> Option<Change> {
+        change(folder, planned, 0)
+    }
+
+    fn report(&self, change: Change) {
+        self.changes.changes(&[change]);
     }
 
     fn knows(&self, id: FileId, meta: &Meta) -> bool {
@@ -115,64 +114,36 @@ impl<S: Source> Target<S> for Preview {
         counted.contains(&(id, meta.ctime))
     }
 
-    fn deleted(
-        walk: &Arc<Walk<S, Self>>,
-        folder: &Folder<S::Folder>,
-        name: &CStr,
-        is_folder: bool,
-    ) {
-        if let Some(items) = &walk.set.context.items {
-            crate::backup::itemize::deleted(items, folder, name, is_folder);
-        }
+    fn deleted(&self, folder: &Folder<S::Folder>, name: &CStr, is_folder: bool) {
         let path = shown(&folder.place.inside_of(name)) + if is_folder { "/" } else { "" };
-        walk.target.changes.changes(&[Change {
-            change: ChangeKind::Deleted,
-            path,
-            bytes: 0,
-            file: None,
-        }]);
+        self.changes.changes(&[Change { change: ChangeKind::Deleted, path, bytes: 0, file: None }]);
     }
 
-    fn left_out(
-        walk: &Arc<Walk<S, Self>>,
-        folder: &Folder<S::Folder>,
-        name: &CStr,
-        is_folder: bool,
-    ) {
+    fn left_out(&self, folder: &Folder<S::Folder>, name: &CStr, is_folder: bool) {
         let path = shown(&folder.place.inside_of(name)) + if is_folder { "/" } else { "" };
-        walk.target.changes.changes(&[Change {
-            change: ChangeKind::LeftOut,
-            path,
-            bytes: 0,
-            file: None,
-        }]);
+        self.changes.changes(&[Change { change: ChangeKind::LeftOut, path, bytes: 0, file: None }]);
     }
 
-    fn superfluous(
-        _: &Arc<Walk<S, Self>>,
-        _: &Folder<S::Folder>,
-        _: &Dir,
-        _: &CStr,
-    ) -> Result<(), RunError> {
+    fn superfluous(&self, _: &Folder<S::Folder>, _: &Dir, _: &CStr) -> Result<(), RunError> {
         Ok(())
     }
 
-    fn unread(
-        walk: &Arc<Walk<S, Self>>,
+    fn carry_forward(
+        self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
         name: &CStr,
     ) -> Result<Instead, RunError> {
-        let handles = walk.handles(folder)?;
+        let handles = self.walk.handles(folder)?;
         let base = handles.base.as_ref();
         let held =
             name.is_empty() || base.is_some_and(|base| matches!(base.find(name), Ok(Some(_))));
         if held {
-            walk.not_empty(folder);
+            self.walk.not_empty(folder, |change| self.report(change));
         }
         Ok(if held { Instead::CarriedForward } else { Instead::Nothing })
     }
 
-    fn finish(_: &Arc<Walk<S, Self>>, _: &Folder<S::Folder>) -> Result<(), RunError> {
+    fn finish(&self, _: &Folder<S::Folder>) -> Result<(), RunError> {
         Ok(())
     }
 }

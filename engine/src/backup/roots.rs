@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::backup::shrink_guard::filtered_away;
-use crate::backup::walk::{Target, Walk};
+use crate::backup::walk::state::WalkState;
 use crate::error::RunError;
 use crate::fs::mount::missing_mount;
 use crate::job::Job;
@@ -45,7 +45,7 @@ pub(crate) fn unmounted_root(job: &Job, path: &Path) -> Option<RunError> {
 
 /// Tells of source roots that the filters leave out now though the base has them, as a problem: the next run
 /// has another base, and takes it for granted.
-pub(crate) fn tell_filtered<S: Source, T: Target<S>>(job: &Job, walk: &Walk<S, T>) {
+pub(crate) fn tell_filtered<S: Source>(job: &Job, walk: &WalkState<S>) {
     use std::os::unix::ffi::OsStrExt;
     for (path, files) in filtered_away(walk, job.max_shrink_percent) {
         let files = crate::entry::human::counted(files, "file", "files");

@@ -4,8 +4,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use crate::backup::walk::setting::{MountSeen, RootSeen};
+use crate::backup::walk::state::WalkState;
 use crate::backup::walk::tally::RootCounts;
-use crate::backup::walk::{Target, Walk};
 use crate::error::RunError;
 use crate::job::Job;
 use crate::repository::records::report::{MountFound, RootFound};
@@ -21,7 +21,7 @@ pub(crate) fn collapsed(before: u64, now: u64, percent: f64) -> bool {
 }
 
 /// Why a walk's result must not be sealed: a root that collapsed, or more deletions than are allowed.
-pub(crate) fn refusal<S: Source, T: Target<S>>(job: &Job, walk: &Walk<S, T>) -> Option<RunError> {
+pub(crate) fn refusal<S: Source>(job: &Job, walk: &WalkState<S>) -> Option<RunError> {
     let (percent, deleted) = (job.max_shrink_percent, walk.tally.counts().deleted);
     if let Some(most) = job.max_delete.filter(|most| deleted > *most) {
         return Some(RunError::Deletions { deleted, most });
@@ -54,7 +54,7 @@ fn lost_most(before: Content, now: Content) -> bool {
 
 /// A source root, or a mount point below one, that is on another file system than it was for the base and lost
 /// most of what it had: it is taken for unmounted.
-fn lost<S: Source, T: Target<S>>(walk: &Walk<S, T>) -> Option<RunError> {
+fn lost<S: Source>(walk: &WalkState<S>) -> Option<RunError> {
     let other = |before: Option<&String>, now: Option<&String>| matches!((before, now), (Some(before), Some(now)) if before != now);
     let error = |path: PathBuf, before: Content, now: Content| {
         lost_most(before, now).then_some(RunError::Lost {
@@ -102,7 +102,7 @@ fn lost<S: Source, T: Target<S>>(walk: &Walk<S, T>) -> Option<RunError> {
 /// A source root with its own counts and those of the mount points below it together, and those mount points.
 type Rooted = (RootSeen, RootCounts, Vec<(MountSeen, RootCounts)>);
 
-fn roots<S: Source, T: Target<S>>(walk: &Walk<S, T>) -> Vec<Rooted> {
+fn roots<S: Source>(walk: &WalkState<S>) -> Vec<Rooted> {
     let areas = walk.tally.areas();
     let mut roots: Vec<Rooted> = walk
         .roots()
@@ -121,10 +121,7 @@ fn roots<S: Source, T: Target<S>>(walk: &Walk<S, T>) -> Vec<Rooted> {
 }
 
 /// The source roots of which the filters leave out now what the base had: all of it, or more than may be lost.
-pub(crate) fn filtered_away<S: Source, T: Target<S>>(
-    walk: &Walk<S, T>,
-    percent: f64,
-) -> Vec<(PathBuf, u64)> {
+pub(crate) fn filtered_away<S: Source>(walk: &WalkState<S>, percent: f64) -> Vec<(PathBuf, u64)> {
     let away = |(root, counts, _): Rooted| {
         let RootCounts { now, before, left_out, .. } = counts;
         let all = left_out > 0 && before == 0 && now == 0;
@@ -133,7 +130,7 @@ pub(crate) fn filtered_away<S: Source, T: Target<S>>(
     roots(walk).into_iter().filter_map(away).collect()
 }
 
-pub(crate) fn roots_found<S: Source, T: Target<S>>(walk: &Walk<S, T>) -> Vec<RootFound> {
+pub(crate) fn roots_found<S: Source>(walk: &WalkState<S>) -> Vec<RootFound> {
     let mount = |(mount, counts): (MountSeen, RootCounts)| MountFound {
         path: crate::entry::escape::shown(&mount.path),
         inside: crate::entry::escape::shown(&mount.inside),

@@ -11,6 +11,7 @@ use crate::backup::plan::WHOLE_SECONDS;
 use crate::backup::preview::Preview;
 use crate::backup::walk::Walk;
 use crate::backup::walk::setting::{everything, gather};
+use crate::backup::walk::state::WalkState;
 use crate::entry::escape::unshown;
 use crate::entry::tree_path::Place;
 use crate::entry::{Kind, Meta, c_name};
@@ -53,9 +54,11 @@ pub fn against<S: Source>(
     let grain = source.time_granularity_ns();
     let set = gather(job, &backups, None, Some(base), grain, everything(), true, context)?;
     let found = Arc::new(Found { sink, loose: Mutex::default() });
-    let walk = Walk::new(source, Preview::new(Arc::clone(&found) as Arc<dyn ChangeSink>), set);
+    let walk = WalkState::new(source, set);
+    let changes = Arc::clone(&found) as Arc<dyn ChangeSink>;
+    let preview = Arc::new(Preview::new(&walk, changes));
     context.progress.enter(Phase::Copying);
-    walk.walk(job)?;
+    Walk::new(Arc::clone(&walk), preview).walk(job)?;
     let counts = walk.tally.counts();
     let mut total = Differences {
         added: counts.new,

@@ -6,11 +6,11 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::backup::apply::build::{Build, clear, here};
+use crate::backup::apply::snapshot_writer::{SnapshotWriter, clear, here};
 use crate::backup::plan::{Action, Planned, Step, Verdict};
 use crate::backup::walk::folder::{Folder, Handles, Opened};
+use crate::backup::walk::plan_sink::{Entered, PlanSink};
 use crate::backup::walk::tally::Batched;
-use crate::backup::walk::{Entered, Target, Walk};
 use crate::entry::overlay::Records;
 use crate::entry::stored::Held;
 use crate::entry::{Kind, Listed};
@@ -23,38 +23,39 @@ use crate::source::Source;
 
 type Shared<S> = Arc<Folder<<S as Source>::Folder>>;
 
-impl<S: Source> Walk<S, Build<S>> {
+impl<S: Source> SnapshotWriter<S> {
     /// Gives the snapshot the base's version of `name`; with an empty name that of all entries of
     /// `folder` that were not listed.
     ///
     /// # Errors
     /// When the destination fails.
-    pub(crate) fn carry_forward(
+    pub(crate) fn carry(
         self: &Arc<Self>,
         folder: &Shared<S>,
         name: &CStr,
     ) -> Result<Instead, RunError> {
-        let handles = self.handles(folder)?;
+        let handles = self.walk.handles(folder)?;
         let mut done = Batched::default();
         let instead = if name.is_empty() {
             self.carry_rest(folder, &handles, &mut done)?;
             Ok(if handles.base.is_some() { Instead::CarriedForward } else { Instead::LastRead })
         } else {
-            self.carry(folder, &handles, name, &mut done)
+            self.carry_one(folder, &handles, name, &mut done)
         };
-        self.tally.add(&done, folder.area);
+        self.walk.tally.add(&done, folder.area);
         instead
     }
 
-    fn carry(
+    fn carry_one(
         self: &Arc<Self>,
         folder: &Shared<S>,
         handles: &Arc<Handles<S::Folder>>,
         name: &CStr,
         done: &mut Batched,
     ) -> Result<Instead, RunError> {
-        let broken = |error| self.destination("cannot carry forward", &folder.place, name, error);
-        if self.target.dresser.abilities.changes(name) {
+        let broken =
+            |error| self.walk.destination("cannot carry forward", &folder.place, name, error);
+        if self.dresser.abilities.changes(name) {
             // Under this name another entry of the base is found.
             let record = folder.base_records.get(name).filter(|record| record.kind.is_some());
             let Some(record) = record else { return Ok(Instead::Nothing) };
@@ -62,12 +63,12 @@ impl<S: Source> Walk<S, Build<S>> {
             return Ok(Instead::CarriedForward);
         }
         let look = |dir: &Option<Dir>, records: &Records| match dir {
-            Some(dir) => self.held(dir, name, records),
+            Some(dir) => self.walk.held(dir, name, records),
             None => Ok(None),
         };
         // A base that cannot be read has nothing to carry.
         let base = look(&handles.base, &folder.base_records).unwrap_or(None);
-        let base = base.filter(|base| !self.is_damaged(folder, name, base));
+        let base = base.filter(|base| !self.walk.is_damaged(folder, name, base));
         let older = base.is_some();
         let here = match look(&handles.here, &folder.here_records) {
             Err(error) if is_no_name(&error) => None,
@@ -102,8 +103,8 @@ impl<S: Source> Walk<S, Build<S>> {
         folder: &Shared<S>,
         name: &CStr,
     ) -> Result<Instead, RunError> {
-        let handles = self.handles(folder)?;
-        let broken = |error| self.destination("cannot remove", &folder.place, name, error);
+        let handles = self.walk.handles(folder)?;
+        let broken = |error| self.walk.destination("cannot remove", &folder.place, name, error);
         let here = here(&handles).map_err(broken)?;
         // A name that the destination cannot hold is not there either.
         let left = here.find(name).unwrap_or(None);
@@ -112,13 +113,14 @@ impl<S: Source> Walk<S, Build<S>> {
         }
         folder.records().remove(name);
         let Some(base) = &handles.base else { return Ok(Instead::Nothing) };
-        let held = self.held(base, name, &folder.base_records).unwrap_or(None);
-        let held = held
-            .filter(|held| held.meta.kind != Kind::Folder && !self.is_damaged(folder, name, held));
+        let held = self.walk.held(base, name, &folder.base_records).unwrap_or(None);
+        let held = held.filter(|held| {
+            held.meta.kind != Kind::Folder && !self.walk.is_damaged(folder, name, held)
+        });
         let Some(held) = held else { return Ok(Instead::Nothing) };
         let mut done = Batched::default();
         let carried = self.carry_entry(folder, &handles, name, held, &mut done);
-        self.tally.add(&done, folder.area);
+        self.walk.tally.add(&done, folder.area);
         // What refused the new version may refuse the old one: it is told with that.
         Ok(carried.unwrap_or(Instead::Nothing))
     }
@@ -132,7 +134,7 @@ impl<S: Source> Walk<S, Build<S>> {
     ) -> io::Result<Instead> {
         let here = here(handles)?;
         let file = held.meta.kind == Kind::File;
-        if !file || (self.set.trust.checkable && self.holds_its_hash(here, name)) {
+        if !file || (self.walk.set.trust.checkable && self.holds_its_hash(here, name)) {
             return Ok(Instead::LastRead);
         }
         clear(here, name)?;
@@ -164,18 +166,18 @@ impl<S: Source> Walk<S, Build<S>> {
         done: &mut Batched,
     ) -> Result<(), RunError> {
         let place = parent.place.child(name, None);
-        let broken = |error| self.destination("cannot carry forward", &place, c"", error);
-        let base_records = self.set.base.kept.load(&place).map_err(broken)?;
+        let broken = |error| self.walk.destination("cannot carry forward", &place, c"", error);
+        let base_records = self.walk.set.base.kept.load(&place).map_err(broken)?;
         let own = base_records.get(c"").and_then(|own| own.complete(Some(held.clone())));
         let entry = entry_of(name, own.as_ref().unwrap_or(held));
-        let Entered::Opened(dir, _) = Build::enter(self, parent, handles, &entry)? else {
+        let Entered::Opened(dir, _) = self.enter(parent, handles, &entry)? else {
             return Ok(());
         };
         let base = handles.base.as_ref().and_then(|base| base.child(name).ok());
-        let handles = Arc::new(Handles::new(None, base, dir, &self.open));
+        let handles = Arc::new(Handles::new(None, base, dir, &self.walk.open));
         let folder = Folder::new(Opened {
             rules: parent.rules_below(&place),
-            here_records: self.set.here.kept.load(&place).map_err(broken)?,
+            here_records: self.walk.set.here.kept.load(&place).map_err(broken)?,
             place: Arc::clone(&place),
             entry: Some(entry),
             node: None,
@@ -185,7 +187,7 @@ impl<S: Source> Walk<S, Build<S>> {
             whole: false,
             fresh: false,
             partial: true,
-            folds_case: self.set.folds_case,
+            folds_case: self.walk.set.folds_case,
             base_records,
             handles: Arc::clone(&handles),
         });
@@ -201,7 +203,8 @@ impl<S: Source> Walk<S, Build<S>> {
         handles: &Arc<Handles<S::Folder>>,
         done: &mut Batched,
     ) -> Result<(), RunError> {
-        let broken = |error| self.destination("cannot carry forward", &folder.place, c"", error);
+        let broken =
+            |error| self.walk.destination("cannot carry forward", &folder.place, c"", error);
         let mut names = BTreeSet::new();
         for dir in [&handles.base, &handles.here].into_iter().flatten() {
             dir.names(|entry| {
@@ -213,7 +216,7 @@ impl<S: Source> Walk<S, Build<S>> {
             .map_err(broken)?;
         }
         for name in names {
-            if self.halted() || self.is_full() {
+            if self.walk.halted() || self.walk.is_full() {
                 break;
             }
             let find = |dir: &Dir| dir.find(&name).ok().flatten();
@@ -224,14 +227,14 @@ impl<S: Source> Walk<S, Build<S>> {
                 folder.changes.alter();
                 here(handles).and_then(|here| clear(here, &name)).map_err(broken)?;
             } else if is_folder {
-                self.carry_later(folder, name);
+                self.walk.carry_later(folder, name);
             } else {
                 // None of these was listed, so none was counted.
                 done.root.now += 1;
                 done.root.before += 1;
                 let file = found.first().filter(|meta| meta.kind == Kind::File);
                 done.root.bytes += file.map_or(0, |meta| meta.size);
-                self.carry(folder, handles, &name, done)?;
+                self.carry_one(folder, handles, &name, done)?;
             }
         }
         Ok(())

@@ -4,10 +4,9 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::backup::apply::build::{Build, Item};
 use crate::backup::apply::copy;
+use crate::backup::apply::snapshot_writer::{Item, SnapshotWriter};
 use crate::backup::plan::{Action, Verdict};
-use crate::backup::walk::Walk;
 use crate::backup::walk::folder::{Folder, Handles};
 use crate::backup::walk::tally::Batched;
 use crate::entry::digest::{Digest, Method};
@@ -61,7 +60,7 @@ pub(crate) fn may_be_of_base(item: &Item) -> bool {
         && item.base.as_ref().is_some_and(of_base)
 }
 
-impl<S: Source> Walk<S, Build<S>> {
+impl<S: Source> SnapshotWriter<S> {
     /// The hash, by `method`, of what the base holds as `item`: the recorded one, or with `--checksum` that of what
     /// can be read there now. `None` when it cannot be read.
     pub(crate) fn hash_in_base(
@@ -72,10 +71,11 @@ impl<S: Source> Walk<S, Build<S>> {
     ) -> io::Result<Option<blake3::Hash>> {
         let Some(base) = &handles.base else { return Ok(None) };
         let Ok(file) = base.open_file(&item.entry.name) else { return Ok(None) };
-        let recorded = if self.keep().checksum { None } else { xattrs::hash_and_method(&file)? };
+        let recorded =
+            if self.walk.keep().checksum { None } else { xattrs::hash_and_method(&file)? };
         match recorded {
             Some((by, hash)) if by == method => Ok(Some(hash)),
-            _ => copy::content_hash(&file, method, &|| self.halted()).map(Some),
+            _ => copy::content_hash(&file, method, &|| self.walk.halted()).map(Some),
         }
     }
 
@@ -105,7 +105,7 @@ impl<S: Source> Walk<S, Build<S>> {
         if planned == found {
             return;
         }
-        self.tally.count(|counts| counts.turn(planned, found));
-        self.tell_item(self.item(folder, &item.planned()));
+        self.walk.tally.count(|counts| counts.turn(planned, found));
+        self.walk.tell_item(self.walk.item(folder, &item.planned()));
     }
 }

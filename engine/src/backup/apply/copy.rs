@@ -10,8 +10,7 @@ use std::sync::atomic::Ordering;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-use crate::backup::apply::build::{Build, here, replacing};
-use crate::backup::walk::Walk;
+use crate::backup::apply::snapshot_writer::{SnapshotWriter, here, replacing};
 use crate::backup::walk::folder::{Folder, Handles};
 use crate::backup::walk::tally::Batched;
 use crate::entry::Listed;
@@ -23,7 +22,7 @@ use crate::source::Source;
 /// Bytes that one `copy_file_range` or read asks for.
 const CHUNK: usize = 1024 * 1024;
 
-impl<S: Source> Walk<S, Build<S>> {
+impl<S: Source> SnapshotWriter<S> {
     /// Stores the content of `from` with the metadata of `entry`, sharing blocks where the file system
     /// can, `over` what has its name. `false` when `from` cannot be read: then the source has to be.
     pub(crate) fn copy_locally(
@@ -35,11 +34,12 @@ impl<S: Source> Walk<S, Build<S>> {
         over: bool,
         done: &mut Batched,
     ) -> io::Result<bool> {
-        let (here, dresser) = (here(handles)?, &self.target.dresser);
+        let (here, dresser) = (here(handles)?, &self.dresser);
         let Ok(original) = from.0.open_file(from.1) else { return Ok(false) };
         let mode = dresser.creation_mode(entry.meta);
         let copy = replacing(over, here, entry.name, || here.create_file(entry.name, mode))?;
-        let copied = copy_content(&original, &copy, dresser.abilities.reflinks, &|| self.halted());
+        let copied =
+            copy_content(&original, &copy, dresser.abilities.reflinks, &|| self.walk.halted());
         match copied {
             Ok(()) => {}
             // It has not got its time yet.
@@ -71,15 +71,14 @@ impl<S: Source> Walk<S, Build<S>> {
         file: &File,
         dress: impl FnOnce() -> io::Result<T>,
     ) -> io::Result<T> {
-        if !self.target.sync_each {
+        if !self.sync_each {
             return dress();
         }
-        let _in_flight =
-            self.target.in_flight.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _in_flight = self.in_flight.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let done = dress()?;
         let synced = file.sync_all();
         if synced.is_err() {
-            self.target.sync_failed.store(true, Ordering::Relaxed);
+            self.sync_failed.store(true, Ordering::Relaxed);
         }
         synced.map(|()| done)
     }
@@ -97,12 +96,12 @@ impl<S: Source> Walk<S, Build<S>> {
         let Ok(file) = here.open_file(entry.name) else { return Ok(false) };
         let meta = stat::meta(&file)?;
         // What another user owns may have been put there while the folder was open to that user.
-        let able = &self.target.dresser.abilities;
+        let able = &self.dresser.abilities;
         let foreign = able.owner && ![entry.meta.uid, able.uid].contains(&meta.uid);
         if meta.links != 1 || foreign {
             return Ok(false);
         }
-        let dresser = &self.target.dresser;
+        let dresser = &self.dresser;
         let record = self.sealed_file(&file, || dresser.existing(&file, entry))?;
         self.note(folder, entry.name, record);
         done.counts.kept += 1;
@@ -119,7 +118,7 @@ impl<S: Source> Walk<S, Build<S>> {
     ) -> io::Result<bool> {
         let here = here(handles)?;
         if !self.holds_its_hash(here, entry.name) {
-            crate::backup::apply::build::clear(here, entry.name)?;
+            crate::backup::apply::snapshot_writer::clear(here, entry.name)?;
             return Ok(false);
         }
         self.kept(folder, entry, folder.here_records.get(entry.name), done);
@@ -135,7 +134,7 @@ impl<S: Source> Walk<S, Build<S>> {
             };
             // What the disk holds counts, not what the system still has in memory.
             let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-            Ok(content_hash(&file, method, &|| self.halted())? == recorded)
+            Ok(content_hash(&file, method, &|| self.walk.halted())? == recorded)
         };
         check().unwrap_or(false)
     }

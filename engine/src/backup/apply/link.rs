@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use crate::backup::apply::build::{Build, Item, Outcome, Waiting, here, is, replacing};
+use crate::backup::apply::snapshot_writer::{
+    Item, Outcome, SnapshotWriter, Waiting, here, is, replacing,
+};
 use crate::backup::plan::Planned;
-use crate::backup::walk::Walk;
 use crate::backup::walk::folder::{Folder, Handles};
 use crate::backup::walk::tally::Batched;
 use crate::entry::hard_links::{Leader, Role};
@@ -36,7 +37,7 @@ impl Linked {
     }
 }
 
-impl<S: Source> Walk<S, Build<S>> {
+impl<S: Source> SnapshotWriter<S> {
     /// Takes its part in the group of a hard-linked entry; what is returned has to be read from the source.
     pub(crate) fn grouped(
         self: &Arc<Self>,
@@ -56,7 +57,7 @@ impl<S: Source> Walk<S, Build<S>> {
         };
         // The folder waits with it; said first, as the answer may come before `ask` returns here.
         folder.expect(1);
-        let role = self.target.groups.ask(id, &meta, waiting);
+        let role = self.groups.ask(id, &meta, waiting);
         if !matches!(role, Role::Wait) {
             folder.settle();
         }
@@ -95,15 +96,15 @@ impl<S: Source> Walk<S, Build<S>> {
             found => found,
         });
         let waiting = match found
-            .map_err(|error| self.destination("cannot look at", &folder.place, name, error))?
+            .map_err(|error| self.walk.destination("cannot look at", &folder.place, name, error))?
         {
             Some(meta) => {
                 let place = Arc::clone(&folder.place);
                 let record = folder.records().get(name).cloned().map(Arc::new);
                 let leader = Leader { place, name: name.clone(), id: meta.id, record };
-                self.target.groups.lead(id, leader)
+                self.groups.lead(id, leader)
             }
-            None => self.target.groups.abandon(id),
+            None => self.groups.abandon(id),
         };
         for Waiting { folder, handles, source, item } in waiting {
             let mut done = Batched::default();
@@ -111,7 +112,7 @@ impl<S: Source> Walk<S, Build<S>> {
             if let Outcome::Fetch(item) = outcome {
                 self.fetch(&folder, &handles, &source, vec![item]);
             }
-            self.tally.add(&done, None);
+            self.walk.tally.add(&done, None);
             self.settle(&folder)?;
         }
         Ok(())
@@ -128,7 +129,7 @@ impl<S: Source> Walk<S, Build<S>> {
         let (name, held) = (planned.entry.name, &planned.base);
         let Some(base) = &handles.base else { return Ok(false) };
         if let (Some(held), Some(record)) = (held, folder.base_records.get(name)) {
-            let stored = (base, held, record, self.set.base_holds);
+            let stored = (base, held, record, self.walk.set.base_holds);
             if let Some(stored) = self.put_on_disk(folder, handles, planned, stored, done) {
                 return stored;
             }
@@ -137,9 +138,9 @@ impl<S: Source> Walk<S, Build<S>> {
         if on_disk {
             // The names of a hard-linked inode stay together: they need room for all of them.
             let names = planned.entry.meta.links;
-            let most = self.target.dresser.abilities.most_links;
+            let most = self.dresser.abilities.most_links;
             let links = held.as_ref().map_or(0, |held| held.meta.links);
-            if self.keep().hard_links && names > 1 && links + names > most {
+            if self.walk.keep().hard_links && names > 1 && links + names > most {
                 done.counts.link_fallbacks += 1;
                 let (from, over) = ((base, name), !folder.fresh);
                 return self.copy_locally(folder, handles, from, planned.entry, over, done);
@@ -178,7 +179,7 @@ impl<S: Source> Walk<S, Build<S>> {
         name: &CStr,
         from: (&Dir, &CStr),
     ) -> io::Result<Linked> {
-        if !self.target.dresser.abilities.links {
+        if !self.dresser.abilities.links {
             return Ok(Linked::NotTried);
         }
         match replacing(!folder.fresh, here, name, || here.link(name, from.0, from.1)) {
@@ -234,7 +235,7 @@ impl<S: Source> Walk<S, Build<S>> {
         }
         let here = here(handles)?;
         if item.here.is_some() {
-            crate::backup::apply::build::clear(here, name)?;
+            crate::backup::apply::snapshot_writer::clear(here, name)?;
         }
         let mut over = !folder.fresh;
         if let Some(base) = handles.base.as_ref().filter(|_| same(&item.base)) {
@@ -270,7 +271,7 @@ impl<S: Source> Walk<S, Build<S>> {
             let name = item.entry.name.clone();
             let (place, id_here) = (Arc::clone(&folder.place), here.stat(&name)?.id);
             let record = folder.records().get(&name).cloned().map(Arc::new);
-            self.target.groups.lead(id, Leader { place, name, id: id_here, record });
+            self.groups.lead(id, Leader { place, name, id: id_here, record });
         }
         Ok(())
     }

@@ -1,6 +1,5 @@
 //! Carries out plans: builds the incomplete snapshot, folder by folder.
 
-pub(crate) mod build;
 pub(crate) mod carry_forward;
 pub(crate) mod comparing;
 pub(crate) mod copy;
@@ -8,6 +7,7 @@ pub(crate) mod link;
 pub(crate) mod partial_file;
 pub(crate) mod regained;
 pub(crate) mod resume_marks;
+pub(crate) mod snapshot_writer;
 pub(crate) mod store_files;
 
 use std::cmp::Reverse;
@@ -18,13 +18,13 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
-use crate::backup::apply::build::{
-    Build, Item, OTHER_NAME, Outcome, clear, here, is, lock, replacing,
+use crate::backup::apply::snapshot_writer::{
+    Item, OTHER_NAME, Outcome, SnapshotWriter, clear, here, is, lock, replacing,
 };
 use crate::backup::apply::store_files::Store;
 use crate::backup::plan::{Action, Planned};
-use crate::backup::walk::Walk;
 use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::tally::Batched;
 use crate::entry::overlay::Record;
 use crate::entry::tree_path::Place;
@@ -36,14 +36,14 @@ use crate::fs::stat;
 use crate::monitor::event::{Event, Instead};
 use crate::repository::manifest::write::Finished;
 use crate::repository::records::report::Holds;
-use crate::source::Source;
+use crate::source::{Source, SourceError};
 
-impl<S: Source> Walk<S, Build<S>> {
+impl<S: Source> SnapshotWriter<S> {
     /// Records a folder that is as it will be in the manifest.
     fn record(&self, folder: &Folder<S::Folder>, handles: &Handles<S::Folder>, here: &Dir) {
         // The top of the snapshot is its owner's to open to others or to close.
         let own = folder.entry.as_ref().filter(|_| folder.place.depth() > 0);
-        self.target.manifest.folder(&Finished {
+        self.manifest.folder(&Finished {
             place: &folder.place,
             here,
             base: handles.base.as_ref(),
@@ -57,8 +57,8 @@ impl<S: Source> Walk<S, Build<S>> {
     /// Whether a folder of that mode would lock us out while the snapshot is built.
     fn locks_out(&self, meta: &crate::entry::Meta) -> bool {
         meta.mode & 0o700 != 0o700
-            && self.keep().mode
-            && self.target.dresser.abilities.mode
+            && self.walk.keep().mode
+            && self.dresser.abilities.mode
             && !rustix::process::geteuid().is_root()
     }
 
@@ -67,7 +67,7 @@ impl<S: Source> Walk<S, Build<S>> {
     /// # Errors
     /// When a folder cannot be opened or changed.
     pub(crate) fn set_late_modes(self: &Arc<Self>, gone: &[Vec<u8>]) -> Result<(), RunError> {
-        let mut late = std::mem::take(&mut *lock(&self.target.late_modes));
+        let mut late = std::mem::take(&mut *lock(&self.late_modes));
         late.retain(|(place, _)| !gone.contains(&place.inside()));
         late.sort_by_cached_key(|(place, _)| (Reverse(place.chain().len()), place.inside()));
         late.dedup_by_key(|(place, _)| place.inside());
@@ -76,11 +76,12 @@ impl<S: Source> Walk<S, Build<S>> {
                 let mtime = dir.meta()?.mtime;
                 stat::set_mode(&dir, mode)?;
                 stat::set_mtime(&dir, mtime)?;
-                self.target.manifest.set_own(&place, &dir.meta()?);
+                self.manifest.set_own(&place, &dir.meta()?);
                 Ok(())
             });
-            result
-                .map_err(|error| self.destination("cannot set the mode of", &place, c"", error))?;
+            result.map_err(|error| {
+                self.walk.destination("cannot set the mode of", &place, c"", error)
+            })?;
         }
         Ok(())
     }
@@ -90,9 +91,9 @@ impl<S: Source> Walk<S, Build<S>> {
     /// # Errors
     /// When it cannot be changed.
     pub(crate) fn open_up(&self) -> io::Result<()> {
-        let Some(top) = self.set.here.top.as_ref() else { return Ok(()) };
+        let Some(top) = self.walk.set.here.top.as_ref() else { return Ok(()) };
         let meta = top.meta()?;
-        let mode = self.target.top_mode.load(Ordering::Relaxed);
+        let mode = self.top_mode.load(Ordering::Relaxed);
         if meta.mode != mode {
             stat::set_mode(top, mode)?;
             stat::set_mtime(top, meta.mtime)?;
@@ -103,7 +104,7 @@ impl<S: Source> Walk<S, Build<S>> {
 
     /// Opens a folder of the incomplete snapshot, a name at a time from its top.
     fn open_here(&self, place: &Arc<Place>) -> io::Result<Dir> {
-        let top = self.set.here.top.as_ref().ok_or(Errno::NOENT)?.try_clone()?;
+        let top = self.walk.set.here.top.as_ref().ok_or(Errno::NOENT)?.try_clone()?;
         place.chain()[1..].iter().try_fold(top, |dir, place| dir.child(place.name()))
     }
 
@@ -113,15 +114,15 @@ impl<S: Source> Walk<S, Build<S>> {
             return;
         }
         if std::mem::take(&mut record.no_room) {
-            self.kept_beside(
+            self.walk.kept_beside(
                 &folder.place.source_of(name),
                 "the destination has no room for its attributes",
             );
         }
         let owner = record.uid.is_some() || record.gid.is_some();
-        if owner && !self.target.owners_said.swap(true, Ordering::Relaxed) {
+        if owner && !self.owners_said.swap(true, Ordering::Relaxed) {
             let what = "owners cannot be set here (not root, or the file system has none): they are kept beside the snapshot, in .backup_manager/kept".to_owned();
-            self.event(&Event::Limited { what });
+            self.walk.event(&Event::Limited { what });
         }
         folder.records().insert(name.to_owned(), record);
     }
@@ -177,7 +178,7 @@ impl<S: Source> Walk<S, Build<S>> {
             self.note(folder, entry.name, Record::whole(&entry.to_entry()));
             Instead::Beside
         };
-        self.problem(&folder.place.source_of(entry.name), OTHER_NAME, instead);
+        self.walk.problem(&folder.place.source_of(entry.name), OTHER_NAME, instead);
     }
 
     /// The destination refuses an entry: the base's version takes its place if there is one. A destination that is full or
@@ -200,7 +201,7 @@ impl<S: Source> Walk<S, Build<S>> {
         } else {
             self.instead_of_refused(folder, name)?
         };
-        self.problem(&folder.place.source_of(name), what, instead);
+        self.walk.problem(&folder.place.source_of(name), what, instead);
         Ok(())
     }
 
@@ -216,15 +217,15 @@ impl<S: Source> Walk<S, Build<S>> {
         error: &io::Error,
     ) -> Result<(), RunError> {
         folder.changes.alter();
-        let broken = |error| self.destination("cannot create", &folder.place, name, error);
+        let broken = |error| self.walk.destination("cannot create", &folder.place, name, error);
         let here = here(handles).map_err(broken)?;
         // After a sync that failed nothing is certain of what was written before.
-        let refusal = match self.target.sync_failed.load(Ordering::Relaxed) {
+        let refusal = match self.sync_failed.load(Ordering::Relaxed) {
             true => Refusal::Broken,
             false => classify(error, here, Tried::File),
         };
         match refusal {
-            Refusal::Full => Err(no_space(&self.set.backups_dir)),
+            Refusal::Full => Err(no_space(&self.walk.set.backups_dir)),
             Refusal::Broken => Err(broken(again(error))),
             Refusal::Entry if is(error, Errno::EXIST) => Ok(()),
             Refusal::Entry => match clear(here, name) {
@@ -279,7 +280,7 @@ impl<S: Source> Walk<S, Build<S>> {
     ) -> io::Result<bool> {
         folder.changes.alter();
         let here = here(handles)?;
-        let able = &self.target.dresser.abilities;
+        let able = &self.dresser.abilities;
         let possible = if entry.meta.kind == Kind::Symlink { able.symlinks } else { able.nodes };
         if !possible {
             self.note(folder, entry.name, Record::whole(&entry.to_entry()));
@@ -296,7 +297,7 @@ impl<S: Source> Walk<S, Build<S>> {
         };
         let whole = || Record::whole(&entry.to_entry());
         let record = match replacing(over, here, entry.name, make) {
-            Ok(()) => self.target.dresser.new_node(here, entry, folder.fresh)?,
+            Ok(()) => self.dresser.new_node(here, entry, folder.fresh)?,
             Err(error)
                 if is(&error, Errno::PERM)
                     || is(&error, Errno::NOTSUP)
@@ -309,7 +310,7 @@ impl<S: Source> Walk<S, Build<S>> {
                     && classify(&error, here, Tried::File) == Refusal::Entry =>
             {
                 let what = format!("the destination cannot hold it: {error}");
-                self.problem(&folder.place.source_of(entry.name), what, Instead::Beside);
+                self.walk.problem(&folder.place.source_of(entry.name), what, Instead::Beside);
                 whole()
             }
             Err(error) => return Err(error),
@@ -318,7 +319,25 @@ impl<S: Source> Walk<S, Build<S>> {
         Ok(true)
     }
 
-    /// Sends files to be read; the folder waits for them.
+    /// One thing that `folder` waited for has happened; the last one finishes it.
+    pub(crate) fn settle(&self, folder: &Folder<S::Folder>) -> Result<(), RunError> {
+        if self.walk.settles(folder) { self.finish(folder) } else { Ok(()) }
+    }
+
+    /// Says that a file cannot be read: the walk tries it again later, or it is carried forward.
+    fn unread(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        name: &CStr,
+        error: SourceError,
+    ) -> Result<(), RunError> {
+        let Some(error) = self.walk.try_later(folder, name, error)? else { return Ok(()) };
+        let instead = self.carry(folder, name)?;
+        self.walk.problem(&folder.place.source_of(name), error, instead);
+        Ok(())
+    }
+
+    /// Asks the source for files; the folder waits for them.
     fn fetch(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
@@ -326,7 +345,7 @@ impl<S: Source> Walk<S, Build<S>> {
         source: &Arc<S::Folder>,
         items: Vec<Item>,
     ) {
-        let in_flight = self.in_flight(items.len());
+        let in_flight = self.walk.in_flight(items.len());
         folder.expect(1);
         Store::new(self, folder, handles, source, items, in_flight).ask();
     }

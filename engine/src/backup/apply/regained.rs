@@ -3,9 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::backup::apply::build::Build;
+use crate::backup::apply::snapshot_writer::SnapshotWriter;
 use crate::backup::plan::Planned;
-use crate::backup::walk::Walk;
 use crate::backup::walk::folder::{Folder, Handles};
 use crate::backup::walk::tally::Batched;
 use crate::entry::Kind;
@@ -57,7 +56,7 @@ impl From<&Abilities> for Holds {
     }
 }
 
-impl<S: Source> Walk<S, Build<S>> {
+impl<S: Source> SnapshotWriter<S> {
     /// Stores an unchanged entry anew when the destination holds more of it now than `then`, in the run that stored
     /// `held` in the folder `from` with `record` beside it. `None` when it does not; otherwise whether it could be stored without
     /// reading the source.
@@ -69,7 +68,7 @@ impl<S: Source> Walk<S, Build<S>> {
         (from, held, record, then): (&Dir, &Held, &Record, Holds),
         done: &mut Batched,
     ) -> Option<io::Result<bool>> {
-        let abilities = &self.target.dresser.abilities;
+        let abilities = &self.dresser.abilities;
         let (entry, over) = (planned.entry, !folder.fresh);
         match regained(record, held, abilities, then) {
             Regained::Nothing => None,

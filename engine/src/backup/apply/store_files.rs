@@ -5,11 +5,12 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::backup::apply::build::{BuildWalk, Item, here, replacing};
 use crate::backup::apply::comparing::{Comparing, may_be_of_base};
 use crate::backup::apply::partial_file::{WORTH_MARKING, Writing};
+use crate::backup::apply::snapshot_writer::{Item, SnapshotWriter, here, replacing};
 use crate::backup::plan::{Action, Verdict};
 use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::state::WalkState;
 use crate::backup::walk::tally::Batched;
 use crate::backup::walk::task::InFlight;
 use crate::entry::racy::may_have_changed;
@@ -23,7 +24,8 @@ const ATTEMPTS: u32 = 2;
 
 /// Stores the files of one request.
 pub(crate) struct Store<S: Source> {
-    walk: BuildWalk<S>,
+    writer: Arc<SnapshotWriter<S>>,
+    walk: Arc<WalkState<S>>,
     folder: Arc<Folder<S::Folder>>,
     handles: Arc<Handles<S::Folder>>,
     source: Arc<S::Folder>,
@@ -47,7 +49,7 @@ enum Fate {
 
 impl<S: Source> Store<S> {
     pub(crate) fn new(
-        walk: &BuildWalk<S>,
+        writer: &Arc<SnapshotWriter<S>>,
         folder: &Arc<Folder<S::Folder>>,
         handles: &Arc<Handles<S::Folder>>,
         source: &Arc<S::Folder>,
@@ -55,7 +57,8 @@ impl<S: Source> Store<S> {
         in_flight: Option<InFlight<S::Folder>>,
     ) -> Self {
         Self {
-            walk: Arc::clone(walk),
+            writer: Arc::clone(writer),
+            walk: Arc::clone(&writer.walk),
             folder: Arc::clone(folder),
             handles: Arc::clone(handles),
             source: Arc::clone(source),
@@ -71,7 +74,7 @@ impl<S: Source> Store<S> {
 
     /// Asks the source for the files.
     pub(crate) fn ask(mut self) {
-        let (source, folder) = (Arc::clone(&self.walk.source), Arc::clone(&self.source));
+        let (source, folder) = (Arc::clone(&self.writer.source), Arc::clone(&self.source));
         let wanted = (0..self.items.len()).map(|index| self.wanted(index)).collect();
         source.fetch(&folder, wanted, Box::new(self));
     }
@@ -119,11 +122,11 @@ impl<S: Source> Store<S> {
 
     fn open(&self, index: usize) -> io::Result<Writing> {
         let entry = &self.items[index].entry;
-        let mode = self.walk.target.dresser.creation_mode(&entry.meta);
+        let mode = self.writer.dresser.creation_mode(&entry.meta);
         let here = here(&self.handles)?;
         let create = || here.create_file(&entry.name, mode);
         let file = replacing(!self.folder.fresh, here, &entry.name, create)?;
-        let marked = self.walk.target.dresser.abilities.xattrs;
+        let marked = self.writer.dresser.abilities.xattrs;
         Ok(Writing::new(file, &entry.meta, marked))
     }
 
@@ -155,9 +158,9 @@ impl<S: Source> Store<S> {
     fn refused(&mut self, index: usize, error: io::Error) {
         let name = self.items[index].entry.name.clone();
         drop(self.writing.remove(&index));
-        let walk = Arc::clone(&self.walk);
-        if let Err(error) = walk.refused(&self.folder, &self.handles, &name, error) {
-            walk.fail(error);
+        let writer = Arc::clone(&self.writer);
+        if let Err(error) = writer.refused(&self.folder, &self.handles, &name, error) {
+            self.walk.fail(error);
         }
         self.items[index].step.action = Action::Enter;
     }
@@ -235,24 +238,24 @@ impl<S: Source> Store<S> {
         if self.walk.later() {
             return Ok(Entry { meta: after.clone(), ..listed.clone() });
         }
-        let entry = self.walk.source.look(&self.source, &listed.name)?;
+        let entry = self.writer.source.look(&self.source, &listed.name)?;
         if entry.meta.kind == Kind::File { Ok(entry) } else { Err(SourceError::Replaced) }
     }
 
     /// A file that was only compared is linked or copied from the base, or read again to be stored.
     fn is_compared(&mut self, index: usize, compared: &Comparing) -> io::Result<Fate> {
         let mut item = self.items[index].clone();
-        let in_base = self.walk.hash_in_base(&self.handles, &item, compared.method())?;
+        let in_base = self.writer.hash_in_base(&self.handles, &item, compared.method())?;
         let as_in_base = in_base == Some(compared.hash());
         if as_in_base {
             let (folder, handles) = (&self.folder, &self.handles);
-            if self.walk.store_from_base(folder, handles, &item, &mut self.done)? {
+            if self.writer.store_from_base(folder, handles, &item, &mut self.done)? {
                 self.done.counts.compared += 1;
                 self.done.counts.bytes_compared += compared.length();
                 return Ok(Fate::Stored);
             }
         } else {
-            self.walk.turned_out(&self.folder, &mut item, Verdict::Changed);
+            self.writer.turned_out(&self.folder, &mut item, Verdict::Changed);
         }
         item.step.action = Action::Fetch;
         self.again.push(item);
@@ -264,30 +267,30 @@ impl<S: Source> Store<S> {
         let item = self.items[index].clone();
         let entry = Listed::from(&item.entry);
         let (length, taken_up, method) = (writing.length(), writing.taken_up(), writing.method());
-        let (file, hash) = writing.finish(self.walk.target.dresser.abilities.xattrs)?;
+        let (file, hash) = writing.finish(self.writer.dresser.abilities.xattrs)?;
         self.done.counts.copied += 1;
         self.done.counts.bytes_copied += length - taken_up;
         if item.step.action == Action::FetchAndCompare
             && item.step.verdict == Verdict::Changed
-            && self.walk.hash_in_base(&self.handles, &item, method)? == Some(hash)
+            && self.writer.hash_in_base(&self.handles, &item, method)? == Some(hash)
         {
             // Only its time is another one.
-            self.walk.turned_out(&self.folder, &mut item.clone(), Verdict::Metadata);
+            self.writer.turned_out(&self.folder, &mut item.clone(), Verdict::Metadata);
         }
-        let (dresser, fresh) = (&self.walk.target.dresser, self.folder.fresh);
-        let record = self.walk.sealed_file(&file, || match taken_up {
+        let (dresser, fresh) = (&self.writer.dresser, self.folder.fresh);
+        let record = self.writer.sealed_file(&file, || match taken_up {
             0 => dresser.new_file(&file, entry, fresh),
             _ => dresser.existing(&file, entry),
         })?;
         self.folder.changes.stored(entry.name, method, &hash);
-        self.walk.note(&self.folder, entry.name, record);
+        self.writer.note(&self.folder, entry.name, record);
         add(&self.walk.set.context.progress.copied, 1);
         Ok(())
     }
 
     fn unread(&mut self, index: usize, error: SourceError) {
         let name = self.items[index].entry.name.clone();
-        if let Err(error) = self.walk.unread(&self.folder, &name, error) {
+        if let Err(error) = self.writer.unread(&self.folder, &name, error) {
             self.walk.fail(error);
         }
     }
@@ -315,11 +318,11 @@ impl<S: Source> ContentSink for Store<S> {
             comparing.data(bytes);
             return self.walk.goes_on();
         }
-        let walk = Arc::clone(&self.walk);
+        let writer = Arc::clone(&self.writer);
         self.writing(index, |writing| {
             writing.data(bytes)?;
-            add(&walk.set.context.progress.bytes_copied, bytes.len() as u64);
-            add(&walk.target.written, bytes.len() as u64);
+            add(&writer.walk.set.context.progress.bytes_copied, bytes.len() as u64);
+            add(&writer.written, bytes.len() as u64);
             Ok(())
         })
     }
@@ -363,7 +366,7 @@ impl<S: Source> ContentSink for Store<S> {
         });
         if fate != Fate::ReadAgain && !self.walk.halted() {
             let (item, stored) = (&self.items[index], fate == Fate::Stored);
-            if let Err(error) = self.walk.led(&self.folder, &self.handles, item, stored) {
+            if let Err(error) = self.writer.led(&self.folder, &self.handles, item, stored) {
                 self.walk.fail(error);
             }
         }
@@ -379,7 +382,7 @@ impl<S: Source> ContentSink for Store<S> {
             let attempt = this.attempt + 1;
             return Self { items: again, attempt, ..this }.ask();
         }
-        if let Err(error) = this.walk.settle(&this.folder) {
+        if let Err(error) = this.writer.settle(&this.folder) {
             this.walk.fail(error);
         }
     }

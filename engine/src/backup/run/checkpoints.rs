@@ -1,11 +1,10 @@
 //! Makes checkpoints while a walk goes on, so that an interruption costs little.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use crate::backup::apply::build::Build;
-use crate::backup::walk::Walk;
+use crate::backup::apply::snapshot_writer::SnapshotWriter;
 use crate::error::RunError;
 use crate::monitor::event::Event;
 use crate::repository::records::journal::{Checkpoints, Ticker, clock_offset};
@@ -26,10 +25,11 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// Makes a checkpoint now and then until `ticker` ends; a failure ends the walk.
 pub(crate) fn keep_checkpoints<S: Source>(
-    walk: &Arc<Walk<S, Build<S>>>,
+    writer: &SnapshotWriter<S>,
     checkpoints: &Checkpoints,
     ticker: &Ticker,
 ) {
+    let walk = &writer.walk;
     let (mut due, mut waited, mut bytes) = (CHECKPOINT_FIRST, Duration::ZERO, 0);
     let mut offset = clock_offset();
     let fail = |error| {
@@ -46,12 +46,12 @@ pub(crate) fn keep_checkpoints<S: Source>(
             return fail(error);
         }
         offset = ahead;
-        let written = walk.target.written.load(Ordering::Relaxed);
+        let written = writer.written.load(Ordering::Relaxed);
         if !is_due(waited, due, written - bytes) {
             continue;
         }
         let time = {
-            let flight = &walk.target.in_flight;
+            let flight = &writer.in_flight;
             let _nothing_in_flight = flight.write().unwrap_or_else(PoisonError::into_inner);
             checkpoints.clock()
         };

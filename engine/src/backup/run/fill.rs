@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::backup::apply::build::Build;
+use crate::backup::apply::snapshot_writer::SnapshotWriter;
 use crate::backup::dry_run::what_is_missing;
 use crate::backup::run::attempt::{Attempt, Names};
 use crate::backup::run::checkpoints::keep_checkpoints;
-use crate::backup::run::open::{checkpoints, make_incomplete, new_walk, probe_destination};
+use crate::backup::run::open::{checkpoints, make_incomplete, new_writer, probe_destination};
 use crate::backup::run::prepare::Prepared;
 use crate::backup::walk::Walk;
 use crate::backup::walk::setting::Trust;
@@ -38,7 +38,7 @@ pub(crate) struct Filled<S: Source> {
 pub(crate) struct Content<S: Source> {
     /// Keeps other runs off the snapshot; `None` where folders have no locks.
     pub(crate) claim: Option<Dir>,
-    pub(crate) walk: Arc<Walk<S, Build<S>>>,
+    pub(crate) writer: Arc<SnapshotWriter<S>>,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) abilities: Abilities,
 }
@@ -79,42 +79,42 @@ fn fill_once<S: Source>(
     make_incomplete(attempt, &names.incomplete)?;
     let claim = backups.claim(&names.incomplete)?;
     let checkpoints = checkpoints(attempt, &names.incomplete)?;
-    let mut walk = new_walk(attempt, names, &abilities, &checkpoints)?;
+    let mut writer = new_writer(attempt, names, &abilities, &checkpoints)?;
     context.progress.enter(Phase::Copying);
     let mut rounds = 0;
-    while let Err(error) = walk_with_checkpoints(attempt, &walk, &checkpoints) {
+    while let Err(error) = walk_with_checkpoints(attempt, &writer, &checkpoints) {
         // What went from the incomplete snapshot may have made the room that was missing.
-        let freed = rounds == 0 && walk.freed.load(Ordering::Relaxed) > 0;
+        let freed = rounds == 0 && writer.walk.freed.load(Ordering::Relaxed) > 0;
         let full = matches!(error, RunError::NoSpace { .. });
         if !full || rounds == ROUNDS || !(freed || has_more_room_now(attempt, &error)) {
             return Err(error);
         }
         rounds += 1;
         recorder.forget();
-        walk = new_walk(attempt, names, &abilities, &checkpoints)?;
+        writer = new_writer(attempt, names, &abilities, &checkpoints)?;
     }
-    let gone = walk.remove_empty()?;
-    walk.set_late_modes(&gone)?;
-    finish_manifest(attempt, names, &walk, &gone);
-    Ok(Content { claim, walk, checkpoints, abilities })
+    let gone = writer.walk.remove_empty()?;
+    writer.set_late_modes(&gone)?;
+    finish_manifest(attempt, names, &writer, &gone);
+    Ok(Content { claim, writer, checkpoints, abilities })
 }
 
 /// Walks and makes checkpoints now and then; the first failure of either ends both.
 fn walk_with_checkpoints<S: Source>(
     attempt: &Attempt<'_, S>,
-    walk: &Arc<Walk<S, Build<S>>>,
+    writer: &Arc<SnapshotWriter<S>>,
     checkpoints: &Checkpoints,
 ) -> Result<(), RunError> {
     let ticker = Ticker::default();
     let result = std::thread::scope(|scope| {
         let _ended_in_any_case = ticker.until_dropped();
-        let pace = || keep_checkpoints(walk, checkpoints, &ticker);
+        let pace = || keep_checkpoints(writer, checkpoints, &ticker);
         if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, pace) {
             attempt.aside("no checkpoints are made, an interruption will cost more", error);
         }
-        walk.walk(attempt.job)
+        Walk::new(Arc::clone(&writer.walk), Arc::clone(writer)).walk(attempt.job)
     });
-    if walk.target.sync_failed.load(Ordering::Relaxed) {
+    if writer.sync_failed.load(Ordering::Relaxed) {
         checkpoints.note_failure();
     }
     match result {
@@ -145,10 +145,10 @@ fn has_more_room_now<S: Source>(attempt: &Attempt<'_, S>, full: &RunError) -> bo
 fn finish_manifest<S: Source>(
     attempt: &Attempt<'_, S>,
     names: &Names,
-    walk: &Walk<S, Build<S>>,
+    writer: &SnapshotWriter<S>,
     gone: &[Vec<u8>],
 ) {
-    if let Err(error) = walk.target.manifest.finish(gone, walk.target.sync_each) {
+    if let Err(error) = writer.manifest.finish(gone, writer.sync_each) {
         manifest::forget(attempt.backups, &names.complete.to_string());
         let what = "the manifest of the snapshot cannot be written: verify will go by the attributes of its files";
         attempt.aside(what, error);

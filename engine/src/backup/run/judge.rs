@@ -23,7 +23,7 @@ pub(crate) fn judge<S: Source>(
     attempt: &Attempt<'_, S>,
     filled: Filled<S>,
 ) -> Result<Accepted<S>, RunError> {
-    let walk = &filled.content.walk;
+    let walk = &filled.content.writer.walk;
     if let Some(error) = refusal(attempt.job, walk).filter(|_| !attempt.accept_shrink) {
         return Err(error);
     }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use crate::backup::apply::build::{Build, in_progress};
+use crate::backup::apply::snapshot_writer::{SnapshotWriter, in_progress};
 use crate::backup::run::attempt::{Attempt, Names};
-use crate::backup::walk::Walk;
 use crate::backup::walk::setting::Trust;
+use crate::backup::walk::state::WalkState;
 use crate::entry::escape::shown_path;
 use crate::error::{RunError, destination};
 use crate::fs::capabilities::{Abilities, probe};
@@ -90,13 +90,13 @@ fn trust<S: Source>(
     Ok(Trust { before: durable, checkable: !failed })
 }
 
-/// Sets up the walk that fills the incomplete snapshot.
-pub(crate) fn new_walk<S: Source>(
+/// Sets up a walk, and what carries out its plans in the incomplete snapshot.
+pub(crate) fn new_writer<S: Source>(
     attempt: &Attempt<'_, S>,
     names: &Names,
     abilities: &Abilities,
     checkpoints: &Checkpoints,
-) -> Result<Arc<Walk<S, Build<S>>>, RunError> {
+) -> Result<Arc<SnapshotWriter<S>>, RunError> {
     let Attempt { job, source, backups, .. } = attempt;
     let broken = |error| attempt.broken(error);
     let trust = trust(attempt, checkpoints)?;
@@ -116,8 +116,9 @@ pub(crate) fn new_walk<S: Source>(
         root.file_system_before = root.file_system_before.take().or_else(noted);
     }
     let dresser = MetadataWriter::new(job.keep, abilities.clone());
-    let build = Build::new(dresser, kept, manifest, !checkpoints.whole());
-    let walk = Walk::new(Arc::clone(source), build, set);
+    let walk = WalkState::new(Arc::clone(source), set);
+    let each = !checkpoints.whole();
+    let writer = SnapshotWriter::new(&walk, source, dresser, kept, manifest, each);
     walk.look_at_roots(&job.layout)?;
     // Only this run's roots are recorded: the incomplete snapshot is one of these.
     let recorded: BTreeMap<_, _> = walk
@@ -130,7 +131,7 @@ pub(crate) fn new_walk<S: Source>(
         })
         .collect();
     checkpoints.note_roots(recorded, &job.host).map_err(broken)?;
-    Ok(walk)
+    Ok(Arc::new(writer))
 }
 
 /// The manifest of the snapshot under its complete name. A fault in the base's manifest ends no run.

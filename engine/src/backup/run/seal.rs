@@ -64,7 +64,7 @@ pub(crate) fn seal<S: Source>(
     }
     store_report(attempt, &names, &report);
     content
-        .walk
+        .writer
         .open_up()
         .map_err(|error| destination("cannot set the mode of", &backups.path, path, error))?;
     rename(backups, &names.incomplete, &names.complete)?;
@@ -108,7 +108,8 @@ fn report<S: Source>(
     roots: Vec<RootFound>,
 ) -> Report {
     let Attempt { job, source, backups, .. } = attempt;
-    let Content { walk, abilities, .. } = content;
+    let Content { writer, abilities, .. } = content;
+    let walk = &writer.walk;
     let finished = (attempt.context.now)();
     // A clock of this machine that was set back meanwhile stamps with earlier times than before.
     let now = source.clock().filter(|_| source.answers() == Answers::AtOnce);

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::backup::plan::{Action, Known, Planned, Verdict, plan};
+use crate::backup::walk::Walk;
 use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::setting::Beyond;
+use crate::backup::walk::state::WalkState;
 use crate::backup::walk::subfolders::Subfolders;
 use crate::backup::walk::tally::Batched;
 use crate::backup::walk::task::{Found, Task};
-use crate::backup::walk::{Target, WAITING, Walk};
 use crate::entry::overlay::Records;
 use crate::entry::stored::Held;
 use crate::entry::{Entry, Kind, Listed, Time};
@@ -22,119 +24,17 @@ use crate::monitor::event::{Event, Instead};
 use crate::source::Source;
 use crate::source::files_from::Selection;
 
-impl<S: Source, T: Target<S>> Walk<S, T> {
-    /// Compares and plans some entries of `folder` that `source` listed, and has the plan carried out.
-    pub(crate) fn process<'a>(
-        self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        source: &Arc<S::Folder>,
-        entries: impl Iterator<Item = Listed<'a>>,
-        count: bool,
-    ) -> Result<(), RunError> {
-        let handles = self.handles(folder)?;
-        let mut steps = Vec::new();
-        let mut enter = Subfolders::default();
-        let mut batched = Batched::default();
-        let mut judging = folder.scope().map(|scope| scope.judging());
-        for entry in entries {
-            if self.halted() {
-                return Ok(());
-            }
-            if !self.belongs(folder, entry) {
-                continue;
-            }
-            let is_folder = entry.meta.kind == Kind::Folder;
-            if let Some(judging) = &mut judging
-                && !judging.judge(entry.name.to_bytes(), is_folder).included
-            {
-                batched.counts.left_out += 1;
-                continue;
-            }
-            let beyond = match is_folder {
-                true => self.beyond(folder, source, entry),
-                false => Beyond { area: folder.area, left_out: false },
-            };
-            if beyond.left_out && !self.keep().mount_points {
-                self.keep_covered_whole(folder, &handles, entry.name)?;
-                continue;
-            }
-            if !folder.see(entry.name) {
-                // A folder that changes while it is listed may show a name twice (readdir(3)).
-                if self.set.folds_case {
-                    let what = "the destination does not tell it from another name";
-                    self.problem(&folder.place.source_of(entry.name), what, Instead::Nothing);
-                }
-                continue;
-            }
-            if count {
-                self.tell_unread_attributes(folder, entry);
-            }
-            let planned = self.plan(folder, &handles, entry)?;
-            let put_off = self.puts_off(&planned);
-            batched.entry(entry.meta, planned.step.verdict);
-            self.count_base(folder, &handles, &planned, folder.area, &mut batched);
-            if is_folder {
-                self.tell_unmounted(folder, entry.name);
-                enter.push(entry, beyond);
-            }
-            if put_off {
-                self.look_later(folder, entry.name);
-            } else {
-                steps.push(planned);
-            }
-        }
-        if count {
-            self.tally.add(&batched, folder.area);
-            add(&self.set.context.progress.entries, batched.counts.entries);
-        }
-        T::apply(self, folder, &handles, source, &steps);
-        if enter.is_empty() {
-            return Ok(());
-        }
-        folder.expect(enter.len());
-        let waiting = enter.len() + self.waiting.fetch_add(enter.len(), Ordering::Relaxed);
-        self.push_enter(Task::EnterNext { parent: Arc::clone(folder), waiting: enter });
-        if self.later() && waiting > WAITING { Err(RunError::Endless { waiting }) } else { Ok(()) }
-    }
+/// How many folders of another machine may wait to be entered: about 100 MiB. No tree that people
+/// have comes near it.
+const WAITING: usize = 1_000_000;
 
+impl<S: Source> WalkState<S> {
     /// Lists an entry whose attributes cannot be read.
     fn tell_unread_attributes(&self, folder: &Folder<S::Folder>, entry: Listed<'_>) {
         if entry.extra.is_some_and(|extra| extra.xattrs_unread) {
             let what = "its extended attributes cannot be read: their names take more than the 64 KiB that the system lists";
             self.problem(&folder.place.source_of(entry.name), what, Instead::Partly);
         }
-    }
-
-    /// Whether a name of a hard-linked file is dealt with at the end of the walk: another name of the inode
-    /// may turn out to be unchanged, and then nothing is copied.
-    fn puts_off(&self, planned: &Planned<'_>) -> bool {
-        let (meta, keep) = (planned.entry.meta, self.keep());
-        let (true, true, Some(id)) = (keep.hard_links, meta.links > 1, meta.id) else {
-            return false;
-        };
-        meta.kind == Kind::File
-            && matches!(planned.step.action, Action::Fetch | Action::FetchAndCompare)
-            && matches!(planned.step.verdict, Verdict::New | Verdict::Changed)
-            && self.set.base.top.is_some()
-            && self.may_look_later()
-            && !self.target.knows(id, meta)
-    }
-
-    /// Enters the next one of `waiting`; the others go on waiting.
-    pub(crate) fn enter_next(
-        self: &Arc<Self>,
-        parent: Arc<Folder<S::Folder>>,
-        mut waiting: Subfolders,
-    ) -> Result<(), RunError> {
-        let Some((entry, beyond)) = waiting.pop() else {
-            drop(self.later().then(|| self.queue.begun()));
-            return Ok(());
-        };
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        if !waiting.is_empty() {
-            self.push_enter(Task::EnterNext { parent: Arc::clone(&parent), waiting });
-        }
-        self.enter(&parent, entry, None, beyond)
     }
 
     /// Counts what the base has in the place of an entry, also below it when it was a folder.
@@ -156,29 +56,6 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             let (parent, name) = (Arc::new(dir), planned.entry.name.to_owned());
             self.queue.push(Task::Gone { parent, name, area, left_out: false });
         }
-    }
-
-    /// Whether the job keeps this entry, and the layout has nothing else in its place.
-    pub(crate) fn belongs(&self, folder: &Folder<S::Folder>, entry: Listed<'_>) -> bool {
-        let keep = self.keep();
-        let kind = entry.meta.kind;
-        if kind == Kind::Folder && entry.meta.id == Some(self.set.backups) {
-            let path = crate::entry::escape::shown(&folder.place.source_of(entry.name));
-            self.event(&Event::BackupsInsideSource { path });
-            return false;
-        }
-        let in_layout =
-            folder.node.as_ref().is_some_and(|node| node.below.contains_key(entry.name.to_bytes()));
-        let selected = |selection: &Arc<Selection>| {
-            // The paths of a list lie below the one root, which is at the top.
-            selection.takes(&folder.place.inside_of(entry.name))
-        };
-        if keep.leaves_out(entry, || folder.place.depth()) {
-            // It is none of the reasons for which rsync prunes its folder.
-            self.not_empty(folder);
-            return false;
-        }
-        !in_layout && self.set.selection.as_ref().is_none_or(selected)
     }
 
     pub(crate) fn plan<'a>(
@@ -270,22 +147,158 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             self.queue.push(enter);
         }
     }
+}
+
+impl<S: Source, T: PlanSink<S>> Walk<S, T> {
+    /// Compares and plans some entries of `folder` that `source` listed, and has the plan carried out.
+    pub(crate) fn process<'a>(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        source: &Arc<S::Folder>,
+        entries: impl Iterator<Item = Listed<'a>>,
+        count: bool,
+    ) -> Result<(), RunError> {
+        let handles = self.state.handles(folder)?;
+        let mut steps = Vec::new();
+        let mut enter = Subfolders::default();
+        let mut batched = Batched::default();
+        let mut judging = folder.scope().map(|scope| scope.judging());
+        for entry in entries {
+            if self.state.halted() {
+                return Ok(());
+            }
+            if !self.belongs(folder, entry) {
+                continue;
+            }
+            let is_folder = entry.meta.kind == Kind::Folder;
+            if let Some(judging) = &mut judging
+                && !judging.judge(entry.name.to_bytes(), is_folder).included
+            {
+                batched.counts.left_out += 1;
+                continue;
+            }
+            let beyond = match is_folder {
+                true => self.state.beyond(folder, source, entry),
+                false => Beyond { area: folder.area, left_out: false },
+            };
+            if beyond.left_out && !self.state.keep().mount_points {
+                self.keep_covered_whole(folder, &handles, entry.name)?;
+                continue;
+            }
+            if !folder.see(entry.name) {
+                // A folder that changes while it is listed may show a name twice (readdir(3)).
+                if self.state.set.folds_case {
+                    let what = "the destination does not tell it from another name";
+                    self.state.problem(&folder.place.source_of(entry.name), what, Instead::Nothing);
+                }
+                continue;
+            }
+            if count {
+                self.state.tell_unread_attributes(folder, entry);
+            }
+            let planned = self.state.plan(folder, &handles, entry)?;
+            let put_off = self.puts_off(&planned);
+            batched.entry(entry.meta, planned.step.verdict);
+            self.state.count_base(folder, &handles, &planned, folder.area, &mut batched);
+            if is_folder {
+                self.state.tell_unmounted(folder, entry.name);
+                enter.push(entry, beyond);
+            }
+            if put_off {
+                self.state.look_later(folder, entry.name);
+            } else {
+                steps.push(planned);
+            }
+        }
+        if count {
+            self.state.tally.add(&batched, folder.area);
+            add(&self.state.set.context.progress.entries, batched.counts.entries);
+        }
+        self.apply(folder, &handles, source, &steps);
+        if enter.is_empty() {
+            return Ok(());
+        }
+        folder.expect(enter.len());
+        let waiting = enter.len() + self.state.waiting.fetch_add(enter.len(), Ordering::Relaxed);
+        self.state.push_enter(Task::EnterNext { parent: Arc::clone(folder), waiting: enter });
+        if self.state.later() && waiting > WAITING {
+            Err(RunError::Endless { waiting })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether a name of a hard-linked file is dealt with at the end of the walk: another name of the inode
+    /// may turn out to be unchanged, and then nothing is copied.
+    fn puts_off(&self, planned: &Planned<'_>) -> bool {
+        let (meta, keep) = (planned.entry.meta, self.state.keep());
+        let (true, true, Some(id)) = (keep.hard_links, meta.links > 1, meta.id) else {
+            return false;
+        };
+        meta.kind == Kind::File
+            && matches!(planned.step.action, Action::Fetch | Action::FetchAndCompare)
+            && matches!(planned.step.verdict, Verdict::New | Verdict::Changed)
+            && self.state.set.base.top.is_some()
+            && self.state.may_look_later()
+            && !self.sink.knows(id, meta)
+    }
+
+    /// Enters the next one of `waiting`; the others go on waiting.
+    pub(crate) fn enter_next(
+        self: &Arc<Self>,
+        parent: Arc<Folder<S::Folder>>,
+        mut waiting: Subfolders,
+    ) -> Result<(), RunError> {
+        let Some((entry, beyond)) = waiting.pop() else {
+            drop(self.state.later().then(|| self.state.queue.begun()));
+            return Ok(());
+        };
+        self.state.waiting.fetch_sub(1, Ordering::Relaxed);
+        if !waiting.is_empty() {
+            self.state.push_enter(Task::EnterNext { parent: Arc::clone(&parent), waiting });
+        }
+        self.enter(&parent, entry, None, beyond)
+    }
+
+    /// Whether the job keeps this entry, and the layout has nothing else in its place.
+    pub(crate) fn belongs(&self, folder: &Folder<S::Folder>, entry: Listed<'_>) -> bool {
+        let keep = self.state.keep();
+        let kind = entry.meta.kind;
+        if kind == Kind::Folder && entry.meta.id == Some(self.state.set.backups) {
+            let path = crate::entry::escape::shown(&folder.place.source_of(entry.name));
+            self.state.event(&Event::BackupsInsideSource { path });
+            return false;
+        }
+        let in_layout =
+            folder.node.as_ref().is_some_and(|node| node.below.contains_key(entry.name.to_bytes()));
+        let selected = |selection: &Arc<Selection>| {
+            // The paths of a list lie below the one root, which is at the top.
+            selection.takes(&folder.place.inside_of(entry.name))
+        };
+        if keep.leaves_out(entry, || folder.place.depth()) {
+            // It is none of the reasons for which rsync prunes its folder.
+            self.not_empty(folder);
+            return false;
+        }
+        !in_layout && self.state.set.selection.as_ref().is_none_or(selected)
+    }
 
     /// Plans what the layout has directly below `folder`.
     pub(crate) fn below(self: &Arc<Self>, folder: &Arc<Folder<S::Folder>>) -> Result<(), RunError> {
         let Some(node) = folder.node.clone() else { return Ok(()) };
         for (name, node) in &node.below {
             let Some(path) = &node.path else { continue };
-            let (found, root) = self.root(path, node.root)?;
-            let name = crate::entry::c_name(name.clone())
-                .map_err(|error| self.destination("cannot name", &folder.place, c"", error))?;
+            let (found, root) = self.state.root(path, node.root)?;
+            let name = crate::entry::c_name(name.clone()).map_err(|error| {
+                self.state.destination("cannot name", &folder.place, c"", error)
+            })?;
             let mut entry = Entry { name, ..found.entry };
-            if !node.root && !self.keep().implied_folders {
+            if !node.root && !self.state.keep().implied_folders {
                 entry = without_attributes(entry);
             }
-            let left_out = self.leaves_out_planted(folder, node, Listed::from(&entry));
+            let left_out = self.state.leaves_out_planted(folder, node, Listed::from(&entry));
             if left_out {
-                self.count_left_out(folder, &entry.name, root.or(folder.area))?;
+                self.state.count_left_out(folder, &entry.name, root.or(folder.area))?;
             }
             if left_out && (node.below.is_empty() || entry.meta.kind != Kind::Folder) {
                 continue;
@@ -295,10 +308,15 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
                 folder.expect(1);
                 let covered = root.is_none()
                     && folder.whole
-                    && self.keep().one_file_system
+                    && self.state.keep().one_file_system
                     && folder.crosses(&entry.meta);
                 let found = Found { node: node.clone(), source: found.folder, root, left_out };
-                self.push_enter(Task::Enter { parent: Arc::clone(folder), entry, found, covered });
+                self.state.push_enter(Task::Enter {
+                    parent: Arc::clone(folder),
+                    entry,
+                    found,
+                    covered,
+                });
             }
         }
         Ok(())
@@ -313,18 +331,18 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         root: Option<usize>,
         count: bool,
     ) -> Result<(), RunError> {
-        let handles = self.handles(folder)?;
+        let handles = self.state.handles(folder)?;
         folder.see(entry.name);
-        let planned = self.plan(folder, &handles, entry)?;
+        let planned = self.state.plan(folder, &handles, entry)?;
         let mut batched = Batched::default();
         batched.entry(entry.meta, planned.step.verdict);
         let area = root.or(folder.area);
-        self.count_base(folder, &handles, &planned, area, &mut batched);
+        self.state.count_base(folder, &handles, &planned, area, &mut batched);
         if count {
-            self.tell_unread_attributes(folder, entry);
-            self.tally.add(&batched, area);
+            self.state.tell_unread_attributes(folder, entry);
+            self.state.tally.add(&batched, area);
         }
-        T::apply(self, folder, &handles, source, &[planned]);
+        self.apply(folder, &handles, source, &[planned]);
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::backup::walk::folder::{Folder, Rules};
-use crate::backup::walk::{Target, Walk};
+use crate::backup::walk::state::WalkState;
 use crate::entry::{Entry, Kind, Listed};
 use crate::error::RunError;
 use crate::filter::scope::{Entered, Scope};
@@ -17,7 +17,7 @@ use crate::source::{Source, SourceError, rule_files};
 /// How an entry is found that may be a rule file.
 type Find<'a> = dyn FnMut(&CStr) -> Result<Option<Entry>, SourceError> + 'a;
 
-impl<S: Source, T: Target<S>> Walk<S, T> {
+impl<S: Source> WalkState<S> {
     /// The filters for the top of the snapshot, which takes its place from `node`.
     pub(crate) fn rules_at_top(&self, node: &Node) -> Result<Option<Rules>, RunError> {
         let Some(scope) = &self.scope else { return Ok(None) };

@@ -5,10 +5,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::backup::walk::Walk;
 use crate::backup::walk::folder::Folder;
+use crate::backup::walk::plan_sink::PlanSink;
+use crate::backup::walk::state::WalkState;
 use crate::backup::walk::tally::Batched;
 use crate::backup::walk::task::{Arrival, Task, lock};
-use crate::backup::walk::{Target, Walk};
 use crate::entry::{Batch, Kind};
 use crate::error::RunError;
 use crate::filter::scope::Judging;
@@ -17,39 +19,43 @@ use crate::source::{ListSink, Source, SourceError};
 
 /// Takes a folder's listing. What a source tells at once is dealt with at once; what it tells later, on
 /// a thread of its own, is left to the workers.
-pub(crate) struct Listing<S: Source, T: Target<S>> {
+pub(crate) struct Listing<S: Source, T: PlanSink<S>> {
     pub(crate) walk: Arc<Walk<S, T>>,
     pub(crate) folder: Arc<Folder<S::Folder>>,
     pub(crate) arrival: Arc<Arrival<S::Folder>>,
 }
 
-impl<S: Source, T: Target<S>> ListSink for Listing<S, T> {
+impl<S: Source, T: PlanSink<S>> ListSink for Listing<S, T> {
     fn batch(&mut self, batch: Batch) -> ControlFlow<()> {
         let (walk, arrival) = (&self.walk, &self.arrival);
         arrival.empty.fetch_and(batch.is_empty(), Ordering::Relaxed);
         if self.folder.awaits_rules() {
             lock(&arrival.waiting).batches.push(batch);
-            return if walk.halted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+            return if walk.state.halted() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            };
         }
         arrival.parts.fetch_add(1, Ordering::Relaxed);
-        if walk.later() {
+        if walk.state.later() {
             let (folder, arrival) = (Arc::clone(&self.folder), Arc::clone(arrival));
-            let waits = walk.arrived.acquire(batch.len());
-            walk.queue.push(Task::Arrived { folder, batch, arrival, waits });
+            let waits = walk.state.arrived.acquire(batch.len());
+            walk.state.queue.push(Task::Arrived { folder, batch, arrival, waits });
         } else if let Err(error) = walk.arrived(&self.folder, &batch, arrival) {
-            walk.fail(error);
+            walk.state.fail(error);
         }
-        if walk.halted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if walk.state.halted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn unreadable(&mut self, name: &CStr, error: SourceError) {
         self.arrival.empty.store(false, Ordering::Relaxed);
         if self.folder.awaits_rules() {
             lock(&self.arrival.waiting).unreadable.push((name.to_owned(), error));
-        } else if self.walk.leaves_out_unseen(&self.folder, name) {
-            self.walk.tally.count(|counts| counts.left_out += 1);
+        } else if self.walk.state.leaves_out_unseen(&self.folder, name) {
+            self.walk.state.tally.count(|counts| counts.left_out += 1);
         } else if let Err(error) = self.walk.unread(&self.folder, name, error) {
-            self.walk.fail(error);
+            self.walk.state.fail(error);
         }
     }
 
@@ -61,86 +67,18 @@ impl<S: Source, T: Target<S>> ListSink for Listing<S, T> {
         if !arrival.through() {
             return;
         }
-        if walk.later() {
-            walk.queue.push(Task::Listed { folder, arrival });
+        if walk.state.later() {
+            walk.state.queue.push(Task::Listed { folder, arrival });
         } else if let Err(error) = walk.listing_ended(&folder, &arrival) {
-            walk.fail(error);
+            walk.state.fail(error);
         }
     }
 }
 
-impl<S: Source, T: Target<S>> Walk<S, T> {
-    /// Deals with some entries of a folder; after the last ones with the end of its listing.
-    pub(crate) fn arrived(
-        self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        batch: &Batch,
-        arrival: &Arrival<S::Folder>,
-    ) -> Result<(), RunError> {
-        let handles = self.handles(folder)?;
-        match handles.source() {
-            Ok(source) => self.process(folder, source, batch.iter(), true)?,
-            // Its handle was closed meanwhile, and it cannot be opened again: it was not listed, then.
-            Err(error) => arrival.broke_off(error),
-        }
-        drop(handles);
-        if arrival.through() { self.listing_ended(folder, arrival) } else { Ok(()) }
-    }
-
-    /// Concludes from the end of a folder's listing.
-    pub(crate) fn listing_ended(
-        self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        arrival: &Arrival<S::Folder>,
-    ) -> Result<(), RunError> {
-        if self.halted() {
-            return Ok(());
-        }
-        let result = std::mem::replace(&mut *lock(&arrival.result), Ok(()));
-        match result {
-            Ok(()) => {
-                self.waited(folder, arrival)?;
-                if arrival.empty.load(Ordering::Relaxed) {
-                    self.check_empty(folder)?;
-                }
-                self.listed(folder)?;
-            }
-            Err(error) => self.unlisted(folder, error)?,
-        }
-        self.settle(folder)
-    }
-
-    /// Deals with what waited for the folder's rule files, which the listing shows.
-    fn waited(
-        self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        arrival: &Arrival<S::Folder>,
-    ) -> Result<(), RunError> {
-        if !folder.awaits_rules() {
-            return Ok(());
-        }
-        let waiting = std::mem::take(&mut *lock(&arrival.waiting));
-        let handles = self.handles(folder)?;
-        let mut find = |name: &CStr| Ok(waiting.find(name));
-        self.read_rules(folder, handles.source.as_ref(), &mut find)?;
-        if let Some(source) = &handles.source {
-            for batch in &waiting.batches {
-                self.process(folder, source, batch.iter(), true)?;
-            }
-        }
-        for (name, error) in waiting.unreadable {
-            if self.leaves_out_unseen(folder, &name) {
-                self.tally.count(|counts| counts.left_out += 1);
-            } else {
-                self.unread(folder, &name, error)?;
-            }
-        }
-        Ok(())
-    }
-
+impl<S: Source> WalkState<S> {
     /// Counts what was below `name`, which the base has and the source no longer, or the filters leave out now.
     pub(crate) fn gone(
-        self: &Arc<Self>,
+        &self,
         parent: &Dir,
         name: &CStr,
         area: Option<usize>,
@@ -167,7 +105,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
 
     /// Counts what the base has as `name` in `folder`, which the filters leave out now.
     pub(crate) fn count_left_out(
-        self: &Arc<Self>,
+        &self,
         folder: &Folder<S::Folder>,
         name: &CStr,
         area: Option<usize>,
@@ -191,73 +129,6 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         Ok(())
     }
 
-    /// The listing of a folder is through: what it did not show is gone.
-    pub(crate) fn listed(
-        self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-    ) -> Result<(), RunError> {
-        self.below(folder)?;
-        let handles = self.handles(folder)?;
-        if folder.covered && self.keep_covered(folder, &handles)? {
-            return Ok(());
-        }
-        let planted = |name: &CStr| {
-            folder.node.as_ref().is_some_and(|node| node.below.contains_key(name.to_bytes()))
-        };
-        if let Some(base) = handles.base.as_ref().and_then(|dir| dir.try_clone().ok()) {
-            let base = Arc::new(base);
-            let mut batched = Batched::default();
-            let mut judging = folder.scope().map(|scope| scope.judging());
-            let mut left_out = |name: &CStr, is_folder| {
-                let judge =
-                    |judging: &mut Judging<'_>| !judging.judge(name.to_bytes(), is_folder).included;
-                judging.as_mut().is_some_and(judge)
-            };
-            let _ = base.names(|entry| {
-                if !folder.saw(entry.name) && left_out(entry.name, entry.folder) {
-                    // Gone by its user's own wish: that is no loss of the source's.
-                    T::left_out(self, folder, entry.name, entry.folder);
-                    // What the layout puts there was counted when it was looked at.
-                    let counted = planted(entry.name);
-                    if entry.folder && !counted {
-                        let (parent, name) = (Arc::clone(&base), entry.name.to_owned());
-                        let area = folder.area;
-                        self.queue.push(Task::Gone { parent, name, area, left_out: true });
-                    }
-                    batched.root.left_out += u64::from(!entry.folder && !counted);
-                } else if !folder.saw(entry.name) {
-                    batched.counts.deleted += 1;
-                    T::deleted(self, folder, entry.name, entry.folder);
-                    if entry.folder {
-                        if !planted(entry.name) {
-                            self.note_gone(folder, entry.name);
-                        }
-                        let (parent, name) = (Arc::clone(&base), entry.name.to_owned());
-                        let area = folder.area;
-                        self.queue.push(Task::Gone { parent, name, area, left_out: false });
-                    } else {
-                        batched.root.before += 1;
-                    }
-                }
-                ControlFlow::Continue(())
-            });
-            self.tally.add(&batched, folder.area);
-        }
-        if folder.fresh {
-            return Ok(());
-        }
-        let Some(here) = &handles.here else { return Ok(()) };
-        let mut extra = Vec::new();
-        here.names(|entry| {
-            if !folder.saw(entry.name) {
-                extra.push(entry.name.to_owned());
-            }
-            ControlFlow::Continue(())
-        })
-        .map_err(|error| self.destination("cannot list", &folder.place, c"", error))?;
-        extra.iter().try_for_each(|name| T::superfluous(self, folder, here, name))
-    }
-
     /// Whether an empty source root is one whose file system is not mounted.
     pub(crate) fn check_empty(&self, folder: &Folder<S::Folder>) -> Result<(), RunError> {
         let roots = lock(&self.roots);
@@ -279,5 +150,145 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             return Err(RunError::Unmounted { path: root.path.clone() });
         }
         Ok(())
+    }
+}
+
+impl<S: Source, T: PlanSink<S>> Walk<S, T> {
+    /// Deals with some entries of a folder; after the last ones with the end of its listing.
+    pub(crate) fn arrived(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        batch: &Batch,
+        arrival: &Arrival<S::Folder>,
+    ) -> Result<(), RunError> {
+        let handles = self.state.handles(folder)?;
+        match handles.source() {
+            Ok(source) => self.process(folder, source, batch.iter(), true)?,
+            // Its handle was closed meanwhile, and it cannot be opened again: it was not listed, then.
+            Err(error) => arrival.broke_off(error),
+        }
+        drop(handles);
+        if arrival.through() { self.listing_ended(folder, arrival) } else { Ok(()) }
+    }
+
+    /// Concludes from the end of a folder's listing.
+    pub(crate) fn listing_ended(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        arrival: &Arrival<S::Folder>,
+    ) -> Result<(), RunError> {
+        if self.state.halted() {
+            return Ok(());
+        }
+        let result = std::mem::replace(&mut *lock(&arrival.result), Ok(()));
+        match result {
+            Ok(()) => {
+                self.waited(folder, arrival)?;
+                if arrival.empty.load(Ordering::Relaxed) {
+                    self.state.check_empty(folder)?;
+                }
+                self.listed(folder)?;
+            }
+            Err(error) => self.unlisted(folder, error)?,
+        }
+        self.settle(folder)
+    }
+
+    /// Deals with what waited for the folder's rule files, which the listing shows.
+    fn waited(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        arrival: &Arrival<S::Folder>,
+    ) -> Result<(), RunError> {
+        if !folder.awaits_rules() {
+            return Ok(());
+        }
+        let waiting = std::mem::take(&mut *lock(&arrival.waiting));
+        let handles = self.state.handles(folder)?;
+        let mut find = |name: &CStr| Ok(waiting.find(name));
+        self.state.read_rules(folder, handles.source.as_ref(), &mut find)?;
+        if let Some(source) = &handles.source {
+            for batch in &waiting.batches {
+                self.process(folder, source, batch.iter(), true)?;
+            }
+        }
+        for (name, error) in waiting.unreadable {
+            if self.state.leaves_out_unseen(folder, &name) {
+                self.state.tally.count(|counts| counts.left_out += 1);
+            } else {
+                self.unread(folder, &name, error)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The listing of a folder is through: what it did not show is gone.
+    pub(crate) fn listed(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+    ) -> Result<(), RunError> {
+        self.below(folder)?;
+        let handles = self.state.handles(folder)?;
+        if folder.covered && self.keep_covered(folder, &handles)? {
+            return Ok(());
+        }
+        let planted = |name: &CStr| {
+            folder.node.as_ref().is_some_and(|node| node.below.contains_key(name.to_bytes()))
+        };
+        if let Some(base) = handles.base.as_ref().and_then(|dir| dir.try_clone().ok()) {
+            let base = Arc::new(base);
+            let mut batched = Batched::default();
+            let mut judging = folder.scope().map(|scope| scope.judging());
+            let mut left_out = |name: &CStr, is_folder| {
+                let judge =
+                    |judging: &mut Judging<'_>| !judging.judge(name.to_bytes(), is_folder).included;
+                judging.as_mut().is_some_and(judge)
+            };
+            let _ = base.names(|entry| {
+                if !folder.saw(entry.name) && left_out(entry.name, entry.folder) {
+                    // Gone by its user's own wish: that is no loss of the source's.
+                    self.sink.left_out(folder, entry.name, entry.folder);
+                    // What the layout puts there was counted when it was looked at.
+                    let counted = planted(entry.name);
+                    if entry.folder && !counted {
+                        let (parent, name) = (Arc::clone(&base), entry.name.to_owned());
+                        let area = folder.area;
+                        self.state.queue.push(Task::Gone { parent, name, area, left_out: true });
+                    }
+                    batched.root.left_out += u64::from(!entry.folder && !counted);
+                } else if !folder.saw(entry.name) {
+                    batched.counts.deleted += 1;
+                    if let Some(items) = &self.state.set.context.items {
+                        crate::backup::itemize::deleted(items, folder, entry.name, entry.folder);
+                    }
+                    self.sink.deleted(folder, entry.name, entry.folder);
+                    if entry.folder {
+                        if !planted(entry.name) {
+                            self.state.note_gone(folder, entry.name);
+                        }
+                        let (parent, name) = (Arc::clone(&base), entry.name.to_owned());
+                        let area = folder.area;
+                        self.state.queue.push(Task::Gone { parent, name, area, left_out: false });
+                    } else {
+                        batched.root.before += 1;
+                    }
+                }
+                ControlFlow::Continue(())
+            });
+            self.state.tally.add(&batched, folder.area);
+        }
+        if folder.fresh {
+            return Ok(());
+        }
+        let Some(here) = &handles.here else { return Ok(()) };
+        let mut extra = Vec::new();
+        here.names(|entry| {
+            if !folder.saw(entry.name) {
+                extra.push(entry.name.to_owned());
+            }
+            ControlFlow::Continue(())
+        })
+        .map_err(|error| self.state.destination("cannot list", &folder.place, c"", error))?;
+        extra.iter().try_for_each(|name| self.sink.superfluous(folder, here, name))
     }
 }

@@ -5,10 +5,12 @@ use std::ffi::CStr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::backup::walk::Walk;
 use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::setting::{Beyond, MountSeen};
+use crate::backup::walk::state::WalkState;
 use crate::backup::walk::task::lock;
-use crate::backup::walk::{Target, Walk};
 use crate::entry::Listed;
 use crate::entry::escape::shown;
 use crate::error::RunError;
@@ -22,7 +24,7 @@ const COVERED: &str = "another file system is mounted there now and -x leaves it
 const NOT_MOUNTED: &str =
     "/etc/fstab has a mount point there and it is not mounted: only the folder below is backed up";
 
-impl<S: Source, T: Target<S>> Walk<S, T> {
+impl<S: Source> WalkState<S> {
     /// The mount points that were met, each with the number of its area.
     pub(crate) fn mounts(&self) -> Vec<(usize, MountSeen)> {
         let first = self.set.roots.len();
@@ -96,50 +98,6 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         }
     }
 
-    /// Carries forward what the base has in a folder on which another file system is mounted now; whether
-    /// there was something.
-    pub(crate) fn keep_covered(
-        self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        handles: &Handles<S::Folder>,
-    ) -> Result<bool, RunError> {
-        let Some(base) = handles.base.as_ref().filter(|_| !self.set.accept_empty) else {
-            return Ok(false);
-        };
-        let mut held = false;
-        let _ = base.names(|entry| {
-            held = !folder.saw(entry.name) && !folder.leaves_out(entry.name, entry.folder);
-            if held { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        if held {
-            let instead = T::unread(self, folder, c"")?;
-            self.problem(&folder.place.source_of(c""), COVERED, instead);
-        }
-        Ok(held)
-    }
-
-    /// As [`Walk::keep_covered`], of a mount point that is to be left out with its folder (`-xx`).
-    pub(crate) fn keep_covered_whole(
-        self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        handles: &Handles<S::Folder>,
-        name: &CStr,
-    ) -> Result<(), RunError> {
-        let child = handles.base.as_ref().and_then(|base| base.child(name).ok());
-        let mut held = false;
-        if let Some(child) = child.filter(|_| !self.set.accept_empty) {
-            let _ = child.names(|_| {
-                held = true;
-                ControlFlow::Break(())
-            });
-        }
-        if held && folder.see(name) {
-            let instead = T::unread(self, folder, name)?;
-            self.problem(&folder.place.source_of(name), COVERED, instead);
-        }
-        Ok(())
-    }
-
     /// Tells of a folder that a file system should be mounted on.
     pub(crate) fn tell_unmounted(&self, folder: &Folder<S::Folder>, name: &CStr) {
         if self.set.unmounted.is_empty() {
@@ -163,5 +121,51 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
                 .is_some_and(|rest| rest.first().is_none_or(|b| *b == b'/'))
         };
         lock(&self.gone_mounts).extend(self.set.mounts_before.keys().filter(below).cloned());
+    }
+}
+
+impl<S: Source, T: PlanSink<S>> Walk<S, T> {
+    /// Carries forward what the base has in a folder on which another file system is mounted now; whether
+    /// there was something.
+    pub(crate) fn keep_covered(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Handles<S::Folder>,
+    ) -> Result<bool, RunError> {
+        let Some(base) = handles.base.as_ref().filter(|_| !self.state.set.accept_empty) else {
+            return Ok(false);
+        };
+        let mut held = false;
+        let _ = base.names(|entry| {
+            held = !folder.saw(entry.name) && !folder.leaves_out(entry.name, entry.folder);
+            if held { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        if held {
+            let instead = self.sink.carry_forward(folder, c"")?;
+            self.state.problem(&folder.place.source_of(c""), COVERED, instead);
+        }
+        Ok(held)
+    }
+
+    /// As [`Walk::keep_covered`], of a mount point that is to be left out with its folder (`-xx`).
+    pub(crate) fn keep_covered_whole(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        handles: &Handles<S::Folder>,
+        name: &CStr,
+    ) -> Result<(), RunError> {
+        let child = handles.base.as_ref().and_then(|base| base.child(name).ok());
+        let mut held = false;
+        if let Some(child) = child.filter(|_| !self.state.set.accept_empty) {
+            let _ = child.names(|_| {
+                held = true;
+                ControlFlow::Break(())
+            });
+        }
+        if held && folder.see(name) {
+            let instead = self.sink.carry_forward(folder, name)?;
+            self.state.problem(&folder.place.source_of(name), COVERED, instead);
+        }
+        Ok(())
     }
 }

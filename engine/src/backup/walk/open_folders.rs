@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::backup::walk::Walk;
 use crate::backup::walk::folder::{Folder, Handles, Opened};
 use crate::backup::walk::listing::Listing;
+use crate::backup::walk::plan_sink::Entered;
+use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::setting::Beyond;
+use crate::backup::walk::state::WalkState;
 use crate::backup::walk::task::{Arrival, Found, Task, lock};
-use crate::backup::walk::{Entered, Target, Walk};
 use crate::entry::Entry;
 use crate::entry::escape::shown_path;
 use crate::entry::overlay::Records;
@@ -27,9 +30,9 @@ pub(crate) struct Reopened<F> {
     pub(crate) entry: Option<Entry>,
 }
 
-impl<S: Source, T: Target<S>> Walk<S, T> {
+impl<S: Source> WalkState<S> {
     pub(crate) fn top(
-        self: &Arc<Self>,
+        &self,
         node: &Node,
         partial: bool,
     ) -> Result<Arc<Folder<S::Folder>>, RunError> {
@@ -122,104 +125,9 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         Ok(())
     }
 
-    /// Lists a folder: the source's, or on the way to a source root what the layout has there.
-    pub(crate) fn list(
-        self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        hold: Option<Hold<Task<S::Folder>>>,
-    ) -> Result<(), RunError> {
-        // Looking for rule files costs a disk nothing; over a long line they are seen in the listing.
-        if !(self.later() && folder.whole && self.set.filters.has_rule_files()) {
-            self.look_for_rules(folder)?;
-        }
-        let source = folder.open_handles().and_then(|handles| handles.source.clone());
-        let sink = Box::new(Listing {
-            walk: Arc::clone(self),
-            folder: Arc::clone(folder),
-            arrival: Arrival::new(hold),
-        });
-        match source {
-            Some(source) if folder.whole => self.source.list(&source, sink),
-            _ => (sink as Box<dyn ListSink>).end(Ok(())),
-        }
-        Ok(())
-    }
-
-    pub(crate) fn enter(
-        self: &Arc<Self>,
-        parent: &Arc<Folder<S::Folder>>,
-        entry: Entry,
-        found: Option<Found<S::Folder>>,
-        beyond: Beyond,
-    ) -> Result<(), RunError> {
-        // Out until its listing is through.
-        let hold = self.later().then(|| self.queue.begun());
-        let handles = self.handles(parent)?;
-        let opened = match &found {
-            Some(found) => Ok(Arc::clone(&found.source)),
-            None => handles.source().and_then(|source| {
-                self.source.folder(source, &entry.name, &entry.meta).map(Arc::new)
-            }),
-        };
-        let source = match opened {
-            Ok(source) => source,
-            Err(error) => {
-                self.unread(parent, &entry.name, error)?;
-                return self.settle(parent);
-            }
-        };
-        let origin = found.as_ref().and_then(|found| found.node.path.clone());
-        let place = parent.place.child(&entry.name, origin);
-        let base = handles.base.as_ref().and_then(|base| base.child(&entry.name).ok());
-        let Entered::Opened(here, fresh) = T::enter(self, parent, &handles, &entry)? else {
-            return self.settle(parent);
-        };
-        let broken =
-            |error| self.destination("cannot read what is kept beside", &place, c"", error);
-        // What the layout has inside a source root is a part of that root's own folder.
-        let is_root = found.as_ref().is_some_and(|found| found.node.root);
-        let left_out = found.as_ref().is_some_and(|found| found.left_out);
-        let rules = self.rules_around(parent, place.origin().map(PathBuf::as_path))?;
-        let covered = beyond.left_out;
-        let whole = !left_out && (is_root || ((found.is_none() || parent.whole) && !covered));
-        let dev = entry.meta.id.map(|id| id.dev);
-        let (node, area) = match found {
-            Some(found) => (Some(found.node), found.root.or(parent.area)),
-            None => (None, beyond.area),
-        };
-        self.set.context.progress.set_folder(|| crate::entry::escape::shown(&place.source_of(c"")));
-        let folder = Folder::new(Opened {
-            entry: Some(entry),
-            rules,
-            node,
-            area,
-            dev,
-            covered,
-            whole,
-            fresh,
-            partial: false,
-            folds_case: self.set.folds_case,
-            base_records: self.set.base.kept.load(&place).map_err(broken)?,
-            here_records: if fresh {
-                Records::new()
-            } else {
-                self.set.here.kept.load(&place).map_err(broken)?
-            },
-            place: Arc::clone(&place),
-            handles: Arc::new(Handles::new(Some(source), base, here, &self.open)),
-        });
-        drop(handles);
-        self.settle(parent)?;
-        self.list(&folder, hold)?;
-        if self.open.load(Ordering::Relaxed) > self.most_open {
-            folder.set_handles(None);
-        }
-        Ok(())
-    }
-
     /// The handles of `folder`, opened again from the top if they were closed.
     pub(crate) fn handles(
-        self: &Arc<Self>,
+        &self,
         folder: &Folder<S::Folder>,
     ) -> Result<Arc<Handles<S::Folder>>, RunError> {
         match folder.open_handles() {
@@ -233,10 +141,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     }
 
     /// Goes down to `place` from the top, a name at a time.
-    pub(crate) fn reopen(
-        self: &Arc<Self>,
-        place: &Arc<Place>,
-    ) -> Result<Reopened<S::Folder>, RunError> {
+    pub(crate) fn reopen(&self, place: &Arc<Place>) -> Result<Reopened<S::Folder>, RunError> {
         let chain = place.chain();
         let (mut source, mut entry, mut lost) = (None, None, None);
         let clone = |dir: &Option<Dir>| dir.as_ref().map(Dir::try_clone).transpose();
@@ -267,5 +172,106 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         }
         let handles = Handles::new(source, base, here, &self.open).without_source(lost);
         Ok(Reopened { handles: Arc::new(handles), entry })
+    }
+}
+
+impl<S: Source, T: PlanSink<S>> Walk<S, T> {
+    /// Lists a folder: the source's, or on the way to a source root what the layout has there.
+    pub(crate) fn list(
+        self: &Arc<Self>,
+        folder: &Arc<Folder<S::Folder>>,
+        hold: Option<Hold<Task<S::Folder>>>,
+    ) -> Result<(), RunError> {
+        // Looking for rule files costs a disk nothing; over a long line they are seen in the listing.
+        if !(self.state.later() && folder.whole && self.state.set.filters.has_rule_files()) {
+            self.state.look_for_rules(folder)?;
+        }
+        let source = folder.open_handles().and_then(|handles| handles.source.clone());
+        let sink = Box::new(Listing {
+            walk: Arc::clone(self),
+            folder: Arc::clone(folder),
+            arrival: Arrival::new(hold),
+        });
+        match source {
+            Some(source) if folder.whole => self.state.source.list(&source, sink),
+            _ => (sink as Box<dyn ListSink>).end(Ok(())),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        parent: &Arc<Folder<S::Folder>>,
+        entry: Entry,
+        found: Option<Found<S::Folder>>,
+        beyond: Beyond,
+    ) -> Result<(), RunError> {
+        // Out until its listing is through.
+        let hold = self.state.later().then(|| self.state.queue.begun());
+        let handles = self.state.handles(parent)?;
+        let opened = match &found {
+            Some(found) => Ok(Arc::clone(&found.source)),
+            None => handles.source().and_then(|source| {
+                self.state.source.folder(source, &entry.name, &entry.meta).map(Arc::new)
+            }),
+        };
+        let source = match opened {
+            Ok(source) => source,
+            Err(error) => {
+                self.unread(parent, &entry.name, error)?;
+                return self.settle(parent);
+            }
+        };
+        let origin = found.as_ref().and_then(|found| found.node.path.clone());
+        let place = parent.place.child(&entry.name, origin);
+        let base = handles.base.as_ref().and_then(|base| base.child(&entry.name).ok());
+        let Entered::Opened(here, fresh) = self.sink.enter(parent, &handles, &entry)? else {
+            return self.settle(parent);
+        };
+        let broken =
+            |error| self.state.destination("cannot read what is kept beside", &place, c"", error);
+        // What the layout has inside a source root is a part of that root's own folder.
+        let is_root = found.as_ref().is_some_and(|found| found.node.root);
+        let left_out = found.as_ref().is_some_and(|found| found.left_out);
+        let rules = self.state.rules_around(parent, place.origin().map(PathBuf::as_path))?;
+        let covered = beyond.left_out;
+        let whole = !left_out && (is_root || ((found.is_none() || parent.whole) && !covered));
+        let dev = entry.meta.id.map(|id| id.dev);
+        let (node, area) = match found {
+            Some(found) => (Some(found.node), found.root.or(parent.area)),
+            None => (None, beyond.area),
+        };
+        self.state
+            .set
+            .context
+            .progress
+            .set_folder(|| crate::entry::escape::shown(&place.source_of(c"")));
+        let folder = Folder::new(Opened {
+            entry: Some(entry),
+            rules,
+            node,
+            area,
+            dev,
+            covered,
+            whole,
+            fresh,
+            partial: false,
+            folds_case: self.state.set.folds_case,
+            base_records: self.state.set.base.kept.load(&place).map_err(broken)?,
+            here_records: if fresh {
+                Records::new()
+            } else {
+                self.state.set.here.kept.load(&place).map_err(broken)?
+            },
+            place: Arc::clone(&place),
+            handles: Arc::new(Handles::new(Some(source), base, here, &self.state.open)),
+        });
+        drop(handles);
+        self.settle(parent)?;
+        self.list(&folder, hold)?;
+        if self.state.open.load(Ordering::Relaxed) > self.state.most_open {
+            folder.set_handles(None);
+        }
+        Ok(())
     }
 }

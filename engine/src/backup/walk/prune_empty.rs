@@ -3,13 +3,14 @@
 
 use std::ffi::CString;
 use std::io;
-use std::sync::Arc;
 
 use crate::backup::change::Change;
 use crate::backup::plan::{Planned, Verdict};
+use crate::backup::walk::Walk;
 use crate::backup::walk::folder::Folder;
+use crate::backup::walk::plan_sink::PlanSink;
+use crate::backup::walk::state::WalkState;
 use crate::backup::walk::tally::Batched;
-use crate::backup::walk::{Target, Walk};
 use crate::backup::withheld::{Untold, names};
 use crate::entry;
 use crate::entry::Kind;
@@ -17,7 +18,6 @@ use crate::entry::tree_path::Place;
 use crate::error::RunError;
 use crate::fs::dir::Dir;
 use crate::fs::stat;
-use crate::monitor::items::Item;
 use crate::source::Source;
 
 /// Whether `entry` of `folder` is one that may turn out to be empty, and be left out for it: the folders
@@ -28,36 +28,16 @@ fn may_go<F>(folder: &Folder<F>, planned: &Planned<'_>) -> bool {
     planned.entry.meta.kind == Kind::Folder && !asked(planned.entry.name.to_bytes())
 }
 
-impl<S: Source, T: Target<S>> Walk<S, T> {
-    /// Notes folders, holding back what `tell` says of them, and what shows that one is not empty.
-    pub(crate) fn note_empty(
-        &self,
-        folder: &Folder<S::Folder>,
-        steps: &[Planned<'_>],
-        tell: impl Fn(&Planned<'_>) -> (Option<Item>, Option<Change>),
-    ) -> Vec<Untold> {
-        let Some(empty) = &self.set.empty else { return Vec::new() };
-        let mut released = Vec::new();
-        for planned in steps {
-            if may_go(folder, planned) {
-                let (item, change) = tell(planned);
-                let verdict = planned.step.verdict;
-                empty.add(
-                    folder.place.inside_of(planned.entry.name),
-                    Untold { verdict, item, change },
-                );
+impl<S: Source> WalkState<S> {
+    /// Says that something of `folder` is there: reports the itemized lines that were withheld of it and of the folders above it,
+    /// and has `report` report the changes.
+    pub(crate) fn not_empty(&self, folder: &Folder<S::Folder>, mut report: impl FnMut(Change)) {
+        let Some(empty) = &self.set.empty else { return };
+        for Untold { item, change, .. } in empty.holds_something(&folder.place.inside()) {
+            self.tell_item(item);
+            if let Some(change) = change {
+                report(change);
             }
-        }
-        if steps.iter().any(|planned| planned.entry.meta.kind != Kind::Folder) {
-            released.extend(empty.holds_something(&folder.place.inside()));
-        }
-        released
-    }
-
-    /// Says that something of `folder` is there, though it may not be in the snapshot.
-    pub(crate) fn not_empty(&self, folder: &Folder<S::Folder>) {
-        if let Some(empty) = &self.set.empty {
-            T::release(self, empty.holds_something(&folder.place.inside()));
         }
     }
 
@@ -92,7 +72,7 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     ///
     /// # Errors
     /// When the destination fails.
-    pub(crate) fn remove_empty(self: &Arc<Self>) -> Result<Vec<Vec<u8>>, RunError> {
+    pub(crate) fn remove_empty(&self) -> Result<Vec<Vec<u8>>, RunError> {
         let mut gone = Vec::new();
         for path in self.count_out_empty() {
             let removed = self.remove_one(&path).map_err(|error| {
@@ -123,6 +103,27 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl<S: Source, T: PlanSink<S>> Walk<S, T> {
+    /// Withholds the reports about folders that may be empty, and passes on those about folders in which `steps` have something.
+    pub(super) fn withhold_empty(&self, folder: &Folder<S::Folder>, steps: &[Planned<'_>]) {
+        let Some(empty) = &self.state.set.empty else { return };
+        for planned in steps.iter().filter(|planned| may_go(folder, planned)) {
+            let item = self.state.item(folder, planned);
+            let change = self.sink.change(folder, planned);
+            let verdict = planned.step.verdict;
+            empty.add(folder.place.inside_of(planned.entry.name), Untold { verdict, item, change });
+        }
+        if steps.iter().any(|planned| planned.entry.meta.kind != Kind::Folder) {
+            self.not_empty(folder);
+        }
+    }
+
+    /// Says that something of `folder` is there, though it may not be in the snapshot.
+    pub(super) fn not_empty(&self, folder: &Folder<S::Folder>) {
+        self.state.not_empty(folder, |change| self.sink.report(change));
     }
 }
 

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::backup::walk::Walk;
 use crate::backup::walk::folder::{Folder, Opened, Rules};
 use crate::backup::walk::open_folders::Reopened;
+use crate::backup::walk::plan_sink::PlanSink;
+use crate::backup::walk::state::WalkState;
 use crate::backup::walk::task::{Retry, Task, lock};
-use crate::backup::walk::{Target, Walk};
 use crate::entry::tree_path::Place;
 use crate::entry::{Entry, Extra, Listed, check_name};
 use crate::error::RunError;
@@ -44,47 +46,45 @@ fn is_leased(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
 
-impl<S: Source, T: Target<S>> Walk<S, T> {
-    /// Says that an entry cannot be read: it is tried again later, or given up.
-    pub(crate) fn unread(
-        self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
+impl<S: Source> WalkState<S> {
+    /// Decides what becomes of an entry that cannot be read. `None` when the walk tries it again later, or has reported it; otherwise
+    /// the error with which it is given up.
+    pub(crate) fn try_later(
+        &self,
+        folder: &Folder<S::Folder>,
         name: &CStr,
         error: SourceError,
-    ) -> Result<(), RunError> {
-        // A source that tells such a name wants it to be followed: it is said, and that is all.
+    ) -> Result<Option<SourceError>, RunError> {
+        // A source that reports such a name wants the program to follow it: the name is reported, and that is all.
         if matches!(error, SourceError::BadName(_)) || check_name(name.to_bytes()).is_err() {
             self.problem(&folder.place.source_of(name), error, Instead::Nothing);
-            return Ok(());
+            return Ok(None);
         }
         let counted = !folder.see(name);
         match error {
             SourceError::Lost(_) => return Err(RunError::SourceLost(error)),
-            // That a name is gone is believed when a second listing no longer has it.
+            // A name has vanished when a second listing no longer has it.
             SourceError::Vanished if self.last_try() => {
                 let mut gone = lock(&self.gone);
                 if gone.len() < RETRIES {
                     gone.push(Retry::of(folder, name, counted));
-                    return Ok(());
+                    return Ok(None);
                 }
             }
             SourceError::Unreadable { action: "open", error: ref lease }
                 if self.last_try() && is_leased(lease) && self.waits_for_leases() =>
             {
                 lock(&self.again).push(Retry::of(folder, name, counted));
-                return Ok(());
+                return Ok(None);
             }
             _ => {}
         }
         let mut again = lock(&self.again);
         if !self.last_try() && !error.is_final() && again.len() < RETRIES {
             again.push(Retry::of(folder, name, counted));
-            return Ok(());
+            return Ok(None);
         }
-        drop(again);
-        let instead = T::unread(self, folder, name)?;
-        self.problem(&folder.place.source_of(name), error, instead);
-        Ok(())
+        Ok(Some(error))
     }
 
     /// Leaves an entry that was listed and counted to the end of the walk.
@@ -100,32 +100,6 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
     /// Whether files on which others hold a lease are waited for still.
     fn waits_for_leases(&self) -> bool {
         *self.patience.get_or_init(|| Instant::now() + LEASE) > Instant::now()
-    }
-
-    /// Looks once more at everything that could not be read, and at what was left to the end.
-    pub(crate) fn retry(self: &Arc<Self>) -> Result<(), RunError> {
-        self.last_try.store(true, Ordering::Relaxed);
-        let mut again = std::mem::take(&mut *lock(&self.again));
-        while !again.is_empty() {
-            for retries in by_folder(again) {
-                self.queue.push(Task::Again { retries });
-            }
-            self.work()?;
-            again = std::mem::take(&mut *lock(&self.again));
-            // Those that are left are leased; each open has told their holder that somebody waits.
-            if !again.is_empty() && !self.halted() {
-                std::thread::sleep(LEASE_PAUSE);
-            }
-        }
-        // What removes a folder comes after what lies in it.
-        let mut gone = by_folder(std::mem::take(&mut *lock(&self.gone)));
-        gone.sort_by_key(|retries| retries.first().map(|retry| Reverse(retry.place.depth())));
-        for retries in gone {
-            if !self.halted() {
-                self.list_again(&retries)?;
-            }
-        }
-        self.work()
     }
 
     /// Tells and counts an entry that was not read well.
@@ -149,37 +123,8 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         self.event(&Event::Problem(Problem { path: place, what, instead, since: None }));
     }
 
-    /// Looks once more at entries of one folder that could not be read.
-    pub(crate) fn again(self: &Arc<Self>, retries: Vec<Retry>) -> Result<(), RunError> {
-        let Some(first) = retries.first() else { return Ok(()) };
-        let folder = self.folder_again(first)?;
-        let handles = self.handles(&folder)?;
-        for Retry { name, counted, planted, .. } in &retries {
-            if let Some((path, is_root)) = planted {
-                let (found, root) = self.root(path, *is_root)?;
-                let entry = Entry { name: name.clone(), ..found.entry };
-                self.planted(&folder, Listed::from(&entry), &found.folder, root, !counted)?;
-                continue;
-            }
-            let looked = handles.source().and_then(|source| {
-                self.source.look(source, name).map(|entry| (Arc::clone(source), entry))
-            });
-            match looked {
-                Ok((source, entry)) => {
-                    let entries = std::iter::once(Listed::from(&entry));
-                    self.process(&folder, &source, entries, !counted)?;
-                }
-                Err(error) => self.unread(&folder, name, error)?,
-            }
-        }
-        self.settle(&folder)
-    }
-
     /// A folder of which only some entries are looked at again.
-    pub(crate) fn folder_again(
-        self: &Arc<Self>,
-        retry: &Retry,
-    ) -> Result<Arc<Folder<S::Folder>>, RunError> {
+    pub(crate) fn folder_again(&self, retry: &Retry) -> Result<Arc<Folder<S::Folder>>, RunError> {
         let Retry { place, area, dev, scope, .. } = retry;
         let Reopened { handles, entry } = self.reopen(place)?;
         let broken = |error| self.destination("cannot read what is kept beside", place, c"", error);
@@ -213,6 +158,73 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let extra = Some(Box::new(Extra { target: None, xattrs, xattrs_unread: false }));
         Ok(Entry { name: CString::default(), meta: here.meta()?, extra })
     }
+}
+
+impl<S: Source, T: PlanSink<S>> Walk<S, T> {
+    /// Says that an entry cannot be read: the walk tries it again later, or has it carried forward.
+    pub(crate) fn unread(
+        &self,
+        folder: &Arc<Folder<S::Folder>>,
+        name: &CStr,
+        error: SourceError,
+    ) -> Result<(), RunError> {
+        let Some(error) = self.state.try_later(folder, name, error)? else { return Ok(()) };
+        let instead = self.sink.carry_forward(folder, name)?;
+        self.state.problem(&folder.place.source_of(name), error, instead);
+        Ok(())
+    }
+
+    /// Looks once more at everything that could not be read, and at what was left to the end.
+    pub(crate) fn retry(self: &Arc<Self>) -> Result<(), RunError> {
+        self.state.last_try.store(true, Ordering::Relaxed);
+        let mut again = std::mem::take(&mut *lock(&self.state.again));
+        while !again.is_empty() {
+            for retries in by_folder(again) {
+                self.state.queue.push(Task::Again { retries });
+            }
+            self.work()?;
+            again = std::mem::take(&mut *lock(&self.state.again));
+            // Those that are left are leased; each open has told their holder that somebody waits.
+            if !again.is_empty() && !self.state.halted() {
+                std::thread::sleep(LEASE_PAUSE);
+            }
+        }
+        // What removes a folder comes after what lies in it.
+        let mut gone = by_folder(std::mem::take(&mut *lock(&self.state.gone)));
+        gone.sort_by_key(|retries| retries.first().map(|retry| Reverse(retry.place.depth())));
+        for retries in gone {
+            if !self.state.halted() {
+                self.list_again(&retries)?;
+            }
+        }
+        self.work()
+    }
+
+    /// Looks once more at entries of one folder that could not be read.
+    pub(crate) fn again(self: &Arc<Self>, retries: Vec<Retry>) -> Result<(), RunError> {
+        let Some(first) = retries.first() else { return Ok(()) };
+        let folder = self.state.folder_again(first)?;
+        let handles = self.state.handles(&folder)?;
+        for Retry { name, counted, planted, .. } in &retries {
+            if let Some((path, is_root)) = planted {
+                let (found, root) = self.state.root(path, *is_root)?;
+                let entry = Entry { name: name.clone(), ..found.entry };
+                self.planted(&folder, Listed::from(&entry), &found.folder, root, !counted)?;
+                continue;
+            }
+            let looked = handles.source().and_then(|source| {
+                self.state.source.look(source, name).map(|entry| (Arc::clone(source), entry))
+            });
+            match looked {
+                Ok((source, entry)) => {
+                    let entries = std::iter::once(Listed::from(&entry));
+                    self.process(&folder, &source, entries, !counted)?;
+                }
+                Err(error) => self.unread(&folder, name, error)?,
+            }
+        }
+        self.settle(&folder)
+    }
 
     /// A folder whose listing broke off is tried again as a whole, as an entry of its parent.
     pub(crate) fn unlisted(
@@ -230,8 +242,8 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
         let chain = folder.place.chain();
         let [.., parent, _] = &chain[..] else { return Ok(()) };
         let name = folder.place.name();
-        let mut again = lock(&self.again);
-        if !self.last_try() && !error.is_final() && again.len() < RETRIES {
+        let mut again = lock(&self.state.again);
+        if !self.state.last_try() && !error.is_final() && again.len() < RETRIES {
             let (place, name) = (Arc::clone(parent), name.to_owned());
             // The folder is met again in its parent, whose device the place there is compared with.
             let (area, dev) = (folder.area, folder.dev);
@@ -240,8 +252,8 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             return Ok(());
         }
         drop(again);
-        let instead = T::unread(self, folder, c"")?;
-        self.problem(&folder.place.source_of(c""), error, instead);
+        let instead = self.sink.carry_forward(folder, c"")?;
+        self.state.problem(&folder.place.source_of(c""), error, instead);
         Ok(())
     }
 }

@@ -8,8 +8,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
+use crate::backup::walk::Walk;
+use crate::backup::walk::plan_sink::PlanSink;
+use crate::backup::walk::state::WalkState;
 use crate::backup::walk::task::Retry;
-use crate::backup::walk::{Target, Walk};
 use crate::entry::Batch;
 use crate::entry::tree_path::Place;
 use crate::error::RunError;
@@ -20,34 +22,7 @@ const GHOST: &str = "it is listed in its folder, and the system says that it doe
 
 type Names = HashSet<CString>;
 
-impl<S: Source, T: Target<S>> Walk<S, T> {
-    /// Decides about names of one folder that were gone when they were looked for.
-    pub(crate) fn list_again(self: &Arc<Self>, retries: &[Retry]) -> Result<(), RunError> {
-        let Some(first) = retries.first() else { return Ok(()) };
-        let wanted: Names = retries.iter().map(|retry| retry.name.clone()).collect();
-        let listed = self.still_listed(&first.place, &wanted)?;
-        if !self.is_here(&first.place) {
-            // The folder went with all that was in it.
-            self.tally.count(|counts| counts.vanished += retries.len() as u64);
-            return Ok(());
-        }
-        let folder = self.folder_again(first)?;
-        let handles = self.handles(&folder)?;
-        for Retry { name, .. } in retries {
-            folder.see(name);
-            if listed.contains(name) {
-                let instead = T::unread(self, &folder, name)?;
-                self.problem(&folder.place.source_of(name), GHOST, instead);
-                continue;
-            }
-            self.tally.count(|counts| counts.vanished += 1);
-            if let Some(here) = &handles.here {
-                T::superfluous(self, &folder, here, name)?;
-            }
-        }
-        self.settle(&folder)
-    }
-
+impl<S: Source> WalkState<S> {
     /// Whether the incomplete snapshot has the folder; `true` when there is none to look into.
     fn is_here(&self, place: &Arc<Place>) -> bool {
         let Some(top) = &self.set.here.top else { return true };
@@ -98,6 +73,35 @@ impl<S: Source, T: Target<S>> Walk<S, T> {
             Ok((_, Err(error @ SourceError::Lost(_)))) => Err(RunError::SourceLost(error)),
             Ok((_, Err(_))) | Err(_) => Ok(wanted.clone()),
         }
+    }
+}
+
+impl<S: Source, T: PlanSink<S>> Walk<S, T> {
+    /// Decides about names of one folder that were gone when they were looked for.
+    pub(crate) fn list_again(self: &Arc<Self>, retries: &[Retry]) -> Result<(), RunError> {
+        let Some(first) = retries.first() else { return Ok(()) };
+        let wanted: Names = retries.iter().map(|retry| retry.name.clone()).collect();
+        let listed = self.state.still_listed(&first.place, &wanted)?;
+        if !self.state.is_here(&first.place) {
+            // The folder went with all that was in it.
+            self.state.tally.count(|counts| counts.vanished += retries.len() as u64);
+            return Ok(());
+        }
+        let folder = self.state.folder_again(first)?;
+        let handles = self.state.handles(&folder)?;
+        for Retry { name, .. } in retries {
+            folder.see(name);
+            if listed.contains(name) {
+                let instead = self.sink.carry_forward(&folder, name)?;
+                self.state.problem(&folder.place.source_of(name), GHOST, instead);
+                continue;
+            }
+            self.state.tally.count(|counts| counts.vanished += 1);
+            if let Some(here) = &handles.here {
+                self.sink.superfluous(&folder, here, name)?;
+            }
+        }
+        self.settle(&folder)
     }
 }
 

@@ -9,9 +9,11 @@ use rustix::io::Errno;
 
 use crate::backup::plan::{Action, Planned, Step};
 use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::plan_sink::{Entered, PlanSink};
+use crate::backup::walk::state::WalkState;
 use crate::backup::walk::tally::Batched;
-use crate::backup::walk::{Entered, Target, Walk};
 use crate::entry::hard_links::Groups;
+use crate::entry::preserve::Keep;
 use crate::entry::stored::Held;
 use crate::entry::tree_path::Place;
 use crate::entry::{Entry, FileId, Kind, Listed, Meta};
@@ -39,9 +41,9 @@ pub(crate) struct Item {
 
 impl Item {
     /// An item of its own for an entry that is one of several names of an inode.
-    pub(crate) fn of<S: Source>(walk: &Walk<S, Build<S>>, planned: &Planned<'_>) -> Option<Self> {
+    pub(crate) fn of(keep: Keep, planned: &Planned<'_>) -> Option<Self> {
         let meta = planned.entry.meta;
-        let several = walk.keep().hard_links && meta.links > 1 && meta.kind != Kind::Folder;
+        let several = keep.hard_links && meta.links > 1 && meta.kind != Kind::Folder;
         let group = meta.id.filter(|_| several)?;
         Some(Self { group: Some(group), ..Self::to_fetch(planned) })
     }
@@ -70,8 +72,12 @@ impl Item {
 /// The mode of a snapshot's own folder, when that is no source root.
 pub(crate) const TOP_MODE: u32 = 0o755;
 
-/// Builds the incomplete snapshot.
-pub(crate) struct Build<S: Source> {
+/// Carries out plans in the incomplete snapshot.
+pub(crate) struct SnapshotWriter<S: Source> {
+    /// Settings, counters, events and cancellation of the walk.
+    pub(crate) walk: Arc<WalkState<S>>,
+    /// Where the content of files comes from.
+    pub(crate) source: Arc<S>,
     pub(crate) dresser: MetadataWriter,
     /// Where this snapshot's records are kept beside it.
     pub(crate) kept: Kept,
@@ -115,16 +121,18 @@ pub(crate) struct Waiting<F> {
 pub(crate) const OTHER_NAME: &str =
     "the destination would store it under another name, as this one is not UTF-8";
 
-pub(crate) type BuildWalk<S> = Arc<Walk<S, Build<S>>>;
-
-impl<S: Source> Build<S> {
+impl<S: Source> SnapshotWriter<S> {
     pub(crate) fn new(
+        walk: &Arc<WalkState<S>>,
+        source: &Arc<S>,
         dresser: MetadataWriter,
         kept: Kept,
         manifest: Writer,
         sync_each: bool,
     ) -> Self {
         Self {
+            walk: Arc::clone(walk),
+            source: Arc::clone(source),
             dresser,
             kept,
             manifest,
@@ -140,20 +148,21 @@ impl<S: Source> Build<S> {
     }
 }
 
-impl<S: Source> Target<S> for Build<S> {
+impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
     fn enter(
-        walk: &BuildWalk<S>,
+        &self,
         parent: &Folder<S::Folder>,
         handles: &Handles<S::Folder>,
         entry: &Entry,
     ) -> Result<Entered, RunError> {
-        if walk.target.dresser.abilities.changes(&entry.name) {
+        if self.dresser.abilities.changes(&entry.name) {
             parent.changes.alter();
             let what = format!("{OTHER_NAME}, and so all that is in it");
-            walk.problem(&parent.place.source_of(&entry.name), what, Instead::Nothing);
+            self.walk.problem(&parent.place.source_of(&entry.name), what, Instead::Nothing);
             return Ok(Entered::Refused);
         }
-        let broken = |action, error| walk.destination(action, &parent.place, &entry.name, error);
+        let broken =
+            |action, error| self.walk.destination(action, &parent.place, &entry.name, error);
         let here = here(handles).map_err(|error| broken("cannot enter", error))?;
         match enter(here, &entry.name, parent.fresh) {
             Ok((dir, made)) => Ok(Entered::Opened(Some(dir), made)),
@@ -166,11 +175,11 @@ impl<S: Source> Target<S> for Build<S> {
                     let what = format!(
                         "the destination refuses the folder and so all that is in it: {error}"
                     );
-                    walk.problem(&parent.place.source_of(&entry.name), what, Instead::Nothing);
+                    self.walk.problem(&parent.place.source_of(&entry.name), what, Instead::Nothing);
                     return Ok(Entered::Refused);
                 }
                 Err(if refusal == Refusal::Full {
-                    no_space(&walk.set.backups_dir)
+                    no_space(&self.walk.set.backups_dir)
                 } else {
                     broken(action, error)
                 })
@@ -179,17 +188,12 @@ impl<S: Source> Target<S> for Build<S> {
     }
 
     fn apply(
-        walk: &BuildWalk<S>,
+        self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
         handles: &Arc<Handles<S::Folder>>,
         source: &Arc<S::Folder>,
         steps: &[Planned<'_>],
     ) {
-        walk.itemize(folder, steps);
-        Self::release(
-            walk,
-            walk.note_empty(folder, steps, |planned| (walk.item(folder, planned), None)),
-        );
         let mut wanted = Vec::new();
         let mut done = Batched::default();
         let is_folder = |held: &Held| held.meta.kind == Kind::Folder && held.on_disk;
@@ -200,31 +204,31 @@ impl<S: Source> Target<S> for Build<S> {
                 }
                 continue;
             }
-            if walk.halted() || walk.is_full() {
+            if self.walk.halted() || self.walk.is_full() {
                 return;
             }
-            if walk.target.dresser.abilities.changes(planned.entry.name) {
-                walk.would_be_renamed(folder, planned.entry);
+            if self.dresser.abilities.changes(planned.entry.name) {
+                self.would_be_renamed(folder, planned.entry);
                 continue;
             }
             if planned.is_apart() {
                 folder.changes.alter();
             }
-            let item = Item::of(walk, planned);
+            let item = Item::of(self.walk.keep(), planned);
             let result = match item {
-                Some(item) => walk.grouped(folder, handles, source, item, &mut done),
-                None => walk.carry_out(folder, handles, planned, &mut done),
+                Some(item) => self.grouped(folder, handles, source, item, &mut done),
+                None => self.carry_out(folder, handles, planned, &mut done),
             };
             match result {
                 Ok(Outcome::Fetch(item)) => wanted.push(item),
                 Ok(Outcome::Stored | Outcome::Refused) => {}
-                Err(error) => return walk.fail(error),
+                Err(error) => return self.walk.fail(error),
             }
         }
-        walk.tally.add(&done, None);
-        add(&walk.set.context.progress.linked, done.counts.linked);
+        self.walk.tally.add(&done, None);
+        add(&self.walk.set.context.progress.linked, done.counts.linked);
         if !wanted.is_empty() {
-            walk.fetch(folder, handles, source, wanted);
+            self.fetch(folder, handles, source, wanted);
         }
     }
 
@@ -232,63 +236,59 @@ impl<S: Source> Target<S> for Build<S> {
         self.groups.knows(id, meta)
     }
 
-    fn deleted(walk: &BuildWalk<S>, folder: &Folder<S::Folder>, name: &CStr, is_folder: bool) {
+    fn deleted(&self, folder: &Folder<S::Folder>, _: &CStr, _: bool) {
         folder.changes.alter();
-        if let Some(items) = &walk.set.context.items {
-            crate::backup::itemize::deleted(items, folder, name, is_folder);
-        }
     }
 
-    fn left_out(_: &BuildWalk<S>, folder: &Folder<S::Folder>, _: &CStr, _: bool) {
+    fn left_out(&self, folder: &Folder<S::Folder>, _: &CStr, _: bool) {
         folder.changes.alter();
     }
 
     fn superfluous(
-        walk: &BuildWalk<S>,
+        &self,
         folder: &Folder<S::Folder>,
         here: &Dir,
         name: &CStr,
     ) -> Result<(), RunError> {
         folder.changes.alter();
-        add(&walk.freed, 1);
+        add(&self.walk.freed, 1);
         clear(here, name)
-            .map_err(|error| walk.destination("cannot remove", &folder.place, name, error))
+            .map_err(|error| self.walk.destination("cannot remove", &folder.place, name, error))
     }
 
-    fn unread(
-        walk: &BuildWalk<S>,
+    fn carry_forward(
+        self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
         name: &CStr,
     ) -> Result<Instead, RunError> {
-        walk.carry_forward(folder, name)
+        self.carry(folder, name)
     }
 
-    fn finish(walk: &BuildWalk<S>, folder: &Folder<S::Folder>) -> Result<(), RunError> {
-        let broken = |action, error| walk.destination(action, &folder.place, c"", error);
-        let handles = walk.handles(folder)?;
+    fn finish(&self, folder: &Folder<S::Folder>) -> Result<(), RunError> {
+        let broken = |action, error| self.walk.destination(action, &folder.place, c"", error);
+        let handles = self.walk.handles(folder)?;
         let here = here(&handles).map_err(|error| broken("cannot finish", error))?;
         if let Some(entry) = &folder.entry {
-            let late = walk.locks_out(&entry.meta);
+            let late = self.locks_out(&entry.meta);
             let open = late.then(|| {
                 let mut entry = entry.clone();
                 entry.meta.mode |= 0o700;
                 entry
             });
             let entry = Listed::from(open.as_ref().unwrap_or(entry));
-            let record = walk
-                .target
+            let record = self
                 .dresser
                 .existing(here, entry)
                 .map_err(|error| broken("cannot set the attributes of", error))?;
-            walk.note(folder, c"", record);
+            self.note(folder, c"", record);
         }
         let mode = folder.entry.as_ref().map(|entry| entry.meta.mode);
         let top = folder.place.chain().len() == 1;
         if top {
-            walk.target.top_mode.store(mode.unwrap_or(TOP_MODE), Ordering::Relaxed);
-        } else if folder.entry.as_ref().is_some_and(|entry| walk.locks_out(&entry.meta)) {
+            self.top_mode.store(mode.unwrap_or(TOP_MODE), Ordering::Relaxed);
+        } else if folder.entry.as_ref().is_some_and(|entry| self.locks_out(&entry.meta)) {
             let late = (Arc::clone(&folder.place), mode.unwrap_or(TOP_MODE));
-            lock(&walk.target.late_modes).push(late);
+            lock(&self.late_modes).push(late);
         }
         if top {
             // Nobody else looks into a snapshot that is being built, or keeps runs off it by a lock.
@@ -296,15 +296,16 @@ impl<S: Source> Target<S> for Build<S> {
         }
         let records = folder.records();
         if !records.is_empty() || !folder.fresh {
-            walk.target
-                .kept
-                .store(&folder.place, &records, walk.target.sync_each)
+            self.kept
+                .store(&folder.place, &records, self.sync_each)
                 .map_err(|error| broken("cannot keep what is beside", error))?;
         }
-        walk.record(folder, &handles, here);
-        if walk.target.sync_each {
-            here.sync()
-                .map_err(|error| RunError::Sync { path: walk.set.backups_dir.clone(), error })?;
+        self.record(folder, &handles, here);
+        if self.sync_each {
+            here.sync().map_err(|error| RunError::Sync {
+                path: self.walk.set.backups_dir.clone(),
+                error,
+            })?;
         }
         Ok(())
     }

@@ -1,0 +1,272 @@
+//! The state of a walk that its threads and its sink share: settings, counters, events, cancellation, and what is left to do.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::{CStr, CString};
+use std::io;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+
+use crate::backup::plan::Planned;
+use crate::backup::walk::folder::Folder;
+use crate::backup::walk::setting::{MountSeen, RootSeen, Setting};
+use crate::backup::walk::tally::Tally;
+use crate::backup::walk::task::{InFlight, Retry, Task, lock};
+use crate::entry::overlay::Records;
+use crate::entry::preserve::Keep;
+use crate::entry::stored::Held;
+use crate::entry::tree_path::Place;
+use crate::error::RunError;
+use crate::filter::scope::Scope;
+use crate::fs::dir::Dir;
+use crate::fs::traverse::most_open_folders;
+use crate::fs::xattrs::Asked;
+use crate::job::Job;
+use crate::monitor::event::Event;
+use crate::monitor::items::Item;
+use crate::repository::records::coverage::{Coverage, Noted};
+use crate::source::{Answers, Root, Source};
+use crate::threads::semaphore::Semaphore;
+use crate::threads::work_queue::Queue;
+
+/// How many entries of a source that answers later may wait for a worker: about 10 MiB.
+const ARRIVED: usize = 64 * 1024;
+
+/// What the threads of a walk share. Its sink sees the settings, counters, events and cancellation; what is left to do is the
+/// walk's own.
+pub(crate) struct WalkState<S: Source> {
+    pub(super) source: Arc<S>,
+    pub(crate) set: Setting,
+    pub(crate) tally: Tally,
+    /// The filters as they stand above everything; `None` when nothing is left out of anything.
+    pub(super) scope: Option<Arc<Scope>>,
+    pub(super) queue: Arc<Queue<Task<S::Folder>>>,
+    /// How many files may be asked for at once of a source that answers later.
+    gate: Arc<Semaphore>,
+    /// How many entries may have arrived that no worker has come to.
+    pub(super) arrived: Arc<Semaphore>,
+    /// How many listed folders wait to be entered.
+    pub(super) waiting: AtomicUsize,
+    pub(super) fatal: Mutex<Option<RunError>>,
+    halted: AtomicBool,
+    pub(super) full: Mutex<Option<RunError>>,
+    is_full: AtomicBool,
+    /// Entries that were in the incomplete snapshot and no longer in the source.
+    pub(crate) freed: AtomicU64,
+    pub(super) last_try: AtomicBool,
+    pub(super) again: Mutex<Vec<Retry>>,
+    /// Names that were gone when they were looked for the second time.
+    pub(super) gone: Mutex<Vec<Retry>>,
+    /// How long the walk waits for files on which other programs hold a lease.
+    pub(super) patience: OnceLock<Instant>,
+    pub(super) roots: Mutex<Vec<RootSeen>>,
+    /// Mount points below them, in the order of their areas.
+    pub(super) mounts: Mutex<Vec<MountSeen>>,
+    pub(super) gone_mounts: Mutex<BTreeSet<Vec<u8>>>,
+    /// Rule files and tags of the source, for the report.
+    pub(super) noted: Mutex<Noted>,
+    /// Folders of the layout that were opened and that the walk has not come to.
+    pub(super) looked: Mutex<HashMap<PathBuf, Root<S::Folder>>>,
+    /// How many folders are held open.
+    pub(crate) open: Arc<AtomicUsize>,
+    pub(super) most_open: usize,
+}
+
+impl<S: Source> WalkState<S> {
+    pub(crate) fn new(source: Arc<S>, set: Setting) -> Arc<Self> {
+        let (folders, files) = match source.answers() {
+            Answers::AtOnce => (0, usize::MAX),
+            Answers::Later { folders, files } => (folders.max(1), files),
+        };
+        Arc::new(Self {
+            source,
+            tally: Tally::new(set.roots.len()),
+            scope: (!set.filters.is_empty()).then(|| set.filters.scope()),
+            queue: Arc::new(Queue::new(folders)),
+            gate: Semaphore::new(files),
+            arrived: Semaphore::new(ARRIVED),
+            waiting: AtomicUsize::new(0),
+            fatal: Mutex::new(None),
+            halted: AtomicBool::new(false),
+            full: Mutex::new(None),
+            is_full: AtomicBool::new(false),
+            freed: AtomicU64::new(0),
+            last_try: AtomicBool::new(false),
+            again: Mutex::default(),
+            gone: Mutex::default(),
+            patience: OnceLock::new(),
+            roots: Mutex::new(set.roots.clone()),
+            mounts: Mutex::default(),
+            gone_mounts: Mutex::default(),
+            noted: Mutex::default(),
+            looked: Mutex::default(),
+            open: Arc::default(),
+            most_open: most_open_folders(),
+            set,
+        })
+    }
+
+    /// What the walk found at each root.
+    pub(crate) fn roots(&self) -> Vec<RootSeen> {
+        lock(&self.roots).clone()
+    }
+
+    /// What the walk leaves out, for the report; `None` when that is too long.
+    pub(crate) fn coverage(&self, job: &Job) -> Option<Coverage> {
+        Coverage::of(job, &lock(&self.noted))
+    }
+
+    /// Ends the walk; the first error counts. On a full disk it goes on without storing anything, as
+    /// removing what is no longer in the source may make room.
+    pub(crate) fn fail(&self, error: RunError) {
+        if matches!(error, RunError::NoSpace { .. }) {
+            lock(&self.full).get_or_insert(error);
+            self.is_full.store(true, Ordering::Relaxed);
+            return;
+        }
+        lock(&self.fatal).get_or_insert(error);
+        self.halted.store(true, Ordering::Relaxed);
+        self.queue.close();
+    }
+
+    /// Whether the walk is about to end.
+    pub(crate) fn halted(&self) -> bool {
+        if self.halted.load(Ordering::Relaxed) {
+            return true;
+        }
+        if self.set.context.stop.asked() {
+            self.fail(RunError::Stopped);
+            return true;
+        }
+        false
+    }
+
+    /// Whether the destination is full.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    /// `Break` when nothing more is stored.
+    pub(crate) fn goes_on(&self) -> ControlFlow<()> {
+        if self.halted() || self.is_full() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+
+    /// Whether what cannot be read now will not be tried again.
+    pub(super) fn last_try(&self) -> bool {
+        self.last_try.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn event(&self, event: &Event) {
+        self.set.context.monitor.event(event);
+    }
+
+    /// Reports planned entries with rsync's letters, when the job asks for them.
+    pub(super) fn itemize(&self, folder: &Folder<S::Folder>, steps: &[Planned<'_>]) {
+        if let Some(items) = &self.set.context.items {
+            let now = steps.iter().filter(|planned| !self.is_held_back(folder, planned));
+            items.tell(now.filter_map(|planned| self.item(folder, planned)).collect());
+        }
+    }
+
+    /// The itemized line of an entry, when the job asks for it.
+    pub(crate) fn item(&self, folder: &Folder<S::Folder>, planned: &Planned<'_>) -> Option<Item> {
+        crate::backup::itemize::item(
+            self.set.context.items.as_ref()?,
+            folder,
+            planned,
+            &self.set.rules,
+        )
+    }
+
+    /// Reports an itemized line.
+    pub(crate) fn tell_item(&self, item: Option<Item>) {
+        if let Some(items) = &self.set.context.items {
+            items.tell(item.into_iter().collect());
+        }
+    }
+
+    /// Whether the source answers from threads of its own.
+    pub(crate) fn later(&self) -> bool {
+        self.source.answers() != Answers::AtOnce
+    }
+
+    /// Takes places for `files` that are to be asked for, and waits for them if need be. Nothing, for
+    /// a source that answers at once.
+    pub(crate) fn in_flight(&self, files: usize) -> Option<InFlight<S::Folder>> {
+        self.later().then(|| InFlight { _pass: self.gate.acquire(files), _hold: self.queue.hold() })
+    }
+
+    /// Has `name` in `folder` carried forward by a worker; the folder waits for it.
+    pub(crate) fn carry_later(&self, folder: &Arc<Folder<S::Folder>>, name: CString) {
+        folder.expect(1);
+        self.queue.push(Task::Carry { folder: Arc::clone(folder), name });
+    }
+
+    /// One thing that `folder` waited for has happened; whether the folder is to be finished now.
+    pub(crate) fn settles(&self, folder: &Folder<S::Folder>) -> bool {
+        folder.settle() && !self.halted()
+    }
+
+    pub(crate) fn keep(&self) -> Keep {
+        self.set.rules.keep
+    }
+
+    pub(crate) fn asked(&self) -> Asked {
+        Asked { xattrs: self.keep().xattrs, acls: self.keep().acls }
+    }
+
+    /// What `dir` holds under `name`, as it is meant.
+    pub(crate) fn held(
+        &self,
+        dir: &Dir,
+        name: &CStr,
+        records: &Records,
+    ) -> io::Result<Option<Held>> {
+        let held = crate::fs::lookup::held(dir, name, records, self.asked())?;
+        Ok(if self.keep().fake_super {
+            crate::fs::fake_super::complete(dir, name, held)
+        } else {
+            held
+        })
+    }
+
+    /// An error of the backups folder at `name` in `folder`.
+    pub(crate) fn destination(
+        &self,
+        action: &'static str,
+        place: &Arc<Place>,
+        name: &CStr,
+        error: io::Error,
+    ) -> RunError {
+        use std::os::unix::ffi::OsStringExt;
+        let inside = std::ffi::OsString::from_vec(place.inside_of(name));
+        crate::error::destination(
+            action,
+            &self.set.backups_dir,
+            self.set.backups_dir.join(inside),
+            error,
+        )
+    }
+
+    /// Reports what `--files-from` names and the source does not have.
+    pub(super) fn tell_missing(&self, job: &Job) {
+        let Some(selection) = &self.set.selection else { return };
+        let root = job.layout.roots().into_iter().next().map(|(path, _)| path).unwrap_or_default();
+        for path in selection.missing() {
+            use std::os::unix::ffi::OsStrExt;
+            let path = root.join(std::ffi::OsStr::from_bytes(&path));
+            let what = "it is listed (--files-from) and does not exist";
+            self.problem(
+                path.as_os_str().as_bytes(),
+                what,
+                crate::monitor::event::Instead::Nothing,
+            );
+        }
+    }
+}
