@@ -1,7 +1,6 @@
 //! Tells changes with rsync's letters (`--itemize-changes`).
 
 use std::ffi::CStr;
-use std::sync::PoisonError;
 
 use crate::backup::plan::{Planned, Rules, Verdict};
 use crate::backup::walk::folder::Folder;
@@ -9,6 +8,7 @@ use crate::entry::escape::shown;
 use crate::entry::stored::Held;
 use crate::entry::{Kind, Listed};
 use crate::monitor::items::{Item, Items};
+use crate::threads::lock::lock;
 
 /// The line about an entry, unless it is an unchanged one that `items` leaves out.
 pub(crate) fn item<F>(
@@ -39,7 +39,7 @@ fn first_name(items: &Items, entry: Listed<'_>, path: &str, rules: &Rules) -> Op
     let meta = entry.meta;
     let several = rules.keep.hard_links && meta.links > 1 && meta.kind != Kind::Folder;
     let id = meta.id.filter(|_| several)?;
-    let mut first = items.first.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut first = lock(&items.first);
     match first.get(&id) {
         // A name that is looked at again is no further one.
         Some(name) if name != path => Some(name.clone()),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::CStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::backup::change::{Change, ChangeKind, ChangeSink};
 use crate::backup::plan::{Action, Planned, Verdict};
@@ -17,6 +17,7 @@ use crate::error::RunError;
 use crate::fs::dir::Dir;
 use crate::monitor::event::Instead;
 use crate::source::Source;
+use crate::threads::lock::lock;
 
 /// Sends every difference to a sink and counts what a run would copy.
 pub(crate) struct Preview<S: Source> {
@@ -36,7 +37,7 @@ impl<S: Source> Preview<S> {
         let several = keep.hard_links && meta.links > 1 && meta.kind != Kind::Folder;
         match meta.id.filter(|_| several) {
             Some(id) => {
-                let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut counted = lock(&self.counted);
                 counted.insert((id, meta.ctime))
             }
             None => true,
@@ -110,7 +111,7 @@ impl<S: Source> PlanSink<S> for Preview<S> {
     }
 
     fn knows(&self, id: FileId, meta: &Meta) -> bool {
-        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = lock(&self.counted);
         counted.contains(&(id, meta.ctime))
     }
 

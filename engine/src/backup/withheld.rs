@@ -2,11 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use crate::backup::change::Change;
 use crate::backup::plan::Verdict;
 use crate::monitor::items::Item;
+use crate::threads::lock::lock;
 
 /// The folders in which nothing but folders was seen so far, by their paths inside the snapshot.
 #[derive(Debug, Default)]
@@ -24,13 +25,13 @@ pub(crate) struct Untold {
 
 impl Empty {
     pub(crate) fn add(&self, path: Vec<u8>, held: Untold) {
-        self.folders.lock().unwrap_or_else(PoisonError::into_inner).insert(path, held);
+        lock(&self.folders).insert(path, held);
     }
 
     /// Something was found in the folder at `path`: neither it nor one above it is empty. What was held
     /// back of them.
     pub(crate) fn holds_something(&self, path: &[u8]) -> Vec<Untold> {
-        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut folders = lock(&self.folders);
         let (mut released, mut path) = (Vec::new(), path);
         // Whoever is above a folder that holds something was released with it.
         while let Some(held) = folders.remove(path) {
@@ -42,8 +43,7 @@ impl Empty {
 
     /// What is left when everything was seen, the deepest first.
     pub(crate) fn take(&self) -> Vec<(Vec<u8>, Verdict)> {
-        let folders =
-            std::mem::take(&mut *self.folders.lock().unwrap_or_else(PoisonError::into_inner));
+        let folders = std::mem::take(&mut *lock(&self.folders));
         let mut empty: Vec<_> =
             folders.into_iter().map(|(path, held)| (path, held.verdict)).collect();
         empty.sort_by_cached_key(|(path, _)| Reverse(names(path).count()));

@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::entry::overlay::Record;
 use crate::entry::tree_path::Place;
 use crate::entry::{FileId, Meta, Time};
+use crate::threads::lock::lock;
 
 /// The first name of an inode, and where it is in the snapshot.
 #[derive(Debug, Clone)]
@@ -60,7 +61,7 @@ impl<W> Groups<W> {
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<FileId, Slot<W>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Asks how to store `name` of the inode `id` with the metadata `meta`.

@@ -4,12 +4,13 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
 
 use crate::entry::Kind;
 use crate::fs::dir::Dir;
+use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::Queue;
 
 /// A folder below this depth is moved up before it is emptied, so that few handles are open.
@@ -98,7 +99,7 @@ pub(crate) fn remove_or_say(
     if stop() {
         return Err(left(io::ErrorKind::Interrupted.into()));
     }
-    if let Some(error) = removal.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    if let Some(error) = unpoisoned(removal.failed.into_inner()) {
         return Err(error);
     }
     dir.remove_folder(name).map_err(left)?;
@@ -233,7 +234,7 @@ impl Removal<'_> {
         names.retain(|name| !name.is_empty());
         names.reverse();
         let left = Left { path: names.join(&b'/'), error };
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(left);
+        lock(&self.failed).get_or_insert(left);
     }
 }
 

@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::backup::change::{Change, ChangeKind, ChangeSink};
 use crate::backup::plan::WHOLE_SECONDS;
@@ -27,6 +27,7 @@ use crate::repository::read_lock::read;
 use crate::repository::{Backups, folder_name};
 use crate::snapshot::name::SnapshotName;
 use crate::source::Source;
+use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::workers;
 
 /// Receives the differences, from every worker thread.
@@ -99,7 +100,7 @@ impl ChangeSink for Found {
             let folder = path.ends_with('/');
             let path = unshown(path.trim_end_matches('/')).unwrap_or_default();
             let told = |kind, path| Difference { kind, path, from: None, folder, bytes: *bytes };
-            let mut loose = self.loose.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut loose = lock(&self.loose);
             let full = loose.come.len() + loose.others.len() >= MOST || loose.gone.len() >= MOST;
             let kind = match change {
                 ChangeKind::LeftOut => continue,
@@ -134,7 +135,7 @@ impl ChangeSink for Found {
 impl Found {
     /// Reports the entries on one side only, and corrects the counts for moved files.
     fn finish(&self, base: Option<&Dir>, whole_seconds: bool, total: &mut Differences) {
-        let mut loose = self.loose.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loose = lock(&self.loose);
         let Loose { come, others, gone, too_many } = std::mem::take(&mut *loose);
         let (files, mut unsure) = base.map(|top| Files::of(top, &gone)).unwrap_or_default();
         let come_files: Vec<Timed> = come.iter().map(|(timed, _)| timed.clone()).collect();
@@ -201,7 +202,7 @@ impl Files {
         for (path, folder) in gone {
             let _ = files.look(top, path, *folder);
         }
-        let mut found = files.found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut found = unpoisoned(files.found.into_inner());
         found.sort_by(|one, other| one.path.cmp(&other.path));
         let unsure = found.len() >= MOST;
         (found, unsure)
@@ -228,7 +229,7 @@ impl Files {
         if meta.kind == Kind::File {
             let path = place.inside_of(name);
             let file = Timed { path, bytes: meta.size, mtime: meta.mtime };
-            self.found.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+            lock(&self.found).push(file);
         }
     }
 }
@@ -254,6 +255,6 @@ impl Visitor for Files {
     fn failed(&self, _: &Arc<Place>, _: io::Error) {}
 
     fn enough(&self) -> bool {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).len() >= MOST
+        lock(&self.found).len() >= MOST
     }
 }

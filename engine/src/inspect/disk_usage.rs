@@ -11,7 +11,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::entry::tree_path::Place;
 use crate::entry::{Kind, Meta};
@@ -21,6 +21,7 @@ use crate::fs::file_system::tells_inodes;
 use crate::fs::traverse::{Visitor, explore};
 use crate::repository::catalog::Catalog;
 use crate::snapshot::name::SnapshotName;
+use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::workers;
 
 /// The space that a snapshot, or a group of snapshots, takes.
@@ -69,10 +70,8 @@ pub fn measure(catalog: &Catalog, groups: &[Vec<SnapshotName>]) -> Result<Measur
     }
     let mut measured =
         Measured { disk_bytes: each.iter().map(|usage| usage.alone_bytes).sum(), each, unread };
-    for inode in inodes
-        .shards
-        .into_iter()
-        .flat_map(|shard| shard.into_inner().unwrap_or_else(PoisonError::into_inner).into_values())
+    for inode in
+        inodes.shards.into_iter().flat_map(|shard| unpoisoned(shard.into_inner()).into_values())
     {
         measured.disk_bytes += inode.disk;
         if !inode.shared && inode.names == inode.links {
@@ -303,8 +302,4 @@ impl Visitor for Gauge<'_> {
         let inside = crate::entry::escape::shown(&place.inside());
         lock(&self.unread).push((format!("{}/{inside}", self.name), error.to_string()));
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

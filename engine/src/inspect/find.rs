@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use fast_glob::glob_match;
 
@@ -17,6 +17,7 @@ use crate::fs::traverse::{Visitor, explore};
 use crate::repository::catalog::Catalog;
 use crate::repository::source_path::Roots;
 use crate::snapshot::name::SnapshotName;
+use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::workers;
 
 /// A search pattern: `*` and `?` (one byte) within a name, `**` across folders, `[a-z]`,
@@ -117,7 +118,7 @@ pub fn find(
     for (number, (name, roots)) in snapshots.iter().enumerate() {
         let seeker = Seeker { name, roots, pattern, state: Mutex::default() };
         explore(&catalog.top(name)?, &Place::top(None), workers(), &seeker);
-        let state = seeker.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let state = unpoisoned(seeker.state.into_inner());
         for (path, folder) in state.found {
             let found = finds.found.entry(path).or_default();
             found.folder = folder;
@@ -167,13 +168,13 @@ impl Visitor for Seeker<'_> {
             }
             ControlFlow::Continue(())
         });
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).found.extend(found);
+        lock(&self.state).found.extend(found);
         listed
     }
 
     fn failed(&self, place: &Arc<Place>, error: io::Error) {
         let path = format!("{}/{}", self.name, crate::entry::escape::shown(&place.inside()));
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         state.unread.push((path, error.to_string()));
     }
 }

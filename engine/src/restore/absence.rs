@@ -2,7 +2,7 @@
 //! whether the run never took it. By the report of that run.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
 
@@ -20,6 +20,7 @@ use crate::repository::records::report_file::report_file;
 use crate::repository::source_path::Roots;
 use crate::snapshot::name::{SnapshotName, State};
 use crate::source::files_from::Selection;
+use crate::threads::lock::lock;
 
 /// How many folders' rules are remembered.
 const SCOPES: usize = 4096;
@@ -223,7 +224,7 @@ impl Rules {
 
     /// The rules as they stood in the folder `inside`.
     fn scope(&self, roots: &Roots, inside: &[u8]) -> Arc<Scope> {
-        let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scopes = lock(&self.scopes);
         let mut missing = Vec::new();
         let mut at = Some(inside);
         let mut scope = loop {

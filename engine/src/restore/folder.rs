@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use crate::entry::overlay::Records;
 use crate::entry::stored::Held;
@@ -13,6 +13,7 @@ use crate::entry::tree_path::Place;
 use crate::entry::{Entry, FileId};
 use crate::fs::dir::Dir;
 use crate::restore::target::FileSystem;
+use crate::threads::lock::lock;
 
 /// One folder on its way from listed to finished.
 pub(crate) struct Folder<F> {
@@ -142,7 +143,7 @@ impl<F> Folder<F> {
 
     /// Its handles, unless they are closed.
     pub(crate) fn opened(&self) -> MutexGuard<'_, Option<Arc<Open<F>>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 }
 
@@ -196,7 +197,7 @@ impl<F> Default for OpenedUp<F> {
 
 impl<F> OpenedUp<F> {
     pub(crate) fn all(&self) -> MutexGuard<'_, HashMap<Vec<u8>, (F, u32)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::ffi::CStr;
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::entry::tree_path::Place;
 use crate::entry::{Kind, Meta, c_name};
@@ -13,6 +13,7 @@ use crate::fs::dir::Dir;
 use crate::fs::file_system::tells_inodes;
 use crate::fs::traverse::{Visitor, explore};
 use crate::restore::request::Item;
+use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::workers;
 
 /// What was found by looking at all names once.
@@ -75,12 +76,12 @@ pub(crate) fn several(top: &Dir, items: &[Item], stop: &(dyn Fn() -> bool + Sync
             explore(&dir, &place, workers(), &census);
         }
     }
-    census.seen.into_inner().unwrap_or_else(PoisonError::into_inner).several
+    unpoisoned(census.seen.into_inner()).several
 }
 
 impl Census<'_> {
     fn one(&self, meta: &Meta) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.seen);
         seen.several.entries += 1;
         if let Some(id) = meta.id {
             seen.see(id.ino);
@@ -109,7 +110,7 @@ impl Visitor for Census<'_> {
                 _ => {}
             }
         }
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.seen);
         seen.several.entries += entries;
         inodes.into_iter().for_each(|ino| seen.see(ino));
         Ok(())

@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::entry::Kind;
 use crate::entry::hard_links::Groups;
@@ -29,6 +29,7 @@ use crate::restore::target::{Shortfall, Target};
 use crate::restore::temporary;
 use crate::restore::temporary::Maker;
 use crate::snapshot::name::SnapshotName;
+use crate::threads::lock::lock;
 use crate::threads::work_queue::Queue;
 
 /// So many names of a folder of the target each thread may hold.
@@ -132,16 +133,15 @@ impl<'a, T: Target> Walk<'a, T> {
     }
 
     pub(crate) fn failed(&self) -> Option<RestoreError> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.failed).take()
     }
 
     pub(crate) fn halted(&self) -> bool {
-        self.context.stop.asked()
-            || self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.context.stop.asked() || lock(&self.failed).is_some()
     }
 
     pub(crate) fn fail(&self, error: RestoreError) {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        lock(&self.failed).get_or_insert(error);
         self.queue.close();
     }
 
@@ -385,7 +385,7 @@ impl<'a, T: Target> Walk<'a, T> {
         if let Some(few) = self.target.names(to, FEW)? {
             return Ok((few, None));
         }
-        let alone = self.long.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = lock(&self.long);
         let all = self.target.names(to, usize::MAX)?;
         Ok((all.unwrap_or_default(), Some(alone)))
     }

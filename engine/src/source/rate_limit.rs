@@ -1,9 +1,10 @@
 //! A limit on the read rate, shared by all readers.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::threads::cancel::Stop;
+use crate::threads::lock::lock;
 
 /// How far a burst may run ahead of the rate.
 const BURST: Duration = Duration::from_millis(100);
@@ -57,7 +58,7 @@ impl RateLimit {
     pub fn pass(&self, bytes: usize) {
         let now = Instant::now();
         let wait = {
-            let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut bucket = lock(&self.bucket);
             bucket.pass(bytes as u64, now)
         };
         let Some(until) = now.checked_add(wait) else { return };

@@ -1,6 +1,8 @@
 //! A counting semaphore that limits concurrent work.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
+
+use crate::threads::lock::{lock, unpoisoned};
 
 /// A counting semaphore.
 pub(crate) struct Semaphore {
@@ -23,9 +25,9 @@ impl Semaphore {
     /// Takes `permits` permits and waits for them if necessary. A request for more permits than
     /// exist waits until no other is held.
     pub(crate) fn acquire(self: &Arc<Self>, permits: usize) -> Permit {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = lock(&self.taken);
         let full = |taken: &mut usize| *taken > 0 && *taken + permits > self.most;
-        let mut taken = self.wake.wait_while(taken, full).unwrap_or_else(PoisonError::into_inner);
+        let mut taken = unpoisoned(self.wake.wait_while(taken, full));
         *taken += permits;
         Permit { semaphore: Arc::clone(self), permits }
     }
@@ -33,7 +35,7 @@ impl Semaphore {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        *self.semaphore.taken.lock().unwrap_or_else(PoisonError::into_inner) -= self.permits;
+        *lock(&self.semaphore.taken) -= self.permits;
         self.semaphore.wake.notify_all();
     }
 }

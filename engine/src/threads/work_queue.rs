@@ -3,7 +3,9 @@
 //!
 //! Requests that are answered later wait in a separate lane, which limits how many are in flight.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use crate::threads::lock::{lock, unpoisoned};
 
 /// Waiting tasks, and a count of the holders that can still add tasks.
 pub(crate) struct Queue<T> {
@@ -59,7 +61,7 @@ impl<T> Queue<T> {
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Adds a task.
@@ -144,7 +146,7 @@ impl<T> Queue<T> {
             if state.idle() {
                 return None;
             }
-            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = unpoisoned(self.wake.wait(state));
         }
     }
 

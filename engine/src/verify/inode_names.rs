@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::entry::Kind;
 use crate::entry::tree_path::Place;
@@ -13,6 +13,7 @@ use crate::fs::file_system::tells_inodes;
 use crate::fs::traverse::{Visitor, explore};
 use crate::repository::catalog::Catalog;
 use crate::snapshot::name::SnapshotName;
+use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::workers;
 use crate::verify::outcome::Damage;
 
@@ -32,7 +33,7 @@ pub(crate) fn of_all(
         let seeker = Seeker { known: tells_inodes(&top), name, damaged: &damaged };
         explore(&top, &Place::top(None), workers(), &seeker);
     }
-    let damaged = damaged.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let damaged = unpoisoned(damaged.into_inner());
     let mut damaged: Vec<Damage> = damaged.into_values().collect();
     for damage in &mut damaged {
         let key = |(name, path): &(SnapshotName, Vec<u8>)| (name.stamp, path.clone());
@@ -76,7 +77,7 @@ impl Visitor for Seeker<'_> {
                     Err(_) => return ControlFlow::Continue(()),
                 }
             }
-            let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut damaged = lock(&self.damaged);
             if let Some(damage) = damaged.get_mut(&ino) {
                 damage.names.push((self.name.clone(), place.inside_of(entry.name)));
             }

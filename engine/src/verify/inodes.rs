@@ -1,9 +1,10 @@
 //! The inodes that were checked, each once, and those that differ from their record.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::snapshot::name::SnapshotName;
+use crate::threads::lock::lock;
 use crate::verify::outcome::{Damage, Flaw};
 
 /// The number of tables for inodes that were read, so that threads rarely wait for each other.
@@ -29,10 +30,6 @@ struct Differing {
     names: Vec<(SnapshotName, Vec<u8>)>,
     /// It equals the record of another of its names.
     proved: bool,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Inodes {

@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::entry::tree_path::Place;
 use crate::entry::{Kind, Meta};
@@ -24,6 +24,7 @@ use crate::repository::manifest::record::{
 };
 use crate::repository::records::sidecar::Kept;
 use crate::snapshot::name::SnapshotName;
+use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::{Queue, workers};
 use crate::verify::inodes::Inodes;
 use crate::verify::outcome::{Damage, Flaw, Seen, Verified, changed_at};
@@ -86,10 +87,6 @@ struct Going {
     most_open: usize,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl<'a> Scan<'a> {
     pub(crate) fn new(portion: Portion, record: bool, context: &'a Context) -> Self {
         Self {
@@ -141,7 +138,7 @@ impl<'a> Scan<'a> {
                 Task::Read(dir, place, files) => self.read(&going, &dir, &place, files),
             }
         });
-        let mut seen = going.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = unpoisoned(going.seen.into_inner());
         if seen.no_manifest {
             seen.differing.push(Flaw::ManifestUnreadable);
         }

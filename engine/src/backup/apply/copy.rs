@@ -18,6 +18,7 @@ use crate::entry::digest::Method;
 use crate::fs::dir::Dir;
 use crate::fs::{stat, xattrs};
 use crate::source::Source;
+use crate::threads::lock::unpoisoned;
 
 /// Bytes that one `copy_file_range` or read asks for.
 const CHUNK: usize = 1024 * 1024;
@@ -74,7 +75,7 @@ impl<S: Source> SnapshotWriter<S> {
         if !self.sync_each {
             return dress();
         }
-        let _in_flight = self.in_flight.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _in_flight = unpoisoned(self.in_flight.read());
         let done = dress()?;
         let synced = file.sync_all();
         if synced.is_err() {

@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering;
 use rustix::io::Errno;
 
 use crate::backup::apply::snapshot_writer::{
-    Item, OTHER_NAME, Outcome, SnapshotWriter, clear, here, is, lock, replacing,
+    Item, OTHER_NAME, Outcome, SnapshotWriter, clear, here, is, replacing,
 };
 use crate::backup::apply::store_files::Store;
 use crate::backup::plan::{Action, Planned};
@@ -37,6 +37,7 @@ use crate::monitor::event::{Event, Instead};
 use crate::repository::manifest::write::Finished;
 use crate::repository::records::report::Holds;
 use crate::source::{Source, SourceError};
+use crate::threads::lock::lock;
 
 impl<S: Source> SnapshotWriter<S> {
     /// Records a folder that is as it will be in the manifest.

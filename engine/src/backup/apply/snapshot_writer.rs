@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use rustix::io::Errno;
 
@@ -27,6 +27,7 @@ use crate::monitor::event::Instead;
 use crate::repository::manifest::write::Writer;
 use crate::repository::records::sidecar::Kept;
 use crate::source::Source;
+use crate::threads::lock::lock;
 
 /// An entry with its plan, for work that outlives the batch it was listed in.
 #[derive(Debug, Clone)]
@@ -384,8 +385,4 @@ pub(crate) fn clear(here: &Dir, name: &CStr) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
     }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,5 @@
 //! Makes checkpoints while a walk goes on, so that an interruption costs little.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use crate::error::RunError;
 use crate::monitor::event::Event;
 use crate::repository::records::journal::{Checkpoints, Ticker, clock_offset};
 use crate::source::Source;
+use crate::threads::lock::unpoisoned;
 
 /// Bytes after which a checkpoint is due, however short the time since the last one.
 const CHECKPOINT_BYTES: u64 = 4 << 30;
@@ -52,7 +52,7 @@ pub(crate) fn keep_checkpoints<S: Source>(
         }
         let time = {
             let flight = &writer.in_flight;
-            let _nothing_in_flight = flight.write().unwrap_or_else(PoisonError::into_inner);
+            let _nothing_in_flight = unpoisoned(flight.write());
             checkpoints.clock()
         };
         match checkpoints.sync() {

@@ -13,6 +13,7 @@ use crate::monitor::event::{Event, Instead};
 use crate::snapshot::layout::Node;
 use crate::source::rule_files::enter;
 use crate::source::{Source, SourceError, rule_files};
+use crate::threads::lock::lock;
 
 /// How an entry is found that may be a rule file.
 type Find<'a> = dyn FnMut(&CStr) -> Result<Option<Entry>, SourceError> + 'a;
@@ -84,7 +85,7 @@ impl<S: Source> WalkState<S> {
     /// Tells of rule files that cannot be used.
     fn entered(&self, entered: Entered) -> Arc<Scope> {
         if !entered.used.is_empty() {
-            crate::backup::walk::task::lock(&self.noted).add(entered.scope.source(), entered.used);
+            lock(&self.noted).add(entered.scope.source(), entered.used);
         }
         for error in entered.errors {
             let what = format!("{}{}", error.rule_shown(), error.fault);

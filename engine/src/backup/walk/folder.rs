@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ffi::CStr;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 
 use crate::entry::overlay::Records;
 use crate::entry::tree_path::Place;
@@ -14,6 +14,7 @@ use crate::fs::dir::Dir;
 use crate::repository::manifest::changes::Changes;
 use crate::snapshot::layout::Node;
 use crate::source::SourceError;
+use crate::threads::lock::{lock, unpoisoned};
 
 /// One folder on its way from listed to finished.
 pub(crate) struct Folder<F> {
@@ -168,12 +169,12 @@ impl<F> Folder<F> {
 
     /// The handles, while they are open.
     pub(crate) fn open_handles(&self) -> Option<Arc<Handles<F>>> {
-        self.handles.read().unwrap_or_else(PoisonError::into_inner).clone()
+        unpoisoned(self.handles.read()).clone()
     }
 
     /// Takes `handles`, or closes them with `None`.
     pub(crate) fn set_handles(&self, handles: Option<Arc<Handles<F>>>) {
-        *self.handles.write().unwrap_or_else(PoisonError::into_inner) = handles;
+        *unpoisoned(self.handles.write()) = handles;
     }
 
     /// Says that `count` more things have to happen before the folder is finished.
@@ -212,12 +213,12 @@ impl<F> Folder<F> {
     }
 
     fn seen(&self) -> MutexGuard<'_, HashSet<u64>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 
     /// What this walk keeps beside the folder.
     pub(crate) fn records(&self) -> MutexGuard<'_, Records> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.records)
     }
 
     /// Whether `meta` is a folder on another device than this one.

@@ -10,12 +10,13 @@ use crate::backup::walk::folder::Folder;
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::tally::Batched;
-use crate::backup::walk::task::{Arrival, Task, lock};
+use crate::backup::walk::task::{Arrival, Task};
 use crate::entry::{Batch, Kind};
 use crate::error::RunError;
 use crate::filter::scope::Judging;
 use crate::fs::dir::Dir;
 use crate::source::{ListSink, Source, SourceError};
+use crate::threads::lock::lock;
 
 /// Takes a folder's listing. What a source tells at once is dealt with at once; what it tells later, on
 /// a thread of its own, is left to the workers.

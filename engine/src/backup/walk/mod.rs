@@ -24,11 +24,12 @@ use crate::backup::walk::folder::{Folder, Handles};
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::setting::Beyond;
 use crate::backup::walk::state::WalkState;
-use crate::backup::walk::task::{Task, lock};
+use crate::backup::walk::task::Task;
 use crate::error::RunError;
 use crate::job::Job;
 use crate::monitor::Phase;
 use crate::source::Source;
+use crate::threads::lock::lock;
 use crate::threads::work_queue::workers;
 
 /// A walk in progress: the state that its threads share, and where its plans go.

@@ -10,12 +10,12 @@ use crate::backup::walk::folder::{Folder, Handles};
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::setting::{Beyond, MountSeen};
 use crate::backup::walk::state::WalkState;
-use crate::backup::walk::task::lock;
 use crate::entry::Listed;
 use crate::entry::escape::shown;
 use crate::error::RunError;
 use crate::monitor::event::{Event, Instead};
 use crate::source::{Crossing, Source};
+use crate::threads::lock::lock;
 
 /// What a problem says of a mount point whose former content is carried forward.
 const COVERED: &str = "another file system is mounted there now and -x leaves it out, but the snapshot before has files there; name the path in SRCS_TO_BACKUP to back it up, or let the old files go with --accept-shrink";

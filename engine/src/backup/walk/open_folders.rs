@@ -11,7 +11,7 @@ use crate::backup::walk::plan_sink::Entered;
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::setting::Beyond;
 use crate::backup::walk::state::WalkState;
-use crate::backup::walk::task::{Arrival, Found, Task, lock};
+use crate::backup::walk::task::{Arrival, Found, Task};
 use crate::entry::Entry;
 use crate::entry::escape::shown_path;
 use crate::entry::overlay::Records;
@@ -21,6 +21,7 @@ use crate::fs::dir::Dir;
 use crate::monitor::event::Event;
 use crate::snapshot::layout::{Layout, Node};
 use crate::source::{ListSink, Root, Source};
+use crate::threads::lock::lock;
 use crate::threads::work_queue::Hold;
 
 /// A folder that was opened again from the top.

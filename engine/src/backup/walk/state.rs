@@ -13,7 +13,7 @@ use crate::backup::plan::Planned;
 use crate::backup::walk::folder::Folder;
 use crate::backup::walk::setting::{MountSeen, RootSeen, Setting};
 use crate::backup::walk::tally::Tally;
-use crate::backup::walk::task::{InFlight, Retry, Task, lock};
+use crate::backup::walk::task::{InFlight, Retry, Task};
 use crate::entry::overlay::Records;
 use crate::entry::preserve::Keep;
 use crate::entry::stored::Held;
@@ -28,6 +28,7 @@ use crate::monitor::event::Event;
 use crate::monitor::items::Item;
 use crate::repository::records::coverage::{Coverage, Noted};
 use crate::source::{Answers, Root, Source};
+use crate::threads::lock::lock;
 use crate::threads::semaphore::Semaphore;
 use crate::threads::work_queue::Queue;
 

@@ -1,10 +1,11 @@
 //! Counts what a walk sees and does, a batch at a time.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use crate::backup::plan::Verdict;
 use crate::entry::{Kind, Meta};
 use crate::repository::records::report::Counts;
+use crate::threads::lock::lock;
 
 /// Counts of a run and of each source root.
 pub(crate) struct Tally {
@@ -90,12 +91,12 @@ impl Tally {
 
     /// Changes the counts of the run.
     pub(crate) fn count(&self, change: impl FnOnce(&mut Counts)) {
-        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).counts);
+        change(&mut lock(&self.state).counts);
     }
 
     /// Adds what a batch of a folder of `root` brought.
     pub(crate) fn add(&self, batched: &Batched, root: Option<usize>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         state.counts += batched.counts;
         if let Some(root) = root.and_then(|root| state.roots.get_mut(root)) {
             *root += batched.root;
@@ -103,18 +104,18 @@ impl Tally {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).counts
+        lock(&self.state).counts
     }
 
     /// Adds an area whose files are counted by themselves; its number.
     pub(crate) fn add_area(&self) -> usize {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         state.roots.push(RootCounts::default());
         state.roots.len() - 1
     }
 
     /// The counts of each area: of the source roots, and behind them of the mount points below.
     pub(crate) fn areas(&self) -> Vec<RootCounts> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).roots.clone()
+        lock(&self.state).roots.clone()
     }
 }

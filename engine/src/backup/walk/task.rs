@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::backup::walk::folder::Folder;
 use crate::backup::walk::subfolders::Subfolders;
@@ -13,6 +13,7 @@ use crate::filter::scope::Scope;
 use crate::fs::dir::Dir;
 use crate::snapshot::layout::Node;
 use crate::source::SourceError;
+use crate::threads::lock::lock;
 use crate::threads::semaphore::Permit;
 use crate::threads::work_queue::Hold;
 
@@ -46,10 +47,6 @@ pub(crate) struct Found<F> {
     pub(crate) root: Option<usize>,
     /// The filters leave it out: it only leads to what the layout has below.
     pub(crate) left_out: bool,
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An entry that could not be read and will be tried again.

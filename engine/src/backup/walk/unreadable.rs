@@ -13,7 +13,7 @@ use crate::backup::walk::folder::{Folder, Opened, Rules};
 use crate::backup::walk::open_folders::Reopened;
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
-use crate::backup::walk::task::{Retry, Task, lock};
+use crate::backup::walk::task::{Retry, Task};
 use crate::entry::tree_path::Place;
 use crate::entry::{Entry, Extra, Listed, check_name};
 use crate::error::RunError;
@@ -21,6 +21,7 @@ use crate::fs::dir::Dir;
 use crate::fs::xattrs;
 use crate::monitor::event::{Event, Instead, Problem};
 use crate::source::{Source, SourceError};
+use crate::threads::lock::lock;
 
 /// How many entries that could not be read are tried again at the end; more are carried forward at once.
 const RETRIES: usize = 50_000;

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::entry::digest::Method;
 use crate::repository::manifest::record::{Content, NameDigest, name_digest};
+use crate::threads::lock::lock;
 
 /// So many hashes are held of one folder. Of further files the hash is read from their attribute: nobody
 /// else can reach into an incomplete snapshot.
@@ -58,6 +59,6 @@ impl Changes {
     }
 
     pub(crate) fn origins(&self) -> MutexGuard<'_, HashMap<NameDigest, Origin>> {
-        self.origins.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.origins)
     }
 }

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::repository::manifest::read::{Reader, Recorded};
 use crate::repository::manifest::record::{Content, name_digest};
+use crate::threads::lock::lock;
 
 /// So many records are held at most, but for those of the last folders.
 const RECORDS: usize = 256 * 1024;
@@ -49,7 +50,7 @@ impl Recent {
     }
 
     fn folder(&self, inside: Vec<u8>) -> io::Result<Option<Arc<Recorded>>> {
-        let folders = || self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        let folders = || lock(&self.folders);
         let find = |(path, folder): &(Vec<u8>, Arc<Recorded>)| {
             (*path == inside).then(|| Arc::clone(folder))
         };

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::entry::tree_path::Place;
 use crate::entry::{Kind, Meta, c_name};
@@ -19,6 +19,7 @@ use crate::repository::manifest::record::{
     Content, Coverage, LENGTH, MetaDigest, NameDigest, Record, first, name_digest,
 };
 use crate::repository::manifest::{INDEX, remove};
+use crate::threads::lock::lock;
 
 /// The number of the pack that is being written, until all packs get theirs.
 const NEW: u16 = u16::MAX;
@@ -60,10 +61,6 @@ pub(crate) struct Finished<'a> {
     pub(crate) seen: usize,
     /// What the folder itself is; `None` where that is of no matter.
     pub(crate) own: Option<Meta>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Writer {

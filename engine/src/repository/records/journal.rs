@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use crate::fs::file_system::{SyncFileSystem, stamps_changes, syncs_as_a_whole};
 use crate::fs::small_file::{create_state, read_small, write_whole};
 use crate::snapshot::host::Host;
 use crate::snapshot::name::Prefix;
+use crate::threads::lock::{lock, unpoisoned};
 
 /// What is certain about the files of an incomplete snapshot.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -91,7 +92,7 @@ impl Checkpoints {
     }
 
     fn journal(&self) -> MutexGuard<'_, Journal> {
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.journal)
     }
 
     /// The destination's own clock: file systems stamp with it, and a server's may differ from ours.
@@ -232,9 +233,9 @@ pub(crate) struct Ticker {
 impl Ticker {
     /// Waits for `time`; `false` when it is over.
     pub(crate) fn wait(&self, time: Duration) -> bool {
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = lock(&self.ended);
         let waited = self.wake.wait_timeout_while(ended, time, |ended| !*ended);
-        !*waited.unwrap_or_else(PoisonError::into_inner).0
+        !*unpoisoned(waited).0
     }
 
     /// Ends it when what is returned is dropped.
@@ -249,7 +250,7 @@ impl Ticker {
     }
 
     fn end(&self) {
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *lock(&self.ended) = true;
         self.wake.notify_all();
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use crate::fs::small_file::{read_small, write_soon};
 use crate::monitor::{Phase, Progress};
 use crate::repository::Backups;
 use crate::snapshot::name::Prefix;
+use crate::threads::lock::lock;
 
 /// How far a run has come, or had when it ended without a snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +74,7 @@ impl Tracker {
 
     /// Says which snapshot is being made.
     pub(crate) fn begun(&self, snapshot: &str) {
-        snapshot.clone_into(&mut self.snapshot.lock().unwrap_or_else(PoisonError::into_inner));
+        snapshot.clone_into(&mut lock(&self.snapshot));
         self.note();
     }
 
@@ -92,7 +93,7 @@ impl Tracker {
         let progress = &self.progress;
         let reached = Reached {
             version: 1,
-            snapshot: self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            snapshot: lock(&self.snapshot).clone(),
             began: self.began.clone(),
             updated: rfc3339((self.now)()),
             ended,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
 
@@ -16,6 +16,7 @@ use crate::repository::Backups;
 use crate::repository::records::progress::Tracker;
 use crate::repository::records::report::Report;
 use crate::snapshot::name::{Prefix, SnapshotName};
+use crate::threads::lock::lock;
 
 /// Passes events on and writes the problems among them to a file, as there may be very many.
 pub(crate) struct Recorder {
@@ -120,7 +121,7 @@ impl Recorder {
     }
 
     fn write(&self, problem: &Problem) {
-        let mut file = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = lock(&self.problems);
         let written = match &mut *file {
             Some(file) => serde_json::to_writer(&mut *file, problem)
                 .map_err(io::Error::from)
@@ -134,7 +135,7 @@ impl Recorder {
     pub(crate) fn forget(&self) {
         lock(&self.carried).oldest = None;
         lock(&self.not_entered).clear();
-        let mut file = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = lock(&self.problems);
         let emptied = match &mut *file {
             Some(file) => file.rewind().and_then(|()| file.get_ref().set_len(0)),
             None => Ok(()),
@@ -163,7 +164,7 @@ impl Recorder {
     ) -> io::Result<()> {
         use std::io::BufRead;
         use std::io::BufReader;
-        let mut spool = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spool = lock(&self.problems);
         if let Some(file) = &mut *spool {
             file.flush()?;
         }
@@ -225,8 +226,4 @@ pub(crate) fn carried(backups: &Backups, base: &SnapshotName) -> HashMap<String,
     let carried = problems.into_iter().filter(|listed| listed.instead == Instead::CarriedForward);
     // Reports did not always tell since when: since then at the latest.
     carried.map(|listed| (listed.path, listed.since.unwrap_or_else(|| started.clone()))).collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
