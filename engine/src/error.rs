@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::entry::human::{bytes, counted};
 use crate::fs::dir::Dir;
 use crate::fs::refusal::{is_full, says_full};
+use crate::fs::space::Space;
 use crate::source::SourceError;
 use crate::threads::cancel::Stop;
 
@@ -249,9 +250,14 @@ pub(crate) fn no_space(backups_dir: &Path) -> RunError {
 
 /// Free bytes and inodes; `None` where the file system has no fixed number of inodes.
 fn free_in(backups_dir: &Path) -> (u64, Option<u64>) {
-    let space = rustix::fs::statvfs(backups_dir).ok();
-    let free = space.as_ref().map_or(0, |space| space.f_bavail * space.f_frsize);
-    (free, space.filter(|space| space.f_files > 0).map(|space| space.f_favail))
+    let space = Space::at(backups_dir).ok();
+    (space.map_or(0, |space| space.free_bytes), space.and_then(|space| space.free_inodes))
+}
+
+impl From<LookError> for RunError {
+    fn from(LookError { action, path, error }: LookError) -> Self {
+        Self::Destination { action, path, error }
+    }
 }
 
 /// Converts an error of the backups folder at `path` for commands that only read.

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use chrono::{Local, Utc};
 use engine::error::LookError;
 use engine::inspect::disk_usage::{Measured, Usage, measure};
-use engine::repository::catalog::{Catalog, Standing};
+use engine::repository::Repository;
+use engine::repository::catalog::Standing;
 use engine::repository::records::report::Report;
 use engine::snapshot::name::{SnapshotName, State};
 use serde_json::json;
@@ -142,7 +143,7 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn of(series: &'a Series, name: &'a SnapshotName, usage: Option<Usage>) -> Self {
-        let catalog: &Catalog = &series.catalog;
+        let catalog: &Repository = &series.catalog;
         let report = catalog.report(name);
         Self { series, name, usage, report, standing: catalog.standing(name) }
     }

@@ -7,7 +7,7 @@ use chrono::{Local, TimeDelta, Utc};
 use engine::entry::escape::shown;
 use engine::monitor::context::Context;
 use engine::monitor::{Progress, Silent};
-use engine::repository::catalog::Catalog;
+use engine::repository::Repository;
 use engine::snapshot::name::{Prefix, SnapshotName};
 use engine::threads::cancel::Stop;
 use engine::verify::outcome::{Flaw, Verified};
@@ -103,7 +103,7 @@ fn period(text: &str) -> Result<TimeDelta, String> {
 
 /// The snapshots of one prefix that are to be checked.
 struct Batch {
-    catalog: Arc<Catalog>,
+    catalog: Arc<Repository>,
     prefix: Prefix,
     snapshots: Vec<SnapshotName>,
 }

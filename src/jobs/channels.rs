@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use chrono::{SecondsFormat, Utc};
-use engine::repository::app_files::Own;
+use engine::repository::app_files::AppFiles;
 use serde::{Deserialize, Serialize};
 use transport::sftp::options::ChannelLimit;
 use transport::sftp::ssh::address::Address;
@@ -40,7 +40,7 @@ struct Host {
 }
 
 impl Hosts {
-    fn read(own: &Own) -> Self {
+    fn read(own: &AppFiles) -> Self {
         let content = own.read(FOLDER, FILE).unwrap_or_default();
         serde_json::from_slice(&content).unwrap_or_default()
     }
@@ -69,7 +69,7 @@ impl Memory<'_> {
     pub(crate) fn limit(&self, warn: impl Fn(&str) + Send + Sync + 'static) -> ChannelLimit {
         let (address, setting) = (self.address.to_string(), self.setting.map(NonZeroUsize::get));
         // A folder that cannot be opened is reported by those who need it.
-        let known = Own::open(self.backups_dir).ok();
+        let known = AppFiles::open(self.backups_dir).ok();
         let known = known.and_then(|own| Hosts::read(&own).channels(&address, setting));
         let (dir, may_write): (PathBuf, _) = (self.backups_dir.to_owned(), self.may_write);
         ChannelLimit::new(known, move |channels| {
@@ -92,7 +92,7 @@ impl Memory<'_> {
     pub(crate) fn keep(&self, limit: &ChannelLimit) -> Result<(), String> {
         let (address, setting) = (self.address.to_string(), self.setting.map(NonZeroUsize::get));
         let Some(channels) = limit.get() else { return Ok(()) };
-        let known = Own::open(self.backups_dir).ok();
+        let known = AppFiles::open(self.backups_dir).ok();
         let known = known.and_then(|own| Hosts::read(&own).channels(&address, setting));
         if known == Some(channels) {
             return Ok(());
@@ -109,7 +109,7 @@ fn remember(
     setting: Option<usize>,
     channels: usize,
 ) -> Result<(), String> {
-    let own = Own::open(dir).map_err(|error| error.to_string())?;
+    let own = AppFiles::open(dir).map_err(|error| error.to_string())?;
     let mut all = Hosts::read(&own);
     while all.hosts.len() >= HOSTS && !all.hosts.contains_key(address) {
         all.hosts.pop_first();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use chrono::Utc;
 use engine::backup::run::Outcome;
 use engine::error::RunError;
-use engine::repository::app_files::Own;
+use engine::repository::app_files::AppFiles;
 use engine::repository::records::report::Report;
 use engine::threads::cancel::Stop;
 
@@ -65,7 +65,7 @@ impl Around<'_> {
             seconds: self.began.elapsed().as_secs_f64(),
             exit_code: exit.code(),
         });
-        if let Ok(own) = Own::open(&job.job.backups_dir)
+        if let Ok(own) = AppFiles::open(&job.job.backups_dir)
             && let Err(error) = metrics::write(&own, job, last, Utc::now())
         {
             log.warn(&format!("the metrics cannot be written: {error}"));

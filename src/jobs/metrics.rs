@@ -7,8 +7,8 @@ use std::fmt::Write;
 use std::io;
 
 use chrono::{DateTime, Utc};
-use engine::repository::app_files::Own;
-use engine::repository::catalog::Catalog;
+use engine::repository::Repository;
+use engine::repository::app_files::AppFiles;
 use serde::{Deserialize, Serialize};
 
 use crate::config::types::NamedJob;
@@ -51,7 +51,7 @@ struct Numbers {
 /// # Errors
 /// The system's.
 pub(crate) fn write(
-    own: &Own,
+    own: &AppFiles,
     job: &NamedJob,
     last: Option<LastRun>,
     now: DateTime<Utc>,
@@ -68,13 +68,13 @@ pub(crate) fn write(
 }
 
 fn numbers(
-    own: &Own,
+    own: &AppFiles,
     job: &NamedJob,
     last_run: Option<LastRun>,
     now: DateTime<Utc>,
 ) -> io::Result<Numbers> {
     let prefix = &job.job.prefix;
-    let catalog = Catalog::open(&job.job.backups_dir).map_err(io::Error::other)?;
+    let catalog = Repository::open(&job.job.backups_dir).map_err(io::Error::other)?;
     let history = catalog.history(prefix).map_err(io::Error::other)?;
     let newest = history.base(now);
     let report = newest.and_then(|newest| catalog.report(newest)).map(|report| report.counts);

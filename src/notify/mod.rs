@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::inspect::job_state::look;
-use engine::repository::app_files::Own;
-use engine::repository::catalog::Catalog;
+use engine::repository::Repository;
+use engine::repository::app_files::AppFiles;
 use engine::snapshot::name::SnapshotName;
 use engine::threads::cancel::Stop;
 
@@ -57,7 +57,7 @@ pub(crate) fn after(job: &NamedJob, ended: Ended, stop: &Stop, log: &JobLog) {
     }
     let now = Utc::now();
     let (dir, prefix) = (&job.job.backups_dir, &job.job.prefix);
-    let own = Own::open(dir).ok();
+    let own = AppFiles::open(dir).ok();
     let place = Place::new(own.as_ref(), dir, prefix, &env::temp_dir());
     let mut kept = place.load();
     let facts = facts(job, ended, own.as_ref(), now);
@@ -159,7 +159,7 @@ pub(crate) fn names(job: &NamedJob) -> Vec<&'static str> {
     ways(channels).into_iter().chain(ping).map(Way::name).collect()
 }
 
-fn facts(job: &NamedJob, ended: Ended, own: Option<&Own>, now: DateTime<Utc>) -> Facts {
+fn facts(job: &NamedJob, ended: Ended, own: Option<&AppFiles>, now: DateTime<Utc>) -> Facts {
     let (dir, prefix) = (&job.job.backups_dir, &job.job.prefix);
     let mut facts = Facts {
         ended,
@@ -171,7 +171,7 @@ fn facts(job: &NamedJob, ended: Ended, own: Option<&Own>, now: DateTime<Utc>) ->
         unread_since: None,
         seen: false,
     };
-    let (Some(own), Ok(catalog)) = (own, Catalog::open(dir)) else { return facts };
+    let (Some(own), Ok(catalog)) = (own, Repository::open(dir)) else { return facts };
     let Ok(history) = catalog.history(prefix) else { return facts };
     facts.failures = own.status(prefix).map_or(0, |status| status.failures_in_a_row);
     let damaged = |name: &&SnapshotName| catalog.standing(name).damaged;

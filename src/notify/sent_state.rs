@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use engine::repository::app_files::Own;
+use engine::repository::app_files::AppFiles;
 use engine::snapshot::name::Prefix;
 use serde::{Deserialize, Serialize};
 
@@ -37,9 +37,9 @@ pub(crate) struct Kept {
 
 /// Where it is kept.
 pub(crate) struct Place<'a> {
-    own: Option<&'a Own>,
+    own: Option<&'a AppFiles>,
     name: String,
-    /// Where it is kept when there is no [`Own`].
+    /// Where it is kept when there is no [`AppFiles`].
     spare: PathBuf,
 }
 
@@ -47,7 +47,7 @@ impl<'a> Place<'a> {
     /// The place of the job with that prefix in that backups folder; `temporary` is the folder for
     /// temporary files.
     pub(crate) fn new(
-        own: Option<&'a Own>,
+        own: Option<&'a AppFiles>,
         backups_dir: &Path,
         prefix: &Prefix,
         temporary: &Path,
@@ -137,7 +137,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let backups = dir.path().join("backups");
         fs::create_dir_all(backups.join(".backup_manager")).unwrap();
-        let own = Own::open(&backups).unwrap();
+        let own = AppFiles::open(&backups).unwrap();
         let prefix = Prefix::new("p").unwrap();
         let here = Place::new(Some(&own), &backups, &prefix, dir.path());
         let away = Place::new(None, &backups, &prefix, dir.path());

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Local, Utc};
 use engine::error::LookError;
-use engine::repository::catalog::Catalog;
+use engine::repository::Repository;
 use engine::repository::source_path::Roots;
 use engine::snapshot::history::History;
 use engine::snapshot::name::{Prefix, SnapshotName};
@@ -42,7 +42,7 @@ pub(crate) struct Series {
     /// What `--job` calls it.
     pub(crate) name: String,
     pub(crate) prefix: Prefix,
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) catalog: Arc<Repository>,
     pub(crate) history: History,
     pub(crate) retention: Retention,
     /// The job, when it is said what is backed up.
@@ -113,7 +113,7 @@ pub(crate) fn open(
 }
 
 fn of_shelf(shelf: Shelf, asked: &[String], all: &mut Vec<Series>) -> Result<(), LookError> {
-    let catalog = Arc::new(Catalog::open(&shelf.backups_dir)?);
+    let catalog = Arc::new(Repository::open(&shelf.backups_dir)?);
     let job = shelf.job.map(Arc::new);
     let series = |name: String, prefix: Prefix| {
         Ok(Series {

@@ -16,8 +16,7 @@ use crate::backup::walk::state::WalkState;
 use crate::backup::withheld::Empty;
 use crate::entry::FileId;
 use crate::entry::racy::Begins;
-use crate::error::{Missing, RunError};
-use crate::fs::mount::missing_mount;
+use crate::error::{LookError, Missing, RunError};
 use crate::job::Job;
 use crate::monitor::context::Context;
 use crate::monitor::event::Event;
@@ -25,7 +24,7 @@ use crate::monitor::{Phase, Silent};
 use crate::repository::records::holds::candidates;
 use crate::repository::records::report::{Counts, Holds, RootFound};
 use crate::repository::records::sidecar::Kept;
-use crate::repository::{Backups, lineage, uptime};
+use crate::repository::{Repository, check_mounted, lineage, uptime};
 use crate::snapshot::history::{Decision, History};
 use crate::snapshot::name::{SnapshotName, State};
 use crate::snapshot::retention::surplus;
@@ -66,23 +65,18 @@ pub fn dry_run<S: Source>(
     context: &Context,
 ) -> Result<Forecast, RunError> {
     let now = (context.now)();
-    let refused = missing_mount(&job.backups_dir)
-        .map(|mount_point| RunError::NotMounted { path: job.backups_dir.clone(), mount_point });
-    let backups = match Backups::open(&job.backups_dir) {
-        Ok(backups) => Some(backups),
-        Err(RunError::Destination { error, .. })
-            if error.kind() == std::io::ErrorKind::NotFound =>
-        {
-            None
-        }
-        Err(error) => return Err(error),
+    let refused = check_mounted(&job.backups_dir).err();
+    let repository = match Repository::open(&job.backups_dir) {
+        Ok(repository) => Some(repository),
+        Err(LookError { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error.into()),
     };
-    let history = match &backups {
-        Some(backups) => backups.history(&job.prefix)?,
+    let history = match &repository {
+        Some(repository) => repository.history(&job.prefix)?,
         None => History::default(),
     };
     let other_sources =
-        backups.as_ref().map_or(Ok(()), |backups| lineage::check(job, backups, &history));
+        repository.as_ref().map_or(Ok(()), |repository| lineage::check(job, repository, &history));
     let mut delayed = other_sources.is_ok();
     if let Err(error) = other_sources {
         find_roots(job, &source, context)?;
@@ -91,9 +85,9 @@ pub fn dry_run<S: Source>(
         }
         context.monitor.event(&Event::SourcesAccepted { what: error.to_string() });
     }
-    if let Some(backups) = &backups {
-        delayed &= lineage::new_root(job, backups, &history).is_none();
-        for root in lineage::dropped(job, backups, &history) {
+    if let Some(repository) = &repository {
+        delayed &= lineage::new_root(job, repository, &history).is_none();
+        for root in lineage::dropped(job, repository, &history) {
             context.monitor.event(&Event::RootDropped { path: root.path, last: root.last });
         }
     }
@@ -101,9 +95,9 @@ pub fn dry_run<S: Source>(
     let resumes = history.incomplete.last().cloned();
     let trust = everything();
     let grain = source.time_granularity_ns();
-    let set = match &backups {
-        Some(backups) => {
-            gather(job, backups, resumes.as_ref(), base.as_ref(), grain, trust, false, context)?
+    let set = match &repository {
+        Some(repository) => {
+            gather(job, repository, resumes.as_ref(), base.as_ref(), grain, trust, false, context)?
         }
         None => nothing_yet(job, grain, trust, context),
     };
@@ -118,27 +112,28 @@ pub fn dry_run<S: Source>(
     Walk::new(Arc::clone(&walk), preview).walk(job)?;
     walk.count_out_empty();
     tell_filtered(job, &walk);
-    let since_last = backups.as_ref().filter(|_| history.doubted_by(now).is_some());
-    let since_last =
-        since_last.and_then(|backups| uptime::since_last(backups, &job.prefix, &history, false));
+    let since_last = repository.as_ref().filter(|_| history.doubted_by(now).is_some());
+    let since_last = since_last
+        .and_then(|repository| uptime::since_last(repository, &job.prefix, &history, false));
     let held_until = match history.decide(now, job.minimum_time_guard, since_last) {
         Decision::Held { next, .. } if delayed => Some(next),
         Decision::Held { .. } | Decision::Resume(_) | Decision::Start => None,
     };
-    let prunes = match &backups {
-        Some(backups) => leaving(job, backups, &history, base.as_ref(), now),
+    let prunes = match &repository {
+        Some(repository) => leaving(job, repository, &history, base.as_ref(), now),
         None => Vec::new(),
     };
-    let space = backups.as_ref().and_then(|backups| backups.dir.space().ok());
     Ok(Forecast {
         base,
         resumes,
         held_until,
-        busy: backups.as_ref().is_some_and(|backups| backups.is_locked(&job.prefix, &context.stop)),
+        busy: repository
+            .as_ref()
+            .is_some_and(|repository| repository.is_locked(&job.prefix, &context.stop)),
         prunes,
         roots: roots_found(&walk),
         counts: walk.tally.counts(),
-        free: space.map(|space| space.f_bavail * space.f_frsize),
+        free: repository.as_ref().and_then(Repository::free_bytes),
         refused: refused.or_else(|| refusal(job, &walk)).map(|error| error.to_string()),
     })
 }
@@ -146,14 +141,14 @@ pub fn dry_run<S: Source>(
 /// What a run that completes a snapshot now would remove.
 fn leaving(
     job: &Job,
-    backups: &Backups,
+    repository: &Repository,
     history: &History,
     base: Option<&SnapshotName>,
     now: DateTime<Utc>,
 ) -> Vec<SnapshotName> {
     let Some(stamp) = history.free_stamp(now) else { return Vec::new() };
     let new = SnapshotName { prefix: job.prefix.clone(), stamp, state: State::Complete };
-    let candidates = candidates(backups, history);
+    let candidates = candidates(repository, history);
     let (before, after) = surplus(&candidates, &job.retention, base, &new);
     before.into_iter().chain(after).map(|(name, _)| name).collect()
 }

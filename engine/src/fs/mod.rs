@@ -11,6 +11,7 @@ pub mod mount;
 pub(crate) mod refusal;
 pub(crate) mod remove_tree;
 pub(crate) mod small_file;
+pub mod space;
 pub mod stat;
 pub(crate) mod temporary;
 pub(crate) mod traverse;

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use crate::fs::dir::Dir;
 use crate::fs::file_system::syncs_as_a_whole;
+use crate::fs::space::Space;
 use crate::fs::temporary::probe_name;
 
 /// The meaning of an error of the destination.
@@ -102,9 +103,9 @@ fn decide(
 
 /// Whether statvfs reports no free space. CephFS without its manager reports 0 blocks in total.
 pub(crate) fn has_no_room(fd: impl AsFd) -> bool {
-    rustix::fs::fstatvfs(fd).is_ok_and(|space| {
-        let little = space.f_blocks > 0 && space.f_bavail * space.f_frsize < LITTLE;
-        little || (space.f_files > 0 && space.f_favail < FEW)
+    Space::of(fd).is_ok_and(|space| {
+        let little = space.total_bytes > 0 && space.free_bytes < LITTLE;
+        little || space.free_inodes.is_some_and(|free| free < FEW)
     })
 }
 

@@ -19,7 +19,7 @@ use crate::fs::lookup::held;
 use crate::fs::xattrs;
 use crate::fs::xattrs::Asked;
 use crate::inspect::renames::{Loose, Moves};
-use crate::repository::catalog::Catalog;
+use crate::repository::Repository;
 use crate::repository::read_lock::Reading;
 use crate::repository::records::sidecar::Kept;
 use crate::snapshot::name::SnapshotName;
@@ -101,8 +101,8 @@ pub type Sink<'a> = &'a mut dyn FnMut(&Difference) -> ControlFlow<()>;
 /// # Errors
 /// A snapshot cannot be opened.
 pub fn diff(
-    first: (&Catalog, &SnapshotName),
-    second: (&Catalog, &SnapshotName),
+    first: (&Repository, &SnapshotName),
+    second: (&Repository, &SnapshotName),
     below: &[u8],
     sink: Sink<'_>,
 ) -> Result<Differences, LookError> {
@@ -144,10 +144,10 @@ struct Side {
 }
 
 impl Side {
-    fn open((catalog, name): (&Catalog, &SnapshotName)) -> Result<Self, LookError> {
-        let stays = catalog.read(name)?;
-        let top = catalog.top(name)?;
-        let kept = catalog.kept(name)?;
+    fn open((repository, name): (&Repository, &SnapshotName)) -> Result<Self, LookError> {
+        let stays = repository.lock_for_reading(name)?;
+        let top = repository.top(name)?;
+        let kept = repository.kept(name)?;
         let dev = top.meta().ok().and_then(|meta| meta.id).map(|id| id.dev);
         let dev = dev.filter(|_| crate::fs::file_system::tells_inodes(&top));
         Ok(Self { _stays: stays, top, kept, dev })

@@ -15,7 +15,7 @@ use crate::backup::walk::state::WalkState;
 use crate::entry::escape::unshown;
 use crate::entry::tree_path::Place;
 use crate::entry::{Kind, Meta, c_name};
-use crate::error::{LookError, RunError};
+use crate::error::RunError;
 use crate::fs::dir::Dir;
 use crate::fs::traverse::{Visitor, explore};
 use crate::inspect::diff::{Difference, DifferenceKind, Differences};
@@ -24,7 +24,7 @@ use crate::job::Job;
 use crate::monitor::Phase;
 use crate::monitor::context::Context;
 use crate::repository::read_lock::read;
-use crate::repository::{Backups, folder_name};
+use crate::repository::{Repository, folder_name};
 use crate::snapshot::name::SnapshotName;
 use crate::source::Source;
 use crate::threads::lock::{lock, unpoisoned};
@@ -48,12 +48,10 @@ pub fn against<S: Source>(
     sink: Arc<dyn DifferenceSink>,
     context: &Context,
 ) -> Result<Differences, RunError> {
-    let backups = Backups::open(&job.backups_dir)?;
-    let _stays = read(&backups, base).map_err(|LookError { action, path, error }| {
-        RunError::Destination { action, path, error }
-    })?;
+    let repository = Repository::open(&job.backups_dir)?;
+    let _stays = read(&repository, base)?;
     let grain = source.time_granularity_ns();
-    let set = gather(job, &backups, None, Some(base), grain, everything(), true, context)?;
+    let set = gather(job, &repository, None, Some(base), grain, everything(), true, context)?;
     let found = Arc::new(Found { sink, loose: Mutex::default() });
     let walk = WalkState::new(source, set);
     let changes = Arc::clone(&found) as Arc<dyn ChangeSink>;
@@ -71,7 +69,7 @@ pub fn against<S: Source>(
         unread_entries: counts.problems,
         ..Differences::default()
     };
-    let top = folder_name(base).and_then(|name| backups.dir.child(&name)).ok();
+    let top = folder_name(base).and_then(|name| repository.dir.child(&name)).ok();
     found.finish(top.as_ref(), grain >= WHOLE_SECONDS, &mut total);
     Ok(total)
 }

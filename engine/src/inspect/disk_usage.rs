@@ -19,7 +19,7 @@ use crate::error::LookError;
 use crate::fs::dir::Dir;
 use crate::fs::file_system::tells_inodes;
 use crate::fs::traverse::{Visitor, explore};
-use crate::repository::catalog::Catalog;
+use crate::repository::Repository;
 use crate::snapshot::name::SnapshotName;
 use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::workers;
@@ -53,13 +53,16 @@ pub struct Measured {
 ///
 /// # Errors
 /// A snapshot cannot be opened.
-pub fn measure(catalog: &Catalog, groups: &[Vec<SnapshotName>]) -> Result<Measured, LookError> {
+pub fn measure(
+    repository: &Repository,
+    groups: &[Vec<SnapshotName>],
+) -> Result<Measured, LookError> {
     let inodes = Inodes::default();
     let (mut each, mut unread) = (Vec::new(), Vec::new());
     for (number, group) in groups.iter().enumerate() {
         let sums = Sums::default();
         for name in group {
-            let top = catalog.top(name)?;
+            let top = repository.top(name)?;
             let gauge = Gauge::new(number, &inodes, &sums, &top, name);
             explore(&top, &Place::top(None), workers(), &gauge);
             unread.append(&mut lock(&gauge.unread));
@@ -86,16 +89,16 @@ pub fn measure(catalog: &Catalog, groups: &[Vec<SnapshotName>]) -> Result<Measur
 /// # Errors
 /// The folder cannot be opened.
 pub(crate) fn measure_below(
-    catalog: &Catalog,
+    repository: &Repository,
     name: &SnapshotName,
     inside: &[u8],
 ) -> Result<Usage, LookError> {
     let mut names = inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
     let dir =
-        names.try_fold(catalog.top(name)?, |dir, name| dir.child(&crate::entry::c_name(name)?));
+        names.try_fold(repository.top(name)?, |dir, name| dir.child(&crate::entry::c_name(name)?));
     let dir = dir.map_err(|error| LookError {
         action: "cannot read",
-        path: catalog.path_of(name),
+        path: repository.path_of(name),
         error,
     })?;
     let (inodes, sums) = (Inodes::default(), Sums::default());

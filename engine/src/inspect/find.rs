@@ -14,7 +14,7 @@ use crate::entry::tree_path::Place;
 use crate::error::LookError;
 use crate::fs::dir::Dir;
 use crate::fs::traverse::{Visitor, explore};
-use crate::repository::catalog::Catalog;
+use crate::repository::Repository;
 use crate::repository::source_path::Roots;
 use crate::snapshot::name::SnapshotName;
 use crate::threads::lock::{lock, unpoisoned};
@@ -110,14 +110,14 @@ pub struct Finds {
 /// # Errors
 /// A snapshot cannot be opened.
 pub fn find(
-    catalog: &Catalog,
+    repository: &Repository,
     snapshots: &[(SnapshotName, Roots)],
     pattern: &Pattern,
 ) -> Result<Finds, LookError> {
     let mut finds = Finds::default();
     for (number, (name, roots)) in snapshots.iter().enumerate() {
         let seeker = Seeker { name, roots, pattern, state: Mutex::default() };
-        explore(&catalog.top(name)?, &Place::top(None), workers(), &seeker);
+        explore(&repository.top(name)?, &Place::top(None), workers(), &seeker);
         let state = unpoisoned(seeker.state.into_inner());
         for (path, folder) in state.found {
             let found = finds.found.entry(path).or_default();

@@ -9,7 +9,7 @@ use crate::fs::lookup::held;
 use crate::fs::xattrs::Asked;
 use crate::inspect::diff::{diff, hash_of};
 use crate::inspect::disk_usage::{Usage, measure_below};
-use crate::repository::catalog::Catalog;
+use crate::repository::Repository;
 use crate::snapshot::name::SnapshotName;
 
 /// How a span of snapshots begins.
@@ -58,21 +58,21 @@ struct Sighting {
 /// # Errors
 /// A snapshot cannot be opened, or the path in it cannot be read.
 pub fn versions(
-    catalog: &Catalog,
+    repository: &Repository,
     snapshots: &[(SnapshotName, Vec<u8>)],
 ) -> Result<Vec<Span>, LookError> {
     let mut spans: Vec<Span> = Vec::new();
     // One example of each version.
     let mut known: Vec<(Sighting, usize)> = Vec::new();
     for (index, (name, inside)) in snapshots.iter().enumerate() {
-        let Some(seen) = sighting(catalog, name, inside)? else { continue };
+        let Some(seen) = sighting(repository, name, inside)? else { continue };
         let before = spans.last().filter(|span| span.last + 1 == index);
         let folder = seen.held.meta.kind == Kind::Folder;
         let version = if folder {
             let unchanged = match before {
                 Some(span) if span.kind == Kind::Folder => {
                     let (earlier, earlier_inside) = &snapshots[span.last];
-                    earlier_inside == inside && same_below(catalog, earlier, name, inside)?
+                    earlier_inside == inside && same_below(repository, earlier, name, inside)?
                 }
                 _ => false,
             };
@@ -95,7 +95,7 @@ pub fn versions(
             (None, None) => Beginning::Appeared,
         };
         let Usage { entries, bytes, .. } = match folder {
-            true => measure_below(catalog, name, inside)?,
+            true => measure_below(repository, name, inside)?,
             false => Usage { bytes: seen.held.meta.size, ..Usage::default() },
         };
         let (kind, mtime) = (seen.held.meta.kind, seen.held.meta.mtime);
@@ -118,13 +118,13 @@ pub fn versions(
 }
 
 fn sighting(
-    catalog: &Catalog,
+    repository: &Repository,
     name: &SnapshotName,
     inside: &[u8],
 ) -> Result<Option<Sighting>, LookError> {
-    let failed = |error| LookError { action: "cannot read", path: catalog.path_of(name), error };
-    let top = catalog.top(name)?;
-    let kept = catalog.kept(name)?;
+    let failed = |error| LookError { action: "cannot read", path: repository.path_of(name), error };
+    let top = repository.top(name)?;
+    let kept = repository.kept(name)?;
     let mut dir = top;
     let mut place = Place::top(None);
     let mut names = inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).peekable();
@@ -167,13 +167,13 @@ fn same(one: &Sighting, other: &Sighting) -> bool {
 }
 
 fn same_below(
-    catalog: &Catalog,
+    repository: &Repository,
     one: &SnapshotName,
     other: &SnapshotName,
     inside: &[u8],
 ) -> Result<bool, LookError> {
     let mut differs = false;
-    let found = diff((catalog, one), (catalog, other), inside, &mut |_| {
+    let found = diff((repository, one), (repository, other), inside, &mut |_| {
         differs = true;
         std::ops::ControlFlow::Break(())
     })?;

@@ -4,32 +4,30 @@ use std::io;
 use std::path::Path;
 
 use crate::entry::c_name;
-use crate::error::{LookError, RunError, look};
+use crate::error::{LookError, look};
 use crate::fs::dir::Dir;
-use crate::fs::mount::missing_mount;
 use crate::fs::small_file::{make_if_missing, read_small, write_whole};
-use crate::repository::Backups;
 use crate::repository::records::status::Status;
+use crate::repository::store::{Store, file_of};
+use crate::repository::{Repository, check_mounted};
 use crate::snapshot::name::Prefix;
 
 /// `.backup_manager/` of a backups folder, held open.
-pub struct Own {
-    backups: Backups,
+pub struct AppFiles {
+    repository: Repository,
     dir: Dir,
 }
 
-impl Own {
+impl AppFiles {
     /// Opens it in the backups folder at `path`; nothing is made.
     ///
     /// # Errors
     /// When the folder is not mounted, not there, or was never backed up to.
     pub fn open(path: &Path) -> Result<Self, LookError> {
-        if let Some(mount_point) = missing_mount(path) {
-            return Err(look(path, RunError::NotMounted { path: path.to_owned(), mount_point }));
-        }
-        let mut backups = Backups::open(path).map_err(|error| look(path, error))?;
-        match backups.own.take() {
-            Some(dir) => Ok(Self { backups, dir }),
+        check_mounted(path).map_err(|error| look(path, error))?;
+        let mut repository = Repository::open(path)?;
+        match repository.own.take() {
+            Some(dir) => Ok(Self { repository, dir }),
             None => Err(LookError {
                 action: "cannot open .backup_manager in",
                 path: path.to_owned(),
@@ -75,14 +73,17 @@ impl Own {
     /// How the last run of `prefix` ended, if that is known.
     #[must_use]
     pub fn status(&self, prefix: &Prefix) -> Option<Status> {
-        serde_json::from_slice(&self.read("status", &format!("{prefix}.json"))?).ok()
+        serde_json::from_slice(
+            &self.read(&Store::Status.folder().to_string_lossy(), &file_of(prefix))?,
+        )
+        .ok()
     }
 
     /// Bytes that are free on the file system of the backups folder, and all that it has.
     #[must_use]
     pub fn space(&self) -> Option<(u64, u64)> {
-        let space = self.backups.dir.space().ok()?;
-        Some((space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize))
+        let space = self.repository.dir.space().ok()?;
+        Some((space.free_bytes, space.total_bytes))
     }
 
     fn folder(&self, name: &str) -> io::Result<Dir> {
@@ -97,10 +98,10 @@ mod tests {
     #[test]
     fn a_file_is_read_as_it_was_written_and_nothing_is_made_by_looking() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(Own::open(folder.path()).is_err());
+        assert!(AppFiles::open(folder.path()).is_err());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        Backups::open_or_make(folder.path(), None).unwrap();
-        let own = Own::open(folder.path()).unwrap();
+        Repository::open_or_make(folder.path(), None).unwrap();
+        let own = AppFiles::open(folder.path()).unwrap();
         assert_eq!((own.read("new", "b"), own.names("new")), (None, Vec::new()));
         own.write("new", "b", b"1").unwrap();
         own.write("new", "a", b"2").unwrap();

@@ -1,10 +1,10 @@
-//! Looks at a backups folder without writing to it: whose snapshots lie there, and what is known of each.
+//! What a repository holds: whose snapshots lie there, and what is known of each. Writes nothing.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::entry::Kind;
-use crate::error::{LookError, look};
+use crate::error::LookError;
 use crate::fs::dir::Dir;
 use crate::repository::manifest::read::Reader;
 use crate::repository::read_lock::Reading;
@@ -12,15 +12,11 @@ use crate::repository::records::holds::Hold;
 use crate::repository::records::report::Report;
 use crate::repository::records::sidecar::Kept;
 use crate::repository::records::{damage, holds};
-use crate::repository::{Backups, folder_name, manifest, read_lock};
+use crate::repository::store::Store;
+use crate::repository::{Repository, folder_name, read_lock};
 use crate::snapshot::history::History;
 use crate::snapshot::name::{Prefix, SnapshotName};
 use crate::snapshot::retention::Candidate;
-
-/// A backups folder, held open for looking at it.
-pub struct Catalog {
-    pub(crate) backups: Backups,
-}
 
 /// What is noted of a snapshot and concerns its removal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,19 +27,11 @@ pub struct Standing {
     pub damaged: bool,
 }
 
-impl Catalog {
-    /// Opens the backups folder at `path`.
-    ///
-    /// # Errors
-    /// When it does not exist or cannot be read.
-    pub fn open(path: &Path) -> Result<Self, LookError> {
-        Backups::open(path).map(|backups| Self { backups }).map_err(|error| look(path, error))
-    }
-
+impl Repository {
     /// Where it lies, as it was given.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.backups.path
+        &self.path
     }
 
     /// The prefixes of all snapshots that lie there, sorted: somebody who only has the folder knows none.
@@ -51,7 +39,7 @@ impl Catalog {
     /// # Errors
     /// When the folder cannot be listed.
     pub fn prefixes(&self) -> Result<Vec<Prefix>, LookError> {
-        let dir = &self.backups.dir;
+        let dir = &self.dir;
         let mut found = Vec::new();
         let listed = dir.names(|entry| {
             if let Some(name) = SnapshotName::parse_any(entry.name.to_bytes())
@@ -71,56 +59,45 @@ impl Catalog {
     /// Whether what is known of the snapshots lies there, and may not be looked at by this user.
     #[must_use]
     pub fn is_hidden(&self) -> bool {
-        self.backups.own_is_hidden()
+        self.own_is_hidden()
     }
 
     /// For whom snapshots are written there: the caller, and the owner of `.backup_manager`, or of the folder where
     /// rsync wrote them.
     #[must_use]
     pub fn writers(&self) -> Vec<u32> {
-        let folder = self.backups.own.as_ref().unwrap_or(&self.backups.dir);
+        let folder = self.own.as_ref().unwrap_or(&self.dir);
         let owner = folder.meta().ok().map(|meta| meta.uid);
         owner.into_iter().chain([rustix::process::geteuid().as_raw()]).collect()
-    }
-
-    /// The snapshots of `prefix`.
-    ///
-    /// # Errors
-    /// When the folder cannot be listed.
-    pub fn history(&self, prefix: &Prefix) -> Result<History, LookError> {
-        self.backups.history(prefix).map_err(|error| look(self.path(), error))
     }
 
     /// The report of the run that completed a snapshot; none for those that rsync made.
     #[must_use]
     pub fn report(&self, snapshot: &SnapshotName) -> Option<Report> {
-        crate::repository::records::report_file::report(&self.backups, snapshot)
+        crate::repository::records::report_file::report(self, snapshot)
     }
 
     /// What is noted of a snapshot.
     #[must_use]
     pub fn standing(&self, snapshot: &SnapshotName) -> Standing {
-        Standing {
-            held: holds::of(&self.backups, snapshot),
-            damaged: damage::is_damaged(&self.backups, snapshot),
-        }
+        Standing { held: holds::of(self, snapshot), damaged: damage::is_damaged(self, snapshot) }
     }
 
     /// What is noted of each complete snapshot of `history`, for [`crate::snapshot::retention`].
     #[must_use]
     pub fn candidates(&self, history: &History) -> Vec<Candidate> {
-        crate::repository::records::holds::candidates(&self.backups, history)
+        crate::repository::records::holds::candidates(self, history)
     }
 
     /// Bytes that are free for new snapshots.
     #[must_use]
     pub fn free_bytes(&self) -> Option<u64> {
-        self.backups.dir.space().ok().map(|space| space.f_bavail * space.f_frsize)
+        self.dir.space().ok().map(|space| space.free_bytes)
     }
 
     /// Keeps a snapshot from being removed while it is read.
-    pub(crate) fn read(&self, snapshot: &SnapshotName) -> Result<Reading, LookError> {
-        read_lock::read(&self.backups, snapshot)
+    pub(crate) fn lock_for_reading(&self, snapshot: &SnapshotName) -> Result<Reading, LookError> {
+        read_lock::read(self, snapshot)
     }
 
     /// Opens a snapshot's folder.
@@ -128,7 +105,7 @@ impl Catalog {
     /// # Errors
     /// When it is gone or cannot be read.
     pub fn top(&self, snapshot: &SnapshotName) -> Result<Dir, LookError> {
-        let opened = folder_name(snapshot).and_then(|name| self.backups.dir.child(&name));
+        let opened = folder_name(snapshot).and_then(|name| self.dir.child(&name));
         opened.map_err(|error| LookError {
             action: "cannot open",
             path: self.path_of(snapshot),
@@ -139,7 +116,7 @@ impl Catalog {
     /// What is kept beside a snapshot.
     pub(crate) fn kept(&self, snapshot: &SnapshotName) -> Result<Kept, LookError> {
         let opened = folder_name(snapshot)
-            .and_then(|name| Kept::open(self.backups.own(c"kept").as_ref(), &name));
+            .and_then(|name| Kept::open(self.store(Store::Sidecars).as_ref(), &name));
         opened.map_err(|error| LookError {
             action: "cannot open what is kept beside",
             path: self.path_of(snapshot),
@@ -153,7 +130,7 @@ impl Catalog {
     /// When it is not whole.
     pub(crate) fn manifest(&self, snapshot: &SnapshotName) -> std::io::Result<Option<Reader>> {
         let name = folder_name(snapshot)?;
-        match Reader::open(self.backups.own(manifest::FOLDER).as_ref(), &name) {
+        match Reader::open(self.store(Store::Manifests).as_ref(), &name) {
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(None),
             opened => opened,
         }
@@ -184,11 +161,11 @@ mod tests {
             std::fs::create_dir(folder.path().join(name)).unwrap();
         }
         std::fs::write(folder.path().join("file.07-12-2023_13-32-58"), "").unwrap();
-        let catalog = Catalog::open(folder.path()).unwrap();
+        let repository = Repository::open(folder.path()).unwrap();
         let found: Vec<String> =
-            catalog.prefixes().unwrap().iter().map(ToString::to_string).collect();
+            repository.prefixes().unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(found, ["a.x", "b"]);
-        assert_eq!(catalog.history(&Prefix::new("b").unwrap()).unwrap().complete.len(), 2);
-        assert!(Catalog::open(&folder.path().join("none")).is_err());
+        assert_eq!(repository.history(&Prefix::new("b").unwrap()).unwrap().complete.len(), 2);
+        assert!(Repository::open(&folder.path().join("none")).is_err());
     }
 }

@@ -6,8 +6,8 @@ use crate::entry::escape::shown_path;
 use crate::entry::human::bytes;
 use crate::error::RunError;
 use crate::fs::capabilities::probe;
-use crate::fs::mount::{missing_mount, of_device};
-use crate::repository::Backups;
+use crate::fs::mount::of_device;
+use crate::repository::{Repository, check_mounted};
 
 /// What a backups folder can hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,12 +38,10 @@ pub struct Destination {
 /// # Errors
 /// When it is not mounted, or cannot be made or written.
 pub fn examine(path: &Path, mode: Option<u32>) -> Result<Destination, RunError> {
-    if let Some(mount_point) = missing_mount(path) {
-        return Err(RunError::NotMounted { path: path.to_owned(), mount_point });
-    }
-    let backups = Backups::open_or_make(path, mode)?;
-    let place = describe(&backups);
-    let own = backups.own.as_ref().ok_or(std::io::ErrorKind::NotFound.into());
+    check_mounted(path)?;
+    let repository = Repository::open_or_make(path, mode)?;
+    let place = describe(&repository);
+    let own = repository.own.as_ref().ok_or(std::io::ErrorKind::NotFound.into());
     let able = own.and_then(probe).map_err(|error| {
         crate::error::destination("cannot write in", path, path.join(".backup_manager"), error)
     })?;
@@ -59,11 +57,11 @@ pub fn examine(path: &Path, mode: Option<u32>) -> Result<Destination, RunError> 
 }
 
 /// One line: type, mount point, free space.
-pub(crate) fn describe(backups: &Backups) -> String {
-    let dev = backups.id.dev;
+pub(crate) fn describe(repository: &Repository) -> String {
+    let dev = repository.id.dev;
     let numbers = format!("{}:{}", rustix::fs::major(dev), rustix::fs::minor(dev));
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let real = backups.path.canonicalize().unwrap_or_else(|_| backups.path.clone());
+    let real = repository.path.canonicalize().unwrap_or_else(|_| repository.path.clone());
     // One device may be mounted in many places, single files among them: the nearest above counts.
     let above = mounts.lines().filter_map(|line| of_device(line, &numbers));
     let mount =
@@ -72,9 +70,7 @@ pub(crate) fn describe(backups: &Backups) -> String {
         Some((point, kind)) => format!("{kind} mounted at {point}"),
         None => "an unknown file system".to_owned(),
     };
-    let free = match backups.dir.space() {
-        Ok(space) => format!(", {} free", bytes(space.f_bavail * space.f_frsize)),
-        Err(_) => String::new(),
-    };
-    format!("{} on {on}{free}", shown_path(&backups.path))
+    let free = repository.free_bytes().map(|free| format!(", {} free", bytes(free)));
+    let free = free.unwrap_or_default();
+    format!("{} on {on}{free}", shown_path(&repository.path))
 }

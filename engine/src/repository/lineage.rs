@@ -7,12 +7,13 @@ use crate::entry::c_name;
 use crate::entry::escape::shown_path;
 use crate::error::RunError;
 use crate::fs::dir::Dir;
-use crate::fs::small_file::read_small;
 use crate::job::Job;
 use crate::repository::records::journal::Journal;
 use crate::repository::records::report::{Report, RootDropped};
 use crate::repository::records::report_file::report;
-use crate::repository::{Backups, folder_name};
+use crate::repository::store::Store;
+use crate::repository::store::file_of;
+use crate::repository::{Repository, folder_name};
 use crate::snapshot::history::History;
 use crate::snapshot::host::Host;
 use crate::snapshot::layout::Layout;
@@ -120,48 +121,48 @@ fn on_the_machine(path: &str) -> &str {
 
 /// The sources of the snapshot in progress, or else of the newest one with a report. `None` where no
 /// snapshot recorded them: those of the rsync script have no reports.
-pub(crate) fn newest(backups: &Backups, history: &History) -> Option<Sources> {
+pub(crate) fn newest(repository: &Repository, history: &History) -> Option<Sources> {
     let begun = history
         .incomplete
         .last()
-        .and_then(|name| crate::repository::lineage::begun_with(backups, name));
-    begun.or_else(|| newest_report(backups, history).map(|report| Sources::of(&report)))
+        .and_then(|name| crate::repository::lineage::begun_with(repository, name));
+    begun.or_else(|| newest_report(repository, history).map(|report| Sources::of(&report)))
 }
 
 /// The newest report of a complete snapshot.
-pub(crate) fn newest_report(backups: &Backups, history: &History) -> Option<Report> {
-    history.complete.iter().rev().find_map(|name| report(backups, name))
+pub(crate) fn newest_report(repository: &Repository, history: &History) -> Option<Report> {
+    history.complete.iter().rev().find_map(|name| report(repository, name))
 }
 
 /// Refuses to go on with the history of other sources.
 ///
 /// # Errors
 /// [`RunError::OtherSources`].
-pub(crate) fn check(job: &Job, backups: &Backups, history: &History) -> Result<(), RunError> {
-    let known = newest(backups, history);
+pub(crate) fn check(job: &Job, repository: &Repository, history: &History) -> Result<(), RunError> {
+    let known = newest(repository, history);
     known.and_then(|known| known.refuse(&job.host, &job.layout, &job.prefix)).map_or(Ok(()), Err)
 }
 
 /// The first source root of `job` that no complete snapshot holds.
-pub(crate) fn new_root(job: &Job, backups: &Backups, history: &History) -> Option<String> {
+pub(crate) fn new_root(job: &Job, repository: &Repository, history: &History) -> Option<String> {
     let mut missing: Vec<(String, Vec<u8>)> =
         job.layout.roots().into_iter().map(|(path, inside)| (shown_path(&path), inside)).collect();
     for name in history.complete.iter().rev() {
         if missing.is_empty() {
             break;
         }
-        match report(backups, name) {
+        match report(repository, name) {
             Some(report) => missing
                 .retain(|(path, _)| !report.roots.iter().any(|root| lies_in(path, &root.path))),
-            None => missing.retain(|(_, inside)| !holds(backups, name, inside)),
+            None => missing.retain(|(_, inside)| !holds(repository, name, inside)),
         }
     }
     missing.into_iter().next().map(|(path, _)| path)
 }
 
 /// Whether a snapshot has something at `inside`. One that cannot be looked into is taken to have it.
-fn holds(backups: &Backups, name: &SnapshotName, inside: &[u8]) -> bool {
-    let Ok(mut dir) = folder_name(name).and_then(|name| backups.dir.child(&name)) else {
+fn holds(repository: &Repository, name: &SnapshotName, inside: &[u8]) -> bool {
+    let Ok(mut dir) = folder_name(name).and_then(|name| repository.dir.child(&name)) else {
         return true;
     };
     let mut names = inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).peekable();
@@ -187,8 +188,8 @@ fn is_other(dir: &Dir, name: &std::ffi::CStr) -> bool {
 }
 
 /// The source roots that the job no longer names while one of the snapshots still holds them.
-pub(crate) fn dropped(job: &Job, backups: &Backups, history: &History) -> Vec<RootDropped> {
-    let Some(newest) = newest_report(backups, history) else { return Vec::new() };
+pub(crate) fn dropped(job: &Job, repository: &Repository, history: &History) -> Vec<RootDropped> {
+    let Some(newest) = newest_report(repository, history) else { return Vec::new() };
     let now = root_paths(&job.layout);
     let last = newest.snapshot.clone();
     let of_newest = newest.roots.into_iter().map(|root| RootDropped {
@@ -206,7 +207,7 @@ pub(crate) fn dropped(job: &Job, backups: &Backups, history: &History) -> Vec<Ro
     dropped.extend(before);
     dropped.retain(|root| {
         let inside = crate::entry::escape::unshown(&root.inside).unwrap_or_default();
-        not_after(history, root).any(|name| holds(backups, name, &inside))
+        not_after(history, root).any(|name| holds(repository, name, &inside))
     });
     dropped
 }
@@ -223,9 +224,8 @@ pub fn not_after<'a>(
 }
 
 /// The sources that the incomplete snapshot `name` was begun with, where that was noted.
-pub(crate) fn begun_with(backups: &Backups, name: &SnapshotName) -> Option<Sources> {
-    let left = read_small(&backups.own(c"journal")?, &format!("{}.json", name.prefix))?;
-    let journal: Journal = serde_json::from_slice(&left).ok()?;
+pub(crate) fn begun_with(repository: &Repository, name: &SnapshotName) -> Option<Sources> {
+    let journal: Journal = repository.record(Store::Journal, &file_of(&name.prefix))?;
     let snapshot = name.to_string();
     let known = journal.snapshot == snapshot && !journal.roots.is_empty();
     known.then(|| Sources {

@@ -18,7 +18,8 @@ use crate::fs::dir::Dir;
 use crate::fs::small_file::create_state;
 use crate::monitor::context::Context;
 use crate::monitor::event::Event;
-use crate::repository::{Backups, folder_name};
+use crate::repository::store::Store;
+use crate::repository::{Repository, folder_name};
 use crate::snapshot::name::{Prefix, SnapshotName};
 use crate::threads::cancel::Stop;
 
@@ -82,13 +83,13 @@ impl Spot {
     }
 }
 
-impl Backups {
+impl Repository {
     /// Asks for the lock of `prefix`, which keeps two runs of one prefix apart. `stop` is asked for when it is lost.
     ///
     /// # Errors
     /// When the lock file cannot be made; [`RunError::Stopped`] when stopped while it waits for what a lease tells.
     pub(crate) fn lock(&self, prefix: &Prefix, stop: &Arc<Stop>) -> Result<Locked, RunError> {
-        let locks = || self.own(c"locks").ok_or(io::ErrorKind::NotFound);
+        let locks = || self.store(Store::Locks).ok_or(io::ErrorKind::NotFound);
         let take = || -> io::Result<Locked> {
             let name = c_name(format!("{prefix}.lock"))?;
             loop {
@@ -138,7 +139,7 @@ impl Backups {
     /// Whether another run of `prefix` is at work, found out without writing anything. It takes `LOOKS` seconds, or until
     /// `stop` is asked for, where a run without locks was killed.
     pub(crate) fn is_locked(&self, prefix: &Prefix, stop: &Stop) -> bool {
-        let locks = match self.own_if_any(c"locks") {
+        let locks = match self.store_if_any(Store::Locks) {
             Ok(Some(locks)) => locks,
             Ok(None) => return false,
             // What cannot be read may be locked.

@@ -13,29 +13,33 @@ pub(crate) mod read_lock;
 pub mod records;
 pub(crate) mod removal;
 pub mod source_path;
+pub(crate) mod store;
 pub(crate) mod uptime;
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::io::{self};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
+use serde::de::DeserializeOwned;
 
 use crate::entry::{FileId, Kind, c_name};
-use crate::error::RunError;
+use crate::error::{LookError, RunError};
 use crate::fs::dir::Dir;
 use crate::fs::dir::resolve::Resolved;
-use crate::fs::small_file::{give_to_owner, make_if_missing};
+use crate::fs::mount::missing_mount;
+use crate::fs::small_file::{give_to_owner, make_if_missing, read_small};
 use crate::fs::temporary::probe_name;
+use crate::repository::store::Store;
 use crate::snapshot::history::History;
 use crate::snapshot::name::{OWN, Prefix, SnapshotName};
 
 /// The mode of a backups folder that nobody else may enter.
 const CLOSED: u32 = 0o700;
 
-/// The backups folder, held open.
-pub(crate) struct Backups {
+/// The backups folder, held open: the one place that opens it, and the stores of `.backup_manager/`.
+pub struct Repository {
     pub(crate) path: PathBuf,
     pub(crate) dir: Dir,
     /// `.backup_manager`; `None` when it does not exist and must not be made.
@@ -43,7 +47,7 @@ pub(crate) struct Backups {
     pub(crate) id: FileId,
 }
 
-impl Backups {
+impl Repository {
     /// Opens the backups folder, and makes it (its parent has to exist) with its own folder. A new one is closed
     /// to everybody else unless `mode` says otherwise; one that is there gets the permission bits of `mode`, where the
     /// file system and its owner allow that.
@@ -54,14 +58,14 @@ impl Backups {
         let failed =
             |action| move |error| crate::error::destination(action, path, path.to_owned(), error);
         let made = make(path).map_err(failed("cannot create"))?;
-        let mut backups = Self::open(path)?;
+        let mut repository = Self::open(path)?;
         if let Some(mode) = mode.or(made.then_some(CLOSED)) {
             // What cannot be set is told by the run: no backup fails for it.
-            let _ = backups.set_permissions(mode);
+            let _ = repository.set_permissions(mode);
         }
         let own = c_name(OWN).and_then(|own| {
-            make_if_missing(&backups.dir, &own)?;
-            let own = backups.dir.child(&own)?;
+            make_if_missing(&repository.dir, &own)?;
+            let own = repository.dir.child(&own)?;
             // Without the setgid bit of a shared folder, which all that is made here would inherit.
             if own.meta()?.mode & 0o2000 != 0 {
                 crate::fs::stat::set_mode(&own, 0o700)?;
@@ -69,14 +73,14 @@ impl Backups {
             Ok(own)
         });
         let own = own.map_err(failed("cannot make .backup_manager in"))?;
-        for folder in [c"locks", c"journal", c"reports", c"status", c"progress", c"kept"] {
+        for folder in Store::MADE_FIRST.map(Store::folder) {
             make_if_missing(&own, folder)
                 .map(|()| give_to_owner(&own, folder))
                 .and_then(|()| own.child(folder).map(drop))
                 .map_err(failed("cannot make or open the folders of .backup_manager in"))?;
         }
-        backups.own = Some(own);
-        Ok(backups)
+        repository.own = Some(own);
+        Ok(repository)
     }
 
     /// Gives the folder these permission bits; its setgid and sticky bit stay.
@@ -91,9 +95,8 @@ impl Backups {
     ///
     /// # Errors
     /// When it does not exist or cannot be read.
-    pub(crate) fn open(path: &Path) -> Result<Self, RunError> {
-        let failed =
-            |error| RunError::Destination { action: "cannot open", path: path.to_owned(), error };
+    pub fn open(path: &Path) -> Result<Self, LookError> {
+        let failed = |error| LookError { action: "cannot open", path: path.to_owned(), error };
         let dir = Resolved::at(path).and_then(Resolved::folder).map_err(failed)?;
         let id = dir.meta().map_err(failed)?.id.ok_or_else(|| failed(Errno::NOTSUP.into()))?;
         let own = c_name(OWN).and_then(|own| dir.child(&own)).ok();
@@ -115,16 +118,38 @@ impl Backups {
         (made.ok()?.uid != uid).then_some(uid)
     }
 
-    /// The folder `name` in `.backup_manager`, if it is there.
-    pub(crate) fn own(&self, name: &CStr) -> Option<Dir> {
-        self.own.as_ref().and_then(|own| own.child(name).ok())
+    /// The folder of a store, if it is there.
+    pub(crate) fn store(&self, store: Store) -> Option<Dir> {
+        self.own.as_ref().and_then(|own| own.child(store.folder()).ok())
     }
 
-    /// As [`Backups::own`], for guards: only a folder that is known not to be there is none.
+    /// The folder of a store, which is made when it is missing.
     ///
     /// # Errors
-    /// The system's, when it cannot be told.
-    pub(crate) fn own_if_any(&self, name: &CStr) -> io::Result<Option<Dir>> {
+    /// The system's.
+    pub(crate) fn make_store(&self, store: Store) -> io::Result<Dir> {
+        let own = self.own.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        make_if_missing(own, store.folder())?;
+        give_to_owner(own, store.folder());
+        own.child(store.folder())
+    }
+
+    /// The small file `name` of a store, if it is there and can be read.
+    pub(crate) fn read(&self, store: Store, name: &str) -> Option<Vec<u8>> {
+        read_small(&self.store(store)?, name)
+    }
+
+    /// The record `name` of a store, if it is there and can be read.
+    pub(crate) fn record<T: DeserializeOwned>(&self, store: Store, name: &str) -> Option<T> {
+        serde_json::from_slice(&self.read(store, name)?).ok()
+    }
+
+    /// As [`Repository::store`], for guards: `None` only when the folder is known not to exist.
+    ///
+    /// # Errors
+    /// The system's, when that is not known.
+    pub(crate) fn store_if_any(&self, store: Store) -> io::Result<Option<Dir>> {
+        let name = store.folder();
         let opened = match &self.own {
             Some(own) => own.child(name),
             None => self.dir.child(&c_name(OWN)?).and_then(|own| own.child(name)),
@@ -146,7 +171,7 @@ impl Backups {
     ///
     /// # Errors
     /// When the backups folder cannot be listed.
-    pub(crate) fn history(&self, prefix: &Prefix) -> Result<History, RunError> {
+    pub fn history(&self, prefix: &Prefix) -> Result<History, LookError> {
         let mut names = Vec::new();
         let listed = self.dir.names(|entry| {
             if let Some(name) = SnapshotName::parse(prefix, entry.name.to_bytes())
@@ -156,12 +181,23 @@ impl Backups {
             }
             ControlFlow::Continue(())
         });
-        listed.map_err(|error| RunError::Destination {
+        listed.map_err(|error| LookError {
             action: "cannot list",
             path: self.path.clone(),
             error,
         })?;
         Ok(History::of(names))
+    }
+}
+
+/// Checks that the file system of the backups folder at `path` is mounted.
+///
+/// # Errors
+/// When fstab(5) has a mount point at or above it that is not mounted.
+pub(crate) fn check_mounted(path: &Path) -> Result<(), RunError> {
+    match missing_mount(path) {
+        Some(mount_point) => Err(RunError::NotMounted { path: path.to_owned(), mount_point }),
+        None => Ok(()),
     }
 }
 

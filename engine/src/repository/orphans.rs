@@ -11,18 +11,14 @@ use std::sync::atomic::AtomicU64;
 
 use crate::error::{RunError, destination};
 use crate::repository::lock::Locked;
-use crate::repository::records::{DAMAGED, HOLDS};
-use crate::repository::{Backups, folder_name, manifest};
+use crate::repository::store::Store;
+use crate::repository::{Repository, folder_name};
 use crate::snapshot::name::{Prefix, SnapshotName, State};
 use crate::threads::cancel::Stop;
 
-/// The folders of `.backup_manager` with something for each snapshot, and what the names in them end with.
-const FOLDERS: [(&CStr, &str); 5] =
-    [(c"reports", ".json"), (c"kept", ""), (HOLDS, ""), (DAMAGED, ""), (manifest::FOLDER, "")];
-
 /// What is left of one snapshot in one folder.
 struct Orphan {
-    folder: &'static CStr,
+    store: Store,
     name: CString,
 }
 
@@ -31,8 +27,8 @@ struct Orphan {
 /// # Errors
 /// When it cannot be told.
 pub fn orphans(path: &Path, prefix: &Prefix) -> Result<Vec<String>, RunError> {
-    let backups = Backups::open(path)?;
-    Ok(shown(&find(&backups, prefix)?))
+    let repository = Repository::open(path)?;
+    Ok(shown(&find(&repository, prefix)?))
 }
 
 /// Removes what [`orphans`] lists, under the lock that keeps runs away. `None` when a run of `prefix` is at work: nothing was
@@ -45,53 +41,54 @@ pub fn remove(
     prefix: &Prefix,
     stop: &Arc<Stop>,
 ) -> Result<Option<Vec<String>>, RunError> {
-    let backups = Backups::open_or_make(path, None)?;
-    let Locked::Mine(_lock) = backups.lock(prefix, stop)? else { return Ok(None) };
+    let repository = Repository::open_or_make(path, None)?;
+    let Locked::Mine(_lock) = repository.lock(prefix, stop)? else { return Ok(None) };
     // Whoever removes a lock file removes no run.
-    if let Some(incomplete) = backups.history(prefix)?.incomplete.last()
-        && let Err(RunError::Taken { .. }) = backups.claim(incomplete)
+    if let Some(incomplete) = repository.history(prefix)?.incomplete.last()
+        && let Err(RunError::Taken { .. }) = repository.claim(incomplete)
     {
         return Ok(None);
     }
-    let found = find(&backups, prefix)?;
-    for Orphan { folder, name } in &found {
-        let gone = backups.own(folder).map_or(Ok(()), |folder| {
+    let found = find(&repository, prefix)?;
+    for Orphan { store, name } in &found {
+        let gone = repository.store(*store).map_or(Ok(()), |folder| {
             crate::fs::remove_tree::remove(&folder, name, 1, &AtomicU64::new(0), &|| false)
         });
         gone.map_err(|error| {
-            let what = path.join(".backup_manager").join(shown_of(folder, name));
+            let what = path.join(".backup_manager").join(shown_of(*store, name));
             destination("cannot remove", path, what, error)
         })?;
     }
     Ok(Some(shown(&found)))
 }
 
-fn find(backups: &Backups, prefix: &Prefix) -> Result<Vec<Orphan>, RunError> {
-    let broken = |error| destination("cannot list", &backups.path, backups.path.clone(), error);
+fn find(repository: &Repository, prefix: &Prefix) -> Result<Vec<Orphan>, RunError> {
+    let broken =
+        |error| destination("cannot list", &repository.path, repository.path.clone(), error);
     let mut found = Vec::new();
-    for (folder, ending) in FOLDERS {
-        let Some(dir) = backups.own_if_any(folder).map_err(broken)? else { continue };
+    for (store, ending) in Store::OF_SNAPSHOTS {
+        let Some(dir) = repository.store_if_any(store).map_err(broken)? else { continue };
         dir.names(|entry| {
             let name = entry.name.to_bytes().strip_suffix(ending.as_bytes());
             let snapshot = name.and_then(|name| SnapshotName::parse(prefix, name));
             found.extend(snapshot.map(|snapshot| {
-                (complete(&snapshot), Orphan { folder, name: entry.name.to_owned() })
+                (complete(&snapshot), Orphan { store, name: entry.name.to_owned() })
             }));
             ControlFlow::Continue(())
         })
         .map_err(broken)?;
     }
     // Looked for last: what a run has for a snapshot that it begins meanwhile is no orphan.
-    let there = there(backups, prefix).map_err(broken)?;
+    let there = there(repository, prefix).map_err(broken)?;
     found.retain(|(snapshot, _)| !there.contains(snapshot));
     Ok(found.into_iter().map(|(_, orphan)| orphan).collect())
 }
 
 /// The snapshots of `prefix` that are there in any state. A file or symlink with the name of one counts: it may lead to where
 /// the snapshot was moved.
-fn there(backups: &Backups, prefix: &Prefix) -> io::Result<HashSet<CString>> {
+fn there(repository: &Repository, prefix: &Prefix) -> io::Result<HashSet<CString>> {
     let mut there = HashSet::new();
-    backups.dir.names(|entry| {
+    repository.dir.names(|entry| {
         let name = SnapshotName::parse(prefix, entry.name.to_bytes());
         there.extend(name.map(|name| complete(&name)));
         ControlFlow::Continue(())
@@ -105,11 +102,11 @@ fn complete(name: &SnapshotName) -> CString {
 
 fn shown(found: &[Orphan]) -> Vec<String> {
     let mut shown: Vec<_> =
-        found.iter().map(|Orphan { folder, name }| shown_of(folder, name)).collect();
+        found.iter().map(|Orphan { store, name }| shown_of(*store, name)).collect();
     shown.sort();
     shown
 }
 
-fn shown_of(folder: &CStr, name: &CStr) -> String {
-    format!("{}/{}", folder.to_string_lossy(), name.to_string_lossy())
+fn shown_of(store: Store, name: &CStr) -> String {
+    format!("{}/{}", store.folder().to_string_lossy(), name.to_string_lossy())
 }

@@ -8,7 +8,7 @@ use crate::monitor::context::Context;
 use crate::monitor::event::Stuck;
 use crate::repository::lock::{Locked, tell_of_a_lease};
 use crate::repository::records::holds::candidates;
-use crate::repository::{Backups, removal};
+use crate::repository::{Repository, removal};
 use crate::snapshot::history::History;
 use crate::snapshot::name::{Prefix, SnapshotName};
 use crate::snapshot::retention::Candidate;
@@ -25,23 +25,23 @@ pub fn prune(
     choose: impl FnOnce(&History, &[Candidate]) -> Vec<(SnapshotName, String)>,
     context: &Context,
 ) -> Result<Option<Vec<SnapshotName>>, RunError> {
-    let backups = Backups::open_or_make(path, None)?;
-    let lock = match backups.lock(prefix, &context.stop)? {
+    let repository = Repository::open_or_make(path, None)?;
+    let lock = match repository.lock(prefix, &context.stop)? {
         Locked::Mine(lock) => lock,
         Locked::Busy => return Ok(None),
     };
     tell_of_a_lease(&lock, context);
-    let history = backups.history(prefix)?;
+    let history = repository.history(prefix)?;
     // Whoever removes a lock file removes no run.
     if let Some(incomplete) = history.incomplete.last()
-        && let Err(RunError::Taken { .. }) = backups.claim(incomplete)
+        && let Err(RunError::Taken { .. }) = repository.claim(incomplete)
     {
         return Ok(None);
     }
     context.progress.enter(Phase::Removing);
     let (mut names, mut retired) = (Vec::new(), Vec::new());
-    for (name, why) in choose(&history, &candidates(&backups, &history)) {
-        match removal::retire(&backups, &name, &why, context) {
+    for (name, why) in choose(&history, &candidates(&repository, &history)) {
+        match removal::retire(&repository, &name, &why, context) {
             Ok(gone) => {
                 names.extend(gone.is_some().then_some(name));
                 retired.extend(gone);
@@ -49,7 +49,7 @@ pub fn prune(
             Err(error) => drop(Stuck::of(&name, &error, context)),
         }
     }
-    removal::remove_retired(&backups, &retired, context)?;
-    removal::remove_leftovers(&backups, &history, context)?;
+    removal::remove_retired(&repository, &retired, context)?;
+    removal::remove_leftovers(&repository, &history, context)?;
     Ok(Some(names))
 }

@@ -15,7 +15,7 @@ use crate::entry::FileId;
 use crate::entry::escape::shown;
 use crate::error::LookError;
 use crate::fs::dir::Dir;
-use crate::repository::{Backups, folder_name};
+use crate::repository::{Repository, folder_name};
 use crate::snapshot::name::SnapshotName;
 
 /// A snapshot stays while this value lives, where the file system has locks.
@@ -38,10 +38,10 @@ const REMOVAL: (u32, Duration) = (500, Duration::from_millis(20));
 ///
 /// # Errors
 /// When it is not there (any more).
-pub(crate) fn read(backups: &Backups, snapshot: &SnapshotName) -> Result<Reading, LookError> {
+pub(crate) fn read(repository: &Repository, snapshot: &SnapshotName) -> Result<Reading, LookError> {
     let opened = || -> io::Result<Reading> {
         let name = folder_name(snapshot)?;
-        let folder = backups.dir.child(&name)?;
+        let folder = repository.dir.child(&name)?;
         let (times, pause) = PATIENCE;
         for _ in 0..times {
             match flock(&folder, FlockOperation::NonBlockingLockShared) {
@@ -52,12 +52,12 @@ pub(crate) fn read(backups: &Backups, snapshot: &SnapshotName) -> Result<Reading
         }
         // It may have been taken out of the history before it was locked.
         let held = folder.meta()?.id;
-        match backups.dir.find(&name)? {
+        match repository.dir.find(&name)? {
             Some(now) if now.id == held => Ok(Reading { _folder: folder }),
             _ => Err(Errno::NOENT.into()),
         }
     };
-    let path = || backups.path.join(snapshot.to_string());
+    let path = || repository.path.join(snapshot.to_string());
     opened().map_err(|error| LookError { action: "cannot open", path: path(), error })
 }
 
@@ -65,9 +65,12 @@ pub(crate) fn read(backups: &Backups, snapshot: &SnapshotName) -> Result<Reading
 ///
 /// # Errors
 /// `EBUSY` when somebody goes on removing it; the system's when it is not there (any more).
-pub(crate) fn keep_from_removal(backups: &Backups, snapshot: &SnapshotName) -> io::Result<Reading> {
+pub(crate) fn keep_from_removal(
+    repository: &Repository,
+    snapshot: &SnapshotName,
+) -> io::Result<Reading> {
     let name = folder_name(snapshot)?;
-    let folder = backups.dir.child(&name)?;
+    let folder = repository.dir.child(&name)?;
     let mut locked = flock(&folder, FlockOperation::NonBlockingLockShared);
     for _ in 0..REMOVAL.0 {
         if locked != Err(Errno::WOULDBLOCK) {
@@ -79,7 +82,7 @@ pub(crate) fn keep_from_removal(backups: &Backups, snapshot: &SnapshotName) -> i
     match locked {
         Err(Errno::WOULDBLOCK) => Err(Errno::BUSY.into()),
         // Without locks there is only the look at its name, and that of who removes it for holds.
-        _ => match backups.dir.find(&name)? {
+        _ => match repository.dir.find(&name)? {
             Some(now) if now.id == folder.meta()?.id => Ok(Reading { _folder: folder }),
             _ => Err(Errno::NOENT.into()),
         },
@@ -88,9 +91,9 @@ pub(crate) fn keep_from_removal(backups: &Backups, snapshot: &SnapshotName) -> i
 
 /// Asks for a snapshot that is to be removed; `None` when somebody reads it, or when that cannot be told. One that is its
 /// owner's and closed to its owner nobody else reads.
-pub(crate) fn claim(backups: &Backups, snapshot: &SnapshotName) -> Option<Claim> {
+pub(crate) fn claim(repository: &Repository, snapshot: &SnapshotName) -> Option<Claim> {
     let name = folder_name(snapshot).ok()?;
-    match backups.dir.child(&name) {
+    match repository.dir.child(&name) {
         Ok(folder) => match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => None,
             // Not every file system has locks.
@@ -99,7 +102,7 @@ pub(crate) fn claim(backups: &Backups, snapshot: &SnapshotName) -> Option<Claim>
         Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Claim { _folder: None }),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let own = rustix::process::geteuid().as_raw();
-            let closed = backups
+            let closed = repository
                 .dir
                 .stat(&name)
                 .is_ok_and(|meta| meta.uid == own && meta.mode & 0o500 != 0o500);
@@ -110,8 +113,8 @@ pub(crate) fn claim(backups: &Backups, snapshot: &SnapshotName) -> Option<Claim>
 }
 
 /// Who has a lock on a snapshot's folder, as far as the system tells: `tar (4711) of user 1000`.
-pub(crate) fn holders(backups: &Backups, snapshot: &SnapshotName) -> Vec<String> {
-    let found = folder_name(snapshot).and_then(|name| backups.dir.stat(&name));
+pub(crate) fn holders(repository: &Repository, snapshot: &SnapshotName) -> Vec<String> {
+    let found = folder_name(snapshot).and_then(|name| repository.dir.stat(&name));
     let Some(id) = found.ok().and_then(|meta| meta.id) else { return Vec::new() };
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
     let mut processes: Vec<u32> = locks.lines().filter_map(|line| of_inode(line, id)).collect();
@@ -164,21 +167,21 @@ mod tests {
         let name = SnapshotName::parse_any(b"p.07-12-2023_13-32-58").unwrap();
         let path = folder.path().join(name.to_string());
         std::fs::create_dir(&path).unwrap();
-        let backups = Backups::open(folder.path()).unwrap();
-        let reading = [read(&backups, &name).unwrap(), read(&backups, &name).unwrap()];
+        let repository = Repository::open(folder.path()).unwrap();
+        let reading = [read(&repository, &name).unwrap(), read(&repository, &name).unwrap()];
         let [one, other] = reading;
         drop(one);
-        assert!(claim(&backups, &name).is_none(), "another one still reads it");
+        assert!(claim(&repository, &name).is_none(), "another one still reads it");
         drop(other);
-        let claimed = claim(&backups, &name).unwrap();
+        let claimed = claim(&repository, &name).unwrap();
         let path = path.as_path();
         std::thread::scope(|scope| {
-            let reader = scope.spawn(|| read(&backups, &name).map(drop));
+            let reader = scope.spawn(|| read(&repository, &name).map(drop));
             std::fs::rename(path, folder.path().join("other")).unwrap();
             drop(claimed);
             let error = reader.join().unwrap().unwrap_err();
             assert_eq!(error.error.kind(), io::ErrorKind::NotFound, "{error}");
         });
-        assert!(claim(&backups, &name).is_some(), "what is not there is read by nobody");
+        assert!(claim(&repository, &name).is_some(), "what is not there is read by nobody");
     }
 }

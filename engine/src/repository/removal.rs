@@ -17,7 +17,8 @@ use crate::monitor::context::Context;
 use crate::monitor::event::{Event, Stuck};
 use crate::repository::read_lock::claim;
 use crate::repository::records::report_file::report_file;
-use crate::repository::{Backups, folder_name};
+use crate::repository::store::Store;
+use crate::repository::{Repository, folder_name};
 use crate::snapshot::history::History;
 use crate::snapshot::name::{SnapshotName, State};
 use crate::threads::work_queue::workers;
@@ -46,32 +47,33 @@ impl Retired {
 /// # Errors
 /// When it cannot be renamed.
 pub(crate) fn retire(
-    backups: &Backups,
+    repository: &Repository,
     name: &SnapshotName,
     why: impl Display,
     context: &Context,
 ) -> Result<Option<Retired>, RunError> {
-    let Some(_claim) = claim(backups, name) else {
+    let Some(_claim) = claim(repository, name) else {
         context.monitor.event(&Event::InUse { snapshot: name.to_string() });
         return Ok(None);
     };
     // Who pins it has to have the lock that is had here.
-    if crate::repository::records::holds::of(backups, name).is_some() {
+    if crate::repository::records::holds::of(repository, name).is_some() {
         return Ok(None);
     }
     let deleting = name.with_state(State::Deleting);
-    rename(backups, name, &deleting)?;
+    rename(repository, name, &deleting)?;
     Ok(Some(Retired { name: deleting, was: name.clone(), why: Some(why.to_string()) }))
 }
 
 pub(crate) fn rename(
-    backups: &Backups,
+    repository: &Repository,
     from: &SnapshotName,
     to: &SnapshotName,
 ) -> Result<(), RunError> {
-    let renamed = folder_name(from).and_then(|old| backups.dir.rename_new(&old, &folder_name(to)?));
-    let path = backups.path.join(from.to_string());
-    renamed.map_err(|error| destination("cannot rename", &backups.path, path, error))
+    let renamed =
+        folder_name(from).and_then(|old| repository.dir.rename_new(&old, &folder_name(to)?));
+    let path = repository.path.join(from.to_string());
+    renamed.map_err(|error| destination("cannot rename", &repository.path, path, error))
 }
 
 /// Removes snapshots that are out of the history, and what was kept beside them. Each is tried; what of one cannot be
@@ -80,14 +82,14 @@ pub(crate) fn rename(
 /// # Errors
 /// When their new names cannot be made durable; [`RunError::Stopped`] when stopped.
 pub(crate) fn remove_retired(
-    backups: &Backups,
+    repository: &Repository,
     retired: &[Retired],
     context: &Context,
 ) -> Result<Vec<Stuck>, RunError> {
     if !retired.is_empty() {
         // Nothing of them goes while a power cut could bring their complete names back.
-        let synced = backups.dir.sync();
-        synced.map_err(|error| RunError::Sync { path: backups.path.clone(), error })?;
+        let synced = repository.dir.sync();
+        synced.map_err(|error| RunError::Sync { path: repository.path.clone(), error })?;
     }
     let mut stuck = Vec::new();
     for Retired { name, was, why } in retired {
@@ -95,11 +97,11 @@ pub(crate) fn remove_retired(
         let removed = folder.map_err(|error| Left { path: Vec::new(), error }).and_then(|folder| {
             let stop = Arc::clone(&context.stop);
             let counter = &context.progress.removed;
-            remove_or_say(&backups.dir, &folder, workers(), counter, &|| stop.asked())
+            remove_or_say(&repository.dir, &folder, workers(), counter, &|| stop.asked())
         });
         match removed {
             Ok(()) => {
-                forget(backups, name);
+                forget(repository, name);
                 let snapshot = was.to_string();
                 context.monitor.event(&match why {
                     Some(reason) => Event::Pruned { snapshot, reason: reason.clone() },
@@ -108,7 +110,7 @@ pub(crate) fn remove_retired(
             }
             Err(_) if context.stop.asked() => return Err(RunError::Stopped),
             Err(Left { path, error }) => {
-                let path = backups.path.join(std::ffi::OsStr::from_bytes(&path));
+                let path = repository.path.join(std::ffi::OsStr::from_bytes(&path));
                 stuck.push(Stuck::new(name, &path, &error, context));
             }
         }
@@ -121,7 +123,7 @@ pub(crate) fn remove_retired(
 /// # Errors
 /// As [`remove_retired`].
 pub(crate) fn remove_leftovers(
-    backups: &Backups,
+    repository: &Repository,
     history: &History,
     context: &Context,
 ) -> Result<Vec<Stuck>, RunError> {
@@ -132,23 +134,25 @@ pub(crate) fn remove_leftovers(
     let retired =
         |name: &SnapshotName| Retired { name: name.clone(), was: name.clone(), why: None };
     let retired: Vec<_> = history.deleting.iter().map(retired).collect();
-    remove_retired(backups, &retired, context)
+    remove_retired(repository, &retired, context)
 }
 
 /// Removes a snapshot's report and what was kept beside it. `doctor` lists what stays.
-pub(crate) fn forget(backups: &Backups, name: &SnapshotName) {
+pub(crate) fn forget(repository: &Repository, name: &SnapshotName) {
     let complete = name.with_state(State::Complete).to_string();
-    if let (Some(reports), Ok(file)) = (backups.own(c"reports"), c_name(report_file(&complete))) {
+    if let (Some(reports), Ok(file)) =
+        (repository.store(Store::Reports), c_name(report_file(&complete)))
+    {
         let _ = reports.unlink(&file);
     }
-    crate::repository::records::holds::forget(backups, name);
-    forget_kept(backups, &complete);
-    crate::repository::manifest::forget(backups, &complete);
-    forget_kept(backups, &name.with_state(State::Incomplete).to_string());
+    crate::repository::records::holds::forget(repository, name);
+    forget_kept(repository, &complete);
+    crate::repository::manifest::forget(repository, &complete);
+    forget_kept(repository, &name.with_state(State::Incomplete).to_string());
 }
 
-pub(crate) fn forget_kept(backups: &Backups, name: &str) {
-    if let (Some(kept), Ok(name)) = (backups.own(c"kept"), c_name(name)) {
+pub(crate) fn forget_kept(repository: &Repository, name: &str) {
+    if let (Some(kept), Ok(name)) = (repository.store(Store::Sidecars), c_name(name)) {
         let none = std::sync::atomic::AtomicU64::new(0);
         let _ = crate::fs::remove_tree::remove(&kept, &name, 1, &none, &|| false);
     }
@@ -159,15 +163,15 @@ pub(crate) fn forget_kept(backups: &Backups, name: &str) {
 /// # Errors
 /// The system's.
 pub(crate) fn rename_kept(
-    backups: &Backups,
+    repository: &Repository,
     incomplete: &SnapshotName,
     complete: &SnapshotName,
 ) -> io::Result<()> {
-    let Some(kept) = backups.own(c"kept") else { return Ok(()) };
+    let Some(kept) = repository.store(Store::Sidecars) else { return Ok(()) };
     let (old, new) = (folder_name(incomplete)?, folder_name(complete)?);
     // An empty one goes: then nothing is looked up in it later.
     if kept.remove_folder(&old).is_err() && kept.find(&old)?.is_some() {
-        forget_kept(backups, &complete.to_string());
+        forget_kept(repository, &complete.to_string());
         kept.rename_new(&old, &new)?;
     }
     kept.sync()

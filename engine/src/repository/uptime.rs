@@ -5,9 +5,10 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::fs::small_file::{read_small, write_whole};
-use crate::repository::Backups;
+use crate::repository::Repository;
 use crate::repository::records::report::Boot;
 use crate::repository::records::report_file::report;
+use crate::repository::store::Store;
 use crate::snapshot::history::History;
 use crate::snapshot::name::Prefix;
 
@@ -47,18 +48,18 @@ impl Seen {
 /// How long ago the last snapshot was taken at least. Exact when that was in the present boot; otherwise what the
 /// machine was seen to be up since. `note` remembers it, for the boots to come.
 pub(crate) fn since_last(
-    backups: &Backups,
+    repository: &Repository,
     prefix: &Prefix,
     history: &History,
     note: bool,
 ) -> Option<TimeDelta> {
     let boot = boot()?;
-    let taken = history.complete.iter().filter_map(|name| report(backups, name)?.boot);
+    let taken = history.complete.iter().filter_map(|name| report(repository, name)?.boot);
     let in_this_boot = taken.filter(|taken| taken.id == boot.id).map(|taken| taken.seconds).max();
     if let Some(then) = in_this_boot {
         return seconds(boot.seconds.saturating_sub(then));
     }
-    let status = backups.own(c"status")?;
+    let status = repository.store(Store::Status)?;
     let file = format!("{prefix}.uptime");
     let left = read_small(&status, &file).and_then(|left| serde_json::from_slice(&left).ok());
     let mut seen: Seen = left.unwrap_or_default();

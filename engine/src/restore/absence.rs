@@ -11,13 +11,12 @@ use crate::entry::preserve::Keep;
 use crate::entry::{Kind, Listed};
 use crate::filter::filters::Filters;
 use crate::filter::scope::{Scope, Texts};
-use crate::fs::small_file::read_small;
-use crate::repository::Backups;
-use crate::repository::catalog::Catalog;
+use crate::repository::Repository;
 use crate::repository::records::coverage::Coverage;
 use crate::repository::records::report::Report;
 use crate::repository::records::report_file::report_file;
 use crate::repository::source_path::Roots;
+use crate::repository::store::Store;
 use crate::snapshot::name::{SnapshotName, State};
 use crate::source::files_from::Selection;
 use crate::threads::lock::lock;
@@ -92,7 +91,7 @@ struct ToldProblem {
     instead: String,
 }
 
-impl Catalog {
+impl Repository {
     /// What the report of `snapshot` says of entries that the snapshot does not hold, and what speaks
     /// against relying on it. With `excluded` the rules of that run do not count.
     #[must_use]
@@ -107,7 +106,7 @@ impl Catalog {
         if self.manifest(snapshot).is_err() {
             doubts.push(Doubt::NoManifest);
         }
-        let absence = match reported(&self.backups, snapshot) {
+        let absence = match reported(self, snapshot) {
             None => {
                 doubts.push(Doubt::NoReport);
                 Absence::default()
@@ -123,9 +122,8 @@ impl Catalog {
 }
 
 /// A report with all problems that it lists.
-fn reported(backups: &Backups, snapshot: &SnapshotName) -> Option<(Report, Told)> {
-    let reports = backups.own(c"reports")?;
-    let text = read_small(&reports, &report_file(&snapshot.to_string()))?;
+fn reported(repository: &Repository, snapshot: &SnapshotName) -> Option<(Report, Told)> {
+    let text = repository.read(Store::Reports, &report_file(&snapshot.to_string()))?;
     Some((serde_json::from_slice(&text).ok()?, serde_json::from_slice(&text).ok()?))
 }
 

@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering;
 
 use crate::fs::access::own_umask;
 use crate::monitor::context::Context;
-use crate::repository::catalog::Catalog;
+use crate::repository::Repository;
 use crate::restore::destination::Landing;
 use crate::restore::request::{Options, RestoreError, names};
 use crate::restore::target::Target;
@@ -36,7 +36,7 @@ pub use crate::restore::outcome::{Counts, Line, Sink, What};
 /// # Errors
 /// When it ended early; an entry that cannot be restored is told and does not end it.
 pub fn restore<T: Target>(
-    (catalog, snapshot): (&Catalog, &SnapshotName),
+    (repository, snapshot): (&Repository, &SnapshotName),
     landing: &Landing,
     target: &T,
     options: Options,
@@ -45,8 +45,8 @@ pub fn restore<T: Target>(
 ) -> Result<Counts, RestoreError> {
     let _ = own_umask();
     let items = &landing.items;
-    let _stays = catalog.read(snapshot)?;
-    let walk = Walk::new((catalog, snapshot), target, options, context, sink)?;
+    let _stays = repository.lock_for_reading(snapshot)?;
+    let walk = Walk::new((repository, snapshot), target, options, context, sink)?;
     for item in items {
         if !is_sound(&item.inside) || walk.find(item)?.is_none() {
             let (snapshot, path) =

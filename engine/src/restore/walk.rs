@@ -17,7 +17,7 @@ use crate::fs::traverse::most_open_folders;
 use crate::monitor::Phase;
 use crate::monitor::context::Context;
 use crate::monitor::event::Event;
-use crate::repository::catalog::Catalog;
+use crate::repository::Repository;
 use crate::repository::manifest::recent::Recent;
 use crate::repository::records::sidecar::Kept;
 use crate::restore::folder::{Folder, One, Open, OpenedUp, Task};
@@ -36,8 +36,8 @@ use crate::threads::work_queue::Queue;
 const FEW: usize = 2_000;
 
 /// The manifest of a snapshot; one that cannot be read is told.
-fn manifest(catalog: &Catalog, snapshot: &SnapshotName, context: &Context) -> Option<Recent> {
-    let found = catalog.manifest(snapshot).unwrap_or_else(|error| {
+fn manifest(repository: &Repository, snapshot: &SnapshotName, context: &Context) -> Option<Recent> {
+    let found = repository.manifest(snapshot).unwrap_or_else(|error| {
         let what = format!(
             "the manifest of {snapshot} cannot be read ({error}): files are proved by the hashes that they bear, which their owners can write"
         );
@@ -75,7 +75,7 @@ pub(crate) type Opened<T> = Arc<Open<<T as Target>::Folder>>;
 
 impl<'a, T: Target> Walk<'a, T> {
     pub(crate) fn new(
-        (catalog, snapshot): (&Catalog, &SnapshotName),
+        (repository, snapshot): (&Repository, &SnapshotName),
         target: &'a T,
         options: Options,
         context: &'a Context,
@@ -92,9 +92,9 @@ impl<'a, T: Target> Walk<'a, T> {
         };
         Ok(Self {
             target,
-            snapshot: catalog.top(snapshot)?,
-            kept: catalog.kept(snapshot)?,
-            manifest: manifest(catalog, snapshot, context),
+            snapshot: repository.top(snapshot)?,
+            kept: repository.kept(snapshot)?,
+            manifest: manifest(repository, snapshot, context),
             options,
             rules,
             context,

@@ -11,7 +11,7 @@ use crate::entry::tree_path::Place;
 use crate::fs::dir::Dir;
 use crate::fs::file_system::tells_inodes;
 use crate::fs::traverse::{Visitor, explore};
-use crate::repository::catalog::Catalog;
+use crate::repository::Repository;
 use crate::snapshot::name::SnapshotName;
 use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::workers;
@@ -19,7 +19,7 @@ use crate::verify::outcome::Damage;
 
 /// Searches `snapshots` for the names of `damaged` inodes, which are keyed by inode number.
 pub(crate) fn of_all(
-    catalog: &Catalog,
+    repository: &Repository,
     snapshots: &[SnapshotName],
     damaged: HashMap<u64, Damage>,
 ) -> Vec<Damage> {
@@ -29,7 +29,7 @@ pub(crate) fn of_all(
     let damaged = Mutex::new(damaged);
     for name in snapshots {
         // A snapshot that was removed in the meantime has no names.
-        let Ok(top) = catalog.top(name) else { continue };
+        let Ok(top) = repository.top(name) else { continue };
         let seeker = Seeker { known: tells_inodes(&top), name, damaged: &damaged };
         explore(&top, &Place::top(None), workers(), &seeker);
     }
@@ -77,7 +77,7 @@ impl Visitor for Seeker<'_> {
                     Err(_) => return ControlFlow::Continue(()),
                 }
             }
-            let mut damaged = lock(&self.damaged);
+            let mut damaged = lock(self.damaged);
             if let Some(damage) = damaged.get_mut(&ino) {
                 damage.names.push((self.name.clone(), place.inside_of(entry.name)));
             }

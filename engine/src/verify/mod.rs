@@ -16,12 +16,14 @@ use chrono::TimeDelta;
 
 use crate::entry::human::rfc3339;
 use crate::error::LookError;
-use crate::fs::small_file::{read_small, write_whole};
+use crate::fs::small_file::write_whole;
 use crate::monitor::Phase;
 use crate::monitor::context::Context;
-use crate::repository::catalog::Catalog;
+use crate::repository::Repository;
 use crate::repository::folder_name;
 use crate::repository::records::damage::Marks;
+use crate::repository::store::Store;
+use crate::repository::store::file_of;
 use crate::snapshot::name::{Prefix, SnapshotName};
 use crate::verify::outcome::Verified;
 use crate::verify::sample::{Portion, Rolling, roll};
@@ -29,13 +31,13 @@ use crate::verify::scan::Scan;
 
 pub use crate::verify::outcome::Flaw;
 
-/// Checks `portion` of the content of `snapshots`, which must all be in the folder of `catalog`.
+/// Checks `portion` of the content of `snapshots`, which must all be in `repository`.
 /// Returns `None` after a stop; what was found until then is stored.
 ///
 /// # Errors
 /// A snapshot cannot be opened.
 pub fn verify(
-    catalog: &Catalog,
+    repository: &Repository,
     snapshots: &[SnapshotName],
     portion: Portion,
     record: bool,
@@ -45,9 +47,9 @@ pub fn verify(
     let scan = Scan::new(portion, record, context);
     let mut found = Verified { snapshots: snapshots.len(), ..Verified::default() };
     for name in snapshots {
-        let seen = scan.snapshot(catalog, name);
+        let seen = scan.snapshot(repository, name);
         // A snapshot that another process removes during the check is not damaged.
-        if found.snapshots > 1 && is_gone(catalog, name) {
+        if found.snapshots > 1 && is_gone(repository, name) {
             found.snapshots -= 1;
             found.aside.push(format!("{name} was removed during the check"));
             continue;
@@ -56,7 +58,7 @@ pub fn verify(
         if context.stop.asked() {
             break;
         }
-        let flaws = crate::verify::report_check::judge(catalog, name, &seen);
+        let flaws = crate::verify::report_check::judge(repository, name, &seen);
         found.flaws.extend(flaws.into_iter().map(|flaw| (name.clone(), flaw)));
     }
     let stopped = context.stop.asked();
@@ -66,27 +68,27 @@ pub fn verify(
     let prefixes: BTreeSet<&Prefix> = snapshots.iter().map(|name| &name.prefix).collect();
     let mut others = Vec::new();
     for prefix in prefixes {
-        others.extend(catalog.history(prefix)?.complete);
+        others.extend(repository.history(prefix)?.complete);
     }
-    found.damaged = crate::verify::inode_names::of_all(catalog, &others, damaged);
+    found.damaged = crate::verify::inode_names::of_all(repository, &others, damaged);
     if found.snapshots < snapshots.len() {
         found.damaged.retain(|damage| !damage.names.is_empty());
     }
     let whole: &[SnapshotName] = if portion.is_all() && !stopped { snapshots } else { &[] };
-    note(catalog, &others, whole, &mut found, &rfc3339((context.now)()));
+    note(repository, &others, whole, &mut found, &rfc3339((context.now)()));
     Ok((!stopped).then_some(found))
 }
 
 /// Whether a snapshot no longer exists.
-fn is_gone(catalog: &Catalog, name: &SnapshotName) -> bool {
-    let dir = &catalog.backups.dir;
+fn is_gone(repository: &Repository, name: &SnapshotName) -> bool {
+    let dir = &repository.dir;
     folder_name(name).and_then(|name| dir.find(&name)).is_ok_and(|found| found.is_none())
 }
 
 /// Stores the damage marks for later runs. For snapshots in `whole`, which were checked completely,
 /// old marks are dropped.
 fn note(
-    catalog: &Catalog,
+    repository: &Repository,
     all: &[SnapshotName],
     whole: &[SnapshotName],
     found: &mut Verified,
@@ -103,7 +105,7 @@ fn note(
         marks.entry(name.to_string()).or_default().insert(path, flaw.to_string());
     }
     for name in all {
-        let before = crate::repository::records::damage::load(&catalog.backups, name);
+        let before = crate::repository::records::damage::load(repository, name);
         let mut now_found = marks.remove(&name.to_string()).unwrap_or_default();
         if !whole.contains(name) {
             for (path, what) in &before {
@@ -112,7 +114,7 @@ fn note(
         }
         if now_found != before
             && let Err(error) =
-                crate::repository::records::damage::store(&catalog.backups, name, &now_found, now)
+                crate::repository::records::damage::store(repository, name, &now_found, now)
         {
             let what = format!("cannot store the damage marks of {name} for the next run: {error}");
             found.aside.push(what);
@@ -120,21 +122,16 @@ fn note(
     }
 }
 
-/// The folder in `.backup_manager` with the progress of rolling checks.
-const ROLLING: &std::ffi::CStr = c"verify";
-
 /// The portion that a rolling check must read now to read all of `prefix` once per `period`, and
 /// the state to store afterwards.
 #[must_use]
 pub fn rolling(
-    catalog: &Catalog,
+    repository: &Repository,
     prefix: &Prefix,
     period: TimeDelta,
     context: &Context,
 ) -> (Portion, Rolling) {
-    let dir = catalog.backups.own(ROLLING);
-    let state = dir.and_then(|dir| read_small(&dir, &format!("{prefix}.json")));
-    let state: Option<Rolling> = state.and_then(|state| serde_json::from_slice(&state).ok());
+    let state: Option<Rolling> = repository.record(Store::Checks, &file_of(prefix));
     roll(state.as_ref(), (context.now)(), period)
 }
 
@@ -142,19 +139,14 @@ pub fn rolling(
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn rolled(catalog: &Catalog, prefix: &Prefix, state: &Rolling) -> Result<(), LookError> {
-    let backups = &catalog.backups;
+pub fn rolled(repository: &Repository, prefix: &Prefix, state: &Rolling) -> Result<(), LookError> {
     let store = || -> io::Result<()> {
-        let own = backups.own.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        write_whole(
-            &crate::repository::records::damage::folder(own, ROLLING)?,
-            &format!("{prefix}.json"),
-            &serde_json::to_vec_pretty(state)?,
-        )
+        let content = serde_json::to_vec_pretty(state)?;
+        write_whole(&repository.make_store(Store::Checks)?, &file_of(prefix), &content)
     };
     store().map_err(|error| LookError {
         action: "cannot store the progress of the check in",
-        path: catalog.path().to_owned(),
+        path: repository.path().to_owned(),
         error,
     })
 }

@@ -3,10 +3,10 @@
 
 use chrono::DateTime;
 
-use crate::fs::small_file::read_small;
-use crate::repository::catalog::Catalog;
+use crate::repository::Repository;
 use crate::repository::records::report::Report;
 use crate::repository::records::report_file::report_file;
+use crate::repository::store::Store;
 use crate::snapshot::name::SnapshotName;
 use crate::verify::outcome::{Flaw, Seen};
 
@@ -17,22 +17,20 @@ enum Kept {
     Garbage,
 }
 
-fn kept(catalog: &Catalog, name: &SnapshotName) -> Kept {
-    let reports = catalog.backups.own(c"reports");
-    let Some(content) = reports.and_then(|dir| read_small(&dir, &report_file(&name.to_string())))
-    else {
+fn kept(repository: &Repository, name: &SnapshotName) -> Kept {
+    let Some(content) = repository.read(Store::Reports, &report_file(&name.to_string())) else {
         return Kept::Nothing;
     };
     serde_json::from_slice(&content).map_or(Kept::Garbage, |report| Kept::Report(Box::new(report)))
 }
 
 /// The flaws of the snapshot `name`, given what was `seen` in it.
-pub(crate) fn judge(catalog: &Catalog, name: &SnapshotName, seen: &Seen) -> Vec<Flaw> {
+pub(crate) fn judge(repository: &Repository, name: &SnapshotName, seen: &Seen) -> Vec<Flaw> {
     let mut flaws: Vec<Flaw> =
         seen.unread.iter().map(|(path, why)| Flaw::Unread(path.clone(), why.clone())).collect();
     flaws.extend(seen.forbidden.iter().cloned().map(Flaw::Forbidden));
     flaws.extend(seen.differing.iter().cloned());
-    let report = match kept(catalog, name) {
+    let report = match kept(repository, name) {
         Kept::Report(report) => report,
         Kept::Garbage => {
             flaws.push(Flaw::ReportUnreadable);
@@ -40,9 +38,9 @@ pub(crate) fn judge(catalog: &Catalog, name: &SnapshotName, seen: &Seen) -> Vec<
         }
         Kept::Nothing => {
             // Snapshots made by rsync have no report and are older than all of ours.
-            let older = catalog.history(&name.prefix).is_ok_and(|history| {
+            let older = repository.history(&name.prefix).is_ok_and(|history| {
                 let mut older = history.complete.iter().filter(|other| other.stamp < name.stamp);
-                older.any(|other| matches!(kept(catalog, other), Kept::Report(_)))
+                older.any(|other| matches!(kept(repository, other), Kept::Report(_)))
             });
             flaws.extend(older.then_some(Flaw::ReportGone));
             return flaws;

@@ -17,7 +17,7 @@ use crate::fs::stat;
 use crate::fs::traverse::{OpenDir, most_open_folders};
 use crate::monitor::add;
 use crate::monitor::context::Context;
-use crate::repository::catalog::Catalog;
+use crate::repository::Repository;
 use crate::repository::manifest::read::{Reader, Recorded};
 use crate::repository::manifest::record::{
     Content, Coverage, MetaDigest, Record, folder_digest, name_digest,
@@ -105,14 +105,14 @@ impl<'a> Scan<'a> {
     /// Walks one snapshot.
     pub(crate) fn snapshot(
         &self,
-        catalog: &Catalog,
+        repository: &Repository,
         name: &SnapshotName,
     ) -> Result<Seen, LookError> {
-        let _stays = catalog.read(name)?;
-        let (top, kept) = (catalog.top(name)?, catalog.kept(name)?);
+        let _stays = repository.lock_for_reading(name)?;
+        let (top, kept) = (repository.top(name)?, repository.kept(name)?);
         let known = tells_inodes(&top);
         let mut seen = Seen::default();
-        let manifest = catalog.manifest(name).unwrap_or_else(|_| {
+        let manifest = repository.manifest(name).unwrap_or_else(|_| {
             seen.no_manifest = true;
             None
         });

@@ -14,7 +14,7 @@ use engine::entry::escape::shown;
 use engine::fs::dir::node::proc_is_mounted;
 use engine::fs::dir::resolve::{Resolved, untrusted};
 use engine::monitor::{Progress, Silent};
-use engine::repository::catalog::Catalog;
+use engine::repository::Repository;
 use engine::repository::records::report::Report;
 use engine::restore::absence::Absence;
 use engine::restore::destination::{Landing, LandingError, below_a_folder, in_place};
@@ -162,7 +162,7 @@ enum To {
 
 /// What is to be done.
 struct Work {
-    catalog: Arc<Catalog>,
+    catalog: Arc<Repository>,
     snapshot: SnapshotName,
     landing: Landing,
     place: Destination,

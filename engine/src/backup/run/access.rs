@@ -4,14 +4,19 @@ use crate::fs::access::open_to_others;
 use crate::job::Job;
 use crate::monitor::context::Context;
 use crate::monitor::event::Event;
-use crate::repository::Backups;
+use crate::repository::Repository;
 use crate::snapshot::history::History;
 
 /// Says when the backups folder is more open than meant: on the first run, when others may enter it though nobody
 /// set a mode; on each, when the mode that was set does not hold.
-pub(crate) fn tell_of_access(job: &Job, backups: &Backups, history: &History, context: &Context) {
+pub(crate) fn tell_of_access(
+    job: &Job,
+    repository: &Repository,
+    history: &History,
+    context: &Context,
+) {
     let path = crate::entry::escape::shown_path(&job.backups_dir);
-    if let Some(uid) = backups.foreign_owner() {
+    if let Some(uid) = repository.foreign_owner() {
         let what = format!(
             "{path}/.backup_manager belongs to the user {uid} and {path} to another one: that user reads the reports, can change what is recorded there, and can keep runs from beginning; unless that is meant, chown -R --reference={path} {path}/.backup_manager"
         );
@@ -23,7 +28,7 @@ pub(crate) fn tell_of_access(job: &Job, backups: &Backups, history: &History, co
         }
         None => None,
         Some(wanted) => {
-            let found = backups.dir.meta().map(|meta| meta.mode & 0o777);
+            let found = repository.dir.meta().map(|meta| meta.mode & 0o777);
             found.ok().filter(|found| *found != wanted).map(|found| Event::Aside {
                 what: format!(
                     "the mode of {path} stays {found:04o}: BACKUPS_MODE {wanted:04o} cannot be set; let its owner do it, or mount its file system with such modes"

@@ -11,7 +11,7 @@ use crate::error::{RunError, destination};
 use crate::job::Job;
 use crate::monitor::context::Context;
 use crate::monitor::event::{Event, Stuck};
-use crate::repository::Backups;
+use crate::repository::Repository;
 use crate::repository::lock::Lock;
 use crate::repository::records::report::Boot;
 use crate::repository::records::report_file::Recorder;
@@ -22,7 +22,7 @@ use crate::source::Source;
 pub(crate) struct Attempt<'a, S: Source> {
     pub(crate) job: &'a Job,
     pub(crate) source: &'a Arc<S>,
-    pub(crate) backups: &'a Backups,
+    pub(crate) repository: &'a Repository,
     pub(crate) lock: &'a Lock,
     pub(crate) recorder: &'a Recorder,
     pub(crate) context: &'a Context,
@@ -55,7 +55,7 @@ impl<S: Source> Attempt<'_, S> {
 
     /// An error of the backups folder as a whole.
     pub(crate) fn broken(&self, error: io::Error) -> RunError {
-        let path = &self.backups.path;
+        let path = &self.repository.path;
         destination("cannot open or write in", path, path.clone(), error)
     }
 
@@ -66,8 +66,8 @@ impl<S: Source> Attempt<'_, S> {
         granularity_ns: u32,
         trust: Trust,
     ) -> Result<Setting, RunError> {
-        let Self { job, backups, context, accept_shrink, .. } = *self;
+        let Self { job, repository, context, accept_shrink, .. } = *self;
         let (here, base) = (Some(&names.incomplete), names.base.as_ref());
-        gather(job, backups, here, base, granularity_ns, trust, accept_shrink, context)
+        gather(job, repository, here, base, granularity_ns, trust, accept_shrink, context)
     }
 }

@@ -16,7 +16,7 @@ pub(crate) fn clean_up<S: Source>(attempt: &Attempt<'_, S>, sealed: Sealed) -> R
         attempt.aside("the journal of the finished snapshot stays behind", error);
     }
     attempt.context.progress.enter(Phase::Removing);
-    match removal::remove_retired(attempt.backups, &retired, attempt.context) {
+    match removal::remove_retired(attempt.repository, &retired, attempt.context) {
         Ok(more) => stuck.extend(more),
         Err(RunError::Stopped) => {}
         Err(error) => {

@@ -72,12 +72,12 @@ fn fill_once<S: Source>(
     names: &Names,
     first: bool,
 ) -> Result<Content<S>, RunError> {
-    let Attempt { backups, recorder, context, .. } = attempt;
+    let Attempt { repository, recorder, context, .. } = attempt;
     context.progress.enter(Phase::Preparing);
     recorder.forget();
     let abilities = probe_destination(attempt, first)?;
     make_incomplete(attempt, &names.incomplete)?;
-    let claim = backups.claim(&names.incomplete)?;
+    let claim = repository.claim(&names.incomplete)?;
     let checkpoints = checkpoints(attempt, &names.incomplete)?;
     let mut writer = new_writer(attempt, names, &abilities, &checkpoints)?;
     context.progress.enter(Phase::Copying);
@@ -131,7 +131,7 @@ fn walk_with_checkpoints<S: Source>(
 /// for data that is only in memory, xfs several for each file (measured).
 fn has_more_room_now<S: Source>(attempt: &Attempt<'_, S>, full: &RunError) -> bool {
     let RunError::NoSpace { free, .. } = full else { return false };
-    let now = attempt.backups.dir.space().map_or(0, |now| now.f_bavail * now.f_frsize);
+    let now = attempt.repository.free_bytes().unwrap_or(0);
     let more = now >= free + WORTH_A_ROUND;
     if more {
         let what =
@@ -149,7 +149,7 @@ fn finish_manifest<S: Source>(
     gone: &[Vec<u8>],
 ) {
     if let Err(error) = writer.manifest.finish(gone, writer.sync_each) {
-        manifest::forget(attempt.backups, &names.complete.to_string());
+        manifest::forget(attempt.repository, &names.complete.to_string());
         let what = "the manifest of the snapshot cannot be written: verify will go by the attributes of its files";
         attempt.aside(what, error);
     }

@@ -30,7 +30,6 @@ use crate::entry::human::rfc3339;
 use crate::entry::racy;
 use crate::error::RunError;
 use crate::fs::access::own_umask;
-use crate::fs::mount::missing_mount;
 use crate::job::Job;
 use crate::monitor::Monitor;
 use crate::monitor::context::Context;
@@ -39,7 +38,8 @@ use crate::repository::lock::{Locked, tell_of_a_lease};
 use crate::repository::records::progress::Tracker;
 use crate::repository::records::report::Report;
 use crate::repository::records::report_file::Recorder;
-use crate::repository::{Backups, lineage, removal, uptime};
+use crate::repository::store::Store;
+use crate::repository::{Repository, check_mounted, lineage, removal, uptime};
 use crate::snapshot::history::{Decision, History};
 use crate::snapshot::name::{SnapshotName, Stamp};
 use crate::source::Source;
@@ -83,34 +83,32 @@ pub fn run<S: Source>(
     context: &Context,
 ) -> Result<Outcome, RunError> {
     let _ = own_umask();
-    if let Some(mount_point) = missing_mount(&job.backups_dir) {
-        return Err(RunError::NotMounted { path: job.backups_dir.clone(), mount_point });
-    }
-    let backups = Backups::open_or_make(&job.backups_dir, job.backups_mode)?;
+    check_mounted(&job.backups_dir)?;
+    let repository = Repository::open_or_make(&job.backups_dir, job.backups_mode)?;
     let context = &Context { stop: Arc::new(Stop::within(&context.stop)), ..context.clone() };
-    let lock = match backups.lock(&job.prefix, &context.stop)? {
+    let lock = match repository.lock(&job.prefix, &context.stop)? {
         Locked::Mine(lock) => lock,
         Locked::Busy => return Ok(Outcome::Busy),
     };
     tell_of_a_lease(&lock, context);
-    let prepared = backups
-        .history(&job.prefix)
-        .and_then(|history| Ok((removal::remove_leftovers(&backups, &history, context)?, history)));
+    let prepared = repository.history(&job.prefix).map_err(RunError::from).and_then(|history| {
+        Ok((removal::remove_leftovers(&repository, &history, context)?, history))
+    });
     let (leftovers, history) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             let failed = Err(error);
-            note_status(job, &backups, context, (context.now)(), &failed);
+            note_status(job, &repository, context, (context.now)(), &failed);
             return failed.map(|report| Outcome::Completed(Box::new(report)));
         }
     };
     // Whoever removes a lock file removes no run.
     if let Some(incomplete) = history.incomplete.last()
-        && let Err(RunError::Taken { .. }) = backups.claim(incomplete)
+        && let Err(RunError::Taken { .. }) = repository.claim(incomplete)
     {
         return Ok(Outcome::Busy);
     }
-    let other_sources = lineage::check(job, &backups, &history);
+    let other_sources = lineage::check(job, &repository, &history);
     let accepted = other_sources.is_err();
     let mut refused = None;
     if let Err(error) = other_sources {
@@ -131,7 +129,7 @@ pub fn run<S: Source>(
             rfc3339(now),
         );
         context.monitor.event(&Event::Clock { what });
-        uptime::since_last(&backups, &job.prefix, &history, true)
+        uptime::since_last(&repository, &job.prefix, &history, true)
     });
     let decision = history.decide(now, job.minimum_time_guard, since_last);
     if let Decision::Held { newest, next } = decision {
@@ -139,30 +137,31 @@ pub fn run<S: Source>(
         let found = ready.map_or(Ok(()), |near| find_roots(job, &near.source, context));
         if let Err(error) = found {
             let failed = Err(error);
-            note_status(job, &backups, context, (context.now)(), &failed);
+            note_status(job, &repository, context, (context.now)(), &failed);
             return failed.map(|report| Outcome::Completed(Box::new(report)));
         }
         // What was accepted is noted by the snapshot that is taken now.
-        let new = lineage::new_root(job, &backups, &history);
+        let new = lineage::new_root(job, &repository, &history);
         if new.is_none() && !accepted {
-            note_held(job, &backups, context, &newest);
+            note_held(job, &repository, context, &newest);
             return Ok(Outcome::Held { newest, next });
         }
         if let Some(path) = new {
             context.monitor.event(&Event::NewRoot { path });
         }
     }
-    tell_of_access(job, &backups, &history, context);
+    tell_of_access(job, &repository, &history, context);
     let began = free_second(&history, context);
     let boot = uptime::boot();
     let reads_from = racy::clock();
-    note_killed(job, &backups, context);
-    let tracker = Tracker::new(&backups, &job.prefix, Arc::clone(&context.progress), context.now);
+    note_killed(job, &repository, context);
+    let tracker =
+        Tracker::new(&repository, &job.prefix, Arc::clone(&context.progress), context.now);
     tracker.note();
     let recorder = Arc::new(Recorder::new(
         Arc::clone(&context.monitor),
         tracker,
-        backups.own(c"reports").as_ref(),
+        repository.store(Store::Reports).as_ref(),
         &job.prefix,
     ));
     let monitor = Arc::clone(&recorder) as Arc<dyn Monitor>;
@@ -176,7 +175,7 @@ pub fn run<S: Source>(
             let attempt = Attempt {
                 job,
                 source: &source,
-                backups: &backups,
+                repository: &repository,
                 lock: &lock,
                 recorder: &recorder,
                 context,
@@ -195,7 +194,7 @@ pub fn run<S: Source>(
     if lost || matches!(result, Err(RunError::Taken { .. })) {
         return Ok(Outcome::Busy);
     }
-    note_status(job, &backups, context, began, &result);
+    note_status(job, &repository, context, began, &result);
     recorder.ended();
     result.map(|report| Outcome::Completed(Box::new(report)))
 }

@@ -21,6 +21,7 @@ use crate::repository::manifest::read::Reader;
 use crate::repository::manifest::write::Writer;
 use crate::repository::records::journal::Checkpoints;
 use crate::repository::records::sidecar::Kept;
+use crate::repository::store::Store;
 use crate::repository::{folder_name, manifest};
 use crate::snapshot::name::SnapshotName;
 use crate::source::Source;
@@ -30,14 +31,14 @@ pub(crate) fn probe_destination<S: Source>(
     attempt: &Attempt<'_, S>,
     report: bool,
 ) -> Result<Abilities, RunError> {
-    let (backups, monitor) = (attempt.backups, &attempt.context.monitor);
-    let own = backups.own.as_ref().map_or(Err(Errno::NOENT.into()), probe);
-    let path = || backups.path.clone();
+    let (repository, monitor) = (attempt.repository, &attempt.context.monitor);
+    let own = repository.own.as_ref().map_or(Err(Errno::NOENT.into()), probe);
+    let path = || repository.path.clone();
     let abilities =
-        own.map_err(|error| destination("cannot write to", &backups.path, path(), error))?;
+        own.map_err(|error| destination("cannot write to", &repository.path, path(), error))?;
     if report {
         monitor.event(&Event::Destination {
-            about: crate::repository::destination::describe(backups),
+            about: crate::repository::destination::describe(repository),
         });
         for limit in abilities.limits() {
             monitor.event(&Event::Limited { what: limit.to_owned() });
@@ -51,15 +52,15 @@ pub(crate) fn make_incomplete<S: Source>(
     attempt: &Attempt<'_, S>,
     name: &SnapshotName,
 ) -> Result<(), RunError> {
-    let backups = attempt.backups;
-    let path = backups.path.join(name.to_string());
+    let repository = attempt.repository;
+    let path = repository.path.join(name.to_string());
     let made = folder_name(name).and_then(|folder| {
-        make_if_missing(&backups.dir, &folder)?;
+        make_if_missing(&repository.dir, &folder)?;
         // Nor may a setgid bit reach every folder of it (mkdir(2)), or a default ACL of the backups
         // folder every file of the snapshot.
-        in_progress(&backups.dir, &folder).map(drop)
+        in_progress(&repository.dir, &folder).map(drop)
     });
-    made.map_err(|error| destination("cannot create", &backups.path, path, error))
+    made.map_err(|error| destination("cannot create", &repository.path, path, error))
 }
 
 /// Opens the journal of the incomplete snapshot.
@@ -67,10 +68,11 @@ pub(crate) fn checkpoints<S: Source>(
     attempt: &Attempt<'_, S>,
     incomplete: &SnapshotName,
 ) -> Result<Checkpoints, RunError> {
-    let backups = attempt.backups;
+    let repository = attempt.repository;
     let broken = |error| attempt.broken(error);
-    let dir = backups.own(c"journal").ok_or_else(|| broken(Errno::NOENT.into()))?;
-    let top = folder_name(incomplete).and_then(|name| backups.dir.child(&name)).map_err(broken)?;
+    let dir = repository.store(Store::Journal).ok_or_else(|| broken(Errno::NOENT.into()))?;
+    let top =
+        folder_name(incomplete).and_then(|name| repository.dir.child(&name)).map_err(broken)?;
     let (prefix, sync) = (&attempt.job.prefix, attempt.context.sync);
     Ok(Checkpoints::new(dir, prefix, incomplete.to_string(), top, sync))
 }
@@ -97,10 +99,10 @@ pub(crate) fn new_writer<S: Source>(
     abilities: &Abilities,
     checkpoints: &Checkpoints,
 ) -> Result<Arc<SnapshotWriter<S>>, RunError> {
-    let Attempt { job, source, backups, .. } = attempt;
+    let Attempt { job, source, repository, .. } = attempt;
     let broken = |error| attempt.broken(error);
     let trust = trust(attempt, checkpoints)?;
-    let kept = backups.own(c"kept").ok_or_else(|| broken(Errno::NOENT.into()))?;
+    let kept = repository.store(Store::Sidecars).ok_or_else(|| broken(Errno::NOENT.into()))?;
     let kept = folder_name(&names.incomplete).and_then(|name| Kept::create(&kept, &name));
     let kept = kept.map_err(broken)?;
     let manifest = new_manifest(attempt, names, abilities);
@@ -140,10 +142,10 @@ fn new_manifest<S: Source>(
     names: &Names,
     abilities: &Abilities,
 ) -> Writer {
-    let backups = attempt.backups;
+    let repository = attempt.repository;
     let base = names.base.as_ref().and_then(|base| {
         let opened = folder_name(base)
-            .and_then(|name| Reader::open(backups.own(manifest::FOLDER).as_ref(), &name));
+            .and_then(|name| Reader::open(repository.store(Store::Manifests).as_ref(), &name));
         let broken = |error| {
             let what = format!("the manifest of {base} cannot be read: hashes of unchanged files are taken from their attributes");
             attempt.aside(&what, error);
@@ -154,7 +156,7 @@ fn new_manifest<S: Source>(
         }
         Some(reader)
     });
-    let known = tells_inodes(&backups.dir);
-    let all = manifest::folder(backups);
+    let known = tells_inodes(&repository.dir);
+    let all = manifest::folder(repository);
     Writer::create(all, &names.complete.to_string(), base, abilities.into(), known)
 }

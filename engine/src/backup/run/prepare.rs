@@ -29,7 +29,7 @@ pub(crate) fn prepare<S: Source>(
     attempt: &Attempt<'_, S>,
     history: History,
 ) -> Result<Prepared, RunError> {
-    let Attempt { job, source, backups, recorder, context, .. } = attempt;
+    let Attempt { job, source, repository, recorder, context, .. } = attempt;
     find_roots(job, source, context)?;
     check_clock(attempt, &history);
     let names = name(attempt, &history, begin_of(source.clock(), attempt.reads_from))?;
@@ -38,11 +38,11 @@ pub(crate) fn prepare<S: Source>(
         base: names.base.as_ref().map(ToString::to_string),
         resumed: names.resumed,
     });
-    for root in lineage::dropped(job, backups, &history) {
+    for root in lineage::dropped(job, repository, &history) {
         context.monitor.event(&Event::RootDropped { path: root.path, last: root.last });
     }
     let base = names.base.as_ref();
-    let carried_before = base.map(|base| carried(backups, base)).unwrap_or_default();
+    let carried_before = base.map(|base| carried(repository, base)).unwrap_or_default();
     recorder.go_on(carried_before, rfc3339(attempt.began));
     Ok(Prepared { names, history })
 }
@@ -54,7 +54,7 @@ fn name<S: Source>(
 ) -> Result<Names, RunError> {
     let stamp = history.free_stamp(attempt.began).ok_or_else(|| {
         let error = io::Error::other("the clock's year cannot be written with four digits");
-        let path = attempt.backups.path.clone();
+        let path = attempt.repository.path.clone();
         RunError::Destination { action: "cannot name a snapshot in", path, error }
     })?;
     let prefix = attempt.job.prefix.clone();

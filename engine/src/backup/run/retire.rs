@@ -24,7 +24,7 @@ const WAITS: u32 = 5;
 impl<S: Source> Attempt<'_, S> {
     /// The snapshots that leave: those that go before the new one is sealed, and those that go after it.
     pub(crate) fn surplus(&self, history: &History, names: &Names) -> (Vec<Leaving>, Vec<Leaving>) {
-        let candidates = candidates(self.backups, history);
+        let candidates = candidates(self.repository, history);
         surplus(&candidates, &self.job.retention, names.base.as_ref(), &names.complete)
     }
 
@@ -36,18 +36,18 @@ impl<S: Source> Attempt<'_, S> {
         leaving: impl Iterator<Item = &'b Leaving>,
         stuck: &mut Vec<Stuck>,
     ) -> BTreeMap<String, u32> {
-        let last = history.complete.last().and_then(|name| report(self.backups, name));
+        let last = history.complete.last().and_then(|name| report(self.repository, name));
         let before = last.map(|last| last.in_use).unwrap_or_default();
         let mut waits = BTreeMap::new();
-        for (name, _) in leaving.filter(|(name, _)| claim(self.backups, name).is_none()) {
+        for (name, _) in leaving.filter(|(name, _)| claim(self.repository, name).is_none()) {
             let snapshot = name.to_string();
             let runs = before.get(&snapshot).map_or(1, |runs| runs + 1);
             if runs > WAITS {
-                let by = holders(self.backups, name).join(", ");
+                let by = holders(self.repository, name).join(", ");
                 let by =
                     if by.is_empty() { "a process that is not to be seen here".into() } else { by };
                 let why = format!("it is in use in the {runs}. run in a row, by {by}; end that");
-                let path = self.backups.path.join(&snapshot);
+                let path = self.repository.path.join(&snapshot);
                 stuck.push(Stuck::new(name, &path, &io::Error::other(why), self.context));
             }
             waits.insert(snapshot, runs);
@@ -64,7 +64,7 @@ impl<S: Source> Attempt<'_, S> {
     ) -> Vec<Retired> {
         let mut all = Vec::new();
         for (name, why) in leaving {
-            match removal::retire(self.backups, name, why, self.context) {
+            match removal::retire(self.repository, name, why, self.context) {
                 Ok(retired) => all.extend(retired),
                 Err(error) => stuck.push(Stuck::of(name, &error, self.context)),
             }
@@ -87,7 +87,7 @@ impl<S: Source> Attempt<'_, S> {
             }
             history.complete.retain(|name| *name != oldest);
             self.context.progress.enter(Phase::Removing);
-            if removal::remove_retired(self.backups, &retired, self.context)?.is_empty() {
+            if removal::remove_retired(self.repository, &retired, self.context)?.is_empty() {
                 return Ok(Some(oldest.to_string()));
             }
         }

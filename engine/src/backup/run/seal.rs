@@ -15,7 +15,8 @@ use crate::monitor::event::Stuck;
 use crate::repository::records::journal::Checkpoints;
 use crate::repository::records::report::{Report, RootDropped, RootFound, VERSION};
 use crate::repository::removal::Retired;
-use crate::repository::{Backups, lineage, removal};
+use crate::repository::store::Store;
+use crate::repository::{Repository, lineage, removal};
 use crate::snapshot::history::History;
 use crate::snapshot::name::SnapshotName;
 use crate::snapshot::retention::Leaving;
@@ -40,11 +41,11 @@ pub(crate) fn seal<S: Source>(
     attempt: &Attempt<'_, S>,
     accepted: Accepted<S>,
 ) -> Result<Sealed, RunError> {
-    let Attempt { backups, recorder, context, .. } = attempt;
+    let Attempt { repository, recorder, context, .. } = attempt;
     let Accepted { filled: Filled { prepared, content, mut pruned }, roots } = accepted;
     let Prepared { names, history } = prepared;
     context.progress.enter(Phase::Sealing);
-    let path = backups.path.join(names.incomplete.to_string());
+    let path = repository.path.join(names.incomplete.to_string());
     let unsynced = |error| RunError::Sync { path: path.clone(), error };
     content.checkpoints.sync().map_err(unsynced)?;
     still_alone(attempt, &names, &content)?;
@@ -66,8 +67,8 @@ pub(crate) fn seal<S: Source>(
     content
         .writer
         .open_up()
-        .map_err(|error| destination("cannot set the mode of", &backups.path, path, error))?;
-    rename(backups, &names.incomplete, &names.complete)?;
+        .map_err(|error| destination("cannot set the mode of", &repository.path, path, error))?;
+    rename(repository, &names.incomplete, &names.complete)?;
     retired.extend(attempt.retire(&after, &mut stuck));
     let interrupted = history.incomplete.iter().filter(|name| **name != names.incomplete);
     let older: Vec<_> =
@@ -79,13 +80,14 @@ pub(crate) fn seal<S: Source>(
 
 /// Gives the incomplete snapshot its complete name. Its content must be durable already.
 fn rename(
-    backups: &Backups,
+    repository: &Repository,
     incomplete: &SnapshotName,
     complete: &SnapshotName,
 ) -> Result<(), RunError> {
-    removal::rename(backups, incomplete, complete)?;
-    let synced = backups.dir.sync();
-    synced.map_err(|error| RunError::Sync { path: backups.path.join(complete.to_string()), error })
+    removal::rename(repository, incomplete, complete)?;
+    let synced = repository.dir.sync();
+    synced
+        .map_err(|error| RunError::Sync { path: repository.path.join(complete.to_string()), error })
 }
 
 /// Refuses to seal a snapshot that another run works on by now.
@@ -97,7 +99,7 @@ fn still_alone<S: Source>(
     if content.claim.is_some() || attempt.lock.is_mine() {
         return Ok(());
     }
-    Err(RunError::Taken { path: attempt.backups.path.join(names.incomplete.to_string()) })
+    Err(RunError::Taken { path: attempt.repository.path.join(names.incomplete.to_string()) })
 }
 
 /// The report of the run, without what concerns other snapshots.
@@ -107,7 +109,7 @@ fn report<S: Source>(
     content: &Content<S>,
     roots: Vec<RootFound>,
 ) -> Report {
-    let Attempt { job, source, backups, .. } = attempt;
+    let Attempt { job, source, repository, .. } = attempt;
     let Content { writer, abilities, .. } = content;
     let walk = &writer.walk;
     let finished = (attempt.context.now)();
@@ -122,7 +124,7 @@ fn report<S: Source>(
     Report {
         version: VERSION,
         snapshot: names.complete.to_string(),
-        path: shown_path(&backups.path.join(names.complete.to_string())),
+        path: shown_path(&repository.path.join(names.complete.to_string())),
         base: names.base.as_ref().map(ToString::to_string),
         resumed: names.resumed,
         started: rfc3339(attempt.began),
@@ -152,7 +154,7 @@ fn dropped<S: Source>(
 ) -> Vec<RootDropped> {
     let mut after = history.clone();
     after.complete.retain(|name| !pruned.contains(&name.to_string()));
-    let mut dropped = lineage::dropped(attempt.job, attempt.backups, history);
+    let mut dropped = lineage::dropped(attempt.job, attempt.repository, history);
     dropped.retain(|root| lineage::not_after(&after, root).next().is_some());
     dropped
 }
@@ -160,12 +162,12 @@ fn dropped<S: Source>(
 /// Stores the report and the sidecar under the complete name. A snapshot is as good without its report, so a failure is
 /// reported and changes nothing.
 fn store_report<S: Source>(attempt: &Attempt<'_, S>, names: &Names, report: &Report) {
-    let Attempt { job, backups, recorder, .. } = attempt;
-    if let Err(error) = removal::rename_kept(backups, &names.incomplete, &names.complete) {
+    let Attempt { job, repository, recorder, .. } = attempt;
+    if let Err(error) = removal::rename_kept(repository, &names.incomplete, &names.complete) {
         attempt.aside("what is kept beside the snapshot stays under its old name", error);
     }
     let complete = names.complete.to_string();
-    if let Some(reports) = backups.own(c"reports")
+    if let Some(reports) = repository.store(Store::Reports)
         && let Err(error) = recorder.store(&reports, &job.prefix, &complete, report)
     {
         attempt.aside("the report cannot be stored", error);

@@ -7,7 +7,7 @@ use crate::error::RunError;
 use crate::job::Job;
 use crate::monitor::context::Context;
 use crate::monitor::event::Event;
-use crate::repository::Backups;
+use crate::repository::Repository;
 use crate::repository::records::progress::reached;
 use crate::repository::records::report::Report;
 use crate::repository::records::status::{Status, last_status, store_status};
@@ -16,7 +16,7 @@ use crate::snapshot::name::SnapshotName;
 /// Keeps how the run ended; a failure to do so is told and changes nothing.
 pub(crate) fn note_status(
     job: &Job,
-    backups: &Backups,
+    repository: &Repository,
     context: &Context,
     began: DateTime<Utc>,
     result: &Result<Report, RunError>,
@@ -33,7 +33,7 @@ pub(crate) fn note_status(
     };
     store(
         job,
-        backups,
+        repository,
         context,
         Status {
             version: 1,
@@ -49,14 +49,19 @@ pub(crate) fn note_status(
 }
 
 /// Keeps that there is nothing to do when runs failed before: what was wrong with the sources is no more.
-pub(crate) fn note_held(job: &Job, backups: &Backups, context: &Context, newest: &SnapshotName) {
-    if last_status(backups, &job.prefix).is_none_or(|status| status.failures_in_a_row == 0) {
+pub(crate) fn note_held(
+    job: &Job,
+    repository: &Repository,
+    context: &Context,
+    newest: &SnapshotName,
+) {
+    if last_status(repository, &job.prefix).is_none_or(|status| status.failures_in_a_row == 0) {
         return;
     }
     let now = rfc3339((context.now)());
     store(
         job,
-        backups,
+        repository,
         context,
         Status {
             version: 1,
@@ -72,11 +77,11 @@ pub(crate) fn note_held(job: &Job, backups: &Backups, context: &Context, newest:
 }
 
 /// Keeps that the run before was killed, or lost with the machine, if it was.
-pub(crate) fn note_killed(job: &Job, backups: &Backups, context: &Context) {
-    let Some(left) = reached(backups, &job.prefix).filter(|left| !left.ended) else { return };
+pub(crate) fn note_killed(job: &Job, repository: &Repository, context: &Context) {
+    let Some(left) = reached(repository, &job.prefix).filter(|left| !left.ended) else { return };
     store(
         job,
-        backups,
+        repository,
         context,
         Status {
             version: 1,
@@ -91,8 +96,8 @@ pub(crate) fn note_killed(job: &Job, backups: &Backups, context: &Context) {
     );
 }
 
-fn store(job: &Job, backups: &Backups, context: &Context, status: Status) {
-    if let Err(error) = store_status(backups, &job.prefix, status) {
+fn store(job: &Job, repository: &Repository, context: &Context, status: Status) {
+    if let Err(error) = store_status(repository, &job.prefix, status) {
         let what = format!("the status of this run cannot be stored: {error}");
         context.monitor.event(&Event::Aside { what });
     }

@@ -24,7 +24,8 @@ use crate::repository::records::damage::damage;
 use crate::repository::records::report::{Holds, MountFound, Report};
 use crate::repository::records::report_file::report;
 use crate::repository::records::sidecar::Kept;
-use crate::repository::{Backups, folder_name};
+use crate::repository::store::Store;
+use crate::repository::{Repository, folder_name};
 use crate::snapshot::name::SnapshotName;
 use crate::source::files_from::Selection;
 
@@ -102,7 +103,7 @@ pub(crate) struct Setting {
 #[expect(clippy::too_many_arguments, reason = "the one place where both kinds of walk are set up")]
 pub(crate) fn gather(
     job: &Job,
-    backups: &Backups,
+    repository: &Repository,
     incomplete: Option<&SnapshotName>,
     base: Option<&SnapshotName>,
     granularity_ns: u32,
@@ -110,14 +111,15 @@ pub(crate) fn gather(
     accept_empty: bool,
     context: &Context,
 ) -> Result<Setting, RunError> {
-    let broken = |error| destination("cannot open", &backups.path, backups.path.clone(), error);
-    let kept = backups.own(c"kept");
+    let broken =
+        |error| destination("cannot open", &repository.path, repository.path.clone(), error);
+    let kept = repository.store(Store::Sidecars);
     let beside = |name: Option<&SnapshotName>| -> std::io::Result<Beside> {
         let folder = name.map(folder_name).transpose()?.unwrap_or_else(CString::default);
-        let top = name.map(|_| backups.dir.child(&folder)).transpose()?;
+        let top = name.map(|_| repository.dir.child(&folder)).transpose()?;
         Ok(Beside { top, kept: Kept::open(kept.as_ref().filter(|_| name.is_some()), &folder)? })
     };
-    let damage = base.map(|base| damage(backups, base)).unwrap_or_default();
+    let damage = base.map(|base| damage(repository, base)).unwrap_or_default();
     let mut keep = job.keep;
     if let (Some(why), Some(base)) = (&damage.unknown, base) {
         // Nothing is linked that was not compared with what the source holds now.
@@ -127,7 +129,7 @@ pub(crate) fn gather(
         );
         context.monitor.event(&Event::Aside { what });
     }
-    let report = base.and_then(|base| report(backups, base));
+    let report = base.and_then(|base| report(repository, base));
     let time =
         TimeRule::new(granularity_ns, report.as_ref().map(|report| report.time_granularity_ns));
     let expected = report.as_ref().map_or(0, |report| report.counts.entries);
@@ -161,8 +163,8 @@ pub(crate) fn gather(
         damaged: damage.paths,
         base: beside(base).map_err(broken)?,
         here: beside(incomplete).map_err(broken)?,
-        backups: backups.id,
-        backups_dir: backups.path.clone(),
+        backups: repository.id,
+        backups_dir: repository.path.clone(),
         accept_empty,
         selection: job.selection.clone(),
         empty: job.prune_empty.then(Empty::default),

@@ -13,10 +13,11 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, StatVfs};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use crate::entry::{Kind, Meta};
+use crate::fs::space::Space;
 use crate::fs::stat::{bits, meta_of};
 
 /// Size of the buffer for one `getdents64` call, bytes: about 1,000 names.
@@ -212,8 +213,8 @@ impl Dir {
     ///
     /// # Errors
     /// Those of `fstatvfs(3)`.
-    pub fn space(&self) -> io::Result<StatVfs> {
-        Ok(rustix::fs::fstatvfs(&self.0)?)
+    pub fn space(&self) -> io::Result<Space> {
+        Space::of(&self.0)
     }
 
     /// The type number of its file system (`f_type` of `statfs(2)`).

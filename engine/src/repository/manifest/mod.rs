@@ -18,10 +18,9 @@ use std::sync::atomic::AtomicU64;
 use crate::entry::c_name;
 use crate::fs::dir::Dir;
 use crate::fs::small_file::give;
-use crate::repository::Backups;
+use crate::repository::Repository;
+use crate::repository::store::Store;
 
-/// The folder in `.backup_manager` that holds all manifests.
-pub(crate) const FOLDER: &CStr = c"manifests";
 /// The index of a manifest.
 const INDEX: &CStr = c"index";
 
@@ -29,13 +28,14 @@ const INDEX: &CStr = c"index";
 ///
 /// # Errors
 /// The system's.
-pub(crate) fn folder(backups: &Backups) -> io::Result<Dir> {
-    let own = backups.own.as_ref().ok_or(io::ErrorKind::NotFound)?;
-    match own.make_folder(FOLDER, 0o700) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => own.child(FOLDER),
+pub(crate) fn folder(repository: &Repository) -> io::Result<Dir> {
+    let own = repository.own.as_ref().ok_or(io::ErrorKind::NotFound)?;
+    let name = Store::Manifests.folder();
+    match own.make_folder(name, 0o700) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => own.child(name),
         made => {
             made?;
-            let folder = own.child(FOLDER)?;
+            let folder = own.child(name)?;
             give(&folder, &own.meta()?)?;
             Ok(folder)
         }
@@ -43,8 +43,8 @@ pub(crate) fn folder(backups: &Backups) -> io::Result<Dir> {
 }
 
 /// Removes the manifest of the snapshot `name`, if there is one. What stays is swept by a later run.
-pub(crate) fn forget(backups: &Backups, name: &str) {
-    if let (Some(all), Ok(name)) = (backups.own(FOLDER), c_name(name)) {
+pub(crate) fn forget(repository: &Repository, name: &str) {
+    if let (Some(all), Ok(name)) = (repository.store(Store::Manifests), c_name(name)) {
         let _ = remove(&all, &name);
     }
 }

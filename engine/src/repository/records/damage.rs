@@ -2,17 +2,16 @@
 //! snapshot that bears damage.
 
 use std::collections::{BTreeMap, HashSet};
-use std::ffi::CStr;
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
 use crate::entry::c_name;
 use crate::entry::escape::{shown, unshown};
-use crate::fs::dir::Dir;
-use crate::fs::small_file::{give_to_owner, make_if_missing, read_if_any, write_whole};
-use crate::repository::Backups;
-use crate::repository::records::{DAMAGED, note};
+use crate::fs::small_file::{read_if_any, write_whole};
+use crate::repository::Repository;
+use crate::repository::records::note;
+use crate::repository::store::Store;
 use crate::snapshot::name::SnapshotName;
 
 /// The format number of these files.
@@ -39,16 +38,16 @@ struct Mark {
 }
 
 /// What is noted of a snapshot, as far as it can be read.
-pub(crate) fn load(backups: &Backups, snapshot: &SnapshotName) -> Marks {
-    read(backups, snapshot).ok().flatten().unwrap_or_default()
+pub(crate) fn load(repository: &Repository, snapshot: &SnapshotName) -> Marks {
+    read(repository, snapshot).ok().flatten().unwrap_or_default()
 }
 
 /// What is noted of a snapshot: nothing, or the marks.
 ///
 /// # Errors
 /// When a mark is there, or may be, and cannot be read.
-fn read(backups: &Backups, snapshot: &SnapshotName) -> io::Result<Option<Marks>> {
-    let Some(dir) = backups.own_if_any(DAMAGED)? else { return Ok(None) };
+fn read(repository: &Repository, snapshot: &SnapshotName) -> io::Result<Option<Marks>> {
+    let Some(dir) = repository.store_if_any(Store::Damaged)? else { return Ok(None) };
     let Some(content) = read_if_any(&dir, &snapshot.to_string())? else { return Ok(None) };
     let stored: Stored = serde_json::from_slice(&content)?;
     let pair = |mark: Mark| Some((unshown(&mark.path)?, mark.what));
@@ -66,8 +65,8 @@ pub(crate) struct Damage {
 }
 
 /// What of a snapshot is known to be damaged.
-pub(crate) fn damage(backups: &Backups, snapshot: &SnapshotName) -> Damage {
-    match read(backups, snapshot) {
+pub(crate) fn damage(repository: &Repository, snapshot: &SnapshotName) -> Damage {
+    match read(repository, snapshot) {
         Ok(marks) => {
             let paths = marks.unwrap_or_default().into_keys().filter(|path| !path.is_empty());
             Damage { paths: paths.collect(), unknown: None }
@@ -81,40 +80,29 @@ pub(crate) fn damage(backups: &Backups, snapshot: &SnapshotName) -> Damage {
 /// # Errors
 /// The system's.
 pub(crate) fn store(
-    backups: &Backups,
+    repository: &Repository,
     snapshot: &SnapshotName,
     marks: &Marks,
     now: &str,
 ) -> io::Result<()> {
-    let own = backups.own.as_ref().ok_or(io::ErrorKind::NotFound)?;
     if marks.is_empty() {
-        let Some(dir) = backups.own(DAMAGED) else { return Ok(()) };
+        let Some(dir) = repository.store(Store::Damaged) else { return Ok(()) };
         return match dir.unlink(&c_name(snapshot.to_string())?) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
             Ok(()) => dir.sync(),
         };
     }
-    let dir = folder(own, DAMAGED)?;
+    let dir = repository.make_store(Store::Damaged)?;
     let mark = |(path, what): (&Vec<u8>, &String)| Mark { path: shown(path), what: what.clone() };
     let damaged = marks.iter().map(mark).collect();
     let stored = Stored { version: VERSION, found: now.to_owned(), damaged };
     write_whole(&dir, &snapshot.to_string(), &serde_json::to_vec_pretty(&stored)?)
 }
 
-/// Opens or makes the folder `name` in `.backup_manager`.
-///
-/// # Errors
-/// The system's.
-pub(crate) fn folder(own: &Dir, name: &CStr) -> io::Result<Dir> {
-    make_if_missing(own, name)?;
-    give_to_owner(own, name);
-    own.child(name)
-}
-
 /// Whether a snapshot bears the mark of damage, or may bear it.
-pub(crate) fn is_damaged(backups: &Backups, snapshot: &SnapshotName) -> bool {
-    !matches!(note(backups, DAMAGED, snapshot), Ok(None))
+pub(crate) fn is_damaged(repository: &Repository, snapshot: &SnapshotName) -> bool {
+    !matches!(note(repository, Store::Damaged, snapshot), Ok(None))
 }
 
 #[cfg(test)]
@@ -124,21 +112,21 @@ mod tests {
     #[test]
     fn marks_come_back_and_go_with_the_damage() {
         let folder = tempfile::tempdir().unwrap();
-        let backups = Backups::open_or_make(folder.path(), None).unwrap();
+        let repository = Repository::open_or_make(folder.path(), None).unwrap();
         let name = SnapshotName::parse_any(b"p.07-12-2023_13-32-58").unwrap();
-        assert_eq!(load(&backups, &name), Marks::new());
+        assert_eq!(load(&repository, &name), Marks::new());
         let marks = Marks::from([(b"a\xff\n".to_vec(), "x".to_owned()), (Vec::new(), "y".into())]);
-        store(&backups, &name, &marks, "now").unwrap();
-        assert_eq!(load(&backups, &name), marks);
-        assert_eq!(damage(&backups, &name).paths, HashSet::from([b"a\xff\n".to_vec()]));
-        assert!(crate::repository::records::damage::is_damaged(&backups, &name));
+        store(&repository, &name, &marks, "now").unwrap();
+        assert_eq!(load(&repository, &name), marks);
+        assert_eq!(damage(&repository, &name).paths, HashSet::from([b"a\xff\n".to_vec()]));
+        assert!(crate::repository::records::damage::is_damaged(&repository, &name));
         let file = folder.path().join(".backup_manager/damaged").join(name.to_string());
         let text = std::fs::read(&file).unwrap();
         std::fs::write(&file, &text[..text.len() / 2]).unwrap();
-        let torn = damage(&backups, &name);
+        let torn = damage(&repository, &name);
         assert!(torn.paths.is_empty() && torn.unknown.is_some(), "any file may be damaged");
-        store(&backups, &name, &Marks::new(), "now").unwrap();
-        assert_eq!(damage(&backups, &name), Damage::default());
-        assert!(!crate::repository::records::damage::is_damaged(&backups, &name));
+        store(&repository, &name, &Marks::new(), "now").unwrap();
+        assert_eq!(damage(&repository, &name), Damage::default());
+        assert!(!crate::repository::records::damage::is_damaged(&repository, &name));
     }
 }

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::c_name;
 use crate::error::{LookError, look};
-use crate::fs::small_file::{give_to_owner, make_if_missing, write_whole};
+use crate::fs::small_file::write_whole;
 use crate::repository::read_lock::keep_from_removal;
-use crate::repository::records::{DAMAGED, HOLDS, damage, note};
-use crate::repository::{Backups, folder_name};
+use crate::repository::records::{damage, note};
+use crate::repository::store::Store;
+use crate::repository::{Repository, folder_name};
 use crate::snapshot::history::History;
 use crate::snapshot::name::{SnapshotName, State};
 use crate::snapshot::retention::Candidate;
@@ -28,8 +29,8 @@ pub struct Hold {
 }
 
 /// The hold of a snapshot. What cannot be read holds all the same, and so does what may be there.
-pub(crate) fn of(backups: &Backups, snapshot: &SnapshotName) -> Option<Hold> {
-    match note(backups, HOLDS, snapshot) {
+pub(crate) fn of(repository: &Repository, snapshot: &SnapshotName) -> Option<Hold> {
+    match note(repository, Store::Holds, snapshot) {
         Ok(content) => Some(serde_json::from_slice(&content?).unwrap_or_default()),
         Err(error) => {
             let note = Some(format!("whether it is held cannot be read: {error}"));
@@ -44,21 +45,21 @@ pub(crate) fn of(backups: &Backups, snapshot: &SnapshotName) -> Option<Hold> {
 /// # Errors
 /// When it is not there (any more), or the hold cannot be stored.
 pub fn pin(path: &Path, snapshot: &SnapshotName, hold: &Hold) -> Result<(), LookError> {
-    let backups = Backups::open_or_make(path, None).map_err(|error| look(path, error))?;
+    let repository = Repository::open_or_make(path, None).map_err(|error| look(path, error))?;
     let failed =
         |error| LookError { action: "cannot hold", path: path.join(snapshot.to_string()), error };
-    let hold = match of(&backups, snapshot) {
+    let hold = match of(&repository, snapshot) {
         Some(Hold { since, note }) if !since.is_empty() => {
             Hold { since, note: hold.note.clone().or(note) }
         }
         _ => hold.clone(),
     };
     // Who removes it holds its folder's lock, and looks for a hold after it has it.
-    let _stays = keep_from_removal(&backups, snapshot).map_err(failed)?;
-    store(&backups, snapshot, &hold).map_err(failed)?;
-    let there = folder_name(snapshot).and_then(|name| backups.dir.child(&name));
+    let _stays = keep_from_removal(&repository, snapshot).map_err(failed)?;
+    store(&repository, snapshot, &hold).map_err(failed)?;
+    let there = folder_name(snapshot).and_then(|name| repository.dir.child(&name));
     there.map(drop).map_err(|error| {
-        let _ = remove(&backups, snapshot);
+        let _ = remove(&repository, snapshot);
         failed(error)
     })
 }
@@ -68,27 +69,24 @@ pub fn pin(path: &Path, snapshot: &SnapshotName, hold: &Hold) -> Result<(), Look
 /// # Errors
 /// When it cannot be removed.
 pub fn release(path: &Path, snapshot: &SnapshotName) -> Result<bool, LookError> {
-    let backups = Backups::open(path).map_err(|error| look(path, error))?;
-    remove(&backups, snapshot).map_err(|error| LookError {
+    let repository = Repository::open(path)?;
+    remove(&repository, snapshot).map_err(|error| LookError {
         action: "cannot release",
         path: path.join(snapshot.to_string()),
         error,
     })
 }
 
-fn store(backups: &Backups, snapshot: &SnapshotName, hold: &Hold) -> io::Result<()> {
-    let own = backups.own.as_ref().ok_or(io::ErrorKind::NotFound)?;
-    make_if_missing(own, HOLDS)?;
-    give_to_owner(own, HOLDS);
+fn store(repository: &Repository, snapshot: &SnapshotName, hold: &Hold) -> io::Result<()> {
     let content = serde_json::to_vec(hold)?;
-    write_whole(&own.child(HOLDS)?, &snapshot.to_string(), &content)
+    write_whole(&repository.make_store(Store::Holds)?, &snapshot.to_string(), &content)
 }
 
-fn remove(backups: &Backups, snapshot: &SnapshotName) -> io::Result<bool> {
-    if backups.own_is_hidden() {
+fn remove(repository: &Repository, snapshot: &SnapshotName) -> io::Result<bool> {
+    if repository.own_is_hidden() {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
-    let Some(holds) = backups.own(HOLDS) else { return Ok(false) };
+    let Some(holds) = repository.store(Store::Holds) else { return Ok(false) };
     match holds.unlink(&c_name(snapshot.to_string())?) {
         Ok(()) => holds.sync().map(|()| true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -97,21 +95,21 @@ fn remove(backups: &Backups, snapshot: &SnapshotName) -> io::Result<bool> {
 }
 
 /// Forgets what is noted of a snapshot that is no more.
-pub(crate) fn forget(backups: &Backups, snapshot: &SnapshotName) {
+pub(crate) fn forget(repository: &Repository, snapshot: &SnapshotName) {
     let complete = snapshot.with_state(State::Complete).to_string();
-    for folder in [HOLDS, DAMAGED] {
-        if let (Some(dir), Ok(name)) = (backups.own(folder), c_name(complete.as_str())) {
+    for folder in [Store::Holds, Store::Damaged] {
+        if let (Some(dir), Ok(name)) = (repository.store(folder), c_name(complete.as_str())) {
             let _ = dir.unlink(&name);
         }
     }
 }
 
 /// What is noted of each complete snapshot of `history`.
-pub(crate) fn candidates(backups: &Backups, history: &History) -> Vec<Candidate> {
+pub(crate) fn candidates(repository: &Repository, history: &History) -> Vec<Candidate> {
     let candidate = |name: &SnapshotName| Candidate {
         name: name.clone(),
-        held: of(backups, name).is_some(),
-        damaged: damage::is_damaged(backups, name),
+        held: of(repository, name).is_some(),
+        damaged: damage::is_damaged(repository, name),
     };
     history.complete.iter().map(candidate).collect()
 }
@@ -124,29 +122,29 @@ mod tests {
     #[test]
     fn a_hold_is_there_until_it_is_taken_away() {
         let folder = tempfile::tempdir().unwrap();
-        let backups = Backups::open_or_make(folder.path(), None).unwrap();
+        let repository = Repository::open_or_make(folder.path(), None).unwrap();
         let name = SnapshotName::parse_any(b"p.07-12-2023_13-32-58").unwrap();
-        assert_eq!(of(&backups, &name), None);
+        assert_eq!(of(&repository, &name), None);
         assert!(!release(folder.path(), &name).unwrap());
         let hold = Hold { since: "x".to_owned(), note: Some("before the move".to_owned()) };
-        assert!(pin(folder.path(), &name, &hold).is_err() && of(&backups, &name).is_none());
+        assert!(pin(folder.path(), &name, &hold).is_err() && of(&repository, &name).is_none());
         std::fs::create_dir(folder.path().join(name.to_string())).unwrap();
         pin(folder.path(), &name, &hold).unwrap();
         let again = Hold { since: "y".to_owned(), note: None };
         pin(folder.path(), &name, &again).unwrap();
-        assert_eq!(of(&backups, &name), Some(hold), "nothing that was said is lost");
+        assert_eq!(of(&repository, &name), Some(hold), "nothing that was said is lost");
         let other = Hold { since: "z".to_owned(), note: Some("after".to_owned()) };
         pin(folder.path(), &name, &other).unwrap();
-        assert_eq!(of(&backups, &name), Some(Hold { since: "x".to_owned(), ..other }));
-        assert!(release(folder.path(), &name).unwrap() && of(&backups, &name).is_none());
+        assert_eq!(of(&repository, &name), Some(Hold { since: "x".to_owned(), ..other }));
+        assert!(release(folder.path(), &name).unwrap() && of(&repository, &name).is_none());
         let own = |path: &str| folder.path().join(".backup_manager").join(path);
         std::fs::write(own("holds").join(name.to_string()), "garbage").unwrap();
-        assert_eq!(of(&backups, &name), Some(Hold::default()), "better held than lost");
+        assert_eq!(of(&repository, &name), Some(Hold::default()), "better held than lost");
         std::fs::create_dir(own("damaged")).unwrap();
-        assert!(!is_damaged(&backups, &name));
+        assert!(!is_damaged(&repository, &name));
         std::fs::write(own("damaged").join(name.to_string()), "").unwrap();
-        assert!(is_damaged(&backups, &name));
-        forget(&backups, &name.with_state(State::Deleting));
-        assert!(!is_damaged(&backups, &name) && of(&backups, &name).is_none());
+        assert!(is_damaged(&repository, &name));
+        forget(&repository, &name.with_state(State::Deleting));
+        assert!(!is_damaged(&repository, &name) && of(&repository, &name).is_none());
     }
 }

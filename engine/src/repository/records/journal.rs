@@ -14,6 +14,7 @@ use crate::entry::racy::Begin;
 use crate::fs::dir::Dir;
 use crate::fs::file_system::{SyncFileSystem, stamps_changes, syncs_as_a_whole};
 use crate::fs::small_file::{create_state, read_small, write_whole};
+use crate::repository::store::file_of;
 use crate::snapshot::host::Host;
 use crate::snapshot::name::Prefix;
 use crate::threads::lock::{lock, unpoisoned};
@@ -64,7 +65,7 @@ impl Checkpoints {
         sync: SyncFileSystem,
     ) -> Self {
         let (whole, stamps) = (syncs_as_a_whole(&destination), stamps_changes(&destination));
-        let file = format!("{prefix}.json");
+        let file = file_of(prefix);
         let left = read_small(&dir, &file).and_then(|left| serde_json::from_slice(&left).ok());
         let journal = left
             .filter(|left: &Journal| left.version == VERSION && left.snapshot == snapshot)

@@ -13,22 +13,17 @@ pub mod status;
 use std::io;
 
 use crate::fs::small_file::read_if_any;
-use crate::repository::Backups;
+use crate::repository::Repository;
+use crate::repository::store::Store;
 use crate::snapshot::name::SnapshotName;
 
-/// The folder of holds in `.backup_manager`.
-pub(crate) const HOLDS: &std::ffi::CStr = c"holds";
-
-/// The folder of marks of damage in `.backup_manager`: one file a damaged snapshot, named as it is.
-pub(crate) const DAMAGED: &std::ffi::CStr = c"damaged";
-
-/// What is noted of a snapshot in `folder`; `None` only when nothing is known to be there.
+/// What `store` has of a snapshot; `None` only when nothing is known to be there.
 pub(crate) fn note(
-    backups: &Backups,
-    folder: &std::ffi::CStr,
+    repository: &Repository,
+    store: Store,
     snapshot: &SnapshotName,
 ) -> io::Result<Option<Vec<u8>>> {
-    match backups.own_if_any(folder)? {
+    match repository.store_if_any(store)? {
         Some(dir) => read_if_any(&dir, &snapshot.to_string()),
         None => Ok(None),
     }

@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::human::rfc3339;
 use crate::fs::dir::Dir;
-use crate::fs::small_file::{read_small, write_soon};
+use crate::fs::small_file::write_soon;
 use crate::monitor::{Phase, Progress};
-use crate::repository::Backups;
+use crate::repository::Repository;
+use crate::repository::store::Store;
+use crate::repository::store::file_of;
 use crate::snapshot::name::Prefix;
 use crate::threads::lock::lock;
 
@@ -57,14 +59,14 @@ pub(crate) struct Tracker {
 impl Tracker {
     /// For a run of `prefix` that begins now.
     pub(crate) fn new(
-        backups: &Backups,
+        repository: &Repository,
         prefix: &Prefix,
         progress: Arc<Progress>,
         now: fn() -> DateTime<Utc>,
     ) -> Self {
         Self {
-            dir: backups.own(c"progress"),
-            file: file(prefix),
+            dir: repository.store(Store::Progress),
+            file: file_of(prefix),
             progress,
             now,
             began: rfc3339(now()),
@@ -109,12 +111,8 @@ impl Tracker {
 }
 
 /// What the last run of `prefix` wrote about how far it came.
-pub(crate) fn reached(backups: &Backups, prefix: &Prefix) -> Option<Reached> {
-    serde_json::from_slice(&read_small(&backups.own(c"progress")?, &file(prefix))?).ok()
-}
-
-fn file(prefix: &Prefix) -> String {
-    format!("{prefix}.json")
+pub(crate) fn reached(repository: &Repository, prefix: &Prefix) -> Option<Reached> {
+    repository.record(Store::Progress, &file_of(prefix))
 }
 
 fn word(phase: Phase) -> &'static str {

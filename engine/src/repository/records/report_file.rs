@@ -9,12 +9,13 @@ use serde::Deserialize;
 
 use crate::entry::c_name;
 use crate::fs::dir::Dir;
-use crate::fs::small_file::{create_state, read_small};
+use crate::fs::small_file::create_state;
 use crate::monitor::Monitor;
 use crate::monitor::event::{Event, Instead, Problem};
-use crate::repository::Backups;
+use crate::repository::Repository;
 use crate::repository::records::progress::Tracker;
 use crate::repository::records::report::Report;
+use crate::repository::store::Store;
 use crate::snapshot::name::{Prefix, SnapshotName};
 use crate::threads::lock::lock;
 
@@ -198,13 +199,12 @@ pub(crate) fn report_file(snapshot: &str) -> String {
 }
 
 /// The report of a snapshot, if one was kept and can be read.
-pub(crate) fn report(backups: &Backups, snapshot: &SnapshotName) -> Option<Report> {
-    let reports = backups.own(c"reports")?;
-    serde_json::from_slice(&read_small(&reports, &report_file(&snapshot.to_string()))?).ok()
+pub(crate) fn report(repository: &Repository, snapshot: &SnapshotName) -> Option<Report> {
+    repository.record(Store::Reports, &report_file(&snapshot.to_string()))
 }
 
 /// Since when the entries are carried forward that were so in the snapshot `base`.
-pub(crate) fn carried(backups: &Backups, base: &SnapshotName) -> HashMap<String, String> {
+pub(crate) fn carried(repository: &Repository, base: &SnapshotName) -> HashMap<String, String> {
     #[derive(Deserialize)]
     struct Listed {
         path: String,
@@ -217,12 +217,8 @@ pub(crate) fn carried(backups: &Backups, base: &SnapshotName) -> HashMap<String,
         #[serde(default)]
         problems: Vec<Listed>,
     }
-    let read = || {
-        let reports = backups.own(c"reports")?;
-        let report = read_small(&reports, &report_file(&base.to_string()))?;
-        serde_json::from_slice::<WithProblems>(&report).ok()
-    };
-    let Some(WithProblems { started, problems }) = read() else { return HashMap::new() };
+    let read = repository.record(Store::Reports, &report_file(&base.to_string()));
+    let Some(WithProblems { started, problems }) = read else { return HashMap::new() };
     let carried = problems.into_iter().filter(|listed| listed.instead == Instead::CarriedForward);
     // Reports did not always tell since when: since then at the latest.
     carried.map(|listed| (listed.path, listed.since.unwrap_or_else(|| started.clone()))).collect()

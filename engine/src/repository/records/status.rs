@@ -4,9 +4,11 @@ use std::io::{self};
 
 use serde::{Deserialize, Serialize};
 
-use crate::fs::small_file::{read_small, write_whole};
+use crate::fs::small_file::write_whole;
 use crate::monitor::event::Stuck;
-use crate::repository::Backups;
+use crate::repository::Repository;
+use crate::repository::store::Store;
+use crate::repository::store::file_of;
 use crate::snapshot::name::Prefix;
 
 /// How the last run of a job ended.
@@ -33,9 +35,8 @@ pub struct Status {
 }
 
 /// The status of the last run, where one was kept.
-pub(crate) fn last_status(backups: &Backups, prefix: &Prefix) -> Option<Status> {
-    let status = read_small(&backups.own(c"status")?, &format!("{prefix}.json"))?;
-    serde_json::from_slice(&status).ok()
+pub(crate) fn last_status(repository: &Repository, prefix: &Prefix) -> Option<Status> {
+    repository.record(Store::Status, &file_of(prefix))
 }
 
 /// Stores the status of the last run.
@@ -43,13 +44,13 @@ pub(crate) fn last_status(backups: &Backups, prefix: &Prefix) -> Option<Status> 
 /// # Errors
 /// The system's.
 pub(crate) fn store_status(
-    backups: &Backups,
+    repository: &Repository,
     prefix: &Prefix,
     mut status: Status,
 ) -> io::Result<()> {
-    let Some(dir) = backups.own(c"status") else { return Ok(()) };
-    let file = format!("{prefix}.json");
-    let before = last_status(backups, prefix);
+    let Some(dir) = repository.store(Store::Status) else { return Ok(()) };
+    let file = file_of(prefix);
+    let before = last_status(repository, prefix);
     if !status.outcome.starts_with("completed") {
         status.stuck = before.as_ref().map(|before| before.stuck.clone()).unwrap_or_default();
     }

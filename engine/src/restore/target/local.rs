@@ -28,7 +28,7 @@ use crate::fs::refusal::{is_full, says_full};
 use crate::fs::traverse::{Visitor, explore};
 use crate::fs::xattrs::Asked;
 use crate::fs::{stat, xattrs};
-use crate::repository::catalog::Catalog;
+use crate::repository::Repository;
 use crate::repository::content::{Content, StoreError, copy, is_damaged};
 use crate::restore::private;
 use crate::restore::private::Private;
@@ -86,12 +86,16 @@ impl Local {
     ///
     /// # Errors
     /// When it cannot be made, or lies in a backups folder.
-    pub fn make(path: &Path, catalog: &Catalog, sync: SyncFileSystem) -> Result<Self, PlaceError> {
+    pub fn make(
+        path: &Path,
+        repository: &Repository,
+        sync: SyncFileSystem,
+    ) -> Result<Self, PlaceError> {
         let impossible =
             |action| move |error| PlaceError::Impossible { action, path: path.to_owned(), error };
         let found = Resolved::at(path).map_err(impossible("open"))?;
         // What exists of the path decides, before anything is made.
-        Self::guarded(&found.node, path, catalog)?;
+        Self::guarded(&found.node, path, repository)?;
         let mut top = found.node.open_folder().map_err(impossible("open"))?;
         for name in &found.missing {
             let opened = opened_up(&top);
@@ -102,7 +106,7 @@ impl Local {
             let closed = opened.map_or(Ok(()), |(dir, mode)| stat::set_mode(&dir, mode));
             top = closed.and(made).map_err(impossible("make"))?;
         }
-        Ok(Self::new(Some(top), catalog, sync))
+        Ok(Self::new(Some(top), repository, sync))
     }
 
     /// The folder at `path` for looking only; it need not exist.
@@ -111,35 +115,35 @@ impl Local {
     /// When it lies in a backups folder or cannot be opened.
     pub fn look_at(
         path: &Path,
-        catalog: &Catalog,
+        repository: &Repository,
         sync: SyncFileSystem,
     ) -> Result<Self, PlaceError> {
         let impossible =
             |error| PlaceError::Impossible { action: "open", path: path.to_owned(), error };
         let found = match Resolved::at(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Self::new(None, catalog, sync));
+                return Ok(Self::new(None, repository, sync));
             }
             found => found.map_err(impossible)?,
         };
         if !found.missing.is_empty() {
-            return Ok(Self::new(None, catalog, sync));
+            return Ok(Self::new(None, repository, sync));
         }
-        Self::guarded(&found.node, path, catalog)?;
+        Self::guarded(&found.node, path, repository)?;
         let top = found.node.open_folder().map_err(impossible)?;
-        Ok(Self::new(Some(top), catalog, sync))
+        Ok(Self::new(Some(top), repository, sync))
     }
 
     /// Refuses the folder at `path` when it or one above it is a backups folder.
-    fn guarded(folder: &Node, path: &Path, catalog: &Catalog) -> Result<(), PlaceError> {
+    fn guarded(folder: &Node, path: &Path, repository: &Repository) -> Result<(), PlaceError> {
         let impossible =
             |error| PlaceError::Impossible { action: "open", path: path.to_owned(), error };
         let mut at = folder.try_clone().map_err(impossible)?.pass();
         let mut id = at.meta().map_err(impossible)?.id;
         loop {
             let own = at.find(c".backup_manager").ok().flatten();
-            if id == Some(catalog.backups.id) || own.is_some_and(|own| own.kind == Kind::Folder) {
-                let (path, backups) = (path.to_owned(), catalog.path().to_owned());
+            if id == Some(repository.id) || own.is_some_and(|own| own.kind == Kind::Folder) {
+                let (path, backups) = (path.to_owned(), repository.path().to_owned());
                 return Err(PlaceError::InBackups { path, backups });
             }
             let above = at.pass(c"..").map_err(impossible)?;
@@ -151,7 +155,7 @@ impl Local {
         }
     }
 
-    fn new(top: Option<Dir>, catalog: &Catalog, sync: SyncFileSystem) -> Self {
+    fn new(top: Option<Dir>, repository: &Repository, sync: SyncFileSystem) -> Self {
         let root = rustix::process::geteuid().is_root();
         let abilities = Abilities {
             uid: rustix::process::geteuid().as_raw(),
@@ -171,7 +175,7 @@ impl Local {
         let plain = Keep::default();
         let whole = Keep { xattrs: true, acls: true, ..plain };
         Self {
-            backups: catalog.backups.id,
+            backups: repository.id,
             whole: MetadataWriter::new(whole, abilities.clone()),
             plain: MetadataWriter::new(plain, abilities),
             reflinks: AtomicBool::new(true),
