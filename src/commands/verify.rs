@@ -63,7 +63,7 @@ pub(crate) struct Args {
     /// Read so much that calls like this read everything once in that time (12h, 30d, 8w)
     #[arg(long, value_name = "TIME", value_parser = period, conflicts_with = "snapshots")]
     rolling: Option<TimeDelta>,
-    /// Record a hash for files that bear none
+    /// Record a hash for files that bear none, and a manifest for snapshots that have none
     #[arg(long)]
     record: bool,
     /// Print JSON lines
@@ -235,7 +235,11 @@ impl Work {
         }
         if exit != Exit::Damaged && found.unproved > 0 {
             let files = counted(found.unproved, "file bears", "files bear");
-            say(&format!("{files} no hash; {}", hint::unproved()));
+            let next = match self.record {
+                true => hint::unrecorded(found.unrecordable.as_deref()),
+                false => hint::unproved().to_owned(),
+            };
+            say(&format!("{files} no hash; {next}"));
         }
         exit
     }
@@ -286,6 +290,7 @@ fn objects(batch: &Batch, found: &Verified, out: &mut Out) {
     out.object(&json!({
         "type": "summary", "job": batch.prefix.as_str(), "snapshots": found.snapshots, "names": found.names,
         "good": found.good, "bytes": found.bytes, "unproved": found.unproved, "recorded": found.recorded,
+        "manifests": found.manifests,
         "damaged": found.damaged.len(), "flaws": found.flaws.len(),
     }));
 }
@@ -314,6 +319,9 @@ fn text(batch: &Batch, found: &Verified, out: &mut Out) {
         if number > 0 {
             rows.push((label, counted(number, "file", "files")));
         }
+    }
+    if found.manifests > 0 {
+        rows.push(("manifests written", count(found.manifests)));
     }
     out.text(&table(&rows));
 }

@@ -160,6 +160,14 @@ pub(crate) fn unproved() -> &'static str {
     "verify --record notes what they hold now, for the next time"
 }
 
+/// Why `verify --record` left files without a hash, and the next step.
+pub(crate) fn unrecorded(why: Option<&str>) -> String {
+    match why {
+        Some(why) => format!("this user may not write it to them, and no manifest got it: {why}"),
+        None => "this user may not write it to them; verify --all --record without --sample and --rolling records it in manifests".to_owned(),
+    }
+}
+
 /// The next step when a restore ended early.
 pub(crate) fn unrestored() -> &'static str {
     "what was restored so far is whole; make room or check the disk, then the same command goes on where it was"

@@ -2,4 +2,5 @@
 
 mod damaged_state;
 mod manifest;
+mod recorded;
 mod snapshots;

@@ -148,7 +148,9 @@ pub(crate) fn forget(repository: &Repository, name: &SnapshotName) {
     crate::repository::records::holds::forget(repository, name);
     forget_kept(repository, &complete);
     crate::repository::manifest::forget(repository, &complete);
-    forget_kept(repository, &name.with_state(State::Incomplete).to_string());
+    let incomplete = name.with_state(State::Incomplete).to_string();
+    crate::repository::manifest::forget(repository, &incomplete);
+    forget_kept(repository, &incomplete);
 }
 
 pub(crate) fn forget_kept(repository: &Repository, name: &str) {

@@ -5,6 +5,7 @@ pub(crate) mod inode_names;
 pub(crate) mod inodes;
 pub mod outcome;
 pub(crate) mod read;
+pub(crate) mod recording;
 pub(crate) mod report_check;
 pub mod sample;
 pub(crate) mod scan;
@@ -76,6 +77,10 @@ pub fn verify(
     }
     let whole: &[SnapshotName] = if portion.is_all() && !stopped { snapshots } else { &[] };
     note(repository, &others, whole, &mut found, &rfc3339((context.now)()));
+    if record && !whole.is_empty() {
+        let hashes = scan.unbearable();
+        crate::verify::recording::record(repository, whole, &others, hashes, &mut found, context);
+    }
     Ok((!stopped).then_some(found))
 }
 

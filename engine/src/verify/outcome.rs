@@ -138,6 +138,10 @@ pub struct Verified {
     pub unproved: u64,
     /// Files that had no hash and got one (`--record`).
     pub recorded: u64,
+    /// Manifests that were written.
+    pub manifests: u64,
+    /// Why hashes that files cannot bear were not recorded elsewhere.
+    pub unrecordable: Option<String>,
     /// Damaged files.
     pub damaged: Vec<Damage>,
     /// Other defects of snapshots.

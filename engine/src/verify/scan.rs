@@ -18,6 +18,7 @@ use crate::fs::traverse::{OpenDir, most_open_folders};
 use crate::monitor::add;
 use crate::monitor::context::Context;
 use crate::repository::Repository;
+use crate::repository::manifest::of_snapshot::Hashes;
 use crate::repository::manifest::read::{Reader, Recorded};
 use crate::repository::manifest::record::{
     Content, Coverage, MetaDigest, Record, folder_digest, name_digest,
@@ -47,6 +48,8 @@ pub(crate) struct Scan<'a> {
     bytes: AtomicU64,
     unproved: AtomicU64,
     recorded: AtomicU64,
+    /// Hashes of files that cannot bear them, and how often one was found.
+    unbearable: Mutex<(Hashes, u64)>,
 }
 
 /// A task of a worker thread.
@@ -99,6 +102,7 @@ impl<'a> Scan<'a> {
             bytes: AtomicU64::new(0),
             unproved: AtomicU64::new(0),
             recorded: AtomicU64::new(0),
+            unbearable: Mutex::default(),
         }
     }
 
@@ -302,7 +306,14 @@ impl<'a> Scan<'a> {
             Finding::Recorded => add(&self.recorded, 1),
             // An empty file needs no proof.
             Finding::Unproved if meta.size == 0 => add(&self.good, 1),
-            Finding::Unproved => add(&self.unproved, 1),
+            Finding::Unproved => {
+                add(&self.unproved, 1);
+                if let (true, Some(content)) = (self.record && ino != 0, now) {
+                    let (hashes, count) = &mut *lock(&self.unbearable);
+                    hashes.insert(ino, content);
+                    *count += 1;
+                }
+            }
         }
         if recorded.is_some_and(Content::is_known) {
             self.inodes.good(ino);
@@ -364,6 +375,11 @@ impl<'a> Scan<'a> {
     /// under another name.
     pub(crate) fn judged(&self) -> (HashMap<u64, Damage>, Vec<(SnapshotName, Flaw)>) {
         self.inodes.judged()
+    }
+
+    /// The hashes of files that were to get one and cannot bear it, and how many files count as unproved for that.
+    pub(crate) fn unbearable(&self) -> (Hashes, u64) {
+        std::mem::take(&mut *lock(&self.unbearable))
     }
 
     /// Copies the totals into `found`.

@@ -6,6 +6,7 @@
 
 pub(crate) mod changes;
 pub(crate) mod index;
+pub(crate) mod of_snapshot;
 pub(crate) mod read;
 pub(crate) mod recent;
 pub(crate) mod record;
@@ -18,8 +19,9 @@ use std::sync::atomic::AtomicU64;
 use crate::entry::c_name;
 use crate::fs::dir::Dir;
 use crate::fs::small_file::give;
-use crate::repository::Repository;
 use crate::repository::store::Store;
+use crate::repository::{Repository, folder_name};
+use crate::snapshot::name::{SnapshotName, State};
 
 /// The index of a manifest.
 const INDEX: &CStr = c"index";
@@ -47,6 +49,19 @@ pub(crate) fn forget(repository: &Repository, name: &str) {
     if let (Some(all), Ok(name)) = (repository.store(Store::Manifests), c_name(name)) {
         let _ = remove(&all, &name);
     }
+}
+
+/// The name of the manifest of a complete snapshot while it is written anew.
+fn unfinished(snapshot: &SnapshotName) -> io::Result<String> {
+    let name = folder_name(&snapshot.with_state(State::Incomplete))?;
+    name.into_string().map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// Gives the manifest `from` the name `to`, in the place of the one that has it.
+fn replace(all: &Dir, from: &CStr, to: &CStr) -> io::Result<()> {
+    remove(all, to)?;
+    all.rename_new(from, to)?;
+    all.sync()
 }
 
 /// Removes the manifest `name` in `all`.

@@ -46,6 +46,15 @@ impl Reader {
         Ok(Some(Self { dir, index, packs }))
     }
 
+    /// The same manifest, opened once more.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn reopened(&self) -> io::Result<Self> {
+        let packs = self.index.packs.iter().map(|_| OnceLock::new()).collect();
+        Ok(Self { dir: self.dir.try_clone()?, index: self.index.clone(), packs })
+    }
+
     /// Reads all records, and forgets the folders of which they are not whole: nothing shall be linked to
     /// them. Whether there were any.
     pub(crate) fn prove(mut self) -> (Self, bool) {

@@ -38,6 +38,8 @@ pub(crate) struct Writer {
     coverage: Coverage,
     /// Whether listings tell inodes.
     known: bool,
+    /// Of files of which neither the base nor an attribute tells it, by inode number.
+    hashes: Arc<HashMap<u64, Content>>,
     state: Mutex<State>,
     failed: Mutex<Option<io::Error>>,
 }
@@ -91,9 +93,16 @@ impl Writer {
             base,
             coverage,
             known,
+            hashes: Arc::default(),
             state: Mutex::default(),
             failed: Mutex::new(failed),
         }
+    }
+
+    /// Calls the pack `pack`, and records these `hashes`, by inode number, where no other is known.
+    pub(crate) fn recording(mut self, pack: String, hashes: Arc<HashMap<u64, Content>>) -> Self {
+        (self.pack, self.hashes) = (pack, hashes);
+        self
     }
 
     fn result(&self, result: io::Result<()>) {
@@ -228,8 +237,14 @@ impl Writer {
                 Some(Origin::Base) => of_base.map(|record| record.content),
                 None => None,
             });
+            let content = match content.filter(|content| content.is_known()) {
+                Some(content) => Some(content),
+                None => self.hashes.get(&entry.ino).copied().or(content),
+            };
             let record = match linked {
-                Some(record) if self.is_comparable() => Ok(*record),
+                Some(record) if self.is_comparable() => {
+                    Ok(Record { content: content.unwrap_or(record.content), ..*record })
+                }
                 _ => self.record(folder.here, entry.name, name, content, earlier.get(&name)),
             };
             match record {

@@ -1,0 +1,203 @@
+//! Writes the manifest of a complete snapshot: of one that has none, and anew with hashes that its files cannot bear.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::entry::tree_path::Place;
+use crate::entry::{Kind, c_name};
+use crate::fs::capabilities::probe;
+use crate::fs::dir::Dir;
+use crate::fs::file_system::tells_inodes;
+use crate::fs::traverse::{Visitor, explore};
+use crate::repository::manifest::changes::Changes;
+use crate::repository::manifest::read::Reader;
+use crate::repository::manifest::record::{Content, NameDigest, name_digest};
+use crate::repository::manifest::write::{Finished, Writer};
+use crate::repository::store::Store;
+use crate::repository::{Repository, folder_name, manifest};
+use crate::snapshot::name::SnapshotName;
+use crate::threads::work_queue::workers;
+
+/// Hashes of files that cannot bear them, by inode number.
+pub(crate) type Hashes = HashMap<u64, Content>;
+
+/// A snapshot, and its manifest if it has one.
+struct Recorded {
+    top: Dir,
+    manifest: Reader,
+}
+
+impl Recorded {
+    fn open(repository: &Repository, name: &SnapshotName) -> io::Result<Option<Self>> {
+        let name = folder_name(name)?;
+        let all = repository.store(Store::Manifests);
+        let Some(manifest) = Reader::open(all.as_ref(), &name)? else { return Ok(None) };
+        Ok(Some(Self { top: repository.dir.child(&name)?, manifest }))
+    }
+}
+
+/// Writes the manifest of the complete snapshot `name`, unless it has one that lacks none of `hashes`. Hashes that are recorded
+/// stay, others are those that the files bear, or `hashes`. The folders that the snapshot `before` holds as well share its records.
+/// Whether one was written. The caller holds the lock of the job, and keeps `name` from being removed.
+///
+/// # Errors
+/// The system's: then the manifest is as it was.
+pub(crate) fn write(
+    repository: &Repository,
+    name: &SnapshotName,
+    before: Option<&SnapshotName>,
+    hashes: &Arc<Hashes>,
+) -> io::Result<bool> {
+    let folder = folder_name(name)?;
+    let all = manifest::folder(repository)?;
+    let own = Recorded::open(repository, name)?;
+    let anew = own.is_some();
+    if anew && hashes.is_empty() {
+        return Ok(false);
+    }
+    let base = match (own, before) {
+        (Some(own), _) => Some(own),
+        (None, Some(before)) => Recorded::open(repository, before).ok().flatten(),
+        (None, None) => None,
+    };
+    let coverage = match &base {
+        Some(base) => base.manifest.coverage(),
+        None => (&probe(repository.own.as_ref().ok_or(io::ErrorKind::NotFound)?)?).into(),
+    };
+    let packs = base.as_ref().map_or(&[][..], |base| &base.manifest.index.packs);
+    let pack = (0_u32..)
+        .map(|number| if number == 0 { name.to_string() } else { format!("{name}-{number}") })
+        .find(|pack| !packs.contains(pack))
+        .unwrap_or_default();
+    let known = tells_inodes(&repository.dir);
+    let top = repository.dir.child(&folder)?;
+    let reader = match &base {
+        Some(base) => Some(base.manifest.reopened()?),
+        None => None,
+    };
+    let unfinished = manifest::unfinished(name)?;
+    let writer = Writer::create(Ok(all.try_clone()?), &unfinished, reader, coverage, known)
+        .recording(pack, Arc::clone(hashes));
+    let visit = Visit {
+        writer: &writer,
+        base: base.as_ref(),
+        hashes,
+        known,
+        altered: AtomicBool::new(false),
+        failed: Mutex::default(),
+    };
+    explore(&top, &Place::top(None), workers(), &visit);
+    let altered = visit.altered.load(Ordering::Relaxed);
+    let failed = visit.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let unfinished = c_name(unfinished)?;
+    let done = match failed {
+        Some(error) => Err(error),
+        None if anew && !altered => Ok(false),
+        None => writer.finish(&[], true).map(|()| true),
+    };
+    match done {
+        Ok(true) => manifest::replace(&all, &unfinished, &folder).map(|()| true),
+        done => {
+            manifest::remove(&all, &unfinished)?;
+            done
+        }
+    }
+}
+
+/// Records one folder after the other.
+struct Visit<'a> {
+    writer: &'a Writer,
+    base: Option<&'a Recorded>,
+    hashes: &'a Hashes,
+    /// Whether listings tell inodes.
+    known: bool,
+    /// Whether a folder has other records than the base.
+    altered: AtomicBool,
+    failed: Mutex<Option<io::Error>>,
+}
+
+/// The entries of a folder, sorted: digests of names, and inode numbers; 0 of folders.
+type Names = Vec<(NameDigest, u64)>;
+
+fn names(dir: &Dir, mut each: impl FnMut(&CStr, bool)) -> io::Result<Names> {
+    let mut names = Vec::new();
+    let mut unknown = Vec::new();
+    dir.names(|entry| {
+        let ino = if entry.folder { 0 } else { entry.ino };
+        names.push((name_digest(entry.name), ino));
+        if entry.folder || entry.file {
+            each(entry.name, entry.folder);
+        } else {
+            unknown.push(entry.name.to_owned());
+        }
+        ControlFlow::Continue(())
+    })?;
+    for name in unknown {
+        let is_folder = dir.find(&name)?.is_some_and(|meta| meta.kind == Kind::Folder);
+        each(&name, is_folder);
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+impl Visit<'_> {
+    /// Whether the folder `place` of the base has the same entries, and its records have all that is known of them.
+    fn is_as_in_base(&self, place: &Arc<Place>, here: &Names, base: &Dir) -> bool {
+        let is_same = self.known && names(base, |_, _| {}).is_ok_and(|base| base == *here);
+        let lacks_none = |base: &Recorded| {
+            let Ok(Some(records)) = base.manifest.folder(place) else { return false };
+            here.iter()
+                .filter(|(_, ino)| self.hashes.contains_key(ino))
+                .all(|(name, _)| records.get(name).is_some_and(|record| record.content.is_known()))
+        };
+        is_same && self.base.is_some_and(lacks_none)
+    }
+}
+
+impl Visitor for Visit<'_> {
+    fn folder(
+        &self,
+        place: &Arc<Place>,
+        dir: &Dir,
+        enter: &mut dyn FnMut(&CStr),
+    ) -> io::Result<()> {
+        let here = names(dir, |name, is_folder| {
+            if is_folder {
+                enter(name);
+            }
+        })?;
+        let base = self.base.and_then(|base| {
+            let mut chain = place.chain().into_iter().skip(1);
+            chain.try_fold(base.top.try_clone().ok()?, |dir, at| dir.child(at.name()).ok())
+        });
+        let changes = Changes::default();
+        if !base.as_ref().is_some_and(|base| self.is_as_in_base(place, &here, base)) {
+            changes.alter();
+            self.altered.store(true, Ordering::Relaxed);
+        }
+        // The top of the snapshot is its owner's to open to others or to close.
+        let own = if place.depth() > 0 { Some(dir.meta()?) } else { None };
+        self.writer.folder(&Finished {
+            place,
+            here: dir,
+            base: base.as_ref(),
+            changes: &changes,
+            partial: false,
+            seen: here.len(),
+            own,
+        });
+        Ok(())
+    }
+
+    fn failed(&self, _: &Arc<Place>, error: io::Error) {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    fn enough(&self) -> bool {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+}
