@@ -2,7 +2,9 @@
 //! the run nor an older snapshot.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::judge::Judge;
@@ -168,7 +170,12 @@ fn a_destination_that_stores_another_name_is_told_and_gets_no_such_entry() {
     fs::create_dir(bad(b"folder\xfe")).unwrap();
     fs::write(bad(b"folder\xfe/file"), "x").unwrap();
     std::os::unix::fs::symlink("nowhere", bad(b"link\xfd")).unwrap();
-    for round in 1..=2 {
+    let kept = |snapshot: &Path| {
+        let name = snapshot.file_name().expect("a snapshot has a name");
+        fixtures::scan::scan(&stage.backups.join(".backup_manager/kept").join(name)).len()
+    };
+    let mut before = None;
+    for round in 1..=3 {
         stage.run().expect(3).assert_says("names that are not UTF-8");
         assert_eq!(stage.history().complete().len(), round);
         let listed = problems(&stage);
@@ -182,12 +189,52 @@ fn a_destination_that_stores_another_name_is_told_and_gets_no_such_entry() {
         assert_eq!(names, ["a\u{fffd}", "good"]);
         let other = fs::read_to_string(copy.join("a\u{fffd}")).unwrap();
         assert_eq!(other, "of the other name");
+        // Further runs list, keep and copy the same.
+        let now = (listed, kept(&stage.history().newest()));
+        assert!(before.as_ref().is_none_or(|before| *before == now), "{before:?} {now:?}");
+        assert!(round == 1 || stage.counts()["copied"] == 0, "{}", stage.counts());
+        before = Some(now);
     }
+    // What could not be stored is no reason to remove it from the source.
+    let back = stage.look("restore").arg(&stage.source).arg("--in-place").arg("--yes");
+    let done = back.arg("--delete").done();
+    assert!([0, 3].contains(&done.code), "{}", done.said());
+    assert!(bad(b"a\xff").exists() && bad(b"folder\xfe/file").exists() && bad(b"good").exists());
     let own = fs::read_dir(stage.backups.join(".backup_manager")).unwrap();
     let probes = own.filter(|entry| {
         entry.as_ref().unwrap().file_name().to_string_lossy().contains("backup_manager.probe")
     });
     assert_eq!(probes.count(), 0, "the probe left something behind");
+}
+
+/// GlusterFS leaves the name of a link that it refused for a moment, or says EEXIST of it.
+#[test]
+fn the_name_that_a_failed_link_left_is_replaced() {
+    need!(need::tool("strace"));
+    for (rule, left) in [
+        ("linkat:error=EMLINK:delay_exit=6000000:when=2", true),
+        ("linkat:error=EEXIST:delay_exit=6000000:when=2", true),
+        ("linkat:error=EEXIST:when=2", false),
+    ] {
+        // The first link is the probe's, the second one that of the only file.
+        let stage = Stage::with(BIN, &Tree::new().file("folder/file", "content"));
+        let first = stage.take();
+        let rule = format!("inject={rule}");
+        let strace = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", &rule];
+        let one_worker: Vec<_> = ["taskset", "-c", "0"].into_iter().chain(strace).collect();
+        let mut running = stage.run().under(&one_worker).start();
+        if left {
+            let incomplete = || stage.history().incomplete().first().map(|path| stage.inside(path));
+            assert!(running.until(|| incomplete().is_some_and(|at| at.join("folder").exists())));
+            let file = incomplete().expect("it is there").join("folder/file");
+            let made = fs::File::options().write(true).create_new(true).open(file);
+            made.expect("the run waits").write_all(b"left").expect("it is written");
+        }
+        running.wait().assert_code(0);
+        assert_eq!(fs::read(stage.inside(&first).join("folder/file")).unwrap(), b"content");
+        stage.assert_newest_is_source(Judge::strict());
+        assert_eq!(stage.counts()["bytes_copied"], 0, "{rule}: read from the source");
+    }
 }
 
 #[test]

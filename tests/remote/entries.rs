@@ -1,6 +1,7 @@
 //! Entries of a remote source that are out of the ordinary: names, depths, targets, kinds, modes, times.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 
 use fixtures::judge::Judge;
@@ -244,4 +245,31 @@ fn many_long_symlinks_at_the_end_of_long_paths_do_not_stop_the_line() {
     assert!(!done.said().contains("lost"), "{}", done.said());
     let copy = stage.inside(&stage.history().newest());
     assert_eq!(Judge::sftp().differences(&stage.source, &copy), Vec::<String>::new());
+}
+
+/// procfs lists sizes of 0; what it holds is read to its end, over any number of READs.
+#[test]
+fn files_that_are_listed_as_empty_are_read_to_their_end() {
+    need!(need::root());
+    let folder = Path::new("/proc/sys/kernel/keys");
+    let there = folder.join("maxkeys").exists().then_some(());
+    need!(there.ok_or(need::Missing("needs /proc/sys/kernel/keys".to_owned())));
+    let content = |name: &str| fs::read(folder.join(name)).expect("it can be read");
+    let server = need!(Sshd::serving(Subsystem::Program));
+    let stage = Stage::with(BIN, &Tree::new().file("empty", "").file("also empty", ""));
+    let both = format!("{},{},/proc/kallsyms", stage.source.display(), folder.display());
+    let run = || server.reached_by(stage.run().set("srcs-to-backup", &both));
+    run().expect(0);
+    let newest = stage.history().newest();
+    for name in ["maxkeys", "root_maxbytes"] {
+        let copy = newest.join("proc/sys/kernel/keys").join(name);
+        assert_eq!(fs::read(copy).expect("it was copied"), content(name), "{name}");
+    }
+    let copy = fs::read(newest.join("proc/kallsyms")).expect("it was copied");
+    assert!(copy.len() > 1_000_000 && copy.ends_with(b"\n"), "{} bytes", copy.len());
+    // What is empty is empty, and stays linked.
+    run().expect(0);
+    stage.assert_newest_is_source(Judge::sftp());
+    stage.assert_linked("empty");
+    stage.assert_linked("also empty");
 }

@@ -116,7 +116,7 @@ fn root_gives_old_snapshots_a_manifest_and_shares_what_is_unchanged() {
     // Nothing is proved by the hashes that files bear any more, and what was forged with its hash is found.
     verify().expect(0);
     forge(&stage.inside(&first).join("plain"));
-    verify().expect(4).assert_says("the hash that it bears was changed with it");
+    verify().expect(4).assert_says("its hash attribute was changed to match");
     // A snapshot in which something is wrong gets none.
     fs::remove_dir_all(manifest(&stage, &first)).expect("it is there");
     fs::remove_dir_all(manifest(&stage, &second)).expect("it is there");

@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -182,8 +183,12 @@ impl<S: Source> SnapshotWriter<S> {
         if !self.dresser.abilities.links {
             return Ok(Linked::NotTried);
         }
-        match replacing(!folder.fresh, here, name, || here.link(name, from.0, from.1)) {
+        let link = || here.link(name, from.0, from.1);
+        match replacing(!folder.fresh, here, name, link) {
             Ok(()) => Ok(Linked::Yes),
+            Err(error) if folder.fresh && is(&error, Errno::EXIST) && is_left(here, name)? => {
+                replacing(true, here, name, link).map(|()| Linked::Yes)
+            }
             Err(error) if no_more_links(&error, here) => Ok(Linked::Failed),
             Err(error) => Err(error),
         }
@@ -275,6 +280,21 @@ impl<S: Source> SnapshotWriter<S> {
         }
         Ok(())
     }
+}
+
+/// Whether what has the name `name`, in a folder that was made just now, is what a link left there that failed, or is gone again:
+/// GlusterFS says EEXIST for a moment after it said that an inode has too many links. Otherwise it is another entry, which the
+/// file system does not tell apart, and is listed under its own name.
+fn is_left(here: &Dir, name: &CStr) -> io::Result<bool> {
+    if here.find(name)?.is_none() {
+        return Ok(true);
+    }
+    let mut listed = false;
+    here.names(|entry| {
+        listed = entry.name == name;
+        if listed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(listed)
 }
 
 /// Whether a copy may succeed where a link did not: the inode has no room for another (ext4: 65,000),

@@ -5,7 +5,6 @@
 //! lost, is looked at in front of the first byte, and goes on only where it is as it was listed.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine::entry::{Kind, Meta};
@@ -17,6 +16,9 @@ use crate::sftp::read::delivery::{Fetched, Post};
 use crate::sftp::read::listing::Going;
 use crate::sftp::read::location::Place;
 use crate::sftp::read::purpose::{FileStep, Purpose, ReadLine};
+use crate::sftp::read::unreadable_file::{
+    MOST_UNTOLD, cut_short, denied, endless, is_replaced, unaskable,
+};
 
 /// A file is opened on one more channel for each so many bytes.
 const A_CHANNEL: u64 = 4 << 20;
@@ -27,30 +29,16 @@ const TRIES: u32 = 4;
 /// What a piece that waits takes beside its bytes: a server may answer with a byte at a time.
 const PIECE: u64 = 128;
 
+/// A file that is listed with the size 0 may hold something: procfs and some FUSE file systems tell no sizes. So
+/// one READ of so many bytes goes out with its OPEN.
+const UNTOLD: u32 = 4 * 1024;
+
+/// When it holds something, further READs are as long as a large file's while fewer bytes than that are asked for.
+const UNTOLD_AHEAD: u64 = 8 << 20;
+
 /// Seconds that a modification time has to be older than a read to prove what was read: FAT counts two, and
 /// clocks differ.
 const TICK: i64 = 5;
-
-/// What servers put for bytes of a name that are not UTF-8: U+FFFD.
-const REPLACED: &[u8] = "\u{fffd}".as_bytes();
-
-/// Whether the name of a path may be what a server shows in place of another one.
-fn is_replaced(path: &[u8]) -> bool {
-    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    name.windows(REPLACED.len()).any(|part| part == REPLACED)
-}
-
-fn denied() -> SourceError {
-    let error = io::Error::other("the server says that it does not exist, and that it is there");
-    SourceError::Unreadable { action: "open", error }
-}
-
-fn unaskable() -> SourceError {
-    let error = io::Error::other(
-        "the server lists it under a name that it does not know: it puts U+FFFD for what is not UTF-8; rename it there",
-    );
-    SourceError::Unreadable { action: "open", error }
-}
 
 /// A file that is being read.
 pub(crate) struct File {
@@ -135,7 +123,7 @@ impl File {
             alone: false,
             next: from,
             told: from,
-            end: size,
+            end: if size == 0 { MOST_UNTOLD } else { size },
             parts: BTreeMap::new(),
             again: Vec::new(),
             reads: 0,
@@ -158,7 +146,11 @@ impl File {
 
     /// What it takes of the books while it is being read, if it is small.
     pub(crate) fn reserve(&self) -> u64 {
-        if self.is_small() { self.size } else { 0 }
+        match self.size {
+            0 => u64::from(UNTOLD),
+            size if self.is_small() => size,
+            _ => 0,
+        }
     }
 
     pub(crate) fn index(&self) -> usize {
@@ -239,7 +231,8 @@ impl File {
             if self.next >= self.end || self.reads >= most {
                 return;
             }
-            let length = (self.end - self.next).min(u64::from(READ_MAX)) as u32;
+            let most = self.piece(around.books);
+            let length = (self.end - self.next).min(u64::from(most)) as u32;
             if !self.read_piece(self.next, length, around) {
                 return;
             }
@@ -247,10 +240,16 @@ impl File {
         }
     }
 
+    /// Most bytes that one READ asks for.
+    fn piece(&self, books: &Books) -> u32 {
+        let is_untold = self.size == 0;
+        if is_untold && (self.told == 0 || books.asked > UNTOLD_AHEAD) { UNTOLD } else { READ_MAX }
+    }
+
     fn read_piece(&mut self, offset: u64, length: u32, around: &mut Around<'_>) -> bool {
         let ready = self.streams.iter().enumerate().filter(|(_, stream)| stream.ready);
         let Some((number, _)) = ready.min_by_key(|(_, stream)| stream.reads) else { return false };
-        let small = self.is_small();
+        let small = self.is_small() && u64::from(length) <= self.reserve();
         let stream = &mut self.streams[number];
         let Some(handle) = &stream.handle else { return false };
         stream.reads += 1;
@@ -266,7 +265,7 @@ impl File {
 
     /// Opens a large file on more channels.
     fn spread(&mut self, lines: &mut [ReadLine]) {
-        if self.place.is_some() {
+        if self.place.is_some() || self.is_small() {
             return;
         }
         let most = usize::try_from(self.end.saturating_sub(self.next) / A_CHANNEL);
@@ -372,9 +371,16 @@ impl File {
                 }
                 let same = self.is_as_listed(&now);
                 if std::mem::take(&mut self.unchecked) && !(same && self.proves_what_was_told()) {
+                    if self.size == 0 {
+                        return Err(Failed::With(cut_short()));
+                    }
                     // What was told and what would follow are of two different files.
                     self.end_here(around.books);
                     self.closing = true;
+                }
+                // It got a size since it was listed: it is read again with that.
+                if self.size == 0 && now.size > 0 {
+                    self.end_here(around.books);
                 }
                 // What one channel tells otherwise is what counts.
                 if !same || self.after.as_ref().is_none_or(|after| self.is_as_listed(after)) {
@@ -389,11 +395,16 @@ impl File {
                 self.streams[stream].reads -= 1;
                 self.reads -= 1;
                 let missing = length - bytes.len() as u32;
-                if missing > 0 {
+                if missing > 0 && offset + (bytes.len() as u64) < self.end {
                     self.again.push((offset + bytes.len() as u64, missing));
                     self.closing = false;
                 }
+                // What was told of it was told before its end was read.
+                self.closing &= self.size > 0;
                 self.take(offset, bytes, around);
+                if self.size == 0 && self.told >= MOST_UNTOLD {
+                    return Err(Failed::With(endless()));
+                }
             }
             (FileStep::Read { stream, offset, .. }, Answer::Status(Status::Eof)) => {
                 self.streams[stream].reads -= 1;
@@ -499,7 +510,10 @@ impl File {
             );
             return Going::On;
         }
-        self.finish(Ok(after), around)
+        // Its size is what could be read of it.
+        let is_untold = self.size == 0 && after.size == 0;
+        let size = if is_untold { self.told } else { after.size };
+        self.finish(Ok(Meta { size, ..after }), around)
     }
 
     fn finish(&mut self, result: Result<Meta, SourceError>, around: &mut Around<'_>) -> Going {

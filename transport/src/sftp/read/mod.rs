@@ -16,6 +16,7 @@ mod scheduler_rules_tests;
 #[cfg(test)]
 mod scheduler_tests;
 pub(crate) mod unproven_entries;
+pub(crate) mod unreadable_file;
 
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
