@@ -381,7 +381,7 @@ fn mistakes_are_named_before_anything_is_touched() {
         ("rsync-single-params", "-a,--nosuch", "has no option '--nosuch'"),
         ("rsync-single-params", "-aQ", "has no option '-Q'"),
         ("rsync-single-params", "-a -x", "separated by commas"),
-        ("rsync-single-params", "-a,--chmod=u+q", "no change of modes"),
+        ("rsync-single-params", "-a,--chmod=u+q", "is not a mode change"),
         ("rsync-single-params", "--usermap=1:2,--chown=3", "there is another --usermap"),
     ] {
         let done = stage.run().set(key, value).expect(2);
