@@ -154,7 +154,7 @@ fn names_owners_modes_and_times_that_were_changed_are_found_whatever_the_times_o
     for (script, expected) in [
         (
             "touch -r folder x; mv folder/one t; mv folder/two folder/one; mv t folder/two; touch -r x folder; rm x",
-            &["folder/one: it is not", "folder/two: it is not"][..],
+            &["folder/one: its content was", "folder/two: its content was"][..],
         ),
         (
             "touch -r folder x; cp -p folder/one folder/new; touch -r x folder; rm x",
