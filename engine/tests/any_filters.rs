@@ -1,5 +1,5 @@
-//! Whatever stands in a rule or a file of rules, in any bytes: it is taken, or told in words that can be shown, and
-//! names are judged by what was taken.
+//! Any bytes in a rule or a file of rules are either accepted or rejected with a printable message,
+//! and names are judged by the accepted rules.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use engine::filter::options::Outside;
 use engine::filter::scope::{Text, Texts};
 use proptest::prelude::*;
 
-/// Pieces that rules are made of, and what is none.
+/// Pieces of valid and invalid rules.
 const PIECES: [&str; 32] = [
     "- ",
     "+ ",
@@ -83,7 +83,7 @@ proptest! {
                 let scope = Arc::new(filters).scope();
                 let mut texts = Texts::new();
                 let mut wanted = scope.rule_files();
-                // Files that name others, deeper than anybody may.
+                // Files that merge each other beyond the depth limit.
                 for _ in 0..50 {
                     texts.extend(wanted.drain(..).map(|name| (name, Text::Read(file.clone()))));
                     let entered = scope.enter(b"inside".to_vec(), b"/source".to_vec(), &texts);
@@ -108,7 +108,7 @@ proptest! {
     }
 }
 
-/// A pattern that makes a simple matcher try every way there is.
+/// A pattern that makes a backtracking matcher try every combination.
 #[test]
 fn no_pattern_takes_for_ever() {
     let stars = b"*a".repeat(40);

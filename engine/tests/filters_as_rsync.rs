@@ -1,4 +1,4 @@
-//! The filters decide as the real rsync does: random trees and random rules, and rsync as the judge.
+//! The filters decide like the real rsync: random trees, random rules, and rsync as the reference.
 //!
 //! The seed is printed; `FILTER_SEED=…` repeats a run, `FILTER_CASES=…` makes it longer.
 
@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-/// An option, as rsync takes it and as the engine does.
+/// An option in the forms of rsync and of the engine.
 #[derive(Debug, Clone)]
 enum Given {
     Exclude(String),
@@ -30,7 +30,7 @@ enum Given {
     Nul,
 }
 
-/// Paths of files (with their content) and folders (with a slash at the end).
+/// Files with their content, and folders, whose path ends in a slash.
 type Tree = Vec<(String, String)>;
 
 const NAMES: [&str; 14] =
@@ -153,7 +153,7 @@ fn rule_file() -> impl Strategy<Value = String> {
         .prop_map(|(lines, end, ended)| lines.join(end) + if ended { end } else { "" })
 }
 
-/// A rule file without anything wrong in it, as most are.
+/// A rule file without errors, like most.
 fn good_rule_file() -> impl Strategy<Value = String> {
     let prefix = select(&["- ", "+ ", "- /", "-! ", "+ /", "-/ ", "-s ", "H "][..]);
     let line = (prefix, pattern()).prop_map(|(prefix, pattern)| format!("{prefix}{pattern}"));
@@ -181,7 +181,8 @@ fn tree() -> impl Strategy<Value = Tree> {
     let plain = (path.clone(), any::<bool>())
         .prop_map(|(path, folder)| (if folder { path + "/" } else { path }, String::new()));
     let file_name = select(&[".f", ".f", ".g", ".rsync-filter", ".cvsignore", "g"][..]);
-    // Of a rule file in a folder with wildcards in its name, rsync reads the folder's name as a pattern.
+    // If the name of a folder contains wildcards, rsync treats it as a pattern in the folder's rule
+    // file.
     let plain_names = ["a", "b", "ab", "ba", "a.b", "c", "-", "a b", "core"];
     let path = prop::collection::vec(select(plain_names.to_vec()), 1..4);
     let path = path.prop_map(|names| names.join("/"));
@@ -191,7 +192,7 @@ fn tree() -> impl Strategy<Value = Tree> {
     prop::collection::vec(prop_oneof![6 => plain, 1 => rules], 1..30)
 }
 
-/// Makes what fits: a path below a file is left out.
+/// Creates the tree; a path below a file is skipped.
 fn make(root: &Path, tree: &Tree) {
     for (path, content) in tree {
         let full = root.join(path);
@@ -205,7 +206,7 @@ fn make(root: &Path, tree: &Tree) {
     }
 }
 
-/// What rsync would transfer of the tree at `root`; `None` when it refuses the rules.
+/// What rsync would transfer from the tree at `root`; `None` if it rejects the rules.
 fn of_rsync(root: &Path, files: &Path, options: &[Given]) -> Option<BTreeSet<Vec<u8>>> {
     let mut rsync = Command::new("rsync");
     rsync
@@ -243,7 +244,7 @@ fn list(files: &Path, number: usize) -> PathBuf {
     files.join(format!("list{number}"))
 }
 
-/// What the engine would take; `None` when it refuses a rule.
+/// What the engine would back up; `None` if it rejects a rule.
 fn of_ours(root: &Path, files: &Path, options: &[Given]) -> Option<BTreeSet<Vec<u8>>> {
     let bytes = |text: &String| text.as_bytes().to_vec();
     let options = options.iter().enumerate().map(|(number, option)| match option {
@@ -263,7 +264,7 @@ fn of_ours(root: &Path, files: &Path, options: &[Given]) -> Option<BTreeSet<Vec<
     walk(&filters.scope(), root, b"", &mut found).then_some(found)
 }
 
-/// Whether all rule files could be used.
+/// Whether all rule files are valid.
 fn walk(outer: &Arc<Scope>, folder: &Path, inside: &[u8], found: &mut BTreeSet<Vec<u8>>) -> bool {
     let mut texts = Texts::new();
     let mut names = outer.rule_files();

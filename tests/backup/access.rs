@@ -1,4 +1,5 @@
-//! Who else gets at what is made: modes of the backups folder, of `.backup_manager`, of snapshots and of the log.
+//! Access for other users: modes of the backups folder, of `.backup_manager`, of snapshots and of
+//! the log.
 
 use std::fs::{self, Permissions, set_permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
@@ -13,7 +14,7 @@ use rustix::process::Signal;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// Another user than the one who runs the program.
+/// A user other than the one who runs the program.
 const USER: u32 = 12345;
 
 fn mode(path: &Path) -> u32 {
@@ -24,7 +25,7 @@ fn with_umask(run: Run, umask: &str) -> Run {
     run.under(&["sh", "-c", &format!("umask {umask} && exec \"$@\""), "sh"])
 }
 
-/// All below `folder`, itself included.
+/// Everything below `folder`, including `folder`.
 fn below(folder: &Path) -> Vec<PathBuf> {
     let mut all = vec![folder.to_owned()];
     for entry in fs::read_dir(folder)
@@ -41,7 +42,7 @@ fn below(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// A stage on which the backups folder is missing, below folders that everybody may pass.
+/// A setup without a backups folder, below folders that all users may enter.
 fn open_stage() -> Stage {
     let stage = Stage::with(BIN, &Tree::new().file("one", "1"));
     set_permissions(stage.beside("."), Permissions::from_mode(0o755))
@@ -208,7 +209,7 @@ fn no_log_is_written_through_what_another_user_put_in_its_place() {
     fs::hard_link(&victim, &log).unwrap();
     run().expect(2).assert_says("has a second name");
     fs::remove_file(&log).unwrap();
-    // Exchanged during a run: its lines go elsewhere.
+    // Replaced during a run: further lines go to another file.
     let exchange =
         format!("mv '{0}' '{0}.1' && ln -s '{1}' '{0}'", log.display(), victim.display());
     run().set("pre-backup", exchange).expect(0).assert_says("cannot write LOG_FILE");
@@ -258,7 +259,7 @@ fn an_incomplete_snapshot_is_closed_so_that_nobody_keeps_runs_off_it() {
     let run = || stage.run().set("backups-mode", "0755").set("minimum-time-guard-h", "0");
     run().expect(0);
     assert_eq!(mode(&stage.history().newest()), 0o755);
-    // A collapse leaves a snapshot that is built and not sealed.
+    // After a collapse the snapshot is filled but not sealed.
     stage.sh("mkdir ../aside && mv * ../aside");
     run().expect(1).assert_says("are gone");
     let incomplete = fs::read_dir(&stage.backups)
@@ -285,7 +286,7 @@ fn a_folder_for_records_that_another_user_made_beforehand_is_told() {
     assert_eq!(run().lines_with(&told), 1);
     stage.sh(&format!("chown -R --reference='{0}' '{0}/.backup_manager'", stage.backups.display()));
     assert_eq!(run().lines_with(&told), 0);
-    // A history of one user's own, to which root comes.
+    // A history of one user, in which root runs.
     stage.sh(&format!("chown -R {USER} '{}'", stage.backups.display()));
     assert_eq!(run().lines_with(&told), 0);
 }

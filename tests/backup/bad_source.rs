@@ -1,9 +1,10 @@
-//! A source on a bad disk, and one whose daemon dies: what cannot be read is not taken for deleted.
+//! A source on a bad disk, and a source whose daemon dies: unreadable entries do not count as
+//! deleted.
 
 use std::fs;
 
+use fixtures::failing_fs::FailingFs;
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
-use fixtures::frail::Frail;
 use fixtures::judge::Judge;
 use fixtures::need;
 use fixtures::run::Run;
@@ -12,17 +13,17 @@ use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// A stage whose source is shown by a daemon.
-fn shown(tree: &Tree) -> Result<(Frail, Stage), need::Missing> {
+/// A setup whose source is a FUSE folder.
+fn shown(tree: &Tree) -> Result<(FailingFs, Stage), need::Missing> {
     let stage = Stage::with(BIN, tree);
-    Ok((Frail::showing(&stage.source)?, stage))
+    Ok((FailingFs::showing(&stage.source)?, stage))
 }
 
-fn run(frail: &Frail, stage: &Stage) -> Run {
+fn run(frail: &FailingFs, stage: &Stage) -> Run {
     stage.run().set("srcs-to-backup", frail.path())
 }
 
-fn newest(frail: &Frail, stage: &Stage) -> std::path::PathBuf {
+fn newest(frail: &FailingFs, stage: &Stage) -> std::path::PathBuf {
     inside(&stage.history().newest(), &frail.path())
 }
 
@@ -44,7 +45,7 @@ fn a_file_with_bad_blocks_is_carried_forward_and_listed() {
         assert_eq!(fs::read_to_string(copy.join("good")).unwrap(), "2\n");
         assert_untouched(&first, &before);
     }
-    frail.mend();
+    frail.repair();
     run(&frail, &stage).expect(0);
     Judge::plain().assert_same(&stage.source, &newest(&frail, &stage));
 }
@@ -69,7 +70,7 @@ fn a_folder_whose_listing_breaks_off_is_carried_forward_whole() {
     assert_eq!(stage.counts()["deleted"], 0, "{}", stage.counts());
 }
 
-/// Two hundred files, of which half were changed after a first snapshot.
+/// Two hundred files, half of which change after the first snapshot.
 fn two_hundred() -> Tree {
     (0..200).fold(Tree::new(), |tree, number| {
         tree.file(format!("{}/{number}", number % 7), number.to_string())
@@ -107,8 +108,8 @@ fn a_source_whose_daemon_dies_loses_nothing() {
             }
             run(&frail, &stage).expect(1).assert_says("not connected");
         }
-        let again = need!(Frail::showing(&stage.source));
-        // It is mounted elsewhere, so that this is another source of the same history.
+        let again = need!(FailingFs::showing(&stage.source));
+        // The mount point differs, so this is another source of the same history.
         stage.run().set("srcs-to-backup", again.path()).arg("--accept-sources").expect(0);
         Judge::plain().assert_same(&stage.source, &newest(&again, &stage));
     }

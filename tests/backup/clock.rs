@@ -1,4 +1,5 @@
-//! The clock goes wrong: back and forth, to the ends of its bits, or not at all. Backups go on, and nothing goes for it.
+//! Wrong clocks: ahead, behind, at the limits of their range, or stopped. Backups continue, and
+//! nothing is lost.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -20,8 +21,8 @@ fn stage() -> Stage {
     Stage::with(BIN, &tree)
 }
 
-/// The seconds at which clocks and their bits end, and some in between, with the day that names are to tell. Before
-/// 1970 is nothing that Linux lets a clock be set to (settimeofday(2)).
+/// Limits of clocks and of their integer types, and times in between, each with the expected day in
+/// the name. Linux does not accept a time before 1970 (settimeofday(2)).
 const TIMES: [(i64, &str); 7] = [
     (100, "01-01-1970"),
     (951_782_400, "29-02-2000"),
@@ -42,7 +43,7 @@ fn at_any_time_all_commands_work_and_later_ones_at_the_right_time_too() {
         then(stage.run()).expect(0);
         let first = stage.history().newest();
         assert!(first.display().to_string().contains(&format!("my_backup.{day}_")), "{first:?}");
-        // The guard counts at that time as at any other.
+        // The minimum time works at that time as well.
         then(stage.run().set("minimum-time-guard-h", "20")).expect(0);
         assert_eq!(stage.history().complete().len(), 1, "{day}: held");
         stage.sh("echo more >>one");
@@ -54,7 +55,7 @@ fn at_any_time_all_commands_work_and_later_ones_at_the_right_time_too() {
         }
         then(stage.look("restore").set("to", stage.beside("back")).arg(&stage.source)).expect(0);
         Judge::plain().assert_same(&stage.source, &stage.beside("back/source"));
-        // At the right time again, with the guard of every day.
+        // Back at the real time, with the usual minimum time.
         let before: Vec<_> = stage.history().complete();
         let prints: Vec<_> = before.iter().map(|path| Fingerprint::of(path)).collect();
         stage.sh("echo still more >>one");
@@ -138,7 +139,7 @@ fn a_clock_that_stands_still_gives_no_two_the_same_name() {
     stage.look("verify").arg("--all").expect(0);
 }
 
-/// The destination's clock goes back between two runs: what the journal says of times is of no use then.
+/// The destination's clock goes back between two runs, so the times in the journal are useless.
 #[test]
 fn a_checkpoint_from_the_future_makes_nothing_trusted() {
     need!(need::tool("strace"));
@@ -152,7 +153,7 @@ fn a_checkpoint_from_the_future_makes_nothing_trusted() {
     noted["durable_before"] = serde_json::json!({"secs": seconds_to(0).abs() + DAY, "nanos": 0});
     noted["sync_failed"] = false.into();
     fs::write(&journal, noted.to_string()).expect("it can be written");
-    // As a power cut would leave it.
+    // The state that a power cut would leave.
     let torn = stage.inside(&incomplete).join("folder/two");
     let time = torn.metadata().and_then(|meta| meta.modified()).expect("it is there");
     let file = fs::File::options().write(true).open(&torn).expect("it can be written");
@@ -171,7 +172,7 @@ fn a_time_that_the_clocks_show_twice_picks_the_later_snapshot() {
         fs::write(folder.join("f"), time).unwrap();
     }
     for zone in ["CET-1CEST,M3.5.0,M10.5.0/3", "Europe/Berlin"] {
-        // A rule in the style of POSIX needs no database.
+        // A POSIX-style rule needs no time zone database.
         if !zone.contains(',') && !Path::new("/usr/share/zoneinfo").join(zone).exists() {
             continue;
         }
@@ -186,7 +187,8 @@ fn a_time_that_the_clocks_show_twice_picks_the_later_snapshot() {
 fn a_clock_behind_the_newest_snapshot_is_reported_and_takes_one_snapshot_in_the_minimum_time() {
     let clock = need!(Clock::new());
     let hour = 3_600;
-    // By an hour, by more than the guard, and back to 1970; each with a clock that goes on from there.
+    // Back by an hour, by more than the minimum time, and to 1970; the clock then runs on from
+    // there.
     for back in [-hour, -30 * hour, seconds_to(hour)] {
         let stage = stage();
         let guarded = |shift| clock.shifted(stage.run().set("minimum-time-guard-h", "20"), shift);
@@ -196,7 +198,7 @@ fn a_clock_behind_the_newest_snapshot_is_reported_and_takes_one_snapshot_in_the_
             done.assert_says("the clock is wrong").assert_says("nothing to do");
         }
         assert_eq!(stage.history().complete().len(), 1, "{back}");
-        // The time since boot goes on where the clock does not.
+        // The time since boot advances even if the clock does not.
         let short = stage.run().set("minimum-time-guard-h", "0");
         clock.shifted(short, Shift::By(back)).expect(0);
         assert_eq!(stage.history().complete().len(), 2, "{back}");

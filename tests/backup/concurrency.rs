@@ -1,4 +1,4 @@
-//! Several at once on one backups folder: whoever comes second says so, or does what it does without harm.
+//! Several processes on one backups folder: the second one says so, or works without harm.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -17,10 +17,10 @@ use rustix::process::Signal;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// What a run says that found another one at work.
+/// The message of a run that finds another one at work.
 const BUSY: &str = "another run of this job is at work";
 
-/// Namespaces as a container has them.
+/// Namespaces like those of a container.
 const CONTAINER: [&str; 6] = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--ipc"];
 
 fn sample() -> Tree {
@@ -31,7 +31,7 @@ fn sample() -> Tree {
         .hard_link("second name", "folder/two")
 }
 
-/// A stage with a snapshot of 50 hours ago, and a source that has changed since.
+/// A setup with a snapshot from 50 hours ago, and a source that changed since.
 fn stage() -> Stage {
     let stage = Stage::with(BIN, &sample());
     stage.take();
@@ -41,12 +41,12 @@ fn stage() -> Stage {
     stage
 }
 
-/// A run that takes some seconds.
+/// A run that takes several seconds.
 fn slow(stage: &Stage) -> Run {
     stage.run().rsync(&["--bwlimit=1000"])
 }
 
-/// Starts `run` and waits until it is at work on its snapshot.
+/// Starts `run` and waits until it has started its snapshot.
 #[track_caller]
 fn begun(stage: &Stage, run: &Run) -> Running {
     let mut running = run.start();
@@ -58,7 +58,8 @@ fn begun(stage: &Stage, run: &Run) -> Running {
     running
 }
 
-/// Ends the test unless `first`, with which others interfered, completes and all is as it should be.
+/// Fails the test unless `first`, with which others interfered, completes and the folder is in
+/// order.
 #[track_caller]
 fn completes(stage: &Stage, first: Running, complete: usize) {
     first.wait().assert_code(0);
@@ -72,7 +73,7 @@ fn lock_file(stage: &Stage) -> std::path::PathBuf {
     stage.backups.join(format!(".backup_manager/locks/{PREFIX}.lock"))
 }
 
-/// The files that keep runs apart.
+/// The lock files and leases.
 fn locks(stage: &Stage) -> Vec<std::ffi::OsString> {
     let left = fs::read_dir(stage.backups.join(".backup_manager/locks")).expect("a folder");
     left.flatten().map(|entry| entry.file_name()).collect()
@@ -137,7 +138,8 @@ fn without_locks_a_second_run_keeps_away_all_the_same() {
     }
 }
 
-/// As two machines of which one has no locks on the folder that they share, or a lock service that comes back.
+/// Like two machines of which one has no locks on the shared folder, or a lock service that
+/// returns.
 #[test]
 fn a_run_that_has_locks_minds_one_that_has_none() {
     need!(need::tool("strace"));
@@ -176,14 +178,14 @@ fn without_locks_a_killed_run_holds_the_next_one_for_less_than_a_minute() {
     stage.assert_newest_is_source(Judge::plain());
 }
 
-/// As a laptop that slept while another machine's run began.
+/// Like a laptop that slept while a run of another machine started.
 #[test]
 fn without_locks_a_run_that_slept_lets_the_one_that_took_over_alone() {
     need!(need::tool("strace"));
     let stage = stage();
     let none = "flock:error=ENOLCK";
     let mut first = begun(&stage, &slow(&stage).injecting(&[none]));
-    // With its tracer stopped it gets no further than the next call.
+    // With its tracer stopped, the program stops at its next call.
     first.signal(Signal::STOP);
     stage.run().injecting(&[none]).expect(0);
     let newest = stage.history().newest();
@@ -229,7 +231,7 @@ fn what_happens_to_another_prefix_is_none_of_a_runs_business() {
     completes(&stage, first, 2);
 }
 
-/// A stage with three snapshots of many files.
+/// A setup with three snapshots of many files.
 fn three() -> Stage {
     let tree = (0..60).fold(Tree::new(), |tree, number| {
         tree.file(format!("folder {}/{number}", number % 6), format!("content {number}"))
@@ -242,7 +244,7 @@ fn three() -> Stage {
     stage
 }
 
-/// Removes all but the newest and the one that is being read, if one is, while `running` is at work.
+/// Prunes everything except the newest snapshot and the one being read, while `running` is at work.
 #[track_caller]
 fn pruned_meanwhile(stage: &Stage, running: Running) -> Done {
     let pruned = stage.look("prune").set("max-backups", "1").arg("--yes").done();
@@ -254,7 +256,7 @@ fn pruned_meanwhile(stage: &Stage, running: Running) -> Done {
 #[test]
 fn a_check_does_not_take_a_removal_for_damage() {
     need!(need::tool("strace"));
-    // While the first of three is listed, and in the middle of reading.
+    // During the listing of the first of three snapshots, and while content is read.
     for (slow, after) in [("getdents64", 300), ("fadvise64", 500)] {
         let stage = three();
         let rule = format!("{slow}:delay_enter=50000");
@@ -279,7 +281,7 @@ fn a_restore_whose_snapshot_is_removed_lists_what_did_not_come_back() {
     let mut running = restore.injecting(&["utimensat:delay_enter=30000"]).start();
     let back = stage.beside("back/source");
     assert!(running.until(|| has_files(&back)), "it was too fast: {}", running.wait().said());
-    // Nothing of ours does that, but somebody may.
+    // Not done by the program, but possible by hand.
     fs::remove_dir_all(&oldest).expect("it can be removed");
     running.wait().assert_code(3).assert_says("FAILED");
 }
@@ -304,7 +306,7 @@ fn a_run_that_was_stopped_for_long_goes_on_alone() {
     completes(&stage, first, 2);
 }
 
-/// The inodes of a folder that stand under temporary names.
+/// The inodes of a folder that have temporary names.
 fn temporary(folder: &Path) -> Vec<u64> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let is_temporary = |entry: &fs::DirEntry| {
@@ -314,7 +316,7 @@ fn temporary(folder: &Path) -> Vec<u64> {
     entries.filter(is_temporary).filter_map(inode).collect()
 }
 
-/// Has two restores write the same large file at the same time, and kills the second.
+/// Two restores write the same large file at the same time; the second one is killed.
 fn two_restores(stage: &Stage, restore: &Run) {
     let back = stage.beside("back/source");
     let whole = || {
@@ -337,7 +339,7 @@ fn two_restores(stage: &Stage, restore: &Run) {
     second.signal(Signal::KILL);
     second.wait();
     whole();
-    // What the second one left, and nobody makes any more.
+    // The remains of the second restore do not disturb the next one.
     restore.expect(0);
     assert_eq!(temporary(&back), Vec::<u64>::new());
     Judge::sent_by_sftp().assert_same(&stage.source, &back);

@@ -1,4 +1,4 @@
-//! Real file systems: their limits of links, space and inodes, and what some cannot hold at all.
+//! Real file systems: limits of links, space and inodes, and types that some cannot store.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ use fixtures::tree::Tree;
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 const MIB: usize = 1 << 20;
 
-/// Renames the newest snapshot to one of so many hours ago.
+/// Renames the newest snapshot to one this many hours ago.
 fn age(stage: &Stage, hours: u64) -> std::path::PathBuf {
     let aged = stage.history().path(&hours_ago(hours), "");
     fs::rename(stage.history().newest(), &aged).expect("rename a snapshot");
@@ -87,7 +87,7 @@ fn the_link_limit_of_ext4_starts_a_new_group_of_links() {
     stage.assert_linked("other");
     assert_eq!(stage.counts()["link_fallbacks"], 1, "{}", done.said());
     stage.assert_newest_is_source(Judge::plain());
-    // The next ones link to the new group; nothing is read from the source for it.
+    // Later snapshots link to the new group, without reading the source.
     stage.take();
     stage.assert_linked("popular");
     assert_eq!(stage.counts()["link_fallbacks"], 0);
@@ -105,7 +105,7 @@ fn the_link_limit_keeps_hard_links_of_the_source_together() {
     let first = stage.inside(&stage.history().newest()).join("a");
     let shelf = disk.path().join("shelf");
     fs::create_dir(&shelf).unwrap();
-    // Room for one more name, and there are three.
+    // Room for one more name, but there are three.
     for number in 3..64_999 {
         fs::hard_link(&first, shelf.join(number.to_string())).unwrap();
     }
@@ -197,7 +197,7 @@ fn without_inodes_the_run_fails_and_says_so() {
 
 #[test]
 fn on_xfs_too_a_full_disk_fails_the_run_and_says_what_is_missing() {
-    // Of the disk one per cent may hold inodes, so that they run out first when all files are small.
+    // One per cent of the disk may hold inodes, so small files use up the inodes first.
     let disk = need!(LoopFs::new("xfs", 320, &["-q", "-i", "maxpct=1"]));
     let stage = Stage::new(BIN).backups_in(&disk.path().join("backups"));
     stage.sh("mkdir old; for i in $(seq 80); do echo $i >old/$i; done");
@@ -218,7 +218,7 @@ fn on_xfs_too_a_full_disk_fails_the_run_and_says_what_is_missing() {
     assert_untouched(&first, &before);
 }
 
-/// For a file that is not on the disk yet xfs sets several blocks aside, which a sync gives back.
+/// For a file that is not on disk yet, xfs reserves several blocks; a sync releases them.
 #[test]
 fn a_disk_that_is_full_of_what_is_only_in_memory_is_synced_and_filled_further() {
     need!(need::tool("strace"));
@@ -226,7 +226,7 @@ fn a_disk_that_is_full_of_what_is_only_in_memory_is_synced_and_filled_further() 
     let stage = Stage::new(BIN).backups_in(&disk.path().join("backups"));
     let files = 4_000;
     even_tree(&stage.source.join("many"), files, 20, 500, 1);
-    // A folder is refused, and so is the second one that is tried, with thousands of files in memory.
+    // A folder is refused, and so is the second attempt, with thousands of files in memory.
     let full = "inject=mkdirat:error=ENOSPC:when=22..23";
     let words = ["taskset", "-c", "0", "strace", "-f", "-qqq", "-o", "/dev/null", "-e", full];
     let done = stage.run().under(&words).expect(0);
@@ -249,7 +249,7 @@ fn a_destination_that_is_read_only_fails_the_run() {
     assert_eq!(stage.history().complete().len(), 2);
 }
 
-/// Whether all blocks of a file are shared with another one.
+/// Whether a file shares all blocks with another one.
 fn is_shared(path: &Path) -> bool {
     let done = Command::new("filefrag").arg("-v").arg(path).output().expect("filefrag");
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
@@ -320,7 +320,7 @@ fn of_names_that_differ_in_case_only_one_is_stored_there_and_the_others_are_list
         assert_eq!(stage.history().complete().len(), round);
         let copy = scan(&stage.inside(&stage.history().newest()));
         let source = scan(&stage.source);
-        // What stands under a name is what the source has under it.
+        // Each stored name has the content of that name in the source.
         for (path, found) in copy.iter().filter(|(_, found)| found.is_file()) {
             let theirs = source.get(path).map(|found| &found.content);
             assert_eq!(theirs, Some(&found.content), "{}", path.escape_ascii());

@@ -1,5 +1,5 @@
-//! Filters of the real binary: the cases of rsync's manual page, what is said of bad rules, and why a
-//! path is in or out.
+//! Filters of the real program: the examples of rsync's manual page, messages for bad rules, and
+//! explanations of why a path is included or excluded.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,12 +11,12 @@ use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// A stage in which each of these is an empty file.
+/// A setup with these empty files.
 fn stage(files: &[&str]) -> Stage {
     Stage::with(BIN, &files.iter().fold(Tree::new(), |tree, path| tree.file(path, "")))
 }
 
-/// Everything below `folder`, folders with a slash at their end.
+/// Everything below `folder`; the path of a folder ends in a slash.
 fn below(folder: &Path) -> String {
     let find = [".", "-mindepth", "1", "-type", "d", "-printf", "%P/\\n", "-o", "-printf", "%P\\n"];
     let output = Command::new("find").args(find).current_dir(folder).output().expect("find runs");
@@ -25,7 +25,7 @@ fn below(folder: &Path) -> String {
     lines.into_iter().collect::<Vec<_>>().join(" ")
 }
 
-/// The names of a file's extended attributes.
+/// The names of the extended attributes of a file.
 fn xattrs(file: &Path) -> Vec<String> {
     let tree = fixtures::scan::scan(file.parent().expect("a folder"));
     let name = file.file_name().map(std::os::unix::ffi::OsStrExt::as_bytes).expect("a name");
@@ -33,11 +33,11 @@ fn xattrs(file: &Path) -> Vec<String> {
     found.1.xattrs.keys().cloned().collect()
 }
 
-/// Takes a snapshot of the folders `roots` with these options; what lies in it.
+/// Takes a snapshot of the folders `roots` with these options and returns its content.
 fn taken(stage: &Stage, roots: &str, options: &[&str]) -> String {
     let run = stage.run().set("srcs-to-backup", roots).in_folder(&stage.source).rsync(options);
     let done = run.done();
-    // The snapshot before, with other filters, may have had files of which these leave out all.
+    // These filters may exclude all files of the previous snapshot, which had other filters.
     done.assert_code(if done.lines_with("the filters leave out") > 0 { 3 } else { 0 });
     below(&stage.history().newest())
 }
@@ -183,7 +183,7 @@ fn a_broken_rule_file_in_the_source_leaves_nothing_out_and_is_listed() {
     assert_eq!(held, ".rsync-filter a b");
 }
 
-/// A source with folders `bad-…` whose rule files take without end, beside one with honest rules.
+/// A source with folders `bad-…` whose rule files are endless, beside one with ordinary rules.
 fn hostile_rules() -> Tree {
     let many = |line: &str, count: usize| line.repeat(count);
     let chain = |tree: Tree, number: usize| {
@@ -228,7 +228,7 @@ fn rule_files_without_end_are_listed_for_their_folder_only() {
     }
     assert!(!newest.join("good/left-out").exists() && !newest.join("good/out-too").exists());
     assert_eq!(done.lines_with("/good/"), 0);
-    // Far below what the rules would take that are left out.
+    // Far less memory than the endless rules would take.
     assert!(done.peak_kib < 100 << 10, "{} KiB", done.peak_kib);
 }
 
@@ -315,7 +315,7 @@ fn filters_that_newly_leave_out_a_whole_source_are_told_once() {
         let copy = inside(&stage.history().newest(), &home);
         assert_eq!(std::fs::read_dir(copy).map_or(0, Iterator::count), left);
         assert_eq!(filtered().expect(0).lines_with("of it that the snapshot before has"), 0);
-        // A few files less are nothing to tell.
+        // A few files fewer are not reported.
         run().expect(0);
         run().set("rsync-dict-params", r#"{"--exclude":"photo1*"}"#).expect(0);
     }

@@ -1,5 +1,5 @@
-//! A snapshot that is being read stays, whatever the retention says, and goes the next time; a reader that was
-//! killed keeps nothing.
+//! A snapshot that is being read stays, whatever the retention says, and goes later; a killed
+//! reader blocks nothing.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// Two snapshots, the older of which holds what the newer does not.
+/// Two snapshots; the older one contains files that the newer does not.
 fn stage() -> (Stage, PathBuf) {
     let stage = Stage::with(BIN, &Tree::new().file("old", "old").file("folder/both", "both"));
     let aged = stage.history().path(&hours_ago(50), "");
@@ -26,7 +26,7 @@ fn stage() -> (Stage, PathBuf) {
     (stage, aged)
 }
 
-/// A command that stands still as soon as it has said which snapshot it reads.
+/// A command that is stopped as soon as it has reported which snapshot it reads.
 struct Reader {
     running: Running,
     pid: Pid,
@@ -45,13 +45,14 @@ impl Reader {
         Self { running, pid: pid.expect("found") }
     }
 
-    /// Lets it go on, or end.
+    /// Continues or ends the command.
     fn signal(&self, signal: Signal) {
         kill_process(self.pid, signal).expect("it is there");
     }
 }
 
-/// Who has a lock on an inode, by /proc/locks: `1: FLOCK ADVISORY READ PID MAJOR:MINOR:INODE 0 EOF`.
+/// The process with a lock on an inode, from /proc/locks: `1: FLOCK ADVISORY READ PID
+/// MAJOR:MINOR:INODE 0 EOF`.
 fn locker(inode: &str) -> Option<Pid> {
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
     let line = locks.lines().find(|line| line.contains(&format!("{inode} ")))?;

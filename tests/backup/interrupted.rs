@@ -1,4 +1,4 @@
-//! What an interrupted run left is not believed more than it deserves.
+//! The remains of an interrupted run are verified before they are used.
 
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
@@ -12,7 +12,7 @@ use fixtures::tree::Tree;
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 const SOMEONE: u32 = 12_345;
 
-/// The newest snapshot, turned into one that was interrupted.
+/// Turns the newest snapshot into an interrupted one.
 fn interrupt(stage: &Stage) -> PathBuf {
     let newest = stage.history().newest();
     let incomplete = PathBuf::from(format!("{}.incomplete", newest.display()));
@@ -20,7 +20,7 @@ fn interrupt(stage: &Stage) -> PathBuf {
     incomplete
 }
 
-/// Other bytes of the same length under the same time, as a power cut may leave them.
+/// Replaces the content with other bytes of equal length and restores the time, like a power cut.
 fn tear(path: &Path) {
     let time = path.metadata().and_then(|meta| meta.modified()).expect("the file is there");
     let file = fs::File::options().write(true).open(path).expect("it can be written");
@@ -41,7 +41,7 @@ fn a_torn_file_is_copied_again_also_when_another_of_its_names_is_gone() {
     tear(&inside.join("single"));
     tear(&inside.join("second"));
     let good = inside.join("good").metadata().unwrap().ino();
-    // Removing this name from the snapshot gives the torn inode a new change time.
+    // Removing this name from the snapshot changes the ctime of the damaged inode.
     stage.sh("rm first");
     stage.run().expect(0);
     stage.assert_newest_is_source(Judge::plain());
@@ -96,7 +96,7 @@ fn an_unmounted_source_does_not_empty_what_an_interrupted_first_run_copied() {
     };
     mount("one");
     stage.sh("echo 1 >a; echo 2 >b");
-    // Without room for a report the journal is all that tells where the source was.
+    // Without room for a report, only the journal records the file system of the source.
     let killed = stage.run().injecting(&["syncfs:signal=KILL:when=1"]).done();
     let incomplete = stage.history().incomplete();
     let unmount = format!("umount {}", stage.source.display());

@@ -1,9 +1,10 @@
-//! What a snapshot keeps: everything that a file system holds, as root and as an ordinary user.
+//! What a snapshot preserves: everything that a file system can store, as root and as an ordinary
+//! user.
 
-use fixtures::everything::{SOMEONE, everything, ordinary};
 use fixtures::fingerprint::Fingerprint;
 use fixtures::judge::Judge;
 use fixtures::need;
+use fixtures::sample_tree::{SOMEONE, everything, ordinary};
 use fixtures::scan::scan;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
@@ -65,11 +66,11 @@ fn every_copied_file_carries_the_hash_of_its_content() {
 fn an_ordinary_user_keeps_all_that_is_their_own() {
     need!(need::root());
     let stage = Stage::with(BIN, &ordinary());
-    // chown takes setgid away and re-times nothing; the mode is said again.
+    // chown clears setgid without changing the mtime; the mode is set again.
     stage.sh(&format!("chown -hR {SOMEONE}:{SOMEONE} . && chmod 3775 folder"));
     let done = stage.run_as(SOMEONE).expect(0);
     stage.assert_newest_is_source(Judge::plain());
-    // The parents of the source are root's; that is told, but once.
+    // Root owns the parents of the source, which is reported once.
     assert!(done.lines_with("owner") <= 1, "{}", done.said());
 }
 
@@ -77,13 +78,14 @@ fn an_ordinary_user_keeps_all_that_is_their_own() {
 fn an_ordinary_user_backs_up_the_files_of_others_but_for_their_owners() {
     need!(need::root());
     let stage = Stage::with(BIN, &ordinary());
-    // A set-group-id folder whose group cannot be kept would give its group away: it is not set then.
+    // A setgid folder whose group cannot be set would give access to another group, so setgid is
+    // not set.
     stage.sh(&format!("chown {SOMEONE}:{SOMEONE} 'empty file'; chmod g-s folder"));
     let first = stage.run_as(SOMEONE).expect(0);
     assert_eq!(first.lines_with("owner"), 1, "said once:\n{}", first.said());
     let judge = Judge::plain().without_owners();
     stage.assert_newest_is_source(judge);
-    // What cannot be set is no difference either: all is linked the second time.
+    // What cannot be set is not a difference: the second snapshot links everything.
     let before = Fingerprint::of(&stage.history().newest());
     stage.run_as(SOMEONE).expect(0);
     stage.assert_newest_is_source(judge);
@@ -97,7 +99,7 @@ fn what_the_backups_folder_would_lend_to_new_files_is_not_taken() {
     need!(need::root());
     need!(need::tool("setfacl"));
     let stage = Stage::with(BIN, &everything());
-    // As on many a shared disk: a group of its own for all that is created there, and an ACL.
+    // A common setup of shared disks: setgid with a shared group, and a default ACL.
     let backups = stage.backups.to_string_lossy();
     stage.sh(&format!(
         "chgrp 4321 {backups}; chmod 2777 {backups}; setfacl -d -m u:99:rwx {backups}"

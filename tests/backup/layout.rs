@@ -1,4 +1,4 @@
-//! How sources lie inside a snapshot.
+//! The layout of sources inside a snapshot.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// `a/docs`, `b/docs` and `a/photos` with a file each, below odd parents.
+/// `a/docs`, `b/docs` and `a/photos` with one file each, below parents with unusual modes.
 fn three_folders() -> Stage {
     Stage::with(
         BIN,
@@ -29,7 +29,7 @@ fn list(stage: &Stage, paths: &[&str]) -> String {
     paths.iter().map(|path| format!("{source}/{path}")).collect::<Vec<_>>().join(",")
 }
 
-/// The names right below `folder`.
+/// The names directly in `folder`.
 fn names(folder: &Path) -> Vec<String> {
     let found = scan(folder).into_keys().filter(|path| !path.is_empty() && !path.contains(&b'/'));
     found.map(|name| String::from_utf8_lossy(&name).into_owned()).collect()

@@ -1,5 +1,5 @@
-//! A history knows its sources: other ones are refused, new ones do not wait, dropped ones are told, wrong ones are
-//! reported at every tick.
+//! A history records its sources: other sources are refused, new ones do not wait, dropped ones are
+//! reported, and wrong ones are reported at every run.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// The folders `one`, `two` and `three` with a file each.
+/// The folders `one`, `two` and `three` with one file each.
 fn stage() -> Stage {
     let tree = Tree::new().file("one/a", "1").file("two/b", "2").file("three/c", "3");
     Stage::with(BIN, &tree)
@@ -23,7 +23,7 @@ fn sources(stage: &Stage, names: &[&str]) -> String {
     names.iter().map(path).collect::<Vec<_>>().join(",")
 }
 
-/// A run of those folders that has to wait for the minimum time.
+/// A run of those folders with a minimum time.
 fn guarded(stage: &Stage, names: &[&str]) -> Run {
     stage.run().set("srcs-to-backup", sources(stage, names)).set("minimum-time-guard-h", "20")
 }
@@ -49,9 +49,9 @@ fn another_jobs_history_is_refused_until_it_is_accepted_once() {
     assert_eq!(stage.history().complete().len(), 1);
     status(&stage, &["two"]).expect(1).assert_says("BACKUP_NAME_PREFIX");
     status(&stage, &["one"]).expect(0);
-    // The first job goes on as before.
+    // The first job continues unchanged.
     guarded(&stage, &["one"]).expect(0).assert_says("nothing to do");
-    // Accepting does not wait: the snapshot is what remembers it.
+    // Accepting does not wait, because only a snapshot can record it.
     guarded(&stage, &["two"]).arg("--accept-sources").expect(0);
     assert_eq!(stage.history().complete().len(), 2);
     guarded(&stage, &["two"]).expect(0).assert_says("nothing to do");
@@ -80,7 +80,7 @@ fn spellings_of_the_same_sources_and_old_reports_raise_no_alarm() {
     for name in &names[..2] {
         stage.run().in_folder(&stage.source).set("srcs-to-backup", name).expect(0);
     }
-    // A report that recorded no host, and one that recorded nothing at all.
+    // A report without a host, and one without any sources.
     for field in ["host", "roots"] {
         let newest = stage.history().newest();
         let name = newest.file_name().unwrap().to_string_lossy().into_owned();
@@ -134,7 +134,7 @@ fn a_source_that_is_no_longer_named_is_told_while_snapshots_hold_it() {
         look.assert_says(&two);
     }
     run(&["one"]).arg("--dry-run").expect(0).assert_says("no longer named");
-    // The snapshot that held it goes with this one.
+    // The snapshot that held it goes in this run.
     assert_eq!(run(&["one"]).expect(0).lines_with("not backed up"), 0);
     assert!(!last.exists());
     assert_eq!(run(&["one"]).expect(0).lines_with(&two), 0);
@@ -176,7 +176,7 @@ fn what_mounts_the_sources_first_is_not_asked_for_them_at_every_tick() {
     run().expect(0).assert_says("nothing to do");
 }
 
-/// A call for which the file system table has the line `line`.
+/// A command with the additional line `line` in fstab.
 fn with_fstab(stage: &Stage, run: &Run, line: &str) -> Run {
     let table = stage.beside("fstab");
     fs::write(&table, format!("{line}\n")).expect("written");

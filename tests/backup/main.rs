@@ -1,4 +1,4 @@
-//! Runs: what a snapshot holds, when it is taken, and what happens when something goes wrong.
+//! Runs: the content of a snapshot, when it is taken, and what happens after errors.
 
 mod access;
 mod bad_source;

@@ -1,4 +1,4 @@
-//! Memory does not grow with the tree.
+//! Memory does not grow with the size of the tree.
 
 use fixtures::bulk::{big_tree, flat_folder};
 use fixtures::loop_fs::LoopFs;
@@ -7,19 +7,19 @@ use fixtures::need::Missing;
 use fixtures::stage::Stage;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
-/// The most that a run may have resident, KiB.
+/// The memory limit of a run (resident), KiB.
 const LIMIT: u64 = 64 * 1024;
 
-/// Source and backups on a disk of their own. Files by the hundred thousand that are deleted from a
-/// shared ext4 slow down whoever creates files there for minutes: it passes over inodes that were
-/// freed a short while ago, one by one.
+/// Source and backups are on their own disk. Deleting hundreds of thousands of files from a shared
+/// ext4 slows down the creation of files there for minutes, because ext4 skips recently freed
+/// inodes one by one.
 fn stage(gigabytes: u64) -> Result<(LoopFs, Stage), Missing> {
     let disk = LoopFs::xfs(gigabytes << 10)?;
     let stage = Stage::all_on(BIN, disk.path());
     Ok((disk, stage))
 }
 
-/// Runs twice, a first copy and a run that links all; neither may pass the limit.
+/// Runs twice, a first copy and a run that links everything; both must stay below the limit.
 #[track_caller]
 fn assert_small(stage: &Stage, files: u64, surplus: u64) {
     for work in ["copied", "linked"] {
@@ -29,7 +29,7 @@ fn assert_small(stage: &Stage, files: u64, surplus: u64) {
         assert!(done.peak_kib < LIMIT + surplus, "{} KiB for {files} files {work}", done.peak_kib);
         let counts = stage.counts();
         assert_eq!(counts["files"], files, "{counts}");
-        // Further names of one inode are neither: they are linked to its first one.
+        // Further names of an inode count as neither: they are linked to its first name.
         let done = [work, "hard_links"].map(|key| counts[key].as_u64().unwrap_or_default());
         assert!(done.iter().sum::<u64>() >= files, "{counts}");
     }
@@ -61,7 +61,7 @@ fn hard_linked_files_cost_64_bytes_each_on_top() {
     assert_small(&stage, files, files * 64 / 1024);
 }
 
-/// How many: `FILES`, or a number for every day.
+/// The number of files: `FILES`, or the default.
 fn files() -> u64 {
     std::env::var("FILES").ok().and_then(|files| files.parse().ok()).unwrap_or(60_000)
 }

@@ -1,4 +1,4 @@
-//! One file system a source root: mount points below are left out, and that is said.
+//! `-x`: mount points below a source root are excluded, with a message.
 
 use std::fs;
 
@@ -70,14 +70,14 @@ fn a_bind_mount_of_the_same_file_system_is_no_other_one() {
     let at = stage.source.join("second");
     let disk = Mount::new(&["--bind"], &stage.source.join("inner"), &at);
     let _disk = need!(disk.map_err(need::Missing));
-    // rsync's -x looks at device numbers only, and so sees into it.
+    // rsync's -x compares device numbers only, so it enters the bind mount.
     stage.run().expect(0);
     let copy = stage.inside(&stage.history().newest());
     assert!(copy.join("inner/disk/below").exists());
     assert!(copy.join("second").is_dir());
 }
 
-/// A source with 40 files and, on a disk at `disk`, others of so many bytes.
+/// A source with 40 files and, on a disk mounted at `disk`, other files of this size.
 fn with_disk(files: u32, bytes: usize) -> Result<(Stage, Mount), need::Missing> {
     let stage = Stage::with(BIN, &sample());
     stage.sh("for i in $(seq 40); do echo $i >f$i; done; mkdir disk");
@@ -88,12 +88,13 @@ fn with_disk(files: u32, bytes: usize) -> Result<(Stage, Mount), need::Missing> 
     Ok((stage, disk))
 }
 
-/// The rsync options of a job that stays on no file system.
+/// rsync options of a job without `-x`.
 const ALL: &str = "-a,-H,--numeric-ids,--relative";
 
 #[test]
 fn a_disk_below_a_source_that_is_not_mounted_fails_the_run_until_it_is_accepted() {
-    // Many files; few large ones, with a file in the folder below; and a folder that went with the disk.
+    // Many files; few large ones, and a file in the folder below the mount point; a folder that
+    // disappeared with the disk.
     for (files, bytes, below) in [
         (200, 1, "true"),
         (3, 100_000, "for i in 1 2 3; do echo >disk/$i; done"),
@@ -135,7 +136,7 @@ fn a_disk_below_a_source_may_be_replaced_emptied_by_half_and_left_out_by_filters
     let disk = need!(Mount::tmpfs(&stage.source.join("disk")));
     stage.sh("cp ../aside/* disk");
     run().expect(0);
-    // What it loses while it stays mounted is its user's business.
+    // Losses while the disk stays mounted are changes by its user.
     stage.sh("rm disk/*");
     run().expect(0);
     stage.sh("cp ../aside/* disk");
@@ -180,12 +181,12 @@ fn a_folder_that_moved_to_its_own_disk_is_carried_forward_and_listed_until_its_u
             assert_eq!(fs::read_to_string(copy.join("2")).unwrap(), "2\n");
         }
         run().arg("--dry-run").expect(3).assert_says("carried forward");
-        // Named as a source of its own, it is backed up.
+        // As a source of its own, it is backed up.
         let both = format!("{},{}", stage.source.display(), at.display());
         run().set("srcs-to-backup", &both).expect(0);
         let copy = stage.inside(&stage.history().newest()).join("photos");
         assert_eq!(fs::read_to_string(copy.join("2")).unwrap(), "moved\n");
-        // Or let go.
+        // Or the user drops it.
         run().expect(3);
         run().arg("--accept-shrink").expect(0);
         run().expect(0);
@@ -212,7 +213,7 @@ fn a_mount_point_of_fstab_below_a_source_is_listed_when_it_is_not_mounted() {
     let done = run(ALL).expect(3);
     assert_eq!(done.lines_with("is not mounted"), 1, "{}", done.said());
     done.assert_says(&point("second"));
-    // Mounted, -x would leave it out.
+    // If mounted, -x would exclude it.
     run("-x,-a,--relative").expect(0);
 }
 

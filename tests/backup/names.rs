@@ -1,4 +1,4 @@
-//! Names are bytes: every byte that a name may hold, every length, every depth.
+//! Names are bytes: every byte, length and depth.
 
 use fixtures::judge::Judge;
 use fixtures::need;
@@ -8,7 +8,7 @@ use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// All bytes but NUL and the slash, 253 of them, in two names.
+/// All 253 bytes except NUL and slash, in two names.
 fn every_byte() -> [Vec<u8>; 2] {
     let bytes = (1..=255).filter(|byte| *byte != b'/');
     [bytes.clone().collect(), bytes.rev().collect()]
@@ -77,7 +77,7 @@ fn names_are_escaped_when_they_are_shown() {
 
 #[test]
 fn two_thousand_levels_are_no_problem() {
-    // 2,000 levels of 8 bytes are four times PATH_MAX; no rsync can judge that.
+    // 2,000 levels of 8 bytes are four times PATH_MAX, beyond what rsync can compare.
     let deep = vec!["a-level"; 2_000].join("/");
     let tree = Tree::new()
         .file(format!("{deep}/bottom"), "deep down")
@@ -92,7 +92,7 @@ fn two_thousand_levels_are_no_problem() {
         assert_eq!(differences, Vec::<String>::new());
         assert_eq!(scan(&snapshot).iter().filter(|(_, found)| found.is_file()).count(), 3);
     }
-    // And it can be pruned again.
+    // It can also be pruned.
     stage.run().set("max-backups", "1").expect(0);
     assert_eq!(stage.history().complete().len(), 1);
     assert_eq!(stage.history().deleting().len(), 0);

@@ -1,4 +1,4 @@
-//! `prune`, `hold`, `release`, and the periods that a run keeps: what goes, what stays, and who decides.
+//! `prune`, `hold`, `release`, and the periods that a run keeps.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ const STAMPS: [&str; 6] = [
     "02-03-2026_14-00-00",
 ];
 
-/// A history of small snapshots, as a person or rsync may have made them.
+/// A history of small snapshots, as a user or rsync may have made them.
 fn stage() -> Stage {
     let stage = Stage::with(BIN, &Tree::new().file("one", "first"));
     for stamp in STAMPS {
@@ -34,7 +34,7 @@ fn stage() -> Stage {
     stage
 }
 
-/// The times of the complete snapshots that are there.
+/// The times of the complete snapshots.
 fn left(stage: &Stage) -> Vec<String> {
     let stamp = |path: PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -167,7 +167,7 @@ trait RunsOn {
 }
 
 impl RunsOn for Stage {
-    /// The next run is as any other.
+    /// The next run works as usual.
     fn assert_runs_on(&self) {
         self.take();
         self.assert_newest_is_source(fixtures::judge::Judge::plain());

@@ -1,5 +1,5 @@
-//! What a destination refuses for one entry (a name, attributes, a size) costs that entry or that value, and is listed: neither
-//! the run nor an older snapshot.
+//! If the destination refuses a name, an attribute or a size, only that entry or value is affected
+//! and reported. The run continues, and older snapshots stay.
 
 use std::fs;
 use std::io::Write;
@@ -16,7 +16,7 @@ use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// Sets attributes of `file` until the file system takes no more.
+/// Sets attributes of `file` until the file system refuses more.
 fn fill_with_attributes(stage: &Stage, file: &str) {
     stage.sh(&format!(
         "echo content >{file}
@@ -28,7 +28,7 @@ fn fill_with_attributes(stage: &Stage, file: &str) {
     ));
 }
 
-/// The problems that the report of the newest snapshot lists: path, and what is there instead.
+/// The problems in the newest report: path, and what the snapshot holds instead.
 fn problems(stage: &Stage) -> Vec<(String, String)> {
     let report = stage.history().report(&stage.history().newest());
     let text = |problem: &serde_json::Value, key: &str| {
@@ -55,7 +55,7 @@ fn attributes_that_do_not_fit_beside_an_inode_are_no_full_disk() {
     let listed = problems(&stage);
     assert_eq!(listed.len(), 1, "{listed:?}");
     assert!(listed[0].0.ends_with("/full") && listed[0].1 == "beside", "{listed:?}");
-    // Nothing of it is lost: a restore brings all of them back.
+    // Nothing is lost: a restore returns all of them.
     let back = stage.beside("back");
     let restore = stage.look("restore").arg("latest").arg(&stage.source).set("to", &back);
     restore.expect(0);
@@ -103,7 +103,7 @@ fn names_that_the_destination_refuses_are_listed_and_the_run_goes_on() {
     }
 }
 
-/// What refuses one entry is no reason to fail; what refuses everything is.
+/// An error for one entry does not fail the run; the same error for all entries does.
 #[test]
 fn an_error_at_one_entry_costs_that_entry_and_one_at_all_of_them_the_run() {
     need!(need::tool("strace"));
@@ -114,7 +114,7 @@ fn an_error_at_one_entry_costs_that_entry_and_one_at_all_of_them_the_run() {
     let first = stage.history().newest();
     let before = Fingerprint::of(&first);
     for errno in ["EINVAL", "ENAMETOOLONG", "EILSEQ", "EPERM", "EACCES", "ENOENT", "ENOSPC"] {
-        // Before its 20th call each thread has made the program's own folders.
+        // By its 20th call, each thread has created the program's own folders.
         let one = stage.run().injecting(&[&format!("mkdirat:error={errno}:when=20")]).done();
         one.assert_code(3).assert_says("refuses the folder");
         let all = stage.run().injecting(&[&format!("mkdirat:error={errno}:when=20+")]).done();
@@ -287,7 +287,7 @@ fn jobs_that_try_the_destination_at_the_same_time_find_the_same() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// GlusterFS says ENOSPC at its limit of links, ext4 EMLINK.
+/// GlusterFS returns ENOSPC at its link limit, ext4 EMLINK.
 #[test]
 fn a_link_that_the_destination_refuses_is_a_copy_without_reading_the_source() {
     need!(need::tool("strace"));
@@ -297,7 +297,7 @@ fn a_link_that_the_destination_refuses_is_a_copy_without_reading_the_source() {
     let first = stage.history().newest();
     let before = Fingerprint::of(&first);
     for errno in ["EMLINK", "ENOSPC"] {
-        // The first call of a thread succeeds, so the probe finds that there are links.
+        // The first call of a thread succeeds, so the probe finds hard links.
         stage.run().injecting(&[&format!("linkat:error={errno}:when=2+")]).expect(0);
         let counts = stage.counts();
         assert!(counts["link_fallbacks"].as_u64() > Some(0), "{errno}: {counts}");

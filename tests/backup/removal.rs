@@ -1,5 +1,5 @@
-//! Snapshots that have to go and cannot, and notes that guard them: no backup waits for a removal, no guard is lost, and what
-//! stays is said until it is gone.
+//! Snapshots that cannot be removed, and marks that protect snapshots: no backup waits for a
+//! removal, no mark is lost, and remaining snapshots are reported until they are gone.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ fn name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Makes a file or folder immutable, or lets it be changed again.
+/// Makes a file or folder immutable, or mutable again.
 fn chattr(change: &str, path: &Path) {
     let done = Command::new("chattr").arg(change).arg(path).status();
     assert!(done.is_ok_and(|status| status.success()), "chattr {change} {}", path.display());
@@ -72,13 +72,13 @@ fn what_is_mounted_inside_an_old_snapshot_is_not_removed_with_it() {
     fs::write(precious.join("file"), "kept").expect("a file");
     stage.take();
     let place = stage.inside(&old).join("place");
-    // Of the same file system: st_dev tells nothing.
+    // On the same file system, so st_dev shows no difference.
     let mount = Mount::new(&["--bind"], &precious, &place).expect("a bind mount");
     let done = stage.look("prune").arg(name(&old)).arg("--yes").done();
     assert_ne!(done.code, 0, "{}", done.said());
     done.assert_says("place");
     assert_eq!(fs::read_to_string(precious.join("file")).expect("it is there"), "kept");
-    // The mount moved with the folder that is to go; it is unmounted where it was made.
+    // The mount moved with the folder. It is unmounted at its original path.
     fs::rename(format!("{}.deleting", old.display()), &old).expect("rename it back");
     drop(mount);
     assert!(!fs::exists(place.join("file")).expect("it can be looked for"), "it is unmounted");
@@ -139,7 +139,7 @@ fn a_hold_that_cannot_be_read_holds() {
 fn what_is_noted_of_a_snapshot_outlives_that_it_is_renamed_and_back() {
     let stage = Stage::with(BIN, &Tree::new().file("file", "1"));
     stage.take();
-    // So that the next one has another second for a name.
+    // The next snapshot gets another second in its name.
     stage.take();
     let snapshot = stage.history().complete()[0].clone();
     stage.look("hold").arg(name(&snapshot)).expect(0);

@@ -1,4 +1,4 @@
-//! Interrupted runs: killed at any moment, stopped by signals, and completed by the next one.
+//! Interrupted runs: killed at any moment or stopped by signals, and completed by the next run.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -40,7 +40,7 @@ fn killed_again_and_again_it_completes_and_no_older_snapshot_knows_of_it() {
                 break;
             }
             kills += 1;
-            // Killed after the rename, it was complete already: then this loop is at its end too.
+            // If it was killed after the rename, the snapshot is complete and the loop ends.
             let complete = stage.history().complete();
             assert!(complete.contains(&first), "the first one is there");
             if complete.len() > 1 {
@@ -52,7 +52,7 @@ fn killed_again_and_again_it_completes_and_no_older_snapshot_knows_of_it() {
         assert_eq!(stage.history().complete().len(), 2);
         stage.assert_newest_is_source(Judge::plain());
         assert_untouched(&first, &before);
-        // What a kill after the last rename may have left goes with the next run.
+        // The next run removes the remains of a kill after the last rename.
         stage.take();
         assert_eq!(stage.history().incomplete().len() + stage.history().deleting().len(), 0);
         stage.assert_newest_is_source(Judge::plain());
@@ -117,7 +117,7 @@ fn a_run_that_was_started_with_signals_ignored_ignores_them() {
     let stage = Stage::new(BIN);
     let begun = stage.beside("begun");
     let wait = format!("touch '{}'; while [ -e '{0}' ]; do sleep 0.05; done", begun.display());
-    // As nohup(1) and setsid(1) in a script's background start it.
+    // Background jobs of scripts with nohup(1) or setsid(1) start like this.
     let ignoring = ["sh", "-c", "trap '' HUP INT; exec \"$@\"", "sh"];
     let mut running = stage.run().env("PRE_BACKUP", wait).under(&ignoring).start();
     assert!(running.until(|| begun.exists()), "it is under way");
@@ -147,7 +147,7 @@ fn a_file_that_was_half_written_is_written_again() {
     let content = Tree::new().random_file("file", 1_000_000, 3).mtime(1_600_000_000, 5);
     let stage = Stage::with(BIN, &content);
     let half = stage.history().path(&hours_ago(1), ".incomplete");
-    // Right name, right size, wrong bytes; the mtime is that of the moment, as after a kill.
+    // Correct name and size, wrong bytes; the mtime is the current time, as after a kill.
     let copy = stage.inside(&half);
     Tree::new().random_file("file", 1_000_000, 4).mtime(1_700_000_000, 5).build(&copy);
     stage.take();

@@ -1,4 +1,5 @@
-//! Folders that rsync made continue: they are the base, they count, and nothing in them is changed.
+//! Histories made by rsync continue: their snapshots serve as base, count for retention, and are
+//! never changed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +14,7 @@ use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// A snapshot made as the script did it, linked to `base` if there is one.
+/// A snapshot made by rsync like in the old script, linked to `base` if given.
 fn rsync(stage: &Stage, hours: u64, base: Option<&Path>) -> PathBuf {
     let folder = stage.history().path(&hours_ago(hours), "");
     let mut rsync = Command::new("rsync");
@@ -26,7 +27,7 @@ fn rsync(stage: &Stage, hours: u64, base: Option<&Path>) -> PathBuf {
     folder
 }
 
-/// rsync without `-S` had filled the holes that are linked now.
+/// rsync without `-S` filled the holes of files that are linked now.
 fn judge() -> Judge {
     Judge::plain().without_holes()
 }

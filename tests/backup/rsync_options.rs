@@ -1,4 +1,4 @@
-//! Options of rsync: what they do to a snapshot is what rsync makes of them, letter by letter.
+//! Options of rsync: their effect on a snapshot equals rsync's result.
 
 use std::fmt::Write;
 use std::fs;
@@ -20,8 +20,8 @@ fn rsync(args: &[&str], from: &Path, to: &Path) -> String {
     String::from_utf8_lossy(&done.stdout).into_owned()
 }
 
-/// Takes two snapshots with `options`. The newest has to hold what rsync copies with them, and nothing
-/// may be copied twice.
+/// Takes two snapshots with `options`. The newest must equal rsync's copy with these options, and
+/// unchanged files must not be copied again.
 #[track_caller]
 fn as_rsync(stage: &Stage, options: &[&str]) {
     as_rsync_ending(stage, options, 0);
@@ -29,7 +29,7 @@ fn as_rsync(stage: &Stage, options: &[&str]) {
 
 #[track_caller]
 fn as_rsync_ending(stage: &Stage, options: &[&str], code: i32) -> Done {
-    // A folder at a time: counts start anew.
+    // One folder at a time, each with new counts.
     for snapshot in stage.history().complete() {
         fs::remove_dir_all(snapshot).expect("removed");
     }
@@ -42,7 +42,7 @@ fn as_rsync_ending(stage: &Stage, options: &[&str], code: i32) -> Done {
     let args: Vec<&str> =
         ["-aH", "--numeric-ids", "--relative"].iter().chain(options).copied().collect();
     rsync(&args, &stage.source, &copy);
-    // On the way to the source lie folders that the tests themselves change; of a list there are none.
+    // The tests change the folders above the source; with a list there are none.
     let newest = stage.history().newest();
     let listed = options.iter().any(|option| option.starts_with("--files-from"));
     let (copy, newest) =
@@ -238,7 +238,7 @@ fn files_that_only_look_the_same_are_found_with_ignore_times() {
     let stage = Stage::with(BIN, &Tree::new().file("a", "1").file("b", "1"));
     stage.take();
     stage.sh("touch -r a stamp; printf 2 >a; touch -r stamp a; rm stamp");
-    // The time of its last change would give it away.
+    // The change time would reveal it.
     stage.run().set("trust", "mtime").expect(0);
     stage.assert_linked("a");
     stage.run().set("trust", "mtime").rsync(&["-I"]).expect(0);
@@ -279,7 +279,8 @@ fn a_dry_run_among_the_options_writes_nothing() {
     stage.run().rsync(&["--stats"]).expect(0).assert_says("Number of created files: ");
 }
 
-/// A small tree with every kind of entry and times in whole seconds, or a later state of it.
+/// Creates a small tree with every type of entry and times in whole seconds, or a later state of
+/// it.
 fn grow(random: &mut Random) -> String {
     let mut script = String::new();
     let names = ["a", "b", "c", "d", "d/a", "d/b", "d/c", "d/d", "e", "e/a"];
@@ -325,10 +326,10 @@ fn the_letters_of_itemized_changes_are_those_of_rsync() {
             let mut expected: Vec<String> =
                 rsync(&args, &stage.source, &to.join("")).lines().map(str::to_owned).collect();
             expected.retain(|line| !line.starts_with("created directory"));
-            // Full paths are stored without their first slash.
+            // Full paths are stored without their leading slash.
             let relative = |line: &mut String| *line = line.replacen(" /", " ", 1);
             expected.iter_mut().for_each(relative);
-            // The implied folders are not the test's.
+            // The implied folders do not belong to the test.
             let source = stage.source.display().to_string();
             let below = format!("{}/", source.trim_start_matches('/'));
             let run = stage.run().set("rsync-single-params", "-a,--relative").arg("--dry-run");
@@ -399,7 +400,7 @@ fn owners_that_may_not_be_set_are_kept_as_rsync_keeps_them() {
     need!(need::tool("rsync"));
     let stage =
         Stage::with(BIN, &Tree::new().file("file", "1").owner(7, 8).folder("d").owner(7, 8));
-    // Others have to get through to the source, and the user into its backups.
+    // Other users need access to the source, and the user to its backups.
     stage.sh("chmod -R a+rX . ..; chmod u+s file");
     let run = stage.run_as(1_234).rsync(&["--fake-super"]);
     run.expect(0);
@@ -433,7 +434,7 @@ fn an_owner_that_somebody_else_wrote_into_the_attribute_is_not_given_back() {
     let fake = |run: Run| run.env("RSYNC_SINGLE_PARAMS", "-a,--relative,--fake-super");
     fake(stage.run()).expect(0);
     let newest = stage.inside(&stage.history().newest());
-    // As the owner of the inode can where the backups folder is open.
+    // The owner of the inode can write it where the backups folder is accessible.
     for name in ["roots", "users"] {
         xattr::set(newest.join(name), "user.rsync.%stat", b"104755 0,0 0:7").expect("set");
     }

@@ -1,4 +1,4 @@
-//! Source roots that are gone, emptied, collapsed, or where backups lie: nothing is lost for them.
+//! Source roots that are missing, emptied, collapsed, or that contain the backups: nothing is lost.
 
 use std::fs;
 
@@ -11,14 +11,14 @@ use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// A folder `home` of so many files, and a folder `other`.
+/// A folder `home` with this many files, and a folder `other`.
 fn files(count: usize) -> Tree {
     (0..count).fold(Tree::new().file("other/file", "x").folder("home"), |tree, number| {
         tree.file(format!("home/file {number}"), number.to_string())
     })
 }
 
-/// Both folders as source roots of their own.
+/// Both folders as separate source roots.
 fn both(stage: &Stage) -> String {
     format!("{0}/home,{0}/other", stage.source.display())
 }
@@ -33,7 +33,7 @@ fn a_root_that_is_missing_fails_the_run_and_deletes_nothing() {
     done.assert_says(&stage.source.join("home").to_string_lossy());
     assert_eq!(stage.history().complete().len(), 1);
     assert_untouched(&stage.history().newest(), &before);
-    // Accepting a shrink is no accepting of a missing root.
+    // Accepting a shrink does not accept a missing root.
     stage.run().set("srcs-to-backup", both(&stage)).arg("--accept-shrink").expect(1);
     fs::rename(stage.beside("home"), stage.source.join("home")).unwrap();
     stage.run().set("srcs-to-backup", both(&stage)).expect(0);
@@ -96,7 +96,7 @@ fn a_collapse_seals_nothing_until_it_is_accepted_once() {
     stage.run().set("srcs-to-backup", both(&stage)).arg("--accept-shrink").expect(0);
     stage.assert_newest_is_source(Judge::plain());
     assert_eq!(stage.history().complete().len(), 2);
-    // From now on 9 files are what there is.
+    // From now on 9 files are the base.
     stage.run().set("srcs-to-backup", both(&stage)).expect(0);
 }
 
@@ -218,7 +218,7 @@ fn a_root_that_is_a_symlink_to_a_file_is_followed_and_that_is_said() {
             fs::read(stage.source.join("store/database")).unwrap()
         );
     }
-    // What leads nowhere is missing, not stored as a symlink.
+    // A dangling symlink counts as a missing root; it is not stored as a symlink.
     stage.sh("rm store/database");
     stage.run().set("srcs-to-backup", stage.source.join("conf/db")).expect(1);
 }

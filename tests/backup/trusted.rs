@@ -1,5 +1,5 @@
-//! What is believed of a file without reading it, and what is not: size, times, names of its inode, the error of
-//! a moment.
+//! Which facts about a file are trusted without reading it: size, times, inode numbers, temporary
+//! errors.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use fixtures::concurrent::{repeat_while, swap_while};
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::judge::Judge;
 use fixtures::loop_fs::LoopFs;
-use fixtures::meanwhile::{flipping, meanwhile};
 use fixtures::need;
 use fixtures::run::Run;
 use fixtures::scan::scan;
@@ -30,7 +30,7 @@ fn content(stage: &Stage, name: &str) -> String {
     fs::read_to_string(stage.inside(&stage.history().newest()).join(name)).unwrap_or_default()
 }
 
-/// A time that is not older than any read of these tests, in whole seconds as of a coarse clock.
+/// A time that is later than any read of these tests, in whole seconds like that of a coarse clock.
 const LATER: &str = "@4000000000";
 
 #[test]
@@ -68,7 +68,7 @@ fn a_change_that_kept_size_and_time_is_found_by_its_change_time() {
     let stage = Stage::with(BIN, &Tree::new().file("one", "first").file("two", "other"));
     let first = stage.take();
     let before = Fingerprint::of(&first);
-    // Of the second one only the change time is new.
+    // Only the change time of the second file is new.
     stage.sh(
         "m=$(stat -c %y one); printf FIRST >one; touch -d \"$m\" one; chmod 600 two; chmod 644 two",
     );
@@ -84,7 +84,7 @@ fn a_change_that_kept_size_and_time_is_found_by_its_change_time() {
     assert_eq!((&counts["copied"], &counts["compared"]), (&1.into(), &1.into()), "{counts}");
     stage.assert_newest_is_source(Judge::plain());
     assert_untouched(&first, &before);
-    // What was compared is believed from then on.
+    // A compared file is trusted from then on.
     stage.run().expect(0);
     assert_eq!(stage.counts()["compared"], 0, "{}", stage.counts());
 }
@@ -143,18 +143,18 @@ fn a_new_name_of_a_known_file_copies_nothing_wherever_it_is_found_first() {
             stage.assert_newest_is_source(Judge::plain());
         }
     }
-    // New files with several names are copied once.
+    // A new file with several names is copied once.
     stage.sh("mkdir b y; echo new >b/new; ln b/new y/new");
     stage.run().expect(0);
     assert_eq!(stage.counts()["copied"], 1, "{}", stage.counts());
     stage.assert_newest_is_source(Judge::plain());
 }
 
-/// The numbers of inodes are given anew at once on ext4.
+/// ext4 reuses inode numbers immediately.
 #[test]
 fn a_file_that_gets_the_inode_number_of_another_one_keeps_its_own_content() {
     let disk = need!(LoopFs::ext4(64));
-    // What the program makes must not take the number.
+    // The files of the program must not get the number.
     let elsewhere = Stage::new(BIN);
     let stage = Stage::all_on(BIN, disk.path()).backups_in(&elsewhere.beside("other"));
     stage.sh("mkdir a z; echo old >a/one; ln a/one a/two; touch -d @1 a/one; head -c 3000000 /dev/zero >b");
@@ -214,7 +214,7 @@ fn a_file_that_is_saved_by_making_it_anew_is_in_each_snapshot() {
         let _ = fs::write(&path, "version 2");
         std::thread::sleep(Duration::from_millis(3));
     };
-    meanwhile(save, || {
+    repeat_while(save, || {
         for _ in 0..5 {
             let done = stage.run().done();
             assert!([0, 3].contains(&done.code), "{}", done.said());
@@ -279,7 +279,7 @@ fn a_file_that_the_destination_takes_no_more_of_leaves_no_part_under_its_name() 
     let first = stage.take();
     let before = Fingerprint::of(&first);
     stage.sh("head -c 9000000 /dev/urandom >grows; head -c 9000000 /dev/urandom >new; cp -p new sparse; truncate -s 99M sparse");
-    // In units of 512 bytes; the signal is to become an error.
+    // In units of 512 bytes; the signal must become an error.
     let limit = "trap '' XFSZ; ulimit -f 8000; exec \"$@\"";
     let limited = |run: Run| run.under(&["sh", "-c", limit, "sh"]);
     for run in [stage.run(), stage.run().rsync(&["-c"])] {
@@ -292,7 +292,7 @@ fn a_file_that_the_destination_takes_no_more_of_leaves_no_part_under_its_name() 
     assert_untouched(&first, &before);
     stage.take();
     stage.assert_newest_is_source(Judge::plain());
-    // The same when the base's content is to be copied with another mode.
+    // The same when the content of the base is copied with another mode.
     stage.sh("chmod 600 new");
     let done = limited(stage.run()).done();
     assert!([0, 3].contains(&done.code), "{}", done.said());
@@ -300,7 +300,7 @@ fn a_file_that_the_destination_takes_no_more_of_leaves_no_part_under_its_name() 
     assert_eq!(size, 9_000_000, "{}", done.said());
 }
 
-/// BLAKE3 counts zeros one by one: of a hole of this size it would not come to an end.
+/// BLAKE3 processes every zero; a hole of this size would take practically forever.
 #[test]
 fn a_hole_of_any_size_is_copied_compared_checked_and_restored_at_once() {
     let disk = need!(LoopFs::xfs(300));
@@ -347,7 +347,7 @@ fn nobody_gets_a_copy_of_what_only_others_may_read() {
             .mtime(1_700_000_000, 0);
         tree.build(&stage.source);
     }
-    flipping(&stage.source, ["own", "others"], PAIRS, |_| {
+    swap_while(&stage.source, ["own", "others"], PAIRS, |_| {
         for _ in 0..6 {
             let done = stage.run().set("max-backups", "3").rsync(&["-I"]).done();
             assert!([0, 3].contains(&done.code), "{}", done.said());
@@ -368,7 +368,7 @@ fn what_only_others_may_read_is_no_content_of_a_file_that_has_its_name_size_and_
     need!(need::root());
     let server = need!(Sshd::serving(Subsystem::Internal));
     let remote = |stage: &Stage| server.reached_by(stage.run());
-    // A local source tells change times; the option believes size and time without them.
+    // A local source provides change times; with the option, size and mtime suffice.
     let ways: [&dyn Fn(&Stage) -> Run; 2] = [&remote, &believing_mtime];
     for way in ways {
         let stage = Stage::with(BIN, &Tree::new().file("taken", "SECRET").file("given", "public"));
@@ -399,8 +399,8 @@ fn no_file_gets_the_attributes_of_one_that_had_its_name_for_a_moment() {
             .xattr("user.of", "others");
         tree.build(&stage.source);
     }
-    flipping(&stage.source, ["own", "others"], PAIRS, |_| {
-        // Between what tells the owner and what tells the attributes.
+    swap_while(&stage.source, ["own", "others"], PAIRS, |_| {
+        // Between reading the owner and reading the attributes.
         let slow = ["listxattr,llistxattr:delay_enter=2000"];
         let done = stage.run().rsync(&["-X"]).injecting(&slow).done();
         assert!([0, 3].contains(&done.code), "{}", done.said());
@@ -417,7 +417,7 @@ fn no_file_gets_the_attributes_of_one_that_had_its_name_for_a_moment() {
 fn a_file_under_a_lease_is_waited_for() {
     need!(need::tool("python3"));
     let stage = Stage::with(BIN, &Tree::new().file("leased", "in use").file("other", "x"));
-    // The holder keeps it for a while after it is told that somebody waits.
+    // The lease holder keeps the lease for a while after it learns that a process waits.
     let holder = "import fcntl,os,signal,sys,time
 told=[]
 signal.signal(signal.SIGIO,lambda *a: told.append(1))

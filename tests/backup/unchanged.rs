@@ -1,4 +1,5 @@
-//! The second run: what did not change is linked, what did is copied, and older snapshots stay as they are.
+//! The second run: unchanged entries are linked, changed ones are copied, and older snapshots stay
+//! unchanged.
 
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::judge::Judge;
@@ -60,7 +61,7 @@ fn nothing_changed_so_no_file_of_the_source_is_opened() {
 
 #[test]
 fn each_change_makes_a_new_inode_and_leaves_the_old_one_alone() {
-    // What is done, to which name, and which count of the report tells it.
+    // What is done, to which name, and which count of the report shows it.
     for (script, name, count) in [
         ("printf rewritten! >one", "one", "changed"),
         ("printf more >>one", "one", "changed"),
@@ -121,7 +122,7 @@ fn new_owners_acls_and_attributes_are_local_copies() {
         stage.assert_newest_is_source(Judge::strict());
         assert_untouched(&first, &before);
         assert_eq!(stage.counts()["bytes_copied"], 0, "{script}");
-        // The hash stays with the copy: nobody read the source again.
+        // The copy keeps the hash, because the source is not read again.
         let inside = stage.inside(&stage.history().newest());
         let copy = &fixtures::scan::scan(&inside)[name.as_bytes()];
         if copy.is_file() {
@@ -189,7 +190,7 @@ fn where_change_times_do_not_count_only_checksum_sees_a_change_that_kept_size_an
     stage.assert_linked("two");
     stage.assert_newest_is_source(Judge::plain());
     assert_untouched(&first, &before);
-    // What only got a new time is read, found the same and not stored again.
+    // A file with only a new time is read, found equal and not stored again.
     stage.sh("touch -d @1234567890 two");
     stage.run().rsync(&["--checksum"]).expect(0);
     stage.assert_newest_is_source(Judge::plain());

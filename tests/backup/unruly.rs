@@ -1,4 +1,4 @@
-//! Entries that cannot be read, change, vanish or turn into something else while a run reads them.
+//! Entries that cannot be read, change, vanish or change their type while a run reads them.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use fixtures::bulk::big_tree;
+use fixtures::concurrent::{repeat_while, swap_while};
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::judge::Judge;
-use fixtures::meanwhile::{flipping, meanwhile};
 use fixtures::need;
 use fixtures::scan::scan;
 use fixtures::stage::Stage;
@@ -61,7 +61,7 @@ fn an_unreadable_file_that_did_not_change_is_linked_as_ever() {
     need!(need::root());
     let stage = Stage::with(BIN, &sample());
     stage.run_as(SOMEONE).expect(0);
-    // Same size and time: its content is known, only the mode is new.
+    // Equal size and time: the content is known, only the mode is new.
     stage.sh("chmod 0 private");
     let done = stage.run_as(SOMEONE).done();
     assert!([0, 3].contains(&done.code), "{}", done.said());
@@ -93,7 +93,7 @@ fn an_unreadable_folder_is_carried_forward_with_all_it_holds() {
     stage.assert_linked("folder/inner");
     stage.assert_linked("folder/deeper/file");
     assert_eq!(stage.counts()["deleted"], 0, "{}", stage.counts());
-    // It stays so on the next run.
+    // The next run does the same.
     stage.run_as(SOMEONE).expect(3);
     stage.assert_linked("folder/deeper/file");
     stage.sh("chmod 755 folder");
@@ -107,7 +107,7 @@ fn a_read_error_in_the_middle_is_carried_forward_too() {
     let stage = Stage::with(BIN, &sample());
     stage.take();
     stage.sh("printf 'version 2' >private");
-    // Every read that asks for content fails; what else is read is not opened by this process.
+    // Every read of content fails; this process opens no other files with the same name.
     let path = stage.source.join("private");
     let path = path.to_string_lossy();
     let inject = "inject=read,pread64,preadv2,copy_file_range,sendfile:error=EIO";
@@ -128,7 +128,7 @@ fn a_file_that_never_stands_still_is_kept_as_last_read_and_listed() {
     let stage = Stage::with(BIN, &sample().random_file("growing", 60_000_000, 1));
     let growing = stage.source.join("growing");
     let mut file = File::options().append(true).open(&growing).unwrap();
-    let done = meanwhile(
+    let done = repeat_while(
         || {
             let _ = file.write_all(b"more and more");
             std::thread::sleep(std::time::Duration::from_micros(50));
@@ -138,7 +138,7 @@ fn a_file_that_never_stands_still_is_kept_as_last_read_and_listed() {
     done.assert_says("growing");
     let copy = stage.inside(&stage.history().newest()).join("growing");
     assert!(fs::metadata(copy).unwrap().len() >= 60_000_000);
-    // When it stands still, the next run gets it right.
+    // Once it stops changing, the next run stores it correctly.
     stage.take();
     stage.assert_newest_is_source(Judge::plain());
 }
@@ -167,7 +167,7 @@ fn files_that_grow_shrink_or_are_replaced_are_caught_up_by_the_next_run() {
             }
         };
     };
-    let done = meanwhile(change, || stage.run().done());
+    let done = repeat_while(change, || stage.run().done());
     assert!([0, 3].contains(&done.code), "{}", done.said());
     stage.sh("rm -f other");
     stage.run().expect(0);
@@ -180,7 +180,7 @@ fn files_that_vanish_are_no_errors() {
     let stage = Stage::new(BIN);
     big_tree(&stage.source.join("tree"), 10_000, 200, 1);
     let mut folders = (0..200_u32).rev();
-    let done = meanwhile(
+    let done = repeat_while(
         || {
             if let Some(number) = folders.next() {
                 let path = format!("tree/group-{}/folder-{number}", number / 50);
@@ -190,7 +190,7 @@ fn files_that_vanish_are_no_errors() {
         || stage.run().done(),
     );
     done.assert_code(0);
-    // Whatever it caught of them: what is left now is in the next snapshot, exactly.
+    // Whatever that run saw, the next snapshot equals the source.
     stage.run().arg("--accept-shrink").expect(0);
     stage.assert_newest_is_source(Judge::plain());
 }
@@ -203,7 +203,7 @@ fn a_fifo_in_the_place_of_a_file_blocks_nobody() {
     }
     let stage = Stage::with(BIN, &tree);
     let mut number = 0;
-    meanwhile(
+    repeat_while(
         || {
             number = (number + 1) % 40;
             let [file, pipe] =
@@ -232,9 +232,9 @@ fn nothing_outside_is_read_when_folders_turn_into_symlinks() {
         symlink(&outside, stage.source.join(format!("link {number}"))).unwrap();
     }
     let started = std::time::Instant::now();
-    let runs = flipping(&stage.source, ["folder", "link"], 20, |flips| {
+    let runs = swap_while(&stage.source, ["folder", "link"], 20, |flips| {
         let mut runs = 0;
-        // The half of them begin anew: everything is read.
+        // Half of the runs start anew, so that everything is read.
         while flips.load(Ordering::Relaxed) < 1_000_000 || runs < 30 {
             runs += 1;
             let prefix = if runs % 2 == 0 { "again".to_owned() } else { format!("new-{runs}") };
@@ -254,7 +254,7 @@ fn nothing_outside_is_read_when_folders_turn_into_symlinks() {
     assert!(inside > 0);
 }
 
-/// How many regular files below `top` hold exactly `text`.
+/// The number of regular files below `top` whose content is exactly `text`.
 fn files_with(top: &Path, text: &str) -> usize {
     let hash = {
         let scratch = fixtures::scratch::Scratch::new();

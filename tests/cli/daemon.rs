@@ -1,4 +1,4 @@
-//! `daemon`: a real crontab, a real shell, real signals.
+//! `daemon` with a real crontab, a real shell and real signals.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -13,10 +13,10 @@ use rustix::process::Signal;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// A minute, and what a slow machine takes.
+/// One minute, plus the time of a slow machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A stage with a crontab, whose commands run in a folder for what they write.
+/// A setup with a crontab whose commands run in a folder for their output.
 struct Service {
     stage: Stage,
     config: PathBuf,
@@ -54,7 +54,7 @@ impl Service {
         self.verb("daemon").patience(150).start()
     }
 
-    /// What a command wrote, once it is a whole line or took too long.
+    /// The output of a command, once it is a whole line or the time is over.
     #[track_caller]
     fn line(&self, running: &mut Running, name: &str) -> String {
         let path = self.out.join(name);
@@ -64,7 +64,7 @@ impl Service {
         text().trim_end().to_owned()
     }
 
-    /// Ends the daemon as an engine does.
+    /// Ends the daemon like a container engine.
     #[track_caller]
     fn end(&self, mut running: Running) -> Done {
         running.signal(Signal::TERM);
@@ -133,7 +133,7 @@ fn what_runs_is_asked_to_end_and_waited_for() {
     assert_eq!(service.line(&mut running, "up"), "up");
     std::thread::sleep(Duration::from_millis(500));
     service.end(running).assert_says("waiting for what runs to end");
-    // Written before the daemon ended, the second one by what outlived its shell.
+    // Written before the daemon ended; the second file by a process that outlived its shell.
     for name in ["ended", "late"] {
         assert!(service.out.join(name).exists(), "{name}");
     }
@@ -183,8 +183,7 @@ fn as_the_first_process_it_waits_for_all_and_asks_all_to_end() {
     let pid = pid_of(&[BIN, "daemon", &format!("--config-dir={}", service.config.display())]);
     assert!(running.until(|| service.out.join("orphan").exists()));
     assert!(running.until(|| children(&pid).is_empty()), "left behind: {:?}", children(&pid));
-    // As `docker exec` does.
-    // Another mount namespace is entered in its root.
+    // Like `docker exec`. A process enters another mount namespace at its root.
     let script = "cd \"$0\"; trap 'sleep 0.5; echo ended >ended; exit' TERM; echo in >in; while :; do sleep 0.1; done";
     let mut beside = std::process::Command::new("nsenter")
         .args(["--target", &pid, "--pid", "--mount", "sh", "-c", script])
@@ -199,7 +198,7 @@ fn as_the_first_process_it_waits_for_all_and_asks_all_to_end() {
     assert!(service.out.join("ended").exists(), "it had the time to end");
 }
 
-/// The number of the process with these words as its command line.
+/// The id of the process with this command line.
 fn pid_of(words: &[&str]) -> String {
     let expected = words.join("\0") + "\0";
     let processes = fs::read_dir("/proc").expect("proc").flatten();
@@ -211,7 +210,7 @@ fn pid_of(words: &[&str]) -> String {
     found.last().expect("it runs")
 }
 
-/// The states of the children of a process, zombies included.
+/// The states of the child processes, including zombies.
 fn children(parent: &str) -> Vec<String> {
     let stats = fs::read_dir("/proc").expect("proc").flatten();
     let stats = stats.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
@@ -238,7 +237,7 @@ fn every_minute_means_every_minute_also_in_a_crontab_that_an_editor_replaced() {
 fn as_root_it_becomes_the_user_that_puid_and_pgid_name() {
     need!(need::root());
     let service = Service::new("@reboot id >id; backup_manager run; echo $? >code\n");
-    // Where the user can reach it.
+    // A place that the user can access.
     let program = service.stage.beside("backup_manager");
     fs::copy(BIN, &program).expect("copied");
     fs::remove_file(service.config.join("crontab")).expect("removed");

@@ -1,4 +1,4 @@
-//! `diff`: every kind of difference, between snapshots and against the source, here and on another machine.
+//! `diff`: every kind of difference, between snapshots and against the source, local and remote.
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -29,7 +29,7 @@ const CHANGES: &str = "echo two >changed; chmod 600 folder/mode; rm gone type; m
     touch type/inside; mkdir elsewhere; mv folder/deep/moved elsewhere/here
     cp 'copied and gone' copy; rm 'copied and gone'; ln -sf two link; rm odd*; echo n >new";
 
-/// The differences as lines of kind, path and where it was.
+/// The differences as lines of kind, path and old path.
 fn lines(done: &fixtures::run::Done, stage: &Stage) -> Vec<String> {
     let inside = stage.source.display().to_string();
     let inside = format!("{}/", inside.trim_start_matches('/'));
@@ -112,7 +112,7 @@ fn a_snapshot_is_compared_with_the_source_as_it_is_now() {
     let now = diff("latest");
     assert_eq!(now.iter().filter(|line| line.starts_with("changed ")).count(), 3, "{now:?}");
     assert!(now.contains(&"metadata folder/mode".to_owned()), "{now:?}");
-    // A copy has another time, and is no move.
+    // A copy has another time and does not count as moved.
     for line in
         ["moved folder/deep/moved -> elsewhere/here", "removed copied and gone", "added copy"]
     {
@@ -148,7 +148,7 @@ fn the_files_of_a_folder_that_was_renamed_in_the_source_moved() {
     );
     let summary = done.objects().pop().unwrap();
     assert_eq!((&summary["moved"], &summary["added"]), (&3.into(), &2.into()));
-    // The folders and the file that is gone.
+    // The folders, and the deleted file.
     assert_eq!((&summary["removed"], &summary["bytes_removed"]), (&3.into(), &1.into()));
     assert_eq!(summary["bytes_added"], 0);
 }

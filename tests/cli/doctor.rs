@@ -1,9 +1,9 @@
-//! `doctor` finds what goes wrong in a first setup, and says what mends it.
+//! `doctor` finds the problems of a new setup and suggests how to fix them.
 
 use std::fs;
 use std::process::Command;
 
-use fixtures::letters::{Letters, Manner};
+use fixtures::mail_server::{Encryption, MailServer};
 use fixtures::need;
 use fixtures::run::{Done, Run};
 use fixtures::sshd::{Sshd, Subsystem};
@@ -24,7 +24,7 @@ fn doctor(stage: &Stage) -> Run {
         .env("CONFIG_DIR", stage.beside("config"))
 }
 
-/// `grade: found` and what mends it, of the findings of one check.
+/// `grade: found`, and the suggested fix, of the findings of one check.
 fn of(done: &Done, check: &str) -> String {
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let all = done.objects();
@@ -85,7 +85,8 @@ fn a_source_that_a_run_could_not_list_is_not_called_good() {
 
 #[test]
 fn a_test_is_sent_every_way() {
-    let (stage, web, mail) = (stage(), Web::start(None), Letters::start(Manner::Plain, None));
+    let (stage, web, mail) =
+        (stage(), Web::start(None), MailServer::start(Encryption::Plain, None));
     let run = doctor(&stage)
         .env("WEBHOOK_URL", format!("{}/T0K3N", web.url))
         .env("PING_URL", "http://127.0.0.1:1/P1NG")
@@ -97,7 +98,7 @@ fn a_test_is_sent_every_way() {
     let done = run.arg("--notify-test").expect(1);
     done.assert_says("a test was sent by mail").assert_says("could not be sent by ping");
     assert!(!done.said().contains("T0K3N") && !done.said().contains("P1NG"), "{}", done.said());
-    assert!(mail.letters()[0].text.contains("this is a test"));
+    assert!(mail.mails()[0].text.contains("this is a test"));
     assert_eq!(web.requests()[0].line, "POST /T0K3N");
 }
 

@@ -1,4 +1,4 @@
-//! The dry run writes nothing, says what would be done, and the run that follows does just that.
+//! A dry run writes nothing and reports what the run after it does.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,7 +30,7 @@ fn dry(run: &Run) -> Done {
     run.clone().arg("--dry-run").expect(0)
 }
 
-/// The lines of a dry run as JSON: the changes by path, and the summary.
+/// The JSON lines of a dry run: the changes by path, and the summary.
 fn json(run: &Run) -> (BTreeMap<String, Value>, Value) {
     let done = run.clone().arg("--dry-run").arg("--json").expect(0);
     let lines = done.stdout.lines().map(|line| {
@@ -137,8 +137,8 @@ fn the_run_after_it_does_what_it_said() {
                 "{key}, seed {seed}\n{forecast}\n{counts}"
             );
         }
-        // Of an inode with several names the one that is met first is read or linked, the others follow it;
-        // which one is met first is up to the threads.
+        // Of an inode with several names, the first one that a thread reaches is read or linked and
+        // the others follow; the order depends on the threads.
         let number = |counts: &serde_json::Value| counts["copied"].as_u64().unwrap();
         let apart = number(&forecast["counts"]).abs_diff(number(&counts));
         assert!(

@@ -1,4 +1,5 @@
-//! Guard, lock, history and what belongs to a job: which runs do nothing, and which snapshots go.
+//! Minimum time, lock, history, and the snapshots of a job: which runs do nothing, and which
+//! snapshots go.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ fn sample() -> Tree {
     Tree::new().file("one", "first").random_file("folder/two", 5_000, 1).symlink("link", "one")
 }
 
-/// Renames the newest snapshot to one of so many hours ago.
+/// Renames the newest snapshot to one this many hours ago.
 fn age(stage: &Stage, hours: u64) -> PathBuf {
     let aged = stage.history().path(&hours_ago(hours), "");
     fs::rename(stage.history().newest(), &aged).expect("rename a snapshot");
@@ -65,7 +66,7 @@ fn a_snapshot_from_the_future_is_reported_and_stops_nothing() {
     stage.run().expect(0).assert_says("01-02-2190_03-04-05");
     assert_eq!(stage.history().complete().len(), 3);
     assert_untouched(&future, &before);
-    // The newest by name is not the one from today; what was taken last must equal the source.
+    // The newest by name is not today's; the one taken last must equal the source.
     for snapshot in stage.history().complete() {
         Judge::plain().assert_same(&stage.source, &stage.inside(&snapshot));
     }
@@ -94,7 +95,7 @@ fn of_two_runs_at_once_the_second_says_so_and_does_nothing() {
     let mut first = stage.run().start();
     assert!(first.until(|| !stage.history().incomplete().is_empty()), "it begins");
     first.signal(Signal::STOP);
-    // The signal is on its way to each of its threads.
+    // The signal reaches each of its threads.
     std::thread::sleep(std::time::Duration::from_millis(200));
     let before = Fingerprint::of(&stage.backups);
     let second = stage.run().expect(0);
@@ -186,7 +187,7 @@ fn a_failed_run_removes_nothing() {
     assert_eq!(stage.history().complete(), before);
 }
 
-/// Makes what looks like a snapshot at first sight, or is none of this job's.
+/// Creates entries that resemble snapshots but do not belong to this job.
 fn strangers(backups: &Path) -> Vec<PathBuf> {
     let folders = [
         "my_backup.99-12-2020_13-32-58",
@@ -251,7 +252,7 @@ fn the_removal_that_another_run_began_is_finished() {
     leftover.push(".deleting");
     fs::rename(old, &leftover).unwrap();
     fs::remove_file(Path::new(&leftover).join(stage.inside(Path::new("")).join("one"))).unwrap();
-    // A held run removes it too.
+    // A run within the minimum time removes it as well.
     let done = stage.run().set("minimum-time-guard-h", "20").expect(0);
     done.assert_says(".deleting");
     assert_eq!(stage.history().deleting(), Vec::<PathBuf>::new());

@@ -1,4 +1,4 @@
-//! `history PATH` and `find PATTERN`: versions of files and folders, and where something is.
+//! `history PATH` and `find PATTERN`: versions of files and folders, and where an entry is.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +9,8 @@ use serde_json::Value;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// Six snapshots of a file that changes, is touched, is gone, comes back as it was, and changes again.
+/// Six snapshots of a file that changes, is touched, is deleted, returns unchanged, and changes
+/// again.
 fn stage() -> Stage {
     let tree =
         Tree::new().file("notes/today.txt", "one").file("notes/other", "x").file("lone", "x");
@@ -54,7 +55,7 @@ fn every_version_of_a_file_is_told_with_the_command_that_brings_it_back() {
     let done = stage.look("history").arg(&path).arg("--json").expect(0);
     let expected = [
         "1 appeared 0-0 - 3",
-        // Touched only: the content is the same, by its hash.
+        // Only touched: the hash shows the same content.
         "2 changed 1-2 3 3",
         "2 returned 4-4 - 3",
         "3 changed 5-5 - 6",
@@ -72,7 +73,7 @@ fn every_version_of_a_file_is_told_with_the_command_that_brings_it_back() {
     text.assert_says("vanished")
         .assert_says("returned")
         .assert_says(&format!("version 2: backup_manager restore {}", names(&stage)[4]));
-    // As it lies in a snapshot's folder, and from the current folder.
+    // By its path in a snapshot folder, and relative to the current folder.
     let inside = stage.inside(&stage.history().newest()).join("notes/today.txt");
     let relative = stage.look("history").in_folder(&stage.source.join("notes")).arg("today.txt");
     let from_beside = stage.look("history").in_folder(&stage.source.join("notes"));

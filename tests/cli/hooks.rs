@@ -1,4 +1,4 @@
-//! The user's commands around a run, and the metrics that they can take away.
+//! The user's commands around a run, and the metrics.
 
 use std::fs;
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn count(stage: &Stage) -> usize {
     History::new(&stage.backups, PREFIX).complete().len()
 }
 
-/// A run whose commands write what they know to the file `said`.
+/// A run whose commands write their environment to the file `said`.
 fn telling(stage: &Stage) -> Run {
     let said = stage.beside("said");
     let said = said.display();
@@ -121,7 +121,7 @@ fn metrics_tell_of_all_jobs_of_a_folder() {
     ] {
         assert!(text.lines().any(|of| of == line), "{line} in:\n{text}");
     }
-    // Every metric that a rule names is one that is written.
+    // Every metric in a rule is one that the program writes.
     let rules = include_str!("../../deploy/prometheus-alerts.yml");
     let exprs = rules.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
     for word in exprs.flat_map(|expr| expr.split(|c: char| !c.is_alphanumeric() && c != '_')) {

@@ -1,4 +1,4 @@
-//! `list`: exact sizes, marks, and a folder of which nothing else is known.
+//! `list`: exact sizes, marks, and a folder about which nothing else is known.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -23,7 +23,7 @@ fn sample() -> Tree {
         .folder("empty")
 }
 
-/// What `du` says of all `paths` together, bytes.
+/// The size of all `paths` together by `du`, bytes.
 fn du(paths: &[PathBuf]) -> u64 {
     let output = Command::new("du").args(["-s", "-c", "-B1"]).args(paths).output().expect("du");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -35,7 +35,7 @@ fn listed(stage: &Stage) -> Vec<Value> {
     stage.look("list").arg("--json").expect(0).objects()
 }
 
-/// Three snapshots; in each some files are new, changed and gone.
+/// Three snapshots; in each, some files are new, changed and deleted.
 fn three(stage: &Stage) -> Vec<PathBuf> {
     stage.take();
     stage.sh("head -c 50000 /dev/urandom >new; ln new folder/new; echo y >folder/small");
@@ -49,7 +49,7 @@ fn three(stage: &Stage) -> Vec<PathBuf> {
 fn sizes_are_those_of_du_and_alone_is_what_would_be_free() {
     let stage = Stage::with(BIN, &sample());
     let snapshots = three(&stage);
-    // Whoever else links a file keeps it: it is not free when the snapshot goes.
+    // A file with a link elsewhere is not freed when the snapshot goes.
     fs::hard_link(stage.inside(&snapshots[1]).join("new"), stage.beside("mine")).unwrap();
     let rows = listed(&stage);
     assert_eq!(rows.len(), 3);
@@ -74,7 +74,7 @@ fn sizes_are_those_of_du_and_alone_is_what_would_be_free() {
 #[test]
 fn sizes_are_exact_where_listings_tell_no_inodes_too() {
     need!(need::root());
-    // exFAT has no hard links either.
+    // exFAT also has no hard links.
     for kind in ["xfs", "btrfs", "exfat"] {
         let volume = need!(LoopFs::new(kind, 400, &[]));
         let stage = Stage::with(BIN, &sample()).backups_in(volume.path());

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use fixtures::letters::{Letters, Manner};
+use fixtures::mail_server::{Encryption, MailServer};
 use fixtures::run::Run;
 use fixtures::stage::Stage;
 use fixtures::tls::Certificate;
@@ -20,7 +20,7 @@ fn stage() -> Stage {
     Stage::with(BIN, &Tree::new().file("a", "1").file("b", "2"))
 }
 
-/// A run that fails because its source is not there, and is worth an alert at once.
+/// A run that fails because its source is missing, which triggers an alert at once.
 fn failing(stage: &Stage) -> Run {
     with(stage, stage.run()).set("srcs-to-backup", stage.beside("gone"))
 }
@@ -29,7 +29,7 @@ fn with(stage: &Stage, run: Run) -> Run {
     run.env("TMPDIR", stage.beside("")).set("failures-before-alert", "1")
 }
 
-/// Everything that lies in `.backup_manager`, as one text.
+/// The content of all files in `.backup_manager` as one text.
 fn own(folder: &Path) -> String {
     let mut text = String::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -43,7 +43,7 @@ fn own(folder: &Path) -> String {
     text
 }
 
-fn mailing(stage: &Stage, server: &Letters, run: Run) -> Run {
+fn mailing(stage: &Stage, server: &MailServer, run: Run) -> Run {
     let password = stage.beside("password");
     fs::write(&password, format!("{PASSWORD}\n")).expect("written");
     run.set("mail-to", "admin@example.org, Other One <other@example.org>")
@@ -56,50 +56,50 @@ fn mailing(stage: &Stage, server: &Letters, run: Run) -> Run {
 fn mail_says_what_since_when_what_is_safe_and_what_to_do() {
     let certificate = Certificate::new();
     for (manner, security) in [
-        (Manner::StartTls(certificate.clone()), "starttls"),
-        (Manner::Tls(certificate.clone()), "tls"),
-        (Manner::Plain, "none"),
+        (Encryption::StartTls(certificate.clone()), "starttls"),
+        (Encryption::Tls(certificate.clone()), "tls"),
+        (Encryption::Plain, "none"),
     ] {
-        let (stage, server) = (stage(), Letters::start(manner, Some(LOGIN)));
+        let (stage, server) = (stage(), MailServer::start(manner, Some(LOGIN)));
         let ca = stage.beside("ca.pem");
         fs::write(&ca, &certificate.pem).expect("written");
         let set = |run: Run| {
             mailing(&stage, &server, run).set("smtp-security", security).env("NOTIFY_CA_FILE", &ca)
         };
         set(with(&stage, stage.run())).expect(0);
-        assert_eq!(server.letters().len(), 0, "a good run is silent");
+        assert_eq!(server.mails().len(), 0, "a good run is silent");
         let done = set(failing(&stage)).expect(1);
         done.assert_says("told by mail: failed");
         assert!(!done.said().contains(PASSWORD));
         assert!(!own(&stage.backups.join(".backup_manager")).contains(PASSWORD));
-        let letters = server.letters();
-        let [letter] = &letters[..] else { panic!("{letters:?}") };
-        assert_eq!(letter.from, "<me@example.org>");
-        assert_eq!(letter.to, ["<admin@example.org>", "<other@example.org>"]);
-        assert_eq!(letter.login.as_deref(), Some(LOGIN));
-        assert_eq!(letter.encrypted, security != "none");
+        let mails = server.mails();
+        let [mail] = &mails[..] else { panic!("{mails:?}") };
+        assert_eq!(mail.from, "<me@example.org>");
+        assert_eq!(mail.to, ["<admin@example.org>", "<other@example.org>"]);
+        assert_eq!(mail.login.as_deref(), Some(LOGIN));
+        assert_eq!(mail.encrypted, security != "none");
         for part in ["Subject: backup my_backup failed", "Since:", "To do:", "Safe:    my_backup."]
         {
-            assert!(letter.text.contains(part), "{part} in:\n{}", letter.text);
+            assert!(mail.text.contains(part), "{part} in:\n{}", mail.text);
         }
-        // The next failure is not told again, the end of the trouble is.
+        // A second failure sends no alert; the recovery does.
         set(failing(&stage)).expect(1);
         set(with(&stage, stage.run())).expect(0);
-        let letters = server.letters();
-        assert_eq!(letters.len(), 2);
-        assert!(letters[1].text.contains("works again"), "{}", letters[1].text);
+        let mails = server.mails();
+        assert_eq!(mails.len(), 2);
+        assert!(mails[1].text.contains("works again"), "{}", mails[1].text);
     }
 }
 
 #[test]
 fn no_password_goes_to_a_server_whose_certificate_nobody_knows() {
     let (stage, certificate) = (stage(), Certificate::new());
-    let server = Letters::start(Manner::StartTls(certificate), None);
+    let server = MailServer::start(Encryption::StartTls(certificate), None);
     let done = mailing(&stage, &server, failing(&stage)).expect(1);
     done.assert_says("the alert 'failed' could not be sent by mail");
-    assert_eq!(server.letters().len(), 0);
-    // A server that repeats a wrong login gets no secret into the log.
-    let plain = Letters::start(Manner::Plain, Some("other"));
+    assert_eq!(server.mails().len(), 0);
+    // A server that echoes a wrong login must not bring the secret into the log.
+    let plain = MailServer::start(Encryption::Plain, Some("other"));
     let done = mailing(&stage, &plain, failing(&stage)).set("smtp-security", "none").expect(1);
     assert!(done.said().contains("535") && !done.said().contains(PASSWORD), "{}", done.said());
     assert!(!done.said().contains(LOGIN), "{}", done.said());

@@ -15,7 +15,7 @@ fn stage() -> Stage {
     Stage::with(BIN, &Tree::new().file("a/one", "1").file("b/two", "2").file("c/three", "3"))
 }
 
-/// Writes a config file beside the source; its `$S` and `$B` are source and backups.
+/// Writes a config file beside the source; `$S` and `$B` are replaced by source and backups.
 fn config(stage: &Stage, text: &str) -> PathBuf {
     let path = stage.beside("config.toml");
     let text = text
@@ -25,12 +25,12 @@ fn config(stage: &Stage, text: &str) -> PathBuf {
     path
 }
 
-/// How many complete snapshots of `prefix` there are.
+/// The number of complete snapshots of `prefix`.
 fn count(stage: &Stage, prefix: &str) -> usize {
     History::new(&stage.backups, prefix).complete().len()
 }
 
-/// Ends the test unless the call is refused for all of `reasons` and writes nothing.
+/// Fails the test unless the command is refused with all of `reasons` and writes nothing.
 #[track_caller]
 fn refused(stage: &Stage, run: &Run, reasons: &[&str]) -> Done {
     let done = run.expect(2);

@@ -1,4 +1,4 @@
-//! `status`: what is told of a job, and when it is called unhealthy.
+//! `status`: what it reports about a job, and when a job is unhealthy.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// `status` with the settings of the stage's runs.
+/// `status` with the settings of the setup's runs.
 fn status(stage: &Stage) -> Run {
     Run::new(BIN)
         .env("CONFIG_DIR", stage.beside("config"))
@@ -44,7 +44,7 @@ fn sample() -> Stage {
     Stage::with(BIN, &Tree::new().file("file", "1").random_file("large", 100_000, 1))
 }
 
-/// Gives the newest snapshot the time of a day in 2023.
+/// Gives the newest snapshot a time in 2023.
 fn age(stage: &Stage) -> PathBuf {
     let old = stage.backups.join("my_backup.07-12-2023_13-32-58");
     fs::rename(stage.history().newest(), &old).expect("renamed");
@@ -74,7 +74,7 @@ fn a_fresh_snapshot_is_healthy_and_an_old_one_is_not() {
     assert_eq!(told["jobs"][0]["last_run"]["outcome"], "completed");
     assert!(told["jobs"][0]["space"]["free_bytes"].as_u64() > Some(0));
     age(&stage);
-    // The guard and a day.
+    // The minimum time plus one day.
     unhealthy(&status(&stage), "more than 1 d 20 h (MAX_AGE_H)");
     healthy(&status(&stage).env("MAX_AGE_H", "800000"));
     unhealthy(&status(&stage).set("max-age-h", "1"), "more than 1 h 0 min (MAX_AGE_H)");
@@ -193,7 +193,7 @@ fn what_cannot_be_read_for_long_is_unhealthy_and_since_when_is_kept() {
     run().expect(3);
     assert_eq!(report()["carried_since"], since);
     assert_eq!(report()["problems"][0]["since"], since);
-    // As if that had begun long ago.
+    // As if that had started long ago.
     let newest = stage.history().newest();
     let name = newest.file_name().expect("a name").to_string_lossy().into_owned();
     let path = stage.backups.join(format!(".backup_manager/reports/{name}.json"));

@@ -1,4 +1,5 @@
-//! On a terminal: the two questions that are asked there, and what is shown there only.
+//! On a terminal: the two questions that are asked only there, and the output that appears only
+//! there.
 
 use std::fs;
 
@@ -10,10 +11,10 @@ use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// The escape character that begins every colour and movement (ECMA-48).
+/// The escape character, with which colours and cursor movements start (ECMA-48).
 const ESCAPE: char = '\x1b';
 
-/// What a person does when asked.
+/// What the user answers.
 enum Answer {
     Writes(&'static str),
     EndsTheInput,
@@ -45,13 +46,13 @@ fn a_restore_in_place_begins_when_somebody_says_yes() {
     ] {
         let done = answered(&restore().arg("--delete"), "Go on? [y/N]", &answer);
         done.assert_code(1).assert_says("nothing was done");
-        // Before it is answered, it is said what is asked.
+        // The question is preceded by what it is about.
         done.assert_says(&stage.source.display().to_string()).assert_says("REPLACED");
         done.assert_says("What the snapshot is known not to have had is REMOVED");
         assert!(!lost().exists());
         assert_eq!(fs::read_to_string(stage.source.join("differs")).unwrap(), "now, and longer\n");
     }
-    // Nobody is there: it neither waits nor begins.
+    // At the end of the input it neither waits nor starts.
     restore().expect(2).assert_says("add --yes");
     assert!(!lost().exists());
     for yes in ["y", "yes", "Y"] {
@@ -60,7 +61,7 @@ fn a_restore_in_place_begins_when_somebody_says_yes() {
         assert_eq!(fs::read_to_string(lost()).unwrap(), "lost");
         assert_eq!(fs::read_to_string(stage.source.join("differs")).unwrap(), "before");
     }
-    // What was answered before, or changes nothing, is not asked.
+    // No question when it is answered in advance or nothing is changed.
     for word in ["--yes", "--dry-run"] {
         let done = restore().arg(word).on_a_terminal().wait();
         done.assert_code(0);
@@ -88,7 +89,7 @@ fn a_host_key_is_pinned_when_somebody_has_compared_it() {
     let done = answered(&doctor(), "Write yes to pin it", &Answer::Writes("yes"));
     done.assert_code(0).assert_says("is pinned in").assert_says("offers SFTP");
     let pinned = fs::read_to_string(&known).expect("it was made");
-    // A key that is known is no question any more.
+    // A known key needs no question.
     let done = doctor().on_a_terminal().wait();
     done.assert_code(0);
     assert!(!done.stdout.contains("Write yes"), "{}", done.stdout);
@@ -98,7 +99,7 @@ fn a_host_key_is_pinned_when_somebody_has_compared_it() {
 #[test]
 fn progress_and_colours_are_for_terminals() {
     let stage = Stage::with(BIN, &Tree::new().random_file("large", 3_000_000, 1));
-    // Long enough that there is something to show.
+    // Long enough for progress output.
     let run = || stage.run().rsync(&["--bwlimit=2m"]).env("TERM", "xterm");
     let done = run().expect(0);
     assert!(!done.said().contains(ESCAPE), "{}", done.said());
@@ -113,7 +114,7 @@ fn progress_and_colours_are_for_terminals() {
         list().expect(0).stdout,
         list().env("NO_COLOR", "1").on_a_terminal().wait().stdout,
         list().arg("--json").on_a_terminal().wait().stdout,
-        // Only what goes through a pipe is plain, whatever stderr is.
+        // Only piped output is plain, whatever stderr is.
         list().under(&["sh", "-c", "\"$@\" | cat", "sh"]).on_a_terminal().wait().stdout,
     ] {
         assert!(plain.contains("my_backup."), "{plain}");

@@ -1,4 +1,4 @@
-//! `docker compose up`, and nothing else.
+//! `docker compose up` without further steps.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use fixtures::stage::inside;
 use crate::engine;
 use crate::stand::{TICK, wait_for_complete};
 
-/// The shipped file gives its container a name that only one can have.
+/// The shipped file gives the container a name that can exist only once.
 fn no_container_of_somebody() -> Result<(), Missing> {
     match docker(&["inspect", "backup_manager"]).done().code {
         0 => Err(Missing("there is a container backup_manager, which is left alone".to_owned())),
@@ -33,18 +33,18 @@ fn compose_up_alone_takes_a_snapshot_and_the_next_tick_is_held() {
     wait_for_complete(&history, 1, &container);
     let newest = history.newest();
     let kept = inside(&newest, Path::new("/host_fs/etc/passwd"));
-    // As the engine's machine has it, which need not be the one that this test runs on.
+    // The file of the engine's machine, which may not be the one that runs this test.
     let cat = docker(&["run", "--rm", "-v", "/etc:/of_host:ro", "--entrypoint", "cat", IMAGE]);
     assert_eq!(fs::read_to_string(kept).unwrap(), cat.arg("/of_host/passwd").expect(0).stdout);
     for file in ["crontab", "config.toml"] {
         let text = fs::read_to_string(folder.join("config").join(file)).unwrap();
         assert!(text.starts_with("# "), "{file}: {text}");
     }
-    // What is started by hand has the same configuration.
+    // A command started by hand has the same configuration.
     let manager = |word| container.exec(&["backup_manager", word]);
     manager("run").assert_code(0).assert_says("nothing to do: my_backups.");
     manager("status").assert_code(0).assert_says("healthy").assert_says("crontab");
-    // The output of exec is not in the log, so this is the crontab's.
+    // The output of exec is not in the log, so this line is from the crontab's run.
     container.wait_for_log("nothing to do: my_backups.", TICK);
     assert_eq!(history.complete(), [newest], "{}", container.logs());
     container.wait_for_health("healthy", TICK);

@@ -1,4 +1,4 @@
-//! The crontab that is mounted from the host, edited while the container runs.
+//! The crontab is mounted from the host and edited while the container runs.
 
 use std::fs;
 
@@ -16,11 +16,11 @@ fn an_edited_crontab_holds_without_a_restart() {
     container.wait_for_log("line 1, next at", 30);
     fs::write(&crontab, "* * * * * echo \"written in place, $GREETING\"\nthis is no line\n")
         .unwrap();
-    // The environment is the container's, which is not so with cron.
+    // Unlike with cron, the environment is that of the container.
     container.wait_for_log("written in place, hello", TICK);
     let logs = container.logs();
     assert!(logs.contains("line 2"), "nothing about the broken line in:\n{logs}");
-    // As editors save: a new file under the old name.
+    // Editors save like this: a new file under the old name.
     let new = crontab.with_extension("new");
     fs::write(&new, "* * * * * echo \"replaced, $GREETING\"; exit 7\n").unwrap();
     fs::rename(&new, &crontab).unwrap();

@@ -1,4 +1,4 @@
-//! What the image's health check says of a container that does no backups, and of one that does again.
+//! The health check of the image for a container that makes no backups, and for one that recovers.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Containers that end in the middle of a run.
+//! Containers that end during a run.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,8 +12,8 @@ use fixtures::stage::inside;
 use crate::engine;
 use crate::stand::{Stand, TICK};
 
-/// Starts a container whose tick takes a while, ends it with `end` in the middle, and lets the next tick complete the
-/// snapshot.
+/// Starts a container with a slow tick, ends it with `end` in the middle, and lets the next tick
+/// complete the snapshot.
 fn interrupt(name: &str, end: impl FnOnce(&Container)) {
     let engine = need!(engine());
     let stand = Stand::new();
@@ -36,7 +36,7 @@ fn interrupt(name: &str, end: impl FnOnce(&Container)) {
     stand.wait_for_complete(1, &container);
     assert!(!left.exists());
     Judge::plain().assert_same(&stand.source(), &inside(&history.newest(), "/source".as_ref()));
-    // Seen from the host, the next one is made of hard links.
+    // Seen from the host, the next snapshot consists of hard links.
     let again = ["backup_manager", "run", "--minimum-time-guard-h", "0"];
     container.exec(&again).assert_code(0);
     let inodes: Vec<_> = history

@@ -1,6 +1,8 @@
-//! End to end in real containers: the shipped Dockerfile and docker-compose.yml, as they are, built from this checkout.
+//! End to end in real containers: the unchanged Dockerfile and docker-compose.yml, built from this
+//! checkout.
 //!
-//! The crontab's clock is the real one, so a test waits up to a minute for each tick; they wait side by side.
+//! The crontab uses the real clock, so a test waits up to a minute for each tick; the tests wait in
+//! parallel.
 
 mod compose;
 mod crontab;

@@ -1,4 +1,4 @@
-//! A second container with sshd as the source, on the network that compose makes.
+//! The source is a second container with sshd, on the network that compose creates.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -17,7 +17,7 @@ use crate::stand::{TICK, wait_for_complete};
 
 const SSHD: &str = "backup_manager_test_sshd";
 
-/// An image with an sshd that takes its keys and its configuration from a mounted folder.
+/// An image with an sshd that reads its keys and configuration from a mounted folder.
 fn build_sshd(engine: &Engine, folder: &Path) {
     let dockerfile = "FROM debian:bookworm-slim\n\
         RUN apt-get update && apt-get install -y --no-install-recommends openssh-server && mkdir -p /run/sshd\n\
@@ -25,8 +25,8 @@ fn build_sshd(engine: &Engine, folder: &Path) {
     engine.build(SSHD, folder, dockerfile);
 }
 
-/// What a user sets up on the host: a key without a passphrase in `~/.ssh`, and the host's key in `config/known_hosts`,
-/// as `~/.ssh` is mounted read-only.
+/// The files that a user prepares on the host: a key without a passphrase in `~/.ssh`, and the
+/// host's key in `config/known_hosts`, because `~/.ssh` is mounted read-only.
 fn keys(folder: &Scratch) {
     for name in ["keys", "config", "home/.ssh"] {
         fs::create_dir_all(folder.join(name)).expect("keys of a test");
@@ -45,7 +45,7 @@ fn keys(folder: &Scratch) {
     fs::write(folder.join("config/known_hosts"), format!("source {host}")).expect("keys of a test");
 }
 
-/// SFTP tells whole seconds, and so does rsync by default.
+/// SFTP has whole seconds, and rsync compares whole seconds by default.
 fn assert_same(source: &Path, copy: &Path) {
     let mut judge = Command::new("rsync");
     judge.args(["-aci", "--numeric-ids", "--delete"]).arg(source.join("")).arg(copy.join(""));
@@ -75,7 +75,7 @@ fn a_host_on_the_compose_network_is_backed_up_as_soon_as_it_is_up() {
          \x20 source:\n    image: {SSHD}\n    volumes:\n      - ./source:/srv/source:ro\n      - ./keys:/keys:ro\n"
     );
     let project = Project::new(engine, "bm-remote", folder.path(), Some(&changes));
-    // The host is down at first, which is said and ends nothing.
+    // The host is down at first; this is reported and ends nothing.
     let container = project.up(&["backup_manager"], &name);
     container.wait_for_log("root@source", 60);
     assert_eq!(container.field("State.Running"), "true", "{}", container.logs());
@@ -84,10 +84,10 @@ fn a_host_on_the_compose_network_is_backed_up_as_soon_as_it_is_up() {
     wait_for_complete(&history, 1, &container);
     assert_same(&source, &inside(&history.newest(), "/srv/source".as_ref()));
 
-    // The same as a user whom no passwd file knows, with a read-only root file system.
+    // The same as a user without a passwd entry, with a read-only root file system.
     let (home, backups) = (folder.join("home/.ssh"), folder.join("backups_of_1234"));
     fs::create_dir(&backups).unwrap();
-    // The daemon closed the file that it wrote to all but its owner.
+    // The daemon created the file with access for its owner only.
     let config = folder.join("config/config.toml");
     for path in [&home.join("id_ed25519"), &backups, &config] {
         chown(path, Some(1_234), Some(1_234)).unwrap();

@@ -1,4 +1,4 @@
-//! Containers that may do less: no capabilities but those documented, a read-only root, other users.
+//! Restricted containers: only the documented capabilities, a read-only root, other users.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -11,10 +11,10 @@ use fixtures::tree::Tree;
 use crate::engine;
 use crate::stand::{Stand, TICK};
 
-/// A root file system that cannot be written to.
+/// A read-only root file system.
 const READ_ONLY: [&str; 3] = ["--read-only", "--tmpfs", "/tmp"];
 
-/// The capabilities that docs/install.md names for `cap_drop: ALL`.
+/// The capabilities that docs/install.md lists for `cap_drop: ALL`.
 const CAPABILITIES: [&str; 14] = [
     "--security-opt",
     "no-new-privileges",
@@ -32,7 +32,7 @@ const CAPABILITIES: [&str; 14] = [
     "MKNOD",
 ];
 
-/// Those of them that docs/install.md names for `PUID`.
+/// Those that docs/install.md lists for `PUID`.
 const ONLY_TO_STEP_DOWN: [&str; 10] = [
     "--cap-drop",
     "ALL",
@@ -46,7 +46,7 @@ const ONLY_TO_STEP_DOWN: [&str; 10] = [
     "SETGID",
 ];
 
-/// Files of several owners, among them one that only its owner may read.
+/// Files of several owners, one of which only its owner can read.
 fn stand() -> Stand {
     let stand = Stand::with_crontab("@reboot backup_manager run\n");
     Tree::new()
@@ -75,7 +75,7 @@ fn the_documented_capabilities_are_enough_for_everything() {
     stand.wait_for_complete(1, &container);
     let newest = stand.history().newest();
     Judge::plain().assert_same(&stand.source(), &inside(&newest, "/source".as_ref()));
-    // Linking to files of others is what the kernel forbids by default.
+    // By default the kernel forbids links to files of other users.
     let again = ["backup_manager", "run", "--minimum-time-guard-h", "0"];
     container.exec(&again).assert_code(0);
     let newest = stand.history().newest();
@@ -126,10 +126,10 @@ fn puid_and_pgid_are_whom_everything_runs_as() {
     let newest = stand.history().newest();
     let of = |path| fs::metadata(path).map(|stat| (stat.uid(), stat.gid())).unwrap();
     assert_eq!(of(newest.clone()), (1_234, 5_678));
-    // 1234's own file, which the user of the image would read as well.
+    // The own file of user 1234, which the default user of the image could read as well.
     let kept = inside(&newest, "/source/secret".as_ref());
     assert_eq!(fs::read_to_string(kept).unwrap(), "of 1234 alone");
-    // By hand as by the crontab.
+    // The same by hand as by the crontab.
     let again = ["backup_manager", "run", "--minimum-time-guard-h", "0"];
     let done = container.exec(&again);
     assert!([0, 3].contains(&done.code), "{}", done.said());

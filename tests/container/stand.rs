@@ -1,4 +1,4 @@
-//! What a single container works on: folders of the host for source, backups and configuration.
+//! The folders of a container on the host: source, backups and configuration.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,16 +8,16 @@ use fixtures::history::History;
 use fixtures::scratch::Scratch;
 use fixtures::stage::PREFIX;
 
-/// How long a tick of the crontab may be away, with what a busy machine needs to answer it.
+/// The longest time until a tick of the crontab, on a busy machine, seconds.
 pub(crate) const TICK: u64 = 100;
 
-/// Folders of the host.
+/// Folders on the host.
 pub(crate) struct Stand {
     pub(crate) folder: Scratch,
 }
 
 impl Stand {
-    /// Empty ones.
+    /// Creates empty folders.
     pub(crate) fn new() -> Self {
         let folder = Scratch::new();
         for name in ["source", "backups", "config"] {
@@ -26,7 +26,7 @@ impl Stand {
         Self { folder }
     }
 
-    /// One whose crontab is `text`.
+    /// Creates folders with this crontab.
     pub(crate) fn with_crontab(text: &str) -> Self {
         let stand = Self::new();
         fs::write(stand.folder.join("config/crontab"), text).expect("written");
@@ -41,7 +41,7 @@ impl Stand {
         History::new(&self.folder.join("backups"), PREFIX)
     }
 
-    /// Options for docker that mount them, and `more`.
+    /// The docker options that mount them, and `more`.
     pub(crate) fn options(&self, more: &[&str]) -> Vec<String> {
         let mount = |name: &str, to: &str| format!("{}:{to}", self.folder.join(name).display());
         let mounts = [
@@ -54,14 +54,15 @@ impl Stand {
         mounts.chain(source).chain(more.iter().map(|&word| word.to_owned())).collect()
     }
 
-    /// Waits until there are so many complete snapshots, and nothing that is incomplete or being removed.
+    /// Waits until there are this many complete snapshots, and none that is incomplete or being
+    /// removed.
     #[track_caller]
     pub(crate) fn wait_for_complete(&self, count: usize, container: &Container) {
         wait_for_complete(&self.history(), count, container);
     }
 }
 
-/// Waits until there are so many complete snapshots, and no incomplete one.
+/// Waits until there are this many complete snapshots and no incomplete one.
 #[track_caller]
 pub(crate) fn wait_for_complete(history: &History, count: usize, container: &Container) {
     let what = format!("snapshot number {count}");

@@ -1,5 +1,5 @@
-//! Two containers on one backups folder: of one prefix only one is at work, and whoever finds it so, or finds it
-//! killed, loses nothing.
+//! Two containers on one backups folder: only one works on a prefix at a time, and finding it at
+//! work or killed causes no loss.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -18,13 +18,13 @@ use fixtures::tree::Tree;
 use crate::engine;
 use crate::stand::{Stand, TICK, wait_for_complete};
 
-/// What a run says that found another one at work.
+/// The message of a run that finds another one at work.
 const BUSY: &str = "another run of this job is at work";
 
-/// A crontab that starts nothing while a test lasts.
+/// A crontab without ticks during a test.
 const SELDOM: &str = "0 0 1 1 * echo seldom\n";
 
-/// A stand whose source takes a run that is held to this speed twenty seconds.
+/// Folders whose source takes a run with this rate limit twenty seconds.
 fn stand() -> Stand {
     let tree = (0..30).fold(Tree::new(), |tree, number| {
         tree.file(format!("folder {}/{number}", number % 3), format!("content {number}"))
@@ -34,13 +34,13 @@ fn stand() -> Stand {
     stand
 }
 
-/// What takes it so long.
+/// The file that takes so long.
 const LARGE: &str = "folder 2/large";
 
-/// Options that make runs slow.
+/// Options that slow runs down.
 const SLOW: [&str; 2] = ["-e", "RSYNC_DICT_PARAMS={\"--bwlimit\":\"2000\"}"];
 
-/// Ends the test unless the newest snapshot is what the source is, and all of it can be proved.
+/// Fails the test unless the newest snapshot equals the source and verifies.
 #[track_caller]
 fn assert_whole(stand: &Stand, container: &Container) {
     let history = stand.history();
@@ -50,7 +50,7 @@ fn assert_whole(stand: &Stand, container: &Container) {
     container.exec(&["backup_manager", "verify", "--all"]).assert_code(0);
 }
 
-/// A snapshot of 50 hours ago, which a run at work must leave alone.
+/// A snapshot from 50 hours ago, which a concurrent run must leave alone.
 fn aged(engine: &Engine, stand: &Stand) -> PathBuf {
     engine.run(&stand.options(&[]), &["run"]).assert_code(0);
     let aged = stand.history().path(&hours_ago(50), "");
@@ -75,15 +75,15 @@ fn call(container: &Container, words: &[&str]) -> Run {
     words.iter().fold(call, Run::arg)
 }
 
-/// Two services of one prefix whose ticks come in the same second, once one of them is at work and the other has said
-/// so: the one at work comes first.
+/// Two services with one prefix and ticks in the same second. Returns when one is at work and the
+/// other has said so: the working one first.
 fn two(engine: &Engine, stand: &Stand, name: &str) -> [Container; 2] {
     let start = |which: &str| engine.start(&format!("{name}-{which}"), &stand.options(&SLOW));
     let [one, other] = ["one", "other"].map(start);
     for container in [&one, &other] {
         container.wait_for_log("line 1, next at", 30);
     }
-    // Both have to know of it before the next minute begins.
+    // Both must know it before the next minute starts.
     let second =
         || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() % 60;
     wait_for("begin of a minute", TICK, String::new, || second() < 40);
@@ -107,7 +107,7 @@ fn of_two_services_of_one_prefix_one_is_at_work_and_the_other_says_so() {
     assert!(!at_work.logs().contains(BUSY), "{}", at_work.logs());
     wait_for_complete(&stand.history(), 2, &at_work);
     assert_eq!(stand.history().complete().len(), 2);
-    // As the summary of a snapshot says.
+    // A line of the summary of a snapshot.
     at_work.wait_for_log("  saved ", 30);
     assert!(!waiting.logs().contains("  saved "), "{}", waiting.logs());
     assert_whole(&stand, &waiting);
@@ -159,7 +159,7 @@ fn one_container_prunes_a_prefix_while_another_one_runs_another() {
     assert_eq!(other.complete().len(), 1);
     assert!(other.deleting().is_empty());
     assert_untouched(&other.newest(), &newest);
-    // What the run is at nobody takes away from it, here or there.
+    // No process removes the snapshot that the run works on.
     assert_eq!(stand.history().incomplete().len(), 1, "it was too fast");
     call(&prunes, &["run"]).expect(0).assert_says(BUSY);
     running.wait().assert_code(0);

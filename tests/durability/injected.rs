@@ -1,9 +1,9 @@
-//! Errors of the destination at any system call: the run fails with a message that names the cause or
-//! completes truly, older snapshots stay as they were, and the next run completes.
+//! Errors of the destination at any system call: the run fails with a message that names the cause,
+//! or its snapshot is correct; older snapshots stay unchanged, and the next run completes.
 //!
-//! `make errors` injects every error at many calls of each kind; every day's tests half of them at one of each.
+//! `make errors` injects every error at many calls of each kind; the default test injects half of
+//! them at one call of each.
 
-use fixtures::calls::{CHANGING, LOOKING};
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::history::hours_ago;
 use fixtures::judge::Judge;
@@ -12,13 +12,14 @@ use fixtures::need;
 use fixtures::random::{Spec, random_tree};
 use fixtures::run::Run;
 use fixtures::stage::Stage;
+use fixtures::strace::{CHANGING, LOOKING};
 use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
 const SMALL: Spec = Spec { files: 30, folders: 5, largest: 9_000, root_only: false };
 
-/// Errors and what the system calls them (strerror(3)).
+/// Errors with the system's texts (strerror(3)).
 const ERRORS: [(&str, &str); 8] = [
     ("EIO", "Input/output error"),
     ("ENOSPC", "No space left on device"),
@@ -34,13 +35,13 @@ fn run(stage: &Stage) -> Run {
     stage.run().rsync(&["-A", "-X"])
 }
 
-/// A kind of call, an error and at which of the calls.
+/// A call, an error, and which of the calls fail.
 type Case = (&'static str, (&'static str, &'static str), &'static str);
 
-/// Stages side by side: a run waits for the second after that of the snapshot before.
+/// The number of parallel setups: each run waits for a new second after its previous snapshot.
 const STAGES: usize = 6;
 
-/// Injects errors, one in `each`, at those calls of each of `kinds`; what went wrong, one text a case.
+/// Injects errors, one in `each`, at those calls of each of `kinds`. Returns one text per failure.
 fn inject(kinds: &[&'static str], when: &[&'static str], each: usize) -> Vec<String> {
     let mut cases: Vec<Case> = Vec::new();
     for (row, kind) in kinds.iter().enumerate() {
@@ -68,7 +69,7 @@ fn inject(kinds: &[&'static str], when: &[&'static str], each: usize) -> Vec<Str
 
 /// Injects one error after the other, from the same state each time.
 fn inject_each(cases: &[Case]) -> Vec<String> {
-    // EMLINK begins a new group of links.
+    // EMLINK starts a new group of links.
     let judge = Judge::strict().with_more_links();
     let bare = Judge::plain().with_more_links().without_owners().without_modes();
     let spec = Spec { files: 120, folders: 20, largest: 20_000, root_only: need::root().is_ok() };
@@ -86,7 +87,7 @@ fn inject_each(cases: &[Case]) -> Vec<String> {
     let mut wrong = Vec::new();
     for (kind, (error, text), when) in cases {
         let when = match when.strip_suffix('+') {
-            // Who is interrupted asks again; for ever would be no error but a program that is kept from its work.
+            // An interrupted call is repeated, so an endless EINTR would only block the program.
             Some(from) if *error == "EINTR" => format!("{from}..60"),
             _ => (*when).to_owned(),
         };
@@ -94,16 +95,16 @@ fn inject_each(cases: &[Case]) -> Vec<String> {
         let done = run(&stage).injecting(&[&rule]).done();
         let mut found = Vec::new();
         let truth = match (*kind, *error) {
-            // As if an inode could have no more names, or those of others none.
+            // As if an inode could have no more names, or a user could not link to files of others.
             ("linkat", "EMLINK" | "ENOSPC" | "EPERM") => judge.without_hard_links(),
             _ => judge,
         };
-        // What cannot be written down says nothing.
+        // A failed write of the output prevents the message.
         let is_silent = *kind == "write" && !done.said().contains("failed: ");
         match done.code {
             // The program itself could not be loaded.
             127 if done.said().contains("error while loading") => {}
-            // What the destination refuses to hold is kept beside it.
+            // Values that the destination refuses are in the sidecar.
             0 if matches!(*error, "EPERM" | "EMLINK" | "ENOSPC" | "EDQUOT") && kept(&stage) => {
                 found.extend(untrue(&stage, 0, bare))
             }
@@ -114,7 +115,7 @@ fn inject_each(cases: &[Case]) -> Vec<String> {
         }
         let next = run(&stage).done();
         if next.code == 0 {
-            // What it linked of the one before is kept beside it, too.
+            // Values linked from the base are in the sidecar as well.
             let truth = if kept(&stage) { bare } else { judge };
             found.extend(untrue(&stage, 0, truth).map(|what| format!("the next run: {what}")));
         } else {
@@ -131,7 +132,7 @@ fn inject_each(cases: &[Case]) -> Vec<String> {
     wrong
 }
 
-/// A run that says it completed has a snapshot like its source; with a list (3) it has one.
+/// If a run reports success, its snapshot equals the source; with exit code 3 it has a snapshot.
 fn untrue(stage: &Stage, code: i32, judge: Judge) -> Option<String> {
     let complete = stage.history().complete();
     if complete.len() < 2 {
@@ -142,20 +143,20 @@ fn untrue(stage: &Stage, code: i32, judge: Judge) -> Option<String> {
     (code == 0 && !differences.is_empty()).then(|| differences.join("\n"))
 }
 
-/// Whether something is kept beside the newest snapshot.
+/// Whether the newest snapshot has a sidecar.
 fn kept(stage: &Stage) -> bool {
     let newest = stage.history().newest();
     let name = newest.file_name().expect("a snapshot has a name");
     stage.backups.join(".backup_manager/kept").join(name).is_dir()
 }
 
-/// Whether the cause stands in what was said: the system's words, or ours for a full disk.
+/// Whether the output names the cause: the system's text, or ours for a full disk.
 fn named(said: &str, text: &str) -> bool {
     said.contains(text) || said.contains("no space left in")
 }
 
-/// Half of the errors at one call of each kind that changes something. With `ERRORS=all` each error at
-/// many calls of every kind, with `ERRORS=fchmod` of that one.
+/// Half of the errors at one call of each changing kind. `ERRORS=all`: each error at many calls of
+/// every kind. `ERRORS=fchmod`: of that kind.
 #[test]
 fn errors_at_calls_of_the_destination() {
     need!(need::tool("strace"));
@@ -170,7 +171,7 @@ fn errors_at_calls_of_the_destination() {
     assert!(wrong.is_empty(), "{} cases\n{}", wrong.len(), wrong.join("\n\n"));
 }
 
-/// A kernel tells once that it could not write, and then forgets it.
+/// The kernel reports a write-back error once and then forgets it.
 #[test]
 fn a_failed_sync_ends_the_run_and_is_not_retried_into_success() {
     need!(need::tool("strace"));
@@ -181,12 +182,12 @@ fn a_failed_sync_ends_the_run_and_is_not_retried_into_success() {
     stage.run().expect(0);
     let counts = stage.counts();
     let number = |key: &str| counts[key].as_u64().expect("a count");
-    // What only memory may hold is not believed.
+    // Content that may exist only in memory is not trusted.
     assert_eq!(number("copied") + number("hard_links"), number("files"), "{counts}");
     stage.assert_newest_is_source(Judge::plain());
 }
 
-/// What cannot be looked at is no reason to look elsewhere.
+/// A failure to inspect a folder must not select another folder.
 #[test]
 fn a_root_that_cannot_be_looked_at_is_not_taken_for_the_folder_above() {
     need!(need::tool("strace"));

@@ -1,14 +1,13 @@
-//! Killed right before anything it changes, one kill after the other: the same command completes when it is
-//! given again, the result is right, and no older snapshot knows of it.
+//! Kills before each change: the same command completes when repeated, the result is correct, and
+//! older snapshots stay unchanged.
 //!
-//! `make kills` kills before every change; every day's tests before some of each kind. A trace of each
-//! command tells the changes: what only looks at the destination leaves it as it was, so that a kill
-//! there is a kill before the next change.
+//! `make kills` kills before every change; the default test before some of each kind. A trace of
+//! each command shows the changes. Reading calls leave the destination unchanged, so a kill at one
+//! equals a kill before the next change.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use fixtures::calls::{Moment, moments, tracing};
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::history::hours_ago;
 use fixtures::judge::Judge;
@@ -17,21 +16,22 @@ use fixtures::need;
 use fixtures::random::{Spec, random_tree};
 use fixtures::run::Run;
 use fixtures::stage::Stage;
+use fixtures::strace::{Moment, moments, tracing};
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// A command that is killed again and again, from the same state each time.
+/// A command that is killed repeatedly, from the same state each time.
 struct Victim {
     name: &'static str,
-    /// On which of two processors it runs.
+    /// The processor (of two) that it runs on.
     processor: usize,
-    /// Makes the state that it starts from, out of a snapshot less than the source.
+    /// Prepares the initial state, in which the source has one more change than the snapshot.
     prepare: fn(&Stage),
     /// The command.
     command: fn(&Stage) -> Run,
-    /// What it changes.
+    /// The folder that it changes.
     place: fn(&Stage) -> PathBuf,
-    /// What is wrong after it completed.
+    /// The problems after it completed.
     wrong: fn(&Stage) -> Vec<String>,
 }
 
@@ -44,7 +44,7 @@ const RUN: Victim = Victim {
     wrong: newest_is_not_source,
 };
 
-/// Goes on with what a run left that was killed in the middle.
+/// Resumes a run that was killed in the middle.
 const RESUME: Victim = Victim {
     name: "resume",
     processor: 1,
@@ -56,10 +56,10 @@ const RESUME: Victim = Victim {
     ..RUN
 };
 
-/// A run whose history has no room for what it makes.
+/// A run whose history is full.
 const FULL: Victim = Victim {
     name: "run with a full history",
-    // Two: the run after one that was killed at its very end removes another.
+    // Two, because the run after one that was killed at its very end removes another one.
     prepare: |stage| older_ones(stage, &[99, 98]),
     command: |stage| run(stage).set("max-backups", "3"),
     ..RUN
@@ -77,7 +77,7 @@ const PRUNE: Victim = Victim {
     ..RUN
 };
 
-/// Turns what the source has become into what it was.
+/// Restores the source to its former state.
 const RESTORE: Victim = Victim {
     name: "restore",
     processor: 1,
@@ -88,7 +88,7 @@ const RESTORE: Victim = Victim {
     },
     command: |stage| {
         let restore = stage.look("restore").set("to", stage.beside("back")).arg(&stage.source);
-        // The snapshot was renamed by hand, so that it has no report.
+        // The snapshot was renamed by hand, so it has no report.
         restore.arg("--overwrite").arg("changed").arg("--delete").arg("--delete-anyway")
     },
     place: |stage| stage.beside("back"),
@@ -131,7 +131,8 @@ fn remove(path: &Path) {
     assert!(done.is_ok_and(|status| status.success()), "rm {}", path.display());
 }
 
-/// A source of 200 entries of all kinds, attributes among them, of which some changed since its only snapshot.
+/// A source of 200 entries of all types with attributes, some of which changed since its only
+/// snapshot.
 fn stage() -> Stage {
     let spec = Spec { files: 158, folders: 30, largest: 30_000, root_only: need::root().is_ok() };
     let mut tree = random_tree(5, spec);
@@ -154,7 +155,7 @@ fn stage() -> Stage {
     stage
 }
 
-/// Gives the command once more and ends the test unless all is well then; back to where it was.
+/// Repeats the command, fails the test unless everything is correct, and resets the state.
 fn completes(victim: &Victim, stage: &Stage, first: &Path, before: &Fingerprint, at: &str) {
     assert!(stage.history().complete().contains(&first.to_owned()), "{at}: the first one is there");
     let next = (victim.command)(stage).done();
@@ -169,7 +170,7 @@ fn completes(victim: &Victim, stage: &Stage, first: &Path, before: &Fingerprint,
     }
 }
 
-/// The moments before what `victim` changes.
+/// The moments before the changes of `victim`.
 fn changes_of(victim: &Victim, stage: &Stage) -> Vec<Moment> {
     (victim.prepare)(stage);
     let file = stage.beside("trace");
@@ -185,7 +186,7 @@ fn changes_of(victim: &Victim, stage: &Stage) -> Vec<Moment> {
     found
 }
 
-/// Kills before the changes that `chosen` picks of each kind, numbered from 1.
+/// Kills before the changes that `chosen` selects of each kind, numbered from 1.
 fn survives(victim: &Victim, chosen: impl Fn(usize) -> bool) {
     let stage = stage();
     let first = stage.history().newest();
@@ -200,7 +201,7 @@ fn survives(victim: &Victim, chosen: impl Fn(usize) -> bool) {
         let killed = one_thread(killed, victim.processor, &["-e", &rule]).done();
         let (kind, number) = moment.change;
         let at = format!("{} killed before {kind} {} ({rule})", victim.name, number + 1);
-        // The death of a child, which syncs, is a sync that failed.
+        // A child process syncs; killing it is a failed sync.
         let hit = killed.code == if moment.in_child { 1 } else { 137 };
         assert!(hit || killed.code == 0, "{at}: {} {}", killed.code, killed.said());
         (kills, passed) = if hit { (kills + 1, passed) } else { (kills, passed + 1) };
@@ -210,7 +211,7 @@ fn survives(victim: &Victim, chosen: impl Fn(usize) -> bool) {
     assert!(kills >= 10 && passed * 5 <= kills, "{}: the kills do not meet it", victim.name);
 }
 
-/// Kills at the changes 1, 2, 4, 8 … of each kind: the first ones set everything up, the later ones are
+/// Kills at the changes 1, 2, 4, 8 … of each kind: the first ones set everything up, later ones are
 /// alike. With `KILLS=all` before every change.
 fn survives_kills(victim: &Victim) {
     need!(need::tool("strace"));

@@ -1,5 +1,5 @@
-//! Several at once on a file system that has no locks: FUSE, which answers each flock(2) with an error. There a file that
-//! is renewed keeps two runs of one prefix apart.
+//! Several processes on a file system without locks: FUSE, which answers each flock(2) with an
+//! error. There a lease keeps two runs of one prefix apart.
 
 use std::fs;
 
@@ -16,10 +16,10 @@ use rustix::process::Signal;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// What a run says that found another one at work.
+/// The message of a run that finds another one at work.
 const BUSY: &str = "another run of this job is at work";
 
-/// A stage with a snapshot of 50 hours ago on `place`, and a source that has changed since.
+/// A setup on `place` with a snapshot from 50 hours ago, and a source that changed since.
 fn stage(place: &Lockless) -> Stage {
     let tree = Tree::new()
         .file("one", "first")
@@ -35,7 +35,7 @@ fn stage(place: &Lockless) -> Stage {
     stage
 }
 
-/// Starts a run that takes ten seconds and more, and waits until it is at work on its snapshot.
+/// Starts a run of ten seconds or more and waits until it has started its snapshot.
 #[track_caller]
 fn begun(stage: &Stage) -> Running {
     let mut running = stage.run().rsync(&["--bwlimit=400"]).start();
@@ -47,12 +47,12 @@ fn begun(stage: &Stage) -> Running {
     running
 }
 
-/// `status` of the stage's job.
+/// `status` of the setup's job.
 fn status(stage: &Stage) -> Run {
     stage.look("status").set("srcs-to-backup", &stage.source).arg("--json")
 }
 
-/// Whether `status` told of a run at work, and of one that was killed.
+/// Whether `status` reported a run at work, and a killed run.
 #[track_caller]
 fn told(status: Running) -> [bool; 2] {
     let said = status.wait().assert_code(0).said();
@@ -60,7 +60,7 @@ fn told(status: Running) -> [bool; 2] {
     ["at_work", "killed"].map(|what| told["jobs"][0][what].as_bool().expect("it is told"))
 }
 
-/// The files that keep runs apart.
+/// The lock files and leases.
 fn locks(stage: &Stage) -> Vec<String> {
     let left = fs::read_dir(stage.backups.join(".backup_manager/locks")).expect("a folder");
     let mut left: Vec<_> =
@@ -69,7 +69,7 @@ fn locks(stage: &Stage) -> Vec<String> {
     left
 }
 
-/// Ends the test unless there are so many complete snapshots, all whole, and nothing else.
+/// Fails the test unless there are this many complete snapshots, all intact, and nothing else.
 #[track_caller]
 fn assert_whole(stage: &Stage, complete: usize) {
     let history = stage.history();
@@ -111,7 +111,7 @@ fn the_run_after_a_killed_one_resumes_when_nobody_renews_its_lease() {
     killed.signal(Signal::KILL);
     killed.wait().assert_code(137);
     assert_eq!(locks(&stage), ["my_backup.lease", "my_backup.lock"]);
-    // Both look for as long as the next run does.
+    // Both wait as long as the next run does.
     let dry = stage.run().arg("--dry-run").start();
     assert_eq!(told(status(&stage).start()), [false, true]);
     let dry = dry.wait();
@@ -165,8 +165,8 @@ fn nobody_prunes_beside_a_run_of_the_same_prefix_and_anybody_beside_one_of_anoth
     assert_whole(&stage, 1);
 }
 
-/// As a laptop that slept while another machine's run began. The kernel keeps the locks of folders itself here, so that
-/// the other run finds the snapshot in use, and the next one completes it.
+/// Like a laptop that slept while a run of another machine started. The kernel handles locks of
+/// folders here, so the other run finds the snapshot in use, and the next one completes it.
 #[test]
 fn a_run_that_slept_too_long_for_its_lease_seals_nothing() {
     let place = need!(Lockless::refusing(Errno::NOLCK));

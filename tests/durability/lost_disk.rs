@@ -1,5 +1,5 @@
-//! The disk under the backups goes away in the middle of a run: taken out, unmounted, turned read-only, or its
-//! daemon dies. What is complete on it stays so, and the next run completes.
+//! The disk of the backups disappears during a run: removed, unmounted, read-only, or its daemon
+//! dies. Complete snapshots stay intact, and the next run completes.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ use fixtures::stage::Stage;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// Backups on `disk` with a snapshot, and a source with two hundred files that it does not hold.
+/// Backups on `disk` with a snapshot, and a source with two hundred additional files.
 fn stage(disk: &LoopFs) -> Stage {
     let stage = Stage::new(BIN).backups_in(&disk.path().join("backups"));
     stage.sh("echo old >old; mkdir kept; echo kept >kept/file");
@@ -27,7 +27,7 @@ fn stage(disk: &LoopFs) -> Stage {
     stage
 }
 
-/// Runs slowly, and does `harm` when some files are there.
+/// Runs slowly and calls `harm` when some files are there.
 fn harmed(stage: &Stage, harm: impl FnOnce()) -> Done {
     let slowly = "inject=utimensat:delay_exit=5000";
     let words = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", slowly];
@@ -42,7 +42,7 @@ fn harmed(stage: &Stage, harm: impl FnOnce()) -> Done {
     running.wait()
 }
 
-/// The disk is there again: everything complete is as it was, and a run completes.
+/// The disk is back: complete snapshots are unchanged, and a run completes.
 fn recovers(stage: &Stage, before: &Fingerprint) {
     let first = &stage.history().complete()[0];
     assert_untouched(first, before);
@@ -81,7 +81,7 @@ fn a_disk_that_turns_read_only_fails_the_run() {
     recovers(&stage, &before);
 }
 
-/// Held handles lead to it still: what the run does, it does there, and nothing of it where it was.
+/// Open handles still lead to the disk: the run writes there, and nothing to the mount point.
 #[test]
 fn a_disk_that_is_unmounted_gets_all_or_nothing_and_its_mount_point_nothing() {
     need!(need::tool("strace"));
@@ -98,7 +98,7 @@ fn a_disk_that_is_unmounted_gets_all_or_nothing_and_its_mount_point_nothing() {
     }
 }
 
-/// Names and contents alone: exFAT has no more.
+/// Only names and contents, because exFAT has nothing else.
 fn files(top: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     let found = scan(top).into_iter().filter(|(_, found)| found.is_file());
     found.map(|(path, found)| (path, found.content)).collect()
@@ -124,7 +124,7 @@ fn a_file_system_whose_daemon_dies_fails_the_run() {
     assert_eq!(files(&first), before);
 }
 
-/// A daemon serves what is mounted there, and not the kernel.
+/// Whether a FUSE daemon, rather than the kernel, serves the mount.
 fn on_fuse(path: &Path) -> Result<(), Missing> {
     const FUSE: u64 = 0x6573_5546;
     let kind = rustix::fs::statfs(path).map(|found| u64::try_from(found.f_type));

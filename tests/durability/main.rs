@@ -1,4 +1,4 @@
-//! Power cuts, kills, errors of the disk, file systems without locks.
+//! Power cuts, kills, disk errors, file systems without locks.
 
 mod injected;
 mod kills;

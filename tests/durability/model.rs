@@ -1,21 +1,21 @@
-//! Whatever happens in whatever order: random actions, a model of what must hold, and the shortest sequence that
-//! breaks it.
+//! Random sequences of actions, compared with a model of the invariants; a failing sequence is
+//! shortened.
 //!
-//! `make model` goes on for an hour or what it is told; every day's tests take a few fixed seeds.
+//! `make model` runs for an hour or the given time; the default test takes a few fixed seeds.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
-use fixtures::model::{Action, Deed, Ends, Model, sequence};
+use fixtures::model::{Action, Ends, Model, Operation, sequence};
 use fixtures::need;
 use fixtures::scratch::Scratch;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// How many actions make a sequence.
+/// The number of actions in a sequence.
 const LENGTH: usize = 16;
 
-/// How many seeds a day.
+/// The number of seeds by default.
 const EVERY_DAY: u64 = 10;
 
 /// A number from the environment.
@@ -23,7 +23,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|value| value.parse().ok())
 }
 
-/// The actions of a seed: all, or those of the numbers in `ONLY`, as a failure tells them.
+/// The actions of a seed: all, or those with the numbers in `ONLY`, as a failure prints them.
 fn actions(seed: u64) -> Vec<(usize, Action)> {
     let only: Option<Vec<usize>> = std::env::var("ONLY")
         .ok()
@@ -57,23 +57,35 @@ fn whatever_happens_the_rules_hold() {
     println!("{done} actions from seed {first} on, none wrong: {ends:#?}");
 }
 
-/// A program that breaks a rule is caught, or none of the above proves anything.
+/// A program that breaks a rule must be caught; otherwise the test above proves nothing.
 #[test]
 fn a_program_that_breaks_a_rule_is_caught_with_as_few_actions_as_it_takes() {
     use Action::{Change, Do, Hold};
-    // It says that it pins snapshots, and does not.
+    // It claims to hold snapshots but does not.
     let scratch = Scratch::new();
     let program = scratch.join("broken");
     let script = format!("#!/bin/sh\n[ \"$1\" = hold ] || exec {BIN} \"$@\"\n");
     std::fs::write(&program, script).expect("it can be written");
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("it can be set");
     let model = need!(Model::new(&program.to_string_lossy()));
-    let noise = [Do(Deed::Verify), Change(1), Do(Deed::Run(4, 0)), Do(Deed::Restore(1)), Change(2)];
-    let broken = [Hold(0), Do(Deed::Run(4, 0)), Change(3), Do(Deed::Prune(1)), Do(Deed::Verify)];
+    let noise = [
+        Do(Operation::Verify),
+        Change(1),
+        Do(Operation::Run(4, 0)),
+        Do(Operation::Restore(1)),
+        Change(2),
+    ];
+    let broken = [
+        Hold(0),
+        Do(Operation::Run(4, 0)),
+        Change(3),
+        Do(Operation::Prune(1)),
+        Do(Operation::Verify),
+    ];
     let actions: Vec<_> = noise.into_iter().chain(broken).enumerate().collect();
     let wrong = model.try_out(1, &actions).expect_err("it is broken");
     let needed: Vec<_> = wrong.needed.iter().map(|(number, _)| *number).collect();
-    // A run before it was pinned would do as well as the one after it.
+    // A run before the hold serves as well as the one after it.
     assert!([vec![2, 5, 8], vec![5, 6, 8]].contains(&needed), "{wrong}");
     assert!(wrong.what.contains(" is gone"), "{wrong}");
 }

@@ -1,4 +1,5 @@
-//! Folders of ordinary users that root backs up, restores into and removes: nothing outside of them is touched or read.
+//! Folders of ordinary users that root backs up, restores into and removes: nothing outside of them
+//! is changed or read.
 
 use std::ffi::OsString;
 use std::fs;
@@ -22,16 +23,17 @@ use rustix::process::{Gid, Uid};
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// The user who is not trusted.
+/// The untrusted user.
 const USER: u32 = 1000;
-/// What only root may read.
+/// Content that only root may read.
 const SECRET: &str = "nobody but root may read this";
-/// The folder in which attackers wait for what is being made; in the others they exchange whatever they find.
+/// The folder in which attackers wait for new entries; in other folders they swap whatever they
+/// find.
 const RACED: &str = "raced";
-/// How many attackers of each kind work at once.
+/// The number of concurrent attackers of each kind.
 const ATTACKERS: u64 = 2;
 
-/// What lies outside of the user's folders.
+/// Files outside of the user's folders.
 fn outside(stage: &Stage) -> PathBuf {
     let top = stage.beside("outside");
     if !top.exists() {
@@ -54,14 +56,14 @@ fn outside(stage: &Stage) -> PathBuf {
     top
 }
 
-/// A stage whose source is the user's.
+/// A setup whose source belongs to the user.
 fn users(tree: &Tree) -> Stage {
     let stage = Stage::with(BIN, tree);
     give(&stage.source);
     stage
 }
 
-/// Gives a tree to the user, modes kept.
+/// Gives a tree to the user; modes stay.
 fn give(path: &Path) {
     let stat = fs::symlink_metadata(path).expect("the test's own files");
     lchown(path, Some(USER), Some(USER)).expect("the test's own files");
@@ -76,7 +78,7 @@ fn give(path: &Path) {
     }
 }
 
-/// A symlink of the user's in the place of `path`.
+/// Replaces `path` with a symlink of the user.
 fn replace_by_link(path: &Path, target: &Path) {
     if path.exists() {
         fs::rename(path, path.with_extension("moved")).expect("the test's own files");
@@ -99,10 +101,10 @@ fn a_source_root_that_its_user_replaced_by_a_symlink_is_not_read() {
     done.assert_says("belongs to the user 1000").assert_says("chown -h");
     assert_untouched(&stage.history().newest(), &before);
     assert_eq!(stage.history().complete().len(), 1);
-    // A folder above it is no other thing.
+    // The same for a folder below it.
     let below = root.join("folder");
     stage.run().set("srcs-to-backup", &below).expect(1).assert_says("is not followed");
-    // Root's own symlink in the user's folder: the user can rename it.
+    // A symlink of root in the user's folder, which the user can rename.
     lchown(&root, Some(0), Some(0)).unwrap();
     run().expect(1).assert_says("source belongs to the user 1000");
 }
@@ -135,7 +137,7 @@ fn nothing_is_restored_through_a_symlink_of_a_user() {
     let backups = stage.run().set("srcs-to-backup", &outside).set("backups-dir", root.join("new"));
     backups.expect(1).assert_says("is not followed");
     assert_untouched(&outside, &before);
-    // A folder of the user's that is none of that is restored into.
+    // A folder of the user without a symlink is restored into.
     let to = stage.source.join("back");
     restore().arg("--to").arg(&to).expect(0);
     assert_eq!(fs::read_to_string(to.join("documents/letter")).unwrap(), "mine");
@@ -161,7 +163,7 @@ fn in_place_only_the_folder_that_was_backed_up_is_restored_to_unless_another_is_
     }
     restore().arg("--accept-replaced").expect(0);
     assert_eq!(fs::read_to_string(root.join("letter")).unwrap(), "mine");
-    // One that is missing is made.
+    // A missing folder is created.
     fs::remove_dir_all(&root).unwrap();
     restore().expect(0);
     assert_eq!(fs::read_to_string(root.join("letter")).unwrap(), "mine");
@@ -194,7 +196,8 @@ fn a_file_of_another_owner_is_stored_anew_and_not_given_away() {
     fs::set_permissions(stage.source.join("folder/tool"), PermissionsExt::from_mode(0o4755))
         .unwrap();
     stage.take();
-    // Root's file in the place of the user's; the user's in the place of root's set-user-ID tool. Size and time fit.
+    // A file of root replaces the user's; the user's file replaces root's setuid program. Size and
+    // time match.
     let folder = stage.source.join("folder");
     let times = |name: &str| fs::metadata(folder.join(name)).unwrap().modified().unwrap();
     let put = |name: &str, content: &str, owner: u32, mode: u32| {
@@ -219,7 +222,7 @@ fn a_file_of_another_owner_is_stored_anew_and_not_given_away() {
     }
 }
 
-/// What the user's folder holds before it is attacked: each kind of entry that root makes.
+/// The content of the user's folder before the attack: each type of entry that root creates.
 fn bait() -> Tree {
     let mut tree = Tree::new();
     for top in [RACED, "stormed"] {
@@ -245,7 +248,7 @@ fn bait() -> Tree {
     tree
 }
 
-/// Becomes the user, this thread alone.
+/// Changes this thread to the user.
 fn become_user() {
     rustix::thread::set_thread_groups(&[]).expect("the test's own files");
     let (user, group) = (Uid::from_raw(USER), Gid::from_raw(USER));
@@ -253,7 +256,7 @@ fn become_user() {
     rustix::thread::set_thread_res_uid(user, user, user).expect("the test's own files");
 }
 
-/// A few folders below `top` that the user may write to.
+/// Some folders below `top` that the user may write to.
 fn writable(top: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     let Ok(stat) = fs::symlink_metadata(top) else { return };
     if !stat.is_dir() || depth == 0 || found.len() > 200 {
@@ -268,9 +271,9 @@ fn writable(top: &Path, depth: usize, found: &mut Vec<PathBuf>) {
 }
 
 struct Attack<'a> {
-    /// Where the user looks for folders to work in.
+    /// Where the user looks for folders to attack.
     tops: Vec<PathBuf>,
-    /// Where the user's own things wait to take a name.
+    /// Where the user prepares entries.
     pool: PathBuf,
     outside: PathBuf,
     over: &'a AtomicBool,
@@ -278,7 +281,7 @@ struct Attack<'a> {
 }
 
 impl Attack<'_> {
-    /// Puts a symlink in the place of whatever gets a temporary name in one of `folders`, as fast as can be.
+    /// Replaces each entry with a temporary name in `folders` by a symlink, as fast as possible.
     fn watch(&self, folders: &[PathBuf], number: u64) {
         become_user();
         let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
@@ -317,7 +320,7 @@ impl Attack<'_> {
         }
     }
 
-    /// Exchanges names until it is over. The sequence is the number's.
+    /// Swaps names until the end. `number` determines the sequence.
     fn go_on(&self, number: u64) {
         become_user();
         let mut random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -344,7 +347,7 @@ impl Attack<'_> {
                     .flatten()
                     .map(|it| it.file_name())
                     .collect();
-                // What is being made is worth the most.
+                // New entries are the most valuable targets.
                 let made: Vec<_> = names
                     .iter()
                     .filter(|it| it.as_bytes().starts_with(b".backup_manager"))
@@ -372,7 +375,7 @@ impl Attack<'_> {
         }
     }
 
-    /// Something of the user's at `own`.
+    /// Creates an entry of the user at `own`.
     fn prepare(&self, own: &Path, what: usize) -> io::Result<()> {
         let _ = fs::remove_file(own).or_else(|_| fs::remove_dir_all(own));
         match what {
@@ -390,7 +393,7 @@ impl Attack<'_> {
     }
 }
 
-/// Ends the test when a file below `top` holds the secret.
+/// Fails the test when a file below `top` contains the secret.
 fn assert_holds_no_secret(top: &Path) {
     let Ok(stat) = fs::symlink_metadata(top) else { return };
     if stat.is_dir() {
@@ -403,7 +406,7 @@ fn assert_holds_no_secret(top: &Path) {
     }
 }
 
-/// For how long: `HAMMER_SECONDS` for the hour of `make -C tests hammer`.
+/// The duration: `HAMMER_SECONDS` for the hour of `make -C tests hammer`.
 fn seconds() -> u64 {
     std::env::var("HAMMER_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60)
 }
@@ -449,7 +452,7 @@ fn hammered_by_their_user_runs_restores_and_removals_touch_and_read_nothing_outs
         let restore = stage.look("restore").arg(&stage.source).arg("--in-place").arg("--yes");
         restore.arg("--delete").arg("--overwrite").arg("always")
     };
-    // Users get at these snapshots, also while one of them is removed.
+    // Users can access these snapshots, even while one is removed.
     let run = || {
         stage.run().set("backups-dir", &open).set("backups-mode", "0755").set("max-backups", "1")
     };
@@ -471,7 +474,7 @@ fn hammered_by_their_user_runs_restores_and_removals_touch_and_read_nothing_outs
     assert!(restores > 0 && runs > 0 && exchanges > 100, "{restores}, {runs}, {exchanges}");
     assert_holds_no_secret(&open);
     assert_holds_no_secret(&stage.source);
-    // Not through a test harness that keeps it to itself.
+    // Directly to stderr, because the test harness captures the output.
     if std::env::var_os("HAMMER_SECONDS").is_some() {
         eprintln!(
             "{restores} restores and {runs} runs during {exchanges} exchanges: nothing outside was touched or read"

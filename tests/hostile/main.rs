@@ -1,4 +1,4 @@
-//! SFTP servers that lie, and users who exchange names while root works in their folders.
+//! SFTP servers that lie, and users who swap names while root works in their folders.
 
 mod folders;
 mod restore;

@@ -1,33 +1,34 @@
-//! Servers that lie: in every way of the table in `fixtures/src/liar/lies`, behind a real sshd, and in
-//! random ways. Nothing outside of the destination is touched, older snapshots are as they were, memory
-//! stays bounded, the run ends with a cause, and the next one that is told the truth is whole.
+//! Lying servers: all lies of the table in `fixtures/src/liar/lies`, behind a real sshd, and random
+//! changes. Nothing outside of the destination is touched, older snapshots are unchanged, memory is
+//! bounded, the run ends with a cause, and the next run with an honest server is complete.
 
 use std::time::Duration;
 
-use fixtures::endure;
 use fixtures::fuzz::fuzz;
 use fixtures::hostile::Hostile;
 use fixtures::liar::{Ends, lies};
+use fixtures::lie_table;
 use fixtures::need;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-fn endure_all(sshd: bool, usual: &str) {
-    need!(endure::endure_all(lies::all(), (sshd, usual, 60), |lie| {
+fn check_all(sshd: bool, usual: &str) {
+    need!(lie_table::check_all(lies::all(), (sshd, usual, 60), |lie| {
         let small_disk = matches!(lie.ends, Ends::Full(_));
-        Ok(Hostile::new(BIN, sshd, small_disk)?.endure(lie))
+        Ok(Hostile::new(BIN, sshd, small_disk)?.check(lie))
     }));
 }
 
 #[test]
 fn no_lie_of_a_server_does_harm() {
-    endure_all(false, "");
+    check_all(false, "");
 }
 
-/// Each channel is served by a liar of its own there, and a real ssh stands between: some of the lies.
+/// Behind sshd each channel has its own lying server, and a real ssh is in between. Tests some of
+/// the lies.
 #[test]
 fn no_lie_of_a_server_behind_sshd_does_harm() {
-    endure_all(true, "place-");
+    check_all(true, "place-");
 }
 
 #[test]

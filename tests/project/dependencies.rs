@@ -1,5 +1,6 @@
-//! The dependencies: from crates.io only, under licences that `deny.toml` allows, one version of each but for those
-//! named there. `cargo deny`, where it is installed, checks the same and the known vulnerabilities.
+//! The dependencies: only from crates.io, under licences that `deny.toml` allows, one version of
+//! each except those listed there. If installed, `cargo deny` checks the same and known
+//! vulnerabilities.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,7 +19,7 @@ fn cargo(args: &[&str]) -> Output {
 }
 
 fn packages() -> Vec<Value> {
-    // What the binaries are made for; crates for other systems are not even downloaded.
+    // The targets of the binaries; crates for other systems are not even downloaded.
     let targets = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
     let mut args = vec!["metadata", "--locked", "--format-version", "1"];
     args.extend(targets.iter().flat_map(|target| ["--filter-platform", target]));
@@ -38,10 +39,11 @@ fn texts(value: &toml::Value) -> BTreeSet<String> {
     texts.map(|text| text.as_str().expect("a text").to_owned()).collect()
 }
 
-/// Whether an SPDX expression can be met: of `OR` one side, of `AND` both. `/` is the old way to write `OR`.
+/// Whether an SPDX expression is satisfied: one side of `OR`, both sides of `AND`. `/` is the old
+/// form of `OR`.
 fn met(expression: &str, allowed: &BTreeSet<String>) -> bool {
     let expression = expression.trim();
-    // Only whole expressions in brackets and `(A OR B) AND C` occur.
+    // Only fully bracketed expressions and `(A OR B) AND C` occur.
     for (word, all) in [(" AND ", true), (" OR ", false), ("/", false)] {
         let parts = split_outside_brackets(expression, word);
         if parts.len() > 1 {
@@ -111,7 +113,7 @@ fn no_crate_is_there_twice_but_those_that_are_named() {
 #[test]
 fn cargo_deny_finds_nothing() {
     if !cargo(&["deny", "--version"]).status.success() {
-        // The tests above stand in for most of it, so that this is no skipped test.
+        // The tests above cover most of it, so this does not count as a skipped test.
         eprintln!("cargo-deny is not installed: known vulnerabilities are not looked for");
         return;
     }

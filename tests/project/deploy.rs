@@ -1,4 +1,5 @@
-//! The files of `deploy/` and the compose file: what they show of a machine, and what they allow.
+//! The files in `deploy/` and the compose file: what they expose of a machine, and what they
+//! permit.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +9,7 @@ fn text(path: &str) -> String {
         .expect("a file of this checkout")
 }
 
-/// The lines of a unit or a YAML file that are no comments.
+/// The lines of a unit or YAML file without comments.
 fn lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
 }
@@ -16,7 +17,7 @@ fn lines(text: &str) -> Vec<&str> {
 #[test]
 fn the_unit_that_runs_backups_hides_nothing_of_a_source() {
     let unit = text("deploy/systemd/backup_manager.service");
-    // systemd.exec(5): each of these shows something empty, or not at all.
+    // systemd.exec(5): each of these shows an empty folder, or none.
     for hides in [
         "PrivateTmp",
         "ProtectHome",

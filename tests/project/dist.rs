@@ -1,4 +1,5 @@
-//! What `make dist` builds, which `make -C tests` does before: static binaries that need nothing but the kernel.
+//! The output of `make dist`, which `make -C tests` builds before: static binaries that need only
+//! the kernel.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use fixtures::need::Missing;
 use fixtures::run::Run;
 use fixtures::scratch::Scratch;
 
-/// The folder that `make dist` filled.
+/// The output folder of `make dist`.
 fn dist() -> Result<PathBuf, Missing> {
     let folder = std::env::var_os("DIST_DIR").map(PathBuf::from);
     let built = folder.filter(|folder| folder.join("SHA256SUMS").exists());
@@ -22,7 +23,7 @@ fn binary(folder: &Path, arch: &str) -> Option<PathBuf> {
     Some(folder.join(name)).filter(|path| path.exists())
 }
 
-/// A root folder that holds a program and a file to back up, and nothing else.
+/// A root folder that contains only a program and a file to back up.
 fn empty_root(program: &Path) -> Scratch {
     let root = Scratch::new();
     for folder in ["source", "backups"] {
@@ -62,7 +63,7 @@ fn the_binary_of_the_other_architecture_works_in_an_empty_root() {
     need!(need::root());
     let folder = need!(dist());
     let other = if cfg!(target_arch = "x86_64") { "aarch64" } else { "x86_64" };
-    // Only some toolchains have the standard library for it, so this is no reason to fail.
+    // Not every toolchain has the standard library for it, so this is not a failure.
     let Some(program) = binary(&folder, other) else { return };
     let emulator = format!("qemu-{other}-static");
     need!(need::tool(&emulator));

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The crates with layers, and where their modules lie.
+/// The crates with layers, and the folders of their modules.
 const CRATES: [(&str, &str); 3] =
     [("engine", "engine/src"), ("transport", "transport/src"), ("src", "src")];
 
-/// Module path (`fs::dir`; empty for the crate's root) -> the modules that its code names.
+/// Module path (`fs::dir`; empty for the crate root) -> the modules that its code names.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
@@ -66,12 +66,12 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The folder of a module is its layer; a module that is a single file at the top is one of its own.
+/// The layer of a module is its folder; a single file at the top is its own layer.
 fn layer(module: &str) -> String {
     module.split("::").next().unwrap_or_default().to_owned()
 }
 
-/// The tables of ARCHITECTURE.md: crate -> layer -> the layers that it imports.
+/// The tables of ARCHITECTURE.md: crate -> layer -> the layers that it may import.
 fn allowed() -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
     let mut crates: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
@@ -123,7 +123,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The other modules that `text`, the file of `module`, names outside its tests and comments.
+/// The other modules that `text`, the file of `module`, names outside tests and comments.
 fn named(text: &str, module: &str, modules: &BTreeSet<String>) -> BTreeSet<String> {
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let code: String = code
@@ -151,7 +151,8 @@ fn named(text: &str, module: &str, modules: &BTreeSet<String>) -> BTreeSet<Strin
     found
 }
 
-/// The paths of a `use` tree, or of a path in code, at the start of `text`; how much of it they take.
+/// The paths of a `use` tree, or of a path in code, at the start of `text`. Returns the length of
+/// the text.
 fn expand(text: &str, before: String, paths: &mut Vec<String>) -> usize {
     let mut path = before;
     let mut at = 0;
@@ -181,7 +182,7 @@ fn expand(text: &str, before: String, paths: &mut Vec<String>) -> usize {
     at
 }
 
-/// The module that `path`, written in `module`, leads to.
+/// The module that `path` in `module` refers to.
 fn target(path: &str, module: &str, modules: &BTreeSet<String>) -> Option<String> {
     let mut names: Vec<&str> = module.split("::").filter(|name| !name.is_empty()).collect();
     for name in path.split("::").filter(|name| !name.is_empty()) {
@@ -198,7 +199,7 @@ fn target(path: &str, module: &str, modules: &BTreeSet<String>) -> Option<String
     (!names.is_empty()).then(|| names.join("::"))
 }
 
-/// Some cycle of `imports`, if there is one.
+/// A cycle in `imports`, if there is one.
 fn cycle(imports: &Imports) -> Option<Vec<String>> {
     fn visit<'a>(
         at: &'a str,

@@ -1,4 +1,4 @@
-//! ssh as a container runs it: for a user whom no passwd file knows, with a folder of keys that is read-only.
+//! ssh as in a container: for a user without a passwd entry, with a read-only folder of keys.
 
 use std::fs;
 use std::net::TcpListener;
@@ -15,10 +15,10 @@ use fixtures::tree::Tree;
 use rustix::process::Signal;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
-/// Nobody's number.
+/// A user id without an account.
 const UID: u32 = 54_321;
 
-/// A user without a name whose keys are in `home`, and a host that knows them.
+/// A user without a name whose keys are in `home`, and a host that accepts them.
 struct Nameless {
     stage: Stage,
     sshd: Child,
@@ -33,7 +33,7 @@ impl Nameless {
         let (home, config) = (stage.beside("home"), stage.beside("config"));
         fs::create_dir_all(home.join(".ssh")).expect("made");
         fs::create_dir_all(&config).expect("made");
-        // sshd separates its privileges there.
+        // sshd needs this folder for privilege separation.
         let _ = fs::create_dir_all("/run/sshd");
         let (host, key) = (stage.beside("host"), home.join(".ssh/id_ed25519"));
         for path in [&host, &key] {
@@ -68,7 +68,7 @@ impl Nameless {
         Self { stage, sshd, port, key, config }
     }
 
-    /// Writes the host's key where a container has it.
+    /// Writes the host's key to the file that a container uses.
     fn pin(&self) {
         let key = fs::read_to_string(self.stage.beside("host.pub")).expect("the host's key");
         let line = format!("[127.0.0.1]:{} {key}", self.port);
@@ -93,7 +93,7 @@ fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
 }
 
-/// Debian's libnss-wrapper is installed.
+/// Requires Debian's libnss-wrapper.
 fn wrapper() -> Result<(), Missing> {
     let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
     let found =
@@ -124,7 +124,7 @@ fn the_daemon_tries_the_host_and_names_keys_that_ssh_would_refuse() {
     let nameless = Nameless::new();
     nameless.pin();
     fs::write(nameless.config.join("crontab"), "@yearly true\n").expect("written");
-    // Only for its side effects: the user reaches the program and owns the backups.
+    // Only for its side effects: the user can execute the program and owns the backups.
     drop(nameless.stage.run_as(UID));
     let daemon = || {
         nameless

@@ -1,4 +1,4 @@
-//! Entries of a remote source that are out of the ordinary: names, depths, targets, kinds, modes, times.
+//! Unusual entries of a remote source: names, depths, targets, types, modes, times.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -93,7 +93,7 @@ fn what_lies_deeper_than_a_path_can_tell_is_said_and_carried_forward() {
     let first = stage.history().newest();
     assert!(stage.inside(&first).join("top").exists());
     assert!(!judge(&first).is_empty());
-    // What a run on the host itself has read is not taken for deleted.
+    // Entries that a run on the host has stored do not count as deleted.
     stage.run().arg("--accept-sources").expect(0);
     server.reached_by(stage.run()).arg("--accept-sources").expect(3).assert_says("carried forward");
     assert_eq!(judge(&stage.history().newest()), Vec::<String>::new());
@@ -136,7 +136,7 @@ fn pipes_and_sockets_are_kept_and_never_opened() {
     }
     let stage = Stage::with(BIN, &tree.file("file", "1"));
     for _ in 0..2 {
-        // Whoever opens a pipe waits for ever.
+        // Opening a fifo would block forever.
         server.reached_by(stage.run()).patience(20).expect(0);
         stage.assert_newest_is_source(Judge::sftp());
     }
@@ -174,8 +174,8 @@ fn a_device_is_listed_and_the_rest_is_stored() {
     stage.assert_newest_is_source(Judge::sftp());
 }
 
-/// SFTP version 3 has 32 bits for a time, and no sign: what lies outside of 1970 to 2106 arrives as
-/// another time, always the same one, so that it still links.
+/// SFTP version 3 has unsigned 32-bit times: a time outside 1970 to 2106 arrives as another time,
+/// always the same, so files still link.
 #[test]
 fn times_outside_of_32_bits_are_told_as_others_and_still_link() {
     const AGE: i64 = 1 << 32;
@@ -229,8 +229,8 @@ fn a_folder_of_many_names_and_one_of_none_are_folders() {
     assert_eq!(stage.counts()["copied"], 0, "{}", stage.counts());
 }
 
-/// As many questions with long paths as have long answers: whoever sends all of the first before it takes any
-/// of the second waits for a server that waits for him.
+/// As many requests with long paths as have long answers: a client that sends all requests before
+/// it reads an answer would deadlock with the server.
 #[test]
 fn many_long_symlinks_at_the_end_of_long_paths_do_not_stop_the_line() {
     let server = need!(Sshd::serving(Subsystem::Program));

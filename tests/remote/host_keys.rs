@@ -1,4 +1,5 @@
-//! An unknown or changed host key ends a run with the key's fingerprint and the command that pins it.
+//! An unknown or changed host key ends a run with the fingerprint and the command that pins the
+//! key.
 
 use std::fs;
 use std::process::Command;
@@ -11,7 +12,7 @@ use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// What `ssh-keygen` says of the host's key.
+/// The fingerprint of the host's key by `ssh-keygen`.
 fn fingerprint(server: &Sshd) -> String {
     let mut print = Command::new("ssh-keygen");
     let print = print.arg("-lf").arg(server.path("host.pub")).output().expect("ssh-keygen runs");
@@ -19,7 +20,7 @@ fn fingerprint(server: &Sshd) -> String {
     print.split(' ').nth(1).expect("a fingerprint").to_owned()
 }
 
-/// Does what the message says.
+/// Runs the command in the message.
 fn pin(said: &Done) {
     let line = said.stderr.lines().find_map(|line| line.split_once("pin it: ")).expect("a command");
     let done = Command::new("sh").arg("-c").arg(line.1).status();

@@ -1,5 +1,5 @@
-//! Connections that break, stall or never come back: a run goes on where it was, or stays incomplete for
-//! the next one, and no older snapshot knows of it.
+//! Connections that break, stall or never come back: a run continues, or stays incomplete for the
+//! next one, and older snapshots stay unchanged.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
 const MIB: u64 = 1 << 20;
 
-/// A server behind a line that can be cut, and a run over it.
+/// A server behind a proxy, and a run through it.
 struct Scene {
     stage: Stage,
     server: Sshd,
@@ -43,7 +43,7 @@ impl Scene {
         self.server.reached_by(self.stage.run()).set("remote-src-host", address)
     }
 
-    /// A first snapshot that has to stay as it is.
+    /// A first snapshot that must stay unchanged.
     fn first(&self) -> (PathBuf, Fingerprint) {
         self.run().expect(0);
         let first = self.stage.history().newest();
@@ -51,12 +51,12 @@ impl Scene {
         (first, before)
     }
 
-    /// Bytes that came from the host so far.
+    /// Bytes received from the host so far.
     fn received(&self) -> u64 {
         self.line.bytes().1
     }
 
-    /// Waits until so many bytes more have come.
+    /// Waits until this many more bytes have arrived.
     fn after(&self, running: &mut Running, bytes: u64) {
         let goal = self.received() + bytes;
         assert!(running.until(|| self.received() >= goal), "the run ended before");
@@ -87,7 +87,7 @@ fn a_line_that_is_cut_at_random_does_not_show_in_the_snapshot() {
         let mut running = scene.run().start();
         let mut cuts = 0;
         while cuts < 5 {
-            // A connection alone takes some 5,000 bytes.
+            // The connection setup alone takes about 5,000 bytes.
             scene.line.cut_after(random.below(3_000_000));
             let connections = scene.line.connections();
             if !running.until(|| scene.line.connections() > connections) {
@@ -124,8 +124,8 @@ fn what_serves_the_connection_may_be_killed_on_either_side() {
     scene.stage.assert_newest_is_source(Judge::sftp());
 }
 
-/// What is asked for and not yet stored when a line breaks, and so is asked for again. At most 64 MiB are
-/// asked for at once.
+/// The most data that is requested and not stored when a connection breaks, and so requested again.
+/// At most 64 MiB are in flight.
 const LOST: u64 = 70 * MIB;
 
 #[test]
@@ -133,7 +133,7 @@ fn a_large_file_goes_on_where_the_line_broke() {
     let scene = need!(Scene::new(&Tree::new().file("one", "1")));
     let size = 240 * MIB;
     big_file(&scene.stage.source.join("large"), size, 5);
-    // Older than the run: of a newer one a part could have changed without a trace.
+    // Older than the run: a part of a newer file could have changed unnoticed.
     scene.stage.sh("touch -d @1600000000 large");
     let mut running = scene.run().start();
     scene.after(&mut running, 120 * MIB);
@@ -151,7 +151,7 @@ fn a_file_that_was_changed_within_its_second_is_no_mixture_after_a_lost_line() {
     let (large, other) = (scene.stage.source.join("large"), scene.stage.beside("other"));
     big_file(&large, 120 * MIB, 5);
     big_file(&other, 120 * MIB, 6);
-    // Both were saved in the second in which the run begins.
+    // Both were saved in the second in which the run starts.
     scene.stage.sh(&format!("touch large; touch -r large {}", other.display()));
     let mut running = scene.run().start();
     scene.after(&mut running, 40 * MIB);
@@ -175,7 +175,7 @@ fn a_large_file_goes_on_where_an_earlier_run_ended_unless_it_has_changed() {
     };
     big_file(&large, size, 5);
     for (signal, code, time) in [(Signal::TERM, 143, 1), (Signal::KILL, 137, 2)] {
-        // Older than the run: of a newer one a part could have changed without a trace.
+        // Older than the run: a part of a newer file could have changed unnoticed.
         scene.stage.sh(&format!("touch -d @160000000{time} large"));
         stopped_in_the_middle(signal, code);
         let before = scene.received();
@@ -188,11 +188,11 @@ fn a_large_file_goes_on_where_an_earlier_run_ended_unless_it_has_changed() {
     }
     scene.stage.sh("touch large");
     stopped_in_the_middle(Signal::TERM, 143);
-    // As large as before.
+    // The same size as before.
     big_file(&large, size, 6);
     scene.run().expect(0);
     scene.stage.assert_newest_is_source(Judge::sftp());
-    // Of the same time too, which is nothing to go by with --checksum.
+    // The same time too, which does not count with --checksum.
     scene.stage.sh("touch -d @1700000000 large");
     stopped_in_the_middle(Signal::TERM, 143);
     big_file(&large, size, 7);
@@ -207,7 +207,7 @@ fn a_line_that_stalls_is_given_up_and_taken_up_again() {
     let mut running = scene.run().set("answer-timeout-s", "2").start();
     scene.after(&mut running, 5_000_000);
     scene.line.stall();
-    // ssh connects anew, over a line that goes on when it does.
+    // ssh reconnects once the proxy forwards again.
     let connections = scene.line.connections();
     assert!(running.until(|| scene.line.connections() > connections), "it connects anew");
     scene.line.resume();
@@ -215,7 +215,7 @@ fn a_line_that_stalls_is_given_up_and_taken_up_again() {
     scene.stage.assert_newest_is_source(Judge::sftp());
 }
 
-/// With five tries and pauses of 1, 2, 4, 8 and 16 seconds between them this takes half a minute.
+/// Five attempts with pauses of 1, 2, 4, 8 and 16 seconds take half a minute.
 #[test]
 fn a_host_that_does_not_come_back_leaves_an_incomplete_snapshot_for_the_next_run() {
     let mut scene = need!(Scene::new(&sample(4)));
@@ -229,7 +229,7 @@ fn a_host_that_does_not_come_back_leaves_an_incomplete_snapshot_for_the_next_run
     let done = running.wait();
     done.assert_code(1).assert_says("the source is lost").assert_says("the next run goes on");
     scene.assert_incomplete(1);
-    // Nor is anything lost by a run that finds nobody.
+    // A run that cannot connect loses nothing either.
     let done = scene.run().expect(1);
     done.assert_says("no connection to the source");
     assert!(done.took < Duration::from_secs(20));

@@ -1,5 +1,6 @@
-//! A line that is cut at any byte of a session, or that changes a bit: the run goes on where it was, or
-//! stays incomplete for the next one, and what comes of it is the source. `remote_lost.rs` has the large ones.
+//! A connection that is cut at any byte of a session, or in which a bit changes: the run continues
+//! or stays incomplete for the next one, and the result equals the source. `lost.rs` has the large
+//! files.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,10 +19,10 @@ use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// Runs at once: those whose line was cut wait before they connect anew.
+/// The number of parallel runs. Runs whose connection was cut wait before they reconnect.
 const AT_ONCE: u64 = 6;
 
-/// A server behind a proxy, shared by stages that come one after the other.
+/// A server behind a proxy, which consecutive setups share.
 struct Line {
     server: Sshd,
     proxy: Proxy,
@@ -47,16 +48,16 @@ impl Line {
         there + back
     }
 
-    /// How many bytes a run like that passes in both directions.
+    /// The number of bytes in both directions of such a run.
     fn session(&self, tree: &Tree) -> u64 {
         let (stage, before) = (Stage::with(BIN, tree), self.passed());
         self.run(&stage).expect(0);
         self.passed() - before
     }
 
-    /// Takes a first snapshot, changes the source, runs with `fault` on the line, and once more if that
-    /// run says that it failed. Whether it was whole at once, and whether a bit was flipped.
-    fn endures(&self, tree: &Tree, fault: impl FnOnce(&Proxy)) -> (bool, bool) {
+    /// Takes a first snapshot, changes the source, runs with `fault`, and once more if that run
+    /// failed. Returns whether the first run completed, and whether a bit was flipped.
+    fn recovers(&self, tree: &Tree, fault: impl FnOnce(&Proxy)) -> (bool, bool) {
         let stage = Stage::with(BIN, tree);
         stage.run().expect(0);
         let first = stage.history().newest();
@@ -89,7 +90,7 @@ fn small() -> Tree {
         .symlink("link", "small")
 }
 
-/// Cuts the line behind byte 0, `STEP`, 2 * `STEP`, … of a session.
+/// Cuts the connection after byte 0, `STEP`, 2 * `STEP`, … of a session.
 #[test]
 fn a_line_that_is_cut_anywhere_in_a_small_session_is_made_up_for() {
     let step = std::env::var("STEP").ok().and_then(|step| step.parse().ok()).unwrap_or(449);
@@ -105,7 +106,7 @@ fn a_line_that_is_cut_anywhere_in_a_small_session_is_made_up_for() {
                     if at > length {
                         return;
                     }
-                    let (at_once, _) = line.endures(&tree, |proxy| proxy.cut_after(at));
+                    let (at_once, _) = line.recovers(&tree, |proxy| proxy.cut_after(at));
                     whole.fetch_add(u64::from(at_once), Ordering::Relaxed);
                 }
             });
@@ -126,9 +127,9 @@ fn a_bit_that_changed_on_the_way_never_reaches_a_snapshot() {
     let length = line.session(&tree);
     let mut random = Random::new(7);
     for part in 0..8 {
-        // In all parts of the session: greetings and keys, questions, contents.
+        // In all parts of the session: greetings and keys, requests, contents.
         let at = length * part / 9 + random.below(length / 9);
-        let (_, flipped) = line.endures(&tree, |proxy| proxy.flip_after(at));
+        let (_, flipped) = line.recovers(&tree, |proxy| proxy.flip_after(at));
         assert!(flipped, "nothing came to byte {at} of {length}");
     }
 }

@@ -1,4 +1,4 @@
-//! Options of rsync that reach a remote source: those of the connection, filters and rule files.
+//! rsync options for a remote source: those of the connection, filters and rule files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,5 @@
-//! Hosts whose SSH server is not OpenSSH's: ProFTPD, dropbear, and sshd with another SFTP server.
+//! Hosts with another SSH server than OpenSSH: ProFTPD, dropbear, and sshd with another SFTP
+//! server.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,7 +14,7 @@ use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// Many small files in a few folders, and a large one: enough for further channels to be wanted.
+/// Many small files in a few folders, and a large one: enough for a run to open more channels.
 fn sample() -> Tree {
     let mut tree = Tree::new().random_file("large", 9_000_000, 3);
     for number in 0..300 {
@@ -22,7 +23,7 @@ fn sample() -> Tree {
     tree
 }
 
-/// How many channels ProFTPD served, over all connections.
+/// The number of channels that ProFTPD served, over all connections.
 fn channels(server: &Sshd) -> usize {
     let log = fs::read_to_string(server.path("sftp.log")).unwrap_or_default();
     log.matches("using SFTP protocol version").count()
@@ -85,7 +86,7 @@ fn a_symlink_is_restored_whatever_the_servers_order_of_its_arguments_is() {
         let place = format!("test:{}", stage.beside("back").display());
         server.known_to(stage.look("restore")).set("to", place).arg(&stage.source)
     };
-    // Times of symlinks cannot be set there.
+    // This server cannot set times of symlinks.
     run().expect(3);
     assert!(fs::symlink_metadata(&planted).is_err(), "a symlink was made outside of the folder");
     let back = stage.beside("back/source");
@@ -96,7 +97,7 @@ fn a_symlink_is_restored_whatever_the_servers_order_of_its_arguments_is() {
         |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(".backup_manager");
     let left: Vec<_> = fs::read_dir(&back).unwrap().flatten().filter(left).collect();
     assert!(left.is_empty(), "{left:?}");
-    // What is there is not replaced, though this server's RENAME would do so.
+    // Existing files are not replaced, though this server's RENAME would do so.
     fs::write(back.join("large"), "mine").unwrap();
     run().done().assert_says("large: another version is in its place");
     assert_eq!(fs::read(back.join("large")).unwrap(), b"mine");

@@ -1,5 +1,5 @@
-//! Ways in which a remote source cannot be reached: each has its own words, and none leaves anything
-//! behind. And ways in which it can: the addresses.
+//! Failures to reach a remote source: each has its own message, and none leaves files behind. Also
+//! the accepted forms of addresses.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,10 +17,10 @@ use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// How long a connection may take.
+/// The time limit for a connection.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A server, and a run that keeps its temporary files where they can be seen.
+/// A server, and a run whose temporary files are visible to the test.
 struct Scene {
     stage: Stage,
     server: Sshd,
@@ -48,7 +48,7 @@ impl Scene {
         self.run().set("remote-src-host", address)
     }
 
-    /// Ends the test unless `run`, also as a dry run, fails soon with `words` and leaves nothing.
+    /// Fails the test unless `run`, also as a dry run, fails soon with `words` and leaves nothing.
     #[track_caller]
     fn assert_refused(&self, run: &Run, words: &[&str]) {
         for run in [run.clone(), run.clone().arg("--dry-run")] {
@@ -72,7 +72,7 @@ impl Scene {
         assert_eq!(self.server.clients(), Vec::<u32>::new(), "ssh is still there");
     }
 
-    /// What the host's key is to be recognised by.
+    /// The fingerprint of the host's key.
     fn fingerprint(&self) -> String {
         let mut list = Command::new("ssh-keygen");
         let said = list.arg("-lf").arg(self.server.path("host.pub")).output().expect("it lists");
@@ -80,7 +80,7 @@ impl Scene {
         said.split(' ').nth(1).expect("a fingerprint").to_owned()
     }
 
-    /// Does what the refused run says that its user should do.
+    /// Runs the command that the refused run suggests.
     fn pin_as_told(&self) {
         let done = self.run().expect(1);
         let said = done.said();
@@ -103,7 +103,7 @@ fn a_host_key_that_is_not_known_is_never_taken_and_the_command_that_pins_it_is_t
     let scene = need!(Scene::plain());
     let known = scene.server.path("known_hosts");
     fs::write(&known, "").unwrap();
-    // Not even where ssh's configuration says so.
+    // Not even if ssh's configuration permits it.
     scene.server.write_config("user", "StrictHostKeyChecking no");
     let words = ["the host key of 127.0.0.1 is not known", &scene.fingerprint(), "pin it: "];
     scene.assert_refused(&scene.run(), &words);
@@ -211,7 +211,7 @@ fn hosts_are_known_by_their_aliases() {
     let scene = need!(Scene::plain());
     scene.assert_reached("test");
     scene.assert_reached(&format!("{}@test", scene.server.account()));
-    // By another name it counts as another host.
+    // Under another name it counts as another host.
     let address = format!("127.0.0.1:{}", scene.server.port());
     scene.to(&address).expect(2).assert_says("--accept-sources");
     scene.to(&address).arg("--accept-sources").expect(0);

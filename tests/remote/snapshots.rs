@@ -1,5 +1,5 @@
-//! Snapshots of a folder behind a real sshd: first, second, changed, forecast, and beside those that
-//! were taken on this machine or by rsync.
+//! Snapshots of a folder behind a real sshd: first, second, changed, dry run, and combined with
+//! local snapshots and those of rsync.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -33,7 +33,7 @@ fn sample() -> Tree {
         .mode(0o2775)
 }
 
-/// Nothing but content that everybody may read.
+/// Only content that all users may read.
 fn readable() -> Tree {
     let mut tree = Tree::new().random_file("large", 2_000_000, 5).symlink("link", "large");
     for number in 0..200 {
@@ -84,7 +84,7 @@ fn what_changed_is_copied_and_the_rest_is_linked() {
     }
     stage.assert_linked("empty");
     let counts = stage.counts();
-    // The mode of the large file is new, and its content is not fetched for that.
+    // Only the mode of the large file is new, so its content is not fetched.
     assert_eq!((&counts["copied"], &counts["metadata"]), (&3.into(), &1.into()), "{counts}");
     assert!(counts["bytes_copied"].as_u64() < Some(100), "{counts}");
     assert_untouched(&first, &before);
@@ -119,7 +119,7 @@ fn a_dry_run_writes_nothing() {
 #[test]
 fn snapshots_taken_here_and_there_and_by_rsync_link_to_each_other() {
     let server = need!(Sshd::serving(Subsystem::Internal));
-    // Without hard links: SFTP does not tell them, so that each name would become a file of its own.
+    // Without hard links: SFTP does not report them, so each name would become a separate file.
     let stage = Stage::with(BIN, &readable().file("one", "1").mtime(1_600_000_000, 123_456_789));
     let by_rsync = stage.history().path(&hours_ago(30), "");
     let done = Command::new("rsync")
@@ -130,7 +130,7 @@ fn snapshots_taken_here_and_there_and_by_rsync_link_to_each_other() {
     assert!(done.is_ok_and(|status| status.success()), "rsync");
     for remote in [true, false, true, true, false] {
         let run = if remote { server.reached_by(stage.run()) } else { stage.run() };
-        // To the program the machine here and the one behind ssh are two.
+        // For the program, this machine and the one behind ssh are two hosts.
         let run = run.arg("--accept-sources");
         run.expect(0);
         stage.assert_newest_is_source(Judge::sftp());
@@ -141,7 +141,7 @@ fn snapshots_taken_here_and_there_and_by_rsync_link_to_each_other() {
     }
 }
 
-/// What a remote run copied has whole seconds for ever; what is linked from it must stay linked.
+/// Files that a remote run copied keep whole seconds; linked files must stay linked.
 #[test]
 fn what_came_from_there_stays_linked_however_often_it_is_taken_here() {
     let server = need!(Sshd::serving(Subsystem::Internal));
@@ -151,7 +151,7 @@ fn what_came_from_there_stays_linked_however_often_it_is_taken_here() {
         stage.run().arg("--accept-sources").expect(0);
         stage.assert_linked("one");
     }
-    // What is known to the nanosecond is told apart within a second all the same.
+    // A file with known nanoseconds is still distinguished within a second.
     stage.sh("echo a >two; touch -d @1600000000.1 two");
     stage.run().expect(0);
     stage.sh("echo b >two; touch -d @1600000000.2 two");
@@ -202,7 +202,7 @@ fn an_ordinary_account_gives_what_it_may_read() {
         Plan::new(Subsystem::Internal).run_by_nobody(),
     ] {
         let server = need!(plan.start());
-        // Each has a port of its own, and so is another host.
+        // Each server has its own port and so counts as another host.
         let done = server.reached_by(stage.run()).arg("--accept-sources").expect(3);
         done.assert_says("private").assert_says("ermission denied");
         let copy = stage.inside(&stage.history().newest());
@@ -220,7 +220,7 @@ fn an_ordinary_account_gives_what_it_may_read() {
     assert_eq!(std::fs::read_to_string(copy).unwrap(), "of root");
 }
 
-/// An sshd leaves out of a listing what it cannot look at: such a folder looks empty.
+/// An sshd omits entries from a listing that it cannot stat, so such a folder looks empty.
 #[test]
 fn a_folder_that_may_be_listed_and_not_entered_is_not_taken_for_an_empty_one() {
     need!(need::root());
@@ -254,7 +254,8 @@ fn an_ordinary_user_pulls_with_a_key_of_its_own() {
 #[test]
 fn a_jailed_account_without_a_shell_is_enough() {
     need!(need::root());
-    // Root alone may be able to write to the jail and all above it, so not in the usual place.
+    // Only root may be able to write to the jail and the folders above it, so it cannot be in the
+    // usual place.
     let jail = Scratch::below(Path::new("/var"));
     readable().build(&jail.join("data/photos"));
     let server = need!(Plan::new(Subsystem::Internal).jailed(jail.path()).start());

@@ -1,5 +1,5 @@
-//! Remote runs that are told to stop, or killed: they end soon, leave no ssh behind, and the next run
-//! goes on.
+//! Remote runs that are stopped or killed: they end soon, leave no ssh behind, and the next run
+//! continues.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use rustix::process::Signal;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// Waits for something that has to come true soon.
+/// Waits for a condition that must become true soon.
 #[track_caller]
 fn soon(limit: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
@@ -37,7 +37,7 @@ fn signals_stop_a_run_at_once_and_the_next_one_goes_on() {
     let temporary = stage.beside("tmp");
     fs::create_dir(&temporary).unwrap();
     let run = server.reached_by(stage.run()).env("TMPDIR", &temporary);
-    // A quick machine would be through before the signal comes.
+    // On a fast machine the run would otherwise end before the signal arrives.
     let slow = server.reached_by(stage.run()).env("TMPDIR", &temporary).rsync(&["--bwlimit=5m"]);
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::TERM, 143)] {
         let mut running = slow.start();
@@ -45,11 +45,12 @@ fn signals_stop_a_run_at_once_and_the_next_one_goes_on() {
             let incomplete = stage.history().incomplete();
             incomplete.first().is_some_and(|folder| stage.inside(folder).join(name).exists())
         };
-        // What the round before left does not tell; ssh is there when this one has its handlers.
+        // The file of the previous round proves nothing; ssh exists only after this run has
+        // installed its handlers.
         let under_way = || copy("large") && !server.clients().is_empty();
         assert!(running.until(under_way), "it is under way");
         running.signal(signal);
-        // Within two seconds, but for a disk that syncs for others meanwhile.
+        // Two seconds, except when the disk syncs for others at the same time.
         assert!(running.ended_within(Duration::from_secs(15)), "{signal:?} stops it");
         running.wait().assert_code(code);
         assert_eq!(server.clients(), Vec::<u32>::new(), "ssh is still there");

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fixtures::bulk::big_tree;
+use fixtures::concurrent::{repeat_while, swap_while};
 use fixtures::judge::Judge;
-use fixtures::meanwhile::{flipping, meanwhile};
 use fixtures::need;
 use fixtures::scan::{Found, scan};
 use fixtures::sshd::{Sshd, Subsystem};
@@ -17,7 +17,7 @@ use fixtures::tree::Tree;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
-/// Folders that turn into symlinks and back.
+/// The number of folders that turn into symlinks and back.
 const PAIRS: u64 = 2_000;
 
 #[test]
@@ -29,7 +29,7 @@ fn a_file_that_never_stands_still_is_kept_as_last_read_and_listed() {
         let _ = file.write_all(b"more and more");
         std::thread::sleep(Duration::from_millis(1));
     };
-    meanwhile(grow, || server.reached_by(stage.run()).expect(3)).assert_says("growing");
+    repeat_while(grow, || server.reached_by(stage.run()).expect(3)).assert_says("growing");
     let copy = stage.inside(&stage.history().newest()).join("growing");
     assert!(fs::metadata(copy).unwrap().len() >= 30_000_000);
     server.reached_by(stage.run()).expect(0);
@@ -57,10 +57,10 @@ fn files_that_grow_shrink_or_are_replaced_are_caught_up_by_the_next_run() {
             }
         };
     };
-    let done = meanwhile(change, || server.reached_by(stage.run()).done());
+    let done = repeat_while(change, || server.reached_by(stage.run()).done());
     assert!([0, 3].contains(&done.code), "{}", done.said());
     stage.sh("rm -f other");
-    // A second is all that SFTP tells of a time: what changed within one may look as before.
+    // SFTP times have whole seconds: two changes within one second may look alike.
     std::thread::sleep(Duration::from_millis(1_100));
     stage.sh("find . -type f -exec touch {} +");
     server.reached_by(stage.run()).expect(0);
@@ -80,7 +80,7 @@ fn files_and_folders_that_vanish_are_no_errors() {
         }
         std::thread::sleep(Duration::from_millis(2));
     };
-    meanwhile(remove, || server.reached_by(stage.run()).done()).assert_code(0);
+    repeat_while(remove, || server.reached_by(stage.run()).done()).assert_code(0);
     server.reached_by(stage.run()).arg("--accept-shrink").expect(0);
     stage.assert_newest_is_source(Judge::sftp());
 }
@@ -101,21 +101,21 @@ fn a_fifo_in_the_place_of_a_file_blocks_nobody_for_ever() {
         let _ = renameat_with(CWD, file, CWD, pipe, RenameFlags::EXCHANGE);
         std::thread::sleep(Duration::from_micros(200));
     };
-    meanwhile(exchange, || {
+    repeat_while(exchange, || {
         for _ in 0..2 {
             let run = server.reached_by(stage.run()).set("answer-timeout-s", "1");
             let done = run.patience(50).done();
             assert!([0, 1, 3].contains(&done.code), "{}", done.said());
         }
     });
-    // What waits on the server for somebody at the other end of a pipe outlives its connection.
+    // A server process that waits at a fifo outlives its connection.
     stage.sh("for each in *; do if [ -p \"$each\" ]; then : <>\"$each\"; fi; done");
     server.reached_by(stage.run()).expect(0);
     stage.assert_newest_is_source(Judge::sftp());
 }
 
-/// SFTP opens files by their paths, so that a folder that turned into a symlink meanwhile leads outside.
-/// Nobody but who may read what lies there may read its copy.
+/// SFTP opens files by path, so a folder that was replaced by a symlink leads outside. Only users
+/// who may read the files there may read their copies.
 #[test]
 fn what_only_others_may_read_gets_no_copy_that_is_open_to_more() {
     let mut tree = Tree::new();
@@ -125,12 +125,12 @@ fn what_only_others_may_read_gets_no_copy_that_is_open_to_more() {
     let server = need!(Sshd::serving(Subsystem::Internal));
     let stage = Stage::with(BIN, &tree);
     let outside = stage.beside("outside");
-    // As large as the files inside, and of the same second.
+    // The same size and second as the files inside.
     Tree::new().file("file", "SECRET").mode(0o600).build(&outside);
     for number in 0..40 {
         symlink(&outside, stage.source.join(format!("link {number}"))).unwrap();
     }
-    flipping(&stage.source, ["folder", "link"], 40, |flips| {
+    swap_while(&stage.source, ["folder", "link"], 40, |flips| {
         let mut runs = 0;
         while flips.load(Ordering::Relaxed) < 1_000_000 || runs < 5 {
             runs += 1;
@@ -150,9 +150,9 @@ fn what_only_others_may_read_gets_no_copy_that_is_open_to_more() {
     }
 }
 
-/// Where it differs in anything from what was listed in its place. Each folder turns into a symlink and back every
-/// twenty milliseconds or so: SFTP has no handles of folders, and what it opens by a path is proved by where
-/// the folder is before and after.
+/// If it differs at all from the entry that was listed. Each folder turns into a symlink and back
+/// about every twenty milliseconds. SFTP has no folder handles, so what is opened by path is
+/// verified by the location of the folder before and after.
 #[test]
 fn nothing_outside_is_kept_when_folders_turn_into_symlinks() {
     let mut tree = Tree::new();
@@ -167,7 +167,7 @@ fn nothing_outside_is_kept_when_folders_turn_into_symlinks() {
     for number in 0..PAIRS {
         symlink(&outside, stage.source.join(format!("link {number}"))).unwrap();
     }
-    flipping(&stage.source, ["folder", "link"], PAIRS, |flips| {
+    swap_while(&stage.source, ["folder", "link"], PAIRS, |flips| {
         let mut runs = 0;
         while flips.load(Ordering::Relaxed) < 1_000_000 || runs < 3 {
             runs += 1;
@@ -189,7 +189,7 @@ fn nothing_outside_is_kept_when_folders_turn_into_symlinks() {
     assert!(inside > 0);
 }
 
-/// What a scan tells of a file with this content.
+/// The scan result for a file with this content.
 fn hash(text: &str) -> Vec<u8> {
     let scratch = fixtures::scratch::Scratch::new();
     Tree::new().file("f", text).build(scratch.path());

@@ -1,15 +1,15 @@
-//! `restore --delete`: that a snapshot does not hold an entry is no reason to remove it, unless its run is
-//! known to have looked and found nothing.
+//! `restore --delete`: an entry that is missing in the snapshot is removed only if the run is known
+//! to have looked there and found nothing.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 
-use fixtures::everything::SOMEONE;
 use fixtures::loop_fs::{LoopFs, Mount};
 use fixtures::need;
 use fixtures::run::Run;
+use fixtures::sample_tree::SOMEONE;
 use fixtures::scan::scan;
 use fixtures::sshd::{Sshd, Subsystem};
 use fixtures::stage::Stage;
@@ -23,7 +23,7 @@ fn in_place(stage: &Stage) -> Run {
     run.set("overwrite", "changed").arg("--delete").arg("--json")
 }
 
-/// What a restore told of each entry: what, and its path below `top`.
+/// What a restore reported for each entry: the action, and the path below `top`.
 fn told(run: &Run, top: &Path, code: i32) -> BTreeSet<(String, String)> {
     let lines = run.expect(code).objects();
     let entries = lines.iter().filter(|line| line["type"] == "entry");
@@ -35,8 +35,8 @@ fn told(run: &Run, top: &Path, code: i32) -> BTreeSet<(String, String)> {
     entries.map(entry).collect()
 }
 
-/// Restores, after a dry run that changes nothing and has to tell the same; what was removed, and what
-/// was protected.
+/// Restores after a dry run that must report the same and change nothing. Returns the removed and
+/// the protected entries.
 fn removed_and_protected(run: impl Fn() -> Run, top: &Path) -> (Vec<String>, Vec<String>) {
     let before = scan(top);
     let preview = told(&run().arg("--dry-run"), top, 0);
@@ -62,8 +62,8 @@ fn nothing_is_removed_beyond_a_mount_point() {
     let disk = need!(Mount::tmpfs(&source.join("disk")));
     fs::write(source.join("disk/only"), "the only copy").unwrap();
     stage.take();
-    // Since then: a part of the same file system is mounted in a folder that the snapshot holds, another
-    // one and a disk in a folder that it does not hold.
+    // Since the snapshot: a bind mount of the same file system in a folder that the snapshot
+    // contains, another one and a disk in a folder that it does not contain.
     let elsewhere = stage.beside("elsewhere");
     fs::create_dir_all(elsewhere.join("deep")).unwrap();
     fs::write(elsewhere.join("deep/only"), "the only copy").unwrap();
@@ -83,7 +83,7 @@ fn nothing_is_removed_beyond_a_mount_point() {
         assert_eq!(fs::read_to_string(source.join(path)).unwrap(), "the only copy", "{path}");
     }
     drop((other, second, bound));
-    // What lies below the mount point is nothing that the run has seen, either.
+    // The run has not seen what is below the mount point either.
     drop(disk);
     fs::write(source.join("disk/placeholder"), "not mounted").unwrap();
     let (removed, protected) = removed_and_protected(|| in_place(&stage), source);
@@ -108,7 +108,8 @@ fn what_the_run_could_not_read_stays_with_all_below_it() {
     let stage = Stage::with(BIN, &Tree::new().file("a", "a").file("closed/x", "before"));
     stage.sh(&format!("chown -R {SOMEONE}:{SOMEONE} ."));
     stage.run_as(SOMEONE).expect(0);
-    // A folder that the last run carries forward, one that it could not list, a file that it could not read.
+    // A folder that the last run carried forward, one that it could not list, and a file that it
+    // could not read.
     stage.sh("mkdir -m 700 never; touch never/x closed/new; echo only >secret; chmod 600 secret");
     stage.sh("chown 0:0 closed never secret; chmod 700 closed");
     stage.run_as(SOMEONE).expect(3);
@@ -177,7 +178,7 @@ fn a_folder_makes_way_only_when_all_of_it_may_go() {
     done.assert_says("a folder is in its place, and in it something that must not be removed");
     assert!(stage.source.join("file/deep/x.keep").exists());
     assert_eq!(fs::read_link(stage.source.join("link")).unwrap(), PathBuf::from("file"));
-    // What would come into its place is looked at first.
+    // A snapshot that cannot supply the replacement.
     let stage = Stage::with(BIN, &Tree::new().file("file", "right"));
     let snapshot = stage.take();
     stage.sh("rm file; mkdir file; touch file/only");
@@ -202,7 +203,7 @@ fn a_snapshot_that_may_lack_something_is_no_reason_to_remove_anything() {
             run.expect(2).assert_says(why).assert_says("--delete-anyway");
         }
         assert!(stage.source.join("surplus").exists());
-        // Without --delete it can be restored all the same.
+        // Without --delete it can still be restored.
         stage.look("restore").arg(&stage.source).arg("--in-place").arg("--yes").expect(0);
         in_place(&stage).arg("--delete-anyway").expect(0);
         assert!(!stage.source.join("surplus").exists());
@@ -246,7 +247,7 @@ fn what_somebody_removed_from_the_snapshot_stays() {
     let (removed, protected) = removed_and_protected(|| in_place(&stage), source);
     assert_eq!((removed, protected), (expected(&[]), expected(&[""])));
     assert!(source.join("gone/f").exists());
-    // Nothing can be compared with a manifest that is not whole.
+    // An incomplete manifest proves nothing.
     let manifests = stage.backups.join(".backup_manager/manifests");
     fs::write(manifests.join(snapshot.file_name().unwrap()).join("index"), "x").unwrap();
     in_place(&stage).expect(2).assert_says("its manifest cannot be read");

@@ -1,23 +1,24 @@
-//! `restore`: everything comes back as it was, whoever took it, wherever to, and however often one has to begin.
+//! `restore`: everything comes back as it was, whoever took the snapshot, to any target, after any
+//! number of attempts.
 
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
-use fixtures::everything::{SOMEONE, everything, ordinary};
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::judge::Judge;
 use fixtures::need;
 use fixtures::random::{Spec, random_tree};
 use fixtures::run::Run;
+use fixtures::sample_tree::{SOMEONE, everything, ordinary};
 use fixtures::scan::scan;
 use fixtures::stage::{Stage, inside};
 use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// `restore --to` a folder beside the stage.
+/// `restore --to` a folder beside the setup.
 fn to(stage: &Stage, folder: &str) -> Run {
     stage.look("restore").set("to", stage.beside(folder))
 }
@@ -37,7 +38,7 @@ fn root_gets_everything_back() {
     let before = Fingerprint::of(&snapshot);
     to(&stage, "all").expect(0);
     Judge::strict().assert_same(&stage.source, &inside(&stage.beside("all"), &stage.source));
-    // The folders on the way are the source's parents.
+    // The folders on the way are the parents of the source.
     let parent = inside(&stage.beside("all"), stage.source.parent().unwrap());
     let mode = |path: &Path| fs::metadata(path).unwrap().mode();
     assert_eq!(mode(&parent), mode(stage.source.parent().unwrap()));
@@ -51,7 +52,7 @@ fn root_gets_everything_back() {
         "what belongs to the backups does not come back"
     );
     assert_untouched(&snapshot, &before);
-    // A second time there is nothing to do, and the copies are nobody else's inodes.
+    // A second restore changes nothing, and the copies share no inodes with the snapshot.
     let again = to(&stage, "all").arg("--json").expect(0).objects().pop().unwrap();
     assert_eq!((&again["counts"]["created"], &again["counts"]["bytes"]), (&0.into(), &0.into()));
 }
@@ -70,7 +71,7 @@ fn a_random_tree_comes_back_from_every_one_of_its_snapshots() {
     Judge::plain().assert_same(&stage.source, &stage.beside("new/source"));
     to(&stage, "first").arg("oldest").arg(&stage.source).expect(0);
     Judge::plain().assert_same(&old, &stage.beside("first/source"));
-    // From one to the other in the same place, and back.
+    // From one state to the other in the same folder, and back.
     let change = |snapshot: &str| {
         let run = to(&stage, "new").arg(snapshot).arg(&stage.source);
         run.arg("--overwrite").arg("changed").arg("--delete").expect(0);
@@ -244,7 +245,7 @@ fn planted_symlinks_lead_nowhere() {
         untouched();
         Judge::plain().assert_same(&stage.source, &back);
     }
-    // A folder swapped for a symlink again and again while a restore is under way.
+    // A folder is repeatedly swapped with a symlink during a restore.
     let swaps = std::thread::scope(|scope| {
         let swapping = scope.spawn(|| {
             let mut count = 0;
@@ -277,7 +278,7 @@ fn nothing_is_restored_into_backups() {
         refused.assert_says("lies in the backups folder");
     }
     assert_untouched(&stage.backups, &before);
-    // A source that holds the backups folder: what is there stays, whatever is asked for.
+    // If the source contains the backups folder, that folder stays, whatever the options.
     let stage = Stage::with(BIN, &Tree::new().file("file", "x"));
     let inner = stage.source.join("inner/backups");
     fs::create_dir_all(&inner).unwrap();
@@ -295,7 +296,7 @@ fn a_hard_link_into_a_snapshot_is_never_written_through() {
     let stage = Stage::with(BIN, &Tree::new().file("file", "x").mode(0o644).file("other", "y"));
     let snapshot = stage.take();
     let before = Fingerprint::of(&snapshot);
-    // As `cp -al` of a snapshot would have made it, then the snapshot after a chmod in the source.
+    // As made by `cp -al` of a snapshot; then the state after a chmod in the source.
     stage.sh("chmod 600 file");
     stage.take();
     let back = stage.beside("back/source");
@@ -310,7 +311,7 @@ fn a_hard_link_into_a_snapshot_is_never_written_through() {
         fs::metadata(stage.inside(&snapshot).join("file")).unwrap().ino()
     );
     to(&stage, "back").arg(&stage.source).arg("--overwrite").arg("always").expect(0);
-    // What is equal stays, but no other name is made of it.
+    // An equal file stays, but it does not become the source of hard links.
     let tree = Tree::new().file("one", "linked").hard_link("two", "one");
     let linked = Stage::with(BIN, &tree);
     let inner = linked.inside(&linked.take());
@@ -354,13 +355,13 @@ fn an_interrupted_restore_goes_on() {
     let spec = Spec { files: 600, folders: 80, largest: 150_000, root_only: false };
     let stage = Stage::with(BIN, &random_tree(3, spec).random_file("large", 30_000_000, 4));
     stage.take();
-    // A run that is killed very early has not made it yet.
+    // A run that is killed very early has not created it yet.
     fs::create_dir(stage.beside("back")).unwrap();
     let mut interrupted = 0;
     for time in [20, 40, 60, 80, 120] {
         let run = to(&stage, "back").arg(&stage.source);
         interrupted += usize::from(!run.killed_after(Duration::from_millis(time)));
-        // Nothing stands under its name that is not whole.
+        // Every file under its final name is complete.
         let (source, back) = (scan(&stage.source), scan(&stage.beside("back")));
         for (path, found) in back.iter().filter(|(_, found)| found.is_file()) {
             let Some(path) = path.strip_prefix(b"source/") else { continue };
@@ -386,7 +387,7 @@ fn a_tree_deeper_than_a_path_can_be_comes_back_with_few_handles() {
     let stage = Stage::with(BIN, &tree);
     stage.take();
     to(&stage, "back").arg(&stage.source).limited("-n 100").expect(0);
-    // rsync cannot reach down there.
+    // rsync cannot reach that depth.
     let differences = Judge::plain().differences(&stage.source, &stage.beside("back/source"));
     assert_eq!(differences, Vec::<String>::new());
 }
@@ -404,21 +405,21 @@ fn the_snapshot_is_taken_from_the_path_and_a_mistyped_one_is_recognised() {
     let inside_old = stage.inside(&old).join("file");
     back(&[&inside_old]).expect(0).assert_says(old.file_name().unwrap().to_str().unwrap());
     assert_eq!(fs::read_to_string(stage.beside("back/file")).unwrap(), "old");
-    // Two snapshots are none.
+    // Two snapshots cannot be combined.
     let inside_new = stage.inside(&new).join("file");
     back(&[&inside_old, &inside_new]).expect(2).assert_says("the paths lie in different snapshots");
     back(&[Path::new("latest"), &inside_old]).expect(2).assert_says("but 'latest' means");
     back(&[Path::new("oldest"), &inside_old]).expect(0);
     let gone = stage.history().path("01-01-2001_00-00-00", "").join("file");
     back(&[&gone]).expect(2).assert_says("there is no snapshot");
-    // A word that is nearly a snapshot.
+    // A word that resembles a snapshot selection.
     let file = stage.source.join("file");
     let mistyped = back(&[Path::new("lastest"), &file]).expect(2);
     mistyped.assert_says("'lastest' is no snapshot; did you mean latest?").assert_says("./lastest");
     let name = format!("{}9", old.file_name().unwrap().to_str().unwrap());
     back(&[Path::new(&name), &file]).expect(2).assert_says("did you mean");
     assert!(!stage.beside("back").exists(), "a mistake makes nothing");
-    // A file of that name, where one is.
+    // A file of that name, if one exists.
     stage.sh("echo x >lastest");
     stage.take();
     back(&[Path::new("lastest")]).in_folder(&stage.source).expect(0);

@@ -1,14 +1,15 @@
-//! `restore` to where something is refused: what can be restored is, and the rest is listed with its reason.
+//! `restore` to a target that refuses something: the rest is restored, and each refusal is reported
+//! with its reason.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
-use fixtures::everything::SOMEONE;
 use fixtures::judge::Judge;
 use fixtures::loop_fs::LoopFs;
 use fixtures::need;
 use fixtures::run::Run;
+use fixtures::sample_tree::SOMEONE;
 use fixtures::scan::scan;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
@@ -16,14 +17,14 @@ use rustix::process::Signal;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// `restore --to` a folder beside the stage.
+/// `restore --to` a folder beside the setup.
 fn to(stage: &Stage, folder: &str) -> Run {
     stage.look("restore").set("to", stage.beside(folder)).arg(&stage.source)
 }
 
 #[test]
 fn attributes_that_do_not_fit_are_listed_and_the_rest_comes_back() {
-    // What an ext4 with this feature holds beside an inode, one without it does not.
+    // An ext4 with this feature holds more attributes beside an inode than one without it.
     let roomy = need!(LoopFs::new("ext4", 32, &["-q", "-F", "-O", "ea_inode"]));
     let plain = need!(LoopFs::ext4(32));
     let large = "7".repeat(9_000);
@@ -81,7 +82,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).expect("it is there").mode() & 0o7777
 }
 
-/// A restore by a user who owns all that is restored, and has backed it up.
+/// A restore by a user who owns everything and made the backup.
 fn by_owner(stage: &Stage) -> Run {
     stage.sh(&format!("chown -R {SOMEONE}:{SOMEONE} ."));
     stage.run_as(SOMEONE).expect(0);
@@ -100,11 +101,11 @@ fn folders_that_their_owner_may_not_write_to_are_restored_into_and_keep_their_mo
     let whole = scan(&stage.source);
     stage.sh("rm -r shut/a shut/inner/file shut/inner/deepest/c; mkdir -p shut/new/n; touch shut/new/n/f shut/inner/x");
     stage.sh(&format!("chown -R {SOMEONE}:{SOMEONE} .; chmod 555 shut/new shut/new/n"));
-    // Not even listed, and entered by nobody.
+    // Not even listable, and without access for anyone.
     stage.sh("chmod 0111 shut; chmod 0 shut/inner/deepest");
     in_place.arg("--delete").expect(0);
     assert_eq!(Judge::plain().tree_differences(&whole, &scan(&stage.source)), Vec::<String>::new());
-    // The folder that is restored into, which no snapshot tells of.
+    // The target folder, which is not in the snapshot.
     let own = stage.beside("own");
     fs::create_dir(&own).unwrap();
     let shut = |path: &Path| {

@@ -1,15 +1,15 @@
-//! `restore --to user@host:DIR`: as into a folder of this machine, as far as SFTP carries it.
+//! `restore --to user@host:DIR`: like a local target, as far as SFTP permits.
 
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, chown, symlink};
 use std::path::Path;
 
-use fixtures::everything::{everything, ordinary};
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::judge::Judge;
 use fixtures::need;
 use fixtures::random::{Spec, random_tree};
 use fixtures::run::Run;
+use fixtures::sample_tree::{everything, ordinary};
 use fixtures::scan::scan;
 use fixtures::sshd::{NOBODY_ID, Plan, Sshd, Subsystem};
 use fixtures::stage::Stage;
@@ -17,7 +17,7 @@ use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// Every difference of a restored tree but those that SFTP makes.
+/// The differences of a restored tree, except those caused by SFTP.
 fn differences(source: &Path, copy: &Path) -> Vec<String> {
     let mut source = scan(source);
     source.retain(|_, found| found.is_file() || found.is_folder() || found.kind.is_symlink());
@@ -27,7 +27,7 @@ fn differences(source: &Path, copy: &Path) -> Vec<String> {
     Judge::sent_by_sftp().tree_differences(&source, &scan(copy))
 }
 
-/// `restore --to` a folder beside the stage, over the server.
+/// `restore --to` a folder beside the setup, over the server.
 fn to(stage: &Stage, server: &Sshd, folder: &str) -> Run {
     let place = format!("test:{}", stage.beside(folder).display());
     server.known_to(stage.look("restore")).set("to", place)
@@ -77,14 +77,14 @@ fn an_ordinary_user_there_gets_what_is_theirs_and_hears_what_is_missing_of_other
     fs::remove_file(back.join("source/theirs")).unwrap();
     fs::remove_file(stage.source.join("theirs")).unwrap();
     let mut differences = differences(&stage.source, &back.join("source"));
-    // The times of the folder that this test removed a file from.
+    // The times of the folder in which this test removed a file.
     differences.retain(|line| !line.starts_with(": mtime"));
-    // The source root is root's.
+    // Root owns the source root.
     differences.retain(|line| !line.starts_with(": owner") && !line.starts_with(": group"));
     assert_eq!(differences, Vec::<String>::new());
 }
 
-/// Lets any user reach what lies beside the stage.
+/// Gives all users access to the folders beside the setup.
 fn open_up(stage: &Stage) {
     let mut folder = stage.beside("");
     while folder.parent().is_some() && folder != Path::new("/") {
@@ -103,7 +103,8 @@ fn open_up(stage: &Stage) {
 #[test]
 fn an_account_that_may_do_nothing_but_sftp_in_its_jail_is_restored_to() {
     need!(need::root());
-    // Root alone may be able to write to the jail and all above it, so not in the usual place.
+    // Only root may be able to write to the jail and the folders above it, so it cannot be in the
+    // usual place.
     let jail = fixtures::scratch::Scratch::below(Path::new("/var"));
     let server = need!(Plan::new(Subsystem::Internal).jailed(jail.path()).start());
     fs::create_dir(jail.join("inbox")).unwrap();
@@ -114,7 +115,7 @@ fn an_account_that_may_do_nothing_but_sftp_in_its_jail_is_restored_to() {
     let run = server.known_to(stage.look("restore")).set("to", "test:inbox/new").arg(&stage.source);
     run.expect(0);
     Judge::sent_by_sftp().assert_same(&stage.source, &jail.join("inbox/new/source"));
-    // It may not write beside that.
+    // It may not write outside of the jail.
     let run = server.known_to(stage.look("restore")).set("to", "test:/other").arg(&stage.source);
     run.expect(1).assert_says("cannot make /other");
 }
@@ -194,7 +195,7 @@ fn only_attributes_are_set_where_the_content_is_right_unless_it_has_other_names(
     assert_eq!(fs::metadata(&elsewhere).unwrap().mode() & 0o777, 0o600);
 }
 
-/// Files of all sizes in folders, with some that take more than one request.
+/// Files of all sizes in folders, some larger than one request.
 fn sample(seed: u64) -> Tree {
     let root_only = need::root().is_ok();
     random_tree(seed, Spec { files: 300, folders: 40, largest: 100_000, root_only: false })
@@ -204,7 +205,7 @@ fn sample(seed: u64) -> Tree {
         .mode(if root_only { 0o6755 } else { 0o755 })
 }
 
-/// A source that holds nothing that SFTP cannot carry.
+/// A source with only entries that SFTP supports.
 fn staged(tree: Tree) -> Stage {
     let stage = Stage::with(BIN, &tree);
     stage.sh("find . ! -type f ! -type d ! -type l -delete");
@@ -243,7 +244,7 @@ fn planted_symlinks_lead_nowhere() {
         untouched();
         Judge::sent_by_sftp().assert_same(&stage.source, &back);
     }
-    // Above the place itself they are the user's own.
+    // Symlinks above the target belong to the user.
     symlink(&back, stage.beside("way")).unwrap();
     to(&stage, &server, "way/below").arg(&stage.source).expect(0);
     Judge::sent_by_sftp().assert_same(&stage.source, &back.join("below/source"));
@@ -292,7 +293,7 @@ fn nothing_is_restored_into_backups_of_the_host() {
             refused.assert_says("lies in the backups folder");
         }
     }
-    // A folder that holds backups: what is there stays, whatever is asked for.
+    // Contains backups: existing files stay, whatever the options.
     let holder = stage.beside("back/source/file");
     fs::create_dir_all(&holder).unwrap();
     fs::rename(&stage.backups, holder.join("backups")).unwrap();

@@ -1,5 +1,5 @@
-//! `restore --to user@host:DIR` over lines that break or stall, when it is told to stop, and to hosts that
-//! refuse: what is there is whole, and the same command goes on where it was.
+//! `restore --to user@host:DIR` with connections that break or stall, after signals, and to hosts
+//! that refuse: existing files are complete, and the same command continues.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
 const MIB: u64 = 1 << 20;
 
-/// A snapshot, and a server behind a line that can be cut.
+/// A snapshot, and a server behind a proxy.
 struct Scene {
     stage: Stage,
     server: Sshd,
@@ -52,7 +52,8 @@ impl Scene {
         run.set("ssh-port", port).env("TMPDIR", self.stage.beside("tmp")).arg(&self.stage.source)
     }
 
-    /// Ends the test when something stands under its name that is not whole, or something is left here.
+    /// Fails the test when a file under its final name is incomplete, or local files are left
+    /// behind.
     fn assert_whole(&self) {
         let (source, back) = (scan(&self.stage.source), scan(&self.stage.beside("back")));
         for (path, found) in back.iter().filter(|(_, found)| found.is_file()) {
@@ -113,7 +114,7 @@ fn a_large_file_goes_on_where_the_line_was_cut() {
     }
     running.wait().assert_code(0);
     scene.assert_restored();
-    // What was on the way is sent again, and no more: the line's own room included.
+    // Data in flight is sent again, and no more, including the buffers of the proxy.
     assert!(sent() < 150 * MIB, "{} MiB were sent", sent() / MIB);
 }
 
@@ -141,7 +142,7 @@ fn a_line_that_stalls_is_given_up_after_the_time_for_an_answer() {
     assert!(running.until(|| scene.line.bytes().0 > 10 * MIB), "it is under way");
     let connections = scene.line.connections();
     scene.line.stall();
-    // The next connection stalls, too, until the line is well again.
+    // The next connection stalls too, until the proxy forwards again.
     assert!(running.until(|| scene.line.connections() > connections), "it connects anew");
     scene.line.cut();
     scene.line.resume();
@@ -247,7 +248,7 @@ fn a_host_that_is_not_reached_or_not_known_is_named_and_nothing_is_made() {
     server.change_host_key();
     strange.expect(1).assert_says("the host key of").assert_says("ssh-keygen");
     assert!(!stage.beside("back").exists(), "nothing is made");
-    // A key that is pinned in the folder of the configuration counts.
+    // A key that is pinned in the configuration folder counts.
     let config = stage.beside("config");
     fs::create_dir(&config).unwrap();
     pin(&server, &config.join("known_hosts"));
@@ -256,7 +257,7 @@ fn a_host_that_is_not_reached_or_not_known_is_named_and_nothing_is_made() {
     Judge::sent_by_sftp().assert_same(&stage.source, &stage.beside("back/source"));
 }
 
-/// Writes the server's key as ssh looks it up.
+/// Writes the server's key in the form in which ssh looks it up.
 fn pin(server: &Sshd, file: &Path) {
     let key = fs::read_to_string(server.path("host.pub")).expect("it is there");
     fs::write(file, format!("[127.0.0.1]:{} {key}", server.port())).expect("it is there");

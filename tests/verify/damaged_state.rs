@@ -1,5 +1,5 @@
-//! Whatever the files beside the snapshots hold after a bad disk or somebody's editor: a run neither stops
-//! working nor touches a snapshot for it.
+//! Files beside the snapshots that are damaged by a bad disk or an editor: a run continues to work
+//! and leaves snapshots alone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// What stands in the place of a piece of JSON.
+/// Replacements for a piece of JSON.
 const PIECES: [&str; 14] = [
     "null",
     "-1",
@@ -30,7 +30,7 @@ const PIECES: [&str; 14] = [
     "\"ok",
 ];
 
-/// All files that are kept beside the snapshots, but for locks.
+/// All files beside the snapshots, except locks.
 fn state(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut files = Vec::new();
@@ -45,7 +45,7 @@ fn state(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Changes a text as a bad disk does, or as somebody who edits it.
+/// Changes a text like a bad disk or an editor.
 fn damage(random: &mut Random, bytes: &mut Vec<u8>) {
     for _ in 0..=random.below(3) {
         let at = usize::try_from(random.below(bytes.len() as u64 + 1)).unwrap_or_default();
@@ -58,7 +58,7 @@ fn damage(random: &mut Random, bytes: &mut Vec<u8>) {
                 let at = at.min(bytes.len());
                 bytes.splice(at..at, more);
             }
-            // A value that stands behind a colon.
+            // A value after a colon.
             _ => {
                 let colons = bytes.iter().enumerate().filter(|(_, byte)| **byte == b':');
                 let colons: Vec<_> = colons.map(|(at, _)| at + 1).collect();
@@ -91,7 +91,8 @@ fn damaged_files_beside_the_snapshots_harm_none() {
         stage.sh(&format!("echo {seed} >file"));
         stage.run().expect(0);
         let newest = stage.history().newest();
-        // As after an interruption: the newest one is to be resumed, and the journal tells how far it is.
+        // As after an interruption: the newest snapshot is to be resumed, and the journal records
+        // its progress.
         if seed % 2 == 0 {
             let name = newest.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let incomplete = newest.with_file_name(format!("{name}.incomplete"));
@@ -113,7 +114,7 @@ fn damaged_files_beside_the_snapshots_harm_none() {
         assert_eq!(done.code, 0, "seed {seed}: {}", done.said());
         stage.assert_newest_is_source(Judge::plain());
         assert_untouched(&first, &before);
-        // All but the first one: the next seed begins anew.
+        // All except the first one; the next seed starts again.
         for snapshot in stage.history().complete().iter().filter(|snapshot| **snapshot != first) {
             fs::remove_dir_all(snapshot).expect("it is there");
         }

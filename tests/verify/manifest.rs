@@ -1,4 +1,4 @@
-//! The manifest of a snapshot: what owners of files forge in the snapshots themselves is found.
+//! The manifest of a snapshot reveals forgeries by the owners of files in snapshots.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -30,7 +30,7 @@ fn verify(stage: &Stage) -> fixtures::run::Run {
     stage.look("verify").arg("--all").arg("--json")
 }
 
-/// What is wrong, as lines: of damaged files their paths, of flaws what is said of them.
+/// The findings as lines: paths of damaged files, texts of flaws.
 fn found(done: &Done) -> Vec<String> {
     let mut lines = Vec::new();
     for object in done.objects() {
@@ -51,13 +51,13 @@ fn found(done: &Done) -> Vec<String> {
     lines
 }
 
-/// Where the manifest of a snapshot lies.
+/// The manifest folder of a snapshot.
 fn manifest(stage: &Stage, snapshot: &Path) -> PathBuf {
     let name = snapshot.file_name().expect("a snapshot has a name");
     stage.backups.join(".backup_manager/manifests").join(name)
 }
 
-/// The files of a manifest that hold records.
+/// The files of a manifest that contain records.
 fn packs(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("there is a manifest");
     let mut packs: Vec<_> = entries.map(|entry| entry.expect("it can be listed").path()).collect();
@@ -71,7 +71,7 @@ fn size(folder: &Path) -> u64 {
     packs.map(|path| fs::metadata(path).expect("it is there").len()).sum()
 }
 
-/// Rewrites a file as its owner can who reaches into a snapshot: content, hash and time.
+/// Forges a file like its owner with access to a snapshot: content, hash and time.
 fn forge(file: &Path, content: &[u8]) {
     let time = fs::metadata(file).expect("it is there").modified().expect("it has a time");
     fs::write(file, content).expect("it can be written");
@@ -80,7 +80,7 @@ fn forge(file: &Path, content: &[u8]) {
     file.set_modified(time).expect("its time can be set");
 }
 
-/// Removes the hashes that files bear: then nothing but the manifest can prove them.
+/// Removes the hash attributes, so that only the manifest can prove the files.
 fn without_attributes(stage: &Stage, snapshot: &Path) {
     let top = stage.inside(snapshot);
     for name in ["folder/one", "folder/two", "folder/small", "empty", "other/deep/file"] {
@@ -88,7 +88,7 @@ fn without_attributes(stage: &Stage, snapshot: &Path) {
     }
 }
 
-/// All files are proved, and not by their attributes.
+/// Checks that all files are proved without their attributes.
 #[track_caller]
 fn assert_recorded(stage: &Stage) {
     for snapshot in stage.history().complete() {
@@ -111,7 +111,7 @@ fn content_that_was_forged_with_its_hash_and_time_is_found_and_not_restored() {
     stage.look("restore").set("to", &to).arg(&stage.source).expect(4);
     assert!(!to.join("source/folder/two").exists());
     assert!(to.join("source/folder/one").exists());
-    // A run copies it anew.
+    // A run copies it again.
     let newest = stage.take();
     stage.assert_newest_is_source(Judge::plain());
     stage.look("verify").arg(newest.file_name().expect("a snapshot has a name")).expect(0);
@@ -119,7 +119,7 @@ fn content_that_was_forged_with_its_hash_and_time_is_found_and_not_restored() {
 
 #[test]
 fn what_is_copied_within_the_backups_has_the_hash_that_the_base_records() {
-    // Content that was forged, with the hash that belongs there: the run that compares hashes believes it.
+    // Forged content with a matching hash attribute, which a run with hash comparison trusts.
     let stage = Stage::with(BIN, &sample());
     let base = stage.take();
     let file = stage.inside(&base).join("folder/two");
@@ -176,7 +176,7 @@ fn names_owners_modes_and_times_that_were_changed_are_found_whatever_the_times_o
         let stage = Stage::with(BIN, &sample());
         stage.take();
         let newest = stage.take();
-        // The top of the source as it was: what is done there changes its time.
+        // The top of the source in its original state, because changes there alter its time.
         let top = stage.beside("top");
         let top = top.display();
         let script = format!("touch -r . {top}; {script}; touch -r {top} .");
@@ -206,7 +206,7 @@ fn unchanged_folders_are_shared_with_the_base_and_an_entry_takes_40_bytes() {
     let counts = stage.counts();
     let entries = counts["entries"].as_u64().expect("a report counts entries");
     assert!(entries > 500, "{counts}");
-    // The names of packs and the hash of the index are the same for a small and a large snapshot.
+    // Pack names and the hash of the index have the same size for small and large snapshots.
     assert!(size(&first) <= 40 * entries + 40 * 12 + 150, "{} for {entries}", size(&first));
     let second = manifest(&stage, &stage.take());
     let inode = |path: &PathBuf| fs::metadata(path).expect("it is there").ino();
@@ -247,7 +247,7 @@ fn a_manifest_that_is_not_whole_is_told_and_no_damage() {
             let folder = manifest(&stage, &first);
             harm(&if index { folder.join("index") } else { packs(&folder).remove(0) });
             println!("{what}, index: {index}");
-            // Without an index it is like a snapshot of before there were manifests.
+            // Without an index it counts as a snapshot from before manifests existed.
             let lines = found(&verify(&stage).expect(if index && what == "gone" { 0 } else { 3 }));
             assert!(
                 lines.iter().all(|line| line.contains("its manifest cannot be read")),
@@ -276,7 +276,7 @@ fn snapshots_of_before_there_were_manifests_are_checked_as_before_and_give_their
     assert_eq!(found(&verify(&stage).expect(4)), ["folder/two", "folder/two"]);
     forge(&stage.inside(&first).join("folder/two"), &[7; 20_000]);
     fs::remove_dir_all(second).expect("it is there");
-    // Nothing but the attribute tells now.
+    // Only the attribute proves it now.
     stage.look("verify").arg(first.file_name().expect("a snapshot has a name")).expect(0);
 }
 
@@ -292,7 +292,7 @@ fn a_manifest_lives_as_long_as_its_snapshot_and_needs_no_other() {
     let all = stage.backups.join(".backup_manager/manifests");
     assert_eq!(fs::read_dir(&all).expect("it is there").count(), 1);
     assert_recorded(&stage);
-    // Removed by hand: what was recorded of it stays until its removal is asked for.
+    // Removed by hand: its manifest stays until the user asks for its removal.
     let gone = stage.history().newest();
     fs::remove_dir_all(&gone).expect("it is there");
     // A run within the same second would get its name.
@@ -349,7 +349,7 @@ fn folders_that_are_left_out_locked_or_cannot_be_read_are_recorded_as_they_stand
         assert_eq!(found(&verify(&stage).expect(0)), Vec::<String>::new());
     }
     assert!(!stage.inside(&stage.history().newest()).join("none").exists());
-    // An ordinary user gives folders that would lock it out their modes last.
+    // An ordinary user sets modes that would deny access last.
     let stage = Stage::with(BIN, &sample().folder("closed/inside"));
     stage.sh("echo x >closed/file; chmod 500 closed; chown -R 1234:1234 .");
     std::os::unix::fs::chown(&stage.backups, Some(1234), Some(1234)).expect("root may");
@@ -357,7 +357,7 @@ fn folders_that_are_left_out_locked_or_cannot_be_read_are_recorded_as_they_stand
         stage.run_as(1234).expect(0);
         assert_eq!(found(&verify(&stage).expect(0)), Vec::<String>::new());
     }
-    // What cannot be read is carried forward, with its record.
+    // An unreadable entry is carried forward together with its record.
     stage.sh("chmod 0 folder/two other/deep; chown 0 folder/two other/deep; echo y >folder/small");
     stage.run_as(1234).expect(3);
     assert_recorded(&stage);

@@ -1,16 +1,17 @@
-//! `verify`: every kind of damage in every place is found, remembered, not passed on, and mended by the next run.
+//! `verify`: every kind of damage in every place is found, recorded, not linked onward, and
+//! repaired by the next run.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use fixtures::everything::everything;
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::history::hours_ago;
 use fixtures::judge::Judge;
 use fixtures::need;
 use fixtures::random::{Spec, random_tree};
 use fixtures::run::Done;
+use fixtures::sample_tree::everything;
 use fixtures::stage::{PREFIX, Stage};
 use fixtures::tree::Tree;
 
@@ -33,7 +34,7 @@ fn verify(stage: &Stage) -> fixtures::run::Run {
     stage.look("verify").arg("--all").arg("--json")
 }
 
-/// What is damaged, as lines, and the summary.
+/// The damage as lines, and the summary.
 fn found(done: &Done) -> (Vec<String>, serde_json::Value) {
     let mut lines = Vec::new();
     let mut summary = serde_json::Value::Null;
@@ -55,7 +56,7 @@ fn found(done: &Done) -> (Vec<String>, serde_json::Value) {
     (lines, summary)
 }
 
-/// Writes into a file as a failing disk would: its time does not tell.
+/// Overwrites bytes like a failing disk and restores the time.
 fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
     let file = fs::OpenOptions::new().write(true).open(path).expect("the file system does it");
     let modified = file
@@ -94,7 +95,7 @@ fn what_is_whole_is_proved_and_each_inode_is_read_once() {
 
 #[test]
 fn snapshots_of_every_history_are_whole() {
-    // What a report counts is what its snapshot holds, whatever happened between two snapshots.
+    // The counts of a report match its snapshot, whatever happened between two snapshots.
     let spec = Spec { files: 300, folders: 50, largest: 20_000, root_only: false };
     let stage = Stage::with(BIN, &random_tree(9, spec));
     for seed in 0..4 {
@@ -102,7 +103,8 @@ fn snapshots_of_every_history_are_whole() {
         assert_eq!(found(&verify(&stage).expect(0)).0, Vec::<String>::new());
         fixtures::mutate::mutate(&stage.source, seed);
     }
-    // A run that was killed and resumed, a file as a source, a marker, two roots, one inside the other.
+    // A run that was killed and resumed, a file as a source, a `/./` marker, and two roots, one
+    // inside the other.
     let _ = stage.run().killed_after(std::time::Duration::from_millis(60));
     stage.take();
     let stage = Stage::with(BIN, &sample());
@@ -119,11 +121,11 @@ fn snapshots_of_every_history_are_whole() {
     }
 }
 
-/// Damages something in the newest of two snapshots; what a check says of it, and whether the file itself
-/// is damaged.
+/// Damages the newest of two snapshots; the expected findings, and whether the file itself is
+/// damaged.
 type Case = (&'static str, fn(&Stage, &Path), &'static [&'static str], bool);
 
-/// Paths below the source of what is shared by both snapshots stand twice.
+/// Paths below the source that both snapshots share are listed twice.
 const CASES: &[Case] = &[
     (
         "flipped content",
@@ -328,21 +330,21 @@ fn every_damage_is_found_remembered_and_mended() {
         for (line, says) in lines.iter().zip(*says) {
             assert!(line.contains(says), "{what}: {lines:?}");
         }
-        // list knows; a restore of what is damaged says so and keeps the rest.
+        // list shows it; a restore of damaged files reports them and restores the rest.
         let rows = stage.look("list").arg("--json").expect(0).objects();
         assert!(rows.iter().any(|row| row["damaged"] == true), "{what}");
         let restore = stage.look("restore").set("to", stage.beside("back")).arg(&stage.source);
-        // Content is proved by the manifest, whatever its file bears.
+        // The manifest proves the content, whatever the attribute says.
         let proved = !content || what.contains("hash");
         let restored = restore.expect(if proved { 0 } else { 4 });
         restored.assert_says("a check found damage in");
         if !*content {
-            // What is damaged in one snapshot alone is so in no other.
+            // Damage in one snapshot does not affect the others.
             assert_untouched(&oldest, &before);
             let oldest = stage.look("verify").arg(oldest.file_name().expect("a name"));
             oldest.expect(0);
         }
-        // The run after it links nothing of it onward.
+        // The next run links none of it.
         let done = stage.run().expect(0);
         stage.assert_newest_is_source(Judge::plain());
         let mended = found(&stage.look("verify").arg("--json").expect(0)).0;
@@ -353,7 +355,7 @@ fn every_damage_is_found_remembered_and_mended() {
             assert_eq!(done.lines_with("copied again") > 0, healed, "{what}");
             stage.assert_linked("folder/small");
         }
-        // What was damaged stays so, until it is gone.
+        // Damage stays until its snapshot is gone.
         verify(&stage).expect(4);
         stage.look("prune").arg("--max-backups").arg("1").arg("--yes").expect(0);
         verify(&stage).expect(0);
@@ -367,7 +369,7 @@ fn without_a_manifest_the_report_and_the_times_of_folders_tell() {
     let snapshot = stage.take();
     fs::remove_dir_all(stage.backups.join(".backup_manager/manifests")).unwrap();
     verify(&stage).expect(0);
-    // Reports tell whole seconds: what comes within the second of its end is not after it.
+    // Reports have whole seconds: a change within the second of its end is not after it.
     std::thread::sleep(std::time::Duration::from_millis(1_100));
     fs::remove_file(stage.inside(&snapshot).join("folder/small")).unwrap();
     let (lines, _) = found(&verify(&stage).expect(4));
@@ -375,7 +377,8 @@ fn without_a_manifest_the_report_and_the_times_of_folders_tell() {
     assert!(lines[0].contains("1 of its") && lines[1].contains("entries were added"), "{lines:?}");
 }
 
-/// What is missing beside the content of the newest snapshot is no damage: it is restored, and linked onward.
+/// Missing properties of the content of the newest snapshot are not damage: it is restored and
+/// linked onward.
 fn goes_on(stage: &Stage) {
     let rows = stage.look("list").arg("--json").expect(0).objects();
     assert!(rows.iter().all(|row| row["damaged"] == false), "{rows:?}");
@@ -401,7 +404,7 @@ fn what_this_user_may_not_read_is_unproved_and_no_damage() {
     assert_eq!((lines.len(), &summary["good"]), (2, &1.into()), "{lines:?}");
     assert!(lines.iter().all(|line| line.contains("this user may not read")), "{lines:?}");
     done.assert_says("(sudo)").assert_says("this user may not look into");
-    // What cannot be seen is not told as if it were not there.
+    // Hidden state is not reported as missing.
     stage.look("hold").arg("latest").expect(0);
     asked("release").arg("latest").expect(1).assert_says("(sudo)");
     verify(&stage).expect(0);
@@ -444,7 +447,7 @@ fn a_file_without_a_hash_is_told_and_can_be_given_one() {
     verify(&stage).expect(0);
     overwrite(&large, 5, b"x");
     verify(&stage).arg("--record").expect(4);
-    // What was recorded wins: it is not recorded anew.
+    // The recorded hash stays; it is not recorded again.
     verify(&stage).expect(4);
 }
 
@@ -496,7 +499,7 @@ fn a_sample_and_a_rolling_check_read_a_part() {
     let first = good(roll());
     assert!((1..40).contains(&first), "{first}");
     assert!(good(roll()) < 3, "a moment later there is nothing more to do");
-    // As if the last call had been 40 days ago.
+    // As if the last call was 40 days ago.
     let state = stage.backups.join(format!(".backup_manager/verify/{PREFIX}.json"));
     let mut rolling: serde_json::Value =
         serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! A source that answers later, in a process that may hold few folders open: what cannot be opened again
-//! must not pass for gone.
+//! A source with delayed answers, in a process that may open few folders: a folder that cannot be
+//! opened again does not count as deleted.
 
 use std::ffi::CStr;
 use std::num::NonZeroUsize;
@@ -28,7 +28,8 @@ use engine::threads::cancel::Stop;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use transport::local::{LocalFolder, LocalSource};
 
-/// Local folders that are listed late, so that many are open by then; so many of the first looks fail.
+/// Local folders with delayed listings, so that many are open; this many of the first requests
+/// fail.
 struct Shaky {
     source: Arc<LocalSource>,
     failing: AtomicUsize,
@@ -89,7 +90,7 @@ impl Source for Shaky {
     }
 }
 
-/// Runs while the first `failing` looks fail for the reason `why`.
+/// Runs while the first `failing` requests fail with `why`.
 fn run_shaky(job: &Job, failing: usize, why: SourceError) -> Result<Option<Box<Report>>, RunError> {
     let source = Arc::new(LocalSource::new(Asked { xattrs: false, acls: false }));
     let shaky = Arc::new(Shaky { source, failing: failing.into(), why });
@@ -139,7 +140,7 @@ fn entries_of_a_folder_that_cannot_be_opened_again_are_not_gone() {
     let report = run_shaky(&job, 5, SourceError::Unreadable { action: "look at", error });
     let counts = report.unwrap().unwrap().counts;
     assert_eq!((counts.deleted, counts.linked, counts.problems), (0, 150, 0), "{counts:?}");
-    // The last answers have come when the line is lost.
+    // The last answers have arrived when the connection is lost.
     let lost = run_shaky(&job, usize::MAX, SourceError::Lost("cut".to_owned()));
     assert!(matches!(lost, Err(RunError::SourceLost(_))), "{lost:?}");
 }

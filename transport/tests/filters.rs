@@ -1,4 +1,5 @@
-//! Filters in a run: what a snapshot then holds, what was read for it, and what rsync would have taken.
+//! Filters in a run: the content of the snapshot, what was read for it, and what rsync would
+//! transfer.
 
 mod thread_source;
 
@@ -30,7 +31,7 @@ use tempfile::TempDir;
 use thread_source::Later;
 use transport::local::LocalSource;
 
-/// Remembers what a run said.
+/// Records the output of a run.
 #[derive(Default)]
 struct Said(Mutex<Vec<String>>);
 
@@ -93,7 +94,7 @@ impl Stage {
         }
     }
 
-    /// Takes a snapshot of `roots`; what it holds, the report and what was said.
+    /// Takes a snapshot of `roots`. Returns its content, the report and the output.
     fn run(&self, kind: Kind, roots: &[&str], options: &[FilterOption]) -> Run {
         let job = self.job(roots, options);
         let said = Arc::new(Said::default());
@@ -127,7 +128,7 @@ impl Stage {
         Run { held, report: *report, said }
     }
 
-    /// What rsync takes with the same layout.
+    /// What rsync transfers with the same layout.
     fn of_rsync(&self, roots: &[&str], args: &[&str]) -> BTreeSet<String> {
         let mut rsync = Command::new("rsync");
         rsync.args(["-anR", "--out-format=%n", "--delete", "--delete-excluded"]).args(args);
@@ -202,7 +203,7 @@ fn a_snapshot_holds_what_rsync_would_have_taken() {
             let args: Vec<_> = args.iter().map(String::as_str).collect();
             let mut theirs = stage.of_rsync(&roots, &args);
             let run = stage.run(kind, &roots, &options);
-            // The folders on the way to a root that is left out are made all the same.
+            // The folders above an excluded root are created nevertheless.
             if rules == ["- u"] {
                 theirs.insert("home/".to_owned());
             }

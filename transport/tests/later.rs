@@ -1,4 +1,4 @@
-//! A source that answers from threads of its own builds the same snapshot as one that answers at once.
+//! A source that answers on its own threads produces the same snapshot as one that answers at once.
 
 mod thread_source;
 

@@ -28,7 +28,7 @@ use server::{Sshd, Subsystem};
 
 mod server;
 
-/// Gives the files in `folder` an old time: of one that changed a moment ago nothing is trusted.
+/// Gives the files in `folder` an old time, because a file that just changed is not trusted.
 fn age(folder: &Path) {
     let old = SystemTime::now() - Duration::from_secs(3600);
     for entry in fs::read_dir(folder).unwrap() {
@@ -330,7 +330,7 @@ fn a_file_that_changed_while_the_line_was_down_is_not_pieced_together() {
     let server = Arc::new(server);
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("file");
-    // More than what is under way when the first bytes arrive.
+    // More data than is in flight when the first bytes arrive.
     fs::write(&path, vec![1; 200_000_000]).unwrap();
     let source = connect(&server);
     let folder = source.root(dir.path()).unwrap().folder;
@@ -345,7 +345,7 @@ fn a_file_that_changed_while_the_line_was_down_is_not_pieced_together() {
     });
     let content = contents.recv_timeout(Duration::from_secs(60)).unwrap().pop().unwrap();
     let after = content.after.unwrap();
-    // It may still be growing.
+    // The file may still be growing.
     assert!(matches!(&after, Ok(meta) if meta.size != 200_000_000), "{after:?}");
     assert!(content.bytes.len() < 200_000_000 && content.bytes.iter().all(|byte| *byte == 1));
 }
@@ -439,7 +439,7 @@ fn no_ssh_is_left_behind() {
     let error = SftpSource::connect(server.address(), server.options(), stopped).err().unwrap();
     assert!(matches!(error, ConnectError::Stopped) && start.elapsed() < Duration::from_secs(3));
     assert_eq!(left(), 0);
-    // One that is no longer wanted later on, with a server that has stalled.
+    // A connection that is no longer wanted, with a server that has stalled.
     server.write_config("user", "");
     let wanted = Arc::new(AtomicBool::new(true));
     let asked = Arc::clone(&wanted);
@@ -475,11 +475,11 @@ fn all_roots_are_looked_at_in_the_time_of_one() {
     let dir = TempDir::new().unwrap();
     let paths: Vec<_> = (0..20).map(|number| dir.path().join(number.to_string())).collect();
     paths[1..].iter().for_each(|path| fs::create_dir(path).unwrap());
-    // As a run has it: behind the wrapper that rsync's options are applied in.
+    // As in a run: behind the wrapper that applies rsync's options.
     let source = MappedSource::new(Arc::new(connect(&server)), MetadataMap::default(), None);
     let start = Instant::now();
     let found = source.roots(&paths);
-    // One after the other it is two seconds.
+    // Sequential requests would take two seconds.
     assert!(start.elapsed() < delay * 2 * 10, "{:?}", start.elapsed());
     assert!(matches!(found[0], Err(SourceError::Vanished)));
     let ids: BTreeSet<_> =
@@ -487,7 +487,7 @@ fn all_roots_are_looked_at_in_the_time_of_one() {
     assert!(ids.len() == 1 && !ids.contains(&None), "{ids:?}");
 }
 
-/// LSTAT of the last name alone would be content with the folder of that name behind the symlink.
+/// LSTAT of the last component alone would accept the folder of that name behind the symlink.
 #[test]
 fn a_folder_above_that_was_replaced_by_a_symlink_leads_nowhere() {
     for subsystem in [Subsystem::Internal, Subsystem::Program] {

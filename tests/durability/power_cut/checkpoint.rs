@@ -1,4 +1,4 @@
-//! A cut costs at most the work since the last checkpoint.
+//! A power cut costs at most the work since the last checkpoint.
 
 use std::time::Duration;
 
@@ -12,10 +12,11 @@ use fixtures::tree::Tree;
 
 use crate::power_cut::recording::{BIN, options};
 
-/// Files that take the run about twice as long as the time to its first checkpoint.
+/// Files that take the run about twice as long as its first checkpoint.
 const FILES: u64 = 80;
 
-/// How much of what was stored before the first checkpoint is copied again after a cut right behind it.
+/// Checks how much of the data stored before the first checkpoint is copied again after a cut
+/// directly after it.
 pub(crate) fn cost(kind: &str) -> Result<(), Missing> {
     tool("strace")?;
     let megabytes = if kind == "ext4" { 96 } else { 300 };
@@ -53,12 +54,12 @@ pub(crate) fn cost(kind: &str) -> Result<(), Missing> {
     let copied = counts["copied"].as_u64().expect("a count");
     drop(mounted);
     println!("{kind}: {stored} of {FILES} files at the checkpoint, {copied} copied after the cut");
-    // A few were on their way while it was made.
+    // A few files were in progress at the checkpoint.
     assert!(stored > 10 && copied <= FILES - stored + 8, "{stored} were stored, {counts}");
     Ok(())
 }
 
-/// How many files lie in the incomplete snapshot.
+/// The number of files in the incomplete snapshot.
 fn stored(stage: &Stage) -> u64 {
     let incomplete = stage.history().incomplete().pop().expect("it is under way");
     let tree = fixtures::scan::scan(&incomplete);

@@ -1,7 +1,7 @@
-//! The power is cut at any moment: what has a complete name is whole, and the next run completes.
+//! Power cuts at any moment: a snapshot with a complete name is intact, and the next run completes.
 //!
-//! The destination lies on a disk that notes every write and flush. Runs are recorded on it, and then each
-//! state is looked at that the disk may be in after a cut: with unflushed writes dropped, reordered, torn.
+//! The destination is on a disk that records every write and flush. Then each possible state of the
+//! disk after a cut is checked: unflushed writes dropped, reordered or torn.
 
 mod checkpoint;
 mod recording;
@@ -13,26 +13,26 @@ use fixtures::need::{Missing, tool};
 
 use recording::{Act, Recording, record};
 
-/// What is recorded: a run that is killed, the one that resumes it, and one that prunes.
+/// The recorded runs: one that is killed, one that resumes it, and one that prunes.
 const WHOLE: [Act; 3] = [Act::Killed, Act::Run, Act::ChangedRun];
 
-/// How many cuts between the flushes, out of `CUTS` or a number for every day.
+/// The number of cuts between the flushes: `CUTS`, or the default.
 fn between(usual: usize) -> usize {
     std::env::var("CUTS").ok().and_then(|cuts| cuts.parse().ok()).unwrap_or(usual)
 }
 
-/// The seed of the cuts, printed with every failure.
+/// The seed of the cuts, which every failure prints.
 fn seed() -> u64 {
     std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7)
 }
 
-/// Looks at `cuts` of what was recorded; what was found wrong, one text a state.
+/// Checks `cuts` of a recording. Returns one text per bad state.
 fn wrong(recording: &Recording, cuts: &[Cut], next_run: bool) -> Vec<String> {
     let mut replay = Replay::new(recording.before.clone(), &recording.events);
     let mut wrong = Vec::new();
     for (number, cut) in cuts.iter().enumerate() {
         let image = replay.state(*cut);
-        // Each third state is enough to see whether the next run copes: it takes most of the time.
+        // Running on every third state is enough and saves most of the time.
         let found = state::problems(recording, image, next_run && number % 3 == 0);
         if !found.is_empty() {
             let of = recording.events.len();
@@ -64,7 +64,7 @@ fn prove(kind: &str, usual: usize) -> Result<(), Missing> {
     Ok(())
 }
 
-/// A run whose syncs do nothing must be seen through, or the harness proves nothing.
+/// Runs whose syncs do nothing must be detected; otherwise the tests prove nothing.
 fn control(kind: &str) -> Result<(), Missing> {
     tool("strace")?;
     let nothing = "syncfs,fsync,fdatasync,sync_file_range:retval=0";

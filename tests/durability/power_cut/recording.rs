@@ -1,4 +1,4 @@
-//! Records what runs make the disk write.
+//! Records the writes of runs to a disk.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,21 +19,21 @@ use fixtures::stage::Stage;
 
 pub(crate) const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
-/// How many complete snapshots are kept: with what is recorded, the oldest goes.
+/// The number of snapshots to keep: the recorded runs remove the oldest one.
 pub(crate) const KEPT: &str = "3";
 
-/// What is done while the disk is recorded.
+/// A recorded step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Act {
     /// The source changes, and a run is killed in the middle.
     Killed,
-    /// A run without a change since the last act.
+    /// A run without a change since the last step.
     Run,
-    /// The source changes, and a run.
+    /// The source changes, and a run follows.
     ChangedRun,
 }
 
-/// What was recorded, and what must be found in every state.
+/// A recording, and what every state must contain.
 pub(crate) struct Recording {
     pub(crate) kind: String,
     pub(crate) stage: Stage,
@@ -41,16 +41,16 @@ pub(crate) struct Recording {
     /// The disk before the first event.
     pub(crate) before: Image,
     pub(crate) events: Vec<Event>,
-    /// Snapshots from before the recording by name, the oldest first.
+    /// Snapshots from before the recording, by name, oldest first.
     pub(crate) older: Vec<(String, Fingerprint)>,
-    /// The sources of the snapshots that were completed while it was recorded.
+    /// The sources of the snapshots that were completed during the recording.
     pub(crate) newer: BTreeMap<String, FoundTree>,
 }
 
-/// Mount options with which the file system writes much and early, so that there are many states.
+/// Mount options that make the file system write early and often, for many different states.
 pub(crate) fn options(kind: &str) -> &'static str {
     match kind {
-        // The same file system is mounted again and again.
+        // The same file system is mounted repeatedly.
         "xfs" => "nouuid",
         _ => "commit=1",
     }
@@ -61,7 +61,7 @@ pub(crate) fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Does `acts` on a file system of `kind` with two snapshots; their runs with strace's `rules`.
+/// Performs `acts` on a file system of `kind` with two snapshots; their runs use strace's `rules`.
 pub(crate) fn record(kind: &str, acts: &[Act], rules: &[&str]) -> Result<Recording, Missing> {
     let megabytes = if kind == "ext4" { 96 } else { 300 };
     let disk = Disk::new(formatted(kind, megabytes, if kind == "ext4" { &["-F"] } else { &[] })?)?;
@@ -87,7 +87,7 @@ pub(crate) fn record(kind: &str, acts: &[Act], rules: &[&str]) -> Result<Recordi
             }
             let run = stage.run().set("max-backups", KEPT);
             if *act == Act::Killed {
-                // Far enough for files of many kinds to be there.
+                // Late enough for files of many kinds to exist.
                 let run = run.injecting(&["utimensat:signal=KILL:when=8"]);
                 assert_eq!(run.done().code, 137, "it is killed");
                 continue;
@@ -96,7 +96,7 @@ pub(crate) fn record(kind: &str, acts: &[Act], rules: &[&str]) -> Result<Recordi
             run.expect(0);
             newer.insert(name(&stage.history().newest()), scan(&stage.source));
         }
-        // What was not synced stays in memory for a while; names get to the disk before contents.
+        // Unsynced data stays in memory for a while; names reach the disk before contents.
         std::thread::sleep(Duration::from_millis(2_500));
     });
     drop(mounted);
@@ -104,7 +104,7 @@ pub(crate) fn record(kind: &str, acts: &[Act], rules: &[&str]) -> Result<Recordi
     Ok(Recording { kind: kind.to_owned(), stage, disk, before, events, older, newer })
 }
 
-/// Does `work` while somebody else syncs a file of his own on the same file system again and again.
+/// Runs `work` while another process repeatedly syncs its own file on the same file system.
 fn with_neighbour(top: &Path, work: impl FnOnce()) {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {

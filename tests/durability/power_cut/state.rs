@@ -1,4 +1,4 @@
-//! Looks at one state that the disk may be in.
+//! Checks one possible state of the disk.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,14 +9,14 @@ use fixtures::scan::scan;
 
 use crate::power_cut::recording::{KEPT, Recording, name, options};
 
-/// What is wrong with a state; with `next_run` also after the run that comes next.
+/// The problems of a state; with `next_run` also those after another run.
 pub(crate) fn problems(recording: &Recording, image: Image, next_run: bool) -> Vec<String> {
     recording.disk.replace(image);
     let mounted = match recording.disk.mount(&recording.kind, options(&recording.kind)) {
         Ok(mounted) => mounted,
         Err(error) => return vec![format!("it cannot be mounted: {error}")],
     };
-    // What cannot be read ends a scan in a panic.
+    // A scan panics if something cannot be read.
     let looked = catch_unwind(AssertUnwindSafe(|| {
         let mut problems = snapshots(recording);
         if next_run && problems.is_empty() {
@@ -31,7 +31,7 @@ pub(crate) fn problems(recording: &Recording, image: Image, next_run: bool) -> V
     })
 }
 
-/// Each snapshot with a complete name is what it should be, and no older one is missing.
+/// Each snapshot with a complete name is intact, and no older one is missing.
 fn snapshots(recording: &Recording) -> Vec<String> {
     let mut problems = Vec::new();
     let complete = recording.stage.history().complete();
@@ -47,7 +47,7 @@ fn snapshots(recording: &Recording) -> Vec<String> {
         };
         problems.extend(found.iter().map(|what| format!("{name}: {what}")));
     }
-    // The first may only go for a whole successor, the second is the base and stays.
+    // The first may go only for a complete successor; the second is the base and stays.
     let whole = names.iter().filter(|name| recording.newer.contains_key(*name)).count();
     for (number, (name, _)) in recording.older.iter().enumerate() {
         if !names.contains(name) && (number > 0 || whole == 0) {
@@ -57,7 +57,7 @@ fn snapshots(recording: &Recording) -> Vec<String> {
     problems
 }
 
-/// The next run completes, equals the source, and touches no older snapshot.
+/// The next run completes, equals the source, and leaves older snapshots unchanged.
 fn after_a_run(recording: &Recording) -> Vec<String> {
     let stage = &recording.stage;
     let before = stage.history().complete();
@@ -80,7 +80,7 @@ fn after_a_run(recording: &Recording) -> Vec<String> {
     problems.iter().map(|what| format!("after the next run: {what}")).collect()
 }
 
-/// The older snapshots that are still there, but for the one just made.
+/// The remaining older snapshots, except the one just made.
 fn snapshots_of(recording: &Recording, made: &str) -> Vec<String> {
     let mut problems = snapshots(recording);
     problems.retain(|what| !what.starts_with(made) && !what.contains(" is gone, "));

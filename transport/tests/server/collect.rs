@@ -1,4 +1,4 @@
-//! Sinks that keep what they are told, and whole trees read with them.
+//! Sinks that store what they receive, and functions that read whole trees with them.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -12,7 +12,7 @@ use engine::entry::{Batch, Entry, Kind, Meta};
 use engine::source::{ContentSink, ListSink, Source, SourceError, Wanted};
 use transport::sftp::read::{SftpFolder, SftpSource};
 
-/// Longer than everything a test waits for.
+/// Longer than any wait in a test.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The listing of one folder.
@@ -45,7 +45,7 @@ impl ListSink for List {
     }
 }
 
-/// Asks for a folder's listing.
+/// Requests the listing of a folder.
 pub(crate) fn ask_listing(
     source: &SftpSource,
     folder: &Arc<SftpFolder>,
@@ -53,7 +53,7 @@ pub(crate) fn ask_listing(
     ask_slow_listing(source, folder, Duration::ZERO)
 }
 
-/// The same, for a sink that takes its time for each batch.
+/// The same for a sink that processes each batch slowly.
 pub(crate) fn ask_slow_listing(
     source: &SftpSource,
     folder: &Arc<SftpFolder>,
@@ -71,7 +71,7 @@ pub(crate) fn list(source: &SftpSource, folder: &Arc<SftpFolder>) -> Result<List
     result.map(|()| listing)
 }
 
-/// What became of one file.
+/// The result for one file.
 #[derive(Debug, Default)]
 pub(crate) struct Content {
     pub(crate) bytes: Vec<u8>,
@@ -82,7 +82,7 @@ pub(crate) struct Content {
 struct Fetch {
     files: Vec<Content>,
     done: Sender<Vec<Content>>,
-    /// Called with the bytes so far, for each piece.
+    /// Called with the number of bytes so far, for each piece.
     meanwhile: Box<dyn FnMut(usize) + Send>,
     total: usize,
 }
@@ -112,7 +112,7 @@ impl ContentSink for Fetch {
     }
 }
 
-/// Asks for the content of files.
+/// Requests the content of files.
 pub(crate) fn ask_fetch(
     source: &SftpSource,
     folder: &Arc<SftpFolder>,
@@ -124,7 +124,7 @@ pub(crate) fn ask_fetch(
     ask_fetch_from(source, folder, wanted, meanwhile)
 }
 
-/// Asks for the content of files, each from where it is wanted.
+/// Requests the content of files, each from an offset.
 pub(crate) fn ask_fetch_from(
     source: &SftpSource,
     folder: &Arc<SftpFolder>,
@@ -151,7 +151,7 @@ pub(crate) fn fetch(
     ask_fetch(source, folder, files, |_| ()).recv_timeout(PATIENCE).unwrap()
 }
 
-/// What a tree holds: paths with content, the target of a symlink, or nothing.
+/// The content of a tree: for each path its type, and its content or target.
 pub(crate) type Tree = BTreeMap<Vec<u8>, (Kind, Vec<u8>)>;
 
 /// Reads a whole tree from the source.
@@ -192,7 +192,7 @@ fn join(path: &[u8], entry: &Entry) -> Vec<u8> {
     [path, b"/", entry.name.as_bytes()].concat()
 }
 
-/// Reads a whole tree of this machine, as the judge.
+/// Reads a whole local tree, as the reference.
 pub(crate) fn local_tree(root: &Path) -> Tree {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::FileTypeExt;

@@ -1,4 +1,4 @@
-//! The sshd of the fixtures as the tests of this package reach it.
+//! The sshd of the fixtures for the tests of this package.
 
 pub(crate) mod collect;
 pub(crate) mod trees;
@@ -17,12 +17,12 @@ pub(crate) use fixtures::sshd::Subsystem;
 pub(crate) struct Sshd(sshd::Sshd);
 
 impl Sshd {
-    /// Starts a server; `None`, with a line that says why, where there is no sshd.
+    /// Starts a server; `None`, with a message, if there is no sshd.
     pub(crate) fn start(test: &str, subsystem: Subsystem) -> Option<Self> {
         Self::start_limited(test, subsystem, 1024)
     }
 
-    /// The same, with so many descriptors for each process of the server.
+    /// The same with a limit of descriptors per server process.
     pub(crate) fn start_limited(
         test: &str,
         subsystem: Subsystem,

@@ -1,4 +1,4 @@
-//! Trees for the tests, and the way to them.
+//! Trees for the tests, and helpers to create them.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -24,7 +24,7 @@ pub(crate) fn refused(server: &Sshd) -> ConnectError {
     error
 }
 
-/// Bytes that are no zeros and differ from block to block.
+/// Non-zero bytes that differ from block to block.
 pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -40,7 +40,7 @@ pub(crate) fn name(bytes: &[u8]) -> &Path {
     Path::new(std::ffi::OsStr::from_bytes(bytes))
 }
 
-/// Every kind of entry and name.
+/// Every type of entry and unusual names.
 pub(crate) fn odd_tree(root: &Path) {
     let bytes: Vec<u8> = (1..=255).filter(|byte| *byte != b'/').collect();
     for chunk in bytes.chunks(100) {

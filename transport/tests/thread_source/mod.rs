@@ -1,4 +1,4 @@
-//! A source that answers from threads of its own.
+//! A source that answers on its own threads.
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use transport::local::LocalSource;
 
 type Folder = <LocalSource as Source>::Folder;
 
-/// Local folders, told by a new thread each time.
+/// Local folders, with a new thread for each answer.
 pub(crate) struct Later(pub(crate) Arc<LocalSource>);
 
 impl Source for Later {
