@@ -1,6 +1,47 @@
-//! The sync engine of backup_manager: list -> compare -> plan -> apply -> seal.
+//! The sync engine of backup_manager: list, compare, plan, apply, seal.
 //!
-//! It owns the source interface and knows no terminal and no ssh.
+//! A snapshot is a plain folder. Unchanged files are hard links to the snapshot before, the base.
+//! The engine walks a [`Source`] beside the base, plans in pure functions and stores the result. It
+//! knows no terminal and no ssh: events go to a [`Monitor`], and the crate `transport` implements
+//! [`Source`] for local folders and SFTP, with an example of a whole run.
+//!
+//! - [`backup`] takes snapshots, [`restore`] brings them back, [`verify`] checks them, [`inspect`]
+//!   compares and searches them.
+//! - [`repository`] is the backups folder: [`Repository`] opens it, [`Report`] is what a run did.
+//! - [`snapshot`] holds the rules as values: names, [`History`], [`Retention`], [`Layout`].
+//! - [`filter`] is rsync's filter language, without I/O.
+//! - [`source`], [`monitor`] and [`threads`] are the interfaces to the program around the engine.
+//! - [`entry`] and [`fs`] are entries as values, and Linux on open folders.
+//!
+//! What a run does and which snapshots go is decided without a disk:
+//!
+//! ```
+//! use std::num::NonZeroUsize;
+//!
+//! use chrono::{TimeDelta, TimeZone, Utc};
+//! use engine::snapshot::history::Decision;
+//! use engine::snapshot::retention::{Candidate, Cause, surplus};
+//! use engine::{History, Prefix, Retention, SnapshotName};
+//!
+//! let prefix = Prefix::new("my_backup")?;
+//! let folders = ["my_backup.21-11-2026_02-00-00", "my_backup.22-11-2026_02-00-00", "photos"];
+//! let names = folders.iter().filter_map(|name| SnapshotName::parse(&prefix, name.as_bytes()));
+//! let history = History::of(names);
+//!
+//! let now = Utc.with_ymd_and_hms(2026, 11, 23, 2, 0, 0).unwrap();
+//! assert_eq!(history.decide(now, TimeDelta::hours(20), None), Decision::Start);
+//! let base = history.base(now).expect("there are snapshots");
+//! assert_eq!(base.to_string(), "my_backup.22-11-2026_02-00-00");
+//!
+//! // MAX_BACKUPS=2: the oldest goes, directly before the new one gets its complete name.
+//! let two = Retention { max: NonZeroUsize::new(2), ..Retention::default() };
+//! let new = SnapshotName::parse(&prefix, b"my_backup.23-11-2026_02-00-00").expect("a name");
+//! let all = history.complete.iter().cloned();
+//! let all: Vec<_> = all.map(|name| Candidate { name, held: false, damaged: false }).collect();
+//! let (goes, _) = surplus(&all, &two, Some(base), &new);
+//! assert_eq!(goes, [(history.complete[0].clone(), Cause::Count(NonZeroUsize::new(2).unwrap()))]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod backup;
 pub mod entry;
@@ -16,3 +57,23 @@ pub mod snapshot;
 pub mod source;
 pub mod threads;
 pub mod verify;
+
+pub use crate::backup::roots::Accept;
+pub use crate::backup::run::{Outcome, run};
+pub use crate::entry::preserve::Keep;
+pub use crate::error::{LookError, RunError};
+pub use crate::filter::filters::{FilterOption, Filters};
+pub use crate::job::Job;
+pub use crate::monitor::context::Context;
+pub use crate::monitor::event::{Event, Severity};
+pub use crate::monitor::{Monitor, Progress, Silent};
+pub use crate::repository::Repository;
+pub use crate::repository::records::report::Report;
+pub use crate::snapshot::history::History;
+pub use crate::snapshot::host::Host;
+pub use crate::snapshot::layout::Layout;
+pub use crate::snapshot::name::{Prefix, SnapshotName};
+pub use crate::snapshot::retention::Retention;
+pub use crate::snapshot::spec::Selector;
+pub use crate::source::{Source, SourceError};
+pub use crate::threads::cancel::Stop;
