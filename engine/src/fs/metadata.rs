@@ -11,6 +11,7 @@ use crate::entry::{Entry, Kind, Listed, Meta, Time};
 use crate::fs::access::own_umask;
 use crate::fs::capabilities::Abilities;
 use crate::fs::dir::Dir;
+use crate::fs::stat::OpenFile;
 use crate::fs::xattrs::Asked;
 use crate::fs::{fake_super, stat, xattrs};
 
@@ -49,30 +50,30 @@ impl MetadataWriter {
     /// The destination is full or fails.
     pub(crate) fn new_file(
         &self,
-        file: impl AsFd,
+        file: impl OpenFile,
         entry: Listed<'_>,
         fresh: bool,
     ) -> io::Result<Record> {
         let mode = self.creation_mode(entry.meta) & !self.withheld;
-        self.open(file.as_fd(), entry, Some(mode), !fresh)
+        self.open(&file, entry, Some(mode), !fresh)
     }
 
     /// Sets the metadata of a file or folder that may already have other values.
     ///
     /// # Errors
     /// The destination is full or fails.
-    pub(crate) fn existing(&self, fd: impl AsFd, entry: Listed<'_>) -> io::Result<Record> {
-        self.open(fd.as_fd(), entry, None, true)
+    pub(crate) fn existing(&self, file: impl OpenFile, entry: Listed<'_>) -> io::Result<Record> {
+        self.open(&file, entry, None, true)
     }
 
     fn open(
         &self,
-        fd: BorrowedFd<'_>,
+        file: &impl OpenFile,
         entry: Listed<'_>,
         mode_now: Option<u32>,
         dressed: bool,
     ) -> io::Result<Record> {
-        let meta = entry.meta;
+        let (fd, meta) = (file.as_fd(), entry.meta);
         let mut record =
             self.owner(fd, meta, dressed, &mut |uid, gid| stat::set_owner(fd, uid, gid))?;
         let mode = self.mode(meta, &mut record);
@@ -89,7 +90,7 @@ impl MetadataWriter {
             fake_super::forget(fd);
         }
         if self.keep.times_of(meta.kind) {
-            stat::set_mtime(fd, meta.mtime)?;
+            stat::set_mtime(file, meta.mtime)?;
             self.check_time(meta.mtime, &mut record, || stat::meta(fd))?;
         }
         Ok(record)

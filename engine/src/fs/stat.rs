@@ -1,9 +1,11 @@
 //! Operations on open files and folders, and conversions of the system's types.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use filetime::FileTime;
 use rustix::fs::{FileType, Gid, Mode, RawMode, Stat, Timespec, Timestamps, Uid};
 
 use crate::entry::{FileId, Kind, Meta, Time};
@@ -12,6 +14,7 @@ pub(crate) fn bits(mode: u32) -> Mode {
     Mode::from_raw_mode(mode as RawMode)
 }
 
+/// The times of a name, for utimensat(2). Open files have [`set_mtime`].
 pub(crate) fn stamps(mtime: Time) -> Timestamps {
     // Not UTIME_OMIT: libfuse file systems set both times or, without an error, none (measured).
     let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
@@ -35,12 +38,32 @@ pub fn set_mode(fd: impl AsFd, mode: u32) -> io::Result<()> {
     Ok(rustix::fs::fchmod(fd, bits(mode))?)
 }
 
-/// Sets the modification time of an open file or folder.
+/// An open file or folder, as filetime takes it.
+pub trait OpenFile: AsFd {
+    /// The handle.
+    fn file(&self) -> &File;
+}
+
+impl OpenFile for File {
+    fn file(&self) -> &File {
+        self
+    }
+}
+
+impl<T: OpenFile> OpenFile for &T {
+    fn file(&self) -> &File {
+        (*self).file()
+    }
+}
+
+/// Sets the modification time of an open file or folder, with its nanoseconds; the access time becomes now.
 ///
 /// # Errors
 /// `EPERM` if not permitted.
-pub fn set_mtime(fd: impl AsFd, mtime: Time) -> io::Result<()> {
-    Ok(rustix::fs::futimens(fd, &stamps(mtime))?)
+pub fn set_mtime(file: impl OpenFile, mtime: Time) -> io::Result<()> {
+    // Both times: file systems over libfuse take both or, without an error, none (measured).
+    let mtime = FileTime::from_unix_time(mtime.secs, mtime.nanos);
+    filetime::set_file_handle_times(file.file(), Some(FileTime::now()), Some(mtime))
 }
 
 /// The metadata of an open file or folder.
@@ -84,5 +107,23 @@ pub(crate) fn meta_of(stat: &Stat) -> Meta {
         rdev: stat.st_rdev as u64,
         // st_blocks counts units of 512 bytes, whatever the block size (stat(3type)).
         allocated: stat.st_blocks as u64 * 512,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_an_open_file_and_folder_keeps_its_nanoseconds() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = File::create(dir.path().join("f")).unwrap();
+        let folder = File::open(dir.path()).unwrap();
+        for (secs, nanos) in [(1_700_000_000, 123_456_789), (-1, 999_999_999), (4_294_967_296, 1)] {
+            for open in [&file, &folder] {
+                set_mtime(open, Time { secs, nanos }).unwrap();
+                assert_eq!(meta(open).unwrap().mtime, Time { secs, nanos });
+            }
+        }
     }
 }

@@ -3,8 +3,7 @@
 //! The connection is made by `ssh` itself, and further channels on it by the crate openssh. The protocol
 //! on them is our own: what the engine asks for has to be pipelined by the hundred over several
 //! channels, with names as raw bytes, every answer bounded and checked, and taken up again after a lost
-//! connection. In front of openssh-sftp-client that takes a guard that reads every message whole and
-//! writes it anew; a reader of the messages is most of a client of version 3.
+//! connection. `docs/decisions.md` has the comparison with openssh-sftp-client.
 //!
 //! Three threads: `network` talks to ssh and decides with `desk` what is sent next; the two of `post`
 //! hand listings and contents to the sinks.

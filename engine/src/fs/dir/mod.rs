@@ -18,14 +18,14 @@ use rustix::io::Errno;
 
 use crate::entry::{Kind, Meta};
 use crate::fs::space::Space;
-use crate::fs::stat::{bits, meta_of};
+use crate::fs::stat::{OpenFile, bits, meta_of};
 
 /// Size of the buffer for one `getdents64` call, bytes: about 1,000 names.
 const LISTING_BUFFER: usize = 32 * 1024;
 
 /// An open folder.
 #[derive(Debug)]
-pub struct Dir(OwnedFd);
+pub struct Dir(File);
 
 /// An entry of a listing.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +49,7 @@ impl Dir {
     /// # Errors
     /// Those of `open(2)`.
     pub fn at(path: &Path) -> io::Result<Self> {
-        Ok(Self(rustix::fs::open(path, FOLDER, Mode::empty())?))
+        Ok(rustix::fs::open(path, FOLDER, Mode::empty())?.into())
     }
 
     /// Like [`Dir::at`], but needs no read permission. The handle can be used for fstat and as a
@@ -59,7 +59,7 @@ impl Dir {
     /// Those of `open(2)`.
     pub fn on(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self(rustix::fs::open(path, flags, Mode::empty())?))
+        Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
     }
 
     /// Opens the child folder `name`.
@@ -67,12 +67,8 @@ impl Dir {
     /// # Errors
     /// `ENOTDIR` or `ELOOP` if it is not a folder.
     pub fn child(&self, name: &CStr) -> io::Result<Self> {
-        Ok(Self(rustix::fs::openat(
-            &self.0,
-            single(name)?,
-            FOLDER | OFlags::NOFOLLOW,
-            Mode::empty(),
-        )?))
+        let flags = FOLDER | OFlags::NOFOLLOW;
+        Ok(rustix::fs::openat(&self.0, single(name)?, flags, Mode::empty())?.into())
     }
 
     /// Like [`Dir::child`], but refuses mount points, even of a part of the same file system.
@@ -89,7 +85,7 @@ impl Dir {
                 let dev = |dir: &Self| dir.meta().map(|meta| meta.id.map(|id| id.dev));
                 if dev(&child)? == dev(self)? { Ok(child) } else { Err(Errno::XDEV.into()) }
             }
-            opened => Ok(Self(opened?)),
+            opened => Ok(opened?.into()),
         }
     }
 
@@ -100,7 +96,7 @@ impl Dir {
     /// `ENOTDIR` or `ELOOP` if it is not a folder.
     pub fn pass(&self, name: &CStr) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(Self(rustix::fs::openat(&self.0, name, flags, Mode::empty())?))
+        Ok(rustix::fs::openat(&self.0, name, flags, Mode::empty())?.into())
     }
 
     /// Like [`Dir::child`], but leaves the access time of the folder unchanged where permitted.
@@ -111,7 +107,7 @@ impl Dir {
         unseen(FOLDER | OFlags::NOFOLLOW, |flags| {
             rustix::fs::openat(&self.0, single(name)?, flags, Mode::empty())
         })
-        .map(Self)
+        .map(Self::from)
     }
 
     /// Opens the file `name` for reading. It does not block on a fifo and refuses a symlink.
@@ -131,7 +127,8 @@ impl Dir {
     /// # Errors
     /// `ENOTDIR` if the target is not a folder.
     pub fn child_followed(&self, name: &CStr) -> io::Result<Self> {
-        unseen(FOLDER, |flags| rustix::fs::openat(&self.0, name, flags, Mode::empty())).map(Self)
+        unseen(FOLDER, |flags| rustix::fs::openat(&self.0, name, flags, Mode::empty()))
+            .map(Self::from)
     }
 
     /// Like [`Dir::open_file`], but follows a symlink, for sources whose user requested that.
@@ -379,6 +376,18 @@ impl Dir {
     /// `EMFILE` if too many are open.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self(self.0.try_clone()?))
+    }
+}
+
+impl From<OwnedFd> for Dir {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd.into())
+    }
+}
+
+impl OpenFile for Dir {
+    fn file(&self) -> &File {
+        &self.0
     }
 }
 

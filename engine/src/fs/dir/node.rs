@@ -63,7 +63,7 @@ impl Dir {
     /// # Errors
     /// `EPERM` if not permitted.
     pub(crate) fn with_mode(&self, mode: u32) -> io::Result<Self> {
-        let node = Node(self.0.try_clone()?);
+        let node = Node(self.0.try_clone()?.into());
         match crate::fs::stat::set_mode(&self.0, mode) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::BADF) => {
                 node.set_mode(mode)?;
@@ -176,7 +176,7 @@ impl Node {
     /// Converts it to a folder handle without read permission, for fstat and as a parent.
     #[must_use]
     pub fn pass(self) -> Dir {
-        Dir(self.0)
+        self.0.into()
     }
 
     /// Opens it as a folder for reading.
@@ -184,7 +184,7 @@ impl Node {
     /// # Errors
     /// `ENOTDIR` if it is not a folder.
     pub fn open_folder(&self) -> io::Result<Dir> {
-        Ok(Dir(rustix::fs::openat(&self.0, c".", crate::fs::dir::FOLDER, Mode::empty())?))
+        Ok(rustix::fs::openat(&self.0, c".", crate::fs::dir::FOLDER, Mode::empty())?.into())
     }
 }
 

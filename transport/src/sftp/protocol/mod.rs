@@ -3,6 +3,8 @@
 pub(crate) mod attributes;
 pub(crate) mod channel;
 pub(crate) mod framing;
+#[cfg(test)]
+mod other_codec_tests;
 pub(crate) mod packet;
 #[cfg(test)]
 mod packet_tests;
