@@ -113,7 +113,7 @@ fn of_two(first: &Picked<'_>, second: &Picked<'_>, json: bool) -> Exit {
 /// Compares with the source, which may be on another machine: a signal ends it.
 fn with_source(job: &Arc<NamedJob>, base: SnapshotName, json: bool) -> Exit {
     let job = Arc::clone(job);
-    let ended = supervise(move |stop| {
+    let compare = move |stop: Arc<Stop>| {
         let out =
             Arc::new(Told { json, stop: Arc::clone(&stop), out: Mutex::new(Some(Out::new())) });
         let context = context(&stop, &Arc::default(), Arc::new(Problems));
@@ -127,15 +127,8 @@ fn with_source(job: &Arc<NamedJob>, base: SnapshotName, json: bool) -> Exit {
         };
         close(connected);
         out.finish(&base, found)
-    });
-    match ended {
-        Ok(Exit::Signal(number)) => std::process::exit(i32::from(Exit::Signal(number).code())),
-        Ok(exit) => exit,
-        Err(error) => {
-            say(&format!("cannot catch signals or start threads: {error}"));
-            Exit::Failed
-        }
-    }
+    };
+    supervise(compare, |_| ())
 }
 
 /// How differences are written.

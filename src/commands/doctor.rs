@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use engine::threads::cancel::Stop;
+
 use crate::args::flags::SettingFlags;
 use crate::args::load::configured;
 use crate::config::{config_dir, load};
@@ -62,7 +64,7 @@ pub(crate) fn run(args: Args) -> Exit {
     let crontab = config_dir(&inputs.variables, &inputs.current_dir).join(CRONTAB);
     let (json, palette) = (args.json, Palette::of_stdout());
     config.warnings.iter().for_each(|warning| say(warning));
-    let done = supervise(move |stop| {
+    let look = move |stop: Arc<Stop>| {
         let mut exit = Exit::Done;
         if let Some(given) = &args.pin
             && !pin::all(&config.jobs, given, &stop)
@@ -84,11 +86,8 @@ pub(crate) fn run(args: Args) -> Exit {
         });
         let bad = worst.lock().is_ok_and(|worst| *worst == Grade::Bad);
         if bad { exit.worse(Exit::Failed) } else { exit }
-    });
-    done.unwrap_or_else(|error| {
-        say(&format!("cannot catch signals or start threads: {error}"));
-        Exit::Failed
-    })
+    };
+    supervise(look, |_| ())
 }
 
 /// `ok    hard links    up to 65000 of a file`, and what mends it below.

@@ -97,19 +97,10 @@ pub(crate) fn run(args: Args) -> Exit {
     if !yes || work.is_empty() {
         return shown;
     }
-    match supervise(move |stop| {
-        work.iter().fold(shown, |worst, work| worst.worse(work.done(&stop, json)))
-    }) {
-        Ok(Exit::Signal(number)) => {
-            say("stopped; any run finishes the removal");
-            std::process::exit(i32::from(Exit::Signal(number).code()))
-        }
-        Ok(exit) => exit,
-        Err(error) => {
-            say(&format!("cannot catch signals or start threads: {error}"));
-            Exit::Failed
-        }
-    }
+    supervise(
+        move |stop| work.iter().fold(shown, |worst, work| worst.worse(work.done(&stop, json))),
+        |_| say("stopped; any run finishes the removal"),
+    )
 }
 
 /// What is to become of the snapshots of one job.

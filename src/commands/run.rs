@@ -107,24 +107,20 @@ pub(crate) fn run(args: Args) -> Exit {
     let log = JobLog::new("", config.log_format);
     config.warnings.iter().for_each(|warning| log.warn(warning));
     let work = Work { mode, accept, format: config.log_format, terminal: terminal.clone() };
-    let exit = supervise(move |stop| work.all(&config.jobs, &stop));
-    terminal.clear();
-    match exit {
-        Ok(Exit::Signal(number)) => {
+    let finished = terminal.clone();
+    let exit = supervise(
+        move |stop| work.all(&config.jobs, &stop),
+        move |number| {
+            terminal.clear();
             let resume = match mode {
                 Mode::Run => "; what was copied stays, the next run resumes it",
                 Mode::DryRun(_) => "",
             };
             log.warn(&format!("stopped by {}{resume}", name(number)));
-            // Threads that are still at work may be ended at any point: the next run resumes.
-            std::process::exit(i32::from(Exit::Signal(number).code()))
-        }
-        Ok(exit) => exit,
-        Err(error) => {
-            say(&format!("cannot catch signals or start threads: {error}"));
-            Exit::Failed
-        }
-    }
+        },
+    );
+    finished.clear();
+    exit
 }
 
 fn name(signal: u8) -> &'static str {

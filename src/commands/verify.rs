@@ -122,17 +122,10 @@ pub(crate) fn run(args: Args) -> Exit {
         Ok(work) => work,
         Err(exit) => return exit,
     };
-    match supervise(move |stop| work.done(&stop)) {
-        Ok(Exit::Signal(number)) => {
-            say("stopped; damage that was found until now is remembered");
-            std::process::exit(i32::from(Exit::Signal(number).code()))
-        }
-        Ok(exit) => exit,
-        Err(error) => {
-            say(&format!("cannot catch signals or start threads: {error}"));
-            Exit::Failed
-        }
-    }
+    supervise(
+        move |stop| work.done(&stop),
+        |_| say("stopped; the damage that was found is recorded"),
+    )
 }
 
 fn prepare(args: Args) -> Result<Work, Exit> {

@@ -18,10 +18,7 @@ use crate::ui::explain::explanation;
 /// Explains `path` for each of `jobs`; a relative one starts in the current folder.
 pub(crate) fn run(jobs: Vec<NamedJob>, path: &Path) -> Exit {
     let path = plain(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
-    match supervise(move |stop| all(&jobs, &path, &stop)) {
-        Ok(exit) => exit,
-        Err(error) => failed(&format!("cannot catch signals or start threads: {error}")),
-    }
+    supervise(move |stop| all(&jobs, &path, &stop), |_| ())
 }
 
 /// The path without `..`, as far as that goes without a look at symlinks; a slash at its end stays.

@@ -11,6 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::exit::Exit;
+use crate::term::print::say;
 
 /// How long the work may take to end by itself after a signal. What it does can be killed at any
 /// moment: the next run resumes.
@@ -32,12 +33,27 @@ fn stopping(status: &str) -> Vec<i32> {
     [SIGTERM, SIGINT, SIGHUP].into_iter().filter(heard).collect()
 }
 
-/// Does `work` until it ends, or until SIGTERM, SIGINT or SIGHUP comes and [`GRACE`] is over. `work` ends
-/// with [`Exit::Signal`] (of any number) when it was stopped before it was done.
-///
-/// # Errors
-/// When signals cannot be caught or threads not started.
-pub(crate) fn supervise(work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static) -> io::Result<Exit> {
+/// Does `work` until it ends, or until SIGTERM, SIGINT or SIGHUP arrives and [`GRACE`] is over. `work` ends
+/// with [`Exit::Signal`] (of any number) when it was stopped before it was done. Then `stopped` gets the number of the
+/// signal, and the process ends at once: threads that still work may be ended at any point.
+pub(crate) fn supervise(
+    work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static,
+    stopped: impl FnOnce(u8),
+) -> Exit {
+    match supervised(work) {
+        Ok(Exit::Signal(number)) => {
+            stopped(number);
+            std::process::exit(i32::from(Exit::Signal(number).code()))
+        }
+        Ok(exit) => exit,
+        Err(error) => {
+            say(&format!("cannot catch signals or start threads: {error}"));
+            Exit::Failed
+        }
+    }
+}
+
+fn supervised(work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static) -> io::Result<Exit> {
     let stop = Arc::new(Stop::default());
     let (sender, receiver) = mpsc::channel();
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -84,9 +100,9 @@ mod tests {
     #[test]
     fn work_that_ends_or_panics_ends_the_wait() {
         for exit in [Exit::Done, Exit::Failed, Exit::Listed] {
-            assert_eq!(supervise(move |_| exit).unwrap(), exit);
+            assert_eq!(supervise(move |_| exit, |_| ()), exit);
         }
-        assert_eq!(supervise(|_| panic!("on purpose")).unwrap(), Exit::Failed);
+        assert_eq!(supervise(|_| panic!("on purpose"), |_| ()), Exit::Failed);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Tables for people: a head, columns below one another.
 
+use unicode_width::UnicodeWidthStr;
+
 use crate::term::colour::{Palette, Style};
 
 /// To which side of its column a text goes.
@@ -51,7 +53,7 @@ impl Table {
     pub(crate) fn render(&self, palette: Palette) -> String {
         let width = |column: usize, from: usize| {
             let texts = self.rows.iter().skip(from).filter_map(|row| row.get(column));
-            texts.map(|cell| cell.text.chars().count()).max().unwrap_or(0)
+            texts.map(|cell| cell.text.width()).max().unwrap_or(0)
         };
         let columns: Vec<(usize, Side, usize)> = self
             .sides
@@ -66,7 +68,7 @@ impl Table {
             let mut blank = 0;
             for (column, side, width) in &columns {
                 let Some(cell) = row.get(*column) else { continue };
-                let rest = width - cell.text.chars().count();
+                let rest = width - cell.text.width();
                 let (before, after) = if *side == Side::Right { (rest, 0) } else { (0, rest) };
                 if !cell.text.is_empty() {
                     line.push_str(&" ".repeat(blank + before));
@@ -86,6 +88,14 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wide_character_takes_two_columns() {
+        let mut table = Table::new(&[("NAME", Side::Left), ("NOTE", Side::Left)]);
+        table.row(vec!["日本語".into(), "x".into()]);
+        table.row(vec!["e\u{301}".into(), "y".into()]);
+        assert_eq!(table.render(Palette::plain()), "NAME    NOTE\n日本語  x\ne\u{301}       y\n");
+    }
 
     #[test]
     fn columns_stand_below_one_another_and_lines_end_with_their_text() {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use engine::monitor::{Phase, Progress};
 use serde_json::{Map, Value, json};
+use unicode_width::UnicodeWidthStr;
 
 use crate::term::units::{bytes, count, counted, duration};
 
@@ -164,14 +165,16 @@ impl Rate {
     }
 }
 
-/// The end of `path` in at most `columns` characters.
+/// The end of `path` that takes at most `columns` columns of a terminal.
 pub(crate) fn shortened(path: &str, columns: usize) -> String {
-    let length = path.chars().count();
-    if length <= columns {
+    let mut over = path.width().saturating_sub(columns);
+    if over == 0 {
         return path.to_owned();
     }
-    let kept = path.chars().skip(length - columns.saturating_sub(1));
-    std::iter::once('…').chain(kept).collect()
+    // One column is for the ellipsis.
+    over += 1;
+    let kept = path.char_indices().find(|(at, _)| path[..*at].width() >= over);
+    format!("…{}", kept.map_or("", |(at, _)| &path[at..]))
 }
 
 #[cfg(test)]

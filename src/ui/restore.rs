@@ -1,11 +1,12 @@
 //! What a restore tells: a line for each difference in a dry run, else for what did not go well, and totals.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use engine::entry::escape::shown;
 use engine::monitor::Progress;
 use engine::restore::outcome::{Counts, Line, Sink, What};
 use engine::snapshot::name::SnapshotName;
+use engine::threads::lock::unpoisoned;
 use serde_json::json;
 
 use crate::config::log_format::Format;
@@ -61,7 +62,7 @@ impl Restored {
     /// Writes the totals.
     pub(crate) fn finish(mut self, snapshot: &SnapshotName, counts: &Counts) -> Exit {
         drop(self.ticker.take());
-        let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut state = unpoisoned(self.state.into_inner());
         if state.partly > MOST_PARTLY && !self.json {
             let more = count(state.partly - MOST_PARTLY);
             say(&format!("and {more} more of that kind; --json tells all"));

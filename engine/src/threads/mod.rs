@@ -2,5 +2,5 @@
 
 pub mod cancel;
 pub mod lock;
-pub(crate) mod semaphore;
+pub mod semaphore;
 pub(crate) mod work_queue;

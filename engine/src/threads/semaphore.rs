@@ -5,37 +5,73 @@ use std::sync::{Arc, Condvar, Mutex};
 use crate::threads::lock::{lock, unpoisoned};
 
 /// A counting semaphore.
-pub(crate) struct Semaphore {
-    taken: Mutex<usize>,
+#[derive(Debug)]
+pub struct Semaphore {
+    state: Mutex<State>,
     wake: Condvar,
-    most: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    most: u64,
+    taken: u64,
+}
+
+impl State {
+    /// Whether a request for `permits` has to wait. A request for more permits than exist waits until no other is
+    /// held.
+    fn is_full_for(&self, permits: u64) -> bool {
+        self.taken > 0 && self.taken.saturating_add(permits) > self.most
+    }
 }
 
 /// Permits that are held until the value is dropped.
-pub(crate) struct Permit {
+#[derive(Debug)]
+pub struct Permit {
     semaphore: Arc<Semaphore>,
-    permits: usize,
+    permits: u64,
 }
 
 impl Semaphore {
-    pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { taken: Mutex::new(0), wake: Condvar::new(), most })
+    /// A semaphore of `most` permits.
+    #[must_use]
+    pub fn new(most: u64) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State { most, taken: 0 }), wake: Condvar::new() })
     }
 
-    /// Takes `permits` permits and waits for them if necessary. A request for more permits than
-    /// exist waits until no other is held.
-    pub(crate) fn acquire(self: &Arc<Self>, permits: usize) -> Permit {
-        let taken = lock(&self.taken);
-        let full = |taken: &mut usize| *taken > 0 && *taken + permits > self.most;
-        let mut taken = unpoisoned(self.wake.wait_while(taken, full));
-        *taken += permits;
+    /// Takes `permits` permits and waits for them if necessary.
+    pub fn acquire(self: &Arc<Self>, permits: u64) -> Permit {
+        let full = |state: &mut State| state.is_full_for(permits);
+        unpoisoned(self.wake.wait_while(lock(&self.state), full)).taken += permits;
         Permit { semaphore: Arc::clone(self), permits }
+    }
+
+    /// Takes `permits` permits if they are free now.
+    pub fn try_acquire(self: &Arc<Self>, permits: u64) -> Option<Permit> {
+        let mut state = lock(&self.state);
+        if state.is_full_for(permits) {
+            return None;
+        }
+        state.taken += permits;
+        Some(Permit { semaphore: Arc::clone(self), permits })
+    }
+
+    /// How many permits are held.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        lock(&self.state).taken
+    }
+
+    /// Lowers the number of permits to `most`, and never below 1.
+    pub fn lower(&self, most: u64) {
+        let mut state = lock(&self.state);
+        state.most = state.most.min(most.max(1));
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        *lock(&self.semaphore.taken) -= self.permits;
+        lock(&self.semaphore.state).taken -= self.permits;
         self.semaphore.wake.notify_all();
     }
 }
@@ -56,6 +92,23 @@ mod tests {
         assert!(!waiting.is_finished());
         drop(second);
         assert_eq!(waiting.join().unwrap(), 10);
-        assert_eq!(*semaphore.taken.lock().unwrap(), 0);
+        assert_eq!(semaphore.taken(), 0);
+    }
+
+    #[test]
+    fn permits_are_limited_but_for_one_request_that_is_alone() {
+        let semaphore = Semaphore::new(10);
+        let six = semaphore.acquire(6);
+        assert!(semaphore.try_acquire(5).is_none());
+        let four = semaphore.try_acquire(4).unwrap();
+        drop(six);
+        assert!(semaphore.try_acquire(20).is_none());
+        drop(four);
+        assert_eq!(semaphore.taken(), 0);
+        let all = semaphore.acquire(20);
+        assert!(semaphore.try_acquire(1).is_none());
+        semaphore.lower(3);
+        drop(all);
+        assert!(semaphore.try_acquire(2).is_some_and(|_two| semaphore.try_acquire(2).is_none()));
     }
 }

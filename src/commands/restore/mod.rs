@@ -183,17 +183,10 @@ pub(crate) fn run(args: Args) -> Exit {
 }
 
 fn done(work: Work) -> Exit {
-    match supervise(move |stop| work.done(&stop)) {
-        Ok(Exit::Signal(number)) => {
-            say("stopped; the same command goes on where it was");
-            std::process::exit(i32::from(Exit::Signal(number).code()))
-        }
-        Ok(exit) => exit,
-        Err(error) => {
-            say(&format!("cannot catch signals or start threads: {error}"));
-            Exit::Failed
-        }
-    }
+    supervise(
+        move |stop| work.done(&stop),
+        |_| say("stopped; the same command goes on where it was"),
+    )
 }
 
 fn prepare(args: Args) -> Result<Work, Exit> {

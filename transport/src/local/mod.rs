@@ -11,7 +11,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use engine::entry;
 use engine::entry::preserve::leads_out;
@@ -25,6 +25,7 @@ use engine::fs::{stat, xattrs};
 use engine::source::{
     Answers, BATCH, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted,
 };
+use engine::threads::lock::unpoisoned;
 use rustix::io::Errno;
 
 use crate::local::read::{Open, Opening, Piece, READ, read_ahead, read_file};
@@ -367,13 +368,13 @@ impl Source for LocalSource {
 impl LocalSource {
     /// Whether files of the device have the size that is told of them: not in /proc, nor always over FUSE.
     fn tells_size(&self, file: &File, dev: u64) -> bool {
-        let known = self.sizes_told.read().unwrap_or_else(PoisonError::into_inner);
+        let known = unpoisoned(self.sizes_told.read());
         if let Some(told) = known.get(&dev) {
             return *told;
         }
         drop(known);
         let told = engine::fs::file_system::is_on_disk(file);
-        self.sizes_told.write().unwrap_or_else(PoisonError::into_inner).insert(dev, told);
+        unpoisoned(self.sizes_told.write()).insert(dev, told);
         told
     }
 

@@ -33,7 +33,7 @@ use crate::threads::semaphore::Semaphore;
 use crate::threads::work_queue::Queue;
 
 /// How many entries of a source that answers later may wait for a worker: about 10 MiB.
-const ARRIVED: usize = 64 * 1024;
+const ARRIVED: u64 = 64 * 1024;
 
 /// What the threads of a walk share. Its sink sees the settings, counters, events and cancellation; what is left to do is the
 /// walk's own.
@@ -86,7 +86,7 @@ impl<S: Source> WalkState<S> {
             tally: Tally::new(set.roots.len()),
             scope: (!set.filters.is_empty()).then(|| set.filters.scope()),
             queue: Arc::new(Queue::new(folders)),
-            gate: Semaphore::new(files),
+            gate: Semaphore::new(files as u64),
             arrived: Semaphore::new(ARRIVED),
             waiting: AtomicUsize::new(0),
             fatal: Mutex::new(None),
@@ -200,7 +200,8 @@ impl<S: Source> WalkState<S> {
     /// Takes places for `files` that are to be asked for, and waits for them if need be. Nothing, for
     /// a source that answers at once.
     pub(crate) fn in_flight(&self, files: usize) -> Option<InFlight<S::Folder>> {
-        self.later().then(|| InFlight { _pass: self.gate.acquire(files), _hold: self.queue.hold() })
+        self.later()
+            .then(|| InFlight { _pass: self.gate.acquire(files as u64), _hold: self.queue.hold() })
     }
 
     /// Has `name` in `folder` carried forward by a worker; the folder waits for it.

@@ -22,11 +22,12 @@ use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use engine::entry::{Entry, Extra, Kind, Meta, Time};
 use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted};
+use engine::threads::lock::{lock, unpoisoned};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -117,7 +118,7 @@ impl SftpSource {
     /// Ends the connection and waits until `ssh` has ended and nothing is left of it. Not for sinks.
     pub fn close(&self) {
         self.stop();
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = lock(&self.threads);
         let network = (!threads.is_empty()).then(|| threads.remove(0));
         drop(threads);
         let _ = network.map(JoinHandle::join);
@@ -357,7 +358,7 @@ impl Drop for SftpSource {
         self.commands = None;
         let this = std::thread::current().id();
         // A sink may hold the last reference: then it is one of these threads that drops it.
-        let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let threads = unpoisoned(self.threads.get_mut());
         if threads.iter().all(|thread| thread.thread().id() != this) {
             for thread in threads.drain(..) {
                 let _ = thread.join();

@@ -92,7 +92,7 @@ impl SftpTarget {
     pub(crate) fn dress(&self, folder: &TargetFolder, entry: &Entry) -> Result<Shortfall, Fault> {
         let path = &*folder.path;
         self.session.settle_in(path);
-        let _handle = self.handles.take(1);
+        let _handle = self.handles.acquire(1);
         // open(2) of a folder for reading gives a handle that attributes can be set by, and that can be
         // synced; what SETSTAT leads to could be something else by then.
         let open = Requests::new()
@@ -162,7 +162,7 @@ impl SftpTarget {
         if listed.links != Some(1) {
             return Ok(None);
         }
-        let _handle = self.handles.take(1);
+        let _handle = self.handles.acquire(1);
         let counter = &self.session.counter;
         let mut answers = self.session.ask(Requests::new().ask(Request::Open(&path)))?;
         let lane = answers.lane;

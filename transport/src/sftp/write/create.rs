@@ -63,7 +63,7 @@ impl SftpTarget {
             }
             if number > 0 {
                 self.check_space(folder)?;
-                self.handles.lower(self.handles.used() / 2);
+                self.handles.lower(self.handles.taken() / 2);
                 std::thread::sleep(PAUSE * number);
             }
             let anew = Requests::new().change(Change::Remove(&path)).change(Change::Create(&path));

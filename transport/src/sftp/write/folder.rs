@@ -4,10 +4,11 @@
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use engine::entry::stored::Held;
 use engine::entry::{Kind, Meta, Xattrs, check_name};
+use engine::threads::lock::lock;
 
 use crate::sftp::protocol::attributes::target;
 use crate::sftp::protocol::packet::{Attrs, Request, Status};
@@ -91,7 +92,7 @@ impl TargetFolder {
     }
 
     fn found(&self) -> MutexGuard<'_, Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.found)
     }
 
     /// The path of `name` in it.
@@ -181,8 +182,8 @@ impl SftpTarget {
     /// What the folder at `path` holds, unless it is more than `most`. A name that no entry can have is
     /// none.
     pub(crate) fn entries_of(&self, path: &[u8], most: usize) -> Result<Option<Entries>, Fault> {
-        let _handle = self.handles.take(1);
-        let _room = self.memory.take(if most < NAMES_MOST { LISTING } else { LONG });
+        let _handle = self.handles.acquire(1);
+        let _room = self.memory.acquire(if most < NAMES_MOST { LISTING } else { LONG });
         again(|_| self.try_entries_of(path, most))
     }
 

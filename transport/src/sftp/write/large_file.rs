@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use engine::entry::{Entry, Kind};
 use engine::repository::content::{Content, Piece, StoreError, is_damaged, read_through};
 use engine::restore::target::Stored;
+use engine::threads::semaphore::Permit;
 
 use crate::sftp::protocol::packet::{Attrs, Request};
 use crate::sftp::protocol::write_packet::{Change, Set};
 use crate::sftp::write::create::Made;
 use crate::sftp::write::folder::TargetFolder;
-use crate::sftp::write::link::budget::Taken;
 use crate::sftp::write::link::error::{Fault, again};
 use crate::sftp::write::link::request_batch::{Lane, Requests, Via, Waiting};
 use crate::sftp::write::link::session::{described, mark};
@@ -44,7 +44,7 @@ impl SftpTarget {
         content: &Content<'_>,
         replace: bool,
     ) -> Result<Stored, StoreError> {
-        let _handle = self.handles.take(1);
+        let _handle = self.handles.acquire(1);
         let _one = Counted::new(&self.uploads);
         // From its beginning, where it cannot go on.
         let mut garbled = false;
@@ -129,7 +129,7 @@ struct Upload<'a> {
     /// What it has for a time of access, so that it is known again when it is opened once more: OPEN follows
     /// symlinks.
     mark: u32,
-    out: VecDeque<Sent<'a>>,
+    out: VecDeque<Sent>,
     next: usize,
     /// Where the data ends.
     end: u64,
@@ -138,12 +138,12 @@ struct Upload<'a> {
 }
 
 /// A WRITE that is out, or a sync when it has no bytes.
-struct Sent<'a> {
+struct Sent {
     offset: u64,
     length: usize,
     requests: Arc<Requests>,
     waiting: Waiting,
-    _room: Option<Taken<'a>>,
+    _room: Option<Permit>,
 }
 
 impl<'a> Upload<'a> {
@@ -248,10 +248,10 @@ impl<'a> Upload<'a> {
         // Once as they are read, once as they are sent.
         let amount = 2 * bytes.len() as u64;
         let room = loop {
-            match self.target.memory.try_take(amount) {
+            match self.target.memory.try_acquire(amount) {
                 Some(room) => break room,
                 // What others hold comes free without this one's help.
-                None if self.out.is_empty() => break self.target.memory.take(amount),
+                None if self.out.is_empty() => break self.target.memory.acquire(amount),
                 None => self.reap()?,
             }
         };
@@ -278,7 +278,7 @@ impl<'a> Upload<'a> {
         offset: u64,
         length: usize,
         requests: Arc<Requests>,
-        room: Option<Taken<'a>>,
+        room: Option<Permit>,
     ) {
         let waiting = self.target.session.counter.send(Via::Same(lane), &requests);
         self.out.push_back(Sent { offset, length, requests, waiting, _room: room });

@@ -27,7 +27,7 @@ use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::entry::stored::Held;
@@ -35,6 +35,8 @@ use engine::entry::{Entry, FileId};
 use engine::repository::content::{Content, StoreError};
 use engine::restore::target::local::PlaceError;
 use engine::restore::target::{Facts, FileSystem, Shortfall, Spared, Stored, Target, ToStore};
+use engine::threads::lock::lock;
+use engine::threads::semaphore::Semaphore;
 use rustix::io::Errno;
 
 use crate::sftp::options::Options;
@@ -42,7 +44,6 @@ use crate::sftp::protocol::packet::{Offers, Request};
 use crate::sftp::protocol::write_packet::Change;
 use crate::sftp::ssh::address::Address;
 use crate::sftp::ssh::connect_error::ConnectError;
-use crate::sftp::write::link::budget::Budget;
 use crate::sftp::write::link::error::{Fault, again};
 use crate::sftp::write::link::request_batch::{Requests, Via};
 use crate::sftp::write::link::session::Session;
@@ -103,12 +104,12 @@ impl SftpTarget {
     fn new(session: Session, top: crate::sftp::write::top_dir::Top, now: SystemTime) -> Self {
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let lanes = session.server().lanes.max(1) as u64;
-        let handles = Budget::new(session.handles * lanes);
+        let handles = Semaphore::new(session.handles * lanes);
         Self {
             session,
             top,
             now: u32::try_from(seconds).unwrap_or(u32::MAX),
-            memory: Budget::new(MEMORY),
+            memory: Semaphore::new(MEMORY),
             handles,
             kept: Arc::default(),
             long: Mutex::default(),
@@ -158,15 +159,15 @@ impl SftpTarget {
     }
 
     fn tried(&self) -> MutexGuard<'_, Option<Tried>> {
-        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tried)
     }
 
     fn refused(&self) -> MutexGuard<'_, HashSet<(u32, u32)>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.refused)
     }
 
     fn unsynced(&self) -> MutexGuard<'_, HashSet<Arc<[u8]>>> {
-        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.unsynced)
     }
 
     /// Something in a folder is changed.

@@ -1,11 +1,12 @@
 //! Removes a folder on the host with all it holds; before that, all of it is looked at.
 
 use std::ffi::{CStr, CString};
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{MutexGuard, PoisonError};
 
 use engine::entry::{Kind, Listed, Meta};
 use engine::restore::target::Spared;
+use engine::threads::lock::lock;
 
 use crate::sftp::protocol::attributes::meta;
 use crate::sftp::protocol::packet::Request;
@@ -154,8 +155,7 @@ impl SftpTarget {
     /// What the folder at `path` holds.
     fn inside(&self, path: &[u8], stays: &Stays<'_>) -> Result<Inside<'_>, Fault> {
         let few = self.entries_of(path, FEW)?;
-        let _alone =
-            few.is_none().then(|| self.long.lock().unwrap_or_else(PoisonError::into_inner));
+        let _alone = few.is_none().then(|| lock(&self.long));
         let entries = match few {
             Some(entries) => Some(entries),
             None => self.entries_of(path, usize::MAX)?,

@@ -53,8 +53,8 @@ impl SftpTarget {
 
     fn try_together(&self, folder: &TargetFolder, files: &[&dyn ToStore], fates: &mut Fates) {
         let bytes: u64 = files.iter().map(|file| 2 * file.entry().meta.size + AROUND).sum();
-        let _handles = self.handles.take(files.len() as u64);
-        let _room = self.memory.take(bytes);
+        let _handles = self.handles.acquire(files.len() as u64);
+        let _room = self.memory.acquire(bytes);
         let mut ones = Vec::new();
         for (number, file) in files.iter().enumerate() {
             match self.read_one(folder, number, *file) {

@@ -37,8 +37,8 @@ impl SftpTarget {
             return self.upload(folder, entry, content, replace);
         }
         // Handles always before memory: who waits for memory holds none of it, so that nobody waits for ever.
-        let _handle = self.handles.take(1);
-        let _room = self.memory.take(2 * size + AROUND);
+        let _handle = self.handles.acquire(1);
+        let _room = self.memory.acquire(2 * size + AROUND);
         let read = self.read_small(content)?;
         let dress = self.dress_of(entry);
         let path = self.temporary(folder, &entry.name).map_err(refused)?;

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use engine::threads::semaphore::Semaphore;
+
 use crate::sftp::protocol::write_packet::Change;
-use crate::sftp::write::link::budget::Budget;
 use crate::sftp::write::link::request_batch::Lane;
 use crate::sftp::write::link::session::Session;
 use crate::sftp::write::top_dir::Top;
@@ -16,8 +17,8 @@ pub struct SftpTarget {
     pub(super) top: Top,
     /// For times of access, which version 3 sets together with those of modification.
     pub(super) now: u32,
-    pub(super) memory: Budget,
-    pub(super) handles: Budget,
+    pub(super) memory: Arc<Semaphore>,
+    pub(super) handles: Arc<Semaphore>,
     /// Bytes of listings that are kept.
     pub(super) kept: Arc<AtomicUsize>,
     /// Held while a tree is removed that holds a folder of many names.

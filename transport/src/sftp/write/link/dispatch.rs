@@ -3,8 +3,10 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use engine::threads::lock::lock;
 
 use crate::sftp::event_loop::Talker;
 use crate::sftp::protocol::channel::Line;
@@ -33,7 +35,7 @@ pub(crate) type Known = Arc<Mutex<Server>>;
 
 /// A copy of what is known.
 pub(crate) fn known(server: &Known) -> Server {
-    *server.lock().unwrap_or_else(PoisonError::into_inner)
+    *lock(server)
 }
 
 /// Everything that is asked for and not answered.
@@ -86,7 +88,7 @@ impl Carrier {
     }
 
     fn update(&self, change: impl FnOnce(&mut Server)) {
-        change(&mut self.server.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut lock(&self.server));
     }
 
     fn place(&mut self, parcel: Parcel) {

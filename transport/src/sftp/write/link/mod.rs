@@ -1,6 +1,5 @@
 //! The connection that a restore writes over.
 
-pub(crate) mod budget;
 pub(crate) mod dispatch;
 pub(crate) mod error;
 pub(crate) mod request_batch;

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use engine::entry::{Kind, Meta};
+use engine::threads::lock::lock;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -147,7 +148,7 @@ impl Session {
     }
 
     fn removals(&self) -> MutexGuard<'_, Vec<(Waiting, Vec<u8>)>> {
-        self.removals.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.removals)
     }
 
     /// Waits for the removals that are under way directly in a folder: they change its time.
@@ -174,7 +175,7 @@ impl Session {
     pub(crate) fn close(&self) {
         self.settle(|_| true);
         self.quit.notify_one();
-        let network = self.network.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let network = lock(&self.network).take();
         let _ = network.map(JoinHandle::join);
     }
 }
