@@ -165,7 +165,7 @@ fn what_is_refused_says_why() {
         (&["--timeout=1h"], &["whole number"]),
         (&["--timeout=9999999"], &["too many"]),
         (&["--bwlimit=1b"], &["below 512"]),
-        (&["--chmod=u+q"], &["no change of modes"]),
+        (&["--chmod=u+q"], &["is not a mode change"]),
         (&["--chown=:"], &["names nobody"]),
         (&["--usermap=nobody-here:1"], &["not in /etc/passwd"]),
         (&["--usermap=1:2", "--chown=7"], &["there is another --usermap"]),
