@@ -316,7 +316,7 @@ fn of_names_that_differ_in_case_only_one_is_stored_there_and_the_others_are_list
     for round in 1..=2 {
         let done = stage.run().done();
         println!("{} {}", done.code, done.said());
-        done.assert_code(3).assert_says("upper from lower case");
+        done.assert_code(3).assert_says("ignores case");
         assert_eq!(stage.history().complete().len(), round);
         let copy = scan(&stage.inside(&stage.history().newest()));
         let source = scan(&stage.source);

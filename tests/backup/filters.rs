@@ -166,7 +166,7 @@ fn bad_rules_are_named_before_anything_is_touched() {
         ("--filter=. missing", "cannot read the file of rules: No such file"),
         ("--exclude-from=missing", "cannot read the file of rules: No such file"),
         (&format!("--filter=. {}", bad.display()), "bad, line 3: 'nonsense': it is no filter rule"),
-        ("--exclude-if-present=a/b", "write the name of a file"),
+        ("--exclude-if-present=a/b", "give the name of a file"),
     ] {
         stage.run().rsync(&[option]).expect(2).assert_says(said);
         assert_eq!(Fingerprint::of(&stage.backups).changes_since(&before), Vec::<String>::new());

@@ -168,7 +168,7 @@ fn a_large_file_goes_on_where_a_kill_cut_it_and_begins_anew_when_it_has_changed(
     let copied = || stage.counts()["bytes_copied"].as_u64().unwrap();
     cut();
     let done = stage.run().expect(0);
-    done.assert_says("it goes on from there");
+    done.assert_says("the copy continues from there");
     assert!(copied() < 64 << 20, "{} bytes were copied again", copied());
     stage.assert_newest_is_source(Judge::plain());
 

@@ -179,7 +179,7 @@ fn a_large_file_goes_on_where_an_earlier_run_ended_unless_it_has_changed() {
         scene.stage.sh(&format!("touch -d @160000000{time} large"));
         stopped_in_the_middle(signal, code);
         let before = scene.received();
-        scene.run().expect(0).assert_says("it goes on from there");
+        scene.run().expect(0).assert_says("the copy continues from there");
         scene.stage.assert_newest_is_source(Judge::sftp());
         let rest = scene.received() - before;
         println!("{} of {} MiB were sent by the second run", rest / MIB, size / MIB);
