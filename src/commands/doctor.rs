@@ -45,6 +45,9 @@ pub(crate) struct Args {
     /// Remove what .backup_manager holds of snapshots that are gone (reports, holds, marks of damage, …)
     #[arg(long)]
     remove_orphans: bool,
+    /// As root: give a .backup_manager of root's to the owner of the backups folder
+    #[arg(long)]
+    give_back: bool,
     /// Print JSON lines
     #[arg(long)]
     json: bool,
@@ -56,7 +59,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Exit {
-    let ask = Ask { notify_test: args.notify_test, remove_orphans: args.remove_orphans };
+    let ask = Ask {
+        notify_test: args.notify_test,
+        remove_orphans: args.remove_orphans,
+        give_back: args.give_back,
+    };
     let inputs =
         crate::args::load::inputs(args.settings.given, Vec::new(), args.config, args.names);
     let Some(inputs) = inputs else { return Exit::Usage };

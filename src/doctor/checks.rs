@@ -25,7 +25,7 @@ use crate::daemon::{environment_zone, keys};
 use crate::doctor::finding::Finding;
 use crate::jobs::open_source::{Access, close, local, remote};
 use crate::schedule::crontab::Crontab;
-use crate::term::units::bytes;
+use crate::term::units::{bytes, counted};
 
 /// A clock before this date was never set.
 const OLDEST_CLOCK: i64 = 1_704_067_200;
@@ -243,6 +243,34 @@ pub(crate) fn orphans(job: &NamedJob, remove: bool, stop: &Arc<Stop>) -> Option<
         ),
         "bring the snapshots back if they were moved; otherwise: backup_manager doctor --remove-orphans",
     ))
+}
+
+/// Whether the owner of the backups folder can use `.backup_manager`; given to that user when `give` says so.
+pub(crate) fn ownership(job: &NamedJob, give: bool) -> Option<Finding> {
+    const CHECK: &str = "ownership";
+    let dir = &job.job.backups_dir;
+    let owner = engine::repository::ownership::shut_out(dir)?;
+    let path = format!("{}/.backup_manager", shown_path(dir));
+    if !give {
+        let what =
+            format!("{path} belongs to root, and the folder to the user {owner}, whose runs fail");
+        return Some(Finding::warning(CHECK, what, "as root: backup_manager doctor --give-back"));
+    }
+    Some(match engine::repository::ownership::give(dir) {
+        Ok(given) if given.left.is_empty() => {
+            let count = counted(given.count, "entry", "entries");
+            Finding::good(CHECK, format!("gave {path} to the user {owner}: {count}"))
+        }
+        Ok(given) => {
+            let left: Vec<_> = given.left.iter().map(|path| shown_path(path)).collect();
+            Finding::warning(
+                CHECK,
+                format!("stays root's, as it has other names or is no file: {}", left.join(", ")),
+                "look at what it is, and remove it or give it away by hand",
+            )
+        }
+        Err(error) => Finding::of(CHECK, &error.into()),
+    })
 }
 
 /// Who may enter the backups folder.

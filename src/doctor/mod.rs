@@ -19,6 +19,8 @@ pub(crate) struct Ask {
     pub(crate) notify_test: bool,
     /// Remove what is left of snapshots that are gone.
     pub(crate) remove_orphans: bool,
+    /// Gives a `.backup_manager` of root's to the owner of the backups folder.
+    pub(crate) give_back: bool,
 }
 
 /// Looks at everything; each finding is told as soon as it is there.
@@ -36,6 +38,7 @@ pub(crate) fn examine(
     for job in &config.jobs {
         let mut found = crate::doctor::checks::sources(job, stop);
         found.extend(crate::doctor::checks::destination(job));
+        found.extend(crate::doctor::checks::ownership(job, ask.give_back));
         found.extend(crate::doctor::checks::orphans(job, ask.remove_orphans, stop));
         found.extend(notifications(job, ask.notify_test));
         found.into_iter().map(|finding| finding.about(&job.name)).for_each(&mut tell);

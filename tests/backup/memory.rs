@@ -61,6 +61,16 @@ fn hard_linked_files_cost_64_bytes_each_on_top() {
     assert_small(&stage, files, files * 64 / 1024);
 }
 
+/// An inode that has a name outside the source is remembered until the end: a user can make many.
+#[test]
+fn inodes_with_names_outside_cost_256_bytes_each_on_top() {
+    let (_disk, stage) = need!(stage(20));
+    let files = files();
+    flat_folder(&stage.source.join("inside"), files);
+    stage.sh("cp -al inside ../outside");
+    assert_small(&stage, files, files * 256 / 1024);
+}
+
 /// The number of files: `FILES`, or the default.
 fn files() -> u64 {
     std::env::var("FILES").ok().and_then(|files| files.parse().ok()).unwrap_or(60_000)

@@ -1,6 +1,7 @@
 //! `doctor` finds the problems of a new setup and suggests how to fix them.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
 use fixtures::mail_server::{Encryption, MailServer};
@@ -49,6 +50,52 @@ fn a_good_setup_passes_and_the_text_is_for_people() {
     for check in ["clock", "time zone", "source", "destination", "hard links", "free space"] {
         assert!(!of(&done, check).is_empty(), "{check} in:\n{}", done.stdout);
     }
+}
+
+#[test]
+fn what_root_made_in_the_folder_of_another_user_is_given_back_and_nothing_else() {
+    need!(need::root());
+    let stage = stage();
+    stage.run_as(1234).expect(0);
+    stage.run_as(1234).expect(0);
+    let own = stage.backups.join(".backup_manager");
+    let outside = stage.beside("outside");
+    fs::write(&outside, "root's").unwrap();
+    stage.sh(&format!("chown -R 0:0 {}", own.display()));
+    stage.run_as(1234).expect(1).assert_says("Permission denied");
+    // As a user could where protected_hardlinks is off, in a folder that is moved there.
+    fs::hard_link(&outside, own.join("reports/linked.json")).unwrap();
+    std::os::unix::fs::symlink(&outside, own.join("reports/symlink.json")).unwrap();
+    let found = of(&doctor(&stage).arg("--json").done(), "ownership");
+    assert!(found.contains("doctor --give-back") && found.starts_with("warning"), "{found}");
+    let found = of(&doctor(&stage).arg("--json").arg("--give-back").done(), "ownership");
+    assert!(found.contains("linked.json") && found.contains("symlink.json"), "{found}");
+    let owner = |path: &std::path::Path| fs::symlink_metadata(path).unwrap().uid();
+    assert_eq!((owner(&own), owner(&outside)), (1234, 0));
+    let manifests = own.join("manifests");
+    for snapshot in fs::read_dir(&manifests).unwrap() {
+        for file in fs::read_dir(snapshot.unwrap().path()).unwrap() {
+            assert_eq!(owner(&file.unwrap().path()), 1234, "packs have several names there");
+        }
+    }
+    stage.run_as(1234).expect(0);
+}
+
+/// A file of a `NAME_FILE` variable holds a secret that others may read.
+#[test]
+fn files_of_name_file_variables_are_named() {
+    let stage = stage();
+    let secret = stage.beside("password");
+    fs::write(&secret, "x").unwrap();
+    let ask = |mode| {
+        fs::set_permissions(&secret, fs::Permissions::from_mode(mode)).unwrap();
+        doctor(&stage).env("NTFY_TOKEN_FILE", &secret).done()
+    };
+    for mode in [0o644, 0o666] {
+        ask(mode).assert_says("others may read the secrets in").assert_says("password");
+    }
+    ask(0o666).assert_says("others may change");
+    assert!(!ask(0o600).said().contains("others may"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub mod lineage;
 pub(crate) mod lock;
 pub(crate) mod manifest;
 pub mod orphans;
+pub mod ownership;
 pub mod prune;
 pub(crate) mod read_lock;
 pub mod records;
