@@ -289,7 +289,9 @@ mod tests {
     fn a_count_of_one_uses_the_singular() {
         let path = PathBuf::from("/src");
         let collapse = RunError::Collapse { path, before: 25, now: 1, percent: 90.0 };
-        assert!(collapse.to_string().starts_with("source root /src has 1 file, the snapshot"));
+        assert!(
+            collapse.to_string().starts_with("source root /src has 1 file, the previous snapshot")
+        );
         let gone = RunError::Deletions { deleted: 1, most: 0 };
         assert!(
             gone.to_string().starts_with("1 entry of the previous snapshot is gone,"),
