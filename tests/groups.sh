@@ -1,8 +1,8 @@
 #!/bin/bash
 # Runs the tests in groups and prints how long each group took. Fails when one failed, after the others have run.
 # usage: groups.sh [--beside COMMAND] GROUP...
-# A GROUP is a folder of tests/, or `units` for the tests that lie beside the code. The group `container` mostly waits for the next
-# minute, and COMMAND builds what the group `project` tests: both run beside the other groups, and `project` after them.
+# A GROUP is a folder of tests/, or `units` for the tests that lie beside the code. Two groups run at a time, because tests mostly
+# wait. COMMAND builds what the group `project` tests; it and the group `container`, which waits for full minutes, run beside them.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -11,13 +11,12 @@ if [ "${1:-}" = --beside ]; then
     beside=$2
     shift 2
 fi
-# The tests of a group mostly wait for child processes, disks and networks: more of them at once than there are cores.
-threads=$((4 * $(nproc)))
 cargo=(cargo test --workspace --locked --no-fail-fast)
+threads=$((2 * $(nproc)))
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 
-# timed NAME COMMAND...: notes the time that the command took, and the name when it fails.
+# timed NAME COMMAND...: notes the time that the command took, and whether it failed.
 timed() {
     local name=$1 start=$SECONDS result=ok
     shift
@@ -35,31 +34,46 @@ units() {
 }
 
 group() {
-    "${cargo[@]}" --test "$1" -- --test-threads "${2:-$threads}"
+    case $1 in
+        units) units ;;
+        container) "${cargo[@]}" --test container -- --test-threads 16 ;;
+        *) "${cargo[@]}" --test "$1" -- --test-threads "$threads" ;;
+    esac
 }
 
-beside() {
-    [ -z "$beside" ] || timed "beside" nice bash -c "$beside"
+# lane GROUP...: one after the other; prints the output of each when it has ended.
+lane() {
+    local name
     for name in "$@"; do
-        [ "$name" != container ] || timed container group container 16
+        timed "$name" group "$name" >"$results/$name" 2>&1
+        cat "$results/$name"
     done
 }
 
-timed build "${cargo[@]}" --no-run
-beside "$@" >"$results/beside" 2>&1 &
-for name in "$@"; do
-    case $name in
-        units) timed units units ;;
-        container | project) ;;
-        *) timed "$name" group "$name" ;;
-    esac
-done
-wait
-cat "$results/beside"
-for name in "$@"; do
-    [ "$name" != project ] || timed project group project
-done
+# has GROUP...: those of them that were asked for.
+has() {
+    local name
+    for name in "$@"; do
+        [[ " $asked " != *" $name "* ]] || echo "$name"
+    done
+}
 
-echo
-cat "$results/times"
+asked=$*
+first=$(has units hostile remote verify)
+second=$(has durability backup restore cli)
+last=$(has container project)
+known=" $(echo $first $second $last) "
+others=$(for name in "$@"; do [[ $known == *" $name "* ]] || echo "$name"; done)
+
+timed build "${cargo[@]}" --no-run
+lane $first &
+lane $second $others &
+{
+    [ -z "$beside" ] || timed beside nice bash -c "$beside" >"$results/beside" 2>&1
+    [ -z "$beside" ] || cat "$results/beside"
+    lane $last
+} &
+wait
+
+printf '\n%s\n' "$(cat "$results/times")"
 ! grep -q 'FAILED$' "$results/times"
