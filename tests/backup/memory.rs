@@ -63,12 +63,13 @@ fn hard_linked_files_cost_64_bytes_each_on_top() {
 
 /// An inode that has a name outside the source is remembered until the end: a user can make many.
 #[test]
-fn inodes_with_names_outside_cost_256_bytes_each_on_top() {
+fn inodes_with_names_outside_cost_512_bytes_each_on_top() {
     let (_disk, stage) = need!(stage(20));
     let files = files();
     flat_folder(&stage.source.join("inside"), files);
     stage.sh("cp -al inside ../outside");
-    assert_small(&stage, files, files * 256 / 1024);
+    // About 200 bytes each, and more while the table of them grows.
+    assert_small(&stage, files, files * 512 / 1024);
 }
 
 /// The number of files: `FILES`, or the default.
