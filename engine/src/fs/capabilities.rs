@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::{Kind, Time, c_name};
 use crate::fs::dir::Dir;
+use crate::fs::file_system::most_links;
 use crate::fs::refusal::is_full;
 use crate::fs::small_file::{create_state, read_small, write_whole};
 use crate::fs::temporary::probe_name;
@@ -234,16 +235,6 @@ fn holds_owner(own: &Dir, name: &CStr, file: &File) -> io::Result<bool> {
     let set = able(stat::set_owner(file, Some(OTHER), Some(OTHER)))?;
     let found = own.stat(name)?;
     Ok(set && found.uid == OTHER && found.gid == OTHER)
-}
-
-/// The highest number of names of an inode, for file systems with a low limit.
-fn most_links(own: &Dir) -> u64 {
-    match rustix::fs::fstatfs(own).map(|found| found.f_type as u64) {
-        // EXT4_LINK_MAX (fs/ext4/ext4.h), BTRFS_LINK_MAX (fs/btrfs/ctree.h).
-        Ok(0xEF53) => 65_000,
-        Ok(0x9123_683E) => 65_535,
-        _ => u64::MAX,
-    }
 }
 
 /// The granularity that turns [`FINE`] into `left`; 1 if none does.

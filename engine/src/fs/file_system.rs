@@ -3,15 +3,79 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::fs::dir::Dir;
+/// A type of file system.
+struct FileSystem {
+    /// The number of the type, of `statfs(2)`: from linux/magic.h and the file systems' own headers.
+    number: u64,
+    /// It is local, on disk or in memory: the reported size of a file is correct.
+    on_disk: bool,
+    /// Listings return the same inode numbers as `stat(2)`.
+    lists_inodes: bool,
+    /// The change time of a file shows when it was written.
+    stamps_changes: bool,
+    /// The highest number of names of an inode, where backups can reach it.
+    most_links: u64,
+}
 
-/// Whether listings return the same inode numbers as stat(2). True for these file systems; not in
-/// general for FUSE, overlayfs and network file systems.
-pub(crate) fn tells_inodes(dir: &Dir) -> bool {
-    // statfs(2): ext2 to ext4, xfs, btrfs, tmpfs, f2fs, zfs.
-    const TELLING: [u32; 6] =
-        [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x2fc1_2fc1];
-    dir.file_system_type().is_ok_and(|kind| TELLING.contains(&kind))
+/// A local file system whose listings may return other inode numbers.
+const fn on_disk(number: u64) -> FileSystem {
+    FileSystem {
+        number,
+        on_disk: true,
+        lists_inodes: false,
+        stamps_changes: true,
+        most_links: u64::MAX,
+    }
+}
+
+/// A local file system whose listings return the inode numbers of `stat(2)`.
+const fn with_inodes(number: u64, most_links: u64) -> FileSystem {
+    FileSystem { lists_inodes: true, most_links, ..on_disk(number) }
+}
+
+/// The known types. In general FUSE, overlayfs and network file systems list other inode numbers than stat(2).
+static KNOWN_FILE_SYSTEMS: [FileSystem; 15] = [
+    // EXT4_LINK_MAX (fs/ext4/ext4.h); ext2 and ext3 have the same number.
+    with_inodes(0xEF53, 65_000),
+    // BTRFS_LINK_MAX (fs/btrfs/ctree.h).
+    with_inodes(0x9123_683E, 65_535),
+    with_inodes(0x5846_5342, u64::MAX), // xfs
+    with_inodes(0xF2F5_2010, u64::MAX), // f2fs
+    with_inodes(0x2FC1_2FC1, u64::MAX), // zfs
+    with_inodes(0x0102_1994, u64::MAX), // tmpfs
+    on_disk(0xCA45_1A4E),               // bcachefs
+    on_disk(0x7366_746E),               // ntfs3
+    on_disk(0x794C_7630),               // overlayfs
+    on_disk(0x3153_464A),               // jfs
+    on_disk(0x5265_4973),               // reiserfs
+    on_disk(0x482B),                    // HFS+
+    // FAT and exFAT store no change times.
+    FileSystem { stamps_changes: false, ..on_disk(0x4D44) },
+    FileSystem { stamps_changes: false, ..on_disk(0x2011_BAB0) },
+    // The behaviour of FUSE file systems is unknown.
+    FileSystem { on_disk: false, stamps_changes: false, ..on_disk(0x6573_5546) },
+];
+
+/// The number of procfs.
+pub(crate) const PROC: u64 = 0x9FA0;
+
+fn number(fd: impl AsFd) -> Option<u64> {
+    rustix::fs::fstatfs(fd).ok().map(|found| found.f_type as u64)
+}
+
+fn known(fd: impl AsFd) -> Option<&'static FileSystem> {
+    let number = number(fd)?;
+    KNOWN_FILE_SYSTEMS.iter().find(|known| known.number == number)
+}
+
+/// Whether listings return the same inode numbers as stat(2).
+pub(crate) fn tells_inodes(dir: impl AsFd) -> bool {
+    known(dir).is_some_and(|known| known.lists_inodes)
+}
+
+/// The highest number of names of an inode on the file system of `dir`.
+pub(crate) fn most_links(dir: impl AsFd) -> u64 {
+    known(dir).map_or(u64::MAX, |known| known.most_links)
 }
 
 /// Syncs the file system of an open folder like `syncfs(2)`, and returns its errors.
@@ -27,7 +91,7 @@ pub fn sync_file_system(folder: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Whether `syncfs` reaches the disk. On FUSE and network file systems it returns 0 without effect
 /// (measured), so each file and folder is synced separately there.
-pub(crate) fn syncs_as_a_whole(dir: &Dir) -> bool {
+pub(crate) fn syncs_as_a_whole(dir: impl AsFd) -> bool {
     is_on_disk(dir)
 }
 
@@ -35,29 +99,11 @@ pub(crate) fn syncs_as_a_whole(dir: &Dir) -> bool {
 /// reported size of a file is correct.
 #[must_use]
 pub fn is_on_disk(fd: impl AsFd) -> bool {
-    // linux/magic.h and the file systems' own headers.
-    const LOCAL: [u64; 14] = [
-        0xEF53,      // ext2, ext3, ext4
-        0x5846_5342, // xfs
-        0x9123_683E, // btrfs
-        0xF2F5_2010, // f2fs
-        0xCA45_1A4E, // bcachefs
-        0x2FC1_2FC1, // zfs
-        0x4D44,      // FAT
-        0x2011_BAB0, // exFAT
-        0x7366_746E, // ntfs3
-        0x794C_7630, // overlayfs
-        0x0102_1994, // tmpfs
-        0x3153_464A, // jfs
-        0x5265_4973, // reiserfs
-        0x482B,      // HFS+
-    ];
-    rustix::fs::fstatfs(fd).is_ok_and(|found| LOCAL.contains(&(found.f_type as u64)))
+    known(fd).is_some_and(|known| known.on_disk)
 }
 
-/// Whether change times show when a file was written. FAT and exFAT store none, and the behaviour
-/// of FUSE file systems is unknown.
-pub(crate) fn stamps_changes(dir: &Dir) -> bool {
-    const NONE: [u64; 3] = [0x4D44, 0x2011_BAB0, 0x6573_5546];
-    rustix::fs::fstatfs(dir).is_ok_and(|found| !NONE.contains(&(found.f_type as u64)))
+/// Whether change times show when a file was written.
+pub(crate) fn stamps_changes(dir: impl AsFd) -> bool {
+    let known = |number| KNOWN_FILE_SYSTEMS.iter().find(|known| known.number == number);
+    number(dir).is_some_and(|number| known(number).is_none_or(|known| known.stamps_changes))
 }

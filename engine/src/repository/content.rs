@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
+use crate::entry::Meta;
 use crate::entry::digest::Method;
 
 /// Bytes that one read asks for.
@@ -29,13 +30,45 @@ pub fn read_through(
     content: &Content<'_>,
     each: &mut dyn FnMut(Piece<'_>) -> io::Result<()>,
 ) -> Result<(u64, blake3::Hash), StoreError> {
+    let size = crate::fs::stat::meta(content.file).map_err(StoreError::Unreadable)?.size;
+    read_pieces(content, size, true, each).map(|hash| (size, hash))
+}
+
+/// The hash of all of `file`, which is as `meta` says. Tells `read` how many more bytes were read.
+///
+/// # Errors
+/// The system's, of `read(2)` and `lseek(2)`; `Interrupted` when `stop` says so.
+pub(crate) fn hash(
+    file: &File,
+    meta: &Meta,
+    method: Method,
+    stop: &(dyn Fn() -> bool + Sync),
+    read: &(dyn Fn(u64) + Sync),
+) -> io::Result<blake3::Hash> {
+    let content = Content { method, stop, written: read, ..Content::unproved(file) };
+    let holes = meta.allocated < meta.size;
+    read_pieces(&content, meta.size, holes, &mut |_| Ok(())).map_err(|error| match error {
+        StoreError::Unreadable(error) | StoreError::Target(error) => error,
+        StoreError::Damaged => io::ErrorKind::InvalidData.into(),
+    })
+}
+
+/// The loop that reads and hashes a stored file of `size` bytes. Without `holes` the file is read from end to end.
+fn read_pieces(
+    content: &Content<'_>,
+    size: u64,
+    holes: bool,
+    each: &mut dyn FnMut(Piece<'_>) -> io::Result<()>,
+) -> Result<blake3::Hash, StoreError> {
     let file = content.file;
-    let size = crate::fs::stat::meta(file).map_err(StoreError::Unreadable)?.size;
     let mut hasher = content.method.begin();
     let mut buffer = vec![0; size.min(CHUNK) as usize];
     let mut at = 0;
     while at < size {
-        let (data, end) = next_data(file, at, size).map_err(StoreError::Unreadable)?;
+        let (data, end) = match holes {
+            true => next_data(file, at, size).map_err(StoreError::Unreadable)?,
+            false => (at, size),
+        };
         if data > at {
             each(Piece::Hole(at, data - at))?;
             if !hasher.zeros(data - at, content.stop) {
@@ -58,11 +91,11 @@ pub fn read_through(
             at += count as u64;
         }
     }
-    Ok((size, hasher.finish()))
+    Ok(hasher.finish())
 }
 
 /// Where the next data begins and ends; both at the end of the file when only a hole is left.
-fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
+pub(crate) fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
     let data = match rustix::fs::seek(file, SeekFrom::Data(at)) {
         Ok(data) => data.min(size),
         Err(Errno::NXIO) => return Ok((size, size)),

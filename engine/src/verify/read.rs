@@ -1,13 +1,13 @@
 //! Reads one file from the disk and compares it with its record.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 
 use rustix::fs::Advice;
 
 use crate::entry::digest::Method;
 use crate::fs::{stat, xattrs};
-use crate::repository::content::{Content, StoreError, read_through};
+use crate::repository::content;
 use crate::repository::manifest::record::Content as Recorded;
 
 /// Bytes per read.
@@ -116,48 +116,10 @@ fn hash(
     let meta = stat::meta(file)?;
     let method = method.unwrap_or_else(|| Method::of(&meta));
     let _ = forget();
-    let result = if meta.allocated < meta.size || method != Method::Plain {
-        let content = Content { method, stop, written: read, ..Content::unproved(file) };
-        read_through(&content, &mut |_| Ok(())).map(|(_, hash)| hash).map_err(|error| match error {
-            StoreError::Unreadable(error) | StoreError::Target(error) => error,
-            StoreError::Damaged => io::ErrorKind::InvalidData.into(),
-        })
-    } else {
-        if meta.size > CHUNK {
-            let _ = rustix::fs::fadvise(file, 0, None, Advice::Sequential);
-        }
-        plain(file, meta.size, stop, read)
-    };
+    if meta.size > CHUNK && meta.allocated >= meta.size {
+        let _ = rustix::fs::fadvise(file, 0, None, Advice::Sequential);
+    }
+    let result = content::hash(file, &meta, method, stop, read);
     let _ = forget();
     result.map(|hash| (method, hash))
-}
-
-fn plain(
-    mut file: &File,
-    size: u64,
-    stop: &(dyn Fn() -> bool + Sync),
-    read: &(dyn Fn(u64) + Sync),
-) -> io::Result<blake3::Hash> {
-    let mut hasher = blake3::Hasher::new();
-    // One byte more than the file, so that a single read reaches its end.
-    let mut buffer = vec![0; (size + 1).min(CHUNK) as usize];
-    let mut total = 0;
-    loop {
-        if stop() {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(hasher.finalize()),
-            Ok(count) => {
-                hasher.update(&buffer[..count]);
-                read(count as u64);
-                total += count as u64;
-                if count < buffer.len() && total == size {
-                    return Ok(hasher.finalize());
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }

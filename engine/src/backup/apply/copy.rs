@@ -3,11 +3,9 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 use crate::backup::apply::snapshot_writer::{SnapshotWriter, here, replacing};
@@ -17,6 +15,7 @@ use crate::entry::Listed;
 use crate::entry::digest::Method;
 use crate::fs::dir::Dir;
 use crate::fs::{stat, xattrs};
+use crate::repository::content;
 use crate::source::Source;
 use crate::threads::lock::unpoisoned;
 
@@ -148,48 +147,9 @@ impl<S: Source> SnapshotWriter<S> {
 pub(crate) fn content_hash(
     file: &File,
     method: Method,
-    stop: &dyn Fn() -> bool,
+    stop: &(dyn Fn() -> bool + Sync),
 ) -> io::Result<blake3::Hash> {
-    use std::os::unix::fs::FileExt;
-    let meta = stat::meta(file)?;
-    let mut hasher = method.begin();
-    let mut buffer = vec![0; CHUNK.min(usize::try_from(meta.size).unwrap_or(CHUNK)).max(1)];
-    let (mut at, mut data_end) = (0, 0);
-    let stopped = || io::Error::from(io::ErrorKind::Interrupted);
-    while at < meta.size {
-        if stop() {
-            return Err(stopped());
-        }
-        if at >= data_end && meta.allocated < meta.size {
-            let data = next_data(file, at, meta.size)?;
-            if !hasher.zeros(data.start - at, stop) {
-                return Err(stopped());
-            }
-            (at, data_end) = (data.start, data.end);
-            continue;
-        }
-        match file.read_at(&mut buffer, at)? {
-            0 => break,
-            count => {
-                hasher.update(&buffer[..count]);
-                at += count as u64;
-            }
-        }
-    }
-    Ok(hasher.finish())
-}
-
-/// Where the next data of a file of `size` bytes lies; nowhere behind its last.
-fn next_data(file: &File, at: u64, size: u64) -> io::Result<Range<u64>> {
-    let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
-        Ok(data) => data.min(size),
-        Err(Errno::NXIO) => return Ok(size..size),
-        // The file system knows no holes.
-        Err(Errno::INVAL) => return Ok(at..size),
-        Err(error) => return Err(error.into()),
-    };
-    let end = rustix::fs::seek(file, SeekFrom::Hole(start)).ok().filter(|end| *end > start);
-    Ok(start..end.unwrap_or(size).min(size))
+    content::hash(file, &stat::meta(file)?, method, stop, &|_| {})
 }
 
 enum CopyError {
@@ -211,7 +171,7 @@ fn copy_content(
     let size = stat::meta(from).map_err(|_| CopyError::Read)?.size;
     let mut at = 0;
     while at < size {
-        let Range { start: data, end } = next_data(from, at, size).map_err(|_| CopyError::Read)?;
+        let (data, end) = content::next_data(from, at, size).map_err(|_| CopyError::Read)?;
         if data >= size {
             break;
         }

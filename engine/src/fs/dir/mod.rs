@@ -214,19 +214,6 @@ impl Dir {
         Space::of(&self.0)
     }
 
-    /// The type number of its file system (`f_type` of `statfs(2)`).
-    ///
-    /// # Errors
-    /// Those of `fstatfs(2)`.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the numbers have 32 bits, the field's type differs between machines"
-    )]
-    pub fn file_system_type(&self) -> io::Result<u32> {
-        Ok(rustix::fs::fstatfs(&self.0)?.f_type as u32)
-    }
-
     /// Calls `each` for every name in the folder, from the start, in the order of the file system.
     ///
     /// # Errors

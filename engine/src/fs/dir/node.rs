@@ -11,10 +11,8 @@ use rustix::io::Errno;
 
 use crate::entry::{Kind, Meta, Time};
 use crate::fs::dir::{Dir, single};
+use crate::fs::file_system::PROC;
 use crate::fs::stat::{bits, meta_of, stamps};
-
-/// The type number of procfs (statfs(2)).
-const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
 /// An entry held with `O_PATH`, without opening it for reading.
 #[derive(Debug)]
@@ -218,7 +216,7 @@ pub fn proc_is_mounted() -> bool {
 
 #[expect(clippy::cast_sign_loss, reason = "the field's type differs between machines")]
 fn is_proc(file_system: Result<rustix::fs::StatFs, Errno>) -> bool {
-    file_system.is_ok_and(|it| it.f_type as u64 == PROC_SUPER_MAGIC)
+    file_system.is_ok_and(|it| it.f_type as u64 == PROC)
 }
 
 /// The procfs path of the inode of `fd` (proc_pid_fd(5)), for system calls that do not accept a
