@@ -8,7 +8,7 @@ use engine::error::RunError;
 use engine::inspect::disk_usage::measure;
 use engine::monitor::Monitor;
 use engine::monitor::event::Event;
-use engine::repository::prune::prune;
+use engine::repository::removal::prune::prune;
 use engine::snapshot::name::{SnapshotName, State};
 use engine::snapshot::retention::{Candidate, Fate, judge, may_go};
 use engine::threads::cancel::Stop;

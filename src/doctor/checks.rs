@@ -220,7 +220,7 @@ pub(crate) fn orphans(job: &NamedJob, remove: bool, stop: &Arc<Stop>) -> Option<
     const CHECK: &str = "orphans";
     let (dir, prefix) = (&job.job.backups_dir, &job.job.prefix);
     if remove {
-        return Some(match engine::repository::orphans::remove(dir, prefix, stop) {
+        return Some(match engine::repository::removal::orphans::remove(dir, prefix, stop) {
             Ok(Some(gone)) if gone.is_empty() => Finding::good(CHECK, "there are none"),
             Ok(Some(gone)) => Finding::good(CHECK, format!("removed: {}", gone.join(", "))),
             Ok(None) => Finding::warning(
@@ -232,8 +232,9 @@ pub(crate) fn orphans(job: &NamedJob, remove: bool, stop: &Arc<Stop>) -> Option<
         });
     }
     // A folder that cannot be opened is another check's matter.
-    let found =
-        engine::repository::orphans::orphans(dir, prefix).ok().filter(|found| !found.is_empty())?;
+    let found = engine::repository::removal::orphans::orphans(dir, prefix)
+        .ok()
+        .filter(|found| !found.is_empty())?;
     Some(Finding::warning(
         CHECK,
         format!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use engine::entry::preserve::Keep;
 use engine::error::NoConnection;
-use engine::fs::xattrs::Asked;
+use engine::fs::metadata::xattrs::Asked;
 use engine::source::Source;
 use engine::source::mapped::MappedSource;
 use engine::source::metadata_map::MetadataMap;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use engine::entry::escape::shown;
-use engine::restore::target::local::PlaceError;
+use engine::restore::targets::local::PlaceError;
 use engine::threads::cancel::Stop;
 use transport::sftp::options::Options;
 use transport::sftp::ssh::address::{Address, BadAddress};

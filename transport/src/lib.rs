@@ -9,7 +9,7 @@
 //!
 //! use chrono::{TimeDelta, Utc};
 //! use engine::fs::file_system::sync_file_system;
-//! use engine::fs::xattrs::Asked;
+//! use engine::fs::metadata::xattrs::Asked;
 //! use engine::{
 //!     Accept, Context, Host, Job, Keep, Layout, Outcome, Prefix, Progress, Retention, Silent, Stop,
 //! };

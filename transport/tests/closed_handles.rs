@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use engine::fs::xattrs::Asked;
+use engine::fs::metadata::xattrs::Asked;
 
 use engine::backup::roots::Accept;
 use engine::backup::run::{Outcome, run};

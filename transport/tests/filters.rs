@@ -16,7 +16,7 @@ use engine::backup::run::{Outcome, run};
 use engine::entry::preserve::Keep;
 use engine::filter::filters::{FilterOption, Filters};
 use engine::filter::options::Outside;
-use engine::fs::xattrs::Asked;
+use engine::fs::metadata::xattrs::Asked;
 use engine::inspect::explain::{Ended, explain};
 use engine::job::Job;
 use engine::monitor::context::Context;

@@ -9,7 +9,7 @@ use chrono::{TimeDelta, Utc};
 use engine::backup::roots::Accept;
 use engine::backup::run::{Outcome, run};
 use engine::entry::preserve::Keep;
-use engine::fs::xattrs::Asked;
+use engine::fs::metadata::xattrs::Asked;
 use engine::job::Job;
 use engine::monitor::context::Context;
 use engine::monitor::{Progress, Silent};

@@ -118,7 +118,8 @@ fn class(kind: Kind) -> char {
 /// Whether ACLs differ, and whether other attributes do.
 fn attributes(entry: Listed<'_>, held: &Held) -> (bool, bool) {
     let new = entry.extra.map_or(&[][..], |extra| &extra.xattrs);
-    let is_acl = |(name, _): &&(Vec<u8>, Vec<u8>)| name.starts_with(crate::fs::xattrs::ACL);
+    let is_acl =
+        |(name, _): &&(Vec<u8>, Vec<u8>)| name.starts_with(crate::fs::metadata::xattrs::ACL);
     let acls = new.iter().filter(is_acl).eq(held.xattrs.iter().filter(is_acl));
     let others = |all: &(Vec<u8>, Vec<u8>)| !is_acl(&all);
     let rest =

@@ -9,7 +9,7 @@ use crate::backup::plan::{Action, Planned, Verdict};
 use crate::backup::walk::folder::{Folder, Handles};
 use crate::backup::walk::plan_sink::{Entered, PlanSink};
 use crate::backup::walk::state::WalkState;
-use crate::backup::walk::tally::Batched;
+use crate::backup::walk::state::tally::Batched;
 use crate::entry::escape::shown;
 use crate::entry::preserve::Keep;
 use crate::entry::{Entry, FileId, Kind, Meta, Time};

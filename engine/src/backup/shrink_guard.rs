@@ -3,9 +3,9 @@
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use crate::backup::walk::setting::{MountSeen, RootSeen};
 use crate::backup::walk::state::WalkState;
-use crate::backup::walk::tally::RootCounts;
+use crate::backup::walk::state::setting::{MountSeen, RootSeen};
+use crate::backup::walk::state::tally::RootCounts;
 use crate::error::RunError;
 use crate::job::Job;
 use crate::repository::records::report::{MountFound, RootFound};

@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::entry::{Kind, Time, c_name};
 use crate::fs::dir::Dir;
 use crate::fs::file_system::most_links;
+use crate::fs::metadata::stat;
+use crate::fs::metadata::xattrs;
 use crate::fs::refusal::is_full;
 use crate::fs::small_file::{create_state, read_small, write_whole};
+use crate::fs::temporary;
 use crate::fs::temporary::probe_name;
-use crate::fs::{stat, temporary, xattrs};
 
 /// The abilities of the destination, and the owner of new files there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

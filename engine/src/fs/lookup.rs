@@ -7,8 +7,8 @@ use crate::entry::Kind;
 use crate::entry::overlay::Records;
 use crate::entry::stored::Held;
 use crate::fs::dir::Dir;
-use crate::fs::xattrs;
-use crate::fs::xattrs::Asked;
+use crate::fs::metadata::xattrs;
+use crate::fs::metadata::xattrs::Asked;
 
 /// The entry `name` of `dir`, combined with its sidecar record.
 ///

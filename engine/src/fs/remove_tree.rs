@@ -127,7 +127,7 @@ fn open_to_empty(dir: &Dir, name: &CStr) -> io::Result<Dir> {
     };
     if child.meta()?.mode & 0o700 != 0o700 {
         // The folder is ours to remove; without write permission, unlink would fail in it.
-        let _ = crate::fs::stat::set_mode(&child, 0o700);
+        let _ = crate::fs::metadata::stat::set_mode(&child, 0o700);
     }
     Ok(child)
 }

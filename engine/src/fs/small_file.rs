@@ -27,7 +27,7 @@ pub(crate) fn make_if_missing(dir: &Dir, name: &CStr) -> io::Result<()> {
                 // The other user may have moved one of root's snapshots there, which must not
                 // become theirs.
                 if is_empty(&made)? {
-                    let _ = crate::fs::stat::set_owner(&made, Some(uid), Some(gid));
+                    let _ = crate::fs::metadata::stat::set_owner(&made, Some(uid), Some(gid));
                 }
             }
             Ok(())
@@ -53,7 +53,7 @@ pub(crate) fn give(file: impl AsFd, folder: &Meta) -> io::Result<()> {
     if !user.is_root() || folder.uid == user.as_raw() {
         return Ok(());
     }
-    crate::fs::stat::set_owner(file, Some(folder.uid), Some(folder.gid))
+    crate::fs::metadata::stat::set_owner(file, Some(folder.uid), Some(folder.gid))
 }
 
 /// Creates the file `name` in `.backup_manager`, readable only by its owner.
@@ -63,7 +63,7 @@ pub(crate) fn give(file: impl AsFd, folder: &Meta) -> io::Result<()> {
 pub(crate) fn create_state(dir: &Dir, name: &CStr) -> io::Result<File> {
     let file = dir.create_file(name, 0o600)?;
     if let Some((uid, gid)) = other_owner(dir) {
-        let _ = crate::fs::stat::set_owner(&file, Some(uid), Some(gid));
+        let _ = crate::fs::metadata::stat::set_owner(&file, Some(uid), Some(gid));
     }
     Ok(file)
 }
@@ -75,7 +75,7 @@ pub(crate) fn give_to_owner(dir: &Dir, name: &CStr) {
     if let Ok(folder) = dir.child(name)
         && folder.meta().is_ok_and(|meta| meta.uid == 0)
     {
-        let _ = crate::fs::stat::set_owner(&folder, Some(uid), Some(gid));
+        let _ = crate::fs::metadata::stat::set_owner(&folder, Some(uid), Some(gid));
     }
 }
 

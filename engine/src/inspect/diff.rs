@@ -16,11 +16,11 @@ use crate::entry::{FileId, Kind};
 use crate::error::LookError;
 use crate::fs::dir::Dir;
 use crate::fs::lookup::held;
-use crate::fs::xattrs;
-use crate::fs::xattrs::Asked;
+use crate::fs::metadata::xattrs;
+use crate::fs::metadata::xattrs::Asked;
 use crate::inspect::renames::{Loose, Moves};
 use crate::repository::Repository;
-use crate::repository::read_lock::Reading;
+use crate::repository::lock::read_lock::Reading;
 use crate::repository::records::sidecar::Kept;
 use crate::snapshot::name::SnapshotName;
 

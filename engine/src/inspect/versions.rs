@@ -6,7 +6,7 @@ use crate::entry::tree_path::Place;
 use crate::entry::{Kind, Time};
 use crate::error::LookError;
 use crate::fs::lookup::held;
-use crate::fs::xattrs::Asked;
+use crate::fs::metadata::xattrs::Asked;
 use crate::inspect::diff::{diff, hash_of};
 use crate::inspect::disk_usage::{Usage, measure_below};
 use crate::repository::Repository;

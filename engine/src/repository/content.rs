@@ -30,7 +30,7 @@ pub fn read_through(
     content: &Content<'_>,
     each: &mut dyn FnMut(Piece<'_>) -> io::Result<()>,
 ) -> Result<(u64, blake3::Hash), StoreError> {
-    let size = crate::fs::stat::meta(content.file).map_err(StoreError::Unreadable)?.size;
+    let size = crate::fs::metadata::stat::meta(content.file).map_err(StoreError::Unreadable)?.size;
     read_pieces(content, size, true, each).map(|hash| (size, hash))
 }
 
@@ -236,7 +236,7 @@ mod tests {
             let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
             assert_eq!(read(name), read(&format!("{name}.copy")));
             assert_eq!(hash, blake3::hash(&read(name)));
-            let blocks = |file: &File| crate::fs::stat::meta(file).unwrap().allocated;
+            let blocks = |file: &File| crate::fs::metadata::stat::meta(file).unwrap().allocated;
             assert!(blocks(&to) <= blocks(&from) + 8192, "{name}");
         }
     }

@@ -7,12 +7,9 @@ pub mod destination;
 pub mod lineage;
 pub(crate) mod lock;
 pub(crate) mod manifest;
-pub mod orphans;
 pub mod ownership;
-pub mod prune;
-pub(crate) mod read_lock;
 pub mod records;
-pub(crate) mod removal;
+pub mod removal;
 pub mod source_path;
 pub(crate) mod store;
 pub(crate) mod uptime;
@@ -69,7 +66,7 @@ impl Repository {
             let own = repository.dir.child(&own)?;
             // Without the setgid bit of a shared folder, which all that is made here would inherit.
             if own.meta()?.mode & 0o2000 != 0 {
-                crate::fs::stat::set_mode(&own, 0o700)?;
+                crate::fs::metadata::stat::set_mode(&own, 0o700)?;
             }
             Ok(own)
         });
@@ -89,7 +86,7 @@ impl Repository {
         let now = self.dir.meta()?.mode;
         let mode = now & 0o7000 | mode;
         // A file system without modes tells the same ones whatever is set (FAT).
-        if now == mode { Ok(()) } else { crate::fs::stat::set_mode(&self.dir, mode) }
+        if now == mode { Ok(()) } else { crate::fs::metadata::stat::set_mode(&self.dir, mode) }
     }
 
     /// Opens the backups folder as it is.
@@ -114,7 +111,8 @@ impl Repository {
         }
         // A file system that gives all that is made one owner (NFS with all_squash) tells nothing.
         let name = probe_name().ok()?;
-        let made = own.create_file(&name, 0o600).and_then(|file| crate::fs::stat::meta(&file));
+        let made =
+            own.create_file(&name, 0o600).and_then(|file| crate::fs::metadata::stat::meta(&file));
         let _ = own.unlink(&name);
         (made.ok()?.uid != uid).then_some(uid)
     }

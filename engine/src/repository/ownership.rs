@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::entry::{Kind, Meta, c_name};
 use crate::error::LookError;
 use crate::fs::dir::Dir;
-use crate::fs::stat;
+use crate::fs::metadata::stat;
 use crate::repository::Repository;
 use crate::snapshot::name::OWN;
 

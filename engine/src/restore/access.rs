@@ -1,7 +1,7 @@
 //! Folders of the target whose modes keep their own owner from writing. A restore by that user adds the missing rights
 //! meanwhile, as rsync does, and gives the mode back afterwards, also when it is stopped.
 
-use crate::restore::target::Target;
+use crate::restore::targets::Target;
 use crate::restore::walk::{Shared, Walk};
 
 impl<T: Target> Walk<'_, T> {

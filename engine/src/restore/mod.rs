@@ -1,21 +1,12 @@
 //! Gives back what a snapshot holds: list -> compare -> plan -> apply, folder by folder.
 
-pub mod absence;
 pub(crate) mod access;
-pub(crate) mod batch;
+pub mod delete;
 pub mod destination;
-pub(crate) mod entry;
-pub(crate) mod folder;
-pub(crate) mod hard_links;
 pub mod outcome;
 pub mod plan;
-pub(crate) mod private;
-pub(crate) mod read_snapshot;
-pub(crate) mod remove;
 pub mod request;
-pub(crate) mod shared_inodes;
-pub mod target;
-pub mod temporary;
+pub mod targets;
 pub(crate) mod walk;
 
 use std::sync::atomic::Ordering;
@@ -25,7 +16,7 @@ use crate::monitor::context::Context;
 use crate::repository::Repository;
 use crate::restore::destination::Landing;
 use crate::restore::request::{Options, RestoreError, names};
-use crate::restore::target::Target;
+use crate::restore::targets::Target;
 use crate::restore::walk::Walk;
 use crate::snapshot::name::SnapshotName;
 
@@ -55,7 +46,7 @@ pub fn restore<T: Target>(
         }
     }
     let several =
-        crate::restore::shared_inodes::several(walk.top(), items, &|| context.stop.asked());
+        crate::restore::walk::shared_inodes::several(walk.top(), items, &|| context.stop.asked());
     context.progress.entries_expected.store(several.entries, Ordering::Relaxed);
     let walk = walk.with(several, landing.whole.iter().cloned().collect());
     walk.all(items);
@@ -67,7 +58,7 @@ pub fn restore<T: Target>(
     }
     match target.sync() {
         Err(_) if context.stop.asked() => Err(RestoreError::Stopped),
-        Err(error) if crate::restore::target::is_lost(&error) => Err(RestoreError::Lost(error)),
+        Err(error) if crate::restore::targets::is_lost(&error) => Err(RestoreError::Lost(error)),
         Err(error) => Err(RestoreError::Target(error)),
         Ok(()) => Ok(walk.counts()),
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::error::LookError;
-use crate::restore::absence::Absence;
+use crate::restore::delete::absence::Absence;
 use crate::restore::plan::Overwrite;
 
 /// Something that is to be restored.

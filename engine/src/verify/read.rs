@@ -6,7 +6,8 @@ use std::io;
 use rustix::fs::Advice;
 
 use crate::entry::digest::Method;
-use crate::fs::{stat, xattrs};
+use crate::fs::metadata::stat;
+use crate::fs::metadata::xattrs;
 use crate::repository::content;
 use crate::repository::manifest::record::Content as Recorded;
 

@@ -13,7 +13,7 @@ use crate::entry::{Kind, Meta};
 use crate::error::LookError;
 use crate::fs::dir::Dir;
 use crate::fs::file_system::tells_inodes;
-use crate::fs::stat;
+use crate::fs::metadata::stat;
 use crate::fs::traverse::{OpenDir, most_open_folders};
 use crate::monitor::add;
 use crate::monitor::context::Context;

@@ -20,8 +20,9 @@ use engine::filter::filters::Filters;
 use engine::fs::dir::node::file_system;
 use engine::fs::dir::resolve::Resolved;
 use engine::fs::dir::{Dir, resolve};
-use engine::fs::xattrs::Asked;
-use engine::fs::{stat, xattrs};
+use engine::fs::metadata::stat;
+use engine::fs::metadata::xattrs;
+use engine::fs::metadata::xattrs::Asked;
 use engine::source::{
     Answers, BATCH, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted,
 };

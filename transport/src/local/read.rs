@@ -8,7 +8,7 @@ use std::sync::mpsc::sync_channel;
 
 use engine::entry::{Kind, Meta};
 use engine::fs::dir::Dir;
-use engine::fs::stat;
+use engine::fs::metadata::stat;
 use engine::source::{SourceError, Wanted};
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;

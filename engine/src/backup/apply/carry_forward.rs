@@ -10,7 +10,7 @@ use crate::backup::apply::snapshot_writer::{SnapshotWriter, clear, here};
 use crate::backup::plan::{Action, Planned, Step, Verdict};
 use crate::backup::walk::folder::{Folder, Handles, Opened};
 use crate::backup::walk::plan_sink::{Entered, PlanSink};
-use crate::backup::walk::tally::Batched;
+use crate::backup::walk::state::tally::Batched;
 use crate::entry::overlay::Records;
 use crate::entry::stored::Held;
 use crate::entry::{Kind, Listed};

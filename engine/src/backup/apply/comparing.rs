@@ -8,10 +8,10 @@ use crate::backup::apply::copy;
 use crate::backup::apply::snapshot_writer::{Item, SnapshotWriter};
 use crate::backup::plan::{Action, Verdict};
 use crate::backup::walk::folder::{Folder, Handles};
-use crate::backup::walk::tally::Batched;
+use crate::backup::walk::state::tally::Batched;
 use crate::entry::digest::{Digest, Method};
 use crate::entry::{Kind, Meta};
-use crate::fs::xattrs;
+use crate::fs::metadata::xattrs;
 use crate::source::Source;
 
 /// A file that is being compared.

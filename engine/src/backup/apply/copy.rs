@@ -10,11 +10,12 @@ use rustix::io::Errno;
 
 use crate::backup::apply::snapshot_writer::{SnapshotWriter, here, replacing};
 use crate::backup::walk::folder::{Folder, Handles};
-use crate::backup::walk::tally::Batched;
+use crate::backup::walk::state::tally::Batched;
 use crate::entry::Listed;
 use crate::entry::digest::Method;
 use crate::fs::dir::Dir;
-use crate::fs::{stat, xattrs};
+use crate::fs::metadata::stat;
+use crate::fs::metadata::xattrs;
 use crate::repository::content;
 use crate::source::Source;
 use crate::threads::lock::unpoisoned;

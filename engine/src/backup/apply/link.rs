@@ -12,7 +12,7 @@ use crate::backup::apply::snapshot_writer::{
 };
 use crate::backup::plan::Planned;
 use crate::backup::walk::folder::{Folder, Handles};
-use crate::backup::walk::tally::Batched;
+use crate::backup::walk::state::tally::Batched;
 use crate::entry::hard_links::{Leader, Role};
 use crate::entry::{Kind, Listed};
 use crate::error::RunError;

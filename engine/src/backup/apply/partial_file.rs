@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use crate::backup::apply::resume_marks::{Mark, Marks};
 use crate::entry::digest::{Digest, Method};
 use crate::entry::{Kind, Meta};
-use crate::fs::xattrs;
+use crate::fs::metadata::xattrs;
 
 /// Smallest file that a later run goes on with; of a smaller one less is lost than looking would cost.
 pub(crate) const WORTH_MARKING: u64 = 1 << 20;
@@ -61,7 +61,7 @@ impl Writing {
         meta: &Meta,
         stop: &dyn Fn() -> bool,
     ) -> io::Result<Option<Self>> {
-        let found = crate::fs::stat::meta(&file)?;
+        let found = crate::fs::metadata::stat::meta(&file)?;
         let Some(mut marks) = xattrs::marks(&file)?.and_then(|bytes| Marks::decode(&bytes)) else {
             return Ok(None);
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::backup::apply::snapshot_writer::SnapshotWriter;
 use crate::backup::plan::Planned;
 use crate::backup::walk::folder::{Folder, Handles};
-use crate::backup::walk::tally::Batched;
+use crate::backup::walk::state::tally::Batched;
 use crate::entry::Kind;
 use crate::entry::overlay::Record;
 use crate::entry::stored::Held;

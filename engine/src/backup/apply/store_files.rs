@@ -11,8 +11,8 @@ use crate::backup::apply::snapshot_writer::{Item, SnapshotWriter, here, replacin
 use crate::backup::plan::{Action, Verdict};
 use crate::backup::walk::folder::{Folder, Handles};
 use crate::backup::walk::state::WalkState;
-use crate::backup::walk::tally::Batched;
-use crate::backup::walk::task::InFlight;
+use crate::backup::walk::state::tally::Batched;
+use crate::backup::walk::state::task::InFlight;
 use crate::entry::racy::may_have_changed;
 use crate::entry::{Entry, Kind, Listed, Meta};
 use crate::monitor::add;

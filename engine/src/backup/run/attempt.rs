@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::backup::walk::setting::{Setting, Trust, gather};
+use crate::backup::walk::state::setting::{Setting, Trust, gather};
 use crate::entry::Time;
 use crate::error::{RunError, destination};
 use crate::job::Job;

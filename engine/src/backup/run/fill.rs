@@ -10,7 +10,7 @@ use crate::backup::run::checkpoints::keep_checkpoints;
 use crate::backup::run::open::{checkpoints, make_incomplete, new_writer, probe_destination};
 use crate::backup::run::prepare::Prepared;
 use crate::backup::walk::Walk;
-use crate::backup::walk::setting::Trust;
+use crate::backup::walk::state::setting::Trust;
 use crate::error::RunError;
 use crate::fs::capabilities::Abilities;
 use crate::fs::dir::Dir;

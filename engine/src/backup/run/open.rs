@@ -8,8 +8,8 @@ use rustix::io::Errno;
 
 use crate::backup::apply::snapshot_writer::{SnapshotWriter, in_progress};
 use crate::backup::run::attempt::{Attempt, Names};
-use crate::backup::walk::setting::Trust;
 use crate::backup::walk::state::WalkState;
+use crate::backup::walk::state::setting::Trust;
 use crate::entry::escape::shown_path;
 use crate::error::{RunError, destination};
 use crate::fs::capabilities::{Abilities, probe};

@@ -8,7 +8,7 @@ use crate::backup::run::attempt::{Attempt, Names};
 use crate::error::RunError;
 use crate::monitor::Phase;
 use crate::monitor::event::Stuck;
-use crate::repository::read_lock::{claim, holders};
+use crate::repository::lock::read_lock::{claim, holders};
 use crate::repository::records::holds::candidates;
 use crate::repository::records::report_file::report;
 use crate::repository::removal;

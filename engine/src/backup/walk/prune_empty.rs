@@ -10,14 +10,14 @@ use crate::backup::walk::Walk;
 use crate::backup::walk::folder::Folder;
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
-use crate::backup::walk::tally::Batched;
+use crate::backup::walk::state::tally::Batched;
 use crate::backup::withheld::{Untold, names};
 use crate::entry;
 use crate::entry::Kind;
 use crate::entry::tree_path::Place;
 use crate::error::RunError;
 use crate::fs::dir::Dir;
-use crate::fs::stat;
+use crate::fs::metadata::stat;
 use crate::source::Source;
 
 /// Whether `entry` of `folder` is one that may turn out to be empty, and be left out for it: the folders

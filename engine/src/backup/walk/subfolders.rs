@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use crate::backup::walk::setting::Beyond;
+use crate::backup::walk::state::setting::Beyond;
 use crate::entry::{Entry, Extra, FileId, Kind, Listed, Meta, Time};
 
 /// Some subfolders of one folder.

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Sender, channel};
 use crate::backup::walk::Walk;
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
-use crate::backup::walk::task::Retry;
+use crate::backup::walk::state::task::Retry;
 use crate::entry::Batch;
 use crate::entry::tree_path::Place;
 use crate::error::RunError;

@@ -17,8 +17,8 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use crate::entry::{Kind, Meta};
+use crate::fs::metadata::stat::{OpenFile, bits, meta_of};
 use crate::fs::space::Space;
-use crate::fs::stat::{OpenFile, bits, meta_of};
 
 /// Size of the buffer for one `getdents64` call, bytes: about 1,000 names.
 const LISTING_BUFFER: usize = 32 * 1024;

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::entry::{Kind, Meta, Time};
 use crate::fs::dir::{Dir, single};
 use crate::fs::file_system::PROC;
-use crate::fs::stat::{bits, meta_of, stamps};
+use crate::fs::metadata::stat::{bits, meta_of, stamps};
 
 /// An entry held with `O_PATH`, without opening it for reading.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Dir {
     /// `EPERM` if not permitted.
     pub(crate) fn with_mode(&self, mode: u32) -> io::Result<Self> {
         let node = Node(self.0.try_clone()?.into());
-        match crate::fs::stat::set_mode(&self.0, mode) {
+        match crate::fs::metadata::stat::set_mode(&self.0, mode) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::BADF) => {
                 node.set_mode(mode)?;
             }

@@ -5,6 +5,7 @@
 //! changed has its records in a pack of the base, which is a hard link.
 
 pub(crate) mod changes;
+mod finish;
 pub(crate) mod index;
 pub(crate) mod of_snapshot;
 pub(crate) mod read;

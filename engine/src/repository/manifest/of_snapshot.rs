@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::entry::tree_path::Place;
 use crate::entry::{Kind, c_name};
@@ -20,6 +20,7 @@ use crate::repository::manifest::write::{Finished, Writer};
 use crate::repository::store::Store;
 use crate::repository::{Repository, folder_name, manifest};
 use crate::snapshot::name::SnapshotName;
+use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::workers;
 
 /// Hashes of files that cannot bear them, by inode number.
@@ -92,7 +93,7 @@ pub(crate) fn write(
     };
     explore(&top, &Place::top(None), workers(), &visit);
     let altered = visit.altered.load(Ordering::Relaxed);
-    let failed = visit.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let failed = unpoisoned(visit.failed.into_inner());
     let unfinished = c_name(unfinished)?;
     let done = match failed {
         Some(error) => Err(error),
@@ -194,10 +195,10 @@ impl Visitor for Visit<'_> {
     }
 
     fn failed(&self, _: &Arc<Place>, error: io::Error) {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        lock(&self.failed).get_or_insert(error);
     }
 
     fn enough(&self) -> bool {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        lock(&self.failed).is_some()
     }
 }

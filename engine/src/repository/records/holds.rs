@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::entry::c_name;
 use crate::error::{LookError, look};
 use crate::fs::small_file::write_whole;
-use crate::repository::read_lock::keep_from_removal;
+use crate::repository::lock::read_lock::keep_from_removal;
 use crate::repository::records::{damage, note};
 use crate::repository::store::Store;
 use crate::repository::{Repository, folder_name};

@@ -110,8 +110,8 @@ impl Checkpoints {
             created => created?,
         };
         // Any change will do: each sets the change time.
-        crate::fs::stat::set_mode(&file, 0o600)?;
-        Ok(crate::fs::stat::meta(&file)?.ctime)
+        crate::fs::metadata::stat::set_mode(&file, 0o600)?;
+        Ok(crate::fs::metadata::stat::meta(&file)?.ctime)
     }
 
     /// Notes that nothing written so far is certain.

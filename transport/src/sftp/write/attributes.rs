@@ -1,7 +1,7 @@
 //! Gives what is open on the host its owner, mode and time, and finds out what of it was refused.
 
 use engine::entry::{Entry, Kind};
-use engine::restore::target::Shortfall;
+use engine::restore::targets::Shortfall;
 
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::write_packet::{Change, Set};

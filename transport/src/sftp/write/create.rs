@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use engine::entry::{Entry, Kind};
-use engine::restore::target::Shortfall;
-use engine::restore::temporary::temporary;
+use engine::restore::targets::Shortfall;
+use engine::restore::targets::temporary::temporary;
 
 use crate::sftp::protocol::attributes::meta;
 use crate::sftp::protocol::packet::{Attrs, Offers, Request, Status};

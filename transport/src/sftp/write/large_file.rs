@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::entry::{Entry, Kind};
 use engine::repository::content::{Content, Piece, StoreError, is_damaged, read_through};
-use engine::restore::target::Stored;
+use engine::restore::targets::Stored;
 use engine::threads::semaphore::Permit;
 
 use crate::sftp::protocol::packet::{Attrs, Request};

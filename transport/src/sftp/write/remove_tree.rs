@@ -5,7 +5,7 @@ use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::entry::{Kind, Listed, Meta};
-use engine::restore::target::Spared;
+use engine::restore::targets::Spared;
 use engine::threads::lock::lock;
 
 use crate::sftp::protocol::attributes::meta;

@@ -2,7 +2,7 @@
 //! cost the three round trips of one. What does not go as it should is stored by itself.
 
 use engine::repository::content::StoreError;
-use engine::restore::target::{Stored, ToStore};
+use engine::restore::targets::{Stored, ToStore};
 
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::write_packet::Change;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use engine::entry::Entry;
 use engine::repository::content::{Content, Piece, StoreError, is_damaged, read_through};
-use engine::restore::target::Stored;
+use engine::restore::targets::Stored;
 
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::write_packet::{Change, Set};

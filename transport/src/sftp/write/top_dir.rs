@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use engine::restore::target::local::PlaceError;
+use engine::restore::targets::local::PlaceError;
 use rustix::io::Errno;
 
 use crate::sftp::protocol::packet::Request;

@@ -2,7 +2,7 @@
 //! something and not do it, on purpose or because it knows no owners, modes or times.
 
 use engine::entry::Kind;
-use engine::restore::target::Shortfall;
+use engine::restore::targets::Shortfall;
 
 use crate::sftp::protocol::packet::Attrs;
 use crate::sftp::protocol::write_packet::Set;

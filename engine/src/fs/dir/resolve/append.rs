@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::entry::{Kind, c_name};
 use crate::fs::dir::resolve::{MOST_LINKS, Resolved, check, is_ours, others_write};
-use crate::fs::stat::meta;
+use crate::fs::metadata::stat::meta;
 
 /// Opens the file at `path` for appending and creates it if missing. A symlink is followed only
 /// where no other user can have created it. Where other users may create names, the file must be a

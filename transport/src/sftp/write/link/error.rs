@@ -59,7 +59,7 @@ impl From<Fault> for io::Error {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Lost(why) => Fault::given_up(&why).into(),
-            Fault::Ended(why) => engine::restore::target::lost(&why),
+            Fault::Ended(why) => engine::restore::targets::lost(&why),
             Fault::Replaced => Self::new(
                 io::ErrorKind::NotADirectory,
                 "something else is there than the server had said",
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_ended_the_connection_is_known_from_a_refusal_of_one_entry() {
-        let is_lost = |fault: Fault| engine::restore::target::is_lost(&fault.into());
+        let is_lost = |fault: Fault| engine::restore::targets::is_lost(&fault.into());
         assert!(is_lost(Fault::ended()) && is_lost(lost()));
         for status in [Status::Failure, Status::PermissionDenied, Status::Other(5)] {
             assert!(!is_lost(Fault::Refused(status)));

@@ -12,10 +12,11 @@ use crate::entry::stored::Held;
 use crate::entry::tree_path::{Place, place_of};
 use crate::fs::dir::Dir;
 use crate::fs::lookup::held;
-use crate::fs::xattrs::Asked;
-use crate::fs::{fake_super, xattrs};
+use crate::fs::metadata::fake_super;
+use crate::fs::metadata::xattrs;
+use crate::fs::metadata::xattrs::Asked;
 use crate::restore::request::{Item, RestoreError};
-use crate::restore::target::Target;
+use crate::restore::targets::Target;
 use crate::restore::walk::Walk;
 
 /// Everything that the snapshot has is given back.

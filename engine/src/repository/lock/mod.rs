@@ -1,5 +1,7 @@
 //! Keeps two runs of one prefix apart: by a lock of the kernel's, where the file system has none by a lease.
 
+pub(crate) mod read_lock;
+
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
@@ -74,7 +76,7 @@ struct Spot {
 
 impl Spot {
     fn new(locks: Dir, name: &CStr, file: &File) -> io::Result<Self> {
-        Ok(Self { locks, name: name.to_owned(), id: crate::fs::stat::meta(file)?.id })
+        Ok(Self { locks, name: name.to_owned(), id: crate::fs::metadata::stat::meta(file)?.id })
     }
 
     fn is_there(&self) -> bool {

@@ -1,6 +1,10 @@
 //! Sets owner, mode, attributes and times of stored entries, and collects the values that the
 //! destination cannot hold.
 
+pub(crate) mod fake_super;
+pub mod stat;
+pub mod xattrs;
+
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,9 +15,8 @@ use crate::entry::{Entry, Kind, Listed, Meta, Time};
 use crate::fs::access::own_umask;
 use crate::fs::capabilities::Abilities;
 use crate::fs::dir::Dir;
-use crate::fs::stat::OpenFile;
-use crate::fs::xattrs::Asked;
-use crate::fs::{fake_super, stat, xattrs};
+use crate::fs::metadata::stat::OpenFile;
+use crate::fs::metadata::xattrs::Asked;
 
 /// Sets the metadata that the job preserves, as far as the destination can hold it.
 #[derive(Debug, Clone)]

@@ -6,7 +6,6 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::io::Errno;
@@ -15,25 +14,25 @@ use crate::entry::escape::unshown;
 use crate::entry::overlay::{Record, Records};
 use crate::entry::preserve::Keep;
 use crate::entry::stored::Held;
-use crate::entry::tree_path::Place;
-use crate::entry::{Entry, Extra, FileId, Kind, Listed, Xattrs};
+use crate::entry::{Entry, FileId, Kind, Listed, Xattrs};
 use crate::fs::access::own_umask;
 use crate::fs::capabilities::Abilities;
 use crate::fs::dir::Dir;
 use crate::fs::dir::node::Node;
 use crate::fs::dir::resolve::Resolved;
 use crate::fs::file_system::{SyncFileSystem, syncs_as_a_whole};
+use crate::fs::metadata::stat;
+use crate::fs::metadata::xattrs;
+use crate::fs::metadata::xattrs::Asked;
 use crate::fs::metadata::{MetadataWriter, exchanged};
 use crate::fs::refusal::{is_full, says_full};
-use crate::fs::traverse::{Visitor, explore};
-use crate::fs::xattrs::Asked;
-use crate::fs::{stat, xattrs};
 use crate::repository::Repository;
 use crate::repository::content::{Content, StoreError, copy, is_damaged};
-use crate::restore::private;
-use crate::restore::private::Private;
-use crate::restore::target::{Facts, FileSystem, Shortfall, Spared, Stored, Target};
-use crate::restore::temporary::temporary;
+use crate::restore::targets::private;
+use crate::restore::targets::private::Private;
+use crate::restore::targets::spared::{file_system, may_remove};
+use crate::restore::targets::temporary::temporary;
+use crate::restore::targets::{Facts, FileSystem, Shortfall, Spared, Stored, Target};
 
 /// Why a folder cannot be restored to.
 #[derive(Debug, thiserror::Error)]
@@ -448,12 +447,7 @@ impl Target for Local {
     }
 
     fn may_remove(&self, folder: &Dir, name: &CStr, spared: &Spared<'_>) -> io::Result<bool> {
-        let Some(outside) = file_system(folder)? else { return Ok(false) };
-        let doomed = folder.child(name)?;
-        let found = AtomicBool::new(false);
-        let watch = Watch { outside, backups: self.backups, spared, found };
-        explore(&doomed, &Place::top(None), 1, &watch);
-        Ok(!watch.found.load(Ordering::Relaxed))
+        may_remove(folder, name, self.backups, spared)
     }
 
     fn remove_folder(&self, folder: &Dir, name: &CStr) -> io::Result<()> {
@@ -465,95 +459,5 @@ impl Target for Local {
             Some(top) if !self.sync_each => (self.sync)(top.as_fd()),
             _ => Ok(()),
         }
-    }
-}
-
-/// The file system of a folder and its mount, which differs for each part of a file system that is mounted
-/// in a second place (statx(2), since Linux 5.8).
-fn file_system(folder: &Dir) -> io::Result<Option<FileSystem>> {
-    use rustix::fs::AtFlags;
-    use rustix::fs::StatxFlags;
-    let asked = StatxFlags::MNT_ID;
-    let told = rustix::fs::statx(folder, c"", AtFlags::EMPTY_PATH, asked)?;
-    let device = rustix::fs::makedev(told.stx_dev_major, told.stx_dev_minor);
-    let mount =
-        if told.stx_mask & asked.bits() == 0 { mount_of(folder) } else { Some(told.stx_mnt_id) };
-    Ok(mount.map(|mount| FileSystem { device, mount }))
-}
-
-/// The number of the mount that a folder lies on, from proc_pid_fdinfo(5).
-fn mount_of(folder: &Dir) -> Option<u64> {
-    use std::os::fd::AsFd;
-    use std::os::fd::AsRawFd;
-    let path = format!("/proc/self/fdinfo/{}", folder.as_fd().as_raw_fd());
-    let text = std::fs::read_to_string(path).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
-}
-
-/// Looks below a folder for what must not be removed.
-struct Watch<'a> {
-    outside: FileSystem,
-    backups: FileId,
-    spared: &'a Spared<'a>,
-    found: AtomicBool,
-}
-
-impl Visitor for Watch<'_> {
-    fn folder(
-        &self,
-        place: &Arc<Place>,
-        dir: &Dir,
-        enter: &mut dyn FnMut(&CStr),
-    ) -> io::Result<()> {
-        let stays = || self.found.store(true, Ordering::Relaxed);
-        if file_system(dir)? != Some(self.outside)
-            || dir.meta()?.id == Some(self.backups)
-            || dir.find(c".backup_manager")?.is_some()
-        {
-            stays();
-            return Ok(());
-        }
-        let above = place.inside();
-        let mut failed = Ok(());
-        dir.names(|entry| {
-            let looked = dir.stat(entry.name).and_then(|meta| {
-                let link = meta.kind == Kind::Symlink;
-                let target = if link { Some(dir.read_link(entry.name)?) } else { None };
-                Ok((meta, Extra { target, xattrs: Xattrs::new(), xattrs_unread: false }))
-            });
-            let (meta, extra) = match looked {
-                Ok(looked) => looked,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return ControlFlow::Continue(());
-                }
-                Err(error) => {
-                    failed = Err(error);
-                    return ControlFlow::Break(());
-                }
-            };
-            let mut path = above.clone();
-            if !path.is_empty() {
-                path.push(b'/');
-            }
-            path.extend_from_slice(entry.name.to_bytes());
-            if (self.spared)(&path, Listed { name: entry.name, meta: &meta, extra: Some(&extra) }) {
-                stays();
-                return ControlFlow::Break(());
-            }
-            if meta.kind == Kind::Folder {
-                enter(entry.name);
-            }
-            ControlFlow::Continue(())
-        })?;
-        failed
-    }
-
-    /// What nobody has looked at stays.
-    fn failed(&self, _: &Arc<Place>, _: io::Error) {
-        self.found.store(true, Ordering::Relaxed);
-    }
-
-    fn enough(&self) -> bool {
-        self.found.load(Ordering::Relaxed)
     }
 }

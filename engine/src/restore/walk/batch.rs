@@ -7,10 +7,10 @@ use crate::entry::{Entry, Kind};
 use crate::fs::dir::Dir;
 use crate::monitor::add;
 use crate::repository::content::{Content, StoreError};
-use crate::restore::folder::One;
 use crate::restore::outcome::What;
 use crate::restore::plan::{Step, decide};
-use crate::restore::target::{Stored, Target, ToStore};
+use crate::restore::targets::{Stored, Target, ToStore};
+use crate::restore::walk::folder::One;
 use crate::restore::walk::{Opened, Shared, Walk};
 
 /// One of them.
@@ -98,6 +98,6 @@ impl<T: Target> Walk<'_, T> {
     pub(crate) fn apart(&self, folder: &Shared<T>, one: &One<T::Folder>) {
         folder.expect();
         let names = vec![one.entry.name.clone()];
-        self.queue.push(crate::restore::folder::Task::Restore(Arc::clone(folder), names));
+        self.queue.push(crate::restore::walk::folder::Task::Restore(Arc::clone(folder), names));
     }
 }

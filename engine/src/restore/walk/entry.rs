@@ -11,15 +11,15 @@ use crate::entry::digest::Method;
 use crate::entry::stored::Held;
 use crate::entry::tree_path::Place;
 use crate::fs::dir::Dir;
-use crate::fs::xattrs;
+use crate::fs::metadata::xattrs;
 use crate::monitor::add;
 use crate::repository::content::{Content, Proof, StoreError, is_damaged, read_through};
 use crate::repository::manifest::record::Content as Recorded;
-use crate::restore::folder::{Folder, One, Task};
 use crate::restore::outcome::{Line, What};
 use crate::restore::plan::{Step, decide};
 use crate::restore::request::RestoreError;
-use crate::restore::target::{Shortfall, Stored, Target, is_lost};
+use crate::restore::targets::{Shortfall, Stored, Target, is_lost};
+use crate::restore::walk::folder::{Folder, One, Task};
 use crate::restore::walk::{Opened, Walk};
 
 /// Why a folder is not replaced.
@@ -226,7 +226,7 @@ impl<T: Target> Walk<'_, T> {
             Some(_) if !self.options.accept_damage => Err(StoreError::Damaged),
             Some((method, _)) => Ok((method, None)),
             None => {
-                let meta = crate::fs::stat::meta(file).map_err(StoreError::Unreadable)?;
+                let meta = crate::fs::metadata::stat::meta(file).map_err(StoreError::Unreadable)?;
                 Ok((Method::of(&meta), None))
             }
         }

@@ -1,5 +1,8 @@
 //! Removes snapshots from the history: rename to `.deleting` first, contents later.
 
+pub mod orphans;
+pub mod prune;
+
 use std::fmt::Display;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -15,7 +18,7 @@ use crate::fs::remove_tree::{Left, remove_or_say};
 use crate::monitor::Phase;
 use crate::monitor::context::Context;
 use crate::monitor::event::{Event, Stuck};
-use crate::repository::read_lock::claim;
+use crate::repository::lock::read_lock::claim;
 use crate::repository::records::report_file::report_file;
 use crate::repository::store::Store;
 use crate::repository::{Repository, folder_name};

@@ -9,11 +9,11 @@ use rustix::io::Errno;
 
 use crate::entry::stored::Held;
 use crate::entry::{Kind, Listed};
-use crate::restore::absence::Absence;
-use crate::restore::entry::size_of;
-use crate::restore::folder::One;
+use crate::restore::delete::absence::Absence;
 use crate::restore::outcome::What;
-use crate::restore::target::Target;
+use crate::restore::targets::Target;
+use crate::restore::walk::entry::size_of;
+use crate::restore::walk::folder::One;
 use crate::restore::walk::{Opened, Shared, Walk};
 use crate::snapshot::name::OWN;
 

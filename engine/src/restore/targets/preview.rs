@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use crate::entry::stored::Held;
 use crate::entry::{Entry, FileId};
 use crate::repository::content::{Content, StoreError};
-use crate::restore::target::{Facts, FileSystem, Shortfall, Spared, Stored, Target};
+use crate::restore::targets::{Facts, FileSystem, Shortfall, Spared, Stored, Target};
 
 /// The same place, looked at and never written to: with it a restore tells what it would do.
 pub struct Preview<T>(pub T);

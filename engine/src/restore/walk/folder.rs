@@ -12,7 +12,7 @@ use crate::entry::stored::Held;
 use crate::entry::tree_path::Place;
 use crate::entry::{Entry, FileId};
 use crate::fs::dir::Dir;
-use crate::restore::target::FileSystem;
+use crate::restore::targets::FileSystem;
 use crate::threads::lock::lock;
 
 /// One folder on its way from listed to finished.

@@ -1,5 +1,9 @@
 //! The state of a walk that its threads and its sink share: settings, counters, events, cancellation, and what is left to do.
 
+pub(crate) mod setting;
+pub(crate) mod tally;
+pub(crate) mod task;
+
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{CStr, CString};
 use std::io;
@@ -11,9 +15,9 @@ use std::time::Instant;
 
 use crate::backup::plan::Planned;
 use crate::backup::walk::folder::Folder;
-use crate::backup::walk::setting::{MountSeen, RootSeen, Setting};
-use crate::backup::walk::tally::Tally;
-use crate::backup::walk::task::{InFlight, Retry, Task};
+use crate::backup::walk::state::setting::{MountSeen, RootSeen, Setting};
+use crate::backup::walk::state::tally::Tally;
+use crate::backup::walk::state::task::{InFlight, Retry, Task};
 use crate::entry::overlay::Records;
 use crate::entry::preserve::Keep;
 use crate::entry::stored::Held;
@@ -21,8 +25,8 @@ use crate::entry::tree_path::Place;
 use crate::error::RunError;
 use crate::filter::scope::Scope;
 use crate::fs::dir::Dir;
+use crate::fs::metadata::xattrs::Asked;
 use crate::fs::traverse::most_open_folders;
-use crate::fs::xattrs::Asked;
 use crate::job::Job;
 use crate::monitor::event::Event;
 use crate::monitor::items::Item;
@@ -232,7 +236,7 @@ impl<S: Source> WalkState<S> {
     ) -> io::Result<Option<Held>> {
         let held = crate::fs::lookup::held(dir, name, records, self.asked())?;
         Ok(if self.keep().fake_super {
-            crate::fs::fake_super::complete(dir, name, held)
+            crate::fs::metadata::fake_super::complete(dir, name, held)
         } else {
             held
         })

@@ -227,7 +227,7 @@ pub(crate) fn mounts_before(report: Option<&Report>) -> HashMap<Vec<u8>, MountFo
 
 /// The paths of `roots` below which fstab(5) of this machine has mount points that are not mounted.
 pub(crate) fn unmounted_below(
-    roots: &[crate::backup::walk::setting::RootSeen],
+    roots: &[crate::backup::walk::state::setting::RootSeen],
 ) -> HashSet<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt;
     let roots = roots.iter().map(|root| root.path.as_path());

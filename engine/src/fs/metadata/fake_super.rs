@@ -11,7 +11,7 @@ use rustix::fs::{FileType, RawMode, makedev};
 use crate::entry::stored::Held;
 use crate::entry::{Kind, Meta};
 use crate::fs::dir::Dir;
-use crate::fs::xattrs;
+use crate::fs::metadata::xattrs;
 
 /// The name of the attribute (rsync(1), `--fake-super`).
 const STAT: &str = "user.rsync.%stat";
@@ -63,9 +63,9 @@ fn read(value: &[u8], meta: &mut Meta) -> Option<()> {
 /// # Errors
 /// The destination is full or fails.
 pub(crate) fn keep(fd: impl AsFd, meta: &Meta) -> io::Result<bool> {
-    match crate::fs::xattrs::set(&fd, OsStr::new(STAT), written(meta).as_bytes()) {
+    match crate::fs::metadata::xattrs::set(&fd, OsStr::new(STAT), written(meta).as_bytes()) {
         Ok(()) => Ok(true),
-        Err(error) if crate::fs::xattrs::may_be_refused(&error, fd) => Ok(false),
+        Err(error) if crate::fs::metadata::xattrs::may_be_refused(&error, fd) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -73,7 +73,7 @@ pub(crate) fn keep(fd: impl AsFd, meta: &Meta) -> io::Result<bool> {
 /// Removes the attribute from an entry that has its real owner and mode.
 pub(crate) fn forget(fd: impl AsFd) {
     // Usually there is none.
-    let _ = crate::fs::xattrs::remove(fd, OsStr::new(STAT));
+    let _ = crate::fs::metadata::xattrs::remove(fd, OsStr::new(STAT));
 }
 
 /// Like [`complete`], but removes the attribute itself from the result, for restore.

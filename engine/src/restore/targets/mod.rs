@@ -3,6 +3,9 @@
 
 pub mod local;
 pub mod preview;
+pub(crate) mod private;
+mod spared;
+pub mod temporary;
 
 use std::ffi::{CStr, CString};
 use std::io;

@@ -1,5 +1,12 @@
 //! The threads' way through a snapshot, with the target beside it.
 
+pub(crate) mod batch;
+pub(crate) mod entry;
+pub(crate) mod folder;
+pub(crate) mod hard_links;
+pub(crate) mod read_snapshot;
+pub(crate) mod shared_inodes;
+
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString};
 use std::io;
@@ -20,14 +27,14 @@ use crate::monitor::event::Event;
 use crate::repository::Repository;
 use crate::repository::manifest::recent::Recent;
 use crate::repository::records::sidecar::Kept;
-use crate::restore::folder::{Folder, One, Open, OpenedUp, Task};
 use crate::restore::outcome::{Counts, Sink, Tally, What};
 use crate::restore::plan::Rules;
 use crate::restore::request::{Item, Options, RestoreError, unread};
-use crate::restore::shared_inodes::Several;
-use crate::restore::target::{Shortfall, Target};
-use crate::restore::temporary;
-use crate::restore::temporary::Maker;
+use crate::restore::targets::temporary;
+use crate::restore::targets::temporary::Maker;
+use crate::restore::targets::{Shortfall, Target};
+use crate::restore::walk::folder::{Folder, One, Open, OpenedUp, Task};
+use crate::restore::walk::shared_inodes::Several;
 use crate::snapshot::name::SnapshotName;
 use crate::threads::lock::lock;
 use crate::threads::work_queue::Queue;

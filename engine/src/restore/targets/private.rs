@@ -10,7 +10,8 @@ use crate::entry;
 use crate::entry::Meta;
 use crate::fs::dir::Dir;
 use crate::fs::metadata::exchanged;
-use crate::fs::{stat, xattrs};
+use crate::fs::metadata::stat;
+use crate::fs::metadata::xattrs;
 
 /// Where something is made that is to stand in a folder.
 pub(crate) struct Private<'a> {

@@ -7,11 +7,11 @@ use crate::entry::Meta;
 use crate::entry::hard_links::{Leader, Role};
 use crate::entry::stored::Held;
 use crate::fs::dir::Dir;
-use crate::restore::entry::{OCCUPIED, size_of};
-use crate::restore::folder::One;
 use crate::restore::outcome::What;
 use crate::restore::plan::{Step, decide};
-use crate::restore::target::{Shortfall, Target};
+use crate::restore::targets::{Shortfall, Target};
+use crate::restore::walk::entry::{OCCUPIED, size_of};
+use crate::restore::walk::folder::One;
 use crate::restore::walk::{Opened, Walk};
 
 impl<T: Target> Walk<'_, T> {

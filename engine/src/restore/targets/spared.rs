@@ -1,0 +1,122 @@
+//! Whether a folder that a restore is to remove holds something that must stay: another mount, a backups folder, or an entry
+//! that the plan spares.
+
+use std::ffi::CStr;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::entry::tree_path::Place;
+use crate::entry::{Extra, FileId, Kind, Listed, Xattrs};
+use crate::fs::dir::Dir;
+use crate::fs::traverse::{Visitor, explore};
+use crate::restore::targets::{FileSystem, Spared};
+
+/// Whether the folder `name` may be removed with all that is in it.
+///
+/// # Errors
+/// It cannot be opened.
+pub(super) fn may_remove(
+    folder: &Dir,
+    name: &CStr,
+    backups: FileId,
+    spared: &Spared<'_>,
+) -> io::Result<bool> {
+    let Some(outside) = file_system(folder)? else { return Ok(false) };
+    let doomed = folder.child(name)?;
+    let found = AtomicBool::new(false);
+    let watch = Watch { outside, backups, spared, found };
+    explore(&doomed, &Place::top(None), 1, &watch);
+    Ok(!watch.found.load(Ordering::Relaxed))
+}
+
+/// The file system of a folder and its mount, which differs for each part of a file system that is mounted
+/// in a second place (statx(2), since Linux 5.8).
+pub(super) fn file_system(folder: &Dir) -> io::Result<Option<FileSystem>> {
+    use rustix::fs::AtFlags;
+    use rustix::fs::StatxFlags;
+    let asked = StatxFlags::MNT_ID;
+    let told = rustix::fs::statx(folder, c"", AtFlags::EMPTY_PATH, asked)?;
+    let device = rustix::fs::makedev(told.stx_dev_major, told.stx_dev_minor);
+    let mount =
+        if told.stx_mask & asked.bits() == 0 { mount_of(folder) } else { Some(told.stx_mnt_id) };
+    Ok(mount.map(|mount| FileSystem { device, mount }))
+}
+
+/// The number of the mount that a folder lies on, from proc_pid_fdinfo(5).
+fn mount_of(folder: &Dir) -> Option<u64> {
+    use std::os::fd::AsFd;
+    use std::os::fd::AsRawFd;
+    let path = format!("/proc/self/fdinfo/{}", folder.as_fd().as_raw_fd());
+    let text = std::fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
+}
+
+/// Looks below a folder for what must not be removed.
+struct Watch<'a> {
+    outside: FileSystem,
+    backups: FileId,
+    spared: &'a Spared<'a>,
+    found: AtomicBool,
+}
+
+impl Visitor for Watch<'_> {
+    fn folder(
+        &self,
+        place: &Arc<Place>,
+        dir: &Dir,
+        enter: &mut dyn FnMut(&CStr),
+    ) -> io::Result<()> {
+        let stays = || self.found.store(true, Ordering::Relaxed);
+        if file_system(dir)? != Some(self.outside)
+            || dir.meta()?.id == Some(self.backups)
+            || dir.find(c".backup_manager")?.is_some()
+        {
+            stays();
+            return Ok(());
+        }
+        let above = place.inside();
+        let mut failed = Ok(());
+        dir.names(|entry| {
+            let looked = dir.stat(entry.name).and_then(|meta| {
+                let link = meta.kind == Kind::Symlink;
+                let target = if link { Some(dir.read_link(entry.name)?) } else { None };
+                Ok((meta, Extra { target, xattrs: Xattrs::new(), xattrs_unread: false }))
+            });
+            let (meta, extra) = match looked {
+                Ok(looked) => looked,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return ControlFlow::Continue(());
+                }
+                Err(error) => {
+                    failed = Err(error);
+                    return ControlFlow::Break(());
+                }
+            };
+            let mut path = above.clone();
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(entry.name.to_bytes());
+            if (self.spared)(&path, Listed { name: entry.name, meta: &meta, extra: Some(&extra) }) {
+                stays();
+                return ControlFlow::Break(());
+            }
+            if meta.kind == Kind::Folder {
+                enter(entry.name);
+            }
+            ControlFlow::Continue(())
+        })?;
+        failed
+    }
+
+    /// What nobody has looked at stays.
+    fn failed(&self, _: &Arc<Place>, _: io::Error) {
+        self.found.store(true, Ordering::Relaxed);
+    }
+
+    fn enough(&self) -> bool {
+        self.found.load(Ordering::Relaxed)
+    }
+}
