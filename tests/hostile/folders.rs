@@ -30,6 +30,12 @@ const SECRET: &str = "nobody but root may read this";
 /// The folder in which attackers wait for new entries; in other folders they swap whatever they
 /// find.
 const RACED: &str = "raced";
+/// The number of folders from which on the users create no more of them.
+const MOST_FOLDERS: usize = 1_000;
+
+/// The first kind of entry that creates a folder.
+const FOLDERS_FROM: usize = 7;
+
 /// The number of concurrent attackers of each kind.
 const ATTACKERS: u64 = 2;
 
@@ -361,7 +367,9 @@ impl Attack<'_> {
                 }
                 for name in names {
                     let own = self.pool.join(format!("{number}"));
-                    let _ = self.prepare(&own, next(9));
+                    // New folders make the trees grow, and runs over a large tree try few exchanges.
+                    let kinds = if folders.len() < MOST_FOLDERS { 9 } else { FOLDERS_FROM };
+                    let _ = self.prepare(&own, next(kinds));
                     let target = folder.join(&name);
                     let done = match next(4) {
                         0 => renameat_with(CWD, &own, CWD, &target, RenameFlags::empty()),
@@ -375,7 +383,7 @@ impl Attack<'_> {
         }
     }
 
-    /// Creates an entry of the user at `own`.
+    /// Creates an entry of the user at `own`; from `FOLDERS_FROM` on, `what` is a kind that creates folders.
     fn prepare(&self, own: &Path, what: usize) -> io::Result<()> {
         let _ = fs::remove_file(own).or_else(|_| fs::remove_dir_all(own));
         match what {
@@ -384,11 +392,11 @@ impl Attack<'_> {
             2 => symlink(self.outside.join("folder"), own),
             3 => symlink(self.outside.join("fifo"), own),
             4 => symlink(self.outside.join("empty"), own),
-            5 => fs::create_dir(own)
+            5 => fs::write(own, "the user's"),
+            6 => Ok(rustix::fs::mknodat(CWD, own, rustix::fs::FileType::Fifo, 0o666.into(), 0)?),
+            FOLDERS_FROM => fs::create_dir(own)
                 .and_then(|()| symlink(self.outside.join("folder"), own.join("in"))),
-            6 => fs::write(own, "the user's"),
-            7 => fs::hard_link(self.outside.join("tool"), own).or_else(|_| fs::create_dir(own)),
-            _ => Ok(rustix::fs::mknodat(CWD, own, rustix::fs::FileType::Fifo, 0o666.into(), 0)?),
+            _ => fs::hard_link(self.outside.join("tool"), own).or_else(|_| fs::create_dir(own)),
         }
     }
 }
