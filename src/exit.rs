@@ -31,7 +31,7 @@ impl Exit {
         }
     }
 
-    /// The one of two jobs' ends that the process has to tell.
+    /// The one of two exit codes that the process returns.
     pub(crate) fn worse(self, other: Self) -> Self {
         let weight = |exit: Self| match exit {
             Self::Done => 0,

@@ -28,7 +28,7 @@ pub(crate) fn redacted(text: &str, secrets: &[Secret]) -> String {
     let mut text = text.to_owned();
     for secret in secrets {
         let secret = secret.reveal();
-        // Of a URL the part behind the host tells who may use it.
+        // The part of a URL after the host may contain the secret.
         let path = secret.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
         for part in [Some(secret), path.map(|(_, path)| path)].into_iter().flatten() {
             if part.len() > 3 {

@@ -19,7 +19,9 @@ pub(crate) fn inputs(
     let current_dir = match env::current_dir() {
         Ok(current_dir) => current_dir,
         Err(error) => {
-            say(&format!("cannot tell the current folder: {error}; start it in one that exists"));
+            say(&format!(
+                "cannot determine the current folder: {error}; start it in one that exists"
+            ));
             return None;
         }
     };

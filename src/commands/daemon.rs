@@ -69,7 +69,7 @@ pub(crate) fn run(args: Args) -> Exit {
     }
 }
 
-/// Gives `identity` what it needs, and starts anew as it.
+/// Gives `identity` what it needs, and starts the program again as it.
 fn step_down(identity: Identity, config: &Config, mut told: Vec<String>) -> Exit {
     for NamedJob { job, .. } in &config.jobs {
         config_dir::give_away_empty(&job.backups_dir, identity, &mut told);
@@ -122,7 +122,7 @@ fn serve(
     config.warnings.iter().for_each(|warning| log.warn(warning));
     for (name, value) in unknown {
         log.warn(&format!(
-            "environment: {name}: '{value}' is no time zone; write for example {name}=Europe/Berlin"
+            "environment: {name}: '{value}' is not a time zone; write for example {name}=Europe/Berlin"
         ));
     }
     checks::surroundings(config, &log);

@@ -38,7 +38,7 @@ Examples:
   backup_manager diff yesterday --config ./config.toml --job home
   backup_manager diff oldest latest --json | jq -r 'select(.difference == \"removed\") | .path'";
 
-/// Said when not all could be looked at.
+/// The message when not everything could be checked.
 const UNSURE: &str = "so much came and went that not all of it was looked through for what moved";
 
 /// Show what differs between two snapshots, or between one and the source now
@@ -114,8 +114,11 @@ fn of_two(first: &Picked<'_>, second: &Picked<'_>, json: bool) -> Exit {
 fn with_source(job: &Arc<NamedJob>, base: SnapshotName, json: bool) -> Exit {
     let job = Arc::clone(job);
     let compare = move |stop: Arc<Stop>| {
-        let out =
-            Arc::new(Told { json, stop: Arc::clone(&stop), out: Mutex::new(Some(Out::new())) });
+        let out = Arc::new(DifferenceWriter {
+            json,
+            stop: Arc::clone(&stop),
+            out: Mutex::new(Some(Out::new())),
+        });
         let context = context(&stop, &Arc::default(), Arc::new(Problems));
         let sink = Arc::clone(&out) as Arc<dyn DifferenceSink>;
         let mut connected = None;
@@ -198,13 +201,13 @@ impl Lines {
 }
 
 /// Writes what differs from the source, from the threads that find it.
-struct Told {
+struct DifferenceWriter {
     json: bool,
     stop: Arc<Stop>,
     out: Mutex<Option<Out>>,
 }
 
-impl DifferenceSink for Told {
+impl DifferenceSink for DifferenceWriter {
     fn difference(&self, difference: &Difference) {
         let Ok(mut out) = self.out.lock() else { return };
         let Some(out) = out.as_mut() else { return };
@@ -216,7 +219,7 @@ impl DifferenceSink for Told {
     }
 }
 
-impl Told {
+impl DifferenceWriter {
     fn finish(&self, base: &SnapshotName, found: Result<Differences, RunError>) -> Exit {
         let Some(mut out) = self.out.lock().ok().and_then(|mut out| out.take()) else {
             return Exit::Failed;

@@ -1,4 +1,4 @@
-//! `doctor [NAME…]`: check what a new user gets wrong, and say what mends it.
+//! `doctor [NAME…]`: check for common mistakes of a setup, and say how to correct them.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -29,7 +29,7 @@ Examples:
 
 Exit codes: 0 a run can do its work; 1 something has to be mended; 2 usage or configuration.";
 
-/// Check ssh, sources, destination, crontab and alerts, and say what mends what is wrong
+/// Check ssh, sources, destination, crontab and alerts, and say how to correct mistakes
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -97,7 +97,7 @@ pub(crate) fn run(args: Args) -> Exit {
     supervise(look, |_| ())
 }
 
-/// `ok    hard links    up to 65000 of a file`, and what mends it below.
+/// `ok    hard links    up to 65000 of a file`, and the correction below.
 fn text(finding: &Finding, several: bool, palette: Palette) -> String {
     let (word, style) = match finding.grade {
         Grade::Good => ("ok  ", Style::Good),
@@ -108,7 +108,7 @@ fn text(finding: &Finding, several: bool, palette: Palette) -> String {
         Some(job) if several => format!("{job}: "),
         _ => String::new(),
     };
-    let mend = finding.mend.as_ref().map(|mend| format!("        to mend it: {mend}\n"));
+    let mend = finding.mend.as_ref().map(|mend| format!("        to fix it: {mend}\n"));
     let word = palette.paint(style, word);
     let (check, found) = (finding.check, &finding.found);
     format!("{word}  {check:<12}  {job}{found}\n{}", mend.unwrap_or_default())

@@ -71,7 +71,7 @@ pub(crate) fn run(args: Args) -> Exit {
     telling.out.finish(exit)
 }
 
-/// What `path` was looked for as: a glob as it is.
+/// The path that is searched for; a glob is unchanged.
 fn meant(all: &[Series], path: &OsStr) -> Vec<u8> {
     match all {
         [series] if !Pattern::is_glob(path.as_bytes()) => on_source(series, path),
@@ -79,7 +79,7 @@ fn meant(all: &[Series], path: &OsStr) -> Vec<u8> {
     }
 }
 
-/// The flags that tell where to look, to be given again.
+/// The flags for the location of the snapshots, to be given again.
 fn again(args: &Args) -> String {
     let mut flags = String::new();
     for (key, value) in &args.settings.given {

@@ -267,7 +267,7 @@ impl Work {
     }
 
     fn done(&self, stop: &Arc<Stop>, json: bool) -> Exit {
-        let told = Arc::new(Told {
+        let told = Arc::new(RemovalMonitor {
             job: self.job.clone(),
             json,
             in_use: AtomicBool::new(false),
@@ -280,7 +280,7 @@ impl Work {
         };
         match prune(&self.path, prefix, choose, &context) {
             Ok(Some(_)) if told.in_use.load(Ordering::Relaxed) => {
-                say(&format!("{}: call it again when nobody reads them", self.job));
+                say(&format!("{}: call it again when no process reads them", self.job));
                 Exit::Listed
             }
             Ok(Some(_)) if told.stuck.load(Ordering::Relaxed) => Exit::Failed,
@@ -331,16 +331,16 @@ impl Work {
 }
 
 /// Says what is removed.
-struct Told {
+struct RemovalMonitor {
     job: String,
     json: bool,
-    /// Whether something stays because somebody reads it.
+    /// Whether something stays because a process reads it.
     in_use: AtomicBool,
     /// Whether something cannot be removed.
     stuck: AtomicBool,
 }
 
-impl Monitor for Told {
+impl Monitor for RemovalMonitor {
     fn event(&self, event: &Event) {
         match event {
             Event::Pruned { snapshot, .. } if self.json => {

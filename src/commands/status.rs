@@ -125,7 +125,7 @@ fn other_sources(job: &NamedJob, look: &Look) -> Option<String> {
 /// When the crontab, if there is one, starts runs.
 struct Schedule {
     crontab: Crontab,
-    /// When the crontab was written: from then on somebody expects snapshots.
+    /// When the crontab was written: from then on snapshots are expected.
     since: Option<DateTime<Utc>>,
 }
 
@@ -140,7 +140,7 @@ impl Schedule {
         }
     }
 
-    /// The first start of a run at `from` or later. Which jobs a line is for is not looked at.
+    /// The first start of a run at `from` or later, for any job.
     fn next(&self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let just_before = from - chrono::TimeDelta::seconds(1);
         let lines = self.crontab.lines.iter();

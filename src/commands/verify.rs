@@ -57,13 +57,13 @@ pub(crate) struct Args {
     /// Check all snapshots
     #[arg(long)]
     all: bool,
-    /// Read only a share of the files, drawn anew each time
+    /// Read only a share of the files, a new random one each time
     #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "rolling")]
     sample: Option<f64>,
     /// Read so much that calls like this read everything once in that time (12h, 30d, 8w)
     #[arg(long, value_name = "TIME", value_parser = period, conflicts_with = "snapshots")]
     rolling: Option<TimeDelta>,
-    /// Record a hash for files that bear none, and a manifest for snapshots that have none
+    /// Record a hash for files that have none, and a manifest for snapshots that have none
     #[arg(long)]
     record: bool,
     /// Print JSON lines

@@ -1,14 +1,14 @@
-//! Who is told, and of what.
+//! Sends alerts.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use lettre::message::Mailbox;
 
 use crate::secret::Secret;
 
-/// `NOTIFY_ON`: the least that somebody is told of.
+/// `NOTIFY_ON`: the lowest level that is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
-    /// A job that fails, is too old or damaged, and that it is well again.
+    /// A job fails, is too old or damaged, or has recovered.
     Failure,
     /// Also snapshots that lack entries.
     Problem,
@@ -53,14 +53,14 @@ pub(crate) struct Ntfy {
     pub(crate) token: Option<Secret>,
 }
 
-/// The ways to whoever is told.
+/// The channels of alerts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Channels {
     pub(crate) mail: Option<Mail>,
     pub(crate) webhook: Option<Secret>,
     pub(crate) ntfy: Option<Ntfy>,
     pub(crate) ping: Option<Secret>,
-    /// Certificates in PEM that are trusted in the place of the built-in ones.
+    /// Certificates in PEM that are trusted instead of the built-in ones.
     pub(crate) ca: Option<String>,
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     let ours = [0, geteuid().as_raw()].contains(&meta.uid());
     if !ours || exchangeable(path).is_ok_and(|others| others.is_some()) {
         return Err(io::Error::other(
-            "it is no regular file, and another user can have put it there",
+            "it is not a regular file, and another user can have put it there",
         ));
     }
     File::open(path)

@@ -1,4 +1,4 @@
-//! The settings as they stand in an example of a config file.
+//! The settings as an example of a config file.
 
 use std::fmt::Write;
 

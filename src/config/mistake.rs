@@ -20,7 +20,7 @@ impl Origin {
         Self(format!("command line: {what}"))
     }
 
-    /// Something that may stand in several places.
+    /// Something that may be given in several places.
     pub(crate) fn other(what: &str) -> Self {
         Self(what.to_owned())
     }
@@ -58,7 +58,7 @@ impl Origin {
 }
 
 impl Mistake {
-    /// Shows nothing of `value`: whoever names the file of a secret by mistake must not find it in a log.
+    /// Hides `value`: a secret must not appear in a log when a setting names its file by mistake.
     pub(crate) fn hide(&mut self, value: &str) {
         let parts = self.what.split('\'');
         let hidden = parts.map(|part| match !part.is_empty() && value.contains(part) {

@@ -33,7 +33,7 @@ use crate::config::names::{
     CONFIG_DIR, CONFIG_DIR_DEFAULT, CONFIG_FILE, CONFIG_FILE_NAME, KNOWN_HOSTS,
 };
 use crate::config::setting::Layer;
-use crate::config::types::{Config, Inputs, Reading};
+use crate::config::types::{Config, Inputs, SnapshotConfig};
 
 /// How many jobs a config file has, and what is wrong with it.
 #[cfg(test)]
@@ -70,7 +70,7 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Config, Vec<Mistake>> {
 ///
 /// # Errors
 /// Every mistake in it.
-pub(crate) fn load_for_reading(inputs: &Inputs) -> Result<Reading, Vec<Mistake>> {
+pub(crate) fn load_for_reading(inputs: &Inputs) -> Result<SnapshotConfig, Vec<Mistake>> {
     checked(inputs, |layers, mistakes| {
         let mut shelves = crate::config::resolve::snapshot_places::shelves(
             layers,
@@ -85,7 +85,7 @@ pub(crate) fn load_for_reading(inputs: &Inputs) -> Result<Reading, Vec<Mistake>>
                 remote.known_hosts.clone_from(&known_hosts);
             }
         }
-        move |warnings| Reading { shelves, warnings }
+        move |warnings| SnapshotConfig { shelves, warnings }
     })
 }
 

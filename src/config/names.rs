@@ -4,9 +4,9 @@
 pub(crate) const CONFIG_FILE: &str = "CONFIG_FILE";
 /// The variable that holds the folder of the config file, the crontab and pinned host keys.
 pub(crate) const CONFIG_DIR: &str = "CONFIG_DIR";
-/// That folder when nobody names one.
+/// That folder where the variable is not set.
 pub(crate) const CONFIG_DIR_DEFAULT: &str = "/config";
-/// The config file in it, which is read when nobody names another one.
+/// The config file in it, which is read where no other is given.
 pub(crate) const CONFIG_FILE_NAME: &str = "config.toml";
 
 /// The file in it with the keys of hosts.

@@ -63,7 +63,7 @@ const SOURCE: (&str, &str) = ("SRCS_TO_BACKUP", "/a/src");
 fn sources_that_a_mistake_hides_are_not_called_missing() {
     for (file, mistake) in [
         ("SRCS_TO_BACKUP = /home\n", "c.toml, line 1: not valid TOML"),
-        ("[job]\nSRCS_TO_BACKUP = ['/a']\n", "c.toml, line 1: job: it is no list of jobs"),
+        ("[job]\nSRCS_TO_BACKUP = ['/a']\n", "c.toml, line 1: job: it is not a list of jobs"),
         ("SRC_TO_BACKUP = ['/a']\n", "c.toml, line 1: SRC_TO_BACKUP: unknown key; did you mean"),
         ("SRCS_TO_BACKUP = [1]\n", "c.toml, line 1: SRCS_TO_BACKUP: an item of the list"),
         ("[[job]]\nSRC_TO_BACKUP = ['/a']\n", "c.toml, line 2: SRC_TO_BACKUP: unknown key"),
@@ -83,7 +83,7 @@ fn sources_that_a_mistake_hides_are_not_called_missing() {
 #[test]
 fn what_rsync_would_take_is_told_where_it_goes() {
     let mistakes = given("", &[SOURCE], &[]).names(&["/src"]).mistakes();
-    assert!(mistakes[0].contains("folders go to SRCS_TO_BACKUP"), "{mistakes:?}");
+    assert!(mistakes[0].contains("write folders to SRCS_TO_BACKUP"), "{mistakes:?}");
     let host = ("REMOTE_SRC_HOST", "me@nas:/photos");
     let mistakes = given("", &[SOURCE, host], &[]).mistakes();
     assert!(mistakes[0].ends_with("and the folders into SRCS_TO_BACKUP"), "{mistakes:?}");
@@ -320,7 +320,7 @@ fn every_mistake_is_named_at_once() {
 fn sources_have_to_be_given() {
     for (given, expected) in [
         (given("", &[], &[]), "environment: SRCS_TO_BACKUP: it is not set"),
-        (given("[[job]]", &[], &[]), "c.toml, line 1: [[job]]: it says nowhere what to back up"),
+        (given("[[job]]", &[], &[]), "c.toml, line 1: [[job]]: it does not say what to back up"),
         (
             given("SRCS_TO_BACKUP = []", &[], &[]),
             "c.toml, line 1: SRCS_TO_BACKUP: it names no path",

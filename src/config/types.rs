@@ -13,7 +13,7 @@ use transport::sftp::ssh::address::Address;
 
 use crate::config::alert_channels::{Channels, Level};
 use crate::config::log_format::Format;
-use crate::config::rsync::parsed::Wanted;
+use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::setting::Key;
 
 /// The commands of a job, and how long each may take.
@@ -66,9 +66,9 @@ pub(crate) struct NamedJob {
     /// The machine that the sources are on, when it is not this one.
     pub(crate) remote: Option<Remote>,
     pub(crate) alert: Alert,
-    /// What its rsync options come to, beyond what is in `job`.
-    pub(crate) wanted: Wanted,
-    /// Of what somebody is told, and how.
+    /// The effect of its rsync options, beyond what is in `job`.
+    pub(crate) wanted: RsyncOptions,
+    /// Which alerts are sent, and how.
     pub(crate) notify: (Level, Channels),
     pub(crate) hooks: Hooks,
     /// rsync options that were given and change nothing, with the reason.
@@ -98,20 +98,20 @@ pub(crate) struct Alert {
 
 /// A configuration without mistakes, for the verbs that look at snapshots.
 #[derive(Debug)]
-pub(crate) struct Reading {
+pub(crate) struct SnapshotConfig {
     /// Where snapshots lie, in the order of the jobs.
-    pub(crate) shelves: Vec<Shelf>,
+    pub(crate) shelves: Vec<SnapshotPlace>,
     /// What looks wrong and may be right.
     pub(crate) warnings: Vec<String>,
 }
 
 /// The snapshots of one job, or all that lie in a folder.
 #[derive(Debug)]
-pub(crate) struct Shelf {
+pub(crate) struct SnapshotPlace {
     /// What `--job NAME` calls it.
     pub(crate) name: String,
     pub(crate) backups_dir: PathBuf,
-    /// Their prefix; `None` when nobody said one, so that whatever lies there is meant.
+    /// Their prefix; `None` if not given, so that all snapshots in the folder are meant.
     pub(crate) prefix: Option<Prefix>,
     pub(crate) retention: Retention,
     /// The job, when it is said what is backed up.

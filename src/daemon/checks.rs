@@ -1,4 +1,4 @@
-//! What is looked at when the daemon starts: nothing of it ends the daemon, all of it is said.
+//! The checks at the start of the daemon: each finding is reported, none ends the daemon.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::config::mistake::shown_path;
 use crate::config::types::Config;
 use crate::daemon::{capabilities, keys};
 use crate::log::JobLog;
-use crate::schedule::crontab::Line;
+use crate::schedule::crontab::CronLine;
 use crate::schedule::due::Agenda;
 
 /// Says what a user should know before the first run.
@@ -64,7 +64,7 @@ pub(crate) fn not_a_mount(folder: &Path) -> Option<String> {
     })
 }
 
-/// Docker names a volume that nobody named by 64 hexadecimal digits.
+/// Docker names an anonymous volume by 64 hexadecimal digits.
 fn is_anonymous_volume(root: &Path) -> bool {
     let is_hash =
         |part: &str| part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -83,8 +83,8 @@ pub(crate) fn next_times(agenda: &Agenda, now: DateTime<Utc>, log: &JobLog) {
     }
 }
 
-fn next_time(line: &Line, next: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
-    let Line { number, command, .. } = line;
+fn next_time(line: &CronLine, next: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
+    let CronLine { number, command, .. } = line;
     // Its arguments may be secrets.
     let command = first_word(command).unwrap_or("a command");
     let when = match next {
@@ -104,7 +104,7 @@ fn next_time(line: &Line, next: Option<DateTime<Utc>>, now: DateTime<Utc>) -> St
     format!("crontab line {number}, {when}: {command}")
 }
 
-/// The first word of a shell's command, behind the variables that it is given; `None` when that is no plain word.
+/// The first word of a shell's command, after its variables; `None` if it is no plain word.
 fn first_word(command: &str) -> Option<&str> {
     let mut rest = command.trim_start();
     loop {

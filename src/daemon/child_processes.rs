@@ -1,7 +1,7 @@
 //! The commands that run, and everything else that ends below this process.
 //!
 //! Whoever is the first process of a container inherits the orphans of all others and has to wait for
-//! them. So children are waited for in one place only, whoever they are; nothing else in this process may
+//! them. So one place waits for all children; nothing else in this process may
 //! wait for one of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, kill_process_group, test_kill_process_group, wait,
 };
 
-use crate::schedule::crontab::Line;
+use crate::schedule::crontab::CronLine;
 
 /// Who has started a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,7 +39,7 @@ struct Started {
 
 /// How a process ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub(crate) struct ExitedProcess {
     pub(crate) what: String,
     pub(crate) how: How,
     pub(crate) after: Duration,
@@ -92,7 +92,7 @@ impl Children {
     }
 
     /// Waits for everything that has ended, orphans of others included; returns what was started here.
-    pub(crate) fn reap(&mut self) -> Vec<Ended> {
+    pub(crate) fn reap(&mut self) -> Vec<ExitedProcess> {
         let mut ended = Vec::new();
         loop {
             match wait(WaitOptions::NOHANG) {
@@ -105,14 +105,14 @@ impl Children {
         ended
     }
 
-    fn ended(&mut self, pid: Pid, status: WaitStatus) -> Option<Ended> {
+    fn ended(&mut self, pid: Pid, status: WaitStatus) -> Option<ExitedProcess> {
         let how = match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => How::Code(code),
             (None, Some(signal)) => How::Signal(signal),
             (None, None) => return None,
         };
         let started = self.started.remove(&pid.as_raw_nonzero().get())?;
-        Some(Ended { what: started.what, how, after: started.since.elapsed() })
+        Some(ExitedProcess { what: started.what, how, after: started.since.elapsed() })
     }
 
     /// Whether nothing that was started here is left, nor what it has started in its group.
@@ -133,7 +133,7 @@ fn exists(group: i32) -> bool {
 }
 
 /// The command of a crontab line: `/bin/sh -c`, with this process's environment and the line's variables.
-pub(crate) fn shell(line: &Line, surroundings: &[(&str, OsString)]) -> Command {
+pub(crate) fn shell(line: &CronLine, surroundings: &[(&str, OsString)]) -> Command {
     let mut command = Command::new("/bin/sh");
     command.arg("-c").arg(&line.command);
     command.envs(surroundings.iter().map(|(name, value)| (name, value)));
@@ -150,7 +150,7 @@ pub(crate) fn others() -> Vec<Pid> {
         let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
         let Some(pid) = pid.and_then(Pid::from_raw).filter(|pid| *pid != own) else { continue };
         let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        // The state comes behind the name in brackets (proc_pid_stat(5)); a zombie has ended.
+        // The state follows the name in brackets (proc_pid_stat(5)); a zombie has ended.
         if stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z')) {
             others.push(pid);
         }

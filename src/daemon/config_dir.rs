@@ -46,7 +46,7 @@ pub(crate) fn write_missing(dir: &Path, owner: Option<Identity>) -> Vec<String> 
             Ok(()) => told.push(format!("wrote {} with comments: edit it", shown_path(&path))),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => told.push(format!(
-                "cannot write {}: {error}; what stands in it by default holds all the same",
+                "cannot write {}: {error}; its defaults apply all the same",
                 shown_path(&path)
             )),
         }
@@ -115,7 +115,7 @@ fn write_new(folder: &Dir, name: &str, text: &str, owner: Option<Identity>) -> i
 /// Which file a path led to, and its state.
 type Signature = (u64, u64, u64, i64, i64, i64, i64);
 
-/// The crontab, looked at again and again.
+/// The crontab, checked repeatedly.
 #[derive(Debug)]
 pub(crate) struct CrontabFile {
     pub(crate) path: PathBuf,
@@ -132,7 +132,7 @@ pub(crate) enum News {
 }
 
 impl CrontabFile {
-    /// The crontab in the folder `dir`, which nobody has looked at yet.
+    /// The crontab in the folder `dir`, not read yet.
     pub(crate) fn new(dir: &Path) -> Self {
         Self { path: dir.join(CRONTAB), seen: None }
     }

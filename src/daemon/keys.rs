@@ -14,7 +14,7 @@ struct Found {
     readable: bool,
 }
 
-/// What is wrong with the files in `folder` for the user `uid`, each with the command that mends it.
+/// What is wrong with the files in `folder` for the user `uid`, each with the command that corrects it.
 pub(crate) fn complaints(folder: &Path, uid: u32) -> Vec<String> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,

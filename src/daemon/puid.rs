@@ -1,4 +1,4 @@
-//! `PUID` and `PGID`: whom a program that was started as root is to be. They are the image's and read from
+//! `PUID` and `PGID`: the user that a program started as root becomes. They belong to the image and are read from
 //! the environment only, because they count before anything else is read.
 
 use std::os::unix::process::CommandExt;
@@ -21,7 +21,7 @@ pub(crate) struct Identity {
 pub(crate) fn to_become() -> Result<Option<Identity>, String> {
     let value = |name| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let asked = asked(value("PUID").as_deref(), value("PGID").as_deref())?;
-    // Only root can become somebody else, and root needs not become root.
+    // Only root can become another user, and root need not become root.
     Ok(asked.filter(|asked| geteuid().is_root() && asked.uid != 0))
 }
 
@@ -32,7 +32,7 @@ fn asked(puid: Option<&str>, pgid: Option<&str>) -> Result<Option<Identity>, Str
             // The largest number means "leave it" to the system's calls (chown(2)).
             Ok(number) if number != u32::MAX => Ok(Some(number)),
             _ => Err(format!(
-                "environment: {name}: '{value}' is no number of a user or group; write what `id` shows, for example {name}=1000"
+                "environment: {name}: '{value}' is not a number of a user or group; write what `id` shows, for example {name}=1000"
             )),
         },
     };
@@ -45,7 +45,7 @@ fn asked(puid: Option<&str>, pgid: Option<&str>) -> Result<Option<Identity>, Str
     }
 }
 
-/// Starts this program anew in the same process, as `identity` and in no other group; the kernel takes
+/// Starts this program again in the same process, as `identity` and in no other group; the kernel takes
 /// all capabilities away. Returns only when that fails.
 pub(crate) fn become_other(identity: Identity) -> io::Error {
     let mut command = Command::new("/proc/self/exe");

@@ -16,7 +16,7 @@ use signal_hook::iterator::Signals;
 use crate::config::exposed;
 use crate::config::mistake::shown_path;
 use crate::daemon::checks;
-use crate::daemon::child_processes::{Children, Ended, How, Starter, others, shell};
+use crate::daemon::child_processes::{Children, ExitedProcess, How, Starter, others, shell};
 use crate::daemon::config_dir::{CrontabFile, News};
 use crate::exit::Exit;
 use crate::log::JobLog;
@@ -25,7 +25,7 @@ use crate::schedule::due::{Agenda, Due};
 use crate::schedule::zone::Zone;
 use crate::term::units::duration;
 
-/// How often the clock and the crontab are looked at.
+/// How often the clock and the crontab are checked.
 const LOOK: Duration = Duration::from_secs(1);
 /// A time that is seen this late was missed.
 const LATE: TimeDelta = TimeDelta::seconds(90);
@@ -65,7 +65,7 @@ impl Service {
                 }
             }
         })?;
-        // Orphans come here also where another process is the first one (`init: true`).
+        // Orphans are adopted here also where another process is the first one (`init: true`).
         let _ = set_child_subreaper(Some(rustix::process::getpid()));
         Ok(Self {
             log,
@@ -110,7 +110,7 @@ impl Service {
             }
             match self.signals.recv_timeout(LOOK) {
                 Ok(SIGCHLD) => {}
-                // The crontab is looked at anyway.
+                // The crontab is checked anyway.
                 Ok(SIGHUP) | Err(RecvTimeoutError::Timeout) => {
                     self.look_at_crontab();
                 }
@@ -184,14 +184,14 @@ impl Service {
     }
 
     fn reap(&mut self) {
-        for Ended { what, how, after } in self.children.reap() {
+        for ExitedProcess { what, how, after } in self.children.reap() {
             let after = duration(after.as_secs_f64());
             match how {
                 How::Code(0) => {}
                 How::Code(code) => {
                     // The shell's way to say that there is no such command (POSIX).
                     let hint = if code == 127 {
-                        ": its first word is no command (a user before the command is for /etc/cron.d only)"
+                        ": its first word is not a command (a user before the command is for /etc/cron.d only)"
                     } else {
                         ""
                     };

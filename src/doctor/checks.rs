@@ -44,7 +44,7 @@ pub(crate) fn machine(crontab: &Path) -> Vec<Finding> {
     let (zone, wrong) = environment_zone();
     for (variable, value) in &wrong {
         let mend = format!("write a name such as {variable}=Europe/Berlin");
-        let what = format!("{variable}={value} is no time zone that is known; times are UTC");
+        let what = format!("{variable}={value} is not a known time zone; times are UTC");
         found.push(Finding::bad("time zone", what, Some(mend)));
     }
     if wrong.is_empty() {
@@ -60,10 +60,10 @@ pub(crate) fn machine(crontab: &Path) -> Vec<Finding> {
             ));
             let read = Crontab::read(&String::from_utf8_lossy(&text), zone);
             for (line, fault) in &read.faults {
-                let mend = Some(format!("mend that line of {shown}"));
+                let mend = Some(format!("correct that line of {shown}"));
                 found.push(Finding::bad("crontab", format!("{shown}, line {line}: {fault}"), mend));
             }
-            let runs = |line: &&crate::schedule::crontab::Line| {
+            let runs = |line: &&crate::schedule::crontab::CronLine| {
                 line.command.split_whitespace().any(|word| word == "run")
             };
             match read.lines.iter().filter(runs).filter_map(|line| line.next(now)).min() {
@@ -119,7 +119,7 @@ pub(crate) fn ssh() -> Vec<Finding> {
     if complaints.is_empty() {
         found.push(Finding::good("ssh keys", format!("{} is in order", shown_path(&folder))));
     }
-    // Keys may come from an agent or `-e`; whether one is taken is seen when connecting.
+    // Keys may be in an agent or in `-e`; only a connection shows whether the host accepts one.
     found.extend(complaints.into_iter().map(|complaint| match complaint.split_once("; ") {
         Some((what, mend)) => Finding::warning("ssh keys", what, mend),
         None => Finding::warning("ssh keys", complaint, "see ssh(1), FILES"),

@@ -12,7 +12,7 @@ pub(crate) enum Grade {
     Good,
     /// It works, but its user should know.
     Warning,
-    /// No snapshot can be taken, or nobody will hear of it.
+    /// No snapshot can be taken, or no alert will arrive.
     Bad,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Finding {
     pub(crate) check: &'static str,
     pub(crate) grade: Grade,
     pub(crate) found: String,
-    /// What mends it.
+    /// How to correct it.
     pub(crate) mend: Option<String>,
 }
 

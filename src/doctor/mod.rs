@@ -1,4 +1,4 @@
-//! Checks what a new user gets wrong, and says the command that mends it.
+//! Checks common mistakes of a setup, and names the command that corrects each.
 
 pub(crate) mod checks;
 pub(crate) mod finding;
@@ -23,7 +23,7 @@ pub(crate) struct Ask {
     pub(crate) give_back: bool,
 }
 
-/// Looks at everything; each finding is told as soon as it is there.
+/// Checks everything; each finding is reported at once.
 pub(crate) fn examine(
     config: &Config,
     crontab: &std::path::Path,
@@ -50,7 +50,7 @@ fn notifications(job: &NamedJob, test: bool) -> Vec<Finding> {
     if ways.is_empty() {
         return vec![Finding::warning(
             "alerts",
-            "nobody is told when this job fails",
+            "no alert is configured, so that a failure of this job is not reported",
             "set MAIL_TO and SMTP_HOST, NTFY_URL, WEBHOOK_URL or PING_URL, then: backup_manager doctor --notify-test",
         )];
     }

@@ -1,4 +1,4 @@
-//! Makes the key of a host known, once somebody has compared its fingerprint.
+//! Pins the key of a host after the user has compared its fingerprint.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, BufRead, IsTerminal, Read, Seek, SeekFrom, Write};
@@ -17,7 +17,7 @@ use crate::jobs::open_source::{Access, close, remote};
 use crate::term::print::say;
 
 /// Pins the keys of the hosts of `jobs` that are not known yet: one whose fingerprint is `given`, or
-/// those that somebody at the terminal agrees to. Whether all are known then, as far as can be told.
+/// those that the user at the terminal confirms. Returns whether all are known then.
 pub(crate) fn all(jobs: &[NamedJob], given: &str, stop: &Arc<Stop>) -> bool {
     let mut good = true;
     for job in jobs {
@@ -60,7 +60,7 @@ fn one(key: &HostKey, given: &str) -> bool {
     }
 }
 
-/// Whether somebody who can know it says that this is the host's key.
+/// Whether the user confirms that this is the host's key.
 fn agreed(key: &HostKey, shown: &ShownKey, given: &str) -> Result<(), String> {
     let (host, ShownKey { kind, fingerprint, .. }) = (key.name(), shown);
     if !given.is_empty() {
@@ -73,7 +73,7 @@ fn agreed(key: &HostKey, shown: &ShownKey, given: &str) -> Result<(), String> {
     }
     if !io::stdin().is_terminal() {
         return Err(format!(
-            "the key of {host} ({kind}) has the fingerprint {fingerprint}; compare it with the one that the host itself tells, then: backup_manager doctor --pin={fingerprint}"
+            "the key of {host} ({kind}) has the fingerprint {fingerprint}; compare it with the one that the host itself shows, then: backup_manager doctor --pin={fingerprint}"
         ));
     }
     say(&format!(

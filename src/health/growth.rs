@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::repository::records::report::Report;
 
-/// How many reports are looked at.
+/// How many reports are read.
 pub(crate) const REPORTS: usize = 15;
 /// Fewer runs than this, or a shorter time, say too little.
 const FEWEST: usize = 3;

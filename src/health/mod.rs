@@ -24,12 +24,12 @@ pub(crate) fn failures(look: &Look) -> u32 {
     noted + u32::from(killed(look))
 }
 
-/// Whether the last run neither goes on nor has said how it ended.
+/// Whether the last run is neither in progress nor has recorded its end.
 pub(crate) fn killed(look: &Look) -> bool {
     look.reached.as_ref().is_some_and(|reached| !reached.ended) && !look.at_work
 }
 
-/// Why the job is not healthy; nothing when it is. `since` is when somebody began to expect snapshots,
+/// Why the job is not healthy; nothing when it is. `since` is the time from which on snapshots are expected,
 /// where that is known: a job without one is given as long as an old one.
 pub(crate) fn complaints(
     now: DateTime<Utc>,

@@ -27,7 +27,7 @@ pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
             let owner = "give it to the user that runs this (as root, with that user's number)";
             return format!("{owner}: chown UID {path} && chmod go-w {path}").into();
         }
-        Some(E::Config { .. }) => "mend that line of ssh's configuration",
+        Some(E::Config { .. }) => "correct that line of ssh's configuration",
         Some(E::NoUser { .. }) => {
             "run it as a user that /etc/passwd knows, or install the library nss_wrapper (Debian: libnss-wrapper)"
         }
@@ -75,7 +75,7 @@ fn changed(key: &HostKey) -> String {
     let old = quoted(&old.unwrap_or_else(|| file(key).to_owned()));
     let remove = format!("ssh-keygen -f {old} -R {}", quoted(&key.name()));
     format!(
-        "find out why before anything else; if it was set up anew, {}, and if it is the same, pin it: {remove} && {}",
+        "find out why before anything else; if it was installed again, {}, and if it is the same, pin it: {remove} && {}",
         compare(key),
         pin(key)
     )
@@ -85,7 +85,7 @@ fn file(key: &HostKey) -> &str {
     key.file.as_deref().unwrap_or("~/.ssh/known_hosts")
 }
 
-/// How to see the fingerprint where nobody is between.
+/// How to get the fingerprint on a path that no attacker controls.
 fn compare(key: &HostKey) -> String {
     let kind = key.shown.as_ref().map_or("ed25519", |shown| match shown.kind.as_str() {
         kind if kind.contains("rsa") => "rsa",
@@ -93,7 +93,7 @@ fn compare(key: &HostKey) -> String {
         _ => "ed25519",
     });
     format!(
-        "compare the fingerprint with the one that the host itself tells (there: ssh-keygen -lf /etc/ssh/ssh_host_{kind}_key.pub)"
+        "compare the fingerprint with the one that the host itself shows (there: ssh-keygen -lf /etc/ssh/ssh_host_{kind}_key.pub)"
     )
 }
 
@@ -107,7 +107,7 @@ fn pin(key: &HostKey) -> String {
     }
 }
 
-/// A word for a shell, which goes on to replace a leading `~/`.
+/// A word for a shell, which still expands a leading `~/`.
 fn quoted(word: &str) -> String {
     let (home, rest) = match word.strip_prefix("~/") {
         Some(rest) => ("~/", rest),

@@ -17,15 +17,15 @@ use transport::sftp::ssh::connect_error::ConnectError;
 use crate::config::mistake::shown_path;
 
 /// What to do about a symlink that is not followed.
-pub(crate) const UNTRUSTED_LINK: &str = "write the path of the folder itself, or, if the symlink is meant, give it (chown -h) and the folders on the way to it to root or to the user who runs this, and let nobody else write to those";
+pub(crate) const UNTRUSTED_LINK: &str = "write the path of the folder itself, or, if the symlink is meant, give it (chown -h) and the folders on the way to it to root or to the user who runs this, and let no other user write to those";
 
-/// The next step for the one who reads the log, if there is one to tell.
+/// The next step for the reader of the log, if there is one.
 pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
     Some(Cow::Borrowed(match error {
         RunError::Root { error: SourceError::Unreadable { error, .. }, .. }
             if error.kind() == ErrorKind::PermissionDenied =>
         {
-            "give the user that reads it (of a remote source the one of REMOTE_SRC_HOST) the permission to read it, or use another one; nothing was deleted, and the next run goes on"
+            "give the user that reads it (of a remote source the one of REMOTE_SRC_HOST) the permission to read it, or use another one; nothing was deleted, and the next run continues"
         }
         RunError::Root { error: SourceError::UntrustedLink(_), .. } => UNTRUSTED_LINK,
         RunError::Destination { error, .. } if untrusted(error).is_some() => UNTRUSTED_LINK,
@@ -42,7 +42,7 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
             "mount it, or remove its line from /etc/fstab if it is no longer wanted; nothing was deleted"
         }
         RunError::Root { .. } => {
-            "check that the path is right, mounted and readable; nothing was deleted, and the next run goes on"
+            "check that the path is right, mounted and readable; nothing was deleted, and the next run continues"
         }
         RunError::Lost { .. } => {
             "mount it and run again; nothing was sealed or deleted; if it is really so now, the same command with --accept-shrink lets it through once"
@@ -60,7 +60,7 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
             "nothing was sealed or deleted; if they are gone on purpose, the same command with --accept-shrink lets it through once"
         }
         RunError::NoSpace { .. } => {
-            "free space there or lower MAX_BACKUPS; the next run goes on where this one stopped"
+            "free space there or lower MAX_BACKUPS; the next run continues where this one stopped"
         }
         RunError::NotMounted { .. } => {
             "mount it, or remove its line from /etc/fstab if it is no longer wanted"
@@ -74,7 +74,7 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
             )));
         }
         RunError::Destination { .. } => {
-            "check that the backups folder is mounted and writable (BACKUPS_DIR); the next run goes on where this one stopped"
+            "check that the backups folder is mounted and writable (BACKUPS_DIR); the next run continues where this one stopped"
         }
         RunError::Sync { .. } => {
             "check the disk and its cable (dmesg, smartctl); the next run checks again what was not known to be on the disk"
@@ -86,9 +86,9 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
             "check the host; a tree that is really so wide can be split into several jobs"
         }
         RunError::Preparation { .. } => {
-            "what it wrote stands above; nothing was touched, the next run begins with it again"
+            "its output is above; nothing was touched, the next run starts it again"
         }
-        RunError::SourceLost(_) => "the next run goes on where this one stopped",
+        RunError::SourceLost(_) => "the next run continues where this one stopped",
         _ => return None,
     }))
 }
@@ -116,7 +116,7 @@ fn names_a_host(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str().as_encoded_bytes().contains(&b':'))
 }
 
-/// The next step when the backups folder cannot be looked at.
+/// The next step when the backups folder cannot be read.
 pub(crate) fn unlookable(error: &LookError) -> &'static str {
     match error.error.kind() {
         ErrorKind::PermissionDenied => forbidden(),
@@ -152,10 +152,10 @@ pub(crate) fn refused(refusal: &Refusal) -> &'static str {
 
 /// The next step when damage was found.
 pub(crate) fn damaged() -> &'static str {
-    "look after the disk (dmesg, smartctl); the next run copies anew what the source still has, and history tells which older versions there are"
+    "check the disk (dmesg, smartctl); the next run copies again what the source still has, and history shows the older versions"
 }
 
-/// The next step when files bear no hash.
+/// The next step when files have no hash.
 pub(crate) fn unproved() -> &'static str {
     "verify --record notes what they hold now, for the next time"
 }
@@ -170,7 +170,7 @@ pub(crate) fn unrecorded(why: Option<&str>) -> String {
 
 /// The next step when a restore ended early.
 pub(crate) fn unrestored() -> &'static str {
-    "what was restored so far is whole; make room or check the disk, then the same command goes on where it was"
+    "what was restored so far is whole; make room or check the disk, then the same command continues where it stopped"
 }
 
 /// What to do where `/proc` is not mounted.
@@ -178,10 +178,10 @@ pub(crate) const NO_PROC: &str = "nothing was restored: mount it (mount -t proc 
 
 /// What a restore of a snapshot that a check found damaged can give.
 pub(crate) fn restored_damaged() -> &'static str {
-    "verify tells what, and what is gone from it cannot come back: compare with an older one (diff)"
+    "verify shows what; the lost content cannot be recovered: compare with an older one (diff)"
 }
 
-/// What to do where `--delete` cannot tell what a snapshot did not have.
+/// The next step where `--delete` does not know what a snapshot lacked.
 pub(crate) fn not_deleted() -> &'static str {
     "Restore without --delete, choose another snapshot (list shows them), or add --delete-anyway after looking at --dry-run"
 }
@@ -191,7 +191,7 @@ pub(crate) fn not_restored(counts: &Counts) -> Vec<&'static str> {
     let mut steps = Vec::new();
     if counts.damaged > 0 {
         steps.push(
-            "of what is damaged, history tells which other versions there are; --accept-damage restores it as it is",
+            "history shows other versions of the damaged files; --accept-damage restores it as it is",
         );
     }
     if counts.left > 0 {
@@ -217,7 +217,7 @@ pub(crate) fn not_restored(counts: &Counts) -> Vec<&'static str> {
 
 /// The next step when the machine that is restored to went away.
 pub(crate) fn restore_lost() -> &'static str {
-    "what was restored so far is whole; when the host answers again, the same command goes on where it was"
+    "what was restored so far is whole; when the host answers again, the same command continues where it stopped"
 }
 
 /// The next step when the machine that is to be restored to cannot be connected to.

@@ -65,7 +65,7 @@ pub(crate) struct Memory<'a> {
 }
 
 impl Memory<'_> {
-    /// What is known of the host. When it turns out to take fewer, that is told to `warn` and remembered.
+    /// What is known of the host. When the host accepts fewer, `warn` is called and the number is recorded.
     pub(crate) fn limit(&self, warn: impl Fn(&str) + Send + Sync + 'static) -> ChannelLimit {
         let (address, setting) = (self.address.to_string(), self.setting.map(NonZeroUsize::get));
         // A folder that cannot be opened is reported by those who need it.
@@ -88,7 +88,7 @@ impl Memory<'_> {
     /// Remembers what was found, unless it is remembered already.
     ///
     /// # Errors
-    /// What is to be told.
+    /// The alert.
     pub(crate) fn keep(&self, limit: &ChannelLimit) -> Result<(), String> {
         let (address, setting) = (self.address.to_string(), self.setting.map(NonZeroUsize::get));
         let Some(channels) = limit.get() else { return Ok(()) };

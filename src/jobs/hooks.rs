@@ -17,7 +17,7 @@ use crate::log::JobLog;
 const PUT_OFF: i32 = 75;
 /// How long a command may take to end after SIGTERM; less than the whole program has.
 const GRACE: Duration = Duration::from_millis(1000);
-/// How long what it wrote is waited for when it has ended; a child of it may hold the pipe for ever.
+/// How long to wait for its output after its end; a child of it may hold the pipe for ever.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Longest line that is taken as one, bytes.
 const LINE: u64 = 4096;
@@ -26,7 +26,7 @@ const LINES: usize = 500;
 
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum HookEnd {
     Well,
     /// With exit code 75.
     PutOff,
@@ -37,18 +37,23 @@ pub(crate) enum Ended {
 }
 
 /// What a command gets to know, as environment variables.
-pub(crate) type Facts = Vec<(&'static str, OsString)>;
+pub(crate) type HookVariables = Vec<(&'static str, OsString)>;
 
 /// What surrounds a command.
-pub(crate) struct Around<'a> {
+pub(crate) struct HookContext<'a> {
     pub(crate) timeout: Duration,
     pub(crate) stop: &'a Stop,
     pub(crate) log: &'a JobLog,
 }
 
 /// Runs `command` of the setting `name` with `/bin/sh -c` and logs what it writes.
-pub(crate) fn run(name: &'static str, command: &str, facts: &Facts, around: &Around<'_>) -> Ended {
-    around.log.info(&format!("{name} begins"));
+pub(crate) fn run(
+    name: &'static str,
+    command: &str,
+    variables: &HookVariables,
+    context: &HookContext<'_>,
+) -> HookEnd {
+    context.log.info(&format!("{name} begins"));
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(command).stdin(Stdio::null());
     shell.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -57,19 +62,19 @@ pub(crate) fn run(name: &'static str, command: &str, facts: &Facts, around: &Aro
     for secret in secret_variables() {
         shell.env_remove(secret);
     }
-    shell.env("BM_HOOK", name).envs(facts.iter().map(|(key, value)| (key, value)));
+    shell.env("BM_HOOK", name).envs(variables.iter().map(|(key, value)| (key, value)));
     let mut child = match shell.spawn() {
         Ok(child) => child,
-        Err(error) => return Ended::Failed(format!("{name} cannot be started: {error}")),
+        Err(error) => return HookEnd::Failed(format!("{name} cannot be started: {error}")),
     };
     let output: Vec<JoinHandle<()>> = [
-        child.stdout.take().map(|pipe| logged(name, Box::new(pipe), around.log)),
-        child.stderr.take().map(|pipe| logged(name, Box::new(pipe), around.log)),
+        child.stdout.take().map(|pipe| logged(name, Box::new(pipe), context.log)),
+        child.stderr.take().map(|pipe| logged(name, Box::new(pipe), context.log)),
     ]
     .into_iter()
     .flatten()
     .collect();
-    let ended = wait(name, &mut child, around);
+    let ended = wait(name, &mut child, context);
     let deadline = Instant::now() + LAST_WORDS;
     while Instant::now() < deadline && output.iter().any(|reader| !reader.is_finished()) {
         thread::sleep(Duration::from_millis(5));
@@ -77,22 +82,24 @@ pub(crate) fn run(name: &'static str, command: &str, facts: &Facts, around: &Aro
     ended
 }
 
-fn wait(name: &str, child: &mut Child, around: &Around<'_>) -> Ended {
-    let deadline = Instant::now() + around.timeout;
+fn wait(name: &str, child: &mut Child, context: &HookContext<'_>) -> HookEnd {
+    let deadline = Instant::now() + context.timeout;
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return judged(name, status),
             Ok(None) => {}
-            Err(error) => return Ended::Failed(format!("{name} cannot be waited for: {error}")),
+            Err(error) => return HookEnd::Failed(format!("{name} cannot be waited for: {error}")),
         }
-        let stopped = around.stop.asked();
+        let stopped = context.stop.asked();
         if stopped || Instant::now() >= deadline {
             end(child);
             if stopped {
-                return Ended::Stopped;
+                return HookEnd::Stopped;
             }
-            let seconds = around.timeout.as_secs();
-            return Ended::Failed(format!("{name} took longer than {seconds} s (HOOK_TIMEOUT_S)"));
+            let seconds = context.timeout.as_secs();
+            return HookEnd::Failed(format!(
+                "{name} took longer than {seconds} s (HOOK_TIMEOUT_S)"
+            ));
         }
         thread::sleep(Duration::from_millis(10));
     }
@@ -113,13 +120,13 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-fn judged(name: &str, status: ExitStatus) -> Ended {
+fn judged(name: &str, status: ExitStatus) -> HookEnd {
     match (status.code(), status.signal()) {
-        (Some(0), _) => Ended::Well,
-        (Some(PUT_OFF), _) => Ended::PutOff,
-        (Some(code), _) => Ended::Failed(format!("{name} failed with exit code {code}")),
+        (Some(0), _) => HookEnd::Well,
+        (Some(PUT_OFF), _) => HookEnd::PutOff,
+        (Some(code), _) => HookEnd::Failed(format!("{name} failed with exit code {code}")),
         (None, signal) => {
-            Ended::Failed(format!("{name} was ended by signal {}", signal.unwrap_or_default()))
+            HookEnd::Failed(format!("{name} was ended by signal {}", signal.unwrap_or_default()))
         }
     }
 }
@@ -149,18 +156,18 @@ mod tests {
     use super::*;
     use crate::config::log_format::Format;
 
-    fn ended(command: &str, timeout: Duration, stop: &Stop) -> Ended {
+    fn ended(command: &str, timeout: Duration, stop: &Stop) -> HookEnd {
         let log = JobLog::new("j", Format::Text);
-        let around = Around { timeout, stop, log: &log };
-        run("PRE_BACKUP", command, &vec![("BM_JOB", "a b".into())], &around)
+        let context = HookContext { timeout, stop, log: &log };
+        run("PRE_BACKUP", command, &vec![("BM_JOB", "a b".into())], &context)
     }
 
     #[test]
     fn a_command_ends_well_is_put_off_or_fails() {
-        let failed = |what: &str| Ended::Failed(what.to_owned());
+        let failed = |what: &str| HookEnd::Failed(what.to_owned());
         for (command, expected) in [
-            ("[ \"$BM_JOB\" = 'a b' ] && [ \"$BM_HOOK\" = PRE_BACKUP ]", Ended::Well),
-            ("exit 75", Ended::PutOff),
+            ("[ \"$BM_JOB\" = 'a b' ] && [ \"$BM_HOOK\" = PRE_BACKUP ]", HookEnd::Well),
+            ("exit 75", HookEnd::PutOff),
             ("exit 3", failed("PRE_BACKUP failed with exit code 3")),
             ("kill -9 $$", failed("PRE_BACKUP was ended by signal 9")),
             ("no-such-program", failed("PRE_BACKUP failed with exit code 127")),
@@ -177,12 +184,12 @@ mod tests {
     fn a_command_that_takes_too_long_is_ended_with_what_it_started() {
         let began = Instant::now();
         let ended_by = |command, stop: &Stop| ended(command, Duration::from_millis(100), stop);
-        let late = Ended::Failed("PRE_BACKUP took longer than 0 s (HOOK_TIMEOUT_S)".to_owned());
+        let late = HookEnd::Failed("PRE_BACKUP took longer than 0 s (HOOK_TIMEOUT_S)".to_owned());
         assert_eq!(ended_by("sleep 60 & wait", &Stop::default()), late);
         assert_eq!(ended_by("trap '' TERM; while :; do sleep 1; done", &Stop::default()), late);
         let stop = Stop::default();
         stop.ask();
-        assert_eq!(ended_by("sleep 60", &stop), Ended::Stopped);
+        assert_eq!(ended_by("sleep 60", &stop), HookEnd::Stopped);
         assert!(began.elapsed() < Duration::from_secs(20));
     }
 }

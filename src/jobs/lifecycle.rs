@@ -13,7 +13,7 @@ use engine::threads::cancel::Stop;
 use crate::config::types::NamedJob;
 use crate::exit::Exit;
 use crate::hint::hint;
-use crate::jobs::hooks::Facts;
+use crate::jobs::hooks::HookVariables;
 use crate::jobs::metrics::LastRun;
 use crate::jobs::{hooks, metrics};
 use crate::log::JobLog;
@@ -21,14 +21,14 @@ use crate::notify;
 use crate::notify::decide;
 
 /// One run of a job.
-pub(crate) struct Around<'a> {
+pub(crate) struct Lifecycle<'a> {
     pub(crate) job: &'a NamedJob,
     pub(crate) stop: &'a Stop,
     pub(crate) log: &'a JobLog,
     pub(crate) began: Instant,
 }
 
-impl Around<'_> {
+impl Lifecycle<'_> {
     /// Before anything is touched.
     ///
     /// # Errors
@@ -36,30 +36,30 @@ impl Around<'_> {
     pub(crate) fn before(&self) -> Result<(), RunError> {
         let ended = match &self.job.hooks.pre {
             Some(command) => self.hook("PRE_BACKUP", command, Vec::new()),
-            None => hooks::Ended::Well,
+            None => hooks::HookEnd::Well,
         };
         match ended {
-            hooks::Ended::Well => {
+            hooks::HookEnd::Well => {
                 notify::begun(self.job, self.log);
                 Ok(())
             }
-            hooks::Ended::PutOff => {
+            hooks::HookEnd::PutOff => {
                 Err(RunError::PutOff { said: "PRE_BACKUP ended with exit code 75".to_owned() })
             }
-            hooks::Ended::Failed(said) => Err(RunError::Preparation { said }),
-            hooks::Ended::Stopped => Err(RunError::Stopped),
+            hooks::HookEnd::Failed(said) => Err(RunError::Preparation { said }),
+            hooks::HookEnd::Stopped => Err(RunError::Stopped),
         }
     }
 
     /// After a run that ended so.
     pub(crate) fn after(&self, outcome: &Result<Outcome, RunError>, exit: Exit) {
         if matches!(outcome, Ok(Outcome::Busy)) {
-            // The run that is at work tells, when it ends.
+            // The run in progress reports it when it ends.
             return;
         }
         let ended = ended(outcome);
         let (job, log) = (self.job, self.log);
-        let began = !matches!(ended, decide::Ended::Nothing);
+        let began = !matches!(ended, decide::RunEnd::Nothing);
         let last = began.then(|| LastRun {
             finished: Utc::now().timestamp(),
             seconds: self.began.elapsed().as_secs_f64(),
@@ -71,41 +71,41 @@ impl Around<'_> {
             log.warn(&format!("the metrics cannot be written: {error}"));
         }
         let (name, command) = match ended {
-            decide::Ended::Completed { .. } => ("POST_BACKUP", &job.hooks.post),
-            decide::Ended::Failed { .. } => ("ON_FAILURE", &job.hooks.on_failure),
-            decide::Ended::Nothing => ("", &None),
+            decide::RunEnd::Completed { .. } => ("POST_BACKUP", &job.hooks.post),
+            decide::RunEnd::Failed { .. } => ("ON_FAILURE", &job.hooks.on_failure),
+            decide::RunEnd::Nothing => ("", &None),
         };
         if let Some(command) = command
-            && let hooks::Ended::Failed(why) = self.hook(name, command, facts(outcome, exit))
+            && let hooks::HookEnd::Failed(why) = self.hook(name, command, facts(outcome, exit))
         {
             log.warn(&why);
         }
         notify::after(job, ended, self.stop, log);
     }
 
-    fn hook(&self, name: &'static str, command: &str, mut more: Facts) -> hooks::Ended {
+    fn hook(&self, name: &'static str, command: &str, mut more: HookVariables) -> hooks::HookEnd {
         let (job, log) = (self.job, self.log);
-        let mut facts: Facts = vec![
+        let mut facts: HookVariables = vec![
             ("BM_JOB", job.name.clone().into()),
             ("BM_PREFIX", job.job.prefix.to_string().into()),
             ("BM_BACKUPS_DIR", job.job.backups_dir.clone().into()),
         ];
         facts.append(&mut more);
-        let around = hooks::Around { timeout: job.hooks.timeout, stop: self.stop, log };
-        hooks::run(name, command, &facts, &around)
+        let lifecycle = hooks::HookContext { timeout: job.hooks.timeout, stop: self.stop, log };
+        hooks::run(name, command, &facts, &lifecycle)
     }
 }
 
-fn ended(outcome: &Result<Outcome, RunError>) -> decide::Ended {
+fn ended(outcome: &Result<Outcome, RunError>) -> decide::RunEnd {
     match outcome {
-        Ok(Outcome::Completed(report)) => decide::Ended::Completed {
+        Ok(Outcome::Completed(report)) => decide::RunEnd::Completed {
             snapshot: report.snapshot.clone(),
             problems: report.counts.problems,
             carried_forward: report.counts.carried_forward,
         },
         Ok(Outcome::Busy | Outcome::Held { .. })
-        | Err(RunError::PutOff { .. } | RunError::Stopped) => decide::Ended::Nothing,
-        Err(error) => decide::Ended::Failed {
+        | Err(RunError::PutOff { .. } | RunError::Stopped) => decide::RunEnd::Nothing,
+        Err(error) => decide::RunEnd::Failed {
             reason: error.to_string(),
             hint: hint(error).map(|hint| hint.to_string()),
         },
@@ -113,8 +113,8 @@ fn ended(outcome: &Result<Outcome, RunError>) -> decide::Ended {
 }
 
 /// What the command after a run gets to know of it.
-fn facts(outcome: &Result<Outcome, RunError>, exit: Exit) -> Facts {
-    let mut facts: Facts = vec![("BM_EXIT_CODE", exit.code().to_string().into())];
+fn facts(outcome: &Result<Outcome, RunError>, exit: Exit) -> HookVariables {
+    let mut facts: HookVariables = vec![("BM_EXIT_CODE", exit.code().to_string().into())];
     match outcome {
         Ok(Outcome::Completed(report)) => facts.extend(of_report(report)),
         Err(error) => facts.extend([
@@ -126,7 +126,7 @@ fn facts(outcome: &Result<Outcome, RunError>, exit: Exit) -> Facts {
     facts
 }
 
-fn of_report(report: &Report) -> Facts {
+fn of_report(report: &Report) -> HookVariables {
     let counts = &report.counts;
     let outcome = if counts.problems == 0 { "completed" } else { "completed_with_problems" };
     vec![

@@ -1,4 +1,4 @@
-//! Turns what the engine tells into log lines.
+//! Turns events of the engine into log lines.
 
 use std::sync::Mutex;
 

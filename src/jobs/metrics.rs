@@ -135,7 +135,7 @@ const METRICS: [Metric; 16] = [
         of.space.map(|(free, _)| free as f64)
     }),
     ("destination_size_bytes", "All its bytes", |of| of.space.map(|(_, all)| all as f64)),
-    ("info", "1; its labels tell the version that wrote this", |_| Some(1.0)),
+    ("info", "1; its labels have the version that wrote this", |_| Some(1.0)),
 ];
 
 /// The text exposition format, version 0.0.4.

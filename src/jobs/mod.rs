@@ -33,7 +33,7 @@ use crate::config::log_format::Format;
 use crate::config::types::NamedJob;
 use crate::exit::Exit;
 use crate::hint::hint;
-use crate::jobs::lifecycle::Around;
+use crate::jobs::lifecycle::Lifecycle;
 use crate::jobs::log_monitor::{LogMonitor, fields};
 use crate::jobs::open_source::{Access, close, local, remember, remote};
 use crate::log::JobLog;
@@ -109,10 +109,10 @@ impl Work {
         context.items = self.items(job, self.format == Format::Json);
         let ticker = self.ticker(&progress, &log, false);
         let mut connected = None;
-        let around = Around { job, stop, log: &log, began: Instant::now() };
+        let lifecycle = Lifecycle { job, stop, log: &log, began: Instant::now() };
         let outcome = match &job.remote {
             None => {
-                let source = || around.before().map(|()| local(job, stop));
+                let source = || lifecycle.before().map(|()| local(job, stop));
                 // PRE_BACKUP may be what mounts them.
                 let ready = job.hooks.pre.is_none();
                 let near = Near { source: local(job, stop), ready };
@@ -121,7 +121,7 @@ impl Work {
             Some(host) => {
                 let mut connect = || remote(host, job, stop, Access::Run, &mut connected);
                 let source =
-                    || around.before().and_then(|()| connect().map_err(RunError::NoConnection));
+                    || lifecycle.before().and_then(|()| connect().map_err(RunError::NoConnection));
                 run(&job.job, None, source, self.accept, &context)
             }
         };
@@ -146,11 +146,11 @@ impl Work {
             }
             Err(error) => failed(&log, error, stop),
         };
-        around.after(&outcome, exit);
+        lifecycle.after(&outcome, exit);
         exit
     }
 
-    /// Prints what a run would do. `None` when nobody reads it any more.
+    /// Prints what a run would do. `None` when the output is closed.
     fn dry_run(&self, job: &NamedJob, form: Form, several: bool, stop: &Arc<Stop>) -> Option<Exit> {
         let log = JobLog::new(&job.name, self.format);
         let (progress, monitor) =
@@ -200,7 +200,7 @@ impl Work {
         }
     }
 
-    /// Who is told of each change, when that was asked for (`-i`).
+    /// Receives each change, if requested (`-i`).
     fn items(&self, job: &NamedJob, json: bool) -> Option<Items> {
         let lines = || ItemLines::new(&job.name, json, self.terminal.clone());
         let often = job.wanted.itemize;

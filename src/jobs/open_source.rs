@@ -17,7 +17,7 @@ use transport::sftp::options::Options;
 use transport::sftp::read::SftpSource;
 
 use crate::config::log_format::Format;
-use crate::config::rsync::parsed::Wanted;
+use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::setting::secret_variables;
 use crate::config::types::{NamedJob, Remote};
 use crate::jobs::channels::Memory;
@@ -90,7 +90,11 @@ pub(crate) fn local(job: &NamedJob, stop: &Arc<Stop>) -> Arc<MappedSource<LocalS
     tailored(Arc::new(source), &job.wanted, stop)
 }
 
-fn tailored<S: Source>(source: Arc<S>, wanted: &Wanted, stop: &Arc<Stop>) -> Arc<MappedSource<S>> {
+fn tailored<S: Source>(
+    source: Arc<S>,
+    wanted: &RsyncOptions,
+    stop: &Arc<Stop>,
+) -> Arc<MappedSource<S>> {
     let shape = MetadataMap {
         chmod: wanted.chmod.clone(),
         users: wanted.users.clone(),
@@ -101,7 +105,7 @@ fn tailored<S: Source>(source: Arc<S>, wanted: &Wanted, stop: &Arc<Stop>) -> Arc
 }
 
 /// How to connect.
-pub(crate) fn options(host: &Remote, wanted: &Wanted) -> Options {
+pub(crate) fn options(host: &Remote, wanted: &RsyncOptions) -> Options {
     let defaults = Options::default();
     let shell = &wanted.shell;
     let family = wanted.family.map(|letter| format!("-{letter}"));

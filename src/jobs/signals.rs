@@ -23,7 +23,7 @@ enum Wake {
     Signal(i32),
 }
 
-/// The signals that stop the work: SIGTERM always; SIGINT and SIGHUP unless whoever started this program had
+/// The signals that stop the work: SIGTERM always; SIGINT and SIGHUP unless the parent of this program had
 /// them ignored, as nohup(1) and shells that start something in the background do. `status` is the text of
 /// `/proc/self/status` (proc_pid_status(5)); without it none counts as ignored.
 fn stopping(status: &str) -> Vec<i32> {
@@ -68,7 +68,7 @@ fn supervised(work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static) -> io::Resu
     })?;
     let work_stop = Arc::clone(&stop);
     thread::Builder::new().name("run".to_owned()).spawn(move || {
-        // A panic is told by its hook; without this the main thread would wait for ever.
+        // The panic hook reports a panic; without this the main thread would wait for ever.
         let exit = catch_unwind(AssertUnwindSafe(|| work(work_stop))).unwrap_or(Exit::Failed);
         let _ = sender.send(Wake::Ended(exit));
     })?;

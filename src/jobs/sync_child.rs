@@ -12,7 +12,7 @@ use crate::config::setting::secret_variables;
 pub(crate) const NO_NUMBER: i32 = 255;
 
 /// Syncs the file system of `folder` in a child; in this process where none can be started. The child
-/// has the same open file, so that it is told of every error since `folder` was opened.
+/// has the same open file, so that it gets every error since `folder` was opened.
 ///
 /// # Errors
 /// What the child says.
@@ -27,7 +27,7 @@ pub(crate) fn in_a_child(folder: BorrowedFd<'_>) -> io::Result<()> {
         .stdin(Stdio::from(stdin))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // A Ctrl-C is for the run: the child goes on, and is left alone.
+        // A Ctrl-C is for the run: the child continues and does not get the signal.
         .process_group(0)
         .status();
     match child.map(|status| status.code()) {

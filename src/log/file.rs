@@ -1,4 +1,4 @@
-//! The log file: appended to, and opened anew when it was rotated away.
+//! The log file: opened for appending, and opened again after a rotation.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,9 +13,9 @@ use crate::config::mistake::shown_path;
 #[derive(Debug)]
 pub(crate) struct LogFile {
     path: PathBuf,
-    /// `None` after it could not be opened anew.
+    /// `None` after it could not be opened again.
     file: Option<File>,
-    /// Whether its user was told that it cannot be written.
+    /// Whether the error of writing was reported.
     complained: bool,
 }
 
@@ -28,7 +28,7 @@ impl LogFile {
     /// Appends whole lines.
     ///
     /// # Errors
-    /// What has to be told about it, the first time.
+    /// The message about it, the first time.
     pub(crate) fn write(&mut self, lines: &[u8]) -> Result<(), Option<String>> {
         self.try_write(lines).map_err(|error| {
             let first = !std::mem::replace(&mut self.complained, true);

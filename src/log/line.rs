@@ -13,7 +13,7 @@ use crate::term::harmless::{push_lines, push_on_one_line};
 
 /// What a line says.
 #[derive(Debug, Default, Serialize)]
-pub(crate) struct Line {
+pub(crate) struct LogLine {
     time: String,
     level: &'static str,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -29,7 +29,7 @@ pub(crate) struct Line {
     clock: DateTime<Utc>,
 }
 
-impl Line {
+impl LogLine {
     pub(crate) fn of(event: &Event<'_>, now: DateTime<Utc>) -> Self {
         let level = event.metadata().level().as_str();
         let time = now.to_rfc3339_opts(SecondsFormat::Millis, true);
@@ -64,7 +64,7 @@ impl Line {
     }
 }
 
-impl Visit for Line {
+impl Visit for LogLine {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "job" => value.clone_into(&mut self.job),
@@ -87,8 +87,8 @@ impl Visit for Line {
 mod tests {
     use super::*;
 
-    fn line() -> Line {
-        Line {
+    fn line() -> LogLine {
+        LogLine {
             time: "2026-11-23T20:00:00.000Z".to_owned(),
             level: "INFO",
             job: "my_backup".to_owned(),
@@ -106,7 +106,7 @@ mod tests {
             "2026-11-23 20:00:00 UTC INFO  my_backup: two\\nlines\\u{1b}\n  a  1\n  b  2"
         );
         assert_eq!(
-            Line { job: String::new(), below: String::new(), ..line() }.text(),
+            LogLine { job: String::new(), below: String::new(), ..line() }.text(),
             "2026-11-23 20:00:00 UTC INFO  two\\nlines\\u{1b}"
         );
     }

@@ -16,7 +16,7 @@ use tracing_subscriber::registry;
 
 use crate::config::log_format::Format;
 use crate::log::file::LogFile;
-use crate::log::line::Line;
+use crate::log::line::LogLine;
 use crate::term::terminal::Terminal;
 
 /// Where the lines that are no warnings go.
@@ -27,7 +27,7 @@ pub(crate) enum Stream {
     Stderr,
 }
 
-/// Takes what tracing tells and writes lines.
+/// Writes a line for each event of tracing.
 struct Lines {
     format: Format,
     stream: Stream,
@@ -53,7 +53,7 @@ pub(crate) fn start(
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        let line = Line::of(event, chrono::Utc::now());
+        let line = LogLine::of(event, chrono::Utc::now());
         crate::log::tail::note(line.job(), line.text());
         let mut bytes = match self.format {
             Format::Text => line.text(),
@@ -65,7 +65,7 @@ impl<S: Subscriber> Layer<S> for Lines {
 }
 
 impl Lines {
-    /// A log file takes the place of stdout; warnings go to stderr as well. A stream that nobody
+    /// A log file replaces stdout; warnings go to stderr as well. A stream that no process
     /// reads any more must not end a backup: its errors are dropped.
     fn write(&self, level: Level, bytes: &[u8]) {
         let in_file = self.file.as_ref().is_some_and(|file| self.append(file, bytes));
@@ -119,7 +119,7 @@ impl JobLog {
         self.tell(Level::INFO, message, None, "");
     }
 
-    /// The run goes on, but its user should know.
+    /// The run continues, but its user should know.
     pub(crate) fn warn(&self, message: &str) {
         self.tell(Level::WARN, message, None, "");
     }

@@ -1,4 +1,4 @@
-//! The last lines of each job's log, for those who are told how a run ended.
+//! The last lines of each job's log, for alerts.
 //!
 //! A process has one log, so that it has one such place too.
 
@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 /// How many lines are held.
 const LINES: usize = 200;
-/// Longest line that is held whole, and longest text that is told, bytes (healthchecks.io takes 10,000).
+/// Longest line that is kept whole, and longest text that is sent, bytes (healthchecks.io accepts 10,000).
 const LINE: usize = 1_000;
 const TEXT: usize = 8_000;
 

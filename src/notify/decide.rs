@@ -1,4 +1,4 @@
-//! Of what somebody has to be told, from what was told before and what is so now. Pure.
+//! Decides which alerts to send, from the alerts sent before and the present state. Pure.
 
 use std::num::NonZeroUsize;
 
@@ -7,33 +7,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::alert_channels::Level;
 
-/// How long after an alert the same one is told again while nothing gets better.
+/// How long after an alert it is repeated while the state is unchanged.
 const REMIND: TimeDelta = TimeDelta::hours(24);
 
 /// What is remembered of a job between runs. Times are seconds of the Unix epoch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Memory {
-    /// When the job was looked at for the first time.
+    /// When the job was checked for the first time.
     pub(crate) since: Option<i64>,
     /// Runs that failed in a row.
     pub(crate) failures: u32,
     /// When the first of them failed.
     pub(crate) failing_since: Option<i64>,
-    /// When it was last told that the job fails.
+    /// When the last alert reported that the job fails.
     pub(crate) told_failing: Option<i64>,
-    /// When it was last told that the newest snapshot is too old.
+    /// When the last alert reported that the newest snapshot is too old.
     pub(crate) told_stale: Option<i64>,
-    /// When it was last told that entries are carried forward for too long.
+    /// When the last alert reported that entries are carried forward for too long.
     pub(crate) told_unread: Option<i64>,
-    /// The damaged snapshots that were told of.
+    /// The damaged snapshots that an alert reported.
     pub(crate) damaged: Vec<String>,
 }
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// It had nothing to do, was put off, or was stopped.
+pub(crate) enum RunEnd {
+    /// It had nothing to do, was postponed, or was stopped.
     Nothing,
     Completed {
         snapshot: String,
@@ -49,8 +49,8 @@ pub(crate) enum Ended {
 
 /// What is so after a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Facts {
-    pub(crate) ended: Ended,
+pub(crate) struct AfterRun {
+    pub(crate) ended: RunEnd,
     /// Failures in a row by the status file; it knows of runs that were killed, too.
     pub(crate) failures: u32,
     /// The newest complete snapshot.
@@ -63,7 +63,7 @@ pub(crate) struct Facts {
     pub(crate) damaged: Vec<String>,
     /// Since when the newest one holds an older version of an entry that could not be read.
     pub(crate) unread_since: Option<DateTime<Utc>>,
-    /// Whether the backups folder could be looked at.
+    /// Whether the backups folder could be read.
     pub(crate) seen: bool,
 }
 
@@ -76,13 +76,13 @@ pub(crate) struct Newest {
 
 /// From when on something is worth an alert.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rules {
+pub(crate) struct AlertRules {
     pub(crate) level: Level,
     pub(crate) failures: NonZeroUsize,
     pub(crate) max_age: TimeDelta,
 }
 
-/// Something to tell.
+/// An alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Alert {
     Failed { failures: u32, since: DateTime<Utc>, reminder: bool },
@@ -95,7 +95,7 @@ pub(crate) enum Alert {
 }
 
 impl Alert {
-    /// From which level on it is told.
+    /// The level from which on it is sent.
     fn level(&self) -> Level {
         match self {
             Self::Failed { .. }
@@ -109,22 +109,22 @@ impl Alert {
     }
 }
 
-/// What to tell `now`, and what to remember.
+/// Which alerts to send `now`, and what to record.
 pub(crate) fn decide(
     before: &Memory,
-    facts: &Facts,
-    rules: &Rules,
+    facts: &AfterRun,
+    rules: &AlertRules,
     now: DateTime<Utc>,
 ) -> (Vec<Alert>, Memory) {
     let mut after = Memory { since: before.since.or(Some(now.timestamp())), ..before.clone() };
     let mut alerts = Vec::new();
     match &facts.ended {
-        Ended::Completed { problems, .. } => {
+        RunEnd::Completed { problems, .. } => {
             alerts.extend(completed(before, *problems));
             (after.failures, after.failing_since) = (0, None);
             (after.told_failing, after.told_stale) = (None, None);
         }
-        Ended::Failed { .. } => {
+        RunEnd::Failed { .. } => {
             after.failures = facts.failures.max(before.failures.saturating_add(1));
             let since = *after.failing_since.get_or_insert(now.timestamp());
             let enough = usize::try_from(after.failures).is_ok_and(|n| n >= rules.failures.get());
@@ -134,9 +134,9 @@ pub(crate) fn decide(
                 after.told_failing = Some(now.timestamp());
             }
         }
-        Ended::Nothing => {}
+        RunEnd::Nothing => {}
     }
-    // Of a folder that cannot be looked at nothing is known but that the run failed.
+    // If the folder cannot be read, only the failure of the run is known.
     if facts.seen {
         if let Some(since) = stale(&after, facts, rules, now)
             && after.told_failing.is_none()
@@ -182,8 +182,8 @@ fn completed(before: &Memory, problems: u64) -> Vec<Alert> {
 /// Since when there is no snapshot that is young enough.
 fn stale(
     memory: &Memory,
-    facts: &Facts,
-    rules: &Rules,
+    facts: &AfterRun,
+    rules: &AlertRules,
     now: DateTime<Utc>,
 ) -> Option<DateTime<Utc>> {
     let newest = facts.newest.as_ref().map(|newest| newest.time);
@@ -191,7 +191,7 @@ fn stale(
     (now - since > rules.max_age).then_some(since)
 }
 
-/// Whether it is time to tell what was told then. A clock that went back makes it time.
+/// Whether it is time to repeat the alert of `then`. It is when the clock went back.
 fn due(told: Option<i64>, now: DateTime<Utc>) -> bool {
     told.is_none_or(|told| !(TimeDelta::zero()..REMIND).contains(&(now - at(told))))
 }
@@ -210,37 +210,37 @@ mod tests {
         at(T0 + hours * 3600)
     }
 
-    fn rules(level: Level) -> Rules {
+    fn rules(level: Level) -> AlertRules {
         let failures = NonZeroUsize::new(3).unwrap();
-        Rules { level, failures, max_age: TimeDelta::hours(44) }
+        AlertRules { level, failures, max_age: TimeDelta::hours(44) }
     }
 
-    fn good() -> Ended {
-        Ended::Completed { snapshot: "p.x".to_owned(), problems: 0, carried_forward: 0 }
+    fn good() -> RunEnd {
+        RunEnd::Completed { snapshot: "p.x".to_owned(), problems: 0, carried_forward: 0 }
     }
 
-    fn listed() -> Ended {
-        Ended::Completed { snapshot: "p.x".to_owned(), problems: 2, carried_forward: 1 }
+    fn listed() -> RunEnd {
+        RunEnd::Completed { snapshot: "p.x".to_owned(), problems: 2, carried_forward: 1 }
     }
 
-    fn bad() -> Ended {
-        Ended::Failed { reason: "no".to_owned(), hint: None }
+    fn bad() -> RunEnd {
+        RunEnd::Failed { reason: "no".to_owned(), hint: None }
     }
 
     /// Runs one after the other, as `(hour, how it ended)`; the newest snapshot is the last that completed.
-    fn story(level: Level, runs: &[(i64, Ended)]) -> Vec<Vec<&'static str>> {
+    fn story(level: Level, runs: &[(i64, RunEnd)]) -> Vec<Vec<&'static str>> {
         let (mut memory, mut newest, mut failures) = (Memory::default(), None, 0);
         let mut told = Vec::new();
         for (time, ended) in runs {
             match ended {
-                Ended::Completed { .. } => {
+                RunEnd::Completed { .. } => {
                     (newest, failures) =
                         (Some(Newest { name: "p.x".to_owned(), time: hour(*time) }), 0);
                 }
-                Ended::Failed { .. } => failures += 1,
-                Ended::Nothing => {}
+                RunEnd::Failed { .. } => failures += 1,
+                RunEnd::Nothing => {}
             }
-            let facts = Facts {
+            let facts = AfterRun {
                 ended: ended.clone(),
                 failures,
                 newest: newest.clone(),
@@ -272,11 +272,11 @@ mod tests {
 
     #[test]
     fn what_is_told_in_the_course_of_runs() {
-        use Ended::Nothing;
         use Level::Always;
         use Level::Failure;
         use Level::Problem;
-        type Run = (i64, Ended, &'static [&'static str]);
+        use RunEnd::Nothing;
+        type Run = (i64, RunEnd, &'static [&'static str]);
         let stories: [(&str, Level, Vec<Run>); 7] = [
             ("a good job is silent", Problem, vec![(0, good(), &[]), (24, good(), &[])]),
             ("unless all is wanted", Always, vec![(0, good(), &["completed"]), (1, Nothing, &[])]),
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn what_is_carried_forward_for_too_long_is_told_and_reminded_of() {
-        let mut facts = Facts {
+        let mut facts = AfterRun {
             ended: listed(),
             failures: 0,
             newest: None,
@@ -345,7 +345,7 @@ mod tests {
             seen: true,
         };
         let mut memory = Memory::default();
-        let mut told = |hours: i64, facts: &mut Facts| {
+        let mut told = |hours: i64, facts: &mut AfterRun| {
             let newest = Newest { name: "p.x".to_owned(), time: hour(hours) };
             facts.newest = Some(newest);
             let (alerts, after) = decide(&memory, facts, &rules(Level::Failure), hour(hours));
@@ -363,8 +363,8 @@ mod tests {
 
     #[test]
     fn damage_is_told_once_for_each_snapshot() {
-        let mut facts = Facts {
-            ended: Ended::Nothing,
+        let mut facts = AfterRun {
+            ended: RunEnd::Nothing,
             failures: 0,
             newest: Some(Newest { name: "p.b".to_owned(), time: hour(0) }),
             safe: None,
@@ -395,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_run_that_left_no_status_counts_all_the_same() {
-        let facts = Facts {
+        let facts = AfterRun {
             ended: bad(),
             failures: 0,
             newest: None,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::notify::decide::{Alert, Ended, Facts, Newest};
+use crate::notify::decide::{AfterRun, Alert, Newest, RunEnd};
 use crate::term::units::{counted, duration};
 
 /// Longest quote of an error, characters: a message is read on a telephone.
@@ -39,7 +39,7 @@ pub(crate) struct Speaker<'a> {
 }
 
 /// The text of `alert`.
-pub(crate) fn message(alert: &Alert, facts: &Facts, speaker: &Speaker<'_>) -> Message {
+pub(crate) fn message(alert: &Alert, facts: &AfterRun, speaker: &Speaker<'_>) -> Message {
     let Speaker { job, command, host, now, .. } = *speaker;
     let (event, urgent, title, rows) = match alert {
         Alert::Failed { failures, since, reminder } => (
@@ -137,9 +137,14 @@ pub(crate) fn test(speaker: &Speaker<'_>) -> Message {
 
 type Row = (&'static str, String);
 
-fn failed(failures: u32, since: DateTime<Utc>, facts: &Facts, speaker: &Speaker<'_>) -> Vec<Row> {
+fn failed(
+    failures: u32,
+    since: DateTime<Utc>,
+    facts: &AfterRun,
+    speaker: &Speaker<'_>,
+) -> Vec<Row> {
     let (reason, hint) = match &facts.ended {
-        Ended::Failed { reason, hint } => (quote(reason), hint.clone()),
+        RunEnd::Failed { reason, hint } => (quote(reason), hint.clone()),
         _ => ("the last run failed".to_owned(), None),
     };
     let runs = match failures {
@@ -155,8 +160,8 @@ fn failed(failures: u32, since: DateTime<Utc>, facts: &Facts, speaker: &Speaker<
     ]
 }
 
-fn problems(facts: &Facts, speaker: &Speaker<'_>) -> Vec<Row> {
-    let Ended::Completed { snapshot, problems, carried_forward } = &facts.ended else {
+fn problems(facts: &AfterRun, speaker: &Speaker<'_>) -> Vec<Row> {
+    let RunEnd::Completed { snapshot, problems, carried_forward } = &facts.ended else {
         return Vec::new();
     };
     let listed = counted(*problems, "entry was", "entries were");
@@ -176,7 +181,7 @@ fn problems(facts: &Facts, speaker: &Speaker<'_>) -> Vec<Row> {
     ]
 }
 
-fn unread(facts: &Facts, speaker: &Speaker<'_>) -> String {
+fn unread(facts: &AfterRun, speaker: &Speaker<'_>) -> String {
     let newest = facts.newest.as_ref().map_or("SNAPSHOT", |newest| newest.name.as_str());
     let dir = speaker.backups_dir;
     format!(
@@ -185,7 +190,7 @@ fn unread(facts: &Facts, speaker: &Speaker<'_>) -> String {
 }
 
 /// What a restore could use.
-fn safe(facts: &Facts, speaker: &Speaker<'_>) -> String {
+fn safe(facts: &AfterRun, speaker: &Speaker<'_>) -> String {
     let dir = speaker.backups_dir;
     if !facts.seen {
         return format!("unknown: {dir} could not be looked at; nothing in it was changed");
@@ -194,7 +199,7 @@ fn safe(facts: &Facts, speaker: &Speaker<'_>) -> String {
         return match facts.damaged.is_empty() {
             true => format!("nothing yet: there is no complete snapshot in {dir}"),
             false => format!(
-                "in part: there is damage in each complete snapshot in {dir}; verify tells which files"
+                "in part: there is damage in each complete snapshot in {dir}; verify shows which files"
             ),
         };
     };
@@ -241,9 +246,9 @@ mod tests {
         Speaker { job: "home", command: " home", host: "nas", backups_dir: "/backups", now }
     }
 
-    fn facts(ended: Ended) -> Facts {
+    fn facts(ended: RunEnd) -> AfterRun {
         let newest = Newest { name: "home.14-11-2023_22-13-20".to_owned(), time: at(0) };
-        Facts {
+        AfterRun {
             ended,
             failures: 3,
             newest: Some(newest.clone()),
@@ -257,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_failure_says_what_since_when_what_is_safe_and_what_to_do() {
-        let ended = Ended::Failed {
+        let ended = RunEnd::Failed {
             reason: "no connection to the source: no answer within 20 seconds".to_owned(),
             hint: Some("check that it is up".to_owned()),
         };
@@ -280,7 +285,7 @@ Safe:    home.14-11-2023_22-13-20, taken 2023-11-14 22:13 UTC (1 d 6 h ago), and
 
     #[test]
     fn each_alert_says_what_is_safe_and_none_is_empty() {
-        let completed = Ended::Completed {
+        let completed = RunEnd::Completed {
             snapshot: "home.16-11-2023_04-13-20".to_owned(),
             problems: 2,
             carried_forward: 1,
@@ -296,7 +301,7 @@ Safe:    home.14-11-2023_22-13-20, taken 2023-11-14 22:13 UTC (1 d 6 h ago), and
             assert!(message.body.contains(part), "{}", message.body);
             assert!(message.body.contains("Safe:    home.14-11"), "{}", message.body);
         }
-        let mut unseen = facts(Ended::Nothing);
+        let mut unseen = facts(RunEnd::Nothing);
         (unseen.seen, unseen.newest, unseen.safe) = (false, None, None);
         assert!(
             message(&Alert::Stale { since: at(0) }, &unseen, &speaker()).body.contains("unknown")

@@ -22,10 +22,10 @@ use crate::config::mistake::shown_path;
 use crate::config::types::NamedJob;
 use crate::health::unread_since;
 use crate::log::{JobLog, tail};
-use crate::notify::decide::{Ended, Facts, Newest, Rules, decide};
+use crate::notify::decide::{AfterRun, AlertRules, Newest, RunEnd, decide};
 use crate::notify::message::{Message, Speaker};
 use crate::notify::send::{Way, send};
-use crate::notify::sent_state::{Kept, Place, Unsent};
+use crate::notify::sent_state::{SentState, StateFile, Unsent};
 use crate::term::shell::word;
 
 /// How long after a run sending may go on; a server that is down must not delay the next job.
@@ -36,7 +36,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 const WORTH_TELLING: TimeDelta = TimeDelta::days(3);
 const WAITING: usize = 50;
 
-/// Says that a run has begun to whoever waits for its pings. One try, as it is worth nothing later.
+/// Sends the ping that a run has begun. One try, because it is useless later.
 pub(crate) fn begun(job: &NamedJob, log: &JobLog) {
     let (_, channels) = &job.notify;
     if channels.ping.is_none() {
@@ -44,12 +44,12 @@ pub(crate) fn begun(job: &NamedJob, log: &JobLog) {
     }
     let message = ping(job, "start", Utc::now());
     if let Err(error) = send(Way::Ping, &message, channels) {
-        log.warn(&format!("the start of this run could not be told by ping: {error}"));
+        log.warn(&format!("the ping at the start of this run could not be sent: {error}"));
     }
 }
 
-/// Tells what there is to tell after a run, and what could not be told after earlier ones.
-pub(crate) fn after(job: &NamedJob, ended: Ended, stop: &Stop, log: &JobLog) {
+/// Sends the alerts after a run, and those that could not be sent after earlier ones.
+pub(crate) fn after(job: &NamedJob, ended: RunEnd, stop: &Stop, log: &JobLog) {
     let (level, channels) = &job.notify;
     let ways = ways(channels);
     if ways.is_empty() && channels.ping.is_none() {
@@ -58,10 +58,11 @@ pub(crate) fn after(job: &NamedJob, ended: Ended, stop: &Stop, log: &JobLog) {
     let now = Utc::now();
     let (dir, prefix) = (&job.job.backups_dir, &job.job.prefix);
     let own = AppFiles::open(dir).ok();
-    let place = Place::new(own.as_ref(), dir, prefix, &env::temp_dir());
+    let place = StateFile::new(own.as_ref(), dir, prefix, &env::temp_dir());
     let mut kept = place.load();
     let facts = facts(job, ended, own.as_ref(), now);
-    let rules = Rules { level: *level, failures: job.alert.failures, max_age: job.alert.max_age };
+    let rules =
+        AlertRules { level: *level, failures: job.alert.failures, max_age: job.alert.max_age };
     let (alerts, memory) = decide(&kept.memory, &facts, &rules, now);
     kept.memory = memory;
     let (host, shown_dir) = (host(), shown_path(dir));
@@ -76,9 +77,9 @@ pub(crate) fn after(job: &NamedJob, ended: Ended, stop: &Stop, log: &JobLog) {
         }
     }
     let event = match facts.ended {
-        Ended::Completed { .. } => Some("success"),
-        Ended::Failed { .. } => Some("fail"),
-        Ended::Nothing => None,
+        RunEnd::Completed { .. } => Some("success"),
+        RunEnd::Failed { .. } => Some("fail"),
+        RunEnd::Nothing => None,
     };
     if let (Some(event), Some(_)) = (event, &channels.ping) {
         // Who waits for pings wants to know how it is, not how it was.
@@ -90,8 +91,8 @@ pub(crate) fn after(job: &NamedJob, ended: Ended, stop: &Stop, log: &JobLog) {
 
 /// Sends what waits. What cannot be sent stays for the next run, also when this one is killed meanwhile.
 fn deliver(
-    kept: &mut Kept,
-    place: &Place<'_>,
+    kept: &mut SentState,
+    place: &StateFile<'_>,
     channels: &Channels,
     stop: &Stop,
     log: &JobLog,
@@ -101,10 +102,10 @@ fn deliver(
     kept.unsent.drain(..surplus);
     let old = (now - WORTH_TELLING).timestamp();
     kept.unsent.retain(|unsent| unsent.since >= old && has(channels, unsent.way));
-    let store = |kept: &Kept| {
+    let store = |kept: &SentState| {
         if let Err(error) = place.store(kept) {
             log.warn(&format!(
-                "what was told cannot be noted, so that it may be told again: {error}"
+                "the sent alerts cannot be recorded, so that they may be sent again: {error}"
             ));
         }
     };
@@ -128,7 +129,7 @@ fn deliver(
         }
         let (name, event) = (way.name(), &unsent.message.event);
         match sent {
-            Ok(()) => log.info(&format!("told by {name}: {event}")),
+            Ok(()) => log.info(&format!("alert sent by {name}: {event}")),
             Err(error) => {
                 log.warn(&format!(
                     "the alert '{event}' could not be sent by {name}: {error}; the next run tries again"
@@ -159,9 +160,9 @@ pub(crate) fn names(job: &NamedJob) -> Vec<&'static str> {
     ways(channels).into_iter().chain(ping).map(Way::name).collect()
 }
 
-fn facts(job: &NamedJob, ended: Ended, own: Option<&AppFiles>, now: DateTime<Utc>) -> Facts {
+fn facts(job: &NamedJob, ended: RunEnd, own: Option<&AppFiles>, now: DateTime<Utc>) -> AfterRun {
     let (dir, prefix) = (&job.job.backups_dir, &job.job.prefix);
-    let mut facts = Facts {
+    let mut facts = AfterRun {
         ended,
         failures: 0,
         newest: None,

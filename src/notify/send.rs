@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Longest text that chat services take, bytes (Discord: 2,000 characters).
 const CHAT: usize = 1_900;
 
-/// One way to whoever is told.
+/// One channel of alerts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Way {

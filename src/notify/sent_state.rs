@@ -29,21 +29,21 @@ pub(crate) struct Unsent {
 /// Everything that is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Kept {
+pub(crate) struct SentState {
     #[serde(flatten)]
     pub(crate) memory: Memory,
     pub(crate) unsent: Vec<Unsent>,
 }
 
 /// Where it is kept.
-pub(crate) struct Place<'a> {
+pub(crate) struct StateFile<'a> {
     own: Option<&'a AppFiles>,
     name: String,
     /// Where it is kept when there is no [`AppFiles`].
     spare: PathBuf,
 }
 
-impl<'a> Place<'a> {
+impl<'a> StateFile<'a> {
     /// The place of the job with that prefix in that backups folder; `temporary` is the folder for
     /// temporary files.
     pub(crate) fn new(
@@ -64,13 +64,13 @@ impl<'a> Place<'a> {
     }
 
     /// What is kept. What was noted while the backups folder was away is the newer one.
-    pub(crate) fn load(&self) -> Kept {
+    pub(crate) fn load(&self) -> SentState {
         let own = self.own.and_then(|own| own.read(FOLDER, &self.name));
         let spare = self.read_spare();
-        let read = |bytes: Vec<u8>| serde_json::from_slice::<Kept>(&bytes).ok();
+        let read = |bytes: Vec<u8>| serde_json::from_slice::<SentState>(&bytes).ok();
         let (own, spare) = (own.and_then(read), spare.and_then(read));
         match (own, spare) {
-            (Some(own), Some(spare)) => Kept {
+            (Some(own), Some(spare)) => SentState {
                 memory: Memory {
                     since: own.memory.since.min(spare.memory.since),
                     damaged: own.memory.damaged,
@@ -86,7 +86,7 @@ impl<'a> Place<'a> {
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn store(&self, kept: &Kept) -> io::Result<()> {
+    pub(crate) fn store(&self, kept: &SentState) -> io::Result<()> {
         let bytes = serde_json::to_vec_pretty(kept)?;
         match self.own {
             Some(own) => {
@@ -139,9 +139,9 @@ mod tests {
         fs::create_dir_all(backups.join(".backup_manager")).unwrap();
         let own = AppFiles::open(&backups).unwrap();
         let prefix = Prefix::new("p").unwrap();
-        let here = Place::new(Some(&own), &backups, &prefix, dir.path());
-        let away = Place::new(None, &backups, &prefix, dir.path());
-        let kept = |failures, damaged: &[&str]| Kept {
+        let here = StateFile::new(Some(&own), &backups, &prefix, dir.path());
+        let away = StateFile::new(None, &backups, &prefix, dir.path());
+        let kept = |failures, damaged: &[&str]| SentState {
             memory: Memory {
                 failures,
                 damaged: damaged.iter().map(|name| (*name).to_owned()).collect(),
@@ -149,24 +149,25 @@ mod tests {
             },
             unsent: Vec::new(),
         };
-        assert_eq!(here.load(), Kept::default());
+        assert_eq!(here.load(), SentState::default());
         here.store(&kept(1, &["p.a"])).unwrap();
-        assert_eq!(away.load(), Kept::default());
+        assert_eq!(away.load(), SentState::default());
         away.store(&kept(2, &[])).unwrap();
         assert_eq!(away.load(), kept(2, &[]));
         assert_eq!(here.load(), kept(2, &["p.a"]));
         here.store(&kept(0, &[])).unwrap();
-        assert_eq!((here.load(), away.load()), (kept(0, &[]), Kept::default()));
+        assert_eq!((here.load(), away.load()), (kept(0, &[]), SentState::default()));
     }
 
     #[test]
     fn a_folder_that_others_can_write_to_is_not_trusted() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
-        let place = Place::new(None, Path::new("/nowhere"), &Prefix::new("p").unwrap(), dir.path());
-        place.store(&Kept::default()).unwrap();
+        let place =
+            StateFile::new(None, Path::new("/nowhere"), &Prefix::new("p").unwrap(), dir.path());
+        place.store(&SentState::default()).unwrap();
         let folder = place.spare.parent().unwrap();
         fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(place.store(&Kept::default()).is_err() && place.read_spare().is_none());
+        assert!(place.store(&SentState::default()).is_err() && place.read_spare().is_none());
     }
 }

@@ -9,14 +9,14 @@ use crate::schedule::zone::Zone;
 /// What a crontab says.
 #[derive(Debug, Default)]
 pub(crate) struct Crontab {
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: Vec<CronLine>,
     /// Lines that cannot be understood: number, and what is wrong with it.
     pub(crate) faults: Vec<(usize, String)>,
 }
 
 /// A line with a command.
 #[derive(Debug, Clone)]
-pub(crate) struct Line {
+pub(crate) struct CronLine {
     /// Its number in the file, from 1.
     pub(crate) number: usize,
     /// Its times as they are written.
@@ -40,7 +40,7 @@ enum When {
     Times(Box<Cron>),
 }
 
-impl Line {
+impl CronLine {
     /// Whether it runs when the daemon starts, and only then.
     pub(crate) fn at_start(&self) -> bool {
         matches!(self.when, When::Start)
@@ -54,7 +54,7 @@ impl Line {
         }
     }
 
-    /// Whether the two say the same; where they stand in their files does not matter.
+    /// Whether the two are equal; their position in the file does not matter.
     pub(crate) fn says_the_same(&self, other: &Self) -> bool {
         let what = |line: &Self| (line.fields.clone(), line.text.clone(), line.zone);
         what(self) == what(other) && self.variables == other.variables
@@ -89,15 +89,15 @@ struct Reader {
 }
 
 impl Reader {
-    fn line(&mut self, number: usize, text: &str) -> Result<Option<Line>, String> {
+    fn line(&mut self, number: usize, text: &str) -> Result<Option<CronLine>, String> {
         if text.contains(char::REPLACEMENT_CHARACTER) || text.contains('\0') {
-            return Err("it is not valid UTF-8 text; write it anew".to_owned());
+            return Err("it is not valid UTF-8 text; write it again".to_owned());
         }
         if let Some((name, value)) = variable(text) {
             return self.set(name, value).map(|()| None);
         }
         let (fields, text) = parts(text).ok_or(
-            "it is no line of a crontab; write five fields and a command, for example '0 3 * * * backup_manager run'",
+            "it is not a line of a crontab; write five fields and a command, for example '0 3 * * * backup_manager run'",
         )?;
         let when = if fields.eq_ignore_ascii_case("@reboot") {
             When::Start
@@ -107,11 +107,11 @@ impl Reader {
                 // The crate's messages are sentences.
                 let wrong = wrong.to_string();
                 let wrong = wrong.trim_end_matches('.');
-                format!("'{fields}' are no times: {wrong}; write five fields (minute hour day month weekday), or @hourly, @daily, @weekly, @monthly, @yearly")
+                format!("'{fields}' are not times: {wrong}; write five fields (minute hour day month weekday), or @hourly, @daily, @weekly, @monthly, @yearly")
             })?))
         };
         let (command, input) = command(text);
-        Ok(Some(Line {
+        Ok(Some(CronLine {
             number,
             fields,
             text: text.to_owned(),
@@ -128,7 +128,7 @@ impl Reader {
         match (name, zone) {
             ("CRON_TZ", None) if !value.is_empty() => {
                 return Err(format!(
-                    "'{value}' is no time zone; write for example CRON_TZ=Europe/Berlin"
+                    "'{value}' is not a time zone; write for example CRON_TZ=Europe/Berlin"
                 ));
             }
             ("CRON_TZ", zone) => self.cron_tz = zone,
@@ -238,14 +238,12 @@ mod tests {
         assert_eq!(crontab.lines.iter().filter(|line| line.command == "good").count(), 2);
         assert!(
             crontab.faults[1].1.contains(
-                "'61 * * * *' are no times: Component error: Number out of bounds; write"
+                "'61 * * * *' are not times: Component error: Number out of bounds; write"
             ),
             "{:?}",
             crontab.faults
         );
-        assert!(
-            crontab.faults[3].1.contains("'@never' are no times: such a name there is not; write")
-        );
+        assert!(crontab.faults[3].1.contains("'@never' are not times: the name is unknown; write"));
         assert!(crontab.faults.iter().all(|(_, wrong)| wrong.contains("write")));
     }
 

@@ -1,11 +1,11 @@
-//! Which lines are due: those of whose times one has come since they were last looked at. Several times
+//! Which lines are due: those with a time since the last check. Several times
 //! that were missed while the machine slept or the clock jumped count as one.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::schedule::crontab::{Crontab, Line};
+use crate::schedule::crontab::{CronLine, Crontab};
 
-/// A clock that is put back by up to this is waited for, so that no time comes twice; one that goes
+/// After a clock was set back by up to this, the daemon waits, so that no time occurs twice; one that goes
 /// back further was wrong before, and lines must not wait for hours or years until it is there again.
 const SET_BACK: TimeDelta = TimeDelta::minutes(5);
 
@@ -21,12 +21,12 @@ pub(crate) struct Agenda {
 struct Entry {
     /// Stays with a line when the crontab is read again.
     id: u64,
-    line: Line,
+    line: CronLine,
     seen: DateTime<Utc>,
     next: Option<DateTime<Utc>>,
 }
 
-/// A line whose time has come.
+/// A line that is due.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Due {
     /// Which line; see [`Agenda::line`].
@@ -36,7 +36,7 @@ pub(crate) struct Due {
 }
 
 impl Agenda {
-    /// Takes the lines of `crontab` in the place of those before. One that says the same as before goes
+    /// Replaces the lines by those of `crontab`. A line that is the same as before goes
     /// on where it was; a new one waits for its first time after `now`.
     pub(crate) fn replace(&mut self, crontab: &Crontab, now: DateTime<Utc>) {
         let mut before = std::mem::take(&mut self.entries);
@@ -79,12 +79,12 @@ impl Agenda {
     }
 
     /// The line of that id.
-    pub(crate) fn line(&self, id: u64) -> Option<&Line> {
+    pub(crate) fn line(&self, id: u64) -> Option<&CronLine> {
         self.entries.iter().find(|entry| entry.id == id).map(|entry| &entry.line)
     }
 
     /// All lines with their next times.
-    pub(crate) fn times(&self) -> impl Iterator<Item = (&Line, Option<DateTime<Utc>>)> {
+    pub(crate) fn times(&self) -> impl Iterator<Item = (&CronLine, Option<DateTime<Utc>>)> {
         self.entries.iter().map(|entry| (&entry.line, entry.next))
     }
 }

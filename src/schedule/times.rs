@@ -1,6 +1,6 @@
-//! When a line's times come next. All searching is done in local time, which knows no daylight saving;
+//! The next time of a line. The search is in local time without daylight saving;
 //! only the result is turned into an instant. So each local time comes once a day: of one that the
-//! clocks show twice the later counts, and what they skip comes at the end of the gap.
+//! clocks show twice the later counts, and a time that they skip is moved to the end of the gap.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use croner::Cron;
@@ -16,10 +16,10 @@ pub(crate) fn read(fields: &str) -> Result<Cron, String> {
     let fields = if fields.eq_ignore_ascii_case("@midnight") { "@daily" } else { fields };
     let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
     let cron = parser.parse(fields).map_err(|error| match fields.starts_with('@') {
-        true => "such a name there is not".to_owned(),
+        true => "the name is unknown".to_owned(),
         false => error.to_string(),
     })?;
-    // From a leap year's start on: what does not come in eight years never does (29-02 skips 1900).
+    // From a leap year's start on: a date that is not in eight years is in none (29-02 skips 1900).
     match cron.find_next_occurrence(&DateTime::UNIX_EPOCH, true) {
         Ok(_) => Ok(cron),
         Err(_) => Err("there is no such day in any year".to_owned()),

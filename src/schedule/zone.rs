@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Local, MappedLocalTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
-/// The longest gap that a zone's clock was ever put forward by is a day (Samoa, 2011); two are looked at.
+/// The longest gap of a zone's clock is a day (Samoa, 2011); the search covers two.
 const LONGEST_GAP_MINUTES: i64 = 2 * 24 * 60;
 
 /// The zone that the times of a crontab line are meant in.

@@ -20,7 +20,7 @@ use crate::args::load::{configured, inputs};
 use crate::config::load_for_reading;
 use crate::config::mistake::shown_path;
 use crate::config::setting::Key;
-use crate::config::types::{NamedJob, Shelf};
+use crate::config::types::{NamedJob, SnapshotPlace};
 use crate::exit::Exit;
 use crate::hint;
 use crate::term::print::say;
@@ -69,7 +69,7 @@ impl Series {
         self.history.complete.iter().map(located).collect()
     }
 
-    /// The source roots of a snapshot: its report tells them, else what the job backs up now.
+    /// The source roots of a snapshot: those of its report, else those of the job.
     pub(crate) fn roots_of(&self, name: &SnapshotName) -> Roots {
         let of_job = || self.job.as_ref().map(|job| Roots::of_layout(&job.job.layout));
         let report = self.catalog.report(name);
@@ -106,13 +106,17 @@ pub(crate) fn open(
         ));
     }
     if all.is_empty() && !asked.is_empty() {
-        say(&format!("there is no snapshot of {}; list shows what there is", asked.join(", ")));
+        say(&format!("there is no snapshot of {}; list shows the snapshots", asked.join(", ")));
         return Err(Exit::Usage);
     }
     Ok(all)
 }
 
-fn of_shelf(shelf: Shelf, asked: &[String], all: &mut Vec<Series>) -> Result<(), LookError> {
+fn of_shelf(
+    shelf: SnapshotPlace,
+    asked: &[String],
+    all: &mut Vec<Series>,
+) -> Result<(), LookError> {
     let catalog = Arc::new(Repository::open(&shelf.backups_dir)?);
     let job = shelf.job.map(Arc::new);
     let series = |name: String, prefix: Prefix| {
@@ -142,7 +146,7 @@ fn of_shelf(shelf: Shelf, asked: &[String], all: &mut Vec<Series>) -> Result<(),
     Ok(())
 }
 
-/// Says why something cannot be looked at.
+/// Says why something cannot be read.
 pub(crate) fn unlookable(error: &LookError) -> Exit {
     say(&format!("{error}; {}", hint::unlookable(error)));
     Exit::Failed
@@ -241,7 +245,7 @@ pub(crate) fn straight(path: &Path) -> PathBuf {
     straight
 }
 
-/// The path on the source that a person means: as it is, from the current folder on, or as it lies in a
+/// The path on the source that the user means: absolute, from the current folder on, or as it is in a
 /// snapshot's folder, to which a shell completes it.
 pub(crate) fn on_source(series: &Series, path: &OsStr) -> Vec<u8> {
     match in_snapshot(series, path) {

@@ -20,7 +20,7 @@ use crate::snapshots::open::Series;
 use crate::term::print::say;
 
 /// Channels over the connection, also nearby and at once: each is a server of its own that waits for its disk, and disks
-/// sync for several at once. sshd bears 10 (`MaxSessions`).
+/// sync for several at once. sshd allows 10 (`MaxSessions`).
 const CHANNELS: usize = 8;
 
 /// A folder of another machine.
@@ -43,7 +43,7 @@ pub(crate) enum HostError {
     Place(PlaceError),
 }
 
-/// Takes `HOST:DIR` apart, as scp and rsync do: a colon in front of any slash. `None` for a folder of this
+/// Splits `HOST:DIR`, as scp and rsync do: a colon before any slash. `None` for a folder of this
 /// machine.
 pub(crate) fn split(to: &[u8]) -> Option<(&[u8], &[u8])> {
     let bracket = to.iter().position(|byte| matches!(byte, b'[' | b':' | b'/'));
@@ -56,7 +56,7 @@ pub(crate) fn split(to: &[u8]) -> Option<(&[u8], &[u8])> {
     (to[at] == b':').then_some((&to[..at], &to[at + 1..]))
 }
 
-/// The address in front of the colon.
+/// The address before the colon.
 ///
 /// # Errors
 /// When it is none.
@@ -94,7 +94,7 @@ impl Host {
         Self { address, dir, options, backups_dir, sftp_channels }
     }
 
-    /// Connects, and makes the folder unless it is only to be looked at.
+    /// Connects, and makes the folder unless this is a dry run.
     ///
     /// # Errors
     /// See [`HostError`].

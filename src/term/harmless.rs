@@ -10,7 +10,7 @@ fn steers(c: char) -> bool {
     c.is_control() || is_invisible(c)
 }
 
-/// `value` as JSON, pretty or on one line. C1 controls, DEL and those that turn the direction of text round stand in
+/// `value` as JSON, pretty or on one line. C1 controls, DEL and those that change the direction of text are in
 /// no JSON of ours as they are: serde escapes only what RFC 8259 has to have escaped.
 pub(crate) fn json(value: &impl Serialize, pretty: bool) -> String {
     // Text and maps with text keys always have a JSON form.

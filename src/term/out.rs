@@ -37,7 +37,7 @@ impl Out {
         self.text(&table.render(self.palette));
     }
 
-    /// Whether nobody can read what is still to be written.
+    /// Whether the output is closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.error.is_some()
     }

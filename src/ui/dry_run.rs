@@ -22,14 +22,14 @@ pub(crate) enum Form {
     Json,
 }
 
-/// Writes the changes of one job as they are found. When nobody reads them any more it asks the
+/// Writes the changes of one job as they are found. When the output is closed it asks the
 /// comparison to end.
 pub(crate) struct Changes {
     form: Form,
     job: String,
     stop: Arc<Stop>,
     out: Mutex<Out>,
-    /// Somebody else tells the changes.
+    /// Another sink reports the changes.
     totals_only: bool,
 }
 
@@ -66,7 +66,7 @@ impl Changes {
         Self { form, job: job.to_owned(), stop, out: Mutex::new(out), totals_only: false }
     }
 
-    /// Leaves the changes to somebody else.
+    /// Leaves the changes to another sink.
     pub(crate) fn totals_only(self) -> Self {
         Self { totals_only: true, ..self }
     }

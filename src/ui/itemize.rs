@@ -38,7 +38,7 @@ impl ItemSink for ItemLines {
         let lines: String = items.iter().map(|item| self.line(item)).collect();
         self.terminal.suspended(|| {
             let mut stdout = io::stdout().lock();
-            // A backup goes on when nobody reads about it any more.
+            // A backup continues when its output is closed.
             let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
         });
     }

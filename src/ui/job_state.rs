@@ -17,7 +17,7 @@ use crate::ui::summary::table;
 pub(crate) struct State {
     pub(crate) name: String,
     pub(crate) now: DateTime<Utc>,
-    /// What was found, or why it could not be looked at.
+    /// What was found, or why it could not be read.
     pub(crate) look: Result<Look, String>,
     /// Why it is not healthy.
     pub(crate) complaints: Vec<String>,
@@ -28,7 +28,7 @@ pub(crate) struct State {
     /// When the crontab starts a run after that, if there is one that does.
     pub(crate) crontab: Option<DateTime<Utc>>,
     pub(crate) forecast: Forecast,
-    /// The mode of the backups folder when all users may enter it and nobody said that this is meant.
+    /// The mode of the backups folder if all users may enter it and BACKUPS_MODE does not say so.
     pub(crate) open_mode: Option<u32>,
 }
 
@@ -141,9 +141,7 @@ impl State {
             format!("at the last runs' {per_day} a day")
         };
         match self.forecast {
-            Forecast::Unknown => {
-                "not known: it takes three runs over a day or more to tell".to_owned()
-            }
+            Forecast::Unknown => "not known: it takes three runs over a day or more".to_owned(),
             Forecast::NotInSight { bytes_per_day } => {
                 format!("not within ten years, {}", pace(bytes_per_day))
             }

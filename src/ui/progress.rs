@@ -11,7 +11,7 @@ use tracing::Level;
 
 use crate::log::JobLog;
 use crate::term::terminal::Terminal;
-use crate::ui::progress_line::{Rate, Status, shortened};
+use crate::ui::progress_line::{ProgressLine, Rate, shortened};
 
 /// How a run's progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Ticker {
             let bar = (show == Show::Display).then(|| display(&terminal));
             while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
                 let elapsed = began.elapsed().as_secs_f64();
-                let status = Status::of(&progress, &mut rate, elapsed, dry_run);
+                let status = ProgressLine::of(&progress, &mut rate, elapsed, dry_run);
                 let folder = progress.folder();
                 if let Some(bar) = &bar {
                     let folder = shortened(&folder, Terminal::columns().saturating_sub(3));

@@ -11,7 +11,7 @@ use crate::term::units::{bytes, count, counted, duration};
 
 /// The counters of a run at one moment.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Status {
+pub(crate) struct ProgressLine {
     phase: Phase,
     entries: u64,
     entries_expected: u64,
@@ -27,7 +27,7 @@ pub(crate) struct Status {
     dry_run: bool,
 }
 
-impl Status {
+impl ProgressLine {
     /// Reads the counters, `elapsed` seconds after the run began.
     pub(crate) fn of(progress: &Progress, rate: &mut Rate, elapsed: f64, dry_run: bool) -> Self {
         let bytes_copied = progress.bytes_copied.load(Relaxed);
@@ -45,7 +45,7 @@ impl Status {
         }
     }
 
-    /// Seconds that the listing will go on, when the base tells how much there is.
+    /// Seconds until the end of the listing, estimated from the base.
     fn remaining(&self) -> Option<f64> {
         let known = self.entries_expected > self.entries && self.entries > 0 && self.elapsed >= 2.0;
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
@@ -181,8 +181,8 @@ pub(crate) fn shortened(path: &str, columns: usize) -> String {
 mod tests {
     use super::*;
 
-    fn status() -> Status {
-        Status {
+    fn status() -> ProgressLine {
+        ProgressLine {
             phase: Phase::Copying,
             entries: 250,
             entries_expected: 1000,
@@ -204,16 +204,16 @@ mod tests {
                 "copying: 250 of about 1,000 entries, about 30 s left, 200 linked, 50 copied, 4.0 KiB at 1.0 KiB/s",
             ),
             (
-                Status { entries_expected: 0, ..status() },
+                ProgressLine { entries_expected: 0, ..status() },
                 "copying: 250 entries, 200 linked, 50 copied, 4.0 KiB at 1.0 KiB/s",
             ),
             (
-                Status { entries: 2000, dry_run: true, ..status() },
+                ProgressLine { entries: 2000, dry_run: true, ..status() },
                 "comparing: 2,000 of about 2,000 entries",
             ),
-            (Status { phase: Phase::Preparing, ..status() }, "preparing"),
+            (ProgressLine { phase: Phase::Preparing, ..status() }, "preparing"),
             (
-                Status { phase: Phase::Removing, removed: 1, ..status() },
+                ProgressLine { phase: Phase::Removing, removed: 1, ..status() },
                 "removing old snapshots, 1 entry so far",
             ),
         ] {

@@ -1,4 +1,4 @@
-//! What a restore tells: a line for each difference in a dry run, else for what did not go well, and totals.
+//! The output of a restore: a line for each difference in a dry run, else for each problem, and totals.
 
 use std::sync::{Arc, Mutex};
 
@@ -65,7 +65,7 @@ impl Restored {
         let mut state = unpoisoned(self.state.into_inner());
         if state.partly > MOST_PARTLY && !self.json {
             let more = count(state.partly - MOST_PARTLY);
-            say(&format!("and {more} more of that kind; --json tells all"));
+            say(&format!("and {more} more of that kind; --json shows all"));
         }
         if self.json {
             let line = json!({

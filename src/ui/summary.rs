@@ -91,7 +91,7 @@ pub(crate) fn summary(report: &Report, problems: Problems) -> String {
         rows.push(("vanished", format!("{} while they were read", count(counts.vanished))));
     }
     if counts.healed > 0 {
-        rows.push(("healed", format!("{}, damaged before, copied anew", count(counts.healed))));
+        rows.push(("healed", format!("{}, damaged before, copied again", count(counts.healed))));
     }
     if problems.total() > 0 {
         rows.push(("problems", problems.line()));

@@ -371,8 +371,8 @@ fn mistakes_are_named_before_anything_is_touched() {
     let stage = Stage::with(BIN, &sample());
     for (key, value, reason) in [
         ("rsync-dict-params", "{\"--exclude\": ", "not valid JSON"),
-        ("rsync-dict-params", "['--exclude']", "no object"),
-        ("rsync-dict-params", "[1]", "no object"),
+        ("rsync-dict-params", "['--exclude']", "not an object"),
+        ("rsync-dict-params", "[1]", "not an object"),
         ("rsync-dict-params", "{\"--bwlimit\": 5}", "write it in quotes"),
         ("rsync-dict-params", "{\"--exclude\": {}}", "neither a text"),
         ("rsync-dict-params", "{\"exclude\": \"x\"}", "not an option"),

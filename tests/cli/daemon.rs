@@ -104,8 +104,8 @@ fn commands_get_the_environment_and_a_broken_line_stops_no_other() {
     assert_eq!(service.line(&mut running, "input"), "1\n2");
     service.line(&mut running, "ended");
     let done = service.end(running);
-    done.assert_says("crontab, line 3: '99 * * * *' are no times");
-    done.assert_says("crontab, line 5: it is no line of a crontab");
+    done.assert_says("crontab, line 3: '99 * * * *' are not times");
+    done.assert_says("crontab, line 5: it is not a line of a crontab");
     done.assert_says("crontab line 7 ended with exit code 7");
     done.assert_says("crontab line 8 ended with exit code 127");
     done.assert_says("a user before the command is for /etc/cron.d only");
@@ -259,5 +259,5 @@ fn as_root_it_becomes_the_user_that_puid_and_pgid_name() {
     let by_hand = service.verb("run").program(&program).env("PUID", "12345");
     by_hand.set("minimum-time-guard-h", "0").expect(0);
     assert_eq!(service.stage.history().newest().metadata().expect("there").uid(), 12345);
-    daemon.env("PUID", "me").expect(2).assert_says("PUID: 'me' is no number");
+    daemon.env("PUID", "me").expect(2).assert_says("PUID: 'me' is not a number");
 }

@@ -69,7 +69,7 @@ fn mail_says_what_since_when_what_is_safe_and_what_to_do() {
         set(with(&stage, stage.run())).expect(0);
         assert_eq!(server.mails().len(), 0, "a good run is silent");
         let done = set(failing(&stage)).expect(1);
-        done.assert_says("told by mail: failed");
+        done.assert_says("alert sent by mail: failed");
         assert!(!done.said().contains(PASSWORD));
         assert!(!own(&stage.backups.join(".backup_manager")).contains(PASSWORD));
         let mails = server.mails();
@@ -212,7 +212,7 @@ fn secrets_have_no_flag_and_mistakes_do_not_repeat_them() {
     let stage = stage();
     stage.run().set("webhook-url", "https://h.example/x").expect(2);
     let done = stage.run().env("WEBHOOK_URL", "htp://h.example/T0K3N").expect(2);
-    done.assert_says("WEBHOOK_URL: it is no URL");
+    done.assert_says("WEBHOOK_URL: it is not a web URL");
     assert!(!done.said().contains("T0K3N"));
     stage.run().set("mail-to", "me@example.org").expect(2).assert_says("SMTP_HOST");
     assert!(!stage.bare_run().arg("--help").expect(0).said().contains("--smtp-password"));

@@ -165,7 +165,7 @@ fn a_device_is_listed_and_the_rest_is_stored() {
     need!(need::root());
     let server = need!(Sshd::serving(Subsystem::Internal));
     let stage = Stage::with(BIN, &Tree::new().char_device("null", 1, 3).file("file", "1"));
-    server.reached_by(stage.run()).expect(3).assert_says("does not tell which device it is");
+    server.reached_by(stage.run()).expect(3).assert_says("does not report the device number");
     let copy = stage.inside(&stage.history().newest());
     assert!(copy.join("file").exists());
     assert!(!copy.join("null").exists());

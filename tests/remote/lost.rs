@@ -227,7 +227,7 @@ fn a_host_that_does_not_come_back_leaves_an_incomplete_snapshot_for_the_next_run
     scene.line.refuse(true);
     scene.server.stop();
     let done = running.wait();
-    done.assert_code(1).assert_says("the source is lost").assert_says("the next run goes on");
+    done.assert_code(1).assert_says("the source is lost").assert_says("the next run continues");
     scene.assert_incomplete(1);
     // A run that cannot connect loses nothing either.
     let done = scene.run().expect(1);

@@ -415,7 +415,9 @@ fn the_snapshot_is_taken_from_the_path_and_a_mistyped_one_is_recognised() {
     // A word that resembles a snapshot selection.
     let file = stage.source.join("file");
     let mistyped = back(&[Path::new("lastest"), &file]).expect(2);
-    mistyped.assert_says("'lastest' is no snapshot; did you mean latest?").assert_says("./lastest");
+    mistyped
+        .assert_says("'lastest' is not a snapshot; did you mean latest?")
+        .assert_says("./lastest");
     let name = format!("{}9", old.file_name().unwrap().to_str().unwrap());
     back(&[Path::new(&name), &file]).expect(2).assert_says("did you mean");
     assert!(!stage.beside("back").exists(), "a mistake makes nothing");

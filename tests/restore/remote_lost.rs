@@ -127,7 +127,7 @@ fn a_host_that_does_not_come_back_ends_it_and_the_same_command_goes_on() {
     scene.line.cut();
     let done = running.wait();
     done.assert_code(1).assert_says("the connection was lost");
-    done.assert_says("the same command goes on where it was");
+    done.assert_says("the same command continues where it stopped");
     assert!(done.lines_with("FAILED") == 0, "nothing is wrong with single entries");
     scene.assert_whole();
     scene.line.refuse(false);
@@ -160,7 +160,7 @@ fn signals_stop_it_within_seconds_and_the_same_command_goes_on() {
         running.signal(signal);
         assert!(running.ended_within(Duration::from_secs(2)), "{signal:?} stops it");
         let done = running.wait();
-        done.assert_code(code).assert_says("the same command goes on where it was");
+        done.assert_code(code).assert_says("the same command continues where it stopped");
         scene.assert_whole();
     }
     let mut running = scene.run().start();

@@ -1,4 +1,4 @@
-//! Where files come from and go to: implements the engine's source interface for local folders and
+//! Sources and targets: implements the engine's source interface for local folders and
 //! for SFTP, and the engine's restore target for SFTP. The only crate that knows ssh.
 //!
 //! A [`LocalSource`] answers on the calling thread. An [`SftpSource`] answers later, on its own

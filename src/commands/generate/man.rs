@@ -48,7 +48,7 @@ fn render(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     man.render_version_section(page)
 }
 
-/// What stands below the help, each command on a line of its own: troff fills what it is not told to leave.
+/// The text below the help, each command on a line of its own: troff joins lines without a request.
 fn examples(text: &str) -> String {
     let mut page = String::new();
     for line in text.lines().filter(|line| !line.is_empty()) {

@@ -1,11 +1,12 @@
 //! `restore [SNAPSHOT] [PATH…] --to DIR | --to user@host:DIR | --in-place`: gives everything back as it was.
 
 pub(crate) mod words;
+mod work;
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::Local;
@@ -13,33 +14,23 @@ use engine::entry::Kind;
 use engine::entry::escape::shown;
 use engine::fs::dir::node::proc_is_mounted;
 use engine::fs::dir::resolve::{Resolved, untrusted};
-use engine::monitor::{Progress, Silent};
-use engine::repository::Repository;
 use engine::repository::records::report::Report;
 use engine::restore::delete::absence::Absence;
-use engine::restore::destination::{Landing, LandingError, below_a_folder, in_place};
+use engine::restore::destination::{LandingError, below_a_folder, in_place};
 use engine::restore::plan::Overwrite;
-use engine::restore::request::{Options, RestoreError};
-use engine::restore::restore;
-use engine::restore::targets::Target;
-use engine::restore::targets::local::{Local as Here, PlaceError};
-use engine::restore::targets::preview::Preview;
+use engine::restore::request::Options;
 use engine::snapshot::name::SnapshotName;
-use engine::threads::cancel::Stop;
 use transport::sftp::ssh::address::Address;
 
 use crate::args::flags::{Restoring, SettingFlags};
-use crate::config::mistake::shown_path;
+use crate::commands::restore::work::{Destination, Work};
 use crate::exit::Exit;
 use crate::hint;
 use crate::jobs::signals::supervise;
-use crate::jobs::{context, sync_child};
-use crate::snapshots::open::{Picked, Series, Where, open, unlookable};
+use crate::snapshots::open::{Picked, Series, Where, open};
 use crate::snapshots::restore_host;
-use crate::snapshots::restore_host::{Host, HostError};
+use crate::snapshots::restore_host::Host;
 use crate::term::print::say;
-use crate::term::terminal::Terminal;
-use crate::ui::restore::Restored;
 
 const EXAMPLES: &str = "\
 SNAPSHOT is a name, latest, latest~2, oldest, a date or time, '2 days ago'; without it the latest counts.
@@ -75,7 +66,7 @@ pub(crate) struct Args {
     /// Restore into this folder, made if it is missing; USER@HOST:DIR is on another machine
     #[arg(long, value_name = "DIR", group = "place")]
     to: Option<OsString>,
-    /// Port of that machine's sshd, unless ssh's configuration tells it
+    /// Port of that machine's sshd, unless ssh's configuration has it
     #[arg(long, value_name = "PORT", requires = "to")]
     ssh_port: Option<u16>,
     /// Restore to where it came from; asks first
@@ -116,7 +107,7 @@ struct Sure {
     /// Remove also what the rules of the run left out of the snapshot (filters, sizes, kinds, lists)
     #[arg(long, requires = "delete")]
     delete_excluded: bool,
-    /// Remove even by a snapshot that is damaged, or whose report does not tell what its run did not see
+    /// Remove even by a damaged snapshot, or one whose report lacks what its run did not see
     #[arg(long, requires = "delete")]
     delete_anyway: bool,
 }
@@ -145,30 +136,11 @@ impl From<When> for Overwrite {
     }
 }
 
-/// Where to.
-#[derive(Debug, Clone)]
-enum Destination {
-    Folder(PathBuf),
-    Host(Box<Host>),
-    InPlace,
-}
-
 /// What `--to` says.
 enum To {
     Folder(PathBuf),
     Host(Address, Vec<u8>),
     InPlace,
-}
-
-/// What is to be done.
-struct Work {
-    catalog: Arc<Repository>,
-    snapshot: SnapshotName,
-    landing: Landing,
-    place: Destination,
-    options: Options,
-    dry_run: bool,
-    json: bool,
 }
 
 pub(crate) fn run(args: Args) -> Exit {
@@ -185,7 +157,7 @@ pub(crate) fn run(args: Args) -> Exit {
 fn done(work: Work) -> Exit {
     supervise(
         move |stop| work.done(&stop),
-        |_| say("stopped; the same command goes on where it was"),
+        |_| say("stopped; the same command continues where it stopped"),
     )
 }
 
@@ -281,7 +253,7 @@ fn folder(to: OsString, port: Option<u16>) -> Result<To, Exit> {
     Ok(To::Folder(here.join(PathBuf::from(to))))
 }
 
-/// What may be removed by a snapshot that does not hold it; refused where that cannot be told.
+/// What may be removed because the snapshot does not contain it; refused where that is unknown.
 fn absence(series: &Series, name: &SnapshotName, sure: &Sure) -> Result<Arc<Absence>, Exit> {
     let (absence, doubts) = series.catalog.absence(name, sure.delete_excluded);
     if !doubts.is_empty() {
@@ -300,7 +272,7 @@ fn absence(series: &Series, name: &SnapshotName, sure: &Sure) -> Result<Arc<Abse
 }
 
 /// Where a source root really lies: symlinks in what exists of it are followed, but none that another user can have
-/// put there. It has to be the folder that `report` tells of, unless another one is accepted.
+/// put there. It has to be the folder of `report`, unless another one is accepted.
 fn resolve(
     path: &[u8],
     report: Option<&Report>,
@@ -312,7 +284,7 @@ fn resolve(
         None => LandingError::Root { path: shown(path), why: error.to_string() },
     };
     let found = match Resolved::at(&root) {
-        // A symlink that leads nowhere: the restore says what is in the way.
+        // A dangling symlink: the restore reports what is in the way.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path.to_vec()),
         found => found.map_err(failed)?,
     };
@@ -333,168 +305,14 @@ fn resolve(
 fn unlanded(error: &LandingError) -> &'static str {
     match error {
         LandingError::Clash { .. } => "restore them one after the other, into different folders",
-        LandingError::Outside(_) => "history and find tell the paths that there are",
+        LandingError::Outside(_) => "history and find show the paths",
         LandingError::Link(_) => hint::UNTRUSTED_LINK,
         LandingError::Root { .. } => {
             "see to it that this user may look there, or restore with --to"
         }
         LandingError::Replaced { .. } => {
-            "if it was made anew, on a new disk for example, add --accept-replaced; else bring the folder back, or restore with --to"
+            "if it was created again, for example on a new disk, add --accept-replaced; else bring the folder back, or restore with --to"
         }
         LandingError::NoRoots => "name the paths, or restore with --to",
-    }
-}
-
-impl Work {
-    /// Asks whether to restore in place.
-    fn confirm(&self) -> Result<(), Exit> {
-        if !io::stdin().is_terminal() || !Terminal::is_there() {
-            say(
-                "restoring in place asks before it starts, and nobody is there to answer; add --yes, or --dry-run to see what it would do",
-            );
-            return Err(Exit::Usage);
-        }
-        let over = match self.options.overwrite {
-            Overwrite::Never => "What is there and differs is left.",
-            Overwrite::Newer => "What is there and older is REPLACED.",
-            Overwrite::Changed => "What is there and differs is REPLACED.",
-            Overwrite::Always => "What is there is REPLACED.",
-        };
-        let delete = if self.options.delete.is_some() {
-            " What the snapshot is known not to have had is REMOVED."
-        } else {
-            ""
-        };
-        let mut paths = String::new();
-        for item in &self.landing.items {
-            let names: Vec<&[u8]> = item.to.iter().map(|name| name.to_bytes()).collect();
-            paths.push_str(&format!("  /{}\n", shown(&names.join(&b'/'))));
-        }
-        let mut stderr = io::stderr();
-        let _ = write!(
-            stderr,
-            "From {} come back:\n{paths}{over}{delete} --dry-run shows it in detail.\nGo on? [y/N] ",
-            self.snapshot
-        );
-        let mut answer = String::new();
-        let _ = stderr.flush().and_then(|()| io::stdin().lock().read_line(&mut answer).map(drop));
-        if matches!(answer.trim(), "y" | "Y" | "yes") {
-            Ok(())
-        } else {
-            say("nothing was done");
-            Err(Exit::Failed)
-        }
-    }
-
-    fn done(&self, stop: &Arc<Stop>) -> Exit {
-        let top = match &self.place {
-            Destination::Folder(path) => path.as_path(),
-            Destination::InPlace => Path::new("/"),
-            Destination::Host(host) => return self.to_host(host, stop),
-        };
-        let sync = sync_child::in_a_child;
-        let opened = if self.dry_run || matches!(self.place, Destination::InPlace) {
-            Here::look_at(top, &self.catalog, sync)
-        } else {
-            Here::make(top, &self.catalog, sync)
-        };
-        match opened {
-            Err(error) => {
-                say(&format!("{error}; {}", unplaced(&error)));
-                match error {
-                    PlaceError::InBackups { .. } => Exit::Usage,
-                    PlaceError::Impossible { .. } => Exit::Failed,
-                }
-            }
-            Ok(target) if self.dry_run => self.to(&Preview(target), shown_path(top), stop),
-            Ok(target) => self.to(&target, shown_path(top), stop),
-        }
-    }
-
-    fn to_host(&self, host: &Host, stop: &Arc<Stop>) -> Exit {
-        let at = |path: &[u8]| host.shown(path);
-        match host.open(self.dry_run, stop) {
-            Err(_) if stop.asked() => Exit::Signal(0),
-            Err(HostError::Place(error)) => {
-                say(&format!("{}: {error}; {}", at(b""), unplaced(&error)));
-                match error {
-                    PlaceError::InBackups { .. } => Exit::Usage,
-                    PlaceError::Impossible { .. } => Exit::Failed,
-                }
-            }
-            Err(HostError::Connect(error)) => {
-                let hint = hint::unconnected(&error);
-                say(&format!("cannot restore to {} {error}; {hint}", at(b"")));
-                Exit::Failed
-            }
-            Ok(target) => {
-                let top = at(target.path());
-                if !target.syncs() && !self.dry_run {
-                    say(
-                        "that machine's SFTP server syncs nothing: what is written is on its disk when its system puts it there, or when you run `sync` on it",
-                    );
-                }
-                if self.dry_run {
-                    let target = Preview(target);
-                    let exit = self.to(&target, top, stop);
-                    target.0.close();
-                    exit
-                } else {
-                    let synced = target.syncs();
-                    let exit = self.to(&target, top, stop);
-                    if synced && !target.syncs() {
-                        say(
-                            "that machine cannot sync what its SFTP server offered to: what is written is on its disk when its system puts it there, or when you run `sync` on it",
-                        );
-                    }
-                    target.close();
-                    exit
-                }
-            }
-        }
-    }
-
-    fn to<T: Target>(&self, target: &T, top: String, stop: &Arc<Stop>) -> Exit {
-        let progress = Arc::new(Progress::default());
-        let whole_seconds = target.facts().granularity_ns >= 1_000_000_000;
-        let told = Restored::new(top, self.dry_run, self.json, whole_seconds, &progress);
-        let context = context(stop, &progress, Arc::new(Silent));
-        let (from, landing) = ((&*self.catalog, &self.snapshot), &self.landing);
-        match restore(from, landing, target, self.options.clone(), &context, &told) {
-            Ok(counts) => told.finish(&self.snapshot, &counts),
-            Err(error) => {
-                drop(told);
-                self.failed(&error)
-            }
-        }
-    }
-
-    fn failed(&self, error: &RestoreError) -> Exit {
-        match error {
-            RestoreError::Stopped => Exit::Signal(0),
-            RestoreError::Look(error) => unlookable(error),
-            RestoreError::NoSuchPath { .. } => {
-                say(&format!("{error}; history and find tell what there is; nothing was written"));
-                Exit::Usage
-            }
-            RestoreError::NoSpace { .. } | RestoreError::Target(_) => {
-                say(&format!("{error}; {}", hint::unrestored()));
-                Exit::Failed
-            }
-            RestoreError::Lost(_) => {
-                say(&format!("{error}; {}", hint::restore_lost()));
-                Exit::Failed
-            }
-        }
-    }
-}
-
-fn unplaced(error: &PlaceError) -> &'static str {
-    match error {
-        PlaceError::InBackups { .. } => {
-            "nothing is ever restored into backups; name another folder"
-        }
-        PlaceError::Impossible { error, .. } if untrusted(error).is_some() => hint::UNTRUSTED_LINK,
-        PlaceError::Impossible { .. } => "name a folder that can be written to",
     }
 }

@@ -19,7 +19,7 @@ const FEW_LETTERS: usize = 2;
 /// The snapshot that is meant, and the paths on its source.
 ///
 /// # Errors
-/// The exit, when that cannot be told; it is said why.
+/// The exit code when that is unknown; the reason is printed.
 pub(crate) fn meaning<'a>(
     all: &'a [Series],
     words: &[OsString],
@@ -89,7 +89,7 @@ fn one_snapshot<'a>(all: &'a [Series], paths: &[OsString]) -> Result<Option<Pick
     let Some(Picked { series, name }) = found else { return Ok(None) };
     let known = series.history.complete.iter().chain(&series.history.incomplete);
     if !known.into_iter().any(|there| *there == name) {
-        say(&format!("there is no snapshot {name}; list shows what there is"));
+        say(&format!("there is no snapshot {name}; list shows the snapshots"));
         return Err(Exit::Usage);
     }
     Ok(Some(Picked { series, name }))
@@ -103,7 +103,7 @@ fn refuse_mistyped(all: &[Series], word: &str) -> Result<(), Exit> {
     let complete = all.iter().flat_map(|series| &series.history.complete);
     let Some(near) = nearest(word, complete.map(ToString::to_string)) else { return Ok(()) };
     say(&format!(
-        "'{word}' is no snapshot; did you mean {near}? Write ./{word} for a file of that name"
+        "'{word}' is not a snapshot; did you mean {near}? Write ./{word} for a file of that name"
     ));
     Err(Exit::Usage)
 }

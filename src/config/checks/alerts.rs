@@ -25,7 +25,7 @@ pub(crate) fn level(raw: &Raw) -> Checked<Level> {
         "failure" => Ok(Level::Failure),
         "problem" => Ok(Level::Problem),
         "always" => Ok(Level::Always),
-        other => wrong(format!("'{other}' is no level; write failure, problem or always")),
+        other => wrong(format!("'{other}' is not a level; write failure, problem or always")),
     }
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn security(raw: &Raw) -> Checked<Security> {
         "starttls" => Ok(Security::StartTls),
         "tls" => Ok(Security::Tls),
         "none" => Ok(Security::None),
-        other => wrong(format!("'{other}' is no encryption; write starttls, tls or none")),
+        other => wrong(format!("'{other}' is not an encryption; write starttls, tls or none")),
     }
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn mailboxes(raw: &Raw) -> Checked<Vec<Mailbox>> {
             .collect(),
     };
     if items.is_empty() {
-        return wrong("it names nobody; write for example me@example.org");
+        return wrong("it contains no address; write for example me@example.org");
     }
     items.iter().map(|item| one_mailbox(item)).collect()
 }
@@ -60,9 +60,9 @@ fn one_mailbox(text: &str) -> Checked<Mailbox> {
     let text = text.trim();
     // A plain address first: the other form wants names to be quoted.
     let plain = text.parse::<Address>().map(|address| Mailbox::new(None, address));
-    plain
-        .or_else(|_| text.parse())
-        .map_err(|_| vec![format!("'{text}' is no mail address; write for example me@example.org")])
+    plain.or_else(|_| text.parse()).map_err(|_| {
+        vec![format!("'{text}' is not a mail address; write for example me@example.org")]
+    })
 }
 
 pub(crate) fn host(raw: &Raw) -> Checked<(String, Option<u16>)> {
@@ -79,7 +79,7 @@ pub(crate) fn host(raw: &Raw) -> Checked<(String, Option<u16>)> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
     match port {
         Ok(port) if !host.is_empty() && host.chars().all(good) => Ok((host.to_owned(), port)),
-        _ => wrong(format!("it is no mail server; {form}")),
+        _ => wrong(format!("it is not a mail server; {form}")),
     }
 }
 
@@ -88,9 +88,9 @@ pub(crate) fn secret(raw: &Raw) -> Checked<Secret> {
     match raw {
         Raw::Text(value) => match value.to_str() {
             Some(value) => Ok(Secret::new(value)),
-            None => wrong("it is not valid UTF-8; write it anew"),
+            None => wrong("it is not valid UTF-8; write it again"),
         },
-        _ => wrong("it is no text; write one value in quotes"),
+        _ => wrong("it is not a text; write one value in quotes"),
     }
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn token(raw: &Raw) -> Checked<Secret> {
     let token = secret(raw)?;
     match token.reveal().trim() {
         trimmed if trimmed.chars().all(|c| c.is_ascii_graphic()) => Ok(Secret::new(trimmed)),
-        _ => wrong("it holds characters that no token has; write it anew"),
+        _ => wrong("it contains characters that no token has; write it again"),
     }
 }
 
@@ -113,9 +113,7 @@ pub(crate) fn url(raw: &Raw) -> Checked<Secret> {
     if good {
         Ok(Secret::new(text))
     } else {
-        wrong(
-            "it is no URL of the web; write it from https:// on (it is not shown: it may be a secret)",
-        )
+        wrong("it is not a web URL; begin it with https:// (it is not shown: it may be a secret)")
     }
 }
 

@@ -23,7 +23,7 @@ const MAX_HOURS: f64 = 876_600.0;
 /// Longest wait for an answer that is taken: a line that is silent for an hour is dead.
 const MAX_SECONDS: f64 = 3600.0;
 
-/// Most channels that are taken: sshd bears 10 unless its `MaxSessions` says another number.
+/// Most channels that are accepted: sshd allows 10 unless its `MaxSessions` sets another number.
 const MAX_CHANNELS: usize = 16;
 
 pub(crate) fn sources(raw: &Raw) -> Checked<Vec<PathBuf>> {
@@ -79,14 +79,14 @@ pub(crate) fn mode(raw: &Raw) -> Checked<u32> {
             }
             mode => Ok(mode),
         },
-        _ => wrong(format!("'{text}' is no mode of octal digits; {EXAMPLE}")),
+        _ => wrong(format!("'{text}' is not a mode in octal digits; {EXAMPLE}")),
     }
 }
 
 pub(crate) fn prefix(raw: &Raw) -> Checked<Prefix> {
     // White space belongs to the name, unless a variable brought it in at the end of its line.
     let text = std::str::from_utf8(bytes(raw)?)
-        .map_err(|error| vec![format!("it is not valid UTF-8 ({error}); write it anew")])?;
+        .map_err(|error| vec![format!("it is not valid UTF-8 ({error}); write it again")])?;
     Prefix::new(text).map_err(|error| {
         vec![format!("'{text}' cannot begin a folder's name: {error}; write a short name, for example my_backup")]
     })
@@ -111,7 +111,7 @@ pub(crate) fn rsync_options(raw: &Raw) -> Checked<Vec<Param>> {
     }
     match Dict::read(&text) {
         Ok(dict) => rsync::read_dict(&dict),
-        Err(error) if error.is_data() => wrong(format!("it is JSON, but no object; {EXAMPLE}")),
+        Err(error) if error.is_data() => wrong(format!("it is JSON, but not an object; {EXAMPLE}")),
         Err(error) => wrong(format!("it is not valid JSON ({error}); {EXAMPLE}")),
     }
 }
@@ -185,7 +185,7 @@ pub(crate) fn trusts_ctime(raw: &Raw) -> Checked<bool> {
     match text(raw)?.to_ascii_lowercase().as_str() {
         "ctime" => Ok(true),
         "mtime" => Ok(false),
-        other => wrong(format!("'{other}' is no time to trust; write ctime or mtime")),
+        other => wrong(format!("'{other}' is not a time to trust; write ctime or mtime")),
     }
 }
 
@@ -194,6 +194,6 @@ pub(crate) fn format(raw: &Raw) -> Checked<Format> {
     match text.to_ascii_lowercase().as_str() {
         "text" => Ok(Format::Text),
         "json" => Ok(Format::Json),
-        _ => wrong(format!("'{text}' is no log format; write text or json")),
+        _ => wrong(format!("'{text}' is not a log format; write text or json")),
     }
 }

@@ -1,6 +1,6 @@
 //! Comma separated lists: `\,` is a comma inside an item, white space around items is trimmed.
 
-/// Takes a list apart. Backslashes are themselves, except right before a comma, where `\,` is a
+/// Splits a list. Backslashes are themselves, except right before a comma, where `\,` is a
 /// comma and `\\` a backslash. A list of nothing but white space has no items.
 pub(crate) fn split(list: &[u8]) -> Vec<Vec<u8>> {
     if list.trim_ascii().is_empty() {

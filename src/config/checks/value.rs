@@ -61,7 +61,7 @@ pub(crate) fn text(raw: &Raw) -> Checked<String> {
     let bytes = bytes(raw)?;
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.trim().to_owned()),
-        Err(_) => wrong(format!("'{}' is not valid UTF-8; write it anew", shown(bytes))),
+        Err(_) => wrong(format!("'{}' is not valid UTF-8; write it again", shown(bytes))),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::config::mistake::{Mistake, Origin, shown_path};
 use crate::config::names::{CONFIG_DIR, CONFIG_FILE, nearest};
 use crate::config::setting::{Layer, SETTINGS, Setting};
 
-/// Longest value that is read from a file, bytes; whoever names /dev/zero gets an answer too.
+/// Longest value that is read from a file, bytes: /dev/zero has no end.
 const LONGEST: u64 = 1 << 20;
 
 /// The variables of a process, in no order.

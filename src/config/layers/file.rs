@@ -72,7 +72,7 @@ pub(crate) fn read(path: &Path, text: &str, mistakes: &mut Vec<Mistake>) -> File
                 settings.top.sources = Some(Given { value: None, origin });
             }
         } else {
-            reader.key(&mut settings.top, key, value, Place::Top, &mut keys);
+            reader.key(&mut settings.top, key, value, Section::Top, &mut keys);
         }
     }
     settings.secret = reader.secret;
@@ -81,7 +81,7 @@ pub(crate) fn read(path: &Path, text: &str, mistakes: &mut Vec<Mistake>) -> File
 
 /// Where a key stands.
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
+enum Section {
     Top,
     Job,
 }
@@ -107,7 +107,7 @@ impl Reader<'_> {
     fn jobs(&mut self, key: &DeKey<'_>, value: &Spanned<DeValue<'_>>) -> Vec<FileJob> {
         let origin = self.origin(Some(key.span().start), JOB);
         let Some(entries) = value.get_ref().as_array() else {
-            self.mistakes.push(origin.mistake("it is no list of jobs; write [[job]]"));
+            self.mistakes.push(origin.mistake("it is not a list of jobs; write [[job]]"));
             return Vec::new();
         };
         entries
@@ -115,7 +115,7 @@ impl Reader<'_> {
             .filter_map(|entry| match entry.get_ref().as_table() {
                 Some(table) => Some(self.job(entry.span().start, table)),
                 None => {
-                    self.mistakes.push(origin.mistake("an entry is no table; write [[job]]"));
+                    self.mistakes.push(origin.mistake("an entry is not a table; write [[job]]"));
                     None
                 }
             })
@@ -130,7 +130,7 @@ impl Reader<'_> {
             if key.get_ref().eq_ignore_ascii_case(NAME) {
                 job.name = self.name(key, value);
             } else {
-                self.key(&mut job.layer, key, value, Place::Job, &mut keys);
+                self.key(&mut job.layer, key, value, Section::Job, &mut keys);
             }
         }
         job
@@ -143,7 +143,8 @@ impl Reader<'_> {
             }
             _ => {
                 let origin = self.origin(Some(key.span().start), NAME);
-                self.mistakes.push(origin.mistake("it is no name; write a short text in quotes"));
+                self.mistakes
+                    .push(origin.mistake("it is not a name; write a short text in quotes"));
                 None
             }
         }
@@ -154,7 +155,7 @@ impl Reader<'_> {
         layer: &mut Layer,
         key: &DeKey<'_>,
         value: &Spanned<DeValue<'_>>,
-        place: Place,
+        place: Section,
         seen: &mut Vec<Key>,
     ) {
         let origin = self.origin(Some(key.span().start), key.get_ref());
@@ -196,9 +197,9 @@ fn in_order<'a, 'i>(
 }
 
 /// The setting that may stand at `place` under that name.
-fn known(name: &str, place: Place) -> Result<&'static Setting, String> {
+fn known(name: &str, place: Section) -> Result<&'static Setting, String> {
     match find(name) {
-        Some(setting) if setting.per_job || place == Place::Top => Ok(setting),
+        Some(setting) if setting.per_job || place == Section::Top => Ok(setting),
         Some(_) => Err("it holds for all jobs; move it above the first [[job]]".to_owned()),
         None if name.eq_ignore_ascii_case(NAME) => {
             Err("a NAME belongs into a [[job]]; write BACKUP_NAME_PREFIX to name snapshots"
@@ -212,8 +213,8 @@ fn known(name: &str, place: Place) -> Result<&'static Setting, String> {
 }
 
 /// The key that `name` may be a misspelling of.
-fn meant(name: &str, place: Place) -> Option<&'static str> {
-    let extra = if place == Place::Top { JOB } else { NAME };
+fn meant(name: &str, place: Section) -> Option<&'static str> {
+    let extra = if place == Section::Top { JOB } else { NAME };
     let names = SETTINGS.iter().map(|setting| setting.name).chain([extra]);
     let (near, distance) = nearest(name, names)?;
     (distance <= 3 && distance < name.len()).then_some(near)
@@ -233,7 +234,7 @@ fn raw(takes: Takes, value: &DeValue<'_>) -> Result<Raw, String> {
             .map(|item| item.get_ref().as_str().map(str::to_owned))
             .collect::<Option<_>>()
             .map(Raw::List)
-            .ok_or_else(|| "an item of the list is no text; write each in quotes".to_owned()),
+            .ok_or_else(|| "an item of the list is not a text; write each in quotes".to_owned()),
         DeValue::Table(table) if takes == Takes::Table => {
             let entries = in_order(table).into_iter();
             let entries =
@@ -313,8 +314,8 @@ mod tests {
                 "/c.toml, line 6: MAX_SHRINK_PERCENT: it is of the type array; write a text or a number",
                 "/c.toml, line 7: NAME: a NAME belongs into a [[job]]; write BACKUP_NAME_PREFIX to name snapshots",
                 "/c.toml, line 9: LOG_FILE: it holds for all jobs; move it above the first [[job]]",
-                "/c.toml, line 10: NAME: it is no name; write a short text in quotes",
-                "/c.toml, line 11: SRCS_TO_BACKUP: an item of the list is no text; write each in quotes",
+                "/c.toml, line 10: NAME: it is not a name; write a short text in quotes",
+                "/c.toml, line 11: SRCS_TO_BACKUP: an item of the list is not a text; write each in quotes",
             ]
         );
     }

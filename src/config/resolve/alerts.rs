@@ -21,7 +21,7 @@ pub(crate) fn hooks(layers: &[&Layer]) -> Option<Hooks> {
     })
 }
 
-/// Who is told, and of what. `None` when something is wrong with it.
+/// The channels of alerts and their level. `None` when a setting is wrong.
 pub(crate) fn notify(layers: &[&Layer], mistakes: &mut Vec<Mistake>) -> Option<(Level, Channels)> {
     let channels = Channels {
         mail: mail(layers, mistakes)?,
@@ -45,7 +45,7 @@ pub(crate) fn mail(layers: &[&Layer], mistakes: &mut Vec<Mistake>) -> Option<Opt
             return None;
         }
         (None, Some(host)) => {
-            let what = "mail needs somebody to read it; write for example MAIL_TO=me@example.org";
+            let what = "mail needs a recipient; write for example MAIL_TO=me@example.org";
             mistakes.push(host.origin.mistake(what));
             return None;
         }
@@ -72,7 +72,7 @@ pub(crate) fn mail(layers: &[&Layer], mistakes: &mut Vec<Mistake>) -> Option<Opt
         && !is_local(&host.0)
     {
         mistakes.push(given.origin.mistake(
-            "the password would go through the network for all to read; write SMTP_SECURITY=starttls",
+            "the password would go through the network unencrypted; write SMTP_SECURITY=starttls",
         ));
         return None;
     }
@@ -83,7 +83,7 @@ pub(crate) fn mail(layers: &[&Layer], mistakes: &mut Vec<Mistake>) -> Option<Opt
     Some(Some(Mail { to, from, host: host.0, port, security, login }))
 }
 
-/// Whether it is this machine, to which nobody listens in.
+/// Whether it is this machine: no network is involved.
 pub(crate) fn is_local(host: &str) -> bool {
     matches!(host, "localhost" | "127.0.0.1" | "::1")
 }
@@ -118,12 +118,12 @@ mod tests {
             (&[(Key::SmtpSecurity, "ssl")], "write starttls, tls or none"),
             (&[(Key::MailTo, "a@b.example")], "SMTP_HOST=mail.example.org"),
             (&[(Key::SmtpHost, "mail.example")], "MAIL_TO=me@example.org"),
-            (&[(Key::MailTo, "nobody")], "'nobody' is no mail address"),
-            (&[(Key::MailFrom, "a@b.example\nBcc: x@y.example")], "is no mail address"),
+            (&[(Key::MailTo, "nobody")], "'nobody' is not a mail address"),
+            (&[(Key::MailFrom, "a@b.example\nBcc: x@y.example")], "is not a mail address"),
             (&[(Key::SmtpHost, "mail:port")], "write host, host:port"),
             (&[(Key::HookTimeoutS, "0")], "write 1 to"),
             (&[(Key::NotifyCa, "/etc/ca.pem")], "NOTIFY_CA_FILE"),
-            (&[(Key::NtfyToken, "a b")], "write it anew"),
+            (&[(Key::NtfyToken, "a b")], "write it again"),
         ] {
             let (_, mistakes) = layer(pairs);
             assert!(mistakes.join("\n").contains(expected), "{expected}: {mistakes:?}");
@@ -134,7 +134,7 @@ mod tests {
             (&[(Key::SmtpPassword, "x")], "write SMTP_USER"),
             (
                 &[(Key::SmtpUser, "me"), (Key::SmtpPassword, "x"), (Key::SmtpSecurity, "none")],
-                "for all to read",
+                "through the network unencrypted",
             ),
         ] {
             let (_, mistakes) = layer(&[&mail[..], more].concat());

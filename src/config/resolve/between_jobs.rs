@@ -27,7 +27,7 @@ pub(crate) fn check_names(
         let origin = Origin::command_line(&format!("{said} {name}"));
         if name.contains('/') {
             mistakes.push(origin.mistake(
-                "a name of a job is meant here; folders go to SRCS_TO_BACKUP (--srcs-to-backup) and BACKUPS_DIR (--backups-dir)",
+                "this has to be the name of a job; write folders to SRCS_TO_BACKUP (--srcs-to-backup) and BACKUPS_DIR (--backups-dir)",
             ));
             continue;
         }

@@ -10,14 +10,14 @@ use crate::config::layers::{Layers, first};
 use crate::config::mistake::{Mistake, Origin};
 use crate::config::rsync;
 use crate::config::rsync::Param;
-use crate::config::rsync::parsed::Wanted;
+use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::setting::Layer;
 
 /// A job before it is checked.
 pub(crate) struct Draft<'a> {
     pub(crate) name: String,
     pub(crate) selected: bool,
-    /// Where it stands in the config file, if it does.
+    /// Where it is in the config file, if it is there.
     pub(crate) origin: Option<&'a Origin>,
     /// Who says something about it, who wins first; the last are the defaults.
     pub(crate) layers: Vec<&'a Layer>,
@@ -75,8 +75,8 @@ impl Draft<'_> {
             .collect()
     }
 
-    /// What the rsync options come to.
-    pub(crate) fn wanted(&self, mistakes: &mut Vec<Mistake>) -> Option<Wanted> {
+    /// The effect of the rsync options.
+    pub(crate) fn wanted(&self, mistakes: &mut Vec<Mistake>) -> Option<RsyncOptions> {
         match rsync::wanted(self.params(&self.layers)) {
             Ok(wanted) => Some(wanted),
             Err(refusals) => {

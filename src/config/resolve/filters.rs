@@ -14,7 +14,7 @@ use crate::config::mistake::{Mistake, Origin};
 /// The longest file of rules that an option may name, bytes.
 const LONGEST: u64 = 64 << 20;
 
-/// The filters that `options` come to, each given with its place; relative paths start in `current_dir`.
+/// The filters of `options`, each given with its origin; relative paths start in `current_dir`.
 pub(crate) fn read(
     options: &[(FilterOption, String)],
     current_dir: &Path,

@@ -21,12 +21,12 @@ use crate::config::layers::first;
 use crate::config::mistake::{Mistake, Origin, shown_path};
 use crate::config::resolve::draft::Draft;
 use crate::config::resolve::{alerts, overlap};
-use crate::config::rsync::parsed::Wanted;
+use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::setting::Layer;
 use crate::config::types::{Alert, NamedJob, Remote};
 use crate::config::{bounded, rsync};
 
-/// What SFTP version 3 can tell of it: no device numbers, inodes, attributes or mount points
+/// What SFTP version 3 can report of it: no device numbers, inodes, attributes or mount points
 /// (draft-ietf-secsh-filexfer-02).
 fn over_sftp(keep: Keep) -> Keep {
     Keep {
@@ -49,7 +49,7 @@ fn host(remote: Option<&Remote>) -> Host {
     }
 }
 
-/// A hash of the identity of this machine, which machine-id(5) asks not to publish as it is. Containers
+/// A hash of the identity of this machine, because machine-id(5) asks not to publish the identity. Containers
 /// usually have none.
 fn machine() -> Option<String> {
     let id = fs::read("/etc/machine-id").ok()?;
@@ -124,9 +124,9 @@ impl Draft<'_> {
         })
     }
 
-    /// The options that somebody gave and that change nothing.
+    /// The given options that change nothing.
     pub(crate) fn without_effect(&self, remote: bool) -> Vec<String> {
-        // The defaults come last; nobody gave those.
+        // The defaults come last; the user did not give them.
         let given = self.layers.split_last().map_or(&[][..], |(_, given)| given);
         let params = self.params(given);
         rsync::without_effect(params.into_iter().map(|(param, _)| param), remote)
@@ -135,7 +135,7 @@ impl Draft<'_> {
     /// What `--files-from` lists.
     pub(crate) fn selection(
         &self,
-        wanted: &Wanted,
+        wanted: &RsyncOptions,
         current_dir: &Path,
     ) -> Result<Option<Arc<Selection>>, Mistake> {
         let Some(file) = &wanted.files_from else { return Ok(None) };
@@ -153,11 +153,11 @@ impl Draft<'_> {
         }
     }
 
-    /// User and port may stand in `-e` too; SFTP has no way to say where a symlink ends.
+    /// `-e` may have user and port too; SFTP cannot report where a symlink ends.
     pub(crate) fn over_ssh(
         &self,
         address: &mut Address,
-        wanted: &mut Wanted,
+        wanted: &mut RsyncOptions,
         mistakes: &mut Vec<Mistake>,
     ) {
         let Some(given) = first(&self.layers, |layer| layer.remote.as_ref()) else { return };
@@ -197,7 +197,7 @@ impl Draft<'_> {
         self.value(|layer| layer.answer_timeout.as_ref()).unwrap_or_default()
     }
 
-    /// How many SFTP channels somebody wants.
+    /// The value of `SFTP_CHANNELS`, if set.
     pub(crate) fn sftp_channels(&self) -> Option<NonZeroUsize> {
         first(&self.layers, |layer| layer.sftp_channels.as_ref())?.value
     }
@@ -240,7 +240,7 @@ impl Draft<'_> {
         mistakes: &mut Vec<Mistake>,
     ) -> Option<Layout> {
         let Some(given) = first(&self.layers, |layer| layer.sources.as_ref()) else {
-            let nothing = "says nowhere what to back up; write for example SRCS_TO_BACKUP";
+            let nothing = "does not say what to back up; write for example SRCS_TO_BACKUP";
             mistakes.push(match self.origin {
                 Some(origin) => origin.mistake(format!("it {nothing} = [\"/home\"]")),
                 None => Origin::variable("SRCS_TO_BACKUP")

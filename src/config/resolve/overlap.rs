@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 /// Whether `path` is `folder` or lies below it. A folder that does not exist holds nothing; of a
-/// path that does not exist, the part that does is looked at.
+/// path that does not exist, the part that does is checked.
 pub(crate) fn lies_in(path: &Path, folder: &Path) -> bool {
     let Some(folder) = identity(folder) else { return false };
     // Symlinks on the way are followed, as the system does when it opens the path.

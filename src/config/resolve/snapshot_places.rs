@@ -8,7 +8,7 @@ use crate::config::resolve::between_jobs::{
     check_each_has_its_own, check_names, check_shared_sources,
 };
 use crate::config::resolve::draft::{Draft, drafts, prefix};
-use crate::config::types::Shelf;
+use crate::config::types::SnapshotPlace;
 
 /// The shelves of the jobs called `names` (all of them if there are no names).
 pub(crate) fn shelves(
@@ -16,10 +16,10 @@ pub(crate) fn shelves(
     names: &[String],
     current_dir: &Path,
     mistakes: &mut Vec<Mistake>,
-) -> Vec<Shelf> {
+) -> Vec<SnapshotPlace> {
     let drafts = drafts(layers, names, mistakes);
     let lone = matches!(&drafts[..], [draft] if draft.origin.is_none());
-    // Of a folder that nobody described the names are what lies there; they are looked at later.
+    // Without a configuration the names are those of the snapshots in the folder; they are read later.
     if !lone || says_prefix(&drafts[0]) {
         check_names("--job", names, &drafts, mistakes);
     }
@@ -40,7 +40,7 @@ fn shelf(
     lone: bool,
     current_dir: &Path,
     mistakes: &mut Vec<Mistake>,
-) -> Option<Shelf> {
+) -> Option<SnapshotPlace> {
     let job = match says_sources(draft) {
         true => draft.build(current_dir, mistakes),
         false => None,
@@ -52,7 +52,7 @@ fn shelf(
     let answer_timeout = draft.answer_timeout();
     let name = draft.name.clone();
     let (sftp_channels, known_hosts) = (draft.sftp_channels(), None);
-    Some(Shelf {
+    Some(SnapshotPlace {
         name,
         backups_dir,
         prefix,
@@ -68,7 +68,7 @@ fn says_sources(draft: &Draft<'_>) -> bool {
     first(&draft.layers, |layer| layer.sources.as_ref()).is_some()
 }
 
-/// Whether it is said whose snapshots are meant: by a prefix, or by a job that has the default one.
+/// Whether the snapshots are selected: by a prefix, or by a job with the default one.
 fn says_prefix(draft: &Draft<'_>) -> bool {
     let said = &draft.layers[..draft.layers.len().saturating_sub(1)];
     says_sources(draft) || said.iter().any(|layer| layer.prefix.is_some())

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use engine::source::metadata_map::{Ids, Mapping};
 
-/// The users or groups of this machine that stand in its files.
+/// The users or groups in the files of this machine.
 #[derive(Debug, Default)]
 pub(crate) struct Base {
     /// Names with their numbers.
@@ -58,7 +58,7 @@ pub(crate) fn read_map(text: &str, base: &Base) -> Result<Mapping, String> {
     for pair in text.split(',') {
         let (from, to) = pair
             .rsplit_once(':')
-            .ok_or_else(|| format!("'{pair}' is no FROM:TO; write for example 1000:backup"))?;
+            .ok_or_else(|| format!("'{pair}' is not FROM:TO; write for example 1000:backup"))?;
         if to.is_empty() {
             return Err(format!("'{pair}' does not say to whom; write for example 1000:backup"));
         }
@@ -78,7 +78,7 @@ fn from_ids(from: &str, base: &Base) -> Result<Ids, String> {
         let (low, high) = from.split_once('-').unwrap_or((from, from));
         return match (low.parse(), high.parse()) {
             (Ok(low), Ok(high)) if low <= high => Ok(Ids::Range(low, high)),
-            _ => Err(format!("'{from}' is no range of numbers; write for example 1000-1999")),
+            _ => Err(format!("'{from}' is not a range of numbers; write for example 1000-1999")),
         };
     }
     if from.contains(['*', '?', '[']) {
@@ -127,13 +127,13 @@ mod tests {
     #[test]
     fn what_names_nobody_is_refused() {
         for (text, wrong) in [
-            ("wayne", "no FROM:TO"),
+            ("wayne", "not FROM:TO"),
             ("wayne:", "to whom"),
             ("wayne:nobody-here", "not in /etc/passwd"),
             ("nobody-here:1", "not in /etc/passwd"),
-            ("9-1:1", "no range"),
-            ("1x:1", "no range"),
-            ("1:2,,3:4", "no FROM:TO"),
+            ("9-1:1", "not a range"),
+            ("1x:1", "not a range"),
+            ("1:2,,3:4", "not FROM:TO"),
         ] {
             let error = read_map(text, &base()).unwrap_err();
             assert!(error.contains(wrong), "{text}: {error}");

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::config::names::nearest;
 use crate::config::rsync::object::Dict;
-use crate::config::rsync::parsed::Wanted;
+use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::rsync::row::{Handling, Row, Side};
 
 /// One option that was given and is known.
@@ -46,15 +46,15 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
     .flatten()
 }
 
-/// What the options come to, one after the other, on top of the archive base; each with the place
+/// The effect of the options, one after the other, on top of the archive base; each with the place
 /// where it was given.
 ///
 /// # Errors
 /// Where two of them contradict each other.
 pub(crate) fn wanted<'a>(
     params: impl IntoIterator<Item = (&'a Param, &'a str)>,
-) -> Result<Wanted, Refusals> {
-    let mut wanted = Wanted::default();
+) -> Result<RsyncOptions, Refusals> {
+    let mut wanted = RsyncOptions::default();
     let mut apply = |(param, place): (&Param, &str)| {
         place.clone_into(&mut wanted.place);
         param.apply(&mut wanted).err()
@@ -90,7 +90,7 @@ pub(crate) fn read_args(args: &[Vec<u8>]) -> Result<Vec<Param>, Refusals> {
     let mut refusals = Vec::new();
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
-        // A value may stand in the next argument.
+        // The value may be the next argument.
         let mut next = || rest.next().cloned();
         let read = match &arg[..] {
             [b'-', b'-', long @ ..] if !long.is_empty() => {
@@ -273,12 +273,12 @@ pub(crate) fn param(
         _ => {}
     }
     let param = Param { row, on, value, text: text.to_owned() };
-    param.apply(&mut Wanted::default())?;
+    param.apply(&mut RsyncOptions::default())?;
     Ok(param)
 }
 
 impl Param {
-    fn apply(&self, wanted: &mut Wanted) -> Result<(), String> {
+    fn apply(&self, wanted: &mut RsyncOptions) -> Result<(), String> {
         let value = self.value.as_deref();
         let taken = match self.row.handling {
             Handling::Switch(set) => {
@@ -288,7 +288,7 @@ impl Param {
             Handling::Value(set) => set(wanted, value.unwrap_or_default()),
             Handling::Setting(set) => set(wanted, value),
             Handling::Always | Handling::NoEffect | Handling::Refused => {
-                // `-r` is always so, but it tells what `--files-from` means.
+                // `-r` is always on, but it decides what `--files-from` means.
                 wanted.recursive |= self.row.short == Some('r');
                 Ok(())
             }

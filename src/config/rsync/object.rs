@@ -99,7 +99,7 @@ fn literal(quote: char, letters: &mut std::iter::Peekable<std::str::Chars<'_>>) 
                 'x' => text.push(escaped(2, letters)?),
                 'u' => text.push(escaped(4, letters)?),
                 letter @ ('\\' | '\'' | '"') => text.push(letter),
-                // Python leaves what it does not know as it is.
+                // Python leaves unknown variables unchanged.
                 other => text.extend(['\\', other]),
             },
             letter => text.push(letter),

@@ -1,4 +1,4 @@
-//! What the rsync options of a job come to.
+//! The effect of a job's rsync options.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -14,10 +14,10 @@ use crate::config::rsync::shell::Shell;
 use crate::config::rsync::size::Unit;
 use crate::config::rsync::{ids, size};
 
-/// What the rsync options of a job come to, on top of the archive base.
+/// The effect of a job's rsync options, on top of the archive base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent switch of rsync's")]
-pub(crate) struct Wanted {
+pub(crate) struct RsyncOptions {
     /// What a snapshot keeps of its source.
     pub(crate) keep: Keep,
     /// `-r` was given: it is so anyway, except for what `--files-from` lists.
@@ -64,7 +64,7 @@ pub(crate) struct Wanted {
     pub(crate) stats: bool,
 }
 
-impl Default for Wanted {
+impl Default for RsyncOptions {
     fn default() -> Self {
         Self {
             keep: Keep { hard_links: false, one_file_system: false, ..Keep::default() },
@@ -99,7 +99,7 @@ type Taken = Result<(), String>;
 /// Longest time-out that is taken, seconds: a day.
 const LONGEST: u64 = 86_400;
 
-impl Wanted {
+impl RsyncOptions {
     pub(crate) fn one_file_system(&mut self, on: bool) {
         self.keep.mount_points = !(on && self.keep.one_file_system);
         self.keep.one_file_system = on;
@@ -126,7 +126,9 @@ impl Wanted {
         let text = text(value)?;
         let (user, group) = text.split_once(':').unwrap_or((text, ""));
         if user.is_empty() && group.is_empty() {
-            return Err("it names nobody; write USER:GROUP, USER or :GROUP".to_owned());
+            return Err(
+                "it contains no user and no group; write USER:GROUP, USER or :GROUP".to_owned()
+            );
         }
         if !user.is_empty() {
             self.usermap(format!("*:{user}").as_bytes())?;
@@ -251,7 +253,7 @@ fn text(value: &[u8]) -> Result<&str, String> {
     match text {
         Ok("") => Err("its value is empty; write one, or remove it".to_owned()),
         Ok(text) => Ok(text),
-        Err(_) => Err("its value is not valid UTF-8; write it anew".to_owned()),
+        Err(_) => Err("its value is not valid UTF-8; write it again".to_owned()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a row of the table of rsync options says.
 
-use crate::config::rsync::parsed::Wanted;
+use crate::config::rsync::parsed::RsyncOptions;
 
 /// One option of rsync's, or one of ours beside them.
 #[derive(Debug)]
@@ -35,11 +35,11 @@ pub(crate) enum Side {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Handling {
     /// It does what it says; `false` for its `--no-` form.
-    Switch(fn(&mut Wanted, bool)),
+    Switch(fn(&mut RsyncOptions, bool)),
     /// It does what it says with its value, or what is wrong with that.
-    Value(fn(&mut Wanted, &[u8]) -> Result<(), String>),
+    Value(fn(&mut RsyncOptions, &[u8]) -> Result<(), String>),
     /// As `Value`; `None` for its `--no-` form.
-    Setting(fn(&mut Wanted, Option<&[u8]>) -> Result<(), String>),
+    Setting(fn(&mut RsyncOptions, Option<&[u8]>) -> Result<(), String>),
     /// It is so whether it is given or not.
     Always,
     /// It is taken and changes nothing.
@@ -65,7 +65,7 @@ impl Row {
     /// An option that switches something on, or with `--no-` off.
     pub(crate) const fn switch(
         long: &'static str,
-        set: fn(&mut Wanted, bool),
+        set: fn(&mut RsyncOptions, bool),
         about: &'static str,
     ) -> Self {
         Self::new(long, Handling::Switch(set), about)
@@ -75,7 +75,7 @@ impl Row {
     pub(crate) const fn value(
         long: &'static str,
         value: &'static str,
-        set: fn(&mut Wanted, &[u8]) -> Result<(), String>,
+        set: fn(&mut RsyncOptions, &[u8]) -> Result<(), String>,
         about: &'static str,
     ) -> Self {
         Self { value: Some(value), ..Self::new(long, Handling::Value(set), about) }
@@ -85,7 +85,7 @@ impl Row {
     pub(crate) const fn setting(
         long: &'static str,
         value: &'static str,
-        set: fn(&mut Wanted, Option<&[u8]>) -> Result<(), String>,
+        set: fn(&mut RsyncOptions, Option<&[u8]>) -> Result<(), String>,
         about: &'static str,
     ) -> Self {
         let row = Self::new(long, Handling::Setting(set), about);

@@ -58,7 +58,7 @@ impl Shell {
         while let Some(word) = words.next() {
             let Some(cluster) = word.strip_prefix('-').filter(|cluster| !cluster.is_empty()) else {
                 return Err(format!(
-                    "'{word}' is no option of ssh; the host stands in REMOTE_SRC_HOST"
+                    "'{word}' is not an option of ssh; write the host into REMOTE_SRC_HOST"
                 ));
             };
             for (at, letter) in cluster.char_indices() {
@@ -96,7 +96,7 @@ impl Shell {
             'p' => {
                 let port = value.parse().ok().filter(|port| *port > 0);
                 self.port =
-                    Some(port.ok_or_else(|| format!("'{value}' is no port; write 1 to 65535"))?);
+                    Some(port.ok_or_else(|| format!("'{value}' is not a port; write 1 to 65535"))?);
             }
             'l' => self.user = Some(value),
             'F' => self.config = Some(value),
@@ -196,7 +196,7 @@ mod tests {
             ("sshpass -p x ssh", "cannot carry SFTP"),
             ("ssh host", "REMOTE_SRC_HOST"),
             ("ssh -p", "needs a value"),
-            ("ssh -p x", "no port"),
+            ("ssh -p x", "not a port"),
             ("ssh -N", "not handed on"),
             ("ssh -o StrictHostKeyChecking=no", "host keys are always checked"),
             ("ssh -o ControlMaster=auto", "not possible here"),

@@ -12,7 +12,7 @@ pub(crate) enum Unit {
 /// # Errors
 /// What to write instead.
 pub(crate) fn read(text: &str, plain: Unit) -> Result<u64, String> {
-    let wrong = || format!("'{text}' is no size; write for example 500, 1.5m or 2GB");
+    let wrong = || format!("'{text}' is not a size; write for example 500, 1.5m or 2GB");
     let lower = text.to_ascii_lowercase();
     let (rest, offset) = match (lower.strip_suffix("+1"), lower.strip_suffix("-1")) {
         (Some(rest), _) => (rest, 1),

@@ -6,22 +6,22 @@ use proptest::prelude::*;
 use transport::local::Follow;
 
 use crate::config::rsync::object::Dict;
-use crate::config::rsync::parsed::Wanted;
+use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::rsync::row::Row;
 use crate::config::rsync::{
     Param, Refusals, long_option, read_args, read_dict, rows, short_option, wanted, without_effect,
 };
 
-fn read(args: &[&str]) -> Result<Wanted, Refusals> {
+fn read(args: &[&str]) -> Result<RsyncOptions, Refusals> {
     let args: Vec<Vec<u8>> = args.iter().map(|arg| arg.as_bytes().to_vec()).collect();
     read_args(&args).and_then(|params| sum(&params))
 }
 
-fn sum(params: &[Param]) -> Result<Wanted, Refusals> {
+fn sum(params: &[Param]) -> Result<RsyncOptions, Refusals> {
     wanted(params.iter().map(|param| (param, "")))
 }
 
-fn dict(text: &str) -> Result<Wanted, Refusals> {
+fn dict(text: &str) -> Result<RsyncOptions, Refusals> {
     let dict = Dict::read(text).map_err(|error| vec![error.to_string()])?;
     read_dict(&dict).and_then(|params| sum(&params))
 }
@@ -31,12 +31,15 @@ fn the_default_switches_are_the_engines_defaults() {
     let defaults = crate::config::setting::get(crate::config::setting::Key::RsyncSingleParams);
     let args: Vec<&str> = defaults.default.unwrap().split(',').collect();
     let found = read(&args).unwrap();
-    assert_eq!(found, Wanted { keep: Keep::default(), relative: true, ..Wanted::default() });
+    assert_eq!(
+        found,
+        RsyncOptions { keep: Keep::default(), relative: true, ..RsyncOptions::default() }
+    );
 }
 
 #[test]
 fn each_option_does_what_it_says() {
-    type Set = fn(&mut Wanted);
+    type Set = fn(&mut RsyncOptions);
     let cases: &[(&[&str], Set)] = &[
         (&[], |_| {}),
         (&["-a"], |_| {}),
@@ -97,7 +100,7 @@ fn each_option_does_what_it_says() {
         (&["-6"], |w| w.family = Some('6')),
     ];
     for (args, set) in cases {
-        let mut expected = Wanted::default();
+        let mut expected = RsyncOptions::default();
         set(&mut expected);
         assert_eq!(read(args), Ok(expected), "{args:?}");
     }
@@ -159,14 +162,14 @@ fn what_is_refused_says_why() {
         (&["--exclude="], &["it is empty"]),
         (&["-e"], &["'-e' needs a value"]),
         (&["-e", "rsh"], &["cannot carry SFTP"]),
-        (&["--max-size=big"], &["'big' is no size"]),
+        (&["--max-size=big"], &["'big' is not a size"]),
         (&["--max-delete=-1"], &["whole number"]),
         (&["--modify-window=x"], &["whole number"]),
         (&["--timeout=1h"], &["whole number"]),
         (&["--timeout=9999999"], &["too many"]),
         (&["--bwlimit=1b"], &["below 512"]),
         (&["--chmod=u+q"], &["is not a mode change"]),
-        (&["--chown=:"], &["names nobody"]),
+        (&["--chown=:"], &["no user and no group"]),
         (&["--usermap=nobody-here:1"], &["not in /etc/passwd"]),
         (&["--usermap=1:2", "--chown=7"], &["there is another --usermap"]),
         (&["--files-from=-"], &["stdin"]),
@@ -183,7 +186,7 @@ fn what_is_refused_says_why() {
 
 #[test]
 fn a_dict_gives_options_with_values() {
-    let mut expected = Wanted::default();
+    let mut expected = RsyncOptions::default();
     expected.keep.hard_links = true;
     assert_eq!(dict(r#"{"-H": "", "--delete": null, "--partial": true}"#), Ok(expected.clone()));
     assert_eq!(dict("{'-H': '', '--delete': None}"), Ok(expected));

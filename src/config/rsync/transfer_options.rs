@@ -1,4 +1,4 @@
-//! The rows of options that say how entries travel and what is told of them.
+//! The rows of options for the transfer of entries and for output.
 
 use crate::config::rsync::row::Row;
 

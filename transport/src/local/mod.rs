@@ -43,7 +43,7 @@ pub struct LocalSource {
     follow: Follow,
     /// How many folders of a snapshot the entries of a source root lie in.
     depths: HashMap<PathBuf, usize>,
-    /// Devices that were seen, and whether the sizes told there are true.
+    /// Devices that were seen, and whether the sizes that they report are true.
     sizes_told: RwLock<HashMap<u64, bool>>,
 }
 
@@ -68,7 +68,7 @@ impl Follow {
 #[derive(Debug)]
 pub struct LocalFolder {
     dir: Dir,
-    /// How it was come to, where symlinks are followed.
+    /// The path to it, where symlinks are followed.
     way: Option<Arc<Way>>,
     /// The name in it that every other name stands for: that of the file which a source root leads to.
     only: Option<CString>,
@@ -92,7 +92,7 @@ impl Way {
 type Described = (Meta, Option<Box<Extra>>);
 
 impl LocalSource {
-    /// A source that also tells the attributes that are asked for.
+    /// A source that also reports the requested attributes.
     #[must_use]
     pub fn new(asked: Asked) -> Self {
         let (filters, follow) = (Arc::default(), Follow::default());
@@ -119,7 +119,7 @@ impl LocalSource {
     }
 
     /// The same, with symlinks replaced by what they lead to. `roots` are the source roots and their
-    /// paths inside a snapshot, from which it is told whether a symlink leads out.
+    /// paths inside a snapshot, which show whether a symlink leads out.
     #[must_use]
     pub fn following(self, follow: Follow, roots: Vec<(PathBuf, Vec<u8>)>) -> Self {
         let depth =
@@ -333,7 +333,7 @@ impl Source for LocalSource {
     }
 
     fn fetch(&self, folder: &Arc<LocalFolder>, files: Vec<Wanted>, mut sink: Box<dyn ContentSink>) {
-        // That a followed file is the listed one is seen from what its handle tells at its end.
+        // The metadata of the handle after the last byte proves that a followed file is the listed one.
         let links = self.follow.all || self.follow.unsafe_ones;
         let open: Open = if links { Dir::open_followed } else { Dir::open_file };
         thread_local! {
@@ -367,7 +367,7 @@ impl Source for LocalSource {
 }
 
 impl LocalSource {
-    /// Whether files of the device have the size that is told of them: not in /proc, nor always over FUSE.
+    /// Whether files of the device have their reported size: not in /proc, nor always over FUSE.
     fn tells_size(&self, file: &File, dev: u64) -> bool {
         let known = unpoisoned(self.sizes_told.read());
         if let Some(told) = known.get(&dev) {

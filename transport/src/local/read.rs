@@ -1,4 +1,4 @@
-//! Reads files of this machine, data and holes apart.
+//! Reads files of this machine, and distinguishes data from holes.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -35,17 +35,17 @@ pub(crate) type Open = fn(&Dir, &CStr) -> io::Result<File>;
 pub(crate) struct Opening<'a> {
     pub(crate) folder: &'a Dir,
     pub(crate) open: Open,
-    /// Whether an open file of that device has the size that is told of it.
+    /// Whether an open file of that device has its reported size.
     pub(crate) tells_size: &'a (dyn Fn(&File, u64) -> bool + Sync),
 }
 
-/// Most bytes that are read of a file behind the size that is told of it: one that goes on has no end.
+/// Most bytes that are read of a file behind its reported size: a file that continues has no end.
 const MOST_UNTOLD: u64 = 4 << 30;
 
 /// What takes the pieces; `Break` when it wants no more.
 type Into<'a> = dyn FnMut(Piece<'_>) -> ControlFlow<()> + 'a;
 
-/// Reads a file from where it is wanted to its end; what its handle tells after the last byte.
+/// Reads a file from the requested offset to its end. Returns the metadata of its handle after the last byte.
 ///
 /// # Errors
 /// The system's, of `openat(2)`, `read(2)` and `lseek(2)`.
@@ -56,7 +56,7 @@ pub(crate) fn read_file(
     into: &mut Into<'_>,
 ) -> Result<Meta, SourceError> {
     let mut file = (opening.open)(opening.folder, &wanted.entry.name).map_err(|error| {
-        // Another program holds a lease on it (fcntl(2)); it learns now that somebody waits.
+        // Another program holds a lease on it (fcntl(2)); the kernel now notifies it of this open.
         let leased = error.kind() == io::ErrorKind::WouldBlock;
         SourceError::from_io(if leased { "open" } else { "read" }, error)
     })?;
@@ -76,7 +76,7 @@ fn read_opened(
     let other = opened.kind != Kind::File || opened.id != listed.id;
     let changed =
         opened.size != listed.size || opened.mtime != listed.mtime || opened.ctime != listed.ctime;
-    // A file that changes all the time is taken as it is when it is read again.
+    // A file that changes all the time is accepted in the state of the second read.
     if other || (changed && (from > 0 || !wanted.again)) {
         return Ok(opened);
     }
@@ -105,7 +105,8 @@ fn read_opened(
         && length >= opened.size.saturating_add(MOST_UNTOLD)
     {
         let size = opened.size;
-        let what = format!("{size} bytes are told, and it goes on after {MOST_UNTOLD} more");
+        let what =
+            format!("its reported size is {size} bytes, and it continues after {MOST_UNTOLD} more");
         return Err(io::Error::other(what));
     }
     // Its size is what could be read of it.
@@ -188,7 +189,7 @@ fn read_data(
     Ok(ControlFlow::Continue(()))
 }
 
-/// Reads the data of a file behind `from` and tells its holes (lseek(2): `SEEK_DATA`, `SEEK_HOLE`).
+/// Reads the data of a file from `from` on and reports its holes (lseek(2): `SEEK_DATA`, `SEEK_HOLE`).
 fn read_sparse(
     file: &mut File,
     from: u64,

@@ -1,7 +1,7 @@
 //! Subvolumes of btrfs: whether two folders lie on one file system, and what a subvolume is.
 //!
 //! A subvolume has a device number and a `f_fsid` of its own and no line in `/proc/self/mountinfo`, so that
-//! only the file system itself tells it from a mount point (btrfs-ioctl(2), BTRFS_IOC_GET_SUBVOL_INFO, since Linux
+//! only the file system itself distinguishes it from a mount point (btrfs-ioctl(2), BTRFS_IOC_GET_SUBVOL_INFO, since Linux
 //! 4.18, for ordinary users too).
 
 use engine::fs::dir::Dir;

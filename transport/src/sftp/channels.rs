@@ -5,7 +5,7 @@ use crate::sftp::options::Options;
 /// What is known when the number of channels is decided.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
-    /// The server is known to keep several channels apart.
+    /// The server is known to serve each channel by a process of its own.
     pub(crate) apart: bool,
     pub(crate) is_far: bool,
     /// The connection has just been made.

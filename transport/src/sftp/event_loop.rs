@@ -1,4 +1,4 @@
-//! The thread that talks to ssh: connects, reads and sends on every channel, and connects anew when
+//! The thread that talks to ssh: connects, reads and sends on every channel, and reconnects when
 //! the line is lost.
 
 use std::cell::RefCell;
@@ -16,11 +16,11 @@ use tokio::time::{interval, sleep};
 
 use crate::sftp::channels::{Moment, wanted};
 use crate::sftp::options::Options;
-use crate::sftp::protocol::channel::Line;
+use crate::sftp::protocol::channel::Channel;
 use crate::sftp::protocol::framing::Frames;
 use crate::sftp::protocol::packet::{Offers, Violation};
 use crate::sftp::ssh::address::Address;
-use crate::sftp::ssh::connect::{Channel, Connection, Further, NotConnected, NotOpened};
+use crate::sftp::ssh::connect::{Connection, Further, NotConnected, NotOpened, OpenedChannel};
 use crate::sftp::ssh::connect_error::ConnectError;
 
 /// How many orders are taken before something is sent.
@@ -29,16 +29,16 @@ const ORDERS: usize = 256;
 /// How many times a full buffer is read from one channel before the others have their turn.
 const READS: usize = 4;
 
-/// How often it is looked whether the connection is still wanted.
+/// How often the thread checks whether the connection is still wanted.
 const POLL: Duration = Duration::from_millis(100);
 
 /// How long a host that is near is asked over its first channels only.
 const FIRST: Duration = Duration::from_secs(2);
 
-/// What is told to those who still wait when everything is to end.
+/// The error for requests that still wait when the connection is ended.
 const STOPPED: &str = "it was stopped";
 
-/// For whom the thread talks: decides what is sent on which channel, and gets what is answered. Knows no
+/// The user of the thread: decides what is sent on which channel, and receives the answers. Knows no
 /// pipes to read and no clock to wait for.
 pub(crate) trait Talker: 'static {
     /// What is asked of it.
@@ -47,9 +47,9 @@ pub(crate) trait Talker: 'static {
     type Purpose;
 
     /// A channel is there; its number.
-    fn add_line(&mut self, line: Line<Self::Purpose>, offers: Offers) -> usize;
+    fn add_line(&mut self, line: Channel<Self::Purpose>, offers: Offers) -> usize;
 
-    fn line(&mut self, number: usize) -> &mut Line<Self::Purpose>;
+    fn line(&mut self, number: usize) -> &mut Channel<Self::Purpose>;
 
     /// Takes an order.
     fn command(&mut self, command: Self::Command);
@@ -121,11 +121,11 @@ enum End {
     Lost(String, Option<usize>),
 }
 
-/// Connects. A host that hangs up when a second channel is asked for is connected to without.
+/// Connects. If the host closes the connection on the request for a second channel, connects without one.
 async fn connect(
     address: &Address,
     options: &Options,
-) -> Result<(Connection, Channel, Further), ConnectError> {
+) -> Result<(Connection, OpenedChannel, Further), ConnectError> {
     match Connection::open(address, options, false).await {
         Ok(opened) => Ok(opened),
         Err(NotConnected { error, over_another: false }) => Err(error),
@@ -139,7 +139,7 @@ async fn connect(
 }
 
 impl<T: Talker> Network<T> {
-    /// Works until it is told to quit. `ready` is told how the first connection went: what the server offers.
+    /// Works until the command to quit. `ready` gets the result of the first connection: what the server offers.
     pub(crate) fn run(self, ready: &SyncSender<Result<Offers, ConnectError>>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
@@ -214,7 +214,7 @@ impl<T: Talker> Network<T> {
     }
 }
 
-/// Answers everything with the loss, until it is told to quit.
+/// Answers every command with the loss, until the command to quit arrives.
 async fn give_up<T: Talker>(
     desk: &RefCell<T>,
     why: &str,
@@ -269,7 +269,7 @@ impl<'a, T: Talker> Serving<'a, T> {
     async fn serve(
         mut self,
         connection: &Connection,
-        (first, mut further): (Channel, Further),
+        (first, mut further): (OpenedChannel, Further),
         options: &Options,
         commands: &mut UnboundedReceiver<T::Command>,
     ) -> End {
@@ -301,7 +301,7 @@ impl<'a, T: Talker> Serving<'a, T> {
                     }
                     Ok(Err(NotOpened::NotKnown)) => opening -= 1,
                     Ok(Err(NotOpened::NoWay)) => {}
-                    // A host that bears fewer: then it works with those.
+                    // The host accepts fewer channels: the source works with those.
                     Ok(Err(NotOpened::Refused)) | Err(_) => refused = Some(Instant::now()),
                 },
                 command = commands.recv() => {
@@ -341,10 +341,10 @@ impl<'a, T: Talker> Serving<'a, T> {
     }
 
     /// Puts a channel to work.
-    fn begin(&self, channel: Channel, tasks: &mut JoinSet<()>) {
+    fn begin(&self, channel: OpenedChannel, tasks: &mut JoinSet<()>) {
         let (to, from, frames, session) =
             (Rc::new(channel.to), channel.from, channel.frames, channel.session);
-        let line = Line::new(Rc::clone(&to));
+        let line = Channel::new(Rc::clone(&to));
         let full = Rc::clone(&line.full);
         let number = self.desk.borrow_mut().add_line(line, channel.offers);
         let (desk, lost) = (Rc::clone(&self.desk), self.lost.clone());
@@ -361,7 +361,7 @@ impl<'a, T: Talker> Serving<'a, T> {
     }
 }
 
-/// Takes what comes on a channel, until it is lost; why it is.
+/// Reads a channel until it is lost. Returns the reason.
 async fn receive<T: Talker>(
     desk: &RefCell<T>,
     number: usize,

@@ -18,7 +18,7 @@ pub(crate) struct Inner {
 }
 
 impl ChannelLimit {
-    /// `most` is what is known already; `lowered` is told each time that it becomes less, on the thread that
+    /// `most` is the known number; `lowered` is called each time that it decreases, on the thread that
     /// talks.
     pub fn new(most: Option<usize>, lowered: impl Fn(usize) + Send + Sync + 'static) -> Self {
         let most = AtomicUsize::new(most.unwrap_or_default());
@@ -67,15 +67,15 @@ pub struct Options {
     /// Bytes of content that may be under way at once, when that is to be less than is fastest: what
     /// a slow reader has asked for comes nevertheless.
     pub under_way: Option<u64>,
-    /// Channels over the connection, each an SFTP server of its own. sshd bears 10 (`MaxSessions`).
+    /// Channels over the connection, each an SFTP server of its own. sshd allows 10 (`MaxSessions`).
     pub channels: usize,
     /// Channels in the first two seconds nearby: a server that is started takes time from those at work, and
     /// a short run is over before it has paid for that.
     pub channels_first: usize,
     /// Channels on a long line: each carries ssh's window of 2 MiB a round trip, and no more.
     pub channels_far: usize,
-    /// Channels that somebody decided on, at most. Without such a number a server that is not known to keep several
-    /// apart gets one.
+    /// The maximum number of channels by a setting. Without it a server that is not known to keep several
+    /// separate gets one.
     pub channels_given: Option<usize>,
     /// What the host was seen to take.
     pub channel_limit: ChannelLimit,

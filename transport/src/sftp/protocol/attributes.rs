@@ -1,4 +1,4 @@
-//! What the server tells, in the engine's words: attributes, and how a request went.
+//! Converts attributes and status codes of the server into the engine's types.
 
 use std::io;
 
@@ -11,8 +11,8 @@ use crate::sftp::protocol::packet::{Attrs, Status};
 /// The file type bits of a mode (inode(7)); the draft leaves them to POSIX.
 const TYPE: u32 = 0o170_000;
 
-/// What `attrs` tell of an entry; `None` when they do not tell its type, size or time,
-/// or tell an owner that there cannot be.
+/// The metadata of an entry from `attrs`; `None` if type, size or time is missing,
+/// or if the owner is impossible.
 pub(crate) fn meta(attrs: Attrs) -> Option<Meta> {
     let mode = attrs.permissions?;
     let kind = match mode & TYPE {
@@ -27,11 +27,11 @@ pub(crate) fn meta(attrs: Attrs) -> Option<Meta> {
     };
     // No file system holds more (off_t).
     let size = attrs.size.filter(|size| *size <= i64::MAX as u64)?;
-    // Nobody is: for chown(2) it means to leave the owner as it is, and that is the one who runs this.
+    // No user has this number: for chown(2) it means no change, and the owner is then the user of this process.
     if matches!(attrs.owner, Some((u32::MAX, _) | (_, u32::MAX))) {
         return None;
     }
-    // What is not told to be anybody's must not run as root.
+    // A file without a reported owner must not run as root.
     let kept = if attrs.owner.is_some() { 0o7777 } else { 0o1777 };
     let (uid, gid) = attrs.owner.unwrap_or((0, 0));
     let mtime = Time { secs: i64::from(attrs.times?.1), nanos: 0 };
@@ -50,11 +50,11 @@ pub(crate) fn meta(attrs: Attrs) -> Option<Meta> {
     })
 }
 
-/// What can be stored of what a server tells: version 3 has no number for a device, so that every device
+/// What can be stored of an entry: version 3 has no device number, so that every device
 /// would become the same wrong one.
 pub(crate) fn storable(meta: Meta) -> Result<Meta, SourceError> {
     if meta.kind.is_device() {
-        let error = io::Error::other("SFTP does not tell which device it is");
+        let error = io::Error::other("SFTP does not report the device number");
         return Err(SourceError::Unreadable { action: "store", error });
     }
     Ok(meta)
@@ -65,9 +65,9 @@ pub(crate) fn refusal(action: &'static str, status: Status) -> SourceError {
     let error = match status {
         Status::NoSuchFile => return SourceError::Vanished,
         Status::PermissionDenied => Errno::ACCESS.into(),
-        Status::Failure => io::Error::other("the server tells no reason"),
+        Status::Failure => io::Error::other("the server gives no reason"),
         Status::Eof => io::ErrorKind::UnexpectedEof.into(),
-        Status::Ok => io::Error::other("the server did not tell what was asked for"),
+        Status::Ok => io::Error::other("the server did not send the requested data"),
         Status::Other(code) => io::Error::other(format!("the server answered with code {code}")),
     };
     SourceError::Unreadable { action, error }
@@ -75,14 +75,14 @@ pub(crate) fn refusal(action: &'static str, status: Status) -> SourceError {
 
 /// An entry that the server does not describe as a file system would.
 pub(crate) fn undescribed() -> SourceError {
-    let error = io::Error::other("the server did not tell its type, owner, size and time");
+    let error = io::Error::other("the server did not report its type, owner, size and time");
     SourceError::Unreadable { action: "look at", error }
 }
 
 /// The target of a symlink, when it is one that a file system can hold (symlink(2): `PATH_MAX`).
 pub(crate) fn target(bytes: &[u8]) -> Result<Vec<u8>, SourceError> {
     if bytes.is_empty() || bytes.len() >= 4096 || bytes.contains(&0) {
-        let error = io::Error::other("the server told a target that no symlink can have");
+        let error = io::Error::other("the server sent a target that no symlink can have");
         return Err(SourceError::Unreadable { action: "read the symlink", error });
     }
     Ok(bytes.to_vec())

@@ -10,15 +10,15 @@ use tokio::sync::Notify;
 
 use crate::sftp::protocol::packet::{Expected, Request, Violation, answered, renumber};
 
-/// How long a single answer may take while others come: what is asked for is answered in its order by
+/// How long a single answer may take while others arrive: requests are answered in order by
 /// most servers, and a slow line takes its time for 64 MiB.
 const OVERTAKEN: Duration = Duration::from_secs(3600);
 
 /// How many files are opened at once: sftp-server may have 1024 descriptors, often.
 const FILES_MOST: usize = 500;
 
-/// One channel; `P` says whom an answer is for.
-pub(crate) struct Line<P> {
+/// One channel; `P` is the purpose of a request.
+pub(crate) struct Channel<P> {
     out: Vec<u8>,
     to: Rc<Sender>,
     /// Told when there is more to send than the pipe takes.
@@ -29,7 +29,7 @@ pub(crate) struct Line<P> {
     heard: Instant,
     /// Files that are open or being opened.
     pub(crate) files: usize,
-    /// How many it bears.
+    /// How many it allows.
     pub(crate) files_most: usize,
     opens: u32,
 }
@@ -41,8 +41,8 @@ pub(crate) struct Pending<P> {
     pub(crate) asked: Instant,
 }
 
-impl<P> Line<P> {
-    /// Closes a handle, without waiting for the answer, which is for `nobody`.
+impl<P> Channel<P> {
+    /// Closes a handle, without waiting for the answer, whose purpose is `nobody`.
     pub(crate) fn close(&mut self, handle: &[u8], nobody: P) {
         self.ask(Request::Close(handle), nobody);
     }
@@ -61,7 +61,7 @@ impl<P> Line<P> {
         }
     }
 
-    /// Asks; [`Line::flush`] sends it.
+    /// Asks; [`Channel::flush`] sends it.
     pub(crate) fn ask(&mut self, request: Request<'_>, purpose: P) {
         let id = self.note(request.expected(), purpose);
         request.write(id, &mut self.out);

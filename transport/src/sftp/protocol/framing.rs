@@ -2,7 +2,7 @@
 
 use crate::sftp::protocol::packet::{FRAME_MAX, Violation};
 
-/// Bytes that have come and are not yet read as frames. Its memory does not grow.
+/// Received bytes that are not yet read as frames. Its memory does not grow.
 pub(crate) struct Frames {
     buffer: Vec<u8>,
     from: usize,

@@ -1,6 +1,6 @@
 //! Messages of SFTP version 3 (draft-ietf-secsh-filexfer-02), written and read.
 //!
-//! Names are raw bytes. What a peer tells is read within its frame: nothing is allocated from a
+//! Names are raw bytes. Messages of the peer are read within their frame: nothing is allocated from a
 //! number of the peer's, and what is not used (status texts, extensions) is dropped. Requests that change
 //! something are in `change`.
 
@@ -11,7 +11,7 @@ pub(crate) const FRAME_MAX: usize = 320 * 1024;
 /// 4 KiB below that, so that holes do not straddle two answers.
 pub(crate) const READ_MAX: u32 = 252 * 1024;
 
-/// Most names that one answer may hold. OpenSSH tells 100 at once.
+/// Most names that one answer may contain. OpenSSH sends 100 at once.
 const NAMES_MAX: usize = 4096;
 
 /// Longest handle (the draft: 256 bytes).
@@ -47,10 +47,10 @@ pub(crate) mod kind {
     pub(crate) const EXTENDED_REPLY: u8 = 201;
 }
 
-/// The extension that tells which file system a path lies on, and how much is free there.
+/// The extension that reports the file system of a path and its free space.
 pub(crate) const STATVFS: &str = "statvfs@openssh.com";
 
-/// The extension that tells what the server bears.
+/// The extension that reports the limits of the server.
 const LIMITS: &str = "limits@openssh.com";
 
 /// What is asked of the server.
@@ -80,7 +80,7 @@ pub(crate) enum Request<'a> {
 pub(crate) enum Expected {
     Status,
     Handle,
-    /// At most so many bytes.
+    /// At most this many bytes.
     Data(u32),
     Names,
     /// Exactly one name.
@@ -112,12 +112,12 @@ pub(crate) struct FileSystem {
     pub(crate) entries: u64,
 }
 
-/// What the server bears.
+/// The limits of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Most bytes that one WRITE may carry.
     pub(crate) write: u64,
-    /// How many handles may be open at once; 0 when it does not tell.
+    /// How many handles may be open at once; 0 if not reported.
     pub(crate) handles: u64,
 }
 
@@ -127,7 +127,7 @@ pub(crate) struct Limits {
 pub(crate) struct Offers {
     /// It greets as OpenSSH's sftp-server does: with its extensions in its order, and no others.
     pub(crate) greets_as_openssh: bool,
-    /// Several channels to it are known not to disturb each other. The greeting alone does not tell.
+    /// Several channels to it are known not to disturb each other. The greeting alone does not show it.
     pub(crate) apart: bool,
     pub(crate) statvfs: bool,
     pub(crate) limits: bool,
@@ -151,7 +151,7 @@ pub(crate) enum Status {
     Other(u32),
 }
 
-/// What the server tells of an entry; what it does not tell is `None`.
+/// The attributes of an entry; those that the server leaves out are `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Attrs {
     pub(crate) size: Option<u64>,
@@ -159,7 +159,7 @@ pub(crate) struct Attrs {
     pub(crate) permissions: Option<u32>,
     /// Access and modification time, seconds since 1970.
     pub(crate) times: Option<(u32, u32)>,
-    /// How many names the inode has: no attribute, but what stands in the long name that READDIR tells.
+    /// The link count: no attribute, but part of the long name in an answer to READDIR.
     pub(crate) links: Option<u32>,
 }
 
@@ -226,7 +226,7 @@ impl Request<'_> {
     }
 }
 
-/// Puts the length of the frame that began at `start` in front of it.
+/// Writes the length of the frame that begins at `start` before it.
 pub(crate) fn seal(start: usize, out: &mut [u8]) {
     let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
@@ -434,7 +434,7 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// rename(2): takes the place of what is there.
+/// rename(2): replaces what is there.
 pub(crate) const POSIX_RENAME: &str = "posix-rename@openssh.com";
 
 /// link(2).

@@ -2,7 +2,7 @@
 
 use engine::source::SourceError;
 
-/// What a server told of the place of a folder has to be `real`.
+/// The real path of a folder that the server reports has to be `real`.
 ///
 /// # Errors
 /// When it is elsewhere.

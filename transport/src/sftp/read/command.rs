@@ -20,7 +20,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Answers it where there is nobody else to do so.
+    /// Answers it where no other thread can.
     pub(crate) fn refuse(self) {
         match self {
             Self::List(_, _, sink) => sink.end(Err(gone())),
@@ -34,7 +34,7 @@ impl Command {
     }
 }
 
-/// What is told when nothing is connected any more.
+/// The error when there is no connection any more.
 pub(crate) fn gone() -> SourceError {
     SourceError::Lost("the connection has ended".to_owned())
 }

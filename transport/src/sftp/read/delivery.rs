@@ -37,7 +37,7 @@ pub(crate) struct Backlog {
 }
 
 impl Backlog {
-    /// A sink has taken so many bytes of content. Waking the network for each of many small files
+    /// A sink has taken this many bytes of content. Waking the network for each of many small files
     /// would cost more than what they hold: only where it may wait for this.
     fn taken(&self, count: usize) {
         let before = self.bytes.fetch_sub(count, Ordering::Relaxed);
@@ -236,7 +236,7 @@ fn next_run(bytes: &[u8], at: u64) -> (bool, usize) {
     (false, end)
 }
 
-/// The name of an entry, for what is told of it; names that no entry can have are cut and escaped.
+/// The name of an entry, for messages; names that no entry can have are cut and escaped.
 pub(crate) fn shown_name(name: &[u8]) -> CString {
     let cut = &name[..name.len().min(engine::entry::NAME_MAX)];
     CString::new(cut).unwrap_or_else(|_| {

@@ -11,22 +11,22 @@ use crate::sftp::protocol::attributes::{meta, refusal, storable, target, undescr
 use crate::sftp::protocol::packet::{Answer, Attrs, Request, Status};
 use crate::sftp::protocol::remote_path::child;
 use crate::sftp::read::delivery::{LISTINGS, Listed, Post, shown_name};
-use crate::sftp::read::location::Place;
-use crate::sftp::read::purpose::{ListingStep, Purpose, ReadLine};
+use crate::sftp::read::location::Location;
+use crate::sftp::read::purpose::{ListingStep, Purpose, ReadChannel};
 use crate::sftp::read::unproven_entries::Findings;
 
 /// Most entries that a folder may have: above that a server that never ends is more likely, and the hashes of
-/// so many names fit into 40 MiB, here and once more in the engine.
+/// this many names fit into 40 MiB, here and once more in the engine.
 const ENTRIES_MAX: u64 = 3_600_000;
 
-/// How many answers in a row may tell nothing new.
+/// How many answers in a row may contain nothing new.
 const NOTHING_NEW_MAX: u32 = 1000;
 
-/// Longest path of a folder of which every name is told. For READDIR a server looks at each entry by its
+/// Longest path of a folder whose names are all listed. For READDIR a server looks at each entry by its
 /// path; OpenSSH passes over those for which that fails, as it does from 4,096 bytes on (path_resolution(7)).
 const DEEPEST: usize = 4095 - 1 - 255;
 
-/// How many names that no entry can have are told of one folder. An honest server tells none.
+/// How many impossible names of one folder are reported. An honest server sends none.
 const BAD_NAMES_MAX: u32 = 100;
 
 /// How often OPENDIR is tried that fails without a reason.
@@ -35,19 +35,19 @@ const TRIES: u32 = 8;
 /// How many READDIR are asked ahead in a folder with many entries.
 const AHEAD: usize = 16;
 
-/// From so many names in one answer on there are more, likely. OpenSSH tells 100 at once.
+/// From this many names in one answer on, more are likely. OpenSSH sends 100 at once.
 const MANY: usize = 90;
 
-/// From so many requests on, nothing is asked ahead on a channel.
+/// From this many requests on, nothing is requested ahead on a channel.
 const BUSY: usize = 256;
 
-/// From so many bytes on that a channel has not sent, single entries wait: were all symlinks of many folders
+/// From this many unsent bytes of a channel on, single entries wait: were all symlinks of many folders
 /// asked for at once, with paths as long as they can be, the server would wait for us to take its answers
 /// while we wait for it to take our questions.
 const UNSENT: usize = 1 << 20;
 
-/// Bytes of listings that a server may tell of all folders without saying where they are: more than an honest one
-/// tells of all that is out.
+/// Bytes of listings that a server may send for all folders without their real paths: more than an honest one
+/// reports for all outstanding requests.
 const UNPROVEN_MAX: usize = 48 << 20;
 
 /// Folders in more folders than this are asked once where they are: for REALPATH OpenSSH looks at each folder of a
@@ -63,8 +63,8 @@ pub(crate) struct Folder {
     handle: Option<Box<[u8]>>,
     /// Whether it still is a folder. OPENDIR follows symlinks.
     checked: bool,
-    /// In front of OPENDIR and behind it, and so with READDIR, for which servers look at each entry by its path.
-    place: Option<Place>,
+    /// Before OPENDIR and after it, and so with READDIR, for which servers look at each entry by its path.
+    place: Option<Location>,
     /// READDIR that are not answered, and how many may be.
     reads: usize,
     ahead: usize,
@@ -72,9 +72,9 @@ pub(crate) struct Folder {
     looks: usize,
     waiting: VecDeque<ListingStep>,
     at_end: bool,
-    /// Whether it was looked into, as its listing told nothing at all.
+    /// Whether it was queried for its content, because its listing was empty.
     looked_into: bool,
-    /// What was told since the server last said where the folder is.
+    /// The entries since the server last reported the folder's real path.
     findings: Findings,
     seen: u64,
     nothing_new: u32,
@@ -97,7 +97,7 @@ impl Folder {
     pub(crate) fn new(id: u64, path: Arc<[u8]>, real: Option<Arc<[u8]>>) -> Self {
         Self {
             id,
-            place: real.map(|real| Place::new(Arc::clone(&path), real)),
+            place: real.map(|real| Location::new(Arc::clone(&path), real)),
             shallow: path.iter().filter(|byte| **byte == b'/').count() <= SHALLOW,
             path,
             line: 0,
@@ -123,8 +123,8 @@ impl Folder {
         self.line
     }
 
-    /// Starts, or starts anew after a lost connection.
-    pub(crate) fn start(&mut self, number: usize, line: &mut ReadLine) {
+    /// Starts, or starts again after a lost connection.
+    pub(crate) fn start(&mut self, number: usize, line: &mut ReadChannel) {
         self.line = number;
         self.ask_around(line);
         line.ask(Request::OpenDir(&self.path), Purpose::Folder(self.id, ListingStep::Open));
@@ -132,14 +132,14 @@ impl Folder {
         self.ask_for_place(line);
     }
 
-    /// In front of what is asked for by the folder's path, and behind it.
-    fn ask_around(&mut self, line: &mut ReadLine) {
+    /// Before a request with the folder's path, and after it.
+    fn ask_around(&mut self, line: &mut ReadChannel) {
         if self.shallow {
             self.ask_for_place(line);
         }
     }
 
-    fn ask_for_place(&mut self, line: &mut ReadLine) {
+    fn ask_for_place(&mut self, line: &mut ReadChannel) {
         if let Some(place) = &mut self.place {
             line.ask(place.question(), Purpose::Folder(self.id, ListingStep::Real));
         }
@@ -147,18 +147,18 @@ impl Folder {
 
     /// Whether nothing is known against what was asked for by its path.
     fn is_placed(&self) -> bool {
-        self.place.as_ref().is_none_or(Place::is_known)
+        self.place.as_ref().is_none_or(Location::is_known)
     }
 
     /// Forgets what a lost connection took with it.
     pub(crate) fn reset(&mut self) {
         (self.handle, self.checked, self.at_end) = (None, false, false);
-        self.place.iter_mut().for_each(Place::reset);
+        self.place.iter_mut().for_each(Location::reset);
         (self.reads, self.looks, self.ahead) = (0, 0, 2);
         self.waiting.clear();
         (self.seen, self.nothing_new, self.bad_names, self.again) = (0, 0, 0, false);
         self.looked_into = false;
-        // What is not proved has to be told again.
+        // Entries that are not proved are listed again.
         self.findings.forget();
     }
 
@@ -167,7 +167,7 @@ impl Folder {
         &mut self,
         step: ListingStep,
         answer: Answer<'_>,
-        line: &mut ReadLine,
+        line: &mut ReadChannel,
         post: &mut Post,
     ) -> Going {
         match self.step(step, answer, post) {
@@ -179,11 +179,11 @@ impl Folder {
         }
     }
 
-    /// Ends it; what was found so far is told.
+    /// Ends it, and delivers what was found so far.
     pub(crate) fn end(
         &mut self,
         result: Result<(), SourceError>,
-        line: &mut ReadLine,
+        line: &mut ReadChannel,
         post: &mut Post,
     ) -> Going {
         if let Some(handle) = self.handle.take() {
@@ -219,7 +219,7 @@ impl Folder {
             },
             (ListingStep::Real, answer) => {
                 let there = self.place.as_mut().map_or(Ok(()), |place| place.answer(&answer));
-                // What was told since the last answer is of another folder, or may be.
+                // The entries since the last answer may belong to another folder.
                 there.inspect_err(|_| drop(self.take_unproven(post)))?;
                 if self.findings.are_many() || post.unproven >= LISTINGS / 2 {
                     self.hand_on(post);
@@ -234,7 +234,7 @@ impl Folder {
             }
             (ListingStep::Read, Answer::Names(names)) => {
                 self.reads -= 1;
-                // The one READDIR that is already out tells the end of most folders.
+                // The one READDIR that is already sent reports the end of most folders.
                 self.ahead = if names.len() < MANY { 1 } else { (self.ahead * 2).min(AHEAD) };
                 self.names(names, post)?;
             }
@@ -242,7 +242,7 @@ impl Folder {
                 self.reads -= 1;
                 self.at_end = true;
             }
-            // Its first error is the last that counts: the server would repeat it for ever.
+            // Its first error ends the listing: the server would repeat it for ever.
             (ListingStep::Read, Answer::Status(status)) => return Err(refusal("list", status)),
             (ListingStep::Look(name), Answer::Attrs(attrs)) => {
                 self.looks -= 1;
@@ -286,23 +286,23 @@ impl Folder {
         Ok(())
     }
 
-    /// Whether it waits until its sink has taken what was told so far, or until its channel has sent what
-    /// was asked; [`Folder::read`] goes on.
+    /// Whether it waits until its sink has taken the delivered entries, or until its channel has sent what
+    /// was requested; [`Folder::read`] continues.
     pub(crate) fn is_parked(&self) -> bool {
         let unread = self.reads == 0 && !self.at_end;
         self.handle.is_some() && self.looks == 0 && (unread || !self.waiting.is_empty())
     }
 
     /// Asks for what waits, and for more entries unless too many wait for the sinks.
-    pub(crate) fn read(&mut self, line: &mut ReadLine, post: &Post) {
+    pub(crate) fn read(&mut self, line: &mut ReadChannel, post: &Post) {
         self.look(line);
         let Some(handle) = &self.handle else { return };
         if post.is_full_of_listings() || !self.waiting.is_empty() {
             return;
         }
         let handle = handle.clone();
-        let more = |this: &Self, line: &ReadLine| {
-            // The next READDIR of a folder waits when a channel has much to do, but never for ever.
+        let more = |this: &Self, line: &ReadChannel| {
+            // The next READDIR of a folder waits when a channel is busy, but not without limit.
             !this.at_end && this.reads < this.ahead && (this.reads == 0 || line.load() < BUSY)
         };
         if !more(self, line) {
@@ -317,7 +317,7 @@ impl Folder {
     }
 
     /// Asks for single entries, as many as the channel has room for.
-    fn look(&mut self, line: &mut ReadLine) {
+    fn look(&mut self, line: &mut ReadChannel) {
         if self.waiting.is_empty() || line.unsent() >= UNSENT {
             return;
         }
@@ -402,11 +402,11 @@ impl Folder {
         }
     }
 
-    /// A name that no entry can have is told in one line and dropped.
+    /// A name that no entry can have is reported in one line and dropped.
     fn bad_name(&mut self, name: &[u8], post: &mut Post) -> Result<(), SourceError> {
         self.bad_names += 1;
         if self.bad_names > BAD_NAMES_MAX {
-            let error = io::Error::other("it tells too many names that no entry can have");
+            let error = io::Error::other("it lists too many names that no entry can have");
             return Err(SourceError::Unreadable { action: "list", error });
         }
         self.unreadable(name, SourceError::BadName(BadName), post);
@@ -426,7 +426,7 @@ impl Folder {
         batches
     }
 
-    fn settle(&mut self, line: &mut ReadLine, post: &mut Post) -> Going {
+    fn settle(&mut self, line: &mut ReadChannel, post: &mut Post) -> Going {
         if self.again && self.checked && self.is_placed() {
             self.reset();
             return Going::Again;
@@ -447,7 +447,7 @@ impl Folder {
         Going::On
     }
 
-    /// Whether the server could tell every name that a folder with this path can hold.
+    /// Whether the server can list every name that a folder with this path can contain.
     fn may_be_all(&self) -> Result<(), SourceError> {
         if self.path.len() <= DEEPEST {
             return Ok(());

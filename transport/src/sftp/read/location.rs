@@ -1,6 +1,6 @@
 //! Where a folder is: SFTP knows no handles of folders to open names in, and a path leads through whatever
-//! symlink a folder of it turned into. What is asked for by paths counts when the server says in front of it and
-//! behind it that the folder is where it was. A server answers what comes on one channel in its order.
+//! symlink a folder of it turned into. An answer by path counts when the server says before it and
+//! after it that the folder is where it was. A server answers the requests of one channel in order.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use crate::sftp::protocol::packet::{Answer, Request, Status};
 use crate::sftp::protocol::remote_path::is_at;
 
 /// A folder, and where the server has to say that it is.
-pub(crate) struct Place {
+pub(crate) struct Location {
     path: Arc<[u8]>,
     real: Arc<[u8]>,
     unanswered: usize,
 }
 
-impl Place {
+impl Location {
     pub(crate) fn new(path: Arc<[u8]>, real: Arc<[u8]>) -> Self {
         Self { path, real, unanswered: 0 }
     }
@@ -38,12 +38,12 @@ impl Place {
                 is_at(names.first().map_or(&[][..], |(told, _)| told), &self.real)
             }
             Answer::Status(Status::NoSuchFile) => Err(SourceError::Vanished),
-            // It need not tell.
+            // The server may leave it out.
             _ => Ok(()),
         }
     }
 
-    /// Whether every answer has come.
+    /// Whether every answer has arrived.
     pub(crate) fn is_known(&self) -> bool {
         self.unanswered == 0
     }

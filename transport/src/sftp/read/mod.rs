@@ -3,6 +3,8 @@
 pub(crate) mod command;
 pub(crate) mod delivery;
 pub(crate) mod file;
+pub(crate) mod file_context;
+pub(crate) mod identity;
 pub(crate) mod listing;
 pub(crate) mod location;
 pub(crate) mod purpose;
@@ -37,7 +39,7 @@ use crate::sftp::protocol::attributes::target;
 use crate::sftp::protocol::remote_path::{child, is_at};
 use crate::sftp::read::command::{Command, gone};
 use crate::sftp::read::delivery::Post;
-use crate::sftp::read::query::{Asked, Question, Told};
+use crate::sftp::read::query::{Asked, QueryAnswer, Question};
 use crate::sftp::read::scheduler::Desk;
 use crate::sftp::ssh::address::Address;
 use crate::sftp::ssh::connect_error::ConnectError;
@@ -48,7 +50,7 @@ const FOLDERS: usize = 768;
 const FILES: usize = 4096;
 
 /// Longest path that is sent: a server on Linux opens none that is longer (path_resolution(7)), and without
-/// a bound a server could go on telling folders for ever.
+/// a bound a server could send folders without end.
 const PATH_MAX: usize = 4096;
 
 /// Folders of another machine.
@@ -110,7 +112,7 @@ impl SftpSource {
         &self.limit
     }
 
-    /// Ends the connection, from any thread. Who waits and who asks later is told [`SourceError::Lost`].
+    /// Ends the connection, from any thread. Threads that wait and later calls get [`SourceError::Lost`].
     pub fn stop(&self) {
         self.quit.notify_one();
     }
@@ -156,7 +158,7 @@ impl SftpSource {
 
     fn bytes(&self, question: Question) -> Result<Vec<u8>, SourceError> {
         match self.ask(question).told()? {
-            Told::Bytes(bytes) => Ok(bytes),
+            QueryAnswer::Bytes(bytes) => Ok(bytes),
             _ => Err(gone()),
         }
     }
@@ -199,7 +201,7 @@ impl SftpSource {
             let entry = Entry { name: CString::default(), meta: folder, extra: None };
             // A server without such an answer serves all the same.
             let real = match real.told() {
-                Ok(Told::Bytes(real)) => checked(real).ok().map(Arc::from),
+                Ok(QueryAnswer::Bytes(real)) => checked(real).ok().map(Arc::from),
                 _ => None,
             };
             let folder = Arc::new(SftpFolder { path: path.into(), real });
@@ -225,16 +227,16 @@ impl SftpSource {
 }
 
 /// An answer that is on its way.
-struct Waiting(Receiver<Result<Told, SourceError>>);
+struct Waiting(Receiver<Result<QueryAnswer, SourceError>>);
 
 impl Waiting {
-    fn told(self) -> Result<Told, SourceError> {
+    fn told(self) -> Result<QueryAnswer, SourceError> {
         self.0.recv().unwrap_or_else(|_| Err(gone()))
     }
 
     fn meta(self) -> Result<Meta, SourceError> {
         match self.told()? {
-            Told::Meta(meta) => Ok(meta),
+            QueryAnswer::Meta(meta) => Ok(meta),
             _ => Err(gone()),
         }
     }
@@ -242,16 +244,16 @@ impl Waiting {
     /// The answer to where a folder is that has to be at `real`.
     fn lies_at(self, real: &[u8]) -> Result<(), SourceError> {
         match self.told() {
-            Ok(Told::Bytes(told)) => is_at(&told, real),
+            Ok(QueryAnswer::Bytes(told)) => is_at(&told, real),
             Err(error @ (SourceError::Lost(_) | SourceError::Vanished)) => Err(error),
-            // It need not tell.
+            // The server may leave it out.
             _ => Ok(()),
         }
     }
 
     fn file_system(self) -> Option<String> {
         match self.told().ok()? {
-            Told::FileSystem(id) => Some(format!("sftp:{id:016x}")),
+            QueryAnswer::FileSystem(id) => Some(format!("sftp:{id:016x}")),
             _ => None,
         }
     }
@@ -311,7 +313,7 @@ impl Source for SftpSource {
         name: &CStr,
         listed: &Meta,
     ) -> Result<SftpFolder, SourceError> {
-        // Whether it still is a folder is looked at when it is listed.
+        // The listing checks whether it is still a folder.
         if listed.kind != Kind::Folder {
             return Err(SourceError::Replaced);
         }
@@ -338,7 +340,7 @@ impl Source for SftpSource {
         Ok(Entry { name: name.to_owned(), meta, extra })
     }
 
-    /// SFTP tells no devices: nothing is ever taken for a mount point.
+    /// SFTP reports no device numbers: nothing is taken for a mount point.
     fn crossing(&self, _: &SftpFolder, _: &CStr) -> Crossing {
         Crossing::default()
     }

@@ -2,7 +2,7 @@
 
 use engine::entry::Meta;
 
-use crate::sftp::protocol::channel::Line;
+use crate::sftp::protocol::channel::Channel;
 
 /// What was asked of a folder.
 pub(crate) enum ListingStep {
@@ -12,7 +12,7 @@ pub(crate) enum ListingStep {
     Read,
     /// An entry that READDIR did not describe.
     Look(Box<[u8]>),
-    /// Whether anything in it can be looked at.
+    /// Whether anything in it can be queried.
     Inside,
     /// The target of a symlink.
     Link(Box<(Box<[u8]>, Meta)>),
@@ -31,7 +31,7 @@ pub(crate) enum FileStep {
         length: u32,
         small: bool,
     },
-    /// Looks whether its name still stands for a file, as it is not what was listed.
+    /// Checks whether its name still is a file, because it is not as listed.
     Name,
     /// Looks whether it is there, as it was not opened because it does not exist.
     There,
@@ -43,11 +43,11 @@ pub(crate) enum Purpose {
     Folder(u64, ListingStep),
     /// A file's content.
     File(u64, FileStep),
-    /// A question of somebody who waits.
+    /// A query of a thread that waits.
     Question(u64),
     /// Nobody.
     Nobody,
 }
 
 /// A channel that a source reads over.
-pub(crate) type ReadLine = Line<Purpose>;
+pub(crate) type ReadChannel = Channel<Purpose>;

@@ -1,4 +1,4 @@
-//! Single questions of somebody who waits for the answer.
+//! Single queries of a thread that waits for the answer.
 
 use std::sync::mpsc::SyncSender;
 
@@ -23,9 +23,9 @@ pub(crate) enum Question {
     FileSystem(Vec<u8>),
 }
 
-/// What was told.
+/// The answer to a query.
 #[derive(Debug)]
-pub(crate) enum Told {
+pub(crate) enum QueryAnswer {
     Meta(Meta),
     Bytes(Vec<u8>),
     FileSystem(u64),
@@ -34,7 +34,7 @@ pub(crate) enum Told {
 /// A question with the way back.
 pub(crate) struct Asked {
     pub(crate) question: Question,
-    pub(crate) reply: SyncSender<Result<Told, SourceError>>,
+    pub(crate) reply: SyncSender<Result<QueryAnswer, SourceError>>,
 }
 
 impl Asked {
@@ -51,20 +51,20 @@ impl Asked {
     pub(crate) fn answer(self, answer: Answer<'_>) {
         let told = match answer {
             Answer::Attrs(attrs) => {
-                meta(attrs).ok_or_else(undescribed).and_then(storable).map(Told::Meta)
+                meta(attrs).ok_or_else(undescribed).and_then(storable).map(QueryAnswer::Meta)
             }
             Answer::Names(names) => {
-                let first = names.first().map(|(name, _)| Told::Bytes(name.to_vec()));
+                let first = names.first().map(|(name, _)| QueryAnswer::Bytes(name.to_vec()));
                 first.ok_or_else(undescribed)
             }
-            Answer::FileSystem(found) => Ok(Told::FileSystem(found.id)),
+            Answer::FileSystem(found) => Ok(QueryAnswer::FileSystem(found.id)),
             Answer::Status(status) => Err(refusal("look at", status)),
             Answer::Handle(_) | Answer::Data(_) | Answer::Limits(_) => Err(undescribed()),
         };
         self.reply(told);
     }
 
-    pub(crate) fn reply(self, told: Result<Told, SourceError>) {
+    pub(crate) fn reply(self, told: Result<QueryAnswer, SourceError>) {
         // Whoever asked may have gone.
         let _ = self.reply.send(told);
     }

@@ -1,5 +1,5 @@
 //! How much content may be on the way: what the line carries in a second or two. More would make listings and
-//! questions, which share the line, wait behind it. Pure: the time is an argument.
+//! queries, which share the connection, wait behind it. Pure: the time is an argument.
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ mod tests {
 
     const PIECE: u64 = 255 << 10;
 
-    /// What `Pace` comes to on a line of so many bytes a second and a round trip of so many milliseconds.
+    /// The result of `Pace` on a connection with this many bytes a second and this round trip in milliseconds.
     fn on_a_line(rate: u64, round_trip: u64) -> Pace {
         let mut pace = Pace::new(64 << 20);
         let (start, round_trip) = (Instant::now(), Duration::from_millis(round_trip));

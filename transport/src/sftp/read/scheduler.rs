@@ -13,11 +13,11 @@ use crate::sftp::protocol::packet::{Answer, Offers, READ_MAX, Violation};
 use crate::sftp::protocol::remote_path::child;
 use crate::sftp::read::command::Command;
 use crate::sftp::read::delivery::{Fetched, LISTINGS, Listed, Post, QUEUED};
-use crate::sftp::read::file;
-use crate::sftp::read::file::{Around, Books, File};
+use crate::sftp::read::file::File;
+use crate::sftp::read::file_context::{Again, ByteCounts, FileContext};
 use crate::sftp::read::listing::{Folder, Going};
-use crate::sftp::read::location::Place;
-use crate::sftp::read::purpose::{FileStep, ListingStep, Purpose, ReadLine};
+use crate::sftp::read::location::Location;
+use crate::sftp::read::purpose::{FileStep, ListingStep, Purpose, ReadChannel};
 use crate::sftp::read::query::{Asked, Question};
 use crate::sftp::read::rate::Pace;
 
@@ -27,7 +27,7 @@ pub(crate) const SMALL: u64 = 24 << 20;
 pub(crate) const LARGE: u64 = 40 << 20;
 
 /// Bytes of listings that may wait for the sinks before nothing more is even read from the server: what
-/// an honest one still tells when no more is asked for fits in.
+/// an honest one still sends when nothing more is requested fits in.
 const LISTINGS_HARD: usize = 3 * LISTINGS;
 
 /// Requests and bytes to send on one channel that no honest server leads to.
@@ -49,15 +49,15 @@ const UNKNOWN: Duration = Duration::from_secs(3600);
 
 /// Everything that is asked for and not answered.
 pub(crate) struct Desk {
-    lines: Vec<ReadLine>,
+    lines: Vec<ReadChannel>,
     post: Post,
-    books: Books,
+    counts: ByteCounts,
     next_id: u64,
     folders: HashMap<u64, Folder>,
     folders_waiting: VecDeque<u64>,
     /// Folders that go on when their sinks have taken more.
     parked: Vec<u64>,
-    /// How many folders the server bears at once.
+    /// How many folders the server allows at once.
     folders_most: usize,
     files: HashMap<u64, File>,
     small_waiting: VecDeque<u64>,
@@ -82,7 +82,7 @@ impl Desk {
         Self {
             lines: Vec::new(),
             post,
-            books: Books::default(),
+            counts: ByteCounts::default(),
             next_id: 0,
             folders: HashMap::new(),
             folders_waiting: VecDeque::new(),
@@ -103,7 +103,7 @@ impl Desk {
         }
     }
 
-    /// Has no more than so many bytes of content under way at once, or but for one request.
+    /// Limits the requested bytes of content, except for a single request.
     pub(crate) fn limited(self, under_way: Option<u64>) -> Self {
         let Some(most) = under_way else { return self };
         let queued_most = usize::try_from(most).unwrap_or(QUEUED).min(QUEUED);
@@ -156,7 +156,7 @@ impl Desk {
             let path = child(folder, wanted.entry.name.to_bytes());
             let mut file = File::new(id, request, index, path, wanted);
             if let Some(real) = real.filter(|_| wanted.again) {
-                file.has_to_lie_in(Place::new(Arc::clone(folder), Arc::clone(real)));
+                file.has_to_lie_in(Location::new(Arc::clone(folder), Arc::clone(real)));
             }
             self.queue(id, file.is_small());
             self.files.insert(id, file);
@@ -208,7 +208,7 @@ impl Desk {
 
     fn file_answer(&mut self, number: usize, id: u64, step: FileStep, answer: Answer<'_>) {
         if let FileStep::Read { length, small: false, .. } = step {
-            self.books.asked = self.books.asked.saturating_sub(u64::from(length));
+            self.counts.asked = self.counts.asked.saturating_sub(u64::from(length));
         }
         self.progressed |= matches!(answer, Answer::Data(_));
         if !self.files.contains_key(&id) {
@@ -217,30 +217,30 @@ impl Desk {
             }
             return;
         }
-        self.with_file(id, |file, around| file.answer(step, answer, around));
+        self.with_file(id, |file, context| file.answer(step, answer, context));
     }
 
     /// Lets a file take a step, and does what follows from it.
     fn with_file(
         &mut self,
         id: u64,
-        step: impl FnOnce(&mut File, &mut Around<'_>) -> Result<Going, file::Again>,
+        step: impl FnOnce(&mut File, &mut FileContext<'_>) -> Result<Going, Again>,
     ) {
         let Some(file) = self.files.get_mut(&id) else { return };
-        let mut around =
-            Around { lines: &mut self.lines, post: &mut self.post, books: &mut self.books };
-        let going = step(file, &mut around);
+        let mut context =
+            FileContext { lines: &mut self.lines, post: &mut self.post, counts: &mut self.counts };
+        let going = step(file, &mut context);
         if matches!(going, Ok(Going::On)) {
             return;
         }
         let Some(mut file) = self.files.remove(&id) else { return };
-        self.books.small = self.books.small.saturating_sub(file.reserve());
+        self.counts.small = self.counts.small.saturating_sub(file.reserve());
         if !file.is_small() {
             self.reading.retain(|reading| *reading != id);
         }
         match going {
             Ok(_) => self.file_is_through(file.request),
-            Err(file::Again) => {
+            Err(Again) => {
                 // Answers that are still on the way are for the old number.
                 file.id = self.id();
                 self.queue(file.id, file.is_small());
@@ -290,7 +290,7 @@ impl Desk {
         }
         let (small, large) = self.shares();
         while self.reading.len() < READING
-            && self.books.asked + self.books.held < large / 4 * 3
+            && self.counts.asked + self.counts.held < large / 4 * 3
             && let Some(id) = self.large_waiting.pop_front()
         {
             self.reading.push_back(id);
@@ -300,23 +300,23 @@ impl Desk {
         self.reading.rotate_left(usize::from(!self.reading.is_empty()));
         let most = READS * self.lines.len();
         for id in &self.reading {
-            let room = large.saturating_sub(self.books.asked + self.books.held);
+            let room = large.saturating_sub(self.counts.asked + self.counts.held);
             if room < u64::from(READ_MAX) {
                 break;
             }
             if let Some(file) = self.files.get_mut(id) {
-                let (lines, post, books) = (&mut self.lines[..], &mut self.post, &mut self.books);
+                let (lines, post, counts) = (&mut self.lines[..], &mut self.post, &mut self.counts);
                 // What is missing of an earlier answer is asked for all the same.
                 let pieces = usize::try_from(room / u64::from(READ_MAX)).unwrap_or(most);
-                file.read(most, pieces, &mut Around { lines, post, books });
+                file.read(most, pieces, &mut FileContext { lines, post, counts });
             }
         }
         let most = self.by_distance(250, 5, 500);
-        while self.books.small < small
+        while self.counts.small < small
             && self.lines.iter().any(|line| line.files < most.min(line.files_most))
             && let Some(id) = self.small_waiting.pop_front()
         {
-            self.books.small += self.files.get(&id).map_or(0, File::reserve);
+            self.counts.small += self.files.get(&id).map_or(0, File::reserve);
             self.start(id);
         }
     }
@@ -329,12 +329,12 @@ impl Desk {
 
     /// Starts a file on the channel that has most room.
     fn start(&mut self, id: u64) {
-        let room = |line: &ReadLine| line.files_most.saturating_sub(line.files);
+        let room = |line: &ReadChannel| line.files_most.saturating_sub(line.files);
         let lines = self.lines.iter().enumerate();
         let Some((number, _)) = lines.max_by_key(|(_, line)| room(line)) else { return };
         if let Some(file) = self.files.get_mut(&id) {
-            let (lines, post, books) = (&mut self.lines[..], &mut self.post, &mut self.books);
-            file.start(number, &mut Around { lines, post, books });
+            let (lines, post, counts) = (&mut self.lines[..], &mut self.post, &mut self.counts);
+            file.start(number, &mut FileContext { lines, post, counts });
         }
     }
 
@@ -345,10 +345,10 @@ impl Desk {
         millis.saturating_mul(more).saturating_add(near).min(far)
     }
 
-    /// Bytes that wait for those in front of them.
+    /// Bytes that wait for those before them.
     #[cfg(test)]
     pub(crate) fn held(&self) -> u64 {
-        self.books.held
+        self.counts.held
     }
 }
 
@@ -356,7 +356,7 @@ impl Talker for Desk {
     type Command = Command;
     type Purpose = Purpose;
 
-    fn add_line(&mut self, line: ReadLine, offers: Offers) -> usize {
+    fn add_line(&mut self, line: ReadChannel, offers: Offers) -> usize {
         self.lines.push(line);
         self.statvfs = offers.statvfs;
         if self.lines.len() == 1 {
@@ -367,7 +367,7 @@ impl Talker for Desk {
         self.lines.len() - 1
     }
 
-    fn line(&mut self, number: usize) -> &mut ReadLine {
+    fn line(&mut self, number: usize) -> &mut ReadChannel {
         &mut self.lines[number]
     }
 
@@ -399,7 +399,7 @@ impl Talker for Desk {
                 else {
                     return;
                 };
-                self.with_file(id, |file, around| Ok(file.cut(around)));
+                self.with_file(id, |file, context| Ok(file.cut(context)));
             }
         }
     }
@@ -430,7 +430,7 @@ impl Talker for Desk {
             self.pump_files();
         }
         self.post.flush();
-        self.lines.iter_mut().try_for_each(ReadLine::flush)
+        self.lines.iter_mut().try_for_each(ReadChannel::flush)
     }
 
     fn is_far(&self) -> bool {
@@ -468,12 +468,12 @@ impl Talker for Desk {
         self.reading.clear();
         for id in files {
             if let Some(file) = self.files.get_mut(&id) {
-                file.reset(&mut self.books);
+                file.reset(&mut self.counts);
                 let small = file.is_small();
                 self.queue(id, small);
             }
         }
-        self.books = Books::default();
+        self.counts = ByteCounts::default();
     }
 
     /// There will be no connection any more.

@@ -19,7 +19,7 @@ use crate::sftp::event_loop::Talker;
 use crate::sftp::protocol::packet::Offers;
 use crate::sftp::read::command::Command;
 use crate::sftp::read::delivery::Post;
-use crate::sftp::read::purpose::ReadLine;
+use crate::sftp::read::purpose::ReadChannel;
 use crate::sftp::read::scheduler::Desk;
 
 /// A desk with channels; there is no server, but what the test answers.
@@ -60,7 +60,7 @@ impl Bench {
             });
             // All that is sent at once fits, so that nothing waits.
             let _ = rustix::pipe::fcntl_setpipe_size(&to, 1 << 20);
-            self.desk.add_line(ReadLine::new(Rc::new(to)), offers);
+            self.desk.add_line(ReadChannel::new(Rc::new(to)), offers);
             self.ends.push((from.into_nonblocking_fd().unwrap().into(), Vec::new()));
         }
     }
@@ -200,10 +200,10 @@ pub(crate) fn wanted(size: u64, from: u64) -> Wanted {
 }
 
 /// How a file ended, and how many bytes of it were told.
-pub(crate) type Ended = (u64, Result<Meta, SourceError>);
+pub(crate) type FileEnd = (u64, Result<Meta, SourceError>);
 
 /// Tells how each file ended.
-struct Sink(Vec<u64>, Sender<(usize, Ended)>);
+struct Sink(Vec<u64>, Sender<(usize, FileEnd)>);
 
 impl ContentSink for Sink {
     fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
@@ -223,7 +223,7 @@ impl ContentSink for Sink {
 }
 
 /// Asks the desk for files; how they end.
-pub(crate) fn fetch(desk: &mut Desk, files: Vec<Wanted>) -> Receiver<(usize, Ended)> {
+pub(crate) fn fetch(desk: &mut Desk, files: Vec<Wanted>) -> Receiver<(usize, FileEnd)> {
     let (ended, ends) = channel();
     let sink = Box::new(Sink(vec![0; files.len()], ended));
     desk.command(Command::Fetch(Arc::from(&b"/folder"[..]), None, files, sink));

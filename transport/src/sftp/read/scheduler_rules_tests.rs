@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::sftp::event_loop::Talker;
 use crate::sftp::read::scheduler;
 use crate::sftp::read::scheduler_bench::{
-    Bench, Ended, FSTAT, LSTAT, OPEN, READ, Sent, fetch, text, wanted,
+    Bench, FSTAT, FileEnd, LSTAT, OPEN, READ, Sent, fetch, text, wanted,
 };
 
 /// Larger than one read.
@@ -30,7 +30,7 @@ fn serve(bench: &mut Bench, grown: i64) -> Vec<Sent> {
 }
 
 /// What one file of `size`, now of size `now`, wanted from `from` on, leads to.
-fn one(size: u64, from: u64, now: u64) -> (Vec<Sent>, Ended) {
+fn one(size: u64, from: u64, now: u64) -> (Vec<Sent>, FileEnd) {
     let mut bench = Bench::new(1);
     let ends = fetch(&mut bench.desk, vec![wanted(size, from)]);
     let sent = serve(&mut bench, now as i64 - size as i64);

@@ -1,4 +1,4 @@
-//! What the listing of a folder has told, kept until the server has said where the folder is.
+//! The entries of a folder's listing, kept until the server has reported the folder's real path.
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
@@ -16,18 +16,18 @@ pub(crate) struct Findings {
     full: Vec<Batch>,
     batch: Batch,
     bytes: usize,
-    /// Hashes of the names that were told: none is told twice, also after a lost connection.
+    /// Hashes of the names that were delivered: none is delivered twice, also after a lost connection.
     told: HashSet<u64>,
     hasher: RandomState,
 }
 
 impl Findings {
-    /// Whether a name was not told before. From now on it was.
+    /// Whether a name is new. It is recorded.
     pub(crate) fn is_new(&mut self, name: &[u8]) -> bool {
         self.told.insert(self.hasher.hash_one(name))
     }
 
-    /// How many names were told.
+    /// How many names were delivered.
     pub(crate) fn names(&self) -> usize {
         self.told.len()
     }
@@ -57,7 +57,7 @@ impl Findings {
         (batches, std::mem::take(&mut self.bytes))
     }
 
-    /// Forgets them, as if they had not been told.
+    /// Forgets them, as if they had not been listed.
     pub(crate) fn forget(&mut self) {
         for batch in self.take().0 {
             for listed in batch.iter() {

@@ -60,7 +60,7 @@ impl fmt::Display for Part {
 }
 
 impl Address {
-    /// The user, when one is given; otherwise ssh's configuration tells.
+    /// The user, if given; otherwise ssh's configuration has it.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
@@ -92,7 +92,7 @@ impl Address {
         &self.host
     }
 
-    /// The port, when one is given; otherwise ssh's configuration tells.
+    /// The port, if given; otherwise ssh's configuration has it.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.port
@@ -116,7 +116,7 @@ impl FromStr for Address {
         }
         let (host, port) = split_port(place)?;
         if let Some(user) = user {
-            // A backslash and a dollar stand in the names of Windows domains and their machines. A colon
+            // The names of Windows domains and their machines contain a backslash and a dollar. A colon
             // would be in front of a password, a slash in a URL: no account has either (passwd(5)).
             check(Part::User, user, "'`\";&<>|(){}:/")?;
         }
@@ -158,7 +158,7 @@ fn number(text: &str) -> Result<u16, BadAddress> {
     }
 }
 
-/// As ssh since 9.6 does for what comes from a command line (CVE-2023-51385).
+/// As ssh since 9.6 does for values from a command line (CVE-2023-51385).
 fn check(part: Part, text: &str, forbidden: &str) -> Result<(), BadAddress> {
     if text.is_empty() {
         return Err(BadAddress::Empty(part));

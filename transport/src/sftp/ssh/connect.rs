@@ -1,6 +1,6 @@
 //! A connection through the system's `ssh`, and channels to its SFTP subsystem over it.
 //!
-//! The `ssh` that makes the connection carries the first channel itself, on pipes of ours, and lets
+//! The `ssh` that makes the connection carries the first channel itself, on pipes of this process, and lets
 //! others share the connection (`ControlMaster`). It lives no longer than this process: when that is
 //! killed, the pipes close, the channels end, and with the last one the connection.
 
@@ -35,7 +35,7 @@ const PIPE: usize = 1 << 20;
 /// How long ssh gets to end by itself, and after SIGTERM.
 const END: Duration = Duration::from_millis(500);
 
-/// How often it is looked how far ssh is.
+/// How often the state of ssh is checked.
 const STEP: Duration = Duration::from_millis(5);
 
 /// A connection to a host.
@@ -65,10 +65,10 @@ impl Drop for Asked {
 }
 
 /// A channel to an SFTP server that has greeted.
-pub(crate) struct Channel {
+pub(crate) struct OpenedChannel {
     pub(crate) to: Sender,
     pub(crate) from: Receiver,
-    /// What came behind the greeting.
+    /// The bytes after the greeting.
     pub(crate) frames: Frames,
     pub(crate) offers: Offers,
     /// Ends when the channel does.
@@ -76,11 +76,11 @@ pub(crate) struct Channel {
 }
 
 /// Channels that are being opened, until it is dropped.
-pub(crate) type Further = JoinSet<Result<Channel, NotOpened>>;
+pub(crate) type Further = JoinSet<Result<OpenedChannel, NotOpened>>;
 
 /// Why a further channel was not opened.
 pub(crate) enum NotOpened {
-    /// It is not known yet whether the server keeps several apart.
+    /// It is not known yet whether the server supports several channels.
     NotKnown,
     /// There is no way to one: ssh shares no connection.
     NoWay,
@@ -91,13 +91,13 @@ pub(crate) enum NotOpened {
 /// Why there is no connection.
 pub(crate) struct NotConnected {
     pub(crate) error: ConnectError,
-    /// A second channel had been asked for: some hosts hang up then.
+    /// A second channel was requested: some hosts then close the connection.
     pub(crate) over_another: bool,
 }
 
 impl Connection {
     /// Connects to `address` and opens a first channel. A second one, when it is wanted and `alone` is not, is
-    /// asked for as soon as the host has let us in: what runs at a login there takes its time.
+    /// requested as soon as the login is complete: the programs that run at a login take time.
     ///
     /// # Errors
     /// See [`ConnectError`].
@@ -105,7 +105,7 @@ impl Connection {
         address: &Address,
         options: &Options,
         alone: bool,
-    ) -> Result<(Self, Channel, Further), NotConnected> {
+    ) -> Result<(Self, OpenedChannel, Further), NotConnected> {
         let local = |action| {
             move |error| {
                 let error = ConnectError::Local { action, error };
@@ -131,8 +131,8 @@ impl Connection {
             further.spawn_local(connection.channel_once_let_in(known));
         }
         let (begin, limit) = (Instant::now(), patience(options));
-        let greeted = timeout(limit, Channel::greet(to.into(), from.into(), None)).await;
-        // A host that hangs up over it does so before the first one greets.
+        let greeted = timeout(limit, OpenedChannel::greet(to.into(), from.into(), None)).await;
+        // A host that closes the connection because of it does so before the first channel greets.
         let failed = !matches!(greeted, Ok(Ok(_)));
         let over_another =
             failed && (connection.asked() > 0 || further.try_join_next().is_some_and(was_refused));
@@ -165,8 +165,10 @@ impl Connection {
     /// Opens one more channel.
     ///
     /// # Errors
-    /// When the host does not bear another one (`MaxSessions`), or the connection is lost.
-    pub(crate) fn channel(&self) -> impl Future<Output = Result<Channel, NotOpened>> + 'static {
+    /// When the host refuses another one (`MaxSessions`), or the connection is lost.
+    pub(crate) fn channel(
+        &self,
+    ) -> impl Future<Output = Result<OpenedChannel, NotOpened>> + 'static {
         let (socket, control) = (self.control.socket(), self.control());
         let asked = Rc::clone(&self.asked);
         async move {
@@ -178,7 +180,7 @@ impl Connection {
         }
     }
 
-    async fn try_channel(control: Arc<Session>) -> io::Result<Channel> {
+    async fn try_channel(control: Arc<Session>) -> io::Result<OpenedChannel> {
         let mut child = Session::to_subsystem(control, "sftp")
             .stdin(openssh::Stdio::piped())
             .stdout(openssh::Stdio::piped())
@@ -190,7 +192,7 @@ impl Connection {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
         let (to, from) = (to.into_owned_fd()?, from.into_owned_fd()?);
-        Channel::greet(to, from, Some(child)).await.map_err(|fault| match fault {
+        OpenedChannel::greet(to, from, Some(child)).await.map_err(|fault| match fault {
             Fault::Io(error) => error,
             Fault::Words(violation, _) => io::Error::other(violation),
         })
@@ -201,7 +203,7 @@ impl Connection {
     fn channel_once_let_in(
         &self,
         known: bool,
-    ) -> impl Future<Output = Result<Channel, NotOpened>> + 'static {
+    ) -> impl Future<Output = Result<OpenedChannel, NotOpened>> + 'static {
         let (socket, control) = (self.control.socket(), self.control());
         let (stderr, asked) = (Rc::clone(&self.stderr), Rc::clone(&self.asked));
         async move {
@@ -244,7 +246,7 @@ impl Connection {
         {
             return ConnectError::Local { action: "talk to ssh", error };
         }
-        // Its last words come before its end.
+        // Its last message arrives before its end.
         self.wait(END).await;
         let _ = timeout(END, &mut self.listener).await;
         let words = self.words();
@@ -291,7 +293,7 @@ impl Drop for Connection {
 }
 
 /// Whether a channel was asked for and not opened.
-fn was_refused(joined: Result<Result<Channel, NotOpened>, tokio::task::JoinError>) -> bool {
+fn was_refused(joined: Result<Result<OpenedChannel, NotOpened>, tokio::task::JoinError>) -> bool {
     matches!(joined, Ok(Err(NotOpened::Refused)))
 }
 
@@ -302,7 +304,7 @@ enum Fault {
     Words(Violation, Vec<u8>),
 }
 
-impl Channel {
+impl OpenedChannel {
     async fn greet(
         to: OwnedFd,
         from: OwnedFd,

@@ -16,7 +16,7 @@ pub enum ConnectError {
     HostKeyUnknown(Box<HostKey>),
     /// The host's key is not the one that is known.
     #[error(
-        "the host key of {} has changed{}: it is another machine, was set up anew, or somebody listens in",
+        "the host key of {} has changed{}: it is another machine, was installed again, or an attacker intercepts the connection",
         .0.host, shown_key(.0)
     )]
     HostKeyChanged(Box<HostKey>),
@@ -35,7 +35,7 @@ pub enum ConnectError {
         /// The file of the key.
         path: String,
     },
-    /// A file of ssh's configuration that belongs to somebody else, or that others may write to.
+    /// A file of ssh's configuration that belongs to another user, or that other users may write to.
     #[error("ssh does not use {}, as it belongs to another user, or others may write to it", shown(.path.as_bytes()))]
     ConfigOpenToOthers {
         /// The file.

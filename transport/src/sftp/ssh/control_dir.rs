@@ -1,6 +1,6 @@
 //! The private folder of what ssh makes for a connection: its control socket, a host's key.
 //!
-//! It is held by a lock on itself for as long as it is in use. So what a killed process left can be told
+//! The process locks the folder while it is in use. So the folder of a killed process can be distinguished
 //! from what another one uses, and the next connection removes it.
 
 use std::fs::File;

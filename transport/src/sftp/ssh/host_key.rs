@@ -124,7 +124,7 @@ fn parsed(said: &str, line: &str) -> Option<ShownKey> {
         text.len() < LINE_MAX
             && text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !b"'\"\\`$".contains(&byte))
     };
-    // The key's own kind stands in the line; of a certificate ssh writes no line.
+    // The line contains the key's own type; for a certificate ssh writes no line.
     let fits = line.split(' ').nth(1) == Some(kind) && fingerprint.starts_with("SHA256:");
     (fits && [kind, fingerprint, line].into_iter().all(plain)).then(|| ShownKey {
         kind: kind.to_owned(),
@@ -134,9 +134,9 @@ fn parsed(said: &str, line: &str) -> Option<ShownKey> {
 }
 
 /// Ends when it is dropped.
-struct Ended(Child);
+struct KillOnDrop(Child);
 
-impl Drop for Ended {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -149,7 +149,7 @@ async fn words(mut command: Command, errors: bool, limit: Duration) -> io::Resul
         true => (Stdio::null(), Stdio::piped()),
         false => (Stdio::piped(), Stdio::null()),
     };
-    let mut child = Ended(command.stdin(Stdio::null()).stdout(out).stderr(err).spawn()?);
+    let mut child = KillOnDrop(command.stdin(Stdio::null()).stdout(out).stderr(err).spawn()?);
     let pipe = match errors {
         true => child.0.stderr.take().map(Into::into),
         false => child.0.stdout.take().map(Into::into),

@@ -25,7 +25,7 @@ pub(crate) fn patience(options: &Options) -> Duration {
     options.connect_timeout * 9 / 10
 }
 
-/// Keeps what ssh says, and goes on reading so that ssh never waits.
+/// Keeps the messages of ssh, and continues to read so that ssh never waits.
 pub(crate) async fn listen(err: Receiver, into: &RefCell<Vec<u8>>) {
     let mut buffer = [0; 1024];
     while err.readable().await.is_ok() {
@@ -115,7 +115,7 @@ pub(crate) fn command(address: &Address, options: &Options, control: &SocketDir)
     ssh
 }
 
-/// Appends whom to connect to.
+/// Appends the address of the host.
 pub(crate) fn with_host(mut ssh: Command, address: &Address) -> Command {
     if let Some(port) = address.port() {
         ssh.arg("-p").arg(port.to_string());

@@ -14,7 +14,7 @@ const VERSION: &str = "remote software version ";
 /// Software that starts a process for each channel.
 const ONE_PROCESS_EACH: [&str; 2] = ["OpenSSH_", "dropbear_"];
 
-/// The software of the host, as ssh logged it. The last one: a jump host's comes before.
+/// The software of the host, as ssh logged it. The last one: that of a jump host precedes it.
 pub(crate) fn version(said: &str) -> Option<&str> {
     let of = |line: &'_ str| line.contains(VERSION_FUNCTION).then_some(());
     let lines = said.lines().filter(|line| of(line).is_some());
@@ -42,7 +42,7 @@ pub(crate) fn is_one_process_each(version: &str) -> bool {
 }
 
 /// Whether the channels of a connection are known not to disturb each other. The greeting counts, too: a
-/// server may be configured to give the name of another one. Without a name (an old ssh does not tell it)
+/// server may be configured to give the name of another one. Without a name (an old ssh does not report it)
 /// an extension counts that OpenSSH has since 8.5.
 pub(crate) fn keeps_channels_apart(version: Option<&str>, offers: &Offers) -> bool {
     offers.greets_as_openssh && version.map_or(offers.limits, is_one_process_each)

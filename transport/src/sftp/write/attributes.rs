@@ -10,7 +10,7 @@ use crate::sftp::write::link::error::Fault;
 use crate::sftp::write::link::request_batch::{Lane, Requests, Via};
 use crate::sftp::write::link::session::{UNSUPPORTED, described, is_folder};
 use crate::sftp::write::target::SftpTarget;
-use crate::sftp::write::verify_attributes::Wanted;
+use crate::sftp::write::verify_attributes::ExpectedEntry;
 
 /// setuid and setgid.
 const SET_ID: u32 = 0o6000;
@@ -27,8 +27,8 @@ pub(crate) struct Dress {
 
 impl Dress {
     /// What a file has to be that is given it and is so long.
-    pub(crate) fn wanted(&self, length: u64) -> Wanted {
-        Wanted { kind: Kind::File, size: Some(length), set: self.set }
+    pub(crate) fn wanted(&self, length: u64) -> ExpectedEntry {
+        ExpectedEntry { kind: Kind::File, size: Some(length), set: self.set }
     }
 }
 
@@ -114,7 +114,7 @@ impl SftpTarget {
             return Err(placed.err().unwrap_or(Fault::Replaced));
         }
         // It may be closed to its reader, or the server opens files only.
-        let wanted = Wanted { kind: Kind::Folder, size: None, set: dress.set };
+        let wanted = ExpectedEntry { kind: Kind::Folder, size: None, set: dress.set };
         let Ok(handle) = handle else {
             self.dress_apart(lane, &mut dress, &|set| self.set_at(path, set))?;
             let look = Requests::new().ask(Request::LStat(path));
@@ -150,8 +150,8 @@ impl SftpTarget {
         if self.offers().lsetstat { Change::SetLink(path, set) } else { Change::Set(path, set) }
     }
 
-    /// Gives a file whose content is right what belongs to it. `None` when it has other names, or it is
-    /// not known that it has none, or it cannot be opened: then it is to be stored anew.
+    /// Sets the metadata of a file whose content is right. `None` when it has other names, or it is
+    /// not known that it has none, or it cannot be opened: then it is stored again.
     pub(crate) fn dress_in_place(
         &self,
         folder: &TargetFolder,

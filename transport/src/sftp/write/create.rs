@@ -13,19 +13,19 @@ use crate::sftp::protocol::packet::{Attrs, Offers, Request, Status};
 use crate::sftp::protocol::write_packet::{Change, Set};
 use crate::sftp::write::folder::TargetFolder;
 use crate::sftp::write::link::error::{Fault, again};
-use crate::sftp::write::link::request_batch::{Answers, Lane, Requests, Told, Via};
+use crate::sftp::write::link::request_batch::{Answers, Lane, OwnedAnswer, Requests, Via};
 use crate::sftp::write::link::session::{UNSUPPORTED, described};
 use crate::sftp::write::symlinks::leads_to;
 use crate::sftp::write::target::SftpTarget;
 use crate::sftp::write::target::Tried;
-use crate::sftp::write::verify_attributes::Wanted;
+use crate::sftp::write::verify_attributes::ExpectedEntry;
 
-/// How often a file is opened anew when the server refuses it without a reason: it may have no handle
+/// How often a file is opened again when the server refuses it without a reason: it may have no handle
 /// left. The pause grows with each.
 const OPENS: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Less than so many free bytes is full.
+/// With fewer free bytes than this, the disk counts as full.
 const SPACE: u64 = 1 << 20;
 
 /// A file under its temporary name, open for writing.
@@ -42,7 +42,7 @@ impl SftpTarget {
         folder.child(&temporary(name).map_err(|_| odd)?)
     }
 
-    /// Makes an empty file, in the place of what this process left under the name before.
+    /// Makes an empty file, and replaces what this process left under the name before.
     pub(crate) fn create(&self, folder: &TargetFolder, path: Vec<u8>) -> Result<Made, Fault> {
         let made = |mut answers: Answers, skipped: usize| {
             (0..skipped).for_each(|_| drop(answers.next()));
@@ -85,7 +85,7 @@ impl SftpTarget {
         }
         let mut answers = self.session.ask(Requests::new().ask(Request::StatVfs(&folder.path)))?;
         match answers.next() {
-            crate::sftp::write::link::request_batch::Told::FileSystem(found)
+            crate::sftp::write::link::request_batch::OwnedAnswer::FileSystem(found)
                 if found.free < SPACE || found.entries == 0 =>
             {
                 Err(Fault::Full)
@@ -114,7 +114,7 @@ impl SftpTarget {
         let offers = self.offers();
         self.changed(folder);
         if !replace && !offers.greets_as_openssh && self.session.find(&to)?.is_some() {
-            // No server of OpenSSH's: its RENAME may take the place of what is there.
+            // The server is not OpenSSH's: its RENAME may replace an existing entry.
             self.forget(from);
             return Err(Fault::Occupied);
         }
@@ -221,7 +221,7 @@ impl SftpTarget {
         }
     }
 
-    /// Whether the symlink `there`, at `to`, is the one at `from`, as far as the server tells.
+    /// Whether the symlink `there`, at `to`, is the one at `from`, by the attributes that the server reports.
     fn is_link_of(
         &self,
         to: &[u8],
@@ -278,7 +278,7 @@ impl SftpTarget {
         let mut dress = self.dress_of(entry);
         dress.set.mode = None;
         dress.shortfall.mode = false;
-        let wanted = Wanted { kind: Kind::Symlink, size: None, set: dress.set };
+        let wanted = ExpectedEntry { kind: Kind::Symlink, size: None, set: dress.set };
         if self.offers().lsetstat {
             let set = Requests::new()
                 .change(Change::SetLink(&path, dress.set))
@@ -400,7 +400,7 @@ impl SftpTarget {
                 if there.is_some_and(is_other) {
                     return Err(Fault::Replaced);
                 }
-                // Some servers do not heed the mode that comes with it.
+                // Some servers ignore the mode of the request.
                 let mode = there.and_then(|attrs| attrs.permissions);
                 if mode.is_some_and(|mode| mode & 0o077 != 0) {
                     let close = Requests::new().change(self.set_at(&path, set));
@@ -414,7 +414,7 @@ impl SftpTarget {
 }
 
 /// Whether a hard link that was made is of a file.
-fn is_file(there: Told) -> Result<(), Fault> {
+fn is_file(there: OwnedAnswer) -> Result<(), Fault> {
     match there.attrs() {
         Ok(attrs) if described(attrs)?.kind == Kind::File => Ok(()),
         Err(fault) if !fault.is_refusal() => Err(fault),
@@ -423,7 +423,7 @@ fn is_file(there: Told) -> Result<(), Fault> {
 }
 
 /// Whether what was opened as a new file is one: some servers do not know `O_EXCL`.
-fn is_new(there: Told) -> Result<(), Fault> {
+fn is_new(there: OwnedAnswer) -> Result<(), Fault> {
     match there.attrs() {
         Ok(attrs) => match described(attrs)? {
             there if there.kind == Kind::File && there.size == 0 => Ok(()),
@@ -436,7 +436,7 @@ fn is_new(there: Told) -> Result<(), Fault> {
 }
 
 /// Whether what has an entry's name now is of its kind and size.
-pub(crate) fn is_entry(there: Told, entry: &Entry) -> Result<(), Fault> {
+pub(crate) fn is_entry(there: OwnedAnswer, entry: &Entry) -> Result<(), Fault> {
     match there.attrs() {
         Ok(attrs) => {
             let there = described(attrs)?;
@@ -450,7 +450,7 @@ pub(crate) fn is_entry(there: Told, entry: &Entry) -> Result<(), Fault> {
     }
 }
 
-/// Why a hard link cannot be: limits and rules of the file system there are told without a reason.
+/// Why a hard link fails: the server reports limits and rules of its file system without a reason.
 fn unlinkable(fault: Fault) -> Fault {
     match fault {
         Fault::Refused(Status::Failure | Status::PermissionDenied) => Fault::Refused(UNSUPPORTED),
@@ -459,13 +459,13 @@ fn unlinkable(fault: Fault) -> Fault {
 }
 
 /// Whether an entry may get its name by rename(2), which costs a host least: also where it replaces nothing,
-/// in a folder that nobody else can enter yet.
+/// in a folder that no other user can enter yet.
 pub(crate) fn over(folder: &TargetFolder, replace: bool, offers: Offers) -> bool {
     replace || (folder.is_own && offers.posix_rename)
 }
 
-/// Whether an entry gets its name by a hard link: of what is no file OpenSSH's RENAME takes the place of
-/// a symlink that leads nowhere.
+/// Whether an entry gets its name by a hard link: for anything but a file, OpenSSH's RENAME replaces
+/// a dangling symlink.
 fn is_linked(kind: Kind, offers: Offers) -> bool {
     kind != Kind::File && offers.links_symlinks
 }

@@ -1,4 +1,4 @@
-//! A folder on the host: gone into, listed, looked at. What a listing tells is kept for as long as the
+//! A folder on the host: entered, listed, queried. Its listing is kept for as long as the
 //! folder is open, so that looking at its entries costs no round trip.
 
 use std::collections::HashSet;
@@ -14,7 +14,7 @@ use crate::sftp::protocol::attributes::target;
 use crate::sftp::protocol::packet::{Attrs, Request, Status};
 use crate::sftp::protocol::remote_path::child;
 use crate::sftp::write::link::error::{Fault, again};
-use crate::sftp::write::link::request_batch::{Requests, Told, Via};
+use crate::sftp::write::link::request_batch::{OwnedAnswer, Requests, Via};
 use crate::sftp::write::link::session::{PATH_MAX, bare, described, is_folder};
 use crate::sftp::write::target::SftpTarget;
 use crate::sftp::write::top_dir::OWN;
@@ -28,12 +28,12 @@ const BYTES_MOST: usize = 64 << 20;
 /// Bytes of listings that are kept of all folders that are open.
 const KEPT_MOST: usize = 24 << 20;
 
-/// Memory that a listing may take while it arrives: so many answers of the largest size. More of one with
+/// Memory that a listing may take while it arrives: this many answers of the largest size. More for one with
 /// many names.
 const LISTING: u64 = 4 << 20;
 const LONG: u64 = 64 << 20;
 
-/// A listing without any name counts as one of so many: a folder has one of them at most.
+/// An answer without a name counts as this many names: a folder has at most one such answer.
 const NOTHING: usize = 1000;
 
 /// READDIR that are out at once, after the first ones.
@@ -45,7 +45,7 @@ const AHEAD: usize = 8;
 pub struct TargetFolder {
     pub(crate) path: Arc<[u8]>,
     found: Mutex<Found>,
-    /// This restore made it: until it is dressed nobody else may enter it.
+    /// This restore made it: until its metadata is set, no other user may enter it.
     pub(crate) is_own: bool,
     /// Something was made or removed in it since it was brought to the disk.
     pub(crate) changed: AtomicBool,
@@ -56,7 +56,7 @@ pub struct TargetFolder {
 struct Found {
     /// What it held when it was listed, or nothing when it was made.
     entries: Option<Entries>,
-    /// Folders that were made in it and not gone into yet.
+    /// Folders that were made in it and not entered yet.
     made: HashSet<CString>,
 }
 
@@ -219,11 +219,11 @@ impl SftpTarget {
                 let mut answers = counter.ask(Via::Same(lane), ask)?;
                 for _ in 0..ahead {
                     match answers.next() {
-                        Told::Names(names) => {
+                        OwnedAnswer::Names(names) => {
                             seen += if names.is_empty() { NOTHING } else { names.len() };
                             bytes += insert(names, &mut entries);
                         }
-                        Told::Status(Status::Eof) => return Ok(true),
+                        OwnedAnswer::Status(Status::Eof) => return Ok(true),
                         told => return told.done().map(|()| true),
                     }
                 }
@@ -278,7 +278,7 @@ impl SftpTarget {
         };
         let target = match link {
             Some(told) if meta.kind == Kind::Symlink => {
-                let odd = Fault::Impossible("the server told a target that no symlink can have");
+                let odd = Fault::Impossible("the server sent a target that no symlink can have");
                 Some(target(&told.name()?).map_err(|_| odd)?)
             }
             _ => None,
@@ -287,13 +287,13 @@ impl SftpTarget {
     }
 }
 
-/// With the number of names, which a listing tells; where it is not known, there may be any.
+/// With the link count from a listing; where it is unknown, there may be any number.
 fn with_links(meta: Meta, attrs: Attrs) -> Meta {
     Meta { links: attrs.links.map_or(u64::MAX, u64::from), ..meta }
 }
 
-/// Whether the server says that `path` leads through no symlink. It need not tell.
-pub(crate) fn stands_at(path: &[u8], told: Told) -> Result<(), Fault> {
+/// Whether the server reports that `path` leads through no symlink. It may leave this out.
+pub(crate) fn stands_at(path: &[u8], told: OwnedAnswer) -> Result<(), Fault> {
     match told.name() {
         Ok(real) if bare(&real) == path => Ok(()),
         Ok(_) => Err(Fault::Replaced),
@@ -322,13 +322,13 @@ mod tests {
 
     #[test]
     fn a_folder_that_a_symlink_leads_away_from_is_refused() {
-        let told = |real: &[u8]| Told::Names(vec![(real.into(), Attrs::default())]);
+        let told = |real: &[u8]| OwnedAnswer::Names(vec![(real.into(), Attrs::default())]);
         assert_eq!(stands_at(b"/a/b", told(b"/a/b")), Ok(()));
         assert_eq!(stands_at(b"/a/b", told(b"/a/b/")), Ok(()));
         assert_eq!(stands_at(b"/a/b", told(b"/elsewhere")), Err(Fault::Replaced));
-        let untold = Told::Status(Status::Other(8));
+        let untold = OwnedAnswer::Status(Status::Other(8));
         assert_eq!(stands_at(b"/a/b", untold), Ok(()), "a server that does not tell");
-        assert!(stands_at(b"/a/b", Told::Status(Status::NoSuchFile)).is_err());
+        assert!(stands_at(b"/a/b", OwnedAnswer::Status(Status::NoSuchFile)).is_err());
     }
 
     #[test]

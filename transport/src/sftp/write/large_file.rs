@@ -27,10 +27,10 @@ const OUT: usize = 16;
 /// What a channel has to do to be worth opening the file on it.
 const STRIPED: u64 = 4 << 20;
 
-/// After so many bytes it is looked whether there are more channels by now.
+/// After this many bytes the upload looks for further channels.
 const SPREAD: u64 = 16 << 20;
 
-/// After so many bytes they are brought to the disk, so that no sync takes longer than an answer may.
+/// After this many bytes the server syncs them, so that no sync takes longer than the time limit of an answer.
 const SYNC: u64 = 64 << 20;
 
 /// How often a connection may be lost without anything being written in between.
@@ -250,7 +250,7 @@ impl<'a> Upload<'a> {
         let room = loop {
             match self.target.memory.try_acquire(amount) {
                 Some(room) => break room,
-                // What others hold comes free without this one's help.
+                // Other processes release what they hold.
                 None if self.out.is_empty() => break self.target.memory.acquire(amount),
                 None => self.reap()?,
             }
@@ -300,7 +300,7 @@ impl<'a> Upload<'a> {
             Ok(mut answers) => {
                 self.losses = 0;
                 match answers.next().done() {
-                    // A file system that cannot sync is nobody's fault; the last one tells.
+                    // A file system that cannot sync is no error of this run; the last error is reported.
                     Err(fault) if length > 0 || !fault.is_refusal() => Err(fault),
                     _ => Ok(()),
                 }

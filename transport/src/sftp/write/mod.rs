@@ -5,7 +5,7 @@
 //! with `link::dispatch` instead of the scheduler) and sends what they ask for over several channels. What they
 //! wait for is bounded: an answer that takes too long ends the connection, and the next one is asked again.
 //!
-//! Version 3 knows paths only. A path is sent whole, folders are gone into when LSTAT and REALPATH say that
+//! Version 3 has only paths. A path is sent whole; a folder is entered when LSTAT and REALPATH report that
 //! they are where they should be, new files are made with `O_EXCL`, and what counts is set by handle. What
 //! is left is the moment between such a look and what follows from it.
 
@@ -280,7 +280,7 @@ impl Target for SftpTarget {
         entry: &Entry,
         _: Option<FileId>,
     ) -> io::Result<Shortfall> {
-        // As of a file with several names: the engine stores it anew.
+        // As with a file with several names: the engine stores it again.
         again(|_| self.dress_in_place(folder, entry))?.ok_or(Errno::MLINK.into())
     }
 
@@ -292,7 +292,7 @@ impl Target for SftpTarget {
         Ok(self.unlink(folder, name)?)
     }
 
-    /// SFTP tells no mounts: a part of the same file system that is mounted in a second place is not seen.
+    /// SFTP reports no mounts: a second mount of a part of the same file system is not detected.
     fn file_system(&self, folder: &TargetFolder) -> io::Result<Option<FileSystem>> {
         let device = self.file_system_of(&folder.path)?;
         Ok(device.map(|device| FileSystem { device, mount: 0 }))

@@ -3,7 +3,7 @@
 
 use crate::sftp::protocol::packet::{Request, Status};
 use crate::sftp::write::link::error::Fault;
-use crate::sftp::write::link::request_batch::{Lane, Requests, Told, Via};
+use crate::sftp::write::link::request_batch::{Lane, OwnedAnswer, Requests, Via};
 use crate::sftp::write::target::SftpTarget;
 
 /// Bytes that every server gives in one READ (the draft, section 3), and how many READ are out at once: few, as
@@ -58,7 +58,7 @@ impl SftpTarget {
             for _ in 0..asked {
                 let most = (length - at).min(u64::from(READ));
                 match answers.next() {
-                    Told::Data(bytes) => {
+                    OwnedAnswer::Data(bytes) => {
                         hasher.update(&bytes);
                         at += bytes.len() as u64;
                         if (bytes.len() as u64) < most {
@@ -66,7 +66,7 @@ impl SftpTarget {
                             break;
                         }
                     }
-                    Told::Status(Status::Eof) => return Ok(None),
+                    OwnedAnswer::Status(Status::Eof) => return Ok(None),
                     told => return told.done().map(|()| None),
                 }
             }

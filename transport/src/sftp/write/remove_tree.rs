@@ -1,4 +1,4 @@
-//! Removes a folder on the host with all it holds; before that, all of it is looked at.
+//! Removes a folder on the host with its content, after it has checked all of it.
 
 use std::ffi::{CStr, CString};
 use std::sync::MutexGuard;
@@ -14,25 +14,25 @@ use crate::sftp::protocol::remote_path::child;
 use crate::sftp::protocol::write_packet::Change;
 use crate::sftp::write::folder::{Entries, TargetFolder};
 use crate::sftp::write::link::error::{Fault, again};
-use crate::sftp::write::link::request_batch::{Requests, Told};
+use crate::sftp::write::link::request_batch::{OwnedAnswer, Requests};
 use crate::sftp::write::link::session::PATH_MAX;
 use crate::sftp::write::target::SftpTarget;
 use crate::sftp::write::top_dir::OWN;
 
-/// Most entries that are looked at: above that a server that never ends is more likely.
+/// Most entries that are checked: above that an endless listing is more likely.
 const ENTRIES_MOST: usize = 50_000_000;
 
 /// Files that are removed together.
 const TOGETHER: usize = 64;
 
-/// Memory, bytes, that the names of folders may take, in all trees, that are still to be looked at.
+/// Memory, bytes, for the names of folders, in all trees, that are not checked yet.
 const WAITING_MOST: usize = 48 << 20;
 
 /// So many names of a folder each thread may hold.
 const FEW: usize = 2_000;
 
 /// A part of the way through a tree.
-enum Step {
+enum PathStep {
     /// Into a folder of the one that the way is in.
     Enter(CString),
     /// Out of the folder that the way is in.
@@ -54,21 +54,21 @@ type Stays<'a> = dyn Fn(&CStr, &Meta) -> bool + 'a;
 /// The way through a tree: only names are kept, as each path may be long and a folder may hold many.
 struct Way<'a> {
     path: Vec<u8>,
-    steps: Vec<Step>,
+    steps: Vec<PathStep>,
     /// Bytes of what waits, of all ways.
     waiting: &'a AtomicUsize,
 }
 
 impl<'a> Way<'a> {
     fn new(top: &[u8], waiting: &'a AtomicUsize) -> Self {
-        Self { path: top.to_vec(), steps: vec![Step::Leave], waiting }
+        Self { path: top.to_vec(), steps: vec![PathStep::Leave], waiting }
     }
 
     /// Has these folders of the one that the way is in before it.
     fn add(&mut self, folders: Vec<CString>) -> Result<(), Fault> {
         let more = folders.iter().map(|name| cost(name)).sum::<usize>();
         let before = self.waiting.fetch_add(more, Ordering::Relaxed);
-        self.steps.extend(folders.into_iter().map(Step::Enter));
+        self.steps.extend(folders.into_iter().map(PathStep::Enter));
         if before + more > WAITING_MOST {
             return Err(Fault::Impossible(
                 "it is not removed: it holds too many folders; remove it on that machine",
@@ -77,10 +77,10 @@ impl<'a> Way<'a> {
         Ok(())
     }
 
-    /// Goes into the next folder, and tells `leave` of those that it leaves on the way. Whether there is one.
+    /// Enters the next folder, and calls `leave` for those that it leaves on the way. Returns whether there is one.
     fn enter(&mut self, mut leave: impl FnMut(&[u8]) -> Result<(), Fault>) -> Result<bool, Fault> {
         while let Some(step) = self.steps.pop() {
-            let Step::Enter(name) = step else {
+            let PathStep::Enter(name) = step else {
                 leave(&self.path)?;
                 let above = self.path.iter().rposition(|byte| *byte == b'/');
                 self.path.truncate(above.unwrap_or_default());
@@ -93,7 +93,7 @@ impl<'a> Way<'a> {
                     "it is not removed: a path in it is longer than 4,095 bytes; remove it on that machine",
                 ));
             }
-            self.steps.push(Step::Leave);
+            self.steps.push(PathStep::Leave);
             return Ok(true);
         }
         Ok(false)
@@ -103,8 +103,8 @@ impl<'a> Way<'a> {
 impl Drop for Way<'_> {
     fn drop(&mut self) {
         let left = self.steps.iter().map(|step| match step {
-            Step::Enter(name) => cost(name),
-            Step::Leave => 0,
+            PathStep::Enter(name) => cost(name),
+            PathStep::Leave => 0,
         });
         self.waiting.fetch_sub(left.sum(), Ordering::Relaxed);
     }
@@ -112,7 +112,7 @@ impl Drop for Way<'_> {
 
 /// What a name takes while it waits.
 fn cost(name: &CStr) -> usize {
-    size_of::<Step>() + name.count_bytes() + 16
+    size_of::<PathStep>() + name.count_bytes() + 16
 }
 
 impl SftpTarget {
@@ -160,7 +160,7 @@ impl SftpTarget {
             Some(entries) => Some(entries),
             None => self.entries_of(path, usize::MAX)?,
         };
-        let undescribed = Fault::Impossible("the server does not tell what is in it");
+        let undescribed = Fault::Impossible("the server does not list its content");
         let (mut folders, mut others, mut found) = (Vec::new(), Vec::new(), false);
         for (name, attrs) in entries.into_iter().flat_map(Entries::into_names) {
             let meta = meta(attrs).ok_or(undescribed.clone())?;
@@ -210,7 +210,7 @@ impl SftpTarget {
         }
     }
 
-    /// Which file system a path is on; `None` when the server does not tell, or tells the same of several
+    /// The file system of a path; `None` if the server does not report it, or reports the same for several
     /// (statvfs(3) has 0 for those without a number).
     pub(crate) fn file_system_of(&self, path: &[u8]) -> Result<Option<u64>, Fault> {
         if !self.offers().statvfs {
@@ -218,7 +218,7 @@ impl SftpTarget {
         }
         let ask = Requests::new().ask(Request::StatVfs(path));
         match again(|_| self.session.ask(ask.clone()))?.next() {
-            Told::FileSystem(found) if found.id != 0 => Ok(Some(found.id)),
+            OwnedAnswer::FileSystem(found) if found.id != 0 => Ok(Some(found.id)),
             _ => Ok(None),
         }
     }

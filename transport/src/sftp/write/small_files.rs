@@ -82,7 +82,7 @@ impl SftpTarget {
     ) -> Result<Option<One<'a>>, StoreError> {
         let entry = file.entry();
         let mut dress = self.dress_of(entry);
-        // Of a file that lends its owner's rights the owner comes first.
+        // The owner of a setuid or setgid file is set first.
         if is_set_id(&dress.set) {
             return Ok(None);
         }

@@ -36,7 +36,7 @@ impl SftpTarget {
         if size > SMALL {
             return self.upload(folder, entry, content, replace);
         }
-        // Handles always before memory: who waits for memory holds none of it, so that nobody waits for ever.
+        // Handles always before memory: a thread that waits for memory holds none of it, so that there is no deadlock.
         let _handle = self.handles.acquire(1);
         let _room = self.memory.acquire(2 * size + AROUND);
         let read = self.read_small(content)?;
@@ -122,7 +122,7 @@ impl SftpTarget {
         let counter = &self.session.counter;
         let (handle, count) = (&made.handle, writes.len());
         let syncs = self.offers().fsync;
-        // Of a file that lends its owner's rights the owner comes first.
+        // The owner of a setuid or setgid file is set first.
         let together = !is_set_id(&dress.set);
         let mut ask = writes;
         if together {
@@ -169,7 +169,7 @@ impl SftpTarget {
         wanted.prove(answers.next(), &mut dress.shortfall)
     }
 
-    /// A file system that cannot sync, or a server that does not know how, is nobody's fault.
+    /// A file system or a server that cannot sync is no error of this restore.
     pub(crate) fn synced_or_unsupported(&self, done: Result<(), Fault>) -> Result<(), Fault> {
         match done {
             Err(Fault::Refused(UNSUPPORTED)) => {
@@ -191,7 +191,7 @@ impl SftpTarget {
         let mut close = Requests::new().ask(Request::Close(&made.handle));
         let mut via = Via::Same(made.lane);
         if !self.offers().fsync {
-            // What could not be stored may be told only now (close(2)).
+            // The server may report a write error only now (close(2)).
             let closed = self.session.counter.ask(via, close)?.next().done();
             closed.map_err(|fault| self.why(folder, fault))?;
             (close, via) = (Requests::new(), Via::Any);

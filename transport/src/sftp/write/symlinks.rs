@@ -8,15 +8,19 @@ use crate::sftp::protocol::packet::{Attrs, Request};
 use crate::sftp::protocol::write_packet::{Change, Set};
 use crate::sftp::write::folder::TargetFolder;
 use crate::sftp::write::link::error::{Fault, again};
-use crate::sftp::write::link::request_batch::{Lane, Requests, Told, Via};
+use crate::sftp::write::link::request_batch::{Lane, OwnedAnswer, Requests, Via};
 use crate::sftp::write::link::session::{described, mark};
 use crate::sftp::write::target::{Order, SftpTarget, Tried};
 
-/// A time that no clock tells.
+/// A time that no clock shows.
 const TIME: u32 = 1_000_000;
 
 /// What is at a path: whether it is a symlink to `target`.
-pub(crate) fn leads_to(there: Told, link: Told, target: &[u8]) -> Result<bool, Fault> {
+pub(crate) fn leads_to(
+    there: OwnedAnswer,
+    link: OwnedAnswer,
+    target: &[u8],
+) -> Result<bool, Fault> {
     let is_link = described(there.attrs()?)?.kind == Kind::Symlink;
     Ok(is_link && *link.name()? == *target)
 }
@@ -49,7 +53,7 @@ impl SftpTarget {
             self.temporary(folder, &name.map_err(|_| odd)?)
         };
         let (one, other, further) = (name("a")?, name("b")?, name("c")?);
-        // Whatever the server makes of it lies in this folder, and leads nowhere.
+        // The result of the server is in this folder, and is a dangling symlink.
         let make = Requests::new()
             // What was made before the connection was lost.
             .change(Change::Remove(&one))
@@ -77,7 +81,7 @@ impl SftpTarget {
         let Some((order, path, target)) = sure else {
             self.clear_away(lane, [&one, &other, &further]);
             made?;
-            return Err(Fault::Impossible("the server does not tell where it made a symlink"));
+            return Err(Fault::Impossible("the server does not report where it made a symlink"));
         };
         let offers = self.session.server().offers;
         let set = Set { times: Some((TIME, TIME)), ..Set::default() };

@@ -56,7 +56,7 @@ impl Follows {
     }
 }
 
-/// Which argument of SYMLINK comes first.
+/// Which argument of SYMLINK is first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     /// As in OpenSSH (its file PROTOCOL, section 4.1).

@@ -1,4 +1,4 @@
-//! The folder on the host that everything goes into: found, made, and refused where it belongs to
+//! The top folder of a restore on the host: found, made, and refused where it belongs to
 //! backups.
 
 use std::ffi::OsString;
@@ -62,7 +62,7 @@ pub(crate) fn make(session: &Session, dir: &[u8]) -> Result<Top, PlaceError> {
     }
     let is_new = made(session, missing)?;
     let (there, path) = deepest(session, &way)?;
-    // What was just made leads nowhere else, and what is not there is not above.
+    // A folder that was just made is no symlink, and a missing one is not above another.
     let last = way[way.len() - 1];
     if there + 1 < way.len()
         || path != below(real, &last[way[way.len() - 1 - missing.len()].len()..])

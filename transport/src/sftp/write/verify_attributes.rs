@@ -7,7 +7,7 @@ use engine::restore::targets::Shortfall;
 use crate::sftp::protocol::packet::Attrs;
 use crate::sftp::protocol::write_packet::Set;
 use crate::sftp::write::link::error::Fault;
-use crate::sftp::write::link::request_batch::Told;
+use crate::sftp::write::link::request_batch::OwnedAnswer;
 
 /// The type bits of a mode (inode(7)), and what they say.
 const TYPE: u32 = 0o170_000;
@@ -17,19 +17,19 @@ const SYMLINK: u32 = 0o120_000;
 
 /// What an entry has to be.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted {
+pub(crate) struct ExpectedEntry {
     pub(crate) kind: Kind,
     /// Of a file.
     pub(crate) size: Option<u64>,
     pub(crate) set: Set,
 }
 
-impl Wanted {
-    /// Compares with what the server told of it; what it does not tell passes.
+impl ExpectedEntry {
+    /// Compares with the attributes that the server reports; missing ones pass.
     ///
     /// # Errors
     /// When there is something else.
-    pub(crate) fn prove(&self, told: Told, shortfall: &mut Shortfall) -> Result<(), Fault> {
+    pub(crate) fn prove(&self, told: OwnedAnswer, shortfall: &mut Shortfall) -> Result<(), Fault> {
         let Attrs { size, owner, permissions, times, .. } = match told.attrs() {
             Err(fault) if fault.is_absent() => return Err(Fault::Replaced),
             Err(fault) if fault.is_refusal() => return Ok(()),
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
     use crate::sftp::protocol::packet::Status;
 
-    fn told(change: impl FnOnce(&mut Attrs)) -> Told {
+    fn told(change: impl FnOnce(&mut Attrs)) -> OwnedAnswer {
         let mut attrs = Attrs {
             size: Some(3),
             owner: Some((1, 2)),
@@ -69,13 +69,13 @@ mod tests {
             links: None,
         };
         change(&mut attrs);
-        Told::Attrs(attrs)
+        OwnedAnswer::Attrs(attrs)
     }
 
-    fn proved(told: Told) -> Result<Shortfall, Fault> {
+    fn proved(told: OwnedAnswer) -> Result<Shortfall, Fault> {
         let set =
             Set { size: None, mode: Some(0o644), times: Some((7, 1000)), owner: Some((1, 2)) };
-        let wanted = Wanted { kind: Kind::File, size: Some(3), set };
+        let wanted = ExpectedEntry { kind: Kind::File, size: Some(3), set };
         let mut shortfall = Shortfall::default();
         wanted.prove(told, &mut shortfall).map(|()| shortfall)
     }
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(proved(told(|_| {})), nothing);
         assert_eq!(proved(told(|attrs| attrs.times = Some((0, 999)))), nothing);
         assert_eq!(proved(told(|attrs| *attrs = Attrs::default())), nothing);
-        assert_eq!(proved(Told::Status(Status::Other(8))), nothing);
+        assert_eq!(proved(OwnedAnswer::Status(Status::Other(8))), nothing);
     }
 
     #[test]
@@ -94,7 +94,7 @@ mod tests {
         for other in [
             told(|attrs| attrs.size = Some(0)),
             told(|attrs| attrs.permissions = Some(0o040_644)),
-            Told::Status(Status::NoSuchFile),
+            OwnedAnswer::Status(Status::NoSuchFile),
         ] {
             assert_eq!(proved(other), Err(Fault::Replaced));
         }

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use engine::threads::lock::lock;
 
 use crate::sftp::event_loop::Talker;
-use crate::sftp::protocol::channel::Line;
+use crate::sftp::protocol::channel::Channel;
 use crate::sftp::protocol::packet::{Answer, Offers, Violation, closed};
 use crate::sftp::write::link::error::Fault;
-use crate::sftp::write::link::request_batch::{Answers, Lane, Parcel, Requests, Told, Via};
+use crate::sftp::write::link::request_batch::{
+    Answers, Lane, OwnedAnswer, RequestBatch, Requests, Via,
+};
 
 /// Bytes for a channel's pipe that are framed ahead.
 const AHEAD: usize = 1 << 20;
@@ -40,11 +42,11 @@ pub(crate) fn known(server: &Known) -> Server {
 
 /// Everything that is asked for and not answered.
 pub(crate) struct Carrier {
-    lanes: Vec<Channel>,
+    lanes: Vec<WriteChannel>,
     connection: u64,
     server: Known,
     /// Parcels that wait for a channel.
-    unplaced: VecDeque<Parcel>,
+    unplaced: VecDeque<RequestBatch>,
     open: HashMap<u64, Open>,
     next: u64,
     progressed: bool,
@@ -55,8 +57,8 @@ pub(crate) struct Carrier {
 }
 
 /// A channel with what waits for it.
-struct Channel {
-    line: Line<(u64, usize)>,
+struct WriteChannel {
+    line: Channel<(u64, usize)>,
     waiting: VecDeque<(u64, Arc<Requests>)>,
     /// Requests of parcels that wait.
     ahead: usize,
@@ -66,7 +68,7 @@ struct Channel {
 
 /// A parcel under way.
 struct Open {
-    told: Vec<Option<Told>>,
+    told: Vec<Option<OwnedAnswer>>,
     left: usize,
     lane: Lane,
     reply: SyncSender<Result<Answers, Fault>>,
@@ -91,7 +93,7 @@ impl Carrier {
         change(&mut lock(&self.server));
     }
 
-    fn place(&mut self, parcel: Parcel) {
+    fn place(&mut self, parcel: RequestBatch) {
         let lanes = self.lanes.len();
         let number = match parcel.via {
             Via::Same(lane) if lane.connection != self.connection || lane.number >= lanes => {
@@ -108,10 +110,10 @@ impl Carrier {
                 (0..lanes).min_by_key(load).unwrap_or_default()
             }
         };
-        let Parcel { requests, reply, .. } = parcel;
+        let RequestBatch { requests, reply, .. } = parcel;
         let lane = Lane { connection: self.connection, number };
         if requests.len() == 0 {
-            // No answer will come for it.
+            // It gets no answer.
             let _ = reply.send(Ok(Answers::new(Vec::new(), lane)));
             return;
         }
@@ -124,13 +126,13 @@ impl Carrier {
 }
 
 impl Talker for Carrier {
-    type Command = Parcel;
+    type Command = RequestBatch;
     /// Which parcel, and which request of it.
     type Purpose = (u64, usize);
 
-    fn add_line(&mut self, line: Line<Self::Purpose>, offers: Offers) -> usize {
+    fn add_line(&mut self, line: Channel<Self::Purpose>, offers: Offers) -> usize {
         let (waiting, handles) = (VecDeque::new(), HashSet::new());
-        self.lanes.push(Channel { line, waiting, ahead: 0, handles });
+        self.lanes.push(WriteChannel { line, waiting, ahead: 0, handles });
         let lanes = self.lanes.len();
         self.update(|server| (server.offers, server.lanes) = (offers, lanes));
         for parcel in std::mem::take(&mut self.unplaced) {
@@ -139,11 +141,11 @@ impl Talker for Carrier {
         lanes - 1
     }
 
-    fn line(&mut self, number: usize) -> &mut Line<Self::Purpose> {
+    fn line(&mut self, number: usize) -> &mut Channel<Self::Purpose> {
         &mut self.lanes[number].line
     }
 
-    fn command(&mut self, parcel: Parcel) {
+    fn command(&mut self, parcel: RequestBatch) {
         match &self.lost {
             Some(why) => drop(parcel.reply.send(Err(Fault::Ended(why.clone())))),
             None => self.place(parcel),
@@ -152,9 +154,9 @@ impl Talker for Carrier {
 
     fn receive(&mut self, number: usize, frame: &[u8], now: Instant) -> Result<(), Violation> {
         let pending = self.lanes[number].line.answered(frame, now)?;
-        let told = Told::from(Answer::read(frame, pending.expected)?);
+        let told = OwnedAnswer::from(Answer::read(frame, pending.expected)?);
         // What is written by it would get into another file.
-        if let Told::Handle(handle) = &told
+        if let OwnedAnswer::Handle(handle) = &told
             && !self.lanes[number].handles.insert(handle.clone())
         {
             return Err(Violation("the same handle for two files"));
@@ -176,7 +178,7 @@ impl Talker for Carrier {
     }
 
     fn pump(&mut self) -> io::Result<()> {
-        for Channel { line, waiting, ahead, handles } in &mut self.lanes {
+        for WriteChannel { line, waiting, ahead, handles } in &mut self.lanes {
             while line.unsent() < AHEAD
                 && let Some((id, requests)) = waiting.pop_front()
             {

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use crate::sftp::protocol::packet::Status;
 
-/// How often an operation is begun anew after a lost connection: one that breaks every connection is no
+/// How often an operation is started again after a lost connection: one that breaks every connection is no
 /// accident.
 const TRIES: u32 = 5;
 
@@ -88,7 +88,7 @@ impl From<Fault> for io::Error {
     }
 }
 
-/// Does `work`, and again when the connection was lost over it; then it is told `true`: what was asked
+/// Does `work`, and does it again after a lost connection, with the argument `true`: what was asked
 /// for may have been done already.
 pub(crate) fn again<T>(mut work: impl FnMut(bool) -> Result<T, Fault>) -> Result<T, Fault> {
     let mut number = 0;
@@ -96,7 +96,7 @@ pub(crate) fn again<T>(mut work: impl FnMut(bool) -> Result<T, Fault>) -> Result
         let done = work(number > 0);
         number += 1;
         match done {
-            // Nor does an operation that this one is a part of begin anew.
+            // An operation that includes this one does not start again either.
             Err(Fault::Lost(why)) if number == TRIES => return Err(Fault::given_up(&why)),
             Err(Fault::Lost(_)) => {}
             done => return done,

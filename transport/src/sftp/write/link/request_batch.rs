@@ -23,7 +23,7 @@ pub(crate) struct Lane {
 pub(crate) enum Via {
     /// The one with the least to do.
     Any,
-    /// The one behind so many others; one of them when there are fewer.
+    /// The channel at this position; one of the others when there are fewer.
     Nth(usize),
     /// This one, or none.
     Same(Lane),
@@ -82,15 +82,15 @@ impl Requests {
 }
 
 /// Requests on their way, with the way back.
-pub(crate) struct Parcel {
+pub(crate) struct RequestBatch {
     pub(crate) requests: Arc<Requests>,
     pub(crate) via: Via,
     pub(crate) reply: SyncSender<Result<Answers, Fault>>,
 }
 
-/// What the server answered, as long as it is not looked at.
+/// An answer of the server, with its own memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum OwnedAnswer {
     Status(Status),
     Handle(Box<[u8]>),
     Attrs(Attrs),
@@ -100,7 +100,7 @@ pub(crate) enum Told {
     Data(Box<[u8]>),
 }
 
-impl From<Answer<'_>> for Told {
+impl From<Answer<'_>> for OwnedAnswer {
     fn from(answer: Answer<'_>) -> Self {
         match answer {
             Answer::Status(status) => Self::Status(status),
@@ -116,7 +116,7 @@ impl From<Answer<'_>> for Told {
     }
 }
 
-impl Told {
+impl OwnedAnswer {
     /// The request was fulfilled.
     pub(crate) fn done(self) -> Result<(), Fault> {
         match self {
@@ -159,28 +159,28 @@ impl Told {
 /// The answers to requests, in their order.
 #[derive(Debug)]
 pub(crate) struct Answers {
-    told: std::vec::IntoIter<Told>,
+    told: std::vec::IntoIter<OwnedAnswer>,
     /// The channel that they came on.
     pub(crate) lane: Lane,
 }
 
 impl Answers {
-    pub(crate) fn new(told: Vec<Told>, lane: Lane) -> Self {
+    pub(crate) fn new(told: Vec<OwnedAnswer>, lane: Lane) -> Self {
         Self { told: told.into_iter(), lane }
     }
 
     /// The next one.
-    pub(crate) fn next(&mut self) -> Told {
-        self.told.next().unwrap_or(Told::Status(Status::Failure))
+    pub(crate) fn next(&mut self) -> OwnedAnswer {
+        self.told.next().unwrap_or(OwnedAnswer::Status(Status::Failure))
     }
 }
 
 /// Answers that are on their way. The thread that talks gives them up when an answer takes too long or
-/// the connection is lost, so that nobody waits for ever.
+/// the connection is lost, so that no thread waits for ever.
 pub(crate) struct Waiting(Receiver<Result<Answers, Fault>>);
 
 impl Waiting {
-    /// For answers of which it is known that they do not come.
+    /// For requests that will get no answer.
     pub(crate) fn never() -> Self {
         Self(sync_channel(1).1)
     }
@@ -197,17 +197,17 @@ impl Waiting {
 
 /// Where requests are handed in.
 #[derive(Debug)]
-pub(crate) struct Counter(UnboundedSender<Parcel>);
+pub(crate) struct Counter(UnboundedSender<RequestBatch>);
 
 impl Counter {
-    pub(crate) fn new(parcels: UnboundedSender<Parcel>) -> Self {
+    pub(crate) fn new(parcels: UnboundedSender<RequestBatch>) -> Self {
         Self(parcels)
     }
 
     /// Asks, and leaves it to the caller to wait.
     pub(crate) fn send(&self, via: Via, requests: &Arc<Requests>) -> Waiting {
         let (reply, answers) = sync_channel(1);
-        let parcel = Parcel { requests: Arc::clone(requests), via, reply };
+        let parcel = RequestBatch { requests: Arc::clone(requests), via, reply };
         // When the thread has ended, the way back ends with the parcel.
         let _ = self.0.send(parcel);
         Waiting(answers)

@@ -20,7 +20,9 @@ use crate::sftp::ssh::address::Address;
 use crate::sftp::ssh::connect_error::ConnectError;
 use crate::sftp::write::link::dispatch::{Carrier, Known, Server, known};
 use crate::sftp::write::link::error::{Fault, again};
-use crate::sftp::write::link::request_batch::{Answers, Counter, Requests, Told, Via, Waiting};
+use crate::sftp::write::link::request_batch::{
+    Answers, Counter, OwnedAnswer, Requests, Via, Waiting,
+};
 
 /// Bytes that every server takes in one WRITE (the draft, section 3).
 const WRITE_LEAST: u64 = 32 * 1024;
@@ -99,7 +101,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Finds out where it is, as whom, and what the server bears.
+    /// Determines the folder, the user, and the limits of the server.
     fn look_around(&mut self, offers: Offers) -> Result<(), Fault> {
         let mut requests = Requests::new().ask(Request::RealPath(b".")).ask(Request::Stat(b"."));
         if offers.limits {
@@ -108,9 +110,9 @@ impl Session {
         let mut answers = again(|_| self.ask(requests.clone()))?;
         self.home = sound(answers.next())?;
         let owner = answers.next().attrs().ok().and_then(|attrs| attrs.owner);
-        // In the home of an account that sees a part of the host only, `/`, the owner tells nothing.
+        // In `/`, the home of an account that sees only a part of the host, the owner proves nothing.
         self.is_root |= self.home != b"/" && owner.is_some_and(|(user, _)| user == 0);
-        if let Told::Limits(Limits { write, handles }) = answers.next() {
+        if let OwnedAnswer::Limits(Limits { write, handles }) = answers.next() {
             let write = if write == 0 { WRITE_LEAST } else { write };
             self.chunk = write.clamp(4096, WRITE_MOST) as usize;
             self.handles =
@@ -186,7 +188,7 @@ impl Drop for Session {
     }
 }
 
-pub(crate) fn found(told: Told) -> Result<Option<Attrs>, Fault> {
+pub(crate) fn found(told: OwnedAnswer) -> Result<Option<Attrs>, Fault> {
     match told.attrs() {
         Ok(attrs) => Ok(Some(attrs)),
         Err(fault) if fault.is_absent() => Ok(None),
@@ -194,14 +196,14 @@ pub(crate) fn found(told: Told) -> Result<Option<Attrs>, Fault> {
     }
 }
 
-/// The absolute path without symlinks that the server told.
-pub(crate) fn sound(told: Told) -> Result<Vec<u8>, Fault> {
+/// The absolute path without symlinks that the server reports.
+pub(crate) fn sound(told: OwnedAnswer) -> Result<Vec<u8>, Fault> {
     let real = bare(&told.name()?).to_vec();
     let clean = |name: &[u8]| !matches!(name, b"" | b"." | b"..");
     let mut names = real.strip_prefix(b"/").unwrap_or_default().split(|byte| *byte == b'/');
     let sound = real == b"/" || (real.starts_with(b"/") && names.all(clean));
     if !sound || real.len() >= PATH_MAX || real.contains(&0) {
-        return Err(Fault::Impossible("the server tells no absolute path for it"));
+        return Err(Fault::Impossible("the server reports no absolute path for it"));
     }
     Ok(real)
 }
@@ -219,11 +221,11 @@ pub(crate) fn bare(path: &[u8]) -> &[u8] {
 
 /// What the server says of an entry.
 pub(crate) fn described(attrs: Attrs) -> Result<Meta, Fault> {
-    let undescribed = Fault::Impossible("the server did not tell its type, owner, size and time");
+    let undescribed = Fault::Impossible("the server did not report its type, owner, size and time");
     meta(attrs).ok_or(undescribed)
 }
 
-/// A number that nobody guesses, never 0: as a time one before 2106.
+/// A random number, never 0: as a time it lies before 2106.
 pub(crate) fn mark() -> u32 {
     use std::hash::BuildHasher;
     use std::hash::Hasher;

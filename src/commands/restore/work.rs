@@ -1,0 +1,202 @@
+//! One restore, prepared: asks, writes, and reports how it ended.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use engine::entry::escape::shown;
+use engine::fs::dir::resolve::untrusted;
+use engine::monitor::{Progress, Silent};
+use engine::repository::Repository;
+use engine::restore::destination::Landing;
+use engine::restore::plan::Overwrite;
+use engine::restore::request::{Options, RestoreError};
+use engine::restore::restore;
+use engine::restore::targets::Target;
+use engine::restore::targets::local::{Local as Here, PlaceError};
+use engine::restore::targets::preview::Preview;
+use engine::snapshot::name::SnapshotName;
+use engine::threads::cancel::Stop;
+
+use crate::config::mistake::shown_path;
+use crate::exit::Exit;
+use crate::hint;
+use crate::jobs::{context, sync_child};
+use crate::snapshots::open::unlookable;
+use crate::snapshots::restore_host::{Host, HostError};
+use crate::term::print::say;
+use crate::term::terminal::Terminal;
+use crate::ui::restore::Restored;
+
+/// Where to.
+#[derive(Debug, Clone)]
+pub(super) enum Destination {
+    Folder(PathBuf),
+    Host(Box<Host>),
+    InPlace,
+}
+
+/// What is to be done.
+pub(super) struct Work {
+    pub(super) catalog: Arc<Repository>,
+    pub(super) snapshot: SnapshotName,
+    pub(super) landing: Landing,
+    pub(super) place: Destination,
+    pub(super) options: Options,
+    pub(super) dry_run: bool,
+    pub(super) json: bool,
+}
+
+impl Work {
+    /// Asks whether to restore in place.
+    pub(super) fn confirm(&self) -> Result<(), Exit> {
+        if !io::stdin().is_terminal() || !Terminal::is_there() {
+            say(
+                "a restore in place asks before it starts, and there is no terminal to answer on; add --yes, or --dry-run to see what it would do",
+            );
+            return Err(Exit::Usage);
+        }
+        let over = match self.options.overwrite {
+            Overwrite::Never => "Existing entries that differ are kept.",
+            Overwrite::Newer => "Existing entries that are older are REPLACED.",
+            Overwrite::Changed => "Existing entries that differ are REPLACED.",
+            Overwrite::Always => "Existing entries are REPLACED.",
+        };
+        let delete = if self.options.delete.is_some() {
+            " What the snapshot is known not to have had is REMOVED."
+        } else {
+            ""
+        };
+        let mut paths = String::new();
+        for item in &self.landing.items {
+            let names: Vec<&[u8]> = item.to.iter().map(|name| name.to_bytes()).collect();
+            paths.push_str(&format!("  /{}\n", shown(&names.join(&b'/'))));
+        }
+        let mut stderr = io::stderr();
+        let _ = write!(
+            stderr,
+            "From {} come back:\n{paths}{over}{delete} --dry-run shows it in detail.\nGo on? [y/N] ",
+            self.snapshot
+        );
+        let mut answer = String::new();
+        let _ = stderr.flush().and_then(|()| io::stdin().lock().read_line(&mut answer).map(drop));
+        if matches!(answer.trim(), "y" | "Y" | "yes") {
+            Ok(())
+        } else {
+            say("nothing was done");
+            Err(Exit::Failed)
+        }
+    }
+
+    pub(super) fn done(&self, stop: &Arc<Stop>) -> Exit {
+        let top = match &self.place {
+            Destination::Folder(path) => path.as_path(),
+            Destination::InPlace => Path::new("/"),
+            Destination::Host(host) => return self.to_host(host, stop),
+        };
+        let sync = sync_child::in_a_child;
+        let opened = if self.dry_run || matches!(self.place, Destination::InPlace) {
+            Here::look_at(top, &self.catalog, sync)
+        } else {
+            Here::make(top, &self.catalog, sync)
+        };
+        match opened {
+            Err(error) => {
+                say(&format!("{error}; {}", unplaced(&error)));
+                match error {
+                    PlaceError::InBackups { .. } => Exit::Usage,
+                    PlaceError::Impossible { .. } => Exit::Failed,
+                }
+            }
+            Ok(target) if self.dry_run => self.to(&Preview(target), shown_path(top), stop),
+            Ok(target) => self.to(&target, shown_path(top), stop),
+        }
+    }
+
+    fn to_host(&self, host: &Host, stop: &Arc<Stop>) -> Exit {
+        let at = |path: &[u8]| host.shown(path);
+        match host.open(self.dry_run, stop) {
+            Err(_) if stop.asked() => Exit::Signal(0),
+            Err(HostError::Place(error)) => {
+                say(&format!("{}: {error}; {}", at(b""), unplaced(&error)));
+                match error {
+                    PlaceError::InBackups { .. } => Exit::Usage,
+                    PlaceError::Impossible { .. } => Exit::Failed,
+                }
+            }
+            Err(HostError::Connect(error)) => {
+                let hint = hint::unconnected(&error);
+                say(&format!("cannot restore to {} {error}; {hint}", at(b"")));
+                Exit::Failed
+            }
+            Ok(target) => {
+                let top = at(target.path());
+                if !target.syncs() && !self.dry_run {
+                    say(
+                        "that machine's SFTP server syncs nothing: what is written is on its disk when its system puts it there, or when you run `sync` on it",
+                    );
+                }
+                if self.dry_run {
+                    let target = Preview(target);
+                    let exit = self.to(&target, top, stop);
+                    target.0.close();
+                    exit
+                } else {
+                    let synced = target.syncs();
+                    let exit = self.to(&target, top, stop);
+                    if synced && !target.syncs() {
+                        say(
+                            "that machine cannot sync what its SFTP server offered to: what is written is on its disk when its system puts it there, or when you run `sync` on it",
+                        );
+                    }
+                    target.close();
+                    exit
+                }
+            }
+        }
+    }
+
+    fn to<T: Target>(&self, target: &T, top: String, stop: &Arc<Stop>) -> Exit {
+        let progress = Arc::new(Progress::default());
+        let whole_seconds = target.facts().granularity_ns >= 1_000_000_000;
+        let told = Restored::new(top, self.dry_run, self.json, whole_seconds, &progress);
+        let context = context(stop, &progress, Arc::new(Silent));
+        let (from, landing) = ((&*self.catalog, &self.snapshot), &self.landing);
+        match restore(from, landing, target, self.options.clone(), &context, &told) {
+            Ok(counts) => told.finish(&self.snapshot, &counts),
+            Err(error) => {
+                drop(told);
+                self.failed(&error)
+            }
+        }
+    }
+
+    fn failed(&self, error: &RestoreError) -> Exit {
+        match error {
+            RestoreError::Stopped => Exit::Signal(0),
+            RestoreError::Look(error) => unlookable(error),
+            RestoreError::NoSuchPath { .. } => {
+                say(&format!("{error}; history and find show the paths; nothing was written"));
+                Exit::Usage
+            }
+            RestoreError::NoSpace { .. } | RestoreError::Target(_) => {
+                say(&format!("{error}; {}", hint::unrestored()));
+                Exit::Failed
+            }
+            RestoreError::Lost(_) => {
+                say(&format!("{error}; {}", hint::restore_lost()));
+                Exit::Failed
+            }
+        }
+    }
+}
+
+fn unplaced(error: &PlaceError) -> &'static str {
+    match error {
+        PlaceError::InBackups { .. } => {
+            "nothing is ever restored into backups; name another folder"
+        }
+        PlaceError::Impossible { error, .. } if untrusted(error).is_some() => hint::UNTRUSTED_LINK,
+        PlaceError::Impossible { .. } => "name a folder that can be written to",
+    }
+}
