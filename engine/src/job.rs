@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use crate::entry::preserve::Keep;
+use crate::entry::preserve::Preserve;
 use crate::filter::filters::Filters;
 use crate::snapshot::host::Host;
 use crate::snapshot::layout::Layout;
@@ -29,7 +29,7 @@ pub struct Job {
     /// otherwise unchanged.
     pub backups_mode: Option<u32>,
     /// What a snapshot keeps of its source.
-    pub keep: Keep,
+    pub keep: Preserve,
     /// The filter rules that exclude entries.
     pub filters: Arc<Filters>,
     /// The retention rules (`MAX_BACKUPS`, `KEEP_…`).

@@ -60,7 +60,7 @@ pub mod verify;
 
 pub use crate::backup::roots::Accept;
 pub use crate::backup::run::{Outcome, run};
-pub use crate::entry::preserve::Keep;
+pub use crate::entry::preserve::Preserve;
 pub use crate::error::{LookError, RunError};
 pub use crate::filter::filters::{FilterOption, Filters};
 pub use crate::job::Job;

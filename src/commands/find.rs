@@ -1,7 +1,7 @@
 //! `find PATTERN`: in which snapshots something is.
 
 use engine::entry::escape::shown;
-use engine::inspect::find::{Found, Pattern, find};
+use engine::inspect::find::{FoundEntry, NamePattern, find};
 use engine::snapshot::name::SnapshotName;
 use serde_json::json;
 
@@ -48,7 +48,7 @@ pub(crate) fn run(args: Args) -> Exit {
         Ok(all) => all,
         Err(exit) => return exit,
     };
-    let pattern = Pattern::new(args.pattern.as_bytes(), args.ignore_case);
+    let pattern = NamePattern::new(args.pattern.as_bytes(), args.ignore_case);
     let (mut out, mut exit, mut number) = (Out::new(), Exit::Done, 0);
     for series in &all {
         let snapshots = series.located();
@@ -81,7 +81,13 @@ fn shown_entry(path: &[u8], folder: bool) -> String {
 }
 
 /// The path, and below it the snapshots that have it: those that follow one another folded.
-fn line(series: &Series, path: &[u8], found: &Found, names: &[&SnapshotName], out: &Out) -> String {
+fn line(
+    series: &Series,
+    path: &[u8],
+    found: &FoundEntry,
+    names: &[&SnapshotName],
+    out: &Out,
+) -> String {
     let spans: Vec<String> = folded(&found.snapshots)
         .iter()
         .map(|(first, last)| match first == last {
@@ -98,7 +104,7 @@ fn line(series: &Series, path: &[u8], found: &Found, names: &[&SnapshotName], ou
     format!("{path}\n  in {in_all}: {}\n", spans.join(", "))
 }
 
-fn object(series: &Series, path: &[u8], found: &Found, names: &[&SnapshotName]) -> String {
+fn object(series: &Series, path: &[u8], found: &FoundEntry, names: &[&SnapshotName]) -> String {
     let snapshots: Vec<String> =
         found.snapshots.iter().map(|index| names[*index].to_string()).collect();
     let object = json!({

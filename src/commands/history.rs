@@ -7,7 +7,7 @@ use chrono::{DateTime, Local};
 use engine::entry::escape::shown;
 use engine::entry::{Kind, Time};
 use engine::error::LookError;
-use engine::inspect::find::{Pattern, find};
+use engine::inspect::find::{NamePattern, find};
 use engine::inspect::versions::{Beginning, Span, versions};
 use engine::repository::source_path::Roots;
 use engine::snapshot::name::SnapshotName;
@@ -74,7 +74,7 @@ pub(crate) fn run(args: Args) -> Exit {
 /// The path that is searched for; a glob is unchanged.
 fn meant(all: &[Series], path: &OsStr) -> Vec<u8> {
     match all {
-        [series] if !Pattern::is_glob(path.as_bytes()) => on_source(series, path),
+        [series] if !NamePattern::is_glob(path.as_bytes()) => on_source(series, path),
         _ => path.as_bytes().to_vec(),
     }
 }
@@ -106,10 +106,10 @@ impl Telling {
             let snapshots = series.located();
             let exact = on_source(series, path);
             told += self.versions(series, &snapshots, &exact)? as usize;
-            if !Pattern::is_glob(path.as_bytes()) {
+            if !NamePattern::is_glob(path.as_bytes()) {
                 continue;
             }
-            let pattern = Pattern::new(path.as_bytes(), false);
+            let pattern = NamePattern::new(path.as_bytes(), false);
             let found = find(&series.catalog, &snapshots, &pattern)?.found;
             for path in found.into_keys().filter(|path| *path != exact) {
                 told += self.versions(series, &snapshots, &path)? as usize;

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use engine::error::{LookError, RunError};
 use engine::fs::dir::resolve::untrusted;
-use engine::restore::outcome::Counts;
-use engine::snapshot::retention::Refusal;
+use engine::restore::outcome::RestoreCounts;
+use engine::snapshot::retention::PruneRefusal;
 use engine::snapshot::spec::SelectError;
 use engine::source::SourceError;
 use transport::sftp::ssh::connect_error::ConnectError;
@@ -143,10 +143,10 @@ pub(crate) fn unpicked(error: &SelectError) -> &'static str {
 }
 
 /// The next step when a snapshot must not be removed.
-pub(crate) fn refused(refusal: &Refusal) -> &'static str {
+pub(crate) fn refused(refusal: &PruneRefusal) -> &'static str {
     match refusal {
-        Refusal::Held(_) => "release lets it go; nothing was removed",
-        Refusal::Last(_) => "take another one first; nothing was removed",
+        PruneRefusal::Held(_) => "release lets it go; nothing was removed",
+        PruneRefusal::Last(_) => "take another one first; nothing was removed",
     }
 }
 
@@ -187,7 +187,7 @@ pub(crate) fn not_deleted() -> &'static str {
 }
 
 /// The next steps when not all was restored.
-pub(crate) fn not_restored(counts: &Counts) -> Vec<&'static str> {
+pub(crate) fn not_restored(counts: &RestoreCounts) -> Vec<&'static str> {
     let mut steps = Vec::new();
     if counts.damaged > 0 {
         steps.push(

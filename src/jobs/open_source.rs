@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::entry::preserve::Keep;
+use engine::entry::preserve::Preserve;
 use engine::error::NoConnection;
 use engine::fs::metadata::xattrs::Asked;
 use engine::source::Source;
@@ -84,7 +84,7 @@ pub(crate) fn close(connected: Option<Arc<SftpSource>>) {
 
 /// The folders of this machine.
 pub(crate) fn local(job: &NamedJob, stop: &Arc<Stop>) -> Arc<MappedSource<LocalSource>> {
-    let Keep { acls, xattrs, .. } = job.job.keep;
+    let Preserve { acls, xattrs, .. } = job.job.keep;
     let source = LocalSource::new(Asked { acls, xattrs }).filtered(Arc::clone(&job.job.filters));
     let source = source.following(job.wanted.follow, job.job.layout.roots());
     tailored(Arc::new(source), &job.wanted, stop)

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use engine::monitor::items::{Item, ItemSink};
+use engine::monitor::items::{ItemSink, ItemizedChange};
 use serde_json::json;
 
 use crate::term::terminal::Terminal;
@@ -21,9 +21,9 @@ impl ItemLines {
         Self { job: job.to_owned(), json, terminal }
     }
 
-    fn line(&self, item: &Item) -> String {
+    fn line(&self, item: &ItemizedChange) -> String {
         if self.json {
-            let Item { letters, path, leads_to, .. } = item;
+            let ItemizedChange { letters, path, leads_to, .. } = item;
             let object = json!({"event": "item", "job": self.job, "changes": letters, "path": path, "leads_to": leads_to});
             return crate::term::harmless::json(&object, false) + "\n";
         }
@@ -34,7 +34,7 @@ impl ItemLines {
 }
 
 impl ItemSink for ItemLines {
-    fn items(&self, items: &[Item]) {
+    fn items(&self, items: &[ItemizedChange]) {
         let lines: String = items.iter().map(|item| self.line(item)).collect();
         self.terminal.suspended(|| {
             let mut stdout = io::stdout().lock();
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn lines_are_those_of_rsync() {
-        let item = |leads_to: Option<&str>, hard_link| Item {
+        let item = |leads_to: Option<&str>, hard_link| ItemizedChange {
             letters: ">f+++++++++".to_owned(),
             path: "a b".to_owned(),
             leads_to: leads_to.map(str::to_owned),

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use engine::entry::escape::shown;
 use engine::monitor::Progress;
-use engine::restore::outcome::{Counts, Line, Sink, What};
+use engine::restore::outcome::{RestoreCounts, RestoredEntry, Sink, What};
 use engine::snapshot::name::SnapshotName;
 use engine::threads::lock::unpoisoned;
 use serde_json::json;
@@ -60,7 +60,7 @@ impl Restored {
     }
 
     /// Writes the totals.
-    pub(crate) fn finish(mut self, snapshot: &SnapshotName, counts: &Counts) -> Exit {
+    pub(crate) fn finish(mut self, snapshot: &SnapshotName, counts: &RestoreCounts) -> Exit {
         drop(self.ticker.take());
         let mut state = unpoisoned(self.state.into_inner());
         if state.partly > MOST_PARTLY && !self.json {
@@ -88,14 +88,14 @@ impl Restored {
         exit
     }
 
-    fn path(&self, line: &Line) -> String {
+    fn path(&self, line: &RestoredEntry) -> String {
         let top = self.top.trim_end_matches('/');
         let slash = if line.folder && !line.path.is_empty() { "/" } else { "" };
         format!("{top}/{}{slash}", shown(&line.path))
     }
 }
 
-fn exit_of(counts: &Counts, dry_run: bool) -> Exit {
+fn exit_of(counts: &RestoreCounts, dry_run: bool) -> Exit {
     if counts.damaged > 0 {
         Exit::Damaged
     } else if counts.is_whole() || (dry_run && counts.failed == 0) {
@@ -106,7 +106,7 @@ fn exit_of(counts: &Counts, dry_run: bool) -> Exit {
 }
 
 impl Sink for Restored {
-    fn line(&self, line: &Line) {
+    fn line(&self, line: &RestoredEntry) {
         let Ok(mut state) = self.state.lock() else { return };
         let path = self.path(line);
         if self.json {
@@ -150,7 +150,7 @@ fn word(what: What) -> (&'static str, Style) {
 fn totals(
     snapshot: &SnapshotName,
     top: &str,
-    counts: &Counts,
+    counts: &RestoreCounts,
     dry_run: bool,
 ) -> Vec<(&'static str, String)> {
     let mut rows = vec![

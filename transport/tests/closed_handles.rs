@@ -13,7 +13,7 @@ use engine::fs::metadata::xattrs::Asked;
 
 use engine::backup::roots::Accept;
 use engine::backup::run::{Outcome, run};
-use engine::entry::preserve::Keep;
+use engine::entry::preserve::Preserve;
 use engine::entry::{Entry, Meta};
 use engine::error::RunError;
 use engine::job::Job;
@@ -125,7 +125,7 @@ fn entries_of_a_folder_that_cannot_be_opened_again_are_not_gone() {
         layout: Layout::new(std::slice::from_ref(&source), false, Path::new("/")).unwrap(),
         backups_dir: temp.path().join("backups"),
         backups_mode: None,
-        keep: Keep { hard_links: false, ..Keep::default() },
+        keep: Preserve { hard_links: false, ..Preserve::default() },
         filters: Arc::default(),
         retention: Retention { max: NonZeroUsize::new(9), ..Retention::default() },
         minimum_time_guard: TimeDelta::zero(),

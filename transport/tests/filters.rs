@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use chrono::{TimeDelta, Utc};
 use engine::backup::roots::Accept;
 use engine::backup::run::{Outcome, run};
-use engine::entry::preserve::Keep;
+use engine::entry::preserve::Preserve;
 use engine::filter::filters::{FilterOption, Filters};
 use engine::filter::options::Outside;
 use engine::fs::metadata::xattrs::Asked;
@@ -83,7 +83,7 @@ impl Stage {
             layout: Layout::new(&roots, true, Path::new("/")).expect("a layout"),
             backups_dir: self.path("backups"),
             backups_mode: None,
-            keep: Keep { hard_links: false, ..Keep::default() },
+            keep: Preserve { hard_links: false, ..Preserve::default() },
             filters,
             retention: Retention { max: NonZeroUsize::new(9), ..Retention::default() },
             minimum_time_guard: TimeDelta::zero(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use chrono::{TimeDelta, Utc};
 use engine::backup::roots::Accept;
 use engine::backup::run::{Outcome, run};
-use engine::entry::preserve::Keep;
+use engine::entry::preserve::Preserve;
 use engine::fs::metadata::xattrs::Asked;
 use engine::job::Job;
 use engine::monitor::context::Context;
@@ -38,7 +38,7 @@ fn answers_that_come_later_make_the_same_snapshot() {
         layout: Layout::new(std::slice::from_ref(&source), false, Path::new("/")).unwrap(),
         backups_dir: temp.path().join("backups"),
         backups_mode: None,
-        keep: Keep { hard_links: false, ..Keep::default() },
+        keep: Preserve { hard_links: false, ..Preserve::default() },
         retention: engine::snapshot::retention::Retention::default(),
         minimum_time_guard: TimeDelta::zero(),
         max_shrink_percent: 90.0,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::backup::change::{Change, ChangeSink};
-use crate::backup::plan::{Rules, TimeRule};
+use crate::backup::plan::{CompareRules, TimeRule};
 use crate::backup::preview::Preview;
 use crate::backup::roots::{Accept, find_roots, tell_filtered, unmounted_root};
 use crate::backup::shrink_guard::{refusal, roots_found};
@@ -23,7 +23,7 @@ use crate::monitor::event::Event;
 use crate::monitor::{Phase, Silent};
 use crate::repository::records::holds::candidates;
 use crate::repository::records::report::{Counts, Holds, RootFound};
-use crate::repository::records::sidecar::Kept;
+use crate::repository::records::sidecar::Sidecar;
 use crate::repository::{Repository, check_mounted, lineage, uptime};
 use crate::snapshot::history::{Decision, History};
 use crate::snapshot::name::{SnapshotName, State};
@@ -155,7 +155,7 @@ fn leaving(
 
 /// The setting of a dry run when there is no backups folder yet.
 fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) -> Setting {
-    let nothing = || Beside { top: None, kept: Kept::none() };
+    let nothing = || Beside { top: None, kept: Sidecar::none() };
     let roots = job.layout.roots().into_iter().map(|(path, inside)| RootSeen {
         path,
         inside,
@@ -166,7 +166,7 @@ fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) 
     });
     Setting {
         damaged: HashSet::new(),
-        rules: Rules { keep: job.keep, time: TimeRule::new(granularity_ns, None) },
+        rules: CompareRules { keep: job.keep, time: TimeRule::new(granularity_ns, None) },
         trust,
         base: nothing(),
         here: nothing(),

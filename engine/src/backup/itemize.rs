@@ -2,12 +2,12 @@
 
 use std::ffi::CStr;
 
-use crate::backup::plan::{Planned, Rules, Verdict};
+use crate::backup::plan::{CompareRules, Planned, Verdict};
 use crate::backup::walk::folder::Folder;
 use crate::entry::escape::shown;
-use crate::entry::stored::Held;
+use crate::entry::stored::StoredEntry;
 use crate::entry::{Kind, Listed};
-use crate::monitor::items::{Item, Items};
+use crate::monitor::items::{ItemizedChange, Items};
 use crate::threads::lock::lock;
 
 /// The line about an entry, unless it is an unchanged one that `items` leaves out.
@@ -15,8 +15,8 @@ pub(crate) fn item<F>(
     items: &Items,
     folder: &Folder<F>,
     planned: &Planned<'_>,
-    rules: &Rules,
-) -> Option<Item> {
+    rules: &CompareRules,
+) -> Option<ItemizedChange> {
     let (entry, base) = (planned.entry, planned.base.as_ref());
     let mut letters = letters(entry, base, planned.step.verdict, rules);
     let slash = if entry.meta.kind == Kind::Folder { "/" } else { "" };
@@ -31,11 +31,16 @@ pub(crate) fn item<F>(
     }
     let hard_link = first.is_some();
     let target = || entry.extra.and_then(|extra| extra.target.as_deref()).map(shown);
-    Some(Item { letters, path, leads_to: first.or_else(target), hard_link })
+    Some(ItemizedChange { letters, path, leads_to: first.or_else(target), hard_link })
 }
 
 /// The first name of the inode that this entry is a further one of.
-fn first_name(items: &Items, entry: Listed<'_>, path: &str, rules: &Rules) -> Option<String> {
+fn first_name(
+    items: &Items,
+    entry: Listed<'_>,
+    path: &str,
+    rules: &CompareRules,
+) -> Option<String> {
     let meta = entry.meta;
     let several = rules.keep.hard_links && meta.links > 1 && meta.kind != Kind::Folder;
     let id = meta.id.filter(|_| several)?;
@@ -55,13 +60,18 @@ fn first_name(items: &Items, entry: Listed<'_>, path: &str, rules: &Rules) -> Op
 pub(crate) fn deleted<F>(items: &Items, folder: &Folder<F>, name: &CStr, is_folder: bool) {
     let path = shown(&folder.place.inside_of(name)) + if is_folder { "/" } else { "" };
     let letters = "*deleting  ".to_owned();
-    items.sink.items(&[Item { letters, path, leads_to: None, hard_link: false }]);
+    items.sink.items(&[ItemizedChange { letters, path, leads_to: None, hard_link: false }]);
 }
 
 /// The letters of rsync(1), `--itemize-changes`, that `rsync --link-dest` prints for an entry which the
 /// base holds so (tried with rsync 3.5).
 #[must_use]
-pub fn letters(entry: Listed<'_>, base: Option<&Held>, verdict: Verdict, rules: &Rules) -> String {
+pub fn letters(
+    entry: Listed<'_>,
+    base: Option<&StoredEntry>,
+    verdict: Verdict,
+    rules: &CompareRules,
+) -> String {
     let (new, keep) = (entry.meta, rules.keep);
     let class = class(new.kind);
     let file = new.kind == Kind::File;
@@ -116,7 +126,7 @@ fn class(kind: Kind) -> char {
 }
 
 /// Whether ACLs differ, and whether other attributes do.
-fn attributes(entry: Listed<'_>, held: &Held) -> (bool, bool) {
+fn attributes(entry: Listed<'_>, held: &StoredEntry) -> (bool, bool) {
     let new = entry.extra.map_or(&[][..], |extra| &extra.xattrs);
     let is_acl =
         |(name, _): &&(Vec<u8>, Vec<u8>)| name.starts_with(crate::fs::metadata::xattrs::ACL);

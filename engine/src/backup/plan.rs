@@ -1,9 +1,9 @@
 //! Compares an entry of the source with what the base and the incomplete snapshot hold, and decides
 //! what to do. Pure: values in, a value out.
 
-use crate::entry::preserve::{Keep, Window};
+use crate::entry::preserve::{Preserve, Window};
 use crate::entry::racy::may_have_changed;
-use crate::entry::stored::Held;
+use crate::entry::stored::StoredEntry;
 use crate::entry::{Kind, Listed, Meta, Time};
 
 /// How an entry of the source differs from a held one.
@@ -92,9 +92,9 @@ impl TimeRule {
 
 /// What compares how.
 #[derive(Debug, Clone, Copy)]
-pub struct Rules {
+pub struct CompareRules {
     /// Which properties count.
-    pub keep: Keep,
+    pub keep: Preserve,
     /// How times compare.
     pub time: TimeRule,
 }
@@ -103,9 +103,9 @@ pub struct Rules {
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
     /// What the base holds there.
-    pub base: Option<&'a Held>,
+    pub base: Option<&'a StoredEntry>,
     /// What the incomplete snapshot holds there.
-    pub here: Option<&'a Held>,
+    pub here: Option<&'a StoredEntry>,
     /// Whether what the incomplete one holds is certainly on disk as it was written.
     pub here_durable: bool,
     /// From when on the source's file may have changed that the base's is a copy of.
@@ -116,7 +116,7 @@ pub struct Known<'a> {
 
 /// Decides what to do about `entry`.
 #[must_use]
-pub fn plan(entry: Listed<'_>, known: Known<'_>, rules: &Rules) -> Step {
+pub fn plan(entry: Listed<'_>, known: Known<'_>, rules: &CompareRules) -> Step {
     let verdict = compare(entry, known.base, rules, true);
     if entry.meta.kind == Kind::Folder {
         return Step { verdict, action: Action::Enter };
@@ -142,8 +142,9 @@ pub fn plan(entry: Listed<'_>, known: Known<'_>, rules: &Rules) -> Step {
     };
     // Who may write to a folder replaces another user's file in it by an own one of the same size and time: what that
     // user alone could read must not become the content of a file of theirs.
-    let taken = |held: Option<&Held>| {
-        let other = |held: &Held| held.meta.uid != entry.meta.uid && held.meta.mode & 0o004 == 0;
+    let taken = |held: Option<&StoredEntry>| {
+        let other =
+            |held: &StoredEntry| held.meta.uid != entry.meta.uid && held.meta.mode & 0o004 == 0;
         rules.keep.owner && held.is_some_and(other)
     };
     let taken = match action {
@@ -166,16 +167,21 @@ pub fn plan(entry: Listed<'_>, known: Known<'_>, rules: &Rules) -> Step {
 }
 
 /// Whether no complete snapshot can share the inode.
-fn alone(here: Option<&Held>) -> bool {
+fn alone(here: Option<&StoredEntry>) -> bool {
     here.is_some_and(|held| held.meta.links == 1)
 }
 
-fn sizes_equal(entry: Listed<'_>, base: Option<&Held>) -> bool {
+fn sizes_equal(entry: Listed<'_>, base: Option<&StoredEntry>) -> bool {
     base.is_some_and(|held| held.meta.kind == Kind::File && held.meta.size == entry.meta.size)
 }
 
 /// How `entry` differs from `held`.
-fn compare(entry: Listed<'_>, held: Option<&Held>, rules: &Rules, is_base: bool) -> Verdict {
+fn compare(
+    entry: Listed<'_>,
+    held: Option<&StoredEntry>,
+    rules: &CompareRules,
+    is_base: bool,
+) -> Verdict {
     let Some(held) = held else { return Verdict::New };
     let (new, old, keep) = (entry.meta, &held.meta, rules.keep);
     let times = rules.time.same(new.mtime, old.mtime, is_base, keep.window);
@@ -210,15 +216,15 @@ fn compare(entry: Listed<'_>, held: Option<&Held>, rules: &Rules, is_base: bool)
 /// An entry of the source with what is known and decided about it.
 pub(crate) struct Planned<'a> {
     pub(crate) entry: Listed<'a>,
-    pub(crate) base: Option<Held>,
-    pub(crate) here: Option<Held>,
+    pub(crate) base: Option<StoredEntry>,
+    pub(crate) here: Option<StoredEntry>,
     pub(crate) step: Step,
 }
 
 impl Planned<'_> {
     /// Whether the snapshot is going to hold another inode than the base, as far as the plan tells.
     pub(crate) fn is_apart(&self) -> bool {
-        let id = |held: &Option<Held>| held.as_ref().and_then(|held| held.meta.id);
+        let id = |held: &Option<StoredEntry>| held.as_ref().and_then(|held| held.meta.id);
         match self.step.action {
             Action::Link | Action::FetchAndCompare | Action::Enter => false,
             Action::Keep | Action::Check => {
@@ -261,23 +267,32 @@ mod tests {
         Entry { name: c"x".to_owned(), meta, extra }
     }
 
-    fn held(meta: Meta) -> Held {
+    fn held(meta: Meta) -> StoredEntry {
         let target = (meta.kind == Kind::Symlink).then(|| b"to".to_vec());
-        Held { meta, target, xattrs: Xattrs::new(), on_disk: true }
+        StoredEntry { meta, target, xattrs: Xattrs::new(), on_disk: true }
     }
 
-    fn rules() -> Rules {
-        Rules {
-            keep: Keep::default(),
+    fn rules() -> CompareRules {
+        CompareRules {
+            keep: Preserve::default(),
             time: TimeRule { granularity_ns: 1, base_may_be_cut: false },
         }
     }
 
-    fn known<'a>(base: Option<&'a Held>, here: Option<&'a Held>, here_durable: bool) -> Known<'a> {
+    fn known<'a>(
+        base: Option<&'a StoredEntry>,
+        here: Option<&'a StoredEntry>,
+        here_durable: bool,
+    ) -> Known<'a> {
         Known { base, here, here_durable, base_since: None, here_since: None }
     }
 
-    fn planned(entry: &Entry, base: Option<&Held>, here: Option<&Held>, durable: bool) -> Step {
+    fn planned(
+        entry: &Entry,
+        base: Option<&StoredEntry>,
+        here: Option<&StoredEntry>,
+        durable: bool,
+    ) -> Step {
         plan(entry.into(), known(base, here, durable), &rules())
     }
 
@@ -309,7 +324,7 @@ mod tests {
 
     #[test]
     fn what_counts_as_changed_can_be_chosen() {
-        let with = |change: fn(&mut Keep), base: fn(&mut Meta)| {
+        let with = |change: fn(&mut Preserve), base: fn(&mut Meta)| {
             let (mut rules, mut meta) = (rules(), meta(Kind::File));
             change(&mut rules.keep);
             base(&mut meta);
@@ -320,7 +335,7 @@ mod tests {
         let later: fn(&mut Meta) = |m| m.mtime.secs += 2;
         for (change, base, verdict, action) in [
             (
-                (|k| k.size_only = true) as fn(&mut Keep),
+                (|k| k.size_only = true) as fn(&mut Preserve),
                 later,
                 Verdict::Metadata,
                 Action::CopyLocally,
@@ -470,7 +485,7 @@ mod tests {
             let source = entry(source);
             let (base, here) = (base.map(held), here.map(held));
             let step = planned(&source, base.as_ref(), here.as_ref(), durable);
-            let equal = |held: &Option<Held>| held.as_ref().is_some_and(|held| {
+            let equal = |held: &Option<StoredEntry>| held.as_ref().is_some_and(|held| {
                 let (a, b) = (&source.meta, &held.meta);
                 a.kind == b.kind && a.uid == b.uid && a.mtime == b.mtime
                     && (a.kind != Kind::File || a.size == b.size)

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use crate::backup::change::{Change, ChangeKind, ChangeSink};
 use crate::backup::plan::{Action, Planned, Verdict};
 use crate::backup::walk::folder::{Folder, Handles};
-use crate::backup::walk::plan_sink::{Entered, PlanSink};
+use crate::backup::walk::plan_sink::{EnteredFolder, PlanSink};
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::tally::Batched;
 use crate::entry::escape::shown;
-use crate::entry::preserve::Keep;
+use crate::entry::preserve::Preserve;
 use crate::entry::{Entry, FileId, Kind, Meta, Time};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
@@ -33,7 +33,7 @@ impl<S: Source> Preview<S> {
     }
 
     /// Whether an entry is the first name of its inode: the others become hard links of it.
-    fn first_name(&self, keep: Keep, meta: &Meta) -> bool {
+    fn first_name(&self, keep: Preserve, meta: &Meta) -> bool {
         let several = keep.hard_links && meta.links > 1 && meta.kind != Kind::Folder;
         match meta.id.filter(|_| several) {
             Some(id) => {
@@ -51,10 +51,10 @@ impl<S: Source> PlanSink<S> for Preview<S> {
         _: &Folder<S::Folder>,
         handles: &Handles<S::Folder>,
         entry: &Entry,
-    ) -> Result<Entered, RunError> {
+    ) -> Result<EnteredFolder, RunError> {
         let here = handles.here.as_ref().and_then(|here| here.child(&entry.name).ok());
         let fresh = here.is_none();
-        Ok(Entered::Opened(here, fresh))
+        Ok(EnteredFolder::Opened(here, fresh))
     }
 
     fn apply(

@@ -41,13 +41,13 @@ pub(crate) fn refusal<S: Source>(job: &Job, walk: &WalkState<S>) -> Option<RunEr
 
 /// Files, and the bytes of the regular ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Content {
+struct FilesAndBytes {
     files: u64,
     bytes: u64,
 }
 
 /// Whether more than half of the files or of the bytes are gone.
-fn lost_most(before: Content, now: Content) -> bool {
+fn lost_most(before: FilesAndBytes, now: FilesAndBytes) -> bool {
     let most = |before: u64, now: u64| before.saturating_sub(now) > before / 2;
     most(before.files, now.files) || most(before.bytes, now.bytes)
 }
@@ -56,7 +56,7 @@ fn lost_most(before: Content, now: Content) -> bool {
 /// most of what it had: it is taken for unmounted.
 fn lost<S: Source>(walk: &WalkState<S>) -> Option<RunError> {
     let other = |before: Option<&String>, now: Option<&String>| matches!((before, now), (Some(before), Some(now)) if before != now);
-    let error = |path: PathBuf, before: Content, now: Content| {
+    let error = |path: PathBuf, before: FilesAndBytes, now: FilesAndBytes| {
         lost_most(before, now).then_some(RunError::Lost {
             path,
             files_before: before.files,
@@ -68,8 +68,8 @@ fn lost<S: Source>(walk: &WalkState<S>) -> Option<RunError> {
     let roots = roots(walk);
     let mut lost = roots.iter().filter_map(|(root, counts, _)| {
         let (files, bytes) = root.held_before?;
-        let now = Content { files: counts.now, bytes: counts.bytes };
-        let before = Content { files, bytes: bytes.unwrap_or(0) };
+        let now = FilesAndBytes { files: counts.now, bytes: counts.bytes };
+        let before = FilesAndBytes { files, bytes: bytes.unwrap_or(0) };
         let moved = other(root.file_system_before.as_ref(), root.file_system.as_ref());
         moved.then(|| error(root.path.clone(), before, now)).flatten()
     });
@@ -77,7 +77,7 @@ fn lost<S: Source>(walk: &WalkState<S>) -> Option<RunError> {
         return Some(error);
     }
     let before = &walk.set.mounts_before;
-    let content = |mount: &MountFound| Content { files: mount.files, bytes: mount.bytes };
+    let content = |mount: &MountFound| FilesAndBytes { files: mount.files, bytes: mount.bytes };
     let path = |mount: &MountFound| {
         let path = crate::entry::escape::unshown(&mount.path).unwrap_or_default();
         PathBuf::from(std::ffi::OsString::from_vec(path))
@@ -85,13 +85,13 @@ fn lost<S: Source>(walk: &WalkState<S>) -> Option<RunError> {
     let seen = roots.iter().flat_map(|(.., mounts)| mounts).filter(|(mount, _)| !mount.left_out);
     let mut lost = seen.filter_map(|(mount, counts)| {
         let then = before.get(&mount.inside)?;
-        let now = Content { files: counts.now, bytes: counts.bytes };
+        let now = FilesAndBytes { files: counts.now, bytes: counts.bytes };
         let moved = other(then.file_system.as_ref(), mount.file_system.as_ref());
         moved.then(|| error(path(then), content(then), now)).flatten()
     });
     lost.next().or_else(|| {
         let gone = walk.gone_mounts();
-        let nothing = Content { files: 0, bytes: 0 };
+        let nothing = FilesAndBytes { files: 0, bytes: 0 };
         gone.iter().find_map(|inside| {
             let then = before.get(inside)?;
             error(path(then), content(then), nothing)
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn most_is_more_than_half_of_the_files_or_of_the_bytes() {
-        let content = |files, bytes| Content { files, bytes };
+        let content = |files, bytes| FilesAndBytes { files, bytes };
         for (before, now, expected) in [
             ((0, 0), (0, 0), false),
             ((1, 0), (0, 0), true),

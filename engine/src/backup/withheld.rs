@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use crate::backup::change::Change;
 use crate::backup::plan::Verdict;
-use crate::monitor::items::Item;
+use crate::monitor::items::ItemizedChange;
 use crate::threads::lock::lock;
 
 /// The folders in which nothing but folders was seen so far, by their paths inside the snapshot.
@@ -19,7 +19,7 @@ pub(crate) struct Empty {
 #[derive(Debug)]
 pub(crate) struct Untold {
     pub(crate) verdict: Verdict,
-    pub(crate) item: Option<Item>,
+    pub(crate) item: Option<ItemizedChange>,
     pub(crate) change: Option<Change>,
 }
 

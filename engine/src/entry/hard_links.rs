@@ -5,20 +5,20 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::entry::overlay::Record;
-use crate::entry::tree_path::Place;
+use crate::entry::overlay::SidecarRecord;
+use crate::entry::tree_path::TreePath;
 use crate::entry::{FileId, Meta, Time};
 use crate::threads::lock::lock;
 
 /// The first name of an inode, and where it is in the snapshot.
 #[derive(Debug, Clone)]
 pub(crate) struct Leader {
-    pub(crate) place: Arc<Place>,
+    pub(crate) place: Arc<TreePath>,
     pub(crate) name: CString,
     /// The inode in the destination.
     pub(crate) id: Option<FileId>,
     /// The sidecar record, which is the same for all names of the inode.
-    pub(crate) record: Option<Arc<Record>>,
+    pub(crate) record: Option<Arc<SidecarRecord>>,
 }
 
 /// How to store a name of an inode.
@@ -141,7 +141,7 @@ mod tests {
     const ID: FileId = FileId { dev: 1, ino: 2 };
 
     fn leader() -> Leader {
-        Leader { place: Place::top(None), name: c"first".to_owned(), id: None, record: None }
+        Leader { place: TreePath::top(None), name: c"first".to_owned(), id: None, record: None }
     }
 
     fn inode(size: u64) -> Meta {

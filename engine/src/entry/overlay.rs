@@ -7,7 +7,7 @@ use std::ffi::CString;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::escape::{shown, unshown};
-use crate::entry::stored::Held;
+use crate::entry::stored::StoredEntry;
 use crate::entry::{Entry, Kind, Meta, Time, Xattrs};
 
 /// Attributes that could not be set.
@@ -23,7 +23,7 @@ pub(crate) struct Refused {
 /// here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Record {
+pub(crate) struct SidecarRecord {
     /// The type, if the destination lacks the whole entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) kind: Option<Kind>,
@@ -49,7 +49,7 @@ pub(crate) struct Record {
     pub(crate) no_room: bool,
 }
 
-impl Record {
+impl SidecarRecord {
     /// A record of an entry that the destination cannot hold at all.
     pub(crate) fn whole(entry: &Entry) -> Self {
         let meta = &entry.meta;
@@ -77,12 +77,12 @@ impl Record {
     }
 
     /// Combines the record with `on_disk`, the entry as the inode describes it.
-    pub(crate) fn complete(&self, on_disk: Option<Held>) -> Option<Held> {
+    pub(crate) fn complete(&self, on_disk: Option<StoredEntry>) -> Option<StoredEntry> {
         let kind = self.kind;
         let missing = kind.is_some() && on_disk.is_none();
         let mut held = match (on_disk, kind) {
             (Some(held), _) => held,
-            (None, Some(kind)) => Held {
+            (None, Some(kind)) => StoredEntry {
                 meta: Meta {
                     kind,
                     mode: 0,
@@ -125,4 +125,4 @@ pub(crate) fn escape(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Vec<(String, String)> {
 }
 
 /// The records of one folder, keyed by name.
-pub(crate) type Records = HashMap<CString, Record>;
+pub(crate) type SidecarRecords = HashMap<CString, SidecarRecord>;

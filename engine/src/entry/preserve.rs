@@ -6,7 +6,7 @@ use crate::entry::{Kind, Listed};
 /// `-a -x -H --numeric-ids`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent switch of rsync's")]
-pub struct Keep {
+pub struct Preserve {
     /// `-l`: symlinks.
     pub symlinks: bool,
     /// `-p`: mode bits.
@@ -72,7 +72,7 @@ pub enum Window {
     Seconds(u32),
 }
 
-impl Keep {
+impl Preserve {
     /// Whether modification times of this kind of entry are preserved.
     #[must_use]
     pub fn times_of(&self, kind: Kind) -> bool {
@@ -125,7 +125,7 @@ pub fn leads_out(target: Option<&[u8]>, depth: usize) -> bool {
     up > depth || target.ends_with(b"/..") || rest.windows(4).any(|window| window == b"/../")
 }
 
-impl Default for Keep {
+impl Default for Preserve {
     fn default() -> Self {
         Self {
             symlinks: true,

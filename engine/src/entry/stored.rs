@@ -4,7 +4,7 @@ use crate::entry::{Meta, Xattrs};
 
 /// An entry of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct StoredEntry {
     /// The metadata of the inode, with the owner and mode of the source (from the sidecar if the
     /// file system cannot hold them).
     pub meta: Meta,

@@ -9,14 +9,14 @@ use crate::entry::c_name;
 
 /// A folder of the snapshot.
 #[derive(Debug)]
-pub(crate) struct Place {
-    parent: Option<Arc<Place>>,
+pub(crate) struct TreePath {
+    parent: Option<Arc<TreePath>>,
     name: CString,
     /// The path on the source, if the layout defines it here. Below, names are appended.
     origin: Option<PathBuf>,
 }
 
-impl Place {
+impl TreePath {
     /// The top folder of the snapshot.
     pub(crate) fn top(origin: Option<PathBuf>) -> Arc<Self> {
         Arc::new(Self { parent: None, name: CString::default(), origin })
@@ -90,7 +90,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TreePath {
     // Dropping a chain of 100,000 folders recursively would overflow the stack.
     fn drop(&mut self) {
         let mut next = self.parent.take();
@@ -111,9 +111,9 @@ fn append(path: &mut Vec<u8>, name: &[u8]) {
 }
 
 /// Converts a path inside the snapshot to a chain of names.
-pub(crate) fn place_of(inside: &[u8]) -> Arc<Place> {
+pub(crate) fn place_of(inside: &[u8]) -> Arc<TreePath> {
     let names = inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
-    names.fold(Place::top(None), |place, name| match c_name(name) {
+    names.fold(TreePath::top(None), |place, name| match c_name(name) {
         Ok(name) => place.child(&name, None),
         Err(_) => place,
     })
@@ -125,19 +125,19 @@ mod tests {
 
     #[test]
     fn paths_of_the_source_and_inside_the_snapshot() {
-        let top = Place::top(None);
+        let top = TreePath::top(None);
         let home = top.child(c"home", Some("/home".into()));
         let user = home.child(c"u", None);
         assert_eq!(user.inside_of(c"x"), b"home/u/x");
         assert_eq!(user.source_of(c"x"), b"/home/u/x");
         assert_eq!(top.inside(), b"");
-        let root = Place::top(Some("/".into()));
+        let root = TreePath::top(Some("/".into()));
         assert_eq!(root.child(c"etc", None).source_of(c"x"), b"/etc/x");
     }
 
     #[test]
     fn a_very_deep_chain_is_dropped() {
-        let mut place = Place::top(None);
+        let mut place = TreePath::top(None);
         for _ in 0..300_000 {
             place = place.child(c"d", None);
         }

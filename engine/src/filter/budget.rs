@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::filter::rule::{Item, Rule};
+use crate::filter::rule::{ListElement, Rule};
 
 /// Upper bound of the memory, in bytes, that the rules of all folders in progress occupy together.
 const MOST_HELD: usize = 32 << 20;
@@ -43,20 +43,24 @@ impl Budget {
 /// The rules in force in a folder. Their memory is counted until the value is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct FolderRules {
-    pub(crate) items: Vec<Item>,
+    pub(crate) items: Vec<ListElement>,
     counted: Option<(Arc<AtomicUsize>, usize)>,
 }
 
 impl FolderRules {
     /// Joins a folder's `own` rules and the rules from `above`, own rules first. `None` when all
     /// folders together would exceed [`MOST_HELD`].
-    pub(crate) fn new(own: Vec<Item>, above: &[Item], all: &Arc<AtomicUsize>) -> Option<Self> {
-        let size = |item: &Item| match item {
-            Item::Rule(rule) => size_of::<Rule>() + 2 * rule.reason.text.len() + 64,
-            Item::PerFolder(merge) => 128 + merge.name.len(),
-            Item::Cvs(_) => 0,
+    pub(crate) fn new(
+        own: Vec<ListElement>,
+        above: &[ListElement],
+        all: &Arc<AtomicUsize>,
+    ) -> Option<Self> {
+        let size = |item: &ListElement| match item {
+            ListElement::Rule(rule) => size_of::<Rule>() + 2 * rule.reason.text.len() + 64,
+            ListElement::PerFolder(merge) => 128 + merge.name.len(),
+            ListElement::Cvs(_) => 0,
         };
-        let items = (own.len() + above.len()) * size_of::<Item>();
+        let items = (own.len() + above.len()) * size_of::<ListElement>();
         let bytes = items + own.iter().map(size).sum::<usize>();
         let counted = Some((Arc::clone(all), bytes));
         let before = all.fetch_add(bytes, Ordering::Relaxed);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use crate::filter::pattern::Subject;
-use crate::filter::rule::{Item, Paths, Reason};
+use crate::filter::rule::{ListElement, Paths, Reason};
 use crate::filter::steps::Steps;
 
 /// A filter option, as the user gave it.
@@ -37,11 +37,11 @@ pub enum FilterOption {
 /// All rules of a job.
 #[derive(Debug)]
 pub struct Filters {
-    pub(crate) items: Vec<Item>,
+    pub(crate) items: Vec<ListElement>,
     pub(crate) tags: Vec<Tag>,
     /// `--from0` applies to the rule files of folders.
     pub(crate) nul: bool,
-    pub(crate) cvs: Arc<[Item]>,
+    pub(crate) cvs: Arc<[ListElement]>,
     /// Bytes that the rules of all folders occupy now.
     pub(crate) held: Arc<AtomicUsize>,
     pub(crate) given: Option<Given>,
@@ -93,7 +93,7 @@ impl Filters {
     /// Whether rule files or tags inside folders can have an effect.
     #[must_use]
     pub fn has_rule_files(&self) -> bool {
-        let per_folder = |item: &Item| matches!(item, Item::PerFolder(_));
+        let per_folder = |item: &ListElement| matches!(item, ListElement::PerFolder(_));
         !self.tags.is_empty() || self.items.iter().any(per_folder)
     }
 
@@ -105,7 +105,7 @@ impl Filters {
         let subject = Subject::new(&path, false, &steps);
         let paths = Paths { inside: subject, source: subject };
         let rules = self.items.iter().filter_map(|item| match item {
-            Item::Rule(rule) if rule.attributes && rule.hides => Some(rule),
+            ListElement::Rule(rule) if rule.attributes && rule.hides => Some(rule),
             _ => None,
         });
         let mut rules = rules.filter(|rule| rule.holds_for(paths));
@@ -116,7 +116,7 @@ impl Filters {
     /// file name.
     pub(crate) fn scans(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.items.iter().filter_map(|item| match item {
-            Item::PerFolder(merge) => Some((merge.scan_from.as_deref()?, &merge.name[..])),
+            ListElement::PerFolder(merge) => Some((merge.scan_from.as_deref()?, &merge.name[..])),
             _ => None,
         })
     }

@@ -47,4 +47,4 @@ pub use crate::filter::error::{Fault, FilterError};
 pub use crate::filter::filters::FilterOption;
 pub use crate::filter::options::Outside;
 pub use crate::filter::rule::{Origin, Reason};
-pub use crate::filter::scope::{Entered, Judging, Scope, Text, Texts, Verdict};
+pub use crate::filter::scope::{EnteredScope, FilterVerdict, Judging, Scope, Text, Texts};

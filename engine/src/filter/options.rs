@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::filter::budget::{Budget, LONGEST_RULE_FILE};
 use crate::filter::error::{Fault, FilterError};
 use crate::filter::filters::{FilterOption, Filters, Given, Tag};
-use crate::filter::rule::{CACHE_SIGNATURE, Item, Origin, Reading, Reason, Syntax};
+use crate::filter::rule::{CACHE_SIGNATURE, ListElement, Origin, Reading, Reason, Syntax};
 use crate::filter::rule_list::{Reader, cvs};
 
 /// What options refer to outside of their own text.
@@ -126,7 +126,8 @@ impl Filters {
         errors.append(&mut reader.errors);
         let items = std::mem::take(&mut reader.items);
         drop(reader);
-        let uses_cvs = |item: &Item| matches!(item, Item::Cvs(_) | Item::PerFolder(_));
+        let uses_cvs =
+            |item: &ListElement| matches!(item, ListElement::Cvs(_) | ListElement::PerFolder(_));
         let cvs = if items.iter().any(uses_cvs) { of_cvs() } else { Arc::from([]) };
         if !errors.is_empty() {
             return Err(errors);

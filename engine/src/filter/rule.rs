@@ -89,12 +89,12 @@ impl Rule {
 
 /// An element of a list of rules.
 #[derive(Debug, Clone)]
-pub(crate) enum Item {
+pub(crate) enum ListElement {
     Rule(Arc<Rule>),
     /// Placeholder for the rules that each folder's own rule file adds.
     PerFolder(Arc<PerFolder>),
     /// The rules of CVS.
-    Cvs(Arc<[Item]>),
+    Cvs(Arc<[ListElement]>),
 }
 
 /// `dir-merge`: each folder may hold a file with rules for itself and the folders below.

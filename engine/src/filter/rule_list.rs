@@ -6,7 +6,9 @@ use crate::filter::budget::Budget;
 use crate::filter::error::{Fault, FilterError};
 use crate::filter::parse::{Parsed, PatternRule, parse};
 use crate::filter::pattern::Pattern;
-use crate::filter::rule::{Frame, Item, Origin, PerFolder, Reading, Reason, Rule, Sides, Syntax};
+use crate::filter::rule::{
+    Frame, ListElement, Origin, PerFolder, Reading, Reason, Rule, Sides, Syntax,
+};
 
 /// Maximum depth to which files of rules may merge one another.
 const DEPTH: usize = 20;
@@ -17,7 +19,7 @@ pub(crate) type TextOf<'a> = dyn FnMut(&[u8]) -> Result<Vec<u8>, Fault> + 'a;
 /// Parses rules and collects them in a list.
 pub(crate) struct Reader<'a> {
     /// The rules so far.
-    pub(crate) items: Vec<Item>,
+    pub(crate) items: Vec<ListElement>,
     /// The errors so far.
     pub(crate) errors: Vec<FilterError>,
     /// A `!` was read: the list does not inherit rules.
@@ -25,7 +27,7 @@ pub(crate) struct Reader<'a> {
     /// Returns the content of a file that a rule merges.
     text: &'a mut TextOf<'a>,
     /// The rules of CVS.
-    cvs: &'a dyn Fn() -> Arc<[Item]>,
+    cvs: &'a dyn Fn() -> Arc<[ListElement]>,
     /// The folder whose rule file is being read, as a path on the source.
     anchor: Option<Arc<[u8]>>,
     /// `--from0`: a NUL byte ends each rule.
@@ -43,7 +45,7 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(crate) fn new(
         text: &'a mut TextOf<'a>,
-        cvs: &'a dyn Fn() -> Arc<[Item]>,
+        cvs: &'a dyn Fn() -> Arc<[ListElement]>,
         anchor: Option<Arc<[u8]>>,
         budget: Budget,
     ) -> Self {
@@ -110,7 +112,7 @@ impl<'a> Reader<'a> {
             }
             // In a file whose rules are all for the receiver, so is `-C` (rsync(1), "r" modifier).
             Ok(Parsed::Cvs) if !reading.sides.hides() => {}
-            Ok(Parsed::Cvs) => self.items.push(Item::Cvs((self.cvs)())),
+            Ok(Parsed::Cvs) => self.items.push(ListElement::Cvs((self.cvs)())),
             Ok(Parsed::Pattern(parsed)) => self.pattern(&parsed, text, origin),
             Ok(Parsed::Merge { per_folder, excludes_itself, reading, name }) => {
                 let end = name.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
@@ -135,7 +137,7 @@ impl<'a> Reader<'a> {
                     }
                     let (name, scan_from) = (file.to_owned(), folder.map(ToOwned::to_owned));
                     let item = PerFolder { name, scan_from, reading };
-                    self.items.push(Item::PerFolder(Arc::new(item)));
+                    self.items.push(ListElement::PerFolder(Arc::new(item)));
                     return;
                 }
                 if self.open.iter().any(|open| open == name) {
@@ -162,7 +164,9 @@ impl<'a> Reader<'a> {
     }
 
     fn places(&self, file: &[u8]) -> bool {
-        self.items.iter().any(|item| matches!(item, Item::PerFolder(merge) if merge.name == file))
+        self.items
+            .iter()
+            .any(|item| matches!(item, ListElement::PerFolder(merge) if merge.name == file))
     }
 
     fn pattern(&mut self, parsed: &PatternRule<'_>, text: &[u8], origin: Origin) {
@@ -173,7 +177,7 @@ impl<'a> Reader<'a> {
             }
             _ => Frame::Transfer,
         };
-        self.items.push(Item::Rule(Arc::new(Rule {
+        self.items.push(ListElement::Rule(Arc::new(Rule {
             include: parsed.include,
             negated: parsed.negated,
             hides: parsed.sides.hides(),
@@ -215,7 +219,7 @@ const CVS: &str = "RCS SCCS CVS CVS.adm RCSLOG cvslog.* tags TAGS .make.state .n
 
 /// The rules of CVS: the built-in ones, those of `~/.cvsignore` and those of the variable
 /// `CVSIGNORE`.
-pub(crate) fn cvs(home: Option<&[u8]>, variable: Option<&[u8]>) -> Arc<[Item]> {
+pub(crate) fn cvs(home: Option<&[u8]>, variable: Option<&[u8]>) -> Arc<[ListElement]> {
     let reading = Reading { syntax: Syntax::Cvs, words: true, ..Reading::default() };
     let mut no_text = |_: &[u8]| Err(Fault::NotBeside);
     let no_cvs = || Arc::from([]);

@@ -7,7 +7,7 @@ use crate::filter::budget::{Budget, FolderRules};
 use crate::filter::error::{Fault, FilterError};
 use crate::filter::filters::Filters;
 use crate::filter::pattern::Subject;
-use crate::filter::rule::{Item, Origin, Paths, PerFolder, Reason};
+use crate::filter::rule::{ListElement, Origin, Paths, PerFolder, Reason};
 use crate::filter::rule_list::Reader;
 use crate::filter::steps::Steps;
 
@@ -41,7 +41,7 @@ pub type Texts = BTreeMap<Vec<u8>, Text>;
 
 /// The result of [`Scope::enter`].
 #[derive(Debug)]
-pub struct Entered {
+pub struct EnteredScope {
     /// The rules in force in the folder.
     pub scope: Arc<Scope>,
     /// Errors of the folder's rule files. A file with errors is not used, so what it would exclude
@@ -60,7 +60,7 @@ type Active = (Arc<PerFolder>, Option<Arc<FolderRules>>);
 
 /// Whether an entry is included, and why.
 #[derive(Debug, Clone, Copy)]
-pub struct Verdict<'a> {
+pub struct FilterVerdict<'a> {
     /// Whether it belongs to the snapshot.
     pub included: bool,
     /// The rule that decided; `None` when no rule matches, which includes the entry.
@@ -120,7 +120,7 @@ impl Scope {
     /// Enters a folder. `inside` is its path in the snapshot, `source` its absolute path on the
     /// source. A name without an entry in `texts` counts as absent.
     #[must_use]
-    pub fn enter(&self, inside: Vec<u8>, source: Vec<u8>, texts: &Texts) -> Entered {
+    pub fn enter(&self, inside: Vec<u8>, source: Vec<u8>, texts: &Texts) -> EnteredScope {
         let source = if source == b"/" { Vec::new() } else { source };
         let anchor: Arc<[u8]> = Arc::from(&source[..]);
         let (mut lists, mut errors, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
@@ -156,7 +156,7 @@ impl Scope {
         let filters = Arc::clone(&self.filters);
         let scope = Arc::new(Scope { filters, inside, source, lists, tagged });
         let used = scope.used(texts);
-        Entered { scope, errors, wanted, used }
+        EnteredScope { scope, errors, wanted, used }
     }
 
     /// The full path of the folder on the source; empty for `/`.
@@ -215,14 +215,18 @@ impl Scope {
         Judging { scope: self, inside, source, lengths }
     }
 
-    fn decide<'a>(&'a self, items: &'a [Item], paths: Paths<'_>) -> Option<Verdict<'a>> {
+    fn decide<'a>(
+        &'a self,
+        items: &'a [ListElement],
+        paths: Paths<'_>,
+    ) -> Option<FilterVerdict<'a>> {
         items.iter().find_map(|item| match item {
-            Item::Rule(rule) => {
+            ListElement::Rule(rule) => {
                 let holds = rule.hides && !rule.attributes && rule.holds_for(paths);
-                holds.then(|| Verdict { included: rule.include, by: Some(&rule.reason) })
+                holds.then(|| FilterVerdict { included: rule.include, by: Some(&rule.reason) })
             }
-            Item::PerFolder(merge) => self.decide(&self.list(merge)?.items, paths),
-            Item::Cvs(items) => self.decide(items, paths),
+            ListElement::PerFolder(merge) => self.decide(&self.list(merge)?.items, paths),
+            ListElement::Cvs(items) => self.decide(items, paths),
         })
     }
 }
@@ -238,10 +242,10 @@ pub struct Judging<'a> {
 
 impl<'a> Judging<'a> {
     /// Whether the entry `name` is included.
-    pub fn judge(&mut self, name: &[u8], is_folder: bool) -> Verdict<'a> {
+    pub fn judge(&mut self, name: &[u8], is_folder: bool) -> FilterVerdict<'a> {
         let filters = &self.scope.filters;
         if let Some(tag) = self.scope.tagged.and_then(|tag| filters.tags.get(tag)) {
-            return Verdict { included: tag.name == name, by: Some(&tag.reason) };
+            return FilterVerdict { included: tag.name == name, by: Some(&tag.reason) };
         }
         for (path, length) in
             [(&mut self.inside, self.lengths.0), (&mut self.source, self.lengths.1)]
@@ -256,13 +260,13 @@ impl<'a> Judging<'a> {
         let subject = |path| Subject::new(path, is_folder, &steps);
         let paths = Paths { inside: subject(&self.inside), source: subject(&self.source) };
         let verdict = self.scope.decide(&filters.items, paths);
-        verdict.unwrap_or(Verdict { included: true, by: None })
+        verdict.unwrap_or(FilterVerdict { included: true, by: None })
     }
 }
 
-fn per_folder(items: &[Item]) -> Vec<Arc<PerFolder>> {
+fn per_folder(items: &[ListElement]) -> Vec<Arc<PerFolder>> {
     let merges = items.iter().filter_map(|item| match item {
-        Item::PerFolder(merge) => Some(Arc::clone(merge)),
+        ListElement::PerFolder(merge) => Some(Arc::clone(merge)),
         _ => None,
     });
     merges.collect()
@@ -279,7 +283,7 @@ struct RuleFileReader<'a> {
 /// The rules in a folder's own rule file.
 #[derive(Default)]
 struct OwnRules {
-    items: Vec<Item>,
+    items: Vec<ListElement>,
     cleared: bool,
 }
 

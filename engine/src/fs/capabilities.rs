@@ -89,7 +89,7 @@ fn try_all(own: &Dir) -> io::Result<Abilities> {
     temporary::remove_old(own);
     let mut tries = 1;
     loop {
-        let names = Names { file: probe_name()?, other: probe_name()? };
+        let names = ProbeNames { file: probe_name()?, other: probe_name()? };
         let found = try_under(own, &names);
         let gone = names.gone(own);
         let disturbed = |error: &io::Error| {
@@ -103,12 +103,12 @@ fn try_all(own: &Dir) -> io::Result<Abilities> {
 }
 
 /// The names of the probe files. They are unique, because another job may probe at the same time.
-struct Names {
+struct ProbeNames {
     file: CString,
     other: CString,
 }
 
-impl Names {
+impl ProbeNames {
     fn other_in_capitals(&self) -> io::Result<CString> {
         c_name(self.other.to_bytes().to_ascii_uppercase())
     }
@@ -118,7 +118,7 @@ impl Names {
     }
 }
 
-fn try_under(own: &Dir, names: &Names) -> io::Result<Abilities> {
+fn try_under(own: &Dir, names: &ProbeNames) -> io::Result<Abilities> {
     let (file_name, other_name) = (names.file.as_c_str(), names.other.as_c_str());
     let file = create_state(own, file_name)?;
     // 4 KiB: some file systems do not share blocks of files that fit into the inode.

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// A type of file system.
-struct FileSystem {
+struct FileSystemType {
     /// The number of the type, of `statfs(2)`: from linux/magic.h and the file systems' own headers.
     number: u64,
     /// It is local, on disk or in memory: the reported size of a file is correct.
@@ -18,8 +18,8 @@ struct FileSystem {
 }
 
 /// A local file system whose listings may return other inode numbers.
-const fn on_disk(number: u64) -> FileSystem {
-    FileSystem {
+const fn on_disk(number: u64) -> FileSystemType {
+    FileSystemType {
         number,
         on_disk: true,
         lists_inodes: false,
@@ -29,12 +29,12 @@ const fn on_disk(number: u64) -> FileSystem {
 }
 
 /// A local file system whose listings return the inode numbers of `stat(2)`.
-const fn with_inodes(number: u64, most_links: u64) -> FileSystem {
-    FileSystem { lists_inodes: true, most_links, ..on_disk(number) }
+const fn with_inodes(number: u64, most_links: u64) -> FileSystemType {
+    FileSystemType { lists_inodes: true, most_links, ..on_disk(number) }
 }
 
 /// The known types. In general FUSE, overlayfs and network file systems list other inode numbers than stat(2).
-static KNOWN_FILE_SYSTEMS: [FileSystem; 15] = [
+static KNOWN_FILE_SYSTEMS: [FileSystemType; 15] = [
     // EXT4_LINK_MAX (fs/ext4/ext4.h); ext2 and ext3 have the same number.
     with_inodes(0xEF53, 65_000),
     // BTRFS_LINK_MAX (fs/btrfs/ctree.h).
@@ -50,10 +50,10 @@ static KNOWN_FILE_SYSTEMS: [FileSystem; 15] = [
     on_disk(0x5265_4973),               // reiserfs
     on_disk(0x482B),                    // HFS+
     // FAT and exFAT store no change times.
-    FileSystem { stamps_changes: false, ..on_disk(0x4D44) },
-    FileSystem { stamps_changes: false, ..on_disk(0x2011_BAB0) },
+    FileSystemType { stamps_changes: false, ..on_disk(0x4D44) },
+    FileSystemType { stamps_changes: false, ..on_disk(0x2011_BAB0) },
     // The behaviour of FUSE file systems is unknown.
-    FileSystem { on_disk: false, stamps_changes: false, ..on_disk(0x6573_5546) },
+    FileSystemType { on_disk: false, stamps_changes: false, ..on_disk(0x6573_5546) },
 ];
 
 /// The number of procfs.
@@ -63,7 +63,7 @@ fn number(fd: impl AsFd) -> Option<u64> {
     rustix::fs::fstatfs(fd).ok().map(|found| found.f_type as u64)
 }
 
-fn known(fd: impl AsFd) -> Option<&'static FileSystem> {
+fn known(fd: impl AsFd) -> Option<&'static FileSystemType> {
     let number = number(fd)?;
     KNOWN_FILE_SYSTEMS.iter().find(|known| known.number == number)
 }

@@ -4,8 +4,8 @@ use std::ffi::CStr;
 use std::io;
 
 use crate::entry::Kind;
-use crate::entry::overlay::Records;
-use crate::entry::stored::Held;
+use crate::entry::overlay::SidecarRecords;
+use crate::entry::stored::StoredEntry;
 use crate::fs::dir::Dir;
 use crate::fs::metadata::xattrs;
 use crate::fs::metadata::xattrs::Asked;
@@ -17,16 +17,16 @@ use crate::fs::metadata::xattrs::Asked;
 pub(crate) fn held(
     dir: &Dir,
     name: &CStr,
-    records: &Records,
+    records: &SidecarRecords,
     asked: Asked,
-) -> io::Result<Option<Held>> {
+) -> io::Result<Option<StoredEntry>> {
     let on_disk = match dir.find(name)? {
         None => None,
         Some(meta) => {
             let link = meta.kind == Kind::Symlink;
             let target = if link { Some(dir.read_link(name)?) } else { None };
             let xattrs = xattrs::read(dir, name, asked)?;
-            Some(Held { meta, target, xattrs, on_disk: true })
+            Some(StoredEntry { meta, target, xattrs, on_disk: true })
         }
     };
     match records.get(name) {

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::entry::tree_path::Place;
+use crate::entry::tree_path::TreePath;
 use crate::fs::dir::Dir;
 use crate::threads::work_queue::Queue;
 
@@ -16,11 +16,15 @@ pub(crate) trait Visitor: Sync {
     ///
     /// # Errors
     /// The folder could not be read; the error goes to [`Visitor::failed`].
-    fn folder(&self, place: &Arc<Place>, dir: &Dir, enter: &mut dyn FnMut(&CStr))
-    -> io::Result<()>;
+    fn folder(
+        &self,
+        place: &Arc<TreePath>,
+        dir: &Dir,
+        enter: &mut dyn FnMut(&CStr),
+    ) -> io::Result<()>;
 
     /// A folder could not be opened or read.
-    fn failed(&self, place: &Arc<Place>, error: io::Error);
+    fn failed(&self, place: &Arc<TreePath>, error: io::Error);
 
     /// Whether the traversal can end.
     fn enough(&self) -> bool {
@@ -29,11 +33,11 @@ pub(crate) trait Visitor: Sync {
 }
 
 /// Visits the folder `top`, whose path is `place`, and all folders below it.
-pub(crate) fn explore(top: &Dir, place: &Arc<Place>, threads: usize, visitor: &impl Visitor) {
+pub(crate) fn explore(top: &Dir, place: &Arc<TreePath>, threads: usize, visitor: &impl Visitor) {
     let queue = Queue::new(0);
     let (open, most_open) = (Arc::new(AtomicUsize::new(0)), most_open_folders());
-    queue.push(Task { parent: None, place: Arc::clone(place) });
-    queue.work(threads, |Task { parent, place: here }| {
+    queue.push(FolderTask { parent: None, place: Arc::clone(place) });
+    queue.work(threads, |FolderTask { parent, place: here }| {
         if visitor.enough() {
             return queue.close();
         }
@@ -49,7 +53,7 @@ pub(crate) fn explore(top: &Dir, place: &Arc<Place>, threads: usize, visitor: &i
         let result = visitor.folder(&here, &dir, &mut |name| {
             // With too many open folders, the subfolder is opened from the top when its turn comes.
             let parent = (open.load(Ordering::Relaxed) <= most_open).then(|| Arc::clone(&dir));
-            queue.push(Task { parent, place: here.child(name, None) });
+            queue.push(FolderTask { parent, place: here.child(name, None) });
         });
         if let Err(error) = result {
             visitor.failed(&here, error);
@@ -58,14 +62,14 @@ pub(crate) fn explore(top: &Dir, place: &Arc<Place>, threads: usize, visitor: &i
 }
 
 /// A folder to visit.
-struct Task {
+struct FolderTask {
     /// Its parent, if that is still open.
     parent: Option<Arc<OpenDir>>,
-    place: Arc<Place>,
+    place: Arc<TreePath>,
 }
 
 /// Opens the folder `place`, which is below `top_place`, component by component.
-fn down(top: &Dir, top_place: &Arc<Place>, place: &Arc<Place>) -> io::Result<Dir> {
+fn down(top: &Dir, top_place: &Arc<TreePath>, place: &Arc<TreePath>) -> io::Result<Dir> {
     let above = top_place.chain().len();
     place.chain()[above..].iter().try_fold(top.try_clone()?, |dir, place| dir.child(place.name()))
 }
@@ -123,7 +127,7 @@ mod tests {
     impl Visitor for Paths {
         fn folder(
             &self,
-            place: &Arc<Place>,
+            place: &Arc<TreePath>,
             dir: &Dir,
             enter: &mut dyn FnMut(&CStr),
         ) -> io::Result<()> {
@@ -136,7 +140,7 @@ mod tests {
             })
         }
 
-        fn failed(&self, place: &Arc<Place>, error: io::Error) {
+        fn failed(&self, place: &Arc<TreePath>, error: io::Error) {
             panic!("{:?}: {error}", place.inside());
         }
     }
@@ -153,7 +157,7 @@ mod tests {
         }
         drop(at);
         let seen = Paths::default();
-        explore(&top, &Place::top(None), 2, &seen);
+        explore(&top, &TreePath::top(None), 2, &seen);
         let mut seen = seen.0.into_inner().unwrap();
         seen.sort();
         assert_eq!(seen.len(), 1201);

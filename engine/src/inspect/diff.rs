@@ -9,9 +9,9 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::entry::overlay::Records;
-use crate::entry::stored::Held;
-use crate::entry::tree_path::Place;
+use crate::entry::overlay::SidecarRecords;
+use crate::entry::stored::StoredEntry;
+use crate::entry::tree_path::TreePath;
 use crate::entry::{FileId, Kind};
 use crate::error::LookError;
 use crate::fs::dir::Dir;
@@ -20,8 +20,8 @@ use crate::fs::metadata::xattrs;
 use crate::fs::metadata::xattrs::Asked;
 use crate::inspect::renames::{Loose, Moves};
 use crate::repository::Repository;
-use crate::repository::lock::read_lock::Reading;
-use crate::repository::records::sidecar::Kept;
+use crate::repository::lock::read_lock::ReadLock;
+use crate::repository::records::sidecar::Sidecar;
 use crate::snapshot::name::SnapshotName;
 
 /// How an entry differs.
@@ -107,7 +107,7 @@ pub fn diff(
     sink: Sink<'_>,
 ) -> Result<Differences, LookError> {
     let sides = [Side::open(first)?, Side::open(second)?];
-    let mut place = Place::top(None);
+    let mut place = TreePath::top(None);
     let mut names: Vec<CString> = Vec::new();
     for name in below.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
         let Ok(name) = crate::entry::c_name(name) else { return Ok(Differences::default()) };
@@ -136,9 +136,9 @@ pub fn diff(
 
 /// One of the two snapshots.
 struct Side {
-    _stays: Reading,
+    _stays: ReadLock,
     top: Dir,
-    kept: Kept,
+    kept: Sidecar,
     /// The device of the snapshot, if listings return the inode numbers that stat(2) returns.
     dev: Option<u64>,
 }
@@ -154,7 +154,7 @@ impl Side {
     }
 
     /// Opens the folder `place`, starting at the top; `None` if it does not exist.
-    fn reopen(&self, place: &Arc<Place>) -> Option<Dir> {
+    fn reopen(&self, place: &Arc<TreePath>) -> Option<Dir> {
         let chain = place.chain();
         chain[1..].iter().try_fold(self.top.try_clone().ok()?, |dir, at| dir.child(at.name()).ok())
     }
@@ -162,7 +162,7 @@ impl Side {
 
 /// One folder on both sides, and its subfolders that are not entered yet.
 struct Level {
-    place: Arc<Place>,
+    place: Arc<TreePath>,
     /// `None` after the handles were closed because the walk is much deeper.
     handles: Option<[Option<Dir>; 2]>,
     /// In reverse order: the next one is the last.
@@ -225,8 +225,8 @@ impl Comparison<'_> {
     }
 
     /// Compares the entries of a folder and pushes it onto the stack for its subfolders.
-    fn push(&mut self, place: Arc<Place>, handles: [Option<Dir>; 2]) {
-        let mut records = [Records::new(), Records::new()];
+    fn push(&mut self, place: Arc<TreePath>, handles: [Option<Dir>; 2]) {
+        let mut records = [SidecarRecords::new(), SidecarRecords::new()];
         let mut lists = [Vec::new(), Vec::new()];
         for side in 0..2 {
             let Some(dir) = &handles[side] else { continue };
@@ -265,8 +265,8 @@ impl Comparison<'_> {
     }
 
     /// Compares the entry `name` of `place`, and everything below it.
-    fn compare_one(&mut self, place: &Arc<Place>, handles: &[Option<Dir>; 2], name: &CStr) {
-        let mut records = [Records::new(), Records::new()];
+    fn compare_one(&mut self, place: &Arc<TreePath>, handles: &[Option<Dir>; 2], name: &CStr) {
+        let mut records = [SidecarRecords::new(), SidecarRecords::new()];
         let mut pair = [None, None];
         for side in 0..2 {
             let Some(dir) = &handles[side] else { continue };
@@ -302,9 +302,9 @@ impl Comparison<'_> {
     /// on neither.
     fn compare(
         &mut self,
-        place: &Arc<Place>,
+        place: &Arc<TreePath>,
         handles: &[Option<Dir>; 2],
-        records: &[Records; 2],
+        records: &[SidecarRecords; 2],
         name: &CStr,
         pair: &[Option<Name>; 2],
     ) -> io::Result<Option<[bool; 2]>> {
@@ -357,7 +357,7 @@ impl Comparison<'_> {
     }
 
     /// Records an entry that exists on one side only.
-    fn loose(&mut self, side: usize, path: Vec<u8>, held: &Held, dir: &Dir, name: &CStr) {
+    fn loose(&mut self, side: usize, path: Vec<u8>, held: &StoredEntry, dir: &Dir, name: &CStr) {
         let folder = held.meta.kind == Kind::Folder;
         let bytes = content_bytes(held);
         let file = held.meta.kind == Kind::File && held.on_disk;
@@ -415,16 +415,16 @@ impl Comparison<'_> {
     }
 }
 
-fn unread(place: &Arc<Place>, error: &io::Error) -> (String, String) {
+fn unread(place: &Arc<TreePath>, error: &io::Error) -> (String, String) {
     (crate::entry::escape::shown(&place.inside()), error.to_string())
 }
 
-fn content_bytes(held: &Held) -> u64 {
+fn content_bytes(held: &StoredEntry) -> u64 {
     if held.meta.kind == Kind::File { held.meta.size } else { 0 }
 }
 
 /// The names of a folder in order, including entries that only the sidecar holds.
-fn list(dir: &Dir, records: &Records) -> io::Result<Vec<Name>> {
+fn list(dir: &Dir, records: &SidecarRecords) -> io::Result<Vec<Name>> {
     let mut names = Vec::new();
     dir.names(|entry| {
         names.push(Name { name: entry.name.to_owned(), ino: entry.ino, folder: entry.folder });
@@ -446,8 +446,8 @@ pub(crate) fn hash_of(dir: &Dir, name: &CStr) -> Option<blake3::Hash> {
 
 /// Whether two entries have the same content. `hashes` is called only when the sizes are equal.
 pub(crate) fn same_content(
-    one: &Held,
-    other: &Held,
+    one: &StoredEntry,
+    other: &StoredEntry,
     hashes: impl FnOnce() -> [Option<blake3::Hash>; 2],
 ) -> bool {
     let (a, b) = (&one.meta, &other.meta);
@@ -466,7 +466,7 @@ pub(crate) fn same_content(
         }
 }
 
-fn same_metadata(one: &Held, other: &Held) -> bool {
+fn same_metadata(one: &StoredEntry, other: &StoredEntry) -> bool {
     let (a, b) = (&one.meta, &other.meta);
     (a.uid, a.gid) == (b.uid, b.gid)
         // Linux reports mode 0777 for every symlink (symlink(7)).

@@ -13,7 +13,7 @@ use crate::backup::walk::Walk;
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::setting::{everything, gather};
 use crate::entry::escape::unshown;
-use crate::entry::tree_path::Place;
+use crate::entry::tree_path::TreePath;
 use crate::entry::{Kind, Meta, c_name};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
@@ -207,7 +207,7 @@ impl Files {
     }
 
     fn look(&self, top: &Dir, path: &[u8], folder: bool) -> io::Result<()> {
-        let mut place = Place::top(None);
+        let mut place = TreePath::top(None);
         let mut dir = top.try_clone()?;
         let mut names = path.split(|byte| *byte == b'/').peekable();
         while let Some(name) = names.next() {
@@ -223,7 +223,7 @@ impl Files {
         Ok(())
     }
 
-    fn add(&self, place: &Arc<Place>, name: &CStr, meta: &Meta) {
+    fn add(&self, place: &Arc<TreePath>, name: &CStr, meta: &Meta) {
         if meta.kind == Kind::File {
             let path = place.inside_of(name);
             let file = Timed { path, bytes: meta.size, mtime: meta.mtime };
@@ -235,7 +235,7 @@ impl Files {
 impl Visitor for Files {
     fn folder(
         &self,
-        place: &Arc<Place>,
+        place: &Arc<TreePath>,
         dir: &Dir,
         enter: &mut dyn FnMut(&CStr),
     ) -> io::Result<()> {
@@ -250,7 +250,7 @@ impl Visitor for Files {
     }
 
     // An unreadable folder contributes no moved files.
-    fn failed(&self, _: &Arc<Place>, _: io::Error) {}
+    fn failed(&self, _: &Arc<TreePath>, _: io::Error) {}
 
     fn enough(&self) -> bool {
         lock(&self.found).len() >= MOST

@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::entry::tree_path::Place;
+use crate::entry::tree_path::TreePath;
 use crate::entry::{Kind, Meta};
 use crate::error::LookError;
 use crate::fs::dir::Dir;
@@ -64,7 +64,7 @@ pub fn measure(
         for name in group {
             let top = repository.top(name)?;
             let gauge = Gauge::new(number, &inodes, &sums, &top, name);
-            explore(&top, &Place::top(None), workers(), &gauge);
+            explore(&top, &TreePath::top(None), workers(), &gauge);
             unread.append(&mut lock(&gauge.unread));
             // The top folder itself is not counted as an entry.
             sums.entries.fetch_sub(1, Ordering::Relaxed);
@@ -103,7 +103,7 @@ pub(crate) fn measure_below(
     })?;
     let (inodes, sums) = (Inodes::default(), Sums::default());
     let gauge = Gauge::new(0, &inodes, &sums, &dir, name);
-    explore(&dir, &Place::top(None), workers(), &gauge);
+    explore(&dir, &TreePath::top(None), workers(), &gauge);
     sums.entries.fetch_sub(1, Ordering::Relaxed);
     Ok(sums.usage())
 }
@@ -264,7 +264,7 @@ impl<'a> Gauge<'a> {
 }
 
 impl Visitor for Gauge<'_> {
-    fn folder(&self, _: &Arc<Place>, dir: &Dir, enter: &mut dyn FnMut(&CStr)) -> io::Result<()> {
+    fn folder(&self, _: &Arc<TreePath>, dir: &Dir, enter: &mut dyn FnMut(&CStr)) -> io::Result<()> {
         let meta = dir.meta()?;
         let known = self.known && meta.id.is_some_and(|id| id.dev == self.dev);
         let mut usage = Usage {
@@ -301,7 +301,7 @@ impl Visitor for Gauge<'_> {
         listed
     }
 
-    fn failed(&self, place: &Arc<Place>, error: io::Error) {
+    fn failed(&self, place: &Arc<TreePath>, error: io::Error) {
         let inside = crate::entry::escape::shown(&place.inside());
         lock(&self.unread).push((format!("{}/{inside}", self.name), error.to_string()));
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::entry::{Entry, Kind};
 use crate::filter::error::FilterError;
-use crate::filter::scope::{Entered, Scope};
+use crate::filter::scope::{EnteredScope, Scope};
 use crate::job::Job;
 use crate::source::{Source, SourceError, rule_files};
 
@@ -206,7 +206,7 @@ impl<S: Source> Asked<'_, S> {
 
     fn above(&mut self, path: &Path) -> Result<Arc<Scope>, SourceError> {
         let errors = &mut self.explanation.errors;
-        let mut take = |entered: Entered| {
+        let mut take = |entered: EnteredScope| {
             errors.extend(entered.errors);
             entered.scope
         };
@@ -240,7 +240,7 @@ impl<S: Source> Asked<'_, S> {
         Ok(self.entered(entered))
     }
 
-    fn entered(&mut self, entered: Entered) -> Arc<Scope> {
+    fn entered(&mut self, entered: EnteredScope) -> Arc<Scope> {
         self.explanation.errors.extend(entered.errors);
         entered.scope
     }

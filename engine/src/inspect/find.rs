@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use fast_glob::glob_match;
 
 use crate::entry::Kind;
-use crate::entry::tree_path::Place;
+use crate::entry::tree_path::TreePath;
 use crate::error::LookError;
 use crate::fs::dir::Dir;
 use crate::fs::traverse::{Visitor, explore};
@@ -24,7 +24,7 @@ use crate::threads::work_queue::workers;
 /// `{one,other}`. It matches bytes, not characters. An entry whose name equals the pattern text
 /// also matches, because names may contain brackets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern {
+pub struct NamePattern {
     glob: Vec<u8>,
     /// The pattern text without trailing slashes.
     literal: Vec<u8>,
@@ -33,7 +33,7 @@ pub struct Pattern {
     any_case: bool,
 }
 
-impl Pattern {
+impl NamePattern {
     /// A pattern with a slash is matched against the path on the source, any other against the
     /// name. Unless it starts with a slash, it may match from any folder on.
     #[must_use]
@@ -89,7 +89,7 @@ impl Pattern {
 
 /// Where an entry was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundEntry {
     /// Whether it is a folder, in the last snapshot that contains it.
     pub folder: bool,
     /// The snapshots that contain it, as ascending indices into the given list.
@@ -100,7 +100,7 @@ pub struct Found {
 #[derive(Debug, Clone, Default)]
 pub struct Finds {
     /// The matches, sorted by path.
-    pub found: BTreeMap<Vec<u8>, Found>,
+    pub found: BTreeMap<Vec<u8>, FoundEntry>,
     /// Folders that could not be read: escaped path and reason.
     pub unread: Vec<(String, String)>,
 }
@@ -112,12 +112,12 @@ pub struct Finds {
 pub fn find(
     repository: &Repository,
     snapshots: &[(SnapshotName, Roots)],
-    pattern: &Pattern,
+    pattern: &NamePattern,
 ) -> Result<Finds, LookError> {
     let mut finds = Finds::default();
     for (number, (name, roots)) in snapshots.iter().enumerate() {
         let seeker = Seeker { name, roots, pattern, state: Mutex::default() };
-        explore(&repository.top(name)?, &Place::top(None), workers(), &seeker);
+        explore(&repository.top(name)?, &TreePath::top(None), workers(), &seeker);
         let state = unpoisoned(seeker.state.into_inner());
         for (path, folder) in state.found {
             let found = finds.found.entry(path).or_default();
@@ -141,14 +141,14 @@ struct Seen {
 struct Seeker<'a> {
     name: &'a SnapshotName,
     roots: &'a Roots,
-    pattern: &'a Pattern,
+    pattern: &'a NamePattern,
     state: Mutex<Seen>,
 }
 
 impl Visitor for Seeker<'_> {
     fn folder(
         &self,
-        place: &Arc<Place>,
+        place: &Arc<TreePath>,
         dir: &Dir,
         enter: &mut dyn FnMut(&CStr),
     ) -> io::Result<()> {
@@ -172,7 +172,7 @@ impl Visitor for Seeker<'_> {
         listed
     }
 
-    fn failed(&self, place: &Arc<Place>, error: io::Error) {
+    fn failed(&self, place: &Arc<TreePath>, error: io::Error) {
         let path = format!("{}/{}", self.name, crate::entry::escape::shown(&place.inside()));
         let mut state = lock(&self.state);
         state.unread.push((path, error.to_string()));
@@ -218,10 +218,10 @@ mod tests {
             ("u [1]/x", "/home/u [1]", b"x", true),
             ("u [1]/x", "/home/xu [1]", b"x", false),
         ] {
-            let asked = Pattern::new(pattern.as_bytes(), false);
+            let asked = NamePattern::new(pattern.as_bytes(), false);
             assert_eq!(asked.meets(folder.as_bytes(), name), meets, "{pattern} {folder} {name:?}");
         }
-        assert!(Pattern::new(b"*.TXT", true).meets(b"/", b"a.Txt"));
-        assert!(Pattern::new(b"A [ID]", true).meets(b"/", b"a [Id]"));
+        assert!(NamePattern::new(b"*.TXT", true).meets(b"/", b"a.Txt"));
+        assert!(NamePattern::new(b"A [ID]", true).meets(b"/", b"a [Id]"));
     }
 }

@@ -1,8 +1,8 @@
 //! The versions of one path across snapshots: when each appeared, changed and vanished. Writes
 //! nothing.
 
-use crate::entry::stored::Held;
-use crate::entry::tree_path::Place;
+use crate::entry::stored::StoredEntry;
+use crate::entry::tree_path::TreePath;
 use crate::entry::{Kind, Time};
 use crate::error::LookError;
 use crate::fs::lookup::held;
@@ -47,7 +47,7 @@ pub struct Span {
 
 /// What a snapshot holds at the path.
 struct Sighting {
-    held: Held,
+    held: StoredEntry,
     hash: Option<blake3::Hash>,
 }
 
@@ -126,7 +126,7 @@ fn sighting(
     let top = repository.top(name)?;
     let kept = repository.kept(name)?;
     let mut dir = top;
-    let mut place = Place::top(None);
+    let mut place = TreePath::top(None);
     let mut names = inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).peekable();
     while let Some(component) = names.next() {
         let Ok(component) = crate::entry::c_name(component) else { return Ok(None) };
@@ -142,14 +142,14 @@ fn sighting(
         let records = kept.load(&place).map_err(failed)?;
         let asked = Asked { xattrs: false, acls: false };
         let held = held(&dir, &component, &records, asked).map_err(failed)?;
-        let hash = |held: &Held| match held.meta.kind {
+        let hash = |held: &StoredEntry| match held.meta.kind {
             Kind::File if held.on_disk => hash_of(&dir, &component),
             _ => None,
         };
         return Ok(held.map(|held| Sighting { hash: hash(&held), held }));
     }
     let meta = dir.meta().map_err(failed)?;
-    let held = Held { meta, target: None, xattrs: Vec::new(), on_disk: true };
+    let held = StoredEntry { meta, target: None, xattrs: Vec::new(), on_disk: true };
     Ok(Some(Sighting { held, hash: None }))
 }
 

@@ -7,7 +7,7 @@ use crate::entry::FileId;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Item {
+pub struct ItemizedChange {
     /// Eleven characters, as rsync(1) defines them; `*deleting  ` for an entry that is gone.
     pub letters: String,
     /// The path inside the snapshot, escaped as [`crate::entry::escape::Shown`] does. The path of a
@@ -23,7 +23,7 @@ pub struct Item {
 /// Receives the lines of one folder at a time. Every worker thread calls it.
 pub trait ItemSink: Send + Sync {
     /// Receives lines, in no particular order.
-    fn items(&self, items: &[Item]);
+    fn items(&self, items: &[ItemizedChange]);
 }
 
 /// The receiver of the lines, and which lines it wants.
@@ -43,7 +43,7 @@ impl Items {
         Self { sink, unchanged, first: Arc::default() }
     }
 
-    pub(crate) fn tell(&self, items: Vec<Item>) {
+    pub(crate) fn tell(&self, items: Vec<ItemizedChange>) {
         if !items.is_empty() {
             self.sink.items(&items);
         }

@@ -7,11 +7,11 @@ use crate::entry::Kind;
 use crate::error::LookError;
 use crate::fs::dir::Dir;
 use crate::repository::lock::read_lock;
-use crate::repository::lock::read_lock::Reading;
+use crate::repository::lock::read_lock::ReadLock;
 use crate::repository::manifest::read::Reader;
 use crate::repository::records::holds::Hold;
 use crate::repository::records::report::Report;
-use crate::repository::records::sidecar::Kept;
+use crate::repository::records::sidecar::Sidecar;
 use crate::repository::records::{damage, holds};
 use crate::repository::store::Store;
 use crate::repository::{Repository, folder_name};
@@ -97,7 +97,7 @@ impl Repository {
     }
 
     /// Keeps a snapshot from being removed while it is read.
-    pub(crate) fn lock_for_reading(&self, snapshot: &SnapshotName) -> Result<Reading, LookError> {
+    pub(crate) fn lock_for_reading(&self, snapshot: &SnapshotName) -> Result<ReadLock, LookError> {
         read_lock::read(self, snapshot)
     }
 
@@ -115,9 +115,9 @@ impl Repository {
     }
 
     /// What is kept beside a snapshot.
-    pub(crate) fn kept(&self, snapshot: &SnapshotName) -> Result<Kept, LookError> {
+    pub(crate) fn kept(&self, snapshot: &SnapshotName) -> Result<Sidecar, LookError> {
         let opened = folder_name(snapshot)
-            .and_then(|name| Kept::open(self.store(Store::Sidecars).as_ref(), &name));
+            .and_then(|name| Sidecar::open(self.store(Store::Sidecars).as_ref(), &name));
         opened.map_err(|error| LookError {
             action: "cannot open what is kept beside",
             path: self.path_of(snapshot),

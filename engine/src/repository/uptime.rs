@@ -22,7 +22,7 @@ pub(crate) fn boot() -> Option<Boot> {
 /// How long this machine was seen to be up since the last snapshot, in boots that came after it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-struct Seen {
+struct SeenUptime {
     /// The complete snapshots that there were; with others it begins anew.
     snapshots: String,
     /// Seconds in boots that are over.
@@ -31,7 +31,7 @@ struct Seen {
     boot: Option<Boot>,
 }
 
-impl Seen {
+impl SeenUptime {
     /// Takes in that the machine is up in `boot`; the seconds since the last snapshot.
     fn see(&mut self, snapshots: String, boot: &Boot) -> u64 {
         if self.snapshots != snapshots {
@@ -62,7 +62,7 @@ pub(crate) fn since_last(
     let status = repository.store(Store::Status)?;
     let file = format!("{prefix}.uptime");
     let left = read_small(&status, &file).and_then(|left| serde_json::from_slice(&left).ok());
-    let mut seen: Seen = left.unwrap_or_default();
+    let mut seen: SeenUptime = left.unwrap_or_default();
     let names: Vec<String> = history.complete.iter().map(ToString::to_string).collect();
     let since = seen.see(names.join(" "), &boot);
     if note && let Ok(text) = serde_json::to_vec(&seen) {
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn the_time_of_several_boots_adds_up_until_there_is_another_snapshot() {
         let boot = |id: &str, seconds| Boot { id: id.to_owned(), seconds };
-        let mut seen = Seen::default();
+        let mut seen = SeenUptime::default();
         for (snapshots, boot, expected) in [
             ("a", boot("1", 100), 100),
             ("a", boot("1", 3600), 3600),

@@ -2,9 +2,9 @@
 //! meanwhile, as rsync does, and gives the mode back afterwards, also when it is stopped.
 
 use crate::restore::targets::Target;
-use crate::restore::walk::{Shared, Walk};
+use crate::restore::walk::{RestoreWalk, Shared};
 
-impl<T: Target> Walk<'_, T> {
+impl<T: Target> RestoreWalk<'_, T> {
     /// The folder `to` with all rights that it may have; it keeps them until it is finished.
     pub(crate) fn open_up(&self, folder: &Shared<T>, to: T::Folder) -> T::Folder {
         if folder.new {

@@ -6,13 +6,13 @@ use std::ffi::CString;
 use crate::entry::escape::shown;
 use crate::entry::{c_name, check_name};
 use crate::repository::source_path::Roots;
-use crate::restore::request::{Item, names};
+use crate::restore::request::{RequestedPath, names};
 
 /// What is to be restored, and from where on the snapshot is the whole truth.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Landing {
     /// The things to restore.
-    pub items: Vec<Item>,
+    pub items: Vec<RequestedPath>,
     /// Paths inside the snapshot at and below which what it does not hold may be removed.
     pub whole: Vec<Vec<u8>>,
 }
@@ -64,7 +64,10 @@ pub enum LandingError {
 pub fn below_a_folder(paths: &[Vec<u8>], roots: &Roots) -> Result<Landing, LandingError> {
     if paths.is_empty() {
         let whole = roots.pairs().iter().map(|(_, inside)| inside.clone()).collect();
-        return Ok(Landing { items: vec![Item { inside: Vec::new(), to: Vec::new() }], whole });
+        return Ok(Landing {
+            items: vec![RequestedPath { inside: Vec::new(), to: Vec::new() }],
+            whole,
+        });
     }
     let mut landing = Landing::default();
     let mut taken: BTreeMap<CString, &Vec<u8>> = BTreeMap::new();
@@ -80,7 +83,7 @@ pub fn below_a_folder(paths: &[Vec<u8>], roots: &Roots) -> Result<Landing, Landi
             return Err(LandingError::Clash { first: shown(first), second: shown(path), name });
         }
         landing.whole.extend(held_whole(path, roots));
-        landing.items.push(Item { inside: roots.inside(path), to });
+        landing.items.push(RequestedPath { inside: roots.inside(path), to });
     }
     Ok(landing)
 }
@@ -145,7 +148,7 @@ pub fn in_place(
         let to = to.map(checked).collect::<Option<_>>();
         let to = to.ok_or_else(|| LandingError::Outside(shown(&path)))?;
         landing.whole.extend(held_whole(&path, roots));
-        landing.items.push(Item { inside, to });
+        landing.items.push(RequestedPath { inside, to });
     }
     Ok(landing)
 }
@@ -182,7 +185,7 @@ mod tests {
     }
 
     fn shown_items(landing: Result<Landing, LandingError>) -> Vec<String> {
-        let text = |item: &Item| {
+        let text = |item: &RequestedPath| {
             let to: Vec<_> = item.to.iter().map(|name| shown(name.to_bytes())).collect();
             format!("{} -> {}", shown(&item.inside), to.join("/"))
         };

@@ -17,10 +17,10 @@ use crate::repository::Repository;
 use crate::restore::destination::Landing;
 use crate::restore::request::{Options, RestoreError, names};
 use crate::restore::targets::Target;
-use crate::restore::walk::Walk;
+use crate::restore::walk::RestoreWalk;
 use crate::snapshot::name::SnapshotName;
 
-pub use crate::restore::outcome::{Counts, Line, Sink, What};
+pub use crate::restore::outcome::{RestoreCounts, RestoredEntry, Sink, What};
 
 /// Restores what `landing` says of a snapshot to `target`, and tells `sink` what it does.
 ///
@@ -33,11 +33,11 @@ pub fn restore<T: Target>(
     options: Options,
     context: &Context,
     sink: &dyn Sink,
-) -> Result<Counts, RestoreError> {
+) -> Result<RestoreCounts, RestoreError> {
     let _ = own_umask();
     let items = &landing.items;
     let _stays = repository.lock_for_reading(snapshot)?;
-    let walk = Walk::new((repository, snapshot), target, options, context, sink)?;
+    let walk = RestoreWalk::new((repository, snapshot), target, options, context, sink)?;
     for item in items {
         if !is_sound(&item.inside) || walk.find(item)?.is_none() {
             let (snapshot, path) =

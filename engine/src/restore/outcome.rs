@@ -32,7 +32,7 @@ pub enum What {
 
 /// What became of one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct RestoredEntry {
     /// What.
     pub what: What,
     /// Its path below the target's top.
@@ -48,12 +48,12 @@ pub struct Line {
 /// Receives the lines, from every worker thread. What is [`What::Equal`] is only counted.
 pub trait Sink: Sync {
     /// One entry was dealt with.
-    fn line(&self, line: &Line);
+    fn line(&self, line: &RestoredEntry);
 }
 
 /// How many entries of each fate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
+pub struct RestoreCounts {
     /// Made where nothing was.
     pub created: u64,
     /// Made in the place of something else.
@@ -82,7 +82,7 @@ pub struct Counts {
     pub bytes: u64,
 }
 
-impl Counts {
+impl RestoreCounts {
     /// Whether everything was restored as it is in the snapshot.
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -92,21 +92,21 @@ impl Counts {
 
 /// Counts while threads are at work.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct RestoreTally {
     fates: [AtomicU64; 10],
     pub(crate) verified: AtomicU64,
     pub(crate) unproved: AtomicU64,
     pub(crate) bytes: AtomicU64,
 }
 
-impl Tally {
+impl RestoreTally {
     pub(crate) fn count(&self, what: What) {
         self.fates[what as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> RestoreCounts {
         let of = |what: What| self.fates[what as usize].load(Ordering::Relaxed);
-        Counts {
+        RestoreCounts {
             created: of(What::Created),
             replaced: of(What::Replaced),
             metadata: of(What::Metadata),

@@ -1,6 +1,6 @@
 //! Compares what a snapshot holds with what lies in the place that it is restored to, and decides. Pure.
 
-use crate::entry::stored::Held;
+use crate::entry::stored::StoredEntry;
 use crate::entry::{Kind, Time};
 
 /// When something that is there already is replaced by the snapshot's version.
@@ -19,7 +19,7 @@ pub enum Overwrite {
 
 /// What a target can hold and tell, as far as it concerns comparing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
+pub struct RestoreRules {
     /// When something is replaced.
     pub overwrite: Overwrite,
     /// Whether what the snapshot does not hold is removed, also to make way for something else.
@@ -36,7 +36,7 @@ pub struct Rules {
 
 /// What to do about an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum RestoreStep {
     /// Nothing is there: make it.
     Create,
     /// It is there already.
@@ -53,7 +53,7 @@ pub enum Step {
 
 /// How two entries differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum RestoreVerdict {
     Same,
     Metadata,
     Changed,
@@ -61,8 +61,12 @@ enum Verdict {
 
 /// Decides about an entry that the snapshot holds as `wanted`, and the target as `there`.
 #[must_use]
-pub fn decide(wanted: &Held, there: Option<&Held>, rules: &Rules) -> Step {
-    let Some(there) = there else { return Step::Create };
+pub fn decide(
+    wanted: &StoredEntry,
+    there: Option<&StoredEntry>,
+    rules: &RestoreRules,
+) -> RestoreStep {
+    let Some(there) = there else { return RestoreStep::Create };
     let folders = [wanted.meta.kind, there.meta.kind].map(|kind| kind == Kind::Folder);
     let newer = wanted.meta.mtime > there.meta.mtime
         && !same_time(wanted.meta.mtime, there.meta.mtime, rules);
@@ -72,19 +76,21 @@ pub fn decide(wanted: &Held, there: Option<&Held>, rules: &Rules) -> Step {
         Overwrite::Changed | Overwrite::Always => true,
     };
     match (folders, compare(wanted, there, rules)) {
-        ([true, true], Verdict::Same) => Step::Keep,
-        ([true, true], _) => Step::Dress,
-        ([false, true], _) if may && rules.delete => Step::ReplaceFolder,
-        ([false, true], _) => Step::Leave("a folder is in its place"),
-        ([true, false], _) if !may => Step::Leave("something that is no folder is in its place"),
-        (_, Verdict::Same) if rules.overwrite != Overwrite::Always => Step::Keep,
-        _ if !may => Step::Leave("another version is in its place"),
-        (_, Verdict::Metadata) if rules.overwrite != Overwrite::Always => Step::Dress,
-        _ => Step::Replace,
+        ([true, true], RestoreVerdict::Same) => RestoreStep::Keep,
+        ([true, true], _) => RestoreStep::Dress,
+        ([false, true], _) if may && rules.delete => RestoreStep::ReplaceFolder,
+        ([false, true], _) => RestoreStep::Leave("a folder is in its place"),
+        ([true, false], _) if !may => {
+            RestoreStep::Leave("something that is no folder is in its place")
+        }
+        (_, RestoreVerdict::Same) if rules.overwrite != Overwrite::Always => RestoreStep::Keep,
+        _ if !may => RestoreStep::Leave("another version is in its place"),
+        (_, RestoreVerdict::Metadata) if rules.overwrite != Overwrite::Always => RestoreStep::Dress,
+        _ => RestoreStep::Replace,
     }
 }
 
-fn compare(wanted: &Held, there: &Held, rules: &Rules) -> Verdict {
+fn compare(wanted: &StoredEntry, there: &StoredEntry, rules: &RestoreRules) -> RestoreVerdict {
     let (new, old) = (&wanted.meta, &there.meta);
     let times = same_time(new.mtime, old.mtime, rules);
     let content = new.kind == old.kind
@@ -95,18 +101,18 @@ fn compare(wanted: &Held, there: &Held, rules: &Rules) -> Verdict {
             Kind::Folder | Kind::Fifo | Kind::Socket => true,
         };
     if !content {
-        return Verdict::Changed;
+        return RestoreVerdict::Changed;
     }
     let metadata = (new.kind == Kind::Symlink || new.mode == old.mode)
         && (!rules.owners || (new.uid, new.gid) == (old.uid, old.gid))
         && times
         // A snapshot that was taken without -X and -A knows of none and has nothing to say about them.
         && (!rules.xattrs || wanted.xattrs.is_empty() || wanted.xattrs == there.xattrs);
-    if metadata { Verdict::Same } else { Verdict::Metadata }
+    if metadata { RestoreVerdict::Same } else { RestoreVerdict::Metadata }
 }
 
 /// Whether a target can tell no difference between the time that is wanted and the one that is there.
-fn same_time(wanted: Time, other: Time, rules: &Rules) -> bool {
+fn same_time(wanted: Time, other: Time, rules: &RestoreRules) -> bool {
     let (earliest, latest) = rules.seconds;
     let held = wanted.secs.clamp(earliest, latest);
     let one = if held == wanted.secs { wanted } else { Time { secs: held, nanos: 0 } };
@@ -126,7 +132,7 @@ mod tests {
     use crate::entry::Meta;
     use crate::entry::Xattrs;
 
-    fn held(change: impl FnOnce(&mut Held)) -> Held {
+    fn held(change: impl FnOnce(&mut StoredEntry)) -> StoredEntry {
         let meta = Meta {
             kind: Kind::File,
             mode: 0o644,
@@ -140,14 +146,14 @@ mod tests {
             rdev: 0,
             allocated: 4096,
         };
-        let mut held = Held { meta, target: None, xattrs: Xattrs::new(), on_disk: true };
+        let mut held = StoredEntry { meta, target: None, xattrs: Xattrs::new(), on_disk: true };
         change(&mut held);
         held
     }
 
-    fn rules(overwrite: Overwrite, delete: bool) -> Rules {
+    fn rules(overwrite: Overwrite, delete: bool) -> RestoreRules {
         let seconds = (i64::MIN, i64::MAX);
-        Rules { overwrite, delete, owners: true, xattrs: true, granularity_ns: 1, seconds }
+        RestoreRules { overwrite, delete, owners: true, xattrs: true, granularity_ns: 1, seconds }
     }
 
     #[test]
@@ -162,26 +168,26 @@ mod tests {
         let mode = held(|held| held.meta.mode = 0o600);
         let folder = held(|held| held.meta.kind = Kind::Folder);
         let (left, in_folder) = (
-            Step::Leave("another version is in its place"),
-            Step::Leave("a folder is in its place"),
+            RestoreStep::Leave("another version is in its place"),
+            RestoreStep::Leave("a folder is in its place"),
         );
         for (there, overwrite, delete, step) in [
-            (None, Never, false, Step::Create),
-            (Some(&wanted), Never, false, Step::Keep),
-            (Some(&wanted), Changed, false, Step::Keep),
-            (Some(&wanted), Always, false, Step::Replace),
+            (None, Never, false, RestoreStep::Create),
+            (Some(&wanted), Never, false, RestoreStep::Keep),
+            (Some(&wanted), Changed, false, RestoreStep::Keep),
+            (Some(&wanted), Always, false, RestoreStep::Replace),
             (Some(&older), Never, false, left),
-            (Some(&older), Newer, false, Step::Replace),
-            (Some(&older), Changed, false, Step::Replace),
+            (Some(&older), Newer, false, RestoreStep::Replace),
+            (Some(&older), Changed, false, RestoreStep::Replace),
             (Some(&newer), Newer, false, left),
-            (Some(&newer), Changed, false, Step::Replace),
+            (Some(&newer), Changed, false, RestoreStep::Replace),
             (Some(&mode), Never, false, left),
             (Some(&mode), Newer, false, left),
-            (Some(&mode), Changed, false, Step::Dress),
-            (Some(&mode), Always, false, Step::Replace),
+            (Some(&mode), Changed, false, RestoreStep::Dress),
+            (Some(&mode), Always, false, RestoreStep::Replace),
             (Some(&folder), Never, true, in_folder),
             (Some(&folder), Changed, false, in_folder),
-            (Some(&folder), Changed, true, Step::ReplaceFolder),
+            (Some(&folder), Changed, true, RestoreStep::ReplaceFolder),
         ] {
             let decided = decide(&wanted, there, &rules(overwrite, delete));
             assert_eq!(decided, step, "{there:?} {overwrite:?} {delete}");
@@ -194,11 +200,11 @@ mod tests {
         let link = held(|held| held.meta.kind = Kind::Symlink);
         let dressed = held(|held| (held.meta.kind, held.meta.mode) = (Kind::Folder, 0o700));
         let never = rules(Overwrite::Never, false);
-        assert_eq!(decide(&wanted, Some(&wanted), &never), Step::Keep);
-        assert_eq!(decide(&wanted, Some(&dressed), &never), Step::Dress);
-        assert!(matches!(decide(&wanted, Some(&link), &never), Step::Leave(_)));
+        assert_eq!(decide(&wanted, Some(&wanted), &never), RestoreStep::Keep);
+        assert_eq!(decide(&wanted, Some(&dressed), &never), RestoreStep::Dress);
+        assert!(matches!(decide(&wanted, Some(&link), &never), RestoreStep::Leave(_)));
         let changed = rules(Overwrite::Changed, false);
-        assert_eq!(decide(&wanted, Some(&link), &changed), Step::Replace);
+        assert_eq!(decide(&wanted, Some(&link), &changed), RestoreStep::Replace);
     }
 
     #[test]
@@ -209,34 +215,40 @@ mod tests {
         };
         let (none, red, blue) = (held(|_| {}), coloured("red"), coloured("blue"));
         let changed = rules(Overwrite::Changed, false);
-        assert_eq!(decide(&none, Some(&red), &changed), Step::Keep);
-        assert_eq!(decide(&red, Some(&blue), &changed), Step::Dress);
-        assert_eq!(decide(&red, Some(&blue), &Rules { xattrs: false, ..changed }), Step::Keep);
+        assert_eq!(decide(&none, Some(&red), &changed), RestoreStep::Keep);
+        assert_eq!(decide(&red, Some(&blue), &changed), RestoreStep::Dress);
+        assert_eq!(
+            decide(&red, Some(&blue), &RestoreRules { xattrs: false, ..changed }),
+            RestoreStep::Keep
+        );
         let other = held(|held| held.meta.uid = 9);
-        assert_eq!(decide(&other, Some(&none), &changed), Step::Dress);
-        assert_eq!(decide(&other, Some(&none), &Rules { owners: false, ..changed }), Step::Keep);
+        assert_eq!(decide(&other, Some(&none), &changed), RestoreStep::Dress);
+        assert_eq!(
+            decide(&other, Some(&none), &RestoreRules { owners: false, ..changed }),
+            RestoreStep::Keep
+        );
         let later = held(|held| held.meta.mtime.nanos = 600);
-        assert_eq!(decide(&later, Some(&none), &changed), Step::Replace);
-        let coarse = Rules { granularity_ns: 1_000_000_000, ..changed };
-        assert_eq!(decide(&later, Some(&none), &coarse), Step::Keep);
+        assert_eq!(decide(&later, Some(&none), &changed), RestoreStep::Replace);
+        let coarse = RestoreRules { granularity_ns: 1_000_000_000, ..changed };
+        assert_eq!(decide(&later, Some(&none), &coarse), RestoreStep::Keep);
     }
 
     #[test]
     fn times_that_a_target_cannot_hold_are_those_that_it_holds_instead() {
-        let coarse = Rules {
+        let coarse = RestoreRules {
             granularity_ns: 1_000_000_000,
             seconds: (0, u32::MAX.into()),
             ..rules(Overwrite::Newer, false)
         };
         let at = |secs| held(|held| held.meta.mtime = Time { secs, nanos: 5 });
-        assert_eq!(decide(&at(-7), Some(&at(0)), &coarse), Step::Keep);
-        assert_eq!(decide(&at(1 << 40), Some(&at(u32::MAX.into())), &coarse), Step::Keep);
-        assert!(matches!(decide(&at(-7), Some(&at(1)), &coarse), Step::Leave(_)));
+        assert_eq!(decide(&at(-7), Some(&at(0)), &coarse), RestoreStep::Keep);
+        assert_eq!(decide(&at(1 << 40), Some(&at(u32::MAX.into())), &coarse), RestoreStep::Keep);
+        assert!(matches!(decide(&at(-7), Some(&at(1)), &coarse), RestoreStep::Leave(_)));
         // Of another size, but not newer by what both can tell.
         let other = held(|held| {
             (held.meta.mtime, held.meta.size) = (Time { secs: 1000, nanos: 0 }, 11);
         });
-        assert!(matches!(decide(&at(1000), Some(&other), &coarse), Step::Leave(_)));
+        assert!(matches!(decide(&at(1000), Some(&other), &coarse), RestoreStep::Leave(_)));
     }
 
     proptest! {
@@ -253,7 +265,7 @@ mod tests {
             });
             let step = decide(&wanted, Some(&there), &rules(Overwrite::Never, delete));
             let folders = wanted.meta.kind == Kind::Folder && there.meta.kind == Kind::Folder;
-            prop_assert!(matches!(step, Step::Keep | Step::Leave(_)) || folders && step == Step::Dress);
+            prop_assert!(matches!(step, RestoreStep::Keep | RestoreStep::Leave(_)) || folders && step == RestoreStep::Dress);
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::restore::plan::Overwrite;
 
 /// Something that is to be restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
+pub struct RequestedPath {
     /// Its path inside the snapshot, without a slash at either end; empty for all of it.
     pub inside: Vec<u8>,
     /// Where it is to stand: names below the target's top. Empty: what the folder holds goes into the

@@ -10,19 +10,19 @@ use crate::entry::escape::shown;
 /// The source roots of a job, as a tree of the folders above them inside a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    top: Node,
+    top: LayoutNode,
 }
 
 /// A folder of the layout: a source root, a folder above one, or both.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
+pub struct LayoutNode {
     /// The absolute path on the source that provides the attributes (and, for a root, the content).
     /// The top of a snapshot has none unless `/` is a source root.
     pub path: Option<PathBuf>,
     /// Whether it is a source root.
     pub root: bool,
     /// The children in the layout, by name.
-    pub below: BTreeMap<Vec<u8>, Node>,
+    pub below: BTreeMap<Vec<u8>, LayoutNode>,
 }
 
 /// Why the source paths form no valid layout.
@@ -70,13 +70,14 @@ impl Layout {
         relative: bool,
         current_dir: &Path,
     ) -> Result<Self, Vec<LayoutError>> {
-        let mut layout = Self { top: Node { path: None, root: false, below: BTreeMap::new() } };
+        let mut layout =
+            Self { top: LayoutNode { path: None, root: false, below: BTreeMap::new() } };
         let mut errors = Vec::new();
         if paths.is_empty() {
             errors.push(LayoutError::Empty);
         }
         for path in paths {
-            if let Err(error) = Place::of(path, relative, current_dir)
+            if let Err(error) = ParsedPath::of(path, relative, current_dir)
                 .and_then(|place| layout.top.insert(&place, &place.names))
             {
                 errors.push(error);
@@ -87,7 +88,7 @@ impl Layout {
 
     /// The top folder of the snapshot.
     #[must_use]
-    pub fn top(&self) -> &Node {
+    pub fn top(&self) -> &LayoutNode {
         &self.top
     }
 
@@ -112,14 +113,14 @@ impl Layout {
 }
 
 /// A parsed source path.
-struct Place {
+struct ParsedPath {
     /// The absolute path before the first of `names`.
     before: PathBuf,
     /// The components inside the snapshot.
     names: Vec<Vec<u8>>,
 }
 
-impl Place {
+impl ParsedPath {
     fn of(path: &Path, relative: bool, current_dir: &Path) -> Result<Self, LayoutError> {
         use std::os::unix::ffi::OsStrExt;
         let bytes = path.as_os_str().as_bytes();
@@ -167,9 +168,9 @@ fn join(path: &Path, name: &[u8]) -> PathBuf {
     path.join(std::ffi::OsStr::from_bytes(name))
 }
 
-impl Node {
+impl LayoutNode {
     /// Inserts `place` below this node; `rest` are the names that remain at this depth.
-    fn insert(&mut self, place: &Place, rest: &[Vec<u8>]) -> Result<(), LayoutError> {
+    fn insert(&mut self, place: &ParsedPath, rest: &[Vec<u8>]) -> Result<(), LayoutError> {
         let depth = place.names.len() - rest.len();
         let here = place.path(depth);
         let Some((name, rest)) = rest.split_first() else {
@@ -189,7 +190,7 @@ impl Node {
             .insert(place, rest)
     }
 
-    fn become_root(&mut self, here: PathBuf, place: &Place) -> Result<(), LayoutError> {
+    fn become_root(&mut self, here: PathBuf, place: &ParsedPath) -> Result<(), LayoutError> {
         let same = self.path.as_ref().is_none_or(|path| *path == here);
         if !same || self.below.iter().any(|(name, node)| !node.lies_in(&join(&here, name))) {
             let other =
@@ -223,7 +224,7 @@ impl Node {
     }
 }
 
-fn clash(first: Option<&Path>, second: &Path, place: &Place) -> LayoutError {
+fn clash(first: Option<&Path>, second: &Path, place: &ParsedPath) -> LayoutError {
     use std::os::unix::ffi::OsStrExt;
     let show = |path: &Path| shown(path.as_os_str().as_bytes());
     let mut stored = String::new();

@@ -259,7 +259,7 @@ pub fn surplus(
 
 /// Why a snapshot must not be removed by hand.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum PruneRefusal {
     /// The user holds it.
     #[error("{0} is held")]
     Held(SnapshotName),
@@ -272,16 +272,16 @@ pub enum Refusal {
 ///
 /// # Errors
 /// The first one that must stay.
-pub fn may_go(candidates: &[Candidate], named: &[SnapshotName]) -> Result<(), Refusal> {
+pub fn may_go(candidates: &[Candidate], named: &[SnapshotName]) -> Result<(), PruneRefusal> {
     let of = |candidate: &&Candidate| named.contains(&candidate.name);
     if let Some(held) = candidates.iter().filter(of).find(|candidate| candidate.held) {
-        return Err(Refusal::Held(held.name.clone()));
+        return Err(PruneRefusal::Held(held.name.clone()));
     }
     let sound = |candidate: &&Candidate| !candidate.damaged;
     let last = candidates.iter().filter(of).rfind(sound);
     match last {
         Some(last) if candidates.iter().filter(sound).all(|candidate| of(&candidate)) => {
-            Err(Refusal::Last(last.name.clone()))
+            Err(PruneRefusal::Last(last.name.clone()))
         }
         _ => Ok(()),
     }

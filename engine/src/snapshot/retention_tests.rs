@@ -194,9 +194,9 @@ fn held_snapshots_and_the_last_intact_one_cannot_be_removed_by_hand() {
         indices.iter().map(|index| all[*index].name.clone()).collect()
     };
     assert_eq!(may_go(&all, &names(&[0, 2, 3])), Ok(()), "the held one is intact too");
-    assert_eq!(may_go(&all, &names(&[1])), Err(Refusal::Held(all[1].name.clone())));
+    assert_eq!(may_go(&all, &names(&[1])), Err(PruneRefusal::Held(all[1].name.clone())));
     let some = [all[0].clone(), all[2].clone(), all[3].clone()];
-    assert_eq!(may_go(&some, &names(&[0, 2])), Err(Refusal::Last(all[2].name.clone())));
+    assert_eq!(may_go(&some, &names(&[0, 2])), Err(PruneRefusal::Last(all[2].name.clone())));
     assert_eq!(may_go(&some, &names(&[0, 3])), Ok(()));
     assert_eq!(may_go(&all[3..], &names(&[3])), Ok(()), "a damaged one may always be removed");
 }

@@ -10,11 +10,11 @@ use std::sync::mpsc::{Sender, channel};
 use crate::entry::{Entry, Kind, Meta, check_name};
 use crate::filter::budget::LONGEST_RULE_FILE;
 use crate::filter::filters::Filters;
-use crate::filter::scope::{Entered, Scope, Text, Texts};
+use crate::filter::scope::{EnteredScope, Scope, Text, Texts};
 use crate::source::{ContentSink, Source, SourceError, Wanted};
 
 /// Enters a folder of the source and reads its rule files; `find` returns their entries. Returns an
-/// error only when the source is lost. Any other failure is an error in `Entered`.
+/// error only when the source is lost. Any other failure is an error in `EnteredScope`.
 pub(crate) fn enter<S: Source>(
     source: &S,
     folder: Option<&Arc<S::Folder>>,
@@ -22,7 +22,7 @@ pub(crate) fn enter<S: Source>(
     inside: &[u8],
     path: &[u8],
     find: &mut dyn FnMut(&CStr) -> Result<Option<Entry>, SourceError>,
-) -> Result<Entered, SourceError> {
+) -> Result<EnteredScope, SourceError> {
     let mut texts = Texts::new();
     let mut names = outer.rule_files();
     loop {
@@ -41,7 +41,7 @@ pub(crate) fn above<S: Source>(
     source: &S,
     filters: &Arc<Filters>,
     path: &Path,
-    entered: &mut dyn FnMut(Entered) -> Arc<Scope>,
+    entered: &mut dyn FnMut(EnteredScope) -> Arc<Scope>,
 ) -> Result<Arc<Scope>, SourceError> {
     let mut scope = filters.scope();
     let scans = filters.scans_above(path.as_os_str().as_bytes());

@@ -35,12 +35,12 @@ impl<T> State<T> {
 }
 
 /// While it exists, the queue does not end.
-pub(crate) struct Hold<T> {
+pub(crate) struct WorkGuard<T> {
     queue: Arc<Queue<T>>,
     of_request: bool,
 }
 
-impl<T> Drop for Hold<T> {
+impl<T> Drop for WorkGuard<T> {
     fn drop(&mut self) {
         let mut state = self.queue.state();
         if self.of_request {
@@ -69,7 +69,7 @@ impl<T> Queue<T> {
         self.add(|state| state.waiting.push(task));
     }
 
-    /// Adds a request. It is in flight from its start until its [`Hold`] is dropped.
+    /// Adds a request. It is in flight from its start until its [`WorkGuard`] is dropped.
     pub(crate) fn push_request(&self, task: T) {
         self.add(|state| state.requests.push(task));
     }
@@ -84,15 +84,15 @@ impl<T> Queue<T> {
     }
 
     /// Keeps the queue from ending until the returned value is dropped.
-    pub(crate) fn hold(self: &Arc<Self>) -> Hold<T> {
+    pub(crate) fn hold(self: &Arc<Self>) -> WorkGuard<T> {
         self.state().held += 1;
-        Hold { queue: Arc::clone(self), of_request: false }
+        WorkGuard { queue: Arc::clone(self), of_request: false }
     }
 
     /// Takes over a request that a worker just started. It is in flight until the returned value is
     /// dropped.
-    pub(crate) fn begun(self: &Arc<Self>) -> Hold<T> {
-        Hold { queue: Arc::clone(self), of_request: true }
+    pub(crate) fn begun(self: &Arc<Self>) -> WorkGuard<T> {
+        WorkGuard { queue: Arc::clone(self), of_request: true }
     }
 
     /// Discards waiting tasks. Workers end after their current task.

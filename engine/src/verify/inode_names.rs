@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use crate::entry::Kind;
-use crate::entry::tree_path::Place;
+use crate::entry::tree_path::TreePath;
 use crate::fs::dir::Dir;
 use crate::fs::file_system::tells_inodes;
 use crate::fs::traverse::{Visitor, explore};
@@ -31,7 +31,7 @@ pub(crate) fn of_all(
         // A snapshot that was removed in the meantime has no names.
         let Ok(top) = repository.top(name) else { continue };
         let seeker = Seeker { known: tells_inodes(&top), name, damaged: &damaged };
-        explore(&top, &Place::top(None), workers(), &seeker);
+        explore(&top, &TreePath::top(None), workers(), &seeker);
     }
     let damaged = unpoisoned(damaged.into_inner());
     let mut damaged: Vec<Damage> = damaged.into_values().collect();
@@ -57,7 +57,7 @@ struct Seeker<'a> {
 impl Visitor for Seeker<'_> {
     fn folder(
         &self,
-        place: &Arc<Place>,
+        place: &Arc<TreePath>,
         dir: &Dir,
         enter: &mut dyn FnMut(&CStr),
     ) -> io::Result<()> {
@@ -85,5 +85,5 @@ impl Visitor for Seeker<'_> {
         })
     }
 
-    fn failed(&self, _: &Arc<Place>, _: io::Error) {}
+    fn failed(&self, _: &Arc<TreePath>, _: io::Error) {}
 }

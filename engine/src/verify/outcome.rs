@@ -167,7 +167,7 @@ impl Verified {
 
 /// What the check saw of one snapshot.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct SnapshotFindings {
     /// The number of entries, including folders and entries that only the sidecar holds.
     pub(crate) entries: u64,
     /// Folders whose entries changed after the snapshot was sealed, each with the time.

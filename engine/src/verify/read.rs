@@ -9,7 +9,7 @@ use crate::entry::digest::Method;
 use crate::fs::metadata::stat;
 use crate::fs::metadata::xattrs;
 use crate::repository::content;
-use crate::repository::manifest::record::Content as Recorded;
+use crate::repository::manifest::record::RecordedHash as Recorded;
 
 /// Bytes per read.
 const CHUNK: u64 = 1024 * 1024;

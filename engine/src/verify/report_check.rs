@@ -8,39 +8,44 @@ use crate::repository::records::report::Report;
 use crate::repository::records::report_file::report_file;
 use crate::repository::store::Store;
 use crate::snapshot::name::SnapshotName;
-use crate::verify::outcome::{Flaw, Seen};
+use crate::verify::outcome::{Flaw, SnapshotFindings};
 
 /// The state of the report file of a snapshot.
-enum Kept {
+enum StoredReport {
     Report(Box<Report>),
     Nothing,
     Garbage,
 }
 
-fn kept(repository: &Repository, name: &SnapshotName) -> Kept {
+fn kept(repository: &Repository, name: &SnapshotName) -> StoredReport {
     let Some(content) = repository.read(Store::Reports, &report_file(&name.to_string())) else {
-        return Kept::Nothing;
+        return StoredReport::Nothing;
     };
-    serde_json::from_slice(&content).map_or(Kept::Garbage, |report| Kept::Report(Box::new(report)))
+    serde_json::from_slice(&content)
+        .map_or(StoredReport::Garbage, |report| StoredReport::Report(Box::new(report)))
 }
 
 /// The flaws of the snapshot `name`, given what was `seen` in it.
-pub(crate) fn judge(repository: &Repository, name: &SnapshotName, seen: &Seen) -> Vec<Flaw> {
+pub(crate) fn judge(
+    repository: &Repository,
+    name: &SnapshotName,
+    seen: &SnapshotFindings,
+) -> Vec<Flaw> {
     let mut flaws: Vec<Flaw> =
         seen.unread.iter().map(|(path, why)| Flaw::Unread(path.clone(), why.clone())).collect();
     flaws.extend(seen.forbidden.iter().cloned().map(Flaw::Forbidden));
     flaws.extend(seen.differing.iter().cloned());
     let report = match kept(repository, name) {
-        Kept::Report(report) => report,
-        Kept::Garbage => {
+        StoredReport::Report(report) => report,
+        StoredReport::Garbage => {
             flaws.push(Flaw::ReportUnreadable);
             return flaws;
         }
-        Kept::Nothing => {
+        StoredReport::Nothing => {
             // Snapshots made by rsync have no report and are older than all of ours.
             let older = repository.history(&name.prefix).is_ok_and(|history| {
                 let mut older = history.complete.iter().filter(|other| other.stamp < name.stamp);
-                older.any(|other| matches!(kept(repository, other), Kept::Report(_)))
+                older.any(|other| matches!(kept(repository, other), StoredReport::Report(_)))
             });
             flaws.extend(older.then_some(Flaw::ReportGone));
             return flaws;

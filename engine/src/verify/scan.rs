@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::entry::tree_path::Place;
+use crate::entry::tree_path::TreePath;
 use crate::entry::{Kind, Meta};
 use crate::error::LookError;
 use crate::fs::dir::Dir;
@@ -21,14 +21,14 @@ use crate::repository::Repository;
 use crate::repository::manifest::of_snapshot::Hashes;
 use crate::repository::manifest::read::{Reader, Recorded};
 use crate::repository::manifest::record::{
-    Content, Coverage, MetaDigest, Record, folder_digest, name_digest,
+    ManifestRecord, MetaDigest, RecordedFields, RecordedHash, folder_digest, name_digest,
 };
-use crate::repository::records::sidecar::Kept;
+use crate::repository::records::sidecar::Sidecar;
 use crate::snapshot::name::SnapshotName;
 use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::{Queue, workers};
 use crate::verify::inodes::Inodes;
-use crate::verify::outcome::{Damage, Flaw, Seen, Verified, changed_at};
+use crate::verify::outcome::{Damage, Flaw, SnapshotFindings, Verified, changed_at};
 use crate::verify::read::{Finding, judge};
 use crate::verify::sample::Portion;
 
@@ -53,39 +53,39 @@ pub(crate) struct Scan<'a> {
 }
 
 /// A task of a worker thread.
-enum Task {
+enum ScanTask {
     /// List a folder. It is opened from its parent if that is still open, otherwise from the top.
-    List(Option<Arc<OpenDir>>, Arc<Place>),
-    Read(Arc<OpenDir>, Arc<Place>, Vec<Listed>),
+    List(Option<Arc<OpenDir>>, Arc<TreePath>),
+    Read(Arc<OpenDir>, Arc<TreePath>, Vec<ListedFolder>),
 }
 
 /// A name that does not belong to a folder.
 #[derive(Clone)]
-struct Listed {
+struct ListedFolder {
     ino: u64,
     name: CString,
     /// Whether it is known to be a regular file.
     file: bool,
     /// Its record in the manifest.
-    record: Option<Record>,
+    record: Option<ManifestRecord>,
 }
 
-impl Listed {
+impl ListedFolder {
     fn recorded(&self) -> Option<u64> {
-        self.record.as_ref().map(Record::fingerprint)
+        self.record.as_ref().map(ManifestRecord::fingerprint)
     }
 }
 
 /// The state of one snapshot during its walk.
 struct Going {
-    queue: Queue<Task>,
+    queue: Queue<ScanTask>,
     top: Dir,
-    kept: Kept,
+    kept: Sidecar,
     name: SnapshotName,
     manifest: Option<Reader>,
     /// Whether listings return inode numbers.
     known: bool,
-    seen: Mutex<Seen>,
+    seen: Mutex<SnapshotFindings>,
     open: Arc<AtomicUsize>,
     most_open: usize,
 }
@@ -111,11 +111,11 @@ impl<'a> Scan<'a> {
         &self,
         repository: &Repository,
         name: &SnapshotName,
-    ) -> Result<Seen, LookError> {
+    ) -> Result<SnapshotFindings, LookError> {
         let _stays = repository.lock_for_reading(name)?;
         let (top, kept) = (repository.top(name)?, repository.kept(name)?);
         let known = tells_inodes(&top);
-        let mut seen = Seen::default();
+        let mut seen = SnapshotFindings::default();
         let manifest = repository.manifest(name).unwrap_or_else(|_| {
             seen.no_manifest = true;
             None
@@ -124,13 +124,13 @@ impl<'a> Scan<'a> {
         let name = name.clone();
         let most_open = most_open_folders();
         let going = Going { queue, top, kept, name, manifest, known, seen, open, most_open };
-        going.queue.push(Task::List(None, Place::top(None)));
+        going.queue.push(ScanTask::List(None, TreePath::top(None)));
         going.queue.work(workers(), |task| {
             if self.context.stop.asked() {
                 return going.queue.close();
             }
             match task {
-                Task::List(parent, place) => {
+                ScanTask::List(parent, place) => {
                     if let Err(error) = self.list(&going, parent, &place) {
                         let mut seen = lock(&going.seen);
                         match error.kind() {
@@ -139,7 +139,7 @@ impl<'a> Scan<'a> {
                         }
                     }
                 }
-                Task::Read(dir, place, files) => self.read(&going, &dir, &place, files),
+                ScanTask::Read(dir, place, files) => self.read(&going, &dir, &place, files),
             }
         });
         let mut seen = unpoisoned(going.seen.into_inner());
@@ -154,7 +154,7 @@ impl<'a> Scan<'a> {
         &self,
         going: &Going,
         parent: Option<Arc<OpenDir>>,
-        place: &Arc<Place>,
+        place: &Arc<TreePath>,
     ) -> io::Result<()> {
         let dir = match parent {
             Some(parent) => parent.child_unseen(place.name())?,
@@ -179,7 +179,7 @@ impl<'a> Scan<'a> {
             }
             let (ino, name, file) = (entry.ino, entry.name.to_owned(), entry.file);
             let to = if file { &mut files } else { &mut unknown };
-            to.push(Listed { ino, name, file, record });
+            to.push(ListedFolder { ino, name, file, record });
             ControlFlow::Continue(())
         })?;
         for listed in unknown {
@@ -188,7 +188,7 @@ impl<'a> Scan<'a> {
                     compared.folder(&listed.name, listed.record);
                     folders.push(listed.name);
                 }
-                Some(Kind::File) => files.push(Listed { file: true, ..listed }),
+                Some(Kind::File) => files.push(ListedFolder { file: true, ..listed }),
                 // The content of special files and symlinks can be checked only against the
                 // manifest.
                 Some(_) if listed.record.is_some() => files.push(listed),
@@ -215,7 +215,7 @@ impl<'a> Scan<'a> {
             // With too many open folders, the subfolder is opened from the top when its turn comes.
             let many = going.open.load(Ordering::Relaxed) > going.most_open;
             let parent = (!many).then(|| Arc::clone(&dir));
-            going.queue.push(Task::List(parent, place.child(&name, None)));
+            going.queue.push(ScanTask::List(parent, place.child(&name, None)));
         }
         if going.known {
             files.retain(|listed| !self.inodes.is_done(listed.ino, listed.recorded()));
@@ -223,12 +223,12 @@ impl<'a> Scan<'a> {
         files.sort_unstable_by_key(|listed| listed.ino);
         // The queue is last-in-first-out.
         for batch in files.chunks(BATCH).rev() {
-            going.queue.push(Task::Read(Arc::clone(&dir), Arc::clone(place), batch.to_vec()));
+            going.queue.push(ScanTask::Read(Arc::clone(&dir), Arc::clone(place), batch.to_vec()));
         }
         Ok(())
     }
 
-    fn read(&self, going: &Going, dir: &Dir, place: &Arc<Place>, files: Vec<Listed>) {
+    fn read(&self, going: &Going, dir: &Dir, place: &Arc<TreePath>, files: Vec<ListedFolder>) {
         for listed in files {
             if self.context.stop.asked() {
                 return;
@@ -267,8 +267,8 @@ impl<'a> Scan<'a> {
     fn read_file(
         &self,
         going: &Going,
-        place: &Arc<Place>,
-        listed: &Listed,
+        place: &Arc<TreePath>,
+        listed: &ListedFolder,
         meta: &Meta,
         file: &std::fs::File,
     ) -> bool {
@@ -315,7 +315,7 @@ impl<'a> Scan<'a> {
                 }
             }
         }
-        if recorded.is_some_and(Content::is_known) {
+        if recorded.is_some_and(RecordedHash::is_known) {
             self.inodes.good(ino);
         }
         if listed.record.is_none()
@@ -323,8 +323,8 @@ impl<'a> Scan<'a> {
             && let Some(content) = now
         {
             // The manifest of a newer snapshot may contain it.
-            let meta = Coverage::ALL.digest(meta, None, true);
-            let record = Record { name: [0; 8], meta, content };
+            let meta = RecordedFields::ALL.digest(meta, None, true);
+            let record = ManifestRecord { name: [0; 8], meta, content };
             self.inodes.note(ino, record.fingerprint());
         }
         true
@@ -332,12 +332,18 @@ impl<'a> Scan<'a> {
 
     /// Claims an inode for reading; `None` if it was already checked. Otherwise returns whether it
     /// was read before.
-    fn take(&self, ino: u64, meta: &Meta, listed: &Listed) -> Option<bool> {
+    fn take(&self, ino: u64, meta: &Meta, listed: &ListedFolder) -> Option<bool> {
         if meta.links > 1 { self.inodes.take(ino, listed.recorded()) } else { Some(false) }
     }
 
     /// Compares an entry that is neither file nor folder with the manifest.
-    fn compare_special(&self, going: &Going, dir: &Dir, place: &Arc<Place>, listed: &Listed) {
+    fn compare_special(
+        &self,
+        going: &Going,
+        dir: &Dir,
+        place: &Arc<TreePath>,
+        listed: &ListedFolder,
+    ) {
         let (Ok(Some(meta)), Some(record)) = (dir.find(&listed.name), listed.record) else {
             return;
         };
@@ -398,7 +404,7 @@ impl<'a> Scan<'a> {
 
 impl Going {
     /// Whether the entry on disk equals its record.
-    fn is_as(&self, meta: &Meta, target: Option<&[u8]>, record: &Record) -> bool {
+    fn is_as(&self, meta: &Meta, target: Option<&[u8]>, record: &ManifestRecord) -> bool {
         let coverage = self.manifest.as_ref().map(Reader::coverage);
         coverage.is_none_or(|coverage| coverage.digest(meta, target, true) == record.meta)
     }
@@ -406,15 +412,15 @@ impl Going {
 
 /// Compares the names of one folder with the manifest.
 struct Compared<'a> {
-    place: &'a Arc<Place>,
-    coverage: Option<Coverage>,
+    place: &'a Arc<TreePath>,
+    coverage: Option<RecordedFields>,
     recorded: Option<Recorded>,
     found: usize,
     flaws: Vec<Flaw>,
 }
 
 impl<'a> Compared<'a> {
-    fn new(going: &Going, place: &'a Arc<Place>) -> Self {
+    fn new(going: &Going, place: &'a Arc<TreePath>) -> Self {
         let coverage = going.manifest.as_ref().map(Reader::coverage);
         let recorded = going.manifest.as_ref().and_then(|manifest| {
             manifest.folder(place).unwrap_or_else(|_| {
@@ -426,7 +432,7 @@ impl<'a> Compared<'a> {
     }
 
     /// The record of a name; adds a flaw if it has none.
-    fn find(&mut self, name: &CStr) -> Option<Record> {
+    fn find(&mut self, name: &CStr) -> Option<ManifestRecord> {
         let recorded = self.recorded.as_ref()?;
         let record = recorded.get(&name_digest(name)).copied();
         match record {
@@ -437,7 +443,7 @@ impl<'a> Compared<'a> {
     }
 
     /// Checks the record of a subfolder.
-    fn folder(&mut self, name: &CStr, record: Option<Record>) {
+    fn folder(&mut self, name: &CStr, record: Option<ManifestRecord>) {
         if record.is_some_and(|record| record.meta != folder_digest()) {
             self.flaws.push(Flaw::Altered(self.place.inside_of(name), ALTERED));
         }

@@ -14,7 +14,7 @@ use engine::restore::request::{Options, RestoreError};
 use engine::restore::restore;
 use engine::restore::targets::Target;
 use engine::restore::targets::local::{Local as Here, PlaceError};
-use engine::restore::targets::preview::Preview;
+use engine::restore::targets::preview::PreviewTarget;
 use engine::snapshot::name::SnapshotName;
 use engine::threads::cancel::Stop;
 
@@ -108,7 +108,7 @@ impl Work {
                     PlaceError::Impossible { .. } => Exit::Failed,
                 }
             }
-            Ok(target) if self.dry_run => self.to(&Preview(target), shown_path(top), stop),
+            Ok(target) if self.dry_run => self.to(&PreviewTarget(target), shown_path(top), stop),
             Ok(target) => self.to(&target, shown_path(top), stop),
         }
     }
@@ -137,7 +137,7 @@ impl Work {
                     );
                 }
                 if self.dry_run {
-                    let target = Preview(target);
+                    let target = PreviewTarget(target);
                     let exit = self.to(&target, top, stop);
                     target.0.close();
                     exit

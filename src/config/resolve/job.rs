@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use engine::entry::preserve::Keep;
+use engine::entry::preserve::Preserve;
 use engine::job::Job;
 use engine::snapshot::host::Host;
 use engine::snapshot::layout::{Layout, LayoutError};
@@ -28,8 +28,8 @@ use crate::config::{bounded, rsync};
 
 /// What SFTP version 3 can report of it: no device numbers, inodes, attributes or mount points
 /// (draft-ietf-secsh-filexfer-02).
-fn over_sftp(keep: Keep) -> Keep {
-    Keep {
+fn over_sftp(keep: Preserve) -> Preserve {
+    Preserve {
         devices: false,
         hard_links: false,
         acls: false,
@@ -92,7 +92,7 @@ impl Draft<'_> {
             layout: layout?,
             backups_dir: backups_dir?,
             backups_mode: self.value(|layer| layer.backups_mode.as_ref()),
-            keep: Keep {
+            keep: Preserve {
                 ctime: self.value(|layer| layer.trust_ctime.as_ref())?,
                 ..if remote.is_some() { over_sftp(wanted.keep) } else { wanted.keep }
             },

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use engine::entry::preserve::{Keep, Window};
+use engine::entry::preserve::{Preserve, Window};
 use engine::filter::filters::FilterOption;
 use engine::source::metadata_map::{Chmod, Mapping};
 use transport::local::Follow;
@@ -19,7 +19,7 @@ use crate::config::rsync::{ids, size};
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent switch of rsync's")]
 pub(crate) struct RsyncOptions {
     /// What a snapshot keeps of its source.
-    pub(crate) keep: Keep,
+    pub(crate) keep: Preserve,
     /// `-r` was given: it is so anyway, except for what `--files-from` lists.
     pub(crate) recursive: bool,
     /// `-R`: the full source path lies inside a snapshot.
@@ -67,7 +67,7 @@ pub(crate) struct RsyncOptions {
 impl Default for RsyncOptions {
     fn default() -> Self {
         Self {
-            keep: Keep { hard_links: false, one_file_system: false, ..Keep::default() },
+            keep: Preserve { hard_links: false, one_file_system: false, ..Preserve::default() },
             recursive: false,
             relative: false,
             follow: Follow::default(),

@@ -1,6 +1,6 @@
 //! Options in, what a job wants out.
 
-use engine::entry::preserve::{Keep, Window};
+use engine::entry::preserve::{Preserve, Window};
 use engine::filter::filters::FilterOption;
 use proptest::prelude::*;
 use transport::local::Follow;
@@ -33,7 +33,7 @@ fn the_default_switches_are_the_engines_defaults() {
     let found = read(&args).unwrap();
     assert_eq!(
         found,
-        RsyncOptions { keep: Keep::default(), relative: true, ..RsyncOptions::default() }
+        RsyncOptions { keep: Preserve::default(), relative: true, ..RsyncOptions::default() }
     );
 }
 

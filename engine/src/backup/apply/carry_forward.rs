@@ -9,10 +9,10 @@ use std::sync::Arc;
 use crate::backup::apply::snapshot_writer::{SnapshotWriter, clear, here};
 use crate::backup::plan::{Action, Planned, Step, Verdict};
 use crate::backup::walk::folder::{Folder, Handles, Opened};
-use crate::backup::walk::plan_sink::{Entered, PlanSink};
+use crate::backup::walk::plan_sink::{EnteredFolder, PlanSink};
 use crate::backup::walk::state::tally::Batched;
-use crate::entry::overlay::Records;
-use crate::entry::stored::Held;
+use crate::entry::overlay::SidecarRecords;
+use crate::entry::stored::StoredEntry;
 use crate::entry::{Kind, Listed};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
@@ -62,7 +62,7 @@ impl<S: Source> SnapshotWriter<S> {
             self.note(folder, name, record.clone());
             return Ok(Instead::CarriedForward);
         }
-        let look = |dir: &Option<Dir>, records: &Records| match dir {
+        let look = |dir: &Option<Dir>, records: &SidecarRecords| match dir {
             Some(dir) => self.walk.held(dir, name, records),
             None => Ok(None),
         };
@@ -130,7 +130,7 @@ impl<S: Source> SnapshotWriter<S> {
         &self,
         handles: &Handles<S::Folder>,
         name: &CStr,
-        held: &Held,
+        held: &StoredEntry,
     ) -> io::Result<Instead> {
         let here = here(handles)?;
         let file = held.meta.kind == Kind::File;
@@ -146,7 +146,7 @@ impl<S: Source> SnapshotWriter<S> {
         folder: &Shared<S>,
         handles: &Arc<Handles<S::Folder>>,
         name: &CStr,
-        held: Held,
+        held: StoredEntry,
         done: &mut Batched,
     ) -> io::Result<Instead> {
         clear(here(handles)?, name)?;
@@ -162,7 +162,7 @@ impl<S: Source> SnapshotWriter<S> {
         parent: &Shared<S>,
         handles: &Arc<Handles<S::Folder>>,
         name: &CStr,
-        held: &Held,
+        held: &StoredEntry,
         done: &mut Batched,
     ) -> Result<(), RunError> {
         let place = parent.place.child(name, None);
@@ -170,7 +170,7 @@ impl<S: Source> SnapshotWriter<S> {
         let base_records = self.walk.set.base.kept.load(&place).map_err(broken)?;
         let own = base_records.get(c"").and_then(|own| own.complete(Some(held.clone())));
         let entry = entry_of(name, own.as_ref().unwrap_or(held));
-        let Entered::Opened(dir, _) = self.enter(parent, handles, &entry)? else {
+        let EnteredFolder::Opened(dir, _) = self.enter(parent, handles, &entry)? else {
             return Ok(());
         };
         let base = handles.base.as_ref().and_then(|base| base.child(name).ok());

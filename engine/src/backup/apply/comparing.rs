@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::backup::apply::copy;
-use crate::backup::apply::snapshot_writer::{Item, SnapshotWriter};
+use crate::backup::apply::snapshot_writer::{PendingEntry, SnapshotWriter};
 use crate::backup::plan::{Action, Verdict};
 use crate::backup::walk::folder::{Folder, Handles};
 use crate::backup::walk::state::tally::Batched;
@@ -53,8 +53,9 @@ impl Comparing {
 }
 
 /// Whether the base most likely has the content of a file, so that it is compared before it is stored.
-pub(crate) fn may_be_of_base(item: &Item) -> bool {
-    let of_base = |base: &crate::entry::stored::Held| base.on_disk && base.meta.kind == Kind::File;
+pub(crate) fn may_be_of_base(item: &PendingEntry) -> bool {
+    let of_base =
+        |base: &crate::entry::stored::StoredEntry| base.on_disk && base.meta.kind == Kind::File;
     item.step.action == Action::FetchAndCompare
         && matches!(item.step.verdict, Verdict::Same | Verdict::Metadata)
         && item.base.as_ref().is_some_and(of_base)
@@ -66,7 +67,7 @@ impl<S: Source> SnapshotWriter<S> {
     pub(crate) fn hash_in_base(
         &self,
         handles: &Handles<S::Folder>,
-        item: &Item,
+        item: &PendingEntry,
         method: Method,
     ) -> io::Result<Option<blake3::Hash>> {
         let Some(base) = &handles.base else { return Ok(None) };
@@ -85,7 +86,7 @@ impl<S: Source> SnapshotWriter<S> {
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
         handles: &Arc<Handles<S::Folder>>,
-        item: &Item,
+        item: &PendingEntry,
         done: &mut Batched,
     ) -> io::Result<bool> {
         let planned = item.planned();
@@ -100,7 +101,12 @@ impl<S: Source> SnapshotWriter<S> {
     }
 
     /// What was counted and told of `item` when it was planned turned out otherwise.
-    pub(crate) fn turned_out(&self, folder: &Folder<S::Folder>, item: &mut Item, found: Verdict) {
+    pub(crate) fn turned_out(
+        &self,
+        folder: &Folder<S::Folder>,
+        item: &mut PendingEntry,
+        found: Verdict,
+    ) {
         let planned = std::mem::replace(&mut item.step.verdict, found);
         if planned == found {
             return;

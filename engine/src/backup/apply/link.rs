@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use crate::backup::apply::snapshot_writer::{
-    Item, Outcome, SnapshotWriter, Waiting, here, is, replacing,
+    Applied, PendingEntry, SnapshotWriter, WaitingName, here, is, replacing,
 };
 use crate::backup::plan::Planned;
 use crate::backup::walk::folder::{Folder, Handles};
@@ -45,12 +45,12 @@ impl<S: Source> SnapshotWriter<S> {
         folder: &Arc<Folder<S::Folder>>,
         handles: &Arc<Handles<S::Folder>>,
         source: &Arc<S::Folder>,
-        item: Item,
+        item: PendingEntry,
         done: &mut Batched,
-    ) -> Result<Outcome, RunError> {
-        let Some(id) = item.group else { return Ok(Outcome::Fetch(item)) };
+    ) -> Result<Applied, RunError> {
+        let Some(id) = item.group else { return Ok(Applied::Fetch(item)) };
         let meta = item.entry.meta.clone();
-        let waiting = Waiting {
+        let waiting = WaitingName {
             folder: Arc::clone(folder),
             handles: Arc::clone(handles),
             source: Arc::clone(source),
@@ -63,17 +63,19 @@ impl<S: Source> SnapshotWriter<S> {
             folder.settle();
         }
         match role {
-            Role::Wait => Ok(Outcome::Stored),
+            Role::Wait => Ok(Applied::Stored),
             Role::Follow(leader, waiting) => {
                 self.follow(folder, handles, &leader, &waiting.item, done)?;
-                Ok(Outcome::Stored)
+                Ok(Applied::Stored)
             }
             Role::Lead(waiting) => {
                 let item = waiting.item;
                 match self.carry_out(folder, handles, &item.planned(), done)? {
-                    Outcome::Fetch(fetch) => Ok(Outcome::Fetch(Item { group: Some(id), ..fetch })),
+                    Applied::Fetch(fetch) => {
+                        Ok(Applied::Fetch(PendingEntry { group: Some(id), ..fetch }))
+                    }
                     done => {
-                        let stored = matches!(done, Outcome::Stored);
+                        let stored = matches!(done, Applied::Stored);
                         self.led(folder, handles, &item, stored).map(|()| done)
                     }
                 }
@@ -86,7 +88,7 @@ impl<S: Source> SnapshotWriter<S> {
         self: &Arc<Self>,
         folder: &Folder<S::Folder>,
         handles: &Handles<S::Folder>,
-        item: &Item,
+        item: &PendingEntry,
         stored: bool,
     ) -> Result<(), RunError> {
         let Some(id) = item.group else { return Ok(()) };
@@ -107,10 +109,10 @@ impl<S: Source> SnapshotWriter<S> {
             }
             None => self.groups.abandon(id),
         };
-        for Waiting { folder, handles, source, item } in waiting {
+        for WaitingName { folder, handles, source, item } in waiting {
             let mut done = Batched::default();
             let outcome = self.grouped(&folder, &handles, &source, item, &mut done)?;
-            if let Outcome::Fetch(item) = outcome {
+            if let Applied::Fetch(item) = outcome {
                 self.fetch(&folder, &handles, &source, vec![item]);
             }
             self.walk.tally.add(&done, None);
@@ -200,7 +202,7 @@ impl<S: Source> SnapshotWriter<S> {
         folder: &Arc<Folder<S::Folder>>,
         handles: &Arc<Handles<S::Folder>>,
         leader: &Leader,
-        item: &Item,
+        item: &PendingEntry,
         done: &mut Batched,
     ) -> Result<(), RunError> {
         match self.follow_to(folder, handles, leader, item, done) {
@@ -214,12 +216,12 @@ impl<S: Source> SnapshotWriter<S> {
         folder: &Arc<Folder<S::Folder>>,
         handles: &Arc<Handles<S::Folder>>,
         leader: &Leader,
-        item: &Item,
+        item: &PendingEntry,
         done: &mut Batched,
     ) -> io::Result<()> {
         let name = item.entry.name.as_c_str();
         done.counts.hard_links += 1;
-        let same = |held: &Option<crate::entry::stored::Held>| {
+        let same = |held: &Option<crate::entry::stored::StoredEntry>| {
             leader.id.is_some() && held.as_ref().is_some_and(|held| held.meta.id == leader.id)
         };
         let record = if same(&item.here) {

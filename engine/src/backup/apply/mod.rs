@@ -19,15 +19,15 @@ use std::sync::atomic::Ordering;
 use rustix::io::Errno;
 
 use crate::backup::apply::snapshot_writer::{
-    Item, OTHER_NAME, Outcome, SnapshotWriter, clear, here, is, replacing,
+    Applied, OTHER_NAME, PendingEntry, SnapshotWriter, clear, here, is, replacing,
 };
-use crate::backup::apply::store_files::Store;
+use crate::backup::apply::store_files::FileReceiver;
 use crate::backup::plan::{Action, Planned};
 use crate::backup::walk::folder::{Folder, Handles};
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::tally::Batched;
-use crate::entry::overlay::Record;
-use crate::entry::tree_path::Place;
+use crate::entry::overlay::SidecarRecord;
+use crate::entry::tree_path::TreePath;
 use crate::entry::{Kind, Listed};
 use crate::error::{RunError, no_space};
 use crate::fs::dir::Dir;
@@ -104,13 +104,13 @@ impl<S: Source> SnapshotWriter<S> {
     }
 
     /// Opens a folder of the incomplete snapshot, a name at a time from its top.
-    fn open_here(&self, place: &Arc<Place>) -> io::Result<Dir> {
+    fn open_here(&self, place: &Arc<TreePath>) -> io::Result<Dir> {
         let top = self.walk.set.here.top.as_ref().ok_or(Errno::NOENT)?.try_clone()?;
         place.chain()[1..].iter().try_fold(top, |dir, place| dir.child(place.name()))
     }
 
     /// Keeps `record` beside `folder`, unless there is nothing to keep.
-    fn note(&self, folder: &Folder<S::Folder>, name: &CStr, mut record: Record) {
+    fn note(&self, folder: &Folder<S::Folder>, name: &CStr, mut record: SidecarRecord) {
         if record.is_empty() {
             return;
         }
@@ -135,7 +135,7 @@ impl<S: Source> SnapshotWriter<S> {
         handles: &Arc<Handles<S::Folder>>,
         planned: &Planned<'_>,
         done: &mut Batched,
-    ) -> Result<Outcome, RunError> {
+    ) -> Result<Applied, RunError> {
         let name = planned.entry.name;
         let result = match planned.step.action {
             Action::Enter => Ok(true),
@@ -154,18 +154,18 @@ impl<S: Source> SnapshotWriter<S> {
             Action::Fetch | Action::FetchAndCompare => Ok(false),
         };
         let result = match result {
-            Ok(true) => return Ok(Outcome::Stored),
+            Ok(true) => return Ok(Applied::Stored),
             Ok(false) if planned.entry.meta.kind == Kind::File => {
-                return Ok(Outcome::Fetch(Item::to_fetch(planned)));
+                return Ok(Applied::Fetch(PendingEntry::to_fetch(planned)));
             }
             Ok(false) => {
-                self.make(folder, handles, planned.entry, !folder.fresh).map(|_| Outcome::Stored)
+                self.make(folder, handles, planned.entry, !folder.fresh).map(|_| Applied::Stored)
             }
             Err(error) => Err(error),
         };
         match result {
             Ok(outcome) => Ok(outcome),
-            Err(error) => self.refused(folder, handles, name, error).map(|()| Outcome::Refused),
+            Err(error) => self.refused(folder, handles, name, error).map(|()| Applied::Refused),
         }
     }
 
@@ -176,7 +176,7 @@ impl<S: Source> SnapshotWriter<S> {
         let instead = if entry.meta.kind == Kind::File {
             Instead::Nothing
         } else {
-            self.note(folder, entry.name, Record::whole(&entry.to_entry()));
+            self.note(folder, entry.name, SidecarRecord::whole(&entry.to_entry()));
             Instead::Beside
         };
         self.walk.problem(&folder.place.source_of(entry.name), OTHER_NAME, instead);
@@ -262,7 +262,7 @@ impl<S: Source> SnapshotWriter<S> {
         &self,
         folder: &Folder<S::Folder>,
         entry: Listed<'_>,
-        record: Option<&Record>,
+        record: Option<&SidecarRecord>,
         done: &mut Batched,
     ) {
         if let Some(record) = record {
@@ -284,7 +284,7 @@ impl<S: Source> SnapshotWriter<S> {
         let able = &self.dresser.abilities;
         let possible = if entry.meta.kind == Kind::Symlink { able.symlinks } else { able.nodes };
         if !possible {
-            self.note(folder, entry.name, Record::whole(&entry.to_entry()));
+            self.note(folder, entry.name, SidecarRecord::whole(&entry.to_entry()));
             return Ok(true);
         }
         let make = || match entry.target() {
@@ -296,7 +296,7 @@ impl<S: Source> SnapshotWriter<S> {
                 entry.meta.rdev,
             ),
         };
-        let whole = || Record::whole(&entry.to_entry());
+        let whole = || SidecarRecord::whole(&entry.to_entry());
         let record = match replacing(over, here, entry.name, make) {
             Ok(()) => self.dresser.new_node(here, entry, folder.fresh)?,
             Err(error)
@@ -344,11 +344,11 @@ impl<S: Source> SnapshotWriter<S> {
         folder: &Arc<Folder<S::Folder>>,
         handles: &Arc<Handles<S::Folder>>,
         source: &Arc<S::Folder>,
-        items: Vec<Item>,
+        items: Vec<PendingEntry>,
     ) {
         let in_flight = self.walk.in_flight(items.len());
         folder.expect(1);
-        Store::new(self, folder, handles, source, items, in_flight).ask();
+        FileReceiver::new(self, folder, handles, source, items, in_flight).ask();
     }
 }
 

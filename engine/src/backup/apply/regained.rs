@@ -8,8 +8,8 @@ use crate::backup::plan::Planned;
 use crate::backup::walk::folder::{Folder, Handles};
 use crate::backup::walk::state::tally::Batched;
 use crate::entry::Kind;
-use crate::entry::overlay::Record;
-use crate::entry::stored::Held;
+use crate::entry::overlay::SidecarRecord;
+use crate::entry::stored::StoredEntry;
 use crate::fs::capabilities::Abilities;
 use crate::fs::dir::Dir;
 use crate::repository::records::report::Holds;
@@ -28,7 +28,7 @@ enum Regained {
 
 /// The decision about what is `held` with `record` beside it. `then` is what the destination could hold in the run that
 /// stored it: a value that was refused although such values can be held is not tried again, as each time would cost a copy.
-fn regained(record: &Record, held: &Held, now: &Abilities, then: Holds) -> Regained {
+fn regained(record: &SidecarRecord, held: &StoredEntry, now: &Abilities, then: Holds) -> Regained {
     let held_anew = |now: bool, then: bool| now && !then;
     if !held.on_disk {
         let possible = match held.meta.kind {
@@ -65,7 +65,7 @@ impl<S: Source> SnapshotWriter<S> {
         folder: &Folder<S::Folder>,
         handles: &Handles<S::Folder>,
         planned: &Planned<'_>,
-        (from, held, record, then): (&Dir, &Held, &Record, Holds),
+        (from, held, record, then): (&Dir, &StoredEntry, &SidecarRecord, Holds),
         done: &mut Batched,
     ) -> Option<io::Result<bool>> {
         let abilities = &self.dresser.abilities;
@@ -105,7 +105,7 @@ mod tests {
         }
     }
 
-    fn held(kind: Kind, on_disk: bool) -> Held {
+    fn held(kind: Kind, on_disk: bool) -> StoredEntry {
         let meta = Meta {
             kind,
             mode: 0o644,
@@ -119,13 +119,13 @@ mod tests {
             rdev: 0,
             allocated: 0,
         };
-        Held { meta, target: None, xattrs: Xattrs::new(), on_disk }
+        StoredEntry { meta, target: None, xattrs: Xattrs::new(), on_disk }
     }
 
     #[test]
     fn values_are_put_on_disk_once_when_they_can_be_held() {
-        let with = |change: fn(&mut Record)| {
-            let mut record = Record::default();
+        let with = |change: fn(&mut SidecarRecord)| {
+            let mut record = SidecarRecord::default();
             change(&mut record);
             record
         };
@@ -154,7 +154,7 @@ mod tests {
     fn an_entry_without_an_inode_is_made_whenever_it_can_be() {
         let all = Holds { owner: true, mode: true, xattrs: true };
         for kind in [Kind::Symlink, Kind::Fifo, Kind::Socket, Kind::CharDevice] {
-            let record = Record { kind: Some(kind), ..Record::default() };
+            let record = SidecarRecord { kind: Some(kind), ..SidecarRecord::default() };
             let of = |able| regained(&record, &held(kind, false), &abilities(able), all);
             assert_eq!((of(true), of(false)), (Regained::Entry, Regained::Nothing), "{kind:?}");
         }

@@ -9,13 +9,13 @@ use rustix::io::Errno;
 
 use crate::backup::plan::{Action, Planned, Step};
 use crate::backup::walk::folder::{Folder, Handles};
-use crate::backup::walk::plan_sink::{Entered, PlanSink};
+use crate::backup::walk::plan_sink::{EnteredFolder, PlanSink};
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::tally::Batched;
 use crate::entry::hard_links::Groups;
-use crate::entry::preserve::Keep;
-use crate::entry::stored::Held;
-use crate::entry::tree_path::Place;
+use crate::entry::preserve::Preserve;
+use crate::entry::stored::StoredEntry;
+use crate::entry::tree_path::TreePath;
 use crate::entry::{Entry, FileId, Kind, Listed, Meta};
 use crate::error::{RunError, no_space};
 use crate::fs::dir::Dir;
@@ -26,24 +26,24 @@ use crate::fs::refusal::{Refusal, Tried, classify};
 use crate::monitor::add;
 use crate::monitor::event::Instead;
 use crate::repository::manifest::write::Writer;
-use crate::repository::records::sidecar::Kept;
+use crate::repository::records::sidecar::Sidecar;
 use crate::source::Source;
 use crate::threads::lock::lock;
 
 /// An entry with its plan, for work that outlives the batch it was listed in.
 #[derive(Debug, Clone)]
-pub(crate) struct Item {
+pub(crate) struct PendingEntry {
     pub(crate) entry: Entry,
-    pub(crate) base: Option<Held>,
-    pub(crate) here: Option<Held>,
+    pub(crate) base: Option<StoredEntry>,
+    pub(crate) here: Option<StoredEntry>,
     pub(crate) step: Step,
     /// The source's inode, when the entry is one of several names of it.
     pub(crate) group: Option<FileId>,
 }
 
-impl Item {
+impl PendingEntry {
     /// An item of its own for an entry that is one of several names of an inode.
-    pub(crate) fn of(keep: Keep, planned: &Planned<'_>) -> Option<Self> {
+    pub(crate) fn of(keep: Preserve, planned: &Planned<'_>) -> Option<Self> {
         let meta = planned.entry.meta;
         let several = keep.hard_links && meta.links > 1 && meta.kind != Kind::Folder;
         let group = meta.id.filter(|_| several)?;
@@ -82,16 +82,16 @@ pub(crate) struct SnapshotWriter<S: Source> {
     pub(crate) source: Arc<S>,
     pub(crate) dresser: MetadataWriter,
     /// Where this snapshot's records are kept beside it.
-    pub(crate) kept: Kept,
+    pub(crate) kept: Sidecar,
     /// What it holds, for those who check it later.
     pub(crate) manifest: Writer,
     /// Every file and folder is synced by itself, because the file system cannot be synced as a whole.
     pub(crate) sync_each: bool,
     /// Held while a file gets its final time and is synced; a checkpoint waits for all of them.
     pub(crate) in_flight: RwLock<()>,
-    pub(crate) groups: Groups<Waiting<S::Folder>>,
+    pub(crate) groups: Groups<WaitingName<S::Folder>>,
     /// Modes that would lock an ordinary user out of its own snapshot while it is built.
-    pub(crate) late_modes: Mutex<Vec<(Arc<Place>, u32)>>,
+    pub(crate) late_modes: Mutex<Vec<(Arc<TreePath>, u32)>>,
     /// The mode that the snapshot's own folder gets when it is sealed.
     pub(crate) top_mode: AtomicU32,
     pub(crate) owners_said: AtomicBool,
@@ -102,21 +102,21 @@ pub(crate) struct SnapshotWriter<S: Source> {
 
 /// How carrying out a step ended.
 #[expect(clippy::large_enum_variant, reason = "it is taken apart where it is returned")]
-pub(crate) enum Outcome {
+pub(crate) enum Applied {
     /// The entry stands in the snapshot, or beside it.
     Stored,
     /// It has to be read from the source.
-    Fetch(Item),
+    Fetch(PendingEntry),
     /// The destination refuses it, which was told.
     Refused,
 }
 
 /// A name of a hard-linked inode that waits for the first one to be stored.
-pub(crate) struct Waiting<F> {
+pub(crate) struct WaitingName<F> {
     pub(crate) folder: Arc<Folder<F>>,
     pub(crate) handles: Arc<Handles<F>>,
     pub(crate) source: Arc<F>,
-    pub(crate) item: Item,
+    pub(crate) item: PendingEntry,
 }
 
 /// Why an entry is not stored whose name is not UTF-8.
@@ -128,7 +128,7 @@ impl<S: Source> SnapshotWriter<S> {
         walk: &Arc<WalkState<S>>,
         source: &Arc<S>,
         dresser: MetadataWriter,
-        kept: Kept,
+        kept: Sidecar,
         manifest: Writer,
         sync_each: bool,
     ) -> Self {
@@ -156,18 +156,18 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
         parent: &Folder<S::Folder>,
         handles: &Handles<S::Folder>,
         entry: &Entry,
-    ) -> Result<Entered, RunError> {
+    ) -> Result<EnteredFolder, RunError> {
         if self.dresser.abilities.changes(&entry.name) {
             parent.changes.alter();
             let what = format!("{OTHER_NAME}, and so all that is in it");
             self.walk.problem(&parent.place.source_of(&entry.name), what, Instead::Nothing);
-            return Ok(Entered::Refused);
+            return Ok(EnteredFolder::Refused);
         }
         let broken =
             |action, error| self.walk.destination(action, &parent.place, &entry.name, error);
         let here = here(handles).map_err(|error| broken("cannot enter", error))?;
         match enter(here, &entry.name, parent.fresh) {
-            Ok((dir, made)) => Ok(Entered::Opened(Some(dir), made)),
+            Ok((dir, made)) => Ok(EnteredFolder::Opened(Some(dir), made)),
             Err((action, error)) => {
                 let refusal = classify(&error, here, Tried::Folder);
                 if refusal == Refusal::Entry {
@@ -178,7 +178,7 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
                         "the destination refuses the folder and so all that is in it: {error}"
                     );
                     self.walk.problem(&parent.place.source_of(&entry.name), what, Instead::Nothing);
-                    return Ok(Entered::Refused);
+                    return Ok(EnteredFolder::Refused);
                 }
                 Err(if refusal == Refusal::Full {
                     no_space(&self.walk.set.backups_dir)
@@ -198,7 +198,7 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
     ) {
         let mut wanted = Vec::new();
         let mut done = Batched::default();
-        let is_folder = |held: &Held| held.meta.kind == Kind::Folder && held.on_disk;
+        let is_folder = |held: &StoredEntry| held.meta.kind == Kind::Folder && held.on_disk;
         for planned in steps {
             if planned.step.action == Action::Enter {
                 if !planned.base.as_ref().is_some_and(is_folder) {
@@ -216,14 +216,14 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
             if planned.is_apart() {
                 folder.changes.alter();
             }
-            let item = Item::of(self.walk.keep(), planned);
+            let item = PendingEntry::of(self.walk.keep(), planned);
             let result = match item {
                 Some(item) => self.grouped(folder, handles, source, item, &mut done),
                 None => self.carry_out(folder, handles, planned, &mut done),
             };
             match result {
-                Ok(Outcome::Fetch(item)) => wanted.push(item),
-                Ok(Outcome::Stored | Outcome::Refused) => {}
+                Ok(Applied::Fetch(item)) => wanted.push(item),
+                Ok(Applied::Stored | Applied::Refused) => {}
                 Err(error) => return self.walk.fail(error),
             }
         }

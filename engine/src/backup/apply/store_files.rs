@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::backup::apply::comparing::{Comparing, may_be_of_base};
 use crate::backup::apply::partial_file::{WORTH_MARKING, Writing};
-use crate::backup::apply::snapshot_writer::{Item, SnapshotWriter, here, replacing};
+use crate::backup::apply::snapshot_writer::{PendingEntry, SnapshotWriter, here, replacing};
 use crate::backup::plan::{Action, Verdict};
 use crate::backup::walk::folder::{Folder, Handles};
 use crate::backup::walk::state::WalkState;
@@ -23,37 +23,37 @@ use crate::source::{ContentSink, Source, SourceError, Wanted};
 const ATTEMPTS: u32 = 2;
 
 /// Stores the files of one request.
-pub(crate) struct Store<S: Source> {
+pub(crate) struct FileReceiver<S: Source> {
     writer: Arc<SnapshotWriter<S>>,
     walk: Arc<WalkState<S>>,
     folder: Arc<Folder<S::Folder>>,
     handles: Arc<Handles<S::Folder>>,
     source: Arc<S::Folder>,
-    items: Vec<Item>,
+    items: Vec<PendingEntry>,
     _in_flight: Option<InFlight<S::Folder>>,
     /// How often these were read before.
     attempt: u32,
     writing: HashMap<usize, Writing>,
     comparing: HashMap<usize, Comparing>,
-    again: Vec<Item>,
+    again: Vec<PendingEntry>,
     done: Batched,
 }
 
 /// What became of a file that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum ReadResult {
     Stored,
     ReadAgain,
     Missing,
 }
 
-impl<S: Source> Store<S> {
+impl<S: Source> FileReceiver<S> {
     pub(crate) fn new(
         writer: &Arc<SnapshotWriter<S>>,
         folder: &Arc<Folder<S::Folder>>,
         handles: &Arc<Handles<S::Folder>>,
         source: &Arc<S::Folder>,
-        items: Vec<Item>,
+        items: Vec<PendingEntry>,
         in_flight: Option<InFlight<S::Folder>>,
     ) -> Self {
         Self {
@@ -97,7 +97,7 @@ impl<S: Source> Store<S> {
 
     /// What an interrupted run left of a file, if it can be gone on with.
     fn take_up(&self, index: usize) -> Option<Writing> {
-        let Item { entry, here: left, base, .. } = &self.items[index];
+        let PendingEntry { entry, here: left, base, .. } = &self.items[index];
         let left = left.as_ref()?;
         // What was changed within the tick in which it was read would become a mixture of both.
         let since = self.walk.read_by(left, base.as_ref())?;
@@ -174,7 +174,7 @@ impl<S: Source> Store<S> {
     }
 
     /// A file was read to its end. Whether it stands in the snapshot now, for others to link to.
-    fn file_is_read(&mut self, index: usize, after: &Meta) -> io::Result<Fate> {
+    fn file_is_read(&mut self, index: usize, after: &Meta) -> io::Result<ReadResult> {
         let meta = self.items[index].entry.meta.clone();
         let compared = self.comparing.remove(&index);
         let written = || self.writing.get(&index).map_or(0, Writing::length);
@@ -188,7 +188,7 @@ impl<S: Source> Store<S> {
         if !same && after.kind != Kind::File {
             self.discard(index)?;
             self.unread(index, SourceError::Replaced);
-            return Ok(Fate::Missing);
+            return Ok(ReadResult::Missing);
         }
         if !same && self.attempt < ATTEMPTS {
             self.discard(index)?;
@@ -197,13 +197,13 @@ impl<S: Source> Store<S> {
             if item.group.is_some() && other_inode && self.walk.may_look_later() {
                 // It takes its place in its group again when that is known.
                 self.walk.look_later(&self.folder, &item.entry.name);
-                return Ok(Fate::Missing);
+                return Ok(ReadResult::Missing);
             }
             match self.described_again(&item.entry, after) {
                 Ok(entry) => item.entry = entry,
                 Err(error) => {
                     self.unread(index, error);
-                    return Ok(Fate::Missing);
+                    return Ok(ReadResult::Missing);
                 }
             }
             item.step.action = Action::Fetch;
@@ -212,13 +212,13 @@ impl<S: Source> Store<S> {
                 item.group = None;
             }
             self.again.push(item);
-            return Ok(if other_inode { Fate::Missing } else { Fate::ReadAgain });
+            return Ok(if other_inode { ReadResult::Missing } else { ReadResult::ReadAgain });
         }
         if !same && (replaced || other_rights) {
             // Content and rights may be those of two files: nobody gets the one with the other.
             self.discard(index)?;
             self.unread(index, SourceError::Replaced);
-            return Ok(Fate::Missing);
+            return Ok(ReadResult::Missing);
         }
         let writing = match self.writing.remove(&index) {
             Some(writing) => writing,
@@ -229,7 +229,7 @@ impl<S: Source> Store<S> {
             let path = self.folder.place.source_of(&self.items[index].entry.name);
             self.walk.problem(&path, "it changed each time it was read", Instead::LastRead);
         }
-        Ok(if replaced { Fate::Missing } else { Fate::Stored })
+        Ok(if replaced { ReadResult::Missing } else { ReadResult::Stored })
     }
 
     /// What the source tells now of a file that is no longer as it was listed. A disk is asked for all of
@@ -243,7 +243,7 @@ impl<S: Source> Store<S> {
     }
 
     /// A file that was only compared is linked or copied from the base, or read again to be stored.
-    fn is_compared(&mut self, index: usize, compared: &Comparing) -> io::Result<Fate> {
+    fn is_compared(&mut self, index: usize, compared: &Comparing) -> io::Result<ReadResult> {
         let mut item = self.items[index].clone();
         let in_base = self.writer.hash_in_base(&self.handles, &item, compared.method())?;
         let as_in_base = in_base == Some(compared.hash());
@@ -252,14 +252,14 @@ impl<S: Source> Store<S> {
             if self.writer.store_from_base(folder, handles, &item, &mut self.done)? {
                 self.done.counts.compared += 1;
                 self.done.counts.bytes_compared += compared.length();
-                return Ok(Fate::Stored);
+                return Ok(ReadResult::Stored);
             }
         } else {
             self.writer.turned_out(&self.folder, &mut item, Verdict::Changed);
         }
         item.step.action = Action::Fetch;
         self.again.push(item);
-        Ok(Fate::ReadAgain)
+        Ok(ReadResult::ReadAgain)
     }
 
     /// Gives a file that was written whole its hash, owner, mode and, last of all, its time.
@@ -312,7 +312,7 @@ fn rights(meta: &Meta) -> (u32, u32, u32) {
     (meta.uid, meta.gid, meta.mode)
 }
 
-impl<S: Source> ContentSink for Store<S> {
+impl<S: Source> ContentSink for FileReceiver<S> {
     fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
         if let Some(comparing) = self.comparing.get_mut(&index) {
             comparing.data(bytes);
@@ -350,22 +350,22 @@ impl<S: Source> ContentSink for Store<S> {
         }
         let result = match after {
             // The destination has refused it.
-            _ if self.items[index].step.action == Action::Enter => Ok(Fate::Missing),
+            _ if self.items[index].step.action == Action::Enter => Ok(ReadResult::Missing),
             Ok(after) => self.file_is_read(index, &after),
             Err(error) => {
                 self.comparing.remove(&index);
                 self.discard(index).map(|()| {
                     self.unread(index, error);
-                    Fate::Missing
+                    ReadResult::Missing
                 })
             }
         };
         let fate = result.unwrap_or_else(|error| {
             self.refused(index, error);
-            Fate::Missing
+            ReadResult::Missing
         });
-        if fate != Fate::ReadAgain && !self.walk.halted() {
-            let (item, stored) = (&self.items[index], fate == Fate::Stored);
+        if fate != ReadResult::ReadAgain && !self.walk.halted() {
+            let (item, stored) = (&self.items[index], fate == ReadResult::Stored);
             if let Err(error) = self.writer.led(&self.folder, &self.handles, item, stored) {
                 self.walk.fail(error);
             }

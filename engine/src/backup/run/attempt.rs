@@ -37,7 +37,7 @@ pub(crate) struct Attempt<'a, S: Source> {
 }
 
 /// The snapshots of an attempt.
-pub(crate) struct Names {
+pub(crate) struct SnapshotNames {
     pub(crate) base: Option<SnapshotName>,
     pub(crate) incomplete: SnapshotName,
     pub(crate) complete: SnapshotName,
@@ -62,7 +62,7 @@ impl<S: Source> Attempt<'_, S> {
     /// What a walk of this attempt starts from.
     pub(crate) fn setting(
         &self,
-        names: &Names,
+        names: &SnapshotNames,
         granularity_ns: u32,
         trust: Trust,
     ) -> Result<Setting, RunError> {

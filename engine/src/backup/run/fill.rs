@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::backup::apply::snapshot_writer::SnapshotWriter;
 use crate::backup::dry_run::what_is_missing;
-use crate::backup::run::attempt::{Attempt, Names};
+use crate::backup::run::attempt::{Attempt, SnapshotNames};
 use crate::backup::run::checkpoints::keep_checkpoints;
 use crate::backup::run::open::{checkpoints, make_incomplete, new_writer, probe_destination};
 use crate::backup::run::prepare::Prepared;
@@ -29,13 +29,13 @@ const WORTH_A_ROUND: u64 = 1 << 20;
 /// The incomplete snapshot holds everything; it is not judged and not durable yet.
 pub(crate) struct Filled<S: Source> {
     pub(crate) prepared: Prepared,
-    pub(crate) content: Content<S>,
+    pub(crate) content: Filling<S>,
     /// The snapshots that were removed to make room.
     pub(crate) pruned: Vec<String>,
 }
 
 /// What filled the incomplete snapshot.
-pub(crate) struct Content<S: Source> {
+pub(crate) struct Filling<S: Source> {
     /// Keeps other runs off the snapshot; `None` where folders have no locks.
     pub(crate) claim: Option<Dir>,
     pub(crate) writer: Arc<SnapshotWriter<S>>,
@@ -69,9 +69,9 @@ pub(crate) fn fill<S: Source>(
 
 fn fill_once<S: Source>(
     attempt: &Attempt<'_, S>,
-    names: &Names,
+    names: &SnapshotNames,
     first: bool,
-) -> Result<Content<S>, RunError> {
+) -> Result<Filling<S>, RunError> {
     let Attempt { repository, recorder, context, .. } = attempt;
     context.progress.enter(Phase::Preparing);
     recorder.forget();
@@ -96,7 +96,7 @@ fn fill_once<S: Source>(
     let gone = writer.walk.remove_empty()?;
     writer.set_late_modes(&gone)?;
     finish_manifest(attempt, names, &writer, &gone);
-    Ok(Content { claim, writer, checkpoints, abilities })
+    Ok(Filling { claim, writer, checkpoints, abilities })
 }
 
 /// Walks and makes checkpoints now and then; the first failure of either ends both.
@@ -144,7 +144,7 @@ fn has_more_room_now<S: Source>(attempt: &Attempt<'_, S>, full: &RunError) -> bo
 /// Completes the manifest. The snapshot is as good without it, so a failure is reported and changes nothing.
 fn finish_manifest<S: Source>(
     attempt: &Attempt<'_, S>,
-    names: &Names,
+    names: &SnapshotNames,
     writer: &SnapshotWriter<S>,
     gone: &[Vec<u8>],
 ) {
@@ -156,7 +156,11 @@ fn finish_manifest<S: Source>(
 }
 
 /// Adds to `error` how much is still to be copied.
-fn with_needed<S: Source>(attempt: &Attempt<'_, S>, error: RunError, names: &Names) -> RunError {
+fn with_needed<S: Source>(
+    attempt: &Attempt<'_, S>,
+    error: RunError,
+    names: &SnapshotNames,
+) -> RunError {
     let Attempt { job, source, .. } = attempt;
     let unknown = Trust { before: None, checkable: true };
     let needed = attempt

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use crate::backup::apply::snapshot_writer::{SnapshotWriter, in_progress};
-use crate::backup::run::attempt::{Attempt, Names};
+use crate::backup::run::attempt::{Attempt, SnapshotNames};
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::setting::Trust;
 use crate::entry::escape::shown_path;
@@ -20,7 +20,7 @@ use crate::monitor::event::Event;
 use crate::repository::manifest::read::Reader;
 use crate::repository::manifest::write::Writer;
 use crate::repository::records::journal::Checkpoints;
-use crate::repository::records::sidecar::Kept;
+use crate::repository::records::sidecar::Sidecar;
 use crate::repository::store::Store;
 use crate::repository::{folder_name, manifest};
 use crate::snapshot::name::SnapshotName;
@@ -95,7 +95,7 @@ fn trust<S: Source>(
 /// Sets up a walk, and what carries out its plans in the incomplete snapshot.
 pub(crate) fn new_writer<S: Source>(
     attempt: &Attempt<'_, S>,
-    names: &Names,
+    names: &SnapshotNames,
     abilities: &Abilities,
     checkpoints: &Checkpoints,
 ) -> Result<Arc<SnapshotWriter<S>>, RunError> {
@@ -103,7 +103,7 @@ pub(crate) fn new_writer<S: Source>(
     let broken = |error| attempt.broken(error);
     let trust = trust(attempt, checkpoints)?;
     let kept = repository.store(Store::Sidecars).ok_or_else(|| broken(Errno::NOENT.into()))?;
-    let kept = folder_name(&names.incomplete).and_then(|name| Kept::create(&kept, &name));
+    let kept = folder_name(&names.incomplete).and_then(|name| Sidecar::create(&kept, &name));
     let kept = kept.map_err(broken)?;
     let manifest = new_manifest(attempt, names, abilities);
     let granularity = source.time_granularity_ns().max(abilities.time_granularity_ns);
@@ -139,7 +139,7 @@ pub(crate) fn new_writer<S: Source>(
 /// The manifest of the snapshot under its complete name. A fault in the base's manifest ends no run.
 fn new_manifest<S: Source>(
     attempt: &Attempt<'_, S>,
-    names: &Names,
+    names: &SnapshotNames,
     abilities: &Abilities,
 ) -> Writer {
     let repository = attempt.repository;

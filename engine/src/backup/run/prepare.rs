@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::backup::roots::find_roots;
-use crate::backup::run::attempt::{Attempt, Names};
+use crate::backup::run::attempt::{Attempt, SnapshotNames};
 use crate::entry::Time;
 use crate::entry::human::rfc3339;
 use crate::entry::racy::begin_of;
@@ -17,7 +17,7 @@ use crate::source::Source;
 
 /// The sources are readable and the snapshots have names; nothing is written yet.
 pub(crate) struct Prepared {
-    pub(crate) names: Names,
+    pub(crate) names: SnapshotNames,
     pub(crate) history: History,
 }
 
@@ -51,7 +51,7 @@ fn name<S: Source>(
     attempt: &Attempt<'_, S>,
     history: &History,
     reads_from: Time,
-) -> Result<Names, RunError> {
+) -> Result<SnapshotNames, RunError> {
     let stamp = history.free_stamp(attempt.began).ok_or_else(|| {
         let error = io::Error::other("the clock's year cannot be written with four digits");
         let path = attempt.repository.path.clone();
@@ -60,7 +60,7 @@ fn name<S: Source>(
     let prefix = attempt.job.prefix.clone();
     let complete = SnapshotName { prefix, stamp, state: State::Complete };
     let interrupted = history.incomplete.last().cloned();
-    Ok(Names {
+    Ok(SnapshotNames {
         base: history.base(attempt.began).cloned(),
         resumed: interrupted.is_some(),
         incomplete: interrupted.unwrap_or_else(|| complete.with_state(State::Incomplete)),

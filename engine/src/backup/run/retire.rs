@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io;
 
-use crate::backup::run::attempt::{Attempt, Names};
+use crate::backup::run::attempt::{Attempt, SnapshotNames};
 use crate::error::RunError;
 use crate::monitor::Phase;
 use crate::monitor::event::Stuck;
@@ -23,7 +23,11 @@ const WAITS: u32 = 5;
 
 impl<S: Source> Attempt<'_, S> {
     /// The snapshots that leave: those that go before the new one is sealed, and those that go after it.
-    pub(crate) fn surplus(&self, history: &History, names: &Names) -> (Vec<Leaving>, Vec<Leaving>) {
+    pub(crate) fn surplus(
+        &self,
+        history: &History,
+        names: &SnapshotNames,
+    ) -> (Vec<Leaving>, Vec<Leaving>) {
         let candidates = candidates(self.repository, history);
         surplus(&candidates, &self.job.retention, names.base.as_ref(), &names.complete)
     }
@@ -76,7 +80,7 @@ impl<S: Source> Attempt<'_, S> {
     pub(crate) fn make_room(
         &self,
         history: &mut History,
-        names: &Names,
+        names: &SnapshotNames,
     ) -> Result<Option<String>, RunError> {
         let (surplus, _) = self.surplus(history, names);
         for (oldest, _) in surplus {

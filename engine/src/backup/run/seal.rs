@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::backup::plan::WHOLE_SECONDS;
-use crate::backup::run::attempt::{Attempt, Names};
-use crate::backup::run::fill::{Content, Filled};
+use crate::backup::run::attempt::{Attempt, SnapshotNames};
+use crate::backup::run::fill::{Filled, Filling};
 use crate::backup::run::judge::Accepted;
 use crate::backup::run::prepare::Prepared;
 use crate::entry::escape::shown_path;
@@ -74,7 +74,7 @@ pub(crate) fn seal<S: Source>(
     let older: Vec<_> =
         interrupted.map(|name| (name.clone(), "an older interrupted one")).collect();
     retired.extend(attempt.retire(&older, &mut stuck));
-    let Content { claim, checkpoints, .. } = content;
+    let Filling { claim, checkpoints, .. } = content;
     Ok(Sealed { report, retired, stuck, checkpoints, _claim: claim })
 }
 
@@ -93,8 +93,8 @@ fn rename(
 /// Refuses to seal a snapshot that another run works on by now.
 fn still_alone<S: Source>(
     attempt: &Attempt<'_, S>,
-    names: &Names,
-    content: &Content<S>,
+    names: &SnapshotNames,
+    content: &Filling<S>,
 ) -> Result<(), RunError> {
     if content.claim.is_some() || attempt.lock.is_mine() {
         return Ok(());
@@ -105,12 +105,12 @@ fn still_alone<S: Source>(
 /// The report of the run, without what concerns other snapshots.
 fn report<S: Source>(
     attempt: &Attempt<'_, S>,
-    names: &Names,
-    content: &Content<S>,
+    names: &SnapshotNames,
+    content: &Filling<S>,
     roots: Vec<RootFound>,
 ) -> Report {
     let Attempt { job, source, repository, .. } = attempt;
-    let Content { writer, abilities, .. } = content;
+    let Filling { writer, abilities, .. } = content;
     let walk = &writer.walk;
     let finished = (attempt.context.now)();
     // A clock of this machine that was set back meanwhile stamps with earlier times than before.
@@ -161,7 +161,7 @@ fn dropped<S: Source>(
 
 /// Stores the report and the sidecar under the complete name. A snapshot is as good without its report, so a failure is
 /// reported and changes nothing.
-fn store_report<S: Source>(attempt: &Attempt<'_, S>, names: &Names, report: &Report) {
+fn store_report<S: Source>(attempt: &Attempt<'_, S>, names: &SnapshotNames, report: &Report) {
     let Attempt { job, repository, recorder, .. } = attempt;
     if let Err(error) = removal::rename_kept(repository, &names.incomplete, &names.complete) {
         attempt.aside("what is kept beside the snapshot stays under its old name", error);

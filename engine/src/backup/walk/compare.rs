@@ -11,10 +11,10 @@ use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::setting::Beyond;
 use crate::backup::walk::state::tally::Batched;
-use crate::backup::walk::state::task::{Found, Task};
+use crate::backup::walk::state::task::{LayoutFolder, WalkTask};
 use crate::backup::walk::subfolders::Subfolders;
-use crate::entry::overlay::Records;
-use crate::entry::stored::Held;
+use crate::entry::overlay::SidecarRecords;
+use crate::entry::stored::StoredEntry;
 use crate::entry::{Entry, Kind, Listed, Time};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
@@ -54,7 +54,7 @@ impl<S: Source> WalkState<S> {
         {
             self.note_gone(folder, planned.entry.name);
             let (parent, name) = (Arc::new(dir), planned.entry.name.to_owned());
-            self.queue.push(Task::Gone { parent, name, area, left_out: false });
+            self.queue.push(WalkTask::Gone { parent, name, area, left_out: false });
         }
     }
 
@@ -65,7 +65,7 @@ impl<S: Source> WalkState<S> {
         entry: Listed<'a>,
     ) -> Result<Planned<'a>, RunError> {
         // What cannot be read in the base is copied anew.
-        let look = |dir: &Option<Dir>, records: &Records| match dir {
+        let look = |dir: &Option<Dir>, records: &SidecarRecords| match dir {
             Some(dir) => self.held(dir, entry.name, records),
             None => Ok(None),
         };
@@ -114,13 +114,18 @@ impl<S: Source> WalkState<S> {
     }
 
     /// From when on the source's file may have changed that the incomplete snapshot holds as `here`.
-    pub(crate) fn read_by(&self, here: &Held, base: Option<&Held>) -> Option<Time> {
+    pub(crate) fn read_by(&self, here: &StoredEntry, base: Option<&StoredEntry>) -> Option<Time> {
         let shared = here.meta.links > 1 && base.is_none_or(|base| base.meta.id == here.meta.id);
         self.set.begins.of(here.meta.ctime, shared)
     }
 
     /// Whether a check found what the base holds as `name` damaged.
-    pub(crate) fn is_damaged(&self, folder: &Folder<S::Folder>, name: &CStr, base: &Held) -> bool {
+    pub(crate) fn is_damaged(
+        &self,
+        folder: &Folder<S::Folder>,
+        name: &CStr,
+        base: &StoredEntry,
+    ) -> bool {
         let damaged = &self.set.damaged;
         !damaged.is_empty()
             && base.meta.kind == Kind::File
@@ -128,7 +133,7 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Tells that a damaged file is copied anew, when the source still has what was backed up.
-    fn heals(&self, folder: &Folder<S::Folder>, entry: Listed<'_>, damaged: &Held) {
+    fn heals(&self, folder: &Folder<S::Folder>, entry: Listed<'_>, damaged: &StoredEntry) {
         let (now, then) = (entry.meta, &damaged.meta);
         if now.kind == Kind::File && now.size == then.size && now.mtime == then.mtime {
             let path = crate::entry::escape::shown(&folder.place.source_of(entry.name));
@@ -140,7 +145,7 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Going into a folder asks the source for its listing.
-    fn push_enter(&self, enter: Task<S::Folder>) {
+    fn push_enter(&self, enter: WalkTask<S::Folder>) {
         if self.later() {
             self.queue.push_request(enter);
         } else {
@@ -220,7 +225,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         }
         folder.expect(enter.len());
         let waiting = enter.len() + self.state.waiting.fetch_add(enter.len(), Ordering::Relaxed);
-        self.state.push_enter(Task::EnterNext { parent: Arc::clone(folder), waiting: enter });
+        self.state.push_enter(WalkTask::EnterNext { parent: Arc::clone(folder), waiting: enter });
         if self.state.later() && waiting > WAITING {
             Err(RunError::Endless { waiting })
         } else {
@@ -255,7 +260,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         };
         self.state.waiting.fetch_sub(1, Ordering::Relaxed);
         if !waiting.is_empty() {
-            self.state.push_enter(Task::EnterNext { parent: Arc::clone(&parent), waiting });
+            self.state.push_enter(WalkTask::EnterNext { parent: Arc::clone(&parent), waiting });
         }
         self.enter(&parent, entry, None, beyond)
     }
@@ -310,8 +315,9 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
                     && folder.whole
                     && self.state.keep().one_file_system
                     && folder.crosses(&entry.meta);
-                let found = Found { node: node.clone(), source: found.folder, root, left_out };
-                self.state.push_enter(Task::Enter {
+                let found =
+                    LayoutFolder { node: node.clone(), source: found.folder, root, left_out };
+                self.state.push_enter(WalkTask::Enter {
                     parent: Arc::clone(folder),
                     entry,
                     found,

@@ -4,13 +4,13 @@ use std::ffi::CStr;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::backup::walk::folder::{Folder, Rules};
+use crate::backup::walk::folder::{Folder, FolderFilter};
 use crate::backup::walk::state::WalkState;
 use crate::entry::{Entry, Kind, Listed};
 use crate::error::RunError;
-use crate::filter::scope::{Entered, Scope};
+use crate::filter::scope::{EnteredScope, Scope};
 use crate::monitor::event::{Event, Instead};
-use crate::snapshot::layout::Node;
+use crate::snapshot::layout::LayoutNode;
 use crate::source::rule_files::enter;
 use crate::source::{Source, SourceError, rule_files};
 use crate::threads::lock::lock;
@@ -20,12 +20,12 @@ type Find<'a> = dyn FnMut(&CStr) -> Result<Option<Entry>, SourceError> + 'a;
 
 impl<S: Source> WalkState<S> {
     /// The filters for the top of the snapshot, which takes its place from `node`.
-    pub(crate) fn rules_at_top(&self, node: &Node) -> Result<Option<Rules>, RunError> {
+    pub(crate) fn rules_at_top(&self, node: &LayoutNode) -> Result<Option<FolderFilter>, RunError> {
         let Some(scope) = &self.scope else { return Ok(None) };
         match &node.path {
-            Some(path) => Ok(Some(Rules::around(self.rules_above(path)?))),
+            Some(path) => Ok(Some(FolderFilter::around(self.rules_above(path)?))),
             // No folder of the source: it has no rule files.
-            None => Ok(Some(Rules::known(Arc::clone(scope)))),
+            None => Ok(Some(FolderFilter::known(Arc::clone(scope)))),
         }
     }
 
@@ -34,12 +34,12 @@ impl<S: Source> WalkState<S> {
         &self,
         parent: &Folder<S::Folder>,
         path: Option<&Path>,
-    ) -> Result<Option<Rules>, RunError> {
+    ) -> Result<Option<FolderFilter>, RunError> {
         let Some(own) = parent.scope() else { return Ok(None) };
         let at_top = parent.node.as_ref().is_some_and(|node| node.path.is_none());
         match path.filter(|_| at_top) {
-            Some(path) => Ok(Some(Rules::around(self.rules_above(path)?))),
-            None => Ok(Some(Rules::around(Arc::clone(own)))),
+            Some(path) => Ok(Some(FolderFilter::around(self.rules_above(path)?))),
+            None => Ok(Some(FolderFilter::around(Arc::clone(own)))),
         }
     }
 
@@ -47,7 +47,7 @@ impl<S: Source> WalkState<S> {
     /// folders above it may hold rule files as well (rsync(1), MERGE-FILE FILTER RULES).
     fn rules_above(&self, path: &Path) -> Result<Arc<Scope>, RunError> {
         let filters = &self.set.filters;
-        let mut report = |errors: Entered| self.entered(errors);
+        let mut report = |errors: EnteredScope| self.entered(errors);
         rule_files::above(self.source.as_ref(), filters, path, &mut report)
             .map_err(RunError::SourceLost)
     }
@@ -83,7 +83,7 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Tells of rule files that cannot be used.
-    fn entered(&self, entered: Entered) -> Arc<Scope> {
+    fn entered(&self, entered: EnteredScope) -> Arc<Scope> {
         if !entered.used.is_empty() {
             lock(&self.noted).add(entered.scope.source(), entered.used);
         }
@@ -108,7 +108,7 @@ impl<S: Source> WalkState<S> {
     pub(crate) fn leaves_out_planted(
         &self,
         folder: &Folder<S::Folder>,
-        node: &Node,
+        node: &LayoutNode,
         entry: Listed<'_>,
     ) -> bool {
         let (Some(scope), Some(path)) = (folder.scope(), &node.path) else { return false };

@@ -6,23 +6,23 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 
-use crate::entry::overlay::Records;
-use crate::entry::tree_path::Place;
+use crate::entry::overlay::SidecarRecords;
+use crate::entry::tree_path::TreePath;
 use crate::entry::{Entry, FileId, Kind, Meta};
 use crate::filter::scope::{Scope, Texts};
 use crate::fs::dir::Dir;
 use crate::repository::manifest::changes::Changes;
-use crate::snapshot::layout::Node;
+use crate::snapshot::layout::LayoutNode;
 use crate::source::SourceError;
 use crate::threads::lock::{lock, unpoisoned};
 
 /// One folder on its way from listed to finished.
 pub(crate) struct Folder<F> {
-    pub(crate) place: Arc<Place>,
+    pub(crate) place: Arc<TreePath>,
     /// What the source says of the folder itself; `None` at a top that is no source root.
     pub(crate) entry: Option<Entry>,
     /// What the layout says, on the way to a source root and at one.
-    pub(crate) node: Option<Node>,
+    pub(crate) node: Option<LayoutNode>,
     /// Where its files are counted: the number of a source root, or behind those of a mount point below one.
     pub(crate) area: Option<usize>,
     /// The device that it lies on, where the source tells one.
@@ -33,19 +33,19 @@ pub(crate) struct Folder<F> {
     pub(crate) whole: bool,
     /// Whether the incomplete snapshot's folder was made by this walk and so held nothing.
     pub(crate) fresh: bool,
-    pub(crate) base_records: Records,
-    pub(crate) here_records: Records,
+    pub(crate) base_records: SidecarRecords,
+    pub(crate) here_records: SidecarRecords,
     /// Only some of its entries are looked at, again.
     pub(crate) partial: bool,
     /// What is not as the base has it, for the manifest.
     pub(crate) changes: Changes,
     /// What this walk keeps beside the folder.
-    records: Mutex<Records>,
+    records: Mutex<SidecarRecords>,
     seen: Mutex<HashSet<u64>>,
     hasher: RandomState,
     folds_case: bool,
     /// What is left out of it; `None` when nothing is left out of anything.
-    pub(crate) rules: Option<Rules>,
+    pub(crate) rules: Option<FolderFilter>,
     /// What still has to happen before the folder is finished: its listing, its copies, its subfolders' start.
     pending: AtomicUsize,
     handles: RwLock<Option<Arc<Handles<F>>>>,
@@ -98,9 +98,9 @@ impl<F> Drop for Handles<F> {
 
 /// What a folder is made from.
 pub(crate) struct Opened<F> {
-    pub(crate) place: Arc<Place>,
+    pub(crate) place: Arc<TreePath>,
     pub(crate) entry: Option<Entry>,
-    pub(crate) node: Option<Node>,
+    pub(crate) node: Option<LayoutNode>,
     pub(crate) area: Option<usize>,
     pub(crate) dev: Option<u64>,
     pub(crate) covered: bool,
@@ -110,16 +110,16 @@ pub(crate) struct Opened<F> {
     pub(crate) partial: bool,
     /// Names that differ only in case are one.
     pub(crate) folds_case: bool,
-    pub(crate) base_records: Records,
-    pub(crate) here_records: Records,
-    pub(crate) rules: Option<Rules>,
+    pub(crate) base_records: SidecarRecords,
+    pub(crate) here_records: SidecarRecords,
+    pub(crate) rules: Option<FolderFilter>,
     pub(crate) handles: Arc<Handles<F>>,
 }
 
 impl<F> Folder<F> {
     /// A folder with one thing pending, which the caller settles with [`Folder::settle`].
     pub(crate) fn new(from: Opened<F>) -> Arc<Self> {
-        let records = if from.partial { from.here_records.clone() } else { Records::new() };
+        let records = if from.partial { from.here_records.clone() } else { SidecarRecords::new() };
         Arc::new(Self {
             place: from.place,
             entry: from.entry,
@@ -156,10 +156,10 @@ impl<F> Folder<F> {
     }
 
     /// The filters for a folder in it whose own rule files cannot be read.
-    pub(crate) fn rules_below(&self, place: &Arc<Place>) -> Option<Rules> {
+    pub(crate) fn rules_below(&self, place: &Arc<TreePath>) -> Option<FolderFilter> {
         let (inside, path) = (place.inside(), place.source_of(c""));
         let entered = self.scope()?.enter(inside, path, &Texts::new());
-        Some(Rules::known(entered.scope))
+        Some(FolderFilter::known(entered.scope))
     }
 
     /// Whether its entries cannot be judged yet.
@@ -217,7 +217,7 @@ impl<F> Folder<F> {
     }
 
     /// What this walk keeps beside the folder.
-    pub(crate) fn records(&self) -> MutexGuard<'_, Records> {
+    pub(crate) fn records(&self) -> MutexGuard<'_, SidecarRecords> {
         lock(&self.records)
     }
 
@@ -229,14 +229,14 @@ impl<F> Folder<F> {
 }
 
 /// The filters as they stand around a folder and in it.
-pub(crate) struct Rules {
+pub(crate) struct FolderFilter {
     /// Those that its own entry was judged by.
     pub(crate) outer: Arc<Scope>,
     /// Those that its entries are judged by; set when its rule files were read.
     pub(crate) own: OnceLock<Arc<Scope>>,
 }
 
-impl Rules {
+impl FolderFilter {
     /// For a folder whose rule files are not read yet.
     pub(crate) fn around(outer: Arc<Scope>) -> Self {
         Self { outer, own: OnceLock::new() }

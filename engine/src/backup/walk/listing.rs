@@ -10,7 +10,7 @@ use crate::backup::walk::folder::Folder;
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::tally::Batched;
-use crate::backup::walk::state::task::{Arrival, Task};
+use crate::backup::walk::state::task::{Arrival, WalkTask};
 use crate::entry::{Batch, Kind};
 use crate::error::RunError;
 use crate::filter::scope::Judging;
@@ -42,7 +42,7 @@ impl<S: Source, T: PlanSink<S>> ListSink for Listing<S, T> {
         if walk.state.later() {
             let (folder, arrival) = (Arc::clone(&self.folder), Arc::clone(arrival));
             let waits = walk.state.arrived.acquire(batch.len() as u64);
-            walk.state.queue.push(Task::Arrived { folder, batch, arrival, waits });
+            walk.state.queue.push(WalkTask::Arrived { folder, batch, arrival, waits });
         } else if let Err(error) = walk.arrived(&self.folder, &batch, arrival) {
             walk.state.fail(error);
         }
@@ -69,7 +69,7 @@ impl<S: Source, T: PlanSink<S>> ListSink for Listing<S, T> {
             return;
         }
         if walk.state.later() {
-            walk.state.queue.push(Task::Listed { folder, arrival });
+            walk.state.queue.push(WalkTask::Listed { folder, arrival });
         } else if let Err(error) = walk.listing_ended(&folder, &arrival) {
             walk.state.fail(error);
         }
@@ -92,7 +92,7 @@ impl<S: Source> WalkState<S> {
             batched.counts.deleted += u64::from(!left_out);
             if entry.folder {
                 let (parent, name) = (Arc::clone(&dir), entry.name.to_owned());
-                self.queue.push(Task::Gone { parent, name, area, left_out });
+                self.queue.push(WalkTask::Gone { parent, name, area, left_out });
             } else if left_out {
                 batched.root.left_out += 1;
             } else {
@@ -117,7 +117,7 @@ impl<S: Source> WalkState<S> {
             Ok(Some(meta)) if meta.kind == Kind::Folder => {
                 let Ok(parent) = base.try_clone().map(Arc::new) else { return Ok(()) };
                 let name = name.to_owned();
-                self.queue.push(Task::Gone { parent, name, area, left_out: true });
+                self.queue.push(WalkTask::Gone { parent, name, area, left_out: true });
             }
             Ok(Some(_)) => {
                 let mut batched = Batched::default();
@@ -254,7 +254,12 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
                     if entry.folder && !counted {
                         let (parent, name) = (Arc::clone(&base), entry.name.to_owned());
                         let area = folder.area;
-                        self.state.queue.push(Task::Gone { parent, name, area, left_out: true });
+                        self.state.queue.push(WalkTask::Gone {
+                            parent,
+                            name,
+                            area,
+                            left_out: true,
+                        });
                     }
                     batched.root.left_out += u64::from(!entry.folder && !counted);
                 } else if !folder.saw(entry.name) {
@@ -269,7 +274,12 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
                         }
                         let (parent, name) = (Arc::clone(&base), entry.name.to_owned());
                         let area = folder.area;
-                        self.state.queue.push(Task::Gone { parent, name, area, left_out: false });
+                        self.state.queue.push(WalkTask::Gone {
+                            parent,
+                            name,
+                            area,
+                            left_out: false,
+                        });
                     } else {
                         batched.root.before += 1;
                     }

@@ -21,7 +21,7 @@ use crate::backup::walk::folder::{Folder, Handles};
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::setting::Beyond;
-use crate::backup::walk::state::task::Task;
+use crate::backup::walk::state::task::WalkTask;
 use crate::error::RunError;
 use crate::job::Job;
 use crate::monitor::Phase;
@@ -60,21 +60,21 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         state.queue.work(workers(), |task| {
             if !state.halted() {
                 let result = match task {
-                    Task::Enter { parent, entry, found, covered } => {
+                    WalkTask::Enter { parent, entry, found, covered } => {
                         let beyond = Beyond { area: parent.area, left_out: covered };
                         self.enter(&parent, entry, Some(found), beyond)
                     }
-                    Task::EnterNext { parent, waiting } => self.enter_next(parent, waiting),
-                    Task::Arrived { folder, batch, arrival, waits } => {
+                    WalkTask::EnterNext { parent, waiting } => self.enter_next(parent, waiting),
+                    WalkTask::Arrived { folder, batch, arrival, waits } => {
                         drop(waits);
                         self.arrived(&folder, &batch, &arrival)
                     }
-                    Task::Listed { folder, arrival } => self.listing_ended(&folder, &arrival),
-                    Task::Again { retries } => self.again(retries),
-                    Task::Carry { folder, name } => {
+                    WalkTask::Listed { folder, arrival } => self.listing_ended(&folder, &arrival),
+                    WalkTask::Again { retries } => self.again(retries),
+                    WalkTask::Carry { folder, name } => {
                         self.sink.carry_forward(&folder, &name).and_then(|_| self.settle(&folder))
                     }
-                    Task::Gone { parent, name, area, left_out } => {
+                    WalkTask::Gone { parent, name, area, left_out } => {
                         state.gone(&parent, &name, area, left_out)
                     }
                 };

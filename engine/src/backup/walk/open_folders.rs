@@ -7,22 +7,22 @@ use std::sync::atomic::Ordering;
 use crate::backup::walk::Walk;
 use crate::backup::walk::folder::{Folder, Handles, Opened};
 use crate::backup::walk::listing::Listing;
-use crate::backup::walk::plan_sink::Entered;
+use crate::backup::walk::plan_sink::EnteredFolder;
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::setting::Beyond;
-use crate::backup::walk::state::task::{Arrival, Found, Task};
+use crate::backup::walk::state::task::{Arrival, LayoutFolder, WalkTask};
 use crate::entry::Entry;
 use crate::entry::escape::shown_path;
-use crate::entry::overlay::Records;
-use crate::entry::tree_path::Place;
+use crate::entry::overlay::SidecarRecords;
+use crate::entry::tree_path::TreePath;
 use crate::error::RunError;
 use crate::fs::dir::Dir;
 use crate::monitor::event::Event;
-use crate::snapshot::layout::{Layout, Node};
+use crate::snapshot::layout::{Layout, LayoutNode};
 use crate::source::{ListSink, Root, Source};
 use crate::threads::lock::lock;
-use crate::threads::work_queue::Hold;
+use crate::threads::work_queue::WorkGuard;
 
 /// A folder that was opened again from the top.
 pub(crate) struct Reopened<F> {
@@ -34,14 +34,14 @@ pub(crate) struct Reopened<F> {
 impl<S: Source> WalkState<S> {
     pub(crate) fn top(
         &self,
-        node: &Node,
+        node: &LayoutNode,
         partial: bool,
     ) -> Result<Arc<Folder<S::Folder>>, RunError> {
         let found = match &node.path {
             Some(path) => Some(self.root(path, node.root)?),
             None => None,
         };
-        let place = Place::top(node.path.clone());
+        let place = TreePath::top(node.path.clone());
         let clone = |dir: &Option<Dir>| dir.as_ref().map(Dir::try_clone).transpose();
         let broken = |error| self.destination("cannot open", &place, c"", error);
         let (base, here) = (
@@ -142,7 +142,7 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Goes down to `place` from the top, a name at a time.
-    pub(crate) fn reopen(&self, place: &Arc<Place>) -> Result<Reopened<S::Folder>, RunError> {
+    pub(crate) fn reopen(&self, place: &Arc<TreePath>) -> Result<Reopened<S::Folder>, RunError> {
         let chain = place.chain();
         let (mut source, mut entry, mut lost) = (None, None, None);
         let clone = |dir: &Option<Dir>| dir.as_ref().map(Dir::try_clone).transpose();
@@ -181,7 +181,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     pub(crate) fn list(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
-        hold: Option<Hold<Task<S::Folder>>>,
+        hold: Option<WorkGuard<WalkTask<S::Folder>>>,
     ) -> Result<(), RunError> {
         // Looking for rule files costs a disk nothing; over a long line they are seen in the listing.
         if !(self.state.later() && folder.whole && self.state.set.filters.has_rule_files()) {
@@ -204,7 +204,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         self: &Arc<Self>,
         parent: &Arc<Folder<S::Folder>>,
         entry: Entry,
-        found: Option<Found<S::Folder>>,
+        found: Option<LayoutFolder<S::Folder>>,
         beyond: Beyond,
     ) -> Result<(), RunError> {
         // Out until its listing is through.
@@ -226,7 +226,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         let origin = found.as_ref().and_then(|found| found.node.path.clone());
         let place = parent.place.child(&entry.name, origin);
         let base = handles.base.as_ref().and_then(|base| base.child(&entry.name).ok());
-        let Entered::Opened(here, fresh) = self.sink.enter(parent, &handles, &entry)? else {
+        let EnteredFolder::Opened(here, fresh) = self.sink.enter(parent, &handles, &entry)? else {
             return self.settle(parent);
         };
         let broken =
@@ -260,7 +260,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             folds_case: self.state.set.folds_case,
             base_records: self.state.set.base.kept.load(&place).map_err(broken)?,
             here_records: if fresh {
-                Records::new()
+                SidecarRecords::new()
             } else {
                 self.state.set.here.kept.load(&place).map_err(broken)?
             },

@@ -13,7 +13,7 @@ use crate::monitor::event::Instead;
 use crate::source::Source;
 
 /// How entering a folder of the incomplete snapshot ended.
-pub(crate) enum Entered {
+pub(crate) enum EnteredFolder {
     /// It is open (a dry run may have none); whether it was made just now.
     Opened(Option<Dir>, bool),
     /// The destination refuses it, which was reported: nothing below it is stored.
@@ -28,7 +28,7 @@ pub(crate) trait PlanSink<S: Source>: Send + Sync + 'static {
         parent: &Folder<S::Folder>,
         handles: &Handles<S::Folder>,
         entry: &Entry,
-    ) -> Result<Entered, RunError>;
+    ) -> Result<EnteredFolder, RunError>;
 
     /// Carries out the steps of some entries of one folder. The walk enters the folders among them afterwards.
     fn apply(

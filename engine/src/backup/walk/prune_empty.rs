@@ -14,7 +14,7 @@ use crate::backup::walk::state::tally::Batched;
 use crate::backup::withheld::{Untold, names};
 use crate::entry;
 use crate::entry::Kind;
-use crate::entry::tree_path::Place;
+use crate::entry::tree_path::TreePath;
 use crate::error::RunError;
 use crate::fs::dir::Dir;
 use crate::fs::metadata::stat;
@@ -76,7 +76,7 @@ impl<S: Source> WalkState<S> {
         let mut gone = Vec::new();
         for path in self.count_out_empty() {
             let removed = self.remove_one(&path).map_err(|error| {
-                let place = Place::top(None);
+                let place = TreePath::top(None);
                 let name = CString::new(path.clone()).unwrap_or_default();
                 self.destination("cannot remove the empty folder", &place, &name, error)
             })?;

@@ -9,12 +9,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::backup::walk::Walk;
-use crate::backup::walk::folder::{Folder, Opened, Rules};
+use crate::backup::walk::folder::{Folder, FolderFilter, Opened};
 use crate::backup::walk::open_folders::Reopened;
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
-use crate::backup::walk::state::task::{Retry, Task};
-use crate::entry::tree_path::Place;
+use crate::backup::walk::state::task::{Retry, WalkTask};
+use crate::entry::tree_path::TreePath;
 use crate::entry::{Entry, Extra, Listed, check_name};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
@@ -35,7 +35,7 @@ const LEASE_PAUSE: Duration = Duration::from_millis(200);
 
 /// The entries of each folder together.
 fn by_folder(all: Vec<Retry>) -> Vec<Vec<Retry>> {
-    let mut folders: HashMap<*const Place, Vec<Retry>> = HashMap::new();
+    let mut folders: HashMap<*const TreePath, Vec<Retry>> = HashMap::new();
     for retry in all {
         folders.entry(Arc::as_ptr(&retry.place)).or_default().push(retry);
     }
@@ -148,7 +148,7 @@ impl<S: Source> WalkState<S> {
             folds_case: self.set.folds_case,
             base_records: self.set.base.kept.load(place).map_err(broken)?,
             here_records: self.set.here.kept.load(place).map_err(broken)?,
-            rules: scope.clone().map(Rules::known),
+            rules: scope.clone().map(FolderFilter::known),
             handles,
         }))
     }
@@ -181,7 +181,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         let mut again = std::mem::take(&mut *lock(&self.state.again));
         while !again.is_empty() {
             for retries in by_folder(again) {
-                self.state.queue.push(Task::Again { retries });
+                self.state.queue.push(WalkTask::Again { retries });
             }
             self.work()?;
             again = std::mem::take(&mut *lock(&self.state.again));

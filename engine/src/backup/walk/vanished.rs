@@ -13,7 +13,7 @@ use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::task::Retry;
 use crate::entry::Batch;
-use crate::entry::tree_path::Place;
+use crate::entry::tree_path::TreePath;
 use crate::error::RunError;
 use crate::source::{ListSink, Source, SourceError};
 
@@ -24,7 +24,7 @@ type Names = HashSet<CString>;
 
 impl<S: Source> WalkState<S> {
     /// Whether the incomplete snapshot has the folder; `true` when there is none to look into.
-    fn is_here(&self, place: &Arc<Place>) -> bool {
+    fn is_here(&self, place: &Arc<TreePath>) -> bool {
         let Some(top) = &self.set.here.top else { return true };
         let Ok(top) = top.try_clone() else { return true };
         let below = place.chain();
@@ -32,7 +32,7 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Which of `wanted` the folder at `place` still lists. What cannot be listed is not known to be gone.
-    fn still_listed(&self, place: &Arc<Place>, wanted: &Names) -> Result<Names, RunError> {
+    fn still_listed(&self, place: &Arc<TreePath>, wanted: &Names) -> Result<Names, RunError> {
         let mut source: Option<Arc<S::Folder>> = None;
         for part in &place.chain() {
             if let Some(path) = part.origin() {
@@ -66,7 +66,7 @@ impl<S: Source> WalkState<S> {
     /// Which of `wanted` a folder lists now; all of them when it cannot be listed to its end.
     fn names_listed(&self, folder: &Arc<S::Folder>, wanted: &Names) -> Result<Names, RunError> {
         let (answer, answered) = channel();
-        let sink = Seen { wanted: wanted.clone(), found: Names::new(), answer };
+        let sink = ListedNames { wanted: wanted.clone(), found: Names::new(), answer };
         self.source.list(folder, Box::new(sink));
         match answered.recv() {
             Ok((found, Ok(()))) => Ok(found),
@@ -106,13 +106,13 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
 }
 
 /// Notes which names a listing shows.
-struct Seen {
+struct ListedNames {
     wanted: Names,
     found: Names,
     answer: Sender<(Names, Result<(), SourceError>)>,
 }
 
-impl Seen {
+impl ListedNames {
     fn note(&mut self, name: &CStr) {
         if let Some(name) = self.wanted.take(name) {
             self.found.insert(name);
@@ -120,7 +120,7 @@ impl Seen {
     }
 }
 
-impl ListSink for Seen {
+impl ListSink for ListedNames {
     fn batch(&mut self, batch: Batch) -> ControlFlow<()> {
         batch.iter().for_each(|entry| self.note(entry.name));
         ControlFlow::Continue(())

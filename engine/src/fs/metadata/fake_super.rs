@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{FileType, RawMode, makedev};
 
-use crate::entry::stored::Held;
+use crate::entry::stored::StoredEntry;
 use crate::entry::{Kind, Meta};
 use crate::fs::dir::Dir;
 use crate::fs::metadata::xattrs;
@@ -77,14 +77,14 @@ pub(crate) fn forget(fd: impl AsFd) {
 }
 
 /// Like [`complete`], but removes the attribute itself from the result, for restore.
-pub(crate) fn plain(dir: &Dir, name: &CStr, held: Option<Held>) -> Option<Held> {
+pub(crate) fn plain(dir: &Dir, name: &CStr, held: Option<StoredEntry>) -> Option<StoredEntry> {
     let mut held = complete(dir, name, held)?;
     held.xattrs.retain(|(name, _)| name != STAT.as_bytes());
     Some(held)
 }
 
 /// Replaces the metadata of `held` with the values in the attribute, if it has one.
-pub(crate) fn complete(dir: &Dir, name: &CStr, held: Option<Held>) -> Option<Held> {
+pub(crate) fn complete(dir: &Dir, name: &CStr, held: Option<StoredEntry>) -> Option<StoredEntry> {
     let mut held = held?;
     if held.on_disk
         && matches!(held.meta.kind, Kind::File | Kind::Folder)

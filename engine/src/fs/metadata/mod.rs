@@ -9,8 +9,8 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::entry::overlay::Record;
-use crate::entry::preserve::Keep;
+use crate::entry::overlay::SidecarRecord;
+use crate::entry::preserve::Preserve;
 use crate::entry::{Entry, Kind, Listed, Meta, Time};
 use crate::fs::access::own_umask;
 use crate::fs::capabilities::Abilities;
@@ -21,7 +21,7 @@ use crate::fs::metadata::xattrs::Asked;
 /// Sets the metadata that the job preserves, as far as the destination can hold it.
 #[derive(Debug, Clone)]
 pub(crate) struct MetadataWriter {
-    keep: Keep,
+    keep: Preserve,
     asked: Asked,
     /// The mode bits that a new file lacks (umask(2)).
     withheld: u32,
@@ -32,7 +32,7 @@ pub(crate) struct MetadataWriter {
 const SET_ID: u32 = 0o6000;
 
 impl MetadataWriter {
-    pub(crate) fn new(keep: Keep, abilities: Abilities) -> Self {
+    pub(crate) fn new(keep: Preserve, abilities: Abilities) -> Self {
         let asked = Asked { xattrs: keep.xattrs, acls: keep.acls };
         Self { keep, asked, withheld: own_umask(), abilities }
     }
@@ -56,7 +56,7 @@ impl MetadataWriter {
         file: impl OpenFile,
         entry: Listed<'_>,
         fresh: bool,
-    ) -> io::Result<Record> {
+    ) -> io::Result<SidecarRecord> {
         let mode = self.creation_mode(entry.meta) & !self.withheld;
         self.open(&file, entry, Some(mode), !fresh)
     }
@@ -65,7 +65,11 @@ impl MetadataWriter {
     ///
     /// # Errors
     /// The destination is full or fails.
-    pub(crate) fn existing(&self, file: impl OpenFile, entry: Listed<'_>) -> io::Result<Record> {
+    pub(crate) fn existing(
+        &self,
+        file: impl OpenFile,
+        entry: Listed<'_>,
+    ) -> io::Result<SidecarRecord> {
         self.open(&file, entry, None, true)
     }
 
@@ -75,7 +79,7 @@ impl MetadataWriter {
         entry: Listed<'_>,
         mode_now: Option<u32>,
         dressed: bool,
-    ) -> io::Result<Record> {
+    ) -> io::Result<SidecarRecord> {
         let (fd, meta) = (file.as_fd(), entry.meta);
         let mut record =
             self.owner(fd, meta, dressed, &mut |uid, gid| stat::set_owner(fd, uid, gid))?;
@@ -103,7 +107,12 @@ impl MetadataWriter {
     ///
     /// # Errors
     /// The destination is full or fails, or the name now belongs to another entry.
-    pub(crate) fn new_node(&self, dir: &Dir, entry: Listed<'_>, fresh: bool) -> io::Result<Record> {
+    pub(crate) fn new_node(
+        &self,
+        dir: &Dir,
+        entry: Listed<'_>,
+        fresh: bool,
+    ) -> io::Result<SidecarRecord> {
         let meta = entry.meta;
         let node = dir.node(entry.name)?;
         if node.meta()?.kind != meta.kind {
@@ -134,8 +143,8 @@ impl MetadataWriter {
         meta: &Meta,
         dressed: bool,
         set: &mut dyn FnMut(Option<u32>, Option<u32>) -> io::Result<()>,
-    ) -> io::Result<Record> {
-        let mut record = Record::default();
+    ) -> io::Result<SidecarRecord> {
+        let mut record = SidecarRecord::default();
         let able = &self.abilities;
         let uid = self.keep.owner.then_some(meta.uid);
         let gid = self.keep.group.then_some(meta.gid);
@@ -165,7 +174,7 @@ impl MetadataWriter {
     }
 
     /// The mode to set. A setuid file without its owner would grant the rights of the wrong user.
-    fn mode(&self, meta: &Meta, record: &mut Record) -> u32 {
+    fn mode(&self, meta: &Meta, record: &mut SidecarRecord) -> u32 {
         if !self.keep.mode {
             return self.plain_mode(meta);
         }
@@ -183,7 +192,7 @@ impl MetadataWriter {
         fd: BorrowedFd<'_>,
         entry: Listed<'_>,
         dressed: bool,
-        record: &mut Record,
+        record: &mut SidecarRecord,
     ) -> io::Result<()> {
         let wanted = entry.extra.map_or(&[][..], |extra| &extra.xattrs);
         if self.asked.any() && (dressed || !wanted.is_empty()) {
@@ -196,7 +205,7 @@ impl MetadataWriter {
     fn check_time(
         &self,
         wanted: Time,
-        record: &mut Record,
+        record: &mut SidecarRecord,
         look: impl Fn() -> io::Result<Meta>,
     ) -> io::Result<()> {
         let everywhere = 315_532_800..=i64::from(i32::MAX);
@@ -224,7 +233,7 @@ fn ignore_refusal(fd: impl AsFd, result: io::Result<()>, note: impl FnOnce()) ->
 }
 
 /// An entry with the stored metadata, to give a copy the same metadata.
-pub(crate) fn entry_of(name: &CStr, held: &crate::entry::stored::Held) -> Entry {
+pub(crate) fn entry_of(name: &CStr, held: &crate::entry::stored::StoredEntry) -> Entry {
     let extra = crate::entry::Extra {
         target: held.target.clone(),
         xattrs: held.xattrs.clone(),

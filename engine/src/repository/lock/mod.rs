@@ -35,10 +35,10 @@ const SETTLING: Duration = Duration::from_secs(2);
 /// A lock that is held while this value lives.
 pub(crate) struct Lock {
     spot: Spot,
-    held: Held,
+    held: HeldFile,
 }
 
-enum Held {
+enum HeldFile {
     /// By the kernel, which lets go of it when the process ends, however it ends.
     Kernel { _file: File },
     /// By a file that is renewed; and why the kernel does not hold it.
@@ -55,8 +55,8 @@ impl Lock {
     /// Why this is no lock of the kernel's, if it is none.
     pub(crate) fn is_lease(&self) -> Option<&io::Error> {
         match &self.held {
-            Held::Kernel { .. } => None,
-            Held::Lease { why, .. } => Some(why),
+            HeldFile::Kernel { .. } => None,
+            HeldFile::Lease { why, .. } => Some(why),
         }
     }
 
@@ -125,7 +125,7 @@ impl Repository {
                 // What cannot be read may be the word of a run.
                 return match free(&spot.locks, &lease, stop)? {
                     false => Ok(Locked::Busy),
-                    true => Ok(Locked::Mine(Lock { spot, held: Held::Kernel { _file: file } })),
+                    true => Ok(Locked::Mine(Lock { spot, held: HeldFile::Kernel { _file: file } })),
                 };
             }
         };
@@ -159,7 +159,7 @@ impl Repository {
             Err(_) => return true,
         }
         match name("lease").and_then(|name| watch(&locks, &name, stop)) {
-            Ok(seen) => matches!(seen, Seen::Renewed),
+            Ok(seen) => matches!(seen, SeenLease::Renewed),
             Err(_) => !stop.asked(),
         }
     }
@@ -202,7 +202,7 @@ impl Lock {
                     }
                     return Ok(Locked::Mine(Self {
                         spot,
-                        held: Held::Lease { _lease: lease, why },
+                        held: HeldFile::Lease { _lease: lease, why },
                     }));
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -219,9 +219,9 @@ impl Lock {
 /// Removes a lease that nobody renews; whether nobody has one now.
 fn free(locks: &Dir, name: &CStr, stop: &Stop) -> io::Result<bool> {
     let before = match watch(locks, name, stop)? {
-        Seen::Gone => return Ok(true),
-        Seen::Renewed => return Ok(false),
-        Seen::Left(before) => before,
+        SeenLease::Gone => return Ok(true),
+        SeenLease::Renewed => return Ok(false),
+        SeenLease::Left(before) => before,
     };
     // Of several who saw that, one renames what they saw; the others find nothing, or a new one, which they put back.
     // Each has a name of his own for it, so that none removes what another one holds in his hands.
@@ -243,7 +243,7 @@ fn free(locks: &Dir, name: &CStr, stop: &Stop) -> io::Result<bool> {
 }
 
 /// What became of a lease while it was looked at.
-enum Seen {
+enum SeenLease {
     /// There is none.
     Gone,
     /// Its owner is at work.
@@ -253,20 +253,20 @@ enum Seen {
 }
 
 /// Looks at a lease until it changes, for `LOOKS` seconds at most.
-fn watch(locks: &Dir, name: &CStr, stop: &Stop) -> io::Result<Seen> {
-    let Some(before) = read(locks, name)? else { return Ok(Seen::Gone) };
+fn watch(locks: &Dir, name: &CStr, stop: &Stop) -> io::Result<SeenLease> {
+    let Some(before) = read(locks, name)? else { return Ok(SeenLease::Gone) };
     for _ in 0..LOOKS {
         if stop.asked() {
             return Err(io::ErrorKind::Interrupted.into());
         }
         std::thread::sleep(Duration::from_secs(1));
         match read(locks, name)? {
-            None => return Ok(Seen::Gone),
-            Some(now) if now != before => return Ok(Seen::Renewed),
+            None => return Ok(SeenLease::Gone),
+            Some(now) if now != before => return Ok(SeenLease::Renewed),
             Some(_) => {}
         }
     }
-    Ok(Seen::Left(before))
+    Ok(SeenLease::Left(before))
 }
 
 /// A file that its owner renews. Others look whether it changes: that needs no clock that all agree on.

@@ -19,7 +19,7 @@ use crate::repository::{Repository, folder_name};
 use crate::snapshot::name::SnapshotName;
 
 /// A snapshot stays while this value lives, where the file system has locks.
-pub(crate) struct Reading {
+pub(crate) struct ReadLock {
     _folder: Dir,
 }
 
@@ -38,8 +38,11 @@ const REMOVAL: (u32, Duration) = (500, Duration::from_millis(20));
 ///
 /// # Errors
 /// When it is not there (any more).
-pub(crate) fn read(repository: &Repository, snapshot: &SnapshotName) -> Result<Reading, LookError> {
-    let opened = || -> io::Result<Reading> {
+pub(crate) fn read(
+    repository: &Repository,
+    snapshot: &SnapshotName,
+) -> Result<ReadLock, LookError> {
+    let opened = || -> io::Result<ReadLock> {
         let name = folder_name(snapshot)?;
         let folder = repository.dir.child(&name)?;
         let (times, pause) = PATIENCE;
@@ -53,7 +56,7 @@ pub(crate) fn read(repository: &Repository, snapshot: &SnapshotName) -> Result<R
         // It may have been taken out of the history before it was locked.
         let held = folder.meta()?.id;
         match repository.dir.find(&name)? {
-            Some(now) if now.id == held => Ok(Reading { _folder: folder }),
+            Some(now) if now.id == held => Ok(ReadLock { _folder: folder }),
             _ => Err(Errno::NOENT.into()),
         }
     };
@@ -68,7 +71,7 @@ pub(crate) fn read(repository: &Repository, snapshot: &SnapshotName) -> Result<R
 pub(crate) fn keep_from_removal(
     repository: &Repository,
     snapshot: &SnapshotName,
-) -> io::Result<Reading> {
+) -> io::Result<ReadLock> {
     let name = folder_name(snapshot)?;
     let folder = repository.dir.child(&name)?;
     let mut locked = flock(&folder, FlockOperation::NonBlockingLockShared);
@@ -83,7 +86,7 @@ pub(crate) fn keep_from_removal(
         Err(Errno::WOULDBLOCK) => Err(Errno::BUSY.into()),
         // Without locks there is only the look at its name, and that of who removes it for holds.
         _ => match repository.dir.find(&name)? {
-            Some(now) if now.id == folder.meta()?.id => Ok(Reading { _folder: folder }),
+            Some(now) if now.id == folder.meta()?.id => Ok(ReadLock { _folder: folder }),
             _ => Err(Errno::NOENT.into()),
         },
     }

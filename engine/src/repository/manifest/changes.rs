@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::entry::digest::Method;
-use crate::repository::manifest::record::{Content, NameDigest, name_digest};
+use crate::repository::manifest::record::{NameDigest, RecordedHash, name_digest};
 use crate::threads::lock::lock;
 
 /// So many hashes are held of one folder. Of further files the hash is read from their attribute: nobody
@@ -17,7 +17,7 @@ const HASHES: usize = 64 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// It was read from the source.
-    Source(Content),
+    Source(RecordedHash),
     /// It was copied from the base's file of the same name.
     Base,
 }
@@ -37,7 +37,7 @@ impl Changes {
 
     /// The file `name` was read from the source, and has this hash.
     pub(crate) fn stored(&self, name: &CStr, method: Method, hash: &blake3::Hash) {
-        self.note(name, Origin::Source(Content::new(method, hash)));
+        self.note(name, Origin::Source(RecordedHash::new(method, hash)));
     }
 
     /// The file `name` was copied from the base's of the same name.

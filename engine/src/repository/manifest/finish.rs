@@ -8,7 +8,7 @@ use crate::entry::c_name;
 use crate::fs::dir::Dir;
 use crate::repository::manifest::INDEX;
 use crate::repository::manifest::index::{Index, PathDigest, digest_of};
-use crate::repository::manifest::record::{NameDigest, Record, name_digest};
+use crate::repository::manifest::record::{ManifestRecord, NameDigest, name_digest};
 use crate::repository::manifest::write::{NEW, State, Writer, Written};
 use crate::threads::lock::lock;
 
@@ -67,7 +67,7 @@ impl Writer {
             };
             let mut records = self.read(&entry, state)?;
             records.retain(|record| !names.contains(&record.name));
-            let bytes: Vec<u8> = records.iter().flat_map(Record::encode).collect();
+            let bytes: Vec<u8> = records.iter().flat_map(ManifestRecord::encode).collect();
             let mut written = Written::default();
             self.append(state, &bytes, &mut written)?;
             state.entries.push(written.entry(parent, entry.own));
@@ -130,7 +130,7 @@ impl Writer {
                 continue;
             }
             let bytes: Vec<u8> =
-                self.read(&entry, state)?.iter().flat_map(Record::encode).collect();
+                self.read(&entry, state)?.iter().flat_map(ManifestRecord::encode).collect();
             let mut written = Written::default();
             self.append(state, &bytes, &mut written)?;
             state.entries[number] = written.entry(entry.path, entry.own);

@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::entry::tree_path::Place;
-use crate::repository::manifest::record::{Coverage, MetaDigest, first};
+use crate::entry::tree_path::TreePath;
+use crate::repository::manifest::record::{MetaDigest, RecordedFields, first};
 
 /// The first bytes of an index: what it is, and the version of the format.
 const MAGIC: &[u8; 8] = b"bm-man\x00\x01";
@@ -16,7 +16,7 @@ const MODE: u8 = 2;
 /// The first bytes of the BLAKE3 of a folder's path inside the snapshot.
 pub(crate) type PathDigest = [u8; 12];
 
-pub(crate) fn path_digest(place: &Arc<Place>) -> PathDigest {
+pub(crate) fn path_digest(place: &Arc<TreePath>) -> PathDigest {
     digest_of(&place.inside())
 }
 
@@ -26,7 +26,7 @@ pub(crate) fn digest_of(inside: &[u8]) -> PathDigest {
 
 /// Where the records of one folder lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct IndexEntry {
     pub(crate) path: PathDigest,
     /// The first bytes of the BLAKE3 of all its records.
     pub(crate) block: [u8; 8],
@@ -40,7 +40,7 @@ pub(crate) struct Entry {
     pub(crate) offset: u64,
 }
 
-impl Entry {
+impl IndexEntry {
     /// Bytes of its records.
     pub(crate) fn length(&self) -> u64 {
         u64::from(self.count) * crate::repository::manifest::record::LENGTH as u64
@@ -78,7 +78,7 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 /// An index as it was read.
 #[derive(Debug, Clone)]
 pub(crate) struct Index {
-    pub(crate) coverage: Coverage,
+    pub(crate) coverage: RecordedFields,
     /// The files that hold records, by number.
     pub(crate) packs: Vec<String>,
     /// Encoded entries, sorted by path.
@@ -87,15 +87,15 @@ pub(crate) struct Index {
 
 impl Index {
     /// An index of `entries`; of several of one path the last counts.
-    pub(crate) fn of(coverage: Coverage, packs: Vec<String>, entries: &[Entry]) -> Self {
-        let entries = entries.iter().flat_map(Entry::encode).collect();
+    pub(crate) fn of(coverage: RecordedFields, packs: Vec<String>, entries: &[IndexEntry]) -> Self {
+        let entries = entries.iter().flat_map(IndexEntry::encode).collect();
         Self { coverage, packs, entries }
     }
 
     /// The bytes of the file.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
-        let Coverage { owner, mode, granularity_ns } = self.coverage;
+        let RecordedFields { owner, mode, granularity_ns } = self.coverage;
         bytes.push(u8::from(owner) * OWNER + u8::from(mode) * MODE);
         bytes.extend(granularity_ns.to_le_bytes());
         bytes.extend((self.packs.len() as u16).to_le_bytes());
@@ -129,8 +129,11 @@ impl Index {
         if magic != MAGIC || granularity_ns == 0 {
             return None;
         }
-        let coverage =
-            Coverage { owner: head[0] & OWNER != 0, mode: head[0] & MODE != 0, granularity_ns };
+        let coverage = RecordedFields {
+            owner: head[0] & OWNER != 0,
+            mode: head[0] & MODE != 0,
+            granularity_ns,
+        };
         let mut packs = Vec::new();
         for _ in 0..u16::from_le_bytes(array(head, 5)) {
             let (length, after) = rest.split_first()?;
@@ -148,13 +151,13 @@ impl Index {
     }
 
     /// The same without some folders.
-    pub(crate) fn without(self, left_out: impl Fn(&Entry) -> bool) -> Self {
+    pub(crate) fn without(self, left_out: impl Fn(&IndexEntry) -> bool) -> Self {
         let entries = self.iter().filter(|entry| !left_out(entry)).collect::<Vec<_>>();
         Self::of(self.coverage, self.packs, &entries)
     }
 
     /// All entries, by their paths.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Entry> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = IndexEntry> {
         (0..self.len()).map(|number| self.entry(number))
     }
 
@@ -163,12 +166,12 @@ impl Index {
         self.entries.len() / LENGTH
     }
 
-    pub(crate) fn entry(&self, number: usize) -> Entry {
-        Entry::decode(&self.entries[number * LENGTH..(number + 1) * LENGTH])
+    pub(crate) fn entry(&self, number: usize) -> IndexEntry {
+        IndexEntry::decode(&self.entries[number * LENGTH..(number + 1) * LENGTH])
     }
 
     /// The entry of a folder.
-    pub(crate) fn find(&self, path: &PathDigest) -> Option<Entry> {
+    pub(crate) fn find(&self, path: &PathDigest) -> Option<IndexEntry> {
         let (mut low, mut high) = (0, self.len());
         while low < high {
             let middle = low.midpoint(high);
@@ -189,8 +192,8 @@ mod tests {
 
     use super::*;
 
-    fn entry(number: u64) -> Entry {
-        Entry {
+    fn entry(number: u64) -> IndexEntry {
+        IndexEntry {
             path: digest_of(&number.to_le_bytes()),
             block: [3; 8],
             own: [4; 6],
@@ -200,10 +203,10 @@ mod tests {
         }
     }
 
-    fn index(count: u64) -> (Index, Vec<Entry>) {
+    fn index(count: u64) -> (Index, Vec<IndexEntry>) {
         let mut entries: Vec<_> = (0..count).map(entry).collect();
         entries.sort_by_key(|entry| entry.path);
-        let coverage = Coverage { owner: true, mode: false, granularity_ns: 100 };
+        let coverage = RecordedFields { owner: true, mode: false, granularity_ns: 100 };
         (Index::of(coverage, vec!["a".to_owned(), "bc".to_owned()], &entries), entries)
     }
 

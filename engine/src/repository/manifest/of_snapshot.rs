@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::entry::tree_path::Place;
+use crate::entry::tree_path::TreePath;
 use crate::entry::{Kind, c_name};
 use crate::fs::capabilities::probe;
 use crate::fs::dir::Dir;
@@ -15,7 +15,7 @@ use crate::fs::file_system::tells_inodes;
 use crate::fs::traverse::{Visitor, explore};
 use crate::repository::manifest::changes::Changes;
 use crate::repository::manifest::read::Reader;
-use crate::repository::manifest::record::{Content, NameDigest, name_digest};
+use crate::repository::manifest::record::{NameDigest, RecordedHash, name_digest};
 use crate::repository::manifest::write::{Finished, Writer};
 use crate::repository::store::Store;
 use crate::repository::{Repository, folder_name, manifest};
@@ -24,7 +24,7 @@ use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::workers;
 
 /// Hashes of files that cannot bear them, by inode number.
-pub(crate) type Hashes = HashMap<u64, Content>;
+pub(crate) type Hashes = HashMap<u64, RecordedHash>;
 
 /// A snapshot, and its manifest if it has one.
 struct Recorded {
@@ -91,7 +91,7 @@ pub(crate) fn write(
         altered: AtomicBool::new(false),
         failed: Mutex::default(),
     };
-    explore(&top, &Place::top(None), workers(), &visit);
+    explore(&top, &TreePath::top(None), workers(), &visit);
     let altered = visit.altered.load(Ordering::Relaxed);
     let failed = unpoisoned(visit.failed.into_inner());
     let unfinished = c_name(unfinished)?;
@@ -147,7 +147,7 @@ fn names(dir: &Dir, mut each: impl FnMut(&CStr, bool)) -> io::Result<Names> {
 
 impl Visit<'_> {
     /// Whether the folder `place` of the base has the same entries, and its records have all that is known of them.
-    fn is_as_in_base(&self, place: &Arc<Place>, here: &Names, base: &Dir) -> bool {
+    fn is_as_in_base(&self, place: &Arc<TreePath>, here: &Names, base: &Dir) -> bool {
         let is_same = self.known && names(base, |_, _| {}).is_ok_and(|base| base == *here);
         let lacks_none = |base: &Recorded| {
             let Ok(Some(records)) = base.manifest.folder(place) else { return false };
@@ -162,7 +162,7 @@ impl Visit<'_> {
 impl Visitor for Visit<'_> {
     fn folder(
         &self,
-        place: &Arc<Place>,
+        place: &Arc<TreePath>,
         dir: &Dir,
         enter: &mut dyn FnMut(&CStr),
     ) -> io::Result<()> {
@@ -194,7 +194,7 @@ impl Visitor for Visit<'_> {
         Ok(())
     }
 
-    fn failed(&self, _: &Arc<Place>, error: io::Error) {
+    fn failed(&self, _: &Arc<TreePath>, error: io::Error) {
         lock(&self.failed).get_or_insert(error);
     }
 

@@ -8,12 +8,12 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Arc, OnceLock};
 
 use crate::entry::c_name;
-use crate::entry::tree_path::Place;
+use crate::entry::tree_path::TreePath;
 use crate::fs::dir::Dir;
 use crate::repository::manifest::INDEX;
-use crate::repository::manifest::index::{Entry, Index, PathDigest, digest_of};
+use crate::repository::manifest::index::{Index, IndexEntry, PathDigest, digest_of};
 use crate::repository::manifest::record::{
-    Coverage, LENGTH, MetaDigest, NameDigest, Record, first,
+    LENGTH, ManifestRecord, MetaDigest, NameDigest, RecordedFields, first,
 };
 
 /// Bytes that one read asks for.
@@ -58,7 +58,7 @@ impl Reader {
     /// Reads all records, and forgets the folders of which they are not whole: nothing shall be linked to
     /// them. Whether there were any.
     pub(crate) fn prove(mut self) -> (Self, bool) {
-        let mut entries: Vec<Entry> = self.index.iter().collect();
+        let mut entries: Vec<IndexEntry> = self.index.iter().collect();
         entries.sort_unstable_by_key(|entry| (entry.pack, entry.offset));
         entries.retain(|entry| self.recorded(entry, Some(&|_| false)).is_err());
         let broken: HashSet<PathDigest> = entries.iter().map(|entry| entry.path).collect();
@@ -69,7 +69,7 @@ impl Reader {
     }
 
     /// What the digests of metadata cover.
-    pub(crate) fn coverage(&self) -> Coverage {
+    pub(crate) fn coverage(&self) -> RecordedFields {
         self.index.coverage
     }
 
@@ -77,7 +77,7 @@ impl Reader {
     ///
     /// # Errors
     /// `InvalidData` when it is not whole; the system's.
-    pub(crate) fn folder(&self, place: &Arc<Place>) -> io::Result<Option<Recorded>> {
+    pub(crate) fn folder(&self, place: &Arc<TreePath>) -> io::Result<Option<Recorded>> {
         self.folder_at(&place.inside())
     }
 
@@ -90,7 +90,7 @@ impl Reader {
     }
 
     /// The records of a folder, or those `only` of some names.
-    pub(crate) fn recorded(&self, entry: &Entry, only: Only<'_>) -> io::Result<Recorded> {
+    pub(crate) fn recorded(&self, entry: &IndexEntry, only: Only<'_>) -> io::Result<Recorded> {
         let number = usize::from(entry.pack);
         let pack = self.packs.get(number).ok_or(io::ErrorKind::InvalidData)?;
         let file = match pack.get() {
@@ -109,7 +109,11 @@ impl Reader {
 type Only<'a> = Option<&'a dyn Fn(&NameDigest) -> bool>;
 
 /// Reads the records of a folder from its pack, or those `only` of some names, and proves them all.
-pub(crate) fn records(pack: &File, entry: &Entry, only: Only<'_>) -> io::Result<Vec<Record>> {
+pub(crate) fn records(
+    pack: &File,
+    entry: &IndexEntry,
+    only: Only<'_>,
+) -> io::Result<Vec<ManifestRecord>> {
     let mut found = Vec::new();
     let mut hasher = blake3::Hasher::new();
     let (mut at, end) = (entry.offset, entry.offset.saturating_add(entry.length()));
@@ -123,8 +127,8 @@ pub(crate) fn records(pack: &File, entry: &Entry, only: Only<'_>) -> io::Result<
         })?;
         hasher.update(part);
         let (all, _) = part.as_chunks::<LENGTH>();
-        let wanted = |record: &Record| only.is_none_or(|only| only(&record.name));
-        found.extend(all.iter().map(Record::decode).filter(wanted));
+        let wanted = |record: &ManifestRecord| only.is_none_or(|only| only(&record.name));
+        found.extend(all.iter().map(ManifestRecord::decode).filter(wanted));
         at += count as u64;
     }
     if first::<8>(&hasher.finalize()) != entry.block {
@@ -141,12 +145,12 @@ pub(crate) struct Recorded {
     /// How many entries it has.
     pub(crate) count: usize,
     /// Its entries, or a part of them, sorted by their names.
-    pub(crate) records: Vec<Record>,
+    pub(crate) records: Vec<ManifestRecord>,
 }
 
 impl Recorded {
     /// The record of an entry.
-    pub(crate) fn get(&self, name: &NameDigest) -> Option<&Record> {
+    pub(crate) fn get(&self, name: &NameDigest) -> Option<&ManifestRecord> {
         let found = self.records.binary_search_by(|record| record.name.cmp(name)).ok()?;
         self.records.get(found)
     }

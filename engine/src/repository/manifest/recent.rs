@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use crate::repository::manifest::read::{Reader, Recorded};
-use crate::repository::manifest::record::{Content, name_digest};
+use crate::repository::manifest::record::{RecordedHash, name_digest};
 use crate::threads::lock::lock;
 
 /// So many records are held at most, but for those of the last folders.
@@ -29,7 +29,7 @@ impl Recent {
     ///
     /// # Errors
     /// `InvalidData` when the records of the folder are not whole; the system's.
-    pub(crate) fn content(&self, inside: Vec<u8>, name: &CStr) -> io::Result<Option<Content>> {
+    pub(crate) fn content(&self, inside: Vec<u8>, name: &CStr) -> io::Result<Option<RecordedHash>> {
         let Some(folder) = self.folder(inside)? else { return Ok(None) };
         let record = folder.get(&name_digest(name));
         Ok(record.map(|record| record.content).filter(|content| content.is_known()))

@@ -22,9 +22,9 @@ pub(crate) type MetaDigest = [u8; META];
 /// The first bytes of the BLAKE3 of a file's content; all zero where it is not known, and for anything
 /// that is no file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Content(pub(crate) [u8; CONTENT]);
+pub(crate) struct RecordedHash(pub(crate) [u8; CONTENT]);
 
-impl Content {
+impl RecordedHash {
     /// Whether a hash is recorded.
     pub(crate) fn is_known(self) -> bool {
         self != Self::default()
@@ -56,13 +56,13 @@ impl Content {
 
 /// An entry of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct ManifestRecord {
     pub(crate) name: NameDigest,
     pub(crate) meta: MetaDigest,
-    pub(crate) content: Content,
+    pub(crate) content: RecordedHash,
 }
 
-impl Record {
+impl ManifestRecord {
     /// A short number for what is recorded of an inode: the same for all its names.
     pub(crate) fn fingerprint(&self) -> u64 {
         let mut bytes = [0; 8];
@@ -85,21 +85,21 @@ impl Record {
         name.copy_from_slice(&bytes[..NAME]);
         meta.copy_from_slice(&bytes[NAME..NAME + META]);
         content.copy_from_slice(&bytes[NAME + META..]);
-        Self { name, meta, content: Content(content) }
+        Self { name, meta, content: RecordedHash(content) }
     }
 }
 
 /// What the digests of metadata cover: what the destination itself holds, and not what its mount
 /// options say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Coverage {
+pub(crate) struct RecordedFields {
     pub(crate) owner: bool,
     pub(crate) mode: bool,
     /// Times are rounded down to a multiple of it, nanoseconds.
     pub(crate) granularity_ns: u32,
 }
 
-impl From<&Abilities> for Coverage {
+impl From<&Abilities> for RecordedFields {
     fn from(abilities: &Abilities) -> Self {
         Self {
             owner: abilities.owner,
@@ -109,7 +109,7 @@ impl From<&Abilities> for Coverage {
     }
 }
 
-impl Coverage {
+impl RecordedFields {
     /// Everything.
     pub(crate) const ALL: Self = Self { owner: true, mode: true, granularity_ns: 1 };
 
@@ -200,7 +200,7 @@ mod tests {
         }
     }
 
-    const ALL: Coverage = Coverage::ALL;
+    const ALL: RecordedFields = RecordedFields::ALL;
 
     #[test]
     fn each_value_that_is_covered_changes_the_digest() {
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_the_destination_does_not_hold_is_not_covered() {
-        let coarse = Coverage { owner: false, mode: false, granularity_ns: 2_000_000_000 };
+        let coarse = RecordedFields { owner: false, mode: false, granularity_ns: 2_000_000_000 };
         let mut other = meta(Kind::File);
         let before = coarse.digest(&other, None, false);
         (other.uid, other.gid, other.mode) = (8, 8, 0o777);
@@ -243,12 +243,12 @@ mod tests {
 
     #[test]
     fn a_record_comes_back_as_it_was_written() {
-        let content = Content::new(Method::Plain, &blake3::hash(b"x"));
-        let record = Record { name: name_digest(c"a"), meta: [7; META], content };
-        assert_eq!(Record::decode(&record.encode()), record);
+        let content = RecordedHash::new(Method::Plain, &blake3::hash(b"x"));
+        let record = ManifestRecord { name: name_digest(c"a"), meta: [7; META], content };
+        assert_eq!(ManifestRecord::decode(&record.encode()), record);
         assert!(content.is(&blake3::hash(b"x")) && !content.is(&blake3::hash(b"y")));
-        let runs = Content::new(Method::Runs, &blake3::hash(b"x"));
+        let runs = RecordedHash::new(Method::Runs, &blake3::hash(b"x"));
         assert!(runs.method() == Method::Runs && runs != content && runs.is(&blake3::hash(b"x")));
-        assert!(content.is_known() && !Content::default().is_known());
+        assert!(content.is_known() && !RecordedHash::default().is_known());
     }
 }

@@ -7,16 +7,17 @@ use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
-use crate::entry::tree_path::Place;
+use crate::entry::tree_path::TreePath;
 use crate::entry::{Kind, Meta, c_name};
 use crate::fs::dir::Dir;
 use crate::fs::metadata::xattrs;
 use crate::fs::small_file::give;
 use crate::repository::manifest::changes::{Changes, Origin};
-use crate::repository::manifest::index::{Entry, PathDigest, path_digest};
+use crate::repository::manifest::index::{IndexEntry, PathDigest, path_digest};
 use crate::repository::manifest::read::{Reader, records};
 use crate::repository::manifest::record::{
-    Content, Coverage, LENGTH, MetaDigest, NameDigest, Record, first, name_digest,
+    LENGTH, ManifestRecord, MetaDigest, NameDigest, RecordedFields, RecordedHash, first,
+    name_digest,
 };
 use crate::repository::manifest::remove;
 use crate::threads::lock::lock;
@@ -33,11 +34,11 @@ pub(crate) struct Writer {
     /// The name of the pack that is written.
     pub(super) pack: String,
     pub(super) base: Option<Reader>,
-    pub(super) coverage: Coverage,
+    pub(super) coverage: RecordedFields,
     /// Whether listings tell inodes.
     pub(super) known: bool,
     /// Of files of which neither the base nor an attribute tells it, by inode number.
-    hashes: Arc<HashMap<u64, Content>>,
+    hashes: Arc<HashMap<u64, RecordedHash>>,
     pub(super) state: Mutex<State>,
     pub(super) failed: Mutex<Option<io::Error>>,
 }
@@ -46,12 +47,12 @@ pub(crate) struct Writer {
 pub(super) struct State {
     pub(super) pack: Option<BufWriter<File>>,
     pub(super) length: u64,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<IndexEntry>,
 }
 
 /// A folder of the snapshot that is as it will be.
 pub(crate) struct Finished<'a> {
-    pub(crate) place: &'a Arc<Place>,
+    pub(crate) place: &'a Arc<TreePath>,
     pub(crate) here: &'a Dir,
     pub(crate) base: Option<&'a Dir>,
     pub(crate) changes: &'a Changes,
@@ -70,7 +71,7 @@ impl Writer {
         all: io::Result<Dir>,
         name: &str,
         base: Option<Reader>,
-        coverage: Coverage,
+        coverage: RecordedFields,
         known: bool,
     ) -> Self {
         let made = all.and_then(|all| {
@@ -98,7 +99,11 @@ impl Writer {
     }
 
     /// Calls the pack `pack`, and records these `hashes`, by inode number, where no other is known.
-    pub(crate) fn recording(mut self, pack: String, hashes: Arc<HashMap<u64, Content>>) -> Self {
+    pub(crate) fn recording(
+        mut self,
+        pack: String,
+        hashes: Arc<HashMap<u64, RecordedHash>>,
+    ) -> Self {
         (self.pack, self.hashes) = (pack, hashes);
         self
     }
@@ -128,13 +133,13 @@ impl Writer {
                 && !folder.partial
                 && self.is_comparable()
         }) {
-            return lock(&self.state).entries.push(Entry { own, ..base });
+            return lock(&self.state).entries.push(IndexEntry { own, ..base });
         }
         self.result(self.build(folder, path, own, base));
     }
 
     /// Sets what a folder that was recorded is itself, when it got its mode late.
-    pub(crate) fn set_own(&self, place: &Arc<Place>, meta: &Meta) {
+    pub(crate) fn set_own(&self, place: &Arc<TreePath>, meta: &Meta) {
         let path = path_digest(place);
         let mut state = lock(&self.state);
         if let Some(entry) = state.entries.iter_mut().rfind(|entry| entry.path == path)
@@ -155,7 +160,7 @@ impl Writer {
         folder: &Finished<'_>,
         path: PathDigest,
         own: MetaDigest,
-        base: Option<Entry>,
+        base: Option<IndexEntry>,
     ) -> io::Result<()> {
         // Of a very large folder a part of all names at a time is held, by the first two bytes of their digests.
         let names = folder.seen.max(base.map_or(0, |base| base.count as usize));
@@ -171,7 +176,7 @@ impl Writer {
             let mut records =
                 self.part(folder, &path, base.as_ref(), state.as_deref_mut(), &held)?;
             records.sort_unstable_by_key(|record| record.name);
-            let bytes: Vec<u8> = records.iter().flat_map(Record::encode).collect();
+            let bytes: Vec<u8> = records.iter().flat_map(ManifestRecord::encode).collect();
             let state = state.get_or_insert_with(|| lock(&self.state));
             self.append(state, &bytes, &mut written)?;
         }
@@ -215,10 +220,10 @@ impl Writer {
         &self,
         folder: &Finished<'_>,
         path: &PathDigest,
-        base: Option<&Entry>,
+        base: Option<&IndexEntry>,
         state: Option<&mut State>,
         held: &dyn Fn(&NameDigest) -> bool,
-    ) -> io::Result<Vec<Record>> {
+    ) -> io::Result<Vec<ManifestRecord>> {
         let known = self.base_records(base, held);
         let inodes = self.base_inodes(folder, known.is_empty(), held)?;
         let earlier = if folder.partial { self.earlier(path, state)? } else { HashMap::new() };
@@ -246,7 +251,7 @@ impl Writer {
             };
             let record = match linked {
                 Some(record) if self.is_comparable() => {
-                    Ok(Record { content: content.unwrap_or(record.content), ..*record })
+                    Ok(ManifestRecord { content: content.unwrap_or(record.content), ..*record })
                 }
                 _ => self.record(folder.here, entry.name, name, content, earlier.get(&name)),
             };
@@ -268,9 +273,9 @@ impl Writer {
         here: &Dir,
         name: &CStr,
         digest: NameDigest,
-        content: Option<Content>,
-        earlier: Option<&Record>,
-    ) -> io::Result<Record> {
+        content: Option<RecordedHash>,
+        earlier: Option<&ManifestRecord>,
+    ) -> io::Result<ManifestRecord> {
         let meta = here.stat(name)?;
         let target = match meta.kind {
             Kind::Symlink => Some(here.read_link(name)?),
@@ -284,17 +289,17 @@ impl Writer {
                 let earlier = earlier.map(|earlier| earlier.content);
                 earlier.filter(|it| it.is_known()).unwrap_or_else(|| by_attribute(here, name))
             }
-            _ => Content::default(),
+            _ => RecordedHash::default(),
         };
-        Ok(Record { name: digest, meta: of_meta, content })
+        Ok(ManifestRecord { name: digest, meta: of_meta, content })
     }
 
     /// The base's records of a folder; none where they are not whole.
     fn base_records(
         &self,
-        base: Option<&Entry>,
+        base: Option<&IndexEntry>,
         held: &dyn Fn(&NameDigest) -> bool,
-    ) -> HashMap<NameDigest, Record> {
+    ) -> HashMap<NameDigest, ManifestRecord> {
         let (Some(reader), Some(base)) = (&self.base, base) else { return HashMap::new() };
         let Ok(found) = reader.recorded(base, Some(held)) else { return HashMap::new() };
         found.records.into_iter().map(|record| (record.name, record)).collect()
@@ -324,7 +329,7 @@ impl Writer {
         &self,
         path: &PathDigest,
         state: Option<&mut State>,
-    ) -> io::Result<HashMap<NameDigest, Record>> {
+    ) -> io::Result<HashMap<NameDigest, ManifestRecord>> {
         let found = match state {
             Some(state) => self.recorded_earlier(path, state),
             None => self.recorded_earlier(path, &mut lock(&self.state)),
@@ -332,14 +337,22 @@ impl Writer {
         Ok(found.into_iter().map(|record| (record.name, record)).collect())
     }
 
-    fn recorded_earlier(&self, path: &PathDigest, state: &mut State) -> io::Result<Vec<Record>> {
+    fn recorded_earlier(
+        &self,
+        path: &PathDigest,
+        state: &mut State,
+    ) -> io::Result<Vec<ManifestRecord>> {
         match state.entries.iter().rfind(|entry| entry.path == *path).copied() {
             Some(entry) => self.read(&entry, state),
             None => Ok(Vec::new()),
         }
     }
 
-    pub(super) fn read(&self, entry: &Entry, state: &mut State) -> io::Result<Vec<Record>> {
+    pub(super) fn read(
+        &self,
+        entry: &IndexEntry,
+        state: &mut State,
+    ) -> io::Result<Vec<ManifestRecord>> {
         if entry.pack == NEW {
             let Some(pack) = &mut state.pack else { return Ok(Vec::new()) };
             pack.flush()?;
@@ -358,8 +371,8 @@ pub(super) struct Written {
 }
 
 impl Written {
-    pub(super) fn entry(&self, path: PathDigest, own: MetaDigest) -> Entry {
-        Entry {
+    pub(super) fn entry(&self, path: PathDigest, own: MetaDigest) -> IndexEntry {
+        IndexEntry {
             path,
             block: first(&self.hasher.finalize()),
             own,
@@ -371,7 +384,7 @@ impl Written {
 }
 
 /// The hash that a file bears.
-fn by_attribute(here: &Dir, name: &CStr) -> Content {
+fn by_attribute(here: &Dir, name: &CStr) -> RecordedHash {
     let found = here.open_file(name).and_then(|file| xattrs::hash_and_method(&file));
-    found.ok().flatten().map(|(method, hash)| Content::new(method, &hash)).unwrap_or_default()
+    found.ok().flatten().map(|(method, hash)| RecordedHash::new(method, &hash)).unwrap_or_default()
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::escape::{shown, unshown};
-use crate::entry::preserve::Keep;
+use crate::entry::preserve::Preserve;
 use crate::filter::filters::{FilterOption, Filters};
 use crate::filter::options::Outside;
 use crate::job::Job;
@@ -181,15 +181,15 @@ impl Coverage {
     }
 
     /// Which kinds and sizes of entries were taken.
-    pub(crate) fn keep(&self) -> Keep {
-        Keep {
+    pub(crate) fn keep(&self) -> Preserve {
+        Preserve {
             symlinks: self.symlinks,
             devices: self.devices,
             specials: self.specials,
             safe_links: self.safe_links,
             max_size: self.max_size,
             min_size: self.min_size,
-            ..Keep::default()
+            ..Preserve::default()
         }
     }
 }

@@ -57,7 +57,7 @@ fn read(repository: &Repository, snapshot: &SnapshotName) -> io::Result<Option<M
 
 /// What of a snapshot is known to be damaged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Damage {
+pub(crate) struct DamageRecord {
     /// The paths inside.
     pub(crate) paths: HashSet<Vec<u8>>,
     /// Why the mark cannot be read: then any file may be.
@@ -65,13 +65,13 @@ pub(crate) struct Damage {
 }
 
 /// What of a snapshot is known to be damaged.
-pub(crate) fn damage(repository: &Repository, snapshot: &SnapshotName) -> Damage {
+pub(crate) fn damage(repository: &Repository, snapshot: &SnapshotName) -> DamageRecord {
     match read(repository, snapshot) {
         Ok(marks) => {
             let paths = marks.unwrap_or_default().into_keys().filter(|path| !path.is_empty());
-            Damage { paths: paths.collect(), unknown: None }
+            DamageRecord { paths: paths.collect(), unknown: None }
         }
-        Err(error) => Damage { unknown: Some(error.to_string()), ..Damage::default() },
+        Err(error) => DamageRecord { unknown: Some(error.to_string()), ..DamageRecord::default() },
     }
 }
 
@@ -126,7 +126,7 @@ mod tests {
         let torn = damage(&repository, &name);
         assert!(torn.paths.is_empty() && torn.unknown.is_some(), "any file may be damaged");
         store(&repository, &name, &Marks::new(), "now").unwrap();
-        assert_eq!(damage(&repository, &name), Damage::default());
+        assert_eq!(damage(&repository, &name), DamageRecord::default());
         assert!(!crate::repository::records::damage::is_damaged(&repository, &name));
     }
 }

@@ -9,27 +9,27 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::escape::{shown, unshown};
-use crate::entry::overlay::{Record, Records};
-use crate::entry::tree_path::Place;
+use crate::entry::overlay::{SidecarRecord, SidecarRecords};
+use crate::entry::tree_path::TreePath;
 use crate::fs::dir::Dir;
 use crate::fs::small_file::{create_state, make_if_missing};
 
 /// A line of a folder's file.
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct SidecarLine {
     name: String,
     #[serde(flatten)]
-    record: Record,
+    record: SidecarRecord,
 }
 
 /// The records of one snapshot; none where everything could be held.
-pub(crate) struct Kept(Option<Dir>);
+pub(crate) struct Sidecar(Option<Dir>);
 
-fn file_name(place: &Arc<Place>) -> io::Result<CString> {
+fn file_name(place: &Arc<TreePath>) -> io::Result<CString> {
     crate::entry::c_name(blake3::hash(&place.inside()).to_hex().as_str())
 }
 
-impl Kept {
+impl Sidecar {
     /// Opens the records of the snapshot `name` in `all`, the folder of all records.
     ///
     /// # Errors
@@ -66,17 +66,19 @@ impl Kept {
     ///
     /// # Errors
     /// The system's; lines that cannot be read are passed over: the entry then counts as changed.
-    pub(crate) fn load(&self, place: &Arc<Place>) -> io::Result<Records> {
-        let Some(dir) = &self.0 else { return Ok(Records::new()) };
+    pub(crate) fn load(&self, place: &Arc<TreePath>) -> io::Result<SidecarRecords> {
+        let Some(dir) = &self.0 else { return Ok(SidecarRecords::new()) };
         let file = match dir.open_file(&file_name(place)?) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Records::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(SidecarRecords::new());
+            }
             Err(error) => return Err(error),
         };
-        let mut records = Records::new();
+        let mut records = SidecarRecords::new();
         // Bytes: what a bad disk made of a line need not be text.
         for line in BufReader::new(file).split(b'\n') {
-            if let Ok(Line { name, record }) = serde_json::from_slice(&line?)
+            if let Ok(SidecarLine { name, record }) = serde_json::from_slice(&line?)
                 && let Some(Ok(name)) = unshown(&name).map(CString::new)
             {
                 records.insert(name, record);
@@ -91,8 +93,8 @@ impl Kept {
     /// The system's.
     pub(crate) fn store(
         &self,
-        place: &Arc<Place>,
-        records: &Records,
+        place: &Arc<TreePath>,
+        records: &SidecarRecords,
         sync: bool,
     ) -> io::Result<()> {
         let Some(dir) = &self.0 else { return Ok(()) };
@@ -104,7 +106,7 @@ impl Kept {
         }
         let mut file = BufWriter::new(create_state(dir, &name)?);
         for (name, record) in records {
-            let line = Line { name: shown(name.to_bytes()), record: record.clone() };
+            let line = SidecarLine { name: shown(name.to_bytes()), record: record.clone() };
             serde_json::to_writer(&mut file, &line)?;
             file.write_all(b"\n")?;
         }
@@ -128,11 +130,11 @@ mod tests {
         ) {
             let folder = tempfile::tempdir().unwrap();
             let all = Dir::at(folder.path()).unwrap();
-            let kept = Kept::create(&all, c"snapshot").unwrap();
-            let place = Place::top(None);
+            let kept = Sidecar::create(&all, c"snapshot").unwrap();
+            let place = TreePath::top(None);
             let names: Vec<_> = (0..5).map(|n| crate::entry::c_name(format!("name {n}")).unwrap()).collect();
-            let record = |n: u32| Record { uid: Some(n), target: Some(shown(b"t\xff")), ..Record::default() };
-            let records: Records = names.iter().cloned().zip((0..5).map(record)).collect();
+            let record = |n: u32| SidecarRecord { uid: Some(n), target: Some(shown(b"t\xff")), ..SidecarRecord::default() };
+            let records: SidecarRecords = names.iter().cloned().zip((0..5).map(record)).collect();
             kept.store(&place, &records, false).unwrap();
             let path = folder.path().join("snapshot").join(file_name(&place).unwrap().to_str().unwrap());
             let mut text = std::fs::read(&path).unwrap();
@@ -151,19 +153,19 @@ mod tests {
     fn records_come_back_as_they_were_stored() {
         let folder = tempfile::tempdir().unwrap();
         let all = Dir::at(folder.path()).unwrap();
-        let kept = Kept::create(&all, c"snapshot").unwrap();
-        let place = Place::top(None).child(c"a\xff\n", None);
-        let record = Record {
+        let kept = Sidecar::create(&all, c"snapshot").unwrap();
+        let place = TreePath::top(None).child(c"a\xff\n", None);
+        let record = SidecarRecord {
             uid: Some(5),
             target: Some(shown(b"t\xff")),
             xattrs: vec![(shown(b"user.x"), shown(b"\0\x01"))],
-            ..Record::default()
+            ..SidecarRecord::default()
         };
-        let records = Records::from([(c"name \xff".to_owned(), record)]);
+        let records = SidecarRecords::from([(c"name \xff".to_owned(), record)]);
         kept.store(&place, &records, true).unwrap();
         assert_eq!(kept.load(&place).unwrap(), records);
-        assert_eq!(kept.load(&Place::top(None)).unwrap(), Records::new());
-        kept.store(&place, &Records::new(), false).unwrap();
-        assert_eq!(kept.load(&place).unwrap(), Records::new());
+        assert_eq!(kept.load(&TreePath::top(None)).unwrap(), SidecarRecords::new());
+        kept.store(&place, &SidecarRecords::new(), false).unwrap();
+        assert_eq!(kept.load(&place).unwrap(), SidecarRecords::new());
     }
 }

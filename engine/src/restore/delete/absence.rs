@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use serde::Deserialize;
 
 use crate::entry::escape::unshown;
-use crate::entry::preserve::Keep;
+use crate::entry::preserve::Preserve;
 use crate::entry::{Kind, Listed};
 use crate::filter::filters::Filters;
 use crate::filter::scope::{Scope, Texts};
@@ -59,15 +59,15 @@ pub struct Absence {
     /// Paths inside the snapshot that the run could not read, store or enter, and why.
     unseen: HashMap<Vec<u8>, &'static str>,
     /// What left out entries by rule.
-    rules: Option<Rules>,
+    rules: Option<RecordedRules>,
 }
 
 /// The rules by which a run left out entries.
 #[derive(Debug)]
-struct Rules {
+struct RecordedRules {
     filters: Arc<Filters>,
     selection: Option<Selection>,
-    keep: Keep,
+    keep: Preserve,
     prune_empty: bool,
     /// The rule files and tags of folders, by the folders' paths on the source.
     texts: HashMap<Vec<u8>, Texts>,
@@ -81,12 +81,12 @@ const BY_RULE: &str = "the rules of the run left it out (--delete-excluded remov
 
 /// The part of a report that lists what went wrong.
 #[derive(Deserialize)]
-struct Told {
-    problems: Vec<ToldProblem>,
+struct ReportedProblems {
+    problems: Vec<ReportedProblem>,
 }
 
 #[derive(Deserialize)]
-struct ToldProblem {
+struct ReportedProblem {
     path: String,
     instead: String,
 }
@@ -122,18 +122,26 @@ impl Repository {
 }
 
 /// A report with all problems that it lists.
-fn reported(repository: &Repository, snapshot: &SnapshotName) -> Option<(Report, Told)> {
+fn reported(
+    repository: &Repository,
+    snapshot: &SnapshotName,
+) -> Option<(Report, ReportedProblems)> {
     let text = repository.read(Store::Reports, &report_file(&snapshot.to_string()))?;
     Some((serde_json::from_slice(&text).ok()?, serde_json::from_slice(&text).ok()?))
 }
 
 impl Absence {
-    fn of(report: &Report, told: Told, excluded: bool, doubts: &mut Vec<Doubt>) -> Self {
+    fn of(
+        report: &Report,
+        told: ReportedProblems,
+        excluded: bool,
+        doubts: &mut Vec<Doubt>,
+    ) -> Self {
         let roots = Roots::of_report(report);
         let mut unseen = HashMap::new();
         let mut is_whole = told.problems.len() as u64 >= report.counts.problems;
         // What the snapshot holds of these is all that there was.
-        let is_there = |problem: &ToldProblem| {
+        let is_there = |problem: &ReportedProblem| {
             matches!(problem.instead.as_str(), "last_read" | "partly" | "all_of_it")
         };
         for problem in told.problems.iter().filter(|problem| !is_there(problem)) {
@@ -155,7 +163,7 @@ impl Absence {
         if !is_whole {
             doubts.push(Doubt::ReportNotWhole);
         }
-        let rules = coverage.and_then(Rules::of);
+        let rules = coverage.and_then(RecordedRules::of);
         if rules.is_none() {
             doubts.push(Doubt::NothingRecorded);
         }
@@ -188,7 +196,7 @@ impl Absence {
     }
 }
 
-impl Rules {
+impl RecordedRules {
     /// `None` when they cannot be read back: then nobody knows what they left out.
     fn of(coverage: &Coverage) -> Option<Self> {
         let mut texts: HashMap<Vec<u8>, Texts> = HashMap::new();
@@ -351,14 +359,14 @@ mod tests {
     fn absence(roots: &[(&str, &str)], coverage: Coverage, problems: &[(&str, &str)]) -> Absence {
         let problems = problems
             .iter()
-            .map(|(path, instead)| ToldProblem {
+            .map(|(path, instead)| ReportedProblem {
                 path: (*path).to_owned(),
                 instead: (*instead).to_owned(),
             })
             .collect();
         let mut doubts = Vec::new();
         let report = report(roots, coverage);
-        let absence = Absence::of(&report, Told { problems }, false, &mut doubts);
+        let absence = Absence::of(&report, ReportedProblems { problems }, false, &mut doubts);
         assert_eq!(doubts, []);
         absence
     }
@@ -454,7 +462,7 @@ mod tests {
     fn a_report_that_does_not_tell_enough_is_doubted() {
         let doubts = |report: &Report| {
             let mut doubts = Vec::new();
-            Absence::of(report, Told { problems: Vec::new() }, true, &mut doubts);
+            Absence::of(report, ReportedProblems { problems: Vec::new() }, true, &mut doubts);
             doubts
         };
         let mut old = report(HOME, all());

@@ -7,14 +7,14 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
-use crate::entry::stored::Held;
+use crate::entry::stored::StoredEntry;
 use crate::entry::{Kind, Listed};
 use crate::restore::delete::absence::Absence;
 use crate::restore::outcome::What;
 use crate::restore::targets::Target;
 use crate::restore::walk::entry::size_of;
 use crate::restore::walk::folder::One;
-use crate::restore::walk::{Opened, Shared, Walk};
+use crate::restore::walk::{Opened, RestoreWalk, Shared};
 use crate::snapshot::name::OWN;
 
 /// How deep folders are gone into in which something stays.
@@ -37,14 +37,14 @@ const TOO_MANY: &str = "it holds too much beside something that stays";
 struct Surplus<'a, F> {
     folder: &'a F,
     name: &'a CStr,
-    there: &'a Held,
+    there: &'a StoredEntry,
     /// Its path below the target's top.
     to: &'a [u8],
     /// Its path inside the snapshot.
     inside: &'a [u8],
 }
 
-impl<T: Target> Walk<'_, T> {
+impl<T: Target> RestoreWalk<'_, T> {
     /// Whether surplus entries of `folder` may be removed: only on the file system on which the part of
     /// the target begins that the snapshot holds as a whole.
     /// `names` are those that the snapshot holds in it: in and below a folder that lacks some that its run had stored,

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rustix::io::Errno;
 
 use crate::entry::escape::unshown;
-use crate::entry::overlay::{Record, Records};
-use crate::entry::preserve::Keep;
-use crate::entry::stored::Held;
+use crate::entry::overlay::{SidecarRecord, SidecarRecords};
+use crate::entry::preserve::Preserve;
+use crate::entry::stored::StoredEntry;
 use crate::entry::{Entry, FileId, Kind, Listed, Xattrs};
 use crate::fs::access::own_umask;
 use crate::fs::capabilities::Abilities;
@@ -171,8 +171,8 @@ impl Local {
             folds_case: false,
             time_granularity_ns: 1,
         };
-        let plain = Keep::default();
-        let whole = Keep { xattrs: true, acls: true, ..plain };
+        let plain = Preserve::default();
+        let whole = Preserve { xattrs: true, acls: true, ..plain };
         Self {
             backups: repository.id,
             whole: MetadataWriter::new(whole, abilities.clone()),
@@ -219,7 +219,7 @@ impl Local {
     }
 
     /// What the system refused, but for attributes that are there all the same.
-    fn shortfall(&self, fd: impl AsFd, record: Record) -> Shortfall {
+    fn shortfall(&self, fd: impl AsFd, record: SidecarRecord) -> Shortfall {
         let plain = |pair: &(String, String)| Some((unshown(&pair.0)?, unshown(&pair.1)?));
         let refused: Xattrs = record.xattrs.iter().filter_map(plain).collect();
         let there = if refused.is_empty() { Ok(Vec::new()) } else { xattrs::read_held(fd, ALL) };
@@ -299,8 +299,8 @@ impl Target for Local {
         Ok(entered)
     }
 
-    fn look(&self, folder: &Dir, name: &CStr) -> io::Result<Option<Held>> {
-        crate::fs::lookup::held(folder, name, &Records::new(), ALL)
+    fn look(&self, folder: &Dir, name: &CStr) -> io::Result<Option<StoredEntry>> {
+        crate::fs::lookup::held(folder, name, &SidecarRecords::new(), ALL)
     }
 
     fn names(&self, folder: &Dir, _: usize) -> io::Result<Option<Vec<CString>>> {

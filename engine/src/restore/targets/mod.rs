@@ -10,7 +10,7 @@ pub mod temporary;
 use std::ffi::{CStr, CString};
 use std::io;
 
-use crate::entry::stored::Held;
+use crate::entry::stored::StoredEntry;
 use crate::entry::{Entry, FileId, Listed};
 use crate::repository::content::{Content, StoreError};
 
@@ -132,7 +132,7 @@ pub trait Target: Send + Sync {
     fn enter(&self, folder: &Self::Folder, name: &CStr) -> io::Result<Self::Folder>;
 
     /// What `name` is; `None` when there is nothing.
-    fn look(&self, folder: &Self::Folder, name: &CStr) -> io::Result<Option<Held>>;
+    fn look(&self, folder: &Self::Folder, name: &CStr) -> io::Result<Option<StoredEntry>>;
 
     /// All names in the folder; `None` when a target that is not trusted tells more than `most`.
     fn names(&self, folder: &Self::Folder, most: usize) -> io::Result<Option<Vec<CString>>>;

@@ -5,15 +5,15 @@ use std::io;
 
 use rustix::io::Errno;
 
-use crate::entry::stored::Held;
+use crate::entry::stored::StoredEntry;
 use crate::entry::{Entry, FileId};
 use crate::repository::content::{Content, StoreError};
 use crate::restore::targets::{Facts, FileSystem, Shortfall, Spared, Stored, Target};
 
 /// The same place, looked at and never written to: with it a restore tells what it would do.
-pub struct Preview<T>(pub T);
+pub struct PreviewTarget<T>(pub T);
 
-impl<T: Target> Target for Preview<T> {
+impl<T: Target> Target for PreviewTarget<T> {
     /// `None`: a folder that would be made.
     type Folder = Option<T::Folder>;
 
@@ -45,7 +45,7 @@ impl<T: Target> Target for Preview<T> {
         }
     }
 
-    fn look(&self, folder: &Self::Folder, name: &CStr) -> io::Result<Option<Held>> {
+    fn look(&self, folder: &Self::Folder, name: &CStr) -> io::Result<Option<StoredEntry>> {
         folder.as_ref().map_or(Ok(None), |folder| self.0.look(folder, name))
     }
 

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::entry::tree_path::Place;
+use crate::entry::tree_path::TreePath;
 use crate::entry::{Extra, FileId, Kind, Listed, Xattrs};
 use crate::fs::dir::Dir;
 use crate::fs::traverse::{Visitor, explore};
@@ -27,7 +27,7 @@ pub(super) fn may_remove(
     let doomed = folder.child(name)?;
     let found = AtomicBool::new(false);
     let watch = Watch { outside, backups, spared, found };
-    explore(&doomed, &Place::top(None), 1, &watch);
+    explore(&doomed, &TreePath::top(None), 1, &watch);
     Ok(!watch.found.load(Ordering::Relaxed))
 }
 
@@ -64,7 +64,7 @@ struct Watch<'a> {
 impl Visitor for Watch<'_> {
     fn folder(
         &self,
-        place: &Arc<Place>,
+        place: &Arc<TreePath>,
         dir: &Dir,
         enter: &mut dyn FnMut(&CStr),
     ) -> io::Result<()> {
@@ -112,7 +112,7 @@ impl Visitor for Watch<'_> {
     }
 
     /// What nobody has looked at stays.
-    fn failed(&self, _: &Arc<Place>, _: io::Error) {
+    fn failed(&self, _: &Arc<TreePath>, _: io::Error) {
         self.found.store(true, Ordering::Relaxed);
     }
 

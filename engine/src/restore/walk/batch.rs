@@ -8,14 +8,14 @@ use crate::fs::dir::Dir;
 use crate::monitor::add;
 use crate::repository::content::{Content, StoreError};
 use crate::restore::outcome::What;
-use crate::restore::plan::{Step, decide};
+use crate::restore::plan::{RestoreStep, decide};
 use crate::restore::targets::{Stored, Target, ToStore};
 use crate::restore::walk::folder::One;
-use crate::restore::walk::{Opened, Shared, Walk};
+use crate::restore::walk::{Opened, RestoreWalk, Shared};
 
 /// One of them.
-struct Waiting<'a, 'w, T: Target> {
-    walk: &'a Walk<'w, T>,
+struct BatchedFile<'a, 'w, T: Target> {
+    walk: &'a RestoreWalk<'w, T>,
     one: One<T::Folder>,
     source: Option<&'a Dir>,
     replace: bool,
@@ -23,7 +23,7 @@ struct Waiting<'a, 'w, T: Target> {
     proved: Cell<bool>,
 }
 
-impl<T: Target> ToStore for Waiting<'_, '_, T> {
+impl<T: Target> ToStore for BatchedFile<'_, '_, T> {
     fn entry(&self) -> &Entry {
         &self.one.entry
     }
@@ -43,7 +43,7 @@ impl<T: Target> ToStore for Waiting<'_, '_, T> {
     }
 }
 
-impl<T: Target> Walk<'_, T> {
+impl<T: Target> RestoreWalk<'_, T> {
     /// Whether an entry is a file that is worth storing together with others.
     pub(crate) fn goes_together(&self, one: &One<T::Folder>) -> bool {
         let meta = &one.wanted.meta;
@@ -72,10 +72,10 @@ impl<T: Target> Walk<'_, T> {
                 }
             };
             match decide(&one.wanted, there.as_ref(), &self.rules) {
-                step @ (Step::Create | Step::Replace) => {
-                    let replace = step == Step::Replace;
+                step @ (RestoreStep::Create | RestoreStep::Replace) => {
+                    let replace = step == RestoreStep::Replace;
                     let proved = Cell::new(false);
-                    waiting.push(Waiting { walk: self, one, source, replace, proved });
+                    waiting.push(BatchedFile { walk: self, one, source, replace, proved });
                 }
                 step => drop(self.single(&one, opened, source, step)),
             }
@@ -85,7 +85,7 @@ impl<T: Target> Walk<'_, T> {
         }
         let files: Vec<&dyn ToStore> = waiting.iter().map(|one| one as &dyn ToStore).collect();
         let stored = self.target.store_all(&opened.to, &files);
-        for (Waiting { one, replace, proved, .. }, stored) in waiting.iter().zip(stored) {
+        for (BatchedFile { one, replace, proved, .. }, stored) in waiting.iter().zip(stored) {
             let what = if *replace { What::Replaced } else { What::Created };
             if stored.is_ok() {
                 self.count_stored(one, proved.get());
@@ -98,6 +98,7 @@ impl<T: Target> Walk<'_, T> {
     pub(crate) fn apart(&self, folder: &Shared<T>, one: &One<T::Folder>) {
         folder.expect();
         let names = vec![one.entry.name.clone()];
-        self.queue.push(crate::restore::walk::folder::Task::Restore(Arc::clone(folder), names));
+        self.queue
+            .push(crate::restore::walk::folder::RestoreTask::Restore(Arc::clone(folder), names));
     }
 }

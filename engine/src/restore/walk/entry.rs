@@ -8,25 +8,25 @@ use rustix::io::Errno;
 
 use crate::entry::Kind;
 use crate::entry::digest::Method;
-use crate::entry::stored::Held;
-use crate::entry::tree_path::Place;
+use crate::entry::stored::StoredEntry;
+use crate::entry::tree_path::TreePath;
 use crate::fs::dir::Dir;
 use crate::fs::metadata::xattrs;
 use crate::monitor::add;
 use crate::repository::content::{Content, Proof, StoreError, is_damaged, read_through};
-use crate::repository::manifest::record::Content as Recorded;
-use crate::restore::outcome::{Line, What};
-use crate::restore::plan::{Step, decide};
+use crate::repository::manifest::record::RecordedHash as Recorded;
+use crate::restore::outcome::{RestoredEntry, What};
+use crate::restore::plan::{RestoreStep, decide};
 use crate::restore::request::RestoreError;
 use crate::restore::targets::{Shortfall, Stored, Target, is_lost};
-use crate::restore::walk::folder::{Folder, One, Task};
-use crate::restore::walk::{Opened, Walk};
+use crate::restore::walk::folder::{One, RestoreFolder, RestoreTask};
+use crate::restore::walk::{Opened, RestoreWalk};
 
 /// Why a folder is not replaced.
 pub(crate) const OCCUPIED: &str =
     "a folder is in its place, and in it something that must not be removed";
 
-impl<T: Target> Walk<'_, T> {
+impl<T: Target> RestoreWalk<'_, T> {
     /// Restores one entry.
     pub(crate) fn entry(&self, one: One<T::Folder>, opened: &Opened<T>, source: Option<&Dir>) {
         add(&self.context.progress.entries, 1);
@@ -46,16 +46,16 @@ impl<T: Target> Walk<'_, T> {
     }
 
     /// Goes into a folder, which is made unless it is there.
-    fn folder(&self, one: One<T::Folder>, opened: &Opened<T>, step: Step) {
+    fn folder(&self, one: One<T::Folder>, opened: &Opened<T>, step: RestoreStep) {
         let (target, name, path) = (self.target, &one.entry.name, one.path());
-        let new = !matches!(step, Step::Keep | Step::Dress);
+        let new = !matches!(step, RestoreStep::Keep | RestoreStep::Dress);
         let made = match step {
-            Step::Leave(why) => {
+            RestoreStep::Leave(why) => {
                 return self.tell(What::Left, &path, true, 0, Some(why.to_owned()));
             }
-            Step::Keep | Step::Dress => Ok(one.inode.get()),
-            Step::Create => target.make_folder(&opened.to, name),
-            Step::Replace | Step::ReplaceFolder => {
+            RestoreStep::Keep | RestoreStep::Dress => Ok(one.inode.get()),
+            RestoreStep::Create => target.make_folder(&opened.to, name),
+            RestoreStep::Replace | RestoreStep::ReplaceFolder => {
                 target.remove(&opened.to, name).and_then(|()| target.make_folder(&opened.to, name))
             }
         };
@@ -64,20 +64,20 @@ impl<T: Target> Walk<'_, T> {
             Err(error) => return self.trouble(&path, true, &error),
         };
         let what = match step {
-            Step::Create => What::Created,
-            Step::Keep => What::Equal,
-            Step::Dress => What::Metadata,
+            RestoreStep::Create => What::Created,
+            RestoreStep::Keep => What::Equal,
+            RestoreStep::Dress => What::Metadata,
             _ => What::Replaced,
         };
         self.tell(what, &path, true, 0, None);
         let to = one.folder.to.child(name, None);
         let One { folder, from, entry, .. } = one;
         let whole = folder.whole || self.is_whole(&from);
-        let child = Folder::below(&folder, Some(from), to, Some(entry), new, whole);
+        let child = RestoreFolder::below(&folder, Some(from), to, Some(entry), new, whole);
         if id.is_some() {
             child.is(id);
         }
-        self.queue.push(Task::List(child));
+        self.queue.push(RestoreTask::List(child));
     }
 
     /// Restores an entry that has no other name among what is restored. Whether it stands there now.
@@ -86,22 +86,22 @@ impl<T: Target> Walk<'_, T> {
         one: &One<T::Folder>,
         opened: &Opened<T>,
         source: Option<&Dir>,
-        step: Step,
+        step: RestoreStep,
     ) -> bool {
         let (entry, path, bytes) = (&one.entry, one.path(), size_of(&one.wanted));
         let store = |replace| self.store(one, opened, source, replace);
         let (what, done) = match step {
-            Step::Keep => {
+            RestoreStep::Keep => {
                 self.tally.count(What::Equal);
                 return true;
             }
-            Step::Leave(why) => {
+            RestoreStep::Leave(why) => {
                 self.tell(What::Left, &path, false, bytes, Some(why.to_owned()));
                 return false;
             }
-            Step::Create => (What::Created, store(false)),
-            Step::Replace => (What::Replaced, store(true)),
-            Step::ReplaceFolder => match self.way_for(one, opened, source) {
+            RestoreStep::Create => (What::Created, store(false)),
+            RestoreStep::Replace => (What::Replaced, store(true)),
+            RestoreStep::ReplaceFolder => match self.way_for(one, opened, source) {
                 Ok(true) => (What::Replaced, store(false)),
                 Ok(false) => {
                     self.tell(What::Left, &path, false, bytes, Some(OCCUPIED.to_owned()));
@@ -109,21 +109,23 @@ impl<T: Target> Walk<'_, T> {
                 }
                 Err(error) => (What::Replaced, Err(error)),
             },
-            Step::Dress if entry.meta.kind != Kind::File => (What::Metadata, store(true)),
-            Step::Dress => match self.target.dress_file(&opened.to, entry, one.inode.get()) {
-                // It has other names, which may be a snapshot's.
-                Err(error) if Errno::from_io_error(&error) == Some(Errno::MLINK) => {
-                    (What::Replaced, store(true))
+            RestoreStep::Dress if entry.meta.kind != Kind::File => (What::Metadata, store(true)),
+            RestoreStep::Dress => {
+                match self.target.dress_file(&opened.to, entry, one.inode.get()) {
+                    // It has other names, which may be a snapshot's.
+                    Err(error) if Errno::from_io_error(&error) == Some(Errno::MLINK) => {
+                        (What::Replaced, store(true))
+                    }
+                    dressed => {
+                        let stored = dressed.map(|shortfall| Stored {
+                            shortfall,
+                            damaged: false,
+                            id: one.inode.get(),
+                        });
+                        (What::Metadata, stored.map_err(StoreError::Target))
+                    }
                 }
-                dressed => {
-                    let stored = dressed.map(|shortfall| Stored {
-                        shortfall,
-                        damaged: false,
-                        id: one.inode.get(),
-                    });
-                    (What::Metadata, stored.map_err(StoreError::Target))
-                }
-            },
+            }
         };
         self.done(one, what, done)
     }
@@ -210,8 +212,8 @@ impl<T: Target> Walk<'_, T> {
 
     /// The hash that the manifest records of a file. The one that the file bears can be written by the
     /// owner of the file.
-    fn manifest_of(&self, from: &Arc<Place>) -> Option<Recorded> {
-        let folder = from.parent().map_or_else(Vec::new, Place::inside);
+    fn manifest_of(&self, from: &Arc<TreePath>) -> Option<Recorded> {
+        let folder = from.parent().map_or_else(Vec::new, TreePath::inside);
         // Records that are not whole prove nothing.
         self.manifest.as_ref()?.content(folder, from.name()).ok().flatten()
     }
@@ -270,7 +272,7 @@ impl<T: Target> Walk<'_, T> {
     ) {
         self.tally.count(what);
         if what != What::Equal {
-            self.sink.line(&Line { what, path: path.to_vec(), folder, bytes, why });
+            self.sink.line(&RestoredEntry { what, path: path.to_vec(), folder, bytes, why });
         }
     }
 
@@ -315,6 +317,6 @@ fn without(shortfall: &Shortfall) -> String {
     format!("restored without its {}", missing.join(", "))
 }
 
-pub(crate) fn size_of(held: &Held) -> u64 {
+pub(crate) fn size_of(held: &StoredEntry) -> u64 {
     if held.meta.kind == Kind::File { held.meta.size } else { 0 }
 }

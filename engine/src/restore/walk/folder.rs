@@ -7,21 +7,21 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use crate::entry::overlay::Records;
-use crate::entry::stored::Held;
-use crate::entry::tree_path::Place;
+use crate::entry::overlay::SidecarRecords;
+use crate::entry::stored::StoredEntry;
+use crate::entry::tree_path::TreePath;
 use crate::entry::{Entry, FileId};
 use crate::fs::dir::Dir;
 use crate::restore::targets::FileSystem;
 use crate::threads::lock::lock;
 
 /// One folder on its way from listed to finished.
-pub(crate) struct Folder<F> {
+pub(crate) struct RestoreFolder<F> {
     /// Where it stands in the snapshot; `None` on the way to what is restored.
-    pub(crate) from: Option<Arc<Place>>,
+    pub(crate) from: Option<Arc<TreePath>>,
     /// Where it stands in the target.
-    pub(crate) to: Arc<Place>,
-    pub(crate) parent: Option<Arc<Folder<F>>>,
+    pub(crate) to: Arc<TreePath>,
+    pub(crate) parent: Option<Arc<RestoreFolder<F>>>,
     /// What it is given when all in it is done; `None` for one that keeps what it has.
     pub(crate) entry: Option<Entry>,
     /// Whether this restore made it.
@@ -44,12 +44,17 @@ pub(crate) struct Open<F> {
     /// `None` on the way to what is restored.
     pub(crate) from: Option<Dir>,
     pub(crate) to: F,
-    pub(crate) records: Records,
+    pub(crate) records: SidecarRecords,
     counted: Counted,
 }
 
 impl<F> Open<F> {
-    pub(crate) fn new(from: Option<Dir>, to: F, records: Records, open: &Arc<AtomicUsize>) -> Self {
+    pub(crate) fn new(
+        from: Option<Dir>,
+        to: F,
+        records: SidecarRecords,
+        open: &Arc<AtomicUsize>,
+    ) -> Self {
         Self { from, to, records, counted: Counted::new(open) }
     }
 
@@ -83,17 +88,17 @@ impl Drop for Counted {
     }
 }
 
-impl<F> Folder<F> {
+impl<F> RestoreFolder<F> {
     /// The target's top.
-    pub(crate) fn top(from: Option<Arc<Place>>, whole: bool) -> Arc<Self> {
-        Self::new(from, Place::top(None), None, None, false, whole)
+    pub(crate) fn top(from: Option<Arc<TreePath>>, whole: bool) -> Arc<Self> {
+        Self::new(from, TreePath::top(None), None, None, false, whole)
     }
 
     /// A folder in `parent`, which waits for it; one thing is pending in it.
     pub(crate) fn below(
         parent: &Arc<Self>,
-        from: Option<Arc<Place>>,
-        to: Arc<Place>,
+        from: Option<Arc<TreePath>>,
+        to: Arc<TreePath>,
         entry: Option<Entry>,
         new: bool,
         whole: bool,
@@ -103,8 +108,8 @@ impl<F> Folder<F> {
     }
 
     fn new(
-        from: Option<Arc<Place>>,
-        to: Arc<Place>,
+        from: Option<Arc<TreePath>>,
+        to: Arc<TreePath>,
         parent: Option<Arc<Self>>,
         entry: Option<Entry>,
         new: bool,
@@ -147,7 +152,7 @@ impl<F> Folder<F> {
     }
 }
 
-impl<F> Drop for Folder<F> {
+impl<F> Drop for RestoreFolder<F> {
     // A chain of a hundred thousand folders must not be dropped by recursion.
     fn drop(&mut self) {
         let mut next = self.parent.take();
@@ -160,23 +165,23 @@ impl<F> Drop for Folder<F> {
 /// One entry on its way.
 pub(crate) struct One<F> {
     /// The folder that it goes into.
-    pub(crate) folder: Arc<Folder<F>>,
+    pub(crate) folder: Arc<RestoreFolder<F>>,
     /// Where it stands in the snapshot.
-    pub(crate) from: Arc<Place>,
+    pub(crate) from: Arc<TreePath>,
     /// What it is to be.
     pub(crate) entry: Entry,
     /// The same as the snapshot holds it.
-    pub(crate) wanted: Held,
+    pub(crate) wanted: StoredEntry,
     /// The inode that stands in its place in the target: the one that was there, then the one that was stored.
     pub(crate) inode: Cell<Option<FileId>>,
 }
 
 impl<F> One<F> {
     pub(crate) fn new(
-        folder: Arc<Folder<F>>,
-        from: Arc<Place>,
+        folder: Arc<RestoreFolder<F>>,
+        from: Arc<TreePath>,
         entry: Entry,
-        wanted: Held,
+        wanted: StoredEntry,
     ) -> Self {
         Self { folder, from, entry, wanted, inode: Cell::new(None) }
     }
@@ -202,7 +207,7 @@ impl<F> OpenedUp<F> {
 }
 
 /// Work for one thread.
-pub(crate) enum Task<F> {
-    List(Arc<Folder<F>>),
-    Restore(Arc<Folder<F>>, Vec<CString>),
+pub(crate) enum RestoreTask<F> {
+    List(Arc<RestoreFolder<F>>),
+    Restore(Arc<RestoreFolder<F>>, Vec<CString>),
 }

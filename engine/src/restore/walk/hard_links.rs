@@ -5,23 +5,23 @@ use std::sync::Arc;
 
 use crate::entry::Meta;
 use crate::entry::hard_links::{Leader, Role};
-use crate::entry::stored::Held;
+use crate::entry::stored::StoredEntry;
 use crate::fs::dir::Dir;
 use crate::restore::outcome::What;
-use crate::restore::plan::{Step, decide};
+use crate::restore::plan::{RestoreStep, decide};
 use crate::restore::targets::{Shortfall, Target};
 use crate::restore::walk::entry::{OCCUPIED, size_of};
 use crate::restore::walk::folder::One;
-use crate::restore::walk::{Opened, Walk};
+use crate::restore::walk::{Opened, RestoreWalk};
 
-impl<T: Target> Walk<'_, T> {
+impl<T: Target> RestoreWalk<'_, T> {
     /// Restores one of several names of an inode.
     pub(crate) fn grouped(
         &self,
         one: One<T::Folder>,
         opened: &Opened<T>,
         source: Option<&Dir>,
-        step: Step,
+        step: RestoreStep,
     ) {
         let Some(id) = one.wanted.meta.id else { return };
         // How many names there are among what is restored is not known.
@@ -50,9 +50,9 @@ impl<T: Target> Walk<'_, T> {
     }
 
     /// Whether what is there is the snapshot's own inode, which must get no further name.
-    fn is_of_snapshot(&self, one: &One<T::Folder>, opened: &Opened<T>, step: Step) -> bool {
+    fn is_of_snapshot(&self, one: &One<T::Folder>, opened: &Opened<T>, step: RestoreStep) -> bool {
         let there = || self.target.look(&opened.to, &one.entry.name).ok().flatten();
-        step == Step::Keep
+        step == RestoreStep::Keep
             && one.wanted.meta.id.is_some()
             && there().is_some_and(|there| there.meta.id == one.wanted.meta.id)
     }
@@ -102,26 +102,26 @@ impl<T: Target> Walk<'_, T> {
             &elsewhere
         };
         let first = target.look(leading, &leader.name)?;
-        let id = |held: &Option<Held>| held.as_ref().and_then(|held| held.meta.id);
+        let id = |held: &Option<StoredEntry>| held.as_ref().and_then(|held| held.meta.id);
         let is_linked = id(&there).is_some() && id(&there) == id(&first);
         // Where inodes are not told, what is equal and has other names is taken for linked.
         let has_others = there.as_ref().is_some_and(|there| there.meta.links > 1);
-        if is_linked || (step == Step::Keep && id(&first).is_none() && has_others) {
+        if is_linked || (step == RestoreStep::Keep && id(&first).is_none() && has_others) {
             self.tell(What::Equal, &one.path(), false, 0, None);
             return Ok(None);
         }
         let (what, replace) = match step {
-            Step::Create => (What::Created, false),
+            RestoreStep::Create => (What::Created, false),
             // Equal in all but that it is a file of its own: an interrupted restore had begun with this name.
-            Step::Keep => (What::Metadata, true),
-            Step::Dress | Step::Replace => (What::Replaced, true),
-            Step::ReplaceFolder if self.make_way(one, &opened)? => (What::Replaced, false),
-            Step::ReplaceFolder => return Ok(Some((What::Left, Some(OCCUPIED.to_owned())))),
-            Step::Leave(why) => return Ok(Some((What::Left, Some(why.to_owned())))),
+            RestoreStep::Keep => (What::Metadata, true),
+            RestoreStep::Dress | RestoreStep::Replace => (What::Replaced, true),
+            RestoreStep::ReplaceFolder if self.make_way(one, &opened)? => (What::Replaced, false),
+            RestoreStep::ReplaceFolder => return Ok(Some((What::Left, Some(OCCUPIED.to_owned())))),
+            RestoreStep::Leave(why) => return Ok(Some((What::Left, Some(why.to_owned())))),
         };
         match target.link(&opened.to, name, (leading, &leader.name, leader.id), replace) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                let step = if replace { Step::Replace } else { Step::Create };
+                let step = if replace { RestoreStep::Replace } else { RestoreStep::Create };
                 if self.single(one, &opened, None, step) {
                     let shortfall = Shortfall { link: true, ..Shortfall::default() };
                     self.short(&one.path(), false, &shortfall);

@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::entry::Kind;
 use crate::entry::hard_links::Groups;
-use crate::entry::overlay::Records;
-use crate::entry::tree_path::{Place, place_of};
+use crate::entry::overlay::SidecarRecords;
+use crate::entry::tree_path::{TreePath, place_of};
 use crate::fs::dir::Dir;
 use crate::fs::metadata::{entry_of, exchanged};
 use crate::fs::traverse::most_open_folders;
@@ -26,14 +26,14 @@ use crate::monitor::context::Context;
 use crate::monitor::event::Event;
 use crate::repository::Repository;
 use crate::repository::manifest::recent::Recent;
-use crate::repository::records::sidecar::Kept;
-use crate::restore::outcome::{Counts, Sink, Tally, What};
-use crate::restore::plan::Rules;
-use crate::restore::request::{Item, Options, RestoreError, unread};
+use crate::repository::records::sidecar::Sidecar;
+use crate::restore::outcome::{RestoreCounts, RestoreTally, Sink, What};
+use crate::restore::plan::RestoreRules;
+use crate::restore::request::{Options, RequestedPath, RestoreError, unread};
 use crate::restore::targets::temporary;
 use crate::restore::targets::temporary::Maker;
 use crate::restore::targets::{Shortfall, Target};
-use crate::restore::walk::folder::{Folder, One, Open, OpenedUp, Task};
+use crate::restore::walk::folder::{One, Open, OpenedUp, RestoreFolder, RestoreTask};
 use crate::restore::walk::shared_inodes::Several;
 use crate::snapshot::name::SnapshotName;
 use crate::threads::lock::lock;
@@ -55,20 +55,20 @@ fn manifest(repository: &Repository, snapshot: &SnapshotName, context: &Context)
 }
 
 /// One restore.
-pub(crate) struct Walk<'a, T: Target> {
+pub(crate) struct RestoreWalk<'a, T: Target> {
     pub(crate) target: &'a T,
     pub(crate) snapshot: Dir,
-    pub(crate) kept: Kept,
+    pub(crate) kept: Sidecar,
     pub(crate) manifest: Option<Recent>,
     pub(crate) options: Options,
-    pub(crate) rules: Rules,
+    pub(crate) rules: RestoreRules,
     pub(crate) context: &'a Context,
     pub(crate) sink: &'a dyn Sink,
-    pub(crate) tally: Tally,
+    pub(crate) tally: RestoreTally,
     pub(crate) several: Several,
     whole: HashSet<Vec<u8>>,
     pub(crate) groups: Groups<One<T::Folder>>,
-    pub(crate) queue: Queue<Task<T::Folder>>,
+    pub(crate) queue: Queue<RestoreTask<T::Folder>>,
     pub(crate) opened_up: OpenedUp<Shared<T>>,
     open: Arc<AtomicUsize>,
     most_open: usize,
@@ -77,10 +77,10 @@ pub(crate) struct Walk<'a, T: Target> {
     failed: Mutex<Option<RestoreError>>,
 }
 
-pub(crate) type Shared<T> = Arc<Folder<<T as Target>::Folder>>;
+pub(crate) type Shared<T> = Arc<RestoreFolder<<T as Target>::Folder>>;
 pub(crate) type Opened<T> = Arc<Open<<T as Target>::Folder>>;
 
-impl<'a, T: Target> Walk<'a, T> {
+impl<'a, T: Target> RestoreWalk<'a, T> {
     pub(crate) fn new(
         (repository, snapshot): (&Repository, &SnapshotName),
         target: &'a T,
@@ -89,7 +89,7 @@ impl<'a, T: Target> Walk<'a, T> {
         sink: &'a dyn Sink,
     ) -> Result<Self, RestoreError> {
         let facts = target.facts();
-        let rules = Rules {
+        let rules = RestoreRules {
             overwrite: options.overwrite,
             delete: options.delete.is_some(),
             owners: facts.owners,
@@ -106,7 +106,7 @@ impl<'a, T: Target> Walk<'a, T> {
             rules,
             context,
             sink,
-            tally: Tally::default(),
+            tally: RestoreTally::default(),
             several: Several::default(),
             whole: HashSet::new(),
             groups: Groups::new(),
@@ -126,7 +126,7 @@ impl<'a, T: Target> Walk<'a, T> {
     }
 
     /// Whether what the snapshot does not hold may be removed from the folder `from`.
-    pub(crate) fn is_whole(&self, from: &Arc<Place>) -> bool {
+    pub(crate) fn is_whole(&self, from: &Arc<TreePath>) -> bool {
         self.options.delete.is_some() && self.whole.contains(&from.inside())
     }
 
@@ -135,7 +135,7 @@ impl<'a, T: Target> Walk<'a, T> {
         &self.snapshot
     }
 
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> RestoreCounts {
         self.tally.counts()
     }
 
@@ -153,12 +153,12 @@ impl<'a, T: Target> Walk<'a, T> {
     }
 
     /// Restores everything that `items` stand for.
-    pub(crate) fn all(&self, items: &[Item]) {
+    pub(crate) fn all(&self, items: &[RequestedPath]) {
         self.context.progress.enter(Phase::Copying);
         let into_top = items.iter().find(|item| item.to.is_empty());
         let from = into_top.map(|item| place_of(&item.inside));
         let whole = from.as_ref().is_some_and(|from| self.is_whole(from));
-        let top = Folder::top(from, whole);
+        let top = RestoreFolder::top(from, whole);
         let mut ways = HashMap::new();
         for item in items.iter().filter(|item| !item.to.is_empty()) {
             if let Err((path, error)) = self.start(item, &top, &mut ways) {
@@ -169,7 +169,7 @@ impl<'a, T: Target> Walk<'a, T> {
             self.settle(&way);
         }
         match into_top {
-            Some(_) => self.queue.push(Task::List(top)),
+            Some(_) => self.queue.push(RestoreTask::List(top)),
             None => self.settle(&top),
         }
         self.queue.work(self.target.facts().threads, |task| {
@@ -177,15 +177,15 @@ impl<'a, T: Target> Walk<'a, T> {
                 return self.queue.close();
             }
             match task {
-                Task::List(folder) => self.list(&folder),
-                Task::Restore(folder, names) => self.some(&folder, &names),
+                RestoreTask::List(folder) => self.list(&folder),
+                RestoreTask::Restore(folder, names) => self.some(&folder, &names),
             }
         });
         self.close_all();
     }
 
     /// Opens a folder of the target.
-    pub(crate) fn reach(&self, place: &Arc<Place>) -> io::Result<T::Folder> {
+    pub(crate) fn reach(&self, place: &Arc<TreePath>) -> io::Result<T::Folder> {
         let chain = place.chain();
         chain[1..]
             .iter()
@@ -195,7 +195,7 @@ impl<'a, T: Target> Walk<'a, T> {
     /// Makes the way to an item, and restores it.
     fn start(
         &self,
-        item: &Item,
+        item: &RequestedPath,
         top: &Shared<T>,
         ways: &mut HashMap<Vec<u8>, Shared<T>>,
     ) -> Result<(), (Vec<u8>, io::Error)> {
@@ -230,7 +230,7 @@ impl<'a, T: Target> Walk<'a, T> {
     fn pass(
         &self,
         parent: &Shared<T>,
-        place: Arc<Place>,
+        place: Arc<TreePath>,
         name: &CStr,
         inside: &Option<Vec<u8>>,
     ) -> io::Result<Shared<T>> {
@@ -253,7 +253,7 @@ impl<'a, T: Target> Walk<'a, T> {
             }
             self.tell(What::Created, &place.inside(), true, 0, None);
         }
-        let folder = Folder::below(parent, None, place, entry, missing, false);
+        let folder = RestoreFolder::below(parent, None, place, entry, missing, false);
         if missing {
             folder.is(id);
         }
@@ -268,7 +268,7 @@ impl<'a, T: Target> Walk<'a, T> {
         let above = folder.parent.as_ref().and_then(|parent| parent.opened().clone());
         let to = self.open_up(folder, self.in_target(folder, above.as_ref())?);
         let (from, records) = match &folder.from {
-            None => (None, Records::new()),
+            None => (None, SidecarRecords::new()),
             Some(from) => {
                 let near = above.as_ref().and_then(|above| above.from.as_ref());
                 let dir = match near {
@@ -325,7 +325,7 @@ impl<'a, T: Target> Walk<'a, T> {
         });
         listed.map_err(unread)?;
         let there: HashSet<&CStr> = names.iter().map(|(_, name)| &**name).collect();
-        let whole = |(name, record): (&CString, &crate::entry::overlay::Record)| {
+        let whole = |(name, record): (&CString, &crate::entry::overlay::SidecarRecord)| {
             (record.kind.is_some() && !name.is_empty() && !there.contains(&**name))
                 .then(|| (0, name.clone()))
         };
@@ -353,7 +353,7 @@ impl<'a, T: Target> Walk<'a, T> {
                 return Ok(());
             }
             folder.expect();
-            self.queue.push(Task::Restore(Arc::clone(folder), batch));
+            self.queue.push(RestoreTask::Restore(Arc::clone(folder), batch));
         }
     }
 

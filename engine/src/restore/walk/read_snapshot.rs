@@ -7,24 +7,27 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use crate::entry::Kind;
-use crate::entry::overlay::Records;
-use crate::entry::stored::Held;
-use crate::entry::tree_path::{Place, place_of};
+use crate::entry::overlay::SidecarRecords;
+use crate::entry::stored::StoredEntry;
+use crate::entry::tree_path::{TreePath, place_of};
 use crate::fs::dir::Dir;
 use crate::fs::lookup::held;
 use crate::fs::metadata::fake_super;
 use crate::fs::metadata::xattrs;
 use crate::fs::metadata::xattrs::Asked;
-use crate::restore::request::{Item, RestoreError};
+use crate::restore::request::{RequestedPath, RestoreError};
 use crate::restore::targets::Target;
-use crate::restore::walk::Walk;
+use crate::restore::walk::RestoreWalk;
 
 /// Everything that the snapshot has is given back.
 const ALL: Asked = Asked { xattrs: true, acls: true };
 
-impl<T: Target> Walk<'_, T> {
+impl<T: Target> RestoreWalk<'_, T> {
     /// What the snapshot holds of an item, with its name there.
-    pub(crate) fn find(&self, item: &Item) -> Result<Option<(CString, Held)>, RestoreError> {
+    pub(crate) fn find(
+        &self,
+        item: &RequestedPath,
+    ) -> Result<Option<(CString, StoredEntry)>, RestoreError> {
         let place = place_of(&item.inside);
         let chain = place.chain();
         let broken = |error| {
@@ -41,7 +44,7 @@ impl<T: Target> Walk<'_, T> {
                 opened => opened.map_err(broken)?,
             };
         }
-        let parent = above.last().map_or_else(|| Place::top(None), Arc::clone);
+        let parent = above.last().map_or_else(|| TreePath::top(None), Arc::clone);
         let records = self.kept.load(&parent).map_err(broken)?;
         let found = self.look(&dir, &parent, last.name(), &records).map_err(broken)?;
         Ok(found.map(|held| (last.name().to_owned(), held)))
@@ -51,12 +54,12 @@ impl<T: Target> Walk<'_, T> {
     pub(crate) fn look(
         &self,
         dir: &Dir,
-        place: &Arc<Place>,
+        place: &Arc<TreePath>,
         name: &CStr,
-        records: &Records,
-    ) -> io::Result<Option<Held>> {
+        records: &SidecarRecords,
+    ) -> io::Result<Option<StoredEntry>> {
         let found = held(dir, name, records, ALL)?;
-        let written = |held: &Held| self.options.fake_super.contains(&held.meta.uid);
+        let written = |held: &StoredEntry| self.options.fake_super.contains(&held.meta.uid);
         let found = match found {
             Some(held) if written(&held) => fake_super::plain(dir, name, Some(held)),
             found => found,
@@ -70,13 +73,17 @@ impl<T: Target> Walk<'_, T> {
     }
 
     /// What the snapshot holds of the folder `place` itself.
-    pub(crate) fn own(&self, place: &Arc<Place>, found: Option<Held>) -> io::Result<Held> {
+    pub(crate) fn own(
+        &self,
+        place: &Arc<TreePath>,
+        found: Option<StoredEntry>,
+    ) -> io::Result<StoredEntry> {
         let found = match found {
             Some(found) => found,
             None => {
                 let dir = self.down(place)?;
                 let xattrs = xattrs::read_own(&dir, ALL)?;
-                Held { meta: dir.meta()?, target: None, xattrs, on_disk: true }
+                StoredEntry { meta: dir.meta()?, target: None, xattrs, on_disk: true }
             }
         };
         let record = self.kept.load(place)?.remove(c"");
@@ -85,13 +92,13 @@ impl<T: Target> Walk<'_, T> {
     }
 
     /// Opens a folder of the snapshot.
-    pub(crate) fn down(&self, place: &Arc<Place>) -> io::Result<Dir> {
+    pub(crate) fn down(&self, place: &Arc<TreePath>) -> io::Result<Dir> {
         let chain = place.chain();
         chain[1..].iter().try_fold(self.snapshot.try_clone()?, |dir, at| dir.child(at.name()))
     }
 
     /// Opens the snapshot's folder that holds `place`.
-    pub(crate) fn above(&self, place: &Arc<Place>) -> io::Result<Dir> {
+    pub(crate) fn above(&self, place: &Arc<TreePath>) -> io::Result<Dir> {
         let chain = place.chain();
         let above = &chain[..chain.len() - 1];
         above[1..].iter().try_fold(self.snapshot.try_clone()?, |dir, at| dir.child(at.name()))

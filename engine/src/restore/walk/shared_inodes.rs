@@ -7,12 +7,12 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
-use crate::entry::tree_path::Place;
+use crate::entry::tree_path::TreePath;
 use crate::entry::{Kind, Meta, c_name};
 use crate::fs::dir::Dir;
 use crate::fs::file_system::tells_inodes;
 use crate::fs::traverse::{Visitor, explore};
-use crate::restore::request::Item;
+use crate::restore::request::RequestedPath;
 use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::workers;
 
@@ -33,12 +33,12 @@ impl Several {
 }
 
 #[derive(Default)]
-struct Seen {
+struct SeenInodes {
     once: HashSet<u64>,
     several: Several,
 }
 
-impl Seen {
+impl SeenInodes {
     fn see(&mut self, ino: u64) {
         if !self.once.insert(ino) {
             self.several.inodes.insert(ino);
@@ -49,18 +49,22 @@ impl Seen {
 struct Census<'a> {
     known: bool,
     stop: &'a (dyn Fn() -> bool + Sync),
-    seen: Mutex<Seen>,
+    seen: Mutex<SeenInodes>,
 }
 
 /// Looks at all names that `items` stand for in the snapshot `top`. What cannot be read is told when it
 /// is to be restored.
-pub(crate) fn several(top: &Dir, items: &[Item], stop: &(dyn Fn() -> bool + Sync)) -> Several {
+pub(crate) fn several(
+    top: &Dir,
+    items: &[RequestedPath],
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Several {
     let census = Census { known: tells_inodes(top), stop, seen: Mutex::default() };
     for item in items {
         let names = item.inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
         let Ok(names) = names.map(c_name).collect::<io::Result<Vec<_>>>() else { continue };
         let Ok(at) = top.try_clone() else { continue };
-        let (mut place, mut at) = (Place::top(None), Some(at));
+        let (mut place, mut at) = (TreePath::top(None), Some(at));
         for (number, name) in names.iter().enumerate() {
             let Some(dir) = at.take() else { break };
             if number + 1 == names.len()
@@ -90,7 +94,7 @@ impl Census<'_> {
 }
 
 impl Visitor for Census<'_> {
-    fn folder(&self, _: &Arc<Place>, dir: &Dir, enter: &mut dyn FnMut(&CStr)) -> io::Result<()> {
+    fn folder(&self, _: &Arc<TreePath>, dir: &Dir, enter: &mut dyn FnMut(&CStr)) -> io::Result<()> {
         let (mut inodes, mut entries, mut unknown) = (Vec::new(), 0, Vec::new());
         dir.names(|entry| {
             entries += 1;
@@ -116,7 +120,7 @@ impl Visitor for Census<'_> {
         Ok(())
     }
 
-    fn failed(&self, _: &Arc<Place>, _: io::Error) {}
+    fn failed(&self, _: &Arc<TreePath>, _: io::Error) {}
 
     fn enough(&self) -> bool {
         (self.stop)()

@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use engine::entry::stored::Held;
+use engine::entry::stored::StoredEntry;
 use engine::entry::{Kind, Meta, Xattrs, check_name};
 use engine::threads::lock::lock;
 
@@ -250,7 +250,7 @@ impl SftpTarget {
         &self,
         folder: &TargetFolder,
         name: &CStr,
-    ) -> Result<Option<Held>, Fault> {
+    ) -> Result<Option<StoredEntry>, Fault> {
         let path = folder.child(name)?;
         let listed = match folder.listed(name) {
             Some(None) => return Ok(None),
@@ -283,7 +283,7 @@ impl SftpTarget {
             }
             _ => None,
         };
-        Ok(Some(Held { meta, target, xattrs: Xattrs::new(), on_disk: true }))
+        Ok(Some(StoredEntry { meta, target, xattrs: Xattrs::new(), on_disk: true }))
     }
 }
 

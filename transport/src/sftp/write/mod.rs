@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use engine::entry::stored::Held;
+use engine::entry::stored::StoredEntry;
 use engine::entry::{Entry, FileId};
 use engine::repository::content::{Content, StoreError};
 use engine::restore::targets::local::PlaceError;
@@ -228,7 +228,7 @@ impl Target for SftpTarget {
         Ok(self.enter_folder(folder, name)?)
     }
 
-    fn look(&self, folder: &TargetFolder, name: &CStr) -> io::Result<Option<Held>> {
+    fn look(&self, folder: &TargetFolder, name: &CStr) -> io::Result<Option<StoredEntry>> {
         Ok(self.look_at(folder, name)?)
     }
 

@@ -17,11 +17,11 @@ use crate::backup::plan::Planned;
 use crate::backup::walk::folder::Folder;
 use crate::backup::walk::state::setting::{MountSeen, RootSeen, Setting};
 use crate::backup::walk::state::tally::Tally;
-use crate::backup::walk::state::task::{InFlight, Retry, Task};
-use crate::entry::overlay::Records;
-use crate::entry::preserve::Keep;
-use crate::entry::stored::Held;
-use crate::entry::tree_path::Place;
+use crate::backup::walk::state::task::{InFlight, Retry, WalkTask};
+use crate::entry::overlay::SidecarRecords;
+use crate::entry::preserve::Preserve;
+use crate::entry::stored::StoredEntry;
+use crate::entry::tree_path::TreePath;
 use crate::error::RunError;
 use crate::filter::scope::Scope;
 use crate::fs::dir::Dir;
@@ -29,7 +29,7 @@ use crate::fs::metadata::xattrs::Asked;
 use crate::fs::traverse::most_open_folders;
 use crate::job::Job;
 use crate::monitor::event::Event;
-use crate::monitor::items::Item;
+use crate::monitor::items::ItemizedChange;
 use crate::repository::records::coverage::{Coverage, Noted};
 use crate::source::{Answers, Root, Source};
 use crate::threads::lock::lock;
@@ -47,7 +47,7 @@ pub(crate) struct WalkState<S: Source> {
     pub(crate) tally: Tally,
     /// The filters as they stand above everything; `None` when nothing is left out of anything.
     pub(super) scope: Option<Arc<Scope>>,
-    pub(super) queue: Arc<Queue<Task<S::Folder>>>,
+    pub(super) queue: Arc<Queue<WalkTask<S::Folder>>>,
     /// How many files may be asked for at once of a source that answers later.
     gate: Arc<Semaphore>,
     /// How many entries may have arrived that no worker has come to.
@@ -180,7 +180,11 @@ impl<S: Source> WalkState<S> {
     }
 
     /// The itemized line of an entry, when the job asks for it.
-    pub(crate) fn item(&self, folder: &Folder<S::Folder>, planned: &Planned<'_>) -> Option<Item> {
+    pub(crate) fn item(
+        &self,
+        folder: &Folder<S::Folder>,
+        planned: &Planned<'_>,
+    ) -> Option<ItemizedChange> {
         crate::backup::itemize::item(
             self.set.context.items.as_ref()?,
             folder,
@@ -190,7 +194,7 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Reports an itemized line.
-    pub(crate) fn tell_item(&self, item: Option<Item>) {
+    pub(crate) fn tell_item(&self, item: Option<ItemizedChange>) {
         if let Some(items) = &self.set.context.items {
             items.tell(item.into_iter().collect());
         }
@@ -211,7 +215,7 @@ impl<S: Source> WalkState<S> {
     /// Has `name` in `folder` carried forward by a worker; the folder waits for it.
     pub(crate) fn carry_later(&self, folder: &Arc<Folder<S::Folder>>, name: CString) {
         folder.expect(1);
-        self.queue.push(Task::Carry { folder: Arc::clone(folder), name });
+        self.queue.push(WalkTask::Carry { folder: Arc::clone(folder), name });
     }
 
     /// One thing that `folder` waited for has happened; whether the folder is to be finished now.
@@ -219,7 +223,7 @@ impl<S: Source> WalkState<S> {
         folder.settle() && !self.halted()
     }
 
-    pub(crate) fn keep(&self) -> Keep {
+    pub(crate) fn keep(&self) -> Preserve {
         self.set.rules.keep
     }
 
@@ -232,8 +236,8 @@ impl<S: Source> WalkState<S> {
         &self,
         dir: &Dir,
         name: &CStr,
-        records: &Records,
-    ) -> io::Result<Option<Held>> {
+        records: &SidecarRecords,
+    ) -> io::Result<Option<StoredEntry>> {
         let held = crate::fs::lookup::held(dir, name, records, self.asked())?;
         Ok(if self.keep().fake_super {
             crate::fs::metadata::fake_super::complete(dir, name, held)
@@ -246,7 +250,7 @@ impl<S: Source> WalkState<S> {
     pub(crate) fn destination(
         &self,
         action: &'static str,
-        place: &Arc<Place>,
+        place: &Arc<TreePath>,
         name: &CStr,
         error: io::Error,
     ) -> RunError {

@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering;
 
 use chrono::DateTime;
 
-use crate::backup::plan::{Rules, TimeRule};
+use crate::backup::plan::{CompareRules, TimeRule};
 use crate::backup::withheld::Empty;
 use crate::entry::escape::unshown;
 use crate::entry::racy::{Begins, before};
-use crate::entry::stored::Held;
+use crate::entry::stored::StoredEntry;
 use crate::entry::{FileId, Time};
 use crate::error::{RunError, destination};
 use crate::filter::filters::Filters;
@@ -23,7 +23,7 @@ use crate::monitor::event::Event;
 use crate::repository::records::damage::damage;
 use crate::repository::records::report::{Holds, MountFound, Report};
 use crate::repository::records::report_file::report;
-use crate::repository::records::sidecar::Kept;
+use crate::repository::records::sidecar::Sidecar;
 use crate::repository::store::Store;
 use crate::repository::{Repository, folder_name};
 use crate::snapshot::name::SnapshotName;
@@ -32,7 +32,7 @@ use crate::source::files_from::Selection;
 /// A snapshot to look into, held open at its top.
 pub(crate) struct Beside {
     pub(crate) top: Option<Dir>,
-    pub(crate) kept: Kept,
+    pub(crate) kept: Sidecar,
 }
 
 /// Which files of the incomplete snapshot are certainly on disk.
@@ -45,7 +45,7 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    pub(crate) fn covers(self, here: &Held, base: Option<&Held>) -> bool {
+    pub(crate) fn covers(self, here: &StoredEntry, base: Option<&StoredEntry>) -> bool {
         let of_base = base.is_some_and(|base| base.meta.id == here.meta.id);
         let ctime = here.meta.ctime;
         of_base || here.meta.size == 0 || self.before.is_some_and(|before| ctime < before)
@@ -67,7 +67,7 @@ pub(crate) struct RootSeen {
 
 /// What a walk is made from.
 pub(crate) struct Setting {
-    pub(crate) rules: Rules,
+    pub(crate) rules: CompareRules,
     pub(crate) trust: Trust,
     pub(crate) base: Beside,
     /// Paths inside the base that a check found damaged: nothing is linked or copied from there.
@@ -117,7 +117,7 @@ pub(crate) fn gather(
     let beside = |name: Option<&SnapshotName>| -> std::io::Result<Beside> {
         let folder = name.map(folder_name).transpose()?.unwrap_or_else(CString::default);
         let top = name.map(|_| repository.dir.child(&folder)).transpose()?;
-        Ok(Beside { top, kept: Kept::open(kept.as_ref().filter(|_| name.is_some()), &folder)? })
+        Ok(Beside { top, kept: Sidecar::open(kept.as_ref().filter(|_| name.is_some()), &folder)? })
     };
     let damage = base.map(|base| damage(repository, base)).unwrap_or_default();
     let mut keep = job.keep;
@@ -153,7 +153,7 @@ pub(crate) fn gather(
     // With `-x` a mount point is left out when it is mounted.
     let expected = job.host.name.is_none() && !job.keep.one_file_system;
     Ok(Setting {
-        rules: Rules { keep, time },
+        rules: CompareRules { keep, time },
         trust,
         base_since: base.map(|base| read_since(base, report.as_ref())),
         begins: Begins::new(incomplete.map(named_after), Vec::new()),

@@ -7,19 +7,19 @@ use std::sync::{Arc, Mutex};
 
 use crate::backup::walk::folder::Folder;
 use crate::backup::walk::subfolders::Subfolders;
-use crate::entry::tree_path::Place;
+use crate::entry::tree_path::TreePath;
 use crate::entry::{Batch, Entry, Listed};
 use crate::filter::scope::Scope;
 use crate::fs::dir::Dir;
-use crate::snapshot::layout::Node;
+use crate::snapshot::layout::LayoutNode;
 use crate::source::SourceError;
 use crate::threads::lock::lock;
 use crate::threads::semaphore::Permit;
-use crate::threads::work_queue::Hold;
+use crate::threads::work_queue::WorkGuard;
 
-pub(crate) enum Task<F> {
+pub(crate) enum WalkTask<F> {
     /// Go into a folder that the layout puts there.
-    Enter { parent: Arc<Folder<F>>, entry: Entry, found: Found<F>, covered: bool },
+    Enter { parent: Arc<Folder<F>>, entry: Entry, found: LayoutFolder<F>, covered: bool },
     /// Go into the next one of some folders that were listed.
     EnterNext { parent: Arc<Folder<F>>, waiting: Subfolders },
     /// Some entries of a folder have arrived.
@@ -37,12 +37,12 @@ pub(crate) enum Task<F> {
 /// Files that were asked for and have not all come: the walk waits for them, others for their places.
 pub(crate) struct InFlight<F> {
     pub(crate) _pass: Permit,
-    pub(crate) _hold: Hold<Task<F>>,
+    pub(crate) _hold: WorkGuard<WalkTask<F>>,
 }
 
 /// A folder of the layout, found on the source.
-pub(crate) struct Found<F> {
-    pub(crate) node: Node,
+pub(crate) struct LayoutFolder<F> {
+    pub(crate) node: LayoutNode,
     pub(crate) source: Arc<F>,
     pub(crate) root: Option<usize>,
     /// The filters leave it out: it only leads to what the layout has below.
@@ -51,7 +51,7 @@ pub(crate) struct Found<F> {
 
 /// An entry that could not be read and will be tried again.
 pub(crate) struct Retry {
-    pub(crate) place: Arc<Place>,
+    pub(crate) place: Arc<TreePath>,
     pub(crate) name: CString,
     pub(crate) area: Option<usize>,
     pub(crate) dev: Option<u64>,
@@ -80,12 +80,12 @@ impl Retry {
 
 /// What a listing brought while the folder's rule files were not known.
 #[derive(Default)]
-pub(crate) struct Waiting {
+pub(crate) struct UnfilteredListing {
     pub(crate) batches: Vec<crate::entry::Batch>,
     pub(crate) unreadable: Vec<(CString, SourceError)>,
 }
 
-impl Waiting {
+impl UnfilteredListing {
     /// The entry `name`, if it was listed.
     pub(crate) fn find(&self, name: &CStr) -> Option<Entry> {
         let mut listed = self.batches.iter().flat_map(|batch| batch.iter());
@@ -100,13 +100,13 @@ pub(crate) struct Arrival<F> {
     pub(crate) empty: AtomicBool,
     pub(crate) result: Mutex<Result<(), SourceError>>,
     /// What came before the folder's rule files were known.
-    pub(crate) waiting: Mutex<Waiting>,
-    pub(crate) _hold: Option<Hold<Task<F>>>,
+    pub(crate) waiting: Mutex<UnfilteredListing>,
+    pub(crate) _hold: Option<WorkGuard<WalkTask<F>>>,
 }
 
 impl<F> Arrival<F> {
     /// A listing that was just asked for; `hold` keeps its place until all of it is through.
-    pub(crate) fn new(hold: Option<Hold<Task<F>>>) -> Arc<Self> {
+    pub(crate) fn new(hold: Option<WorkGuard<WalkTask<F>>>) -> Arc<Self> {
         Arc::new(Self {
             parts: AtomicUsize::new(1),
             empty: AtomicBool::new(true),

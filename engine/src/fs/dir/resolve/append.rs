@@ -25,20 +25,20 @@ pub fn append_to(path: &Path) -> io::Result<File> {
     let mut path = path.to_owned();
     for _ in 0..=MOST_LINKS {
         match step(&path)? {
-            Step::Opened(file) => return Ok(file),
-            Step::Link(target) => path = target,
+            PathStep::Opened(file) => return Ok(file),
+            PathStep::Link(target) => path = target,
         }
     }
     Err(Errno::LOOP.into())
 }
 
-enum Step {
+enum PathStep {
     Opened(File),
     /// A symlink that may be followed, and its target.
     Link(PathBuf),
 }
 
-fn step(path: &Path) -> io::Result<Step> {
+fn step(path: &Path) -> io::Result<PathStep> {
     let name = c_name(path.file_name().ok_or(Errno::ISDIR)?.as_bytes())?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let folder = Resolved::at(parent.unwrap_or(Path::new(".")))?;
@@ -61,17 +61,17 @@ fn step(path: &Path) -> io::Result<Step> {
                     "it is not a regular file, or it has a second name, in a folder that other users may write to",
                 ));
             }
-            return Ok(Step::Opened(file));
+            return Ok(PathStep::Opened(file));
         }
     }
     // Links on procfs point to open files and belong to the kernel (`/dev/stdout`).
     if folder.node.is_on_proc() {
-        return Ok(Step::Opened(open(&folder, &name, OFlags::empty())?));
+        return Ok(PathStep::Opened(open(&folder, &name, OFlags::empty())?));
     }
     let link = folder.node.child(&name)?;
     check(&folder.node, &folder.real, folder.open.as_ref(), &link, &name)?;
     let target = link.read_link()?;
-    Ok(Step::Link(folder.real.join(std::ffi::OsStr::from_bytes(&target))))
+    Ok(PathStep::Link(folder.real.join(std::ffi::OsStr::from_bytes(&target))))
 }
 
 fn open(folder: &Resolved, name: &CStr, more: OFlags) -> Result<File, Errno> {

@@ -70,9 +70,9 @@ impl Resolved {
     /// contains an [`UntrustedLink`].
     pub fn at(path: &Path) -> io::Result<Self> {
         let absolute = path.has_root();
-        let mut walk = Walk::begin(if absolute { c"/" } else { c"." })?;
+        let mut walk = Resolver::begin(if absolute { c"/" } else { c"." })?;
         walk.real = if absolute { PathBuf::from("/") } else { std::env::current_dir()? };
-        let mut ahead: VecDeque<Step> = steps(path, false)?.into();
+        let mut ahead: VecDeque<PathStep> = steps(path, false)?.into();
         let (mut links, mut is_link) = (0, false);
         while let Some(step) = ahead.pop_front() {
             let name = match &step.name {
@@ -83,16 +83,16 @@ impl Resolved {
                 Some(name) => name,
             };
             match walk.enter(name)? {
-                Entered::Folder => {}
-                Entered::Nothing if step.of_link => return Err(Errno::NOENT.into()),
-                Entered::Nothing => {
+                OpenedComponent::Folder => {}
+                OpenedComponent::Nothing if step.of_link => return Err(Errno::NOENT.into()),
+                OpenedComponent::Nothing => {
                     let rest = std::iter::once(step).chain(ahead);
                     let missing = rest.map(|step| step.name.ok_or(Errno::NOENT));
                     let missing = missing.collect::<Result<_, _>>()?;
-                    let Walk { at, real, open } = walk;
+                    let Resolver { at, real, open } = walk;
                     return Ok(Self { node: at, real, missing, is_link, open });
                 }
-                Entered::Other(node, kind) if kind != Kind::Symlink => {
+                OpenedComponent::Other(node, kind) if kind != Kind::Symlink => {
                     if !ahead.is_empty() {
                         return Err(Errno::NOTDIR.into());
                     }
@@ -100,7 +100,7 @@ impl Resolved {
                     let real = walk.real.join(OsStr::from_bytes(name.as_bytes()));
                     return Ok(Self { node, real, missing: Vec::new(), is_link, open: walk.open });
                 }
-                Entered::Other(node, _) => {
+                OpenedComponent::Other(node, _) => {
                     links += 1;
                     if links > MOST_LINKS {
                         return Err(Errno::LOOP.into());
@@ -110,8 +110,8 @@ impl Resolved {
                     let target = node.read_link()?;
                     let target = Path::new(OsStr::from_bytes(&target));
                     if target.has_root() {
-                        let top = Walk::begin(c"/")?;
-                        walk = Walk { real: PathBuf::from("/"), ..top };
+                        let top = Resolver::begin(c"/")?;
+                        walk = Resolver { real: PathBuf::from("/"), ..top };
                     }
                     for step in steps(target, true)?.into_iter().rev() {
                         ahead.push_front(step);
@@ -119,7 +119,7 @@ impl Resolved {
                 }
             }
         }
-        let Walk { at, real, open } = walk;
+        let Resolver { at, real, open } = walk;
         Ok(Self { node: at, real, missing: Vec::new(), is_link, open })
     }
 
@@ -161,39 +161,39 @@ pub fn untrusted(error: &io::Error) -> Option<&UntrustedLink> {
 }
 
 /// A component of a path.
-struct Step {
+struct PathStep {
     /// `None` stands for the parent folder (`..`).
     name: Option<CString>,
     /// Whether it comes from the target of a symlink.
     of_link: bool,
 }
 
-fn steps(path: &Path, of_link: bool) -> io::Result<Vec<Step>> {
+fn steps(path: &Path, of_link: bool) -> io::Result<Vec<PathStep>> {
     let step = |component| match component {
         Component::Normal(name) => {
-            Some(c_name(name.as_bytes()).map(|name| Step { name: Some(name), of_link }))
+            Some(c_name(name.as_bytes()).map(|name| PathStep { name: Some(name), of_link }))
         }
-        Component::ParentDir => Some(Ok(Step { name: None, of_link })),
+        Component::ParentDir => Some(Ok(PathStep { name: None, of_link })),
         Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
     };
     path.components().filter_map(step).collect()
 }
 
 /// The type of a component.
-enum Entered {
+enum OpenedComponent {
     Folder,
     Nothing,
     Other(Node, Kind),
 }
 
-struct Walk {
+struct Resolver {
     at: Node,
     real: PathBuf,
     /// The first folder on the way in which other users may replace entries.
     open: Option<Others>,
 }
 
-impl Walk {
+impl Resolver {
     fn begin(path: &CStr) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let at = Node::from(rustix::fs::openat(CWD, path, flags, Mode::empty())?);
@@ -207,20 +207,20 @@ impl Walk {
         Ok(())
     }
 
-    fn enter(&mut self, name: &CString) -> io::Result<Entered> {
+    fn enter(&mut self, name: &CString) -> io::Result<OpenedComponent> {
         match self.at.enter(name) {
             Ok(folder) => {
                 self.note()?;
                 self.at = folder;
                 self.real.push(OsStr::from_bytes(name.as_bytes()));
-                Ok(Entered::Folder)
+                Ok(OpenedComponent::Folder)
             }
             Err(error) => match Errno::from_io_error(&error) {
-                Some(Errno::NOENT) => Ok(Entered::Nothing),
+                Some(Errno::NOENT) => Ok(OpenedComponent::Nothing),
                 Some(Errno::NOTDIR | Errno::LOOP) => {
                     let node = self.at.child(name)?;
                     let kind = node.meta()?.kind;
-                    Ok(Entered::Other(node, kind))
+                    Ok(OpenedComponent::Other(node, kind))
                 }
                 _ => Err(error),
             },
