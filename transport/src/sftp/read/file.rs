@@ -38,6 +38,12 @@ const UNTOLD: u32 = 4 * 1024;
 /// When it holds something, further READs are as long as a large file's while fewer bytes than that are asked for.
 const UNTOLD_AHEAD: u64 = 8 << 20;
 
+/// Whether a path leads to the kernel's own files. Some of them block the server for ever (`/proc/kmsg`, `trace_pipe`), others have no
+/// end (`pagemap`), so files there that are listed as empty are not read.
+fn is_of_the_kernel(path: &[u8]) -> bool {
+    [&b"/proc/"[..], b"/sys/"].iter().any(|folder| path.starts_with(folder))
+}
+
 /// A file that is being read.
 pub(crate) struct File {
     pub(crate) id: u64,
@@ -79,6 +85,7 @@ impl File {
     pub(crate) fn new(id: u64, request: u64, index: usize, path: Vec<u8>, wanted: &Wanted) -> Self {
         let size = wanted.entry.meta.size;
         let from = wanted.from.min(size);
+        let untold = size == 0 && !is_of_the_kernel(&path);
         Self {
             id,
             request,
@@ -94,7 +101,7 @@ impl File {
             alone: false,
             next: from,
             told: from,
-            end: if size == 0 { MOST_UNTOLD } else { size },
+            end: if untold { MOST_UNTOLD } else { size },
             parts: BTreeMap::new(),
             again: Vec::new(),
             reads: 0,
