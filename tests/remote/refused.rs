@@ -119,7 +119,7 @@ fn a_host_key_that_changed_stops_everything_until_it_is_pinned() {
     let before = scene.stage.history().complete();
     scene.server.change_host_key();
     let done = scene.run().expect(1);
-    done.assert_says("the host key of 127.0.0.1 has changed").assert_says("somebody listens in");
+    done.assert_says("the host key of 127.0.0.1 has changed").assert_says("an attacker intercepts");
     done.assert_says(&scene.fingerprint());
     assert!(done.took < LIMIT, "it took {:?}", done.took);
     assert_eq!(scene.stage.history().complete(), before);

@@ -240,10 +240,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::entry::Entry;
-    use crate::entry::Extra;
-    use crate::entry::FileId;
-    use crate::entry::Xattrs;
+    use crate::entry::{Entry, Extra, FileId, Xattrs};
 
     fn meta(kind: Kind) -> Meta {
         Meta {

@@ -19,7 +19,7 @@ use crate::sftp::read::listing::Going;
 use crate::sftp::read::location::Location;
 use crate::sftp::read::purpose::{FileStep, Purpose, ReadChannel};
 use crate::sftp::read::unreadable_file::{
-    MOST_UNTOLD, cut_short, denied, endless, is_replaced, unaskable,
+    MOST_UNTOLD, cut_short, denied, endless, is_of_the_kernel, is_replaced, unaskable,
 };
 
 /// A file is opened on one more channel for each of these bytes.
@@ -37,12 +37,6 @@ const UNTOLD: u32 = 4 * 1024;
 
 /// When it holds something, further READs are as long as a large file's while fewer bytes than that are asked for.
 const UNTOLD_AHEAD: u64 = 8 << 20;
-
-/// Whether a path leads to the kernel's own files. Some of them block the server for ever (`/proc/kmsg`, `trace_pipe`), others have no
-/// end (`pagemap`), so files there that are listed as empty are not read.
-fn is_of_the_kernel(path: &[u8]) -> bool {
-    [&b"/proc/"[..], b"/sys/"].iter().any(|folder| path.starts_with(folder))
-}
 
 /// A file that is being read.
 pub(crate) struct File {

@@ -16,6 +16,12 @@ pub(crate) fn is_replaced(path: &[u8]) -> bool {
     name.windows(REPLACED.len()).any(|part| part == REPLACED)
 }
 
+/// Whether a path leads to the kernel's own files. Some of them block the server for ever (`/proc/kmsg`, `trace_pipe`), others have no
+/// end (`pagemap`), so files there that are listed as empty are not read.
+pub(crate) fn is_of_the_kernel(path: &[u8]) -> bool {
+    [&b"/proc/"[..], b"/sys/"].iter().any(|folder| path.starts_with(folder))
+}
+
 pub(crate) fn denied() -> SourceError {
     let error = io::Error::other("the server says that it does not exist, and that it is there");
     SourceError::Unreadable { action: "open", error }
