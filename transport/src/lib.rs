@@ -11,7 +11,8 @@
 //! use engine::fs::file_system::sync_file_system;
 //! use engine::fs::metadata::xattrs::Asked;
 //! use engine::{
-//!     Accept, Context, Host, Job, Keep, Layout, Outcome, Prefix, Progress, Retention, Silent, Stop,
+//!     Accept, Context, Host, Job, Layout, Outcome, Prefix, Preserve, Progress, Retention, Silent,
+//!     Stop,
 //! };
 //! use transport::LocalSource;
 //!
@@ -26,7 +27,7 @@
 //!     layout: Layout::new(&[source], false, temporary.path()).expect("a valid path"),
 //!     backups_dir: temporary.path().join("backups"),
 //!     backups_mode: None,
-//!     keep: Keep::default(),
+//!     keep: Preserve::default(),
 //!     filters: Arc::default(),
 //!     retention: Retention::default(),
 //!     minimum_time_guard: TimeDelta::hours(20),

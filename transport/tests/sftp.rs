@@ -392,7 +392,8 @@ fn files_go_on_from_an_offset_when_they_are_as_they_were() {
         let contents = ask_fetch_from(&source, &folder, wanted(part), |_| ());
         let contents = contents.recv_timeout(patience).unwrap();
         for (size, content) in sizes.into_iter().zip(contents) {
-            assert!(content.bytes.is_empty());
+            // A file that was listed as empty is read before the server reports its size.
+            assert!(content.bytes.is_empty() || size == 0);
             assert!(content.after.unwrap().is_ok_and(|after| after.size == size as u64 + 1));
         }
     }
