@@ -26,13 +26,13 @@ pub enum ChangeKind {
     Changed,
     /// Same content, other metadata.
     Metadata,
-    /// No longer in the source. A folder stands for all that was below it.
+    /// No longer in the source. A folder stands for everything that was below it.
     Deleted,
-    /// In the base, and left out now by the filters. A folder stands for all that was below it.
+    /// In the base, and now left out by the filters. A folder stands for everything that was below it.
     LeftOut,
 }
 
-/// Receives the differences, a folder at a time, from every worker thread.
+/// Receives the differences, one folder at a time, from every worker thread.
 pub trait ChangeSink: Send + Sync {
     /// Some differences of one folder, in no particular order.
     fn changes(&self, changes: &[Change]);

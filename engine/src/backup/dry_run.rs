@@ -1,4 +1,4 @@
-//! A dry run: what a run would do, told and not done. Writes nothing.
+//! A dry run: reports what a run would do. Writes nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -33,30 +33,30 @@ use crate::source::Source;
 /// What a run would do.
 #[derive(Debug, Clone)]
 pub struct Forecast {
-    /// The snapshot that it would link against.
+    /// The snapshot that the run would link against.
     pub base: Option<SnapshotName>,
-    /// The interrupted one that it would resume.
+    /// The interrupted snapshot that the run would resume.
     pub resumes: Option<SnapshotName>,
-    /// When the minimum time would hold it: until then.
+    /// The end of the minimum time, when that would keep the run from starting now.
     pub held_until: Option<DateTime<Utc>>,
-    /// Whether another run is at work right now.
+    /// Whether another run of the same prefix holds the lock.
     pub busy: bool,
-    /// Snapshots that it would remove.
+    /// The snapshots that the run would remove.
     pub prunes: Vec<SnapshotName>,
     /// The source roots.
     pub roots: Vec<RootFound>,
-    /// Entry counts; `copied` and `bytes_copied` are what would be read from the source.
+    /// Entry counts. `copied` and `bytes_copied` count what the run would read from the source.
     pub counts: Counts,
-    /// Bytes free in the destination; `None` when the backups folder does not exist yet.
+    /// Free bytes in the destination; `None` when the backups folder does not exist yet.
     pub free: Option<u64>,
-    /// Why the run would fail at the end though everything could be read (a collapsed root).
+    /// Why the run would fail although it can read everything (for example a collapsed root).
     pub refused: Option<String>,
 }
 
-/// Compares the source with the newest snapshot (and an interrupted one), and writes nothing.
+/// Compares the source with the newest snapshot and with an interrupted one. Writes nothing.
 ///
 /// # Errors
-/// As [`crate::backup::run::run`], for what can fail before something is written.
+/// The errors of [`crate::backup::run::run`] that can occur before it writes something.
 pub fn dry_run<S: Source>(
     job: &Job,
     source: Arc<S>,
@@ -104,7 +104,7 @@ pub fn dry_run<S: Source>(
     let walk = WalkState::new(source, set);
     let preview = Arc::new(Preview::new(&walk, changes));
     context.progress.enter(Phase::Copying);
-    // As a run does: the folders above a missing root are missing too, and are not what is meant.
+    // As in a run, this precedes the walk: otherwise the error would name a missing folder above the root, not the root.
     walk.look_at_roots(&job.layout)?;
     for (path, _) in job.layout.roots() {
         unmounted_root(job, &path).map_or(Ok(()), Err)?;
@@ -138,7 +138,7 @@ pub fn dry_run<S: Source>(
     })
 }
 
-/// What a run that completes a snapshot now would remove.
+/// The snapshots that a run would remove if it completed a snapshot now.
 fn leaving(
     job: &Job,
     repository: &Repository,
@@ -153,7 +153,7 @@ fn leaving(
     before.into_iter().chain(after).map(|(name, _)| name).collect()
 }
 
-/// The setting of a dry run when there is no backups folder yet.
+/// The setting of a dry run when the backups folder does not exist yet.
 fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) -> Setting {
     let nothing = || Beside { top: None, kept: Sidecar::none() };
     let roots = job.layout.roots().into_iter().map(|(path, inside)| RootSeen {
@@ -187,10 +187,10 @@ fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) 
     }
 }
 
-/// What a walk with this setting would still store.
+/// Counts the entries and bytes that a walk with this setting would still store.
 ///
 /// # Errors
-/// As for any walk.
+/// The errors of any walk.
 pub(crate) fn what_is_missing<S: Source>(
     job: &Job,
     source: &Arc<S>,
@@ -208,7 +208,7 @@ pub(crate) fn what_is_missing<S: Source>(
     Ok(Missing { entries, bytes: counts.bytes_copied })
 }
 
-/// A sink for changes that nobody asked for.
+/// A sink that drops the changes: the caller needs only the counts.
 struct Unheard;
 
 impl ChangeSink for Unheard {

@@ -1,4 +1,4 @@
-//! Tells changes with rsync's letters (`--itemize-changes`).
+//! Describes changes with rsync's letters (`--itemize-changes`).
 
 use std::ffi::CStr;
 
@@ -10,7 +10,7 @@ use crate::entry::{Kind, Listed};
 use crate::monitor::items::{ItemizedChange, Items};
 use crate::threads::lock::lock;
 
-/// The line about an entry, unless it is an unchanged one that `items` leaves out.
+/// The line about an entry; `None` for an unchanged entry when `items` does not list those.
 pub(crate) fn item<F>(
     items: &Items,
     folder: &Folder<F>,
@@ -34,7 +34,7 @@ pub(crate) fn item<F>(
     Some(ItemizedChange { letters, path, leads_to: first.or_else(target), hard_link })
 }
 
-/// The first name of the inode that this entry is a further one of.
+/// The first name of the entry's inode, when the entry is a further name of it. Records a first name.
 fn first_name(
     items: &Items,
     entry: Listed<'_>,
@@ -46,7 +46,7 @@ fn first_name(
     let id = meta.id.filter(|_| several)?;
     let mut first = lock(&items.first);
     match first.get(&id) {
-        // A name that is looked at again is no further one.
+        // The walk may look at the first name a second time: it stays the first name.
         Some(name) if name != path => Some(name.clone()),
         Some(_) => None,
         None => {
@@ -63,8 +63,8 @@ pub(crate) fn deleted<F>(items: &Items, folder: &Folder<F>, name: &CStr, is_fold
     items.sink.items(&[ItemizedChange { letters, path, leads_to: None, hard_link: false }]);
 }
 
-/// The letters of rsync(1), `--itemize-changes`, that `rsync --link-dest` prints for an entry which the
-/// base holds so (tried with rsync 3.5).
+/// The letters of rsync(1), `--itemize-changes`, that `rsync --link-dest` prints for `entry` when its base holds
+/// `base` (tried with rsync 3.5).
 #[must_use]
 pub fn letters(
     entry: Listed<'_>,
@@ -101,7 +101,7 @@ pub fn letters(
         ('x', xattr),
     ];
     let differs = changed || flags.iter().any(|(_, on)| *on);
-    // What is neither a file nor a folder is made anew for any difference.
+    // rsync creates an entry that is neither a file nor a folder again for any difference.
     flags[0].1 |= differs && !file && new.kind != Kind::Folder;
     let first = match (file, changed, differs, new.kind) {
         (true, true, ..) => '>',
@@ -125,7 +125,7 @@ fn class(kind: Kind) -> char {
     }
 }
 
-/// Whether ACLs differ, and whether other attributes do.
+/// Whether the ACLs differ, and whether the other extended attributes differ.
 fn attributes(entry: Listed<'_>, held: &StoredEntry) -> (bool, bool) {
     let new = entry.extra.map_or(&[][..], |extra| &extra.xattrs);
     let is_acl =

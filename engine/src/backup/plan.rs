@@ -1,72 +1,72 @@
-//! Compares an entry of the source with what the base and the incomplete snapshot hold, and decides
-//! what to do. Pure: values in, a value out.
+//! Compares an entry of the source with the base and the incomplete snapshot, and decides what to do.
+//! Pure: values in, a value out.
 
 use crate::entry::preserve::{Preserve, Window};
 use crate::entry::racy::may_have_changed;
 use crate::entry::stored::StoredEntry;
 use crate::entry::{Kind, Listed, Meta, Time};
 
-/// How an entry of the source differs from a held one.
+/// How an entry of the source differs from the entry that a snapshot holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing is held.
+    /// The snapshot has no such entry.
     New,
     /// Other content, or another type.
     Changed,
-    /// Same content, other metadata.
+    /// Same content, different metadata.
     Metadata,
-    /// The same in everything that is kept.
+    /// All properties that the job preserves are equal.
     Same,
 }
 
 /// What to do about an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Make the folder, if need be, and go into it.
+    /// Create the folder if it is missing, and enter it.
     Enter,
-    /// The incomplete snapshot already holds it.
+    /// Leave it as the incomplete snapshot already holds it.
     Keep,
-    /// The incomplete snapshot holds it, but maybe not on disk: check its hash, keep it or copy it.
+    /// The incomplete snapshot holds it, but possibly not on disk: check its hash, then keep it or copy it.
     Check,
-    /// The incomplete snapshot holds its content in an inode of its own: set the metadata.
+    /// The incomplete snapshot holds its content in an inode with one name: set the metadata there.
     Mend,
     /// Link it to the base.
     Link,
-    /// Copy the base's content here and set the metadata.
+    /// Copy the content from the base, within the destination, and set the metadata.
     CopyLocally,
-    /// Make the symlink, fifo, socket or device.
+    /// Create the symlink, fifo, socket or device.
     Make,
     /// Read it from the source.
     Fetch,
-    /// Read it from the source; if the content is the base's, use the base's as if it were unchanged.
+    /// Read it from the source and compare; if the content equals the base's, use the base's file.
     FetchAndCompare,
 }
 
 /// What was decided about an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// How it differs from the base.
+    /// How the entry differs from the base.
     pub verdict: Verdict,
     /// What to do.
     pub action: Action,
 }
 
-/// How finely modification times are compared.
+/// The granularity with which modification times are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeRule {
-    /// The coarsest of source, destination and base, nanoseconds.
+    /// The coarsest granularity of source, destination and base, in nanoseconds.
     pub granularity_ns: u32,
-    /// Whole seconds on the base's side may be cut ones: it holds what came from a source that told no
-    /// more, or does not say. Any other time of it counts to the nanosecond.
+    /// Whether the base may hold truncated times: its source reported whole seconds only, or its granularity is
+    /// unknown. A time of the base without nanoseconds then equals any time in that second.
     pub base_may_be_cut: bool,
 }
 
-/// The granularity of a source or a destination that knows whole seconds.
+/// The granularity, in nanoseconds, of a source or destination that stores whole seconds.
 pub(crate) const WHOLE_SECONDS: u32 = 1_000_000_000;
 
 impl TimeRule {
-    /// For a source and a destination that both know times as fine as `granularity_ns`. `base` is how
-    /// fine the base's are, `None` when that is not known.
+    /// The rule for a source and a destination whose coarser granularity is `granularity_ns`, and a base with the
+    /// granularity `base` (nanoseconds, `None` when unknown).
     #[must_use]
     pub fn new(granularity_ns: u32, base: Option<u32>) -> Self {
         let base_may_be_cut = base.is_none_or(|base| base >= WHOLE_SECONDS);
@@ -74,13 +74,13 @@ impl TimeRule {
         Self { granularity_ns: granularity_ns.max(base), base_may_be_cut }
     }
 
-    /// Whether two times are the same for `window`.
+    /// Whether two times are equal within `window`.
     pub(crate) fn same(self, source: Time, held: Time, is_base: bool, window: Window) -> bool {
         if let Window::Seconds(most) = window {
             return source.secs.abs_diff(held.secs) <= u64::from(most);
         }
         let grain = self.granularity_ns.max(1);
-        // Above a second (FAT keeps even ones) the distance counts.
+        // With a granularity above one second (FAT stores even seconds), the distance decides.
         if grain > WHOLE_SECONDS {
             return source.secs.abs_diff(held.secs) < u64::from(grain / WHOLE_SECONDS);
         }
@@ -90,27 +90,27 @@ impl TimeRule {
     }
 }
 
-/// What compares how.
+/// Which properties are compared, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct CompareRules {
     /// Which properties count.
     pub keep: Preserve,
-    /// How times compare.
+    /// How times are compared.
     pub time: TimeRule,
 }
 
-/// What is known of an entry beside the source's own description.
+/// What the base and the incomplete snapshot say about an entry of the source.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
-    /// What the base holds there.
+    /// The entry that the base holds under this path.
     pub base: Option<&'a StoredEntry>,
-    /// What the incomplete snapshot holds there.
+    /// The entry that the incomplete snapshot holds under this path.
     pub here: Option<&'a StoredEntry>,
-    /// Whether what the incomplete one holds is certainly on disk as it was written.
+    /// Whether the entry of the incomplete snapshot is certainly on disk as it was written.
     pub here_durable: bool,
-    /// From when on the source's file may have changed that the base's is a copy of.
+    /// The time from which the source's file may have changed after the base's copy of it was read.
     pub base_since: Option<Time>,
-    /// The same of the incomplete snapshot's.
+    /// The same time for the incomplete snapshot's copy.
     pub here_since: Option<Time>,
 }
 
@@ -140,8 +140,8 @@ pub fn plan(entry: Listed<'_>, known: Known<'_>, rules: &CompareRules) -> Step {
         }
         _ => Action::Fetch,
     };
-    // Who may write to a folder replaces another user's file in it by an own one of the same size and time: what that
-    // user alone could read must not become the content of a file of theirs.
+    // A user who can write to a folder can replace another user's file in it by an own one of the same size and time.
+    // The content that only the other user could read must not become the content of that new file.
     let taken = |held: Option<&StoredEntry>| {
         let other =
             |held: &StoredEntry| held.meta.uid != entry.meta.uid && held.meta.mode & 0o004 == 0;
@@ -152,7 +152,7 @@ pub fn plan(entry: Listed<'_>, known: Known<'_>, rules: &CompareRules) -> Step {
         Action::Mend => taken(here),
         _ => false,
     };
-    // With --checksum and --ignore-times nothing is believed on size and time alone.
+    // With --checksum and --ignore-times, equal size and time do not prove equal content.
     let of_base = matches!(action, Action::Link | Action::CopyLocally);
     let unbelieved = taken
         || rules.keep.checksum
@@ -166,7 +166,7 @@ pub fn plan(entry: Listed<'_>, known: Known<'_>, rules: &CompareRules) -> Step {
     Step { verdict, action }
 }
 
-/// Whether no complete snapshot can share the inode.
+/// Whether the inode has one name, so that no complete snapshot shares it.
 fn alone(here: Option<&StoredEntry>) -> bool {
     here.is_some_and(|held| held.meta.links == 1)
 }
@@ -206,14 +206,14 @@ fn compare(
         && (keep.mode || new.kind != Kind::File || execution)
         && (!keep.owner || new.uid == old.uid)
         && (!keep.group || new.gid == old.gid)
-        // A folder's time changes with its entries, which have verdicts of their own.
+        // The time of a folder changes with its entries, and each entry has its own verdict.
         && (!keep.times_of(new.kind) || times || new.kind == Kind::Folder)
-        // What the base has of attributes that cannot be read now stays.
+        // Attributes that cannot be read now count as those of the base.
         && (unread || xattrs == held.xattrs);
     if metadata { Verdict::Same } else { Verdict::Metadata }
 }
 
-/// An entry of the source with what is known and decided about it.
+/// An entry of the source, the entries that the snapshots hold under its path, and the step decided for it.
 pub(crate) struct Planned<'a> {
     pub(crate) entry: Listed<'a>,
     pub(crate) base: Option<StoredEntry>,
@@ -222,7 +222,7 @@ pub(crate) struct Planned<'a> {
 }
 
 impl Planned<'_> {
-    /// Whether the snapshot is going to hold another inode than the base, as far as the plan tells.
+    /// Whether the snapshot will hold another inode than the base, according to the plan.
     pub(crate) fn is_apart(&self) -> bool {
         let id = |held: &Option<StoredEntry>| held.as_ref().and_then(|held| held.meta.id);
         match self.step.action {
@@ -362,7 +362,7 @@ mod tests {
         assert_eq!(planned(&file, None, Some(&same), false).action, Action::Check);
         let other_mode = held(Meta { mode: 0, ..meta(Kind::File) });
         assert_eq!(planned(&file, None, Some(&other_mode), true).action, Action::Mend);
-        // Not certain to be on disk, or shared with a complete snapshot: never mended in place.
+        // The run never changes an inode in place that may not be on disk or that a complete snapshot may share.
         assert_eq!(planned(&file, None, Some(&other_mode), false).action, Action::Fetch);
         let shared = held(Meta { mode: 0, links: 2, ..meta(Kind::File) });
         assert_eq!(planned(&file, None, Some(&shared), true).action, Action::Fetch);
@@ -434,7 +434,7 @@ mod tests {
             let known = Known { base_since, here_since, ..known(base, here, true) };
             plan((&file).into(), known, &rules()).action
         };
-        // The file's time is 1000 and a half.
+        // The mtime of the file is 1000 seconds and 500 nanoseconds.
         assert_eq!(planned(Some(&same), None, at(1001), None), Action::Link);
         assert_eq!(planned(Some(&same), None, at(1000), None), Action::FetchAndCompare);
         assert_eq!(planned(Some(&other_mode), None, at(1000), None), Action::FetchAndCompare);

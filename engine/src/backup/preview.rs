@@ -1,4 +1,4 @@
-//! Tells a plan instead of carrying it out: the target of a dry run. Writes nothing.
+//! Reports a plan instead of carrying it out: the plan sink of a dry run. Writes nothing.
 
 use std::collections::HashSet;
 use std::ffi::CStr;
@@ -19,11 +19,11 @@ use crate::monitor::event::Instead;
 use crate::source::Source;
 use crate::threads::lock::lock;
 
-/// Sends every difference to a sink and counts what a run would copy.
+/// Sends every difference to a change sink, and counts what a run would copy.
 pub(crate) struct Preview<S: Source> {
     walk: Arc<WalkState<S>>,
     changes: Arc<dyn ChangeSink>,
-    /// Hard-linked inodes that were counted: their content is copied once.
+    /// The hard-linked inodes counted so far: a run copies their content once.
     counted: Mutex<HashSet<(FileId, Time)>>,
 }
 
@@ -32,7 +32,7 @@ impl<S: Source> Preview<S> {
         Self { walk: Arc::clone(walk), changes, counted: Mutex::default() }
     }
 
-    /// Whether an entry is the first name of its inode: the others become hard links of it.
+    /// Whether an entry is the first name of its inode. The other names become hard links to it.
     fn first_name(&self, keep: Preserve, meta: &Meta) -> bool {
         let several = keep.hard_links && meta.links > 1 && meta.kind != Kind::Folder;
         match meta.id.filter(|_| several) {
@@ -149,7 +149,7 @@ impl<S: Source> PlanSink<S> for Preview<S> {
     }
 }
 
-/// The difference that an entry makes, if it makes one.
+/// The change to report for an entry; `None` for an unchanged one.
 fn change<F>(folder: &Folder<F>, planned: &Planned<'_>, bytes: u64) -> Option<Change> {
     let change = match planned.step.verdict {
         Verdict::New => ChangeKind::New,

@@ -1,4 +1,4 @@
-//! Whether the source roots of a job can be backed up now.
+//! Checks whether the source roots of a job can be backed up now.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::monitor::event::{Event, Instead};
 use crate::source::Source;
 use crate::source::check_roots::check_roots;
 
-/// Looks whether every source root is there and readable, before anything is made or removed.
+/// Checks that every source root exists and can be read, before the run creates or removes anything.
 ///
 /// # Errors
-/// The first root that is not; the others are told.
+/// The error of the first root that fails the check. The monitor receives the errors of the others as events.
 pub(crate) fn find_roots<S: Source>(
     job: &Job,
     source: &Arc<S>,
@@ -36,15 +36,16 @@ pub(crate) fn find_roots<S: Source>(
     failed.map_or(Ok(()), Err)
 }
 
-/// Whether fstab(5) of this machine has a mount point at or above the source root `path` that is not mounted.
+/// The error for the source root `path` when fstab(5) of this machine has a mount point at or above it that is
+/// not mounted. `None` for a source on another machine.
 pub(crate) fn unmounted_root(job: &Job, path: &Path) -> Option<RunError> {
     let here = job.host.name.is_none();
     let mount_point = here.then(|| missing_mount(path)).flatten()?;
     Some(RunError::SourceNotMounted { path: path.to_owned(), mount_point })
 }
 
-/// Tells of source roots that the filters leave out now though the base has them, as a problem: the next run
-/// has another base, and takes it for granted.
+/// Reports each source root that the base holds and the filters now leave out, as a problem. Only this run can
+/// report it: the base of the next run no longer has these files.
 pub(crate) fn tell_filtered<S: Source>(job: &Job, walk: &WalkState<S>) {
     use std::os::unix::ffi::OsStrExt;
     for (path, files) in filtered_away(walk, job.max_shrink_percent) {
@@ -54,11 +55,11 @@ pub(crate) fn tell_filtered<S: Source>(job: &Job, walk: &WalkState<S>) {
     }
 }
 
-/// What a run accepts that it would refuse otherwise.
+/// What a run accepts although it refuses it by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Accept {
-    /// A source root that lost most of its files.
+    /// A source root that lost most of its files (`--accept-shrink`).
     pub shrink: bool,
-    /// A history of other sources.
+    /// A history whose snapshots have other sources.
     pub sources: bool,
 }

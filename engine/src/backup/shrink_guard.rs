@@ -1,4 +1,4 @@
-//! Judges whether a source root lost so many files that it is more likely broken than tidied.
+//! Decides whether a source root lost so many files that a fault is more likely than a deliberate deletion.
 
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -11,16 +11,17 @@ use crate::job::Job;
 use crate::repository::records::report::{MountFound, RootFound};
 use crate::source::Source;
 
-/// Below this many files in the base nothing is a collapse: small folders are emptied on purpose.
+/// The smallest number of files in the base for which a loss is a collapse. Users empty smaller folders on purpose.
 const FEW: u64 = 20;
 
-/// Whether a root that had `before` files and has `now` lost more than `percent` of them.
+/// Whether a root with `before` files in the base and `now` files in the source lost more than `percent` of them.
 pub(crate) fn collapsed(before: u64, now: u64, percent: f64) -> bool {
     let lost = before.saturating_sub(now);
     before >= FEW && (lost as f64) * 100.0 > (before as f64) * percent
 }
 
-/// Why a walk's result must not be sealed: a root that collapsed, or more deletions than are allowed.
+/// Why the run must not seal the result of a walk: more deletions than allowed, a root or mount point that seems
+/// not to be mounted, or a root that collapsed.
 pub(crate) fn refusal<S: Source>(job: &Job, walk: &WalkState<S>) -> Option<RunError> {
     let (percent, deleted) = (job.max_shrink_percent, walk.tally.counts().deleted);
     if let Some(most) = job.max_delete.filter(|most| deleted > *most) {
@@ -39,7 +40,7 @@ pub(crate) fn refusal<S: Source>(job: &Job, walk: &WalkState<S>) -> Option<RunEr
     })
 }
 
-/// Files, and the bytes of the regular ones.
+/// The number of files, and the bytes of the regular files among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FilesAndBytes {
     files: u64,
@@ -52,8 +53,8 @@ fn lost_most(before: FilesAndBytes, now: FilesAndBytes) -> bool {
     most(before.files, now.files) || most(before.bytes, now.bytes)
 }
 
-/// A source root, or a mount point below one, that is on another file system than it was for the base and lost
-/// most of what it had: it is taken for unmounted.
+/// Finds a source root, or a mount point below one, that is on another file system than in the base and lost more
+/// than half of its files or bytes. Also finds a mount point whose folder is gone. It counts as not mounted.
 fn lost<S: Source>(walk: &WalkState<S>) -> Option<RunError> {
     let other = |before: Option<&String>, now: Option<&String>| matches!((before, now), (Some(before), Some(now)) if before != now);
     let error = |path: PathBuf, before: FilesAndBytes, now: FilesAndBytes| {
@@ -99,7 +100,8 @@ fn lost<S: Source>(walk: &WalkState<S>) -> Option<RunError> {
     })
 }
 
-/// A source root with its own counts and those of the mount points below it together, and those mount points.
+/// A source root, the sum of its own counts and those of the mount points below it, and these mount points with
+/// their counts.
 type Rooted = (RootSeen, RootCounts, Vec<(MountSeen, RootCounts)>);
 
 fn roots<S: Source>(walk: &WalkState<S>) -> Vec<Rooted> {
@@ -120,7 +122,8 @@ fn roots<S: Source>(walk: &WalkState<S>) -> Vec<Rooted> {
     roots
 }
 
-/// The source roots of which the filters leave out now what the base had: all of it, or more than may be lost.
+/// The source roots for which the filters now leave out all files that the base holds, or more than `percent` of
+/// them. Each comes with the number of files left out.
 pub(crate) fn filtered_away<S: Source>(walk: &WalkState<S>, percent: f64) -> Vec<(PathBuf, u64)> {
     let away = |(root, counts, _): Rooted| {
         let RootCounts { now, before, left_out, .. } = counts;

@@ -1,4 +1,4 @@
-//! Folders in which only folders were seen so far (`--prune-empty-dirs`).
+//! Folders in which the walk has found only folders so far (`--prune-empty-dirs`).
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -9,13 +9,13 @@ use crate::backup::plan::Verdict;
 use crate::monitor::items::ItemizedChange;
 use crate::threads::lock::lock;
 
-/// The folders in which nothing but folders was seen so far, by their paths inside the snapshot.
+/// The folders in which the walk has found only folders so far, by their paths inside the snapshot.
 #[derive(Debug, Default)]
 pub(crate) struct Empty {
     pub(crate) folders: Mutex<HashMap<Vec<u8>, Untold>>,
 }
 
-/// What is to be told of a folder once something is found in it.
+/// What the walk reports about a folder as soon as it finds something other than folders in it.
 #[derive(Debug)]
 pub(crate) struct Untold {
     pub(crate) verdict: Verdict,
@@ -28,12 +28,12 @@ impl Empty {
         lock(&self.folders).insert(path, held);
     }
 
-    /// Something was found in the folder at `path`: neither it nor one above it is empty. What was held
-    /// back of them.
+    /// Records that the walk found something in the folder at `path`: neither this folder nor any above it is empty.
+    /// Returns the reports that were withheld about them.
     pub(crate) fn holds_something(&self, path: &[u8]) -> Vec<Untold> {
         let mut folders = lock(&self.folders);
         let (mut released, mut path) = (Vec::new(), path);
-        // Whoever is above a folder that holds something was released with it.
+        // The loop may end at a missing folder: all folders above a released one were released with it.
         while let Some(held) = folders.remove(path) {
             released.push(held);
             path = path.iter().rposition(|byte| *byte == b'/').map_or(b"", |at| &path[..at]);
@@ -41,7 +41,7 @@ impl Empty {
         released
     }
 
-    /// What is left when everything was seen, the deepest first.
+    /// Takes the folders that are empty at the end of the walk, the deepest first.
     pub(crate) fn take(&self) -> Vec<(Vec<u8>, Verdict)> {
         let folders = std::mem::take(&mut *lock(&self.folders));
         let mut empty: Vec<_> =
