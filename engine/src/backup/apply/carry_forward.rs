@@ -1,4 +1,4 @@
-//! Carries forward what could not be read: the base's version takes its place.
+//! Carries forward entries that could not be read: the snapshot gets the base's version.
 
 use std::collections::BTreeSet;
 use std::ffi::CStr;
@@ -24,8 +24,8 @@ use crate::source::Source;
 type Shared<S> = Arc<Folder<<S as Source>::Folder>>;
 
 impl<S: Source> SnapshotWriter<S> {
-    /// Gives the snapshot the base's version of `name`; with an empty name that of all entries of
-    /// `folder` that were not listed.
+    /// Stores the base's version of `name` in the snapshot. With an empty name, stores the base's version of each entry
+    /// of `folder` that was not listed.
     ///
     /// # Errors
     /// When the destination fails.
@@ -56,7 +56,7 @@ impl<S: Source> SnapshotWriter<S> {
         let broken =
             |error| self.walk.destination("cannot carry forward", &folder.place, name, error);
         if self.dresser.abilities.changes(name) {
-            // Under this name another entry of the base is found.
+            // A lookup of this name in the base would find another entry.
             let record = folder.base_records.get(name).filter(|record| record.kind.is_some());
             let Some(record) = record else { return Ok(Instead::Nothing) };
             self.note(folder, name, record.clone());
@@ -66,7 +66,7 @@ impl<S: Source> SnapshotWriter<S> {
             Some(dir) => self.walk.held(dir, name, records),
             None => Ok(None),
         };
-        // A base that cannot be read has nothing to carry.
+        // A base that cannot be read has nothing to carry forward.
         let base = look(&handles.base, &folder.base_records).unwrap_or(None);
         let base = base.filter(|base| !self.walk.is_damaged(folder, name, base));
         let older = base.is_some();
@@ -93,8 +93,8 @@ impl<S: Source> SnapshotWriter<S> {
         }
     }
 
-    /// Takes away what was stored of `name`, which the destination cannot hold whole, and carries the base's
-    /// version forward.
+    /// Removes the stored part of `name`, which the destination cannot hold completely, and carries the base's version
+    /// forward.
     ///
     /// # Errors
     /// When what was stored cannot be removed.
@@ -106,7 +106,7 @@ impl<S: Source> SnapshotWriter<S> {
         let handles = self.walk.handles(folder)?;
         let broken = |error| self.walk.destination("cannot remove", &folder.place, name, error);
         let here = here(&handles).map_err(broken)?;
-        // A name that the destination cannot hold is not there either.
+        // A name that the destination cannot hold does not exist there either.
         let left = here.find(name).unwrap_or(None);
         if left.is_some_and(|left| left.kind != Kind::Folder) {
             clear(here, name).map_err(broken)?;
@@ -121,11 +121,12 @@ impl<S: Source> SnapshotWriter<S> {
         let mut done = Batched::default();
         let carried = self.carry_entry(folder, &handles, name, held, &mut done);
         self.walk.tally.add(&done, folder.area);
-        // What refused the new version may refuse the old one: it is told with that.
+        // The destination may refuse the old version too. The caller's report of the new version covers that.
         Ok(carried.unwrap_or(Instead::Nothing))
     }
 
-    /// No older version: what an interrupted run read of it is the best there is, if it is whole.
+    /// Handles an entry that the base does not have: keeps the version of an interrupted run if it is complete, otherwise
+    /// removes it.
     fn keep_or_clear(
         &self,
         handles: &Handles<S::Folder>,
@@ -195,8 +196,8 @@ impl<S: Source> SnapshotWriter<S> {
         self.settle(&folder)
     }
 
-    /// Carries every entry that was not seen in the source: the base's, and what an interrupted run left.
-    /// Folders are left to tasks of their own, so that depth costs no stack.
+    /// Carries forward each entry that was not seen in the source: those of the base, and those that an interrupted run
+    /// left. Each folder becomes a task of its own, so that deep trees need no deep stack.
     fn carry_rest(
         self: &Arc<Self>,
         folder: &Shared<S>,
@@ -229,7 +230,7 @@ impl<S: Source> SnapshotWriter<S> {
             } else if is_folder {
                 self.walk.carry_later(folder, name);
             } else {
-                // None of these was listed, so none was counted.
+                // The walk counts entries when they are listed, and these were not listed.
                 done.root.now += 1;
                 done.root.before += 1;
                 let file = found.first().filter(|meta| meta.kind == Kind::File);

@@ -1,5 +1,5 @@
-//! Compares a file of the source with the base's copy of it, without writing: its content is hashed as
-//! it comes. Only when it differs is it read again and stored.
+//! Compares a file of the source with the base's copy without writing: it hashes the content while it arrives.
+//! Only when the content differs does the run read it again and store it.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::entry::{Kind, Meta};
 use crate::fs::metadata::xattrs;
 use crate::source::Source;
 
-/// A file that is being compared.
+/// The hash so far of a file that is being compared.
 pub(crate) struct Comparing {
     hasher: Digest,
     method: Method,
@@ -22,7 +22,7 @@ pub(crate) struct Comparing {
 }
 
 impl Comparing {
-    /// Of a file that is as `meta` says.
+    /// Starts to compare a file with the metadata `meta`.
     pub(crate) fn new(meta: &Meta) -> Self {
         let method = Method::of(meta);
         Self { hasher: method.begin(), method, length: 0 }
@@ -37,7 +37,7 @@ impl Comparing {
         self.length += bytes.len() as u64;
     }
 
-    /// A hole is zeros. `false` when `stop` says that no more is wanted.
+    /// Hashes a hole as zeros. Returns `false` when `stop` returned true.
     pub(crate) fn hole(&mut self, length: u64, stop: &dyn Fn() -> bool) -> bool {
         self.length += length;
         self.hasher.zeros(length, stop)
@@ -52,7 +52,7 @@ impl Comparing {
     }
 }
 
-/// Whether the base most likely has the content of a file, so that it is compared before it is stored.
+/// Whether the base probably has the content of a file, so that the run compares it before it stores it.
 pub(crate) fn may_be_of_base(item: &PendingEntry) -> bool {
     let of_base =
         |base: &crate::entry::stored::StoredEntry| base.on_disk && base.meta.kind == Kind::File;
@@ -62,8 +62,8 @@ pub(crate) fn may_be_of_base(item: &PendingEntry) -> bool {
 }
 
 impl<S: Source> SnapshotWriter<S> {
-    /// The hash, by `method`, of what the base holds as `item`: the recorded one, or with `--checksum` that of what
-    /// can be read there now. `None` when it cannot be read.
+    /// The hash, by `method`, of the base's copy of `item`: the recorded hash, or with `--checksum` the hash of the
+    /// content on disk. `None` when the copy cannot be opened.
     pub(crate) fn hash_in_base(
         &self,
         handles: &Handles<S::Folder>,
@@ -80,8 +80,7 @@ impl<S: Source> SnapshotWriter<S> {
         }
     }
 
-    /// Stores a file from the base that was compared and has the base's content. `false` when the base's
-    /// copy cannot be used after all.
+    /// Stores a file whose content equals the base's, from the base's copy. Returns `false` when that copy cannot be used.
     pub(crate) fn store_from_base(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
@@ -100,7 +99,7 @@ impl<S: Source> SnapshotWriter<S> {
         }
     }
 
-    /// What was counted and told of `item` when it was planned turned out otherwise.
+    /// Corrects what was counted and reported about `item` when it was planned: its verdict is `found`.
     pub(crate) fn turned_out(
         &self,
         folder: &Folder<S::Folder>,

@@ -1,4 +1,4 @@
-//! Copies within the destination, and checks of what an interrupted run left.
+//! Copies files within the destination, and checks the files that an interrupted run left.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -20,12 +20,13 @@ use crate::repository::content;
 use crate::source::Source;
 use crate::threads::lock::unpoisoned;
 
-/// Bytes that one `copy_file_range` or read asks for.
+/// The most bytes that one `copy_file_range` or read requests.
 const CHUNK: usize = 1024 * 1024;
 
 impl<S: Source> SnapshotWriter<S> {
-    /// Stores the content of `from` with the metadata of `entry`, sharing blocks where the file system
-    /// can, `over` what has its name. `false` when `from` cannot be read: then the source has to be.
+    /// Stores the content of `from` with the metadata of `entry`, with shared blocks where the file system supports
+    /// reflinks. With `over`, it replaces the entry that has the name. Returns `false` when `from` cannot be read: the
+    /// run then reads the source.
     pub(crate) fn copy_locally(
         self: &Arc<Self>,
         folder: &Folder<S::Folder>,
@@ -43,7 +44,7 @@ impl<S: Source> SnapshotWriter<S> {
             copy_content(&original, &copy, dresser.abilities.reflinks, &|| self.walk.halted());
         match copied {
             Ok(()) => {}
-            // It has not got its time yet.
+            // The file does not have its final mtime yet, so the next run does not take it for complete.
             Err(CopyError::Stopped) => return Ok(true),
             Err(CopyError::Read) => {
                 here.unlink(entry.name)?;
@@ -66,7 +67,7 @@ impl<S: Source> SnapshotWriter<S> {
         Ok(true)
     }
 
-    /// Finishes a file by `dress`; where the file system cannot be synced as a whole, syncs it.
+    /// Finishes a file by `dress`, and syncs it where the file system cannot be synced as a whole.
     pub(crate) fn sealed_file<T>(
         &self,
         file: &File,
@@ -84,7 +85,8 @@ impl<S: Source> SnapshotWriter<S> {
         synced.map(|()| done)
     }
 
-    /// Sets the metadata of a file of this snapshot's own, whose content is right.
+    /// Sets the metadata of a file that has the right content and an inode that only this snapshot has. Returns `false`
+    /// when the file cannot be opened or the inode may be shared.
     pub(crate) fn mend(
         self: &Arc<Self>,
         folder: &Folder<S::Folder>,
@@ -96,7 +98,7 @@ impl<S: Source> SnapshotWriter<S> {
         let here = here(handles)?;
         let Ok(file) = here.open_file(entry.name) else { return Ok(false) };
         let meta = stat::meta(&file)?;
-        // What another user owns may have been put there while the folder was open to that user.
+        // Another user may have put a file of that user there while the folder was open to others.
         let able = &self.dresser.abilities;
         let foreign = able.owner && ![entry.meta.uid, able.uid].contains(&meta.uid);
         if meta.links != 1 || foreign {
@@ -109,7 +111,8 @@ impl<S: Source> SnapshotWriter<S> {
         Ok(true)
     }
 
-    /// Keeps a file that an interrupted run left, if its content has the hash that was recorded for it.
+    /// Keeps a file that an interrupted run left if its content has the recorded hash. Otherwise removes it and returns
+    /// `false`.
     pub(crate) fn check(
         self: &Arc<Self>,
         folder: &Folder<S::Folder>,
@@ -126,14 +129,14 @@ impl<S: Source> SnapshotWriter<S> {
         Ok(true)
     }
 
-    /// Whether a file's content has the hash that is recorded for it.
+    /// Whether the content of a file has its recorded hash. `false` when it cannot be read or has no hash.
     pub(crate) fn holds_its_hash(&self, dir: &Dir, name: &CStr) -> bool {
         let check = || -> io::Result<bool> {
             let file = dir.open_file(name)?;
             let Some((method, recorded)) = xattrs::hash_and_method(&file)? else {
                 return Ok(false);
             };
-            // What the disk holds counts, not what the system still has in memory.
+            // The check must read from the disk, not from the page cache.
             let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
             Ok(content_hash(&file, method, &|| self.walk.halted())? == recorded)
         };
@@ -141,10 +144,10 @@ impl<S: Source> SnapshotWriter<S> {
     }
 }
 
-/// The hash of a file's content by `method`. Holes are not read.
+/// The hash of a file's content by `method`. It does not read holes.
 ///
 /// # Errors
-/// The system's, of `read(2)`; `Interrupted` when `stop` says so.
+/// Those of `read(2)`; `Interrupted` when `stop` returns true.
 pub(crate) fn content_hash(
     file: &File,
     method: Method,
@@ -159,7 +162,7 @@ enum CopyError {
     Stopped,
 }
 
-/// Copies content and holes. Reflinks and `copy_file_range(2)` leave the work to the file system.
+/// Copies content and holes, by a reflink or `copy_file_range(2)` where the file system supports them.
 fn copy_content(
     from: &File,
     to: &File,
@@ -204,7 +207,7 @@ fn copy_range(
                 Err(error @ (Errno::NOSPC | Errno::DQUOT)) => {
                     return Err(CopyError::Write(error.into()));
                 }
-                // Not between these files or on this kernel: by hand from here on.
+                // These files or this kernel do not support it: read and write from here on.
                 Err(_) => buffer = vec![0; CHUNK],
             }
         }

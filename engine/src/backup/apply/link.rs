@@ -1,4 +1,4 @@
-//! Links entries to the base and to each other, and copies where no link can be made.
+//! Links entries to the base and to each other, and copies them where a link is impossible.
 
 use std::ffi::CStr;
 use std::io;
@@ -20,26 +20,27 @@ use crate::fs::dir::Dir;
 use crate::fs::refusal::{Refusal, Tried, classify, is_no_name};
 use crate::source::Source;
 
-/// How making a hard link ended that is no error.
+/// The result of an attempt at a hard link, other than an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Linked {
     Yes,
-    /// The file system has none.
+    /// The file system has no hard links.
     NotTried,
-    /// Not this one. Its name may be there for a moment all the same (GlusterFS).
+    /// The file system refused this link. Its name may still appear for a moment (GlusterFS).
     Failed,
 }
 
 impl Linked {
-    /// Whether what has the name now may be removed for a copy, in a folder that is `fresh` or not: before a link that failed
-    /// nothing had it.
+    /// Whether a copy may replace the entry that has the name now. In a `fresh` folder it may only after a failed link: the
+    /// name was free before, so the link left this entry.
     fn over(self, fresh: bool) -> bool {
         !fresh || self == Self::Failed
     }
 }
 
 impl<S: Source> SnapshotWriter<S> {
-    /// Takes its part in the group of a hard-linked entry; what is returned has to be read from the source.
+    /// Stores a hard-linked entry according to its role in its group: it leads, follows the leader, or waits.
+    /// [`Applied::Fetch`] means that the file has to be read from the source.
     pub(crate) fn grouped(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
@@ -56,7 +57,7 @@ impl<S: Source> SnapshotWriter<S> {
             source: Arc::clone(source),
             item,
         };
-        // The folder waits with it; said first, as the answer may come before `ask` returns here.
+        // The folder waits too. This comes first because another thread may release the entry before `ask` returns.
         folder.expect(1);
         let role = self.groups.ask(id, &meta, waiting);
         if !matches!(role, Role::Wait) {
@@ -83,7 +84,8 @@ impl<S: Source> SnapshotWriter<S> {
         }
     }
 
-    /// The first name of a hard-linked inode is through: those who waited link to it, or ask again.
+    /// Finishes the first name of a hard-linked inode. The waiting names link to it, or ask for a new role if it was not
+    /// stored.
     pub(crate) fn led(
         self: &Arc<Self>,
         folder: &Folder<S::Folder>,
@@ -121,7 +123,7 @@ impl<S: Source> SnapshotWriter<S> {
         Ok(())
     }
 
-    /// Links an unchanged entry to the base. `false` when it has to be read from the source after all.
+    /// Links an unchanged entry to the base. Returns `false` when it has to be read from the source instead.
     pub(crate) fn link(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
@@ -139,7 +141,7 @@ impl<S: Source> SnapshotWriter<S> {
         }
         let on_disk = held.as_ref().is_some_and(|held| held.on_disk);
         if on_disk {
-            // The names of a hard-linked inode stay together: they need room for all of them.
+            // All names of a hard-linked inode must share one inode, so it must have room for all of them.
             let names = planned.entry.meta.links;
             let most = self.dresser.abilities.most_links;
             let links = held.as_ref().map_or(0, |held| held.meta.links);
@@ -159,7 +161,7 @@ impl<S: Source> SnapshotWriter<S> {
                     done.counts.link_fallbacks += 1;
                     return self.make(folder, handles, planned.entry, tried.over(folder.fresh));
                 }
-                // The base's name is gone: somebody removed it by hand.
+                // The base no longer has the name: a user removed it by hand.
                 Err(error) if is(&error, Errno::NOENT) => return Ok(false),
                 Err(error) => return Err(error),
             }
@@ -174,7 +176,7 @@ impl<S: Source> SnapshotWriter<S> {
         Ok(true)
     }
 
-    /// Makes a hard link, unless the file system cannot, or not one more of this inode.
+    /// Makes a hard link, unless the file system has none or allows no further link to this inode.
     fn linked(
         &self,
         folder: &Folder<S::Folder>,
@@ -284,9 +286,9 @@ impl<S: Source> SnapshotWriter<S> {
     }
 }
 
-/// Whether what has the name `name`, in a folder that was made just now, is what a link left there that failed, or is gone again:
-/// GlusterFS says EEXIST for a moment after it said that an inode has too many links. Otherwise it is another entry, which the
-/// file system does not tell apart, and is listed under its own name.
+/// Whether the entry `name`, in a folder that this walk created, was left by a failed link, or no longer exists.
+/// GlusterFS returns EEXIST for a moment after it reported too many links to an inode. Otherwise the name belongs to
+/// another entry: the file system does not distinguish the two names, and lists the entry under its own name.
 fn is_left(here: &Dir, name: &CStr) -> io::Result<bool> {
     if here.find(name)?.is_none() {
         return Ok(true);
@@ -299,13 +301,14 @@ fn is_left(here: &Dir, name: &CStr) -> io::Result<bool> {
     Ok(listed)
 }
 
-/// Whether a copy may succeed where a link did not: the inode has no room for another (ext4: 65,000),
-/// the file system has none (EPERM on FAT) or allows none of others' files (`protected_hardlinks`,
-/// proc_sys_fs(5)), or it refuses this one while it takes other files: GlusterFS says ENOSPC at its limit.
+/// Whether a copy may succeed after a link failed with `error`. The inode may have the most links possible (ext4:
+/// 65,000). The file system may have no links (EPERM on FAT), or allow no links to files of other users
+/// (`protected_hardlinks`, proc_sys_fs(5)). It may refuse this link but accept other files: GlusterFS returns ENOSPC
+/// at its link limit.
 fn no_more_links(error: &io::Error, here: &Dir) -> bool {
     match Errno::from_io_error(error) {
         Some(Errno::MLINK | Errno::PERM | Errno::NOTSUP | Errno::XDEV | Errno::NOSYS) => true,
-        // Of these the caller takes care: something has the name, or the base's is gone.
+        // The caller handles these: the name exists already, or the base's file is gone.
         Some(Errno::EXIST | Errno::NOENT) => false,
         _ => classify(error, here, Tried::File) == Refusal::Entry,
     }

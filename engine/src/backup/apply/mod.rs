@@ -40,9 +40,9 @@ use crate::source::{Source, SourceError};
 use crate::threads::lock::lock;
 
 impl<S: Source> SnapshotWriter<S> {
-    /// Records a folder that is as it will be in the manifest.
+    /// Records a finished folder in the manifest.
     fn record(&self, folder: &Folder<S::Folder>, handles: &Handles<S::Folder>, here: &Dir) {
-        // The top of the snapshot is its owner's to open to others or to close.
+        // The owner of the backups may change the mode of the snapshot's own folder, so the manifest does not record it.
         let own = folder.entry.as_ref().filter(|_| folder.place.depth() > 0);
         self.manifest.folder(&Finished {
             place: &folder.place,
@@ -55,7 +55,7 @@ impl<S: Source> SnapshotWriter<S> {
         });
     }
 
-    /// Whether a folder of that mode would lock us out while the snapshot is built.
+    /// Whether a folder with this mode would deny access to this process (not root) while the snapshot is built.
     fn locks_out(&self, meta: &crate::entry::Meta) -> bool {
         meta.mode & 0o700 != 0o700
             && self.walk.keep().mode
@@ -63,7 +63,7 @@ impl<S: Source> SnapshotWriter<S> {
             && !rustix::process::geteuid().is_root()
     }
 
-    /// Sets the modes that had to wait, the deepest folders first; not of those that are `gone`.
+    /// Sets the modes that the walk deferred, the deepest folders first. Skips the folders in `gone`.
     ///
     /// # Errors
     /// When a folder cannot be opened or changed.
@@ -87,10 +87,10 @@ impl<S: Source> SnapshotWriter<S> {
         Ok(())
     }
 
-    /// Opens the snapshot's own folder to those who may look into a complete one; durably.
+    /// Gives the snapshot's own folder the mode of a complete snapshot, and syncs it.
     ///
     /// # Errors
-    /// When it cannot be changed.
+    /// When the mode cannot be changed or synced.
     pub(crate) fn open_up(&self) -> io::Result<()> {
         let Some(top) = self.walk.set.here.top.as_ref() else { return Ok(()) };
         let meta = top.meta()?;
@@ -103,13 +103,13 @@ impl<S: Source> SnapshotWriter<S> {
         Ok(())
     }
 
-    /// Opens a folder of the incomplete snapshot, a name at a time from its top.
+    /// Opens a folder of the incomplete snapshot, one name at a time from its top.
     fn open_here(&self, place: &Arc<TreePath>) -> io::Result<Dir> {
         let top = self.walk.set.here.top.as_ref().ok_or(Errno::NOENT)?.try_clone()?;
         place.chain()[1..].iter().try_fold(top, |dir, place| dir.child(place.name()))
     }
 
-    /// Keeps `record` beside `folder`, unless there is nothing to keep.
+    /// Adds `record` to the sidecar of `folder`, unless it is empty.
     fn note(&self, folder: &Folder<S::Folder>, name: &CStr, mut record: SidecarRecord) {
         if record.is_empty() {
             return;
@@ -169,8 +169,8 @@ impl<S: Source> SnapshotWriter<S> {
         }
     }
 
-    /// Lists an entry that the destination would store under another name, which another entry may have; what is no file is
-    /// kept beside the snapshot.
+    /// Reports an entry that the destination would store under another name, which may be the name of another entry.
+    /// An entry that is not a regular file goes to the sidecar.
     fn would_be_renamed(&self, folder: &Folder<S::Folder>, entry: Listed<'_>) {
         folder.changes.alter();
         let instead = if entry.meta.kind == Kind::File {
@@ -182,11 +182,10 @@ impl<S: Source> SnapshotWriter<S> {
         self.walk.problem(&folder.place.source_of(entry.name), OTHER_NAME, instead);
     }
 
-    /// The destination refuses an entry: the base's version takes its place if there is one. A destination that is full or
-    /// fails ends the run.
+    /// Handles an entry that the destination refuses: carries the base's version forward if there is one, and reports it.
     ///
     /// # Errors
-    /// When it is not the entry alone.
+    /// When the error is not about this entry alone: the destination is full or fails, which ends the run.
     fn refused(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
@@ -196,7 +195,7 @@ impl<S: Source> SnapshotWriter<S> {
     ) -> Result<(), RunError> {
         self.only_this(folder, handles, name, &error)?;
         let what = format!("the destination cannot hold it: {error}");
-        // What has the name is another entry, which the file system does not tell from this one.
+        // Another entry has the name: the file system does not distinguish the two names.
         let instead = if is(&error, Errno::EXIST) {
             Instead::Nothing
         } else {
@@ -206,7 +205,7 @@ impl<S: Source> SnapshotWriter<S> {
         Ok(())
     }
 
-    /// Goes on when `error` concerns the entry `name` alone, and leaves nothing of it behind.
+    /// Removes the remains of the entry `name` when `error` concerns this entry alone.
     ///
     /// # Errors
     /// When the destination is full or fails.
@@ -220,7 +219,7 @@ impl<S: Source> SnapshotWriter<S> {
         folder.changes.alter();
         let broken = |error| self.walk.destination("cannot create", &folder.place, name, error);
         let here = here(handles).map_err(broken)?;
-        // After a sync that failed nothing is certain of what was written before.
+        // After a failed sync, earlier writes may be lost, so the run must not go on.
         let refusal = match self.sync_failed.load(Ordering::Relaxed) {
             true => Refusal::Broken,
             false => classify(error, here, Tried::File),
@@ -230,14 +229,15 @@ impl<S: Source> SnapshotWriter<S> {
             Refusal::Broken => Err(broken(again(error))),
             Refusal::Entry if is(error, Errno::EXIST) => Ok(()),
             Refusal::Entry => match clear(here, name) {
-                // What cannot be looked for under a name is not there either.
+                // A name that the destination cannot look up does not exist there either.
                 Err(error) if !is_no_name(&error) => Err(broken(error)),
                 _ => Ok(()),
             },
         }
     }
 
-    /// Keeps what an earlier run stored, with what was beside it put on disk as far as that is possible now.
+    /// Keeps an entry that an earlier run stored. Values of it that are in the sidecar are put on disk if the destination
+    /// can hold them now.
     fn keep_stored(
         self: &Arc<Self>,
         folder: &Folder<S::Folder>,
@@ -247,7 +247,7 @@ impl<S: Source> SnapshotWriter<S> {
     ) -> io::Result<bool> {
         let record = folder.here_records.get(planned.entry.name);
         if let (Some(record), Some(held)) = (record, &planned.here) {
-            // What that run could hold is not known.
+            // Nothing records what the destination could hold in that run.
             let stored = (here(handles)?, held, record, Holds::default());
             if let Some(stored) = self.put_on_disk(folder, handles, planned, stored, done) {
                 return stored;
@@ -257,7 +257,7 @@ impl<S: Source> SnapshotWriter<S> {
         Ok(true)
     }
 
-    /// Counts an entry that an earlier run had stored already.
+    /// Counts an entry that an earlier run stored, and keeps its sidecar record.
     fn kept(
         &self,
         folder: &Folder<S::Folder>,
@@ -271,7 +271,8 @@ impl<S: Source> SnapshotWriter<S> {
         done.counts.kept += 1;
     }
 
-    /// Makes a symlink, fifo, socket or device, `over` what has its name; keeps it beside the snapshot where that is impossible.
+    /// Creates a symlink, fifo, socket or device. With `over`, it replaces the entry that has the name. Where the
+    /// destination cannot hold it, the sidecar records all of it.
     fn make(
         &self,
         folder: &Folder<S::Folder>,
@@ -320,12 +321,12 @@ impl<S: Source> SnapshotWriter<S> {
         Ok(true)
     }
 
-    /// One thing that `folder` waited for has happened; the last one finishes it.
+    /// Records that one thing that `folder` waits for has happened. The last one finishes the folder.
     pub(crate) fn settle(&self, folder: &Folder<S::Folder>) -> Result<(), RunError> {
         if self.walk.settles(folder) { self.finish(folder) } else { Ok(()) }
     }
 
-    /// Says that a file cannot be read: the walk tries it again later, or it is carried forward.
+    /// Handles a file that cannot be read: the walk tries it again later, or the run carries it forward.
     fn unread(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
@@ -338,7 +339,7 @@ impl<S: Source> SnapshotWriter<S> {
         Ok(())
     }
 
-    /// Asks the source for files; the folder waits for them.
+    /// Requests files from the source. The folder is not finished before they are stored.
     fn fetch(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
@@ -352,7 +353,7 @@ impl<S: Source> SnapshotWriter<S> {
     }
 }
 
-/// The same error once more: the system's are told by their numbers.
+/// A copy of the error. An error of the system is identified by its errno.
 fn again(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(number) => io::Error::from_raw_os_error(number),

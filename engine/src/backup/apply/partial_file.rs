@@ -1,5 +1,5 @@
-//! A file of the incomplete snapshot while its content is written: from its start, or from where an
-//! interrupted run left it.
+//! A file of the incomplete snapshot while its content is written, from its start or from the point that an
+//! interrupted run reached.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -9,10 +9,10 @@ use crate::entry::digest::{Digest, Method};
 use crate::entry::{Kind, Meta};
 use crate::fs::metadata::xattrs;
 
-/// Smallest file that a later run goes on with; of a smaller one less is lost than looking would cost.
+/// The smallest size, in bytes, of a file that a later run resumes. Copying a smaller file again costs less than the check.
 pub(crate) const WORTH_MARKING: u64 = 1 << 20;
 
-/// Bytes that one read asks for when a part is read again.
+/// Bytes per read when a run reads a partial file again.
 const CHUNK: usize = 1 << 20;
 
 /// A file that is being written.
@@ -22,20 +22,20 @@ pub(crate) struct Writing {
     method: Method,
     length: u64,
     ends_in_hole: bool,
-    /// Where the file system has attributes and the file is worth it.
+    /// `None` where the file system has no attributes or the file is too small or sparse.
     marks: Option<Marks>,
-    /// Whether the file bears marks now.
+    /// Whether the file on disk has marks now.
     marked: bool,
-    /// What an earlier run had written of it, bytes.
+    /// Bytes of it that an earlier run wrote.
     taken_up: u64,
 }
 
 impl Writing {
-    /// `file` is new and empty, and `meta` what the source tells of it. `marked` where it can be told
-    /// on the file how far it was written.
+    /// Starts to write `file`, which is new and empty. `meta` is its metadata in the source. `marked` says whether the
+    /// file system can store resume marks.
     pub(crate) fn new(file: File, meta: &Meta, marked: bool) -> Self {
         let method = Method::of(meta);
-        // Of a file that is mostly holes there is little to go on with.
+        // A file that is mostly holes has little content to resume.
         let worth = marked && meta.size >= WORTH_MARKING && method == Method::Plain;
         let marks = worth.then(|| Marks::new(meta.size, meta.mtime));
         let hasher = method.begin();
@@ -51,11 +51,11 @@ impl Writing {
         }
     }
 
-    /// Goes on in `file`, which an earlier run left, if that is known to be a part of what `meta`
-    /// tells: read again, from the disk, it has to have the hash of a mark. `None` otherwise.
+    /// Resumes `file`, which an earlier run left, if it is provably the start of the source's file that `meta` describes:
+    /// the content, read again from the disk, must have the hash of a mark. `None` otherwise.
     ///
     /// # Errors
-    /// The system's, of `read(2)`, `ftruncate(2)`; `Interrupted` when `stop` says so.
+    /// Those of `read(2)` and `ftruncate(2)`; `Interrupted` when `stop` returns true.
     pub(crate) fn take_up(
         file: File,
         meta: &Meta,
@@ -65,13 +65,13 @@ impl Writing {
         let Some(mut marks) = xattrs::marks(&file)?.and_then(|bytes| Marks::decode(&bytes)) else {
             return Ok(None);
         };
-        // An inode with several names may be a complete snapshot's.
+        // A complete snapshot may share an inode that has several names.
         let ours = found.kind == Kind::File && found.links == 1;
         if !ours || marks.size != meta.size || marks.mtime != meta.mtime {
             return Ok(None);
         }
         marks.cut(found.size.min(meta.size));
-        // What the disk holds counts, not what the system still has in memory.
+        // The check must read from the disk, not from the page cache.
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
         let method = Method::Plain;
         let mut hasher = method.begin();
@@ -108,7 +108,7 @@ impl Writing {
     /// Writes the next bytes.
     ///
     /// # Errors
-    /// The system's, of `write(2)`.
+    /// Those of `write(2)`.
     pub(crate) fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
         self.hasher.update(bytes);
@@ -118,15 +118,15 @@ impl Writing {
         Ok(())
     }
 
-    /// Leaves a hole, unless `stop` says that no more is wanted.
+    /// Leaves a hole of `length` bytes, unless `stop` returns true.
     ///
     /// # Errors
-    /// The system's, of `lseek(2)`.
+    /// Those of `lseek(2)`.
     pub(crate) fn hole(&mut self, length: u64, stop: &dyn Fn() -> bool) -> io::Result<()> {
         let step = i64::try_from(length).map_err(|_| rustix::io::Errno::FBIG)?;
         self.file.seek(SeekFrom::Current(step))?;
         if !self.hasher.zeros(length, stop) {
-            // The hash is not that of what the file would be: nothing must come of it.
+            // The hash does not cover the whole hole, so no mark may be made from it.
             self.marks = None;
             return Ok(());
         }
@@ -136,29 +136,29 @@ impl Writing {
         Ok(())
     }
 
-    /// How its hash is taken.
+    /// The method of its hash.
     pub(crate) fn method(&self) -> Method {
         self.method
     }
 
-    /// Bytes that the file has so far.
+    /// Bytes written so far, including those of an earlier run.
     pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
-    /// Bytes of them that an earlier run had written.
+    /// Bytes of [`Writing::length`] that an earlier run wrote.
     pub(crate) fn taken_up(&self) -> u64 {
         self.taken_up
     }
 
-    /// Leaves it as it is, for a later run to go on with.
+    /// Marks the partial file so that a later run can resume it.
     pub(crate) fn leave(mut self) {
         if self.marks.is_some() && self.length >= WORTH_MARKING {
             self.mark();
         }
     }
 
-    /// All of it is written: the file and its hash, which is recorded on it when `record` says so.
+    /// Finishes a completely written file, and returns it with its hash. With `record`, stores the hash as an attribute.
     ///
     /// # Errors
     /// When the destination is full or fails.
@@ -180,7 +180,8 @@ impl Writing {
         }
     }
 
-    /// A file that cannot be marked, on a full disk for example, has those marks that it has: they still hold.
+    /// Adds a mark at the current length. A file that cannot be marked, for example on a full disk, keeps its older marks,
+    /// which still hold.
     fn mark(&mut self) {
         let mark = Mark { length: self.length, hash: self.hasher.finish() };
         let marked = self.end_hole().and_then(|()| {
@@ -194,7 +195,7 @@ impl Writing {
         }
     }
 
-    /// Gives the file its length where a hole is the last of it.
+    /// Sets the length of a file that ends in a hole.
     fn end_hole(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.ends_in_hole) {
             self.file.set_len(self.length)?;
@@ -203,7 +204,7 @@ impl Writing {
     }
 }
 
-/// Reads the next `count` bytes into `hasher`; `false` when there are fewer.
+/// Reads the next `count` bytes into `hasher`. Returns `false` when the file has fewer.
 fn read_on(
     mut file: &File,
     hasher: &mut Digest,
@@ -258,7 +259,7 @@ mod tests {
         (0..count).map(|at| (at % 251) as u8).collect()
     }
 
-    /// A file of which `length` bytes were written, and left.
+    /// A partial file with `length` of `size` bytes, as an interrupted run leaves it.
     fn left(folder: &tempfile::TempDir, length: u64, size: u64) -> File {
         let path = folder.path().join("file");
         let file = File::options().read(true).write(true).create_new(true).open(path).unwrap();

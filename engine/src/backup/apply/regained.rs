@@ -1,4 +1,4 @@
-//! Puts on disk what a snapshot holds only beside it, once the destination can hold it.
+//! Puts values on disk that a snapshot has only in its sidecar, when the destination can hold them now.
 
 use std::io;
 use std::sync::Arc;
@@ -15,19 +15,20 @@ use crate::fs::dir::Dir;
 use crate::repository::records::report::Holds;
 use crate::source::Source;
 
-/// What to do about an unchanged entry with values beside the snapshot.
+/// What to do about an unchanged entry with values in the sidecar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Regained {
-    /// Nothing more can be held than before.
+    /// The destination cannot hold more than before.
     Nothing,
-    /// Make the entry, which has no inode.
+    /// Create the entry, which exists only in the sidecar.
     Entry,
-    /// Give a copy of the inode the values.
+    /// Copy the inode and set the values on the copy.
     Values,
 }
 
-/// The decision about what is `held` with `record` beside it. `then` is what the destination could hold in the run that
-/// stored it: a value that was refused although such values can be held is not tried again, as each time would cost a copy.
+/// Decides about the entry `held` with the sidecar record `record`. `then` says what the destination could hold in the
+/// run that stored the entry. If it could hold such values then and still refused this one, the run does not try again:
+/// each attempt costs a copy.
 fn regained(record: &SidecarRecord, held: &StoredEntry, now: &Abilities, then: Holds) -> Regained {
     let held_anew = |now: bool, then: bool| now && !then;
     if !held.on_disk {
@@ -41,7 +42,7 @@ fn regained(record: &SidecarRecord, held: &StoredEntry, now: &Abilities, then: H
         return if possible { Regained::Entry } else { Regained::Nothing };
     }
     let owner = record.uid.is_some() || record.gid.is_some();
-    // A setuid bit stays beside the snapshot with an owner that cannot be set.
+    // A setuid bit stays in the sidecar together with an owner that cannot be set.
     let mode = record.mode.is_some() && (!owner || now.owner);
     let any = owner && held_anew(now.owner, then.owner)
         || mode && (held_anew(now.mode, then.mode) || owner && held_anew(now.owner, then.owner))
@@ -57,9 +58,9 @@ impl From<&Abilities> for Holds {
 }
 
 impl<S: Source> SnapshotWriter<S> {
-    /// Stores an unchanged entry anew when the destination holds more of it now than `then`, in the run that stored
-    /// `held` in the folder `from` with `record` beside it. `None` when it does not; otherwise whether it could be stored without
-    /// reading the source.
+    /// Stores an unchanged entry again if the destination can hold more of it now than `then`, in the run that stored
+    /// `held` in the folder `from` with the sidecar record `record`. Returns `None` if it cannot, otherwise whether the
+    /// entry was stored without reading the source.
     pub(crate) fn put_on_disk(
         self: &Arc<Self>,
         folder: &Folder<S::Folder>,

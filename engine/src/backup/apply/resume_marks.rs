@@ -1,27 +1,28 @@
-//! How far a file was written, told on the file itself, so that a later run goes on inside it. Pure.
+//! Resume marks: an attribute of a partial file that says how far it was written, so that a later run can resume
+//! inside it. Pure.
 //!
-//! A mark is a length with the hash of the bytes before it. What it promises is proved by reading the
-//! bytes again, so it may reach the disk before or after them. Should the newest ones be ahead of what
-//! a power cut left, an older one still holds: they are kept ever wider apart towards the start.
+//! A mark is a length and the hash of the bytes before it. A later run reads these bytes again to prove the mark, so
+//! the mark may reach the disk before or after the bytes. After a power cut the newest marks may be ahead of the data
+//! on disk. Then an older mark still holds: the distance between the kept marks grows towards the start of the file.
 
 use crate::entry::Time;
 
 /// Bytes between two marks.
 pub(crate) const STEP: u64 = 16 << 20;
 
-/// How many distances there are between marks: `STEP` times 1, 4, 16 and so on.
+/// The number of distances between marks: `STEP` times 1, 4, 16 and so on.
 const LEVELS: u32 = 8;
 
-/// Bytes of an encoded head and of an encoded mark.
+/// Sizes of the encoded head and of one encoded mark, in bytes.
 const HEAD: usize = 8 + 8 + 4;
 const MARK: usize = 8 + blake3::OUT_LEN;
 
-/// The marks of a file, and what the source's file was when they were made.
+/// The marks of a file, with the size and mtime of the source's file when they were made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Marks {
     pub(crate) size: u64,
     pub(crate) mtime: Time,
-    /// Their lengths grow.
+    /// In ascending order of length.
     pub(crate) marks: Vec<Mark>,
 }
 
@@ -37,12 +38,12 @@ impl Marks {
         Self { size, mtime, marks: Vec::new() }
     }
 
-    /// Whether a file of which `length` bytes are written is due for another mark.
+    /// Whether a file with `length` bytes written needs another mark.
     pub(crate) fn due(&self, length: u64) -> bool {
         length / STEP > self.marks.last().map_or(0, |mark| mark.length / STEP)
     }
 
-    /// Adds a mark and forgets those that are no longer needed.
+    /// Adds a mark and drops the marks that are no longer needed.
     pub(crate) fn add(&mut self, mark: Mark) {
         let number = mark.length / STEP;
         self.marks.retain(|old| {
@@ -52,12 +53,12 @@ impl Marks {
         self.marks.push(mark);
     }
 
-    /// Forgets the marks behind `length`.
+    /// Drops the marks beyond `length`.
     pub(crate) fn cut(&mut self, length: u64) {
         self.marks.retain(|mark| mark.length <= length);
     }
 
-    /// As bytes: size, seconds, nanoseconds, then length and hash of each mark; little-endian.
+    /// Encodes as bytes, little-endian: size, seconds, nanoseconds, then the length and hash of each mark.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD + MARK * self.marks.len());
         bytes.extend(self.size.to_le_bytes());
@@ -70,7 +71,7 @@ impl Marks {
         bytes
     }
 
-    /// The reverse of [`Marks::encode`]; `None` for anything else.
+    /// Decodes the output of [`Marks::encode`]; `None` for any other bytes.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (size, rest) = bytes.split_first_chunk()?;
         let (secs, rest) = rest.split_first_chunk()?;

@@ -1,4 +1,4 @@
-//! The state that carrying out plans shares between its files.
+//! The writer that carries out plans: its state, which the files of this folder share, and its small functions.
 
 use std::ffi::CStr;
 use std::io;
@@ -30,19 +30,19 @@ use crate::repository::records::sidecar::Sidecar;
 use crate::source::Source;
 use crate::threads::lock::lock;
 
-/// An entry with its plan, for work that outlives the batch it was listed in.
+/// An entry with its plan, owned, for work that outlives the batch in which the entry was listed.
 #[derive(Debug, Clone)]
 pub(crate) struct PendingEntry {
     pub(crate) entry: Entry,
     pub(crate) base: Option<StoredEntry>,
     pub(crate) here: Option<StoredEntry>,
     pub(crate) step: Step,
-    /// The source's inode, when the entry is one of several names of it.
+    /// The source's inode, when it has several names.
     pub(crate) group: Option<FileId>,
 }
 
 impl PendingEntry {
-    /// An item of its own for an entry that is one of several names of an inode.
+    /// A pending entry for a name of an inode with several names; `None` for any other entry.
     pub(crate) fn of(keep: Preserve, planned: &Planned<'_>) -> Option<Self> {
         let meta = planned.entry.meta;
         let several = keep.hard_links && meta.links > 1 && meta.kind != Kind::Folder;
@@ -50,7 +50,7 @@ impl PendingEntry {
         Some(Self { group: Some(group), ..Self::to_fetch(planned) })
     }
 
-    /// An item for a file that is to be read.
+    /// A pending entry for a file that the run has to read from the source.
     pub(crate) fn to_fetch(planned: &Planned<'_>) -> Self {
         Self {
             entry: planned.entry.to_entry(),
@@ -71,47 +71,47 @@ impl PendingEntry {
     }
 }
 
-/// The mode of a snapshot's own folder, when that is no source root.
+/// The mode of a snapshot's own folder when it is not a source root itself.
 pub(crate) const TOP_MODE: u32 = 0o755;
 
 /// Carries out plans in the incomplete snapshot.
 pub(crate) struct SnapshotWriter<S: Source> {
     /// Settings, counters, events and cancellation of the walk.
     pub(crate) walk: Arc<WalkState<S>>,
-    /// Where the content of files comes from.
+    /// The source of file content.
     pub(crate) source: Arc<S>,
     pub(crate) dresser: MetadataWriter,
-    /// Where this snapshot's records are kept beside it.
+    /// The sidecar of this snapshot.
     pub(crate) kept: Sidecar,
-    /// What it holds, for those who check it later.
+    /// The manifest of this snapshot, for a later `verify`.
     pub(crate) manifest: Writer,
-    /// Every file and folder is synced by itself, because the file system cannot be synced as a whole.
+    /// Whether each file and folder is synced separately, because the file system cannot be synced as a whole.
     pub(crate) sync_each: bool,
-    /// Held while a file gets its final time and is synced; a checkpoint waits for all of them.
+    /// Read-locked while a file gets its final mtime and is synced. A checkpoint waits for all these files.
     pub(crate) in_flight: RwLock<()>,
     pub(crate) groups: Groups<WaitingName<S::Folder>>,
-    /// Modes that would lock an ordinary user out of its own snapshot while it is built.
+    /// Folder modes that are set at the end, because they would deny an ordinary user access while the snapshot is built.
     pub(crate) late_modes: Mutex<Vec<(Arc<TreePath>, u32)>>,
-    /// The mode that the snapshot's own folder gets when it is sealed.
+    /// The mode that the snapshot's own folder gets before the snapshot is sealed.
     pub(crate) top_mode: AtomicU32,
     pub(crate) owners_said: AtomicBool,
-    /// A file could not be synced.
+    /// Whether a file could not be synced.
     pub(crate) sync_failed: AtomicBool,
     pub(crate) written: AtomicU64,
 }
 
-/// How carrying out a step ended.
+/// The result of carrying out a step.
 #[expect(clippy::large_enum_variant, reason = "it is taken apart where it is returned")]
 pub(crate) enum Applied {
-    /// The entry stands in the snapshot, or beside it.
+    /// The snapshot or its sidecar holds the entry, or the entry waits for the first name of its inode.
     Stored,
-    /// It has to be read from the source.
+    /// The file has to be read from the source.
     Fetch(PendingEntry),
-    /// The destination refuses it, which was told.
+    /// The destination refuses the entry. The refusal was reported.
     Refused,
 }
 
-/// A name of a hard-linked inode that waits for the first one to be stored.
+/// A name of a hard-linked inode that waits until the first name is stored.
 pub(crate) struct WaitingName<F> {
     pub(crate) folder: Arc<Folder<F>>,
     pub(crate) handles: Arc<Handles<F>>,
@@ -119,7 +119,7 @@ pub(crate) struct WaitingName<F> {
     pub(crate) item: PendingEntry,
 }
 
-/// Why an entry is not stored whose name is not UTF-8.
+/// The report about an entry that is not stored because its name is not UTF-8.
 pub(crate) const OTHER_NAME: &str =
     "the destination would store it under another name, as this one is not UTF-8";
 
@@ -171,7 +171,7 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
             Err((action, error)) => {
                 let refusal = classify(&error, here, Tried::Folder);
                 if refusal == Refusal::Entry {
-                    // An empty one would look like a folder that was empty in the source.
+                    // If it stayed, it would look like a folder that is empty in the source.
                     let _ = here.remove_folder(&entry.name);
                     parent.changes.alter();
                     let what = format!(
@@ -293,7 +293,7 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
             lock(&self.late_modes).push(late);
         }
         if top {
-            // Nobody else looks into a snapshot that is being built, or keeps runs off it by a lock.
+            // Other users must not read an unfinished snapshot, or block runs by a lock on its folder.
             stat::set_mode(here, 0o700).map_err(|error| broken("cannot set the mode of", error))?;
         }
         let records = folder.records();
@@ -313,7 +313,8 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
     }
 }
 
-/// Opens the folder `name` of an incomplete snapshot, makes it if need be; whether it was made. Of what failed: what was tried.
+/// Opens the folder `name` of an incomplete snapshot, and creates it if it is missing. Returns whether it was created.
+/// An error comes with the action that failed.
 pub(crate) fn enter(
     here: &Dir,
     name: &CStr,
@@ -346,8 +347,9 @@ pub(crate) fn is(error: &io::Error, errno: Errno) -> bool {
     Errno::from_io_error(error) == Some(errno)
 }
 
-/// Makes something under `name`, `over` what has it: what an earlier run or a link that failed left there. Otherwise nothing
-/// is replaced: in a folder that was made just now the name is another entry's, which this file system does not tell apart.
+/// Creates an entry under `name` by `make`. With `over`, it replaces an existing entry, which an earlier run or a failed
+/// link left. Without `over`, EEXIST is an error: in a folder that this walk created, an existing name belongs to another
+/// entry, and the file system does not distinguish the two names.
 pub(crate) fn replacing<T>(
     over: bool,
     here: &Dir,
@@ -363,14 +365,14 @@ pub(crate) fn replacing<T>(
     }
 }
 
-/// Opens a folder of an incomplete snapshot and closes it to everybody else until it is finished: nobody may
-/// exchange a name in it meanwhile. A setgid bit or default ACL, its own or its parent's, must not reach what
-/// is made in it either.
+/// Opens a folder of an incomplete snapshot, and denies access to all other users until it is finished, so that they
+/// cannot replace a name in it. Removes the setgid bit and the default ACL, which may come from the parent, so that the
+/// entries created in the folder do not inherit them.
 pub(crate) fn in_progress(here: &Dir, name: &CStr) -> io::Result<Dir> {
     let dir = here.child_opened_up(name, 0o700)?;
     let (meta, own) = (dir.meta()?, rustix::process::geteuid());
     if own.is_root() && meta.uid != own.as_raw() {
-        // A file system without owners, or of a server that trusts no root, has nothing to take.
+        // This fails on a file system without owners, and on a server that does not trust root. Both are harmless.
         let _ = stat::set_owner(&dir, Some(own.as_raw()), None);
     }
     if meta.mode != 0o700 {
@@ -380,7 +382,7 @@ pub(crate) fn in_progress(here: &Dir, name: &CStr) -> io::Result<Dir> {
     Ok(dir)
 }
 
-/// Removes `name` of an incomplete snapshot, whatever it is.
+/// Removes the entry `name` of an incomplete snapshot, of any type. A missing one is no error.
 pub(crate) fn clear(here: &Dir, name: &CStr) -> io::Result<()> {
     match crate::fs::remove_tree::remove(here, name, 1, &AtomicU64::new(0), &|| false) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,4 +1,4 @@
-//! Takes the content of files from the source, hashes and stores it.
+//! Receives the content of files from the source, hashes it and stores it.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,10 +19,10 @@ use crate::monitor::add;
 use crate::monitor::event::{Event, Instead};
 use crate::source::{ContentSink, Source, SourceError, Wanted};
 
-/// How often a file that changes while it is read is read again.
+/// How many times the run reads a file again that changed while it was read.
 const ATTEMPTS: u32 = 2;
 
-/// Stores the files of one request.
+/// Receives and stores the files of one request.
 pub(crate) struct FileReceiver<S: Source> {
     writer: Arc<SnapshotWriter<S>>,
     walk: Arc<WalkState<S>>,
@@ -31,7 +31,7 @@ pub(crate) struct FileReceiver<S: Source> {
     source: Arc<S::Folder>,
     items: Vec<PendingEntry>,
     _in_flight: Option<InFlight<S::Folder>>,
-    /// How often these were read before.
+    /// How many times the run has read these files before.
     attempt: u32,
     writing: HashMap<usize, Writing>,
     comparing: HashMap<usize, Comparing>,
@@ -39,7 +39,7 @@ pub(crate) struct FileReceiver<S: Source> {
     done: Batched,
 }
 
-/// What became of a file that was read.
+/// The result of reading a file to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ReadResult {
     Stored,
@@ -72,14 +72,14 @@ impl<S: Source> FileReceiver<S> {
         }
     }
 
-    /// Asks the source for the files.
+    /// Requests the files from the source.
     pub(crate) fn ask(mut self) {
         let (source, folder) = (Arc::clone(&self.writer.source), Arc::clone(&self.source));
         let wanted = (0..self.items.len()).map(|index| self.wanted(index)).collect();
         source.fetch(&folder, wanted, Box::new(self));
     }
 
-    /// A file, or what an interrupted run did not get of it.
+    /// The request for a file, or for the part of it that an interrupted run did not store.
     fn wanted(&mut self, index: usize) -> Wanted {
         let entry = self.items[index].entry.clone();
         let again = self.attempt > 0;
@@ -95,11 +95,11 @@ impl<S: Source> FileReceiver<S> {
         Wanted { entry, from, again }
     }
 
-    /// What an interrupted run left of a file, if it can be gone on with.
+    /// The partial file that an interrupted run left, if this run can resume it.
     fn take_up(&self, index: usize) -> Option<Writing> {
         let PendingEntry { entry, here: left, base, .. } = &self.items[index];
         let left = left.as_ref()?;
-        // What was changed within the tick in which it was read would become a mixture of both.
+        // A file that changed in the same clock tick in which it was read could become a mixture of two versions.
         let since = self.walk.read_by(left, base.as_ref())?;
         if may_have_changed(&entry.meta, since, self.walk.keep().ctime) {
             return None;
@@ -110,12 +110,12 @@ impl<S: Source> FileReceiver<S> {
             && left.size >= WORTH_MARKING
             && self.attempt == 0
             && self.walk.set.trust.checkable
-            // With --checksum nothing is believed on size and time alone.
+            // With --checksum, equal size and time do not prove equal content.
             && !self.walk.keep().checksum;
         if !possible {
             return None;
         }
-        // Whatever stands in the way, the file can be copied from its start.
+        // After any error the run copies the file from its start.
         let file = here(&self.handles).ok()?.open_to_write(&entry.name).ok()?;
         Writing::take_up(file, &entry.meta, &|| self.walk.halted()).ok()?
     }
@@ -130,7 +130,8 @@ impl<S: Source> FileReceiver<S> {
         Ok(Writing::new(file, &entry.meta, marked))
     }
 
-    /// Gives `write` the file that is being written; an error of the destination ends what it concerns.
+    /// Calls `write` with the file that is being written, and opens it first if needed. An error of the destination ends
+    /// this file, or the run.
     fn writing(
         &mut self,
         index: usize,
@@ -154,7 +155,7 @@ impl<S: Source> FileReceiver<S> {
         }
     }
 
-    /// The destination took no more of a file, or nothing of it.
+    /// Handles an error of the destination while it stores a file.
     fn refused(&mut self, index: usize, error: io::Error) {
         let name = self.items[index].entry.name.clone();
         drop(self.writing.remove(&index));
@@ -165,7 +166,7 @@ impl<S: Source> FileReceiver<S> {
         self.items[index].step.action = Action::Enter;
     }
 
-    /// What was written of a file is of no use.
+    /// Removes the part of a file that was written.
     fn discard(&mut self, index: usize) -> io::Result<()> {
         match self.writing.remove(&index) {
             Some(_) => here(&self.handles)?.unlink(&self.items[index].entry.name),
@@ -173,7 +174,8 @@ impl<S: Source> FileReceiver<S> {
         }
     }
 
-    /// A file was read to its end. Whether it stands in the snapshot now, for others to link to.
+    /// Finishes a file that was read to its end. The result says whether the snapshot holds it, so that other names can
+    /// link to it.
     fn file_is_read(&mut self, index: usize, after: &Meta) -> io::Result<ReadResult> {
         let meta = self.items[index].entry.meta.clone();
         let compared = self.comparing.remove(&index);
@@ -195,7 +197,7 @@ impl<S: Source> FileReceiver<S> {
             let mut item = self.items[index].clone();
             let other_inode = replaced || after.ctime != meta.ctime;
             if item.group.is_some() && other_inode && self.walk.may_look_later() {
-                // It takes its place in its group again when that is known.
+                // At the end of the walk its new inode, and so its group, is known.
                 self.walk.look_later(&self.folder, &item.entry.name);
                 return Ok(ReadResult::Missing);
             }
@@ -208,14 +210,14 @@ impl<S: Source> FileReceiver<S> {
             }
             item.step.action = Action::Fetch;
             if other_inode {
-                // Another inode has taken the name, maybe with the old one's number: it is none of the group's.
+                // Another inode has the name now, possibly with the same number: it does not belong to the group.
                 item.group = None;
             }
             self.again.push(item);
             return Ok(if other_inode { ReadResult::Missing } else { ReadResult::ReadAgain });
         }
         if !same && (replaced || other_rights) {
-            // Content and rights may be those of two files: nobody gets the one with the other.
+            // Content and permissions may come from two different files. The snapshot must not combine them.
             self.discard(index)?;
             self.unread(index, SourceError::Replaced);
             return Ok(ReadResult::Missing);
@@ -232,8 +234,8 @@ impl<S: Source> FileReceiver<S> {
         Ok(if replaced { ReadResult::Missing } else { ReadResult::Stored })
     }
 
-    /// What the source tells now of a file that is no longer as it was listed. A disk is asked for all of
-    /// it, attributes too; of what answers later the open handle told all that there is.
+    /// The current description of a file that changed since it was listed. A source that answers at once is asked again,
+    /// for attributes too. For a source that answers later, `after` from the open handle is all there is.
     fn described_again(&self, listed: &Entry, after: &Meta) -> Result<Entry, SourceError> {
         if self.walk.later() {
             return Ok(Entry { meta: after.clone(), ..listed.clone() });
@@ -242,7 +244,7 @@ impl<S: Source> FileReceiver<S> {
         if entry.meta.kind == Kind::File { Ok(entry) } else { Err(SourceError::Replaced) }
     }
 
-    /// A file that was only compared is linked or copied from the base, or read again to be stored.
+    /// Finishes a file that was read only to compare it: links or copies it from the base, or reads it again to store it.
     fn is_compared(&mut self, index: usize, compared: &Comparing) -> io::Result<ReadResult> {
         let mut item = self.items[index].clone();
         let in_base = self.writer.hash_in_base(&self.handles, &item, compared.method())?;
@@ -262,7 +264,7 @@ impl<S: Source> FileReceiver<S> {
         Ok(ReadResult::ReadAgain)
     }
 
-    /// Gives a file that was written whole its hash, owner, mode and, last of all, its time.
+    /// Gives a completely written file its hash, owner, mode and, last, its mtime.
     fn seal(&mut self, index: usize, writing: Writing) -> io::Result<()> {
         let item = self.items[index].clone();
         let entry = Listed::from(&item.entry);
@@ -274,7 +276,7 @@ impl<S: Source> FileReceiver<S> {
             && item.step.verdict == Verdict::Changed
             && self.writer.hash_in_base(&self.handles, &item, method)? == Some(hash)
         {
-            // Only its time is another one.
+            // Only its mtime differs.
             self.writer.turned_out(&self.folder, &mut item.clone(), Verdict::Metadata);
         }
         let (dresser, fresh) = (&self.writer.dresser, self.folder.fresh);
@@ -296,10 +298,10 @@ impl<S: Source> FileReceiver<S> {
     }
 }
 
-/// Whether the open file, as its handle told `after` the last byte, is the one that was listed, and was
-/// not changed since. The size is another matter: some file systems tell one only of what was read.
+/// Whether the open file is the one that was listed and has not changed since. `after` is its metadata from the
+/// handle after the last byte. The size is not compared here: some file systems know it only after reading.
 fn is_as_listed(listed: &Meta, after: &Meta) -> bool {
-    // Of files without an inode number the source itself compares owner and mode.
+    // For files without an inode number, the source itself compares owner and mode.
     let same_rights = listed.id.is_none() || rights(listed) == rights(after);
     after.id == listed.id
         && after.mtime == listed.mtime
@@ -307,7 +309,7 @@ fn is_as_listed(listed: &Meta, after: &Meta) -> bool {
         && same_rights
 }
 
-/// Who may do what with a file.
+/// The owner, group and mode of a file.
 fn rights(meta: &Meta) -> (u32, u32, u32) {
     (meta.uid, meta.gid, meta.mode)
 }
@@ -337,7 +339,7 @@ impl<S: Source> ContentSink for FileReceiver<S> {
     }
 
     fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {
-        // Stopped, the source lost or the destination full: what is there has not got its time yet.
+        // The run was stopped, lost the source, or filled the destination: the partial file does not get its mtime.
         let lost = matches!(after, Err(SourceError::Lost(_)));
         if lost || self.walk.halted() || self.walk.is_full() {
             if let Some(writing) = self.writing.remove(&index) {
@@ -349,7 +351,7 @@ impl<S: Source> ContentSink for FileReceiver<S> {
             return;
         }
         let result = match after {
-            // The destination has refused it.
+            // The destination has refused the file.
             _ if self.items[index].step.action == Action::Enter => Ok(ReadResult::Missing),
             Ok(after) => self.file_is_read(index, &after),
             Err(error) => {
