@@ -7,8 +7,9 @@ use crate::monitor::event::Event;
 use crate::repository::Repository;
 use crate::snapshot::history::History;
 
-/// Says when the backups folder is more open than meant: on the first run, when others may enter it though nobody
-/// set a mode; on each, when the mode that was set does not hold.
+/// Reports a backups folder that other users can access against the user's intention. On the first run: other users may
+/// enter it and BACKUPS_MODE is not set. On each run: it does not have the mode that BACKUPS_MODE sets, or
+/// `.backup_manager` belongs to another user.
 pub(crate) fn tell_of_access(
     job: &Job,
     repository: &Repository,

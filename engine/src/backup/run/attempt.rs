@@ -1,4 +1,4 @@
-//! What all steps of an attempt at completing a snapshot share.
+//! The inputs that all steps of an attempt to complete a snapshot share.
 
 use std::io;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::repository::records::report_file::Recorder;
 use crate::snapshot::name::SnapshotName;
 use crate::source::Source;
 
-/// One attempt at completing a snapshot: its inputs.
+/// The inputs of one attempt to complete a snapshot.
 pub(crate) struct Attempt<'a, S: Source> {
     pub(crate) job: &'a Job,
     pub(crate) source: &'a Arc<S>,
@@ -27,12 +27,12 @@ pub(crate) struct Attempt<'a, S: Source> {
     pub(crate) recorder: &'a Recorder,
     pub(crate) context: &'a Context,
     pub(crate) began: DateTime<Utc>,
-    /// When the attempt began, by the time since boot.
+    /// When the attempt began, as time since boot.
     pub(crate) boot: Option<Boot>,
-    /// When the attempt began, by the clock that stamps files.
+    /// When the attempt began, by the clock from which this machine takes file times.
     pub(crate) reads_from: Time,
     pub(crate) accept_shrink: bool,
-    /// What the removal of earlier snapshots could not remove.
+    /// The remains of earlier snapshots that the run could not remove.
     pub(crate) leftovers: Vec<Stuck>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct SnapshotNames {
     pub(crate) base: Option<SnapshotName>,
     pub(crate) incomplete: SnapshotName,
     pub(crate) complete: SnapshotName,
-    /// An earlier run began the incomplete snapshot.
+    /// Whether an earlier run began the incomplete snapshot.
     pub(crate) resumed: bool,
     /// When the attempt begins to read the source, by the source's clock.
     pub(crate) reads_from: Time,
@@ -59,7 +59,7 @@ impl<S: Source> Attempt<'_, S> {
         destination("cannot open or write in", path, path.clone(), error)
     }
 
-    /// What a walk of this attempt starts from.
+    /// The setting for a walk of this attempt.
     pub(crate) fn setting(
         &self,
         names: &SnapshotNames,

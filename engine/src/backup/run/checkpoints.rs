@@ -1,4 +1,4 @@
-//! Makes checkpoints while a walk goes on, so that an interruption costs little.
+//! Makes checkpoints during a walk, so that an interruption costs little.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,20 +10,20 @@ use crate::repository::records::journal::{Checkpoints, Ticker, clock_offset};
 use crate::source::Source;
 use crate::threads::lock::unpoisoned;
 
-/// Bytes after which a checkpoint is due, however short the time since the last one.
+/// Bytes of content after which a checkpoint is due, regardless of the time since the last one.
 const CHECKPOINT_BYTES: u64 = 4 << 30;
-/// The first checkpoint comes after this time, each further one after twice the time, up to the longest.
-/// Early ones let the disk work while content still arrives: first copies end sooner (measured).
+/// The time to the first checkpoint. Each further one takes twice as long, up to [`CHECKPOINT_LONGEST`]. Early
+/// checkpoints keep the disk busy while content still arrives: first copies end sooner (measured).
 const CHECKPOINT_FIRST: Duration = Duration::from_millis(500);
 const CHECKPOINT_LONGEST: Duration = Duration::from_secs(60);
-/// With less content than this since the last one, a checkpoint would cost more than it saves before
-/// this time is over: where all is linked, there is nothing for the disk to do.
+/// With fewer bytes of content than this since the last one, a checkpoint comes after [`CHECKPOINT_OF_LITTLE`] at the
+/// earliest. An earlier one would cost more than it saves: when all files are linked, the disk has nothing to write.
 const LITTLE: u64 = 8 << 20;
 const CHECKPOINT_OF_LITTLE: Duration = Duration::from_secs(10);
-/// How often it is looked whether one is due.
+/// The interval at which the thread checks whether a checkpoint is due.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Makes a checkpoint now and then until `ticker` ends; a failure ends the walk.
+/// Makes a checkpoint whenever one is due, until `ticker` ends. A failure ends the walk.
 pub(crate) fn keep_checkpoints<S: Source>(
     writer: &SnapshotWriter<S>,
     checkpoints: &Checkpoints,
@@ -39,7 +39,7 @@ pub(crate) fn keep_checkpoints<S: Source>(
     while ticker.wait(TICK) {
         waited += TICK;
         let ahead = clock_offset();
-        // A hundredth of a second: less is the clock being slewed, and no file is that late.
+        // The limit is 10 ms. A smaller step is a slewed clock, and no file time lags that much.
         if ahead < offset - 10_000_000
             && let Err(error) = checkpoints.distrust()
         {
@@ -68,7 +68,7 @@ pub(crate) fn keep_checkpoints<S: Source>(
     }
 }
 
-/// Whether a checkpoint is due, `waited` and so many bytes of content after the last one.
+/// Whether a checkpoint is due when the last one was `waited` ago and the run has stored `bytes` of content since.
 fn is_due(waited: Duration, due: Duration, bytes: u64) -> bool {
     let due = if bytes < LITTLE { due.max(CHECKPOINT_OF_LITTLE) } else { due };
     waited >= due || bytes >= CHECKPOINT_BYTES

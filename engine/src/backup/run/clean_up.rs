@@ -1,4 +1,4 @@
-//! The last step of an attempt: removes what the sealed snapshot leaves over.
+//! The last step of an attempt: removes what is no longer needed after the snapshot was sealed.
 
 use crate::backup::run::attempt::Attempt;
 use crate::backup::run::seal::Sealed;
@@ -9,7 +9,7 @@ use crate::repository::records::report::Report;
 use crate::repository::removal;
 use crate::source::Source;
 
-/// Removes the journal and the retired snapshots. A failure is reported, and the next run goes on with the removal.
+/// Removes the journal and the retired snapshots. A failure is reported, and the next run continues the removal.
 pub(crate) fn clean_up<S: Source>(attempt: &Attempt<'_, S>, sealed: Sealed) -> Report {
     let Sealed { mut report, retired, mut stuck, checkpoints, .. } = sealed;
     if let Err(error) = checkpoints.forget() {

@@ -20,33 +20,34 @@ use crate::repository::manifest;
 use crate::repository::records::journal::{Checkpoints, Ticker};
 use crate::source::Source;
 
-/// How often a walk goes on on a disk that was full.
+/// How many more walks an attempt makes after the destination was full.
 const ROUNDS: u32 = 10;
 
-/// How many more free bytes make it worth going on.
+/// The smallest growth of free space, in bytes, for which the attempt walks again.
 const WORTH_A_ROUND: u64 = 1 << 20;
 
-/// The incomplete snapshot holds everything; it is not judged and not durable yet.
+/// The state after the second step: the incomplete snapshot holds everything. It is not judged and not durable yet.
 pub(crate) struct Filled<S: Source> {
     pub(crate) prepared: Prepared,
     pub(crate) content: Filling<S>,
-    /// The snapshots that were removed to make room.
+    /// The snapshots that the run removed to make room.
     pub(crate) pruned: Vec<String>,
 }
 
-/// What filled the incomplete snapshot.
+/// The writer and the records of a filled incomplete snapshot.
 pub(crate) struct Filling<S: Source> {
-    /// Keeps other runs off the snapshot; `None` where folders have no locks.
+    /// Keeps other runs from using the snapshot; `None` where folders cannot be locked.
     pub(crate) claim: Option<Dir>,
     pub(crate) writer: Arc<SnapshotWriter<S>>,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) abilities: Abilities,
 }
 
-/// Fills the incomplete snapshot. A full history makes room early: its oldest snapshot leaves anyway when this run completes.
+/// Fills the incomplete snapshot. When the destination is full and so is the history, the run removes the oldest
+/// snapshot early: completing this snapshot would remove it anyway.
 ///
 /// # Errors
-/// When the source or the destination fails, or the destination is full and the history is not.
+/// When the source or the destination fails, or when the destination is full and the history is not.
 pub(crate) fn fill<S: Source>(
     attempt: &Attempt<'_, S>,
     mut prepared: Prepared,
@@ -83,7 +84,7 @@ fn fill_once<S: Source>(
     context.progress.enter(Phase::Copying);
     let mut rounds = 0;
     while let Err(error) = walk_with_checkpoints(attempt, &writer, &checkpoints) {
-        // What went from the incomplete snapshot may have made the room that was missing.
+        // Removals from the incomplete snapshot may have freed enough space.
         let freed = rounds == 0 && writer.walk.freed.load(Ordering::Relaxed) > 0;
         let full = matches!(error, RunError::NoSpace { .. });
         if !full || rounds == ROUNDS || !(freed || has_more_room_now(attempt, &error)) {
@@ -99,7 +100,7 @@ fn fill_once<S: Source>(
     Ok(Filling { claim, writer, checkpoints, abilities })
 }
 
-/// Walks and makes checkpoints now and then; the first failure of either ends both.
+/// Walks and makes checkpoints meanwhile. The first failure of either ends both.
 fn walk_with_checkpoints<S: Source>(
     attempt: &Attempt<'_, S>,
     writer: &Arc<SnapshotWriter<S>>,
@@ -118,7 +119,7 @@ fn walk_with_checkpoints<S: Source>(
         checkpoints.note_failure();
     }
     match result {
-        // What is certain now need not be checked when the walk is done again.
+        // The next walk need not check the files that this checkpoint covers.
         Err(error @ RunError::NoSpace { .. }) => {
             let _ = checkpoints.checkpoint();
             Err(error)
@@ -127,8 +128,8 @@ fn walk_with_checkpoints<S: Source>(
     }
 }
 
-/// Whether there is room since the disk was full and everything was synced: a file system may reserve blocks
-/// for data that is only in memory, xfs several for each file (measured).
+/// Whether the sync after the disk was full has freed enough space. A file system may reserve blocks for data that is
+/// only in memory: xfs reserves several for each file (measured).
 fn has_more_room_now<S: Source>(attempt: &Attempt<'_, S>, full: &RunError) -> bool {
     let RunError::NoSpace { free, .. } = full else { return false };
     let now = attempt.repository.free_bytes().unwrap_or(0);
@@ -141,7 +142,7 @@ fn has_more_room_now<S: Source>(attempt: &Attempt<'_, S>, full: &RunError) -> bo
     more
 }
 
-/// Completes the manifest. The snapshot is as good without it, so a failure is reported and changes nothing.
+/// Completes the manifest. The snapshot is valid without it, so a failure is reported and does not end the run.
 fn finish_manifest<S: Source>(
     attempt: &Attempt<'_, S>,
     names: &SnapshotNames,
@@ -155,7 +156,7 @@ fn finish_manifest<S: Source>(
     }
 }
 
-/// Adds to `error` how much is still to be copied.
+/// Adds the number of entries and bytes that are still to be copied to `error`.
 fn with_needed<S: Source>(
     attempt: &Attempt<'_, S>,
     error: RunError,

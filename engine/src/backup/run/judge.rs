@@ -1,4 +1,4 @@
-//! The third step of an attempt: decides whether what was found may become a snapshot.
+//! The third step of an attempt: decides whether the run may seal the incomplete snapshot.
 
 use crate::backup::roots::tell_filtered;
 use crate::backup::run::attempt::Attempt;
@@ -8,17 +8,17 @@ use crate::error::RunError;
 use crate::repository::records::report::RootFound;
 use crate::source::Source;
 
-/// The incomplete snapshot may be sealed.
+/// The state after the third step: the run may seal the incomplete snapshot.
 pub(crate) struct Accepted<S: Source> {
     pub(crate) filled: Filled<S>,
     /// The source roots with their counts.
     pub(crate) roots: Vec<RootFound>,
 }
 
-/// Accepts the snapshot unless a source root has collapsed.
+/// Accepts the snapshot unless a source root has collapsed, seems not to be mounted, or lost more files than allowed.
 ///
 /// # Errors
-/// When one has, and `--accept-shrink` was not given.
+/// When it is not accepted and `--accept-shrink` was not given.
 pub(crate) fn judge<S: Source>(
     attempt: &Attempt<'_, S>,
     filled: Filled<S>,

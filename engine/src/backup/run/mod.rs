@@ -1,4 +1,4 @@
-//! A run: takes the lock, decides whether there is something to do, and completes a snapshot in five steps.
+//! A run: takes the lock, decides whether a snapshot is due, and completes one in five steps.
 
 mod access;
 mod attempt;
@@ -45,36 +45,35 @@ use crate::snapshot::name::{SnapshotName, Stamp};
 use crate::source::Source;
 use crate::threads::cancel::Stop;
 
-/// How a run ended that did not fail.
+/// The result of a run that did not fail.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Another run of the same prefix is at work; nothing was done.
+    /// Another run of the same prefix is active. This run did nothing.
     Busy,
-    /// The newest snapshot is younger than the minimum time; nothing was done.
+    /// The newest snapshot is younger than the minimum time. This run did nothing.
     Held {
-        /// The snapshot that holds it.
+        /// The snapshot that is too young.
         newest: SnapshotName,
-        /// From when on a run will start.
+        /// The time from which a run will take a snapshot.
         next: DateTime<Utc>,
     },
-    /// A snapshot was completed; its problems were told as events and stand in the kept report.
+    /// The run completed a snapshot. The monitor received its problems as events, and the stored report lists them.
     Completed(Box<Report>),
 }
 
-/// A source that can be looked at for nothing.
+/// A source that the run can read without `connect`.
 pub struct Near<S> {
     /// The source.
     pub source: Arc<S>,
-    /// Whether its roots have to be there before the run begins.
+    /// Whether its roots must exist before the run begins.
     pub ready: bool,
 }
 
-/// Takes a snapshot for `job`, or completes the one that was interrupted. `connect` is called only when
-/// there is something to do, under the lock, before a snapshot is touched. The roots of `near` are looked at when there
-/// is nothing to do, too.
+/// Takes a snapshot for `job`, or completes an interrupted one. The run calls `connect` only when a snapshot is due,
+/// while it holds the lock and before it changes a snapshot. It checks the roots of `near` even when no snapshot is due.
 ///
 /// # Errors
-/// When no snapshot was completed. Older snapshots are as before; what was copied stays for the next run.
+/// When no snapshot was completed. Older snapshots are unchanged, and the next run resumes with what was copied.
 pub fn run<S: Source>(
     job: &Job,
     near: Option<Near<S>>,
@@ -102,7 +101,7 @@ pub fn run<S: Source>(
             return failed.map(|report| Outcome::Completed(Box::new(report)));
         }
     };
-    // Whoever removes a lock file removes no run.
+    // A user may have removed the lock file of an active run. The claim on its incomplete snapshot still holds.
     if let Some(incomplete) = history.incomplete.last()
         && let Err(RunError::Taken { .. }) = repository.claim(incomplete)
     {
@@ -112,11 +111,11 @@ pub fn run<S: Source>(
     let accepted = other_sources.is_err();
     let mut refused = None;
     if let Err(error) = other_sources {
-        // The status is left alone: it is that of the job whose history this is.
+        // This error does not change the stored status: that belongs to the job that owns this history.
         let found = near.as_ref().map_or(Ok(()), |near| find_roots(job, &near.source, context));
         match found {
             Err(missing) if near.as_ref().is_some_and(|near| !near.ready) => return Err(missing),
-            // The run finds out by itself, as with any source that is missing.
+            // After `connect`, the run reports the missing root like that of any source.
             Err(_) => refused = Some(error),
             Ok(()) if !accept.sources => return Err(error),
             Ok(()) => context.monitor.event(&Event::SourcesAccepted { what: error.to_string() }),
@@ -140,7 +139,7 @@ pub fn run<S: Source>(
             note_status(job, &repository, context, (context.now)(), &failed);
             return failed.map(|report| Outcome::Completed(Box::new(report)));
         }
-        // What was accepted is noted by the snapshot that is taken now.
+        // Only a new snapshot records the accepted sources, so the run takes one now.
         let new = lineage::new_root(job, &repository, &history);
         if new.is_none() && !accepted {
             note_held(job, &repository, context, &newest);
@@ -188,7 +187,7 @@ pub fn run<S: Source>(
             complete(&attempt, history)
         })
         .map_err(|error| error.or_stopped(&context.stop));
-    // Who has lost a lease may have stumbled over what the other run made, before he noticed.
+    // A run that has lost its lease may have failed on files of the other run before it noticed the loss.
     let about = |error: &RunError| matches!(error, RunError::Stopped) || lock.is_lease().is_some();
     let lost = result.as_ref().is_err_and(about) && !lock.is_mine();
     if lost || matches!(result, Err(RunError::Taken { .. })) {
@@ -199,7 +198,7 @@ pub fn run<S: Source>(
     result.map(|report| Outcome::Completed(Box::new(report)))
 }
 
-/// Completes a snapshot: from the checked sources to the sealed snapshot and its report.
+/// Completes a snapshot: the five steps from the check of the sources to the report of the sealed snapshot.
 ///
 /// # Errors
 /// When no snapshot was completed.
@@ -211,8 +210,8 @@ fn complete<S: Source>(attempt: &Attempt<'_, S>, history: History) -> Result<Rep
     Ok(clean_up(attempt, sealed))
 }
 
-/// Now, or the next second when a snapshot has the name of this one: two never share a name. A clock
-/// that stands still is waited for a few times only.
+/// The current time, or the next second if a snapshot already has the name of the current one: names are unique. With a
+/// clock that does not advance, it waits three times at most.
 fn free_second(history: &History, context: &Context) -> DateTime<Utc> {
     let mut now = (context.now)();
     for _ in 0..3 {

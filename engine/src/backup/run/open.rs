@@ -1,4 +1,4 @@
-//! Opens what an attempt writes to: the incomplete snapshot, its journal, sidecar and manifest, and the walk that fills it.
+//! Opens what an attempt writes to (the incomplete snapshot, its journal, sidecar and manifest), and the walk that fills it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,7 +26,7 @@ use crate::repository::{folder_name, manifest};
 use crate::snapshot::name::SnapshotName;
 use crate::source::Source;
 
-/// Tries what the destination can hold; `report` it the first time.
+/// Tests what the destination can hold. With `report`, reports its file system and its limits.
 pub(crate) fn probe_destination<S: Source>(
     attempt: &Attempt<'_, S>,
     report: bool,
@@ -47,7 +47,7 @@ pub(crate) fn probe_destination<S: Source>(
     Ok(abilities)
 }
 
-/// Makes the folder of the incomplete snapshot, and closes it to other users.
+/// Creates the folder of the incomplete snapshot, and denies access to other users.
 pub(crate) fn make_incomplete<S: Source>(
     attempt: &Attempt<'_, S>,
     name: &SnapshotName,
@@ -56,8 +56,8 @@ pub(crate) fn make_incomplete<S: Source>(
     let path = repository.path.join(name.to_string());
     let made = folder_name(name).and_then(|folder| {
         make_if_missing(&repository.dir, &folder)?;
-        // Nor may a setgid bit reach every folder of it (mkdir(2)), or a default ACL of the backups
-        // folder every file of the snapshot.
+        // A setgid bit of the backups folder would apply to each folder of the snapshot (mkdir(2)), and a default ACL to
+        // each file. So both are removed.
         in_progress(&repository.dir, &folder).map(drop)
     });
     made.map_err(|error| destination("cannot create", &repository.path, path, error))
@@ -77,14 +77,14 @@ pub(crate) fn checkpoints<S: Source>(
     Ok(Checkpoints::new(dir, prefix, incomplete.to_string(), top, sync))
 }
 
-/// Which of the files that are there already are certainly on disk.
+/// Which files of the incomplete snapshot are certainly on disk.
 fn trust<S: Source>(
     attempt: &Attempt<'_, S>,
     checkpoints: &Checkpoints,
 ) -> Result<Trust, RunError> {
     let now = checkpoints.clock().map_err(|error| attempt.broken(error))?;
     let (durable, failed) = checkpoints.state();
-    // When the clock went back, no earlier time says anything about now.
+    // The clock was set back: the recorded time no longer separates old files from new ones.
     if durable.is_some_and(|durable| durable > now) {
         checkpoints.distrust().map_err(|error| attempt.broken(error))?;
         return Ok(Trust { before: None, checkable: !failed });
@@ -92,7 +92,7 @@ fn trust<S: Source>(
     Ok(Trust { before: durable, checkable: !failed })
 }
 
-/// Sets up a walk, and what carries out its plans in the incomplete snapshot.
+/// Sets up a walk, and the writer that carries out its plans in the incomplete snapshot.
 pub(crate) fn new_writer<S: Source>(
     attempt: &Attempt<'_, S>,
     names: &SnapshotNames,
@@ -107,7 +107,7 @@ pub(crate) fn new_writer<S: Source>(
     let kept = kept.map_err(broken)?;
     let manifest = new_manifest(attempt, names, abilities);
     let granularity = source.time_granularity_ns().max(abilities.time_granularity_ns);
-    // On a full disk the start cannot be recorded: then what is stored now counts as read by the run before.
+    // On a full disk the start cannot be recorded. Then the files stored now count as read by the run before.
     let _ = checkpoints.note_begin(names.reads_from);
     let mut set = attempt.setting(names, granularity, trust)?;
     set.begins = set.begins.with(checkpoints.begins());
@@ -122,7 +122,7 @@ pub(crate) fn new_writer<S: Source>(
     let each = !checkpoints.whole();
     let writer = SnapshotWriter::new(&walk, source, dresser, kept, manifest, each);
     walk.look_at_roots(&job.layout)?;
-    // Only this run's roots are recorded: the incomplete snapshot is one of these.
+    // The incomplete snapshot contains only the roots of this run, so only these are recorded.
     let recorded: BTreeMap<_, _> = walk
         .roots()
         .into_iter()
@@ -136,7 +136,8 @@ pub(crate) fn new_writer<S: Source>(
     Ok(Arc::new(writer))
 }
 
-/// The manifest of the snapshot under its complete name. A fault in the base's manifest ends no run.
+/// Creates the manifest of the snapshot under its complete name. A damaged manifest of the base is reported, and the run
+/// goes on.
 fn new_manifest<S: Source>(
     attempt: &Attempt<'_, S>,
     names: &SnapshotNames,

@@ -15,16 +15,16 @@ use crate::snapshot::history::History;
 use crate::snapshot::name::{SnapshotName, State};
 use crate::source::Source;
 
-/// The sources are readable and the snapshots have names; nothing is written yet.
+/// The state after the first step: the sources are readable and the snapshots have names. Nothing is written yet.
 pub(crate) struct Prepared {
     pub(crate) names: SnapshotNames,
     pub(crate) history: History,
 }
 
-/// Checks that the source roots can be read, and decides which snapshot is filled and against which base.
+/// Checks that the source roots can be read, and decides which snapshot to fill and which base to use.
 ///
 /// # Errors
-/// When a source root is missing, or the clock's year does not fit into a name.
+/// When a source root is missing or unreadable, or when the clock's year does not fit into a snapshot name.
 pub(crate) fn prepare<S: Source>(
     attempt: &Attempt<'_, S>,
     history: History,

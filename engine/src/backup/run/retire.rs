@@ -1,4 +1,4 @@
-//! Takes snapshots out of the history for the one that is about to be completed.
+//! Takes surplus snapshots out of the history before the new one is completed.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -18,11 +18,11 @@ use crate::snapshot::name::SnapshotName;
 use crate::snapshot::retention::{Leaving, surplus};
 use crate::source::Source;
 
-/// How many runs in a row wait for a snapshot that is in use before they report who uses it.
+/// How many runs in a row wait for a snapshot that is in use, before a run reports the processes that use it.
 const WAITS: u32 = 5;
 
 impl<S: Source> Attempt<'_, S> {
-    /// The snapshots that leave: those that go before the new one is sealed, and those that go after it.
+    /// The surplus snapshots: those that the run retires before it seals the new one, and those that it retires after that.
     pub(crate) fn surplus(
         &self,
         history: &History,
@@ -32,8 +32,8 @@ impl<S: Source> Attempt<'_, S> {
         surplus(&candidates, &self.job.retention, names.base.as_ref(), &names.complete)
     }
 
-    /// For how many runs in a row each snapshot that is to leave has been in use, this run included. After [`WAITS`] runs
-    /// it is reported with the processes that use it.
+    /// For each snapshot in `leaving` that is in use: the number of runs in a row, including this one, that found it in use.
+    /// After [`WAITS`] runs, the run reports the snapshot with the processes that use it.
     pub(crate) fn waits<'b>(
         &self,
         history: &History,
@@ -59,8 +59,8 @@ impl<S: Source> Attempt<'_, S> {
         waits
     }
 
-    /// Renames snapshots so that they are no longer part of the history. One that stays (it is read, held, or cannot be renamed)
-    /// does not keep the run from going on.
+    /// Renames snapshots so that they are no longer part of the history. A snapshot that stays (because it is in use, held,
+    /// or cannot be renamed) does not end the run.
     pub(crate) fn retire(
         &self,
         leaving: &[(SnapshotName, impl Display)],
@@ -76,7 +76,7 @@ impl<S: Source> Attempt<'_, S> {
         all
     }
 
-    /// Removes the oldest snapshot of a full history, and returns its name if there was one to remove.
+    /// Removes the oldest removable snapshot of a full history and returns its name; `None` if no snapshot was removed.
     pub(crate) fn make_room(
         &self,
         history: &mut History,

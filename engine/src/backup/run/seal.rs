@@ -1,4 +1,5 @@
-//! The fourth step of an attempt: makes the incomplete snapshot durable, reports the run, and gives the snapshot its complete name.
+//! The fourth step of an attempt: makes the incomplete snapshot durable, stores the report, and renames the snapshot to its
+//! complete name.
 
 use std::collections::BTreeMap;
 
@@ -22,14 +23,15 @@ use crate::snapshot::name::SnapshotName;
 use crate::snapshot::retention::Leaving;
 use crate::source::{Answers, Source};
 
-/// The snapshot has its complete name; snapshots that left the history wait for their removal.
+/// The state after the fourth step: the snapshot has its complete name. Snapshots that left the history are still to be
+/// removed.
 pub(crate) struct Sealed {
     pub(crate) report: Report,
     pub(crate) retired: Vec<Retired>,
-    /// What could not be renamed or removed so far.
+    /// The snapshots that could not be renamed or removed so far.
     pub(crate) stuck: Vec<Stuck>,
     pub(crate) checkpoints: Checkpoints,
-    /// Keeps other runs off the snapshot.
+    /// Keeps other runs from using the snapshot.
     _claim: Option<crate::fs::dir::Dir>,
 }
 
@@ -78,7 +80,7 @@ pub(crate) fn seal<S: Source>(
     Ok(Sealed { report, retired, stuck, checkpoints, _claim: claim })
 }
 
-/// Gives the incomplete snapshot its complete name. Its content must be durable already.
+/// Renames the incomplete snapshot to its complete name. Its content must be durable already.
 fn rename(
     repository: &Repository,
     incomplete: &SnapshotName,
@@ -90,7 +92,7 @@ fn rename(
         .map_err(|error| RunError::Sync { path: repository.path.join(complete.to_string()), error })
 }
 
-/// Refuses to seal a snapshot that another run works on by now.
+/// Refuses to seal a snapshot that another run may have taken over: the claim is missing and the lock is lost.
 fn still_alone<S: Source>(
     attempt: &Attempt<'_, S>,
     names: &SnapshotNames,
@@ -102,7 +104,7 @@ fn still_alone<S: Source>(
     Err(RunError::Taken { path: attempt.repository.path.join(names.incomplete.to_string()) })
 }
 
-/// The report of the run, without what concerns other snapshots.
+/// The report of the run, without the parts about other snapshots.
 fn report<S: Source>(
     attempt: &Attempt<'_, S>,
     names: &SnapshotNames,
@@ -113,11 +115,11 @@ fn report<S: Source>(
     let Filling { writer, abilities, .. } = content;
     let walk = &writer.walk;
     let finished = (attempt.context.now)();
-    // A clock of this machine that was set back meanwhile stamps with earlier times than before.
+    // If this machine's clock was set back meanwhile, files now get earlier times than at the start.
     let now = source.clock().filter(|_| source.answers() == Answers::AtOnce);
     let read_since = now.map_or(names.reads_from, |now| now.min(names.reads_from));
     let mut grain = source.time_granularity_ns().max(abilities.time_granularity_ns);
-    // An entry that is linked from a base keeps the times that it has there.
+    // An entry linked from the base keeps its times, which may be truncated to seconds.
     if names.base.is_some() && walk.set.rules.time.base_may_be_cut {
         grain = grain.max(WHOLE_SECONDS);
     }
@@ -146,7 +148,7 @@ fn report<S: Source>(
     }
 }
 
-/// The source roots that the job no longer names and that will still be in a snapshot.
+/// The source roots that the job no longer names but that a snapshot of the remaining history contains.
 fn dropped<S: Source>(
     attempt: &Attempt<'_, S>,
     history: &History,
@@ -159,8 +161,8 @@ fn dropped<S: Source>(
     dropped
 }
 
-/// Stores the report and the sidecar under the complete name. A snapshot is as good without its report, so a failure is
-/// reported and changes nothing.
+/// Stores the report and the sidecar under the complete name. A snapshot is valid without its report, so a failure is
+/// reported and does not end the run.
 fn store_report<S: Source>(attempt: &Attempt<'_, S>, names: &SnapshotNames, report: &Report) {
     let Attempt { job, repository, recorder, .. } = attempt;
     if let Err(error) = removal::rename_kept(repository, &names.incomplete, &names.complete) {

@@ -13,7 +13,7 @@ use crate::repository::records::report::Report;
 use crate::repository::records::status::{Status, last_status, store_status};
 use crate::snapshot::name::SnapshotName;
 
-/// Keeps how the run ended; a failure to do so is told and changes nothing.
+/// Stores how the run ended. A failure to store it is reported and does not change the result.
 pub(crate) fn note_status(
     job: &Job,
     repository: &Repository,
@@ -27,7 +27,7 @@ pub(crate) fn note_status(
         }
         Ok(report) => ("completed", None, Some(report.snapshot.clone())),
         Err(RunError::Stopped) => ("stopped", None, None),
-        // It was no run, and the last one stays the last one.
+        // The run was put off and does not count, so the status of the last run stays.
         Err(RunError::PutOff { .. }) => return,
         Err(error) => ("failed", Some(error.to_string()), None),
     };
@@ -48,7 +48,7 @@ pub(crate) fn note_status(
     );
 }
 
-/// Keeps that there is nothing to do when runs failed before: what was wrong with the sources is no more.
+/// Stores that no snapshot is due, if the runs before failed: the sources can be read again.
 pub(crate) fn note_held(
     job: &Job,
     repository: &Repository,
@@ -76,7 +76,7 @@ pub(crate) fn note_held(
     );
 }
 
-/// Keeps that the run before was killed, or lost with the machine, if it was.
+/// Stores that the run before was killed or that the machine went down, if that run did not record its end.
 pub(crate) fn note_killed(job: &Job, repository: &Repository, context: &Context) {
     let Some(left) = reached(repository, &job.prefix).filter(|left| !left.ended) else { return };
     store(
