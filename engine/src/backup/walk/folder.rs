@@ -1,4 +1,4 @@
-//! A folder that is being walked: the source's, and beside it the base's and the incomplete snapshot's.
+//! A folder during a walk, with its counterparts in the source, the base and the incomplete snapshot.
 
 use std::collections::HashSet;
 use std::ffi::CStr;
@@ -16,50 +16,51 @@ use crate::snapshot::layout::LayoutNode;
 use crate::source::SourceError;
 use crate::threads::lock::{lock, unpoisoned};
 
-/// One folder on its way from listed to finished.
+/// One folder, from its listing until it is finished.
 pub(crate) struct Folder<F> {
     pub(crate) place: Arc<TreePath>,
-    /// What the source says of the folder itself; `None` at a top that is no source root.
+    /// The source's description of the folder itself; `None` at a top that is not a source root.
     pub(crate) entry: Option<Entry>,
-    /// What the layout says, on the way to a source root and at one.
+    /// The node of the layout, for a source root and for a folder above one.
     pub(crate) node: Option<LayoutNode>,
-    /// Where its files are counted: the number of a source root, or behind those of a mount point below one.
+    /// The area that counts its files. The first numbers are those of the source roots; those of the mount points below
+    /// them follow.
     pub(crate) area: Option<usize>,
-    /// The device that it lies on, where the source tells one.
+    /// The device number, if the source reports one.
     pub(crate) dev: Option<u64>,
-    /// Another file system is mounted on it, and left out (`-x`).
+    /// Whether another file system is mounted on it and is left out (`-x`).
     pub(crate) covered: bool,
-    /// Whether the source's folder is listed; on the way to a source root only the layout counts.
+    /// Whether the walk lists the source's folder. For a folder above a source root, only the layout counts.
     pub(crate) whole: bool,
-    /// Whether the incomplete snapshot's folder was made by this walk and so held nothing.
+    /// Whether this walk created the folder in the incomplete snapshot, so that it was empty.
     pub(crate) fresh: bool,
     pub(crate) base_records: SidecarRecords,
     pub(crate) here_records: SidecarRecords,
-    /// Only some of its entries are looked at, again.
+    /// Whether the walk looks again at only some of its entries.
     pub(crate) partial: bool,
-    /// What is not as the base has it, for the manifest.
+    /// The differences from the base, for the manifest.
     pub(crate) changes: Changes,
-    /// What this walk keeps beside the folder.
+    /// The sidecar records that this walk writes for the folder.
     records: Mutex<SidecarRecords>,
     seen: Mutex<HashSet<u64>>,
     hasher: RandomState,
     folds_case: bool,
-    /// What is left out of it; `None` when nothing is left out of anything.
+    /// The filters for the folder; `None` when the job has no filters.
     pub(crate) rules: Option<FolderFilter>,
-    /// What still has to happen before the folder is finished: its listing, its copies, its subfolders' start.
+    /// How many things have to happen before the folder is finished: its listing, its copies, the start of its subfolders.
     pending: AtomicUsize,
     handles: RwLock<Option<Arc<Handles<F>>>>,
 }
 
 /// The open handles of a folder.
 pub(crate) struct Handles<F> {
-    /// `None` on the way to a source root, and where it could not be opened again.
+    /// `None` above a source root, and when the folder could not be opened again.
     pub(crate) source: Option<Arc<F>>,
-    /// Why it could not be opened again.
+    /// Why the source's folder could not be opened again.
     lost: Option<SourceError>,
     /// `None` when the base has no such folder.
     pub(crate) base: Option<Dir>,
-    /// `None` when there is no incomplete snapshot to look into.
+    /// `None` when there is no incomplete snapshot.
     pub(crate) here: Option<Dir>,
     counted: Option<Arc<AtomicUsize>>,
 }
@@ -75,13 +76,13 @@ impl<F> Handles<F> {
         Self { source, lost: None, base, here, counted: Some(Arc::clone(open)) }
     }
 
-    /// The same, with the reason why there is no source.
+    /// Sets the reason why there is no source folder.
     pub(crate) fn without_source(mut self, why: Option<SourceError>) -> Self {
         self.lost = why;
         self
     }
 
-    /// The source's folder, or why it cannot be read.
+    /// The source's folder, or the reason why it cannot be read.
     pub(crate) fn source(&self) -> Result<&Arc<F>, SourceError> {
         let why = || self.lost.as_ref().map_or(SourceError::Vanished, SourceError::again);
         self.source.as_ref().ok_or_else(why)
@@ -96,7 +97,7 @@ impl<F> Drop for Handles<F> {
     }
 }
 
-/// What a folder is made from.
+/// The parts from which [`Folder::new`] builds a folder.
 pub(crate) struct Opened<F> {
     pub(crate) place: Arc<TreePath>,
     pub(crate) entry: Option<Entry>,
@@ -106,9 +107,9 @@ pub(crate) struct Opened<F> {
     pub(crate) covered: bool,
     pub(crate) whole: bool,
     pub(crate) fresh: bool,
-    /// Only some entries are looked at again; what is kept beside the others stays.
+    /// The walk looks again at only some entries. The sidecar records of the others stay.
     pub(crate) partial: bool,
-    /// Names that differ only in case are one.
+    /// The destination treats names that differ only in case as one.
     pub(crate) folds_case: bool,
     pub(crate) base_records: SidecarRecords,
     pub(crate) here_records: SidecarRecords,
@@ -117,7 +118,7 @@ pub(crate) struct Opened<F> {
 }
 
 impl<F> Folder<F> {
-    /// A folder with one thing pending, which the caller settles with [`Folder::settle`].
+    /// A folder that waits for one thing, which the caller settles with [`Folder::settle`].
     pub(crate) fn new(from: Opened<F>) -> Arc<Self> {
         let records = if from.partial { from.here_records.clone() } else { SidecarRecords::new() };
         Arc::new(Self {
@@ -143,26 +144,26 @@ impl<F> Folder<F> {
         })
     }
 
-    /// The filters as they stand in it; `None` when there are none or its rule files are not read yet.
+    /// The filters for its entries; `None` when there are none or its rule files are not read yet.
     pub(crate) fn scope(&self) -> Option<&Arc<Scope>> {
         self.rules.as_ref()?.own()
     }
 
-    /// Whether the filters leave out `name`, as far as they are known.
+    /// Whether the filters leave out `name`. `false` while the filters are not known.
     pub(crate) fn leaves_out(&self, name: &CStr, is_folder: bool) -> bool {
         let judge =
             |scope: &Arc<Scope>| !scope.judging().judge(name.to_bytes(), is_folder).included;
         self.scope().is_some_and(judge)
     }
 
-    /// The filters for a folder in it whose own rule files cannot be read.
+    /// The filters for a subfolder whose own rule files cannot be read.
     pub(crate) fn rules_below(&self, place: &Arc<TreePath>) -> Option<FolderFilter> {
         let (inside, path) = (place.inside(), place.source_of(c""));
         let entered = self.scope()?.enter(inside, path, &Texts::new());
         Some(FolderFilter::known(entered.scope))
     }
 
-    /// Whether its entries cannot be judged yet.
+    /// Whether its rule files are not read yet, so that its entries cannot be judged.
     pub(crate) fn awaits_rules(&self) -> bool {
         self.rules.as_ref().is_some_and(|rules| rules.own().is_none())
     }
@@ -172,33 +173,33 @@ impl<F> Folder<F> {
         unpoisoned(self.handles.read()).clone()
     }
 
-    /// Takes `handles`, or closes them with `None`.
+    /// Sets the handles. `None` closes them.
     pub(crate) fn set_handles(&self, handles: Option<Arc<Handles<F>>>) {
         *unpoisoned(self.handles.write()) = handles;
     }
 
-    /// Says that `count` more things have to happen before the folder is finished.
+    /// Makes the folder wait for `count` more things before it is finished.
     pub(crate) fn expect(&self, count: usize) {
         self.pending.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// One thing has happened; whether it was the last.
+    /// Records that one thing has happened. Returns whether it was the last.
     pub(crate) fn settle(&self) -> bool {
         self.pending.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// Notes that `name` is in the source; `false` when it was noted before.
+    /// Records that the source has `name`. Returns `false` if it was recorded before.
     pub(crate) fn see(&self, name: &CStr) -> bool {
         let fingerprint = self.fingerprint(name);
         self.seen().insert(fingerprint)
     }
 
-    /// How many names are in the source.
+    /// The number of names that the source has, as recorded so far.
     pub(crate) fn count_seen(&self) -> usize {
         self.seen().len()
     }
 
-    /// Whether `name` is in the source. 64 bits of a keyed hash stand for it.
+    /// Whether the source has `name`. The folder stores 64 bits of a keyed hash for each name.
     pub(crate) fn saw(&self, name: &CStr) -> bool {
         let fingerprint = self.fingerprint(name);
         self.seen().contains(&fingerprint)
@@ -216,7 +217,7 @@ impl<F> Folder<F> {
         lock(&self.seen)
     }
 
-    /// What this walk keeps beside the folder.
+    /// The sidecar records that this walk writes for the folder.
     pub(crate) fn records(&self) -> MutexGuard<'_, SidecarRecords> {
         lock(&self.records)
     }
@@ -228,11 +229,11 @@ impl<F> Folder<F> {
     }
 }
 
-/// The filters as they stand around a folder and in it.
+/// The filters for a folder itself and for its entries.
 pub(crate) struct FolderFilter {
-    /// Those that its own entry was judged by.
+    /// The filters that judged the folder itself.
     pub(crate) outer: Arc<Scope>,
-    /// Those that its entries are judged by; set when its rule files were read.
+    /// The filters that judge its entries. Set when its rule files have been read.
     pub(crate) own: OnceLock<Arc<Scope>>,
 }
 
@@ -242,7 +243,7 @@ impl FolderFilter {
         Self { outer, own: OnceLock::new() }
     }
 
-    /// For a folder in which `own` holds.
+    /// For a folder whose entries `own` judges.
     pub(crate) fn known(own: Arc<Scope>) -> Self {
         Self { outer: Arc::clone(&own), own: OnceLock::from(own) }
     }

@@ -1,4 +1,4 @@
-//! Walks the source and, beside it, the base and the incomplete snapshot: lists a folder, compares,
+//! Walks the source together with the base and the incomplete snapshot. The walk lists a folder, compares its entries,
 //! plans, and hands the plan to a sink that carries it out or reports it.
 
 pub(crate) mod compare;
@@ -29,7 +29,7 @@ use crate::source::Source;
 use crate::threads::lock::lock;
 use crate::threads::work_queue::workers;
 
-/// A walk in progress: the state that its threads share, and where its plans go.
+/// A walk in progress: the state that its threads share, and the sink that receives its plans.
 pub(crate) struct Walk<S: Source, T> {
     state: Arc<WalkState<S>>,
     sink: Arc<T>,
@@ -40,10 +40,10 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         Arc::new(Self { state, sink })
     }
 
-    /// Walks everything below `job`'s layout.
+    /// Walks everything in the layout of `job`.
     ///
     /// # Errors
-    /// The first thing that ended the walk.
+    /// The first error that ended the walk.
     pub(crate) fn walk(self: &Arc<Self>, job: &Job) -> Result<(), RunError> {
         let state = &self.state;
         let top = state.top(job.layout.top(), false)?;
@@ -90,7 +90,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         }
     }
 
-    /// Reports the plan of some entries of one folder, and has it carried out.
+    /// Reports the plan for some entries of one folder, and hands it to the sink.
     fn apply(
         &self,
         folder: &Arc<Folder<S::Folder>>,
@@ -103,7 +103,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         self.sink.apply(folder, handles, source, steps);
     }
 
-    /// One thing that `folder` waited for has happened; the last one finishes it.
+    /// Records that one thing that `folder` waits for has happened. The last one finishes the folder.
     fn settle(&self, folder: &Folder<S::Folder>) -> Result<(), RunError> {
         if self.state.settles(folder) { self.sink.finish(folder) } else { Ok(()) }
     }

@@ -1,4 +1,4 @@
-//! The interface of what receives the plan of a walk.
+//! The interface of the sink that receives the plan of a walk.
 
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use crate::fs::dir::Dir;
 use crate::monitor::event::Instead;
 use crate::source::Source;
 
-/// How entering a folder of the incomplete snapshot ended.
+/// The result of entering a folder of the incomplete snapshot.
 pub(crate) enum EnteredFolder {
-    /// It is open (a dry run may have none); whether it was made just now.
+    /// The open folder (a dry run may have none), and whether the sink created it just now.
     Opened(Option<Dir>, bool),
-    /// The destination refuses it, which was reported: nothing below it is stored.
+    /// The destination refuses the folder, and the sink has reported it. Nothing below it is stored.
     Refused,
 }
 
@@ -39,10 +39,10 @@ pub(crate) trait PlanSink<S: Source>: Send + Sync + 'static {
         steps: &[Planned<'_>],
     );
 
-    /// Whether a name of the hard-linked inode `id`, which is as `meta` says, was dealt with already.
+    /// Whether the sink has already handled a name of the hard-linked inode `id` with the metadata `meta`.
     fn knows(&self, id: FileId, meta: &Meta) -> bool;
 
-    /// The change that a folder makes which the walk withholds until something is found in it.
+    /// The change to report for a folder, which the walk withholds until it finds something in the folder.
     fn change(&self, _: &Folder<S::Folder>, _: &Planned<'_>) -> Option<Change> {
         None
     }
@@ -50,13 +50,13 @@ pub(crate) trait PlanSink<S: Source>: Send + Sync + 'static {
     /// Reports a change that was withheld.
     fn report(&self, _: Change) {}
 
-    /// `name` is in the base and no longer in the source.
+    /// Receives `name`, which the base has and the source no longer has.
     fn deleted(&self, folder: &Folder<S::Folder>, name: &CStr, is_folder: bool);
 
-    /// `name` is in the base, and the filters leave it out now.
+    /// Receives `name`, which the base has and the filters now leave out.
     fn left_out(&self, folder: &Folder<S::Folder>, name: &CStr, is_folder: bool);
 
-    /// `name` is in the incomplete snapshot and no longer in the source.
+    /// Receives `name`, which the incomplete snapshot has and the source no longer has.
     fn superfluous(
         &self,
         folder: &Folder<S::Folder>,
@@ -64,14 +64,14 @@ pub(crate) trait PlanSink<S: Source>: Send + Sync + 'static {
         name: &CStr,
     ) -> Result<(), RunError>;
 
-    /// `name` in `folder` could not be read, and the walk does not try it again. With an empty name this holds for every entry
-    /// of `folder` that was not listed. Returns what the snapshot holds instead.
+    /// Receives `name` in `folder`, which could not be read and which the walk does not try again. An empty name stands for
+    /// every entry of `folder` that was not listed. Returns what the snapshot holds instead.
     fn carry_forward(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
         name: &CStr,
     ) -> Result<Instead, RunError>;
 
-    /// Everything directly in the folder has happened.
+    /// Finishes a folder after all work on its direct entries is done.
     fn finish(&self, folder: &Folder<S::Folder>) -> Result<(), RunError>;
 }

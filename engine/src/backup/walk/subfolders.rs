@@ -1,4 +1,4 @@
-//! Subfolders that were listed and wait to be entered, packed: a folder may have a million of them.
+//! Listed subfolders that wait to be entered, in packed form: a folder may have a million of them.
 
 use std::ffi::CStr;
 
@@ -13,7 +13,7 @@ pub(crate) struct Subfolders {
     slots: Vec<Slot>,
 }
 
-/// What has to be known of a folder to enter and to finish it.
+/// The metadata that the walk needs to enter and to finish a folder.
 #[derive(Debug)]
 struct Slot {
     name_at: u32,
@@ -27,7 +27,7 @@ struct Slot {
 }
 
 impl Subfolders {
-    /// Adds a folder; `beyond` is where its files are counted.
+    /// Adds a folder. `beyond` says where its files are counted, and whether they are left out.
     pub(crate) fn push(&mut self, entry: Listed<'_>, beyond: Beyond) {
         let meta = entry.meta;
         self.slots.push(Slot {
@@ -52,7 +52,7 @@ impl Subfolders {
         self.slots.is_empty()
     }
 
-    /// Takes one out.
+    /// Removes and returns the folder that was added last.
     pub(crate) fn pop(&mut self) -> Option<(Entry, Beyond)> {
         let slot = self.slots.pop()?;
         let name = CStr::from_bytes_until_nul(self.names.get(slot.name_at as usize..)?).ok()?;
