@@ -1,4 +1,4 @@
-//! The filters of a walk: what they leave out of a folder, and the rule files that they need for it.
+//! The filters of a walk: what they leave out of a folder, and the rule files that they read for this.
 
 use std::ffi::CStr;
 use std::path::Path;
@@ -15,21 +15,21 @@ use crate::source::rule_files::enter;
 use crate::source::{Source, SourceError, rule_files};
 use crate::threads::lock::lock;
 
-/// How an entry is found that may be a rule file.
+/// Finds the entry with a given name, which may be a rule file.
 type Find<'a> = dyn FnMut(&CStr) -> Result<Option<Entry>, SourceError> + 'a;
 
 impl<S: Source> WalkState<S> {
-    /// The filters for the top of the snapshot, which takes its place from `node`.
+    /// The filters for the top of the snapshot, which `node` describes.
     pub(crate) fn rules_at_top(&self, node: &LayoutNode) -> Result<Option<FolderFilter>, RunError> {
         let Some(scope) = &self.scope else { return Ok(None) };
         match &node.path {
             Some(path) => Ok(Some(FolderFilter::around(self.rules_above(path)?))),
-            // No folder of the source: it has no rule files.
+            // The top is not a folder of the source, so it has no rule files.
             None => Ok(Some(FolderFilter::known(Arc::clone(scope)))),
         }
     }
 
-    /// The filters around the folder `entry` of `parent`, which lies at `path` when the layout says so.
+    /// The filters for a subfolder of `parent`. `path` is its path on the source, if the layout gives one.
     pub(crate) fn rules_around(
         &self,
         parent: &Folder<S::Folder>,
@@ -43,8 +43,8 @@ impl<S: Source> WalkState<S> {
         }
     }
 
-    /// The filters as they stand above `path`, the topmost folder of a source root that is kept: the
-    /// folders above it may hold rule files as well (rsync(1), MERGE-FILE FILTER RULES).
+    /// The filters above `path`, the topmost folder of a source root that the snapshot keeps. The folders above it may
+    /// have rule files too (rsync(1), MERGE-FILE FILTER RULES).
     fn rules_above(&self, path: &Path) -> Result<Arc<Scope>, RunError> {
         let filters = &self.set.filters;
         let mut report = |errors: EnteredScope| self.entered(errors);
@@ -52,7 +52,7 @@ impl<S: Source> WalkState<S> {
             .map_err(RunError::SourceLost)
     }
 
-    /// Reads the rule files of `folder`, unless that was done.
+    /// Reads the rule files of `folder`, unless they were read before.
     pub(crate) fn read_rules(
         &self,
         folder: &Folder<S::Folder>,
@@ -69,7 +69,7 @@ impl<S: Source> WalkState<S> {
         Ok(())
     }
 
-    /// As [`Walk::read_rules`], looking for each rule file.
+    /// As [`Self::read_rules`]. Looks up each rule file in the source.
     pub(crate) fn look_for_rules(&self, folder: &Folder<S::Folder>) -> Result<(), RunError> {
         if !folder.awaits_rules() {
             return Ok(());
@@ -82,7 +82,7 @@ impl<S: Source> WalkState<S> {
         self.read_rules(folder, source.as_ref(), &mut find)
     }
 
-    /// Tells of rule files that cannot be used.
+    /// Records the rule files that were used, and reports those that cannot be used.
     fn entered(&self, entered: EnteredScope) -> Arc<Scope> {
         if !entered.used.is_empty() {
             lock(&self.noted).add(entered.scope.source(), entered.used);
@@ -95,7 +95,7 @@ impl<S: Source> WalkState<S> {
         entered.scope
     }
 
-    /// Whether the filters leave out an entry of `folder` that is there but cannot be described.
+    /// Whether the filters leave out an entry of `folder` whose type is unknown, as a folder and as a file.
     pub(crate) fn leaves_out_unseen(&self, folder: &Folder<S::Folder>, name: &CStr) -> bool {
         folder.scope().is_some_and(|scope| {
             let mut judging = scope.judging();
@@ -103,8 +103,8 @@ impl<S: Source> WalkState<S> {
         })
     }
 
-    /// Whether the filters leave out what the layout has in `folder` at `path`. On the way to a source root
-    /// nothing is left out, as with rsync's implied folders.
+    /// Whether the filters leave out an entry that the layout puts into `folder`. They do not leave out folders above a
+    /// source root, like rsync with implied folders.
     pub(crate) fn leaves_out_planted(
         &self,
         folder: &Folder<S::Folder>,

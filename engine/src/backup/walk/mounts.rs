@@ -1,4 +1,4 @@
-//! Other file systems below a source root: which of them belong to the source, which are left out, and which are gone.
+//! Other file systems below a source root: which of them the backup includes, which it leaves out, and which are gone.
 
 use std::collections::BTreeSet;
 use std::ffi::CStr;
@@ -17,28 +17,28 @@ use crate::monitor::event::{Event, Instead};
 use crate::source::{Crossing, Source};
 use crate::threads::lock::lock;
 
-/// What a problem says of a mount point whose former content is carried forward.
+/// The report about a mount point whose former content is carried forward.
 const COVERED: &str = "another file system is mounted there now and -x leaves it out, but the snapshot before has files there; name the path in SRCS_TO_BACKUP to back it up, or let the old files go with --accept-shrink";
 
-/// What a problem says of a mount point of fstab(5) below a source root.
+/// The report about a mount point of fstab(5) below a source root that is not mounted.
 const NOT_MOUNTED: &str =
     "/etc/fstab has a mount point there and it is not mounted: only the folder below is backed up";
 
 impl<S: Source> WalkState<S> {
-    /// The mount points that were met, each with the number of its area.
+    /// The mount points that the walk has met, each with the number of its area.
     pub(crate) fn mounts(&self) -> Vec<(usize, MountSeen)> {
         let first = self.set.roots.len();
         let mounts = lock(&self.mounts).clone();
         mounts.into_iter().enumerate().map(|(number, mount)| (first + number, mount)).collect()
     }
 
-    /// The mount points of the base whose folder is gone with all that was in it.
+    /// The mount points of the base whose folder the source no longer has.
     pub(crate) fn gone_mounts(&self) -> BTreeSet<Vec<u8>> {
         lock(&self.gone_mounts).clone()
     }
 
-    /// Looks at a folder of the source that is on another file system than its parent, or was so when the
-    /// base was taken. Most folders are neither, which costs a comparison.
+    /// The area of a folder of the source, and whether it is left out. Records and reports a folder that is on another file
+    /// system than its parent, now or in the base. For most folders this costs one comparison.
     pub(crate) fn beyond(
         &self,
         folder: &Folder<S::Folder>,
@@ -77,7 +77,7 @@ impl<S: Source> WalkState<S> {
             self.event(&Event::MountIncluded { path: shown(&path) });
         }
         let inode = entry.meta.id.map(|id| id.ino);
-        // Areas have the order of this list, which stays locked until both have grown.
+        // The areas have the order of this list, so the list stays locked until both have a new element.
         let mut mounts = lock(&self.mounts);
         mounts.push(MountSeen { root, path, inside, file_system, inode, left_out });
         Beyond { area: Some(self.tally.add_area()), left_out }
@@ -98,7 +98,7 @@ impl<S: Source> WalkState<S> {
         }
     }
 
-    /// Tells of a folder that a file system should be mounted on.
+    /// Reports `name` if fstab(5) has a mount point there that is not mounted.
     pub(crate) fn tell_unmounted(&self, folder: &Folder<S::Folder>, name: &CStr) {
         if self.set.unmounted.is_empty() {
             return;
@@ -109,7 +109,7 @@ impl<S: Source> WalkState<S> {
         }
     }
 
-    /// Notes the mount points of the base that are gone with `name`, a folder that the source no longer has.
+    /// Records the mount points of the base at and below `name`, a folder that the source no longer has.
     pub(crate) fn note_gone(&self, folder: &Folder<S::Folder>, name: &CStr) {
         if self.set.mounts_before.is_empty() {
             return;
@@ -125,8 +125,8 @@ impl<S: Source> WalkState<S> {
 }
 
 impl<S: Source, T: PlanSink<S>> Walk<S, T> {
-    /// Carries forward what the base has in a folder on which another file system is mounted now; whether
-    /// there was something.
+    /// Carries forward the base's entries in a folder on which another file system is mounted now. Returns whether the base
+    /// has any.
     pub(crate) fn keep_covered(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
@@ -147,7 +147,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         Ok(held)
     }
 
-    /// As [`Walk::keep_covered`], of a mount point that is to be left out with its folder (`-xx`).
+    /// As [`Walk::keep_covered`], for a mount point that is left out together with its folder (`-xx`).
     pub(crate) fn keep_covered_whole(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,

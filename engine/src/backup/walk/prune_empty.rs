@@ -1,5 +1,4 @@
-//! Folders that hold nothing but folders are left out (`--prune-empty-dirs`): which they are is known
-//! when the walk is over.
+//! Leaves out folders that contain only folders (`--prune-empty-dirs`). The walk knows them only at its end.
 
 use std::ffi::CString;
 use std::io;
@@ -20,8 +19,7 @@ use crate::fs::dir::Dir;
 use crate::fs::metadata::stat;
 use crate::source::Source;
 
-/// Whether `entry` of `folder` is one that may turn out to be empty, and be left out for it: the folders
-/// that the layout asks for stay.
+/// Whether the entry in `folder` is a folder that is left out if it is empty. Folders of the layout always stay.
 fn may_go<F>(folder: &Folder<F>, planned: &Planned<'_>) -> bool {
     let asked =
         |name: &[u8]| folder.node.as_ref().is_some_and(|node| node.below.contains_key(name));
@@ -29,8 +27,8 @@ fn may_go<F>(folder: &Folder<F>, planned: &Planned<'_>) -> bool {
 }
 
 impl<S: Source> WalkState<S> {
-    /// Says that something of `folder` is there: reports the itemized lines that were withheld of it and of the folders above it,
-    /// and has `report` report the changes.
+    /// Records that `folder` is not empty. Reports the withheld itemized lines of this folder and of the folders above it,
+    /// and passes their withheld changes to `report`.
     pub(crate) fn not_empty(&self, folder: &Folder<S::Folder>, mut report: impl FnMut(Change)) {
         let Some(empty) = &self.set.empty else { return };
         for Untold { item, change, .. } in empty.holds_something(&folder.place.inside()) {
@@ -41,12 +39,12 @@ impl<S: Source> WalkState<S> {
         }
     }
 
-    /// Whether nothing is told of this entry for now.
+    /// Whether the walk withholds the reports about this entry for now.
     pub(crate) fn is_held_back(&self, folder: &Folder<S::Folder>, planned: &Planned<'_>) -> bool {
         self.set.empty.is_some() && may_go(folder, planned)
     }
 
-    /// Counts the empty folders out again; their paths, the deepest first.
+    /// Subtracts the empty folders from the counts. Returns their paths, the deepest first.
     pub(crate) fn count_out_empty(&self) -> Vec<Vec<u8>> {
         let Some(empty) = &self.set.empty else { return Vec::new() };
         let all = empty.take();
@@ -67,8 +65,8 @@ impl<S: Source> WalkState<S> {
         all.into_iter().map(|(path, _)| path).collect()
     }
 
-    /// Removes the empty folders from the incomplete snapshot; the paths of those that went. One in which
-    /// something was carried forward stays.
+    /// Removes the empty folders from the incomplete snapshot, and returns the paths of the removed ones. A folder stays if
+    /// it contains an entry that was carried forward.
     ///
     /// # Errors
     /// When the destination fails.
@@ -107,7 +105,8 @@ impl<S: Source> WalkState<S> {
 }
 
 impl<S: Source, T: PlanSink<S>> Walk<S, T> {
-    /// Withholds the reports about folders that may be empty, and passes on those about folders in which `steps` have something.
+    /// Withholds the reports about subfolders that may be empty. Releases those about `folder` if one of `steps` is not a
+    /// folder.
     pub(super) fn withhold_empty(&self, folder: &Folder<S::Folder>, steps: &[Planned<'_>]) {
         let Some(empty) = &self.state.set.empty else { return };
         for planned in steps.iter().filter(|planned| may_go(folder, planned)) {
@@ -121,7 +120,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         }
     }
 
-    /// Says that something of `folder` is there, though it may not be in the snapshot.
+    /// Records that the source has something in `folder`, even if the snapshot does not hold it.
     pub(super) fn not_empty(&self, folder: &Folder<S::Folder>) {
         self.state.not_empty(folder, |change| self.sink.report(change));
     }

@@ -1,4 +1,4 @@
-//! What could not be read: tried again at the end, then given up.
+//! Entries that could not be read. The walk tries them again at its end, then gives up.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -23,17 +23,17 @@ use crate::monitor::event::{Event, Instead, Problem};
 use crate::source::{Source, SourceError};
 use crate::threads::lock::lock;
 
-/// How many entries that could not be read are tried again at the end; more are carried forward at once.
+/// The most unreadable entries that the walk tries again at its end. It carries further ones forward at once.
 const RETRIES: usize = 50_000;
 
-/// How long a file is waited for on which another program holds a lease. The kernel takes it away after
-/// 45 seconds (`/proc/sys/fs/lease-break-time`).
+/// How long the walk waits for files on which other programs hold a lease. The kernel breaks a lease after 45 seconds
+/// (`/proc/sys/fs/lease-break-time`).
 const LEASE: Duration = Duration::from_secs(60);
 
-/// How long it is until a leased file is opened again.
+/// The pause before the walk opens leased files again.
 const LEASE_PAUSE: Duration = Duration::from_millis(200);
 
-/// The entries of each folder together.
+/// Groups the entries by folder.
 fn by_folder(all: Vec<Retry>) -> Vec<Vec<Retry>> {
     let mut folders: HashMap<*const TreePath, Vec<Retry>> = HashMap::new();
     for retry in all {
@@ -48,15 +48,15 @@ fn is_leased(error: &io::Error) -> bool {
 }
 
 impl<S: Source> WalkState<S> {
-    /// Decides what becomes of an entry that cannot be read. `None` when the walk tries it again later, or has reported it; otherwise
-    /// the error with which it is given up.
+    /// Decides what to do about an entry that cannot be read. Returns `None` if the walk tries it again later or has reported
+    /// it, otherwise the error with which the walk gives it up.
     pub(crate) fn try_later(
         &self,
         folder: &Folder<S::Folder>,
         name: &CStr,
         error: SourceError,
     ) -> Result<Option<SourceError>, RunError> {
-        // A source that reports such a name wants the program to follow it: the name is reported, and that is all.
+        // A hostile source could make the program follow such a name. The walk only reports it.
         if matches!(error, SourceError::BadName(_)) || check_name(name.to_bytes()).is_err() {
             self.problem(&folder.place.source_of(name), error, Instead::Nothing);
             return Ok(None);
@@ -64,7 +64,7 @@ impl<S: Source> WalkState<S> {
         let counted = !folder.see(name);
         match error {
             SourceError::Lost(_) => return Err(RunError::SourceLost(error)),
-            // A name has vanished when a second listing no longer has it.
+            // The walk believes that a name has vanished only when a second listing does not have it.
             SourceError::Vanished if self.last_try() => {
                 let mut gone = lock(&self.gone);
                 if gone.len() < RETRIES {
@@ -88,33 +88,33 @@ impl<S: Source> WalkState<S> {
         Ok(Some(error))
     }
 
-    /// Leaves an entry that was listed and counted to the end of the walk.
+    /// Defers an entry that was listed and counted to the end of the walk.
     pub(crate) fn look_later(&self, folder: &Folder<S::Folder>, name: &CStr) {
         lock(&self.again).push(Retry::of(folder, name, true));
     }
 
-    /// Whether there is room for an entry that is left to the end of the walk.
+    /// Whether the walk can defer one more entry to its end.
     pub(crate) fn may_look_later(&self) -> bool {
         !self.last_try() && lock(&self.again).len() < RETRIES
     }
 
-    /// Whether files on which others hold a lease are waited for still.
+    /// Whether the walk still waits for files on which other programs hold a lease.
     fn waits_for_leases(&self) -> bool {
         *self.patience.get_or_init(|| Instant::now() + LEASE) > Instant::now()
     }
 
-    /// Tells and counts an entry that was not read well.
+    /// Reports and counts an entry that could not be backed up completely. `path` is its path on the source.
     pub(crate) fn problem(&self, path: &[u8], what: impl std::fmt::Display, instead: Instead) {
         self.problem_at(crate::entry::escape::shown(path), what, instead);
     }
 
-    /// Lists an entry of which a part is kept beside the snapshot. `restore` brings all of it back: nothing is missing.
+    /// Reports an entry with values in the sidecar. It is not counted as a problem, because `restore` restores all of it.
     pub(crate) fn kept_beside(&self, path: &[u8], what: &str) {
         let (path, what) = (crate::entry::escape::shown(path), what.to_owned());
         self.event(&Event::Problem(Problem { path, what, instead: Instead::Beside, since: None }));
     }
 
-    /// As [`Walk::problem`], of a place that is text for people already.
+    /// As [`Self::problem`], with a place that is already in printable form.
     pub(crate) fn problem_at(&self, place: String, what: impl std::fmt::Display, instead: Instead) {
         self.tally.count(|counts| {
             counts.problems += 1;
@@ -124,7 +124,7 @@ impl<S: Source> WalkState<S> {
         self.event(&Event::Problem(Problem { path: place, what, instead, since: None }));
     }
 
-    /// A folder of which only some entries are looked at again.
+    /// Opens a folder to look again at some of its entries.
     pub(crate) fn folder_again(&self, retry: &Retry) -> Result<Arc<Folder<S::Folder>>, RunError> {
         let Retry { place, area, dev, scope, .. } = retry;
         let Reopened { handles, entry } = self.reopen(place)?;
@@ -153,7 +153,7 @@ impl<S: Source> WalkState<S> {
         }))
     }
 
-    /// What a folder of the incomplete snapshot is, for leaving it like that.
+    /// The metadata of a folder of the incomplete snapshot, for a folder that keeps it.
     fn as_it_stands(&self, here: &Dir) -> io::Result<Entry> {
         let xattrs = xattrs::read_own(here, self.asked())?;
         let extra = Some(Box::new(Extra { target: None, xattrs, xattrs_unread: false }));
@@ -162,7 +162,7 @@ impl<S: Source> WalkState<S> {
 }
 
 impl<S: Source, T: PlanSink<S>> Walk<S, T> {
-    /// Says that an entry cannot be read: the walk tries it again later, or has it carried forward.
+    /// Handles an entry that cannot be read: the walk tries it again later, or has the sink carry it forward.
     pub(crate) fn unread(
         &self,
         folder: &Arc<Folder<S::Folder>>,
@@ -175,7 +175,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         Ok(())
     }
 
-    /// Looks once more at everything that could not be read, and at what was left to the end.
+    /// Looks again at all entries that could not be read, and at those deferred to the end of the walk.
     pub(crate) fn retry(self: &Arc<Self>) -> Result<(), RunError> {
         self.state.last_try.store(true, Ordering::Relaxed);
         let mut again = std::mem::take(&mut *lock(&self.state.again));
@@ -185,12 +185,12 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             }
             self.work()?;
             again = std::mem::take(&mut *lock(&self.state.again));
-            // Those that are left are leased; each open has told their holder that somebody waits.
+            // The remaining files are leased. Each attempt to open one makes the kernel ask the holder to release the lease.
             if !again.is_empty() && !self.state.halted() {
                 std::thread::sleep(LEASE_PAUSE);
             }
         }
-        // What removes a folder comes after what lies in it.
+        // The entries of a folder precede the folder itself, so the deepest folders come first.
         let mut gone = by_folder(std::mem::take(&mut *lock(&self.state.gone)));
         gone.sort_by_key(|retries| retries.first().map(|retry| Reverse(retry.place.depth())));
         for retries in gone {
@@ -201,7 +201,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         self.work()
     }
 
-    /// Looks once more at entries of one folder that could not be read.
+    /// Looks again at entries of one folder that could not be read or were deferred.
     pub(crate) fn again(self: &Arc<Self>, retries: Vec<Retry>) -> Result<(), RunError> {
         let Some(first) = retries.first() else { return Ok(()) };
         let folder = self.state.folder_again(first)?;
@@ -227,7 +227,8 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         self.settle(&folder)
     }
 
-    /// A folder whose listing broke off is tried again as a whole, as an entry of its parent.
+    /// Handles a folder whose listing ended with an error: the walk tries the whole folder again as an entry of its parent,
+    /// or has the sink carry it forward.
     pub(crate) fn unlisted(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
@@ -246,7 +247,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         let mut again = lock(&self.state.again);
         if !self.state.last_try() && !error.is_final() && again.len() < RETRIES {
             let (place, name) = (Arc::clone(parent), name.to_owned());
-            // The folder is met again in its parent, whose device the place there is compared with.
+            // The retry meets the folder as an entry of its parent and compares its device with this one.
             let (area, dev) = (folder.area, folder.dev);
             let scope = folder.rules.as_ref().map(|rules| Arc::clone(rules.outer()));
             again.push(Retry { place, name, area, dev, scope, counted: true, planted: None });

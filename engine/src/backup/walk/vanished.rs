@@ -1,6 +1,6 @@
-//! Names that were gone when they were looked for: believed when a second listing of their folder no
-//! longer has them. One errno proves nothing: a name that a file system shows and cannot open (another
-//! charset, a server with a fault) answers ENOENT each time.
+//! Names that no longer existed when the walk looked at them. The walk believes this only when a second listing of the
+//! folder does not have them. ENOENT alone proves nothing: a file system may list a name and always return ENOENT for it
+//! (another charset, a faulty server).
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
@@ -17,13 +17,13 @@ use crate::entry::tree_path::TreePath;
 use crate::error::RunError;
 use crate::source::{ListSink, Source, SourceError};
 
-/// What is told of a name that is listed and cannot be opened.
+/// The report about a name that is listed and cannot be opened.
 const GHOST: &str = "it is listed in its folder, and the system says that it does not exist";
 
 type Names = HashSet<CString>;
 
 impl<S: Source> WalkState<S> {
-    /// Whether the incomplete snapshot has the folder; `true` when there is none to look into.
+    /// Whether the incomplete snapshot has the folder; `true` when there is no incomplete snapshot.
     fn is_here(&self, place: &Arc<TreePath>) -> bool {
         let Some(top) = &self.set.here.top else { return true };
         let Ok(top) = top.try_clone() else { return true };
@@ -31,7 +31,8 @@ impl<S: Source> WalkState<S> {
         below[1..].iter().try_fold(top, |dir, place| dir.child(place.name())).is_ok()
     }
 
-    /// Which of `wanted` the folder at `place` still lists. What cannot be listed is not known to be gone.
+    /// Which of `wanted` the folder at `place` still lists. All of them when it cannot be listed: then none is known to be
+    /// gone.
     fn still_listed(&self, place: &Arc<TreePath>, wanted: &Names) -> Result<Names, RunError> {
         let mut source: Option<Arc<S::Folder>> = None;
         for part in &place.chain() {
@@ -46,7 +47,7 @@ impl<S: Source> WalkState<S> {
                 .and_then(|entry| self.source.folder(&parent, part.name(), &entry.meta));
             match opened {
                 Ok(folder) => source = Some(Arc::new(folder)),
-                // Something else than a folder has its name: nothing lies in it.
+                // The name belongs to an entry that is not a folder now, so it has no entries.
                 Err(SourceError::Replaced) => return Ok(Names::new()),
                 Err(SourceError::Vanished) => {
                     let name = Names::from([part.name().to_owned()]);
@@ -63,7 +64,7 @@ impl<S: Source> WalkState<S> {
         }
     }
 
-    /// Which of `wanted` a folder lists now; all of them when it cannot be listed to its end.
+    /// Which of `wanted` a folder lists now; all of them when the listing fails.
     fn names_listed(&self, folder: &Arc<S::Folder>, wanted: &Names) -> Result<Names, RunError> {
         let (answer, answered) = channel();
         let sink = ListedNames { wanted: wanted.clone(), found: Names::new(), answer };
@@ -77,13 +78,13 @@ impl<S: Source> WalkState<S> {
 }
 
 impl<S: Source, T: PlanSink<S>> Walk<S, T> {
-    /// Decides about names of one folder that were gone when they were looked for.
+    /// Decides about names of one folder that no longer existed when the walk looked at them.
     pub(crate) fn list_again(self: &Arc<Self>, retries: &[Retry]) -> Result<(), RunError> {
         let Some(first) = retries.first() else { return Ok(()) };
         let wanted: Names = retries.iter().map(|retry| retry.name.clone()).collect();
         let listed = self.state.still_listed(&first.place, &wanted)?;
         if !self.state.is_here(&first.place) {
-            // The folder went with all that was in it.
+            // The incomplete snapshot no longer has the folder, and so none of its entries.
             self.state.tally.count(|counts| counts.vanished += retries.len() as u64);
             return Ok(());
         }
@@ -105,7 +106,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     }
 }
 
-/// Notes which names a listing shows.
+/// A list sink that records which of the wanted names a listing has.
 struct ListedNames {
     wanted: Names,
     found: Names,
@@ -132,7 +133,7 @@ impl ListSink for ListedNames {
 
     fn end(self: Box<Self>, result: Result<(), SourceError>) {
         let Self { found, answer, .. } = *self;
-        // Nobody waits any more when the walk has ended.
+        // The receiver is gone if the walk has ended.
         let _ = answer.send((found, result));
     }
 }
