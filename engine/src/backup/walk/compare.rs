@@ -1,4 +1,4 @@
-//! Compares the entries of a folder with the base and the incomplete snapshot, and has them planned.
+//! Compares the entries of a folder with the base and the incomplete snapshot, and plans their steps.
 
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -24,12 +24,12 @@ use crate::monitor::event::{Event, Instead};
 use crate::source::Source;
 use crate::source::files_from::Selection;
 
-/// How many folders of another machine may wait to be entered: about 100 MiB. No tree that people
-/// have comes near it.
+/// The most folders of another machine that may wait to be entered. They take about 100 MiB. No real tree has nearly as
+/// many.
 const WAITING: usize = 1_000_000;
 
 impl<S: Source> WalkState<S> {
-    /// Lists an entry whose attributes cannot be read.
+    /// Reports an entry whose extended attributes cannot be read.
     fn tell_unread_attributes(&self, folder: &Folder<S::Folder>, entry: Listed<'_>) {
         if entry.extra.is_some_and(|extra| extra.xattrs_unread) {
             let what = "its extended attributes cannot be read: their names take more than the 64 KiB that the system lists";
@@ -37,7 +37,7 @@ impl<S: Source> WalkState<S> {
         }
     }
 
-    /// Counts what the base has in the place of an entry, also below it when it was a folder.
+    /// Counts the base's entry under the path of `planned`. If that was a folder and is none now, counts its content too.
     fn count_base(
         &self,
         folder: &Folder<S::Folder>,
@@ -64,14 +64,14 @@ impl<S: Source> WalkState<S> {
         handles: &Handles<S::Folder>,
         entry: Listed<'a>,
     ) -> Result<Planned<'a>, RunError> {
-        // What cannot be read in the base is copied anew.
+        // The run copies an entry again if it cannot read the base's.
         let look = |dir: &Option<Dir>, records: &SidecarRecords| match dir {
             Some(dir) => self.held(dir, entry.name, records),
             None => Ok(None),
         };
         let mut base = look(&handles.base, &folder.base_records).unwrap_or(None);
         if entry.meta.kind == Kind::Folder && self.set.base.kept.any() {
-            // A folder's own record stands in the folder's own file.
+            // The sidecar record of a folder is in the file of that folder, not of its parent.
             let place = folder.place.child(entry.name, None);
             let own = self.set.base.kept.load(&place).ok().and_then(|mut own| own.remove(c""));
             base = match own {
@@ -91,13 +91,13 @@ impl<S: Source> WalkState<S> {
         };
         let damaged = base.take_if(|base| self.is_damaged(folder, entry.name, base));
         if let Some(damaged) = &damaged {
-            // An earlier run may have linked it before it was known.
+            // An earlier run may have linked the damaged file before the damage was known.
             here = here.filter(|here| here.meta.id != damaged.meta.id);
             self.heals(folder, entry, damaged);
         }
         let trust = self.set.trust;
         let here_durable = here.as_ref().is_none_or(|here| trust.covers(here, base.as_ref()));
-        // After a sync that failed memory may show what the disk does not hold: a hash proves nothing.
+        // After a failed sync, the page cache may differ from the disk, so a matching hash proves nothing.
         let worthless = entry.meta.kind == Kind::File && !here_durable && !trust.checkable;
         let known = Known {
             base: base.as_ref(),
@@ -113,13 +113,13 @@ impl<S: Source> WalkState<S> {
         Ok(Planned { entry, base, here, step })
     }
 
-    /// From when on the source's file may have changed that the incomplete snapshot holds as `here`.
+    /// The time from which the source's file may have changed after the copy `here` in the incomplete snapshot was read.
     pub(crate) fn read_by(&self, here: &StoredEntry, base: Option<&StoredEntry>) -> Option<Time> {
         let shared = here.meta.links > 1 && base.is_none_or(|base| base.meta.id == here.meta.id);
         self.set.begins.of(here.meta.ctime, shared)
     }
 
-    /// Whether a check found what the base holds as `name` damaged.
+    /// Whether a check found the base's file `name` damaged.
     pub(crate) fn is_damaged(
         &self,
         folder: &Folder<S::Folder>,
@@ -132,7 +132,8 @@ impl<S: Source> WalkState<S> {
             && damaged.contains(&folder.place.inside_of(name))
     }
 
-    /// Tells that a damaged file is copied anew, when the source still has what was backed up.
+    /// Reports and counts a damaged file that this run copies again, if the source's file still has the size and mtime of
+    /// the backup.
     fn heals(&self, folder: &Folder<S::Folder>, entry: Listed<'_>, damaged: &StoredEntry) {
         let (now, then) = (entry.meta, &damaged.meta);
         if now.kind == Kind::File && now.size == then.size && now.mtime == then.mtime {
@@ -144,7 +145,8 @@ impl<S: Source> WalkState<S> {
         }
     }
 
-    /// Going into a folder asks the source for its listing.
+    /// Queues a task that enters a folder. For a source that answers later it counts as a request, because entering a folder
+    /// requests its listing.
     fn push_enter(&self, enter: WalkTask<S::Folder>) {
         if self.later() {
             self.queue.push_request(enter);
@@ -155,7 +157,7 @@ impl<S: Source> WalkState<S> {
 }
 
 impl<S: Source, T: PlanSink<S>> Walk<S, T> {
-    /// Compares and plans some entries of `folder` that `source` listed, and has the plan carried out.
+    /// Compares and plans some entries of `folder` that `source` listed, and hands the plan to the sink.
     pub(crate) fn process<'a>(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
@@ -233,8 +235,8 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         }
     }
 
-    /// Whether a name of a hard-linked file is dealt with at the end of the walk: another name of the inode
-    /// may turn out to be unchanged, and then nothing is copied.
+    /// Whether the walk defers a name of a hard-linked file to its end. Another name of the inode may be unchanged, and then
+    /// nothing has to be copied.
     fn puts_off(&self, planned: &Planned<'_>) -> bool {
         let (meta, keep) = (planned.entry.meta, self.state.keep());
         let (true, true, Some(id)) = (keep.hard_links, meta.links > 1, meta.id) else {
@@ -248,7 +250,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             && !self.sink.knows(id, meta)
     }
 
-    /// Enters the next one of `waiting`; the others go on waiting.
+    /// Enters the next folder of `waiting`, and queues a task for the others.
     pub(crate) fn enter_next(
         self: &Arc<Self>,
         parent: Arc<Folder<S::Folder>>,
@@ -265,7 +267,8 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         self.enter(&parent, entry, None, beyond)
     }
 
-    /// Whether the job keeps this entry, and the layout has nothing else in its place.
+    /// Whether the job backs up this entry from the listing. `false` for an entry that the layout provides, and for the
+    /// backups folder itself.
     pub(crate) fn belongs(&self, folder: &Folder<S::Folder>, entry: Listed<'_>) -> bool {
         let keep = self.state.keep();
         let kind = entry.meta.kind;
@@ -277,18 +280,18 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         let in_layout =
             folder.node.as_ref().is_some_and(|node| node.below.contains_key(entry.name.to_bytes()));
         let selected = |selection: &Arc<Selection>| {
-            // The paths of a list lie below the one root, which is at the top.
+            // The paths of `--files-from` are relative to the only root, which is the top of the snapshot.
             selection.takes(&folder.place.inside_of(entry.name))
         };
         if keep.leaves_out(entry, || folder.place.depth()) {
-            // It is none of the reasons for which rsync prunes its folder.
+            // rsync does not prune a folder because of such an entry.
             self.not_empty(folder);
             return false;
         }
         !in_layout && self.state.set.selection.as_ref().is_none_or(selected)
     }
 
-    /// Plans what the layout has directly below `folder`.
+    /// Plans the entries that the layout has directly in `folder`.
     pub(crate) fn below(self: &Arc<Self>, folder: &Arc<Folder<S::Folder>>) -> Result<(), RunError> {
         let Some(node) = folder.node.clone() else { return Ok(()) };
         for (name, node) in &node.below {
@@ -328,7 +331,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         Ok(())
     }
 
-    /// Plans one entry that stands where the layout puts it, whatever its folder lists.
+    /// Plans one entry that the layout puts into `folder`, regardless of the listing of that folder.
     pub(crate) fn planted(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
@@ -353,8 +356,8 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     }
 }
 
-/// A folder as this process would make it: on the way to a source root, where its own attributes are
-/// not wanted.
+/// The entry of a folder above a source root as this process would create it, for a job that does not preserve the
+/// attributes of such folders.
 fn without_attributes(mut entry: Entry) -> Entry {
     entry.meta.mode = 0o755;
     entry.meta.uid = rustix::process::geteuid().as_raw();

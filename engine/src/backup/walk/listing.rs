@@ -1,4 +1,4 @@
-//! Takes the listing of a folder, and concludes from its end what is gone.
+//! Receives the listing of a folder, and determines at its end which entries are gone.
 
 use std::ffi::CStr;
 use std::ops::ControlFlow;
@@ -18,8 +18,8 @@ use crate::fs::dir::Dir;
 use crate::source::{ListSink, Source, SourceError};
 use crate::threads::lock::lock;
 
-/// Takes a folder's listing. What a source tells at once is dealt with at once; what it tells later, on
-/// a thread of its own, is left to the workers.
+/// Receives the listing of a folder. Entries from a source that answers at once are processed at once. Those from a source
+/// that answers later, on a thread of its own, become tasks for the workers.
 pub(crate) struct Listing<S: Source, T: PlanSink<S>> {
     pub(crate) walk: Arc<Walk<S, T>>,
     pub(crate) folder: Arc<Folder<S::Folder>>,
@@ -77,7 +77,7 @@ impl<S: Source, T: PlanSink<S>> ListSink for Listing<S, T> {
 }
 
 impl<S: Source> WalkState<S> {
-    /// Counts what was below `name`, which the base has and the source no longer, or the filters leave out now.
+    /// Counts the base's entries in the folder `name`, which the source no longer has or the filters now leave out.
     pub(crate) fn gone(
         &self,
         parent: &Dir,
@@ -87,7 +87,7 @@ impl<S: Source> WalkState<S> {
     ) -> Result<(), RunError> {
         let Ok(dir) = parent.child(name).map(Arc::new) else { return Ok(()) };
         let mut batched = Batched::default();
-        // A base that cannot be read is counted as far as it can.
+        // Of a base that cannot be read completely, the readable part is counted.
         let _ = dir.names(|entry| {
             batched.counts.deleted += u64::from(!left_out);
             if entry.folder {
@@ -104,7 +104,7 @@ impl<S: Source> WalkState<S> {
         Ok(())
     }
 
-    /// Counts what the base has as `name` in `folder`, which the filters leave out now.
+    /// Counts the base's entry `name` in `folder`, which the filters now leave out, with all its content.
     pub(crate) fn count_left_out(
         &self,
         folder: &Folder<S::Folder>,
@@ -124,13 +124,13 @@ impl<S: Source> WalkState<S> {
                 batched.root.left_out = 1;
                 self.tally.add(&batched, area);
             }
-            // What cannot be seen in the base is not counted.
+            // An entry that the base does not have, or that cannot be read, is not counted.
             _ => {}
         }
         Ok(())
     }
 
-    /// Whether an empty source root is one whose file system is not mounted.
+    /// Checks whether an empty source root is one whose file system is not mounted.
     pub(crate) fn check_empty(&self, folder: &Folder<S::Folder>) -> Result<(), RunError> {
         let roots = lock(&self.roots);
         let Some(root) = folder.area.and_then(|number| roots.get(number)) else { return Ok(()) };
@@ -155,7 +155,7 @@ impl<S: Source> WalkState<S> {
 }
 
 impl<S: Source, T: PlanSink<S>> Walk<S, T> {
-    /// Deals with some entries of a folder; after the last ones with the end of its listing.
+    /// Processes some entries of a folder. After the last batch, handles the end of the listing.
     pub(crate) fn arrived(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
@@ -165,14 +165,14 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         let handles = self.state.handles(folder)?;
         match handles.source() {
             Ok(source) => self.process(folder, source, batch.iter(), true)?,
-            // Its handle was closed meanwhile, and it cannot be opened again: it was not listed, then.
+            // The handle was closed meanwhile, and the folder cannot be opened again: the listing counts as failed.
             Err(error) => arrival.broke_off(error),
         }
         drop(handles);
         if arrival.through() { self.listing_ended(folder, arrival) } else { Ok(()) }
     }
 
-    /// Concludes from the end of a folder's listing.
+    /// Handles the end of the listing of a folder, complete or failed.
     pub(crate) fn listing_ended(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
@@ -195,7 +195,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         self.settle(folder)
     }
 
-    /// Deals with what waited for the folder's rule files, which the listing shows.
+    /// Reads the rule files that the listing shows, then processes the entries that waited for them.
     fn waited(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
@@ -223,7 +223,8 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         Ok(())
     }
 
-    /// The listing of a folder is through: what it did not show is gone.
+    /// Handles a complete listing of a folder: the entries of the base and of the incomplete snapshot that it does not have
+    /// are gone or left out.
     pub(crate) fn listed(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
@@ -247,9 +248,9 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             };
             let _ = base.names(|entry| {
                 if !folder.saw(entry.name) && left_out(entry.name, entry.folder) {
-                    // Gone by its user's own wish: that is no loss of the source's.
+                    // The filters leave it out as the user wants, so it does not count as deleted.
                     self.sink.left_out(folder, entry.name, entry.folder);
-                    // What the layout puts there was counted when it was looked at.
+                    // An entry of the layout was counted when the walk planned the layout.
                     let counted = planted(entry.name);
                     if entry.folder && !counted {
                         let (parent, name) = (Arc::clone(&base), entry.name.to_owned());

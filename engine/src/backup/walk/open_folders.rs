@@ -1,4 +1,5 @@
-//! Opens folders on all sides of a walk, and again when their handles had to be closed.
+//! Opens the folders of a walk in the source, the base and the incomplete snapshot. Opens them again if the walk had to
+//! close their handles.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,10 +25,10 @@ use crate::source::{ListSink, Root, Source};
 use crate::threads::lock::lock;
 use crate::threads::work_queue::WorkGuard;
 
-/// A folder that was opened again from the top.
+/// A folder that the walk has opened again, from the top.
 pub(crate) struct Reopened<F> {
     pub(crate) handles: Arc<Handles<F>>,
-    /// What the source says of the folder now; `None` when it cannot be reached.
+    /// The source's current description of the folder; `None` when it cannot be opened.
     pub(crate) entry: Option<Entry>,
 }
 
@@ -72,7 +73,7 @@ impl<S: Source> WalkState<S> {
         }))
     }
 
-    /// Opens a folder of the layout on the source; the number of its source root, if it is one.
+    /// Opens a folder of the layout on the source. For a source root, also returns its number.
     pub(crate) fn root(
         &self,
         path: &Path,
@@ -101,9 +102,8 @@ impl<S: Source> WalkState<S> {
         Ok((found, number))
     }
 
-    /// Looks at every source root before anything is concluded from one of them, and at the folders
-    /// that lead there. What was found is what the walk then begins with: on a long line each look
-    /// takes its time.
+    /// Opens every source root and the folders above them before the walk draws a conclusion from any of them. The walk then
+    /// uses the results, because each request over a slow network costs a round trip.
     ///
     /// # Errors
     /// When a source root is missing or cannot be opened.
@@ -115,7 +115,7 @@ impl<S: Source> WalkState<S> {
             match found {
                 Ok(found) => drop(lock(&self.looked).insert(path, found)),
                 Err(error) if roots.contains(&path) => return Err(RunError::Root { path, error }),
-                // The walk will meet it.
+                // The walk will report it.
                 Err(_) => {}
             }
         }
@@ -126,7 +126,7 @@ impl<S: Source> WalkState<S> {
         Ok(())
     }
 
-    /// The handles of `folder`, opened again from the top if they were closed.
+    /// The handles of `folder`. Opens them again from the top if they were closed.
     pub(crate) fn handles(
         &self,
         folder: &Folder<S::Folder>,
@@ -141,7 +141,7 @@ impl<S: Source> WalkState<S> {
         }
     }
 
-    /// Goes down to `place` from the top, a name at a time.
+    /// Opens `place` from the top, one name at a time.
     pub(crate) fn reopen(&self, place: &Arc<TreePath>) -> Result<Reopened<S::Folder>, RunError> {
         let chain = place.chain();
         let (mut source, mut entry, mut lost) = (None, None, None);
@@ -177,13 +177,13 @@ impl<S: Source> WalkState<S> {
 }
 
 impl<S: Source, T: PlanSink<S>> Walk<S, T> {
-    /// Lists a folder: the source's, or on the way to a source root what the layout has there.
+    /// Lists a folder of the source. For a folder above a source root, it takes the entries from the layout.
     pub(crate) fn list(
         self: &Arc<Self>,
         folder: &Arc<Folder<S::Folder>>,
         hold: Option<WorkGuard<WalkTask<S::Folder>>>,
     ) -> Result<(), RunError> {
-        // Looking for rule files costs a disk nothing; over a long line they are seen in the listing.
+        // On a local disk, looking up rule files costs almost nothing. A source that answers later shows them in the listing.
         if !(self.state.later() && folder.whole && self.state.set.filters.has_rule_files()) {
             self.state.look_for_rules(folder)?;
         }
@@ -207,7 +207,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         found: Option<LayoutFolder<S::Folder>>,
         beyond: Beyond,
     ) -> Result<(), RunError> {
-        // Out until its listing is through.
+        // The request counts as outstanding until the listing is complete.
         let hold = self.state.later().then(|| self.state.queue.begun());
         let handles = self.state.handles(parent)?;
         let opened = match &found {
@@ -231,7 +231,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         };
         let broken =
             |error| self.state.destination("cannot read what is kept beside", &place, c"", error);
-        // What the layout has inside a source root is a part of that root's own folder.
+        // A folder of the layout inside a source root belongs to that root, so the walk lists all of it.
         let is_root = found.as_ref().is_some_and(|found| found.node.root);
         let left_out = found.as_ref().is_some_and(|found| found.left_out);
         let rules = self.state.rules_around(parent, place.origin().map(PathBuf::as_path))?;

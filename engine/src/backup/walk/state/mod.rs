@@ -1,4 +1,4 @@
-//! The state of a walk that its threads and its sink share: settings, counters, events, cancellation, and what is left to do.
+//! The state that the threads and the sink of a walk share: settings, counters, events, cancellation, and pending work.
 
 pub(crate) mod setting;
 pub(crate) mod tally;
@@ -36,45 +36,45 @@ use crate::threads::lock::lock;
 use crate::threads::semaphore::Semaphore;
 use crate::threads::work_queue::Queue;
 
-/// How many entries of a source that answers later may wait for a worker: about 10 MiB.
+/// The most entries of a source that answers later that may wait for a worker. They take about 10 MiB.
 const ARRIVED: u64 = 64 * 1024;
 
-/// What the threads of a walk share. Its sink sees the settings, counters, events and cancellation; what is left to do is the
-/// walk's own.
+/// The state that the threads of a walk share. The sink uses the settings, counters, events and cancellation. Only the
+/// walk uses the pending work.
 pub(crate) struct WalkState<S: Source> {
     pub(super) source: Arc<S>,
     pub(crate) set: Setting,
     pub(crate) tally: Tally,
-    /// The filters as they stand above everything; `None` when nothing is left out of anything.
+    /// The filters of the whole job; `None` when it has none.
     pub(super) scope: Option<Arc<Scope>>,
     pub(super) queue: Arc<Queue<WalkTask<S::Folder>>>,
-    /// How many files may be asked for at once of a source that answers later.
+    /// Limits how many files may be requested at a time from a source that answers later.
     gate: Arc<Semaphore>,
-    /// How many entries may have arrived that no worker has come to.
+    /// Limits how many entries may wait for a worker.
     pub(super) arrived: Arc<Semaphore>,
-    /// How many listed folders wait to be entered.
+    /// The number of listed folders that wait to be entered.
     pub(super) waiting: AtomicUsize,
     pub(super) fatal: Mutex<Option<RunError>>,
     halted: AtomicBool,
     pub(super) full: Mutex<Option<RunError>>,
     is_full: AtomicBool,
-    /// Entries that were in the incomplete snapshot and no longer in the source.
+    /// The number of entries removed from the incomplete snapshot because the source no longer has them.
     pub(crate) freed: AtomicU64,
     pub(super) last_try: AtomicBool,
     pub(super) again: Mutex<Vec<Retry>>,
-    /// Names that were gone when they were looked for the second time.
+    /// Names that did not exist when the walk looked at them a second time.
     pub(super) gone: Mutex<Vec<Retry>>,
-    /// How long the walk waits for files on which other programs hold a lease.
+    /// Until when the walk waits for files on which other programs hold a lease.
     pub(super) patience: OnceLock<Instant>,
     pub(super) roots: Mutex<Vec<RootSeen>>,
-    /// Mount points below them, in the order of their areas.
+    /// The mount points below the roots, in the order of their areas.
     pub(super) mounts: Mutex<Vec<MountSeen>>,
     pub(super) gone_mounts: Mutex<BTreeSet<Vec<u8>>>,
     /// Rule files and tags of the source, for the report.
     pub(super) noted: Mutex<Noted>,
-    /// Folders of the layout that were opened and that the walk has not come to.
+    /// Folders of the layout that are open and that the walk has not reached yet.
     pub(super) looked: Mutex<HashMap<PathBuf, Root<S::Folder>>>,
-    /// How many folders are held open.
+    /// The number of folders that are open.
     pub(crate) open: Arc<AtomicUsize>,
     pub(super) most_open: usize,
 }
@@ -118,13 +118,13 @@ impl<S: Source> WalkState<S> {
         lock(&self.roots).clone()
     }
 
-    /// What the walk leaves out, for the report; `None` when that is too long.
+    /// What the walk leaves out, for the report; `None` when the description is too long.
     pub(crate) fn coverage(&self, job: &Job) -> Option<Coverage> {
         Coverage::of(job, &lock(&self.noted))
     }
 
-    /// Ends the walk; the first error counts. On a full disk it goes on without storing anything, as
-    /// removing what is no longer in the source may make room.
+    /// Ends the walk with the first error. On a full disk the walk continues and stores nothing, because it may free space
+    /// when it removes entries that the source no longer has.
     pub(crate) fn fail(&self, error: RunError) {
         if matches!(error, RunError::NoSpace { .. }) {
             lock(&self.full).get_or_insert(error);
@@ -136,7 +136,7 @@ impl<S: Source> WalkState<S> {
         self.queue.close();
     }
 
-    /// Whether the walk is about to end.
+    /// Whether the walk has to end: it failed, or the run was asked to stop.
     pub(crate) fn halted(&self) -> bool {
         if self.halted.load(Ordering::Relaxed) {
             return true;
@@ -153,7 +153,7 @@ impl<S: Source> WalkState<S> {
         self.is_full.load(Ordering::Relaxed)
     }
 
-    /// `Break` when nothing more is stored.
+    /// `Break` when the walk stores nothing more.
     pub(crate) fn goes_on(&self) -> ControlFlow<()> {
         if self.halted() || self.is_full() {
             ControlFlow::Break(())
@@ -162,7 +162,7 @@ impl<S: Source> WalkState<S> {
         }
     }
 
-    /// Whether what cannot be read now will not be tried again.
+    /// Whether this is the last attempt to read unreadable entries.
     pub(super) fn last_try(&self) -> bool {
         self.last_try.load(Ordering::Relaxed)
     }
@@ -179,7 +179,7 @@ impl<S: Source> WalkState<S> {
         }
     }
 
-    /// The itemized line of an entry, when the job asks for it.
+    /// The itemized line of an entry; `None` when the job does not ask for such lines.
     pub(crate) fn item(
         &self,
         folder: &Folder<S::Folder>,
@@ -200,25 +200,24 @@ impl<S: Source> WalkState<S> {
         }
     }
 
-    /// Whether the source answers from threads of its own.
+    /// Whether the source answers later, from threads of its own.
     pub(crate) fn later(&self) -> bool {
         self.source.answers() != Answers::AtOnce
     }
 
-    /// Takes places for `files` that are to be asked for, and waits for them if need be. Nothing, for
-    /// a source that answers at once.
+    /// Takes permits to request `files` files, and waits until they are free. `None` for a source that answers at once.
     pub(crate) fn in_flight(&self, files: usize) -> Option<InFlight<S::Folder>> {
         self.later()
             .then(|| InFlight { _pass: self.gate.acquire(files as u64), _hold: self.queue.hold() })
     }
 
-    /// Has `name` in `folder` carried forward by a worker; the folder waits for it.
+    /// Queues a task that carries `name` in `folder` forward. The folder waits for the task.
     pub(crate) fn carry_later(&self, folder: &Arc<Folder<S::Folder>>, name: CString) {
         folder.expect(1);
         self.queue.push(WalkTask::Carry { folder: Arc::clone(folder), name });
     }
 
-    /// One thing that `folder` waited for has happened; whether the folder is to be finished now.
+    /// Records that one thing that `folder` waits for has happened. Returns whether the caller has to finish the folder now.
     pub(crate) fn settles(&self, folder: &Folder<S::Folder>) -> bool {
         folder.settle() && !self.halted()
     }
@@ -231,7 +230,7 @@ impl<S: Source> WalkState<S> {
         Asked { xattrs: self.keep().xattrs, acls: self.keep().acls }
     }
 
-    /// What `dir` holds under `name`, as it is meant.
+    /// The entry that `dir` holds under `name`, with the values of its sidecar record in `records` and of `--fake-super`.
     pub(crate) fn held(
         &self,
         dir: &Dir,
@@ -246,7 +245,7 @@ impl<S: Source> WalkState<S> {
         })
     }
 
-    /// An error of the backups folder at `name` in `folder`.
+    /// An error of the backups folder at `name` in the folder `place`.
     pub(crate) fn destination(
         &self,
         action: &'static str,
@@ -264,7 +263,7 @@ impl<S: Source> WalkState<S> {
         )
     }
 
-    /// Reports what `--files-from` names and the source does not have.
+    /// Reports the paths that `--files-from` names and the source does not have.
     pub(super) fn tell_missing(&self, job: &Job) {
         let Some(selection) = &self.set.selection else { return };
         let root = job.layout.roots().into_iter().next().map(|(path, _)| path).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a walk has to know before it starts.
+//! The setting of a walk: what it has to know before it starts.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
@@ -29,7 +29,7 @@ use crate::repository::{Repository, folder_name};
 use crate::snapshot::name::SnapshotName;
 use crate::source::files_from::Selection;
 
-/// A snapshot to look into, held open at its top.
+/// The base or the incomplete snapshot, with its top folder open and its sidecar.
 pub(crate) struct Beside {
     pub(crate) top: Option<Dir>,
     pub(crate) kept: Sidecar,
@@ -38,9 +38,9 @@ pub(crate) struct Beside {
 /// Which files of the incomplete snapshot are certainly on disk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trust {
-    /// Written before this change time: before a checkpoint that succeeded.
+    /// Files with an earlier ctime than this were written before a successful checkpoint.
     pub(crate) before: Option<Time>,
-    /// Whether any other may be checked by its hash: not after a sync that failed.
+    /// Whether the hash of any other file proves that it is on disk. It does not after a failed sync.
     pub(crate) checkable: bool,
 }
 
@@ -52,54 +52,54 @@ impl Trust {
     }
 }
 
-/// What is found at a source root before the walk.
+/// What is known about a source root, now and in the base.
 #[derive(Debug, Clone)]
 pub(crate) struct RootSeen {
     pub(crate) path: PathBuf,
     pub(crate) inside: Vec<u8>,
     pub(crate) file_system: Option<String>,
     pub(crate) inode: Option<u64>,
-    /// The file system that the base's report tells for it.
+    /// Its file system in the base's report.
     pub(crate) file_system_before: Option<String>,
-    /// Files, and bytes where they were recorded, that the base's report tells for it.
+    /// Its number of files in the base's report, and its bytes if the report records them.
     pub(crate) held_before: Option<(u64, Option<u64>)>,
 }
 
-/// What a walk is made from.
+/// The setting of a walk.
 pub(crate) struct Setting {
     pub(crate) rules: CompareRules,
     pub(crate) trust: Trust,
     pub(crate) base: Beside,
-    /// Paths inside the base that a check found damaged: nothing is linked or copied from there.
+    /// Paths inside the base that a check found damaged. The run neither links nor copies from them.
     pub(crate) damaged: HashSet<Vec<u8>>,
     pub(crate) here: Beside,
-    /// From when on a file of the source may have changed that the base holds a copy of.
+    /// The time from which a file of the source may have changed after the base's copy was read.
     pub(crate) base_since: Option<Time>,
-    /// The same of what the incomplete snapshot holds.
+    /// The same for the copies in the incomplete snapshot.
     pub(crate) begins: Begins,
     pub(crate) backups: FileId,
     pub(crate) backups_dir: PathBuf,
     pub(crate) roots: Vec<RootSeen>,
-    /// Mount points below them that the base has files of, by their paths inside it.
+    /// The mount points below the roots from which the base has files, by their paths inside the base.
     pub(crate) mounts_before: HashMap<Vec<u8>, MountFound>,
-    /// Paths of the source that fstab(5) has mount points for which are not mounted.
+    /// The mount points of fstab(5) below the roots that are not mounted.
     pub(crate) unmounted: HashSet<Vec<u8>>,
-    /// The only entries that are taken, by their paths below the one root.
+    /// The paths of `--files-from` below the only root; `None` to back up all entries.
     pub(crate) selection: Option<Arc<Selection>>,
-    /// Folders that turn out to be empty, when those are to be left out.
+    /// The folders that may be empty; `None` when the job keeps empty folders.
     pub(crate) empty: Option<Empty>,
-    /// What of the source is left out.
+    /// The filters of the job.
     pub(crate) filters: Arc<Filters>,
-    /// What the destination could hold when the base was stored.
+    /// The values that the destination could hold when the base was stored.
     pub(crate) base_holds: Holds,
-    /// The destination does not tell upper from lower case.
+    /// Whether the destination does not distinguish upper and lower case in names.
     pub(crate) folds_case: bool,
-    /// An empty root on another file system than last time is taken as it is.
+    /// Whether the run accepts an empty root on another file system than in the base (`--accept-shrink`).
     pub(crate) accept_empty: bool,
     pub(crate) context: Context,
 }
 
-/// What a walk needs to know, gathered from the backups folder.
+/// Gathers the setting of a walk from the job and the backups folder.
 #[expect(clippy::too_many_arguments, reason = "the one place where both kinds of walk are set up")]
 pub(crate) fn gather(
     job: &Job,
@@ -122,7 +122,7 @@ pub(crate) fn gather(
     let damage = base.map(|base| damage(repository, base)).unwrap_or_default();
     let mut keep = job.keep;
     if let (Some(why), Some(base)) = (&damage.unknown, base) {
-        // Nothing is linked that was not compared with what the source holds now.
+        // The run must compare each file with the source before it links it to the base.
         keep.checksum = true;
         let what = format!(
             "the mark of damage in {base} cannot be read ({why}): all files are read from the source and compared; verify {base} writes it anew"
@@ -150,7 +150,7 @@ pub(crate) fn gather(
         }
     });
     let roots: Vec<_> = roots.collect();
-    // With `-x` a mount point is left out when it is mounted.
+    // With `-x` the content of a mount point is not backed up anyway.
     let expected = job.host.name.is_none() && !job.keep.one_file_system;
     Ok(Setting {
         rules: CompareRules { keep, time },
@@ -169,15 +169,15 @@ pub(crate) fn gather(
         selection: job.selection.clone(),
         empty: job.prune_empty.then(Empty::default),
         filters: Arc::clone(&job.filters),
-        // Where it is not known, values beside the base are tried once more.
+        // If the report does not say, the run tries once to put the values of the base's sidecar on disk.
         base_holds: report.as_ref().and_then(|report| report.holds).unwrap_or_default(),
         folds_case: false,
         context: context.clone(),
     })
 }
 
-/// From when on a file of the source may have changed that `snapshot` holds a copy of. Reports of older
-/// versions say when the run began, to the second; without a report the name does.
+/// The time from which a file of the source may have changed after the copy in `snapshot` was read. Reports of older
+/// versions give the start of the run, to the second. Without a report, the name of the snapshot gives it.
 fn read_since(snapshot: &SnapshotName, report: Option<&Report>) -> Time {
     let told = |report: &Report| {
         let began = || DateTime::parse_from_rfc3339(&report.started).ok().map(|t| t.timestamp());
@@ -186,13 +186,13 @@ fn read_since(snapshot: &SnapshotName, report: Option<&Report>) -> Time {
     report.and_then(told).unwrap_or_else(|| named_after(snapshot))
 }
 
-/// The second that a snapshot is named after, with what a name may be late.
+/// The second in the name of a snapshot, minus the 2 seconds by which the name may be late.
 fn named_after(snapshot: &SnapshotName) -> Time {
     const LATE_NS: u64 = 2_000_000_000;
     before(Time { secs: snapshot.stamp.time().timestamp(), nanos: 0 }, LATE_NS)
 }
 
-/// A forecast takes what an interrupted run left for what it seems to be.
+/// The trust of a dry run: it takes all files of an interrupted run as complete.
 pub(crate) fn everything() -> Trust {
     Trust { before: Some(Time { secs: i64::MAX, nanos: 0 }), checkable: true }
 }
@@ -202,30 +202,30 @@ pub(crate) fn everything() -> Trust {
 pub(crate) struct MountSeen {
     /// The number of the source root.
     pub(crate) root: usize,
-    /// Path on the source.
+    /// The path on the source.
     pub(crate) path: Vec<u8>,
-    /// Path inside the snapshot.
+    /// The path inside the snapshot.
     pub(crate) inside: Vec<u8>,
     pub(crate) file_system: Option<String>,
     pub(crate) inode: Option<u64>,
     pub(crate) left_out: bool,
 }
 
-/// Where the files of a folder on another file system are counted, and whether they are left out.
+/// The area that counts the files of a folder, and whether they are left out because another file system is mounted there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Beyond {
     pub(crate) area: Option<usize>,
     pub(crate) left_out: bool,
 }
 
-/// The mount points that the base has files of, by their paths inside it.
+/// The mount points from which the base has files, by their paths inside the base.
 pub(crate) fn mounts_before(report: Option<&Report>) -> HashMap<Vec<u8>, MountFound> {
     let mounts = report.into_iter().flat_map(|report| &report.roots).flat_map(|root| &root.mounts);
     let held = mounts.filter(|mount| !mount.left_out && (mount.files > 0 || mount.bytes > 0));
     held.filter_map(|mount| Some((unshown(&mount.inside)?, mount.clone()))).collect()
 }
 
-/// The paths of `roots` below which fstab(5) of this machine has mount points that are not mounted.
+/// The mount points of this machine's fstab(5) below `roots` that are not mounted, by their paths on the source.
 pub(crate) fn unmounted_below(
     roots: &[crate::backup::walk::state::setting::RootSeen],
 ) -> HashSet<Vec<u8>> {

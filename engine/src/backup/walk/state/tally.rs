@@ -1,4 +1,4 @@
-//! Counts what a walk sees and does, a batch at a time.
+//! Counts what a walk sees and does, one batch at a time.
 
 use std::sync::Mutex;
 
@@ -17,7 +17,7 @@ struct State {
     roots: Vec<RootCounts>,
 }
 
-/// Files of one source root (everything but folders), and the bytes of the regular ones.
+/// Counts of one area: the files (every entry that is not a folder), and the bytes of the regular files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct RootCounts {
     pub(crate) now: u64,
@@ -37,7 +37,7 @@ impl std::ops::AddAssign for RootCounts {
     }
 }
 
-/// What one batch adds.
+/// The counts that one batch adds.
 #[derive(Debug, Default)]
 pub(crate) struct Batched {
     pub(crate) counts: Counts,
@@ -75,7 +75,7 @@ impl Counts {
         }
     }
 
-    /// An entry that was counted as `planned` turned out to be `found`.
+    /// Moves one entry from the count of `planned` to that of `found`.
     pub(crate) fn turn(&mut self, planned: Verdict, found: Verdict) {
         let counted = self.of(planned);
         *counted = counted.saturating_sub(1);
@@ -94,7 +94,7 @@ impl Tally {
         change(&mut lock(&self.state).counts);
     }
 
-    /// Adds what a batch of a folder of `root` brought.
+    /// Adds the counts of a batch to those of the run and of the area `root`.
     pub(crate) fn add(&self, batched: &Batched, root: Option<usize>) {
         let mut state = lock(&self.state);
         state.counts += batched.counts;
@@ -107,14 +107,14 @@ impl Tally {
         lock(&self.state).counts
     }
 
-    /// Adds an area whose files are counted by themselves; its number.
+    /// Adds an area with separate counts, and returns its number.
     pub(crate) fn add_area(&self) -> usize {
         let mut state = lock(&self.state);
         state.roots.push(RootCounts::default());
         state.roots.len() - 1
     }
 
-    /// The counts of each area: of the source roots, and behind them of the mount points below.
+    /// The counts of each area: first the source roots, then the mount points below them.
     pub(crate) fn areas(&self) -> Vec<RootCounts> {
         lock(&self.state).roots.clone()
     }

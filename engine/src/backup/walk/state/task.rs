@@ -1,4 +1,4 @@
-//! What the threads of a walk do next.
+//! The tasks of a walk's worker threads.
 
 use std::ffi::{CStr, CString};
 use std::path::PathBuf;
@@ -18,48 +18,49 @@ use crate::threads::semaphore::Permit;
 use crate::threads::work_queue::WorkGuard;
 
 pub(crate) enum WalkTask<F> {
-    /// Go into a folder that the layout puts there.
+    /// Enter a folder that the layout puts into `parent`.
     Enter { parent: Arc<Folder<F>>, entry: Entry, found: LayoutFolder<F>, covered: bool },
-    /// Go into the next one of some folders that were listed.
+    /// Enter the next one of some listed folders.
     EnterNext { parent: Arc<Folder<F>>, waiting: Subfolders },
-    /// Some entries of a folder have arrived.
+    /// Process some entries of a folder that have arrived.
     Arrived { folder: Arc<Folder<F>>, batch: Batch, arrival: Arc<Arrival<F>>, waits: Permit },
-    /// All entries of a folder have arrived and are through.
+    /// Handle the end of a listing: all entries have arrived and are processed.
     Listed { folder: Arc<Folder<F>>, arrival: Arc<Arrival<F>> },
-    /// Look again at entries of one folder.
+    /// Look again at some entries of one folder.
     Again { retries: Vec<Retry> },
-    /// Carry forward what the base has under a name in a folder that could not be read.
+    /// Carry forward the base's entry `name` in a folder that could not be read.
     Carry { folder: Arc<Folder<F>>, name: CString },
-    /// Count what was below a folder of the base that is gone, or left out now by the filters.
+    /// Count the content of a folder of the base that is gone, or that the filters now leave out.
     Gone { parent: Arc<Dir>, name: CString, area: Option<usize>, left_out: bool },
 }
 
-/// Files that were asked for and have not all come: the walk waits for them, others for their places.
+/// Permits for requested files that have not all arrived. The walk does not end before they are dropped, and further
+/// requests wait for them.
 pub(crate) struct InFlight<F> {
     pub(crate) _pass: Permit,
     pub(crate) _hold: WorkGuard<WalkTask<F>>,
 }
 
-/// A folder of the layout, found on the source.
+/// A folder of the layout, opened on the source.
 pub(crate) struct LayoutFolder<F> {
     pub(crate) node: LayoutNode,
     pub(crate) source: Arc<F>,
     pub(crate) root: Option<usize>,
-    /// The filters leave it out: it only leads to what the layout has below.
+    /// Whether the filters leave it out. The walk then enters it only to reach the layout's folders below it.
     pub(crate) left_out: bool,
 }
 
-/// An entry that could not be read and will be tried again.
+/// An entry that the walk tries again, because it could not be read or was deferred.
 pub(crate) struct Retry {
     pub(crate) place: Arc<TreePath>,
     pub(crate) name: CString,
     pub(crate) area: Option<usize>,
     pub(crate) dev: Option<u64>,
-    /// The filters as they stand in that folder.
+    /// The filters for the entries of that folder.
     pub(crate) scope: Option<Arc<Scope>>,
-    /// It was listed, and so is counted already.
+    /// Whether the entry was listed, and so is counted already.
     pub(crate) counted: bool,
-    /// The layout puts it there: where it is on the source, and whether it is a source root.
+    /// For an entry that the layout provides: its path on the source, and whether it is a source root.
     pub(crate) planted: Option<(PathBuf, bool)>,
 }
 
@@ -78,7 +79,7 @@ impl Retry {
     }
 }
 
-/// What a listing brought while the folder's rule files were not known.
+/// The part of a listing that arrived before the folder's rule files were known.
 #[derive(Default)]
 pub(crate) struct UnfilteredListing {
     pub(crate) batches: Vec<crate::entry::Batch>,
@@ -93,19 +94,19 @@ impl UnfilteredListing {
     }
 }
 
-/// How far the listing of a folder has arrived.
+/// The progress of the listing of a folder.
 pub(crate) struct Arrival<F> {
-    /// Parts that are not through: batches, and one for the listing itself.
+    /// The number of unfinished parts: the batches, and one for the listing itself.
     pub(crate) parts: AtomicUsize,
     pub(crate) empty: AtomicBool,
     pub(crate) result: Mutex<Result<(), SourceError>>,
-    /// What came before the folder's rule files were known.
+    /// The entries that arrived before the folder's rule files were known.
     pub(crate) waiting: Mutex<UnfilteredListing>,
     pub(crate) _hold: Option<WorkGuard<WalkTask<F>>>,
 }
 
 impl<F> Arrival<F> {
-    /// A listing that was just asked for; `hold` keeps its place until all of it is through.
+    /// A listing that was just requested. It counts as outstanding until `hold` is dropped.
     pub(crate) fn new(hold: Option<WorkGuard<WalkTask<F>>>) -> Arc<Self> {
         Arc::new(Self {
             parts: AtomicUsize::new(1),
@@ -116,7 +117,7 @@ impl<F> Arrival<F> {
         })
     }
 
-    /// The listing is not whole, whatever is told of its end.
+    /// Records that the listing is incomplete, even if the source reports a successful end.
     pub(crate) fn broke_off(&self, error: SourceError) {
         let mut result = lock(&self.result);
         if result.is_ok() {
@@ -124,7 +125,7 @@ impl<F> Arrival<F> {
         }
     }
 
-    /// One part is through; whether it was the last.
+    /// Records that one part is finished. Returns whether it was the last.
     pub(crate) fn through(&self) -> bool {
         self.parts.fetch_sub(1, Ordering::AcqRel) == 1
     }
