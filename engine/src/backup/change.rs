@@ -16,15 +16,15 @@ pub struct Change {
     pub file: Option<(u64, Time)>,
 }
 
-/// What differs.
+/// The kind of a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
-    /// Not in the base.
+    /// The base does not have it.
     New,
     /// Other content or another type.
     Changed,
-    /// Same content, other metadata.
+    /// Same content, different metadata.
     Metadata,
     /// No longer in the source. A folder stands for everything that was below it.
     Deleted,

@@ -42,7 +42,7 @@ pub enum Action {
     FetchAndCompare,
 }
 
-/// What was decided about an entry.
+/// The decision about an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
     /// How the entry differs from the base.
@@ -93,7 +93,7 @@ impl TimeRule {
 /// Which properties are compared, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct CompareRules {
-    /// Which properties count.
+    /// Which properties the job preserves, and so compares.
     pub keep: Preserve,
     /// How times are compared.
     pub time: TimeRule,
@@ -108,9 +108,9 @@ pub struct Known<'a> {
     pub here: Option<&'a StoredEntry>,
     /// Whether the entry of the incomplete snapshot is certainly on disk as it was written.
     pub here_durable: bool,
-    /// The time from which the source's file may have changed after the base's copy of it was read.
+    /// The earliest timestamp of a change to the source's file that the base's copy may lack.
     pub base_since: Option<Time>,
-    /// The same time for the incomplete snapshot's copy.
+    /// The same for the incomplete snapshot's copy.
     pub here_since: Option<Time>,
 }
 
@@ -140,8 +140,8 @@ pub fn plan(entry: Listed<'_>, known: Known<'_>, rules: &CompareRules) -> Step {
         }
         _ => Action::Fetch,
     };
-    // A user who can write to a folder can replace another user's file in it by an own one of the same size and time.
-    // The content that only the other user could read must not become the content of that new file.
+    // A user with write permission on a folder can replace another user's file there by an own one of equal size and time.
+    // The content that only the other user could read must not become the content of the new file.
     let taken = |held: Option<&StoredEntry>| {
         let other =
             |held: &StoredEntry| held.meta.uid != entry.meta.uid && held.meta.mode & 0o004 == 0;

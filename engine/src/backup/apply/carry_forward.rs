@@ -97,7 +97,7 @@ impl<S: Source> SnapshotWriter<S> {
     /// forward.
     ///
     /// # Errors
-    /// When what was stored cannot be removed.
+    /// When the stored part cannot be removed.
     pub(crate) fn instead_of_refused(
         self: &Arc<Self>,
         folder: &Shared<S>,

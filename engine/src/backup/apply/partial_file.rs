@@ -22,7 +22,7 @@ pub(crate) struct Writing {
     method: Method,
     length: u64,
     ends_in_hole: bool,
-    /// `None` where the file system has no attributes or the file is too small or sparse.
+    /// `None` where the file system has no attributes, for a small or sparse file, and after an attempt to mark failed.
     marks: Option<Marks>,
     /// Whether the file on disk has marks now.
     marked: bool,

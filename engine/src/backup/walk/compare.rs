@@ -113,7 +113,7 @@ impl<S: Source> WalkState<S> {
         Ok(Planned { entry, base, here, step })
     }
 
-    /// The time from which the source's file may have changed after the copy `here` in the incomplete snapshot was read.
+    /// The earliest timestamp of a change to the source's file that the copy `here` in the incomplete snapshot may lack.
     pub(crate) fn read_by(&self, here: &StoredEntry, base: Option<&StoredEntry>) -> Option<Time> {
         let shared = here.meta.links > 1 && base.is_none_or(|base| base.meta.id == here.meta.id);
         self.set.begins.of(here.meta.ctime, shared)

@@ -168,7 +168,7 @@ impl<F> Folder<F> {
         self.rules.as_ref().is_some_and(|rules| rules.own().is_none())
     }
 
-    /// The handles, while they are open.
+    /// The handles; `None` while they are closed.
     pub(crate) fn open_handles(&self) -> Option<Arc<Handles<F>>> {
         unpoisoned(self.handles.read()).clone()
     }

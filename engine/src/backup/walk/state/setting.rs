@@ -73,7 +73,7 @@ pub(crate) struct Setting {
     /// Paths inside the base that a check found damaged. The run neither links nor copies from them.
     pub(crate) damaged: HashSet<Vec<u8>>,
     pub(crate) here: Beside,
-    /// The time from which a file of the source may have changed after the base's copy was read.
+    /// The earliest timestamp of a change to a file of the source that the base's copy may lack.
     pub(crate) base_since: Option<Time>,
     /// The same for the copies in the incomplete snapshot.
     pub(crate) begins: Begins,
@@ -176,7 +176,7 @@ pub(crate) fn gather(
     })
 }
 
-/// The time from which a file of the source may have changed after the copy in `snapshot` was read. Reports of older
+/// The earliest timestamp of a change to a file of the source that the copy in `snapshot` may lack. Reports of older
 /// versions give the start of the run, to the second. Without a report, the name of the snapshot gives it.
 fn read_since(snapshot: &SnapshotName, report: Option<&Report>) -> Time {
     let told = |report: &Report| {

@@ -7,7 +7,7 @@ use crate::entry::{Kind, Meta};
 use crate::repository::records::report::Counts;
 use crate::threads::lock::lock;
 
-/// Counts of a run and of each source root.
+/// Counts of a run and of each area: a source root, or a mount point below one.
 pub(crate) struct Tally {
     state: Mutex<State>,
 }
