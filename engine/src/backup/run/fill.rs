@@ -156,7 +156,7 @@ fn finish_manifest<S: Source>(
     }
 }
 
-/// Adds the number of entries and bytes that are still to be copied to `error`.
+/// Adds to `error` the number of entries and bytes that the run still has to copy.
 fn with_needed<S: Source>(
     attempt: &Attempt<'_, S>,
     error: RunError,

@@ -23,8 +23,7 @@ use crate::snapshot::name::SnapshotName;
 use crate::snapshot::retention::Leaving;
 use crate::source::{Answers, Source};
 
-/// The state after the fourth step: the snapshot has its complete name. Snapshots that left the history are still to be
-/// removed.
+/// The state after the fourth step: the snapshot has its complete name. The retired snapshots are not removed yet.
 pub(crate) struct Sealed {
     pub(crate) report: Report,
     pub(crate) retired: Vec<Retired>,
