@@ -1,4 +1,5 @@
-//! Keeps two runs of one prefix apart: by a lock of the kernel's, where the file system has none by a lease.
+//! Prevents two concurrent runs of one prefix: with flock(2), or with a lease file where the file system has no
+//! locks.
 
 pub(crate) mod read_lock;
 
@@ -27,32 +28,33 @@ use crate::threads::cancel::Stop;
 
 /// How often a lease is renewed.
 const BEAT: Duration = Duration::from_secs(5);
-/// A lease that was not renewed for so many looks, one a second, was left by a run that is no more.
+/// The owner of a lease is gone when the lease did not change during this number of checks, one per second.
 const LOOKS: u32 = 20;
-/// Several who found such a lease at the same time know after this who has the new one; less than a `BEAT`.
+/// When several processes take over an abandoned lease at the same time, the owner is settled after this time.
+/// Shorter than `BEAT`.
 const SETTLING: Duration = Duration::from_secs(2);
 
-/// A lock that is held while this value lives.
+/// A lock, held until this value is dropped.
 pub(crate) struct Lock {
     spot: Spot,
     held: HeldFile,
 }
 
 enum HeldFile {
-    /// By the kernel, which lets go of it when the process ends, however it ends.
+    /// flock(2). The kernel releases it when the process ends for any reason.
     Kernel { _file: File },
-    /// By a file that is renewed; and why the kernel does not hold it.
+    /// A lease file that is renewed, and the error that flock(2) returned.
     Lease { _lease: Lease, why: io::Error },
 }
 
-/// How asking for a lock ended.
+/// The result of taking a lock.
 pub(crate) enum Locked {
     Mine(Lock),
     Busy,
 }
 
 impl Lock {
-    /// Why this is no lock of the kernel's, if it is none.
+    /// The error of flock(2), when this lock is a lease.
     pub(crate) fn is_lease(&self) -> Option<&io::Error> {
         match &self.held {
             HeldFile::Kernel { .. } => None,
@@ -60,14 +62,14 @@ impl Lock {
         }
     }
 
-    /// Whether its file is still there: else another run may be at work by now. A machine that slept too long
-    /// finds that its lease is another one's.
+    /// Whether the lock file still exists as the same inode. Otherwise another run may be active. After a long
+    /// suspend, a machine can find that another run has taken its lease.
     pub(crate) fn is_mine(&self) -> bool {
         self.spot.is_there()
     }
 }
 
-/// Where the file of a lock or a lease lies.
+/// The file of a lock or a lease.
 struct Spot {
     locks: Dir,
     name: CString,
@@ -86,10 +88,11 @@ impl Spot {
 }
 
 impl Repository {
-    /// Asks for the lock of `prefix`, which keeps two runs of one prefix apart. `stop` is asked for when it is lost.
+    /// Takes the lock of `prefix`, which prevents two concurrent runs of one prefix. Requests `stop` when the
+    /// lock is lost later.
     ///
     /// # Errors
-    /// When the lock file cannot be made; [`RunError::Stopped`] when stopped while it waits for what a lease tells.
+    /// The lock file cannot be created; [`RunError::Stopped`] when stopped while watching a lease.
     pub(crate) fn lock(&self, prefix: &Prefix, stop: &Arc<Stop>) -> Result<Locked, RunError> {
         let locks = || self.store(Store::Locks).ok_or(io::ErrorKind::NotFound);
         let take = || -> io::Result<Locked> {
@@ -99,7 +102,8 @@ impl Repository {
                 let file = match create_state(&locks, &name) {
                     Ok(file) => file,
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                        // Read and write: over NFS a lock becomes one of bytes, which asks for both (flock(2)).
+                        // Open for reading and writing: NFS maps flock to byte-range locks, which need both
+                        // (flock(2)).
                         match locks.open_to_write(&name) {
                             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                             file => file?,
@@ -115,14 +119,14 @@ impl Repository {
                         return Lock::by_lease(&locks, &name, why.into(), stop);
                     }
                 }
-                // Somebody may have replaced the file between opening and locking it.
+                // Another process may have replaced the file between open and flock.
                 let spot = Spot::new(locks, &name, &file)?;
                 if !spot.is_there() {
                     continue;
                 }
-                // Another machine may have no locks where this one has them, or had none when a run was killed.
+                // Another machine may use a lease because it has no locks, or a killed run may have left one.
                 let lease = c_name(format!("{prefix}.lease"))?;
-                // What cannot be read may be the word of a run.
+                // An unreadable lease may belong to an active run, so an error here fails the call.
                 return match free(&spot.locks, &lease, stop)? {
                     false => Ok(Locked::Busy),
                     true => Ok(Locked::Mine(Lock { spot, held: HeldFile::Kernel { _file: file } })),
@@ -138,13 +142,13 @@ impl Repository {
         })
     }
 
-    /// Whether another run of `prefix` is at work, found out without writing anything. It takes `LOOKS` seconds, or until
-    /// `stop` is asked for, where a run without locks was killed.
+    /// Whether another run of `prefix` is active. Writes nothing. Takes up to `LOOKS` seconds, or until `stop`
+    /// is requested, when a killed run left a lease.
     pub(crate) fn is_locked(&self, prefix: &Prefix, stop: &Stop) -> bool {
         let locks = match self.store_if_any(Store::Locks) {
             Ok(Some(locks)) => locks,
             Ok(None) => return false,
-            // What cannot be read may be locked.
+            // An unreadable folder counts as locked.
             Err(_) => return true,
         };
         let name = |kind| c_name(format!("{prefix}.{kind}"));
@@ -164,13 +168,14 @@ impl Repository {
         }
     }
 
-    /// Keeps others off an incomplete snapshot while what is returned is open: also those who found no lock because
-    /// somebody removed or replaced its file.
+    /// Locks the folder of an incomplete snapshot while the returned handle is open. This also excludes a run
+    /// that got the lock of the prefix because a user removed or replaced the lock file.
     ///
     /// # Errors
-    /// [`RunError::Taken`] when another run has it.
+    /// [`RunError::Taken`] when another run holds the folder.
     pub(crate) fn claim(&self, snapshot: &SnapshotName) -> Result<Option<Dir>, RunError> {
-        // What cannot be opened is told by those who need it. Not every file system locks folders.
+        // A later step that needs the folder reports why it cannot be opened. Some file systems cannot lock
+        // folders.
         let Ok(dir) = folder_name(snapshot).and_then(|name| self.dir.child(&name)) else {
             return Ok(None);
         };
@@ -185,7 +190,7 @@ impl Repository {
 }
 
 impl Lock {
-    /// Takes the lease `name` unless its owner is at work, which takes `LOOKS` seconds to see if it is not.
+    /// Takes the lease `name` unless its owner is active. Needs `LOOKS` seconds to find that an owner is gone.
     fn by_lease(locks: &Dir, name: &CStr, why: io::Error, stop: &Arc<Stop>) -> io::Result<Locked> {
         let mut left_by_another = false;
         loop {
@@ -216,15 +221,16 @@ impl Lock {
     }
 }
 
-/// Removes a lease that nobody renews; whether nobody has one now.
+/// Removes an abandoned lease. Returns whether the name is free now.
 fn free(locks: &Dir, name: &CStr, stop: &Stop) -> io::Result<bool> {
     let before = match watch(locks, name, stop)? {
         SeenLease::Gone => return Ok(true),
         SeenLease::Renewed => return Ok(false),
         SeenLease::Left(before) => before,
     };
-    // Of several who saw that, one renames what they saw; the others find nothing, or a new one, which they put back.
-    // Each has a name of his own for it, so that none removes what another one holds in his hands.
+    // When several processes find the same abandoned lease, one renames it. The others find no file, or rename
+    // a new lease and move it back. Each process uses its own name for the renamed file, so that none removes
+    // the file of another.
     let aside = c_name([name.to_bytes(), b".", identity().replace(' ', "-").as_bytes()].concat())?;
     match locks.rename_over(name, &aside) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
@@ -233,7 +239,7 @@ fn free(locks: &Dir, name: &CStr, stop: &Stop) -> io::Result<bool> {
     let left = read(locks, &aside)? == Some(before);
     if !left {
         match locks.rename_new(&aside, name) {
-            // Its owner finds that he has lost it.
+            // A new lease exists already. The owner of the renamed one detects the loss at its next renewal.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             back => return back.map(|()| false),
         }
@@ -242,17 +248,17 @@ fn free(locks: &Dir, name: &CStr, stop: &Stop) -> io::Result<bool> {
     Ok(left)
 }
 
-/// What became of a lease while it was looked at.
+/// The result of watching a lease.
 enum SeenLease {
-    /// There is none.
+    /// The lease does not exist.
     Gone,
-    /// Its owner is at work.
+    /// The owner renewed the lease.
     Renewed,
-    /// Its owner is no more; what it says.
+    /// The owner is gone. Holds the content of the lease.
     Left(Vec<u8>),
 }
 
-/// Looks at a lease until it changes, for `LOOKS` seconds at most.
+/// Watches a lease until it changes, for `LOOKS` seconds at most.
 fn watch(locks: &Dir, name: &CStr, stop: &Stop) -> io::Result<SeenLease> {
     let Some(before) = read(locks, name)? else { return Ok(SeenLease::Gone) };
     for _ in 0..LOOKS {
@@ -269,13 +275,14 @@ fn watch(locks: &Dir, name: &CStr, stop: &Stop) -> io::Result<SeenLease> {
     Ok(SeenLease::Left(before))
 }
 
-/// A file that its owner renews. Others look whether it changes: that needs no clock that all agree on.
+/// A file that its owner renews. Other processes watch whether it changes, which needs no common clock.
 struct Lease {
     beats: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Lease {
-    /// Renews the file at `spot` until dropped. When it is another one's by then, `stop` is asked for.
+    /// Renews the file at `spot` until dropped. Requests `stop` when the file no longer belongs to this
+    /// process.
     fn begin(spot: Spot, file: File, stop: Arc<Stop>) -> io::Result<Self> {
         let owner = identity();
         renew(&file, &owner, 0)?;
@@ -295,8 +302,8 @@ impl Drop for Lease {
     }
 }
 
-/// Renews a lease until the other end of `ended` is gone, and then gives it back. On a full disk the old length
-/// has its room.
+/// Renews a lease until the sender of `ended` is dropped, then removes the file. Each renewal overwrites the
+/// same length, so a full disk does not prevent it.
 fn beat(spot: &Spot, file: &File, owner: &str, ended: &Receiver<()>, stop: &Stop) {
     let mut number = 0;
     while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(BEAT) {
@@ -311,7 +318,7 @@ fn beat(spot: &Spot, file: &File, owner: &str, ended: &Receiver<()>, stop: &Stop
     }
 }
 
-/// What no two processes are called, wherever they run.
+/// An identity that is unique among all processes on all machines.
 fn identity() -> String {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     format!("{} {}", std::process::id(), since.as_nanos())
@@ -319,11 +326,11 @@ fn identity() -> String {
 
 fn renew(file: &File, owner: &str, number: u64) -> io::Result<()> {
     file.write_all_at(format!("{owner} {number:020}\n").as_bytes(), 0)?;
-    // Over a network others see it when it is there.
+    // Over a network file system other machines see the change only after a sync.
     file.sync_all()
 }
 
-/// What a lease says; `None` when it is not there.
+/// The content of a lease; `None` when the file does not exist.
 fn read(locks: &Dir, name: &CStr) -> io::Result<Option<Vec<u8>>> {
     let read = locks.open_file(name).and_then(|file| {
         let mut bytes = vec![0; 128];
@@ -333,7 +340,7 @@ fn read(locks: &Dir, name: &CStr) -> io::Result<Option<Vec<u8>>> {
     });
     match read {
         Ok(bytes) => Ok(Some(bytes)),
-        // A folder is no lease: no run makes one there.
+        // No run creates a folder under this name, so a folder is not a lease.
         Err(error)
             if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) =>
         {
@@ -343,7 +350,7 @@ fn read(locks: &Dir, name: &CStr) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Says what stands in for a lock.
+/// Reports that a lease replaces the lock.
 pub(crate) fn tell_of_a_lease(lock: &Lock, context: &Context) {
     if let Some(why) = lock.is_lease() {
         let what = format!(

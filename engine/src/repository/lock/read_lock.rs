@@ -1,8 +1,9 @@
-//! Keeps a snapshot that somebody reads from being removed meanwhile.
+//! Prevents the removal of a snapshot while a process reads it.
 //!
-//! Who reads it holds a shared lock on its folder, who removes it asks for the exclusive one right before. The system takes such locks
-//! back when their process ends, in whatever way (flock(2)); they ask for no right but to read, and write nothing: they hold on a folder
-//! that is mounted read-only too. Over a network they bind the processes of one machine.
+//! A reader holds a shared flock(2) lock on the snapshot's folder. A remover takes the exclusive lock right
+//! before it renames the folder. The kernel releases these locks when the process ends for any reason. They
+//! need only read access and write nothing, so they also work on a read-only mount. Over a network file system
+//! they exclude only processes of the same machine.
 
 use std::io;
 use std::thread::sleep;
@@ -18,26 +19,26 @@ use crate::fs::dir::Dir;
 use crate::repository::{Repository, folder_name};
 use crate::snapshot::name::SnapshotName;
 
-/// A snapshot stays while this value lives, where the file system has locks.
+/// Keeps a snapshot from removal until dropped, where the file system supports locks.
 pub(crate) struct ReadLock {
     _folder: Dir,
 }
 
-/// Nobody begins to read a snapshot while this value lives.
+/// Keeps readers from opening a snapshot until dropped.
 pub(crate) struct Claim {
     _folder: Option<Dir>,
 }
 
-/// How long a reader waits for somebody who is about to remove the snapshot: that is a rename.
+/// How often and at what interval a reader retries while another process renames the snapshot for removal.
 const PATIENCE: (u32, Duration) = (50, Duration::from_millis(20));
 
-/// How long a hold waits for the same on a slow disk.
+/// How often and at what interval a hold retries, long enough for a slow disk.
 const REMOVAL: (u32, Duration) = (500, Duration::from_millis(20));
 
-/// From now on `snapshot` is read.
+/// Locks `snapshot` for reading.
 ///
 /// # Errors
-/// When it is not there (any more).
+/// The snapshot does not exist, or no longer exists.
 pub(crate) fn read(
     repository: &Repository,
     snapshot: &SnapshotName,
@@ -49,11 +50,12 @@ pub(crate) fn read(
         for _ in 0..times {
             match flock(&folder, FlockOperation::NonBlockingLockShared) {
                 Err(Errno::WOULDBLOCK) => sleep(pause),
-                // Without locks it is read all the same. So it is when a stranger holds one for long.
+                // Without lock support the snapshot is read unlocked. The same applies when another process
+                // holds the lock for too long.
                 _ => break,
             }
         }
-        // It may have been taken out of the history before it was locked.
+        // Another process may have renamed the snapshot before this one locked it.
         let held = folder.meta()?.id;
         match repository.dir.find(&name)? {
             Some(now) if now.id == held => Ok(ReadLock { _folder: folder }),
@@ -64,10 +66,12 @@ pub(crate) fn read(
     opened().map_err(|error| LookError { action: "cannot open", path: path(), error })
 }
 
-/// From now on nobody removes `snapshot`, while what is returned lives. Waits for who is about to remove it.
+/// Prevents the removal of `snapshot` until the returned value is dropped. Waits for a removal that is about to
+/// start.
 ///
 /// # Errors
-/// `EBUSY` when somebody goes on removing it; the system's when it is not there (any more).
+/// `EBUSY` when the remover keeps its lock; any I/O error when the snapshot does not exist, or no longer
+/// exists.
 pub(crate) fn keep_from_removal(
     repository: &Repository,
     snapshot: &SnapshotName,
@@ -84,7 +88,7 @@ pub(crate) fn keep_from_removal(
     }
     match locked {
         Err(Errno::WOULDBLOCK) => Err(Errno::BUSY.into()),
-        // Without locks there is only the look at its name, and that of who removes it for holds.
+        // Without lock support two checks remain: this one of the name, and the remover's check for holds.
         _ => match repository.dir.find(&name)? {
             Some(now) if now.id == folder.meta()?.id => Ok(ReadLock { _folder: folder }),
             _ => Err(Errno::NOENT.into()),
@@ -92,14 +96,14 @@ pub(crate) fn keep_from_removal(
     }
 }
 
-/// Asks for a snapshot that is to be removed; `None` when somebody reads it, or when that cannot be told. One that is its
-/// owner's and closed to its owner nobody else reads.
+/// Locks a snapshot for removal. `None` when another process reads it, or when the lock state is unknown. When
+/// the mode denies this user, the owner, access to the folder, no other process can be reading it.
 pub(crate) fn claim(repository: &Repository, snapshot: &SnapshotName) -> Option<Claim> {
     let name = folder_name(snapshot).ok()?;
     match repository.dir.child(&name) {
         Ok(folder) => match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => None,
-            // Not every file system has locks.
+            // Some file systems have no locks.
             _ => Some(Claim { _folder: Some(folder) }),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Claim { _folder: None }),
@@ -115,7 +119,8 @@ pub(crate) fn claim(repository: &Repository, snapshot: &SnapshotName) -> Option<
     }
 }
 
-/// Who has a lock on a snapshot's folder, as far as the system tells: `tar (4711) of user 1000`.
+/// The processes that hold a lock on a snapshot's folder, as `/proc/locks` lists them: `tar (4711) of user
+/// 1000`.
 pub(crate) fn holders(repository: &Repository, snapshot: &SnapshotName) -> Vec<String> {
     let found = folder_name(snapshot).and_then(|name| repository.dir.stat(&name));
     let Some(id) = found.ok().and_then(|meta| meta.id) else { return Vec::new() };
@@ -136,8 +141,9 @@ pub(crate) fn holders(repository: &Repository, snapshot: &SnapshotName) -> Vec<S
     processes.into_iter().map(told).collect()
 }
 
-/// The process of a line of `/proc/locks` (proc_locks(5)), if it is about that inode. File systems with several devices
-/// (btrfs) tell another device there than stat(2) does: there the inode's number counts alone.
+/// The process ID in a line of `/proc/locks` (proc_locks(5)), when the line is about inode `id`. File systems
+/// with several devices (btrfs) list another device there than stat(2) reports. For them only the inode number
+/// is compared.
 fn of_inode(line: &str, id: FileId) -> Option<u32> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let [_, "FLOCK", .., process, inode, _, _] = fields[..] else { return None };

@@ -1,4 +1,4 @@
-//! Removes snapshots from the history: rename to `.deleting` first, contents later.
+//! Removes snapshots from the history: renames each to `.deleting` first, and removes its content later.
 
 pub mod orphans;
 pub mod prune;
@@ -26,29 +26,29 @@ use crate::snapshot::history::History;
 use crate::snapshot::name::{SnapshotName, State};
 use crate::threads::work_queue::workers;
 
-/// A snapshot that is out of the history and still to be removed.
+/// A snapshot that was renamed to `.deleting` and still has to be removed.
 #[derive(Debug, Clone)]
 pub(crate) struct Retired {
-    /// With the suffix of those that are being removed.
+    /// The present name, with the suffix `.deleting`.
     pub(crate) name: SnapshotName,
-    /// What it was called.
+    /// The name before.
     pub(crate) was: SnapshotName,
-    /// Why it goes; `None` for what an earlier run began to remove.
+    /// Why it is removed; `None` when an earlier run began the removal.
     pub(crate) why: Option<String>,
 }
 
 impl Retired {
-    /// What it was called.
+    /// The name before, as text.
     pub(crate) fn was(&self) -> String {
         self.was.to_string()
     }
 }
 
-/// Takes a snapshot out of the history: from now on it is one that is being removed. `None` when somebody reads it or it
-/// is held: then it stays.
+/// Renames a snapshot to `.deleting`, which takes it out of the history. `None` when a process reads the
+/// snapshot or a hold pins it: then the snapshot stays.
 ///
 /// # Errors
-/// When it cannot be renamed.
+/// The snapshot cannot be renamed.
 pub(crate) fn retire(
     repository: &Repository,
     name: &SnapshotName,
@@ -59,7 +59,7 @@ pub(crate) fn retire(
         context.monitor.event(&Event::InUse { snapshot: name.to_string() });
         return Ok(None);
     };
-    // Who pins it has to have the lock that is had here.
+    // Pinning a snapshot needs the lock that is held here, so no hold can appear after this check.
     if crate::repository::records::holds::of(repository, name).is_some() {
         return Ok(None);
     }
@@ -79,18 +79,19 @@ pub(crate) fn rename(
     renamed.map_err(|error| destination("cannot rename", &repository.path, path, error))
 }
 
-/// Removes snapshots that are out of the history, and what was kept beside them. Each is tried; what of one cannot be
-/// removed stays in the way of nothing, and is returned.
+/// Removes snapshots that are out of the history, and their sidecars. Tries each one. Returns those that could
+/// not be removed completely; they do not block anything else.
 ///
 /// # Errors
-/// When their new names cannot be made durable; [`RunError::Stopped`] when stopped.
+/// The new names cannot be made durable; [`RunError::Stopped`] when stopped.
 pub(crate) fn remove_retired(
     repository: &Repository,
     retired: &[Retired],
     context: &Context,
 ) -> Result<Vec<Stuck>, RunError> {
     if !retired.is_empty() {
-        // Nothing of them goes while a power cut could bring their complete names back.
+        // Removes nothing before this sync: a power loss could otherwise bring back the complete name of a
+        // partly removed snapshot.
         let synced = repository.dir.sync();
         synced.map_err(|error| RunError::Sync { path: repository.path.clone(), error })?;
     }
@@ -121,7 +122,7 @@ pub(crate) fn remove_retired(
     Ok(stuck)
 }
 
-/// Finishes removals that earlier runs had begun; what of them cannot be removed.
+/// Finishes removals that earlier runs began. Returns the snapshots that could not be removed.
 ///
 /// # Errors
 /// As [`remove_retired`].
@@ -140,7 +141,7 @@ pub(crate) fn remove_leftovers(
     remove_retired(repository, &retired, context)
 }
 
-/// Removes a snapshot's report and what was kept beside it. `doctor` lists what stays.
+/// Removes all records of a snapshot. `doctor` lists what could not be removed.
 pub(crate) fn forget(repository: &Repository, name: &SnapshotName) {
     let complete = name.with_state(State::Complete).to_string();
     if let (Some(reports), Ok(file)) =
@@ -163,10 +164,10 @@ pub(crate) fn forget_kept(repository: &Repository, name: &str) {
     }
 }
 
-/// Lets what is kept beside a snapshot follow it to its complete name.
+/// Renames the sidecar of a snapshot when the snapshot gets its complete name.
 ///
 /// # Errors
-/// The system's.
+/// Any I/O error.
 pub(crate) fn rename_kept(
     repository: &Repository,
     incomplete: &SnapshotName,
@@ -174,7 +175,7 @@ pub(crate) fn rename_kept(
 ) -> io::Result<()> {
     let Some(kept) = repository.store(Store::Sidecars) else { return Ok(()) };
     let (old, new) = (folder_name(incomplete)?, folder_name(complete)?);
-    // An empty one goes: then nothing is looked up in it later.
+    // Removes an empty sidecar folder, so that later lookups skip it.
     if kept.remove_folder(&old).is_err() && kept.find(&old)?.is_some() {
         forget_kept(repository, &complete.to_string());
         kept.rename_new(&old, &new)?;
@@ -183,7 +184,7 @@ pub(crate) fn rename_kept(
 }
 
 impl Stuck {
-    /// Reports that `path`, which is `name` or lies in it, cannot be removed or renamed.
+    /// Reports that `path`, which is `name` or is in it, cannot be removed or renamed.
     pub(crate) fn new(
         name: &SnapshotName,
         path: &Path,

@@ -1,5 +1,6 @@
-//! What `.backup_manager` holds of snapshots that are gone: reports, sidecars, holds, marks of damage, manifests.
-//! They are listed; they are removed only when somebody asks for it, as a snapshot may have been moved away for a while.
+//! Finds records in `.backup_manager` of snapshots that no longer exist: reports, sidecars, holds, marks of
+//! damage, manifests. They are removed only on request, because a user may have moved a snapshot away
+//! temporarily.
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
@@ -16,26 +17,26 @@ use crate::repository::{Repository, folder_name};
 use crate::snapshot::name::{Prefix, SnapshotName, State};
 use crate::threads::cancel::Stop;
 
-/// What is left of one snapshot in one folder.
+/// A record of a missing snapshot in one store.
 struct Orphan {
     store: Store,
     name: CString,
 }
 
-/// What is left of snapshots of `prefix` that are there in no state: paths in `.backup_manager`.
+/// The records of snapshots of `prefix` that exist in no state, as paths in `.backup_manager`.
 ///
 /// # Errors
-/// When it cannot be told.
+/// A folder cannot be listed.
 pub fn orphans(path: &Path, prefix: &Prefix) -> Result<Vec<String>, RunError> {
     let repository = Repository::open(path)?;
     Ok(shown(&find(&repository, prefix)?))
 }
 
-/// Removes what [`orphans`] lists, under the lock that keeps runs away. `None` when a run of `prefix` is at work: nothing was
-/// done.
+/// Removes what [`orphans`] lists, under the lock that excludes runs. `None` when a run of `prefix` is active:
+/// then nothing was removed.
 ///
 /// # Errors
-/// When something cannot be removed.
+/// A record cannot be removed.
 pub fn remove(
     path: &Path,
     prefix: &Prefix,
@@ -43,7 +44,7 @@ pub fn remove(
 ) -> Result<Option<Vec<String>>, RunError> {
     let repository = Repository::open_or_make(path, None)?;
     let Locked::Mine(_lock) = repository.lock(prefix, stop)? else { return Ok(None) };
-    // Whoever removes a lock file removes no run.
+    // Removing the lock file does not end a run. The lock on the snapshot's folder still shows the run.
     if let Some(incomplete) = repository.history(prefix)?.incomplete.last()
         && let Err(RunError::Taken { .. }) = repository.claim(incomplete)
     {
@@ -78,14 +79,15 @@ fn find(repository: &Repository, prefix: &Prefix) -> Result<Vec<Orphan>, RunErro
         })
         .map_err(broken)?;
     }
-    // Looked for last: what a run has for a snapshot that it begins meanwhile is no orphan.
+    // The snapshots are listed last, so that the records of a snapshot that a run begins meanwhile are not
+    // orphans.
     let there = there(repository, prefix).map_err(broken)?;
     found.retain(|(snapshot, _)| !there.contains(snapshot));
     Ok(found.into_iter().map(|(_, orphan)| orphan).collect())
 }
 
-/// The snapshots of `prefix` that are there in any state. A file or symlink with the name of one counts: it may lead to where
-/// the snapshot was moved.
+/// The snapshots of `prefix` in any state. A file or symlink with the name of a snapshot also counts: it may
+/// point to where the snapshot was moved.
 fn there(repository: &Repository, prefix: &Prefix) -> io::Result<HashSet<CString>> {
     let mut there = HashSet::new();
     repository.dir.names(|entry| {

@@ -1,4 +1,4 @@
-//! Removes complete snapshots because somebody asked for it, under the lock that keeps runs away.
+//! Removes complete snapshots on request, under the lock that excludes runs.
 
 use std::path::Path;
 
@@ -13,12 +13,12 @@ use crate::snapshot::history::History;
 use crate::snapshot::name::{Prefix, SnapshotName};
 use crate::snapshot::retention::Candidate;
 
-/// Removes the snapshots that `choose` picks, each with the reason, from what is there once no run can
-/// change it, but for those that somebody reads, and what earlier removals left. `None` when a run of `prefix` is at
-/// work: nothing was done.
+/// Removes the snapshots that `choose` picks from the history, each with its reason, and the remains of earlier
+/// removals. Calls `choose` only after it holds the lock. Skips snapshots that a process reads. `None` when a
+/// run of `prefix` is active: then nothing was removed.
 ///
 /// # Errors
-/// When something could not be removed; the next run goes on with it.
+/// Something could not be removed. The next run continues the removal.
 pub fn prune(
     path: &Path,
     prefix: &Prefix,
@@ -32,7 +32,7 @@ pub fn prune(
     };
     tell_of_a_lease(&lock, context);
     let history = repository.history(prefix)?;
-    // Whoever removes a lock file removes no run.
+    // Removing the lock file does not end a run. The lock on the snapshot's folder still shows the run.
     if let Some(incomplete) = history.incomplete.last()
         && let Err(RunError::Taken { .. }) = repository.claim(incomplete)
     {
