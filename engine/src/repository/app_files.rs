@@ -1,4 +1,5 @@
-//! Small files that the program around the engine keeps in `.backup_manager/` beside the engine's own.
+//! Reads and writes the small files that the program around the engine keeps in `.backup_manager/`, next to the
+//! engine's own files.
 
 use std::io;
 use std::path::Path;
@@ -12,17 +13,18 @@ use crate::repository::store::{Store, file_of};
 use crate::repository::{Repository, check_mounted};
 use crate::snapshot::name::Prefix;
 
-/// `.backup_manager/` of a backups folder, held open.
+/// The `.backup_manager/` of a backups folder, held open.
 pub struct AppFiles {
     repository: Repository,
     dir: Dir,
 }
 
 impl AppFiles {
-    /// Opens it in the backups folder at `path`; nothing is made.
+    /// Opens `.backup_manager/` in the backups folder at `path`. Creates nothing.
     ///
     /// # Errors
-    /// When the folder is not mounted, not there, or was never backed up to.
+    /// The file system of the folder is not mounted, the folder does not exist, or it has no
+    /// `.backup_manager/`.
     pub fn open(path: &Path) -> Result<Self, LookError> {
         check_mounted(path).map_err(|error| look(path, error))?;
         let mut repository = Repository::open(path)?;
@@ -36,17 +38,17 @@ impl AppFiles {
         }
     }
 
-    /// The file `name` in `folder`; `None` when it is not there or cannot be read.
+    /// Reads the file `name` in `folder`. `None` when the file does not exist or cannot be read.
     #[must_use]
     pub fn read(&self, folder: &str, name: &str) -> Option<Vec<u8>> {
         read_small(&self.folder(folder).ok()?, name)
     }
 
-    /// Writes the file `name` in `folder` (made when it is missing; an empty one is `.backup_manager`
-    /// itself) so that it is there whole or not at all.
+    /// Writes the file `name` in `folder` atomically: after a crash the file is complete or absent. Creates
+    /// `folder` when it is missing. An empty `folder` means `.backup_manager` itself.
     ///
     /// # Errors
-    /// The system's.
+    /// Any I/O error.
     pub fn write(&self, folder: &str, name: &str, content: &[u8]) -> io::Result<()> {
         if folder.is_empty() {
             return write_whole(&self.dir, name, content);
@@ -55,7 +57,8 @@ impl AppFiles {
         write_whole(&self.folder(folder)?, name, content)
     }
 
-    /// The names of the files in `folder`, sorted; those that begin with a dot are being written.
+    /// The sorted names of the files in `folder`, without those that begin with a dot: these are still being
+    /// written.
     #[must_use]
     pub fn names(&self, folder: &str) -> Vec<String> {
         let mut names = Vec::new();
@@ -70,7 +73,7 @@ impl AppFiles {
         names
     }
 
-    /// How the last run of `prefix` ended, if that is known.
+    /// How the last run of `prefix` ended. `None` when there is no readable record.
     #[must_use]
     pub fn status(&self, prefix: &Prefix) -> Option<Status> {
         serde_json::from_slice(
@@ -79,7 +82,7 @@ impl AppFiles {
         .ok()
     }
 
-    /// Bytes that are free on the file system of the backups folder, and all that it has.
+    /// The free bytes and the total bytes of the file system of the backups folder.
     #[must_use]
     pub fn space(&self) -> Option<(u64, u64)> {
         let space = self.repository.dir.space().ok()?;

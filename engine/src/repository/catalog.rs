@@ -1,4 +1,4 @@
-//! What a repository holds: whose snapshots lie there, and what is known of each. Writes nothing.
+//! Read-only view of a repository: its prefixes and snapshots, and the records about each snapshot.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -19,26 +19,26 @@ use crate::snapshot::history::History;
 use crate::snapshot::name::{Prefix, SnapshotName};
 use crate::snapshot::retention::Candidate;
 
-/// What is noted of a snapshot and concerns its removal.
+/// The records about a snapshot that affect its removal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Somebody pinned it.
+    /// The hold, when a user pinned the snapshot.
     pub held: Option<Hold>,
-    /// A check found damage in it.
+    /// A check found damage in the snapshot.
     pub damaged: bool,
 }
 
 impl Repository {
-    /// Where it lies, as it was given.
+    /// The path of the backups folder, as the caller gave it.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The prefixes of all snapshots that lie there, sorted: somebody who only has the folder knows none.
+    /// The sorted prefixes of all snapshots in the folder. A caller that has only the folder finds them here.
     ///
     /// # Errors
-    /// When the folder cannot be listed.
+    /// The folder cannot be listed.
     pub fn prefixes(&self) -> Result<Vec<Prefix>, LookError> {
         let dir = &self.dir;
         let mut found = Vec::new();
@@ -57,14 +57,14 @@ impl Repository {
         Ok(found)
     }
 
-    /// Whether what is known of the snapshots lies there, and may not be looked at by this user.
+    /// Whether `.backup_manager` exists but this user cannot open it.
     #[must_use]
     pub fn is_hidden(&self) -> bool {
         self.own_is_hidden()
     }
 
-    /// For whom snapshots are written there: the caller, and the owner of `.backup_manager`, or of the folder where
-    /// rsync wrote them.
+    /// The user IDs that write snapshots there: the caller, and the owner of `.backup_manager`. Where only
+    /// rsync wrote snapshots, the owner of the backups folder replaces the owner of `.backup_manager`.
     #[must_use]
     pub fn writers(&self) -> Vec<u32> {
         let folder = self.own.as_ref().unwrap_or(&self.dir);
@@ -72,31 +72,31 @@ impl Repository {
         owner.into_iter().chain([rustix::process::geteuid().as_raw()]).collect()
     }
 
-    /// The report of the run that completed a snapshot; none for those that rsync made.
+    /// The report of the run that completed a snapshot. `None` for snapshots that rsync made.
     #[must_use]
     pub fn report(&self, snapshot: &SnapshotName) -> Option<Report> {
         crate::repository::records::report_file::report(self, snapshot)
     }
 
-    /// What is noted of a snapshot.
+    /// The hold and the damage mark of a snapshot.
     #[must_use]
     pub fn standing(&self, snapshot: &SnapshotName) -> Standing {
         Standing { held: holds::of(self, snapshot), damaged: damage::is_damaged(self, snapshot) }
     }
 
-    /// What is noted of each complete snapshot of `history`, for [`crate::snapshot::retention`].
+    /// Each complete snapshot of `history` with its hold and damage mark, for [`crate::snapshot::retention`].
     #[must_use]
     pub fn candidates(&self, history: &History) -> Vec<Candidate> {
         crate::repository::records::holds::candidates(self, history)
     }
 
-    /// Bytes that are free for new snapshots.
+    /// Free bytes on the file system of the backups folder.
     #[must_use]
     pub fn free_bytes(&self) -> Option<u64> {
         self.dir.space().ok().map(|space| space.free_bytes)
     }
 
-    /// Keeps a snapshot from being removed while it is read.
+    /// Locks a snapshot for reading, so that no other process removes it meanwhile.
     pub(crate) fn lock_for_reading(&self, snapshot: &SnapshotName) -> Result<ReadLock, LookError> {
         read_lock::read(self, snapshot)
     }
@@ -104,7 +104,7 @@ impl Repository {
     /// Opens a snapshot's folder.
     ///
     /// # Errors
-    /// When it is gone or cannot be read.
+    /// The folder no longer exists or cannot be read.
     pub fn top(&self, snapshot: &SnapshotName) -> Result<Dir, LookError> {
         let opened = folder_name(snapshot).and_then(|name| self.dir.child(&name));
         opened.map_err(|error| LookError {
@@ -114,7 +114,7 @@ impl Repository {
         })
     }
 
-    /// What is kept beside a snapshot.
+    /// Opens the sidecar records of a snapshot.
     pub(crate) fn kept(&self, snapshot: &SnapshotName) -> Result<Sidecar, LookError> {
         let opened = folder_name(snapshot)
             .and_then(|name| Sidecar::open(self.store(Store::Sidecars).as_ref(), &name));
@@ -125,10 +125,10 @@ impl Repository {
         })
     }
 
-    /// The manifest of a snapshot; `None` when it has none that this user may read.
+    /// Opens the manifest of a snapshot. `None` when there is none, or when this user may not read it.
     ///
     /// # Errors
-    /// When it is not whole.
+    /// The manifest is incomplete or damaged.
     pub(crate) fn manifest(&self, snapshot: &SnapshotName) -> std::io::Result<Option<Reader>> {
         let name = folder_name(snapshot)?;
         match Reader::open(self.store(Store::Manifests).as_ref(), &name) {
@@ -137,7 +137,7 @@ impl Repository {
         }
     }
 
-    /// Where a snapshot lies.
+    /// The path of a snapshot's folder.
     #[must_use]
     pub fn path_of(&self, snapshot: &SnapshotName) -> PathBuf {
         self.path().join(snapshot.to_string())

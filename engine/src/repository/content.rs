@@ -1,4 +1,4 @@
-//! Reads a file of a snapshot once, for both writing it elsewhere and proving it.
+//! Reads a file of a snapshot once, to copy it and to verify its hash in one pass.
 
 use std::fs::File;
 use std::io;
@@ -10,22 +10,23 @@ use rustix::io::Errno;
 use crate::entry::Meta;
 use crate::entry::digest::Method;
 
-/// Bytes that one read asks for.
+/// Bytes per read call.
 const CHUNK: u64 = 1024 * 1024;
 
-/// A part of a file, in its order.
+/// A part of a file. The parts come in file order.
 #[derive(Debug, Clone, Copy)]
 pub enum Piece<'a> {
-    /// Bytes at an offset.
+    /// Data: the offset and the bytes.
     Data(u64, &'a [u8]),
-    /// Nothing but zeros that take no room: so many bytes from an offset on.
+    /// A hole: the offset and the length in bytes.
     Hole(u64, u64),
 }
 
-/// Shows `each` all of a file. Returns its length in bytes and the hash of what was read.
+/// Passes all of a file to `each`, piece by piece. Returns the file's length in bytes and the hash of the
+/// content read.
 ///
 /// # Errors
-/// When it cannot be read, `each` fails, or the work is to end.
+/// The file cannot be read, `each` fails, or `content.stop` returns true.
 pub fn read_through(
     content: &Content<'_>,
     each: &mut dyn FnMut(Piece<'_>) -> io::Result<()>,
@@ -34,10 +35,10 @@ pub fn read_through(
     read_pieces(content, size, true, each).map(|hash| (size, hash))
 }
 
-/// The hash of all of `file`, which is as `meta` says. Tells `read` how many more bytes were read.
+/// Hashes all of `file`, whose metadata is `meta`. After each read, calls `read` with the number of bytes read.
 ///
 /// # Errors
-/// The system's, of `read(2)` and `lseek(2)`; `Interrupted` when `stop` says so.
+/// Any error of `read(2)` or `lseek(2)`; `Interrupted` when `stop` returns true.
 pub(crate) fn hash(
     file: &File,
     meta: &Meta,
@@ -53,7 +54,8 @@ pub(crate) fn hash(
     })
 }
 
-/// The loop that reads and hashes a stored file of `size` bytes. Without `holes` the file is read from end to end.
+/// Reads and hashes a stored file of `size` bytes. With `holes` false, reads the file from end to end without
+/// looking for holes.
 fn read_pieces(
     content: &Content<'_>,
     size: u64,
@@ -94,12 +96,12 @@ fn read_pieces(
     Ok(hasher.finish())
 }
 
-/// Where the next data begins and ends; both at the end of the file when only a hole is left.
+/// The start and the end of the next data extent. Both equal the file size when only a hole remains.
 pub(crate) fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
     let data = match rustix::fs::seek(file, SeekFrom::Data(at)) {
         Ok(data) => data.min(size),
         Err(Errno::NXIO) => return Ok((size, size)),
-        // The file system knows no holes (lseek(2)).
+        // The file system does not support SEEK_DATA (lseek(2)).
         Err(Errno::INVAL) => return Ok((at, size)),
         Err(error) => return Err(error.into()),
     };
@@ -113,24 +115,24 @@ fn stopped(content: &Content<'_>) -> Result<(), StoreError> {
     if (content.stop)() { Err(io::Error::from(io::ErrorKind::Interrupted).into()) } else { Ok(()) }
 }
 
-/// Whether a file that was read to `hash` has to be taken for damaged.
+/// Whether `hash`, the hash of the content read, contradicts the recorded hash.
 #[must_use]
 pub fn is_damaged(content: &Content<'_>, hash: &blake3::Hash) -> bool {
     content.recorded.is_some_and(|recorded| !recorded.is(hash))
 }
 
-/// Copies all of a file into the new and empty `to`, sharing blocks where the file systems can. Returns
-/// the hash of what the snapshot holds.
+/// Copies all of a file into `to`, which is new and empty. Shares blocks where the file systems support it.
+/// Returns the hash of the snapshot's content.
 ///
 /// # Errors
-/// As [`read_through`]; when `to` cannot be written.
+/// As [`read_through`], and when `to` cannot be written.
 pub(crate) fn copy(
     content: &Content<'_>,
     to: &File,
     reflink: bool,
 ) -> Result<blake3::Hash, StoreError> {
     if reflink && rustix::fs::ioctl_ficlone(to, content.file).is_ok() {
-        // The blocks are shared: what is read here is what the copy holds.
+        // The copy shares the blocks, so the content read here is the content of the copy.
         return read_through(content, &mut |_| Ok(())).map(|(_, hash)| hash);
     }
     let (size, hash) = read_through(content, &mut |piece| match piece {
@@ -144,18 +146,18 @@ pub(crate) fn copy(
 /// Why a file was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// What the snapshot holds is not what was backed up.
+    /// The content in the snapshot differs from the content that was backed up.
     #[error("its content is not what was backed up: it has another hash than the recorded one")]
     Damaged,
-    /// What the snapshot holds cannot be read.
+    /// The file in the snapshot cannot be read.
     #[error("it cannot be read in the snapshot: {0}")]
     Unreadable(io::Error),
-    /// The target refuses it.
+    /// The target refused the file.
     #[error("{0}")]
     Target(#[from] io::Error),
 }
 
-/// The hash that content has to have, or the first bytes of it.
+/// The expected hash of a content, or its first bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Proof {
     pub(crate) bytes: [u8; blake3::OUT_LEN],
@@ -163,7 +165,7 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// The `first` bytes of the hash, 32 at most.
+    /// Takes the `first` bytes of the hash, 32 at most.
     #[must_use]
     pub fn new(first: &[u8]) -> Self {
         let (mut bytes, length) = ([0; blake3::OUT_LEN], first.len().min(blake3::OUT_LEN));
@@ -171,31 +173,31 @@ impl Proof {
         Self { bytes, length }
     }
 
-    /// Whether content of this hash is what was recorded.
+    /// Whether `hash` begins with the recorded bytes.
     #[must_use]
     pub fn is(&self, hash: &blake3::Hash) -> bool {
         hash.as_bytes()[..self.length] == self.bytes[..self.length]
     }
 }
 
-/// The content of a file that is to be stored.
+/// The content of a file to store.
 pub struct Content<'a> {
     /// The snapshot's file, open at its start.
     pub file: &'a File,
-    /// What was recorded of its hash.
+    /// The recorded hash, if there is one.
     pub recorded: Option<Proof>,
-    /// How that was taken, and how what is read is hashed.
+    /// The method of the recorded hash. The content read is hashed the same way.
     pub method: Method,
-    /// Store it even when it has another hash.
+    /// Store the file even when its hash differs from the recorded one.
     pub accept_damage: bool,
-    /// Ends the work early; then it fails with [`io::ErrorKind::Interrupted`].
+    /// Ends the work early when it returns true. The work then fails with [`io::ErrorKind::Interrupted`].
     pub stop: &'a (dyn Fn() -> bool + Sync),
-    /// Is told how many more bytes are written.
+    /// Receives the number of bytes written since the last call.
     pub written: &'a (dyn Fn(u64) + Sync),
 }
 
 impl<'a> Content<'a> {
-    /// All of `file`, for which nothing is recorded.
+    /// All of `file`, without a recorded hash.
     #[must_use]
     pub fn unproved(file: &'a File) -> Self {
         let (stop, written) = (&|| false, &|_| {});

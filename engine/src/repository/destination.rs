@@ -1,4 +1,4 @@
-//! Finds out what a backups folder can hold, for those who ask before the first run.
+//! Determines the capabilities of a backups folder before the first run.
 
 use std::path::Path;
 
@@ -9,34 +9,34 @@ use crate::fs::capabilities::probe;
 use crate::fs::mount::of_device;
 use crate::repository::{Repository, check_mounted};
 
-/// What a backups folder can hold.
+/// The capabilities of a backups folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is an independent ability of a file system"
 )]
 pub struct Destination {
-    /// One line for people: path, file system, mount point, free space.
+    /// One human-readable line: path, file system, mount point, free space.
     pub place: String,
-    /// Hard links.
+    /// Supports hard links.
     pub hard_links: bool,
-    /// How many names an inode can have.
+    /// The maximum link count of an inode.
     pub most_links: u64,
-    /// Symlinks.
+    /// Supports symlinks.
     pub symlinks: bool,
-    /// Any numeric owner, as this user.
+    /// This user can set any numeric owner.
     pub owner: bool,
-    /// All mode bits.
+    /// Stores all mode bits.
     pub mode: bool,
-    /// `user.` attributes.
+    /// Stores `user.` attributes.
     pub xattrs: bool,
 }
 
-/// Tries it as a run does: the folder and its `.backup_manager` are made when they are missing, and `mode` is set
-/// (`BACKUPS_MODE`).
+/// Prepares and probes the folder as a run does: creates the folder and its `.backup_manager` when they are
+/// missing, and sets `mode` (`BACKUPS_MODE`).
 ///
 /// # Errors
-/// When it is not mounted, or cannot be made or written.
+/// The file system is not mounted, or the folder cannot be created or written.
 pub fn examine(path: &Path, mode: Option<u32>) -> Result<Destination, RunError> {
     check_mounted(path)?;
     let repository = Repository::open_or_make(path, mode)?;
@@ -56,13 +56,13 @@ pub fn examine(path: &Path, mode: Option<u32>) -> Result<Destination, RunError> 
     })
 }
 
-/// One line: type, mount point, free space.
+/// One line: file system type, mount point, free space.
 pub(crate) fn describe(repository: &Repository) -> String {
     let dev = repository.id.dev;
     let numbers = format!("{}:{}", rustix::fs::major(dev), rustix::fs::minor(dev));
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let real = repository.path.canonicalize().unwrap_or_else(|_| repository.path.clone());
-    // One device may be mounted in many places, single files among them: the nearest above counts.
+    // One device can have several mount points, including single files. The nearest one above the path counts.
     let above = mounts.lines().filter_map(|line| of_device(line, &numbers));
     let mount =
         above.filter(|(point, _)| real.starts_with(point)).max_by_key(|(point, _)| point.len());

@@ -1,5 +1,5 @@
-//! Whether a history belongs to the sources of a job: compares host and source roots with what the
-//! newest report of the history recorded.
+//! Decides whether a history belongs to the sources of a job: compares the job's host and source roots with
+//! those in the newest report of the history.
 
 use chrono::{DateTime, Utc};
 
@@ -19,22 +19,22 @@ use crate::snapshot::host::Host;
 use crate::snapshot::layout::Layout;
 use crate::snapshot::name::{Prefix, SnapshotName};
 
-/// Where the container image shows the folders of the machine: the same folders under a longer path.
+/// Where the container image mounts the folders of the machine: each has this prefix before its path.
 const HOST_FOLDERS: &str = "/host_fs";
 
-/// The sources that a snapshot was taken of.
+/// The sources of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {
     /// The snapshot.
     pub snapshot: String,
-    /// The machine; `None` when that was not recorded.
+    /// The machine; `None` when it was not recorded.
     pub host: Option<Host>,
     /// The paths of the source roots, escaped.
     pub roots: Vec<String>,
 }
 
 impl Sources {
-    /// Those that `report` recorded.
+    /// The sources that `report` recorded.
     #[must_use]
     pub fn of(report: &Report) -> Self {
         Self {
@@ -44,7 +44,8 @@ impl Sources {
         }
     }
 
-    /// Why a job with the roots `layout` on `host` must not go on with the history of these sources.
+    /// The error for a job with the roots `layout` on `host` when it must not continue the history of these
+    /// sources.
     #[must_use]
     pub fn refuse(&self, host: &Host, layout: &Layout, prefix: &Prefix) -> Option<RunError> {
         let ours = root_paths(layout);
@@ -64,7 +65,7 @@ fn root_paths(layout: &Layout) -> Vec<String> {
     layout.roots().iter().map(|(path, _)| shown_path(path)).collect()
 }
 
-/// `/home, /etc on nas`. The machine is named where it says something.
+/// `/home, /etc on nas`. Names the machine only where the two machines differ or have a host name.
 fn describe(host: Option<&Host>, other: &Host, roots: &[String]) -> String {
     let roots = roots.join(", ");
     match host {
@@ -85,8 +86,8 @@ fn this(host: &Host) -> String {
     }
 }
 
-/// Whether both are one machine, as far as that is known. User names do not matter. A port that only one
-/// names may stand in ssh's configuration on the other side.
+/// Whether both describe the same machine, as far as the records show. User names do not count. When only one
+/// side has a port, the other side may get its port from the configuration of ssh, so the ports do not count.
 fn same_host(one: &Host, other: &Host) -> bool {
     let differ = |one: Option<&str>, other: Option<&str>| matches!((one, other), (Some(one), Some(other)) if one != other);
     match (&one.name, &other.name) {
@@ -99,7 +100,7 @@ fn same_host(one: &Host, other: &Host) -> bool {
     }
 }
 
-/// Whether `path` is `root` or lies below it.
+/// Whether `path` is `root` or is below it.
 pub(crate) fn lies_in(path: &str, root: &str) -> bool {
     let (path, root) = (on_the_machine(path), on_the_machine(root));
     root == "/"
@@ -110,7 +111,7 @@ fn overlap(one: &str, other: &str) -> bool {
     lies_in(one, other) || lies_in(other, one)
 }
 
-/// The path that the container's `/host_fs/home` has on the machine itself.
+/// Maps a path of the container, such as `/host_fs/home`, to the path on the machine itself.
 fn on_the_machine(path: &str) -> &str {
     match path.strip_prefix(HOST_FOLDERS) {
         Some("") => "/",
@@ -119,8 +120,8 @@ fn on_the_machine(path: &str) -> &str {
     }
 }
 
-/// The sources of the snapshot in progress, or else of the newest one with a report. `None` where no
-/// snapshot recorded them: those of the rsync script have no reports.
+/// The sources of the incomplete snapshot, or else of the newest snapshot with a report. `None` when no
+/// snapshot recorded its sources: snapshots of the rsync script have no reports.
 pub(crate) fn newest(repository: &Repository, history: &History) -> Option<Sources> {
     let begun = history
         .incomplete
@@ -134,7 +135,7 @@ pub(crate) fn newest_report(repository: &Repository, history: &History) -> Optio
     history.complete.iter().rev().find_map(|name| report(repository, name))
 }
 
-/// Refuses to go on with the history of other sources.
+/// Refuses to continue a history that belongs to other sources.
 ///
 /// # Errors
 /// [`RunError::OtherSources`].
@@ -143,7 +144,7 @@ pub(crate) fn check(job: &Job, repository: &Repository, history: &History) -> Re
     known.and_then(|known| known.refuse(&job.host, &job.layout, &job.prefix)).map_or(Ok(()), Err)
 }
 
-/// The first source root of `job` that no complete snapshot holds.
+/// The first source root of `job` that no complete snapshot contains.
 pub(crate) fn new_root(job: &Job, repository: &Repository, history: &History) -> Option<String> {
     let mut missing: Vec<(String, Vec<u8>)> =
         job.layout.roots().into_iter().map(|(path, inside)| (shown_path(&path), inside)).collect();
@@ -160,7 +161,7 @@ pub(crate) fn new_root(job: &Job, repository: &Repository, history: &History) ->
     missing.into_iter().next().map(|(path, _)| path)
 }
 
-/// Whether a snapshot has something at `inside`. One that cannot be looked into is taken to have it.
+/// Whether a snapshot has an entry at `inside`. Returns true when the snapshot cannot be read.
 fn holds(repository: &Repository, name: &SnapshotName, inside: &[u8]) -> bool {
     let Ok(mut dir) = folder_name(name).and_then(|name| repository.dir.child(&name)) else {
         return true;
@@ -181,13 +182,13 @@ fn holds(repository: &Repository, name: &SnapshotName, inside: &[u8]) -> bool {
     true
 }
 
-/// Whether `name` is there and is no folder.
+/// Whether `name` exists and is not a folder.
 fn is_other(dir: &Dir, name: &std::ffi::CStr) -> bool {
     dir.find(name)
         .is_ok_and(|found| found.is_some_and(|meta| meta.kind != crate::entry::Kind::Folder))
 }
 
-/// The source roots that the job no longer names while one of the snapshots still holds them.
+/// The source roots that the job no longer lists while at least one snapshot still contains them.
 pub(crate) fn dropped(job: &Job, repository: &Repository, history: &History) -> Vec<RootDropped> {
     let Some(newest) = newest_report(repository, history) else { return Vec::new() };
     let now = root_paths(&job.layout);
@@ -212,7 +213,7 @@ pub(crate) fn dropped(job: &Job, repository: &Repository, history: &History) -> 
     dropped
 }
 
-/// The complete snapshots that may hold a root that was dropped.
+/// The complete snapshots that can contain a dropped root.
 pub fn not_after<'a>(
     history: &'a History,
     root: &RootDropped,
@@ -223,7 +224,8 @@ pub fn not_after<'a>(
     history.complete.iter().rev().filter(named)
 }
 
-/// The sources that the incomplete snapshot `name` was begun with, where that was noted.
+/// The sources with which the incomplete snapshot `name` was begun. `None` when the journal does not record
+/// them.
 pub(crate) fn begun_with(repository: &Repository, name: &SnapshotName) -> Option<Sources> {
     let journal: Journal = repository.record(Store::Journal, &file_of(&name.prefix))?;
     let snapshot = name.to_string();
@@ -265,7 +267,7 @@ mod tests {
             (&["/host_fs/./home"], &["/home"], false),
             (&["/host_fs/home"], &["/host_fs/etc"], true),
             (&["/host_fs2"], &["/"], false),
-            // Reports that recorded nothing.
+            // Old reports, which did not record the roots.
             (&[], &["/one"], false),
         ] {
             let paths: Vec<PathBuf> = ours.iter().map(PathBuf::from).collect();

@@ -1,4 +1,4 @@
-//! The backups folder: the snapshots in it, and `.backup_manager/` with everything that is not one.
+//! The backups folder: its snapshots, and `.backup_manager/` with all other files.
 
 pub mod app_files;
 pub mod catalog;
@@ -33,38 +33,39 @@ use crate::repository::store::Store;
 use crate::snapshot::history::History;
 use crate::snapshot::name::{OWN, Prefix, SnapshotName};
 
-/// The mode of a backups folder that nobody else may enter.
+/// The mode of a new backups folder: only its owner may enter.
 const CLOSED: u32 = 0o700;
 
-/// The backups folder, held open: the one place that opens it, and the stores of `.backup_manager/`.
+/// The backups folder, held open. Only this type opens the folder and the stores of `.backup_manager/`.
 pub struct Repository {
     pub(crate) path: PathBuf,
     pub(crate) dir: Dir,
-    /// `.backup_manager`; `None` when it does not exist and must not be made.
+    /// `.backup_manager`. `None` when it does not exist and the caller opened the folder only for reading.
     pub(crate) own: Option<Dir>,
     pub(crate) id: FileId,
 }
 
 impl Repository {
-    /// Opens the backups folder, and makes it (its parent has to exist) with its own folder. A new one is closed
-    /// to everybody else unless `mode` says otherwise; one that is there gets the permission bits of `mode`, where the
-    /// file system and its owner allow that.
+    /// Opens the backups folder. Creates the folder and its `.backup_manager` when they are missing; the parent
+    /// folder must exist. A new folder gets the permission bits of `mode`, or 0700 without `mode`. An existing
+    /// folder gets the permission bits of `mode` where the file system and the owner allow it.
     ///
     /// # Errors
-    /// When it cannot be made or opened.
+    /// The folder cannot be created or opened.
     pub(crate) fn open_or_make(path: &Path, mode: Option<u32>) -> Result<Self, RunError> {
         let failed =
             |action| move |error| crate::error::destination(action, path, path.to_owned(), error);
         let made = make(path).map_err(failed("cannot create"))?;
         let mut repository = Self::open(path)?;
         if let Some(mode) = mode.or(made.then_some(CLOSED)) {
-            // What cannot be set is told by the run: no backup fails for it.
+            // The run reports a mode that it could not set. The backup continues.
             let _ = repository.set_permissions(mode);
         }
         let own = c_name(OWN).and_then(|own| {
             make_if_missing(&repository.dir, &own)?;
             let own = repository.dir.child(&own)?;
-            // Without the setgid bit of a shared folder, which all that is made here would inherit.
+            // In a shared folder `.backup_manager` inherits the setgid bit, and would pass it on to everything
+            // created in it. Clear it.
             if own.meta()?.mode & 0o2000 != 0 {
                 crate::fs::metadata::stat::set_mode(&own, 0o700)?;
             }
@@ -81,18 +82,18 @@ impl Repository {
         Ok(repository)
     }
 
-    /// Gives the folder these permission bits; its setgid and sticky bit stay.
+    /// Sets the permission bits of the folder. Keeps its setgid and sticky bits.
     fn set_permissions(&self, mode: u32) -> io::Result<()> {
         let now = self.dir.meta()?.mode;
         let mode = now & 0o7000 | mode;
-        // A file system without modes tells the same ones whatever is set (FAT).
+        // A file system without modes (FAT) always reports the same mode.
         if now == mode { Ok(()) } else { crate::fs::metadata::stat::set_mode(&self.dir, mode) }
     }
 
-    /// Opens the backups folder as it is.
+    /// Opens the existing backups folder. Changes nothing.
     ///
     /// # Errors
-    /// When it does not exist or cannot be read.
+    /// The folder does not exist or cannot be read.
     pub fn open(path: &Path) -> Result<Self, LookError> {
         let failed = |error| LookError { action: "cannot open", path: path.to_owned(), error };
         let dir = Resolved::at(path).and_then(Resolved::folder).map_err(failed)?;
@@ -101,15 +102,16 @@ impl Repository {
         Ok(Self { path: path.to_owned(), dir, own, id })
     }
 
-    /// Whose `.backup_manager` is, when it is neither root's nor the caller's nor that of the owner of the backups folder:
-    /// where others may write to the folder, anybody can have made it before the first run.
+    /// The owner of `.backup_manager`, when that is not root, the caller or the owner of the backups folder.
+    /// Where others may write to the backups folder, any of them can have created `.backup_manager` before the
+    /// first run.
     pub(crate) fn foreign_owner(&self) -> Option<u32> {
         let own = self.own.as_ref()?;
         let (uid, above) = (own.meta().ok()?.uid, self.dir.meta().ok()?.uid);
         if [0, rustix::process::geteuid().as_raw(), above].contains(&uid) {
             return None;
         }
-        // A file system that gives all that is made one owner (NFS with all_squash) tells nothing.
+        // On a file system that gives all new files one owner (NFS with all_squash) the owner proves nothing.
         let name = probe_name().ok()?;
         let made =
             own.create_file(&name, 0o600).and_then(|file| crate::fs::metadata::stat::meta(&file));
@@ -117,15 +119,15 @@ impl Repository {
         (made.ok()?.uid != uid).then_some(uid)
     }
 
-    /// The folder of a store, if it is there.
+    /// Opens the folder of a store. `None` when it does not exist or cannot be opened.
     pub(crate) fn store(&self, store: Store) -> Option<Dir> {
         self.own.as_ref().and_then(|own| own.child(store.folder()).ok())
     }
 
-    /// The folder of a store, which is made when it is missing.
+    /// Opens the folder of a store. Creates it when it is missing.
     ///
     /// # Errors
-    /// The system's.
+    /// Any I/O error.
     pub(crate) fn make_store(&self, store: Store) -> io::Result<Dir> {
         let own = self.own.as_ref().ok_or(io::ErrorKind::NotFound)?;
         make_if_missing(own, store.folder())?;
@@ -133,20 +135,20 @@ impl Repository {
         own.child(store.folder())
     }
 
-    /// The small file `name` of a store, if it is there and can be read.
+    /// Reads the small file `name` of a store. `None` when it does not exist or cannot be read.
     pub(crate) fn read(&self, store: Store, name: &str) -> Option<Vec<u8>> {
         read_small(&self.store(store)?, name)
     }
 
-    /// The record `name` of a store, if it is there and can be read.
+    /// Reads the record `name` of a store. `None` when it does not exist or cannot be parsed.
     pub(crate) fn record<T: DeserializeOwned>(&self, store: Store, name: &str) -> Option<T> {
         serde_json::from_slice(&self.read(store, name)?).ok()
     }
 
-    /// As [`Repository::store`], for guards: `None` only when the folder is known not to exist.
+    /// As [`Repository::store`], for safety checks: `None` only when the folder certainly does not exist.
     ///
     /// # Errors
-    /// The system's, when that is not known.
+    /// Any I/O error that leaves the existence of the folder unknown.
     pub(crate) fn store_if_any(&self, store: Store) -> io::Result<Option<Dir>> {
         let name = store.folder();
         let opened = match &self.own {
@@ -160,16 +162,16 @@ impl Repository {
         }
     }
 
-    /// Whether `.backup_manager` is there and cannot be opened.
+    /// Whether `.backup_manager` exists but cannot be opened.
     pub(crate) fn own_is_hidden(&self) -> bool {
         let there = || self.dir.find(&c_name(OWN).ok()?).ok()?;
         self.own.is_none() && there().is_some()
     }
 
-    /// The snapshots of `prefix`: real folders with exact names.
+    /// The snapshots of `prefix`: folders, not symlinks, with exact snapshot names.
     ///
     /// # Errors
-    /// When the backups folder cannot be listed.
+    /// The backups folder cannot be listed.
     pub fn history(&self, prefix: &Prefix) -> Result<History, LookError> {
         let mut names = Vec::new();
         let listed = self.dir.names(|entry| {
@@ -192,7 +194,7 @@ impl Repository {
 /// Checks that the file system of the backups folder at `path` is mounted.
 ///
 /// # Errors
-/// When fstab(5) has a mount point at or above it that is not mounted.
+/// fstab(5) lists a mount point at or above `path` that is not mounted.
 pub(crate) fn check_mounted(path: &Path) -> Result<(), RunError> {
     match missing_mount(path) {
         Some(mount_point) => Err(RunError::NotMounted { path: path.to_owned(), mount_point }),
@@ -200,7 +202,8 @@ pub(crate) fn check_mounted(path: &Path) -> Result<(), RunError> {
     }
 }
 
-/// Makes the folder at `path` unless it is there; whether it did. The one above it has to be there.
+/// Creates the folder at `path` when it is missing. Returns whether it created the folder. The parent must
+/// exist.
 fn make(path: &Path) -> io::Result<bool> {
     let found = Resolved::at(path)?;
     match &found.missing[..] {
@@ -213,10 +216,10 @@ fn make(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// The name of a snapshot's folder for the system.
+/// The folder name of a snapshot as a C string.
 ///
 /// # Errors
-/// Never for a name that was checked.
+/// Does not fail for a validated name.
 pub(crate) fn folder_name(name: &SnapshotName) -> io::Result<CString> {
     c_name(name.to_string())
 }

@@ -1,4 +1,5 @@
-//! Gives a `.backup_manager` that root made to the owner of the backups folder, whose runs fail otherwise.
+//! Changes the owner of a `.backup_manager` that root created to the owner of the backups folder. Otherwise the
+//! runs of that owner fail.
 
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
@@ -14,10 +15,10 @@ use crate::fs::metadata::stat;
 use crate::repository::Repository;
 use crate::snapshot::name::OWN;
 
-/// The most folders in one another that are entered.
+/// The maximum depth of nested folders that the change of owner enters.
 const DEPTH: usize = 64;
 
-/// The owner of the backups folder at `path`, where `.backup_manager` in it is root's and the folder is not.
+/// The owner of the backups folder at `path`, when root owns its `.backup_manager` and does not own the folder.
 #[must_use]
 pub fn shut_out(path: &Path) -> Option<u32> {
     let repository = Repository::open(path).ok()?;
@@ -26,21 +27,23 @@ pub fn shut_out(path: &Path) -> Option<u32> {
     (own.kind == Kind::Folder && own.uid == 0 && owner != 0).then_some(owner)
 }
 
-/// What [`give`] did.
+/// The result of [`give`].
 #[derive(Debug, Default)]
 pub struct Given {
-    /// How many files and folders have another owner now.
+    /// How many files and folders got a new owner.
     pub count: u64,
-    /// What stays root's: it has a name elsewhere, or is no file or folder.
+    /// Entries that root still owns: files with a hard link elsewhere, and entries that are neither files nor
+    /// folders.
     pub left: Vec<PathBuf>,
 }
 
-/// Gives what is root's in `.backup_manager` of the backups folder at `path` to the owner of that folder, through handles. A
-/// file of which a name is elsewhere stays root's: the other user may have put the folder there. Files come before the folders
-/// that they are in, so that until the end only root can enter `.backup_manager`.
+/// Changes the owner of root's files and folders in the `.backup_manager` at `path` to the owner of the backups
+/// folder, through open handles. A file with a hard link outside `.backup_manager` stays root's: the other user
+/// may have moved the folder there. Files change before the folders that contain them, so that only root can
+/// enter `.backup_manager` until the end.
 ///
 /// # Errors
-/// When it is open to others, or the system refuses something.
+/// Others may write to `.backup_manager`, or a system call fails.
 pub fn give(path: &Path) -> Result<Given, LookError> {
     let failed = |error| LookError {
         action: "cannot give .backup_manager away in",
@@ -65,7 +68,7 @@ pub fn give(path: &Path) -> Result<Given, LookError> {
 struct Giving<'a> {
     owner: Meta,
     top: Meta,
-    /// How many names each inode has there.
+    /// The number of names that each inode has in `.backup_manager`, by inode number.
     names: HashMap<u64, u64>,
     given: &'a mut Given,
 }

@@ -1,4 +1,4 @@
-//! Where a path of the source lies inside a snapshot, and the other way round. Pure.
+//! Converts paths of the source to paths inside a snapshot and back. Pure.
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -6,33 +6,34 @@ use crate::entry::escape::unshown;
 use crate::repository::records::report::Report;
 use crate::snapshot::layout::Layout;
 
-/// The source roots of a snapshot: the absolute path of each, and its path inside.
+/// The source roots of a snapshot: the absolute path of each root and its path inside the snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Roots(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Roots {
-    /// As the report of a snapshot tells them.
+    /// The roots that the report of a snapshot records.
     #[must_use]
     pub fn of_report(report: &Report) -> Self {
         let pair = |path: &str, inside: &str| Some((unshown(path)?, unshown(inside)?));
         Self(report.roots.iter().filter_map(|root| pair(&root.path, &root.inside)).collect())
     }
 
-    /// As a job has them.
+    /// The roots of a job.
     #[must_use]
     pub fn of_layout(layout: &Layout) -> Self {
         let roots = layout.roots().into_iter();
         Self(roots.map(|(path, inside)| (path.as_os_str().as_bytes().to_vec(), inside)).collect())
     }
 
-    /// Each root: its absolute path on the source, and its path inside.
+    /// Each root: its absolute path on the source, and its path inside the snapshot.
     #[must_use]
     pub fn pairs(&self) -> &[(Vec<u8>, Vec<u8>)] {
         &self.0
     }
 
-    /// Where `path` of the source lies inside, without a slash at either end. What belongs to no root is
-    /// taken for a full path inside the snapshot, as it is without `/./` and `--no-relative`.
+    /// The path inside the snapshot of `path` on the source, without a slash at either end. A path outside all
+    /// roots is taken as the full path inside the snapshot, which is correct for jobs without `/./` and
+    /// `--no-relative`.
     #[must_use]
     pub fn inside(&self, path: &[u8]) -> Vec<u8> {
         let path = names(path);
@@ -44,7 +45,7 @@ impl Roots {
         if let Some((_, found)) = below.max_by_key(|(length, _)| *length) {
             return found.join(&b'/');
         }
-        // A folder on the way to a root: as far up on both sides.
+        // A parent folder of a root: go up the same number of names on both sides.
         let above = self.0.iter().find_map(|(root, inside)| {
             let (root, inside) = (names(root), names(inside));
             let up = root.strip_prefix(&path[..])?.len();
@@ -53,7 +54,7 @@ impl Roots {
         above.unwrap_or(path).join(&b'/')
     }
 
-    /// The path on the source of what lies at `inside`.
+    /// The path on the source of the entry at `inside`.
     #[must_use]
     pub fn source(&self, inside: &[u8]) -> Vec<u8> {
         let path = names(inside);
@@ -63,7 +64,7 @@ impl Roots {
             Some((inside.len(), [&root[..], rest].concat()))
         });
         let found = below.max_by_key(|(length, _)| *length).map(|(_, found)| found);
-        // A folder on the way to a root: as far up on both sides.
+        // A parent folder of a root: go up the same number of names on both sides.
         let above = || {
             self.0.iter().find_map(|(root, inside)| {
                 let (root, inside) = (names(root), names(inside));

@@ -1,4 +1,4 @@
-//! The folders of `.backup_manager/`, and the names of the files in them.
+//! The folders of `.backup_manager/` and the names of the files in them.
 
 use std::ffi::CStr;
 
@@ -13,11 +13,11 @@ pub(crate) enum Store {
     Journal,
     /// The report of each snapshot.
     Reports,
-    /// How the last run of each prefix ended.
+    /// The outcome of the last run of each prefix.
     Status,
-    /// How far the last run of each prefix came.
+    /// The progress of the last run of each prefix.
     Progress,
-    /// The values of each snapshot that the destination cannot hold.
+    /// The metadata of each snapshot that the destination cannot store.
     Sidecars,
     /// The snapshots that a user pinned.
     Holds,
@@ -25,16 +25,17 @@ pub(crate) enum Store {
     Damaged,
     /// The manifest of each snapshot.
     Manifests,
-    /// How far the rolling check of each prefix came.
+    /// The progress of the rolling check of each prefix.
     Checks,
 }
 
 impl Store {
-    /// The stores that opening the repository to write makes; the others are made with their first file.
+    /// The stores that opening the repository for writing creates. Each other store is created with its first
+    /// file.
     pub(crate) const MADE_FIRST: [Self; 6] =
         [Self::Locks, Self::Journal, Self::Reports, Self::Status, Self::Progress, Self::Sidecars];
 
-    /// The stores with a file or folder for each snapshot, and what its name ends with behind the snapshot's.
+    /// The stores with one file or folder per snapshot, and the suffix that follows the snapshot's name.
     pub(crate) const OF_SNAPSHOTS: [(Self, &str); 5] = [
         (Self::Reports, ".json"),
         (Self::Sidecars, ""),
@@ -60,7 +61,7 @@ impl Store {
     }
 }
 
-/// The name of the file that a store has for `prefix`.
+/// The name of the file of `prefix` in a store.
 pub(crate) fn file_of(prefix: &Prefix) -> String {
     format!("{prefix}.json")
 }

@@ -1,4 +1,5 @@
-//! How long ago the last snapshot was taken at least, by the time since boot: for clocks that cannot be right.
+//! A lower bound for the age of the last snapshot, from the time since boot. Needed when the wall clock is
+//! wrong.
 
 use chrono::TimeDelta;
 use rustix::time::{ClockId, clock_gettime};
@@ -12,27 +13,29 @@ use crate::repository::store::Store;
 use crate::snapshot::history::History;
 use crate::snapshot::name::Prefix;
 
-/// The boot of this machine and how long ago it was; `None` where `/proc` does not tell.
+/// The current boot and the seconds since it. `None` where `/proc` does not provide the boot ID.
 pub(crate) fn boot() -> Option<Boot> {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let seconds = u64::try_from(clock_gettime(ClockId::Boottime).tv_sec).ok()?;
     Some(Boot { id: id.trim().to_owned(), seconds })
 }
 
-/// How long this machine was seen to be up since the last snapshot, in boots that came after it.
+/// How long this machine was observed to be up since the last snapshot, in the boots after the one of the
+/// snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct SeenUptime {
-    /// The complete snapshots that there were; with others it begins anew.
+    /// The complete snapshots at that time. When they change, the count restarts at zero.
     snapshots: String,
-    /// Seconds in boots that are over.
+    /// Seconds observed in boots that have ended.
     before: u64,
-    /// The boot that was seen last, and how long it had lasted.
+    /// The boot observed last, and how long it had lasted then.
     boot: Option<Boot>,
 }
 
 impl SeenUptime {
-    /// Takes in that the machine is up in `boot`; the seconds since the last snapshot.
+    /// Records that the machine is up in `boot`. Returns the seconds of observed uptime since the last
+    /// snapshot.
     fn see(&mut self, snapshots: String, boot: &Boot) -> u64 {
         if self.snapshots != snapshots {
             *self = Self { snapshots, ..Self::default() };
@@ -45,8 +48,9 @@ impl SeenUptime {
     }
 }
 
-/// How long ago the last snapshot was taken at least. Exact when that was in the present boot; otherwise what the
-/// machine was seen to be up since. `note` remembers it, for the boots to come.
+/// A lower bound for the age of the last snapshot. The value is exact when the snapshot was taken in the
+/// current boot; otherwise it is the observed uptime since then. With `note`, stores the observed uptime for
+/// later boots.
 pub(crate) fn since_last(
     repository: &Repository,
     prefix: &Prefix,
@@ -66,7 +70,7 @@ pub(crate) fn since_last(
     let names: Vec<String> = history.complete.iter().map(ToString::to_string).collect();
     let since = seen.see(names.join(" "), &boot);
     if note && let Ok(text) = serde_json::to_vec(&seen) {
-        // What cannot be noted is counted from the next boot on.
+        // When the write fails, the uptime of this boot is not counted after the next reboot.
         let _ = write_whole(&status, &file, &text);
     }
     seconds(since)
