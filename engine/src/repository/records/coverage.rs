@@ -1,5 +1,5 @@
-//! What of its sources a run left out, and by which rules, as its report keeps it: a restore that removes
-//! what a snapshot does not hold has to know what that run never looked at.
+//! Records what a run left out of its sources, and by which rules. A restore with `--delete` removes what a
+//! snapshot does not contain, so it must know what the run did not read.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,8 +16,8 @@ use crate::filter::options::Outside;
 use crate::job::Job;
 use crate::source::files_from::Selection;
 
-/// The most text that a report keeps of rules, lists and rule files, bytes. Where there is more, it keeps
-/// nothing of them, and so does not tell what was left out.
+/// The maximum size of the rules, lists and rule files in a report, bytes. When they are larger, the report
+/// omits all of them, and a restore cannot determine what the run left out.
 const MOST_TEXT: usize = 1 << 20;
 
 /// What a run left out, and by which rules. Texts are escaped as [`crate::entry::escape::Shown`] does.
@@ -25,23 +25,23 @@ const MOST_TEXT: usize = 1 << 20;
 #[serde(default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent switch of rsync's")]
 pub struct Coverage {
-    /// The options that filter, in their order.
+    /// The filter options, in their order.
     pub filters: Vec<GivenFilter>,
-    /// The files that they name: path as it was given, and content.
+    /// The files that the options name: the path as given, and the content.
     pub files: Vec<(String, String)>,
     /// The content of `~/.cvsignore`, for `-C`.
     pub cvs_home: Option<String>,
     /// The variable `CVSIGNORE`, for `-C`.
     pub cvs_variable: Option<String>,
-    /// The rule files and tags that were found in folders of the sources, and above them.
+    /// The rule files and tags found in folders of the sources, and above them.
     pub rule_files: Vec<RuleFile>,
-    /// What `--files-from` listed.
+    /// The list of `--files-from`.
     pub files_from: Option<GivenList>,
-    /// Symlinks were taken.
+    /// The run backed up symlinks.
     pub symlinks: bool,
-    /// Device nodes were taken.
+    /// The run backed up device nodes.
     pub devices: bool,
-    /// Fifos and sockets were taken.
+    /// The run backed up fifos and sockets.
     pub specials: bool,
     /// `--safe-links`
     pub safe_links: bool,
@@ -51,17 +51,17 @@ pub struct Coverage {
     pub min_size: Option<u64>,
     /// `-m`
     pub prune_empty: bool,
-    /// Folders that the run did not go into, by their paths on the source: other file systems (`-x`) and
-    /// the backups folder.
+    /// Folders that the run did not enter, by their paths on the source: other file systems (`-x`) and the
+    /// backups folder.
     pub not_entered: Vec<String>,
 }
 
-/// An option that filters.
+/// A filter option.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenFilter {
-    /// Its name in `rsync(1)`.
+    /// The name of the option in `rsync(1)`.
     pub option: String,
-    /// Its value; empty when it has none.
+    /// The value of the option; empty when it has none.
     pub value: String,
 }
 
@@ -72,22 +72,22 @@ pub struct RuleFile {
     pub folder: String,
     /// The file's name.
     pub name: String,
-    /// Its content; of a tag as much as makes it one.
+    /// The file's content. For a tag, only the part that identifies it as a tag.
     pub text: String,
 }
 
 /// The list of `--files-from`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenList {
-    /// Its content.
+    /// The content of the list.
     pub list: String,
-    /// Its lines end in NUL bytes.
+    /// NUL bytes end the lines.
     pub nul: bool,
-    /// Folders are taken with all below them.
+    /// A listed folder includes everything below it.
     pub recursive: bool,
 }
 
-/// The rule files and tags that a walk has met.
+/// The rule files and tags that a walk found.
 #[derive(Debug, Default)]
 pub(crate) struct Noted {
     files: BTreeMap<(Vec<u8>, Vec<u8>), Vec<u8>>,
@@ -95,7 +95,7 @@ pub(crate) struct Noted {
 }
 
 impl Noted {
-    /// Notes what counted in `folder`, by name.
+    /// Records the rule files and tags that applied in `folder`, by name.
     pub(crate) fn add(&mut self, folder: &[u8], used: Vec<(Vec<u8>, Vec<u8>)>) {
         for (name, text) in used {
             if self.bytes > MOST_TEXT {
@@ -108,8 +108,8 @@ impl Noted {
 }
 
 impl Coverage {
-    /// What a run of `job` leaves out that has met the rule files `noted`; `None` when that is too much
-    /// to be kept.
+    /// What a run of `job` leaves out, where it found the rule files `noted`. `None` when the texts are too
+    /// large to store.
     pub(crate) fn of(job: &Job, noted: &Noted) -> Option<Self> {
         let given = job.filters.given()?;
         let list = match &job.selection {
@@ -153,7 +153,7 @@ impl Coverage {
         })
     }
 
-    /// The filters of that run; `None` when they cannot be read back.
+    /// The filters of that run; `None` when they cannot be parsed.
     pub(crate) fn read_filters(&self) -> Option<Arc<Filters>> {
         let options = self.filters.iter().map(option).collect::<Option<Vec<_>>>()?;
         let options: Vec<_> = options.into_iter().map(|option| (option, String::new())).collect();
@@ -173,14 +173,14 @@ impl Coverage {
         Filters::read(&options, &outside).ok().map(Arc::new)
     }
 
-    /// What `--files-from` took; `None` when it cannot be read back.
+    /// The selection of `--files-from`; `None` when it cannot be parsed.
     pub(crate) fn read_selection(&self) -> Option<Option<Selection>> {
         let Some(given) = &self.files_from else { return Some(None) };
         let list = unshown(&given.list)?;
         Selection::read(&list, given.nul, given.recursive).ok().map(Some)
     }
 
-    /// Which kinds and sizes of entries were taken.
+    /// The kinds and sizes of entries that the run backed up.
     pub(crate) fn keep(&self) -> Preserve {
         Preserve {
             symlinks: self.symlinks,

@@ -1,5 +1,5 @@
-//! What was found damaged, kept for the runs to come: `.backup_manager/damaged/SNAPSHOT`, one file for each
-//! snapshot that bears damage.
+//! Stores the damage that checks found, for later runs: `.backup_manager/damaged/SNAPSHOT`, one file for each
+//! damaged snapshot.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -17,35 +17,35 @@ use crate::snapshot::name::SnapshotName;
 /// The format number of these files.
 const VERSION: u32 = 1;
 
-/// What is noted of one snapshot: what is wrong, by path inside.
+/// The damage of one snapshot: a description of each problem, by path inside the snapshot.
 pub(crate) type Marks = BTreeMap<Vec<u8>, String>;
 
 #[derive(Serialize, Deserialize)]
 struct Stored {
     /// [`VERSION`].
     version: u32,
-    /// RFC 3339, UTC: when it was found last.
+    /// RFC 3339, UTC: when a check last found the damage.
     found: String,
     damaged: Vec<Mark>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Mark {
-    /// Inside the snapshot, escaped; empty for the snapshot itself.
+    /// The path inside the snapshot, escaped; empty for the snapshot itself.
     path: String,
     /// What is wrong.
     what: String,
 }
 
-/// What is noted of a snapshot, as far as it can be read.
+/// The damage recorded for a snapshot. Empty when the record cannot be read.
 pub(crate) fn load(repository: &Repository, snapshot: &SnapshotName) -> Marks {
     read(repository, snapshot).ok().flatten().unwrap_or_default()
 }
 
-/// What is noted of a snapshot: nothing, or the marks.
+/// The damage recorded for a snapshot. `None` when there is no record.
 ///
 /// # Errors
-/// When a mark is there, or may be, and cannot be read.
+/// The record exists, or may exist, and cannot be read.
 fn read(repository: &Repository, snapshot: &SnapshotName) -> io::Result<Option<Marks>> {
     let Some(dir) = repository.store_if_any(Store::Damaged)? else { return Ok(None) };
     let Some(content) = read_if_any(&dir, &snapshot.to_string())? else { return Ok(None) };
@@ -55,16 +55,16 @@ fn read(repository: &Repository, snapshot: &SnapshotName) -> io::Result<Option<M
     marks.map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// What of a snapshot is known to be damaged.
+/// The known damage of a snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct DamageRecord {
-    /// The paths inside.
+    /// The damaged paths inside the snapshot.
     pub(crate) paths: HashSet<Vec<u8>>,
-    /// Why the mark cannot be read: then any file may be.
+    /// Why the record cannot be read. Then any file may be damaged.
     pub(crate) unknown: Option<String>,
 }
 
-/// What of a snapshot is known to be damaged.
+/// Reads the known damage of a snapshot.
 pub(crate) fn damage(repository: &Repository, snapshot: &SnapshotName) -> DamageRecord {
     match read(repository, snapshot) {
         Ok(marks) => {
@@ -75,10 +75,10 @@ pub(crate) fn damage(repository: &Repository, snapshot: &SnapshotName) -> Damage
     }
 }
 
-/// Notes `marks`, found at `now`, in the place of what was noted before.
+/// Stores `marks`, found at `now`, and replaces the previous record.
 ///
 /// # Errors
-/// The system's.
+/// Any I/O error.
 pub(crate) fn store(
     repository: &Repository,
     snapshot: &SnapshotName,
@@ -100,7 +100,7 @@ pub(crate) fn store(
     write_whole(&dir, &snapshot.to_string(), &serde_json::to_vec_pretty(&stored)?)
 }
 
-/// Whether a snapshot bears the mark of damage, or may bear it.
+/// Whether a snapshot has a damage record, or may have one.
 pub(crate) fn is_damaged(repository: &Repository, snapshot: &SnapshotName) -> bool {
     !matches!(note(repository, Store::Damaged, snapshot), Ok(None))
 }

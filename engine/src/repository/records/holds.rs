@@ -1,6 +1,6 @@
-//! Pins snapshots: `.backup_manager/holds/SNAPSHOT` keeps one from being removed by anything but a hand.
+//! Pins snapshots: with a file `.backup_manager/holds/SNAPSHOT`, the program never removes the snapshot.
 //!
-//! Beside it lies the mark of a snapshot that a check found damaged, `.backup_manager/damaged/SNAPSHOT`.
+//! The damage record of a snapshot is in `.backup_manager/damaged/SNAPSHOT`.
 
 use std::io;
 use std::path::Path;
@@ -18,17 +18,17 @@ use crate::snapshot::history::History;
 use crate::snapshot::name::{SnapshotName, State};
 use crate::snapshot::retention::Candidate;
 
-/// Why and since when a snapshot is pinned.
+/// Since when a snapshot is pinned, and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hold {
     /// RFC 3339, UTC.
     pub since: String,
-    /// What was said about it.
+    /// The user's note.
     pub note: Option<String>,
 }
 
-/// The hold of a snapshot. What cannot be read holds all the same, and so does what may be there.
+/// The hold of a snapshot. An unreadable record counts as a hold, and so does one that may exist.
 pub(crate) fn of(repository: &Repository, snapshot: &SnapshotName) -> Option<Hold> {
     match note(repository, Store::Holds, snapshot) {
         Ok(content) => Some(serde_json::from_slice(&content?).unwrap_or_default()),
@@ -39,11 +39,11 @@ pub(crate) fn of(repository: &Repository, snapshot: &SnapshotName) -> Option<Hol
     }
 }
 
-/// Pins a complete snapshot in the folder `path`. One that is pinned stays so since when it was, and
-/// with its note unless there is another one.
+/// Pins a complete snapshot in the backups folder `path`. A snapshot that is already pinned keeps its time, and
+/// keeps its note unless `hold` has a new one.
 ///
 /// # Errors
-/// When it is not there (any more), or the hold cannot be stored.
+/// The snapshot does not exist (any more), or the hold cannot be stored.
 pub fn pin(path: &Path, snapshot: &SnapshotName, hold: &Hold) -> Result<(), LookError> {
     let repository = Repository::open_or_make(path, None).map_err(|error| look(path, error))?;
     let failed =
@@ -54,7 +54,7 @@ pub fn pin(path: &Path, snapshot: &SnapshotName, hold: &Hold) -> Result<(), Look
         }
         _ => hold.clone(),
     };
-    // Who removes it holds its folder's lock, and looks for a hold after it has it.
+    // A remover locks the snapshot's folder first and checks for a hold afterwards.
     let _stays = keep_from_removal(&repository, snapshot).map_err(failed)?;
     store(&repository, snapshot, &hold).map_err(failed)?;
     let there = folder_name(snapshot).and_then(|name| repository.dir.child(&name));
@@ -64,10 +64,10 @@ pub fn pin(path: &Path, snapshot: &SnapshotName, hold: &Hold) -> Result<(), Look
     })
 }
 
-/// Takes the hold of a snapshot away; whether there was one.
+/// Removes the hold of a snapshot. Returns whether there was one.
 ///
 /// # Errors
-/// When it cannot be removed.
+/// The hold cannot be removed.
 pub fn release(path: &Path, snapshot: &SnapshotName) -> Result<bool, LookError> {
     let repository = Repository::open(path)?;
     remove(&repository, snapshot).map_err(|error| LookError {
@@ -94,7 +94,7 @@ fn remove(repository: &Repository, snapshot: &SnapshotName) -> io::Result<bool> 
     }
 }
 
-/// Forgets what is noted of a snapshot that is no more.
+/// Removes the hold and the damage record of a snapshot that no longer exists.
 pub(crate) fn forget(repository: &Repository, snapshot: &SnapshotName) {
     let complete = snapshot.with_state(State::Complete).to_string();
     for folder in [Store::Holds, Store::Damaged] {
@@ -104,7 +104,7 @@ pub(crate) fn forget(repository: &Repository, snapshot: &SnapshotName) {
     }
 }
 
-/// What is noted of each complete snapshot of `history`.
+/// Each complete snapshot of `history` with its hold and damage mark.
 pub(crate) fn candidates(repository: &Repository, history: &History) -> Vec<Candidate> {
     let candidate = |name: &SnapshotName| Candidate {
         name: name.clone(),

@@ -1,4 +1,4 @@
-//! Makes what was written durable, and remembers how far that has come: the journal.
+//! Makes written data durable, and records in a journal up to which time it is durable.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,28 +19,29 @@ use crate::snapshot::host::Host;
 use crate::snapshot::name::Prefix;
 use crate::threads::lock::{lock, unpoisoned};
 
-/// What is certain about the files of an incomplete snapshot.
+/// What is known to be durable in an incomplete snapshot.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Journal {
     pub(crate) version: u32,
     /// The incomplete snapshot's folder name.
     pub(crate) snapshot: String,
-    /// What was changed before this time of the destination's clock is on disk.
+    /// Every change before this time of the destination's clock is on disk.
     pub(crate) durable_before: Option<Time>,
-    /// A sync failed: what is not on disk may look whole as long as the system has it in memory.
+    /// A sync failed. Data that is not on disk can look complete while the kernel still caches it.
     pub(crate) sync_failed: bool,
-    /// Source roots, escaped, and the file systems they were found on; an empty one where none is known.
+    /// Source roots, escaped, and the identity of the file system of each; an empty identity where it is
+    /// unknown.
     pub(crate) roots: BTreeMap<String, String>,
-    /// When the runs began that worked on it, the oldest first.
+    /// When each run began that worked on the snapshot, the oldest first.
     pub(crate) begins: Vec<Begin>,
-    /// The machine that they are on.
+    /// The machine of the source roots.
     pub(crate) host: Option<Host>,
 }
 
 const VERSION: u32 = 1;
 
-/// How many beginnings are kept of a snapshot that is resumed again and again.
+/// The maximum number of stored run starts, for a snapshot that is resumed repeatedly.
 const MOST_BEGINS: usize = 1000;
 
 /// The journal of one job's incomplete snapshot.
@@ -56,7 +57,8 @@ pub(crate) struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Takes up the journal of `snapshot`; `destination` is to stay open as long as its sync errors matter.
+    /// Reads the journal of `snapshot`, or begins a new one. `destination` must stay open as long as its sync
+    /// errors matter.
     pub(crate) fn new(
         dir: Dir,
         prefix: &Prefix,
@@ -74,18 +76,18 @@ impl Checkpoints {
         Self { dir, file, destination, sync, whole, stamps, failed, journal }
     }
 
-    /// Whether the file system can be synced as a whole.
+    /// Whether one call can sync the whole file system.
     pub(crate) fn whole(&self) -> bool {
         self.whole
     }
 
-    /// Before which time of the destination's clock everything is durable, and whether a sync has failed.
+    /// The time of the destination's clock before which everything is durable, and whether a sync has failed.
     pub(crate) fn state(&self) -> (Option<Time>, bool) {
         let journal = self.journal();
         (journal.durable_before, journal.sync_failed)
     }
 
-    /// The file systems that the source roots were on when this snapshot was begun.
+    /// The file systems of the source roots when this snapshot was begun.
     pub(crate) fn roots(&self) -> BTreeMap<String, String> {
         let mut roots = self.journal().roots.clone();
         roots.retain(|_, file_system| !file_system.is_empty());
@@ -96,44 +98,45 @@ impl Checkpoints {
         lock(&self.journal)
     }
 
-    /// The destination's own clock: file systems stamp with it, and a server's may differ from ours.
+    /// The time of the destination's clock. File systems use it for time stamps, and the clock of a server can
+    /// differ from the local one.
     ///
     /// # Errors
-    /// When nothing can be written there.
+    /// Nothing can be written to the destination.
     pub(crate) fn clock(&self) -> io::Result<Time> {
         let name = crate::entry::c_name(format!("{}.clock", self.file))?;
         let file = match create_state(&self.dir, &name) {
-            // The file stays: on a full disk there may be no room for another one.
+            // The file stays, because a full disk may have no room for a new one.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.dir.open_to_write(&name)?
             }
             created => created?,
         };
-        // Any change will do: each sets the change time.
+        // Any metadata change updates the change time.
         crate::fs::metadata::stat::set_mode(&file, 0o600)?;
         Ok(crate::fs::metadata::stat::meta(&file)?.ctime)
     }
 
-    /// Notes that nothing written so far is certain.
+    /// Records that nothing written so far is known to be durable.
     ///
     /// # Errors
-    /// When the journal cannot be written.
+    /// The journal cannot be written.
     pub(crate) fn distrust(&self) -> io::Result<()> {
         self.change(|journal| journal.durable_before = None)
     }
 
-    /// Notes that everything changed before `time` is on disk.
+    /// Records that every change before `time` is on disk.
     ///
     /// # Errors
-    /// When the journal cannot be written; what it said before stays true.
+    /// The journal cannot be written. Its previous content stays true.
     pub(crate) fn note(&self, time: Time) -> io::Result<()> {
         self.change(|journal| journal.durable_before = self.stamps.then_some(time))
     }
 
-    /// Notes where the source roots are.
+    /// Records the machine and the source roots.
     ///
     /// # Errors
-    /// When the journal cannot be written.
+    /// The journal cannot be written.
     pub(crate) fn note_roots(
         &self,
         roots: BTreeMap<String, String>,
@@ -150,10 +153,11 @@ impl Checkpoints {
         })
     }
 
-    /// Notes that a run begins to read the source whose clock says `source`; a run does so once.
+    /// Records that a run begins to read the source, whose clock shows `source`. Repeated calls with the same
+    /// time have no effect.
     ///
     /// # Errors
-    /// When the journal cannot be written.
+    /// The journal cannot be written.
     pub(crate) fn note_begin(&self, source: Time) -> io::Result<()> {
         if self.journal().begins.last().is_some_and(|last| last.source == source) {
             return Ok(());
@@ -167,16 +171,15 @@ impl Checkpoints {
         })
     }
 
-    /// When the runs began that worked on the snapshot. Where change times say nothing the first counts
-    /// for everything.
+    /// When each run began that worked on the snapshot. Where change times are unreliable, only the first
+    /// start, which then applies to every file.
     pub(crate) fn begins(&self) -> Vec<Begin> {
         let journal = self.journal();
         let count = if self.stamps { journal.begins.len() } else { journal.begins.len().min(1) };
         journal.begins[..count].to_vec()
     }
 
-    /// Notes that the system could not write everything. Nothing can be done when not even this can be
-    /// written: the run fails anyway.
+    /// Records that a sync failed. An error here is ignored, because the run fails anyway.
     pub(crate) fn note_failure(&self) {
         self.failed.store(true, Ordering::Relaxed);
         let _ = self.change(|journal| journal.sync_failed = true);
@@ -191,8 +194,8 @@ impl Checkpoints {
     /// Makes everything durable.
     ///
     /// # Errors
-    /// When the system could not write everything. A kernel reports that once and then forgets it, so
-    /// it stays an error here, and is noted for the next run.
+    /// The system could not write everything. A kernel reports such an error once and then forgets it.
+    /// Therefore every later call fails too, and the journal records the failure for the next run.
     pub(crate) fn sync(&self) -> io::Result<()> {
         if self.failed.load(Ordering::Relaxed) {
             return Err(io::Error::other("an earlier sync had failed"));
@@ -205,17 +208,17 @@ impl Checkpoints {
         synced.inspect_err(|_| self.note_failure())
     }
 
-    /// Everything so far is durable, and is noted to be.
+    /// Makes everything so far durable, and records that.
     ///
     /// # Errors
-    /// When the system could not write everything.
+    /// The system could not write everything.
     pub(crate) fn checkpoint(&self) -> io::Result<()> {
         let time = self.clock()?;
         self.sync()?;
         self.note(time)
     }
 
-    /// The journal has served: its snapshot is complete.
+    /// Removes the journal after its snapshot is complete.
     pub(crate) fn forget(&self) -> io::Result<()> {
         match self.dir.unlink(&crate::entry::c_name(self.file.as_str())?) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -224,7 +227,7 @@ impl Checkpoints {
     }
 }
 
-/// Wakes a thread now and then until it is told to end.
+/// Wakes a thread at intervals until it has to end.
 #[derive(Default)]
 pub(crate) struct Ticker {
     ended: Mutex<bool>,
@@ -232,14 +235,14 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    /// Waits for `time`; `false` when it is over.
+    /// Waits for `time`. Returns `false` when the thread has to end.
     pub(crate) fn wait(&self, time: Duration) -> bool {
         let ended = lock(&self.ended);
         let waited = self.wake.wait_timeout_while(ended, time, |ended| !*ended);
         !*unpoisoned(waited).0
     }
 
-    /// Ends it when what is returned is dropped.
+    /// Ends the ticker when the returned value is dropped.
     pub(crate) fn until_dropped(&self) -> impl Drop {
         struct End<'a>(&'a Ticker);
         impl Drop for End<'_> {
@@ -256,7 +259,7 @@ impl Ticker {
     }
 }
 
-/// How far the wall clock runs ahead of the time since boot: it only falls when the clock is set back.
+/// The wall clock minus the time since boot, nanoseconds. It decreases only when the wall clock is set back.
 pub(crate) fn clock_offset() -> i128 {
     use rustix::time::ClockId;
     use rustix::time::clock_gettime;

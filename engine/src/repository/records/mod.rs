@@ -17,7 +17,7 @@ use crate::repository::Repository;
 use crate::repository::store::Store;
 use crate::snapshot::name::SnapshotName;
 
-/// What `store` has of a snapshot; `None` only when nothing is known to be there.
+/// The file of a snapshot in `store`. `None` only when the file certainly does not exist.
 pub(crate) fn note(
     repository: &Repository,
     store: Store,

@@ -1,5 +1,5 @@
-//! How far a run has come, kept beside the snapshots so that others can tell while it goes on, and that
-//! it was killed when it says nothing more.
+//! Stores the progress of a run in the backups folder. Other processes read it during the run, and detect from
+//! it that the run was killed.
 
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,7 +18,7 @@ use crate::repository::store::file_of;
 use crate::snapshot::name::Prefix;
 use crate::threads::lock::lock;
 
-/// How far a run has come, or had when it ended without a snapshot.
+/// The progress of a run, or how far it came when it ended without a snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Reached {
@@ -30,13 +30,13 @@ pub struct Reached {
     pub began: String,
     /// RFC 3339, UTC: when this was written: at the start, at each checkpoint, at the end.
     pub updated: String,
-    /// Whether the run has ended; when it has not and nobody holds the lock, it was killed.
+    /// Whether the run has ended. When it has not and no process holds the lock, the run was killed.
     pub ended: bool,
-    /// `preparing`, `copying`, `retrying`, `sealing` or `removing`.
+    /// `preparing`, `copying`, `retrying`, `sealing`, `removing` or `verifying`.
     pub phase: String,
-    /// Entries of the source that this run has been at.
+    /// Entries of the source that this run has processed.
     pub entries: u64,
-    /// Entries that the base holds; 0 if not known.
+    /// Entries in the base; 0 if unknown.
     pub entries_expected: u64,
     /// Entries linked to the base.
     pub linked: u64,
@@ -46,7 +46,7 @@ pub struct Reached {
     pub bytes_copied: u64,
 }
 
-/// Writes how far a run has come. What it cannot write it leaves: a display is not worth a run.
+/// Writes the progress of a run. Ignores write errors: a progress display is no reason to fail a run.
 pub(crate) struct Tracker {
     dir: Option<Dir>,
     file: String,
@@ -57,7 +57,7 @@ pub(crate) struct Tracker {
 }
 
 impl Tracker {
-    /// For a run of `prefix` that begins now.
+    /// Creates a tracker for a run of `prefix` that begins now.
     pub(crate) fn new(
         repository: &Repository,
         prefix: &Prefix,
@@ -74,13 +74,13 @@ impl Tracker {
         }
     }
 
-    /// Says which snapshot is being made.
+    /// Sets the snapshot that the run is making, and writes the progress.
     pub(crate) fn begun(&self, snapshot: &str) {
         snapshot.clone_into(&mut lock(&self.snapshot));
         self.note();
     }
 
-    /// Writes how far the run has come by now.
+    /// Writes the present progress.
     pub(crate) fn note(&self) {
         let _ = self.write(false);
     }
@@ -110,7 +110,7 @@ impl Tracker {
     }
 }
 
-/// What the last run of `prefix` wrote about how far it came.
+/// The progress that the last run of `prefix` wrote.
 pub(crate) fn reached(repository: &Repository, prefix: &Prefix) -> Option<Reached> {
     repository.record(Store::Progress, &file_of(prefix))
 }

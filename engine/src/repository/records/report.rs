@@ -1,4 +1,4 @@
-//! What a run did: counts, and every entry that was not read well.
+//! The report of a run: counts, and every entry that the run could not read completely.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,27 +10,27 @@ use crate::snapshot::host::Host;
 /// The format number of reports.
 pub const VERSION: u32 = 1;
 
-/// How many entries of each fate, and their bytes. Folders count as entries.
+/// The number of entries with each outcome, and their bytes. Folders count as entries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counts {
     /// Entries of the source that belong to the snapshot.
     pub entries: u64,
-    /// Regular files among them.
+    /// Regular files in the snapshot.
     pub files: u64,
-    /// Folders among them.
+    /// Folders in the snapshot.
     pub folders: u64,
     /// Sum of the sizes of the regular files, bytes.
     pub bytes: u64,
-    /// Not in the base.
+    /// Entries that the base does not have.
     pub new: u64,
-    /// In the base with other content or of another type.
+    /// Entries whose content or type differs from the base.
     pub changed: u64,
-    /// In the base with the same content and other metadata.
+    /// Entries with the same content as in the base and different metadata.
     pub metadata: u64,
-    /// As in the base: hard links of it (folders: kept as they were).
+    /// Entries that equal the base: hard links to it, and folders with unchanged metadata.
     pub unchanged: u64,
-    /// In the base and no longer in the source.
+    /// Entries of the base that the source no longer has.
     pub deleted: u64,
     /// Entries that an earlier, interrupted run had already stored.
     pub kept: u64,
@@ -42,25 +42,27 @@ pub struct Counts {
     pub bytes_copied: u64,
     /// Regular files that looked unchanged and were compared with the base, byte for byte or by hash.
     pub compared: u64,
-    /// Bytes read from the source for that.
+    /// Bytes read from the source for these comparisons.
     pub bytes_compared: u64,
     /// Bytes of content that did not have to be copied.
     pub bytes_saved: u64,
     /// Hard links within the source.
     pub hard_links: u64,
-    /// Local copies because an inode had no room for another link, or the file system has no links.
+    /// Local copies made because an inode had reached its maximum link count, or the file system has no hard
+    /// links.
     pub link_fallbacks: u64,
     /// Entries of the source that the filters left out; a folder counts as one.
     pub left_out: u64,
-    /// Mount points, and subvolumes that are no part of the source, that `-x` left out.
+    /// Mount points, and subvolumes that are not part of the source, that `-x` left out.
     pub mounts_left_out: u64,
     /// Entries that vanished while they were read.
     pub vanished: u64,
     /// Entries carried forward from the base.
     pub carried_forward: u64,
-    /// Files that are damaged in the base and unchanged in the source: copied anew.
+    /// Files that are damaged in the base and unchanged in the source. The run copied them from the source
+    /// again.
     pub healed: u64,
-    /// Entries that were not read well, all told.
+    /// The total number of entries that the run could not read completely.
     pub problems: u64,
 }
 
@@ -119,40 +121,41 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
-/// One source root, as it was found.
+/// A source root and what the run found there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFound {
-    /// Its absolute path, escaped.
+    /// The root's absolute path, escaped.
     pub path: String,
-    /// Its path inside the snapshot, escaped.
+    /// The root's path inside the snapshot, escaped.
     pub inside: String,
-    /// Regular files, symlinks and special files below it.
+    /// Regular files, symlinks and special files below the root.
     pub files: u64,
-    /// Files that the base holds below it.
+    /// Files below the root in the base.
     pub files_before: u64,
-    /// Identity of the file system it lies on, as far as the system tells one.
+    /// Identity of the root's file system; `None` where the system does not provide one.
     pub file_system: Option<String>,
-    /// Its inode on that file system; `None` where the source tells none.
+    /// The root's inode on that file system; `None` where the source does not provide it.
     #[serde(default)]
     pub inode: Option<u64>,
-    /// Sum of the sizes of the regular files below it; `None` in reports that did not record it.
+    /// Sum of the sizes of the regular files below the root; `None` in reports that did not record it.
     #[serde(default)]
     pub bytes: Option<u64>,
-    /// The mount points below it, as far as the source tells them.
+    /// The mount points below the root that the source reports.
     #[serde(default)]
     pub mounts: Vec<MountFound>,
 }
 
-/// Types of file systems (statfs(2)) whose inode numbers are others after each mount or reboot: overlay, FUSE, FAT,
+/// File system types (statfs(2)) whose inode numbers change with each mount or reboot: overlay, FUSE, FAT,
 /// exFAT, SMB.
 const CHANGING_INODES: [&str; 6] =
     ["794c7630", "65735546", "4d44", "2011bab0", "ff534d42", "fe534d42"];
-/// Types whose identity stays with the disk: ext2 to ext4, btrfs. That of others can be the device's number.
+/// File system types whose identity belongs to the disk: ext2 to ext4, btrfs. The identity of other types can
+/// be a device number.
 const STAYING_IDENTITIES: [&str; 2] = ["ef53", "9123683e"];
 
 impl RootFound {
-    /// Whether the folder of that inode and file system, which has its path now, is known to be another one than
-    /// the one that was backed up.
+    /// Whether the folder now at this path is certainly another one than the folder that was backed up. `inode`
+    /// and `file_system` are those of the folder now at the path.
     #[must_use]
     pub fn is_replaced_by(&self, inode: u64, file_system: Option<&str>) -> bool {
         let (Some(before), Some(now)) = (&self.file_system, file_system) else { return false };
@@ -166,53 +169,54 @@ impl RootFound {
     }
 }
 
-/// A mount point below a source root, as it was found.
+/// A mount point below a source root, and what the run found there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountFound {
-    /// Its absolute path, escaped.
+    /// The mount point's absolute path, escaped.
     pub path: String,
-    /// Its path inside the snapshot, escaped.
+    /// The mount point's path inside the snapshot, escaped.
     pub inside: String,
-    /// Identity of the file system that is mounted there, as far as the system tells one.
+    /// Identity of the mounted file system; `None` where the system does not provide one.
     pub file_system: Option<String>,
-    /// The inode of its top folder.
+    /// The inode of the top folder of the mounted file system.
     pub inode: Option<u64>,
     /// Whether `-x` left its content out.
     pub left_out: bool,
-    /// Regular files, symlinks and special files on it, those on mount points below it not included.
+    /// Regular files, symlinks and special files on the mounted file system, without those on mount points
+    /// below it.
     pub files: u64,
-    /// Sum of the sizes of the regular files on it, bytes.
+    /// Sum of the sizes of the regular files on the mounted file system, bytes.
     pub bytes: u64,
 }
 
-/// What stands for the machine-id(5) `id` in a report.
+/// The hash that a report stores instead of the machine-id(5) `id`.
 #[must_use]
 pub fn machine_hash(id: &[u8]) -> String {
     let hash = blake3::derive_key("backup_manager machine of the source roots", id);
     hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A moment by the time since boot, which no wrong clock changes.
+/// A moment as a time since boot, which does not depend on the wall clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boot {
-    /// Which boot (random(4), `boot_id`).
+    /// The boot ID (random(4), `boot_id`).
     pub id: String,
-    /// Seconds since then, those in suspend included.
+    /// Seconds since that boot, including suspend.
     pub seconds: u64,
 }
 
-/// A source root that the job no longer names, while snapshots still hold it.
+/// A source root that the job no longer lists, while snapshots still contain it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootDropped {
-    /// Its absolute path, escaped.
+    /// The root's absolute path, escaped.
     pub path: String,
-    /// Its path inside a snapshot, escaped.
+    /// The root's path inside a snapshot, escaped.
     pub inside: String,
-    /// The newest snapshot that holds it.
+    /// The newest snapshot that contains the root.
     pub last: String,
 }
 
-/// Which values of an entry the destination could hold; the others are beside the snapshot.
+/// Which metadata of an entry the destination can store. The sidecar of the snapshot stores the rest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Holds {
@@ -231,52 +235,54 @@ pub struct Report {
     pub version: u32,
     /// The snapshot's folder name.
     pub snapshot: String,
-    /// The snapshot's folder.
+    /// The path of the snapshot's folder.
     pub path: String,
-    /// What it was linked against.
+    /// The base: the snapshot that unchanged entries were linked to.
     pub base: Option<String>,
-    /// Whether it completed what an earlier run had begun.
+    /// Whether the run completed a snapshot that an earlier run had begun.
     pub resumed: bool,
     /// RFC 3339, UTC.
     pub started: String,
     /// RFC 3339, UTC.
     pub finished: String,
-    /// When the run began, by the time since boot.
+    /// When the run began, as a time since boot.
     #[serde(default)]
     pub boot: Option<Boot>,
-    /// Seconds from start to end.
+    /// Duration of the run, seconds.
     pub seconds: f64,
-    /// How fine the modification times in it are, those that were linked from an older one too, nanoseconds.
+    /// The granularity of the modification times in the snapshot, including those linked from older snapshots,
+    /// nanoseconds.
     pub time_granularity_ns: u32,
-    /// The machine that the source roots are on; `None` in reports that did not record it.
+    /// The machine of the source roots; `None` in reports that did not record it.
     #[serde(default)]
     pub host: Option<Host>,
-    /// From this time of the source's clock on a file may have changed after it was read.
+    /// The time of the source's clock since which a file may have changed after it was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_since: Option<Time>,
     /// The source roots.
     pub roots: Vec<RootFound>,
-    /// Source roots that the job no longer names, while snapshots still hold them.
+    /// Source roots that the job no longer lists, while snapshots still contain them.
     #[serde(default)]
     pub dropped: Vec<RootDropped>,
-    /// RFC 3339, UTC: since when the entry is carried forward that is so for the longest time.
+    /// RFC 3339, UTC: since when the oldest of the carried-forward entries has been carried forward.
     #[serde(default)]
     pub carried_since: Option<String>,
     /// Snapshots that this run removed from the history.
     pub pruned: Vec<String>,
-    /// What the destination could hold; `None` in reports that did not record it.
+    /// What the destination can store; `None` in reports that did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holds: Option<Holds>,
-    /// What the run left out, and by which rules; `None` where that is not known.
+    /// What the run left out, and by which rules; `None` where that is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
-    /// Snapshots that have to go and cannot be removed, as far as that was known when the snapshot was completed.
+    /// Snapshots due for removal that could not be removed, as known when the snapshot was completed.
     #[serde(default)]
     pub stuck: Vec<Stuck>,
-    /// For how many runs in a row, this one included, a snapshot that has to go has been in use.
+    /// Snapshots due for removal that were in use, each with the number of consecutive runs that found it in
+    /// use, including this one.
     #[serde(default)]
     pub in_use: std::collections::BTreeMap<String, u32>,
-    /// Entry counts. The last field: the list of problems is written behind it.
+    /// Entry counts. This is the last field: the list of problems follows it in the file.
     pub counts: Counts,
 }
 
@@ -303,7 +309,7 @@ mod tests {
             ("ef53:01", Some(8), Some("ef53:01"), true),
             ("ef53:01", Some(7), Some("ef53:02"), true),
             ("ef53:01", Some(7), Some("58465342:01"), true),
-            // The number of a device is another one after a reboot.
+            // The device number can change with a reboot.
             ("58465342:01", Some(7), Some("58465342:02"), false),
             ("58465342:01", Some(8), Some("58465342:02"), true),
             ("65735546:01", Some(8), Some("65735546:01"), false),
@@ -329,7 +335,7 @@ mod tests {
         });
         let counts = (any::<u64>(), any::<u64>(), any::<u64>());
         let texts = (".*", ".*", prop::option::of(".*"), prop::collection::vec(".*", 0..3));
-        // Whole quarters: others may come back as their neighbours.
+        // Multiples of 1/4 are exact in JSON. Other values may change by rounding.
         let seconds = (0_u32..1 << 30).prop_map(|quarters| f64::from(quarters) / 4.0);
         let rest = (any::<bool>(), seconds, any::<u32>());
         (texts, prop::collection::vec(root, 0..3), counts, rest).prop_map(

@@ -1,4 +1,4 @@
-//! Keeps what runs did: a report for each snapshot, with every problem, and the status of the last run.
+//! Writes and reads the report files: one report for each snapshot, with every problem of its run.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,7 +19,7 @@ use crate::repository::store::Store;
 use crate::snapshot::name::{Prefix, SnapshotName};
 use crate::threads::lock::lock;
 
-/// Passes events on and writes the problems among them to a file, as there may be very many.
+/// Passes events on, and writes the problems among them to a file, because their number is unbounded.
 pub(crate) struct Recorder {
     next: Arc<dyn Monitor>,
     tracker: Tracker,
@@ -28,19 +28,20 @@ pub(crate) struct Recorder {
     not_entered: Mutex<Vec<String>>,
 }
 
-/// Since when entries are carried forward.
+/// The times since which entries are carried forward.
 #[derive(Debug, Default)]
 struct Carried {
-    /// Of the base, by the path of the entry.
+    /// The times recorded in the base, by the path of the entry.
     base: HashMap<String, String>,
     /// When this run began.
     began: String,
-    /// The oldest that was met.
+    /// The oldest time so far.
     oldest: Option<String>,
 }
 
 impl Carried {
-    /// Since when the entry at `path` is carried forward: as its own entry, or in a folder that was.
+    /// The time since which the entry at `path` is carried forward, by its own record or by that of a folder
+    /// above it.
     fn since(&mut self, path: &str) -> String {
         let slashes = path.char_indices().filter(|(_, letter)| *letter == '/').map(|(at, _)| at);
         let ends = slashes.chain([path.len()]).map(|end| &path[..end]);
@@ -80,7 +81,7 @@ fn problems_file(prefix: &Prefix) -> String {
 }
 
 impl Recorder {
-    /// Starts to record; without `reports` problems are passed on only.
+    /// Creates a recorder. Without `reports` it only passes problems on.
     pub(crate) fn new(
         next: Arc<dyn Monitor>,
         tracker: Tracker,
@@ -98,17 +99,17 @@ impl Recorder {
         Self { next, tracker, problems, carried, not_entered }
     }
 
-    /// Takes up since when entries of the base are carried forward, for a run that began at `began`.
+    /// Sets the times since which entries of the base are carried forward, for a run that began at `began`.
     pub(crate) fn go_on(&self, base: HashMap<String, String>, began: String) {
         *lock(&self.carried) = Carried { base, began, oldest: None };
     }
 
-    /// Since when the entry is carried forward that is so for the longest time.
+    /// The oldest time since which an entry is carried forward.
     pub(crate) fn carried_since(&self) -> Option<String> {
         lock(&self.carried).oldest.clone()
     }
 
-    /// The folders of the source that the walk did not go into, by their paths, escaped.
+    /// The folders of the source that the walk did not enter, by their paths, escaped.
     pub(crate) fn not_entered(&self) -> Vec<String> {
         let mut paths = lock(&self.not_entered).clone();
         paths.sort_unstable();
@@ -116,7 +117,7 @@ impl Recorder {
         paths
     }
 
-    /// Says that the run has ended.
+    /// Records that the run has ended.
     pub(crate) fn ended(&self) {
         self.tracker.ended();
     }
@@ -132,7 +133,7 @@ impl Recorder {
         self.kept(&mut file, written);
     }
 
-    /// Forgets the problems so far: the walk that met them is done again.
+    /// Discards the problems so far, because the walk that found them is repeated.
     pub(crate) fn forget(&self) {
         lock(&self.carried).oldest = None;
         lock(&self.not_entered).clear();
@@ -155,7 +156,7 @@ impl Recorder {
     /// Stores `report` with all problems as the report of `snapshot`.
     ///
     /// # Errors
-    /// The system's.
+    /// Any I/O error.
     pub(crate) fn store(
         &self,
         reports: &Dir,
@@ -176,7 +177,7 @@ impl Recorder {
         let _ = reports.unlink(&temporary);
         let mut out = BufWriter::new(create_state(reports, &temporary)?);
         out.write_all(head.trim_end_matches('}').as_bytes())?;
-        // The head ends in the closing brace of its counts, which was cut off with its own.
+        // `trim_end_matches` also removed the closing brace of `counts`. Write that one again.
         out.write_all(b"},\"problems\":[")?;
         if spool.is_some() {
             for (number, line) in BufReader::new(reports.open_file(&spooled)?).lines().enumerate() {
@@ -198,12 +199,13 @@ pub(crate) fn report_file(snapshot: &str) -> String {
     format!("{snapshot}.json")
 }
 
-/// The report of a snapshot, if one was kept and can be read.
+/// Reads the report of a snapshot. `None` when it does not exist or cannot be read.
 pub(crate) fn report(repository: &Repository, snapshot: &SnapshotName) -> Option<Report> {
     repository.record(Store::Reports, &report_file(&snapshot.to_string()))
 }
 
-/// Since when the entries are carried forward that were so in the snapshot `base`.
+/// The entries carried forward in the snapshot `base`, by path, each with the time since which it is carried
+/// forward.
 pub(crate) fn carried(repository: &Repository, base: &SnapshotName) -> HashMap<String, String> {
     #[derive(Deserialize)]
     struct Listed {
@@ -220,6 +222,6 @@ pub(crate) fn carried(repository: &Repository, base: &SnapshotName) -> HashMap<S
     let read = repository.record(Store::Reports, &report_file(&base.to_string()));
     let Some(WithProblems { started, problems }) = read else { return HashMap::new() };
     let carried = problems.into_iter().filter(|listed| listed.instead == Instead::CarriedForward);
-    // Reports did not always tell since when: since then at the latest.
+    // Old reports did not record this time. The start of that run is the latest possible one.
     carried.map(|listed| (listed.path, listed.since.unwrap_or_else(|| started.clone()))).collect()
 }

@@ -1,6 +1,6 @@
-//! What the destination cannot hold (an owner, a mode, a device, a symlink, attributes) is kept beside
-//! the snapshot: `.backup_manager/kept/SNAPSHOT/` has one small file a folder, named by the BLAKE3 of the
-//! folder's path, a JSON line an entry.
+//! Stores the metadata that the destination cannot hold (an owner, a mode, a device, a symlink, attributes).
+//! `.backup_manager/kept/SNAPSHOT/` has one small file per folder, named by the BLAKE3 of the folder's path,
+//! with one JSON line per entry.
 
 use std::ffi::{CStr, CString};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -22,7 +22,7 @@ struct SidecarLine {
     record: SidecarRecord,
 }
 
-/// The records of one snapshot; none where everything could be held.
+/// The records of one snapshot. `None` where the destination could store everything.
 pub(crate) struct Sidecar(Option<Dir>);
 
 fn file_name(place: &Arc<TreePath>) -> io::Result<CString> {
@@ -30,10 +30,11 @@ fn file_name(place: &Arc<TreePath>) -> io::Result<CString> {
 }
 
 impl Sidecar {
-    /// Opens the records of the snapshot `name` in `all`, the folder of all records.
+    /// Opens the records of the snapshot `name` in `all`, the folder of all records. A missing folder means
+    /// that there are no records.
     ///
     /// # Errors
-    /// The system's, but for there being none.
+    /// Any other I/O error.
     pub(crate) fn open(all: Option<&Dir>, name: &CStr) -> io::Result<Self> {
         match all.map(|all| all.child(name)) {
             None => Ok(Self(None)),
@@ -43,29 +44,30 @@ impl Sidecar {
         }
     }
 
-    /// Opens or makes the records of the snapshot `name` in `all`.
+    /// Opens or creates the records of the snapshot `name` in `all`.
     ///
     /// # Errors
-    /// The system's.
+    /// Any I/O error.
     pub(crate) fn create(all: &Dir, name: &CStr) -> io::Result<Self> {
         make_if_missing(all, name)?;
         Ok(Self(Some(all.child(name)?)))
     }
 
-    /// No records.
+    /// A sidecar without records.
     pub(crate) fn none() -> Self {
         Self(None)
     }
 
-    /// Whether there can be any.
+    /// Whether the snapshot can have records.
     pub(crate) fn any(&self) -> bool {
         self.0.is_some()
     }
 
-    /// The records of the folder at `place`.
+    /// Reads the records of the folder at `place`. Skips lines that cannot be parsed: the entry then counts as
+    /// changed.
     ///
     /// # Errors
-    /// The system's; lines that cannot be read are passed over: the entry then counts as changed.
+    /// Any I/O error.
     pub(crate) fn load(&self, place: &Arc<TreePath>) -> io::Result<SidecarRecords> {
         let Some(dir) = &self.0 else { return Ok(SidecarRecords::new()) };
         let file = match dir.open_file(&file_name(place)?) {
@@ -76,7 +78,7 @@ impl Sidecar {
             Err(error) => return Err(error),
         };
         let mut records = SidecarRecords::new();
-        // Bytes: what a bad disk made of a line need not be text.
+        // Splits bytes, because a line damaged by a bad disk may not be valid UTF-8.
         for line in BufReader::new(file).split(b'\n') {
             if let Ok(SidecarLine { name, record }) = serde_json::from_slice(&line?)
                 && let Some(Ok(name)) = unshown(&name).map(CString::new)
@@ -87,10 +89,10 @@ impl Sidecar {
         Ok(records)
     }
 
-    /// Stores the records of the folder at `place` in the place of those that are there.
+    /// Stores the records of the folder at `place`, and replaces the previous ones.
     ///
     /// # Errors
-    /// The system's.
+    /// Any I/O error.
     pub(crate) fn store(
         &self,
         place: &Arc<TreePath>,
@@ -144,7 +146,7 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             let found = kept.load(&place).unwrap();
             let same = names.iter().filter(|name| found.get(*name) == records.get(*name)).count();
-            // A change within eight bytes reaches two lines at most.
+            // A change within eight bytes affects two lines at most.
             prop_assert!(same >= 3, "{found:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! How the last run of a job ended.
+//! The outcome of the last run of a job.
 
 use std::io::{self};
 
@@ -11,30 +11,30 @@ use crate::repository::store::Store;
 use crate::repository::store::file_of;
 use crate::snapshot::name::Prefix;
 
-/// How the last run of a job ended.
+/// The outcome of the last run of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// 1.
     pub version: u32,
     /// RFC 3339, UTC: when the last run began.
     pub started: String,
-    /// RFC 3339, UTC: when it ended.
+    /// RFC 3339, UTC: when the run ended.
     pub finished: String,
-    /// `completed`, `completed_with_problems`, `failed`, `stopped`, `killed` when it left no word,
-    /// or `held` when runs had failed and there was nothing to do then.
+    /// `completed`, `completed_with_problems`, `failed`, `stopped`, `killed` when the run wrote no status, or
+    /// `held` when runs had failed and nothing was due.
     pub outcome: String,
-    /// Why it failed.
+    /// Why the run failed.
     pub reason: Option<String>,
-    /// The snapshot that it completed.
+    /// The snapshot that the run completed.
     pub snapshot: Option<String>,
-    /// How many runs failed since the last one that did not.
+    /// The number of consecutive failed runs. A stopped run does not reset it.
     pub failures_in_a_row: u32,
-    /// Snapshots that have to go and could not be removed by the last run that completed one.
+    /// Snapshots due for removal that the last run that completed a snapshot could not remove.
     #[serde(default)]
     pub stuck: Vec<Stuck>,
 }
 
-/// The status of the last run, where one was kept.
+/// The status of the last run. `None` when none is stored.
 pub(crate) fn last_status(repository: &Repository, prefix: &Prefix) -> Option<Status> {
     repository.record(Store::Status, &file_of(prefix))
 }
@@ -42,7 +42,7 @@ pub(crate) fn last_status(repository: &Repository, prefix: &Prefix) -> Option<St
 /// Stores the status of the last run.
 ///
 /// # Errors
-/// The system's.
+/// Any I/O error.
 pub(crate) fn store_status(
     repository: &Repository,
     prefix: &Prefix,
