@@ -1,4 +1,4 @@
-//! What a run stores in one folder, as far as its manifest has to know.
+//! The changes of a run in one folder, as far as the manifest needs them.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -9,20 +9,20 @@ use crate::entry::digest::Method;
 use crate::repository::manifest::record::{NameDigest, RecordedHash, name_digest};
 use crate::threads::lock::lock;
 
-/// So many hashes are held of one folder. Of further files the hash is read from their attribute: nobody
-/// else can reach into an incomplete snapshot.
+/// The maximum number of hashes in memory per folder. The hashes of further files are read from their
+/// attribute, which is safe because other users have no access to an incomplete snapshot.
 const HASHES: usize = 64 * 1024;
 
-/// Where the content of a file comes from that is stored anew.
+/// The origin of the content of a newly stored file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// It was read from the source.
+    /// Read from the source.
     Source(RecordedHash),
-    /// It was copied from the base's file of the same name.
+    /// Copied from the file of the same name in the base.
     Base,
 }
 
-/// What changed in a folder against the base.
+/// The differences between a folder and the base.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     altered: AtomicBool,
@@ -30,17 +30,18 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Something in the folder is not a link to the base, or the base has something else there.
+    /// Records that an entry of the folder is not a link to the base, or that the base has a different entry
+    /// there.
     pub(crate) fn alter(&self) {
         self.altered.store(true, Ordering::Relaxed);
     }
 
-    /// The file `name` was read from the source, and has this hash.
+    /// Records that the file `name` was read from the source and has this hash.
     pub(crate) fn stored(&self, name: &CStr, method: Method, hash: &blake3::Hash) {
         self.note(name, Origin::Source(RecordedHash::new(method, hash)));
     }
 
-    /// The file `name` was copied from the base's of the same name.
+    /// Records that the file `name` was copied from the file of the same name in the base.
     pub(crate) fn copied(&self, name: &CStr) {
         self.note(name, Origin::Base);
     }

@@ -1,5 +1,5 @@
-//! Completes the manifest of a snapshot: sorts its folders, links the packs of the base that are still of use, and writes the
-//! index.
+//! Completes the manifest of a snapshot: sorts its folders, links the packs of the base that are still needed,
+//! and writes the index.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -12,21 +12,21 @@ use crate::repository::manifest::record::{ManifestRecord, NameDigest, name_diges
 use crate::repository::manifest::write::{NEW, State, Writer, Written};
 use crate::threads::lock::lock;
 
-/// Packs that a manifest may have.
+/// The maximum number of packs of a manifest.
 const PACKS: usize = 24;
 
 impl Writer {
-    /// Completes the manifest, without the empty folders that are `gone` from the snapshot.
+    /// Completes the manifest. Leaves out the empty folders `gone`, which were removed from the snapshot.
     ///
     /// # Errors
-    /// What went wrong with it, at any time: then there is none.
+    /// The first error of the manifest since it was begun. Then the snapshot has no manifest.
     pub(crate) fn finish(&self, gone: &[Vec<u8>], sync: bool) -> io::Result<()> {
         if let Some(error) = lock(&self.failed).take() {
             return Err(error);
         }
         let state = &mut *lock(&self.state);
         self.leave_out(state, gone)?;
-        // Of a folder that was recorded twice the last one counts.
+        // When a folder was recorded twice, the last record counts.
         state.entries.reverse();
         state.entries.sort_by_key(|entry| entry.path);
         state.entries.dedup_by_key(|entry| entry.path);
@@ -48,7 +48,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Takes folders that are `gone` out of the index and out of the records of their parents.
+    /// Removes the folders `gone` from the index and from the records of their parents.
     fn leave_out(&self, state: &mut State, gone: &[Vec<u8>]) -> io::Result<()> {
         let mut parents: HashMap<PathDigest, Vec<NameDigest>> = HashMap::new();
         for path in gone {
@@ -75,8 +75,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Links the packs of the base that are still of use, and copies what is left of the others. The
-    /// names of all packs, which their numbers in the entries then stand for.
+    /// Links the packs of the base that are still needed, and copies the live records of the other packs.
+    /// Returns the names of all packs. The pack numbers in the entries are indexes into these names.
     fn link_packs(&self, state: &mut State, dir: &Dir) -> io::Result<Vec<String>> {
         let mut live: Vec<u64> = Vec::new();
         for entry in state.entries.iter().filter(|entry| entry.pack != NEW) {
@@ -100,7 +100,7 @@ impl Writer {
             };
             let name = &base.index.packs[pack.number];
             let linked = c_name(name.as_str()).and_then(|name| dir.link(&name, &base.dir, &name));
-            // No hard links here, or not one more of this file.
+            // The file system has no hard links, or this file has reached its maximum link count.
             if linked.is_err() {
                 absorbed.push(pack.number);
                 continue;
@@ -119,7 +119,7 @@ impl Writer {
         Ok(names)
     }
 
-    /// Copies the records that are still of use of some packs of the base.
+    /// Copies the live records of some packs of the base into the new pack.
     fn absorb(&self, state: &mut State, packs: &[usize]) -> io::Result<()> {
         if packs.is_empty() {
             return Ok(());
@@ -143,13 +143,13 @@ impl Writer {
 #[derive(Debug, Clone, Copy)]
 struct Pack {
     number: usize,
-    /// Bytes of it that are still of use.
+    /// Bytes that entries still refer to.
     live: u64,
     size: u64,
 }
 
-/// Which packs are copied into the new one, which has `new` bytes: those of which little is of use, and
-/// small ones beside it, so that there are always few.
+/// Chooses the packs to copy into the new pack, which has `new` bytes: packs with few live bytes, and packs
+/// that are small compared with the new one. This keeps the number of packs low.
 fn absorbed(packs: &[Pack], new: u64) -> Vec<usize> {
     let mut packs = packs.to_vec();
     packs.sort_by_key(|pack| pack.live);

@@ -1,4 +1,4 @@
-//! The index of a manifest: where the records of each folder lie. Pure.
+//! The index of a manifest: the location of the records of each folder. Pure.
 
 use std::io;
 use std::sync::Arc;
@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::entry::tree_path::TreePath;
 use crate::repository::manifest::record::{MetaDigest, RecordedFields, first};
 
-/// The first bytes of an index: what it is, and the version of the format.
+/// The first bytes of an index: file type and format version.
 const MAGIC: &[u8; 8] = b"bm-man\x00\x01";
-/// Bytes of an entry.
+/// Bytes per entry.
 const LENGTH: usize = 40;
 const OWNER: u8 = 1;
 const MODE: u8 = 2;
@@ -24,24 +24,24 @@ pub(crate) fn digest_of(inside: &[u8]) -> PathDigest {
     first(&blake3::hash(inside))
 }
 
-/// Where the records of one folder lie.
+/// The location of the records of one folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IndexEntry {
     pub(crate) path: PathDigest,
-    /// The first bytes of the BLAKE3 of all its records.
+    /// The first bytes of the BLAKE3 of all records of the folder.
     pub(crate) block: [u8; 8],
-    /// Of the folder's own metadata; all zero where it is not recorded.
+    /// The digest of the folder's own metadata; all zero where it is not recorded.
     pub(crate) own: MetaDigest,
-    /// Number of the pack.
+    /// The number of the pack.
     pub(crate) pack: u16,
-    /// How many records there are.
+    /// The number of records.
     pub(crate) count: u32,
-    /// Where they begin in the pack.
+    /// The offset of the first record in the pack.
     pub(crate) offset: u64,
 }
 
 impl IndexEntry {
-    /// Bytes of its records.
+    /// The length of the records in bytes.
     pub(crate) fn length(&self) -> u64 {
         u64::from(self.count) * crate::repository::manifest::record::LENGTH as u64
     }
@@ -75,24 +75,24 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     array
 }
 
-/// An index as it was read.
+/// A decoded index.
 #[derive(Debug, Clone)]
 pub(crate) struct Index {
     pub(crate) coverage: RecordedFields,
-    /// The files that hold records, by number.
+    /// The names of the packs, by number.
     pub(crate) packs: Vec<String>,
-    /// Encoded entries, sorted by path.
+    /// Encoded entries, sorted by path digest.
     entries: Vec<u8>,
 }
 
 impl Index {
-    /// An index of `entries`; of several of one path the last counts.
+    /// Creates an index of `entries`, which are sorted by path digest.
     pub(crate) fn of(coverage: RecordedFields, packs: Vec<String>, entries: &[IndexEntry]) -> Self {
         let entries = entries.iter().flat_map(IndexEntry::encode).collect();
         Self { coverage, packs, entries }
     }
 
-    /// The bytes of the file.
+    /// Encodes the index as the content of its file.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         let RecordedFields { owner, mode, granularity_ns } = self.coverage;
@@ -109,10 +109,10 @@ impl Index {
         bytes
     }
 
-    /// Reads the bytes of a file.
+    /// Decodes the content of an index file.
     ///
     /// # Errors
-    /// `InvalidData` when it is none, or not whole.
+    /// `InvalidData` when the content is no index, or is damaged.
     pub(crate) fn decode(mut bytes: Vec<u8>) -> io::Result<Self> {
         let end = bytes.len().checked_sub(blake3::OUT_LEN).ok_or(io::ErrorKind::InvalidData)?;
         if blake3::hash(&bytes[..end]).as_bytes() != &bytes[end..] {
@@ -150,18 +150,18 @@ impl Index {
         Some(Self { coverage, packs, entries: bytes })
     }
 
-    /// The same without some folders.
+    /// A copy of the index without the entries for which `left_out` returns true.
     pub(crate) fn without(self, left_out: impl Fn(&IndexEntry) -> bool) -> Self {
         let entries = self.iter().filter(|entry| !left_out(entry)).collect::<Vec<_>>();
         Self::of(self.coverage, self.packs, &entries)
     }
 
-    /// All entries, by their paths.
+    /// All entries, sorted by path digest.
     pub(crate) fn iter(&self) -> impl Iterator<Item = IndexEntry> {
         (0..self.len()).map(|number| self.entry(number))
     }
 
-    /// How many folders there are.
+    /// The number of folders.
     pub(crate) fn len(&self) -> usize {
         self.entries.len() / LENGTH
     }

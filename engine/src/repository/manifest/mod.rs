@@ -1,8 +1,8 @@
-//! The manifest of a snapshot: what each folder of it holds, and the hash of each file, where nobody
-//! but the owner of the backups can write it. `docs/manifest.md` has the format.
+//! The manifest of a snapshot: the entries of each folder and the hash of each file. Only the owner of the
+//! backups can write it. `docs/manifest.md` describes the format.
 //!
-//! `.backup_manager/manifests/SNAPSHOT/` has an index and some packs of records. A folder in which nothing
-//! changed has its records in a pack of the base, which is a hard link.
+//! `.backup_manager/manifests/SNAPSHOT/` has an index and some packs of records. The records of an unchanged
+//! folder stay in a pack of the base, which the new manifest hard-links.
 
 pub(crate) mod changes;
 mod finish;
@@ -27,10 +27,11 @@ use crate::snapshot::name::{SnapshotName, State};
 /// The index of a manifest.
 const INDEX: &CStr = c"index";
 
-/// Opens or makes the folder of all manifests. It belongs to whom `.backup_manager` belongs to, whoever runs.
+/// Opens or creates the folder of all manifests. Gives it the owner of `.backup_manager`, independent of the
+/// user that runs the program.
 ///
 /// # Errors
-/// The system's.
+/// Any I/O error.
 pub(crate) fn folder(repository: &Repository) -> io::Result<Dir> {
     let own = repository.own.as_ref().ok_or(io::ErrorKind::NotFound)?;
     let name = Store::Manifests.folder();
@@ -45,20 +46,20 @@ pub(crate) fn folder(repository: &Repository) -> io::Result<Dir> {
     }
 }
 
-/// Removes the manifest of the snapshot `name`, if there is one. What stays is swept by a later run.
+/// Removes the manifest of the snapshot `name`, if there is one. A later run removes what this call could not.
 pub(crate) fn forget(repository: &Repository, name: &str) {
     if let (Some(all), Ok(name)) = (repository.store(Store::Manifests), c_name(name)) {
         let _ = remove(&all, &name);
     }
 }
 
-/// The name of the manifest of a complete snapshot while it is written anew.
+/// The temporary name of the manifest of a complete snapshot while it is rewritten.
 fn unfinished(snapshot: &SnapshotName) -> io::Result<String> {
     let name = folder_name(&snapshot.with_state(State::Incomplete))?;
     name.into_string().map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
-/// Gives the manifest `from` the name `to`, in the place of the one that has it.
+/// Renames the manifest `from` to `to`, and replaces an existing one.
 fn replace(all: &Dir, from: &CStr, to: &CStr) -> io::Result<()> {
     remove(all, to)?;
     all.rename_new(from, to)?;

@@ -1,4 +1,5 @@
-//! Writes the manifest of a complete snapshot: of one that has none, and anew with hashes that its files cannot bear.
+//! Writes the manifest of a complete snapshot: creates a missing one, or rewrites one to add hashes that the
+//! files cannot store as attributes.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -23,10 +24,10 @@ use crate::snapshot::name::SnapshotName;
 use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::workers;
 
-/// Hashes of files that cannot bear them, by inode number.
+/// Hashes of files that cannot store them as attributes, by inode number.
 pub(crate) type Hashes = HashMap<u64, RecordedHash>;
 
-/// A snapshot, and its manifest if it has one.
+/// A snapshot with its manifest.
 struct Recorded {
     top: Dir,
     manifest: Reader,
@@ -41,12 +42,13 @@ impl Recorded {
     }
 }
 
-/// Writes the manifest of the complete snapshot `name`, unless it has one that lacks none of `hashes`. Hashes that are recorded
-/// stay, others are those that the files bear, or `hashes`. The folders that the snapshot `before` holds as well share its records.
-/// Whether one was written. The caller holds the lock of the job, and keeps `name` from being removed.
+/// Writes the manifest of the complete snapshot `name`, unless a present manifest already has all of `hashes`.
+/// Recorded hashes stay. Other hashes come from the attributes of the files, or from `hashes`. Folders that
+/// equal those in the snapshot `before` share its records. Returns whether a manifest was written. The caller
+/// must hold the lock of the job and prevent the removal of `name`.
 ///
 /// # Errors
-/// The system's: then the manifest is as it was.
+/// Any I/O error. The previous manifest then stays unchanged.
 pub(crate) fn write(
     repository: &Repository,
     name: &SnapshotName,
@@ -109,19 +111,19 @@ pub(crate) fn write(
     }
 }
 
-/// Records one folder after the other.
+/// Records each visited folder.
 struct Visit<'a> {
     writer: &'a Writer,
     base: Option<&'a Recorded>,
     hashes: &'a Hashes,
-    /// Whether listings tell inodes.
+    /// Whether directory listings contain inode numbers.
     known: bool,
-    /// Whether a folder has other records than the base.
+    /// Whether the records of a folder differ from those of the base.
     altered: AtomicBool,
     failed: Mutex<Option<io::Error>>,
 }
 
-/// The entries of a folder, sorted: digests of names, and inode numbers; 0 of folders.
+/// The entries of a folder, sorted: name digests and inode numbers; the number is 0 for folders.
 type Names = Vec<(NameDigest, u64)>;
 
 fn names(dir: &Dir, mut each: impl FnMut(&CStr, bool)) -> io::Result<Names> {
@@ -146,7 +148,8 @@ fn names(dir: &Dir, mut each: impl FnMut(&CStr, bool)) -> io::Result<Names> {
 }
 
 impl Visit<'_> {
-    /// Whether the folder `place` of the base has the same entries, and its records have all that is known of them.
+    /// Whether the folder `place` has the same entries as in the base, and its records there have every known
+    /// hash.
     fn is_as_in_base(&self, place: &Arc<TreePath>, here: &Names, base: &Dir) -> bool {
         let is_same = self.known && names(base, |_, _| {}).is_ok_and(|base| base == *here);
         let lacks_none = |base: &Recorded| {
@@ -180,7 +183,8 @@ impl Visitor for Visit<'_> {
             changes.alter();
             self.altered.store(true, Ordering::Relaxed);
         }
-        // The top of the snapshot is its owner's to open to others or to close.
+        // The owner may change the mode of the snapshot's top folder at any time, so its metadata is not
+        // recorded.
         let own = if place.depth() > 0 { Some(dir.meta()?) } else { None };
         self.writer.folder(&Finished {
             place,

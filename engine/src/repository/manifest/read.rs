@@ -16,7 +16,7 @@ use crate::repository::manifest::record::{
     LENGTH, ManifestRecord, MetaDigest, NameDigest, RecordedFields, first,
 };
 
-/// Bytes that one read asks for.
+/// Bytes per read call.
 const CHUNK: usize = 16 * 1024 * LENGTH;
 
 /// The manifest of one snapshot.
@@ -27,11 +27,11 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Opens the manifest of the snapshot `name` in `all`, the folder of all manifests; `None` when it
-    /// has none.
+    /// Opens the manifest of the snapshot `name` in `all`, the folder of all manifests. `None` when there is
+    /// none.
     ///
     /// # Errors
-    /// `InvalidData` when it is not whole; the system's.
+    /// `InvalidData` when the manifest is damaged; any I/O error.
     pub(crate) fn open(all: Option<&Dir>, name: &CStr) -> io::Result<Option<Self>> {
         let Some(all) = all else { return Ok(None) };
         let opened = all.child(name).and_then(|dir| Ok((dir.open_file(INDEX)?, dir)));
@@ -46,17 +46,17 @@ impl Reader {
         Ok(Some(Self { dir, index, packs }))
     }
 
-    /// The same manifest, opened once more.
+    /// Opens the same manifest again.
     ///
     /// # Errors
-    /// The system's.
+    /// Any I/O error.
     pub(crate) fn reopened(&self) -> io::Result<Self> {
         let packs = self.index.packs.iter().map(|_| OnceLock::new()).collect();
         Ok(Self { dir: self.dir.try_clone()?, index: self.index.clone(), packs })
     }
 
-    /// Reads all records, and forgets the folders of which they are not whole: nothing shall be linked to
-    /// them. Whether there were any.
+    /// Reads all records, and drops the folders whose records are damaged from the index, so that no new
+    /// manifest uses them. Returns whether there were any.
     pub(crate) fn prove(mut self) -> (Self, bool) {
         let mut entries: Vec<IndexEntry> = self.index.iter().collect();
         entries.sort_unstable_by_key(|entry| (entry.pack, entry.offset));
@@ -68,15 +68,15 @@ impl Reader {
         (self, !broken.is_empty())
     }
 
-    /// What the digests of metadata cover.
+    /// Which metadata the digests cover.
     pub(crate) fn coverage(&self) -> RecordedFields {
         self.index.coverage
     }
 
-    /// What is recorded of the folder at `place`; `None` when nothing is.
+    /// Reads the records of the folder at `place`. `None` when the manifest does not have the folder.
     ///
     /// # Errors
-    /// `InvalidData` when it is not whole; the system's.
+    /// `InvalidData` when the records are damaged; any I/O error.
     pub(crate) fn folder(&self, place: &Arc<TreePath>) -> io::Result<Option<Recorded>> {
         self.folder_at(&place.inside())
     }
@@ -89,7 +89,7 @@ impl Reader {
         self.index.find(&digest_of(inside)).map(|entry| self.recorded(&entry, None)).transpose()
     }
 
-    /// The records of a folder, or those `only` of some names.
+    /// Reads the records of a folder. With `only`, returns just the records of the names that it accepts.
     pub(crate) fn recorded(&self, entry: &IndexEntry, only: Only<'_>) -> io::Result<Recorded> {
         let number = usize::from(entry.pack);
         let pack = self.packs.get(number).ok_or(io::ErrorKind::InvalidData)?;
@@ -105,10 +105,11 @@ impl Reader {
     }
 }
 
-/// Which names are wanted; `None` for all.
+/// A filter of names; `None` accepts all.
 type Only<'a> = Option<&'a dyn Fn(&NameDigest) -> bool>;
 
-/// Reads the records of a folder from its pack, or those `only` of some names, and proves them all.
+/// Reads the records of a folder from its pack and verifies their hash. With `only`, returns just the records
+/// of the names that it accepts.
 pub(crate) fn records(
     pack: &File,
     entry: &IndexEntry,
@@ -137,14 +138,14 @@ pub(crate) fn records(
     Ok(found)
 }
 
-/// What is recorded of one folder.
+/// The records of one folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Recorded {
-    /// Of the folder itself; all zero where nothing is.
+    /// The digest of the folder's own metadata; all zero where it is not recorded.
     pub(crate) own: MetaDigest,
-    /// How many entries it has.
+    /// The number of entries in the folder.
     pub(crate) count: usize,
-    /// Its entries, or a part of them, sorted by their names.
+    /// The records of all or some of its entries, sorted by name digest.
     pub(crate) records: Vec<ManifestRecord>,
 }
 

@@ -1,4 +1,4 @@
-//! Looks up the content of single files, and holds what is recorded of the folders that were asked for last.
+//! Looks up the recorded hashes of single files. Caches the records of the most recently used folders.
 
 use std::collections::VecDeque;
 use std::ffi::CStr;
@@ -9,12 +9,12 @@ use crate::repository::manifest::read::{Reader, Recorded};
 use crate::repository::manifest::record::{RecordedHash, name_digest};
 use crate::threads::lock::lock;
 
-/// So many records are held at most, but for those of the last folders.
+/// The maximum number of cached records, except for those of the last `FOLDERS` folders.
 const RECORDS: usize = 256 * 1024;
-/// So many folders are held however many records they have.
+/// The number of folders that stay cached independent of the number of their records.
 const FOLDERS: usize = 2;
 
-/// A manifest with the folders that were asked for last.
+/// A manifest with a cache of recently used folders.
 pub(crate) struct Recent {
     reader: Reader,
     folders: Mutex<VecDeque<(Vec<u8>, Arc<Recorded>)>>,
@@ -25,17 +25,17 @@ impl Recent {
         Self { reader, folders: Mutex::default() }
     }
 
-    /// The hash that is recorded of the file `name` in the folder of the path `inside`; `None` where there is none.
+    /// The recorded hash of the file `name` in the folder at the path `inside`. `None` when none is recorded.
     ///
     /// # Errors
-    /// `InvalidData` when the records of the folder are not whole; the system's.
+    /// `InvalidData` when the records of the folder are damaged; any I/O error.
     pub(crate) fn content(&self, inside: Vec<u8>, name: &CStr) -> io::Result<Option<RecordedHash>> {
         let Some(folder) = self.folder(inside)? else { return Ok(None) };
         let record = folder.get(&name_digest(name));
         Ok(record.map(|record| record.content).filter(|content| content.is_known()))
     }
 
-    /// Whether entries are recorded of the folder of the path `inside` that are not among `names`.
+    /// Whether the folder at the path `inside` has recorded entries that are not among `names`.
     ///
     /// # Errors
     /// As [`Recent::content`].

@@ -1,4 +1,4 @@
-//! One entry of a folder as a manifest holds it, and the digests that it is made of. Pure.
+//! The record of one entry of a folder in a manifest, and the digests in it. Pure.
 
 use std::ffi::CStr;
 
@@ -6,21 +6,21 @@ use crate::entry::digest::Method;
 use crate::entry::{Kind, Meta, Time};
 use crate::fs::capabilities::Abilities;
 
-/// Bytes of a record.
+/// Bytes per record.
 pub(crate) const LENGTH: usize = 38;
 const NAME: usize = 8;
 const META: usize = 6;
 const CONTENT: usize = 24;
-/// Set in the last byte of a digest of content that was taken by [`Method::Runs`], else not.
+/// This bit in the last byte of a content digest is set for [`Method::Runs`], and clear otherwise.
 const RUNS: u8 = 1;
 
 /// The first bytes of the BLAKE3 of a name.
 pub(crate) type NameDigest = [u8; NAME];
-/// The first bytes of the BLAKE3 of what `stat(2)` tells; all zero where nothing is recorded.
+/// The first bytes of the BLAKE3 of the metadata from `stat(2)`; all zero where nothing is recorded.
 pub(crate) type MetaDigest = [u8; META];
 
-/// The first bytes of the BLAKE3 of a file's content; all zero where it is not known, and for anything
-/// that is no file.
+/// The first bytes of the BLAKE3 of a file's content; all zero where it is unknown, and for entries that are
+/// not files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct RecordedHash(pub(crate) [u8; CONTENT]);
 
@@ -30,7 +30,7 @@ impl RecordedHash {
         self != Self::default()
     }
 
-    /// What is recorded of content with this hash, which was taken by `method`.
+    /// Truncates `hash`, which was computed by `method`, to the recorded form.
     pub(crate) fn new(method: Method, hash: &blake3::Hash) -> Self {
         let mut bytes: [u8; CONTENT] = first(hash);
         bytes[CONTENT - 1] =
@@ -38,7 +38,7 @@ impl RecordedHash {
         Self(bytes)
     }
 
-    /// How the hash was taken.
+    /// The method that computed the hash.
     pub(crate) fn method(self) -> Method {
         if self.0[CONTENT - 1] & RUNS == 0 { Method::Plain } else { Method::Runs }
     }
@@ -48,7 +48,7 @@ impl RecordedHash {
         &self.0[..CONTENT - 1]
     }
 
-    /// Whether content with this hash, taken by the same method, is what was recorded.
+    /// Whether `hash`, computed by the same method, equals the recorded one.
     pub(crate) fn is(self, hash: &blake3::Hash) -> bool {
         self == Self::new(self.method(), hash)
     }
@@ -63,7 +63,8 @@ pub(crate) struct ManifestRecord {
 }
 
 impl ManifestRecord {
-    /// A short number for what is recorded of an inode: the same for all its names.
+    /// A 64-bit fingerprint of the recorded metadata and content of an inode. It is the same for all names of
+    /// the inode.
     pub(crate) fn fingerprint(&self) -> u64 {
         let mut bytes = [0; 8];
         bytes[..META].copy_from_slice(&self.meta);
@@ -89,13 +90,12 @@ impl ManifestRecord {
     }
 }
 
-/// What the digests of metadata cover: what the destination itself holds, and not what its mount
-/// options say.
+/// Which metadata the digests cover: what the destination stores itself, independent of mount options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RecordedFields {
     pub(crate) owner: bool,
     pub(crate) mode: bool,
-    /// Times are rounded down to a multiple of it, nanoseconds.
+    /// Times are rounded down to a multiple of this, nanoseconds.
     pub(crate) granularity_ns: u32,
 }
 
@@ -110,11 +110,11 @@ impl From<&Abilities> for RecordedFields {
 }
 
 impl RecordedFields {
-    /// Everything.
+    /// All metadata.
     pub(crate) const ALL: Self = Self { owner: true, mode: true, granularity_ns: 1 };
 
-    /// The digest of what stands on the disk: `meta`, and the target of a symlink. Of a folder `in_parent`
-    /// only the kind counts: the rest is recorded with the folder itself.
+    /// The digest of `meta`, as stored on the disk, and of the target of a symlink. With `in_parent`, the
+    /// digest of a folder covers only its kind, because the other metadata is recorded with the folder itself.
     pub(crate) fn digest(self, meta: &Meta, target: Option<&[u8]>, in_parent: bool) -> MetaDigest {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&[kind(meta.kind)]);
@@ -149,12 +149,12 @@ impl RecordedFields {
     }
 }
 
-/// The digest that a folder has among the records of its parent.
+/// The digest of a folder in the records of its parent.
 pub(crate) fn folder_digest() -> MetaDigest {
     first(&blake3::hash(&[kind(Kind::Folder)]))
 }
 
-/// The numbers of the format; they are never given to another kind.
+/// The kind numbers of the format. A number is never reused for another kind.
 fn kind(kind: Kind) -> u8 {
     match kind {
         Kind::File => 1,
@@ -167,7 +167,7 @@ fn kind(kind: Kind) -> u8 {
     }
 }
 
-/// The digest of the name of an entry.
+/// The digest of an entry's name.
 pub(crate) fn name_digest(name: &CStr) -> NameDigest {
     first(&blake3::hash(name.to_bytes()))
 }
@@ -234,7 +234,7 @@ mod tests {
         let mut other = meta(Kind::File);
         let before = coarse.digest(&other, None, false);
         (other.uid, other.gid, other.mode) = (8, 8, 0o777);
-        // -5 s and a little, rounded down to an even second.
+        // A little after -5 s, rounded down to an even second.
         other.mtime = Time { secs: -6, nanos: 0 };
         assert_eq!(coarse.digest(&other, None, false), before);
         other.mtime.secs = -4;

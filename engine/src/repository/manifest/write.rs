@@ -1,4 +1,4 @@
-//! Writes the manifest of a snapshot while that is built.
+//! Writes the manifest of a snapshot while the snapshot is built.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -22,22 +22,22 @@ use crate::repository::manifest::record::{
 use crate::repository::manifest::remove;
 use crate::threads::lock::lock;
 
-/// The number of the pack that is being written, until all packs get theirs.
+/// Stands for the new pack until all packs get their final numbers.
 pub(super) const NEW: u16 = u16::MAX;
-/// Records of one folder that are held at once.
+/// The maximum number of records of one folder in memory at once.
 const PART: usize = 64 * 1024;
 
-/// The manifest of the snapshot that is being built. What goes wrong with it ends no run.
+/// The manifest of the snapshot under construction. Its errors do not end the run.
 pub(crate) struct Writer {
-    /// With whom its files belong to.
+    /// The manifest's folder, and the metadata whose owner all its files get.
     pub(super) dir: Option<(Dir, Meta)>,
-    /// The name of the pack that is written.
+    /// The name of the new pack.
     pub(super) pack: String,
     pub(super) base: Option<Reader>,
     pub(super) coverage: RecordedFields,
-    /// Whether listings tell inodes.
+    /// Whether directory listings contain inode numbers.
     pub(super) known: bool,
-    /// Of files of which neither the base nor an attribute tells it, by inode number.
+    /// Hashes of files that have none in the base and none in an attribute, by inode number.
     hashes: Arc<HashMap<u64, RecordedHash>>,
     pub(super) state: Mutex<State>,
     pub(super) failed: Mutex<Option<io::Error>>,
@@ -50,23 +50,23 @@ pub(super) struct State {
     pub(super) entries: Vec<IndexEntry>,
 }
 
-/// A folder of the snapshot that is as it will be.
+/// A folder of the snapshot that will not change any more.
 pub(crate) struct Finished<'a> {
     pub(crate) place: &'a Arc<TreePath>,
     pub(crate) here: &'a Dir,
     pub(crate) base: Option<&'a Dir>,
     pub(crate) changes: &'a Changes,
-    /// Only some of its entries were looked at this time.
+    /// The run processed only some of the folder's entries this time.
     pub(crate) partial: bool,
-    /// How many entries were seen in the source.
+    /// The number of entries in the source folder.
     pub(crate) seen: usize,
-    /// What the folder itself is; `None` where that is of no matter.
+    /// The metadata of the folder itself; `None` where it is not recorded.
     pub(crate) own: Option<Meta>,
 }
 
 impl Writer {
-    /// Begins the manifest `name` in `all`, the folder of all manifests. `base` is that of the base.
-    /// What goes wrong is told at the end.
+    /// Begins the manifest `name` in `all`, the folder of all manifests. `base` is the manifest of the base.
+    /// `finish` returns an error of this step.
     pub(crate) fn create(
         all: io::Result<Dir>,
         name: &str,
@@ -98,7 +98,8 @@ impl Writer {
         }
     }
 
-    /// Calls the pack `pack`, and records these `hashes`, by inode number, where no other is known.
+    /// Sets the name of the pack, and the `hashes`, by inode number, to record for files without another known
+    /// hash.
     pub(crate) fn recording(
         mut self,
         pack: String,
@@ -138,7 +139,7 @@ impl Writer {
         self.result(self.build(folder, path, own, base));
     }
 
-    /// Sets what a folder that was recorded is itself, when it got its mode late.
+    /// Updates the recorded metadata of a folder that got its final mode after it was recorded.
     pub(crate) fn set_own(&self, place: &Arc<TreePath>, meta: &Meta) {
         let path = path_digest(place);
         let mut state = lock(&self.state);
@@ -149,12 +150,12 @@ impl Writer {
         }
     }
 
-    /// Whether the base's digests of metadata are made as ours are.
+    /// Whether the base's metadata digests cover the same fields.
     fn is_comparable(&self) -> bool {
         self.base.as_ref().is_some_and(|base| base.coverage() == self.coverage)
     }
 
-    /// Lists the folder and records what is there.
+    /// Lists the folder and records its entries.
     fn build(
         &self,
         folder: &Finished<'_>,
@@ -162,14 +163,15 @@ impl Writer {
         own: MetaDigest,
         base: Option<IndexEntry>,
     ) -> io::Result<()> {
-        // Of a very large folder a part of all names at a time is held, by the first two bytes of their digests.
+        // Processes a very large folder in parts, by the first two bytes of the name digests, to bound the
+        // memory.
         let names = folder.seen.max(base.map_or(0, |base| base.count as usize));
         let parts = (names / PART + 1).min(1 << 16) as u32;
         let part_of = |name: &NameDigest| {
             u32::from(u16::from_be_bytes([name[0], name[1]])) * parts / (1 << 16)
         };
         let mut written = Written::default();
-        // A large folder is written while others wait.
+        // Holds the lock for the whole folder, because its records must be contiguous in the pack.
         let mut state = (parts > 1).then(|| lock(&self.state));
         for part in 0..parts {
             let held = |name: &NameDigest| part_of(name) == part;
@@ -192,7 +194,7 @@ impl Writer {
         Ok(file)
     }
 
-    /// Adds records to the pack.
+    /// Appends records to the new pack.
     pub(super) fn append(
         &self,
         state: &mut State,
@@ -215,7 +217,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The records of the entries of a folder whose names are `held`.
+    /// The records of those entries of a folder whose names `held` accepts.
     fn part(
         &self,
         folder: &Finished<'_>,
@@ -236,7 +238,8 @@ impl Writer {
                 return ControlFlow::Continue(());
             }
             let of_base = known.get(&name);
-            // What is linked from the base is what the base's manifest says, whatever it has become.
+            // A hard link to the base keeps the hash in the base's manifest, even if the content has changed
+            // since.
             let linked = of_base.filter(|_| {
                 !entry.folder && inodes.get(&name).is_some_and(|ino| *ino == entry.ino)
             });
@@ -267,7 +270,7 @@ impl Writer {
         result.map(|()| records)
     }
 
-    /// Records an entry by looking at it.
+    /// Creates the record of an entry from its present metadata.
     fn record(
         &self,
         here: &Dir,
@@ -294,7 +297,7 @@ impl Writer {
         Ok(ManifestRecord { name: digest, meta: of_meta, content })
     }
 
-    /// The base's records of a folder; none where they are not whole.
+    /// The base's records of a folder. Empty when they are damaged.
     fn base_records(
         &self,
         base: Option<&IndexEntry>,
@@ -305,7 +308,7 @@ impl Writer {
         found.records.into_iter().map(|record| (record.name, record)).collect()
     }
 
-    /// The inodes that the base has in a folder.
+    /// The inode numbers of the entries in the base's folder.
     fn base_inodes(
         &self,
         folder: &Finished<'_>,
@@ -324,7 +327,7 @@ impl Writer {
         Ok(inodes)
     }
 
-    /// What this run recorded of a folder before it came to it again.
+    /// The records that this run made at an earlier visit of the same folder.
     fn earlier(
         &self,
         path: &PathDigest,
@@ -363,7 +366,7 @@ impl Writer {
     }
 }
 
-/// Records of one folder that were written.
+/// The records of one folder that have been written so far.
 #[derive(Default)]
 pub(super) struct Written {
     pub(super) hasher: blake3::Hasher,
@@ -383,7 +386,7 @@ impl Written {
     }
 }
 
-/// The hash that a file bears.
+/// The hash in the attribute of a file.
 fn by_attribute(here: &Dir, name: &CStr) -> RecordedHash {
     let found = here.open_file(name).and_then(|file| xattrs::hash_and_method(&file));
     found.ok().flatten().map(|(method, hash)| RecordedHash::new(method, &hash)).unwrap_or_default()
