@@ -1,5 +1,5 @@
-//! What it means that a snapshot does not hold an entry: whether its source did not have it either, or
-//! whether the run never took it. By the report of that run.
+//! Decides why a snapshot does not contain an entry: its source did not have the entry either, or the run never
+//! backed it up. Uses the report of that run.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -21,44 +21,45 @@ use crate::snapshot::name::{SnapshotName, State};
 use crate::source::files_from::Selection;
 use crate::threads::lock::lock;
 
-/// How many folders' rules are remembered.
+/// The maximum number of folders with cached rules.
 const SCOPES: usize = 4096;
 
-/// Why what a snapshot does not hold cannot be taken for something that its source did not have.
+/// Why an entry that a snapshot lacks may still have existed in the source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Doubt {
-    /// It is not complete.
+    /// The snapshot is not complete.
     #[error("it was interrupted, and a part of it may be missing")]
     Interrupted,
-    /// A check found damage in it.
+    /// A check found damage in the snapshot.
     #[error("a check found damage in it")]
     Damaged,
     /// There is no report that this user can read.
     #[error("there is no report of it that can be read, which would tell what its run did not see")]
     NoReport,
-    /// The report was stored under the name of this snapshot and is that of another one.
+    /// The report has the file name of this snapshot and describes another one.
     #[error("its report is that of {0}")]
     ReportOfAnother(String),
-    /// The report does not list all that was not read.
+    /// The report does not list everything that the run could not read.
     #[error("its report does not list all that its run could not read")]
     ReportNotWhole,
-    /// There is a manifest, and it cannot be read.
+    /// The manifest exists and cannot be read.
     #[error(
         "its manifest cannot be read, which would tell whether entries were removed from it later"
     )]
     NoManifest,
-    /// The report does not tell what was left out.
+    /// The report does not record what the run left out.
     #[error("its report does not tell what its run left out")]
     NothingRecorded,
 }
 
-/// What of a snapshot's sources its run did not take.
+/// What a run did not back up from its sources.
 #[derive(Debug, Default)]
 pub struct Absence {
     roots: Roots,
-    /// Paths inside the snapshot that the run could not read, store or enter, and why.
+    /// Paths inside the snapshot that the run could not read, store or enter, with the reason.
     unseen: HashMap<Vec<u8>, &'static str>,
-    /// What left out entries by rule.
+    /// The rules that left out entries; `None` with `--delete-excluded`, or when the report does not record
+    /// them.
     rules: Option<RecordedRules>,
 }
 
@@ -71,7 +72,7 @@ struct RecordedRules {
     prune_empty: bool,
     /// The rule files and tags of folders, by the folders' paths on the source.
     texts: HashMap<Vec<u8>, Texts>,
-    /// The rules as they stand in folders, by their paths inside the snapshot.
+    /// The cached rules in effect in folders, by their paths inside the snapshot.
     scopes: Mutex<HashMap<Vec<u8>, Arc<Scope>>>,
 }
 
@@ -79,7 +80,7 @@ const UNREAD: &str = "the run could not read or store it";
 const NOT_ENTERED: &str = "the run did not go into it: another file system, or a backups folder";
 const BY_RULE: &str = "the rules of the run left it out (--delete-excluded removes such entries)";
 
-/// The part of a report that lists what went wrong.
+/// The list of problems in a report.
 #[derive(Deserialize)]
 struct ReportedProblems {
     problems: Vec<ReportedProblem>,
@@ -92,8 +93,8 @@ struct ReportedProblem {
 }
 
 impl Repository {
-    /// What the report of `snapshot` says of entries that the snapshot does not hold, and what speaks
-    /// against relying on it. With `excluded` the rules of that run do not count.
+    /// What the run of `snapshot` did not back up according to its report, and the reasons not to rely on that.
+    /// With `excluded`, ignores the rules of that run.
     #[must_use]
     pub fn absence(&self, snapshot: &SnapshotName, excluded: bool) -> (Absence, Vec<Doubt>) {
         let mut doubts = Vec::new();
@@ -121,7 +122,7 @@ impl Repository {
     }
 }
 
-/// A report with all problems that it lists.
+/// Reads a report together with its list of problems.
 fn reported(
     repository: &Repository,
     snapshot: &SnapshotName,
@@ -140,7 +141,7 @@ impl Absence {
         let roots = Roots::of_report(report);
         let mut unseen = HashMap::new();
         let mut is_whole = told.problems.len() as u64 >= report.counts.problems;
-        // What the snapshot holds of these is all that there was.
+        // For these values the snapshot has everything that the source had.
         let is_there = |problem: &ReportedProblem| {
             matches!(problem.instead.as_str(), "last_read" | "partly" | "all_of_it")
         };
@@ -170,8 +171,8 @@ impl Absence {
         Self { roots, unseen, rules: rules.filter(|_| !excluded) }
     }
 
-    /// Why the run may not have taken what lies at `inside`, a path inside the snapshot: itself or a folder
-    /// that it lies in was not seen.
+    /// Why the run may not have backed up the entry at `inside`, a path inside the snapshot: the run did not
+    /// read the entry or a folder above it.
     pub(crate) fn unseen(&self, inside: &[u8]) -> Option<&'static str> {
         if self.unseen.is_empty() {
             return None;
@@ -185,8 +186,8 @@ impl Absence {
         }
     }
 
-    /// Why the run may not have taken `entry`, which lies at `inside`; `None` when it would have been in the
-    /// snapshot if it had been there.
+    /// Why the run may not have backed up `entry` at `inside`. `None` when the snapshot would contain the entry
+    /// if the source had had it.
     pub(crate) fn spares(&self, inside: &[u8], entry: Listed<'_>) -> Option<&'static str> {
         let by_rule = || {
             let rules = self.rules.as_ref()?;
@@ -197,7 +198,7 @@ impl Absence {
 }
 
 impl RecordedRules {
-    /// `None` when they cannot be read back: then nobody knows what they left out.
+    /// `None` when the rules cannot be parsed. Then it is unknown what they left out.
     fn of(coverage: &Coverage) -> Option<Self> {
         let mut texts: HashMap<Vec<u8>, Texts> = HashMap::new();
         for file in &coverage.rule_files {
@@ -217,7 +218,7 @@ impl RecordedRules {
     fn leave_out(&self, roots: &Roots, inside: &[u8], entry: Listed<'_>) -> bool {
         let is_folder = entry.meta.kind == Kind::Folder;
         let depth = || inside.iter().filter(|byte| **byte == b'/').count();
-        // A folder that was empty then may hold something now.
+        // A folder that was empty then may have content now.
         (is_folder && self.prune_empty)
             || self.keep.leaves_out(entry, depth)
             || self.selection.as_ref().is_some_and(|selection| !selection.takes(inside))
@@ -228,7 +229,7 @@ impl RecordedRules {
             })
     }
 
-    /// The rules as they stood in the folder `inside`.
+    /// The rules in effect in the folder `inside`.
     fn scope(&self, roots: &Roots, inside: &[u8]) -> Arc<Scope> {
         let mut scopes = lock(&self.scopes);
         let mut missing = Vec::new();
@@ -249,14 +250,14 @@ impl RecordedRules {
             let source = roots.source(path);
             let outer = match (&scope, path) {
                 (None, _) if top.is_none() => {
-                    // No folder of the source: it has no rule files.
+                    // This folder is not one of the source, so it has no rule files.
                     let own = self.filters.scope();
                     scopes.insert(path.to_vec(), Arc::clone(&own));
                     scope = Some(own);
                     continue;
                 }
                 (None, _) => self.above(&source),
-                // The topmost folder of the source that is kept.
+                // The topmost folder of the source inside the snapshot.
                 (Some(_), path) if top.is_none() && !path.contains(&b'/') => self.above(&source),
                 (Some(outer), _) => Arc::clone(outer),
             };
@@ -270,7 +271,7 @@ impl RecordedRules {
         scope.unwrap_or_else(|| self.filters.scope())
     }
 
-    /// The rules as they stood above `path`, the topmost folder of the source that is kept.
+    /// The rules in effect above `path`, which is the topmost folder of the source inside the snapshot.
     fn above(&self, path: &[u8]) -> Arc<Scope> {
         let mut scope = self.filters.scope();
         let scans = self.filters.scans_above(path);
@@ -302,7 +303,7 @@ impl RecordedRules {
     }
 }
 
-/// The folder that a path lies in; of a single name the empty path.
+/// The parent folder of a path. For a single name, the empty path.
 fn parent(path: &[u8]) -> Option<&[u8]> {
     if path.is_empty() {
         return None;

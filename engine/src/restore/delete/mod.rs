@@ -1,4 +1,4 @@
-//! Removes what a restore with `--delete` finds in the target and the snapshot shows to have been absent.
+//! Removes entries of the target that the source provably did not have when the snapshot was made (`--delete`).
 
 pub mod absence;
 pub(crate) mod remove;

@@ -1,5 +1,6 @@
-//! Removes what the snapshot does not hold (`--delete`), as far as it is known that the source did not
-//! have it either, and nothing beyond the file system that the restore began on.
+//! Removes target entries that the snapshot does not contain (`--delete`), as far as the source provably did
+//! not have them either. Removes nothing on other file systems than the one on which the restored folder
+//! begins.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -17,13 +18,13 @@ use crate::restore::walk::folder::One;
 use crate::restore::walk::{Opened, RestoreWalk, Shared};
 use crate::snapshot::name::OWN;
 
-/// How deep folders are gone into in which something stays.
+/// The maximum depth to which the restore enters folders that contain a protected entry.
 const DEEPEST: usize = 100;
 
-/// So many names of a folder in which something stays are gone through.
+/// The maximum number of names that the restore reads from a folder that contains a protected entry.
 const MOST_NAMES: usize = 2_000;
 
-/// Why something stays that the snapshot does not hold.
+/// Why an entry stays that the snapshot does not contain.
 const OTHER_FILE_SYSTEM: &str = "another file system is mounted there";
 const UNKNOWN: &str = "nothing tells on which file system it lies";
 const IN_BACKUPS: &str = "it is a backups folder";
@@ -33,22 +34,21 @@ const UNRECORDED: &str = "the manifest, which tells what its run had stored, can
 const TOO_DEEP: &str = "it lies too deep below something that stays";
 const TOO_MANY: &str = "it holds too much beside something that stays";
 
-/// An entry of the target that the snapshot does not hold.
+/// An entry of the target that the snapshot does not contain.
 struct Surplus<'a, F> {
     folder: &'a F,
     name: &'a CStr,
     there: &'a StoredEntry,
-    /// Its path below the target's top.
+    /// The path below the target's top folder.
     to: &'a [u8],
-    /// Its path inside the snapshot.
+    /// The path inside the snapshot.
     inside: &'a [u8],
 }
 
 impl<T: Target> RestoreWalk<'_, T> {
-    /// Whether surplus entries of `folder` may be removed: only on the file system on which the part of
-    /// the target begins that the snapshot holds as a whole.
-    /// `names` are those that the snapshot holds in it: in and below a folder that lacks some that its run had stored,
-    /// nothing is removed.
+    /// Whether surplus entries of `folder` may be removed. They may only on the file system of the folder at
+    /// which the complete part of the target begins. `names` are the names that the snapshot has in the folder.
+    /// When some are missing that the run had stored, the restore removes nothing in or below the folder.
     pub(crate) fn may_remove_in(
         &self,
         folder: &Shared<T>,
@@ -79,7 +79,7 @@ impl<T: Target> RestoreWalk<'_, T> {
         Ok(false)
     }
 
-    /// Why the snapshot does not hold all of a folder that its run had stored, as far as its manifest tells.
+    /// Why the snapshot's folder is incomplete: its manifest records more entries than the folder has now.
     fn lacking(&self, folder: &Shared<T>, names: &[(u64, CString)]) -> Option<&'static str> {
         let (manifest, from) = (self.manifest.as_ref()?, folder.from.as_ref()?);
         match manifest.has_more_than(from.inside(), names.iter().map(|(_, name)| &**name)) {
@@ -88,18 +88,19 @@ impl<T: Target> RestoreWalk<'_, T> {
         }
     }
 
-    /// Removes `name` of `folder`, which the snapshot does not hold.
+    /// Removes `name` of `folder`, which the snapshot does not contain.
     pub(crate) fn remove(&self, folder: &Shared<T>, opened: &Opened<T>, name: &CStr) {
         let (Some(absence), Some(from)) = (&self.options.delete, &folder.from) else { return };
         let (to, inside) = (folder.to.inside_of(name), from.inside_of(name));
         self.remove_in(absence, &opened.to, name, (&to, &inside), 0);
     }
 
-    /// Makes way for an entry where a folder is in its place. Whether the folder is gone.
+    /// Removes a folder that occupies the name of an entry. Returns whether the folder is gone.
     pub(crate) fn make_way(&self, one: &One<T::Folder>, opened: &Opened<T>) -> io::Result<bool> {
         let Some(absence) = &self.options.delete else { return Ok(false) };
         let (name, from) = (&one.entry.name, one.from.inside());
-        // On the way to what is restored nothing was compared; below, a mount point bars all that follows.
+        // In a parent folder of the restored paths, no file systems are compared. In a restored folder,
+        // `file_system` is set only on the file system on which removal is allowed.
         let bounded = one.folder.from.is_none() || one.folder.file_system.get().is_some();
         if !bounded || absence.unseen(&from).is_some() {
             return Ok(false);
@@ -129,7 +130,7 @@ impl<T: Target> RestoreWalk<'_, T> {
             }
         };
         match removed {
-            // A file can be a mount point, too (unlink(2)).
+            // A file can be a mount point too (unlink(2)).
             Err(error) if Errno::from_io_error(&error) == Some(Errno::BUSY) => {
                 self.protect(to, false, OTHER_FILE_SYSTEM);
             }
@@ -176,7 +177,7 @@ impl<T: Target> RestoreWalk<'_, T> {
         self.remove_partly(absence, surplus, depth)
     }
 
-    /// Removes from a folder what does not have to stay.
+    /// Removes the unprotected entries of a folder.
     fn remove_partly(
         &self,
         absence: &Absence,
@@ -215,7 +216,7 @@ impl<T: Target> RestoreWalk<'_, T> {
         mode.map_or(Ok(()), |mode| self.target.set_mode(&inner, mode))
     }
 
-    /// Tells that something stays though the snapshot does not hold it.
+    /// Reports an entry that stays although the snapshot does not contain it.
     fn protect(&self, path: &[u8], folder: bool, why: &str) {
         self.tell(What::Protected, path, folder, 0, Some(why.to_owned()));
     }
@@ -225,7 +226,7 @@ fn is_in_backups(names: &[CString]) -> bool {
     names.iter().any(|name| name.to_bytes() == OWN.as_bytes())
 }
 
-/// `below` in the folder `above`; either may be empty.
+/// Joins the paths `above` and `below`; either may be empty.
 fn join(above: &[u8], below: &[u8]) -> Vec<u8> {
     match (above, below) {
         ([], path) | (path, []) => path.to_vec(),

@@ -1,4 +1,4 @@
-//! Files of one folder that are stored together: where each is waited for, many are waited for at once.
+//! Stores several files of one folder together, so that a remote target answers many requests in one wait.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::restore::targets::{Stored, Target, ToStore};
 use crate::restore::walk::folder::One;
 use crate::restore::walk::{Opened, RestoreWalk, Shared};
 
-/// One of them.
+/// One file of a batch.
 struct BatchedFile<'a, 'w, T: Target> {
     walk: &'a RestoreWalk<'w, T>,
     one: One<T::Folder>,
     source: Option<&'a Dir>,
     replace: bool,
-    /// Whether there is a hash that its content was proved by.
+    /// Whether the content was verified by a recorded hash.
     proved: Cell<bool>,
 }
 
@@ -44,7 +44,7 @@ impl<T: Target> ToStore for BatchedFile<'_, '_, T> {
 }
 
 impl<T: Target> RestoreWalk<'_, T> {
-    /// Whether an entry is a file that is worth storing together with others.
+    /// Whether the entry is a file that the target can store in a batch.
     pub(crate) fn goes_together(&self, one: &One<T::Folder>) -> bool {
         let meta = &one.wanted.meta;
         self.target.facts().together.is_some_and(|most| meta.size <= most)
@@ -53,7 +53,7 @@ impl<T: Target> RestoreWalk<'_, T> {
             && !self.several.has(meta)
     }
 
-    /// Restores such files.
+    /// Restores a batch of such files.
     pub(crate) fn together(
         &self,
         folder: &Shared<T>,
@@ -94,7 +94,7 @@ impl<T: Target> RestoreWalk<'_, T> {
         }
     }
 
-    /// An entry that would hold up others is done by itself.
+    /// Queues an entry that would delay the batch as a task of its own.
     pub(crate) fn apart(&self, folder: &Shared<T>, one: &One<T::Folder>) {
         folder.expect();
         let names = vec![one.entry.name.clone()];

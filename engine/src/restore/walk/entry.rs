@@ -1,4 +1,4 @@
-//! Restores the entries of a folder, one at a time, and tells what became of them.
+//! Restores the entries of a folder, one at a time, and reports the result of each.
 
 use std::fs::File;
 use std::io;
@@ -45,7 +45,7 @@ impl<T: Target> RestoreWalk<'_, T> {
         }
     }
 
-    /// Goes into a folder, which is made unless it is there.
+    /// Enters a folder. Creates it when it is missing.
     fn folder(&self, one: One<T::Folder>, opened: &Opened<T>, step: RestoreStep) {
         let (target, name, path) = (self.target, &one.entry.name, one.path());
         let new = !matches!(step, RestoreStep::Keep | RestoreStep::Dress);
@@ -80,7 +80,8 @@ impl<T: Target> RestoreWalk<'_, T> {
         self.queue.push(RestoreTask::List(child));
     }
 
-    /// Restores an entry that has no other name among what is restored. Whether it stands there now.
+    /// Restores an entry with a single name among the restored entries. Returns whether the target has the
+    /// entry now.
     pub(crate) fn single(
         &self,
         one: &One<T::Folder>,
@@ -112,7 +113,7 @@ impl<T: Target> RestoreWalk<'_, T> {
             RestoreStep::Dress if entry.meta.kind != Kind::File => (What::Metadata, store(true)),
             RestoreStep::Dress => {
                 match self.target.dress_file(&opened.to, entry, one.inode.get()) {
-                    // It has other names, which may be a snapshot's.
+                    // The file has other hard links, possibly in a snapshot.
                     Err(error) if Errno::from_io_error(&error) == Some(Errno::MLINK) => {
                         (What::Replaced, store(true))
                     }
@@ -130,7 +131,8 @@ impl<T: Target> RestoreWalk<'_, T> {
         self.done(one, what, done)
     }
 
-    /// Makes way for an entry where a folder is in its place, when the snapshot can give what comes there.
+    /// Removes a folder that occupies the name of an entry, after checking that the snapshot can provide the
+    /// entry.
     fn way_for(
         &self,
         one: &One<T::Folder>,
@@ -147,7 +149,7 @@ impl<T: Target> RestoreWalk<'_, T> {
         Ok(self.make_way(one, opened)?)
     }
 
-    /// Tells what became of an entry. Whether it stands there now.
+    /// Reports the result for an entry. Returns whether the target has the entry now.
     pub(crate) fn done(
         &self,
         one: &One<T::Folder>,
@@ -182,7 +184,7 @@ impl<T: Target> RestoreWalk<'_, T> {
         }
     }
 
-    /// Makes an entry with all that belongs to it.
+    /// Creates an entry with its content and metadata.
     fn store(
         &self,
         one: &One<T::Folder>,
@@ -203,28 +205,28 @@ impl<T: Target> RestoreWalk<'_, T> {
         Ok(stored)
     }
 
-    /// Counts a file that was stored.
+    /// Counts a stored file.
     pub(crate) fn count_stored(&self, one: &One<T::Folder>, proved: bool) {
         add(&self.context.progress.copied, 1);
         add(&self.tally.bytes, one.entry.meta.size);
         add(if proved { &self.tally.verified } else { &self.tally.unproved }, 1);
     }
 
-    /// The hash that the manifest records of a file. The one that the file bears can be written by the
-    /// owner of the file.
+    /// The hash of a file in the manifest. The owner of the file can change the hash in the file's own
+    /// attribute, but not this one.
     fn manifest_of(&self, from: &Arc<TreePath>) -> Option<Recorded> {
         let folder = from.parent().map_or_else(Vec::new, TreePath::inside);
-        // Records that are not whole prove nothing.
+        // Damaged records verify nothing.
         self.manifest.as_ref()?.content(folder, from.name()).ok().flatten()
     }
 
-    /// The hash that a file bears.
+    /// The hash in the attribute of a file.
     fn borne_by(&self, file: &File) -> Result<(Method, Option<Proof>), StoreError> {
         match xattrs::recorded(file).map_err(StoreError::Unreadable)? {
             Some((method, bytes)) if bytes.len() == blake3::OUT_LEN => {
                 Ok((method, Some(Proof::new(&bytes))))
             }
-            // What is recorded as the hash is none.
+            // The attribute does not contain a valid hash.
             Some(_) if !self.options.accept_damage => Err(StoreError::Damaged),
             Some((method, _)) => Ok((method, None)),
             None => {
@@ -234,7 +236,7 @@ impl<T: Target> RestoreWalk<'_, T> {
         }
     }
 
-    /// Opens a file of the snapshot to be stored by `store`.
+    /// Opens a file of the snapshot and passes its content to `store`.
     pub(crate) fn with_content(
         &self,
         one: &One<T::Folder>,
@@ -276,14 +278,14 @@ impl<T: Target> RestoreWalk<'_, T> {
         }
     }
 
-    /// Tells what an entry could not be given.
+    /// Reports the metadata that the target could not set.
     pub(crate) fn short(&self, path: &[u8], folder: bool, shortfall: &Shortfall) {
         if !shortfall.is_none() {
             self.tell(What::Partly, path, folder, 0, Some(without(shortfall)));
         }
     }
 
-    /// An entry could not be restored; a full or lost target ends all.
+    /// Reports an entry that could not be restored. A full or lost target ends the restore.
     pub(crate) fn trouble(&self, path: &[u8], folder: bool, error: &io::Error) {
         let ended = error.kind() == io::ErrorKind::Interrupted || is_lost(error);
         if ended && self.halted() {

@@ -1,4 +1,4 @@
-//! A folder that is being restored: the snapshot's and the target's, side by side.
+//! A folder during its restore: its handles in the snapshot and in the target.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -15,33 +15,34 @@ use crate::fs::dir::Dir;
 use crate::restore::targets::FileSystem;
 use crate::threads::lock::lock;
 
-/// One folder on its way from listed to finished.
+/// One folder, from its listing until it is finished.
 pub(crate) struct RestoreFolder<F> {
-    /// Where it stands in the snapshot; `None` on the way to what is restored.
+    /// The place in the snapshot; `None` for a parent folder of the restored paths.
     pub(crate) from: Option<Arc<TreePath>>,
-    /// Where it stands in the target.
+    /// The place in the target.
     pub(crate) to: Arc<TreePath>,
     pub(crate) parent: Option<Arc<RestoreFolder<F>>>,
-    /// What it is given when all in it is done; `None` for one that keeps what it has.
+    /// The metadata to set when everything in the folder is done; `None` when the folder keeps its own.
     pub(crate) entry: Option<Entry>,
-    /// Whether this restore made it.
+    /// Whether this restore created the folder.
     pub(crate) new: bool,
-    /// Whether what the snapshot does not hold may be removed from it.
+    /// Whether entries that the snapshot does not contain may be removed from the folder.
     pub(crate) whole: bool,
-    /// Which folder of the target it is, from when it was made or first entered.
+    /// The inode of the target's folder, set when it was created or first entered.
     id: OnceLock<Option<FileId>>,
-    /// Where what is surplus may be removed: the file system of the target's folder, as far as it is told.
+    /// The file system on which surplus entries may be removed: that of the target's folder, if known.
     pub(crate) file_system: OnceLock<Option<FileSystem>>,
-    /// Whether it, or a folder above it, lacks entries in the snapshot that its run had stored.
+    /// Whether the snapshot's folder, or one above it, lacks entries that the run had stored.
     pub(crate) is_lacking: AtomicBool,
-    /// What has to happen before it is finished: its listing, its entries, all that lies below it.
+    /// The number of steps that must happen before the folder is finished: its listing, its entries, everything
+    /// below it.
     pending: AtomicUsize,
     open: Mutex<Option<Arc<Open<F>>>>,
 }
 
-/// Its handles, and what is kept beside it.
+/// The handles of a folder, and its sidecar records.
 pub(crate) struct Open<F> {
-    /// `None` on the way to what is restored.
+    /// `None` for a parent folder of the restored paths.
     pub(crate) from: Option<Dir>,
     pub(crate) to: F,
     pub(crate) records: SidecarRecords,
@@ -58,13 +59,13 @@ impl<F> Open<F> {
         Self { from, to, records, counted: Counted::new(open) }
     }
 
-    /// How many are open now.
+    /// The number of folders that are open now.
     pub(crate) fn count(&self) -> usize {
         self.counted.load(Ordering::Relaxed)
     }
 }
 
-/// Counts while it lives.
+/// Increments a counter while it lives.
 struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
@@ -89,12 +90,12 @@ impl Drop for Counted {
 }
 
 impl<F> RestoreFolder<F> {
-    /// The target's top.
+    /// The target's top folder.
     pub(crate) fn top(from: Option<Arc<TreePath>>, whole: bool) -> Arc<Self> {
         Self::new(from, TreePath::top(None), None, None, false, whole)
     }
 
-    /// A folder in `parent`, which waits for it; one thing is pending in it.
+    /// Creates a folder below `parent`, which then waits for it. The folder starts with one pending step.
     pub(crate) fn below(
         parent: &Arc<Self>,
         from: Option<Arc<TreePath>>,
@@ -130,30 +131,30 @@ impl<F> RestoreFolder<F> {
         })
     }
 
-    /// Whether the target's folder `id`, which was just made or entered, is the same one as each time before:
-    /// others may exchange its name meanwhile.
+    /// Whether `id`, the inode of the target's folder just created or entered, is the same as before. Another
+    /// process can exchange the folder meanwhile.
     pub(crate) fn is(&self, id: Option<FileId>) -> bool {
         *self.id.get_or_init(|| id) == id
     }
 
-    /// One more thing has to happen before it is finished.
+    /// Adds one pending step.
     pub(crate) fn expect(&self) {
         self.pending.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One thing has happened; whether it was the last.
+    /// Completes one pending step. Returns whether it was the last one.
     pub(crate) fn settle(&self) -> bool {
         self.pending.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// Its handles, unless they are closed.
+    /// The handles, unless they are closed.
     pub(crate) fn opened(&self) -> MutexGuard<'_, Option<Arc<Open<F>>>> {
         lock(&self.open)
     }
 }
 
 impl<F> Drop for RestoreFolder<F> {
-    // A chain of a hundred thousand folders must not be dropped by recursion.
+    // Iterative, because a recursive drop of a chain of a hundred thousand folders overflows the stack.
     fn drop(&mut self) {
         let mut next = self.parent.take();
         while let Some(mut folder) = next.and_then(Arc::into_inner) {
@@ -162,17 +163,17 @@ impl<F> Drop for RestoreFolder<F> {
     }
 }
 
-/// One entry on its way.
+/// One entry during its restore.
 pub(crate) struct One<F> {
-    /// The folder that it goes into.
+    /// The target folder of the entry.
     pub(crate) folder: Arc<RestoreFolder<F>>,
-    /// Where it stands in the snapshot.
+    /// The place in the snapshot.
     pub(crate) from: Arc<TreePath>,
-    /// What it is to be.
+    /// The entry to create.
     pub(crate) entry: Entry,
-    /// The same as the snapshot holds it.
+    /// The entry as the snapshot holds it.
     pub(crate) wanted: StoredEntry,
-    /// The inode that stands in its place in the target: the one that was there, then the one that was stored.
+    /// The inode of this name in the target: first the existing one, then the stored one.
     pub(crate) inode: Cell<Option<FileId>>,
 }
 
@@ -191,7 +192,8 @@ impl<F> One<F> {
     }
 }
 
-/// Folders that have more rights than before, by their paths below the target's top, with the modes they had.
+/// Folders with temporarily added permissions, by their paths below the target's top folder, each with its
+/// original mode.
 pub(crate) struct OpenedUp<F>(Mutex<HashMap<Vec<u8>, (F, u32)>>);
 
 impl<F> Default for OpenedUp<F> {

@@ -1,4 +1,5 @@
-//! Names of one inode: the first that is restored leads, the others become links to it.
+//! Restores the names of one inode: the first restored name is the leader, and the others become hard links to
+//! it.
 
 use std::io;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ impl<T: Target> RestoreWalk<'_, T> {
         step: RestoreStep,
     ) {
         let Some(id) = one.wanted.meta.id else { return };
-        // How many names there are among what is restored is not known.
+        // The number of names among the restored entries is unknown.
         let meta = Meta { links: u64::MAX / 2, ..one.wanted.meta.clone() };
         one.folder.expect();
         match self.groups.ask(id, &meta, one) {
@@ -49,7 +50,7 @@ impl<T: Target> RestoreWalk<'_, T> {
         }
     }
 
-    /// Whether what is there is the snapshot's own inode, which must get no further name.
+    /// Whether the existing entry is the snapshot's own inode, which must get no further name.
     fn is_of_snapshot(&self, one: &One<T::Folder>, opened: &Opened<T>, step: RestoreStep) -> bool {
         let there = || self.target.look(&opened.to, &one.entry.name).ok().flatten();
         step == RestoreStep::Keep
@@ -57,7 +58,7 @@ impl<T: Target> RestoreWalk<'_, T> {
             && there().is_some_and(|there| there.meta.id == one.wanted.meta.id)
     }
 
-    /// A name that waited asks again.
+    /// Retries a name that waited for the leader.
     fn again(&self, one: One<T::Folder>) {
         let folder = Arc::clone(&one.folder);
         let ready = self.handles(&folder).and_then(|opened| {
@@ -69,11 +70,11 @@ impl<T: Target> RestoreWalk<'_, T> {
             Ok((opened, step)) => self.grouped(one, &opened, None, step),
             Err(error) => self.trouble(&one.path(), false, &error),
         }
-        // What it had waited with.
+        // The step that kept the folder pending while the name waited.
         self.settle(&folder);
     }
 
-    /// Makes a name another one of the leader's inode.
+    /// Makes a name a hard link to the leader's inode.
     fn follow(&self, one: &One<T::Folder>, leader: &Leader) {
         match self.try_follow(one, leader) {
             Ok(Some((what, why))) => {
@@ -104,7 +105,7 @@ impl<T: Target> RestoreWalk<'_, T> {
         let first = target.look(leading, &leader.name)?;
         let id = |held: &Option<StoredEntry>| held.as_ref().and_then(|held| held.meta.id);
         let is_linked = id(&there).is_some() && id(&there) == id(&first);
-        // Where inodes are not told, what is equal and has other names is taken for linked.
+        // Where the target does not report inodes, an equal file with a link count above 1 counts as linked.
         let has_others = there.as_ref().is_some_and(|there| there.meta.links > 1);
         if is_linked || (step == RestoreStep::Keep && id(&first).is_none() && has_others) {
             self.tell(What::Equal, &one.path(), false, 0, None);
@@ -112,7 +113,7 @@ impl<T: Target> RestoreWalk<'_, T> {
         }
         let (what, replace) = match step {
             RestoreStep::Create => (What::Created, false),
-            // Equal in all but that it is a file of its own: an interrupted restore had begun with this name.
+            // The file is equal but has its own inode: an interrupted restore had used this name as the leader.
             RestoreStep::Keep => (What::Metadata, true),
             RestoreStep::Dress | RestoreStep::Replace => (What::Replaced, true),
             RestoreStep::ReplaceFolder if self.make_way(one, &opened)? => (What::Replaced, false),

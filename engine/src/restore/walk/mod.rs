@@ -1,4 +1,4 @@
-//! The threads' way through a snapshot, with the target beside it.
+//! Walks through a snapshot and the target in parallel, with several threads.
 
 pub(crate) mod batch;
 pub(crate) mod entry;
@@ -39,10 +39,10 @@ use crate::snapshot::name::SnapshotName;
 use crate::threads::lock::lock;
 use crate::threads::work_queue::Queue;
 
-/// So many names of a folder of the target each thread may hold.
+/// The maximum number of names of one target folder that each thread may hold without the lock `long`.
 const FEW: usize = 2_000;
 
-/// The manifest of a snapshot; one that cannot be read is told.
+/// Opens the manifest of a snapshot. Reports a manifest that cannot be read.
 fn manifest(repository: &Repository, snapshot: &SnapshotName, context: &Context) -> Option<Recent> {
     let found = repository.manifest(snapshot).unwrap_or_else(|error| {
         let what = format!(
@@ -72,7 +72,7 @@ pub(crate) struct RestoreWalk<'a, T: Target> {
     pub(crate) opened_up: OpenedUp<Shared<T>>,
     open: Arc<AtomicUsize>,
     most_open: usize,
-    /// Held by who holds many names of the target.
+    /// Held by the thread that holds more than `FEW` names of a target folder.
     long: Mutex<()>,
     failed: Mutex<Option<RestoreError>>,
 }
@@ -119,13 +119,13 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
         })
     }
 
-    /// The same with what was found by looking through the snapshot, and the paths inside it below
-    /// which what it does not hold may be removed.
+    /// Sets the results of the scan of the snapshot, and the paths inside the snapshot below which `--delete`
+    /// may remove entries.
     pub(crate) fn with(self, several: Several, whole: HashSet<Vec<u8>>) -> Self {
         Self { several, whole, ..self }
     }
 
-    /// Whether what the snapshot does not hold may be removed from the folder `from`.
+    /// Whether `--delete` may remove entries from the folder `from`.
     pub(crate) fn is_whole(&self, from: &Arc<TreePath>) -> bool {
         self.options.delete.is_some() && self.whole.contains(&from.inside())
     }
@@ -152,7 +152,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
         self.queue.close();
     }
 
-    /// Restores everything that `items` stand for.
+    /// Restores everything in `items`.
     pub(crate) fn all(&self, items: &[RequestedPath]) {
         self.context.progress.enter(Phase::Copying);
         let into_top = items.iter().find(|item| item.to.is_empty());
@@ -192,7 +192,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
             .try_fold(self.target.top()?, |folder, at| self.target.enter(&folder, at.name()))
     }
 
-    /// Makes the way to an item, and restores it.
+    /// Enters the parent folders of an item, and restores the item.
     fn start(
         &self,
         item: &RequestedPath,
@@ -226,7 +226,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
         Ok(())
     }
 
-    /// Goes through a folder on the way to an item; makes it as the snapshot has it where it is missing.
+    /// Enters a parent folder of an item. Creates a missing one with the metadata that the snapshot has for it.
     fn pass(
         &self,
         parent: &Shared<T>,
@@ -242,7 +242,8 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
             let known = inside.as_ref().and_then(|inside| self.own(&place_of(inside), None).ok());
             entry = known.map(|held| entry_of(name, &held));
             if let Some(entry) = &entry {
-                // An interruption would leave it with the mode of one in progress for ever.
+                // Set the metadata now. Otherwise an interrupted restore would leave the folder with its
+                // temporary mode.
                 let mut open = entry.clone();
                 open.meta.mode |= 0o700;
                 let made = self.target.enter(&opened.to, name)?;
@@ -260,7 +261,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
         Ok(folder)
     }
 
-    /// The handles of a folder, opened now unless they are open.
+    /// The handles of a folder. Opens them when they are closed.
     pub(crate) fn handles(&self, folder: &Shared<T>) -> io::Result<Opened<T>> {
         if let Some(open) = &*folder.opened() {
             return Ok(Arc::clone(open));
@@ -279,7 +280,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
             }
         };
         let open = Arc::new(Open::new(from, to, records, &self.open));
-        // Beyond that a folder is opened again from the top when it is needed.
+        // Above the limit, close the parent. It is opened again from the top folder when it is needed.
         if open.count() > self.most_open
             && let Some(parent) = &folder.parent
         {
@@ -289,7 +290,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
         Ok(open)
     }
 
-    /// A folder in the target, below `above` when that is open.
+    /// Opens a folder in the target, through `above` when that is open.
     pub(crate) fn in_target(
         &self,
         folder: &Shared<T>,
@@ -305,7 +306,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
         Ok(to)
     }
 
-    /// Lists a folder, and sends what is in it to be restored.
+    /// Lists a folder, and queues its entries.
     fn list(&self, folder: &Shared<T>) {
         let path = folder.to.inside();
         self.context.progress.set_folder(|| crate::entry::escape::shown(&path));
@@ -331,7 +332,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
         };
         let beside: Vec<_> = opened.records.iter().filter_map(whole).collect();
         names.extend(beside);
-        // Inodes that lie beside one another are read together.
+        // Sort by inode number: neighbouring inodes are read together.
         names.sort_unstable();
         if !folder.new {
             let may_remove = self.may_remove_in(folder, &opened, &names)?;
@@ -369,7 +370,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
                 return Ok(());
             }
             match there.meta.kind {
-                // Something was made in it.
+                // A temporary folder in which an entry was made.
                 Kind::Folder => match self.target.may_remove(&opened.to, name, &|_, _| false)? {
                     true => self.target.remove_folder(&opened.to, name),
                     false => Ok(()),
@@ -378,7 +379,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
             }
         });
         match removed {
-            // Another restore was first.
+            // Another restore removed it first.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 self.trouble(&folder.to.inside_of(name), false, &error);
             }
@@ -386,8 +387,8 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
         }
     }
 
-    /// What is there. Of many names one folder's are held at a time, so that a target that makes them up
-    /// does not fill the memory.
+    /// The names in a target folder. Only one thread at a time may hold a long list, so that an untrusted
+    /// target that invents names cannot exhaust the memory.
     fn surplus(&self, to: &T::Folder) -> io::Result<(Vec<CString>, Option<MutexGuard<'_, ()>>)> {
         if let Some(few) = self.target.names(to, FEW)? {
             return Ok((few, None));
@@ -435,7 +436,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
         self.settle(folder);
     }
 
-    /// One thing in `folder` is done; the last one finishes it, and so on upwards.
+    /// Completes one step of `folder`. The last step finishes the folder, and completes a step of its parent.
     pub(crate) fn settle(&self, folder: &Shared<T>) {
         let mut at = Arc::clone(folder);
         while at.settle() {
@@ -448,7 +449,8 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
         }
     }
 
-    /// Gives a folder its owner, mode, attributes and time, also when it could not be read in the snapshot.
+    /// Sets the owner, mode, attributes and time of a folder, even when the snapshot's folder could not be
+    /// read.
     fn finish(&self, folder: &Shared<T>) {
         let mode = self.mode_before(folder);
         if folder.entry.is_none() && mode.is_none() {
@@ -482,7 +484,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
     }
 }
 
-/// The path `up` names above `inside`; `None` above the snapshot's top.
+/// The path `up` names above `inside`; `None` at or above the snapshot's top folder.
 fn up_from(inside: &[u8], up: usize) -> Option<Vec<u8>> {
     let names: Vec<_> =
         inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();

@@ -1,4 +1,4 @@
-//! What the snapshot holds: of each entry what stands on the disk, with what is kept beside it.
+//! Reads entries of the snapshot: the metadata on the disk, combined with the sidecar records.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -19,11 +19,11 @@ use crate::restore::request::{RequestedPath, RestoreError};
 use crate::restore::targets::Target;
 use crate::restore::walk::RestoreWalk;
 
-/// Everything that the snapshot has is given back.
+/// The restore reads all attributes of the snapshot.
 const ALL: Asked = Asked { xattrs: true, acls: true };
 
 impl<T: Target> RestoreWalk<'_, T> {
-    /// What the snapshot holds of an item, with its name there.
+    /// Looks up an item in the snapshot. Returns its name there and its metadata.
     pub(crate) fn find(
         &self,
         item: &RequestedPath,
@@ -50,7 +50,7 @@ impl<T: Target> RestoreWalk<'_, T> {
         Ok(found.map(|held| (last.name().to_owned(), held)))
     }
 
-    /// What the snapshot holds as `name`; of a folder its own record stands in its own file.
+    /// Looks up `name` in the snapshot. The sidecar record of a folder is in the folder's own sidecar file.
     pub(crate) fn look(
         &self,
         dir: &Dir,
@@ -72,7 +72,7 @@ impl<T: Target> RestoreWalk<'_, T> {
         }
     }
 
-    /// What the snapshot holds of the folder `place` itself.
+    /// The metadata of the folder `place` itself.
     pub(crate) fn own(
         &self,
         place: &Arc<TreePath>,
@@ -97,7 +97,7 @@ impl<T: Target> RestoreWalk<'_, T> {
         chain[1..].iter().try_fold(self.snapshot.try_clone()?, |dir, at| dir.child(at.name()))
     }
 
-    /// Opens the snapshot's folder that holds `place`.
+    /// Opens the parent folder of `place` in the snapshot.
     pub(crate) fn above(&self, place: &Arc<TreePath>) -> io::Result<Dir> {
         let chain = place.chain();
         let above = &chain[..chain.len() - 1];

@@ -1,5 +1,5 @@
-//! Which inodes have several names among what is restored. Their link counts do not tell: every
-//! unchanged file has a name in each snapshot.
+//! Finds the inodes with several names among the restored entries. The link count does not show this, because
+//! every unchanged file has a name in each snapshot.
 
 use std::collections::HashSet;
 use std::ffi::CStr;
@@ -16,17 +16,17 @@ use crate::restore::request::RequestedPath;
 use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::workers;
 
-/// What was found by looking at all names once.
+/// The result of one scan over all names.
 #[derive(Debug, Default)]
 pub(crate) struct Several {
     /// Inode numbers with more than one name.
     inodes: HashSet<u64>,
-    /// Names in all.
+    /// The total number of names.
     pub(crate) entries: u64,
 }
 
 impl Several {
-    /// Whether what `meta` describes has more than one name among what is restored.
+    /// Whether the inode of `meta` has more than one name among the restored entries.
     pub(crate) fn has(&self, meta: &Meta) -> bool {
         meta.kind != Kind::Folder && meta.id.is_some_and(|id| self.inodes.contains(&id.ino))
     }
@@ -52,8 +52,7 @@ struct Census<'a> {
     seen: Mutex<SeenInodes>,
 }
 
-/// Looks at all names that `items` stand for in the snapshot `top`. What cannot be read is told when it
-/// is to be restored.
+/// Scans all names of `items` in the snapshot `top`. Ignores read errors: the restore reports them later.
 pub(crate) fn several(
     top: &Dir,
     items: &[RequestedPath],
