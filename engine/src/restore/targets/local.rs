@@ -1,5 +1,5 @@
-//! A folder of this machine as the place of restored entries: held handles, single names, no symlink
-//! followed, nothing written under a final name before it is whole.
+//! A folder of this machine as the target of a restore. Uses open handles and single names, follows no symlink,
+//! and gives an entry its final name only when it is complete.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -34,10 +34,10 @@ use crate::restore::targets::spared::{file_system, may_remove};
 use crate::restore::targets::temporary::temporary;
 use crate::restore::targets::{Facts, FileSystem, Shortfall, Spared, Stored, Target};
 
-/// Why a folder cannot be restored to.
+/// Why the restore cannot write to a folder.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
-    /// It lies in a backups folder.
+    /// The folder is in a backups folder.
     #[error("{} lies in the backups folder {}", crate::entry::escape::shown_path(.path), crate::entry::escape::shown_path(.backups))]
     InBackups {
         /// The folder.
@@ -45,10 +45,10 @@ pub enum PlaceError {
         /// The backups folder.
         backups: PathBuf,
     },
-    /// It cannot be made or opened.
+    /// The folder cannot be created or opened.
     #[error("cannot {action} {}: {error}", crate::entry::escape::shown_path(.path))]
     Impossible {
-        /// What was tried.
+        /// The failed action.
         action: &'static str,
         /// The folder.
         path: PathBuf,
@@ -59,32 +59,32 @@ pub enum PlaceError {
 
 /// A folder of this machine.
 pub struct Local {
-    /// `None` while it does not exist: then it can only be looked at.
+    /// `None` when the folder does not exist and the target is only read.
     top: Option<Dir>,
     backups: FileId,
-    /// For what this restore makes.
+    /// For entries that this restore creates.
     whole: MetadataWriter,
-    /// For folders that were there, of which the snapshot knows no attributes.
+    /// For existing folders and files for which the snapshot has no attributes.
     plain: MetadataWriter,
     reflinks: AtomicBool,
     root: bool,
-    /// Each file is synced by itself, because the file system cannot be synced as a whole.
+    /// Whether each file is synced by itself, because the file system cannot be synced as a whole.
     sync_each: bool,
     sync: SyncFileSystem,
 }
 
-/// Entries of one folder that a thread does at a time: inodes that lie beside one another.
+/// The number of entries of one folder per task. Their inodes are close together on the disk.
 const BATCH: usize = 64;
 
-/// Everything that is there.
+/// All attributes of an entry.
 const ALL: Asked = Asked { xattrs: true, acls: true };
 
 impl Local {
-    /// The folder at `path`, made with its parents unless it is there. Symlinks in it are followed where nobody else
-    /// can have put them there ([`Resolved`]).
+    /// Opens the folder at `path`. Creates it and its parents when they are missing. Follows symlinks in `path`
+    /// only where no other user can have created them ([`Resolved`]).
     ///
     /// # Errors
-    /// When it cannot be made, or lies in a backups folder.
+    /// The folder cannot be created, or is in a backups folder.
     pub fn make(
         path: &Path,
         repository: &Repository,
@@ -93,7 +93,7 @@ impl Local {
         let impossible =
             |action| move |error| PlaceError::Impossible { action, path: path.to_owned(), error };
         let found = Resolved::at(path).map_err(impossible("open"))?;
-        // What exists of the path decides, before anything is made.
+        // Check the existing part of the path before creating anything.
         Self::guarded(&found.node, path, repository)?;
         let mut top = found.node.open_folder().map_err(impossible("open"))?;
         for name in &found.missing {
@@ -108,10 +108,10 @@ impl Local {
         Ok(Self::new(Some(top), repository, sync))
     }
 
-    /// The folder at `path` for looking only; it need not exist.
+    /// Opens the folder at `path` only for reading. The folder need not exist.
     ///
     /// # Errors
-    /// When it lies in a backups folder or cannot be opened.
+    /// The folder is in a backups folder or cannot be opened.
     pub fn look_at(
         path: &Path,
         repository: &Repository,
@@ -133,7 +133,7 @@ impl Local {
         Ok(Self::new(Some(top), repository, sync))
     }
 
-    /// Refuses the folder at `path` when it or one above it is a backups folder.
+    /// Refuses the folder at `path` when it, or a folder above it, is a backups folder.
     fn guarded(folder: &Node, path: &Path, repository: &Repository) -> Result<(), PlaceError> {
         let impossible =
             |error| PlaceError::Impossible { action: "open", path: path.to_owned(), error };
@@ -185,7 +185,7 @@ impl Local {
         }
     }
 
-    /// Gives what `make` made under a temporary name its own one.
+    /// Renames a complete entry from its temporary name to its final name.
     fn placed(&self, folder: &Dir, from: &CStr, name: &CStr, replace: bool) -> io::Result<()> {
         let placed =
             if replace { folder.rename_over(from, name) } else { folder.rename_new(from, name) };
@@ -196,7 +196,7 @@ impl Local {
         placed
     }
 
-    /// Makes what is neither a file nor a folder.
+    /// Creates an entry that is neither a file nor a folder.
     fn make_node(&self, folder: &Dir, entry: &Entry, replace: bool) -> io::Result<Stored> {
         let (name, meta) = (temporary(&entry.name)?, &entry.meta);
         let private = made(folder, &name, || Private::in_folder(folder, &name))?;
@@ -218,7 +218,7 @@ impl Local {
         placed
     }
 
-    /// What the system refused, but for attributes that are there all the same.
+    /// The metadata that the system refused, except for attributes that the entry has nevertheless.
     fn shortfall(&self, fd: impl AsFd, record: SidecarRecord) -> Shortfall {
         let plain = |pair: &(String, String)| Some((unshown(&pair.0)?, unshown(&pair.1)?));
         let refused: Xattrs = record.xattrs.iter().filter_map(plain).collect();
@@ -238,8 +238,8 @@ impl Local {
     }
 }
 
-/// The folder with all rights of its owner, who this process is, and the mode that it had; `None` where it has them, or
-/// cannot be given them.
+/// Adds all permissions for the owner of a folder, when this process is the owner. Returns the folder, opened
+/// with them, and its original mode. `None` when the folder already has them, or they cannot be set.
 fn opened_up(folder: &Dir) -> Option<(Dir, u32)> {
     let (meta, user) = (folder.meta().ok()?, rustix::process::geteuid());
     if user.is_root() || meta.uid != user.as_raw() || meta.mode & 0o700 == 0o700 {
@@ -248,7 +248,8 @@ fn opened_up(folder: &Dir) -> Option<(Dir, u32)> {
     Some((folder.with_mode(meta.mode | 0o700).ok()?, meta.mode))
 }
 
-/// Makes something under a temporary name of this process, in the place of what it left there before.
+/// Creates an entry under a temporary name of this process. Replaces an entry that this process left under that
+/// name.
 fn made<T>(dir: &Dir, name: &CStr, make: impl Fn() -> io::Result<T>) -> io::Result<T> {
     match make() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -259,8 +260,8 @@ fn made<T>(dir: &Dir, name: &CStr, make: impl Fn() -> io::Result<T>) -> io::Resu
     }
 }
 
-/// The error of something in `folder`. One that says "full" of a file system that has room is about this entry only: ext4
-/// says so of an index of names that cannot grow, and a quota may be another user's.
+/// The error of an entry in `folder`. When an error says "full" but the file system has room, it concerns only
+/// this entry: ext4 returns it for a directory index that cannot grow, and a quota may be another user's.
 fn judged(folder: &Dir, error: io::Error) -> io::Error {
     if !says_full(&error) || is_full(&error, folder) {
         return error;
@@ -289,7 +290,7 @@ impl Target for Local {
 
     fn enter(&self, folder: &Dir, name: &CStr) -> io::Result<Dir> {
         let entered = match folder.child(name) {
-            // On the way to what is restored it is enough to pass through.
+            // A parent folder of the restored paths needs only search permission.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => folder.pass(name),
             entered => entered,
         }?;
@@ -346,7 +347,7 @@ impl Target for Local {
                 return Err(StoreError::Damaged);
             }
             if !self.root && entry.meta.mode & 0o200 == 0 {
-                // Once its mode forbids to write, an ordinary user may set none (xattr(7)).
+                // An ordinary user cannot set attributes after the mode denies write access (xattr(7)).
                 let user = |pair: &&(Vec<u8>, Vec<u8>)| pair.0.starts_with(b"user.");
                 let user: Vec<_> = entry.xattrs().iter().filter(user).cloned().collect();
                 xattrs::write(&file, &user, Asked { xattrs: true, acls: false })?;
@@ -358,7 +359,7 @@ impl Target for Local {
             }
             Ok(Stored { shortfall, damaged, id: stat::meta(&file)?.id })
         });
-        // While what was written still takes its room.
+        // Check for a full file system while the data written still occupies its space.
         let dressed = dressed.map_err(|error| match error {
             StoreError::Target(error) => StoreError::Target(judged(folder, error)),
             error => error,
@@ -390,7 +391,7 @@ impl Target for Local {
         };
         let node = to.0.node(to.1)?;
         if to.2.is_some() && node.meta()?.id != to.2 {
-            // Another process exchanged it: linking it could lend it this folder's trust.
+            // Another process exchanged the file. A hard link to it could give it the trust of this folder.
             return Err(exchanged());
         }
         if !replace {
@@ -399,7 +400,7 @@ impl Target for Local {
         let new = temporary(name)?;
         made(folder, &new, || folder.link_node(&new, &node)).map_err(unsupported)?;
         self.placed(folder, &new, name, true)?;
-        // Of two names of one inode rename(2) leaves both.
+        // When both names are hard links to the same inode, rename(2) keeps both.
         let _ = folder.unlink(&new);
         Ok(())
     }
@@ -407,9 +408,9 @@ impl Target for Local {
     fn dress_file(&self, folder: &Dir, entry: &Entry, id: Option<FileId>) -> io::Result<Shortfall> {
         let file = folder.open_file(&entry.name)?;
         let found = stat::meta(&file)?;
-        // Another name of it may be a snapshot's. Another owner may still have it open, or may have put a file
-        // of a third one there: nobody's file is given away, and rights to run as its owner or group go only
-        // to content that was just written.
+        // Another hard link of the file may be in a snapshot. Another owner may still have the file open, or
+        // may have put a third user's file there. Therefore no file changes its owner here. The setuid bit, the
+        // setgid bit and security attributes are set only on content that this restore has just written.
         let lends = entry.meta.mode & 0o6000 != 0
             || entry.xattrs().iter().any(|(name, _)| name.starts_with(b"security."));
         let given = self.root && found.uid != entry.meta.uid;
@@ -423,7 +424,7 @@ impl Target for Local {
 
     fn dress_folder(&self, folder: &Dir, entry: &Entry, new: bool) -> io::Result<Shortfall> {
         if !new && self.root && folder.meta()?.uid != entry.meta.uid {
-            // Who may write to the folder that it lies in can have put another user's folder there.
+            // A user with write access to the parent folder can have moved another user's folder there.
             if !private::is_closed(&folder.pass(c"..")?.meta()?) {
                 return Ok(Shortfall { owner: true, mode: true, ..Shortfall::default() });
             }

@@ -1,5 +1,4 @@
-//! What restored entries are written to: a folder of this machine or of another one. The snapshot is
-//! always here.
+//! The targets of a restore: a folder of this machine or of a remote one. The snapshot is always local.
 
 pub mod local;
 pub mod preview;
@@ -14,149 +13,152 @@ use crate::entry::stored::StoredEntry;
 use crate::entry::{Entry, FileId, Listed};
 use crate::repository::content::{Content, StoreError};
 
-/// What a target can hold.
+/// The properties of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
-    /// Owners can be set.
+    /// The target can set owners.
     pub owners: bool,
-    /// Attributes and ACLs can be set.
+    /// The target can set attributes and ACLs.
     pub xattrs: bool,
-    /// How fine modification times are, nanoseconds.
+    /// The granularity of modification times, nanoseconds.
     pub granularity_ns: u32,
-    /// The earliest and the latest modification time, seconds since 1970; others become the nearer one.
+    /// The earliest and the latest modification time, seconds since 1970. The target clamps others to this
+    /// range.
     pub seconds: (i64, i64),
-    /// How many threads are worth while: a distant one is waited for most of the time.
+    /// The number of threads to use. A remote target uses more, because each thread mostly waits.
     pub threads: usize,
-    /// How many entries of one folder a thread does at a time.
+    /// The number of entries of one folder per task.
     pub batch: usize,
-    /// Up to this size, bytes, files of one folder are worth storing together.
+    /// The maximum size, bytes, of files that are stored in batches; `None` for a target without batches.
     pub together: Option<u64>,
 }
 
-/// The error of a target that is gone as a whole: it ends a restore.
+/// The error that means that the whole target is gone. It ends a restore.
 #[must_use]
 pub fn lost(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, why)
 }
 
-/// Whether an error means that the target is gone as a whole.
+/// Whether an error means that the whole target is gone.
 #[must_use]
 pub fn is_lost(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotConnected
 }
 
-/// What a target could not give an entry. All empty: nothing is missing.
+/// The metadata that a target could not set on an entry. The default value means that nothing is missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent property")]
 pub struct Shortfall {
-    /// Its owner or group.
+    /// The owner or group.
     pub owner: bool,
-    /// Its mode, or a part of it.
+    /// The mode, or a part of it.
     pub mode: bool,
-    /// Its modification time.
+    /// The modification time.
     pub time: bool,
-    /// Attributes of these names.
+    /// The names of the missing attributes.
     pub xattrs: Vec<Vec<u8>>,
-    /// That it is another name of the same inode.
+    /// The hard link to the same inode.
     pub link: bool,
 }
 
 impl Shortfall {
-    /// Whether it was given all.
+    /// Whether nothing is missing.
     #[must_use]
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// A file that is to be stored, and is opened only then.
+/// A file to store. It is opened only when its turn comes.
 pub trait ToStore {
-    /// What it is to be.
+    /// The entry to create.
     fn entry(&self) -> &Entry;
 
-    /// Whether it takes the place of what is there.
+    /// Whether the file replaces an existing entry.
     fn replace(&self) -> bool;
 
-    /// Opens it for `with`.
+    /// Opens the file and passes its content to `with`.
     ///
     /// # Errors
-    /// When it cannot be opened; those of `with`.
+    /// The file cannot be opened; any error of `with`.
     fn open(
         &self,
         with: &mut dyn FnMut(&Content<'_>) -> Result<Stored, StoreError>,
     ) -> Result<Stored, StoreError>;
 }
 
-/// What happened to a file that was stored.
+/// The result for a stored file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stored {
-    /// What it could not be given.
+    /// The metadata that could not be set.
     pub shortfall: Shortfall,
-    /// Its content has another hash than the recorded one, and was accepted.
+    /// The hash of the content differs from the recorded one, and the caller accepted that.
     pub damaged: bool,
-    /// Which inode it has, where that can be told.
+    /// The inode of the file, if known.
     pub id: Option<FileId>,
 }
 
-/// A file system, and where it is mounted: a part of one may be mounted in another place of the same.
+/// A file system and one of its mounts. A part of a file system can be mounted at a second location in the same
+/// file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileSystem {
-    /// Which one.
+    /// The device number of the file system.
     pub device: u64,
-    /// Which of its mounts; 0 where a target tells none.
+    /// The mount ID; 0 for a target that does not report it.
     pub mount: u64,
 }
 
-/// Whether an entry has to stay, by its path below the folder that is to be removed.
+/// Whether an entry must stay, by its path below the folder to remove.
 pub type Spared<'a> = dyn Fn(&[u8], Listed<'_>) -> bool + Sync + 'a;
 
-/// A place for restored entries. Names are single components; nothing follows a symlink at any of them.
+/// A location for restored entries. Each name is a single component. No method follows a symlink.
 ///
-/// What is made appears under its name whole or not at all. With `replace` it takes the place of
-/// anything but a folder; without, it fails with [`io::ErrorKind::AlreadyExists`] when something is there.
-/// `ENOSPC` and `EDQUOT` mean that the target is full, which it has checked, and end the restore.
+/// An entry appears under its name only when it is complete. With `replace` it replaces any existing entry
+/// except a folder. Without `replace` the call fails with [`io::ErrorKind::AlreadyExists`] when the name
+/// exists. `ENOSPC` and `EDQUOT` mean that the target has verified that it is full; they end the restore.
 pub trait Target: Send + Sync {
-    /// A folder in it.
+    /// A folder of the target.
     type Folder: Send + Sync;
 
-    /// What it can hold.
+    /// The properties of the target.
     fn facts(&self) -> Facts;
 
-    /// The folder that everything goes into.
+    /// The top folder, which contains everything restored.
     ///
     /// # Errors
-    /// The system's, as of all that follow.
+    /// Any I/O error. The same applies to all methods below.
     fn top(&self) -> io::Result<Self::Folder>;
 
-    /// Goes into the folder `name`.
+    /// Opens the subfolder `name`.
     fn enter(&self, folder: &Self::Folder, name: &CStr) -> io::Result<Self::Folder>;
 
-    /// What `name` is; `None` when there is nothing.
+    /// The metadata of `name`; `None` when it does not exist.
     fn look(&self, folder: &Self::Folder, name: &CStr) -> io::Result<Option<StoredEntry>>;
 
-    /// All names in the folder; `None` when a target that is not trusted tells more than `most`.
+    /// All names in the folder; `None` when an untrusted target lists more than `most`.
     fn names(&self, folder: &Self::Folder, most: usize) -> io::Result<Option<Vec<CString>>>;
 
-    /// Gives its owner, who this process is, all rights to a folder that lacks some of them. The same folder opened with
-    /// them, and the mode that it had; `None` where nothing was changed.
+    /// Adds all permissions for the owner of a folder that lacks some of them, when this process is the owner.
+    /// Returns the folder, opened with them, and its original mode. `None` when nothing was changed.
     fn open_up(&self, _: &Self::Folder) -> Option<(Self::Folder, u32)> {
         None
     }
 
-    /// Sets the mode of a folder: that which it had before [`Target::open_up`].
+    /// Sets the mode of a folder to the value before [`Target::open_up`].
     fn set_mode(&self, _: &Self::Folder, _: u32) -> io::Result<()> {
         Ok(())
     }
 
-    /// Which folder it is, where that can be told; asked each time it is entered again.
+    /// The inode of a folder, if known. The restore checks it each time it enters the folder again.
     fn id(&self, _: &Self::Folder) -> io::Result<Option<FileId>> {
         Ok(None)
     }
 
-    /// Makes a folder that only its owner may enter until it is dressed; which one it is, as [`Target::id`].
+    /// Creates a folder that only its owner may enter until its metadata is set. Returns its inode, as
+    /// [`Target::id`].
     fn make_folder(&self, folder: &Self::Folder, name: &CStr) -> io::Result<Option<FileId>>;
 
-    /// Stores a file with all that belongs to it.
+    /// Stores a file with its content and metadata.
     fn store(
         &self,
         folder: &Self::Folder,
@@ -165,7 +167,7 @@ pub trait Target: Send + Sync {
         replace: bool,
     ) -> Result<Stored, StoreError>;
 
-    /// Stores files of one folder, each as [`Target::store`] would; what became of each, in their order.
+    /// Stores files of one folder, each as with [`Target::store`]. Returns their results in the same order.
     fn store_all(
         &self,
         folder: &Self::Folder,
@@ -177,11 +179,11 @@ pub trait Target: Send + Sync {
         files.iter().map(store).collect()
     }
 
-    /// Makes a symlink, fifo, socket or device.
+    /// Creates a symlink, fifo, socket or device.
     fn make(&self, folder: &Self::Folder, entry: &Entry, replace: bool) -> io::Result<Stored>;
 
-    /// Makes `name` another name of the file `to`, which is of that inode where one is given; fails with
-    /// [`io::ErrorKind::Unsupported`] where that cannot be.
+    /// Makes `name` a hard link to the file `to`, which must have the given inode, if there is one. Fails with
+    /// [`io::ErrorKind::Unsupported`] where the hard link is not possible.
     fn link(
         &self,
         folder: &Self::Folder,
@@ -190,8 +192,9 @@ pub trait Target: Send + Sync {
         replace: bool,
     ) -> io::Result<()>;
 
-    /// Sets what belongs to a file whose content is right, and which was seen to be of the inode `id`. Fails
-    /// with `EMLINK` when it has to be stored anew instead: it has other names, or another owner.
+    /// Sets the metadata of a file whose content is already equal. `id` is the inode that was compared. Fails
+    /// with `EMLINK` when the file has other hard links or another owner; the caller must then store it as a
+    /// new file.
     fn dress_file(
         &self,
         folder: &Self::Folder,
@@ -199,7 +202,8 @@ pub trait Target: Send + Sync {
         id: Option<FileId>,
     ) -> io::Result<Shortfall>;
 
-    /// Sets what belongs to a folder, after all in it is done. `new` when this restore made it.
+    /// Sets the metadata of a folder, after everything in it is done. `new` is true when this restore created
+    /// the folder.
     fn dress_folder(
         &self,
         folder: &Self::Folder,
@@ -207,14 +211,14 @@ pub trait Target: Send + Sync {
         new: bool,
     ) -> io::Result<Shortfall>;
 
-    /// Removes anything but a folder.
+    /// Removes any entry except a folder.
     fn remove(&self, folder: &Self::Folder, name: &CStr) -> io::Result<()>;
 
-    /// Which file system a folder lies on, and where that is mounted; `None` where that cannot be told.
+    /// The file system and the mount of a folder; `None` where they are unknown.
     fn file_system(&self, folder: &Self::Folder) -> io::Result<Option<FileSystem>>;
 
-    /// Whether all of the folder `name` may be removed: it can be looked at, nothing below it is `spared`,
-    /// and it reaches neither into another file system nor into a backups folder.
+    /// Whether the folder `name` may be removed with its content. It may when it can be read, nothing below it
+    /// is `spared`, and it contains neither another file system nor a backups folder.
     fn may_remove(
         &self,
         folder: &Self::Folder,
@@ -222,9 +226,9 @@ pub trait Target: Send + Sync {
         spared: &Spared<'_>,
     ) -> io::Result<bool>;
 
-    /// Removes a folder with all it holds, when [`Target::may_remove`] has said that it may.
+    /// Removes a folder with its content, after [`Target::may_remove`] returned true.
     fn remove_folder(&self, folder: &Self::Folder, name: &CStr) -> io::Result<()>;
 
-    /// Makes all that was written durable.
+    /// Makes everything written durable.
     fn sync(&self) -> io::Result<()>;
 }

@@ -1,4 +1,4 @@
-//! A restore target that writes nothing: the dry run.
+//! A restore target for the dry run. It writes nothing.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -10,11 +10,11 @@ use crate::entry::{Entry, FileId};
 use crate::repository::content::{Content, StoreError};
 use crate::restore::targets::{Facts, FileSystem, Shortfall, Spared, Stored, Target};
 
-/// The same place, looked at and never written to: with it a restore tells what it would do.
+/// Reads the inner target and never writes to it. The restore then reports what it would do.
 pub struct PreviewTarget<T>(pub T);
 
 impl<T: Target> Target for PreviewTarget<T> {
-    /// `None`: a folder that would be made.
+    /// `None`: a folder that does not exist yet and would be created.
     type Folder = Option<T::Folder>;
 
     fn facts(&self) -> Facts {
@@ -31,7 +31,7 @@ impl<T: Target> Target for PreviewTarget<T> {
     fn enter(&self, folder: &Self::Folder, name: &CStr) -> io::Result<Self::Folder> {
         let Some(folder) = folder else { return Ok(None) };
         match self.0.enter(folder, name) {
-            // Nothing is there, or something that would have made way.
+            // Nothing exists there, or an entry that the restore would have replaced.
             Err(error)
                 if Errno::from_io_error(&error) == Some(Errno::LOOP)
                     || matches!(

@@ -1,5 +1,6 @@
-//! Folders of the target in which nobody else may exchange a name. What is made by name alone (symlinks, fifos,
-//! sockets, devices, hard links) is made there, and renamed into its folder when it is whole.
+//! Target folders in which no other user can exchange a name. Symlinks, fifos, sockets, devices and hard links
+//! are created by name, not through a handle. The restore creates them in such a folder and renames each to its
+//! final folder when it is complete.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -13,18 +14,18 @@ use crate::fs::metadata::exchanged;
 use crate::fs::metadata::stat;
 use crate::fs::metadata::xattrs;
 
-/// Where something is made that is to stand in a folder.
+/// The location where an entry is created before it moves to its final folder.
 pub(crate) struct Private<'a> {
     folder: &'a Dir,
-    /// A folder in it for this alone, with its name; `None` where the folder itself is closed to others.
+    /// The name and the handle of a private subfolder; `None` where the folder itself is closed to other users.
     own: Option<(CString, Dir)>,
 }
 
 impl<'a> Private<'a> {
-    /// A place in `folder`; `name` is free for it.
+    /// Prepares a location in `folder`. `name` is an unused name for a private subfolder.
     ///
     /// # Errors
-    /// The system's, of `mkdirat(2)`.
+    /// Any error of `mkdirat(2)`.
     pub(crate) fn in_folder(folder: &'a Dir, name: &CStr) -> io::Result<Self> {
         let own = match is_closed(&folder.meta()?) {
             true => None,
@@ -33,15 +34,15 @@ impl<'a> Private<'a> {
         Ok(Self { folder, own })
     }
 
-    /// The folder to make it in.
+    /// The folder in which to create the entry.
     pub(crate) fn dir(&self) -> &Dir {
         self.own.as_ref().map_or(self.folder, |(_, dir)| dir)
     }
 
-    /// Moves `from` to its own name in the folder, in the place of what is there when `replace` says so.
+    /// Moves `from` to its final name in the folder. With `replace` it replaces an existing entry.
     ///
     /// # Errors
-    /// `EEXIST` when something is there that is not to be replaced; others of `renameat2(2)`.
+    /// `EEXIST` when the name exists and `replace` is false; any other error of `renameat2(2)`.
     pub(crate) fn place(&self, from: &CStr, name: &CStr, replace: bool) -> io::Result<()> {
         match replace {
             true => self.dir().move_to(from, self.folder, name),
@@ -58,31 +59,32 @@ impl Drop for Private<'_> {
     }
 }
 
-/// Whether only this process's user and root may give and take names in a folder. An ACL that lets others write
-/// shows in the mode's group bits (acl(5)).
+/// Whether only this process's user and root can add and remove names in a folder. An ACL that gives others
+/// write access shows in the group bits of the mode (acl(5)).
 pub(crate) fn is_closed(folder: &Meta) -> bool {
     let ours = [0, rustix::process::geteuid().as_raw()].contains(&folder.uid);
     ours && folder.mode & 0o022 == 0
 }
 
-/// Makes the folder `name`, which only its owner may enter, and opens it.
+/// Creates the folder `name`, which only its owner may enter, and opens it.
 ///
 /// # Errors
-/// The system's; that another process exchanged it before it was opened.
+/// Any I/O error; an error when another process exchanged the folder before it was opened.
 pub(crate) fn make_folder(folder: &Dir, name: &CStr) -> io::Result<Dir> {
     folder.make_folder(name, 0o700)?;
     let made = folder.child(name)?;
     if !is_just_made(folder, name, &made)? {
         return Err(exchanged());
     }
-    // A setgid bit or default ACL of the parent must not reach what is made in it (mkdir(2)).
+    // A setgid bit or default ACL of the parent must not apply to the content (mkdir(2)).
     xattrs::remove_acls(&made);
     stat::set_mode(made.as_fd(), 0o700)?;
     Ok(made)
 }
 
-/// Whether an opened folder is one that this process has just made. Another user who may write to `folder` can
-/// move one of their own there, or one that is not empty, but none that is empty, ours and closed.
+/// Whether this process has just created the opened folder. Another user with write access to `folder` can move
+/// a folder of their own there, or one with content, but not an empty one that this user owns and that is
+/// closed to others.
 fn is_just_made(folder: &Dir, name: &CStr, made: &Dir) -> io::Result<bool> {
     let mut empty = true;
     made.names(|_| {
@@ -93,7 +95,7 @@ fn is_just_made(folder: &Dir, name: &CStr, made: &Dir) -> io::Result<bool> {
     if meta.uid == rustix::process::geteuid().as_raw() {
         return Ok(empty && meta.mode & 0o777 == 0o700);
     }
-    // A file system without owners gives all that is made the same one; O_EXCL tells whose that is.
+    // A file system without owners reports the same owner for everything. Create a file with O_EXCL to find it.
     let mut probe = name.to_bytes().to_vec();
     probe.truncate(200);
     probe.extend_from_slice(b".owner");

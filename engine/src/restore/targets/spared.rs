@@ -1,5 +1,5 @@
-//! Whether a folder that a restore is to remove holds something that must stay: another mount, a backups folder, or an entry
-//! that the plan spares.
+//! Checks whether a folder that a restore wants to remove contains anything that must stay: another mount, a
+//! backups folder, or an entry that the plan protects.
 
 use std::ffi::CStr;
 use std::io;
@@ -13,10 +13,10 @@ use crate::fs::dir::Dir;
 use crate::fs::traverse::{Visitor, explore};
 use crate::restore::targets::{FileSystem, Spared};
 
-/// Whether the folder `name` may be removed with all that is in it.
+/// Whether the folder `name` may be removed with its content.
 ///
 /// # Errors
-/// It cannot be opened.
+/// The folder cannot be opened.
 pub(super) fn may_remove(
     folder: &Dir,
     name: &CStr,
@@ -31,8 +31,8 @@ pub(super) fn may_remove(
     Ok(!watch.found.load(Ordering::Relaxed))
 }
 
-/// The file system of a folder and its mount, which differs for each part of a file system that is mounted
-/// in a second place (statx(2), since Linux 5.8).
+/// The file system and the mount of a folder. A part of a file system that is mounted at a second location has
+/// its own mount ID (statx(2), since Linux 5.8).
 pub(super) fn file_system(folder: &Dir) -> io::Result<Option<FileSystem>> {
     use rustix::fs::AtFlags;
     use rustix::fs::StatxFlags;
@@ -44,7 +44,7 @@ pub(super) fn file_system(folder: &Dir) -> io::Result<Option<FileSystem>> {
     Ok(mount.map(|mount| FileSystem { device, mount }))
 }
 
-/// The number of the mount that a folder lies on, from proc_pid_fdinfo(5).
+/// The mount ID of a folder, from proc_pid_fdinfo(5).
 fn mount_of(folder: &Dir) -> Option<u64> {
     use std::os::fd::AsFd;
     use std::os::fd::AsRawFd;
@@ -53,7 +53,7 @@ fn mount_of(folder: &Dir) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
 }
 
-/// Looks below a folder for what must not be removed.
+/// Searches below a folder for anything that must not be removed.
 struct Watch<'a> {
     outside: FileSystem,
     backups: FileId,
@@ -111,7 +111,7 @@ impl Visitor for Watch<'_> {
         failed
     }
 
-    /// What nobody has looked at stays.
+    /// A folder that cannot be read stays.
     fn failed(&self, _: &Arc<TreePath>, _: io::Error) {
         self.found.store(true, Ordering::Relaxed);
     }

@@ -1,6 +1,7 @@
-//! The names under which restored entries stand while they are made. No two processes use the same name, so no
-//! restore gives a final name to what another one wrote. A name says which process makes the entry: what a killed
-//! restore left is recognised and removed, and what another restore is making is left alone.
+//! The temporary names of entries while a restore creates them. No two processes use the same name, so no
+//! restore gives a final name to the entry of another one. A name identifies the process that creates the
+//! entry. A later restore therefore removes what a killed restore left, and does not touch what a running
+//! restore creates.
 
 use std::collections::hash_map::RandomState;
 use std::ffi::{CStr, CString};
@@ -11,44 +12,44 @@ use std::{fs, io};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-/// How these names begin.
+/// The prefix of these names.
 const TEMPORARY: &str = ".backup_manager.restoring.";
 
-/// An entry that nobody changed for so long, seconds, belongs to no restore that still runs.
+/// The age, seconds since the last change, after which a temporary entry belongs to no running restore.
 const FORGOTTEN: i64 = 24 * 60 * 60;
 
-/// What identifies a process among those of all machines and boots.
+/// Identifies a process among those of all machines and boots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Owner {
-    /// The boot of a machine and the namespace that `pid` counts in, hashed.
+    /// The hash of the machine's boot ID and of the PID namespace.
     place: u32,
     pid: u32,
-    /// When it started, clock ticks since the boot.
+    /// When the process started, clock ticks since the boot.
     start: u64,
 }
 
-/// The process that makes a temporary entry.
+/// The process that creates a temporary entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Maker {
-    /// It runs, or is this one.
+    /// The process is running, or is this one.
     Running,
-    /// It has ended.
+    /// The process has ended.
     Ended,
-    /// It is one of another machine, container or boot, or the name does not say.
+    /// The process belongs to another machine, container or boot, or the name does not identify it.
     Unknown,
 }
 
-/// The name under which `name` stands while this process makes it.
+/// The temporary name of `name` while this process creates it.
 ///
 /// # Errors
-/// Never for a name.
+/// Does not fail for a valid name.
 pub fn temporary(name: &CStr) -> io::Result<CString> {
     let hash = blake3::hash(name.to_bytes()).to_hex();
     let Owner { place, pid, start } = own();
     crate::entry::c_name(format!("{TEMPORARY}{place:08x}-{pid:x}-{start:x}.{}", &hash[..16]))
 }
 
-/// Who makes the entry `name`; `None` when it is not a temporary one.
+/// The creator of the entry `name`; `None` when this is not a temporary name.
 pub(crate) fn maker(name: &[u8]) -> Option<Maker> {
     let rest = name.strip_prefix(TEMPORARY.as_bytes())?;
     let Some(owner) = std::str::from_utf8(rest).ok().and_then(owner) else {
@@ -63,8 +64,8 @@ pub(crate) fn maker(name: &[u8]) -> Option<Maker> {
     })
 }
 
-/// Whether an entry of an unknown maker is left over: `changed` (0 where the target does not tell it) and `now` are
-/// seconds since 1970.
+/// Whether an entry of an unknown creator is left over. `changed` (0 where the target does not report it) and
+/// `now` are seconds since 1970.
 pub(crate) fn is_left_over(changed: i64, now: i64) -> bool {
     changed > 0 && now.saturating_sub(changed) > FORGOTTEN
 }
@@ -90,7 +91,7 @@ fn own() -> Owner {
         let pid = std::process::id();
         match (place(), started(pid)) {
             (Some(place), Some((start, _))) => Owner { place, pid, start },
-            // Without /proc the maker cannot be recognised, but its names are its own all the same.
+            // Without /proc other processes cannot recognise this one, but its names are still unique.
             _ => {
                 let random = RandomState::new().build_hasher().finish();
                 let bytes = random.to_le_bytes();
@@ -101,8 +102,7 @@ fn own() -> Owner {
     })
 }
 
-/// Where the number of a process counts: in one boot of a machine (random(4)) and one namespace
-/// (pid_namespaces(7)).
+/// The scope of a process ID: one boot of a machine (random(4)) and one namespace (pid_namespaces(7)).
 fn place() -> Option<u32> {
     let boot = fs::read("/proc/sys/kernel/random/boot_id").ok()?;
     let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
@@ -111,22 +111,23 @@ fn place() -> Option<u32> {
     Some(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }
 
-/// When a process started, and its state, from proc_pid_stat(5).
+/// The start time and the state of a process, from proc_pid_stat(5).
 fn started(pid: u32) -> Option<(u64, char)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the command is in parentheses and may contain any character.
+    // The command name is in parentheses and may contain any character.
     let mut fields = text.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?.chars().next()?;
     Some((fields.nth(18)?.parse().ok()?, state))
 }
 
-/// Whether a process of this machine and boot runs; one that may not be looked at counts as running.
+/// Whether a process of this machine and boot is running. A process that this user cannot inspect counts as
+/// running.
 fn is_running(owner: Owner) -> bool {
     let Some(pid) = i32::try_from(owner.pid).ok().and_then(Pid::from_raw) else { return false };
     if rustix::process::test_kill_process(pid) == Err(Errno::SRCH) {
         return false;
     }
-    // Another process may have the number by now, and a zombie keeps its number until its parent has waited for it.
+    // Another process may have reused the number, and a zombie keeps its number until its parent waits for it.
     started(owner.pid).is_none_or(|(start, state)| start == owner.start && !"ZX".contains(state))
 }
 
