@@ -1,4 +1,4 @@
-//! Where restored paths land: below a folder, or in their own places. Pure.
+//! Decides where restored paths go: below a target folder, or to their original locations. Pure.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -8,35 +8,35 @@ use crate::entry::{c_name, check_name};
 use crate::repository::source_path::Roots;
 use crate::restore::request::{RequestedPath, names};
 
-/// What is to be restored, and from where on the snapshot is the whole truth.
+/// The entries to restore, and the folders in which the snapshot is complete.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Landing {
-    /// The things to restore.
+    /// The entries to restore.
     pub items: Vec<RequestedPath>,
-    /// Paths inside the snapshot at and below which what it does not hold may be removed.
+    /// Paths inside the snapshot. At and below them, `--delete` may remove what the snapshot does not contain.
     pub whole: Vec<Vec<u8>>,
 }
 
-/// Why paths cannot land.
+/// Why paths cannot be mapped to a location.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LandingError {
-    /// Two of them have the same last name.
+    /// Two paths have the same last name.
     #[error("{first} and {second} would both land as {name}")]
     Clash {
-        /// One path, escaped.
+        /// The first path, escaped.
         first: String,
-        /// The other one, escaped.
+        /// The second path, escaped.
         second: String,
         /// The name, escaped.
         name: String,
     },
-    /// It is none of what the snapshot holds.
+    /// The snapshot does not contain the path.
     #[error("{0} is nothing that the snapshot holds")]
     Outside(String),
-    /// A source root is not looked for behind a symlink that others control.
+    /// The path of a source root contains a symlink that other users control. The restore does not follow it.
     #[error("{0}")]
     Link(crate::fs::dir::resolve::UntrustedLink),
-    /// A source root cannot be looked at.
+    /// A source root cannot be opened.
     #[error("{path}: {why}")]
     Root {
         /// The root, escaped.
@@ -44,7 +44,7 @@ pub enum LandingError {
         /// The system's reason.
         why: String,
     },
-    /// Another folder has the path of a source root.
+    /// Another folder now has the path of a source root.
     #[error(
         "{path} is not the folder that was backed up: another inode or file system has its place"
     )]
@@ -52,15 +52,15 @@ pub enum LandingError {
         /// The root, escaped.
         path: String,
     },
-    /// No report tells where things came from.
+    /// No report records the original locations.
     #[error("nothing says which folders were backed up here")]
     NoRoots,
 }
 
-/// Everything in the snapshot's own layout, or each of `paths` (of the source) under its last name.
+/// Maps the whole snapshot in its own layout, or each of `paths` (of the source) to its last name.
 ///
 /// # Errors
-/// When two paths have the same last name.
+/// Two paths have the same last name.
 pub fn below_a_folder(paths: &[Vec<u8>], roots: &Roots) -> Result<Landing, LandingError> {
     if paths.is_empty() {
         let whole = roots.pairs().iter().map(|(_, inside)| inside.clone()).collect();
@@ -88,12 +88,12 @@ pub fn below_a_folder(paths: &[Vec<u8>], roots: &Roots) -> Result<Landing, Landi
     Ok(landing)
 }
 
-/// Tells where a source root really lies, or why it is not restored to.
+/// Resolves the real path of a source root, or returns why the restore does not write there.
 pub type Resolve<'a> = dyn Fn(&[u8]) -> Result<Vec<u8>, LandingError> + 'a;
 
-/// The paths inside the snapshot, at and below `path` (of the source), from which on the snapshot is the
-/// whole truth: of a folder on the way to source roots it holds nothing but the way. Each root begins anew,
-/// as it may lie on a file system of its own.
+/// The paths inside the snapshot, at or below `path` (of the source), from which on the snapshot is complete.
+/// Of the parent folders of source roots the snapshot contains only the path to the roots. Each root is listed
+/// by itself, because it can be on its own file system.
 fn held_whole(path: &[u8], roots: &Roots) -> Vec<Vec<u8>> {
     let known = || roots.pairs().iter();
     let mut whole: Vec<_> =
@@ -104,11 +104,12 @@ fn held_whole(path: &[u8], roots: &Roots) -> Vec<Vec<u8>> {
     whole
 }
 
-/// Everything, or each of `paths` (of the source), where it came from. `resolve` tells where a source
-/// root really lies, symlinks followed where nobody else can have made them. From there on none is.
+/// Maps everything, or each of `paths` (of the source), to its original location. `resolve` returns the real
+/// path of a source root. It follows symlinks that no other user can have made. The restore follows no symlink
+/// below that path.
 ///
 /// # Errors
-/// When it is not known where things came from.
+/// The original locations are unknown.
 pub fn in_place(
     paths: &[Vec<u8>],
     roots: &Roots,
@@ -134,7 +135,7 @@ pub fn in_place(
             }
         }
     }
-    // What lies below another one comes with it.
+    // A path below another requested path is restored with it.
     let all = wanted.clone();
     wanted.retain(|(path, _)| !all.iter().any(|(other, _)| other != path && starts(path, other)));
     wanted.sort();
@@ -153,7 +154,7 @@ pub fn in_place(
     Ok(landing)
 }
 
-/// The last name of a path, as a way of one name; of `/` a way of none.
+/// The last name of a path, as a path of one name; empty for `/`.
 fn last_name(path: &[u8]) -> Result<Vec<CString>, LandingError> {
     match names(path).last() {
         None => Ok(Vec::new()),

@@ -1,4 +1,4 @@
-//! Gives back what a snapshot holds: list -> compare -> plan -> apply, folder by folder.
+//! Restores a snapshot: list -> compare -> plan -> apply, folder by folder.
 
 pub(crate) mod access;
 pub mod delete;
@@ -22,10 +22,10 @@ use crate::snapshot::name::SnapshotName;
 
 pub use crate::restore::outcome::{RestoreCounts, RestoredEntry, Sink, What};
 
-/// Restores what `landing` says of a snapshot to `target`, and tells `sink` what it does.
+/// Restores the entries of `landing` from a snapshot to `target`, and reports each action to `sink`.
 ///
 /// # Errors
-/// When it ended early; an entry that cannot be restored is told and does not end it.
+/// The restore ended early. It reports an entry that cannot be restored to `sink` and continues.
 pub fn restore<T: Target>(
     (repository, snapshot): (&Repository, &SnapshotName),
     landing: &Landing,
@@ -64,7 +64,7 @@ pub fn restore<T: Target>(
     }
 }
 
-/// Whether a path leads through names that entries can have; `..` is none.
+/// Whether all names of a path are valid entry names; `..` is not.
 fn is_sound(inside: &[u8]) -> bool {
     names(inside).into_iter().all(|name| crate::entry::check_name(name).is_ok())
 }

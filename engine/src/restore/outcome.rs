@@ -1,80 +1,80 @@
-//! What a restore did, as counts and as lines.
+//! The result of a restore, as counts and as lines.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-/// What became of an entry.
+/// The result for an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
-    /// Made where nothing was.
+    /// Created where nothing existed.
     Created,
-    /// Made in the place of something else.
+    /// Created, and replaced an existing entry.
     Replaced,
-    /// Its content was there; owner, mode, time or attributes were set.
+    /// The content was equal; owner, mode, time or attributes were set.
     Metadata,
-    /// Removed, as the snapshot does not hold it.
+    /// Removed, because the snapshot does not contain it.
     Removed,
-    /// It was there as it is.
+    /// The target already had an equal entry.
     Equal,
-    /// What is in its place may not be overwritten.
+    /// The existing entry may not be overwritten.
     Left,
     /// Restored without some of its properties.
     Partly,
-    /// Its content in the snapshot is not what was backed up.
+    /// The content in the snapshot differs from the content that was backed up.
     Damaged,
     /// It could not be restored.
     Failed,
-    /// The snapshot does not hold it, and it is not removed: its source may have had it.
+    /// The snapshot does not contain it, and it was not removed: the source may have had it.
     Protected,
 }
 
-/// What became of one entry.
+/// The result for one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestoredEntry {
-    /// What.
+    /// The result.
     pub what: What,
-    /// Its path below the target's top.
+    /// The path below the target's top folder.
     pub path: Vec<u8>,
-    /// Whether it is a folder.
+    /// Whether the entry is a folder.
     pub folder: bool,
-    /// Bytes of its content.
+    /// Bytes of the content.
     pub bytes: u64,
-    /// Why, where there is something to explain.
+    /// The reason, where there is one.
     pub why: Option<String>,
 }
 
-/// Receives the lines, from every worker thread. What is [`What::Equal`] is only counted.
+/// Receives the result lines, from every worker thread. [`What::Equal`] entries are only counted.
 pub trait Sink: Sync {
-    /// One entry was dealt with.
+    /// Receives the result for one entry.
     fn line(&self, line: &RestoredEntry);
 }
 
-/// How many entries of each fate.
+/// The number of entries with each result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct RestoreCounts {
-    /// Made where nothing was.
+    /// Created where nothing existed.
     pub created: u64,
-    /// Made in the place of something else.
+    /// Created, and replaced an existing entry.
     pub replaced: u64,
-    /// Given owner, mode, time or attributes only.
+    /// Only owner, mode, time or attributes were set.
     pub metadata: u64,
     /// Removed.
     pub removed: u64,
-    /// There already.
+    /// Already equal.
     pub equal: u64,
-    /// Another version was left in the place.
+    /// Not restored, because another version exists and may not be overwritten.
     pub left: u64,
-    /// Restored, but not with all that belongs to them.
+    /// Restored without some of their properties.
     pub partly: u64,
     /// Damaged in the snapshot.
     pub damaged: u64,
     /// Not restored for another reason.
     pub failed: u64,
-    /// Not in the snapshot, and not removed: the run may not have seen them.
+    /// Not in the snapshot, and not removed: the run may not have read them.
     pub protected: u64,
-    /// Files whose content was proved by the recorded hash while it was written.
+    /// Files whose content matched the recorded hash while it was written.
     pub verified: u64,
     /// Files that were written and have no recorded hash.
     pub unproved: u64,
@@ -90,7 +90,7 @@ impl RestoreCounts {
     }
 }
 
-/// Counts while threads are at work.
+/// The counters that the worker threads update.
 #[derive(Debug, Default)]
 pub(crate) struct RestoreTally {
     fates: [AtomicU64; 10],

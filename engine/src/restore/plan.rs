@@ -1,53 +1,55 @@
-//! Compares what a snapshot holds with what lies in the place that it is restored to, and decides. Pure.
+//! Compares an entry of a snapshot with the existing target entry, and decides what to do. Pure.
 
 use crate::entry::stored::StoredEntry;
 use crate::entry::{Kind, Time};
 
-/// When something that is there already is replaced by the snapshot's version.
+/// When the snapshot's version replaces an existing entry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Overwrite {
     /// Never.
     #[default]
     Never,
-    /// When the snapshot's is newer, by modification time.
+    /// When the snapshot's version is newer, by modification time.
     Newer,
-    /// When it differs in content (by size and time) or metadata.
+    /// When the content (by size and time) or the metadata differs.
     Changed,
-    /// In any case, without comparing.
+    /// Always, without comparing.
     Always,
 }
 
-/// What a target can hold and tell, as far as it concerns comparing.
+/// The properties of a target that affect the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestoreRules {
-    /// When something is replaced.
+    /// When an existing entry is replaced.
     pub overwrite: Overwrite,
-    /// Whether what the snapshot does not hold is removed, also to make way for something else.
+    /// Whether entries that the snapshot does not contain are removed, including a folder that occupies the
+    /// name of another entry.
     pub delete: bool,
-    /// Whether owners can be set, and so differ.
+    /// Whether the target can set owners. Otherwise they are not compared.
     pub owners: bool,
-    /// Whether attributes can be set, and so differ.
+    /// Whether the target can set attributes. Otherwise they are not compared.
     pub xattrs: bool,
-    /// How fine modification times are, nanoseconds.
+    /// The granularity of modification times, nanoseconds.
     pub granularity_ns: u32,
-    /// The earliest and the latest modification time, seconds since 1970; others become the nearer one.
+    /// The earliest and the latest modification time, seconds since 1970. The target clamps others to this
+    /// range.
     pub seconds: (i64, i64),
 }
 
-/// What to do about an entry.
+/// The action for an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestoreStep {
-    /// Nothing is there: make it.
+    /// Nothing exists: create the entry.
     Create,
-    /// It is there already.
+    /// Keep the existing entry, which is equal.
     Keep,
-    /// Content is there: set owner, mode, times and attributes.
+    /// Keep the content: set owner, mode, times and attributes.
     Dress,
-    /// Make it in the place of what is there.
+    /// Create the entry and replace the existing one.
     Replace,
-    /// Remove the folder that is there, with all it holds, and make it.
+    /// Remove the existing folder with its content, and create the entry.
     ReplaceFolder,
-    /// Leave what is there as it is, and say so.
+    /// Leave the existing entry unchanged, and report the reason.
     Leave(&'static str),
 }
 
@@ -59,7 +61,7 @@ enum RestoreVerdict {
     Changed,
 }
 
-/// Decides about an entry that the snapshot holds as `wanted`, and the target as `there`.
+/// Decides the action for an entry: `wanted` in the snapshot, `there` in the target.
 #[must_use]
 pub fn decide(
     wanted: &StoredEntry,
@@ -106,12 +108,12 @@ fn compare(wanted: &StoredEntry, there: &StoredEntry, rules: &RestoreRules) -> R
     let metadata = (new.kind == Kind::Symlink || new.mode == old.mode)
         && (!rules.owners || (new.uid, new.gid) == (old.uid, old.gid))
         && times
-        // A snapshot that was taken without -X and -A knows of none and has nothing to say about them.
+        // A snapshot made without -X and -A has no attributes or ACLs, so they are not compared.
         && (!rules.xattrs || wanted.xattrs.is_empty() || wanted.xattrs == there.xattrs);
     if metadata { RestoreVerdict::Same } else { RestoreVerdict::Metadata }
 }
 
-/// Whether a target can tell no difference between the time that is wanted and the one that is there.
+/// Whether both times are equal at the granularity and in the range of the target.
 fn same_time(wanted: Time, other: Time, rules: &RestoreRules) -> bool {
     let (earliest, latest) = rules.seconds;
     let held = wanted.secs.clamp(earliest, latest);
@@ -244,7 +246,7 @@ mod tests {
         assert_eq!(decide(&at(-7), Some(&at(0)), &coarse), RestoreStep::Keep);
         assert_eq!(decide(&at(1 << 40), Some(&at(u32::MAX.into())), &coarse), RestoreStep::Keep);
         assert!(matches!(decide(&at(-7), Some(&at(1)), &coarse), RestoreStep::Leave(_)));
-        // Of another size, but not newer by what both can tell.
+        // The sizes differ, but the times are equal at the granularity of the target.
         let other = held(|held| {
             (held.meta.mtime, held.meta.size) = (Time { secs: 1000, nanos: 0 }, 11);
         });

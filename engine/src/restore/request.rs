@@ -1,4 +1,4 @@
-//! What a restore is asked for, and why it fails.
+//! The options of a restore, and its errors.
 
 use std::ffi::CString;
 use std::io;
@@ -8,64 +8,64 @@ use crate::error::LookError;
 use crate::restore::delete::absence::Absence;
 use crate::restore::plan::Overwrite;
 
-/// Something that is to be restored.
+/// A path to restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestedPath {
-    /// Its path inside the snapshot, without a slash at either end; empty for all of it.
+    /// The path inside the snapshot, without a slash at either end; empty for the whole snapshot.
     pub inside: Vec<u8>,
-    /// Where it is to stand: names below the target's top. Empty: what the folder holds goes into the
-    /// top itself, which keeps its own attributes.
+    /// The destination: names below the target's top folder. When empty, the content of the folder goes into
+    /// the top folder itself, which keeps its own attributes.
     pub to: Vec<CString>,
 }
 
-/// How it is restored.
+/// How to restore.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// When something that is there is replaced.
+    /// When an existing entry is replaced.
     pub overwrite: Overwrite,
-    /// Remove what the snapshot does not hold, as far as this tells that its source did not have it.
+    /// Remove what the snapshot does not contain, where this shows that the source did not have it.
     pub delete: Option<Arc<Absence>>,
-    /// Restore files whose content is not what was backed up, too.
+    /// Also restore files whose content differs from the content that was backed up.
     pub accept_damage: bool,
-    /// Owners and modes that stand in the attribute of rsync's `--fake-super` are given back as what
-    /// they are: of inodes of these users, who wrote the snapshot. Any other owner of a file can have set it.
+    /// The users who wrote the snapshot. On inodes of these users, the restore applies the owner and mode in
+    /// the attribute of rsync's `--fake-super`. Any other owner of a file can have set that attribute.
     pub fake_super: Vec<u32>,
 }
 
-/// Why a restore ended early. What was restored until then is whole, and is not done again the next time.
+/// Why a restore ended early. Everything restored until then is complete, and the next restore skips it.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// The snapshot cannot be looked at.
+    /// The snapshot cannot be opened.
     #[error(transparent)]
     Look(#[from] LookError),
-    /// The snapshot does not hold a path.
+    /// The snapshot does not contain a path.
     #[error("the snapshot {snapshot} has no {path}")]
     NoSuchPath {
         /// The snapshot.
         snapshot: String,
-        /// The path inside, escaped.
+        /// The path inside the snapshot, escaped.
         path: String,
     },
     /// The target is full.
     #[error("no space left where it is restored to, at {path}: {error}")]
     NoSpace {
-        /// What could not be written, escaped.
+        /// The path that could not be written, escaped.
         path: String,
         /// The system's reason.
         error: io::Error,
     },
-    /// The target as a whole cannot be written to.
+    /// The whole target cannot be written to.
     #[error("cannot write to where it is restored to: {0}")]
     Target(io::Error),
-    /// The target is gone as a whole.
+    /// The whole target is gone.
     #[error("lost where it is restored to: {0}")]
     Lost(io::Error),
-    /// A signal asked for the end.
+    /// A signal stopped the restore.
     #[error("stopped")]
     Stopped,
 }
 
-/// Why something could not be read where it comes from.
+/// Adds to an error that the snapshot's side could not be read.
 pub(crate) fn unread(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot read it in the snapshot: {error}"))
 }
