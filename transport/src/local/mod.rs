@@ -1,4 +1,4 @@
-//! Folders of this machine as a source. Every answer is given on the asking thread.
+//! Local folders as a source. A [`LocalSource`] answers each request on the calling thread.
 
 pub(crate) mod read;
 pub(crate) mod subvolume;
@@ -32,29 +32,29 @@ use rustix::io::Errno;
 use crate::local::read::{Open, Opening, Piece, READ, read_ahead, read_file};
 use crate::local::subvolume::subvolume;
 
-/// From this size on a file is read by a thread of its own while its bytes are hashed and written.
+/// Size in bytes from which a separate thread reads a file while the caller hashes and writes it.
 const LARGE: u64 = 16 << 20;
 
-/// Reads folders of this machine.
+/// Reads local folders.
 #[derive(Debug)]
 pub struct LocalSource {
     asked: Asked,
     filters: Arc<Filters>,
     follow: Follow,
-    /// How many folders of a snapshot the entries of a source root lie in.
+    /// For each source root, the number of snapshot folders above its entries.
     depths: HashMap<PathBuf, usize>,
-    /// Devices that were seen, and whether the sizes that they report are true.
+    /// Device numbers seen so far, and whether that device reports correct file sizes.
     sizes_told: RwLock<HashMap<u64, bool>>,
 }
 
-/// Which symlinks are replaced by what they lead to.
+/// Which symlinks are replaced by their targets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Follow {
-    /// Each.
+    /// Every symlink.
     pub all: bool,
-    /// Those that lead out of the source ([`leads_out`]).
+    /// Symlinks that lead out of the source ([`leads_out`]).
     pub unsafe_ones: bool,
-    /// Those that lead to folders.
+    /// Symlinks to folders.
     pub folders: bool,
 }
 
@@ -64,17 +64,17 @@ impl Follow {
     }
 }
 
-/// A folder of this machine, held open.
+/// A local folder, held as an open directory handle.
 #[derive(Debug)]
 pub struct LocalFolder {
     dir: Dir,
-    /// The path to it, where symlinks are followed.
+    /// The chain of folders that leads here, present if symlinks are followed.
     way: Option<Arc<Way>>,
-    /// The name in it that every other name stands for: that of the file which a source root leads to.
+    /// The only listed name, set when the source root leads to a single file: the name of that file.
     only: Option<CString>,
 }
 
-/// The folders that a folder lies in, as they were gone through.
+/// A folder and the folders above it, in the order in which they were opened.
 #[derive(Debug)]
 struct Way {
     id: Option<FileId>,
@@ -92,7 +92,7 @@ impl Way {
 type Described = (Meta, Option<Box<Extra>>);
 
 impl LocalSource {
-    /// A source that also reports the requested attributes.
+    /// Creates a source that also reports the requested attributes.
     #[must_use]
     pub fn new(asked: Asked) -> Self {
         let (filters, follow) = (Arc::default(), Follow::default());
@@ -100,26 +100,27 @@ impl LocalSource {
         Self { asked, filters, follow, depths, sizes_told }
     }
 
-    /// The same, without the attributes that the filters leave out (their modifier `x`).
+    /// Drops the extended attributes that the filters exclude (filter modifier `x`).
     #[must_use]
     pub fn filtered(self, filters: Arc<Filters>) -> Self {
         Self { filters, ..self }
     }
 
-    /// What of `found` is backed up, and whether the system could not list it: then the entry is stored without.
+    /// Returns the attributes of `found` to back up, and whether the system could not list them. In that case
+    /// the entry is stored without attributes.
     fn kept(&self, found: io::Result<Xattrs>) -> io::Result<(Xattrs, bool)> {
         let mut xattrs = match found {
             Err(error) if xattrs::cannot_be_listed(&error) => return Ok((Xattrs::new(), true)),
             found => found?,
         };
-        // ACLs are no matter of these rules.
+        // The filter rules do not apply to ACLs.
         xattrs
             .retain(|(name, _)| name.starts_with(b"system.") || self.filters.keeps_attribute(name));
         Ok((xattrs, false))
     }
 
-    /// The same, with symlinks replaced by what they lead to. `roots` are the source roots and their
-    /// paths inside a snapshot, which show whether a symlink leads out.
+    /// Replaces symlinks by their targets, as `follow` says. `roots` are the source roots and their paths
+    /// inside a snapshot; they decide whether a symlink leads out of the source.
     #[must_use]
     pub fn following(self, follow: Follow, roots: Vec<(PathBuf, Vec<u8>)>) -> Self {
         let depth =
@@ -145,7 +146,8 @@ impl LocalSource {
             }
             return Ok((meta, Some(Box::new(Extra { target: Some(target), ..Extra::default() }))));
         }
-        // All of one inode: a user who exchanges two names must not give his own program the attributes of root's.
+        // Read everything from one inode. Otherwise a user could exchange two names between the calls and
+        // give their program the attributes of a root-owned file.
         let node = dir.node(name).map_err(look)?;
         let meta = node.meta().map_err(look)?;
         let target = match meta.kind {
@@ -167,7 +169,7 @@ impl LocalSource {
         Ok((meta, Some(Box::new(Extra { target, xattrs, xattrs_unread }))))
     }
 
-    /// What the symlink `name` leads to, when it is to be followed.
+    /// The target of the symlink `name`, if the options say to follow it.
     fn followed(
         &self,
         dir: &Dir,
@@ -188,7 +190,7 @@ impl LocalSource {
             },
             Ok(meta) => Ok(always.then_some(meta)),
             Err(_) if !always => Ok(None),
-            // That it leads nowhere does not make the symlink vanish.
+            // A dangling symlink is reported as an error; it does not count as vanished.
             Err(error) => refused(io::Error::other(error.to_string())),
         }
     }
@@ -222,9 +224,9 @@ impl Source for LocalSource {
         let depth = self.depths.get(path).copied().unwrap_or(0);
         let open = |error| SourceError::from_io("open", error);
         let found = match Resolved::at(path) {
-            // A symlink to a file is backed up as what it is.
+            // A symlink to a file is backed up as a symlink.
             Err(error) if resolve::untrusted(&error).is_some() && !leads_to_folder(path) => None,
-            // What a symlink led to is not there: not mounted, most likely.
+            // The target of a symlink is missing, most likely because it is not mounted.
             found => Some(found.map_err(open)?),
         };
         if found.as_ref().is_some_and(|found| !found.missing.is_empty()) {
@@ -236,7 +238,8 @@ impl Source for LocalSource {
             && leads_to.as_ref().is_some_and(|meta| meta.kind == Kind::Folder)
         {
             let was_link = found.is_link;
-            // Of a folder on the way to a root only the attributes are asked for.
+            // For the folders above a root only the attributes are read, so permission to pass through is
+            // enough.
             let folder = match found.node.open_folder() {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => found.node.pass(),
                 opened => opened.map_err(open)?,
@@ -250,8 +253,8 @@ impl Source for LocalSource {
             let folder = Arc::new(LocalFolder { dir: folder, way, only: None });
             return Ok(Root { entry, folder, was_link, file_system });
         }
-        // A file: the entry itself, in its folder. A symlink to one is followed as one to a folder is; one
-        // to anything else is stored as it is.
+        // A file root is backed up as one entry of its parent folder. A symlink to a file is followed like a
+        // symlink to a folder; a symlink to anything else is stored as a symlink.
         let file = leads_to.filter(|meta| is_link && meta.kind == Kind::File);
         let was_link = file.is_some();
         let real = was_link.then(|| path.canonicalize()).transpose().map_err(open)?;
@@ -266,7 +269,7 @@ impl Source for LocalSource {
         let only = was_link.then(|| name.clone());
         let folder = Arc::new(LocalFolder { dir: folder, way, only });
         let (meta, extra) = self.describe(&folder, &name)?;
-        // It would be taken for its parent, or is not what the symlink led to.
+        // A folder here would be taken for its own parent; another inode is not the target that was resolved.
         if meta.kind == Kind::Folder || file.is_some_and(|file| file.id != meta.id) {
             return Err(SourceError::Replaced);
         }
@@ -285,7 +288,7 @@ impl Source for LocalSource {
         listed: &Meta,
     ) -> Result<LocalFolder, SourceError> {
         let open = |error| SourceError::from_io("open", error);
-        // Through a symlink it is the listed folder as well, or is refused.
+        // With symlinks followed, the open also checks that this is the listed folder.
         let dir = match &parent.way {
             Some(_) => parent.dir.child_followed(name),
             None => parent.dir.child_unseen(name),
@@ -324,7 +327,7 @@ impl Source for LocalSource {
             going = self.deliver(folder, &mut pending, sink.as_mut());
         }
         let _ = going;
-        // A handle of a folder that may be passed through but not read (open(2), O_PATH).
+        // The handle is O_PATH (open(2)): the folder may be passed through but not read.
         let result = result.map_err(|error| match Errno::from_io_error(&error) {
             Some(Errno::BADF) => Errno::ACCESS.into(),
             _ => error,
@@ -333,13 +336,14 @@ impl Source for LocalSource {
     }
 
     fn fetch(&self, folder: &Arc<LocalFolder>, files: Vec<Wanted>, mut sink: Box<dyn ContentSink>) {
-        // The metadata of the handle after the last byte proves that a followed file is the listed one.
+        // For a followed file, the metadata of its handle after the last byte proves that it is the listed
+        // one.
         let links = self.follow.all || self.follow.unsafe_ones;
         let open: Open = if links { Dir::open_followed } else { Dir::open_file };
         thread_local! {
             static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
-        // Taken, not borrowed: a sink may ask for further files before this call is over.
+        // Taken, not borrowed: a sink may request more files before this call returns.
         let mut buffer = BUFFER.take();
         buffer.resize(READ, 0);
         for (index, wanted) in files.iter().enumerate() {
@@ -367,7 +371,8 @@ impl Source for LocalSource {
 }
 
 impl LocalSource {
-    /// Whether files of the device have their reported size: not in /proc, nor always over FUSE.
+    /// Whether files on this device have the size that they report. They do not in /proc, and not always on
+    /// FUSE.
     fn tells_size(&self, file: &File, dev: u64) -> bool {
         let known = unpoisoned(self.sizes_told.read());
         if let Some(told) = known.get(&dev) {
@@ -379,8 +384,9 @@ impl LocalSource {
         told
     }
 
-    /// Describes what is `pending` and hands it on. Inodes are visited in the order of their numbers,
-    /// which is that of the disk on most file systems: it spares a cold rotating disk its seeks.
+    /// Reads the metadata of the `pending` entries and passes them to the sink. Entries are visited in order
+    /// of inode number, which matches the disk order on most file systems; on a rotating disk with a cold
+    /// cache this avoids seeks.
     fn deliver(
         &self,
         folder: &LocalFolder,

@@ -1,4 +1,4 @@
-//! Reads files of this machine, and distinguishes data from holes.
+//! Reads local files and distinguishes data from holes.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -13,42 +13,43 @@ use engine::source::{SourceError, Wanted};
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-/// Bytes that one read asks for: small enough for a core's cache, so that hashing and writing find it there.
+/// Bytes per read: small enough to stay in a core's cache until the bytes are hashed and written.
 pub(crate) const READ: usize = 256 * 1024;
 
-/// How many pieces a file is read ahead of what is done with them.
+/// Maximum number of pieces that the reading thread is ahead of the consumer.
 const AHEAD: usize = 4;
 
 /// A piece of a file.
 pub(crate) enum Piece<'a> {
-    /// So many bytes at the start of the buffer, which may be exchanged for another one.
+    /// A buffer and the number of valid bytes at its start. The consumer may swap the buffer for another.
     Bytes(&'a mut Vec<u8>, usize),
-    /// So many zeros that take no room.
+    /// A hole of this many bytes.
     Hole(u64),
 }
 
-/// How files are opened: symlinks followed or not.
+/// How a file is opened: with or without following symlinks.
 pub(crate) type Open = fn(&Dir, &CStr) -> io::Result<File>;
 
-/// Where a file is opened, and how.
+/// The folder that holds a file, and how to open the file.
 #[derive(Clone, Copy)]
 pub(crate) struct Opening<'a> {
     pub(crate) folder: &'a Dir,
     pub(crate) open: Open,
-    /// Whether an open file of that device has its reported size.
+    /// Whether files on the device with this number have the size that they report.
     pub(crate) tells_size: &'a (dyn Fn(&File, u64) -> bool + Sync),
 }
 
-/// Most bytes that are read of a file behind its reported size: a file that continues has no end.
+/// Maximum number of bytes read beyond the reported size. Without it, an endless file would never end.
 const MOST_UNTOLD: u64 = 4 << 30;
 
-/// What takes the pieces; `Break` when it wants no more.
+/// Receives the pieces; returns `Break` to stop the read.
 type Into<'a> = dyn FnMut(Piece<'_>) -> ControlFlow<()> + 'a;
 
-/// Reads a file from the requested offset to its end. Returns the metadata of its handle after the last byte.
+/// Reads a file from the requested offset to its end. Returns the metadata of the open handle after the last
+/// byte.
 ///
 /// # Errors
-/// The system's, of `openat(2)`, `read(2)` and `lseek(2)`.
+/// The errors of `openat(2)`, `read(2)` and `lseek(2)`.
 pub(crate) fn read_file(
     opening: Opening<'_>,
     wanted: &Wanted,
@@ -56,7 +57,8 @@ pub(crate) fn read_file(
     into: &mut Into<'_>,
 ) -> Result<Meta, SourceError> {
     let mut file = (opening.open)(opening.folder, &wanted.entry.name).map_err(|error| {
-        // Another program holds a lease on it (fcntl(2)); the kernel now notifies it of this open.
+        // Another program holds a lease on the file (fcntl(2)). This open makes the kernel notify that
+        // program.
         let leased = error.kind() == io::ErrorKind::WouldBlock;
         SourceError::from_io(if leased { "open" } else { "read" }, error)
     })?;
@@ -76,7 +78,7 @@ fn read_opened(
     let other = opened.kind != Kind::File || opened.id != listed.id;
     let changed =
         opened.size != listed.size || opened.mtime != listed.mtime || opened.ctime != listed.ctime;
-    // A file that changes all the time is accepted in the state of the second read.
+    // A file that changes constantly is accepted as it is on the second read.
     if other || (changed && (from > 0 || !wanted.again)) {
         return Ok(opened);
     }
@@ -109,14 +111,14 @@ fn read_opened(
             format!("its reported size is {size} bytes, and it continues after {MOST_UNTOLD} more");
         return Err(io::Error::other(what));
     }
-    // Its size is what could be read of it.
+    // The reported size is unreliable here, so the size is the number of bytes read.
     Ok(Meta { size: length, ..stat::meta(&*file)? })
 }
 
-/// As [`read_file`], on a thread of its own that is a few pieces ahead.
+/// Like [`read_file`], but a separate thread reads up to [`AHEAD`] pieces in advance.
 ///
 /// # Errors
-/// As [`read_file`].
+/// Those of [`read_file`].
 pub(crate) fn read_ahead(
     opening: Opening<'_>,
     wanted: &Wanted,
@@ -131,7 +133,7 @@ pub(crate) fn read_ahead(
     std::thread::scope(|scope| {
         let read = move || {
             let mut buffer = vec![0; READ];
-            // Either side may be gone: then no more is wanted.
+            // If the other side has dropped its end, stop reading.
             let sent = |sent: bool| match sent {
                 true => ControlFlow::Continue(()),
                 false => ControlFlow::Break(()),
@@ -160,14 +162,14 @@ pub(crate) fn read_ahead(
                 break;
             }
         }
-        // `pieces` is dropped here, which ends a reader that is not through.
+        // Dropping `pieces` here stops a reader that has not finished.
         let panicked = || broken(io::Error::other("the reader panicked"));
         reader.join().unwrap_or_else(|_| Err(panicked()))
     })
 }
 
-/// Reads `length` bytes from where the file stands, or to its end; `Break` when no more is wanted. A file
-/// that grows faster than it is read has an end all the same.
+/// Reads `length` bytes from the current position, or up to the end of the file. Returns `Break` if the
+/// consumer wants no more. The limit stops the read even if the file grows faster than it is read.
 fn read_data(
     file: &mut File,
     length: u64,
@@ -189,7 +191,7 @@ fn read_data(
     Ok(ControlFlow::Continue(()))
 }
 
-/// Reads the data of a file from `from` on and reports its holes (lseek(2): `SEEK_DATA`, `SEEK_HOLE`).
+/// Reads the data from offset `from` on, and reports the holes (lseek(2): `SEEK_DATA`, `SEEK_HOLE`).
 fn read_sparse(
     file: &mut File,
     from: u64,
@@ -201,9 +203,9 @@ fn read_sparse(
     while at < size {
         let data = match rustix::fs::seek(&*file, SeekFrom::Data(at)) {
             Ok(data) => data.min(size),
-            // No data behind `at`: a hole up to the end.
+            // No data after `at`: the rest of the file is a hole.
             Err(Errno::NXIO) => size,
-            // A file system that knows no holes.
+            // The file system does not support holes.
             Err(Errno::INVAL) => at,
             Err(error) => return Err(error.into()),
         };
@@ -222,7 +224,7 @@ fn read_sparse(
         }
         at = end;
     }
-    // Behind a last hole as behind a last byte.
+    // Leave the position at the end, also if the file ends with a hole.
     rustix::fs::seek(&*file, SeekFrom::Start(at))?;
     Ok(ControlFlow::Continue(()))
 }

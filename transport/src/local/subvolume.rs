@@ -1,8 +1,8 @@
-//! Subvolumes of btrfs: whether two folders lie on one file system, and what a subvolume is.
+//! btrfs subvolumes: whether two folders are on the same file system, and what kind of subvolume a folder is.
 //!
-//! A subvolume has a device number and a `f_fsid` of its own and no line in `/proc/self/mountinfo`, so that
-//! only the file system itself distinguishes it from a mount point (btrfs-ioctl(2), BTRFS_IOC_GET_SUBVOL_INFO, since Linux
-//! 4.18, for ordinary users too).
+//! A subvolume has its own device number and its own `f_fsid`, and no line in `/proc/self/mountinfo`. Only
+//! the file system can distinguish it from a mount point (btrfs-ioctl(2), BTRFS_IOC_GET_SUBVOL_INFO, since
+//! Linux 4.18, also for unprivileged users).
 
 use engine::fs::dir::Dir;
 use engine::source::Subvolume;
@@ -30,7 +30,7 @@ const GET_SUBVOL_INFO: Opcode = opcode::read::<Info>(0x94, 60);
 /// `BTRFS_ROOT_SUBVOL_RDONLY` of linux/btrfs_tree.h.
 const READ_ONLY: u64 = 1;
 
-/// `BTRFS_FS_TREE_OBJECTID` of linux/btrfs_tree.h: the subvolume that holds all others.
+/// `BTRFS_FS_TREE_OBJECTID` of linux/btrfs_tree.h: the top-level subvolume.
 const TOP: u64 = 5;
 
 /// `BTRFS_SUPER_MAGIC` of linux/magic.h.
@@ -43,22 +43,22 @@ fn info(folder: &Dir) -> Option<Info> {
 
 #[expect(unsafe_code, reason = "rustix knows ioctls by number only")]
 fn get(folder: &Dir) -> Option<Info> {
-    // SAFETY: number and layout are those of linux/btrfs.h, and all of `Info` is plain integers, for which every
-    // bit pattern that the kernel writes is a value.
+    // SAFETY: the request number and the layout match linux/btrfs.h. `Info` has only plain integer fields, so
+    // every bit pattern that the kernel writes is a valid value.
     let request = unsafe { Getter::<GET_SUBVOL_INFO, Info>::new() };
-    // SAFETY: the kernel writes one `Info` and nothing else; the folder is on a btrfs, where the number has
-    // this meaning.
+    // SAFETY: the kernel writes one `Info` and nothing else. The folder is on btrfs, where the request number
+    // has this meaning.
     unsafe { ioctl(folder, request) }.ok()
 }
 
-/// What stands for the whole file system: `f_fsid` without the number of the subvolume that the kernel puts into it
+/// Identifies the whole file system: `f_fsid` without the subvolume number that the kernel mixes in
 /// (btrfs_statfs in fs/btrfs/super.c).
 fn file_system(folder: &Dir, info: &Info) -> Option<u64> {
     let id = rustix::fs::fstatvfs(folder).ok()?.f_fsid;
     Some(id ^ info.id.rotate_left(32))
 }
 
-/// What the subvolume that begins at `folder` is, when it is one of the file system that `parent` lies on.
+/// Describes the subvolume that starts at `folder`, if it is on the same file system as `parent`.
 pub(crate) fn subvolume(parent: &Dir, folder: &Dir) -> Option<Subvolume> {
     let (above, here) = (info(parent)?, info(folder)?);
     if file_system(parent, &above)? != file_system(folder, &here)? {

@@ -1,18 +1,18 @@
-//! How many channels a connection may have.
+//! Decides how many channels a connection uses.
 
 use crate::sftp::options::Options;
 
-/// What is known when the number of channels is decided.
+/// The facts known when the number of channels is decided.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
-    /// The server is known to serve each channel by a process of its own.
+    /// The server is known to run a separate process for each channel.
     pub(crate) apart: bool,
     pub(crate) is_far: bool,
     /// The connection has just been made.
     pub(crate) is_early: bool,
 }
 
-/// How many channels a connection is to have.
+/// The number of channels that the connection should have.
 pub(crate) fn wanted(options: &Options, moment: Moment) -> usize {
     let usual = match (moment.is_far, moment.is_early) {
         (true, _) => options.channels_given.unwrap_or(options.channels.max(options.channels_far)),

@@ -1,5 +1,5 @@
-//! The thread that talks to ssh: connects, reads and sends on every channel, and reconnects when
-//! the line is lost.
+//! The network thread: connects through ssh, reads and writes every channel, and reconnects after the
+//! connection is lost.
 
 use std::cell::RefCell;
 use std::io;
@@ -23,84 +23,84 @@ use crate::sftp::ssh::address::Address;
 use crate::sftp::ssh::connect::{Connection, Further, NotConnected, NotOpened, OpenedChannel};
 use crate::sftp::ssh::connect_error::ConnectError;
 
-/// How many orders are taken before something is sent.
+/// Maximum number of commands accepted before the thread sends.
 const ORDERS: usize = 256;
 
-/// How many times a full buffer is read from one channel before the others have their turn.
+/// Maximum number of full buffers read from one channel before the other channels get their turn.
 const READS: usize = 4;
 
 /// How often the thread checks whether the connection is still wanted.
 const POLL: Duration = Duration::from_millis(100);
 
-/// How long a host that is near is asked over its first channels only.
+/// How long the thread uses only the first channels to a nearby host.
 const FIRST: Duration = Duration::from_secs(2);
 
-/// The error for requests that still wait when the connection is ended.
+/// The error for requests that are still unanswered when the connection is stopped.
 const STOPPED: &str = "it was stopped";
 
-/// The user of the thread: decides what is sent on which channel, and receives the answers. Knows no
-/// pipes to read and no clock to wait for.
+/// The protocol logic that the thread drives: it decides what to send on which channel and processes the
+/// answers. It does no I/O on the ssh pipes and runs no timers.
 pub(crate) trait Talker: 'static {
-    /// What is asked of it.
+    /// The requests that callers send to the thread.
     type Command;
-    /// Whom an answer is for.
+    /// Identifies the request that an answer belongs to.
     type Purpose;
 
-    /// A channel is there; its number.
+    /// Adds an open channel; returns its number.
     fn add_line(&mut self, line: Channel<Self::Purpose>, offers: Offers) -> usize;
 
     fn line(&mut self, number: usize) -> &mut Channel<Self::Purpose>;
 
-    /// Takes an order.
+    /// Accepts a command.
     fn command(&mut self, command: Self::Command);
 
-    /// Takes a frame that came on a channel.
+    /// Processes a frame received on a channel.
     fn receive(&mut self, number: usize, frame: &[u8], now: Instant) -> Result<(), Violation>;
 
-    /// Sends what may be sent now.
+    /// Sends everything that the limits allow now.
     fn pump(&mut self) -> io::Result<()>;
 
-    /// Whether the host is far away, as far as that is known.
+    /// Whether the host is known to be far away (long round trips).
     fn is_far(&self) -> bool;
 
-    /// Whether nothing more may be taken from a channel for now.
+    /// Whether the thread must stop reading from this channel for now.
     fn is_flooded(&self, number: usize) -> bool;
 
     /// Whether an answer is overdue.
     fn stalled(&self, now: Instant, limit: Duration) -> bool;
 
-    /// Whether something was answered since this was asked last.
+    /// Whether any request was answered since the last call.
     fn progressed(&mut self) -> bool;
 
-    /// The connection is lost, for this reason.
+    /// Called when the connection is lost; `why` is the reason.
     fn reset(&mut self, why: &str);
 
-    /// There will be no connection any more.
+    /// Called when there will be no further connection.
     fn give_up(&mut self, why: &str);
 }
 
-/// What the thread is given.
+/// What the thread receives at its start.
 pub(crate) struct Network<T: Talker> {
     pub(crate) address: Address,
     pub(crate) options: Options,
     pub(crate) commands: UnboundedReceiver<T::Command>,
     pub(crate) quit: Quit,
-    /// Makes the talker, on the thread.
+    /// Creates the talker on the network thread.
     pub(crate) talker: Box<dyn FnOnce() -> T + Send>,
-    /// Told when the talker may go on though nothing was answered.
+    /// Notified when the talker can continue although no answer arrived.
     pub(crate) wake: Arc<Notify>,
 }
 
-/// Tells when everything is to end.
+/// How the thread learns that it must end.
 pub(crate) struct Quit {
-    /// Told so.
+    /// Notified when the thread must end.
     pub(crate) told: Arc<Notify>,
-    /// Whether it is no longer wanted; asked now and then.
+    /// Polled: returns true when the connection is no longer wanted.
     pub(crate) stopped: Box<dyn Fn() -> bool + Send>,
 }
 
 impl Quit {
-    /// Waits until everything is to end.
+    /// Waits until the thread must end.
     async fn wanted(&self) {
         while !(self.stopped)() {
             tokio::select! {
@@ -111,17 +111,18 @@ impl Quit {
     }
 }
 
-/// How soon after a channel was refused the end of the connection is taken for its consequence.
+/// If the connection ends within this time after a channel was refused, the refusal is taken as the cause.
 const CONSEQUENCE: Duration = Duration::from_millis(500);
 
 /// Why a connection ended.
 enum End {
     Quit,
-    /// The reason; and how many channels there were, when one more was being opened.
+    /// The reason, and the number of open channels if the thread was opening another one.
     Lost(String, Option<usize>),
 }
 
-/// Connects. If the host closes the connection on the request for a second channel, connects without one.
+/// Connects. If the host closes the connection when a second channel is requested, connects again without
+/// further channels.
 async fn connect(
     address: &Address,
     options: &Options,
@@ -139,13 +140,14 @@ async fn connect(
 }
 
 impl<T: Talker> Network<T> {
-    /// Works until the command to quit. `ready` gets the result of the first connection: what the server offers.
+    /// Runs until the thread must end. Sends the result of the first connection to `ready`: the extensions
+    /// that the server offers.
     pub(crate) fn run(self, ready: &SyncSender<Result<Offers, ConnectError>>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
             Ok(runtime) => {
                 LocalSet::new().block_on(&runtime, self.work(ready));
-                // Nothing of it runs on: what is left are tasks that wait.
+                // The remaining tasks only wait, so they can be dropped.
                 runtime.shutdown_background();
             }
             Err(error) => {
@@ -214,7 +216,7 @@ impl<T: Talker> Network<T> {
     }
 }
 
-/// Answers every command with the loss, until the command to quit arrives.
+/// Fails every command with the reason of the loss, until the thread must end.
 async fn give_up<T: Talker>(
     desk: &RefCell<T>,
     why: &str,
@@ -230,12 +232,12 @@ async fn give_up<T: Talker>(
         let Some(command) = command else { return take_leave(desk, why, commands) };
         let mut desk = desk.borrow_mut();
         desk.command(command);
-        // Without channels there is nothing that could fail.
+        // Without channels `pump` cannot fail.
         let _ = desk.pump();
     }
 }
 
-/// Answers what is outstanding with the loss, and takes no more.
+/// Fails all outstanding commands with the reason of the loss, and closes the command queue.
 fn take_leave<T: Talker>(
     desk: &RefCell<T>,
     why: &str,
@@ -250,7 +252,7 @@ fn take_leave<T: Talker>(
     let _ = desk.pump();
 }
 
-/// One connection at work.
+/// The state of one open connection.
 struct Serving<'a, T> {
     desk: Rc<RefCell<T>>,
     wake: Arc<Notify>,
@@ -273,7 +275,7 @@ impl<'a, T: Talker> Serving<'a, T> {
         options: &Options,
         commands: &mut UnboundedReceiver<T::Command>,
     ) -> End {
-        // Ends every task when it is dropped.
+        // Dropping the set aborts all tasks.
         let mut tasks = JoinSet::new();
         let apart = first.offers.apart;
         self.begin(first, &mut tasks);
@@ -292,7 +294,8 @@ impl<'a, T: Talker> Serving<'a, T> {
                     Ok(Ok(mut channel)) => {
                         let moment = Moment { apart, is_far: true, is_early: false };
                         if open >= wanted(options, moment) {
-                            // It was asked for before the first one had greeted, as what it turns out not to be.
+                            // This channel was requested before the server had sent its greeting, on the
+                            // assumption of more channels than this server gets.
                             continue;
                         }
                         channel.offers.apart = apart;
@@ -301,7 +304,7 @@ impl<'a, T: Talker> Serving<'a, T> {
                     }
                     Ok(Err(NotOpened::NotKnown)) => opening -= 1,
                     Ok(Err(NotOpened::NoWay)) => {}
-                    // The host accepts fewer channels: the source works with those.
+                    // The host accepts fewer channels: continue with those that are open.
                     Ok(Err(NotOpened::Refused)) | Err(_) => refused = Some(Instant::now()),
                 },
                 command = commands.recv() => {
@@ -340,7 +343,7 @@ impl<'a, T: Talker> Serving<'a, T> {
         }
     }
 
-    /// Puts a channel to work.
+    /// Registers an open channel and starts its receiving and sending tasks.
     fn begin(&self, channel: OpenedChannel, tasks: &mut JoinSet<()>) {
         let (to, from, frames, session) =
             (Rc::new(channel.to), channel.from, channel.frames, channel.session);
@@ -361,7 +364,7 @@ impl<'a, T: Talker> Serving<'a, T> {
     }
 }
 
-/// Reads a channel until it is lost. Returns the reason.
+/// Reads from a channel until it is lost. Returns the reason.
 async fn receive<T: Talker>(
     desk: &RefCell<T>,
     number: usize,
@@ -409,7 +412,7 @@ async fn receive<T: Talker>(
     }
 }
 
-/// Sends what the pipe did not take at once.
+/// Sends the bytes that the pipe did not accept immediately.
 async fn send<T: Talker>(
     desk: &RefCell<T>,
     number: usize,

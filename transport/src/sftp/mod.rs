@@ -1,12 +1,12 @@
-//! Folders of another machine as a source: SFTP version 3 through the system's `ssh`.
+//! Folders on a remote host as a source: SFTP version 3 through the system's `ssh`.
 //!
-//! The connection is made by `ssh` itself, and further channels on it by the crate openssh. The protocol
-//! on them is our own: what the engine asks for has to be pipelined by the hundred over several
-//! channels, with names as raw bytes, every answer bounded and checked, and taken up again after a lost
-//! connection. `docs/decisions.md` has the comparison with openssh-sftp-client.
+//! The program `ssh` makes the connection, and the crate openssh opens further channels on it. This crate has
+//! its own implementation of the protocol, because the engine needs hundreds of pipelined requests over
+//! several channels, names as raw bytes, limits and checks on every answer, and requests that resume after a
+//! lost connection. `docs/decisions.md` compares it with openssh-sftp-client.
 //!
-//! Three threads: `network` talks to ssh and decides with `desk` what is sent next; the two of `post`
-//! hand listings and contents to the sinks.
+//! Three threads: `network` talks to ssh and asks `desk` what to send next; the two threads of `post` pass
+//! listings and contents to the sinks.
 
 pub(crate) mod channels;
 pub(crate) mod event_loop;

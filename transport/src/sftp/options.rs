@@ -1,4 +1,4 @@
-//! How to reach a host.
+//! Options of the connection to a host.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,32 +6,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// How many channels a host was seen to take, shared by all clones. It only becomes less.
+/// The maximum number of channels that a host was observed to accept, shared by all clones. The number only
+/// decreases.
 #[derive(Clone, Default)]
 pub struct ChannelLimit(Arc<Inner>);
 
 #[derive(Default)]
 pub(crate) struct Inner {
-    /// 0: not known.
+    /// 0 means unknown.
     pub(crate) most: AtomicUsize,
     pub(crate) lowered: Option<Box<dyn Fn(usize) + Send + Sync>>,
 }
 
 impl ChannelLimit {
-    /// `most` is the known number; `lowered` is called each time that it decreases, on the thread that
-    /// talks.
+    /// `most` is the known number. The network thread calls `lowered` each time the number decreases.
     pub fn new(most: Option<usize>, lowered: impl Fn(usize) + Send + Sync + 'static) -> Self {
         let most = AtomicUsize::new(most.unwrap_or_default());
         Self(Arc::new(Inner { most, lowered: Some(Box::new(lowered)) }))
     }
 
-    /// What is known.
+    /// The known number; `None` if unknown.
     #[must_use]
     pub fn get(&self) -> Option<usize> {
         Some(self.0.most.load(Ordering::Relaxed)).filter(|most| *most > 0)
     }
 
-    /// The host was seen to end a connection that was to have more than `most` channels.
+    /// Records that the host ended a connection on which more than `most` channels were requested.
     pub(crate) fn lower(&self, most: usize) {
         let most = most.max(1);
         if self.get().is_none_or(|known| most < known) {
@@ -52,40 +52,42 @@ impl fmt::Debug for ChannelLimit {
 /// How a connection is made and kept.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The program.
+    /// The ssh program to run.
     pub ssh: PathBuf,
-    /// A configuration file in place of the user's and the system's (`ssh -F`).
+    /// A configuration file that replaces those of the user and the system (`ssh -F`).
     pub config: Option<PathBuf>,
-    /// A file with host keys that count beside those in the user's own `known_hosts`.
+    /// A file with host keys that are accepted in addition to those in the user's `known_hosts`.
     pub known_hosts: Option<PathBuf>,
-    /// Whether ssh compresses what it carries (`ssh -C`).
+    /// Whether ssh compresses the data (`ssh -C`).
     pub compress: bool,
-    /// Further options on ssh's command line, checked by who gives them.
+    /// Further options for ssh's command line. The caller has checked them.
     pub args: Vec<String>,
-    /// Variables of the environment that ssh and what it starts (`ProxyCommand`) do not get.
+    /// Environment variables that ssh and its child processes (`ProxyCommand`) do not receive.
     pub withheld: Vec<String>,
-    /// Bytes of content that may be under way at once, when that is to be less than is fastest: what
-    /// a slow reader has asked for comes nevertheless.
+    /// Maximum number of content bytes in flight, for a reader that is slower than the connection: bytes
+    /// that are already requested arrive at full speed. `None` uses the fastest value.
     pub under_way: Option<u64>,
-    /// Channels over the connection, each an SFTP server of its own. sshd allows 10 (`MaxSessions`).
+    /// Number of channels on the connection; each has its own SFTP server process. sshd allows 10
+    /// (`MaxSessions`).
     pub channels: usize,
-    /// Channels in the first two seconds nearby: a server that is started takes time from those at work, and
-    /// a short run is over before it has paid for that.
+    /// Number of channels in the first two seconds to a nearby host. Starting a server takes CPU time from
+    /// the servers at work, and a short run ends before that pays off.
     pub channels_first: usize,
-    /// Channels on a long line: each carries ssh's window of 2 MiB a round trip, and no more.
+    /// Number of channels on a connection with long round trips. Each channel carries at most ssh's window of
+    /// 2 MiB per round trip.
     pub channels_far: usize,
-    /// The maximum number of channels by a setting. Without it a server that is not known to keep several
-    /// separate gets one.
+    /// The maximum number of channels that the user set. Without it, a server gets one channel unless it is
+    /// known to serve several channels separately.
     pub channels_given: Option<usize>,
-    /// What the host was seen to take.
+    /// The number of channels that the host was observed to accept.
     pub channel_limit: ChannelLimit,
-    /// How long a connection may take.
+    /// Maximum time to connect.
     pub connect_timeout: Duration,
-    /// How long an answer may take.
+    /// Maximum time to wait for an answer.
     pub answer_timeout: Duration,
-    /// How often a lost connection is tried again without anything coming of it.
+    /// Maximum number of consecutive reconnection attempts without progress.
     pub tries: u32,
-    /// How long to wait before the first of these tries; twice as long before each further one.
+    /// The wait before the first of these attempts. It doubles before each further attempt.
     pub pause: Duration,
 }
 

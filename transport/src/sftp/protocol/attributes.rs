@@ -1,4 +1,4 @@
-//! Converts attributes and status codes of the server into the engine's types.
+//! Converts the server's attributes and status codes into the engine's types.
 
 use std::io;
 
@@ -8,11 +8,11 @@ use rustix::io::Errno;
 
 use crate::sftp::protocol::packet::{Attrs, Status};
 
-/// The file type bits of a mode (inode(7)); the draft leaves them to POSIX.
+/// The file type bits of a mode (inode(7)); the draft refers to POSIX for them.
 const TYPE: u32 = 0o170_000;
 
-/// The metadata of an entry from `attrs`; `None` if type, size or time is missing,
-/// or if the owner is impossible.
+/// The metadata of an entry from `attrs`. `None` if type, size or time is missing, or if the owner is
+/// invalid.
 pub(crate) fn meta(attrs: Attrs) -> Option<Meta> {
     let mode = attrs.permissions?;
     let kind = match mode & TYPE {
@@ -25,13 +25,14 @@ pub(crate) fn meta(attrs: Attrs) -> Option<Meta> {
         0o020_000 => Kind::CharDevice,
         _ => return None,
     };
-    // No file system holds more (off_t).
+    // No file system holds a larger file (off_t).
     let size = attrs.size.filter(|size| *size <= i64::MAX as u64)?;
-    // No user has this number: for chown(2) it means no change, and the owner is then the user of this process.
+    // No user has this number. For chown(2) it means "no change", so the owner would be the user of this
+    // process.
     if matches!(attrs.owner, Some((u32::MAX, _) | (_, u32::MAX))) {
         return None;
     }
-    // A file without a reported owner must not run as root.
+    // Without a reported owner the copy belongs to root, so it must not have setuid or setgid bits.
     let kept = if attrs.owner.is_some() { 0o7777 } else { 0o1777 };
     let (uid, gid) = attrs.owner.unwrap_or((0, 0));
     let mtime = Time { secs: i64::from(attrs.times?.1), nanos: 0 };
@@ -50,8 +51,8 @@ pub(crate) fn meta(attrs: Attrs) -> Option<Meta> {
     })
 }
 
-/// What can be stored of an entry: version 3 has no device number, so that every device
-/// would become the same wrong one.
+/// Rejects devices. SFTP version 3 reports no device number, so every device would be stored with the same
+/// wrong number.
 pub(crate) fn storable(meta: Meta) -> Result<Meta, SourceError> {
     if meta.kind.is_device() {
         let error = io::Error::other("SFTP does not report the device number");
@@ -60,7 +61,7 @@ pub(crate) fn storable(meta: Meta) -> Result<Meta, SourceError> {
     Ok(meta)
 }
 
-/// What it means that a server answered `status` when `action` was tried.
+/// The error for the server's answer `status` to `action`.
 pub(crate) fn refusal(action: &'static str, status: Status) -> SourceError {
     let error = match status {
         Status::NoSuchFile => return SourceError::Vanished,
@@ -73,13 +74,13 @@ pub(crate) fn refusal(action: &'static str, status: Status) -> SourceError {
     SourceError::Unreadable { action, error }
 }
 
-/// An entry that the server does not describe as a file system would.
+/// The error for an entry whose attributes are incomplete or invalid.
 pub(crate) fn undescribed() -> SourceError {
     let error = io::Error::other("the server did not report its type, owner, size and time");
     SourceError::Unreadable { action: "look at", error }
 }
 
-/// The target of a symlink, when it is one that a file system can hold (symlink(2): `PATH_MAX`).
+/// The target of a symlink, if a file system can store it (symlink(2): `PATH_MAX`).
 pub(crate) fn target(bytes: &[u8]) -> Result<Vec<u8>, SourceError> {
     if bytes.is_empty() || bytes.len() >= 4096 || bytes.contains(&0) {
         let error = io::Error::other("the server sent a target that no symlink can have");

@@ -1,4 +1,4 @@
-//! A channel's requests: numbered, sent, and remembered until they are answered.
+//! Numbers and sends the requests of one channel, and remembers them until they are answered.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,31 +10,31 @@ use tokio::sync::Notify;
 
 use crate::sftp::protocol::packet::{Expected, Request, Violation, answered, renumber};
 
-/// How long a single answer may take while others arrive: requests are answered in order by
-/// most servers, and a slow line takes its time for 64 MiB.
+/// Maximum time for a single answer while other answers arrive. Most servers answer in order, and a slow
+/// connection needs time for 64 MiB.
 const OVERTAKEN: Duration = Duration::from_secs(3600);
 
-/// How many files are opened at once: sftp-server may have 1024 descriptors, often.
+/// Maximum number of files open at once: sftp-server often has a limit of 1024 descriptors.
 const FILES_MOST: usize = 500;
 
-/// One channel; `P` is the purpose of a request.
+/// One channel; `P` identifies the purpose of a request.
 pub(crate) struct Channel<P> {
     out: Vec<u8>,
     to: Rc<Sender>,
-    /// Told when there is more to send than the pipe takes.
+    /// Notified when there are more bytes to send than the pipe accepts.
     pub(crate) full: Rc<Notify>,
     pending: HashMap<u32, Pending<P>>,
     next: u32,
-    /// When something was last heard, or asked after a silence without requests.
+    /// When bytes last arrived, or when the first request after an idle time was sent.
     heard: Instant,
-    /// Files that are open or being opened.
+    /// Number of files that are open or being opened.
     pub(crate) files: usize,
-    /// How many it allows.
+    /// The number of open files that the server is assumed to allow.
     pub(crate) files_most: usize,
     opens: u32,
 }
 
-/// A request that is not answered.
+/// A request without an answer yet.
 pub(crate) struct Pending<P> {
     pub(crate) purpose: P,
     pub(crate) expected: Expected,
@@ -42,7 +42,7 @@ pub(crate) struct Pending<P> {
 }
 
 impl<P> Channel<P> {
-    /// Closes a handle, without waiting for the answer, whose purpose is `nobody`.
+    /// Closes a handle without waiting for the answer, which arrives with the purpose `nobody`.
     pub(crate) fn close(&mut self, handle: &[u8], nobody: P) {
         self.ask(Request::Close(handle), nobody);
     }
@@ -61,13 +61,13 @@ impl<P> Channel<P> {
         }
     }
 
-    /// Asks; [`Channel::flush`] sends it.
+    /// Queues a request; [`Channel::flush`] sends it.
     pub(crate) fn ask(&mut self, request: Request<'_>, purpose: P) {
         let id = self.note(request.expected(), purpose);
         request.write(id, &mut self.out);
     }
 
-    /// The same with a request that was framed elsewhere.
+    /// Queues a request that is already framed.
     pub(crate) fn pass_on(&mut self, frame: &[u8], expected: Expected, purpose: P) {
         let id = self.note(expected, purpose);
         let start = self.out.len();
@@ -75,7 +75,7 @@ impl<P> Channel<P> {
         renumber(&mut self.out[start..], id);
     }
 
-    /// Remembers a request; its number.
+    /// Remembers a request and returns its number.
     fn note(&mut self, expected: Expected, purpose: P) -> u32 {
         let now = Instant::now();
         if self.pending.is_empty() {
@@ -90,14 +90,14 @@ impl<P> Channel<P> {
         id
     }
 
-    /// The request that a frame answers: each is answered once.
+    /// Removes and returns the request that a frame answers. Each request is answered once.
     pub(crate) fn answered(&mut self, frame: &[u8], now: Instant) -> Result<Pending<P>, Violation> {
         let id = answered(frame)?;
         self.heard = now;
         self.pending.remove(&id).ok_or(Violation("an answer to nothing that was asked"))
     }
 
-    /// Sends as much as the pipe takes.
+    /// Sends as many bytes as the pipe accepts.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         let mut sent = 0;
         while sent < self.out.len() {
@@ -114,7 +114,7 @@ impl<P> Channel<P> {
         Ok(())
     }
 
-    /// A file could be opened: perhaps more can be open at once than was thought.
+    /// Counts a successful open. Every 16 of them raise the assumed limit of open files by one.
     pub(crate) fn opened(&mut self) {
         self.opens += 1;
         if self.opens.is_multiple_of(16) {
@@ -122,17 +122,17 @@ impl<P> Channel<P> {
         }
     }
 
-    /// Bytes that the pipe has not taken.
+    /// Bytes that the pipe has not accepted yet.
     pub(crate) fn unsent(&self) -> usize {
         self.out.len()
     }
 
-    /// How many requests are out.
+    /// Number of unanswered requests.
     pub(crate) fn load(&self) -> usize {
         self.pending.len()
     }
 
-    /// Bytes are arriving, also within an answer that takes long.
+    /// Records that bytes arrived, possibly in the middle of a long answer.
     pub(crate) fn heard(&mut self, now: Instant) {
         self.heard = now;
     }

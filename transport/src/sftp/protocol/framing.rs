@@ -1,8 +1,8 @@
-//! Cuts the stream of bytes from a server into frames.
+//! Splits the server's byte stream into frames.
 
 use crate::sftp::protocol::packet::{FRAME_MAX, Violation};
 
-/// Received bytes that are not yet read as frames. Its memory does not grow.
+/// Received bytes that are not yet parsed as frames. The buffer does not grow.
 pub(crate) struct Frames {
     buffer: Vec<u8>,
     from: usize,
@@ -14,7 +14,7 @@ impl Frames {
         Self { buffer: vec![0; 2 * FRAME_MAX], from: 0, to: 0 }
     }
 
-    /// Room for more bytes; never empty after all whole frames have been taken.
+    /// Free space for more bytes. It is never empty after all whole frames have been taken.
     pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.from == self.to {
             (self.from, self.to) = (0, 0);
@@ -25,17 +25,17 @@ impl Frames {
         &mut self.buffer[self.to..]
     }
 
-    /// So many bytes were put into the room.
+    /// Records that `count` bytes were written into the free space.
     pub(crate) fn filled(&mut self, count: usize) {
         self.to = (self.to + count).min(self.buffer.len());
     }
 
-    /// The next whole frame, without its length.
+    /// The next whole frame, without its length field.
     pub(crate) fn next(&mut self) -> Result<Option<&[u8]>, Violation> {
         let held = &self.buffer[self.from..self.to];
         let Some((length, rest)) = held.split_first_chunk() else { return Ok(None) };
         let length = u32::from_be_bytes(*length) as usize;
-        // A kind and the number of a request.
+        // A frame has at least a type byte and a request number.
         if !(5..=FRAME_MAX - 4).contains(&length) {
             return Err(Violation("a message is too short or too long"));
         }

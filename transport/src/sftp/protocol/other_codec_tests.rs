@@ -1,5 +1,5 @@
-//! The messages, compared in both directions with the crate openssh-sftp-protocol: requests byte for byte, answers field
-//! by field.
+//! Compares our messages with the crate openssh-sftp-protocol in both directions: requests byte for byte,
+//! answers field by field.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -28,7 +28,7 @@ fn path(bytes: &[u8]) -> Cow<'_, Path> {
     Cow::Borrowed(Path::new(OsStr::from_bytes(bytes)))
 }
 
-/// A handle as the crate has it after it received one.
+/// A handle in the crate's type, parsed from an answer.
 fn handle(bytes: &[u8]) -> HandleOwned {
     match response(&Reply::Handle(bytes.to_vec())) {
         ResponseInner::Handle(handle) => handle,
@@ -71,7 +71,7 @@ fn attrs_of(set: Set) -> FileAttrs {
     attrs
 }
 
-/// The frame of a message, without its length.
+/// The frame of a message, without its length field.
 fn frame(reply: &Reply) -> Vec<u8> {
     reply.message(ID)[4..].to_vec()
 }
@@ -92,7 +92,7 @@ fn the_greeting_is_the_same() {
 
 #[test]
 fn requests_that_read_are_the_same_bytes() {
-    // The crate takes paths that are UTF-8 only.
+    // The crate accepts only UTF-8 paths.
     let name = "/caf\u{e9}/\u{ff} name".as_bytes();
     let open = handle(b"\0handle");
     let h = || Cow::Borrowed(&*open);
@@ -148,7 +148,7 @@ fn requests_that_change_something_are_the_same_bytes() {
         (Change::MakeFolder(to, new), RequestInner::Mkdir { path: path(to), attrs: attrs_of(new) }),
         (Change::RemoveFolder(to), RequestInner::Rmdir(path(to))),
         (Change::Remove(to), RequestInner::Remove(path(to))),
-        // The crate writes the order of OpenSSH: the target first.
+        // The crate uses OpenSSH's order: the target first.
         (
             Change::Symlink { first: from, second: to },
             RequestInner::Symlink { targetpath: path(from), linkpath: path(to) },
@@ -179,7 +179,7 @@ fn a_status_is_read_as_the_same() {
         let Ok(Answer::Status(status)) = Answer::read(&bytes, Expected::Status) else {
             panic!("{code}")
         };
-        // The crate refuses the two codes that only a client may make.
+        // The crate rejects the two codes that only a client may generate.
         if matches!(code, 6 | 7) {
             assert!(ssh_format::from_bytes::<Response>(&bytes).is_err());
             continue;
@@ -242,7 +242,7 @@ fn extensions_limits_and_file_systems_are_read_as_the_same() {
     assert_eq!(Answer::read(&reply, Expected::Extended), Ok(Answer::FileSystem(ours)));
 }
 
-/// Compares what both read of the attributes of an entry.
+/// Compares the attributes that both parsers read.
 fn same(ours: Attrs, theirs: &FileAttrs) {
     assert_eq!(ours.size, theirs.get_size());
     assert_eq!(ours.owner, theirs.get_id());
@@ -263,7 +263,7 @@ fn same(ours: Attrs, theirs: &FileAttrs) {
     assert_eq!(ours.times, times);
 }
 
-/// Attributes that a server may send; each of them may be missing.
+/// Attributes that a server may send; each may be missing.
 fn attrs() -> impl Strategy<Value = wire::Attrs> {
     let types = [0o140_000, 0o120_000, 0o100_000, 0o060_000, 0o040_000, 0o020_000, 0o010_000];
     let mode = (prop::sample::select(types.to_vec()), 0_u32..0o10000).prop_map(|(a, b)| a | b);
@@ -292,7 +292,7 @@ proptest! {
         same(ours, &theirs);
     }
 
-    // The crate takes names that are UTF-8 only.
+    // The crate accepts only UTF-8 names.
     #[test]
     fn names_and_handles_are_read_as_the_same(
         names in prop::collection::vec(("[^/\0]{1,20}", attrs()), 0..5),

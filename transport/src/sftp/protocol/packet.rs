@@ -1,20 +1,20 @@
-//! Messages of SFTP version 3 (draft-ietf-secsh-filexfer-02), written and read.
+//! Encodes and decodes messages of SFTP version 3 (draft-ietf-secsh-filexfer-02).
 //!
-//! Names are raw bytes. Messages of the peer are read within their frame: nothing is allocated from a
-//! number of the peer's, and what is not used (status texts, extensions) is dropped. Requests that change
-//! something are in `change`.
+//! Names are raw bytes. The parser never reads beyond the frame, and never allocates memory by a number that
+//! the server sent. It skips unused fields (status texts, extensions). Requests that change something are in
+//! `write_packet`.
 
-/// Longest frame that is taken: the longest answer to what is asked for is 252 KiB of data.
+/// Maximum accepted frame length. The longest expected answer is 252 KiB of data.
 pub(crate) const FRAME_MAX: usize = 320 * 1024;
 
-/// Most bytes that one read asks for. OpenSSH gives up to 255 KiB; this is the largest multiple of
-/// 4 KiB below that, so that holes do not straddle two answers.
+/// Maximum length of one READ. OpenSSH returns up to 255 KiB; this is the largest multiple of 4 KiB below
+/// that, so that no 4 KiB block is split between two answers.
 pub(crate) const READ_MAX: u32 = 252 * 1024;
 
-/// Most names that one answer may contain. OpenSSH sends 100 at once.
+/// Maximum number of names in one answer. OpenSSH sends 100 at once.
 const NAMES_MAX: usize = 4096;
 
-/// Longest handle (the draft: 256 bytes).
+/// Maximum handle length (the draft: 256 bytes).
 const HANDLE_MAX: usize = 256;
 
 pub(crate) mod kind {
@@ -47,13 +47,13 @@ pub(crate) mod kind {
     pub(crate) const EXTENDED_REPLY: u8 = 201;
 }
 
-/// The extension that reports the file system of a path and its free space.
+/// The extension that reports a path's file system and its free space.
 pub(crate) const STATVFS: &str = "statvfs@openssh.com";
 
-/// The extension that reports the limits of the server.
+/// The extension that reports the server's limits.
 const LIMITS: &str = "limits@openssh.com";
 
-/// What is asked of the server.
+/// A request that changes nothing on the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request<'a> {
     OpenDir(&'a [u8]),
@@ -75,7 +75,7 @@ pub(crate) enum Request<'a> {
     Limits,
 }
 
-/// Which answer fits a request; a status fits every one.
+/// The kind of answer that fits a request. A status fits every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expected {
     Status,
@@ -102,32 +102,33 @@ pub(crate) enum Answer<'a> {
     Limits(Limits),
 }
 
-/// A file system, as far as it counts.
+/// The used fields of a file system's statistics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct FileSystem {
     pub(crate) id: u64,
-    /// Bytes that the user may still write.
+    /// Free bytes that the user may write.
     pub(crate) free: u64,
-    /// How many entries it still takes; as many as can be where it does not count them.
+    /// Free inodes; `u64::MAX` if the file system does not count them.
     pub(crate) entries: u64,
 }
 
-/// The limits of the server.
+/// The server's limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Most bytes that one WRITE may carry.
+    /// Maximum data length of one WRITE, in bytes.
     pub(crate) write: u64,
-    /// How many handles may be open at once; 0 if not reported.
+    /// Maximum number of open handles; 0 if not reported.
     pub(crate) handles: u64,
 }
 
-/// Which extensions the server offers.
+/// The extensions that the server offers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an extension of its own")]
 pub(crate) struct Offers {
-    /// It greets as OpenSSH's sftp-server does: with its extensions in its order, and no others.
+    /// The greeting matches OpenSSH's sftp-server: the same extensions in the same order, and no others.
     pub(crate) greets_as_openssh: bool,
-    /// Several channels to it are known not to disturb each other. The greeting alone does not show it.
+    /// Several channels to this server are known not to disturb each other. The greeting alone does not prove
+    /// it.
     pub(crate) apart: bool,
     pub(crate) statvfs: bool,
     pub(crate) limits: bool,
@@ -135,11 +136,11 @@ pub(crate) struct Offers {
     pub(crate) hard_link: bool,
     pub(crate) fsync: bool,
     pub(crate) lsetstat: bool,
-    /// Its hard links are of a symlink itself, as far as that was not tried and found otherwise.
+    /// A hard link to a symlink links the symlink itself. This is assumed until an attempt shows otherwise.
     pub(crate) links_symlinks: bool,
 }
 
-/// How a request went.
+/// The status code of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
     Ok,
@@ -151,7 +152,7 @@ pub(crate) enum Status {
     Other(u32),
 }
 
-/// The attributes of an entry; those that the server leaves out are `None`.
+/// The attributes of an entry. Those that the server omits are `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Attrs {
     pub(crate) size: Option<u64>,
@@ -159,22 +160,22 @@ pub(crate) struct Attrs {
     pub(crate) permissions: Option<u32>,
     /// Access and modification time, seconds since 1970.
     pub(crate) times: Option<(u32, u32)>,
-    /// The link count: no attribute, but part of the long name in an answer to READDIR.
+    /// The link count. It is not an SFTP attribute; it comes from the long name in a READDIR answer.
     pub(crate) links: Option<u32>,
 }
 
-/// A server that does not keep to the protocol.
+/// The server violated the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the server broke the SFTP protocol: {0}")]
 pub(crate) struct Violation(pub(crate) &'static str);
 
-/// Greets the server.
+/// Writes the client's greeting (`SSH_FXP_INIT`).
 pub(crate) fn hello(out: &mut Vec<u8>) {
     out.extend_from_slice(&[0, 0, 0, 5, kind::INIT, 0, 0, 0, 3]);
 }
 
 impl Request<'_> {
-    /// Which answer fits.
+    /// The kind of answer that fits.
     pub(crate) fn expected(&self) -> Expected {
         match self {
             Self::OpenDir(_) | Self::Open(_) => Expected::Handle,
@@ -213,7 +214,7 @@ impl Request<'_> {
             Self::Limits => head(kind::EXTENDED, LIMITS.as_bytes()),
             Self::Open(path) => {
                 head(kind::OPEN, path);
-                // SSH_FXF_READ, and no attributes.
+                // Flags SSH_FXF_READ, and no attributes.
                 out.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 0]);
             }
             Self::Read { handle, offset, length } => {
@@ -226,20 +227,20 @@ impl Request<'_> {
     }
 }
 
-/// Writes the length of the frame that begins at `start` before it.
+/// Fills in the length field of the frame that begins at `start`.
 pub(crate) fn seal(start: usize, out: &mut [u8]) {
     let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
 }
 
-/// Gives the request in a frame its number.
+/// Sets the request number in a frame.
 pub(crate) fn renumber(frame: &mut [u8], id: u32) {
     if let Some(place) = frame.get_mut(5..9) {
         place.copy_from_slice(&id.to_be_bytes());
     }
 }
 
-/// The handle that a request in a frame closes, if it is one that does.
+/// The handle that the framed request closes; `None` if it is not a CLOSE.
 pub(crate) fn closed(frame: &[u8]) -> Option<&[u8]> {
     let mut rest = Rest(frame.get(4..)?);
     let kind = rest.u8().ok()?;
@@ -252,7 +253,7 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(text);
 }
 
-/// Reads the server's greeting; what it offers beyond version 3.
+/// Parses the server's greeting; returns the extensions that it offers.
 pub(crate) fn read_hello(frame: &[u8]) -> Result<Offers, Violation> {
     let mut rest = Rest(frame);
     if rest.u8()? != kind::VERSION {
@@ -283,7 +284,7 @@ pub(crate) fn read_hello(frame: &[u8]) -> Result<Offers, Violation> {
     Ok(offers)
 }
 
-/// Whether OpenSSH's sftp-server offers such an extension: since 4.8 (2008) posix-rename comes first.
+/// Whether OpenSSH's sftp-server offers this extension. Since 4.8 (2008) it lists posix-rename first.
 fn is_of_openssh(name: &[u8], is_first: bool) -> bool {
     if is_first {
         return name == POSIX_RENAME.as_bytes();
@@ -299,7 +300,7 @@ pub(crate) fn answered(frame: &[u8]) -> Result<u32, Violation> {
 }
 
 impl<'a> Answer<'a> {
-    /// Reads a frame (without its length), which answers what expects `expected`.
+    /// Parses a frame (without its length field) as the answer to a request that expects `expected`.
     pub(crate) fn read(frame: &'a [u8], expected: Expected) -> Result<Self, Violation> {
         let mut rest = Rest(frame);
         let kind = rest.u8()?;
@@ -323,7 +324,7 @@ impl<'a> Answer<'a> {
             }
             (kind::NAME, Expected::Names | Expected::Name) => {
                 let count = rest.u32()? as usize;
-                // A name takes 12 bytes at least: two lengths and flags.
+                // A name takes at least 12 bytes: two lengths and the flags.
                 if count > NAMES_MAX || count > rest.0.len() / 12 {
                     return Err(Violation("more names are announced than the answer holds"));
                 }
@@ -340,7 +341,8 @@ impl<'a> Answer<'a> {
             }
             (kind::ATTRS, Expected::Attrs) => Ok(Self::Attrs(rest.attrs()?)),
             (kind::EXTENDED_REPLY, Expected::Extended) => {
-                // struct statvfs: bsize frsize blocks bfree bavail files ffree favail fsid flag namemax.
+                // struct statvfs has the fields: bsize frsize blocks bfree bavail files ffree favail fsid
+                // flag namemax.
                 let (_, unit, _, _) = (rest.u64()?, rest.u64()?, rest.u64()?, rest.u64()?);
                 let (free, all) = (rest.u64()?, rest.u64()?);
                 let (_, entries, id) = (rest.u64()?, rest.u64()?, rest.u64()?);
@@ -370,13 +372,13 @@ impl From<u32> for Status {
     }
 }
 
-/// The number of links in a line as of `ls -l`: its second word.
+/// The link count in a line of `ls -l` format: the second word.
 fn links(long_name: &[u8]) -> Option<u32> {
     let words = &mut long_name.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     std::str::from_utf8(words.nth(1)?).ok()?.parse().ok()
 }
 
-/// What of a frame is still to be read.
+/// The part of a frame that is not parsed yet.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
@@ -434,14 +436,14 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// rename(2): replaces what is there.
+/// rename(2): replaces an existing target.
 pub(crate) const POSIX_RENAME: &str = "posix-rename@openssh.com";
 
 /// link(2).
 pub(crate) const HARD_LINK: &str = "hardlink@openssh.com";
 
-/// fsync(2) of a handle.
+/// fsync(2) on a handle.
 pub(crate) const FSYNC: &str = "fsync@openssh.com";
 
-/// SETSTAT that does not follow a symlink.
+/// Like SETSTAT, but does not follow a symlink.
 pub(crate) const LSETSTAT: &str = "lsetstat@openssh.com";

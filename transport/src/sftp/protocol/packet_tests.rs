@@ -1,4 +1,4 @@
-//! What any bytes of a peer may do to the reader of messages: nothing.
+//! Checks that the parser survives arbitrary bytes from a server.
 
 use Piece::{Byte, Text, Word};
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ const EXPECTED: [Expected; 8] = [
     Expected::Limits,
 ];
 
-/// A frame from numbers (four bytes each) and texts.
+/// A part of a test frame: a byte, a four-byte number or a text.
 enum Piece<'a> {
     Byte(u8),
     Word(u32),

@@ -2,12 +2,12 @@
 
 use engine::source::SourceError;
 
-/// The real path of a folder that the server reports has to be `real`.
+/// Checks that the real path that the server reports for a folder is `real`.
 ///
 /// # Errors
-/// When it is elsewhere.
+/// [`SourceError::Replaced`] if the folder is elsewhere.
 pub(crate) fn is_at(told: &[u8], real: &[u8]) -> Result<(), SourceError> {
-    // Some end folders with a slash.
+    // Some servers append a slash to folders.
     fn bare(path: &[u8]) -> &[u8] {
         path.strip_suffix(b"/").unwrap_or(path)
     }

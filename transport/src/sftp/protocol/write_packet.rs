@@ -1,41 +1,42 @@
-//! Requests of SFTP version 3 that change something, and those extensions of OpenSSH's that do
-//! (its file PROTOCOL, section 4).
+//! Requests of SFTP version 3 that change something, including OpenSSH's extensions (OpenSSH's file PROTOCOL,
+//! section 4).
 
 use crate::sftp::protocol::packet::{
     Expected, FSYNC, HARD_LINK, LSETSTAT, POSIX_RENAME, kind, seal, string,
 };
 
-/// `SSH_FXF_WRITE`, and with it `SSH_FXF_CREAT` and `SSH_FXF_EXCL`: open(2) follows no symlink then.
+/// `SSH_FXF_WRITE`, also combined with `SSH_FXF_CREAT` and `SSH_FXF_EXCL`. With `O_EXCL`, open(2) follows no
+/// symlink.
 const WRITE: u32 = 0x02;
 const CREATE_NEW: u32 = WRITE | 0x08 | 0x20;
 
-/// What is to be changed.
+/// A request that changes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change<'a> {
-    /// Makes a file that only its owner may read and write, and opens it; fails when anything is there.
+    /// Creates a file with mode 0600 and opens it. Fails if the name exists.
     Create(&'a [u8]),
-    /// Opens a file for writing.
+    /// Opens an existing file for writing.
     OpenToWrite(&'a [u8]),
     Write {
         handle: &'a [u8],
         offset: u64,
         bytes: &'a [u8],
     },
-    /// Attributes of what a handle is of.
+    /// Sets the attributes of an open handle.
     SetOpen(&'a [u8], Set),
-    /// Attributes of what a path leads to.
+    /// Sets the attributes at a path, and follows a symlink.
     Set(&'a [u8], Set),
-    /// Attributes of what is at a path, if it is a symlink its own.
+    /// Sets the attributes at a path without following a symlink.
     SetLink(&'a [u8], Set),
     MakeFolder(&'a [u8], Set),
     RemoveFolder(&'a [u8]),
     Remove(&'a [u8]),
-    /// Which of the two is the path and which the target differs between servers.
+    /// Servers differ in which of the two arguments is the path and which is the target.
     Symlink {
         first: &'a [u8],
         second: &'a [u8],
     },
-    /// OpenSSH fails when something is there.
+    /// With OpenSSH this fails if `to` exists.
     Rename {
         from: &'a [u8],
         to: &'a [u8],
@@ -44,16 +45,16 @@ pub(crate) enum Change<'a> {
         from: &'a [u8],
         to: &'a [u8],
     },
-    /// Makes `to` another name of `from`; fails when something is there.
+    /// Makes `to` a hard link to `from`. Fails if `to` exists.
     Link {
         from: &'a [u8],
         to: &'a [u8],
     },
-    /// Brings what a handle is of to the disk.
+    /// Flushes an open file to the disk (fsync(2)).
     Sync(&'a [u8]),
 }
 
-/// Attributes to set; `None` leaves one as it is. OpenSSH sets them in this order.
+/// Attributes to set; `None` leaves an attribute unchanged. OpenSSH sets them in this order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Set {
     pub(crate) size: Option<u64>,
@@ -66,7 +67,7 @@ pub(crate) struct Set {
 }
 
 impl Change<'_> {
-    /// Which answer fits.
+    /// The kind of answer that fits.
     pub(crate) fn expected(&self) -> Expected {
         match self {
             Self::Create(_) | Self::OpenToWrite(_) => Expected::Handle,
@@ -74,7 +75,7 @@ impl Change<'_> {
         }
     }
 
-    /// Appends the request's frame, without a number, to `out`.
+    /// Appends the request's frame to `out`, with 0 as its request number.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[0; 4]);
@@ -127,7 +128,7 @@ impl Change<'_> {
 }
 
 impl Set {
-    /// Appends the attributes as the draft has them (section 5).
+    /// Appends the attributes in the draft's encoding (section 5).
     fn write(self, out: &mut Vec<u8>) {
         let parts = [
             (1_u32, self.size.map(|size| size.to_be_bytes().to_vec())),

@@ -1,4 +1,4 @@
-//! What the engine asks of the network thread.
+//! The commands that the engine sends to the network thread.
 
 use std::sync::Arc;
 
@@ -6,21 +6,22 @@ use engine::source::{ContentSink, ListSink, SourceError, Wanted};
 
 use crate::sftp::read::query::Asked;
 
-/// What is asked of the network thread.
+/// A command to the network thread.
 pub(crate) enum Command {
-    /// A folder by its path, where the server has to say that it is, and who takes its entries.
+    /// Lists a folder: its path, the real path that the server must report for it, and the sink for its
+    /// entries.
     List(Arc<[u8]>, Option<Arc<[u8]>>, Box<dyn ListSink>),
-    /// A folder as above, files in it, and who takes their content.
+    /// Fetches files: their folder (as in `List`), the files, and the sink for their content.
     Fetch(Arc<[u8]>, Option<Arc<[u8]>>, Vec<Wanted>, Box<dyn ContentSink>),
     Ask(Vec<Asked>),
-    /// No more of this listing is wanted.
+    /// Cancels a listing.
     UnwantedFolder(u64),
-    /// No more of this file is wanted.
+    /// Cancels the fetch of one file.
     UnwantedFile(u64, usize),
 }
 
 impl Command {
-    /// Answers it where no other thread can.
+    /// Fails the command when the network thread can no longer accept it.
     pub(crate) fn refuse(self) {
         match self {
             Self::List(_, _, sink) => sink.end(Err(gone())),
@@ -34,7 +35,7 @@ impl Command {
     }
 }
 
-/// The error when there is no connection any more.
+/// The error when the connection has ended.
 pub(crate) fn gone() -> SourceError {
     SourceError::Lost("the connection has ended".to_owned())
 }

@@ -1,5 +1,5 @@
-//! Hands answers to the sinks, on two threads of their own: listings and contents. What a slow disk
-//! does to one of them stops neither the network nor the other.
+//! Passes answers to the sinks on two threads, one for listings and one for contents. A slow disk that blocks
+//! one thread stops neither the network thread nor the other one.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -16,29 +16,30 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::sftp::read::command::Command;
 
-/// What becomes a hole: a run of zeros of this length, at a multiple of it.
+/// Zeros become a hole in runs of this many bytes, aligned to this length.
 const BLOCK: usize = 4096;
 
-/// Bytes of listings that may wait for the sinks before no more are asked for.
+/// Maximum bytes of listings that may wait for the sinks before the scheduler requests no more.
 pub(crate) const LISTINGS: usize = 8 << 20;
 
-/// What an entry that cannot be read takes beside its name: the message, and its place in a queue.
+/// Memory of an unreadable entry in addition to its name, in bytes: the message and the queue slot.
 const UNREADABLE: usize = 200;
 
-/// What is on its way to the sinks.
+/// Counts what waits for the sinks.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     /// Bytes of content.
     pub(crate) bytes: AtomicUsize,
     /// Bytes of listings.
     pub(crate) listings: AtomicUsize,
-    /// Told when there is room again.
+    /// Notified when there is room again.
     pub(crate) less: Arc<Notify>,
 }
 
 impl Backlog {
-    /// A sink has taken this many bytes of content. Waking the network for each of many small files
-    /// would cost more than what they hold: only where it may wait for this.
+    /// Records that a sink has taken `count` bytes of content. Wakes the network thread only when the total
+    /// falls below the limit at which it may be waiting: a wake-up for each small file would cost more than
+    /// the file itself.
     fn taken(&self, count: usize) {
         let before = self.bytes.fetch_sub(count, Ordering::Relaxed);
         if before >= QUEUED && before - count < QUEUED {
@@ -56,7 +57,7 @@ pub(crate) enum Listed {
 }
 
 impl Listed {
-    /// Memory that it takes while it waits, bytes, about.
+    /// Approximate memory in bytes that the part takes while it waits.
     fn bytes(&self) -> usize {
         match self {
             Self::Batch(batch) => batch.bytes(),
@@ -66,28 +67,28 @@ impl Listed {
     }
 }
 
-/// A part of what was fetched; `usize` is the number of the file.
+/// A part of fetched content; the `usize` is the file's index in the request.
 pub(crate) enum Fetched {
     Begin(Box<dyn ContentSink>),
-    /// Bytes at an offset.
+    /// Bytes at this offset of the file.
     Data(usize, u64, Vec<u8>),
     FileEnd(usize, Result<Meta, SourceError>),
     End,
 }
 
-/// Collects answers and sends them on together.
+/// Collects answers and sends them to the delivery threads in batches.
 pub(crate) struct Post {
     listed: Vec<(u64, Listed)>,
     fetched: Vec<(u64, Fetched)>,
     to_lister: Sender<Vec<(u64, Listed)>>,
     to_fetcher: Sender<Vec<(u64, Fetched)>>,
     pub(crate) backlog: Arc<Backlog>,
-    /// Bytes of listings that came and are not handed on yet.
+    /// Bytes of listings that were received but not yet passed on.
     pub(crate) unproven: usize,
 }
 
 impl Post {
-    /// Starts the threads. They end when the post is dropped and everything is delivered.
+    /// Starts the threads. They end after the post is dropped and everything is delivered.
     pub(crate) fn start(
         commands: &UnboundedSender<Command>,
     ) -> std::io::Result<(Self, [JoinHandle<()>; 2])> {
@@ -118,14 +119,15 @@ impl Post {
         self.fetched.push((id, part));
     }
 
-    /// Whether so much of listings waits, for the sinks or to be proved, that no more should be asked for.
+    /// Whether the listings that wait for the sinks or for proof reach the limit, so that the scheduler
+    /// should request no more.
     pub(crate) fn is_full_of_listings(&self) -> bool {
         self.backlog.listings.load(Ordering::Relaxed) + self.unproven >= LISTINGS
     }
 
-    /// Sends on what was collected.
+    /// Sends the collected answers to the threads.
     pub(crate) fn flush(&mut self) {
-        // The threads live as long as this does.
+        // The threads live as long as `self`, so sending cannot fail.
         if !self.listed.is_empty() {
             let _ = self.to_lister.send(std::mem::take(&mut self.listed));
         }
@@ -201,7 +203,7 @@ fn deliver_contents(
     }
 }
 
-/// Tells bytes, and runs of zeros as holes.
+/// Passes bytes to the sink, and runs of zeros as holes.
 fn tell(sink: &mut dyn ContentSink, index: usize, offset: u64, bytes: &[u8]) -> ControlFlow<()> {
     let (mut rest, mut at) = (bytes, offset);
     while !rest.is_empty() {
@@ -217,7 +219,8 @@ fn tell(sink: &mut dyn ContentSink, index: usize, offset: u64, bytes: &[u8]) -> 
     ControlFlow::Continue(())
 }
 
-/// How far the bytes, which stand at `at`, are all whole blocks of zeros, or none; and which.
+/// The first run in `bytes`, which starts at offset `at` of the file: whether it consists of whole blocks of
+/// zeros, and its length.
 fn next_run(bytes: &[u8], at: u64) -> (bool, usize) {
     static ZEROS: [u8; BLOCK] = [0; BLOCK];
     let to_block = (BLOCK as u64 - at % BLOCK as u64) % BLOCK as u64;
@@ -236,7 +239,7 @@ fn next_run(bytes: &[u8], at: u64) -> (bool, usize) {
     (false, end)
 }
 
-/// The name of an entry, for messages; names that no entry can have are cut and escaped.
+/// The name of an entry for messages. Impossible names are cut and escaped.
 pub(crate) fn shown_name(name: &[u8]) -> CString {
     let cut = &name[..name.len().min(engine::entry::NAME_MAX)];
     CString::new(cut).unwrap_or_else(|_| {

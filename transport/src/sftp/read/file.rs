@@ -1,8 +1,9 @@
 //! The content of one file: OPEN, reads ahead of the answers, FSTAT after the last byte, CLOSE.
 //!
-//! A small file is one read on one channel. A large one is open on several, and its pieces are put in
-//! order here. One of which a part was read before, by an earlier run or over a connection that was
-//! lost, is checked before the first byte, and continues only if it is as it was listed.
+//! A small file takes one READ on one channel. A large file is open on several channels, and its pieces are
+//! put in order here. If a part of the file was delivered before, by an earlier run or over a lost
+//! connection, the server is asked for the metadata before the first byte. The read continues only if the
+//! file is as it was listed.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -22,56 +23,57 @@ use crate::sftp::read::unreadable_file::{
     MOST_UNTOLD, cut_short, denied, endless, is_of_the_kernel, is_replaced, unaskable,
 };
 
-/// A file is opened on one more channel for each of these bytes.
+/// A large file is opened on one more channel for each of these bytes.
 const A_CHANNEL: u64 = 4 << 20;
 
-/// How often OPEN is tried that fails without a reason: the server may have no handle left.
+/// Maximum number of OPEN attempts that fail without a reason. The server may have no free handle.
 const TRIES: u32 = 4;
 
-/// What a piece that waits takes beside its bytes: a server may answer with a byte at a time.
+/// Memory of a waiting piece in addition to its bytes: a server may send one byte per answer.
 const PIECE: u64 = 128;
 
-/// A file that is listed with the size 0 may hold something: procfs and some FUSE file systems tell no sizes. So
-/// one READ of so many bytes goes out with its OPEN.
+/// Length in bytes of the READ that is sent with the OPEN of a file listed with size 0. Such a file may have
+/// content: procfs and some FUSE file systems report no sizes.
 const UNTOLD: u32 = 4 * 1024;
 
-/// When it holds something, further READs are as long as a large file's while fewer bytes than that are asked for.
+/// If such a file has content, further READs are as long as those of a large file, as long as fewer than this
+/// many bytes are outstanding.
 const UNTOLD_AHEAD: u64 = 8 << 20;
 
 /// A file that is being read.
 pub(crate) struct File {
     pub(crate) id: u64,
-    /// Which request it belongs to, and its number there.
+    /// The fetch request that the file belongs to, and its index there.
     pub(crate) request: u64,
     index: usize,
     path: Box<[u8]>,
     size: u64,
     listed: Meta,
     streams: Vec<Stream>,
-    /// When the first delivered byte was read, by this machine's clock.
+    /// When the first delivered byte was read, by the local clock.
     since: Option<SystemTime>,
-    /// Look at it before it is opened: something went wrong with it before.
+    /// Check the file with LSTAT before it is opened, because an earlier attempt had a problem.
     wary: bool,
-    /// A part was read before; whether the file is still the same has to be checked.
+    /// A part was delivered before; it is not yet checked whether the file is still the same.
     unchecked: bool,
     tries: u32,
-    /// Whether no other file was open on the channel, or being opened, when OPEN was sent.
+    /// Whether no other file was open or being opened on the channel when OPEN was sent.
     alone: bool,
-    /// Where the next read starts, how far the bytes are delivered, and where they end.
+    /// Offsets: the next read, the end of the delivered bytes, and the end of the file.
     next: u64,
     told: u64,
     end: u64,
-    /// Pieces that were received before those that precede them.
+    /// Pieces that arrived before the bytes in front of them.
     parts: BTreeMap<u64, Vec<u8>>,
-    /// What short answers left out.
+    /// Ranges that short answers left out.
     again: Vec<(u64, u32)>,
     reads: usize,
-    /// FSTAT that are not answered.
+    /// Number of unanswered FSTAT requests.
     stats: usize,
-    /// Whether the last FSTAT follows the last byte.
+    /// Whether the last FSTAT was sent after the last byte.
     closing: bool,
     after: Option<Meta>,
-    /// Requested before OPEN and after it, if the file was not as listed before.
+    /// Checked before and after OPEN, if the file was not as listed before.
     place: Option<Location>,
 }
 
@@ -106,17 +108,17 @@ impl File {
         }
     }
 
-    /// It counts only when its folder is in this place while it is opened.
+    /// Accepts the file only if its folder is at `place` before and after OPEN.
     pub(crate) fn has_to_lie_in(&mut self, place: Location) {
         self.place = Some(place);
     }
 
-    /// Whether one read takes it.
+    /// Whether a single READ covers the file.
     pub(crate) fn is_small(&self) -> bool {
         self.size <= u64::from(READ_MAX)
     }
 
-    /// What it takes of the books while it is being read, if it is small.
+    /// The bytes that a small file reserves in `ByteCounts::small` while it is read.
     pub(crate) fn reserve(&self) -> u64 {
         match self.size {
             0 => u64::from(UNTOLD),
@@ -129,7 +131,7 @@ impl File {
         self.index
     }
 
-    /// Starts, or continues after a lost connection.
+    /// Starts the file, or continues it after a lost connection.
     pub(crate) fn start(&mut self, line: usize, context: &mut FileContext<'_>) {
         context.lines[line].files += 1;
         if self.wary {
@@ -160,7 +162,7 @@ impl File {
         lines[line].ask(request, Purpose::File(self.id, step));
     }
 
-    /// Forgets what a lost connection took with it.
+    /// Discards the state that is invalid after a lost connection.
     pub(crate) fn reset(&mut self, counts: &mut ByteCounts) {
         counts.held -= self.held();
         self.parts.clear();
@@ -177,13 +179,13 @@ impl File {
         self.parts.values().map(|part| part.len() as u64 + PIECE).sum()
     }
 
-    /// No more of it is wanted.
+    /// Stops the file because the sink wants no more of it.
     pub(crate) fn cut(&mut self, context: &mut FileContext<'_>) -> Going {
         self.end_here(context.counts);
         self.settle(context)
     }
 
-    /// Nothing is delivered after what is delivered already.
+    /// Discards everything that is not delivered yet and delivers nothing further.
     fn end_here(&mut self, counts: &mut ByteCounts) {
         counts.held -= self.held();
         self.parts.clear();
@@ -191,7 +193,7 @@ impl File {
         self.end = self.told;
     }
 
-    /// Asks for more of it: at most `most` reads out, at most `pieces` of them new.
+    /// Requests more of the file: at most `most` READs outstanding, at most `pieces` of them new.
     pub(crate) fn read(&mut self, most: usize, pieces: usize, context: &mut FileContext<'_>) {
         if self.streams.first().is_some_and(|stream| stream.ready) {
             self.spread(context.lines);
@@ -212,7 +214,7 @@ impl File {
         }
     }
 
-    /// Most bytes that one READ asks for.
+    /// Maximum length of one READ, in bytes.
     fn piece(&self, counts: &ByteCounts) -> u32 {
         let is_untold = self.size == 0;
         if is_untold && (self.told == 0 || counts.asked > UNTOLD_AHEAD) { UNTOLD } else { READ_MAX }
@@ -235,7 +237,7 @@ impl File {
         true
     }
 
-    /// Opens a large file on more channels.
+    /// Opens a large file on further channels.
     fn spread(&mut self, lines: &mut [ReadChannel]) {
         if self.place.is_some() || self.is_small() {
             return;
@@ -255,7 +257,7 @@ impl File {
         }
     }
 
-    /// Takes an answer.
+    /// Processes an answer.
     pub(crate) fn answer(
         &mut self,
         step: FileStep,
@@ -292,10 +294,10 @@ impl File {
             (FileStep::Open(number), Answer::Handle(handle)) => {
                 self.streams[number].handle = Some(handle.into());
                 context.lines[self.streams[number].line].opened();
-                // The next request reads a small file.
+                // The next request reads a small file whole.
                 let small = self.is_small() && !self.unchecked;
-                // The answer to FSTAT precedes the data that is requested after it. Only the first one decides
-                // whether to go on inside a file.
+                // FSTAT is sent before the reads that depend on it, so its answer arrives first. Only the
+                // first handle decides whether the read continues inside the file.
                 self.streams[number].ready = !self.unchecked;
                 if small && self.next < self.end {
                     self.read(1, 1, context);
@@ -303,16 +305,18 @@ impl File {
                 self.stat(number, context.lines);
                 self.closing = small || self.told == self.end;
             }
-            // A large file does without this channel.
+            // A large file continues without this channel.
             (FileStep::Open(number), Answer::Status(_)) if number > 0 => {}
             (FileStep::Open(_), Answer::Status(Status::Failure)) if self.tries < TRIES => {
                 let line = &mut context.lines[self.streams[0].line];
-                // The server had handles left if it had no other file open then. Now others may be closed.
+                // If no other file was open then, the server had free handles and the failure is final.
+                // Otherwise a later attempt may succeed, after other files are closed.
                 self.tries += if self.alone { TRIES } else { 1 };
                 line.files_most = (line.files / 2).max(2);
                 return Err(Failed::Again);
             }
-            // Not every server that says so means it: the name may be one that it cannot take.
+            // Some servers report this although the file exists, for example because they cannot handle its
+            // name.
             (FileStep::Open(_), Answer::Status(Status::NoSuchFile)) => {
                 self.ask(
                     self.streams[0].line,
@@ -348,15 +352,15 @@ impl File {
                     if self.size == 0 {
                         return Err(Failed::With(cut_short()));
                     }
-                    // The delivered data and the data that would follow belong to two different files.
+                    // The delivered bytes and the bytes that would follow come from two different files.
                     self.end_here(context.counts);
                     self.closing = true;
                 }
-                // It got a size since it was listed: it is read again with that.
+                // The file was listed as empty and has a size now, so it is read again with that size.
                 if self.size == 0 && now.size > 0 {
                     self.end_here(context.counts);
                 }
-                // When one channel reports something else, that counts.
+                // If any channel reports a change, that report counts.
                 if !same
                     || self.after.as_ref().is_none_or(|after| same_version(&self.listed, after))
                 {
@@ -375,7 +379,7 @@ impl File {
                     self.again.push((offset + bytes.len() as u64, missing));
                     self.closing = false;
                 }
-                // What was told of it was told before its end was read.
+                // The bytes delivered so far were delivered before the end of the file was read.
                 self.closing &= self.size > 0;
                 self.take(offset, bytes, context);
                 if self.size == 0 && self.told >= MOST_UNTOLD {
@@ -409,7 +413,7 @@ impl File {
         }
     }
 
-    /// Orders the bytes, and delivers those before which nothing is missing.
+    /// Puts the bytes in order, and delivers those with no gap before them.
     fn take(&mut self, offset: u64, bytes: &[u8], context: &mut FileContext<'_>) {
         let room = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX);
         let bytes = &bytes[..bytes.len().min(room)];
@@ -431,14 +435,14 @@ impl File {
         }
     }
 
-    /// Goes on to the next step when nothing is missing for it.
+    /// Continues with the next step if nothing is missing for it.
     fn settle(&mut self, context: &mut FileContext<'_>) -> Going {
         let placed = self.place.as_ref().is_none_or(Location::is_known);
         let missing = self.told < self.end || !self.again.is_empty();
         if !placed || self.reads > 0 || self.stats > 0 || missing {
             return Going::On;
         }
-        // Still being opened.
+        // OPEN is not answered yet.
         if self.streams.first().is_none_or(|stream| stream.handle.is_none()) {
             return Going::On;
         }
@@ -451,7 +455,7 @@ impl File {
         }
         let Some(after) = self.after.clone() else { return Going::On };
         if !same_version(&self.listed, &after) && !self.wary {
-            // OPEN follows symlinks: is it the file that changed, or another one?
+            // OPEN follows symlinks, so LSTAT decides whether this file changed or another one was opened.
             self.wary = true;
             self.stats += 1;
             self.ask(
@@ -462,7 +466,7 @@ impl File {
             );
             return Going::On;
         }
-        // Its size is what could be read of it.
+        // The reported size is 0, so the size is the number of bytes read.
         let is_untold = self.size == 0 && after.size == 0;
         let size = if is_untold { self.told } else { after.size };
         self.finish(Ok(Meta { size, ..after }), context)
@@ -479,7 +483,7 @@ impl File {
         self.abandon(result, context.post)
     }
 
-    /// Ends it where there is no connection any more.
+    /// Ends the file when there is no connection any more.
     pub(crate) fn abandon(&mut self, result: Result<Meta, SourceError>, post: &mut Post) -> Going {
         post.fetched(self.request, Fetched::FileEnd(self.index, result));
         Going::Ended

@@ -1,22 +1,23 @@
-//! The parts of a file that is being read: its handles, how a step fails, and what it shares with the other files.
+//! The parts of a file that is being read: its handles, how a step fails, and the state that it shares with
+//! the other files.
 
 use engine::source::SourceError;
 
 use crate::sftp::read::delivery::Post;
 use crate::sftp::read::purpose::ReadChannel;
 
-/// Bytes that are requested or wait for those before them.
+/// Counts bytes that are requested, or received out of order.
 #[derive(Debug, Default)]
 pub(crate) struct ByteCounts {
-    /// Of small files that were started.
+    /// Bytes of small files that were started.
     pub(crate) small: u64,
-    /// Asked for, of all others.
+    /// Bytes requested for all other files.
     pub(crate) asked: u64,
-    /// Received before those that precede them, with the overhead of each piece.
+    /// Bytes received before those in front of them, with the overhead of each piece.
     pub(crate) held: u64,
 }
 
-/// What a file needs of the rest while it takes an answer.
+/// The shared state that a file needs to process an answer.
 pub(crate) struct FileContext<'a> {
     pub(crate) lines: &'a mut [ReadChannel],
     pub(crate) post: &'a mut Post,
@@ -27,12 +28,12 @@ pub(crate) struct FileContext<'a> {
 pub(crate) struct Stream {
     pub(crate) line: usize,
     pub(crate) handle: Option<Box<[u8]>>,
-    /// Whether reads may go there.
+    /// Whether READs may be sent on this handle.
     pub(crate) ready: bool,
     pub(crate) reads: usize,
 }
 
-/// The file is to be started again, later.
+/// The file must be started again later.
 #[derive(Debug)]
 pub(crate) struct Again;
 

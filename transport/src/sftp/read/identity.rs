@@ -1,4 +1,4 @@
-//! Decides whether a file is still the one that was listed, by the metadata that the server reports. Pure.
+//! Decides from the server's metadata whether a file is still the one that was listed. Does no I/O.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,34 +7,36 @@ use engine::source::SourceError;
 
 use crate::sftp::protocol::attributes::undescribed;
 
-/// Seconds that a modification time has to be older than a read to prove what was read: FAT counts two, and
-/// clocks differ.
+/// A read proves its content only if the modification time is this many seconds older. FAT has a resolution
+/// of two seconds, and the clocks may differ.
 const TICK: i64 = 5;
 
-/// Whether size and time prove that bytes that were read from `since` on belong to the file `listed`: a file that changed
-/// within the tick in which it was read has the same ones. Bytes of an earlier run are checked by the engine.
+/// Whether size and time prove that bytes read from `since` on belong to the file `listed`. They do not for a
+/// file that changed within the tick in which it was read: it has the same size and time. The engine checks
+/// bytes of an earlier run.
 pub(crate) fn proves(listed: &Meta, since: Option<SystemTime>) -> bool {
     let Some(since) = since else { return true };
     let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     listed.mtime.secs < i64::try_from(since).unwrap_or(i64::MAX).saturating_sub(TICK)
 }
 
-/// Whether the file has the size and time that were listed.
+/// Whether the file still has the listed size and time.
 pub(crate) fn same_version(listed: &Meta, now: &Meta) -> bool {
     now.size == listed.size && now.mtime == listed.mtime
 }
 
-/// Whether the open file has the owner and mode that its copy gets. SFTP opens by path, through a folder that may have become
-/// a symlink: no user may get a copy of a file that he cannot read there.
+/// Whether the open file has the owner and mode that its copy gets. SFTP opens by path, and a folder of that
+/// path may have become a symlink. Without this check, a user could get a copy of a file that the user cannot
+/// read on the host.
 pub(crate) fn same_access(listed: &Meta, now: &Meta) -> bool {
     let access = |meta: &Meta| (meta.uid, meta.gid, meta.mode);
     access(now) == access(listed)
 }
 
-/// The metadata, if they are those of a regular file.
+/// Returns the metadata if they are those of a regular file.
 ///
 /// # Errors
-/// When attributes are missing, or it is something else.
+/// If attributes are missing, or the file is of another type.
 pub(crate) fn regular(now: Option<Meta>) -> Result<Meta, SourceError> {
     let now = now.ok_or_else(undescribed)?;
     if now.kind == Kind::File { Ok(now) } else { Err(SourceError::Replaced) }

@@ -1,4 +1,4 @@
-//! The listing of one folder: OPENDIR, READDIR ahead of the answers, READLINK for the symlinks among them.
+//! Lists one folder: OPENDIR, READDIR ahead of the answers, READLINK for the symlinks among the entries.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,43 +15,44 @@ use crate::sftp::read::location::Location;
 use crate::sftp::read::purpose::{ListingStep, Purpose, ReadChannel};
 use crate::sftp::read::unproven_entries::Findings;
 
-/// Most entries that a folder may have: above that a server that never ends is more likely, and the hashes of
-/// this many names fit into 40 MiB, here and once more in the engine.
+/// Maximum number of entries in a folder. Above it, a server that sends names without end is more likely. The
+/// hashes of this many names fit into 40 MiB, here and again in the engine.
 const ENTRIES_MAX: u64 = 3_600_000;
 
-/// How many answers in a row may contain nothing new.
+/// Maximum number of consecutive answers without a new name.
 const NOTHING_NEW_MAX: u32 = 1000;
 
-/// Longest path of a folder whose names are all listed. For READDIR a server looks at each entry by its
-/// path; OpenSSH passes over those for which that fails, as it does from 4,096 bytes on (path_resolution(7)).
+/// Maximum path length for which the listing of a folder is complete. For READDIR a server calls lstat on
+/// each entry by path. OpenSSH silently skips entries for which that fails, as it does from 4,096 bytes on
+/// (path_resolution(7)).
 const DEEPEST: usize = 4095 - 1 - 255;
 
-/// How many impossible names of one folder are reported. An honest server sends none.
+/// Maximum number of impossible names reported for one folder. A correct server sends none.
 const BAD_NAMES_MAX: u32 = 100;
 
-/// How often OPENDIR is tried that fails without a reason.
+/// Maximum number of OPENDIR attempts that fail without a reason.
 const TRIES: u32 = 8;
 
-/// How many READDIR are asked ahead in a folder with many entries.
+/// Maximum number of outstanding READDIR requests in a folder with many entries.
 const AHEAD: usize = 16;
 
-/// From this many names in one answer on, more are likely. OpenSSH sends 100 at once.
+/// An answer with at least this many names suggests that more follow. OpenSSH sends 100 at once.
 const MANY: usize = 90;
 
-/// From this many requests on, nothing is requested ahead on a channel.
+/// With at least this many outstanding requests on a channel, nothing is requested ahead on it.
 const BUSY: usize = 256;
 
-/// From this many unsent bytes of a channel on, single entries wait: were all symlinks of many folders
-/// asked for at once, with paths as long as they can be, the server would wait for us to take its answers
-/// while we wait for it to take our questions.
+/// With at least this many unsent bytes on a channel, requests for single entries wait. Otherwise requests
+/// for all symlinks of many folders, with the longest possible paths, could cause a deadlock: the server
+/// waits until we read its answers while we wait until it reads our requests.
 const UNSENT: usize = 1 << 20;
 
-/// Bytes of listings that a server may send for all folders without their real paths: more than an honest one
-/// reports for all outstanding requests.
+/// Maximum bytes of listings that the server may send, over all folders, without the real paths of the
+/// folders. A correct server sends less than this for all outstanding requests.
 const UNPROVEN_MAX: usize = 48 << 20;
 
-/// Folders in more folders than this are asked once where they are: for REALPATH OpenSSH looks at each folder of a
-/// path by its path from the root, half a million steps where they are a thousand.
+/// Below this depth, the server is asked only once for a folder's real path. For REALPATH, OpenSSH checks
+/// each folder of a path by its path from the root: half a million steps at a depth of a thousand.
 const SHALLOW: usize = 64;
 
 /// A folder that is being listed.
@@ -61,35 +62,35 @@ pub(crate) struct Folder {
     shallow: bool,
     line: usize,
     handle: Option<Box<[u8]>>,
-    /// Whether it still is a folder. OPENDIR follows symlinks.
+    /// Whether it is confirmed to be a folder. OPENDIR follows symlinks.
     checked: bool,
-    /// Before OPENDIR and after it, and so with READDIR, for which servers look at each entry by its path.
+    /// Checked before and after OPENDIR, and around READDIR, for which servers look up each entry by path.
     place: Option<Location>,
-    /// READDIR that are not answered, and how many may be.
+    /// Number of unanswered READDIR requests, and their limit.
     reads: usize,
     ahead: usize,
-    /// Questions for single entries that are not answered, and those that are to be asked.
+    /// Number of unanswered requests for single entries, and the entries that still have to be requested.
     looks: usize,
     waiting: VecDeque<ListingStep>,
     at_end: bool,
-    /// Whether it was queried for its content, because its listing was empty.
+    /// Whether `.` in it was looked up because the listing was empty.
     looked_into: bool,
-    /// The entries since the server last reported the folder's real path.
+    /// Entries received since the server last reported the folder's real path.
     findings: Findings,
     seen: u64,
     nothing_new: u32,
     bad_names: u32,
-    /// How often OPENDIR failed without a reason, and whether it is to be tried again.
+    /// How often OPENDIR failed without a reason, and whether it must be tried again.
     tries: u32,
     again: bool,
 }
 
-/// What has become of a listing or a file after an answer.
+/// The state of a listing or a file after an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Going {
     On,
     Ended,
-    /// It is to be started again, later.
+    /// It must be started again later.
     Again,
 }
 
@@ -118,12 +119,12 @@ impl Folder {
         }
     }
 
-    /// The channel that it is listed on.
+    /// The channel on which it is listed.
     pub(crate) fn line(&self) -> usize {
         self.line
     }
 
-    /// Starts, or starts again after a lost connection.
+    /// Starts the listing, or starts it again after a lost connection.
     pub(crate) fn start(&mut self, number: usize, line: &mut ReadChannel) {
         self.line = number;
         self.ask_around(line);
@@ -132,7 +133,7 @@ impl Folder {
         self.ask_for_place(line);
     }
 
-    /// Before a request with the folder's path, and after it.
+    /// Requests the real path before and after a request by the folder's path, unless the folder is too deep.
     fn ask_around(&mut self, line: &mut ReadChannel) {
         if self.shallow {
             self.ask_for_place(line);
@@ -145,12 +146,12 @@ impl Folder {
         }
     }
 
-    /// Whether nothing is known against what was asked for by its path.
+    /// Whether every location check so far was answered without a mismatch.
     fn is_placed(&self) -> bool {
         self.place.as_ref().is_none_or(Location::is_known)
     }
 
-    /// Forgets what a lost connection took with it.
+    /// Discards the state that is invalid after a lost connection.
     pub(crate) fn reset(&mut self) {
         (self.handle, self.checked, self.at_end) = (None, false, false);
         self.place.iter_mut().for_each(Location::reset);
@@ -158,11 +159,11 @@ impl Folder {
         self.waiting.clear();
         (self.seen, self.nothing_new, self.bad_names, self.again) = (0, 0, 0, false);
         self.looked_into = false;
-        // Entries that are not proved are listed again.
+        // Unproven entries are listed again.
         self.findings.forget();
     }
 
-    /// Takes an answer.
+    /// Processes an answer.
     pub(crate) fn answer(
         &mut self,
         step: ListingStep,
@@ -179,7 +180,7 @@ impl Folder {
         }
     }
 
-    /// Ends it, and delivers what was found so far.
+    /// Ends the listing and delivers the entries found so far.
     pub(crate) fn end(
         &mut self,
         result: Result<(), SourceError>,
@@ -195,7 +196,7 @@ impl Folder {
         self.abandon(result, post)
     }
 
-    /// Ends it where there is no connection any more.
+    /// Ends the listing when there is no connection any more.
     pub(crate) fn abandon(&mut self, result: Result<(), SourceError>, post: &mut Post) -> Going {
         self.hand_on(post);
         post.listed(self.id, Listed::End(result));
@@ -219,13 +220,13 @@ impl Folder {
             },
             (ListingStep::Real, answer) => {
                 let there = self.place.as_mut().map_or(Ok(()), |place| place.answer(&answer));
-                // The entries since the last answer may belong to another folder.
+                // The entries received since the last location check may belong to another folder.
                 there.inspect_err(|_| drop(self.take_unproven(post)))?;
                 if self.findings.are_many() || post.unproven >= LISTINGS / 2 {
                     self.hand_on(post);
                 }
             }
-            // Perhaps the server has no handle left.
+            // The server may have no free handle.
             (ListingStep::Open, Answer::Status(Status::Failure)) if self.tries < TRIES => {
                 (self.tries, self.again) = (self.tries + 1, true);
             }
@@ -234,7 +235,7 @@ impl Folder {
             }
             (ListingStep::Read, Answer::Names(names)) => {
                 self.reads -= 1;
-                // The one READDIR that is already sent reports the end of most folders.
+                // For most folders, the one outstanding READDIR already reports the end.
                 self.ahead = if names.len() < MANY { 1 } else { (self.ahead * 2).min(AHEAD) };
                 self.names(names, post)?;
             }
@@ -242,7 +243,7 @@ impl Folder {
                 self.reads -= 1;
                 self.at_end = true;
             }
-            // Its first error ends the listing: the server would repeat it for ever.
+            // The first error ends the listing: the server would repeat it forever.
             (ListingStep::Read, Answer::Status(status)) => return Err(refusal("list", status)),
             (ListingStep::Look(name), Answer::Attrs(attrs)) => {
                 self.looks -= 1;
@@ -255,7 +256,7 @@ impl Folder {
                 self.looks -= 1;
                 self.unreadable(&name, refusal("look at", status), post);
             }
-            // A server of folders that it only thinks up may not know them by this name.
+            // A server with virtual folders may not know `.` in them.
             (ListingStep::Inside, Answer::Attrs(_) | Answer::Status(Status::NoSuchFile)) => {
                 self.looks -= 1;
             }
@@ -286,14 +287,14 @@ impl Folder {
         Ok(())
     }
 
-    /// Whether it waits until its sink has taken the delivered entries, or until its channel has sent what
-    /// was requested; [`Folder::read`] continues.
+    /// Whether the listing waits until its sink has taken the delivered entries, or until its channel has
+    /// sent its requests. [`Folder::read`] continues it.
     pub(crate) fn is_parked(&self) -> bool {
         let unread = self.reads == 0 && !self.at_end;
         self.handle.is_some() && self.looks == 0 && (unread || !self.waiting.is_empty())
     }
 
-    /// Asks for what waits, and for more entries unless too many wait for the sinks.
+    /// Sends the waiting requests, and requests more entries unless too many wait for the sinks.
     pub(crate) fn read(&mut self, line: &mut ReadChannel, post: &Post) {
         self.look(line);
         let Some(handle) = &self.handle else { return };
@@ -302,7 +303,7 @@ impl Folder {
         }
         let handle = handle.clone();
         let more = |this: &Self, line: &ReadChannel| {
-            // The next READDIR of a folder waits when a channel is busy, but not without limit.
+            // On a busy channel, a folder sends its next READDIR only after the previous one is answered.
             !this.at_end && this.reads < this.ahead && (this.reads == 0 || line.load() < BUSY)
         };
         if !more(self, line) {
@@ -316,7 +317,7 @@ impl Folder {
         self.ask_around(line);
     }
 
-    /// Asks for single entries, as many as the channel has room for.
+    /// Requests single entries while the channel has room.
     fn look(&mut self, line: &mut ReadChannel) {
         if self.waiting.is_empty() || line.unsent() >= UNSENT {
             return;
@@ -334,7 +335,7 @@ impl Folder {
                     let path = self.child(name);
                     line.ask(Request::LStat(&path), Purpose::Folder(self.id, step));
                 }
-                // Nothing else waits.
+                // No other step is ever queued here.
                 _ => continue,
             }
             self.looks += 1;
@@ -402,7 +403,7 @@ impl Folder {
         }
     }
 
-    /// A name that no entry can have is reported in one line and dropped.
+    /// Reports a name that no entry can have, once per name, and drops it.
     fn bad_name(&mut self, name: &[u8], post: &mut Post) -> Result<(), SourceError> {
         self.bad_names += 1;
         if self.bad_names > BAD_NAMES_MAX {
@@ -419,7 +420,7 @@ impl Folder {
         }
     }
 
-    /// Takes out what is not handed on yet.
+    /// Takes the entries that are not passed on yet.
     fn take_unproven(&mut self, post: &mut Post) -> Vec<Batch> {
         let (batches, bytes) = self.findings.take();
         post.unproven = post.unproven.saturating_sub(bytes);
@@ -433,8 +434,8 @@ impl Folder {
         }
         let answered = self.reads == 0 && self.looks == 0 && self.waiting.is_empty();
         if self.at_end && self.checked && self.is_placed() && answered {
-            // OpenSSH leaves out what it cannot look at, in a folder that may be listed and not entered
-            // even `.`: it would pass for an empty one.
+            // OpenSSH omits entries that it cannot stat. In a folder that may be listed but not entered, it
+            // omits even `.`, so the folder would look empty.
             if self.seen == 0 && !self.looked_into {
                 self.looked_into = true;
                 self.looks += 1;
@@ -447,7 +448,7 @@ impl Folder {
         Going::On
     }
 
-    /// Whether the server can list every name that a folder with this path can contain.
+    /// Checks that the server can list every name that a folder with this path can contain.
     fn may_be_all(&self) -> Result<(), SourceError> {
         if self.path.len() <= DEEPEST {
             return Ok(());

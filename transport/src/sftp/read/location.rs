@@ -1,6 +1,7 @@
-//! Where a folder is: SFTP knows no handles of folders to open names in, and a path leads through whatever
-//! symlink a folder of it turned into. An answer by path counts when the server says before it and
-//! after it that the folder is where it was. A server answers the requests of one channel in order.
+//! Checks where a folder is. SFTP has no folder handles in which names could be opened, and a path follows
+//! any symlink that replaced one of its folders. An answer by path counts only if the server reports, before
+//! it and after it, that the folder is still at its place. A server answers the requests of one channel in
+//! order.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use engine::source::SourceError;
 use crate::sftp::protocol::packet::{Answer, Request, Status};
 use crate::sftp::protocol::remote_path::is_at;
 
-/// A folder, and where the server has to say that it is.
+/// A folder, and the real path that the server must report for it.
 pub(crate) struct Location {
     path: Arc<[u8]>,
     real: Arc<[u8]>,
@@ -21,16 +22,16 @@ impl Location {
         Self { path, real, unanswered: 0 }
     }
 
-    /// The question where it is, which is asked now.
+    /// The REALPATH request for the folder; the caller sends it now.
     pub(crate) fn question(&mut self) -> Request<'_> {
         self.unanswered += 1;
         Request::RealPath(&self.path)
     }
 
-    /// Takes an answer.
+    /// Processes an answer.
     ///
     /// # Errors
-    /// When the folder is elsewhere now, or gone.
+    /// If the folder is elsewhere now, or gone.
     pub(crate) fn answer(&mut self, answer: &Answer<'_>) -> Result<(), SourceError> {
         self.unanswered = self.unanswered.saturating_sub(1);
         match answer {
@@ -38,17 +39,17 @@ impl Location {
                 is_at(names.first().map_or(&[][..], |(told, _)| told), &self.real)
             }
             Answer::Status(Status::NoSuchFile) => Err(SourceError::Vanished),
-            // The server may leave it out.
+            // A server may refuse REALPATH; that proves nothing.
             _ => Ok(()),
         }
     }
 
-    /// Whether every answer has arrived.
+    /// Whether every request was answered.
     pub(crate) fn is_known(&self) -> bool {
         self.unanswered == 0
     }
 
-    /// Forgets the questions that a lost connection took with it.
+    /// Discards the requests that a lost connection left unanswered.
     pub(crate) fn reset(&mut self) {
         self.unanswered = 0;
     }

@@ -1,4 +1,4 @@
-//! The source interface on a connection.
+//! Implements the engine's source interface on an SFTP connection.
 
 pub(crate) mod command;
 pub(crate) mod delivery;
@@ -44,39 +44,39 @@ use crate::sftp::read::scheduler::Desk;
 use crate::sftp::ssh::address::Address;
 use crate::sftp::ssh::connect_error::ConnectError;
 
-/// How much the engine may ask for at once: somewhat more than what is sent on a long line, so that
-/// there is always something to send.
+/// How many folders and files the engine may request at once. Both are somewhat more than the scheduler sends
+/// on a long connection, so that it always has something to send.
 const FOLDERS: usize = 768;
 const FILES: usize = 4096;
 
-/// Longest path that is sent: a server on Linux opens none that is longer (path_resolution(7)), and without
-/// a bound a server could send folders without end.
+/// Maximum length of a path that is sent. A Linux server opens no longer path (path_resolution(7)), and
+/// without a limit a server could report nested folders without end.
 const PATH_MAX: usize = 4096;
 
-/// Folders of another machine.
+/// Folders on a remote host.
 pub struct SftpSource {
     commands: Option<UnboundedSender<Command>>,
     quit: Arc<Notify>,
     limit: ChannelLimit,
-    /// The network's first.
+    /// The network thread is the first.
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// A folder, by its path: SFTP has no handles that something could be opened in. The path is a source
+/// A folder, by its path: SFTP has no folder handles in which something could be opened. The path is a source
 /// root with single names appended.
 #[derive(Debug)]
 pub struct SftpFolder {
     path: Arc<[u8]>,
-    /// Where the server has to say that it is: where the root was, with the same names appended.
+    /// The real path that the server must report: that of the root, with the same names appended.
     real: Option<Arc<[u8]>>,
 }
 
 impl SftpSource {
-    /// Connects to a host. When `stopped` says that it is no longer wanted, now or later, the connection
-    /// ends as with [`SftpSource::stop`]; it is asked several times a second.
+    /// Connects to a host. `stopped` is polled several times a second; when it returns true, now or later,
+    /// the connection ends as with [`SftpSource::stop`].
     ///
     /// # Errors
-    /// When there is no connection, or the host offers no SFTP.
+    /// If no connection can be made, or the host offers no SFTP.
     pub fn connect(
         address: Address,
         options: Options,
@@ -106,18 +106,19 @@ impl SftpSource {
         }
     }
 
-    /// How many channels the host was seen to take.
+    /// The number of channels that the host was observed to accept.
     #[must_use]
     pub fn channel_limit(&self) -> &ChannelLimit {
         &self.limit
     }
 
-    /// Ends the connection, from any thread. Threads that wait and later calls get [`SourceError::Lost`].
+    /// Ends the connection; any thread may call it. Waiting threads and later calls get
+    /// [`SourceError::Lost`].
     pub fn stop(&self) {
         self.quit.notify_one();
     }
 
-    /// Ends the connection and waits until `ssh` has ended and nothing is left of it. Not for sinks.
+    /// Ends the connection and waits until `ssh` and all threads have ended. A sink must not call it.
     pub fn close(&self) {
         self.stop();
         let mut threads = lock(&self.threads);
@@ -129,18 +130,18 @@ impl SftpSource {
     fn send(&self, command: Command) {
         let Some(commands) = &self.commands else { return };
         if let Err(refused) = commands.send(command) {
-            // The thread has ended: it was stopped.
+            // The network thread has ended because it was stopped.
             refused.0.refuse();
         }
     }
 
-    /// Asks, and leaves it to the caller to wait for the answer.
+    /// Sends one query; the caller waits for the answer.
     fn ask(&self, question: Question) -> Waiting {
         let [told] = self.ask_in_order([question]);
         told
     }
 
-    /// Asks a server that answers the one before the next.
+    /// Sends several queries on one channel; the server answers them in this order.
     fn ask_in_order<const MANY: usize>(&self, questions: [Question; MANY]) -> [Waiting; MANY] {
         let mut asked = Vec::new();
         let waiting = questions.map(|question| {
@@ -163,7 +164,7 @@ impl SftpSource {
         }
     }
 
-    /// `meta` of what is at `path`, with the target when it is a symlink.
+    /// Adds the target to the `meta` of the entry at `path`, if it is a symlink.
     fn with_target(
         &self,
         path: &[u8],
@@ -177,7 +178,7 @@ impl SftpSource {
         Ok((meta, Some(Box::new(Extra { target: Some(target), ..Extra::default() }))))
     }
 
-    /// Asks what a root is, and of which file system.
+    /// Sends the queries for the type, file system and real path of a root.
     fn ask_for_root(&self, path: &Path) -> Result<AskedRoot, SourceError> {
         let path = checked(path.as_os_str().as_bytes().to_vec())?;
         let meta = self.ask(Question::LStat(path.clone()));
@@ -199,7 +200,7 @@ impl SftpSource {
                 false => path,
             };
             let entry = Entry { name: CString::default(), meta: folder, extra: None };
-            // A server without such an answer serves all the same.
+            // A server that does not support REALPATH can still be backed up.
             let real = match real.told() {
                 Ok(QueryAnswer::Bytes(real)) => checked(real).ok().map(Arc::from),
                 _ => None,
@@ -207,7 +208,8 @@ impl SftpSource {
             let folder = Arc::new(SftpFolder { path: path.into(), real });
             return Ok(Root { entry, folder, was_link, file_system: file_system.file_system() });
         }
-        // A file: the entry itself, in its folder. Of a symlink to one OPEN reads what it leads to.
+        // A file root is backed up as one entry of its parent folder. For a symlink to a file, OPEN reads the
+        // target.
         let file = leads_to.filter(|found| was_link && found.kind == Kind::File);
         let was_link = file.is_some();
         let (meta, extra) = match file {
@@ -226,7 +228,7 @@ impl SftpSource {
     }
 }
 
-/// An answer that is on its way.
+/// A pending answer.
 struct Waiting(Receiver<Result<QueryAnswer, SourceError>>);
 
 impl Waiting {
@@ -241,12 +243,12 @@ impl Waiting {
         }
     }
 
-    /// The answer to where a folder is that has to be at `real`.
+    /// Checks that the folder is at `real`, as reported by the server.
     fn lies_at(self, real: &[u8]) -> Result<(), SourceError> {
         match self.told() {
             Ok(QueryAnswer::Bytes(told)) => is_at(&told, real),
             Err(error @ (SourceError::Lost(_) | SourceError::Vanished)) => Err(error),
-            // The server may leave it out.
+            // A server may refuse REALPATH; that proves nothing.
             _ => Ok(()),
         }
     }
@@ -259,7 +261,7 @@ impl Waiting {
     }
 }
 
-/// A root that was asked for. A symlink is on the file system that it leads to, as far as it counts.
+/// The pending answers for a root. For a symlink, the file system of its target counts.
 struct AskedRoot {
     path: Vec<u8>,
     meta: Waiting,
@@ -292,8 +294,8 @@ impl Source for SftpSource {
         1_000_000_000
     }
 
-    /// SFTP has no question for it. Linux stamps what it makes up in `/proc` with the time at which it was
-    /// looked for first, and the folder of a process that has just begun was not looked into before.
+    /// SFTP has no request for the server's time. Linux sets the times of its virtual files in `/proc` to the
+    /// time of their first lookup, and the folder of a new process was not looked up before.
     fn clock(&self) -> Option<Time> {
         self.meta(Question::Stat(b"/proc/self/fdinfo".to_vec())).ok().map(|meta| meta.mtime)
     }
@@ -324,7 +326,7 @@ impl Source for SftpSource {
 
     fn look(&self, folder: &SftpFolder, name: &CStr) -> Result<Entry, SourceError> {
         let path = child(&folder.path, name.to_bytes());
-        // LSTAT follows symlinks above.
+        // LSTAT follows symlinks in the folders above the entry.
         let place = || Question::RealPath(folder.path.to_vec());
         let found = match &folder.real {
             None => self.ask(Question::LStat(path.clone())).meta()?,
@@ -340,7 +342,7 @@ impl Source for SftpSource {
         Ok(Entry { name: name.to_owned(), meta, extra })
     }
 
-    /// SFTP reports no device numbers: nothing is taken for a mount point.
+    /// SFTP reports no device numbers, so no folder is reported as a mount point.
     fn crossing(&self, _: &SftpFolder, _: &CStr) -> Crossing {
         Crossing::default()
     }
@@ -359,7 +361,7 @@ impl Drop for SftpSource {
         self.quit.notify_one();
         self.commands = None;
         let this = std::thread::current().id();
-        // A sink may hold the last reference: then it is one of these threads that drops it.
+        // If a sink holds the last reference, one of these threads runs this code and must not join itself.
         let threads = unpoisoned(self.threads.get_mut());
         if threads.iter().all(|thread| thread.thread().id() != this) {
             for thread in threads.drain(..) {

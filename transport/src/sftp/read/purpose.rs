@@ -1,26 +1,26 @@
-//! What a request was sent for.
+//! The purpose of each request: the listing, file or query that its answer belongs to.
 
 use engine::entry::Meta;
 
 use crate::sftp::protocol::channel::Channel;
 
-/// What was asked of a folder.
+/// The steps of a folder's listing.
 pub(crate) enum ListingStep {
     Open,
     Check,
     Real,
     Read,
-    /// An entry that READDIR did not describe.
+    /// Looks up an entry that READDIR did not describe.
     Look(Box<[u8]>),
-    /// Whether anything in it can be queried.
+    /// Looks up `.` to find out whether entries of the folder can be looked up.
     Inside,
-    /// The target of a symlink.
+    /// Reads the target of a symlink.
     Link(Box<(Box<[u8]>, Meta)>),
 }
 
-/// What was asked of a file.
+/// The steps of a file.
 pub(crate) enum FileStep {
-    /// Looks whether it still is a file, before it is opened.
+    /// Checks before OPEN whether it is still a file.
     Wary,
     Open(usize),
     Place,
@@ -31,23 +31,23 @@ pub(crate) enum FileStep {
         length: u32,
         small: bool,
     },
-    /// Checks whether its name still is a file, because it is not as listed.
+    /// Checks whether the name is still a file, because the open file is not as listed.
     Name,
-    /// Looks whether it is there, as it was not opened because it does not exist.
+    /// Checks whether the file exists, after OPEN failed with "no such file".
     There,
 }
 
-/// Whom an answer is for.
+/// What an answer belongs to.
 pub(crate) enum Purpose {
     /// A folder's listing.
     Folder(u64, ListingStep),
     /// A file's content.
     File(u64, FileStep),
-    /// A query of a thread that waits.
+    /// A query of a waiting thread.
     Question(u64),
-    /// Nobody.
+    /// The answer is ignored.
     Nobody,
 }
 
-/// A channel that a source reads over.
+/// A channel used for reading.
 pub(crate) type ReadChannel = Channel<Purpose>;

@@ -1,4 +1,4 @@
-//! Single queries of a thread that waits for the answer.
+//! Single queries from threads that wait for the answer.
 
 use std::sync::mpsc::SyncSender;
 
@@ -8,18 +8,18 @@ use engine::source::SourceError;
 use crate::sftp::protocol::attributes::{meta, refusal, storable, undescribed};
 use crate::sftp::protocol::packet::{Answer, Request};
 
-/// A question.
+/// A query to the server.
 #[derive(Debug)]
 pub(crate) enum Question {
-    /// What is there; a symlink is not followed.
+    /// The attributes at a path, without following a symlink.
     LStat(Vec<u8>),
-    /// What a path leads to.
+    /// The attributes at a path, following symlinks.
     Stat(Vec<u8>),
-    /// Where a symlink points.
+    /// The target of a symlink.
     ReadLink(Vec<u8>),
-    /// A path without symlinks.
+    /// The real path, without symlinks.
     RealPath(Vec<u8>),
-    /// Which file system a path is on.
+    /// The file system of a path.
     FileSystem(Vec<u8>),
 }
 
@@ -31,7 +31,7 @@ pub(crate) enum QueryAnswer {
     FileSystem(u64),
 }
 
-/// A question with the way back.
+/// A query with the channel for its answer.
 pub(crate) struct Asked {
     pub(crate) question: Question,
     pub(crate) reply: SyncSender<Result<QueryAnswer, SourceError>>,
@@ -65,7 +65,7 @@ impl Asked {
     }
 
     pub(crate) fn reply(self, told: Result<QueryAnswer, SourceError>) {
-        // Whoever asked may have gone.
+        // The waiting thread may have ended.
         let _ = self.reply.send(told);
     }
 }

@@ -1,37 +1,38 @@
-//! How much content may be on the way: what the line carries in a second or two. More would make listings and
-//! queries, which share the connection, wait behind it. Pure: the time is an argument.
+//! Limits the content in flight to what the connection carries in one or two seconds. With more, listings and
+//! queries on the same connection would wait behind it. Does no I/O: the time is an argument.
 
 use std::time::{Duration, Instant};
 
-/// Bytes that are asked for on any line, and on one that is not known yet.
+/// Bytes in flight: the minimum on any connection, and the initial limit.
 const LEAST: u64 = 512 << 10;
 const FIRST: u64 = 8 << 20;
 
-/// Answers that take less allow more to be asked for, those that take longer ask for less.
+/// Answers faster than `QUICK` raise the limit; answers slower than `SLOW` lower it.
 const QUICK: Duration = Duration::from_secs(1);
 const SLOW: Duration = Duration::from_secs(2);
 
-/// Content that may be on the way.
+/// The current limit of content in flight.
 #[derive(Debug)]
 pub(crate) struct Pace {
     bytes: u64,
     most: u64,
-    /// When it was lowered last: what was asked before that says nothing of it.
+    /// When the limit was last lowered. Answers to requests sent before that are not evidence against the new
+    /// limit.
     lowered: Option<Instant>,
 }
 
 impl Pace {
-    /// Never more than `most` bytes.
+    /// Creates a limit that never exceeds `most` bytes.
     pub(crate) fn new(most: u64) -> Self {
         Self { bytes: FIRST.min(most), most, lowered: None }
     }
 
-    /// How many bytes may be on the way.
+    /// Maximum bytes in flight.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Content came that was asked for at `asked`, at most `bytes` of it.
+    /// Adjusts the limit after content arrived: at most `bytes`, requested at `asked`.
     pub(crate) fn answered(&mut self, bytes: u64, asked: Instant, now: Instant) {
         let took = now.saturating_duration_since(asked);
         if took < QUICK {
@@ -49,7 +50,7 @@ mod tests {
 
     const PIECE: u64 = 255 << 10;
 
-    /// The result of `Pace` on a connection with this many bytes a second and this round trip in milliseconds.
+    /// Simulates a connection with this many bytes per second and this round trip in milliseconds.
     fn on_a_line(rate: u64, round_trip: u64) -> Pace {
         let mut pace = Pace::new(64 << 20);
         let (start, round_trip) = (Instant::now(), Duration::from_millis(round_trip));

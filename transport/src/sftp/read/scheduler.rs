@@ -1,4 +1,5 @@
-//! What is asked for, what is out, and what is sent next. Knows no pipes to read and no clock to wait for.
+//! The scheduler: holds the accepted and outstanding requests, and decides what to send next. It does no I/O
+//! on the ssh pipes and runs no timers.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -21,33 +22,34 @@ use crate::sftp::read::purpose::{FileStep, ListingStep, Purpose, ReadChannel};
 use crate::sftp::read::query::{Asked, Question};
 use crate::sftp::read::rate::Pace;
 
-/// Bytes that small files may have on the way, and large ones, and that may wait for the sinks: with
-/// what the pipes hold together below 96 MiB.
+/// Maximum bytes in flight for small files and for large files, and bytes that may wait for the sinks.
+/// Together with what the pipes hold, they stay below 96 MiB.
 pub(crate) const SMALL: u64 = 24 << 20;
 pub(crate) const LARGE: u64 = 40 << 20;
 
-/// Bytes of listings that may wait for the sinks before nothing more is even read from the server: what
-/// an honest one still sends when nothing more is requested fits in.
+/// Maximum bytes of listings that may wait for the sinks before the thread stops reading from the server.
+/// Everything that a correct server still sends after the last request fits below it.
 const LISTINGS_HARD: usize = 3 * LISTINGS;
 
-/// Requests and bytes to send on one channel that no honest server leads to.
+/// Maximum outstanding requests and unsent bytes on one channel. No correct server leads to more.
 const REQUESTS_HARD: usize = 64 * 1024;
 const UNSENT_HARD: usize = 4 << 20;
 
-/// Reads of one large file that are out on each channel.
+/// Maximum outstanding READs of one large file on each channel.
 const READS: usize = 16;
 
-/// Folders that are listed at once on the longest line.
+/// Maximum number of folders listed at once, on the longest connection.
 const FOLDERS: usize = 512;
 
-/// Large files that are open at once.
+/// Maximum number of large files open at once.
 const READING: usize = 64;
 
-/// From this round trip on a host is far away; and what stands for one that is not known.
+/// The round trip from which a host counts as far away, and the initial value while the round trip is
+/// unknown.
 const FAR: Duration = Duration::from_millis(10);
 const UNKNOWN: Duration = Duration::from_secs(3600);
 
-/// Everything that is asked for and not answered.
+/// Everything that is requested and not answered.
 pub(crate) struct Desk {
     lines: Vec<ReadChannel>,
     post: Post,
@@ -55,23 +57,23 @@ pub(crate) struct Desk {
     next_id: u64,
     folders: HashMap<u64, Folder>,
     folders_waiting: VecDeque<u64>,
-    /// Folders that go on when their sinks have taken more.
+    /// Folders that continue when their sinks have taken more.
     parked: Vec<u64>,
-    /// How many folders the server allows at once.
+    /// Maximum number of folders that the server lists at once.
     folders_most: usize,
     files: HashMap<u64, File>,
     small_waiting: VecDeque<u64>,
     large_waiting: VecDeque<u64>,
     /// Large files that are being read.
     reading: VecDeque<u64>,
-    /// How many files of a request are not through.
+    /// For each fetch request, the number of unfinished files.
     requests: HashMap<u64, usize>,
     questions: HashMap<u64, Asked>,
     statvfs: bool,
-    /// The shortest time that an answer took.
+    /// The shortest time to an answer.
     round_trip: Duration,
     pace: Pace,
-    /// Bytes that may wait for the sinks before no more are asked for.
+    /// Maximum bytes that may wait for the sinks before no more are requested.
     queued_most: usize,
     progressed: bool,
     lost: Option<String>,
@@ -103,7 +105,7 @@ impl Desk {
         }
     }
 
-    /// Limits the requested bytes of content, except for a single request.
+    /// Limits the requested bytes of content. A single request may exceed the limit.
     pub(crate) fn limited(self, under_way: Option<u64>) -> Self {
         let Some(most) = under_way else { return self };
         let queued_most = usize::try_from(most).unwrap_or(QUEUED).min(QUEUED);
@@ -115,7 +117,7 @@ impl Desk {
         self.next_id
     }
 
-    /// All on one channel, whose server answers them in this order.
+    /// Sends all queries on one channel, so that the server answers them in this order.
     fn ask(&mut self, asked: Vec<Asked>) {
         let lines = self.lines.iter().enumerate();
         let line = lines.min_by_key(|(_, line)| line.load()).map(|(number, _)| number);
@@ -179,7 +181,7 @@ impl Desk {
     fn folder_answer(&mut self, number: usize, id: u64, step: ListingStep, answer: Answer<'_>) {
         let line = &mut self.lines[number];
         let Some(folder) = self.folders.get_mut(&id) else {
-            // It ended before it was open.
+            // The listing ended before OPENDIR was answered.
             if let Answer::Handle(handle) = answer {
                 line.close(handle, Purpose::Nobody);
             }
@@ -220,7 +222,7 @@ impl Desk {
         self.with_file(id, |file, context| file.answer(step, answer, context));
     }
 
-    /// Lets a file take a step, and does what follows from it.
+    /// Runs one step of a file and applies the result.
     fn with_file(
         &mut self,
         id: u64,
@@ -241,7 +243,7 @@ impl Desk {
         match going {
             Ok(_) => self.file_is_through(file.request),
             Err(Again) => {
-                // Answers that are still on the way are for the old number.
+                // Late answers still carry the old number, so the file gets a new one.
                 file.id = self.id();
                 self.queue(file.id, file.is_small());
                 self.files.insert(file.id, file);
@@ -296,7 +298,7 @@ impl Desk {
             self.reading.push_back(id);
             self.start(id);
         }
-        // The one that came first this time comes last the next time.
+        // Rotate, so that each file is first in turn.
         self.reading.rotate_left(usize::from(!self.reading.is_empty()));
         let most = READS * self.lines.len();
         for id in &self.reading {
@@ -306,7 +308,7 @@ impl Desk {
             }
             if let Some(file) = self.files.get_mut(id) {
                 let (lines, post, counts) = (&mut self.lines[..], &mut self.post, &mut self.counts);
-                // What is missing of an earlier answer is asked for all the same.
+                // Ranges missing from earlier answers are requested even without room.
                 let pieces = usize::try_from(room / u64::from(READ_MAX)).unwrap_or(most);
                 file.read(most, pieces, &mut FileContext { lines, post, counts });
             }
@@ -321,13 +323,13 @@ impl Desk {
         }
     }
 
-    /// Bytes that small files may have on the way, and large ones, on this line.
+    /// Maximum bytes in flight for small files and for large files on this connection.
     fn shares(&self) -> (u64, u64) {
         let small = self.pace.bytes() * SMALL / (SMALL + LARGE);
         (small, (self.pace.bytes() - small).max(READ_MAX.into()))
     }
 
-    /// Starts a file on the channel that has most room.
+    /// Starts a file on the channel with the most room.
     fn start(&mut self, id: u64) {
         let room = |line: &ReadChannel| line.files_most.saturating_sub(line.files);
         let lines = self.lines.iter().enumerate();
@@ -338,14 +340,14 @@ impl Desk {
         }
     }
 
-    /// `near`, and `more` for each millisecond of the round trip, up to `far`.
+    /// Returns `near` plus `more` for each millisecond of round trip, at most `far`.
     fn by_distance(&self, near: usize, more: usize, far: usize) -> usize {
         let known = Some(self.round_trip).filter(|time| *time < UNKNOWN).unwrap_or_default();
         let millis = usize::try_from(known.as_millis()).unwrap_or(far);
         millis.saturating_mul(more).saturating_add(near).min(far)
     }
 
-    /// Bytes that wait for those before them.
+    /// Bytes received out of order.
     #[cfg(test)]
     pub(crate) fn held(&self) -> u64 {
         self.counts.held
@@ -452,7 +454,7 @@ impl Talker for Desk {
         std::mem::take(&mut self.progressed)
     }
 
-    /// The connection is lost: everything that was started waits for the next one, in front.
+    /// Called when the connection is lost: everything that was started goes to the front of the queue.
     fn reset(&mut self, _: &str) {
         self.lines.clear();
         let mut folders: Vec<u64> = self.folders.keys().copied().collect();
@@ -476,7 +478,7 @@ impl Talker for Desk {
         self.counts = ByteCounts::default();
     }
 
-    /// There will be no connection any more.
+    /// Called when there will be no further connection.
     fn give_up(&mut self, why: &str) {
         self.reset(why);
         let lost = || SourceError::Lost(why.to_owned());

@@ -1,4 +1,4 @@
-//! A desk with channels whose other ends a test holds.
+//! A scheduler with channels; the test holds their other ends.
 
 use std::fs::File;
 use std::io::Read;
@@ -22,7 +22,7 @@ use crate::sftp::read::delivery::Post;
 use crate::sftp::read::purpose::ReadChannel;
 use crate::sftp::read::scheduler::Desk;
 
-/// A desk with channels; there is no server, but what the test answers.
+/// A scheduler with channels. The test answers in place of a server.
 pub(crate) struct Bench {
     pub(crate) desk: Desk,
     ends: Vec<(File, Vec<u8>)>,
@@ -31,7 +31,7 @@ pub(crate) struct Bench {
     runtime: Runtime,
 }
 
-/// What was sent on a channel: its kind, its number, and what belongs to it.
+/// A request sent on a channel.
 pub(crate) struct Sent {
     pub(crate) channel: usize,
     pub(crate) bytes: Vec<u8>,
@@ -48,7 +48,7 @@ impl Bench {
         bench
     }
 
-    /// Makes channels anew.
+    /// Replaces the channels by new ones.
     pub(crate) fn connect(&mut self, channels: usize) {
         self.ends.clear();
         let offers = Offers { statvfs: true, ..Offers::default() };
@@ -58,14 +58,14 @@ impl Bench {
                 to.writable().await.unwrap();
                 (to, from)
             });
-            // All that is sent at once fits, so that nothing waits.
+            // The pipe holds everything that is sent at once, so writes never block.
             let _ = rustix::pipe::fcntl_setpipe_size(&to, 1 << 20);
             self.desk.add_line(ReadChannel::new(Rc::new(to)), offers);
             self.ends.push((from.into_nonblocking_fd().unwrap().into(), Vec::new()));
         }
     }
 
-    /// What is sent now.
+    /// The requests that the scheduler sends now.
     pub(crate) fn sent(&mut self) -> Vec<Sent> {
         self.desk.pump().unwrap();
         let mut sent = Vec::new();
@@ -85,7 +85,7 @@ impl Bench {
         sent
     }
 
-    /// Answers each request as an honest server does whose files have grown so much since they were listed.
+    /// Answers each request as a correct server does. The files are `grown` bytes larger than listed.
     pub(crate) fn answer(&mut self, requests: &[Sent], grown: i64) {
         for request in requests {
             let frame = honest(&request.bytes, grown);
@@ -101,7 +101,7 @@ impl Bench {
         assert!(self.desk.receive(request.channel, &frame, Instant::now()).is_ok());
     }
 
-    /// Ends it; everything is told to the sinks.
+    /// Ends the bench; the sinks receive the remaining results.
     pub(crate) fn end(mut self) {
         self.desk.reset("");
         self.desk.give_up("the end");
@@ -132,14 +132,14 @@ pub(crate) const FSTAT: u8 = 8;
 /// The modification time of every file.
 const MTIME: u8 = 7;
 
-/// A file's name is its size, and its handle too.
+/// Builds a correct answer. The name and the handle of a file are its size.
 fn honest(request: &[u8], grown: i64) -> Vec<u8> {
     let mut out = vec![0];
     out.extend_from_slice(&request[1..5]);
     match request[0] {
         OPEN => {
             out[0] = 102;
-            // Behind it stand four bytes of flags and four of attributes.
+            // Four bytes of flags and four of attributes follow the name.
             text(&mut out, name(&request[..request.len() - 8]));
         }
         READ => {
@@ -160,13 +160,13 @@ fn honest(request: &[u8], grown: i64) -> Vec<u8> {
     out
 }
 
-/// The digits at the end.
+/// The digits at the end of the request.
 fn name(request: &[u8]) -> &[u8] {
     let digits = request.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     &request[request.len() - digits..]
 }
 
-/// Appends a text with its length.
+/// Appends a text with its length field.
 pub(crate) fn text(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(&(text.len() as u32).to_be_bytes());
     out.extend_from_slice(text);
@@ -180,7 +180,7 @@ pub(crate) fn attrs(out: &mut Vec<u8>, size: u64, mode: u32, mtime: u8) {
     out.extend_from_slice(&[0, 0, 0, 7, 0, 0, 0, mtime]);
 }
 
-/// A file that was listed with `size`, wanted from `from` on.
+/// A file listed with `size`, wanted from offset `from` on.
 pub(crate) fn wanted(size: u64, from: u64) -> Wanted {
     let meta = Meta {
         kind: Kind::File,
@@ -199,10 +199,10 @@ pub(crate) fn wanted(size: u64, from: u64) -> Wanted {
     Wanted { entry: Entry { name, meta, extra: None }, from, again: false }
 }
 
-/// How a file ended, and how many bytes of it were told.
+/// The number of delivered bytes of a file, and its result.
 pub(crate) type FileEnd = (u64, Result<Meta, SourceError>);
 
-/// Tells how each file ended.
+/// Reports how each file ended.
 struct Sink(Vec<u64>, Sender<(usize, FileEnd)>);
 
 impl ContentSink for Sink {
@@ -222,7 +222,7 @@ impl ContentSink for Sink {
     fn end(self: Box<Self>) {}
 }
 
-/// Asks the desk for files; how they end.
+/// Requests files from the scheduler; returns the receiver of their results.
 pub(crate) fn fetch(desk: &mut Desk, files: Vec<Wanted>) -> Receiver<(usize, FileEnd)> {
     let (ended, ends) = channel();
     let sink = Box::new(Sink(vec![0; files.len()], ended));

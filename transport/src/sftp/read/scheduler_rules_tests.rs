@@ -1,4 +1,4 @@
-//! What the desk asks for, and in which order.
+//! Tests which requests the scheduler sends, and in which order.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -9,14 +9,15 @@ use crate::sftp::read::scheduler_bench::{
     Bench, FSTAT, FileEnd, LSTAT, OPEN, READ, Sent, fetch, text, wanted,
 };
 
-/// Larger than one read.
+/// A size above the length of one READ.
 const LARGE: u64 = 1_000_000;
 
 fn kinds(sent: &[Sent]) -> Vec<u8> {
     sent.iter().map(Sent::kind).collect()
 }
 
-/// Answers honestly, of files that have grown so much, until nothing more is sent; all that was sent.
+/// Answers correctly until nothing more is sent; the files are `grown` bytes larger than listed. Returns all
+/// requests.
 fn serve(bench: &mut Bench, grown: i64) -> Vec<Sent> {
     let mut all = Vec::new();
     loop {
@@ -29,7 +30,8 @@ fn serve(bench: &mut Bench, grown: i64) -> Vec<Sent> {
     }
 }
 
-/// What one file of `size`, now of size `now`, wanted from `from` on, leads to.
+/// Fetches one file listed with `size`, now of size `now`, from offset `from` on. Returns the requests and
+/// the result.
 fn one(size: u64, from: u64, now: u64) -> (Vec<Sent>, FileEnd) {
     let mut bench = Bench::new(1);
     let ends = fetch(&mut bench.desk, vec![wanted(size, from)]);
@@ -66,7 +68,7 @@ fn a_file_that_is_not_as_it_was_does_not_go_on() {
     for (size, from) in [(LARGE, 600_000), (LARGE, LARGE), (5000, 1), (5000, 5000)] {
         for now in [size - 1, size + 1] {
             let (sent, (told, after)) = one(size, from, now);
-            // OPEN may have followed a symlink.
+            // OPEN may have followed a symlink, so LSTAT checks the name.
             assert_eq!(kinds(&sent)[..3], [OPEN, FSTAT, LSTAT]);
             assert!(!kinds(&sent).contains(&READ));
             assert!(told == 0 && after.is_ok_and(|after| after.size == now));
@@ -84,7 +86,7 @@ fn a_file_that_the_server_had_no_handle_for_is_opened_again() {
     bench.answer(&opens, 0);
     serve(&mut bench, 0);
     assert!(ends.recv().unwrap().1.1.is_ok());
-    // The other file is closed by now. It was open when this OPEN was sent, so that the refusal proves nothing.
+    // The other file is closed by now. It was open when this OPEN was sent, so the refusal proves nothing.
     bench.fail(&refused);
     let alone = bench.sent().pop().unwrap();
     bench.fail(&alone);
@@ -130,7 +132,8 @@ fn a_file_that_changes_while_it_is_read_is_read_to_its_end() {
     const SIZE: u64 = 200_000_000;
     let mut bench = Bench::new(4);
     let ends = fetch(&mut bench.desk, vec![wanted(SIZE, 0)]);
-    // The channel that it was started on answers late, when bytes of the others were told.
+    // The channel on which the file was started answers late, after bytes of the other channels were
+    // delivered.
     let mut first = VecDeque::new();
     let mut ended = None;
     for round in 0.. {
@@ -144,7 +147,7 @@ fn a_file_that_changes_while_it_is_read_is_read_to_its_end() {
         if let Some(sent) = first.pop_front() {
             bench.answer(&[sent], 1);
         } else if now.is_empty() {
-            // It may be the sink that has to come after.
+            // The sink may not have received the end yet.
             ended = ends.recv_timeout(Duration::from_millis(1)).ok();
             if ended.is_some() {
                 break;
@@ -156,7 +159,7 @@ fn a_file_that_changes_while_it_is_read_is_read_to_its_end() {
     bench.end();
 }
 
-/// Bytes of all READ among the requests.
+/// The bytes of all READs among the requests.
 fn read(sent: &[Sent]) -> u64 {
     sent.iter().filter_map(Sent::read).map(|(_, length)| length).sum()
 }
@@ -170,7 +173,7 @@ fn what_is_out_is_bounded_whatever_is_answered_last() {
     for _ in 0..30 {
         out.extend(bench.sent());
         most = most.max(read(&out));
-        // Of each file the first piece never comes, so that what comes behind it has to wait.
+        // The first piece of each file never arrives, so the pieces after it must wait.
         let held = |sent: &Sent| sent.read().is_some_and(|(offset, _)| offset == 0);
         let (held, now): (Vec<Sent>, Vec<Sent>) = out.into_iter().partition(held);
         bench.answer(&now, 0);
@@ -189,7 +192,7 @@ fn a_server_that_tells_little_at_a_time_gets_no_memory_without_end() {
     for _ in 0..1500 {
         for sent in bench.sent() {
             match sent.read() {
-                // What comes behind the first piece has to wait.
+                // The pieces after the first one must wait.
                 Some((0, _)) => {}
                 Some((_, length)) => {
                     let mut frame = vec![103];
@@ -202,7 +205,7 @@ fn a_server_that_tells_little_at_a_time_gets_no_memory_without_end() {
             }
         }
     }
-    // Each takes as much again beside its bytes, about.
+    // Each piece takes about as much memory again in addition to its bytes.
     assert!((10_000..scheduler::LARGE / 350).contains(&pieces), "{pieces}");
     bench.end();
 }
@@ -216,8 +219,8 @@ fn neither_large_files_nor_small_ones_wait_for_the_others() {
     let _ends = [small, large].map(|files| fetch(&mut bench.desk, files));
     let mut waiting: Vec<VecDeque<Sent>> = (0..4).map(|_| VecDeque::new()).collect();
     let (mut small, mut large) = (0, 0);
-    // Each channel's server answers in order. By the time that one kind is half through, the other is
-    // well on its way.
+    // Each channel's server answers in order. When half of one kind is done, a good part of the other must be
+    // done too.
     while small < 8000 / 2 * SMALL && large < 120_000_000 / 2 {
         bench.sent().into_iter().for_each(|sent| waiting[sent.channel].push_back(sent));
         let now: Vec<Sent> = waiting.iter_mut().filter_map(VecDeque::pop_front).collect();

@@ -1,4 +1,4 @@
-//! What any answers of a server may do to those who ask: each of them is told an end, once.
+//! Property tests: for any answers of a server, each request ends exactly once.
 
 use std::ffi::CStr;
 use std::ops::ControlFlow;
@@ -16,7 +16,7 @@ use crate::sftp::read::command::Command;
 use crate::sftp::read::query::{Asked, Question};
 use crate::sftp::read::scheduler_bench::{Bench, attrs, text, wanted};
 
-/// Counts what is told.
+/// Counts the calls to the sinks.
 #[derive(Default)]
 struct Counts {
     lists: AtomicUsize,
@@ -75,7 +75,7 @@ fn chosen_attrs(out: &mut Vec<u8>, choice: u8) {
     attrs(out, size, mode, 7 + choice / 200);
 }
 
-/// An answer to `request`: one that fits, mostly.
+/// An answer to `request`, which usually fits.
 fn answer(request: &[u8], choice: u8, other: u8) -> Vec<u8> {
     let fits = match request[0] {
         3 | 11 => 102,
@@ -110,7 +110,7 @@ fn answer(request: &[u8], choice: u8, other: u8) -> Vec<u8> {
     out
 }
 
-/// Lets a server answer as `choices` say, on two channels; true when all were told an end, once.
+/// Runs a server on two channels that answers as `choices` say. Checks that every request ended exactly once.
 fn serve(part: u8, choices: &[(u8, u8, u8)]) -> Result<(), TestCaseError> {
     let counts = Arc::new(Counts::default());
     let (reply, told) = sync_channel(1);

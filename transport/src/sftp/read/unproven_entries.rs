@@ -1,4 +1,4 @@
-//! The entries of a folder's listing, kept until the server has reported the folder's real path.
+//! Keeps the entries of a folder's listing until the server has reported the folder's real path.
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
@@ -7,32 +7,32 @@ use std::hash::BuildHasher;
 use engine::entry::{Batch, Extra, Meta};
 use engine::source::BATCH;
 
-/// What an entry takes beside its name and target, bytes, about.
+/// Approximate memory of an entry in addition to its name and target, in bytes.
 const ENTRY: usize = 160;
 
-/// Entries of one folder that are not handed on.
+/// Entries of one folder that are not passed on yet.
 #[derive(Default)]
 pub(crate) struct Findings {
     full: Vec<Batch>,
     batch: Batch,
     bytes: usize,
-    /// Hashes of the names that were delivered: none is delivered twice, also after a lost connection.
+    /// Hashes of the delivered names, so that no name is delivered twice, even after a lost connection.
     told: HashSet<u64>,
     hasher: RandomState,
 }
 
 impl Findings {
-    /// Whether a name is new. It is recorded.
+    /// Records a name; returns whether it is new.
     pub(crate) fn is_new(&mut self, name: &[u8]) -> bool {
         self.told.insert(self.hasher.hash_one(name))
     }
 
-    /// How many names were delivered.
+    /// Number of delivered names.
     pub(crate) fn names(&self) -> usize {
         self.told.len()
     }
 
-    /// Keeps an entry with a new and checked name; the bytes that it takes, about.
+    /// Keeps an entry whose name is new and checked. Returns its approximate memory in bytes.
     pub(crate) fn keep(&mut self, name: &[u8], meta: Meta, extra: Option<Box<Extra>>) -> usize {
         let target = extra.as_ref().and_then(|extra| extra.target.as_ref()).map_or(0, Vec::len);
         let _ = self.batch.push(name, meta, extra);
@@ -44,12 +44,12 @@ impl Findings {
         bytes
     }
 
-    /// Whether there are enough of them to be handed on.
+    /// Whether there are enough entries to pass them on.
     pub(crate) fn are_many(&self) -> bool {
         !self.full.is_empty()
     }
 
-    /// Takes them all out, with the bytes that they took.
+    /// Takes all entries, and the bytes that they used.
     pub(crate) fn take(&mut self) -> (Vec<Batch>, usize) {
         let mut batches = std::mem::take(&mut self.full);
         batches.push(std::mem::take(&mut self.batch));
@@ -57,7 +57,7 @@ impl Findings {
         (batches, std::mem::take(&mut self.bytes))
     }
 
-    /// Forgets them, as if they had not been listed.
+    /// Drops the entries as if they had not been listed.
     pub(crate) fn forget(&mut self) {
         for batch in self.take().0 {
             for listed in batch.iter() {

@@ -1,23 +1,24 @@
-//! Why a file of the server is not read, in words.
+//! The reasons for which a remote file is not read, as errors.
 
 use std::io;
 
 use engine::source::SourceError;
 
-/// Most bytes that are read of a file that is listed with the size 0: one that goes on has no end.
+/// Maximum bytes read from a file that is listed with size 0. Without it, an endless file would never end.
 pub(crate) const MOST_UNTOLD: u64 = 4 << 30;
 
-/// What servers put for bytes of a name that are not UTF-8: U+FFFD.
+/// U+FFFD, which servers put in place of name bytes that are not UTF-8.
 const REPLACED: &[u8] = "\u{fffd}".as_bytes();
 
-/// Whether the name of a path may be what a server shows in place of another one.
+/// Whether the name of a path contains U+FFFD, so that the server may have replaced bytes of the real name.
 pub(crate) fn is_replaced(path: &[u8]) -> bool {
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     name.windows(REPLACED.len()).any(|part| part == REPLACED)
 }
 
-/// Whether a path leads to the kernel's own files. Some of them block the server for ever (`/proc/kmsg`, `trace_pipe`), others have no
-/// end (`pagemap`), so files there that are listed as empty are not read.
+/// Whether a path leads to the kernel's virtual files. Some of them block the server forever (`/proc/kmsg`,
+/// `trace_pipe`), others have no end (`pagemap`). Files there that are listed as empty are therefore not
+/// read.
 pub(crate) fn is_of_the_kernel(path: &[u8]) -> bool {
     [&b"/proc/"[..], b"/sys/"].iter().any(|folder| path.starts_with(folder))
 }

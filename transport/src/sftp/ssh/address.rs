@@ -1,10 +1,11 @@
-//! The address of a remote host: `host`, `user@host`, `host:port`, `[v6]:port`, or a name that ssh's configuration knows.
+//! The address of a remote host: `host`, `user@host`, `host:port`, `[v6]:port`, or a host name from ssh's
+//! configuration.
 
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-/// Where to connect to. What it holds can be given to `ssh` as arguments.
+/// The address to connect to. Its parts are safe to pass to `ssh` as arguments.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Address {
     user: Option<String>,
@@ -12,31 +13,32 @@ pub struct Address {
     port: Option<u16>,
 }
 
-/// Why a text is no address of a host.
+/// Why a text is not a valid address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadAddress {
-    /// There is no host, or an `@` without a user.
+    /// The host is missing, or an `@` has no user before it.
     #[error("the {0} is empty")]
     Empty(Part),
     /// `ssh` would take it for an option.
     #[error("the {0} starts with '-'")]
     Dash(Part),
-    /// It holds a character that no name has and that a shell in ssh's configuration could act on.
+    /// It contains a character that no name has, and that a shell command in ssh's configuration could
+    /// interpret.
     #[error("the {0} holds a character that is not allowed: {1:?}")]
     Character(Part, char),
-    /// The port is no number from 1 to 65535.
+    /// The port is not a number from 1 to 65535.
     #[error("the port is no number from 1 to 65535")]
     Port,
-    /// As some programs take it: `ssh://host`.
+    /// A URL such as `ssh://host`, which some programs accept.
     #[error("it is a URL")]
     Url,
-    /// As `scp` and `rsync` take it: `host:/path`.
+    /// `host:/path`, which `scp` and `rsync` accept.
     #[error("it ends with a path")]
     Path,
-    /// An opening bracket without a closing one, or something between the bracket and the colon.
+    /// The closing bracket is missing, or there is text between the bracket and the colon.
     #[error("write an IPv6 address as [ADDRESS] or [ADDRESS]:PORT")]
     Brackets,
-    /// Two places name different ones.
+    /// Two sources name different users or ports.
     #[error("another {0} is given elsewhere")]
     Twice(&'static str),
 }
@@ -46,7 +48,7 @@ pub enum BadAddress {
 pub enum Part {
     /// Before the `@`.
     User,
-    /// Behind it.
+    /// After it.
     Host,
 }
 
@@ -60,16 +62,16 @@ impl fmt::Display for Part {
 }
 
 impl Address {
-    /// The user, if given; otherwise ssh's configuration has it.
+    /// The user, if given; otherwise ssh's configuration decides.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
 
-    /// The same host, with a user and a port that were given elsewhere.
+    /// Adds a user and a port that were configured separately.
     ///
     /// # Errors
-    /// When the address has others already, or the user is none.
+    /// If the address already has a different user or port, or the user is invalid.
     pub fn with(&self, user: Option<&str>, port: Option<u16>) -> Result<Self, BadAddress> {
         let mut address = self.clone();
         if let Some(user) = user {
@@ -92,7 +94,7 @@ impl Address {
         &self.host
     }
 
-    /// The port, if given; otherwise ssh's configuration has it.
+    /// The port, if given; otherwise ssh's configuration decides.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.port
@@ -106,7 +108,7 @@ impl FromStr for Address {
         if text.contains("://") {
             return Err(BadAddress::Url);
         }
-        // The last one, as ssh does: `user@domain@host`.
+        // Split at the last `@`, as ssh does: `user@domain@host`.
         let (user, place) = match text.rsplit_once('@') {
             Some((user, place)) => (Some(user), place),
             None => (None, text),
@@ -116,8 +118,8 @@ impl FromStr for Address {
         }
         let (host, port) = split_port(place)?;
         if let Some(user) = user {
-            // The names of Windows domains and their machines contain a backslash and a dollar. A colon
-            // would be in front of a password, a slash in a URL: no account has either (passwd(5)).
+            // Windows domain and machine names contain a backslash and a dollar sign. A colon would start a
+            // password, and a slash would be part of a URL; no account name has either (passwd(5)).
             check(Part::User, user, "'`\";&<>|(){}:/")?;
         }
         check(Part::Host, host, "'`\"$\\;&<>|(){}[]/@")?;
@@ -138,7 +140,7 @@ fn split_port(place: &str) -> Result<(&str, Option<&str>), BadAddress> {
             None => Err(BadAddress::Brackets),
         };
     }
-    // Without its zone, `%eth0`.
+    // Without the zone, `%eth0`.
     let bare = place.split('%').next().unwrap_or(place);
     if bare.parse::<Ipv6Addr>().is_ok() {
         return Ok((place, None));
@@ -158,7 +160,7 @@ fn number(text: &str) -> Result<u16, BadAddress> {
     }
 }
 
-/// As ssh since 9.6 does for values from a command line (CVE-2023-51385).
+/// Makes the checks that ssh makes since 9.6 for values from a command line (CVE-2023-51385).
 fn check(part: Part, text: &str, forbidden: &str) -> Result<(), BadAddress> {
     if text.is_empty() {
         return Err(BadAddress::Empty(part));

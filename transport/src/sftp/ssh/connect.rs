@@ -1,8 +1,8 @@
-//! A connection through the system's `ssh`, and channels to its SFTP subsystem over it.
+//! Makes a connection with the system's `ssh`, and opens channels to the host's SFTP subsystem on it.
 //!
-//! The `ssh` that makes the connection carries the first channel itself, on pipes of this process, and lets
-//! others share the connection (`ControlMaster`). It lives no longer than this process: when that is
-//! killed, the pipes close, the channels end, and with the last one the connection.
+//! The `ssh` process that makes the connection carries the first channel itself, on pipes to this process,
+//! and shares the connection (`ControlMaster`). It lives no longer than this process: when this process is
+//! killed, the pipes close, the channels end, and after the last channel the connection ends.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -29,10 +29,10 @@ use crate::sftp::ssh::software::{
     is_one_process_each, keeps_channels_apart, version, without_versions,
 };
 
-/// What pipes to ssh hold, so that a large answer costs few switches between the programs.
+/// Capacity of the pipes to ssh, in bytes. A large pipe saves context switches during large answers.
 const PIPE: usize = 1 << 20;
 
-/// How long ssh gets to end by itself, and after SIGTERM.
+/// How long ssh may take to end by itself, and again after SIGTERM.
 const END: Duration = Duration::from_millis(500);
 
 /// How often the state of ssh is checked.
@@ -44,11 +44,11 @@ pub(crate) struct Connection {
     control: SocketDir,
     stderr: Rc<RefCell<Vec<u8>>>,
     listener: JoinHandle<()>,
-    /// Further channels that the host is being asked for.
+    /// Number of further channels that are being opened.
     asked: Rc<Cell<usize>>,
 }
 
-/// Counts a channel that is being asked for, while it lives.
+/// Counts a channel that is being opened, until it is dropped.
 struct Asked(Rc<Cell<usize>>);
 
 impl Asked {
@@ -64,18 +64,18 @@ impl Drop for Asked {
     }
 }
 
-/// A channel to an SFTP server that has greeted.
+/// A channel whose SFTP server has sent its greeting.
 pub(crate) struct OpenedChannel {
     pub(crate) to: Sender,
     pub(crate) from: Receiver,
-    /// The bytes after the greeting.
+    /// The bytes received after the greeting.
     pub(crate) frames: Frames,
     pub(crate) offers: Offers,
-    /// Ends when the channel does.
+    /// The process that ends together with the channel.
     pub(crate) session: Option<openssh::Child<Arc<Session>>>,
 }
 
-/// Channels that are being opened, until it is dropped.
+/// Channels that are being opened. Dropping it cancels them.
 pub(crate) type Further = JoinSet<Result<OpenedChannel, NotOpened>>;
 
 /// Why a further channel was not opened.
@@ -88,16 +88,17 @@ pub(crate) enum NotOpened {
     Refused,
 }
 
-/// Why there is no connection.
+/// Why connecting failed.
 pub(crate) struct NotConnected {
     pub(crate) error: ConnectError,
-    /// A second channel was requested: some hosts then close the connection.
+    /// A second channel was requested: some hosts close the connection on such a request.
     pub(crate) over_another: bool,
 }
 
 impl Connection {
-    /// Connects to `address` and opens a first channel. A second one, when it is wanted and `alone` is not, is
-    /// requested as soon as the login is complete: the programs that run at a login take time.
+    /// Connects to `address` and opens a first channel. Unless `alone` is set, it requests a second channel
+    /// as soon as the login is complete, if one is wanted: the programs that the host runs at a login take
+    /// time.
     ///
     /// # Errors
     /// See [`ConnectError`].
@@ -132,7 +133,8 @@ impl Connection {
         }
         let (begin, limit) = (Instant::now(), patience(options));
         let greeted = timeout(limit, OpenedChannel::greet(to.into(), from.into(), None)).await;
-        // A host that closes the connection because of it does so before the first channel greets.
+        // A host that closes the connection because of the second channel does so before the first one
+        // greets.
         let failed = !matches!(greeted, Ok(Ok(_)));
         let over_another =
             failed && (connection.asked() > 0 || further.try_join_next().is_some_and(was_refused));
@@ -157,15 +159,15 @@ impl Connection {
         Err(NotConnected { over_another: over_another && !fault.is_final(), error: fault })
     }
 
-    /// How many further channels the host is being asked for.
+    /// Number of further channels that are being opened.
     pub(crate) fn asked(&self) -> usize {
         self.asked.get()
     }
 
-    /// Opens one more channel.
+    /// Opens a further channel.
     ///
     /// # Errors
-    /// When the host refuses another one (`MaxSessions`), or the connection is lost.
+    /// If the host refuses another channel (`MaxSessions`), or the connection is lost.
     pub(crate) fn channel(
         &self,
     ) -> impl Future<Output = Result<OpenedChannel, NotOpened>> + 'static {
@@ -198,8 +200,8 @@ impl Connection {
         })
     }
 
-    /// Opens one more channel as soon as there is a way to it, if it is `known` that there may be one or
-    /// the host's software says so.
+    /// Opens a further channel as soon as ssh shares the connection, if several channels are `known` to be
+    /// allowed or the host's software indicates it.
     fn channel_once_let_in(
         &self,
         known: bool,
@@ -219,18 +221,18 @@ impl Connection {
         }
     }
 
-    /// The way to further channels.
+    /// The session that opens further channels.
     pub(crate) fn control(&self) -> Arc<Session> {
         let socket = self.control.socket().into_boxed_path();
         Arc::new(Session::resume_mux(socket, None))
     }
 
-    /// What ssh has said, but for what it was asked to say of the host's software.
+    /// ssh's error output, without the version messages that this program requested.
     fn words(&self) -> Vec<u8> {
         without_versions(&String::from_utf8_lossy(&self.stderr.borrow())).into_bytes()
     }
 
-    /// Why the first channel did not open.
+    /// Finds out why the first channel did not open.
     async fn explain(
         &mut self,
         fault: Fault,
@@ -246,19 +248,19 @@ impl Connection {
         {
             return ConnectError::Local { action: "talk to ssh", error };
         }
-        // Its last message arrives before its end.
+        // ssh writes its last message before it exits.
         self.wait(END).await;
         let _ = timeout(END, &mut self.listener).await;
         let words = self.words();
         match ConnectError::from_ssh(&words, address, patience(options)) {
-            // Let in, and then nothing: a forced command, an account without shell.
+            // The login succeeded but ssh wrote nothing: a forced command, or an account without a shell.
             ConnectError::Ssh { said } if words.is_empty() => ConnectError::NoSftp { said },
             fault => fault,
         }
     }
 
-    /// Ends the connection. By a signal: nothing is outstanding that the host would have to finish,
-    /// and channels that close one after the other take several round trips.
+    /// Ends the connection with SIGTERM. No request is outstanding that the host would have to finish, and
+    /// closing the channels one after the other would take several round trips.
     pub(crate) async fn close(mut self) {
         if let Some(pid) = rustix::process::Pid::from_raw(self.ssh.id().cast_signed()) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
@@ -266,7 +268,7 @@ impl Connection {
         self.wait(END).await;
     }
 
-    /// What ssh said at its end, for the reason of a loss.
+    /// What ssh wrote to its error output, to explain the loss of the connection.
     pub(crate) fn last_words(&self) -> Option<String> {
         let words = self.words();
         (!words.is_empty()).then(|| said(&String::from_utf8_lossy(&words)))
@@ -292,15 +294,15 @@ impl Drop for Connection {
     }
 }
 
-/// Whether a channel was asked for and not opened.
+/// Whether a channel was requested and refused.
 fn was_refused(joined: Result<Result<OpenedChannel, NotOpened>, tokio::task::JoinError>) -> bool {
     matches!(joined, Ok(Err(NotOpened::Refused)))
 }
 
-/// Why a channel did not greet.
+/// Why a channel sent no greeting.
 enum Fault {
     Io(io::Error),
-    /// It is no SFTP server; what it wrote.
+    /// The peer is not an SFTP server; the bytes that it wrote.
     Words(Violation, Vec<u8>),
 }
 
@@ -311,7 +313,7 @@ impl OpenedChannel {
         session: Option<openssh::Child<Arc<Session>>>,
     ) -> Result<Self, Fault> {
         for pipe in [to.as_fd(), from.as_fd()] {
-            // Beyond what the system grants a user: the pipe stays as it is.
+            // If the size exceeds the user's limit, the pipe keeps its size.
             let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE);
         }
         let (to, from) = (
@@ -323,7 +325,7 @@ impl OpenedChannel {
         loop {
             to.writable().await.map_err(Fault::Io)?;
             match to.try_write(&out) {
-                // An empty pipe takes nine bytes at once.
+                // An empty pipe accepts these nine bytes at once.
                 Ok(_) => break,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(Fault::Io(error)),

@@ -1,4 +1,4 @@
-//! Why there is no connection: what `ssh` says on its way out, as a value.
+//! Converts the error output of `ssh` into the reason why there is no connection.
 
 use std::io;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use engine::entry::escape::shown;
 use crate::sftp::ssh::address::Address;
 use crate::sftp::ssh::host_key::HostKey;
 
-/// Why a host could not be connected to.
+/// Why connecting to a host failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Nothing is known of the host's key.
+    /// No known_hosts file contains a key of this host.
     #[error("the host key of {} is not known{}", .0.host, shown_key(.0))]
     HostKeyUnknown(Box<HostKey>),
-    /// The host's key is not the one that is known.
+    /// The host's key differs from the known one.
     #[error(
         "the host key of {} has changed{}: it is another machine, was installed again, or an attacker intercepts the connection",
         .0.host, shown_key(.0)
@@ -23,19 +23,19 @@ pub enum ConnectError {
     /// The host's key is marked as revoked.
     #[error("the host key of {} was revoked{}", .0.host, shown_key(.0))]
     HostKeyRevoked(Box<HostKey>),
-    /// A private key that others could read; ssh does not use such a one.
+    /// Other users can read the private key, so ssh does not use it.
     #[error("ssh does not use the private key {}, as others may read it", shown(.path.as_bytes()))]
     KeyOpenToOthers {
-        /// The file of the key.
+        /// The key file.
         path: String,
     },
-    /// A private key that the user who runs this cannot read.
+    /// The current user cannot read the private key.
     #[error("ssh cannot read the private key {}", shown(.path.as_bytes()))]
     KeyUnreadable {
-        /// The file of the key.
+        /// The key file.
         path: String,
     },
-    /// A file of ssh's configuration that belongs to another user, or that other users may write to.
+    /// A file of ssh's configuration belongs to another user, or other users may write to it.
     #[error("ssh does not use {}, as it belongs to another user, or others may write to it", shown(.path.as_bytes()))]
     ConfigOpenToOthers {
         /// The file.
@@ -44,81 +44,81 @@ pub enum ConnectError {
     /// A mistake in ssh's configuration.
     #[error("ssh does not understand its configuration: {said}")]
     Config {
-        /// In ssh's words.
+        /// ssh's message.
         said: String,
     },
-    /// The user who runs this has no name, which ssh insists on.
+    /// The current user has no user name, which ssh requires.
     #[error("ssh does not run for a user without a name: {said}")]
     NoUser {
-        /// In ssh's words.
+        /// ssh's message.
         said: String,
     },
-    /// The host and ssh have no cipher, key type or the like in common.
+    /// The host and ssh have no cipher, key type or similar algorithm in common.
     #[error("the host and ssh do not agree on how to talk: {said}")]
     NoCommonAlgorithm {
-        /// In ssh's words.
+        /// ssh's message.
         said: String,
     },
-    /// The host hung up before it had asked for a key.
+    /// The host closed the connection before authentication.
     #[error("the host closed the connection: {said}")]
     Closed {
-        /// In ssh's words.
+        /// ssh's message.
         said: String,
     },
-    /// No key that ssh offered was accepted.
+    /// The host accepted none of the keys that ssh offered.
     #[error("the host did not accept the user or the key: {said}")]
     Authentication {
-        /// In ssh's words.
+        /// ssh's message.
         said: String,
     },
-    /// Nothing listens there.
+    /// No program listens on the port.
     #[error("the host refused the connection: {said}")]
     Refused {
-        /// In ssh's words.
+        /// ssh's message.
         said: String,
     },
-    /// The name cannot be resolved.
+    /// The host name cannot be resolved.
     #[error("the host's name is not known: {said}")]
     NameNotFound {
-        /// In ssh's words.
+        /// ssh's message.
         said: String,
     },
-    /// No way leads there.
+    /// There is no route to the host.
     #[error("the host cannot be reached: {said}")]
     Unreachable {
-        /// In ssh's words.
+        /// ssh's message.
         said: String,
     },
-    /// Nobody answered in time.
+    /// The host did not answer in time.
     #[error("no answer within {} seconds", .0.as_secs())]
     Timeout(Duration),
     /// The host lets the user in, but does not offer SFTP.
     #[error("the host offers no SFTP: {said}")]
     NoSftp {
-        /// In the host's words.
+        /// The host's message.
         said: String,
     },
-    /// Anything else that ssh ends with.
+    /// Any other error of ssh.
     #[error("ssh ended: {said}")]
     Ssh {
-        /// In ssh's words.
+        /// ssh's message.
         said: String,
     },
-    /// It was no longer wanted.
+    /// The connection is no longer wanted.
     #[error("it was stopped")]
     Stopped,
-    /// `ssh` cannot be started, or what it needs cannot be made.
+    /// `ssh` cannot be started, or a local resource cannot be created.
     #[error("cannot {action}: {error}")]
     Local {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// The system's reason.
+        /// The system's error.
         error: io::Error,
     },
 }
 
 impl ConnectError {
-    /// Whether a further try cannot help.
+    /// Whether another attempt cannot succeed.
     #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(
@@ -130,7 +130,7 @@ impl ConnectError {
         )
     }
 
-    /// The host's key, when that is what is wrong and a look at it may help.
+    /// The host's key, if it is the cause of the error and fetching the key may help the user.
     pub(crate) fn host_key(&mut self) -> Option<&mut HostKey> {
         match self {
             Self::HostKeyUnknown(key) | Self::HostKeyChanged(key) => Some(key),
@@ -138,7 +138,8 @@ impl ConnectError {
         }
     }
 
-    /// What it means that ssh ended after it wrote `stderr`; ssh(1) speaks English here (`LC_ALL=C`).
+    /// Classifies the error output of an ssh process that ended. ssh(1) writes English messages here
+    /// (`LC_ALL=C`).
     pub(crate) fn from_ssh(stderr: &[u8], address: &Address, limit: Duration) -> Self {
         let text = String::from_utf8_lossy(stderr);
         let has = |part: &str| text.contains(part);
@@ -193,7 +194,7 @@ impl ConnectError {
     }
 }
 
-/// What a host says in place of an answer, fit to be shown: one line, not endless.
+/// The text of a host or of ssh in a form that is safe to show: one line of limited length.
 pub(crate) fn said(text: &str) -> String {
     let lines =
         text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('@'));
@@ -204,7 +205,7 @@ pub(crate) fn said(text: &str) -> String {
     if said.is_empty() { "nothing more was said".to_owned() } else { said }
 }
 
-/// What stands between `before` and `after`.
+/// The text between `before` and `after`.
 fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(before)?;
     Some(rest.split_once(after)?.0.trim())
@@ -216,7 +217,7 @@ fn shown_key(key: &HostKey) -> String {
         .map_or_else(String::new, |shown| format!(" ({} {})", shown.kind, shown.fingerprint))
 }
 
-/// What ssh says about a host's key; the host's own key is not found out yet.
+/// Parses ssh's messages about a host key. The key that the host presents is not fetched yet.
 fn host_key(text: &str, address: &Address) -> HostKey {
     let (host, port) = named(text)
         .unwrap_or_else(|| (address.host().to_owned(), address.port().filter(|p| *p != 22)));
@@ -227,8 +228,8 @@ fn host_key(text: &str, address: &Address) -> HostKey {
     HostKey { host, port, shown: None, file: None, old_file }
 }
 
-/// The host and port that ssh names for its look-up of a key: `known for HOST and you have requested`,
-/// `key for [HOST]:PORT has changed`.
+/// The host and port under which ssh looked up the key, from `known for HOST and you have requested` or `key
+/// for [HOST]:PORT has changed`.
 fn named(text: &str) -> Option<(String, Option<u16>)> {
     let after = |mark| text.split_once(mark).map(|(_, rest)| rest);
     let rest = after("host key is known for ").or_else(|| after("ost key for "))?;

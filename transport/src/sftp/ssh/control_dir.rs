@@ -1,7 +1,7 @@
-//! The private folder of what ssh makes for a connection: its control socket, a host's key.
+//! The private folder for the files that ssh creates for a connection: its control socket and a host key.
 //!
-//! The process locks the folder while it is in use. So the folder of a killed process can be distinguished
-//! from what another one uses, and the next connection removes it.
+//! The process locks the folder while it uses it. The lock distinguishes the folder of a killed process from
+//! one in use, and the next connection removes abandoned folders.
 
 use std::fs::File;
 use std::io;
@@ -12,33 +12,32 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, open, unlinkat};
 use tempfile::TempDir;
 
-/// How its name begins, and how many letters and digits follow.
+/// The prefix of the folder's name, and the number of letters and digits after it.
 const PREFIX: &str = "bm-";
 const RANDOM: usize = 10;
 
-/// The socket's name in it.
+/// The name of the socket in the folder.
 const SOCKET: &str = "s";
 
-/// Between its making and its locking a folder looks abandoned; no longer than this.
+/// A folder that is created but not yet locked looks abandoned. Younger folders than this are kept.
 const YOUNG: Duration = Duration::from_secs(60);
 
-/// Longest path of the folder: `sun_path` has 108 bytes (unix(7)), and ssh appends to the socket's name
-/// while it makes it.
+/// Maximum length of the folder's path. `sun_path` has 108 bytes (unix(7)), and ssh appends to the socket's
+/// name while it creates the socket.
 const PATH_MAX: usize = 60;
 
-/// A folder for one connection's socket; removed when it is dropped.
+/// A folder for the socket of one connection. Dropping it removes the folder.
 pub(crate) struct SocketDir {
     dir: TempDir,
     _lock: File,
 }
 
 impl SocketDir {
-    /// Makes one in the system's folder for temporary files, and removes what dead processes of the same
-    /// user left there.
+    /// Creates a folder in the system's temporary folder, and removes the abandoned folders of the same user.
     pub(crate) fn make(now: SystemTime) -> io::Result<Self> {
         let base = std::env::temp_dir();
         let bytes = base.as_os_str().as_bytes();
-        // ssh replaces `%` and what follows.
+        // ssh expands `%` sequences in the path.
         let fits = bytes.len() + 1 + PREFIX.len() + RANDOM < PATH_MAX && !bytes.contains(&b'%');
         Self::make_in(if fits { &base } else { Path::new("/tmp") }, now)
     }
@@ -51,18 +50,18 @@ impl SocketDir {
         Ok(Self { dir, _lock: lock })
     }
 
-    /// Where ssh may note a host's key.
+    /// The file to which ssh may write a host key.
     pub(crate) fn known_hosts(&self) -> PathBuf {
         self.dir.path().join("s.known_hosts")
     }
 
-    /// Where the socket is to be.
+    /// The path of the socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.dir.path().join(SOCKET)
     }
 }
 
-/// What cannot be removed now is tried again by the next connection.
+/// Removes abandoned folders. Failures are ignored: the next connection tries again.
 fn remove_dead(base: &Path, now: SystemTime) {
     for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
         if is_ours(entry.file_name().as_bytes()) {
@@ -87,7 +86,7 @@ fn remove_if_dead(path: &Path, now: SystemTime) -> io::Result<()> {
         return Ok(());
     }
     flock(&dir, FlockOperation::NonBlockingLockExclusive)?;
-    // The socket, what ssh calls it while it makes it, and a host's key.
+    // The folder can contain the socket, the socket under ssh's temporary name, and a host key.
     for entry in std::fs::read_dir(path)? {
         let name = entry?.file_name();
         if name.as_bytes().split(|byte| *byte == b'.').next() == Some(SOCKET.as_bytes()) {

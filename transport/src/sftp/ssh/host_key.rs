@@ -1,5 +1,5 @@
-//! What a host shows for a key, found out without believing it: for the message to the one who has to
-//! decide.
+//! Fetches the key that a host presents without trusting it, so that a message can show the key to the user,
+//! who decides.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,37 +14,37 @@ use crate::sftp::ssh::address::Address;
 use crate::sftp::ssh::control_dir::SocketDir;
 use crate::sftp::ssh::process::{listen, started, with_host};
 
-/// Longest line of a key that is taken; one of an RSA key of 16,384 bits has 2,800.
+/// Maximum accepted length of a key's line. An RSA key of 16,384 bits has a line of 2,800 bytes.
 const LINE_MAX: usize = 4096;
 
-/// A host's key, as far as it could be found out.
+/// A host's key, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostKey {
     /// The host as ssh looks it up in `known_hosts`.
     pub host: String,
     /// Its port, when it is not 22.
     pub port: Option<u16>,
-    /// What the host shows.
+    /// The key that the host presents.
     pub shown: Option<ShownKey>,
-    /// The file of known keys that ssh adds to, as ssh names it: it may begin with `~/`.
+    /// The known_hosts file to which ssh adds keys, in ssh's notation: it may begin with `~/`.
     pub file: Option<String>,
-    /// The file with the key that is known and is not the one that the host shows.
+    /// The file with the known key that differs from the presented one.
     pub old_file: Option<PathBuf>,
 }
 
-/// A key that a host showed.
+/// A key that a host presented.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShownKey {
-    /// `ssh-ed25519` and the like.
+    /// The key type, for example `ssh-ed25519`.
     pub kind: String,
     /// `SHA256:…`, as `ssh-keygen -l` prints it.
     pub fingerprint: String,
-    /// Its line for `known_hosts`: one line of ASCII without quotes.
+    /// The line for `known_hosts`: one line of ASCII without quotes.
     pub line: String,
 }
 
 impl HostKey {
-    /// The name that `known_hosts` has it under.
+    /// The host's name in `known_hosts`.
     #[must_use]
     pub fn name(&self) -> String {
         match self.port {
@@ -53,7 +53,7 @@ impl HostKey {
         }
     }
 
-    /// Finds out what the host shows and where ssh keeps what it knows, each within `limit`.
+    /// Fetches the presented key and the path of ssh's known_hosts file. Each step may take up to `limit`.
     pub(crate) async fn find(
         &mut self,
         address: &Address,
@@ -62,7 +62,7 @@ impl HostKey {
         limit: Duration,
     ) {
         self.shown = shown(address, options, dir, limit).await;
-        // `~/.ssh` may be read-only where there is one more file.
+        // If a further file is configured, use that one: `~/.ssh` may be read-only then.
         self.file = options.known_hosts.as_deref().and_then(Path::to_str).map(str::to_owned);
         if self.file.is_some() {
             return;
@@ -75,8 +75,8 @@ impl HostKey {
     }
 }
 
-/// Connects as far as the host's key and lets ssh write it to a file of its own. Nothing is trusted for
-/// it: the connection ends before anything of the user's is offered.
+/// Connects until the host presents its key, and makes ssh write the key to a separate file. Nothing is
+/// trusted: the connection ends before ssh offers any user key.
 async fn shown(
     address: &Address,
     options: &Options,
@@ -124,7 +124,7 @@ fn parsed(said: &str, line: &str) -> Option<ShownKey> {
         text.len() < LINE_MAX
             && text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !b"'\"\\`$".contains(&byte))
     };
-    // The line contains the key's own type; for a certificate ssh writes no line.
+    // The line contains the plain key type; for a certificate ssh writes no line.
     let fits = line.split(' ').nth(1) == Some(kind) && fingerprint.starts_with("SHA256:");
     (fits && [kind, fingerprint, line].into_iter().all(plain)).then(|| ShownKey {
         kind: kind.to_owned(),
@@ -133,7 +133,7 @@ fn parsed(said: &str, line: &str) -> Option<ShownKey> {
     })
 }
 
-/// Ends when it is dropped.
+/// Kills the process when it is dropped.
 struct KillOnDrop(Child);
 
 impl Drop for KillOnDrop {
@@ -143,7 +143,7 @@ impl Drop for KillOnDrop {
     }
 }
 
-/// What a command says on its output, or on its error output, until it ends or `limit` is over.
+/// The output or the error output of a command, until the command ends or `limit` has passed.
 async fn words(mut command: Command, errors: bool, limit: Duration) -> io::Result<String> {
     let (out, err) = match errors {
         true => (Stdio::null(), Stdio::piped()),

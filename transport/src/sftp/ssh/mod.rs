@@ -1,4 +1,4 @@
-//! Starting `ssh`, and what can go wrong with it.
+//! Starts `ssh` and classifies its errors.
 
 pub mod address;
 pub(crate) mod connect;

@@ -1,4 +1,4 @@
-//! The `ssh` processes that the program starts.
+//! Starts the `ssh` processes.
 
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
@@ -17,15 +17,15 @@ use crate::sftp::ssh::control_dir::SocketDir;
 use crate::sftp::ssh::software::LOG_VERSION;
 use crate::sftp::ssh::user_entry;
 
-/// How much is kept of what ssh says on its error output.
+/// Maximum bytes kept of ssh's error output.
 pub(crate) const SAID: usize = 16 * 1024;
 
-/// How long to wait for a connection: what is left is for its end.
+/// How long to wait for a connection. The rest of the time limit is for ending ssh.
 pub(crate) fn patience(options: &Options) -> Duration {
     options.connect_timeout * 9 / 10
 }
 
-/// Keeps the messages of ssh, and continues to read so that ssh never waits.
+/// Keeps ssh's messages. Reads until ssh closes the pipe, so that ssh never blocks on it.
 pub(crate) async fn listen(err: Receiver, into: &RefCell<Vec<u8>>) {
     let mut buffer = [0; 1024];
     while err.readable().await.is_ok() {
@@ -42,10 +42,10 @@ pub(crate) async fn listen(err: Receiver, into: &RefCell<Vec<u8>>) {
     }
 }
 
-/// The files that ssh looks for host keys in by default, and one more (ssh_config(5)).
+/// The option with ssh's default host key files and one more (ssh_config(5)).
 pub(crate) fn host_key_files(more: &Path) -> OsString {
     let mut option = OsString::from("UserKnownHostsFile=~/.ssh/known_hosts ~/.ssh/known_hosts2 \"");
-    // ssh replaces `%` and what follows.
+    // ssh expands `%` sequences in the path.
     let bytes = more.as_os_str().as_bytes();
     let doubled = bytes
         .iter()
@@ -55,8 +55,8 @@ pub(crate) fn host_key_files(more: &Path) -> OsString {
     option
 }
 
-/// An `ssh` that speaks English, knows who it runs as, and has a group of its own: Ctrl-C on a terminal
-/// is for this program, which then ends it.
+/// Prepares an `ssh` command with English messages, the stand-in account where one is needed, and its own
+/// process group. Ctrl-C on a terminal then reaches only this program, which ends ssh.
 pub(crate) fn started(options: &Options) -> Command {
     let mut ssh = Command::new(&options.ssh);
     ssh.env("LC_ALL", "C").process_group(0);
@@ -72,9 +72,9 @@ pub(crate) fn started(options: &Options) -> Command {
 
 pub(crate) fn command(address: &Address, options: &Options, control: &SocketDir) -> Command {
     let mut ssh = started(options);
-    // The first value that ssh meets counts: these go before any configuration file.
+    // ssh uses the first value of each option, so these precede every configuration file.
     for option in [
-        // Unknown to older versions.
+        // Older versions do not know these options.
         "IgnoreUnknown=LogVerbose,RemoteCommand,UpdateHostKeys,ForkAfterAuthentication,StdinNull,SessionType",
         "BatchMode=yes",
         "StrictHostKeyChecking=yes",
@@ -100,7 +100,7 @@ pub(crate) fn command(address: &Address, options: &Options, control: &SocketDir)
         ssh.arg("-C");
     }
     ssh.args(&options.args);
-    // Behind what the user gave, so that theirs count.
+    // After the user's options, so that the user's values take precedence.
     for option in ["ServerAliveInterval=15", "ServerAliveCountMax=3"] {
         ssh.arg("-o").arg(option);
     }
@@ -115,7 +115,7 @@ pub(crate) fn command(address: &Address, options: &Options, control: &SocketDir)
     ssh
 }
 
-/// Appends the address of the host.
+/// Appends the host's address.
 pub(crate) fn with_host(mut ssh: Command, address: &Address) -> Command {
     if let Some(port) = address.port() {
         ssh.arg("-p").arg(port.to_string());

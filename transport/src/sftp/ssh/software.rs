@@ -1,12 +1,12 @@
-//! What the host's SSH software says it is, and what follows from it. Pure.
+//! Decides from the name of the host's SSH software how the host serves several channels. Does no I/O.
 //!
 //! Some servers serve all SFTP channels of a connection in one process, and ProFTPD's mod_sftp mixes up
 //! their packets (proftpd issue 1897). OpenSSH and dropbear start a process for each channel.
 
 use crate::sftp::protocol::packet::Offers;
 
-/// The function of OpenSSH's client that logs the versions of both sides (its file kex.c). Its messages
-/// are asked for by `LogVerbose` (ssh_config(5), since OpenSSH 8.5), whatever `LogLevel` is.
+/// Makes OpenSSH's client log the versions of both sides, in this function of its kex.c. `LogVerbose`
+/// requests these messages independently of `LogLevel` (ssh_config(5), since OpenSSH 8.5).
 pub(crate) const LOG_VERSION: &str = "LogVerbose=kex.c:kex_exchange_identification():*";
 const VERSION_FUNCTION: &str = "kex_exchange_identification():";
 const VERSION: &str = "remote software version ";
@@ -14,14 +14,14 @@ const VERSION: &str = "remote software version ";
 /// Software that starts a process for each channel.
 const ONE_PROCESS_EACH: [&str; 2] = ["OpenSSH_", "dropbear_"];
 
-/// The software of the host, as ssh logged it. The last one: that of a jump host precedes it.
+/// The host's software, from ssh's log. The last entry counts: that of a jump host precedes it.
 pub(crate) fn version(said: &str) -> Option<&str> {
     let of = |line: &'_ str| line.contains(VERSION_FUNCTION).then_some(());
     let lines = said.lines().filter(|line| of(line).is_some());
     lines.filter_map(|line| Some(line.split_once(VERSION)?.1.trim())).next_back()
 }
 
-/// What ssh said, without what it said because of [`LOG_VERSION`].
+/// ssh's output without the messages requested by [`LOG_VERSION`].
 pub(crate) fn without_versions(said: &str) -> String {
     let lines = said.split_inclusive('\n').filter_map(|line| {
         let Some((_, rest)) = line.split_once(VERSION_FUNCTION) else {
@@ -41,9 +41,9 @@ pub(crate) fn is_one_process_each(version: &str) -> bool {
     ONE_PROCESS_EACH.iter().any(|name| version.starts_with(name))
 }
 
-/// Whether the channels of a connection are known not to disturb each other. The greeting counts, too: a
-/// server may be configured to give the name of another one. Without a name (an old ssh does not report it)
-/// an extension counts that OpenSSH has since 8.5.
+/// Whether the channels of a connection are known not to disturb each other. The SFTP greeting must also
+/// match, because a server may be configured to report the name of other software. If the name is unknown (an
+/// old ssh does not report it), the host must offer an extension that OpenSSH has since 8.5.
 pub(crate) fn keeps_channels_apart(version: Option<&str>, offers: &Offers) -> bool {
     offers.greets_as_openssh && version.map_or(offers.limits, is_one_process_each)
 }

@@ -1,6 +1,6 @@
-//! The account that `ssh` runs in. It wants one by name for the user it runs as, and says "No user exists
-//! for uid 1234" where a container runs as a number that `/etc/passwd` does not know. Then nss_wrapper
-//! (cwrap.org), where it is installed, shows ssh a passwd file that has an entry for it.
+//! The account under which `ssh` runs. ssh requires a user name for its user ID. If a container runs with an
+//! ID that `/etc/passwd` does not contain, ssh fails with "No user exists for uid 1234". In that case
+//! nss_wrapper (cwrap.org), if installed, shows ssh a passwd file with an entry for the ID.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -12,18 +12,18 @@ use std::sync::OnceLock;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{getegid, geteuid};
 
-/// How ssh finds the user that this process runs as.
+/// How ssh finds the account of this process's user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Account {
-    /// `/etc/passwd` has it.
+    /// `/etc/passwd` contains it.
     Known,
-    /// nss_wrapper shows it.
+    /// nss_wrapper provides it.
     StandIn,
-    /// Not in `/etc/passwd`. Unless another service knows it, such as LDAP, ssh will not start.
+    /// It is not in `/etc/passwd`. Unless another service such as LDAP knows it, ssh will not start.
     Unknown,
 }
 
-/// How ssh finds the user that this process runs as.
+/// How ssh finds the account of this process's user.
 #[must_use]
 pub fn account() -> Account {
     if passwd_home(&passwd(), geteuid().as_raw()).is_some() {
@@ -35,7 +35,7 @@ pub fn account() -> Account {
     }
 }
 
-/// The folder with ssh's keys, configuration and known hosts for the user that this process runs as.
+/// The folder with ssh's keys, configuration and known hosts for this process's user.
 #[must_use]
 pub fn ssh_folder() -> PathBuf {
     let passwd = passwd();
@@ -43,14 +43,15 @@ pub fn ssh_folder() -> PathBuf {
     known.map_or_else(stand_in_home, PathBuf::from).join(".ssh")
 }
 
-/// Variables for ssh, and what they lead to.
+/// The environment variables for ssh, and the files that they name.
 pub(crate) struct StandIn {
     pub(crate) variables: Vec<(&'static str, OsString)>,
-    /// Kept open: the variables name them by their numbers in `/proc`.
+    /// Kept open, because the variables name them by their file descriptors in `/proc`.
     _files: [File; 2],
 }
 
-/// What makes ssh find an account, where it would find none. The same for the whole life of a process.
+/// Makes an account available to ssh if it would find none. The result stays the same for the life of the
+/// process.
 pub(crate) fn stand_in() -> Option<&'static StandIn> {
     static STAND_IN: OnceLock<Option<StandIn>> = OnceLock::new();
     STAND_IN.get_or_init(|| make_stand_in().ok().flatten()).as_ref()
@@ -62,7 +63,7 @@ fn make_stand_in() -> io::Result<Option<StandIn>> {
         return Ok(None);
     };
     let home = stand_in_home();
-    // No shell is needed; a colon or a line feed would end the field.
+    // ssh needs no shell. A colon or a line feed in the path would end the field.
     let home = home.to_str().filter(|home| !home.contains([':', '\n'])).unwrap_or("/");
     let entry = format!("{passwd}backup:x:{uid}:{gid}::{home}:/bin/false\n");
     let files = [memory("passwd", &entry)?, memory("group", &format!("backup:x:{gid}:\n"))?];
@@ -75,7 +76,7 @@ fn make_stand_in() -> io::Result<Option<StandIn>> {
     Ok(Some(StandIn { variables, _files: files }))
 }
 
-/// A file in memory: the root file system may be read-only, and nothing is left behind.
+/// Creates a file in memory: the root file system may be read-only, and no file remains afterwards.
 fn memory(name: &str, content: &str) -> io::Result<File> {
     let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
     file.write_all(content.as_bytes())?;
@@ -91,7 +92,7 @@ fn passwd() -> String {
     passwd
 }
 
-/// The home of the user `uid` in the text of passwd(5).
+/// The home folder of the user `uid` in a text in passwd(5) format.
 fn passwd_home(passwd: &str, uid: u32) -> Option<&str> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':').skip(2);
@@ -99,7 +100,8 @@ fn passwd_home(passwd: &str, uid: u32) -> Option<&str> {
     })
 }
 
-/// Where keys are mounted: in the home of the environment, or in root's, as for a container of root.
+/// The home folder with the mounted keys: that of the environment, or root's as in a container that runs as
+/// root.
 fn stand_in_home() -> PathBuf {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let with_keys = |home: &Path| std::fs::read_dir(home.join(".ssh")).is_ok();
@@ -111,7 +113,7 @@ fn stand_in_home() -> PathBuf {
     }
 }
 
-/// nss_wrapper's library, where distributions put it.
+/// The path of nss_wrapper's library in the folders that distributions use.
 fn library() -> Option<PathBuf> {
     let folders = ["/usr/lib64".into(), "/usr/lib".into()].into_iter();
     let below = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();

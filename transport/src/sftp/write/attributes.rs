@@ -1,4 +1,4 @@
-//! Gives what is open on the host its owner, mode and time, and finds out what of it was refused.
+//! Sets owner, mode and time of entries on the host, and finds out which of them the server refused.
 
 use engine::entry::{Entry, Kind};
 use engine::restore::targets::Shortfall;
@@ -15,10 +15,10 @@ use crate::sftp::write::verify_attributes::ExpectedEntry;
 /// setuid and setgid.
 const SET_ID: u32 = 0o6000;
 
-/// Owners of which it is remembered that they were refused.
+/// Maximum number of refused owners that are remembered.
 const REFUSED_MOST: usize = 4096;
 
-/// What an entry is to be given, and what it cannot be given anyway.
+/// The attributes to set on an entry, and those that cannot be set at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Dress {
     pub(crate) set: Set,
@@ -26,21 +26,21 @@ pub(crate) struct Dress {
 }
 
 impl Dress {
-    /// What a file has to be that is given it and is so long.
+    /// What a file of this length must look like after its attributes are set.
     pub(crate) fn wanted(&self, length: u64) -> ExpectedEntry {
         ExpectedEntry { kind: Kind::File, size: Some(length), set: self.set }
     }
 }
 
 impl SftpTarget {
-    /// What an entry is given.
+    /// The attributes to set on an entry.
     pub(crate) fn dress_of(&self, entry: &Entry) -> Dress {
         let meta = &entry.meta;
         let refused = self.refused().contains(&(meta.uid, meta.gid));
         dress_of(entry, self.now, refused)
     }
 
-    /// Sets what could not be set together one by one; what is refused is missing.
+    /// Sets attributes one by one after setting them together failed. Records the refused ones as missing.
     pub(crate) fn dress_apart<'a>(
         &self,
         lane: Lane,
@@ -58,7 +58,8 @@ impl SftpTarget {
             }
             done => done.map(|()| false),
         };
-        // A new owner takes setuid and setgid away (chown(2)), and a wrong one must not get them.
+        // A change of owner clears setuid and setgid (chown(2)), and a file with a wrong owner must not get
+        // them.
         let mut given = None;
         if let Some(owner) = set.owner.take()
             && refused(Set { owner: Some(owner), ..Set::default() })?
@@ -76,7 +77,7 @@ impl SftpTarget {
         if set.times.is_some() && refused(Set { times: set.times.take(), ..Set::default() })? {
             shortfall.time = true;
         }
-        // A server that does not know the request says nothing about owners.
+        // If the server does not support the request, the refusal proves nothing about the owner.
         if let Some(owner) = given
             && !unknown
         {
@@ -88,13 +89,13 @@ impl SftpTarget {
         Ok(())
     }
 
-    /// Gives a folder what belongs to it, and brings what was made in it to the disk.
+    /// Sets the attributes of a folder, and syncs its new entries to the disk.
     pub(crate) fn dress(&self, folder: &TargetFolder, entry: &Entry) -> Result<Shortfall, Fault> {
         let path = &*folder.path;
         self.session.settle_in(path);
         let _handle = self.handles.acquire(1);
-        // open(2) of a folder for reading gives a handle that attributes can be set by, and that can be
-        // synced; what SETSTAT leads to could be something else by then.
+        // Opening the folder for reading gives a handle for setting attributes and for syncing. SETSTAT by
+        // path could affect another entry that has replaced the folder.
         let open = Requests::new()
             .ask(Request::Open(path))
             .ask(Request::LStat(path))
@@ -113,7 +114,7 @@ impl SftpTarget {
             let _ = handle.map(|handle| close(&handle));
             return Err(placed.err().unwrap_or(Fault::Replaced));
         }
-        // It may be closed to its reader, or the server opens files only.
+        // The user may not have read permission, or the server opens only files.
         let wanted = ExpectedEntry { kind: Kind::Folder, size: None, set: dress.set };
         let Ok(handle) = handle else {
             self.dress_apart(lane, &mut dress, &|set| self.set_at(path, set))?;
@@ -145,13 +146,13 @@ impl SftpTarget {
         Ok(dress.shortfall)
     }
 
-    /// Sets attributes of what is at a path: not through a symlink, where the server can do without.
+    /// Sets attributes by path, without following a symlink if the server supports that.
     pub(crate) fn set_at<'a>(&self, path: &'a [u8], set: Set) -> Change<'a> {
         if self.offers().lsetstat { Change::SetLink(path, set) } else { Change::Set(path, set) }
     }
 
-    /// Sets the metadata of a file whose content is right. `None` when it has other names, or it is
-    /// not known that it has none, or it cannot be opened: then it is stored again.
+    /// Sets the metadata of a file whose content is already correct. Returns `None` if the file must be
+    /// stored again: it has other names, its link count is unknown, or it cannot be opened.
     pub(crate) fn dress_in_place(
         &self,
         folder: &TargetFolder,
@@ -173,7 +174,7 @@ impl SftpTarget {
         let mut answers =
             counter.ask(Via::Same(lane), Requests::new().ask(Request::FStat(&handle)))?;
         let mut dress = self.dress_of(entry);
-        // OPEN follows symlinks: it has to be what was listed.
+        // OPEN follows symlinks, so the open file must be the one that was listed.
         let same = |now: engine::entry::Meta| {
             described(listed).is_ok_and(|listed| now == listed && now.kind == Kind::File)
         };
@@ -216,7 +217,7 @@ fn dress_of(entry: &Entry, now: u32, refused: bool) -> Dress {
     Dress { set, shortfall }
 }
 
-/// A setuid file that cannot have its owner would lend its rights to the wrong one.
+/// Drops setuid and setgid: without its owner, such a file would run with the rights of the wrong user.
 fn without_set_id(set: &mut Set, shortfall: &mut Shortfall) {
     if let Some(mode) = &mut set.mode
         && *mode & SET_ID != 0
@@ -226,7 +227,7 @@ fn without_set_id(set: &mut Set, shortfall: &mut Shortfall) {
     }
 }
 
-/// Whether owner and mode have to be set one after the other.
+/// Whether owner and mode must be set one after the other.
 pub(crate) fn is_set_id(set: &Set) -> bool {
     set.mode.is_some_and(|mode| mode & SET_ID != 0)
 }

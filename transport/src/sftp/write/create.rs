@@ -1,4 +1,4 @@
-//! Makes things under a temporary name on the host, and gives them their own when they are whole.
+//! Creates entries under a temporary name on the host, and renames them when they are complete.
 
 use std::ffi::CStr;
 use std::sync::atomic::Ordering;
@@ -20,12 +20,12 @@ use crate::sftp::write::target::SftpTarget;
 use crate::sftp::write::target::Tried;
 use crate::sftp::write::verify_attributes::ExpectedEntry;
 
-/// How often a file is opened again when the server refuses it without a reason: it may have no handle
-/// left. The pause grows with each.
+/// Maximum number of attempts to open a file when the server refuses without a reason: it may have no free
+/// handle. The pause grows with each attempt.
 const OPENS: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// With fewer free bytes than this, the disk counts as full.
+/// The disk counts as full with fewer free bytes than this.
 const SPACE: u64 = 1 << 20;
 
 /// A file under its temporary name, open for writing.
@@ -36,13 +36,13 @@ pub(crate) struct Made {
 }
 
 impl SftpTarget {
-    /// The temporary path of `name`.
+    /// The temporary path for `name`.
     pub(crate) fn temporary(&self, folder: &TargetFolder, name: &CStr) -> Result<Vec<u8>, Fault> {
         let odd = Fault::Impossible("it has no temporary name");
         folder.child(&temporary(name).map_err(|_| odd)?)
     }
 
-    /// Makes an empty file, and replaces what this process left under the name before.
+    /// Creates an empty file, and replaces a leftover of this process under the same temporary name.
     pub(crate) fn create(&self, folder: &TargetFolder, path: Vec<u8>) -> Result<Made, Fault> {
         let made = |mut answers: Answers, skipped: usize| {
             (0..skipped).for_each(|_| drop(answers.next()));
@@ -57,7 +57,7 @@ impl SftpTarget {
         for number in 0..OPENS {
             match handle {
                 Ok(handle) => return Ok(Made { path, lane, handle }),
-                // Something of that name is there, the disk is full, or it has no handle left.
+                // The name exists, the disk is full, or the server has no free handle.
                 Err(Fault::Refused(Status::Failure)) => {}
                 Err(fault) => return Err(fault),
             }
@@ -72,13 +72,13 @@ impl SftpTarget {
         handle.map(|handle| Made { path, lane, handle })
     }
 
-    /// Closes and removes what did not become whole, sooner or later.
+    /// Closes and removes an incomplete file. The removal may happen later.
     pub(crate) fn discard(&self, made: &Made) {
         let close = Requests::new().ask(Request::Close(&made.handle));
         self.session.remove_later(Via::Same(made.lane), close, &made.path);
     }
 
-    /// Tells a full disk from other refusals without a reason.
+    /// Distinguishes a full disk from other refusals without a reason.
     pub(crate) fn check_space(&self, folder: &TargetFolder) -> Result<(), Fault> {
         if !self.offers().statvfs {
             return Ok(());
@@ -94,7 +94,7 @@ impl SftpTarget {
         }
     }
 
-    /// A refusal without a reason, or that the disk is full.
+    /// Replaces a refusal without a reason by the error for a full disk, if the disk is full.
     pub(crate) fn why(&self, folder: &TargetFolder, fault: Fault) -> Fault {
         match fault {
             Fault::Refused(Status::Failure) => self.check_space(folder).err().unwrap_or(fault),
@@ -102,7 +102,8 @@ impl SftpTarget {
         }
     }
 
-    /// Gives the entry at `from` its name. `first` goes before, over its channel.
+    /// Renames the entry at `from` to its final name. The requests `first` are sent before it on the same
+    /// channel.
     pub(crate) fn place(
         &self,
         folder: &TargetFolder,
@@ -114,7 +115,7 @@ impl SftpTarget {
         let offers = self.offers();
         self.changed(folder);
         if !replace && !offers.greets_as_openssh && self.session.find(&to)?.is_some() {
-            // The server is not OpenSSH's: its RENAME may replace an existing entry.
+            // On a server other than OpenSSH's, RENAME may replace an existing entry.
             self.forget(from);
             return Err(Fault::Occupied);
         }
@@ -145,7 +146,8 @@ impl SftpTarget {
         }
     }
 
-    /// Gives an entry its name that it may have got before the connection was lost.
+    /// Renames an entry that may already have its final name, because the connection was lost during an
+    /// earlier attempt.
     pub(crate) fn place_again(
         &self,
         folder: &TargetFolder,
@@ -171,8 +173,8 @@ impl SftpTarget {
         is_entry(answers.next(), entry)
     }
 
-    /// What it means that an entry did not get its name; `lost` when the connection was lost over an earlier
-    /// try, which may have been fulfilled before.
+    /// Handles the failure of a rename. `lost` means that the connection was lost during an earlier attempt,
+    /// which may have succeeded.
     pub(crate) fn misplaced(
         &self,
         folder: &TargetFolder,
@@ -180,7 +182,7 @@ impl SftpTarget {
         replace: bool,
         (mut fault, lost): (Fault, bool),
     ) -> Result<(), Fault> {
-        // Offered and not known: as where it is not offered.
+        // The server offers posix-rename but does not support it, so it is treated as not offered.
         let offered = self.session.server().offers;
         if fault == Fault::Refused(UNSUPPORTED)
             && offered.posix_rename
@@ -204,13 +206,13 @@ impl SftpTarget {
         if lost && is_ours && self.session.find(from)?.is_none() {
             return Ok(());
         }
-        // A hard link leaves both.
+        // A hard link leaves both names.
         if lost && is_ours && !replace && self.is_link_of(&to, entry, there, from)? {
             self.forget(from);
             return Ok(());
         }
         if there.is_none() && !replace && is_linked(entry.meta.kind, self.offers()) {
-            // A file system without hard links.
+            // The file system has no hard links.
             let rename = Requests::new().change(Change::Rename { from, to: &to });
             return self.session.ask(rename)?.next().done();
         }
@@ -221,7 +223,8 @@ impl SftpTarget {
         }
     }
 
-    /// Whether the symlink `there`, at `to`, is the one at `from`, by the attributes that the server reports.
+    /// Whether the symlink `there`, at `to`, is the one at `from`, judged by the attributes that the server
+    /// reports.
     fn is_link_of(
         &self,
         to: &[u8],
@@ -237,12 +240,12 @@ impl SftpTarget {
         Ok(target.is_ok_and(|target| Some(&*target) == entry.target()))
     }
 
-    /// Removes what stands under a temporary name, sooner or later.
+    /// Removes the entry under a temporary name. The removal may happen later.
     fn forget(&self, path: &[u8]) {
         self.session.remove_later(Via::Any, Requests::new(), path);
     }
 
-    /// Makes a symlink. Nothing else can be made that is neither a file nor a folder.
+    /// Creates a symlink. SFTP can create no other entries except files and folders.
     pub(crate) fn symlink(
         &self,
         folder: &TargetFolder,
@@ -297,7 +300,7 @@ impl SftpTarget {
         Ok(dress.shortfall)
     }
 
-    /// Makes `name` another name of what is at `from`.
+    /// Makes `name` a hard link to the file at `from`.
     pub(crate) fn hard_link(
         &self,
         folder: &TargetFolder,
@@ -337,7 +340,7 @@ impl SftpTarget {
         drop(answers.next());
         answers.next().done().map_err(unlinkable)?;
         is_file(answers.next())?;
-        // Of two names of one inode rename(2) leaves both.
+        // If both names are hard links to one inode, rename(2) keeps both.
         let rename = naming(Requests::new(), (&new, &to), Kind::File, true, offers)
             .change(Change::Remove(&new))
             .ask(Request::LStat(&to));
@@ -348,7 +351,7 @@ impl SftpTarget {
             return self.hard_link(folder, name, from, replace);
         }
         match renamed {
-            // Before the connection was lost, it may have been done.
+            // The rename may have succeeded before the connection was lost.
             Err(fault) if fault.is_absent() => Ok(()),
             renamed => {
                 renamed?;
@@ -358,7 +361,7 @@ impl SftpTarget {
         }
     }
 
-    /// Removes anything but a folder.
+    /// Removes an entry that is not a folder.
     pub(crate) fn unlink(&self, folder: &TargetFolder, name: &CStr) -> Result<(), Fault> {
         let path = folder.child(name)?;
         self.changed(folder);
@@ -374,7 +377,7 @@ impl SftpTarget {
         }
     }
 
-    /// Makes a folder that only its owner may enter.
+    /// Creates a folder with mode 0700.
     pub(crate) fn mkdir(&self, folder: &TargetFolder, name: &CStr) -> Result<(), Fault> {
         let path = folder.child(name)?;
         self.changed(folder);
@@ -400,7 +403,7 @@ impl SftpTarget {
                 if there.is_some_and(is_other) {
                     return Err(Fault::Replaced);
                 }
-                // Some servers ignore the mode of the request.
+                // Some servers ignore the mode in the request.
                 let mode = there.and_then(|attrs| attrs.permissions);
                 if mode.is_some_and(|mode| mode & 0o077 != 0) {
                     let close = Requests::new().change(self.set_at(&path, set));
@@ -413,7 +416,7 @@ impl SftpTarget {
     }
 }
 
-/// Whether a hard link that was made is of a file.
+/// Checks that the new hard link is a file.
 fn is_file(there: OwnedAnswer) -> Result<(), Fault> {
     match there.attrs() {
         Ok(attrs) if described(attrs)?.kind == Kind::File => Ok(()),
@@ -422,7 +425,7 @@ fn is_file(there: OwnedAnswer) -> Result<(), Fault> {
     }
 }
 
-/// Whether what was opened as a new file is one: some servers do not know `O_EXCL`.
+/// Checks that the newly opened file is new: some servers do not support `O_EXCL`.
 fn is_new(there: OwnedAnswer) -> Result<(), Fault> {
     match there.attrs() {
         Ok(attrs) => match described(attrs)? {
@@ -435,7 +438,7 @@ fn is_new(there: OwnedAnswer) -> Result<(), Fault> {
     }
 }
 
-/// Whether what has an entry's name now is of its kind and size.
+/// Checks that the entry under the final name has the right type and size.
 pub(crate) fn is_entry(there: OwnedAnswer, entry: &Entry) -> Result<(), Fault> {
     match there.attrs() {
         Ok(attrs) => {
@@ -450,7 +453,8 @@ pub(crate) fn is_entry(there: OwnedAnswer, entry: &Entry) -> Result<(), Fault> {
     }
 }
 
-/// Why a hard link fails: the server reports limits and rules of its file system without a reason.
+/// Converts the failure of a hard link: the server reports the limits and rules of its file system without a
+/// reason.
 fn unlinkable(fault: Fault) -> Fault {
     match fault {
         Fault::Refused(Status::Failure | Status::PermissionDenied) => Fault::Refused(UNSUPPORTED),
@@ -458,19 +462,19 @@ fn unlinkable(fault: Fault) -> Fault {
     }
 }
 
-/// Whether an entry may get its name by rename(2), which costs a host least: also where it replaces nothing,
-/// in a folder that no other user can enter yet.
+/// Whether the entry may be renamed with rename(2), which is the cheapest way for the host. It is also used
+/// without replacing anything, in a folder that no other user can enter yet.
 pub(crate) fn over(folder: &TargetFolder, replace: bool, offers: Offers) -> bool {
     replace || (folder.is_own && offers.posix_rename)
 }
 
-/// Whether an entry gets its name by a hard link: for anything but a file, OpenSSH's RENAME replaces
-/// a dangling symlink.
+/// Whether the entry gets its name through a hard link. Entries other than files do, because OpenSSH's RENAME
+/// would replace a dangling symlink.
 fn is_linked(kind: Kind, offers: Offers) -> bool {
     kind != Kind::File && offers.links_symlinks
 }
 
-/// Adds what gives the entry at `from` the name `to`.
+/// Appends the requests that give the entry at `from` the name `to`.
 pub(crate) fn naming(
     requests: Requests,
     (from, to): (&[u8], &[u8]),
@@ -486,7 +490,7 @@ pub(crate) fn naming(
     }
 }
 
-/// Whether what [`naming`] asked for was done.
+/// Reads the answers to the requests of [`naming`].
 pub(crate) fn named(answers: &mut Answers, over: bool, offers: Offers) -> Result<(), Fault> {
     if over && !offers.posix_rename {
         drop(answers.next());

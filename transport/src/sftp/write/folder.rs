@@ -1,5 +1,5 @@
-//! A folder on the host: entered, listed, queried. Its listing is kept for as long as the
-//! folder is open, so that looking at its entries costs no round trip.
+//! A folder on the host: enters, lists and queries it. Its listing is kept while the folder is open, so that
+//! looking at its entries costs no round trip.
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
@@ -19,48 +19,48 @@ use crate::sftp::write::link::session::{PATH_MAX, bare, described, is_folder};
 use crate::sftp::write::target::SftpTarget;
 use crate::sftp::write::top_dir::OWN;
 
-/// Most names that a folder may have: above that a server that never ends is more likely.
+/// Maximum number of names in a folder. Above it, a server that sends names without end is more likely.
 const NAMES_MOST: usize = 1_000_000;
 
-/// Most bytes of names in one folder, with what each takes.
+/// Maximum bytes of the names of one folder, with the overhead of each name.
 const BYTES_MOST: usize = 64 << 20;
 
-/// Bytes of listings that are kept of all folders that are open.
+/// Maximum bytes of the listings kept for all open folders.
 const KEPT_MOST: usize = 24 << 20;
 
-/// Memory that a listing may take while it arrives: this many answers of the largest size. More for one with
-/// many names.
+/// Memory that a listing may use while it arrives: this many answers of the maximum size. `LONG` is for
+/// listings with many names.
 const LISTING: u64 = 4 << 20;
 const LONG: u64 = 64 << 20;
 
-/// An answer without a name counts as this many names: a folder has at most one such answer.
+/// An answer without names counts as this many names, because a folder leads to at most one such answer.
 const NOTHING: usize = 1000;
 
-/// READDIR that are out at once, after the first ones.
+/// Maximum number of outstanding READDIR requests, after the first ones.
 const AHEAD: usize = 8;
 
-/// A folder, by its path, which leads through no symlink: SFTP has no handles that something could be
-/// opened in.
+/// A folder, by its path, which contains no symlink: SFTP has no folder handles in which something could be
+/// opened.
 #[derive(Debug)]
 pub struct TargetFolder {
     pub(crate) path: Arc<[u8]>,
     found: Mutex<Found>,
-    /// This restore made it: until its metadata is set, no other user may enter it.
+    /// This restore created the folder: no other user may enter it until its metadata is set.
     pub(crate) is_own: bool,
-    /// Something was made or removed in it since it was brought to the disk.
+    /// An entry was created or removed since the folder was last synced.
     pub(crate) changed: AtomicBool,
     kept: Arc<AtomicUsize>,
 }
 
 #[derive(Debug, Default)]
 struct Found {
-    /// What it held when it was listed, or nothing when it was made.
+    /// The listing of the folder; empty for a new folder.
     entries: Option<Entries>,
-    /// Folders that were made in it and not entered yet.
+    /// Folders that were created in it and not entered yet.
     made: HashSet<CString>,
 }
 
-/// What a folder holds, in the order of names: there may be a million, and a map takes twice as much.
+/// The entries of a folder, sorted by name. There may be a million, and a map needs twice the memory.
 #[derive(Debug, Default)]
 pub(crate) struct Entries(Vec<(CString, Attrs)>);
 
@@ -70,7 +70,7 @@ impl Entries {
         found.ok().map(|at| self.0[at].1)
     }
 
-    /// What they take, about.
+    /// Approximate memory in bytes.
     fn cost(&self) -> usize {
         self.0.iter().map(|(name, _)| cost(name.as_bytes()) + size_of::<(CString, Attrs)>()).sum()
     }
@@ -80,7 +80,7 @@ impl Entries {
     }
 }
 
-/// What a name takes beside its place in a list.
+/// Memory of a name in bytes, in addition to its slot in the list.
 fn cost(name: &[u8]) -> usize {
     name.len() + 16
 }
@@ -95,7 +95,7 @@ impl TargetFolder {
         lock(&self.found)
     }
 
-    /// The path of `name` in it.
+    /// The path of `name` in the folder.
     pub(crate) fn child(&self, name: &CStr) -> Result<Vec<u8>, Fault> {
         let path = child(&self.path, name.to_bytes());
         if path.len() >= PATH_MAX {
@@ -104,22 +104,22 @@ impl TargetFolder {
         Ok(path)
     }
 
-    /// Remembers that a folder was made in it.
+    /// Records that a folder was created in it.
     pub(crate) fn made(&self, name: &CStr) {
         self.found().made.insert(name.to_owned());
     }
 
-    /// What it held under `name` when it was listed, if it was.
+    /// The listed attributes of `name`. The outer `None` means that there is no listing.
     pub(crate) fn listed(&self, name: &CStr) -> Option<Option<Attrs>> {
         self.found().entries.as_ref().map(|entries| entries.get(name))
     }
 
-    /// It was just made.
+    /// Records that the folder was just created and is empty.
     pub(crate) fn is_empty(&self) {
         drop(self.keep(Entries::default()));
     }
 
-    /// Keeps them while there is room; all names.
+    /// Keeps the entries while there is room. Returns all names.
     fn keep(&self, entries: Entries) -> Vec<CString> {
         let cost = entries.cost();
         if self.kept.load(Ordering::Relaxed) + cost > KEPT_MOST {
@@ -141,7 +141,7 @@ impl Drop for TargetFolder {
 }
 
 impl SftpTarget {
-    /// Goes into a folder: it has to be one, and to be where its path says.
+    /// Enters a folder: checks that it is one, and that its real path is its path.
     pub(crate) fn enter_folder(
         &self,
         folder: &TargetFolder,
@@ -169,7 +169,7 @@ impl SftpTarget {
         Ok(entered)
     }
 
-    /// All names in a folder, unless they are more than `most`.
+    /// All names in a folder; `None` if there are more than `most`.
     pub(crate) fn list(
         &self,
         folder: &TargetFolder,
@@ -179,8 +179,8 @@ impl SftpTarget {
         Ok(entries.map(|entries| folder.keep(entries)))
     }
 
-    /// What the folder at `path` holds, unless it is more than `most`. A name that no entry can have is
-    /// none.
+    /// The entries of the folder at `path`; `None` if there are more than `most`. Impossible names are
+    /// skipped.
     pub(crate) fn entries_of(&self, path: &[u8], most: usize) -> Result<Option<Entries>, Fault> {
         let _handle = self.handles.acquire(1);
         let _room = self.memory.acquire(if most < NAMES_MOST { LISTING } else { LONG });
@@ -198,7 +198,7 @@ impl SftpTarget {
         let there = answers.next().attrs();
         let is_there = there.clone().is_ok_and(is_folder);
         let handle = match handle {
-            // The more telling reason.
+            // `Replaced` explains more than the server's refusal.
             Err(fault) if fault.is_refusal() && there.is_ok() && !is_there => {
                 return Err(Fault::Replaced);
             }
@@ -237,7 +237,7 @@ impl SftpTarget {
             }
         };
         let read = read();
-        // Nobody waits for it.
+        // Its answer is ignored.
         drop(counter.send(Via::Same(lane), &close));
         let is_all = read?;
         entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
@@ -245,7 +245,7 @@ impl SftpTarget {
         Ok(is_all.then_some(Entries(entries)))
     }
 
-    /// What is under `name`; `None` when there is nothing.
+    /// The entry `name`; `None` if it does not exist.
     pub(crate) fn look_at(
         &self,
         folder: &TargetFolder,
@@ -287,12 +287,12 @@ impl SftpTarget {
     }
 }
 
-/// With the link count from a listing; where it is unknown, there may be any number.
+/// Adds the link count from a listing. If it is unknown, there may be any number of links.
 fn with_links(meta: Meta, attrs: Attrs) -> Meta {
     Meta { links: attrs.links.map_or(u64::MAX, u64::from), ..meta }
 }
 
-/// Whether the server reports that `path` leads through no symlink. It may leave this out.
+/// Checks that the server reports `path` itself as the real path. The server may refuse to answer.
 pub(crate) fn stands_at(path: &[u8], told: OwnedAnswer) -> Result<(), Fault> {
     match told.name() {
         Ok(real) if bare(&real) == path => Ok(()),
@@ -302,7 +302,7 @@ pub(crate) fn stands_at(path: &[u8], told: OwnedAnswer) -> Result<(), Fault> {
     }
 }
 
-/// Adds those that entries can have; what they take.
+/// Adds the entries with possible names. Returns the memory of all names in bytes.
 fn insert(names: Vec<(Box<[u8]>, Attrs)>, entries: &mut Vec<(CString, Attrs)>) -> usize {
     let mut bytes = 0;
     for (name, attrs) in names {
