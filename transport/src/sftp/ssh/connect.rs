@@ -82,9 +82,9 @@ pub(crate) type Further = JoinSet<Result<OpenedChannel, NotOpened>>;
 pub(crate) enum NotOpened {
     /// It is not known yet whether the server supports several channels.
     NotKnown,
-    /// There is no way to one: ssh shares no connection.
+    /// ssh does not share the connection.
     NoWay,
-    /// The host does not take another one, or the connection is lost.
+    /// The host accepts no further channel, or the connection is lost.
     Refused,
 }
 

@@ -1,5 +1,5 @@
-//! Sends a large file: many WRITE are out at once, over several channels where it is the only one. When the
-//! connection is lost, those that were not answered are sent again over the next one.
+//! Uploads a large file with many outstanding WRITEs, over several channels if it is the only one. After a
+//! lost connection, the unanswered WRITEs are sent again over the next connection.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,19 +21,20 @@ use crate::sftp::write::link::session::{described, mark};
 use crate::sftp::write::store::refused;
 use crate::sftp::write::target::SftpTarget;
 
-/// WRITE that are out on each channel.
+/// Maximum outstanding WRITEs on each channel.
 const OUT: usize = 16;
 
-/// What a channel has to do to be worth opening the file on it.
+/// Minimum bytes per channel for which opening the file on another channel pays off.
 const STRIPED: u64 = 4 << 20;
 
 /// After this many bytes the upload looks for further channels.
 const SPREAD: u64 = 16 << 20;
 
-/// After this many bytes the server syncs them, so that no sync takes longer than the time limit of an answer.
+/// After this many bytes the server syncs the file, so that no sync takes longer than the time limit for an
+/// answer.
 const SYNC: u64 = 64 << 20;
 
-/// How often a connection may be lost without anything being written in between.
+/// Maximum number of lost connections without a write in between.
 const LOSSES: u32 = 5;
 
 impl SftpTarget {
@@ -46,10 +47,10 @@ impl SftpTarget {
     ) -> Result<Stored, StoreError> {
         let _handle = self.handles.acquire(1);
         let _one = Counted::new(&self.uploads);
-        // From its beginning, where it cannot go on.
+        // If the upload cannot resume, it starts again from the beginning.
         let mut garbled = false;
         let done = again(|_| match self.try_upload(folder, entry, content, replace) {
-            // Once more: a server that mixes up its files now and then.
+            // Try once more: the server may sometimes mix up its files.
             Err(Failure::There(Fault::Garbled)) if !std::mem::replace(&mut garbled, true) => {
                 Err(Fault::Lost(Arc::from("it stored other bytes than were sent")))
             }
@@ -73,7 +74,7 @@ impl SftpTarget {
         let (size, hash, damaged) = match sent {
             Ok(sent) => sent,
             Err(failure) => {
-                // Asked while what was written still takes its room.
+                // Query the free space while the incomplete file still takes its space.
                 let failure = match failure {
                     Failure::There(fault) => self.why(folder, fault).into(),
                     here => here,
@@ -88,7 +89,7 @@ impl SftpTarget {
         match self.conclude(folder, (&upload.made, size), Requests::new(), &mut dress) {
             Err(Fault::Lost(why)) => {
                 match upload.resume(Arc::clone(&why)) {
-                    // Its last time of access is no longer the mark: from the beginning.
+                    // The access time no longer matches the mark, so the upload starts again.
                     Err(Fault::Replaced) => return Err(Fault::Lost(why).into()),
                     resumed => resumed?,
                 }
@@ -107,9 +108,9 @@ impl SftpTarget {
     }
 }
 
-/// Why a file is not sent.
+/// Why a file could not be uploaded.
 enum Failure {
-    /// The host's reason.
+    /// The host's error.
     There(Fault),
     Here(StoreError),
 }
@@ -120,24 +121,24 @@ impl From<Fault> for Failure {
     }
 }
 
-/// A large file on its way.
+/// A large file that is being uploaded.
 struct Upload<'a> {
     target: &'a SftpTarget,
     made: Made,
-    /// Its handles on further channels.
+    /// The file's handles on further channels.
     others: Vec<(Lane, Box<[u8]>)>,
-    /// What it has for a time of access, so that it is known again when it is opened once more: OPEN follows
-    /// symlinks.
+    /// The access time set on the file, to recognize it when it is opened again: OPEN follows symlinks. 0
+    /// means that it could not be set.
     mark: u32,
     out: VecDeque<Sent>,
     next: usize,
-    /// Where the data ends.
+    /// The end of the data, as an offset.
     end: u64,
     unsynced: u64,
     losses: u32,
 }
 
-/// A WRITE that is out, or a sync when it has no bytes.
+/// An outstanding WRITE, or an outstanding sync if it has no bytes.
 struct Sent {
     offset: u64,
     length: usize,
@@ -156,15 +157,15 @@ impl<'a> Upload<'a> {
             .ask(Request::FStat(&made.handle));
         let mut answers = target.session.counter.ask(Via::Same(made.lane), ask)?;
         drop(answers.next());
-        // Where times of access are coarse one channel has to do, and one connection.
+        // If the server's access times are coarse, the upload uses one channel and one connection only.
         let is_marked = answers.next().attrs().is_ok_and(|attrs| is_marked(attrs, mark));
         let mark = if is_marked { mark } else { 0 };
         let (others, out) = (Vec::new(), VecDeque::new());
         Ok(Self { target, made, others, mark, out, next: 0, end: 0, unsynced: 0, losses: 0 })
     }
 
-    /// Sends all of it, as long as it can be. Its size and hash, and whether it is damaged and accepted all the
-    /// same.
+    /// Sends the whole content, as far as it can be read. Returns its size and hash, and whether it is
+    /// damaged and accepted anyway.
     fn send_all(
         &mut self,
         size: u64,
@@ -199,7 +200,8 @@ impl<'a> Upload<'a> {
         Ok((size, hash, damaged))
     }
 
-    /// Opens it on further channels, when there are any and few such files, for `left` bytes.
+    /// Opens the file on further channels for `left` bytes, if there are enough channels for the number of
+    /// uploads.
     fn spread(&mut self, left: u64) {
         let session = &self.target.session;
         let lanes = session.server().lanes;
@@ -232,25 +234,25 @@ impl<'a> Upload<'a> {
             .collect();
         for (one, waiting) in opened.into_iter().zip(looking) {
             let attrs = waiting.wait().and_then(|mut answers| answers.next().attrs());
-            // One that is not marked is not it: it is closed with the channel.
+            // An unmarked file is another one. Its handle is closed with the channel.
             if attrs.is_ok_and(|attrs| is_marked(attrs, self.mark)) {
                 self.others.push(one);
             }
         }
     }
 
-    /// Sends bytes, when there is room for them.
+    /// Sends bytes as soon as there is room for them.
     fn put(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
         let most = OUT * (1 + self.others.len());
         while self.out.len() >= most {
             self.reap()?;
         }
-        // Once as they are read, once as they are sent.
+        // The bytes are held twice: as read, and as framed for sending.
         let amount = 2 * bytes.len() as u64;
         let room = loop {
             match self.target.memory.try_acquire(amount) {
                 Some(room) => break room,
-                // Other processes release what they hold.
+                // Nothing of this upload is outstanding, so only others can release memory.
                 None if self.out.is_empty() => break self.target.memory.acquire(amount),
                 None => self.reap()?,
             }
@@ -284,7 +286,7 @@ impl<'a> Upload<'a> {
         self.out.push_back(Sent { offset, length, requests, waiting, _room: room });
     }
 
-    /// Waits until all is written.
+    /// Waits until everything is written.
     fn drain(&mut self) -> Result<(), Fault> {
         while !self.out.is_empty() {
             self.reap()?;
@@ -292,7 +294,7 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
-    /// Waits for the first that is out.
+    /// Waits for the oldest outstanding request.
     fn reap(&mut self) -> Result<(), Fault> {
         let Some(sent) = self.out.pop_front() else { return Ok(()) };
         let Sent { offset, length, requests, waiting, _room } = sent;
@@ -300,7 +302,7 @@ impl<'a> Upload<'a> {
             Ok(mut answers) => {
                 self.losses = 0;
                 match answers.next().done() {
-                    // A file system that cannot sync is no error of this run; the last error is reported.
+                    // If the file system cannot sync, the upload continues. Only other failures are errors.
                     Err(fault) if length > 0 || !fault.is_refusal() => Err(fault),
                     _ => Ok(()),
                 }
@@ -314,7 +316,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Goes on over the next connection: what was answered is written, the rest is sent again.
+    /// Continues over the next connection: answered WRITEs are on the server, the others are sent again.
     fn resume(&mut self, mut why: Arc<str>) -> Result<(), Fault> {
         loop {
             self.losses += 1;
@@ -366,13 +368,13 @@ impl<'a> Upload<'a> {
     }
 }
 
-/// Whether what was opened is the file that was marked.
+/// Whether the opened entry is the marked file.
 fn is_marked(attrs: Attrs, mark: u32) -> bool {
     described(attrs).is_ok_and(|meta| meta.kind == Kind::File)
         && attrs.times.is_some_and(|(accessed, _)| accessed == mark)
 }
 
-/// Counts while it lives.
+/// Counts an upload until it is dropped.
 struct Counted<'a>(&'a AtomicUsize);
 
 impl<'a> Counted<'a> {

@@ -1,13 +1,14 @@
-//! A folder of another machine as the place of restored entries: the writing side of SFTP version 3, with
-//! OpenSSH's extensions where the server offers them.
+//! A folder on a remote host as a restore target: the writing requests of SFTP version 3, with OpenSSH's
+//! extensions if the server offers them.
 //!
-//! The engine's threads ask and wait, many at a time; one thread talks (the `network` of the reading side,
-//! with `link::dispatch` instead of the scheduler) and sends what they ask for over several channels. What they
-//! wait for is bounded: an answer that takes too long ends the connection, and the next one is asked again.
+//! Many engine threads send requests and wait for the answers. One network thread (the `network` of the
+//! reading side, with `link::dispatch` instead of the scheduler) sends them over several channels. Each wait
+//! is limited: if an answer takes too long, the thread ends the connection and the requests are sent again
+//! over the next one.
 //!
-//! Version 3 has only paths. A path is sent whole; a folder is entered when LSTAT and REALPATH report that
-//! they are where they should be, new files are made with `O_EXCL`, and what counts is set by handle. What
-//! is left is the moment between such a look and what follows from it.
+//! Version 3 has only paths, and each path is sent whole. Before a folder is entered, LSTAT and REALPATH must
+//! report that it is a folder at its place. New files are opened with `O_EXCL`, and important attributes are
+//! set by handle. A short race remains between such a check and the request that relies on it.
 
 pub(crate) mod attributes;
 pub(crate) mod create;
@@ -52,26 +53,27 @@ use crate::sftp::write::target::{Follows, Tried};
 pub use crate::sftp::write::folder::TargetFolder;
 pub use crate::sftp::write::target::SftpTarget;
 
-/// Memory for what is read and sent, bytes.
+/// Memory for bytes that are read and sent, in bytes.
 const MEMORY: u64 = 96 << 20;
 
-/// Threads nearby and on the longest line, and the round trip that each of them stands for.
+/// Number of threads nearby and on the longest connection. Each thread covers `PER_THREAD` of round trip.
 const THREADS: (u128, u128) = (12, 256);
 const PER_THREAD: Duration = Duration::from_micros(200);
 
-/// Entries of a folder that a thread does at a time, and up to which size, bytes, files are stored together.
+/// Number of entries that a thread processes at a time, and the maximum size in bytes of files that are
+/// stored together.
 const BATCH: usize = 32;
 const TOGETHER: u64 = 64 << 10;
 
-/// A host that a restore goes to, connected.
+/// A connected host to restore to.
 pub struct SftpHost(Session);
 
 impl SftpHost {
-    /// Connects. When `stopped` says that it is no longer wanted, now or later, the connection ends; it is
-    /// asked several times a second.
+    /// Connects. `stopped` is polled several times a second; when it returns true, now or later, the
+    /// connection ends.
     ///
     /// # Errors
-    /// When there is no connection, or the host offers no SFTP.
+    /// If no connection can be made, or the host offers no SFTP.
     pub fn connect(
         address: Address,
         options: Options,
@@ -80,20 +82,20 @@ impl SftpHost {
         Session::open(address, options, stopped).map(Self)
     }
 
-    /// The folder `dir`, symlinks in it followed; made with its parents unless it is there. Without a slash in
-    /// front, and with `~/`, it lies below the home of the user there.
+    /// Opens the folder `dir`, and creates it with its parents if it is missing. Symlinks in it are followed.
+    /// A relative path, or one that starts with `~/`, starts in the user's home on the host.
     ///
     /// # Errors
-    /// When it cannot be made, or lies in a backups folder.
+    /// If the folder cannot be created, or is inside a backups folder.
     pub fn make(self, dir: &[u8], now: SystemTime) -> Result<SftpTarget, PlaceError> {
         let top = crate::sftp::write::top_dir::make(&self.0, dir)?;
         Ok(SftpTarget::new(self.0, top, now))
     }
 
-    /// The same for looking only; it need not exist.
+    /// Like [`SftpHost::make`], but only for reading; the folder need not exist.
     ///
     /// # Errors
-    /// When it lies in a backups folder or cannot be opened.
+    /// If the folder is inside a backups folder or cannot be opened.
     pub fn look_at(self, dir: &[u8], now: SystemTime) -> Result<SftpTarget, PlaceError> {
         let top = crate::sftp::write::top_dir::look_at(&self.0, dir)?;
         Ok(SftpTarget::new(self.0, top, now))
@@ -124,19 +126,19 @@ impl SftpTarget {
         }
     }
 
-    /// Its path on the host, without symlinks as far as it exists.
+    /// The path on the host, without symlinks as far as it exists.
     #[must_use]
     pub fn path(&self) -> &[u8] {
         &self.top.path
     }
 
-    /// Whether what is written is brought to the host's disk before it gets its name.
+    /// Whether files are synced to the host's disk before they get their final names.
     #[must_use]
     pub fn syncs(&self) -> bool {
         self.offers().fsync
     }
 
-    /// What the server offers and knows.
+    /// The extensions that the server offers and that have not failed as unsupported.
     fn offers(&self) -> Offers {
         let offers = self.session.server().offers;
         let known = |no: &AtomicBool| !no.load(Ordering::Relaxed);
@@ -149,7 +151,7 @@ impl SftpTarget {
         }
     }
 
-    /// Ends the connection and waits until `ssh` has ended and nothing is left of it.
+    /// Ends the connection and waits until `ssh` and all threads have ended.
     pub fn close(&self) {
         self.session.close();
     }
@@ -170,20 +172,20 @@ impl SftpTarget {
         lock(&self.unsynced)
     }
 
-    /// Something in a folder is changed.
+    /// Records that an entry of a folder changes.
     fn changed(&self, folder: &TargetFolder) {
         if !folder.changed.swap(true, Ordering::Relaxed) {
             self.unsynced().insert(Arc::clone(&folder.path));
         }
     }
 
-    /// What was changed in a folder is on the disk.
+    /// Records that the changes in a folder are synced to the disk.
     fn synced(&self, folder: &TargetFolder) {
         folder.changed.store(false, Ordering::Relaxed);
         self.unsynced().remove(&folder.path);
     }
 
-    /// Brings a folder's names to the disk, where the server opens folders.
+    /// Syncs a folder to the disk, if the server can open folders.
     fn sync_folder(&self, path: &[u8]) -> Result<(), Fault> {
         let mut answers = self.session.ask(Requests::new().ask(Request::Open(path)))?;
         let lane = answers.lane;
@@ -280,7 +282,7 @@ impl Target for SftpTarget {
         entry: &Entry,
         _: Option<FileId>,
     ) -> io::Result<Shortfall> {
-        // As with a file with several names: the engine stores it again.
+        // The engine then stores the file again, as it does for a file with several names.
         again(|_| self.dress_in_place(folder, entry))?.ok_or(Errno::MLINK.into())
     }
 
@@ -292,7 +294,7 @@ impl Target for SftpTarget {
         Ok(self.unlink(folder, name)?)
     }
 
-    /// SFTP reports no mounts: a second mount of a part of the same file system is not detected.
+    /// SFTP reports no mounts, so a second mount of a part of the same file system is not detected.
     fn file_system(&self, folder: &TargetFolder) -> io::Result<Option<FileSystem>> {
         let device = self.file_system_of(&folder.path)?;
         Ok(device.map(|device| FileSystem { device, mount: 0 }))

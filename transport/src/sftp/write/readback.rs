@@ -1,26 +1,27 @@
-//! Reads back what was stored on a server that is not known to be sound, and compares its hash: size, owner, mode
-//! and time may be right where the bytes of another file were written (proftpd issue 1897).
+//! Reads files back from a server that is not known to keep channels apart, and compares their hashes. Size,
+//! owner, mode and time can be correct although the server wrote the bytes of another file (proftpd issue
+//! 1897).
 
 use crate::sftp::protocol::packet::{Request, Status};
 use crate::sftp::write::link::error::Fault;
 use crate::sftp::write::link::request_batch::{Lane, OwnedAnswer, Requests, Via};
 use crate::sftp::write::target::SftpTarget;
 
-/// Bytes that every server gives in one READ (the draft, section 3), and how many READ are out at once: few, as
-/// the answers are counted nowhere, and who reads back holds memory already.
+/// Bytes in one READ that every server returns (the draft, section 3), and the maximum number of outstanding
+/// READs. There are few, because no limit counts the answers and the reading thread already holds memory.
 const READ: u32 = 32 * 1024;
 const OUT: u64 = 4;
 
 impl SftpTarget {
-    /// Whether what is stored has to be read back.
+    /// Whether stored files must be read back.
     pub(crate) fn reads_back(&self) -> bool {
         !self.offers().apart
     }
 
-    /// Compares the file at `path`, `length` bytes long, with what was sent.
+    /// Compares the file at `path` of `length` bytes with the sent bytes.
     ///
     /// # Errors
-    /// [`Fault::Garbled`] when it holds something else.
+    /// [`Fault::Garbled`] if the content differs.
     pub(crate) fn read_back(
         &self,
         lane: Lane,
@@ -32,12 +33,12 @@ impl SftpTarget {
         let handle = counter.ask(Via::Same(lane), open)?.next().handle()?;
         let read = self.hash_of(lane, &handle, length);
         let close = std::sync::Arc::new(Requests::new().ask(Request::Close(&handle)));
-        // Nobody waits for it.
+        // Its answer is ignored.
         drop(counter.send(Via::Same(lane), &close));
         if read? == Some(hash) { Ok(()) } else { Err(Fault::Garbled) }
     }
 
-    /// The hash of a file; `None` when it is shorter than `length`.
+    /// The hash of a file; `None` if it is shorter than `length`.
     fn hash_of(
         &self,
         lane: Lane,
@@ -62,7 +63,7 @@ impl SftpTarget {
                         hasher.update(&bytes);
                         at += bytes.len() as u64;
                         if (bytes.len() as u64) < most {
-                            // What follows is asked for again, from there on.
+                            // The answer is short: request the rest again from there.
                             break;
                         }
                     }

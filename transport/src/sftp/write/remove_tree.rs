@@ -1,4 +1,4 @@
-//! Removes a folder on the host with its content, after it has checked all of it.
+//! Removes a folder on the host with its content, after checking all of the content.
 
 use std::ffi::{CStr, CString};
 use std::sync::MutexGuard;
@@ -19,31 +19,31 @@ use crate::sftp::write::link::session::PATH_MAX;
 use crate::sftp::write::target::SftpTarget;
 use crate::sftp::write::top_dir::OWN;
 
-/// Most entries that are checked: above that an endless listing is more likely.
+/// Maximum number of entries to check. Above it, an endless listing is more likely.
 const ENTRIES_MOST: usize = 50_000_000;
 
-/// Files that are removed together.
+/// Number of files that are removed together.
 const TOGETHER: usize = 64;
 
-/// Memory, bytes, for the names of folders, in all trees, that are not checked yet.
+/// Maximum memory in bytes for the names of unchecked folders, over all trees.
 const WAITING_MOST: usize = 48 << 20;
 
-/// So many names of a folder each thread may hold.
+/// Maximum number of names of a folder that each thread may hold without the lock `long`.
 const FEW: usize = 2_000;
 
-/// A part of the way through a tree.
+/// A step of the walk through a tree.
 enum PathStep {
-    /// Into a folder of the one that the way is in.
+    /// Enter this subfolder of the current folder.
     Enter(CString),
-    /// Out of the folder that the way is in.
+    /// Leave the current folder.
     Leave,
 }
 
-/// Names of what a folder holds. Of many, one folder's are held at a time.
+/// The names in a folder. Only one large folder is held at a time, under the lock `long`.
 struct Inside<'a> {
     folders: Vec<CString>,
     others: Vec<CString>,
-    /// Something in it must stay.
+    /// An entry in it must stay.
     stays: bool,
     _alone: Option<MutexGuard<'a, ()>>,
 }
@@ -51,11 +51,11 @@ struct Inside<'a> {
 /// Whether an entry must stay.
 type Stays<'a> = dyn Fn(&CStr, &Meta) -> bool + 'a;
 
-/// The way through a tree: only names are kept, as each path may be long and a folder may hold many.
+/// The walk through a tree. It keeps only names, because paths may be long and folders may have many entries.
 struct Way<'a> {
     path: Vec<u8>,
     steps: Vec<PathStep>,
-    /// Bytes of what waits, of all ways.
+    /// Bytes of all waiting names, shared by all walks.
     waiting: &'a AtomicUsize,
 }
 
@@ -64,7 +64,7 @@ impl<'a> Way<'a> {
         Self { path: top.to_vec(), steps: vec![PathStep::Leave], waiting }
     }
 
-    /// Has these folders of the one that the way is in before it.
+    /// Adds subfolders of the current folder to the walk.
     fn add(&mut self, folders: Vec<CString>) -> Result<(), Fault> {
         let more = folders.iter().map(|name| cost(name)).sum::<usize>();
         let before = self.waiting.fetch_add(more, Ordering::Relaxed);
@@ -77,7 +77,8 @@ impl<'a> Way<'a> {
         Ok(())
     }
 
-    /// Enters the next folder, and calls `leave` for those that it leaves on the way. Returns whether there is one.
+    /// Enters the next folder, and calls `leave` for each folder that it leaves before. Returns false at the
+    /// end of the walk.
     fn enter(&mut self, mut leave: impl FnMut(&[u8]) -> Result<(), Fault>) -> Result<bool, Fault> {
         while let Some(step) = self.steps.pop() {
             let PathStep::Enter(name) = step else {
@@ -110,7 +111,7 @@ impl Drop for Way<'_> {
     }
 }
 
-/// What a name takes while it waits.
+/// Memory in bytes of a waiting name.
 fn cost(name: &CStr) -> usize {
     size_of::<PathStep>() + name.count_bytes() + 16
 }
@@ -140,7 +141,7 @@ impl SftpTarget {
         }
     }
 
-    /// Removes; what is gone already counts as removed.
+    /// Sends removals. An entry that is already gone counts as removed.
     fn removed(&self, requests: &Requests) -> Result<(), Fault> {
         let mut answers = again(|_| self.session.ask(requests.clone()))?;
         for _ in 0..requests.len() {
@@ -152,7 +153,7 @@ impl SftpTarget {
         Ok(())
     }
 
-    /// What the folder at `path` holds.
+    /// The content of the folder at `path`.
     fn inside(&self, path: &[u8], stays: &Stays<'_>) -> Result<Inside<'_>, Fault> {
         let few = self.entries_of(path, FEW)?;
         let _alone = few.is_none().then(|| lock(&self.long));
@@ -171,8 +172,8 @@ impl SftpTarget {
         Ok(Inside { folders, others, stays: found, _alone })
     }
 
-    /// Whether all of the folder `name` may go: nothing in it is `spared`, and it reaches neither into another
-    /// file system nor into a backups folder.
+    /// Whether the whole folder `name` may be removed: no entry is `spared`, and it contains neither another
+    /// file system nor a part of a backups folder.
     pub(crate) fn may_remove_tree(
         &self,
         folder: &TargetFolder,
@@ -210,8 +211,8 @@ impl SftpTarget {
         }
     }
 
-    /// The file system of a path; `None` if the server does not report it, or reports the same for several
-    /// (statvfs(3) has 0 for those without a number).
+    /// The file system of a path. `None` if the server does not report it, or reports the same ID for several
+    /// (statvfs(3) has 0 for file systems without a number).
     pub(crate) fn file_system_of(&self, path: &[u8]) -> Result<Option<u64>, Fault> {
         if !self.offers().statvfs {
             return Ok(None);

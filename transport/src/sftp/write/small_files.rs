@@ -1,5 +1,5 @@
-//! Stores small files of one folder together: all are opened at once, then written, then named, so that many
-//! cost the three round trips of one. What does not go as it should is stored by itself.
+//! Stores small files of one folder together: opens all of them, then writes them, then renames them. Many
+//! files then cost only the three round trips of one. A file for which any step fails is stored by itself.
 
 use engine::repository::content::StoreError;
 use engine::restore::targets::{Stored, ToStore};
@@ -14,9 +14,9 @@ use crate::sftp::write::link::request_batch::{Lane, Requests, Via};
 use crate::sftp::write::store::{AROUND, Read, refused};
 use crate::sftp::write::target::SftpTarget;
 
-/// A file among others.
+/// A file of the batch.
 struct One<'a> {
-    /// Which of them.
+    /// Its index in the batch.
     number: usize,
     file: &'a dyn ToStore,
     read: Read,
@@ -24,10 +24,10 @@ struct One<'a> {
     path: Vec<u8>,
 }
 
-/// What became of each, in their order; `None` for what is to be stored by itself.
+/// The result of each file, in order; `None` for a file that must be stored by itself.
 type Fates = Vec<Option<Result<Stored, StoreError>>>;
 
-/// Handles of files, in their order; `None` where one could not be opened.
+/// The handles of the files, in order; `None` for a file that could not be opened.
 type Handles = Vec<Option<Box<[u8]>>>;
 
 impl SftpTarget {
@@ -38,7 +38,7 @@ impl SftpTarget {
     ) -> Vec<Result<Stored, StoreError>> {
         let mut fates: Fates = files.iter().map(|_| None).collect();
         let offers = self.offers();
-        // Without them some answers have to be waited for one by one.
+        // Without these extensions some answers must be awaited one by one.
         if files.len() > 1 && offers.fsync && offers.hard_link && offers.apart {
             self.try_together(folder, files, &mut fates);
         }
@@ -66,7 +66,7 @@ impl SftpTarget {
         if ones.is_empty() {
             return;
         }
-        // A lost connection leaves each of them to itself.
+        // After a lost connection, each remaining file is stored by itself.
         if let Ok((lane, opened)) = self.open_all(&ones)
             && let Ok(written) = self.write_all(folder, lane, ones, opened, fates)
         {
@@ -82,7 +82,7 @@ impl SftpTarget {
     ) -> Result<Option<One<'a>>, StoreError> {
         let entry = file.entry();
         let mut dress = self.dress_of(entry);
-        // The owner of a setuid or setgid file is set first.
+        // The owner of a setuid or setgid file must be set before its mode.
         if is_set_id(&dress.set) {
             return Ok(None);
         }
@@ -97,7 +97,7 @@ impl SftpTarget {
         Ok(Some(One { number, file, read, dress, path }))
     }
 
-    /// Opens all. Those that fail are opened once more by themselves.
+    /// Opens all files. Files that fail are later opened again one by one.
     fn open_all(&self, ones: &[One<'_>]) -> Result<(Lane, Handles), Fault> {
         let open =
             ones.iter().fold(Requests::new(), |open, one| open.change(Change::Create(&one.path)));
@@ -106,7 +106,7 @@ impl SftpTarget {
         Ok((answers.lane, handles))
     }
 
-    /// Writes all, gives each what belongs to it, and brings it to the disk.
+    /// Writes all files, sets their attributes, and syncs them to the disk.
     fn write_all<'a>(
         &self,
         folder: &TargetFolder,
@@ -152,7 +152,7 @@ impl SftpTarget {
         Ok(written)
     }
 
-    /// Gives each its name.
+    /// Renames all files to their final names.
     fn name_all(
         &self,
         folder: &TargetFolder,
@@ -190,7 +190,7 @@ impl SftpTarget {
             let Dress { shortfall, .. } = one.dress;
             let stored = Stored { shortfall, damaged: one.read.damaged, id: None };
             fates[one.number] = match done {
-                // From the beginning.
+                // Store the file again from the beginning.
                 Err(Fault::Lost(_)) => None,
                 done => Some(done.map(|()| stored).map_err(refused)),
             };

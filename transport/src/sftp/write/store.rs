@@ -17,14 +17,14 @@ use crate::sftp::write::link::request_batch::{Requests, Via};
 use crate::sftp::write::link::session::UNSUPPORTED;
 use crate::sftp::write::target::SftpTarget;
 
-/// Largest file that is sent together: all of it is read before.
+/// Maximum size in bytes of a file that is read completely before it is sent.
 const SMALL: u64 = 512 << 10;
 
-/// What a file in progress takes at least, beside its content.
+/// Minimum memory in bytes of a file in progress, in addition to its content.
 pub(crate) const AROUND: u64 = 16 << 10;
 
 impl SftpTarget {
-    /// Stores a file with all that belongs to it.
+    /// Stores a file with its attributes.
     pub(crate) fn store_file(
         &self,
         folder: &TargetFolder,
@@ -36,7 +36,8 @@ impl SftpTarget {
         if size > SMALL {
             return self.upload(folder, entry, content, replace);
         }
-        // Handles always before memory: a thread that waits for memory holds none of it, so that there is no deadlock.
+        // Always acquire handles before memory: a thread that waits for memory then holds none, so there is
+        // no deadlock.
         let _handle = self.handles.acquire(1);
         let _room = self.memory.acquire(2 * size + AROUND);
         let read = self.read_small(content)?;
@@ -45,7 +46,7 @@ impl SftpTarget {
         let store =
             || again(|_| self.store_small(folder, (&path, entry), (&read, &dress), replace));
         let stored = match store() {
-            // Once more: a server that mixes up its files now and then.
+            // Try once more: the server may sometimes mix up its files.
             Err(Fault::Garbled) => store(),
             stored => stored,
         };
@@ -56,7 +57,7 @@ impl SftpTarget {
         })
     }
 
-    /// Reads all of a small file, and proves it.
+    /// Reads a small file completely, and verifies it.
     pub(crate) fn read_small(&self, content: &Content<'_>) -> Result<Read, StoreError> {
         let mut pieces: Vec<(u64, Vec<u8>)> = Vec::new();
         let (size, hash) = read_through(content, &mut |piece| {
@@ -95,8 +96,8 @@ impl SftpTarget {
         Ok(dress)
     }
 
-    /// Sends the last that is written to a file, gives it what belongs to it, brings it to the disk, and
-    /// has a look at it: so long it has to be then. What fails is removed.
+    /// Sends the last writes of a file, sets its attributes, syncs it to the disk, and checks it with the
+    /// final length. If a step fails, the file is removed.
     pub(crate) fn conclude(
         &self,
         folder: &TargetFolder,
@@ -122,7 +123,7 @@ impl SftpTarget {
         let counter = &self.session.counter;
         let (handle, count) = (&made.handle, writes.len());
         let syncs = self.offers().fsync;
-        // The owner of a setuid or setgid file is set first.
+        // The owner of a setuid or setgid file must be set before its mode.
         let together = !is_set_id(&dress.set);
         let mut ask = writes;
         if together {
@@ -147,7 +148,7 @@ impl SftpTarget {
         dress.wanted(length).prove(answers.next(), &mut dress.shortfall)
     }
 
-    /// Gives a file that is written what belongs to it, one by one, and brings it to the disk.
+    /// Sets the attributes of a written file one by one, and syncs it to the disk.
     pub(crate) fn conclude_apart(
         &self,
         (made, length): (&Made, u64),
@@ -169,7 +170,7 @@ impl SftpTarget {
         wanted.prove(answers.next(), &mut dress.shortfall)
     }
 
-    /// A file system or a server that cannot sync is no error of this restore.
+    /// Ignores the error of a file system or a server that cannot sync.
     pub(crate) fn synced_or_unsupported(&self, done: Result<(), Fault>) -> Result<(), Fault> {
         match done {
             Err(Fault::Refused(UNSUPPORTED)) => {
@@ -180,7 +181,7 @@ impl SftpTarget {
         }
     }
 
-    /// Closes a file, and gives it its name.
+    /// Closes a file, and renames it to its final name.
     pub(crate) fn finish(
         &self,
         folder: &TargetFolder,
@@ -191,7 +192,7 @@ impl SftpTarget {
         let mut close = Requests::new().ask(Request::Close(&made.handle));
         let mut via = Via::Same(made.lane);
         if !self.offers().fsync {
-            // The server may report a write error only now (close(2)).
+            // The server may report a write error only at CLOSE (close(2)).
             let closed = self.session.counter.ask(via, close)?.next().done();
             closed.map_err(|fault| self.why(folder, fault))?;
             (close, via) = (Requests::new(), Via::Any);
@@ -200,28 +201,28 @@ impl SftpTarget {
     }
 }
 
-/// All of a small file.
+/// The content of a small file.
 pub(crate) struct Read {
-    /// Offsets, and what is written there.
+    /// Offsets and the bytes to write there.
     pieces: Vec<(u64, Vec<u8>)>,
-    /// How long it is.
+    /// The length of the file.
     pub(crate) length: u64,
-    /// Of all of it.
+    /// The hash of the whole content.
     hash: blake3::Hash,
-    /// The same, when it ends in a hole.
+    /// The length, if the file ends with a hole.
     pub(crate) size: Option<u64>,
     pub(crate) damaged: bool,
 }
 
 impl Read {
-    /// Adds what writes it.
+    /// Appends the WRITE requests for the content.
     pub(crate) fn writes(&self, requests: Requests, handle: &[u8]) -> Requests {
         self.pieces.iter().fold(requests, |requests, (offset, bytes)| {
             requests.change(Change::Write { handle, offset: *offset, bytes })
         })
     }
 
-    /// How many requests that takes.
+    /// Number of WRITE requests.
     pub(crate) fn len(&self) -> usize {
         self.pieces.len()
     }

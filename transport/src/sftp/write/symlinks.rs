@@ -1,6 +1,6 @@
-//! What a server means by SYMLINK and by its extensions for symlinks, found out by trying them on one that leads
-//! nowhere, in the folder that is restored into. The draft has the path of the link first, OpenSSH its
-//! target: with the wrong one a link would be made at the target's path.
+//! Finds out how a server interprets SYMLINK and its extensions for symlinks, by trying them on a dangling
+//! symlink in the restored folder. In the draft the path of the link comes first; with OpenSSH its target
+//! does. With the wrong order, the server would create a link at the target's path.
 
 use engine::entry::Kind;
 
@@ -12,10 +12,10 @@ use crate::sftp::write::link::request_batch::{Lane, OwnedAnswer, Requests, Via};
 use crate::sftp::write::link::session::{described, mark};
 use crate::sftp::write::target::{Order, SftpTarget, Tried};
 
-/// A time that no clock shows.
+/// A time that no clock shows, in seconds since 1970.
 const TIME: u32 = 1_000_000;
 
-/// What is at a path: whether it is a symlink to `target`.
+/// Whether the entry at a path is a symlink to `target`.
 pub(crate) fn leads_to(
     there: OwnedAnswer,
     link: OwnedAnswer,
@@ -26,7 +26,8 @@ pub(crate) fn leads_to(
 }
 
 impl SftpTarget {
-    /// The order of SYMLINK's arguments on the connection that there is; tried in `folder` when it is not known.
+    /// The order of SYMLINK's arguments on the current connection. If it is unknown, it is tried out in
+    /// `folder`.
     pub(crate) fn symlink_order(&self, folder: &TargetFolder) -> Result<Tried, Fault> {
         let mut known = self.tried();
         if let Some(tried) = *known {
@@ -38,7 +39,7 @@ impl SftpTarget {
         Ok(tried)
     }
 
-    /// The connection of what was found out is lost.
+    /// Discards the result when its connection is lost.
     pub(crate) fn forget_order(&self, lane: Lane) {
         let mut known = self.tried();
         if known.is_some_and(|tried| tried.lane.connection == lane.connection) {
@@ -53,9 +54,9 @@ impl SftpTarget {
             self.temporary(folder, &name.map_err(|_| odd)?)
         };
         let (one, other, further) = (name("a")?, name("b")?, name("c")?);
-        // The result of the server is in this folder, and is a dangling symlink.
+        // The server creates the link in this folder, as a dangling symlink.
         let make = Requests::new()
-            // What was made before the connection was lost.
+            // Leftovers of an attempt before the connection was lost.
             .change(Change::Remove(&one))
             .change(Change::Remove(&other))
             .change(Change::Remove(&further))

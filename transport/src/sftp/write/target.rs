@@ -1,4 +1,4 @@
-//! The state of a restore to another machine, shared by its threads.
+//! The state of a restore to a remote host, shared by its threads.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,35 +11,35 @@ use crate::sftp::write::link::request_batch::Lane;
 use crate::sftp::write::link::session::Session;
 use crate::sftp::write::top_dir::Top;
 
-/// A folder of another machine.
+/// A folder on a remote host.
 pub struct SftpTarget {
     pub(super) session: Session,
     pub(super) top: Top,
-    /// For times of access, which version 3 sets together with those of modification.
+    /// Used as the access time, which version 3 sets together with the modification time.
     pub(super) now: u32,
     pub(super) memory: Arc<Semaphore>,
     pub(super) handles: Arc<Semaphore>,
-    /// Bytes of listings that are kept.
+    /// Bytes of the kept listings.
     pub(super) kept: Arc<AtomicUsize>,
-    /// Held while a tree is removed that holds a folder of many names.
+    /// Held while a tree with a large folder is removed.
     pub(super) long: Mutex<()>,
-    /// Bytes that names of folders take that wait for their removal.
+    /// Bytes of the names of folders that wait for their removal.
     pub(super) waiting: AtomicUsize,
-    /// Large files that are being sent.
+    /// Number of large files that are being uploaded.
     pub(super) uploads: AtomicUsize,
-    /// Users and groups that nothing may be given to.
+    /// Owners that the server refused to set.
     pub(super) refused: Mutex<HashSet<(u32, u32)>>,
-    /// Folders with changes that are not on the disk.
+    /// Folders with changes that are not synced to the disk.
     pub(super) unsynced: Mutex<HashSet<Arc<[u8]>>>,
-    /// Extensions that were offered and turned out to be unknown.
+    /// Extensions that were offered and turned out to be unsupported.
     pub(super) no_rename: AtomicBool,
     pub(super) no_sync: AtomicBool,
-    /// How SYMLINK is meant on the connection that there is.
+    /// The order of SYMLINK's arguments on the current connection.
     pub(super) tried: Mutex<Option<Tried>>,
     pub(super) follows: Follows,
 }
 
-/// Requests about a symlink that were found to be about what it leads to.
+/// Requests for a symlink that the server was found to apply to the symlink's target.
 #[derive(Default)]
 pub(super) struct Follows {
     pub(super) set_link: AtomicBool,
@@ -56,17 +56,17 @@ impl Follows {
     }
 }
 
-/// Which argument of SYMLINK is first.
+/// The first argument of SYMLINK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// As in OpenSSH (its file PROTOCOL, section 4.1).
+    /// The target, as in OpenSSH (its file PROTOCOL, section 4.1).
     Target,
-    /// As in the draft, section 6.10.
+    /// The path of the link, as in the draft, section 6.10.
     Link,
 }
 
 impl Order {
-    /// The request that makes a symlink to `target` at `path`.
+    /// The request that creates a symlink to `target` at `path`.
     pub(crate) fn symlink<'a>(self, target: &'a [u8], path: &'a [u8]) -> Change<'a> {
         match self {
             Self::Target => Change::Symlink { first: target, second: path },
@@ -75,10 +75,10 @@ impl Order {
     }
 }
 
-/// What was found out of the server at the end of a connection.
+/// What was found out about the server on one connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tried {
-    /// A channel of that connection: symlinks are made over it and no other.
+    /// The channel that was tried: symlinks are created on this channel only.
     pub(crate) lane: Lane,
     pub(crate) order: Order,
 }

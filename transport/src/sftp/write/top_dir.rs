@@ -1,5 +1,4 @@
-//! The top folder of a restore on the host: found, made, and refused where it belongs to
-//! backups.
+//! The top folder of a restore on the host: finds it or creates it, and refuses it if it belongs to backups.
 
 use std::ffi::OsString;
 use std::io;
@@ -17,10 +16,10 @@ use crate::sftp::write::link::error::{Fault, again};
 use crate::sftp::write::link::request_batch::Requests;
 use crate::sftp::write::link::session::{PATH_MAX, Session, found, is_folder, sound};
 
-/// The folder that the engine keeps in each backups folder.
+/// The program's own folder in each backups folder.
 pub(crate) const OWN: &[u8] = b".backup_manager";
 
-/// `dir` as a path from the root on: from `home` on where it does not begin with a slash.
+/// Converts `dir` to an absolute path. A relative path starts in `home`.
 pub(crate) fn absolute(home: &[u8], dir: &[u8]) -> Vec<u8> {
     let below = match dir {
         b"~" => Some(&b""[..]),
@@ -33,7 +32,7 @@ pub(crate) fn absolute(home: &[u8], dir: &[u8]) -> Vec<u8> {
     [b"/", &names.join(&b'/')[..]].concat()
 }
 
-/// The folders from the root on to `path`, both included.
+/// The folders from the root to `path`, including both.
 fn way(path: &[u8]) -> Vec<&[u8]> {
     let slashes = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/');
     let above = slashes.map(|(at, _)| &path[..at]);
@@ -43,14 +42,14 @@ fn way(path: &[u8]) -> Vec<&[u8]> {
 
 /// A folder to restore into.
 pub(crate) struct Top {
-    /// Its real path; of one that is not there, the one that was asked for.
+    /// The real path; if the folder does not exist, the requested path.
     pub(crate) path: Arc<[u8]>,
     pub(crate) is_there: bool,
-    /// It was made just now.
+    /// This restore created the folder.
     pub(crate) is_new: bool,
 }
 
-/// The folder `dir`, symlinks in it followed; made with its parents unless it is there.
+/// Opens the folder `dir`, following symlinks, and creates it with its parents if it is missing.
 pub(crate) fn make(session: &Session, dir: &[u8]) -> Result<Top, PlaceError> {
     let path = checked(&absolute(&session.home, dir))?;
     let way = way(&path);
@@ -62,7 +61,7 @@ pub(crate) fn make(session: &Session, dir: &[u8]) -> Result<Top, PlaceError> {
     }
     let is_new = made(session, missing)?;
     let (there, path) = deepest(session, &way)?;
-    // A folder that was just made is no symlink, and a missing one is not above another.
+    // A folder that was just created is not a symlink, and a missing folder has no existing folders below it.
     let last = way[way.len() - 1];
     if there + 1 < way.len()
         || path != below(real, &last[way[way.len() - 1 - missing.len()].len()..])
@@ -73,7 +72,7 @@ pub(crate) fn make(session: &Session, dir: &[u8]) -> Result<Top, PlaceError> {
     Ok(Top { path: path.into(), is_there: true, is_new })
 }
 
-/// The same without making it.
+/// Like [`make`], but creates nothing.
 pub(crate) fn look_at(session: &Session, dir: &[u8]) -> Result<Top, PlaceError> {
     let path = checked(&absolute(&session.home, dir))?;
     let way = way(&path);
@@ -84,7 +83,7 @@ pub(crate) fn look_at(session: &Session, dir: &[u8]) -> Result<Top, PlaceError> 
     Ok(Top { path: path.into(), is_there, is_new: false })
 }
 
-/// The path of `names` below `real`, where none of them is a symlink.
+/// The path of `names` below `real`, in which no name is a symlink.
 fn below(real: Vec<u8>, names: &[u8]) -> Vec<u8> {
     names.split(|byte| *byte == b'/').fold(real, |path, name| match name {
         b"" => path,
@@ -96,7 +95,7 @@ fn below(real: Vec<u8>, names: &[u8]) -> Vec<u8> {
     })
 }
 
-/// How far the folders on the way are there, and where the last of them really is.
+/// The index of the last existing folder of `way`, and its real path.
 fn deepest(session: &Session, way: &[&[u8]]) -> Result<(usize, Vec<u8>), PlaceError> {
     let ask = way.iter().fold(Requests::new(), |ask, folder| {
         ask.ask(Request::Stat(folder)).ask(Request::RealPath(folder))
@@ -118,7 +117,7 @@ fn deepest(session: &Session, way: &[&[u8]]) -> Result<(usize, Vec<u8>), PlaceEr
     Ok(deepest)
 }
 
-/// Makes the folders that are missing. Whether the last one was.
+/// Creates the missing folders. Returns whether this call created the last one.
 fn made(session: &Session, missing: &[&[u8]]) -> Result<bool, PlaceError> {
     let make = missing.iter().fold(Requests::new(), |make, folder| {
         make.change(Change::MakeFolder(folder, Set::default()))
@@ -129,7 +128,7 @@ fn made(session: &Session, missing: &[&[u8]]) -> Result<bool, PlaceError> {
     for folder in missing {
         match answers.next().done() {
             Ok(()) => is_new = true,
-            // By another one, or before the connection was lost.
+            // Another process created it, or this one did before the connection was lost.
             Err(fault) => {
                 is_new = false;
                 let there =
@@ -143,7 +142,7 @@ fn made(session: &Session, missing: &[&[u8]]) -> Result<bool, PlaceError> {
     Ok(is_new)
 }
 
-/// Refuses the folder `path`, which is really at `real`, when it or one above it is a backups folder.
+/// Refuses the folder `path` with the real path `real`, if it or a folder above it is a backups folder.
 fn guarded(session: &Session, path: &[u8], real: &[u8]) -> Result<(), PlaceError> {
     let way = way(real);
     let ask = way

@@ -1,5 +1,6 @@
-//! Whether what the server says of an entry that was made is what was sent: a server may say that it did
-//! something and not do it, on purpose or because it knows no owners, modes or times.
+//! Compares the attributes that the server reports for a new entry with those that were sent. A server may
+//! report success without doing what was requested, deliberately or because it does not support owners, modes
+//! or times.
 
 use engine::entry::Kind;
 use engine::restore::targets::Shortfall;
@@ -9,26 +10,26 @@ use crate::sftp::protocol::write_packet::Set;
 use crate::sftp::write::link::error::Fault;
 use crate::sftp::write::link::request_batch::OwnedAnswer;
 
-/// The type bits of a mode (inode(7)), and what they say.
+/// The type bits of a mode (inode(7)), and their values.
 const TYPE: u32 = 0o170_000;
 const FILE: u32 = 0o100_000;
 const FOLDER: u32 = 0o040_000;
 const SYMLINK: u32 = 0o120_000;
 
-/// What an entry has to be.
+/// The required type and attributes of an entry.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ExpectedEntry {
     pub(crate) kind: Kind,
-    /// Of a file.
+    /// For files only.
     pub(crate) size: Option<u64>,
     pub(crate) set: Set,
 }
 
 impl ExpectedEntry {
-    /// Compares with the attributes that the server reports; missing ones pass.
+    /// Compares the requirements with the attributes that the server reports. Missing attributes pass.
     ///
     /// # Errors
-    /// When there is something else.
+    /// [`Fault::Replaced`] if it is another entry.
     pub(crate) fn prove(&self, told: OwnedAnswer, shortfall: &mut Shortfall) -> Result<(), Fault> {
         let Attrs { size, owner, permissions, times, .. } = match told.attrs() {
             Err(fault) if fault.is_absent() => return Err(Fault::Replaced),
@@ -48,7 +49,7 @@ impl ExpectedEntry {
         shortfall.owner |= differs(self.set.owner);
         let mode = permissions.zip(self.set.mode);
         shortfall.mode |= mode.is_some_and(|(told, wanted)| told & 0o7777 != wanted);
-        // FAT knows every other second.
+        // FAT stores times in steps of two seconds.
         let time = times.zip(self.set.times);
         shortfall.time |= time.is_some_and(|((_, told), (_, wanted))| told.abs_diff(wanted) > 1);
         Ok(())

@@ -1,4 +1,5 @@
-//! Carries parcels over the channels: which one goes over which, what is sent when, who gets the answers.
+//! Distributes request batches over the channels, decides when to send them, and returns the answers to the
+//! waiting threads.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -16,57 +17,57 @@ use crate::sftp::write::link::request_batch::{
     Answers, Lane, OwnedAnswer, RequestBatch, Requests, Via,
 };
 
-/// Bytes for a channel's pipe that are framed ahead.
+/// Maximum bytes framed ahead for a channel's pipe.
 const AHEAD: usize = 1 << 20;
 
-/// From this round trip on a host is far away.
+/// The round trip from which a host counts as far away.
 const FAR: Duration = Duration::from_millis(10);
 
-/// What the server is, as far as it is known.
+/// What is known about the server.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Server {
     pub(crate) offers: Offers,
-    /// How many channels are open.
+    /// Number of open channels.
     pub(crate) lanes: usize,
-    /// The shortest time that an answer took.
+    /// The shortest time to an answer.
     pub(crate) round_trip: Option<Duration>,
 }
 
-/// The same for all threads.
+/// The server's state, shared by all threads.
 pub(crate) type Known = Arc<Mutex<Server>>;
 
-/// A copy of what is known.
+/// A copy of the state.
 pub(crate) fn known(server: &Known) -> Server {
     *lock(server)
 }
 
-/// Everything that is asked for and not answered.
+/// Everything that is requested and not answered.
 pub(crate) struct Carrier {
     lanes: Vec<WriteChannel>,
     connection: u64,
     server: Known,
-    /// Parcels that wait for a channel.
+    /// Batches that wait for a channel.
     unplaced: VecDeque<RequestBatch>,
     open: HashMap<u64, Open>,
     next: u64,
     progressed: bool,
-    /// Why the connection before this one was lost.
+    /// Why the previous connection was lost.
     why: Arc<str>,
-    /// Why there is none any more.
+    /// Why there will be no further connection.
     lost: Option<String>,
 }
 
-/// A channel with what waits for it.
+/// A channel and the batches that wait for it.
 struct WriteChannel {
     line: Channel<(u64, usize)>,
     waiting: VecDeque<(u64, Arc<Requests>)>,
-    /// Requests of parcels that wait.
+    /// Number of requests in the waiting batches.
     ahead: usize,
-    /// Handles that were given, and of which no CLOSE was sent.
+    /// Handles that the server returned and for which no CLOSE was sent.
     handles: HashSet<Box<[u8]>>,
 }
 
-/// A parcel under way.
+/// A batch that is being answered.
 struct Open {
     told: Vec<Option<OwnedAnswer>>,
     left: usize,
@@ -97,7 +98,7 @@ impl Carrier {
         let lanes = self.lanes.len();
         let number = match parcel.via {
             Via::Same(lane) if lane.connection != self.connection || lane.number >= lanes => {
-                // Whoever asked may have gone; the same below.
+                // The waiting thread may have ended; the same applies below.
                 let _ = parcel.reply.send(Err(Fault::Lost(Arc::clone(&self.why))));
                 return;
             }
@@ -127,7 +128,7 @@ impl Carrier {
 
 impl Talker for Carrier {
     type Command = RequestBatch;
-    /// Which parcel, and which request of it.
+    /// The batch, and the index of the request in it.
     type Purpose = (u64, usize);
 
     fn add_line(&mut self, line: Channel<Self::Purpose>, offers: Offers) -> usize {
@@ -155,7 +156,7 @@ impl Talker for Carrier {
     fn receive(&mut self, number: usize, frame: &[u8], now: Instant) -> Result<(), Violation> {
         let pending = self.lanes[number].line.answered(frame, now)?;
         let told = OwnedAnswer::from(Answer::read(frame, pending.expected)?);
-        // What is written by it would get into another file.
+        // Otherwise bytes for one file would be written into another.
         if let OwnedAnswer::Handle(handle) = &told
             && !self.lanes[number].handles.insert(handle.clone())
         {
@@ -199,7 +200,7 @@ impl Talker for Carrier {
         known(&self.server).round_trip.is_some_and(|time| time >= FAR)
     }
 
-    /// Each thread that asks waits for its answers, so that those that are kept are few.
+    /// Each thread waits for its answers, so few answers are held.
     fn is_flooded(&self, _: usize) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! What goes wrong with a request, and what that is in the system's words.
+//! The errors of a request, and their conversion to system errors.
 
 use std::io;
 use std::sync::Arc;
@@ -8,48 +8,48 @@ use rustix::io::Errno;
 
 use crate::sftp::protocol::packet::Status;
 
-/// How often an operation is started again after a lost connection: one that breaks every connection is no
-/// accident.
+/// Maximum number of attempts of an operation when connections are lost. If every connection breaks, the
+/// operation itself may be the cause.
 const TRIES: u32 = 5;
 
-/// Why a request was not fulfilled.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The connection was lost, for this reason; another one is being made.
+    /// The connection was lost, with the reason. Another connection is being made.
     Lost(Arc<str>),
     /// There is no connection any more.
     Ended(String),
-    /// The server does not do it.
+    /// The server refused the request.
     Refused(Status),
-    /// The server says that there is something else than what it said before, or than what was made.
+    /// The server reports another entry than it reported before, or than was created.
     Replaced,
-    /// The file system there is full.
+    /// The file system on the host is full.
     Full,
-    /// What was stored is not what was sent.
+    /// The stored bytes differ from the sent bytes.
     Garbled,
-    /// Something is in the place already.
+    /// An entry of this name already exists.
     Occupied,
-    /// It cannot be asked for.
+    /// The protocol cannot express the request.
     Impossible(&'static str),
 }
 
 impl Fault {
-    /// Nobody is there who would answer.
+    /// The network thread has ended.
     pub(crate) fn ended() -> Self {
         Self::Ended("the connection has ended".to_owned())
     }
 
-    /// It was lost too often.
+    /// The connection was lost too often.
     pub(crate) fn given_up(why: &str) -> Self {
         Self::Ended(format!("the connection was lost again and again: {why}"))
     }
 
-    /// Whether the server said that nothing is there.
+    /// Whether the server reported that the entry does not exist.
     pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Self::Refused(Status::NoSuchFile))
     }
 
-    /// Whether it is the server's own answer, and not the connection's.
+    /// Whether the error is an answer of the server, not a failure of the connection.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused(_))
     }
@@ -71,7 +71,7 @@ impl From<Fault> for io::Error {
             Fault::Refused(status) => match status {
                 Status::NoSuchFile => Errno::NOENT.into(),
                 Status::PermissionDenied => Errno::ACCESS.into(),
-                // SSH_FX_BAD_MESSAGE: OpenSSH's word for ENAMETOOLONG and EINVAL.
+                // SSH_FX_BAD_MESSAGE: OpenSSH's code for ENAMETOOLONG and EINVAL.
                 Status::Other(5) => {
                     Self::other("the server does not take its name or a value of it")
                 }
@@ -88,15 +88,15 @@ impl From<Fault> for io::Error {
     }
 }
 
-/// Does `work`, and does it again after a lost connection, with the argument `true`: what was asked
-/// for may have been done already.
+/// Runs `work`, and runs it again after a lost connection. The argument is then `true`: the earlier request
+/// may have been fulfilled already.
 pub(crate) fn again<T>(mut work: impl FnMut(bool) -> Result<T, Fault>) -> Result<T, Fault> {
     let mut number = 0;
     loop {
         let done = work(number > 0);
         number += 1;
         match done {
-            // An operation that includes this one does not start again either.
+            // `Ended` also keeps an enclosing operation from starting again.
             Err(Fault::Lost(why)) if number == TRIES => return Err(Fault::given_up(&why)),
             Err(Fault::Lost(_)) => {}
             done => return done,

@@ -1,4 +1,4 @@
-//! The connection that a restore writes over.
+//! The connection that a restore uses for writing.
 
 pub(crate) mod dispatch;
 pub(crate) mod error;

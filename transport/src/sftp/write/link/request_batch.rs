@@ -1,5 +1,4 @@
-//! What passes between the threads that restore and the one that talks: requests that go together, and
-//! their answers.
+//! The messages between the restoring threads and the network thread: batches of requests, and their answers.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -10,30 +9,30 @@ use crate::sftp::protocol::packet::{Answer, Attrs, Expected, FileSystem, Limits,
 use crate::sftp::protocol::write_packet::Change;
 use crate::sftp::write::link::error::Fault;
 
-/// A channel of one connection: handles are good on it alone.
+/// A channel of one connection. A handle is valid only on its channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lane {
-    /// Which connection, counted from the first.
+    /// The number of the connection, counted from the first.
     pub(crate) connection: u64,
     pub(crate) number: usize,
 }
 
-/// Which channel requests go over.
+/// The channel to send requests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Via {
-    /// The one with the least to do.
+    /// The channel with the fewest requests.
     Any,
-    /// The channel at this position; one of the others when there are fewer.
+    /// The channel with this number, modulo the number of channels.
     Nth(usize),
-    /// This one, or none.
+    /// This channel only.
     Same(Lane),
 }
 
-/// Requests that go together over one channel, in their order. They may be sent again, over another one.
+/// Requests that are sent together on one channel, in this order. They may be sent again on another channel.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Requests {
     bytes: Vec<u8>,
-    /// Where each frame ends, and what fits it.
+    /// For each frame, its end and the kind of answer that fits.
     parts: Vec<(usize, Expected)>,
 }
 
@@ -54,7 +53,7 @@ impl Requests {
         self
     }
 
-    /// These, and then `others`.
+    /// Appends `others`.
     pub(crate) fn and(mut self, others: Self) -> Self {
         let start = self.bytes.len();
         self.bytes.extend(others.bytes);
@@ -62,7 +61,7 @@ impl Requests {
         self
     }
 
-    /// The last bytes: those that the last WRITE carries.
+    /// The last `length` bytes: those that the last WRITE carries.
     pub(crate) fn tail(&self, length: usize) -> &[u8] {
         &self.bytes[self.bytes.len().saturating_sub(length)..]
     }
@@ -72,7 +71,7 @@ impl Requests {
         self.parts.len()
     }
 
-    /// Their frames.
+    /// The frames, each with the kind of answer that fits.
     pub(crate) fn frames(&self) -> impl Iterator<Item = (&[u8], Expected)> {
         let starts = std::iter::once(0).chain(self.parts.iter().map(|(end, _)| *end));
         starts
@@ -81,7 +80,7 @@ impl Requests {
     }
 }
 
-/// Requests on their way, with the way back.
+/// Requests, and the channel for their answers.
 pub(crate) struct RequestBatch {
     pub(crate) requests: Arc<Requests>,
     pub(crate) via: Via,
@@ -117,7 +116,7 @@ impl From<Answer<'_>> for OwnedAnswer {
 }
 
 impl OwnedAnswer {
-    /// The request was fulfilled.
+    /// Checks that the request was fulfilled.
     pub(crate) fn done(self) -> Result<(), Fault> {
         match self {
             Self::Status(Status::Ok) => Ok(()),
@@ -140,7 +139,7 @@ impl OwnedAnswer {
         }
     }
 
-    /// The one name that was asked for.
+    /// The single name in the answer.
     pub(crate) fn name(self) -> Result<Box<[u8]>, Fault> {
         match self {
             Self::Names(mut names) if names.len() == 1 => Ok(names.remove(0).0),
@@ -156,11 +155,11 @@ impl OwnedAnswer {
     }
 }
 
-/// The answers to requests, in their order.
+/// The answers to requests, in the same order.
 #[derive(Debug)]
 pub(crate) struct Answers {
     told: std::vec::IntoIter<OwnedAnswer>,
-    /// The channel that they came on.
+    /// The channel on which they arrived.
     pub(crate) lane: Lane,
 }
 
@@ -175,8 +174,8 @@ impl Answers {
     }
 }
 
-/// Answers that are on their way. The thread that talks gives them up when an answer takes too long or
-/// the connection is lost, so that no thread waits for ever.
+/// Pending answers. The network thread drops them when an answer takes too long or the connection is lost, so
+/// no thread waits forever.
 pub(crate) struct Waiting(Receiver<Result<Answers, Fault>>);
 
 impl Waiting {
@@ -185,7 +184,7 @@ impl Waiting {
         Self(sync_channel(1).1)
     }
 
-    /// Whether all has been answered. The answers are gone then.
+    /// Whether everything was answered. If so, this call discards the answers.
     pub(crate) fn is_answered(&self) -> bool {
         matches!(self.0.try_recv(), Ok(Ok(_)))
     }
@@ -195,7 +194,7 @@ impl Waiting {
     }
 }
 
-/// Where requests are handed in.
+/// Passes requests to the network thread.
 #[derive(Debug)]
 pub(crate) struct Counter(UnboundedSender<RequestBatch>);
 
@@ -204,16 +203,16 @@ impl Counter {
         Self(parcels)
     }
 
-    /// Asks, and leaves it to the caller to wait.
+    /// Sends requests; the caller waits for the answers.
     pub(crate) fn send(&self, via: Via, requests: &Arc<Requests>) -> Waiting {
         let (reply, answers) = sync_channel(1);
         let parcel = RequestBatch { requests: Arc::clone(requests), via, reply };
-        // When the thread has ended, the way back ends with the parcel.
+        // If the network thread has ended, the batch is dropped and `wait` reports the end.
         let _ = self.0.send(parcel);
         Waiting(answers)
     }
 
-    /// Asks and waits.
+    /// Sends requests and waits for the answers.
     pub(crate) fn ask(&self, via: Via, requests: Requests) -> Result<Answers, Fault> {
         self.send(via, &Arc::new(requests)).wait()
     }

@@ -1,4 +1,4 @@
-//! A connection that restored entries go over, from its beginning to its end.
+//! The connection of a restore to a host, from connecting to closing.
 
 use std::io;
 use std::sync::mpsc::sync_channel;
@@ -24,16 +24,16 @@ use crate::sftp::write::link::request_batch::{
     Answers, Counter, OwnedAnswer, Requests, Via, Waiting,
 };
 
-/// Bytes that every server takes in one WRITE (the draft, section 3).
+/// Bytes in one WRITE that every server accepts (the draft, section 3).
 const WRITE_LEAST: u64 = 32 * 1024;
-/// Most that are sent in one: a multiple of 4 KiB below what OpenSSH takes.
+/// Maximum bytes in one WRITE: a multiple of 4 KiB below OpenSSH's limit.
 const WRITE_MOST: u64 = 252 * 1024;
 
-/// Handles that a server has at least, and as many as are used of one channel's at most.
+/// Minimum number of handles that a server is assumed to have, and maximum number used per channel.
 const HANDLES: u64 = 128;
 const HANDLES_MOST: u64 = 500;
 
-/// Longest path that is sent (path_resolution(7): `PATH_MAX`).
+/// Maximum length of a path that is sent (path_resolution(7): `PATH_MAX`).
 pub(crate) const PATH_MAX: usize = 4096;
 
 /// A connection to a host.
@@ -42,24 +42,23 @@ pub(crate) struct Session {
     server: Known,
     quit: Arc<Notify>,
     network: Mutex<Option<JoinHandle<()>>>,
-    /// Removals that are under way, with their paths: the end waits for them.
+    /// Outstanding removals with their paths. Closing waits for them.
     removals: Mutex<Vec<(Waiting, Vec<u8>)>>,
-    /// The folder that paths without a slash in front start in.
+    /// The folder in which relative paths start.
     pub(crate) home: Vec<u8>,
-    /// The user may give files to others, likely.
+    /// The user can probably change the owner of files.
     pub(crate) is_root: bool,
-    /// Most bytes of one WRITE.
+    /// Maximum bytes of one WRITE.
     pub(crate) chunk: usize,
-    /// Handles that may be open on each channel.
+    /// Maximum number of open handles on each channel.
     pub(crate) handles: u64,
 }
 
 impl Session {
-    /// Connects. When `stopped` says that it is no longer wanted, the connection ends; it is asked several
-    /// times a second.
+    /// Connects. `stopped` is polled several times a second; when it returns true, the connection ends.
     ///
     /// # Errors
-    /// When there is no connection, or the host does not serve as SFTP does.
+    /// If no connection can be made, or the host does not offer a usable SFTP server.
     pub(crate) fn open(
         address: Address,
         options: Options,
@@ -101,7 +100,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Determines the folder, the user, and the limits of the server.
+    /// Queries the home folder, the user, and the limits of the server.
     fn look_around(&mut self, offers: Offers) -> Result<(), Fault> {
         let mut requests = Requests::new().ask(Request::RealPath(b".")).ask(Request::Stat(b"."));
         if offers.limits {
@@ -110,7 +109,7 @@ impl Session {
         let mut answers = again(|_| self.ask(requests.clone()))?;
         self.home = sound(answers.next())?;
         let owner = answers.next().attrs().ok().and_then(|attrs| attrs.owner);
-        // In `/`, the home of an account that sees only a part of the host, the owner proves nothing.
+        // In `/`, the owner proves nothing: it is the home of an account that sees only a part of the host.
         self.is_root |= self.home != b"/" && owner.is_some_and(|(user, _)| user == 0);
         if let OwnedAnswer::Limits(Limits { write, handles }) = answers.next() {
             let write = if write == 0 { WRITE_LEAST } else { write };
@@ -121,12 +120,12 @@ impl Session {
         Ok(())
     }
 
-    /// What is known of the server by now.
+    /// What is known about the server now.
     pub(crate) fn server(&self) -> Server {
         known(&self.server)
     }
 
-    /// The shortest time that an answer took.
+    /// The shortest time to an answer.
     pub(crate) fn round_trip(&self) -> Duration {
         self.server().round_trip.unwrap_or_default()
     }
@@ -135,13 +134,13 @@ impl Session {
         self.counter.ask(Via::Any, requests)
     }
 
-    /// What is at `path`, a symlink not followed; `None` when nothing is.
+    /// The attributes at `path`, without following a symlink; `None` if it does not exist.
     pub(crate) fn find(&self, path: &[u8]) -> Result<Option<Attrs>, Fault> {
         let answers = again(|_| self.ask(Requests::new().ask(Request::LStat(path))));
         found(answers?.next())
     }
 
-    /// Removes what stands under a temporary name, after `first`. Whoever asks does not wait for it.
+    /// Removes the entry under a temporary name, after the requests `first`. The caller does not wait.
     pub(crate) fn remove_later(&self, via: Via, first: Requests, path: &[u8]) {
         let removal = Arc::new(first.change(Change::Remove(path)));
         let mut removals = self.removals();
@@ -153,12 +152,13 @@ impl Session {
         lock(&self.removals)
     }
 
-    /// Waits for the removals that are under way directly in a folder: they change its time.
+    /// Waits for outstanding removals of direct entries of a folder, because they change its modification
+    /// time.
     pub(crate) fn settle_in(&self, folder: &[u8]) {
         self.settle(|path| is_directly_in(folder, path));
     }
 
-    /// Waits for removals that are under way; one that was lost with its connection is asked for again.
+    /// Waits for outstanding removals. A removal that was lost with its connection is sent again.
     fn settle(&self, is_meant: impl Fn(&[u8]) -> bool) {
         let meant: Vec<_> = {
             let mut all = self.removals();
@@ -167,13 +167,13 @@ impl Session {
         for (waiting, path) in meant {
             if waiting.wait().is_err() {
                 let removal = Requests::new().change(Change::Remove(&path));
-                // Where there is no connection any more it stays, until a later restore takes its place.
+                // If there is no connection any more, the entry stays until a later restore replaces it.
                 let _ = again(|_| self.ask(removal.clone()));
             }
         }
     }
 
-    /// Ends the connection, when all removals are done, and waits until `ssh` has ended and nothing is left of it.
+    /// Waits for all removals, ends the connection, and waits until `ssh` and the network thread have ended.
     pub(crate) fn close(&self) {
         self.settle(|_| true);
         self.quit.notify_one();
@@ -196,7 +196,7 @@ pub(crate) fn found(told: OwnedAnswer) -> Result<Option<Attrs>, Fault> {
     }
 }
 
-/// The absolute path without symlinks that the server reports.
+/// Checks that the server's real path is absolute and clean.
 pub(crate) fn sound(told: OwnedAnswer) -> Result<Vec<u8>, Fault> {
     let real = bare(&told.name()?).to_vec();
     let clean = |name: &[u8]| !matches!(name, b"" | b"." | b"..");
@@ -214,18 +214,18 @@ fn is_directly_in(folder: &[u8], path: &[u8]) -> bool {
     name.is_some_and(|name| !name.is_empty() && !name.contains(&b'/'))
 }
 
-/// A path without the slash that some servers end folders with.
+/// Strips the slash that some servers append to folders.
 pub(crate) fn bare(path: &[u8]) -> &[u8] {
     if path.len() > 1 { path.strip_suffix(b"/").unwrap_or(path) } else { path }
 }
 
-/// What the server says of an entry.
+/// The metadata of an entry from the server's attributes.
 pub(crate) fn described(attrs: Attrs) -> Result<Meta, Fault> {
     let undescribed = Fault::Impossible("the server did not report its type, owner, size and time");
     meta(attrs).ok_or(undescribed)
 }
 
-/// A random number, never 0: as a time it lies before 2106.
+/// A random number, never 0. As a time in seconds it is before 2106.
 pub(crate) fn mark() -> u32 {
     use std::hash::BuildHasher;
     use std::hash::Hasher;
@@ -233,12 +233,12 @@ pub(crate) fn mark() -> u32 {
     (random as u32).max(1)
 }
 
-/// Whether the server says that it is a folder.
+/// Whether the attributes are those of a folder.
 pub(crate) fn is_folder(attrs: Attrs) -> bool {
     meta(attrs).is_some_and(|meta| meta.kind == Kind::Folder)
 }
 
-/// The server's answer that it does not do something at all.
+/// The status of a server that does not support a request.
 pub(crate) const UNSUPPORTED: Status = Status::Other(8);
 
 #[cfg(test)]
