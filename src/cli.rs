@@ -1,4 +1,4 @@
-//! The command line: verbs, and one flag for each setting.
+//! The command line: the commands, and one flag for each setting.
 
 use std::process::ExitCode;
 
@@ -66,9 +66,9 @@ enum Verb {
     TryHosts(try_hosts::Args),
 }
 
-/// Reads the command line and does what it says.
+/// Parses the command line and runs the command.
 pub(crate) fn main() -> ExitCode {
-    // Before there are other threads: to ask for it sets it for a moment.
+    // Do this before any other thread starts: reading the umask changes it for a moment.
     let _ = engine::fs::access::own_umask();
     let exit = match Cli::try_parse() {
         Ok(Cli { verb: Verb::Run(args) }) => run::run(args),
@@ -91,7 +91,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Cli { verb: Verb::SyncFileSystem(args) }) => sync_file_system::run(&args),
         Err(error) => {
             let _ = error.print();
-            // clap: 0 for --help and --version, 2 for mistakes.
+            // clap's exit codes: 0 for --help and --version, 2 for mistakes.
             return if error.exit_code() == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) };
         }
     };

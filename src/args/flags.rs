@@ -1,4 +1,4 @@
-//! Flags that several verbs share.
+//! Flags that several commands share.
 
 use std::ffi::OsString;
 use std::marker::PhantomData;
@@ -8,11 +8,11 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::config::setting::{Key, SETTINGS, Setting};
 
-/// Which settings a verb takes as flags.
+/// The settings that a command accepts as flags.
 pub(crate) trait Flags {
-    /// Their keys; empty for all.
+    /// The keys of the settings; empty means all.
     const KEYS: &'static [Key];
-    /// How their help is headed.
+    /// The heading above the flags in the help.
     const HEADING: &'static str = "Settings (in brackets: the variable and key)";
 }
 
@@ -24,7 +24,7 @@ impl Flags for All {
     const KEYS: &'static [Key] = &[];
 }
 
-/// Where snapshots lie and how they are called.
+/// The settings for the location and the names of snapshots.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Places;
 
@@ -32,7 +32,7 @@ impl Flags for Places {
     const KEYS: &'static [Key] = &[Key::BackupsDir, Key::BackupNamePrefix];
 }
 
-/// The same, and how long another machine may take.
+/// The settings of [`Places`], and the time limit for answers of a remote host.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Restoring;
 
@@ -41,7 +41,7 @@ impl Flags for Restoring {
         &[Key::BackupsDir, Key::BackupNamePrefix, Key::AnswerTimeoutS, Key::SftpChannels];
 }
 
-/// The settings that stand on a command line.
+/// The settings given on the command line.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SettingFlags<F = All> {
     pub(crate) given: Vec<(Key, OsString)>,
@@ -89,7 +89,7 @@ pub(crate) fn flag(setting: &'static Setting) -> Arg {
     if setting.hyphens {
         flag.allow_hyphen_values(true)
     } else {
-        // The check of the value refuses a number below zero, and says what to write.
+        // The check of the value rejects a negative number and tells the user what to write.
         flag.allow_negative_numbers(true)
     }
 }

@@ -9,7 +9,7 @@ use crate::config::setting::Key;
 use crate::config::types::Inputs;
 use crate::term::print::say;
 
-/// What the configuration is read from: a command line and what surrounds this process.
+/// The inputs of the configuration: the command line, the environment and the current folder.
 pub(crate) fn inputs(
     flags: Vec<(Key, OsString)>,
     rsync_args: Vec<OsString>,
@@ -29,7 +29,7 @@ pub(crate) fn inputs(
     Some(Inputs { flags, rsync_args, config_file, names, variables, current_dir })
 }
 
-/// Reads the configuration with `load`; its mistakes are said.
+/// Reads the configuration with `load`, and prints the mistakes in it.
 pub(crate) fn configured<T>(
     inputs: &Inputs,
     load: impl FnOnce(&Inputs) -> Result<T, Vec<Mistake>>,

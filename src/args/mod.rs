@@ -1,4 +1,4 @@
-//! The command line: flags that verbs share, and the configuration that they load.
+//! The command line: flags that several commands share, and loading the configuration from them.
 
 pub(crate) mod flags;
 pub(crate) mod load;

@@ -1,4 +1,4 @@
-//! `daemon`: run a crontab, as a container's first process or as a service.
+//! `daemon`: runs a crontab, as the first process of a container or as a service.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -69,12 +69,12 @@ pub(crate) fn run(args: Args) -> Exit {
     }
 }
 
-/// Gives `identity` what it needs, and starts the program again as it.
+/// Gives `identity` the files that it needs, and restarts the program as that user.
 fn step_down(identity: Identity, config: &Config, mut told: Vec<String>) -> Exit {
     for NamedJob { job, .. } in &config.jobs {
         config_dir::give_away_empty(&job.backups_dir, identity, &mut told);
     }
-    // Not to the log file, which then would be root's.
+    // Do not log to the log file: root would own it.
     if log::start(config.log_format, Stream::Stdout, None, Terminal::default()).is_ok() {
         let log = JobLog::new(LOG_NAME, config.log_format);
         told.iter().for_each(|line| log.info(line));
@@ -87,7 +87,7 @@ fn step_down(identity: Identity, config: &Config, mut told: Vec<String>) -> Exit
     Exit::Failed
 }
 
-/// What the daemon's own lines stand under.
+/// The name under which the daemon logs.
 const LOG_NAME: &str = "daemon";
 
 fn serve(
@@ -140,7 +140,7 @@ fn jobs(config: &Config) -> String {
     }
 }
 
-/// Variables that lead commands to the same configuration, and to this program.
+/// Environment variables with which commands find the same configuration and this program.
 fn surroundings(args: &Args, inputs: &Inputs) -> Vec<(&'static str, OsString)> {
     let given = [(CONFIG_DIR, &args.config_dir), (CONFIG_FILE, &args.config)];
     let given = given.into_iter().filter_map(|(name, path)| {
@@ -149,9 +149,9 @@ fn surroundings(args: &Args, inputs: &Inputs) -> Vec<(&'static str, OsString)> {
     given.chain([("PATH", path(env::var_os("PATH"), env::current_exe().ok()))]).collect()
 }
 
-/// `PATH` with the folder of this program at its end: a crontab names it without one.
+/// `PATH` with the program's folder at its end, because a crontab names the program without its path.
 fn path(path: Option<OsString>, program: Option<PathBuf>) -> OsString {
-    // What shells take where none is set.
+    // The default of common shells.
     let path = path
         .unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
     let Some(folder) = program.as_deref().and_then(Path::parent).map(Path::as_os_str) else {

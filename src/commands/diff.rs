@@ -1,4 +1,4 @@
-//! `diff A [B]`: what differs between two snapshots, or between a snapshot and the source now.
+//! `diff A [B]`: shows the differences between two snapshots, or between a snapshot and the current source.
 
 use std::ffi::OsString;
 use std::ops::ControlFlow;
@@ -110,7 +110,7 @@ fn of_two(first: &Picked<'_>, second: &Picked<'_>, json: bool) -> Exit {
     out.finish(if found.unread.is_empty() { Exit::Done } else { Exit::Listed })
 }
 
-/// Compares with the source, which may be on another machine: a signal ends it.
+/// Compares with the source, which may be on a remote host. A signal stops the comparison.
 fn with_source(job: &Arc<NamedJob>, base: SnapshotName, json: bool) -> Exit {
     let job = Arc::clone(job);
     let compare = move |stop: Arc<Stop>| {
@@ -134,7 +134,7 @@ fn with_source(job: &Arc<NamedJob>, base: SnapshotName, json: bool) -> Exit {
     supervise(compare, |_| ())
 }
 
-/// How differences are written.
+/// How the differences are written.
 #[derive(Clone, Copy)]
 struct Lines {
     json: bool,
@@ -200,7 +200,7 @@ impl Lines {
     }
 }
 
-/// Writes what differs from the source, from the threads that find it.
+/// Writes the differences from the source. The threads that find them call it.
 struct DifferenceWriter {
     json: bool,
     stop: Arc<Stop>,
@@ -247,7 +247,7 @@ impl DifferenceWriter {
     }
 }
 
-/// Says what could not be read of the source.
+/// Reports the entries of the source that could not be read.
 struct Problems;
 
 impl Monitor for Problems {

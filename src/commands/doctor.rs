@@ -1,4 +1,4 @@
-//! `doctor [NAME…]`: check for common mistakes of a setup, and say how to correct them.
+//! `doctor [NAME…]`: checks for common mistakes of a setup, and shows how to correct them.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -97,7 +97,7 @@ pub(crate) fn run(args: Args) -> Exit {
     supervise(look, |_| ())
 }
 
-/// `ok    hard links    up to 65000 of a file`, and the correction below.
+/// Formats a finding as `ok    hard links    up to 65000 of a file`, with the correction below.
 fn text(finding: &Finding, several: bool, palette: Palette) -> String {
     let (word, style) = match finding.grade {
         Grade::Good => ("ok  ", Style::Good),

@@ -1,4 +1,4 @@
-//! `find PATTERN`: in which snapshots something is.
+//! `find PATTERN`: shows which snapshots contain an entry.
 
 use engine::entry::escape::shown;
 use engine::inspect::find::{FoundEntry, NamePattern, find};
@@ -80,7 +80,7 @@ fn shown_entry(path: &[u8], folder: bool) -> String {
     shown(path) + if folder { "/" } else { "" }
 }
 
-/// The path, and below it the snapshots that have it: those that follow one another folded.
+/// The path, and below it the snapshots that contain it, with consecutive ones folded into ranges.
 fn line(
     series: &Series,
     path: &[u8],
@@ -114,7 +114,7 @@ fn object(series: &Series, path: &[u8], found: &FoundEntry, names: &[&SnapshotNa
     harmless::json(&object, false) + "\n"
 }
 
-/// Rising numbers as ranges of numbers that follow one another.
+/// Folds rising numbers into ranges of consecutive numbers.
 fn folded(numbers: &[usize]) -> Vec<(usize, usize)> {
     let mut ranges: Vec<(usize, usize)> = Vec::new();
     for number in numbers {

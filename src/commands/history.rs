@@ -1,4 +1,4 @@
-//! `history PATH`: every version of a file or folder, and the command that brings it back.
+//! `history PATH`: shows every version of a file or folder, and the command that restores it.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -71,7 +71,7 @@ pub(crate) fn run(args: Args) -> Exit {
     telling.out.finish(exit)
 }
 
-/// The path that is searched for; a glob is unchanged.
+/// The path to search for. A glob pattern stays unchanged.
 fn meant(all: &[Series], path: &OsStr) -> Vec<u8> {
     match all {
         [series] if !NamePattern::is_glob(path.as_bytes()) => on_source(series, path),
@@ -79,7 +79,7 @@ fn meant(all: &[Series], path: &OsStr) -> Vec<u8> {
     }
 }
 
-/// The flags for the location of the snapshots, to be given again.
+/// The given flags for the location of the snapshots, to repeat them in a command.
 fn again(args: &Args) -> String {
     let mut flags = String::new();
     for (key, value) in &args.settings.given {
@@ -99,7 +99,7 @@ struct Telling {
 }
 
 impl Telling {
-    /// Tells the versions of what `path` means; how many paths it was.
+    /// Prints the versions of the paths that `path` means. Returns the number of paths.
     fn path(&mut self, all: &[Series], path: &OsStr) -> Result<usize, LookError> {
         let mut told = 0;
         for series in all {
@@ -118,7 +118,7 @@ impl Telling {
         Ok(told)
     }
 
-    /// Tells the versions of one path of the source; whether there are any.
+    /// Prints the versions of one path of the source. Returns whether there are any.
     fn versions(
         &mut self,
         series: &Series,
@@ -167,7 +167,7 @@ impl Telling {
     }
 }
 
-/// The first snapshot without it, when it is not in the one after a span.
+/// The first snapshot without the entry, if the entry is missing in the snapshot after a span.
 fn vanished<'a>(
     spans: &[Span],
     number: usize,

@@ -1,4 +1,4 @@
-//! `hold` and `release`: pin a snapshot, and let it go again.
+//! `hold` and `release`: pins a snapshot, and unpins it.
 
 use chrono::{Local, SecondsFormat, Utc};
 use engine::repository::records::holds::{Hold, pin, release};
@@ -81,7 +81,7 @@ pub(crate) fn let_go(args: ReleaseArgs) -> Exit {
     })
 }
 
-/// Does all of them; the worst end is the end of all.
+/// Processes all snapshots, and returns the worst exit.
 fn each(snapshots: &[String], mut act: impl FnMut(&str) -> Result<String, Exit>) -> Exit {
     snapshots.iter().fold(Exit::Done, |worst, text| {
         worst.worse(match act(text) {

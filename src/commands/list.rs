@@ -1,4 +1,4 @@
-//! `list`: what snapshots there are, how large each is and what it alone holds.
+//! `list`: shows the snapshots, the size of each, and the space that only this snapshot uses.
 
 use std::collections::HashMap;
 
@@ -100,7 +100,7 @@ pub(crate) fn run(args: Args) -> Exit {
     out.finish(exit)
 }
 
-/// The series that lie in the same folder, together: what they share is measured once.
+/// Groups the series by folder, so that data that they share is measured once.
 fn by_folder(all: &[Series]) -> Vec<Vec<&Series>> {
     let mut folders: Vec<Vec<&Series>> = Vec::new();
     let mut places: HashMap<&std::path::Path, usize> = HashMap::new();
@@ -114,7 +114,7 @@ fn by_folder(all: &[Series]) -> Vec<Vec<&Series>> {
     folders
 }
 
-/// Complete and interrupted ones by time, and what is being removed.
+/// The complete and the incomplete snapshots by time, and those that are being removed.
 fn names(series: &Series) -> Vec<SnapshotName> {
     let history = &series.history;
     let mut names: Vec<SnapshotName> = [&history.complete, &history.incomplete, &history.deleting]
@@ -132,7 +132,7 @@ fn sizes(folder: &[&Series]) -> Result<Measured, LookError> {
     measure(&folder[0].catalog, &groups)
 }
 
-/// What is shown of one snapshot.
+/// One snapshot of the list.
 struct Row<'a> {
     series: &'a Series,
     name: &'a SnapshotName,

@@ -1,4 +1,5 @@
-//! `prune [SNAPSHOT…]`: what the retention would remove, or the snapshots that are named; `--yes` does it.
+//! `prune [SNAPSHOT…]`: shows the snapshots that the retention would remove, or those that the user names.
+//! `--yes` removes them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,7 +58,7 @@ pub(crate) struct Args {
     settings: SettingFlags<Kept>,
 }
 
-/// Where snapshots lie and which of them stay.
+/// The settings for the location of the snapshots and for the retention.
 #[derive(Debug, Clone, Default)]
 struct Kept;
 
@@ -103,11 +104,11 @@ pub(crate) fn run(args: Args) -> Exit {
     )
 }
 
-/// What is to become of the snapshots of one job.
+/// The decision for each snapshot of one job.
 struct Plan<'a> {
     series: &'a Series,
     fates: Vec<(SnapshotName, Result<String, String>)>,
-    /// Whether they were named.
+    /// Whether the user named the snapshots.
     named: bool,
 }
 
@@ -230,18 +231,18 @@ fn show(plan: &Plan<'_>, yes: bool, json: bool, several: bool, out: &mut Out) ->
     Ok(())
 }
 
-/// A plan that can be carried out by another thread.
+/// A plan in a form that another thread can execute.
 struct Work {
     job: String,
     path: std::path::PathBuf,
     series: Bare,
     goes: Vec<SnapshotName>,
     named: bool,
-    /// Whether a removal was begun and did not end.
+    /// Whether an earlier removal was interrupted.
     leftovers: bool,
 }
 
-/// What is needed of a series to judge it again under the lock.
+/// The parts of a series that are needed to check it again under the lock.
 struct Bare {
     prefix: engine::snapshot::name::Prefix,
     retention: engine::snapshot::retention::Retention,
@@ -301,7 +302,7 @@ impl Work {
         }
     }
 
-    /// Of what was shown, what still may go now that no run can change anything.
+    /// Of the displayed snapshots, those that may still be removed now that the lock excludes other runs.
     fn choose(
         &self,
         history: &engine::snapshot::history::History,
@@ -330,13 +331,13 @@ impl Work {
     }
 }
 
-/// Says what is removed.
+/// Reports the removals.
 struct RemovalMonitor {
     job: String,
     json: bool,
-    /// Whether something stays because a process reads it.
+    /// Whether a snapshot stays because a process uses it.
     in_use: AtomicBool,
-    /// Whether something cannot be removed.
+    /// Whether a snapshot cannot be removed.
     stuck: AtomicBool,
 }
 

@@ -1,4 +1,4 @@
-//! `run [NAME…]`: take the snapshots that are due, or show what that would do.
+//! `run [NAME…]`: takes the snapshots that are due, or shows what a run would do.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -92,7 +92,7 @@ pub(crate) fn run(args: Args) -> Exit {
     let all_dry = !config.jobs.is_empty() && config.jobs.iter().all(|job| job.wanted.dry_run);
     let mode = if all_dry { mode.dry() } else { mode };
     let terminal = Terminal::default();
-    // A dry run writes nothing, a log file that may lie beside the snapshots included.
+    // A dry run writes nothing. That includes the log file, which may be next to the snapshots.
     let (stream, file) = match mode {
         Mode::Run => (Stream::Stdout, config.log_file.as_deref()),
         Mode::DryRun(_) => (Stream::Stderr, None),

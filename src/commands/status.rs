@@ -1,4 +1,4 @@
-//! `status [NAME…]`: what there is of each job, and whether it is healthy.
+//! `status [NAME…]`: shows the state of each job, and whether it is healthy.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -112,7 +112,7 @@ fn state(job: &NamedJob, schedule: &Schedule, now: DateTime<Utc>) -> State {
     state
 }
 
-/// Why the snapshots are none of this job's: then it has none.
+/// Why the snapshots belong to other sources than this job's. In that case the job has no snapshots.
 fn other_sources(job: &NamedJob, look: &Look) -> Option<String> {
     let newest = Sources::of(look.reports.last()?);
     let error = newest.refuse(&job.job.host, &job.job.layout, &job.job.prefix)?;
@@ -122,10 +122,10 @@ fn other_sources(job: &NamedJob, look: &Look) -> Option<String> {
     })
 }
 
-/// When the crontab, if there is one, starts runs.
+/// When the crontab starts runs, if there is a crontab.
 struct Schedule {
     crontab: Crontab,
-    /// When the crontab was written: from then on snapshots are expected.
+    /// When the crontab was written. Snapshots are expected from then on.
     since: Option<DateTime<Utc>>,
 }
 
@@ -140,7 +140,7 @@ impl Schedule {
         }
     }
 
-    /// The first start of a run at `from` or later, for any job.
+    /// The first time at or after `from` at which a run of any job starts.
     fn next(&self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let just_before = from - chrono::TimeDelta::seconds(1);
         let lines = self.crontab.lines.iter();

@@ -1,4 +1,4 @@
-//! `verify [SNAPSHOT…]`: reads what snapshots hold and proves it by what was recorded.
+//! `verify [SNAPSHOT…]`: reads the content of snapshots and compares it with the recorded hashes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ pub(crate) struct Args {
     settings: SettingFlags<Places>,
 }
 
-/// `5%` or `0.05`.
+/// Parses `5%` or `0.05`.
 fn share(text: &str) -> Result<f64, String> {
     let (number, whole) = match text.strip_suffix('%') {
         Some(percent) => (percent.trim(), 100.0),
@@ -87,7 +87,7 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
-/// `30d`.
+/// Parses a period such as `30d`.
 fn period(text: &str) -> Result<TimeDelta, String> {
     let wrong = || "write a time such as 12h, 30d or 8w".to_owned();
     let unit = text.chars().last().ok_or_else(wrong)?;
@@ -101,14 +101,14 @@ fn period(text: &str) -> Result<TimeDelta, String> {
     TimeDelta::try_hours(i64::from(number) * hours).filter(|time| !time.is_zero()).ok_or_else(wrong)
 }
 
-/// The snapshots of one prefix that are to be checked.
+/// The snapshots of one prefix to check.
 struct Batch {
     catalog: Arc<Repository>,
     prefix: Prefix,
     snapshots: Vec<SnapshotName>,
 }
 
-/// What is to be done.
+/// The checks to run.
 struct Work {
     batches: Vec<Batch>,
     sample: Option<f64>,

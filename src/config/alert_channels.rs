@@ -1,4 +1,4 @@
-//! Sends alerts.
+//! The settings of the channels that send alerts.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use lettre::message::Mailbox;
@@ -10,9 +10,9 @@ use crate::secret::Secret;
 pub(crate) enum Level {
     /// A job fails, is too old or damaged, or has recovered.
     Failure,
-    /// Also snapshots that lack entries.
+    /// Also snapshots that lack some entries.
     Problem,
-    /// Also each good snapshot.
+    /// Also every good snapshot.
     Always,
 }
 
@@ -25,7 +25,7 @@ pub(crate) enum Security {
 }
 
 impl Security {
-    /// The port that is used for it by custom (RFC 8314, RFC 6409, RFC 5321).
+    /// The customary port (RFC 8314, RFC 6409, RFC 5321).
     pub(crate) fn port(self) -> u16 {
         match self {
             Self::StartTls => 587,
@@ -65,7 +65,8 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    /// Everything in them that must not be shown, also as a mail server gets it (RFC 4616: AUTH PLAIN).
+    /// All secrets of the channels, also in the form in which a mail server receives them (RFC 4616: AUTH
+    /// PLAIN).
     pub(crate) fn secrets(&self) -> Vec<Secret> {
         let login = self.mail.as_ref().and_then(|mail| mail.login.as_ref());
         let login = login.map(|(user, password)| {

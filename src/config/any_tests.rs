@@ -1,4 +1,4 @@
-//! Whatever is written into a configuration, it is either taken or its mistakes are named.
+//! Property tests: for any configuration text, loading either succeeds or names the mistakes.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use crate::config::types::Inputs;
 use crate::config::{load, *};
 
-/// Pieces of values and of files, the odd ones among them.
+/// Parts of values and files, including unusual ones.
 const PIECES: [&str; 40] = [
     "SRCS_TO_BACKUP",
     "MAX_BACKUPS",
@@ -60,7 +60,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
 }
 
-/// A line `KEY = value` of a file, more or less.
+/// Usually a line `KEY = value` of a file.
 fn line() -> impl Strategy<Value = String> {
     let key = (0..setting::SETTINGS.len()).prop_map(|number| setting::SETTINGS[number].name);
     let quoted = text().prop_map(|bytes| format!("{:?}", String::from_utf8_lossy(&bytes)));

@@ -1,4 +1,5 @@
-//! Reads whole files that a user names: a device without an end, or a file of another kind, gets an error, not all memory.
+//! Reads whole files that a user names. An endless device, or a file of another kind, leads to an error
+//! instead of using all memory.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -9,17 +10,17 @@ use engine::fs::dir::resolve::exchangeable;
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
-/// Longest text of settings, crontab or keys that is read, bytes.
+/// Maximum length in bytes of settings, a crontab or keys.
 pub(crate) const TEXT: u64 = 4 << 20;
 
-/// Longest list of files that is read (`--files-from`), bytes.
+/// Maximum length in bytes of a list of files (`--files-from`).
 pub(crate) const LIST: u64 = 256 << 20;
 
-/// Opens the file at `path` for reading. A fifo or a device is taken where only root or the caller can have put it: one
-/// of another user's would block for as long as that user likes.
+/// Opens the file at `path` for reading. A fifo or a device is accepted only if root or the caller created
+/// it: a fifo of another user could block for as long as that user wants.
 ///
 /// # Errors
-/// The system's.
+/// The system's error.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let file = options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
@@ -39,7 +40,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 /// The content of the file at `path`.
 ///
 /// # Errors
-/// The system's, and when it holds more than `longest` bytes.
+/// The system's error, or an error if the file has more than `longest` bytes.
 pub(crate) fn read(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.take(longest + 1).read_to_end(&mut bytes)?;

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use crate::config::setting::{SETTINGS, Setting};
 
-/// All settings for a config file: a comment with the help, and the key with a value, which is commented out too.
+/// All settings as an example config file: the help as a comment, then the key with a value, which is
+/// commented out.
 pub(crate) fn settings() -> String {
     let mut text = String::new();
     for setting in SETTINGS {
@@ -13,7 +14,7 @@ pub(crate) fn settings() -> String {
     text
 }
 
-/// A value in TOML.
+/// An example value in TOML.
 fn value(setting: &Setting) -> String {
     match setting.default {
         _ if !setting.example.is_empty() => setting.example.to_owned(),

@@ -1,4 +1,5 @@
-//! Files of the configuration that other users may read or write: they hold secrets, and commands that this user runs.
+//! Finds configuration files that other users can read or write. The files may contain secrets, and commands
+//! that this user runs.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,25 +11,25 @@ use rustix::process::geteuid;
 use crate::config::mistake::shown_path;
 use crate::config::setting::SETTINGS;
 
-/// Who may do what with a file.
+/// The owner and the mode of a file.
 #[derive(Debug, Clone, Copy)]
 struct Access {
     owner: u32,
     mode: u32,
 }
 
-/// What others may do with the file at `path`, which holds secrets or does not, that they should not; with the command
-/// that ends it. Nothing where that cannot be found out.
+/// What other users can do with the file at `path` although they should not, each with the command that
+/// prevents it. `secret` says whether the file contains secrets. Empty if the file cannot be examined.
 pub(crate) fn complaints(path: &Path, secret: bool) -> Vec<String> {
     let Ok(meta) = fs::metadata(path) else { return Vec::new() };
-    // A pipe or a device holds nothing that others could read (`--config /dev/stdin`).
+    // A pipe or a device stores no content that others could read (`--config /dev/stdin`).
     if !meta.is_file() {
         return Vec::new();
     }
     let access = Access { owner: meta.uid(), mode: meta.mode() & 0o7777 };
     let user = geteuid().as_raw();
     let mut complaints = judged(&shown_path(path), access, user, secret);
-    // Whoever may exchange it need not be able to write to it.
+    // A user who can replace the file need not be able to write to it.
     if let Ok(Some(others)) = exchangeable(path) {
         complaints.push(exchanged(&shown_path(path), &others, user));
     }
@@ -54,7 +55,8 @@ fn judged(path: &str, access: Access, user: u32, secret: bool) -> Vec<String> {
             "the user {owner} may change {path}, and with it what the user {user} runs; chown {user} {path}"
         ));
     }
-    // A group of root's own has no other members that root does not trust; elsewhere a group is often the user's own.
+    // Root's own groups have only members that root trusts. For other users, the group is often the user's
+    // own.
     let others = if user == 0 { 0o022 } else { 0o002 };
     if mode & others != 0 {
         complaints.push(format!(
@@ -69,7 +71,7 @@ fn judged(path: &str, access: Access, user: u32, secret: bool) -> Vec<String> {
     complaints
 }
 
-/// Whether a text other than the config file, such as a crontab, names a setting that is a secret.
+/// Whether a text other than the config file, such as a crontab, names a secret setting.
 pub(crate) fn names_secret(text: &str) -> bool {
     SETTINGS
         .iter()

@@ -1,11 +1,11 @@
-//! Where a value came from, and what is wrong with it.
+//! The origin of a value, and the mistakes in it.
 
 use std::fmt;
 use std::path::Path;
 
 use engine::entry::escape::{is_invisible, shown};
 
-/// Where a value was given, as text for people.
+/// The place where a value was given, as text for users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Origin(String);
 
@@ -15,12 +15,12 @@ impl Origin {
         Self(format!("command line: --{flag}"))
     }
 
-    /// Something else on the command line.
+    /// Another part of the command line.
     pub(crate) fn command_line(what: &str) -> Self {
         Self(format!("command line: {what}"))
     }
 
-    /// Something that may be given in several places.
+    /// A value that may be given in several places.
     pub(crate) fn other(what: &str) -> Self {
         Self(what.to_owned())
     }
@@ -51,14 +51,15 @@ impl Origin {
         &self.0
     }
 
-    /// Says what is wrong with the value that was given there.
+    /// A mistake in the value that was given there.
     pub(crate) fn mistake(&self, what: impl fmt::Display) -> Mistake {
         Mistake { origin: self.clone(), what: what.to_string() }
     }
 }
 
 impl Mistake {
-    /// Hides `value`: a secret must not appear in a log when a setting names its file by mistake.
+    /// Hides `value` in the message: if a setting names a secret's file by mistake, the secret must not
+    /// appear in a log.
     pub(crate) fn hide(&mut self, value: &str) {
         let parts = self.what.split('\'');
         let hidden = parts.map(|part| match !part.is_empty() && value.contains(part) {
@@ -69,7 +70,7 @@ impl Mistake {
     }
 }
 
-/// Something in the configuration that has to be written differently. `Display` is one line.
+/// Something in the configuration that the user must correct. `Display` writes one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mistake {
     origin: Origin,
@@ -79,7 +80,7 @@ pub(crate) struct Mistake {
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = format!("{}: {}", self.origin.0, self.what);
-        // A value may hold anything; it must not break out of its line.
+        // A value may contain any character, but the message must stay on one line.
         for c in line.chars() {
             if c.is_control() || is_invisible(c) {
                 write!(f, "{}", c.escape_default())?;

@@ -1,4 +1,5 @@
-//! The configuration of a run: flags > environment > config file > default, checked whole.
+//! Loads the configuration with the precedence flags > environment > config file > default, and checks all of
+//! it.
 
 pub(crate) mod alert_channels;
 #[cfg(test)]
@@ -35,7 +36,7 @@ use crate::config::names::{
 use crate::config::setting::Layer;
 use crate::config::types::{Config, Inputs, SnapshotConfig};
 
-/// How many jobs a config file has, and what is wrong with it.
+/// The number of jobs in a config file, and its mistakes.
 #[cfg(test)]
 pub(crate) fn read_file_settings(text: &str) -> (usize, Vec<Mistake>) {
     let mut mistakes = Vec::new();
@@ -66,7 +67,7 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Config, Vec<Mistake>> {
     })
 }
 
-/// As [`load`], for verbs that look at snapshots: what is backed up need not be said.
+/// Like [`load`], for commands that only look at snapshots: the sources need not be set.
 ///
 /// # Errors
 /// Every mistake in it.
@@ -89,13 +90,13 @@ pub(crate) fn load_for_reading(inputs: &Inputs) -> Result<SnapshotConfig, Vec<Mi
     })
 }
 
-/// Host keys beside the user's own, if there are any.
+/// The file with host keys in addition to the user's own, if it exists.
 fn known_hosts(inputs: &Inputs) -> Option<PathBuf> {
     let file = config_dir(&inputs.variables, &inputs.current_dir).join(KNOWN_HOSTS);
     file.is_file().then_some(file)
 }
 
-/// Reads all layers; what `resolve` makes of them gets the warnings at last.
+/// Reads all layers and resolves them. The function that `resolve` returns receives the warnings at the end.
 fn checked<T, F: FnOnce(Vec<String>) -> T>(
     inputs: &Inputs,
     resolve: impl FnOnce(&Layers, &mut Vec<Mistake>) -> F,
@@ -115,9 +116,9 @@ fn checked<T, F: FnOnce(Vec<String>) -> T>(
         let exposed = layers.file.exposed.iter().cloned().chain(exposed);
         return Ok(resolved(warnings.iter().map(ToString::to_string).chain(exposed).collect()));
     }
-    // What is missing may stand there under a misspelt name.
+    // A missing setting may be present under a misspelt name.
     mistakes.extend(warnings);
-    // Jobs share layers, so that one mistake may have been met several times.
+    // Jobs share layers, so the same mistake may occur several times.
     let mut seen = Vec::new();
     mistakes.retain(|mistake| {
         let new = !seen.contains(mistake);

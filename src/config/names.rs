@@ -1,18 +1,18 @@
-//! Names of the configuration beside the settings, and the search for the name that a misspelt one stands for.
+//! Names in the configuration that are not settings, and the search for the correct name of a misspelt one.
 
 /// The variable that holds the path of the config file.
 pub(crate) const CONFIG_FILE: &str = "CONFIG_FILE";
 /// The variable that holds the folder of the config file, the crontab and pinned host keys.
 pub(crate) const CONFIG_DIR: &str = "CONFIG_DIR";
-/// That folder where the variable is not set.
+/// The default of that folder.
 pub(crate) const CONFIG_DIR_DEFAULT: &str = "/config";
-/// The config file in it, which is read where no other is given.
+/// The name of the config file in it, which is read unless another file is given.
 pub(crate) const CONFIG_FILE_NAME: &str = "config.toml";
 
-/// The file in it with the keys of hosts.
+/// The name of the file in it with host keys.
 pub(crate) const KNOWN_HOSTS: &str = "known_hosts";
 
-/// The one of `known` that `given` may have been meant to be, and how many edits it is away.
+/// The name in `known` that `given` may be a misspelling of, and its edit distance.
 pub(crate) fn nearest<'a>(
     given: &str,
     known: impl IntoIterator<Item = &'a str>,

@@ -1,5 +1,5 @@
-//! The table of settings. One row is one setting; flags, variables, keys, help, the example file and the checks derive
-//! from it.
+//! The table of settings, one row for each. Flags, variables, keys, help, the example file and the checks
+//! derive from it.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -25,26 +25,26 @@ pub(crate) struct Setting {
     pub(crate) name: &'static str,
     /// The placeholder for its value in the help.
     pub(crate) value: &'static str,
-    /// One line for people.
+    /// The help text, one line.
     pub(crate) help: &'static str,
-    /// Its value where no layer gives one.
+    /// The value if no layer gives one.
     pub(crate) default: Option<&'static str>,
-    /// A value for the example file, in TOML; empty for the default.
+    /// A value in TOML for the example file; empty means the default.
     pub(crate) example: &'static str,
-    /// Whether a `[[job]]` may have its own.
+    /// Whether a `[[job]]` entry may set it.
     pub(crate) per_job: bool,
-    /// What the config file may hold instead of one text or number.
+    /// The type that the config file accepts in addition to a text or a number.
     pub(crate) takes: Takes,
-    /// Whether it is a secret or holds one. It is never shown and has no flag: every user of the machine may read
-    /// command lines.
+    /// Whether the value is a secret or contains one. It is never shown and has no flag, because every user
+    /// of the machine can read command lines.
     pub(crate) secret: bool,
-    /// Whether it has a flag, if it is no secret.
+    /// Whether it has a flag. A secret never has one.
     pub(crate) flag: bool,
     /// Whether the value of its flag may begin with a hyphen.
     pub(crate) hyphens: bool,
 }
 
-/// What a row has where it does not say anything else.
+/// The values of a row that sets nothing else.
 const PLAIN: Setting = Setting {
     key: Key::SrcsToBackup,
     name: "",
@@ -59,7 +59,7 @@ const PLAIN: Setting = Setting {
     hyphens: false,
 };
 
-/// The types of a value in the config file, beside text and number.
+/// The types that a value in the config file may have in addition to text and number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Takes {
     Text,
@@ -67,7 +67,7 @@ pub(crate) enum Takes {
     Table,
 }
 
-/// Makes of the rows: [`Key`], [`SETTINGS`], and [`Layer`] with a field for each setting.
+/// Generates from the rows: [`Key`], [`SETTINGS`], and [`Layer`] with a field for each setting.
 macro_rules! settings {
     ($($key:ident => $field:ident: $type:ty = $check:path { $($part:ident: $value:expr,)* })*) => {
         /// Names one setting.
@@ -76,18 +76,18 @@ macro_rules! settings {
             $($key,)*
         }
 
-        /// All settings, in the order in which they are shown.
+        /// All settings, in display order.
         pub(crate) const SETTINGS: &[Setting] =
             &[$(Setting { key: Key::$key, $($part: $value,)* ..PLAIN },)*];
 
-        /// The checked values that one place (flags, environment, file, defaults) gives.
+        /// The checked values of one layer (flags, environment, file or defaults).
         #[derive(Debug, Clone, Default)]
         pub(crate) struct Layer {
             $(pub(crate) $field: Option<Given<$type>>,)*
         }
 
         impl Layer {
-            /// Checks one value and stores it. What is wrong with it goes to `mistakes`.
+            /// Checks one value and stores it. Adds what is wrong with it to `mistakes`.
             pub(crate) fn set(
                 &mut self,
                 key: Key,
@@ -103,7 +103,7 @@ macro_rules! settings {
     };
 }
 
-// Key => field of `Layer`: its type = its check.
+// Each row: Key => field of `Layer`: type = check.
 settings! {
     SrcsToBackup => sources: Vec<PathBuf> = backup::sources {
         name: "SRCS_TO_BACKUP",
@@ -356,7 +356,7 @@ settings! {
 }
 
 impl Layer {
-    /// The defaults of the table.
+    /// The default values of the table.
     pub(crate) fn defaults(mistakes: &mut Vec<Mistake>) -> Self {
         let mut layer = Self::default();
         for setting in SETTINGS {
@@ -370,7 +370,7 @@ impl Layer {
 }
 
 impl Setting {
-    /// Its flag, without the dashes.
+    /// The flag, without the dashes.
     pub(crate) fn flag(&self) -> String {
         self.name.to_ascii_lowercase().replace('_', "-")
     }
@@ -380,24 +380,25 @@ impl Setting {
         self.flag && !self.secret
     }
 
-    /// The variable that holds the path of a file with its value.
+    /// The name of the variable with the path of a file that contains the value.
     pub(crate) fn file_variable(&self) -> String {
         format!("{}_FILE", self.name)
     }
 }
 
-/// The variables that hold secrets, or the paths of files with them: commands and ssh do not get them.
+/// The variables with secrets, or with paths of files that contain them. The user's commands and ssh do not
+/// receive these variables.
 pub(crate) fn secret_variables() -> impl Iterator<Item = String> {
     let secret = SETTINGS.iter().filter(|setting| setting.secret);
     secret.flat_map(|setting| [setting.name.to_owned(), setting.file_variable()])
 }
 
-/// The setting of that name, in any case.
+/// The setting with this name, in upper or lower case.
 pub(crate) fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name.eq_ignore_ascii_case(name))
 }
 
-/// The setting of that key.
+/// The setting with this key.
 pub(crate) fn get(key: Key) -> &'static Setting {
     &SETTINGS[key as usize]
 }

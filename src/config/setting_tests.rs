@@ -65,7 +65,7 @@ fn a_flag_is_the_variable_in_kebab_case() {
     assert_eq!(get(Key::MinimumTimeGuardH).flag(), "minimum-time-guard-h");
 }
 
-/// What is wrong with `value` for `key`.
+/// The mistakes in `value` for `key`.
 fn wrong_with(key: Key, value: &str) -> String {
     let (mut layer, mut mistakes) = (Layer::default(), Vec::new());
     layer.set(key, &Raw::Text(value.into()), Origin::variable("V"), &mut mistakes);

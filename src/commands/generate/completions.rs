@@ -1,4 +1,4 @@
-//! `completions SHELL`: the shell's completion script on stdout.
+//! `completions SHELL`: prints the completion script of a shell.
 
 use clap::Command;
 use clap_complete::{Shell, generate};

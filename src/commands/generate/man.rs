@@ -1,4 +1,4 @@
-//! `man`: the manual page on stdout, in troff.
+//! `man`: prints the manual page in troff format.
 
 use std::io;
 
@@ -19,7 +19,7 @@ pub(crate) fn run(_args: &Args, command: &Command) -> Exit {
     }
 }
 
-/// One page for the program and all that its main verbs take.
+/// Renders one page for the program and the options of its main commands.
 fn render(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     let man = Man::new(command.clone().disable_help_subcommand(true));
     man.render_title(page)?;
@@ -27,12 +27,12 @@ fn render(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     man.render_synopsis_section(page)?;
     let mut verbs = Vec::new();
     man.render_subcommands_section(&mut verbs)?;
-    // There is no page for each verb.
+    // The commands have no pages of their own.
     let verbs = String::from_utf8_lossy(&verbs).replace("\\-", "-");
     page.extend(verbs.replace("backup_manager-", "").replace("(1)\n", "\n").bytes());
     for verb in ["run", "status", "daemon"] {
         let Some(found) = command.find_subcommand(verb) else { continue };
-        // The settings are the same for all verbs.
+        // All commands have the same settings, so only `run` shows them.
         let hidden = |arg: &Arg| verb != "run" && arg.get_help_heading().is_some();
         let found = found.clone().mut_args(|arg| if hidden(&arg) { arg.hide(true) } else { arg });
         let man = Man::new(found.bin_name(format!("backup_manager {verb}")));
@@ -48,7 +48,7 @@ fn render(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     man.render_version_section(page)
 }
 
-/// The text below the help, each command on a line of its own: troff joins lines without a request.
+/// The text below the help, with a troff request per command, because troff would join the lines otherwise.
 fn examples(text: &str) -> String {
     let mut page = String::new();
     for line in text.lines().filter(|line| !line.is_empty()) {

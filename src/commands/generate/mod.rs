@@ -1,4 +1,4 @@
-//! Verbs that write files for packages: completions, manual page, documentation.
+//! Commands that generate files for packages: completions, manual page, documentation.
 
 pub(crate) mod completions;
 pub(crate) mod man;

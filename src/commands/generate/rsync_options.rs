@@ -1,4 +1,4 @@
-//! `rsync-options`: what becomes of each rsync option, on stdout.
+//! `rsync-options`: prints how each rsync option is handled.
 
 use crate::config::rsync::docs_page::page;
 use crate::exit::Exit;

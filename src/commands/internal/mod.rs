@@ -1,4 +1,4 @@
-//! Verbs that the program starts as child processes of its own.
+//! Commands that the program starts as its own child processes.
 
 pub(crate) mod sync_file_system;
 pub(crate) mod try_hosts;

@@ -1,5 +1,5 @@
-//! `sync-file-system`: what a run starts to sync its destination, so that a signal need not wait for a
-//! slow disk: `syncfs(2)` cannot be interrupted, a child that is in it can be left alone.
+//! `sync-file-system`: a run starts this command to sync its destination, so that a signal need not wait for
+//! a slow disk. `syncfs(2)` cannot be interrupted, but the run can stop waiting for a child process.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -15,7 +15,7 @@ pub(crate) fn run(_args: &Args) -> Exit {
     match engine::fs::file_system::sync_file_system(io::stdin().as_fd()) {
         Ok(()) => Exit::Done,
         Err(error) => {
-            // Error numbers of Linux that a file system gives are below 255 (errno(3)).
+            // Linux error numbers that a file system returns are below 255 (errno(3)).
             std::process::exit(error.raw_os_error().unwrap_or(NO_NUMBER));
         }
     }

@@ -1,5 +1,5 @@
-//! `try-hosts`: what the daemon starts to find out which remote hosts are up. A child, as the daemon itself
-//! must not wait for children such as ssh.
+//! `try-hosts`: the daemon starts this command to find out which remote hosts can be reached. It is a child
+//! process because the daemon itself must not wait for children such as ssh.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! `restore [SNAPSHOT] [PATH…] --to DIR | --to user@host:DIR | --in-place`: gives everything back as it was.
+//! `restore [SNAPSHOT] [PATH…] --to DIR | --to user@host:DIR | --in-place`: restores files and folders from a
+//! snapshot.
 
 pub(crate) mod words;
 mod work;
@@ -136,7 +137,7 @@ impl From<When> for Overwrite {
     }
 }
 
-/// What `--to` says.
+/// The target of a restore.
 enum To {
     Folder(PathBuf),
     Host(Address, Vec<u8>),
@@ -226,7 +227,7 @@ fn prepare(args: Args) -> Result<Work, Exit> {
     Ok(work)
 }
 
-/// What `--to` means.
+/// Parses the value of `--to`.
 fn folder(to: OsString, port: Option<u16>) -> Result<To, Exit> {
     let bytes = to.as_bytes();
     if bytes.is_empty() {
@@ -253,7 +254,7 @@ fn folder(to: OsString, port: Option<u16>) -> Result<To, Exit> {
     Ok(To::Folder(here.join(PathBuf::from(to))))
 }
 
-/// What may be removed because the snapshot does not contain it; refused where that is unknown.
+/// The entries that may be removed because the snapshot does not contain them. Fails if that is unknown.
 fn absence(series: &Series, name: &SnapshotName, sure: &Sure) -> Result<Arc<Absence>, Exit> {
     let (absence, doubts) = series.catalog.absence(name, sure.delete_excluded);
     if !doubts.is_empty() {
@@ -271,8 +272,8 @@ fn absence(series: &Series, name: &SnapshotName, sure: &Sure) -> Result<Arc<Abse
     Ok(Arc::new(absence))
 }
 
-/// Where a source root really lies: symlinks in what exists of it are followed, but none that another user can have
-/// put there. It has to be the folder of `report`, unless another one is accepted.
+/// The real path of a source root. Symlinks in its existing part are followed, except those that another user
+/// could have created. The result must be the folder in `report`, unless the user accepts another one.
 fn resolve(
     path: &[u8],
     report: Option<&Report>,
@@ -284,7 +285,7 @@ fn resolve(
         None => LandingError::Root { path: shown(path), why: error.to_string() },
     };
     let found = match Resolved::at(&root) {
-        // A dangling symlink: the restore reports what is in the way.
+        // A dangling symlink: the restore reports it as an obstacle.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path.to_vec()),
         found => found.map_err(failed)?,
     };
@@ -292,7 +293,7 @@ fn resolve(
     if let Some(recorded) = recorded.filter(|_| !accept_replaced && found.missing.is_empty()) {
         let meta = found.node.meta().map_err(failed)?;
         let file_system = found.node.file_system();
-        // A program that saves a file gives it a new inode.
+        // For files a new inode proves nothing: many programs save a file under a new inode.
         let replaced = meta.kind == Kind::Folder
             && meta.id.is_some_and(|id| recorded.is_replaced_by(id.ino, file_system.as_deref()));
         if replaced {

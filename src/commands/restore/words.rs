@@ -1,4 +1,4 @@
-//! What the words of `restore [SNAPSHOT] [PATH…]` mean: which snapshot, and which paths in it.
+//! Interprets the arguments of `restore [SNAPSHOT] [PATH…]`: the snapshot, and the paths in it.
 
 use std::ffi::{OsStr, OsString};
 
@@ -10,16 +10,16 @@ use crate::exit::Exit;
 use crate::snapshots::open::{Picked, Series, in_snapshot, on_source, one, pick};
 use crate::term::print::say;
 
-/// Words that mean a snapshot.
+/// Words that name a snapshot.
 const KNOWN: [&str; 4] = ["latest", "oldest", "yesterday", "today"];
 
-/// So many letters may be wrong in a word.
+/// Maximum number of wrong letters in a misspelt word.
 const FEW_LETTERS: usize = 2;
 
-/// The snapshot that is meant, and the paths on its source.
+/// The snapshot that the arguments name, and the paths on its source.
 ///
 /// # Errors
-/// The exit code when that is unknown; the reason is printed.
+/// The exit code if the arguments name none; the reason is already printed.
 pub(crate) fn meaning<'a>(
     all: &'a [Series],
     words: &[OsString],
@@ -55,7 +55,8 @@ pub(crate) fn meaning<'a>(
     Ok((picked, paths))
 }
 
-/// `word` when it means a snapshot: what holds a slash is a path, but for a whole name at its end.
+/// Returns `word` if it names a snapshot. A word with a slash is a path, unless it ends with a complete
+/// snapshot name.
 fn snapshot_of(word: &OsStr, now: &DateTime<Local>) -> Option<String> {
     let text = word.to_str()?;
     let last = text.trim_end_matches('/').rsplit('/').next()?;
@@ -64,7 +65,7 @@ fn snapshot_of(word: &OsStr, now: &DateTime<Local>) -> Option<String> {
     (means && (whole || !text.contains('/'))).then(|| text.to_owned())
 }
 
-/// The snapshot that the paths lie in, when they lie in one.
+/// The snapshot that contains all the paths, if there is one.
 fn one_snapshot<'a>(all: &'a [Series], paths: &[OsString]) -> Result<Option<Picked<'a>>, Exit> {
     let of = |path: &OsString| {
         all.iter().find_map(|series| {
@@ -95,7 +96,8 @@ fn one_snapshot<'a>(all: &'a [Series], paths: &[OsString]) -> Result<Option<Pick
     Ok(Some(Picked { series, name }))
 }
 
-/// A bare word that is nearly one for a snapshot, and no name of anything here, is a mistake.
+/// Reports a word without a slash as a mistake if it is nearly a word for a snapshot and no file has this
+/// name.
 fn refuse_mistyped(all: &[Series], word: &str) -> Result<(), Exit> {
     if word.contains('/') || std::path::Path::new(word).symlink_metadata().is_ok() {
         return Ok(());
@@ -108,7 +110,7 @@ fn refuse_mistyped(all: &[Series], word: &str) -> Result<(), Exit> {
     Err(Exit::Usage)
 }
 
-/// The word for a snapshot that `word` is nearly.
+/// The word for a snapshot that `word` is a misspelling of.
 fn nearest(word: &str, snapshots: impl Iterator<Item = String>) -> Option<String> {
     let lower = word.to_lowercase();
     let (base, rest) = lower.split_at(lower.find('~').unwrap_or(lower.len()));

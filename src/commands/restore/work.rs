@@ -1,4 +1,4 @@
-//! One restore, prepared: asks, writes, and reports how it ended.
+//! One prepared restore: asks the user, writes, and reports the result.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ use crate::term::print::say;
 use crate::term::terminal::Terminal;
 use crate::ui::restore::Restored;
 
-/// Where to.
+/// The destination of a restore.
 #[derive(Debug, Clone)]
 pub(super) enum Destination {
     Folder(PathBuf),
@@ -36,7 +36,7 @@ pub(super) enum Destination {
     InPlace,
 }
 
-/// What is to be done.
+/// A prepared restore.
 pub(super) struct Work {
     pub(super) catalog: Arc<Repository>,
     pub(super) snapshot: SnapshotName,
@@ -48,7 +48,7 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// Asks whether to restore in place.
+    /// Asks the user whether to restore in place.
     pub(super) fn confirm(&self) -> Result<(), Exit> {
         if !io::stdin().is_terminal() || !Terminal::is_there() {
             say(

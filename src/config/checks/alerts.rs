@@ -1,4 +1,4 @@
-//! The checks of settings of alerts and hooks.
+//! Checks the settings of alerts and hooks.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::config::checks::list;
 use crate::config::checks::value::{Checked, Raw, decimal, text, wrong};
 use crate::secret::Secret;
 
-/// Longest time that a hook may be given: a week.
+/// Maximum time limit of a hook, in seconds: one week.
 const MAX_SECONDS: f64 = 604_800.0;
 
 pub(crate) fn failures(raw: &Raw) -> Checked<NonZeroUsize> {
@@ -58,7 +58,7 @@ pub(crate) fn mailboxes(raw: &Raw) -> Checked<Vec<Mailbox>> {
 
 fn one_mailbox(text: &str) -> Checked<Mailbox> {
     let text = text.trim();
-    // A plain address first: the other form wants names to be quoted.
+    // Try a plain address first: the other form requires quotes around some names.
     let plain = text.parse::<Address>().map(|address| Mailbox::new(None, address));
     plain.or_else(|_| text.parse()).map_err(|_| {
         vec![format!("'{text}' is not a mail address; write for example me@example.org")]
@@ -83,7 +83,7 @@ pub(crate) fn host(raw: &Raw) -> Checked<(String, Option<u16>)> {
     }
 }
 
-/// No mistake in a secret repeats it.
+/// Reads a secret. The message of a mistake never contains it.
 pub(crate) fn secret(raw: &Raw) -> Checked<Secret> {
     match raw {
         Raw::Text(value) => match value.to_str() {

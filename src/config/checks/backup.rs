@@ -1,4 +1,4 @@
-//! The checks of settings that say what is backed up, where to, and how much of it is kept.
+//! Checks the settings for the sources, the destination and the retention.
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -17,13 +17,13 @@ use crate::config::rsync;
 use crate::config::rsync::Param;
 use crate::config::rsync::object::Dict;
 
-/// Longest guard that is taken: 100 years.
+/// Maximum guard in hours: 100 years.
 const MAX_HOURS: f64 = 876_600.0;
 
-/// Longest wait for an answer that is taken: a line that is silent for an hour is dead.
+/// Maximum wait for an answer in seconds: a connection that is silent for an hour is dead.
 const MAX_SECONDS: f64 = 3600.0;
 
-/// Most channels that are accepted: sshd allows 10 unless its `MaxSessions` sets another number.
+/// Maximum number of channels. sshd allows 10 unless its `MaxSessions` sets another number.
 const MAX_CHANNELS: usize = 16;
 
 pub(crate) fn sources(raw: &Raw) -> Checked<Vec<PathBuf>> {
@@ -64,7 +64,7 @@ pub(crate) fn folder(raw: &Raw) -> Checked<PathBuf> {
     Ok(path)
 }
 
-/// Reads permission bits; the owner keeps all of them, and not everybody may write.
+/// Reads permission bits. The owner must keep all of them, and other users must not be able to write.
 pub(crate) fn mode(raw: &Raw) -> Checked<u32> {
     const EXAMPLE: &str = "write for example 0700, 0750 or 0755";
     let text = text(raw)?;
@@ -84,7 +84,7 @@ pub(crate) fn mode(raw: &Raw) -> Checked<u32> {
 }
 
 pub(crate) fn prefix(raw: &Raw) -> Checked<Prefix> {
-    // White space belongs to the name, unless a variable brought it in at the end of its line.
+    // White space is part of the name, except white space that a variable has at the end of its line.
     let text = std::str::from_utf8(bytes(raw)?)
         .map_err(|error| vec![format!("it is not valid UTF-8 ({error}); write it again")])?;
     Prefix::new(text).map_err(|error| {
@@ -120,7 +120,7 @@ pub(crate) fn snapshots(raw: &Raw) -> Checked<NonZeroUsize> {
     count(raw, "0 would keep no snapshot at all", "30")
 }
 
-/// Reads a whole number from 1; `zero` says why it is not 0.
+/// Reads a whole number from 1. `zero` is the message for 0.
 pub(crate) fn count(raw: &Raw, zero: &str, example: &str) -> Checked<NonZeroUsize> {
     let text = text(raw)?;
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -180,7 +180,7 @@ pub(crate) fn percent(raw: &Raw) -> Checked<f64> {
     }
 }
 
-/// Whether change times count.
+/// Whether change times are compared.
 pub(crate) fn trusts_ctime(raw: &Raw) -> Checked<bool> {
     match text(raw)?.to_ascii_lowercase().as_str() {
         "ctime" => Ok(true),

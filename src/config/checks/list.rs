@@ -1,7 +1,7 @@
-//! Comma separated lists: `\,` is a comma inside an item, white space around items is trimmed.
+//! Parses comma-separated lists: `\,` is a comma inside an item, and white space around items is trimmed.
 
-/// Splits a list. Backslashes are themselves, except right before a comma, where `\,` is a
-/// comma and `\\` a backslash. A list of nothing but white space has no items.
+/// Splits a list. A backslash has a special meaning only right before a comma: `\,` is a comma and `\\` a
+/// backslash. A list of only white space has no items.
 pub(crate) fn split(list: &[u8]) -> Vec<Vec<u8>> {
     if list.trim_ascii().is_empty() {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! The checks of single values: text becomes a typed value, or what is wrong with it.
+//! Checks of single values: each converts a text to a typed value, or describes what is wrong with it.
 
 pub(crate) mod alerts;
 pub(crate) mod backup;

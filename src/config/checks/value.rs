@@ -1,4 +1,4 @@
-//! One value of a layer, checked.
+//! A checked value of one layer.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -19,14 +19,14 @@ pub(crate) enum Raw {
     Table(Dict),
 }
 
-/// A value that was given. `None` when it was a mistake, which is named already.
+/// A given value. `None` if it was a mistake, which is already reported.
 #[derive(Debug, Clone)]
 pub(crate) struct Given<T> {
     pub(crate) value: Option<T>,
     pub(crate) origin: Origin,
 }
 
-/// What is wrong with a value; one line each.
+/// A checked value, or what is wrong with it, one line each.
 pub(crate) type Checked<T> = Result<T, Vec<String>>;
 
 pub(crate) fn give<T>(
@@ -65,7 +65,7 @@ pub(crate) fn text(raw: &Raw) -> Checked<String> {
     }
 }
 
-/// Reads a number with decimals; NaN and infinity are none.
+/// Reads a decimal number; rejects NaN and infinity.
 pub(crate) fn decimal(raw: &Raw, example: &str) -> Checked<f64> {
     let text = text(raw)?;
     match text.parse::<f64>() {

@@ -1,4 +1,4 @@
-//! Settings from environment variables and from the files that `NAME_FILE` variables name.
+//! Reads settings from environment variables, and from the files that `NAME_FILE` variables name.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -13,10 +13,10 @@ use crate::config::mistake::{Mistake, Origin, shown_path};
 use crate::config::names::{CONFIG_DIR, CONFIG_FILE, nearest};
 use crate::config::setting::{Layer, SETTINGS, Setting};
 
-/// Longest value that is read from a file, bytes: /dev/zero has no end.
+/// Maximum length in bytes of a value read from a file: /dev/zero has no end.
 const LONGEST: u64 = 1 << 20;
 
-/// The variables of a process, in no order.
+/// The environment variables of a process, in any order.
 pub(crate) type Variables = [(OsString, OsString)];
 
 /// The value of a variable; an empty one counts as unset.
@@ -27,7 +27,7 @@ pub(crate) fn value<'a>(variables: &'a Variables, name: &str) -> Option<&'a OsSt
         .map(|(_, value)| value.as_os_str())
 }
 
-/// Reads all settings that the environment gives.
+/// Reads all settings from the environment.
 pub(crate) fn read(variables: &Variables, mistakes: &mut Vec<Mistake>) -> Layer {
     let mut layer = Layer::default();
     for setting in SETTINGS {
@@ -64,8 +64,8 @@ pub(crate) fn read(variables: &Variables, mistakes: &mut Vec<Mistake>) -> Layer 
     layer
 }
 
-/// A line for each variable that looks like a misspelt one. It cannot be a mistake: the environment
-/// belongs to other programs too.
+/// A warning for each variable that looks misspelt. It is not a mistake, because other programs use the
+/// environment too.
 pub(crate) fn warnings(variables: &Variables) -> Vec<Mistake> {
     let mut named: Vec<&(OsString, OsString)> = variables.iter().collect();
     named.sort();
@@ -79,7 +79,7 @@ pub(crate) fn warnings(variables: &Variables) -> Vec<Mistake> {
         .collect()
 }
 
-/// The variable that the environment's `name` may have been meant to be.
+/// The variable that `name` may be a misspelling of.
 fn misspelt_variable(name: &OsStr) -> Option<String> {
     let name = name.to_str()?;
     let mut known: Vec<String> = SETTINGS.iter().map(|setting| setting.name.to_owned()).collect();
@@ -92,7 +92,7 @@ fn misspelt_variable(name: &OsStr) -> Option<String> {
     (distance <= 2).then(|| nearest.to_owned())
 }
 
-/// What others may do with the files that `NAME_FILE` variables name, that they should not.
+/// What other users can do with the files that `NAME_FILE` variables name, although they should not.
 pub(crate) fn exposed(variables: &Variables) -> Vec<String> {
     let named = SETTINGS.iter().filter_map(|setting| {
         let path = Path::new(value(variables, &setting.file_variable())?);
@@ -101,15 +101,15 @@ pub(crate) fn exposed(variables: &Variables) -> Vec<String> {
     named.flat_map(|(path, secret)| complaints(path, secret)).collect()
 }
 
-/// Whether a container engine put the file there, whatever its mode: below `/run/secrets` (Docker, Podman), or in memory
-/// (Kubernetes). Who can enter the container is its user.
+/// Whether a container engine provided the file, so that its mode does not matter: below `/run/secrets`
+/// (Docker, Podman), or in memory (Kubernetes). Only the container's user can enter the container.
 fn is_engines(path: &Path) -> bool {
     let regular = || std::fs::metadata(path).is_ok_and(|meta| meta.is_file());
     path.starts_with("/run/secrets")
         || regular() && File::open(path).is_ok_and(|file| is_in_memory(&file))
 }
 
-/// Whether a file lies on a tmpfs (statfs(2)).
+/// Whether a file is on a tmpfs (statfs(2)).
 fn is_in_memory(file: &File) -> bool {
     engine::fs::dir::node::file_system(file).is_some_and(|name| name.starts_with("1021994:"))
 }

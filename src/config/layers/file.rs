@@ -1,4 +1,4 @@
-//! The config file: TOML with the variables' names as keys, and `[[job]]` entries.
+//! Parses the config file: TOML with the names of the variables as keys, and `[[job]]` entries.
 
 use std::path::Path;
 
@@ -12,25 +12,26 @@ use crate::config::names::nearest;
 use crate::config::rsync::object::Dict;
 use crate::config::setting::{Key, Layer, SETTINGS, Setting, Takes, find};
 
-/// Keys beside the settings.
+/// Keys that are not settings.
 const NAME: &str = "NAME";
 const JOB: &str = "job";
 
-/// What a config file gives.
+/// The content of a config file.
 #[derive(Debug, Default)]
 pub(crate) struct FileSettings {
-    /// What holds for all jobs that say nothing else.
+    /// The values for all jobs that set no other value.
     pub(crate) top: Layer,
     /// The `[[job]]` entries.
     pub(crate) jobs: Vec<FileJob>,
-    /// What is wrong with who may read or write it.
+    /// What other users can do with the file although they should not.
     pub(crate) exposed: Vec<String>,
-    /// Whether a key holds a secret.
+    /// Whether a key contains a secret.
     pub(crate) secret: bool,
 }
 
 impl FileSettings {
-    /// Those of a file that cannot be read whole: it may say what to back up.
+    /// The settings of a file that cannot be read completely. It may set the sources, so a missing source is
+    /// no further mistake.
     pub(crate) fn unknown(origin: Origin) -> Self {
         let mut settings = Self::default();
         settings.top.sources = Some(Given { value: None, origin });
@@ -41,7 +42,7 @@ impl FileSettings {
 /// One `[[job]]`.
 #[derive(Debug)]
 pub(crate) struct FileJob {
-    /// Where it begins.
+    /// The position at which it begins.
     pub(crate) origin: Origin,
     /// Its `NAME`, if it has one.
     pub(crate) name: Option<String>,
@@ -79,7 +80,7 @@ pub(crate) fn read(path: &Path, text: &str, mistakes: &mut Vec<Mistake>) -> File
     settings
 }
 
-/// Where a key stands.
+/// The section of a key.
 #[derive(Clone, Copy, PartialEq)]
 enum Section {
     Top,
@@ -92,7 +93,7 @@ struct Reader<'a> {
     path: &'a Path,
     text: &'a str,
     mistakes: &'a mut Vec<Mistake>,
-    /// Whether a key that was read holds a secret.
+    /// Whether a key that was read contains a secret.
     secret: bool,
 }
 
@@ -187,7 +188,7 @@ impl Reader<'_> {
     }
 }
 
-/// The entries of a table in the order of the file, so that mistakes come in that order too.
+/// The entries of a table in the order of the file, so that mistakes are reported in that order.
 fn in_order<'a, 'i>(
     table: &'a DeTable<'i>,
 ) -> Vec<(&'a Spanned<DeString<'i>>, &'a Spanned<DeValue<'i>>)> {
@@ -196,7 +197,7 @@ fn in_order<'a, 'i>(
     entries
 }
 
-/// The setting that may stand at `place` under that name.
+/// The setting of this name, if it is allowed at `place`.
 fn known(name: &str, place: Section) -> Result<&'static Setting, String> {
     match find(name) {
         Some(setting) if setting.per_job || place == Section::Top => Ok(setting),
@@ -220,7 +221,7 @@ fn meant(name: &str, place: Section) -> Option<&'static str> {
     (distance <= 3 && distance < name.len()).then_some(near)
 }
 
-/// The value of a key as it was written, if it is of a type that the key takes.
+/// The value of a key as it was written, if the key accepts its type.
 fn raw(takes: Takes, value: &DeValue<'_>) -> Result<Raw, String> {
     match value {
         DeValue::String(text) => Ok(Raw::Text(text.as_ref().into())),

@@ -1,4 +1,4 @@
-//! The layers of the configuration, and which of them gives a value.
+//! The layers of the configuration, and the lookup of the first layer with a value.
 
 pub(crate) mod environment;
 pub(crate) mod file;
@@ -8,20 +8,20 @@ use crate::config::layers::file::FileSettings;
 use crate::config::rsync::Param;
 use crate::config::setting::Layer;
 
-/// All values that were given, by the place that gave them.
+/// All given values, by the layer that gives them.
 #[derive(Debug)]
 pub(crate) struct Layers {
     pub(crate) flags: Layer,
-    /// rsync options on the command line; they add to what the layers say.
+    /// rsync options on the command line. They are added to those of the layers.
     pub(crate) rsync_args: Given<Vec<Param>>,
-    /// What is added to jobs that are not run.
+    /// The options added to jobs that are not run: none.
     pub(crate) no_args: Given<Vec<Param>>,
     pub(crate) environment: Layer,
     pub(crate) file: FileSettings,
     pub(crate) defaults: Layer,
 }
 
-/// The value of the first layer that gives one.
+/// The value of the first layer that has one.
 pub(crate) fn first<'a, T>(
     layers: &[&'a Layer],
     field: impl Fn(&'a Layer) -> Option<&'a Given<T>>,

@@ -7,7 +7,7 @@ use crate::config::mistake::Mistake;
 use crate::config::setting::Layer;
 use crate::config::types::Hooks;
 
-/// The commands around a run. A default gives the time, so that there is none only after a mistake.
+/// The commands around a run. The time limit has a default, so `None` follows only from a mistake.
 pub(crate) fn hooks(layers: &[&Layer]) -> Option<Hooks> {
     let hook = |field: fn(&Layer) -> Option<&Given<String>>| {
         value(layers, field).filter(|command| !command.is_empty())
@@ -21,7 +21,7 @@ pub(crate) fn hooks(layers: &[&Layer]) -> Option<Hooks> {
     })
 }
 
-/// The channels of alerts and their level. `None` when a setting is wrong.
+/// The alert channels and their level. `None` if a setting is wrong.
 pub(crate) fn notify(layers: &[&Layer], mistakes: &mut Vec<Mistake>) -> Option<(Level, Channels)> {
     let channels = Channels {
         mail: mail(layers, mistakes)?,
@@ -83,7 +83,7 @@ pub(crate) fn mail(layers: &[&Layer], mistakes: &mut Vec<Mistake>) -> Option<Opt
     Some(Some(Mail { to, from, host: host.0, port, security, login }))
 }
 
-/// Whether it is this machine: no network is involved.
+/// Whether the host is the local machine, so that no network is involved.
 pub(crate) fn is_local(host: &str) -> bool {
     matches!(host, "localhost" | "127.0.0.1" | "::1")
 }

@@ -1,4 +1,4 @@
-//! Checks what has to fit together between jobs, and the names of jobs on the command line.
+//! Checks the settings of several jobs against each other, and the names of jobs on the command line.
 
 use std::path::Path;
 
@@ -8,14 +8,15 @@ use crate::config::names::nearest;
 use crate::config::resolve::draft::{Draft, prefix};
 use crate::config::resolve::overlap;
 
-/// `run NAME` (`said` before the name) has to name jobs that are there.
+/// Checks that the jobs named on the command line exist. `said` is the text before the name, for example
+/// `run`.
 pub(crate) fn check_names(
     said: &str,
     names: &[String],
     drafts: &[Draft<'_>],
     mistakes: &mut Vec<Mistake>,
 ) {
-    // A file that could not be read whole may hold the job that is missed.
+    // A file that could not be read completely may contain the missing job.
     if drafts.iter().all(|draft| draft.origin.is_none()) && !mistakes.is_empty() {
         return;
     }
@@ -40,7 +41,7 @@ pub(crate) fn check_names(
     }
 }
 
-/// Sources that would silently belong to no job, or to all of them.
+/// Reports sources that would silently belong to no job, or to all jobs.
 pub(crate) fn check_shared_sources(
     layers: &Layers,
     drafts: &[Draft<'_>],
@@ -75,7 +76,7 @@ pub(crate) fn check_shared_sources(
     }
 }
 
-/// No two jobs may write the same snapshots, or answer to one name.
+/// Checks that no two jobs write the same snapshots or have the same name.
 pub(crate) fn check_each_has_its_own(
     drafts: &[Draft<'_>],
     current_dir: &Path,

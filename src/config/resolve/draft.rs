@@ -1,4 +1,4 @@
-//! A job with the layers that give its values, before these are checked against each other.
+//! A job with its layers of values, before the values are checked against each other.
 
 use std::path::{Path, PathBuf};
 
@@ -17,11 +17,11 @@ use crate::config::setting::Layer;
 pub(crate) struct Draft<'a> {
     pub(crate) name: String,
     pub(crate) selected: bool,
-    /// Where it is in the config file, if it is there.
+    /// Its position in the config file, if it is there.
     pub(crate) origin: Option<&'a Origin>,
-    /// Who says something about it, who wins first; the last are the defaults.
+    /// The layers with its values, the highest precedence first; the defaults are last.
     pub(crate) layers: Vec<&'a Layer>,
-    /// rsync options that are added.
+    /// The rsync options that are added.
     pub(crate) added: &'a Given<Vec<Param>>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn drafts<'a>(
     if file.jobs.is_empty() {
         let all = vec![flags, environment, &file.top, defaults];
         let name = prefix(&all).map_or_else(|| "job".to_owned(), ToString::to_string);
-        // With a mistake in the config file its jobs may not be known.
+        // With a mistake in the config file, the jobs in it may be unknown.
         let selected = names.is_empty() || names.contains(&name) || !mistakes.is_empty();
         return vec![Draft { name, selected, origin: None, layers: all, added }];
     }
@@ -57,12 +57,12 @@ pub(crate) fn prefix<'a>(layers: &[&'a Layer]) -> Option<&'a Prefix> {
 }
 
 impl Draft<'_> {
-    /// The value of `field`, when there is one and it is no mistake.
+    /// The value of `field`, unless it is missing or a mistake.
     pub(crate) fn value<T: Clone>(&self, field: impl Fn(&Layer) -> Option<&Given<T>>) -> Option<T> {
         first(&self.layers, field).and_then(|given| given.value.clone())
     }
 
-    /// The rsync options of `layers`, each with the place where it was given.
+    /// The rsync options of `layers`, each with its origin.
     pub(crate) fn params<'b>(&'b self, layers: &[&'b Layer]) -> Vec<(&'b Param, &'b str)> {
         let single = first(layers, |layer| layer.single_params.as_ref());
         let dict = first(layers, |layer| layer.dict_params.as_ref());
@@ -89,7 +89,7 @@ impl Draft<'_> {
 
     pub(crate) fn backups_dir(&self, current_dir: &Path) -> Option<PathBuf> {
         let dir = self.value(|layer| layer.backups_dir.as_ref())?;
-        // For messages: without the '.' of './backups'.
+        // This removes the '.' of './backups' for messages.
         Some(current_dir.join(dir).components().collect())
     }
 }

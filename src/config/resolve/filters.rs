@@ -1,4 +1,4 @@
-//! Reads the options that say what is left out, and the files that they name.
+//! Reads the filter options, and the files that they name.
 
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
@@ -11,10 +11,10 @@ use engine::filter::options::Outside;
 use crate::config::bounded;
 use crate::config::mistake::{Mistake, Origin};
 
-/// The longest file of rules that an option may name, bytes.
+/// Maximum length in bytes of a rule file that an option names.
 const LONGEST: u64 = 64 << 20;
 
-/// The filters of `options`, each given with its origin; relative paths start in `current_dir`.
+/// The filters of `options`, each with its origin. Relative paths start in `current_dir`.
 pub(crate) fn read(
     options: &[(FilterOption, String)],
     current_dir: &Path,
@@ -30,7 +30,7 @@ pub(crate) fn read(
     };
     let outside = Outside {
         read: &|path| {
-            // rsync(1): the standard input.
+            // `-` is the standard input (rsync(1)).
             if path == Path::new("-") { text(io::stdin()) } else { file(&current_dir.join(path)) }
         },
         cvs_home: &home_file,

@@ -1,4 +1,4 @@
-//! Checks what has to fit together within one job, and builds the job.
+//! Checks the values of one job against each other, and builds the job.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -26,8 +26,8 @@ use crate::config::setting::Layer;
 use crate::config::types::{Alert, NamedJob, Remote};
 use crate::config::{bounded, rsync};
 
-/// What SFTP version 3 can report of it: no device numbers, inodes, attributes or mount points
-/// (draft-ietf-secsh-filexfer-02).
+/// The part of `keep` that SFTP version 3 can report: it has no device numbers, inodes, extended attributes
+/// or mount points (draft-ietf-secsh-filexfer-02).
 fn over_sftp(keep: Preserve) -> Preserve {
     Preserve {
         devices: false,
@@ -39,7 +39,7 @@ fn over_sftp(keep: Preserve) -> Preserve {
     }
 }
 
-/// The machine that the sources are on, as reports record it.
+/// The host of the sources, as reports record it.
 fn host(remote: Option<&Remote>) -> Host {
     match remote {
         Some(Remote { address, .. }) => {
@@ -49,8 +49,8 @@ fn host(remote: Option<&Remote>) -> Host {
     }
 }
 
-/// A hash of the identity of this machine, because machine-id(5) asks not to publish the identity. Containers
-/// usually have none.
+/// A hash of the local machine's ID. machine-id(5) requires that the ID itself is not published. Containers
+/// usually have no ID.
 fn machine() -> Option<String> {
     let id = fs::read("/etc/machine-id").ok()?;
     let id = id.trim_ascii();
@@ -59,7 +59,7 @@ fn machine() -> Option<String> {
 }
 
 impl Draft<'_> {
-    /// Checks what belongs together within the job. `None` when something is wrong with it.
+    /// Checks the values of the job against each other. `None` if there is a mistake.
     pub(crate) fn build(
         &self,
         current_dir: &Path,
@@ -132,7 +132,7 @@ impl Draft<'_> {
         rsync::without_effect(params.into_iter().map(|(param, _)| param), remote)
     }
 
-    /// What `--files-from` lists.
+    /// The selection from `--files-from`.
     pub(crate) fn selection(
         &self,
         wanted: &RsyncOptions,
@@ -153,7 +153,8 @@ impl Draft<'_> {
         }
     }
 
-    /// `-e` may have user and port too; SFTP cannot report where a symlink ends.
+    /// Takes user and port from `-e`, and rejects following symlinks, because SFTP cannot report where a
+    /// symlink leads.
     pub(crate) fn over_ssh(
         &self,
         address: &mut Address,
@@ -173,7 +174,7 @@ impl Draft<'_> {
         }
     }
 
-    /// How much of the history stays; `None` when something is wrong with it.
+    /// The retention; `None` if there is a mistake.
     pub(crate) fn retention(&self) -> Option<Retention> {
         let given = |field: fn(&Layer) -> Option<&Given<u32>>| self.value(field).unwrap_or(0);
         let keep = Periods {
@@ -185,15 +186,16 @@ impl Draft<'_> {
             yearly: given(|layer| layer.keep_yearly.as_ref()),
         };
         let max = self.value(|layer| layer.max_backups.as_ref())?;
-        // The default count was made for those who say nothing; it must not cut what periods keep.
+        // The default count applies only if the user sets no retention; it must not remove snapshots that
+        // periods keep.
         let (_, said) = self.layers.split_last()?;
         let counted = !keep.any() || said.iter().any(|layer| layer.max_backups.is_some());
         Some(Retention { max: counted.then_some(max), keep })
     }
 
-    /// How long an answer of another machine may take.
+    /// The time limit for an answer of a remote host.
     pub(crate) fn answer_timeout(&self) -> Duration {
-        // A mistake in it is named already.
+        // A mistake in it is already reported.
         self.value(|layer| layer.answer_timeout.as_ref()).unwrap_or_default()
     }
 
@@ -202,7 +204,7 @@ impl Draft<'_> {
         first(&self.layers, |layer| layer.sftp_channels.as_ref())?.value
     }
 
-    /// The host of remote sources, when one is named.
+    /// The host of the sources, if the sources are remote.
     pub(crate) fn remote(&self, mistakes: &mut Vec<Mistake>) -> Option<Remote> {
         let given = first(&self.layers, |layer| layer.remote.as_ref())?;
         let text = given.value.as_ref().filter(|host| !host.is_empty())?;
@@ -221,7 +223,8 @@ impl Draft<'_> {
         }
     }
 
-    /// On another machine there is no current folder that a path could start in.
+    /// Checks that remote paths are absolute: a remote host has no current folder in which a path could
+    /// start.
     pub(crate) fn check_absolute(&self, mistakes: &mut Vec<Mistake>) {
         let Some(given) = first(&self.layers, |layer| layer.sources.as_ref()) else { return };
         for path in given.value.iter().flatten().filter(|path| !path.is_absolute()) {
@@ -256,7 +259,7 @@ impl Draft<'_> {
                 ));
                 return None;
             };
-            // rsync keeps of the listed paths what is listed, as with --relative below the source.
+            // As in rsync, the listed paths are kept below the source as with --relative.
             *path = path.components().collect();
             path.push("./");
         }

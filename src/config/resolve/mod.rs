@@ -1,4 +1,5 @@
-//! Layers become jobs: the first layer that gives a value wins, and the values of a job and of all jobs have to fit together.
+//! Converts the layers to jobs: the first layer with a value takes precedence, and the values within a job
+//! and across jobs must be consistent.
 
 pub(crate) mod alerts;
 pub(crate) mod between_jobs;
@@ -19,7 +20,7 @@ use crate::config::resolve::between_jobs::{
 use crate::config::resolve::draft::drafts;
 use crate::config::types::NamedJob;
 
-/// The file and the format of the log.
+/// The path and the format of the log.
 pub(crate) fn log(layers: &Layers, current_dir: &Path) -> (Option<PathBuf>, Format) {
     let all = [&layers.flags, &layers.environment, &layers.file.top, &layers.defaults];
     let file = first(&all, |layer| layer.log_file.as_ref()).and_then(|given| given.value.as_ref());
@@ -28,7 +29,7 @@ pub(crate) fn log(layers: &Layers, current_dir: &Path) -> (Option<PathBuf>, Form
     (file.map(|path| current_dir.join(path)), format.unwrap_or_default())
 }
 
-/// The jobs called `names` (all of them if there are no names), checked one by one and together.
+/// The jobs called `names`, or all jobs if there are no names. They are checked one by one and together.
 pub(crate) fn jobs(
     layers: &Layers,
     names: &[String],

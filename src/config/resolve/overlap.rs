@@ -1,19 +1,19 @@
-//! Which folders are the same one or lie in one another, by device and inode.
+//! Compares folders by device and inode: whether they are the same, or one is inside the other.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Whether `path` is `folder` or lies below it. A folder that does not exist holds nothing; of a
-/// path that does not exist, the part that does is checked.
+/// Whether `path` is `folder` or inside it. A missing folder contains nothing. If `path` is missing, its
+/// existing part is checked.
 pub(crate) fn lies_in(path: &Path, folder: &Path) -> bool {
     let Some(folder) = identity(folder) else { return false };
-    // Symlinks on the way are followed, as the system does when it opens the path.
+    // Symlinks in the path are followed, as the system does when it opens the path.
     let existing = path.ancestors().find_map(|ancestor| fs::canonicalize(ancestor).ok());
     existing.is_some_and(|real| real.ancestors().any(|above| identity(above) == Some(folder)))
 }
 
-/// Whether two paths name one folder, or would if it existed.
+/// Whether two paths name the same folder, or would if the folder existed.
 pub(crate) fn same(first: &Path, second: &Path) -> bool {
     match (identity(first), identity(second)) {
         (Some(first), Some(second)) => first == second,

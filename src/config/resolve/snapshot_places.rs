@@ -1,4 +1,4 @@
-//! What the verbs that look at snapshots have to know: where they lie. What is backed up may be unknown.
+//! The location of the snapshots, for commands that only look at them. The sources may be unknown.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::config::resolve::between_jobs::{
 use crate::config::resolve::draft::{Draft, drafts, prefix};
 use crate::config::types::SnapshotPlace;
 
-/// The shelves of the jobs called `names` (all of them if there are no names).
+/// The snapshot places of the jobs called `names`, or of all jobs if there are no names.
 pub(crate) fn shelves(
     layers: &Layers,
     names: &[String],
@@ -19,7 +19,7 @@ pub(crate) fn shelves(
 ) -> Vec<SnapshotPlace> {
     let drafts = drafts(layers, names, mistakes);
     let lone = matches!(&drafts[..], [draft] if draft.origin.is_none());
-    // Without a configuration the names are those of the snapshots in the folder; they are read later.
+    // Without a configuration, the names are those of the snapshots in the folder, which are read later.
     if !lone || says_prefix(&drafts[0]) {
         check_names("--job", names, &drafts, mistakes);
     }
@@ -68,7 +68,7 @@ fn says_sources(draft: &Draft<'_>) -> bool {
     first(&draft.layers, |layer| layer.sources.as_ref()).is_some()
 }
 
-/// Whether the snapshots are selected: by a prefix, or by a job with the default one.
+/// Whether the user selects snapshots: by a prefix, or by a job with the default prefix.
 fn says_prefix(draft: &Draft<'_>) -> bool {
     let said = &draft.layers[..draft.layers.len().saturating_sub(1)];
     says_sources(draft) || said.iter().any(|layer| layer.prefix.is_some())

@@ -1,4 +1,4 @@
-//! The page of the docs about the options, made from the table that the parser uses.
+//! Generates the documentation page of the options from the parser's table.
 
 use std::fmt::Write;
 
@@ -26,7 +26,7 @@ in rsync. **always**: the program always does this. **no effect**: the option is
 **refused**: the option is a mistake, which a run reports before it touches anything. `(no-)`: there is a `--no-` form.
 ";
 
-/// The page, in Markdown.
+/// The page in Markdown.
 pub(crate) fn page() -> String {
     let mut page = HEAD.to_owned();
     for (title, rows) in [
@@ -53,7 +53,7 @@ fn word(handling: Handling) -> &'static str {
     }
 }
 
-/// `-x`, `--(no-)one-file-system`
+/// The names of an option, for example `-x`, `--(no-)one-file-system`.
 fn names(row: &Row) -> String {
     let short = row.short.map(|letter| format!("`-{letter}`"));
     let no = if row.negatable { "(no-)" } else { "" };

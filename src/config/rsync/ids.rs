@@ -1,13 +1,13 @@
-//! `--usermap`, `--groupmap` and `--chown`: which numbers are meant.
+//! Parses `--usermap`, `--groupmap` and `--chown`.
 
 use std::path::Path;
 
 use engine::source::metadata_map::{Ids, Mapping};
 
-/// The users or groups in the files of this machine.
+/// The users or groups in the local machine's files.
 #[derive(Debug, Default)]
 pub(crate) struct Base {
-    /// Names with their numbers.
+    /// Names and their numbers.
     entries: Vec<(String, u32)>,
     file: &'static str,
 }
@@ -22,7 +22,7 @@ impl Base {
     }
 
     fn of(file: &'static str) -> Self {
-        // Without the file there are no names.
+        // If the file is missing, there are no names.
         let text = crate::config::bounded::read(Path::new(file), crate::config::bounded::TEXT)
             .unwrap_or_default();
         Self { entries: entries(&String::from_utf8_lossy(&text)), file }
@@ -39,7 +39,7 @@ impl Base {
     }
 }
 
-/// `name:…:number:…` (passwd(5), group(5)).
+/// Parses lines of the form `name:…:number:…` (passwd(5), group(5)).
 fn entries(text: &str) -> Vec<(String, u32)> {
     let entry = |line: &str| {
         let mut fields = line.split(':');
@@ -49,10 +49,10 @@ fn entries(text: &str) -> Vec<(String, u32)> {
     text.lines().filter_map(entry).collect()
 }
 
-/// Reads `FROM:TO,…`.
+/// Reads a map of the form `FROM:TO,…`.
 ///
 /// # Errors
-/// What to write instead.
+/// A message with what to write instead.
 pub(crate) fn read_map(text: &str, base: &Base) -> Result<Mapping, String> {
     let mut mapping = Mapping::default();
     for pair in text.split(',') {

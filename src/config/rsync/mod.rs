@@ -1,4 +1,4 @@
-//! Reads rsync options into what a job wants.
+//! Parses rsync options into the options of a job.
 
 pub(crate) mod docs_page;
 pub(crate) mod ids;
@@ -21,20 +21,20 @@ use crate::config::rsync::object::Dict;
 use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::rsync::row::{Handling, Row, Side};
 
-/// One option that was given and is known.
+/// One known option that was given.
 #[derive(Debug, Clone)]
 pub(crate) struct Param {
     row: &'static Row,
     on: bool,
     value: Option<Vec<u8>>,
-    /// As it was written, for messages.
+    /// The option as it was written, for messages.
     text: String,
 }
 
-/// Why an option cannot be taken; one line each.
+/// Why options are refused; one line each.
 pub(crate) type Refusals = Vec<String>;
 
-/// The whole table, in the order in which it is shown.
+/// All rows of the table, in display order.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
     [
         crate::config::rsync::preserve_options::ROWS,
@@ -46,11 +46,10 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
     .flatten()
 }
 
-/// The effect of the options, one after the other, on top of the archive base; each with the place
-/// where it was given.
+/// Applies the options in order, on top of rsync's `--archive`. Each option comes with its origin.
 ///
 /// # Errors
-/// Where two of them contradict each other.
+/// If two options contradict each other.
 pub(crate) fn wanted<'a>(
     params: impl IntoIterator<Item = (&'a Param, &'a str)>,
 ) -> Result<RsyncOptions, Refusals> {
@@ -63,7 +62,7 @@ pub(crate) fn wanted<'a>(
     if wrong.is_empty() { Ok(wanted) } else { Err(wrong) }
 }
 
-/// The options that change nothing, each with the reason.
+/// The options that have no effect, each with the reason.
 pub(crate) fn without_effect<'a>(
     params: impl IntoIterator<Item = &'a Param>,
     remote: bool,
@@ -84,13 +83,13 @@ pub(crate) fn without_effect<'a>(
         .collect()
 }
 
-/// Reads options as they stand on a command line.
+/// Parses options from a command line.
 pub(crate) fn read_args(args: &[Vec<u8>]) -> Result<Vec<Param>, Refusals> {
     let mut params = Vec::new();
     let mut refusals = Vec::new();
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
-        // The value may be the next argument.
+        // The value may be in the next argument.
         let mut next = || rest.next().cloned();
         let read = match &arg[..] {
             [b'-', b'-', long @ ..] if !long.is_empty() => {
@@ -110,7 +109,7 @@ pub(crate) fn read_args(args: &[Vec<u8>]) -> Result<Vec<Param>, Refusals> {
     if refusals.is_empty() { Ok(params) } else { Err(refusals) }
 }
 
-/// Reads options from names and values; a list as value repeats the option.
+/// Parses options from names and values. A list as a value repeats the option.
 pub(crate) fn read_dict(dict: &Dict) -> Result<Vec<Param>, Refusals> {
     let mut params = Vec::new();
     let mut refusals = Vec::new();
@@ -162,7 +161,7 @@ fn dict_option(name: &str, value: &Value) -> Result<Vec<Param>, String> {
     }
 }
 
-/// Reads `--name`, `--name=value`, or `--name` with its value in what is `next`.
+/// Parses `--name`, `--name=value`, or `--name` with its value in `next`.
 fn long_argument(long: &[u8], next: &mut dyn FnMut() -> Option<Vec<u8>>) -> Result<Param, String> {
     let equals = long.iter().position(|byte| *byte == b'=');
     let (name, value) = match equals {
@@ -177,7 +176,7 @@ fn long_argument(long: &[u8], next: &mut dyn FnMut() -> Option<Vec<u8>>) -> Resu
     param(row, on, value, &text)
 }
 
-/// The row of `--name`, and whether it is switched on.
+/// The row of `--name`, and whether the option is switched on.
 pub(crate) fn long_option(name: &str) -> Result<(&'static Row, bool), String> {
     if let Some(row) = rows().find(|row| row.is_called(name)) {
         return Ok((row, true));
@@ -222,7 +221,7 @@ pub(crate) fn short_option(letter: char) -> Result<&'static Row, String> {
     })
 }
 
-/// Reads `-aHX`; the first letter that takes a value takes the rest of the cluster or what is `next`.
+/// Parses `-aHX`. The first letter that takes a value takes the rest of the cluster, or `next`.
 fn short_options(
     cluster: &[u8],
     next: &mut dyn FnMut() -> Option<Vec<u8>>,
@@ -236,7 +235,7 @@ fn short_options(
         let text = format!("-{letter}");
         if row.value.is_some() {
             let rest = &cluster[at + 1..];
-            // popt takes `-e=ssh` too.
+            // popt also accepts `-e=ssh`.
             let rest = rest.strip_prefix(b"=").unwrap_or(rest);
             let value = if rest.is_empty() { next() } else { Some(rest.to_vec()) };
             params.push(param(row, true, value, &text)?);
@@ -247,7 +246,7 @@ fn short_options(
     Ok(params)
 }
 
-/// Checks one option against its row, and its value by itself.
+/// Checks one option against its row, and checks its value alone.
 pub(crate) fn param(
     row: &'static Row,
     on: bool,
@@ -288,7 +287,7 @@ impl Param {
             Handling::Value(set) => set(wanted, value.unwrap_or_default()),
             Handling::Setting(set) => set(wanted, value),
             Handling::Always | Handling::NoEffect | Handling::Refused => {
-                // `-r` is always on, but it decides what `--files-from` means.
+                // Recursion is always on, but `-r` decides what `--files-from` means.
                 wanted.recursive |= self.row.short == Some('r');
                 Ok(())
             }

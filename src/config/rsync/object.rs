@@ -1,11 +1,11 @@
-//! Objects of names and values, in their order: JSON, and the form that Python prints.
+//! Parses ordered objects of names and values, from JSON or from Python's notation.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-/// Names and values as they were written: in their order, a name as often as it stands there.
+/// Names and values in the order in which they were written. A name may occur several times.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Dict(pub(crate) Vec<(String, Value)>);
 
@@ -34,10 +34,10 @@ impl<'de> Deserialize<'de> for Dict {
 }
 
 impl Dict {
-    /// Reads JSON, or else what Python would: single quotes, `None`, `True`, `False`, tuples.
+    /// Parses JSON, or else a Python literal: single quotes, `None`, `True`, `False`, tuples.
     ///
     /// # Errors
-    /// What is wrong with it, as JSON.
+    /// The error of the JSON parser.
     pub(crate) fn read(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text).or_else(|error| {
             let json = as_json(text)
@@ -48,7 +48,7 @@ impl Dict {
     }
 }
 
-/// A Python literal written as JSON; `None` for what is none.
+/// Converts a Python literal to JSON; `None` if it is not one.
 fn as_json(text: &str) -> Option<String> {
     let mut json = String::with_capacity(text.len());
     let mut letters = text.chars().peekable();
@@ -60,7 +60,7 @@ fn as_json(text: &str) -> Option<String> {
             }
             '(' => json.push('['),
             ')' | ']' | '}' => {
-                // Python allows a comma at the end.
+                // Python allows a trailing comma.
                 let kept = json.trim_end().len();
                 if json[..kept].ends_with(',') {
                     json.truncate(kept - 1);
@@ -85,7 +85,7 @@ fn as_json(text: &str) -> Option<String> {
     Some(json)
 }
 
-/// The text of a Python string up to the quote that ends it.
+/// The content of a Python string, up to the closing quote.
 fn literal(quote: char, letters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<String> {
     let mut text = String::new();
     loop {
@@ -99,7 +99,7 @@ fn literal(quote: char, letters: &mut std::iter::Peekable<std::str::Chars<'_>>) 
                 'x' => text.push(escaped(2, letters)?),
                 'u' => text.push(escaped(4, letters)?),
                 letter @ ('\\' | '\'' | '"') => text.push(letter),
-                // Python leaves unknown variables unchanged.
+                // Python leaves unknown escape sequences unchanged.
                 other => text.extend(['\\', other]),
             },
             letter => text.push(letter),

@@ -14,15 +14,15 @@ use crate::config::rsync::shell::Shell;
 use crate::config::rsync::size::Unit;
 use crate::config::rsync::{ids, size};
 
-/// The effect of a job's rsync options, on top of the archive base.
+/// The effect of a job's rsync options, on top of rsync's `--archive`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent switch of rsync's")]
 pub(crate) struct RsyncOptions {
     /// What a snapshot keeps of its source.
     pub(crate) keep: Preserve,
-    /// `-r` was given: it is so anyway, except for what `--files-from` lists.
+    /// `-r` was given. Recursion is always on; `-r` matters only for the entries that `--files-from` lists.
     pub(crate) recursive: bool,
-    /// `-R`: the full source path lies inside a snapshot.
+    /// `-R`: snapshots contain the full source path.
     pub(crate) relative: bool,
     /// Which symlinks are followed.
     pub(crate) follow: Follow,
@@ -40,15 +40,15 @@ pub(crate) struct RsyncOptions {
     pub(crate) files_from: Option<PathBuf>,
     /// `-0`.
     pub(crate) from0: bool,
-    /// The options that are filters, in their order, each with the place where it was given.
+    /// The filter options, in their order, each with its origin.
     pub(crate) filters: Vec<(FilterOption, String)>,
-    /// Where the option at hand was given.
+    /// The origin of the option that is being applied.
     pub(crate) place: String,
-    /// `--bwlimit`, bytes a second.
+    /// `--bwlimit`, in bytes per second.
     pub(crate) bwlimit: Option<u64>,
-    /// `--timeout`, seconds.
+    /// `--timeout`, in seconds.
     pub(crate) timeout: Option<u64>,
-    /// `--contimeout`, seconds.
+    /// `--contimeout`, in seconds.
     pub(crate) contimeout: Option<u64>,
     /// `-z`.
     pub(crate) compress: bool,
@@ -93,10 +93,10 @@ impl Default for RsyncOptions {
     }
 }
 
-/// The result of taking a value in.
+/// The result of applying a value.
 type Taken = Result<(), String>;
 
-/// Longest time-out that is taken, seconds: a day.
+/// Maximum timeout in seconds: one day.
 const LONGEST: u64 = 86_400;
 
 impl RsyncOptions {
@@ -213,7 +213,7 @@ impl RsyncOptions {
             Some(value) => size::read(text(value)?, Unit::Kibibyte)?,
             None => 0,
         };
-        // rsync(1): rates are rounded to whole KiB, and none is below 1.
+        // rsync(1) rounds rates to whole KiB, and the minimum is 1 KiB.
         if (1..512).contains(&rate) {
             return Err("a rate below 512 bytes a second is none; write 1 or more".to_owned());
         }
@@ -237,7 +237,7 @@ impl RsyncOptions {
     }
 }
 
-/// rsync takes one mapping, which `--chown` is as well.
+/// Sets a mapping. rsync allows only one mapping, and `--chown` counts as one.
 fn map_once(slot: &mut Option<Mapping>, mapping: Mapping, option: &str) -> Taken {
     if slot.as_ref().is_some_and(|other| *other != mapping) {
         return Err(format!(

@@ -1,4 +1,4 @@
-//! The rows of options that say what a snapshot keeps of its source, and how it is laid out.
+//! The table rows of options for what a snapshot keeps of its source, and for its layout.
 
 use crate::config::rsync::row::Row;
 

@@ -1,23 +1,23 @@
-//! What a row of the table of rsync options says.
+//! A row of the table of rsync options.
 
 use crate::config::rsync::parsed::RsyncOptions;
 
-/// One option of rsync's, or one of ours beside them.
+/// One option of rsync, or an additional one of this program.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// Its name without the dashes; empty for the few that are a letter only.
+    /// The name without the dashes; empty for options that are only a letter.
     pub(crate) long: &'static str,
     pub(crate) short: Option<char>,
-    /// Other long names of it.
+    /// Other long names of the option.
     pub(crate) aliases: &'static [&'static str],
-    /// Whether rsync knows it with `--no-` too.
+    /// Whether rsync also has the form with `--no-`.
     pub(crate) negatable: bool,
-    /// What stands for its value in the docs, when it takes one.
+    /// The placeholder for the value in the docs, if the option takes one.
     pub(crate) value: Option<&'static str>,
-    /// Where it can have an effect.
+    /// The sources for which the option has an effect.
     pub(crate) side: Side,
     pub(crate) handling: Handling,
-    /// For the docs: what it does. For messages as well: why it does not do what rsync's does.
+    /// What the option does, for the docs. If it differs from rsync's: the reason, also for messages.
     pub(crate) about: &'static str,
 }
 
@@ -25,26 +25,26 @@ pub(crate) struct Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Both,
-    /// Sources of this machine only: why not for remote ones.
+    /// Local sources only, with the reason why not for remote ones.
     Local(&'static str),
-    /// Remote sources only: why not for those of this machine.
+    /// Remote sources only, with the reason why not for local ones.
     Remote(&'static str),
 }
 
-/// What becomes of an option.
+/// How an option is handled.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Handling {
-    /// It does what it says; `false` for its `--no-` form.
+    /// A switch; the argument is `false` for the `--no-` form.
     Switch(fn(&mut RsyncOptions, bool)),
-    /// It does what it says with its value, or what is wrong with that.
+    /// An option with a value; the function returns what is wrong with the value.
     Value(fn(&mut RsyncOptions, &[u8]) -> Result<(), String>),
-    /// As `Value`; `None` for its `--no-` form.
+    /// Like `Value`; the argument is `None` for the `--no-` form.
     Setting(fn(&mut RsyncOptions, Option<&[u8]>) -> Result<(), String>),
-    /// It is so whether it is given or not.
+    /// The behaviour is always on, whether the option is given or not.
     Always,
-    /// It is taken and changes nothing.
+    /// The option is accepted and has no effect.
     NoEffect,
-    /// It is refused.
+    /// The option is refused.
     Refused,
 }
 
@@ -62,7 +62,7 @@ impl Row {
         }
     }
 
-    /// An option that switches something on, or with `--no-` off.
+    /// An option that switches something on, or off with `--no-`.
     pub(crate) const fn switch(
         long: &'static str,
         set: fn(&mut RsyncOptions, bool),
@@ -71,7 +71,7 @@ impl Row {
         Self::new(long, Handling::Switch(set), about)
     }
 
-    /// An option that has a value.
+    /// An option with a value.
     pub(crate) const fn value(
         long: &'static str,
         value: &'static str,
@@ -81,7 +81,7 @@ impl Row {
         Self { value: Some(value), ..Self::new(long, Handling::Value(set), about) }
     }
 
-    /// An option that has a value, or with `--no-` none.
+    /// An option with a value, or without one in the `--no-` form.
     pub(crate) const fn setting(
         long: &'static str,
         value: &'static str,
@@ -92,17 +92,17 @@ impl Row {
         Self { value: Some(value), negatable: true, ..row }
     }
 
-    /// An option that says what is so anyway.
+    /// An option whose behaviour is always on.
     pub(crate) const fn always(long: &'static str, about: &'static str) -> Self {
         Self::new(long, Handling::Always, about)
     }
 
-    /// An option that changes nothing here.
+    /// An option without an effect in this program.
     pub(crate) const fn no_effect(long: &'static str, about: &'static str) -> Self {
         Self::new(long, Handling::NoEffect, about)
     }
 
-    /// An option that is not taken.
+    /// An option that is refused.
     pub(crate) const fn refused(long: &'static str, about: &'static str) -> Self {
         Self::new(long, Handling::Refused, about)
     }
@@ -115,7 +115,7 @@ impl Row {
         Self { aliases, ..self }
     }
 
-    /// rsync knows its `--no-` form.
+    /// Marks an option that rsync also has in the `--no-` form.
     pub(crate) const fn no(self) -> Self {
         Self { negatable: true, ..self }
     }
@@ -137,13 +137,13 @@ impl Row {
         self.names().any(|name| name == long)
     }
 
-    /// Its long names, without the dashes.
+    /// The long names, without the dashes.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
         let own = (!self.long.is_empty()).then_some(self.long);
         own.into_iter().chain(self.aliases.iter().copied())
     }
 
-    /// Its name as it is written.
+    /// The name with its dashes.
     #[cfg(test)]
     pub(crate) fn written(&self) -> String {
         match (self.long, self.short) {

@@ -1,4 +1,5 @@
-//! The rows of options that say which entries belong to a snapshot, and which of them count as changed.
+//! The table rows of options that select the entries of a snapshot, and decide which entries count as
+//! changed.
 
 use engine::filter::filters::FilterOption;
 

@@ -1,11 +1,11 @@
-//! `-e`, `--rsh`: which of ssh's options are handed on.
+//! Parses `-e`, `--rsh`, and decides which of ssh's options are passed on.
 
 /// The program and its options.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Shell {
-    /// Another program than `ssh`.
+    /// The program, if it is not `ssh`.
     pub(crate) program: Option<String>,
-    /// What is handed on, as ssh's command line takes it.
+    /// The options that are passed on, in the form of ssh's command line.
     pub(crate) args: Vec<String>,
     /// `-l`.
     pub(crate) user: Option<String>,
@@ -15,7 +15,7 @@ pub(crate) struct Shell {
     pub(crate) config: Option<String>,
 }
 
-/// Options of ssh_config(5) that the program sets itself; another value would be ignored by ssh.
+/// Options of ssh_config(5) that the program sets itself, with their values. ssh would ignore another value.
 const OURS: &[(&str, &str)] = &[
     ("batchmode", "yes"),
     ("stricthostkeychecking", "yes"),
@@ -36,14 +36,14 @@ const OURS: &[(&str, &str)] = &[
     ("ignoreunknown", ""),
 ];
 
-/// Forwardings would be cleared.
+/// Options that the program's settings would clear.
 const FORWARDINGS: &[&str] = &["localforward", "remoteforward", "dynamicforward"];
 
 impl Shell {
-    /// Reads the command.
+    /// Parses the command.
     ///
     /// # Errors
-    /// What to write instead.
+    /// A message with what to write instead.
     pub(crate) fn read(text: &str) -> Result<Self, String> {
         let words = words(text)?;
         let mut words = words.into_iter();
@@ -80,7 +80,7 @@ impl Shell {
     fn switch(&mut self, letter: char) -> Result<(), String> {
         match letter {
             '4' | '6' | 'C' | 'K' => self.args.push(format!("-{letter}")),
-            // No terminal, no forwarding, no chatter: it is always so.
+            // No terminal, no forwarding and quiet output are always set.
             'T' | 'a' | 'k' | 'q' | 'x' => {}
             _ => {
                 return Err(format!(
@@ -110,7 +110,7 @@ impl Shell {
     }
 }
 
-/// Whether ssh would take an option of ssh_config(5) beside ours.
+/// Whether ssh would use an option of ssh_config(5) in addition to ours.
 fn check(option: &str) -> Result<(), String> {
     let (key, value) = option.split_once(['=', ' ']).unwrap_or((option, ""));
     let (key, value) = (key.trim().to_ascii_lowercase(), value.trim().to_ascii_lowercase());
@@ -130,7 +130,7 @@ fn check(option: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Splits a command as rsync does: at spaces, outside of quotes, in which a doubled quote is one.
+/// Splits a command at spaces outside of quotes, as rsync does. A doubled quote within quotes is one quote.
 fn words(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

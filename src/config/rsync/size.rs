@@ -1,16 +1,17 @@
-//! Sizes and rates as rsync writes them: `1.5m`, `2GB`, `1g-1`.
+//! Parses sizes and rates in rsync's notation: `1.5m`, `2GB`, `1g-1`.
 
-/// What a number without a unit counts.
+/// The unit of a number without a suffix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     Byte,
     Kibibyte,
 }
 
-/// Reads a size, bytes (rsync(1), `--max-size`: a letter alone or with `ib` counts by 1024, with `b` by 1000).
+/// Parses a size into bytes. A letter alone or with `ib` counts by 1024, with `b` by 1000 (rsync(1),
+/// `--max-size`).
 ///
 /// # Errors
-/// What to write instead.
+/// A message with what to write instead.
 pub(crate) fn read(text: &str, plain: Unit) -> Result<u64, String> {
     let wrong = || format!("'{text}' is not a size; write for example 500, 1.5m or 2GB");
     let lower = text.to_ascii_lowercase();
@@ -49,7 +50,8 @@ fn factor(unit: &str, plain: Unit) -> Option<u64> {
     }
 }
 
-/// `number` (with decimals) times `factor`, cut to whole bytes; exact, as bytes are.
+/// Multiplies `number`, which may have decimals, by `factor`, and truncates to whole bytes. The arithmetic is
+/// exact.
 fn multiply(number: &str, factor: u64) -> Option<u64> {
     let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
     if (whole.is_empty() && decimals.is_empty()) || decimals.len() > 15 || decimals.contains('.') {

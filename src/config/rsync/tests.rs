@@ -1,4 +1,4 @@
-//! Options in, what a job wants out.
+//! Tests of parsing rsync options into the options of a job.
 
 use engine::entry::preserve::{Preserve, Window};
 use engine::filter::filters::FilterOption;
@@ -264,7 +264,7 @@ fn every_option_that_rsync_lists_has_a_row() {
     assert!(count > 150, "{count}");
 }
 
-/// Something that looks like an option of the table.
+/// A text that looks like an option of the table.
 fn any_option() -> impl Strategy<Value = String> {
     let rows: Vec<&'static Row> = rows().collect();
     let value = prop_oneof![Just(String::new()), "[ -~]{0,8}", Just("1".to_owned())];

@@ -1,4 +1,4 @@
-//! The rows of options for the transfer of entries and for output.
+//! The table rows of options for the transfer of entries and for output.
 
 use crate::config::rsync::row::Row;
 

@@ -1,5 +1,5 @@
-//! Stores a file on the host: a small one in three steps (open, all of it, its name), a large one as
-//! [`upload`](super::upload) does.
+//! Stores a file on the host. A small file takes three steps: open it, write all of it, rename it.
+//! [`large_file`](super::large_file) stores a large one.
 
 use std::sync::atomic::Ordering;
 
