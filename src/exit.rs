@@ -1,24 +1,24 @@
 //! Exit codes.
 
-/// How the process ends.
+/// The exit code of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Done, or nothing to do.
     Done,
-    /// Failed; try again later.
+    /// Failed; a later attempt may succeed.
     Failed,
-    /// Usage or configuration.
+    /// A mistake in the command line or the configuration.
     Usage,
-    /// Completed, but some entries are listed.
+    /// Completed, but some entries were not read well and are listed.
     Listed,
-    /// Something in the backups is damaged.
+    /// A snapshot is damaged.
     Damaged,
-    /// Stopped by a signal of this number; resumable.
+    /// Stopped by the signal with this number; the next run can resume.
     Signal(u8),
 }
 
 impl Exit {
-    /// The code that the shell sees.
+    /// The exit code that the shell sees.
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -26,12 +26,12 @@ impl Exit {
             Self::Usage => 2,
             Self::Listed => 3,
             Self::Damaged => 4,
-            // bash(1): a command that ends on signal N has the status 128+N.
+            // The status of a command that signal N ends is 128+N (bash(1)).
             Self::Signal(number) => 128 + number,
         }
     }
 
-    /// The one of two exit codes that the process returns.
+    /// The worse of two exits.
     pub(crate) fn worse(self, other: Self) -> Self {
         let weight = |exit: Self| match exit {
             Self::Done => 0,

@@ -1,8 +1,8 @@
-//! A text that must not be shown: passwords, tokens, and URLs that hold one.
+//! A text that must not be shown: a password, a token, or a URL that contains one.
 
 use std::fmt;
 
-/// A secret. `Debug` hides it, there is no `Display`.
+/// A secret. `Debug` hides it, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(String);
 
@@ -11,7 +11,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text, for the one it is meant for.
+    /// The secret text, for the service that needs it.
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
@@ -23,12 +23,12 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// `text` without any of the `secrets`: what other programs answer may repeat them.
+/// Removes the `secrets` from `text`, because answers of other programs may repeat them.
 pub(crate) fn redacted(text: &str, secrets: &[Secret]) -> String {
     let mut text = text.to_owned();
     for secret in secrets {
         let secret = secret.reveal();
-        // The part of a URL after the host may contain the secret.
+        // The path of a URL may be the secret.
         let path = secret.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
         for part in [Some(secret), path.map(|(_, path)| path)].into_iter().flatten() {
             if part.len() > 3 {

@@ -1,4 +1,4 @@
-//! The configuration as a whole: who wins, and what is a mistake.
+//! Tests of the whole configuration: which layer takes precedence, and what counts as a mistake.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::config::setting::Key;
 use crate::config::types::{Config, Inputs, NamedJob};
 use crate::config::{load, load_for_reading};
 
-/// A folder with a config file, and what is given beside it.
+/// A folder with a config file, and the other inputs of a test.
 struct Given {
     dir: TempDir,
     inputs: Inputs,
@@ -49,7 +49,7 @@ impl Given {
         load(&self.inputs).unwrap()
     }
 
-    /// The mistakes, without the folder of the test.
+    /// The mistakes, without the path of the test's folder.
     fn mistakes(&self) -> Vec<String> {
         let dir = format!("{}/", self.dir.path().display());
         let mistakes = load(&self.inputs).unwrap_err();
@@ -72,7 +72,7 @@ fn sources_that_a_mistake_hides_are_not_called_missing() {
         assert_eq!(mistakes.len(), 1, "{mistakes:?}");
         assert!(mistakes[0].starts_with(mistake), "{mistakes:?}");
     }
-    // Nothing hides them here.
+    // No other mistake hides them here.
     for (file, count) in [("MAX_BACKUPS = 0\n", 2), ("job = []\n", 1), ("", 1)] {
         let mistakes = given(file, &[], &[]).mistakes();
         assert_eq!(mistakes.len(), count, "{mistakes:?}");

@@ -1,4 +1,4 @@
-//! The configuration as values.
+//! The types of a loaded configuration.
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -16,7 +16,7 @@ use crate::config::log_format::Format;
 use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::setting::Key;
 
-/// The commands of a job, and how long each may take.
+/// The user's commands of a job, and their time limit.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hooks {
     pub(crate) pre: Option<String>,
@@ -25,7 +25,7 @@ pub(crate) struct Hooks {
     pub(crate) timeout: Duration,
 }
 
-/// Everything that a configuration is read from.
+/// All inputs of a configuration.
 #[derive(Debug)]
 pub(crate) struct Inputs {
     /// Settings on the command line.
@@ -34,60 +34,60 @@ pub(crate) struct Inputs {
     pub(crate) rsync_args: Vec<OsString>,
     /// `--config`.
     pub(crate) config_file: Option<PathBuf>,
-    /// The jobs that were asked for; none for all.
+    /// The names of the requested jobs; empty means all.
     pub(crate) names: Vec<String>,
     /// The environment variables.
     pub(crate) variables: Vec<(OsString, OsString)>,
-    /// The folder that relative paths start from.
+    /// The folder in which relative paths start.
     pub(crate) current_dir: PathBuf,
 }
 
 /// A configuration without mistakes.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// The jobs to do, in their order.
+    /// The jobs to run, in order.
     pub(crate) jobs: Vec<NamedJob>,
     /// `LOG_FILE`.
     pub(crate) log_file: Option<PathBuf>,
     /// `LOG_FORMAT`.
     pub(crate) log_format: Format,
-    /// `known_hosts` in the configuration's folder, if it is there: host keys beside the user's own.
+    /// `known_hosts` in the configuration folder, if it exists: host keys in addition to the user's own.
     pub(crate) known_hosts: Option<PathBuf>,
-    /// What looks wrong and may be right.
+    /// Settings that look wrong but may be intended.
     pub(crate) warnings: Vec<String>,
 }
 
-/// A job and what is not the engine's business about it.
+/// A job with the settings that the engine does not use.
 #[derive(Debug)]
 pub(crate) struct NamedJob {
-    /// What `run NAME` and the log call it.
+    /// The job's name for `run NAME` and in the log.
     pub(crate) name: String,
     pub(crate) job: Job,
-    /// The machine that the sources are on, when it is not this one.
+    /// The host of the sources, if they are remote.
     pub(crate) remote: Option<Remote>,
     pub(crate) alert: Alert,
-    /// The effect of its rsync options, beyond what is in `job`.
+    /// The effect of the rsync options that is not in `job`.
     pub(crate) wanted: RsyncOptions,
-    /// Which alerts are sent, and how.
+    /// The level and the channels of alerts.
     pub(crate) notify: (Level, Channels),
     pub(crate) hooks: Hooks,
-    /// rsync options that were given and change nothing, with the reason.
+    /// The given rsync options that have no effect, each with the reason.
     pub(crate) without_effect: Vec<String>,
 }
 
-/// Another machine.
+/// A remote host.
 #[derive(Debug)]
 pub(crate) struct Remote {
     pub(crate) address: Address,
-    /// How long an answer may take.
+    /// The time limit for an answer.
     pub(crate) answer_timeout: Duration,
     /// `SFTP_CHANNELS`.
     pub(crate) sftp_channels: Option<NonZeroUsize>,
-    /// Host keys beside the user's own, if there are any.
+    /// The file with host keys in addition to the user's own, if there is one.
     pub(crate) known_hosts: Option<PathBuf>,
 }
 
-/// From when on a job is called unhealthy.
+/// When a job counts as unhealthy.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Alert {
     /// `MAX_AGE_H`.
@@ -96,30 +96,30 @@ pub(crate) struct Alert {
     pub(crate) failures: NonZeroUsize,
 }
 
-/// A configuration without mistakes, for the verbs that look at snapshots.
+/// A configuration without mistakes, for commands that only look at snapshots.
 #[derive(Debug)]
 pub(crate) struct SnapshotConfig {
-    /// Where snapshots lie, in the order of the jobs.
+    /// The locations of snapshots, in the order of the jobs.
     pub(crate) shelves: Vec<SnapshotPlace>,
-    /// What looks wrong and may be right.
+    /// Settings that look wrong but may be intended.
     pub(crate) warnings: Vec<String>,
 }
 
-/// The snapshots of one job, or all that lie in a folder.
+/// The snapshots of one job, or all snapshots in a folder.
 #[derive(Debug)]
 pub(crate) struct SnapshotPlace {
-    /// What `--job NAME` calls it.
+    /// The name for `--job NAME`.
     pub(crate) name: String,
     pub(crate) backups_dir: PathBuf,
-    /// Their prefix; `None` if not given, so that all snapshots in the folder are meant.
+    /// The prefix of the snapshots; `None` means all snapshots in the folder.
     pub(crate) prefix: Option<Prefix>,
     pub(crate) retention: Retention,
-    /// The job, when it is said what is backed up.
+    /// The job, if the sources are configured.
     pub(crate) job: Option<NamedJob>,
-    /// How long an answer of another machine may take.
+    /// The time limit for an answer of a remote host.
     pub(crate) answer_timeout: Duration,
     /// `SFTP_CHANNELS`.
     pub(crate) sftp_channels: Option<NonZeroUsize>,
-    /// Host keys beside the user's own, if there are any.
+    /// The file with host keys in addition to the user's own, if there is one.
     pub(crate) known_hosts: Option<PathBuf>,
 }

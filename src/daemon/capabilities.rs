@@ -1,16 +1,17 @@
-//! What this process may do to files, and what a snapshot therefore cannot keep.
+//! Finds out which file capabilities this process lacks, and what a snapshot therefore cannot keep.
 
-/// The bits of Linux's capabilities (linux/capability.h) that a backup uses, and what lacking them means.
+/// The Linux capabilities (linux/capability.h) that a backup uses: bit, name, and the effect of lacking it.
 const NEEDED: [(u32, &str, &str); 4] = [
     (0, "CHOWN", "owners cannot be set"),
     (2, "DAC_READ_SEARCH", "files of others may be unreadable"),
     (3, "FOWNER", "modes and times of others' files cannot be set"),
     (27, "MKNOD", "device nodes cannot be made"),
 ];
-/// `CAP_DAC_OVERRIDE` reads as well as `CAP_DAC_READ_SEARCH`.
+/// `CAP_DAC_OVERRIDE` includes the read permission of `CAP_DAC_READ_SEARCH`.
 const DAC_OVERRIDE: u32 = 1;
 
-/// What is missing, given the text of `/proc/self/status` (proc_pid_status(5)); nothing where all is there.
+/// The missing capabilities, from the text of `/proc/self/status` (proc_pid_status(5)). Empty if none is
+/// missing.
 pub(crate) fn missing(status: &str) -> Vec<String> {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let Some(held) = line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()) else {

@@ -1,4 +1,4 @@
-//! The checks at the start of the daemon: each finding is reported, none ends the daemon.
+//! The checks at the start of the daemon. Each finding is reported; none stops the daemon.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::log::JobLog;
 use crate::schedule::crontab::CronLine;
 use crate::schedule::due::Agenda;
 
-/// Says what a user should know before the first run.
+/// Reports what the user should know before the first run.
 pub(crate) fn surroundings(config: &Config, log: &JobLog) {
     let folders: BTreeSet<&Path> =
         config.jobs.iter().map(|job| job.job.backups_dir.as_path()).collect();
@@ -50,7 +50,8 @@ fn ssh(uid: u32, config: &Config, log: &JobLog) {
     }
 }
 
-/// Snapshots that go away with a container are no backup.
+/// Reports a backups folder that is not on a mount: its snapshots would be removed together with the
+/// container.
 pub(crate) fn not_a_mount(folder: &Path) -> Option<String> {
     let mount = mount_of(folder)?;
     let folder = shown_path(folder);
@@ -64,14 +65,14 @@ pub(crate) fn not_a_mount(folder: &Path) -> Option<String> {
     })
 }
 
-/// Docker names an anonymous volume by 64 hexadecimal digits.
+/// Whether the path is that of an anonymous volume, which Docker names with 64 hexadecimal digits.
 fn is_anonymous_volume(root: &Path) -> bool {
     let is_hash =
         |part: &str| part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     root.components().any(|part| part.as_os_str().to_str().is_some_and(is_hash))
 }
 
-/// Says what the crontab will do next.
+/// Logs when each line of the crontab runs next.
 pub(crate) fn next_times(agenda: &Agenda, now: DateTime<Utc>, log: &JobLog) {
     let mut lines = 0;
     for (line, next) in agenda.times() {
@@ -85,7 +86,7 @@ pub(crate) fn next_times(agenda: &Agenda, now: DateTime<Utc>, log: &JobLog) {
 
 fn next_time(line: &CronLine, next: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
     let CronLine { number, command, .. } = line;
-    // Its arguments may be secrets.
+    // Do not log the arguments: they may contain secrets.
     let command = first_word(command).unwrap_or("a command");
     let when = match next {
         Some(next) if next >= now => {
@@ -104,7 +105,7 @@ fn next_time(line: &CronLine, next: Option<DateTime<Utc>>, now: DateTime<Utc>) -
     format!("crontab line {number}, {when}: {command}")
 }
 
-/// The first word of a shell's command, after its variables; `None` if it is no plain word.
+/// The first word of a shell command, after its variable assignments; `None` if it is not a plain word.
 fn first_word(command: &str) -> Option<&str> {
     let mut rest = command.trim_start();
     loop {
@@ -122,8 +123,8 @@ fn first_word(command: &str) -> Option<&str> {
     }
 }
 
-/// Where the first word of `text` ends; white space within quotes and behind a backslash belongs to it. `None` when a
-/// quote does not end, or the word runs a command of its own.
+/// The end of the first word of `text`. White space inside quotes or after a backslash is part of the word.
+/// `None` if a quote is not closed, or the word contains a command substitution.
 fn word_end(text: &str) -> Option<usize> {
     let (mut quote, mut escaped) = (None, false);
     for (at, c) in text.char_indices() {

@@ -1,8 +1,7 @@
-//! The commands that run, and everything else that ends below this process.
+//! Starts the commands, and waits for them and for all orphaned processes.
 //!
-//! Whoever is the first process of a container inherits the orphans of all others and has to wait for
-//! them. So one place waits for all children; nothing else in this process may
-//! wait for one of its own.
+//! The first process of a container inherits all orphans and has to wait for them. So this module waits for
+//! all children, and no other code in the process may wait for a child.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -18,7 +17,7 @@ use rustix::process::{
 
 use crate::schedule::crontab::CronLine;
 
-/// Who has started a process.
+/// What started a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Starter {
     /// The daemon itself.
@@ -33,7 +32,7 @@ struct Started {
     starter: Starter,
     what: String,
     since: Instant,
-    /// Whether it was said that its line is due again already.
+    /// Whether the log already reports that the line is due again.
     told: bool,
 }
 
@@ -51,19 +50,19 @@ pub(crate) enum How {
     Signal(i32),
 }
 
-/// All that was started here.
+/// All processes that this daemon started.
 #[derive(Debug, Default)]
 pub(crate) struct Children {
     started: BTreeMap<i32, Started>,
-    /// The process groups of what was started; a group may outlive the process that began it.
+    /// The process groups of the started processes. A group may outlive its first process.
     groups: BTreeSet<i32>,
 }
 
 impl Children {
-    /// Starts `command` in a process group of its own.
+    /// Starts `command` in its own process group.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub(crate) fn start(
         &mut self,
         starter: Starter,
@@ -74,7 +73,7 @@ impl Children {
         let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
         let mut child = command.stdin(stdin).process_group(0).spawn()?;
         if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
-            // A pipe takes only so much at once, and the command need not read it.
+            // A pipe accepts a limited number of bytes, and the command may not read them.
             std::thread::spawn(move || {
                 let _ = stdin.write_all(input.as_bytes());
             });
@@ -85,13 +84,13 @@ impl Children {
         Ok(())
     }
 
-    /// Whether something of `starter` runs. `Some(true)` the first time that this is asked of it.
+    /// Whether a process of `starter` runs. Returns `Some(true)` on the first call for this process.
     pub(crate) fn runs(&mut self, starter: Starter) -> Option<bool> {
         let started = self.started.values_mut().find(|started| started.starter == starter)?;
         Some(!std::mem::replace(&mut started.told, true))
     }
 
-    /// Waits for everything that has ended, orphans of others included; returns what was started here.
+    /// Waits for every process that has ended, including orphans. Returns those that this daemon started.
     pub(crate) fn reap(&mut self) -> Vec<ExitedProcess> {
         let mut ended = Vec::new();
         loop {
@@ -115,12 +114,12 @@ impl Children {
         Some(ExitedProcess { what: started.what, how, after: started.since.elapsed() })
     }
 
-    /// Whether nothing that was started here is left, nor what it has started in its group.
+    /// Whether no started process, and no other process in its group, is left.
     pub(crate) fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
 
-    /// Passes a signal on to all that was started here.
+    /// Sends a signal to all started processes and their groups.
     pub(crate) fn signal(&self, signal: Signal) {
         for group in self.groups.iter().filter_map(|group| Pid::from_raw(*group)) {
             let _ = kill_process_group(group, signal);
@@ -132,7 +131,7 @@ fn exists(group: i32) -> bool {
     Pid::from_raw(group).is_some_and(|group| test_kill_process_group(group) != Err(Errno::SRCH))
 }
 
-/// The command of a crontab line: `/bin/sh -c`, with this process's environment and the line's variables.
+/// The command of a crontab line: `/bin/sh -c` with this process's environment and the line's variables.
 pub(crate) fn shell(line: &CronLine, surroundings: &[(&str, OsString)]) -> Command {
     let mut command = Command::new("/bin/sh");
     command.arg("-c").arg(&line.command);
@@ -141,8 +140,9 @@ pub(crate) fn shell(line: &CronLine, surroundings: &[(&str, OsString)]) -> Comma
     command
 }
 
-/// All other processes that this one can see. For the first process of a container these are the
-/// container's, those that `docker exec` started included, and they end when it does.
+/// All other processes that this process can see. For the first process of a container, these are all
+/// processes of the container, including those that `docker exec` started. They end when the first process
+/// ends.
 pub(crate) fn others() -> Vec<Pid> {
     let own = rustix::process::getpid();
     let mut others = Vec::new();
@@ -150,7 +150,7 @@ pub(crate) fn others() -> Vec<Pid> {
         let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
         let Some(pid) = pid.and_then(Pid::from_raw).filter(|pid| *pid != own) else { continue };
         let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        // The state follows the name in brackets (proc_pid_stat(5)); a zombie has ended.
+        // The state follows the name in parentheses (proc_pid_stat(5)). A zombie has already ended.
         if stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z')) {
             others.push(pid);
         }

@@ -1,4 +1,4 @@
-//! The folder of the configuration: what a first start puts there, and the crontab as it changes.
+//! The configuration folder: creates its files at the first start, and watches the crontab for changes.
 
 use std::fs;
 use std::io::{self, ErrorKind, Write};
@@ -16,18 +16,18 @@ use crate::config::mistake::shown_path;
 use crate::config::names::CONFIG_FILE_NAME;
 use crate::daemon::puid::Identity;
 
-/// The crontab's name in the folder of the configuration.
+/// The name of the crontab in the configuration folder.
 pub(crate) const CRONTAB: &str = "crontab";
 
 const FIRST_CRONTAB: &str = include_str!("first_crontab");
 
-/// The first config file: every setting as a comment.
+/// The initial config file: every setting as a comment.
 fn first_config() -> String {
     include_str!("first_config.toml").replace("{settings}\n", &example::settings())
 }
 
-/// Makes the folder `dir` and writes the files that are missing in it, all of them for `owner`. What is
-/// there is never touched. Returns lines to log: what was written, and what could not be.
+/// Creates the folder `dir` and its missing files, and gives all of them to `owner`. Existing files are never
+/// changed. Returns log lines: the files that were written, and those that could not be.
 pub(crate) fn write_missing(dir: &Path, owner: Option<Identity>) -> Vec<String> {
     let mut told = Vec::new();
     let folder = match make(dir) {
@@ -54,8 +54,8 @@ pub(crate) fn write_missing(dir: &Path, owner: Option<Identity>) -> Vec<String> 
     told
 }
 
-/// The folder `dir`, made with those above it where they are missing. No symlink on the way is followed that another
-/// user could have put there: root would write a crontab in a folder of that user's choice, and give it to him.
+/// Creates the folder `dir` and its missing parents. A symlink that another user could have created is not
+/// followed. Otherwise root would write a crontab in a folder that this user chose, and give it to them.
 fn make(dir: &Path) -> io::Result<Dir> {
     let found = Resolved::at(dir)?;
     let mut folder = found.node.pass();
@@ -68,8 +68,8 @@ fn make(dir: &Path) -> io::Result<Dir> {
     Ok(folder)
 }
 
-/// A folder of root's becomes `owner`'s: an engine makes the folders that it mounts as root. One that holds something
-/// stays root's.
+/// Gives an empty folder of root to `owner`: a container engine creates mounted folders as root. A folder
+/// with entries stays root's.
 pub(crate) fn give_away_empty(dir: &Path, owner: Identity, told: &mut Vec<String>) {
     let Ok(folder) = Resolved::at(dir).and_then(Resolved::folder) else { return };
     let mut empty = true;
@@ -82,7 +82,7 @@ pub(crate) fn give_away_empty(dir: &Path, owner: Identity, told: &mut Vec<String
     }
 }
 
-/// Gives the held folder, which is at `dir`, to `owner` if it is root's.
+/// Gives the open folder, whose path is `dir`, to `owner` if it belongs to root.
 fn give(folder: &Dir, dir: &Path, owner: Identity, told: &mut Vec<String>) {
     let Ok(meta) = folder.meta() else { return };
     if meta.uid != 0 || owner.uid == 0 {
@@ -106,56 +106,56 @@ fn write_new(folder: &Dir, name: &str, text: &str, owner: Option<Identity>) -> i
     }
     let written = file.write_all(text.as_bytes());
     if written.is_err() {
-        // Half a file would be taken for the user's own at the next start.
+        // The next start would take a partly written file for the user's own.
         let _ = folder.unlink(&name);
     }
     written
 }
 
-/// Which file a path led to, and its state.
+/// Identifies the file at a path and its version.
 type Signature = (u64, u64, u64, i64, i64, i64, i64);
 
-/// The crontab, checked repeatedly.
+/// The crontab file, which is checked repeatedly.
 #[derive(Debug)]
 pub(crate) struct CrontabFile {
     pub(crate) path: PathBuf,
     seen: Option<Signature>,
 }
 
-/// What is new about the crontab.
+/// A change of the crontab.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum News {
-    /// Its text.
+    /// The new text.
     Text(String),
-    /// It cannot be read.
+    /// The crontab cannot be read.
     Unreadable(String),
 }
 
 impl CrontabFile {
-    /// The crontab in the folder `dir`, not read yet.
+    /// The crontab in the folder `dir`; it is not read yet.
     pub(crate) fn new(dir: &Path) -> Self {
         Self { path: dir.join(CRONTAB), seen: None }
     }
 
-    /// Reads it unless it is as it was, also when another file is in its place now.
+    /// Reads the crontab if it changed since the last call, or if another file replaced it.
     pub(crate) fn news(&mut self) -> Option<News> {
         let seen = signature(&self.path);
         if seen.is_some() && seen == self.seen {
             return None;
         }
-        // Looked at before it is read: what changes meanwhile is read once more.
+        // The state is taken before reading, so a change during the read leads to another read.
         let before = std::mem::replace(&mut self.seen, seen);
         match bounded::read(&self.path, bounded::TEXT) {
             Ok(text) => Some(News::Text(String::from_utf8_lossy(&text).into_owned())),
             Err(error) => {
                 self.seen = None;
-                // Told once, not every second.
+                // Reported once, not every second.
                 before.is_some().then(|| News::Unreadable(error.to_string()))
             }
         }
     }
 
-    /// What holds where there is none to read.
+    /// The crontab that applies while none can be read.
     pub(crate) fn default_text() -> &'static str {
         FIRST_CRONTAB
     }
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(file.news(), None);
         fs::write(&file.path, "one").unwrap();
         assert_eq!((file.news(), file.news()), (text("one"), None));
-        // As an editor does, with the size and the time of before.
+        // Replace the file as an editor does, with the same size and time.
         let time = fs::metadata(&file.path).unwrap().modified().unwrap();
         fs::write(dir.path().join("new"), "two").unwrap();
         fs::File::open(dir.path().join("new")).unwrap().set_modified(time).unwrap();

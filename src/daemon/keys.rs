@@ -1,4 +1,4 @@
-//! Keys that `ssh` would refuse or cannot read, as folders that are mounted from a host often bring them.
+//! Finds ssh keys that `ssh` would refuse or cannot read, which is common in folders mounted from a host.
 
 use std::fs::{self, File, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::config::mistake::shown_path;
 
-/// What is known of a file in `~/.ssh`.
+/// The metadata of a file in `~/.ssh`.
 #[derive(Debug, Clone, Copy)]
 struct Found {
     owner: u32,
@@ -48,7 +48,7 @@ pub(crate) fn complaints(folder: &Path, uid: u32) -> Vec<String> {
         .collect()
 }
 
-/// The rules of ssh (sshkey_perm_ok in authfile.c, the check of the configuration in readconf.c).
+/// Applies ssh's rules (sshkey_perm_ok in authfile.c, the check of the configuration in readconf.c).
 fn complaint(name: &str, path: &str, uid: u32, found: Found) -> Option<String> {
     let key = name.starts_with("id_") && !name.ends_with(".pub");
     if !key && !["config", "known_hosts"].contains(&name) {
@@ -85,7 +85,7 @@ mod tests {
             ("id_ed25519", 0, 0, 0o600, true, ""),
             ("id_ed25519", 0, 0, 0o644, true, "chmod 600 /k"),
             ("id_ed25519.pub", 0, 0, 0o644, true, ""),
-            // Of another user's key ssh does not check the mode.
+            // ssh does not check the mode of a key that belongs to another user.
             ("id_rsa", 0, 1000, 0o644, true, ""),
             ("id_rsa", 1000, 0, 0o600, false, "chown 1000 /k"),
             ("config", 0, 1000, 0o600, true, "chown 0 /k"),

@@ -1,4 +1,4 @@
-//! The program as a service: it runs a crontab, as the first process of a container or beside others.
+//! The daemon: runs a crontab, as the first process of a container or as a service.
 
 pub(crate) mod capabilities;
 pub(crate) mod checks;
@@ -12,7 +12,7 @@ use std::env;
 
 use crate::schedule::zone::{Zone, of_environment};
 
-/// The zone of crontab lines that name none, and the variables that are no name of one.
+/// The default zone of crontab lines, and the variables whose value is not the name of a zone.
 pub(crate) fn environment_zone() -> (Zone, Vec<(&'static str, String)>) {
     let value = |name| env::var(name).ok();
     of_environment(value("CRON_TZ").as_deref(), value("TZ").as_deref())

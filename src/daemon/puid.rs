@@ -1,5 +1,5 @@
-//! `PUID` and `PGID`: the user that a program started as root becomes. They belong to the image and are read from
-//! the environment only, because they count before anything else is read.
+//! `PUID` and `PGID`: the user that the program switches to when root starts it. They belong to the container
+//! image. They are read only from the environment, because they apply before anything else is read.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -14,14 +14,14 @@ pub(crate) struct Identity {
     pub(crate) gid: u32,
 }
 
-/// Whom this process should become, and is not yet.
+/// The user that this process must switch to; `None` if it need not switch.
 ///
 /// # Errors
 /// What is wrong with `PUID` or `PGID`.
 pub(crate) fn to_become() -> Result<Option<Identity>, String> {
     let value = |name| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let asked = asked(value("PUID").as_deref(), value("PGID").as_deref())?;
-    // Only root can become another user, and root need not become root.
+    // Only root can switch to another user, and root need not switch to root.
     Ok(asked.filter(|asked| geteuid().is_root() && asked.uid != 0))
 }
 
@@ -29,7 +29,7 @@ fn asked(puid: Option<&str>, pgid: Option<&str>) -> Result<Option<Identity>, Str
     let number = |name: &str, value: Option<&str>| match value.map(str::trim) {
         None | Some("") => Ok(None),
         Some(value) => match value.parse::<u32>() {
-            // The largest number means "leave it" to the system's calls (chown(2)).
+            // The largest number means "no change" to system calls (chown(2)).
             Ok(number) if number != u32::MAX => Ok(Some(number)),
             _ => Err(format!(
                 "environment: {name}: '{value}' is not a number of a user or group; write what `id` shows, for example {name}=1000"
@@ -45,8 +45,8 @@ fn asked(puid: Option<&str>, pgid: Option<&str>) -> Result<Option<Identity>, Str
     }
 }
 
-/// Starts this program again in the same process, as `identity` and in no other group; the kernel takes
-/// all capabilities away. Returns only when that fails.
+/// Executes this program again in the same process, as `identity` and with no other group. The kernel then
+/// drops all capabilities. Returns only on failure.
 pub(crate) fn become_other(identity: Identity) -> io::Error {
     let mut command = Command::new("/proc/self/exe");
     command.args(env::args_os().skip(1)).uid(identity.uid).gid(identity.gid);

@@ -1,5 +1,5 @@
-//! The daemon's loop: the crontab, its commands, signals. One thread, so that nothing else in this process
-//! waits for children.
+//! The daemon's main loop: handles the crontab, its commands and signals. It uses one thread, so that no
+//! other code in the process waits for children.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -25,31 +25,31 @@ use crate::schedule::due::{Agenda, Due};
 use crate::schedule::zone::Zone;
 use crate::term::units::duration;
 
-/// How often the clock and the crontab are checked.
+/// How often the daemon checks the clock and the crontab.
 const LOOK: Duration = Duration::from_secs(1);
-/// A time that is seen this late was missed.
+/// A start time that is noticed later than this counts as missed.
 const LATE: TimeDelta = TimeDelta::seconds(90);
-/// How long processes of a container that are not the daemon's get when it ends.
+/// How long other processes of the container may take to end when the daemon ends.
 const OTHERS: Duration = Duration::from_secs(3);
 
-/// A daemon that runs.
+/// A running daemon.
 pub(crate) struct Service {
     pub(crate) log: JobLog,
-    /// The zone of lines that name none.
+    /// The default zone of crontab lines.
     pub(crate) zone: Zone,
     crontab: CrontabFile,
     agenda: Agenda,
     children: Children,
-    /// What commands get beside the environment.
+    /// Environment variables that the commands get in addition to the daemon's.
     surroundings: Vec<(&'static str, OsString)>,
     signals: Receiver<i32>,
 }
 
 impl Service {
-    /// Starts to catch signals; the crontab is the one in the folder `config_dir`.
+    /// Starts to catch signals. The crontab is the one in the folder `config_dir`.
     ///
     /// # Errors
-    /// When signals cannot be caught or threads not started.
+    /// If signals cannot be caught or threads cannot be started.
     pub(crate) fn new(
         log: JobLog,
         zone: Zone,
@@ -65,7 +65,7 @@ impl Service {
                 }
             }
         })?;
-        // Orphans are adopted here also where another process is the first one (`init: true`).
+        // Adopt orphans even if another process is the first one (`init: true`).
         let _ = set_child_subreaper(Some(rustix::process::getpid()));
         Ok(Self {
             log,
@@ -78,7 +78,7 @@ impl Service {
         })
     }
 
-    /// Starts this program with `words` as a child.
+    /// Starts this program with the arguments `words` as a child process.
     pub(crate) fn start_own(&mut self, words: &[OsString], what: &str) {
         let mut command = Command::new("/proc/self/exe");
         command.args(words);
@@ -90,7 +90,7 @@ impl Service {
         }
     }
 
-    /// Runs the crontab until a signal ends it.
+    /// Runs the crontab until a signal stops the daemon.
     pub(crate) fn run(mut self) -> Exit {
         if !self.look_at_crontab() {
             self.log.warn(&format!(
@@ -110,7 +110,7 @@ impl Service {
             }
             match self.signals.recv_timeout(LOOK) {
                 Ok(SIGCHLD) => {}
-                // The crontab is checked anyway.
+                // SIGHUP needs no other action: the crontab is checked anyway.
                 Ok(SIGHUP) | Err(RecvTimeoutError::Timeout) => {
                     self.look_at_crontab();
                 }
@@ -120,7 +120,7 @@ impl Service {
         }
     }
 
-    /// Reads the crontab if it has changed; whether it was read.
+    /// Reads the crontab if it has changed. Returns whether it was read.
     fn look_at_crontab(&mut self) -> bool {
         match self.crontab.news() {
             None => false,
@@ -189,7 +189,7 @@ impl Service {
             match how {
                 How::Code(0) => {}
                 How::Code(code) => {
-                    // The shell's way to say that there is no such command (POSIX).
+                    // The shell's exit code for a command that does not exist (POSIX).
                     let hint = if code == 127 {
                         ": its first word is not a command (a user before the command is for /etc/cron.d only)"
                     } else {
@@ -205,7 +205,7 @@ impl Service {
         }
     }
 
-    /// Passes `signal` on and waits until all that runs has ended. A second one is for the impatient.
+    /// Passes `signal` on, and waits until all processes have ended. A second signal ends the wait.
     fn end(mut self, signal: i32) -> Exit {
         let first = rustix::process::getpid().is_init();
         self.reap();

@@ -1,4 +1,4 @@
-//! The checks, each of them something that made a first backup fail or silently do less.
+//! The checks. Each covers a cause of a failed first backup, or of one that silently did less than expected.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,10 +27,10 @@ use crate::jobs::open_source::{Access, close, local, remote};
 use crate::schedule::crontab::Crontab;
 use crate::term::units::{bytes, counted};
 
-/// A clock before this date was never set.
+/// A clock that shows an earlier time was never set (seconds since 1970).
 const OLDEST_CLOCK: i64 = 1_704_067_200;
 
-/// What concerns all jobs: clock, time zone, crontab.
+/// Checks that apply to all jobs: clock, time zone, crontab.
 pub(crate) fn machine(crontab: &Path) -> Vec<Finding> {
     let now = Utc::now();
     let mut found = vec![match now.timestamp() {
@@ -92,7 +92,7 @@ pub(crate) fn machine(crontab: &Path) -> Vec<Finding> {
     found
 }
 
-/// What others may do with a file of the configuration.
+/// What other users can do with a configuration file.
 fn exposed(check: &'static str, path: &Path, secret: bool) -> Vec<Finding> {
     let finding = |complaint: String| match complaint.split_once("; ") {
         Some((what, mend)) => Finding::warning(check, what, mend),
@@ -101,7 +101,7 @@ fn exposed(check: &'static str, path: &Path, secret: bool) -> Vec<Finding> {
     complaints(path, secret).into_iter().map(finding).collect()
 }
 
-/// The account and the keys that `ssh` needs.
+/// Checks the account and the keys that `ssh` needs.
 pub(crate) fn ssh() -> Vec<Finding> {
     let uid = geteuid().as_raw();
     let mut found = Vec::new();
@@ -119,7 +119,7 @@ pub(crate) fn ssh() -> Vec<Finding> {
     if complaints.is_empty() {
         found.push(Finding::good("ssh keys", format!("{} is in order", shown_path(&folder))));
     }
-    // Keys may be in an agent or in `-e`; only a connection shows whether the host accepts one.
+    // Keys may also come from an agent or from `-e`; only a connection shows whether the host accepts one.
     found.extend(complaints.into_iter().map(|complaint| match complaint.split_once("; ") {
         Some((what, mend)) => Finding::warning("ssh keys", what, mend),
         None => Finding::warning("ssh keys", complaint, "see ssh(1), FILES"),
@@ -127,7 +127,7 @@ pub(crate) fn ssh() -> Vec<Finding> {
     found
 }
 
-/// Whether the sources can be reached and read, as a run finds out before it begins.
+/// Checks whether the sources can be reached and read, in the same way as a run does before it begins.
 pub(crate) fn sources(job: &NamedJob, stop: &Arc<Stop>) -> Vec<Finding> {
     let Some(host) = &job.remote else { return roots(job, &local(job, stop)) };
     let mut connected = None;
@@ -173,7 +173,7 @@ fn roots<S: Source>(job: &NamedJob, source: &Arc<S>) -> Vec<Finding> {
     each.collect()
 }
 
-/// What the backups folder can hold, and how much.
+/// Checks the features and the free space of the backups folder.
 pub(crate) fn destination(job: &NamedJob) -> Vec<Finding> {
     let dir = &job.job.backups_dir;
     let able = match examine(dir, job.job.backups_mode) {
@@ -215,7 +215,7 @@ pub(crate) fn destination(job: &NamedJob) -> Vec<Finding> {
     found
 }
 
-/// What is left in `.backup_manager` of snapshots that are gone; removed when `remove` says so.
+/// Finds files in `.backup_manager` that belong to removed snapshots, and removes them if `remove` is set.
 pub(crate) fn orphans(job: &NamedJob, remove: bool, stop: &Arc<Stop>) -> Option<Finding> {
     const CHECK: &str = "orphans";
     let (dir, prefix) = (&job.job.backups_dir, &job.job.prefix);
@@ -231,7 +231,7 @@ pub(crate) fn orphans(job: &NamedJob, remove: bool, stop: &Arc<Stop>) -> Option<
             Err(error) => Finding::of(CHECK, &error),
         });
     }
-    // A folder that cannot be opened is another check's matter.
+    // Another check reports a folder that cannot be opened.
     let found = engine::repository::removal::orphans::orphans(dir, prefix)
         .ok()
         .filter(|found| !found.is_empty())?;
@@ -246,7 +246,8 @@ pub(crate) fn orphans(job: &NamedJob, remove: bool, stop: &Arc<Stop>) -> Option<
     ))
 }
 
-/// Whether the owner of the backups folder can use `.backup_manager`; given to that user when `give` says so.
+/// Checks whether the owner of the backups folder can use `.backup_manager`; gives it to that user if `give`
+/// is set.
 pub(crate) fn ownership(job: &NamedJob, give: bool) -> Option<Finding> {
     const CHECK: &str = "ownership";
     let dir = &job.job.backups_dir;
@@ -274,7 +275,7 @@ pub(crate) fn ownership(job: &NamedJob, give: bool) -> Option<Finding> {
     })
 }
 
-/// Who may enter the backups folder.
+/// Checks which users may enter the backups folder.
 fn access(job: &NamedJob) -> Finding {
     let (dir, meant) = (&job.job.backups_dir, job.job.backups_mode);
     let path = shown_path(dir);

@@ -1,25 +1,25 @@
-//! What doctor finds.
+//! The findings of doctor.
 
 use engine::error::RunError;
 use serde::Serialize;
 
 use crate::hint::hint;
 
-/// How a check ended.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Grade {
     Good,
-    /// It works, but its user should know.
+    /// It works, but the user should know about it.
     Warning,
     /// No snapshot can be taken, or no alert will arrive.
     Bad,
 }
 
-/// What a check found.
+/// A finding of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
-    /// The job that it is about; `None` for all.
+    /// The job that the finding is about; `None` for all jobs.
     pub(crate) job: Option<String>,
     pub(crate) check: &'static str,
     pub(crate) grade: Grade,
@@ -46,7 +46,7 @@ impl Finding {
         Self { job: None, check, grade: Grade::Bad, found: found.into(), mend }
     }
 
-    /// Why a run could not do its work.
+    /// The finding for an error that would make a run fail.
     pub(crate) fn of(check: &'static str, error: &RunError) -> Self {
         Self::bad(check, error.to_string(), hint(error).map(|hint| hint.to_string()))
     }

@@ -1,4 +1,4 @@
-//! Checks common mistakes of a setup, and names the command that corrects each.
+//! Checks for common mistakes of a setup, and names the command that corrects each.
 
 pub(crate) mod checks;
 pub(crate) mod finding;
@@ -12,14 +12,14 @@ use crate::config::types::{Config, NamedJob};
 use crate::doctor::finding::Finding;
 use crate::notify;
 
-/// What is done beside looking.
+/// What doctor does in addition to checking.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ask {
-    /// Send a test every way that alerts are set up.
+    /// Send a test message through every configured alert channel.
     pub(crate) notify_test: bool,
-    /// Remove what is left of snapshots that are gone.
+    /// Remove files of removed snapshots.
     pub(crate) remove_orphans: bool,
-    /// Gives a `.backup_manager` of root's to the owner of the backups folder.
+    /// Give a `.backup_manager` that belongs to root to the owner of the backups folder.
     pub(crate) give_back: bool,
 }
 

@@ -16,8 +16,8 @@ use crate::config::types::NamedJob;
 use crate::jobs::open_source::{Access, close, remote};
 use crate::term::print::say;
 
-/// Pins the keys of the hosts of `jobs` that are not known yet: one whose fingerprint is `given`, or
-/// those that the user at the terminal confirms. Returns whether all are known then.
+/// Pins the unknown keys of the hosts of `jobs`: a key with the fingerprint `given`, or the keys that the
+/// user confirms at the terminal. Returns whether all keys are known afterwards.
 pub(crate) fn all(jobs: &[NamedJob], given: &str, stop: &Arc<Stop>) -> bool {
     let mut good = true;
     for job in jobs {
@@ -60,7 +60,7 @@ fn one(key: &HostKey, given: &str) -> bool {
     }
 }
 
-/// Whether the user confirms that this is the host's key.
+/// Checks that the user confirms the host's key.
 fn agreed(key: &HostKey, shown: &ShownKey, given: &str) -> Result<(), String> {
     let (host, ShownKey { kind, fingerprint, .. }) = (key.name(), shown);
     if !given.is_empty() {

@@ -1,29 +1,29 @@
-//! When the disk will be full, from what the last runs had to copy. Pure.
+//! Estimates when the disk will be full, from the bytes that the last runs copied. Does no I/O.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::repository::records::report::Report;
 
-/// How many reports are read.
+/// Number of reports to read.
 pub(crate) const REPORTS: usize = 15;
-/// Fewer runs than this, or a shorter time, say too little.
+/// With fewer runs or a shorter time, there is no estimate.
 const FEWEST: usize = 3;
 const SHORTEST: TimeDelta = TimeDelta::hours(24);
-/// Nobody plans further than that.
+/// Longest forecast in days.
 const FARTHEST_DAYS: f64 = 3650.0;
 
-/// What can be said about it.
+/// The forecast.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Forecast {
-    /// Too little is known.
+    /// There is too little data.
     Unknown,
     /// Not within ten years.
     NotInSight { bytes_per_day: f64 },
-    /// At this pace, if removing old snapshots gives nothing back.
+    /// The time at which the disk is full at the current rate, if removing old snapshots frees nothing.
     Full { when: DateTime<Utc>, bytes_per_day: f64 },
 }
 
-/// Looks ahead from the newest `reports`, oldest first. What the first of them copied came before the
-/// time that they span, and of a first snapshot it is everything.
+/// Estimates from the newest `reports`, oldest first. The first report does not count, because its bytes were
+/// copied before the measured time, and a first snapshot copies everything.
 pub(crate) fn forecast(reports: &[Report], free_bytes: u64, now: DateTime<Utc>) -> Forecast {
     let time = |report: &Report| DateTime::parse_from_rfc3339(&report.started).ok();
     let (Some(first), Some(last)) = (reports.first().and_then(time), reports.last().and_then(time))

@@ -1,4 +1,5 @@
-//! Whether a job is healthy, why not, when it runs next and when its disk will be full. Pure.
+//! Decides whether a job is healthy, and why not, when it is due next, and when its disk will be full. Does
+//! no I/O.
 
 pub(crate) mod growth;
 
@@ -12,25 +13,25 @@ use engine::snapshot::name::SnapshotName;
 use crate::config::types::Alert;
 use crate::term::units::{counted, duration};
 
-/// The newest snapshot that counts, and how old it is. One from the future has the age 0.
+/// The newest snapshot that counts, and its age. A snapshot from the future has the age 0.
 pub(crate) fn newest(history: &History, now: DateTime<Utc>) -> Option<(&SnapshotName, TimeDelta)> {
     let newest = history.base(now)?;
     Some((newest, (now - newest.stamp.time()).max(TimeDelta::zero())))
 }
 
-/// How many runs failed in a row; one that left no word when it was killed is one of them.
+/// Number of consecutive failed runs, including a last run that was killed before it could record its end.
 pub(crate) fn failures(look: &Look) -> u32 {
     let noted = look.status.as_ref().map_or(0, |status| status.failures_in_a_row);
     noted + u32::from(killed(look))
 }
 
-/// Whether the last run is neither in progress nor has recorded its end.
+/// Whether the last run has ended without recording its end.
 pub(crate) fn killed(look: &Look) -> bool {
     look.reached.as_ref().is_some_and(|reached| !reached.ended) && !look.at_work
 }
 
-/// Why the job is not healthy; nothing when it is. `since` is the time from which on snapshots are expected,
-/// where that is known: a job without one is given as long as an old one.
+/// Why the job is not healthy; empty if it is. `since` is the time from which snapshots are expected, if
+/// known. A job without a snapshot gets the maximum age from then on before it counts as unhealthy.
 pub(crate) fn complaints(
     now: DateTime<Utc>,
     look: &Look,
@@ -90,7 +91,7 @@ fn age_complaint(
     }
 }
 
-/// Since when the newest snapshot holds an entry that could not be read, in the version of an older one.
+/// Since when the newest snapshot contains an older version of an entry that could not be read.
 pub(crate) fn unread_since(look: &Look) -> Option<DateTime<Utc>> {
     let since = look.reports.last()?.carried_since.as_ref()?;
     DateTime::parse_from_rfc3339(since).ok().map(DateTime::from)
@@ -109,7 +110,7 @@ fn unread_complaint(now: DateTime<Utc>, look: &Look, max_age: TimeDelta) -> Opti
     ))
 }
 
-/// From when on a run would take a snapshot.
+/// The time from which a run would take a snapshot.
 pub(crate) fn due(history: &History, guard: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
     match history.decide(now, guard, None) {
         Decision::Held { next, .. } => next.max(now),

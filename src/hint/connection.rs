@@ -1,11 +1,11 @@
-//! What to do next when there is no connection to a remote source.
+//! The next step when a remote source cannot be connected to.
 
 use std::borrow::Cow;
 
 use transport::sftp::ssh::connect_error::ConnectError;
 use transport::sftp::ssh::host_key::HostKey;
 
-/// The next step for the one who reads the log. Commands are for a shell of the user that runs this.
+/// The next step for the reader of the log. Commands are for a shell of the user that runs this program.
 pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
     use ConnectError as E;
     Cow::Borrowed(match error {
@@ -85,7 +85,7 @@ fn file(key: &HostKey) -> &str {
     key.file.as_deref().unwrap_or("~/.ssh/known_hosts")
 }
 
-/// How to get the fingerprint on a path that no attacker controls.
+/// How to get the fingerprint over a path that no attacker controls.
 fn compare(key: &HostKey) -> String {
     let kind = key.shown.as_ref().map_or("ed25519", |shown| match shown.kind.as_str() {
         kind if kind.contains("rsa") => "rsa",
@@ -97,7 +97,7 @@ fn compare(key: &HostKey) -> String {
     )
 }
 
-/// The command that makes the key known: this very key where it was seen, else what the host shows then.
+/// The command that pins the key: the presented key if it is known, else the one that the host presents then.
 fn pin(key: &HostKey) -> String {
     let file = quoted(file(key));
     match (&key.shown, key.port) {
@@ -107,7 +107,7 @@ fn pin(key: &HostKey) -> String {
     }
 }
 
-/// A word for a shell, which still expands a leading `~/`.
+/// Quotes a shell word, but lets the shell expand a leading `~/`.
 fn quoted(word: &str) -> String {
     let (home, rest) = match word.strip_prefix("~/") {
         Some(rest) => ("~/", rest),

@@ -1,4 +1,4 @@
-//! What to do next when a run failed.
+//! The next steps for the user after a failure.
 
 pub(crate) mod connection;
 
@@ -16,7 +16,7 @@ use transport::sftp::ssh::connect_error::ConnectError;
 
 use crate::config::mistake::shown_path;
 
-/// What to do about a symlink that is not followed.
+/// The next step for a symlink that is not followed.
 pub(crate) const UNTRUSTED_LINK: &str = "write the path of the folder itself, or, if the symlink is meant, give it (chown -h) and the folders on the way to it to root or to the user who runs this, and let no other user write to those";
 
 /// The next step for the reader of the log, if there is one.
@@ -93,7 +93,7 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
     }))
 }
 
-/// What is wrong with a source that does not exist because a shell was expected to read it.
+/// The mistake in a source path that does not exist because it contains shell syntax.
 fn mistyped(path: &Path) -> Option<&'static str> {
     let parts = || path.components().map(|part| part.as_os_str().as_encoded_bytes());
     let quote = |byte: Option<&u8>| matches!(byte, Some(b'"' | b'\''));
@@ -112,7 +112,7 @@ fn mistyped(path: &Path) -> Option<&'static str> {
 
 /// Whether a source looks like rsync's `host:path`.
 fn names_a_host(path: &Path) -> bool {
-    // A relative path was put below the current folder.
+    // A relative path was joined to the current folder.
     path.components().any(|part| part.as_os_str().as_encoded_bytes().contains(&b':'))
 }
 
@@ -142,7 +142,7 @@ pub(crate) fn unpicked(error: &SelectError) -> &'static str {
     }
 }
 
-/// The next step when a snapshot must not be removed.
+/// The next step when a snapshot is not allowed to be removed.
 pub(crate) fn refused(refusal: &PruneRefusal) -> &'static str {
     match refusal {
         PruneRefusal::Held(_) => "release lets it go; nothing was removed",
@@ -173,20 +173,20 @@ pub(crate) fn unrestored() -> &'static str {
     "what was restored so far is whole; make room or check the disk, then the same command continues where it stopped"
 }
 
-/// What to do where `/proc` is not mounted.
+/// The next step if `/proc` is not mounted.
 pub(crate) const NO_PROC: &str = "nothing was restored: mount it (mount -t proc proc /proc), in a chroot or container inside of that, and try again";
 
-/// What a restore of a snapshot that a check found damaged can give.
+/// The next step for restoring a snapshot in which a check found damage.
 pub(crate) fn restored_damaged() -> &'static str {
     "verify shows what; the lost content cannot be recovered: compare with an older one (diff)"
 }
 
-/// The next step where `--delete` does not know what a snapshot lacked.
+/// The next step if `--delete` cannot know which entries a snapshot lacked.
 pub(crate) fn not_deleted() -> &'static str {
     "Restore without --delete, choose another snapshot (list shows them), or add --delete-anyway after looking at --dry-run"
 }
 
-/// The next steps when not all was restored.
+/// The next steps if some entries were not restored.
 pub(crate) fn not_restored(counts: &RestoreCounts) -> Vec<&'static str> {
     let mut steps = Vec::new();
     if counts.damaged > 0 {
@@ -215,12 +215,12 @@ pub(crate) fn not_restored(counts: &RestoreCounts) -> Vec<&'static str> {
     steps
 }
 
-/// The next step when the machine that is restored to went away.
+/// The next step if the connection to the host of a restore is lost.
 pub(crate) fn restore_lost() -> &'static str {
     "what was restored so far is whole; when the host answers again, the same command continues where it stopped"
 }
 
-/// The next step when the machine that is to be restored to cannot be connected to.
+/// The next step if the host of a restore cannot be connected to.
 pub(crate) fn unconnected(error: &ConnectError) -> Cow<'static, str> {
     use ConnectError as E;
     Cow::Borrowed(match error {

@@ -1,5 +1,5 @@
-//! How many SFTP channels a host takes: `SFTP_CHANNELS`, and what earlier connections to it were seen to
-//! end over, which is remembered in `.backup_manager/hosts/channels.json`.
+//! The number of SFTP channels that a host accepts: `SFTP_CHANNELS`, and a lower number if the host ended
+//! earlier connections with more channels. That number is stored in `.backup_manager/hosts/channels.json`.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -17,7 +17,7 @@ use crate::term::units::counted;
 const FOLDER: &str = "hosts";
 const FILE: &str = "channels.json";
 
-/// Most hosts that are remembered.
+/// Maximum number of stored hosts.
 const HOSTS: usize = 1000;
 
 /// Hosts by their addresses.
@@ -27,15 +27,15 @@ struct Hosts {
     hosts: BTreeMap<String, Host>,
 }
 
-/// What is remembered of a host.
+/// The stored data of a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Host {
-    /// How many channels it takes.
+    /// The number of channels that the host accepts.
     channels: usize,
-    /// `SFTP_CHANNELS` at that time.
+    /// The value of `SFTP_CHANNELS` when this was found out.
     setting: Option<usize>,
-    /// RFC 3339.
+    /// The time in RFC 3339 format.
     since: String,
 }
 
@@ -45,7 +45,7 @@ impl Hosts {
         serde_json::from_slice(&content).unwrap_or_default()
     }
 
-    /// How many channels the host takes; what was found under another setting does not count.
+    /// The number of channels that the host accepts. A number found with another setting does not count.
     fn channels(&self, address: &str, setting: Option<usize>) -> Option<usize> {
         let host = self.hosts.get(address)?;
         let counts = host.channels > 0 && (setting.is_none() || host.setting == setting);
@@ -53,22 +53,23 @@ impl Hosts {
     }
 }
 
-/// Where the number of a host is remembered.
+/// Where the number of a host is stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Memory<'a> {
     pub(crate) backups_dir: &'a Path,
     pub(crate) address: &'a Address,
     /// `SFTP_CHANNELS`.
     pub(crate) setting: Option<NonZeroUsize>,
-    /// Whether anything may be written.
+    /// Whether the number may be written.
     pub(crate) may_write: bool,
 }
 
 impl Memory<'_> {
-    /// What is known of the host. When the host accepts fewer, `warn` is called and the number is recorded.
+    /// The known limit of the host. If the host accepts fewer channels later, `warn` is called and the number
+    /// is stored.
     pub(crate) fn limit(&self, warn: impl Fn(&str) + Send + Sync + 'static) -> ChannelLimit {
         let (address, setting) = (self.address.to_string(), self.setting.map(NonZeroUsize::get));
-        // A folder that cannot be opened is reported by those who need it.
+        // Other code reports a folder that cannot be opened.
         let known = AppFiles::open(self.backups_dir).ok();
         let known = known.and_then(|own| Hosts::read(&own).channels(&address, setting));
         let (dir, may_write): (PathBuf, _) = (self.backups_dir.to_owned(), self.may_write);
@@ -79,16 +80,17 @@ impl Memory<'_> {
             );
             warn(&found);
             if may_write {
-                // Before the first snapshot there is no place for it: then it is remembered at the end.
+                // Before the first snapshot the folder may not exist yet; `keep` then stores the number at
+                // the end.
                 let _ = remember(&dir, &address, setting, channels);
             }
         })
     }
 
-    /// Remembers what was found, unless it is remembered already.
+    /// Stores the limit if it is not stored already.
     ///
     /// # Errors
-    /// The alert.
+    /// The message for the alert.
     pub(crate) fn keep(&self, limit: &ChannelLimit) -> Result<(), String> {
         let (address, setting) = (self.address.to_string(), self.setting.map(NonZeroUsize::get));
         let Some(channels) = limit.get() else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! `run --explain`: says why a path is in or out, and does nothing else.
+//! `run --explain`: explains why a path is included or excluded, and does nothing else.
 
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
@@ -15,13 +15,13 @@ use crate::jobs::open_source::{Access, close, local, remote};
 use crate::jobs::signals::supervise;
 use crate::ui::explain::explanation;
 
-/// Explains `path` for each of `jobs`; a relative one starts in the current folder.
+/// Explains `path` for each of `jobs`. A relative path starts in the current folder.
 pub(crate) fn run(jobs: Vec<NamedJob>, path: &Path) -> Exit {
     let path = plain(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     supervise(move |stop| all(&jobs, &path, &stop), |_| ())
 }
 
-/// The path without `..`, as far as that goes without a look at symlinks; a slash at its end stays.
+/// Resolves `..` as far as possible without looking at symlinks. Keeps a trailing slash.
 fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for component in path.components() {

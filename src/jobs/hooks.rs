@@ -1,4 +1,4 @@
-//! Commands of the user's around a run.
+//! Runs the user's commands before and after a run.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
@@ -13,40 +13,40 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::config::setting::secret_variables;
 use crate::log::JobLog;
 
-/// sysexits.h: EX_TEMPFAIL, "try again later".
+/// EX_TEMPFAIL of sysexits.h, "try again later".
 const PUT_OFF: i32 = 75;
-/// How long a command may take to end after SIGTERM; less than the whole program has.
+/// How long a command may take to end after SIGTERM. It is less than the whole program has.
 const GRACE: Duration = Duration::from_millis(1000);
-/// How long to wait for its output after its end; a child of it may hold the pipe for ever.
+/// How long to wait for output after the command has ended: a child of it may keep the pipe open.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// Longest line that is taken as one, bytes.
+/// Maximum length of a logged line, in bytes.
 const LINE: u64 = 4096;
-/// How many lines of one command are logged.
+/// Maximum number of logged lines per command.
 const LINES: usize = 500;
 
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum HookEnd {
     Well,
-    /// With exit code 75.
+    /// It ended with exit code 75.
     PutOff,
-    /// Why it did not end well.
+    /// The reason of the failure.
     Failed(String),
-    /// The program was stopped meanwhile.
+    /// The program was stopped while the command ran.
     Stopped,
 }
 
-/// What a command gets to know, as environment variables.
+/// The environment variables for a command.
 pub(crate) type HookVariables = Vec<(&'static str, OsString)>;
 
-/// What surrounds a command.
+/// The context in which a command runs.
 pub(crate) struct HookContext<'a> {
     pub(crate) timeout: Duration,
     pub(crate) stop: &'a Stop,
     pub(crate) log: &'a JobLog,
 }
 
-/// Runs `command` of the setting `name` with `/bin/sh -c` and logs what it writes.
+/// Runs `command` of the setting `name` with `/bin/sh -c`, and logs its output.
 pub(crate) fn run(
     name: &'static str,
     command: &str,
@@ -57,7 +57,7 @@ pub(crate) fn run(
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(command).stdin(Stdio::null());
     shell.stdout(Stdio::piped()).stderr(Stdio::piped());
-    // A group of its own, so that what it starts ends with it.
+    // In its own process group, the command can be ended together with the processes that it starts.
     shell.process_group(0);
     for secret in secret_variables() {
         shell.env_remove(secret);
@@ -105,7 +105,7 @@ fn wait(name: &str, child: &mut Child, context: &HookContext<'_>) -> HookEnd {
     }
 }
 
-/// Ends a command and what it started: first asks, then kills.
+/// Ends a command and its process group: first with SIGTERM, then with SIGKILL.
 fn end(child: &mut Child) {
     let group = Pid::from_child(child);
     let _ = kill_process_group(group, Signal::TERM);
@@ -131,7 +131,7 @@ fn judged(name: &str, status: ExitStatus) -> HookEnd {
     }
 }
 
-/// Logs a pipe line by line.
+/// Logs the lines of a pipe.
 fn logged(name: &'static str, pipe: Box<dyn Read + Send>, log: &JobLog) -> JoinHandle<()> {
     let log = log.clone();
     thread::spawn(move || {

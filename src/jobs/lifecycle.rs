@@ -1,4 +1,4 @@
-//! What happens around a run: the user's commands, metrics, and telling people.
+//! The actions around a run: the user's commands, metrics and alerts.
 
 use std::ffi::OsString;
 use std::time::Instant;
@@ -29,10 +29,10 @@ pub(crate) struct Lifecycle<'a> {
 }
 
 impl Lifecycle<'_> {
-    /// Before anything is touched.
+    /// Runs PRE_BACKUP before anything is changed.
     ///
     /// # Errors
-    /// When the user's command failed, or put the run off.
+    /// If the user's command failed, or postponed the run.
     pub(crate) fn before(&self) -> Result<(), RunError> {
         let ended = match &self.job.hooks.pre {
             Some(command) => self.hook("PRE_BACKUP", command, Vec::new()),
@@ -51,10 +51,10 @@ impl Lifecycle<'_> {
         }
     }
 
-    /// After a run that ended so.
+    /// Runs POST_BACKUP, and writes metrics and alerts, after a run with this outcome.
     pub(crate) fn after(&self, outcome: &Result<Outcome, RunError>, exit: Exit) {
         if matches!(outcome, Ok(Outcome::Busy)) {
-            // The run in progress reports it when it ends.
+            // The run that is in progress does this when it ends.
             return;
         }
         let ended = ended(outcome);
@@ -112,7 +112,7 @@ fn ended(outcome: &Result<Outcome, RunError>) -> decide::RunEnd {
     }
 }
 
-/// What the command after a run gets to know of it.
+/// The environment variables that describe a run to POST_BACKUP.
 fn facts(outcome: &Result<Outcome, RunError>, exit: Exit) -> HookVariables {
     let mut facts: HookVariables = vec![("BM_EXIT_CODE", exit.code().to_string().into())];
     match outcome {

@@ -1,4 +1,4 @@
-//! Turns events of the engine into log lines.
+//! Writes the engine's events to the log.
 
 use std::sync::Mutex;
 
@@ -11,10 +11,10 @@ use tracing::Level;
 use crate::log::JobLog;
 use crate::ui::summary::Problems;
 
-/// How many problems get a line of their own; the report lists all of them.
+/// Maximum number of problems that are logged one by one. The report lists all of them.
 const LISTED: u64 = 100;
 
-/// A monitor that logs.
+/// A monitor that writes to the log.
 #[derive(Debug)]
 pub(crate) struct LogMonitor {
     log: JobLog,
@@ -26,7 +26,7 @@ impl LogMonitor {
         Self { log, problems: Mutex::default() }
     }
 
-    /// What was not read well so far.
+    /// The problems so far.
     pub(crate) fn problems(&self) -> Problems {
         self.problems.lock().map(|problems| *problems).unwrap_or_default()
     }
@@ -35,7 +35,7 @@ impl LogMonitor {
 impl Monitor for LogMonitor {
     fn event(&self, event: &Event) {
         match event {
-            // Every minute the same; it matters to the engine only.
+            // This event repeats every minute, and only the engine needs it.
             Event::Checkpoint => return,
             Event::Problem(problem) => {
                 let Ok(mut problems) = self.problems.lock() else { return };

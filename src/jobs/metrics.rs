@@ -1,7 +1,7 @@
-//! What Prometheus gets to know: `.backup_manager/metrics.prom`, a text of all jobs of that folder.
+//! Writes metrics for Prometheus: `.backup_manager/metrics.prom` describes all jobs of the backups folder.
 //!
-//! Jobs may run in processes of their own, which do not know of one another; so each keeps its numbers in
-//! `.backup_manager/metrics/PREFIX.json`, and every one writes the text of all.
+//! Jobs may run in separate processes that do not communicate. So each job stores its numbers in
+//! `.backup_manager/metrics/PREFIX.json`, and each process writes the text for all jobs.
 
 use std::fmt::Write;
 use std::io;
@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::types::NamedJob;
 
-/// The folder of numbers, and the text of all, in `.backup_manager/`.
+/// The folder of the numbers, and the file with the text, in `.backup_manager/`.
 const FOLDER: &str = "metrics";
 const TEXT: &str = "metrics.prom";
 
-/// The last run that was at work.
+/// The last run that did work.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct LastRun {
-    /// Seconds of the Unix epoch.
+    /// Seconds since 1970.
     pub(crate) finished: i64,
     pub(crate) seconds: f64,
     pub(crate) exit_code: u8,
@@ -34,22 +34,22 @@ struct Numbers {
     prefix: String,
     last_run: Option<LastRun>,
     failures_in_a_row: u32,
-    /// Seconds of the Unix epoch.
+    /// Seconds since 1970.
     newest_snapshot: Option<i64>,
     snapshots: usize,
     damaged: usize,
     max_age_seconds: i64,
-    /// Of the newest snapshot's report: entries, bytes, bytes copied, problems.
+    /// From the report of the newest snapshot: entries, bytes, bytes copied, problems.
     report: Option<[u64; 4]>,
-    /// Free, and in all.
+    /// Free and total bytes.
     space: Option<(u64, u64)>,
 }
 
-/// Writes the numbers of `job` as they are `now`, and the text of all jobs. `last` is kept as it was
-/// when there is none.
+/// Writes the numbers of `job` at the time `now`, and the text for all jobs. If `last` is `None`, the stored
+/// last run is kept.
 ///
 /// # Errors
-/// The system's.
+/// The system's error.
 pub(crate) fn write(
     own: &AppFiles,
     job: &NamedJob,
@@ -93,7 +93,7 @@ fn numbers(
     })
 }
 
-/// One metric: its name without the common beginning, its help, and its value of a job.
+/// One metric: its name without the common prefix, its help text, and a function for its value.
 type Metric = (&'static str, &'static str, fn(&Numbers) -> Option<f64>);
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus knows floating point numbers only")]
@@ -138,7 +138,7 @@ const METRICS: [Metric; 16] = [
     ("info", "1; its labels have the version that wrote this", |_| Some(1.0)),
 ];
 
-/// The text exposition format, version 0.0.4.
+/// Writes the text exposition format, version 0.0.4.
 fn text(all: &[Numbers]) -> String {
     let mut text = String::new();
     for (name, help, value) in METRICS {

@@ -1,4 +1,4 @@
-//! Does the jobs one after the other; the worst of their ends is the end of all.
+//! Runs the jobs one after the other. The exit code is the worst of theirs.
 
 pub(crate) mod channels;
 pub(crate) mod explain;
@@ -45,7 +45,7 @@ use crate::ui::progress::{Show, Ticker};
 use crate::ui::stats::stats;
 use crate::ui::summary::summary;
 
-/// What is to be done with each job.
+/// What to do with each job.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Mode {
     /// Take a snapshot.
@@ -55,7 +55,7 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    /// The same, with nothing written.
+    /// The dry-run mode that corresponds to this mode.
     pub(crate) fn dry(self) -> Self {
         match self {
             Self::Run => Self::DryRun(Form::Text),
@@ -64,7 +64,7 @@ impl Mode {
     }
 }
 
-/// How the jobs are done.
+/// The options for running the jobs.
 #[derive(Debug, Clone)]
 pub(crate) struct Work {
     pub(crate) mode: Mode,
@@ -73,18 +73,19 @@ pub(crate) struct Work {
     pub(crate) terminal: Terminal,
 }
 
-/// [`Exit::Signal`] of no number: the work was stopped; who watches for signals knows by which.
+/// [`Exit::Signal`] without a number: the work was stopped. The code that watches for signals knows the
+/// number.
 const STOPPED: Exit = Exit::Signal(0);
 
 impl Work {
-    /// Does all `jobs`; one that fails does not stop the others.
+    /// Runs all `jobs`. A failed job does not stop the others.
     pub(crate) fn all(&self, jobs: &[NamedJob], stop: &Arc<Stop>) -> Exit {
         let mut worst = Exit::Done;
         for job in jobs {
             if stop.asked() {
                 return worst.worse(STOPPED);
             }
-            // `-n` among a job's rsync options holds for that job.
+            // `-n` in a job's rsync options applies to that job.
             let mode = if job.wanted.dry_run { self.mode.dry() } else { self.mode };
             let exit = match mode {
                 Mode::Run => self.run(job, stop),
@@ -113,7 +114,7 @@ impl Work {
         let outcome = match &job.remote {
             None => {
                 let source = || lifecycle.before().map(|()| local(job, stop));
-                // PRE_BACKUP may be what mounts them.
+                // The sources may be mounted by PRE_BACKUP, so they are ready only without it.
                 let ready = job.hooks.pre.is_none();
                 let near = Near { source: local(job, stop), ready };
                 run(&job.job, Some(near), source, self.accept, &context)
@@ -150,7 +151,7 @@ impl Work {
         exit
     }
 
-    /// Prints what a run would do. `None` when the output is closed.
+    /// Prints what a run would do. Returns `None` if the output is closed.
     fn dry_run(&self, job: &NamedJob, form: Form, several: bool, stop: &Arc<Stop>) -> Option<Exit> {
         let log = JobLog::new(&job.name, self.format);
         let (progress, monitor) =
@@ -183,8 +184,8 @@ impl Work {
         }
         let written = changes.finish(forecast.as_ref().ok(), self.accept.shrink);
         let exit = match forecast {
-            // That a run would be held or refused is an answer, not a failure; what could not be
-            // read makes the answer incomplete.
+            // A run that would be held or refused is a valid answer, not a failure. Entries that could not be
+            // read make the answer incomplete.
             Ok(forecast) if forecast.counts.problems > 0 => Exit::Listed,
             Ok(_) => Exit::Done,
             Err(_) if matches!(written, Written::Closed) => return None,
@@ -200,7 +201,7 @@ impl Work {
         }
     }
 
-    /// Receives each change, if requested (`-i`).
+    /// The sink for each change, if requested (`-i`).
     fn items(&self, job: &NamedJob, json: bool) -> Option<Items> {
         let lines = || ItemLines::new(&job.name, json, self.terminal.clone());
         let often = job.wanted.itemize;
@@ -208,7 +209,7 @@ impl Work {
     }
 
     fn ticker(&self, progress: &Arc<Progress>, log: &JobLog, dry_run: bool) -> Ticker {
-        // A dry run's own lines on the same terminal are display enough.
+        // The lines of a dry run on the same terminal already show the progress.
         let free = !(dry_run && io::stdout().is_terminal());
         let display = self.format == Format::Text && Terminal::is_there() && free;
         let show = if display { Show::Display } else { Show::Lines };

@@ -1,4 +1,4 @@
-//! Makes the source of a job, as its settings and rsync options want it.
+//! Opens the source of a job according to its settings and rsync options.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -23,22 +23,22 @@ use crate::config::types::{NamedJob, Remote};
 use crate::jobs::channels::Memory;
 use crate::log::JobLog;
 
-/// Least bytes that may be under way from a remote source with a limited rate: about one request.
+/// Minimum bytes in flight from a remote source with a limited rate: about one request.
 const UNDER_WAY: u64 = 256 * 1024;
 
-/// What a source is for.
+/// The purpose for which a source is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// A snapshot.
+    /// Taking a snapshot.
     Run,
-    /// Something that writes nothing.
+    /// An operation that writes nothing.
     Look,
 }
 
-/// The folders of another machine. `connected` holds the connection until it is closed.
+/// Opens the folders of a remote host. `connected` holds the connection until it is closed.
 ///
 /// # Errors
-/// When there is no connection.
+/// If no connection can be made.
 pub(crate) fn remote(
     host: &Remote,
     job: &NamedJob,
@@ -65,7 +65,7 @@ fn memory<'a>(host: &'a Remote, job: &'a NamedJob, access: Access) -> Memory<'a>
     }
 }
 
-/// Remembers what a run found out about its host.
+/// Stores what a run found out about its host.
 pub(crate) fn remember(job: &NamedJob, connected: Option<&Arc<SftpSource>>, log: &JobLog) {
     if let (Some(host), Some(source)) = (&job.remote, connected)
         && let Err(error) = memory(host, job, Access::Run).keep(source.channel_limit())
@@ -74,15 +74,15 @@ pub(crate) fn remember(job: &NamedJob, connected: Option<&Arc<SftpSource>>, log:
     }
 }
 
-/// Waits until nothing is left of a connection: when the work was stopped, threads may still hold it
-/// while the process ends.
+/// Waits until a connection has ended. After the work was stopped, other threads may still use it while the
+/// process ends.
 pub(crate) fn close(connected: Option<Arc<SftpSource>>) {
     if let Some(source) = connected {
         source.close();
     }
 }
 
-/// The folders of this machine.
+/// Opens local folders.
 pub(crate) fn local(job: &NamedJob, stop: &Arc<Stop>) -> Arc<MappedSource<LocalSource>> {
     let Preserve { acls, xattrs, .. } = job.job.keep;
     let source = LocalSource::new(Asked { acls, xattrs }).filtered(Arc::clone(&job.job.filters));
@@ -104,7 +104,7 @@ fn tailored<S: Source>(
     Arc::new(MappedSource::new(source, shape, limit))
 }
 
-/// How to connect.
+/// The options of the connection.
 pub(crate) fn options(host: &Remote, wanted: &RsyncOptions) -> Options {
     let defaults = Options::default();
     let shell = &wanted.shell;

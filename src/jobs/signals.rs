@@ -1,4 +1,4 @@
-//! Runs the work on a thread of its own and watches for signals meanwhile.
+//! Runs the work on a separate thread and watches for signals at the same time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use signal_hook::iterator::Signals;
 use crate::exit::Exit;
 use crate::term::print::say;
 
-/// How long the work may take to end by itself after a signal. What it does can be killed at any
-/// moment: the next run resumes.
+/// How long the work may take to end by itself after a signal. It can be killed at any moment, because the
+/// next run resumes it.
 const GRACE: Duration = Duration::from_millis(1500);
 
 /// What the main thread waits for.
@@ -23,9 +23,9 @@ enum Wake {
     Signal(i32),
 }
 
-/// The signals that stop the work: SIGTERM always; SIGINT and SIGHUP unless the parent of this program had
-/// them ignored, as nohup(1) and shells that start something in the background do. `status` is the text of
-/// `/proc/self/status` (proc_pid_status(5)); without it none counts as ignored.
+/// The signals that stop the work: SIGTERM always; SIGINT and SIGHUP unless the parent process set them to be
+/// ignored, as nohup(1) and shells with background jobs do. `status` is the text of `/proc/self/status`
+/// (proc_pid_status(5)); without it no signal counts as ignored.
 fn stopping(status: &str) -> Vec<i32> {
     let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0);
@@ -33,9 +33,10 @@ fn stopping(status: &str) -> Vec<i32> {
     [SIGTERM, SIGINT, SIGHUP].into_iter().filter(heard).collect()
 }
 
-/// Does `work` until it ends, or until SIGTERM, SIGINT or SIGHUP arrives and [`GRACE`] is over. `work` ends
-/// with [`Exit::Signal`] (of any number) when it was stopped before it was done. Then `stopped` gets the number of the
-/// signal, and the process ends at once: threads that still work may be ended at any point.
+/// Runs `work` until it ends, or until SIGTERM, SIGINT or SIGHUP arrives and [`GRACE`] has passed. `work`
+/// returns [`Exit::Signal`] (with any number) if it was stopped before it was done. In both cases of a stop,
+/// `stopped` receives the number of the signal, and the process ends immediately: threads that still work may
+/// end at any point.
 pub(crate) fn supervise(
     work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static,
     stopped: impl FnOnce(u8),
@@ -87,7 +88,7 @@ fn after_signal(receiver: &Receiver<Wake>, signal: i32) -> Exit {
     match receiver.recv_timeout(GRACE) {
         Ok(Wake::Ended(Exit::Signal(_))) | Err(RecvTimeoutError::Timeout) => stopped(signal),
         Ok(Wake::Ended(exit)) => exit,
-        // Whoever sends a second one is in a hurry.
+        // A second signal ends the wait.
         Ok(Wake::Signal(second)) => stopped(second),
         Err(RecvTimeoutError::Disconnected) => Exit::Failed,
     }

@@ -11,11 +11,11 @@ use crate::config::setting::secret_variables;
 /// The child's exit code for errors without a number.
 pub(crate) const NO_NUMBER: i32 = 255;
 
-/// Syncs the file system of `folder` in a child; in this process where none can be started. The child
-/// has the same open file, so that it gets every error since `folder` was opened.
+/// Syncs the file system of `folder` in a child process, or in this process if no child can be started. The
+/// child has the same open file description, so it gets every write error since `folder` was opened.
 ///
 /// # Errors
-/// What the child says.
+/// The error that the child reports.
 pub(crate) fn in_a_child(folder: BorrowedFd<'_>) -> io::Result<()> {
     let stdin = File::from(folder.try_clone_to_owned()?);
     let mut child = Command::new("/proc/self/exe");
@@ -27,7 +27,7 @@ pub(crate) fn in_a_child(folder: BorrowedFd<'_>) -> io::Result<()> {
         .stdin(Stdio::from(stdin))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // A Ctrl-C is for the run: the child continues and does not get the signal.
+        // Ctrl-C is for the run only: the child does not get the signal and continues.
         .process_group(0)
         .status();
     match child.map(|status| status.code()) {

@@ -1,4 +1,4 @@
-//! The log file: opened for appending, and opened again after a rotation.
+//! The log file: opened for appending, and reopened after a rotation.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,13 +9,13 @@ use engine::fs::dir::resolve::append::append_to;
 
 use crate::config::mistake::shown_path;
 
-/// A file that gets a copy of the log.
+/// A file that receives a copy of the log.
 #[derive(Debug)]
 pub(crate) struct LogFile {
     path: PathBuf,
-    /// `None` after it could not be opened again.
+    /// `None` if it could not be reopened.
     file: Option<File>,
-    /// Whether the error of writing was reported.
+    /// Whether a write error was reported.
     complained: bool,
 }
 
@@ -28,7 +28,7 @@ impl LogFile {
     /// Appends whole lines.
     ///
     /// # Errors
-    /// The message about it, the first time.
+    /// The message for the first failure; `None` for repeated ones.
     pub(crate) fn write(&mut self, lines: &[u8]) -> Result<(), Option<String>> {
         self.try_write(lines).map_err(|error| {
             let first = !std::mem::replace(&mut self.complained, true);
@@ -41,7 +41,7 @@ impl LogFile {
             Some(file) if same(&file, &self.path) => file,
             _ => append_to(&self.path)?,
         };
-        // One write in append mode: lines of two processes do not mix.
+        // A single write in append mode: lines of two processes do not mix.
         (&file).write_all(lines)?;
         self.file = Some(file);
         self.complained = false;
@@ -49,7 +49,7 @@ impl LogFile {
     }
 }
 
-/// Whether `path` still leads to `file`.
+/// Whether `path` still refers to the open `file`.
 fn same(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::metadata(path)) {
         (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),

@@ -1,4 +1,4 @@
-//! One event as a line.
+//! Formats one event as a line.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use tracing::field::{Field, Visit};
 use crate::term::harmless;
 use crate::term::harmless::{push_lines, push_on_one_line};
 
-/// What a line says.
+/// The content of a line.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct LogLine {
     time: String,
@@ -19,10 +19,10 @@ pub(crate) struct LogLine {
     #[serde(skip_serializing_if = "String::is_empty")]
     job: String,
     message: String,
-    /// The event's own fields.
+    /// The additional fields of the event.
     #[serde(flatten)]
     fields: Map<String, Value>,
-    /// Lines for people that follow the first one.
+    /// Further lines for people, below the first one.
     #[serde(skip)]
     below: String,
     #[serde(skip)]
@@ -38,12 +38,12 @@ impl LogLine {
         line
     }
 
-    /// The job that it is about; empty for what concerns none.
+    /// The job that the line is about; empty if it is about no job.
     pub(crate) fn job(&self) -> &str {
         &self.job
     }
 
-    /// `2026-11-23 20:00:00 UTC INFO  my_backup: message`.
+    /// The text form: `2026-11-23 20:00:00 UTC INFO  my_backup: message`.
     pub(crate) fn text(&self) -> String {
         let mut text = format!("{} {:<5} ", self.clock.format("%Y-%m-%d %H:%M:%S UTC"), self.level);
         if !self.job.is_empty() {
@@ -58,7 +58,7 @@ impl LogLine {
         text
     }
 
-    /// One JSON object.
+    /// The JSON form, one object.
     pub(crate) fn json(&self) -> String {
         harmless::json(self, false)
     }

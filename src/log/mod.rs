@@ -1,4 +1,5 @@
-//! Log lines: one an event, as text for people or JSON for programs, to the streams and to a file.
+//! The log: one line per event, as text for people or as JSON for programs, to the standard streams and to a
+//! file.
 
 pub(crate) mod file;
 pub(crate) mod line;
@@ -19,15 +20,15 @@ use crate::log::file::LogFile;
 use crate::log::line::LogLine;
 use crate::term::terminal::Terminal;
 
-/// Where the lines that are no warnings go.
+/// The stream for lines that are not warnings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
     Stdout,
-    /// stdout belongs to data.
+    /// Used if stdout carries data.
     Stderr,
 }
 
-/// Writes a line for each event of tracing.
+/// Writes a line for each tracing event.
 struct Lines {
     format: Format,
     stream: Stream,
@@ -35,10 +36,10 @@ struct Lines {
     terminal: Terminal,
 }
 
-/// Starts the log of this process: to `stream`, or to `file` in its place.
+/// Starts the log of this process, to `file` if given, else to `stream`.
 ///
 /// # Errors
-/// When `file` cannot be opened for appending.
+/// If `file` cannot be opened for appending.
 pub(crate) fn start(
     format: Format,
     stream: Stream,
@@ -65,8 +66,8 @@ impl<S: Subscriber> Layer<S> for Lines {
 }
 
 impl Lines {
-    /// A log file replaces stdout; warnings go to stderr as well. A stream that no process
-    /// reads any more must not end a backup: its errors are dropped.
+    /// Writes a line. A log file replaces stdout; warnings also go to stderr. Errors of a stream are ignored,
+    /// because a closed stream must not stop a backup.
     fn write(&self, level: Level, bytes: &[u8]) {
         let in_file = self.file.as_ref().is_some_and(|file| self.append(file, bytes));
         let calm = level > Level::WARN;
@@ -83,7 +84,7 @@ impl Lines {
         });
     }
 
-    /// Whether the file has the lines now.
+    /// Appends the lines to the file. Returns whether they were written.
     fn append(&self, file: &Mutex<LogFile>, bytes: &[u8]) -> bool {
         let Ok(mut file) = file.lock() else { return false };
         match file.write(bytes) {
@@ -100,31 +101,31 @@ impl Lines {
     }
 }
 
-/// Says things about one job.
+/// Logs messages about one job.
 #[derive(Debug, Clone)]
 pub(crate) struct JobLog {
     name: String,
-    /// Only programs get an event's fields.
+    /// Only the JSON format shows the fields of an event.
     format: Format,
 }
 
 impl JobLog {
-    /// The log of the job called `name`; an empty name for what concerns no job.
+    /// The log of the job called `name`; an empty name is for messages about no job.
     pub(crate) fn new(name: &str, format: Format) -> Self {
         Self { name: name.to_owned(), format }
     }
 
-    /// Part of a good run.
+    /// Logs a normal step of a run.
     pub(crate) fn info(&self, message: &str) {
         self.tell(Level::INFO, message, None, "");
     }
 
-    /// The run continues, but its user should know.
+    /// Logs a problem that the user should know about; the run continues.
     pub(crate) fn warn(&self, message: &str) {
         self.tell(Level::WARN, message, None, "");
     }
 
-    /// A line with an event's own fields, and text that only people get below it.
+    /// Logs a line with additional fields, and text below it that only the text format shows.
     pub(crate) fn tell(
         &self,
         level: Level,

@@ -1,19 +1,19 @@
-//! The last lines of each job's log, for alerts.
+//! Keeps the last log lines of each job, for alerts.
 //!
-//! A process has one log, so that it has one such place too.
+//! A process has one log, so these lines are global too.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-/// How many lines are held.
+/// Maximum number of kept lines.
 const LINES: usize = 200;
-/// Longest line that is kept whole, and longest text that is sent, bytes (healthchecks.io accepts 10,000).
+/// Maximum length of a kept line, and of a text that is sent, in bytes (healthchecks.io accepts 10,000).
 const LINE: usize = 1_000;
 const TEXT: usize = 8_000;
 
 static TAIL: Mutex<VecDeque<(String, String)>> = Mutex::new(VecDeque::new());
 
-/// Holds a line of `job`.
+/// Keeps a line of `job`.
 pub(crate) fn note(job: &str, mut line: String) {
     if line.len() > LINE {
         line.truncate((0..=LINE).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0));

@@ -1,4 +1,4 @@
-//! Decides which alerts to send, from the alerts sent before and the present state. Pure.
+//! Decides which alerts to send, from the earlier alerts and the current state. Does no I/O.
 
 use std::num::NonZeroUsize;
 
@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::alert_channels::Level;
 
-/// How long after an alert it is repeated while the state is unchanged.
+/// The time after which an alert is repeated while the state is unchanged.
 const REMIND: TimeDelta = TimeDelta::hours(24);
 
-/// What is remembered of a job between runs. Times are seconds of the Unix epoch.
+/// What is stored about a job between runs. Times are in seconds since 1970.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Memory {
-    /// When the job was checked for the first time.
+    /// When the job was first checked.
     pub(crate) since: Option<i64>,
-    /// Runs that failed in a row.
+    /// Number of consecutive failed runs.
     pub(crate) failures: u32,
     /// When the first of them failed.
     pub(crate) failing_since: Option<i64>,
@@ -26,7 +26,7 @@ pub(crate) struct Memory {
     pub(crate) told_stale: Option<i64>,
     /// When the last alert reported that entries are carried forward for too long.
     pub(crate) told_unread: Option<i64>,
-    /// The damaged snapshots that an alert reported.
+    /// The damaged snapshots that an alert has reported.
     pub(crate) damaged: Vec<String>,
 }
 
@@ -37,7 +37,8 @@ pub(crate) enum RunEnd {
     Nothing,
     Completed {
         snapshot: String,
-        /// Entries that were not read well, and how many of them came from the snapshot before.
+        /// The number of entries that were not read well, and how many of them came from the previous
+        /// snapshot.
         problems: u64,
         carried_forward: u64,
     },
@@ -47,21 +48,21 @@ pub(crate) enum RunEnd {
     },
 }
 
-/// What is so after a run.
+/// The state after a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AfterRun {
     pub(crate) ended: RunEnd,
-    /// Failures in a row by the status file; it knows of runs that were killed, too.
+    /// Number of consecutive failures in the status file, which also counts killed runs.
     pub(crate) failures: u32,
     /// The newest complete snapshot.
     pub(crate) newest: Option<Newest>,
-    /// The newest of those in which no check found damage.
+    /// The newest snapshot in which no check found damage.
     pub(crate) safe: Option<Newest>,
-    /// How many of those there are.
+    /// Number of snapshots in which no check found damage.
     pub(crate) sound: usize,
-    /// Those in which a check found damage.
+    /// The snapshots in which a check found damage.
     pub(crate) damaged: Vec<String>,
-    /// Since when the newest one holds an older version of an entry that could not be read.
+    /// Since when the newest snapshot contains an older version of an entry that could not be read.
     pub(crate) unread_since: Option<DateTime<Utc>>,
     /// Whether the backups folder could be read.
     pub(crate) seen: bool,
@@ -74,7 +75,7 @@ pub(crate) struct Newest {
     pub(crate) time: DateTime<Utc>,
 }
 
-/// From when on something is worth an alert.
+/// When a state leads to an alert.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AlertRules {
     pub(crate) level: Level,
@@ -95,7 +96,7 @@ pub(crate) enum Alert {
 }
 
 impl Alert {
-    /// The level from which on it is sent.
+    /// The minimum level at which the alert is sent.
     fn level(&self) -> Level {
         match self {
             Self::Failed { .. }
@@ -109,7 +110,7 @@ impl Alert {
     }
 }
 
-/// Which alerts to send `now`, and what to record.
+/// The alerts to send at the time `now`, and the new state to store.
 pub(crate) fn decide(
     before: &Memory,
     facts: &AfterRun,
@@ -136,7 +137,7 @@ pub(crate) fn decide(
         }
         RunEnd::Nothing => {}
     }
-    // If the folder cannot be read, only the failure of the run is known.
+    // If the folder cannot be read, only the result of the run is known.
     if facts.seen {
         if let Some(since) = stale(&after, facts, rules, now)
             && after.told_failing.is_none()
@@ -179,7 +180,7 @@ fn completed(before: &Memory, problems: u64) -> Vec<Alert> {
     alerts
 }
 
-/// Since when there is no snapshot that is young enough.
+/// Since when the newest snapshot is too old.
 fn stale(
     memory: &Memory,
     facts: &AfterRun,
@@ -191,7 +192,7 @@ fn stale(
     (now - since > rules.max_age).then_some(since)
 }
 
-/// Whether it is time to repeat the alert of `then`. It is when the clock went back.
+/// Whether to repeat an alert that was sent at `told`. Also true if the clock was set back.
 fn due(told: Option<i64>, now: DateTime<Utc>) -> bool {
     told.is_none_or(|told| !(TimeDelta::zero()..REMIND).contains(&(now - at(told))))
 }
@@ -227,7 +228,7 @@ mod tests {
         RunEnd::Failed { reason: "no".to_owned(), hint: None }
     }
 
-    /// Runs one after the other, as `(hour, how it ended)`; the newest snapshot is the last that completed.
+    /// Simulates runs, given as `(hour, how it ended)`. The newest snapshot is the last completed one.
     fn story(level: Level, runs: &[(i64, RunEnd)]) -> Vec<Vec<&'static str>> {
         let (mut memory, mut newest, mut failures) = (Memory::default(), None, 0);
         let mut told = Vec::new();
@@ -412,7 +413,7 @@ mod tests {
             memory = after;
         }
         assert_eq!((memory.failures, memory.failing_since), (4, Some(T0)));
-        // A clock that went back must not silence a job for years.
+        // A clock that was set back must not silence a job for years.
         let (alerts, _) = decide(&memory, &facts, &rules(Level::Problem), hour(-24 * 365));
         assert_eq!(alerts.len(), 1);
     }

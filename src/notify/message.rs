@@ -1,4 +1,5 @@
-//! What an alert says: what, which job, since when, what is still safe, what to do. Pure.
+//! The text of an alert: the event, the job, since when, which snapshots are safe, and what to do. Does no
+//! I/O.
 
 use std::fmt::Write;
 
@@ -8,30 +9,31 @@ use serde::{Deserialize, Serialize};
 use crate::notify::decide::{AfterRun, Alert, Newest, RunEnd};
 use crate::term::units::{counted, duration};
 
-/// Longest quote of an error, characters: a message is read on a telephone.
+/// Maximum length of a quoted error, in characters: a message may be read on a phone.
 const LONGEST_QUOTE: usize = 600;
 
-/// An alert as it is sent.
+/// An alert in the form in which it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Message {
-    /// `failed`, `stale`, `unread`, `damaged`, `recovered`, `problems`, `completed`, or a test's or a ping's.
+    /// `failed`, `stale`, `unread`, `damaged`, `recovered`, `problems`, `completed`, or the event of a test
+    /// or a ping.
     pub(crate) event: String,
     pub(crate) urgent: bool,
     pub(crate) job: String,
-    /// The machine that backs up.
+    /// The machine that runs the backup.
     pub(crate) host: String,
-    /// RFC 3339, UTC.
+    /// The time in RFC 3339 format, UTC.
     pub(crate) time: String,
     pub(crate) newest_snapshot: Option<String>,
     pub(crate) title: String,
     pub(crate) body: String,
 }
 
-/// Who speaks, when.
+/// The sender of a message, and the current time.
 #[derive(Debug, Clone)]
 pub(crate) struct Speaker<'a> {
     pub(crate) job: &'a str,
-    /// The word that names the job on the command line, for what to do.
+    /// The word that selects the job on the command line, for the next steps in the message.
     pub(crate) command: &'a str,
     pub(crate) host: &'a str,
     pub(crate) backups_dir: &'a str,
@@ -118,7 +120,7 @@ pub(crate) fn message(alert: &Alert, facts: &AfterRun, speaker: &Speaker<'_>) ->
     }
 }
 
-/// The text of `doctor --notify-test`.
+/// The message of `doctor --notify-test`.
 pub(crate) fn test(speaker: &Speaker<'_>) -> Message {
     let Speaker { job, host, now, .. } = *speaker;
     Message {
@@ -189,7 +191,7 @@ fn unread(facts: &AfterRun, speaker: &Speaker<'_>) -> String {
     )
 }
 
-/// What a restore could use.
+/// The snapshots that a restore could use.
 fn safe(facts: &AfterRun, speaker: &Speaker<'_>) -> String {
     let dir = speaker.backups_dir;
     if !facts.seen {
@@ -210,7 +212,7 @@ fn safe(facts: &AfterRun, speaker: &Speaker<'_>) -> String {
     }
 }
 
-/// A time, and how long it is ago.
+/// Formats a time and how long ago it was.
 fn moment(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
     #[expect(clippy::cast_precision_loss, reason = "seconds of less than a century")]
     let ago = (now - time).num_seconds().max(0) as f64;

@@ -1,6 +1,7 @@
-//! Tells people when a job fails, works again, is too old, incomplete or damaged.
+//! Sends alerts when a job fails, recovers, or is too old, incomplete or damaged.
 //!
-//! `decide` says what, `text` in which words, `send` takes it there, `memory` keeps what is not there yet.
+//! `decide` selects the alerts, `message` writes their text, `send` sends them, and `sent_state` keeps those
+//! that could not be sent yet.
 
 pub(crate) mod decide;
 pub(crate) mod message;
@@ -28,15 +29,15 @@ use crate::notify::send::{Way, send};
 use crate::notify::sent_state::{SentState, StateFile, Unsent};
 use crate::term::shell::word;
 
-/// How long after a run sending may go on; a server that is down must not delay the next job.
+/// Maximum time for sending after a run: an unreachable server must not delay the next job.
 const BUDGET: Duration = Duration::from_secs(45);
-/// Pause before the second try.
+/// The pause before the second attempt.
 const PAUSE: Duration = Duration::from_secs(2);
-/// How long an alert is tried again, and how many wait at most.
+/// How long the program tries to send an alert, and the maximum number of waiting alerts.
 const WORTH_TELLING: TimeDelta = TimeDelta::days(3);
 const WAITING: usize = 50;
 
-/// Sends the ping that a run has begun. One try, because it is useless later.
+/// Sends the ping for the start of a run. It is tried once, because it is useless later.
 pub(crate) fn begun(job: &NamedJob, log: &JobLog) {
     let (_, channels) = &job.notify;
     if channels.ping.is_none() {
@@ -48,7 +49,7 @@ pub(crate) fn begun(job: &NamedJob, log: &JobLog) {
     }
 }
 
-/// Sends the alerts after a run, and those that could not be sent after earlier ones.
+/// Sends the alerts after a run, and earlier alerts that could not be sent.
 pub(crate) fn after(job: &NamedJob, ended: RunEnd, stop: &Stop, log: &JobLog) {
     let (level, channels) = &job.notify;
     let ways = ways(channels);
@@ -82,14 +83,14 @@ pub(crate) fn after(job: &NamedJob, ended: RunEnd, stop: &Stop, log: &JobLog) {
         RunEnd::Nothing => None,
     };
     if let (Some(event), Some(_)) = (event, &channels.ping) {
-        // Who waits for pings wants to know how it is, not how it was.
+        // Only the current state matters for pings, so older unsent pings are dropped.
         kept.unsent.retain(|unsent| unsent.way != Way::Ping);
         kept.unsent.push(Unsent { way: Way::Ping, since, message: ping(job, event, now) });
     }
     deliver(&mut kept, &place, channels, stop, log, now);
 }
 
-/// Sends what waits. What cannot be sent stays for the next run, also when this one is killed meanwhile.
+/// Sends the waiting alerts. Those that cannot be sent stay for the next run, even if this run is killed.
 fn deliver(
     kept: &mut SentState,
     place: &StateFile<'_>,
@@ -142,7 +143,7 @@ fn deliver(
     store(kept);
 }
 
-/// Sends a test every way that is set up; what came of each.
+/// Sends a test message through every configured channel. Returns the result of each.
 pub(crate) fn test(job: &NamedJob) -> Vec<(&'static str, Result<(), String>)> {
     let (_, channels) = &job.notify;
     let (host, now) = (host(), Utc::now());
@@ -153,7 +154,7 @@ pub(crate) fn test(job: &NamedJob) -> Vec<(&'static str, Result<(), String>)> {
     ways.into_iter().map(|way| (way.name(), send(way, &message, channels))).collect()
 }
 
-/// The ways that are set up, pings among them.
+/// The names of the configured channels, including pings.
 pub(crate) fn names(job: &NamedJob) -> Vec<&'static str> {
     let (_, channels) = &job.notify;
     let ping = channels.ping.as_ref().map(|_| Way::Ping);
@@ -189,7 +190,7 @@ fn facts(job: &NamedJob, ended: RunEnd, own: Option<&AppFiles>, now: DateTime<Ut
     facts
 }
 
-/// The ways for alerts that are set up.
+/// The configured channels for alerts.
 fn ways(channels: &Channels) -> Vec<Way> {
     let mut ways = vec![Way::Mail, Way::Webhook, Way::Ntfy];
     ways.retain(|way| has(channels, *way));
@@ -205,7 +206,7 @@ fn has(channels: &Channels, way: Way) -> bool {
     }
 }
 
-/// A ping, with the end of the job's log.
+/// A ping with the end of the job's log.
 fn ping(job: &NamedJob, event: &str, now: DateTime<Utc>) -> Message {
     Message {
         event: event.to_owned(),
@@ -219,7 +220,7 @@ fn ping(job: &NamedJob, event: &str, now: DateTime<Utc>) -> Message {
     }
 }
 
-/// The name of this machine.
+/// The host name of this machine.
 fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -1,4 +1,4 @@
-//! Sends a message one way. Thin; bounded in time whatever the other side does.
+//! Sends a message through one channel, within a time limit that the server cannot exceed.
 
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -19,14 +19,14 @@ use crate::config::alert_channels::{Channels, Mail, Ntfy, Security};
 use crate::notify::message::Message;
 use crate::secret::redacted;
 
-/// How long one step of the talk with a server may take.
+/// The time limit for one step of the exchange with a server.
 const STEP: Duration = Duration::from_secs(10);
-/// How long all of it may take.
+/// The time limit for the whole exchange.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Longest text that chat services take, bytes (Discord: 2,000 characters).
+/// Maximum length in bytes of a text for chat services (Discord: 2,000 characters).
 const CHAT: usize = 1_900;
 
-/// One channel of alerts.
+/// One alert channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Way {
@@ -37,7 +37,7 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    /// For messages of the log.
+    /// The name for log messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Mail => "mail",
@@ -48,15 +48,15 @@ impl Way {
     }
 }
 
-/// Sends `message` that way.
+/// Sends `message` through a channel.
 ///
 /// # Errors
 /// Why it could not be sent, without any secret.
 pub(crate) fn send(way: Way, message: &Message, channels: &Channels) -> Result<(), String> {
     let (sender, receiver) = mpsc::channel();
     let (for_thread, own) = (channels.clone(), message.clone());
-    // Neither a name that is looked up nor a server that answers a byte a second can be given up
-    // from within; the thread is left alone then, and ends with the program.
+    // A name lookup and a server that answers one byte per second cannot be cancelled from inside. In that
+    // case the thread is abandoned and ends with the program.
     let spawned = thread::Builder::new().name("notify".to_owned()).spawn(move || {
         let _ = sender.send(talk(way, &own, &for_thread));
     });
@@ -87,7 +87,7 @@ fn talk(way: Way, message: &Message, channels: &Channels) -> Result<(), String> 
     }
 }
 
-/// The object that a webhook gets. `text` and `content` are what chat services show.
+/// The JSON object for a webhook. Chat services show `text` or `content`.
 fn webhook(message: &Message) -> serde_json::Value {
     let Message { event, urgent, job, host, time, newest_snapshot, title, body } = message;
     let mut text = format!("{title}\n{body}");
@@ -102,7 +102,7 @@ fn webhook(message: &Message) -> serde_json::Value {
 }
 
 fn ntfy_headers(message: &Message, ntfy: &Ntfy) -> Vec<(&'static str, String)> {
-    // Headers are ASCII; the text below the title has the name as it is.
+    // Headers are ASCII; the text below the title contains the unmodified name.
     let title =
         message.title.chars().map(|c| if c.is_ascii() && !c.is_control() { c } else { '?' });
     let mut headers = vec![
@@ -116,7 +116,7 @@ fn ntfy_headers(message: &Message, ntfy: &Ntfy) -> Vec<(&'static str, String)> {
     headers
 }
 
-/// `URL/start`, `URL` and `URL/fail`, the query stays at the end.
+/// The URL of a ping: `URL/start`, `URL` or `URL/fail`, with the query at the end.
 fn ping_url(url: &str, event: &str) -> String {
     let (path, query) = match url.split_once('?') {
         Some((path, query)) => (path, format!("?{query}")),
@@ -183,7 +183,7 @@ fn mail(message: &Message, to: &Mail, ca: Option<&str>) -> Result<(), String> {
     transport.build().send(&letter).map(drop).map_err(|error| chain(&error))
 }
 
-/// An error with what lies below it; lettre names only its kind.
+/// An error with all its sources, because lettre's own message names only its kind.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut below = error.source();

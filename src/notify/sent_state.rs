@@ -1,5 +1,5 @@
-//! What is remembered of a job between runs, and the alerts that are still to be sent: in
-//! `.backup_manager/notify/`, or, while the backups folder cannot be written, in the folder for temporary files.
+//! Stores the state of a job's alerts between runs, including unsent alerts. The state is in
+//! `.backup_manager/notify/`, or in the temporary folder while the backups folder cannot be written.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
@@ -17,16 +17,16 @@ use crate::notify::send::Way;
 /// The folder in `.backup_manager/`.
 const FOLDER: &str = "notify";
 
-/// An alert that is still to be sent.
+/// An alert that could not be sent yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Unsent {
     pub(crate) way: Way,
-    /// Seconds of the Unix epoch: when it was to be sent first.
+    /// When the first attempt was due, in seconds since 1970.
     pub(crate) since: i64,
     pub(crate) message: Message,
 }
 
-/// Everything that is kept.
+/// The whole stored state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct SentState {
@@ -35,17 +35,16 @@ pub(crate) struct SentState {
     pub(crate) unsent: Vec<Unsent>,
 }
 
-/// Where it is kept.
+/// The location of the state.
 pub(crate) struct StateFile<'a> {
     own: Option<&'a AppFiles>,
     name: String,
-    /// Where it is kept when there is no [`AppFiles`].
+    /// The location without [`AppFiles`].
     spare: PathBuf,
 }
 
 impl<'a> StateFile<'a> {
-    /// The place of the job with that prefix in that backups folder; `temporary` is the folder for
-    /// temporary files.
+    /// The location for the job with this prefix and backups folder. `temporary` is the temporary folder.
     pub(crate) fn new(
         own: Option<&'a AppFiles>,
         backups_dir: &Path,
@@ -54,7 +53,7 @@ impl<'a> StateFile<'a> {
     ) -> Self {
         use std::os::unix::ffi::OsStrExt;
         let user = rustix::process::geteuid().as_raw();
-        // Two backups folders may have jobs of one prefix.
+        // Jobs in two backups folders may have the same prefix.
         let folder = backups_dir.as_os_str().as_bytes();
         let folder = hex(&folder[folder.len().saturating_sub(60)..]);
         let spare = temporary
@@ -63,7 +62,7 @@ impl<'a> StateFile<'a> {
         Self { own, name: format!("{prefix}.json"), spare }
     }
 
-    /// What is kept. What was noted while the backups folder was away is the newer one.
+    /// Loads the state. A state that was stored while the backups folder was missing is newer.
     pub(crate) fn load(&self) -> SentState {
         let own = self.own.and_then(|own| own.read(FOLDER, &self.name));
         let spare = self.read_spare();
@@ -82,10 +81,10 @@ impl<'a> StateFile<'a> {
         }
     }
 
-    /// Keeps it.
+    /// Stores the state.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub(crate) fn store(&self, kept: &SentState) -> io::Result<()> {
         let bytes = serde_json::to_vec_pretty(kept)?;
         match self.own {
@@ -98,7 +97,7 @@ impl<'a> StateFile<'a> {
         }
     }
 
-    /// Where it may be kept in a folder that every user can write to: below one that is ours alone.
+    /// A private folder in the temporary folder, to which every user can write.
     fn spare_folder(&self) -> Option<&Path> {
         let folder = self.spare.parent()?;
         let meta = fs::symlink_metadata(folder).ok()?;

@@ -1,4 +1,4 @@
-//! The text of a crontab: lines with times and commands, variables, comments (crontab(5)).
+//! Parses a crontab: lines with times and commands, variables, comments (crontab(5)).
 
 use chrono::{DateTime, Utc};
 use croner::Cron;
@@ -6,28 +6,28 @@ use croner::Cron;
 use crate::schedule::times;
 use crate::schedule::zone::Zone;
 
-/// What a crontab says.
+/// A parsed crontab.
 #[derive(Debug, Default)]
 pub(crate) struct Crontab {
     pub(crate) lines: Vec<CronLine>,
-    /// Lines that cannot be understood: number, and what is wrong with it.
+    /// Lines that cannot be parsed: the number, and what is wrong.
     pub(crate) faults: Vec<(usize, String)>,
 }
 
 /// A line with a command.
 #[derive(Debug, Clone)]
 pub(crate) struct CronLine {
-    /// Its number in the file, from 1.
+    /// The line number in the file, from 1.
     pub(crate) number: usize,
-    /// Its times as they are written.
+    /// The time fields as written.
     pub(crate) fields: String,
-    /// Its command as it is written.
+    /// The command as written.
     text: String,
-    /// For `/bin/sh -c`.
+    /// The command for `/bin/sh -c`.
     pub(crate) command: String,
-    /// What the command reads on its standard input.
+    /// The standard input of the command.
     pub(crate) input: Option<String>,
-    /// Variables that were set above it.
+    /// The variables set above the line.
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) zone: Zone,
     when: When,
@@ -41,12 +41,12 @@ enum When {
 }
 
 impl CronLine {
-    /// Whether it runs when the daemon starts, and only then.
+    /// Whether the line runs only when the daemon starts.
     pub(crate) fn at_start(&self) -> bool {
         matches!(self.when, When::Start)
     }
 
-    /// The first of its times after `after`.
+    /// The first start time after `after`.
     pub(crate) fn next(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match &self.when {
             When::Start => None,
@@ -54,7 +54,7 @@ impl CronLine {
         }
     }
 
-    /// Whether the two are equal; their position in the file does not matter.
+    /// Whether two lines are equal; their position in the file does not matter.
     pub(crate) fn says_the_same(&self, other: &Self) -> bool {
         let what = |line: &Self| (line.fields.clone(), line.text.clone(), line.zone);
         what(self) == what(other) && self.variables == other.variables
@@ -62,7 +62,7 @@ impl CronLine {
 }
 
 impl Crontab {
-    /// Reads the `text` of a crontab. Times are those of `zone` until it names another one.
+    /// Parses the `text` of a crontab. Times are in `zone` until the crontab sets another one.
     pub(crate) fn read(text: &str, zone: Zone) -> Self {
         let mut reader = Reader { zone, cron_tz: None, tz: None, variables: Vec::new() };
         let mut crontab = Self::default();
@@ -104,7 +104,7 @@ impl Reader {
         } else {
             let cron = times::read(&fields);
             When::Times(Box::new(cron.map_err(|wrong| {
-                // The crate's messages are sentences.
+                // The crate's messages end with a full stop.
                 let wrong = wrong.to_string();
                 let wrong = wrong.trim_end_matches('.');
                 format!("'{fields}' are not times: {wrong}; write five fields (minute hour day month weekday), or @hourly, @daily, @weekly, @monthly, @yearly")
@@ -132,7 +132,7 @@ impl Reader {
                 ));
             }
             ("CRON_TZ", zone) => self.cron_tz = zone,
-            // The commands get it in any case: their libraries know more forms.
+            // Commands get TZ even if it is unknown here: their libraries support more forms.
             ("TZ", zone) => self.tz = zone,
             _ => {}
         }
@@ -142,7 +142,7 @@ impl Reader {
     }
 }
 
-/// `NAME=value`, with white space around the `=` and quotes around the value as crontab(5) allows.
+/// Parses `NAME=value`, with white space around the `=` and quotes around the value as crontab(5) allows.
 fn variable(text: &str) -> Option<(&str, String)> {
     let (name, value) = text.split_once('=')?;
     let (name, value) = (name.trim(), value.trim());
@@ -156,7 +156,7 @@ fn variable(text: &str) -> Option<(&str, String)> {
     is_name.then(|| (name, quoted.unwrap_or(value).to_owned()))
 }
 
-/// The fields, one space between them, and the command.
+/// Splits a line into its time fields, separated by single spaces, and the command.
 fn parts(text: &str) -> Option<(String, &str)> {
     let count = if text.starts_with('@') { 1 } else { 5 };
     let (mut fields, mut rest) = (Vec::with_capacity(count), text);
@@ -168,8 +168,8 @@ fn parts(text: &str) -> Option<(String, &str)> {
     (!rest.is_empty()).then(|| (fields.join(" "), rest))
 }
 
-/// What the shell gets, and what it reads: the first `%` ends the command, the further ones are line
-/// feeds, `\%` is a percent sign (crontab(5)).
+/// Splits the text into the shell command and its standard input. The first `%` ends the command, further
+/// ones are line feeds, and `\%` is a percent sign (crontab(5)).
 fn command(text: &str) -> (String, Option<String>) {
     let (mut command, mut input): (String, Option<String>) = (String::new(), None);
     let mut rest = text.chars().peekable();

@@ -1,25 +1,26 @@
-//! Which lines are due: those with a time since the last check. Several times
-//! that were missed while the machine slept or the clock jumped count as one.
+//! Finds the lines that are due: those with a start time since the last check. If several start times were
+//! missed while the machine slept or the clock jumped, they count as one.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::schedule::crontab::{CronLine, Crontab};
 
-/// After a clock was set back by up to this, the daemon waits, so that no time occurs twice; one that goes
-/// back further was wrong before, and lines must not wait for hours or years until it is there again.
+/// After the clock is set back by up to this, the daemon waits, so that no time occurs twice. A clock that is
+/// set back further was wrong before, and lines must not wait for hours or years until it reaches that time
+/// again.
 const SET_BACK: TimeDelta = TimeDelta::minutes(5);
 
-/// The lines of a crontab, and up to when each has been done.
+/// The lines of a crontab, and the time up to which each was processed.
 #[derive(Debug, Default)]
 pub(crate) struct Agenda {
     entries: Vec<Entry>,
-    /// What the next new line is called.
+    /// The id of the next new line.
     id: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
-    /// Stays with a line when the crontab is read again.
+    /// Stays the same when the crontab is read again.
     id: u64,
     line: CronLine,
     seen: DateTime<Utc>,
@@ -29,15 +30,15 @@ struct Entry {
 /// A line that is due.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Due {
-    /// Which line; see [`Agenda::line`].
+    /// The id of the line; see [`Agenda::line`].
     pub(crate) id: u64,
-    /// The first of its times that had not been seen.
+    /// The first start time since the last check.
     pub(crate) time: DateTime<Utc>,
 }
 
 impl Agenda {
-    /// Replaces the lines by those of `crontab`. A line that is the same as before goes
-    /// on where it was; a new one waits for its first time after `now`.
+    /// Replaces the lines by those of `crontab`. An unchanged line keeps its state; a new line waits for its
+    /// first start time after `now`.
     pub(crate) fn replace(&mut self, crontab: &Crontab, now: DateTime<Utc>) {
         let mut before = std::mem::take(&mut self.entries);
         for line in &crontab.lines {
@@ -54,7 +55,7 @@ impl Agenda {
         }
     }
 
-    /// The lines that are due by `now`, in the order of the file. Each counts as done.
+    /// The lines that are due at `now`, in the order of the file. They count as processed afterwards.
     pub(crate) fn due(&mut self, now: DateTime<Utc>) -> Vec<Due> {
         let mut due = Vec::new();
         for entry in &mut self.entries {
@@ -78,7 +79,7 @@ impl Agenda {
         entries.map(|entry| entry.id).collect()
     }
 
-    /// The line of that id.
+    /// The line with this id.
     pub(crate) fn line(&self, id: u64) -> Option<&CronLine> {
         self.entries.iter().find(|entry| entry.id == id).map(|entry| &entry.line)
     }
@@ -105,7 +106,7 @@ mod tests {
     use crate::schedule::zone::Zone;
 
     fn at(seconds: i64) -> DateTime<Utc> {
-        // The start of a day.
+        // Midnight UTC.
         DateTime::from_timestamp(1_704_067_200 + seconds, 0).unwrap()
     }
 
@@ -135,7 +136,7 @@ mod tests {
     #[test]
     fn times_missed_in_a_sleep_are_made_up_once() {
         let mut agenda = agenda("* * * * * a\n0 0 * * * b\n0 12 10 * * c\n", 30);
-        // Five days ahead at once.
+        // The clock jumps five days ahead.
         assert_eq!(agenda.due(at(5 * 86_400 + 10))[1], Due { id: 2, time: at(86_400) });
         assert_eq!(due(&mut agenda, &[5 * 86_400 + 11, 5 * 86_400 + 60]), [vec![], vec![1]]);
     }

@@ -1,4 +1,4 @@
-//! What a crontab says, and which of its lines are due: pure, the clock and the zone are arguments.
+//! Parses crontabs and finds the due lines. Does no I/O: the clock and the zone are arguments.
 
 pub(crate) mod crontab;
 pub(crate) mod due;

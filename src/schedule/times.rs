@@ -1,6 +1,6 @@
-//! The next time of a line. The search is in local time without daylight saving;
-//! only the result is turned into an instant. So each local time comes once a day: of one that the
-//! clocks show twice the later counts, and a time that they skip is moved to the end of the gap.
+//! Computes the next start time of a line. The search uses local time without daylight saving; only the
+//! result is converted to an instant. So each local time occurs once a day. If the clocks show it twice, the
+//! later one counts; if they skip it, the end of the gap counts.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use croner::Cron;
@@ -8,7 +8,7 @@ use croner::parser::{CronParser, Seconds, Year};
 
 use crate::schedule::zone::Zone;
 
-/// Reads the five fields of a line, or `@daily` and the like.
+/// Parses the five fields of a line, or `@daily` and similar names.
 ///
 /// # Errors
 /// What is wrong with them.
@@ -19,17 +19,18 @@ pub(crate) fn read(fields: &str) -> Result<Cron, String> {
         true => "the name is unknown".to_owned(),
         false => error.to_string(),
     })?;
-    // From a leap year's start on: a date that is not in eight years is in none (29-02 skips 1900).
+    // 1970 to 1978 contain every valid date (29-02 also occurs in 1972): a date that is not found does not
+    // exist.
     match cron.find_next_occurrence(&DateTime::UNIX_EPOCH, true) {
         Ok(_) => Ok(cron),
         Err(_) => Err("there is no such day in any year".to_owned()),
     }
 }
 
-/// The first of the times after `after`. `None` at the end of the calendar.
+/// The first start time after `after`. `None` at the end of the calendar.
 pub(crate) fn next(cron: &Cron, zone: Zone, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let shown = zone.local(after);
-    // While the clocks show a time that they will show again, the times before it are still to come, too.
+    // If the clocks will show the current local time again, the start times before it will also come again.
     let again = zone.instant(shown)? - after;
     let mut local = shown.checked_sub_signed(again.max(TimeDelta::zero()))?.and_utc();
     loop {
@@ -58,7 +59,7 @@ mod tests {
         Zone::named(name).unwrap()
     }
 
-    /// The times of `fields` after `after`, UTC.
+    /// The start times of `fields` after `after`, in UTC.
     fn times(fields: &str, name: &str, after: &str, count: usize) -> Vec<String> {
         let cron = read(fields).unwrap();
         let following = |at: &DateTime<Utc>| next(&cron, zone(name), *at);
@@ -155,7 +156,7 @@ mod tests {
                 let time = next(&cron, zone, at).unwrap();
                 prop_assert!(time > at);
                 let local = zone.local(time);
-                // Once on every day, at the time itself or at the end of the gap it lies in.
+                // Exactly once per day, at the time itself or at the end of the gap that contains it.
                 prop_assert!(days.insert(local.date()), "twice on {}", local);
                 if let Some(wanted) = local.date().and_hms_opt(hour, minute, 0) {
                     prop_assert!(local >= wanted && local - wanted <= TimeDelta::hours(2), "{local}");

@@ -1,24 +1,25 @@
-//! Time zones: which local time an instant is, and which instant a local time.
+//! Time zones: converts between instants and local times.
 
 use std::fmt;
 
 use chrono::{DateTime, Local, MappedLocalTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
-/// The longest gap of a zone's clock is a day (Samoa, 2011); the search covers two.
+/// Search limit in minutes. The longest gap of a zone's clock is one day (Samoa, 2011); the search covers two
+/// days.
 const LONGEST_GAP_MINUTES: i64 = 2 * 24 * 60;
 
-/// The zone that the times of a crontab line are meant in.
+/// The time zone of a crontab line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Zone {
-    /// One of the IANA database, which is part of the binary.
+    /// A zone of the IANA database, which is compiled into the binary.
     Named(Tz),
-    /// What `TZ` or `/etc/localtime` say, when that is no name.
+    /// The zone in `TZ` or `/etc/localtime`, if its value is not a zone name.
     System,
 }
 
 impl Zone {
-    /// The zone of that name, such as `Europe/Berlin`. A leading `:` is tzset(3)'s.
+    /// The zone with this name, such as `Europe/Berlin`. A leading `:` is allowed, as in tzset(3).
     pub(crate) fn named(name: &str) -> Option<Self> {
         let name = name.trim();
         name.strip_prefix(':').unwrap_or(name).parse().ok().map(Self::Named)
@@ -32,9 +33,9 @@ impl Zone {
         }
     }
 
-    /// When the clocks last show `local`: one that they show twice is the later one. A time that they skip
-    /// counts as the end of the gap, so that the order of local times is never turned round. `None` at the
-    /// ends of the calendar.
+    /// The instant at which the clocks show `local`. If they show it twice, the later one counts. A time that
+    /// they skip counts as the end of the gap, so the order of local times is preserved. `None` at the ends
+    /// of the calendar.
     pub(crate) fn instant(self, local: NaiveDateTime) -> Option<DateTime<Utc>> {
         (0..=LONGEST_GAP_MINUTES).find_map(|minutes| {
             let local = local.checked_add_signed(TimeDelta::minutes(minutes))?;
@@ -49,7 +50,8 @@ impl Zone {
 fn last<Z: TimeZone>(mapped: &MappedLocalTime<DateTime<Z>>) -> Option<DateTime<Utc>> {
     match mapped {
         MappedLocalTime::Single(instant) => Some(instant.with_timezone(&Utc)),
-        // Zones do not agree on which of the two comes first: chrono's `Local` names the later one first.
+        // Implementations differ in which of the two comes first: chrono's `Local` returns the later one
+        // first.
         MappedLocalTime::Ambiguous(one, other) => Some(one.max(other).with_timezone(&Utc)),
         MappedLocalTime::None => None,
     }
@@ -64,8 +66,8 @@ impl fmt::Display for Zone {
     }
 }
 
-/// The zone that the environment asks for: `CRON_TZ`, else `TZ`, else the system's; and the variables
-/// whose value is no name of a zone, in whose place the next one counted.
+/// The zone from the environment: `CRON_TZ`, else `TZ`, else the system's. Also returns the variables whose
+/// value is not a zone name and that were therefore skipped.
 pub(crate) fn of_environment(
     cron_tz: Option<&str>,
     tz: Option<&str>,

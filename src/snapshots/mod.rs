@@ -1,4 +1,4 @@
-//! Opens the backups folder and selects the snapshots that a verb needs.
+//! Opens the backups folder and selects the snapshots that a command needs.
 
 pub(crate) mod open;
 pub(crate) mod restore_host;

@@ -1,4 +1,4 @@
-//! What the verbs that look at snapshots begin with: the snapshots of each job, and the one that is meant.
+//! The first steps of commands that look at snapshots: finds the snapshots of each job, and selects one.
 
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
@@ -37,25 +37,25 @@ pub(crate) struct Where {
     pub(crate) config: Option<PathBuf>,
 }
 
-/// The snapshots of one job, or of one prefix that was found.
+/// The snapshots of one job, or of one prefix in the folder.
 pub(crate) struct Series {
-    /// What `--job` calls it.
+    /// The name for `--job`.
     pub(crate) name: String,
     pub(crate) prefix: Prefix,
     pub(crate) catalog: Arc<Repository>,
     pub(crate) history: History,
     pub(crate) retention: Retention,
-    /// The job, when it is said what is backed up.
+    /// The job, if the sources are configured.
     pub(crate) job: Option<Arc<NamedJob>>,
-    /// How long an answer of another machine may take.
+    /// The time limit for an answer of a remote host.
     pub(crate) answer_timeout: Duration,
     /// `SFTP_CHANNELS`.
     pub(crate) sftp_channels: Option<NonZeroUsize>,
-    /// Host keys beside the user's own, if there are any.
+    /// The file with host keys in addition to the user's own, if there is one.
     pub(crate) known_hosts: Option<PathBuf>,
 }
 
-/// A snapshot that was picked.
+/// A selected snapshot.
 #[derive(Clone)]
 pub(crate) struct Picked<'a> {
     pub(crate) series: &'a Series,
@@ -63,13 +63,13 @@ pub(crate) struct Picked<'a> {
 }
 
 impl Series {
-    /// All complete snapshots, the oldest first, each with the source roots that it holds.
+    /// All complete snapshots, the oldest first, each with its source roots.
     pub(crate) fn located(&self) -> Vec<(SnapshotName, Roots)> {
         let located = |name: &SnapshotName| (name.clone(), self.roots_of(name));
         self.history.complete.iter().map(located).collect()
     }
 
-    /// The source roots of a snapshot: those of its report, else those of the job.
+    /// The source roots of a snapshot, from its report, or else from the job.
     pub(crate) fn roots_of(&self, name: &SnapshotName) -> Roots {
         let of_job = || self.job.as_ref().map(|job| Roots::of_layout(&job.job.layout));
         let report = self.catalog.report(name);
@@ -77,10 +77,10 @@ impl Series {
     }
 }
 
-/// Finds the snapshots of all jobs that are meant. What is wrong is said; then only the exit is left.
+/// Opens the snapshots of all selected jobs. Prints what is wrong.
 ///
 /// # Errors
-/// The exit.
+/// The exit code.
 pub(crate) fn open(
     place: Where,
     flags: Vec<(Key, OsString)>,
@@ -146,16 +146,16 @@ fn of_shelf(
     Ok(())
 }
 
-/// Says why something cannot be read.
+/// Prints why the backups folder cannot be read.
 pub(crate) fn unlookable(error: &LookError) -> Exit {
     say(&format!("{error}; {}", hint::unlookable(error)));
     Exit::Failed
 }
 
-/// The snapshot that `text` means.
+/// The snapshot that `text` selects.
 ///
 /// # Errors
-/// The exit, when there is none; it is said why.
+/// The exit code if there is none; the reason is already printed.
 pub(crate) fn pick<'a>(
     all: &'a [Series],
     text: &str,
@@ -171,10 +171,10 @@ pub(crate) fn pick<'a>(
     Ok(Picked { series, name })
 }
 
-/// As [`pick`], for what is to be removed: no date stands for a snapshot of another day.
+/// Like [`pick`], for removals: a date selects only a snapshot of that day.
 ///
 /// # Errors
-/// As [`pick`].
+/// As for [`pick`].
 pub(crate) fn pick_exactly<'a>(
     all: &'a [Series],
     text: &str,
@@ -191,10 +191,10 @@ pub(crate) fn pick_exactly<'a>(
     }
 }
 
-/// The one job that is meant, or the one whose snapshots have `prefix`.
+/// The only selected job, or the one whose snapshots have `prefix`.
 ///
 /// # Errors
-/// The exit, when there are none or several; it is said.
+/// The exit code if there are none or several; the reason is already printed.
 pub(crate) fn one<'a>(all: &'a [Series], prefix: Option<&Prefix>) -> Result<&'a Series, Exit> {
     let fits = |series: &&Series| prefix.is_none_or(|prefix| *prefix == series.prefix);
     let fitting: Vec<&Series> = all.iter().filter(fits).collect();
@@ -218,7 +218,7 @@ pub(crate) fn one<'a>(all: &'a [Series], prefix: Option<&Prefix>) -> Result<&'a 
     Err(Exit::Usage)
 }
 
-/// How old a snapshot is, for people.
+/// Formats the age of a snapshot.
 pub(crate) fn age(name: &SnapshotName) -> String {
     #[expect(clippy::cast_precision_loss, reason = "seconds of less than ten thousand years")]
     match (Utc::now() - name.stamp.time()).num_seconds() {
@@ -227,12 +227,12 @@ pub(crate) fn age(name: &SnapshotName) -> String {
     }
 }
 
-/// Where the snapshots of `series` lie, for people.
+/// The folder with the snapshots of `series`, for messages.
 pub(crate) fn shown_folder(series: &Series) -> String {
     shown_path(series.catalog.path())
 }
 
-/// A path without `.` and `..`, as a shell's `cd` reads them.
+/// Resolves `.` and `..` in a path as the shell's `cd` does.
 pub(crate) fn straight(path: &Path) -> PathBuf {
     let mut straight = PathBuf::new();
     for part in path.components() {
@@ -245,8 +245,8 @@ pub(crate) fn straight(path: &Path) -> PathBuf {
     straight
 }
 
-/// The path on the source that the user means: absolute, from the current folder on, or as it is in a
-/// snapshot's folder, to which a shell completes it.
+/// Converts a path from the user to a path on the source. The path may be absolute, relative to the current
+/// folder, or inside a snapshot's folder, as a shell completes it.
 pub(crate) fn on_source(series: &Series, path: &OsStr) -> Vec<u8> {
     match in_snapshot(series, path) {
         Some((snapshot, rest)) => series.roots_of(&snapshot).source(rest.as_os_str().as_bytes()),
@@ -254,7 +254,7 @@ pub(crate) fn on_source(series: &Series, path: &OsStr) -> Vec<u8> {
     }
 }
 
-/// The snapshot that `path` lies in, and the path inside it.
+/// The snapshot that contains `path`, and the path inside it.
 pub(crate) fn in_snapshot(series: &Series, path: &OsStr) -> Option<(SnapshotName, PathBuf)> {
     let path = straight_from_here(path);
     let folder = series.catalog.path();

@@ -1,4 +1,4 @@
-//! The host that a restore goes to: what `--to user@host:DIR` says, and how it is connected to.
+//! The host of a restore: parses `--to user@host:DIR`, and connects to the host.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -19,22 +19,22 @@ use crate::jobs::open_source;
 use crate::snapshots::open::Series;
 use crate::term::print::say;
 
-/// Channels over the connection, also nearby and at once: each is a server of its own that waits for its disk, and disks
-/// sync for several at once. sshd allows 10 (`MaxSessions`).
+/// Number of channels, also to a nearby host and from the start. Each channel has its own server, which waits
+/// for the disk, and disks sync for several processes at once. sshd allows 10 (`MaxSessions`).
 const CHANNELS: usize = 8;
 
-/// A folder of another machine.
+/// A folder on a remote host.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
     address: Address,
     dir: Vec<u8>,
     options: Options,
-    /// Where it is remembered how many channels the host takes.
+    /// The backups folder that stores how many channels the host accepts.
     backups_dir: PathBuf,
     sftp_channels: Option<NonZeroUsize>,
 }
 
-/// Why it cannot be restored to.
+/// Why a restore to the host is impossible.
 #[derive(Debug)]
 pub(crate) enum HostError {
     /// There is no connection.
@@ -43,12 +43,11 @@ pub(crate) enum HostError {
     Place(PlaceError),
 }
 
-/// Splits `HOST:DIR`, as scp and rsync do: a colon before any slash. `None` for a folder of this
-/// machine.
+/// Splits `HOST:DIR` as scp and rsync do: the colon must precede any slash. `None` for a local folder.
 pub(crate) fn split(to: &[u8]) -> Option<(&[u8], &[u8])> {
     let bracket = to.iter().position(|byte| matches!(byte, b'[' | b':' | b'/'));
     let from = match bracket {
-        // An IPv6 address has colons of its own.
+        // An IPv6 address contains colons.
         Some(at) if to[at] == b'[' => at + to[at..].iter().position(|byte| *byte == b']')?,
         _ => 0,
     };
@@ -56,18 +55,18 @@ pub(crate) fn split(to: &[u8]) -> Option<(&[u8], &[u8])> {
     (to[at] == b':').then_some((&to[..at], &to[at + 1..]))
 }
 
-/// The address before the colon.
+/// Parses the address before the colon.
 ///
 /// # Errors
-/// When it is none.
+/// If it is not an address.
 pub(crate) fn address(text: &[u8], port: Option<u16>) -> Result<Address, BadAddress> {
     let text = String::from_utf8_lossy(text);
     text.parse::<Address>()?.with(None, port)
 }
 
 impl Host {
-    /// The folder `dir` on the host at `address`. When the job of `series` backs up that host, its ssh options,
-    /// and its user and port unless others are given, are used for this way, too.
+    /// The folder `dir` on the host at `address`. If the job of `series` backs up that host, its ssh options
+    /// apply here too, and also its user and port unless others are given.
     pub(crate) fn new(address: Address, dir: Vec<u8>, series: &Series) -> Self {
         let of_job = series.job.as_deref().and_then(|job| Some((job.remote.as_ref()?, job)));
         let same = of_job.filter(|(remote, _)| fits(&address, remote));
@@ -94,7 +93,7 @@ impl Host {
         Self { address, dir, options, backups_dir, sftp_channels }
     }
 
-    /// Connects, and makes the folder unless this is a dry run.
+    /// Connects, and creates the folder unless this is a dry run.
     ///
     /// # Errors
     /// See [`HostError`].
@@ -114,7 +113,7 @@ impl Host {
         opened.map_err(HostError::Place)
     }
 
-    /// A path on it, for people: as it can be written again.
+    /// Formats a path on the host for messages, in the form that `--to` accepts.
     pub(crate) fn shown(&self, path: &[u8]) -> String {
         let user = self.address.user().map_or_else(String::new, |user| format!("{user}@"));
         let host = self.address.host();
@@ -123,7 +122,7 @@ impl Host {
     }
 }
 
-/// Whether an address may mean the host of a job.
+/// Whether an address may refer to the host of a job.
 fn fits(address: &Address, remote: &Remote) -> bool {
     let same = |given: Option<&str>, other: Option<&str>| given.is_none() || given == other;
     address.host() == remote.address.host()
@@ -133,7 +132,7 @@ fn fits(address: &Address, remote: &Remote) -> bool {
 
 fn of_job_too(address: &Address, remote: &Remote, job: &NamedJob) -> (Address, Options) {
     let full = address.with(remote.address.user(), remote.address.port());
-    // What is held up for a run on a narrow line is a matter of reading.
+    // The limit of bytes in flight applies only to reading.
     let options = Options { under_way: None, ..open_source::options(remote, &job.wanted) };
     (full.unwrap_or_else(|_| address.clone()), options)
 }

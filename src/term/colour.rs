@@ -1,22 +1,22 @@
-//! Colours, where a person looks at a terminal that shows them.
+//! Colours, if the output is a terminal that supports them.
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 
-/// What a text is to its reader.
+/// The meaning of a text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Style {
     #[default]
     Plain,
-    /// The head of a table.
+    /// The header of a table.
     Head,
-    /// Something beside the matter.
+    /// Less important text.
     Dim,
-    /// Something that came.
+    /// Something new or good.
     Good,
-    /// Something to look at.
+    /// Something that needs attention.
     Warn,
-    /// Something that went, or is bad.
+    /// Something removed or bad.
     Bad,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Palette {
 }
 
 impl Palette {
-    /// That of stdout.
+    /// The palette for stdout.
     pub(crate) fn of_stdout() -> Self {
         let variable = |name| std::env::var_os(name);
         Self::of(io::stdout().is_terminal(), variable("NO_COLOR"), variable("TERM"))
@@ -39,7 +39,7 @@ impl Palette {
         Self { on: false }
     }
 
-    /// <https://no-color.org>: any value but the empty one switches colours off.
+    /// Follows <https://no-color.org>: any value except an empty one switches colours off.
     fn of(
         terminal: bool,
         no_color: Option<impl AsRef<OsStr>>,
@@ -50,7 +50,7 @@ impl Palette {
         Self { on: terminal && !unwanted && !dumb }
     }
 
-    /// `text` in the colour of `style`.
+    /// Colours `text` according to `style`.
     pub(crate) fn paint(self, style: Style, text: &str) -> String {
         let code = match style {
             _ if !self.on || text.is_empty() => return text.to_owned(),

@@ -1,17 +1,18 @@
-//! Text that steers no terminal and no reader: what a file name or another machine brought in stays text.
+//! Escapes control characters, so that text from file names or other hosts cannot control a terminal or
+//! mislead a reader.
 
 use std::fmt::Write;
 
 use engine::entry::escape::is_invisible;
 use serde::Serialize;
 
-/// Whether `c` does something to a terminal, an editor or a line.
+/// Whether `c` affects a terminal, an editor or the layout of a line.
 fn steers(c: char) -> bool {
     c.is_control() || is_invisible(c)
 }
 
-/// `value` as JSON, pretty or on one line. C1 controls, DEL and those that change the direction of text are in
-/// no JSON of ours as they are: serde escapes only what RFC 8259 has to have escaped.
+/// Writes `value` as JSON, pretty or on one line. C1 controls, DEL and characters that change the text
+/// direction are escaped too: serde escapes only the characters that RFC 8259 requires.
 pub(crate) fn json(value: &impl Serialize, pretty: bool) -> String {
     // Text and maps with text keys always have a JSON form.
     let text = match pretty {
@@ -22,7 +23,7 @@ pub(crate) fn json(value: &impl Serialize, pretty: bool) -> String {
     if !text.chars().any(|c| steers(c) && c != '\n') {
         return text;
     }
-    // Between strings there is no such character, so that each is within one.
+    // Such characters occur only inside strings, where an escape is valid.
     let mut escaped = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         if steers(c) && c != '\n' {
@@ -36,7 +37,7 @@ pub(crate) fn json(value: &impl Serialize, pretty: bool) -> String {
     escaped
 }
 
-/// Adds `message` to `text` so that it cannot break out of its line.
+/// Appends `message` to `text` as a single line.
 pub(crate) fn push_on_one_line(text: &mut String, message: &str) {
     for c in message.chars() {
         if steers(c) {
@@ -47,7 +48,7 @@ pub(crate) fn push_on_one_line(text: &mut String, message: &str) {
     }
 }
 
-/// The same for several lines.
+/// Like [`push_on_one_line`], but keeps several lines.
 pub(crate) fn push_lines(text: &mut String, lines: &str) {
     for (number, line) in lines.split('\n').enumerate() {
         if number > 0 {

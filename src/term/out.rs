@@ -1,4 +1,4 @@
-//! What the verbs that look at snapshots write to stdout: lines for people or JSON lines for programs.
+//! The output of commands that look at snapshots: lines for people, or JSON lines for programs.
 
 use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
 
@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::term::colour::Palette;
 use crate::term::table::Table;
 
-/// Stdout; after the first error nothing more is written.
+/// Stdout. After the first error nothing more is written.
 pub(crate) struct Out {
     stdout: BufWriter<Stdout>,
     error: Option<io::Error>,
@@ -21,14 +21,14 @@ impl Out {
         Self { stdout, error: None, palette: Palette::of_stdout() }
     }
 
-    /// Writes a text as it is.
+    /// Writes a text without changes.
     pub(crate) fn text(&mut self, text: &str) {
         if self.error.is_none() {
             self.error = self.stdout.write_all(text.as_bytes()).err();
         }
     }
 
-    /// Writes an object as a line.
+    /// Writes an object on one line.
     pub(crate) fn object(&mut self, object: &Value) {
         self.text(&(crate::term::harmless::json(object, false) + "\n"));
     }
@@ -37,12 +37,12 @@ impl Out {
         self.text(&table.render(self.palette));
     }
 
-    /// Whether the output is closed.
+    /// Whether writing has failed, for example because the output is closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.error.is_some()
     }
 
-    /// Writes what is buffered. `exit`, unless writing failed; a reader that went away is no failure.
+    /// Writes the buffered output. Returns `exit` unless writing failed. A closed pipe is not a failure.
     pub(crate) fn finish(mut self, exit: Exit) -> Exit {
         if self.error.is_none() {
             self.error = self.stdout.flush().err();

@@ -1,12 +1,13 @@
-//! Words for commands that are shown to be copied into a shell.
+//! Quotes words for commands that the user may copy into a shell.
 
 use std::fmt::Write;
 
-/// `bytes` as one word of any shell that keeps to POSIX (dash, bash, ksh, zsh), quoted only when it has to be, on one
-/// line and without a character that steers a terminal. Nothing in it is expanded or run but a `printf` of ours.
+/// Quotes `bytes` as one word for any POSIX shell (dash, bash, ksh, zsh), and only if necessary. The word is
+/// on one line and contains no character that controls a terminal. The shell expands and runs nothing in it
+/// except our own `printf`.
 ///
-/// A command substitution loses line feeds at its end (POSIX, 2.6.3): behind them `/.` is added, which names the same
-/// file.
+/// A command substitution removes trailing line feeds (POSIX, 2.6.3). So `/.` is appended to them, which
+/// names the same file.
 pub(crate) fn word(bytes: &[u8]) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%=".contains(byte);
     if !bytes.is_empty() && bytes.iter().all(plain) {
@@ -20,14 +21,14 @@ pub(crate) fn word(bytes: &[u8]) -> String {
             let mut word = "\"$(printf '".to_owned();
             for (at, byte) in bytes.iter().enumerate() {
                 match byte {
-                    // At its start printf would take it for an option.
+                    // printf would take a leading hyphen for an option.
                     b'-' if at == 0 => word.push_str("\\055"),
                     b'%' => word.push_str("%%"),
                     b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b' ' => word.push(char::from(*byte)),
                     b'/' | b'.' | b'_' | b'-' | b'+' | b',' | b':' | b'@' | b'=' => {
                         word.push(char::from(*byte));
                     }
-                    // Octal is what every printf knows. Interactive bash expands '!' between double quotes.
+                    // Every printf supports octal escapes. Interactive bash expands '!' inside double quotes.
                     byte => {
                         let _ = write!(word, "\\{byte:03o}");
                     }

@@ -1,17 +1,17 @@
-//! Tables for people: a head, columns below one another.
+//! Tables with a header and aligned columns.
 
 use unicode_width::UnicodeWidthStr;
 
 use crate::term::colour::{Palette, Style};
 
-/// To which side of its column a text goes.
+/// The alignment of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Left,
     Right,
 }
 
-/// One text of a table.
+/// One cell of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Cell {
     text: String,
@@ -30,7 +30,7 @@ impl<T: Into<String>> From<T> for Cell {
     }
 }
 
-/// A table in the making.
+/// A table that is being built.
 #[derive(Debug)]
 pub(crate) struct Table {
     sides: Vec<Side>,
@@ -38,18 +38,18 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A table with this head.
+    /// Creates a table with this header.
     pub(crate) fn new(head: &[(&str, Side)]) -> Self {
         let cells = head.iter().map(|(text, _)| Cell::new(Style::Head, *text)).collect();
         Self { sides: head.iter().map(|(_, side)| *side).collect(), rows: vec![cells] }
     }
 
-    /// Adds a row of as many cells as the head has.
+    /// Adds a row with as many cells as the header.
     pub(crate) fn row(&mut self, cells: Vec<Cell>) {
         self.rows.push(cells);
     }
 
-    /// Its lines, each with a line feed. A column without any text below its head is left out.
+    /// The lines of the table, each with a line feed. A column with no text below its header is omitted.
     pub(crate) fn render(&self, palette: Palette) -> String {
         let width = |column: usize, from: usize| {
             let texts = self.rows.iter().skip(from).filter_map(|row| row.get(column));

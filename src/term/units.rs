@@ -1,4 +1,4 @@
-//! Sizes, counts and durations as people read them.
+//! Formats sizes, counts and durations for people.
 
 pub(crate) use engine::entry::human::{bytes, count, counted};
 

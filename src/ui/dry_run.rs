@@ -1,4 +1,4 @@
-//! The lines of a dry run: what differs, and what a run would do.
+//! The output of a dry run: the differences, and what a run would do.
 
 use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
 use std::sync::{Arc, Mutex};
@@ -13,23 +13,22 @@ use serde_json::{Value, json};
 use crate::term::units::{bytes, count, counted};
 use crate::ui::summary::table;
 
-/// How the lines of a dry run are written.
+/// The format of a dry run's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Writes the changes of one job as they are found. When the output is closed it asks the
-/// comparison to end.
+/// Writes the changes of one job as they are found. When the output is closed, it stops the comparison.
 pub(crate) struct Changes {
     form: Form,
     job: String,
     stop: Arc<Stop>,
     out: Mutex<Out>,
-    /// Another sink reports the changes.
+    /// The changes themselves go to another sink.
     totals_only: bool,
 }
 
@@ -50,23 +49,23 @@ impl Out {
     }
 }
 
-/// How the writing of a dry run ended.
+/// The result of writing a dry run.
 #[derive(Debug)]
 pub(crate) enum Written {
     Whole,
-    /// The reader went away, as `head` does.
+    /// The reader closed the pipe, as `head` does.
     Closed,
     Failed(io::Error),
 }
 
 impl Changes {
-    /// Writes to stdout, about the job called `job`.
+    /// Creates a writer to stdout for the job called `job`.
     pub(crate) fn to_stdout(form: Form, job: &str, stop: Arc<Stop>) -> Self {
         let out = Out { stdout: BufWriter::with_capacity(1 << 16, io::stdout()), error: None };
         Self { form, job: job.to_owned(), stop, out: Mutex::new(out), totals_only: false }
     }
 
-    /// Leaves the changes to another sink.
+    /// Writes only the totals; another sink reports the changes.
     pub(crate) fn totals_only(self) -> Self {
         Self { totals_only: true, ..self }
     }
@@ -78,7 +77,7 @@ impl Changes {
         }
     }
 
-    /// Writes what the run would do, and the rest of what is buffered.
+    /// Writes what the run would do, and flushes the buffer.
     pub(crate) fn finish(&self, forecast: Option<&Forecast>, accept_shrink: bool) -> Written {
         let Ok(mut out) = self.out.lock() else { return Written::Closed };
         if let Some(forecast) = forecast {
@@ -124,7 +123,7 @@ fn word(kind: ChangeKind) -> &'static str {
     }
 }
 
-/// `new       1.5 KiB  home/u/file`.
+/// Formats a change as `new       1.5 KiB  home/u/file`.
 fn line(change: &Change) -> String {
     format!("{:<8} {:>9}  {}\n", word(change.change), bytes(change.bytes), change.path)
 }
@@ -136,7 +135,7 @@ fn object(job: &str, change: &Change) -> String {
     crate::term::harmless::json(&object, false) + "\n"
 }
 
-/// What would happen, for people.
+/// What a run would do, as text.
 fn totals(forecast: &Forecast, accept_shrink: bool) -> String {
     let Forecast { base, resumes, held_until, busy, prunes, counts, free, refused, .. } = forecast;
     let entries = |number: u64| counted(number, "entry", "entries");
@@ -195,7 +194,7 @@ fn totals(forecast: &Forecast, accept_shrink: bool) -> String {
     table(&rows)
 }
 
-/// What would happen, for programs.
+/// What a run would do, as JSON.
 fn summary(job: &str, forecast: &Forecast, accept_shrink: bool) -> Value {
     let Forecast { base, resumes, held_until, busy, prunes, roots, counts, free, refused } =
         forecast;

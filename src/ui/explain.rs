@@ -1,4 +1,4 @@
-//! Why a path is in or out, for people.
+//! Formats why a path is included or excluded.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -7,7 +7,7 @@ use engine::inspect::explain::{Ended, Explanation, Judged};
 
 use crate::config::mistake::shown_path;
 
-/// The answer about `path`: one line that says it, and one for each step that led to it.
+/// The explanation for `path`: one line with the result, and one for each step that led to it.
 pub(crate) fn explanation(path: &Path, explanation: &Explanation) -> String {
     let verdict = if explanation.included() { "in" } else { "out" };
     let mut text = format!("{}: {verdict}\n", shown_path(path));

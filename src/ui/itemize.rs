@@ -1,4 +1,4 @@
-//! The lines of `--itemize-changes`, on stdout as rsync prints them.
+//! The lines of `--itemize-changes`, on stdout in rsync's format.
 
 use std::io::{self, Write};
 
@@ -10,13 +10,13 @@ use crate::term::terminal::Terminal;
 /// Prints the changes of one job as they are found.
 pub(crate) struct ItemLines {
     job: String,
-    /// As JSON, an object a line.
+    /// Writes one JSON object per line.
     json: bool,
     terminal: Terminal,
 }
 
 impl ItemLines {
-    /// About the job called `job`.
+    /// Creates a printer for the job called `job`.
     pub(crate) fn new(job: &str, json: bool, terminal: Terminal) -> Self {
         Self { job: job.to_owned(), json, terminal }
     }
@@ -38,7 +38,7 @@ impl ItemSink for ItemLines {
         let lines: String = items.iter().map(|item| self.line(item)).collect();
         self.terminal.suspended(|| {
             let mut stdout = io::stdout().lock();
-            // A backup continues when its output is closed.
+            // A closed output does not stop a backup.
             let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
         });
     }

@@ -1,4 +1,4 @@
-//! The state of a job, for people and for programs.
+//! Formats the state of a job, as text and as JSON.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use engine::inspect::job_state::Look;
@@ -12,28 +12,28 @@ use crate::health::{failures, killed, newest};
 use crate::term::units::{bytes, count, duration};
 use crate::ui::summary::table;
 
-/// All that is shown of one job.
+/// The displayed state of one job.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) name: String,
     pub(crate) now: DateTime<Utc>,
-    /// What was found, or why it could not be read.
+    /// What the backups folder contains, or why it could not be read.
     pub(crate) look: Result<Look, String>,
-    /// Why it is not healthy.
+    /// Why the job is not healthy; empty if it is.
     pub(crate) complaints: Vec<String>,
     /// `MAX_BACKUPS`.
     pub(crate) max_backups: Option<usize>,
-    /// From when on a run takes a snapshot.
+    /// The time from which a run takes a snapshot.
     pub(crate) due: DateTime<Utc>,
-    /// When the crontab starts a run after that, if there is one that does.
+    /// When the crontab next starts a run after that time, if it does.
     pub(crate) crontab: Option<DateTime<Utc>>,
     pub(crate) forecast: Forecast,
-    /// The mode of the backups folder if all users may enter it and BACKUPS_MODE does not say so.
+    /// The mode of the backups folder, if all users may enter it and BACKUPS_MODE does not allow that.
     pub(crate) open_mode: Option<u32>,
 }
 
 impl State {
-    /// One line: the verdict of `--check`.
+    /// The verdict of `--check` on one line.
     pub(crate) fn verdict(&self) -> String {
         if !self.complaints.is_empty() {
             return format!("{}: UNHEALTHY: {}", self.name, self.complaints.join("; "));
@@ -47,7 +47,7 @@ impl State {
         }
     }
 
-    /// Everything, for people.
+    /// The full state as text.
     pub(crate) fn text(&self) -> String {
         let health = if self.complaints.is_empty() { "healthy" } else { "UNHEALTHY" };
         let mut rows: Vec<(&str, String)> =
@@ -157,7 +157,7 @@ impl State {
         }
     }
 
-    /// Everything, for programs.
+    /// The full state as JSON.
     pub(crate) fn json(&self) -> Value {
         let mut object = json!({
             "job": self.name,
@@ -201,7 +201,7 @@ impl State {
     }
 }
 
-/// The source roots that the job no longer names and that a snapshot still holds.
+/// The source roots that the job no longer names but a snapshot still contains.
 fn dropped(look: &Look) -> impl Iterator<Item = &RootDropped> {
     let dropped = look.reports.last().into_iter().flat_map(|report| &report.dropped);
     dropped.filter(|root| not_after(&look.history, root).next().is_some())

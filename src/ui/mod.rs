@@ -1,4 +1,4 @@
-//! What people see: progress, summaries, the lines of a dry run, tables, the state of a job.
+//! User output: progress, summaries, the lines of a dry run, tables, the state of a job.
 
 pub(crate) mod dry_run;
 pub(crate) mod explain;

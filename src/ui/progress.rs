@@ -1,4 +1,4 @@
-//! Tells how a run gets on: a display on a terminal, else a log line every half minute.
+//! Shows the progress of a run: a display on a terminal, or else a log line every half minute.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -32,7 +32,7 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    /// Begins to show `progress`.
+    /// Starts to show `progress`.
     pub(crate) fn start(
         progress: Arc<Progress>,
         show: Show,

@@ -1,4 +1,4 @@
-//! Where a run stands, as numbers and as one line.
+//! The progress of a run as numbers and as one line.
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,11 +19,11 @@ pub(crate) struct ProgressLine {
     copied: u64,
     bytes_copied: u64,
     removed: u64,
-    /// Bytes a second of late.
+    /// Current bytes per second.
     rate: u64,
     /// Seconds since the run began.
     elapsed: f64,
-    /// Whether nothing is written.
+    /// Whether this is a dry run, which writes nothing.
     dry_run: bool,
 }
 
@@ -54,7 +54,7 @@ impl ProgressLine {
         (known && self.phase == Phase::Copying).then(|| left * self.elapsed / done)
     }
 
-    /// How far it is, for people.
+    /// How far the run is, as text.
     pub(crate) fn reached(&self) -> String {
         let mut text = match self.phase {
             Phase::Preparing => return "preparing".to_owned(),
@@ -81,7 +81,7 @@ impl ProgressLine {
         text
     }
 
-    /// What was linked and what copied, for people; empty where nothing is.
+    /// What was linked and copied, as text; empty if there is nothing.
     pub(crate) fn moved(&self) -> String {
         if self.phase == Phase::Verifying {
             return format!("{} at {}/s", bytes(self.bytes_copied), bytes(self.rate));
@@ -94,7 +94,7 @@ impl ProgressLine {
         format!("{linked} linked, {copied} copied, {size} at {rate}/s")
     }
 
-    /// All of it in one line.
+    /// The progress on one line.
     pub(crate) fn line(&self) -> String {
         match self.moved() {
             moved if moved.is_empty() => self.reached(),
@@ -102,7 +102,7 @@ impl ProgressLine {
         }
     }
 
-    /// The same for programs.
+    /// The progress as JSON fields.
     pub(crate) fn fields(&self, folder: &str) -> Map<String, Value> {
         let phase = match self.phase {
             Phase::Preparing => "preparing",
@@ -139,11 +139,11 @@ pub(crate) struct Rate {
     samples: std::collections::VecDeque<(f64, u64)>,
 }
 
-/// The seconds that a rate looks back.
+/// The seconds over which a rate is measured.
 const WINDOW: f64 = 10.0;
 
 impl Rate {
-    /// Takes in the counter's value at `now` (seconds, never going back); its growth in a second.
+    /// Adds the counter's value at `now` (in seconds, never decreasing). Returns its growth per second.
     pub(crate) fn at(&mut self, now: f64, value: u64) -> u64 {
         self.samples.push_back((now, value));
         while self.samples.len() > 2 && self.samples[1].0 <= now - WINDOW {
@@ -165,13 +165,13 @@ impl Rate {
     }
 }
 
-/// The end of `path` that takes at most `columns` columns of a terminal.
+/// The end of `path`, at most `columns` terminal columns wide.
 pub(crate) fn shortened(path: &str, columns: usize) -> String {
     let mut over = path.width().saturating_sub(columns);
     if over == 0 {
         return path.to_owned();
     }
-    // One column is for the ellipsis.
+    // The ellipsis takes one column.
     over += 1;
     let kept = path.char_indices().find(|(at, _)| path[..*at].width() >= over);
     format!("…{}", kept.map_or("", |(at, _)| &path[at..]))

@@ -1,4 +1,5 @@
-//! The output of a restore: a line for each difference in a dry run, else for each problem, and totals.
+//! The output of a restore: a line for each difference in a dry run, or for each problem otherwise, and
+//! totals.
 
 use std::sync::{Arc, Mutex};
 
@@ -21,15 +22,15 @@ use crate::term::units::{bytes, count, counted};
 use crate::ui::progress::{Show, Ticker};
 use crate::ui::summary::table;
 
-/// So many lines about what is missing of restored entries; the rest is counted.
+/// Maximum number of lines about entries that were restored incompletely. The others are only counted.
 const MOST_PARTLY: u64 = 20;
 
-/// Writes the lines of one restore.
+/// Writes the output of one restore.
 pub(crate) struct Restored {
     top: String,
     dry_run: bool,
     json: bool,
-    /// Times could be given in whole seconds only.
+    /// The target stores times only in whole seconds.
     whole_seconds: bool,
     state: Mutex<State>,
     terminal: Terminal,
@@ -42,7 +43,7 @@ struct State {
 }
 
 impl Restored {
-    /// About what is restored to `top`.
+    /// Creates the output for a restore to `top`.
     pub(crate) fn new(
         top: String,
         dry_run: bool,

@@ -1,10 +1,10 @@
-//! `--stats`: the counts of a run in rsync's words.
+//! `--stats`: the counts of a run in rsync's format.
 
 use engine::repository::records::report::Counts;
 
 use crate::term::units::count;
 
-/// The block that rsync prints, as far as its numbers have a meaning here.
+/// The block that rsync prints, with the numbers that apply here.
 pub(crate) fn stats(counts: &Counts) -> String {
     let Counts { entries, files, folders, bytes, new, deleted, copied, bytes_copied, .. } = counts;
     let others = entries.saturating_sub(files + folders);

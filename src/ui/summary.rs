@@ -1,11 +1,11 @@
-//! What a run did, for people.
+//! The summary of a run, as text.
 
 use engine::monitor::event::Instead;
 use engine::repository::records::report::Report;
 
 use crate::term::units::{bytes, count, counted, duration};
 
-/// How many entries were not read well, by what the snapshot holds in their place.
+/// The number of entries that were not read well, by what the snapshot contains instead.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Problems {
     pub(crate) carried_forward: u64,
@@ -17,7 +17,7 @@ pub(crate) struct Problems {
 }
 
 impl Problems {
-    /// Counts one more.
+    /// Counts one more problem.
     pub(crate) fn add(&mut self, instead: Instead) {
         match instead {
             Instead::CarriedForward => self.carried_forward += 1,
@@ -34,7 +34,7 @@ impl Problems {
         known + self.nothing + self.all_of_it
     }
 
-    /// `3 carried forward, 1 missing`.
+    /// Formats the counts as `3 carried forward, 1 missing`.
     fn line(self) -> String {
         let kinds = [
             (self.carried_forward, "carried forward from the snapshot before"),
@@ -52,7 +52,7 @@ impl Problems {
     }
 }
 
-/// The summary of a completed run: aligned lines, each with a line feed.
+/// The summary of a completed run, as aligned lines with line feeds.
 pub(crate) fn summary(report: &Report, problems: Problems) -> String {
     let counts = &report.counts;
     let entries = |number: u64| counted(number, "entry", "entries");
@@ -107,7 +107,7 @@ pub(crate) fn summary(report: &Report, problems: Problems) -> String {
     table(&rows)
 }
 
-/// Rows of a label and a text, the texts below one another.
+/// Formats rows of a label and a text, with the texts aligned.
 pub(crate) fn table(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
     rows.iter().map(|(label, text)| format!("  {label:<width$}  {text}\n")).collect()

@@ -114,7 +114,7 @@ impl Carrier {
         let RequestBatch { requests, reply, .. } = parcel;
         let lane = Lane { connection: self.connection, number };
         if requests.len() == 0 {
-            // It gets no answer.
+            // An empty batch gets no answer from the server.
             let _ = reply.send(Ok(Answers::new(Vec::new(), lane)));
             return;
         }
