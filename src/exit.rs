@@ -11,7 +11,7 @@ pub(crate) enum Exit {
     Usage,
     /// Completed, but some entries were not read well and are listed.
     Listed,
-    /// A snapshot is damaged.
+    /// Data in the backups is damaged.
     Damaged,
     /// Stopped by the signal with this number; the next run can resume.
     Signal(u8),

@@ -1,4 +1,4 @@
-//! backup_manager: snapshot backups as plain folders.
+//! backup_manager: takes snapshots of folders and stores them as plain folders.
 
 pub(crate) mod args;
 pub(crate) mod cli;

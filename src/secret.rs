@@ -28,7 +28,7 @@ pub(crate) fn redacted(text: &str, secrets: &[Secret]) -> String {
     let mut text = text.to_owned();
     for secret in secrets {
         let secret = secret.reveal();
-        // The path of a URL may be the secret.
+        // The path of a URL may contain the secret.
         let path = secret.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
         for part in [Some(secret), path.map(|(_, path)| path)].into_iter().flatten() {
             if part.len() > 3 {

@@ -1,4 +1,4 @@
-//! The settings as an example of a config file.
+//! Generates an example config file from the settings.
 
 use std::fmt::Write;
 

@@ -1,6 +1,6 @@
 //! The value of `LOG_FORMAT`.
 
-/// How a line of the log is written.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Format {
     #[default]

@@ -22,7 +22,7 @@ use crate::schedule::crontab::CronLine;
 pub(crate) enum Starter {
     /// The daemon itself.
     Daemon,
-    /// The crontab line of that id.
+    /// The crontab line with this id.
     Line(u64),
 }
 

@@ -34,9 +34,9 @@ fn stopping(status: &str) -> Vec<i32> {
 }
 
 /// Runs `work` until it ends, or until SIGTERM, SIGINT or SIGHUP arrives and [`GRACE`] has passed. `work`
-/// returns [`Exit::Signal`] (with any number) if it was stopped before it was done. In both cases of a stop,
-/// `stopped` receives the number of the signal, and the process ends immediately: threads that still work may
-/// end at any point.
+/// returns [`Exit::Signal`] (with any number) if it was stopped before it was done. In that case, or if the
+/// time has passed, `stopped` receives the number of the signal and the process ends at once: threads that
+/// still work may end at any point.
 pub(crate) fn supervise(
     work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static,
     stopped: impl FnOnce(u8),
@@ -69,7 +69,7 @@ fn supervised(work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static) -> io::Resu
     })?;
     let work_stop = Arc::clone(&stop);
     thread::Builder::new().name("run".to_owned()).spawn(move || {
-        // The panic hook reports a panic; without this the main thread would wait for ever.
+        // The panic hook reports a panic; without catching it, the main thread would wait forever.
         let exit = catch_unwind(AssertUnwindSafe(|| work(work_stop))).unwrap_or(Exit::Failed);
         let _ = sender.send(Wake::Ended(exit));
     })?;

@@ -19,8 +19,8 @@ pub(crate) fn read(fields: &str) -> Result<Cron, String> {
         true => "the name is unknown".to_owned(),
         false => error.to_string(),
     })?;
-    // 1970 to 1978 contain every valid date (29-02 also occurs in 1972): a date that is not found does not
-    // exist.
+    // A date that does not occur within eight years never occurs: the longest gap of 29-02 is eight years
+    // (around 1900).
     match cron.find_next_occurrence(&DateTime::UNIX_EPOCH, true) {
         Ok(_) => Ok(cron),
         Err(_) => Err("there is no such day in any year".to_owned()),

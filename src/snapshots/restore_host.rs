@@ -39,7 +39,7 @@ pub(crate) struct Host {
 pub(crate) enum HostError {
     /// There is no connection.
     Connect(ConnectError),
-    /// The folder cannot be made, or must not be written to.
+    /// The folder cannot be created, or must not be written to.
     Place(PlaceError),
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn folder(raw: &Raw) -> Checked<PathBuf> {
     Ok(path)
 }
 
-/// Reads permission bits. The owner must keep all of them, and other users must not be able to write.
+/// Reads permission bits. The owner must keep all of them, and the write bit for all users must not be set.
 pub(crate) fn mode(raw: &Raw) -> Checked<u32> {
     const EXAMPLE: &str = "write for example 0700, 0750 or 0755";
     let text = text(raw)?;

@@ -124,7 +124,7 @@ impl Draft<'_> {
         })
     }
 
-    /// The given options that change nothing.
+    /// The given options that have no effect.
     pub(crate) fn without_effect(&self, remote: bool) -> Vec<String> {
         // The defaults come last; the user did not give them.
         let given = self.layers.split_last().map_or(&[][..], |(_, given)| given);

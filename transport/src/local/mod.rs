@@ -224,7 +224,7 @@ impl Source for LocalSource {
         let depth = self.depths.get(path).copied().unwrap_or(0);
         let open = |error| SourceError::from_io("open", error);
         let found = match Resolved::at(path) {
-            // A symlink to a file is backed up as a symlink.
+            // An untrusted symlink that leads to no folder is backed up as a symlink.
             Err(error) if resolve::untrusted(&error).is_some() && !leads_to_folder(path) => None,
             // The target of a symlink is missing, most likely because it is not mounted.
             found => Some(found.map_err(open)?),

@@ -296,8 +296,8 @@ impl File {
                 context.lines[self.streams[number].line].opened();
                 // The next request reads a small file whole.
                 let small = self.is_small() && !self.unchecked;
-                // FSTAT is sent before the reads that depend on it, so its answer arrives first. Only the
-                // first handle decides whether the read continues inside the file.
+                // READs after FSTAT may be sent at once, because the answer to FSTAT precedes their data.
+                // Only a read that continues inside the file waits for the first FSTAT.
                 self.streams[number].ready = !self.unchecked;
                 if small && self.next < self.end {
                     self.read(1, 1, context);

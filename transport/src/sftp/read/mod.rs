@@ -294,8 +294,9 @@ impl Source for SftpSource {
         1_000_000_000
     }
 
-    /// SFTP has no request for the server's time. Linux sets the times of its virtual files in `/proc` to the
-    /// time of their first lookup, and the folder of a new process was not looked up before.
+    /// SFTP has no request for the server's time, so this reads the modification time of a virtual file in
+    /// `/proc`. Linux sets it to the time of the first lookup, which is this one for the folder of a new
+    /// server process.
     fn clock(&self) -> Option<Time> {
         self.meta(Question::Stat(b"/proc/self/fdinfo".to_vec())).ok().map(|meta| meta.mtime)
     }

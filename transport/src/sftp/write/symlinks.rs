@@ -54,7 +54,7 @@ impl SftpTarget {
             self.temporary(folder, &name.map_err(|_| odd)?)
         };
         let (one, other, further) = (name("a")?, name("b")?, name("c")?);
-        // The server creates the link in this folder, as a dangling symlink.
+        // With either order, the server creates the link in this folder, as a dangling symlink.
         let make = Requests::new()
             // Leftovers of an attempt before the connection was lost.
             .change(Change::Remove(&one))

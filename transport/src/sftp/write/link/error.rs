@@ -29,7 +29,7 @@ pub(crate) enum Fault {
     Garbled,
     /// An entry of this name already exists.
     Occupied,
-    /// The protocol cannot express the request.
+    /// The operation is impossible, for this reason.
     Impossible(&'static str),
 }
 

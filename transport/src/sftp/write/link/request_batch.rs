@@ -66,7 +66,7 @@ impl Requests {
         &self.bytes[self.bytes.len().saturating_sub(length)..]
     }
 
-    /// How many they are.
+    /// Number of requests.
     pub(crate) fn len(&self) -> usize {
         self.parts.len()
     }
@@ -168,7 +168,7 @@ impl Answers {
         Self { told: told.into_iter(), lane }
     }
 
-    /// The next one.
+    /// The next answer; a failure if there is none.
     pub(crate) fn next(&mut self) -> OwnedAnswer {
         self.told.next().unwrap_or(OwnedAnswer::Status(Status::Failure))
     }
