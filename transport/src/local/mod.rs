@@ -70,7 +70,8 @@ pub struct LocalFolder {
     dir: Dir,
     /// The chain of folders that leads here, present if symlinks are followed.
     way: Option<Arc<Way>>,
-    /// The only listed name, set when the source root leads to a single file: the name of that file.
+    /// Set when the source root is a symlink to a file: the name of the target, which replaces any requested
+    /// name.
     only: Option<CString>,
 }
 

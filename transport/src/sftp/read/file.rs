@@ -36,8 +36,7 @@ const PIECE: u64 = 128;
 /// content: procfs and some FUSE file systems report no sizes.
 const UNTOLD: u32 = 4 * 1024;
 
-/// If such a file has content, further READs are as long as those of a large file, as long as fewer than this
-/// many bytes are outstanding.
+/// If it has content, further READs have a large file's length while fewer bytes than this are outstanding.
 const UNTOLD_AHEAD: u64 = 8 << 20;
 
 /// A file that is being read.
@@ -315,8 +314,7 @@ impl File {
                 line.files_most = (line.files / 2).max(2);
                 return Err(Failed::Again);
             }
-            // Some servers report this although the file exists, for example because they cannot handle its
-            // name.
+            // Some servers report this for an existing file, for example if they cannot handle its name.
             (FileStep::Open(_), Answer::Status(Status::NoSuchFile)) => {
                 self.ask(
                     self.streams[0].line,

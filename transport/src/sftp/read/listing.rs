@@ -51,8 +51,8 @@ const UNSENT: usize = 1 << 20;
 /// folders. A correct server sends less than this for all outstanding requests.
 const UNPROVEN_MAX: usize = 48 << 20;
 
-/// Below this depth, the server is asked only once for a folder's real path. For REALPATH, OpenSSH checks
-/// each folder of a path by its path from the root: half a million steps at a depth of a thousand.
+/// In folders nested deeper than this, the server is asked only once for the real path. For REALPATH, OpenSSH
+/// checks each folder of a path by its path from the root: half a million steps at a depth of a thousand.
 const SHALLOW: usize = 64;
 
 /// A folder that is being listed.

@@ -1,5 +1,4 @@
-//! The scheduler: holds the accepted and outstanding requests, and decides what to send next. It does no I/O
-//! on the ssh pipes and runs no timers.
+//! Holds the accepted and outstanding requests, and decides what to send next. Runs no timers.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -44,8 +43,7 @@ const FOLDERS: usize = 512;
 /// Maximum number of large files open at once.
 const READING: usize = 64;
 
-/// The round trip from which a host counts as far away, and the initial value while the round trip is
-/// unknown.
+/// The round trip from which a host counts as far away, and the value while it is unknown.
 const FAR: Duration = Duration::from_millis(10);
 const UNKNOWN: Duration = Duration::from_secs(3600);
 

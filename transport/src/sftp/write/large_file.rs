@@ -302,7 +302,7 @@ impl<'a> Upload<'a> {
             Ok(mut answers) => {
                 self.losses = 0;
                 match answers.next().done() {
-                    // If the file system cannot sync, the upload continues. Only other failures are errors.
+                    // A refused sync in between is no error; the sync at the end reports its own error.
                     Err(fault) if length > 0 || !fault.is_refusal() => Err(fault),
                     _ => Ok(()),
                 }
