@@ -234,7 +234,7 @@ fn nothing_outside_is_read_when_folders_turn_into_symlinks() {
     let started = std::time::Instant::now();
     let runs = swap_while(&stage.source, ["folder", "link"], 20, |flips| {
         let mut runs = 0;
-        // Half of the runs start anew, so that everything is read.
+        // Half of the runs start without a base, so that they read everything.
         while flips.load(Ordering::Relaxed) < 1_000_000 || runs < 30 {
             runs += 1;
             let prefix = if runs % 2 == 0 { "again".to_owned() } else { format!("new-{runs}") };

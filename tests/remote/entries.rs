@@ -276,7 +276,7 @@ fn files_that_are_listed_as_empty_are_read_to_their_end() {
     stage.assert_newest_is_source(Judge::sftp());
     stage.assert_linked("empty");
     stage.assert_linked("also empty");
-    // Some of the kernel's own files block whoever reads them, so there nothing is read that is listed as empty.
+    // Some of the kernel's files block every reader, so the run does not read those that are listed as empty.
     let stage = Stage::with(BIN, &Tree::new());
     let kernel = "/proc/sys/kernel/keys";
     server.reached_by(stage.run().set("srcs-to-backup", kernel)).expect(0);

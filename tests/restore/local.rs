@@ -1,4 +1,4 @@
-//! `restore`: everything comes back as it was, whoever took the snapshot, to any target, after any
+//! `restore`: everything comes back as it was, for any user who took the snapshot, to any target, after any
 //! number of attempts.
 
 use std::fs;

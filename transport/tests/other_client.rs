@@ -1,4 +1,4 @@
-//! The client openssh-sftp-client connects to the test server that lies, while it tells the truth: what a client by other
+//! The client openssh-sftp-client connects to the test server that lies, while it gives only correct answers: what a client by other
 //! authors sees and changes there is what is on the disk.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 /// What is compared of an entry: type and mode, size, owner, group, modification time, target or content.
 type Seen = BTreeMap<PathBuf, (u32, u64, u32, u32, i64, Vec<u8>)>;
 
-/// Connects to a server of the files below `root` that tells the truth and may change `writable`.
+/// Connects to a server of the files below `root` that gives correct answers and may change `writable`.
 async fn connect(control: &Path, root: &Path, writable: Option<&Path>) -> Sftp {
     let control = Control::new(control);
     control.set("truth", root, root).unwrap();
@@ -133,7 +133,7 @@ fn another_client_sees_what_is_on_the_disk() {
         assert!(format!("{:?}", missing.unwrap_err()).contains("NoSuchFile"));
         assert!(sftp.fs().create_dir(root.join("refused")).await.is_err());
         assert!(!root.join("refused").exists());
-        assert!(!Control::new(control.path()).told(), "the server told a lie");
+        assert!(!Control::new(control.path()).told(), "the server gave a wrong answer");
     });
 }
 
@@ -174,6 +174,6 @@ fn what_another_client_changes_is_on_the_disk() {
         fs.remove_file(root.join("folder/renamed")).await.unwrap();
         fs.remove_dir(root.join("folder")).await.unwrap();
         assert!(seen(&sftp, root).await == on_disk(root));
-        assert!(!Control::new(control.path()).told(), "the server told a lie");
+        assert!(!Control::new(control.path()).told(), "the server gave a wrong answer");
     });
 }

@@ -195,7 +195,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             if !folder.see(entry.name) {
                 // A folder that changes while it is listed may show a name twice (readdir(3)).
                 if self.state.set.folds_case {
-                    let what = "the destination does not tell it from another name";
+                    let what = "the destination treats its name and another name as equal";
                     self.state.problem(&folder.place.source_of(entry.name), what, Instead::Nothing);
                 }
                 continue;

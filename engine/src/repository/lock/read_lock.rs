@@ -191,6 +191,6 @@ mod tests {
             let error = reader.join().unwrap().unwrap_err();
             assert_eq!(error.error.kind(), io::ErrorKind::NotFound, "{error}");
         });
-        assert!(claim(&repository, &name).is_some(), "what is not there is read by nobody");
+        assert!(claim(&repository, &name).is_some(), "no process reads a missing snapshot");
     }
 }

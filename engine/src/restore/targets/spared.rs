@@ -37,10 +37,13 @@ pub(super) fn file_system(folder: &Dir) -> io::Result<Option<FileSystem>> {
     use rustix::fs::AtFlags;
     use rustix::fs::StatxFlags;
     let asked = StatxFlags::MNT_ID;
-    let told = rustix::fs::statx(folder, c"", AtFlags::EMPTY_PATH, asked)?;
-    let device = rustix::fs::makedev(told.stx_dev_major, told.stx_dev_minor);
-    let mount =
-        if told.stx_mask & asked.bits() == 0 { mount_of(folder) } else { Some(told.stx_mnt_id) };
+    let status = rustix::fs::statx(folder, c"", AtFlags::EMPTY_PATH, asked)?;
+    let device = rustix::fs::makedev(status.stx_dev_major, status.stx_dev_minor);
+    let mount = if status.stx_mask & asked.bits() == 0 {
+        mount_of(folder)
+    } else {
+        Some(status.stx_mnt_id)
+    };
     Ok(mount.map(|mount| FileSystem { device, mount }))
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Pending<P> {
 }
 
 impl<P> Channel<P> {
-    /// Closes a handle without waiting for the answer, which arrives with the purpose `nobody`.
+    /// Closes a handle without waiting for the answer, which the caller ignores.
     pub(crate) fn close(&mut self, handle: &[u8], nobody: P) {
         self.ask(Request::Close(handle), nobody);
     }

@@ -30,14 +30,14 @@ pub(crate) fn denied() -> SourceError {
 
 pub(crate) fn endless() -> SourceError {
     let error = io::Error::other(format!(
-        "no size is told of it, and it goes on after {MOST_UNTOLD} bytes"
+        "the server lists it as empty, and it continues after {MOST_UNTOLD} bytes; exclude it"
     ));
     SourceError::Unreadable { action: "read", error }
 }
 
 pub(crate) fn cut_short() -> SourceError {
     let error = io::Error::other(
-        "the connection was lost while it was read, and no size tells whether it is the same file",
+        "the connection was lost during the read, and the server lists no size to compare; the next run tries again",
     );
     SourceError::Unreadable { action: "read", error }
 }
