@@ -282,7 +282,7 @@ mod tests {
             ("a good job is silent", Problem, vec![(0, good(), &[]), (24, good(), &[])]),
             ("unless all is wanted", Always, vec![(0, good(), &["completed"]), (1, Nothing, &[])]),
             (
-                "the third failure is told, a day later again, then that it is over",
+                "an alert at the third failure, again a day later, and at the recovery",
                 Problem,
                 vec![
                     (0, good(), &[]),

@@ -77,7 +77,7 @@ fn an_open_backups_folder_is_told_by_the_first_run_and_by_doctor_and_status() {
     first.assert_says("all users of this machine may enter");
     first.assert_says("(mode 0755)");
     first.assert_says("BACKUPS_MODE=0755 keeps it open");
-    assert_eq!(stage.run().expect(0).lines_with("may enter"), 0, "it is told once");
+    assert_eq!(stage.run().expect(0).lines_with("may enter"), 0, "the run reports it once");
     assert_eq!(mode(&stage.backups), 0o755);
     let looks = |verb: &str| {
         let look = stage.look(verb).set("srcs-to-backup", &stage.source);

@@ -57,7 +57,7 @@ fn status(stage: &Stage) -> Run {
 fn told(status: Running) -> [bool; 2] {
     let said = status.wait().assert_code(0).said();
     let told: serde_json::Value = serde_json::from_str(&said).expect("one JSON object");
-    ["at_work", "killed"].map(|what| told["jobs"][0][what].as_bool().expect("it is told"))
+    ["at_work", "killed"].map(|what| told["jobs"][0][what].as_bool().expect("status reports it"))
 }
 
 /// The lock files and leases.

@@ -246,7 +246,7 @@ const CASES: &[Case] = &[
         false,
     ),
     (
-        "a file in the place of a folder",
+        "a file instead of a folder",
         |_, inside| {
             fs::remove_dir_all(inside.join("other")).expect("the file system does it");
             fs::write(inside.join("other"), "x").expect("the file system does it");

@@ -148,7 +148,9 @@ impl Recorder {
     fn kept(&self, file: &mut Option<BufWriter<File>>, result: io::Result<()>) {
         if let Err(error) = result {
             *file = None;
-            let what = format!("problems are told here only, the report cannot hold them: {error}");
+            let what = format!(
+                "problems are only in this log, because the report cannot hold them: {error}"
+            );
             self.next.event(&Event::Aside { what });
         }
     }
