@@ -329,24 +329,28 @@ fn a_file_that_changed_while_the_line_was_down_is_not_pieced_together() {
     let Some(server) = Sshd::start("a_file_that_changed", Subsystem::Internal) else { return };
     let server = Arc::new(server);
     let dir = TempDir::new().unwrap();
-    let path = dir.path().join("file");
+    let (path, other) = (dir.path().join("file"), TempDir::new().unwrap());
     // More data than is in flight when the first bytes arrive.
     fs::write(&path, vec![1; 200_000_000]).unwrap();
-    let source = connect(&server);
+    let replacement = other.path().join("file");
+    fs::write(&replacement, vec![2; 201_000_000]).unwrap();
+    // With one channel, the file is opened only once on each connection.
+    let options = Options { channels_given: Some(1), ..server.options() };
+    let source = SftpSource::connect(server.address(), options, || false).unwrap();
     let folder = source.root(dir.path()).unwrap().folder;
     let entries = list(&source, &folder).unwrap().entries;
     let (breaking, mut broken) = (Arc::clone(&server), false);
     let contents = ask_fetch(&source, &folder, &entries, move |total| {
         if total > 10_000_000 && !broken {
             broken = true;
+            // The open handles still read the old file, so no bytes of the new one arrive before the break.
+            fs::rename(&replacement, &path).unwrap();
             breaking.break_connections();
-            fs::write(&path, vec![2; 201_000_000]).unwrap();
         }
     });
     let content = contents.recv_timeout(Duration::from_secs(60)).unwrap().pop().unwrap();
     let after = content.after.unwrap();
-    // The file may still be growing.
-    assert!(matches!(&after, Ok(meta) if meta.size != 200_000_000), "{after:?}");
+    assert!(matches!(&after, Ok(meta) if meta.size == 201_000_000), "{after:?}");
     assert!(content.bytes.len() < 200_000_000 && content.bytes.iter().all(|byte| *byte == 1));
 }
 

@@ -313,8 +313,11 @@ impl<'a> Answer<'a> {
             },
             (kind::HANDLE, Expected::Handle) => {
                 let handle = rest.string()?;
-                let fits = handle.len() <= HANDLE_MAX;
-                fits.then_some(Self::Handle(handle)).ok_or(Violation("a handle is too long"))
+                match handle.len() {
+                    0 => Err(Violation("a handle is empty")),
+                    1..=HANDLE_MAX => Ok(Self::Handle(handle)),
+                    _ => Err(Violation("a handle is too long")),
+                }
             }
             (kind::DATA, Expected::Data(most)) => {
                 let bytes = rest.string()?;
