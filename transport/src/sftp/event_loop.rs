@@ -40,16 +40,16 @@ const STOPPED: &str = "it was stopped";
 
 /// The protocol logic that the thread drives: it decides what to send on which channel and processes the
 /// answers. It does no I/O on the ssh pipes and runs no timers.
-pub(crate) trait Talker: 'static {
+pub(crate) trait Scheduler: 'static {
     /// The requests that callers send to the thread.
     type Command;
     /// Identifies the request that an answer belongs to.
     type Purpose;
 
     /// Adds an open channel; returns its number.
-    fn add_line(&mut self, line: Channel<Self::Purpose>, offers: Offers) -> usize;
+    fn add_channel(&mut self, channel: Channel<Self::Purpose>, offers: Offers) -> usize;
 
-    fn line(&mut self, number: usize) -> &mut Channel<Self::Purpose>;
+    fn channel(&mut self, number: usize) -> &mut Channel<Self::Purpose>;
 
     /// Accepts a command.
     fn command(&mut self, command: Self::Command);
@@ -80,13 +80,13 @@ pub(crate) trait Talker: 'static {
 }
 
 /// What the thread receives at its start.
-pub(crate) struct Network<T: Talker> {
+pub(crate) struct Network<T: Scheduler> {
     pub(crate) address: Address,
     pub(crate) options: Options,
     pub(crate) commands: UnboundedReceiver<T::Command>,
     pub(crate) quit: Quit,
     /// Creates the talker on the network thread.
-    pub(crate) talker: Box<dyn FnOnce() -> T + Send>,
+    pub(crate) scheduler: Box<dyn FnOnce() -> T + Send>,
     /// Notified when the talker can continue although no answer arrived.
     pub(crate) wake: Arc<Notify>,
 }
@@ -94,7 +94,7 @@ pub(crate) struct Network<T: Talker> {
 /// How the thread learns that it must end.
 pub(crate) struct Quit {
     /// Notified when the thread must end.
-    pub(crate) told: Arc<Notify>,
+    pub(crate) notify: Arc<Notify>,
     /// Polled: returns true when the connection is no longer wanted.
     pub(crate) stopped: Box<dyn Fn() -> bool + Send>,
 }
@@ -104,7 +104,7 @@ impl Quit {
     async fn wanted(&self) {
         while !(self.stopped)() {
             tokio::select! {
-                () = self.told.notified() => return,
+                () = self.notify.notified() => return,
                 () = sleep(POLL) => {}
             }
         }
@@ -139,7 +139,7 @@ async fn connect(
     }
 }
 
-impl<T: Talker> Network<T> {
+impl<T: Scheduler> Network<T> {
     /// Runs until the thread must end. Sends the result of the first connection to `ready`: the extensions
     /// that the server offers.
     pub(crate) fn run(self, ready: &SyncSender<Result<Offers, ConnectError>>) {
@@ -157,8 +157,8 @@ impl<T: Talker> Network<T> {
     }
 
     async fn work(self, ready: &SyncSender<Result<Offers, ConnectError>>) {
-        let Self { address, options, mut commands, quit, talker, wake } = self;
-        let desk = Rc::new(RefCell::new(talker()));
+        let Self { address, options, mut commands, quit, scheduler, wake } = self;
+        let scheduler = Rc::new(RefCell::new(scheduler()));
         let mut opened = tokio::select! {
             opened = connect(&address, &options) => opened,
             () = quit.wanted() => Err(ConnectError::Stopped),
@@ -172,7 +172,7 @@ impl<T: Talker> Network<T> {
             let mut learned = false;
             let (why, last) = match opened {
                 Ok((connection, channel, further)) => {
-                    let end = Serving::new(&desk, &wake, &quit)
+                    let end = Serving::new(&scheduler, &wake, &quit)
                         .serve(&connection, (channel, further), &options, &mut commands)
                         .await;
                     let words = connection.last_words();
@@ -186,19 +186,24 @@ impl<T: Talker> Network<T> {
                             Some(words.map_or(why.clone(), |words| format!("{why} ({words})")))
                         }
                     };
-                    desk.borrow_mut().reset(why.as_deref().unwrap_or(STOPPED));
+                    scheduler.borrow_mut().reset(why.as_deref().unwrap_or(STOPPED));
                     connection.close().await;
                     match why {
-                        None => return take_leave(&desk, STOPPED, commands),
+                        None => return close_commands(&scheduler, STOPPED, commands),
                         Some(why) => (why, false),
                     }
                 }
                 Err(error) => (error.to_string(), error.is_final()),
             };
-            tries = if desk.borrow_mut().progressed() { 0 } else { tries };
+            tries = if scheduler.borrow_mut().progressed() { 0 } else { tries };
             if last || tries >= options.tries {
-                return give_up(&desk, &format!("the connection was lost: {why}"), commands, &quit)
-                    .await;
+                return give_up(
+                    &scheduler,
+                    &format!("the connection was lost: {why}"),
+                    commands,
+                    &quit,
+                )
+                .await;
             }
             let pause = match learned {
                 true => Duration::ZERO,
@@ -210,62 +215,62 @@ impl<T: Talker> Network<T> {
                     sleep(pause).await;
                     connect(&address, &options).await
                 } => opened,
-                () = quit.wanted() => return take_leave(&desk, STOPPED, commands),
+                () = quit.wanted() => return close_commands(&scheduler, STOPPED, commands),
             };
         }
     }
 }
 
 /// Fails every command with the reason of the loss, until the thread must end.
-async fn give_up<T: Talker>(
-    desk: &RefCell<T>,
+async fn give_up<T: Scheduler>(
+    scheduler: &RefCell<T>,
     why: &str,
     mut commands: UnboundedReceiver<T::Command>,
     quit: &Quit,
 ) {
-    desk.borrow_mut().give_up(why);
+    scheduler.borrow_mut().give_up(why);
     loop {
         let command = tokio::select! {
             command = commands.recv() => command,
             () = quit.wanted() => None,
         };
-        let Some(command) = command else { return take_leave(desk, why, commands) };
-        let mut desk = desk.borrow_mut();
-        desk.command(command);
+        let Some(command) = command else { return close_commands(scheduler, why, commands) };
+        let mut scheduler = scheduler.borrow_mut();
+        scheduler.command(command);
         // Without channels `pump` cannot fail.
-        let _ = desk.pump();
+        let _ = scheduler.pump();
     }
 }
 
 /// Fails all outstanding commands with the reason of the loss, and closes the command queue.
-fn take_leave<T: Talker>(
-    desk: &RefCell<T>,
+fn close_commands<T: Scheduler>(
+    scheduler: &RefCell<T>,
     why: &str,
     mut commands: UnboundedReceiver<T::Command>,
 ) {
-    let mut desk = desk.borrow_mut();
-    desk.give_up(why);
+    let mut scheduler = scheduler.borrow_mut();
+    scheduler.give_up(why);
     commands.close();
     while let Ok(command) = commands.try_recv() {
-        desk.command(command);
+        scheduler.command(command);
     }
-    let _ = desk.pump();
+    let _ = scheduler.pump();
 }
 
 /// The state of one open connection.
 struct Serving<'a, T> {
-    desk: Rc<RefCell<T>>,
+    scheduler: Rc<RefCell<T>>,
     wake: Arc<Notify>,
     quit: &'a Quit,
     lost: UnboundedSender<String>,
     losses: UnboundedReceiver<String>,
 }
 
-impl<'a, T: Talker> Serving<'a, T> {
-    fn new(desk: &Rc<RefCell<T>>, wake: &Arc<Notify>, quit: &'a Quit) -> Self {
+impl<'a, T: Scheduler> Serving<'a, T> {
+    fn new(scheduler: &Rc<RefCell<T>>, wake: &Arc<Notify>, quit: &'a Quit) -> Self {
         let (lost, losses) = unbounded_channel();
-        let (desk, wake) = (Rc::clone(desk), Arc::clone(wake));
-        Self { desk, wake, quit, lost, losses }
+        let (scheduler, wake) = (Rc::clone(scheduler), Arc::clone(wake));
+        Self { scheduler, wake, quit, lost, losses }
     }
 
     async fn serve(
@@ -285,7 +290,7 @@ impl<'a, T: Talker> Serving<'a, T> {
         loop {
             tokio::select! {
                 biased;
-                () = self.quit.told.notified() => return End::Quit,
+                () = self.quit.notify.notified() => return End::Quit,
                 Some(why) = self.losses.recv() => {
                     let lately = refused.is_some_and(|when| when.elapsed() < CONSEQUENCE);
                     return End::Lost(why, (lately || connection.asked() > 0).then_some(open));
@@ -309,11 +314,11 @@ impl<'a, T: Talker> Serving<'a, T> {
                 },
                 command = commands.recv() => {
                     let Some(command) = command else { return End::Quit };
-                    let mut desk = self.desk.borrow_mut();
-                    desk.command(command);
+                    let mut scheduler = self.scheduler.borrow_mut();
+                    scheduler.command(command);
                     for _ in 0..ORDERS {
                         let Ok(command) = commands.try_recv() else { break };
-                        desk.command(command);
+                        scheduler.command(command);
                     }
                 }
                 () = self.wake.notified() => {}
@@ -321,21 +326,21 @@ impl<'a, T: Talker> Serving<'a, T> {
                     if (self.quit.stopped)() {
                         return End::Quit;
                     }
-                    if self.desk.borrow().stalled(Instant::now(), options.answer_timeout) {
+                    if self.scheduler.borrow().stalled(Instant::now(), options.answer_timeout) {
                         let seconds = options.answer_timeout.as_secs();
                         let over = (connection.asked() > 0).then_some(open);
                         return End::Lost(format!("no answer within {seconds} seconds"), over);
                     }
                 }
             }
-            let mut desk = self.desk.borrow_mut();
-            if let Err(error) = desk.pump() {
+            let mut scheduler = self.scheduler.borrow_mut();
+            if let Err(error) = scheduler.pump() {
                 let over = (connection.asked() > 0).then_some(open);
                 return End::Lost(format!("cannot write to ssh: {error}"), over);
             }
             let is_early = began.elapsed() < FIRST;
-            let moment = Moment { apart, is_far: desk.is_far(), is_early };
-            drop(desk);
+            let moment = Moment { apart, is_far: scheduler.is_far(), is_early };
+            drop(scheduler);
             while opening < wanted(options, moment) {
                 opening += 1;
                 further.spawn_local(connection.channel());
@@ -347,26 +352,26 @@ impl<'a, T: Talker> Serving<'a, T> {
     fn begin(&self, channel: OpenedChannel, tasks: &mut JoinSet<()>) {
         let (to, from, frames, session) =
             (Rc::new(channel.to), channel.from, channel.frames, channel.session);
-        let line = Channel::new(Rc::clone(&to));
-        let full = Rc::clone(&line.full);
-        let number = self.desk.borrow_mut().add_line(line, channel.offers);
-        let (desk, lost) = (Rc::clone(&self.desk), self.lost.clone());
+        let to_send = Channel::new(Rc::clone(&to));
+        let full = Rc::clone(&to_send.full);
+        let number = self.scheduler.borrow_mut().add_channel(to_send, channel.offers);
+        let (scheduler, lost) = (Rc::clone(&self.scheduler), self.lost.clone());
         tasks.spawn_local(async move {
             let _session = session;
-            let why = receive(&desk, number, &from, frames).await;
+            let why = receive(&scheduler, number, &from, frames).await;
             let _ = lost.send(why);
         });
-        let (desk, lost) = (Rc::clone(&self.desk), self.lost.clone());
+        let (scheduler, lost) = (Rc::clone(&self.scheduler), self.lost.clone());
         tasks.spawn_local(async move {
-            let Err(error) = send(&desk, number, &to, &full).await;
+            let Err(error) = send(&scheduler, number, &to, &full).await;
             let _ = lost.send(format!("cannot write to ssh: {error}"));
         });
     }
 }
 
 /// Reads from a channel until it is lost. Returns the reason.
-async fn receive<T: Talker>(
-    desk: &RefCell<T>,
+async fn receive<T: Scheduler>(
+    scheduler: &RefCell<T>,
     number: usize,
     from: &Receiver,
     mut frames: Frames,
@@ -385,12 +390,12 @@ async fn receive<T: Talker>(
                 Err(error) => return format!("cannot read from ssh: {error}"),
             };
             frames.filled(count);
-            let mut desk = desk.borrow_mut();
+            let mut scheduler = scheduler.borrow_mut();
             let now = Instant::now();
-            desk.line(number).heard(now);
+            scheduler.channel(number).heard(now);
             loop {
                 let received = match frames.next() {
-                    Ok(Some(frame)) => desk.receive(number, frame, now),
+                    Ok(Some(frame)) => scheduler.receive(number, frame, now),
                     Ok(None) => break,
                     Err(violation) => Err(violation),
                 };
@@ -398,14 +403,14 @@ async fn receive<T: Talker>(
                     return violation.to_string();
                 }
             }
-            if let Err(error) = desk.pump() {
+            if let Err(error) = scheduler.pump() {
                 return format!("cannot write to ssh: {error}");
             }
             if count < most {
                 break;
             }
         }
-        while desk.borrow().is_flooded(number) {
+        while scheduler.borrow().is_flooded(number) {
             sleep(Duration::from_millis(20)).await;
         }
         tokio::task::yield_now().await;
@@ -413,8 +418,8 @@ async fn receive<T: Talker>(
 }
 
 /// Sends the bytes that the pipe did not accept immediately.
-async fn send<T: Talker>(
-    desk: &RefCell<T>,
+async fn send<T: Scheduler>(
+    scheduler: &RefCell<T>,
     number: usize,
     to: &Sender,
     full: &Notify,
@@ -422,10 +427,10 @@ async fn send<T: Talker>(
     loop {
         full.notified().await;
         to.writable().await?;
-        let mut desk = desk.borrow_mut();
-        desk.line(number).flush()?;
-        if desk.line(number).unsent() == 0 {
-            desk.pump()?;
+        let mut scheduler = scheduler.borrow_mut();
+        scheduler.channel(number).flush()?;
+        if scheduler.channel(number).unsent() == 0 {
+            scheduler.pump()?;
         }
     }
 }

@@ -6,7 +6,7 @@ use engine::entry::{Kind, Meta, Time};
 use engine::source::SourceError;
 use rustix::io::Errno;
 
-use crate::sftp::protocol::packet::{Attrs, Status};
+use crate::sftp::protocol::packet::{Attrs, StatusCode};
 
 /// The file type bits of a mode (inode(7)); the draft refers to POSIX for them.
 const TYPE: u32 = 0o170_000;
@@ -62,14 +62,16 @@ pub(crate) fn storable(meta: Meta) -> Result<Meta, SourceError> {
 }
 
 /// The error for the server's answer `status` to `action`.
-pub(crate) fn refusal(action: &'static str, status: Status) -> SourceError {
+pub(crate) fn refusal(action: &'static str, status: StatusCode) -> SourceError {
     let error = match status {
-        Status::NoSuchFile => return SourceError::Vanished,
-        Status::PermissionDenied => Errno::ACCESS.into(),
-        Status::Failure => io::Error::other("the server gives no reason"),
-        Status::Eof => io::ErrorKind::UnexpectedEof.into(),
-        Status::Ok => io::Error::other("the server did not send the requested data"),
-        Status::Other(code) => io::Error::other(format!("the server answered with code {code}")),
+        StatusCode::NoSuchFile => return SourceError::Vanished,
+        StatusCode::PermissionDenied => Errno::ACCESS.into(),
+        StatusCode::Failure => io::Error::other("the server gives no reason"),
+        StatusCode::Eof => io::ErrorKind::UnexpectedEof.into(),
+        StatusCode::Ok => io::Error::other("the server did not send the requested data"),
+        StatusCode::Other(code) => {
+            io::Error::other(format!("the server answered with code {code}"))
+        }
     };
     SourceError::Unreadable { action, error }
 }

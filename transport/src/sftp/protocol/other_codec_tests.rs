@@ -17,8 +17,8 @@ use openssh_sftp_protocol::{ErrorCode, HandleOwned};
 use proptest::prelude::*;
 
 use crate::sftp::protocol::packet::{
-    Answer, Attrs, Expected, FileSystem, Limits, READ_MAX, Request, Status, hello, read_hello,
-    renumber,
+    Answer, Attrs, Expected, FileSystem, Limits, READ_MAX, Request, StatusCode as OurCode, hello,
+    read_hello, renumber,
 };
 use crate::sftp::protocol::write_packet::{Change, Set};
 
@@ -186,14 +186,14 @@ fn a_status_is_read_as_the_same() {
         }
         let ResponseInner::Status { status_code, .. } = response(&reply) else { panic!("{code}") };
         let same = match (status, status_code) {
-            (Status::Ok, StatusCode::Success) | (Status::Eof, StatusCode::Eof) => true,
+            (OurCode::Ok, StatusCode::Success) | (OurCode::Eof, StatusCode::Eof) => true,
             (ours, StatusCode::Failure(theirs)) => matches!(
                 (ours, theirs),
-                (Status::NoSuchFile, ErrorCode::NoSuchFile)
-                    | (Status::PermissionDenied, ErrorCode::PermDenied)
-                    | (Status::Failure, ErrorCode::Failure)
-                    | (Status::Other(5), ErrorCode::BadMessage)
-                    | (Status::Other(8), ErrorCode::OpUnsupported)
+                (OurCode::NoSuchFile, ErrorCode::NoSuchFile)
+                    | (OurCode::PermissionDenied, ErrorCode::PermDenied)
+                    | (OurCode::Failure, ErrorCode::Failure)
+                    | (OurCode::Other(5), ErrorCode::BadMessage)
+                    | (OurCode::Other(8), ErrorCode::OpUnsupported)
             ),
             _ => false,
         };

@@ -93,7 +93,7 @@ pub(crate) enum Expected {
 /// What the server answered.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer<'a> {
-    Status(Status),
+    Status(StatusCode),
     Handle(&'a [u8]),
     Data(&'a [u8]),
     Names(Vec<(&'a [u8], Attrs)>),
@@ -142,7 +142,7 @@ pub(crate) struct Offers {
 
 /// The status code of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Status {
+pub(crate) enum StatusCode {
     Ok,
     Eof,
     NoSuchFile,
@@ -306,9 +306,9 @@ impl<'a> Answer<'a> {
         let kind = rest.u8()?;
         rest.u32()?;
         match (kind, expected) {
-            (kind::STATUS, _) => match (Status::from(rest.u32()?), expected) {
-                (Status::Ok, Expected::Status) => Ok(Self::Status(Status::Ok)),
-                (Status::Ok, _) => Err(Violation("success without what was asked for")),
+            (kind::STATUS, _) => match (StatusCode::from(rest.u32()?), expected) {
+                (StatusCode::Ok, Expected::Status) => Ok(Self::Status(StatusCode::Ok)),
+                (StatusCode::Ok, _) => Err(Violation("success without what was asked for")),
                 (status, _) => Ok(Self::Status(status)),
             },
             (kind::HANDLE, Expected::Handle) => {
@@ -362,7 +362,7 @@ impl<'a> Answer<'a> {
     }
 }
 
-impl From<u32> for Status {
+impl From<u32> for StatusCode {
     fn from(code: u32) -> Self {
         match code {
             0 => Self::Ok,

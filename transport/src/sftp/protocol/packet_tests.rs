@@ -4,7 +4,7 @@ use Piece::{Byte, Text, Word};
 use proptest::prelude::*;
 
 use crate::sftp::protocol::packet::{
-    Answer, Attrs, Expected, Offers, Request, Status, Violation, answered, closed, read_hello,
+    Answer, Attrs, Expected, Offers, Request, StatusCode, Violation, answered, closed, read_hello,
 };
 
 const EXPECTED: [Expected; 8] = [
@@ -94,7 +94,7 @@ fn answers_that_do_not_fit_are_violations() {
     );
     let status = frame(&[Byte(101), Word(7), Word(1), Word(u32::MAX)]);
     let read = Answer::read(&status, Expected::Data(10));
-    assert_eq!(read, Ok(Answer::Status(Status::Eof)), "the text is not read");
+    assert_eq!(read, Ok(Answer::Status(StatusCode::Eof)), "the text is not read");
     let extended = frame(&[Byte(105), Word(7), Word(0x8000_0000), Word(u32::MAX)]);
     assert!(lie(&extended, Expected::Attrs));
 }

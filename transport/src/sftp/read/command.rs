@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::source::{ContentSink, ListSink, SourceError, Wanted};
 
-use crate::sftp::read::query::Asked;
+use crate::sftp::read::query::PendingQuery;
 
 /// A command to the network thread.
 pub(crate) enum Command {
@@ -13,7 +13,7 @@ pub(crate) enum Command {
     List(Arc<[u8]>, Option<Arc<[u8]>>, Box<dyn ListSink>),
     /// Fetches files: their folder (as in `List`), the files, and the sink for their content.
     Fetch(Arc<[u8]>, Option<Arc<[u8]>>, Vec<Wanted>, Box<dyn ContentSink>),
-    Ask(Vec<Asked>),
+    Ask(Vec<PendingQuery>),
     /// Cancels a listing.
     UnwantedFolder(u64),
     /// Cancels the fetch of one file.

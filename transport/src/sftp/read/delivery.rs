@@ -77,7 +77,7 @@ pub(crate) enum Fetched {
 }
 
 /// Collects answers and sends them to the delivery threads in batches.
-pub(crate) struct Post {
+pub(crate) struct Delivery {
     listed: Vec<(u64, Listed)>,
     fetched: Vec<(u64, Fetched)>,
     to_lister: Sender<Vec<(u64, Listed)>>,
@@ -87,7 +87,7 @@ pub(crate) struct Post {
     pub(crate) unproven: usize,
 }
 
-impl Post {
+impl Delivery {
     /// Starts the threads. They end after the post is dropped and everything is delivered.
     pub(crate) fn start(
         commands: &UnboundedSender<Command>,
@@ -103,8 +103,8 @@ impl Post {
         let fetcher =
             thread("sftp-contents").spawn(move || deliver_contents(&fetched, &back, &log))?;
         let (listed, fetched) = (Vec::new(), Vec::new());
-        let post = Self { listed, fetched, to_lister, to_fetcher, backlog, unproven: 0 };
-        Ok((post, [lister, fetcher]))
+        let delivery = Self { listed, fetched, to_lister, to_fetcher, backlog, unproven: 0 };
+        Ok((delivery, [lister, fetcher]))
     }
 
     pub(crate) fn listed(&mut self, id: u64, part: Listed) {
@@ -183,7 +183,7 @@ fn deliver_contents(
             Fetched::Begin(sink) => drop(sinks.insert(id, sink)),
             Fetched::Data(index, offset, bytes) => {
                 if let Some(sink) = sinks.get_mut(&id)
-                    && tell(sink.as_mut(), index, offset, &bytes).is_break()
+                    && deliver(sink.as_mut(), index, offset, &bytes).is_break()
                 {
                     let _ = commands.send(Command::UnwantedFile(id, index));
                 }
@@ -204,7 +204,7 @@ fn deliver_contents(
 }
 
 /// Passes bytes to the sink, and runs of zeros as holes.
-fn tell(sink: &mut dyn ContentSink, index: usize, offset: u64, bytes: &[u8]) -> ControlFlow<()> {
+fn deliver(sink: &mut dyn ContentSink, index: usize, offset: u64, bytes: &[u8]) -> ControlFlow<()> {
     let (mut rest, mut at) = (bytes, offset);
     while !rest.is_empty() {
         let (zeros, run) = next_run(rest, at);
@@ -284,10 +284,10 @@ mod tests {
         let mut bytes = vec![1; 1000];
         bytes.extend(vec![0; 3096 + 8192 + 5]);
         let mut seen = Seen::default();
-        let _ = tell(&mut seen, 0, 0, &bytes);
+        let _ = deliver(&mut seen, 0, 0, &bytes);
         assert_eq!((seen.bytes, seen.holes), (bytes.clone(), vec![(4096, 8192)]));
         let mut seen = Seen::default();
-        let _ = tell(&mut seen, 0, 4096 - 1000, &bytes);
+        let _ = deliver(&mut seen, 0, 4096 - 1000, &bytes);
         assert_eq!((seen.bytes, seen.holes), (bytes, vec![(1000, 8192)]));
     }
 
@@ -299,7 +299,7 @@ mod tests {
         ) {
             let bytes: Vec<u8> = runs.iter().flat_map(|(byte, count)| vec![*byte; *count]).collect();
             let mut seen = Seen::default();
-            let _ = tell(&mut seen, 0, offset, &bytes);
+            let _ = deliver(&mut seen, 0, offset, &bytes);
             prop_assert_eq!(seen.bytes, bytes);
             for (at, length) in seen.holes {
                 prop_assert!((at as u64 + offset).is_multiple_of(4096) && length.is_multiple_of(4096));

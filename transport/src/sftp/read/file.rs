@@ -12,15 +12,15 @@ use engine::entry::Meta;
 use engine::source::{SourceError, Wanted};
 
 use crate::sftp::protocol::attributes::{meta, refusal, undescribed};
-use crate::sftp::protocol::packet::{Answer, READ_MAX, Request, Status};
-use crate::sftp::read::delivery::{Fetched, Post};
+use crate::sftp::protocol::packet::{Answer, READ_MAX, Request, StatusCode};
+use crate::sftp::read::delivery::{Delivery, Fetched};
 use crate::sftp::read::file_context::{Again, ByteCounts, Failed, FileContext, Stream};
 use crate::sftp::read::identity::{proves, regular, same_access, same_version};
 use crate::sftp::read::listing::Going;
 use crate::sftp::read::location::Location;
 use crate::sftp::read::purpose::{FileStep, Purpose, ReadChannel};
 use crate::sftp::read::unreadable_file::{
-    MOST_UNTOLD, cut_short, denied, endless, is_of_the_kernel, is_replaced, unaskable,
+    UNSIZED_MOST, cut_short, denied, endless, is_of_the_kernel, is_replaced, unaskable,
 };
 
 /// A large file is opened on one more channel for each of these bytes.
@@ -34,13 +34,13 @@ const PIECE: u64 = 128;
 
 /// Length in bytes of the READ that is sent with the OPEN of a file listed with size 0. Such a file may have
 /// content: procfs and some FUSE file systems report no sizes.
-const UNTOLD: u32 = 4 * 1024;
+const UNSIZED_FIRST: u32 = 4 * 1024;
 
 /// If it has content, further READs have a large file's length while fewer bytes than this are outstanding.
-const UNTOLD_AHEAD: u64 = 8 << 20;
+const UNSIZED_AHEAD: u64 = 8 << 20;
 
 /// A file that is being read.
-pub(crate) struct File {
+pub(crate) struct FileRead {
     pub(crate) id: u64,
     /// The fetch request that the file belongs to, and its index there.
     pub(crate) request: u64,
@@ -52,7 +52,7 @@ pub(crate) struct File {
     /// When the first delivered byte was read, by the local clock.
     since: Option<SystemTime>,
     /// Check the file with LSTAT before it is opened, because an earlier attempt had a problem.
-    wary: bool,
+    check_first: bool,
     /// A part was delivered before; it is not yet checked whether the file is still the same.
     unchecked: bool,
     tries: u32,
@@ -60,7 +60,7 @@ pub(crate) struct File {
     alone: bool,
     /// Offsets: the next read, the end of the delivered bytes, and the end of the file.
     next: u64,
-    told: u64,
+    delivered: u64,
     end: u64,
     /// Pieces that arrived before the bytes in front of them.
     parts: BTreeMap<u64, Vec<u8>>,
@@ -73,14 +73,14 @@ pub(crate) struct File {
     closing: bool,
     after: Option<Meta>,
     /// Checked before and after OPEN, if the file was not as listed before.
-    place: Option<Location>,
+    location: Option<Location>,
 }
 
-impl File {
+impl FileRead {
     pub(crate) fn new(id: u64, request: u64, index: usize, path: Vec<u8>, wanted: &Wanted) -> Self {
         let size = wanted.entry.meta.size;
         let from = wanted.from.min(size);
-        let untold = size == 0 && !is_of_the_kernel(&path);
+        let is_unsized = size == 0 && !is_of_the_kernel(&path);
         Self {
             id,
             request,
@@ -90,26 +90,26 @@ impl File {
             listed: wanted.entry.meta.clone(),
             streams: Vec::new(),
             since: None,
-            wary: false,
+            check_first: false,
             unchecked: from > 0,
             tries: 0,
             alone: false,
             next: from,
-            told: from,
-            end: if untold { MOST_UNTOLD } else { size },
+            delivered: from,
+            end: if is_unsized { UNSIZED_MOST } else { size },
             parts: BTreeMap::new(),
             again: Vec::new(),
             reads: 0,
             stats: 0,
             closing: false,
             after: None,
-            place: None,
+            location: None,
         }
     }
 
-    /// Accepts the file only if its folder is at `place` before and after OPEN.
-    pub(crate) fn has_to_lie_in(&mut self, place: Location) {
-        self.place = Some(place);
+    /// Accepts the file only if its folder is at `location` before and after OPEN.
+    pub(crate) fn require_location(&mut self, location: Location) {
+        self.location = Some(location);
     }
 
     /// Whether a single READ covers the file.
@@ -120,7 +120,7 @@ impl File {
     /// The bytes that a small file reserves in `ByteCounts::small` while it is read.
     pub(crate) fn reserve(&self) -> u64 {
         match self.size {
-            0 => u64::from(UNTOLD),
+            0 => u64::from(UNSIZED_FIRST),
             size if self.is_small() => size,
             _ => 0,
         }
@@ -131,47 +131,53 @@ impl File {
     }
 
     /// Starts the file, or continues it after a lost connection.
-    pub(crate) fn start(&mut self, line: usize, context: &mut FileContext<'_>) {
-        context.lines[line].files += 1;
-        if self.wary {
-            self.ask(line, Request::LStat(&self.path), FileStep::Wary, context.lines);
+    pub(crate) fn start(&mut self, channel: usize, context: &mut FileContext<'_>) {
+        context.channels[channel].files += 1;
+        if self.check_first {
+            self.ask(channel, Request::LStat(&self.path), FileStep::CheckFirst, context.channels);
         } else {
-            self.open(line, context.lines);
+            self.open(channel, context.channels);
         }
-        self.streams.push(Stream { line, handle: None, ready: false, reads: 0 });
-        if !self.wary && !self.unchecked {
-            self.spread(context.lines);
-        }
-    }
-
-    fn open(&mut self, line: usize, lines: &mut [ReadChannel]) {
-        self.alone = lines[line].files == 1;
-        self.ask_for_place(line, lines);
-        self.ask(line, Request::Open(&self.path), FileStep::Open(0), lines);
-        self.ask_for_place(line, lines);
-    }
-
-    fn ask_for_place(&mut self, line: usize, lines: &mut [ReadChannel]) {
-        if let Some(place) = &mut self.place {
-            lines[line].ask(place.question(), Purpose::File(self.id, FileStep::Place));
+        self.streams.push(Stream { channel, handle: None, ready: false, reads: 0 });
+        if !self.check_first && !self.unchecked {
+            self.spread(context.channels);
         }
     }
 
-    fn ask(&self, line: usize, request: Request<'_>, step: FileStep, lines: &mut [ReadChannel]) {
-        lines[line].ask(request, Purpose::File(self.id, step));
+    fn open(&mut self, channel: usize, channels: &mut [ReadChannel]) {
+        self.alone = channels[channel].files == 1;
+        self.ask_for_location(channel, channels);
+        self.ask(channel, Request::Open(&self.path), FileStep::Open(0), channels);
+        self.ask_for_location(channel, channels);
+    }
+
+    fn ask_for_location(&mut self, channel: usize, channels: &mut [ReadChannel]) {
+        if let Some(location) = &mut self.location {
+            channels[channel].ask(location.query(), Purpose::File(self.id, FileStep::Location));
+        }
+    }
+
+    fn ask(
+        &self,
+        channel: usize,
+        request: Request<'_>,
+        step: FileStep,
+        channels: &mut [ReadChannel],
+    ) {
+        channels[channel].ask(request, Purpose::File(self.id, step));
     }
 
     /// Discards the state that is invalid after a lost connection.
     pub(crate) fn reset(&mut self, counts: &mut ByteCounts) {
         counts.held -= self.held();
         self.parts.clear();
-        self.wary |= self.told > 0 || !self.streams.is_empty();
-        self.unchecked = self.told > 0;
+        self.check_first |= self.delivered > 0 || !self.streams.is_empty();
+        self.unchecked = self.delivered > 0;
         self.streams.clear();
         self.again.clear();
-        self.place.iter_mut().for_each(Location::reset);
+        self.location.iter_mut().for_each(Location::reset);
         (self.reads, self.stats, self.closing) = (0, 0, false);
-        (self.next, self.after) = (self.told, None);
+        (self.next, self.after) = (self.delivered, None);
     }
 
     fn held(&self) -> u64 {
@@ -189,13 +195,13 @@ impl File {
         counts.held -= self.held();
         self.parts.clear();
         self.again.clear();
-        self.end = self.told;
+        self.end = self.delivered;
     }
 
     /// Requests more of the file: at most `most` READs outstanding, at most `pieces` of them new.
     pub(crate) fn read(&mut self, most: usize, pieces: usize, context: &mut FileContext<'_>) {
         if self.streams.first().is_some_and(|stream| stream.ready) {
-            self.spread(context.lines);
+            self.spread(context.channels);
         }
         while let Some((offset, length)) = self.again.pop() {
             self.read_piece(offset, length, context);
@@ -215,8 +221,12 @@ impl File {
 
     /// Maximum length of one READ, in bytes.
     fn piece(&self, counts: &ByteCounts) -> u32 {
-        let is_untold = self.size == 0;
-        if is_untold && (self.told == 0 || counts.asked > UNTOLD_AHEAD) { UNTOLD } else { READ_MAX }
+        let is_unsized = self.size == 0;
+        if is_unsized && (self.delivered == 0 || counts.asked > UNSIZED_AHEAD) {
+            UNSIZED_FIRST
+        } else {
+            READ_MAX
+        }
     }
 
     fn read_piece(&mut self, offset: u64, length: u32, context: &mut FileContext<'_>) -> bool {
@@ -231,27 +241,27 @@ impl File {
             context.counts.asked += u64::from(length);
         }
         let step = FileStep::Read { stream: number, offset, length, small };
-        context.lines[stream.line]
+        context.channels[stream.channel]
             .ask(Request::Read { handle, offset, length }, Purpose::File(self.id, step));
         true
     }
 
     /// Opens a large file on further channels.
-    fn spread(&mut self, lines: &mut [ReadChannel]) {
-        if self.place.is_some() || self.is_small() {
+    fn spread(&mut self, channels: &mut [ReadChannel]) {
+        if self.location.is_some() || self.is_small() {
             return;
         }
         let most = usize::try_from(self.end.saturating_sub(self.next) / A_CHANNEL);
         let most = most.unwrap_or(usize::MAX);
-        for line in 0..lines.len() {
+        for channel in 0..channels.len() {
             if self.streams.len() >= most {
                 return;
             }
-            if self.streams.iter().all(|stream| stream.line != line) {
-                lines[line].files += 1;
+            if self.streams.iter().all(|stream| stream.channel != channel) {
+                channels[channel].files += 1;
                 let step = FileStep::Open(self.streams.len());
-                self.ask(line, Request::Open(&self.path), step, lines);
-                self.streams.push(Stream { line, handle: None, ready: false, reads: 0 });
+                self.ask(channel, Request::Open(&self.path), step, channels);
+                self.streams.push(Stream { channel, handle: None, ready: false, reads: 0 });
             }
         }
     }
@@ -271,7 +281,7 @@ impl File {
                 Ok(self.settle(context))
             }
             Err(Failed::Again) => {
-                self.close(context.lines);
+                self.close(context.channels);
                 self.reset(context.counts);
                 Err(Again)
             }
@@ -286,13 +296,13 @@ impl File {
         context: &mut FileContext<'_>,
     ) -> Result<(), Failed> {
         match (step, answer) {
-            (FileStep::Wary, Answer::Attrs(attrs)) => {
+            (FileStep::CheckFirst, Answer::Attrs(attrs)) => {
                 regular(meta(attrs))?;
-                self.open(self.streams[0].line, context.lines);
+                self.open(self.streams[0].channel, context.channels);
             }
             (FileStep::Open(number), Answer::Handle(handle)) => {
                 self.streams[number].handle = Some(handle.into());
-                context.lines[self.streams[number].line].opened();
+                context.channels[self.streams[number].channel].opened();
                 // The next request reads a small file whole.
                 let small = self.is_small() && !self.unchecked;
                 // READs after FSTAT may be sent at once, because the answer to FSTAT precedes their data.
@@ -301,26 +311,26 @@ impl File {
                 if small && self.next < self.end {
                     self.read(1, 1, context);
                 }
-                self.stat(number, context.lines);
-                self.closing = small || self.told == self.end;
+                self.stat(number, context.channels);
+                self.closing = small || self.delivered == self.end;
             }
             // A large file continues without this channel.
             (FileStep::Open(number), Answer::Status(_)) if number > 0 => {}
-            (FileStep::Open(_), Answer::Status(Status::Failure)) if self.tries < TRIES => {
-                let line = &mut context.lines[self.streams[0].line];
+            (FileStep::Open(_), Answer::Status(StatusCode::Failure)) if self.tries < TRIES => {
+                let channel = &mut context.channels[self.streams[0].channel];
                 // If no other file was open then, the server had free handles and the failure is final.
                 // Otherwise a later attempt may succeed, after other files are closed.
                 self.tries += if self.alone { TRIES } else { 1 };
-                line.files_most = (line.files / 2).max(2);
+                channel.files_most = (channel.files / 2).max(2);
                 return Err(Failed::Again);
             }
             // Some servers report this for an existing file, for example if they cannot handle its name.
-            (FileStep::Open(_), Answer::Status(Status::NoSuchFile)) => {
+            (FileStep::Open(_), Answer::Status(StatusCode::NoSuchFile)) => {
                 self.ask(
-                    self.streams[0].line,
+                    self.streams[0].channel,
                     Request::LStat(&self.path),
                     FileStep::There,
-                    context.lines,
+                    context.channels,
                 );
             }
             (FileStep::There, Answer::Attrs(_)) => return Err(Failed::With(denied())),
@@ -331,11 +341,11 @@ impl File {
                 };
                 return Err(Failed::With(found));
             }
-            (FileStep::Wary | FileStep::Open(_), Answer::Status(status)) => {
+            (FileStep::CheckFirst | FileStep::Open(_), Answer::Status(status)) => {
                 return Err(Failed::With(refusal("open", status)));
             }
-            (FileStep::Place, answer) => {
-                self.place.as_mut().map_or(Ok(()), |place| place.answer(&answer))?;
+            (FileStep::Location, answer) => {
+                self.location.as_mut().map_or(Ok(()), |location| location.answer(&answer))?;
             }
             (FileStep::Stat(number), Answer::Attrs(attrs)) => {
                 self.stats -= 1;
@@ -380,14 +390,14 @@ impl File {
                 // The bytes delivered so far were delivered before the end of the file was read.
                 self.closing &= self.size > 0;
                 self.take(offset, bytes, context);
-                if self.size == 0 && self.told >= MOST_UNTOLD {
+                if self.size == 0 && self.delivered >= UNSIZED_MOST {
                     return Err(Failed::With(endless()));
                 }
             }
-            (FileStep::Read { stream, offset, .. }, Answer::Status(Status::Eof)) => {
+            (FileStep::Read { stream, offset, .. }, Answer::Status(StatusCode::Eof)) => {
                 self.streams[stream].reads -= 1;
                 self.reads -= 1;
-                self.end = self.end.min(offset.max(self.told));
+                self.end = self.end.min(offset.max(self.delivered));
                 self.again.retain(|(offset, _)| *offset < self.end);
             }
             (FileStep::Read { .. }, Answer::Status(status)) => {
@@ -403,11 +413,11 @@ impl File {
         Ok(())
     }
 
-    fn stat(&mut self, number: usize, lines: &mut [ReadChannel]) {
+    fn stat(&mut self, number: usize, channels: &mut [ReadChannel]) {
         let stream = &self.streams[number];
         if let Some(handle) = &stream.handle {
             self.stats += 1;
-            self.ask(stream.line, Request::FStat(handle), FileStep::Stat(number), lines);
+            self.ask(stream.channel, Request::FStat(handle), FileStep::Stat(number), channels);
         }
     }
 
@@ -421,22 +431,22 @@ impl File {
         context.counts.held += bytes.len() as u64 + PIECE;
         self.parts.insert(offset, bytes.to_vec());
         while let Some(first) = self.parts.first_entry() {
-            if *first.key() != self.told {
+            if *first.key() != self.delivered {
                 break;
             }
             let part = first.remove();
             context.counts.held -= part.len() as u64 + PIECE;
-            self.told += part.len() as u64;
+            self.delivered += part.len() as u64;
             self.since.get_or_insert_with(SystemTime::now);
-            let at = self.told - part.len() as u64;
-            context.post.fetched(self.request, Fetched::Data(self.index, at, part));
+            let at = self.delivered - part.len() as u64;
+            context.delivery.fetched(self.request, Fetched::Data(self.index, at, part));
         }
     }
 
     /// Continues with the next step if nothing is missing for it.
     fn settle(&mut self, context: &mut FileContext<'_>) -> Going {
-        let placed = self.place.as_ref().is_none_or(Location::is_known);
-        let missing = self.told < self.end || !self.again.is_empty();
+        let placed = self.location.as_ref().is_none_or(Location::is_known);
+        let missing = self.delivered < self.end || !self.again.is_empty();
         if !placed || self.reads > 0 || self.stats > 0 || missing {
             return Going::On;
         }
@@ -447,26 +457,26 @@ impl File {
         if !self.closing {
             self.closing = true;
             for number in 0..self.streams.len() {
-                self.stat(number, context.lines);
+                self.stat(number, context.channels);
             }
             return Going::On;
         }
         let Some(after) = self.after.clone() else { return Going::On };
-        if !same_version(&self.listed, &after) && !self.wary {
+        if !same_version(&self.listed, &after) && !self.check_first {
             // OPEN follows symlinks, so LSTAT decides whether this file changed or another one was opened.
-            self.wary = true;
+            self.check_first = true;
             self.stats += 1;
             self.ask(
-                self.streams[0].line,
+                self.streams[0].channel,
                 Request::LStat(&self.path),
                 FileStep::Name,
-                context.lines,
+                context.channels,
             );
             return Going::On;
         }
         // The reported size is 0, so the size is the number of bytes read.
-        let is_untold = self.size == 0 && after.size == 0;
-        let size = if is_untold { self.told } else { after.size };
+        let is_unsized = self.size == 0 && after.size == 0;
+        let size = if is_unsized { self.delivered } else { after.size };
         self.finish(Ok(Meta { size, ..after }), context)
     }
 
@@ -477,22 +487,26 @@ impl File {
     ) -> Going {
         context.counts.held -= self.held();
         self.parts.clear();
-        self.close(context.lines);
-        self.abandon(result, context.post)
+        self.close(context.channels);
+        self.abandon(result, context.delivery)
     }
 
     /// Ends the file when there is no connection any more.
-    pub(crate) fn abandon(&mut self, result: Result<Meta, SourceError>, post: &mut Post) -> Going {
-        post.fetched(self.request, Fetched::FileEnd(self.index, result));
+    pub(crate) fn abandon(
+        &mut self,
+        result: Result<Meta, SourceError>,
+        delivery: &mut Delivery,
+    ) -> Going {
+        delivery.fetched(self.request, Fetched::FileEnd(self.index, result));
         Going::Ended
     }
 
-    fn close(&mut self, lines: &mut [ReadChannel]) {
+    fn close(&mut self, channels: &mut [ReadChannel]) {
         for stream in self.streams.drain(..) {
-            let line = &mut lines[stream.line];
-            line.files = line.files.saturating_sub(1);
+            let channel = &mut channels[stream.channel];
+            channel.files = channel.files.saturating_sub(1);
             if let Some(handle) = stream.handle {
-                line.close(&handle, Purpose::Nobody);
+                channel.close(&handle, Purpose::Ignored);
             }
         }
     }

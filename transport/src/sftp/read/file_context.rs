@@ -3,7 +3,7 @@
 
 use engine::source::SourceError;
 
-use crate::sftp::read::delivery::Post;
+use crate::sftp::read::delivery::Delivery;
 use crate::sftp::read::purpose::ReadChannel;
 
 /// Counts bytes that are requested, or received out of order.
@@ -19,14 +19,14 @@ pub(crate) struct ByteCounts {
 
 /// The shared state that a file needs to process an answer.
 pub(crate) struct FileContext<'a> {
-    pub(crate) lines: &'a mut [ReadChannel],
-    pub(crate) post: &'a mut Post,
+    pub(crate) channels: &'a mut [ReadChannel],
+    pub(crate) delivery: &'a mut Delivery,
     pub(crate) counts: &'a mut ByteCounts,
 }
 
 /// A file's handle on one channel.
 pub(crate) struct Stream {
-    pub(crate) line: usize,
+    pub(crate) channel: usize,
     pub(crate) handle: Option<Box<[u8]>>,
     /// Whether READs may be sent on this handle.
     pub(crate) ready: bool,

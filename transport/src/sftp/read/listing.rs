@@ -8,12 +8,12 @@ use engine::entry::{BadName, Batch, Extra, Kind, Meta, check_name};
 use engine::source::SourceError;
 
 use crate::sftp::protocol::attributes::{meta, refusal, storable, target, undescribed};
-use crate::sftp::protocol::packet::{Answer, Attrs, Request, Status};
+use crate::sftp::protocol::packet::{Answer, Attrs, Request, StatusCode};
 use crate::sftp::protocol::remote_path::child;
-use crate::sftp::read::delivery::{LISTINGS, Listed, Post, shown_name};
+use crate::sftp::read::delivery::{Delivery, LISTINGS, Listed, shown_name};
 use crate::sftp::read::location::Location;
 use crate::sftp::read::purpose::{ListingStep, Purpose, ReadChannel};
-use crate::sftp::read::unproven_entries::Findings;
+use crate::sftp::read::unproven_entries::UnprovenEntries;
 
 /// Maximum number of entries in a folder. Above it, a server that sends names without end is more likely. The
 /// hashes of this many names fit into 40 MiB, here and again in the engine.
@@ -56,16 +56,16 @@ const UNPROVEN_MAX: usize = 48 << 20;
 const SHALLOW: usize = 64;
 
 /// A folder that is being listed.
-pub(crate) struct Folder {
+pub(crate) struct FolderListing {
     id: u64,
     path: Arc<[u8]>,
     shallow: bool,
-    line: usize,
+    channel: usize,
     handle: Option<Box<[u8]>>,
     /// Whether it is confirmed to be a folder. OPENDIR follows symlinks.
     checked: bool,
     /// Checked before and after OPENDIR, and around READDIR, for which servers look up each entry by path.
-    place: Option<Location>,
+    location: Option<Location>,
     /// Number of unanswered READDIR requests, and their limit.
     reads: usize,
     ahead: usize,
@@ -76,7 +76,7 @@ pub(crate) struct Folder {
     /// Whether `.` in it was looked up because the listing was empty.
     looked_into: bool,
     /// Entries received since the server last reported the folder's real path.
-    findings: Findings,
+    unproven: UnprovenEntries,
     seen: u64,
     nothing_new: u32,
     bad_names: u32,
@@ -94,14 +94,14 @@ pub(crate) enum Going {
     Again,
 }
 
-impl Folder {
+impl FolderListing {
     pub(crate) fn new(id: u64, path: Arc<[u8]>, real: Option<Arc<[u8]>>) -> Self {
         Self {
             id,
-            place: real.map(|real| Location::new(Arc::clone(&path), real)),
+            location: real.map(|real| Location::new(Arc::clone(&path), real)),
             shallow: path.iter().filter(|byte| **byte == b'/').count() <= SHALLOW,
             path,
-            line: 0,
+            channel: 0,
             handle: None,
             checked: false,
             reads: 0,
@@ -110,7 +110,7 @@ impl Folder {
             waiting: VecDeque::new(),
             at_end: false,
             looked_into: false,
-            findings: Findings::default(),
+            unproven: UnprovenEntries::default(),
             seen: 0,
             nothing_new: 0,
             bad_names: 0,
@@ -120,47 +120,47 @@ impl Folder {
     }
 
     /// The channel on which it is listed.
-    pub(crate) fn line(&self) -> usize {
-        self.line
+    pub(crate) fn channel(&self) -> usize {
+        self.channel
     }
 
     /// Starts the listing, or starts it again after a lost connection.
-    pub(crate) fn start(&mut self, number: usize, line: &mut ReadChannel) {
-        self.line = number;
-        self.ask_around(line);
-        line.ask(Request::OpenDir(&self.path), Purpose::Folder(self.id, ListingStep::Open));
-        line.ask(Request::LStat(&self.path), Purpose::Folder(self.id, ListingStep::Check));
-        self.ask_for_place(line);
+    pub(crate) fn start(&mut self, number: usize, channel: &mut ReadChannel) {
+        self.channel = number;
+        self.ask_for_location_if_shallow(channel);
+        channel.ask(Request::OpenDir(&self.path), Purpose::Folder(self.id, ListingStep::Open));
+        channel.ask(Request::LStat(&self.path), Purpose::Folder(self.id, ListingStep::Check));
+        self.ask_for_location(channel);
     }
 
     /// Requests the real path before and after a request by the folder's path, unless the folder is too deep.
-    fn ask_around(&mut self, line: &mut ReadChannel) {
+    fn ask_for_location_if_shallow(&mut self, channel: &mut ReadChannel) {
         if self.shallow {
-            self.ask_for_place(line);
+            self.ask_for_location(channel);
         }
     }
 
-    fn ask_for_place(&mut self, line: &mut ReadChannel) {
-        if let Some(place) = &mut self.place {
-            line.ask(place.question(), Purpose::Folder(self.id, ListingStep::Real));
+    fn ask_for_location(&mut self, channel: &mut ReadChannel) {
+        if let Some(location) = &mut self.location {
+            channel.ask(location.query(), Purpose::Folder(self.id, ListingStep::Real));
         }
     }
 
     /// Whether every location check so far was answered without a mismatch.
-    fn is_placed(&self) -> bool {
-        self.place.as_ref().is_none_or(Location::is_known)
+    fn is_location_confirmed(&self) -> bool {
+        self.location.as_ref().is_none_or(Location::is_known)
     }
 
     /// Discards the state that is invalid after a lost connection.
     pub(crate) fn reset(&mut self) {
         (self.handle, self.checked, self.at_end) = (None, false, false);
-        self.place.iter_mut().for_each(Location::reset);
+        self.location.iter_mut().for_each(Location::reset);
         (self.reads, self.looks, self.ahead) = (0, 0, 2);
         self.waiting.clear();
         (self.seen, self.nothing_new, self.bad_names, self.again) = (0, 0, 0, false);
         self.looked_into = false;
         // Unproven entries are listed again.
-        self.findings.forget();
+        self.unproven.forget();
     }
 
     /// Processes an answer.
@@ -168,15 +168,15 @@ impl Folder {
         &mut self,
         step: ListingStep,
         answer: Answer<'_>,
-        line: &mut ReadChannel,
-        post: &mut Post,
+        channel: &mut ReadChannel,
+        delivery: &mut Delivery,
     ) -> Going {
-        match self.step(step, answer, post) {
+        match self.step(step, answer, delivery) {
             Ok(()) => {
-                self.read(line, post);
-                self.settle(line, post)
+                self.read(channel, delivery);
+                self.settle(channel, delivery)
             }
-            Err(error) => self.end(Err(error), line, post),
+            Err(error) => self.end(Err(error), channel, delivery),
         }
     }
 
@@ -184,22 +184,26 @@ impl Folder {
     pub(crate) fn end(
         &mut self,
         result: Result<(), SourceError>,
-        line: &mut ReadChannel,
-        post: &mut Post,
+        channel: &mut ReadChannel,
+        delivery: &mut Delivery,
     ) -> Going {
         if let Some(handle) = self.handle.take() {
-            line.close(&handle, Purpose::Nobody);
+            channel.close(&handle, Purpose::Ignored);
         }
-        if result.is_err() && !self.is_placed() {
-            drop(self.take_unproven(post));
+        if result.is_err() && !self.is_location_confirmed() {
+            drop(self.take_unproven(delivery));
         }
-        self.abandon(result, post)
+        self.abandon(result, delivery)
     }
 
     /// Ends the listing when there is no connection any more.
-    pub(crate) fn abandon(&mut self, result: Result<(), SourceError>, post: &mut Post) -> Going {
-        self.hand_on(post);
-        post.listed(self.id, Listed::End(result));
+    pub(crate) fn abandon(
+        &mut self,
+        result: Result<(), SourceError>,
+        delivery: &mut Delivery,
+    ) -> Going {
+        self.deliver_unproven(delivery);
+        delivery.listed(self.id, Listed::End(result));
         Going::Ended
     }
 
@@ -207,7 +211,7 @@ impl Folder {
         &mut self,
         step: ListingStep,
         answer: Answer<'_>,
-        post: &mut Post,
+        delivery: &mut Delivery,
     ) -> Result<(), SourceError> {
         match (step, answer) {
             (ListingStep::Open, Answer::Handle(handle)) => {
@@ -219,15 +223,16 @@ impl Folder {
                 None => return Err(undescribed()),
             },
             (ListingStep::Real, answer) => {
-                let there = self.place.as_mut().map_or(Ok(()), |place| place.answer(&answer));
+                let there =
+                    self.location.as_mut().map_or(Ok(()), |location| location.answer(&answer));
                 // The entries received since the last location check may belong to another folder.
-                there.inspect_err(|_| drop(self.take_unproven(post)))?;
-                if self.findings.are_many() || post.unproven >= LISTINGS / 2 {
-                    self.hand_on(post);
+                there.inspect_err(|_| drop(self.take_unproven(delivery)))?;
+                if self.unproven.are_many() || delivery.unproven >= LISTINGS / 2 {
+                    self.deliver_unproven(delivery);
                 }
             }
             // The server may have no free handle.
-            (ListingStep::Open, Answer::Status(Status::Failure)) if self.tries < TRIES => {
+            (ListingStep::Open, Answer::Status(StatusCode::Failure)) if self.tries < TRIES => {
                 (self.tries, self.again) = (self.tries + 1, true);
             }
             (ListingStep::Open | ListingStep::Check, Answer::Status(status)) => {
@@ -237,9 +242,9 @@ impl Folder {
                 self.reads -= 1;
                 // For most folders, the one outstanding READDIR already reports the end.
                 self.ahead = if names.len() < MANY { 1 } else { (self.ahead * 2).min(AHEAD) };
-                self.names(names, post)?;
+                self.names(names, delivery)?;
             }
-            (ListingStep::Read, Answer::Status(Status::Eof)) => {
+            (ListingStep::Read, Answer::Status(StatusCode::Eof)) => {
                 self.reads -= 1;
                 self.at_end = true;
             }
@@ -248,16 +253,16 @@ impl Folder {
             (ListingStep::Look(name), Answer::Attrs(attrs)) => {
                 self.looks -= 1;
                 match meta(attrs) {
-                    Some(meta) => self.described(&name, meta, post),
-                    None => self.unreadable(&name, undescribed(), post),
+                    Some(meta) => self.described(&name, meta, delivery),
+                    None => self.unreadable(&name, undescribed(), delivery),
                 }
             }
             (ListingStep::Look(name), Answer::Status(status)) => {
                 self.looks -= 1;
-                self.unreadable(&name, refusal("look at", status), post);
+                self.unreadable(&name, refusal("look at", status), delivery);
             }
             // A server with virtual folders may not know `.` in them.
-            (ListingStep::Inside, Answer::Attrs(_) | Answer::Status(Status::NoSuchFile)) => {
+            (ListingStep::Inside, Answer::Attrs(_) | Answer::Status(StatusCode::NoSuchFile)) => {
                 self.looks -= 1;
             }
             (ListingStep::Inside, Answer::Status(status)) => {
@@ -277,9 +282,9 @@ impl Folder {
                     Ok(target) => {
                         meta.size = target.len() as u64;
                         let extra = Extra { target: Some(target), ..Extra::default() };
-                        self.tell(&name, meta, Some(Box::new(extra)), post);
+                        self.add_entry(&name, meta, Some(Box::new(extra)), delivery);
                     }
-                    Err(error) => self.unreadable(&name, error, post),
+                    Err(error) => self.unreadable(&name, error, delivery),
                 }
             }
             _ => return Err(undescribed()),
@@ -295,76 +300,80 @@ impl Folder {
     }
 
     /// Sends the waiting requests, and requests more entries unless too many wait for the sinks.
-    pub(crate) fn read(&mut self, line: &mut ReadChannel, post: &Post) {
-        self.look(line);
+    pub(crate) fn read(&mut self, channel: &mut ReadChannel, delivery: &Delivery) {
+        self.look(channel);
         let Some(handle) = &self.handle else { return };
-        if post.is_full_of_listings() || !self.waiting.is_empty() {
+        if delivery.is_full_of_listings() || !self.waiting.is_empty() {
             return;
         }
         let handle = handle.clone();
-        let more = |this: &Self, line: &ReadChannel| {
+        let more = |this: &Self, channel: &ReadChannel| {
             // On a busy channel, a folder sends its next READDIR only after the previous one is answered.
-            !this.at_end && this.reads < this.ahead && (this.reads == 0 || line.load() < BUSY)
+            !this.at_end && this.reads < this.ahead && (this.reads == 0 || channel.load() < BUSY)
         };
-        if !more(self, line) {
+        if !more(self, channel) {
             return;
         }
-        self.ask_around(line);
-        while more(self, line) {
-            line.ask(Request::ReadDir(&handle), Purpose::Folder(self.id, ListingStep::Read));
+        self.ask_for_location_if_shallow(channel);
+        while more(self, channel) {
+            channel.ask(Request::ReadDir(&handle), Purpose::Folder(self.id, ListingStep::Read));
             self.reads += 1;
         }
-        self.ask_around(line);
+        self.ask_for_location_if_shallow(channel);
     }
 
     /// Requests single entries while the channel has room.
-    fn look(&mut self, line: &mut ReadChannel) {
-        if self.waiting.is_empty() || line.unsent() >= UNSENT {
+    fn look(&mut self, channel: &mut ReadChannel) {
+        if self.waiting.is_empty() || channel.unsent() >= UNSENT {
             return;
         }
-        self.ask_around(line);
-        while line.unsent() < UNSENT
+        self.ask_for_location_if_shallow(channel);
+        while channel.unsent() < UNSENT
             && let Some(step) = self.waiting.pop_front()
         {
             match &step {
                 ListingStep::Link(entry) => {
                     let path = self.child(&entry.0);
-                    line.ask(Request::ReadLink(&path), Purpose::Folder(self.id, step));
+                    channel.ask(Request::ReadLink(&path), Purpose::Folder(self.id, step));
                 }
                 ListingStep::Look(name) => {
                     let path = self.child(name);
-                    line.ask(Request::LStat(&path), Purpose::Folder(self.id, step));
+                    channel.ask(Request::LStat(&path), Purpose::Folder(self.id, step));
                 }
                 // No other step is ever queued here.
                 _ => continue,
             }
             self.looks += 1;
         }
-        self.ask_around(line);
+        self.ask_for_location_if_shallow(channel);
     }
 
-    fn names(&mut self, names: Vec<(&[u8], Attrs)>, post: &mut Post) -> Result<(), SourceError> {
+    fn names(
+        &mut self,
+        names: Vec<(&[u8], Attrs)>,
+        delivery: &mut Delivery,
+    ) -> Result<(), SourceError> {
         self.seen += names.len() as u64;
-        let before = (self.findings.names(), self.waiting.len());
+        let before = (self.unproven.names(), self.waiting.len());
         for (name, attrs) in names {
             if matches!(name, b"." | b"..") {
                 continue;
             }
             if check_name(name).is_err() {
-                self.bad_name(name, post)?;
+                self.bad_name(name, delivery)?;
                 continue;
             }
             match meta(attrs) {
-                Some(meta) => self.described(name, meta, post),
+                Some(meta) => self.described(name, meta, delivery),
                 None => self.waiting.push_back(ListingStep::Look(name.into())),
             }
         }
-        let new = before != (self.findings.names(), self.waiting.len());
+        let new = before != (self.unproven.names(), self.waiting.len());
         self.nothing_new = if new { 0 } else { self.nothing_new + 1 };
         let endless = self.seen > ENTRIES_MAX || self.nothing_new > NOTHING_NEW_MAX;
         for (wrong, what) in [
             (endless, "its listing does not end"),
-            (post.unproven > UNPROVEN_MAX, "the host does not say where it is"),
+            (delivery.unproven > UNPROVEN_MAX, "the host does not say where it is"),
         ] {
             if wrong {
                 let error = io::Error::other(what);
@@ -374,76 +383,82 @@ impl Folder {
         Ok(())
     }
 
-    fn described(&mut self, name: &[u8], meta: Meta, post: &mut Post) {
+    fn described(&mut self, name: &[u8], meta: Meta, delivery: &mut Delivery) {
         let meta = match storable(meta) {
             Ok(meta) => meta,
-            Err(error) => return self.unreadable(name, error, post),
+            Err(error) => return self.unreadable(name, error, delivery),
         };
         if meta.kind == Kind::Symlink {
             self.waiting.push_back(ListingStep::Link(Box::new((name.into(), meta))));
         } else {
-            self.tell(name, meta, None, post);
+            self.add_entry(name, meta, None, delivery);
         }
     }
 
-    fn tell(&mut self, name: &[u8], meta: Meta, extra: Option<Box<Extra>>, post: &mut Post) {
-        if !self.findings.is_new(name) {
+    fn add_entry(
+        &mut self,
+        name: &[u8],
+        meta: Meta,
+        extra: Option<Box<Extra>>,
+        delivery: &mut Delivery,
+    ) {
+        if !self.unproven.is_new(name) {
             return;
         }
-        post.unproven += self.findings.keep(name, meta, extra);
-        let is_proved = self.place.is_none() || !self.shallow && self.is_placed();
-        if is_proved && self.findings.are_many() {
-            self.hand_on(post);
+        delivery.unproven += self.unproven.keep(name, meta, extra);
+        let is_proved = self.location.is_none() || !self.shallow && self.is_location_confirmed();
+        if is_proved && self.unproven.are_many() {
+            self.deliver_unproven(delivery);
         }
     }
 
-    fn unreadable(&mut self, name: &[u8], error: SourceError, post: &mut Post) {
-        if self.findings.is_new(name) {
-            post.listed(self.id, Listed::Unreadable(shown_name(name), error));
+    fn unreadable(&mut self, name: &[u8], error: SourceError, delivery: &mut Delivery) {
+        if self.unproven.is_new(name) {
+            delivery.listed(self.id, Listed::Unreadable(shown_name(name), error));
         }
     }
 
     /// Reports a name that no entry can have, once per name, and drops it.
-    fn bad_name(&mut self, name: &[u8], post: &mut Post) -> Result<(), SourceError> {
+    fn bad_name(&mut self, name: &[u8], delivery: &mut Delivery) -> Result<(), SourceError> {
         self.bad_names += 1;
         if self.bad_names > BAD_NAMES_MAX {
             let error = io::Error::other("it lists too many names that no entry can have");
             return Err(SourceError::Unreadable { action: "list", error });
         }
-        self.unreadable(name, SourceError::BadName(BadName), post);
+        self.unreadable(name, SourceError::BadName(BadName), delivery);
         Ok(())
     }
 
-    fn hand_on(&mut self, post: &mut Post) {
-        for batch in self.take_unproven(post) {
-            post.listed(self.id, Listed::Batch(batch));
+    fn deliver_unproven(&mut self, delivery: &mut Delivery) {
+        for batch in self.take_unproven(delivery) {
+            delivery.listed(self.id, Listed::Batch(batch));
         }
     }
 
     /// Takes the entries that are not passed on yet.
-    fn take_unproven(&mut self, post: &mut Post) -> Vec<Batch> {
-        let (batches, bytes) = self.findings.take();
-        post.unproven = post.unproven.saturating_sub(bytes);
+    fn take_unproven(&mut self, delivery: &mut Delivery) -> Vec<Batch> {
+        let (batches, bytes) = self.unproven.take();
+        delivery.unproven = delivery.unproven.saturating_sub(bytes);
         batches
     }
 
-    fn settle(&mut self, line: &mut ReadChannel, post: &mut Post) -> Going {
-        if self.again && self.checked && self.is_placed() {
+    fn settle(&mut self, channel: &mut ReadChannel, delivery: &mut Delivery) -> Going {
+        if self.again && self.checked && self.is_location_confirmed() {
             self.reset();
             return Going::Again;
         }
         let answered = self.reads == 0 && self.looks == 0 && self.waiting.is_empty();
-        if self.at_end && self.checked && self.is_placed() && answered {
+        if self.at_end && self.checked && self.is_location_confirmed() && answered {
             // OpenSSH omits entries that it cannot stat. In a folder that may be listed but not entered, it
             // omits even `.`, so the folder would look empty.
             if self.seen == 0 && !self.looked_into {
                 self.looked_into = true;
                 self.looks += 1;
                 let inside = self.child(b".");
-                line.ask(Request::LStat(&inside), Purpose::Folder(self.id, ListingStep::Inside));
+                channel.ask(Request::LStat(&inside), Purpose::Folder(self.id, ListingStep::Inside));
                 return Going::On;
             }
-            return self.end(self.may_be_all(), line, post);
+            return self.end(self.may_be_all(), channel, delivery);
         }
         Going::On
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use engine::source::SourceError;
 
-use crate::sftp::protocol::packet::{Answer, Request, Status};
+use crate::sftp::protocol::packet::{Answer, Request, StatusCode};
 use crate::sftp::protocol::remote_path::is_at;
 
 /// A folder, and the real path that the server must report for it.
@@ -23,7 +23,7 @@ impl Location {
     }
 
     /// The REALPATH request for the folder; the caller sends it now.
-    pub(crate) fn question(&mut self) -> Request<'_> {
+    pub(crate) fn query(&mut self) -> Request<'_> {
         self.unanswered += 1;
         Request::RealPath(&self.path)
     }
@@ -36,9 +36,9 @@ impl Location {
         self.unanswered = self.unanswered.saturating_sub(1);
         match answer {
             Answer::Names(names) => {
-                is_at(names.first().map_or(&[][..], |(told, _)| told), &self.real)
+                is_at(names.first().map_or(&[][..], |(reported, _)| reported), &self.real)
             }
-            Answer::Status(Status::NoSuchFile) => Err(SourceError::Vanished),
+            Answer::Status(StatusCode::NoSuchFile) => Err(SourceError::Vanished),
             // A server may refuse REALPATH; that proves nothing.
             _ => Ok(()),
         }

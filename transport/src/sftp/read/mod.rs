@@ -38,9 +38,9 @@ use crate::sftp::options::{ChannelLimit, Options};
 use crate::sftp::protocol::attributes::target;
 use crate::sftp::protocol::remote_path::{child, is_at};
 use crate::sftp::read::command::{Command, gone};
-use crate::sftp::read::delivery::Post;
-use crate::sftp::read::query::{Asked, QueryAnswer, Question};
-use crate::sftp::read::scheduler::Desk;
+use crate::sftp::read::delivery::Delivery;
+use crate::sftp::read::query::{PendingQuery, Query, QueryAnswer};
+use crate::sftp::read::scheduler::ReadScheduler;
 use crate::sftp::ssh::address::Address;
 use crate::sftp::ssh::connect_error::ConnectError;
 
@@ -84,13 +84,13 @@ impl SftpSource {
     ) -> Result<Self, ConnectError> {
         let local = |error| ConnectError::Local { action: "start a thread", error };
         let (to_network, commands) = unbounded_channel();
-        let (post, threads) = Post::start(&to_network).map_err(local)?;
-        let told = Arc::new(Notify::new());
-        let quit = Quit { told: Arc::clone(&told), stopped: Box::new(stopped) };
-        let (wake, under_way) = (Arc::clone(&post.backlog.less), options.under_way);
-        let talker = Box::new(move || Desk::new(post).limited(under_way));
+        let (delivery, threads) = Delivery::start(&to_network).map_err(local)?;
+        let notify = Arc::new(Notify::new());
+        let quit = Quit { notify: Arc::clone(&notify), stopped: Box::new(stopped) };
+        let (wake, under_way) = (Arc::clone(&delivery.backlog.less), options.under_way);
+        let scheduler = Box::new(move || ReadScheduler::new(delivery).limited(under_way));
         let limit = options.channel_limit.clone();
-        let network = Network { address, options, commands, quit, talker, wake };
+        let network = Network { address, options, commands, quit, scheduler, wake };
         let (ready, connected) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("sftp-network".to_owned())
@@ -99,7 +99,7 @@ impl SftpSource {
         let mut threads = Vec::from(threads);
         threads.insert(0, thread);
         let threads = Mutex::new(threads);
-        let source = Self { commands: Some(to_network), quit: told, limit, threads };
+        let source = Self { commands: Some(to_network), quit: notify, limit, threads };
         match connected.recv() {
             Ok(result) => result.map(|_| source),
             Err(_) => Err(local(std::io::ErrorKind::BrokenPipe.into())),
@@ -112,7 +112,7 @@ impl SftpSource {
         &self.limit
     }
 
-    /// Ends the connection; any thread may call it. Waiting threads and later calls get
+    /// Ends the connection; any thread may call it. PendingAnswer threads and later calls get
     /// [`SourceError::Lost`].
     pub fn stop(&self) {
         self.quit.notify_one();
@@ -136,29 +136,29 @@ impl SftpSource {
     }
 
     /// Sends one query; the caller waits for the answer.
-    fn ask(&self, question: Question) -> Waiting {
-        let [told] = self.ask_in_order([question]);
-        told
+    fn ask(&self, query: Query) -> PendingAnswer {
+        let [answer] = self.ask_in_order([query]);
+        answer
     }
 
     /// Sends several queries on one channel; the server answers them in this order.
-    fn ask_in_order<const MANY: usize>(&self, questions: [Question; MANY]) -> [Waiting; MANY] {
+    fn ask_in_order<const MANY: usize>(&self, queries: [Query; MANY]) -> [PendingAnswer; MANY] {
         let mut asked = Vec::new();
-        let waiting = questions.map(|question| {
-            let (reply, told) = sync_channel(1);
-            asked.push(Asked { question, reply });
-            Waiting(told)
+        let waiting = queries.map(|query| {
+            let (reply, answer) = sync_channel(1);
+            asked.push(PendingQuery { query, reply });
+            PendingAnswer(answer)
         });
         self.send(Command::Ask(asked));
         waiting
     }
 
-    fn meta(&self, question: Question) -> Result<Meta, SourceError> {
-        self.ask(question).meta()
+    fn meta(&self, query: Query) -> Result<Meta, SourceError> {
+        self.ask(query).meta()
     }
 
-    fn bytes(&self, question: Question) -> Result<Vec<u8>, SourceError> {
-        match self.ask(question).told()? {
+    fn bytes(&self, query: Query) -> Result<Vec<u8>, SourceError> {
+        match self.ask(query).wait()? {
             QueryAnswer::Bytes(bytes) => Ok(bytes),
             _ => Err(gone()),
         }
@@ -173,7 +173,7 @@ impl SftpSource {
         if meta.kind != Kind::Symlink {
             return Ok((meta, None));
         }
-        let target = target(&self.bytes(Question::ReadLink(path.to_vec()))?)?;
+        let target = target(&self.bytes(Query::ReadLink(path.to_vec()))?)?;
         meta.size = target.len() as u64;
         Ok((meta, Some(Box::new(Extra { target: Some(target), ..Extra::default() }))))
     }
@@ -181,9 +181,9 @@ impl SftpSource {
     /// Sends the queries for the type, file system and real path of a root.
     fn ask_for_root(&self, path: &Path) -> Result<AskedRoot, SourceError> {
         let path = checked(path.as_os_str().as_bytes().to_vec())?;
-        let meta = self.ask(Question::LStat(path.clone()));
-        let file_system = self.ask(Question::FileSystem(path.clone()));
-        let real = self.ask(Question::RealPath(path.clone()));
+        let meta = self.ask(Query::LStat(path.clone()));
+        let file_system = self.ask(Query::FileSystem(path.clone()));
+        let real = self.ask(Query::RealPath(path.clone()));
         Ok(AskedRoot { path, meta, file_system, real })
     }
 
@@ -192,16 +192,16 @@ impl SftpSource {
         let (meta, extra) = self.with_target(&path, meta.meta()?)?;
         let was_link = meta.kind == Kind::Symlink;
         let leads_to =
-            if was_link { self.meta(Question::Stat(path.clone())) } else { Ok(meta.clone()) };
+            if was_link { self.meta(Query::Stat(path.clone())) } else { Ok(meta.clone()) };
         let leads_to = leads_to.ok();
         if let Some(folder) = leads_to.clone().filter(|found| found.kind == Kind::Folder) {
             let path = match was_link {
-                true => checked(self.bytes(Question::RealPath(path))?)?,
+                true => checked(self.bytes(Query::RealPath(path))?)?,
                 false => path,
             };
             let entry = Entry { name: CString::default(), meta: folder, extra: None };
             // A server that does not support REALPATH can still be backed up.
-            let real = match real.told() {
+            let real = match real.wait() {
                 Ok(QueryAnswer::Bytes(real)) => checked(real).ok().map(Arc::from),
                 _ => None,
             };
@@ -222,22 +222,22 @@ impl SftpSource {
         };
         let name = CString::new(name.as_bytes()).map_err(|_| SourceError::Vanished)?;
         let parent = parent.as_os_str().as_bytes();
-        let file_system = self.ask(Question::FileSystem(parent.to_vec())).file_system();
+        let file_system = self.ask(Query::FileSystem(parent.to_vec())).file_system();
         let folder = Arc::new(SftpFolder { path: parent.into(), real: None });
         Ok(Root { entry: Entry { name, meta, extra }, folder, was_link, file_system })
     }
 }
 
 /// A pending answer.
-struct Waiting(Receiver<Result<QueryAnswer, SourceError>>);
+struct PendingAnswer(Receiver<Result<QueryAnswer, SourceError>>);
 
-impl Waiting {
-    fn told(self) -> Result<QueryAnswer, SourceError> {
+impl PendingAnswer {
+    fn wait(self) -> Result<QueryAnswer, SourceError> {
         self.0.recv().unwrap_or_else(|_| Err(gone()))
     }
 
     fn meta(self) -> Result<Meta, SourceError> {
-        match self.told()? {
+        match self.wait()? {
             QueryAnswer::Meta(meta) => Ok(meta),
             _ => Err(gone()),
         }
@@ -245,8 +245,8 @@ impl Waiting {
 
     /// Checks that the folder is at `real`, as reported by the server.
     fn lies_at(self, real: &[u8]) -> Result<(), SourceError> {
-        match self.told() {
-            Ok(QueryAnswer::Bytes(told)) => is_at(&told, real),
+        match self.wait() {
+            Ok(QueryAnswer::Bytes(reported)) => is_at(&reported, real),
             Err(error @ (SourceError::Lost(_) | SourceError::Vanished)) => Err(error),
             // A server may refuse REALPATH; that proves nothing.
             _ => Ok(()),
@@ -254,7 +254,7 @@ impl Waiting {
     }
 
     fn file_system(self) -> Option<String> {
-        match self.told().ok()? {
+        match self.wait().ok()? {
             QueryAnswer::FileSystem(id) => Some(format!("sftp:{id:016x}")),
             _ => None,
         }
@@ -264,9 +264,9 @@ impl Waiting {
 /// The pending answers for a root. For a symlink, the file system of its target counts.
 struct AskedRoot {
     path: Vec<u8>,
-    meta: Waiting,
-    file_system: Waiting,
-    real: Waiting,
+    meta: PendingAnswer,
+    file_system: PendingAnswer,
+    real: PendingAnswer,
 }
 
 fn checked(path: Vec<u8>) -> Result<Vec<u8>, SourceError> {
@@ -298,7 +298,7 @@ impl Source for SftpSource {
     /// `/proc`. Linux sets it to the time of the first lookup, which is this one for the folder of a new
     /// server process.
     fn clock(&self) -> Option<Time> {
-        self.meta(Question::Stat(b"/proc/self/fdinfo".to_vec())).ok().map(|meta| meta.mtime)
+        self.meta(Query::Stat(b"/proc/self/fdinfo".to_vec())).ok().map(|meta| meta.mtime)
     }
 
     fn root(&self, path: &Path) -> Result<Root<SftpFolder>, SourceError> {
@@ -328,12 +328,12 @@ impl Source for SftpSource {
     fn look(&self, folder: &SftpFolder, name: &CStr) -> Result<Entry, SourceError> {
         let path = child(&folder.path, name.to_bytes());
         // LSTAT follows symlinks in the folders above the entry.
-        let place = || Question::RealPath(folder.path.to_vec());
+        let location = || Query::RealPath(folder.path.to_vec());
         let found = match &folder.real {
-            None => self.ask(Question::LStat(path.clone())).meta()?,
+            None => self.ask(Query::LStat(path.clone())).meta()?,
             Some(real) => {
-                let questions = [place(), Question::LStat(path.clone()), place()];
-                let [before, found, after] = self.ask_in_order(questions);
+                let queries = [location(), Query::LStat(path.clone()), location()];
+                let [before, found, after] = self.ask_in_order(queries);
                 before.lies_at(real)?;
                 after.lies_at(real)?;
                 found.meta()?

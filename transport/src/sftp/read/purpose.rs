@@ -21,9 +21,9 @@ pub(crate) enum ListingStep {
 /// The steps of a file.
 pub(crate) enum FileStep {
     /// Checks before OPEN whether it is still a file.
-    Wary,
+    CheckFirst,
     Open(usize),
-    Place,
+    Location,
     Stat(usize),
     Read {
         stream: usize,
@@ -44,9 +44,9 @@ pub(crate) enum Purpose {
     /// A file's content.
     File(u64, FileStep),
     /// A query of a waiting thread.
-    Question(u64),
+    Query(u64),
     /// The answer is ignored.
-    Nobody,
+    Ignored,
 }
 
 /// A channel used for reading.

@@ -10,7 +10,7 @@ use crate::sftp::protocol::packet::{Answer, Request};
 
 /// A query to the server.
 #[derive(Debug)]
-pub(crate) enum Question {
+pub(crate) enum Query {
     /// The attributes at a path, without following a symlink.
     LStat(Vec<u8>),
     /// The attributes at a path, following symlinks.
@@ -32,24 +32,24 @@ pub(crate) enum QueryAnswer {
 }
 
 /// A query with the channel for its answer.
-pub(crate) struct Asked {
-    pub(crate) question: Question,
+pub(crate) struct PendingQuery {
+    pub(crate) query: Query,
     pub(crate) reply: SyncSender<Result<QueryAnswer, SourceError>>,
 }
 
-impl Asked {
+impl PendingQuery {
     pub(crate) fn request(&self) -> Request<'_> {
-        match &self.question {
-            Question::LStat(path) => Request::LStat(path),
-            Question::Stat(path) => Request::Stat(path),
-            Question::ReadLink(path) => Request::ReadLink(path),
-            Question::RealPath(path) => Request::RealPath(path),
-            Question::FileSystem(path) => Request::StatVfs(path),
+        match &self.query {
+            Query::LStat(path) => Request::LStat(path),
+            Query::Stat(path) => Request::Stat(path),
+            Query::ReadLink(path) => Request::ReadLink(path),
+            Query::RealPath(path) => Request::RealPath(path),
+            Query::FileSystem(path) => Request::StatVfs(path),
         }
     }
 
     pub(crate) fn answer(self, answer: Answer<'_>) {
-        let told = match answer {
+        let result = match answer {
             Answer::Attrs(attrs) => {
                 meta(attrs).ok_or_else(undescribed).and_then(storable).map(QueryAnswer::Meta)
             }
@@ -61,11 +61,11 @@ impl Asked {
             Answer::Status(status) => Err(refusal("look at", status)),
             Answer::Handle(_) | Answer::Data(_) | Answer::Limits(_) => Err(undescribed()),
         };
-        self.reply(told);
+        self.reply(result);
     }
 
-    pub(crate) fn reply(self, told: Result<QueryAnswer, SourceError>) {
+    pub(crate) fn reply(self, result: Result<QueryAnswer, SourceError>) {
         // The waiting thread may have ended.
-        let _ = self.reply.send(told);
+        let _ = self.reply.send(result);
     }
 }

@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 
 use engine::source::{ContentSink, SourceError, Wanted};
 
-use crate::sftp::event_loop::Talker;
+use crate::sftp::event_loop::Scheduler;
 use crate::sftp::protocol::packet::{Answer, Offers, READ_MAX, Violation};
 use crate::sftp::protocol::remote_path::child;
 use crate::sftp::read::command::Command;
-use crate::sftp::read::delivery::{Fetched, LISTINGS, Listed, Post, QUEUED};
-use crate::sftp::read::file::File;
+use crate::sftp::read::delivery::{Delivery, Fetched, LISTINGS, Listed, QUEUED};
+use crate::sftp::read::file::FileRead;
 use crate::sftp::read::file_context::{Again, ByteCounts, FileContext};
-use crate::sftp::read::listing::{Folder, Going};
+use crate::sftp::read::listing::{FolderListing, Going};
 use crate::sftp::read::location::Location;
 use crate::sftp::read::purpose::{FileStep, ListingStep, Purpose, ReadChannel};
-use crate::sftp::read::query::{Asked, Question};
+use crate::sftp::read::query::{PendingQuery, Query};
 use crate::sftp::read::rate::Pace;
 
 /// Maximum bytes in flight for small files and for large files, and bytes that may wait for the sinks.
@@ -48,25 +48,25 @@ const FAR: Duration = Duration::from_millis(10);
 const UNKNOWN: Duration = Duration::from_secs(3600);
 
 /// Everything that is requested and not answered.
-pub(crate) struct Desk {
-    lines: Vec<ReadChannel>,
-    post: Post,
+pub(crate) struct ReadScheduler {
+    channels: Vec<ReadChannel>,
+    delivery: Delivery,
     counts: ByteCounts,
     next_id: u64,
-    folders: HashMap<u64, Folder>,
+    folders: HashMap<u64, FolderListing>,
     folders_waiting: VecDeque<u64>,
     /// Folders that continue when their sinks have taken more.
     parked: Vec<u64>,
     /// Maximum number of folders that the server lists at once.
     folders_most: usize,
-    files: HashMap<u64, File>,
+    files: HashMap<u64, FileRead>,
     small_waiting: VecDeque<u64>,
     large_waiting: VecDeque<u64>,
     /// Large files that are being read.
     reading: VecDeque<u64>,
     /// For each fetch request, the number of unfinished files.
     requests: HashMap<u64, usize>,
-    questions: HashMap<u64, Asked>,
+    queries: HashMap<u64, PendingQuery>,
     statvfs: bool,
     /// The shortest time to an answer.
     round_trip: Duration,
@@ -77,11 +77,11 @@ pub(crate) struct Desk {
     lost: Option<String>,
 }
 
-impl Desk {
-    pub(crate) fn new(post: Post) -> Self {
+impl ReadScheduler {
+    pub(crate) fn new(delivery: Delivery) -> Self {
         Self {
-            lines: Vec::new(),
-            post,
+            channels: Vec::new(),
+            delivery,
             counts: ByteCounts::default(),
             next_id: 0,
             folders: HashMap::new(),
@@ -93,7 +93,7 @@ impl Desk {
             large_waiting: VecDeque::new(),
             reading: VecDeque::new(),
             requests: HashMap::new(),
-            questions: HashMap::new(),
+            queries: HashMap::new(),
             statvfs: false,
             round_trip: UNKNOWN,
             pace: Pace::new(SMALL + LARGE),
@@ -116,26 +116,26 @@ impl Desk {
     }
 
     /// Sends all queries on one channel, so that the server answers them in this order.
-    fn ask(&mut self, asked: Vec<Asked>) {
-        let lines = self.lines.iter().enumerate();
-        let line = lines.min_by_key(|(_, line)| line.load()).map(|(number, _)| number);
+    fn ask(&mut self, asked: Vec<PendingQuery>) {
+        let channels = self.channels.iter().enumerate();
+        let channel = channels.min_by_key(|(_, channel)| channel.load()).map(|(number, _)| number);
         for asked in asked {
-            self.ask_on(line, asked);
+            self.ask_on(channel, asked);
         }
     }
 
-    fn ask_on(&mut self, line: Option<usize>, asked: Asked) {
+    fn ask_on(&mut self, channel: Option<usize>, asked: PendingQuery) {
         if let Some(lost) = self.lost() {
             return asked.reply(Err(lost));
         }
-        if matches!(asked.question, Question::FileSystem(_)) && !self.statvfs {
+        if matches!(asked.query, Query::FileSystem(_)) && !self.statvfs {
             return asked.reply(Err(SourceError::Vanished));
         }
         let id = self.id();
-        if let Some(line) = line {
-            self.lines[line].ask(asked.request(), Purpose::Question(id));
+        if let Some(channel) = channel {
+            self.channels[channel].ask(asked.request(), Purpose::Query(id));
         }
-        self.questions.insert(id, asked);
+        self.queries.insert(id, asked);
     }
 
     fn fetch(
@@ -146,23 +146,23 @@ impl Desk {
         sink: Box<dyn ContentSink>,
     ) {
         let request = self.id();
-        self.post.fetched(request, Fetched::Begin(sink));
+        self.delivery.fetched(request, Fetched::Begin(sink));
         for (index, wanted) in files.iter().enumerate() {
             if let Some(lost) = self.lost() {
-                self.post.fetched(request, Fetched::FileEnd(index, Err(lost)));
+                self.delivery.fetched(request, Fetched::FileEnd(index, Err(lost)));
                 continue;
             }
             let id = self.id();
             let path = child(folder, wanted.entry.name.to_bytes());
-            let mut file = File::new(id, request, index, path, wanted);
+            let mut file = FileRead::new(id, request, index, path, wanted);
             if let Some(real) = real.filter(|_| wanted.again) {
-                file.has_to_lie_in(Location::new(Arc::clone(folder), Arc::clone(real)));
+                file.require_location(Location::new(Arc::clone(folder), Arc::clone(real)));
             }
             self.queue(id, file.is_small());
             self.files.insert(id, file);
         }
         if files.is_empty() || self.lost.is_some() {
-            return self.post.fetched(request, Fetched::End);
+            return self.delivery.fetched(request, Fetched::End);
         }
         self.requests.insert(request, files.len());
     }
@@ -177,15 +177,15 @@ impl Desk {
     }
 
     fn folder_answer(&mut self, number: usize, id: u64, step: ListingStep, answer: Answer<'_>) {
-        let line = &mut self.lines[number];
+        let channel = &mut self.channels[number];
         let Some(folder) = self.folders.get_mut(&id) else {
             // The listing ended before OPENDIR was answered.
             if let Answer::Handle(handle) = answer {
-                line.close(handle, Purpose::Nobody);
+                channel.close(handle, Purpose::Ignored);
             }
             return;
         };
-        match folder.answer(step, answer, line, &mut self.post) {
+        match folder.answer(step, answer, channel, &mut self.delivery) {
             Going::On if folder.is_parked() => {
                 if !self.parked.contains(&id) {
                     self.parked.push(id);
@@ -200,7 +200,7 @@ impl Desk {
             Going::Again => {
                 let out = self.folders.len().saturating_sub(self.folders_waiting.len());
                 self.folders_most = (out / 2).max(1);
-                line.files_most = (line.files / 2).max(2);
+                channel.files_most = (channel.files / 2).max(2);
                 self.folders_waiting.push_back(id);
             }
         }
@@ -213,7 +213,7 @@ impl Desk {
         self.progressed |= matches!(answer, Answer::Data(_));
         if !self.files.contains_key(&id) {
             if let Answer::Handle(handle) = answer {
-                self.lines[number].close(handle, Purpose::Nobody);
+                self.channels[number].close(handle, Purpose::Ignored);
             }
             return;
         }
@@ -224,11 +224,14 @@ impl Desk {
     fn with_file(
         &mut self,
         id: u64,
-        step: impl FnOnce(&mut File, &mut FileContext<'_>) -> Result<Going, Again>,
+        step: impl FnOnce(&mut FileRead, &mut FileContext<'_>) -> Result<Going, Again>,
     ) {
         let Some(file) = self.files.get_mut(&id) else { return };
-        let mut context =
-            FileContext { lines: &mut self.lines, post: &mut self.post, counts: &mut self.counts };
+        let mut context = FileContext {
+            channels: &mut self.channels,
+            delivery: &mut self.delivery,
+            counts: &mut self.counts,
+        };
         let going = step(file, &mut context);
         if matches!(going, Ok(Going::On)) {
             return;
@@ -255,7 +258,7 @@ impl Desk {
         *left -= 1;
         if *left == 0 {
             self.requests.remove(&request);
-            self.post.fetched(request, Fetched::End);
+            self.delivery.fetched(request, Fetched::End);
         }
     }
 
@@ -265,27 +268,28 @@ impl Desk {
         let mut room = most.saturating_sub(out);
         for id in std::mem::take(&mut self.parked) {
             if let Some(folder) = self.folders.get_mut(&id) {
-                let line = &mut self.lines[folder.line()];
-                folder.read(line, &self.post);
+                let channel = &mut self.channels[folder.channel()];
+                folder.read(channel, &self.delivery);
                 if folder.is_parked() {
                     self.parked.push(id);
                 }
             }
         }
         while room > 0
-            && !self.post.is_full_of_listings()
+            && !self.delivery.is_full_of_listings()
             && let Some(id) = self.folders_waiting.pop_front()
         {
             room -= 1;
-            let least = self.lines.iter_mut().enumerate().min_by_key(|(_, line)| line.load());
-            if let (Some(folder), Some((number, line))) = (self.folders.get_mut(&id), least) {
-                folder.start(number, line);
+            let least =
+                self.channels.iter_mut().enumerate().min_by_key(|(_, channel)| channel.load());
+            if let (Some(folder), Some((number, channel))) = (self.folders.get_mut(&id), least) {
+                folder.start(number, channel);
             }
         }
     }
 
     fn pump_files(&mut self) {
-        if self.post.backlog.bytes.load(Ordering::Relaxed) >= self.queued_most {
+        if self.delivery.backlog.bytes.load(Ordering::Relaxed) >= self.queued_most {
             return;
         }
         let (small, large) = self.shares();
@@ -298,25 +302,26 @@ impl Desk {
         }
         // Rotate, so that each file is first in turn.
         self.reading.rotate_left(usize::from(!self.reading.is_empty()));
-        let most = READS * self.lines.len();
+        let most = READS * self.channels.len();
         for id in &self.reading {
             let room = large.saturating_sub(self.counts.asked + self.counts.held);
             if room < u64::from(READ_MAX) {
                 break;
             }
             if let Some(file) = self.files.get_mut(id) {
-                let (lines, post, counts) = (&mut self.lines[..], &mut self.post, &mut self.counts);
+                let (channels, delivery, counts) =
+                    (&mut self.channels[..], &mut self.delivery, &mut self.counts);
                 // Ranges missing from earlier answers are requested even without room.
                 let pieces = usize::try_from(room / u64::from(READ_MAX)).unwrap_or(most);
-                file.read(most, pieces, &mut FileContext { lines, post, counts });
+                file.read(most, pieces, &mut FileContext { channels, delivery, counts });
             }
         }
         let most = self.by_distance(250, 5, 500);
         while self.counts.small < small
-            && self.lines.iter().any(|line| line.files < most.min(line.files_most))
+            && self.channels.iter().any(|channel| channel.files < most.min(channel.files_most))
             && let Some(id) = self.small_waiting.pop_front()
         {
-            self.counts.small += self.files.get(&id).map_or(0, File::reserve);
+            self.counts.small += self.files.get(&id).map_or(0, FileRead::reserve);
             self.start(id);
         }
     }
@@ -329,12 +334,13 @@ impl Desk {
 
     /// Starts a file on the channel with the most room.
     fn start(&mut self, id: u64) {
-        let room = |line: &ReadChannel| line.files_most.saturating_sub(line.files);
-        let lines = self.lines.iter().enumerate();
-        let Some((number, _)) = lines.max_by_key(|(_, line)| room(line)) else { return };
+        let room = |channel: &ReadChannel| channel.files_most.saturating_sub(channel.files);
+        let channels = self.channels.iter().enumerate();
+        let Some((number, _)) = channels.max_by_key(|(_, channel)| room(channel)) else { return };
         if let Some(file) = self.files.get_mut(&id) {
-            let (lines, post, counts) = (&mut self.lines[..], &mut self.post, &mut self.counts);
-            file.start(number, &mut FileContext { lines, post, counts });
+            let (channels, delivery, counts) =
+                (&mut self.channels[..], &mut self.delivery, &mut self.counts);
+            file.start(number, &mut FileContext { channels, delivery, counts });
         }
     }
 
@@ -352,34 +358,34 @@ impl Desk {
     }
 }
 
-impl Talker for Desk {
+impl Scheduler for ReadScheduler {
     type Command = Command;
     type Purpose = Purpose;
 
-    fn add_line(&mut self, line: ReadChannel, offers: Offers) -> usize {
-        self.lines.push(line);
+    fn add_channel(&mut self, channel: ReadChannel, offers: Offers) -> usize {
+        self.channels.push(channel);
         self.statvfs = offers.statvfs;
-        if self.lines.len() == 1 {
-            for (id, asked) in &self.questions {
-                self.lines[0].ask(asked.request(), Purpose::Question(*id));
+        if self.channels.len() == 1 {
+            for (id, asked) in &self.queries {
+                self.channels[0].ask(asked.request(), Purpose::Query(*id));
             }
         }
-        self.lines.len() - 1
+        self.channels.len() - 1
     }
 
-    fn line(&mut self, number: usize) -> &mut ReadChannel {
-        &mut self.lines[number]
+    fn channel(&mut self, number: usize) -> &mut ReadChannel {
+        &mut self.channels[number]
     }
 
     fn command(&mut self, command: Command) {
         match command {
             Command::List(path, real, sink) => {
                 let id = self.id();
-                self.post.listed(id, Listed::Begin(sink));
+                self.delivery.listed(id, Listed::Begin(sink));
                 if let Some(lost) = self.lost() {
-                    return self.post.listed(id, Listed::End(Err(lost)));
+                    return self.delivery.listed(id, Listed::End(Err(lost)));
                 }
-                self.folders.insert(id, Folder::new(id, path, real));
+                self.folders.insert(id, FolderListing::new(id, path, real));
                 self.folders_waiting.push_back(id);
             }
             Command::Fetch(path, at, files, sink) => self.fetch(&path, at.as_ref(), &files, sink),
@@ -388,13 +394,13 @@ impl Talker for Desk {
                 let started = !self.folders_waiting.contains(&id);
                 let Some(mut folder) = self.folders.remove(&id) else { return };
                 self.folders_waiting.retain(|waiting| *waiting != id);
-                match self.lines.get_mut(folder.line()).filter(|_| started) {
-                    Some(line) => folder.end(Ok(()), line, &mut self.post),
-                    None => folder.abandon(Ok(()), &mut self.post),
+                match self.channels.get_mut(folder.channel()).filter(|_| started) {
+                    Some(channel) => folder.end(Ok(()), channel, &mut self.delivery),
+                    None => folder.abandon(Ok(()), &mut self.delivery),
                 };
             }
             Command::UnwantedFile(request, index) => {
-                let fits = |file: &File| file.request == request && file.index() == index;
+                let fits = |file: &FileRead| file.request == request && file.index() == index;
                 let Some(id) = self.files.values().find(|file| fits(file)).map(|file| file.id)
                 else {
                     return;
@@ -405,7 +411,7 @@ impl Talker for Desk {
     }
 
     fn receive(&mut self, number: usize, frame: &[u8], now: Instant) -> Result<(), Violation> {
-        let pending = self.lines[number].answered(frame, now)?;
+        let pending = self.channels[number].answered(frame, now)?;
         self.round_trip = self.round_trip.min(now.saturating_duration_since(pending.asked));
         if let Purpose::File(_, FileStep::Read { length, .. }) = &pending.purpose {
             self.pace.answered(u64::from(*length), pending.asked, now);
@@ -414,23 +420,23 @@ impl Talker for Desk {
         match pending.purpose {
             Purpose::Folder(id, step) => self.folder_answer(number, id, step, answer),
             Purpose::File(id, step) => self.file_answer(number, id, step, answer),
-            Purpose::Question(id) => {
-                if let Some(asked) = self.questions.remove(&id) {
+            Purpose::Query(id) => {
+                if let Some(asked) = self.queries.remove(&id) {
                     asked.answer(answer);
                 }
             }
-            Purpose::Nobody => {}
+            Purpose::Ignored => {}
         }
         Ok(())
     }
 
     fn pump(&mut self) -> io::Result<()> {
-        if !self.lines.is_empty() {
+        if !self.channels.is_empty() {
             self.pump_folders();
             self.pump_files();
         }
-        self.post.flush();
-        self.lines.iter_mut().try_for_each(ReadChannel::flush)
+        self.delivery.flush();
+        self.channels.iter_mut().try_for_each(ReadChannel::flush)
     }
 
     fn is_far(&self) -> bool {
@@ -438,14 +444,14 @@ impl Talker for Desk {
     }
 
     fn is_flooded(&self, number: usize) -> bool {
-        let line = &self.lines[number];
-        self.post.backlog.listings.load(Ordering::Relaxed) > LISTINGS_HARD
-            || line.load() > REQUESTS_HARD
-            || line.unsent() > UNSENT_HARD
+        let channel = &self.channels[number];
+        self.delivery.backlog.listings.load(Ordering::Relaxed) > LISTINGS_HARD
+            || channel.load() > REQUESTS_HARD
+            || channel.unsent() > UNSENT_HARD
     }
 
     fn stalled(&self, now: Instant, limit: Duration) -> bool {
-        self.lines.iter().any(|line| line.stalled(now, limit))
+        self.channels.iter().any(|channel| channel.stalled(now, limit))
     }
 
     fn progressed(&mut self) -> bool {
@@ -454,11 +460,11 @@ impl Talker for Desk {
 
     /// Called when the connection is lost: everything that was started goes to the front of the queue.
     fn reset(&mut self, _: &str) {
-        self.lines.clear();
+        self.channels.clear();
         let mut folders: Vec<u64> = self.folders.keys().copied().collect();
         folders.sort_unstable();
-        self.folders.values_mut().for_each(Folder::reset);
-        self.post.unproven = 0;
+        self.folders.values_mut().for_each(FolderListing::reset);
+        self.delivery.unproven = 0;
         self.folders_waiting = folders.into();
         self.parked.clear();
         let mut files: Vec<u64> = self.files.keys().copied().collect();
@@ -482,18 +488,18 @@ impl Talker for Desk {
         let lost = || SourceError::Lost(why.to_owned());
         self.lost = Some(why.to_owned());
         for (_, mut folder) in self.folders.drain() {
-            folder.abandon(Err(lost()), &mut self.post);
+            folder.abandon(Err(lost()), &mut self.delivery);
         }
         for (_, mut file) in std::mem::take(&mut self.files) {
-            file.abandon(Err(lost()), &mut self.post);
+            file.abandon(Err(lost()), &mut self.delivery);
             self.file_is_through(file.request);
         }
-        for (_, asked) in self.questions.drain() {
+        for (_, asked) in self.queries.drain() {
             asked.reply(Err(lost()));
         }
         self.folders_waiting.clear();
         self.small_waiting.clear();
         self.large_waiting.clear();
-        self.post.flush();
+        self.delivery.flush();
     }
 }

@@ -15,16 +15,16 @@ use tokio::net::unix::pipe;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::sftp::event_loop::Talker;
+use crate::sftp::event_loop::Scheduler;
 use crate::sftp::protocol::packet::Offers;
 use crate::sftp::read::command::Command;
-use crate::sftp::read::delivery::Post;
+use crate::sftp::read::delivery::Delivery;
 use crate::sftp::read::purpose::ReadChannel;
-use crate::sftp::read::scheduler::Desk;
+use crate::sftp::read::scheduler::ReadScheduler;
 
 /// A scheduler with channels. The test answers in place of a server.
 pub(crate) struct Bench {
-    pub(crate) desk: Desk,
+    pub(crate) scheduler: ReadScheduler,
     ends: Vec<(File, Vec<u8>)>,
     threads: Vec<JoinHandle<()>>,
     _unwanted: UnboundedReceiver<Command>,
@@ -41,9 +41,9 @@ impl Bench {
     pub(crate) fn new(channels: usize) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (commands, unwanted) = unbounded_channel();
-        let (post, threads) = Post::start(&commands).unwrap();
-        let (desk, ends, threads) = (Desk::new(post), Vec::new(), threads.into());
-        let mut bench = Self { desk, ends, threads, _unwanted: unwanted, runtime };
+        let (delivery, threads) = Delivery::start(&commands).unwrap();
+        let (scheduler, ends, threads) = (ReadScheduler::new(delivery), Vec::new(), threads.into());
+        let mut bench = Self { scheduler, ends, threads, _unwanted: unwanted, runtime };
         bench.connect(channels);
         bench
     }
@@ -60,14 +60,14 @@ impl Bench {
             });
             // The pipe holds everything that is sent at once, so writes never block.
             let _ = rustix::pipe::fcntl_setpipe_size(&to, 1 << 20);
-            self.desk.add_line(ReadChannel::new(Rc::new(to)), offers);
+            self.scheduler.add_channel(ReadChannel::new(Rc::new(to)), offers);
             self.ends.push((from.into_nonblocking_fd().unwrap().into(), Vec::new()));
         }
     }
 
     /// The requests that the scheduler sends now.
     pub(crate) fn sent(&mut self) -> Vec<Sent> {
-        self.desk.pump().unwrap();
+        self.scheduler.pump().unwrap();
         let mut sent = Vec::new();
         for (channel, (end, bytes)) in self.ends.iter_mut().enumerate() {
             let mut buffer = [0; 65_536];
@@ -89,7 +89,7 @@ impl Bench {
     pub(crate) fn answer(&mut self, requests: &[Sent], grown: i64) {
         for request in requests {
             let frame = honest(&request.bytes, grown);
-            assert!(self.desk.receive(request.channel, &frame, Instant::now()).is_ok());
+            assert!(self.scheduler.receive(request.channel, &frame, Instant::now()).is_ok());
         }
     }
 
@@ -98,14 +98,14 @@ impl Bench {
         let mut frame = vec![101];
         frame.extend_from_slice(&request.bytes[1..5]);
         frame.extend_from_slice(&4_u32.to_be_bytes());
-        assert!(self.desk.receive(request.channel, &frame, Instant::now()).is_ok());
+        assert!(self.scheduler.receive(request.channel, &frame, Instant::now()).is_ok());
     }
 
     /// Ends the bench; the sinks receive the remaining results.
     pub(crate) fn end(mut self) {
-        self.desk.reset("");
-        self.desk.give_up("the end");
-        drop(self.desk);
+        self.scheduler.reset("");
+        self.scheduler.give_up("the end");
+        drop(self.scheduler);
         self.threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
 }
@@ -223,9 +223,12 @@ impl ContentSink for Sink {
 }
 
 /// Requests files from the scheduler; returns the receiver of their results.
-pub(crate) fn fetch(desk: &mut Desk, files: Vec<Wanted>) -> Receiver<(usize, FileEnd)> {
+pub(crate) fn fetch(
+    scheduler: &mut ReadScheduler,
+    files: Vec<Wanted>,
+) -> Receiver<(usize, FileEnd)> {
     let (ended, ends) = channel();
     let sink = Box::new(Sink(vec![0; files.len()], ended));
-    desk.command(Command::Fetch(Arc::from(&b"/folder"[..]), None, files, sink));
+    scheduler.command(Command::Fetch(Arc::from(&b"/folder"[..]), None, files, sink));
     ends
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::sftp::event_loop::Talker;
+use crate::sftp::event_loop::Scheduler;
 use crate::sftp::read::scheduler;
 use crate::sftp::read::scheduler_bench::{
     Bench, FSTAT, FileEnd, LSTAT, OPEN, READ, Sent, fetch, text, wanted,
@@ -34,7 +34,7 @@ fn serve(bench: &mut Bench, grown: i64) -> Vec<Sent> {
 /// the result.
 fn one(size: u64, from: u64, now: u64) -> (Vec<Sent>, FileEnd) {
     let mut bench = Bench::new(1);
-    let ends = fetch(&mut bench.desk, vec![wanted(size, from)]);
+    let ends = fetch(&mut bench.scheduler, vec![wanted(size, from)]);
     let sent = serve(&mut bench, now as i64 - size as i64);
     let (_, ended) = ends.recv().unwrap();
     bench.end();
@@ -44,11 +44,11 @@ fn one(size: u64, from: u64, now: u64) -> (Vec<Sent>, FileEnd) {
 #[test]
 fn a_file_goes_on_where_it_is_wanted_when_it_is_as_it_was() {
     for (size, from) in [(LARGE, 600_000), (LARGE, 999_999), (5000, 1), (5000, 4096)] {
-        let (sent, (told, after)) = one(size, from, size);
+        let (sent, (delivered, after)) = one(size, from, size);
         assert_eq!(kinds(&sent)[..2], [OPEN, FSTAT], "looked at before it is read");
         let reads: Vec<_> = sent.iter().filter_map(Sent::read).collect();
         assert_eq!(reads[0].0, from);
-        assert_eq!((told, reads.iter().map(|read| read.1).sum()), (size - from, size - from));
+        assert_eq!((delivered, reads.iter().map(|read| read.1).sum()), (size - from, size - from));
         assert!(after.is_ok());
     }
 }
@@ -56,10 +56,10 @@ fn a_file_goes_on_where_it_is_wanted_when_it_is_as_it_was() {
 #[test]
 fn a_file_that_is_wanted_from_its_end_on_is_looked_at_once() {
     for size in [LARGE, 5000] {
-        let (sent, (told, after)) = one(size, size, size);
+        let (sent, (delivered, after)) = one(size, size, size);
         assert_eq!(kinds(&sent)[..2], [OPEN, FSTAT]);
         assert!(!kinds(&sent[2..]).contains(&FSTAT) && !kinds(&sent).contains(&READ));
-        assert!(told == 0 && after.is_ok_and(|after| after.size == size));
+        assert!(delivered == 0 && after.is_ok_and(|after| after.size == size));
     }
 }
 
@@ -67,11 +67,11 @@ fn a_file_that_is_wanted_from_its_end_on_is_looked_at_once() {
 fn a_file_that_is_not_as_it_was_does_not_go_on() {
     for (size, from) in [(LARGE, 600_000), (LARGE, LARGE), (5000, 1), (5000, 5000)] {
         for now in [size - 1, size + 1] {
-            let (sent, (told, after)) = one(size, from, now);
+            let (sent, (delivered, after)) = one(size, from, now);
             // OPEN may have followed a symlink, so LSTAT checks the name.
             assert_eq!(kinds(&sent)[..3], [OPEN, FSTAT, LSTAT]);
             assert!(!kinds(&sent).contains(&READ));
-            assert!(told == 0 && after.is_ok_and(|after| after.size == now));
+            assert!(delivered == 0 && after.is_ok_and(|after| after.size == now));
         }
     }
 }
@@ -79,7 +79,7 @@ fn a_file_that_is_not_as_it_was_does_not_go_on() {
 #[test]
 fn a_file_that_the_server_had_no_handle_for_is_opened_again() {
     let mut bench = Bench::new(1);
-    let ends = fetch(&mut bench.desk, vec![wanted(1000, 0), wanted(2000, 0)]);
+    let ends = fetch(&mut bench.scheduler, vec![wanted(1000, 0), wanted(2000, 0)]);
     let mut opens = bench.sent();
     assert_eq!(kinds(&opens), [OPEN, OPEN]);
     let refused = opens.pop().unwrap();
@@ -98,7 +98,7 @@ fn a_file_that_the_server_had_no_handle_for_is_opened_again() {
 #[test]
 fn a_file_that_cannot_be_opened_alone_fails_at_the_second_try() {
     let mut bench = Bench::new(1);
-    let ends = fetch(&mut bench.desk, vec![wanted(1000, 0)]);
+    let ends = fetch(&mut bench.scheduler, vec![wanted(1000, 0)]);
     for _ in 0..2 {
         let refused = bench.sent().pop().unwrap();
         bench.fail(&refused);
@@ -111,19 +111,19 @@ fn a_file_that_cannot_be_opened_alone_fails_at_the_second_try() {
 #[test]
 fn a_file_that_changed_while_the_line_was_down_ends_as_it_is_now() {
     let mut bench = Bench::new(1);
-    let ends = fetch(&mut bench.desk, vec![wanted(LARGE, 0)]);
+    let ends = fetch(&mut bench.scheduler, vec![wanted(LARGE, 0)]);
     for _ in 0..2 {
         let mut sent = bench.sent();
         sent.truncate(2);
         bench.answer(&sent, 0);
     }
-    bench.desk.reset("");
+    bench.scheduler.reset("");
     bench.connect(1);
     let sent = serve(&mut bench, 1);
     assert_eq!(kinds(&sent)[..3], [LSTAT, OPEN, FSTAT]);
     assert!(!kinds(&sent).contains(&READ));
-    let (_, (told, after)) = ends.recv().unwrap();
-    assert!(told > 0 && told < LARGE && after.is_ok_and(|after| after.size == LARGE + 1));
+    let (_, (delivered, after)) = ends.recv().unwrap();
+    assert!(delivered > 0 && delivered < LARGE && after.is_ok_and(|after| after.size == LARGE + 1));
     bench.end();
 }
 
@@ -131,7 +131,7 @@ fn a_file_that_changed_while_the_line_was_down_ends_as_it_is_now() {
 fn a_file_that_changes_while_it_is_read_is_read_to_its_end() {
     const SIZE: u64 = 200_000_000;
     let mut bench = Bench::new(4);
-    let ends = fetch(&mut bench.desk, vec![wanted(SIZE, 0)]);
+    let ends = fetch(&mut bench.scheduler, vec![wanted(SIZE, 0)]);
     // The channel on which the file was started answers late, after bytes of the other channels were
     // delivered.
     let mut first = VecDeque::new();
@@ -154,8 +154,8 @@ fn a_file_that_changes_while_it_is_read_is_read_to_its_end() {
             }
         }
     }
-    let (_, (told, after)) = ended.unwrap();
-    assert!(told == SIZE && after.is_ok_and(|after| after.size == SIZE + 1), "{told}");
+    let (_, (delivered, after)) = ended.unwrap();
+    assert!(delivered == SIZE && after.is_ok_and(|after| after.size == SIZE + 1), "{delivered}");
     bench.end();
 }
 
@@ -168,7 +168,7 @@ fn read(sent: &[Sent]) -> u64 {
 fn what_is_out_is_bounded_whatever_is_answered_last() {
     let mut bench = Bench::new(8);
     let files = (0..100).map(|_| wanted(1 << 40, 0)).chain((0..4000).map(|_| wanted(250_000, 0)));
-    let _ends = fetch(&mut bench.desk, files.collect());
+    let _ends = fetch(&mut bench.scheduler, files.collect());
     let (mut out, mut most): (Vec<Sent>, u64) = (Vec::new(), 0);
     for _ in 0..30 {
         out.extend(bench.sent());
@@ -180,14 +180,14 @@ fn what_is_out_is_bounded_whatever_is_answered_last() {
         out = held;
     }
     assert!(most <= scheduler::SMALL + scheduler::LARGE + 250_000, "{most}");
-    assert!(bench.desk.held() <= scheduler::LARGE, "{}", bench.desk.held());
+    assert!(bench.scheduler.held() <= scheduler::LARGE, "{}", bench.scheduler.held());
     bench.end();
 }
 
 #[test]
 fn a_server_that_tells_little_at_a_time_gets_no_memory_without_end() {
     let mut bench = Bench::new(4);
-    let _ends = fetch(&mut bench.desk, (0..8).map(|_| wanted(9_000_000, 0)).collect());
+    let _ends = fetch(&mut bench.scheduler, (0..8).map(|_| wanted(9_000_000, 0)).collect());
     let mut pieces = 0;
     for _ in 0..1500 {
         for sent in bench.sent() {
@@ -198,7 +198,7 @@ fn a_server_that_tells_little_at_a_time_gets_no_memory_without_end() {
                     let mut frame = vec![103];
                     frame.extend_from_slice(&sent.bytes[1..5]);
                     text(&mut frame, &vec![1; length.min(250) as usize]);
-                    assert!(bench.desk.receive(sent.channel, &frame, Instant::now()).is_ok());
+                    assert!(bench.scheduler.receive(sent.channel, &frame, Instant::now()).is_ok());
                     pieces += 1;
                 }
                 None => bench.answer(&[sent], 0),
@@ -216,7 +216,7 @@ fn neither_large_files_nor_small_ones_wait_for_the_others() {
     let mut bench = Bench::new(4);
     let small: Vec<_> = (0..8000).map(|_| wanted(SMALL, 0)).collect();
     let large: Vec<_> = (0..3).map(|_| wanted(40_000_000, 0)).collect();
-    let _ends = [small, large].map(|files| fetch(&mut bench.desk, files));
+    let _ends = [small, large].map(|files| fetch(&mut bench.scheduler, files));
     let mut waiting: Vec<VecDeque<Sent>> = (0..4).map(|_| VecDeque::new()).collect();
     let (mut small, mut large) = (0, 0);
     // Each channel's server answers in order. When half of one kind is done, a good part of the other must be

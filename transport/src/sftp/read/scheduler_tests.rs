@@ -11,9 +11,9 @@ use engine::entry::{Batch, Meta};
 use engine::source::{ContentSink, ListSink, SourceError, Wanted};
 use proptest::prelude::*;
 
-use crate::sftp::event_loop::Talker;
+use crate::sftp::event_loop::Scheduler;
 use crate::sftp::read::command::Command;
-use crate::sftp::read::query::{Asked, Question};
+use crate::sftp::read::query::{PendingQuery, Query};
 use crate::sftp::read::scheduler_bench::{Bench, attrs, text, wanted};
 
 /// Counts the calls to the sinks.
@@ -113,20 +113,21 @@ fn answer(request: &[u8], choice: u8, other: u8) -> Vec<u8> {
 /// Runs a server on two channels that answers as `choices` say. Checks that every request ended exactly once.
 fn serve(part: u8, choices: &[(u8, u8, u8)]) -> Result<(), TestCaseError> {
     let counts = Arc::new(Counts::default());
-    let (reply, told) = sync_channel(1);
+    let (reply, received) = sync_channel(1);
     let mut bench = Bench::new(2);
-    let desk = &mut bench.desk;
+    let scheduler = &mut bench.scheduler;
     let path: Arc<[u8]> = Arc::from(&b"/folder"[..]);
     let sink = || Box::new(Sink(Arc::clone(&counts), vec![0; SIZES.len()]));
-    desk.command(Command::List(Arc::clone(&path), Some(Arc::from(&b"a"[..])), sink()));
-    desk.command(Command::Fetch(
+    scheduler.command(Command::List(Arc::clone(&path), Some(Arc::from(&b"a"[..])), sink()));
+    scheduler.command(Command::Fetch(
         Arc::clone(&path),
         Some(Arc::from(&b"a"[..])),
         files(part),
         sink(),
     ));
-    desk.command(Command::Fetch(path, None, Vec::new(), sink()));
-    desk.command(Command::Ask(vec![Asked { question: Question::LStat(b"/x".to_vec()), reply }]));
+    scheduler.command(Command::Fetch(path, None, Vec::new(), sink()));
+    scheduler
+        .command(Command::Ask(vec![PendingQuery { query: Query::LStat(b"/x".to_vec()), reply }]));
     let mut requests = Vec::new();
     for (pick, choice, other) in choices {
         requests.extend(bench.sent());
@@ -135,13 +136,13 @@ fn serve(part: u8, choices: &[(u8, u8, u8)]) -> Result<(), TestCaseError> {
         }
         let request = requests.remove(usize::from(*pick) % requests.len());
         let frame = answer(&request.bytes, *choice, *other);
-        let desk = &mut bench.desk;
+        let scheduler = &mut bench.scheduler;
         match pick % 64 {
-            0 => desk.command(Command::UnwantedFile(2, usize::from(*choice) % SIZES.len())),
-            1 => desk.command(Command::UnwantedFolder(1)),
+            0 => scheduler.command(Command::UnwantedFile(2, usize::from(*choice) % SIZES.len())),
+            1 => scheduler.command(Command::UnwantedFolder(1)),
             _ => {}
         }
-        if desk.receive(request.channel, &frame, Instant::now()).is_err() {
+        if scheduler.receive(request.channel, &frame, Instant::now()).is_err() {
             break;
         }
     }
@@ -149,7 +150,7 @@ fn serve(part: u8, choices: &[(u8, u8, u8)]) -> Result<(), TestCaseError> {
     let of = |count: &AtomicUsize| count.load(Ordering::Relaxed);
     let ends = (of(&counts.lists), of(&counts.files), of(&counts.fetches));
     prop_assert_eq!(ends, (1, SIZES.len(), 2));
-    prop_assert!(told.try_recv().is_ok());
+    prop_assert!(received.try_recv().is_ok());
     Ok(())
 }
 

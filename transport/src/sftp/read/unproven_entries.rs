@@ -12,24 +12,24 @@ const ENTRY: usize = 160;
 
 /// Entries of one folder that are not passed on yet.
 #[derive(Default)]
-pub(crate) struct Findings {
+pub(crate) struct UnprovenEntries {
     full: Vec<Batch>,
     batch: Batch,
     bytes: usize,
     /// Hashes of the delivered names, so that no name is delivered twice, even after a lost connection.
-    told: HashSet<u64>,
+    seen: HashSet<u64>,
     hasher: RandomState,
 }
 
-impl Findings {
+impl UnprovenEntries {
     /// Records a name; returns whether it is new.
     pub(crate) fn is_new(&mut self, name: &[u8]) -> bool {
-        self.told.insert(self.hasher.hash_one(name))
+        self.seen.insert(self.hasher.hash_one(name))
     }
 
     /// Number of delivered names.
     pub(crate) fn names(&self) -> usize {
-        self.told.len()
+        self.seen.len()
     }
 
     /// Keeps an entry whose name is new and checked. Returns its approximate memory in bytes.
@@ -61,7 +61,7 @@ impl Findings {
     pub(crate) fn forget(&mut self) {
         for batch in self.take().0 {
             for listed in batch.iter() {
-                self.told.remove(&self.hasher.hash_one(listed.name.to_bytes()));
+                self.seen.remove(&self.hasher.hash_one(listed.name.to_bytes()));
             }
         }
     }
@@ -86,25 +86,25 @@ mod tests {
 
     #[test]
     fn what_is_forgotten_may_be_told_again_and_what_was_taken_not() {
-        let mut findings = Findings::default();
-        assert!(findings.is_new(b"taken") && !findings.is_new(b"taken"));
-        let bytes = findings.keep(b"taken", meta(), None);
-        let (batches, took) = findings.take();
+        let mut unproven = UnprovenEntries::default();
+        assert!(unproven.is_new(b"taken") && !unproven.is_new(b"taken"));
+        let bytes = unproven.keep(b"taken", meta(), None);
+        let (batches, took) = unproven.take();
         assert_eq!((batches.len(), took), (1, bytes));
-        assert!(findings.is_new(b"forgotten"));
-        findings.keep(b"forgotten", meta(), None);
-        findings.forget();
-        assert!(findings.is_new(b"forgotten") && !findings.is_new(b"taken"));
-        assert_eq!(findings.names(), 2);
+        assert!(unproven.is_new(b"forgotten"));
+        unproven.keep(b"forgotten", meta(), None);
+        unproven.forget();
+        assert!(unproven.is_new(b"forgotten") && !unproven.is_new(b"taken"));
+        assert_eq!(unproven.names(), 2);
     }
 
     #[test]
     fn a_batch_of_them_is_many() {
-        let mut findings = Findings::default();
+        let mut unproven = UnprovenEntries::default();
         for number in 0..BATCH {
-            assert!(!findings.are_many());
-            findings.keep(format!("{number}").as_bytes(), meta(), None);
+            assert!(!unproven.are_many());
+            unproven.keep(format!("{number}").as_bytes(), meta(), None);
         }
-        assert!(findings.are_many());
+        assert!(unproven.are_many());
     }
 }

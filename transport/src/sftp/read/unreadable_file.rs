@@ -5,7 +5,7 @@ use std::io;
 use engine::source::SourceError;
 
 /// Maximum bytes read from a file that is listed with size 0. Without it, an endless file would never end.
-pub(crate) const MOST_UNTOLD: u64 = 4 << 30;
+pub(crate) const UNSIZED_MOST: u64 = 4 << 30;
 
 /// U+FFFD, which servers put in place of name bytes that are not UTF-8.
 const REPLACED: &[u8] = "\u{fffd}".as_bytes();
@@ -30,7 +30,7 @@ pub(crate) fn denied() -> SourceError {
 
 pub(crate) fn endless() -> SourceError {
     let error = io::Error::other(format!(
-        "the server lists it as empty, and it continues after {MOST_UNTOLD} bytes; exclude it"
+        "the server lists it as empty, and it continues after {UNSIZED_MOST} bytes; exclude it"
     ));
     SourceError::Unreadable { action: "read", error }
 }

@@ -6,8 +6,8 @@ use engine::restore::targets::Shortfall;
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::write_packet::{Change, Set};
 use crate::sftp::write::folder::{TargetFolder, stands_at};
-use crate::sftp::write::link::error::Fault;
-use crate::sftp::write::link::request_batch::{Lane, Requests, Via};
+use crate::sftp::write::link::error::RequestError;
+use crate::sftp::write::link::request_batch::{ChannelId, Requests, Via};
 use crate::sftp::write::link::session::{UNSUPPORTED, described, is_folder};
 use crate::sftp::write::target::SftpTarget;
 use crate::sftp::write::verify_attributes::ExpectedEntry;
@@ -20,12 +20,12 @@ const REFUSED_MOST: usize = 4096;
 
 /// The attributes to set on an entry, and those that cannot be set at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Dress {
+pub(crate) struct WantedAttrs {
     pub(crate) set: Set,
     pub(crate) shortfall: Shortfall,
 }
 
-impl Dress {
+impl WantedAttrs {
     /// What a file of this length must look like after its attributes are set.
     pub(crate) fn wanted(&self, length: u64) -> ExpectedEntry {
         ExpectedEntry { kind: Kind::File, size: Some(length), set: self.set }
@@ -34,26 +34,27 @@ impl Dress {
 
 impl SftpTarget {
     /// The attributes to set on an entry.
-    pub(crate) fn dress_of(&self, entry: &Entry) -> Dress {
+    pub(crate) fn wanted_attrs(&self, entry: &Entry) -> WantedAttrs {
         let meta = &entry.meta;
         let refused = self.refused().contains(&(meta.uid, meta.gid));
-        dress_of(entry, self.now, refused)
+        wanted_attrs(entry, self.now, refused)
     }
 
     /// Sets attributes one by one after setting them together failed. Records the refused ones as missing.
-    pub(crate) fn dress_apart<'a>(
+    pub(crate) fn set_attrs_separately<'a>(
         &self,
-        lane: Lane,
-        dress: &mut Dress,
+        channel: ChannelId,
+        attrs: &mut WantedAttrs,
         change: &dyn Fn(Set) -> Change<'a>,
-    ) -> Result<(), Fault> {
-        let Dress { set, shortfall } = dress;
-        let ask =
-            |set| self.session.counter.ask(Via::Same(lane), Requests::new().change(change(set)));
+    ) -> Result<(), RequestError> {
+        let WantedAttrs { set, shortfall } = attrs;
+        let ask = |set| {
+            self.session.requester.ask(Via::Same(channel), Requests::new().change(change(set)))
+        };
         let mut unknown = false;
         let mut refused = |set| match ask(set)?.next().done() {
             Err(fault) if fault.is_refusal() => {
-                unknown |= fault == Fault::Refused(UNSUPPORTED);
+                unknown |= fault == RequestError::Refused(UNSUPPORTED);
                 Ok(true)
             }
             done => done.map(|()| false),
@@ -69,7 +70,7 @@ impl SftpTarget {
             given = Some(owner);
         }
         if set.size.is_some() && refused(Set { size: set.size.take(), ..Set::default() })? {
-            return Err(Fault::Refused(crate::sftp::protocol::packet::Status::Failure));
+            return Err(RequestError::Refused(crate::sftp::protocol::packet::StatusCode::Failure));
         }
         if set.mode.is_some() && refused(Set { mode: set.mode.take(), ..Set::default() })? {
             shortfall.mode = true;
@@ -90,7 +91,11 @@ impl SftpTarget {
     }
 
     /// Sets the attributes of a folder, and syncs its new entries to the disk.
-    pub(crate) fn dress(&self, folder: &TargetFolder, entry: &Entry) -> Result<Shortfall, Fault> {
+    pub(crate) fn set_folder_attrs(
+        &self,
+        folder: &TargetFolder,
+        entry: &Entry,
+    ) -> Result<Shortfall, RequestError> {
         let path = &*folder.path;
         self.session.settle_in(path);
         let _handle = self.handles.acquire(1);
@@ -101,49 +106,49 @@ impl SftpTarget {
             .ask(Request::LStat(path))
             .ask(Request::RealPath(path));
         let mut answers = self.session.ask(open)?;
-        let (lane, handle) = (answers.lane, answers.next().handle());
+        let (channel, handle) = (answers.channel, answers.next().handle());
         let there = answers.next().attrs();
         let placed = stands_at(path, answers.next());
-        let mut dress = self.dress_of(entry);
-        let counter = &self.session.counter;
+        let mut attrs = self.wanted_attrs(entry);
+        let requester = &self.session.requester;
         let close = |handle: &[u8]| {
             let close = std::sync::Arc::new(Requests::new().ask(Request::Close(handle)));
-            drop(counter.send(Via::Same(lane), &close));
+            drop(requester.send(Via::Same(channel), &close));
         };
         if !is_folder(there?) || placed.is_err() {
             let _ = handle.map(|handle| close(&handle));
-            return Err(placed.err().unwrap_or(Fault::Replaced));
+            return Err(placed.err().unwrap_or(RequestError::Replaced));
         }
         // The user may not have read permission, or the server opens only files.
-        let wanted = ExpectedEntry { kind: Kind::Folder, size: None, set: dress.set };
+        let wanted = ExpectedEntry { kind: Kind::Folder, size: None, set: attrs.set };
         let Ok(handle) = handle else {
-            self.dress_apart(lane, &mut dress, &|set| self.set_at(path, set))?;
+            self.set_attrs_separately(channel, &mut attrs, &|set| self.set_at(path, set))?;
             let look = Requests::new().ask(Request::LStat(path));
-            let told = counter.ask(Via::Same(lane), look)?.next();
-            wanted.prove(told, &mut dress.shortfall)?;
-            return Ok(dress.shortfall);
+            let answer = requester.ask(Via::Same(channel), look)?.next();
+            wanted.prove(answer, &mut attrs.shortfall)?;
+            return Ok(attrs.shortfall);
         };
-        let mut ask = Requests::new().change(Change::SetOpen(&handle, dress.set));
+        let mut ask = Requests::new().change(Change::SetOpen(&handle, attrs.set));
         let syncs = self.offers().fsync;
         if syncs {
             ask = ask.change(Change::Sync(&handle));
         }
         let ask = ask.ask(Request::FStat(&handle));
-        let mut answers = counter.ask(Via::Same(lane), ask)?;
-        let is_dressed = answers.next().done().is_ok();
+        let mut answers = requester.ask(Via::Same(channel), ask)?;
+        let are_set = answers.next().done().is_ok();
         let is_synced = syncs && answers.next().done().is_ok();
-        let mut told = answers.next();
-        if !is_dressed {
-            self.dress_apart(lane, &mut dress, &|set| Change::SetOpen(&handle, set))?;
+        let mut answer = answers.next();
+        if !are_set {
+            self.set_attrs_separately(channel, &mut attrs, &|set| Change::SetOpen(&handle, set))?;
             let look = Requests::new().ask(Request::FStat(&handle));
-            told = counter.ask(Via::Same(lane), look)?.next();
+            answer = requester.ask(Via::Same(channel), look)?.next();
         }
         close(&handle);
         if is_synced {
             self.synced(folder);
         }
-        wanted.prove(told, &mut dress.shortfall)?;
-        Ok(dress.shortfall)
+        wanted.prove(answer, &mut attrs.shortfall)?;
+        Ok(attrs.shortfall)
     }
 
     /// Sets attributes by path, without following a symlink if the server supports that.
@@ -153,53 +158,54 @@ impl SftpTarget {
 
     /// Sets the metadata of a file whose content is already correct. Returns `None` if the file must be
     /// stored again: it has other names, its link count is unknown, or it cannot be opened.
-    pub(crate) fn dress_in_place(
+    pub(crate) fn set_file_attrs(
         &self,
         folder: &TargetFolder,
         entry: &Entry,
-    ) -> Result<Option<Shortfall>, Fault> {
+    ) -> Result<Option<Shortfall>, RequestError> {
         let path = folder.child(&entry.name)?;
         let Some(Some(listed)) = folder.listed(&entry.name) else { return Ok(None) };
         if listed.links != Some(1) {
             return Ok(None);
         }
         let _handle = self.handles.acquire(1);
-        let counter = &self.session.counter;
+        let requester = &self.session.requester;
         let mut answers = self.session.ask(Requests::new().ask(Request::Open(&path)))?;
-        let lane = answers.lane;
+        let channel = answers.channel;
         let handle = match answers.next().handle() {
             Err(fault) if fault.is_refusal() => return Ok(None),
             handle => handle?,
         };
         let mut answers =
-            counter.ask(Via::Same(lane), Requests::new().ask(Request::FStat(&handle)))?;
-        let mut dress = self.dress_of(entry);
+            requester.ask(Via::Same(channel), Requests::new().ask(Request::FStat(&handle)))?;
+        let mut attrs = self.wanted_attrs(entry);
         // OPEN follows symlinks, so the open file must be the one that was listed.
         let same = |now: engine::entry::Meta| {
             described(listed).is_ok_and(|listed| now == listed && now.kind == Kind::File)
         };
         let is_same = answers.next().attrs().and_then(described).is_ok_and(same);
         let mut done = Ok(());
-        let wanted = dress.wanted(entry.meta.size);
+        let wanted = attrs.wanted(entry.meta.size);
         let mut end = Requests::new();
         if is_same {
-            done = self.dress_apart(lane, &mut dress, &|set| Change::SetOpen(&handle, set));
+            done = self
+                .set_attrs_separately(channel, &mut attrs, &|set| Change::SetOpen(&handle, set));
             end = end.ask(Request::FStat(&handle));
         }
         if self.offers().fsync {
             end = end.change(Change::Sync(&handle));
         }
-        let closed = counter.ask(Via::Same(lane), end.ask(Request::Close(&handle)));
+        let closed = requester.ask(Via::Same(channel), end.ask(Request::Close(&handle)));
         done?;
         let mut answers = closed?;
         if is_same {
-            wanted.prove(answers.next(), &mut dress.shortfall)?;
+            wanted.prove(answers.next(), &mut attrs.shortfall)?;
         }
-        Ok(is_same.then_some(dress.shortfall))
+        Ok(is_same.then_some(attrs.shortfall))
     }
 }
 
-fn dress_of(entry: &Entry, now: u32, refused: bool) -> Dress {
+fn wanted_attrs(entry: &Entry, now: u32, refused: bool) -> WantedAttrs {
     let meta = &entry.meta;
     let xattrs = entry.xattrs().iter().map(|(name, _)| name.clone()).collect();
     let held = u32::try_from(meta.mtime.secs.clamp(0, u32::MAX.into())).unwrap_or_default();
@@ -214,7 +220,7 @@ fn dress_of(entry: &Entry, now: u32, refused: bool) -> Dress {
     if refused {
         without_set_id(&mut set, &mut shortfall);
     }
-    Dress { set, shortfall }
+    WantedAttrs { set, shortfall }
 }
 
 /// Drops setuid and setgid: without its owner, such a file would run with the rights of the wrong user.
@@ -260,7 +266,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_given_what_version_3_can_carry_and_lacks_the_rest() {
-        let Dress { set, shortfall } = dress_of(&entry(0o4755, 1000), 7, false);
+        let WantedAttrs { set, shortfall } = wanted_attrs(&entry(0o4755, 1000), 7, false);
         let owner = Some((1, 2));
         let all = Set { size: None, mode: Some(0o4755), times: Some((7, 1000)), owner };
         assert_eq!(set, all);
@@ -268,17 +274,17 @@ mod tests {
         let xattrs = vec![b"user.a".to_vec()];
         assert_eq!(shortfall, Shortfall { xattrs, ..Shortfall::default() });
         for (secs, held) in [(-1, 0), (1 << 33, u32::MAX)] {
-            let Dress { set, shortfall } = dress_of(&entry(0o644, secs), 7, false);
+            let WantedAttrs { set, shortfall } = wanted_attrs(&entry(0o644, secs), 7, false);
             assert_eq!((set.times, shortfall.time), (Some((7, held)), true));
         }
     }
 
     #[test]
     fn who_cannot_have_the_owner_does_not_get_its_rights() {
-        let Dress { set, shortfall } = dress_of(&entry(0o6755, 1), 7, true);
+        let WantedAttrs { set, shortfall } = wanted_attrs(&entry(0o6755, 1), 7, true);
         assert_eq!((set.owner, set.mode), (None, Some(0o755)));
         assert!(shortfall.owner && shortfall.mode);
-        let Dress { set, shortfall } = dress_of(&entry(0o1755, 1), 7, true);
+        let WantedAttrs { set, shortfall } = wanted_attrs(&entry(0o1755, 1), 7, true);
         assert_eq!((set.mode, shortfall.mode), (Some(0o1755), false));
     }
 }

@@ -9,15 +9,15 @@ use engine::restore::targets::Shortfall;
 use engine::restore::targets::temporary::temporary;
 
 use crate::sftp::protocol::attributes::meta;
-use crate::sftp::protocol::packet::{Attrs, Offers, Request, Status};
+use crate::sftp::protocol::packet::{Attrs, Offers, Request, StatusCode};
 use crate::sftp::protocol::write_packet::{Change, Set};
 use crate::sftp::write::folder::TargetFolder;
-use crate::sftp::write::link::error::{Fault, again};
-use crate::sftp::write::link::request_batch::{Answers, Lane, OwnedAnswer, Requests, Via};
+use crate::sftp::write::link::error::{RequestError, again};
+use crate::sftp::write::link::request_batch::{Answers, ChannelId, OwnedAnswer, Requests, Via};
 use crate::sftp::write::link::session::{UNSUPPORTED, described};
 use crate::sftp::write::symlinks::leads_to;
+use crate::sftp::write::target::ProbedOrder;
 use crate::sftp::write::target::SftpTarget;
-use crate::sftp::write::target::Tried;
 use crate::sftp::write::verify_attributes::ExpectedEntry;
 
 /// Maximum number of attempts to open a file when the server refuses without a reason: it may have no free
@@ -29,36 +29,44 @@ const PAUSE: Duration = Duration::from_millis(20);
 const SPACE: u64 = 1 << 20;
 
 /// A file under its temporary name, open for writing.
-pub(crate) struct Made {
+pub(crate) struct TemporaryFile {
     pub(crate) path: Vec<u8>,
-    pub(crate) lane: Lane,
+    pub(crate) channel: ChannelId,
     pub(crate) handle: Box<[u8]>,
 }
 
 impl SftpTarget {
     /// The temporary path for `name`.
-    pub(crate) fn temporary(&self, folder: &TargetFolder, name: &CStr) -> Result<Vec<u8>, Fault> {
-        let odd = Fault::Impossible("it has no temporary name");
+    pub(crate) fn temporary(
+        &self,
+        folder: &TargetFolder,
+        name: &CStr,
+    ) -> Result<Vec<u8>, RequestError> {
+        let odd = RequestError::Impossible("it has no temporary name");
         folder.child(&temporary(name).map_err(|_| odd)?)
     }
 
     /// Creates an empty file, and replaces a leftover of this process under the same temporary name.
-    pub(crate) fn create(&self, folder: &TargetFolder, path: Vec<u8>) -> Result<Made, Fault> {
+    pub(crate) fn create(
+        &self,
+        folder: &TargetFolder,
+        path: Vec<u8>,
+    ) -> Result<TemporaryFile, RequestError> {
         let made = |mut answers: Answers, skipped: usize| {
             (0..skipped).for_each(|_| drop(answers.next()));
-            (answers.lane, answers.next().handle())
+            (answers.channel, answers.next().handle())
         };
         let first = Requests::new().change(Change::Create(&path)).ask(Request::LStat(&path));
         let mut answers = self.session.ask(first)?;
-        let (mut lane, mut handle) = (answers.lane, answers.next().handle());
+        let (mut channel, mut handle) = (answers.channel, answers.next().handle());
         if handle.is_ok() {
             is_new(answers.next())?;
         }
         for number in 0..OPENS {
             match handle {
-                Ok(handle) => return Ok(Made { path, lane, handle }),
+                Ok(handle) => return Ok(TemporaryFile { path, channel, handle }),
                 // The name exists, the disk is full, or the server has no free handle.
-                Err(Fault::Refused(Status::Failure)) => {}
+                Err(RequestError::Refused(StatusCode::Failure)) => {}
                 Err(fault) => return Err(fault),
             }
             if number > 0 {
@@ -67,19 +75,19 @@ impl SftpTarget {
                 std::thread::sleep(PAUSE * number);
             }
             let anew = Requests::new().change(Change::Remove(&path)).change(Change::Create(&path));
-            (lane, handle) = made(self.session.ask(anew)?, 1);
+            (channel, handle) = made(self.session.ask(anew)?, 1);
         }
-        handle.map(|handle| Made { path, lane, handle })
+        handle.map(|handle| TemporaryFile { path, channel, handle })
     }
 
     /// Closes and removes an incomplete file. The removal may happen later.
-    pub(crate) fn discard(&self, made: &Made) {
+    pub(crate) fn discard(&self, made: &TemporaryFile) {
         let close = Requests::new().ask(Request::Close(&made.handle));
-        self.session.remove_later(Via::Same(made.lane), close, &made.path);
+        self.session.remove_later(Via::Same(made.channel), close, &made.path);
     }
 
     /// Distinguishes a full disk from other refusals without a reason.
-    pub(crate) fn check_space(&self, folder: &TargetFolder) -> Result<(), Fault> {
+    pub(crate) fn check_space(&self, folder: &TargetFolder) -> Result<(), RequestError> {
         if !self.offers().statvfs {
             return Ok(());
         }
@@ -88,16 +96,18 @@ impl SftpTarget {
             crate::sftp::write::link::request_batch::OwnedAnswer::FileSystem(found)
                 if found.free < SPACE || found.entries == 0 =>
             {
-                Err(Fault::Full)
+                Err(RequestError::Full)
             }
             _ => Ok(()),
         }
     }
 
     /// Replaces a refusal without a reason by the error for a full disk, if the disk is full.
-    pub(crate) fn why(&self, folder: &TargetFolder, fault: Fault) -> Fault {
+    pub(crate) fn why(&self, folder: &TargetFolder, fault: RequestError) -> RequestError {
         match fault {
-            Fault::Refused(Status::Failure) => self.check_space(folder).err().unwrap_or(fault),
+            RequestError::Refused(StatusCode::Failure) => {
+                self.check_space(folder).err().unwrap_or(fault)
+            }
             fault => fault,
         }
     }
@@ -110,21 +120,21 @@ impl SftpTarget {
         (via, first): (Via, Requests),
         (from, entry): (&[u8], &Entry),
         replace: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), RequestError> {
         let to = folder.child(&entry.name)?;
         let offers = self.offers();
         self.changed(folder);
         if !replace && !offers.greets_as_openssh && self.session.find(&to)?.is_some() {
             // On a server other than OpenSSH's, RENAME may replace an existing entry.
             self.forget(from);
-            return Err(Fault::Occupied);
+            return Err(RequestError::Occupied);
         }
         let (skipped, over) = (first.len(), over(folder, replace, offers));
         let naming = naming(Requests::new(), (from, &to), entry.meta.kind, over, offers)
             .ask(Request::LStat(&to));
         let mut lost = false;
-        let mut answers = match self.session.counter.ask(via, first.and(naming.clone())) {
-            Err(Fault::Lost(_)) => {
+        let mut answers = match self.session.requester.ask(via, first.and(naming.clone())) {
+            Err(RequestError::Lost(_)) => {
                 lost = true;
                 again(|_| self.session.ask(naming.clone()))?
             }
@@ -153,7 +163,7 @@ impl SftpTarget {
         folder: &TargetFolder,
         (from, entry): (&[u8], &Entry),
         replace: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), RequestError> {
         self.name_again(folder, (from, entry), replace)
             .or_else(|fault| self.misplaced(folder, (from, entry), replace, (fault, true)))
     }
@@ -163,7 +173,7 @@ impl SftpTarget {
         folder: &TargetFolder,
         (from, entry): (&[u8], &Entry),
         replace: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), RequestError> {
         let (to, offers) = (folder.child(&entry.name)?, self.offers());
         let over = over(folder, replace, offers);
         let name = naming(Requests::new(), (from, &to), entry.meta.kind, over, offers)
@@ -180,11 +190,11 @@ impl SftpTarget {
         folder: &TargetFolder,
         (from, entry): (&[u8], &Entry),
         replace: bool,
-        (mut fault, lost): (Fault, bool),
-    ) -> Result<(), Fault> {
+        (mut fault, lost): (RequestError, bool),
+    ) -> Result<(), RequestError> {
         // The server offers posix-rename but does not support it, so it is treated as not offered.
         let offered = self.session.server().offers;
-        if fault == Fault::Refused(UNSUPPORTED)
+        if fault == RequestError::Refused(UNSUPPORTED)
             && offered.posix_rename
             && over(folder, replace, offered)
         {
@@ -218,7 +228,7 @@ impl SftpTarget {
         }
         self.forget(from);
         match there {
-            Some(_) if !replace => Err(Fault::Occupied),
+            Some(_) if !replace => Err(RequestError::Occupied),
             _ => Err(self.why(folder, fault)),
         }
     }
@@ -231,7 +241,7 @@ impl SftpTarget {
         entry: &Entry,
         there: Option<Attrs>,
         from: &[u8],
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, RequestError> {
         if entry.meta.kind != Kind::Symlink || self.session.find(from)? != there {
             return Ok(false);
         }
@@ -251,21 +261,21 @@ impl SftpTarget {
         folder: &TargetFolder,
         entry: &Entry,
         replace: bool,
-    ) -> Result<Shortfall, Fault> {
+    ) -> Result<Shortfall, RequestError> {
         let target = entry
             .target()
-            .ok_or(Fault::Impossible("SFTP can make no fifos, sockets or devices"))?;
+            .ok_or(RequestError::Impossible("SFTP can make no fifos, sockets or devices"))?;
         let path = self.temporary(folder, &entry.name)?;
         let mut answers = again(|_| {
-            let Tried { lane, order } = self.symlink_order(folder)?;
+            let ProbedOrder { channel, order } = self.symlink_order(folder)?;
             let make = Requests::new()
                 .change(Change::Remove(&path))
                 .change(order.symlink(target, &path))
                 .ask(Request::LStat(&path))
                 .ask(Request::ReadLink(&path));
-            let made = self.session.counter.ask(Via::Same(lane), make);
-            if matches!(made, Err(Fault::Lost(_))) {
-                self.forget_order(lane);
+            let made = self.session.requester.ask(Via::Same(channel), make);
+            if matches!(made, Err(RequestError::Lost(_))) {
+                self.forget_order(channel);
             }
             made
         })?;
@@ -274,30 +284,30 @@ impl SftpTarget {
         let (there, link) = (answers.next(), answers.next());
         if !leads_to(there, link, target).unwrap_or(false) {
             self.forget(&path);
-            return Err(Fault::Impossible(
+            return Err(RequestError::Impossible(
                 "the server made something else than this symlink, such as one with another target",
             ));
         }
-        let mut dress = self.dress_of(entry);
-        dress.set.mode = None;
-        dress.shortfall.mode = false;
-        let wanted = ExpectedEntry { kind: Kind::Symlink, size: None, set: dress.set };
+        let mut attrs = self.wanted_attrs(entry);
+        attrs.set.mode = None;
+        attrs.shortfall.mode = false;
+        let wanted = ExpectedEntry { kind: Kind::Symlink, size: None, set: attrs.set };
         if self.offers().lsetstat {
             let set = Requests::new()
-                .change(Change::SetLink(&path, dress.set))
+                .change(Change::SetLink(&path, attrs.set))
                 .ask(Request::LStat(&path));
             let mut answers = again(|_| self.session.ask(set.clone()))?;
-            let lane = answers.lane;
+            let channel = answers.channel;
             if answers.next().done().is_err() {
-                self.dress_apart(lane, &mut dress, &|set| Change::SetLink(&path, set))?;
+                self.set_attrs_separately(channel, &mut attrs, &|set| Change::SetLink(&path, set))?;
             } else {
-                wanted.prove(answers.next(), &mut dress.shortfall)?;
+                wanted.prove(answers.next(), &mut attrs.shortfall)?;
             }
         } else {
-            (dress.shortfall.owner, dress.shortfall.time) = (self.facts_owners(), true);
+            (attrs.shortfall.owner, attrs.shortfall.time) = (self.facts_owners(), true);
         }
         self.place(folder, (Via::Any, Requests::new()), (&path, entry), replace)?;
-        Ok(dress.shortfall)
+        Ok(attrs.shortfall)
     }
 
     /// Makes `name` a hard link to the file at `from`.
@@ -307,10 +317,10 @@ impl SftpTarget {
         name: &CStr,
         from: &[u8],
         replace: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), RequestError> {
         let offers = self.offers();
         if !offers.hard_link {
-            return Err(Fault::Refused(UNSUPPORTED));
+            return Err(RequestError::Refused(UNSUPPORTED));
         }
         let to = folder.child(name)?;
         self.changed(folder);
@@ -325,7 +335,7 @@ impl SftpTarget {
             return match answers.next().done() {
                 Err(fault) if fault.is_refusal() => match self.session.find(&to)? {
                     Some(_) if lost => Ok(()),
-                    Some(_) => Err(Fault::Occupied),
+                    Some(_) => Err(RequestError::Occupied),
                     None => Err(unlinkable(fault)),
                 },
                 linked => linked.and_then(|()| is_file(answers.next())),
@@ -346,7 +356,7 @@ impl SftpTarget {
             .ask(Request::LStat(&to));
         let mut answers = again(|_| self.session.ask(rename.clone()))?;
         let renamed = named(&mut answers, true, offers);
-        if renamed == Err(Fault::Refused(UNSUPPORTED)) && offers.posix_rename {
+        if renamed == Err(RequestError::Refused(UNSUPPORTED)) && offers.posix_rename {
             self.no_rename.store(true, Ordering::Relaxed);
             return self.hard_link(folder, name, from, replace);
         }
@@ -362,7 +372,7 @@ impl SftpTarget {
     }
 
     /// Removes an entry that is not a folder.
-    pub(crate) fn unlink(&self, folder: &TargetFolder, name: &CStr) -> Result<(), Fault> {
+    pub(crate) fn unlink(&self, folder: &TargetFolder, name: &CStr) -> Result<(), RequestError> {
         let path = folder.child(name)?;
         self.changed(folder);
         let remove = Requests::new().change(Change::Remove(&path));
@@ -378,7 +388,7 @@ impl SftpTarget {
     }
 
     /// Creates a folder with mode 0700.
-    pub(crate) fn mkdir(&self, folder: &TargetFolder, name: &CStr) -> Result<(), Fault> {
+    pub(crate) fn mkdir(&self, folder: &TargetFolder, name: &CStr) -> Result<(), RequestError> {
         let path = folder.child(name)?;
         self.changed(folder);
         let set = Set { mode: Some(0o700), ..Set::default() };
@@ -392,7 +402,7 @@ impl SftpTarget {
         match answers.next().done() {
             Err(fault) if fault.is_refusal() => match self.session.find(&path)? {
                 Some(there) if lost && crate::sftp::write::link::session::is_folder(there) => {}
-                Some(_) => return Err(Fault::Occupied),
+                Some(_) => return Err(RequestError::Occupied),
                 None => return Err(self.why(folder, fault)),
             },
             made => {
@@ -401,7 +411,7 @@ impl SftpTarget {
                 let is_other =
                     |attrs| described(attrs).is_ok_and(|there| there.kind != Kind::Folder);
                 if there.is_some_and(is_other) {
-                    return Err(Fault::Replaced);
+                    return Err(RequestError::Replaced);
                 }
                 // Some servers ignore the mode in the request.
                 let mode = there.and_then(|attrs| attrs.permissions);
@@ -417,37 +427,37 @@ impl SftpTarget {
 }
 
 /// Checks that the new hard link is a file.
-fn is_file(there: OwnedAnswer) -> Result<(), Fault> {
+fn is_file(there: OwnedAnswer) -> Result<(), RequestError> {
     match there.attrs() {
         Ok(attrs) if described(attrs)?.kind == Kind::File => Ok(()),
         Err(fault) if !fault.is_refusal() => Err(fault),
-        _ => Err(Fault::Replaced),
+        _ => Err(RequestError::Replaced),
     }
 }
 
 /// Checks that the newly opened file is new: some servers do not support `O_EXCL`.
-fn is_new(there: OwnedAnswer) -> Result<(), Fault> {
+fn is_new(there: OwnedAnswer) -> Result<(), RequestError> {
     match there.attrs() {
         Ok(attrs) => match described(attrs)? {
             there if there.kind == Kind::File && there.size == 0 => Ok(()),
-            _ => Err(Fault::Replaced),
+            _ => Err(RequestError::Replaced),
         },
-        Err(fault) if fault.is_absent() => Err(Fault::Replaced),
+        Err(fault) if fault.is_absent() => Err(RequestError::Replaced),
         Err(fault) if fault.is_refusal() => Ok(()),
         Err(fault) => Err(fault),
     }
 }
 
 /// Checks that the entry under the final name has the right type and size.
-pub(crate) fn is_entry(there: OwnedAnswer, entry: &Entry) -> Result<(), Fault> {
+pub(crate) fn is_entry(there: OwnedAnswer, entry: &Entry) -> Result<(), RequestError> {
     match there.attrs() {
         Ok(attrs) => {
             let there = described(attrs)?;
             let kind = entry.meta.kind;
             let same = there.kind == kind && (kind != Kind::File || there.size == entry.meta.size);
-            if same { Ok(()) } else { Err(Fault::Replaced) }
+            if same { Ok(()) } else { Err(RequestError::Replaced) }
         }
-        Err(fault) if fault.is_absent() => Err(Fault::Replaced),
+        Err(fault) if fault.is_absent() => Err(RequestError::Replaced),
         Err(fault) if fault.is_refusal() => Ok(()),
         Err(fault) => Err(fault),
     }
@@ -455,9 +465,11 @@ pub(crate) fn is_entry(there: OwnedAnswer, entry: &Entry) -> Result<(), Fault> {
 
 /// Converts the failure of a hard link: the server reports the limits and rules of its file system without a
 /// reason.
-fn unlinkable(fault: Fault) -> Fault {
+fn unlinkable(fault: RequestError) -> RequestError {
     match fault {
-        Fault::Refused(Status::Failure | Status::PermissionDenied) => Fault::Refused(UNSUPPORTED),
+        RequestError::Refused(StatusCode::Failure | StatusCode::PermissionDenied) => {
+            RequestError::Refused(UNSUPPORTED)
+        }
         fault => fault,
     }
 }
@@ -491,7 +503,7 @@ pub(crate) fn naming(
 }
 
 /// Reads the answers to the requests of [`naming`].
-pub(crate) fn named(answers: &mut Answers, over: bool, offers: Offers) -> Result<(), Fault> {
+pub(crate) fn named(answers: &mut Answers, over: bool, offers: Offers) -> Result<(), RequestError> {
     if over && !offers.posix_rename {
         drop(answers.next());
     }

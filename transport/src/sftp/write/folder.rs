@@ -11,9 +11,9 @@ use engine::entry::{Kind, Meta, Xattrs, check_name};
 use engine::threads::lock::lock;
 
 use crate::sftp::protocol::attributes::target;
-use crate::sftp::protocol::packet::{Attrs, Request, Status};
+use crate::sftp::protocol::packet::{Attrs, Request, StatusCode};
 use crate::sftp::protocol::remote_path::child;
-use crate::sftp::write::link::error::{Fault, again};
+use crate::sftp::write::link::error::{RequestError, again};
 use crate::sftp::write::link::request_batch::{OwnedAnswer, Requests, Via};
 use crate::sftp::write::link::session::{PATH_MAX, bare, described, is_folder};
 use crate::sftp::write::target::SftpTarget;
@@ -96,10 +96,10 @@ impl TargetFolder {
     }
 
     /// The path of `name` in the folder.
-    pub(crate) fn child(&self, name: &CStr) -> Result<Vec<u8>, Fault> {
+    pub(crate) fn child(&self, name: &CStr) -> Result<Vec<u8>, RequestError> {
         let path = child(&self.path, name.to_bytes());
         if path.len() >= PATH_MAX {
-            return Err(Fault::Impossible("its path there is longer than 4,095 bytes"));
+            return Err(RequestError::Impossible("its path there is longer than 4,095 bytes"));
         }
         Ok(path)
     }
@@ -146,7 +146,7 @@ impl SftpTarget {
         &self,
         folder: &TargetFolder,
         name: &CStr,
-    ) -> Result<TargetFolder, Fault> {
+    ) -> Result<TargetFolder, RequestError> {
         let path = folder.child(name)?;
         let made = folder.found().made.remove(name);
         let mut requests = Requests::new().ask(Request::LStat(&path)).ask(Request::RealPath(&path));
@@ -155,11 +155,11 @@ impl SftpTarget {
         }
         let mut answers = again(|_| self.session.ask(requests.clone()))?;
         if described(answers.next().attrs()?)?.kind != Kind::Folder {
-            return Err(Fault::Replaced);
+            return Err(RequestError::Replaced);
         }
         stands_at(&path, answers.next())?;
         if !made && answers.next().attrs().is_ok_and(is_folder) {
-            return Err(Fault::Impossible("it is a backups folder"));
+            return Err(RequestError::Impossible("it is a backups folder"));
         }
         let mut entered = TargetFolder::new(path.into(), &self.kept);
         entered.is_own = made;
@@ -174,33 +174,37 @@ impl SftpTarget {
         &self,
         folder: &TargetFolder,
         most: usize,
-    ) -> Result<Option<Vec<CString>>, Fault> {
+    ) -> Result<Option<Vec<CString>>, RequestError> {
         let entries = self.entries_of(&folder.path, most)?;
         Ok(entries.map(|entries| folder.keep(entries)))
     }
 
     /// The entries of the folder at `path`; `None` if there are more than `most`. Impossible names are
     /// skipped.
-    pub(crate) fn entries_of(&self, path: &[u8], most: usize) -> Result<Option<Entries>, Fault> {
+    pub(crate) fn entries_of(
+        &self,
+        path: &[u8],
+        most: usize,
+    ) -> Result<Option<Entries>, RequestError> {
         let _handle = self.handles.acquire(1);
         let _room = self.memory.acquire(if most < NAMES_MOST { LISTING } else { LONG });
         again(|_| self.try_entries_of(path, most))
     }
 
-    fn try_entries_of(&self, path: &[u8], most: usize) -> Result<Option<Entries>, Fault> {
-        let counter = &self.session.counter;
+    fn try_entries_of(&self, path: &[u8], most: usize) -> Result<Option<Entries>, RequestError> {
+        let requester = &self.session.requester;
         let open = Requests::new()
             .ask(Request::OpenDir(path))
             .ask(Request::LStat(path))
             .ask(Request::RealPath(path));
-        let mut answers = counter.ask(Via::Any, open)?;
-        let (lane, handle) = (answers.lane, answers.next().handle());
+        let mut answers = requester.ask(Via::Any, open)?;
+        let (channel, handle) = (answers.channel, answers.next().handle());
         let there = answers.next().attrs();
         let is_there = there.clone().is_ok_and(is_folder);
         let handle = match handle {
             // `Replaced` explains more than the server's refusal.
             Err(fault) if fault.is_refusal() && there.is_ok() && !is_there => {
-                return Err(Fault::Replaced);
+                return Err(RequestError::Replaced);
             }
             handle => handle?,
         };
@@ -210,35 +214,35 @@ impl SftpTarget {
         let mut read = || {
             placed.clone()?;
             if !is_there {
-                return Err(Fault::Replaced);
+                return Err(RequestError::Replaced);
             }
             let (mut ahead, mut seen, mut bytes) = (2, 0, 0);
             loop {
                 let ask =
                     (0..ahead).fold(Requests::new(), |ask, _| ask.ask(Request::ReadDir(&handle)));
-                let mut answers = counter.ask(Via::Same(lane), ask)?;
+                let mut answers = requester.ask(Via::Same(channel), ask)?;
                 for _ in 0..ahead {
                     match answers.next() {
                         OwnedAnswer::Names(names) => {
                             seen += if names.is_empty() { NOTHING } else { names.len() };
                             bytes += insert(names, &mut entries);
                         }
-                        OwnedAnswer::Status(Status::Eof) => return Ok(true),
-                        told => return told.done().map(|()| true),
+                        OwnedAnswer::Status(StatusCode::Eof) => return Ok(true),
+                        answer => return answer.done().map(|()| true),
                     }
                 }
                 if entries.len() > most {
                     return Ok(false);
                 }
                 if seen > NAMES_MOST || bytes > BYTES_MOST {
-                    return Err(Fault::Impossible("its listing does not end"));
+                    return Err(RequestError::Impossible("its listing does not end"));
                 }
                 ahead = AHEAD;
             }
         };
         let read = read();
         // Its answer is ignored.
-        drop(counter.send(Via::Same(lane), &close));
+        drop(requester.send(Via::Same(channel), &close));
         let is_all = read?;
         entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         entries.dedup_by(|(one, _), (other, _)| one == other);
@@ -250,7 +254,7 @@ impl SftpTarget {
         &self,
         folder: &TargetFolder,
         name: &CStr,
-    ) -> Result<Option<StoredEntry>, Fault> {
+    ) -> Result<Option<StoredEntry>, RequestError> {
         let path = folder.child(name)?;
         let listed = match folder.listed(name) {
             Some(None) => return Ok(None),
@@ -277,9 +281,10 @@ impl SftpTarget {
             }
         };
         let target = match link {
-            Some(told) if meta.kind == Kind::Symlink => {
-                let odd = Fault::Impossible("the server sent a target that no symlink can have");
-                Some(target(&told.name()?).map_err(|_| odd)?)
+            Some(answer) if meta.kind == Kind::Symlink => {
+                let odd =
+                    RequestError::Impossible("the server sent a target that no symlink can have");
+                Some(target(&answer.name()?).map_err(|_| odd)?)
             }
             _ => None,
         };
@@ -293,10 +298,10 @@ fn with_links(meta: Meta, attrs: Attrs) -> Meta {
 }
 
 /// Checks that the server reports `path` itself as the real path. The server may refuse to answer.
-pub(crate) fn stands_at(path: &[u8], told: OwnedAnswer) -> Result<(), Fault> {
-    match told.name() {
+pub(crate) fn stands_at(path: &[u8], answer: OwnedAnswer) -> Result<(), RequestError> {
+    match answer.name() {
         Ok(real) if bare(&real) == path => Ok(()),
-        Ok(_) => Err(Fault::Replaced),
+        Ok(_) => Err(RequestError::Replaced),
         Err(fault) if fault.is_absent() => Err(fault),
         Err(_) => Ok(()),
     }
@@ -322,13 +327,13 @@ mod tests {
 
     #[test]
     fn a_folder_that_a_symlink_leads_away_from_is_refused() {
-        let told = |real: &[u8]| OwnedAnswer::Names(vec![(real.into(), Attrs::default())]);
-        assert_eq!(stands_at(b"/a/b", told(b"/a/b")), Ok(()));
-        assert_eq!(stands_at(b"/a/b", told(b"/a/b/")), Ok(()));
-        assert_eq!(stands_at(b"/a/b", told(b"/elsewhere")), Err(Fault::Replaced));
-        let untold = OwnedAnswer::Status(Status::Other(8));
+        let answer = |real: &[u8]| OwnedAnswer::Names(vec![(real.into(), Attrs::default())]);
+        assert_eq!(stands_at(b"/a/b", answer(b"/a/b")), Ok(()));
+        assert_eq!(stands_at(b"/a/b", answer(b"/a/b/")), Ok(()));
+        assert_eq!(stands_at(b"/a/b", answer(b"/elsewhere")), Err(RequestError::Replaced));
+        let untold = OwnedAnswer::Status(StatusCode::Other(8));
         assert_eq!(stands_at(b"/a/b", untold), Ok(()), "a server that does not tell");
-        assert!(stands_at(b"/a/b", OwnedAnswer::Status(Status::NoSuchFile)).is_err());
+        assert!(stands_at(b"/a/b", OwnedAnswer::Status(StatusCode::NoSuchFile)).is_err());
     }
 
     #[test]

@@ -13,10 +13,10 @@ use engine::threads::semaphore::Permit;
 
 use crate::sftp::protocol::packet::{Attrs, Request};
 use crate::sftp::protocol::write_packet::{Change, Set};
-use crate::sftp::write::create::Made;
+use crate::sftp::write::create::TemporaryFile;
 use crate::sftp::write::folder::TargetFolder;
-use crate::sftp::write::link::error::{Fault, again};
-use crate::sftp::write::link::request_batch::{Lane, Requests, Via, Waiting};
+use crate::sftp::write::link::error::{RequestError, again};
+use crate::sftp::write::link::request_batch::{ChannelId, PendingAnswers, Requests, Via};
 use crate::sftp::write::link::session::{described, mark};
 use crate::sftp::write::store::refused;
 use crate::sftp::write::target::SftpTarget;
@@ -46,13 +46,15 @@ impl SftpTarget {
         replace: bool,
     ) -> Result<Stored, StoreError> {
         let _handle = self.handles.acquire(1);
-        let _one = Counted::new(&self.uploads);
+        let _one = UploadCount::new(&self.uploads);
         // If the upload cannot resume, it starts again from the beginning.
         let mut garbled = false;
         let done = again(|_| match self.try_upload(folder, entry, content, replace) {
             // Try once more: the server may sometimes mix up its files.
-            Err(Failure::There(Fault::Garbled)) if !std::mem::replace(&mut garbled, true) => {
-                Err(Fault::Lost(Arc::from("it stored other bytes than were sent")))
+            Err(Failure::There(RequestError::Garbled))
+                if !std::mem::replace(&mut garbled, true) =>
+            {
+                Err(RequestError::Lost(Arc::from("it stored other bytes than were sent")))
             }
             Err(Failure::There(fault)) => Err(fault),
             Err(Failure::Here(error)) => Ok(Err(error)),
@@ -83,40 +85,40 @@ impl SftpTarget {
                 return Err(failure);
             }
         };
-        let mut whole = self.dress_of(entry);
+        let mut whole = self.wanted_attrs(entry);
         whole.set.size = (size > upload.end).then_some(size);
-        let mut dress = whole.clone();
-        match self.conclude(folder, (&upload.made, size), Requests::new(), &mut dress) {
-            Err(Fault::Lost(why)) => {
+        let mut attrs = whole.clone();
+        match self.finish_content(folder, (&upload.made, size), Requests::new(), &mut attrs) {
+            Err(RequestError::Lost(why)) => {
                 match upload.resume(Arc::clone(&why)) {
                     // The access time no longer matches the mark, so the upload starts again.
-                    Err(Fault::Replaced) => return Err(Fault::Lost(why).into()),
+                    Err(RequestError::Replaced) => return Err(RequestError::Lost(why).into()),
                     resumed => resumed?,
                 }
-                dress = whole;
-                self.conclude(folder, (&upload.made, size), Requests::new(), &mut dress)?;
+                attrs = whole;
+                self.finish_content(folder, (&upload.made, size), Requests::new(), &mut attrs)?;
             }
             concluded => concluded?,
         }
         upload.close_others();
         if self.reads_back() {
-            let read = self.read_back(upload.made.lane, &upload.made.path, (size, hash));
+            let read = self.read_back(upload.made.channel, &upload.made.path, (size, hash));
             read.inspect_err(|_| self.discard(&upload.made))?;
         }
         self.finish(folder, &upload.made, entry, replace)?;
-        Ok(Stored { shortfall: dress.shortfall, damaged, id: None })
+        Ok(Stored { shortfall: attrs.shortfall, damaged, id: None })
     }
 }
 
 /// Why a file could not be uploaded.
 enum Failure {
     /// The host's error.
-    There(Fault),
+    There(RequestError),
     Here(StoreError),
 }
 
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Self {
+impl From<RequestError> for Failure {
+    fn from(fault: RequestError) -> Self {
         Self::There(fault)
     }
 }
@@ -124,13 +126,13 @@ impl From<Fault> for Failure {
 /// A large file that is being uploaded.
 struct Upload<'a> {
     target: &'a SftpTarget,
-    made: Made,
+    made: TemporaryFile,
     /// The file's handles on further channels.
-    others: Vec<(Lane, Box<[u8]>)>,
+    others: Vec<(ChannelId, Box<[u8]>)>,
     /// The access time set on the file, to recognize it when it is opened again: OPEN follows symlinks. 0
     /// means that it could not be set.
     mark: u32,
-    out: VecDeque<Sent>,
+    out: VecDeque<PendingWrite>,
     next: usize,
     /// The end of the data, as an offset.
     end: u64,
@@ -139,23 +141,27 @@ struct Upload<'a> {
 }
 
 /// An outstanding WRITE, or an outstanding sync if it has no bytes.
-struct Sent {
+struct PendingWrite {
     offset: u64,
     length: usize,
     requests: Arc<Requests>,
-    waiting: Waiting,
+    waiting: PendingAnswers,
     _room: Option<Permit>,
 }
 
 impl<'a> Upload<'a> {
-    fn begin(target: &'a SftpTarget, folder: &TargetFolder, path: Vec<u8>) -> Result<Self, Fault> {
+    fn begin(
+        target: &'a SftpTarget,
+        folder: &TargetFolder,
+        path: Vec<u8>,
+    ) -> Result<Self, RequestError> {
         let mark = mark();
         let made = target.create(folder, path)?;
         let set = Set { times: Some((mark, mark)), ..Set::default() };
         let ask = Requests::new()
             .change(Change::SetOpen(&made.handle, set))
             .ask(Request::FStat(&made.handle));
-        let mut answers = target.session.counter.ask(Via::Same(made.lane), ask)?;
+        let mut answers = target.session.requester.ask(Via::Same(made.channel), ask)?;
         drop(answers.next());
         // If the server's access times are coarse, the upload uses one channel and one connection only.
         let is_marked = answers.next().attrs().is_ok_and(|attrs| is_marked(attrs, mark));
@@ -204,32 +210,32 @@ impl<'a> Upload<'a> {
     /// uploads.
     fn spread(&mut self, left: u64) {
         let session = &self.target.session;
-        let lanes = session.server().lanes;
+        let channels = session.server().channels;
         let uploads = self.target.uploads.load(Ordering::Relaxed).max(1);
         let pieces = usize::try_from(left / STRIPED).unwrap_or(usize::MAX);
-        let most = (lanes / uploads).min(pieces);
+        let most = (channels / uploads).min(pieces);
         let more = most.saturating_sub(1 + self.others.len());
         if self.mark == 0 || more == 0 {
             return;
         }
         let open = Arc::new(Requests::new().change(Change::OpenToWrite(&self.made.path)));
         let used = |number: &usize| {
-            *number != self.made.lane.number
-                && self.others.iter().all(|(lane, _)| lane.number != *number)
+            *number != self.made.channel.number
+                && self.others.iter().all(|(channel, _)| channel.number != *number)
         };
-        let ways = (0..lanes).filter(used).take(more);
+        let ways = (0..channels).filter(used).take(more);
         let opening: Vec<_> =
-            ways.map(|number| session.counter.send(Via::Nth(number), &open)).collect();
+            ways.map(|number| session.requester.send(Via::Nth(number), &open)).collect();
         let opened = opening.into_iter().filter_map(|waiting| {
             let mut answers = waiting.wait().ok()?;
-            Some((answers.lane, answers.next().handle().ok()?))
+            Some((answers.channel, answers.next().handle().ok()?))
         });
         let opened: Vec<_> = opened.collect();
         let looking: Vec<_> = opened
             .iter()
-            .map(|(lane, handle)| {
+            .map(|(channel, handle)| {
                 let ask = Arc::new(Requests::new().ask(Request::FStat(handle)));
-                session.counter.send(Via::Same(*lane), &ask)
+                session.requester.send(Via::Same(*channel), &ask)
             })
             .collect();
         for (one, waiting) in opened.into_iter().zip(looking) {
@@ -242,7 +248,7 @@ impl<'a> Upload<'a> {
     }
 
     /// Sends bytes as soon as there is room for them.
-    fn put(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
+    fn put(&mut self, offset: u64, bytes: &[u8]) -> Result<(), RequestError> {
         let most = OUT * (1 + self.others.len());
         while self.out.len() >= most {
             self.reap()?;
@@ -258,36 +264,36 @@ impl<'a> Upload<'a> {
             }
         };
         self.next += 1;
-        let (lane, handle) = match self.next % (1 + self.others.len()) {
-            0 => (self.made.lane, &self.made.handle),
+        let (channel, handle) = match self.next % (1 + self.others.len()) {
+            0 => (self.made.channel, &self.made.handle),
             number => (self.others[number - 1].0, &self.others[number - 1].1),
         };
         let write = Requests::new().change(Change::Write { handle, offset, bytes });
-        self.send(lane, offset, bytes.len(), Arc::new(write), Some(room));
+        self.send(channel, offset, bytes.len(), Arc::new(write), Some(room));
         self.end = self.end.max(offset + bytes.len() as u64);
         self.unsynced += bytes.len() as u64;
         if self.unsynced >= SYNC && self.target.offers().fsync {
             self.unsynced = 0;
             let sync = Requests::new().change(Change::Sync(&self.made.handle));
-            self.send(self.made.lane, offset, 0, Arc::new(sync), None);
+            self.send(self.made.channel, offset, 0, Arc::new(sync), None);
         }
         Ok(())
     }
 
     fn send(
         &mut self,
-        lane: Lane,
+        channel: ChannelId,
         offset: u64,
         length: usize,
         requests: Arc<Requests>,
         room: Option<Permit>,
     ) {
-        let waiting = self.target.session.counter.send(Via::Same(lane), &requests);
-        self.out.push_back(Sent { offset, length, requests, waiting, _room: room });
+        let waiting = self.target.session.requester.send(Via::Same(channel), &requests);
+        self.out.push_back(PendingWrite { offset, length, requests, waiting, _room: room });
     }
 
     /// Waits until everything is written.
-    fn drain(&mut self) -> Result<(), Fault> {
+    fn drain(&mut self) -> Result<(), RequestError> {
         while !self.out.is_empty() {
             self.reap()?;
         }
@@ -295,9 +301,9 @@ impl<'a> Upload<'a> {
     }
 
     /// Waits for the oldest outstanding request.
-    fn reap(&mut self) -> Result<(), Fault> {
+    fn reap(&mut self) -> Result<(), RequestError> {
         let Some(sent) = self.out.pop_front() else { return Ok(()) };
-        let Sent { offset, length, requests, waiting, _room } = sent;
+        let PendingWrite { offset, length, requests, waiting, _room } = sent;
         match waiting.wait() {
             Ok(mut answers) => {
                 self.losses = 0;
@@ -307,9 +313,15 @@ impl<'a> Upload<'a> {
                     _ => Ok(()),
                 }
             }
-            Err(Fault::Lost(why)) => {
-                let gone = Waiting::never();
-                self.out.push_front(Sent { offset, length, requests, waiting: gone, _room });
+            Err(RequestError::Lost(why)) => {
+                let gone = PendingAnswers::never();
+                self.out.push_front(PendingWrite {
+                    offset,
+                    length,
+                    requests,
+                    waiting: gone,
+                    _room,
+                });
                 self.resume(why)
             }
             Err(fault) => Err(fault),
@@ -317,21 +329,21 @@ impl<'a> Upload<'a> {
     }
 
     /// Continues over the next connection: answered WRITEs are on the server, the others are sent again.
-    fn resume(&mut self, mut why: Arc<str>) -> Result<(), Fault> {
+    fn resume(&mut self, mut why: Arc<str>) -> Result<(), RequestError> {
         loop {
             self.losses += 1;
             if self.mark == 0 {
-                return Err(Fault::Lost(why));
+                return Err(RequestError::Lost(why));
             }
             if self.losses > LOSSES {
-                return Err(Fault::given_up(&why));
+                return Err(RequestError::given_up(&why));
             }
             match self.open_again() {
-                Err(Fault::Lost(again)) => why = again,
+                Err(RequestError::Lost(again)) => why = again,
                 opened => break opened?,
             }
         }
-        let (lane, handle) = (self.made.lane, &self.made.handle);
+        let (channel, handle) = (self.made.channel, &self.made.handle);
         for sent in &mut self.out {
             let bytes = sent.requests.tail(sent.length);
             let again = match sent.length {
@@ -339,31 +351,31 @@ impl<'a> Upload<'a> {
                 _ => Requests::new().change(Change::Write { handle, offset: sent.offset, bytes }),
             };
             sent.requests = Arc::new(again);
-            sent.waiting = self.target.session.counter.send(Via::Same(lane), &sent.requests);
+            sent.waiting = self.target.session.requester.send(Via::Same(channel), &sent.requests);
         }
         Ok(())
     }
 
-    fn open_again(&mut self) -> Result<(), Fault> {
+    fn open_again(&mut self) -> Result<(), RequestError> {
         self.others.clear();
         let session = &self.target.session;
         let open = Requests::new().change(Change::OpenToWrite(&self.made.path));
         let mut answers = session.ask(open)?;
-        let (lane, handle) = (answers.lane, answers.next().handle()?);
+        let (channel, handle) = (answers.channel, answers.next().handle()?);
         let look = Requests::new().ask(Request::FStat(&handle));
-        let attrs = session.counter.ask(Via::Same(lane), look)?.next().attrs()?;
+        let attrs = session.requester.ask(Via::Same(channel), look)?.next().attrs()?;
         if !is_marked(attrs, self.mark) {
-            return Err(Fault::Replaced);
+            return Err(RequestError::Replaced);
         }
-        (self.made.lane, self.made.handle) = (lane, handle);
+        (self.made.channel, self.made.handle) = (channel, handle);
         Ok(())
     }
 
     /// Closes the handles on further channels.
     fn close_others(&mut self) {
-        for (lane, handle) in self.others.drain(..) {
+        for (channel, handle) in self.others.drain(..) {
             let close = Arc::new(Requests::new().ask(Request::Close(&handle)));
-            drop(self.target.session.counter.send(Via::Same(lane), &close));
+            drop(self.target.session.requester.send(Via::Same(channel), &close));
         }
     }
 }
@@ -375,16 +387,16 @@ fn is_marked(attrs: Attrs, mark: u32) -> bool {
 }
 
 /// Counts an upload until it is dropped.
-struct Counted<'a>(&'a AtomicUsize);
+struct UploadCount<'a>(&'a AtomicUsize);
 
-impl<'a> Counted<'a> {
+impl<'a> UploadCount<'a> {
     fn new(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for UploadCount<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -45,10 +45,10 @@ use crate::sftp::protocol::packet::{Offers, Request};
 use crate::sftp::protocol::write_packet::Change;
 use crate::sftp::ssh::address::Address;
 use crate::sftp::ssh::connect_error::ConnectError;
-use crate::sftp::write::link::error::{Fault, again};
+use crate::sftp::write::link::error::{RequestError, again};
 use crate::sftp::write::link::request_batch::{Requests, Via};
 use crate::sftp::write::link::session::Session;
-use crate::sftp::write::target::{Follows, Tried};
+use crate::sftp::write::target::{Follows, ProbedOrder};
 
 pub use crate::sftp::write::folder::TargetFolder;
 pub use crate::sftp::write::target::SftpTarget;
@@ -105,8 +105,8 @@ impl SftpHost {
 impl SftpTarget {
     fn new(session: Session, top: crate::sftp::write::top_dir::Top, now: SystemTime) -> Self {
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let lanes = session.server().lanes.max(1) as u64;
-        let handles = Semaphore::new(session.handles * lanes);
+        let channels = session.server().channels.max(1) as u64;
+        let handles = Semaphore::new(session.handles * channels);
         Self {
             session,
             top,
@@ -160,7 +160,7 @@ impl SftpTarget {
         self.session.is_root
     }
 
-    fn tried(&self) -> MutexGuard<'_, Option<Tried>> {
+    fn tried(&self) -> MutexGuard<'_, Option<ProbedOrder>> {
         lock(&self.tried)
     }
 
@@ -186,15 +186,15 @@ impl SftpTarget {
     }
 
     /// Syncs a folder to the disk, if the server can open folders.
-    fn sync_folder(&self, path: &[u8]) -> Result<(), Fault> {
+    fn sync_folder(&self, path: &[u8]) -> Result<(), RequestError> {
         let mut answers = self.session.ask(Requests::new().ask(Request::Open(path)))?;
-        let lane = answers.lane;
+        let channel = answers.channel;
         let handle = match answers.next().handle() {
             Err(fault) if fault.is_refusal() => return Ok(()),
             handle => handle?,
         };
         let sync = Requests::new().change(Change::Sync(&handle)).ask(Request::Close(&handle));
-        self.session.counter.ask(Via::Same(lane), sync)?.next().done()
+        self.session.requester.ask(Via::Same(channel), sync)?.next().done()
     }
 }
 
@@ -283,11 +283,11 @@ impl Target for SftpTarget {
         _: Option<FileId>,
     ) -> io::Result<Shortfall> {
         // The engine then stores the file again, as it does for a file with several names.
-        again(|_| self.dress_in_place(folder, entry))?.ok_or(Errno::MLINK.into())
+        again(|_| self.set_file_attrs(folder, entry))?.ok_or(Errno::MLINK.into())
     }
 
     fn dress_folder(&self, folder: &TargetFolder, entry: &Entry, _: bool) -> io::Result<Shortfall> {
-        Ok(again(|_| self.dress(folder, entry))?)
+        Ok(again(|_| self.set_folder_attrs(folder, entry))?)
     }
 
     fn remove(&self, folder: &TargetFolder, name: &CStr) -> io::Result<()> {

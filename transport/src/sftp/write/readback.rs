@@ -2,9 +2,9 @@
 //! owner, mode and time can be correct although the server wrote the bytes of another file (proftpd issue
 //! 1897).
 
-use crate::sftp::protocol::packet::{Request, Status};
-use crate::sftp::write::link::error::Fault;
-use crate::sftp::write::link::request_batch::{Lane, OwnedAnswer, Requests, Via};
+use crate::sftp::protocol::packet::{Request, StatusCode};
+use crate::sftp::write::link::error::RequestError;
+use crate::sftp::write::link::request_batch::{ChannelId, OwnedAnswer, Requests, Via};
 use crate::sftp::write::target::SftpTarget;
 
 /// Bytes in one READ that every server returns (the draft, section 3), and the maximum number of outstanding
@@ -21,30 +21,30 @@ impl SftpTarget {
     /// Compares the file at `path` of `length` bytes with the sent bytes.
     ///
     /// # Errors
-    /// [`Fault::Garbled`] if the content differs.
+    /// [`RequestError::Garbled`] if the content differs.
     pub(crate) fn read_back(
         &self,
-        lane: Lane,
+        channel: ChannelId,
         path: &[u8],
         (length, hash): (u64, blake3::Hash),
-    ) -> Result<(), Fault> {
-        let counter = &self.session.counter;
+    ) -> Result<(), RequestError> {
+        let requester = &self.session.requester;
         let open = Requests::new().ask(Request::Open(path));
-        let handle = counter.ask(Via::Same(lane), open)?.next().handle()?;
-        let read = self.hash_of(lane, &handle, length);
+        let handle = requester.ask(Via::Same(channel), open)?.next().handle()?;
+        let read = self.hash_of(channel, &handle, length);
         let close = std::sync::Arc::new(Requests::new().ask(Request::Close(&handle)));
         // Its answer is ignored.
-        drop(counter.send(Via::Same(lane), &close));
-        if read? == Some(hash) { Ok(()) } else { Err(Fault::Garbled) }
+        drop(requester.send(Via::Same(channel), &close));
+        if read? == Some(hash) { Ok(()) } else { Err(RequestError::Garbled) }
     }
 
     /// The hash of a file; `None` if it is shorter than `length`.
     fn hash_of(
         &self,
-        lane: Lane,
+        channel: ChannelId,
         handle: &[u8],
         length: u64,
-    ) -> Result<Option<blake3::Hash>, Fault> {
+    ) -> Result<Option<blake3::Hash>, RequestError> {
         let mut hasher = blake3::Hasher::new();
         let mut at = 0;
         while at < length {
@@ -55,7 +55,7 @@ impl SftpTarget {
                     ask.ask(Request::Read { handle, offset, length })
                 });
             let asked = ask.len();
-            let mut answers = self.session.counter.ask(Via::Same(lane), ask)?;
+            let mut answers = self.session.requester.ask(Via::Same(channel), ask)?;
             for _ in 0..asked {
                 let most = (length - at).min(u64::from(READ));
                 match answers.next() {
@@ -67,8 +67,8 @@ impl SftpTarget {
                             break;
                         }
                     }
-                    OwnedAnswer::Status(Status::Eof) => return Ok(None),
-                    told => return told.done().map(|()| None),
+                    OwnedAnswer::Status(StatusCode::Eof) => return Ok(None),
+                    answer => return answer.done().map(|()| None),
                 }
             }
         }

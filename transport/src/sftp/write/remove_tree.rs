@@ -13,7 +13,7 @@ use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::remote_path::child;
 use crate::sftp::protocol::write_packet::Change;
 use crate::sftp::write::folder::{Entries, TargetFolder};
-use crate::sftp::write::link::error::{Fault, again};
+use crate::sftp::write::link::error::{RequestError, again};
 use crate::sftp::write::link::request_batch::{OwnedAnswer, Requests};
 use crate::sftp::write::link::session::PATH_MAX;
 use crate::sftp::write::target::SftpTarget;
@@ -40,7 +40,7 @@ enum PathStep {
 }
 
 /// The names in a folder. Only one large folder is held at a time, under the lock `long`.
-struct Inside<'a> {
+struct FolderNames<'a> {
     folders: Vec<CString>,
     others: Vec<CString>,
     /// An entry in it must stay.
@@ -49,28 +49,28 @@ struct Inside<'a> {
 }
 
 /// Whether an entry must stay.
-type Stays<'a> = dyn Fn(&CStr, &Meta) -> bool + 'a;
+type MustStay<'a> = dyn Fn(&CStr, &Meta) -> bool + 'a;
 
 /// The walk through a tree. It keeps only names, because paths may be long and folders may have many entries.
-struct Way<'a> {
+struct TreeWalk<'a> {
     path: Vec<u8>,
     steps: Vec<PathStep>,
     /// Bytes of all waiting names, shared by all walks.
     waiting: &'a AtomicUsize,
 }
 
-impl<'a> Way<'a> {
+impl<'a> TreeWalk<'a> {
     fn new(top: &[u8], waiting: &'a AtomicUsize) -> Self {
         Self { path: top.to_vec(), steps: vec![PathStep::Leave], waiting }
     }
 
     /// Adds subfolders of the current folder to the walk.
-    fn add(&mut self, folders: Vec<CString>) -> Result<(), Fault> {
+    fn add(&mut self, folders: Vec<CString>) -> Result<(), RequestError> {
         let more = folders.iter().map(|name| cost(name)).sum::<usize>();
         let before = self.waiting.fetch_add(more, Ordering::Relaxed);
         self.steps.extend(folders.into_iter().map(PathStep::Enter));
         if before + more > WAITING_MOST {
-            return Err(Fault::Impossible(
+            return Err(RequestError::Impossible(
                 "it is not removed: it holds too many folders; remove it on that machine",
             ));
         }
@@ -79,7 +79,10 @@ impl<'a> Way<'a> {
 
     /// Enters the next folder, and calls `leave` for each folder that it leaves before. Returns false at the
     /// end of the walk.
-    fn enter(&mut self, mut leave: impl FnMut(&[u8]) -> Result<(), Fault>) -> Result<bool, Fault> {
+    fn enter(
+        &mut self,
+        mut leave: impl FnMut(&[u8]) -> Result<(), RequestError>,
+    ) -> Result<bool, RequestError> {
         while let Some(step) = self.steps.pop() {
             let PathStep::Enter(name) = step else {
                 leave(&self.path)?;
@@ -90,7 +93,7 @@ impl<'a> Way<'a> {
             self.waiting.fetch_sub(cost(&name), Ordering::Relaxed);
             self.path = child(&self.path, name.to_bytes());
             if self.path.len() >= PATH_MAX {
-                return Err(Fault::Impossible(
+                return Err(RequestError::Impossible(
                     "it is not removed: a path in it is longer than 4,095 bytes; remove it on that machine",
                 ));
             }
@@ -101,7 +104,7 @@ impl<'a> Way<'a> {
     }
 }
 
-impl Drop for Way<'_> {
+impl Drop for TreeWalk<'_> {
     fn drop(&mut self) {
         let left = self.steps.iter().map(|step| match step {
             PathStep::Enter(name) => cost(name),
@@ -117,32 +120,37 @@ fn cost(name: &CStr) -> usize {
 }
 
 impl SftpTarget {
-    pub(crate) fn remove_tree(&self, folder: &TargetFolder, name: &CStr) -> Result<(), Fault> {
+    pub(crate) fn remove_tree(
+        &self,
+        folder: &TargetFolder,
+        name: &CStr,
+    ) -> Result<(), RequestError> {
         let top = folder.child(name)?;
         self.changed(folder);
-        let mut way = Way::new(&top, &self.waiting);
+        let mut walk = TreeWalk::new(&top, &self.waiting);
         loop {
-            let Inside { folders, others, _alone, .. } = self.inside(&way.path, &|_, _| false)?;
+            let FolderNames { folders, others, _alone, .. } =
+                self.inside(&walk.path, &|_, _| false)?;
             for together in others.chunks(TOGETHER) {
                 let requests = together.iter().fold(Requests::new(), |requests, name| {
-                    requests.change(Change::Remove(&child(&way.path, name.to_bytes())))
+                    requests.change(Change::Remove(&child(&walk.path, name.to_bytes())))
                 });
                 self.removed(&requests)?;
             }
             drop((others, _alone));
-            way.add(folders)?;
+            walk.add(folders)?;
             let remove = |path: &[u8]| {
                 let remove = Requests::new().change(Change::RemoveFolder(path));
                 self.removed(&remove)
             };
-            if !way.enter(remove)? {
+            if !walk.enter(remove)? {
                 return Ok(());
             }
         }
     }
 
     /// Sends removals. An entry that is already gone counts as removed.
-    fn removed(&self, requests: &Requests) -> Result<(), Fault> {
+    fn removed(&self, requests: &Requests) -> Result<(), RequestError> {
         let mut answers = again(|_| self.session.ask(requests.clone()))?;
         for _ in 0..requests.len() {
             match answers.next().done() {
@@ -154,14 +162,14 @@ impl SftpTarget {
     }
 
     /// The content of the folder at `path`.
-    fn inside(&self, path: &[u8], stays: &Stays<'_>) -> Result<Inside<'_>, Fault> {
+    fn inside(&self, path: &[u8], stays: &MustStay<'_>) -> Result<FolderNames<'_>, RequestError> {
         let few = self.entries_of(path, FEW)?;
         let _alone = few.is_none().then(|| lock(&self.long));
         let entries = match few {
             Some(entries) => Some(entries),
             None => self.entries_of(path, usize::MAX)?,
         };
-        let undescribed = Fault::Impossible("the server does not list its content");
+        let undescribed = RequestError::Impossible("the server does not list its content");
         let (mut folders, mut others, mut found) = (Vec::new(), Vec::new(), false);
         for (name, attrs) in entries.into_iter().flat_map(Entries::into_names) {
             let meta = meta(attrs).ok_or(undescribed.clone())?;
@@ -169,7 +177,7 @@ impl SftpTarget {
             let into = if meta.kind == Kind::Folder { &mut folders } else { &mut others };
             into.push(name);
         }
-        Ok(Inside { folders, others, stays: found, _alone })
+        Ok(FolderNames { folders, others, stays: found, _alone })
     }
 
     /// Whether the whole folder `name` may be removed: no entry is `spared`, and it contains neither another
@@ -179,13 +187,13 @@ impl SftpTarget {
         folder: &TargetFolder,
         name: &CStr,
         spared: &Spared<'_>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, RequestError> {
         let top = folder.child(name)?;
         let Some(outside) = self.file_system_of(&folder.path)? else { return Ok(false) };
         let mut seen = 0;
-        let mut way = Way::new(&top, &self.waiting);
+        let mut walk = TreeWalk::new(&top, &self.waiting);
         loop {
-            let below = way.path.get(top.len() + 1..).unwrap_or_default().to_vec();
+            let below = walk.path.get(top.len() + 1..).unwrap_or_default().to_vec();
             let stays = |name: &CStr, meta: &Meta| {
                 let path = match &below[..] {
                     [] => name.to_bytes().to_vec(),
@@ -193,19 +201,19 @@ impl SftpTarget {
                 };
                 name.to_bytes() == OWN || spared(&path, Listed { name, meta, extra: None })
             };
-            if self.file_system_of(&way.path)? != Some(outside) {
+            if self.file_system_of(&walk.path)? != Some(outside) {
                 return Ok(false);
             }
-            let Inside { folders, others, _alone, stays } = self.inside(&way.path, &stays)?;
+            let FolderNames { folders, others, _alone, stays } = self.inside(&walk.path, &stays)?;
             if stays {
                 return Ok(false);
             }
             seen += folders.len() + others.len();
             if seen > ENTRIES_MOST {
-                return Err(Fault::Impossible("it is not removed: it does not end"));
+                return Err(RequestError::Impossible("it is not removed: it does not end"));
             }
-            way.add(folders)?;
-            if !way.enter(|_| Ok(()))? {
+            walk.add(folders)?;
+            if !walk.enter(|_| Ok(()))? {
                 return Ok(true);
             }
         }
@@ -213,7 +221,7 @@ impl SftpTarget {
 
     /// The file system of a path. `None` if the server does not report it, or reports the same ID for several
     /// (statvfs(3) has 0 for file systems without a number).
-    pub(crate) fn file_system_of(&self, path: &[u8]) -> Result<Option<u64>, Fault> {
+    pub(crate) fn file_system_of(&self, path: &[u8]) -> Result<Option<u64>, RequestError> {
         if !self.offers().statvfs {
             return Ok(None);
         }
@@ -236,16 +244,17 @@ mod tests {
     #[test]
     fn the_way_leaves_each_folder_after_all_in_it() {
         let waiting = AtomicUsize::new(0);
-        let (mut way, mut seen, mut left) = (Way::new(b"/top", &waiting), Vec::new(), Vec::new());
-        way.add(names(&[c"b", c"a"])).unwrap();
+        let (mut walk, mut seen, mut left) =
+            (TreeWalk::new(b"/top", &waiting), Vec::new(), Vec::new());
+        walk.add(names(&[c"b", c"a"])).unwrap();
         let mut leave = |path: &[u8]| {
             left.push(path.to_vec());
             Ok(())
         };
-        while way.enter(&mut leave).unwrap() {
-            seen.push(way.path.clone());
-            if way.path == b"/top/a" {
-                way.add(names(&[c"in"])).unwrap();
+        while walk.enter(&mut leave).unwrap() {
+            seen.push(walk.path.clone());
+            if walk.path == b"/top/a" {
+                walk.add(names(&[c"in"])).unwrap();
             }
         }
         assert_eq!(seen, [&b"/top/a"[..], b"/top/a/in", b"/top/b"]);
@@ -257,15 +266,15 @@ mod tests {
     fn what_is_too_deep_or_too_much_ends_it() {
         let long = CString::new(vec![b'n'; 255]).unwrap();
         let waiting = AtomicUsize::new(0);
-        let mut way = Way::new(b"/top", &waiting);
+        let mut walk = TreeWalk::new(b"/top", &waiting);
         let end = (0..100).try_for_each(|_| {
-            way.add(vec![long.clone()])?;
-            way.enter(|_| Ok(())).map(drop)
+            walk.add(vec![long.clone()])?;
+            walk.enter(|_| Ok(())).map(drop)
         });
-        assert!(matches!(end, Err(Fault::Impossible(_))));
-        let end = way.add(vec![long; 200_000]);
-        assert!(matches!(end, Err(Fault::Impossible(_))));
-        drop(way);
+        assert!(matches!(end, Err(RequestError::Impossible(_))));
+        let end = walk.add(vec![long; 200_000]);
+        assert!(matches!(end, Err(RequestError::Impossible(_))));
+        drop(walk);
         assert_eq!(waiting.load(Ordering::Relaxed), 0, "what waits no longer is not counted");
     }
 }

@@ -6,26 +6,26 @@ use engine::restore::targets::{Stored, ToStore};
 
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::write_packet::Change;
-use crate::sftp::write::attributes::{Dress, is_set_id};
-use crate::sftp::write::create::{Made, is_entry, named, naming, over};
+use crate::sftp::write::attributes::{WantedAttrs, is_set_id};
+use crate::sftp::write::create::{TemporaryFile, is_entry, named, naming, over};
 use crate::sftp::write::folder::TargetFolder;
-use crate::sftp::write::link::error::Fault;
-use crate::sftp::write::link::request_batch::{Lane, Requests, Via};
-use crate::sftp::write::store::{AROUND, Read, refused};
+use crate::sftp::write::link::error::RequestError;
+use crate::sftp::write::link::request_batch::{ChannelId, Requests, Via};
+use crate::sftp::write::store::{AROUND, SmallContent, refused};
 use crate::sftp::write::target::SftpTarget;
 
 /// A file of the batch.
-struct One<'a> {
+struct BatchFile<'a> {
     /// Its index in the batch.
     number: usize,
     file: &'a dyn ToStore,
-    read: Read,
-    dress: Dress,
+    read: SmallContent,
+    attrs: WantedAttrs,
     path: Vec<u8>,
 }
 
 /// The result of each file, in order; `None` for a file that must be stored by itself.
-type Fates = Vec<Option<Result<Stored, StoreError>>>;
+type StoreResults = Vec<Option<Result<Stored, StoreError>>>;
 
 /// The handles of the files, in order; `None` for a file that could not be opened.
 type Handles = Vec<Option<Box<[u8]>>>;
@@ -36,22 +36,27 @@ impl SftpTarget {
         folder: &TargetFolder,
         files: &[&dyn ToStore],
     ) -> Vec<Result<Stored, StoreError>> {
-        let mut fates: Fates = files.iter().map(|_| None).collect();
+        let mut results: StoreResults = files.iter().map(|_| None).collect();
         let offers = self.offers();
         // Without these extensions some answers must be awaited one by one.
         if files.len() > 1 && offers.fsync && offers.hard_link && offers.apart {
-            self.try_together(folder, files, &mut fates);
+            self.try_together(folder, files, &mut results);
         }
-        let alone = |(fate, file): (Option<_>, &&dyn ToStore)| match fate {
-            Some(fate) => fate,
+        let alone = |(result, file): (Option<_>, &&dyn ToStore)| match result {
+            Some(result) => result,
             None => file.open(&mut |content| {
                 self.store_file(folder, file.entry(), content, file.replace())
             }),
         };
-        fates.into_iter().zip(files).map(alone).collect()
+        results.into_iter().zip(files).map(alone).collect()
     }
 
-    fn try_together(&self, folder: &TargetFolder, files: &[&dyn ToStore], fates: &mut Fates) {
+    fn try_together(
+        &self,
+        folder: &TargetFolder,
+        files: &[&dyn ToStore],
+        results: &mut StoreResults,
+    ) {
         let bytes: u64 = files.iter().map(|file| 2 * file.entry().meta.size + AROUND).sum();
         let _handles = self.handles.acquire(files.len() as u64);
         let _room = self.memory.acquire(bytes);
@@ -60,17 +65,17 @@ impl SftpTarget {
             match self.read_one(folder, number, *file) {
                 Ok(Some(one)) => ones.push(one),
                 Ok(None) => {}
-                Err(error) => fates[number] = Some(Err(error)),
+                Err(error) => results[number] = Some(Err(error)),
             }
         }
         if ones.is_empty() {
             return;
         }
         // After a lost connection, each remaining file is stored by itself.
-        if let Ok((lane, opened)) = self.open_all(&ones)
-            && let Ok(written) = self.write_all(folder, lane, ones, opened, fates)
+        if let Ok((channel, opened)) = self.open_all(&ones)
+            && let Ok(written) = self.write_all(folder, channel, ones, opened, results)
         {
-            self.name_all(folder, lane, written, fates);
+            self.name_all(folder, channel, written, results);
         }
     }
 
@@ -79,11 +84,11 @@ impl SftpTarget {
         folder: &TargetFolder,
         number: usize,
         file: &'a dyn ToStore,
-    ) -> Result<Option<One<'a>>, StoreError> {
+    ) -> Result<Option<BatchFile<'a>>, StoreError> {
         let entry = file.entry();
-        let mut dress = self.dress_of(entry);
+        let mut attrs = self.wanted_attrs(entry);
         // The owner of a setuid or setgid file must be set before its mode.
-        if is_set_id(&dress.set) {
+        if is_set_id(&attrs.set) {
             return Ok(None);
         }
         let mut read = None;
@@ -92,59 +97,59 @@ impl SftpTarget {
             Ok(Stored::default())
         })?;
         let Some(read) = read else { return Ok(None) };
-        dress.set.size = read.size;
+        attrs.set.size = read.size;
         let path = self.temporary(folder, &entry.name).map_err(refused)?;
-        Ok(Some(One { number, file, read, dress, path }))
+        Ok(Some(BatchFile { number, file, read, attrs, path }))
     }
 
     /// Opens all files. Files that fail are later opened again one by one.
-    fn open_all(&self, ones: &[One<'_>]) -> Result<(Lane, Handles), Fault> {
+    fn open_all(&self, ones: &[BatchFile<'_>]) -> Result<(ChannelId, Handles), RequestError> {
         let open =
             ones.iter().fold(Requests::new(), |open, one| open.change(Change::Create(&one.path)));
         let mut answers = self.session.ask(open)?;
         let handles = ones.iter().map(|_| answers.next().handle().ok()).collect();
-        Ok((answers.lane, handles))
+        Ok((answers.channel, handles))
     }
 
     /// Writes all files, sets their attributes, and syncs them to the disk.
     fn write_all<'a>(
         &self,
         folder: &TargetFolder,
-        lane: Lane,
-        ones: Vec<One<'a>>,
+        channel: ChannelId,
+        ones: Vec<BatchFile<'a>>,
         handles: Handles,
-        fates: &mut Fates,
-    ) -> Result<Vec<(One<'a>, Made)>, Fault> {
+        results: &mut StoreResults,
+    ) -> Result<Vec<(BatchFile<'a>, TemporaryFile)>, RequestError> {
         let opened = ones.into_iter().zip(handles).filter_map(|(one, handle)| {
-            let made = Made { path: one.path.clone(), lane, handle: handle? };
+            let made = TemporaryFile { path: one.path.clone(), channel, handle: handle? };
             Some((one, made))
         });
         let opened: Vec<_> = opened.collect();
         let write = opened.iter().fold(Requests::new(), |write, (one, made)| {
             one.read
                 .writes(write, &made.handle)
-                .change(Change::SetOpen(&made.handle, one.dress.set))
+                .change(Change::SetOpen(&made.handle, one.attrs.set))
                 .change(Change::Sync(&made.handle))
                 .ask(Request::FStat(&made.handle))
         });
-        let mut answers = self.session.counter.ask(Via::Same(lane), write)?;
+        let mut answers = self.session.requester.ask(Via::Same(channel), write)?;
         let mut written = Vec::new();
         for (mut one, made) in opened {
             let wrote = (0..one.read.len()).try_fold((), |(), _| answers.next().done());
             let (set, synced) = (answers.next().done(), answers.next().done());
-            let (told, length) = (answers.next(), one.read.length);
+            let (answer, length) = (answers.next(), one.read.length);
             let done = match (wrote, set) {
                 (Err(fault), _) => Err(fault),
-                (Ok(()), Ok(())) => self
-                    .synced_or_unsupported(synced)
-                    .and_then(|()| one.dress.wanted(length).prove(told, &mut one.dress.shortfall)),
-                (Ok(()), Err(_)) => self.conclude_apart((&made, length), &mut one.dress),
+                (Ok(()), Ok(())) => self.synced_or_unsupported(synced).and_then(|()| {
+                    one.attrs.wanted(length).prove(answer, &mut one.attrs.shortfall)
+                }),
+                (Ok(()), Err(_)) => self.finish_separately((&made, length), &mut one.attrs),
             };
             match done {
                 Ok(()) => written.push((one, made)),
-                Err(Fault::Lost(why)) => return Err(Fault::Lost(why)),
+                Err(RequestError::Lost(why)) => return Err(RequestError::Lost(why)),
                 Err(fault) => {
-                    fates[one.number] = Some(Err(refused(self.why(folder, fault))));
+                    results[one.number] = Some(Err(refused(self.why(folder, fault))));
                     self.discard(&made);
                 }
             }
@@ -156,9 +161,9 @@ impl SftpTarget {
     fn name_all(
         &self,
         folder: &TargetFolder,
-        lane: Lane,
-        written: Vec<(One<'_>, Made)>,
-        fates: &mut Fates,
+        channel: ChannelId,
+        written: Vec<(BatchFile<'_>, TemporaryFile)>,
+        results: &mut StoreResults,
     ) {
         let offers = self.offers();
         self.changed(folder);
@@ -171,7 +176,7 @@ impl SftpTarget {
             name = naming(name, (&made.path, &to), entry.meta.kind, over, offers)
                 .ask(Request::LStat(&to));
         }
-        let mut answers = self.session.counter.ask(Via::Same(lane), name);
+        let mut answers = self.session.requester.ask(Via::Same(channel), name);
         for (one, made) in written {
             let (entry, replace) = (one.file.entry(), one.file.replace());
             let from = (&made.path[..], entry);
@@ -184,14 +189,14 @@ impl SftpTarget {
                         .and_then(|()| is_entry(there, entry))
                         .or_else(|fault| self.misplaced(folder, from, replace, (fault, false)))
                 }
-                Err(Fault::Lost(_)) => self.place_again(folder, from, replace),
+                Err(RequestError::Lost(_)) => self.place_again(folder, from, replace),
                 Err(fault) => Err(fault.clone()),
             };
-            let Dress { shortfall, .. } = one.dress;
+            let WantedAttrs { shortfall, .. } = one.attrs;
             let stored = Stored { shortfall, damaged: one.read.damaged, id: None };
-            fates[one.number] = match done {
+            results[one.number] = match done {
                 // Store the file again from the beginning.
-                Err(Fault::Lost(_)) => None,
+                Err(RequestError::Lost(_)) => None,
                 done => Some(done.map(|()| stored).map_err(refused)),
             };
         }

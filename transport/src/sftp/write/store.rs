@@ -9,10 +9,10 @@ use engine::restore::targets::Stored;
 
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::write_packet::{Change, Set};
-use crate::sftp::write::attributes::{Dress, is_set_id};
-use crate::sftp::write::create::Made;
+use crate::sftp::write::attributes::{WantedAttrs, is_set_id};
+use crate::sftp::write::create::TemporaryFile;
 use crate::sftp::write::folder::TargetFolder;
-use crate::sftp::write::link::error::{Fault, again};
+use crate::sftp::write::link::error::{RequestError, again};
 use crate::sftp::write::link::request_batch::{Requests, Via};
 use crate::sftp::write::link::session::UNSUPPORTED;
 use crate::sftp::write::target::SftpTarget;
@@ -41,13 +41,13 @@ impl SftpTarget {
         let _handle = self.handles.acquire(1);
         let _room = self.memory.acquire(2 * size + AROUND);
         let read = self.read_small(content)?;
-        let dress = self.dress_of(entry);
+        let attrs = self.wanted_attrs(entry);
         let path = self.temporary(folder, &entry.name).map_err(refused)?;
         let store =
-            || again(|_| self.store_small(folder, (&path, entry), (&read, &dress), replace));
+            || again(|_| self.store_small(folder, (&path, entry), (&read, &attrs), replace));
         let stored = match store() {
             // Try once more: the server may sometimes mix up its files.
-            Err(Fault::Garbled) => store(),
+            Err(RequestError::Garbled) => store(),
             stored => stored,
         };
         Ok(Stored {
@@ -58,7 +58,7 @@ impl SftpTarget {
     }
 
     /// Reads a small file completely, and verifies it.
-    pub(crate) fn read_small(&self, content: &Content<'_>) -> Result<Read, StoreError> {
+    pub(crate) fn read_small(&self, content: &Content<'_>) -> Result<SmallContent, StoreError> {
         let mut pieces: Vec<(u64, Vec<u8>)> = Vec::new();
         let (size, hash) = read_through(content, &mut |piece| {
             if let Piece::Data(at, bytes) = piece {
@@ -73,39 +73,39 @@ impl SftpTarget {
             return Err(StoreError::Damaged);
         }
         let end = pieces.last().map_or(0, |(offset, bytes)| offset + bytes.len() as u64);
-        Ok(Read { pieces, length: size, hash, size: (size > end).then_some(size), damaged })
+        Ok(SmallContent { pieces, length: size, hash, size: (size > end).then_some(size), damaged })
     }
 
     fn store_small(
         &self,
         folder: &TargetFolder,
         (path, entry): (&[u8], &Entry),
-        (read, dress): (&Read, &Dress),
+        (read, attrs): (&SmallContent, &WantedAttrs),
         replace: bool,
-    ) -> Result<Dress, Fault> {
+    ) -> Result<WantedAttrs, RequestError> {
         let made = self.create(folder, path.to_vec())?;
         let writes = read.writes(Requests::new(), &made.handle);
-        let mut dress = dress.clone();
-        dress.set.size = read.size;
-        self.conclude(folder, (&made, read.length), writes, &mut dress)?;
+        let mut attrs = attrs.clone();
+        attrs.set.size = read.size;
+        self.finish_content(folder, (&made, read.length), writes, &mut attrs)?;
         if self.reads_back() {
-            let read = self.read_back(made.lane, &made.path, (read.length, read.hash));
+            let read = self.read_back(made.channel, &made.path, (read.length, read.hash));
             read.inspect_err(|_| self.discard(&made))?;
         }
         self.finish(folder, &made, entry, replace)?;
-        Ok(dress)
+        Ok(attrs)
     }
 
     /// Sends the last writes of a file, sets its attributes, syncs it to the disk, and checks it with the
     /// final length. If a step fails, the file is removed.
-    pub(crate) fn conclude(
+    pub(crate) fn finish_content(
         &self,
         folder: &TargetFolder,
-        (made, length): (&Made, u64),
+        (made, length): (&TemporaryFile, u64),
         writes: Requests,
-        dress: &mut Dress,
-    ) -> Result<(), Fault> {
-        let done = self.try_conclude((made, length), writes, dress);
+        attrs: &mut WantedAttrs,
+    ) -> Result<(), RequestError> {
+        let done = self.try_finish_content((made, length), writes, attrs);
         if let Err(fault) = done {
             let fault = self.why(folder, fault);
             self.discard(made);
@@ -114,20 +114,20 @@ impl SftpTarget {
         Ok(())
     }
 
-    fn try_conclude(
+    fn try_finish_content(
         &self,
-        (made, length): (&Made, u64),
+        (made, length): (&TemporaryFile, u64),
         writes: Requests,
-        dress: &mut Dress,
-    ) -> Result<(), Fault> {
-        let counter = &self.session.counter;
+        attrs: &mut WantedAttrs,
+    ) -> Result<(), RequestError> {
+        let requester = &self.session.requester;
         let (handle, count) = (&made.handle, writes.len());
         let syncs = self.offers().fsync;
         // The owner of a setuid or setgid file must be set before its mode.
-        let together = !is_set_id(&dress.set);
+        let together = !is_set_id(&attrs.set);
         let mut ask = writes;
         if together {
-            ask = ask.change(Change::SetOpen(handle, dress.set));
+            ask = ask.change(Change::SetOpen(handle, attrs.set));
         }
         if together && syncs {
             ask = ask.change(Change::Sync(handle));
@@ -135,45 +135,48 @@ impl SftpTarget {
         if together {
             ask = ask.ask(Request::FStat(handle));
         }
-        let mut answers = counter.ask(Via::Same(made.lane), ask)?;
+        let mut answers = requester.ask(Via::Same(made.channel), ask)?;
         for _ in 0..count {
             answers.next().done()?;
         }
         if !together || answers.next().done().is_err() {
-            return self.conclude_apart((made, length), dress);
+            return self.finish_separately((made, length), attrs);
         }
         if syncs {
             self.synced_or_unsupported(answers.next().done())?;
         }
-        dress.wanted(length).prove(answers.next(), &mut dress.shortfall)
+        attrs.wanted(length).prove(answers.next(), &mut attrs.shortfall)
     }
 
     /// Sets the attributes of a written file one by one, and syncs it to the disk.
-    pub(crate) fn conclude_apart(
+    pub(crate) fn finish_separately(
         &self,
-        (made, length): (&Made, u64),
-        dress: &mut Dress,
-    ) -> Result<(), Fault> {
+        (made, length): (&TemporaryFile, u64),
+        attrs: &mut WantedAttrs,
+    ) -> Result<(), RequestError> {
         let handle = &made.handle;
-        let wanted = dress.wanted(length);
-        self.dress_apart(made.lane, dress, &|set: Set| Change::SetOpen(handle, set))?;
+        let wanted = attrs.wanted(length);
+        self.set_attrs_separately(made.channel, attrs, &|set: Set| Change::SetOpen(handle, set))?;
         let syncs = self.offers().fsync;
         let mut ask = Requests::new();
         if syncs {
             ask = ask.change(Change::Sync(handle));
         }
         let ask = ask.ask(Request::FStat(handle));
-        let mut answers = self.session.counter.ask(Via::Same(made.lane), ask)?;
+        let mut answers = self.session.requester.ask(Via::Same(made.channel), ask)?;
         if syncs {
             self.synced_or_unsupported(answers.next().done())?;
         }
-        wanted.prove(answers.next(), &mut dress.shortfall)
+        wanted.prove(answers.next(), &mut attrs.shortfall)
     }
 
     /// Ignores the error of a file system or a server that cannot sync.
-    pub(crate) fn synced_or_unsupported(&self, done: Result<(), Fault>) -> Result<(), Fault> {
+    pub(crate) fn synced_or_unsupported(
+        &self,
+        done: Result<(), RequestError>,
+    ) -> Result<(), RequestError> {
         match done {
-            Err(Fault::Refused(UNSUPPORTED)) => {
+            Err(RequestError::Refused(UNSUPPORTED)) => {
                 self.no_sync.store(true, Ordering::Relaxed);
                 Ok(())
             }
@@ -185,15 +188,15 @@ impl SftpTarget {
     pub(crate) fn finish(
         &self,
         folder: &TargetFolder,
-        made: &Made,
+        made: &TemporaryFile,
         entry: &Entry,
         replace: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), RequestError> {
         let mut close = Requests::new().ask(Request::Close(&made.handle));
-        let mut via = Via::Same(made.lane);
+        let mut via = Via::Same(made.channel);
         if !self.offers().fsync {
             // The server may report a write error only at CLOSE (close(2)).
-            let closed = self.session.counter.ask(via, close)?.next().done();
+            let closed = self.session.requester.ask(via, close)?.next().done();
             closed.map_err(|fault| self.why(folder, fault))?;
             (close, via) = (Requests::new(), Via::Any);
         }
@@ -202,7 +205,7 @@ impl SftpTarget {
 }
 
 /// The content of a small file.
-pub(crate) struct Read {
+pub(crate) struct SmallContent {
     /// Offsets and the bytes to write there.
     pieces: Vec<(u64, Vec<u8>)>,
     /// The length of the file.
@@ -214,7 +217,7 @@ pub(crate) struct Read {
     pub(crate) damaged: bool,
 }
 
-impl Read {
+impl SmallContent {
     /// Appends the WRITE requests for the content.
     pub(crate) fn writes(&self, requests: Requests, handle: &[u8]) -> Requests {
         self.pieces.iter().fold(requests, |requests, (offset, bytes)| {
@@ -228,6 +231,6 @@ impl Read {
     }
 }
 
-pub(crate) fn refused(fault: Fault) -> StoreError {
+pub(crate) fn refused(fault: RequestError) -> StoreError {
     StoreError::Target(fault.into())
 }

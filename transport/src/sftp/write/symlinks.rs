@@ -7,10 +7,10 @@ use engine::entry::Kind;
 use crate::sftp::protocol::packet::{Attrs, Request};
 use crate::sftp::protocol::write_packet::{Change, Set};
 use crate::sftp::write::folder::TargetFolder;
-use crate::sftp::write::link::error::{Fault, again};
-use crate::sftp::write::link::request_batch::{Lane, OwnedAnswer, Requests, Via};
+use crate::sftp::write::link::error::{RequestError, again};
+use crate::sftp::write::link::request_batch::{ChannelId, OwnedAnswer, Requests, Via};
 use crate::sftp::write::link::session::{described, mark};
-use crate::sftp::write::target::{Order, SftpTarget, Tried};
+use crate::sftp::write::target::{Order, ProbedOrder, SftpTarget};
 
 /// A time that no clock shows, in seconds since 1970.
 const TIME: u32 = 1_000_000;
@@ -20,7 +20,7 @@ pub(crate) fn leads_to(
     there: OwnedAnswer,
     link: OwnedAnswer,
     target: &[u8],
-) -> Result<bool, Fault> {
+) -> Result<bool, RequestError> {
     let is_link = described(there.attrs()?)?.kind == Kind::Symlink;
     Ok(is_link && *link.name()? == *target)
 }
@@ -28,7 +28,7 @@ pub(crate) fn leads_to(
 impl SftpTarget {
     /// The order of SYMLINK's arguments on the current connection. If it is unknown, it is tried out in
     /// `folder`.
-    pub(crate) fn symlink_order(&self, folder: &TargetFolder) -> Result<Tried, Fault> {
+    pub(crate) fn symlink_order(&self, folder: &TargetFolder) -> Result<ProbedOrder, RequestError> {
         let mut known = self.tried();
         if let Some(tried) = *known {
             return Ok(tried);
@@ -40,16 +40,16 @@ impl SftpTarget {
     }
 
     /// Discards the result when its connection is lost.
-    pub(crate) fn forget_order(&self, lane: Lane) {
+    pub(crate) fn forget_order(&self, channel: ChannelId) {
         let mut known = self.tried();
-        if known.is_some_and(|tried| tried.lane.connection == lane.connection) {
+        if known.is_some_and(|tried| tried.channel.connection == channel.connection) {
             *known = None;
         }
     }
 
-    fn try_symlink(&self, folder: &TargetFolder, number: u32) -> Result<Tried, Fault> {
+    fn try_symlink(&self, folder: &TargetFolder, number: u32) -> Result<ProbedOrder, RequestError> {
         let name = |which: &str| {
-            let odd = Fault::Impossible("it has no temporary name");
+            let odd = RequestError::Impossible("it has no temporary name");
             let name = std::ffi::CString::new(format!("trial.{number:08x}.{which}"));
             self.temporary(folder, &name.map_err(|_| odd)?)
         };
@@ -66,7 +66,7 @@ impl SftpTarget {
             .ask(Request::LStat(&other))
             .ask(Request::ReadLink(&other));
         let mut answers = self.session.ask(make)?;
-        let lane = answers.lane;
+        let channel = answers.channel;
         (0..3).for_each(|_| drop(answers.next()));
         let made = answers.next().done();
         let mut is_at = |target: &[u8]| {
@@ -80,9 +80,11 @@ impl SftpTarget {
             _ => None,
         };
         let Some((order, path, target)) = sure else {
-            self.clear_away(lane, [&one, &other, &further]);
+            self.clear_away(channel, [&one, &other, &further]);
             made?;
-            return Err(Fault::Impossible("the server does not report where it made a symlink"));
+            return Err(RequestError::Impossible(
+                "the server does not report where it made a symlink",
+            ));
         };
         let offers = self.session.server().offers;
         let set = Set { times: Some((TIME, TIME)), ..Set::default() };
@@ -94,8 +96,8 @@ impl SftpTarget {
             ask = ask.change(Change::Link { from: path, to: &further });
             ask = ask.ask(Request::LStat(&further)).ask(Request::ReadLink(&further));
         }
-        let tried = self.session.counter.ask(Via::Same(lane), ask);
-        self.clear_away(lane, [&one, &other, &further]);
+        let tried = self.session.requester.ask(Via::Same(channel), ask);
+        self.clear_away(channel, [&one, &other, &further]);
         let mut answers = tried?;
         if offers.lsetstat {
             let done = answers.next().done().is_ok();
@@ -110,12 +112,12 @@ impl SftpTarget {
             let links = done && leads_to(there, link, target).unwrap_or(false);
             self.follows.link(!links);
         }
-        Ok(Tried { lane, order })
+        Ok(ProbedOrder { channel, order })
     }
 
-    fn clear_away(&self, lane: Lane, paths: [&[u8]; 3]) {
+    fn clear_away(&self, channel: ChannelId, paths: [&[u8]; 3]) {
         for path in paths {
-            self.session.remove_later(Via::Same(lane), Requests::new(), path);
+            self.session.remove_later(Via::Same(channel), Requests::new(), path);
         }
     }
 }

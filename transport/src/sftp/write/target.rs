@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use engine::threads::semaphore::Semaphore;
 
 use crate::sftp::protocol::write_packet::Change;
-use crate::sftp::write::link::request_batch::Lane;
+use crate::sftp::write::link::request_batch::ChannelId;
 use crate::sftp::write::link::session::Session;
 use crate::sftp::write::top_dir::Top;
 
@@ -35,7 +35,7 @@ pub struct SftpTarget {
     pub(super) no_rename: AtomicBool,
     pub(super) no_sync: AtomicBool,
     /// The order of SYMLINK's arguments on the current connection.
-    pub(super) tried: Mutex<Option<Tried>>,
+    pub(super) tried: Mutex<Option<ProbedOrder>>,
     pub(super) follows: Follows,
 }
 
@@ -77,8 +77,8 @@ impl Order {
 
 /// What was found out about the server on one connection.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Tried {
+pub(crate) struct ProbedOrder {
     /// The channel that was tried: symlinks are created on this channel only.
-    pub(crate) lane: Lane,
+    pub(crate) channel: ChannelId,
     pub(crate) order: Order,
 }

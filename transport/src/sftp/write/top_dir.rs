@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::remote_path::child;
 use crate::sftp::protocol::write_packet::{Change, Set};
-use crate::sftp::write::link::error::{Fault, again};
+use crate::sftp::write::link::error::{RequestError, again};
 use crate::sftp::write::link::request_batch::Requests;
 use crate::sftp::write::link::session::{PATH_MAX, Session, found, is_folder, sound};
 
@@ -33,7 +33,7 @@ pub(crate) fn absolute(home: &[u8], dir: &[u8]) -> Vec<u8> {
 }
 
 /// The folders from the root to `path`, including both.
-fn way(path: &[u8]) -> Vec<&[u8]> {
+fn ancestors(path: &[u8]) -> Vec<&[u8]> {
     let slashes = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/');
     let above = slashes.map(|(at, _)| &path[..at]);
     let last = (path != b"/").then_some(path);
@@ -52,33 +52,33 @@ pub(crate) struct Top {
 /// Opens the folder `dir`, following symlinks, and creates it with its parents if it is missing.
 pub(crate) fn make(session: &Session, dir: &[u8]) -> Result<Top, PlaceError> {
     let path = checked(&absolute(&session.home, dir))?;
-    let way = way(&path);
-    let (there, real) = deepest(session, &way)?;
-    guarded(session, way[there], &real)?;
-    let missing = &way[there + 1..];
+    let ancestors = ancestors(&path);
+    let (there, real) = deepest(session, &ancestors)?;
+    guarded(session, ancestors[there], &real)?;
+    let missing = &ancestors[there + 1..];
     if missing.is_empty() {
         return Ok(Top { path: real.into(), is_there: true, is_new: false });
     }
     let is_new = made(session, missing)?;
-    let (there, path) = deepest(session, &way)?;
+    let (there, path) = deepest(session, &ancestors)?;
     // A folder that was just created is not a symlink, and a missing folder has no existing folders below it.
-    let last = way[way.len() - 1];
-    if there + 1 < way.len()
-        || path != below(real, &last[way[way.len() - 1 - missing.len()].len()..])
+    let last = ancestors[ancestors.len() - 1];
+    if there + 1 < ancestors.len()
+        || path != below(real, &last[ancestors[ancestors.len() - 1 - missing.len()].len()..])
     {
-        return Err(impossible("make", last, Fault::Replaced));
+        return Err(impossible("make", last, RequestError::Replaced));
     }
-    guarded(session, way[way.len() - 1], &path)?;
+    guarded(session, ancestors[ancestors.len() - 1], &path)?;
     Ok(Top { path: path.into(), is_there: true, is_new })
 }
 
 /// Like [`make`], but creates nothing.
 pub(crate) fn look_at(session: &Session, dir: &[u8]) -> Result<Top, PlaceError> {
     let path = checked(&absolute(&session.home, dir))?;
-    let way = way(&path);
-    let (there, real) = deepest(session, &way)?;
-    guarded(session, way[there], &real)?;
-    let is_there = there + 1 == way.len();
+    let ancestors = ancestors(&path);
+    let (there, real) = deepest(session, &ancestors)?;
+    guarded(session, ancestors[there], &real)?;
+    let is_there = there + 1 == ancestors.len();
     let path = if is_there { real } else { path };
     Ok(Top { path: path.into(), is_there, is_new: false })
 }
@@ -95,15 +95,15 @@ fn below(real: Vec<u8>, names: &[u8]) -> Vec<u8> {
     })
 }
 
-/// The index of the last existing folder of `way`, and its real path.
-fn deepest(session: &Session, way: &[&[u8]]) -> Result<(usize, Vec<u8>), PlaceError> {
-    let ask = way.iter().fold(Requests::new(), |ask, folder| {
+/// The index of the last existing folder of `ancestors`, and its real path.
+fn deepest(session: &Session, ancestors: &[&[u8]]) -> Result<(usize, Vec<u8>), PlaceError> {
+    let ask = ancestors.iter().fold(Requests::new(), |ask, folder| {
         ask.ask(Request::Stat(folder)).ask(Request::RealPath(folder))
     });
     let answers = again(|_| session.ask(ask.clone()));
-    let mut answers = answers.map_err(|fault| impossible("open", way[0], fault))?;
+    let mut answers = answers.map_err(|fault| impossible("open", ancestors[0], fault))?;
     let mut deepest = (0, b"/".to_vec());
-    for (number, folder) in way.iter().enumerate() {
+    for (number, folder) in ancestors.iter().enumerate() {
         let (there, real) = (found(answers.next()), answers.next());
         match there.map_err(|fault| impossible("open", folder, fault))? {
             Some(attrs) if is_folder(attrs) => {
@@ -144,13 +144,13 @@ fn made(session: &Session, missing: &[&[u8]]) -> Result<bool, PlaceError> {
 
 /// Refuses the folder `path` with the real path `real`, if it or a folder above it is a backups folder.
 fn guarded(session: &Session, path: &[u8], real: &[u8]) -> Result<(), PlaceError> {
-    let way = way(real);
-    let ask = way
+    let ancestors = ancestors(real);
+    let ask = ancestors
         .iter()
         .fold(Requests::new(), |ask, folder| ask.ask(Request::LStat(&child(folder, OWN))));
     let answers = again(|_| session.ask(ask.clone()));
     let mut answers = answers.map_err(|fault| impossible("open", path, fault))?;
-    for folder in &way {
+    for folder in &ancestors {
         if answers.next().attrs().is_ok_and(is_folder) {
             let backups = shown(folder);
             return Err(PlaceError::InBackups { path: shown(path), backups });
@@ -166,7 +166,7 @@ fn checked(path: &[u8]) -> Result<Vec<u8>, PlaceError> {
     Ok(path.to_vec())
 }
 
-fn impossible(action: &'static str, path: &[u8], fault: Fault) -> PlaceError {
+fn impossible(action: &'static str, path: &[u8], fault: RequestError) -> PlaceError {
     refused(action, path, fault.into())
 }
 
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_way_to_a_folder_begins_at_the_root() {
-        assert_eq!(way(b"/"), [&b"/"[..]]);
-        assert_eq!(way(b"/a/b"), [&b"/"[..], b"/a", b"/a/b"]);
+        assert_eq!(ancestors(b"/"), [&b"/"[..]]);
+        assert_eq!(ancestors(b"/a/b"), [&b"/"[..], b"/a", b"/a/b"]);
     }
 }

@@ -7,7 +7,7 @@ use engine::restore::targets::Shortfall;
 
 use crate::sftp::protocol::packet::Attrs;
 use crate::sftp::protocol::write_packet::Set;
-use crate::sftp::write::link::error::Fault;
+use crate::sftp::write::link::error::RequestError;
 use crate::sftp::write::link::request_batch::OwnedAnswer;
 
 /// The type bits of a mode (inode(7)), and their values.
@@ -29,10 +29,14 @@ impl ExpectedEntry {
     /// Compares the requirements with the attributes that the server reports. Missing attributes pass.
     ///
     /// # Errors
-    /// [`Fault::Replaced`] if it is another entry.
-    pub(crate) fn prove(&self, told: OwnedAnswer, shortfall: &mut Shortfall) -> Result<(), Fault> {
-        let Attrs { size, owner, permissions, times, .. } = match told.attrs() {
-            Err(fault) if fault.is_absent() => return Err(Fault::Replaced),
+    /// [`RequestError::Replaced`] if it is another entry.
+    pub(crate) fn prove(
+        &self,
+        answer: OwnedAnswer,
+        shortfall: &mut Shortfall,
+    ) -> Result<(), RequestError> {
+        let Attrs { size, owner, permissions, times, .. } = match answer.attrs() {
+            Err(fault) if fault.is_absent() => return Err(RequestError::Replaced),
             Err(fault) if fault.is_refusal() => return Ok(()),
             attrs => attrs?,
         };
@@ -43,15 +47,16 @@ impl ExpectedEntry {
         };
         let is_other = permissions.is_some_and(|mode| mode & TYPE != 0 && mode & TYPE != kind);
         if is_other || (size.is_some() && self.size.is_some() && size != self.size) {
-            return Err(Fault::Replaced);
+            return Err(RequestError::Replaced);
         }
         let differs = |wanted: Option<(u32, u32)>| owner.zip(wanted).is_some_and(|(a, b)| a != b);
         shortfall.owner |= differs(self.set.owner);
         let mode = permissions.zip(self.set.mode);
-        shortfall.mode |= mode.is_some_and(|(told, wanted)| told & 0o7777 != wanted);
+        shortfall.mode |= mode.is_some_and(|(answer, wanted)| answer & 0o7777 != wanted);
         // FAT stores times in steps of two seconds.
         let time = times.zip(self.set.times);
-        shortfall.time |= time.is_some_and(|((_, told), (_, wanted))| told.abs_diff(wanted) > 1);
+        shortfall.time |=
+            time.is_some_and(|((_, answer), (_, wanted))| answer.abs_diff(wanted) > 1);
         Ok(())
     }
 }
@@ -59,9 +64,9 @@ impl ExpectedEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sftp::protocol::packet::Status;
+    use crate::sftp::protocol::packet::StatusCode;
 
-    fn told(change: impl FnOnce(&mut Attrs)) -> OwnedAnswer {
+    fn answer(change: impl FnOnce(&mut Attrs)) -> OwnedAnswer {
         let mut attrs = Attrs {
             size: Some(3),
             owner: Some((1, 2)),
@@ -73,33 +78,33 @@ mod tests {
         OwnedAnswer::Attrs(attrs)
     }
 
-    fn proved(told: OwnedAnswer) -> Result<Shortfall, Fault> {
+    fn proved(answer: OwnedAnswer) -> Result<Shortfall, RequestError> {
         let set =
             Set { size: None, mode: Some(0o644), times: Some((7, 1000)), owner: Some((1, 2)) };
         let wanted = ExpectedEntry { kind: Kind::File, size: Some(3), set };
         let mut shortfall = Shortfall::default();
-        wanted.prove(told, &mut shortfall).map(|()| shortfall)
+        wanted.prove(answer, &mut shortfall).map(|()| shortfall)
     }
 
     #[test]
     fn what_is_as_it_was_sent_or_is_not_told_passes() {
         let nothing = Ok(Shortfall::default());
-        assert_eq!(proved(told(|_| {})), nothing);
-        assert_eq!(proved(told(|attrs| attrs.times = Some((0, 999)))), nothing);
-        assert_eq!(proved(told(|attrs| *attrs = Attrs::default())), nothing);
-        assert_eq!(proved(OwnedAnswer::Status(Status::Other(8))), nothing);
+        assert_eq!(proved(answer(|_| {})), nothing);
+        assert_eq!(proved(answer(|attrs| attrs.times = Some((0, 999)))), nothing);
+        assert_eq!(proved(answer(|attrs| *attrs = Attrs::default())), nothing);
+        assert_eq!(proved(OwnedAnswer::Status(StatusCode::Other(8))), nothing);
     }
 
     #[test]
     fn something_else_is_refused_and_other_attributes_are_missing() {
         for other in [
-            told(|attrs| attrs.size = Some(0)),
-            told(|attrs| attrs.permissions = Some(0o040_644)),
-            OwnedAnswer::Status(Status::NoSuchFile),
+            answer(|attrs| attrs.size = Some(0)),
+            answer(|attrs| attrs.permissions = Some(0o040_644)),
+            OwnedAnswer::Status(StatusCode::NoSuchFile),
         ] {
-            assert_eq!(proved(other), Err(Fault::Replaced));
+            assert_eq!(proved(other), Err(RequestError::Replaced));
         }
-        let short = |change: fn(&mut Attrs)| proved(told(change)).unwrap();
+        let short = |change: fn(&mut Attrs)| proved(answer(change)).unwrap();
         assert!(short(|attrs| attrs.owner = Some((1, 3))).owner);
         assert!(short(|attrs| attrs.permissions = Some(0o100_600)).mode);
         assert!(short(|attrs| attrs.times = Some((7, 1002))).time);

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use engine::threads::lock::lock;
 
-use crate::sftp::event_loop::Talker;
+use crate::sftp::event_loop::Scheduler;
 use crate::sftp::protocol::channel::Channel;
 use crate::sftp::protocol::packet::{Answer, Offers, Violation, closed};
-use crate::sftp::write::link::error::Fault;
+use crate::sftp::write::link::error::RequestError;
 use crate::sftp::write::link::request_batch::{
-    Answers, Lane, OwnedAnswer, RequestBatch, Requests, Via,
+    Answers, ChannelId, OwnedAnswer, RequestBatch, Requests, Via,
 };
 
 /// Maximum bytes framed ahead for a channel's pipe.
@@ -28,7 +28,7 @@ const FAR: Duration = Duration::from_millis(10);
 pub(crate) struct Server {
     pub(crate) offers: Offers,
     /// Number of open channels.
-    pub(crate) lanes: usize,
+    pub(crate) channels: usize,
     /// The shortest time to an answer.
     pub(crate) round_trip: Option<Duration>,
 }
@@ -42,13 +42,13 @@ pub(crate) fn known(server: &Known) -> Server {
 }
 
 /// Everything that is requested and not answered.
-pub(crate) struct Carrier {
-    lanes: Vec<WriteChannel>,
+pub(crate) struct WriteScheduler {
+    channels: Vec<WriteChannel>,
     connection: u64,
     server: Known,
     /// Batches that wait for a channel.
     unplaced: VecDeque<RequestBatch>,
-    open: HashMap<u64, Open>,
+    open: HashMap<u64, OpenBatch>,
     next: u64,
     progressed: bool,
     /// Why the previous connection was lost.
@@ -59,7 +59,7 @@ pub(crate) struct Carrier {
 
 /// A channel and the batches that wait for it.
 struct WriteChannel {
-    line: Channel<(u64, usize)>,
+    channel: Channel<(u64, usize)>,
     waiting: VecDeque<(u64, Arc<Requests>)>,
     /// Number of requests in the waiting batches.
     ahead: usize,
@@ -68,17 +68,17 @@ struct WriteChannel {
 }
 
 /// A batch that is being answered.
-struct Open {
-    told: Vec<Option<OwnedAnswer>>,
+struct OpenBatch {
+    answer: Vec<Option<OwnedAnswer>>,
     left: usize,
-    lane: Lane,
-    reply: SyncSender<Result<Answers, Fault>>,
+    channel: ChannelId,
+    reply: SyncSender<Result<Answers, RequestError>>,
 }
 
-impl Carrier {
+impl WriteScheduler {
     pub(crate) fn new(server: Known) -> Self {
         Self {
-            lanes: Vec::new(),
+            channels: Vec::new(),
             connection: 0,
             server,
             unplaced: VecDeque::new(),
@@ -94,71 +94,74 @@ impl Carrier {
         change(&mut lock(&self.server));
     }
 
-    fn place(&mut self, parcel: RequestBatch) {
-        let lanes = self.lanes.len();
-        let number = match parcel.via {
-            Via::Same(lane) if lane.connection != self.connection || lane.number >= lanes => {
+    fn place(&mut self, batch: RequestBatch) {
+        let channels = self.channels.len();
+        let number = match batch.via {
+            Via::Same(channel)
+                if channel.connection != self.connection || channel.number >= channels =>
+            {
                 // The waiting thread may have ended; the same applies below.
-                let _ = parcel.reply.send(Err(Fault::Lost(Arc::clone(&self.why))));
+                let _ = batch.reply.send(Err(RequestError::Lost(Arc::clone(&self.why))));
                 return;
             }
-            _ if lanes == 0 => return self.unplaced.push_back(parcel),
-            Via::Same(lane) => lane.number,
-            Via::Nth(number) => number % lanes,
+            _ if channels == 0 => return self.unplaced.push_back(batch),
+            Via::Same(channel) => channel.number,
+            Via::Nth(number) => number % channels,
             Via::Any => {
-                let load =
-                    |number: &usize| self.lanes[*number].line.load() + self.lanes[*number].ahead;
-                (0..lanes).min_by_key(load).unwrap_or_default()
+                let load = |number: &usize| {
+                    self.channels[*number].channel.load() + self.channels[*number].ahead
+                };
+                (0..channels).min_by_key(load).unwrap_or_default()
             }
         };
-        let RequestBatch { requests, reply, .. } = parcel;
-        let lane = Lane { connection: self.connection, number };
+        let RequestBatch { requests, reply, .. } = batch;
+        let channel = ChannelId { connection: self.connection, number };
         if requests.len() == 0 {
             // An empty batch gets no answer from the server.
-            let _ = reply.send(Ok(Answers::new(Vec::new(), lane)));
+            let _ = reply.send(Ok(Answers::new(Vec::new(), channel)));
             return;
         }
         self.next += 1;
-        let (told, left) = (vec![None; requests.len()], requests.len());
-        self.open.insert(self.next, Open { told, left, lane, reply });
-        self.lanes[number].ahead += requests.len();
-        self.lanes[number].waiting.push_back((self.next, requests));
+        let (answer, left) = (vec![None; requests.len()], requests.len());
+        self.open.insert(self.next, OpenBatch { answer, left, channel, reply });
+        self.channels[number].ahead += requests.len();
+        self.channels[number].waiting.push_back((self.next, requests));
     }
 }
 
-impl Talker for Carrier {
+impl Scheduler for WriteScheduler {
     type Command = RequestBatch;
     /// The batch, and the index of the request in it.
     type Purpose = (u64, usize);
 
-    fn add_line(&mut self, line: Channel<Self::Purpose>, offers: Offers) -> usize {
+    fn add_channel(&mut self, channel: Channel<Self::Purpose>, offers: Offers) -> usize {
         let (waiting, handles) = (VecDeque::new(), HashSet::new());
-        self.lanes.push(WriteChannel { line, waiting, ahead: 0, handles });
-        let lanes = self.lanes.len();
-        self.update(|server| (server.offers, server.lanes) = (offers, lanes));
-        for parcel in std::mem::take(&mut self.unplaced) {
-            self.place(parcel);
+        self.channels.push(WriteChannel { channel, waiting, ahead: 0, handles });
+        let channels = self.channels.len();
+        self.update(|server| (server.offers, server.channels) = (offers, channels));
+        for batch in std::mem::take(&mut self.unplaced) {
+            self.place(batch);
         }
-        lanes - 1
+        channels - 1
     }
 
-    fn line(&mut self, number: usize) -> &mut Channel<Self::Purpose> {
-        &mut self.lanes[number].line
+    fn channel(&mut self, number: usize) -> &mut Channel<Self::Purpose> {
+        &mut self.channels[number].channel
     }
 
-    fn command(&mut self, parcel: RequestBatch) {
+    fn command(&mut self, batch: RequestBatch) {
         match &self.lost {
-            Some(why) => drop(parcel.reply.send(Err(Fault::Ended(why.clone())))),
-            None => self.place(parcel),
+            Some(why) => drop(batch.reply.send(Err(RequestError::Ended(why.clone())))),
+            None => self.place(batch),
         }
     }
 
     fn receive(&mut self, number: usize, frame: &[u8], now: Instant) -> Result<(), Violation> {
-        let pending = self.lanes[number].line.answered(frame, now)?;
-        let told = OwnedAnswer::from(Answer::read(frame, pending.expected)?);
+        let pending = self.channels[number].channel.answered(frame, now)?;
+        let answer = OwnedAnswer::from(Answer::read(frame, pending.expected)?);
         // Otherwise bytes for one file would be written into another.
-        if let OwnedAnswer::Handle(handle) = &told
-            && !self.lanes[number].handles.insert(handle.clone())
+        if let OwnedAnswer::Handle(handle) = &answer
+            && !self.channels[number].handles.insert(handle.clone())
         {
             return Err(Violation("the same handle for two files"));
         }
@@ -169,18 +172,18 @@ impl Talker for Carrier {
         });
         let (id, part) = pending.purpose;
         let Some(open) = self.open.get_mut(&id) else { return Ok(()) };
-        open.left -= usize::from(open.told[part].replace(told).is_none());
+        open.left -= usize::from(open.answer[part].replace(answer).is_none());
         if open.left == 0
-            && let Some(Open { told, lane, reply, .. }) = self.open.remove(&id)
+            && let Some(OpenBatch { answer, channel, reply, .. }) = self.open.remove(&id)
         {
-            let _ = reply.send(Ok(Answers::new(told.into_iter().flatten().collect(), lane)));
+            let _ = reply.send(Ok(Answers::new(answer.into_iter().flatten().collect(), channel)));
         }
         Ok(())
     }
 
     fn pump(&mut self) -> io::Result<()> {
-        for WriteChannel { line, waiting, ahead, handles } in &mut self.lanes {
-            while line.unsent() < AHEAD
+        for WriteChannel { channel, waiting, ahead, handles } in &mut self.channels {
+            while channel.unsent() < AHEAD
                 && let Some((id, requests)) = waiting.pop_front()
             {
                 *ahead -= requests.len();
@@ -188,10 +191,10 @@ impl Talker for Carrier {
                     if let Some(handle) = closed(frame) {
                         handles.remove(handle);
                     }
-                    line.pass_on(frame, expected, (id, part));
+                    channel.pass_on(frame, expected, (id, part));
                 }
             }
-            line.flush()?;
+            channel.flush()?;
         }
         Ok(())
     }
@@ -206,7 +209,7 @@ impl Talker for Carrier {
     }
 
     fn stalled(&self, now: Instant, limit: Duration) -> bool {
-        self.lanes.iter().any(|lane| lane.line.stalled(now, limit))
+        self.channels.iter().any(|channel| channel.channel.stalled(now, limit))
     }
 
     fn progressed(&mut self) -> bool {
@@ -214,20 +217,20 @@ impl Talker for Carrier {
     }
 
     fn reset(&mut self, why: &str) {
-        self.lanes.clear();
+        self.channels.clear();
         self.why = Arc::from(why);
         self.connection += 1;
-        self.update(|server| server.lanes = 0);
+        self.update(|server| server.channels = 0);
         for (_, open) in self.open.drain() {
-            let _ = open.reply.send(Err(Fault::Lost(Arc::clone(&self.why))));
+            let _ = open.reply.send(Err(RequestError::Lost(Arc::clone(&self.why))));
         }
     }
 
     fn give_up(&mut self, why: &str) {
         self.lost = Some(why.to_owned());
         self.reset(why);
-        for parcel in self.unplaced.drain(..) {
-            let _ = parcel.reply.send(Err(Fault::Ended(why.to_owned())));
+        for batch in self.unplaced.drain(..) {
+            let _ = batch.reply.send(Err(RequestError::Ended(why.to_owned())));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use engine::source::SourceError;
 use rustix::io::Errno;
 
-use crate::sftp::protocol::packet::Status;
+use crate::sftp::protocol::packet::StatusCode;
 
 /// Maximum number of attempts of an operation when connections are lost. If every connection breaks, the
 /// operation itself may be the cause.
@@ -14,13 +14,13 @@ const TRIES: u32 = 5;
 
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum RequestError {
     /// The connection was lost, with the reason. Another connection is being made.
     Lost(Arc<str>),
     /// There is no connection any more.
     Ended(String),
     /// The server refused the request.
-    Refused(Status),
+    Refused(StatusCode),
     /// The server reports another entry than it reported before, or than was created.
     Replaced,
     /// The file system on the host is full.
@@ -33,7 +33,7 @@ pub(crate) enum Fault {
     Impossible(&'static str),
 }
 
-impl Fault {
+impl RequestError {
     /// The network thread has ended.
     pub(crate) fn ended() -> Self {
         Self::Ended("the connection has ended".to_owned())
@@ -46,7 +46,7 @@ impl Fault {
 
     /// Whether the server reported that the entry does not exist.
     pub(crate) fn is_absent(&self) -> bool {
-        matches!(self, Self::Refused(Status::NoSuchFile))
+        matches!(self, Self::Refused(StatusCode::NoSuchFile))
     }
 
     /// Whether the error is an answer of the server, not a failure of the connection.
@@ -55,27 +55,27 @@ impl Fault {
     }
 }
 
-impl From<Fault> for io::Error {
-    fn from(fault: Fault) -> Self {
+impl From<RequestError> for io::Error {
+    fn from(fault: RequestError) -> Self {
         match fault {
-            Fault::Lost(why) => Fault::given_up(&why).into(),
-            Fault::Ended(why) => engine::restore::targets::lost(&why),
-            Fault::Replaced => Self::new(
+            RequestError::Lost(why) => RequestError::given_up(&why).into(),
+            RequestError::Ended(why) => engine::restore::targets::lost(&why),
+            RequestError::Replaced => Self::new(
                 io::ErrorKind::NotADirectory,
                 "something else is there than the server had said",
             ),
-            Fault::Garbled => Self::other("the server stored other bytes than were sent"),
-            Fault::Full => Errno::NOSPC.into(),
-            Fault::Occupied => io::ErrorKind::AlreadyExists.into(),
-            Fault::Impossible(why) => Self::other(why),
-            Fault::Refused(status) => match status {
-                Status::NoSuchFile => Errno::NOENT.into(),
-                Status::PermissionDenied => Errno::ACCESS.into(),
+            RequestError::Garbled => Self::other("the server stored other bytes than were sent"),
+            RequestError::Full => Errno::NOSPC.into(),
+            RequestError::Occupied => io::ErrorKind::AlreadyExists.into(),
+            RequestError::Impossible(why) => Self::other(why),
+            RequestError::Refused(status) => match status {
+                StatusCode::NoSuchFile => Errno::NOENT.into(),
+                StatusCode::PermissionDenied => Errno::ACCESS.into(),
                 // SSH_FX_BAD_MESSAGE: OpenSSH's code for ENAMETOOLONG and EINVAL.
-                Status::Other(5) => {
+                StatusCode::Other(5) => {
                     Self::other("the server does not take its name or a value of it")
                 }
-                Status::Other(8) => Self::new(
+                StatusCode::Other(8) => Self::new(
                     io::ErrorKind::Unsupported,
                     "the server does not support what it takes",
                 ),
@@ -90,15 +90,19 @@ impl From<Fault> for io::Error {
 
 /// Runs `work`, and runs it again after a lost connection. The argument is then `true`: the earlier request
 /// may have been fulfilled already.
-pub(crate) fn again<T>(mut work: impl FnMut(bool) -> Result<T, Fault>) -> Result<T, Fault> {
+pub(crate) fn again<T>(
+    mut work: impl FnMut(bool) -> Result<T, RequestError>,
+) -> Result<T, RequestError> {
     let mut number = 0;
     loop {
         let done = work(number > 0);
         number += 1;
         match done {
             // `Ended` also keeps an enclosing operation from starting again.
-            Err(Fault::Lost(why)) if number == TRIES => return Err(Fault::given_up(&why)),
-            Err(Fault::Lost(_)) => {}
+            Err(RequestError::Lost(why)) if number == TRIES => {
+                return Err(RequestError::given_up(&why));
+            }
+            Err(RequestError::Lost(_)) => {}
             done => return done,
         }
     }
@@ -108,8 +112,8 @@ pub(crate) fn again<T>(mut work: impl FnMut(bool) -> Result<T, Fault>) -> Result
 mod tests {
     use super::*;
 
-    fn lost() -> Fault {
-        Fault::Lost(Arc::from("cut"))
+    fn lost() -> RequestError {
+        RequestError::Lost(Arc::from("cut"))
     }
 
     #[test]
@@ -121,22 +125,25 @@ mod tests {
         });
         assert_eq!((done, seen), (Ok(7), vec![false, true, true]));
         let mut count = 0;
-        let refused = again(|_| -> Result<(), Fault> {
+        let refused = again(|_| -> Result<(), RequestError> {
             count += 1;
-            Err(Fault::Replaced)
+            Err(RequestError::Replaced)
         });
-        assert_eq!((refused, count), (Err(Fault::Replaced), 1));
-        assert_eq!(again(|_| -> Result<(), Fault> { Err(lost()) }), Err(Fault::given_up("cut")));
+        assert_eq!((refused, count), (Err(RequestError::Replaced), 1));
+        assert_eq!(
+            again(|_| -> Result<(), RequestError> { Err(lost()) }),
+            Err(RequestError::given_up("cut"))
+        );
     }
 
     #[test]
     fn what_ended_the_connection_is_known_from_a_refusal_of_one_entry() {
-        let is_lost = |fault: Fault| engine::restore::targets::is_lost(&fault.into());
-        assert!(is_lost(Fault::ended()) && is_lost(lost()));
-        for status in [Status::Failure, Status::PermissionDenied, Status::Other(5)] {
-            assert!(!is_lost(Fault::Refused(status)));
+        let is_lost = |fault: RequestError| engine::restore::targets::is_lost(&fault.into());
+        assert!(is_lost(RequestError::ended()) && is_lost(lost()));
+        for status in [StatusCode::Failure, StatusCode::PermissionDenied, StatusCode::Other(5)] {
+            assert!(!is_lost(RequestError::Refused(status)));
         }
-        let full: io::Error = Fault::Full.into();
+        let full: io::Error = RequestError::Full.into();
         assert_eq!(full.raw_os_error(), Some(Errno::NOSPC.raw_os_error()));
     }
 }

@@ -5,13 +5,15 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::sftp::protocol::packet::{Answer, Attrs, Expected, FileSystem, Limits, Request, Status};
+use crate::sftp::protocol::packet::{
+    Answer, Attrs, Expected, FileSystem, Limits, Request, StatusCode,
+};
 use crate::sftp::protocol::write_packet::Change;
-use crate::sftp::write::link::error::Fault;
+use crate::sftp::write::link::error::RequestError;
 
 /// A channel of one connection. A handle is valid only on its channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lane {
+pub(crate) struct ChannelId {
     /// The number of the connection, counted from the first.
     pub(crate) connection: u64,
     pub(crate) number: usize,
@@ -25,7 +27,7 @@ pub(crate) enum Via {
     /// The channel with this number, modulo the number of channels.
     Nth(usize),
     /// This channel only.
-    Same(Lane),
+    Same(ChannelId),
 }
 
 /// Requests that are sent together on one channel, in this order. They may be sent again on another channel.
@@ -84,13 +86,13 @@ impl Requests {
 pub(crate) struct RequestBatch {
     pub(crate) requests: Arc<Requests>,
     pub(crate) via: Via,
-    pub(crate) reply: SyncSender<Result<Answers, Fault>>,
+    pub(crate) reply: SyncSender<Result<Answers, RequestError>>,
 }
 
 /// An answer of the server, with its own memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OwnedAnswer {
-    Status(Status),
+    Status(StatusCode),
     Handle(Box<[u8]>),
     Attrs(Attrs),
     Names(Vec<(Box<[u8]>, Attrs)>),
@@ -117,22 +119,22 @@ impl From<Answer<'_>> for OwnedAnswer {
 
 impl OwnedAnswer {
     /// Checks that the request was fulfilled.
-    pub(crate) fn done(self) -> Result<(), Fault> {
+    pub(crate) fn done(self) -> Result<(), RequestError> {
         match self {
-            Self::Status(Status::Ok) => Ok(()),
-            Self::Status(status) => Err(Fault::Refused(status)),
-            _ => Err(Fault::Refused(Status::Failure)),
+            Self::Status(StatusCode::Ok) => Ok(()),
+            Self::Status(status) => Err(RequestError::Refused(status)),
+            _ => Err(RequestError::Refused(StatusCode::Failure)),
         }
     }
 
-    pub(crate) fn handle(self) -> Result<Box<[u8]>, Fault> {
+    pub(crate) fn handle(self) -> Result<Box<[u8]>, RequestError> {
         match self {
             Self::Handle(handle) => Ok(handle),
             other => Err(other.refused()),
         }
     }
 
-    pub(crate) fn attrs(self) -> Result<Attrs, Fault> {
+    pub(crate) fn attrs(self) -> Result<Attrs, RequestError> {
         match self {
             Self::Attrs(attrs) => Ok(attrs),
             other => Err(other.refused()),
@@ -140,17 +142,17 @@ impl OwnedAnswer {
     }
 
     /// The single name in the answer.
-    pub(crate) fn name(self) -> Result<Box<[u8]>, Fault> {
+    pub(crate) fn name(self) -> Result<Box<[u8]>, RequestError> {
         match self {
             Self::Names(mut names) if names.len() == 1 => Ok(names.remove(0).0),
             other => Err(other.refused()),
         }
     }
 
-    fn refused(self) -> Fault {
+    fn refused(self) -> RequestError {
         match self {
-            Self::Status(status) => Fault::Refused(status),
-            _ => Fault::Refused(Status::Failure),
+            Self::Status(status) => RequestError::Refused(status),
+            _ => RequestError::Refused(StatusCode::Failure),
         }
     }
 }
@@ -158,27 +160,27 @@ impl OwnedAnswer {
 /// The answers to requests, in the same order.
 #[derive(Debug)]
 pub(crate) struct Answers {
-    told: std::vec::IntoIter<OwnedAnswer>,
+    answer: std::vec::IntoIter<OwnedAnswer>,
     /// The channel on which they arrived.
-    pub(crate) lane: Lane,
+    pub(crate) channel: ChannelId,
 }
 
 impl Answers {
-    pub(crate) fn new(told: Vec<OwnedAnswer>, lane: Lane) -> Self {
-        Self { told: told.into_iter(), lane }
+    pub(crate) fn new(answer: Vec<OwnedAnswer>, channel: ChannelId) -> Self {
+        Self { answer: answer.into_iter(), channel }
     }
 
     /// The next answer; a failure if there is none.
     pub(crate) fn next(&mut self) -> OwnedAnswer {
-        self.told.next().unwrap_or(OwnedAnswer::Status(Status::Failure))
+        self.answer.next().unwrap_or(OwnedAnswer::Status(StatusCode::Failure))
     }
 }
 
 /// Pending answers. The network thread drops them when an answer takes too long or the connection is lost, so
 /// no thread waits forever.
-pub(crate) struct Waiting(Receiver<Result<Answers, Fault>>);
+pub(crate) struct PendingAnswers(Receiver<Result<Answers, RequestError>>);
 
-impl Waiting {
+impl PendingAnswers {
     /// For requests that will get no answer.
     pub(crate) fn never() -> Self {
         Self(sync_channel(1).1)
@@ -189,31 +191,31 @@ impl Waiting {
         matches!(self.0.try_recv(), Ok(Ok(_)))
     }
 
-    pub(crate) fn wait(self) -> Result<Answers, Fault> {
-        self.0.recv().unwrap_or_else(|_| Err(Fault::ended()))
+    pub(crate) fn wait(self) -> Result<Answers, RequestError> {
+        self.0.recv().unwrap_or_else(|_| Err(RequestError::ended()))
     }
 }
 
 /// Passes requests to the network thread.
 #[derive(Debug)]
-pub(crate) struct Counter(UnboundedSender<RequestBatch>);
+pub(crate) struct Requester(UnboundedSender<RequestBatch>);
 
-impl Counter {
-    pub(crate) fn new(parcels: UnboundedSender<RequestBatch>) -> Self {
-        Self(parcels)
+impl Requester {
+    pub(crate) fn new(batches: UnboundedSender<RequestBatch>) -> Self {
+        Self(batches)
     }
 
     /// Sends requests; the caller waits for the answers.
-    pub(crate) fn send(&self, via: Via, requests: &Arc<Requests>) -> Waiting {
+    pub(crate) fn send(&self, via: Via, requests: &Arc<Requests>) -> PendingAnswers {
         let (reply, answers) = sync_channel(1);
-        let parcel = RequestBatch { requests: Arc::clone(requests), via, reply };
+        let batch = RequestBatch { requests: Arc::clone(requests), via, reply };
         // If the network thread has ended, the batch is dropped and `wait` reports the end.
-        let _ = self.0.send(parcel);
-        Waiting(answers)
+        let _ = self.0.send(batch);
+        PendingAnswers(answers)
     }
 
     /// Sends requests and waits for the answers.
-    pub(crate) fn ask(&self, via: Via, requests: Requests) -> Result<Answers, Fault> {
+    pub(crate) fn ask(&self, via: Via, requests: Requests) -> Result<Answers, RequestError> {
         self.send(via, &Arc::new(requests)).wait()
     }
 }

@@ -14,14 +14,14 @@ use tokio::sync::mpsc::unbounded_channel;
 use crate::sftp::event_loop::{Network, Quit};
 use crate::sftp::options::Options;
 use crate::sftp::protocol::attributes::meta;
-use crate::sftp::protocol::packet::{Attrs, Limits, Offers, Request, Status};
+use crate::sftp::protocol::packet::{Attrs, Limits, Offers, Request, StatusCode};
 use crate::sftp::protocol::write_packet::Change;
 use crate::sftp::ssh::address::Address;
 use crate::sftp::ssh::connect_error::ConnectError;
-use crate::sftp::write::link::dispatch::{Carrier, Known, Server, known};
-use crate::sftp::write::link::error::{Fault, again};
+use crate::sftp::write::link::dispatch::{Known, Server, WriteScheduler, known};
+use crate::sftp::write::link::error::{RequestError, again};
 use crate::sftp::write::link::request_batch::{
-    Answers, Counter, OwnedAnswer, Requests, Via, Waiting,
+    Answers, OwnedAnswer, PendingAnswers, Requester, Requests, Via,
 };
 
 /// Bytes in one WRITE that every server accepts (the draft, section 3).
@@ -38,12 +38,12 @@ pub(crate) const PATH_MAX: usize = 4096;
 
 /// A connection to a host.
 pub(crate) struct Session {
-    pub(crate) counter: Counter,
+    pub(crate) requester: Requester,
     server: Known,
     quit: Arc<Notify>,
     network: Mutex<Option<JoinHandle<()>>>,
     /// Outstanding removals with their paths. Closing waits for them.
-    removals: Mutex<Vec<(Waiting, Vec<u8>)>>,
+    removals: Mutex<Vec<(PendingAnswers, Vec<u8>)>>,
     /// The folder in which relative paths start.
     pub(crate) home: Vec<u8>,
     /// The user can probably change the owner of files.
@@ -65,23 +65,23 @@ impl Session {
         stopped: impl Fn() -> bool + Send + 'static,
     ) -> Result<Self, ConnectError> {
         let local = |error| ConnectError::Local { action: "start a thread", error };
-        let (parcels, commands) = unbounded_channel();
-        let (server, told) = (Known::default(), Arc::new(Notify::new()));
-        let quit = Quit { told: Arc::clone(&told), stopped: Box::new(stopped) };
+        let (batches, commands) = unbounded_channel();
+        let (server, notify) = (Known::default(), Arc::new(Notify::new()));
+        let quit = Quit { notify: Arc::clone(&notify), stopped: Box::new(stopped) };
         let named_root = address.user() == Some("root");
-        let for_carrier = Arc::clone(&server);
-        let talker = Box::new(move || Carrier::new(for_carrier));
+        let for_scheduler = Arc::clone(&server);
+        let scheduler = Box::new(move || WriteScheduler::new(for_scheduler));
         let network =
-            Network { address, options, commands, quit, talker, wake: Arc::new(Notify::new()) };
+            Network { address, options, commands, quit, scheduler, wake: Arc::new(Notify::new()) };
         let (ready, connected) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("sftp-network".to_owned())
             .spawn(move || network.run(&ready))
             .map_err(local)?;
         let mut session = Self {
-            counter: Counter::new(parcels),
+            requester: Requester::new(batches),
             server,
-            quit: told,
+            quit: notify,
             network: Mutex::new(Some(thread)),
             removals: Mutex::default(),
             home: Vec::new(),
@@ -94,14 +94,14 @@ impl Session {
             Err(_) => return Err(local(io::ErrorKind::BrokenPipe.into())),
         };
         session.look_around(offers).map_err(|fault| match fault {
-            Fault::Ended(why) => ConnectError::Ssh { said: why },
+            RequestError::Ended(why) => ConnectError::Ssh { said: why },
             fault => ConnectError::NoSftp { said: io::Error::from(fault).to_string() },
         })?;
         Ok(session)
     }
 
     /// Queries the home folder, the user, and the limits of the server.
-    fn look_around(&mut self, offers: Offers) -> Result<(), Fault> {
+    fn look_around(&mut self, offers: Offers) -> Result<(), RequestError> {
         let mut requests = Requests::new().ask(Request::RealPath(b".")).ask(Request::Stat(b"."));
         if offers.limits {
             requests = requests.ask(Request::Limits);
@@ -130,12 +130,12 @@ impl Session {
         self.server().round_trip.unwrap_or_default()
     }
 
-    pub(crate) fn ask(&self, requests: Requests) -> Result<Answers, Fault> {
-        self.counter.ask(Via::Any, requests)
+    pub(crate) fn ask(&self, requests: Requests) -> Result<Answers, RequestError> {
+        self.requester.ask(Via::Any, requests)
     }
 
     /// The attributes at `path`, without following a symlink; `None` if it does not exist.
-    pub(crate) fn find(&self, path: &[u8]) -> Result<Option<Attrs>, Fault> {
+    pub(crate) fn find(&self, path: &[u8]) -> Result<Option<Attrs>, RequestError> {
         let answers = again(|_| self.ask(Requests::new().ask(Request::LStat(path))));
         found(answers?.next())
     }
@@ -145,10 +145,10 @@ impl Session {
         let removal = Arc::new(first.change(Change::Remove(path)));
         let mut removals = self.removals();
         removals.retain(|(waiting, _)| !waiting.is_answered());
-        removals.push((self.counter.send(via, &removal), path.to_vec()));
+        removals.push((self.requester.send(via, &removal), path.to_vec()));
     }
 
-    fn removals(&self) -> MutexGuard<'_, Vec<(Waiting, Vec<u8>)>> {
+    fn removals(&self) -> MutexGuard<'_, Vec<(PendingAnswers, Vec<u8>)>> {
         lock(&self.removals)
     }
 
@@ -188,8 +188,8 @@ impl Drop for Session {
     }
 }
 
-pub(crate) fn found(told: OwnedAnswer) -> Result<Option<Attrs>, Fault> {
-    match told.attrs() {
+pub(crate) fn found(answer: OwnedAnswer) -> Result<Option<Attrs>, RequestError> {
+    match answer.attrs() {
         Ok(attrs) => Ok(Some(attrs)),
         Err(fault) if fault.is_absent() => Ok(None),
         Err(fault) => Err(fault),
@@ -197,13 +197,13 @@ pub(crate) fn found(told: OwnedAnswer) -> Result<Option<Attrs>, Fault> {
 }
 
 /// Checks that the server's real path is absolute and clean.
-pub(crate) fn sound(told: OwnedAnswer) -> Result<Vec<u8>, Fault> {
-    let real = bare(&told.name()?).to_vec();
+pub(crate) fn sound(answer: OwnedAnswer) -> Result<Vec<u8>, RequestError> {
+    let real = bare(&answer.name()?).to_vec();
     let clean = |name: &[u8]| !matches!(name, b"" | b"." | b"..");
     let mut names = real.strip_prefix(b"/").unwrap_or_default().split(|byte| *byte == b'/');
     let sound = real == b"/" || (real.starts_with(b"/") && names.all(clean));
     if !sound || real.len() >= PATH_MAX || real.contains(&0) {
-        return Err(Fault::Impossible("the server reports no absolute path for it"));
+        return Err(RequestError::Impossible("the server reports no absolute path for it"));
     }
     Ok(real)
 }
@@ -220,8 +220,9 @@ pub(crate) fn bare(path: &[u8]) -> &[u8] {
 }
 
 /// The metadata of an entry from the server's attributes.
-pub(crate) fn described(attrs: Attrs) -> Result<Meta, Fault> {
-    let undescribed = Fault::Impossible("the server did not report its type, owner, size and time");
+pub(crate) fn described(attrs: Attrs) -> Result<Meta, RequestError> {
+    let undescribed =
+        RequestError::Impossible("the server did not report its type, owner, size and time");
     meta(attrs).ok_or(undescribed)
 }
 
@@ -239,7 +240,7 @@ pub(crate) fn is_folder(attrs: Attrs) -> bool {
 }
 
 /// The status of a server that does not support a request.
-pub(crate) const UNSUPPORTED: Status = Status::Other(8);
+pub(crate) const UNSUPPORTED: StatusCode = StatusCode::Other(8);
 
 #[cfg(test)]
 mod tests {
