@@ -3,22 +3,11 @@
 pub(crate) mod command;
 pub(crate) mod delivery;
 pub(crate) mod file;
-pub(crate) mod file_context;
-pub(crate) mod identity;
 pub(crate) mod listing;
 pub(crate) mod location;
 pub(crate) mod purpose;
 pub(crate) mod query;
-pub(crate) mod rate;
 pub(crate) mod scheduler;
-#[cfg(test)]
-mod scheduler_bench;
-#[cfg(test)]
-mod scheduler_rules_tests;
-#[cfg(test)]
-mod scheduler_tests;
-pub(crate) mod unproven_entries;
-pub(crate) mod unreadable_file;
 
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;

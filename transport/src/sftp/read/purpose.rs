@@ -37,6 +37,15 @@ pub(crate) enum FileStep {
     There,
 }
 
+/// The state of a listing or a file after an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum StepOutcome {
+    Continues,
+    Ended,
+    /// It must be started again later.
+    Restart,
+}
+
 /// What an answer belongs to.
 pub(crate) enum Purpose {
     /// A folder's listing.

@@ -10,19 +10,13 @@
 //! report that it is a folder at its place. New files are opened with `O_EXCL`, and important attributes are
 //! set by handle. A short race remains between such a check and the request that relies on it.
 
-pub(crate) mod attributes;
-pub(crate) mod create;
+pub(crate) mod content;
+pub(crate) mod entries;
 pub(crate) mod folder;
-pub(crate) mod large_file;
 pub(crate) mod link;
-pub(crate) mod readback;
 pub(crate) mod remove_tree;
-pub(crate) mod small_files;
-pub(crate) mod store;
-pub(crate) mod symlinks;
 pub(crate) mod target;
 pub(crate) mod top_dir;
-pub(crate) mod verify_attributes;
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};

@@ -1,6 +1,6 @@
 //! The connection that a restore uses for writing.
 
-pub(crate) mod dispatch;
 pub(crate) mod error;
 pub(crate) mod request_batch;
+pub(crate) mod scheduler;
 pub(crate) mod session;

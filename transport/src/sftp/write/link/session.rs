@@ -18,11 +18,11 @@ use crate::sftp::protocol::packet::{Attrs, Limits, Offers, Request, StatusCode};
 use crate::sftp::protocol::write_packet::Change;
 use crate::sftp::ssh::address::Address;
 use crate::sftp::ssh::connect_error::ConnectError;
-use crate::sftp::write::link::dispatch::{Known, Server, WriteScheduler, known};
 use crate::sftp::write::link::error::{RequestError, again};
 use crate::sftp::write::link::request_batch::{
     Answers, OwnedAnswer, PendingAnswers, Requester, Requests, Via,
 };
+use crate::sftp::write::link::scheduler::{Known, Server, WriteScheduler, known};
 
 /// Bytes in one WRITE that every server accepts (the draft, section 3).
 const WRITE_LEAST: u64 = 32 * 1024;

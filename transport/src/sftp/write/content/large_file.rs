@@ -13,12 +13,12 @@ use engine::threads::semaphore::Permit;
 
 use crate::sftp::protocol::packet::{Attrs, Request};
 use crate::sftp::protocol::write_packet::{Change, Set};
-use crate::sftp::write::create::TemporaryFile;
+use crate::sftp::write::content::store::refused;
+use crate::sftp::write::entries::create::TemporaryFile;
 use crate::sftp::write::folder::TargetFolder;
 use crate::sftp::write::link::error::{RequestError, again};
 use crate::sftp::write::link::request_batch::{ChannelId, PendingAnswers, Requests, Via};
 use crate::sftp::write::link::session::{described, mark};
-use crate::sftp::write::store::refused;
 use crate::sftp::write::target::SftpTarget;
 
 /// Maximum outstanding WRITEs on each channel.
@@ -78,7 +78,7 @@ impl SftpTarget {
             Err(failure) => {
                 // Query the free space while the incomplete file still takes its space.
                 let failure = match failure {
-                    Failure::There(fault) => self.why(folder, fault).into(),
+                    Failure::There(fault) => self.explain_refusal(folder, fault).into(),
                     here => here,
                 };
                 self.discard(&upload.made);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::sftp::event_loop::Scheduler;
 use crate::sftp::read::scheduler;
-use crate::sftp::read::scheduler_bench::{
+use crate::sftp::read::scheduler::bench::{
     Bench, FSTAT, FileEnd, LSTAT, OPEN, READ, Sent, fetch, text, wanted,
 };
 

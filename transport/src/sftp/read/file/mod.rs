@@ -5,29 +5,27 @@
 //! connection, the server is asked for the metadata before the first byte. The read continues only if the
 //! file is as it was listed.
 
+pub(crate) mod answers;
+pub(crate) mod context;
+pub(crate) mod identity;
+pub(crate) mod unreadable;
+
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use engine::entry::Meta;
 use engine::source::{SourceError, Wanted};
 
-use crate::sftp::protocol::attributes::{meta, refusal, undescribed};
-use crate::sftp::protocol::packet::{Answer, READ_MAX, Request, StatusCode};
+use crate::sftp::protocol::packet::{READ_MAX, Request};
 use crate::sftp::read::delivery::{Delivery, Fetched};
-use crate::sftp::read::file_context::{Again, ByteCounts, Failed, FileContext, Stream};
-use crate::sftp::read::identity::{proves, regular, same_access, same_version};
-use crate::sftp::read::listing::Going;
+use crate::sftp::read::file::context::{ByteCounts, FileContext, Stream};
+use crate::sftp::read::file::identity::same_version;
+use crate::sftp::read::file::unreadable::{UNSIZED_MOST, is_of_the_kernel};
 use crate::sftp::read::location::Location;
-use crate::sftp::read::purpose::{FileStep, Purpose, ReadChannel};
-use crate::sftp::read::unreadable_file::{
-    UNSIZED_MOST, cut_short, denied, endless, is_of_the_kernel, is_replaced, unaskable,
-};
+use crate::sftp::read::purpose::{FileStep, Purpose, ReadChannel, StepOutcome};
 
 /// A large file is opened on one more channel for each of these bytes.
 const A_CHANNEL: u64 = 4 << 20;
-
-/// Maximum number of OPEN attempts that fail without a reason. The server may have no free handle.
-const TRIES: u32 = 4;
 
 /// Memory of a waiting piece in addition to its bytes: a server may send one byte per answer.
 const PIECE: u64 = 128;
@@ -185,7 +183,7 @@ impl FileRead {
     }
 
     /// Stops the file because the sink wants no more of it.
-    pub(crate) fn cut(&mut self, context: &mut FileContext<'_>) -> Going {
+    pub(crate) fn cut(&mut self, context: &mut FileContext<'_>) -> StepOutcome {
         self.end_here(context.counts);
         self.settle(context)
     }
@@ -266,153 +264,6 @@ impl FileRead {
         }
     }
 
-    /// Processes an answer.
-    pub(crate) fn answer(
-        &mut self,
-        step: FileStep,
-        answer: Answer<'_>,
-        context: &mut FileContext<'_>,
-    ) -> Result<Going, Again> {
-        match self.step(step, answer, context) {
-            Ok(()) => {
-                if self.is_small() {
-                    self.read(1, 1, context);
-                }
-                Ok(self.settle(context))
-            }
-            Err(Failed::Again) => {
-                self.close(context.channels);
-                self.reset(context.counts);
-                Err(Again)
-            }
-            Err(Failed::With(error)) => Ok(self.finish(Err(error), context)),
-        }
-    }
-
-    fn step(
-        &mut self,
-        step: FileStep,
-        answer: Answer<'_>,
-        context: &mut FileContext<'_>,
-    ) -> Result<(), Failed> {
-        match (step, answer) {
-            (FileStep::CheckFirst, Answer::Attrs(attrs)) => {
-                regular(meta(attrs))?;
-                self.open(self.streams[0].channel, context.channels);
-            }
-            (FileStep::Open(number), Answer::Handle(handle)) => {
-                self.streams[number].handle = Some(handle.into());
-                context.channels[self.streams[number].channel].opened();
-                // The next request reads a small file whole.
-                let small = self.is_small() && !self.unchecked;
-                // READs after FSTAT may be sent at once, because the answer to FSTAT precedes their data.
-                // Only a read that continues inside the file waits for the first FSTAT.
-                self.streams[number].ready = !self.unchecked;
-                if small && self.next < self.end {
-                    self.read(1, 1, context);
-                }
-                self.stat(number, context.channels);
-                self.closing = small || self.delivered == self.end;
-            }
-            // A large file continues without this channel.
-            (FileStep::Open(number), Answer::Status(_)) if number > 0 => {}
-            (FileStep::Open(_), Answer::Status(StatusCode::Failure)) if self.tries < TRIES => {
-                let channel = &mut context.channels[self.streams[0].channel];
-                // If no other file was open then, the server had free handles and the failure is final.
-                // Otherwise a later attempt may succeed, after other files are closed.
-                self.tries += if self.alone { TRIES } else { 1 };
-                channel.files_most = (channel.files / 2).max(2);
-                return Err(Failed::Again);
-            }
-            // Some servers report this for an existing file, for example if they cannot handle its name.
-            (FileStep::Open(_), Answer::Status(StatusCode::NoSuchFile)) => {
-                self.ask(
-                    self.streams[0].channel,
-                    Request::LStat(&self.path),
-                    FileStep::There,
-                    context.channels,
-                );
-            }
-            (FileStep::There, Answer::Attrs(_)) => return Err(Failed::With(denied())),
-            (FileStep::There, Answer::Status(status)) => {
-                let found = match refusal("look at", status) {
-                    SourceError::Vanished if is_replaced(&self.path) => unaskable(),
-                    error => error,
-                };
-                return Err(Failed::With(found));
-            }
-            (FileStep::CheckFirst | FileStep::Open(_), Answer::Status(status)) => {
-                return Err(Failed::With(refusal("open", status)));
-            }
-            (FileStep::Location, answer) => {
-                self.location.as_mut().map_or(Ok(()), |location| location.answer(&answer))?;
-            }
-            (FileStep::Stat(number), Answer::Attrs(attrs)) => {
-                self.stats -= 1;
-                let now = regular(meta(attrs))?;
-                if !same_access(&self.listed, &now) {
-                    return Err(Failed::With(SourceError::Replaced));
-                }
-                let same = same_version(&self.listed, &now);
-                if std::mem::take(&mut self.unchecked)
-                    && !(same && proves(&self.listed, self.since))
-                {
-                    if self.size == 0 {
-                        return Err(Failed::With(cut_short()));
-                    }
-                    // The delivered bytes and the bytes that would follow come from two different files.
-                    self.end_here(context.counts);
-                    self.closing = true;
-                }
-                // The file was listed as empty and has a size now, so it is read again with that size.
-                if self.size == 0 && now.size > 0 {
-                    self.end_here(context.counts);
-                }
-                // If any channel reports a change, that report counts.
-                if !same
-                    || self.after.as_ref().is_none_or(|after| same_version(&self.listed, after))
-                {
-                    self.after = Some(now);
-                }
-                self.streams[number].ready = true;
-            }
-            (FileStep::Stat(_), Answer::Status(status)) => {
-                return Err(Failed::With(refusal("look at", status)));
-            }
-            (FileStep::Read { stream, offset, length, .. }, Answer::Data(bytes)) => {
-                self.streams[stream].reads -= 1;
-                self.reads -= 1;
-                let missing = length - bytes.len() as u32;
-                if missing > 0 && offset + (bytes.len() as u64) < self.end {
-                    self.again.push((offset + bytes.len() as u64, missing));
-                    self.closing = false;
-                }
-                // The bytes delivered so far were delivered before the end of the file was read.
-                self.closing &= self.size > 0;
-                self.take(offset, bytes, context);
-                if self.size == 0 && self.delivered >= UNSIZED_MOST {
-                    return Err(Failed::With(endless()));
-                }
-            }
-            (FileStep::Read { stream, offset, .. }, Answer::Status(StatusCode::Eof)) => {
-                self.streams[stream].reads -= 1;
-                self.reads -= 1;
-                self.end = self.end.min(offset.max(self.delivered));
-                self.again.retain(|(offset, _)| *offset < self.end);
-            }
-            (FileStep::Read { .. }, Answer::Status(status)) => {
-                return Err(Failed::With(refusal("read", status)));
-            }
-            (FileStep::Name, Answer::Attrs(attrs)) => {
-                self.stats -= 1;
-                regular(meta(attrs))?;
-            }
-            (FileStep::Name, Answer::Status(_)) => self.stats -= 1,
-            _ => return Err(Failed::With(undescribed())),
-        }
-        Ok(())
-    }
-
     fn stat(&mut self, number: usize, channels: &mut [ReadChannel]) {
         let stream = &self.streams[number];
         if let Some(handle) = &stream.handle {
@@ -421,47 +272,25 @@ impl FileRead {
         }
     }
 
-    /// Puts the bytes in order, and delivers those with no gap before them.
-    fn take(&mut self, offset: u64, bytes: &[u8], context: &mut FileContext<'_>) {
-        let room = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let bytes = &bytes[..bytes.len().min(room)];
-        if bytes.is_empty() {
-            return;
-        }
-        context.counts.held += bytes.len() as u64 + PIECE;
-        self.parts.insert(offset, bytes.to_vec());
-        while let Some(first) = self.parts.first_entry() {
-            if *first.key() != self.delivered {
-                break;
-            }
-            let part = first.remove();
-            context.counts.held -= part.len() as u64 + PIECE;
-            self.delivered += part.len() as u64;
-            self.since.get_or_insert_with(SystemTime::now);
-            let at = self.delivered - part.len() as u64;
-            context.delivery.fetched(self.request, Fetched::Data(self.index, at, part));
-        }
-    }
-
     /// Continues with the next step if nothing is missing for it.
-    fn settle(&mut self, context: &mut FileContext<'_>) -> Going {
+    fn settle(&mut self, context: &mut FileContext<'_>) -> StepOutcome {
         let placed = self.location.as_ref().is_none_or(Location::is_known);
         let missing = self.delivered < self.end || !self.again.is_empty();
         if !placed || self.reads > 0 || self.stats > 0 || missing {
-            return Going::On;
+            return StepOutcome::Continues;
         }
         // OPEN is not answered yet.
         if self.streams.first().is_none_or(|stream| stream.handle.is_none()) {
-            return Going::On;
+            return StepOutcome::Continues;
         }
         if !self.closing {
             self.closing = true;
             for number in 0..self.streams.len() {
                 self.stat(number, context.channels);
             }
-            return Going::On;
+            return StepOutcome::Continues;
         }
-        let Some(after) = self.after.clone() else { return Going::On };
+        let Some(after) = self.after.clone() else { return StepOutcome::Continues };
         if !same_version(&self.listed, &after) && !self.check_first {
             // OPEN follows symlinks, so LSTAT decides whether this file changed or another one was opened.
             self.check_first = true;
@@ -472,7 +301,7 @@ impl FileRead {
                 FileStep::Name,
                 context.channels,
             );
-            return Going::On;
+            return StepOutcome::Continues;
         }
         // The reported size is 0, so the size is the number of bytes read.
         let is_unsized = self.size == 0 && after.size == 0;
@@ -484,7 +313,7 @@ impl FileRead {
         &mut self,
         result: Result<Meta, SourceError>,
         context: &mut FileContext<'_>,
-    ) -> Going {
+    ) -> StepOutcome {
         context.counts.held -= self.held();
         self.parts.clear();
         self.close(context.channels);
@@ -496,9 +325,9 @@ impl FileRead {
         &mut self,
         result: Result<Meta, SourceError>,
         delivery: &mut Delivery,
-    ) -> Going {
+    ) -> StepOutcome {
         delivery.fetched(self.request, Fetched::FileEnd(self.index, result));
-        Going::Ended
+        StepOutcome::Ended
     }
 
     fn close(&mut self, channels: &mut [ReadChannel]) {

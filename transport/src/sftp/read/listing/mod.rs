@@ -1,5 +1,7 @@
 //! Lists one folder: OPENDIR, READDIR ahead of the answers, READLINK for the symlinks among the entries.
 
+pub(crate) mod unproven_entries;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -11,9 +13,9 @@ use crate::sftp::protocol::attributes::{meta, refusal, storable, target, undescr
 use crate::sftp::protocol::packet::{Answer, Attrs, Request, StatusCode};
 use crate::sftp::protocol::remote_path::child;
 use crate::sftp::read::delivery::{Delivery, LISTINGS, Listed, shown_name};
+use crate::sftp::read::listing::unproven_entries::UnprovenEntries;
 use crate::sftp::read::location::Location;
-use crate::sftp::read::purpose::{ListingStep, Purpose, ReadChannel};
-use crate::sftp::read::unproven_entries::UnprovenEntries;
+use crate::sftp::read::purpose::{ListingStep, Purpose, ReadChannel, StepOutcome};
 
 /// Maximum number of entries in a folder. Above it, a server that sends names without end is more likely. The
 /// hashes of this many names fit into 40 MiB, here and again in the engine.
@@ -83,15 +85,6 @@ pub(crate) struct FolderListing {
     /// How often OPENDIR failed without a reason, and whether it must be tried again.
     tries: u32,
     again: bool,
-}
-
-/// The state of a listing or a file after an answer.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Going {
-    On,
-    Ended,
-    /// It must be started again later.
-    Again,
 }
 
 impl FolderListing {
@@ -170,7 +163,7 @@ impl FolderListing {
         answer: Answer<'_>,
         channel: &mut ReadChannel,
         delivery: &mut Delivery,
-    ) -> Going {
+    ) -> StepOutcome {
         match self.step(step, answer, delivery) {
             Ok(()) => {
                 self.read(channel, delivery);
@@ -186,7 +179,7 @@ impl FolderListing {
         result: Result<(), SourceError>,
         channel: &mut ReadChannel,
         delivery: &mut Delivery,
-    ) -> Going {
+    ) -> StepOutcome {
         if let Some(handle) = self.handle.take() {
             channel.close(&handle, Purpose::Ignored);
         }
@@ -201,10 +194,10 @@ impl FolderListing {
         &mut self,
         result: Result<(), SourceError>,
         delivery: &mut Delivery,
-    ) -> Going {
+    ) -> StepOutcome {
         self.deliver_unproven(delivery);
         delivery.listed(self.id, Listed::End(result));
-        Going::Ended
+        StepOutcome::Ended
     }
 
     fn step(
@@ -442,10 +435,10 @@ impl FolderListing {
         batches
     }
 
-    fn settle(&mut self, channel: &mut ReadChannel, delivery: &mut Delivery) -> Going {
+    fn settle(&mut self, channel: &mut ReadChannel, delivery: &mut Delivery) -> StepOutcome {
         if self.again && self.checked && self.is_location_confirmed() {
             self.reset();
-            return Going::Again;
+            return StepOutcome::Restart;
         }
         let answered = self.reads == 0 && self.looks == 0 && self.waiting.is_empty();
         if self.at_end && self.checked && self.is_location_confirmed() && answered {
@@ -456,11 +449,11 @@ impl FolderListing {
                 self.looks += 1;
                 let inside = self.child(b".");
                 channel.ask(Request::LStat(&inside), Purpose::Folder(self.id, ListingStep::Inside));
-                return Going::On;
+                return StepOutcome::Continues;
             }
             return self.end(self.may_be_all(), channel, delivery);
         }
-        Going::On
+        StepOutcome::Continues
     }
 
     /// Checks that the server can list every name that a folder with this path can contain.

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use crate::sftp::event_loop::Scheduler;
 use crate::sftp::read::command::Command;
 use crate::sftp::read::query::{PendingQuery, Query};
-use crate::sftp::read::scheduler_bench::{Bench, attrs, text, wanted};
+use crate::sftp::read::scheduler::bench::{Bench, attrs, text, wanted};
 
 /// Counts the calls to the sinks.
 #[derive(Default)]

@@ -1,25 +1,32 @@
 //! Holds the accepted and outstanding requests, and decides what to send next. Runs no timers.
 
+#[cfg(test)]
+mod bench;
+pub(crate) mod files;
+pub(crate) mod folders;
+pub(crate) mod rate;
+#[cfg(test)]
+mod rules_tests;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use engine::source::{ContentSink, SourceError, Wanted};
+use engine::source::SourceError;
 
 use crate::sftp::event_loop::Scheduler;
-use crate::sftp::protocol::packet::{Answer, Offers, READ_MAX, Violation};
-use crate::sftp::protocol::remote_path::child;
+use crate::sftp::protocol::packet::{Answer, Offers, Violation};
 use crate::sftp::read::command::Command;
-use crate::sftp::read::delivery::{Delivery, Fetched, LISTINGS, Listed, QUEUED};
+use crate::sftp::read::delivery::{Delivery, LISTINGS, Listed, QUEUED};
 use crate::sftp::read::file::FileRead;
-use crate::sftp::read::file_context::{Again, ByteCounts, FileContext};
-use crate::sftp::read::listing::{FolderListing, Going};
-use crate::sftp::read::location::Location;
-use crate::sftp::read::purpose::{FileStep, ListingStep, Purpose, ReadChannel};
+use crate::sftp::read::file::context::ByteCounts;
+use crate::sftp::read::listing::FolderListing;
+use crate::sftp::read::purpose::{FileStep, Purpose, ReadChannel};
 use crate::sftp::read::query::{PendingQuery, Query};
-use crate::sftp::read::rate::Pace;
+use crate::sftp::read::scheduler::rate::Pace;
 
 /// Maximum bytes in flight for small files and for large files, and bytes that may wait for the sinks.
 /// Together with what the pipes hold, they stay below 96 MiB.
@@ -34,14 +41,8 @@ const LISTINGS_HARD: usize = 3 * LISTINGS;
 const REQUESTS_HARD: usize = 64 * 1024;
 const UNSENT_HARD: usize = 4 << 20;
 
-/// Maximum outstanding READs of one large file on each channel.
-const READS: usize = 16;
-
 /// Maximum number of folders listed at once, on the longest connection.
 const FOLDERS: usize = 512;
-
-/// Maximum number of large files open at once.
-const READING: usize = 64;
 
 /// The round trip from which a host counts as far away, and the value while it is unknown.
 const FAR: Duration = Duration::from_millis(10);
@@ -138,210 +139,8 @@ impl ReadScheduler {
         self.queries.insert(id, asked);
     }
 
-    fn fetch(
-        &mut self,
-        folder: &Arc<[u8]>,
-        real: Option<&Arc<[u8]>>,
-        files: &[Wanted],
-        sink: Box<dyn ContentSink>,
-    ) {
-        let request = self.id();
-        self.delivery.fetched(request, Fetched::Begin(sink));
-        for (index, wanted) in files.iter().enumerate() {
-            if let Some(lost) = self.lost() {
-                self.delivery.fetched(request, Fetched::FileEnd(index, Err(lost)));
-                continue;
-            }
-            let id = self.id();
-            let path = child(folder, wanted.entry.name.to_bytes());
-            let mut file = FileRead::new(id, request, index, path, wanted);
-            if let Some(real) = real.filter(|_| wanted.again) {
-                file.require_location(Location::new(Arc::clone(folder), Arc::clone(real)));
-            }
-            self.queue(id, file.is_small());
-            self.files.insert(id, file);
-        }
-        if files.is_empty() || self.lost.is_some() {
-            return self.delivery.fetched(request, Fetched::End);
-        }
-        self.requests.insert(request, files.len());
-    }
-
-    fn queue(&mut self, id: u64, small: bool) {
-        let waiting = if small { &mut self.small_waiting } else { &mut self.large_waiting };
-        waiting.push_back(id);
-    }
-
     fn lost(&self) -> Option<SourceError> {
         self.lost.clone().map(SourceError::Lost)
-    }
-
-    fn folder_answer(&mut self, number: usize, id: u64, step: ListingStep, answer: Answer<'_>) {
-        let channel = &mut self.channels[number];
-        let Some(folder) = self.folders.get_mut(&id) else {
-            // The listing ended before OPENDIR was answered.
-            if let Answer::Handle(handle) = answer {
-                channel.close(handle, Purpose::Ignored);
-            }
-            return;
-        };
-        match folder.answer(step, answer, channel, &mut self.delivery) {
-            Going::On if folder.is_parked() => {
-                if !self.parked.contains(&id) {
-                    self.parked.push(id);
-                }
-            }
-            Going::On => {}
-            Going::Ended => {
-                self.folders.remove(&id);
-                self.folders_most = (self.folders_most + 1).min(FOLDERS);
-                self.progressed = true;
-            }
-            Going::Again => {
-                let out = self.folders.len().saturating_sub(self.folders_waiting.len());
-                self.folders_most = (out / 2).max(1);
-                channel.files_most = (channel.files / 2).max(2);
-                self.folders_waiting.push_back(id);
-            }
-        }
-    }
-
-    fn file_answer(&mut self, number: usize, id: u64, step: FileStep, answer: Answer<'_>) {
-        if let FileStep::Read { length, small: false, .. } = step {
-            self.counts.asked = self.counts.asked.saturating_sub(u64::from(length));
-        }
-        self.progressed |= matches!(answer, Answer::Data(_));
-        if !self.files.contains_key(&id) {
-            if let Answer::Handle(handle) = answer {
-                self.channels[number].close(handle, Purpose::Ignored);
-            }
-            return;
-        }
-        self.with_file(id, |file, context| file.answer(step, answer, context));
-    }
-
-    /// Runs one step of a file and applies the result.
-    fn with_file(
-        &mut self,
-        id: u64,
-        step: impl FnOnce(&mut FileRead, &mut FileContext<'_>) -> Result<Going, Again>,
-    ) {
-        let Some(file) = self.files.get_mut(&id) else { return };
-        let mut context = FileContext {
-            channels: &mut self.channels,
-            delivery: &mut self.delivery,
-            counts: &mut self.counts,
-        };
-        let going = step(file, &mut context);
-        if matches!(going, Ok(Going::On)) {
-            return;
-        }
-        let Some(mut file) = self.files.remove(&id) else { return };
-        self.counts.small = self.counts.small.saturating_sub(file.reserve());
-        if !file.is_small() {
-            self.reading.retain(|reading| *reading != id);
-        }
-        match going {
-            Ok(_) => self.file_is_through(file.request),
-            Err(Again) => {
-                // Late answers still carry the old number, so the file gets a new one.
-                file.id = self.id();
-                self.queue(file.id, file.is_small());
-                self.files.insert(file.id, file);
-            }
-        }
-    }
-
-    fn file_is_through(&mut self, request: u64) {
-        self.progressed = true;
-        let Some(left) = self.requests.get_mut(&request) else { return };
-        *left -= 1;
-        if *left == 0 {
-            self.requests.remove(&request);
-            self.delivery.fetched(request, Fetched::End);
-        }
-    }
-
-    fn pump_folders(&mut self) {
-        let out = self.folders.len().saturating_sub(self.folders_waiting.len());
-        let most = self.by_distance(64, 9, FOLDERS).min(self.folders_most);
-        let mut room = most.saturating_sub(out);
-        for id in std::mem::take(&mut self.parked) {
-            if let Some(folder) = self.folders.get_mut(&id) {
-                let channel = &mut self.channels[folder.channel()];
-                folder.read(channel, &self.delivery);
-                if folder.is_parked() {
-                    self.parked.push(id);
-                }
-            }
-        }
-        while room > 0
-            && !self.delivery.is_full_of_listings()
-            && let Some(id) = self.folders_waiting.pop_front()
-        {
-            room -= 1;
-            let least =
-                self.channels.iter_mut().enumerate().min_by_key(|(_, channel)| channel.load());
-            if let (Some(folder), Some((number, channel))) = (self.folders.get_mut(&id), least) {
-                folder.start(number, channel);
-            }
-        }
-    }
-
-    fn pump_files(&mut self) {
-        if self.delivery.backlog.bytes.load(Ordering::Relaxed) >= self.queued_most {
-            return;
-        }
-        let (small, large) = self.shares();
-        while self.reading.len() < READING
-            && self.counts.asked + self.counts.held < large / 4 * 3
-            && let Some(id) = self.large_waiting.pop_front()
-        {
-            self.reading.push_back(id);
-            self.start(id);
-        }
-        // Rotate, so that each file is first in turn.
-        self.reading.rotate_left(usize::from(!self.reading.is_empty()));
-        let most = READS * self.channels.len();
-        for id in &self.reading {
-            let room = large.saturating_sub(self.counts.asked + self.counts.held);
-            if room < u64::from(READ_MAX) {
-                break;
-            }
-            if let Some(file) = self.files.get_mut(id) {
-                let (channels, delivery, counts) =
-                    (&mut self.channels[..], &mut self.delivery, &mut self.counts);
-                // Ranges missing from earlier answers are requested even without room.
-                let pieces = usize::try_from(room / u64::from(READ_MAX)).unwrap_or(most);
-                file.read(most, pieces, &mut FileContext { channels, delivery, counts });
-            }
-        }
-        let most = self.by_distance(250, 5, 500);
-        while self.counts.small < small
-            && self.channels.iter().any(|channel| channel.files < most.min(channel.files_most))
-            && let Some(id) = self.small_waiting.pop_front()
-        {
-            self.counts.small += self.files.get(&id).map_or(0, FileRead::reserve);
-            self.start(id);
-        }
-    }
-
-    /// Maximum bytes in flight for small files and for large files on this connection.
-    fn shares(&self) -> (u64, u64) {
-        let small = self.pace.bytes() * SMALL / (SMALL + LARGE);
-        (small, (self.pace.bytes() - small).max(READ_MAX.into()))
-    }
-
-    /// Starts a file on the channel with the most room.
-    fn start(&mut self, id: u64) {
-        let room = |channel: &ReadChannel| channel.files_most.saturating_sub(channel.files);
-        let channels = self.channels.iter().enumerate();
-        let Some((number, _)) = channels.max_by_key(|(_, channel)| room(channel)) else { return };
-        if let Some(file) = self.files.get_mut(&id) {
-            let (channels, delivery, counts) =
-                (&mut self.channels[..], &mut self.delivery, &mut self.counts);
-            file.start(number, &mut FileContext { channels, delivery, counts });
-        }
     }
 
     /// Returns `near` plus `more` for each millisecond of round trip, at most `far`.

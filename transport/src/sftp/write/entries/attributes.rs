@@ -5,12 +5,12 @@ use engine::restore::targets::Shortfall;
 
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::write_packet::{Change, Set};
+use crate::sftp::write::entries::verify_attributes::ExpectedEntry;
 use crate::sftp::write::folder::{TargetFolder, stands_at};
 use crate::sftp::write::link::error::RequestError;
 use crate::sftp::write::link::request_batch::{ChannelId, Requests, Via};
 use crate::sftp::write::link::session::{UNSUPPORTED, described, is_folder};
 use crate::sftp::write::target::SftpTarget;
-use crate::sftp::write::verify_attributes::ExpectedEntry;
 
 /// setuid and setgid.
 const SET_ID: u32 = 0o6000;

@@ -9,8 +9,8 @@ use engine::restore::targets::Stored;
 
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::write_packet::{Change, Set};
-use crate::sftp::write::attributes::{WantedAttrs, is_set_id};
-use crate::sftp::write::create::TemporaryFile;
+use crate::sftp::write::entries::attributes::{WantedAttrs, is_set_id};
+use crate::sftp::write::entries::create::TemporaryFile;
 use crate::sftp::write::folder::TargetFolder;
 use crate::sftp::write::link::error::{RequestError, again};
 use crate::sftp::write::link::request_batch::{Requests, Via};
@@ -107,7 +107,7 @@ impl SftpTarget {
     ) -> Result<(), RequestError> {
         let done = self.try_finish_content((made, length), writes, attrs);
         if let Err(fault) = done {
-            let fault = self.why(folder, fault);
+            let fault = self.explain_refusal(folder, fault);
             self.discard(made);
             return Err(fault);
         }
@@ -197,10 +197,10 @@ impl SftpTarget {
         if !self.offers().fsync {
             // The server may report a write error only at CLOSE (close(2)).
             let closed = self.session.requester.ask(via, close)?.next().done();
-            closed.map_err(|fault| self.why(folder, fault))?;
+            closed.map_err(|fault| self.explain_refusal(folder, fault))?;
             (close, via) = (Requests::new(), Via::Any);
         }
-        self.place(folder, (via, close), (&made.path, entry), replace)
+        self.rename(folder, (via, close), (&made.path, entry), replace)
     }
 }
 

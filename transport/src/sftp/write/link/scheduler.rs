@@ -94,7 +94,7 @@ impl WriteScheduler {
         change(&mut lock(&self.server));
     }
 
-    fn place(&mut self, batch: RequestBatch) {
+    fn rename(&mut self, batch: RequestBatch) {
         let channels = self.channels.len();
         let number = match batch.via {
             Via::Same(channel)
@@ -140,7 +140,7 @@ impl Scheduler for WriteScheduler {
         let channels = self.channels.len();
         self.update(|server| (server.offers, server.channels) = (offers, channels));
         for batch in std::mem::take(&mut self.unplaced) {
-            self.place(batch);
+            self.rename(batch);
         }
         channels - 1
     }
@@ -152,7 +152,7 @@ impl Scheduler for WriteScheduler {
     fn command(&mut self, batch: RequestBatch) {
         match &self.lost {
             Some(why) => drop(batch.reply.send(Err(RequestError::Ended(why.clone())))),
-            None => self.place(batch),
+            None => self.rename(batch),
         }
     }
 

@@ -34,20 +34,24 @@ impl SftpTarget {
             return Ok(tried);
         }
         let number = mark();
-        let tried = again(|_| self.try_symlink(folder, number))?;
+        let tried = again(|_| self.probe_symlink_order(folder, number))?;
         *known = Some(tried);
         Ok(tried)
     }
 
     /// Discards the result when its connection is lost.
-    pub(crate) fn forget_order(&self, channel: ChannelId) {
+    pub(crate) fn forget_symlink_order(&self, channel: ChannelId) {
         let mut known = self.tried();
         if known.is_some_and(|tried| tried.channel.connection == channel.connection) {
             *known = None;
         }
     }
 
-    fn try_symlink(&self, folder: &TargetFolder, number: u32) -> Result<ProbedOrder, RequestError> {
+    fn probe_symlink_order(
+        &self,
+        folder: &TargetFolder,
+        number: u32,
+    ) -> Result<ProbedOrder, RequestError> {
         let name = |which: &str| {
             let odd = RequestError::Impossible("it has no temporary name");
             let name = std::ffi::CString::new(format!("trial.{number:08x}.{which}"));

@@ -6,12 +6,13 @@ use engine::restore::targets::{Stored, ToStore};
 
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::write_packet::Change;
-use crate::sftp::write::attributes::{WantedAttrs, is_set_id};
-use crate::sftp::write::create::{TemporaryFile, is_entry, named, naming, over};
+use crate::sftp::write::content::store::{AROUND, SmallContent, refused};
+use crate::sftp::write::entries::attributes::{WantedAttrs, is_set_id};
+use crate::sftp::write::entries::create::TemporaryFile;
+use crate::sftp::write::entries::rename::{is_entry, over, rename_requests, renamed_answer};
 use crate::sftp::write::folder::TargetFolder;
 use crate::sftp::write::link::error::RequestError;
 use crate::sftp::write::link::request_batch::{ChannelId, Requests, Via};
-use crate::sftp::write::store::{AROUND, SmallContent, refused};
 use crate::sftp::write::target::SftpTarget;
 
 /// A file of the batch.
@@ -149,7 +150,7 @@ impl SftpTarget {
                 Ok(()) => written.push((one, made)),
                 Err(RequestError::Lost(why)) => return Err(RequestError::Lost(why)),
                 Err(fault) => {
-                    results[one.number] = Some(Err(refused(self.why(folder, fault))));
+                    results[one.number] = Some(Err(refused(self.explain_refusal(folder, fault))));
                     self.discard(&made);
                 }
             }
@@ -173,7 +174,7 @@ impl SftpTarget {
             let Ok(to) = folder.child(&entry.name) else { continue };
             name = name.ask(Request::Close(&made.handle));
             let over = over(folder, one.file.replace(), offers);
-            name = naming(name, (&made.path, &to), entry.meta.kind, over, offers)
+            name = rename_requests(name, (&made.path, &to), entry.meta.kind, over, offers)
                 .ask(Request::LStat(&to));
         }
         let mut answers = self.session.requester.ask(Via::Same(channel), name);
@@ -183,13 +184,13 @@ impl SftpTarget {
             let done = match &mut answers {
                 Ok(answers) => {
                     drop(answers.next());
-                    let named = named(answers, over(folder, replace, offers), offers);
+                    let renamed = renamed_answer(answers, over(folder, replace, offers), offers);
                     let there = answers.next();
-                    named
-                        .and_then(|()| is_entry(there, entry))
-                        .or_else(|fault| self.misplaced(folder, from, replace, (fault, false)))
+                    renamed.and_then(|()| is_entry(there, entry)).or_else(|fault| {
+                        self.after_failed_rename(folder, from, replace, (fault, false))
+                    })
                 }
-                Err(RequestError::Lost(_)) => self.place_again(folder, from, replace),
+                Err(RequestError::Lost(_)) => self.rename_again(folder, from, replace),
                 Err(fault) => Err(fault.clone()),
             };
             let WantedAttrs { shortfall, .. } = one.attrs;
