@@ -17,13 +17,15 @@ threads=$((2 * $(nproc)))
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 
-# timed NAME COMMAND...: notes the time that the command took, and whether it failed.
+# timed NAME COMMAND...: notes the time that the command took, its processor time, and whether it failed.
 timed() {
-    local name=$1 start=$SECONDS result=ok
+    local name=$1 start=$SECONDS result=ok cpu
     shift
-    "$@" || result=FAILED
-    printf '%-12s %3d min %02d s  %s\n' \
-        "$name" $(((SECONDS - start) / 60)) $(((SECONDS - start) % 60)) $result >>"$results/times"
+    exec {out}>&1 {err}>&2
+    cpu=$(TIMEFORMAT='%U %S'; { time "$@" >&"$out" 2>&"$err"; } 2>&1; exit ${PIPESTATUS[0]}) || result=FAILED
+    exec {out}>&- {err}>&-
+    printf '%-12s %3d min %02d s  %5.1f min of processor time  %s\n' "$name" $(((SECONDS - start) / 60)) \
+        $(((SECONDS - start) % 60)) "$(awk '{ print ($1 + $2) / 60 }' <<<"$cpu")" $result >>"$results/times"
 }
 
 units() {
