@@ -8,6 +8,7 @@ use std::path::Path;
 
 use engine::error::{LookError, RunError};
 use engine::fs::dir::resolve::untrusted;
+use engine::fs::mount_point::is_mount_point;
 use engine::restore::outcome::RestoreCounts;
 use engine::snapshot::retention::PruneRefusal;
 use engine::snapshot::spec::SelectError;
@@ -29,6 +30,9 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
         }
         RunError::Root { error: SourceError::UntrustedLink(_), .. } => UNTRUSTED_LINK,
         RunError::Destination { error, .. } if untrusted(error).is_some() => UNTRUSTED_LINK,
+        RunError::Destination { error, .. } if is_mount_point(error) => {
+            "unmount it: a run changes nothing in what is mounted inside a snapshot; the next run continues where this one stopped"
+        }
         RunError::Root { path, .. } if names_a_host(path) => {
             "for a folder of another machine write REMOTE_SRC_HOST=user@host, and in SRCS_TO_BACKUP the path alone; nothing was deleted"
         }

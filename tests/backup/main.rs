@@ -12,6 +12,7 @@ mod keep;
 mod layout;
 mod lineage;
 mod memory;
+mod mounted_inside;
 mod mounts;
 mod names;
 mod prune;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use fixtures::history::hours_ago;
-use fixtures::loop_fs::{LoopFs, Mount};
+use fixtures::loop_fs::LoopFs;
 use fixtures::need;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
@@ -59,30 +59,6 @@ fn a_snapshot_that_cannot_be_removed_keeps_no_new_one_from_being_completed() {
         assert_eq!(stage.history().complete().len(), 2);
         assert!(stage.history().deleting().is_empty());
     }
-}
-
-#[test]
-fn what_is_mounted_inside_an_old_snapshot_is_not_removed_with_it() {
-    need!(need::root());
-    let stage = Stage::with(BIN, &Tree::new().file("folder/file", "1").folder("place"));
-    stage.take();
-    let old = stage.history().newest();
-    let precious = stage.beside("precious");
-    fs::create_dir(&precious).expect("a folder");
-    fs::write(precious.join("file"), "kept").expect("a file");
-    stage.take();
-    let place = stage.inside(&old).join("place");
-    // On the same file system, so st_dev shows no difference.
-    let mount = Mount::new(&["--bind"], &precious, &place).expect("a bind mount");
-    let done = stage.look("prune").arg(name(&old)).arg("--yes").done();
-    assert_ne!(done.code, 0, "{}", done.said());
-    done.assert_says("place");
-    assert_eq!(fs::read_to_string(precious.join("file")).expect("it is there"), "kept");
-    // The mount moved with the folder. It is unmounted at its original path.
-    fs::rename(format!("{}.deleting", old.display()), &old).expect("rename it back");
-    drop(mount);
-    assert!(!fs::exists(place.join("file")).expect("it can be looked for"), "it is unmounted");
-    assert_eq!(fs::read_to_string(precious.join("file")).expect("it is there"), "kept");
 }
 
 #[test]

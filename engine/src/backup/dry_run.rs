@@ -174,6 +174,7 @@ fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) 
         begins: Begins::default(),
         backups: FileId { dev: 0, ino: 0 },
         backups_dir: job.backups_dir.clone(),
+        snapshot_dir: job.backups_dir.clone(),
         roots: roots.collect(),
         mounts_before: HashMap::new(),
         unmounted: HashSet::new(),

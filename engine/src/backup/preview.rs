@@ -15,6 +15,7 @@ use crate::entry::preserve::Preserve;
 use crate::entry::{Entry, FileId, Kind, Meta, Time};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
+use crate::fs::mount_point::is_mount_point;
 use crate::monitor::event::Instead;
 use crate::source::Source;
 use crate::threads::lock::lock;
@@ -48,11 +49,21 @@ impl<S: Source> Preview<S> {
 impl<S: Source> PlanSink<S> for Preview<S> {
     fn enter(
         &self,
-        _: &Folder<S::Folder>,
+        parent: &Folder<S::Folder>,
         handles: &Handles<S::Folder>,
         entry: &Entry,
     ) -> Result<EnteredFolder, RunError> {
-        let here = handles.here.as_ref().and_then(|here| here.child(&entry.name).ok());
+        let here = match handles.here.as_ref().map(|here| here.child_if_here(&entry.name)) {
+            Some(Err(error)) if is_mount_point(&error) => {
+                return Err(self.walk.destination(
+                    "cannot open",
+                    &parent.place,
+                    &entry.name,
+                    error,
+                ));
+            }
+            opened => opened.and_then(Result::ok),
+        };
         let fresh = here.is_none();
         Ok(EnteredFolder::Opened(here, fresh))
     }

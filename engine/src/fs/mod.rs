@@ -7,6 +7,7 @@ pub mod file_system;
 pub(crate) mod lookup;
 pub mod metadata;
 pub mod mount;
+pub mod mount_point;
 pub(crate) mod refusal;
 pub(crate) mod remove_tree;
 pub(crate) mod small_file;

@@ -120,11 +120,7 @@ fn is_folder(dir: &Dir, name: &CStr, error: &io::Error) -> bool {
 /// Opens a folder to remove its entries, even if its mode denies access to its owner. Refuses mount
 /// points.
 fn open_to_empty(dir: &Dir, name: &CStr) -> io::Result<Dir> {
-    let child = match dir.child_here(name) {
-        Ok(child) => child,
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::XDEV) => return Err(error),
-        Err(_) => dir.child_opened_up(name, 0o700)?,
-    };
+    let child = dir.child_opened_up(name, 0o700)?;
     if child.meta()?.mode & 0o700 != 0o700 {
         // The folder is ours to remove; without write permission, unlink would fail in it.
         let _ = crate::fs::metadata::stat::set_mode(&child, 0o700);

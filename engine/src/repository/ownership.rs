@@ -2,7 +2,7 @@
 //! runs of that owner fail.
 
 use std::collections::HashMap;
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +12,7 @@ use crate::entry::{Kind, Meta, c_name};
 use crate::error::LookError;
 use crate::fs::dir::Dir;
 use crate::fs::metadata::stat;
+use crate::fs::mount_point::is_mount_point;
 use crate::repository::Repository;
 use crate::snapshot::name::OWN;
 
@@ -88,13 +89,22 @@ impl Giving<'_> {
         meta.id.is_some() && meta.id.map(|id| id.dev) == self.top.id.map(|id| id.dev)
     }
 
+    /// Opens the subfolder `name`, unless it is a mount point or too deep.
+    fn enter(&self, dir: &Dir, name: &CStr, meta: &Meta, depth: usize) -> io::Result<Option<Dir>> {
+        if meta.kind != Kind::Folder || !self.is_here(meta) || depth >= DEPTH {
+            return Ok(None);
+        }
+        match dir.child_here(name) {
+            Err(error) if is_mount_point(&error) => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
     fn count(&mut self, dir: &Dir, depth: usize) -> io::Result<()> {
         for (name, meta) in entries(dir)? {
-            match meta.kind {
-                Kind::Folder if self.is_here(&meta) && depth < DEPTH => {
-                    self.count(&dir.child(&name)?, depth + 1)?;
-                }
-                _ => *self.names.entry(meta.id.map_or(0, |id| id.ino)).or_default() += 1,
+            match self.enter(dir, &name, &meta, depth)? {
+                Some(child) => self.count(&child, depth + 1)?,
+                None => *self.names.entry(meta.id.map_or(0, |id| id.ino)).or_default() += 1,
             }
         }
         Ok(())
@@ -103,10 +113,11 @@ impl Giving<'_> {
     fn give(&mut self, dir: &Dir, path: &Path, depth: usize) -> io::Result<()> {
         for (name, meta) in entries(dir)? {
             let path = path.join(OsStr::from_bytes(name.to_bytes()));
+            if let Some(child) = self.enter(dir, &name, &meta, depth)? {
+                self.give(&child, &path, depth + 1)?;
+                continue;
+            }
             match meta.kind {
-                Kind::Folder if self.is_here(&meta) && depth < DEPTH => {
-                    self.give(&dir.child(&name)?, &path, depth + 1)?;
-                }
                 Kind::File if meta.uid == 0 => {
                     let file = dir.open_file(&name)?;
                     let meta = stat::meta(&file)?;

@@ -157,11 +157,11 @@ impl<'a> Scan<'a> {
         place: &Arc<TreePath>,
     ) -> io::Result<()> {
         let dir = match parent {
-            Some(parent) => parent.child_unseen(place.name())?,
+            Some(parent) => parent.child_unseen_here(place.name())?,
             None => {
                 let chain = place.chain();
                 let top = going.top.try_clone()?;
-                chain[1..].iter().try_fold(top, |dir, at| dir.child_unseen(at.name()))?
+                chain[1..].iter().try_fold(top, |dir, at| dir.child_unseen_here(at.name()))?
             }
         };
         let dir = Arc::new(OpenDir::new(dir, &going.open));

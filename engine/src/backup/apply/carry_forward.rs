@@ -174,7 +174,7 @@ impl<S: Source> SnapshotWriter<S> {
         let EnteredFolder::Opened(dir, _) = self.enter(parent, handles, &entry)? else {
             return Ok(());
         };
-        let base = handles.base.as_ref().and_then(|base| base.child(name).ok());
+        let base = handles.base.as_ref().and_then(|base| base.child_if_here(name).ok());
         let handles = Arc::new(Handles::new(None, base, dir, &self.walk.open));
         let folder = Folder::new(Opened {
             rules: parent.rules_below(&place),

@@ -32,6 +32,7 @@ use crate::entry::{Kind, Listed};
 use crate::error::{RunError, no_space};
 use crate::fs::dir::Dir;
 use crate::fs::metadata::stat;
+use crate::fs::mount_point::{MountPoint, is_mount_point};
 use crate::fs::refusal::{Refusal, Tried, classify, is_no_name};
 use crate::monitor::event::{Event, Instead};
 use crate::repository::manifest::write::Finished;
@@ -106,7 +107,7 @@ impl<S: Source> SnapshotWriter<S> {
     /// Opens a folder of the incomplete snapshot, one name at a time from its top.
     fn open_here(&self, place: &Arc<TreePath>) -> io::Result<Dir> {
         let top = self.walk.set.here.top.as_ref().ok_or(Errno::NOENT)?.try_clone()?;
-        place.chain()[1..].iter().try_fold(top, |dir, place| dir.child(place.name()))
+        place.chain()[1..].iter().try_fold(top, |dir, place| dir.child_here(place.name()))
     }
 
     /// Adds `record` to the sidecar of `folder`, unless it is empty.
@@ -357,6 +358,7 @@ impl<S: Source> SnapshotWriter<S> {
 fn again(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(number) => io::Error::from_raw_os_error(number),
+        None if is_mount_point(error) => MountPoint.into(),
         None => io::Error::new(error.kind(), error.to_string()),
     }
 }

@@ -23,6 +23,7 @@ use crate::fs::metadata::MetadataWriter;
 use crate::fs::metadata::stat;
 use crate::fs::metadata::xattrs;
 use crate::fs::refusal::{Refusal, Tried, classify};
+use crate::fs::remove_tree::{Left, remove_or_say};
 use crate::monitor::add;
 use crate::monitor::event::Instead;
 use crate::repository::manifest::write::Writer;
@@ -254,8 +255,13 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
     ) -> Result<(), RunError> {
         folder.changes.alter();
         add(&self.walk.freed, 1);
-        clear(here, name)
-            .map_err(|error| self.walk.destination("cannot remove", &folder.place, name, error))
+        match remove_or_say(here, name, 1, &AtomicU64::new(0), &|| false) {
+            Err(Left { path, error }) if error.kind() != io::ErrorKind::NotFound => {
+                let path = crate::entry::c_name(path).unwrap_or_else(|_| name.to_owned());
+                Err(self.walk.destination("cannot remove", &folder.place, &path, error))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn carry_forward(
@@ -334,7 +340,7 @@ pub(crate) fn enter(
     };
     let dir = match !made || !fresh {
         true => in_progress(here, name),
-        false => here.child(name),
+        false => here.child_here(name),
     };
     dir.map(|dir| (dir, made)).map_err(|error| ("cannot open", error))
 }

@@ -85,7 +85,7 @@ impl<S: Source> WalkState<S> {
         area: Option<usize>,
         left_out: bool,
     ) -> Result<(), RunError> {
-        let Ok(dir) = parent.child(name).map(Arc::new) else { return Ok(()) };
+        let Ok(dir) = parent.child_if_here(name).map(Arc::new) else { return Ok(()) };
         let mut batched = Batched::default();
         // Of a base that cannot be read completely, the readable part is counted.
         let _ = dir.names(|entry| {

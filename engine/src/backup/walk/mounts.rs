@@ -154,7 +154,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         handles: &Handles<S::Folder>,
         name: &CStr,
     ) -> Result<(), RunError> {
-        let child = handles.base.as_ref().and_then(|base| base.child(name).ok());
+        let child = handles.base.as_ref().and_then(|base| base.child_if_here(name).ok());
         let mut held = false;
         if let Some(child) = child.filter(|_| !self.state.set.accept_empty) {
             let _ = child.names(|_| {

@@ -151,8 +151,9 @@ impl<S: Source> WalkState<S> {
         let mut here = clone(&self.set.here.top).map_err(broken)?;
         for (depth, place) in chain.iter().enumerate() {
             if depth > 0 {
-                base = base.and_then(|base| base.child(place.name()).ok());
-                here = here.map(|here| here.child(place.name())).transpose().map_err(broken)?;
+                base = base.and_then(|base| base.child_if_here(place.name()).ok());
+                here =
+                    here.map(|here| here.child_here(place.name())).transpose().map_err(broken)?;
             }
             if let Some(path) = place.origin() {
                 let (found, _) = self.root(path, false)?;
@@ -225,7 +226,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         };
         let origin = found.as_ref().and_then(|found| found.node.path.clone());
         let place = parent.place.child(&entry.name, origin);
-        let base = handles.base.as_ref().and_then(|base| base.child(&entry.name).ok());
+        let base = handles.base.as_ref().and_then(|base| base.child_if_here(&entry.name).ok());
         let EnteredFolder::Opened(here, fresh) = self.sink.enter(parent, &handles, &entry)? else {
             return self.settle(parent);
         };

@@ -93,7 +93,8 @@ impl<S: Source> WalkState<S> {
         let mut names: Vec<CString> = names(path).map(entry::c_name).collect::<io::Result<_>>()?;
         let Some(last) = names.pop() else { return Ok(false) };
         let Some(top) = &self.set.here.top else { return Ok(false) };
-        let parent = names.iter().try_fold(top.try_clone()?, |dir: Dir, name| dir.child(name))?;
+        let parent =
+            names.iter().try_fold(top.try_clone()?, |dir: Dir, name| dir.child_here(name))?;
         let mtime = parent.meta()?.mtime;
         match parent.remove_folder(&last) {
             Ok(()) => stat::set_mtime(&parent, mtime).map(|()| true),

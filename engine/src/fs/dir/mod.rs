@@ -18,6 +18,7 @@ use rustix::io::Errno;
 
 use crate::entry::{Kind, Meta};
 use crate::fs::metadata::stat::{OpenFile, bits, meta_of};
+use crate::fs::mount_point::{MountPoint, is_same_mount};
 use crate::fs::space::Space;
 
 /// Size of the buffer for one `getdents64` call, bytes: about 1,000 names.
@@ -71,21 +72,42 @@ impl Dir {
         Ok(rustix::fs::openat(&self.0, single(name)?, flags, Mode::empty())?.into())
     }
 
-    /// Like [`Dir::child`], but refuses mount points, even of a part of the same file system.
+    /// Like [`Dir::child`], but refuses mount points, even of a part of the same file system. For
+    /// folders whose content is changed.
     ///
     /// # Errors
-    /// `EXDEV` if `name` is a mount point.
+    /// [`MountPoint`] if `name` is a mount point.
     pub fn child_here(&self, name: &CStr) -> io::Result<Self> {
-        let flags = FOLDER | OFlags::NOFOLLOW;
+        match self.open_here(name, FOLDER | OFlags::NOFOLLOW)? {
+            Some(child) => Ok(child.into()),
+            None => {
+                let child = self.child(name)?;
+                if is_same_mount(self, &child)? { Ok(child) } else { Err(MountPoint.into()) }
+            }
+        }
+    }
+
+    /// Like [`Dir::child_here`], for folders that are only read: where openat2(2) is missing, it
+    /// opens mount points too.
+    ///
+    /// # Errors
+    /// [`MountPoint`] if `name` is a mount point.
+    pub fn child_if_here(&self, name: &CStr) -> io::Result<Self> {
+        match self.open_here(name, FOLDER | OFlags::NOFOLLOW)? {
+            Some(child) => Ok(child.into()),
+            None => self.child(name),
+        }
+    }
+
+    /// Opens `name` unless it is a mount point. `None` where openat2(2) is missing: kernels before
+    /// 5.6 lack it, and some sandboxes block it.
+    fn open_here(&self, name: &CStr, flags: OFlags) -> io::Result<Option<OwnedFd>> {
         let within = rustix::fs::ResolveFlags::NO_XDEV;
         match rustix::fs::openat2(&self.0, single(name)?, flags, Mode::empty(), within) {
-            // Kernels before 5.6 lack openat2(2), and some sandboxes block it.
-            Err(Errno::NOSYS | Errno::PERM) => {
-                let child = self.child(name)?;
-                let dev = |dir: &Self| dir.meta().map(|meta| meta.id.map(|id| id.dev));
-                if dev(&child)? == dev(self)? { Ok(child) } else { Err(Errno::XDEV.into()) }
-            }
-            opened => Ok(opened?.into()),
+            Ok(opened) => Ok(Some(opened)),
+            Err(Errno::NOSYS | Errno::PERM) => Ok(None),
+            Err(Errno::XDEV) => Err(MountPoint.into()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -108,6 +130,18 @@ impl Dir {
             rustix::fs::openat(&self.0, single(name)?, flags, Mode::empty())
         })
         .map(Self::from)
+    }
+
+    /// Like [`Dir::child_unseen`], but refuses mount points as [`Dir::child_if_here`].
+    ///
+    /// # Errors
+    /// [`MountPoint`] if `name` is a mount point.
+    pub fn child_unseen_here(&self, name: &CStr) -> io::Result<Self> {
+        match self.open_here(name, FOLDER | OFlags::NOFOLLOW | OFlags::NOATIME)? {
+            Some(child) => Ok(child.into()),
+            // Only the owner may use O_NOATIME (open(2)), or openat2(2) is missing.
+            None => self.child_if_here(name),
+        }
     }
 
     /// Opens the file `name` for reading. It does not block on a fifo and refuses a symlink.

@@ -13,6 +13,7 @@ use crate::entry::{Kind, Meta, Time};
 use crate::fs::dir::{Dir, single};
 use crate::fs::file_system::PROC;
 use crate::fs::metadata::stat::{bits, meta_of, stamps};
+use crate::fs::mount_point::{MountPoint, is_same_mount};
 
 /// An entry held with `O_PATH`, without opening it for reading.
 #[derive(Debug)]
@@ -37,16 +38,20 @@ impl Dir {
         Ok(Node(rustix::fs::openat(&self.0, single(name)?, flags, Mode::empty())?))
     }
 
-    /// Opens the child folder `name`. If its mode denies access to the owner, sets `mode` first.
+    /// Opens the child folder `name` as [`Dir::child_here`]. If its mode denies access to the owner,
+    /// sets `mode` first.
     ///
     /// # Errors
-    /// `ENOTDIR` or `ELOOP` if it is not a folder.
+    /// `ENOTDIR` or `ELOOP` if it is not a folder, [`MountPoint`] if it is a mount point.
     pub(crate) fn child_opened_up(&self, name: &CStr, mode: u32) -> io::Result<Self> {
-        match self.child(name) {
+        match self.child_here(name) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 let node = self.node(name)?;
                 if node.meta()?.kind != Kind::Folder {
                     return Err(Errno::NOTDIR.into());
+                }
+                if !is_same_mount(self, &node)? {
+                    return Err(MountPoint.into());
                 }
                 node.set_mode(mode)?;
                 node.open_folder()

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use crate::entry::c_name;
 use crate::entry::escape::shown_path;
 use crate::error::{RunError, destination};
+use crate::fs::mount_point::{MountPoint, is_mount_point};
 use crate::fs::remove_tree::{Left, remove_or_say};
 use crate::monitor::Phase;
 use crate::monitor::context::Context;
@@ -25,6 +26,9 @@ use crate::repository::{Repository, folder_name};
 use crate::snapshot::history::History;
 use crate::snapshot::name::{SnapshotName, State};
 use crate::threads::work_queue::workers;
+
+/// What to do about a mount inside a snapshot.
+const UNMOUNT: &str = "unmount it, and the next run continues the removal";
 
 /// A snapshot that was renamed to `.deleting` and still has to be removed.
 #[derive(Debug, Clone)]
@@ -192,7 +196,9 @@ impl Stuck {
         context: &Context,
     ) -> Self {
         let why = match Errno::from_io_error(error) {
-            Some(Errno::XDEV | Errno::BUSY) => format!("{error}; something is mounted there"),
+            // As rename(2) and rmdir(2) report a mount point.
+            Some(Errno::BUSY) => format!("{error}; {MountPoint}; {UNMOUNT}"),
+            _ if is_mount_point(error) => format!("{error}; {UNMOUNT}"),
             _ => error.to_string(),
         };
         let stuck = Self { snapshot: name.to_string(), path: shown_path(path), why };

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use crate::entry::stored::StoredEntry;
 use crate::entry::{Kind, Listed};
+use crate::fs::mount_point::is_mount_point;
 use crate::restore::delete::absence::Absence;
 use crate::restore::outcome::What;
 use crate::restore::targets::Target;
@@ -130,8 +131,10 @@ impl<T: Target> RestoreWalk<'_, T> {
             }
         };
         match removed {
-            // A file can be a mount point too (unlink(2)).
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::BUSY) => {
+            // A file can be a mount point too (unlink(2)). A folder can have become one meanwhile.
+            Err(error)
+                if is_mount_point(&error) || Errno::from_io_error(&error) == Some(Errno::BUSY) =>
+            {
                 self.protect(to, false, OTHER_FILE_SYSTEM);
             }
             Err(error) => self.trouble(to, false, &error),

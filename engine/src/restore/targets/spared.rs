@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::entry::tree_path::TreePath;
 use crate::entry::{Extra, FileId, Kind, Listed, Xattrs};
 use crate::fs::dir::Dir;
+use crate::fs::mount_point::mount_id;
 use crate::fs::traverse::{Visitor, explore};
 use crate::restore::targets::{FileSystem, Spared};
 
@@ -31,29 +32,10 @@ pub(super) fn may_remove(
     Ok(!watch.found.load(Ordering::Relaxed))
 }
 
-/// The file system and the mount of a folder. A part of a file system that is mounted at a second location has
-/// its own mount ID (statx(2), since Linux 5.8).
+/// The file system and the mount of a folder.
 pub(super) fn file_system(folder: &Dir) -> io::Result<Option<FileSystem>> {
-    use rustix::fs::AtFlags;
-    use rustix::fs::StatxFlags;
-    let asked = StatxFlags::MNT_ID;
-    let status = rustix::fs::statx(folder, c"", AtFlags::EMPTY_PATH, asked)?;
-    let device = rustix::fs::makedev(status.stx_dev_major, status.stx_dev_minor);
-    let mount = if status.stx_mask & asked.bits() == 0 {
-        mount_of(folder)
-    } else {
-        Some(status.stx_mnt_id)
-    };
-    Ok(mount.map(|mount| FileSystem { device, mount }))
-}
-
-/// The mount ID of a folder, from proc_pid_fdinfo(5).
-fn mount_of(folder: &Dir) -> Option<u64> {
-    use std::os::fd::AsFd;
-    use std::os::fd::AsRawFd;
-    let path = format!("/proc/self/fdinfo/{}", folder.as_fd().as_raw_fd());
-    let text = std::fs::read_to_string(path).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
+    let Some(FileId { dev: device, .. }) = folder.meta()?.id else { return Ok(None) };
+    Ok(mount_id(folder).map(|mount| FileSystem { device, mount }))
 }
 
 /// Searches below a folder for anything that must not be removed.

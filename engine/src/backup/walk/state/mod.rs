@@ -258,7 +258,7 @@ impl<S: Source> WalkState<S> {
         crate::error::destination(
             action,
             &self.set.backups_dir,
-            self.set.backups_dir.join(inside),
+            self.set.snapshot_dir.join(inside),
             error,
         )
     }

@@ -79,6 +79,8 @@ pub(crate) struct Setting {
     pub(crate) begins: Begins,
     pub(crate) backups: FileId,
     pub(crate) backups_dir: PathBuf,
+    /// The path of the incomplete snapshot; of the backups folder when there is none.
+    pub(crate) snapshot_dir: PathBuf,
     pub(crate) roots: Vec<RootSeen>,
     /// The mount points below the roots from which the base has files, by their paths inside the base.
     pub(crate) mounts_before: HashMap<Vec<u8>, MountFound>,
@@ -165,6 +167,8 @@ pub(crate) fn gather(
         here: beside(incomplete).map_err(broken)?,
         backups: repository.id,
         backups_dir: repository.path.clone(),
+        snapshot_dir: incomplete
+            .map_or_else(|| repository.path.clone(), |name| repository.path.join(name.to_string())),
         accept_empty,
         selection: job.selection.clone(),
         empty: job.prune_empty.then(Empty::default),
