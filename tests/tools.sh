@@ -40,6 +40,13 @@ if [ ! -x /usr/libexec/gesftpserver ]; then
     tools+=" gesftpserver:gesftpserver"
 fi
 
+# Libraries of Debian's Python, for servers made with them.
+for library in asyncssh paramiko; do
+    if ! /usr/bin/python3 -W ignore -c "import $library" 2>/dev/null; then
+        tools+=" python3-$library:python3-$library"
+    fi
+done
+
 packages=()
 names=()
 for tool in $tools; do

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use fixtures::judge::Judge;
 use fixtures::need;
-use fixtures::other_ssh::{dropbear, green_end, proftpd};
+use fixtures::other_ssh::{Library, dropbear, green_end, proftpd, python};
 use fixtures::sshd::Sshd;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
@@ -61,6 +61,53 @@ fn a_host_that_hangs_up_over_a_second_channel_gets_one_from_then_on() {
     assert!(!second.said().contains("SFTP channel"), "{}", second.said());
     stage.assert_newest_is_source(Judge::sftp());
     assert_eq!(channels(&server), tried + 1, "one connection with one channel");
+}
+
+#[test]
+fn a_host_that_allows_few_open_files_gets_no_more() {
+    for (open, refuse) in [("open=1", "refuse=denied"), ("open=3", "refuse=failure")] {
+        let server = need!(python(Library::AsyncSsh, &[open, refuse]));
+        let stage = Stage::with(BIN, &sample());
+        server.reached_by(stage.run()).expect(0);
+        stage.assert_newest_is_source(Judge::sftp());
+    }
+}
+
+#[test]
+fn unreadable_files_are_named_with_the_words_of_a_host_that_allows_few_open_files() {
+    let options = ["open=2", "refuse=denied", "unreadable=secret"];
+    let server = need!(python(Library::AsyncSsh, &options));
+    let mut tree = sample();
+    for number in 0..50 {
+        tree = tree.file(format!("0/secret {number}"), "x");
+    }
+    let stage = Stage::with(BIN, &tree);
+    let done = server.reached_by(stage.run()).expect(3);
+    done.assert_says("secret 7: cannot open: the server says: this file is not for you");
+    assert!(!done.said().contains("os error"), "{}", done.said());
+    let missing = done.said().matches("the server says").count();
+    assert_eq!(missing, 50, "{}", done.said());
+}
+
+#[test]
+fn servers_made_with_libraries_are_backed_up() {
+    for library in [Library::AsyncSsh, Library::Paramiko] {
+        let server = need!(python(library, &[]));
+        let stage = Stage::with(BIN, &sample().symlink("link", "large").folder("empty"));
+        server.reached_by(stage.run()).expect(0);
+        stage.assert_newest_is_source(Judge::sftp());
+        stage.sh("echo other >large; rm -r 3");
+        server.reached_by(stage.run()).expect(0);
+        stage.assert_newest_is_source(Judge::sftp());
+    }
+}
+
+#[test]
+fn the_sftp_server_of_green_end_is_backed_up() {
+    let server = need!(green_end());
+    let stage = Stage::with(BIN, &sample().symlink("link", "large"));
+    server.reached_by(stage.run()).expect(0);
+    stage.assert_newest_is_source(Judge::sftp());
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use std::io;
 
+use engine::entry::escape::shown;
 use engine::entry::{Kind, Meta, Time};
 use engine::source::SourceError;
-use rustix::io::Errno;
 
 use crate::sftp::protocol::packet::{Attrs, StatusCode};
 
@@ -61,19 +61,46 @@ pub(crate) fn storable(meta: Meta) -> Result<Meta, SourceError> {
     Ok(meta)
 }
 
-/// The error for the server's answer `status` to `action`.
-pub(crate) fn refusal(action: &'static str, status: StatusCode) -> SourceError {
+/// Maximum length of the server's words in a message.
+const WORDS_MAX: usize = 200;
+
+/// Texts that only repeat the status SSH_FX_FAILURE.
+const NO_REASON: [&str; 3] = ["", "failure", "operation failed"];
+
+/// The error for the server's answer `status` to `action`. The server says `said`.
+pub(crate) fn refusal(action: &'static str, status: StatusCode, said: &[u8]) -> SourceError {
+    let said = words(said);
     let error = match status {
         StatusCode::NoSuchFile => return SourceError::Vanished,
-        StatusCode::PermissionDenied => Errno::ACCESS.into(),
-        StatusCode::Failure => io::Error::other("the server gives no reason"),
+        StatusCode::PermissionDenied => {
+            let said = if said.is_empty() { "permission denied" } else { &said };
+            let said = format!("the server says: {said}");
+            io::Error::new(io::ErrorKind::PermissionDenied, said)
+        }
+        StatusCode::Failure if NO_REASON.contains(&said.to_ascii_lowercase().as_str()) => {
+            io::Error::other("the server gives no reason")
+        }
+        StatusCode::Failure => io::Error::other(format!("the server says: {said}")),
         StatusCode::Eof => io::ErrorKind::UnexpectedEof.into(),
         StatusCode::Ok => io::Error::other("the server did not send the requested data"),
-        StatusCode::Other(code) => {
+        StatusCode::Other(code) if said.is_empty() => {
             io::Error::other(format!("the server answered with code {code}"))
+        }
+        StatusCode::Other(code) => {
+            io::Error::other(format!("the server says: {said} (code {code})"))
         }
     };
     SourceError::Unreadable { action, error }
+}
+
+/// The server's words in a form that is safe to show: one line of limited length.
+fn words(said: &[u8]) -> String {
+    let text = String::from_utf8_lossy(said);
+    let mut said = shown(text.trim().as_bytes());
+    if let Some((cut, _)) = said.char_indices().nth(WORDS_MAX) {
+        said.truncate(cut);
+    }
+    said
 }
 
 /// The error for an entry whose attributes are incomplete or invalid.
@@ -89,4 +116,33 @@ pub(crate) fn target(bytes: &[u8]) -> Result<Vec<u8>, SourceError> {
         return Err(SourceError::Unreadable { action: "read the symlink", error });
     }
     Ok(bytes.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_server_are_marked_as_its_own() {
+        let text = |status, said: &[u8]| match refusal("open", status, said) {
+            SourceError::Unreadable { error, .. } => error.to_string(),
+            other => other.to_string(),
+        };
+        for (status, said, shown) in [
+            (
+                StatusCode::PermissionDenied,
+                &b"a transfer is in progress"[..],
+                "the server says: a transfer is in progress",
+            ),
+            (StatusCode::PermissionDenied, b"", "the server says: permission denied"),
+            (StatusCode::Failure, b"Too many open files\n", "the server says: Too many open files"),
+            (StatusCode::Failure, b"Failure", "the server gives no reason"),
+            (StatusCode::Other(14), b"quota", "the server says: quota (code 14)"),
+            (StatusCode::Other(14), b"", "the server answered with code 14"),
+            (StatusCode::Failure, b"\x1b[2J", "the server says: \\x1b[2J"),
+        ] {
+            assert_eq!(text(status, said), shown);
+        }
+        assert!(text(StatusCode::Failure, &[b'x'; 9999]).len() < 300);
+    }
 }

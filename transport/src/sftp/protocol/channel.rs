@@ -14,9 +14,6 @@ use crate::sftp::protocol::packet::{Expected, Request, Violation, answered, renu
 /// connection needs time for 64 MiB.
 const OVERTAKEN: Duration = Duration::from_secs(3600);
 
-/// Maximum number of files open at once: sftp-server often has a limit of 1024 descriptors.
-const FILES_MOST: usize = 500;
-
 /// One channel; `P` identifies the purpose of a request.
 pub(crate) struct Channel<P> {
     out: Vec<u8>,
@@ -29,9 +26,23 @@ pub(crate) struct Channel<P> {
     heard: Instant,
     /// Number of files that are open or being opened.
     pub(crate) files: usize,
-    /// The number of open files that the server is assumed to allow.
-    pub(crate) files_most: usize,
-    opens: u32,
+    /// The handles of files and those of folders.
+    handles: [HandleCounts; 2],
+}
+
+/// What a handle refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HandleKind {
+    File,
+    Folder,
+}
+
+/// Number of handles that are requested, open, and being closed.
+#[derive(Debug, Clone, Copy, Default)]
+struct HandleCounts {
+    opening: usize,
+    open: usize,
+    closing: usize,
 }
 
 /// A request without an answer yet.
@@ -42,9 +53,12 @@ pub(crate) struct Pending<P> {
 }
 
 impl<P> Channel<P> {
-    /// Closes a handle without waiting for the answer, which the caller ignores.
-    pub(crate) fn close(&mut self, handle: &[u8], nobody: P) {
-        self.ask(Request::Close(handle), nobody);
+    /// Closes a handle without waiting for the answer. The caller passes it to [`Channel::closed`].
+    pub(crate) fn close(&mut self, kind: HandleKind, handle: &[u8], purpose: P) {
+        let counts = &mut self.handles[kind as usize];
+        counts.open = counts.open.saturating_sub(1);
+        counts.closing += 1;
+        self.ask(Request::Close(handle), purpose);
     }
 
     pub(crate) fn new(to: Rc<Sender>) -> Self {
@@ -56,13 +70,17 @@ impl<P> Channel<P> {
             next: 0,
             heard: Instant::now(),
             files: 0,
-            files_most: FILES_MOST,
-            opens: 0,
+            handles: Default::default(),
         }
     }
 
     /// Queues a request; [`Channel::flush`] sends it.
     pub(crate) fn ask(&mut self, request: Request<'_>, purpose: P) {
+        match request {
+            Request::Open(_) => self.handles[HandleKind::File as usize].opening += 1,
+            Request::OpenDir(_) => self.handles[HandleKind::Folder as usize].opening += 1,
+            _ => {}
+        }
         let id = self.note(request.expected(), purpose);
         request.write(id, &mut self.out);
     }
@@ -114,12 +132,28 @@ impl<P> Channel<P> {
         Ok(())
     }
 
-    /// Counts a successful open. Every 16 of them raise the assumed limit of open files by one.
-    pub(crate) fn opened(&mut self) {
-        self.opens += 1;
-        if self.opens.is_multiple_of(16) {
-            self.files_most = (self.files_most + 1).min(FILES_MOST);
-        }
+    /// Counts the answer to a request for a handle.
+    pub(crate) fn opened(&mut self, kind: HandleKind, has_handle: bool) {
+        let counts = &mut self.handles[kind as usize];
+        counts.opening = counts.opening.saturating_sub(1);
+        counts.open += usize::from(has_handle);
+    }
+
+    /// Counts a handle that the server closed.
+    pub(crate) fn closed(&mut self, kind: HandleKind) {
+        let counts = &mut self.handles[kind as usize];
+        counts.closing = counts.closing.saturating_sub(1);
+    }
+
+    /// Number of handles that are certainly open on the server.
+    pub(crate) fn handles_at_least(&self, kind: HandleKind) -> usize {
+        self.handles[kind as usize].open
+    }
+
+    /// Number of handles that may be open on the server.
+    pub(crate) fn handles_at_most(&self, kind: HandleKind) -> usize {
+        let HandleCounts { opening, open, closing } = self.handles[kind as usize];
+        opening + open + closing
     }
 
     /// Bytes that the pipe has not accepted yet.

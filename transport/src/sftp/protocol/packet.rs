@@ -1,7 +1,7 @@
 //! Encodes and decodes messages of SFTP version 3 (draft-ietf-secsh-filexfer-02).
 //!
 //! Names are raw bytes. The parser never reads beyond the frame, and never allocates memory by a number that
-//! the server sent. It skips unused fields (status texts, extensions). Requests that change something are in
+//! the server sent. It skips unused fields (extensions). Requests that change something are in
 //! `write_packet`.
 
 /// Maximum accepted frame length. The longest expected answer is 252 KiB of data.
@@ -93,7 +93,8 @@ pub(crate) enum Expected {
 /// What the server answered.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer<'a> {
-    Status(StatusCode),
+    /// With the server's own words, which may be empty.
+    Status(StatusCode, &'a [u8]),
     Handle(&'a [u8]),
     Data(&'a [u8]),
     Names(Vec<(&'a [u8], Attrs)>),
@@ -307,9 +308,10 @@ impl<'a> Answer<'a> {
         rest.u32()?;
         match (kind, expected) {
             (kind::STATUS, _) => match (StatusCode::from(rest.u32()?), expected) {
-                (StatusCode::Ok, Expected::Status) => Ok(Self::Status(StatusCode::Ok)),
+                (StatusCode::Ok, Expected::Status) => Ok(Self::Status(StatusCode::Ok, b"")),
                 (StatusCode::Ok, _) => Err(Violation("success without what was asked for")),
-                (status, _) => Ok(Self::Status(status)),
+                // Servers that speak an older draft send no text.
+                (status, _) => Ok(Self::Status(status, rest.string().unwrap_or_default())),
             },
             (kind::HANDLE, Expected::Handle) => {
                 let handle = rest.string()?;

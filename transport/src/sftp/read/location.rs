@@ -38,7 +38,7 @@ impl Location {
             Answer::Names(names) => {
                 is_at(names.first().map_or(&[][..], |(reported, _)| reported), &self.real)
             }
-            Answer::Status(StatusCode::NoSuchFile) => Err(SourceError::Vanished),
+            Answer::Status(StatusCode::NoSuchFile, _) => Err(SourceError::Vanished),
             // A server may refuse REALPATH; that proves nothing.
             _ => Ok(()),
         }

@@ -3,6 +3,7 @@
 pub(crate) mod command;
 pub(crate) mod delivery;
 pub(crate) mod file;
+pub(crate) mod handle_limit;
 pub(crate) mod listing;
 pub(crate) mod location;
 pub(crate) mod purpose;

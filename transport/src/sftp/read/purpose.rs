@@ -2,7 +2,7 @@
 
 use engine::entry::Meta;
 
-use crate::sftp::protocol::channel::Channel;
+use crate::sftp::protocol::channel::{Channel, HandleKind};
 
 /// The steps of a folder's listing.
 pub(crate) enum ListingStep {
@@ -54,8 +54,8 @@ pub(crate) enum Purpose {
     File(u64, FileStep),
     /// A query of a waiting thread.
     Query(u64),
-    /// The answer is ignored.
-    Ignored,
+    /// Closes a handle.
+    Close(HandleKind),
 }
 
 /// A channel used for reading.

@@ -58,7 +58,7 @@ impl PendingQuery {
                 first.ok_or_else(undescribed)
             }
             Answer::FileSystem(found) => Ok(QueryAnswer::FileSystem(found.id)),
-            Answer::Status(status) => Err(refusal("look at", status)),
+            Answer::Status(status, said) => Err(refusal("look at", status, said)),
             Answer::Handle(_) | Answer::Data(_) | Answer::Limits(_) => Err(undescribed()),
         };
         self.reply(result);

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use engine::source::SourceError;
 
 use crate::sftp::protocol::attributes::{meta, refusal, undescribed};
+use crate::sftp::protocol::channel::HandleKind;
 use crate::sftp::protocol::packet::{Answer, Request, StatusCode};
 use crate::sftp::read::delivery::Fetched;
 use crate::sftp::read::file::context::{Again, Failed, FileContext};
@@ -13,10 +14,8 @@ use crate::sftp::read::file::unreadable::{
     UNSIZED_MOST, cut_short, denied, endless, is_replaced, unaskable,
 };
 use crate::sftp::read::file::{FileRead, PIECE};
+use crate::sftp::read::handle_limit::Others;
 use crate::sftp::read::purpose::{FileStep, StepOutcome};
-
-/// Maximum number of OPEN attempts that fail without a reason. The server may have no free handle.
-const TRIES: u32 = 4;
 
 impl FileRead {
     /// Processes an answer.
@@ -55,7 +54,6 @@ impl FileRead {
             }
             (FileStep::Open(number), Answer::Handle(handle)) => {
                 self.streams[number].handle = Some(handle.into());
-                context.channels[self.streams[number].channel].opened();
                 // The next request reads a small file whole.
                 let small = self.is_small() && !self.unchecked;
                 // READs after FSTAT may be sent at once, because the answer to FSTAT precedes their data.
@@ -68,17 +66,9 @@ impl FileRead {
                 self.closing = small || self.delivered == self.end;
             }
             // A large file continues without this channel.
-            (FileStep::Open(number), Answer::Status(_)) if number > 0 => {}
-            (FileStep::Open(_), Answer::Status(StatusCode::Failure)) if self.tries < TRIES => {
-                let channel = &mut context.channels[self.streams[0].channel];
-                // If no other file was open then, the server had free handles and the failure is final.
-                // Otherwise a later attempt may succeed, after other files are closed.
-                self.tries += if self.alone { TRIES } else { 1 };
-                channel.files_most = (channel.files / 2).max(2);
-                return Err(Failed::Again);
-            }
+            (FileStep::Open(number), Answer::Status(..)) if number > 0 => {}
             // Some servers report this for an existing file, for example if they cannot handle its name.
-            (FileStep::Open(_), Answer::Status(StatusCode::NoSuchFile)) => {
+            (FileStep::Open(_), Answer::Status(StatusCode::NoSuchFile, _)) => {
                 self.ask(
                     self.streams[0].channel,
                     Request::LStat(&self.path),
@@ -87,15 +77,23 @@ impl FileRead {
                 );
             }
             (FileStep::There, Answer::Attrs(_)) => return Err(Failed::With(denied())),
-            (FileStep::There, Answer::Status(status)) => {
-                let found = match refusal("look at", status) {
+            (FileStep::There, Answer::Status(status, said)) => {
+                let found = match refusal("look at", status, said) {
                     SourceError::Vanished if is_replaced(&self.path) => unaskable(),
                     error => error,
                 };
                 return Err(Failed::With(found));
             }
-            (FileStep::CheckFirst | FileStep::Open(_), Answer::Status(status)) => {
-                return Err(Failed::With(refusal("open", status)));
+            (FileStep::Open(_), Answer::Status(status, said)) => {
+                let (channel, kind) = (self.streams[0].channel, HandleKind::File);
+                let others = Others::at_most(context.channels, channel, kind).max(self.beside);
+                if context.handles.refused(kind, status, others, &mut self.refusals) {
+                    return Err(Failed::Again);
+                }
+                return Err(Failed::With(refusal("open", status, said)));
+            }
+            (FileStep::CheckFirst, Answer::Status(status, said)) => {
+                return Err(Failed::With(refusal("open", status, said)));
             }
             (FileStep::Location, answer) => {
                 self.location.as_mut().map_or(Ok(()), |location| location.answer(&answer))?;
@@ -129,8 +127,8 @@ impl FileRead {
                 }
                 self.streams[number].ready = true;
             }
-            (FileStep::Stat(_), Answer::Status(status)) => {
-                return Err(Failed::With(refusal("look at", status)));
+            (FileStep::Stat(_), Answer::Status(status, said)) => {
+                return Err(Failed::With(refusal("look at", status, said)));
             }
             (FileStep::Read { stream, offset, length, .. }, Answer::Data(bytes)) => {
                 self.streams[stream].reads -= 1;
@@ -147,20 +145,20 @@ impl FileRead {
                     return Err(Failed::With(endless()));
                 }
             }
-            (FileStep::Read { stream, offset, .. }, Answer::Status(StatusCode::Eof)) => {
+            (FileStep::Read { stream, offset, .. }, Answer::Status(StatusCode::Eof, _)) => {
                 self.streams[stream].reads -= 1;
                 self.reads -= 1;
                 self.end = self.end.min(offset.max(self.delivered));
                 self.again.retain(|(offset, _)| *offset < self.end);
             }
-            (FileStep::Read { .. }, Answer::Status(status)) => {
-                return Err(Failed::With(refusal("read", status)));
+            (FileStep::Read { .. }, Answer::Status(status, said)) => {
+                return Err(Failed::With(refusal("read", status, said)));
             }
             (FileStep::Name, Answer::Attrs(attrs)) => {
                 self.stats -= 1;
                 regular(meta(attrs))?;
             }
-            (FileStep::Name, Answer::Status(_)) => self.stats -= 1,
+            (FileStep::Name, Answer::Status(..)) => self.stats -= 1,
             _ => return Err(Failed::With(undescribed())),
         }
         Ok(())

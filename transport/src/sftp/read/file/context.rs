@@ -4,6 +4,7 @@
 use engine::source::SourceError;
 
 use crate::sftp::read::delivery::Delivery;
+use crate::sftp::read::handle_limit::HandleLimit;
 use crate::sftp::read::purpose::ReadChannel;
 
 /// Counts bytes that are requested, or received out of order.
@@ -22,6 +23,7 @@ pub(crate) struct FileContext<'a> {
     pub(crate) channels: &'a mut [ReadChannel],
     pub(crate) delivery: &'a mut Delivery,
     pub(crate) counts: &'a mut ByteCounts,
+    pub(crate) handles: &'a mut HandleLimit,
 }
 
 /// A file's handle on one channel.

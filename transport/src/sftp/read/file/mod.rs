@@ -16,11 +16,13 @@ use std::time::SystemTime;
 use engine::entry::Meta;
 use engine::source::{SourceError, Wanted};
 
+use crate::sftp::protocol::channel::HandleKind;
 use crate::sftp::protocol::packet::{READ_MAX, Request};
 use crate::sftp::read::delivery::{Delivery, Fetched};
 use crate::sftp::read::file::context::{ByteCounts, FileContext, Stream};
 use crate::sftp::read::file::identity::same_version;
 use crate::sftp::read::file::unreadable::{UNSIZED_MOST, is_of_the_kernel};
+use crate::sftp::read::handle_limit::{Others, Refusals};
 use crate::sftp::read::location::Location;
 use crate::sftp::read::purpose::{FileStep, Purpose, ReadChannel, StepOutcome};
 
@@ -53,9 +55,9 @@ pub(crate) struct FileRead {
     check_first: bool,
     /// A part was delivered before; it is not yet checked whether the file is still the same.
     unchecked: bool,
-    tries: u32,
-    /// Whether no other file was open or being opened on the channel when OPEN was sent.
-    alone: bool,
+    refusals: Refusals,
+    /// Other handles that may have been open when OPEN was sent.
+    beside: Others,
     /// Offsets: the next read, the end of the delivered bytes, and the end of the file.
     next: u64,
     delivered: u64,
@@ -90,8 +92,8 @@ impl FileRead {
             since: None,
             check_first: false,
             unchecked: from > 0,
-            tries: 0,
-            alone: false,
+            refusals: Refusals::default(),
+            beside: Others::default(),
             next: from,
             delivered: from,
             end: if is_unsized { UNSIZED_MOST } else { size },
@@ -138,12 +140,12 @@ impl FileRead {
         }
         self.streams.push(Stream { channel, handle: None, ready: false, reads: 0 });
         if !self.check_first && !self.unchecked {
-            self.spread(context.channels);
+            self.spread(context);
         }
     }
 
     fn open(&mut self, channel: usize, channels: &mut [ReadChannel]) {
-        self.alone = channels[channel].files == 1;
+        self.beside = Others::at_most(channels, channel, HandleKind::File);
         self.ask_for_location(channel, channels);
         self.ask(channel, Request::Open(&self.path), FileStep::Open(0), channels);
         self.ask_for_location(channel, channels);
@@ -199,7 +201,7 @@ impl FileRead {
     /// Requests more of the file: at most `most` READs outstanding, at most `pieces` of them new.
     pub(crate) fn read(&mut self, most: usize, pieces: usize, context: &mut FileContext<'_>) {
         if self.streams.first().is_some_and(|stream| stream.ready) {
-            self.spread(context.channels);
+            self.spread(context);
         }
         while let Some((offset, length)) = self.again.pop() {
             self.read_piece(offset, length, context);
@@ -245,12 +247,13 @@ impl FileRead {
     }
 
     /// Opens a large file on further channels.
-    fn spread(&mut self, channels: &mut [ReadChannel]) {
-        if self.location.is_some() || self.is_small() {
+    fn spread(&mut self, context: &mut FileContext<'_>) {
+        if self.location.is_some() || self.is_small() || context.handles.is_limited() {
             return;
         }
         let most = usize::try_from(self.end.saturating_sub(self.next) / A_CHANNEL);
         let most = most.unwrap_or(usize::MAX);
+        let channels = &mut *context.channels;
         for channel in 0..channels.len() {
             if self.streams.len() >= most {
                 return;
@@ -335,7 +338,7 @@ impl FileRead {
             let channel = &mut channels[stream.channel];
             channel.files = channel.files.saturating_sub(1);
             if let Some(handle) = stream.handle {
-                channel.close(&handle, Purpose::Ignored);
+                channel.close(HandleKind::File, &handle, Purpose::Close(HandleKind::File));
             }
         }
     }

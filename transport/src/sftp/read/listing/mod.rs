@@ -10,9 +10,11 @@ use engine::entry::{BadName, Batch, Extra, Kind, Meta, check_name};
 use engine::source::SourceError;
 
 use crate::sftp::protocol::attributes::{meta, refusal, storable, target, undescribed};
+use crate::sftp::protocol::channel::HandleKind;
 use crate::sftp::protocol::packet::{Answer, Attrs, Request, StatusCode};
 use crate::sftp::protocol::remote_path::child;
 use crate::sftp::read::delivery::{Delivery, LISTINGS, Listed, shown_name};
+use crate::sftp::read::handle_limit::{HandleLimit, Others, Refusals};
 use crate::sftp::read::listing::unproven_entries::UnprovenEntries;
 use crate::sftp::read::location::Location;
 use crate::sftp::read::purpose::{ListingStep, Purpose, ReadChannel, StepOutcome};
@@ -31,9 +33,6 @@ const DEEPEST: usize = 4095 - 1 - 255;
 
 /// Maximum number of impossible names reported for one folder. A correct server sends none.
 const BAD_NAMES_MAX: u32 = 100;
-
-/// Maximum number of OPENDIR attempts that fail without a reason.
-const TRIES: u32 = 8;
 
 /// Maximum number of outstanding READDIR requests in a folder with many entries.
 const AHEAD: usize = 16;
@@ -82,8 +81,10 @@ pub(crate) struct FolderListing {
     seen: u64,
     nothing_new: u32,
     bad_names: u32,
-    /// How often OPENDIR failed without a reason, and whether it must be tried again.
-    tries: u32,
+    /// Other handles that may have been open when OPENDIR was sent.
+    beside: Others,
+    /// How often OPENDIR was refused, and whether it must be tried again.
+    refusals: Refusals,
     again: bool,
 }
 
@@ -107,7 +108,8 @@ impl FolderListing {
             seen: 0,
             nothing_new: 0,
             bad_names: 0,
-            tries: 0,
+            beside: Others::default(),
+            refusals: Refusals::default(),
             again: false,
         }
     }
@@ -118,8 +120,10 @@ impl FolderListing {
     }
 
     /// Starts the listing, or starts it again after a lost connection.
-    pub(crate) fn start(&mut self, number: usize, channel: &mut ReadChannel) {
+    pub(crate) fn start(&mut self, number: usize, channels: &mut [ReadChannel]) {
         self.channel = number;
+        self.beside = Others::at_most(channels, number, HandleKind::Folder);
+        let channel = &mut channels[number];
         self.ask_for_location_if_shallow(channel);
         channel.ask(Request::OpenDir(&self.path), Purpose::Folder(self.id, ListingStep::Open));
         channel.ask(Request::LStat(&self.path), Purpose::Folder(self.id, ListingStep::Check));
@@ -156,6 +160,18 @@ impl FolderListing {
         self.unproven.forget();
     }
 
+    /// Learns from a refused OPENDIR. `others`: the handles that may be open now.
+    pub(crate) fn refused(
+        &mut self,
+        status: StatusCode,
+        others: Others,
+        handles: &mut HandleLimit,
+    ) {
+        let others = others.max(self.beside);
+        self.again = status != StatusCode::NoSuchFile
+            && handles.refused(HandleKind::Folder, status, others, &mut self.refusals);
+    }
+
     /// Processes an answer.
     pub(crate) fn answer(
         &mut self,
@@ -181,7 +197,7 @@ impl FolderListing {
         delivery: &mut Delivery,
     ) -> StepOutcome {
         if let Some(handle) = self.handle.take() {
-            channel.close(&handle, Purpose::Ignored);
+            channel.close(HandleKind::Folder, &handle, Purpose::Close(HandleKind::Folder));
         }
         if result.is_err() && !self.is_location_confirmed() {
             drop(self.take_unproven(delivery));
@@ -224,12 +240,9 @@ impl FolderListing {
                     self.deliver_unproven(delivery);
                 }
             }
-            // The server may have no free handle.
-            (ListingStep::Open, Answer::Status(StatusCode::Failure)) if self.tries < TRIES => {
-                (self.tries, self.again) = (self.tries + 1, true);
-            }
-            (ListingStep::Open | ListingStep::Check, Answer::Status(status)) => {
-                return Err(refusal("list", status));
+            (ListingStep::Open, Answer::Status(..)) if self.again => {}
+            (ListingStep::Open | ListingStep::Check, Answer::Status(status, said)) => {
+                return Err(refusal("list", status, said));
             }
             (ListingStep::Read, Answer::Names(names)) => {
                 self.reads -= 1;
@@ -237,12 +250,14 @@ impl FolderListing {
                 self.ahead = if names.len() < MANY { 1 } else { (self.ahead * 2).min(AHEAD) };
                 self.names(names, delivery)?;
             }
-            (ListingStep::Read, Answer::Status(StatusCode::Eof)) => {
+            (ListingStep::Read, Answer::Status(StatusCode::Eof, _)) => {
                 self.reads -= 1;
                 self.at_end = true;
             }
             // The first error ends the listing: the server would repeat it forever.
-            (ListingStep::Read, Answer::Status(status)) => return Err(refusal("list", status)),
+            (ListingStep::Read, Answer::Status(status, said)) => {
+                return Err(refusal("list", status, said));
+            }
             (ListingStep::Look(name), Answer::Attrs(attrs)) => {
                 self.looks -= 1;
                 match meta(attrs) {
@@ -250,16 +265,16 @@ impl FolderListing {
                     None => self.unreadable(&name, undescribed(), delivery),
                 }
             }
-            (ListingStep::Look(name), Answer::Status(status)) => {
+            (ListingStep::Look(name), Answer::Status(status, said)) => {
                 self.looks -= 1;
-                self.unreadable(&name, refusal("look at", status), delivery);
+                self.unreadable(&name, refusal("look at", status, said), delivery);
             }
             // A server with virtual folders may not know `.` in them.
-            (ListingStep::Inside, Answer::Attrs(_) | Answer::Status(StatusCode::NoSuchFile)) => {
+            (ListingStep::Inside, Answer::Attrs(_) | Answer::Status(StatusCode::NoSuchFile, _)) => {
                 self.looks -= 1;
             }
-            (ListingStep::Inside, Answer::Status(status)) => {
-                return Err(refusal("look into", status));
+            (ListingStep::Inside, Answer::Status(status, said)) => {
+                return Err(refusal("look into", status, said));
             }
             (ListingStep::Link(entry), answer) => {
                 self.looks -= 1;
@@ -268,7 +283,7 @@ impl FolderListing {
                     Answer::Names(names) => {
                         names.first().map_or_else(|| Err(undescribed()), |(bytes, _)| target(bytes))
                     }
-                    Answer::Status(status) => Err(refusal("read the symlink", status)),
+                    Answer::Status(status, said) => Err(refusal("read the symlink", status, said)),
                     _ => Err(undescribed()),
                 };
                 match found {

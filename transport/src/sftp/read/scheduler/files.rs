@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 
 use engine::source::{ContentSink, Wanted};
 
+use crate::sftp::protocol::channel::HandleKind;
 use crate::sftp::protocol::packet::{Answer, READ_MAX};
 use crate::sftp::protocol::remote_path::child;
 use crate::sftp::read::delivery::Fetched;
 use crate::sftp::read::file::FileRead;
 use crate::sftp::read::file::context::{Again, FileContext};
 use crate::sftp::read::location::Location;
-use crate::sftp::read::purpose::{FileStep, Purpose, ReadChannel, StepOutcome};
+use crate::sftp::read::purpose::{FileStep, Purpose, StepOutcome};
 use crate::sftp::read::scheduler::{LARGE, ReadScheduler, SMALL};
 
 /// Maximum outstanding READs of one large file on each channel.
@@ -68,7 +69,8 @@ impl ReadScheduler {
         self.progressed |= matches!(answer, Answer::Data(_));
         if !self.files.contains_key(&id) {
             if let Answer::Handle(handle) = answer {
-                self.channels[number].close(handle, Purpose::Ignored);
+                let purpose = Purpose::Close(HandleKind::File);
+                self.channels[number].close(HandleKind::File, handle, purpose);
             }
             return;
         }
@@ -86,12 +88,14 @@ impl ReadScheduler {
             channels: &mut self.channels,
             delivery: &mut self.delivery,
             counts: &mut self.counts,
+            handles: &mut self.handles,
         };
         let going = step(file, &mut context);
         if matches!(going, Ok(StepOutcome::Continues)) {
             return;
         }
         let Some(mut file) = self.files.remove(&id) else { return };
+        self.opened_again.remove(&id);
         self.counts.small = self.counts.small.saturating_sub(file.reserve());
         if !file.is_small() {
             self.reading.retain(|reading| *reading != id);
@@ -101,7 +105,7 @@ impl ReadScheduler {
             Err(Again) => {
                 // Late answers still carry the old number, so the file gets a new one.
                 file.id = self.id();
-                self.queue(file.id, file.is_small());
+                self.files_again.push_back(file.id);
                 self.files.insert(file.id, file);
             }
         }
@@ -123,6 +127,7 @@ impl ReadScheduler {
         }
         let (small, large) = self.shares();
         while self.reading.len() < READING
+            && self.may_open()
             && self.counts.asked + self.counts.held < large / 4 * 3
             && let Some(id) = self.large_waiting.pop_front()
         {
@@ -140,14 +145,16 @@ impl ReadScheduler {
             if let Some(file) = self.files.get_mut(id) {
                 let (channels, delivery, counts) =
                     (&mut self.channels[..], &mut self.delivery, &mut self.counts);
+                let handles = &mut self.handles;
                 // Ranges missing from earlier answers are requested even without room.
                 let pieces = usize::try_from(room / u64::from(READ_MAX)).unwrap_or(most);
-                file.read(most, pieces, &mut FileContext { channels, delivery, counts });
+                file.read(most, pieces, &mut FileContext { channels, delivery, counts, handles });
             }
         }
         let most = self.by_distance(250, 5, 500);
         while self.counts.small < small
-            && self.channels.iter().any(|channel| channel.files < most.min(channel.files_most))
+            && self.may_open()
+            && self.channels.iter().any(|channel| channel.files < most)
             && let Some(id) = self.small_waiting.pop_front()
         {
             self.counts.small += self.files.get(&id).map_or(0, FileRead::reserve);
@@ -161,15 +168,14 @@ impl ReadScheduler {
         (small, (self.pace.bytes() - small).max(READ_MAX.into()))
     }
 
-    /// Starts a file on the channel with the most room.
-    fn start(&mut self, id: u64) {
-        let room = |channel: &ReadChannel| channel.files_most.saturating_sub(channel.files);
-        let channels = self.channels.iter().enumerate();
-        let Some((number, _)) = channels.max_by_key(|(_, channel)| room(channel)) else { return };
+    /// Starts a file on the channel with the fewest files.
+    pub(super) fn start(&mut self, id: u64) {
+        let Some(number) = self.fewest_files() else { return };
         if let Some(file) = self.files.get_mut(&id) {
             let (channels, delivery, counts) =
                 (&mut self.channels[..], &mut self.delivery, &mut self.counts);
-            file.start(number, &mut FileContext { channels, delivery, counts });
+            let handles = &mut self.handles;
+            file.start(number, &mut FileContext { channels, delivery, counts, handles });
         }
     }
 }

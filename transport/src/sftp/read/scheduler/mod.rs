@@ -4,13 +4,14 @@
 mod bench;
 pub(crate) mod files;
 pub(crate) mod folders;
+pub(crate) mod open_again;
 pub(crate) mod rate;
 #[cfg(test)]
 mod rules_tests;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use crate::sftp::read::command::Command;
 use crate::sftp::read::delivery::{Delivery, LISTINGS, Listed, QUEUED};
 use crate::sftp::read::file::FileRead;
 use crate::sftp::read::file::context::ByteCounts;
+use crate::sftp::read::handle_limit::HandleLimit;
 use crate::sftp::read::listing::FolderListing;
 use crate::sftp::read::purpose::{FileStep, Purpose, ReadChannel};
 use crate::sftp::read::query::{PendingQuery, Query};
@@ -56,10 +58,14 @@ pub(crate) struct ReadScheduler {
     next_id: u64,
     folders: HashMap<u64, FolderListing>,
     folders_waiting: VecDeque<u64>,
+    /// Folders and files that the server refused, perhaps because too many were open, and those of them that
+    /// are being opened again.
+    folders_again: VecDeque<u64>,
+    files_again: VecDeque<u64>,
+    opened_again: HashSet<u64>,
+    handles: HandleLimit,
     /// Folders that continue when their sinks have taken more.
     parked: Vec<u64>,
-    /// Maximum number of folders that the server lists at once.
-    folders_most: usize,
     files: HashMap<u64, FileRead>,
     small_waiting: VecDeque<u64>,
     large_waiting: VecDeque<u64>,
@@ -87,8 +93,11 @@ impl ReadScheduler {
             next_id: 0,
             folders: HashMap::new(),
             folders_waiting: VecDeque::new(),
+            folders_again: VecDeque::new(),
+            files_again: VecDeque::new(),
+            opened_again: HashSet::new(),
+            handles: HandleLimit::default(),
             parked: Vec::new(),
-            folders_most: FOLDERS,
             files: HashMap::new(),
             small_waiting: VecDeque::new(),
             large_waiting: VecDeque::new(),
@@ -190,9 +199,11 @@ impl Scheduler for ReadScheduler {
             Command::Fetch(path, at, files, sink) => self.fetch(&path, at.as_ref(), &files, sink),
             Command::Ask(asked) => self.ask(asked),
             Command::UnwantedFolder(id) => {
-                let started = !self.folders_waiting.contains(&id);
+                let queues = [&mut self.folders_waiting, &mut self.folders_again];
+                let started = queues.iter().all(|queue| !queue.contains(&id));
                 let Some(mut folder) = self.folders.remove(&id) else { return };
-                self.folders_waiting.retain(|waiting| *waiting != id);
+                queues.into_iter().for_each(|queue| queue.retain(|waiting| *waiting != id));
+                self.opened_again.remove(&id);
                 match self.channels.get_mut(folder.channel()).filter(|_| started) {
                     Some(channel) => folder.end(Ok(()), channel, &mut self.delivery),
                     None => folder.abandon(Ok(()), &mut self.delivery),
@@ -216,6 +227,7 @@ impl Scheduler for ReadScheduler {
             self.pace.answered(u64::from(*length), pending.asked, now);
         }
         let answer = Answer::read(frame, pending.expected)?;
+        self.count_handles(number, &pending.purpose, &answer);
         match pending.purpose {
             Purpose::Folder(id, step) => self.folder_answer(number, id, step, answer),
             Purpose::File(id, step) => self.file_answer(number, id, step, answer),
@@ -224,13 +236,14 @@ impl Scheduler for ReadScheduler {
                     asked.answer(answer);
                 }
             }
-            Purpose::Ignored => {}
+            Purpose::Close(kind) => self.channels[number].closed(kind),
         }
         Ok(())
     }
 
     fn pump(&mut self) -> io::Result<()> {
         if !self.channels.is_empty() {
+            self.pump_again();
             self.pump_folders();
             self.pump_files();
         }
@@ -260,6 +273,8 @@ impl Scheduler for ReadScheduler {
     /// Called when the connection is lost: everything that was started goes to the front of the queue.
     fn reset(&mut self, _: &str) {
         self.channels.clear();
+        self.handles = HandleLimit::default();
+        self.forget_again();
         let mut folders: Vec<u64> = self.folders.keys().copied().collect();
         folders.sort_unstable();
         self.folders.values_mut().for_each(FolderListing::reset);
@@ -299,6 +314,7 @@ impl Scheduler for ReadScheduler {
         self.folders_waiting.clear();
         self.small_waiting.clear();
         self.large_waiting.clear();
+        self.forget_again();
         self.delivery.flush();
     }
 }

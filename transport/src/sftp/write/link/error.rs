@@ -79,7 +79,7 @@ impl From<RequestError> for io::Error {
                     io::ErrorKind::Unsupported,
                     "the server does not support what it takes",
                 ),
-                status => match crate::sftp::protocol::attributes::refusal("write", status) {
+                status => match crate::sftp::protocol::attributes::refusal("write", status, b"") {
                     SourceError::Unreadable { error, .. } => error,
                     other => Self::other(other.to_string()),
                 },

@@ -104,7 +104,7 @@ pub(crate) enum OwnedAnswer {
 impl From<Answer<'_>> for OwnedAnswer {
     fn from(answer: Answer<'_>) -> Self {
         match answer {
-            Answer::Status(status) => Self::Status(status),
+            Answer::Status(status, _) => Self::Status(status),
             Answer::Handle(handle) => Self::Handle(handle.into()),
             Answer::Attrs(attrs) => Self::Attrs(attrs),
             Answer::Names(names) => {
