@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use engine::entry::escape::shown;
 use engine::monitor::Progress;
-use engine::restore::outcome::{RestoreCounts, RestoredEntry, Sink, What};
+use engine::restore::outcome::{EntryOutcome, RestoreCounts, RestoreSink, RestoredEntry};
 use engine::snapshot::name::SnapshotName;
 use engine::threads::lock::unpoisoned;
 use serde_json::json;
@@ -106,7 +106,7 @@ fn exit_of(counts: &RestoreCounts, dry_run: bool) -> Exit {
     }
 }
 
-impl Sink for Restored {
+impl RestoreSink for Restored {
     fn line(&self, line: &RestoredEntry) {
         let Ok(mut state) = self.state.lock() else { return };
         let path = self.path(line);
@@ -117,34 +117,40 @@ impl Sink for Restored {
             return state.out.object(&line);
         }
         let (word, style) = word(line.what);
-        let bad = matches!(line.what, What::Left | What::Partly | What::Damaged | What::Failed);
+        let bad = matches!(
+            line.what,
+            EntryOutcome::Left
+                | EntryOutcome::Partly
+                | EntryOutcome::Damaged
+                | EntryOutcome::Failed
+        );
         if self.dry_run {
             let word = state.out.palette.paint(style, &format!("{word:<8}"));
             let why = line.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
             return state.out.text(&format!("{word} {:>9}  {path}{why}\n", bytes(line.bytes)));
         }
-        if line.what == What::Partly {
+        if line.what == EntryOutcome::Partly {
             state.partly += 1;
         }
-        if bad && (line.what != What::Partly || state.partly <= MOST_PARTLY) {
+        if bad && (line.what != EntryOutcome::Partly || state.partly <= MOST_PARTLY) {
             let why = line.why.as_deref().unwrap_or_default();
             self.terminal.suspended(|| say(&format!("{word}: {path}: {why}")));
         }
     }
 }
 
-fn word(what: What) -> (&'static str, Style) {
+fn word(what: EntryOutcome) -> (&'static str, Style) {
     match what {
-        What::Created => ("create", Style::Good),
-        What::Replaced => ("replace", Style::Warn),
-        What::Metadata => ("metadata", Style::Dim),
-        What::Removed => ("remove", Style::Bad),
-        What::Equal => ("equal", Style::Plain),
-        What::Left => ("left", Style::Warn),
-        What::Partly => ("partly", Style::Warn),
-        What::Damaged => ("DAMAGED", Style::Bad),
-        What::Failed => ("FAILED", Style::Bad),
-        What::Protected => ("protect", Style::Dim),
+        EntryOutcome::Created => ("create", Style::Good),
+        EntryOutcome::Replaced => ("replace", Style::Warn),
+        EntryOutcome::Metadata => ("metadata", Style::Dim),
+        EntryOutcome::Removed => ("remove", Style::Bad),
+        EntryOutcome::Equal => ("equal", Style::Plain),
+        EntryOutcome::Left => ("left", Style::Warn),
+        EntryOutcome::Partly => ("partly", Style::Warn),
+        EntryOutcome::Damaged => ("DAMAGED", Style::Bad),
+        EntryOutcome::Failed => ("FAILED", Style::Bad),
+        EntryOutcome::Protected => ("protect", Style::Dim),
     }
 }
 

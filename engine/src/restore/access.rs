@@ -2,11 +2,11 @@
 //! missing permissions temporarily, as rsync does. It restores the mode afterwards, even when it is stopped.
 
 use crate::restore::targets::Target;
-use crate::restore::walk::{RestoreWalk, Shared};
+use crate::restore::walk::{RestoreWalk, SharedFolder};
 
 impl<T: Target> RestoreWalk<'_, T> {
     /// Opens the folder `to` with all permissions for its owner. The folder keeps them until it is finished.
-    pub(crate) fn open_up(&self, folder: &Shared<T>, to: T::Folder) -> T::Folder {
+    pub(crate) fn open_up(&self, folder: &SharedFolder<T>, to: T::Folder) -> T::Folder {
         if folder.new {
             return to;
         }
@@ -17,7 +17,7 @@ impl<T: Target> RestoreWalk<'_, T> {
     }
 
     /// Takes the original mode of `folder`, if it was changed. The caller must restore the mode.
-    pub(crate) fn mode_before(&self, folder: &Shared<T>) -> Option<u32> {
+    pub(crate) fn mode_before(&self, folder: &SharedFolder<T>) -> Option<u32> {
         let mut all = self.opened_up.all();
         if all.is_empty() { None } else { all.remove(&folder.to.inside()).map(|(_, mode)| mode) }
     }

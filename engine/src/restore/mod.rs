@@ -15,12 +15,12 @@ use crate::fs::access::own_umask;
 use crate::monitor::context::Context;
 use crate::repository::Repository;
 use crate::restore::destination::Landing;
-use crate::restore::request::{Options, RestoreError, names};
+use crate::restore::request::{RestoreError, RestoreOptions, names};
 use crate::restore::targets::Target;
 use crate::restore::walk::RestoreWalk;
 use crate::snapshot::name::SnapshotName;
 
-pub use crate::restore::outcome::{RestoreCounts, RestoredEntry, Sink, What};
+pub use crate::restore::outcome::{EntryOutcome, RestoreCounts, RestoreSink, RestoredEntry};
 
 /// Restores the entries of `landing` from a snapshot to `target`, and reports each action to `sink`.
 ///
@@ -30,9 +30,9 @@ pub fn restore<T: Target>(
     (repository, snapshot): (&Repository, &SnapshotName),
     landing: &Landing,
     target: &T,
-    options: Options,
+    options: RestoreOptions,
     context: &Context,
-    sink: &dyn Sink,
+    sink: &dyn RestoreSink,
 ) -> Result<RestoreCounts, RestoreError> {
     let _ = own_umask();
     let items = &landing.items;

@@ -7,7 +7,7 @@ use serde::Serialize;
 /// The result for an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum What {
+pub enum EntryOutcome {
     /// Created where nothing existed.
     Created,
     /// Created, and replaced an existing entry.
@@ -34,7 +34,7 @@ pub enum What {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestoredEntry {
     /// The result.
-    pub what: What,
+    pub what: EntryOutcome,
     /// The path below the target's top folder.
     pub path: Vec<u8>,
     /// Whether the entry is a folder.
@@ -45,8 +45,8 @@ pub struct RestoredEntry {
     pub why: Option<String>,
 }
 
-/// Receives the result lines, from every worker thread. [`What::Equal`] entries are only counted.
-pub trait Sink: Sync {
+/// Receives the result lines, from every worker thread. [`EntryOutcome::Equal`] entries are only counted.
+pub trait RestoreSink: Sync {
     /// Receives the result for one entry.
     fn line(&self, line: &RestoredEntry);
 }
@@ -100,23 +100,23 @@ pub(crate) struct RestoreTally {
 }
 
 impl RestoreTally {
-    pub(crate) fn count(&self, what: What) {
+    pub(crate) fn count(&self, what: EntryOutcome) {
         self.fates[what as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn counts(&self) -> RestoreCounts {
-        let of = |what: What| self.fates[what as usize].load(Ordering::Relaxed);
+        let of = |what: EntryOutcome| self.fates[what as usize].load(Ordering::Relaxed);
         RestoreCounts {
-            created: of(What::Created),
-            replaced: of(What::Replaced),
-            metadata: of(What::Metadata),
-            removed: of(What::Removed),
-            equal: of(What::Equal),
-            left: of(What::Left),
-            partly: of(What::Partly),
-            damaged: of(What::Damaged),
-            failed: of(What::Failed),
-            protected: of(What::Protected),
+            created: of(EntryOutcome::Created),
+            replaced: of(EntryOutcome::Replaced),
+            metadata: of(EntryOutcome::Metadata),
+            removed: of(EntryOutcome::Removed),
+            equal: of(EntryOutcome::Equal),
+            left: of(EntryOutcome::Left),
+            partly: of(EntryOutcome::Partly),
+            damaged: of(EntryOutcome::Damaged),
+            failed: of(EntryOutcome::Failed),
+            protected: of(EntryOutcome::Protected),
             verified: self.verified.load(Ordering::Relaxed),
             unproved: self.unproved.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),

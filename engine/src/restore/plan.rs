@@ -44,7 +44,7 @@ pub enum RestoreStep {
     /// Keep the existing entry, which is equal.
     Keep,
     /// Keep the content: set owner, mode, times and attributes.
-    Dress,
+    SetMetadata,
     /// Create the entry and replace the existing one.
     Replace,
     /// Remove the existing folder with its content, and create the entry.
@@ -79,7 +79,7 @@ pub fn decide(
     };
     match (folders, compare(wanted, there, rules)) {
         ([true, true], RestoreVerdict::Same) => RestoreStep::Keep,
-        ([true, true], _) => RestoreStep::Dress,
+        ([true, true], _) => RestoreStep::SetMetadata,
         ([false, true], _) if may && rules.delete => RestoreStep::ReplaceFolder,
         ([false, true], _) => RestoreStep::Leave("a folder is in its place"),
         ([true, false], _) if !may => {
@@ -87,7 +87,9 @@ pub fn decide(
         }
         (_, RestoreVerdict::Same) if rules.overwrite != Overwrite::Always => RestoreStep::Keep,
         _ if !may => RestoreStep::Leave("another version is in its place"),
-        (_, RestoreVerdict::Metadata) if rules.overwrite != Overwrite::Always => RestoreStep::Dress,
+        (_, RestoreVerdict::Metadata) if rules.overwrite != Overwrite::Always => {
+            RestoreStep::SetMetadata
+        }
         _ => RestoreStep::Replace,
     }
 }
@@ -185,7 +187,7 @@ mod tests {
             (Some(&newer), Changed, false, RestoreStep::Replace),
             (Some(&mode), Never, false, left),
             (Some(&mode), Newer, false, left),
-            (Some(&mode), Changed, false, RestoreStep::Dress),
+            (Some(&mode), Changed, false, RestoreStep::SetMetadata),
             (Some(&mode), Always, false, RestoreStep::Replace),
             (Some(&folder), Never, true, in_folder),
             (Some(&folder), Changed, false, in_folder),
@@ -200,10 +202,10 @@ mod tests {
     fn folders_are_entered_and_take_the_place_of_other_things_only_when_allowed() {
         let wanted = held(|held| held.meta.kind = Kind::Folder);
         let link = held(|held| held.meta.kind = Kind::Symlink);
-        let dressed = held(|held| (held.meta.kind, held.meta.mode) = (Kind::Folder, 0o700));
+        let own_folder = held(|held| (held.meta.kind, held.meta.mode) = (Kind::Folder, 0o700));
         let never = rules(Overwrite::Never, false);
         assert_eq!(decide(&wanted, Some(&wanted), &never), RestoreStep::Keep);
-        assert_eq!(decide(&wanted, Some(&dressed), &never), RestoreStep::Dress);
+        assert_eq!(decide(&wanted, Some(&own_folder), &never), RestoreStep::SetMetadata);
         assert!(matches!(decide(&wanted, Some(&link), &never), RestoreStep::Leave(_)));
         let changed = rules(Overwrite::Changed, false);
         assert_eq!(decide(&wanted, Some(&link), &changed), RestoreStep::Replace);
@@ -218,13 +220,13 @@ mod tests {
         let (none, red, blue) = (held(|_| {}), coloured("red"), coloured("blue"));
         let changed = rules(Overwrite::Changed, false);
         assert_eq!(decide(&none, Some(&red), &changed), RestoreStep::Keep);
-        assert_eq!(decide(&red, Some(&blue), &changed), RestoreStep::Dress);
+        assert_eq!(decide(&red, Some(&blue), &changed), RestoreStep::SetMetadata);
         assert_eq!(
             decide(&red, Some(&blue), &RestoreRules { xattrs: false, ..changed }),
             RestoreStep::Keep
         );
         let other = held(|held| held.meta.uid = 9);
-        assert_eq!(decide(&other, Some(&none), &changed), RestoreStep::Dress);
+        assert_eq!(decide(&other, Some(&none), &changed), RestoreStep::SetMetadata);
         assert_eq!(
             decide(&other, Some(&none), &RestoreRules { owners: false, ..changed }),
             RestoreStep::Keep
@@ -267,7 +269,7 @@ mod tests {
             });
             let step = decide(&wanted, Some(&there), &rules(Overwrite::Never, delete));
             let folders = wanted.meta.kind == Kind::Folder && there.meta.kind == Kind::Folder;
-            prop_assert!(matches!(step, RestoreStep::Keep | RestoreStep::Leave(_)) || folders && step == RestoreStep::Dress);
+            prop_assert!(matches!(step, RestoreStep::Keep | RestoreStep::Leave(_)) || folders && step == RestoreStep::SetMetadata);
         }
     }
 }

@@ -20,7 +20,7 @@ pub struct RequestedPath {
 
 /// How to restore.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub struct RestoreOptions {
     /// When an existing entry is replaced.
     pub overwrite: Overwrite,
     /// Remove what the snapshot does not contain, where this shows that the source did not have it.

@@ -19,7 +19,7 @@ use engine::repository::records::report::Report;
 use engine::restore::delete::absence::Absence;
 use engine::restore::destination::{LandingError, below_a_folder, in_place};
 use engine::restore::plan::Overwrite;
-use engine::restore::request::Options;
+use engine::restore::request::RestoreOptions;
 use engine::snapshot::name::SnapshotName;
 use transport::sftp::ssh::address::Address;
 
@@ -213,7 +213,7 @@ fn prepare(args: Args) -> Result<Work, Exit> {
     let fake = series.job.as_ref().is_some_and(|job| job.job.keep.fake_super);
     let fake_super = if fake { series.catalog.writers() } else { Vec::new() };
     let delete = if delete { Some(absence(series, &name, &sure)?) } else { None };
-    let options = Options { overwrite: overwrite.into(), delete, accept_damage, fake_super };
+    let options = RestoreOptions { overwrite: overwrite.into(), delete, accept_damage, fake_super };
     let place = match to {
         To::Folder(path) => Destination::Folder(path),
         To::Host(address, dir) => Destination::Host(Box::new(Host::new(address, dir, series))),

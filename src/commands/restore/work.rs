@@ -10,7 +10,7 @@ use engine::monitor::{Progress, Silent};
 use engine::repository::Repository;
 use engine::restore::destination::Landing;
 use engine::restore::plan::Overwrite;
-use engine::restore::request::{Options, RestoreError};
+use engine::restore::request::{RestoreError, RestoreOptions};
 use engine::restore::restore;
 use engine::restore::targets::Target;
 use engine::restore::targets::local::{Local as Here, PlaceError};
@@ -42,7 +42,7 @@ pub(super) struct Work {
     pub(super) snapshot: SnapshotName,
     pub(super) landing: Landing,
     pub(super) place: Destination,
-    pub(super) options: Options,
+    pub(super) options: RestoreOptions,
     pub(super) dry_run: bool,
     pub(super) json: bool,
 }

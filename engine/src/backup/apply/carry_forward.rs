@@ -55,7 +55,7 @@ impl<S: Source> SnapshotWriter<S> {
     ) -> Result<Instead, RunError> {
         let broken =
             |error| self.walk.destination("cannot carry forward", &folder.place, name, error);
-        if self.dresser.abilities.changes(name) {
+        if self.metadata_writer.abilities.changes(name) {
             // A lookup of this name in the base would find another entry.
             let record = folder.base_records.get(name).filter(|record| record.kind.is_some());
             let Some(record) = record else { return Ok(Instead::Nothing) };

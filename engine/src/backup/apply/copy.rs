@@ -36,12 +36,13 @@ impl<S: Source> SnapshotWriter<S> {
         over: bool,
         done: &mut Batched,
     ) -> io::Result<bool> {
-        let (here, dresser) = (here(handles)?, &self.dresser);
+        let (here, metadata_writer) = (here(handles)?, &self.metadata_writer);
         let Ok(original) = from.0.open_file(from.1) else { return Ok(false) };
-        let mode = dresser.creation_mode(entry.meta);
+        let mode = metadata_writer.creation_mode(entry.meta);
         let copy = replacing(over, here, entry.name, || here.create_file(entry.name, mode))?;
-        let copied =
-            copy_content(&original, &copy, dresser.abilities.reflinks, &|| self.walk.halted());
+        let copied = copy_content(&original, &copy, metadata_writer.abilities.reflinks, &|| {
+            self.walk.halted()
+        });
         match copied {
             Ok(()) => {}
             // The file does not have its final mtime yet, so the next run does not take it for complete.
@@ -61,23 +62,24 @@ impl<S: Source> SnapshotWriter<S> {
             folder.changes.copied(entry.name);
         }
         folder.changes.alter();
-        let record = self.sealed_file(&copy, || dresser.new_file(&copy, entry, folder.fresh))?;
+        let record =
+            self.sealed_file(&copy, || metadata_writer.new_file(&copy, entry, folder.fresh))?;
         self.note(folder, entry.name, record);
         done.counts.bytes_saved += entry.meta.size;
         Ok(true)
     }
 
-    /// Finishes a file by `dress`, and syncs it where the file system cannot be synced as a whole.
+    /// Finishes a file by `set_metadata`, and syncs it where the file system cannot be synced as a whole.
     pub(crate) fn sealed_file<T>(
         &self,
         file: &File,
-        dress: impl FnOnce() -> io::Result<T>,
+        set_metadata: impl FnOnce() -> io::Result<T>,
     ) -> io::Result<T> {
         if !self.sync_each {
-            return dress();
+            return set_metadata();
         }
         let _in_flight = unpoisoned(self.in_flight.read());
-        let done = dress()?;
+        let done = set_metadata()?;
         let synced = file.sync_all();
         if synced.is_err() {
             self.sync_failed.store(true, Ordering::Relaxed);
@@ -99,13 +101,13 @@ impl<S: Source> SnapshotWriter<S> {
         let Ok(file) = here.open_file(entry.name) else { return Ok(false) };
         let meta = stat::meta(&file)?;
         // Another user may have put a file of that user there while the folder was open to others.
-        let able = &self.dresser.abilities;
+        let able = &self.metadata_writer.abilities;
         let foreign = able.owner && ![entry.meta.uid, able.uid].contains(&meta.uid);
         if meta.links != 1 || foreign {
             return Ok(false);
         }
-        let dresser = &self.dresser;
-        let record = self.sealed_file(&file, || dresser.existing(&file, entry))?;
+        let metadata_writer = &self.metadata_writer;
+        let record = self.sealed_file(&file, || metadata_writer.existing(&file, entry))?;
         self.note(folder, entry.name, record);
         done.counts.kept += 1;
         Ok(true)

@@ -143,7 +143,7 @@ impl<S: Source> SnapshotWriter<S> {
         if on_disk {
             // All names of a hard-linked inode must share one inode, so it must have room for all of them.
             let names = planned.entry.meta.links;
-            let most = self.dresser.abilities.most_links;
+            let most = self.metadata_writer.abilities.most_links;
             let links = held.as_ref().map_or(0, |held| held.meta.links);
             if self.walk.keep().hard_links && names > 1 && links + names > most {
                 done.counts.link_fallbacks += 1;
@@ -184,7 +184,7 @@ impl<S: Source> SnapshotWriter<S> {
         name: &CStr,
         from: (&Dir, &CStr),
     ) -> io::Result<Linked> {
-        if !self.dresser.abilities.links {
+        if !self.metadata_writer.abilities.links {
             return Ok(Linked::NotTried);
         }
         let link = || here.link(name, from.0, from.1);

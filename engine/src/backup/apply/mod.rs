@@ -60,7 +60,7 @@ impl<S: Source> SnapshotWriter<S> {
     fn locks_out(&self, meta: &crate::entry::Meta) -> bool {
         meta.mode & 0o700 != 0o700
             && self.walk.keep().mode
-            && self.dresser.abilities.mode
+            && self.metadata_writer.abilities.mode
             && !rustix::process::geteuid().is_root()
     }
 
@@ -283,7 +283,7 @@ impl<S: Source> SnapshotWriter<S> {
     ) -> io::Result<bool> {
         folder.changes.alter();
         let here = here(handles)?;
-        let able = &self.dresser.abilities;
+        let able = &self.metadata_writer.abilities;
         let possible = if entry.meta.kind == Kind::Symlink { able.symlinks } else { able.nodes };
         if !possible {
             self.note(folder, entry.name, SidecarRecord::whole(&entry.to_entry()));
@@ -300,7 +300,7 @@ impl<S: Source> SnapshotWriter<S> {
         };
         let whole = || SidecarRecord::whole(&entry.to_entry());
         let record = match replacing(over, here, entry.name, make) {
-            Ok(()) => self.dresser.new_node(here, entry, folder.fresh)?,
+            Ok(()) => self.metadata_writer.new_node(here, entry, folder.fresh)?,
             Err(error)
                 if is(&error, Errno::PERM)
                     || is(&error, Errno::NOTSUP)

@@ -69,7 +69,7 @@ impl<S: Source> SnapshotWriter<S> {
         (from, held, record, then): (&Dir, &StoredEntry, &SidecarRecord, Holds),
         done: &mut Batched,
     ) -> Option<io::Result<bool>> {
-        let abilities = &self.dresser.abilities;
+        let abilities = &self.metadata_writer.abilities;
         let (entry, over) = (planned.entry, !folder.fresh);
         match regained(record, held, abilities, then) {
             Regained::Nothing => None,

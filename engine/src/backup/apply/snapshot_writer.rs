@@ -81,7 +81,7 @@ pub(crate) struct SnapshotWriter<S: Source> {
     pub(crate) walk: Arc<WalkState<S>>,
     /// The source of file content.
     pub(crate) source: Arc<S>,
-    pub(crate) dresser: MetadataWriter,
+    pub(crate) metadata_writer: MetadataWriter,
     /// The sidecar of this snapshot.
     pub(crate) kept: Sidecar,
     /// The manifest of this snapshot, for a later `verify`.
@@ -128,7 +128,7 @@ impl<S: Source> SnapshotWriter<S> {
     pub(crate) fn new(
         walk: &Arc<WalkState<S>>,
         source: &Arc<S>,
-        dresser: MetadataWriter,
+        metadata_writer: MetadataWriter,
         kept: Sidecar,
         manifest: Writer,
         sync_each: bool,
@@ -136,7 +136,7 @@ impl<S: Source> SnapshotWriter<S> {
         Self {
             walk: Arc::clone(walk),
             source: Arc::clone(source),
-            dresser,
+            metadata_writer,
             kept,
             manifest,
             sync_each,
@@ -158,7 +158,7 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
         handles: &Handles<S::Folder>,
         entry: &Entry,
     ) -> Result<EnteredFolder, RunError> {
-        if self.dresser.abilities.changes(&entry.name) {
+        if self.metadata_writer.abilities.changes(&entry.name) {
             parent.changes.alter();
             let what = format!("{OTHER_NAME}, and so all that is in it");
             self.walk.problem(&parent.place.source_of(&entry.name), what, Instead::Nothing);
@@ -210,7 +210,7 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
             if self.walk.halted() || self.walk.is_full() {
                 return;
             }
-            if self.dresser.abilities.changes(planned.entry.name) {
+            if self.metadata_writer.abilities.changes(planned.entry.name) {
                 self.would_be_renamed(folder, planned.entry);
                 continue;
             }
@@ -285,7 +285,7 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
             });
             let entry = Listed::from(open.as_ref().unwrap_or(entry));
             let record = self
-                .dresser
+                .metadata_writer
                 .existing(here, entry)
                 .map_err(|error| broken("cannot set the attributes of", error))?;
             self.note(folder, c"", record);

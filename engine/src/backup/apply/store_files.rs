@@ -122,11 +122,11 @@ impl<S: Source> FileReceiver<S> {
 
     fn open(&self, index: usize) -> io::Result<Writing> {
         let entry = &self.items[index].entry;
-        let mode = self.writer.dresser.creation_mode(&entry.meta);
+        let mode = self.writer.metadata_writer.creation_mode(&entry.meta);
         let here = here(&self.handles)?;
         let create = || here.create_file(&entry.name, mode);
         let file = replacing(!self.folder.fresh, here, &entry.name, create)?;
-        let marked = self.writer.dresser.abilities.xattrs;
+        let marked = self.writer.metadata_writer.abilities.xattrs;
         Ok(Writing::new(file, &entry.meta, marked))
     }
 
@@ -269,7 +269,7 @@ impl<S: Source> FileReceiver<S> {
         let item = self.items[index].clone();
         let entry = Listed::from(&item.entry);
         let (length, taken_up, method) = (writing.length(), writing.taken_up(), writing.method());
-        let (file, hash) = writing.finish(self.writer.dresser.abilities.xattrs)?;
+        let (file, hash) = writing.finish(self.writer.metadata_writer.abilities.xattrs)?;
         self.done.counts.copied += 1;
         self.done.counts.bytes_copied += length - taken_up;
         if item.step.action == Action::FetchAndCompare
@@ -279,10 +279,10 @@ impl<S: Source> FileReceiver<S> {
             // Only its mtime differs.
             self.writer.turned_out(&self.folder, &mut item.clone(), Verdict::Metadata);
         }
-        let (dresser, fresh) = (&self.writer.dresser, self.folder.fresh);
+        let (metadata_writer, fresh) = (&self.writer.metadata_writer, self.folder.fresh);
         let record = self.writer.sealed_file(&file, || match taken_up {
-            0 => dresser.new_file(&file, entry, fresh),
-            _ => dresser.existing(&file, entry),
+            0 => metadata_writer.new_file(&file, entry, fresh),
+            _ => metadata_writer.existing(&file, entry),
         })?;
         self.folder.changes.stored(entry.name, method, &hash);
         self.writer.note(&self.folder, entry.name, record);

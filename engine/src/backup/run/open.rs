@@ -117,10 +117,10 @@ pub(crate) fn new_writer<S: Source>(
         let noted = || begun_on.get(&shown_path(&root.path)).cloned();
         root.file_system_before = root.file_system_before.take().or_else(noted);
     }
-    let dresser = MetadataWriter::new(job.keep, abilities.clone());
+    let metadata_writer = MetadataWriter::new(job.keep, abilities.clone());
     let walk = WalkState::new(Arc::clone(source), set);
     let each = !checkpoints.whole();
-    let writer = SnapshotWriter::new(&walk, source, dresser, kept, manifest, each);
+    let writer = SnapshotWriter::new(&walk, source, metadata_writer, kept, manifest, each);
     walk.look_at_roots(&job.layout)?;
     // The incomplete snapshot contains only the roots of this run, so only these are recorded.
     let recorded: BTreeMap<_, _> = walk

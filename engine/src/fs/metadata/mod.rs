@@ -78,22 +78,22 @@ impl MetadataWriter {
         file: &impl OpenFile,
         entry: Listed<'_>,
         mode_now: Option<u32>,
-        dressed: bool,
+        existing: bool,
     ) -> io::Result<SidecarRecord> {
         let (fd, meta) = (file.as_fd(), entry.meta);
         let mut record =
-            self.owner(fd, meta, dressed, &mut |uid, gid| stat::set_owner(fd, uid, gid))?;
+            self.owner(fd, meta, existing, &mut |uid, gid| stat::set_owner(fd, uid, gid))?;
         let mode = self.mode(meta, &mut record);
         // Attributes are set before the mode, because an ordinary user cannot set attributes of a
         // file without write permission.
-        self.attributes(fd, entry, dressed, &mut record)?;
+        self.attributes(fd, entry, existing, &mut record)?;
         if mode_now != Some(mode) && self.abilities.mode {
             ignore_refusal(fd, stat::set_mode(fd, mode), || record.mode = Some(meta.mode))?;
         }
         let owned = record.uid.is_some() || record.gid.is_some() || record.mode.is_some();
         if self.keep.fake_super && owned && fake_super::keep(fd, meta)? {
             (record.uid, record.gid, record.mode) = (None, None, None);
-        } else if self.keep.fake_super && dressed && !owned {
+        } else if self.keep.fake_super && existing && !owned {
             fake_super::forget(fd);
         }
         if self.keep.times_of(meta.kind) {
@@ -141,7 +141,7 @@ impl MetadataWriter {
         &self,
         fd: BorrowedFd<'_>,
         meta: &Meta,
-        dressed: bool,
+        existing: bool,
         set: &mut dyn FnMut(Option<u32>, Option<u32>) -> io::Result<()>,
     ) -> io::Result<SidecarRecord> {
         let mut record = SidecarRecord::default();
@@ -150,7 +150,7 @@ impl MetadataWriter {
         let gid = self.keep.group.then_some(meta.gid);
         let (other_uid, other_gid) =
             (uid.is_some_and(|uid| uid != able.uid), gid.is_some_and(|gid| gid != able.gid));
-        if !other_uid && !other_gid && !dressed {
+        if !other_uid && !other_gid && !existing {
             return Ok(record);
         }
         if able.owner {
@@ -158,7 +158,7 @@ impl MetadataWriter {
             return Ok(record);
         }
         // An ordinary user may give files to its own groups (chown(2)).
-        if other_gid || dressed {
+        if other_gid || existing {
             ignore_refusal(fd, set(None, gid), || record.gid = gid)?;
         }
         if other_uid {
@@ -191,11 +191,11 @@ impl MetadataWriter {
         &self,
         fd: BorrowedFd<'_>,
         entry: Listed<'_>,
-        dressed: bool,
+        existing: bool,
         record: &mut SidecarRecord,
     ) -> io::Result<()> {
         let wanted = entry.extra.map_or(&[][..], |extra| &extra.xattrs);
-        if self.asked.any() && (dressed || !wanted.is_empty()) {
+        if self.asked.any() && (existing || !wanted.is_empty()) {
             record.add_xattrs(&xattrs::write(fd, wanted, self.asked)?);
         }
         Ok(())

@@ -12,11 +12,11 @@ use crate::entry::stored::StoredEntry;
 use crate::entry::{Kind, Listed};
 use crate::fs::mount_point::is_mount_point;
 use crate::restore::delete::absence::Absence;
-use crate::restore::outcome::What;
+use crate::restore::outcome::EntryOutcome;
 use crate::restore::targets::Target;
 use crate::restore::walk::entry::size_of;
-use crate::restore::walk::folder::One;
-use crate::restore::walk::{Opened, RestoreWalk, Shared};
+use crate::restore::walk::folder::EntryInProgress;
+use crate::restore::walk::{RestoreWalk, SharedFolder, SharedOpenFolder};
 use crate::snapshot::name::OWN;
 
 /// The maximum depth to which the restore enters folders that contain a protected entry.
@@ -52,8 +52,8 @@ impl<T: Target> RestoreWalk<'_, T> {
     /// When some are missing that the run had stored, the restore removes nothing in or below the folder.
     pub(crate) fn may_remove_in(
         &self,
-        folder: &Shared<T>,
-        opened: &Opened<T>,
+        folder: &SharedFolder<T>,
+        opened: &SharedOpenFolder<T>,
         names: &[(u64, CString)],
     ) -> io::Result<bool> {
         if self.options.delete.is_none() || !folder.whole || folder.new {
@@ -81,7 +81,7 @@ impl<T: Target> RestoreWalk<'_, T> {
     }
 
     /// Why the snapshot's folder is incomplete: its manifest records more entries than the folder has now.
-    fn lacking(&self, folder: &Shared<T>, names: &[(u64, CString)]) -> Option<&'static str> {
+    fn lacking(&self, folder: &SharedFolder<T>, names: &[(u64, CString)]) -> Option<&'static str> {
         let (manifest, from) = (self.manifest.as_ref()?, folder.from.as_ref()?);
         match manifest.has_more_than(from.inside(), names.iter().map(|(_, name)| &**name)) {
             Ok(more) => more.then_some(REMOVED_BY_HAND),
@@ -90,14 +90,23 @@ impl<T: Target> RestoreWalk<'_, T> {
     }
 
     /// Removes `name` of `folder`, which the snapshot does not contain.
-    pub(crate) fn remove(&self, folder: &Shared<T>, opened: &Opened<T>, name: &CStr) {
+    pub(crate) fn remove(
+        &self,
+        folder: &SharedFolder<T>,
+        opened: &SharedOpenFolder<T>,
+        name: &CStr,
+    ) {
         let (Some(absence), Some(from)) = (&self.options.delete, &folder.from) else { return };
         let (to, inside) = (folder.to.inside_of(name), from.inside_of(name));
         self.remove_in(absence, &opened.to, name, (&to, &inside), 0);
     }
 
     /// Removes a folder that occupies the name of an entry. Returns whether the folder is gone.
-    pub(crate) fn make_way(&self, one: &One<T::Folder>, opened: &Opened<T>) -> io::Result<bool> {
+    pub(crate) fn make_way(
+        &self,
+        one: &EntryInProgress<T::Folder>,
+        opened: &SharedOpenFolder<T>,
+    ) -> io::Result<bool> {
         let Some(absence) = &self.options.delete else { return Ok(false) };
         let (name, from) = (&one.entry.name, one.from.inside());
         // In a parent folder of the restored paths, no file systems are compared. In a restored folder,
@@ -161,7 +170,7 @@ impl<T: Target> RestoreWalk<'_, T> {
                 Some(why) => self.protect(to, false, why),
                 None => {
                     self.target.remove(folder, name)?;
-                    self.tell(What::Removed, to, false, size_of(there), None);
+                    self.report(EntryOutcome::Removed, to, false, size_of(there), None);
                 }
             }
             return Ok(());
@@ -174,7 +183,7 @@ impl<T: Target> RestoreWalk<'_, T> {
             |below: &[u8], entry: Listed<'_>| absence.spares(&join(inside, below), entry).is_some();
         if self.target.may_remove(folder, name, &spared)? {
             self.target.remove_folder(folder, name)?;
-            self.tell(What::Removed, to, true, 0, None);
+            self.report(EntryOutcome::Removed, to, true, 0, None);
             return Ok(());
         }
         self.remove_partly(absence, surplus, depth)
@@ -221,7 +230,7 @@ impl<T: Target> RestoreWalk<'_, T> {
 
     /// Reports an entry that stays although the snapshot does not contain it.
     fn protect(&self, path: &[u8], folder: bool, why: &str) {
-        self.tell(What::Protected, path, folder, 0, Some(why.to_owned()));
+        self.report(EntryOutcome::Protected, path, folder, 0, Some(why.to_owned()));
     }
 }
 

@@ -32,7 +32,7 @@ use crate::restore::targets::private;
 use crate::restore::targets::private::Private;
 use crate::restore::targets::spared::{file_system, may_remove};
 use crate::restore::targets::temporary::temporary;
-use crate::restore::targets::{Facts, FileSystem, Shortfall, Spared, Stored, Target};
+use crate::restore::targets::{Facts, FileSystem, MustStay, Shortfall, StoreOutcome, Target};
 
 /// Why the restore cannot write to a folder.
 #[derive(Debug, thiserror::Error)]
@@ -197,7 +197,7 @@ impl Local {
     }
 
     /// Creates an entry that is neither a file nor a folder.
-    fn make_node(&self, folder: &Dir, entry: &Entry, replace: bool) -> io::Result<Stored> {
+    fn make_node(&self, folder: &Dir, entry: &Entry, replace: bool) -> io::Result<StoreOutcome> {
         let (name, meta) = (temporary(&entry.name)?, &entry.meta);
         let private = made(folder, &name, || Private::in_folder(folder, &name))?;
         let dir = private.dir();
@@ -210,7 +210,7 @@ impl Local {
             let node = dir.node(&name)?;
             let (shortfall, id) = (self.shortfall(&node, record), node.meta()?.id);
             private.place(&name, &entry.name, replace)?;
-            Ok(Stored { shortfall, damaged: false, id })
+            Ok(StoreOutcome { shortfall, damaged: false, id })
         });
         if placed.is_err() {
             let _ = dir.unlink(&name);
@@ -336,12 +336,12 @@ impl Target for Local {
         entry: &Entry,
         content: &Content<'_>,
         replace: bool,
-    ) -> Result<Stored, StoreError> {
+    ) -> Result<StoreOutcome, StoreError> {
         let name = temporary(&entry.name)?;
         let file = made(folder, &name, || folder.create_file(&name, 0o600))
             .map_err(|error| judged(folder, error))?;
         let reflink = self.reflinks.load(Ordering::Relaxed);
-        let dressed = copy(content, &file, reflink).and_then(|hash| {
+        let result = copy(content, &file, reflink).and_then(|hash| {
             let damaged = is_damaged(content, &hash);
             if damaged && !content.accept_damage {
                 return Err(StoreError::Damaged);
@@ -357,22 +357,22 @@ impl Target for Local {
             if self.sync_each {
                 file.sync_all()?;
             }
-            Ok(Stored { shortfall, damaged, id: stat::meta(&file)?.id })
+            Ok(StoreOutcome { shortfall, damaged, id: stat::meta(&file)?.id })
         });
         // Check for a full file system while the data written still occupies its space.
-        let dressed = dressed.map_err(|error| match error {
+        let result = result.map_err(|error| match error {
             StoreError::Target(error) => StoreError::Target(judged(folder, error)),
             error => error,
         });
-        if dressed.is_err() {
+        if result.is_err() {
             let _ = folder.unlink(&name);
         }
-        let stored = dressed?;
+        let stored = result?;
         self.placed(folder, &name, &entry.name, replace)?;
         Ok(stored)
     }
 
-    fn make(&self, folder: &Dir, entry: &Entry, replace: bool) -> io::Result<Stored> {
+    fn make(&self, folder: &Dir, entry: &Entry, replace: bool) -> io::Result<StoreOutcome> {
         self.make_node(folder, entry, replace).map_err(|error| judged(folder, error))
     }
 
@@ -405,7 +405,12 @@ impl Target for Local {
         Ok(())
     }
 
-    fn dress_file(&self, folder: &Dir, entry: &Entry, id: Option<FileId>) -> io::Result<Shortfall> {
+    fn set_file_metadata(
+        &self,
+        folder: &Dir,
+        entry: &Entry,
+        id: Option<FileId>,
+    ) -> io::Result<Shortfall> {
         let file = folder.open_file(&entry.name)?;
         let found = stat::meta(&file)?;
         // Another hard link of the file may be in a snapshot. Another owner may still have the file open, or
@@ -417,12 +422,12 @@ impl Target for Local {
         if found.kind != Kind::File || found.links != 1 || found.id != id || given || lends {
             return Err(Errno::MLINK.into());
         }
-        let dresser = if entry.xattrs().is_empty() { &self.plain } else { &self.whole };
-        let record = dresser.existing(&file, Listed::from(entry));
+        let metadata_writer = if entry.xattrs().is_empty() { &self.plain } else { &self.whole };
+        let record = metadata_writer.existing(&file, Listed::from(entry));
         Ok(self.shortfall(&file, record.map_err(|error| judged(folder, error))?))
     }
 
-    fn dress_folder(&self, folder: &Dir, entry: &Entry, new: bool) -> io::Result<Shortfall> {
+    fn set_folder_metadata(&self, folder: &Dir, entry: &Entry, new: bool) -> io::Result<Shortfall> {
         if !new && self.root && folder.meta()?.uid != entry.meta.uid {
             // A user with write access to the parent folder can have moved another user's folder there.
             if !private::is_closed(&folder.pass(c"..")?.meta()?) {
@@ -430,8 +435,8 @@ impl Target for Local {
             }
         }
         let plain = !new && entry.xattrs().is_empty();
-        let dresser = if plain { &self.plain } else { &self.whole };
-        let record = dresser.existing(folder, Listed::from(entry));
+        let metadata_writer = if plain { &self.plain } else { &self.whole };
+        let record = metadata_writer.existing(folder, Listed::from(entry));
         let record = record.map_err(|error| judged(folder, error))?;
         if self.sync_each {
             folder.sync()?;
@@ -447,7 +452,7 @@ impl Target for Local {
         file_system(folder)
     }
 
-    fn may_remove(&self, folder: &Dir, name: &CStr, spared: &Spared<'_>) -> io::Result<bool> {
+    fn may_remove(&self, folder: &Dir, name: &CStr, spared: &MustStay<'_>) -> io::Result<bool> {
         may_remove(folder, name, self.backups, spared)
     }
 

@@ -83,13 +83,13 @@ pub trait ToStore {
     /// The file cannot be opened; any error of `with`.
     fn open(
         &self,
-        with: &mut dyn FnMut(&Content<'_>) -> Result<Stored, StoreError>,
-    ) -> Result<Stored, StoreError>;
+        with: &mut dyn FnMut(&Content<'_>) -> Result<StoreOutcome, StoreError>,
+    ) -> Result<StoreOutcome, StoreError>;
 }
 
 /// The result for a stored file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoreOutcome {
     /// The metadata that could not be set.
     pub shortfall: Shortfall,
     /// The hash of the content differs from the recorded one, and the caller accepted that.
@@ -109,7 +109,7 @@ pub struct FileSystem {
 }
 
 /// Whether an entry must stay, by its path below the folder to remove.
-pub type Spared<'a> = dyn Fn(&[u8], Listed<'_>) -> bool + Sync + 'a;
+pub type MustStay<'a> = dyn Fn(&[u8], Listed<'_>) -> bool + Sync + 'a;
 
 /// A location for restored entries. Each name is a single component. No method follows a symlink.
 ///
@@ -165,14 +165,14 @@ pub trait Target: Send + Sync {
         entry: &Entry,
         content: &Content<'_>,
         replace: bool,
-    ) -> Result<Stored, StoreError>;
+    ) -> Result<StoreOutcome, StoreError>;
 
     /// Stores files of one folder, each as with [`Target::store`]. Returns their results in the same order.
     fn store_all(
         &self,
         folder: &Self::Folder,
         files: &[&dyn ToStore],
-    ) -> Vec<Result<Stored, StoreError>> {
+    ) -> Vec<Result<StoreOutcome, StoreError>> {
         let store = |file: &&dyn ToStore| {
             file.open(&mut |content| self.store(folder, file.entry(), content, file.replace()))
         };
@@ -180,7 +180,8 @@ pub trait Target: Send + Sync {
     }
 
     /// Creates a symlink, fifo, socket or device.
-    fn make(&self, folder: &Self::Folder, entry: &Entry, replace: bool) -> io::Result<Stored>;
+    fn make(&self, folder: &Self::Folder, entry: &Entry, replace: bool)
+    -> io::Result<StoreOutcome>;
 
     /// Makes `name` a hard link to the file `to`, which must have the given inode, if there is one. Fails with
     /// [`io::ErrorKind::Unsupported`] where the hard link is not possible.
@@ -195,7 +196,7 @@ pub trait Target: Send + Sync {
     /// Sets the metadata of a file whose content is already equal. `id` is the inode that was compared. Fails
     /// with `EMLINK` when the file has other hard links or another owner; the caller must then store it as a
     /// new file.
-    fn dress_file(
+    fn set_file_metadata(
         &self,
         folder: &Self::Folder,
         entry: &Entry,
@@ -204,7 +205,7 @@ pub trait Target: Send + Sync {
 
     /// Sets the metadata of a folder, after everything in it is done. `new` is true when this restore created
     /// the folder.
-    fn dress_folder(
+    fn set_folder_metadata(
         &self,
         folder: &Self::Folder,
         entry: &Entry,
@@ -223,7 +224,7 @@ pub trait Target: Send + Sync {
         &self,
         folder: &Self::Folder,
         name: &CStr,
-        spared: &Spared<'_>,
+        spared: &MustStay<'_>,
     ) -> io::Result<bool>;
 
     /// Removes a folder with its content, after [`Target::may_remove`] returned true.

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use crate::entry::stored::StoredEntry;
 use crate::entry::{Entry, FileId};
 use crate::repository::content::{Content, StoreError};
-use crate::restore::targets::{Facts, FileSystem, Shortfall, Spared, Stored, Target};
+use crate::restore::targets::{Facts, FileSystem, MustStay, Shortfall, StoreOutcome, Target};
 
 /// Reads the inner target and never writes to it. The restore then reports what it would do.
 pub struct PreviewTarget<T>(pub T);
@@ -67,12 +67,12 @@ impl<T: Target> Target for PreviewTarget<T> {
         _: &Entry,
         _: &Content<'_>,
         _: bool,
-    ) -> Result<Stored, StoreError> {
-        Ok(Stored::default())
+    ) -> Result<StoreOutcome, StoreError> {
+        Ok(StoreOutcome::default())
     }
 
-    fn make(&self, _: &Self::Folder, _: &Entry, _: bool) -> io::Result<Stored> {
-        Ok(Stored::default())
+    fn make(&self, _: &Self::Folder, _: &Entry, _: bool) -> io::Result<StoreOutcome> {
+        Ok(StoreOutcome::default())
     }
 
     fn link(
@@ -85,11 +85,16 @@ impl<T: Target> Target for PreviewTarget<T> {
         Ok(())
     }
 
-    fn dress_file(&self, _: &Self::Folder, _: &Entry, _: Option<FileId>) -> io::Result<Shortfall> {
+    fn set_file_metadata(
+        &self,
+        _: &Self::Folder,
+        _: &Entry,
+        _: Option<FileId>,
+    ) -> io::Result<Shortfall> {
         Ok(Shortfall::default())
     }
 
-    fn dress_folder(&self, _: &Self::Folder, _: &Entry, _: bool) -> io::Result<Shortfall> {
+    fn set_folder_metadata(&self, _: &Self::Folder, _: &Entry, _: bool) -> io::Result<Shortfall> {
         Ok(Shortfall::default())
     }
 
@@ -105,7 +110,7 @@ impl<T: Target> Target for PreviewTarget<T> {
         &self,
         folder: &Self::Folder,
         name: &CStr,
-        spared: &Spared<'_>,
+        spared: &MustStay<'_>,
     ) -> io::Result<bool> {
         folder.as_ref().map_or(Ok(true), |folder| self.0.may_remove(folder, name, spared))
     }

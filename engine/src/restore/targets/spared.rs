@@ -12,7 +12,7 @@ use crate::entry::{Extra, FileId, Kind, Listed, Xattrs};
 use crate::fs::dir::Dir;
 use crate::fs::mount_point::mount_id;
 use crate::fs::traverse::{Visitor, explore};
-use crate::restore::targets::{FileSystem, Spared};
+use crate::restore::targets::{FileSystem, MustStay};
 
 /// Whether the folder `name` may be removed with its content.
 ///
@@ -22,7 +22,7 @@ pub(super) fn may_remove(
     folder: &Dir,
     name: &CStr,
     backups: FileId,
-    spared: &Spared<'_>,
+    spared: &MustStay<'_>,
 ) -> io::Result<bool> {
     let Some(outside) = file_system(folder)? else { return Ok(false) };
     let doomed = folder.child(name)?;
@@ -42,7 +42,7 @@ pub(super) fn file_system(folder: &Dir) -> io::Result<Option<FileSystem>> {
 struct Watch<'a> {
     outside: FileSystem,
     backups: FileId,
-    spared: &'a Spared<'a>,
+    spared: &'a MustStay<'a>,
     found: AtomicBool,
 }
 

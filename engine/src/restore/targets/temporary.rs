@@ -30,7 +30,7 @@ struct Owner {
 
 /// The process that creates a temporary entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Maker {
+pub(crate) enum CreatorProcess {
     /// The process is running, or is this one.
     Running,
     /// The process has ended.
@@ -50,17 +50,17 @@ pub fn temporary(name: &CStr) -> io::Result<CString> {
 }
 
 /// The creator of the entry `name`; `None` when this is not a temporary name.
-pub(crate) fn maker(name: &[u8]) -> Option<Maker> {
+pub(crate) fn maker(name: &[u8]) -> Option<CreatorProcess> {
     let rest = name.strip_prefix(TEMPORARY.as_bytes())?;
     let Some(owner) = std::str::from_utf8(rest).ok().and_then(owner) else {
-        return Some(Maker::Unknown);
+        return Some(CreatorProcess::Unknown);
     };
     let own = own();
     Some(match owner {
-        owner if owner == own => Maker::Running,
-        owner if owner.place != own.place => Maker::Unknown,
-        owner if is_running(owner) => Maker::Running,
-        _ => Maker::Ended,
+        owner if owner == own => CreatorProcess::Running,
+        owner if owner.place != own.place => CreatorProcess::Unknown,
+        owner if is_running(owner) => CreatorProcess::Running,
+        _ => CreatorProcess::Ended,
     })
 }
 
@@ -143,22 +143,22 @@ mod tests {
     #[test]
     fn a_name_says_whether_its_maker_runs() {
         let own = own();
-        assert_eq!(maker(temporary(c"x").unwrap().to_bytes()), Some(Maker::Running));
+        assert_eq!(maker(temporary(c"x").unwrap().to_bytes()), Some(CreatorProcess::Running));
         assert_ne!(temporary(c"x").unwrap(), temporary(c"y").unwrap());
         let parent = rustix::process::getppid().map_or(1, |pid| pid.as_raw_pid() as u32);
         let parent = Owner { pid: parent, start: started(parent).unwrap().0, ..own };
-        assert_eq!(maker(&named(parent)), Some(Maker::Running));
+        assert_eq!(maker(&named(parent)), Some(CreatorProcess::Running));
         let reused = Owner { start: parent.start + 1, ..parent };
-        assert_eq!(maker(&named(reused)), Some(Maker::Ended));
+        assert_eq!(maker(&named(reused)), Some(CreatorProcess::Ended));
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let ended = Owner { pid: child.id(), start: 1, ..own };
         child.wait().unwrap();
-        assert_eq!(maker(&named(ended)), Some(Maker::Ended));
+        assert_eq!(maker(&named(ended)), Some(CreatorProcess::Ended));
         let elsewhere = Owner { place: !own.place, ..own };
-        assert_eq!(maker(&named(elsewhere)), Some(Maker::Unknown));
+        assert_eq!(maker(&named(elsewhere)), Some(CreatorProcess::Unknown));
         for other in ["0123456789abcdef", "", "1-2.3", "1-2-3-4.x", "\u{e4}"] {
             let name = format!("{TEMPORARY}{other}");
-            assert_eq!(maker(name.as_bytes()), Some(Maker::Unknown), "{name}");
+            assert_eq!(maker(name.as_bytes()), Some(CreatorProcess::Unknown), "{name}");
         }
         assert_eq!(maker(b"x"), None);
     }

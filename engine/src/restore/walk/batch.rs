@@ -7,16 +7,16 @@ use crate::entry::{Entry, Kind};
 use crate::fs::dir::Dir;
 use crate::monitor::add;
 use crate::repository::content::{Content, StoreError};
-use crate::restore::outcome::What;
+use crate::restore::outcome::EntryOutcome;
 use crate::restore::plan::{RestoreStep, decide};
-use crate::restore::targets::{Stored, Target, ToStore};
-use crate::restore::walk::folder::One;
-use crate::restore::walk::{Opened, RestoreWalk, Shared};
+use crate::restore::targets::{StoreOutcome, Target, ToStore};
+use crate::restore::walk::folder::EntryInProgress;
+use crate::restore::walk::{RestoreWalk, SharedFolder, SharedOpenFolder};
 
 /// One file of a batch.
 struct BatchedFile<'a, 'w, T: Target> {
     walk: &'a RestoreWalk<'w, T>,
-    one: One<T::Folder>,
+    one: EntryInProgress<T::Folder>,
     source: Option<&'a Dir>,
     replace: bool,
     /// Whether the content was verified by a recorded hash.
@@ -34,8 +34,8 @@ impl<T: Target> ToStore for BatchedFile<'_, '_, T> {
 
     fn open(
         &self,
-        with: &mut dyn FnMut(&Content<'_>) -> Result<Stored, StoreError>,
-    ) -> Result<Stored, StoreError> {
+        with: &mut dyn FnMut(&Content<'_>) -> Result<StoreOutcome, StoreError>,
+    ) -> Result<StoreOutcome, StoreError> {
         self.walk.with_content(&self.one, self.source, &mut |content| {
             self.proved.set(content.recorded.is_some());
             with(content)
@@ -45,7 +45,7 @@ impl<T: Target> ToStore for BatchedFile<'_, '_, T> {
 
 impl<T: Target> RestoreWalk<'_, T> {
     /// Whether the entry is a file that the target can store in a batch.
-    pub(crate) fn goes_together(&self, one: &One<T::Folder>) -> bool {
+    pub(crate) fn goes_together(&self, one: &EntryInProgress<T::Folder>) -> bool {
         let meta = &one.wanted.meta;
         self.target.facts().together.is_some_and(|most| meta.size <= most)
             && meta.kind == Kind::File
@@ -56,9 +56,9 @@ impl<T: Target> RestoreWalk<'_, T> {
     /// Restores a batch of such files.
     pub(crate) fn together(
         &self,
-        folder: &Shared<T>,
-        opened: &Opened<T>,
-        ones: Vec<One<T::Folder>>,
+        folder: &SharedFolder<T>,
+        opened: &SharedOpenFolder<T>,
+        ones: Vec<EntryInProgress<T::Folder>>,
     ) {
         let source = opened.from.as_ref();
         let mut waiting = Vec::new();
@@ -86,7 +86,7 @@ impl<T: Target> RestoreWalk<'_, T> {
         let files: Vec<&dyn ToStore> = waiting.iter().map(|one| one as &dyn ToStore).collect();
         let stored = self.target.store_all(&opened.to, &files);
         for (BatchedFile { one, replace, proved, .. }, stored) in waiting.iter().zip(stored) {
-            let what = if *replace { What::Replaced } else { What::Created };
+            let what = if *replace { EntryOutcome::Replaced } else { EntryOutcome::Created };
             if stored.is_ok() {
                 self.count_stored(one, proved.get());
             }
@@ -95,7 +95,7 @@ impl<T: Target> RestoreWalk<'_, T> {
     }
 
     /// Queues an entry that would delay the batch as a task of its own.
-    pub(crate) fn apart(&self, folder: &Shared<T>, one: &One<T::Folder>) {
+    pub(crate) fn apart(&self, folder: &SharedFolder<T>, one: &EntryInProgress<T::Folder>) {
         folder.expect();
         let names = vec![one.entry.name.clone()];
         self.queue

@@ -15,12 +15,12 @@ use crate::fs::metadata::xattrs;
 use crate::monitor::add;
 use crate::repository::content::{Content, Proof, StoreError, is_damaged, read_through};
 use crate::repository::manifest::record::RecordedHash as Recorded;
-use crate::restore::outcome::{RestoredEntry, What};
+use crate::restore::outcome::{EntryOutcome, RestoredEntry};
 use crate::restore::plan::{RestoreStep, decide};
 use crate::restore::request::RestoreError;
-use crate::restore::targets::{Shortfall, Stored, Target, is_lost};
-use crate::restore::walk::folder::{One, RestoreFolder, RestoreTask};
-use crate::restore::walk::{Opened, RestoreWalk};
+use crate::restore::targets::{Shortfall, StoreOutcome, Target, is_lost};
+use crate::restore::walk::folder::{EntryInProgress, RestoreFolder, RestoreTask};
+use crate::restore::walk::{RestoreWalk, SharedOpenFolder};
 
 /// Why a folder is not replaced.
 pub(crate) const OCCUPIED: &str =
@@ -28,7 +28,12 @@ pub(crate) const OCCUPIED: &str =
 
 impl<T: Target> RestoreWalk<'_, T> {
     /// Restores one entry.
-    pub(crate) fn entry(&self, one: One<T::Folder>, opened: &Opened<T>, source: Option<&Dir>) {
+    pub(crate) fn entry(
+        &self,
+        one: EntryInProgress<T::Folder>,
+        opened: &SharedOpenFolder<T>,
+        source: Option<&Dir>,
+    ) {
         add(&self.context.progress.entries, 1);
         let there = match self.target.look(&opened.to, &one.entry.name) {
             Ok(there) => there,
@@ -46,14 +51,19 @@ impl<T: Target> RestoreWalk<'_, T> {
     }
 
     /// Enters a folder. Creates it when it is missing.
-    fn folder(&self, one: One<T::Folder>, opened: &Opened<T>, step: RestoreStep) {
+    fn folder(
+        &self,
+        one: EntryInProgress<T::Folder>,
+        opened: &SharedOpenFolder<T>,
+        step: RestoreStep,
+    ) {
         let (target, name, path) = (self.target, &one.entry.name, one.path());
-        let new = !matches!(step, RestoreStep::Keep | RestoreStep::Dress);
+        let new = !matches!(step, RestoreStep::Keep | RestoreStep::SetMetadata);
         let made = match step {
             RestoreStep::Leave(why) => {
-                return self.tell(What::Left, &path, true, 0, Some(why.to_owned()));
+                return self.report(EntryOutcome::Left, &path, true, 0, Some(why.to_owned()));
             }
-            RestoreStep::Keep | RestoreStep::Dress => Ok(one.inode.get()),
+            RestoreStep::Keep | RestoreStep::SetMetadata => Ok(one.inode.get()),
             RestoreStep::Create => target.make_folder(&opened.to, name),
             RestoreStep::Replace | RestoreStep::ReplaceFolder => {
                 target.remove(&opened.to, name).and_then(|()| target.make_folder(&opened.to, name))
@@ -64,14 +74,14 @@ impl<T: Target> RestoreWalk<'_, T> {
             Err(error) => return self.trouble(&path, true, &error),
         };
         let what = match step {
-            RestoreStep::Create => What::Created,
-            RestoreStep::Keep => What::Equal,
-            RestoreStep::Dress => What::Metadata,
-            _ => What::Replaced,
+            RestoreStep::Create => EntryOutcome::Created,
+            RestoreStep::Keep => EntryOutcome::Equal,
+            RestoreStep::SetMetadata => EntryOutcome::Metadata,
+            _ => EntryOutcome::Replaced,
         };
-        self.tell(what, &path, true, 0, None);
+        self.report(what, &path, true, 0, None);
         let to = one.folder.to.child(name, None);
-        let One { folder, from, entry, .. } = one;
+        let EntryInProgress { folder, from, entry, .. } = one;
         let whole = folder.whole || self.is_whole(&from);
         let child = RestoreFolder::below(&folder, Some(from), to, Some(entry), new, whole);
         if id.is_some() {
@@ -84,8 +94,8 @@ impl<T: Target> RestoreWalk<'_, T> {
     /// entry now.
     pub(crate) fn single(
         &self,
-        one: &One<T::Folder>,
-        opened: &Opened<T>,
+        one: &EntryInProgress<T::Folder>,
+        opened: &SharedOpenFolder<T>,
         source: Option<&Dir>,
         step: RestoreStep,
     ) -> bool {
@@ -93,37 +103,39 @@ impl<T: Target> RestoreWalk<'_, T> {
         let store = |replace| self.store(one, opened, source, replace);
         let (what, done) = match step {
             RestoreStep::Keep => {
-                self.tally.count(What::Equal);
+                self.tally.count(EntryOutcome::Equal);
                 return true;
             }
             RestoreStep::Leave(why) => {
-                self.tell(What::Left, &path, false, bytes, Some(why.to_owned()));
+                self.report(EntryOutcome::Left, &path, false, bytes, Some(why.to_owned()));
                 return false;
             }
-            RestoreStep::Create => (What::Created, store(false)),
-            RestoreStep::Replace => (What::Replaced, store(true)),
+            RestoreStep::Create => (EntryOutcome::Created, store(false)),
+            RestoreStep::Replace => (EntryOutcome::Replaced, store(true)),
             RestoreStep::ReplaceFolder => match self.way_for(one, opened, source) {
-                Ok(true) => (What::Replaced, store(false)),
+                Ok(true) => (EntryOutcome::Replaced, store(false)),
                 Ok(false) => {
-                    self.tell(What::Left, &path, false, bytes, Some(OCCUPIED.to_owned()));
+                    self.report(EntryOutcome::Left, &path, false, bytes, Some(OCCUPIED.to_owned()));
                     return false;
                 }
-                Err(error) => (What::Replaced, Err(error)),
+                Err(error) => (EntryOutcome::Replaced, Err(error)),
             },
-            RestoreStep::Dress if entry.meta.kind != Kind::File => (What::Metadata, store(true)),
-            RestoreStep::Dress => {
-                match self.target.dress_file(&opened.to, entry, one.inode.get()) {
+            RestoreStep::SetMetadata if entry.meta.kind != Kind::File => {
+                (EntryOutcome::Metadata, store(true))
+            }
+            RestoreStep::SetMetadata => {
+                match self.target.set_file_metadata(&opened.to, entry, one.inode.get()) {
                     // The file has other hard links, possibly in a snapshot.
                     Err(error) if Errno::from_io_error(&error) == Some(Errno::MLINK) => {
-                        (What::Replaced, store(true))
+                        (EntryOutcome::Replaced, store(true))
                     }
-                    dressed => {
-                        let stored = dressed.map(|shortfall| Stored {
+                    result => {
+                        let stored = result.map(|shortfall| StoreOutcome {
                             shortfall,
                             damaged: false,
                             id: one.inode.get(),
                         });
-                        (What::Metadata, stored.map_err(StoreError::Target))
+                        (EntryOutcome::Metadata, stored.map_err(StoreError::Target))
                     }
                 }
             }
@@ -135,15 +147,15 @@ impl<T: Target> RestoreWalk<'_, T> {
     /// entry.
     fn way_for(
         &self,
-        one: &One<T::Folder>,
-        opened: &Opened<T>,
+        one: &EntryInProgress<T::Folder>,
+        opened: &SharedOpenFolder<T>,
         source: Option<&Dir>,
     ) -> Result<bool, StoreError> {
         if one.entry.meta.kind == Kind::File {
             self.with_content(one, source, &mut |content| {
                 let (_, hash) = read_through(content, &mut |_| Ok(()))?;
                 let damaged = is_damaged(content, &hash) && !content.accept_damage;
-                if damaged { Err(StoreError::Damaged) } else { Ok(Stored::default()) }
+                if damaged { Err(StoreError::Damaged) } else { Ok(StoreOutcome::default()) }
             })?;
         }
         Ok(self.make_way(one, opened)?)
@@ -152,18 +164,18 @@ impl<T: Target> RestoreWalk<'_, T> {
     /// Reports the result for an entry. Returns whether the target has the entry now.
     pub(crate) fn done(
         &self,
-        one: &One<T::Folder>,
-        what: What,
-        done: Result<Stored, StoreError>,
+        one: &EntryInProgress<T::Folder>,
+        what: EntryOutcome,
+        done: Result<StoreOutcome, StoreError>,
     ) -> bool {
         let (path, bytes) = (one.path(), size_of(&one.wanted));
         match done {
-            Ok(Stored { shortfall, damaged, id }) => {
+            Ok(StoreOutcome { shortfall, damaged, id }) => {
                 one.inode.set(id);
-                self.tell(what, &path, false, bytes, None);
+                self.report(what, &path, false, bytes, None);
                 if damaged {
                     let why = "restored as it is, but its content is not what was backed up";
-                    self.tell(What::Damaged, &path, false, bytes, Some(why.to_owned()));
+                    self.report(EntryOutcome::Damaged, &path, false, bytes, Some(why.to_owned()));
                 }
                 self.short(&path, false, &shortfall);
                 true
@@ -171,14 +183,14 @@ impl<T: Target> RestoreWalk<'_, T> {
             Err(StoreError::Target(error)) => {
                 if error.kind() == io::ErrorKind::AlreadyExists {
                     let why = "something came into its place meanwhile".to_owned();
-                    self.tell(What::Left, &path, false, bytes, Some(why));
+                    self.report(EntryOutcome::Left, &path, false, bytes, Some(why));
                 } else {
                     self.trouble(&path, false, &error);
                 }
                 false
             }
             Err(error) => {
-                self.tell(What::Damaged, &path, false, bytes, Some(error.to_string()));
+                self.report(EntryOutcome::Damaged, &path, false, bytes, Some(error.to_string()));
                 false
             }
         }
@@ -187,11 +199,11 @@ impl<T: Target> RestoreWalk<'_, T> {
     /// Creates an entry with its content and metadata.
     fn store(
         &self,
-        one: &One<T::Folder>,
-        opened: &Opened<T>,
+        one: &EntryInProgress<T::Folder>,
+        opened: &SharedOpenFolder<T>,
         source: Option<&Dir>,
         replace: bool,
-    ) -> Result<Stored, StoreError> {
+    ) -> Result<StoreOutcome, StoreError> {
         let entry = &one.entry;
         if entry.meta.kind != Kind::File {
             return Ok(self.target.make(&opened.to, entry, replace)?);
@@ -206,7 +218,7 @@ impl<T: Target> RestoreWalk<'_, T> {
     }
 
     /// Counts a stored file.
-    pub(crate) fn count_stored(&self, one: &One<T::Folder>, proved: bool) {
+    pub(crate) fn count_stored(&self, one: &EntryInProgress<T::Folder>, proved: bool) {
         add(&self.context.progress.copied, 1);
         add(&self.tally.bytes, one.entry.meta.size);
         add(if proved { &self.tally.verified } else { &self.tally.unproved }, 1);
@@ -239,10 +251,10 @@ impl<T: Target> RestoreWalk<'_, T> {
     /// Opens a file of the snapshot and passes its content to `store`.
     pub(crate) fn with_content(
         &self,
-        one: &One<T::Folder>,
+        one: &EntryInProgress<T::Folder>,
         source: Option<&Dir>,
-        store: &mut dyn FnMut(&Content<'_>) -> Result<Stored, StoreError>,
-    ) -> Result<Stored, StoreError> {
+        store: &mut dyn FnMut(&Content<'_>) -> Result<StoreOutcome, StoreError>,
+    ) -> Result<StoreOutcome, StoreError> {
         let name = one.from.name();
         let file = match source {
             Some(source) => source.open_file(name),
@@ -264,16 +276,16 @@ impl<T: Target> RestoreWalk<'_, T> {
         store(&content)
     }
 
-    pub(crate) fn tell(
+    pub(crate) fn report(
         &self,
-        what: What,
+        what: EntryOutcome,
         path: &[u8],
         folder: bool,
         bytes: u64,
         why: Option<String>,
     ) {
         self.tally.count(what);
-        if what != What::Equal {
+        if what != EntryOutcome::Equal {
             self.sink.line(&RestoredEntry { what, path: path.to_vec(), folder, bytes, why });
         }
     }
@@ -281,7 +293,7 @@ impl<T: Target> RestoreWalk<'_, T> {
     /// Reports the metadata that the target could not set.
     pub(crate) fn short(&self, path: &[u8], folder: bool, shortfall: &Shortfall) {
         if !shortfall.is_none() {
-            self.tell(What::Partly, path, folder, 0, Some(without(shortfall)));
+            self.report(EntryOutcome::Partly, path, folder, 0, Some(without(shortfall)));
         }
     }
 
@@ -299,7 +311,7 @@ impl<T: Target> RestoreWalk<'_, T> {
             return self
                 .fail(RestoreError::NoSpace { path: crate::entry::escape::shown(path), error });
         }
-        self.tell(What::Failed, path, folder, 0, Some(error.to_string()));
+        self.report(EntryOutcome::Failed, path, folder, 0, Some(error.to_string()));
     }
 }
 

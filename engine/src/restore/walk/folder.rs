@@ -37,26 +37,26 @@ pub(crate) struct RestoreFolder<F> {
     /// The number of steps that must happen before the folder is finished: its listing, its entries, everything
     /// below it.
     pending: AtomicUsize,
-    open: Mutex<Option<Arc<Open<F>>>>,
+    open: Mutex<Option<Arc<OpenFolder<F>>>>,
 }
 
 /// The handles of a folder, and its sidecar records.
-pub(crate) struct Open<F> {
+pub(crate) struct OpenFolder<F> {
     /// `None` for a parent folder of the restored paths.
     pub(crate) from: Option<Dir>,
     pub(crate) to: F,
     pub(crate) records: SidecarRecords,
-    counted: Counted,
+    counted: OpenCount,
 }
 
-impl<F> Open<F> {
+impl<F> OpenFolder<F> {
     pub(crate) fn new(
         from: Option<Dir>,
         to: F,
         records: SidecarRecords,
         open: &Arc<AtomicUsize>,
     ) -> Self {
-        Self { from, to, records, counted: Counted::new(open) }
+        Self { from, to, records, counted: OpenCount::new(open) }
     }
 
     /// The number of folders that are open now.
@@ -66,16 +66,16 @@ impl<F> Open<F> {
 }
 
 /// Increments a counter while it lives.
-struct Counted(Arc<AtomicUsize>);
+struct OpenCount(Arc<AtomicUsize>);
 
-impl Counted {
+impl OpenCount {
     fn new(count: &Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(count))
     }
 }
 
-impl Deref for Counted {
+impl Deref for OpenCount {
     type Target = AtomicUsize;
 
     fn deref(&self) -> &AtomicUsize {
@@ -83,7 +83,7 @@ impl Deref for Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for OpenCount {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -148,7 +148,7 @@ impl<F> RestoreFolder<F> {
     }
 
     /// The handles, unless they are closed.
-    pub(crate) fn opened(&self) -> MutexGuard<'_, Option<Arc<Open<F>>>> {
+    pub(crate) fn opened(&self) -> MutexGuard<'_, Option<Arc<OpenFolder<F>>>> {
         lock(&self.open)
     }
 }
@@ -164,7 +164,7 @@ impl<F> Drop for RestoreFolder<F> {
 }
 
 /// One entry during its restore.
-pub(crate) struct One<F> {
+pub(crate) struct EntryInProgress<F> {
     /// The target folder of the entry.
     pub(crate) folder: Arc<RestoreFolder<F>>,
     /// The place in the snapshot.
@@ -177,7 +177,7 @@ pub(crate) struct One<F> {
     pub(crate) inode: Cell<Option<FileId>>,
 }
 
-impl<F> One<F> {
+impl<F> EntryInProgress<F> {
     pub(crate) fn new(
         folder: Arc<RestoreFolder<F>>,
         from: Arc<TreePath>,
@@ -194,15 +194,15 @@ impl<F> One<F> {
 
 /// Folders with temporarily added permissions, by their paths below the target's top folder, each with its
 /// original mode.
-pub(crate) struct OpenedUp<F>(Mutex<HashMap<Vec<u8>, (F, u32)>>);
+pub(crate) struct RelaxedModes<F>(Mutex<HashMap<Vec<u8>, (F, u32)>>);
 
-impl<F> Default for OpenedUp<F> {
+impl<F> Default for RelaxedModes<F> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<F> OpenedUp<F> {
+impl<F> RelaxedModes<F> {
     pub(crate) fn all(&self) -> MutexGuard<'_, HashMap<Vec<u8>, (F, u32)>> {
         lock(&self.0)
     }

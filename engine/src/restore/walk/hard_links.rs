@@ -8,19 +8,19 @@ use crate::entry::Meta;
 use crate::entry::hard_links::{Leader, Role};
 use crate::entry::stored::StoredEntry;
 use crate::fs::dir::Dir;
-use crate::restore::outcome::What;
+use crate::restore::outcome::EntryOutcome;
 use crate::restore::plan::{RestoreStep, decide};
 use crate::restore::targets::{Shortfall, Target};
 use crate::restore::walk::entry::{OCCUPIED, size_of};
-use crate::restore::walk::folder::One;
-use crate::restore::walk::{Opened, RestoreWalk};
+use crate::restore::walk::folder::EntryInProgress;
+use crate::restore::walk::{RestoreWalk, SharedOpenFolder};
 
 impl<T: Target> RestoreWalk<'_, T> {
     /// Restores one of several names of an inode.
     pub(crate) fn grouped(
         &self,
-        one: One<T::Folder>,
-        opened: &Opened<T>,
+        one: EntryInProgress<T::Folder>,
+        opened: &SharedOpenFolder<T>,
         source: Option<&Dir>,
         step: RestoreStep,
     ) {
@@ -51,7 +51,12 @@ impl<T: Target> RestoreWalk<'_, T> {
     }
 
     /// Whether the existing entry is the snapshot's own inode, which must get no further name.
-    fn is_of_snapshot(&self, one: &One<T::Folder>, opened: &Opened<T>, step: RestoreStep) -> bool {
+    fn is_of_snapshot(
+        &self,
+        one: &EntryInProgress<T::Folder>,
+        opened: &SharedOpenFolder<T>,
+        step: RestoreStep,
+    ) -> bool {
         let there = || self.target.look(&opened.to, &one.entry.name).ok().flatten();
         step == RestoreStep::Keep
             && one.wanted.meta.id.is_some()
@@ -59,7 +64,7 @@ impl<T: Target> RestoreWalk<'_, T> {
     }
 
     /// Retries a name that waited for the leader.
-    fn again(&self, one: One<T::Folder>) {
+    fn again(&self, one: EntryInProgress<T::Folder>) {
         let folder = Arc::clone(&one.folder);
         let ready = self.handles(&folder).and_then(|opened| {
             let there = self.target.look(&opened.to, &one.entry.name)?;
@@ -75,10 +80,10 @@ impl<T: Target> RestoreWalk<'_, T> {
     }
 
     /// Makes a name a hard link to the leader's inode.
-    fn follow(&self, one: &One<T::Folder>, leader: &Leader) {
+    fn follow(&self, one: &EntryInProgress<T::Folder>, leader: &Leader) {
         match self.try_follow(one, leader) {
             Ok(Some((what, why))) => {
-                self.tell(what, &one.path(), false, size_of(&one.wanted), why);
+                self.report(what, &one.path(), false, size_of(&one.wanted), why);
             }
             Ok(None) => {}
             Err(error) => self.trouble(&one.path(), false, &error),
@@ -87,9 +92,9 @@ impl<T: Target> RestoreWalk<'_, T> {
 
     fn try_follow(
         &self,
-        one: &One<T::Folder>,
+        one: &EntryInProgress<T::Folder>,
         leader: &Leader,
-    ) -> io::Result<Option<(What, Option<String>)>> {
+    ) -> io::Result<Option<(EntryOutcome, Option<String>)>> {
         let opened = self.handles(&one.folder)?;
         let (target, name) = (self.target, &one.entry.name);
         let there = target.look(&opened.to, name)?;
@@ -108,17 +113,21 @@ impl<T: Target> RestoreWalk<'_, T> {
         // Where the target does not report inodes, an equal file with a link count above 1 counts as linked.
         let has_others = there.as_ref().is_some_and(|there| there.meta.links > 1);
         if is_linked || (step == RestoreStep::Keep && id(&first).is_none() && has_others) {
-            self.tell(What::Equal, &one.path(), false, 0, None);
+            self.report(EntryOutcome::Equal, &one.path(), false, 0, None);
             return Ok(None);
         }
         let (what, replace) = match step {
-            RestoreStep::Create => (What::Created, false),
+            RestoreStep::Create => (EntryOutcome::Created, false),
             // The file is equal but has its own inode: an interrupted restore had used this name as the leader.
-            RestoreStep::Keep => (What::Metadata, true),
-            RestoreStep::Dress | RestoreStep::Replace => (What::Replaced, true),
-            RestoreStep::ReplaceFolder if self.make_way(one, &opened)? => (What::Replaced, false),
-            RestoreStep::ReplaceFolder => return Ok(Some((What::Left, Some(OCCUPIED.to_owned())))),
-            RestoreStep::Leave(why) => return Ok(Some((What::Left, Some(why.to_owned())))),
+            RestoreStep::Keep => (EntryOutcome::Metadata, true),
+            RestoreStep::SetMetadata | RestoreStep::Replace => (EntryOutcome::Replaced, true),
+            RestoreStep::ReplaceFolder if self.make_way(one, &opened)? => {
+                (EntryOutcome::Replaced, false)
+            }
+            RestoreStep::ReplaceFolder => {
+                return Ok(Some((EntryOutcome::Left, Some(OCCUPIED.to_owned()))));
+            }
+            RestoreStep::Leave(why) => return Ok(Some((EntryOutcome::Left, Some(why.to_owned())))),
         };
         match target.link(&opened.to, name, (leading, &leader.name, leader.id), replace) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {

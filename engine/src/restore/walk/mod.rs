@@ -27,13 +27,15 @@ use crate::monitor::event::Event;
 use crate::repository::Repository;
 use crate::repository::manifest::recent::Recent;
 use crate::repository::records::sidecar::Sidecar;
-use crate::restore::outcome::{RestoreCounts, RestoreTally, Sink, What};
+use crate::restore::outcome::{EntryOutcome, RestoreCounts, RestoreSink, RestoreTally};
 use crate::restore::plan::RestoreRules;
-use crate::restore::request::{Options, RequestedPath, RestoreError, unread};
+use crate::restore::request::{RequestedPath, RestoreError, RestoreOptions, unread};
 use crate::restore::targets::temporary;
-use crate::restore::targets::temporary::Maker;
+use crate::restore::targets::temporary::CreatorProcess;
 use crate::restore::targets::{Shortfall, Target};
-use crate::restore::walk::folder::{One, Open, OpenedUp, RestoreFolder, RestoreTask};
+use crate::restore::walk::folder::{
+    EntryInProgress, OpenFolder, RelaxedModes, RestoreFolder, RestoreTask,
+};
 use crate::restore::walk::shared_inodes::Several;
 use crate::snapshot::name::SnapshotName;
 use crate::threads::lock::lock;
@@ -60,16 +62,16 @@ pub(crate) struct RestoreWalk<'a, T: Target> {
     pub(crate) snapshot: Dir,
     pub(crate) kept: Sidecar,
     pub(crate) manifest: Option<Recent>,
-    pub(crate) options: Options,
+    pub(crate) options: RestoreOptions,
     pub(crate) rules: RestoreRules,
     pub(crate) context: &'a Context,
-    pub(crate) sink: &'a dyn Sink,
+    pub(crate) sink: &'a dyn RestoreSink,
     pub(crate) tally: RestoreTally,
     pub(crate) several: Several,
     whole: HashSet<Vec<u8>>,
-    pub(crate) groups: Groups<One<T::Folder>>,
+    pub(crate) groups: Groups<EntryInProgress<T::Folder>>,
     pub(crate) queue: Queue<RestoreTask<T::Folder>>,
-    pub(crate) opened_up: OpenedUp<Shared<T>>,
+    pub(crate) opened_up: RelaxedModes<SharedFolder<T>>,
     open: Arc<AtomicUsize>,
     most_open: usize,
     /// Held by the thread that holds more than `FEW` names of a target folder.
@@ -77,16 +79,16 @@ pub(crate) struct RestoreWalk<'a, T: Target> {
     failed: Mutex<Option<RestoreError>>,
 }
 
-pub(crate) type Shared<T> = Arc<RestoreFolder<<T as Target>::Folder>>;
-pub(crate) type Opened<T> = Arc<Open<<T as Target>::Folder>>;
+pub(crate) type SharedFolder<T> = Arc<RestoreFolder<<T as Target>::Folder>>;
+pub(crate) type SharedOpenFolder<T> = Arc<OpenFolder<<T as Target>::Folder>>;
 
 impl<'a, T: Target> RestoreWalk<'a, T> {
     pub(crate) fn new(
         (repository, snapshot): (&Repository, &SnapshotName),
         target: &'a T,
-        options: Options,
+        options: RestoreOptions,
         context: &'a Context,
-        sink: &'a dyn Sink,
+        sink: &'a dyn RestoreSink,
     ) -> Result<Self, RestoreError> {
         let facts = target.facts();
         let rules = RestoreRules {
@@ -111,7 +113,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
             whole: HashSet::new(),
             groups: Groups::new(),
             queue: Queue::new(0),
-            opened_up: OpenedUp::default(),
+            opened_up: RelaxedModes::default(),
             open: Arc::default(),
             most_open: most_open_folders(),
             long: Mutex::default(),
@@ -196,8 +198,8 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
     fn start(
         &self,
         item: &RequestedPath,
-        top: &Shared<T>,
-        ways: &mut HashMap<Vec<u8>, Shared<T>>,
+        top: &SharedFolder<T>,
+        ways: &mut HashMap<Vec<u8>, SharedFolder<T>>,
     ) -> Result<(), (Vec<u8>, io::Error)> {
         let (Some((last, above)), Ok(Some((_, wanted)))) = (item.to.split_last(), self.find(item))
         else {
@@ -221,7 +223,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
         let path = at.to.inside_of(last);
         let opened = self.handles(&at).map_err(|error| (path, error))?;
         let (from, entry) = (place_of(&item.inside), entry_of(last, &wanted));
-        let one = One::new(at, from, entry, wanted);
+        let one = EntryInProgress::new(at, from, entry, wanted);
         self.entry(one, &opened, None);
         Ok(())
     }
@@ -229,11 +231,11 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
     /// Enters a parent folder of an item. Creates a missing one with the metadata that the snapshot has for it.
     fn pass(
         &self,
-        parent: &Shared<T>,
+        parent: &SharedFolder<T>,
         place: Arc<TreePath>,
         name: &CStr,
         inside: &Option<Vec<u8>>,
-    ) -> io::Result<Shared<T>> {
+    ) -> io::Result<SharedFolder<T>> {
         let opened = self.handles(parent)?;
         let missing = self.target.look(&opened.to, name)?.is_none();
         let (mut entry, mut id) = (None, None);
@@ -250,9 +252,9 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
                 if self.target.id(&made)? != id {
                     return Err(exchanged());
                 }
-                self.target.dress_folder(&made, &open, true)?;
+                self.target.set_folder_metadata(&made, &open, true)?;
             }
-            self.tell(What::Created, &place.inside(), true, 0, None);
+            self.report(EntryOutcome::Created, &place.inside(), true, 0, None);
         }
         let folder = RestoreFolder::below(parent, None, place, entry, missing, false);
         if missing {
@@ -262,7 +264,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
     }
 
     /// The handles of a folder. Opens them when they are closed.
-    pub(crate) fn handles(&self, folder: &Shared<T>) -> io::Result<Opened<T>> {
+    pub(crate) fn handles(&self, folder: &SharedFolder<T>) -> io::Result<SharedOpenFolder<T>> {
         if let Some(open) = &*folder.opened() {
             return Ok(Arc::clone(open));
         }
@@ -279,7 +281,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
                 (Some(dir.map_err(unread)?), self.kept.load(from).map_err(unread)?)
             }
         };
-        let open = Arc::new(Open::new(from, to, records, &self.open));
+        let open = Arc::new(OpenFolder::new(from, to, records, &self.open));
         // Above the limit, close the parent. It is opened again from the top folder when it is needed.
         if open.count() > self.most_open
             && let Some(parent) = &folder.parent
@@ -293,8 +295,8 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
     /// Opens a folder in the target, through `above` when that is open.
     pub(crate) fn in_target(
         &self,
-        folder: &Shared<T>,
-        above: Option<&Opened<T>>,
+        folder: &SharedFolder<T>,
+        above: Option<&SharedOpenFolder<T>>,
     ) -> io::Result<T::Folder> {
         let to = match above {
             Some(above) => self.target.enter(&above.to, folder.to.name()),
@@ -307,7 +309,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
     }
 
     /// Lists a folder, and queues its entries.
-    fn list(&self, folder: &Shared<T>) {
+    fn list(&self, folder: &SharedFolder<T>) {
         let path = folder.to.inside();
         self.context.progress.set_folder(|| crate::entry::escape::shown(&path));
         if let Err(error) = self.try_list(folder) {
@@ -316,7 +318,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
         self.settle(folder);
     }
 
-    fn try_list(&self, folder: &Shared<T>) -> io::Result<()> {
+    fn try_list(&self, folder: &SharedFolder<T>) -> io::Result<()> {
         let opened = self.handles(folder)?;
         let Some(from) = &opened.from else { return Ok(()) };
         let mut names = Vec::new();
@@ -359,14 +361,22 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
     }
 
     /// Removes the temporary entry `name` when an interrupted restore left it.
-    fn clear(&self, folder: &Shared<T>, opened: &Opened<T>, name: &CStr, maker: Maker) {
-        if maker == Maker::Running {
+    fn clear(
+        &self,
+        folder: &SharedFolder<T>,
+        opened: &SharedOpenFolder<T>,
+        name: &CStr,
+        maker: CreatorProcess,
+    ) {
+        if maker == CreatorProcess::Running {
             return;
         }
         let removed = self.target.look(&opened.to, name).and_then(|there| {
             let Some(there) = there else { return Ok(()) };
             let now = (self.context.now)().timestamp();
-            if maker == Maker::Unknown && !temporary::is_left_over(there.meta.ctime.secs, now) {
+            if maker == CreatorProcess::Unknown
+                && !temporary::is_left_over(there.meta.ctime.secs, now)
+            {
                 return Ok(());
             }
             match there.meta.kind {
@@ -399,7 +409,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
     }
 
     /// Restores some entries of a folder.
-    fn some(&self, folder: &Shared<T>, names: &[CString]) {
+    fn some(&self, folder: &SharedFolder<T>, names: &[CString]) {
         let together = names.len() > 1 && self.target.facts().together.is_some();
         let mut files = Vec::new();
         for name in names {
@@ -416,7 +426,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
             match found {
                 Ok(Some((opened, from, wanted))) => {
                     let (entry, folder) = (entry_of(name, &wanted), Arc::clone(folder));
-                    let one = One::new(folder, from, entry, wanted);
+                    let one = EntryInProgress::new(folder, from, entry, wanted);
                     match together {
                         true if self.goes_together(&one) => files.push(one),
                         true => self.apart(&one.folder, &one),
@@ -437,7 +447,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
     }
 
     /// Completes one step of `folder`. The last step finishes the folder, and completes a step of its parent.
-    pub(crate) fn settle(&self, folder: &Shared<T>) {
+    pub(crate) fn settle(&self, folder: &SharedFolder<T>) {
         let mut at = Arc::clone(folder);
         while at.settle() {
             if !self.halted() {
@@ -451,33 +461,33 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
 
     /// Sets the owner, mode, attributes and time of a folder, even when the snapshot's folder could not be
     /// read.
-    fn finish(&self, folder: &Shared<T>) {
+    fn finish(&self, folder: &SharedFolder<T>) {
         let mode = self.mode_before(folder);
         if folder.entry.is_none() && mode.is_none() {
             return;
         }
         let path = folder.to.inside();
-        let dress = |to: &T::Folder| {
-            let dressed = match &folder.entry {
-                Some(entry) => self.target.dress_folder(to, entry, folder.new),
+        let set_metadata = |to: &T::Folder| {
+            let result = match &folder.entry {
+                Some(entry) => self.target.set_folder_metadata(to, entry, folder.new),
                 None => Ok(Shortfall::default()),
             };
             match mode {
-                Some(mode) if folder.entry.is_none() || dressed.is_err() => {
-                    self.target.set_mode(to, mode).and(dressed)
+                Some(mode) if folder.entry.is_none() || result.is_err() => {
+                    self.target.set_mode(to, mode).and(result)
                 }
-                _ => dressed,
+                _ => result,
             }
         };
         let opened = folder.opened().clone();
-        let dressed = match opened {
-            Some(opened) => dress(&opened.to),
+        let result = match opened {
+            Some(opened) => set_metadata(&opened.to),
             None => {
                 let above = folder.parent.as_ref().and_then(|parent| parent.opened().clone());
-                self.in_target(folder, above.as_ref()).and_then(|to| dress(&to))
+                self.in_target(folder, above.as_ref()).and_then(|to| set_metadata(&to))
             }
         };
-        match dressed {
+        match result {
             Ok(shortfall) => self.short(&path, true, &shortfall),
             Err(error) => self.trouble(&path, true, &error),
         }

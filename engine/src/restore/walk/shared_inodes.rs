@@ -46,7 +46,7 @@ impl SeenInodes {
     }
 }
 
-struct Census<'a> {
+struct InodeScan<'a> {
     known: bool,
     stop: &'a (dyn Fn() -> bool + Sync),
     seen: Mutex<SeenInodes>,
@@ -58,7 +58,7 @@ pub(crate) fn several(
     items: &[RequestedPath],
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Several {
-    let census = Census { known: tells_inodes(top), stop, seen: Mutex::default() };
+    let census = InodeScan { known: tells_inodes(top), stop, seen: Mutex::default() };
     for item in items {
         let names = item.inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
         let Ok(names) = names.map(c_name).collect::<io::Result<Vec<_>>>() else { continue };
@@ -82,7 +82,7 @@ pub(crate) fn several(
     unpoisoned(census.seen.into_inner()).several
 }
 
-impl Census<'_> {
+impl InodeScan<'_> {
     fn one(&self, meta: &Meta) {
         let mut seen = lock(&self.seen);
         seen.several.entries += 1;
@@ -92,7 +92,7 @@ impl Census<'_> {
     }
 }
 
-impl Visitor for Census<'_> {
+impl Visitor for InodeScan<'_> {
     fn folder(&self, _: &Arc<TreePath>, dir: &Dir, enter: &mut dyn FnMut(&CStr)) -> io::Result<()> {
         let (mut inodes, mut entries, mut unknown) = (Vec::new(), 0, Vec::new());
         dir.names(|entry| {

@@ -29,7 +29,9 @@ use engine::entry::stored::StoredEntry;
 use engine::entry::{Entry, FileId};
 use engine::repository::content::{Content, StoreError};
 use engine::restore::targets::local::PlaceError;
-use engine::restore::targets::{Facts, FileSystem, Shortfall, Spared, Stored, Target, ToStore};
+use engine::restore::targets::{
+    Facts, FileSystem, MustStay, Shortfall, StoreOutcome, Target, ToStore,
+};
 use engine::threads::lock::lock;
 use engine::threads::semaphore::Semaphore;
 use rustix::io::Errno;
@@ -243,7 +245,7 @@ impl Target for SftpTarget {
         entry: &Entry,
         content: &Content<'_>,
         replace: bool,
-    ) -> Result<Stored, StoreError> {
+    ) -> Result<StoreOutcome, StoreError> {
         self.store_file(folder, entry, content, replace)
     }
 
@@ -251,13 +253,18 @@ impl Target for SftpTarget {
         &self,
         folder: &TargetFolder,
         files: &[&dyn ToStore],
-    ) -> Vec<Result<Stored, StoreError>> {
+    ) -> Vec<Result<StoreOutcome, StoreError>> {
         self.store_together(folder, files)
     }
 
-    fn make(&self, folder: &TargetFolder, entry: &Entry, replace: bool) -> io::Result<Stored> {
+    fn make(
+        &self,
+        folder: &TargetFolder,
+        entry: &Entry,
+        replace: bool,
+    ) -> io::Result<StoreOutcome> {
         let shortfall = self.symlink(folder, entry, replace)?;
-        Ok(Stored { shortfall, damaged: false, id: None })
+        Ok(StoreOutcome { shortfall, damaged: false, id: None })
     }
 
     fn link(
@@ -270,7 +277,7 @@ impl Target for SftpTarget {
         Ok(self.hard_link(folder, name, &to.0.child(to.1)?, replace)?)
     }
 
-    fn dress_file(
+    fn set_file_metadata(
         &self,
         folder: &TargetFolder,
         entry: &Entry,
@@ -280,7 +287,12 @@ impl Target for SftpTarget {
         again(|_| self.set_file_attrs(folder, entry))?.ok_or(Errno::MLINK.into())
     }
 
-    fn dress_folder(&self, folder: &TargetFolder, entry: &Entry, _: bool) -> io::Result<Shortfall> {
+    fn set_folder_metadata(
+        &self,
+        folder: &TargetFolder,
+        entry: &Entry,
+        _: bool,
+    ) -> io::Result<Shortfall> {
         Ok(again(|_| self.set_folder_attrs(folder, entry))?)
     }
 
@@ -298,7 +310,7 @@ impl Target for SftpTarget {
         &self,
         folder: &TargetFolder,
         name: &CStr,
-        spared: &Spared<'_>,
+        spared: &MustStay<'_>,
     ) -> io::Result<bool> {
         Ok(self.may_remove_tree(folder, name, spared)?)
     }

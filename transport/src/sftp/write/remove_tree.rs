@@ -5,7 +5,7 @@ use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::entry::{Kind, Listed, Meta};
-use engine::restore::targets::Spared;
+use engine::restore::targets::MustStay;
 use engine::threads::lock::lock;
 
 use crate::sftp::protocol::attributes::meta;
@@ -49,7 +49,7 @@ struct FolderNames<'a> {
 }
 
 /// Whether an entry must stay.
-type MustStay<'a> = dyn Fn(&CStr, &Meta) -> bool + 'a;
+type NameMustStay<'a> = dyn Fn(&CStr, &Meta) -> bool + 'a;
 
 /// The walk through a tree. It keeps only names, because paths may be long and folders may have many entries.
 struct TreeWalk<'a> {
@@ -162,7 +162,11 @@ impl SftpTarget {
     }
 
     /// The content of the folder at `path`.
-    fn inside(&self, path: &[u8], stays: &MustStay<'_>) -> Result<FolderNames<'_>, RequestError> {
+    fn inside(
+        &self,
+        path: &[u8],
+        stays: &NameMustStay<'_>,
+    ) -> Result<FolderNames<'_>, RequestError> {
         let few = self.entries_of(path, FEW)?;
         let _alone = few.is_none().then(|| lock(&self.long));
         let entries = match few {
@@ -186,7 +190,7 @@ impl SftpTarget {
         &self,
         folder: &TargetFolder,
         name: &CStr,
-        spared: &Spared<'_>,
+        spared: &MustStay<'_>,
     ) -> Result<bool, RequestError> {
         let top = folder.child(name)?;
         let Some(outside) = self.file_system_of(&folder.path)? else { return Ok(false) };

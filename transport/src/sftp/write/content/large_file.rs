@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::entry::{Entry, Kind};
 use engine::repository::content::{Content, Piece, StoreError, is_damaged, read_through};
-use engine::restore::targets::Stored;
+use engine::restore::targets::StoreOutcome;
 use engine::threads::semaphore::Permit;
 
 use crate::sftp::protocol::packet::{Attrs, Request};
@@ -44,7 +44,7 @@ impl SftpTarget {
         entry: &Entry,
         content: &Content<'_>,
         replace: bool,
-    ) -> Result<Stored, StoreError> {
+    ) -> Result<StoreOutcome, StoreError> {
         let _handle = self.handles.acquire(1);
         let _one = UploadCount::new(&self.uploads);
         // If the upload cannot resume, it starts again from the beginning.
@@ -69,7 +69,7 @@ impl SftpTarget {
         entry: &Entry,
         content: &Content<'_>,
         replace: bool,
-    ) -> Result<Stored, Failure> {
+    ) -> Result<StoreOutcome, Failure> {
         let path = self.temporary(folder, &entry.name)?;
         let mut upload = Upload::begin(self, folder, path)?;
         let sent = upload.send_all(entry.meta.size, content);
@@ -106,7 +106,7 @@ impl SftpTarget {
             read.inspect_err(|_| self.discard(&upload.made))?;
         }
         self.finish(folder, &upload.made, entry, replace)?;
-        Ok(Stored { shortfall: attrs.shortfall, damaged, id: None })
+        Ok(StoreOutcome { shortfall: attrs.shortfall, damaged, id: None })
     }
 }
 

@@ -2,7 +2,7 @@
 //! files then cost only the three round trips of one. A file for which any step fails is stored by itself.
 
 use engine::repository::content::StoreError;
-use engine::restore::targets::{Stored, ToStore};
+use engine::restore::targets::{StoreOutcome, ToStore};
 
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::write_packet::Change;
@@ -26,7 +26,7 @@ struct BatchFile<'a> {
 }
 
 /// The result of each file, in order; `None` for a file that must be stored by itself.
-type StoreResults = Vec<Option<Result<Stored, StoreError>>>;
+type StoreResults = Vec<Option<Result<StoreOutcome, StoreError>>>;
 
 /// The handles of the files, in order; `None` for a file that could not be opened.
 type Handles = Vec<Option<Box<[u8]>>>;
@@ -36,7 +36,7 @@ impl SftpTarget {
         &self,
         folder: &TargetFolder,
         files: &[&dyn ToStore],
-    ) -> Vec<Result<Stored, StoreError>> {
+    ) -> Vec<Result<StoreOutcome, StoreError>> {
         let mut results: StoreResults = files.iter().map(|_| None).collect();
         let offers = self.offers();
         // Without these extensions some answers must be awaited one by one.
@@ -95,7 +95,7 @@ impl SftpTarget {
         let mut read = None;
         file.open(&mut |content| {
             read = Some(self.read_small(content)?);
-            Ok(Stored::default())
+            Ok(StoreOutcome::default())
         })?;
         let Some(read) = read else { return Ok(None) };
         attrs.set.size = read.size;
@@ -194,7 +194,7 @@ impl SftpTarget {
                 Err(fault) => Err(fault.clone()),
             };
             let WantedAttrs { shortfall, .. } = one.attrs;
-            let stored = Stored { shortfall, damaged: one.read.damaged, id: None };
+            let stored = StoreOutcome { shortfall, damaged: one.read.damaged, id: None };
             results[one.number] = match done {
                 // Store the file again from the beginning.
                 Err(RequestError::Lost(_)) => None,

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use engine::entry::Entry;
 use engine::repository::content::{Content, Piece, StoreError, is_damaged, read_through};
-use engine::restore::targets::Stored;
+use engine::restore::targets::StoreOutcome;
 
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::write_packet::{Change, Set};
@@ -31,7 +31,7 @@ impl SftpTarget {
         entry: &Entry,
         content: &Content<'_>,
         replace: bool,
-    ) -> Result<Stored, StoreError> {
+    ) -> Result<StoreOutcome, StoreError> {
         let size = content.file.metadata().map_err(StoreError::Unreadable)?.len();
         if size > SMALL {
             return self.upload(folder, entry, content, replace);
@@ -50,7 +50,7 @@ impl SftpTarget {
             Err(RequestError::Garbled) => store(),
             stored => stored,
         };
-        Ok(Stored {
+        Ok(StoreOutcome {
             shortfall: stored.map_err(refused)?.shortfall,
             damaged: read.damaged,
             id: None,
