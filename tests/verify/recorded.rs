@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use fixtures::history::hours_ago;
+use fixtures::history::{hours_ago, stamp};
 use fixtures::need;
 use fixtures::run::{Done, Run};
 use fixtures::stage::Stage;
@@ -120,9 +120,31 @@ fn root_gives_old_snapshots_a_manifest_and_shares_what_is_unchanged() {
     // A snapshot in which something is wrong gets none.
     fs::remove_dir_all(manifest(&stage, &first)).expect("it is there");
     fs::remove_dir_all(manifest(&stage, &second)).expect("it is there");
-    fs::write(stage.inside(&first).join("plain"), "not its hash").expect("root can write it");
+    fs::write(stage.inside(&first).join("many/added"), "x").expect("root can write it");
     verify().arg("--record").expect(4);
     assert!(!manifest(&stage, &first).exists() && manifest(&stage, &second).exists());
+}
+
+#[test]
+fn a_name_that_was_added_in_the_second_in_which_the_run_ended_is_found() {
+    let stage = Stage::with(BIN, &sample());
+    for _ in 0..50 {
+        let snapshot = stage.take();
+        fs::remove_dir_all(manifest(&stage, &snapshot)).expect("it is there");
+        let folder = stage.inside(&snapshot).join("folder");
+        fs::write(folder.join("added"), "x").expect("it can be written");
+        let done = stage.look("verify").arg("latest").done();
+        done.assert_code(4).assert_says("entries were added, removed or renamed in");
+        let changed =
+            fs::metadata(&folder).and_then(|meta| meta.modified()).expect("it has a time");
+        // The report has whole seconds: 2023-12-07T13:32:58Z.
+        let (changed, report) = (stamp(changed), stage.history().report(&snapshot));
+        let finished = report["finished"].as_str().expect("a time");
+        if finished[11..19] == changed[11..].replace('-', ":") {
+            return;
+        }
+    }
+    panic!("each run ended at the end of a second");
 }
 
 #[test]

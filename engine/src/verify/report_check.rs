@@ -3,6 +3,7 @@
 
 use chrono::DateTime;
 
+use crate::entry::{Time, c_name};
 use crate::repository::Repository;
 use crate::repository::records::report::Report;
 use crate::repository::records::report_file::report_file;
@@ -12,17 +13,34 @@ use crate::verify::outcome::{Flaw, SnapshotFindings};
 
 /// The state of the report file of a snapshot.
 enum StoredReport {
-    Report(Box<Report>),
+    /// The report, and when its file was written.
+    Report(Box<Report>, Option<Time>),
     Nothing,
     Garbage,
 }
 
 fn kept(repository: &Repository, name: &SnapshotName) -> StoredReport {
-    let Some(content) = repository.read(Store::Reports, &report_file(&name.to_string())) else {
+    let file = report_file(&name.to_string());
+    let Some(content) = repository.read(Store::Reports, &file) else {
         return StoredReport::Nothing;
     };
-    serde_json::from_slice(&content)
-        .map_or(StoredReport::Garbage, |report| StoredReport::Report(Box::new(report)))
+    let written = || {
+        let meta = repository.store(Store::Reports)?.find(&c_name(file).ok()?).ok()??;
+        Some(meta.mtime)
+    };
+    match serde_json::from_slice(&content) {
+        Ok(report) => StoredReport::Report(Box::new(report), written()),
+        Err(_) => StoredReport::Garbage,
+    }
+}
+
+/// Whether a folder changed after its run, which `finished` in that second. The run wrote the report right after that
+/// on the same file system, so the time of the report's file orders the changes within the second. The file of a
+/// report that was copied later has another second.
+fn is_later(changed: Time, finished: i64, written: Option<Time>) -> bool {
+    let in_its_second = |written: Time| written.secs == finished && changed.secs == finished;
+    changed.secs > finished
+        || written.is_some_and(|written| in_its_second(written) && changed > written)
 }
 
 /// The flaws of the snapshot `name`, given what was `seen` in it.
@@ -35,8 +53,8 @@ pub(crate) fn judge(
         seen.unread.iter().map(|(path, why)| Flaw::Unread(path.clone(), why.clone())).collect();
     flaws.extend(seen.forbidden.iter().cloned().map(Flaw::Forbidden));
     flaws.extend(seen.differing.iter().cloned());
-    let report = match kept(repository, name) {
-        StoredReport::Report(report) => report,
+    let (report, written) = match kept(repository, name) {
+        StoredReport::Report(report, written) => (report, written),
         StoredReport::Garbage => {
             flaws.push(Flaw::ReportUnreadable);
             return flaws;
@@ -45,7 +63,7 @@ pub(crate) fn judge(
             // Snapshots made by rsync have no report and are older than all of ours.
             let older = repository.history(&name.prefix).is_ok_and(|history| {
                 let mut older = history.complete.iter().filter(|other| other.stamp < name.stamp);
-                older.any(|other| matches!(kept(repository, other), StoredReport::Report(_)))
+                older.any(|other| matches!(kept(repository, other), StoredReport::Report(..)))
             });
             flaws.extend(older.then_some(Flaw::ReportGone));
             return flaws;
@@ -66,9 +84,37 @@ pub(crate) fn judge(
         flaws.push(Flaw::Missing { missing, expected: counts.entries });
     }
     if let Ok(finished) = DateTime::parse_from_rfc3339(&report.finished) {
-        // The report has whole seconds.
-        let changed = seen.late.iter().filter(|(_, mtime)| mtime.secs > finished.timestamp());
+        let finished = finished.timestamp();
+        let changed = seen.late.iter().filter(|(_, at)| is_later(*at, finished, written));
         flaws.extend(changed.map(|(path, _)| Flaw::Changed(path.clone())));
     }
     flaws
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_after_a_run_are_told_from_those_of_the_run() {
+        let at = |secs, nanos| Time { secs, nanos };
+        let written = Some(at(10, 500));
+        for (changed, written, expected) in [
+            (at(9, 900), written, false),
+            (at(10, 400), written, false),
+            (at(10, 500), written, false),
+            (at(10, 501), written, true),
+            (at(11, 0), written, true),
+            // The report's file was copied, or written in the next second, or has no time.
+            (at(10, 501), Some(at(99, 0)), false),
+            (at(11, 0), Some(at(99, 0)), true),
+            (at(10, 900), Some(at(11, 0)), false),
+            (at(10, 501), None, false),
+            (at(11, 0), None, true),
+            // A file system with whole seconds.
+            (at(10, 0), Some(at(10, 0)), false),
+        ] {
+            assert_eq!(is_later(changed, 10, written), expected, "{changed:?} {written:?}");
+        }
+    }
 }
