@@ -8,8 +8,8 @@ use engine::entry::escape::shown;
 use engine::entry::{Kind, Time};
 use engine::error::LookError;
 use engine::inspect::find::{NamePattern, find};
-use engine::inspect::versions::{Beginning, Span, versions};
-use engine::repository::source_path::Roots;
+use engine::inspect::versions::{Span, VersionStart, versions};
+use engine::repository::source_path::SourceRoots;
 use engine::snapshot::name::SnapshotName;
 use serde_json::json;
 
@@ -122,7 +122,7 @@ impl Telling {
     fn versions(
         &mut self,
         series: &Series,
-        snapshots: &[(SnapshotName, Roots)],
+        snapshots: &[(SnapshotName, SourceRoots)],
         path: &[u8],
     ) -> Result<bool, LookError> {
         let inside: Vec<(SnapshotName, Vec<u8>)> =
@@ -171,14 +171,14 @@ impl Telling {
 fn vanished<'a>(
     spans: &[Span],
     number: usize,
-    snapshots: &'a [(SnapshotName, Roots)],
+    snapshots: &'a [(SnapshotName, SourceRoots)],
 ) -> Option<&'a SnapshotName> {
     let after = spans[number].last + 1;
     let goes_on = spans.get(number + 1).is_some_and(|next| next.first == after);
     snapshots.get(after).filter(|_| !goes_on).map(|(name, _)| name)
 }
 
-fn table(spans: &[Span], snapshots: &[(SnapshotName, Roots)]) -> Table {
+fn table(spans: &[Span], snapshots: &[(SnapshotName, SourceRoots)]) -> Table {
     use Side::Left;
     use Side::Right;
     let mut table = Table::new(&[
@@ -194,9 +194,9 @@ fn table(spans: &[Span], snapshots: &[(SnapshotName, Roots)]) -> Table {
     let name = |index: usize| snapshots[index].0.to_string();
     for (number, span) in spans.iter().enumerate() {
         let (style, event) = match span.beginning {
-            Beginning::Appeared => (Style::Good, "appeared"),
-            Beginning::Changed => (Style::Warn, "changed"),
-            Beginning::Returned => (Style::Warn, "returned"),
+            VersionStart::Appeared => (Style::Good, "appeared"),
+            VersionStart::Changed => (Style::Warn, "changed"),
+            VersionStart::Returned => (Style::Warn, "returned"),
         };
         let modified = time(span.mtime).map(|time| time.format("%Y-%m-%d %H:%M:%S").to_string());
         table.row(vec![

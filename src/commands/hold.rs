@@ -2,7 +2,7 @@
 
 use chrono::{Local, SecondsFormat, Utc};
 use engine::repository::records::holds::{Hold, pin, release};
-use engine::snapshot::name::State;
+use engine::snapshot::name::SnapshotState;
 
 use crate::args::flags::{Places, SettingFlags};
 use crate::exit::Exit;
@@ -56,7 +56,7 @@ pub(crate) fn hold(args: HoldArgs) -> Exit {
     };
     each(&args.snapshots, |text| {
         let picked = pick(&all, text, &Local::now())?;
-        if picked.name.state != State::Complete {
+        if picked.name.state != SnapshotState::Complete {
             say(&format!("{} is not complete; only complete snapshots can be held", picked.name));
             return Err(Exit::Usage);
         }

@@ -8,7 +8,7 @@ use engine::inspect::disk_usage::{Measured, Usage, measure};
 use engine::repository::Repository;
 use engine::repository::catalog::Standing;
 use engine::repository::records::report::Report;
-use engine::snapshot::name::{SnapshotName, State};
+use engine::snapshot::name::{SnapshotName, SnapshotState};
 use serde_json::json;
 
 use crate::args::flags::{Places, SettingFlags};
@@ -150,9 +150,9 @@ impl<'a> Row<'a> {
 
     fn state(&self) -> &'static str {
         match self.name.state {
-            State::Complete => "complete",
-            State::Incomplete => "incomplete",
-            State::Deleting => "deleting",
+            SnapshotState::Complete => "complete",
+            SnapshotState::Incomplete => "incomplete",
+            SnapshotState::Deleting => "deleting",
         }
     }
 
@@ -195,7 +195,7 @@ impl<'a> Row<'a> {
         let size = |value: fn(&Usage) -> u64| {
             Cell::from(self.usage.as_ref().map(|usage| bytes(value(usage))).unwrap_or_default())
         };
-        let whole = self.name.state == State::Complete;
+        let whole = self.name.state == SnapshotState::Complete;
         let style = if whole { Style::Plain } else { Style::Dim };
         let local = self.name.stamp.time().with_timezone(&Local);
         let entries = self.usage.map(|usage| usage.entries);
@@ -229,11 +229,11 @@ impl<'a> Row<'a> {
             note(Style::Bad, "damaged".to_owned());
         }
         match self.name.state {
-            State::Incomplete => {
+            SnapshotState::Incomplete => {
                 note(Style::Warn, "incomplete, the next run resumes it".to_owned())
             }
-            State::Deleting => note(Style::Dim, "being removed".to_owned()),
-            State::Complete => {}
+            SnapshotState::Deleting => note(Style::Dim, "being removed".to_owned()),
+            SnapshotState::Complete => {}
         }
         if let Some(report) = &self.report {
             let counts = &report.counts;
@@ -244,7 +244,7 @@ impl<'a> Row<'a> {
             if others > 0 {
                 note(Style::Warn, counted(others, "entry not read well", "entries not read well"));
             }
-        } else if self.name.state == State::Complete {
+        } else if self.name.state == SnapshotState::Complete {
             note(Style::Dim, "without a report (made by rsync?)".to_owned());
         }
         if let Some(hold) = &self.standing.held {

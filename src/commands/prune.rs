@@ -10,8 +10,8 @@ use engine::inspect::disk_usage::measure;
 use engine::monitor::Monitor;
 use engine::monitor::event::Event;
 use engine::repository::removal::prune::prune;
-use engine::snapshot::name::{SnapshotName, State};
-use engine::snapshot::retention::{Candidate, Fate, judge, may_go};
+use engine::snapshot::name::{SnapshotName, SnapshotState};
+use engine::snapshot::retention::{Candidate, RetentionDecision, judge, may_go};
 use engine::threads::cancel::Stop;
 use serde_json::json;
 
@@ -154,12 +154,12 @@ fn judged(
     series: &Series,
 ) -> Vec<(SnapshotName, Result<String, String>)> {
     let fates = judge(candidates, &series.retention, None);
-    let fate = |(candidate, fate): (&Candidate, Fate)| {
+    let fate = |(candidate, fate): (&Candidate, RetentionDecision)| {
         let fate = match fate {
-            Fate::Stays(reasons) => {
+            RetentionDecision::Stays(reasons) => {
                 Ok(reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
             }
-            Fate::Goes(cause) => Err(cause.to_string()),
+            RetentionDecision::Goes(cause) => Err(cause.to_string()),
         };
         (candidate.name.clone(), fate)
     };
@@ -324,8 +324,8 @@ impl Work {
         }
         let fates = judge(candidates, retention, None);
         let goes = candidates.iter().zip(fates).filter_map(|(candidate, fate)| match fate {
-            Fate::Goes(cause) => Some((candidate.name.clone(), cause.to_string())),
-            Fate::Stays(_) => None,
+            RetentionDecision::Goes(cause) => Some((candidate.name.clone(), cause.to_string())),
+            RetentionDecision::Stays(_) => None,
         });
         goes.filter(|(name, _)| self.goes.contains(name)).collect()
     }
@@ -351,7 +351,7 @@ impl Monitor for RemovalMonitor {
                 );
             }
             Event::Pruned { snapshot, .. } => {
-                let was = if snapshot.ends_with(State::Incomplete.suffix()) {
+                let was = if snapshot.ends_with(SnapshotState::Incomplete.suffix()) {
                     "gave up"
                 } else {
                     "removed"

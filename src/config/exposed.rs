@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use engine::fs::dir::resolve::{Others, exchangeable};
+use engine::fs::dir::resolve::{UntrustedFolder, exchangeable};
 use rustix::process::geteuid;
 
 use crate::config::mistake::shown_path;
@@ -36,7 +36,7 @@ pub(crate) fn complaints(path: &Path, secret: bool) -> Vec<String> {
     complaints
 }
 
-fn exchanged(path: &str, (folder, owner): &Others, user: u32) -> String {
+fn exchanged(path: &str, (folder, owner): &UntrustedFolder, user: u32) -> String {
     let folder = shown_path(folder);
     let (who, what) = match owner {
         Some(owner) => (format!("the user {owner}"), format!("chown {user} {folder}")),

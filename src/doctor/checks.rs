@@ -8,7 +8,7 @@ use engine::error::{NoConnection, RunError};
 use engine::fs::access::open_to_others;
 use engine::fs::mount::missing_mount;
 use engine::inspect::job_state::look;
-use engine::repository::destination::{Destination, examine};
+use engine::repository::destination::{DestinationReport, examine};
 use engine::repository::lineage::Sources;
 use engine::source::Source;
 use engine::source::check_roots::check_roots;
@@ -295,7 +295,7 @@ fn access(job: &NamedJob) -> Finding {
     }
 }
 
-fn limits(able: &Destination) -> Vec<Finding> {
+fn limits(able: &DestinationReport) -> Vec<Finding> {
     let mut found = Vec::new();
     found.push(match (able.hard_links, able.most_links) {
         (true, most) => Finding::good("hard links", format!("up to {most} of a file")),

@@ -126,10 +126,10 @@ fn shown(time: TimeDelta) -> String {
 #[cfg(test)]
 mod tests {
     use engine::repository::records::progress::Reached;
-    use engine::repository::records::status::Status;
+    use engine::repository::records::status::JobStatus;
     use engine::snapshot::name::Prefix;
+    use engine::snapshot::name::SnapshotState;
     use engine::snapshot::name::Stamp;
-    use engine::snapshot::name::State;
 
     use super::*;
 
@@ -139,19 +139,19 @@ mod tests {
         DateTime::from_timestamp(1_750_000_000 + hours * HOUR, 0).unwrap()
     }
 
-    fn name(hours: i64, state: State) -> SnapshotName {
+    fn name(hours: i64, state: SnapshotState) -> SnapshotName {
         let stamp = Stamp::of(at(hours)).unwrap();
         SnapshotName { prefix: Prefix::new("p").unwrap(), stamp, state }
     }
 
     fn snapshots(complete: &[i64], incomplete: &[i64]) -> Look {
-        let complete = complete.iter().map(|hours| name(*hours, State::Complete));
-        let incomplete = incomplete.iter().map(|hours| name(*hours, State::Incomplete));
+        let complete = complete.iter().map(|hours| name(*hours, SnapshotState::Complete));
+        let incomplete = incomplete.iter().map(|hours| name(*hours, SnapshotState::Incomplete));
         Look { history: History::of(complete.chain(incomplete)), ..Look::default() }
     }
 
-    fn failed(times: u32) -> Option<Status> {
-        Some(Status {
+    fn failed(times: u32) -> Option<JobStatus> {
+        Some(JobStatus {
             version: 1,
             started: String::new(),
             finished: String::new(),

@@ -18,7 +18,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use engine::backup::change::ChangeSink;
 use engine::backup::dry_run::dry_run;
 use engine::backup::roots::Accept;
-use engine::backup::run::{Near, Outcome, run};
+use engine::backup::run::{Outcome, ReadySource, run};
 use engine::error::RunError;
 use engine::monitor::context::Context;
 use engine::monitor::items::Items;
@@ -116,7 +116,7 @@ impl Work {
                 let source = || lifecycle.before().map(|()| local(job, stop));
                 // The sources may be mounted by PRE_BACKUP, so they are ready only without it.
                 let ready = job.hooks.pre.is_none();
-                let near = Near { source: local(job, stop), ready };
+                let near = ReadySource { source: local(job, stop), ready };
                 run(&job.job, Some(near), source, self.accept, &context)
             }
             Some(host) => {

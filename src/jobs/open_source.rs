@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use engine::entry::preserve::Preserve;
 use engine::error::NoConnection;
-use engine::fs::metadata::xattrs::Asked;
+use engine::fs::metadata::xattrs::XattrSelection;
 use engine::source::Source;
 use engine::source::mapped::MappedSource;
 use engine::source::metadata_map::MetadataMap;
@@ -85,7 +85,8 @@ pub(crate) fn close(connected: Option<Arc<SftpSource>>) {
 /// Opens local folders.
 pub(crate) fn local(job: &NamedJob, stop: &Arc<Stop>) -> Arc<MappedSource<LocalSource>> {
     let Preserve { acls, xattrs, .. } = job.job.keep;
-    let source = LocalSource::new(Asked { acls, xattrs }).filtered(Arc::clone(&job.job.filters));
+    let source =
+        LocalSource::new(XattrSelection { acls, xattrs }).filtered(Arc::clone(&job.job.filters));
     let source = source.following(job.wanted.follow, job.job.layout.roots());
     tailored(Arc::new(source), &job.wanted, stop)
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Local, Utc};
 use engine::error::LookError;
 use engine::repository::Repository;
-use engine::repository::source_path::Roots;
+use engine::repository::source_path::SourceRoots;
 use engine::snapshot::history::History;
 use engine::snapshot::name::{Prefix, SnapshotName};
 use engine::snapshot::retention::Retention;
@@ -64,16 +64,16 @@ pub(crate) struct Picked<'a> {
 
 impl Series {
     /// All complete snapshots, the oldest first, each with its source roots.
-    pub(crate) fn located(&self) -> Vec<(SnapshotName, Roots)> {
+    pub(crate) fn located(&self) -> Vec<(SnapshotName, SourceRoots)> {
         let located = |name: &SnapshotName| (name.clone(), self.roots_of(name));
         self.history.complete.iter().map(located).collect()
     }
 
     /// The source roots of a snapshot, from its report, or else from the job.
-    pub(crate) fn roots_of(&self, name: &SnapshotName) -> Roots {
-        let of_job = || self.job.as_ref().map(|job| Roots::of_layout(&job.job.layout));
+    pub(crate) fn roots_of(&self, name: &SnapshotName) -> SourceRoots {
+        let of_job = || self.job.as_ref().map(|job| SourceRoots::of_layout(&job.job.layout));
         let report = self.catalog.report(name);
-        report.as_ref().map(Roots::of_report).or_else(of_job).unwrap_or_default()
+        report.as_ref().map(SourceRoots::of_report).or_else(of_job).unwrap_or_default()
     }
 }
 

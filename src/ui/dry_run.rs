@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use engine::backup::change::{Change, ChangeKind, ChangeSink};
-use engine::backup::dry_run::Forecast;
+use engine::backup::dry_run::DryRunReport;
 use engine::snapshot::name::SnapshotName;
 use engine::threads::cancel::Stop;
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ impl Changes {
     }
 
     /// Writes what the run would do, and flushes the buffer.
-    pub(crate) fn finish(&self, forecast: Option<&Forecast>, accept_shrink: bool) -> Written {
+    pub(crate) fn finish(&self, forecast: Option<&DryRunReport>, accept_shrink: bool) -> Written {
         let Ok(mut out) = self.out.lock() else { return Written::Closed };
         if let Some(forecast) = forecast {
             let text = match self.form {
@@ -136,8 +136,9 @@ fn object(job: &str, change: &Change) -> String {
 }
 
 /// What a run would do, as text.
-fn totals(forecast: &Forecast, accept_shrink: bool) -> String {
-    let Forecast { base, resumes, held_until, busy, prunes, counts, free, refused, .. } = forecast;
+fn totals(forecast: &DryRunReport, accept_shrink: bool) -> String {
+    let DryRunReport { base, resumes, held_until, busy, prunes, counts, free, refused, .. } =
+        forecast;
     let entries = |number: u64| counted(number, "entry", "entries");
     let name = |name: &Option<SnapshotName>| name.as_ref().map(ToString::to_string);
     let mut rows = vec![
@@ -195,8 +196,8 @@ fn totals(forecast: &Forecast, accept_shrink: bool) -> String {
 }
 
 /// What a run would do, as JSON.
-fn summary(job: &str, forecast: &Forecast, accept_shrink: bool) -> Value {
-    let Forecast { base, resumes, held_until, busy, prunes, roots, counts, free, refused } =
+fn summary(job: &str, forecast: &DryRunReport, accept_shrink: bool) -> Value {
+    let DryRunReport { base, resumes, held_until, busy, prunes, roots, counts, free, refused } =
         forecast;
     let name = |name: &SnapshotName| name.to_string();
     let time = |time: &DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
@@ -223,8 +224,8 @@ mod tests {
 
     use super::*;
 
-    fn forecast() -> Forecast {
-        Forecast {
+    fn forecast() -> DryRunReport {
+        DryRunReport {
             base: None,
             resumes: None,
             held_until: None,

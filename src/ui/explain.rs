@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use engine::inspect::explain::{Ended, Explanation, Judged};
+use engine::inspect::explain::{Explanation, Judged, PathEnd};
 
 use crate::config::mistake::shown_path;
 
@@ -23,15 +23,17 @@ pub(crate) fn explanation(path: &Path, explanation: &Explanation) -> String {
     }
     let _ = match &explanation.ended {
         None => Ok(()),
-        Some(Ended::OutsideOfAllRoots) => writeln!(text, "  it lies in no source of this job"),
-        Some(Ended::Missing) => writeln!(
+        Some(PathEnd::OutsideOfAllRoots) => writeln!(text, "  it lies in no source of this job"),
+        Some(PathEnd::Missing) => writeln!(
             text,
             "  it does not exist; judged as a file, or with a '/' at its end as a folder"
         ),
-        Some(Ended::NoFolder) => {
+        Some(PathEnd::NoFolder) => {
             writeln!(text, "  that is no folder: nothing can lie below it")
         }
-        Some(Ended::Unreadable(error)) => writeln!(text, "  what lies below was not seen: {error}"),
+        Some(PathEnd::Unreadable(error)) => {
+            writeln!(text, "  what lies below was not seen: {error}")
+        }
     };
     for error in &explanation.errors {
         let _ = writeln!(text, "  not used as rules: {error}");

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use engine::fs::metadata::xattrs::Asked;
+use engine::fs::metadata::xattrs::XattrSelection;
 
 use engine::backup::roots::Accept;
 use engine::backup::run::{Outcome, run};
@@ -92,7 +92,7 @@ impl Source for Shaky {
 
 /// Runs while the first `failing` requests fail with `why`.
 fn run_shaky(job: &Job, failing: usize, why: SourceError) -> Result<Option<Box<Report>>, RunError> {
-    let source = Arc::new(LocalSource::new(Asked { xattrs: false, acls: false }));
+    let source = Arc::new(LocalSource::new(XattrSelection { xattrs: false, acls: false }));
     let shaky = Arc::new(Shaky { source, failing: failing.into(), why });
     let context = Context {
         now: Utc::now,

@@ -16,8 +16,8 @@ use engine::backup::run::{Outcome, run};
 use engine::entry::preserve::Preserve;
 use engine::filter::filters::{FilterOption, Filters};
 use engine::filter::options::Outside;
-use engine::fs::metadata::xattrs::Asked;
-use engine::inspect::explain::{Ended, explain};
+use engine::fs::metadata::xattrs::XattrSelection;
+use engine::inspect::explain::{PathEnd, explain};
 use engine::job::Job;
 use engine::monitor::context::Context;
 use engine::monitor::event::Event;
@@ -106,7 +106,7 @@ impl Stage {
             sync: engine::fs::file_system::sync_file_system,
             items: None,
         };
-        let local = || LocalSource::new(Asked { xattrs: false, acls: false });
+        let local = || LocalSource::new(XattrSelection { xattrs: false, acls: false });
         let outcome = match kind {
             Kind::AtOnce => run(&job, None, || Ok(Arc::new(local())), Accept::default(), &context),
             Kind::Later => run(
@@ -294,7 +294,7 @@ fn the_explanation_names_the_rule_and_agrees_with_the_snapshot() {
     ];
     let run = stage.run(Kind::AtOnce, &roots, &options);
     let job = stage.job(&roots, &options);
-    let source = LocalSource::new(Asked { xattrs: false, acls: false });
+    let source = LocalSource::new(XattrSelection { xattrs: false, acls: false });
     let explained =
         |path: &str| explain(&job, &source, &stage.path(path)).expect("a source that stays");
     for (path, _) in TREE.iter().filter(|(path, _)| *path != "r/home/.f") {
@@ -316,6 +316,6 @@ fn the_explanation_names_the_rule_and_agrees_with_the_snapshot() {
         let rule = rule.map(|rule| rule.replace("@/", &at));
         assert_eq!((&last.path, &last.rule), (&stage.path(decided), &rule), "{path}");
     }
-    assert!(matches!(explained("other").ended, Some(Ended::OutsideOfAllRoots)));
-    assert!(matches!(explained("r/home/u/keep/x").ended, Some(Ended::NoFolder)));
+    assert!(matches!(explained("other").ended, Some(PathEnd::OutsideOfAllRoots)));
+    assert!(matches!(explained("r/home/u/keep/x").ended, Some(PathEnd::NoFolder)));
 }

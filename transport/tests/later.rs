@@ -9,7 +9,7 @@ use chrono::{TimeDelta, Utc};
 use engine::backup::roots::Accept;
 use engine::backup::run::{Outcome, run};
 use engine::entry::preserve::Preserve;
-use engine::fs::metadata::xattrs::Asked;
+use engine::fs::metadata::xattrs::XattrSelection;
 use engine::job::Job;
 use engine::monitor::context::Context;
 use engine::monitor::{Progress, Silent};
@@ -47,8 +47,10 @@ fn answers_that_come_later_make_the_same_snapshot() {
         prune_empty: false,
     };
     for copied in [60 * 40 + 1, 0] {
-        let later =
-            Arc::new(Later(Arc::new(LocalSource::new(Asked { xattrs: false, acls: false }))));
+        let later = Arc::new(Later(Arc::new(LocalSource::new(XattrSelection {
+            xattrs: false,
+            acls: false,
+        }))));
         let context = Context {
             now: Utc::now,
             stop: Arc::new(Stop::default()),

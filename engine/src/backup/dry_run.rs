@@ -12,10 +12,12 @@ use crate::backup::roots::{Accept, find_roots, tell_filtered, unmounted_root};
 use crate::backup::shrink_guard::{refusal, roots_found};
 use crate::backup::walk::Walk;
 use crate::backup::walk::state::WalkState;
-use crate::backup::walk::state::setting::{Beside, RootSeen, Setting, Trust, everything, gather};
+use crate::backup::walk::state::setting::{
+    ComparedSnapshot, DurableFiles, RootSeen, WalkSetting, everything, gather,
+};
 use crate::backup::withheld::Empty;
 use crate::entry::FileId;
-use crate::entry::racy::Begins;
+use crate::entry::racy::ReadTimes;
 use crate::error::{LookError, Missing, RunError};
 use crate::job::Job;
 use crate::monitor::context::Context;
@@ -26,13 +28,13 @@ use crate::repository::records::report::{Counts, Holds, RootFound};
 use crate::repository::records::sidecar::Sidecar;
 use crate::repository::{Repository, check_mounted, lineage, uptime};
 use crate::snapshot::history::{Decision, History};
-use crate::snapshot::name::{SnapshotName, State};
+use crate::snapshot::name::{SnapshotName, SnapshotState};
 use crate::snapshot::retention::surplus;
 use crate::source::Source;
 
 /// What a run would do.
 #[derive(Debug, Clone)]
-pub struct Forecast {
+pub struct DryRunReport {
     /// The snapshot that the run would link against.
     pub base: Option<SnapshotName>,
     /// The interrupted snapshot that the run would resume.
@@ -63,7 +65,7 @@ pub fn dry_run<S: Source>(
     changes: Arc<dyn ChangeSink>,
     accept: Accept,
     context: &Context,
-) -> Result<Forecast, RunError> {
+) -> Result<DryRunReport, RunError> {
     let now = (context.now)();
     let refused = check_mounted(&job.backups_dir).err();
     let repository = match Repository::open(&job.backups_dir) {
@@ -123,7 +125,7 @@ pub fn dry_run<S: Source>(
         Some(repository) => leaving(job, repository, &history, base.as_ref(), now),
         None => Vec::new(),
     };
-    Ok(Forecast {
+    Ok(DryRunReport {
         base,
         resumes,
         held_until,
@@ -147,15 +149,20 @@ fn leaving(
     now: DateTime<Utc>,
 ) -> Vec<SnapshotName> {
     let Some(stamp) = history.free_stamp(now) else { return Vec::new() };
-    let new = SnapshotName { prefix: job.prefix.clone(), stamp, state: State::Complete };
+    let new = SnapshotName { prefix: job.prefix.clone(), stamp, state: SnapshotState::Complete };
     let candidates = candidates(repository, history);
     let (before, after) = surplus(&candidates, &job.retention, base, &new);
     before.into_iter().chain(after).map(|(name, _)| name).collect()
 }
 
 /// The setting of a dry run when the backups folder does not exist yet.
-fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) -> Setting {
-    let nothing = || Beside { top: None, kept: Sidecar::none() };
+fn nothing_yet(
+    job: &Job,
+    granularity_ns: u32,
+    trust: DurableFiles,
+    context: &Context,
+) -> WalkSetting {
+    let nothing = || ComparedSnapshot { top: None, kept: Sidecar::none() };
     let roots = job.layout.roots().into_iter().map(|(path, inside)| RootSeen {
         path,
         inside,
@@ -164,14 +171,14 @@ fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) 
         file_system_before: None,
         held_before: None,
     });
-    Setting {
+    WalkSetting {
         damaged: HashSet::new(),
         rules: CompareRules { keep: job.keep, time: TimeRule::new(granularity_ns, None) },
         trust,
         base: nothing(),
         here: nothing(),
         base_since: None,
-        begins: Begins::default(),
+        begins: ReadTimes::default(),
         backups: FileId { dev: 0, ino: 0 },
         backups_dir: job.backups_dir.clone(),
         snapshot_dir: job.backups_dir.clone(),
@@ -195,14 +202,14 @@ fn nothing_yet(job: &Job, granularity_ns: u32, trust: Trust, context: &Context) 
 pub(crate) fn what_is_missing<S: Source>(
     job: &Job,
     source: &Arc<S>,
-    mut set: Setting,
+    mut set: WalkSetting,
 ) -> Result<Missing, RunError> {
     set.context.monitor = Arc::new(Silent);
     set.context.progress = Arc::default();
     set.context.items = None;
     set.trust = everything();
     let walk = WalkState::new(Arc::clone(source), set);
-    let preview = Arc::new(Preview::new(&walk, Arc::new(Unheard)));
+    let preview = Arc::new(Preview::new(&walk, Arc::new(DiscardedChanges)));
     Walk::new(Arc::clone(&walk), preview).walk(job)?;
     let counts = walk.tally.counts();
     let entries = counts.entries.saturating_sub(counts.kept + counts.linked);
@@ -210,8 +217,8 @@ pub(crate) fn what_is_missing<S: Source>(
 }
 
 /// A sink that drops the changes: the caller needs only the counts.
-struct Unheard;
+struct DiscardedChanges;
 
-impl ChangeSink for Unheard {
+impl ChangeSink for DiscardedChanges {
     fn changes(&self, _: &[Change]) {}
 }

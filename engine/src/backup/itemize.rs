@@ -3,17 +3,17 @@
 use std::ffi::CStr;
 
 use crate::backup::plan::{CompareRules, Planned, Verdict};
-use crate::backup::walk::folder::Folder;
+use crate::backup::walk::folder::WalkFolder;
 use crate::entry::escape::shown;
 use crate::entry::stored::StoredEntry;
-use crate::entry::{Kind, Listed};
+use crate::entry::{Kind, ListedEntry};
 use crate::monitor::items::{ItemizedChange, Items};
 use crate::threads::lock::lock;
 
 /// The line about an entry; `None` for an unchanged entry when `items` does not list those.
 pub(crate) fn item<F>(
     items: &Items,
-    folder: &Folder<F>,
+    folder: &WalkFolder<F>,
     planned: &Planned<'_>,
     rules: &CompareRules,
 ) -> Option<ItemizedChange> {
@@ -37,7 +37,7 @@ pub(crate) fn item<F>(
 /// The first name of the entry's inode, when the entry is a further name of it. Records a first name.
 fn first_name(
     items: &Items,
-    entry: Listed<'_>,
+    entry: ListedEntry<'_>,
     path: &str,
     rules: &CompareRules,
 ) -> Option<String> {
@@ -57,7 +57,7 @@ fn first_name(
 }
 
 /// Reports a name that the source no longer has.
-pub(crate) fn deleted<F>(items: &Items, folder: &Folder<F>, name: &CStr, is_folder: bool) {
+pub(crate) fn deleted<F>(items: &Items, folder: &WalkFolder<F>, name: &CStr, is_folder: bool) {
     let path = shown(&folder.place.inside_of(name)) + if is_folder { "/" } else { "" };
     let letters = "*deleting  ".to_owned();
     items.sink.items(&[ItemizedChange { letters, path, leads_to: None, hard_link: false }]);
@@ -67,7 +67,7 @@ pub(crate) fn deleted<F>(items: &Items, folder: &Folder<F>, name: &CStr, is_fold
 /// `base` (tried with rsync 3.5).
 #[must_use]
 pub fn letters(
-    entry: Listed<'_>,
+    entry: ListedEntry<'_>,
     base: Option<&StoredEntry>,
     verdict: Verdict,
     rules: &CompareRules,
@@ -126,7 +126,7 @@ fn class(kind: Kind) -> char {
 }
 
 /// Whether the ACLs differ, and whether the other extended attributes differ.
-fn attributes(entry: Listed<'_>, held: &StoredEntry) -> (bool, bool) {
+fn attributes(entry: ListedEntry<'_>, held: &StoredEntry) -> (bool, bool) {
     let new = entry.extra.map_or(&[][..], |extra| &extra.xattrs);
     let is_acl =
         |(name, _): &&(Vec<u8>, Vec<u8>)| name.starts_with(crate::fs::metadata::xattrs::ACL);

@@ -4,7 +4,7 @@
 use crate::entry::preserve::{Preserve, Window};
 use crate::entry::racy::may_have_changed;
 use crate::entry::stored::StoredEntry;
-use crate::entry::{Kind, Listed, Meta, Time};
+use crate::entry::{Kind, ListedEntry, Meta, Time};
 
 /// How an entry of the source differs from the entry that a snapshot holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +101,7 @@ pub struct CompareRules {
 
 /// What the base and the incomplete snapshot say about an entry of the source.
 #[derive(Debug, Clone, Copy)]
-pub struct Known<'a> {
+pub struct KnownEntries<'a> {
     /// The entry that the base holds under this path.
     pub base: Option<&'a StoredEntry>,
     /// The entry that the incomplete snapshot holds under this path.
@@ -116,7 +116,7 @@ pub struct Known<'a> {
 
 /// Decides what to do about `entry`.
 #[must_use]
-pub fn plan(entry: Listed<'_>, known: Known<'_>, rules: &CompareRules) -> Step {
+pub fn plan(entry: ListedEntry<'_>, known: KnownEntries<'_>, rules: &CompareRules) -> Step {
     let verdict = compare(entry, known.base, rules, true);
     if entry.meta.kind == Kind::Folder {
         return Step { verdict, action: Action::Enter };
@@ -171,13 +171,13 @@ fn alone(here: Option<&StoredEntry>) -> bool {
     here.is_some_and(|held| held.meta.links == 1)
 }
 
-fn sizes_equal(entry: Listed<'_>, base: Option<&StoredEntry>) -> bool {
+fn sizes_equal(entry: ListedEntry<'_>, base: Option<&StoredEntry>) -> bool {
     base.is_some_and(|held| held.meta.kind == Kind::File && held.meta.size == entry.meta.size)
 }
 
 /// How `entry` differs from `held`.
 fn compare(
-    entry: Listed<'_>,
+    entry: ListedEntry<'_>,
     held: Option<&StoredEntry>,
     rules: &CompareRules,
     is_base: bool,
@@ -215,7 +215,7 @@ fn compare(
 
 /// An entry of the source, the entries that the snapshots hold under its path, and the step decided for it.
 pub(crate) struct Planned<'a> {
-    pub(crate) entry: Listed<'a>,
+    pub(crate) entry: ListedEntry<'a>,
     pub(crate) base: Option<StoredEntry>,
     pub(crate) here: Option<StoredEntry>,
     pub(crate) step: Step,
@@ -280,8 +280,8 @@ mod tests {
         base: Option<&'a StoredEntry>,
         here: Option<&'a StoredEntry>,
         here_durable: bool,
-    ) -> Known<'a> {
-        Known { base, here, here_durable, base_since: None, here_since: None }
+    ) -> KnownEntries<'a> {
+        KnownEntries { base, here, here_durable, base_since: None, here_since: None }
     }
 
     fn planned(
@@ -327,7 +327,7 @@ mod tests {
             base(&mut meta);
             let (entry, held) = (entry(crate::backup::plan::tests::meta(Kind::File)), held(meta));
             let known = known(Some(&held), None, true);
-            plan(Listed::from(&entry), known, &rules)
+            plan(ListedEntry::from(&entry), known, &rules)
         };
         let later: fn(&mut Meta) = |m| m.mtime.secs += 2;
         for (change, base, verdict, action) in [
@@ -431,7 +431,7 @@ mod tests {
         let other_mode = held(Meta { mode: 0, ..meta(Kind::File) });
         let at = |secs| Some(Time { secs, nanos: 1 });
         let planned = |base, here, base_since, here_since| {
-            let known = Known { base_since, here_since, ..known(base, here, true) };
+            let known = KnownEntries { base_since, here_since, ..known(base, here, true) };
             plan((&file).into(), known, &rules()).action
         };
         // The mtime of the file is 1000 seconds and 500 nanoseconds.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::backup::change::{Change, ChangeKind, ChangeSink};
 use crate::backup::plan::{Action, Planned, Verdict};
-use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::plan_sink::{EnteredFolder, PlanSink};
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::tally::Batched;
@@ -49,8 +49,8 @@ impl<S: Source> Preview<S> {
 impl<S: Source> PlanSink<S> for Preview<S> {
     fn enter(
         &self,
-        parent: &Folder<S::Folder>,
-        handles: &Handles<S::Folder>,
+        parent: &WalkFolder<S::Folder>,
+        handles: &FolderHandles<S::Folder>,
         entry: &Entry,
     ) -> Result<EnteredFolder, RunError> {
         let here = match handles.here.as_ref().map(|here| here.child_if_here(&entry.name)) {
@@ -70,8 +70,8 @@ impl<S: Source> PlanSink<S> for Preview<S> {
 
     fn apply(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        _: &Arc<Handles<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        _: &Arc<FolderHandles<S::Folder>>,
         _: &Arc<S::Folder>,
         steps: &[Planned<'_>],
     ) {
@@ -113,7 +113,7 @@ impl<S: Source> PlanSink<S> for Preview<S> {
         }
     }
 
-    fn change(&self, folder: &Folder<S::Folder>, planned: &Planned<'_>) -> Option<Change> {
+    fn change(&self, folder: &WalkFolder<S::Folder>, planned: &Planned<'_>) -> Option<Change> {
         change(folder, planned, 0)
     }
 
@@ -126,23 +126,23 @@ impl<S: Source> PlanSink<S> for Preview<S> {
         counted.contains(&(id, meta.ctime))
     }
 
-    fn deleted(&self, folder: &Folder<S::Folder>, name: &CStr, is_folder: bool) {
+    fn deleted(&self, folder: &WalkFolder<S::Folder>, name: &CStr, is_folder: bool) {
         let path = shown(&folder.place.inside_of(name)) + if is_folder { "/" } else { "" };
         self.changes.changes(&[Change { change: ChangeKind::Deleted, path, bytes: 0, file: None }]);
     }
 
-    fn left_out(&self, folder: &Folder<S::Folder>, name: &CStr, is_folder: bool) {
+    fn left_out(&self, folder: &WalkFolder<S::Folder>, name: &CStr, is_folder: bool) {
         let path = shown(&folder.place.inside_of(name)) + if is_folder { "/" } else { "" };
         self.changes.changes(&[Change { change: ChangeKind::LeftOut, path, bytes: 0, file: None }]);
     }
 
-    fn superfluous(&self, _: &Folder<S::Folder>, _: &Dir, _: &CStr) -> Result<(), RunError> {
+    fn superfluous(&self, _: &WalkFolder<S::Folder>, _: &Dir, _: &CStr) -> Result<(), RunError> {
         Ok(())
     }
 
     fn carry_forward(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
         name: &CStr,
     ) -> Result<Instead, RunError> {
         let handles = self.walk.handles(folder)?;
@@ -155,13 +155,13 @@ impl<S: Source> PlanSink<S> for Preview<S> {
         Ok(if held { Instead::CarriedForward } else { Instead::Nothing })
     }
 
-    fn finish(&self, _: &Folder<S::Folder>) -> Result<(), RunError> {
+    fn finish(&self, _: &WalkFolder<S::Folder>) -> Result<(), RunError> {
         Ok(())
     }
 }
 
 /// The change to report for an entry; `None` for an unchanged one.
-fn change<F>(folder: &Folder<F>, planned: &Planned<'_>, bytes: u64) -> Option<Change> {
+fn change<F>(folder: &WalkFolder<F>, planned: &Planned<'_>, bytes: u64) -> Option<Change> {
     let change = match planned.step.verdict {
         Verdict::New => ChangeKind::New,
         Verdict::Changed => ChangeKind::Changed,

@@ -102,11 +102,11 @@ fn lost<S: Source>(walk: &WalkState<S>) -> Option<RunError> {
 
 /// A source root, the sum of its own counts and those of the mount points below it, and these mount points with
 /// their counts.
-type Rooted = (RootSeen, RootCounts, Vec<(MountSeen, RootCounts)>);
+type CountedRoot = (RootSeen, RootCounts, Vec<(MountSeen, RootCounts)>);
 
-fn roots<S: Source>(walk: &WalkState<S>) -> Vec<Rooted> {
+fn roots<S: Source>(walk: &WalkState<S>) -> Vec<CountedRoot> {
     let areas = walk.tally.areas();
-    let mut roots: Vec<Rooted> = walk
+    let mut roots: Vec<CountedRoot> = walk
         .roots()
         .into_iter()
         .zip(&areas)
@@ -125,7 +125,7 @@ fn roots<S: Source>(walk: &WalkState<S>) -> Vec<Rooted> {
 /// The source roots for which the filters now leave out all files that the base holds, or more than `percent` of
 /// them. Each comes with the number of files left out.
 pub(crate) fn filtered_away<S: Source>(walk: &WalkState<S>, percent: f64) -> Vec<(PathBuf, u64)> {
-    let away = |(root, counts, _): Rooted| {
+    let away = |(root, counts, _): CountedRoot| {
         let RootCounts { now, before, left_out, .. } = counts;
         let all = left_out > 0 && before == 0 && now == 0;
         (all || collapsed(before + left_out, before, percent)).then_some((root.path, left_out))
@@ -143,7 +143,7 @@ pub(crate) fn roots_found<S: Source>(walk: &WalkState<S>) -> Vec<RootFound> {
         files: counts.now,
         bytes: counts.bytes,
     };
-    let found = |(root, counts, mounts): Rooted| RootFound {
+    let found = |(root, counts, mounts): CountedRoot| RootFound {
         path: crate::entry::escape::shown_path(&root.path),
         inside: crate::entry::escape::shown(&root.inside),
         files: counts.now,

@@ -237,8 +237,8 @@ impl Batch {
     }
 
     /// The entries in insertion order.
-    pub fn iter(&self) -> impl Iterator<Item = Listed<'_>> {
-        self.slots.iter().map(|slot| Listed {
+    pub fn iter(&self) -> impl Iterator<Item = ListedEntry<'_>> {
+        self.slots.iter().map(|slot| ListedEntry {
             name: CStr::from_bytes_until_nul(&self.names[slot.name_at..]).unwrap_or(c"?"),
             meta: &slot.meta,
             extra: slot.extra.as_deref(),
@@ -248,7 +248,7 @@ impl Batch {
 
 /// An entry of a [`Batch`].
 #[derive(Debug, Clone, Copy)]
-pub struct Listed<'a> {
+pub struct ListedEntry<'a> {
     /// A single path component, checked.
     pub name: &'a CStr,
     /// The metadata.
@@ -257,7 +257,7 @@ pub struct Listed<'a> {
     pub extra: Option<&'a Extra>,
 }
 
-impl Listed<'_> {
+impl ListedEntry<'_> {
     /// Copies the entry, for use after the batch is gone.
     #[must_use]
     pub fn to_entry(self) -> Entry {
@@ -275,7 +275,7 @@ impl Listed<'_> {
     }
 }
 
-impl<'a> From<&'a Entry> for Listed<'a> {
+impl<'a> From<&'a Entry> for ListedEntry<'a> {
     fn from(entry: &'a Entry) -> Self {
         Self { name: &entry.name, meta: &entry.meta, extra: entry.extra.as_deref() }
     }

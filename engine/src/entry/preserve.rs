@@ -1,6 +1,6 @@
 //! The properties of entries that a job preserves.
 
-use crate::entry::{Kind, Listed};
+use crate::entry::{Kind, ListedEntry};
 
 /// The properties of entries that a run reads, compares and stores. The defaults are those of rsync
 /// `-a -x -H --numeric-ids`.
@@ -87,7 +87,7 @@ impl Preserve {
     /// Whether an entry is excluded because of its type, its size or its target. `depth` is the
     /// number of folders above it inside a snapshot.
     #[must_use]
-    pub fn leaves_out(&self, entry: Listed<'_>, depth: impl FnOnce() -> usize) -> bool {
+    pub fn leaves_out(&self, entry: ListedEntry<'_>, depth: impl FnOnce() -> usize) -> bool {
         let kind = entry.meta.kind;
         kind == Kind::Symlink && !self.symlinks
             || kind.is_device() && !self.devices
@@ -95,7 +95,11 @@ impl Preserve {
             || self.is_unwanted(entry, depth)
     }
 
-    pub(crate) fn is_unwanted(&self, entry: Listed<'_>, depth: impl FnOnce() -> usize) -> bool {
+    pub(crate) fn is_unwanted(
+        &self,
+        entry: ListedEntry<'_>,
+        depth: impl FnOnce() -> usize,
+    ) -> bool {
         let size = entry.meta.size;
         match entry.meta.kind {
             Kind::File => {

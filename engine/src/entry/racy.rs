@@ -12,29 +12,29 @@ use crate::entry::{Meta, Time};
 /// When a run started to read, by the clock that stamps files of the destination and by that of the
 /// source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Begin {
+pub(crate) struct ReadStart {
     pub(crate) destination: Time,
     pub(crate) source: Time,
 }
 
 /// When the files of an incomplete snapshot were read.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Begins {
+pub(crate) struct ReadTimes {
     /// The earliest possible read.
     first: Option<Time>,
     /// The runs that worked on the snapshot, oldest first.
-    runs: Vec<Begin>,
+    runs: Vec<ReadStart>,
 }
 
-impl Begins {
+impl ReadTimes {
     /// `named` is the time in the name of the incomplete snapshot.
-    pub(crate) fn new(named: Option<Time>, runs: Vec<Begin>) -> Self {
+    pub(crate) fn new(named: Option<Time>, runs: Vec<ReadStart>) -> Self {
         let first = runs.iter().map(|run| run.source).chain(named).min();
         Self { first, runs }
     }
 
     /// Adds the runs that the journal lists.
-    pub(crate) fn with(self, runs: Vec<Begin>) -> Self {
+    pub(crate) fn with(self, runs: Vec<ReadStart>) -> Self {
         Self::new(self.first, runs)
     }
 
@@ -141,15 +141,17 @@ mod tests {
 
     #[test]
     fn what_is_stored_was_read_by_the_last_run_that_began_before() {
-        let begin =
-            |destination, source| Begin { destination: at(destination, 0), source: at(source, 0) };
-        let begins = Begins::new(Some(at(9, 0)), vec![begin(100, 10), begin(200, 20)]);
+        let begin = |destination, source| ReadStart {
+            destination: at(destination, 0),
+            source: at(source, 0),
+        };
+        let begins = ReadTimes::new(Some(at(9, 0)), vec![begin(100, 10), begin(200, 20)]);
         for (ctime, shared, since) in
             [(50, false, 9), (100, false, 10), (150, false, 10), (200, false, 20), (900, true, 9)]
         {
             assert_eq!(begins.of(at(ctime, 0), shared), Some(at(since, 0)), "{ctime}");
         }
-        assert_eq!(Begins::default().of(at(5, 0), false), None);
+        assert_eq!(ReadTimes::default().of(at(5, 0), false), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub struct FilterError {
     /// The text of the rule; empty when the error concerns a whole file.
     pub rule: Vec<u8>,
     /// What is wrong with it.
-    pub fault: Fault,
+    pub fault: RuleError,
 }
 
 impl FilterError {
@@ -27,7 +27,7 @@ impl FilterError {
 
 /// What is wrong with a rule.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum RuleError {
     /// The rule has no pattern.
     #[error("the rule has no pattern; write one behind it, for example '- *.tmp'")]
     NoPattern,
@@ -69,14 +69,14 @@ pub enum Fault {
     TooMuch(&'static str),
 }
 
-impl PartialEq for Fault {
+impl PartialEq for RuleError {
     fn eq(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
             && self.to_string() == other.to_string()
     }
 }
 
-impl Eq for Fault {}
+impl Eq for RuleError {}
 
 fn quoted(rule: &[u8]) -> String {
     if rule.is_empty() { String::new() } else { format!("'{}': ", Shown(rule)) }

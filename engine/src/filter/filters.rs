@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use crate::filter::pattern::Subject;
-use crate::filter::rule::{ListElement, Paths, Reason};
+use crate::filter::rule::{ListElement, Paths, WrittenRule};
 use crate::filter::steps::Steps;
 
 /// A filter option, as the user gave it.
@@ -44,12 +44,12 @@ pub struct Filters {
     pub(crate) cvs: Arc<[ListElement]>,
     /// Bytes that the rules of all folders occupy now.
     pub(crate) held: Arc<AtomicUsize>,
-    pub(crate) given: Option<Given>,
+    pub(crate) given: Option<FilterInput>,
 }
 
 /// The input that the rules were read from, so that a later run can read them again.
 #[derive(Debug, Default)]
-pub(crate) struct Given {
+pub(crate) struct FilterInput {
     pub(crate) options: Vec<FilterOption>,
     /// The files that the options name, with their content.
     pub(crate) files: BTreeMap<PathBuf, Vec<u8>>,
@@ -62,7 +62,7 @@ pub(crate) struct Given {
 pub(crate) struct Tag {
     pub(crate) name: Vec<u8>,
     pub(crate) signature: Option<&'static [u8]>,
-    pub(crate) reason: Reason,
+    pub(crate) reason: WrittenRule,
 }
 
 impl Filters {
@@ -75,12 +75,12 @@ impl Filters {
             nul: false,
             cvs: Arc::from([]),
             held: Arc::default(),
-            given: Some(Given::default()),
+            given: Some(FilterInput::default()),
         }
     }
 
     /// The input that the rules were read from; `None` when it is longer than 256 KiB.
-    pub(crate) fn given(&self) -> Option<&Given> {
+    pub(crate) fn given(&self) -> Option<&FilterInput> {
         self.given.as_ref()
     }
 

@@ -43,8 +43,8 @@ pub mod scope;
 pub(crate) mod steps;
 pub(crate) mod wildmatch;
 
-pub use crate::filter::error::{Fault, FilterError};
+pub use crate::filter::error::{FilterError, RuleError};
 pub use crate::filter::filters::FilterOption;
 pub use crate::filter::options::Outside;
-pub use crate::filter::rule::{Origin, Reason};
+pub use crate::filter::rule::{Origin, WrittenRule};
 pub use crate::filter::scope::{EnteredScope, FilterVerdict, Judging, Scope, Text, Texts};

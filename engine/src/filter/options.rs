@@ -8,10 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::filter::budget::{Budget, LONGEST_RULE_FILE};
-use crate::filter::error::{Fault, FilterError};
-use crate::filter::filters::{FilterOption, Filters, Given, Tag};
-use crate::filter::rule::{CACHE_SIGNATURE, ListElement, Origin, Reading, Reason, Syntax};
-use crate::filter::rule_list::{Reader, cvs};
+use crate::filter::error::{FilterError, RuleError};
+use crate::filter::filters::{FilterInput, FilterOption, Filters, Tag};
+use crate::filter::rule::{CACHE_SIGNATURE, ListElement, Origin, Reading, Syntax, WrittenRule};
+use crate::filter::rule_list::{RuleReader, cvs};
 
 /// What options refer to outside of their own text.
 pub struct Outside<'a> {
@@ -51,9 +51,9 @@ impl Filters {
         let of_cvs = || Arc::clone(of_cvs.get_or_init(made));
         let mut text = |name: &[u8]| {
             let path = Path::new(std::ffi::OsStr::from_bytes(name));
-            (outside.read)(path).map_err(Fault::Unreadable)
+            (outside.read)(path).map_err(RuleError::Unreadable)
         };
-        let mut reader = Reader::new(&mut text, &of_cvs, None, Budget::OWN);
+        let mut reader = RuleReader::new(&mut text, &of_cvs, None, Budget::OWN);
         let (mut tags, mut errors) = (Vec::new(), Vec::new());
         let (mut rule_files, mut nul, mut last) = (0, false, None);
         for (option, place) in options {
@@ -61,7 +61,11 @@ impl Filters {
             let origin = Origin { place: Arc::clone(&place), line: None };
             let mut tag = |name: &[u8], signature| {
                 let (name, text) = (name.to_owned(), name.to_owned());
-                tags.push(Tag { name, signature, reason: Reason { text, origin: origin.clone() } });
+                tags.push(Tag {
+                    name,
+                    signature,
+                    reason: WrittenRule { text, origin: origin.clone() },
+                });
             };
             let old = |include| Reading { syntax: Syntax::Old { include }, ..Reading::default() };
             let (text, reading): (&[u8], _) = match option {
@@ -85,7 +89,7 @@ impl Filters {
                         Err(error) => errors.push(FilterError {
                             origin,
                             rule: name.to_owned(),
-                            fault: Fault::Unreadable(error),
+                            fault: RuleError::Unreadable(error),
                         }),
                     }
                     continue;
@@ -108,12 +112,16 @@ impl Filters {
                     continue;
                 }
                 FilterOption::IfPresent(name) => {
-                    errors.push(FilterError { origin, rule: name.clone(), fault: Fault::NotAName });
+                    errors.push(FilterError {
+                        origin,
+                        rule: name.clone(),
+                        fault: RuleError::NotAName,
+                    });
                     continue;
                 }
             };
             if text.is_empty() {
-                errors.push(FilterError { origin, rule: Vec::new(), fault: Fault::NoPattern });
+                errors.push(FilterError { origin, rule: Vec::new(), fault: RuleError::NoPattern });
             } else {
                 reader.rule(text, reading, origin);
             }
@@ -132,7 +140,7 @@ impl Filters {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let given = Given {
+        let given = FilterInput {
             options: options.iter().map(|(option, _)| option.clone()).collect(),
             files: files.take(),
             cvs_home: home.take(),

@@ -1,6 +1,6 @@
 //! Parses a single rule: rsync(1), FILTER RULES IN DEPTH.
 
-use crate::filter::error::Fault;
+use crate::filter::error::RuleError;
 use crate::filter::rule::{Reading, Sides, Syntax};
 
 /// A parsed rule, before its pattern is compiled.
@@ -46,7 +46,7 @@ const LONG: [(&[u8], u8); 9] = [
 ///
 /// # Errors
 /// The reason why the text is not a rule.
-pub(crate) fn parse(text: &[u8], reading: Reading) -> Result<Parsed<'_>, Fault> {
+pub(crate) fn parse(text: &[u8], reading: Reading) -> Result<Parsed<'_>, RuleError> {
     let (include, pattern) = match reading.syntax {
         Syntax::Full => return full(text, reading),
         Syntax::Old { .. } | Syntax::Cvs if text == b"!" => return Ok(Parsed::Clear),
@@ -59,7 +59,7 @@ pub(crate) fn parse(text: &[u8], reading: Reading) -> Result<Parsed<'_>, Fault> 
         Syntax::Cvs => (false, text),
     };
     if pattern.is_empty() {
-        return Err(Fault::NoPattern);
+        return Err(RuleError::NoPattern);
     }
     let Reading { absolute, sides, .. } = reading;
     let parsed =
@@ -67,10 +67,10 @@ pub(crate) fn parse(text: &[u8], reading: Reading) -> Result<Parsed<'_>, Fault> 
     Ok(Parsed::Pattern(parsed))
 }
 
-fn full(text: &[u8], from: Reading) -> Result<Parsed<'_>, Fault> {
+fn full(text: &[u8], from: Reading) -> Result<Parsed<'_>, RuleError> {
     let (rule, rest) = prefix(text)?;
     if rule == b'!' {
-        return if rest.is_empty() { Ok(Parsed::Clear) } else { Err(Fault::ClearWithMore) };
+        return if rest.is_empty() { Ok(Parsed::Clear) } else { Err(RuleError::ClearWithMore) };
     }
     let merges = matches!(rule, b'.' | b':');
     let end = rest.iter().position(|byte| matches!(byte, b' ' | b'_')).unwrap_or(rest.len());
@@ -106,33 +106,33 @@ fn full(text: &[u8], from: Reading) -> Result<Parsed<'_>, Fault> {
             // Perishable: concerns only folders that a receiver deletes.
             b'p' => {}
             b'x' => parsed.attributes = true,
-            _ => return Err(Fault::UnknownModifier(*modifier)),
+            _ => return Err(RuleError::UnknownModifier(*modifier)),
         }
     }
     if from.sides.any() {
         if parsed.sides.any() {
-            return Err(Fault::SidesTwice);
+            return Err(RuleError::SidesTwice);
         }
         parsed.sides = from.sides;
     }
     if merges {
         let name = if name.is_empty() && cvs { CVS_FILE } else { name };
         if name.is_empty() {
-            return Err(Fault::NoPattern);
+            return Err(RuleError::NoPattern);
         }
         (reading.absolute, reading.sides) = (parsed.absolute, parsed.sides);
         return Ok(Parsed::Merge { per_folder: rule == b':', excludes_itself, reading, name });
     }
     match (cvs, name.is_empty()) {
         (true, true) => Ok(Parsed::Cvs),
-        (true, false) => Err(Fault::CvsWithName),
-        (false, true) => Err(Fault::NoPattern),
+        (true, false) => Err(RuleError::CvsWithName),
+        (false, true) => Err(RuleError::NoPattern),
         (false, false) => Ok(Parsed::Pattern(parsed)),
     }
 }
 
 /// The letter of the rule, and the text after it and after an optional comma.
-fn prefix(text: &[u8]) -> Result<(u8, &[u8]), Fault> {
+fn prefix(text: &[u8]) -> Result<(u8, &[u8]), RuleError> {
     for (name, letter) in LONG {
         match text.strip_prefix(name) {
             Some([b',', rest @ ..]) => return Ok((letter, rest)),
@@ -144,7 +144,7 @@ fn prefix(text: &[u8]) -> Result<(u8, &[u8]), Fault> {
         [letter @ (b'-' | b'+' | b'.' | b':' | b'H' | b'S' | b'P' | b'R' | b'!'), rest @ ..] => {
             Ok((*letter, rest.strip_prefix(b",").unwrap_or(rest)))
         }
-        _ => Err(Fault::UnknownRule),
+        _ => Err(RuleError::UnknownRule),
     }
 }
 
@@ -155,23 +155,23 @@ mod tests {
     #[test]
     fn what_is_no_rule_says_why() {
         for (rule, fault) in [
-            ("- ", Fault::NoPattern),
-            ("exclude", Fault::NoPattern),
-            (":n", Fault::NoPattern),
-            (". ", Fault::NoPattern),
-            ("x", Fault::UnknownRule),
-            (" - b", Fault::UnknownRule),
-            ("exclude! b", Fault::UnknownRule),
-            ("excludes b", Fault::UnknownRule),
-            ("-b", Fault::UnknownModifier(b'b')),
-            ("-n b", Fault::UnknownModifier(b'n')),
-            ("-- b", Fault::UnknownModifier(b'-')),
-            ("Hs b", Fault::UnknownModifier(b's')),
-            (":! .f", Fault::UnknownModifier(b'!')),
-            (":+- .f", Fault::UnknownModifier(b'-')),
-            ("! ", Fault::ClearWithMore),
-            ("clear x", Fault::ClearWithMore),
-            ("-C b", Fault::CvsWithName),
+            ("- ", RuleError::NoPattern),
+            ("exclude", RuleError::NoPattern),
+            (":n", RuleError::NoPattern),
+            (". ", RuleError::NoPattern),
+            ("x", RuleError::UnknownRule),
+            (" - b", RuleError::UnknownRule),
+            ("exclude! b", RuleError::UnknownRule),
+            ("excludes b", RuleError::UnknownRule),
+            ("-b", RuleError::UnknownModifier(b'b')),
+            ("-n b", RuleError::UnknownModifier(b'n')),
+            ("-- b", RuleError::UnknownModifier(b'-')),
+            ("Hs b", RuleError::UnknownModifier(b's')),
+            (":! .f", RuleError::UnknownModifier(b'!')),
+            (":+- .f", RuleError::UnknownModifier(b'-')),
+            ("! ", RuleError::ClearWithMore),
+            ("clear x", RuleError::ClearWithMore),
+            ("-C b", RuleError::CvsWithName),
         ] {
             let found = parse(rule.as_bytes(), Reading::default());
             assert_eq!(found, Err(fault), "{rule}");

@@ -8,7 +8,7 @@ use crate::filter::wildmatch;
 pub(crate) struct Pattern {
     /// The pattern without a leading `/` (anchor) and a trailing `/` (folders only).
     text: Vec<u8>,
-    against: Against,
+    against: PathPart,
     wild: bool,
     folders_only: bool,
     /// The pattern ends in `***`: a folder is matched with its trailing slash.
@@ -17,7 +17,7 @@ pub(crate) struct Pattern {
 
 /// The part of a path that a pattern must match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Against {
+enum PathPart {
     /// The last component.
     Name,
     /// The whole path.
@@ -77,12 +77,12 @@ impl Pattern {
         let double = wild && text.windows(2).any(|two| two == b"**");
         let slashes = text.iter().filter(|byte| **byte == b'/').count();
         let (against, text) = match text {
-            text if slashes == 0 && !double => (Against::Name, text),
-            [b'/', rest @ ..] => (Against::Whole, rest),
-            text if text.starts_with(b"**") && !absolute => (Against::WholeWithSlash, text),
-            text if text.starts_with(b"**") => (Against::Whole, text),
-            text if double => (Against::Rest, text),
-            text => (Against::Last(slashes + 1), text),
+            text if slashes == 0 && !double => (PathPart::Name, text),
+            [b'/', rest @ ..] => (PathPart::Whole, rest),
+            text if text.starts_with(b"**") && !absolute => (PathPart::WholeWithSlash, text),
+            text if text.starts_with(b"**") => (PathPart::Whole, text),
+            text if double => (PathPart::Rest, text),
+            text => (PathPart::Last(slashes + 1), text),
         };
         let with_content = wild && text.ends_with(b"***");
         Self { text: text.to_owned(), against, wild, folders_only, with_content }
@@ -102,18 +102,18 @@ impl Pattern {
         let whole = &bytes[..end];
         let path = subject.path();
         match self.against {
-            Against::Name => {
+            PathPart::Name => {
                 let name = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
                 self.is(&whole[1 + name..], steps)
             }
-            Against::Whole => self.is(&whole[1..], steps),
-            Against::WholeWithSlash => self.is(whole, steps),
-            Against::Last(count) => {
+            PathPart::Whole => self.is(&whole[1..], steps),
+            PathPart::WholeWithSlash => self.is(whole, steps),
+            PathPart::Last(count) => {
                 let mut slashes =
                     (0..subject.end()).rev().filter(|at| bytes[*at] == b'/').skip(count - 1);
                 slashes.next().is_some_and(|at| self.is(&whole[at + 1..], steps))
             }
-            Against::Rest => {
+            PathPart::Rest => {
                 let mut starts = (0..whole.len()).filter(|at| whole[*at] == b'/');
                 starts.any(|at| self.is(&whole[at + 1..], steps))
             }

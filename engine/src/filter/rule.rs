@@ -27,14 +27,14 @@ impl fmt::Display for Origin {
 
 /// A rule as it was written, to explain a verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reason {
+pub struct WrittenRule {
     /// The text of the rule.
     pub text: Vec<u8>,
     /// Where it was written.
     pub origin: Origin,
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for WrittenRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "'{}' ({})", Shown(&self.text), self.origin)
     }
@@ -51,14 +51,14 @@ pub(crate) struct Rule {
     pub(crate) hides: bool,
     /// `x`: the rule concerns names of extended attributes.
     pub(crate) attributes: bool,
-    pub(crate) frame: Frame,
+    pub(crate) frame: MatchedPath,
     pub(crate) pattern: Pattern,
-    pub(crate) reason: Reason,
+    pub(crate) reason: WrittenRule,
 }
 
 /// Which path of an entry a pattern is matched against.
 #[derive(Debug, Clone)]
-pub(crate) enum Frame {
+pub(crate) enum MatchedPath {
     /// Its path inside the snapshot.
     Transfer,
     /// `/`: its full path on the source.
@@ -78,9 +78,9 @@ pub(crate) struct Paths<'a> {
 impl Rule {
     pub(crate) fn holds_for(&self, paths: Paths<'_>) -> bool {
         let subject = match &self.frame {
-            Frame::Transfer => Some(paths.inside),
-            Frame::Source => Some(paths.source),
-            Frame::Below(anchor) => paths.source.below(anchor),
+            MatchedPath::Transfer => Some(paths.inside),
+            MatchedPath::Source => Some(paths.source),
+            MatchedPath::Below(anchor) => paths.source.below(anchor),
         };
         let matched = subject.is_some_and(|subject| self.pattern.matches(subject));
         matched != self.negated && !paths.source.is_spent()

@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use crate::filter::budget::Budget;
-use crate::filter::error::{Fault, FilterError};
+use crate::filter::error::{FilterError, RuleError};
 use crate::filter::parse::{Parsed, PatternRule, parse};
 use crate::filter::pattern::Pattern;
 use crate::filter::rule::{
-    Frame, ListElement, Origin, PerFolder, Reading, Reason, Rule, Sides, Syntax,
+    ListElement, MatchedPath, Origin, PerFolder, Reading, Rule, Sides, Syntax, WrittenRule,
 };
 
 /// Maximum depth to which files of rules may merge one another.
 const DEPTH: usize = 20;
 
 /// Returns the content of a file that a rule merges.
-pub(crate) type TextOf<'a> = dyn FnMut(&[u8]) -> Result<Vec<u8>, Fault> + 'a;
+pub(crate) type TextOf<'a> = dyn FnMut(&[u8]) -> Result<Vec<u8>, RuleError> + 'a;
 
 /// Parses rules and collects them in a list.
-pub(crate) struct Reader<'a> {
+pub(crate) struct RuleReader<'a> {
     /// The rules so far.
     pub(crate) items: Vec<ListElement>,
     /// The errors so far.
@@ -42,7 +42,7 @@ pub(crate) struct Reader<'a> {
     ended: bool,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> RuleReader<'a> {
     pub(crate) fn new(
         text: &'a mut TextOf<'a>,
         cvs: &'a dyn Fn() -> Arc<[ListElement]>,
@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn file(&mut self, text: &[u8], reading: Reading, place: &Arc<str>) {
         let origin = Origin { place: Arc::clone(place), line: None };
         if self.open.len() > DEPTH {
-            return self.wrong(origin, b"", Fault::TooDeep(DEPTH));
+            return self.wrong(origin, b"", RuleError::TooDeep(DEPTH));
         }
         if !spend(&mut self.budget.bytes, text.len()) {
             return self.too_much(origin, "bytes of rules");
@@ -122,7 +122,7 @@ impl<'a> Reader<'a> {
                     None => (None, name),
                 };
                 if file.is_empty() {
-                    return self.wrong(origin, text, Fault::NoPattern);
+                    return self.wrong(origin, text, RuleError::NoPattern);
                 }
                 if excludes_itself {
                     self.pattern(&exclude(file), text, origin.clone());
@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
                     return;
                 }
                 if self.open.iter().any(|open| open == name) {
-                    return self.wrong(origin, text, Fault::Cycle);
+                    return self.wrong(origin, text, RuleError::Cycle);
                 }
                 if !spend(&mut self.budget.files, 1) {
                     return self.too_much(origin, "merged files");
@@ -171,11 +171,11 @@ impl<'a> Reader<'a> {
 
     fn pattern(&mut self, parsed: &PatternRule<'_>, text: &[u8], origin: Origin) {
         let frame = match (&self.anchor, parsed.absolute) {
-            (_, true) => Frame::Source,
+            (_, true) => MatchedPath::Source,
             (Some(anchor), false) if Pattern::is_anchored(parsed.pattern) => {
-                Frame::Below(Arc::clone(anchor))
+                MatchedPath::Below(Arc::clone(anchor))
             }
-            _ => Frame::Transfer,
+            _ => MatchedPath::Transfer,
         };
         self.items.push(ListElement::Rule(Arc::new(Rule {
             include: parsed.include,
@@ -184,18 +184,18 @@ impl<'a> Reader<'a> {
             attributes: parsed.attributes,
             pattern: Pattern::new(parsed.pattern, parsed.absolute),
             frame,
-            reason: Reason { text: text.to_owned(), origin },
+            reason: WrittenRule { text: text.to_owned(), origin },
         })));
     }
 
-    fn wrong(&mut self, origin: Origin, rule: &[u8], fault: Fault) {
+    fn wrong(&mut self, origin: Origin, rule: &[u8], fault: RuleError) {
         self.errors.push(FilterError { origin, rule: rule.to_owned(), fault });
         self.ended |= self.errors.len() >= self.budget.mistakes;
     }
 
     /// Reports that a limit is exceeded, and stops reading.
     fn too_much(&mut self, origin: Origin, what: &'static str) {
-        self.wrong(origin, b"", Fault::TooMuch(what));
+        self.wrong(origin, b"", RuleError::TooMuch(what));
         self.ended = true;
     }
 }
@@ -221,9 +221,9 @@ const CVS: &str = "RCS SCCS CVS CVS.adm RCSLOG cvslog.* tags TAGS .make.state .n
 /// `CVSIGNORE`.
 pub(crate) fn cvs(home: Option<&[u8]>, variable: Option<&[u8]>) -> Arc<[ListElement]> {
     let reading = Reading { syntax: Syntax::Cvs, words: true, ..Reading::default() };
-    let mut no_text = |_: &[u8]| Err(Fault::NotBeside);
+    let mut no_text = |_: &[u8]| Err(RuleError::NotBeside);
     let no_cvs = || Arc::from([]);
-    let mut reader = Reader::new(&mut no_text, &no_cvs, None, Budget::OWN);
+    let mut reader = RuleReader::new(&mut no_text, &no_cvs, None, Budget::OWN);
     let parts = [
         (Some(CVS.as_bytes()), "the rules of CVS"),
         (home, "~/.cvsignore"),

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::filter::budget::{Budget, FolderRules};
-use crate::filter::error::{Fault, FilterError};
+use crate::filter::error::{FilterError, RuleError};
 use crate::filter::filters::Filters;
 use crate::filter::pattern::Subject;
-use crate::filter::rule::{ListElement, Origin, Paths, PerFolder, Reason};
-use crate::filter::rule_list::Reader;
+use crate::filter::rule::{ListElement, Origin, Paths, PerFolder, WrittenRule};
+use crate::filter::rule_list::RuleReader;
 use crate::filter::steps::Steps;
 
 /// The rules in force in one folder. Cheap to create where a folder has no rules of its own.
@@ -64,7 +64,7 @@ pub struct FilterVerdict<'a> {
     /// Whether it belongs to the snapshot.
     pub included: bool,
     /// The rule that decided; `None` when no rule matches, which includes the entry.
-    pub by: Option<&'a Reason>,
+    pub by: Option<&'a WrittenRule>,
 }
 
 impl Filters {
@@ -301,16 +301,16 @@ impl RuleFileReader<'_> {
             Text::Absent => return OwnRules::default(),
             Text::Read(text) => text,
             Text::Unreadable(why) => {
-                self.unused(place, Fault::Unused(why.clone()));
+                self.unused(place, RuleError::Unused(why.clone()));
                 return OwnRules::default();
             }
         };
         let (texts, mut missing) = (self.texts, Vec::new());
         let mut beside = |name: &[u8]| match texts.get(name) {
-            _ if name.contains(&b'/') => Err(Fault::NotBeside),
+            _ if name.contains(&b'/') => Err(RuleError::NotBeside),
             Some(Text::Read(text)) => Ok(text.clone()),
-            Some(Text::Unreadable(why)) => Err(Fault::Unused(why.clone())),
-            Some(Text::Absent) => Err(Fault::NotBeside),
+            Some(Text::Unreadable(why)) => Err(RuleError::Unused(why.clone())),
+            Some(Text::Absent) => Err(RuleError::NotBeside),
             None => {
                 missing.push(name.to_owned());
                 Ok(Vec::new())
@@ -318,11 +318,11 @@ impl RuleFileReader<'_> {
         };
         let cvs = || Arc::clone(&filters.cvs);
         let anchor = Some(Arc::clone(anchor));
-        let mut reader = Reader::new(&mut beside, &cvs, anchor, Budget::FOLDER);
+        let mut reader = RuleReader::new(&mut beside, &cvs, anchor, Budget::FOLDER);
         reader.set_nul(filters.nul);
         reader.set_folder(&merge.name, self.placed);
         reader.file(text, merge.reading, place);
-        let Reader { items, errors, cleared, .. } = reader;
+        let RuleReader { items, errors, cleared, .. } = reader;
         self.wanted.append(&mut missing);
         if errors.is_empty() {
             return OwnRules { items, cleared };
@@ -350,12 +350,12 @@ impl RuleFileReader<'_> {
         let fits = own.items.len() + above.len() <= Budget::FOLDER.rules;
         let held = if fits { FolderRules::new(own.items, above, &filters.held) } else { None };
         if held.is_none() {
-            self.unused(place, Fault::TooMuch("rules"));
+            self.unused(place, RuleError::TooMuch("rules"));
         }
         held.map(Arc::new)
     }
 
-    fn unused(&mut self, place: &Arc<str>, fault: Fault) {
+    fn unused(&mut self, place: &Arc<str>, fault: RuleError) {
         let origin = Origin { place: Arc::clone(place), line: None };
         self.errors.push(FilterError { origin, rule: Vec::new(), fault });
     }

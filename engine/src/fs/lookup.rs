@@ -8,7 +8,7 @@ use crate::entry::overlay::SidecarRecords;
 use crate::entry::stored::StoredEntry;
 use crate::fs::dir::Dir;
 use crate::fs::metadata::xattrs;
-use crate::fs::metadata::xattrs::Asked;
+use crate::fs::metadata::xattrs::XattrSelection;
 
 /// The entry `name` of `dir`, combined with its sidecar record.
 ///
@@ -18,7 +18,7 @@ pub(crate) fn held(
     dir: &Dir,
     name: &CStr,
     records: &SidecarRecords,
-    asked: Asked,
+    asked: XattrSelection,
 ) -> io::Result<Option<StoredEntry>> {
     let on_disk = match dir.find(name)? {
         None => None,

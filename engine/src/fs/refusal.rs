@@ -25,7 +25,7 @@ pub(crate) enum Refusal {
 
 /// What the second attempt creates, under a plain name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tried {
+pub(crate) enum ProbeKind {
     /// A small file with content.
     File,
     /// A folder.
@@ -40,14 +40,14 @@ const FEW: u64 = 8;
 static PIECE: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// Classifies `error`, which occurred in the folder `dir` of the destination.
-pub(crate) fn classify(error: &io::Error, dir: &Dir, tried: Tried) -> Refusal {
+pub(crate) fn classify(error: &io::Error, dir: &Dir, tried: ProbeKind) -> Refusal {
     let Some(errno) = Errno::from_io_error(error) else { return Refusal::Broken };
     decide(errno, &|| has_no_room(dir), &mut || try_again(dir, tried))
 }
 
 /// Whether the disk is full, given an `error` that may say so.
 pub(crate) fn is_full(error: &io::Error, dir: &Dir) -> bool {
-    says_full(error) && classify(error, dir, Tried::File) == Refusal::Full
+    says_full(error) && classify(error, dir, ProbeKind::File) == Refusal::Full
 }
 
 /// Whether `error` is one that a full disk or quota causes, among other causes.
@@ -110,10 +110,10 @@ pub(crate) fn has_no_room(fd: impl AsFd) -> bool {
 }
 
 /// Creates something plain in `dir` and removes it.
-fn try_again(dir: &Dir, tried: Tried) -> Result<(), Errno> {
+fn try_again(dir: &Dir, tried: ProbeKind) -> Result<(), Errno> {
     let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     let name = probe_name().map_err(errno)?;
-    if tried == Tried::Folder {
+    if tried == ProbeKind::Folder {
         dir.make_folder(&name, 0o700).map_err(errno)?;
         return dir.remove_folder(&name).map_err(errno);
     }
@@ -165,12 +165,12 @@ mod tests {
     fn a_second_attempt_leaves_no_files() {
         let temp = tempfile::tempdir().unwrap();
         let dir = Dir::at(temp.path()).unwrap();
-        for tried in [Tried::File, Tried::Folder] {
+        for tried in [ProbeKind::File, ProbeKind::Folder] {
             assert_eq!(classify(&Errno::NOSPC.into(), &dir, tried), Refusal::Entry);
         }
         assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0);
         assert!(!is_full(&Errno::DQUOT.into(), &dir));
         std::fs::remove_dir(temp.path()).unwrap();
-        assert_eq!(classify(&Errno::PERM.into(), &dir, Tried::File), Refusal::Broken);
+        assert_eq!(classify(&Errno::PERM.into(), &dir, ProbeKind::File), Refusal::Broken);
     }
 }

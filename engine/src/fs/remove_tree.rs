@@ -17,10 +17,10 @@ use crate::threads::work_queue::Queue;
 const DEEP: usize = 100;
 
 /// A folder whose entries are being removed.
-struct Doomed {
+struct FolderInRemoval {
     dir: Dir,
     name: CString,
-    parent: Option<Arc<Doomed>>,
+    parent: Option<Arc<FolderInRemoval>>,
     depth: usize,
     /// The number of remaining subfolders, plus one for the listing.
     pending: AtomicUsize,
@@ -86,7 +86,7 @@ pub(crate) fn remove_or_say(
         Err(error) => return Err(left(error)),
     }
     let top = open_to_empty(dir, name).map_err(left)?;
-    let doomed = Arc::new(Doomed {
+    let doomed = Arc::new(FolderInRemoval {
         dir: top,
         name: name.to_owned(),
         parent: None,
@@ -131,7 +131,7 @@ fn open_to_empty(dir: &Dir, name: &CStr) -> io::Result<Dir> {
 type OnceTop = std::sync::OnceLock<Dir>;
 
 struct Removal<'a> {
-    queue: Queue<(Arc<Doomed>, Option<CString>)>,
+    queue: Queue<(Arc<FolderInRemoval>, Option<CString>)>,
     top: OnceTop,
     failed: Mutex<Option<Left>>,
     moved: AtomicU64,
@@ -141,7 +141,7 @@ struct Removal<'a> {
 
 impl Removal<'_> {
     /// Empties the folder `name` of `parent`; without a name, the top folder `parent`.
-    fn step(&self, parent: Arc<Doomed>, name: Option<CString>) {
+    fn step(&self, parent: Arc<FolderInRemoval>, name: Option<CString>) {
         if (self.stop)() {
             return self.queue.close();
         }
@@ -150,7 +150,13 @@ impl Removal<'_> {
             Ok(dir) => {
                 let depth = parent.depth + 1;
                 let pending = AtomicUsize::new(1);
-                self.empty(Arc::new(Doomed { dir, name, parent: Some(parent), depth, pending }));
+                self.empty(Arc::new(FolderInRemoval {
+                    dir,
+                    name,
+                    parent: Some(parent),
+                    depth,
+                    pending,
+                }));
             }
             Err(error) => {
                 self.fail(&parent, &name, error);
@@ -160,7 +166,7 @@ impl Removal<'_> {
     }
 
     /// Removes the files of a folder and queues its subfolders.
-    fn empty(&self, folder: Arc<Doomed>) {
+    fn empty(&self, folder: Arc<FolderInRemoval>) {
         let listed = folder.dir.names(|entry| {
             if !entry.folder {
                 match folder.dir.unlink(entry.name) {
@@ -185,7 +191,7 @@ impl Removal<'_> {
         self.settle(folder);
     }
 
-    fn descend(&self, folder: &Arc<Doomed>, name: &CStr) {
+    fn descend(&self, folder: &Arc<FolderInRemoval>, name: &CStr) {
         if folder.depth >= DEEP
             && let Some(top) = self.top.get()
         {
@@ -206,7 +212,7 @@ impl Removal<'_> {
 
     /// Marks one part of `folder` as done. The last part removes the folder from its parent, and so
     /// on upwards.
-    fn settle(&self, mut folder: Arc<Doomed>) {
+    fn settle(&self, mut folder: Arc<FolderInRemoval>) {
         while folder.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
             let Some(parent) = folder.parent.clone() else { return };
             match parent.dir.remove_folder(&folder.name) {
@@ -220,7 +226,7 @@ impl Removal<'_> {
     }
 
     /// Keeps the first failure. Later ones, such as a folder that is not empty, follow from it.
-    fn fail(&self, folder: &Arc<Doomed>, name: &CStr, error: io::Error) {
+    fn fail(&self, folder: &Arc<FolderInRemoval>, name: &CStr, error: io::Error) {
         let mut names = vec![name.to_bytes()];
         let mut at = Some(folder);
         while let Some(folder) = at {
@@ -234,7 +240,7 @@ impl Removal<'_> {
     }
 }
 
-fn root_of(folder: &Arc<Doomed>) -> Option<Arc<Doomed>> {
+fn root_of(folder: &Arc<FolderInRemoval>) -> Option<Arc<FolderInRemoval>> {
     let mut at = folder;
     while let Some(parent) = &at.parent {
         at = parent;

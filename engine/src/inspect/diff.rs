@@ -16,8 +16,8 @@ use crate::entry::{FileId, Kind};
 use crate::error::LookError;
 use crate::fs::dir::Dir;
 use crate::fs::lookup::held;
-use crate::fs::metadata::xattrs::{self, Asked};
-use crate::inspect::renames::{Loose, Moves};
+use crate::fs::metadata::xattrs::{self, XattrSelection};
+use crate::inspect::renames::{RenameDetector, UnmatchedEntry};
 use crate::repository::Repository;
 use crate::repository::lock::read_lock::ReadLock;
 use crate::repository::records::sidecar::Sidecar;
@@ -120,7 +120,7 @@ pub fn diff(
         sides,
         sink,
         found: Differences::default(),
-        moves: Moves::default(),
+        moves: RenameDetector::default(),
         stack: Vec::new(),
         stopped: false,
     };
@@ -172,13 +172,13 @@ struct Level {
 const OPEN_LEVELS: usize = 100;
 
 /// Compare all attributes and ACLs that the snapshots hold.
-const ALL: Asked = Asked { xattrs: true, acls: true };
+const ALL: XattrSelection = XattrSelection { xattrs: true, acls: true };
 
 struct Comparison<'a> {
     sides: [Side; 2],
     sink: Sink<'a>,
     found: Differences,
-    moves: Moves,
+    moves: RenameDetector,
     stack: Vec<Level>,
     stopped: bool,
 }
@@ -360,7 +360,7 @@ impl Comparison<'_> {
         let folder = held.meta.kind == Kind::Folder;
         let bytes = content_bytes(held);
         let file = held.meta.kind == Kind::File && held.on_disk;
-        let loose = Loose {
+        let loose = UnmatchedEntry {
             path,
             id: held.meta.id.filter(|id: &FileId| id.ino != 0 && !folder && held.on_disk),
             bytes,
@@ -373,7 +373,11 @@ impl Comparison<'_> {
         }
     }
 
-    fn one_sided(&mut self, side: usize, Loose { path, bytes, folder, .. }: Loose) {
+    fn one_sided(
+        &mut self,
+        side: usize,
+        UnmatchedEntry { path, bytes, folder, .. }: UnmatchedEntry,
+    ) {
         let kind = if side == 0 { DifferenceKind::Removed } else { DifferenceKind::Added };
         self.tell(Difference { kind, path, from: None, folder, bytes });
     }
@@ -399,7 +403,7 @@ impl Comparison<'_> {
     fn finish(mut self) -> Differences {
         let matched = std::mem::take(&mut self.moves).matched();
         for (from, to) in matched.moved {
-            let Loose { path, bytes, folder, .. } = to;
+            let UnmatchedEntry { path, bytes, folder, .. } = to;
             let kind = DifferenceKind::Moved;
             self.tell(Difference { kind, path, from: Some(from.path), folder, bytes });
         }

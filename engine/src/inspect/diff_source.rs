@@ -19,7 +19,7 @@ use crate::error::RunError;
 use crate::fs::dir::Dir;
 use crate::fs::traverse::{Visitor, explore};
 use crate::inspect::diff::{Difference, DifferenceKind, Differences};
-use crate::inspect::renames::{MOST, Timed, by_time};
+use crate::inspect::renames::{MOST, TimedEntry, by_time};
 use crate::job::Job;
 use crate::monitor::Phase;
 use crate::monitor::context::Context;
@@ -76,9 +76,9 @@ pub fn against<S: Source>(
 
 /// Entries that exist on one side only.
 #[derive(Default)]
-struct Loose {
+struct UnmatchedEntries {
     /// Files only in the source.
-    come: Vec<(Timed, u64)>,
+    come: Vec<(TimedEntry, u64)>,
     /// Other entries only in the source.
     others: Vec<Difference>,
     gone: Vec<(Vec<u8>, bool)>,
@@ -88,7 +88,7 @@ struct Loose {
 /// Passes changed entries on, and collects the entries that exist on one side only.
 struct Found {
     sink: Arc<dyn DifferenceSink>,
-    loose: Mutex<Loose>,
+    loose: Mutex<UnmatchedEntries>,
 }
 
 impl ChangeSink for Found {
@@ -110,7 +110,7 @@ impl ChangeSink for Found {
             match (change, file) {
                 (ChangeKind::New | ChangeKind::Deleted, _) if full => loose.too_many = true,
                 (ChangeKind::New, Some((size, mtime))) => {
-                    let timed = Timed { path, bytes: *size, mtime: *mtime };
+                    let timed = TimedEntry { path, bytes: *size, mtime: *mtime };
                     loose.come.push((timed, *bytes));
                     continue;
                 }
@@ -134,9 +134,9 @@ impl Found {
     /// Reports the entries on one side only, and corrects the counts for moved files.
     fn finish(&self, base: Option<&Dir>, whole_seconds: bool, total: &mut Differences) {
         let mut loose = lock(&self.loose);
-        let Loose { come, others, gone, too_many } = std::mem::take(&mut *loose);
+        let UnmatchedEntries { come, others, gone, too_many } = std::mem::take(&mut *loose);
         let (files, mut unsure) = base.map(|top| Files::of(top, &gone)).unwrap_or_default();
-        let come_files: Vec<Timed> = come.iter().map(|(timed, _)| timed.clone()).collect();
+        let come_files: Vec<TimedEntry> = come.iter().map(|(timed, _)| timed.clone()).collect();
         let moved = by_time(&files, &come_files, whole_seconds);
         unsure |= too_many;
         total.moves_unsure = unsure;
@@ -181,7 +181,7 @@ impl Found {
         total.moved = moved.len() as u64;
         total.added = total.added.saturating_sub(total.moved);
         total.removed = total.removed.saturating_sub(total.moved);
-        let stayed = |file: &&Timed| left.binary_search(&file.path.as_slice()).is_err();
+        let stayed = |file: &&TimedEntry| left.binary_search(&file.path.as_slice()).is_err();
         total.bytes_removed = files.iter().filter(stayed).map(|file| file.bytes).sum();
         added.iter().chain(&removed).for_each(|one| self.sink.difference(one));
     }
@@ -190,12 +190,12 @@ impl Found {
 /// Finds the files of a snapshot at and below removed paths.
 #[derive(Default)]
 struct Files {
-    found: Mutex<Vec<Timed>>,
+    found: Mutex<Vec<TimedEntry>>,
 }
 
 impl Files {
     /// Returns the files sorted by path, and whether the search stopped at the limit.
-    fn of(top: &Dir, gone: &[(Vec<u8>, bool)]) -> (Vec<Timed>, bool) {
+    fn of(top: &Dir, gone: &[(Vec<u8>, bool)]) -> (Vec<TimedEntry>, bool) {
         let files = Self::default();
         for (path, folder) in gone {
             let _ = files.look(top, path, *folder);
@@ -226,7 +226,7 @@ impl Files {
     fn add(&self, place: &Arc<TreePath>, name: &CStr, meta: &Meta) {
         if meta.kind == Kind::File {
             let path = place.inside_of(name);
-            let file = Timed { path, bytes: meta.size, mtime: meta.mtime };
+            let file = TimedEntry { path, bytes: meta.size, mtime: meta.mtime };
             lock(&self.found).push(file);
         }
     }

@@ -63,7 +63,7 @@ pub fn measure(
         let sums = Sums::default();
         for name in group {
             let top = repository.top(name)?;
-            let gauge = Gauge::new(number, &inodes, &sums, &top, name);
+            let gauge = UsageMeter::new(number, &inodes, &sums, &top, name);
             explore(&top, &TreePath::top(None), workers(), &gauge);
             unread.append(&mut lock(&gauge.unread));
             // The top folder itself is not counted as an entry.
@@ -102,7 +102,7 @@ pub(crate) fn measure_below(
         error,
     })?;
     let (inodes, sums) = (Inodes::default(), Sums::default());
-    let gauge = Gauge::new(0, &inodes, &sums, &dir, name);
+    let gauge = UsageMeter::new(0, &inodes, &sums, &dir, name);
     explore(&dir, &TreePath::top(None), workers(), &gauge);
     sums.entries.fetch_sub(1, Ordering::Relaxed);
     Ok(sums.usage())
@@ -125,9 +125,9 @@ struct Inode {
 
 /// Hashes inode numbers with one multiplication.
 #[derive(Default)]
-struct Spread(u64);
+struct InodeHasher(u64);
 
-impl Hasher for Spread {
+impl Hasher for InodeHasher {
     fn finish(&self) -> u64 {
         // Hash tables use the lowest bits, and the keys of a shard share six of them.
         self.0 ^ (self.0 >> 32)
@@ -143,7 +143,7 @@ impl Hasher for Spread {
     }
 }
 
-type Shard = HashMap<u64, Inode, BuildHasherDefault<Spread>>;
+type Shard = HashMap<u64, Inode, BuildHasherDefault<InodeHasher>>;
 
 /// All inodes with several names, in shards so that threads rarely wait for each other.
 struct Inodes {
@@ -195,7 +195,7 @@ impl Sums {
 }
 
 /// Measures one snapshot.
-struct Gauge<'a> {
+struct UsageMeter<'a> {
     group: usize,
     inodes: &'a Inodes,
     sums: &'a Sums,
@@ -207,7 +207,7 @@ struct Gauge<'a> {
     unread: Mutex<Vec<(String, String)>>,
 }
 
-impl<'a> Gauge<'a> {
+impl<'a> UsageMeter<'a> {
     /// Prepares to measure what is below `top` in the snapshot `name`.
     fn new(
         group: usize,
@@ -263,7 +263,7 @@ impl<'a> Gauge<'a> {
     }
 }
 
-impl Visitor for Gauge<'_> {
+impl Visitor for UsageMeter<'_> {
     fn folder(&self, _: &Arc<TreePath>, dir: &Dir, enter: &mut dyn FnMut(&CStr)) -> io::Result<()> {
         let meta = dir.meta()?;
         let known = self.known && meta.id.is_some_and(|id| id.dev == self.dev);

@@ -18,7 +18,7 @@ pub struct Explanation {
     /// the path itself, or the folder whose exclusion excludes it.
     pub steps: Vec<Judged>,
     /// Why the explanation stops before the path, if the reason is not a rule.
-    pub ended: Option<Ended>,
+    pub ended: Option<PathEnd>,
     /// Errors of rule files on the way.
     pub errors: Vec<FilterError>,
 }
@@ -36,7 +36,7 @@ pub struct Judged {
 
 /// Why a path could not be followed to its end.
 #[derive(Debug)]
-pub enum Ended {
+pub enum PathEnd {
     /// The path is in none of the source roots.
     OutsideOfAllRoots,
     /// The path does not exist. It was judged as a file, or as a folder if it ends in a slash.
@@ -51,7 +51,7 @@ impl Explanation {
     /// Whether the filter rules include the path.
     #[must_use]
     pub fn included(&self) -> bool {
-        let outside = matches!(self.ended, Some(Ended::OutsideOfAllRoots | Ended::NoFolder));
+        let outside = matches!(self.ended, Some(PathEnd::OutsideOfAllRoots | PathEnd::NoFolder));
         !outside && self.steps.last().is_none_or(|step| step.included)
     }
 }
@@ -61,7 +61,7 @@ impl Explanation {
 /// # Errors
 /// The source is lost, or a folder on the way to a source root cannot be opened.
 pub fn explain<S: Source>(job: &Job, source: &S, path: &Path) -> Result<Explanation, SourceError> {
-    let mut asked = Asked {
+    let mut asked = PathQuery {
         source,
         job,
         is_folder: path.as_os_str().as_bytes().ends_with(b"/"),
@@ -71,19 +71,19 @@ pub fn explain<S: Source>(job: &Job, source: &S, path: &Path) -> Result<Explanat
     let roots = job.layout.roots().into_iter().filter(|(root, _)| path.starts_with(root));
     match roots.max_by_key(|(root, _)| root.components().count()) {
         Some((root, inside)) => asked.descend(&path, &root, &inside)?,
-        None => asked.explanation.ended = Some(Ended::OutsideOfAllRoots),
+        None => asked.explanation.ended = Some(PathEnd::OutsideOfAllRoots),
     }
     Ok(asked.explanation)
 }
 
-struct Asked<'a, S> {
+struct PathQuery<'a, S> {
     source: &'a S,
     job: &'a Job,
     is_folder: bool,
     explanation: Explanation,
 }
 
-impl<S: Source> Asked<'_, S> {
+impl<S: Source> PathQuery<'_, S> {
     /// Descends to `root`, whose path in a snapshot is `inside`, and from there to `path`.
     fn descend(&mut self, path: &Path, root: &Path, inside: &[u8]) -> Result<(), SourceError> {
         let mut node = self.job.layout.top();
@@ -147,7 +147,7 @@ impl<S: Source> Asked<'_, S> {
                 Err(error @ SourceError::Lost(_)) => return Err(error),
                 Err(SourceError::Vanished) => {
                     // Nothing below it exists either, so the rest is judged without rule files.
-                    self.explanation.ended = Some(Ended::Missing);
+                    self.explanation.ended = Some(PathEnd::Missing);
                     folder = None;
                     let is_folder = names.peek().is_some() || self.is_folder;
                     if !self.judge(&scope, &at, name.as_bytes(), is_folder)
@@ -164,7 +164,7 @@ impl<S: Source> Asked<'_, S> {
                     continue;
                 }
                 Err(error) => {
-                    self.explanation.ended = Some(Ended::Unreadable(error));
+                    self.explanation.ended = Some(PathEnd::Unreadable(error));
                     return Ok(());
                 }
             };
@@ -173,14 +173,14 @@ impl<S: Source> Asked<'_, S> {
                 return Ok(());
             }
             if !is_folder {
-                self.explanation.ended = Some(Ended::NoFolder);
+                self.explanation.ended = Some(PathEnd::NoFolder);
                 return Ok(());
             }
             let Some(parent) = folder.take() else { return Ok(()) };
             let opened = match self.source.folder(&parent, &entry.name, &entry.meta) {
                 Ok(opened) => Arc::new(opened),
                 Err(error) => {
-                    self.explanation.ended = Some(Ended::Unreadable(error));
+                    self.explanation.ended = Some(PathEnd::Unreadable(error));
                     return Ok(());
                 }
             };

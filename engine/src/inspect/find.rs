@@ -15,7 +15,7 @@ use crate::error::LookError;
 use crate::fs::dir::Dir;
 use crate::fs::traverse::{Visitor, explore};
 use crate::repository::Repository;
-use crate::repository::source_path::Roots;
+use crate::repository::source_path::SourceRoots;
 use crate::snapshot::name::SnapshotName;
 use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::workers;
@@ -111,12 +111,12 @@ pub struct Finds {
 /// A snapshot cannot be opened.
 pub fn find(
     repository: &Repository,
-    snapshots: &[(SnapshotName, Roots)],
+    snapshots: &[(SnapshotName, SourceRoots)],
     pattern: &NamePattern,
 ) -> Result<Finds, LookError> {
     let mut finds = Finds::default();
     for (number, (name, roots)) in snapshots.iter().enumerate() {
-        let seeker = Seeker { name, roots, pattern, state: Mutex::default() };
+        let seeker = FindWalk { name, roots, pattern, state: Mutex::default() };
         explore(&repository.top(name)?, &TreePath::top(None), workers(), &seeker);
         let state = unpoisoned(seeker.state.into_inner());
         for (path, folder) in state.found {
@@ -138,14 +138,14 @@ struct Seen {
 }
 
 /// Searches one snapshot.
-struct Seeker<'a> {
+struct FindWalk<'a> {
     name: &'a SnapshotName,
-    roots: &'a Roots,
+    roots: &'a SourceRoots,
     pattern: &'a NamePattern,
     state: Mutex<Seen>,
 }
 
-impl Visitor for Seeker<'_> {
+impl Visitor for FindWalk<'_> {
     fn folder(
         &self,
         place: &Arc<TreePath>,

@@ -10,7 +10,7 @@ use crate::repository::records::progress;
 use crate::repository::records::progress::Reached;
 use crate::repository::records::report::Report;
 use crate::repository::records::report_file::report;
-use crate::repository::records::status::{Status, last_status};
+use crate::repository::records::status::{JobStatus, last_status};
 use crate::repository::{Repository, check_mounted};
 use crate::snapshot::history::History;
 use crate::snapshot::name::Prefix;
@@ -24,7 +24,7 @@ pub struct Look {
     /// Whether a run is in progress.
     pub at_work: bool,
     /// How the last run ended.
-    pub status: Option<Status>,
+    pub status: Option<JobStatus>,
     /// The progress of the last run.
     pub reached: Option<Reached>,
     /// The newest readable reports, oldest first.
@@ -61,7 +61,7 @@ pub fn look(backups_dir: &Path, prefix: &Prefix, reports: usize) -> Result<Look,
     // and a run that starts in that moment would find it taken.
     let at_work = reached.as_ref().is_some_and(|reached| !reached.ended)
         && repository.is_locked(prefix, &Stop::default());
-    let status = last_status(&repository, prefix).map(|mut status: Status| {
+    let status = last_status(&repository, prefix).map(|mut status: JobStatus| {
         let all = || history.complete.iter().chain(&history.incomplete).chain(&history.deleting);
         let there = |name: &str| all().any(|snapshot| snapshot.to_string() == name);
         status.stuck.retain(|stuck| there(&stuck.snapshot));

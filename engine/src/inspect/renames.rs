@@ -11,7 +11,7 @@ pub const MOST: usize = 200_000;
 
 /// An entry that exists on one side only.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Loose {
+pub(crate) struct UnmatchedEntry {
     pub(crate) path: Vec<u8>,
     /// `None` for entries that an inode does not identify: folders, and entries that only the
     /// sidecar holds.
@@ -23,22 +23,22 @@ pub(crate) struct Loose {
 
 /// Collects the entries that exist on one side only.
 #[derive(Debug, Default)]
-pub(crate) struct Moves {
-    sides: [Vec<Loose>; 2],
+pub(crate) struct RenameDetector {
+    sides: [Vec<UnmatchedEntry>; 2],
 }
 
 /// The result of matching. Each list is sorted by path.
 #[derive(Debug, Default)]
 pub(crate) struct Matched {
     /// Pairs of old and new entry.
-    pub(crate) moved: Vec<(Loose, Loose)>,
-    pub(crate) removed: Vec<Loose>,
-    pub(crate) added: Vec<Loose>,
+    pub(crate) moved: Vec<(UnmatchedEntry, UnmatchedEntry)>,
+    pub(crate) removed: Vec<UnmatchedEntry>,
+    pub(crate) added: Vec<UnmatchedEntry>,
 }
 
-impl Moves {
+impl RenameDetector {
     /// Adds an entry of `side` (0: removed, 1: added). Returns it when the limit is reached.
-    pub(crate) fn add(&mut self, side: usize, loose: Loose) -> Option<Loose> {
+    pub(crate) fn add(&mut self, side: usize, loose: UnmatchedEntry) -> Option<UnmatchedEntry> {
         if self.sides[side].len() >= MOST {
             return Some(loose);
         }
@@ -64,10 +64,10 @@ impl Moves {
 
 /// Moves pairs with the same `key` from both lists to `moved`. An entry is in at most one pair.
 fn pair<K: Eq + Hash>(
-    removed: &mut Vec<Loose>,
-    added: &mut Vec<Loose>,
-    moved: &mut Vec<(Loose, Loose)>,
-    key: impl Fn(&Loose) -> Option<K>,
+    removed: &mut Vec<UnmatchedEntry>,
+    added: &mut Vec<UnmatchedEntry>,
+    moved: &mut Vec<(UnmatchedEntry, UnmatchedEntry)>,
+    key: impl Fn(&UnmatchedEntry) -> Option<K>,
 ) {
     let mut gone: HashMap<K, Vec<usize>> = HashMap::new();
     // Pushed in reverse, so that the first in path order is popped first.
@@ -76,7 +76,7 @@ fn pair<K: Eq + Hash>(
             gone.entry(key).or_default().push(index);
         }
     }
-    let mut taken: Vec<Option<Loose>> = removed.drain(..).map(Some).collect();
+    let mut taken: Vec<Option<UnmatchedEntry>> = removed.drain(..).map(Some).collect();
     added.retain(|loose| {
         let from = key(loose).and_then(|key| gone.get_mut(&key)?.pop());
         match from.and_then(|index| taken[index].take()) {
@@ -93,13 +93,13 @@ fn pair<K: Eq + Hash>(
 /// A file that can be matched only by size and time, because the other side has neither inode nor
 /// hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Timed {
+pub(crate) struct TimedEntry {
     pub(crate) path: Vec<u8>,
     pub(crate) bytes: u64,
     pub(crate) mtime: Time,
 }
 
-impl Timed {
+impl TimedEntry {
     fn name(&self) -> &[u8] {
         self.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
     }
@@ -108,8 +108,12 @@ impl Timed {
 /// Pairs removed with added files by size and time, sorted by new path. Among several candidates,
 /// files of the same name are paired; a remaining pair is formed only when one file is left on each
 /// side.
-pub(crate) fn by_time(gone: &[Timed], come: &[Timed], whole_seconds: bool) -> Vec<(Timed, Timed)> {
-    let mut alike: HashMap<(u64, Time), [Vec<&Timed>; 2]> = HashMap::new();
+pub(crate) fn by_time(
+    gone: &[TimedEntry],
+    come: &[TimedEntry],
+    whole_seconds: bool,
+) -> Vec<(TimedEntry, TimedEntry)> {
+    let mut alike: HashMap<(u64, Time), [Vec<&TimedEntry>; 2]> = HashMap::new();
     for (side, files) in [gone, come].into_iter().enumerate() {
         for file in files.iter().filter(|file| file.bytes > 0) {
             let nanos = if whole_seconds { 0 } else { file.mtime.nanos };
@@ -138,8 +142,8 @@ pub(crate) fn by_time(gone: &[Timed], come: &[Timed], whole_seconds: bool) -> Ve
 mod tests {
     use super::*;
 
-    fn loose(path: &str, ino: u64, content: &str) -> Loose {
-        Loose {
+    fn loose(path: &str, ino: u64, content: &str) -> UnmatchedEntry {
+        UnmatchedEntry {
             path: path.into(),
             id: (ino > 0).then_some(FileId { dev: 1, ino }),
             bytes: content.len() as u64,
@@ -155,7 +159,7 @@ mod tests {
             let path = parts.next().unwrap().as_bytes().to_vec();
             let mut number = || parts.next().unwrap().parse::<u32>().unwrap();
             let (bytes, secs, nanos) = (number().into(), number().into(), number());
-            Timed { path, bytes, mtime: Time { secs, nanos } }
+            TimedEntry { path, bytes, mtime: Time { secs, nanos } }
         };
         let moved = |gone: &[&str], come: &[&str], whole| {
             let read = |texts: &[&str]| texts.iter().map(|text| file(text)).collect::<Vec<_>>();
@@ -176,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_moved_is_known_by_inode_then_by_content() {
-        let mut moves = Moves::default();
+        let mut moves = RenameDetector::default();
         for gone in [loose("b", 1, "x"), loose("a", 2, "x"), loose("c", 3, ""), loose("d", 0, "")] {
             assert_eq!(moves.add(0, gone), None);
         }
@@ -185,7 +189,7 @@ mod tests {
             assert_eq!(moves.add(1, come), None);
         }
         let matched = moves.matched();
-        let text = |loose: &Loose| String::from_utf8(loose.path.clone()).unwrap();
+        let text = |loose: &UnmatchedEntry| String::from_utf8(loose.path.clone()).unwrap();
         let moved: Vec<_> = matched.moved.iter().map(|(a, b)| (text(a), text(b))).collect();
         assert_eq!(moved, [("a".into(), "u".into()), ("b".into(), "v".into())]);
         assert_eq!(matched.removed.iter().map(text).collect::<Vec<_>>(), ["c", "d"]);

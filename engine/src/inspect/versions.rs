@@ -6,7 +6,7 @@ use crate::entry::tree_path::TreePath;
 use crate::entry::{Kind, Time};
 use crate::error::LookError;
 use crate::fs::lookup::held;
-use crate::fs::metadata::xattrs::Asked;
+use crate::fs::metadata::xattrs::XattrSelection;
 use crate::inspect::diff::{diff, hash_of};
 use crate::inspect::disk_usage::{Usage, measure_below};
 use crate::repository::Repository;
@@ -15,7 +15,7 @@ use crate::snapshot::name::SnapshotName;
 /// How a span of snapshots begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Beginning {
+pub enum VersionStart {
     /// The path did not exist in the snapshot before.
     Appeared,
     /// The snapshot before has another version.
@@ -30,7 +30,7 @@ pub struct Span {
     /// The version number, starting at 1. Spans with the same content have the same number.
     pub version: usize,
     /// How the span begins.
-    pub beginning: Beginning,
+    pub beginning: VersionStart,
     /// The index of its first snapshot in the given list.
     pub first: usize,
     /// The index of its last snapshot.
@@ -46,7 +46,7 @@ pub struct Span {
 }
 
 /// What a snapshot holds at the path.
-struct Sighting {
+struct VersionAt {
     held: StoredEntry,
     hash: Option<blake3::Hash>,
 }
@@ -63,7 +63,7 @@ pub fn versions(
 ) -> Result<Vec<Span>, LookError> {
     let mut spans: Vec<Span> = Vec::new();
     // One example of each version.
-    let mut known: Vec<(Sighting, usize)> = Vec::new();
+    let mut known: Vec<(VersionAt, usize)> = Vec::new();
     for (index, (name, inside)) in snapshots.iter().enumerate() {
         let Some(seen) = sighting(repository, name, inside)? else { continue };
         let before = spans.last().filter(|span| span.last + 1 == index);
@@ -90,9 +90,9 @@ pub fn versions(
             continue;
         }
         let beginning = match (version, before) {
-            (Some(_), _) => Beginning::Returned,
-            (None, Some(_)) => Beginning::Changed,
-            (None, None) => Beginning::Appeared,
+            (Some(_), _) => VersionStart::Returned,
+            (None, Some(_)) => VersionStart::Changed,
+            (None, None) => VersionStart::Appeared,
         };
         let Usage { entries, bytes, .. } = match folder {
             true => measure_below(repository, name, inside)?,
@@ -121,7 +121,7 @@ fn sighting(
     repository: &Repository,
     name: &SnapshotName,
     inside: &[u8],
-) -> Result<Option<Sighting>, LookError> {
+) -> Result<Option<VersionAt>, LookError> {
     let failed = |error| LookError { action: "cannot read", path: repository.path_of(name), error };
     let top = repository.top(name)?;
     let kept = repository.kept(name)?;
@@ -140,17 +140,17 @@ fn sighting(
             continue;
         }
         let records = kept.load(&place).map_err(failed)?;
-        let asked = Asked { xattrs: false, acls: false };
+        let asked = XattrSelection { xattrs: false, acls: false };
         let held = held(&dir, &component, &records, asked).map_err(failed)?;
         let hash = |held: &StoredEntry| match held.meta.kind {
             Kind::File if held.on_disk => hash_of(&dir, &component),
             _ => None,
         };
-        return Ok(held.map(|held| Sighting { hash: hash(&held), held }));
+        return Ok(held.map(|held| VersionAt { hash: hash(&held), held }));
     }
     let meta = dir.meta().map_err(failed)?;
     let held = StoredEntry { meta, target: None, xattrs: Vec::new(), on_disk: true };
-    Ok(Some(Sighting { held, hash: None }))
+    Ok(Some(VersionAt { held, hash: None }))
 }
 
 /// Whether the error means that the path does not exist, or that a component of it is not a folder.
@@ -162,7 +162,7 @@ fn is_absent(error: &std::io::Error) -> bool {
     )
 }
 
-fn same(one: &Sighting, other: &Sighting) -> bool {
+fn same(one: &VersionAt, other: &VersionAt) -> bool {
     crate::inspect::diff::same_content(&one.held, &other.held, || [one.hash, other.hash])
 }
 

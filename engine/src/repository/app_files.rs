@@ -8,7 +8,7 @@ use crate::entry::c_name;
 use crate::error::{LookError, look};
 use crate::fs::dir::Dir;
 use crate::fs::small_file::{make_if_missing, read_small, write_whole};
-use crate::repository::records::status::Status;
+use crate::repository::records::status::JobStatus;
 use crate::repository::store::{Store, file_of};
 use crate::repository::{Repository, check_mounted};
 use crate::snapshot::name::Prefix;
@@ -75,7 +75,7 @@ impl AppFiles {
 
     /// How the last run of `prefix` ended. `None` when there is no readable record.
     #[must_use]
-    pub fn status(&self, prefix: &Prefix) -> Option<Status> {
+    pub fn status(&self, prefix: &Prefix) -> Option<JobStatus> {
         serde_json::from_slice(
             &self.read(&Store::Status.folder().to_string_lossy(), &file_of(prefix))?,
         )

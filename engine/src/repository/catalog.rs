@@ -8,7 +8,7 @@ use crate::error::LookError;
 use crate::fs::dir::Dir;
 use crate::repository::lock::read_lock;
 use crate::repository::lock::read_lock::ReadLock;
-use crate::repository::manifest::read::Reader;
+use crate::repository::manifest::read::ManifestReader;
 use crate::repository::records::holds::Hold;
 use crate::repository::records::report::Report;
 use crate::repository::records::sidecar::Sidecar;
@@ -129,9 +129,12 @@ impl Repository {
     ///
     /// # Errors
     /// The manifest is incomplete or damaged.
-    pub(crate) fn manifest(&self, snapshot: &SnapshotName) -> std::io::Result<Option<Reader>> {
+    pub(crate) fn manifest(
+        &self,
+        snapshot: &SnapshotName,
+    ) -> std::io::Result<Option<ManifestReader>> {
         let name = folder_name(snapshot)?;
-        match Reader::open(self.store(Store::Manifests).as_ref(), &name) {
+        match ManifestReader::open(self.store(Store::Manifests).as_ref(), &name) {
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(None),
             opened => opened,
         }

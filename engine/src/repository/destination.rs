@@ -15,7 +15,7 @@ use crate::repository::{Repository, check_mounted};
     clippy::struct_excessive_bools,
     reason = "each is an independent ability of a file system"
 )]
-pub struct Destination {
+pub struct DestinationReport {
     /// One human-readable line: path, file system, mount point, free space.
     pub place: String,
     /// Supports hard links.
@@ -37,7 +37,7 @@ pub struct Destination {
 ///
 /// # Errors
 /// The file system is not mounted, or the folder cannot be created or written.
-pub fn examine(path: &Path, mode: Option<u32>) -> Result<Destination, RunError> {
+pub fn examine(path: &Path, mode: Option<u32>) -> Result<DestinationReport, RunError> {
     check_mounted(path)?;
     let repository = Repository::open_or_make(path, mode)?;
     let place = describe(&repository);
@@ -45,7 +45,7 @@ pub fn examine(path: &Path, mode: Option<u32>) -> Result<Destination, RunError> 
     let able = own.and_then(probe).map_err(|error| {
         crate::error::destination("cannot write in", path, path.join(".backup_manager"), error)
     })?;
-    Ok(Destination {
+    Ok(DestinationReport {
         place,
         hard_links: able.links,
         most_links: able.most_links,

@@ -30,7 +30,7 @@ pub fn shut_out(path: &Path) -> Option<u32> {
 
 /// The result of [`give`].
 #[derive(Debug, Default)]
-pub struct Given {
+pub struct OwnershipChange {
     /// How many files and folders got a new owner.
     pub count: u64,
     /// Entries that root still owns: files with a hard link elsewhere, and entries that are neither files nor
@@ -45,14 +45,14 @@ pub struct Given {
 ///
 /// # Errors
 /// Others may write to `.backup_manager`, or a system call fails.
-pub fn give(path: &Path) -> Result<Given, LookError> {
+pub fn give(path: &Path) -> Result<OwnershipChange, LookError> {
     let failed = |error| LookError {
         action: "cannot give .backup_manager away in",
         path: path.to_owned(),
         error,
     };
     let repository = Repository::open(path)?;
-    let mut given = Given::default();
+    let mut given = OwnershipChange::default();
     let Some(own) = &repository.own else { return Ok(given) };
     let (owner, top) = (repository.dir.meta().map_err(failed)?, own.meta().map_err(failed)?);
     if top.uid != 0 || owner.uid == 0 {
@@ -61,17 +61,17 @@ pub fn give(path: &Path) -> Result<Given, LookError> {
     if top.mode & 0o022 != 0 {
         return Err(failed(io::Error::other("others may write to .backup_manager")));
     }
-    let mut giving = Giving { owner, top, names: HashMap::new(), given: &mut given };
+    let mut giving = OwnershipWalk { owner, top, names: HashMap::new(), given: &mut given };
     giving.count(own, 0).and_then(|()| giving.give(own, Path::new(OWN), 0)).map_err(failed)?;
     Ok(given)
 }
 
-struct Giving<'a> {
+struct OwnershipWalk<'a> {
     owner: Meta,
     top: Meta,
     /// The number of names that each inode has in `.backup_manager`, by inode number.
     names: HashMap<u64, u64>,
-    given: &'a mut Given,
+    given: &'a mut OwnershipChange,
 }
 
 fn entries(dir: &Dir) -> io::Result<Vec<(CString, Meta)>> {
@@ -84,7 +84,7 @@ fn entries(dir: &Dir) -> io::Result<Vec<(CString, Meta)>> {
     found.filter_map(Result::transpose).collect()
 }
 
-impl Giving<'_> {
+impl OwnershipWalk<'_> {
     fn is_here(&self, meta: &Meta) -> bool {
         meta.id.is_some() && meta.id.map(|id| id.dev) == self.top.id.map(|id| id.dev)
     }

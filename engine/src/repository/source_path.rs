@@ -8,9 +8,9 @@ use crate::snapshot::layout::Layout;
 
 /// The source roots of a snapshot: the absolute path of each root and its path inside the snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Roots(Vec<(Vec<u8>, Vec<u8>)>);
+pub struct SourceRoots(Vec<(Vec<u8>, Vec<u8>)>);
 
-impl Roots {
+impl SourceRoots {
     /// The roots that the report of a snapshot records.
     #[must_use]
     pub fn of_report(report: &Report) -> Self {
@@ -90,9 +90,9 @@ mod tests {
 
     use super::*;
 
-    fn roots(paths: &[&str], relative: bool) -> Roots {
+    fn roots(paths: &[&str], relative: bool) -> SourceRoots {
         let paths: Vec<_> = paths.iter().map(Into::into).collect();
-        Roots::of_layout(&Layout::new(&paths, relative, Path::new("/cwd")).unwrap())
+        SourceRoots::of_layout(&Layout::new(&paths, relative, Path::new("/cwd")).unwrap())
     }
 
     #[test]
@@ -108,11 +108,12 @@ mod tests {
             (&["/"], true, "/etc", "etc"),
             (&[], true, "/etc/x", "etc/x"),
         ] {
-            let roots = if paths.is_empty() { Roots::default() } else { roots(paths, relative) };
+            let roots =
+                if paths.is_empty() { SourceRoots::default() } else { roots(paths, relative) };
             assert_eq!(roots.inside(path.as_bytes()), inside.as_bytes(), "{paths:?} {path}");
         }
         assert_eq!(roots(&["/home/./u"], true).source(b"u/x"), b"/home/u/x");
-        assert_eq!(Roots::default().source(b"etc"), b"/etc");
+        assert_eq!(SourceRoots::default().source(b"etc"), b"/etc");
     }
 
     proptest! {

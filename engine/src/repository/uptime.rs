@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::fs::small_file::{read_small, write_whole};
 use crate::repository::Repository;
-use crate::repository::records::report::Boot;
+use crate::repository::records::report::BootTime;
 use crate::repository::records::report_file::report;
 use crate::repository::store::Store;
 use crate::snapshot::history::History;
 use crate::snapshot::name::Prefix;
 
 /// The current boot and the seconds since it. `None` where `/proc` does not provide the boot ID.
-pub(crate) fn boot() -> Option<Boot> {
+pub(crate) fn boot() -> Option<BootTime> {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let seconds = u64::try_from(clock_gettime(ClockId::Boottime).tv_sec).ok()?;
-    Some(Boot { id: id.trim().to_owned(), seconds })
+    Some(BootTime { id: id.trim().to_owned(), seconds })
 }
 
 /// How long this machine was observed to be up since the last snapshot, in the boots after the one of the
@@ -30,13 +30,13 @@ struct SeenUptime {
     /// Seconds observed in boots that have ended.
     before: u64,
     /// The boot observed last, and how long it had lasted then.
-    boot: Option<Boot>,
+    boot: Option<BootTime>,
 }
 
 impl SeenUptime {
     /// Records that the machine is up in `boot`. Returns the seconds of observed uptime since the last
     /// snapshot.
-    fn see(&mut self, snapshots: String, boot: &Boot) -> u64 {
+    fn see(&mut self, snapshots: String, boot: &BootTime) -> u64 {
         if self.snapshots != snapshots {
             *self = Self { snapshots, ..Self::default() };
         }
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_time_of_several_boots_adds_up_until_there_is_another_snapshot() {
-        let boot = |id: &str, seconds| Boot { id: id.to_owned(), seconds };
+        let boot = |id: &str, seconds| BootTime { id: id.to_owned(), seconds };
         let mut seen = SeenUptime::default();
         for (snapshots, boot, expected) in [
             ("a", boot("1", 100), 100),

@@ -5,7 +5,7 @@ use std::ffi::CString;
 
 use crate::entry::escape::shown;
 use crate::entry::{c_name, check_name};
-use crate::repository::source_path::Roots;
+use crate::repository::source_path::SourceRoots;
 use crate::restore::request::{RequestedPath, names};
 
 /// The entries to restore, and the folders in which the snapshot is complete.
@@ -61,7 +61,7 @@ pub enum LandingError {
 ///
 /// # Errors
 /// Two paths have the same last name.
-pub fn below_a_folder(paths: &[Vec<u8>], roots: &Roots) -> Result<Landing, LandingError> {
+pub fn below_a_folder(paths: &[Vec<u8>], roots: &SourceRoots) -> Result<Landing, LandingError> {
     if paths.is_empty() {
         let whole = roots.pairs().iter().map(|(_, inside)| inside.clone()).collect();
         return Ok(Landing {
@@ -94,7 +94,7 @@ pub type Resolve<'a> = dyn Fn(&[u8]) -> Result<Vec<u8>, LandingError> + 'a;
 /// The paths inside the snapshot, at or below `path` (of the source), from which on the snapshot is complete.
 /// Of the parent folders of source roots the snapshot contains only the path to the roots. Each root is listed
 /// by itself, because it can be on its own file system.
-fn held_whole(path: &[u8], roots: &Roots) -> Vec<Vec<u8>> {
+fn held_whole(path: &[u8], roots: &SourceRoots) -> Vec<Vec<u8>> {
     let known = || roots.pairs().iter();
     let mut whole: Vec<_> =
         known().filter(|(root, _)| starts(root, path)).map(|(_, inside)| inside.clone()).collect();
@@ -112,7 +112,7 @@ fn held_whole(path: &[u8], roots: &Roots) -> Vec<Vec<u8>> {
 /// The original locations are unknown.
 pub fn in_place(
     paths: &[Vec<u8>],
-    roots: &Roots,
+    roots: &SourceRoots,
     resolve: &Resolve<'_>,
 ) -> Result<Landing, LandingError> {
     let mut wanted: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
@@ -180,9 +180,9 @@ mod tests {
     use super::*;
     use crate::snapshot::layout::Layout;
 
-    fn roots(paths: &[&str], relative: bool) -> Roots {
+    fn roots(paths: &[&str], relative: bool) -> SourceRoots {
         let paths: Vec<_> = paths.iter().map(Into::into).collect();
-        Roots::of_layout(&Layout::new(&paths, relative, Path::new("/cwd")).unwrap())
+        SourceRoots::of_layout(&Layout::new(&paths, relative, Path::new("/cwd")).unwrap())
     }
 
     fn shown_items(landing: Result<Landing, LandingError>) -> Vec<String> {
@@ -223,7 +223,7 @@ mod tests {
             None => Ok(path.to_vec()),
         };
         let home = roots(&["/home/./u", "/etc"], true);
-        let land = |paths: &[&str], roots: &Roots| in_place(&bytes(paths), roots, &resolve);
+        let land = |paths: &[&str], roots: &SourceRoots| in_place(&bytes(paths), roots, &resolve);
         for (paths, items) in [
             (&[][..], &["etc -> etc", "u -> data/home/u"][..]),
             (&["/home/u/docs"], &["u/docs -> data/home/u/docs"]),
@@ -234,7 +234,7 @@ mod tests {
         }
         assert_eq!(land(&["/srv"], &home).unwrap_err(), LandingError::Outside("/srv".to_owned()));
         assert!(land(&["/etc/../x"], &home).is_err());
-        assert_eq!(land(&[], &Roots::default()).unwrap_err(), LandingError::NoRoots);
-        assert_eq!(shown_items(land(&["/srv/x"], &Roots::default())), ["srv/x -> srv/x"]);
+        assert_eq!(land(&[], &SourceRoots::default()).unwrap_err(), LandingError::NoRoots);
+        assert_eq!(shown_items(land(&["/srv/x"], &SourceRoots::default())), ["srv/x -> srv/x"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::snapshot::name::{SnapshotName, Stamp, State};
+use crate::snapshot::name::{SnapshotName, SnapshotState, Stamp};
 
 /// The snapshots of one prefix, sorted by time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,9 +46,9 @@ impl History {
         let mut history = Self::default();
         for name in names {
             match name.state {
-                State::Complete => history.complete.push(name),
-                State::Incomplete => history.incomplete.push(name),
-                State::Deleting => history.deleting.push(name),
+                SnapshotState::Complete => history.complete.push(name),
+                SnapshotState::Incomplete => history.incomplete.push(name),
+                SnapshotState::Deleting => history.deleting.push(name),
             }
         }
         for names in [&mut history.complete, &mut history.incomplete, &mut history.deleting] {
@@ -140,13 +140,13 @@ mod tests {
         DateTime::from_timestamp(1_700_000_000 + seconds, 0).unwrap()
     }
 
-    fn name(seconds: i64, state: State) -> SnapshotName {
+    fn name(seconds: i64, state: SnapshotState) -> SnapshotName {
         let stamp = Stamp::of(at(seconds)).unwrap();
         SnapshotName { prefix: Prefix::new("p").unwrap(), stamp, state }
     }
 
     fn complete(seconds: &[i64]) -> History {
-        History::of(seconds.iter().map(|seconds| name(*seconds, State::Complete)))
+        History::of(seconds.iter().map(|seconds| name(*seconds, SnapshotState::Complete)))
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
             match held_by {
                 None => assert_eq!(decision, Decision::Start, "{snapshots:?} at {now}"),
                 Some(by) => {
-                    let (newest, next) = (name(by, State::Complete), at(by + 100));
+                    let (newest, next) = (name(by, SnapshotState::Complete), at(by + 100));
                     assert_eq!(decision, Decision::Held { newest, next });
                 }
             }
@@ -177,8 +177,8 @@ mod tests {
     #[test]
     fn no_guard_holds_nothing_and_an_incomplete_one_is_always_resumed() {
         assert_eq!(complete(&[0]).decide(at(0), TimeDelta::zero(), None), Decision::Start);
-        let incomplete = name(5, State::Incomplete);
-        let history = History::of([name(0, State::Complete), incomplete.clone()]);
+        let incomplete = name(5, SnapshotState::Incomplete);
+        let history = History::of([name(0, SnapshotState::Complete), incomplete.clone()]);
         assert_eq!(history.decide(at(1), TimeDelta::hours(20), None), Decision::Resume(incomplete));
     }
 
@@ -217,7 +217,7 @@ mod tests {
             let history = complete(snapshots);
             assert_eq!(
                 history.base(at(now)).cloned(),
-                base.map(|base| name(base, State::Complete))
+                base.map(|base| name(base, SnapshotState::Complete))
             );
         }
         assert_eq!(complete(&[1, 50]).from_the_future(at(9)).len(), 1);
@@ -225,7 +225,8 @@ mod tests {
 
     #[test]
     fn no_two_snapshots_share_a_name() {
-        let history = History::of([name(0, State::Complete), name(1, State::Deleting)]);
+        let history =
+            History::of([name(0, SnapshotState::Complete), name(1, SnapshotState::Deleting)]);
         assert_eq!(history.free_stamp(at(0)), Stamp::of(at(2)));
         assert_eq!(history.free_stamp(at(7)), Stamp::of(at(7)));
     }

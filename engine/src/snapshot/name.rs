@@ -129,7 +129,7 @@ fn number(digits: &[u8]) -> Option<u32> {
 
 /// The state of a snapshot, which the suffix of its folder shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum State {
+pub enum SnapshotState {
     /// No suffix: complete and durable.
     Complete,
     /// `.incomplete`: in progress or interrupted.
@@ -138,7 +138,7 @@ pub enum State {
     Deleting,
 }
 
-impl State {
+impl SnapshotState {
     /// The suffix, including its dot.
     #[must_use]
     pub fn suffix(self) -> &'static str {
@@ -158,7 +158,7 @@ pub struct SnapshotName {
     /// When the run started that completed it; for an incomplete one, the run that created it.
     pub stamp: Stamp,
     /// What its suffix says.
-    pub state: State,
+    pub state: SnapshotState,
 }
 
 impl SnapshotName {
@@ -168,7 +168,7 @@ impl SnapshotName {
     pub fn parse(prefix: &Prefix, name: &[u8]) -> Option<Self> {
         let rest = name.strip_prefix(prefix.0.as_bytes())?.strip_prefix(b".")?;
         let (stamp, suffix) = rest.split_at_checked(19)?;
-        let state = [State::Complete, State::Incomplete, State::Deleting]
+        let state = [SnapshotState::Complete, SnapshotState::Incomplete, SnapshotState::Deleting]
             .into_iter()
             .find(|state| state.suffix().as_bytes() == suffix)?;
         Some(Self { prefix: prefix.clone(), stamp: Stamp::parse(stamp)?, state })
@@ -178,7 +178,7 @@ impl SnapshotName {
     #[must_use]
     pub fn parse_any(name: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(name).ok()?;
-        let suffixed = [State::Incomplete, State::Deleting].iter();
+        let suffixed = [SnapshotState::Incomplete, SnapshotState::Deleting].iter();
         let rest = suffixed.filter_map(|state| text.strip_suffix(state.suffix())).next();
         let (before, _) = text.split_at_checked(rest.unwrap_or(text).len().checked_sub(19)?)?;
         Self::parse(&Prefix::new(before.strip_suffix('.')?).ok()?, name)
@@ -186,7 +186,7 @@ impl SnapshotName {
 
     /// The same snapshot in another state.
     #[must_use]
-    pub fn with_state(&self, state: State) -> Self {
+    pub fn with_state(&self, state: SnapshotState) -> Self {
         Self { state, ..self.clone() }
     }
 }
@@ -254,7 +254,7 @@ mod tests {
         fn names_round_trip(seconds in -62_167_219_200_i64..253_402_300_800, prefix in "[a-z_.0-9]{1,20}") {
             prop_assume!(!prefix.starts_with('.'));
             let stamp = Stamp::of(DateTime::from_timestamp(seconds, 5).unwrap()).unwrap();
-            for state in [State::Complete, State::Incomplete, State::Deleting] {
+            for state in [SnapshotState::Complete, SnapshotState::Incomplete, SnapshotState::Deleting] {
                 let name = SnapshotName { prefix: Prefix::new(&prefix).unwrap(), stamp, state };
                 let text = name.to_string();
                 prop_assert_eq!(SnapshotName::parse_any(text.as_bytes()), Some(name.clone()));

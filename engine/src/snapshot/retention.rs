@@ -51,7 +51,7 @@ pub struct Candidate {
 
 /// Why a snapshot stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum KeepReason {
     /// The user holds it.
     Held,
     /// The newest intact snapshot always stays.
@@ -78,7 +78,7 @@ pub enum Reason {
 
 /// Why a snapshot goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub enum RemovalReason {
     /// The history exceeds this number.
     Count(NonZeroUsize),
     /// No period keeps it.
@@ -89,14 +89,14 @@ pub enum Cause {
 
 /// The decision about a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum RetentionDecision {
     /// It stays, for at least one reason.
-    Stays(Vec<Reason>),
+    Stays(Vec<KeepReason>),
     /// It goes.
-    Goes(Cause),
+    Goes(RemovalReason),
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for KeepReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Held => "held",
@@ -114,7 +114,7 @@ impl fmt::Display for Reason {
     }
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for RemovalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Count(max) => write!(f, "the history holds {max} (MAX_BACKUPS)"),
@@ -134,7 +134,7 @@ impl Periods {
         self != Self::default()
     }
 
-    fn rules(self) -> [(u32, Reason, Period); 6] {
+    fn rules(self) -> [(u32, KeepReason, Period); 6] {
         let month =
             |stamp: Stamp| i64::from(stamp.time().year()) * 12 + i64::from(stamp.time().month());
         let week = |stamp: Stamp| {
@@ -146,12 +146,12 @@ impl Periods {
             i64::from(stamp.time().num_days_from_ce()) * 24 + i64::from(stamp.time().hour())
         };
         [
-            (self.last, Reason::Last, |stamp| stamp.time().timestamp()),
-            (self.hourly, Reason::Hourly, hour),
-            (self.daily, Reason::Daily, day),
-            (self.weekly, Reason::Weekly, week),
-            (self.monthly, Reason::Monthly, month),
-            (self.yearly, Reason::Yearly, |stamp| i64::from(stamp.time().year())),
+            (self.last, KeepReason::Last, |stamp| stamp.time().timestamp()),
+            (self.hourly, KeepReason::Hourly, hour),
+            (self.daily, KeepReason::Daily, day),
+            (self.weekly, KeepReason::Weekly, week),
+            (self.monthly, KeepReason::Monthly, month),
+            (self.yearly, KeepReason::Yearly, |stamp| i64::from(stamp.time().year())),
         ]
     }
 }
@@ -163,21 +163,25 @@ pub fn judge(
     candidates: &[Candidate],
     retention: &Retention,
     new: Option<&SnapshotName>,
-) -> Vec<Fate> {
+) -> Vec<RetentionDecision> {
     let mut fates = by_rules(candidates, retention, new, |one| !one.damaged);
     // A damaged file that all snapshots share must not cost the whole history. So a damaged
     // snapshot takes no place of an intact one, but it goes no earlier than an intact one would.
     let as_if_sound = by_rules(candidates, retention, new, |_| true);
-    let stays = |fate: &Fate| matches!(fate, Fate::Stays(_));
+    let stays = |fate: &RetentionDecision| matches!(fate, RetentionDecision::Stays(_));
     let sound = candidates.iter().map(|one| !one.held && !one.damaged);
     let oldest_kept = sound.zip(&fates).position(|(sound, fate)| sound && stays(fate)).unwrap_or(0);
     for (index, Candidate { held, damaged, .. }) in candidates.iter().enumerate() {
         fates[index] = match (held, damaged) {
-            (true, _) => Fate::Stays(vec![Reason::Held]),
+            (true, _) => RetentionDecision::Stays(vec![KeepReason::Held]),
             (false, false) => continue,
-            (false, true) if index >= oldest_kept => Fate::Stays(vec![Reason::Damaged]),
-            (false, true) if stays(&as_if_sound[index]) => Fate::Stays(vec![Reason::Spared]),
-            (false, true) => Fate::Goes(Cause::Damaged),
+            (false, true) if index >= oldest_kept => {
+                RetentionDecision::Stays(vec![KeepReason::Damaged])
+            }
+            (false, true) if stays(&as_if_sound[index]) => {
+                RetentionDecision::Stays(vec![KeepReason::Spared])
+            }
+            (false, true) => RetentionDecision::Goes(RemovalReason::Damaged),
         };
     }
     fates
@@ -190,14 +194,14 @@ fn by_rules(
     retention: &Retention,
     new: Option<&SnapshotName>,
     counts: impl Fn(&Candidate) -> bool,
-) -> Vec<Fate> {
+) -> Vec<RetentionDecision> {
     let is_new = |index: &usize| Some(&candidates[*index].name) == new;
     let counted = |index: &usize| !candidates[*index].held && counts(&candidates[*index]);
     let mut order: Vec<usize> = (0..candidates.len()).rev().filter(counted).collect();
     order.sort_by_key(|index| !is_new(index));
     let mut reasons = vec![Vec::new(); candidates.len()];
     if let Some(newest) = order.first() {
-        reasons[*newest].push(Reason::Newest);
+        reasons[*newest].push(KeepReason::Newest);
     }
     if retention.keep.any() {
         for (count, reason, period) in retention.keep.rules() {
@@ -212,26 +216,27 @@ fn by_rules(
             }
         }
     } else {
-        order.iter().for_each(|index| reasons[*index].push(Reason::Room));
+        order.iter().for_each(|index| reasons[*index].push(KeepReason::Room));
     }
-    let mut fates: Vec<Fate> = reasons
+    let mut fates: Vec<RetentionDecision> = reasons
         .into_iter()
         .map(|reasons| match reasons.is_empty() {
-            true => Fate::Goes(Cause::NoPeriod),
-            false => Fate::Stays(reasons),
+            true => RetentionDecision::Goes(RemovalReason::NoPeriod),
+            false => RetentionDecision::Stays(reasons),
         })
         .collect();
     if let Some(max) = retention.max {
-        let kept = order.iter().filter(|index| matches!(fates[**index], Fate::Stays(_)));
+        let kept =
+            order.iter().filter(|index| matches!(fates[**index], RetentionDecision::Stays(_)));
         for index in kept.skip(max.get()).copied().collect::<Vec<_>>() {
-            fates[index] = Fate::Goes(Cause::Count(max));
+            fates[index] = RetentionDecision::Goes(RemovalReason::Count(max));
         }
     }
     fates
 }
 
 /// A snapshot that goes, and why.
-pub type Leaving = (SnapshotName, Cause);
+pub type Expiring = (SnapshotName, RemovalReason);
 
 /// Which of `candidates` (all complete snapshots) go when a run completes `new`: first those that
 /// go before the seal, then those that may go only after it (`base` and the newest).
@@ -241,7 +246,7 @@ pub fn surplus(
     retention: &Retention,
     base: Option<&SnapshotName>,
     new: &SnapshotName,
-) -> (Vec<Leaving>, Vec<Leaving>) {
+) -> (Vec<Expiring>, Vec<Expiring>) {
     let mut all = candidates.to_vec();
     all.push(Candidate { name: new.clone(), held: false, damaged: false });
     all.sort_by_key(|candidate| candidate.name.stamp);
@@ -251,8 +256,8 @@ pub fn surplus(
     all.into_iter()
         .zip(fates)
         .filter_map(|(candidate, fate)| match fate {
-            Fate::Goes(cause) => Some((candidate.name, cause)),
-            Fate::Stays(_) => None,
+            RetentionDecision::Goes(cause) => Some((candidate.name, cause)),
+            RetentionDecision::Stays(_) => None,
         })
         .partition(|(name, _)| !needed(name))
 }

@@ -4,10 +4,10 @@ use chrono::DateTime;
 use proptest::prelude::*;
 
 use super::*;
-use crate::snapshot::name::{Prefix, State};
+use crate::snapshot::name::{Prefix, SnapshotState};
 
 fn name(stamp: Stamp) -> SnapshotName {
-    SnapshotName { prefix: Prefix::new("p").unwrap(), stamp, state: State::Complete }
+    SnapshotName { prefix: Prefix::new("p").unwrap(), stamp, state: SnapshotState::Complete }
 }
 
 fn at(seconds: i64) -> SnapshotName {
@@ -35,10 +35,10 @@ fn assert_fates(retention: &Retention, rows: &[(&str, &str)]) {
     let candidates: Vec<Candidate> = rows.iter().map(|(text, _)| candidate(text)).collect();
     for ((text, expected), fate) in rows.iter().zip(judge(&candidates, retention, None)) {
         let said = match fate {
-            Fate::Stays(reasons) => {
+            RetentionDecision::Stays(reasons) => {
                 reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
             }
-            Fate::Goes(cause) => format!("goes: {cause}"),
+            RetentionDecision::Goes(cause) => format!("goes: {cause}"),
         };
         assert_eq!(said, *expected, "{text}");
     }
@@ -174,7 +174,7 @@ fn the_oldest_goes_and_the_newest_only_afterwards() {
         let base = candidates.last().map(|candidate| candidate.name.clone());
         let retention = Retention { max: max(count), ..Retention::default() };
         let surplus = surplus(&candidates, &retention, base.as_ref(), &at(9));
-        let names = |leaving: &[Leaving]| -> Vec<SnapshotName> {
+        let names = |leaving: &[Expiring]| -> Vec<SnapshotName> {
             leaving.iter().map(|(name, _)| name.clone()).collect()
         };
         let expected =
@@ -230,7 +230,10 @@ fn any_candidates() -> impl Strategy<Value = Vec<Candidate>> {
 
 fn kept(candidates: &[Candidate], retention: &Retention) -> Vec<Candidate> {
     let fates = judge(candidates, retention, None);
-    let stays = candidates.iter().zip(fates).filter(|(_, fate)| matches!(fate, Fate::Stays(_)));
+    let stays = candidates
+        .iter()
+        .zip(fates)
+        .filter(|(_, fate)| matches!(fate, RetentionDecision::Stays(_)));
     stays.map(|(candidate, _)| candidate.clone()).collect()
 }
 

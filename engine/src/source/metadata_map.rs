@@ -8,36 +8,36 @@ const BITS: u32 = 0o7777;
 /// Changes of a mode, applied in the given order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chmod {
-    changes: Vec<Change>,
+    changes: Vec<ModeChange>,
     /// The bits that `+x` without a class does not set: the umask of the user who gave the option.
     umask: u32,
 }
 
 /// A single change of a mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Change {
-    only: Option<Only>,
+struct ModeChange {
+    only: Option<AppliesTo>,
     /// Classes, one bit each: 0o100 user, 0o010 group, 0o001 others.
     classes: u32,
-    action: Action,
-    what: What,
+    action: ModeOperation,
+    what: ModeBits,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Only {
+enum AppliesTo {
     Folders,
     Others,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
+enum ModeOperation {
     Add,
     Remove,
     Set,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+enum ModeBits {
     /// All permission bits.
     Octal(u32),
     /// `bits` of the classes, and `special` ones (setuid, setgid, sticky). `cleared` are the
@@ -66,30 +66,35 @@ impl Chmod {
     /// The first change that cannot be parsed; then nothing is appended.
     pub fn add(&mut self, text: &str) -> Result<(), BadChmod> {
         let read = |item: &str| self.read(item).ok_or_else(|| BadChmod(item.to_owned()));
-        let changes: Vec<Vec<Change>> = text.split(',').map(read).collect::<Result<_, _>>()?;
+        let changes: Vec<Vec<ModeChange>> = text.split(',').map(read).collect::<Result<_, _>>()?;
         self.changes.extend(changes.into_iter().flatten());
         Ok(())
     }
 
-    fn read(&self, item: &str) -> Option<Vec<Change>> {
+    fn read(&self, item: &str) -> Option<Vec<ModeChange>> {
         let (only, rest) = match (item.strip_prefix('D'), item.strip_prefix('F')) {
-            (Some(rest), _) => (Some(Only::Folders), rest),
-            (_, Some(rest)) => (Some(Only::Others), rest),
+            (Some(rest), _) => (Some(AppliesTo::Folders), rest),
+            (_, Some(rest)) => (Some(AppliesTo::Others), rest),
             _ => (None, item),
         };
         if rest.starts_with(|first: char| first.is_digit(8)) {
             let mode = u32::from_str_radix(rest, 8).ok().filter(|mode| *mode <= BITS)?;
-            let what = What::Octal(mode);
-            return Some(vec![Change { only, classes: 0o111, action: Action::Set, what }]);
+            let what = ModeBits::Octal(mode);
+            return Some(vec![ModeChange {
+                only,
+                classes: 0o111,
+                action: ModeOperation::Set,
+                what,
+            }]);
         }
         let names = rest.len() - rest.trim_start_matches(['u', 'g', 'o', 'a']).len();
         let (who, rest) = rest.split_at(names);
         let named = who.chars().fold(0, |classes, letter| classes | class(letter));
         let mut letters = rest.chars();
         let action = match letters.next()? {
-            '+' => Action::Add,
-            '-' => Action::Remove,
-            '=' => Action::Set,
+            '+' => ModeOperation::Add,
+            '-' => ModeOperation::Remove,
+            '=' => ModeOperation::Set,
             _ => return None,
         };
         let classes = if named == 0 { 0o111 } else { named };
@@ -98,7 +103,7 @@ impl Chmod {
         let set_ids = set_ids.fold(0, |bits, letter| bits | set_id_of(class(letter)));
         if let "u" | "g" | "o" = letters.as_str() {
             let shift = class(letters.next()?).trailing_zeros();
-            return Some(vec![Change { only, classes, action, what: What::Of(shift) }]);
+            return Some(vec![ModeChange { only, classes, action, what: ModeBits::Of(shift) }]);
         }
         let (mut each, mut special, mut if_any) = (0, 0, false);
         for letter in letters {
@@ -114,8 +119,8 @@ impl Chmod {
         }
         let withheld = if named == 0 { self.umask } else { 0 };
         let cleared = if special == 0 { 0 } else { set_ids };
-        let what = What::Bits { bits: (classes * each) & !withheld, special, cleared, if_any };
-        Some(vec![Change { only, classes, action, what }])
+        let what = ModeBits::Bits { bits: (classes * each) & !withheld, special, cleared, if_any };
+        Some(vec![ModeChange { only, classes, action, what }])
     }
 
     /// The mode to store for an entry whose mode is `mode`.
@@ -123,33 +128,33 @@ impl Chmod {
     pub fn apply(&self, kind: Kind, mode: u32) -> u32 {
         let executable = mode & 0o111 != 0 || kind == Kind::Folder;
         self.changes.iter().fold(mode, |mode, change| match change.only {
-            Some(Only::Folders) if kind != Kind::Folder => mode,
-            Some(Only::Others) if kind == Kind::Folder => mode,
+            Some(AppliesTo::Folders) if kind != Kind::Folder => mode,
+            Some(AppliesTo::Others) if kind == Kind::Folder => mode,
             _ => change.apply(mode, executable),
         })
     }
 }
 
-impl Change {
+impl ModeChange {
     fn apply(self, mode: u32, executable: bool) -> u32 {
         // `=` clears the bits of its classes, and their special bits only when it sets special
         // bits.
         let (bits, cleared) = match self.what {
-            What::Octal(bits) => (bits, BITS),
-            What::Bits { bits, special, cleared, if_any } => {
+            ModeBits::Octal(bits) => (bits, BITS),
+            ModeBits::Bits { bits, special, cleared, if_any } => {
                 let bits = if if_any && !executable { bits & !0o111 } else { bits };
                 (bits | special, (self.classes * 7) | cleared)
             }
-            What::Of(shift) => {
+            ModeBits::Of(shift) => {
                 let sticky = if self.classes & 1 == 0 { 0 } else { 0o1000 };
                 let special = set_id_of(self.classes) | sticky;
                 (self.classes * ((mode >> shift) & 7), (self.classes * 7) | special)
             }
         };
         match self.action {
-            Action::Add => mode | bits,
-            Action::Remove => mode & !bits,
-            Action::Set => mode & !cleared | bits,
+            ModeOperation::Add => mode | bits,
+            ModeOperation::Remove => mode & !bits,
+            ModeOperation::Set => mode & !cleared | bits,
         }
     }
 }

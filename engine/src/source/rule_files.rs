@@ -163,14 +163,14 @@ fn too_long() -> SourceError {
 }
 
 /// The bytes of a file, and the result of reading it.
-type Content = (Vec<u8>, Option<Result<Meta, SourceError>>);
+type RuleFileContent = (Vec<u8>, Option<Result<Meta, SourceError>>);
 
 /// Collects the contents of small files.
 struct Contents {
-    read: Vec<Content>,
+    read: Vec<RuleFileContent>,
     /// Total bytes of all files.
     total: u64,
-    send: Sender<Vec<Content>>,
+    send: Sender<Vec<RuleFileContent>>,
 }
 
 impl ContentSink for Contents {

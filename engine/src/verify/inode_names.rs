@@ -30,7 +30,7 @@ pub(crate) fn of_all(
     for name in snapshots {
         // A snapshot that was removed in the meantime has no names.
         let Ok(top) = repository.top(name) else { continue };
-        let seeker = Seeker { known: tells_inodes(&top), name, damaged: &damaged };
+        let seeker = NameSearch { known: tells_inodes(&top), name, damaged: &damaged };
         explore(&top, &TreePath::top(None), workers(), &seeker);
     }
     let damaged = unpoisoned(damaged.into_inner());
@@ -48,13 +48,13 @@ fn path_of(damage: &Damage) -> &[u8] {
     damage.names.first().map_or(b"", |(_, path)| path)
 }
 
-struct Seeker<'a> {
+struct NameSearch<'a> {
     known: bool,
     name: &'a SnapshotName,
     damaged: &'a Mutex<HashMap<u64, Damage>>,
 }
 
-impl Visitor for Seeker<'_> {
+impl Visitor for NameSearch<'_> {
     fn folder(
         &self,
         place: &Arc<TreePath>,

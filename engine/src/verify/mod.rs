@@ -22,7 +22,7 @@ use crate::monitor::Phase;
 use crate::monitor::context::Context;
 use crate::repository::Repository;
 use crate::repository::folder_name;
-use crate::repository::records::damage::Marks;
+use crate::repository::records::damage::DamageMarks;
 use crate::repository::store::Store;
 use crate::repository::store::file_of;
 use crate::snapshot::name::{Prefix, SnapshotName};
@@ -99,7 +99,7 @@ fn note(
     found: &mut Verified,
     now: &str,
 ) {
-    let mut marks: BTreeMap<String, Marks> = BTreeMap::new();
+    let mut marks: BTreeMap<String, DamageMarks> = BTreeMap::new();
     for damage in &found.damaged {
         for (name, path) in &damage.names {
             marks.entry(name.to_string()).or_default().insert(path.clone(), damage.what.clone());

@@ -19,7 +19,7 @@ use crate::monitor::add;
 use crate::monitor::context::Context;
 use crate::repository::Repository;
 use crate::repository::manifest::of_snapshot::Hashes;
-use crate::repository::manifest::read::{Reader, Recorded};
+use crate::repository::manifest::read::{FolderRecords, ManifestReader};
 use crate::repository::manifest::record::{
     ManifestRecord, MetaDigest, RecordedFields, RecordedHash, folder_digest, name_digest,
 };
@@ -77,12 +77,12 @@ impl ListedFolder {
 }
 
 /// The state of one snapshot during its walk.
-struct Going {
+struct SnapshotScan {
     queue: Queue<ScanTask>,
     top: Dir,
     kept: Sidecar,
     name: SnapshotName,
-    manifest: Option<Reader>,
+    manifest: Option<ManifestReader>,
     /// Whether listings return inode numbers.
     known: bool,
     seen: Mutex<SnapshotFindings>,
@@ -123,7 +123,7 @@ impl<'a> Scan<'a> {
         let (queue, seen, open) = (Queue::new(0), Mutex::new(seen), Arc::default());
         let name = name.clone();
         let most_open = most_open_folders();
-        let going = Going { queue, top, kept, name, manifest, known, seen, open, most_open };
+        let going = SnapshotScan { queue, top, kept, name, manifest, known, seen, open, most_open };
         going.queue.push(ScanTask::List(None, TreePath::top(None)));
         going.queue.work(workers(), |task| {
             if self.context.stop.asked() {
@@ -152,7 +152,7 @@ impl<'a> Scan<'a> {
     /// Lists a folder and queues its files for reading.
     fn list(
         &self,
-        going: &Going,
+        going: &SnapshotScan,
         parent: Option<Arc<OpenDir>>,
         place: &Arc<TreePath>,
     ) -> io::Result<()> {
@@ -228,7 +228,13 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn read(&self, going: &Going, dir: &Dir, place: &Arc<TreePath>, files: Vec<ListedFolder>) {
+    fn read(
+        &self,
+        going: &SnapshotScan,
+        dir: &Dir,
+        place: &Arc<TreePath>,
+        files: Vec<ListedFolder>,
+    ) {
         for listed in files {
             if self.context.stop.asked() {
                 return;
@@ -266,7 +272,7 @@ impl<'a> Scan<'a> {
     /// requested.
     fn read_file(
         &self,
-        going: &Going,
+        going: &SnapshotScan,
         place: &Arc<TreePath>,
         listed: &ListedFolder,
         meta: &Meta,
@@ -339,7 +345,7 @@ impl<'a> Scan<'a> {
     /// Compares an entry that is neither file nor folder with the manifest.
     fn compare_special(
         &self,
-        going: &Going,
+        going: &SnapshotScan,
         dir: &Dir,
         place: &Arc<TreePath>,
         listed: &ListedFolder,
@@ -367,7 +373,7 @@ impl<'a> Scan<'a> {
         what: String,
         path: Vec<u8>,
         read_before: bool,
-        going: &Going,
+        going: &SnapshotScan,
     ) {
         if ino == 0 {
             // An entry that cannot be opened is reported by its path.
@@ -402,10 +408,10 @@ impl<'a> Scan<'a> {
     }
 }
 
-impl Going {
+impl SnapshotScan {
     /// Whether the entry on disk equals its record.
     fn is_as(&self, meta: &Meta, target: Option<&[u8]>, record: &ManifestRecord) -> bool {
-        let coverage = self.manifest.as_ref().map(Reader::coverage);
+        let coverage = self.manifest.as_ref().map(ManifestReader::coverage);
         coverage.is_none_or(|coverage| coverage.digest(meta, target, true) == record.meta)
     }
 }
@@ -414,14 +420,14 @@ impl Going {
 struct Compared<'a> {
     place: &'a Arc<TreePath>,
     coverage: Option<RecordedFields>,
-    recorded: Option<Recorded>,
+    recorded: Option<FolderRecords>,
     found: usize,
     flaws: Vec<Flaw>,
 }
 
 impl<'a> Compared<'a> {
-    fn new(going: &Going, place: &'a Arc<TreePath>) -> Self {
-        let coverage = going.manifest.as_ref().map(Reader::coverage);
+    fn new(going: &SnapshotScan, place: &'a Arc<TreePath>) -> Self {
+        let coverage = going.manifest.as_ref().map(ManifestReader::coverage);
         let recorded = going.manifest.as_ref().and_then(|manifest| {
             manifest.folder(place).unwrap_or_else(|_| {
                 lock(&going.seen).no_manifest = true;

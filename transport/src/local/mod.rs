@@ -22,7 +22,7 @@ use engine::fs::dir::resolve::Resolved;
 use engine::fs::dir::{Dir, resolve};
 use engine::fs::metadata::stat;
 use engine::fs::metadata::xattrs;
-use engine::fs::metadata::xattrs::Asked;
+use engine::fs::metadata::xattrs::XattrSelection;
 use engine::source::{
     Answers, BATCH, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted,
 };
@@ -38,7 +38,7 @@ const LARGE: u64 = 16 << 20;
 /// Reads local folders.
 #[derive(Debug)]
 pub struct LocalSource {
-    asked: Asked,
+    asked: XattrSelection,
     filters: Arc<Filters>,
     follow: Follow,
     /// For each source root, the number of snapshot folders above its entries.
@@ -95,7 +95,7 @@ type Described = (Meta, Option<Box<Extra>>);
 impl LocalSource {
     /// Creates a source that also reports the requested attributes.
     #[must_use]
-    pub fn new(asked: Asked) -> Self {
+    pub fn new(asked: XattrSelection) -> Self {
         let (filters, follow) = (Arc::default(), Follow::default());
         let (depths, sizes_told) = (HashMap::new(), RwLock::default());
         Self { asked, filters, follow, depths, sizes_told }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use crate::backup::apply::snapshot_writer::{SnapshotWriter, clear, here};
 use crate::backup::plan::{Action, Planned, Step, Verdict};
-use crate::backup::walk::folder::{Folder, Handles, Opened};
+use crate::backup::walk::folder::{FolderHandles, FolderParts, WalkFolder};
 use crate::backup::walk::plan_sink::{EnteredFolder, PlanSink};
 use crate::backup::walk::state::tally::Batched;
 use crate::entry::overlay::SidecarRecords;
 use crate::entry::stored::StoredEntry;
-use crate::entry::{Kind, Listed};
+use crate::entry::{Kind, ListedEntry};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
 use crate::fs::metadata::entry_of;
@@ -21,7 +21,7 @@ use crate::fs::refusal::is_no_name;
 use crate::monitor::event::Instead;
 use crate::source::Source;
 
-type Shared<S> = Arc<Folder<<S as Source>::Folder>>;
+type Shared<S> = Arc<WalkFolder<<S as Source>::Folder>>;
 
 impl<S: Source> SnapshotWriter<S> {
     /// Stores the base's version of `name` in the snapshot. With an empty name, stores the base's version of each entry
@@ -49,7 +49,7 @@ impl<S: Source> SnapshotWriter<S> {
     fn carry_one(
         self: &Arc<Self>,
         folder: &Shared<S>,
-        handles: &Arc<Handles<S::Folder>>,
+        handles: &Arc<FolderHandles<S::Folder>>,
         name: &CStr,
         done: &mut Batched,
     ) -> Result<Instead, RunError> {
@@ -129,7 +129,7 @@ impl<S: Source> SnapshotWriter<S> {
     /// removes it.
     fn keep_or_clear(
         &self,
-        handles: &Handles<S::Folder>,
+        handles: &FolderHandles<S::Folder>,
         name: &CStr,
         held: &StoredEntry,
     ) -> io::Result<Instead> {
@@ -145,7 +145,7 @@ impl<S: Source> SnapshotWriter<S> {
     fn carry_entry(
         self: &Arc<Self>,
         folder: &Shared<S>,
-        handles: &Arc<Handles<S::Folder>>,
+        handles: &Arc<FolderHandles<S::Folder>>,
         name: &CStr,
         held: StoredEntry,
         done: &mut Batched,
@@ -153,7 +153,8 @@ impl<S: Source> SnapshotWriter<S> {
         clear(here(handles)?, name)?;
         let entry = entry_of(name, &held);
         let step = Step { verdict: Verdict::Same, action: Action::Link };
-        let planned = Planned { entry: Listed::from(&entry), base: Some(held), here: None, step };
+        let planned =
+            Planned { entry: ListedEntry::from(&entry), base: Some(held), here: None, step };
         let carried = self.link(folder, handles, &planned, done)?;
         Ok(if carried { Instead::CarriedForward } else { Instead::Nothing })
     }
@@ -161,7 +162,7 @@ impl<S: Source> SnapshotWriter<S> {
     fn carry_folder(
         self: &Arc<Self>,
         parent: &Shared<S>,
-        handles: &Arc<Handles<S::Folder>>,
+        handles: &Arc<FolderHandles<S::Folder>>,
         name: &CStr,
         held: &StoredEntry,
         done: &mut Batched,
@@ -175,8 +176,8 @@ impl<S: Source> SnapshotWriter<S> {
             return Ok(());
         };
         let base = handles.base.as_ref().and_then(|base| base.child_if_here(name).ok());
-        let handles = Arc::new(Handles::new(None, base, dir, &self.walk.open));
-        let folder = Folder::new(Opened {
+        let handles = Arc::new(FolderHandles::new(None, base, dir, &self.walk.open));
+        let folder = WalkFolder::new(FolderParts {
             rules: parent.rules_below(&place),
             here_records: self.walk.set.here.kept.load(&place).map_err(broken)?,
             place: Arc::clone(&place),
@@ -201,7 +202,7 @@ impl<S: Source> SnapshotWriter<S> {
     fn carry_rest(
         self: &Arc<Self>,
         folder: &Shared<S>,
-        handles: &Arc<Handles<S::Folder>>,
+        handles: &Arc<FolderHandles<S::Folder>>,
         done: &mut Batched,
     ) -> Result<(), RunError> {
         let broken =

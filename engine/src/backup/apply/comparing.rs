@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::backup::apply::copy;
 use crate::backup::apply::snapshot_writer::{PendingEntry, SnapshotWriter};
 use crate::backup::plan::{Action, Verdict};
-use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::state::tally::Batched;
 use crate::entry::digest::{Digest, Method};
 use crate::entry::{Kind, Meta};
@@ -66,7 +66,7 @@ impl<S: Source> SnapshotWriter<S> {
     /// content on disk. `None` when the copy cannot be opened.
     pub(crate) fn hash_in_base(
         &self,
-        handles: &Handles<S::Folder>,
+        handles: &FolderHandles<S::Folder>,
         item: &PendingEntry,
         method: Method,
     ) -> io::Result<Option<blake3::Hash>> {
@@ -83,8 +83,8 @@ impl<S: Source> SnapshotWriter<S> {
     /// Stores a file whose content equals the base's, from the base's copy. Returns `false` when that copy cannot be used.
     pub(crate) fn store_from_base(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        handles: &Arc<Handles<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        handles: &Arc<FolderHandles<S::Folder>>,
         item: &PendingEntry,
         done: &mut Batched,
     ) -> io::Result<bool> {
@@ -102,7 +102,7 @@ impl<S: Source> SnapshotWriter<S> {
     /// Corrects what was counted and reported about `item` when it was planned: its verdict is `found`.
     pub(crate) fn turned_out(
         &self,
-        folder: &Folder<S::Folder>,
+        folder: &WalkFolder<S::Folder>,
         item: &mut PendingEntry,
         found: Verdict,
     ) {

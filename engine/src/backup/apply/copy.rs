@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 use rustix::io::Errno;
 
 use crate::backup::apply::snapshot_writer::{SnapshotWriter, here, replacing};
-use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::state::tally::Batched;
-use crate::entry::Listed;
+use crate::entry::ListedEntry;
 use crate::entry::digest::Method;
 use crate::fs::dir::Dir;
 use crate::fs::metadata::stat;
@@ -29,10 +29,10 @@ impl<S: Source> SnapshotWriter<S> {
     /// run then reads the source.
     pub(crate) fn copy_locally(
         self: &Arc<Self>,
-        folder: &Folder<S::Folder>,
-        handles: &Handles<S::Folder>,
+        folder: &WalkFolder<S::Folder>,
+        handles: &FolderHandles<S::Folder>,
         from: (&Dir, &CStr),
-        entry: Listed<'_>,
+        entry: ListedEntry<'_>,
         over: bool,
         done: &mut Batched,
     ) -> io::Result<bool> {
@@ -91,9 +91,9 @@ impl<S: Source> SnapshotWriter<S> {
     /// when the file cannot be opened or the inode may be shared.
     pub(crate) fn mend(
         self: &Arc<Self>,
-        folder: &Folder<S::Folder>,
-        handles: &Handles<S::Folder>,
-        entry: Listed<'_>,
+        folder: &WalkFolder<S::Folder>,
+        handles: &FolderHandles<S::Folder>,
+        entry: ListedEntry<'_>,
         done: &mut Batched,
     ) -> io::Result<bool> {
         folder.changes.alter();
@@ -117,9 +117,9 @@ impl<S: Source> SnapshotWriter<S> {
     /// `false`.
     pub(crate) fn check(
         self: &Arc<Self>,
-        folder: &Folder<S::Folder>,
-        handles: &Handles<S::Folder>,
-        entry: Listed<'_>,
+        folder: &WalkFolder<S::Folder>,
+        handles: &FolderHandles<S::Folder>,
+        entry: ListedEntry<'_>,
         done: &mut Batched,
     ) -> io::Result<bool> {
         let here = here(handles)?;

@@ -11,13 +11,13 @@ use crate::backup::apply::snapshot_writer::{
     Applied, PendingEntry, SnapshotWriter, WaitingName, here, is, replacing,
 };
 use crate::backup::plan::Planned;
-use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::state::tally::Batched;
 use crate::entry::hard_links::{Leader, Role};
-use crate::entry::{Kind, Listed};
+use crate::entry::{Kind, ListedEntry};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
-use crate::fs::refusal::{Refusal, Tried, classify, is_no_name};
+use crate::fs::refusal::{ProbeKind, Refusal, classify, is_no_name};
 use crate::source::Source;
 
 /// The result of an attempt at a hard link, other than an error.
@@ -43,8 +43,8 @@ impl<S: Source> SnapshotWriter<S> {
     /// [`Applied::Fetch`] means that the file has to be read from the source.
     pub(crate) fn grouped(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        handles: &Arc<Handles<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        handles: &Arc<FolderHandles<S::Folder>>,
         source: &Arc<S::Folder>,
         item: PendingEntry,
         done: &mut Batched,
@@ -88,8 +88,8 @@ impl<S: Source> SnapshotWriter<S> {
     /// stored.
     pub(crate) fn led(
         self: &Arc<Self>,
-        folder: &Folder<S::Folder>,
-        handles: &Handles<S::Folder>,
+        folder: &WalkFolder<S::Folder>,
+        handles: &FolderHandles<S::Folder>,
         item: &PendingEntry,
         stored: bool,
     ) -> Result<(), RunError> {
@@ -126,8 +126,8 @@ impl<S: Source> SnapshotWriter<S> {
     /// Links an unchanged entry to the base. Returns `false` when it has to be read from the source instead.
     pub(crate) fn link(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        handles: &Arc<Handles<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        handles: &Arc<FolderHandles<S::Folder>>,
         planned: &Planned<'_>,
         done: &mut Batched,
     ) -> io::Result<bool> {
@@ -179,7 +179,7 @@ impl<S: Source> SnapshotWriter<S> {
     /// Makes a hard link, unless the file system has none or allows no further link to this inode.
     fn linked(
         &self,
-        folder: &Folder<S::Folder>,
+        folder: &WalkFolder<S::Folder>,
         here: &Dir,
         name: &CStr,
         from: (&Dir, &CStr),
@@ -201,8 +201,8 @@ impl<S: Source> SnapshotWriter<S> {
     /// Links a further name of a hard-linked inode to the first one.
     pub(crate) fn follow(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        handles: &Arc<Handles<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        handles: &Arc<FolderHandles<S::Folder>>,
         leader: &Leader,
         item: &PendingEntry,
         done: &mut Batched,
@@ -215,8 +215,8 @@ impl<S: Source> SnapshotWriter<S> {
 
     fn follow_to(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        handles: &Arc<Handles<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        handles: &Arc<FolderHandles<S::Folder>>,
         leader: &Leader,
         item: &PendingEntry,
         done: &mut Batched,
@@ -267,7 +267,7 @@ impl<S: Source> SnapshotWriter<S> {
         }
         over |= tried.over(folder.fresh);
         done.counts.link_fallbacks += 1;
-        let entry = Listed::from(&item.entry);
+        let entry = ListedEntry::from(&item.entry);
         if item.entry.meta.kind != Kind::File {
             self.make(folder, handles, entry, over)?;
         } else {
@@ -310,6 +310,6 @@ fn no_more_links(error: &io::Error, here: &Dir) -> bool {
         Some(Errno::MLINK | Errno::PERM | Errno::NOTSUP | Errno::XDEV | Errno::NOSYS) => true,
         // The caller handles these: the name exists already, or the base's file is gone.
         Some(Errno::EXIST | Errno::NOENT) => false,
-        _ => classify(error, here, Tried::File) == Refusal::Entry,
+        _ => classify(error, here, ProbeKind::File) == Refusal::Entry,
     }
 }

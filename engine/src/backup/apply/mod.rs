@@ -23,17 +23,17 @@ use crate::backup::apply::snapshot_writer::{
 };
 use crate::backup::apply::store_files::FileReceiver;
 use crate::backup::plan::{Action, Planned};
-use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::tally::Batched;
 use crate::entry::overlay::SidecarRecord;
 use crate::entry::tree_path::TreePath;
-use crate::entry::{Kind, Listed};
+use crate::entry::{Kind, ListedEntry};
 use crate::error::{RunError, no_space};
 use crate::fs::dir::Dir;
 use crate::fs::metadata::stat;
 use crate::fs::mount_point::{MountPoint, is_mount_point};
-use crate::fs::refusal::{Refusal, Tried, classify, is_no_name};
+use crate::fs::refusal::{ProbeKind, Refusal, classify, is_no_name};
 use crate::monitor::event::{Event, Instead};
 use crate::repository::manifest::write::Finished;
 use crate::repository::records::report::Holds;
@@ -42,7 +42,12 @@ use crate::threads::lock::lock;
 
 impl<S: Source> SnapshotWriter<S> {
     /// Records a finished folder in the manifest.
-    fn record(&self, folder: &Folder<S::Folder>, handles: &Handles<S::Folder>, here: &Dir) {
+    fn record(
+        &self,
+        folder: &WalkFolder<S::Folder>,
+        handles: &FolderHandles<S::Folder>,
+        here: &Dir,
+    ) {
         // The owner of the backups may change the mode of the snapshot's own folder, so the manifest does not record it.
         let own = folder.entry.as_ref().filter(|_| folder.place.depth() > 0);
         self.manifest.folder(&Finished {
@@ -111,7 +116,7 @@ impl<S: Source> SnapshotWriter<S> {
     }
 
     /// Adds `record` to the sidecar of `folder`, unless it is empty.
-    fn note(&self, folder: &Folder<S::Folder>, name: &CStr, mut record: SidecarRecord) {
+    fn note(&self, folder: &WalkFolder<S::Folder>, name: &CStr, mut record: SidecarRecord) {
         if record.is_empty() {
             return;
         }
@@ -132,8 +137,8 @@ impl<S: Source> SnapshotWriter<S> {
     /// Carries out the step of an entry.
     fn carry_out(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        handles: &Arc<Handles<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        handles: &Arc<FolderHandles<S::Folder>>,
         planned: &Planned<'_>,
         done: &mut Batched,
     ) -> Result<Applied, RunError> {
@@ -172,7 +177,7 @@ impl<S: Source> SnapshotWriter<S> {
 
     /// Reports an entry that the destination would store under another name, which may be the name of another entry.
     /// An entry that is not a regular file goes to the sidecar.
-    fn would_be_renamed(&self, folder: &Folder<S::Folder>, entry: Listed<'_>) {
+    fn would_be_renamed(&self, folder: &WalkFolder<S::Folder>, entry: ListedEntry<'_>) {
         folder.changes.alter();
         let instead = if entry.meta.kind == Kind::File {
             Instead::Nothing
@@ -189,8 +194,8 @@ impl<S: Source> SnapshotWriter<S> {
     /// When the error is not about this entry alone: the destination is full or fails, which ends the run.
     fn refused(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        handles: &Arc<Handles<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        handles: &Arc<FolderHandles<S::Folder>>,
         name: &CStr,
         error: io::Error,
     ) -> Result<(), RunError> {
@@ -212,8 +217,8 @@ impl<S: Source> SnapshotWriter<S> {
     /// When the destination is full or fails.
     fn only_this(
         self: &Arc<Self>,
-        folder: &Folder<S::Folder>,
-        handles: &Handles<S::Folder>,
+        folder: &WalkFolder<S::Folder>,
+        handles: &FolderHandles<S::Folder>,
         name: &CStr,
         error: &io::Error,
     ) -> Result<(), RunError> {
@@ -223,7 +228,7 @@ impl<S: Source> SnapshotWriter<S> {
         // After a failed sync, earlier writes may be lost, so the run must not go on.
         let refusal = match self.sync_failed.load(Ordering::Relaxed) {
             true => Refusal::Broken,
-            false => classify(error, here, Tried::File),
+            false => classify(error, here, ProbeKind::File),
         };
         match refusal {
             Refusal::Full => Err(no_space(&self.walk.set.backups_dir)),
@@ -241,8 +246,8 @@ impl<S: Source> SnapshotWriter<S> {
     /// can hold them now.
     fn keep_stored(
         self: &Arc<Self>,
-        folder: &Folder<S::Folder>,
-        handles: &Handles<S::Folder>,
+        folder: &WalkFolder<S::Folder>,
+        handles: &FolderHandles<S::Folder>,
         planned: &Planned<'_>,
         done: &mut Batched,
     ) -> io::Result<bool> {
@@ -261,8 +266,8 @@ impl<S: Source> SnapshotWriter<S> {
     /// Counts an entry that an earlier run stored, and keeps its sidecar record.
     fn kept(
         &self,
-        folder: &Folder<S::Folder>,
-        entry: Listed<'_>,
+        folder: &WalkFolder<S::Folder>,
+        entry: ListedEntry<'_>,
         record: Option<&SidecarRecord>,
         done: &mut Batched,
     ) {
@@ -276,9 +281,9 @@ impl<S: Source> SnapshotWriter<S> {
     /// destination cannot hold it, the sidecar records all of it.
     fn make(
         &self,
-        folder: &Folder<S::Folder>,
-        handles: &Handles<S::Folder>,
-        entry: Listed<'_>,
+        folder: &WalkFolder<S::Folder>,
+        handles: &FolderHandles<S::Folder>,
+        entry: ListedEntry<'_>,
         over: bool,
     ) -> io::Result<bool> {
         folder.changes.alter();
@@ -310,7 +315,7 @@ impl<S: Source> SnapshotWriter<S> {
             }
             Err(error)
                 if !is(&error, Errno::EXIST)
-                    && classify(&error, here, Tried::File) == Refusal::Entry =>
+                    && classify(&error, here, ProbeKind::File) == Refusal::Entry =>
             {
                 let what = format!("the destination cannot hold it: {error}");
                 self.walk.problem(&folder.place.source_of(entry.name), what, Instead::Beside);
@@ -323,14 +328,14 @@ impl<S: Source> SnapshotWriter<S> {
     }
 
     /// Records that one thing that `folder` waits for has happened. The last one finishes the folder.
-    pub(crate) fn settle(&self, folder: &Folder<S::Folder>) -> Result<(), RunError> {
+    pub(crate) fn settle(&self, folder: &WalkFolder<S::Folder>) -> Result<(), RunError> {
         if self.walk.settles(folder) { self.finish(folder) } else { Ok(()) }
     }
 
     /// Handles a file that cannot be read: the walk tries it again later, or the run carries it forward.
     fn unread(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
         name: &CStr,
         error: SourceError,
     ) -> Result<(), RunError> {
@@ -343,8 +348,8 @@ impl<S: Source> SnapshotWriter<S> {
     /// Requests files from the source. The folder is not finished before they are stored.
     fn fetch(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        handles: &Arc<Handles<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        handles: &Arc<FolderHandles<S::Folder>>,
         source: &Arc<S::Folder>,
         items: Vec<PendingEntry>,
     ) {

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use crate::backup::apply::resume_marks::{Mark, Marks};
+use crate::backup::apply::resume_marks::{ResumeMark, ResumeMarks};
 use crate::entry::digest::{Digest, Method};
 use crate::entry::{Kind, Meta};
 use crate::fs::metadata::xattrs;
@@ -23,7 +23,7 @@ pub(crate) struct Writing {
     length: u64,
     ends_in_hole: bool,
     /// `None` where the file system has no attributes, for a small or sparse file, and after an attempt to mark failed.
-    marks: Option<Marks>,
+    marks: Option<ResumeMarks>,
     /// Whether the file on disk has marks now.
     marked: bool,
     /// Bytes of it that an earlier run wrote.
@@ -37,7 +37,7 @@ impl Writing {
         let method = Method::of(meta);
         // A file that is mostly holes has little content to resume.
         let worth = marked && meta.size >= WORTH_MARKING && method == Method::Plain;
-        let marks = worth.then(|| Marks::new(meta.size, meta.mtime));
+        let marks = worth.then(|| ResumeMarks::new(meta.size, meta.mtime));
         let hasher = method.begin();
         Self {
             file,
@@ -62,7 +62,8 @@ impl Writing {
         stop: &dyn Fn() -> bool,
     ) -> io::Result<Option<Self>> {
         let found = crate::fs::metadata::stat::meta(&file)?;
-        let Some(mut marks) = xattrs::marks(&file)?.and_then(|bytes| Marks::decode(&bytes)) else {
+        let Some(mut marks) = xattrs::marks(&file)?.and_then(|bytes| ResumeMarks::decode(&bytes))
+        else {
             return Ok(None);
         };
         // A complete snapshot may share an inode that has several names.
@@ -183,7 +184,7 @@ impl Writing {
     /// Adds a mark at the current length. A file that cannot be marked, for example on a full disk, keeps its older marks,
     /// which still hold.
     fn mark(&mut self) {
-        let mark = Mark { length: self.length, hash: self.hasher.finish() };
+        let mark = ResumeMark { length: self.length, hash: self.hasher.finish() };
         let marked = self.end_hole().and_then(|()| {
             let Some(marks) = &mut self.marks else { return Ok(()) };
             marks.add(mark);

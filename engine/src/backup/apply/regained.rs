@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::backup::apply::snapshot_writer::SnapshotWriter;
 use crate::backup::plan::Planned;
-use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::state::tally::Batched;
 use crate::entry::Kind;
 use crate::entry::overlay::SidecarRecord;
@@ -17,7 +17,7 @@ use crate::source::Source;
 
 /// What to do about an unchanged entry with values in the sidecar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Regained {
+enum SidecarAction {
     /// The destination cannot hold more than before.
     Nothing,
     /// Create the entry, which exists only in the sidecar.
@@ -29,7 +29,12 @@ enum Regained {
 /// Decides about the entry `held` with the sidecar record `record`. `then` says what the destination could hold in the
 /// run that stored the entry. If it could hold such values then and still refused this one, the run does not try again:
 /// each attempt costs a copy.
-fn regained(record: &SidecarRecord, held: &StoredEntry, now: &Abilities, then: Holds) -> Regained {
+fn regained(
+    record: &SidecarRecord,
+    held: &StoredEntry,
+    now: &Abilities,
+    then: Holds,
+) -> SidecarAction {
     let held_anew = |now: bool, then: bool| now && !then;
     if !held.on_disk {
         let possible = match held.meta.kind {
@@ -39,7 +44,7 @@ fn regained(record: &SidecarRecord, held: &StoredEntry, now: &Abilities, then: H
             Kind::BlockDevice | Kind::CharDevice => now.nodes && now.owner,
             Kind::File | Kind::Folder => false,
         };
-        return if possible { Regained::Entry } else { Regained::Nothing };
+        return if possible { SidecarAction::Entry } else { SidecarAction::Nothing };
     }
     let owner = record.uid.is_some() || record.gid.is_some();
     // A setuid bit stays in the sidecar together with an owner that cannot be set.
@@ -47,7 +52,7 @@ fn regained(record: &SidecarRecord, held: &StoredEntry, now: &Abilities, then: H
     let any = owner && held_anew(now.owner, then.owner)
         || mode && (held_anew(now.mode, then.mode) || owner && held_anew(now.owner, then.owner))
         || !record.xattrs.is_empty() && held_anew(now.xattrs, then.xattrs);
-    if any { Regained::Values } else { Regained::Nothing }
+    if any { SidecarAction::Values } else { SidecarAction::Nothing }
 }
 
 impl From<&Abilities> for Holds {
@@ -63,8 +68,8 @@ impl<S: Source> SnapshotWriter<S> {
     /// entry was stored without reading the source.
     pub(crate) fn put_on_disk(
         self: &Arc<Self>,
-        folder: &Folder<S::Folder>,
-        handles: &Handles<S::Folder>,
+        folder: &WalkFolder<S::Folder>,
+        handles: &FolderHandles<S::Folder>,
         planned: &Planned<'_>,
         (from, held, record, then): (&Dir, &StoredEntry, &SidecarRecord, Holds),
         done: &mut Batched,
@@ -72,11 +77,13 @@ impl<S: Source> SnapshotWriter<S> {
         let abilities = &self.metadata_writer.abilities;
         let (entry, over) = (planned.entry, !folder.fresh);
         match regained(record, held, abilities, then) {
-            Regained::Nothing => None,
-            Regained::Values if held.meta.kind == Kind::File => {
+            SidecarAction::Nothing => None,
+            SidecarAction::Values if held.meta.kind == Kind::File => {
                 Some(self.copy_locally(folder, handles, (from, entry.name), entry, over, done))
             }
-            Regained::Entry | Regained::Values => Some(self.make(folder, handles, entry, over)),
+            SidecarAction::Entry | SidecarAction::Values => {
+                Some(self.make(folder, handles, entry, over))
+            }
         }
     }
 }
@@ -139,16 +146,16 @@ mod tests {
         ] {
             let file = held(Kind::File, true);
             for (able, then, what) in [
-                (true, none, Regained::Values),
-                (true, all, Regained::Nothing),
-                (false, none, Regained::Nothing),
+                (true, none, SidecarAction::Values),
+                (true, all, SidecarAction::Nothing),
+                (false, none, SidecarAction::Nothing),
             ] {
                 assert_eq!(regained(&record, &file, &abilities(able), then), what, "{record:?}");
             }
         }
         let late = with(|record| record.mtime = Some(Time::default()));
         let file = held(Kind::File, true);
-        assert_eq!(regained(&late, &file, &abilities(true), none), Regained::Nothing);
+        assert_eq!(regained(&late, &file, &abilities(true), none), SidecarAction::Nothing);
     }
 
     #[test]
@@ -157,7 +164,11 @@ mod tests {
         for kind in [Kind::Symlink, Kind::Fifo, Kind::Socket, Kind::CharDevice] {
             let record = SidecarRecord { kind: Some(kind), ..SidecarRecord::default() };
             let of = |able| regained(&record, &held(kind, false), &abilities(able), all);
-            assert_eq!((of(true), of(false)), (Regained::Entry, Regained::Nothing), "{kind:?}");
+            assert_eq!(
+                (of(true), of(false)),
+                (SidecarAction::Entry, SidecarAction::Nothing),
+                "{kind:?}"
+            );
         }
     }
 }

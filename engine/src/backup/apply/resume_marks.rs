@@ -19,21 +19,21 @@ const MARK: usize = 8 + blake3::OUT_LEN;
 
 /// The marks of a file, with the size and mtime of the source's file when they were made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Marks {
+pub(crate) struct ResumeMarks {
     pub(crate) size: u64,
     pub(crate) mtime: Time,
     /// In ascending order of length.
-    pub(crate) marks: Vec<Mark>,
+    pub(crate) marks: Vec<ResumeMark>,
 }
 
 /// The first `length` bytes have this hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub(crate) struct ResumeMark {
     pub(crate) length: u64,
     pub(crate) hash: blake3::Hash,
 }
 
-impl Marks {
+impl ResumeMarks {
     pub(crate) fn new(size: u64, mtime: Time) -> Self {
         Self { size, mtime, marks: Vec::new() }
     }
@@ -44,7 +44,7 @@ impl Marks {
     }
 
     /// Adds a mark and drops the marks that are no longer needed.
-    pub(crate) fn add(&mut self, mark: Mark) {
+    pub(crate) fn add(&mut self, mark: ResumeMark) {
         let number = mark.length / STEP;
         self.marks.retain(|old| {
             let old = old.length / STEP;
@@ -71,20 +71,20 @@ impl Marks {
         bytes
     }
 
-    /// Decodes the output of [`Marks::encode`]; `None` for any other bytes.
+    /// Decodes the output of [`ResumeMarks::encode`]; `None` for any other bytes.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (size, rest) = bytes.split_first_chunk()?;
         let (secs, rest) = rest.split_first_chunk()?;
         let (nanos, rest) = rest.split_first_chunk()?;
         let mtime = Time { secs: i64::from_le_bytes(*secs), nanos: u32::from_le_bytes(*nanos) };
-        let mut marks: Vec<Mark> = Vec::new();
+        let mut marks: Vec<ResumeMark> = Vec::new();
         for bytes in rest.chunks(MARK) {
             let (length, hash) = bytes.split_first_chunk()?;
             let length = u64::from_le_bytes(*length);
             if marks.last().is_some_and(|last| last.length >= length) {
                 return None;
             }
-            marks.push(Mark { length, hash: blake3::Hash::from_slice(hash).ok()? });
+            marks.push(ResumeMark { length, hash: blake3::Hash::from_slice(hash).ok()? });
         }
         Some(Self { size: u64::from_le_bytes(*size), mtime, marks })
     }
@@ -96,19 +96,19 @@ mod tests {
 
     use super::*;
 
-    fn mark(length: u64) -> Mark {
-        Mark { length, hash: blake3::hash(&length.to_le_bytes()) }
+    fn mark(length: u64) -> ResumeMark {
+        ResumeMark { length, hash: blake3::hash(&length.to_le_bytes()) }
     }
 
-    fn after(steps: u64) -> Marks {
-        let mut marks = Marks::new(1 << 50, Time { secs: -5, nanos: 7 });
+    fn after(steps: u64) -> ResumeMarks {
+        let mut marks = ResumeMarks::new(1 << 50, Time { secs: -5, nanos: 7 });
         (1..=steps).for_each(|step| marks.add(mark(step * STEP + step)));
         marks
     }
 
     #[test]
     fn marks_stand_ever_wider_apart_towards_the_start() {
-        let numbers = |marks: &Marks| -> Vec<_> {
+        let numbers = |marks: &ResumeMarks| -> Vec<_> {
             marks.marks.iter().map(|mark| mark.length / STEP).collect()
         };
         assert_eq!(numbers(&after(3)), [3]);
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_mark_is_due_each_time_a_step_is_passed() {
         let marks = after(2);
-        assert!(!Marks::new(0, Time::default()).due(STEP - 1));
+        assert!(!ResumeMarks::new(0, Time::default()).due(STEP - 1));
         assert!(!marks.due(3 * STEP - 1) && marks.due(3 * STEP) && marks.due(9 * STEP));
     }
 
@@ -134,12 +134,12 @@ mod tests {
             let mut marks = after(steps);
             (marks.size, marks.mtime) = (size, Time { secs, nanos });
             prop_assert!(marks.marks.len() <= LEVELS as usize);
-            prop_assert_eq!(Marks::decode(&marks.encode()), Some(marks));
+            prop_assert_eq!(ResumeMarks::decode(&marks.encode()), Some(marks));
         }
 
         #[test]
         fn any_bytes_are_marks_or_none(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            if let Some(marks) = Marks::decode(&bytes) {
+            if let Some(marks) = ResumeMarks::decode(&bytes) {
                 prop_assert_eq!(marks.encode(), bytes);
             }
         }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use rustix::io::Errno;
 
 use crate::backup::plan::{Action, Planned, Step};
-use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::plan_sink::{EnteredFolder, PlanSink};
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::tally::Batched;
@@ -16,13 +16,13 @@ use crate::entry::hard_links::Groups;
 use crate::entry::preserve::Preserve;
 use crate::entry::stored::StoredEntry;
 use crate::entry::tree_path::TreePath;
-use crate::entry::{Entry, FileId, Kind, Listed, Meta};
+use crate::entry::{Entry, FileId, Kind, ListedEntry, Meta};
 use crate::error::{RunError, no_space};
 use crate::fs::dir::Dir;
 use crate::fs::metadata::MetadataWriter;
 use crate::fs::metadata::stat;
 use crate::fs::metadata::xattrs;
-use crate::fs::refusal::{Refusal, Tried, classify};
+use crate::fs::refusal::{ProbeKind, Refusal, classify};
 use crate::fs::remove_tree::{Left, remove_or_say};
 use crate::monitor::add;
 use crate::monitor::event::Instead;
@@ -64,7 +64,7 @@ impl PendingEntry {
 
     pub(crate) fn planned(&self) -> Planned<'_> {
         Planned {
-            entry: Listed::from(&self.entry),
+            entry: ListedEntry::from(&self.entry),
             base: self.base.clone(),
             here: self.here.clone(),
             step: self.step,
@@ -114,8 +114,8 @@ pub(crate) enum Applied {
 
 /// A name of a hard-linked inode that waits until the first name is stored.
 pub(crate) struct WaitingName<F> {
-    pub(crate) folder: Arc<Folder<F>>,
-    pub(crate) handles: Arc<Handles<F>>,
+    pub(crate) folder: Arc<WalkFolder<F>>,
+    pub(crate) handles: Arc<FolderHandles<F>>,
     pub(crate) source: Arc<F>,
     pub(crate) item: PendingEntry,
 }
@@ -154,8 +154,8 @@ impl<S: Source> SnapshotWriter<S> {
 impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
     fn enter(
         &self,
-        parent: &Folder<S::Folder>,
-        handles: &Handles<S::Folder>,
+        parent: &WalkFolder<S::Folder>,
+        handles: &FolderHandles<S::Folder>,
         entry: &Entry,
     ) -> Result<EnteredFolder, RunError> {
         if self.metadata_writer.abilities.changes(&entry.name) {
@@ -170,7 +170,7 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
         match enter(here, &entry.name, parent.fresh) {
             Ok((dir, made)) => Ok(EnteredFolder::Opened(Some(dir), made)),
             Err((action, error)) => {
-                let refusal = classify(&error, here, Tried::Folder);
+                let refusal = classify(&error, here, ProbeKind::Folder);
                 if refusal == Refusal::Entry {
                     // If it stayed, it would look like a folder that is empty in the source.
                     let _ = here.remove_folder(&entry.name);
@@ -192,8 +192,8 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
 
     fn apply(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        handles: &Arc<Handles<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        handles: &Arc<FolderHandles<S::Folder>>,
         source: &Arc<S::Folder>,
         steps: &[Planned<'_>],
     ) {
@@ -239,17 +239,17 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
         self.groups.knows(id, meta)
     }
 
-    fn deleted(&self, folder: &Folder<S::Folder>, _: &CStr, _: bool) {
+    fn deleted(&self, folder: &WalkFolder<S::Folder>, _: &CStr, _: bool) {
         folder.changes.alter();
     }
 
-    fn left_out(&self, folder: &Folder<S::Folder>, _: &CStr, _: bool) {
+    fn left_out(&self, folder: &WalkFolder<S::Folder>, _: &CStr, _: bool) {
         folder.changes.alter();
     }
 
     fn superfluous(
         &self,
-        folder: &Folder<S::Folder>,
+        folder: &WalkFolder<S::Folder>,
         here: &Dir,
         name: &CStr,
     ) -> Result<(), RunError> {
@@ -266,13 +266,13 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
 
     fn carry_forward(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
         name: &CStr,
     ) -> Result<Instead, RunError> {
         self.carry(folder, name)
     }
 
-    fn finish(&self, folder: &Folder<S::Folder>) -> Result<(), RunError> {
+    fn finish(&self, folder: &WalkFolder<S::Folder>) -> Result<(), RunError> {
         let broken = |action, error| self.walk.destination(action, &folder.place, c"", error);
         let handles = self.walk.handles(folder)?;
         let here = here(&handles).map_err(|error| broken("cannot finish", error))?;
@@ -283,7 +283,7 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
                 entry.meta.mode |= 0o700;
                 entry
             });
-            let entry = Listed::from(open.as_ref().unwrap_or(entry));
+            let entry = ListedEntry::from(open.as_ref().unwrap_or(entry));
             let record = self
                 .metadata_writer
                 .existing(here, entry)
@@ -345,7 +345,7 @@ pub(crate) fn enter(
     dir.map(|dir| (dir, made)).map_err(|error| ("cannot open", error))
 }
 
-pub(crate) fn here<F>(handles: &Handles<F>) -> io::Result<&Dir> {
+pub(crate) fn here<F>(handles: &FolderHandles<F>) -> io::Result<&Dir> {
     handles.here.as_ref().ok_or_else(|| Errno::NOENT.into())
 }
 

@@ -9,12 +9,12 @@ use crate::backup::apply::comparing::{Comparing, may_be_of_base};
 use crate::backup::apply::partial_file::{WORTH_MARKING, Writing};
 use crate::backup::apply::snapshot_writer::{PendingEntry, SnapshotWriter, here, replacing};
 use crate::backup::plan::{Action, Verdict};
-use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::tally::Batched;
 use crate::backup::walk::state::task::InFlight;
 use crate::entry::racy::may_have_changed;
-use crate::entry::{Entry, Kind, Listed, Meta};
+use crate::entry::{Entry, Kind, ListedEntry, Meta};
 use crate::monitor::add;
 use crate::monitor::event::{Event, Instead};
 use crate::source::{ContentSink, Source, SourceError, Wanted};
@@ -26,8 +26,8 @@ const ATTEMPTS: u32 = 2;
 pub(crate) struct FileReceiver<S: Source> {
     writer: Arc<SnapshotWriter<S>>,
     walk: Arc<WalkState<S>>,
-    folder: Arc<Folder<S::Folder>>,
-    handles: Arc<Handles<S::Folder>>,
+    folder: Arc<WalkFolder<S::Folder>>,
+    handles: Arc<FolderHandles<S::Folder>>,
     source: Arc<S::Folder>,
     items: Vec<PendingEntry>,
     _in_flight: Option<InFlight<S::Folder>>,
@@ -50,8 +50,8 @@ enum ReadResult {
 impl<S: Source> FileReceiver<S> {
     pub(crate) fn new(
         writer: &Arc<SnapshotWriter<S>>,
-        folder: &Arc<Folder<S::Folder>>,
-        handles: &Arc<Handles<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        handles: &Arc<FolderHandles<S::Folder>>,
         source: &Arc<S::Folder>,
         items: Vec<PendingEntry>,
         in_flight: Option<InFlight<S::Folder>>,
@@ -267,7 +267,7 @@ impl<S: Source> FileReceiver<S> {
     /// Gives a completely written file its hash, owner, mode and, last, its mtime.
     fn seal(&mut self, index: usize, writing: Writing) -> io::Result<()> {
         let item = self.items[index].clone();
-        let entry = Listed::from(&item.entry);
+        let entry = ListedEntry::from(&item.entry);
         let (length, taken_up, method) = (writing.length(), writing.taken_up(), writing.method());
         let (file, hash) = writing.finish(self.writer.metadata_writer.abilities.xattrs)?;
         self.done.counts.copied += 1;

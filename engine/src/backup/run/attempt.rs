@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::backup::walk::state::setting::{Setting, Trust, gather};
+use crate::backup::walk::state::setting::{DurableFiles, WalkSetting, gather};
 use crate::entry::Time;
 use crate::error::{RunError, destination};
 use crate::job::Job;
@@ -13,7 +13,7 @@ use crate::monitor::context::Context;
 use crate::monitor::event::{Event, Stuck};
 use crate::repository::Repository;
 use crate::repository::lock::Lock;
-use crate::repository::records::report::Boot;
+use crate::repository::records::report::BootTime;
 use crate::repository::records::report_file::Recorder;
 use crate::snapshot::name::SnapshotName;
 use crate::source::Source;
@@ -28,7 +28,7 @@ pub(crate) struct Attempt<'a, S: Source> {
     pub(crate) context: &'a Context,
     pub(crate) began: DateTime<Utc>,
     /// When the attempt began, as time since boot.
-    pub(crate) boot: Option<Boot>,
+    pub(crate) boot: Option<BootTime>,
     /// When the attempt began, by the clock from which this machine takes file times.
     pub(crate) reads_from: Time,
     pub(crate) accept_shrink: bool,
@@ -64,8 +64,8 @@ impl<S: Source> Attempt<'_, S> {
         &self,
         names: &SnapshotNames,
         granularity_ns: u32,
-        trust: Trust,
-    ) -> Result<Setting, RunError> {
+        trust: DurableFiles,
+    ) -> Result<WalkSetting, RunError> {
         let Self { job, repository, context, accept_shrink, .. } = *self;
         let (here, base) = (Some(&names.incomplete), names.base.as_ref());
         gather(job, repository, here, base, granularity_ns, trust, accept_shrink, context)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::backup::apply::snapshot_writer::SnapshotWriter;
 use crate::error::RunError;
 use crate::monitor::event::Event;
-use crate::repository::records::journal::{Checkpoints, Ticker, clock_offset};
+use crate::repository::records::journal::{CheckpointTimer, Checkpoints, clock_offset};
 use crate::source::Source;
 use crate::threads::lock::unpoisoned;
 
@@ -27,7 +27,7 @@ const TICK: Duration = Duration::from_millis(250);
 pub(crate) fn keep_checkpoints<S: Source>(
     writer: &SnapshotWriter<S>,
     checkpoints: &Checkpoints,
-    ticker: &Ticker,
+    ticker: &CheckpointTimer,
 ) {
     let walk = &writer.walk;
     let (mut due, mut waited, mut bytes) = (CHECKPOINT_FIRST, Duration::ZERO, 0);

@@ -10,14 +10,14 @@ use crate::backup::run::checkpoints::keep_checkpoints;
 use crate::backup::run::open::{checkpoints, make_incomplete, new_writer, probe_destination};
 use crate::backup::run::prepare::Prepared;
 use crate::backup::walk::Walk;
-use crate::backup::walk::state::setting::Trust;
+use crate::backup::walk::state::setting::DurableFiles;
 use crate::error::RunError;
 use crate::fs::capabilities::Abilities;
 use crate::fs::dir::Dir;
 use crate::monitor::Phase;
 use crate::monitor::event::Event;
 use crate::repository::manifest;
-use crate::repository::records::journal::{Checkpoints, Ticker};
+use crate::repository::records::journal::{CheckpointTimer, Checkpoints};
 use crate::source::Source;
 
 /// How many more walks an attempt makes after the destination was full.
@@ -106,7 +106,7 @@ fn walk_with_checkpoints<S: Source>(
     writer: &Arc<SnapshotWriter<S>>,
     checkpoints: &Checkpoints,
 ) -> Result<(), RunError> {
-    let ticker = Ticker::default();
+    let ticker = CheckpointTimer::default();
     let result = std::thread::scope(|scope| {
         let _ended_in_any_case = ticker.until_dropped();
         let pace = || keep_checkpoints(writer, checkpoints, &ticker);
@@ -163,7 +163,7 @@ fn with_needed<S: Source>(
     names: &SnapshotNames,
 ) -> RunError {
     let Attempt { job, source, .. } = attempt;
-    let unknown = Trust { before: None, checkable: true };
+    let unknown = DurableFiles { before: None, checkable: true };
     let needed = attempt
         .setting(names, source.time_granularity_ns(), unknown)
         .and_then(|set| what_is_missing(job, source, set));

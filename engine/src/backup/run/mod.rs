@@ -62,7 +62,7 @@ pub enum Outcome {
 }
 
 /// A source that the run can read without `connect`.
-pub struct Near<S> {
+pub struct ReadySource<S> {
     /// The source.
     pub source: Arc<S>,
     /// Whether its roots must exist before the run begins.
@@ -76,7 +76,7 @@ pub struct Near<S> {
 /// When no snapshot was completed. Older snapshots are unchanged, and the next run resumes with what was copied.
 pub fn run<S: Source>(
     job: &Job,
-    near: Option<Near<S>>,
+    near: Option<ReadySource<S>>,
     connect: impl FnOnce() -> Result<Arc<S>, RunError>,
     accept: Accept,
     context: &Context,

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use crate::backup::apply::snapshot_writer::{SnapshotWriter, in_progress};
 use crate::backup::run::attempt::{Attempt, SnapshotNames};
 use crate::backup::walk::state::WalkState;
-use crate::backup::walk::state::setting::Trust;
+use crate::backup::walk::state::setting::DurableFiles;
 use crate::entry::escape::shown_path;
 use crate::error::{RunError, destination};
 use crate::fs::capabilities::{Abilities, probe};
@@ -17,7 +17,7 @@ use crate::fs::file_system::tells_inodes;
 use crate::fs::metadata::MetadataWriter;
 use crate::fs::small_file::make_if_missing;
 use crate::monitor::event::Event;
-use crate::repository::manifest::read::Reader;
+use crate::repository::manifest::read::ManifestReader;
 use crate::repository::manifest::write::Writer;
 use crate::repository::records::journal::Checkpoints;
 use crate::repository::records::sidecar::Sidecar;
@@ -81,15 +81,15 @@ pub(crate) fn checkpoints<S: Source>(
 fn trust<S: Source>(
     attempt: &Attempt<'_, S>,
     checkpoints: &Checkpoints,
-) -> Result<Trust, RunError> {
+) -> Result<DurableFiles, RunError> {
     let now = checkpoints.clock().map_err(|error| attempt.broken(error))?;
     let (durable, failed) = checkpoints.state();
     // The clock was set back: the recorded time no longer separates old files from new ones.
     if durable.is_some_and(|durable| durable > now) {
         checkpoints.distrust().map_err(|error| attempt.broken(error))?;
-        return Ok(Trust { before: None, checkable: !failed });
+        return Ok(DurableFiles { before: None, checkable: !failed });
     }
-    Ok(Trust { before: durable, checkable: !failed })
+    Ok(DurableFiles { before: durable, checkable: !failed })
 }
 
 /// Sets up a walk, and the writer that carries out its plans in the incomplete snapshot.
@@ -146,7 +146,7 @@ fn new_manifest<S: Source>(
     let repository = attempt.repository;
     let base = names.base.as_ref().and_then(|base| {
         let opened = folder_name(base)
-            .and_then(|name| Reader::open(repository.store(Store::Manifests).as_ref(), &name));
+            .and_then(|name| ManifestReader::open(repository.store(Store::Manifests).as_ref(), &name));
         let broken = |error| {
             let what = format!("the manifest of {base} cannot be read: hashes of unchanged files are taken from their attributes");
             attempt.aside(&what, error);

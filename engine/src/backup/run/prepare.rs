@@ -12,7 +12,7 @@ use crate::monitor::event::Event;
 use crate::repository::lineage;
 use crate::repository::records::report_file::carried;
 use crate::snapshot::history::History;
-use crate::snapshot::name::{SnapshotName, State};
+use crate::snapshot::name::{SnapshotName, SnapshotState};
 use crate::source::Source;
 
 /// The state after the first step: the sources are readable and the snapshots have names. Nothing is written yet.
@@ -58,12 +58,12 @@ fn name<S: Source>(
         RunError::Destination { action: "cannot name a snapshot in", path, error }
     })?;
     let prefix = attempt.job.prefix.clone();
-    let complete = SnapshotName { prefix, stamp, state: State::Complete };
+    let complete = SnapshotName { prefix, stamp, state: SnapshotState::Complete };
     let interrupted = history.incomplete.last().cloned();
     Ok(SnapshotNames {
         base: history.base(attempt.began).cloned(),
         resumed: interrupted.is_some(),
-        incomplete: interrupted.unwrap_or_else(|| complete.with_state(State::Incomplete)),
+        incomplete: interrupted.unwrap_or_else(|| complete.with_state(SnapshotState::Incomplete)),
         complete,
         reads_from,
     })

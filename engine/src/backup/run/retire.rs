@@ -15,7 +15,7 @@ use crate::repository::removal;
 use crate::repository::removal::Retired;
 use crate::snapshot::history::History;
 use crate::snapshot::name::SnapshotName;
-use crate::snapshot::retention::{Leaving, surplus};
+use crate::snapshot::retention::{Expiring, surplus};
 use crate::source::Source;
 
 /// How many runs in a row wait for a snapshot that is in use, before a run reports the processes that use it.
@@ -27,7 +27,7 @@ impl<S: Source> Attempt<'_, S> {
         &self,
         history: &History,
         names: &SnapshotNames,
-    ) -> (Vec<Leaving>, Vec<Leaving>) {
+    ) -> (Vec<Expiring>, Vec<Expiring>) {
         let candidates = candidates(self.repository, history);
         surplus(&candidates, &self.job.retention, names.base.as_ref(), &names.complete)
     }
@@ -37,7 +37,7 @@ impl<S: Source> Attempt<'_, S> {
     pub(crate) fn waits<'b>(
         &self,
         history: &History,
-        leaving: impl Iterator<Item = &'b Leaving>,
+        leaving: impl Iterator<Item = &'b Expiring>,
         stuck: &mut Vec<Stuck>,
     ) -> BTreeMap<String, u32> {
         let last = history.complete.last().and_then(|name| report(self.repository, name));

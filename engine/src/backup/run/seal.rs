@@ -20,7 +20,7 @@ use crate::repository::store::Store;
 use crate::repository::{Repository, lineage, removal};
 use crate::snapshot::history::History;
 use crate::snapshot::name::SnapshotName;
-use crate::snapshot::retention::Leaving;
+use crate::snapshot::retention::Expiring;
 use crate::source::{Answers, Source};
 
 /// The state after the fourth step: the snapshot has its complete name. The retired snapshots are not removed yet.
@@ -54,7 +54,7 @@ pub(crate) fn seal<S: Source>(
     let mut stuck = attempt.leftovers.clone();
     let in_use = attempt.waits(&history, before.iter().chain(&after), &mut stuck);
     let mut retired = attempt.retire(&before, &mut stuck);
-    let going = |leaving: &Leaving| !in_use.contains_key(&leaving.0.to_string());
+    let going = |leaving: &Expiring| !in_use.contains_key(&leaving.0.to_string());
     pruned.extend(retired.iter().map(Retired::was));
     pruned.extend(after.iter().filter(|one| going(one)).map(|(name, _)| name.to_string()));
     let mut report = report(attempt, &names, &content, roots);

@@ -10,7 +10,7 @@ use crate::monitor::event::Event;
 use crate::repository::Repository;
 use crate::repository::records::progress::reached;
 use crate::repository::records::report::Report;
-use crate::repository::records::status::{Status, last_status, store_status};
+use crate::repository::records::status::{JobStatus, last_status, store_status};
 use crate::snapshot::name::SnapshotName;
 
 /// Stores how the run ended. A failure to store it is reported and does not change the result.
@@ -35,7 +35,7 @@ pub(crate) fn note_status(
         job,
         repository,
         context,
-        Status {
+        JobStatus {
             version: 1,
             started: rfc3339(began),
             finished: rfc3339((context.now)()),
@@ -63,7 +63,7 @@ pub(crate) fn note_held(
         job,
         repository,
         context,
-        Status {
+        JobStatus {
             version: 1,
             started: now.clone(),
             finished: now,
@@ -83,7 +83,7 @@ pub(crate) fn note_killed(job: &Job, repository: &Repository, context: &Context)
         job,
         repository,
         context,
-        Status {
+        JobStatus {
             version: 1,
             started: left.began,
             finished: left.updated,
@@ -96,7 +96,7 @@ pub(crate) fn note_killed(job: &Job, repository: &Repository, context: &Context)
     );
 }
 
-fn store(job: &Job, repository: &Repository, context: &Context, status: Status) {
+fn store(job: &Job, repository: &Repository, context: &Context, status: JobStatus) {
     if let Err(error) = store_status(repository, &job.prefix, status) {
         let what = format!("the status of this run cannot be stored: {error}");
         context.monitor.event(&Event::Aside { what });

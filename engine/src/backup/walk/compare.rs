@@ -4,18 +4,18 @@ use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::backup::plan::{Action, Known, Planned, Verdict, plan};
+use crate::backup::plan::{Action, KnownEntries, Planned, Verdict, plan};
 use crate::backup::walk::Walk;
-use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
-use crate::backup::walk::state::setting::Beyond;
+use crate::backup::walk::state::setting::CountedArea;
 use crate::backup::walk::state::tally::Batched;
 use crate::backup::walk::state::task::{LayoutFolder, WalkTask};
 use crate::backup::walk::subfolders::Subfolders;
 use crate::entry::overlay::SidecarRecords;
 use crate::entry::stored::StoredEntry;
-use crate::entry::{Entry, Kind, Listed, Time};
+use crate::entry::{Entry, Kind, ListedEntry, Time};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
 use crate::fs::refusal::is_no_name;
@@ -30,7 +30,7 @@ const WAITING: usize = 1_000_000;
 
 impl<S: Source> WalkState<S> {
     /// Reports an entry whose extended attributes cannot be read.
-    fn tell_unread_attributes(&self, folder: &Folder<S::Folder>, entry: Listed<'_>) {
+    fn tell_unread_attributes(&self, folder: &WalkFolder<S::Folder>, entry: ListedEntry<'_>) {
         if entry.extra.is_some_and(|extra| extra.xattrs_unread) {
             let what = "its extended attributes cannot be read: their names take more than the 64 KiB that the system lists";
             self.problem(&folder.place.source_of(entry.name), what, Instead::Partly);
@@ -40,8 +40,8 @@ impl<S: Source> WalkState<S> {
     /// Counts the base's entry under the path of `planned`. If that was a folder and is none now, counts its content too.
     fn count_base(
         &self,
-        folder: &Folder<S::Folder>,
-        handles: &Handles<S::Folder>,
+        folder: &WalkFolder<S::Folder>,
+        handles: &FolderHandles<S::Folder>,
         planned: &Planned<'_>,
         area: Option<usize>,
         batched: &mut Batched,
@@ -60,9 +60,9 @@ impl<S: Source> WalkState<S> {
 
     pub(crate) fn plan<'a>(
         &self,
-        folder: &Folder<S::Folder>,
-        handles: &Handles<S::Folder>,
-        entry: Listed<'a>,
+        folder: &WalkFolder<S::Folder>,
+        handles: &FolderHandles<S::Folder>,
+        entry: ListedEntry<'a>,
     ) -> Result<Planned<'a>, RunError> {
         // The run copies an entry again if it cannot read the base's.
         let look = |dir: &Option<Dir>, records: &SidecarRecords| match dir {
@@ -99,7 +99,7 @@ impl<S: Source> WalkState<S> {
         let here_durable = here.as_ref().is_none_or(|here| trust.covers(here, base.as_ref()));
         // After a failed sync, the page cache may differ from the disk, so a matching hash proves nothing.
         let worthless = entry.meta.kind == Kind::File && !here_durable && !trust.checkable;
-        let known = Known {
+        let known = KnownEntries {
             base: base.as_ref(),
             here: here.as_ref().filter(|_| !worthless),
             here_durable,
@@ -122,7 +122,7 @@ impl<S: Source> WalkState<S> {
     /// Whether a check found the base's file `name` damaged.
     pub(crate) fn is_damaged(
         &self,
-        folder: &Folder<S::Folder>,
+        folder: &WalkFolder<S::Folder>,
         name: &CStr,
         base: &StoredEntry,
     ) -> bool {
@@ -134,7 +134,7 @@ impl<S: Source> WalkState<S> {
 
     /// Reports and counts a damaged file that this run copies again, if the source's file still has the size and mtime of
     /// the backup.
-    fn heals(&self, folder: &Folder<S::Folder>, entry: Listed<'_>, damaged: &StoredEntry) {
+    fn heals(&self, folder: &WalkFolder<S::Folder>, entry: ListedEntry<'_>, damaged: &StoredEntry) {
         let (now, then) = (entry.meta, &damaged.meta);
         if now.kind == Kind::File && now.size == then.size && now.mtime == then.mtime {
             let path = crate::entry::escape::shown(&folder.place.source_of(entry.name));
@@ -160,9 +160,9 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     /// Compares and plans some entries of `folder` that `source` listed, and hands the plan to the sink.
     pub(crate) fn process<'a>(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
         source: &Arc<S::Folder>,
-        entries: impl Iterator<Item = Listed<'a>>,
+        entries: impl Iterator<Item = ListedEntry<'a>>,
         count: bool,
     ) -> Result<(), RunError> {
         let handles = self.state.handles(folder)?;
@@ -186,7 +186,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             }
             let beyond = match is_folder {
                 true => self.state.beyond(folder, source, entry),
-                false => Beyond { area: folder.area, left_out: false },
+                false => CountedArea { area: folder.area, left_out: false },
             };
             if beyond.left_out && !self.state.keep().mount_points {
                 self.keep_covered_whole(folder, &handles, entry.name)?;
@@ -253,7 +253,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     /// Enters the next folder of `waiting`, and queues a task for the others.
     pub(crate) fn enter_next(
         self: &Arc<Self>,
-        parent: Arc<Folder<S::Folder>>,
+        parent: Arc<WalkFolder<S::Folder>>,
         mut waiting: Subfolders,
     ) -> Result<(), RunError> {
         let Some((entry, beyond)) = waiting.pop() else {
@@ -269,7 +269,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
 
     /// Whether the job backs up this entry from the listing. `false` for an entry that the layout provides, and for the
     /// backups folder itself.
-    pub(crate) fn belongs(&self, folder: &Folder<S::Folder>, entry: Listed<'_>) -> bool {
+    pub(crate) fn belongs(&self, folder: &WalkFolder<S::Folder>, entry: ListedEntry<'_>) -> bool {
         let keep = self.state.keep();
         let kind = entry.meta.kind;
         if kind == Kind::Folder && entry.meta.id == Some(self.state.set.backups) {
@@ -292,7 +292,10 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     }
 
     /// Plans the entries that the layout has directly in `folder`.
-    pub(crate) fn below(self: &Arc<Self>, folder: &Arc<Folder<S::Folder>>) -> Result<(), RunError> {
+    pub(crate) fn below(
+        self: &Arc<Self>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+    ) -> Result<(), RunError> {
         let Some(node) = folder.node.clone() else { return Ok(()) };
         for (name, node) in &node.below {
             let Some(path) = &node.path else { continue };
@@ -304,14 +307,14 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             if !node.root && !self.state.keep().implied_folders {
                 entry = without_attributes(entry);
             }
-            let left_out = self.state.leaves_out_planted(folder, node, Listed::from(&entry));
+            let left_out = self.state.leaves_out_planted(folder, node, ListedEntry::from(&entry));
             if left_out {
                 self.state.count_left_out(folder, &entry.name, root.or(folder.area))?;
             }
             if left_out && (node.below.is_empty() || entry.meta.kind != Kind::Folder) {
                 continue;
             }
-            self.planted(folder, Listed::from(&entry), &found.folder, root, true)?;
+            self.planted(folder, ListedEntry::from(&entry), &found.folder, root, true)?;
             if entry.meta.kind == Kind::Folder {
                 folder.expect(1);
                 let covered = root.is_none()
@@ -334,8 +337,8 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     /// Plans one entry that the layout puts into `folder`, regardless of the listing of that folder.
     pub(crate) fn planted(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        entry: Listed<'_>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        entry: ListedEntry<'_>,
         source: &Arc<S::Folder>,
         root: Option<usize>,
         count: bool,

@@ -4,9 +4,9 @@ use std::ffi::CStr;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::backup::walk::folder::{Folder, FolderFilter};
+use crate::backup::walk::folder::{FolderFilter, WalkFolder};
 use crate::backup::walk::state::WalkState;
-use crate::entry::{Entry, Kind, Listed};
+use crate::entry::{Entry, Kind, ListedEntry};
 use crate::error::RunError;
 use crate::filter::scope::{EnteredScope, Scope};
 use crate::monitor::event::{Event, Instead};
@@ -32,7 +32,7 @@ impl<S: Source> WalkState<S> {
     /// The filters for a subfolder of `parent`. `path` is its path on the source, if the layout gives one.
     pub(crate) fn rules_around(
         &self,
-        parent: &Folder<S::Folder>,
+        parent: &WalkFolder<S::Folder>,
         path: Option<&Path>,
     ) -> Result<Option<FolderFilter>, RunError> {
         let Some(own) = parent.scope() else { return Ok(None) };
@@ -55,7 +55,7 @@ impl<S: Source> WalkState<S> {
     /// Reads the rule files of `folder`, unless they were read before.
     pub(crate) fn read_rules(
         &self,
-        folder: &Folder<S::Folder>,
+        folder: &WalkFolder<S::Folder>,
         source: Option<&Arc<S::Folder>>,
         find: &mut Find<'_>,
     ) -> Result<(), RunError> {
@@ -70,7 +70,7 @@ impl<S: Source> WalkState<S> {
     }
 
     /// As [`Self::read_rules`]. Looks up each rule file in the source.
-    pub(crate) fn look_for_rules(&self, folder: &Folder<S::Folder>) -> Result<(), RunError> {
+    pub(crate) fn look_for_rules(&self, folder: &WalkFolder<S::Folder>) -> Result<(), RunError> {
         if !folder.awaits_rules() {
             return Ok(());
         }
@@ -96,7 +96,7 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Whether the filters leave out an entry of `folder` whose type is unknown, as a folder and as a file.
-    pub(crate) fn leaves_out_unseen(&self, folder: &Folder<S::Folder>, name: &CStr) -> bool {
+    pub(crate) fn leaves_out_unseen(&self, folder: &WalkFolder<S::Folder>, name: &CStr) -> bool {
         folder.scope().is_some_and(|scope| {
             let mut judging = scope.judging();
             [true, false].iter().all(|kind| !judging.judge(name.to_bytes(), *kind).included)
@@ -107,9 +107,9 @@ impl<S: Source> WalkState<S> {
     /// source root, like rsync with implied folders.
     pub(crate) fn leaves_out_planted(
         &self,
-        folder: &Folder<S::Folder>,
+        folder: &WalkFolder<S::Folder>,
         node: &LayoutNode,
-        entry: Listed<'_>,
+        entry: ListedEntry<'_>,
     ) -> bool {
         let (Some(scope), Some(path)) = (folder.scope(), &node.path) else { return false };
         if !node.root && !folder.whole {

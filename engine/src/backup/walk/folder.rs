@@ -11,13 +11,13 @@ use crate::entry::tree_path::TreePath;
 use crate::entry::{Entry, FileId, Kind, Meta};
 use crate::filter::scope::{Scope, Texts};
 use crate::fs::dir::Dir;
-use crate::repository::manifest::changes::Changes;
+use crate::repository::manifest::changes::FolderChanges;
 use crate::snapshot::layout::LayoutNode;
 use crate::source::SourceError;
 use crate::threads::lock::{lock, unpoisoned};
 
 /// One folder, from its listing until it is finished.
-pub(crate) struct Folder<F> {
+pub(crate) struct WalkFolder<F> {
     pub(crate) place: Arc<TreePath>,
     /// The source's description of the folder itself; `None` at a top that is not a source root.
     pub(crate) entry: Option<Entry>,
@@ -39,7 +39,7 @@ pub(crate) struct Folder<F> {
     /// Whether the walk looks again at only some of its entries.
     pub(crate) partial: bool,
     /// The differences from the base, for the manifest.
-    pub(crate) changes: Changes,
+    pub(crate) changes: FolderChanges,
     /// The sidecar records that this walk writes for the folder.
     records: Mutex<SidecarRecords>,
     seen: Mutex<HashSet<u64>>,
@@ -49,11 +49,11 @@ pub(crate) struct Folder<F> {
     pub(crate) rules: Option<FolderFilter>,
     /// How many things have to happen before the folder is finished: its listing, its copies, the start of its subfolders.
     pending: AtomicUsize,
-    handles: RwLock<Option<Arc<Handles<F>>>>,
+    handles: RwLock<Option<Arc<FolderHandles<F>>>>,
 }
 
 /// The open handles of a folder.
-pub(crate) struct Handles<F> {
+pub(crate) struct FolderHandles<F> {
     /// `None` above a source root, and when the folder could not be opened again.
     pub(crate) source: Option<Arc<F>>,
     /// Why the source's folder could not be opened again.
@@ -65,7 +65,7 @@ pub(crate) struct Handles<F> {
     counted: Option<Arc<AtomicUsize>>,
 }
 
-impl<F> Handles<F> {
+impl<F> FolderHandles<F> {
     pub(crate) fn new(
         source: Option<Arc<F>>,
         base: Option<Dir>,
@@ -89,7 +89,7 @@ impl<F> Handles<F> {
     }
 }
 
-impl<F> Drop for Handles<F> {
+impl<F> Drop for FolderHandles<F> {
     fn drop(&mut self) {
         if let Some(open) = self.counted.take() {
             open.fetch_sub(1, Ordering::Relaxed);
@@ -97,8 +97,8 @@ impl<F> Drop for Handles<F> {
     }
 }
 
-/// The parts from which [`Folder::new`] builds a folder.
-pub(crate) struct Opened<F> {
+/// The parts from which [`WalkFolder::new`] builds a folder.
+pub(crate) struct FolderParts<F> {
     pub(crate) place: Arc<TreePath>,
     pub(crate) entry: Option<Entry>,
     pub(crate) node: Option<LayoutNode>,
@@ -114,12 +114,12 @@ pub(crate) struct Opened<F> {
     pub(crate) base_records: SidecarRecords,
     pub(crate) here_records: SidecarRecords,
     pub(crate) rules: Option<FolderFilter>,
-    pub(crate) handles: Arc<Handles<F>>,
+    pub(crate) handles: Arc<FolderHandles<F>>,
 }
 
-impl<F> Folder<F> {
-    /// A folder that waits for one thing, which the caller settles with [`Folder::settle`].
-    pub(crate) fn new(from: Opened<F>) -> Arc<Self> {
+impl<F> WalkFolder<F> {
+    /// A folder that waits for one thing, which the caller settles with [`WalkFolder::settle`].
+    pub(crate) fn new(from: FolderParts<F>) -> Arc<Self> {
         let records = if from.partial { from.here_records.clone() } else { SidecarRecords::new() };
         Arc::new(Self {
             place: from.place,
@@ -133,7 +133,7 @@ impl<F> Folder<F> {
             base_records: from.base_records,
             here_records: from.here_records,
             partial: from.partial,
-            changes: Changes::default(),
+            changes: FolderChanges::default(),
             records: Mutex::new(records),
             seen: Mutex::default(),
             hasher: RandomState::new(),
@@ -169,12 +169,12 @@ impl<F> Folder<F> {
     }
 
     /// The handles; `None` while they are closed.
-    pub(crate) fn open_handles(&self) -> Option<Arc<Handles<F>>> {
+    pub(crate) fn open_handles(&self) -> Option<Arc<FolderHandles<F>>> {
         unpoisoned(self.handles.read()).clone()
     }
 
     /// Sets the handles. `None` closes them.
-    pub(crate) fn set_handles(&self, handles: Option<Arc<Handles<F>>>) {
+    pub(crate) fn set_handles(&self, handles: Option<Arc<FolderHandles<F>>>) {
         *unpoisoned(self.handles.write()) = handles;
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::backup::walk::Walk;
-use crate::backup::walk::folder::Folder;
+use crate::backup::walk::folder::WalkFolder;
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::tally::Batched;
@@ -22,7 +22,7 @@ use crate::threads::lock::lock;
 /// that answers later, on a thread of its own, become tasks for the workers.
 pub(crate) struct Listing<S: Source, T: PlanSink<S>> {
     pub(crate) walk: Arc<Walk<S, T>>,
-    pub(crate) folder: Arc<Folder<S::Folder>>,
+    pub(crate) folder: Arc<WalkFolder<S::Folder>>,
     pub(crate) arrival: Arc<Arrival<S::Folder>>,
 }
 
@@ -107,7 +107,7 @@ impl<S: Source> WalkState<S> {
     /// Counts the base's entry `name` in `folder`, which the filters now leave out, with all its content.
     pub(crate) fn count_left_out(
         &self,
-        folder: &Folder<S::Folder>,
+        folder: &WalkFolder<S::Folder>,
         name: &CStr,
         area: Option<usize>,
     ) -> Result<(), RunError> {
@@ -131,7 +131,7 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Checks whether an empty source root is one whose file system is not mounted.
-    pub(crate) fn check_empty(&self, folder: &Folder<S::Folder>) -> Result<(), RunError> {
+    pub(crate) fn check_empty(&self, folder: &WalkFolder<S::Folder>) -> Result<(), RunError> {
         let roots = lock(&self.roots);
         let Some(root) = folder.area.and_then(|number| roots.get(number)) else { return Ok(()) };
         let is_root = folder.node.as_ref().is_some_and(|node| node.root && node.below.is_empty());
@@ -158,7 +158,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     /// Processes some entries of a folder. After the last batch, handles the end of the listing.
     pub(crate) fn arrived(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
         batch: &Batch,
         arrival: &Arrival<S::Folder>,
     ) -> Result<(), RunError> {
@@ -175,7 +175,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     /// Handles the end of the listing of a folder, complete or failed.
     pub(crate) fn listing_ended(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
         arrival: &Arrival<S::Folder>,
     ) -> Result<(), RunError> {
         if self.state.halted() {
@@ -198,7 +198,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     /// Reads the rule files that the listing shows, then processes the entries that waited for them.
     fn waited(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
         arrival: &Arrival<S::Folder>,
     ) -> Result<(), RunError> {
         if !folder.awaits_rules() {
@@ -227,7 +227,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     /// are gone or left out.
     pub(crate) fn listed(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
     ) -> Result<(), RunError> {
         self.below(folder)?;
         let handles = self.state.handles(folder)?;

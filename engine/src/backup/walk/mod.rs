@@ -17,10 +17,10 @@ pub(crate) mod vanished;
 use std::sync::Arc;
 
 use crate::backup::plan::Planned;
-use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
-use crate::backup::walk::state::setting::Beyond;
+use crate::backup::walk::state::setting::CountedArea;
 use crate::backup::walk::state::task::WalkTask;
 use crate::error::RunError;
 use crate::job::Job;
@@ -61,7 +61,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             if !state.halted() {
                 let result = match task {
                     WalkTask::Enter { parent, entry, found, covered } => {
-                        let beyond = Beyond { area: parent.area, left_out: covered };
+                        let beyond = CountedArea { area: parent.area, left_out: covered };
                         self.enter(&parent, entry, Some(found), beyond)
                     }
                     WalkTask::EnterNext { parent, waiting } => self.enter_next(parent, waiting),
@@ -93,8 +93,8 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     /// Reports the plan for some entries of one folder, and hands it to the sink.
     fn apply(
         &self,
-        folder: &Arc<Folder<S::Folder>>,
-        handles: &Arc<Handles<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        handles: &Arc<FolderHandles<S::Folder>>,
         source: &Arc<S::Folder>,
         steps: &[Planned<'_>],
     ) {
@@ -104,7 +104,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     }
 
     /// Records that one thing that `folder` waits for has happened. The last one finishes the folder.
-    fn settle(&self, folder: &Folder<S::Folder>) -> Result<(), RunError> {
+    fn settle(&self, folder: &WalkFolder<S::Folder>) -> Result<(), RunError> {
         if self.state.settles(folder) { self.sink.finish(folder) } else { Ok(()) }
     }
 }

@@ -6,11 +6,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::backup::walk::Walk;
-use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
-use crate::backup::walk::state::setting::{Beyond, MountSeen};
-use crate::entry::Listed;
+use crate::backup::walk::state::setting::{CountedArea, MountSeen};
+use crate::entry::ListedEntry;
 use crate::entry::escape::shown;
 use crate::error::RunError;
 use crate::monitor::event::{Event, Instead};
@@ -41,11 +41,11 @@ impl<S: Source> WalkState<S> {
     /// system than its parent, now or in the base. For most folders this costs one comparison.
     pub(crate) fn beyond(
         &self,
-        folder: &Folder<S::Folder>,
+        folder: &WalkFolder<S::Folder>,
         source: &S::Folder,
-        entry: Listed<'_>,
-    ) -> Beyond {
-        let here = Beyond { area: folder.area, left_out: false };
+        entry: ListedEntry<'_>,
+    ) -> CountedArea {
+        let here = CountedArea { area: folder.area, left_out: false };
         let crosses = folder.crosses(entry.meta);
         if !crosses && self.set.mounts_before.is_empty() {
             return here;
@@ -80,14 +80,14 @@ impl<S: Source> WalkState<S> {
         // The areas have the order of this list, so the list stays locked until both have a new element.
         let mut mounts = lock(&self.mounts);
         mounts.push(MountSeen { root, path, inside, file_system, inode, left_out });
-        Beyond { area: Some(self.tally.add_area()), left_out }
+        CountedArea { area: Some(self.tally.add_area()), left_out }
     }
 
-    fn known_mount(&self, inside: &[u8]) -> Option<Beyond> {
+    fn known_mount(&self, inside: &[u8]) -> Option<CountedArea> {
         let mounts = lock(&self.mounts);
         let number = mounts.iter().position(|mount| mount.inside == inside)?;
         let area = Some(self.set.roots.len() + number);
-        Some(Beyond { area, left_out: mounts[number].left_out })
+        Some(CountedArea { area, left_out: mounts[number].left_out })
     }
 
     /// The source root that an area belongs to.
@@ -99,7 +99,7 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Reports `name` if fstab(5) has a mount point there that is not mounted.
-    pub(crate) fn tell_unmounted(&self, folder: &Folder<S::Folder>, name: &CStr) {
+    pub(crate) fn tell_unmounted(&self, folder: &WalkFolder<S::Folder>, name: &CStr) {
         if self.set.unmounted.is_empty() {
             return;
         }
@@ -110,7 +110,7 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Records the mount points of the base at and below `name`, a folder that the source no longer has.
-    pub(crate) fn note_gone(&self, folder: &Folder<S::Folder>, name: &CStr) {
+    pub(crate) fn note_gone(&self, folder: &WalkFolder<S::Folder>, name: &CStr) {
         if self.set.mounts_before.is_empty() {
             return;
         }
@@ -129,8 +129,8 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     /// has any.
     pub(crate) fn keep_covered(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        handles: &Handles<S::Folder>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        handles: &FolderHandles<S::Folder>,
     ) -> Result<bool, RunError> {
         let Some(base) = handles.base.as_ref().filter(|_| !self.state.set.accept_empty) else {
             return Ok(false);
@@ -150,8 +150,8 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     /// As [`Walk::keep_covered`], for a mount point that is left out together with its folder (`-xx`).
     pub(crate) fn keep_covered_whole(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        handles: &Handles<S::Folder>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        handles: &FolderHandles<S::Folder>,
         name: &CStr,
     ) -> Result<(), RunError> {
         let child = handles.base.as_ref().and_then(|base| base.child_if_here(name).ok());

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::backup::walk::Walk;
-use crate::backup::walk::folder::{Folder, Handles, Opened};
+use crate::backup::walk::folder::{FolderHandles, FolderParts, WalkFolder};
 use crate::backup::walk::listing::Listing;
 use crate::backup::walk::plan_sink::EnteredFolder;
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
-use crate::backup::walk::state::setting::Beyond;
+use crate::backup::walk::state::setting::CountedArea;
 use crate::backup::walk::state::task::{Arrival, LayoutFolder, WalkTask};
 use crate::entry::Entry;
 use crate::entry::escape::shown_path;
@@ -27,7 +27,7 @@ use crate::threads::work_queue::WorkGuard;
 
 /// A folder that the walk has opened again, from the top.
 pub(crate) struct Reopened<F> {
-    pub(crate) handles: Arc<Handles<F>>,
+    pub(crate) handles: Arc<FolderHandles<F>>,
     /// The source's current description of the folder; `None` when it cannot be opened.
     pub(crate) entry: Option<Entry>,
 }
@@ -37,7 +37,7 @@ impl<S: Source> WalkState<S> {
         &self,
         node: &LayoutNode,
         partial: bool,
-    ) -> Result<Arc<Folder<S::Folder>>, RunError> {
+    ) -> Result<Arc<WalkFolder<S::Folder>>, RunError> {
         let found = match &node.path {
             Some(path) => Some(self.root(path, node.root)?),
             None => None,
@@ -55,7 +55,7 @@ impl<S: Source> WalkState<S> {
         };
         let dev = entry.as_ref().and_then(|entry| entry.meta.id).map(|id| id.dev);
         let rules = self.rules_at_top(node)?;
-        Ok(Folder::new(Opened {
+        Ok(WalkFolder::new(FolderParts {
             rules,
             entry,
             area: root,
@@ -69,7 +69,7 @@ impl<S: Source> WalkState<S> {
             base_records: self.set.base.kept.load(&place).map_err(broken)?,
             here_records: self.set.here.kept.load(&place).map_err(broken)?,
             place,
-            handles: Arc::new(Handles::new(source, base, here, &self.open)),
+            handles: Arc::new(FolderHandles::new(source, base, here, &self.open)),
         }))
     }
 
@@ -129,8 +129,8 @@ impl<S: Source> WalkState<S> {
     /// The handles of `folder`. Opens them again from the top if they were closed.
     pub(crate) fn handles(
         &self,
-        folder: &Folder<S::Folder>,
-    ) -> Result<Arc<Handles<S::Folder>>, RunError> {
+        folder: &WalkFolder<S::Folder>,
+    ) -> Result<Arc<FolderHandles<S::Folder>>, RunError> {
         match folder.open_handles() {
             Some(handles) => Ok(handles),
             None => {
@@ -172,7 +172,7 @@ impl<S: Source> WalkState<S> {
                 entry = None;
             }
         }
-        let handles = Handles::new(source, base, here, &self.open).without_source(lost);
+        let handles = FolderHandles::new(source, base, here, &self.open).without_source(lost);
         Ok(Reopened { handles: Arc::new(handles), entry })
     }
 }
@@ -181,7 +181,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     /// Lists a folder of the source. For a folder above a source root, it takes the entries from the layout.
     pub(crate) fn list(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
         hold: Option<WorkGuard<WalkTask<S::Folder>>>,
     ) -> Result<(), RunError> {
         // On a local disk, looking up rule files costs almost nothing. A source that answers later shows them in the listing.
@@ -203,10 +203,10 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
 
     pub(crate) fn enter(
         self: &Arc<Self>,
-        parent: &Arc<Folder<S::Folder>>,
+        parent: &Arc<WalkFolder<S::Folder>>,
         entry: Entry,
         found: Option<LayoutFolder<S::Folder>>,
-        beyond: Beyond,
+        beyond: CountedArea,
     ) -> Result<(), RunError> {
         // The request counts as outstanding until the listing is complete.
         let hold = self.state.later().then(|| self.state.queue.begun());
@@ -248,7 +248,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             .context
             .progress
             .set_folder(|| crate::entry::escape::shown(&place.source_of(c"")));
-        let folder = Folder::new(Opened {
+        let folder = WalkFolder::new(FolderParts {
             entry: Some(entry),
             rules,
             node,
@@ -266,7 +266,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
                 self.state.set.here.kept.load(&place).map_err(broken)?
             },
             place: Arc::clone(&place),
-            handles: Arc::new(Handles::new(Some(source), base, here, &self.state.open)),
+            handles: Arc::new(FolderHandles::new(Some(source), base, here, &self.state.open)),
         });
         drop(handles);
         self.settle(parent)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::backup::change::Change;
 use crate::backup::plan::Planned;
-use crate::backup::walk::folder::{Folder, Handles};
+use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::entry::{Entry, FileId, Meta};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
@@ -25,16 +25,16 @@ pub(crate) trait PlanSink<S: Source>: Send + Sync + 'static {
     /// Opens the incomplete snapshot's folder for `entry` in `parent`.
     fn enter(
         &self,
-        parent: &Folder<S::Folder>,
-        handles: &Handles<S::Folder>,
+        parent: &WalkFolder<S::Folder>,
+        handles: &FolderHandles<S::Folder>,
         entry: &Entry,
     ) -> Result<EnteredFolder, RunError>;
 
     /// Carries out the steps of some entries of one folder. The walk enters the folders among them afterwards.
     fn apply(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
-        handles: &Arc<Handles<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        handles: &Arc<FolderHandles<S::Folder>>,
         source: &Arc<S::Folder>,
         steps: &[Planned<'_>],
     );
@@ -43,7 +43,7 @@ pub(crate) trait PlanSink<S: Source>: Send + Sync + 'static {
     fn knows(&self, id: FileId, meta: &Meta) -> bool;
 
     /// The change to report for a folder, which the walk withholds until it finds something in the folder.
-    fn change(&self, _: &Folder<S::Folder>, _: &Planned<'_>) -> Option<Change> {
+    fn change(&self, _: &WalkFolder<S::Folder>, _: &Planned<'_>) -> Option<Change> {
         None
     }
 
@@ -51,15 +51,15 @@ pub(crate) trait PlanSink<S: Source>: Send + Sync + 'static {
     fn report(&self, _: Change) {}
 
     /// Receives `name`, which the base has and the source no longer has.
-    fn deleted(&self, folder: &Folder<S::Folder>, name: &CStr, is_folder: bool);
+    fn deleted(&self, folder: &WalkFolder<S::Folder>, name: &CStr, is_folder: bool);
 
     /// Receives `name`, which the base has and the filters now leave out.
-    fn left_out(&self, folder: &Folder<S::Folder>, name: &CStr, is_folder: bool);
+    fn left_out(&self, folder: &WalkFolder<S::Folder>, name: &CStr, is_folder: bool);
 
     /// Receives `name`, which the incomplete snapshot has and the source no longer has.
     fn superfluous(
         &self,
-        folder: &Folder<S::Folder>,
+        folder: &WalkFolder<S::Folder>,
         here: &Dir,
         name: &CStr,
     ) -> Result<(), RunError>;
@@ -68,10 +68,10 @@ pub(crate) trait PlanSink<S: Source>: Send + Sync + 'static {
     /// every entry of `folder` that was not listed. Returns what the snapshot holds instead.
     fn carry_forward(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
         name: &CStr,
     ) -> Result<Instead, RunError>;
 
     /// Finishes a folder after all work on its direct entries is done.
-    fn finish(&self, folder: &Folder<S::Folder>) -> Result<(), RunError>;
+    fn finish(&self, folder: &WalkFolder<S::Folder>) -> Result<(), RunError>;
 }

@@ -6,7 +6,7 @@ use std::io;
 use crate::backup::change::Change;
 use crate::backup::plan::{Planned, Verdict};
 use crate::backup::walk::Walk;
-use crate::backup::walk::folder::Folder;
+use crate::backup::walk::folder::WalkFolder;
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::tally::Batched;
@@ -20,7 +20,7 @@ use crate::fs::metadata::stat;
 use crate::source::Source;
 
 /// Whether the entry in `folder` is a folder that is left out if it is empty. Folders of the layout always stay.
-fn may_go<F>(folder: &Folder<F>, planned: &Planned<'_>) -> bool {
+fn may_go<F>(folder: &WalkFolder<F>, planned: &Planned<'_>) -> bool {
     let asked =
         |name: &[u8]| folder.node.as_ref().is_some_and(|node| node.below.contains_key(name));
     planned.entry.meta.kind == Kind::Folder && !asked(planned.entry.name.to_bytes())
@@ -29,7 +29,7 @@ fn may_go<F>(folder: &Folder<F>, planned: &Planned<'_>) -> bool {
 impl<S: Source> WalkState<S> {
     /// Records that `folder` is not empty. Reports the withheld itemized lines of this folder and of the folders above it,
     /// and passes their withheld changes to `report`.
-    pub(crate) fn not_empty(&self, folder: &Folder<S::Folder>, mut report: impl FnMut(Change)) {
+    pub(crate) fn not_empty(&self, folder: &WalkFolder<S::Folder>, mut report: impl FnMut(Change)) {
         let Some(empty) = &self.set.empty else { return };
         for Untold { item, change, .. } in empty.holds_something(&folder.place.inside()) {
             self.tell_item(item);
@@ -40,7 +40,11 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Whether the walk withholds the reports about this entry for now.
-    pub(crate) fn is_held_back(&self, folder: &Folder<S::Folder>, planned: &Planned<'_>) -> bool {
+    pub(crate) fn is_held_back(
+        &self,
+        folder: &WalkFolder<S::Folder>,
+        planned: &Planned<'_>,
+    ) -> bool {
         self.set.empty.is_some() && may_go(folder, planned)
     }
 
@@ -108,7 +112,7 @@ impl<S: Source> WalkState<S> {
 impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     /// Withholds the reports about subfolders that may be empty. Releases those about `folder` if one of `steps` is not a
     /// folder.
-    pub(super) fn withhold_empty(&self, folder: &Folder<S::Folder>, steps: &[Planned<'_>]) {
+    pub(super) fn withhold_empty(&self, folder: &WalkFolder<S::Folder>, steps: &[Planned<'_>]) {
         let Some(empty) = &self.state.set.empty else { return };
         for planned in steps.iter().filter(|planned| may_go(folder, planned)) {
             let item = self.state.item(folder, planned);
@@ -122,7 +126,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     }
 
     /// Records that the source has something in `folder`, even if the snapshot does not hold it.
-    pub(super) fn not_empty(&self, folder: &Folder<S::Folder>) {
+    pub(super) fn not_empty(&self, folder: &WalkFolder<S::Folder>) {
         self.state.not_empty(folder, |change| self.sink.report(change));
     }
 }

@@ -2,8 +2,8 @@
 
 use std::ffi::CStr;
 
-use crate::backup::walk::state::setting::Beyond;
-use crate::entry::{Entry, Extra, FileId, Kind, Listed, Meta, Time};
+use crate::backup::walk::state::setting::CountedArea;
+use crate::entry::{Entry, Extra, FileId, Kind, ListedEntry, Meta, Time};
 
 /// Some subfolders of one folder.
 #[derive(Debug, Default)]
@@ -23,12 +23,12 @@ struct Slot {
     mtime: Time,
     id: Option<FileId>,
     xattrs: Option<Box<Extra>>,
-    beyond: Beyond,
+    beyond: CountedArea,
 }
 
 impl Subfolders {
     /// Adds a folder. `beyond` says where its files are counted, and whether they are left out.
-    pub(crate) fn push(&mut self, entry: Listed<'_>, beyond: Beyond) {
+    pub(crate) fn push(&mut self, entry: ListedEntry<'_>, beyond: CountedArea) {
         let meta = entry.meta;
         self.slots.push(Slot {
             // A batch of names is far below 4 GiB.
@@ -53,7 +53,7 @@ impl Subfolders {
     }
 
     /// Removes and returns the folder that was added last.
-    pub(crate) fn pop(&mut self) -> Option<(Entry, Beyond)> {
+    pub(crate) fn pop(&mut self) -> Option<(Entry, CountedArea)> {
         let slot = self.slots.pop()?;
         let name = CStr::from_bytes_until_nul(self.names.get(slot.name_at as usize..)?).ok()?;
         let name = name.to_owned();
@@ -101,8 +101,8 @@ mod tests {
         };
         let one = entry(c"one", 0o755, Some(FileId { dev: 3, ino: 4 }));
         let two = entry(c"\xff\n", 0o7, None);
-        let [here, there] =
-            [false, true].map(|left_out| Beyond { area: Some(usize::from(left_out)), left_out });
+        let [here, there] = [false, true]
+            .map(|left_out| CountedArea { area: Some(usize::from(left_out)), left_out });
         waiting.push((&one).into(), here);
         waiting.push((&two).into(), there);
         assert_eq!(waiting.len(), 2);

@@ -9,13 +9,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::backup::walk::Walk;
-use crate::backup::walk::folder::{Folder, FolderFilter, Opened};
+use crate::backup::walk::folder::{FolderFilter, FolderParts, WalkFolder};
 use crate::backup::walk::open_folders::Reopened;
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::task::{Retry, WalkTask};
 use crate::entry::tree_path::TreePath;
-use crate::entry::{Entry, Extra, Listed, check_name};
+use crate::entry::{Entry, Extra, ListedEntry, check_name};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
 use crate::fs::metadata::xattrs;
@@ -52,7 +52,7 @@ impl<S: Source> WalkState<S> {
     /// it, otherwise the error with which the walk gives it up.
     pub(crate) fn try_later(
         &self,
-        folder: &Folder<S::Folder>,
+        folder: &WalkFolder<S::Folder>,
         name: &CStr,
         error: SourceError,
     ) -> Result<Option<SourceError>, RunError> {
@@ -89,7 +89,7 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Defers an entry that was listed and counted to the end of the walk.
-    pub(crate) fn look_later(&self, folder: &Folder<S::Folder>, name: &CStr) {
+    pub(crate) fn look_later(&self, folder: &WalkFolder<S::Folder>, name: &CStr) {
         lock(&self.again).push(Retry::of(folder, name, true));
     }
 
@@ -125,7 +125,10 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Opens a folder to look again at some of its entries.
-    pub(crate) fn folder_again(&self, retry: &Retry) -> Result<Arc<Folder<S::Folder>>, RunError> {
+    pub(crate) fn folder_again(
+        &self,
+        retry: &Retry,
+    ) -> Result<Arc<WalkFolder<S::Folder>>, RunError> {
         let Retry { place, area, dev, scope, .. } = retry;
         let Reopened { handles, entry } = self.reopen(place)?;
         let broken = |error| self.destination("cannot read what is kept beside", place, c"", error);
@@ -135,7 +138,7 @@ impl<S: Source> WalkState<S> {
             }
             (entry, _) => entry,
         };
-        Ok(Folder::new(Opened {
+        Ok(WalkFolder::new(FolderParts {
             place: Arc::clone(place),
             entry,
             node: None,
@@ -165,7 +168,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     /// Handles an entry that cannot be read: the walk tries it again later, or has the sink carry it forward.
     pub(crate) fn unread(
         &self,
-        folder: &Arc<Folder<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
         name: &CStr,
         error: SourceError,
     ) -> Result<(), RunError> {
@@ -210,7 +213,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             if let Some((path, is_root)) = planted {
                 let (found, root) = self.state.root(path, *is_root)?;
                 let entry = Entry { name: name.clone(), ..found.entry };
-                self.planted(&folder, Listed::from(&entry), &found.folder, root, !counted)?;
+                self.planted(&folder, ListedEntry::from(&entry), &found.folder, root, !counted)?;
                 continue;
             }
             let looked = handles.source().and_then(|source| {
@@ -218,7 +221,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             });
             match looked {
                 Ok((source, entry)) => {
-                    let entries = std::iter::once(Listed::from(&entry));
+                    let entries = std::iter::once(ListedEntry::from(&entry));
                     self.process(&folder, &source, entries, !counted)?;
                 }
                 Err(error) => self.unread(&folder, name, error)?,
@@ -231,7 +234,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     /// or has the sink carry it forward.
     pub(crate) fn unlisted(
         self: &Arc<Self>,
-        folder: &Arc<Folder<S::Folder>>,
+        folder: &Arc<WalkFolder<S::Folder>>,
         error: SourceError,
     ) -> Result<(), RunError> {
         if let Some(node) = &folder.node {

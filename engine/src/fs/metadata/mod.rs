@@ -11,18 +11,18 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::entry::overlay::SidecarRecord;
 use crate::entry::preserve::Preserve;
-use crate::entry::{Entry, Kind, Listed, Meta, Time};
+use crate::entry::{Entry, Kind, ListedEntry, Meta, Time};
 use crate::fs::access::own_umask;
 use crate::fs::capabilities::Abilities;
 use crate::fs::dir::Dir;
 use crate::fs::metadata::stat::OpenFile;
-use crate::fs::metadata::xattrs::Asked;
+use crate::fs::metadata::xattrs::XattrSelection;
 
 /// Sets the metadata that the job preserves, as far as the destination can hold it.
 #[derive(Debug, Clone)]
 pub(crate) struct MetadataWriter {
     keep: Preserve,
-    asked: Asked,
+    asked: XattrSelection,
     /// The mode bits that a new file lacks (umask(2)).
     withheld: u32,
     pub(crate) abilities: Abilities,
@@ -33,7 +33,7 @@ const SET_ID: u32 = 0o6000;
 
 impl MetadataWriter {
     pub(crate) fn new(keep: Preserve, abilities: Abilities) -> Self {
-        let asked = Asked { xattrs: keep.xattrs, acls: keep.acls };
+        let asked = XattrSelection { xattrs: keep.xattrs, acls: keep.acls };
         Self { keep, asked, withheld: own_umask(), abilities }
     }
 
@@ -54,7 +54,7 @@ impl MetadataWriter {
     pub(crate) fn new_file(
         &self,
         file: impl OpenFile,
-        entry: Listed<'_>,
+        entry: ListedEntry<'_>,
         fresh: bool,
     ) -> io::Result<SidecarRecord> {
         let mode = self.creation_mode(entry.meta) & !self.withheld;
@@ -68,7 +68,7 @@ impl MetadataWriter {
     pub(crate) fn existing(
         &self,
         file: impl OpenFile,
-        entry: Listed<'_>,
+        entry: ListedEntry<'_>,
     ) -> io::Result<SidecarRecord> {
         self.open(&file, entry, None, true)
     }
@@ -76,7 +76,7 @@ impl MetadataWriter {
     fn open(
         &self,
         file: &impl OpenFile,
-        entry: Listed<'_>,
+        entry: ListedEntry<'_>,
         mode_now: Option<u32>,
         existing: bool,
     ) -> io::Result<SidecarRecord> {
@@ -110,7 +110,7 @@ impl MetadataWriter {
     pub(crate) fn new_node(
         &self,
         dir: &Dir,
-        entry: Listed<'_>,
+        entry: ListedEntry<'_>,
         fresh: bool,
     ) -> io::Result<SidecarRecord> {
         let meta = entry.meta;
@@ -190,7 +190,7 @@ impl MetadataWriter {
     fn attributes(
         &self,
         fd: BorrowedFd<'_>,
-        entry: Listed<'_>,
+        entry: ListedEntry<'_>,
         existing: bool,
         record: &mut SidecarRecord,
     ) -> io::Result<()> {

@@ -35,14 +35,14 @@ const SGI_ACL: &[u8] = b"trusted.SGI_ACL_";
 
 /// The attributes to read and write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
+pub struct XattrSelection {
     /// `-X`.
     pub xattrs: bool,
     /// `-A`.
     pub acls: bool,
 }
 
-impl Asked {
+impl XattrSelection {
     /// Whether any attributes are requested.
     #[must_use]
     pub fn any(self) -> bool {
@@ -64,7 +64,7 @@ impl Asked {
 ///
 /// # Errors
 /// Those of `openat(2)`, `listxattr(2)` and `getxattr(2)`; an error if `/proc` is not mounted.
-pub fn read(dir: &Dir, name: &CStr, asked: Asked) -> io::Result<Xattrs> {
+pub fn read(dir: &Dir, name: &CStr, asked: XattrSelection) -> io::Result<Xattrs> {
     if asked.any() { read_node(&dir.node(name)?, asked) } else { Ok(Xattrs::new()) }
 }
 
@@ -72,7 +72,7 @@ pub fn read(dir: &Dir, name: &CStr, asked: Asked) -> io::Result<Xattrs> {
 ///
 /// # Errors
 /// As for [`read`].
-pub fn read_own(dir: &Dir, asked: Asked) -> io::Result<Xattrs> {
+pub fn read_own(dir: &Dir, asked: XattrSelection) -> io::Result<Xattrs> {
     read_held(dir, asked)
 }
 
@@ -80,7 +80,7 @@ pub fn read_own(dir: &Dir, asked: Asked) -> io::Result<Xattrs> {
 ///
 /// # Errors
 /// As for [`read`].
-pub fn read_node(node: &Node, asked: Asked) -> io::Result<Xattrs> {
+pub fn read_node(node: &Node, asked: XattrSelection) -> io::Result<Xattrs> {
     if !asked.any() {
         return Ok(Xattrs::new());
     }
@@ -100,7 +100,7 @@ pub(crate) fn value(dir: &Dir, name: &CStr, key: &OsStr) -> io::Result<Option<Ve
 /// Reads the requested ones of the attributes `names`, sorted.
 fn chosen(
     names: io::Result<xattr::XAttrs>,
-    asked: Asked,
+    asked: XattrSelection,
     get: impl Fn(&OsStr) -> io::Result<Option<Vec<u8>>>,
 ) -> io::Result<Xattrs> {
     let names = match names {
@@ -122,7 +122,7 @@ fn chosen(
 ///
 /// # Errors
 /// As for [`read`]; for a handle of `O_PATH` also if `/proc` is not mounted.
-pub(crate) fn read_held(fd: impl AsFd, asked: Asked) -> io::Result<Xattrs> {
+pub(crate) fn read_held(fd: impl AsFd, asked: XattrSelection) -> io::Result<Xattrs> {
     if !asked.any() {
         return Ok(Xattrs::new());
     }
@@ -141,7 +141,7 @@ pub(crate) fn read_held(fd: impl AsFd, asked: Asked) -> io::Result<Xattrs> {
 pub(crate) fn write(
     fd: impl AsFd,
     wanted: &[(Vec<u8>, Vec<u8>)],
-    asked: Asked,
+    asked: XattrSelection,
 ) -> io::Result<Refused> {
     let mut refused = Refused::default();
     for (name, _) in read_held(&fd, asked)? {

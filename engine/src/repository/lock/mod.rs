@@ -36,7 +36,7 @@ const SETTLING: Duration = Duration::from_secs(2);
 
 /// A lock, held until this value is dropped.
 pub(crate) struct Lock {
-    spot: Spot,
+    spot: LockFile,
     held: HeldFile,
 }
 
@@ -70,13 +70,13 @@ impl Lock {
 }
 
 /// The file of a lock or a lease.
-struct Spot {
+struct LockFile {
     locks: Dir,
     name: CString,
     id: Option<FileId>,
 }
 
-impl Spot {
+impl LockFile {
     fn new(locks: Dir, name: &CStr, file: &File) -> io::Result<Self> {
         Ok(Self { locks, name: name.to_owned(), id: crate::fs::metadata::stat::meta(file)?.id })
     }
@@ -120,7 +120,7 @@ impl Repository {
                     }
                 }
                 // Another process may have replaced the file between open and flock.
-                let spot = Spot::new(locks, &name, &file)?;
+                let spot = LockFile::new(locks, &name, &file)?;
                 if !spot.is_there() {
                     continue;
                 }
@@ -196,7 +196,7 @@ impl Lock {
         loop {
             match create_state(locks, name) {
                 Ok(file) => {
-                    let spot = || Spot::new(locks.try_clone()?, name, &file);
+                    let spot = || LockFile::new(locks.try_clone()?, name, &file);
                     let (spot, its) = (spot()?, spot()?);
                     let lease = Lease::begin(its, file, Arc::clone(stop))?;
                     if left_by_another {
@@ -283,7 +283,7 @@ struct Lease {
 impl Lease {
     /// Renews the file at `spot` until dropped. Requests `stop` when the file no longer belongs to this
     /// process.
-    fn begin(spot: Spot, file: File, stop: Arc<Stop>) -> io::Result<Self> {
+    fn begin(spot: LockFile, file: File, stop: Arc<Stop>) -> io::Result<Self> {
         let owner = identity();
         renew(&file, &owner, 0)?;
         let (sender, ended) = channel();
@@ -304,7 +304,7 @@ impl Drop for Lease {
 
 /// Renews a lease until the sender of `ended` is dropped, then removes the file. Each renewal overwrites the
 /// same length, so a full disk does not prevent it.
-fn beat(spot: &Spot, file: &File, owner: &str, ended: &Receiver<()>, stop: &Stop) {
+fn beat(spot: &LockFile, file: &File, owner: &str, ended: &Receiver<()>, stop: &Stop) {
     let mut number = 0;
     while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(BEAT) {
         if !spot.is_there() {

@@ -15,7 +15,7 @@ const HASHES: usize = 64 * 1024;
 
 /// The origin of the content of a newly stored file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub(crate) enum ContentOrigin {
     /// Read from the source.
     Source(RecordedHash),
     /// Copied from the file of the same name in the base.
@@ -24,12 +24,12 @@ pub(crate) enum Origin {
 
 /// The differences between a folder and the base.
 #[derive(Debug, Default)]
-pub(crate) struct Changes {
+pub(crate) struct FolderChanges {
     altered: AtomicBool,
-    origins: Mutex<HashMap<NameDigest, Origin>>,
+    origins: Mutex<HashMap<NameDigest, ContentOrigin>>,
 }
 
-impl Changes {
+impl FolderChanges {
     /// Records that an entry of the folder is not a link to the base, or that the base has a different entry
     /// there.
     pub(crate) fn alter(&self) {
@@ -38,15 +38,15 @@ impl Changes {
 
     /// Records that the file `name` was read from the source and has this hash.
     pub(crate) fn stored(&self, name: &CStr, method: Method, hash: &blake3::Hash) {
-        self.note(name, Origin::Source(RecordedHash::new(method, hash)));
+        self.note(name, ContentOrigin::Source(RecordedHash::new(method, hash)));
     }
 
     /// Records that the file `name` was copied from the file of the same name in the base.
     pub(crate) fn copied(&self, name: &CStr) {
-        self.note(name, Origin::Base);
+        self.note(name, ContentOrigin::Base);
     }
 
-    fn note(&self, name: &CStr, origin: Origin) {
+    fn note(&self, name: &CStr, origin: ContentOrigin) {
         self.alter();
         let mut origins = self.origins();
         if origins.len() < HASHES {
@@ -59,7 +59,7 @@ impl Changes {
         self.altered.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn origins(&self) -> MutexGuard<'_, HashMap<NameDigest, Origin>> {
+    pub(crate) fn origins(&self) -> MutexGuard<'_, HashMap<NameDigest, ContentOrigin>> {
         lock(&self.origins)
     }
 }

@@ -22,7 +22,7 @@ use crate::fs::dir::Dir;
 use crate::fs::small_file::give;
 use crate::repository::store::Store;
 use crate::repository::{Repository, folder_name};
-use crate::snapshot::name::{SnapshotName, State};
+use crate::snapshot::name::{SnapshotName, SnapshotState};
 
 /// The index of a manifest.
 const INDEX: &CStr = c"index";
@@ -55,7 +55,7 @@ pub(crate) fn forget(repository: &Repository, name: &str) {
 
 /// The temporary name of the manifest of a complete snapshot while it is rewritten.
 fn unfinished(snapshot: &SnapshotName) -> io::Result<String> {
-    let name = folder_name(&snapshot.with_state(State::Incomplete))?;
+    let name = folder_name(&snapshot.with_state(SnapshotState::Incomplete))?;
     name.into_string().map_err(|_| io::ErrorKind::InvalidData.into())
 }
 

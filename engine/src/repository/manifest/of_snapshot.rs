@@ -14,8 +14,8 @@ use crate::fs::capabilities::probe;
 use crate::fs::dir::Dir;
 use crate::fs::file_system::tells_inodes;
 use crate::fs::traverse::{Visitor, explore};
-use crate::repository::manifest::changes::Changes;
-use crate::repository::manifest::read::Reader;
+use crate::repository::manifest::changes::FolderChanges;
+use crate::repository::manifest::read::ManifestReader;
 use crate::repository::manifest::record::{NameDigest, RecordedHash, name_digest};
 use crate::repository::manifest::write::{Finished, Writer};
 use crate::repository::store::Store;
@@ -28,16 +28,16 @@ use crate::threads::work_queue::workers;
 pub(crate) type Hashes = HashMap<u64, RecordedHash>;
 
 /// A snapshot with its manifest.
-struct Recorded {
+struct SnapshotManifest {
     top: Dir,
-    manifest: Reader,
+    manifest: ManifestReader,
 }
 
-impl Recorded {
+impl SnapshotManifest {
     fn open(repository: &Repository, name: &SnapshotName) -> io::Result<Option<Self>> {
         let name = folder_name(name)?;
         let all = repository.store(Store::Manifests);
-        let Some(manifest) = Reader::open(all.as_ref(), &name)? else { return Ok(None) };
+        let Some(manifest) = ManifestReader::open(all.as_ref(), &name)? else { return Ok(None) };
         Ok(Some(Self { top: repository.dir.child(&name)?, manifest }))
     }
 }
@@ -57,14 +57,14 @@ pub(crate) fn write(
 ) -> io::Result<bool> {
     let folder = folder_name(name)?;
     let all = manifest::folder(repository)?;
-    let own = Recorded::open(repository, name)?;
+    let own = SnapshotManifest::open(repository, name)?;
     let anew = own.is_some();
     if anew && hashes.is_empty() {
         return Ok(false);
     }
     let base = match (own, before) {
         (Some(own), _) => Some(own),
-        (None, Some(before)) => Recorded::open(repository, before).ok().flatten(),
+        (None, Some(before)) => SnapshotManifest::open(repository, before).ok().flatten(),
         (None, None) => None,
     };
     let coverage = match &base {
@@ -114,7 +114,7 @@ pub(crate) fn write(
 /// Records each visited folder.
 struct Visit<'a> {
     writer: &'a Writer,
-    base: Option<&'a Recorded>,
+    base: Option<&'a SnapshotManifest>,
     hashes: &'a Hashes,
     /// Whether directory listings contain inode numbers.
     known: bool,
@@ -152,7 +152,7 @@ impl Visit<'_> {
     /// hash.
     fn is_as_in_base(&self, place: &Arc<TreePath>, here: &Names, base: &Dir) -> bool {
         let is_same = self.known && names(base, |_, _| {}).is_ok_and(|base| base == *here);
-        let lacks_none = |base: &Recorded| {
+        let lacks_none = |base: &SnapshotManifest| {
             let Ok(Some(records)) = base.manifest.folder(place) else { return false };
             here.iter()
                 .filter(|(_, ino)| self.hashes.contains_key(ino))
@@ -178,7 +178,7 @@ impl Visitor for Visit<'_> {
             let mut chain = place.chain().into_iter().skip(1);
             chain.try_fold(base.top.try_clone().ok()?, |dir, at| dir.child(at.name()).ok())
         });
-        let changes = Changes::default();
+        let changes = FolderChanges::default();
         if !base.as_ref().is_some_and(|base| self.is_as_in_base(place, &here, base)) {
             changes.alter();
             self.altered.store(true, Ordering::Relaxed);

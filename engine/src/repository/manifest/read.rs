@@ -20,13 +20,13 @@ use crate::repository::manifest::record::{
 const CHUNK: usize = 16 * 1024 * LENGTH;
 
 /// The manifest of one snapshot.
-pub(crate) struct Reader {
+pub(crate) struct ManifestReader {
     pub(crate) dir: Dir,
     pub(crate) index: Index,
     packs: Vec<OnceLock<File>>,
 }
 
-impl Reader {
+impl ManifestReader {
     /// Opens the manifest of the snapshot `name` in `all`, the folder of all manifests. `None` when there is
     /// none.
     ///
@@ -77,20 +77,20 @@ impl Reader {
     ///
     /// # Errors
     /// `InvalidData` when the records are damaged; any I/O error.
-    pub(crate) fn folder(&self, place: &Arc<TreePath>) -> io::Result<Option<Recorded>> {
+    pub(crate) fn folder(&self, place: &Arc<TreePath>) -> io::Result<Option<FolderRecords>> {
         self.folder_at(&place.inside())
     }
 
-    /// As [`Reader::folder`], by the path inside the snapshot.
+    /// As [`ManifestReader::folder`], by the path inside the snapshot.
     ///
     /// # Errors
-    /// As [`Reader::folder`].
-    pub(crate) fn folder_at(&self, inside: &[u8]) -> io::Result<Option<Recorded>> {
+    /// As [`ManifestReader::folder`].
+    pub(crate) fn folder_at(&self, inside: &[u8]) -> io::Result<Option<FolderRecords>> {
         self.index.find(&digest_of(inside)).map(|entry| self.recorded(&entry, None)).transpose()
     }
 
     /// Reads the records of a folder. With `only`, returns just the records of the names that it accepts.
-    pub(crate) fn recorded(&self, entry: &IndexEntry, only: Only<'_>) -> io::Result<Recorded> {
+    pub(crate) fn recorded(&self, entry: &IndexEntry, only: Only<'_>) -> io::Result<FolderRecords> {
         let number = usize::from(entry.pack);
         let pack = self.packs.get(number).ok_or(io::ErrorKind::InvalidData)?;
         let file = match pack.get() {
@@ -101,7 +101,7 @@ impl Reader {
             }
         };
         let records = records(file, entry, only)?;
-        Ok(Recorded { own: entry.own, count: entry.count as usize, records })
+        Ok(FolderRecords { own: entry.own, count: entry.count as usize, records })
     }
 }
 
@@ -140,7 +140,7 @@ pub(crate) fn records(
 
 /// The records of one folder.
 #[derive(Debug, Clone)]
-pub(crate) struct Recorded {
+pub(crate) struct FolderRecords {
     /// The digest of the folder's own metadata; all zero where it is not recorded.
     pub(crate) own: MetaDigest,
     /// The number of entries in the folder.
@@ -149,7 +149,7 @@ pub(crate) struct Recorded {
     pub(crate) records: Vec<ManifestRecord>,
 }
 
-impl Recorded {
+impl FolderRecords {
     /// The record of an entry.
     pub(crate) fn get(&self, name: &NameDigest) -> Option<&ManifestRecord> {
         let found = self.records.binary_search_by(|record| record.name.cmp(name)).ok()?;

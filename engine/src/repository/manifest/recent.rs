@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use crate::repository::manifest::read::{Reader, Recorded};
+use crate::repository::manifest::read::{FolderRecords, ManifestReader};
 use crate::repository::manifest::record::{RecordedHash, name_digest};
 use crate::threads::lock::lock;
 
@@ -16,12 +16,12 @@ const FOLDERS: usize = 2;
 
 /// A manifest with a cache of recently used folders.
 pub(crate) struct Recent {
-    reader: Reader,
-    folders: Mutex<VecDeque<(Vec<u8>, Arc<Recorded>)>>,
+    reader: ManifestReader,
+    folders: Mutex<VecDeque<(Vec<u8>, Arc<FolderRecords>)>>,
 }
 
 impl Recent {
-    pub(crate) fn new(reader: Reader) -> Self {
+    pub(crate) fn new(reader: ManifestReader) -> Self {
         Self { reader, folders: Mutex::default() }
     }
 
@@ -49,9 +49,9 @@ impl Recent {
         Ok(known < folder.count)
     }
 
-    fn folder(&self, inside: Vec<u8>) -> io::Result<Option<Arc<Recorded>>> {
+    fn folder(&self, inside: Vec<u8>) -> io::Result<Option<Arc<FolderRecords>>> {
         let folders = || lock(&self.folders);
-        let find = |(path, folder): &(Vec<u8>, Arc<Recorded>)| {
+        let find = |(path, folder): &(Vec<u8>, Arc<FolderRecords>)| {
             (*path == inside).then(|| Arc::clone(folder))
         };
         if let Some(found) = folders().iter().rev().find_map(find) {

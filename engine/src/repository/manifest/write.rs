@@ -12,9 +12,9 @@ use crate::entry::{Kind, Meta, c_name};
 use crate::fs::dir::Dir;
 use crate::fs::metadata::xattrs;
 use crate::fs::small_file::give;
-use crate::repository::manifest::changes::{Changes, Origin};
+use crate::repository::manifest::changes::{ContentOrigin, FolderChanges};
 use crate::repository::manifest::index::{IndexEntry, PathDigest, path_digest};
-use crate::repository::manifest::read::{Reader, records};
+use crate::repository::manifest::read::{ManifestReader, records};
 use crate::repository::manifest::record::{
     LENGTH, ManifestRecord, MetaDigest, NameDigest, RecordedFields, RecordedHash, first,
     name_digest,
@@ -33,7 +33,7 @@ pub(crate) struct Writer {
     pub(super) dir: Option<(Dir, Meta)>,
     /// The name of the new pack.
     pub(super) pack: String,
-    pub(super) base: Option<Reader>,
+    pub(super) base: Option<ManifestReader>,
     pub(super) coverage: RecordedFields,
     /// Whether directory listings contain inode numbers.
     pub(super) known: bool,
@@ -55,7 +55,7 @@ pub(crate) struct Finished<'a> {
     pub(crate) place: &'a Arc<TreePath>,
     pub(crate) here: &'a Dir,
     pub(crate) base: Option<&'a Dir>,
-    pub(crate) changes: &'a Changes,
+    pub(crate) changes: &'a FolderChanges,
     /// The run processed only some of the folder's entries this time.
     pub(crate) partial: bool,
     /// The number of entries in the source folder.
@@ -70,7 +70,7 @@ impl Writer {
     pub(crate) fn create(
         all: io::Result<Dir>,
         name: &str,
-        base: Option<Reader>,
+        base: Option<ManifestReader>,
         coverage: RecordedFields,
         known: bool,
     ) -> Self {
@@ -244,8 +244,8 @@ impl Writer {
                 !entry.folder && inodes.get(&name).is_some_and(|ino| *ino == entry.ino)
             });
             let content = linked.map(|record| record.content).or(match origins.get(&name) {
-                Some(Origin::Source(content)) => Some(*content),
-                Some(Origin::Base) => of_base.map(|record| record.content),
+                Some(ContentOrigin::Source(content)) => Some(*content),
+                Some(ContentOrigin::Base) => of_base.map(|record| record.content),
                 None => None,
             });
             let content = match content.filter(|content| content.is_known()) {

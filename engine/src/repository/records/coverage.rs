@@ -89,12 +89,12 @@ pub struct GivenList {
 
 /// The rule files and tags that a walk found.
 #[derive(Debug, Default)]
-pub(crate) struct Noted {
+pub(crate) struct FoundRules {
     files: BTreeMap<(Vec<u8>, Vec<u8>), Vec<u8>>,
     bytes: usize,
 }
 
-impl Noted {
+impl FoundRules {
     /// Records the rule files and tags that applied in `folder`, by name.
     pub(crate) fn add(&mut self, folder: &[u8], used: Vec<(Vec<u8>, Vec<u8>)>) {
         for (name, text) in used {
@@ -110,7 +110,7 @@ impl Noted {
 impl Coverage {
     /// What a run of `job` leaves out, where it found the rule files `noted`. `None` when the texts are too
     /// large to store.
-    pub(crate) fn of(job: &Job, noted: &Noted) -> Option<Self> {
+    pub(crate) fn of(job: &Job, noted: &FoundRules) -> Option<Self> {
         let given = job.filters.given()?;
         let list = match &job.selection {
             None => None,

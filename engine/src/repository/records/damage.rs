@@ -18,19 +18,19 @@ use crate::snapshot::name::SnapshotName;
 const VERSION: u32 = 1;
 
 /// The damage of one snapshot: a description of each problem, by path inside the snapshot.
-pub(crate) type Marks = BTreeMap<Vec<u8>, String>;
+pub(crate) type DamageMarks = BTreeMap<Vec<u8>, String>;
 
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct DamageFile {
     /// [`VERSION`].
     version: u32,
     /// RFC 3339, UTC: when a check last found the damage.
     found: String,
-    damaged: Vec<Mark>,
+    damaged: Vec<DamageEntry>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Mark {
+struct DamageEntry {
     /// The path inside the snapshot, escaped; empty for the snapshot itself.
     path: String,
     /// What is wrong.
@@ -38,7 +38,7 @@ struct Mark {
 }
 
 /// The damage recorded for a snapshot. Empty when the record cannot be read.
-pub(crate) fn load(repository: &Repository, snapshot: &SnapshotName) -> Marks {
+pub(crate) fn load(repository: &Repository, snapshot: &SnapshotName) -> DamageMarks {
     read(repository, snapshot).ok().flatten().unwrap_or_default()
 }
 
@@ -46,12 +46,12 @@ pub(crate) fn load(repository: &Repository, snapshot: &SnapshotName) -> Marks {
 ///
 /// # Errors
 /// The record exists, or may exist, and cannot be read.
-fn read(repository: &Repository, snapshot: &SnapshotName) -> io::Result<Option<Marks>> {
+fn read(repository: &Repository, snapshot: &SnapshotName) -> io::Result<Option<DamageMarks>> {
     let Some(dir) = repository.store_if_any(Store::Damaged)? else { return Ok(None) };
     let Some(content) = read_if_any(&dir, &snapshot.to_string())? else { return Ok(None) };
-    let stored: Stored = serde_json::from_slice(&content)?;
-    let pair = |mark: Mark| Some((unshown(&mark.path)?, mark.what));
-    let marks: Option<Marks> = stored.damaged.into_iter().map(pair).collect();
+    let stored: DamageFile = serde_json::from_slice(&content)?;
+    let pair = |mark: DamageEntry| Some((unshown(&mark.path)?, mark.what));
+    let marks: Option<DamageMarks> = stored.damaged.into_iter().map(pair).collect();
     marks.map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn damage(repository: &Repository, snapshot: &SnapshotName) -> Damage
 pub(crate) fn store(
     repository: &Repository,
     snapshot: &SnapshotName,
-    marks: &Marks,
+    marks: &DamageMarks,
     now: &str,
 ) -> io::Result<()> {
     if marks.is_empty() {
@@ -94,9 +94,10 @@ pub(crate) fn store(
         };
     }
     let dir = repository.make_store(Store::Damaged)?;
-    let mark = |(path, what): (&Vec<u8>, &String)| Mark { path: shown(path), what: what.clone() };
+    let mark =
+        |(path, what): (&Vec<u8>, &String)| DamageEntry { path: shown(path), what: what.clone() };
     let damaged = marks.iter().map(mark).collect();
-    let stored = Stored { version: VERSION, found: now.to_owned(), damaged };
+    let stored = DamageFile { version: VERSION, found: now.to_owned(), damaged };
     write_whole(&dir, &snapshot.to_string(), &serde_json::to_vec_pretty(&stored)?)
 }
 
@@ -114,8 +115,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let repository = Repository::open_or_make(folder.path(), None).unwrap();
         let name = SnapshotName::parse_any(b"p.07-12-2023_13-32-58").unwrap();
-        assert_eq!(load(&repository, &name), Marks::new());
-        let marks = Marks::from([(b"a\xff\n".to_vec(), "x".to_owned()), (Vec::new(), "y".into())]);
+        assert_eq!(load(&repository, &name), DamageMarks::new());
+        let marks =
+            DamageMarks::from([(b"a\xff\n".to_vec(), "x".to_owned()), (Vec::new(), "y".into())]);
         store(&repository, &name, &marks, "now").unwrap();
         assert_eq!(load(&repository, &name), marks);
         assert_eq!(damage(&repository, &name).paths, HashSet::from([b"a\xff\n".to_vec()]));
@@ -125,7 +127,7 @@ mod tests {
         std::fs::write(&file, &text[..text.len() / 2]).unwrap();
         let torn = damage(&repository, &name);
         assert!(torn.paths.is_empty() && torn.unknown.is_some(), "any file may be damaged");
-        store(&repository, &name, &Marks::new(), "now").unwrap();
+        store(&repository, &name, &DamageMarks::new(), "now").unwrap();
         assert_eq!(damage(&repository, &name), DamageRecord::default());
         assert!(!crate::repository::records::damage::is_damaged(&repository, &name));
     }

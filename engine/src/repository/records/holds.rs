@@ -15,7 +15,7 @@ use crate::repository::records::{damage, note};
 use crate::repository::store::Store;
 use crate::repository::{Repository, folder_name};
 use crate::snapshot::history::History;
-use crate::snapshot::name::{SnapshotName, State};
+use crate::snapshot::name::{SnapshotName, SnapshotState};
 use crate::snapshot::retention::Candidate;
 
 /// Since when a snapshot is pinned, and why.
@@ -96,7 +96,7 @@ fn remove(repository: &Repository, snapshot: &SnapshotName) -> io::Result<bool> 
 
 /// Removes the hold and the damage record of a snapshot that no longer exists.
 pub(crate) fn forget(repository: &Repository, snapshot: &SnapshotName) {
-    let complete = snapshot.with_state(State::Complete).to_string();
+    let complete = snapshot.with_state(SnapshotState::Complete).to_string();
     for folder in [Store::Holds, Store::Damaged] {
         if let (Some(dir), Ok(name)) = (repository.store(folder), c_name(complete.as_str())) {
             let _ = dir.unlink(&name);
@@ -144,7 +144,7 @@ mod tests {
         assert!(!is_damaged(&repository, &name));
         std::fs::write(own("damaged").join(name.to_string()), "").unwrap();
         assert!(is_damaged(&repository, &name));
-        forget(&repository, &name.with_state(State::Deleting));
+        forget(&repository, &name.with_state(SnapshotState::Deleting));
         assert!(!is_damaged(&repository, &name) && of(&repository, &name).is_none());
     }
 }

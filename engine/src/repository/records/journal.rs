@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::Time;
-use crate::entry::racy::Begin;
+use crate::entry::racy::ReadStart;
 use crate::fs::dir::Dir;
 use crate::fs::file_system::{SyncFileSystem, stamps_changes, syncs_as_a_whole};
 use crate::fs::small_file::{create_state, read_small, write_whole};
@@ -34,7 +34,7 @@ pub(crate) struct Journal {
     /// unknown.
     pub(crate) roots: BTreeMap<String, String>,
     /// When each run began that worked on the snapshot, the oldest first.
-    pub(crate) begins: Vec<Begin>,
+    pub(crate) begins: Vec<ReadStart>,
     /// The machine of the source roots.
     pub(crate) host: Option<Host>,
 }
@@ -167,13 +167,13 @@ impl Checkpoints {
             if journal.begins.len() >= MOST_BEGINS {
                 journal.begins.remove(1);
             }
-            journal.begins.push(Begin { destination, source });
+            journal.begins.push(ReadStart { destination, source });
         })
     }
 
     /// When each run began that worked on the snapshot. Where change times are unreliable, only the first
     /// start, which then applies to every file.
-    pub(crate) fn begins(&self) -> Vec<Begin> {
+    pub(crate) fn begins(&self) -> Vec<ReadStart> {
         let journal = self.journal();
         let count = if self.stamps { journal.begins.len() } else { journal.begins.len().min(1) };
         journal.begins[..count].to_vec()
@@ -229,12 +229,12 @@ impl Checkpoints {
 
 /// Wakes a thread at intervals until it has to end.
 #[derive(Default)]
-pub(crate) struct Ticker {
+pub(crate) struct CheckpointTimer {
     ended: Mutex<bool>,
     wake: Condvar,
 }
 
-impl Ticker {
+impl CheckpointTimer {
     /// Waits for `time`. Returns `false` when the thread has to end.
     pub(crate) fn wait(&self, time: Duration) -> bool {
         let ended = lock(&self.ended);
@@ -244,7 +244,7 @@ impl Ticker {
 
     /// Ends the ticker when the returned value is dropped.
     pub(crate) fn until_dropped(&self) -> impl Drop {
-        struct End<'a>(&'a Ticker);
+        struct End<'a>(&'a CheckpointTimer);
         impl Drop for End<'_> {
             fn drop(&mut self) {
                 self.0.end();

@@ -198,7 +198,7 @@ pub fn machine_hash(id: &[u8]) -> String {
 
 /// A moment as a time since boot, which does not depend on the wall clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Boot {
+pub struct BootTime {
     /// The boot ID (random(4), `boot_id`).
     pub id: String,
     /// Seconds since that boot, including suspend.
@@ -247,7 +247,7 @@ pub struct Report {
     pub finished: String,
     /// When the run began, as a time since boot.
     #[serde(default)]
-    pub boot: Option<Boot>,
+    pub boot: Option<BootTime>,
     /// Duration of the run, seconds.
     pub seconds: f64,
     /// The granularity of the modification times in the snapshot, including those linked from older snapshots,
@@ -346,7 +346,7 @@ mod tests {
                 base,
                 resumed,
                 started: String::new(),
-                boot: Some(Boot { id: "x".to_owned(), seconds: 7 }),
+                boot: Some(BootTime { id: "x".to_owned(), seconds: 7 }),
                 finished: String::new(),
                 seconds,
                 time_granularity_ns: grain,

@@ -24,13 +24,13 @@ pub(crate) struct Recorder {
     next: Arc<dyn Monitor>,
     tracker: Tracker,
     problems: Mutex<Option<BufWriter<File>>>,
-    carried: Mutex<Carried>,
+    carried: Mutex<CarriedSince>,
     not_entered: Mutex<Vec<String>>,
 }
 
 /// The times since which entries are carried forward.
 #[derive(Debug, Default)]
-struct Carried {
+struct CarriedSince {
     /// The times recorded in the base, by the path of the entry.
     base: HashMap<String, String>,
     /// When this run began.
@@ -39,7 +39,7 @@ struct Carried {
     oldest: Option<String>,
 }
 
-impl Carried {
+impl CarriedSince {
     /// The time since which the entry at `path` is carried forward, by its own record or by that of a folder
     /// above it.
     fn since(&mut self, path: &str) -> String {
@@ -101,7 +101,7 @@ impl Recorder {
 
     /// Sets the times since which entries of the base are carried forward, for a run that began at `began`.
     pub(crate) fn go_on(&self, base: HashMap<String, String>, began: String) {
-        *lock(&self.carried) = Carried { base, began, oldest: None };
+        *lock(&self.carried) = CarriedSince { base, began, oldest: None };
     }
 
     /// The oldest time since which an entry is carried forward.

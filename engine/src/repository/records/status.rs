@@ -13,7 +13,7 @@ use crate::snapshot::name::Prefix;
 
 /// The outcome of the last run of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
+pub struct JobStatus {
     /// 1.
     pub version: u32,
     /// RFC 3339, UTC: when the last run began.
@@ -35,7 +35,7 @@ pub struct Status {
 }
 
 /// The status of the last run. `None` when none is stored.
-pub(crate) fn last_status(repository: &Repository, prefix: &Prefix) -> Option<Status> {
+pub(crate) fn last_status(repository: &Repository, prefix: &Prefix) -> Option<JobStatus> {
     repository.record(Store::Status, &file_of(prefix))
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn last_status(repository: &Repository, prefix: &Prefix) -> Option<St
 pub(crate) fn store_status(
     repository: &Repository,
     prefix: &Prefix,
-    mut status: Status,
+    mut status: JobStatus,
 ) -> io::Result<()> {
     let Some(dir) = repository.store(Store::Status) else { return Ok(()) };
     let file = file_of(prefix);

@@ -24,7 +24,7 @@ use crate::repository::records::report_file::report_file;
 use crate::repository::store::Store;
 use crate::repository::{Repository, folder_name};
 use crate::snapshot::history::History;
-use crate::snapshot::name::{SnapshotName, State};
+use crate::snapshot::name::{SnapshotName, SnapshotState};
 use crate::threads::work_queue::workers;
 
 /// What to do about a mount inside a snapshot.
@@ -67,7 +67,7 @@ pub(crate) fn retire(
     if crate::repository::records::holds::of(repository, name).is_some() {
         return Ok(None);
     }
-    let deleting = name.with_state(State::Deleting);
+    let deleting = name.with_state(SnapshotState::Deleting);
     rename(repository, name, &deleting)?;
     Ok(Some(Retired { name: deleting, was: name.clone(), why: Some(why.to_string()) }))
 }
@@ -147,7 +147,7 @@ pub(crate) fn remove_leftovers(
 
 /// Removes all records of a snapshot. `doctor` lists what could not be removed.
 pub(crate) fn forget(repository: &Repository, name: &SnapshotName) {
-    let complete = name.with_state(State::Complete).to_string();
+    let complete = name.with_state(SnapshotState::Complete).to_string();
     if let (Some(reports), Ok(file)) =
         (repository.store(Store::Reports), c_name(report_file(&complete)))
     {
@@ -156,7 +156,7 @@ pub(crate) fn forget(repository: &Repository, name: &SnapshotName) {
     crate::repository::records::holds::forget(repository, name);
     forget_kept(repository, &complete);
     crate::repository::manifest::forget(repository, &complete);
-    let incomplete = name.with_state(State::Incomplete).to_string();
+    let incomplete = name.with_state(SnapshotState::Incomplete).to_string();
     crate::repository::manifest::forget(repository, &incomplete);
     forget_kept(repository, &incomplete);
 }

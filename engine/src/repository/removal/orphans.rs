@@ -14,7 +14,7 @@ use crate::error::{RunError, destination};
 use crate::repository::lock::Locked;
 use crate::repository::store::Store;
 use crate::repository::{Repository, folder_name};
-use crate::snapshot::name::{Prefix, SnapshotName, State};
+use crate::snapshot::name::{Prefix, SnapshotName, SnapshotState};
 use crate::threads::cancel::Stop;
 
 /// A record of a missing snapshot in one store.
@@ -99,7 +99,7 @@ fn there(repository: &Repository, prefix: &Prefix) -> io::Result<HashSet<CString
 }
 
 fn complete(name: &SnapshotName) -> CString {
-    folder_name(&name.with_state(State::Complete)).unwrap_or_default()
+    folder_name(&name.with_state(SnapshotState::Complete)).unwrap_or_default()
 }
 
 fn shown(found: &[Orphan]) -> Vec<String> {

@@ -8,16 +8,16 @@ use serde::Deserialize;
 
 use crate::entry::escape::unshown;
 use crate::entry::preserve::Preserve;
-use crate::entry::{Kind, Listed};
+use crate::entry::{Kind, ListedEntry};
 use crate::filter::filters::Filters;
 use crate::filter::scope::{Scope, Texts};
 use crate::repository::Repository;
 use crate::repository::records::coverage::Coverage;
 use crate::repository::records::report::Report;
 use crate::repository::records::report_file::report_file;
-use crate::repository::source_path::Roots;
+use crate::repository::source_path::SourceRoots;
 use crate::repository::store::Store;
-use crate::snapshot::name::{SnapshotName, State};
+use crate::snapshot::name::{SnapshotName, SnapshotState};
 use crate::source::files_from::Selection;
 use crate::threads::lock::lock;
 
@@ -55,7 +55,7 @@ pub enum Doubt {
 /// What a run did not back up from its sources.
 #[derive(Debug, Default)]
 pub struct Absence {
-    roots: Roots,
+    roots: SourceRoots,
     /// Paths inside the snapshot that the run could not read, store or enter, with the reason.
     unseen: HashMap<Vec<u8>, &'static str>,
     /// The rules that left out entries; `None` with `--delete-excluded`, or when the report does not record
@@ -98,7 +98,7 @@ impl Repository {
     #[must_use]
     pub fn absence(&self, snapshot: &SnapshotName, excluded: bool) -> (Absence, Vec<Doubt>) {
         let mut doubts = Vec::new();
-        if snapshot.state != State::Complete {
+        if snapshot.state != SnapshotState::Complete {
             doubts.push(Doubt::Interrupted);
         }
         if self.standing(snapshot).damaged {
@@ -138,7 +138,7 @@ impl Absence {
         excluded: bool,
         doubts: &mut Vec<Doubt>,
     ) -> Self {
-        let roots = Roots::of_report(report);
+        let roots = SourceRoots::of_report(report);
         let mut unseen = HashMap::new();
         let mut is_whole = told.problems.len() as u64 >= report.counts.problems;
         // For these values the snapshot has everything that the source had.
@@ -188,7 +188,7 @@ impl Absence {
 
     /// Why the run may not have backed up `entry` at `inside`. `None` when the snapshot would contain the entry
     /// if the source had had it.
-    pub(crate) fn spares(&self, inside: &[u8], entry: Listed<'_>) -> Option<&'static str> {
+    pub(crate) fn spares(&self, inside: &[u8], entry: ListedEntry<'_>) -> Option<&'static str> {
         let by_rule = || {
             let rules = self.rules.as_ref()?;
             rules.leave_out(&self.roots, inside, entry).then_some(BY_RULE)
@@ -215,7 +215,7 @@ impl RecordedRules {
         })
     }
 
-    fn leave_out(&self, roots: &Roots, inside: &[u8], entry: Listed<'_>) -> bool {
+    fn leave_out(&self, roots: &SourceRoots, inside: &[u8], entry: ListedEntry<'_>) -> bool {
         let is_folder = entry.meta.kind == Kind::Folder;
         let depth = || inside.iter().filter(|byte| **byte == b'/').count();
         // A folder that was empty then may have content now.
@@ -230,7 +230,7 @@ impl RecordedRules {
     }
 
     /// The rules in effect in the folder `inside`.
-    fn scope(&self, roots: &Roots, inside: &[u8]) -> Arc<Scope> {
+    fn scope(&self, roots: &SourceRoots, inside: &[u8]) -> Arc<Scope> {
         let mut scopes = lock(&self.scopes);
         let mut missing = Vec::new();
         let mut at = Some(inside);
@@ -375,7 +375,7 @@ mod tests {
     fn spared(absence: &Absence, inside: &str, kind: Kind, size: u64) -> bool {
         let name = inside.rsplit('/').next().unwrap();
         let entry = entry(name, kind, size);
-        absence.spares(inside.as_bytes(), Listed::from(&entry)).is_some()
+        absence.spares(inside.as_bytes(), ListedEntry::from(&entry)).is_some()
     }
 
     const HOME: &[(&str, &str)] = &[("/home/u", "home/u")];

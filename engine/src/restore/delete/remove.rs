@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use rustix::io::Errno;
 
 use crate::entry::stored::StoredEntry;
-use crate::entry::{Kind, Listed};
+use crate::entry::{Kind, ListedEntry};
 use crate::fs::mount_point::is_mount_point;
 use crate::restore::delete::absence::Absence;
 use crate::restore::outcome::EntryOutcome;
@@ -115,8 +115,9 @@ impl<T: Target> RestoreWalk<'_, T> {
         if !bounded || absence.unseen(&from).is_some() {
             return Ok(false);
         }
-        let spared =
-            |below: &[u8], entry: Listed<'_>| absence.spares(&join(&from, below), entry).is_some();
+        let spared = |below: &[u8], entry: ListedEntry<'_>| {
+            absence.spares(&join(&from, below), entry).is_some()
+        };
         if !self.target.may_remove(&opened.to, name, &spared)? {
             return Ok(false);
         }
@@ -164,7 +165,7 @@ impl<T: Target> RestoreWalk<'_, T> {
             self.protect(to, is_folder, why);
             return Ok(());
         }
-        let why = absence.spares(inside, Listed::from(&entry));
+        let why = absence.spares(inside, ListedEntry::from(&entry));
         if !is_folder {
             match why {
                 Some(why) => self.protect(to, false, why),
@@ -179,8 +180,9 @@ impl<T: Target> RestoreWalk<'_, T> {
             self.protect(to, true, why);
             return Ok(());
         }
-        let spared =
-            |below: &[u8], entry: Listed<'_>| absence.spares(&join(inside, below), entry).is_some();
+        let spared = |below: &[u8], entry: ListedEntry<'_>| {
+            absence.spares(&join(inside, below), entry).is_some()
+        };
         if self.target.may_remove(folder, name, &spared)? {
             self.target.remove_folder(folder, name)?;
             self.report(EntryOutcome::Removed, to, true, 0, None);

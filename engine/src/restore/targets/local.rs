@@ -14,7 +14,7 @@ use crate::entry::escape::unshown;
 use crate::entry::overlay::{SidecarRecord, SidecarRecords};
 use crate::entry::preserve::Preserve;
 use crate::entry::stored::StoredEntry;
-use crate::entry::{Entry, FileId, Kind, Listed, Xattrs};
+use crate::entry::{Entry, FileId, Kind, ListedEntry, Xattrs};
 use crate::fs::access::own_umask;
 use crate::fs::capabilities::Abilities;
 use crate::fs::dir::Dir;
@@ -23,7 +23,7 @@ use crate::fs::dir::resolve::Resolved;
 use crate::fs::file_system::{SyncFileSystem, syncs_as_a_whole};
 use crate::fs::metadata::stat;
 use crate::fs::metadata::xattrs;
-use crate::fs::metadata::xattrs::Asked;
+use crate::fs::metadata::xattrs::XattrSelection;
 use crate::fs::metadata::{MetadataWriter, exchanged};
 use crate::fs::refusal::{is_full, says_full};
 use crate::repository::Repository;
@@ -77,7 +77,7 @@ pub struct Local {
 const BATCH: usize = 64;
 
 /// All attributes of an entry.
-const ALL: Asked = Asked { xattrs: true, acls: true };
+const ALL: XattrSelection = XattrSelection { xattrs: true, acls: true };
 
 impl Local {
     /// Opens the folder at `path`. Creates it and its parents when they are missing. Follows symlinks in `path`
@@ -206,12 +206,13 @@ impl Local {
             None => dir.make_node(&name, meta.kind, meta.mode & 0o777, meta.rdev),
         })?;
         let named = Entry { name: name.clone(), ..entry.clone() };
-        let placed = self.whole.new_node(dir, Listed::from(&named), false).and_then(|record| {
-            let node = dir.node(&name)?;
-            let (shortfall, id) = (self.shortfall(&node, record), node.meta()?.id);
-            private.place(&name, &entry.name, replace)?;
-            Ok(StoreOutcome { shortfall, damaged: false, id })
-        });
+        let placed =
+            self.whole.new_node(dir, ListedEntry::from(&named), false).and_then(|record| {
+                let node = dir.node(&name)?;
+                let (shortfall, id) = (self.shortfall(&node, record), node.meta()?.id);
+                private.place(&name, &entry.name, replace)?;
+                Ok(StoreOutcome { shortfall, damaged: false, id })
+            });
         if placed.is_err() {
             let _ = dir.unlink(&name);
         }
@@ -350,9 +351,9 @@ impl Target for Local {
                 // An ordinary user cannot set attributes after the mode denies write access (xattr(7)).
                 let user = |pair: &&(Vec<u8>, Vec<u8>)| pair.0.starts_with(b"user.");
                 let user: Vec<_> = entry.xattrs().iter().filter(user).cloned().collect();
-                xattrs::write(&file, &user, Asked { xattrs: true, acls: false })?;
+                xattrs::write(&file, &user, XattrSelection { xattrs: true, acls: false })?;
             }
-            let record = self.whole.existing(&file, Listed::from(entry))?;
+            let record = self.whole.existing(&file, ListedEntry::from(entry))?;
             let shortfall = self.shortfall(&file, record);
             if self.sync_each {
                 file.sync_all()?;
@@ -423,7 +424,7 @@ impl Target for Local {
             return Err(Errno::MLINK.into());
         }
         let metadata_writer = if entry.xattrs().is_empty() { &self.plain } else { &self.whole };
-        let record = metadata_writer.existing(&file, Listed::from(entry));
+        let record = metadata_writer.existing(&file, ListedEntry::from(entry));
         Ok(self.shortfall(&file, record.map_err(|error| judged(folder, error))?))
     }
 
@@ -436,7 +437,7 @@ impl Target for Local {
         }
         let plain = !new && entry.xattrs().is_empty();
         let metadata_writer = if plain { &self.plain } else { &self.whole };
-        let record = metadata_writer.existing(folder, Listed::from(entry));
+        let record = metadata_writer.existing(folder, ListedEntry::from(entry));
         let record = record.map_err(|error| judged(folder, error))?;
         if self.sync_each {
             folder.sync()?;

@@ -10,7 +10,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 
 use crate::entry::stored::StoredEntry;
-use crate::entry::{Entry, FileId, Listed};
+use crate::entry::{Entry, FileId, ListedEntry};
 use crate::repository::content::{Content, StoreError};
 
 /// The properties of a target.
@@ -109,7 +109,7 @@ pub struct FileSystem {
 }
 
 /// Whether an entry must stay, by its path below the folder to remove.
-pub type MustStay<'a> = dyn Fn(&[u8], Listed<'_>) -> bool + Sync + 'a;
+pub type MustStay<'a> = dyn Fn(&[u8], ListedEntry<'_>) -> bool + Sync + 'a;
 
 /// A location for restored entries. Each name is a single component. No method follows a symlink.
 ///

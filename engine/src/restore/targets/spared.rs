@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::entry::tree_path::TreePath;
-use crate::entry::{Extra, FileId, Kind, Listed, Xattrs};
+use crate::entry::{Extra, FileId, Kind, ListedEntry, Xattrs};
 use crate::fs::dir::Dir;
 use crate::fs::mount_point::mount_id;
 use crate::fs::traverse::{Visitor, explore};
@@ -84,7 +84,10 @@ impl Visitor for Watch<'_> {
                 path.push(b'/');
             }
             path.extend_from_slice(entry.name.to_bytes());
-            if (self.spared)(&path, Listed { name: entry.name, meta: &meta, extra: Some(&extra) }) {
+            if (self.spared)(
+                &path,
+                ListedEntry { name: entry.name, meta: &meta, extra: Some(&extra) },
+            ) {
                 stays();
                 return ControlFlow::Break(());
             }

@@ -14,13 +14,13 @@ use crate::fs::dir::Dir;
 use crate::fs::lookup::held;
 use crate::fs::metadata::fake_super;
 use crate::fs::metadata::xattrs;
-use crate::fs::metadata::xattrs::Asked;
+use crate::fs::metadata::xattrs::XattrSelection;
 use crate::restore::request::{RequestedPath, RestoreError};
 use crate::restore::targets::Target;
 use crate::restore::walk::RestoreWalk;
 
 /// The restore reads all attributes of the snapshot.
-const ALL: Asked = Asked { xattrs: true, acls: true };
+const ALL: XattrSelection = XattrSelection { xattrs: true, acls: true };
 
 impl<T: Target> RestoreWalk<'_, T> {
     /// Looks up an item in the snapshot. Returns its name there and its metadata.

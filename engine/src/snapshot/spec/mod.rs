@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeZone, Utc};
 
 use crate::entry::escape::shown;
 use crate::snapshot::history::History;
-use crate::snapshot::name::{Prefix, SnapshotName, Stamp, State};
+use crate::snapshot::name::{Prefix, SnapshotName, SnapshotState, Stamp};
 use crate::snapshot::spec::when::{ago, point, whole};
 
 /// A parsed selection.
@@ -21,16 +21,16 @@ pub struct Selector {
     text: String,
     /// The time at which the user made the selection.
     now: DateTime<Utc>,
-    what: What,
+    what: Choice,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum What {
+enum Choice {
     /// A full name, or only the time stamp of a name.
     Exact {
         prefix: Option<Prefix>,
         stamp: Stamp,
-        state: State,
+        state: SnapshotState,
     },
     /// This many snapshots before the newest.
     Latest(usize),
@@ -110,7 +110,7 @@ impl Selector {
     #[must_use]
     pub fn prefix(&self) -> Option<&Prefix> {
         match &self.what {
-            What::Exact { prefix, .. } => prefix.as_ref(),
+            Choice::Exact { prefix, .. } => prefix.as_ref(),
             _ => None,
         }
     }
@@ -123,18 +123,18 @@ impl Selector {
         let complete = &history.complete;
         let oldest = || complete.first().ok_or(SelectError::Empty);
         match &self.what {
-            What::Exact { prefix, stamp, state } => {
+            Choice::Exact { prefix, stamp, state } => {
                 let names = match state {
-                    State::Complete => complete,
-                    State::Incomplete => &history.incomplete,
-                    State::Deleting => &history.deleting,
+                    SnapshotState::Complete => complete,
+                    SnapshotState::Incomplete => &history.incomplete,
+                    SnapshotState::Deleting => &history.deleting,
                 };
                 let meant = |name: &&SnapshotName| {
                     name.stamp == *stamp && prefix.as_ref().is_none_or(|own| *own == name.prefix)
                 };
                 names.iter().find(meant).ok_or_else(|| self.no_such(history, *stamp))
             }
-            What::Latest(back) => {
+            Choice::Latest(back) => {
                 let past = &complete[..complete.len() - history.from_the_future(self.now).len()];
                 let counted = if past.is_empty() { complete } else { past };
                 let oldest = oldest()?;
@@ -144,8 +144,8 @@ impl Selector {
                     oldest: oldest.clone(),
                 })
             }
-            What::Oldest => oldest(),
-            What::At { time, .. } => {
+            Choice::Oldest => oldest(),
+            Choice::At { time, .. } => {
                 let oldest = oldest()?;
                 let found = complete.iter().rfind(|name| name.stamp.time() <= *time);
                 found.ok_or_else(|| SelectError::TooEarly {
@@ -162,7 +162,7 @@ impl Selector {
     /// # Errors
     /// [`SelectError::NotThen`].
     pub fn means_exactly(&self, picked: &SnapshotName) -> Result<(), SelectError> {
-        let What::At { time, from } = &self.what else { return Ok(()) };
+        let Choice::At { time, from } = &self.what else { return Ok(()) };
         if from.is_some_and(|from| (from..=*time).contains(&picked.stamp.time())) {
             return Ok(());
         }
@@ -182,30 +182,30 @@ fn last_component(text: &str) -> &str {
     text.rsplit('/').next().unwrap_or(text)
 }
 
-fn exact(text: &str) -> Option<What> {
+fn exact(text: &str) -> Option<Choice> {
     if let Some(stamp) = Stamp::parse(text.as_bytes()) {
-        return Some(What::Exact { prefix: None, stamp, state: State::Complete });
+        return Some(Choice::Exact { prefix: None, stamp, state: SnapshotState::Complete });
     }
     let SnapshotName { prefix, stamp, state } = SnapshotName::parse_any(text.as_bytes())?;
-    Some(What::Exact { prefix: Some(prefix), stamp, state })
+    Some(Choice::Exact { prefix: Some(prefix), stamp, state })
 }
 
-fn counted(text: &str) -> Option<What> {
+fn counted(text: &str) -> Option<Choice> {
     let text = text.to_ascii_lowercase();
     match text.as_str() {
-        "latest" => Some(What::Latest(0)),
-        "oldest" => Some(What::Oldest),
-        text => whole(text.strip_prefix("latest~")?).map(What::Latest),
+        "latest" => Some(Choice::Latest(0)),
+        "oldest" => Some(Choice::Oldest),
+        text => whole(text.strip_prefix("latest~")?).map(Choice::Latest),
     }
 }
 
-fn at<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Option<What> {
+fn at<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Option<Choice> {
     let text = text.to_ascii_lowercase();
     match ago(&text, now) {
-        Some(time) => Some(What::At { time, from: None }),
+        Some(time) => Some(Choice::At { time, from: None }),
         None => {
             let time = point(&text, now, false)?;
-            Some(What::At { time, from: point(&text, now, true) })
+            Some(Choice::At { time, from: point(&text, now, true) })
         }
     }
 }

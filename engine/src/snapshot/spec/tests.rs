@@ -8,7 +8,7 @@ fn now() -> DateTime<FixedOffset> {
     DateTime::parse_from_rfc3339("2026-11-23T12:00:00+02:00").unwrap()
 }
 
-fn name(stamp: &str, state: State) -> SnapshotName {
+fn name(stamp: &str, state: SnapshotState) -> SnapshotName {
     let stamp = Stamp::parse(stamp.as_bytes()).unwrap();
     SnapshotName { prefix: Prefix::new("p.q").unwrap(), stamp, state }
 }
@@ -22,9 +22,9 @@ const STAMPS: [&str; 5] = [
 ];
 
 fn history() -> History {
-    let future = name("01-01-2190_00-00-00", State::Complete);
-    let incomplete = name("23-11-2026_09-40-00", State::Incomplete);
-    let complete = STAMPS.iter().map(|stamp| name(stamp, State::Complete));
+    let future = name("01-01-2190_00-00-00", SnapshotState::Complete);
+    let incomplete = name("23-11-2026_09-40-00", SnapshotState::Incomplete);
+    let complete = STAMPS.iter().map(|stamp| name(stamp, SnapshotState::Complete));
     History::of(complete.chain([future, incomplete]))
 }
 
@@ -230,7 +230,7 @@ proptest! {
         let stamp = |second: i64| Stamp::of(DateTime::from_timestamp(second, 0).unwrap()).unwrap();
         let prefix = Prefix::new("p.q").unwrap();
         let all = seconds.iter().map(|second| {
-            SnapshotName { prefix: prefix.clone(), stamp: stamp(*second), state: State::Complete }
+            SnapshotName { prefix: prefix.clone(), stamp: stamp(*second), state: SnapshotState::Complete }
         });
         let history = History::of(all);
         for name in &history.complete {

@@ -49,14 +49,14 @@ impl Backlog {
 }
 
 /// A part of a listing.
-pub(crate) enum Listed {
+pub(crate) enum ListingPart {
     Begin(Box<dyn ListSink>),
     Batch(Batch),
     Unreadable(CString, SourceError),
     End(Result<(), SourceError>),
 }
 
-impl Listed {
+impl ListingPart {
     /// Approximate memory in bytes that the part takes while it waits.
     fn bytes(&self) -> usize {
         match self {
@@ -68,7 +68,7 @@ impl Listed {
 }
 
 /// A part of fetched content; the `usize` is the file's index in the request.
-pub(crate) enum Fetched {
+pub(crate) enum ContentPart {
     Begin(Box<dyn ContentSink>),
     /// Bytes at this offset of the file.
     Data(usize, u64, Vec<u8>),
@@ -78,10 +78,10 @@ pub(crate) enum Fetched {
 
 /// Collects answers and sends them to the delivery threads in batches.
 pub(crate) struct Delivery {
-    listed: Vec<(u64, Listed)>,
-    fetched: Vec<(u64, Fetched)>,
-    to_lister: Sender<Vec<(u64, Listed)>>,
-    to_fetcher: Sender<Vec<(u64, Fetched)>>,
+    listed: Vec<(u64, ListingPart)>,
+    fetched: Vec<(u64, ContentPart)>,
+    to_lister: Sender<Vec<(u64, ListingPart)>>,
+    to_fetcher: Sender<Vec<(u64, ContentPart)>>,
     pub(crate) backlog: Arc<Backlog>,
     /// Bytes of listings that were received but not yet passed on.
     pub(crate) unproven: usize,
@@ -107,13 +107,13 @@ impl Delivery {
         Ok((delivery, [lister, fetcher]))
     }
 
-    pub(crate) fn listed(&mut self, id: u64, part: Listed) {
+    pub(crate) fn listed(&mut self, id: u64, part: ListingPart) {
         self.backlog.listings.fetch_add(part.bytes(), Ordering::Relaxed);
         self.listed.push((id, part));
     }
 
-    pub(crate) fn fetched(&mut self, id: u64, part: Fetched) {
-        if let Fetched::Data(_, _, bytes) = &part {
+    pub(crate) fn fetched(&mut self, id: u64, part: ContentPart) {
+        if let ContentPart::Data(_, _, bytes) = &part {
             self.backlog.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
         }
         self.fetched.push((id, part));
@@ -138,7 +138,7 @@ impl Delivery {
 }
 
 fn deliver_listings(
-    parts: &Receiver<Vec<(u64, Listed)>>,
+    parts: &Receiver<Vec<(u64, ListingPart)>>,
     commands: &UnboundedSender<Command>,
     backlog: &Backlog,
 ) {
@@ -146,20 +146,20 @@ fn deliver_listings(
     for (id, part) in parts.iter().flatten() {
         let count = part.bytes();
         match part {
-            Listed::Begin(sink) => drop(sinks.insert(id, sink)),
-            Listed::Batch(batch) => {
+            ListingPart::Begin(sink) => drop(sinks.insert(id, sink)),
+            ListingPart::Batch(batch) => {
                 if let Some(sink) = sinks.get_mut(&id)
                     && sink.batch(batch).is_break()
                 {
                     let _ = commands.send(Command::UnwantedFolder(id));
                 }
             }
-            Listed::Unreadable(name, error) => {
+            ListingPart::Unreadable(name, error) => {
                 if let Some(sink) = sinks.get_mut(&id) {
                     sink.unreadable(&name, error);
                 }
             }
-            Listed::End(result) => {
+            ListingPart::End(result) => {
                 if let Some(sink) = sinks.remove(&id) {
                     sink.end(result);
                 }
@@ -173,15 +173,15 @@ fn deliver_listings(
 }
 
 fn deliver_contents(
-    parts: &Receiver<Vec<(u64, Fetched)>>,
+    parts: &Receiver<Vec<(u64, ContentPart)>>,
     commands: &UnboundedSender<Command>,
     backlog: &Backlog,
 ) {
     let mut sinks: HashMap<u64, Box<dyn ContentSink>> = HashMap::new();
     for (id, part) in parts.iter().flatten() {
         match part {
-            Fetched::Begin(sink) => drop(sinks.insert(id, sink)),
-            Fetched::Data(index, offset, bytes) => {
+            ContentPart::Begin(sink) => drop(sinks.insert(id, sink)),
+            ContentPart::Data(index, offset, bytes) => {
                 if let Some(sink) = sinks.get_mut(&id)
                     && deliver(sink.as_mut(), index, offset, &bytes).is_break()
                 {
@@ -189,12 +189,12 @@ fn deliver_contents(
                 }
                 backlog.taken(bytes.len());
             }
-            Fetched::FileEnd(index, after) => {
+            ContentPart::FileEnd(index, after) => {
                 if let Some(sink) = sinks.get_mut(&id) {
                     sink.file_end(index, after);
                 }
             }
-            Fetched::End => {
+            ContentPart::End => {
                 if let Some(sink) = sinks.remove(&id) {
                     sink.end();
                 }

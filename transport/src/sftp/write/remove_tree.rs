@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use engine::entry::{Kind, Listed, Meta};
+use engine::entry::{Kind, ListedEntry, Meta};
 use engine::restore::targets::MustStay;
 use engine::threads::lock::lock;
 
@@ -203,7 +203,7 @@ impl SftpTarget {
                     [] => name.to_bytes().to_vec(),
                     below => child(below, name.to_bytes()),
                 };
-                name.to_bytes() == OWN || spared(&path, Listed { name, meta, extra: None })
+                name.to_bytes() == OWN || spared(&path, ListedEntry { name, meta, extra: None })
             };
             if self.file_system_of(&walk.path)? != Some(outside) {
                 return Ok(false);

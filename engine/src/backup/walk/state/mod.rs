@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use crate::backup::plan::Planned;
-use crate::backup::walk::folder::Folder;
-use crate::backup::walk::state::setting::{MountSeen, RootSeen, Setting};
+use crate::backup::walk::folder::WalkFolder;
+use crate::backup::walk::state::setting::{MountSeen, RootSeen, WalkSetting};
 use crate::backup::walk::state::tally::Tally;
 use crate::backup::walk::state::task::{InFlight, Retry, WalkTask};
 use crate::entry::overlay::SidecarRecords;
@@ -25,12 +25,12 @@ use crate::entry::tree_path::TreePath;
 use crate::error::RunError;
 use crate::filter::scope::Scope;
 use crate::fs::dir::Dir;
-use crate::fs::metadata::xattrs::Asked;
+use crate::fs::metadata::xattrs::XattrSelection;
 use crate::fs::traverse::most_open_folders;
 use crate::job::Job;
 use crate::monitor::event::Event;
 use crate::monitor::items::ItemizedChange;
-use crate::repository::records::coverage::{Coverage, Noted};
+use crate::repository::records::coverage::{Coverage, FoundRules};
 use crate::source::{Answers, Root, Source};
 use crate::threads::lock::lock;
 use crate::threads::semaphore::Semaphore;
@@ -43,7 +43,7 @@ const ARRIVED: u64 = 64 * 1024;
 /// walk uses the pending work.
 pub(crate) struct WalkState<S: Source> {
     pub(super) source: Arc<S>,
-    pub(crate) set: Setting,
+    pub(crate) set: WalkSetting,
     pub(crate) tally: Tally,
     /// The filters of the whole job; `None` when it has none.
     pub(super) scope: Option<Arc<Scope>>,
@@ -71,7 +71,7 @@ pub(crate) struct WalkState<S: Source> {
     pub(super) mounts: Mutex<Vec<MountSeen>>,
     pub(super) gone_mounts: Mutex<BTreeSet<Vec<u8>>>,
     /// Rule files and tags of the source, for the report.
-    pub(super) noted: Mutex<Noted>,
+    pub(super) noted: Mutex<FoundRules>,
     /// Folders of the layout that are open and that the walk has not reached yet.
     pub(super) looked: Mutex<HashMap<PathBuf, Root<S::Folder>>>,
     /// The number of folders that are open.
@@ -80,7 +80,7 @@ pub(crate) struct WalkState<S: Source> {
 }
 
 impl<S: Source> WalkState<S> {
-    pub(crate) fn new(source: Arc<S>, set: Setting) -> Arc<Self> {
+    pub(crate) fn new(source: Arc<S>, set: WalkSetting) -> Arc<Self> {
         let (folders, files) = match source.answers() {
             Answers::AtOnce => (0, usize::MAX),
             Answers::Later { folders, files } => (folders.max(1), files),
@@ -172,7 +172,7 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Reports planned entries with rsync's letters, when the job asks for them.
-    pub(super) fn itemize(&self, folder: &Folder<S::Folder>, steps: &[Planned<'_>]) {
+    pub(super) fn itemize(&self, folder: &WalkFolder<S::Folder>, steps: &[Planned<'_>]) {
         if let Some(items) = &self.set.context.items {
             let now = steps.iter().filter(|planned| !self.is_held_back(folder, planned));
             items.tell(now.filter_map(|planned| self.item(folder, planned)).collect());
@@ -182,7 +182,7 @@ impl<S: Source> WalkState<S> {
     /// The itemized line of an entry; `None` when the job does not ask for such lines.
     pub(crate) fn item(
         &self,
-        folder: &Folder<S::Folder>,
+        folder: &WalkFolder<S::Folder>,
         planned: &Planned<'_>,
     ) -> Option<ItemizedChange> {
         crate::backup::itemize::item(
@@ -212,13 +212,13 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Queues a task that carries `name` in `folder` forward. The folder waits for the task.
-    pub(crate) fn carry_later(&self, folder: &Arc<Folder<S::Folder>>, name: CString) {
+    pub(crate) fn carry_later(&self, folder: &Arc<WalkFolder<S::Folder>>, name: CString) {
         folder.expect(1);
         self.queue.push(WalkTask::Carry { folder: Arc::clone(folder), name });
     }
 
     /// Records that one thing that `folder` waits for has happened. Returns whether the caller has to finish the folder now.
-    pub(crate) fn settles(&self, folder: &Folder<S::Folder>) -> bool {
+    pub(crate) fn settles(&self, folder: &WalkFolder<S::Folder>) -> bool {
         folder.settle() && !self.halted()
     }
 
@@ -226,8 +226,8 @@ impl<S: Source> WalkState<S> {
         self.set.rules.keep
     }
 
-    pub(crate) fn asked(&self) -> Asked {
-        Asked { xattrs: self.keep().xattrs, acls: self.keep().acls }
+    pub(crate) fn asked(&self) -> XattrSelection {
+        XattrSelection { xattrs: self.keep().xattrs, acls: self.keep().acls }
     }
 
     /// The entry that `dir` holds under `name`, with the values of its sidecar record in `records` and of `--fake-super`.

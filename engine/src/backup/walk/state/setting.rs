@@ -11,7 +11,7 @@ use chrono::DateTime;
 use crate::backup::plan::{CompareRules, TimeRule};
 use crate::backup::withheld::Empty;
 use crate::entry::escape::unshown;
-use crate::entry::racy::{Begins, before};
+use crate::entry::racy::{ReadTimes, before};
 use crate::entry::stored::StoredEntry;
 use crate::entry::{FileId, Time};
 use crate::error::{RunError, destination};
@@ -30,21 +30,21 @@ use crate::snapshot::name::SnapshotName;
 use crate::source::files_from::Selection;
 
 /// The base or the incomplete snapshot, with its top folder open and its sidecar.
-pub(crate) struct Beside {
+pub(crate) struct ComparedSnapshot {
     pub(crate) top: Option<Dir>,
     pub(crate) kept: Sidecar,
 }
 
 /// Which files of the incomplete snapshot are certainly on disk.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Trust {
+pub(crate) struct DurableFiles {
     /// Files with an earlier ctime than this were written before a successful checkpoint.
     pub(crate) before: Option<Time>,
     /// Whether the hash of any other file proves that it is on disk. It does not after a failed sync.
     pub(crate) checkable: bool,
 }
 
-impl Trust {
+impl DurableFiles {
     pub(crate) fn covers(self, here: &StoredEntry, base: Option<&StoredEntry>) -> bool {
         let of_base = base.is_some_and(|base| base.meta.id == here.meta.id);
         let ctime = here.meta.ctime;
@@ -66,17 +66,17 @@ pub(crate) struct RootSeen {
 }
 
 /// The setting of a walk.
-pub(crate) struct Setting {
+pub(crate) struct WalkSetting {
     pub(crate) rules: CompareRules,
-    pub(crate) trust: Trust,
-    pub(crate) base: Beside,
+    pub(crate) trust: DurableFiles,
+    pub(crate) base: ComparedSnapshot,
     /// Paths inside the base that a check found damaged. The run neither links nor copies from them.
     pub(crate) damaged: HashSet<Vec<u8>>,
-    pub(crate) here: Beside,
+    pub(crate) here: ComparedSnapshot,
     /// The earliest timestamp of a change to a file of the source that the base's copy may lack.
     pub(crate) base_since: Option<Time>,
     /// The same for the copies in the incomplete snapshot.
-    pub(crate) begins: Begins,
+    pub(crate) begins: ReadTimes,
     pub(crate) backups: FileId,
     pub(crate) backups_dir: PathBuf,
     /// The path of the incomplete snapshot; of the backups folder when there is none.
@@ -109,17 +109,20 @@ pub(crate) fn gather(
     incomplete: Option<&SnapshotName>,
     base: Option<&SnapshotName>,
     granularity_ns: u32,
-    trust: Trust,
+    trust: DurableFiles,
     accept_empty: bool,
     context: &Context,
-) -> Result<Setting, RunError> {
+) -> Result<WalkSetting, RunError> {
     let broken =
         |error| destination("cannot open", &repository.path, repository.path.clone(), error);
     let kept = repository.store(Store::Sidecars);
-    let beside = |name: Option<&SnapshotName>| -> std::io::Result<Beside> {
+    let beside = |name: Option<&SnapshotName>| -> std::io::Result<ComparedSnapshot> {
         let folder = name.map(folder_name).transpose()?.unwrap_or_else(CString::default);
         let top = name.map(|_| repository.dir.child(&folder)).transpose()?;
-        Ok(Beside { top, kept: Sidecar::open(kept.as_ref().filter(|_| name.is_some()), &folder)? })
+        Ok(ComparedSnapshot {
+            top,
+            kept: Sidecar::open(kept.as_ref().filter(|_| name.is_some()), &folder)?,
+        })
     };
     let damage = base.map(|base| damage(repository, base)).unwrap_or_default();
     let mut keep = job.keep;
@@ -154,11 +157,11 @@ pub(crate) fn gather(
     let roots: Vec<_> = roots.collect();
     // With `-x` the content of a mount point is not backed up anyway.
     let expected = job.host.name.is_none() && !job.keep.one_file_system;
-    Ok(Setting {
+    Ok(WalkSetting {
         rules: CompareRules { keep, time },
         trust,
         base_since: base.map(|base| read_since(base, report.as_ref())),
-        begins: Begins::new(incomplete.map(named_after), Vec::new()),
+        begins: ReadTimes::new(incomplete.map(named_after), Vec::new()),
         mounts_before: mounts_before(report.as_ref()),
         unmounted: if expected { unmounted_below(&roots) } else { HashSet::new() },
         roots,
@@ -197,8 +200,8 @@ fn named_after(snapshot: &SnapshotName) -> Time {
 }
 
 /// The trust of a dry run: it takes all files of an interrupted run as complete.
-pub(crate) fn everything() -> Trust {
-    Trust { before: Some(Time { secs: i64::MAX, nanos: 0 }), checkable: true }
+pub(crate) fn everything() -> DurableFiles {
+    DurableFiles { before: Some(Time { secs: i64::MAX, nanos: 0 }), checkable: true }
 }
 
 /// A mount point or a subvolume below a source root.
@@ -217,7 +220,7 @@ pub(crate) struct MountSeen {
 
 /// The area that counts the files of a folder, and whether they are left out because another file system is mounted there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Beyond {
+pub(crate) struct CountedArea {
     pub(crate) area: Option<usize>,
     pub(crate) left_out: bool,
 }

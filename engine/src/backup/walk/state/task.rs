@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::backup::walk::folder::Folder;
+use crate::backup::walk::folder::WalkFolder;
 use crate::backup::walk::subfolders::Subfolders;
 use crate::entry::tree_path::TreePath;
-use crate::entry::{Batch, Entry, Listed};
+use crate::entry::{Batch, Entry, ListedEntry};
 use crate::filter::scope::Scope;
 use crate::fs::dir::Dir;
 use crate::snapshot::layout::LayoutNode;
@@ -19,17 +19,17 @@ use crate::threads::work_queue::WorkGuard;
 
 pub(crate) enum WalkTask<F> {
     /// Enter a folder that the layout puts into `parent`.
-    Enter { parent: Arc<Folder<F>>, entry: Entry, found: LayoutFolder<F>, covered: bool },
+    Enter { parent: Arc<WalkFolder<F>>, entry: Entry, found: LayoutFolder<F>, covered: bool },
     /// Enter the next one of some listed folders.
-    EnterNext { parent: Arc<Folder<F>>, waiting: Subfolders },
+    EnterNext { parent: Arc<WalkFolder<F>>, waiting: Subfolders },
     /// Process some entries of a folder that have arrived.
-    Arrived { folder: Arc<Folder<F>>, batch: Batch, arrival: Arc<Arrival<F>>, waits: Permit },
+    Arrived { folder: Arc<WalkFolder<F>>, batch: Batch, arrival: Arc<Arrival<F>>, waits: Permit },
     /// Handle the end of a listing: all entries have arrived and are processed.
-    Listed { folder: Arc<Folder<F>>, arrival: Arc<Arrival<F>> },
+    Listed { folder: Arc<WalkFolder<F>>, arrival: Arc<Arrival<F>> },
     /// Look again at some entries of one folder.
     Again { retries: Vec<Retry> },
     /// Carry forward the base's entry `name` in a folder that could not be read.
-    Carry { folder: Arc<Folder<F>>, name: CString },
+    Carry { folder: Arc<WalkFolder<F>>, name: CString },
     /// Count the content of a folder of the base that is gone, or that the filters now leave out.
     Gone { parent: Arc<Dir>, name: CString, area: Option<usize>, left_out: bool },
 }
@@ -65,7 +65,7 @@ pub(crate) struct Retry {
 }
 
 impl Retry {
-    pub(crate) fn of<F>(folder: &Folder<F>, name: &CStr, counted: bool) -> Self {
+    pub(crate) fn of<F>(folder: &WalkFolder<F>, name: &CStr, counted: bool) -> Self {
         let below = folder.node.as_ref().and_then(|node| node.below.get(name.to_bytes()));
         Self {
             place: Arc::clone(&folder.place),
@@ -90,7 +90,7 @@ impl UnfilteredListing {
     /// The entry `name`, if it was listed.
     pub(crate) fn find(&self, name: &CStr) -> Option<Entry> {
         let mut listed = self.batches.iter().flat_map(|batch| batch.iter());
-        listed.find(|entry| entry.name == name).map(Listed::to_entry)
+        listed.find(|entry| entry.name == name).map(ListedEntry::to_entry)
     }
 }
 

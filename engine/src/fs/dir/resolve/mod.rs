@@ -55,12 +55,12 @@ pub struct Resolved {
     /// Whether the path itself is a symlink.
     pub is_link: bool,
     /// A folder on the way to `node` in which other users may replace entries.
-    open: Option<Others>,
+    open: Option<UntrustedFolder>,
 }
 
 /// A folder in which users other than root and the caller may replace entries. The value is its
 /// owner, or `None` if not only the owner may.
-pub type Others = (PathBuf, Option<u32>);
+pub type UntrustedFolder = (PathBuf, Option<u32>);
 
 impl Resolved {
     /// Resolves `path`. A relative path starts at the current folder.
@@ -144,7 +144,7 @@ impl Resolved {
 ///
 /// # Errors
 /// Those of `openat(2)`.
-pub fn exchangeable(path: &Path) -> io::Result<Option<Others>> {
+pub fn exchangeable(path: &Path) -> io::Result<Option<UntrustedFolder>> {
     match Resolved::at(path) {
         Ok(found) => Ok(found.open),
         Err(error) => match untrusted(&error) {
@@ -190,7 +190,7 @@ struct Resolver {
     at: Node,
     real: PathBuf,
     /// The first folder on the way in which other users may replace entries.
-    open: Option<Others>,
+    open: Option<UntrustedFolder>,
 }
 
 impl Resolver {
@@ -246,7 +246,7 @@ impl Resolver {
 fn check(
     at: &Node,
     real: &Path,
-    open: Option<&Others>,
+    open: Option<&UntrustedFolder>,
     link: &Node,
     name: &CStr,
 ) -> io::Result<()> {

@@ -7,7 +7,7 @@ use engine::source::SourceError;
 use crate::sftp::protocol::attributes::{meta, refusal, undescribed};
 use crate::sftp::protocol::channel::HandleKind;
 use crate::sftp::protocol::packet::{Answer, Request, StatusCode};
-use crate::sftp::read::delivery::Fetched;
+use crate::sftp::read::delivery::ContentPart;
 use crate::sftp::read::file::context::{Again, Failed, FileContext};
 use crate::sftp::read::file::identity::{proves, regular, same_access, same_version};
 use crate::sftp::read::file::unreadable::{
@@ -182,7 +182,7 @@ impl FileRead {
             self.delivered += part.len() as u64;
             self.since.get_or_insert_with(SystemTime::now);
             let at = self.delivered - part.len() as u64;
-            context.delivery.fetched(self.request, Fetched::Data(self.index, at, part));
+            context.delivery.fetched(self.request, ContentPart::Data(self.index, at, part));
         }
     }
 }

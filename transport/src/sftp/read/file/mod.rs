@@ -18,7 +18,7 @@ use engine::source::{SourceError, Wanted};
 
 use crate::sftp::protocol::channel::HandleKind;
 use crate::sftp::protocol::packet::{READ_MAX, Request};
-use crate::sftp::read::delivery::{Delivery, Fetched};
+use crate::sftp::read::delivery::{ContentPart, Delivery};
 use crate::sftp::read::file::context::{ByteCounts, FileContext, Stream};
 use crate::sftp::read::file::identity::same_version;
 use crate::sftp::read::file::unreadable::{UNSIZED_MOST, is_of_the_kernel};
@@ -329,7 +329,7 @@ impl FileRead {
         result: Result<Meta, SourceError>,
         delivery: &mut Delivery,
     ) -> StepOutcome {
-        delivery.fetched(self.request, Fetched::FileEnd(self.index, result));
+        delivery.fetched(self.request, ContentPart::FileEnd(self.index, result));
         StepOutcome::Ended
     }
 

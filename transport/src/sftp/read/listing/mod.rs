@@ -13,7 +13,7 @@ use crate::sftp::protocol::attributes::{meta, refusal, storable, target, undescr
 use crate::sftp::protocol::channel::HandleKind;
 use crate::sftp::protocol::packet::{Answer, Attrs, Request, StatusCode};
 use crate::sftp::protocol::remote_path::child;
-use crate::sftp::read::delivery::{Delivery, LISTINGS, Listed, shown_name};
+use crate::sftp::read::delivery::{Delivery, LISTINGS, ListingPart, shown_name};
 use crate::sftp::read::handle_limit::{HandleLimit, Others, Refusals};
 use crate::sftp::read::listing::unproven_entries::UnprovenEntries;
 use crate::sftp::read::location::Location;
@@ -212,7 +212,7 @@ impl FolderListing {
         delivery: &mut Delivery,
     ) -> StepOutcome {
         self.deliver_unproven(delivery);
-        delivery.listed(self.id, Listed::End(result));
+        delivery.listed(self.id, ListingPart::End(result));
         StepOutcome::Ended
     }
 
@@ -422,7 +422,7 @@ impl FolderListing {
 
     fn unreadable(&mut self, name: &[u8], error: SourceError, delivery: &mut Delivery) {
         if self.unproven.is_new(name) {
-            delivery.listed(self.id, Listed::Unreadable(shown_name(name), error));
+            delivery.listed(self.id, ListingPart::Unreadable(shown_name(name), error));
         }
     }
 
@@ -439,7 +439,7 @@ impl FolderListing {
 
     fn deliver_unproven(&mut self, delivery: &mut Delivery) {
         for batch in self.take_unproven(delivery) {
-            delivery.listed(self.id, Listed::Batch(batch));
+            delivery.listed(self.id, ListingPart::Batch(batch));
         }
     }
 

@@ -8,7 +8,7 @@ use engine::source::{ContentSink, Wanted};
 use crate::sftp::protocol::channel::HandleKind;
 use crate::sftp::protocol::packet::{Answer, READ_MAX};
 use crate::sftp::protocol::remote_path::child;
-use crate::sftp::read::delivery::Fetched;
+use crate::sftp::read::delivery::ContentPart;
 use crate::sftp::read::file::FileRead;
 use crate::sftp::read::file::context::{Again, FileContext};
 use crate::sftp::read::location::Location;
@@ -30,10 +30,10 @@ impl ReadScheduler {
         sink: Box<dyn ContentSink>,
     ) {
         let request = self.id();
-        self.delivery.fetched(request, Fetched::Begin(sink));
+        self.delivery.fetched(request, ContentPart::Begin(sink));
         for (index, wanted) in files.iter().enumerate() {
             if let Some(lost) = self.lost() {
-                self.delivery.fetched(request, Fetched::FileEnd(index, Err(lost)));
+                self.delivery.fetched(request, ContentPart::FileEnd(index, Err(lost)));
                 continue;
             }
             let id = self.id();
@@ -46,7 +46,7 @@ impl ReadScheduler {
             self.files.insert(id, file);
         }
         if files.is_empty() || self.lost.is_some() {
-            return self.delivery.fetched(request, Fetched::End);
+            return self.delivery.fetched(request, ContentPart::End);
         }
         self.requests.insert(request, files.len());
     }
@@ -117,7 +117,7 @@ impl ReadScheduler {
         *left -= 1;
         if *left == 0 {
             self.requests.remove(&request);
-            self.delivery.fetched(request, Fetched::End);
+            self.delivery.fetched(request, ContentPart::End);
         }
     }
 

@@ -21,7 +21,7 @@ use engine::source::SourceError;
 use crate::sftp::event_loop::Scheduler;
 use crate::sftp::protocol::packet::{Answer, Offers, Violation};
 use crate::sftp::read::command::Command;
-use crate::sftp::read::delivery::{Delivery, LISTINGS, Listed, QUEUED};
+use crate::sftp::read::delivery::{Delivery, LISTINGS, ListingPart, QUEUED};
 use crate::sftp::read::file::FileRead;
 use crate::sftp::read::file::context::ByteCounts;
 use crate::sftp::read::handle_limit::HandleLimit;
@@ -189,9 +189,9 @@ impl Scheduler for ReadScheduler {
         match command {
             Command::List(path, real, sink) => {
                 let id = self.id();
-                self.delivery.listed(id, Listed::Begin(sink));
+                self.delivery.listed(id, ListingPart::Begin(sink));
                 if let Some(lost) = self.lost() {
-                    return self.delivery.listed(id, Listed::End(Err(lost)));
+                    return self.delivery.listed(id, ListingPart::End(Err(lost)));
                 }
                 self.folders.insert(id, FolderListing::new(id, path, real));
                 self.folders_waiting.push_back(id);
