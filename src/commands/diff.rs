@@ -22,7 +22,7 @@ use crate::hint::hint;
 use crate::jobs::context;
 use crate::jobs::open_source::{Access, close, local, remote};
 use crate::jobs::signals::supervise;
-use crate::snapshots::open::{Picked, Where, open, pick, unlookable};
+use crate::snapshots::open::{SelectedSnapshot, Where, open, pick, unlookable};
 use crate::term::colour::{Palette, Style};
 use crate::term::out::Out;
 use crate::term::print::say;
@@ -88,7 +88,7 @@ pub(crate) fn run(args: Args) -> Exit {
     }
 }
 
-fn of_two(first: &Picked<'_>, second: &Picked<'_>, json: bool) -> Exit {
+fn of_two(first: &SelectedSnapshot<'_>, second: &SelectedSnapshot<'_>, json: bool) -> Exit {
     let mut out = Out::new();
     let lines = Lines { json, palette: out.palette };
     let sides = ((&*first.series.catalog, &first.name), (&*second.series.catalog, &second.name));

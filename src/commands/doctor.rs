@@ -9,7 +9,7 @@ use crate::args::flags::SettingFlags;
 use crate::args::load::configured;
 use crate::config::{config_dir, load};
 use crate::daemon::config_dir::CRONTAB;
-use crate::doctor::finding::{Finding, Grade};
+use crate::doctor::finding::{DoctorFinding, Grade};
 use crate::doctor::{Ask, examine, pin};
 use crate::exit::Exit;
 use crate::jobs::signals::supervise;
@@ -98,7 +98,7 @@ pub(crate) fn run(args: Args) -> Exit {
 }
 
 /// Formats a finding as `ok    hard links    up to 65000 of a file`, with the correction below.
-fn text(finding: &Finding, several: bool, palette: Palette) -> String {
+fn text(finding: &DoctorFinding, several: bool, palette: Palette) -> String {
     let (word, style) = match finding.grade {
         Grade::Good => ("ok  ", Style::Good),
         Grade::Warning => ("warn", Style::Warn),
@@ -108,8 +108,8 @@ fn text(finding: &Finding, several: bool, palette: Palette) -> String {
         Some(job) if several => format!("{job}: "),
         _ => String::new(),
     };
-    let mend = finding.mend.as_ref().map(|mend| format!("        to fix it: {mend}\n"));
+    let fix = finding.fix.as_ref().map(|fix| format!("        to fix it: {fix}\n"));
     let word = palette.paint(style, word);
     let (check, found) = (finding.check, &finding.found);
-    format!("{word}  {check:<12}  {job}{found}\n{}", mend.unwrap_or_default())
+    format!("{word}  {check:<12}  {job}{found}\n{}", fix.unwrap_or_default())
 }

@@ -53,7 +53,7 @@ pub(crate) fn run(args: Args) -> Exit {
         Ok(all) => all,
         Err(exit) => return exit,
     };
-    let mut telling = Telling { json: args.json, given, out: Out::new() };
+    let mut telling = VersionPrinter { json: args.json, given, out: Out::new() };
     let mut exit = Exit::Done;
     for path in &args.paths {
         match telling.path(&all, path) {
@@ -92,13 +92,13 @@ fn again(args: &Args) -> String {
     flags
 }
 
-struct Telling {
+struct VersionPrinter {
     json: bool,
     given: String,
     out: Out,
 }
 
-impl Telling {
+impl VersionPrinter {
     /// Prints the versions of the paths that `path` means. Returns the number of paths.
     fn path(&mut self, all: &[Series], path: &OsStr) -> Result<usize, LookError> {
         let mut told = 0;

@@ -22,7 +22,7 @@ use crate::hint::hint;
 use crate::jobs::context;
 use crate::jobs::signals::supervise;
 use crate::snapshots::open::{
-    Picked, Series, Where, age, open, pick_exactly, shown_folder, unlookable,
+    SelectedSnapshot, Series, Where, age, open, pick_exactly, shown_folder, unlookable,
 };
 use crate::term::colour::Style;
 use crate::term::out::Out;
@@ -55,14 +55,14 @@ pub(crate) struct Args {
     #[command(flatten)]
     place: Where,
     #[command(flatten)]
-    settings: SettingFlags<Kept>,
+    settings: SettingFlags<RetentionFlags>,
 }
 
 /// The settings for the location of the snapshots and for the retention.
 #[derive(Debug, Clone, Default)]
-struct Kept;
+struct RetentionFlags;
 
-impl Flags for Kept {
+impl Flags for RetentionFlags {
     const KEYS: &'static [Key] = &[
         Key::BackupsDir,
         Key::BackupNamePrefix,
@@ -125,7 +125,7 @@ fn plans<'a>(all: &'a [Series], named: &[String]) -> Result<Vec<Plan<'a>>, Exit>
     let now = Local::now();
     let mut plans: Vec<Plan<'a>> = Vec::new();
     for text in named {
-        let Picked { series, name } = pick_exactly(all, text, &now)?;
+        let SelectedSnapshot { series, name } = pick_exactly(all, text, &now)?;
         let fate = (name, Err("named".to_owned()));
         match plans.iter_mut().find(|plan| std::ptr::eq(plan.series, series)) {
             Some(plan) if plan.fates.contains(&fate) => {}
@@ -235,7 +235,7 @@ fn show(plan: &Plan<'_>, yes: bool, json: bool, several: bool, out: &mut Out) ->
 struct Work {
     job: String,
     path: std::path::PathBuf,
-    series: Bare,
+    series: SeriesParts,
     goes: Vec<SnapshotName>,
     named: bool,
     /// Whether an earlier removal was interrupted.
@@ -243,7 +243,7 @@ struct Work {
 }
 
 /// The parts of a series that are needed to check it again under the lock.
-struct Bare {
+struct SeriesParts {
     prefix: engine::snapshot::name::Prefix,
     retention: engine::snapshot::retention::Retention,
 }
@@ -253,7 +253,7 @@ impl Work {
         Self {
             job: plan.series.name.clone(),
             path: plan.series.catalog.path().to_owned(),
-            series: Bare {
+            series: SeriesParts {
                 prefix: plan.series.prefix.clone(),
                 retention: plan.series.retention.clone(),
             },
@@ -275,7 +275,7 @@ impl Work {
             stuck: AtomicBool::new(false),
         });
         let context = context(stop, &Arc::default(), Arc::clone(&told) as Arc<dyn Monitor>);
-        let Bare { prefix, retention } = &self.series;
+        let SeriesParts { prefix, retention } = &self.series;
         let choose = |history: &engine::snapshot::history::History, candidates: &[Candidate]| {
             self.choose(history, candidates, retention)
         };

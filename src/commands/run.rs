@@ -17,7 +17,7 @@ use crate::log;
 use crate::log::{JobLog, Stream};
 use crate::term::print::say;
 use crate::term::terminal::Terminal;
-use crate::ui::dry_run::Form;
+use crate::ui::dry_run::DryRunFormat;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,8 +59,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Exit {
     let mode = match (args.dry_run, args.json) {
-        (true, true) => Mode::DryRun(Form::Json),
-        (true, false) => Mode::DryRun(Form::Text),
+        (true, true) => Mode::DryRun(DryRunFormat::Json),
+        (true, false) => Mode::DryRun(DryRunFormat::Text),
         (false, _) => Mode::Run,
     };
     let accept = Accept { shrink: args.accept_shrink, sources: args.accept_sources };

@@ -20,7 +20,7 @@ use crate::health::growth::{Forecast, REPORTS, forecast};
 use crate::health::{complaints, due};
 use crate::hint::hint;
 use crate::schedule::crontab::Crontab;
-use crate::ui::job_state::State;
+use crate::ui::job_state::JobState;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,24 +60,24 @@ pub(crate) fn run(args: Args) -> Exit {
     let Some(config) = crate::args::load::configured(&inputs, load) else { return Exit::Usage };
     let schedule = Schedule::of(&inputs);
     let now = Utc::now();
-    let states: Vec<State> = config.jobs.iter().map(|job| state(job, &schedule, now)).collect();
+    let states: Vec<JobState> = config.jobs.iter().map(|job| state(job, &schedule, now)).collect();
     let healthy = states.iter().all(|state| state.complaints.is_empty());
     let text = if args.json {
-        let jobs: Vec<_> = states.iter().map(State::json).collect();
+        let jobs: Vec<_> = states.iter().map(JobState::json).collect();
         crate::term::harmless::json(&json!({"healthy": healthy, "jobs": jobs}), true) + "\n"
     } else if args.check {
         states.iter().map(|state| state.verdict() + "\n").collect()
     } else {
-        states.iter().map(State::text).collect::<Vec<_>>().join("\n")
+        states.iter().map(JobState::text).collect::<Vec<_>>().join("\n")
     };
     let printed = crate::term::print::print(text.as_bytes());
     if args.check && !healthy { printed.worse(Exit::Failed) } else { printed }
 }
 
-fn state(job: &NamedJob, schedule: &Schedule, now: DateTime<Utc>) -> State {
+fn state(job: &NamedJob, schedule: &Schedule, now: DateTime<Utc>) -> JobState {
     let (found, guard) = (&job.job, job.job.minimum_time_guard);
     let looked = look(&found.backups_dir, &found.prefix, REPORTS);
-    let mut state = State {
+    let mut state = JobState {
         name: job.name.clone(),
         open_mode: open_to_others(&found.backups_dir).filter(|_| found.backups_mode.is_none()),
         now,

@@ -28,7 +28,7 @@ use crate::term::out::Out;
 use crate::term::print::say;
 use crate::term::terminal::Terminal;
 use crate::term::units::{bytes, count, counted};
-use crate::ui::progress::{Show, Ticker};
+use crate::ui::progress::{ProgressTimer, Show};
 use crate::ui::summary::table;
 
 const EXAMPLES: &str = "\
@@ -102,7 +102,7 @@ fn period(text: &str) -> Result<TimeDelta, String> {
 }
 
 /// The snapshots of one prefix to check.
-struct Batch {
+struct VerifyJobs {
     catalog: Arc<Repository>,
     prefix: Prefix,
     snapshots: Vec<SnapshotName>,
@@ -110,7 +110,7 @@ struct Batch {
 
 /// The checks to run.
 struct Work {
-    batches: Vec<Batch>,
+    batches: Vec<VerifyJobs>,
     sample: Option<f64>,
     rolling: Option<TimeDelta>,
     record: bool,
@@ -131,11 +131,11 @@ pub(crate) fn run(args: Args) -> Exit {
 fn prepare(args: Args) -> Result<Work, Exit> {
     let Args { snapshots, all, sample, rolling, record, json, place, settings } = args;
     let series = open(place, settings.given, Vec::new())?;
-    let mut batches: BTreeMap<usize, Batch> = BTreeMap::new();
+    let mut batches: BTreeMap<usize, VerifyJobs> = BTreeMap::new();
     let now = Local::now();
     let mut add = |number: usize, names: &[SnapshotName]| {
         let one = &series[number];
-        let batch = batches.entry(number).or_insert_with(|| Batch {
+        let batch = batches.entry(number).or_insert_with(|| VerifyJobs {
             catalog: Arc::clone(&one.catalog),
             prefix: one.prefix.clone(),
             snapshots: Vec::new(),
@@ -166,7 +166,7 @@ fn prepare(args: Args) -> Result<Work, Exit> {
             }
         }
     }
-    let batches: Vec<Batch> = batches.into_values().collect();
+    let batches: Vec<VerifyJobs> = batches.into_values().collect();
     if batches.is_empty() {
         say(
             "there is no complete snapshot; take one with run, or write --backups-dir with the folder that holds them",
@@ -190,14 +190,14 @@ impl Work {
         out.finish(worst)
     }
 
-    fn batch(&self, batch: &Batch, stop: &Arc<Stop>, out: &mut Out) -> Exit {
+    fn batch(&self, batch: &VerifyJobs, stop: &Arc<Stop>, out: &mut Out) -> Exit {
         let progress = Arc::new(Progress::default());
         let context = context(stop, &progress, Arc::new(Silent));
         let (portion, next) = self.portion(batch, &context);
         let terminal = Terminal::default();
         let ticker = Terminal::is_there().then(|| {
             let log = JobLog::new(batch.prefix.as_str(), Format::Text);
-            Ticker::start(Arc::clone(&progress), Show::Display, false, terminal.clone(), log)
+            ProgressTimer::start(Arc::clone(&progress), Show::Display, false, terminal.clone(), log)
         });
         let found = verify(&batch.catalog, &batch.snapshots, portion, self.record, &context);
         drop(ticker);
@@ -239,7 +239,7 @@ impl Work {
 
     fn portion(
         &self,
-        batch: &Batch,
+        batch: &VerifyJobs,
         context: &Context,
     ) -> (Portion, Option<engine::verify::sample::Rolling>) {
         match (self.sample, self.rolling) {
@@ -266,7 +266,7 @@ fn exit_of(found: &Verified) -> Exit {
     }
 }
 
-fn objects(batch: &Batch, found: &Verified, out: &mut Out) {
+fn objects(batch: &VerifyJobs, found: &Verified, out: &mut Out) {
     let name = |(snapshot, path): &(SnapshotName, Vec<u8>)| json!({"snapshot": snapshot.to_string(), "path": shown(path)});
     for damage in &found.damaged {
         out.object(&json!({
@@ -288,7 +288,7 @@ fn objects(batch: &Batch, found: &Verified, out: &mut Out) {
     }));
 }
 
-fn text(batch: &Batch, found: &Verified, out: &mut Out) {
+fn text(batch: &VerifyJobs, found: &Verified, out: &mut Out) {
     for damage in &found.damaged {
         let word = out.palette.paint(Style::Bad, "DAMAGED");
         out.text(&format!("{word}  {} ({})\n", damage.what, bytes(damage.bytes)));

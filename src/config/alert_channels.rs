@@ -7,7 +7,7 @@ use crate::secret::Secret;
 
 /// `NOTIFY_ON`: the lowest level that is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
+pub(crate) enum AlertLevel {
     /// A job fails, is too old or damaged, or has recovered.
     Failure,
     /// Also snapshots that lack some entries.

@@ -13,7 +13,7 @@ use crate::config::setting::SETTINGS;
 
 /// The owner and the mode of a file.
 #[derive(Debug, Clone, Copy)]
-struct Access {
+struct AccessCheck {
     owner: u32,
     mode: u32,
 }
@@ -26,7 +26,7 @@ pub(crate) fn complaints(path: &Path, secret: bool) -> Vec<String> {
     if !meta.is_file() {
         return Vec::new();
     }
-    let access = Access { owner: meta.uid(), mode: meta.mode() & 0o7777 };
+    let access = AccessCheck { owner: meta.uid(), mode: meta.mode() & 0o7777 };
     let user = geteuid().as_raw();
     let mut complaints = judged(&shown_path(path), access, user, secret);
     // A user who can replace the file need not be able to write to it.
@@ -47,8 +47,8 @@ fn exchanged(path: &str, (folder, owner): &UntrustedFolder, user: u32) -> String
     )
 }
 
-fn judged(path: &str, access: Access, user: u32, secret: bool) -> Vec<String> {
-    let Access { owner, mode } = access;
+fn judged(path: &str, access: AccessCheck, user: u32, secret: bool) -> Vec<String> {
+    let AccessCheck { owner, mode } = access;
     let mut complaints = Vec::new();
     if owner != 0 && owner != user {
         complaints.push(format!(
@@ -97,7 +97,7 @@ mod tests {
             (1000, 0o600, 0, false, &["chown 0 /c"]),
             (0, 0o644, 1000, false, &[]),
         ] {
-            let said = judged("/c", Access { owner, mode }, user, secret);
+            let said = judged("/c", AccessCheck { owner, mode }, user, secret);
             assert_eq!(said.len(), expected.len(), "{said:?}");
             assert!(said.iter().zip(expected).all(|(said, end)| said.contains(end)), "{said:?}");
         }

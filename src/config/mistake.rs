@@ -7,9 +7,9 @@ use engine::entry::escape::{is_invisible, shown};
 
 /// The place where a value was given, as text for users.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Origin(String);
+pub(crate) struct SettingOrigin(String);
 
-impl Origin {
+impl SettingOrigin {
     /// A flag on the command line, named without its dashes.
     pub(crate) fn flag(flag: &str) -> Self {
         Self(format!("command line: --{flag}"))
@@ -73,7 +73,7 @@ impl Mistake {
 /// Something in the configuration that the user must correct. `Display` writes one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mistake {
-    origin: Origin,
+    origin: SettingOrigin,
     what: String,
 }
 

@@ -26,10 +26,10 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::checks::value::{Given, Raw};
+use crate::config::checks::value::{GivenValue, Raw};
 use crate::config::layers::Layers;
 use crate::config::layers::file::FileSettings;
-use crate::config::mistake::{Mistake, Origin, shown_path};
+use crate::config::mistake::{Mistake, SettingOrigin, shown_path};
 use crate::config::names::{
     CONFIG_DIR, CONFIG_DIR_DEFAULT, CONFIG_FILE, CONFIG_FILE_NAME, KNOWN_HOSTS,
 };
@@ -107,7 +107,7 @@ fn checked<T, F: FnOnce(Vec<String>) -> T>(
     let environment = crate::config::layers::environment::read(&inputs.variables, &mut mistakes);
     let file = config_file(inputs, &mut mistakes);
     let defaults = Layer::defaults(&mut mistakes);
-    let no_args = Given { value: None, origin: rsync_args.origin.clone() };
+    let no_args = GivenValue { value: None, origin: rsync_args.origin.clone() };
     let layers = Layers { flags, rsync_args, no_args, environment, file, defaults };
     let resolved = resolve(&layers, &mut mistakes);
     let warnings = crate::config::layers::environment::warnings(&inputs.variables);
@@ -134,7 +134,7 @@ pub(crate) fn flags(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> Layer {
         layer.set(
             *key,
             &Raw::Text(value.clone()),
-            Origin::flag(&crate::config::setting::get(*key).flag()),
+            SettingOrigin::flag(&crate::config::setting::get(*key).flag()),
             mistakes,
         );
     }
@@ -144,8 +144,8 @@ pub(crate) fn flags(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> Layer {
 pub(crate) fn rsync_args(
     inputs: &Inputs,
     mistakes: &mut Vec<Mistake>,
-) -> Given<Vec<crate::config::rsync::Param>> {
-    let origin = Origin::command_line("after --");
+) -> GivenValue<Vec<crate::config::rsync::Param>> {
+    let origin = SettingOrigin::command_line("after --");
     let args: Vec<Vec<u8>> = inputs.rsync_args.iter().map(|arg| arg.as_bytes().to_vec()).collect();
     let value = match crate::config::rsync::read_args(&args) {
         Ok(params) => Some(params),
@@ -154,14 +154,14 @@ pub(crate) fn rsync_args(
             None
         }
     };
-    Given { value, origin }
+    GivenValue { value, origin }
 }
 
 fn config_file(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> FileSettings {
     let variable = crate::config::layers::environment::value(&inputs.variables, CONFIG_FILE);
     let (path, origin) = match (&inputs.config_file, variable) {
-        (Some(path), _) => (path.clone(), Some(Origin::command_line("--config"))),
-        (None, Some(path)) => (path.into(), Some(Origin::variable(CONFIG_FILE))),
+        (Some(path), _) => (path.clone(), Some(SettingOrigin::command_line("--config"))),
+        (None, Some(path)) => (path.into(), Some(SettingOrigin::variable(CONFIG_FILE))),
         (None, None) => {
             (config_dir(&inputs.variables, &inputs.current_dir).join(CONFIG_FILE_NAME), None)
         }
@@ -179,7 +179,7 @@ fn config_file(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> FileSettings {
             FileSettings::default()
         }
         Err(error) => {
-            let origin = origin.unwrap_or_else(|| Origin::file(&path, None, ""));
+            let origin = origin.unwrap_or_else(|| SettingOrigin::file(&path, None, ""));
             let path = shown_path(&path);
             mistakes.push(origin.mistake(format!(
                 "cannot read {path}: {error}; write the path of a readable TOML file"

@@ -9,11 +9,11 @@ use chrono::TimeDelta;
 use engine::snapshot::name::Prefix;
 use lettre::message::Mailbox;
 
-use crate::config::alert_channels::{Level, Security};
-use crate::config::checks::value::{Given, Raw, give};
+use crate::config::alert_channels::{AlertLevel, Security};
+use crate::config::checks::value::{GivenValue, Raw, give};
 use crate::config::checks::{alerts, backup, value};
 use crate::config::log_format::Format;
-use crate::config::mistake::{Mistake, Origin};
+use crate::config::mistake::{Mistake, SettingOrigin};
 use crate::config::rsync::Param;
 use crate::secret::Secret;
 
@@ -34,7 +34,7 @@ pub(crate) struct Setting {
     /// Whether a `[[job]]` entry may set it.
     pub(crate) per_job: bool,
     /// The type that the config file accepts in addition to a text or a number.
-    pub(crate) takes: Takes,
+    pub(crate) takes: ValueTypes,
     /// Whether the value is a secret or contains one. It is never shown and has no flag, because every user
     /// of the machine can read command lines.
     pub(crate) secret: bool,
@@ -53,7 +53,7 @@ const PLAIN: Setting = Setting {
     default: None,
     example: "",
     per_job: true,
-    takes: Takes::Text,
+    takes: ValueTypes::Text,
     secret: false,
     flag: true,
     hyphens: false,
@@ -61,7 +61,7 @@ const PLAIN: Setting = Setting {
 
 /// The types that a value in the config file may have in addition to text and number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Takes {
+pub(crate) enum ValueTypes {
     Text,
     List,
     Table,
@@ -83,7 +83,7 @@ macro_rules! settings {
         /// The checked values of one layer (flags, environment, file or defaults).
         #[derive(Debug, Clone, Default)]
         pub(crate) struct Layer {
-            $(pub(crate) $field: Option<Given<$type>>,)*
+            $(pub(crate) $field: Option<GivenValue<$type>>,)*
         }
 
         impl Layer {
@@ -92,7 +92,7 @@ macro_rules! settings {
                 &mut self,
                 key: Key,
                 raw: &Raw,
-                origin: Origin,
+                origin: SettingOrigin,
                 mistakes: &mut Vec<Mistake>,
             ) {
                 match key {
@@ -110,7 +110,7 @@ settings! {
         value: "PATHS",
         help: "Back up these folders and files, comma separated ('\\,' for a comma in a name); must be given",
         example: r#"["/home", "/etc"]"#,
-        takes: Takes::List,
+        takes: ValueTypes::List,
     }
     BackupsDir => backups_dir: PathBuf = backup::folder {
         name: "BACKUPS_DIR",
@@ -154,7 +154,7 @@ settings! {
         hyphens: true,
         help: "Use these rsync switches, comma separated, instead of the default ones",
         default: Some("-a,-x,-H,--numeric-ids,--relative,--delete,--delete-excluded"),
-        takes: Takes::List,
+        takes: ValueTypes::List,
     }
     RsyncDictParams => dict_params: Vec<Param> = backup::rsync_options {
         name: "RSYNC_DICT_PARAMS",
@@ -162,7 +162,7 @@ settings! {
         hyphens: true,
         help: "Add these rsync options with values, a JSON object",
         example: r#"{ "--exclude" = "*.tmp" }"#,
-        takes: Takes::Table,
+        takes: ValueTypes::Table,
     }
     MaxBackups => max_backups: NonZeroUsize = backup::snapshots {
         name: "MAX_BACKUPS",
@@ -250,7 +250,7 @@ settings! {
         help: "Report a job as unhealthy when this many runs failed in a row",
         default: Some("3"),
     }
-    NotifyOn => notify_on: Level = alerts::level {
+    NotifyOn => notify_on: AlertLevel = alerts::level {
         name: "NOTIFY_ON",
         value: "LEVEL",
         help: "Send an alert on 'failure' (also: too old, damaged, recovered), on each 'problem' too, or 'always'",
@@ -261,7 +261,7 @@ settings! {
         value: "ADDRESSES",
         help: "Mail alerts to these, comma separated; needs SMTP_HOST",
         example: r#"["me@example.org"]"#,
-        takes: Takes::List,
+        takes: ValueTypes::List,
     }
     MailFrom => mail_from: Mailbox = alerts::mailbox {
         name: "MAIL_FROM",
@@ -361,7 +361,7 @@ impl Layer {
         let mut layer = Self::default();
         for setting in SETTINGS {
             if let Some(default) = setting.default {
-                let origin = Origin::default(setting.name);
+                let origin = SettingOrigin::default(setting.name);
                 layer.set(setting.key, &Raw::Text(default.into()), origin, mistakes);
             }
         }

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use super::checks::value::Raw;
-use super::mistake::Origin;
+use super::mistake::SettingOrigin;
 use super::setting::{Key, Layer, SETTINGS, get};
 use super::{example, layers};
 
@@ -68,7 +68,7 @@ fn a_flag_is_the_variable_in_kebab_case() {
 /// The mistakes in `value` for `key`.
 fn wrong_with(key: Key, value: &str) -> String {
     let (mut layer, mut mistakes) = (Layer::default(), Vec::new());
-    layer.set(key, &Raw::Text(value.into()), Origin::variable("V"), &mut mistakes);
+    layer.set(key, &Raw::Text(value.into()), SettingOrigin::variable("V"), &mut mistakes);
     mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
@@ -166,7 +166,7 @@ fn text_that_is_not_utf8_is_a_mistake_except_in_paths() {
         (Key::BackupNamePrefix, 1),
     ] {
         let mut mistakes = Vec::new();
-        Layer::default().set(key, &raw, Origin::variable("V"), &mut mistakes);
+        Layer::default().set(key, &raw, SettingOrigin::variable("V"), &mut mistakes);
         assert_eq!(mistakes.len(), mistakes_expected, "{key:?} {mistakes:?}");
     }
 }

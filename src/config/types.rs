@@ -11,7 +11,7 @@ use engine::snapshot::name::Prefix;
 use engine::snapshot::retention::Retention;
 use transport::sftp::ssh::address::Address;
 
-use crate::config::alert_channels::{Channels, Level};
+use crate::config::alert_channels::{AlertLevel, Channels};
 use crate::config::log_format::Format;
 use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::setting::Key;
@@ -65,11 +65,11 @@ pub(crate) struct NamedJob {
     pub(crate) job: Job,
     /// The host of the sources, if they are remote.
     pub(crate) remote: Option<Remote>,
-    pub(crate) alert: Alert,
+    pub(crate) alert: AlertChannel,
     /// The effect of the rsync options that is not in `job`.
     pub(crate) wanted: RsyncOptions,
     /// The level and the channels of alerts.
-    pub(crate) notify: (Level, Channels),
+    pub(crate) notify: (AlertLevel, Channels),
     pub(crate) hooks: Hooks,
     /// The given rsync options that have no effect, each with the reason.
     pub(crate) without_effect: Vec<String>,
@@ -89,7 +89,7 @@ pub(crate) struct Remote {
 
 /// When a job counts as unhealthy.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Alert {
+pub(crate) struct AlertChannel {
     /// `MAX_AGE_H`.
     pub(crate) max_age: TimeDelta,
     /// `FAILURES_BEFORE_ALERT`.

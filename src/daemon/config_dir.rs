@@ -124,7 +124,7 @@ pub(crate) struct CrontabFile {
 
 /// A change of the crontab.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum CrontabChange {
     /// The new text.
     Text(String),
     /// The crontab cannot be read.
@@ -138,7 +138,7 @@ impl CrontabFile {
     }
 
     /// Reads the crontab if it changed since the last call, or if another file replaced it.
-    pub(crate) fn news(&mut self) -> Option<News> {
+    pub(crate) fn news(&mut self) -> Option<CrontabChange> {
         let seen = signature(&self.path);
         if seen.is_some() && seen == self.seen {
             return None;
@@ -146,11 +146,11 @@ impl CrontabFile {
         // The state is taken before reading, so a change during the read leads to another read.
         let before = std::mem::replace(&mut self.seen, seen);
         match bounded::read(&self.path, bounded::TEXT) {
-            Ok(text) => Some(News::Text(String::from_utf8_lossy(&text).into_owned())),
+            Ok(text) => Some(CrontabChange::Text(String::from_utf8_lossy(&text).into_owned())),
             Err(error) => {
                 self.seen = None;
                 // Reported once, not every second.
-                before.is_some().then(|| News::Unreadable(error.to_string()))
+                before.is_some().then(|| CrontabChange::Unreadable(error.to_string()))
             }
         }
     }
@@ -250,7 +250,7 @@ mod tests {
     fn a_crontab_is_news_when_it_was_changed_or_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let mut file = CrontabFile::new(dir.path());
-        let text = |text: &str| Some(News::Text(text.to_owned()));
+        let text = |text: &str| Some(CrontabChange::Text(text.to_owned()));
         assert_eq!(file.news(), None);
         fs::write(&file.path, "one").unwrap();
         assert_eq!((file.news(), file.news()), (text("one"), None));
@@ -261,7 +261,7 @@ mod tests {
         fs::rename(dir.path().join("new"), &file.path).unwrap();
         assert_eq!((file.news(), file.news()), (text("two"), None));
         fs::remove_file(&file.path).unwrap();
-        assert!(matches!(file.news(), Some(News::Unreadable(_))));
+        assert!(matches!(file.news(), Some(CrontabChange::Unreadable(_))));
         assert_eq!(file.news(), None);
         fs::write(&file.path, "three").unwrap();
         assert_eq!(file.news(), text("three"));

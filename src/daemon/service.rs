@@ -17,7 +17,7 @@ use crate::config::exposed;
 use crate::config::mistake::shown_path;
 use crate::daemon::checks;
 use crate::daemon::child_processes::{Children, ExitedProcess, How, Starter, others, shell};
-use crate::daemon::config_dir::{CrontabFile, News};
+use crate::daemon::config_dir::{CrontabChange, CrontabFile};
 use crate::exit::Exit;
 use crate::log::JobLog;
 use crate::schedule::crontab::Crontab;
@@ -124,11 +124,11 @@ impl Service {
     fn look_at_crontab(&mut self) -> bool {
         match self.crontab.news() {
             None => false,
-            Some(News::Text(text)) => {
+            Some(CrontabChange::Text(text)) => {
                 self.take(&text);
                 true
             }
-            Some(News::Unreadable(error)) => {
+            Some(CrontabChange::Unreadable(error)) => {
                 let path = shown_path(&self.crontab.path);
                 self.log.warn(&format!(
                     "cannot read {path}: {error}; its lines hold as they were read last"

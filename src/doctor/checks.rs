@@ -22,7 +22,7 @@ use crate::config::mistake::shown_path;
 use crate::config::types::NamedJob;
 use crate::daemon::checks::not_a_mount;
 use crate::daemon::{environment_zone, keys};
-use crate::doctor::finding::Finding;
+use crate::doctor::finding::DoctorFinding;
 use crate::jobs::open_source::{Access, close, local, remote};
 use crate::schedule::crontab::Crontab;
 use crate::term::units::{bytes, counted};
@@ -31,11 +31,13 @@ use crate::term::units::{bytes, counted};
 const OLDEST_CLOCK: i64 = 1_704_067_200;
 
 /// Checks that apply to all jobs: clock, time zone, crontab.
-pub(crate) fn machine(crontab: &Path) -> Vec<Finding> {
+pub(crate) fn machine(crontab: &Path) -> Vec<DoctorFinding> {
     let now = Utc::now();
     let mut found = vec![match now.timestamp() {
-        OLDEST_CLOCK.. => Finding::good("clock", now.format("%Y-%m-%d %H:%M UTC").to_string()),
-        _ => Finding::bad(
+        OLDEST_CLOCK.. => {
+            DoctorFinding::good("clock", now.format("%Y-%m-%d %H:%M UTC").to_string())
+        }
+        _ => DoctorFinding::bad(
             "clock",
             format!("it says {}", now.format("%Y-%m-%d %H:%M UTC")),
             Some("set it (timedatectl set-ntp true): snapshots are named by it".to_owned()),
@@ -43,12 +45,12 @@ pub(crate) fn machine(crontab: &Path) -> Vec<Finding> {
     }];
     let (zone, wrong) = environment_zone();
     for (variable, value) in &wrong {
-        let mend = format!("write a name such as {variable}=Europe/Berlin");
+        let fix = format!("write a name such as {variable}=Europe/Berlin");
         let what = format!("{variable}={value} is not a known time zone; times are UTC");
-        found.push(Finding::bad("time zone", what, Some(mend)));
+        found.push(DoctorFinding::bad("time zone", what, Some(fix)));
     }
     if wrong.is_empty() {
-        found.push(Finding::good("time zone", zone.to_string()));
+        found.push(DoctorFinding::good("time zone", zone.to_string()));
     }
     let shown = shown_path(crontab);
     match bounded::read(crontab, bounded::TEXT) {
@@ -60,8 +62,8 @@ pub(crate) fn machine(crontab: &Path) -> Vec<Finding> {
             ));
             let read = Crontab::read(&String::from_utf8_lossy(&text), zone);
             for (line, fault) in &read.faults {
-                let mend = Some(format!("correct that line of {shown}"));
-                found.push(Finding::bad("crontab", format!("{shown}, line {line}: {fault}"), mend));
+                let fix = Some(format!("correct that line of {shown}"));
+                found.push(DoctorFinding::bad("crontab", format!("{shown}, line {line}: {fault}"), fix));
             }
             let runs = |line: &&crate::schedule::crontab::CronLine| {
                 line.command.split_whitespace().any(|word| word == "run")
@@ -69,44 +71,44 @@ pub(crate) fn machine(crontab: &Path) -> Vec<Finding> {
             match read.lines.iter().filter(runs).filter_map(|line| line.next(now)).min() {
                 Some(next) => {
                     let next = next.format("%Y-%m-%d %H:%M UTC");
-                    found.push(Finding::good("crontab", format!("{shown} starts a run at {next}")));
+                    found.push(DoctorFinding::good("crontab", format!("{shown} starts a run at {next}")));
                 }
-                None => found.push(Finding::warning(
+                None => found.push(DoctorFinding::warning(
                     "crontab",
                     format!("{shown} has no line that starts a run"),
                     "add one: 0 * * * * backup_manager run",
                 )),
             }
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => found.push(Finding::good(
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => found.push(DoctorFinding::good(
             "crontab",
             format!(
                 "{shown} is not there: something else has to start runs, such as cron or a timer"
             ),
         )),
         Err(error) => {
-            let mend = Some(format!("chmod a+r {shown}"));
-            found.push(Finding::bad("crontab", format!("cannot read {shown}: {error}"), mend));
+            let fix = Some(format!("chmod a+r {shown}"));
+            found.push(DoctorFinding::bad("crontab", format!("cannot read {shown}: {error}"), fix));
         }
     }
     found
 }
 
 /// What other users can do with a configuration file.
-fn exposed(check: &'static str, path: &Path, secret: bool) -> Vec<Finding> {
+fn exposed(check: &'static str, path: &Path, secret: bool) -> Vec<DoctorFinding> {
     let finding = |complaint: String| match complaint.split_once("; ") {
-        Some((what, mend)) => Finding::warning(check, what, mend),
-        None => Finding::warning(check, complaint, "chmod 600"),
+        Some((what, fix)) => DoctorFinding::warning(check, what, fix),
+        None => DoctorFinding::warning(check, complaint, "chmod 600"),
     };
     complaints(path, secret).into_iter().map(finding).collect()
 }
 
 /// Checks the account and the keys that `ssh` needs.
-pub(crate) fn ssh() -> Vec<Finding> {
+pub(crate) fn ssh() -> Vec<DoctorFinding> {
     let uid = geteuid().as_raw();
     let mut found = Vec::new();
     if account() == Account::Unknown {
-        found.push(Finding::bad(
+        found.push(DoctorFinding::bad(
             "ssh account",
             format!(
                 "the user {uid} is not in /etc/passwd, and without an entry ssh does not start"
@@ -117,25 +119,25 @@ pub(crate) fn ssh() -> Vec<Finding> {
     let folder = ssh_folder();
     let complaints = keys::complaints(&folder, uid);
     if complaints.is_empty() {
-        found.push(Finding::good("ssh keys", format!("{} is in order", shown_path(&folder))));
+        found.push(DoctorFinding::good("ssh keys", format!("{} is in order", shown_path(&folder))));
     }
     // Keys may also come from an agent or from `-e`; only a connection shows whether the host accepts one.
     found.extend(complaints.into_iter().map(|complaint| match complaint.split_once("; ") {
-        Some((what, mend)) => Finding::warning("ssh keys", what, mend),
-        None => Finding::warning("ssh keys", complaint, "see ssh(1), FILES"),
+        Some((what, fix)) => DoctorFinding::warning("ssh keys", what, fix),
+        None => DoctorFinding::warning("ssh keys", complaint, "see ssh(1), FILES"),
     }));
     found
 }
 
 /// Checks whether the sources can be reached and read, in the same way as a run does before it begins.
-pub(crate) fn sources(job: &NamedJob, stop: &Arc<Stop>) -> Vec<Finding> {
+pub(crate) fn sources(job: &NamedJob, stop: &Arc<Stop>) -> Vec<DoctorFinding> {
     let Some(host) = &job.remote else { return roots(job, &local(job, stop)) };
     let mut connected = None;
     let found = match remote(host, job, stop, Access::Look, &mut connected) {
         Ok(source) => {
             let address = &host.address;
             let what = format!("{address} knows this user and offers SFTP");
-            let mut found = vec![Finding::good("connection", what)];
+            let mut found = vec![DoctorFinding::good("connection", what)];
             found.extend(roots(job, &source));
             found
         }
@@ -145,45 +147,47 @@ pub(crate) fn sources(job: &NamedJob, stop: &Arc<Stop>) -> Vec<Finding> {
     found
 }
 
-fn unreached(error: NoConnection) -> Finding {
+fn unreached(error: NoConnection) -> DoctorFinding {
     use transport::sftp::ssh::connect_error::ConnectError;
     let unknown = matches!(error.downcast_ref(), Some(ConnectError::HostKeyUnknown(_)));
-    let mut finding = Finding::of("connection", &RunError::NoConnection(error));
+    let mut finding = DoctorFinding::of("connection", &RunError::NoConnection(error));
     if unknown {
-        let mend = finding.mend.take().unwrap_or_default();
-        finding.mend = Some(format!(
-            "backup_manager doctor --pin (it shows the fingerprint and asks), or by hand: {mend}"
+        let fix = finding.fix.take().unwrap_or_default();
+        finding.fix = Some(format!(
+            "backup_manager doctor --pin (it shows the fingerprint and asks), or by hand: {fix}"
         ));
     }
     finding
 }
 
-fn roots<S: Source>(job: &NamedJob, source: &Arc<S>) -> Vec<Finding> {
+fn roots<S: Source>(job: &NamedJob, source: &Arc<S>) -> Vec<DoctorFinding> {
     let roots: Vec<_> = job.job.layout.roots().into_iter().map(|(path, _)| path).collect();
     let seen = check_roots(source, &roots);
     let local = job.remote.is_none();
     let unmounted = |path: &Path| local.then(|| missing_mount(path)).flatten();
     let each = roots.into_iter().zip(seen).map(|(path, seen)| match (seen, unmounted(&path)) {
         (Ok(()), Some(mount_point)) => {
-            Finding::of("source", &RunError::SourceNotMounted { path, mount_point })
+            DoctorFinding::of("source", &RunError::SourceNotMounted { path, mount_point })
         }
-        (Ok(()), None) => Finding::good("source", format!("{} can be read", shown_path(&path))),
-        (Err(error), _) => Finding::of("source", &RunError::Root { path, error }),
+        (Ok(()), None) => {
+            DoctorFinding::good("source", format!("{} can be read", shown_path(&path)))
+        }
+        (Err(error), _) => DoctorFinding::of("source", &RunError::Root { path, error }),
     });
     each.collect()
 }
 
 /// Checks the features and the free space of the backups folder.
-pub(crate) fn destination(job: &NamedJob) -> Vec<Finding> {
+pub(crate) fn destination(job: &NamedJob) -> Vec<DoctorFinding> {
     let dir = &job.job.backups_dir;
     let able = match examine(dir, job.job.backups_mode) {
         Ok(able) => able,
-        Err(error) => return vec![Finding::of("destination", &error)],
+        Err(error) => return vec![DoctorFinding::of("destination", &error)],
     };
-    let mut found = vec![Finding::good("destination", able.place.clone())];
+    let mut found = vec![DoctorFinding::good("destination", able.place.clone())];
     found.extend(not_a_mount(dir).map(|what| match what.split_once("; ") {
-        Some((what, mend)) => Finding::warning("mount", what, mend),
-        None => Finding::warning("mount", what, "mount a disk of its own there"),
+        Some((what, fix)) => DoctorFinding::warning("mount", what, fix),
+        None => DoctorFinding::warning("mount", what, "mount a disk of its own there"),
     }));
     found.push(access(job));
     found.extend(limits(&able));
@@ -192,7 +196,7 @@ pub(crate) fn destination(job: &NamedJob) -> Vec<Finding> {
         && let Some(report) = look.reports.last()
     {
         let refusal = Sources::of(report).refuse(&job.job.host, &job.job.layout, &job.job.prefix);
-        found.extend(refusal.map(|error| Finding::of("history", &error)));
+        found.extend(refusal.map(|error| DoctorFinding::of("history", &error)));
     }
     if let Ok(look) = looked
         && let Some(space) = look.space
@@ -200,12 +204,12 @@ pub(crate) fn destination(job: &NamedJob) -> Vec<Finding> {
         let share = space.free_bytes.saturating_mul(100) / space.total_bytes.max(1);
         let free = format!("{} of {} are free", bytes(space.free_bytes), bytes(space.total_bytes));
         found.push(match share {
-            0..5 => Finding::warning("free space", free, "free some, or lower MAX_BACKUPS"),
-            _ => Finding::good("free space", free),
+            0..5 => DoctorFinding::warning("free space", free, "free some, or lower MAX_BACKUPS"),
+            _ => DoctorFinding::good("free space", free),
         });
         if space.free_inodes.is_some_and(|free| free < 10_000) {
             let what = format!("{} inodes are free", space.free_inodes.unwrap_or_default());
-            found.push(Finding::warning(
+            found.push(DoctorFinding::warning(
                 "free inodes",
                 what,
                 "lower MAX_BACKUPS, or make a file system with more of them",
@@ -216,26 +220,26 @@ pub(crate) fn destination(job: &NamedJob) -> Vec<Finding> {
 }
 
 /// Finds files in `.backup_manager` that belong to removed snapshots, and removes them if `remove` is set.
-pub(crate) fn orphans(job: &NamedJob, remove: bool, stop: &Arc<Stop>) -> Option<Finding> {
+pub(crate) fn orphans(job: &NamedJob, remove: bool, stop: &Arc<Stop>) -> Option<DoctorFinding> {
     const CHECK: &str = "orphans";
     let (dir, prefix) = (&job.job.backups_dir, &job.job.prefix);
     if remove {
         return Some(match engine::repository::removal::orphans::remove(dir, prefix, stop) {
-            Ok(Some(gone)) if gone.is_empty() => Finding::good(CHECK, "there are none"),
-            Ok(Some(gone)) => Finding::good(CHECK, format!("removed: {}", gone.join(", "))),
-            Ok(None) => Finding::warning(
+            Ok(Some(gone)) if gone.is_empty() => DoctorFinding::good(CHECK, "there are none"),
+            Ok(Some(gone)) => DoctorFinding::good(CHECK, format!("removed: {}", gone.join(", "))),
+            Ok(None) => DoctorFinding::warning(
                 CHECK,
                 "a run is at work: nothing was removed",
                 "repeat it when the run has ended: backup_manager doctor --remove-orphans",
             ),
-            Err(error) => Finding::of(CHECK, &error),
+            Err(error) => DoctorFinding::of(CHECK, &error),
         });
     }
     // Another check reports a folder that cannot be opened.
     let found = engine::repository::removal::orphans::orphans(dir, prefix)
         .ok()
         .filter(|found| !found.is_empty())?;
-    Some(Finding::warning(
+    Some(DoctorFinding::warning(
         CHECK,
         format!(
             "in {}/.backup_manager something is left of snapshots that are not there: {}",
@@ -248,7 +252,7 @@ pub(crate) fn orphans(job: &NamedJob, remove: bool, stop: &Arc<Stop>) -> Option<
 
 /// Checks whether the owner of the backups folder can use `.backup_manager`; gives it to that user if `give`
 /// is set.
-pub(crate) fn ownership(job: &NamedJob, give: bool) -> Option<Finding> {
+pub(crate) fn ownership(job: &NamedJob, give: bool) -> Option<DoctorFinding> {
     const CHECK: &str = "ownership";
     let dir = &job.job.backups_dir;
     let owner = engine::repository::ownership::shut_out(dir)?;
@@ -256,36 +260,42 @@ pub(crate) fn ownership(job: &NamedJob, give: bool) -> Option<Finding> {
     if !give {
         let what =
             format!("{path} belongs to root, and the folder to the user {owner}, whose runs fail");
-        return Some(Finding::warning(CHECK, what, "as root: backup_manager doctor --give-back"));
+        return Some(DoctorFinding::warning(
+            CHECK,
+            what,
+            "as root: backup_manager doctor --give-back",
+        ));
     }
     Some(match engine::repository::ownership::give(dir) {
         Ok(given) if given.left.is_empty() => {
             let count = counted(given.count, "entry", "entries");
-            Finding::good(CHECK, format!("gave {path} to the user {owner}: {count}"))
+            DoctorFinding::good(CHECK, format!("gave {path} to the user {owner}: {count}"))
         }
         Ok(given) => {
             let left: Vec<_> = given.left.iter().map(|path| shown_path(path)).collect();
-            Finding::warning(
+            DoctorFinding::warning(
                 CHECK,
                 format!("stays root's, as it has other names or is no file: {}", left.join(", ")),
                 "look at what it is, and remove it or give it away by hand",
             )
         }
-        Err(error) => Finding::of(CHECK, &error.into()),
+        Err(error) => DoctorFinding::of(CHECK, &error.into()),
     })
 }
 
 /// Checks which users may enter the backups folder.
-fn access(job: &NamedJob) -> Finding {
+fn access(job: &NamedJob) -> DoctorFinding {
     let (dir, meant) = (&job.job.backups_dir, job.job.backups_mode);
     let path = shown_path(dir);
     match open_to_others(dir) {
-        None => Finding::good("access", format!("only its owner and its group can enter {path}")),
+        None => {
+            DoctorFinding::good("access", format!("only its owner and its group can enter {path}"))
+        }
         Some(mode) if meant == Some(mode & 0o777) => {
             let set = format!("all users may enter {path} (mode {mode:04o}), as BACKUPS_MODE says");
-            Finding::good("access", set)
+            DoctorFinding::good("access", set)
         }
-        Some(mode) => Finding::warning(
+        Some(mode) => DoctorFinding::warning(
             "access",
             format!(
                 "all users may enter {path} (mode {mode:04o}): they use old setuid programs there, and change their own files in all snapshots"
@@ -295,19 +305,19 @@ fn access(job: &NamedJob) -> Finding {
     }
 }
 
-fn limits(able: &DestinationReport) -> Vec<Finding> {
+fn limits(able: &DestinationReport) -> Vec<DoctorFinding> {
     let mut found = Vec::new();
     found.push(match (able.hard_links, able.most_links) {
-        (true, most) => Finding::good("hard links", format!("up to {most} of a file")),
-        (false, _) => Finding::warning(
+        (true, most) => DoctorFinding::good("hard links", format!("up to {most} of a file")),
+        (false, _) => DoctorFinding::warning(
             "hard links",
             "this file system has none: every snapshot is a full copy",
             "use ext4, xfs or btrfs (mkfs.ext4 DEVICE empties it)",
         ),
     });
     found.push(match able.xattrs {
-        true => Finding::good("attributes", "hashes are recorded with the files"),
-        false => Finding::warning(
+        true => DoctorFinding::good("attributes", "hashes are recorded with the files"),
+        false => DoctorFinding::warning(
             "attributes",
             "this file system has no user attributes: no hashes can be recorded, and verify cannot prove files",
             "use ext4, xfs or btrfs, or mount with user_xattr",
@@ -317,8 +327,8 @@ fn limits(able: &DestinationReport) -> Vec<Finding> {
     let lacks: Vec<&str> =
         lacks.into_iter().filter(|(_, able)| !able).map(|(what, _)| what).collect();
     found.push(match &lacks[..] {
-        [] => Finding::good("metadata", "owners, modes and symlinks can be set"),
-        lacks => Finding::warning(
+        [] => DoctorFinding::good("metadata", "owners, modes and symlinks can be set"),
+        lacks => DoctorFinding::warning(
             "metadata",
             format!("{} cannot be set; they are kept in .backup_manager/kept", lacks.join(", ")),
             "run it as root on a Linux file system",

@@ -18,32 +18,32 @@ pub(crate) enum Grade {
 
 /// A finding of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Finding {
+pub(crate) struct DoctorFinding {
     /// The job that the finding is about; `None` for all jobs.
     pub(crate) job: Option<String>,
     pub(crate) check: &'static str,
     pub(crate) grade: Grade,
     pub(crate) found: String,
     /// How to correct it.
-    pub(crate) mend: Option<String>,
+    pub(crate) fix: Option<String>,
 }
 
-impl Finding {
+impl DoctorFinding {
     pub(crate) fn good(check: &'static str, found: impl Into<String>) -> Self {
-        Self { job: None, check, grade: Grade::Good, found: found.into(), mend: None }
+        Self { job: None, check, grade: Grade::Good, found: found.into(), fix: None }
     }
 
     pub(crate) fn warning(
         check: &'static str,
         found: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) -> Self {
-        let mend = Some(mend.into());
-        Self { job: None, check, grade: Grade::Warning, found: found.into(), mend }
+        let fix = Some(fix.into());
+        Self { job: None, check, grade: Grade::Warning, found: found.into(), fix }
     }
 
-    pub(crate) fn bad(check: &'static str, found: impl Into<String>, mend: Option<String>) -> Self {
-        Self { job: None, check, grade: Grade::Bad, found: found.into(), mend }
+    pub(crate) fn bad(check: &'static str, found: impl Into<String>, fix: Option<String>) -> Self {
+        Self { job: None, check, grade: Grade::Bad, found: found.into(), fix }
     }
 
     /// The finding for an error that would make a run fail.

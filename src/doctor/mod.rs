@@ -9,7 +9,7 @@ use std::sync::Arc;
 use engine::threads::cancel::Stop;
 
 use crate::config::types::{Config, NamedJob};
-use crate::doctor::finding::Finding;
+use crate::doctor::finding::DoctorFinding;
 use crate::notify;
 
 /// What doctor does in addition to checking.
@@ -29,7 +29,7 @@ pub(crate) fn examine(
     crontab: &std::path::Path,
     ask: Ask,
     stop: &Arc<Stop>,
-    mut tell: impl FnMut(Finding),
+    mut tell: impl FnMut(DoctorFinding),
 ) {
     crate::doctor::checks::machine(crontab).into_iter().for_each(&mut tell);
     if config.jobs.iter().any(|job| job.remote.is_some()) {
@@ -45,10 +45,10 @@ pub(crate) fn examine(
     }
 }
 
-fn notifications(job: &NamedJob, test: bool) -> Vec<Finding> {
+fn notifications(job: &NamedJob, test: bool) -> Vec<DoctorFinding> {
     let ways = notify::names(job);
     if ways.is_empty() {
-        return vec![Finding::warning(
+        return vec![DoctorFinding::warning(
             "alerts",
             "no alert is configured, so that a failure of this job is not reported",
             "set MAIL_TO and SMTP_HOST, NTFY_URL, WEBHOOK_URL or PING_URL, then: backup_manager doctor --notify-test",
@@ -56,13 +56,14 @@ fn notifications(job: &NamedJob, test: bool) -> Vec<Finding> {
     }
     if !test {
         let what = format!("set up: {}; --notify-test sends one", ways.join(", "));
-        return vec![Finding::good("alerts", what)];
+        return vec![DoctorFinding::good("alerts", what)];
     }
     let sent = notify::test(job).into_iter().map(|(way, sent)| match sent {
-        Ok(()) => {
-            Finding::good("alerts", format!("a test was sent by {way}; see whether it arrived"))
-        }
-        Err(error) => Finding::bad(
+        Ok(()) => DoctorFinding::good(
+            "alerts",
+            format!("a test was sent by {way}; see whether it arrived"),
+        ),
+        Err(error) => DoctorFinding::bad(
             "alerts",
             format!("a test could not be sent by {way}: {error}"),
             Some(format!("check the settings of {way}, and that this machine reaches its server")),

@@ -10,7 +10,7 @@ use engine::inspect::job_state::Look;
 use engine::snapshot::history::{Decision, History, never_set};
 use engine::snapshot::name::SnapshotName;
 
-use crate::config::types::Alert;
+use crate::config::types::AlertChannel;
 use crate::term::units::{counted, duration};
 
 /// The newest snapshot that counts, and its age. A snapshot from the future has the age 0.
@@ -35,7 +35,7 @@ pub(crate) fn killed(look: &Look) -> bool {
 pub(crate) fn complaints(
     now: DateTime<Utc>,
     look: &Look,
-    alert: Alert,
+    alert: AlertChannel,
     since: Option<DateTime<Utc>>,
 ) -> Vec<String> {
     let mut complaints = Vec::new();
@@ -163,8 +163,8 @@ mod tests {
         })
     }
 
-    fn alert() -> Alert {
-        Alert { max_age: TimeDelta::hours(44), failures: NonZeroUsize::new(3).unwrap() }
+    fn alert() -> AlertChannel {
+        AlertChannel { max_age: TimeDelta::hours(44), failures: NonZeroUsize::new(3).unwrap() }
     }
 
     #[test]

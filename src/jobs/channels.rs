@@ -24,13 +24,13 @@ const HOSTS: usize = 1000;
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Hosts {
-    hosts: BTreeMap<String, Host>,
+    hosts: BTreeMap<String, HostChannels>,
 }
 
 /// The stored data of a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-struct Host {
+struct HostChannels {
     /// The number of channels that the host accepts.
     channels: usize,
     /// The value of `SFTP_CHANNELS` when this was found out.
@@ -55,7 +55,7 @@ impl Hosts {
 
 /// Where the number of a host is stored.
 #[derive(Debug, Clone)]
-pub(crate) struct Memory<'a> {
+pub(crate) struct ChannelMemory<'a> {
     pub(crate) backups_dir: &'a Path,
     pub(crate) address: &'a Address,
     /// `SFTP_CHANNELS`.
@@ -64,7 +64,7 @@ pub(crate) struct Memory<'a> {
     pub(crate) may_write: bool,
 }
 
-impl Memory<'_> {
+impl ChannelMemory<'_> {
     /// The known limit of the host. If the host accepts fewer channels later, `warn` is called and the number
     /// is stored.
     pub(crate) fn limit(&self, warn: impl Fn(&str) + Send + Sync + 'static) -> ChannelLimit {
@@ -117,7 +117,7 @@ fn remember(
         all.hosts.pop_first();
     }
     let since = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
-    all.hosts.insert(address.to_owned(), Host { channels, setting, since });
+    all.hosts.insert(address.to_owned(), HostChannels { channels, setting, since });
     let text = serde_json::to_vec_pretty(&all).map_err(|error| error.to_string())?;
     own.write(FOLDER, FILE, &text).map_err(|error| error.to_string())
 }
@@ -128,14 +128,14 @@ mod tests {
 
     #[test]
     fn what_was_found_counts_until_another_number_is_set() {
-        let host = |setting| Host { channels: 2, setting, since: String::new() };
+        let host = |setting| HostChannels { channels: 2, setting, since: String::new() };
         let hosts = |setting| Hosts { hosts: [("nas".to_owned(), host(setting))].into() };
         assert_eq!(hosts(None).channels("nas", None), Some(2));
         assert_eq!(hosts(Some(4)).channels("nas", None), Some(2));
         assert_eq!(hosts(Some(4)).channels("nas", Some(4)), Some(2));
         assert_eq!(hosts(Some(4)).channels("nas", Some(3)), None);
         assert_eq!(hosts(None).channels("other", None), None);
-        let unusable = Hosts { hosts: [("nas".to_owned(), Host::default())].into() };
+        let unusable = Hosts { hosts: [("nas".to_owned(), HostChannels::default())].into() };
         assert_eq!(unusable.channels("nas", None), None);
     }
 }

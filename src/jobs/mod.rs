@@ -39,9 +39,9 @@ use crate::jobs::open_source::{Access, close, local, remember, remote};
 use crate::log::JobLog;
 use crate::term::terminal::Terminal;
 use crate::term::units::{counted, duration};
-use crate::ui::dry_run::{Changes, Form, Written};
+use crate::ui::dry_run::{DryRunChanges, DryRunEnd, DryRunFormat};
 use crate::ui::itemize::ItemLines;
-use crate::ui::progress::{Show, Ticker};
+use crate::ui::progress::{ProgressTimer, Show};
 use crate::ui::stats::stats;
 use crate::ui::summary::summary;
 
@@ -51,14 +51,14 @@ pub(crate) enum Mode {
     /// Take a snapshot.
     Run,
     /// Print what a run would do.
-    DryRun(Form),
+    DryRun(DryRunFormat),
 }
 
 impl Mode {
     /// The dry-run mode that corresponds to this mode.
     pub(crate) fn dry(self) -> Self {
         match self {
-            Self::Run => Self::DryRun(Form::Text),
+            Self::Run => Self::DryRun(DryRunFormat::Text),
             dry => dry,
         }
     }
@@ -152,14 +152,20 @@ impl Work {
     }
 
     /// Prints what a run would do. Returns `None` if the output is closed.
-    fn dry_run(&self, job: &NamedJob, form: Form, several: bool, stop: &Arc<Stop>) -> Option<Exit> {
+    fn dry_run(
+        &self,
+        job: &NamedJob,
+        form: DryRunFormat,
+        several: bool,
+        stop: &Arc<Stop>,
+    ) -> Option<Exit> {
         let log = JobLog::new(&job.name, self.format);
         let (progress, monitor) =
             (Arc::new(Progress::default()), Arc::new(LogMonitor::new(log.clone())));
         let mut context = context(stop, &progress, Arc::clone(&monitor) as Arc<dyn Monitor>);
-        context.items = self.items(job, form == Form::Json);
-        let itemized = context.items.is_some() && form == Form::Text;
-        let mut changes = Changes::to_stdout(form, &job.name, Arc::clone(stop));
+        context.items = self.items(job, form == DryRunFormat::Json);
+        let itemized = context.items.is_some() && form == DryRunFormat::Text;
+        let mut changes = DryRunChanges::to_stdout(form, &job.name, Arc::clone(stop));
         if itemized {
             changes = changes.totals_only();
         }
@@ -179,7 +185,7 @@ impl Work {
         };
         close(connected);
         drop(ticker);
-        if let (true, Ok(forecast)) = (job.wanted.stats && form == Form::Text, &forecast) {
+        if let (true, Ok(forecast)) = (job.wanted.stats && form == DryRunFormat::Text, &forecast) {
             changes.heading(&stats(&forecast.counts));
         }
         let written = changes.finish(forecast.as_ref().ok(), self.accept.shrink);
@@ -188,13 +194,13 @@ impl Work {
             // read make the answer incomplete.
             Ok(forecast) if forecast.counts.problems > 0 => Exit::Listed,
             Ok(_) => Exit::Done,
-            Err(_) if matches!(written, Written::Closed) => return None,
+            Err(_) if matches!(written, DryRunEnd::Closed) => return None,
             Err(error) => failed(&log, &error, stop),
         };
         match written {
-            Written::Whole => Some(exit),
-            Written::Closed => None,
-            Written::Failed(error) => {
+            DryRunEnd::Whole => Some(exit),
+            DryRunEnd::Closed => None,
+            DryRunEnd::Failed(error) => {
                 log.tell(Level::ERROR, &format!("cannot write to stdout: {error}"), None, "");
                 Some(Exit::Failed)
             }
@@ -208,12 +214,18 @@ impl Work {
         (often > 0).then(|| Items::new(Arc::new(lines()), often > 1))
     }
 
-    fn ticker(&self, progress: &Arc<Progress>, log: &JobLog, dry_run: bool) -> Ticker {
+    fn ticker(&self, progress: &Arc<Progress>, log: &JobLog, dry_run: bool) -> ProgressTimer {
         // The lines of a dry run on the same terminal already show the progress.
         let free = !(dry_run && io::stdout().is_terminal());
         let display = self.format == Format::Text && Terminal::is_there() && free;
         let show = if display { Show::Display } else { Show::Lines };
-        Ticker::start(Arc::clone(progress), show, dry_run, self.terminal.clone(), log.clone())
+        ProgressTimer::start(
+            Arc::clone(progress),
+            show,
+            dry_run,
+            self.terminal.clone(),
+            log.clone(),
+        )
     }
 }
 

@@ -20,7 +20,7 @@ use crate::config::log_format::Format;
 use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::setting::secret_variables;
 use crate::config::types::{NamedJob, Remote};
-use crate::jobs::channels::Memory;
+use crate::jobs::channels::ChannelMemory;
 use crate::log::JobLog;
 
 /// Minimum bytes in flight from a remote source with a limited rate: about one request.
@@ -56,8 +56,8 @@ pub(crate) fn remote(
     Ok(tailored(Arc::clone(source), &job.wanted, stop))
 }
 
-fn memory<'a>(host: &'a Remote, job: &'a NamedJob, access: Access) -> Memory<'a> {
-    Memory {
+fn memory<'a>(host: &'a Remote, job: &'a NamedJob, access: Access) -> ChannelMemory<'a> {
+    ChannelMemory {
         backups_dir: &job.job.backups_dir,
         address: &host.address,
         setting: host.sftp_channels,

@@ -18,7 +18,7 @@ use crate::term::print::say;
 const GRACE: Duration = Duration::from_millis(1500);
 
 /// What the main thread waits for.
-enum Wake {
+enum WakeReason {
     Ended(Exit),
     Signal(i32),
 }
@@ -62,7 +62,7 @@ fn supervised(work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static) -> io::Resu
     let signal_sender = sender.clone();
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in &mut signals {
-            if signal_sender.send(Wake::Signal(signal)).is_err() {
+            if signal_sender.send(WakeReason::Signal(signal)).is_err() {
                 break;
             }
         }
@@ -71,11 +71,11 @@ fn supervised(work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static) -> io::Resu
     thread::Builder::new().name("run".to_owned()).spawn(move || {
         // The panic hook reports a panic; without catching it, the main thread would wait forever.
         let exit = catch_unwind(AssertUnwindSafe(|| work(work_stop))).unwrap_or(Exit::Failed);
-        let _ = sender.send(Wake::Ended(exit));
+        let _ = sender.send(WakeReason::Ended(exit));
     })?;
     Ok(match receiver.recv() {
-        Ok(Wake::Ended(exit)) => exit,
-        Ok(Wake::Signal(signal)) => {
+        Ok(WakeReason::Ended(exit)) => exit,
+        Ok(WakeReason::Signal(signal)) => {
             stop.ask();
             after_signal(&receiver, signal)
         }
@@ -83,13 +83,13 @@ fn supervised(work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static) -> io::Resu
     })
 }
 
-fn after_signal(receiver: &Receiver<Wake>, signal: i32) -> Exit {
+fn after_signal(receiver: &Receiver<WakeReason>, signal: i32) -> Exit {
     let stopped = |signal: i32| Exit::Signal(u8::try_from(signal).unwrap_or_default());
     match receiver.recv_timeout(GRACE) {
-        Ok(Wake::Ended(Exit::Signal(_))) | Err(RecvTimeoutError::Timeout) => stopped(signal),
-        Ok(Wake::Ended(exit)) => exit,
+        Ok(WakeReason::Ended(Exit::Signal(_))) | Err(RecvTimeoutError::Timeout) => stopped(signal),
+        Ok(WakeReason::Ended(exit)) => exit,
         // A second signal ends the wait.
-        Ok(Wake::Signal(second)) => stopped(second),
+        Ok(WakeReason::Signal(second)) => stopped(second),
         Err(RecvTimeoutError::Disconnected) => Exit::Failed,
     }
 }
@@ -122,10 +122,10 @@ mod tests {
     #[test]
     fn a_signal_wins_over_work_that_was_stopped_but_not_over_work_that_was_done() {
         for (ended, expected) in [
-            (Wake::Ended(Exit::Signal(0)), Exit::Signal(15)),
-            (Wake::Ended(Exit::Done), Exit::Done),
-            (Wake::Ended(Exit::Failed), Exit::Failed),
-            (Wake::Signal(SIGINT), Exit::Signal(2)),
+            (WakeReason::Ended(Exit::Signal(0)), Exit::Signal(15)),
+            (WakeReason::Ended(Exit::Done), Exit::Done),
+            (WakeReason::Ended(Exit::Failed), Exit::Failed),
+            (WakeReason::Signal(SIGINT), Exit::Signal(2)),
         ] {
             let (sender, receiver) = mpsc::channel();
             assert!(sender.send(ended).is_ok());

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::config::alert_channels::Level;
+use crate::config::alert_channels::AlertLevel;
 
 /// The time after which an alert is repeated while the state is unchanged.
 const REMIND: TimeDelta = TimeDelta::hours(24);
@@ -13,7 +13,7 @@ const REMIND: TimeDelta = TimeDelta::hours(24);
 /// What is stored about a job between runs. Times are in seconds since 1970.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Memory {
+pub(crate) struct SentMemory {
     /// When the job was first checked.
     pub(crate) since: Option<i64>,
     /// Number of consecutive failed runs.
@@ -21,11 +21,14 @@ pub(crate) struct Memory {
     /// When the first of them failed.
     pub(crate) failing_since: Option<i64>,
     /// When the last alert reported that the job fails.
-    pub(crate) told_failing: Option<i64>,
+    #[serde(alias = "told_failing")]
+    pub(crate) sent_failing: Option<i64>,
     /// When the last alert reported that the newest snapshot is too old.
-    pub(crate) told_stale: Option<i64>,
+    #[serde(alias = "told_stale")]
+    pub(crate) sent_stale: Option<i64>,
     /// When the last alert reported that entries are carried forward for too long.
-    pub(crate) told_unread: Option<i64>,
+    #[serde(alias = "told_unread")]
+    pub(crate) sent_unread: Option<i64>,
     /// The damaged snapshots that an alert has reported.
     pub(crate) damaged: Vec<String>,
 }
@@ -78,7 +81,7 @@ pub(crate) struct Newest {
 /// When a state leads to an alert.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AlertRules {
-    pub(crate) level: Level,
+    pub(crate) level: AlertLevel,
     pub(crate) failures: NonZeroUsize,
     pub(crate) max_age: TimeDelta,
 }
@@ -97,42 +100,42 @@ pub(crate) enum Alert {
 
 impl Alert {
     /// The minimum level at which the alert is sent.
-    fn level(&self) -> Level {
+    fn level(&self) -> AlertLevel {
         match self {
             Self::Failed { .. }
             | Self::Stale { .. }
             | Self::Unread { .. }
             | Self::Damaged { .. }
-            | Self::Recovered { .. } => Level::Failure,
-            Self::Problems => Level::Problem,
-            Self::Completed => Level::Always,
+            | Self::Recovered { .. } => AlertLevel::Failure,
+            Self::Problems => AlertLevel::Problem,
+            Self::Completed => AlertLevel::Always,
         }
     }
 }
 
 /// The alerts to send at the time `now`, and the new state to store.
 pub(crate) fn decide(
-    before: &Memory,
+    before: &SentMemory,
     facts: &AfterRun,
     rules: &AlertRules,
     now: DateTime<Utc>,
-) -> (Vec<Alert>, Memory) {
-    let mut after = Memory { since: before.since.or(Some(now.timestamp())), ..before.clone() };
+) -> (Vec<Alert>, SentMemory) {
+    let mut after = SentMemory { since: before.since.or(Some(now.timestamp())), ..before.clone() };
     let mut alerts = Vec::new();
     match &facts.ended {
         RunEnd::Completed { problems, .. } => {
             alerts.extend(completed(before, *problems));
             (after.failures, after.failing_since) = (0, None);
-            (after.told_failing, after.told_stale) = (None, None);
+            (after.sent_failing, after.sent_stale) = (None, None);
         }
         RunEnd::Failed { .. } => {
             after.failures = facts.failures.max(before.failures.saturating_add(1));
             let since = *after.failing_since.get_or_insert(now.timestamp());
             let enough = usize::try_from(after.failures).is_ok_and(|n| n >= rules.failures.get());
-            if enough && due(before.told_failing, now) {
-                let reminder = before.told_failing.is_some();
+            if enough && due(before.sent_failing, now) {
+                let reminder = before.sent_failing.is_some();
                 alerts.push(Alert::Failed { failures: after.failures, since: at(since), reminder });
-                after.told_failing = Some(now.timestamp());
+                after.sent_failing = Some(now.timestamp());
             }
         }
         RunEnd::Nothing => {}
@@ -140,20 +143,20 @@ pub(crate) fn decide(
     // If the folder cannot be read, only the result of the run is known.
     if facts.seen {
         if let Some(since) = stale(&after, facts, rules, now)
-            && after.told_failing.is_none()
-            && due(before.told_stale, now)
+            && after.sent_failing.is_none()
+            && due(before.sent_stale, now)
         {
             alerts.push(Alert::Stale { since });
-            after.told_stale = Some(now.timestamp());
+            after.sent_stale = Some(now.timestamp());
         }
         let unread = facts.unread_since.filter(|since| now - *since > rules.max_age);
         match unread {
-            Some(since) if due(before.told_unread, now) => {
+            Some(since) if due(before.sent_unread, now) => {
                 alerts.push(Alert::Unread { since });
-                after.told_unread = Some(now.timestamp());
+                after.sent_unread = Some(now.timestamp());
             }
             Some(_) => {}
-            None => after.told_unread = None,
+            None => after.sent_unread = None,
         }
         let known = |name: &String| before.damaged.contains(name);
         let snapshots: Vec<_> = facts.damaged.iter().filter(|name| !known(name)).cloned().collect();
@@ -166,10 +169,10 @@ pub(crate) fn decide(
     (alerts, after)
 }
 
-fn completed(before: &Memory, problems: u64) -> Vec<Alert> {
+fn completed(before: &SentMemory, problems: u64) -> Vec<Alert> {
     let mut alerts = Vec::new();
-    if before.told_failing.is_some() || before.told_stale.is_some() {
-        let since = before.failing_since.or(before.told_stale).map(at);
+    if before.sent_failing.is_some() || before.sent_stale.is_some() {
+        let since = before.failing_since.or(before.sent_stale).map(at);
         alerts.push(Alert::Recovered { since });
     } else if problems == 0 {
         alerts.push(Alert::Completed);
@@ -182,7 +185,7 @@ fn completed(before: &Memory, problems: u64) -> Vec<Alert> {
 
 /// Since when the newest snapshot is too old.
 fn stale(
-    memory: &Memory,
+    memory: &SentMemory,
     facts: &AfterRun,
     rules: &AlertRules,
     now: DateTime<Utc>,
@@ -192,9 +195,9 @@ fn stale(
     (now - since > rules.max_age).then_some(since)
 }
 
-/// Whether to repeat an alert that was sent at `told`. Also true if the clock was set back.
-fn due(told: Option<i64>, now: DateTime<Utc>) -> bool {
-    told.is_none_or(|told| !(TimeDelta::zero()..REMIND).contains(&(now - at(told))))
+/// Whether to repeat an alert that was sent at `sent`. Also true if the clock was set back.
+fn due(sent: Option<i64>, now: DateTime<Utc>) -> bool {
+    sent.is_none_or(|sent| !(TimeDelta::zero()..REMIND).contains(&(now - at(sent))))
 }
 
 fn at(seconds: i64) -> DateTime<Utc> {
@@ -211,7 +214,7 @@ mod tests {
         at(T0 + hours * 3600)
     }
 
-    fn rules(level: Level) -> AlertRules {
+    fn rules(level: AlertLevel) -> AlertRules {
         let failures = NonZeroUsize::new(3).unwrap();
         AlertRules { level, failures, max_age: TimeDelta::hours(44) }
     }
@@ -229,8 +232,8 @@ mod tests {
     }
 
     /// Simulates runs, given as `(hour, how it ended)`. The newest snapshot is the last completed one.
-    fn story(level: Level, runs: &[(i64, RunEnd)]) -> Vec<Vec<&'static str>> {
-        let (mut memory, mut newest, mut failures) = (Memory::default(), None, 0);
+    fn story(level: AlertLevel, runs: &[(i64, RunEnd)]) -> Vec<Vec<&'static str>> {
+        let (mut memory, mut newest, mut failures) = (SentMemory::default(), None, 0);
         let mut told = Vec::new();
         for (time, ended) in runs {
             match ended {
@@ -273,12 +276,12 @@ mod tests {
 
     #[test]
     fn what_is_told_in_the_course_of_runs() {
-        use Level::Always;
-        use Level::Failure;
-        use Level::Problem;
+        use AlertLevel::Always;
+        use AlertLevel::Failure;
+        use AlertLevel::Problem;
         use RunEnd::Nothing;
         type Run = (i64, RunEnd, &'static [&'static str]);
-        let stories: [(&str, Level, Vec<Run>); 7] = [
+        let stories: [(&str, AlertLevel, Vec<Run>); 7] = [
             ("a good job is silent", Problem, vec![(0, good(), &[]), (24, good(), &[])]),
             ("unless all is wanted", Always, vec![(0, good(), &["completed"]), (1, Nothing, &[])]),
             (
@@ -345,11 +348,11 @@ mod tests {
             unread_since: Some(hour(0)),
             seen: true,
         };
-        let mut memory = Memory::default();
+        let mut memory = SentMemory::default();
         let mut told = |hours: i64, facts: &mut AfterRun| {
             let newest = Newest { name: "p.x".to_owned(), time: hour(hours) };
             facts.newest = Some(newest);
-            let (alerts, after) = decide(&memory, facts, &rules(Level::Failure), hour(hours));
+            let (alerts, after) = decide(&memory, facts, &rules(AlertLevel::Failure), hour(hours));
             memory = after;
             alerts.iter().map(word).collect::<Vec<_>>()
         };
@@ -374,13 +377,13 @@ mod tests {
             unread_since: None,
             seen: true,
         };
-        let rules = rules(Level::Failure);
+        let rules = rules(AlertLevel::Failure);
         let told = |names: &[&str]| {
             vec![Alert::Damaged {
                 snapshots: names.iter().map(|name| (*name).to_owned()).collect(),
             }]
         };
-        let (alerts, memory) = decide(&Memory::default(), &facts, &rules, hour(0));
+        let (alerts, memory) = decide(&SentMemory::default(), &facts, &rules, hour(0));
         assert_eq!(alerts, told(&["p.a"]));
         assert_eq!(
             decide(&memory, &facts, &rules, hour(99)).0.iter().map(word).next(),
@@ -406,15 +409,15 @@ mod tests {
             unread_since: None,
             seen: false,
         };
-        let mut memory = Memory::default();
+        let mut memory = SentMemory::default();
         for expected in [0, 0, 1, 0] {
-            let (alerts, after) = decide(&memory, &facts, &rules(Level::Problem), hour(0));
+            let (alerts, after) = decide(&memory, &facts, &rules(AlertLevel::Problem), hour(0));
             assert_eq!(alerts.len(), expected);
             memory = after;
         }
         assert_eq!((memory.failures, memory.failing_since), (4, Some(T0)));
         // A clock that was set back must not silence a job for years.
-        let (alerts, _) = decide(&memory, &facts, &rules(Level::Problem), hour(-24 * 365));
+        let (alerts, _) = decide(&memory, &facts, &rules(AlertLevel::Problem), hour(-24 * 365));
         assert_eq!(alerts.len(), 1);
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Message {
 
 /// The sender of a message, and the current time.
 #[derive(Debug, Clone)]
-pub(crate) struct Speaker<'a> {
+pub(crate) struct MessageSender<'a> {
     pub(crate) job: &'a str,
     /// The word that selects the job on the command line, for the next steps in the message.
     pub(crate) command: &'a str,
@@ -41,8 +41,8 @@ pub(crate) struct Speaker<'a> {
 }
 
 /// The text of `alert`.
-pub(crate) fn message(alert: &Alert, facts: &AfterRun, speaker: &Speaker<'_>) -> Message {
-    let Speaker { job, command, host, now, .. } = *speaker;
+pub(crate) fn message(alert: &Alert, facts: &AfterRun, speaker: &MessageSender<'_>) -> Message {
+    let MessageSender { job, command, host, now, .. } = *speaker;
     let (event, urgent, title, rows) = match alert {
         Alert::Failed { failures, since, reminder } => (
             "failed",
@@ -121,8 +121,8 @@ pub(crate) fn message(alert: &Alert, facts: &AfterRun, speaker: &Speaker<'_>) ->
 }
 
 /// The message of `doctor --notify-test`.
-pub(crate) fn test(speaker: &Speaker<'_>) -> Message {
-    let Speaker { job, host, now, .. } = *speaker;
+pub(crate) fn test(speaker: &MessageSender<'_>) -> Message {
+    let MessageSender { job, host, now, .. } = *speaker;
     Message {
         event: "test".to_owned(),
         urgent: false,
@@ -143,7 +143,7 @@ fn failed(
     failures: u32,
     since: DateTime<Utc>,
     facts: &AfterRun,
-    speaker: &Speaker<'_>,
+    speaker: &MessageSender<'_>,
 ) -> Vec<Row> {
     let (reason, hint) = match &facts.ended {
         RunEnd::Failed { reason, hint } => (quote(reason), hint.clone()),
@@ -162,7 +162,7 @@ fn failed(
     ]
 }
 
-fn problems(facts: &AfterRun, speaker: &Speaker<'_>) -> Vec<Row> {
+fn problems(facts: &AfterRun, speaker: &MessageSender<'_>) -> Vec<Row> {
     let RunEnd::Completed { snapshot, problems, carried_forward } = &facts.ended else {
         return Vec::new();
     };
@@ -183,7 +183,7 @@ fn problems(facts: &AfterRun, speaker: &Speaker<'_>) -> Vec<Row> {
     ]
 }
 
-fn unread(facts: &AfterRun, speaker: &Speaker<'_>) -> String {
+fn unread(facts: &AfterRun, speaker: &MessageSender<'_>) -> String {
     let newest = facts.newest.as_ref().map_or("SNAPSHOT", |newest| newest.name.as_str());
     let dir = speaker.backups_dir;
     format!(
@@ -192,7 +192,7 @@ fn unread(facts: &AfterRun, speaker: &Speaker<'_>) -> String {
 }
 
 /// The snapshots that a restore could use.
-fn safe(facts: &AfterRun, speaker: &Speaker<'_>) -> String {
+fn safe(facts: &AfterRun, speaker: &MessageSender<'_>) -> String {
     let dir = speaker.backups_dir;
     if !facts.seen {
         return format!("unknown: {dir} could not be looked at; nothing in it was changed");
@@ -243,9 +243,9 @@ mod tests {
         DateTime::from_timestamp(1_700_000_000 + hours * 3600, 0).unwrap()
     }
 
-    fn speaker() -> Speaker<'static> {
+    fn speaker() -> MessageSender<'static> {
         let now = at(30);
-        Speaker { job: "home", command: " home", host: "nas", backups_dir: "/backups", now }
+        MessageSender { job: "home", command: " home", host: "nas", backups_dir: "/backups", now }
     }
 
     fn facts(ended: RunEnd) -> AfterRun {

@@ -24,8 +24,8 @@ use crate::config::types::NamedJob;
 use crate::health::unread_since;
 use crate::log::{JobLog, tail};
 use crate::notify::decide::{AfterRun, AlertRules, Newest, RunEnd, decide};
-use crate::notify::message::{Message, Speaker};
-use crate::notify::send::{Way, send};
+use crate::notify::message::{Message, MessageSender};
+use crate::notify::send::{AlertMethod, send};
 use crate::notify::sent_state::{SentState, StateFile, Unsent};
 use crate::term::shell::word;
 
@@ -44,7 +44,7 @@ pub(crate) fn begun(job: &NamedJob, log: &JobLog) {
         return;
     }
     let message = ping(job, "start", Utc::now());
-    if let Err(error) = send(Way::Ping, &message, channels) {
+    if let Err(error) = send(AlertMethod::Ping, &message, channels) {
         log.warn(&format!("the ping at the start of this run could not be sent: {error}"));
     }
 }
@@ -68,8 +68,13 @@ pub(crate) fn after(job: &NamedJob, ended: RunEnd, stop: &Stop, log: &JobLog) {
     kept.memory = memory;
     let (host, shown_dir) = (host(), shown_path(dir));
     let command = format!(" {}", word(job.name.as_bytes()));
-    let speaker =
-        Speaker { job: &job.name, command: &command, host: &host, backups_dir: &shown_dir, now };
+    let speaker = MessageSender {
+        job: &job.name,
+        command: &command,
+        host: &host,
+        backups_dir: &shown_dir,
+        now,
+    };
     let since = now.timestamp();
     for alert in &alerts {
         let message = crate::notify::message::message(alert, &facts, &speaker);
@@ -84,8 +89,8 @@ pub(crate) fn after(job: &NamedJob, ended: RunEnd, stop: &Stop, log: &JobLog) {
     };
     if let (Some(event), Some(_)) = (event, &channels.ping) {
         // Only the current state matters for pings, so older unsent pings are dropped.
-        kept.unsent.retain(|unsent| unsent.way != Way::Ping);
-        kept.unsent.push(Unsent { way: Way::Ping, since, message: ping(job, event, now) });
+        kept.unsent.retain(|unsent| unsent.way != AlertMethod::Ping);
+        kept.unsent.push(Unsent { way: AlertMethod::Ping, since, message: ping(job, event, now) });
     }
     deliver(&mut kept, &place, channels, stop, log, now);
 }
@@ -115,7 +120,7 @@ fn deliver(
         return;
     }
     let deadline = Instant::now() + BUDGET;
-    let mut down: Vec<Way> = Vec::new();
+    let mut down: Vec<AlertMethod> = Vec::new();
     let waiting = std::mem::take(&mut kept.unsent);
     for unsent in waiting {
         let way = unsent.way;
@@ -147,18 +152,18 @@ fn deliver(
 pub(crate) fn test(job: &NamedJob) -> Vec<(&'static str, Result<(), String>)> {
     let (_, channels) = &job.notify;
     let (host, now) = (host(), Utc::now());
-    let speaker = Speaker { job: &job.name, command: "", host: &host, backups_dir: "", now };
+    let speaker = MessageSender { job: &job.name, command: "", host: &host, backups_dir: "", now };
     let message = crate::notify::message::test(&speaker);
     let mut ways = ways(channels);
-    ways.extend(channels.ping.as_ref().map(|_| Way::Ping));
+    ways.extend(channels.ping.as_ref().map(|_| AlertMethod::Ping));
     ways.into_iter().map(|way| (way.name(), send(way, &message, channels))).collect()
 }
 
 /// The names of the configured channels, including pings.
 pub(crate) fn names(job: &NamedJob) -> Vec<&'static str> {
     let (_, channels) = &job.notify;
-    let ping = channels.ping.as_ref().map(|_| Way::Ping);
-    ways(channels).into_iter().chain(ping).map(Way::name).collect()
+    let ping = channels.ping.as_ref().map(|_| AlertMethod::Ping);
+    ways(channels).into_iter().chain(ping).map(AlertMethod::name).collect()
 }
 
 fn facts(job: &NamedJob, ended: RunEnd, own: Option<&AppFiles>, now: DateTime<Utc>) -> AfterRun {
@@ -191,18 +196,18 @@ fn facts(job: &NamedJob, ended: RunEnd, own: Option<&AppFiles>, now: DateTime<Ut
 }
 
 /// The configured channels for alerts.
-fn ways(channels: &Channels) -> Vec<Way> {
-    let mut ways = vec![Way::Mail, Way::Webhook, Way::Ntfy];
+fn ways(channels: &Channels) -> Vec<AlertMethod> {
+    let mut ways = vec![AlertMethod::Mail, AlertMethod::Webhook, AlertMethod::Ntfy];
     ways.retain(|way| has(channels, *way));
     ways
 }
 
-fn has(channels: &Channels, way: Way) -> bool {
+fn has(channels: &Channels, way: AlertMethod) -> bool {
     match way {
-        Way::Mail => channels.mail.is_some(),
-        Way::Webhook => channels.webhook.is_some(),
-        Way::Ntfy => channels.ntfy.is_some(),
-        Way::Ping => channels.ping.is_some(),
+        AlertMethod::Mail => channels.mail.is_some(),
+        AlertMethod::Webhook => channels.webhook.is_some(),
+        AlertMethod::Ntfy => channels.ntfy.is_some(),
+        AlertMethod::Ping => channels.ping.is_some(),
     }
 }
 

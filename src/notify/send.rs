@@ -29,14 +29,14 @@ const CHAT: usize = 1_900;
 /// One alert channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Way {
+pub(crate) enum AlertMethod {
     Mail,
     Webhook,
     Ntfy,
     Ping,
 }
 
-impl Way {
+impl AlertMethod {
     /// The name for log messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl Way {
 ///
 /// # Errors
 /// Why it could not be sent, without any secret.
-pub(crate) fn send(way: Way, message: &Message, channels: &Channels) -> Result<(), String> {
+pub(crate) fn send(way: AlertMethod, message: &Message, channels: &Channels) -> Result<(), String> {
     let (sender, receiver) = mpsc::channel();
     let (for_thread, own) = (channels.clone(), message.clone());
     // A name lookup and a server that answers one byte per second cannot be cancelled from inside. In that
@@ -69,19 +69,19 @@ pub(crate) fn send(way: Way, message: &Message, channels: &Channels) -> Result<(
     sent.map_err(|error| redacted(&error, &channels.secrets()))
 }
 
-fn talk(way: Way, message: &Message, channels: &Channels) -> Result<(), String> {
+fn talk(way: AlertMethod, message: &Message, channels: &Channels) -> Result<(), String> {
     let ca = channels.ca.as_deref();
     match way {
-        Way::Mail => channels.mail.as_ref().map_or(Ok(()), |to| mail(message, to, ca)),
-        Way::Webhook => channels.webhook.as_ref().map_or(Ok(()), |url| {
+        AlertMethod::Mail => channels.mail.as_ref().map_or(Ok(()), |to| mail(message, to, ca)),
+        AlertMethod::Webhook => channels.webhook.as_ref().map_or(Ok(()), |url| {
             let body = webhook(message).to_string();
             let json = ("Content-Type", "application/json".to_owned());
             post(url.reveal(), &[json], body.as_bytes(), ca)
         }),
-        Way::Ntfy => channels.ntfy.as_ref().map_or(Ok(()), |to| {
+        AlertMethod::Ntfy => channels.ntfy.as_ref().map_or(Ok(()), |to| {
             post(to.url.reveal(), &ntfy_headers(message, to), message.body.as_bytes(), ca)
         }),
-        Way::Ping => channels.ping.as_ref().map_or(Ok(()), |url| {
+        AlertMethod::Ping => channels.ping.as_ref().map_or(Ok(()), |url| {
             post(&ping_url(url.reveal(), &message.event), &[], message.body.as_bytes(), ca)
         }),
     }

@@ -10,9 +10,9 @@ use engine::repository::app_files::AppFiles;
 use engine::snapshot::name::Prefix;
 use serde::{Deserialize, Serialize};
 
-use crate::notify::decide::Memory;
+use crate::notify::decide::SentMemory;
 use crate::notify::message::Message;
-use crate::notify::send::Way;
+use crate::notify::send::AlertMethod;
 
 /// The folder in `.backup_manager/`.
 const FOLDER: &str = "notify";
@@ -20,7 +20,7 @@ const FOLDER: &str = "notify";
 /// An alert that could not be sent yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Unsent {
-    pub(crate) way: Way,
+    pub(crate) way: AlertMethod,
     /// When the first attempt was due, in seconds since 1970.
     pub(crate) since: i64,
     pub(crate) message: Message,
@@ -31,7 +31,7 @@ pub(crate) struct Unsent {
 #[serde(default)]
 pub(crate) struct SentState {
     #[serde(flatten)]
-    pub(crate) memory: Memory,
+    pub(crate) memory: SentMemory,
     pub(crate) unsent: Vec<Unsent>,
 }
 
@@ -70,7 +70,7 @@ impl<'a> StateFile<'a> {
         let (own, spare) = (own.and_then(read), spare.and_then(read));
         match (own, spare) {
             (Some(own), Some(spare)) => SentState {
-                memory: Memory {
+                memory: SentMemory {
                     since: own.memory.since.min(spare.memory.since),
                     damaged: own.memory.damaged,
                     ..spare.memory
@@ -141,10 +141,10 @@ mod tests {
         let here = StateFile::new(Some(&own), &backups, &prefix, dir.path());
         let away = StateFile::new(None, &backups, &prefix, dir.path());
         let kept = |failures, damaged: &[&str]| SentState {
-            memory: Memory {
+            memory: SentMemory {
                 failures,
                 damaged: damaged.iter().map(|name| (*name).to_owned()).collect(),
-                ..Memory::default()
+                ..SentMemory::default()
             },
             unsent: Vec::new(),
         };

@@ -64,7 +64,7 @@ impl CronLine {
 impl Crontab {
     /// Parses the `text` of a crontab. Times are in `zone` until the crontab sets another one.
     pub(crate) fn read(text: &str, zone: Zone) -> Self {
-        let mut reader = Reader { zone, cron_tz: None, tz: None, variables: Vec::new() };
+        let mut reader = CrontabReader { zone, cron_tz: None, tz: None, variables: Vec::new() };
         let mut crontab = Self::default();
         for (index, text) in text.lines().enumerate() {
             let (number, text) = (index + 1, text.trim());
@@ -80,7 +80,7 @@ impl Crontab {
     }
 }
 
-struct Reader {
+struct CrontabReader {
     /// The zone of the environment.
     zone: Zone,
     cron_tz: Option<Zone>,
@@ -88,7 +88,7 @@ struct Reader {
     variables: Vec<(String, String)>,
 }
 
-impl Reader {
+impl CrontabReader {
     fn line(&mut self, number: usize, text: &str) -> Result<Option<CronLine>, String> {
         if text.contains(char::REPLACEMENT_CHARACTER) || text.contains('\0') {
             return Err("it is not valid UTF-8 text; write it again".to_owned());

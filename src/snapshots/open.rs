@@ -57,7 +57,7 @@ pub(crate) struct Series {
 
 /// A selected snapshot.
 #[derive(Clone)]
-pub(crate) struct Picked<'a> {
+pub(crate) struct SelectedSnapshot<'a> {
     pub(crate) series: &'a Series,
     pub(crate) name: SnapshotName,
 }
@@ -160,7 +160,7 @@ pub(crate) fn pick<'a>(
     all: &'a [Series],
     text: &str,
     now: &DateTime<Local>,
-) -> Result<Picked<'a>, Exit> {
+) -> Result<SelectedSnapshot<'a>, Exit> {
     let refused = |error: &SelectError| {
         say(&format!("{error}; {}", hint::unpicked(error)));
         Exit::Usage
@@ -168,7 +168,7 @@ pub(crate) fn pick<'a>(
     let selector = Selector::parse(text, now).map_err(|error| refused(&error))?;
     let series = one(all, selector.prefix())?;
     let name = selector.pick(&series.history).map_err(|error| refused(&error))?.clone();
-    Ok(Picked { series, name })
+    Ok(SelectedSnapshot { series, name })
 }
 
 /// Like [`pick`], for removals: a date selects only a snapshot of that day.
@@ -179,11 +179,11 @@ pub(crate) fn pick_exactly<'a>(
     all: &'a [Series],
     text: &str,
     now: &DateTime<Local>,
-) -> Result<Picked<'a>, Exit> {
-    let Picked { series, name } = pick(all, text, now)?;
+) -> Result<SelectedSnapshot<'a>, Exit> {
+    let SelectedSnapshot { series, name } = pick(all, text, now)?;
     let same = |selector: Selector| selector.means_exactly(&name);
     match Selector::parse(text, now).map_or(Ok(()), same) {
-        Ok(()) => Ok(Picked { series, name }),
+        Ok(()) => Ok(SelectedSnapshot { series, name }),
         Err(error) => {
             say(&format!("{error}; {}", hint::unpicked(&error)));
             Err(Exit::Usage)

@@ -14,7 +14,7 @@ use transport::sftp::ssh::connect_error::ConnectError;
 use transport::sftp::write::{SftpHost, SftpTarget};
 
 use crate::config::types::{NamedJob, Remote};
-use crate::jobs::channels::Memory;
+use crate::jobs::channels::ChannelMemory;
 use crate::jobs::open_source;
 use crate::snapshots::open::Series;
 use crate::term::print::say;
@@ -25,7 +25,7 @@ const CHANNELS: usize = 8;
 
 /// A folder on a remote host.
 #[derive(Debug, Clone)]
-pub(crate) struct Host {
+pub(crate) struct RestoreHost {
     address: Address,
     dir: Vec<u8>,
     options: Options,
@@ -64,7 +64,7 @@ pub(crate) fn address(text: &[u8], port: Option<u16>) -> Result<Address, BadAddr
     text.parse::<Address>()?.with(None, port)
 }
 
-impl Host {
+impl RestoreHost {
     /// The folder `dir` on the host at `address`. If the job of `series` backs up that host, its ssh options
     /// apply here too, and also its user and port unless others are given.
     pub(crate) fn new(address: Address, dir: Vec<u8>, series: &Series) -> Self {
@@ -98,7 +98,7 @@ impl Host {
     /// # Errors
     /// See [`HostError`].
     pub(crate) fn open(&self, look: bool, stop: &Arc<Stop>) -> Result<SftpTarget, HostError> {
-        let memory = Memory {
+        let memory = ChannelMemory {
             backups_dir: &self.backups_dir,
             address: &self.address,
             setting: self.sftp_channels,

@@ -15,7 +15,7 @@ use crate::ui::summary::table;
 
 /// The format of a dry run's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum DryRunFormat {
     /// For people.
     Text,
     /// One JSON object per line.
@@ -23,22 +23,22 @@ pub(crate) enum Form {
 }
 
 /// Writes the changes of one job as they are found. When the output is closed, it stops the comparison.
-pub(crate) struct Changes {
-    form: Form,
+pub(crate) struct DryRunChanges {
+    form: DryRunFormat,
     job: String,
     stop: Arc<Stop>,
-    out: Mutex<Out>,
+    out: Mutex<DryRunOutput>,
     /// The changes themselves go to another sink.
     totals_only: bool,
 }
 
-struct Out {
+struct DryRunOutput {
     stdout: BufWriter<Stdout>,
     /// The first error; nothing is written after it.
     error: Option<io::Error>,
 }
 
-impl Out {
+impl DryRunOutput {
     fn write(&mut self, text: &str, stop: &Stop) {
         if self.error.is_none()
             && let Err(error) = self.stdout.write_all(text.as_bytes())
@@ -51,17 +51,18 @@ impl Out {
 
 /// The result of writing a dry run.
 #[derive(Debug)]
-pub(crate) enum Written {
+pub(crate) enum DryRunEnd {
     Whole,
     /// The reader closed the pipe, as `head` does.
     Closed,
     Failed(io::Error),
 }
 
-impl Changes {
+impl DryRunChanges {
     /// Creates a writer to stdout for the job called `job`.
-    pub(crate) fn to_stdout(form: Form, job: &str, stop: Arc<Stop>) -> Self {
-        let out = Out { stdout: BufWriter::with_capacity(1 << 16, io::stdout()), error: None };
+    pub(crate) fn to_stdout(form: DryRunFormat, job: &str, stop: Arc<Stop>) -> Self {
+        let out =
+            DryRunOutput { stdout: BufWriter::with_capacity(1 << 16, io::stdout()), error: None };
         Self { form, job: job.to_owned(), stop, out: Mutex::new(out), totals_only: false }
     }
 
@@ -72,18 +73,18 @@ impl Changes {
 
     /// Writes a line before the changes.
     pub(crate) fn heading(&self, text: &str) {
-        if let (Form::Text, Ok(mut out)) = (self.form, self.out.lock()) {
+        if let (DryRunFormat::Text, Ok(mut out)) = (self.form, self.out.lock()) {
             out.write(&format!("{text}\n"), &self.stop);
         }
     }
 
     /// Writes what the run would do, and flushes the buffer.
-    pub(crate) fn finish(&self, forecast: Option<&DryRunReport>, accept_shrink: bool) -> Written {
-        let Ok(mut out) = self.out.lock() else { return Written::Closed };
+    pub(crate) fn finish(&self, forecast: Option<&DryRunReport>, accept_shrink: bool) -> DryRunEnd {
+        let Ok(mut out) = self.out.lock() else { return DryRunEnd::Closed };
         if let Some(forecast) = forecast {
             let text = match self.form {
-                Form::Text => totals(forecast, accept_shrink),
-                Form::Json => format!("{}\n", summary(&self.job, forecast, accept_shrink)),
+                DryRunFormat::Text => totals(forecast, accept_shrink),
+                DryRunFormat::Json => format!("{}\n", summary(&self.job, forecast, accept_shrink)),
             };
             out.write(&text, &self.stop);
         }
@@ -91,21 +92,21 @@ impl Changes {
             out.error = out.stdout.flush().err();
         }
         match out.error.take() {
-            None => Written::Whole,
-            Some(error) if error.kind() == ErrorKind::BrokenPipe => Written::Closed,
-            Some(error) => Written::Failed(error),
+            None => DryRunEnd::Whole,
+            Some(error) if error.kind() == ErrorKind::BrokenPipe => DryRunEnd::Closed,
+            Some(error) => DryRunEnd::Failed(error),
         }
     }
 }
 
-impl ChangeSink for Changes {
+impl ChangeSink for DryRunChanges {
     fn changes(&self, changes: &[Change]) {
         if self.totals_only {
             return;
         }
         let lines: String = match self.form {
-            Form::Text => changes.iter().map(line).collect(),
-            Form::Json => changes.iter().map(|change| object(&self.job, change)).collect(),
+            DryRunFormat::Text => changes.iter().map(line).collect(),
+            DryRunFormat::Json => changes.iter().map(|change| object(&self.job, change)).collect(),
         };
         if let Ok(mut out) = self.out.lock() {
             out.write(&lines, &self.stop);

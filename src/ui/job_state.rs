@@ -14,7 +14,7 @@ use crate::ui::summary::table;
 
 /// The displayed state of one job.
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct JobState {
     pub(crate) name: String,
     pub(crate) now: DateTime<Utc>,
     /// What the backups folder contains, or why it could not be read.
@@ -32,7 +32,7 @@ pub(crate) struct State {
     pub(crate) open_mode: Option<u32>,
 }
 
-impl State {
+impl JobState {
     /// The verdict of `--check` on one line.
     pub(crate) fn verdict(&self) -> String {
         if !self.complaints.is_empty() {
@@ -245,12 +245,12 @@ mod tests {
 
     use super::*;
 
-    fn state() -> State {
+    fn state() -> JobState {
         let now = DateTime::from_timestamp(1_701_960_000, 0).unwrap();
         let prefix = Prefix::new("p").unwrap();
         let names = ["p.07-12-2023_13-32-58", "p.07-12-2023_14-00-00.incomplete"];
         let names = names.iter().filter_map(|name| SnapshotName::parse(&prefix, name.as_bytes()));
-        State {
+        JobState {
             name: "home".to_owned(),
             now,
             look: Ok(Look { history: History::of(names), ..Look::default() }),
@@ -281,7 +281,8 @@ mod tests {
     #[test]
     fn what_cannot_be_looked_at_is_unhealthy() {
         let complaint = "cannot open /backups".to_owned();
-        let state = State { look: Err(complaint.clone()), complaints: vec![complaint], ..state() };
+        let state =
+            JobState { look: Err(complaint.clone()), complaints: vec![complaint], ..state() };
         assert_eq!(state.text(), "home: UNHEALTHY\n  reason  cannot open /backups\n");
         assert_eq!(state.verdict(), "home: UNHEALTHY: cannot open /backups");
         assert_eq!(state.json()["healthy"], false);

@@ -26,12 +26,12 @@ const DISPLAY_EVERY: Duration = Duration::from_millis(150);
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
 /// Shows the progress of one run until it is dropped.
-pub(crate) struct Ticker {
+pub(crate) struct ProgressTimer {
     end: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Ticker {
+impl ProgressTimer {
     /// Starts to show `progress`.
     pub(crate) fn start(
         progress: Arc<Progress>,
@@ -66,7 +66,7 @@ impl Ticker {
     }
 }
 
-impl Drop for Ticker {
+impl Drop for ProgressTimer {
     fn drop(&mut self) {
         drop(self.end.take());
         if let Some(thread) = self.thread.take() {

@@ -19,7 +19,7 @@ use crate::term::out::Out;
 use crate::term::print::say;
 use crate::term::terminal::Terminal;
 use crate::term::units::{bytes, count, counted};
-use crate::ui::progress::{Show, Ticker};
+use crate::ui::progress::{ProgressTimer, Show};
 use crate::ui::summary::table;
 
 /// Maximum number of lines about entries that were restored incompletely. The others are only counted.
@@ -34,7 +34,7 @@ pub(crate) struct Restored {
     whole_seconds: bool,
     state: Mutex<State>,
     terminal: Terminal,
-    ticker: Option<Ticker>,
+    ticker: Option<ProgressTimer>,
 }
 
 struct State {
@@ -54,7 +54,13 @@ impl Restored {
         let terminal = Terminal::default();
         let ticker = (Terminal::is_there() && !dry_run).then(|| {
             let log = JobLog::new("restore", Format::Text);
-            Ticker::start(Arc::clone(progress), Show::Display, dry_run, terminal.clone(), log)
+            ProgressTimer::start(
+                Arc::clone(progress),
+                Show::Display,
+                dry_run,
+                terminal.clone(),
+                log,
+            )
         });
         let state = Mutex::new(State { out: Out::new(), partly: 0 });
         Self { top, dry_run, json, whole_seconds, state, terminal, ticker }

@@ -35,7 +35,7 @@ fn of(done: &Done, check: &str) -> String {
             "{}: {} | {}\n",
             text(&finding["grade"]),
             text(&finding["found"]),
-            text(&finding["mend"])
+            text(&finding["fix"])
         )
     };
     found.map(line).collect()

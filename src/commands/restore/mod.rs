@@ -24,13 +24,13 @@ use engine::snapshot::name::SnapshotName;
 use transport::sftp::ssh::address::Address;
 
 use crate::args::flags::{Restoring, SettingFlags};
-use crate::commands::restore::work::{Destination, Work};
+use crate::commands::restore::work::{RestoreDestination, Work};
 use crate::exit::Exit;
 use crate::hint;
 use crate::jobs::signals::supervise;
-use crate::snapshots::open::{Picked, Series, Where, open};
+use crate::snapshots::open::{SelectedSnapshot, Series, Where, open};
 use crate::snapshots::restore_host;
-use crate::snapshots::restore_host::Host;
+use crate::snapshots::restore_host::RestoreHost;
 use crate::term::print::say;
 
 const EXAMPLES: &str = "\
@@ -78,12 +78,12 @@ pub(crate) struct Args {
     accept_replaced: bool,
     /// When to replace what is there and differs
     #[arg(long, value_name = "WHEN", default_value = "never")]
-    overwrite: When,
+    overwrite: OverwriteArgs,
     /// Remove what the snapshot is known not to have had, in the folders that are restored
     #[arg(long)]
     delete: bool,
     #[command(flatten)]
-    sure: Sure,
+    sure: DeleteScope,
     /// Restore damaged files too, as they are
     #[arg(long)]
     accept_damage: bool,
@@ -104,7 +104,7 @@ pub(crate) struct Args {
 
 /// What `--delete` is asked to remove beyond what is certain.
 #[derive(Debug, clap::Args)]
-struct Sure {
+struct DeleteScope {
     /// Remove also what the rules of the run left out of the snapshot (filters, sizes, kinds, lists)
     #[arg(long, requires = "delete")]
     delete_excluded: bool,
@@ -115,7 +115,7 @@ struct Sure {
 
 /// When something that is there is replaced.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum When {
+enum OverwriteArgs {
     /// Leave it
     Never,
     /// When the snapshot's is newer
@@ -126,19 +126,19 @@ enum When {
     Always,
 }
 
-impl From<When> for Overwrite {
-    fn from(when: When) -> Self {
+impl From<OverwriteArgs> for Overwrite {
+    fn from(when: OverwriteArgs) -> Self {
         match when {
-            When::Never => Self::Never,
-            When::Newer => Self::Newer,
-            When::Changed => Self::Changed,
-            When::Always => Self::Always,
+            OverwriteArgs::Never => Self::Never,
+            OverwriteArgs::Newer => Self::Newer,
+            OverwriteArgs::Changed => Self::Changed,
+            OverwriteArgs::Always => Self::Always,
         }
     }
 }
 
 /// The target of a restore.
-enum To {
+enum TargetArgs {
     Folder(PathBuf),
     Host(Address, Vec<u8>),
     InPlace,
@@ -180,12 +180,12 @@ fn prepare(args: Args) -> Result<Work, Exit> {
         ..
     } = args;
     let to = match to {
-        None => To::InPlace,
+        None => TargetArgs::InPlace,
         Some(to) => folder(to, ssh_port)?,
     };
     let all = open(place, settings.given, Vec::new())?;
     let now = Local::now();
-    let (Picked { series, name }, paths) =
+    let (SelectedSnapshot { series, name }, paths) =
         crate::commands::restore::words::meaning(&all, &words, &now)?;
     if !series.history.complete.contains(&name) {
         say(&format!("{name} is not complete: a part of it may be missing; copy from it by hand"));
@@ -196,8 +196,8 @@ fn prepare(args: Args) -> Result<Work, Exit> {
     }
     let roots = series.roots_of(&name);
     let landing = match to {
-        To::Folder(_) | To::Host(..) => below_a_folder(&paths, &roots),
-        To::InPlace => {
+        TargetArgs::Folder(_) | TargetArgs::Host(..) => below_a_folder(&paths, &roots),
+        TargetArgs::InPlace => {
             let report = series.catalog.report(&name);
             in_place(&paths, &roots, &|path| resolve(path, report.as_ref(), accept_replaced))
         }
@@ -215,20 +215,22 @@ fn prepare(args: Args) -> Result<Work, Exit> {
     let delete = if delete { Some(absence(series, &name, &sure)?) } else { None };
     let options = RestoreOptions { overwrite: overwrite.into(), delete, accept_damage, fake_super };
     let place = match to {
-        To::Folder(path) => Destination::Folder(path),
-        To::Host(address, dir) => Destination::Host(Box::new(Host::new(address, dir, series))),
-        To::InPlace => Destination::InPlace,
+        TargetArgs::Folder(path) => RestoreDestination::Folder(path),
+        TargetArgs::Host(address, dir) => {
+            RestoreDestination::Host(Box::new(RestoreHost::new(address, dir, series)))
+        }
+        TargetArgs::InPlace => RestoreDestination::InPlace,
     };
     let catalog = Arc::clone(&series.catalog);
     let work = Work { catalog, snapshot: name, landing, place, options, dry_run, json };
-    if matches!(work.place, Destination::InPlace) && !dry_run && !yes {
+    if matches!(work.place, RestoreDestination::InPlace) && !dry_run && !yes {
         work.confirm()?;
     }
     Ok(work)
 }
 
 /// Parses the value of `--to`.
-fn folder(to: OsString, port: Option<u16>) -> Result<To, Exit> {
+fn folder(to: OsString, port: Option<u16>) -> Result<TargetArgs, Exit> {
     let bytes = to.as_bytes();
     if bytes.is_empty() {
         say("--to is empty; name a folder");
@@ -236,7 +238,7 @@ fn folder(to: OsString, port: Option<u16>) -> Result<To, Exit> {
     }
     if let Some((host, dir)) = restore_host::split(bytes) {
         return match restore_host::address(host, port) {
-            Ok(address) => Ok(To::Host(address, dir.to_vec())),
+            Ok(address) => Ok(TargetArgs::Host(address, dir.to_vec())),
             Err(error) => {
                 let shown = shown(bytes);
                 say(&format!(
@@ -251,11 +253,11 @@ fn folder(to: OsString, port: Option<u16>) -> Result<To, Exit> {
         return Err(Exit::Usage);
     }
     let here = std::env::current_dir().unwrap_or_default();
-    Ok(To::Folder(here.join(PathBuf::from(to))))
+    Ok(TargetArgs::Folder(here.join(PathBuf::from(to))))
 }
 
 /// The entries that may be removed because the snapshot does not contain them. Fails if that is unknown.
-fn absence(series: &Series, name: &SnapshotName, sure: &Sure) -> Result<Arc<Absence>, Exit> {
+fn absence(series: &Series, name: &SnapshotName, sure: &DeleteScope) -> Result<Arc<Absence>, Exit> {
     let (absence, doubts) = series.catalog.absence(name, sure.delete_excluded);
     if !doubts.is_empty() {
         let why: Vec<String> = doubts.iter().map(ToString::to_string).collect();

@@ -7,7 +7,7 @@ use engine::snapshot::name::SnapshotName;
 use engine::snapshot::spec::Selector;
 
 use crate::exit::Exit;
-use crate::snapshots::open::{Picked, Series, in_snapshot, on_source, one, pick};
+use crate::snapshots::open::{SelectedSnapshot, Series, in_snapshot, on_source, one, pick};
 use crate::term::print::say;
 
 /// Words that name a snapshot.
@@ -24,7 +24,7 @@ pub(crate) fn meaning<'a>(
     all: &'a [Series],
     words: &[OsString],
     now: &DateTime<Local>,
-) -> Result<(Picked<'a>, Vec<Vec<u8>>), Exit> {
+) -> Result<(SelectedSnapshot<'a>, Vec<Vec<u8>>), Exit> {
     let named = words.first().and_then(|word| snapshot_of(word, now));
     let paths = &words[usize::from(named.is_some())..];
     let of_paths = one_snapshot(all, paths)?;
@@ -66,14 +66,17 @@ fn snapshot_of(word: &OsStr, now: &DateTime<Local>) -> Option<String> {
 }
 
 /// The snapshot that contains all the paths, if there is one.
-fn one_snapshot<'a>(all: &'a [Series], paths: &[OsString]) -> Result<Option<Picked<'a>>, Exit> {
+fn one_snapshot<'a>(
+    all: &'a [Series],
+    paths: &[OsString],
+) -> Result<Option<SelectedSnapshot<'a>>, Exit> {
     let of = |path: &OsString| {
         all.iter().find_map(|series| {
             let (name, _) = in_snapshot(series, path)?;
-            Some(Picked { series, name })
+            Some(SelectedSnapshot { series, name })
         })
     };
-    let mut found: Option<Picked<'a>> = None;
+    let mut found: Option<SelectedSnapshot<'a>> = None;
     for picked in paths.iter().filter_map(of) {
         match &found {
             Some(first) if first.name != picked.name => {
@@ -87,13 +90,13 @@ fn one_snapshot<'a>(all: &'a [Series], paths: &[OsString]) -> Result<Option<Pick
             None => found = Some(picked),
         }
     }
-    let Some(Picked { series, name }) = found else { return Ok(None) };
+    let Some(SelectedSnapshot { series, name }) = found else { return Ok(None) };
     let known = series.history.complete.iter().chain(&series.history.incomplete);
     if !known.into_iter().any(|there| *there == name) {
         say(&format!("there is no snapshot {name}; list shows the snapshots"));
         return Err(Exit::Usage);
     }
-    Ok(Some(Picked { series, name }))
+    Ok(Some(SelectedSnapshot { series, name }))
 }
 
 /// Reports a word without a slash as a mistake if it is nearly a word for a snapshot and no file has this

@@ -23,16 +23,16 @@ use crate::exit::Exit;
 use crate::hint;
 use crate::jobs::{context, sync_child};
 use crate::snapshots::open::unlookable;
-use crate::snapshots::restore_host::{Host, HostError};
+use crate::snapshots::restore_host::{HostError, RestoreHost};
 use crate::term::print::say;
 use crate::term::terminal::Terminal;
 use crate::ui::restore::Restored;
 
 /// The destination of a restore.
 #[derive(Debug, Clone)]
-pub(super) enum Destination {
+pub(super) enum RestoreDestination {
     Folder(PathBuf),
-    Host(Box<Host>),
+    Host(Box<RestoreHost>),
     InPlace,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Work {
     pub(super) catalog: Arc<Repository>,
     pub(super) snapshot: SnapshotName,
     pub(super) landing: Landing,
-    pub(super) place: Destination,
+    pub(super) place: RestoreDestination,
     pub(super) options: RestoreOptions,
     pub(super) dry_run: bool,
     pub(super) json: bool,
@@ -90,12 +90,12 @@ impl Work {
 
     pub(super) fn done(&self, stop: &Arc<Stop>) -> Exit {
         let top = match &self.place {
-            Destination::Folder(path) => path.as_path(),
-            Destination::InPlace => Path::new("/"),
-            Destination::Host(host) => return self.to_host(host, stop),
+            RestoreDestination::Folder(path) => path.as_path(),
+            RestoreDestination::InPlace => Path::new("/"),
+            RestoreDestination::Host(host) => return self.to_host(host, stop),
         };
         let sync = sync_child::in_a_child;
-        let opened = if self.dry_run || matches!(self.place, Destination::InPlace) {
+        let opened = if self.dry_run || matches!(self.place, RestoreDestination::InPlace) {
             Here::look_at(top, &self.catalog, sync)
         } else {
             Here::make(top, &self.catalog, sync)
@@ -113,7 +113,7 @@ impl Work {
         }
     }
 
-    fn to_host(&self, host: &Host, stop: &Arc<Stop>) -> Exit {
+    fn to_host(&self, host: &RestoreHost, stop: &Arc<Stop>) -> Exit {
         let at = |path: &[u8]| host.shown(path);
         match host.open(self.dry_run, stop) {
             Err(_) if stop.asked() => Exit::Signal(0),

@@ -7,7 +7,7 @@ use lettre::Address;
 use lettre::message::Mailbox;
 use ureq::http::Uri;
 
-use crate::config::alert_channels::{Level, Security};
+use crate::config::alert_channels::{AlertLevel, Security};
 use crate::config::checks::backup::count;
 use crate::config::checks::list;
 use crate::config::checks::value::{Checked, Raw, decimal, text, wrong};
@@ -20,11 +20,11 @@ pub(crate) fn failures(raw: &Raw) -> Checked<NonZeroUsize> {
     count(raw, "0 failures are no reason for an alert", "3")
 }
 
-pub(crate) fn level(raw: &Raw) -> Checked<Level> {
+pub(crate) fn level(raw: &Raw) -> Checked<AlertLevel> {
     match text(raw)?.to_ascii_lowercase().as_str() {
-        "failure" => Ok(Level::Failure),
-        "problem" => Ok(Level::Problem),
-        "always" => Ok(Level::Always),
+        "failure" => Ok(AlertLevel::Failure),
+        "problem" => Ok(AlertLevel::Problem),
+        "always" => Ok(AlertLevel::Always),
         other => wrong(format!("'{other}' is not a level; write failure, problem or always")),
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use engine::entry::escape::shown;
 
-use crate::config::mistake::{Mistake, Origin};
+use crate::config::mistake::{Mistake, SettingOrigin};
 use crate::config::rsync::object::Dict;
 
 /// A value as it was written.
@@ -21,18 +21,18 @@ pub(crate) enum Raw {
 
 /// A given value. `None` if it was a mistake, which is already reported.
 #[derive(Debug, Clone)]
-pub(crate) struct Given<T> {
+pub(crate) struct GivenValue<T> {
     pub(crate) value: Option<T>,
-    pub(crate) origin: Origin,
+    pub(crate) origin: SettingOrigin,
 }
 
 /// A checked value, or what is wrong with it, one line each.
 pub(crate) type Checked<T> = Result<T, Vec<String>>;
 
 pub(crate) fn give<T>(
-    slot: &mut Option<Given<T>>,
+    slot: &mut Option<GivenValue<T>>,
     checked: Checked<T>,
-    origin: Origin,
+    origin: SettingOrigin,
     mistakes: &mut Vec<Mistake>,
 ) {
     let value = match checked {
@@ -42,7 +42,7 @@ pub(crate) fn give<T>(
             None
         }
     };
-    *slot = Some(Given { value, origin });
+    *slot = Some(GivenValue { value, origin });
 }
 
 pub(crate) fn wrong<T>(what: impl Into<String>) -> Checked<T> {

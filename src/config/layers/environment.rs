@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::config::bounded;
 use crate::config::checks::value::Raw;
 use crate::config::exposed::complaints;
-use crate::config::mistake::{Mistake, Origin, shown_path};
+use crate::config::mistake::{Mistake, SettingOrigin, shown_path};
 use crate::config::names::{CONFIG_DIR, CONFIG_FILE, nearest};
 use crate::config::setting::{Layer, SETTINGS, Setting};
 
@@ -34,14 +34,14 @@ pub(crate) fn read(variables: &Variables, mistakes: &mut Vec<Mistake>) -> Layer 
         let file_variable = setting.file_variable();
         let file = value(variables, &file_variable);
         if let Some(value) = value(variables, setting.name) {
-            let origin = Origin::variable(setting.name);
+            let origin = SettingOrigin::variable(setting.name);
             if file.is_some() {
                 mistakes
                     .push(origin.mistake(format!("{file_variable} is set too; unset one of them")));
             }
             layer.set(setting.key, &Raw::Text(value.to_owned()), origin, mistakes);
         } else if let Some(path) = file {
-            let origin = Origin::variable(&file_variable);
+            let origin = SettingOrigin::variable(&file_variable);
             match read_value(Path::new(path)) {
                 Ok(value) if value.is_empty() => {
                     let path = shown_path(Path::new(path));
@@ -73,7 +73,7 @@ pub(crate) fn warnings(variables: &Variables) -> Vec<Mistake> {
         .iter()
         .filter_map(|(name, _)| {
             let meant = misspelt_variable(name)?;
-            let origin = Origin::variable(&name.to_string_lossy());
+            let origin = SettingOrigin::variable(&name.to_string_lossy());
             Some(origin.mistake(format!("it is not known; did you mean {meant}?")))
         })
         .collect()

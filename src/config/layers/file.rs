@@ -6,11 +6,11 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use crate::config::checks::value::{Given, Raw};
-use crate::config::mistake::{Mistake, Origin};
+use crate::config::checks::value::{GivenValue, Raw};
+use crate::config::mistake::{Mistake, SettingOrigin};
 use crate::config::names::nearest;
 use crate::config::rsync::object::Dict;
-use crate::config::setting::{Key, Layer, SETTINGS, Setting, Takes, find};
+use crate::config::setting::{Key, Layer, SETTINGS, Setting, ValueTypes, find};
 
 /// Keys that are not settings.
 const NAME: &str = "NAME";
@@ -32,9 +32,9 @@ pub(crate) struct FileSettings {
 impl FileSettings {
     /// The settings of a file that cannot be read completely. It may set the sources, so a missing source is
     /// no further mistake.
-    pub(crate) fn unknown(origin: Origin) -> Self {
+    pub(crate) fn unknown(origin: SettingOrigin) -> Self {
         let mut settings = Self::default();
-        settings.top.sources = Some(Given { value: None, origin });
+        settings.top.sources = Some(GivenValue { value: None, origin });
         settings
     }
 }
@@ -43,7 +43,7 @@ impl FileSettings {
 #[derive(Debug)]
 pub(crate) struct FileJob {
     /// The position at which it begins.
-    pub(crate) origin: Origin,
+    pub(crate) origin: SettingOrigin,
     /// Its `NAME`, if it has one.
     pub(crate) name: Option<String>,
     pub(crate) layer: Layer,
@@ -51,7 +51,7 @@ pub(crate) struct FileJob {
 
 /// Reads the `text` of the config file at `path`.
 pub(crate) fn read(path: &Path, text: &str, mistakes: &mut Vec<Mistake>) -> FileSettings {
-    let mut reader = Reader { path, text, mistakes, secret: false };
+    let mut reader = TableReader { path, text, mistakes, secret: false };
     let mut settings = FileSettings::default();
     let table = match DeTable::parse(text) {
         Ok(table) => table.into_inner(),
@@ -70,7 +70,7 @@ pub(crate) fn read(path: &Path, text: &str, mistakes: &mut Vec<Mistake>) -> File
             settings.jobs.extend(reader.jobs(key, value));
             if settings.jobs.is_empty() && reader.mistakes.len() > before {
                 let origin = reader.origin(Some(key.span().start), JOB);
-                settings.top.sources = Some(Given { value: None, origin });
+                settings.top.sources = Some(GivenValue { value: None, origin });
             }
         } else {
             reader.key(&mut settings.top, key, value, Section::Top, &mut keys);
@@ -89,7 +89,7 @@ enum Section {
 
 type DeKey<'a> = Spanned<DeString<'a>>;
 
-struct Reader<'a> {
+struct TableReader<'a> {
     path: &'a Path,
     text: &'a str,
     mistakes: &'a mut Vec<Mistake>,
@@ -97,12 +97,12 @@ struct Reader<'a> {
     secret: bool,
 }
 
-impl Reader<'_> {
-    fn origin(&self, offset: Option<usize>, key: &str) -> Origin {
+impl TableReader<'_> {
+    fn origin(&self, offset: Option<usize>, key: &str) -> SettingOrigin {
         let line = offset
             .and_then(|offset| self.text.as_bytes().get(..offset))
             .map(|before| before.iter().filter(|byte| **byte == b'\n').count() + 1);
-        Origin::file(self.path, line, key)
+        SettingOrigin::file(self.path, line, key)
     }
 
     fn jobs(&mut self, key: &DeKey<'_>, value: &Spanned<DeValue<'_>>) -> Vec<FileJob> {
@@ -166,7 +166,7 @@ impl Reader<'_> {
                 self.mistakes.push(origin.mistake(wrong));
                 let meant = meant(key.get_ref(), place).and_then(find);
                 if meant.is_some_and(|meant| meant.key == Key::SrcsToBackup) {
-                    layer.sources.get_or_insert(Given { value: None, origin });
+                    layer.sources.get_or_insert(GivenValue { value: None, origin });
                 }
                 return;
             }
@@ -181,7 +181,7 @@ impl Reader<'_> {
             Err(wrong) => {
                 self.mistakes.push(origin.mistake(wrong));
                 if setting.key == Key::SrcsToBackup {
-                    layer.sources = Some(Given { value: None, origin });
+                    layer.sources = Some(GivenValue { value: None, origin });
                 }
             }
         }
@@ -222,7 +222,7 @@ fn meant(name: &str, place: Section) -> Option<&'static str> {
 }
 
 /// The value of a key as it was written, if the key accepts its type.
-fn raw(takes: Takes, value: &DeValue<'_>) -> Result<Raw, String> {
+fn raw(takes: ValueTypes, value: &DeValue<'_>) -> Result<Raw, String> {
     match value {
         DeValue::String(text) => Ok(Raw::Text(text.as_ref().into())),
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
@@ -230,13 +230,13 @@ fn raw(takes: Takes, value: &DeValue<'_>) -> Result<Raw, String> {
             Err(_) => Err(format!("{number} is out of range; write a smaller number")),
         },
         DeValue::Float(number) => Ok(Raw::Text(number.as_str().into())),
-        DeValue::Array(items) if takes == Takes::List => items
+        DeValue::Array(items) if takes == ValueTypes::List => items
             .iter()
             .map(|item| item.get_ref().as_str().map(str::to_owned))
             .collect::<Option<_>>()
             .map(Raw::List)
             .ok_or_else(|| "an item of the list is not a text; write each in quotes".to_owned()),
-        DeValue::Table(table) if takes == Takes::Table => {
+        DeValue::Table(table) if takes == ValueTypes::Table => {
             let entries = in_order(table).into_iter();
             let entries =
                 entries.map(|(key, value)| Ok((key.get_ref().to_string(), json(value.get_ref())?)));
@@ -253,7 +253,7 @@ fn json(value: &DeValue<'_>) -> Result<Value, String> {
             .map(|item| json(item.get_ref()))
             .collect::<Result<_, _>>()
             .map(Value::Array),
-        value => match raw(Takes::Text, value)? {
+        value => match raw(ValueTypes::Text, value)? {
             Raw::Text(text) => Ok(Value::String(text.to_string_lossy().into_owned())),
             _ => Err("its values are texts, numbers or lists of them".to_owned()),
         },

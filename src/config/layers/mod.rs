@@ -3,7 +3,7 @@
 pub(crate) mod environment;
 pub(crate) mod file;
 
-use crate::config::checks::value::Given;
+use crate::config::checks::value::GivenValue;
 use crate::config::layers::file::FileSettings;
 use crate::config::rsync::Param;
 use crate::config::setting::Layer;
@@ -13,9 +13,9 @@ use crate::config::setting::Layer;
 pub(crate) struct Layers {
     pub(crate) flags: Layer,
     /// rsync options on the command line. They are added to those of the layers.
-    pub(crate) rsync_args: Given<Vec<Param>>,
+    pub(crate) rsync_args: GivenValue<Vec<Param>>,
     /// The options added to jobs that are not run: none.
-    pub(crate) no_args: Given<Vec<Param>>,
+    pub(crate) no_args: GivenValue<Vec<Param>>,
     pub(crate) environment: Layer,
     pub(crate) file: FileSettings,
     pub(crate) defaults: Layer,
@@ -24,7 +24,7 @@ pub(crate) struct Layers {
 /// The value of the first layer that has one.
 pub(crate) fn first<'a, T>(
     layers: &[&'a Layer],
-    field: impl Fn(&'a Layer) -> Option<&'a Given<T>>,
-) -> Option<&'a Given<T>> {
+    field: impl Fn(&'a Layer) -> Option<&'a GivenValue<T>>,
+) -> Option<&'a GivenValue<T>> {
     layers.iter().find_map(|layer| field(layer))
 }

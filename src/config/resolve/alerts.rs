@@ -1,7 +1,7 @@
 //! Resolves hooks and alert channels.
 
-use crate::config::alert_channels::{Channels, Level, Mail, Ntfy, Security};
-use crate::config::checks::value::Given;
+use crate::config::alert_channels::{AlertLevel, Channels, Mail, Ntfy, Security};
+use crate::config::checks::value::GivenValue;
 use crate::config::layers::first;
 use crate::config::mistake::Mistake;
 use crate::config::setting::Layer;
@@ -9,7 +9,7 @@ use crate::config::types::Hooks;
 
 /// The commands around a run. The time limit has a default, so `None` follows only from a mistake.
 pub(crate) fn hooks(layers: &[&Layer]) -> Option<Hooks> {
-    let hook = |field: fn(&Layer) -> Option<&Given<String>>| {
+    let hook = |field: fn(&Layer) -> Option<&GivenValue<String>>| {
         value(layers, field).filter(|command| !command.is_empty())
     };
     let timeout = value(layers, |layer| layer.hook_timeout.as_ref())?;
@@ -22,7 +22,10 @@ pub(crate) fn hooks(layers: &[&Layer]) -> Option<Hooks> {
 }
 
 /// The alert channels and their level. `None` if a setting is wrong.
-pub(crate) fn notify(layers: &[&Layer], mistakes: &mut Vec<Mistake>) -> Option<(Level, Channels)> {
+pub(crate) fn notify(
+    layers: &[&Layer],
+    mistakes: &mut Vec<Mistake>,
+) -> Option<(AlertLevel, Channels)> {
     let channels = Channels {
         mail: mail(layers, mistakes)?,
         webhook: value(layers, |layer| layer.webhook_url.as_ref()),
@@ -90,7 +93,7 @@ pub(crate) fn is_local(host: &str) -> bool {
 
 fn value<'a, T: Clone + 'a>(
     layers: &[&'a Layer],
-    field: impl Fn(&'a Layer) -> Option<&'a Given<T>>,
+    field: impl Fn(&'a Layer) -> Option<&'a GivenValue<T>>,
 ) -> Option<T> {
     first(layers, field).and_then(|given| given.value.clone())
 }
@@ -99,13 +102,13 @@ fn value<'a, T: Clone + 'a>(
 mod tests {
     use super::*;
     use crate::config::checks::value::Raw;
-    use crate::config::mistake::Origin;
+    use crate::config::mistake::SettingOrigin;
     use crate::config::setting::Key;
 
     fn layer(pairs: &[(Key, &str)]) -> (Layer, Vec<String>) {
         let (mut layer, mut mistakes) = (Layer::defaults(&mut Vec::new()), Vec::new());
         for (key, value) in pairs {
-            layer.set(*key, &Raw::Text(value.into()), Origin::variable("V"), &mut mistakes);
+            layer.set(*key, &Raw::Text(value.into()), SettingOrigin::variable("V"), &mut mistakes);
         }
         let _ = notify(&[&layer], &mut mistakes);
         (layer, mistakes.iter().map(ToString::to_string).collect())

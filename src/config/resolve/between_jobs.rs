@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::layers::Layers;
-use crate::config::mistake::{Mistake, Origin};
+use crate::config::mistake::{Mistake, SettingOrigin};
 use crate::config::names::nearest;
 use crate::config::resolve::draft::{Draft, prefix};
 use crate::config::resolve::overlap;
@@ -25,7 +25,7 @@ pub(crate) fn check_names(
             continue;
         }
         let known: Vec<&str> = drafts.iter().map(|draft| draft.name.as_str()).collect();
-        let origin = Origin::command_line(&format!("{said} {name}"));
+        let origin = SettingOrigin::command_line(&format!("{said} {name}"));
         if name.contains('/') {
             mistakes.push(origin.mistake(
                 "this has to be the name of a job; write folders to SRCS_TO_BACKUP (--srcs-to-backup) and BACKUPS_DIR (--backups-dir)",

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use engine::snapshot::name::Prefix;
 
-use crate::config::checks::value::Given;
+use crate::config::checks::value::GivenValue;
 use crate::config::layers::file::FileJob;
 use crate::config::layers::{Layers, first};
-use crate::config::mistake::{Mistake, Origin};
+use crate::config::mistake::{Mistake, SettingOrigin};
 use crate::config::rsync;
 use crate::config::rsync::Param;
 use crate::config::rsync::parsed::RsyncOptions;
@@ -18,11 +18,11 @@ pub(crate) struct Draft<'a> {
     pub(crate) name: String,
     pub(crate) selected: bool,
     /// Its position in the config file, if it is there.
-    pub(crate) origin: Option<&'a Origin>,
+    pub(crate) origin: Option<&'a SettingOrigin>,
     /// The layers with its values, the highest precedence first; the defaults are last.
     pub(crate) layers: Vec<&'a Layer>,
     /// The rsync options that are added.
-    pub(crate) added: &'a Given<Vec<Param>>,
+    pub(crate) added: &'a GivenValue<Vec<Param>>,
 }
 
 pub(crate) fn drafts<'a>(
@@ -58,7 +58,10 @@ pub(crate) fn prefix<'a>(layers: &[&'a Layer]) -> Option<&'a Prefix> {
 
 impl Draft<'_> {
     /// The value of `field`, unless it is missing or a mistake.
-    pub(crate) fn value<T: Clone>(&self, field: impl Fn(&Layer) -> Option<&Given<T>>) -> Option<T> {
+    pub(crate) fn value<T: Clone>(
+        &self,
+        field: impl Fn(&Layer) -> Option<&GivenValue<T>>,
+    ) -> Option<T> {
         first(&self.layers, field).and_then(|given| given.value.clone())
     }
 
@@ -80,7 +83,7 @@ impl Draft<'_> {
         match rsync::wanted(self.params(&self.layers)) {
             Ok(wanted) => Some(wanted),
             Err(refusals) => {
-                let origin = Origin::other("rsync options");
+                let origin = SettingOrigin::other("rsync options");
                 mistakes.extend(refusals.iter().map(|refusal| origin.mistake(refusal)));
                 None
             }

@@ -9,7 +9,7 @@ use engine::filter::filters::{FilterOption, Filters};
 use engine::filter::options::Outside;
 
 use crate::config::bounded;
-use crate::config::mistake::{Mistake, Origin};
+use crate::config::mistake::{Mistake, SettingOrigin};
 
 /// Maximum length in bytes of a rule file that an option names.
 const LONGEST: u64 = 64 << 20;
@@ -41,7 +41,7 @@ pub(crate) fn read(
         Err(errors) => {
             mistakes.extend(errors.iter().map(|error| {
                 let what = format!("{}{}", error.rule_shown(), error.fault);
-                Origin::other(&error.origin.to_string()).mistake(what)
+                SettingOrigin::other(&error.origin.to_string()).mistake(what)
             }));
             None
         }

@@ -16,14 +16,14 @@ use engine::source::files_from::Selection;
 use transport::local::Follow;
 use transport::sftp::ssh::address::{Address, BadAddress};
 
-use crate::config::checks::value::Given;
+use crate::config::checks::value::GivenValue;
 use crate::config::layers::first;
-use crate::config::mistake::{Mistake, Origin, shown_path};
+use crate::config::mistake::{Mistake, SettingOrigin, shown_path};
 use crate::config::resolve::draft::Draft;
 use crate::config::resolve::{alerts, overlap};
 use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::setting::Layer;
-use crate::config::types::{Alert, NamedJob, Remote};
+use crate::config::types::{AlertChannel, NamedJob, Remote};
 use crate::config::{bounded, rsync};
 
 /// The part of `keep` that SFTP version 3 can report: it has no device numbers, inodes, extended attributes
@@ -104,7 +104,7 @@ impl Draft<'_> {
             max_delete: wanted.max_delete,
             prune_empty: wanted.prune_empty,
         };
-        let alert = Alert {
+        let alert = AlertChannel {
             max_age: match self.value(|layer| layer.max_age.as_ref()) {
                 Some(max_age) => max_age,
                 None => job.minimum_time_guard + TimeDelta::hours(24),
@@ -140,7 +140,7 @@ impl Draft<'_> {
     ) -> Result<Option<Arc<Selection>>, Mistake> {
         let Some(file) = &wanted.files_from else { return Ok(None) };
         let path = shown_path(file);
-        let origin = Origin::other(&format!("--files-from={path}"));
+        let origin = SettingOrigin::other(&format!("--files-from={path}"));
         let list = bounded::read(&current_dir.join(file), bounded::LIST).map_err(|error| {
             origin.mistake(format!("cannot read it: {error}; write the path of a readable file"))
         })?;
@@ -176,7 +176,7 @@ impl Draft<'_> {
 
     /// The retention; `None` if there is a mistake.
     pub(crate) fn retention(&self) -> Option<Retention> {
-        let given = |field: fn(&Layer) -> Option<&Given<u32>>| self.value(field).unwrap_or(0);
+        let given = |field: fn(&Layer) -> Option<&GivenValue<u32>>| self.value(field).unwrap_or(0);
         let keep = Periods {
             last: given(|layer| layer.keep_last.as_ref()),
             hourly: given(|layer| layer.keep_hourly.as_ref()),
@@ -246,7 +246,7 @@ impl Draft<'_> {
             let nothing = "does not say what to back up; write for example SRCS_TO_BACKUP";
             mistakes.push(match self.origin {
                 Some(origin) => origin.mistake(format!("it {nothing} = [\"/home\"]")),
-                None => Origin::variable("SRCS_TO_BACKUP")
+                None => SettingOrigin::variable("SRCS_TO_BACKUP")
                     .mistake("it is not set; write for example SRCS_TO_BACKUP=/home,/etc (or --srcs-to-backup)"),
             });
             return None;

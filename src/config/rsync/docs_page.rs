@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::config::rsync::row::{Handling, Row, Side};
+use crate::config::rsync::row::{Handling, OptionRow, OptionSide};
 use crate::config::rsync::{preserve_options, selection_options, transfer_options};
 
 const HEAD: &str = "\
@@ -54,7 +54,7 @@ fn word(handling: Handling) -> &'static str {
 }
 
 /// The names of an option, for example `-x`, `--(no-)one-file-system`.
-fn names(row: &Row) -> String {
+fn names(row: &OptionRow) -> String {
     let short = row.short.map(|letter| format!("`-{letter}`"));
     let no = if row.negatable { "(no-)" } else { "" };
     let value = row.value.map(|value| format!("={value}")).unwrap_or_default();
@@ -63,12 +63,12 @@ fn names(row: &Row) -> String {
     names.join(", ").replace('|', "\\|")
 }
 
-fn about(row: &Row) -> String {
+fn about(row: &OptionRow) -> String {
     let about = row.about.replace('|', "\\|");
     match row.side {
-        Side::Both => about,
-        Side::Local(reason) => format!("{about}. Remote sources: no effect, {reason}"),
-        Side::Remote(_) => format!("{about}. Only for remote sources"),
+        OptionSide::Both => about,
+        OptionSide::Local(reason) => format!("{about}. Remote sources: no effect, {reason}"),
+        OptionSide::Remote(_) => format!("{about}. Only for remote sources"),
     }
 }
 

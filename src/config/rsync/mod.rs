@@ -19,12 +19,12 @@ use serde_json::Value;
 use crate::config::names::nearest;
 use crate::config::rsync::object::Dict;
 use crate::config::rsync::parsed::RsyncOptions;
-use crate::config::rsync::row::{Handling, Row, Side};
+use crate::config::rsync::row::{Handling, OptionRow, OptionSide};
 
 /// One known option that was given.
 #[derive(Debug, Clone)]
 pub(crate) struct Param {
-    row: &'static Row,
+    row: &'static OptionRow,
     on: bool,
     value: Option<Vec<u8>>,
     /// The option as it was written, for messages.
@@ -35,7 +35,7 @@ pub(crate) struct Param {
 pub(crate) type Refusals = Vec<String>;
 
 /// All rows of the table, in display order.
-pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
+pub(crate) fn rows() -> impl Iterator<Item = &'static OptionRow> {
     [
         crate::config::rsync::preserve_options::ROWS,
         crate::config::rsync::selection_options::ROWS,
@@ -74,8 +74,8 @@ pub(crate) fn without_effect<'a>(
             let reason = match (row.handling, row.side) {
                 (Handling::NoEffect, _) => row.about,
                 (Handling::Refused, _) => "it is not so anyway",
-                (_, Side::Local(reason)) if remote && param.on => reason,
-                (_, Side::Remote(reason)) if !remote && param.on => reason,
+                (_, OptionSide::Local(reason)) if remote && param.on => reason,
+                (_, OptionSide::Remote(reason)) if !remote && param.on => reason,
                 _ => return None,
             };
             Some(format!("{} ({reason})", param.text))
@@ -177,14 +177,14 @@ fn long_argument(long: &[u8], next: &mut dyn FnMut() -> Option<Vec<u8>>) -> Resu
 }
 
 /// The row of `--name`, and whether the option is switched on.
-pub(crate) fn long_option(name: &str) -> Result<(&'static Row, bool), String> {
+pub(crate) fn long_option(name: &str) -> Result<(&'static OptionRow, bool), String> {
     if let Some(row) = rows().find(|row| row.is_called(name)) {
         return Ok((row, true));
     }
     let negated = name.strip_prefix("no-").and_then(|name| {
         let mut letters = name.chars();
         let letter = letters.next().filter(|_| letters.next().is_none());
-        let is_letter = |row: &Row| letter.is_some() && row.short == letter;
+        let is_letter = |row: &OptionRow| letter.is_some() && row.short == letter;
         rows().find(|row| row.negatable && (row.is_called(name) || is_letter(row)))
     });
     if let Some(row) = negated {
@@ -207,12 +207,12 @@ pub(crate) fn long_option(name: &str) -> Result<(&'static Row, bool), String> {
 }
 
 fn known_names() -> Vec<String> {
-    let negated = rows().filter(|row| row.negatable).flat_map(Row::names);
-    let long = rows().flat_map(Row::names).map(str::to_owned);
+    let negated = rows().filter(|row| row.negatable).flat_map(OptionRow::names);
+    let long = rows().flat_map(OptionRow::names).map(str::to_owned);
     long.chain(negated.map(|name| format!("no-{name}"))).collect()
 }
 
-pub(crate) fn short_option(letter: char) -> Result<&'static Row, String> {
+pub(crate) fn short_option(letter: char) -> Result<&'static OptionRow, String> {
     rows().find(|row| row.short == Some(letter)).ok_or_else(|| match letter {
         letter if letter.is_whitespace() => {
             "options are separated by commas, not by spaces".to_owned()
@@ -248,7 +248,7 @@ fn short_options(
 
 /// Checks one option against its row, and checks its value alone.
 pub(crate) fn param(
-    row: &'static Row,
+    row: &'static OptionRow,
     on: bool,
     value: Option<Vec<u8>>,
     text: &str,

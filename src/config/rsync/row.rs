@@ -4,7 +4,7 @@ use crate::config::rsync::parsed::RsyncOptions;
 
 /// One option of rsync, or an additional one of this program.
 #[derive(Debug)]
-pub(crate) struct Row {
+pub(crate) struct OptionRow {
     /// The name without the dashes; empty for options that are only a letter.
     pub(crate) long: &'static str,
     pub(crate) short: Option<char>,
@@ -15,7 +15,7 @@ pub(crate) struct Row {
     /// The placeholder for the value in the docs, if the option takes one.
     pub(crate) value: Option<&'static str>,
     /// The sources for which the option has an effect.
-    pub(crate) side: Side,
+    pub(crate) side: OptionSide,
     pub(crate) handling: Handling,
     /// What the option does, for the docs. If it differs from rsync's: the reason, also for messages.
     pub(crate) about: &'static str,
@@ -23,7 +23,7 @@ pub(crate) struct Row {
 
 /// For which sources an option has an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
+pub(crate) enum OptionSide {
     Both,
     /// Local sources only, with the reason why not for remote ones.
     Local(&'static str),
@@ -48,7 +48,7 @@ pub(crate) enum Handling {
     Refused,
 }
 
-impl Row {
+impl OptionRow {
     const fn new(long: &'static str, handling: Handling, about: &'static str) -> Self {
         Self {
             long,
@@ -56,7 +56,7 @@ impl Row {
             aliases: &[],
             negatable: false,
             value: None,
-            side: Side::Both,
+            side: OptionSide::Both,
             handling,
             about,
         }
@@ -125,11 +125,11 @@ impl Row {
     }
 
     pub(crate) const fn local(self, why_not_remote: &'static str) -> Self {
-        Self { side: Side::Local(why_not_remote), ..self }
+        Self { side: OptionSide::Local(why_not_remote), ..self }
     }
 
     pub(crate) const fn remote(self) -> Self {
-        Self { side: Side::Remote("the sources are on this machine"), ..self }
+        Self { side: OptionSide::Remote("the sources are on this machine"), ..self }
     }
 
     /// Whether `long` is one of its names.

@@ -7,7 +7,7 @@ use transport::local::Follow;
 
 use crate::config::rsync::object::Dict;
 use crate::config::rsync::parsed::RsyncOptions;
-use crate::config::rsync::row::Row;
+use crate::config::rsync::row::OptionRow;
 use crate::config::rsync::{
     Param, Refusals, long_option, read_args, read_dict, rows, short_option, wanted, without_effect,
 };
@@ -223,7 +223,7 @@ fn options_without_effect_are_told_with_the_reason() {
 
 #[test]
 fn the_table_names_no_option_twice() {
-    let mut names: Vec<String> = rows().flat_map(Row::names).map(str::to_owned).collect();
+    let mut names: Vec<String> = rows().flat_map(OptionRow::names).map(str::to_owned).collect();
     names.extend(rows().filter_map(|row| row.short).map(String::from));
     let count = names.len();
     names.sort();
@@ -266,7 +266,7 @@ fn every_option_that_rsync_lists_has_a_row() {
 
 /// A text that looks like an option of the table.
 fn any_option() -> impl Strategy<Value = String> {
-    let rows: Vec<&'static Row> = rows().collect();
+    let rows: Vec<&'static OptionRow> = rows().collect();
     let value = prop_oneof![Just(String::new()), "[ -~]{0,8}", Just("1".to_owned())];
     (proptest::sample::select(rows), 0..6, value).prop_map(|(row, form, value)| {
         let letter = row.short.map(|letter| format!("-{letter}"));
