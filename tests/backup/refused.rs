@@ -103,6 +103,40 @@ fn names_that_the_destination_refuses_are_listed_and_the_run_goes_on() {
     }
 }
 
+/// What the sidecar keeps under names that the destination refuses is whole: it is linked onward,
+/// carried forward, checked and restored.
+#[test]
+fn what_is_kept_beside_under_a_refused_name_is_not_lost() {
+    need!(need::root());
+    let disk = need!(LoopFs::exfat(64));
+    let stage = Stage::with(BIN, &Tree::new().file("folder/file", "x"));
+    let stage = stage.backups_in(&disk.path().join("backups"));
+    let link = |name: &[u8]| stage.source.join("folder").join(std::ffi::OsStr::from_bytes(name));
+    let names: [&[u8]; 3] = [b"good", b"not: good", b"\xff\xfe"];
+    for name in names {
+        std::os::unix::fs::symlink("nowhere", link(name)).unwrap();
+    }
+    for _ in 1..=2 {
+        stage.run().expect(0);
+        assert_eq!(stage.counts()["problems"], 0);
+    }
+    let back = |to: &str| {
+        let back = stage.beside(to);
+        stage.look("restore").arg("latest").arg(&stage.source).set("to", &back).expect(0);
+        for name in names {
+            let at = back.join("source/folder").join(std::ffi::OsStr::from_bytes(name));
+            assert_eq!(fs::read_link(&at).unwrap(), Path::new("nowhere"), "{}", at.display());
+        }
+    };
+    back("back");
+    stage.look("verify").expect(0);
+    // The folder cannot be read: all of it is carried forward.
+    let run = stage.run().under(&["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]);
+    stage.sh("chown 7:7 folder; chmod 700 folder");
+    run.expect(3);
+    back("again");
+}
+
 /// An error for one entry does not fail the run; the same error for all entries does.
 #[test]
 fn an_error_at_one_entry_costs_that_entry_and_one_at_all_of_them_the_run() {
@@ -170,6 +204,7 @@ fn a_destination_that_stores_another_name_is_told_and_gets_no_such_entry() {
     fs::create_dir(bad(b"folder\xfe")).unwrap();
     fs::write(bad(b"folder\xfe/file"), "x").unwrap();
     std::os::unix::fs::symlink("nowhere", bad(b"link\xfd")).unwrap();
+    fs::write(bad("link\u{fffd}".as_bytes()), "of the other name").unwrap();
     let kept = |snapshot: &Path| {
         let name = snapshot.file_name().expect("a snapshot has a name");
         fixtures::scan::scan(&stage.backups.join(".backup_manager/kept").join(name)).len()
@@ -186,7 +221,7 @@ fn a_destination_that_stores_another_name_is_told_and_gets_no_such_entry() {
         let mut names: Vec<_> =
             fs::read_dir(&copy).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
-        assert_eq!(names, ["a\u{fffd}", "good"]);
+        assert_eq!(names, ["a\u{fffd}", "good", "link\u{fffd}"]);
         let other = fs::read_to_string(copy.join("a\u{fffd}")).unwrap();
         assert_eq!(other, "of the other name");
         // Further runs list, keep and copy the same.
@@ -195,6 +230,13 @@ fn a_destination_that_stores_another_name_is_told_and_gets_no_such_entry() {
         assert!(round == 1 || stage.counts()["copied"] == 0, "{}", stage.counts());
         before = Some(now);
     }
+    // What is kept beside is restored under its name, and not mistaken for the entry of the other name.
+    let to = stage.beside("back");
+    stage.look("restore").arg("latest").arg(&stage.source).set("to", &to).expect(0);
+    let link = to.join("source").join(std::ffi::OsStr::from_bytes(b"link\xfd"));
+    assert_eq!(fs::read_link(link).unwrap(), Path::new("nowhere"));
+    let other = fs::read_to_string(to.join("source/link\u{fffd}")).unwrap();
+    assert_eq!(other, "of the other name");
     // What could not be stored is no reason to remove it from the source.
     let back = stage.look("restore").arg(&stage.source).arg("--in-place").arg("--yes");
     let done = back.arg("--delete").done();

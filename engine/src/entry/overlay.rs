@@ -79,6 +79,8 @@ impl SidecarRecord {
     /// Combines the record with `on_disk`, the entry as the inode describes it.
     pub(crate) fn complete(&self, on_disk: Option<StoredEntry>) -> Option<StoredEntry> {
         let kind = self.kind;
+        // A destination that changes names finds another entry under this name.
+        let on_disk = on_disk.filter(|held| kind.is_none_or(|kind| kind == held.meta.kind));
         let missing = kind.is_some() && on_disk.is_none();
         let mut held = match (on_disk, kind) {
             (Some(held), _) => held,

@@ -15,7 +15,7 @@ use crate::entry::tree_path::TreePath;
 use crate::entry::{FileId, Kind};
 use crate::error::LookError;
 use crate::fs::dir::Dir;
-use crate::fs::lookup::held;
+use crate::fs::lookup::{find, held};
 use crate::fs::metadata::xattrs::{self, XattrSelection};
 use crate::inspect::renames::{RenameDetector, UnmatchedEntry};
 use crate::repository::Repository;
@@ -271,7 +271,7 @@ impl Comparison<'_> {
             let Some(dir) = &handles[side] else { continue };
             let found = self.sides[side].kept.load(place).and_then(|found| {
                 records[side] = found;
-                dir.find(name)
+                find(dir, name)
             });
             let kept = records[side].get(name).is_some_and(|record| record.kind.is_some());
             pair[side] = match found {

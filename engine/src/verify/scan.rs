@@ -13,6 +13,7 @@ use crate::entry::{Kind, Meta};
 use crate::error::LookError;
 use crate::fs::dir::Dir;
 use crate::fs::file_system::tells_inodes;
+use crate::fs::lookup::find;
 use crate::fs::metadata::stat;
 use crate::fs::traverse::{OpenDir, most_open_folders};
 use crate::monitor::add;
@@ -196,7 +197,9 @@ impl<'a> Scan<'a> {
             }
         }
         let beside = records.iter().filter(|(name, record)| {
-            record.kind.is_some() && !name.is_empty() && dir.find(name).is_ok_and(|it| it.is_none())
+            record.kind.is_some()
+                && !name.is_empty()
+                && find(&dir, name).is_ok_and(|it| it.is_none())
         });
         entries += beside.count() as u64;
         let meta = dir.meta()?;

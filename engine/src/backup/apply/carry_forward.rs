@@ -17,7 +17,6 @@ use crate::entry::{Kind, ListedEntry};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
 use crate::fs::metadata::entry_of;
-use crate::fs::refusal::is_no_name;
 use crate::monitor::event::Instead;
 use crate::source::Source;
 
@@ -70,10 +69,7 @@ impl<S: Source> SnapshotWriter<S> {
         let base = look(&handles.base, &folder.base_records).unwrap_or(None);
         let base = base.filter(|base| !self.walk.is_damaged(folder, name, base));
         let older = base.is_some();
-        let here = match look(&handles.here, &folder.here_records) {
-            Err(error) if is_no_name(&error) => None,
-            here => here.map_err(broken)?,
-        };
+        let here = look(&handles.here, &folder.here_records).map_err(broken)?;
         if !older {
             folder.changes.alter();
         }
@@ -89,7 +85,14 @@ impl<S: Source> SnapshotWriter<S> {
                 }
                 Ok(instead) => Ok(instead),
             },
-            Some(held) => self.keep_or_clear(handles, name, &held).map_err(broken),
+            Some(held) => {
+                let instead = self.keep_or_clear(handles, name, &held).map_err(broken)?;
+                if let (Instead::LastRead, Some(record)) = (instead, folder.here_records.get(name))
+                {
+                    folder.records().insert(name.to_owned(), record.clone());
+                }
+                Ok(instead)
+            }
         }
     }
 
@@ -216,6 +219,12 @@ impl<S: Source> SnapshotWriter<S> {
                 ControlFlow::Continue(())
             })
             .map_err(broken)?;
+        }
+        // The disk does not have what the sidecar keeps as a whole.
+        for (name, record) in folder.base_records.iter().chain(&folder.here_records) {
+            if record.kind.is_some() && !name.is_empty() && !folder.saw(name) {
+                names.insert(name.clone());
+            }
         }
         for name in names {
             if self.walk.halted() || self.walk.is_full() {

@@ -17,7 +17,8 @@ use crate::entry::hard_links::{Leader, Role};
 use crate::entry::{Kind, ListedEntry};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
-use crate::fs::refusal::{ProbeKind, Refusal, classify, is_no_name};
+use crate::fs::lookup::find;
+use crate::fs::refusal::{ProbeKind, Refusal, classify};
 use crate::source::Source;
 
 /// The result of an attempt at a hard link, other than an error.
@@ -95,11 +96,7 @@ impl<S: Source> SnapshotWriter<S> {
     ) -> Result<(), RunError> {
         let Some(id) = item.group else { return Ok(()) };
         let name = &item.entry.name;
-        let found = here(handles).and_then(|here| match here.find(name) {
-            _ if !stored => Ok(None),
-            Err(error) if is_no_name(&error) => Ok(None),
-            found => found,
-        });
+        let found = here(handles).and_then(|here| if stored { find(here, name) } else { Ok(None) });
         let waiting = match found
             .map_err(|error| self.walk.destination("cannot look at", &folder.place, name, error))?
         {

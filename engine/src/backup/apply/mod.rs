@@ -33,7 +33,7 @@ use crate::error::{RunError, no_space};
 use crate::fs::dir::Dir;
 use crate::fs::metadata::stat;
 use crate::fs::mount_point::{MountPoint, is_mount_point};
-use crate::fs::refusal::{ProbeKind, Refusal, classify, is_no_name};
+use crate::fs::refusal::{ProbeKind, Refusal, classify};
 use crate::monitor::event::{Event, Instead};
 use crate::repository::manifest::write::Finished;
 use crate::repository::records::report::Holds;
@@ -234,11 +234,7 @@ impl<S: Source> SnapshotWriter<S> {
             Refusal::Full => Err(no_space(&self.walk.set.backups_dir)),
             Refusal::Broken => Err(broken(again(error))),
             Refusal::Entry if is(error, Errno::EXIST) => Ok(()),
-            Refusal::Entry => match clear(here, name) {
-                // A name that the destination cannot look up does not exist there either.
-                Err(error) if !is_no_name(&error) => Err(broken(error)),
-                _ => Ok(()),
-            },
+            Refusal::Entry => clear(here, name).map_err(broken),
         }
     }
 

@@ -19,10 +19,11 @@ use crate::entry::tree_path::TreePath;
 use crate::entry::{Entry, FileId, Kind, ListedEntry, Meta};
 use crate::error::{RunError, no_space};
 use crate::fs::dir::Dir;
+use crate::fs::lookup::find;
 use crate::fs::metadata::MetadataWriter;
 use crate::fs::metadata::stat;
 use crate::fs::metadata::xattrs;
-use crate::fs::refusal::{ProbeKind, Refusal, classify};
+use crate::fs::refusal::{ProbeKind, Refusal, classify, is_no_name};
 use crate::fs::remove_tree::{Left, remove_or_say};
 use crate::monitor::add;
 use crate::monitor::event::Instead;
@@ -388,10 +389,11 @@ pub(crate) fn in_progress(here: &Dir, name: &CStr) -> io::Result<Dir> {
     Ok(dir)
 }
 
-/// Removes the entry `name` of an incomplete snapshot, of any type. A missing one is no error.
+/// Removes the entry `name` of an incomplete snapshot, of any type. A missing one is no error, and neither is a name that
+/// the destination cannot have.
 pub(crate) fn clear(here: &Dir, name: &CStr) -> io::Result<()> {
     match crate::fs::remove_tree::remove(here, name, 1, &AtomicU64::new(0), &|| false) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if is_no_name(&error) && find(here, name)?.is_none() => Ok(()),
         result => result,
     }
 }

@@ -18,7 +18,6 @@ use crate::entry::stored::StoredEntry;
 use crate::entry::{Entry, Kind, ListedEntry, Time};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
-use crate::fs::refusal::is_no_name;
 use crate::monitor::add;
 use crate::monitor::event::{Event, Instead};
 use crate::source::Source;
@@ -82,12 +81,9 @@ impl<S: Source> WalkState<S> {
         let mut here = if folder.fresh {
             None
         } else {
-            match look(&handles.here, &folder.here_records) {
-                Err(error) if is_no_name(&error) => None,
-                looked => looked.map_err(|error| {
-                    self.destination("cannot look at", &folder.place, entry.name, error)
-                })?,
-            }
+            look(&handles.here, &folder.here_records).map_err(|error| {
+                self.destination("cannot look at", &folder.place, entry.name, error)
+            })?
         };
         let damaged = base.take_if(|base| self.is_damaged(folder, entry.name, base));
         if let Some(damaged) = &damaged {
