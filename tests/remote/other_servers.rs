@@ -103,6 +103,25 @@ fn servers_made_with_libraries_are_backed_up() {
 }
 
 #[test]
+fn a_source_that_is_a_symlink_is_followed_whatever_realpath_does() {
+    for (library, options) in [
+        (Library::AsyncSsh, &["realpath=text"][..]),
+        (Library::AsyncSsh, &[]),
+        (Library::Paramiko, &[]),
+    ] {
+        let server = need!(python(library, options));
+        let stage = Stage::with(BIN, &sample());
+        symlink("source", stage.beside("second")).unwrap();
+        symlink(stage.beside("second"), stage.beside("first")).unwrap();
+        let run = || server.reached_by(stage.run()).set("srcs-to-backup", stage.beside("first"));
+        run().expect(0);
+        let newest = stage.backups.join(stage.history().newest());
+        let copy = newest.join(stage.beside("first").strip_prefix("/").unwrap());
+        Judge::sftp().assert_same(&stage.source, &copy);
+    }
+}
+
+#[test]
 fn the_sftp_server_of_green_end_is_backed_up() {
     let server = need!(green_end());
     let stage = Stage::with(BIN, &sample().symlink("link", "large"));

@@ -43,6 +43,9 @@ const FILES: usize = 4096;
 /// without a limit a server could report nested folders without end.
 const PATH_MAX: usize = 4096;
 
+/// Maximum number of symlinks that lead from one to the next (path_resolution(7)).
+const LINKS_MAX: usize = 40;
+
 /// Folders on a remote host.
 pub struct SftpSource {
     commands: Option<UnboundedSender<Command>>,
@@ -177,6 +180,24 @@ impl SftpSource {
         Ok(AskedRoot { path, meta, file_system, real })
     }
 
+    /// The folder to which the symlink at `path` leads. REALPATH of some servers only cleans the text (SFTPGo,
+    /// paramiko), so the symlink is followed here.
+    fn resolved(&self, path: Vec<u8>) -> Result<Vec<u8>, SourceError> {
+        let mut path = checked(self.bytes(Query::RealPath(path))?)?;
+        for _ in 0..LINKS_MAX {
+            let meta = self.meta(Query::LStat(path.clone()))?;
+            let (_, Some(extra)) = self.with_target(&path, meta)? else { return Ok(path) };
+            let parent = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+            let next = match extra.target.unwrap_or_default() {
+                target if target.starts_with(b"/") => target,
+                target => child(&path[..parent], &target),
+            };
+            path = checked(self.bytes(Query::RealPath(next))?)?;
+        }
+        let error = std::io::Error::other("too many symlinks; write the path of the folder itself");
+        Err(SourceError::Unreadable { action: "open", error })
+    }
+
     fn opened(&self, asked: AskedRoot) -> Result<Root<SftpFolder>, SourceError> {
         let AskedRoot { path, meta, file_system, real } = asked;
         let (meta, extra) = self.with_target(&path, meta.meta()?)?;
@@ -185,13 +206,11 @@ impl SftpSource {
             if was_link { self.meta(Query::Stat(path.clone())) } else { Ok(meta.clone()) };
         let leads_to = leads_to.ok();
         if let Some(folder) = leads_to.clone().filter(|found| found.kind == Kind::Folder) {
-            let path = match was_link {
-                true => checked(self.bytes(Query::RealPath(path))?)?,
-                false => path,
-            };
+            let path = if was_link { self.resolved(path)? } else { path };
             let entry = Entry { name: CString::default(), meta: folder, extra: None };
             // A server that does not support REALPATH can still be backed up.
             let real = match real.wait() {
+                Ok(QueryAnswer::Bytes(_)) if was_link => Some(path.as_slice().into()),
                 Ok(QueryAnswer::Bytes(real)) => checked(real).ok().map(Arc::from),
                 _ => None,
             };
