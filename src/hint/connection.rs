@@ -31,9 +31,7 @@ pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
         Some(E::NoUser { .. }) => {
             "run it as a user that /etc/passwd knows, or install the library nss_wrapper (Debian: libnss-wrapper)"
         }
-        Some(E::NoCommonAlgorithm { .. }) => {
-            "update the host's sshd; if that cannot be, allow what it offers in ~/.ssh/config for this host alone (for example HostKeyAlgorithms +ssh-rsa)"
-        }
+        Some(E::NoCommonAlgorithm { said }) => return allow(said).into(),
         Some(E::Closed { .. }) => {
             "look into the host's log for the reason: too many connections (MaxStartups), a list of banned addresses, a firewall; the next run tries again"
         }
@@ -42,6 +40,12 @@ pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
         }
         Some(E::NoSftp { .. }) => {
             "enable the sftp subsystem in the host's sshd_config (Subsystem sftp internal-sftp), and look whether the account may use it (a shell such as nologin, ForceCommand)"
+        }
+        Some(E::NoSftpServer { .. }) => {
+            "install the SFTP server on the host (for dropbear, as on OpenWrt, the package openssh-sftp-server), or correct its path (Subsystem sftp in sshd_config)"
+        }
+        Some(E::TextAtLogin { .. }) => {
+            "let the startup files of the host's shell (~/.bashrc, /etc/profile, …) print only on a terminal: put the line [ -t 1 ] || return before what prints; 'ssh HOST true' must print nothing"
         }
         Some(E::NameNotFound { .. }) => {
             "check the spelling of REMOTE_SRC_HOST, and that this machine can look up names"
@@ -62,6 +66,26 @@ pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
             "check the host's name, that it is up and that ssh reaches it; the next run tries again"
         }
     })
+}
+
+/// How to allow an algorithm that the host offers. ssh says: `no matching cipher found. Their offer: …`.
+fn allow(said: &str) -> String {
+    let option = match said {
+        said if said.contains("no matching cipher") => "Ciphers",
+        said if said.contains("no matching key exchange") => "KexAlgorithms",
+        said if said.contains("no matching MAC") => "MACs",
+        said if said.contains("no matching host key") => "HostKeyAlgorithms",
+        _ => {
+            return "update the host's sshd; if its RSA key is too short (Invalid key length), make it a new one there: ssh-keygen -t ed25519 -f /etc/ssh/ssh_host_ed25519_key".to_owned();
+        }
+    };
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-.@_".contains(letter);
+    let offer = said.split_once("Their offer: ").map(|(_, offer)| offer);
+    let offer = offer.and_then(|offer| offer.split(|letter| !plain(letter)).next());
+    let offer = offer.filter(|offer| !offer.is_empty()).unwrap_or("NAME");
+    format!(
+        "update the host's sshd; if that cannot be, allow what it offers for this host alone, in ~/.ssh/config below its Host line: {option} +{offer}"
+    )
 }
 
 fn unknown(key: &HostKey) -> String {
@@ -152,6 +176,19 @@ mod tests {
         let unseen = HostKey { shown: None, file: None, ..key() };
         let text = hint(Some(&ConnectError::HostKeyUnknown(Box::new(unseen))));
         assert!(text.ends_with("ssh-keyscan -p 2222 nas >> ~/.ssh/known_hosts"), "{text}");
+    }
+
+    #[test]
+    fn the_option_for_an_old_host_names_what_it_offers() {
+        for (said, option) in [
+            ("no matching cipher found. Their offer: aes128-cbc,3des-cbc", "Ciphers +aes128-cbc"),
+            ("no matching MAC found. Their offer: hmac-md5", "MACs +hmac-md5"),
+            ("no matching host key type found. Their offer: ssh-rsa", "HostKeyAlgorithms +ssh-rsa"),
+            ("no matching key exchange method found. Their offer: $(x)", "KexAlgorithms +NAME"),
+        ] {
+            let text = allow(&format!("Unable to negotiate with h port 22: {said}"));
+            assert!(text.ends_with(option), "{text}");
+        }
     }
 
     #[test]

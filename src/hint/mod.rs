@@ -33,6 +33,9 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
         RunError::Destination { error, .. } if is_mount_point(error) => {
             "unmount it: a run changes nothing in what is mounted inside a snapshot; the next run continues where this one stopped"
         }
+        RunError::Root { error: SourceError::Lost(_), .. } => {
+            "check the network and the host; nothing was deleted, and the next run tries again"
+        }
         RunError::Root { path, .. } if names_a_host(path) => {
             "for a folder of another machine write REMOTE_SRC_HOST=user@host, and in SRCS_TO_BACKUP the path alone; nothing was deleted"
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use fixtures::judge::Judge;
 use fixtures::need;
-use fixtures::other_ssh::{Library, dropbear, green_end, proftpd, python};
+use fixtures::other_ssh::{Library, dropbear, dropbear_without_sftp, green_end, proftpd, python};
 use fixtures::sshd::Sshd;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
@@ -138,6 +138,16 @@ fn dropbear_is_backed_up_and_restored_to() {
     let place = format!("test:{}", stage.beside("back").display());
     server.known_to(stage.look("restore")).set("to", place).arg(&stage.source).expect(0);
     Judge::sent_by_sftp().assert_same(&stage.source, &stage.beside("back/source"));
+}
+
+#[test]
+fn dropbear_without_sftp_server_is_named_with_the_package_to_install() {
+    let server = need!(dropbear_without_sftp());
+    let stage = Stage::with(BIN, &sample());
+    let done = server.reached_by(stage.run()).expect(1);
+    done.assert_says("the host cannot start its SFTP server: ");
+    done.assert_says("not found");
+    done.assert_says("the package openssh-sftp-server");
 }
 
 #[test]

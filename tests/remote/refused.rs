@@ -2,6 +2,8 @@
 //! the accepted forms of addresses.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -161,6 +163,52 @@ fn a_host_without_sftp() {
     let forced = Plan::new(Subsystem::Internal).line("ForceCommand echo Go away.");
     let scene = need!(Scene::new(forced));
     scene.assert_refused(&scene.run(), &["the host offers no SFTP", "Go away."]);
+    let closed = Plan::new(Subsystem::Internal).line("ForceCommand false");
+    let scene = need!(Scene::new(closed));
+    scene.assert_refused(&scene.run(), &["the host offers no SFTP", "(exit status 1)"]);
+}
+
+#[test]
+fn a_host_whose_sftp_server_is_not_installed() {
+    let scene = need!(Scene::new(Plan::served_by("/not/there/sftp-server".to_owned())));
+    let words = ["cannot start its SFTP server", "(exit status 127)"];
+    scene.assert_refused(&scene.run(), &words);
+}
+
+#[test]
+fn a_host_whose_shell_prints_at_the_login() {
+    let scene = need!(Scene::new(Plan::served_by_shell("echo Welcome to the NAS")));
+    let words = ["prints a text at the login", "Welcome to the NAS", "[ -t 1 ] || return"];
+    scene.assert_refused(&scene.run(), &words);
+}
+
+#[test]
+fn a_host_without_a_common_algorithm() {
+    for (line, option) in [
+        ("Ciphers aes128-cbc", "Ciphers +aes128-cbc"),
+        ("KexAlgorithms diffie-hellman-group1-sha1", "KexAlgorithms +diffie-hellman-group1-sha1"),
+        ("MACs hmac-md5\nCiphers aes128-ctr", "MACs +hmac-md5"),
+    ] {
+        let scene = need!(Scene::new(Plan::new(Subsystem::Internal).line(line)));
+        let words = ["do not agree on how to talk", "no matching", option];
+        scene.assert_refused(&scene.run(), &words);
+    }
+}
+
+#[test]
+fn a_host_that_closes_the_connection_during_the_key_exchange() {
+    let scene = need!(Scene::plain());
+    let host = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = host.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in host.incoming().flatten() {
+            let mut stream = stream;
+            let _ = stream.write_all(b"SSH-2.0-Old\r\n");
+            let _ = stream.read(&mut [0; 100]);
+        }
+    });
+    let words = ["the host closed the connection: Connection", "look into the host's log"];
+    scene.assert_refused(&scene.to(&address.to_string()), &words);
 }
 
 #[test]

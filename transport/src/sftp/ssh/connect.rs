@@ -35,6 +35,9 @@ const PIPE: usize = 1 << 20;
 /// How long ssh may take to end by itself, and again after SIGTERM.
 const END: Duration = Duration::from_millis(500);
 
+/// How long to wait for an SFTP greeting that follows a text.
+const TEXT: Duration = Duration::from_secs(1);
+
 /// How often the state of ssh is checked.
 const STEP: Duration = Duration::from_millis(5);
 
@@ -240,7 +243,8 @@ impl Connection {
         options: &Options,
     ) -> ConnectError {
         if let Fault::Words(_, words) = &fault {
-            return ConnectError::NoSftp { said: said(&String::from_utf8_lossy(words)) };
+            self.wait(END).await;
+            return ConnectError::from_text(words, self.status());
         }
         if let Fault::Io(error) = fault
             && error.kind() != io::ErrorKind::UnexpectedEof
@@ -252,11 +256,12 @@ impl Connection {
         self.wait(END).await;
         let _ = timeout(END, &mut self.listener).await;
         let words = self.words();
-        match ConnectError::from_ssh(&words, address, patience(options)) {
-            // The login succeeded but ssh wrote nothing: a forced command, or an account without a shell.
-            ConnectError::Ssh { said } if words.is_empty() => ConnectError::NoSftp { said },
-            fault => fault,
-        }
+        ConnectError::from_end(&words, self.status(), address, patience(options))
+    }
+
+    /// The exit status of ssh, if it has ended by itself.
+    fn status(&mut self) -> Option<i32> {
+        self.ssh.try_wait().ok().flatten()?.code()
     }
 
     /// Ends the connection with SIGTERM. No request is outstanding that the host would have to finish, and
@@ -291,6 +296,19 @@ impl Drop for Connection {
         self.listener.abort();
         let _ = self.ssh.kill();
         let _ = self.ssh.wait();
+    }
+}
+
+/// Reads what follows a text that is no greeting, until the channel is closed.
+async fn read_on(from: &Receiver, words: &mut Vec<u8>) {
+    let mut buffer = [0; 1024];
+    while words.len() < SAID && from.readable().await.is_ok() {
+        match from.try_read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => words.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
     }
 }
 
@@ -350,7 +368,10 @@ impl OpenedChannel {
             };
             return match greeting {
                 Ok(offers) => Ok(Self { to, from, frames, offers, session }),
-                Err(violation) => Err(Fault::Words(violation, words)),
+                Err(violation) => {
+                    let _ = timeout(TEXT, read_on(&from, &mut words)).await;
+                    Err(Fault::Words(violation, words))
+                }
             };
         }
     }

@@ -98,6 +98,18 @@ pub enum ConnectError {
         /// The host's message.
         said: String,
     },
+    /// The host lets the user in, but the program that serves SFTP does not start there.
+    #[error("the host cannot start its SFTP server: {said}")]
+    NoSftpServer {
+        /// The host's message, and the exit status of its shell.
+        said: String,
+    },
+    /// The host's shell prints a text before its SFTP server sends anything.
+    #[error("the host's shell prints a text at the login, so SFTP does not work: {said}")]
+    TextAtLogin {
+        /// The text.
+        said: String,
+    },
     /// Any other error of ssh.
     #[error("ssh ended: {said}")]
     Ssh {
@@ -171,7 +183,7 @@ impl ConnectError {
             || has("No more authentication methods")
         {
             Self::Authentication { said }
-        } else if has("Unable to negotiate") {
+        } else if has("Unable to negotiate") || has("Invalid key length") {
             Self::NoCommonAlgorithm { said }
         } else if has("Could not resolve hostname") {
             Self::NameNotFound { said }
@@ -185,6 +197,7 @@ impl ConnectError {
             Self::NoSftp { said }
         } else if has("onnection closed by")
             || has("onnection reset by")
+            || has("onnection to ") && has(": Broken pipe")
             || has("exchange_identification: write: Broken pipe")
         {
             Self::Closed { said }
@@ -192,6 +205,49 @@ impl ConnectError {
             Self::Ssh { said }
         }
     }
+}
+
+impl ConnectError {
+    /// Classifies the end of an ssh process before the host sent anything. ssh(1): its own exit status is 255;
+    /// any other is that of the command that the host ran.
+    pub(crate) fn from_end(
+        stderr: &[u8],
+        status: Option<i32>,
+        address: &Address,
+        limit: Duration,
+    ) -> Self {
+        let fault = Self::from_ssh(stderr, address, limit);
+        let Self::Ssh { said } = fault else { return fault };
+        match status {
+            // sh(1): the command was not found, or cannot be executed.
+            Some(code @ (126 | 127)) => {
+                Self::NoSftpServer { said: format!("{said} (exit status {code})") }
+            }
+            Some(255) | None if stderr.is_empty() => Self::Closed { said },
+            Some(255) | None => Self::Ssh { said },
+            // The login succeeded: a forced command, or an account without a shell.
+            Some(code) => Self::NoSftp { said: format!("{said} (exit status {code})") },
+        }
+    }
+
+    /// Classifies what the host sent in place of an SFTP greeting, until it closed the channel or
+    /// `status` was its last word.
+    pub(crate) fn from_text(text: &[u8], status: Option<i32>) -> Self {
+        let start = text.windows(9).position(is_greeting);
+        let said = said(&String::from_utf8_lossy(&text[..start.unwrap_or(text.len())]));
+        match (start, status) {
+            (Some(_), _) => Self::TextAtLogin { said },
+            (None, Some(code @ (126 | 127))) => {
+                Self::NoSftpServer { said: format!("{said} (exit status {code})") }
+            }
+            (None, _) => Self::NoSftp { said },
+        }
+    }
+}
+
+/// Whether these bytes begin SSH_FXP_VERSION: a length of less than 64 KiB, the type 2, and a version from 3 to 6.
+fn is_greeting(bytes: &[u8]) -> bool {
+    matches!(bytes, [0, 0, _, _, 2, 0, 0, 0, 3..=6])
 }
 
 /// The text of a host or of ssh in a form that is safe to show: one line of limited length.
@@ -297,6 +353,38 @@ mod tests {
         assert!(matches!(kind("Connection timed out during banner exchange\n"), E::Timeout(_)));
         assert!(matches!(kind("subsystem request failed on channel 0\n"), E::NoSftp { .. }));
         assert!(matches!(kind(""), E::Ssh { .. }));
+    }
+
+    #[test]
+    fn the_exit_status_of_ssh_is_not_that_of_the_host() {
+        use ConnectError as E;
+        let ended = |words: &str, status| {
+            let address = "me@nas".parse().unwrap();
+            E::from_end(words.as_bytes(), status, &address, Duration::from_secs(20))
+        };
+        let dropbear = "sh: 1: exec: /usr/libexec/sftp-server: not found\n";
+        assert!(
+            matches!(ended(dropbear, Some(127)), E::NoSftpServer { said } if said.ends_with("(exit status 127)"))
+        );
+        assert!(matches!(ended("", Some(1)), E::NoSftp { .. }));
+        assert!(matches!(ended("", Some(255)), E::Closed { .. }));
+        assert!(matches!(ended("something else\n", Some(255)), E::Ssh { .. }));
+        assert!(matches!(
+            ended("me@nas: Permission denied (publickey).\n", Some(255)),
+            E::Authentication { .. }
+        ));
+    }
+
+    #[test]
+    fn a_text_before_the_greeting_is_told_from_no_greeting() {
+        use ConnectError as E;
+        let greeting = [0, 0, 0, 95, 2, 0, 0, 0, 3, 0];
+        let text = [b"Welcome\n", &greeting[..]].concat();
+        assert!(matches!(E::from_text(&text, None), E::TextAtLogin { said } if said == "Welcome"));
+        assert!(
+            matches!(E::from_text(b"Go away.\n", Some(0)), E::NoSftp { said } if said == "Go away.")
+        );
+        assert!(matches!(E::from_text(b"not found", Some(127)), E::NoSftpServer { .. }));
     }
 
     #[test]

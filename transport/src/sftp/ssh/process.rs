@@ -14,7 +14,7 @@ use tokio::net::unix::pipe::Receiver;
 use crate::sftp::options::Options;
 use crate::sftp::ssh::address::Address;
 use crate::sftp::ssh::control_dir::SocketDir;
-use crate::sftp::ssh::software::LOG_VERSION;
+use crate::sftp::ssh::software::LOG_VERBOSE;
 use crate::sftp::ssh::user_entry;
 
 /// Maximum bytes kept of ssh's error output.
@@ -88,7 +88,7 @@ pub(crate) fn command(address: &Address, options: &Options, control: &SocketDir)
         "StdinNull=no",
         "RequestTTY=no",
         "LogLevel=ERROR",
-        LOG_VERSION,
+        LOG_VERBOSE,
         "ControlMaster=yes",
         "ControlPersist=no",
     ] {

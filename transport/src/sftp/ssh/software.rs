@@ -5,9 +5,13 @@
 
 use crate::sftp::protocol::packet::Offers;
 
-/// Makes OpenSSH's client log the versions of both sides, in this function of its kex.c. `LogVerbose`
-/// requests these messages independently of `LogLevel` (ssh_config(5), since OpenSSH 8.5).
-pub(crate) const LOG_VERSION: &str = "LogVerbose=kex.c:kex_exchange_identification():*";
+/// Makes OpenSSH's client log the versions of both sides, in this function of its kex.c, and the reason why
+/// it ends a connection, in that of its packet.c. `LogVerbose` requests these messages independently of
+/// `LogLevel` (ssh_config(5), since OpenSSH 8.5). With `LogLevel=INFO`, which older versions need for the
+/// reason, ssh would also print the host's banner.
+pub(crate) const LOG_VERBOSE: &str =
+    "LogVerbose=kex.c:kex_exchange_identification():*,packet.c:sshpkt_vfatal():*";
+const END_FUNCTION: &str = "sshpkt_vfatal():";
 const VERSION_FUNCTION: &str = "kex_exchange_identification():";
 const VERSION: &str = "remote software version ";
 
@@ -21,9 +25,13 @@ pub(crate) fn version(said: &str) -> Option<&str> {
     lines.filter_map(|line| Some(line.split_once(VERSION)?.1.trim())).next_back()
 }
 
-/// ssh's output without the messages requested by [`LOG_VERSION`].
+/// ssh's output without the versions requested by [`LOG_VERBOSE`].
 pub(crate) fn without_versions(said: &str) -> String {
     let lines = said.split_inclusive('\n').filter_map(|line| {
+        // `packet.c:sshpkt_vfatal():1931 (pid=12793): Unable to negotiate with …`
+        if let Some((_, rest)) = line.split_once(END_FUNCTION) {
+            return Some(rest.split_once("): ").map_or(rest, |(_, text)| text).to_owned());
+        }
         let Some((_, rest)) = line.split_once(VERSION_FUNCTION) else {
             return Some(line.to_owned());
         };
@@ -72,6 +80,9 @@ mod tests {
         let said = format!("{DEBIAN}{closed}{rest}");
         let usual = "kex_exchange_identification: Connection closed by remote host\r\n";
         assert_eq!(without_versions(&said), format!("{usual}{rest}"));
+        let ended = "packet.c:sshpkt_vfatal():1931 (pid=1): Unable to negotiate with 10.0.0.1\r\n";
+        let usual = "Unable to negotiate with 10.0.0.1\r\n";
+        assert_eq!(without_versions(&format!("{DEBIAN}{ended}")), usual);
     }
 
     #[test]
