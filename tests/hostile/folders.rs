@@ -30,8 +30,8 @@ const SECRET: &str = "nobody but root may read this";
 /// The folder in which attackers wait for new entries; in other folders they swap whatever they
 /// find.
 const RACED: &str = "raced";
-/// The number of folders from which on the users create no more of them.
-const MOST_FOLDERS: usize = 1_000;
+/// The number of folders from which on the users create no more of them. `writable` finds a few more.
+const MOST_FOLDERS: usize = 600;
 
 /// The first kind of entry that creates a folder.
 const FOLDERS_FROM: usize = 7;
@@ -262,10 +262,10 @@ fn become_user() {
     rustix::thread::set_thread_res_uid(user, user, user).expect("the test's own files");
 }
 
-/// Some folders below `top` that the user may write to.
+/// Up to about `MOST_FOLDERS` folders below `top` that the user may write to.
 fn writable(top: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     let Ok(stat) = fs::symlink_metadata(top) else { return };
-    if !stat.is_dir() || depth == 0 || found.len() > 200 {
+    if !stat.is_dir() || depth == 0 || found.len() > MOST_FOLDERS {
         return;
     }
     if stat.uid() == USER {
