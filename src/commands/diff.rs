@@ -20,6 +20,7 @@ use crate::config::types::NamedJob;
 use crate::exit::Exit;
 use crate::hint::hint;
 use crate::jobs::context;
+use crate::jobs::log_monitor::message;
 use crate::jobs::open_source::{Access, close, local, remote};
 use crate::jobs::signals::supervise;
 use crate::snapshots::open::{SelectedSnapshot, Where, open, pick, unlookable};
@@ -254,7 +255,7 @@ impl Monitor for Problems {
     fn event(&self, event: &Event) {
         match event {
             Event::Problem(problem) => say(&format!("{}: {}", problem.path, problem.what)),
-            event if event.severity() == Severity::Warning => say(&event.to_string()),
+            event if event.severity() == Severity::Warning => say(&message(event)),
             _ => {}
         }
     }

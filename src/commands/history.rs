@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use chrono::{DateTime, Local};
+use chrono::{DateTime, Utc};
 use engine::entry::escape::shown;
 use engine::entry::{Kind, Time};
 use engine::error::LookError;
@@ -17,6 +17,7 @@ use crate::args::flags::{Places, SettingFlags};
 use crate::exit::Exit;
 use crate::snapshots::open::{Series, Where, on_source, open, unlookable};
 use crate::term::colour::Style;
+use crate::term::local_time;
 use crate::term::out::Out;
 use crate::term::print::say;
 use crate::term::shell::word;
@@ -140,7 +141,7 @@ impl VersionPrinter {
                     "event": span.beginning, "first": name(span.first).to_string(),
                     "last": name(span.last).to_string(), "snapshots": span.last - span.first + 1,
                     "kind": span.kind, "bytes": span.bytes, "entries": span.entries,
-                    "modified": time(span.mtime).map(|time| time.to_utc().to_rfc3339()),
+                    "modified": time(span.mtime).map(|time| time.to_rfc3339()),
                     "vanished_in": vanished(&spans, number, snapshots).map(ToString::to_string),
                     "restore": restore(span),
                 }));
@@ -198,7 +199,7 @@ fn table(spans: &[Span], snapshots: &[(SnapshotName, SourceRoots)]) -> Table {
             VersionStart::Changed => (Style::Warn, "changed"),
             VersionStart::Returned => (Style::Warn, "returned"),
         };
-        let modified = time(span.mtime).map(|time| time.format("%Y-%m-%d %H:%M:%S").to_string());
+        let modified = time(span.mtime).map(local_time::second);
         table.row(vec![
             span.version.to_string().into(),
             Cell::new(style, event),
@@ -218,6 +219,6 @@ fn table(spans: &[Span], snapshots: &[(SnapshotName, SourceRoots)]) -> Table {
     table
 }
 
-fn time(time: Time) -> Option<DateTime<Local>> {
-    DateTime::from_timestamp(time.secs, time.nanos).map(|time| time.with_timezone(&Local))
+fn time(time: Time) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(time.secs, time.nanos)
 }

@@ -15,6 +15,7 @@ use crate::args::flags::{Places, SettingFlags};
 use crate::exit::Exit;
 use crate::snapshots::open::{Series, Where, age, open, shown_folder, unlookable};
 use crate::term::colour::Style;
+use crate::term::local_time;
 use crate::term::out::Out;
 use crate::term::print::say;
 use crate::term::table::{Cell, Side, Table};
@@ -197,11 +198,10 @@ impl<'a> Row<'a> {
         };
         let whole = self.name.state == SnapshotState::Complete;
         let style = if whole { Style::Plain } else { Style::Dim };
-        let local = self.name.stamp.time().with_timezone(&Local);
         let entries = self.usage.map(|usage| usage.entries);
         vec![
             Cell::new(style, self.name.to_string()),
-            Cell::new(style, local.format("%Y-%m-%d %H:%M:%S").to_string()),
+            Cell::new(style, local_time::second(self.name.stamp.time())),
             Cell::new(style, age(self.name)),
             number(entries.or(counts.map(|counts| counts.entries))),
             size(|usage| usage.disk_bytes),

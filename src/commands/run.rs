@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use chrono::TimeDelta;
 use engine::backup::roots::Accept;
 
 use crate::args::flags::SettingFlags;
@@ -22,6 +23,8 @@ use crate::ui::dry_run::DryRunFormat;
 const EXAMPLES: &str = "\
 Examples:
   backup_manager run --srcs-to-backup /home,/etc --backups-dir /backups
+  backup_manager run --now
+      Take a snapshot although the newest is younger than MINIMUM_TIME_GUARD_H
   backup_manager run --dry-run --json | jq 'select(.type == \"summary\")'
   backup_manager run --config ./config.toml photos -- -X --no-relative";
 
@@ -39,8 +42,11 @@ pub(crate) struct Args {
     #[arg(long, requires = "dry_run")]
     json: bool,
     /// Say why this path of the source is in or out, and do nothing else
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["dry_run", "json", "accept_shrink", "accept_sources"])]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["dry_run", "json", "now", "accept_shrink", "accept_sources"])]
     explain: Option<PathBuf>,
+    /// Take a snapshot now: do not wait for MINIMUM_TIME_GUARD_H, this once
+    #[arg(long)]
+    now: bool,
     /// Let a source that lost most of its files through once
     #[arg(long)]
     accept_shrink: bool,
@@ -85,7 +91,10 @@ pub(crate) fn run(args: Args) -> Exit {
     else {
         return Exit::Usage;
     };
-    let Some(config) = configured(&inputs, load) else { return Exit::Usage };
+    let Some(mut config) = configured(&inputs, load) else { return Exit::Usage };
+    if args.now {
+        config.jobs.iter_mut().for_each(|job| job.job.minimum_time_guard = TimeDelta::zero());
+    }
     if let Some(path) = explained {
         return explain::run(config.jobs, &path);
     }

@@ -90,13 +90,7 @@ fn next_time(line: &CronLine, next: Option<DateTime<Utc>>, now: DateTime<Utc>) -
     let command = first_word(command).unwrap_or("a command");
     let when = match next {
         Some(next) if next >= now => {
-            let (local, zone) = (line.zone.local(next), line.zone);
-            let utc = next.format("%Y-%m-%d %H:%M UTC");
-            if local == next.naive_utc() {
-                format!("next at {utc}")
-            } else {
-                format!("next at {utc} ({}, {zone})", local.format("%H:%M"))
-            }
+            format!("next at {}", line.zone.shown(next))
         }
         Some(_) => "due".to_owned(),
         None if line.at_start() => "when the daemon starts".to_owned(),
@@ -193,7 +187,7 @@ mod tests {
             said,
             [
                 "crontab line 1, next at 2024-01-01 00:01 UTC: a",
-                "crontab line 3, next at 2024-01-01 01:30 UTC (02:30, Europe/Berlin): b",
+                "crontab line 3, next at 2024-01-01 02:30 CET: b",
                 "crontab line 4, when the daemon starts: c",
             ]
         );

@@ -157,7 +157,7 @@ impl Service {
             self.log.info(&format!(
                 "crontab line {} was due at {}: made up for now, once",
                 line.number,
-                time.format("%Y-%m-%d %H:%M UTC")
+                line.zone.shown(time)
             ));
         }
     }

@@ -25,6 +25,7 @@ use crate::daemon::{environment_zone, keys};
 use crate::doctor::finding::DoctorFinding;
 use crate::jobs::open_source::{Access, close, local, remote};
 use crate::schedule::crontab::Crontab;
+use crate::term::local_time;
 use crate::term::units::{bytes, counted};
 
 /// A clock that shows an earlier time was never set (seconds since 1970).
@@ -34,12 +35,10 @@ const OLDEST_CLOCK: i64 = 1_704_067_200;
 pub(crate) fn machine(crontab: &Path) -> Vec<DoctorFinding> {
     let now = Utc::now();
     let mut found = vec![match now.timestamp() {
-        OLDEST_CLOCK.. => {
-            DoctorFinding::good("clock", now.format("%Y-%m-%d %H:%M UTC").to_string())
-        }
+        OLDEST_CLOCK.. => DoctorFinding::good("clock", local_time::minute(now)),
         _ => DoctorFinding::bad(
             "clock",
-            format!("it says {}", now.format("%Y-%m-%d %H:%M UTC")),
+            format!("it says {}", local_time::minute(now)),
             Some("set it (timedatectl set-ntp true): snapshots are named by it".to_owned()),
         ),
     }];
@@ -70,7 +69,7 @@ pub(crate) fn machine(crontab: &Path) -> Vec<DoctorFinding> {
             };
             match read.lines.iter().filter(runs).filter_map(|line| line.next(now)).min() {
                 Some(next) => {
-                    let next = next.format("%Y-%m-%d %H:%M UTC");
+                    let next = local_time::minute(next);
                     found.push(DoctorFinding::good("crontab", format!("{shown} starts a run at {next}")));
                 }
                 None => found.push(DoctorFinding::warning(

@@ -11,6 +11,7 @@ use engine::snapshot::history::{Decision, History, never_set};
 use engine::snapshot::name::SnapshotName;
 
 use crate::config::types::AlertChannel;
+use crate::term::local_time;
 use crate::term::units::{counted, duration};
 
 /// The newest snapshot that counts, and its age. A snapshot from the future has the age 0.
@@ -71,7 +72,7 @@ fn age_complaint(
         } else if never_set(now) {
             Some(format!(
                 "the clock was never set, it says {}; set it (timedatectl set-ntp true)",
-                now.format("%Y-%m-%d %H:%M UTC")
+                local_time::minute(now)
             ))
         } else if newest.stamp.time() - now > max_age {
             Some(format!("the newest snapshot, {newest}, is from the future; check the clock"))
@@ -104,7 +105,7 @@ fn unread_complaint(now: DateTime<Utc>, look: &Look, max_age: TimeDelta) -> Opti
         "{} could not be read and {} carried forward, the oldest since {}, longer than {} (MAX_AGE_H); the report of {} lists them",
         counted(report.counts.carried_forward, "entry", "entries"),
         if report.counts.carried_forward == 1 { "is" } else { "are" },
-        since.format("%Y-%m-%d %H:%M UTC"),
+        local_time::minute(since),
         shown(max_age),
         report.snapshot,
     ))

@@ -3,12 +3,13 @@
 use std::sync::Mutex;
 
 use engine::monitor::Monitor;
-use engine::monitor::event::{Event, Severity};
+use engine::monitor::event::{Event, Problem, Severity};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::Level;
 
 use crate::log::JobLog;
+use crate::term::local_time;
 use crate::ui::summary::Problems;
 
 /// Maximum number of problems that are logged one by one. The report lists all of them.
@@ -55,7 +56,20 @@ impl Monitor for LogMonitor {
             Severity::Info => Level::INFO,
             Severity::Warning => Level::WARN,
         };
-        self.log.tell(level, &event.to_string(), fields(event), "");
+        self.log.tell(level, &message(event), fields(event), "");
+    }
+}
+
+/// The message of an event, with times as local times.
+pub(crate) fn message(event: &Event) -> String {
+    let local = |time: &String| local_time::of_rfc3339(time);
+    match event.clone() {
+        Event::Clock { says, what } => Event::Clock { says: local(&says), what }.to_string(),
+        Event::Problem(problem) => {
+            let since = problem.since.as_ref().map(local);
+            Event::Problem(Problem { since, ..problem }).to_string()
+        }
+        event => event.to_string(),
     }
 }
 
@@ -70,7 +84,6 @@ pub(crate) fn fields(value: &impl Serialize) -> Option<Map<String, Value>> {
 #[cfg(test)]
 mod tests {
     use engine::monitor::event::Instead;
-    use engine::monitor::event::Problem;
 
     use super::*;
     use crate::config::log_format::Format;

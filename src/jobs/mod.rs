@@ -37,6 +37,7 @@ use crate::jobs::lifecycle::Lifecycle;
 use crate::jobs::log_monitor::{LogMonitor, fields};
 use crate::jobs::open_source::{Access, close, local, remember, remote};
 use crate::log::JobLog;
+use crate::term::local_time;
 use crate::term::terminal::Terminal;
 use crate::term::units::{counted, duration};
 use crate::ui::dry_run::{DryRunChanges, DryRunEnd, DryRunFormat};
@@ -254,9 +255,9 @@ fn held(log: &JobLog, job: &NamedJob, newest: &SnapshotName, next: DateTime<Utc>
         job.job.minimum_time_guard.num_milliseconds() as f64 / 3_600_000.0,
     );
     let message = format!(
-        "nothing to do: {newest} is {} old, the next snapshot is due at {} (MINIMUM_TIME_GUARD_H={hours})",
+        "nothing to do: {newest} is {} old, the next snapshot is due at {} (MINIMUM_TIME_GUARD_H={hours}); run --now takes one at once",
         duration(age),
-        next.format("%Y-%m-%d %H:%M:%S UTC"),
+        local_time::second(next),
     );
     let fields = event(
         json!({"event": "held", "newest": newest.to_string(), "next": next.to_rfc3339_opts(SecondsFormat::Secs, true)}),

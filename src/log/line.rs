@@ -10,6 +10,7 @@ use tracing::field::{Field, Visit};
 
 use crate::term::harmless;
 use crate::term::harmless::{push_lines, push_on_one_line};
+use crate::term::local_time;
 
 /// The content of a line.
 #[derive(Debug, Default, Serialize)]
@@ -43,9 +44,9 @@ impl LogLine {
         &self.job
     }
 
-    /// The text form: `2026-11-23 20:00:00 UTC INFO  my_backup: message`.
+    /// The text form, with the local time: `2026-11-23 21:00:00 CET INFO  my_backup: message`.
     pub(crate) fn text(&self) -> String {
-        let mut text = format!("{} {:<5} ", self.clock.format("%Y-%m-%d %H:%M:%S UTC"), self.level);
+        let mut text = format!("{} {:<5} ", local_time::second(self.clock), self.level);
         if !self.job.is_empty() {
             push_on_one_line(&mut text, &self.job);
             text.push_str(": ");
@@ -101,13 +102,14 @@ mod tests {
 
     #[test]
     fn text_is_one_line_and_what_stands_below_it() {
+        let time = local_time::second(line().clock);
         assert_eq!(
             line().text(),
-            "2026-11-23 20:00:00 UTC INFO  my_backup: two\\nlines\\u{1b}\n  a  1\n  b  2"
+            format!("{time} INFO  my_backup: two\\nlines\\u{{1b}}\n  a  1\n  b  2")
         );
         assert_eq!(
             LogLine { job: String::new(), below: String::new(), ..line() }.text(),
-            "2026-11-23 20:00:00 UTC INFO  two\\nlines\\u{1b}"
+            format!("{time} INFO  two\\nlines\\u{{1b}}")
         );
     }
 

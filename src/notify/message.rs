@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::notify::decide::{AfterRun, Alert, Newest, RunEnd};
+use crate::term::local_time;
 use crate::term::units::{counted, duration};
 
 /// Maximum length of a quoted error, in characters: a message may be read on a phone.
@@ -216,7 +217,7 @@ fn safe(facts: &AfterRun, speaker: &MessageSender<'_>) -> String {
 fn moment(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
     #[expect(clippy::cast_precision_loss, reason = "seconds of less than a century")]
     let ago = (now - time).num_seconds().max(0) as f64;
-    let time = time.format("%Y-%m-%d %H:%M UTC");
+    let time = local_time::minute(time);
     if ago < 60.0 {
         format!("{time} (just now)")
     } else {
@@ -271,15 +272,18 @@ mod tests {
         let alert = Alert::Failed { failures: 3, since: at(28), reminder: false };
         let message = message(&alert, &facts(ended), &speaker());
         assert_eq!(message.title, "backup home failed (nas)");
+        let (since, taken) = (local_time::minute(at(28)), local_time::minute(at(0)));
         assert_eq!(
             message.body,
-            "backup home failed on nas.
+            format!(
+                "backup home failed on nas.
 
 What:    no connection to the source: no answer within 20 seconds
-Since:   2023-11-16 02:13 UTC (2 h 0 min ago); 3 runs in a row failed
+Since:   {since} (2 h 0 min ago); 3 runs in a row failed
 To do:   check that it is up; then: backup_manager run home
-Safe:    home.14-11-2023_22-13-20, taken 2023-11-14 22:13 UTC (1 d 6 h ago), and 13 older, in /backups
+Safe:    home.14-11-2023_22-13-20, taken {taken} (1 d 6 h ago), and 13 older, in /backups
 "
+            )
         );
         assert!(message.urgent);
         assert_eq!(message.newest_snapshot.as_deref(), Some("home.14-11-2023_22-13-20"));

@@ -5,6 +5,8 @@ use std::fmt;
 use chrono::{DateTime, Local, MappedLocalTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
+use crate::term::local_time;
+
 /// Search limit in minutes. The longest gap of a zone's clock is one day (Samoa, 2011); the search covers two
 /// days.
 const LONGEST_GAP_MINUTES: i64 = 2 * 24 * 60;
@@ -30,6 +32,14 @@ impl Zone {
         match self {
             Self::Named(zone) => instant.with_timezone(&zone).naive_local(),
             Self::System => instant.with_timezone(&Local).naive_local(),
+        }
+    }
+
+    /// The local time at `instant` with its zone, for people.
+    pub(crate) fn shown(self, instant: DateTime<Utc>) -> String {
+        match self {
+            Self::Named(zone) => local_time::minute_in(zone, instant),
+            Self::System => local_time::minute(instant),
         }
     }
 

@@ -10,6 +10,7 @@ use engine::snapshot::name::SnapshotName;
 use engine::threads::cancel::Stop;
 use serde_json::{Value, json};
 
+use crate::term::local_time;
 use crate::term::units::{bytes, count, counted};
 use crate::ui::summary::table;
 
@@ -183,8 +184,10 @@ fn totals(forecast: &DryRunReport, accept_shrink: bool) -> String {
     if *busy {
         rows.push(("right now", "nothing: another run of this job is at work".to_owned()));
     } else if let Some(until) = held_until {
-        let until = until.format("%Y-%m-%d %H:%M:%S UTC");
-        rows.push(("right now", format!("nothing: held until {until} (MINIMUM_TIME_GUARD_H)")));
+        let until = local_time::second(*until);
+        let what =
+            format!("nothing: held until {until} (MINIMUM_TIME_GUARD_H); --now does not wait");
+        rows.push(("right now", what));
     }
     match refused {
         Some(reason) if accept_shrink => {

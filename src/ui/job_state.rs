@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::health::growth::Forecast;
 use crate::health::{failures, killed, newest};
+use crate::term::local_time;
 use crate::term::units::{bytes, count, duration};
 use crate::ui::summary::table;
 
@@ -115,17 +116,17 @@ impl JobState {
             count(reached.linked),
             count(reached.copied),
             bytes(reached.bytes_copied),
-            reached.updated,
+            local_time::of_rfc3339(&reached.updated),
         )
     }
 
     fn next(&self) -> String {
         let due = match self.due {
             due if due <= self.now => "a run takes a snapshot at once".to_owned(),
-            due => format!("a run takes a snapshot from {} on", utc(due)),
+            due => format!("a run takes a snapshot from {} on", local_time::minute(due)),
         };
         match self.crontab {
-            Some(time) => format!("{due}; the crontab starts one at {}", utc(time)),
+            Some(time) => format!("{due}; the crontab starts one at {}", local_time::minute(time)),
             None => due,
         }
     }
@@ -152,7 +153,7 @@ impl JobState {
                     ""
                 };
                 let (left, pace) = (shown(when - self.now), pace(bytes_per_day));
-                format!("in {left} ({}), {pace}{back}", when.format("%Y-%m-%d"))
+                format!("in {left} ({}), {pace}{back}", local_time::date(when))
             }
         }
     }
@@ -214,7 +215,8 @@ fn last_run(look: &Look) -> String {
     let Some(status) = &look.status else { return "none is known".to_owned() };
     let outcome = status.outcome.replace('_', " ");
     let finished = DateTime::parse_from_rfc3339(&status.finished);
-    let finished = finished.map_or_else(|_| status.finished.clone(), |time| utc(time.to_utc()));
+    let finished =
+        finished.map_or_else(|_| status.finished.clone(), |time| local_time::minute(time.to_utc()));
     let mut text = format!("{outcome}, {finished}");
     if let Some(reason) = &status.reason {
         text = format!("{text}: {reason}");
@@ -228,10 +230,6 @@ fn last_run(look: &Look) -> String {
 fn shown(time: TimeDelta) -> String {
     #[expect(clippy::cast_precision_loss, reason = "seconds of less than a century")]
     duration(time.num_seconds() as f64)
-}
-
-fn utc(time: DateTime<Utc>) -> String {
-    time.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 fn rfc3339(time: DateTime<Utc>) -> String {
@@ -265,16 +263,20 @@ mod tests {
 
     #[test]
     fn a_state_is_an_aligned_block() {
+        let [due, starts] = [1, 2].map(|hours| state().now + TimeDelta::hours(hours));
+        let (due, starts) = (local_time::minute(due), local_time::minute(starts));
         assert_eq!(
             state().text(),
-            "home: healthy
+            format!(
+                "home: healthy
   newest      p.07-12-2023_13-32-58, 1 h 7 min old
   snapshots   1 of at most 30
   incomplete  p.07-12-2023_14-00-00.incomplete, begun 40 min 0 s ago; the next run resumes it
   last run    none is known
-  next        a run takes a snapshot from 2023-12-07 15:40 UTC on; the crontab starts one at 2023-12-07 16:40 UTC
+  next        a run takes a snapshot from {due} on; the crontab starts one at {starts}
   disk full   in 10 d 0 h (2023-12-17), at the last runs' 2.0 KiB a day
 "
+            )
         );
     }
 

@@ -43,6 +43,39 @@ fn a_young_snapshot_holds_the_next_run() {
 }
 
 #[test]
+fn now_takes_a_snapshot_once_and_a_run_that_waits_names_it() {
+    let stage = Stage::with(BIN, &sample());
+    stage.take();
+    // This zone has no daylight saving time.
+    let guarded = || stage.run().unset("minimum-time-guard-h").env("TZ", "Asia/Kolkata");
+    let held = guarded().expect(0);
+    held.assert_says("nothing to do: my_backup.")
+        .assert_says(" IST (MINIMUM_TIME_GUARD_H=20); run --now takes one at once")
+        .assert_says(" IST INFO  my_backup: nothing to do");
+    let hours_later = chrono::Utc::now() + chrono::TimeDelta::minutes(20 * 60 + 5 * 60 + 30);
+    held.assert_says(&hours_later.format("due at %Y-%m-%d %H:").to_string());
+    guarded()
+        .arg("--dry-run")
+        .expect(0)
+        .assert_says(" IST (MINIMUM_TIME_GUARD_H); --now does not wait");
+    let dry = guarded().arg("--dry-run").arg("--now").expect(0);
+    assert!(!dry.said().contains("right now"), "{}", dry.said());
+    assert_eq!(stage.history().complete().len(), 1);
+    guarded().arg("--now").expect(0).assert_says("completed my_backup.");
+    assert_eq!(stage.history().complete().len(), 2);
+    guarded().expect(0).assert_says("nothing to do");
+    guarded().arg("--now").arg("--explain=one").expect(2);
+    // A time with an offset for a zone without a name, and UTC without a zone.
+    guarded().env("TZ", "XST-3").expect(0).assert_says(" +03:00 (MINIMUM_TIME_GUARD_H=20)");
+    let json = guarded().set("log-format", "json").expect(0).objects().pop().expect("a line");
+    let next = json["next"].as_str().unwrap_or_default().to_owned();
+    assert!(
+        next.ends_with('Z') && json["time"].as_str().unwrap_or_default().ends_with('Z'),
+        "{json}"
+    );
+}
+
+#[test]
 fn an_old_snapshot_does_not_hold_it() {
     let stage = Stage::with(BIN, &sample());
     stage.take();

@@ -200,8 +200,10 @@ fn what_cannot_be_read_for_long_is_unhealthy_and_since_when_is_kept() {
     let mut old = report();
     old["problems"][0]["since"] = "2023-01-02T03:04:05Z".into();
     fs::write(&path, old.to_string()).expect("written");
-    run().expect(3).assert_says("since 2023-01-02");
-    unhealthy(&status(&stage), "since 2023-01-02 03:04 UTC");
+    run().env("TZ", "Asia/Kolkata").expect(3).assert_says("(since 2023-01-02 08:34:05 IST)");
+    let there = |zone| status(&stage).env("TZ", zone);
+    unhealthy(&there("UTC"), "since 2023-01-02 03:04 UTC");
+    unhealthy(&there("Asia/Kolkata"), "since 2023-01-02 08:34 IST");
     unhealthy(&status(&stage), "MAX_AGE_H");
     healthy(&status(&stage).env("MAX_AGE_H", "800000"));
     fs::set_permissions(stage.source.join("closed"), PermissionsExt::from_mode(0o755))

@@ -104,7 +104,9 @@ pub enum Event {
     },
     /// The clock contradicts the existing snapshots.
     Clock {
-        /// What is wrong, and what the run does.
+        /// The time that the clock shows (RFC 3339, UTC).
+        says: String,
+        /// What contradicts it, and what the run does.
         what: String,
     },
     /// A snapshot is due for removal but cannot be removed.
@@ -187,9 +189,8 @@ impl fmt::Display for Event {
                 }
             }
             Self::Destination { about } => write!(f, "destination: {about}"),
-            Self::Limited { what } | Self::Clock { what } | Self::Aside { what } => {
-                f.write_str(what)
-            }
+            Self::Limited { what } | Self::Aside { what } => f.write_str(what),
+            Self::Clock { says, what } => write!(f, "the clock says {says}, {what}"),
             Self::OpenToOthers { path, mode } => {
                 write!(
                     f,

@@ -124,10 +124,9 @@ pub fn run<S: Source>(
     let now = (context.now)();
     let since_last = history.doubted_by(now).and_then(|newest| {
         let what = format!(
-            "the clock says {}, and {newest} is the newest snapshot: the clock is wrong, so MINIMUM_TIME_GUARD_H is counted by the time since boot; set the clock (timedatectl set-ntp true)",
-            rfc3339(now),
+            "and {newest} is the newest snapshot: the clock is wrong, so MINIMUM_TIME_GUARD_H is counted by the time since boot; set the clock (timedatectl set-ntp true)",
         );
-        context.monitor.event(&Event::Clock { what });
+        context.monitor.event(&Event::Clock { says: rfc3339(now), what });
         uptime::since_last(&repository, &job.prefix, &history, true)
     });
     let decision = history.decide(now, job.minimum_time_guard, since_last);

@@ -73,10 +73,9 @@ fn check_clock<S: Source>(attempt: &Attempt<'_, S>, history: &History) {
     let future = history.from_the_future(attempt.began);
     if let Some(newest) = future.last() {
         let what = format!(
-            "the clock says {}, but {newest} is from the future ({} in all): one of the two clocks was wrong; backups go on",
-            rfc3339(attempt.began),
+            "but {newest} is from the future ({} in all): one of the two clocks was wrong; backups go on",
             future.len(),
         );
-        attempt.context.monitor.event(&Event::Clock { what });
+        attempt.context.monitor.event(&Event::Clock { says: rfc3339(attempt.began), what });
     }
 }
