@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use chrono::Local;
@@ -16,6 +17,8 @@ use engine::threads::cancel::Stop;
 use serde_json::json;
 
 use crate::args::flags::SettingFlags;
+use crate::args::load::inputs;
+use crate::config::setting::Key;
 use crate::config::types::NamedJob;
 use crate::exit::Exit;
 use crate::hint::hint;
@@ -24,6 +27,7 @@ use crate::jobs::log_monitor::message;
 use crate::jobs::open_source::{Access, close, local, remote};
 use crate::jobs::signals::supervise;
 use crate::snapshots::open::{SelectedSnapshot, Where, open, pick, unlookable};
+use crate::snapshots::recorded_sources::{NoSources, recorded_job};
 use crate::term::colour::{Palette, Style};
 use crate::term::out::Out;
 use crate::term::print::say;
@@ -32,7 +36,8 @@ use crate::ui::summary::table;
 
 const EXAMPLES: &str = "\
 A and B are names, latest, latest~2, oldest, dates or times ('2026-11-23 14:30'), yesterday, '2 days ago'. \
-Without B the source is read as it is now; what moved is then known by size and time.
+Without B the source is read as it is now, by the settings, or else where the report of A says that it is; \
+what moved is then known by size and time.
 
 Examples:
   backup_manager diff latest~1 latest --backups-dir /backups
@@ -65,6 +70,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Exit {
+    let given = (args.settings.given.clone(), args.rsync_args.clone(), args.place.config.clone());
     let all = match open(args.place, args.settings.given, args.rsync_args) {
         Ok(all) => all,
         Err(exit) => return exit,
@@ -75,11 +81,12 @@ pub(crate) fn run(args: Args) -> Exit {
         Err(exit) => return exit,
     };
     let Some(second) = &args.second else {
-        let Some(job) = first.series.job.clone() else {
-            say(
-                "nothing says what is backed up; name a second snapshot, or give the sources (--srcs-to-backup, --config)",
-            );
-            return Exit::Usage;
+        let job = match first.series.job.clone() {
+            Some(job) => job,
+            None => match recorded(&first, given) {
+                Ok(job) => job,
+                Err(exit) => return exit,
+            },
         };
         return with_source(&job, first.name, args.json);
     };
@@ -87,6 +94,29 @@ pub(crate) fn run(args: Args) -> Exit {
         Ok(second) => of_two(&first, &second, args.json),
         Err(exit) => exit,
     }
+}
+
+/// The job with the sources that the report of the snapshot records.
+fn recorded(
+    first: &SelectedSnapshot<'_>,
+    (flags, rsync_args, config): (Vec<(Key, OsString)>, Vec<OsString>, Option<PathBuf>),
+) -> Result<Arc<NamedJob>, Exit> {
+    let inputs = inputs(flags, rsync_args, config, Vec::new()).ok_or(Exit::Usage)?;
+    recorded_job(first.series, &first.name, &inputs).map_err(|why| {
+        let (name, next) = (&first.name, "name a second snapshot, or give the sources (--srcs-to-backup, --config)");
+        say(&match why {
+            NoSources::Unknown => {
+                format!("no report says where the sources of {name} are; {next}")
+            }
+            NoSources::OnHost(host) => format!(
+                "the sources of {name} are on {host}; name a second snapshot, or give user and sources (--remote-src-host USER@{host} --srcs-to-backup, --config)"
+            ),
+            NoSources::OtherMachine => {
+                format!("the sources of {name} are on another machine; {next}")
+            }
+        });
+        Exit::Usage
+    })
 }
 
 fn of_two(first: &SelectedSnapshot<'_>, second: &SelectedSnapshot<'_>, json: bool) -> Exit {

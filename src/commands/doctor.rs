@@ -1,24 +1,28 @@
 //! `doctor [NAME…]`: checks for common mistakes of a setup, and shows how to correct them.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use engine::threads::cancel::Stop;
 
 use crate::args::flags::SettingFlags;
 use crate::args::load::configured;
+use crate::config::types::SnapshotConfig;
 use crate::config::{config_dir, load};
 use crate::daemon::config_dir::CRONTAB;
 use crate::doctor::finding::{DoctorFinding, Grade};
-use crate::doctor::{Ask, examine, pin};
+use crate::doctor::{Ask, examine, examine_folder, pin};
 use crate::exit::Exit;
 use crate::jobs::signals::supervise;
+use crate::snapshots::only_folder::only_folder;
 use crate::term::colour::{Palette, Style};
 use crate::term::print::say;
 
 const EXAMPLES: &str = "\
 Examples:
   backup_manager doctor --srcs-to-backup /home --backups-dir /backups
+  backup_manager doctor --backups-dir /mnt/old_disk/backups
+      Check a folder without settings: destination, snapshots, what is left of removed ones
   backup_manager doctor --pin
       Show the fingerprint of a host that is not known yet, ask, and pin it
   backup_manager doctor --notify-test
@@ -67,6 +71,10 @@ pub(crate) fn run(args: Args) -> Exit {
     let inputs =
         crate::args::load::inputs(args.settings.given, Vec::new(), args.config, args.names);
     let Some(inputs) = inputs else { return Exit::Usage };
+    if let Some(folder) = only_folder(&inputs) {
+        let needs_job = args.notify_test || args.pin.is_some();
+        return of_folder(folder, needs_job, args.json, ask);
+    }
     let Some(config) = configured(&inputs, load) else { return Exit::Usage };
     let crontab = config_dir(&inputs.variables, &inputs.current_dir).join(CRONTAB);
     let (json, palette) = (args.json, Palette::of_stdout());
@@ -78,23 +86,52 @@ pub(crate) fn run(args: Args) -> Exit {
         {
             exit = Exit::Failed;
         }
-        let worst = Arc::new(Mutex::new(Grade::Good));
-        let mut several = config.jobs.len() > 1;
-        several |= json;
-        examine(&config, &crontab, ask, &stop, |finding| {
-            if let Ok(mut worst) = worst.lock() {
-                *worst = (*worst).max(finding.grade);
-            }
-            let line = match json {
-                true => crate::term::harmless::json(&finding, false) + "\n",
-                false => text(&finding, several, palette),
-            };
-            crate::term::print::print(line.as_bytes());
-        });
-        let bad = worst.lock().is_ok_and(|worst| *worst == Grade::Bad);
-        if bad { exit.worse(Exit::Failed) } else { exit }
+        let mut told = Told { worst: Grade::Good, json, several: config.jobs.len() > 1, palette };
+        examine(&config, &crontab, ask, &stop, |finding| told.finding(&finding));
+        exit.worse(told.exit())
     };
     supervise(look, |_| ())
+}
+
+/// Checks a backups folder about whose sources nothing is known.
+fn of_folder(folder: SnapshotConfig, needs_job: bool, json: bool, ask: Ask) -> Exit {
+    if needs_job {
+        say("--notify-test and --pin need the settings of a job: SRCS_TO_BACKUP, or --config FILE");
+        return Exit::Usage;
+    }
+    let palette = Palette::of_stdout();
+    folder.warnings.iter().for_each(|warning| say(warning));
+    let look = move |stop: Arc<Stop>| {
+        let mut told = Told { worst: Grade::Good, json, several: true, palette };
+        for place in &folder.shelves {
+            examine_folder(place, ask, &stop, |finding| told.finding(&finding));
+        }
+        told.exit()
+    };
+    supervise(look, |_| ())
+}
+
+/// Prints findings, and keeps the worst grade.
+struct Told {
+    worst: Grade,
+    json: bool,
+    several: bool,
+    palette: Palette,
+}
+
+impl Told {
+    fn finding(&mut self, finding: &DoctorFinding) {
+        self.worst = self.worst.max(finding.grade);
+        let line = match self.json {
+            true => crate::term::harmless::json(finding, false) + "\n",
+            false => text(finding, self.several, self.palette),
+        };
+        crate::term::print::print(line.as_bytes());
+    }
+
+    fn exit(&self) -> Exit {
+        if self.worst == Grade::Bad { Exit::Failed } else { Exit::Done }
+    }
 }
 
 /// Formats a finding as `ok    hard links    up to 65000 of a file`, with the correction below.

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::args::flags::{Places, SettingFlags};
 use crate::exit::Exit;
+use crate::snapshots::only_folder::{contents, no_snapshot};
 use crate::snapshots::open::{Series, Where, age, open, shown_folder, unlookable};
 use crate::term::colour::Style;
 use crate::term::local_time;
@@ -75,9 +76,12 @@ pub(crate) fn run(args: Args) -> Exit {
                 rows.iter().for_each(|row| out.object(&row.object()));
                 continue;
             }
-            if all.len() > 1 {
-                let gap = if index > 0 || series.prefix != folder[0].prefix { "\n" } else { "" };
-                out.text(&format!("{gap}{}, in {}:\n", series.name, shown_folder(series)));
+            let gap = if index > 0 || series.prefix != folder[0].prefix { "\n" } else { "" };
+            let newest = rows.iter().rev().find_map(|row| row.report.as_ref());
+            let sources = newest.map(|report| format!(" {}", contents(report)));
+            if all.len() > 1 || sources.is_some() {
+                let (name, dir) = (&series.name, shown_folder(series));
+                out.text(&format!("{gap}{name}, in {dir}:{}\n", sources.unwrap_or_default()));
             }
             if !rows.is_empty() {
                 out.table(&table(&rows));
@@ -88,12 +92,14 @@ pub(crate) fn run(args: Args) -> Exit {
         }
     }
     if shown == 0 {
-        let folders: Vec<String> = all.iter().map(shown_folder).collect();
-        say(&match folders.first() {
-            Some(folder) if all[0].job.is_some() => {
-                format!("there is no snapshot in {folder} yet; run takes the first one")
+        say(&match all.first() {
+            Some(first) => {
+                let there = first.catalog.prefixes().unwrap_or_default();
+                let asked = Some(first.prefix.as_str());
+                let none = no_snapshot(asked, first.catalog.path(), &there);
+                let yet = if first.job.is_some() { "; run takes the first one" } else { "" };
+                format!("{none}{yet}")
             }
-            Some(folder) => format!("there is no snapshot of {} in {folder}", all[0].prefix),
             None => "there is no snapshot; write --backups-dir with the folder that holds them"
                 .to_owned(),
         });
@@ -177,6 +183,10 @@ impl<'a> Row<'a> {
             "bytes": usage.map(|usage| usage.bytes).or(counts.map(|counts| counts.bytes)),
             "disk_bytes": usage.map(|usage| usage.disk_bytes),
             "alone_bytes": usage.map(|usage| usage.alone_bytes),
+            "host": self.report.as_ref().and_then(|report| report.host.clone()),
+            "sources": self.report.as_ref().map(|report| {
+                report.roots.iter().map(|root| root.path.as_str()).collect::<Vec<_>>()
+            }),
             "base": self.report.as_ref().and_then(|report| report.base.clone()),
             "new": counts.map(|counts| counts.new),
             "changed": counts.map(|counts| counts.changed),

@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use engine::fs::access::open_to_others;
 use engine::inspect::job_state::{Look, look};
+use engine::repository::Repository;
 use engine::repository::lineage::Sources;
+use engine::snapshot::name::Prefix;
 use serde_json::json;
 
 use crate::args::flags::SettingFlags;
-use crate::config::types::{Inputs, NamedJob};
+use crate::args::load::configured;
+use crate::config::types::{AlertChannel, Inputs, NamedJob, SnapshotPlace};
 use crate::config::{bounded, config_dir, load};
 use crate::daemon::config_dir::CRONTAB;
 use crate::daemon::environment_zone;
@@ -20,11 +23,15 @@ use crate::health::growth::{Forecast, REPORTS, forecast};
 use crate::health::{complaints, due};
 use crate::hint::hint;
 use crate::schedule::crontab::Crontab;
+use crate::snapshots::only_folder::{contents, no_snapshot, only_folder};
+use crate::snapshots::open::unlookable;
+use crate::term::print::say;
 use crate::ui::job_state::JobState;
 
 const EXAMPLES: &str = "\
 Examples:
   backup_manager status
+  backup_manager status --backups-dir /mnt/old_disk/backups
   backup_manager status --check || echo 'the backups need a look'
   backup_manager status --json | jq '.jobs[] | {job, healthy, newest_age_seconds}'
   docker exec backup_manager backup_manager status
@@ -57,10 +64,19 @@ pub(crate) fn run(args: Args) -> Exit {
     else {
         return Exit::Usage;
     };
-    let Some(config) = crate::args::load::configured(&inputs, load) else { return Exit::Usage };
-    let schedule = Schedule::of(&inputs);
     let now = Utc::now();
-    let states: Vec<JobState> = config.jobs.iter().map(|job| state(job, &schedule, now)).collect();
+    let states = match only_folder(&inputs) {
+        Some(config) => match of_folders(&config.shelves, &inputs.names, now) {
+            Ok(states) => states,
+            Err(exit) => return exit,
+        },
+        None => {
+            let Some(config) = configured(&inputs, load) else { return Exit::Usage };
+            let schedule = Schedule::of(&inputs);
+            let of_job = |job| state(&Job::of(job), Some(job), Some(&schedule), now);
+            config.jobs.iter().map(of_job).collect()
+        }
+    };
     let healthy = states.iter().all(|state| state.complaints.is_empty());
     let text = if args.json {
         let jobs: Vec<_> = states.iter().map(JobState::json).collect();
@@ -74,26 +90,94 @@ pub(crate) fn run(args: Args) -> Exit {
     if args.check && !healthy { printed.worse(Exit::Failed) } else { printed }
 }
 
-fn state(job: &NamedJob, schedule: &Schedule, now: DateTime<Utc>) -> JobState {
-    let (found, guard) = (&job.job, job.job.minimum_time_guard);
-    let looked = look(&found.backups_dir, &found.prefix, REPORTS);
+/// The states of all prefixes in folders about which no job is known, or of the prefixes called `names`.
+fn of_folders(
+    places: &[SnapshotPlace],
+    names: &[String],
+    now: DateTime<Utc>,
+) -> Result<Vec<JobState>, Exit> {
+    let mut states = Vec::new();
+    for place in places {
+        let dir = &place.backups_dir;
+        let there = Repository::open(dir).and_then(|folder| folder.prefixes());
+        let there = there.map_err(|error| unlookable(&error))?;
+        let mut prefixes = match &place.prefix {
+            Some(prefix) => vec![prefix.clone()],
+            None => there.clone(),
+        };
+        if place.prefix.is_none() && !names.is_empty() {
+            prefixes.retain(|prefix| names.iter().any(|name| name == prefix.as_str()));
+        }
+        if prefixes.is_empty() {
+            let asked = if names.is_empty() { None } else { Some(names.join(", ")) };
+            say(&no_snapshot(asked.as_deref(), dir, &there));
+            return Err(if names.is_empty() { Exit::Failed } else { Exit::Usage });
+        }
+        for prefix in &prefixes {
+            let of = Job {
+                name: prefix.as_str(),
+                dir,
+                prefix,
+                backups_mode: place.backups_mode,
+                alert: place.alert,
+                max_backups: None,
+            };
+            states.push(state(&of, None, None, now));
+        }
+    }
+    Ok(states)
+}
+
+/// What a state is about: a job, or a prefix in a folder.
+struct Job<'a> {
+    name: &'a str,
+    dir: &'a Path,
+    prefix: &'a Prefix,
+    backups_mode: Option<u32>,
+    alert: AlertChannel,
+    max_backups: Option<usize>,
+}
+
+impl<'a> Job<'a> {
+    fn of(job: &'a NamedJob) -> Self {
+        Self {
+            name: &job.name,
+            dir: &job.job.backups_dir,
+            prefix: &job.job.prefix,
+            backups_mode: job.job.backups_mode,
+            alert: job.alert,
+            max_backups: job.job.retention.max.map(NonZeroUsize::get),
+        }
+    }
+}
+
+fn state(
+    of: &Job<'_>,
+    job: Option<&NamedJob>,
+    schedule: Option<&Schedule>,
+    now: DateTime<Utc>,
+) -> JobState {
+    let looked = look(of.dir, of.prefix, REPORTS);
     let mut state = JobState {
-        name: job.name.clone(),
-        open_mode: open_to_others(&found.backups_dir).filter(|_| found.backups_mode.is_none()),
+        name: of.name.to_owned(),
+        open_mode: open_to_others(of.dir).filter(|_| of.backups_mode.is_none()),
         now,
         look: Err(String::new()),
         complaints: Vec::new(),
-        max_backups: found.retention.max.map(NonZeroUsize::get),
-        due: now,
+        max_backups: of.max_backups,
+        due: None,
+        contains: None,
         crontab: None,
         forecast: Forecast::Unknown,
     };
     match looked {
         Ok(look) => {
-            state.complaints = complaints(now, &look, job.alert, schedule.since);
-            state.complaints.extend(other_sources(job, &look));
-            state.due = due(&look.history, guard, now);
-            state.crontab = schedule.next(state.due);
+            let since = schedule.and_then(|schedule| schedule.since);
+            state.complaints = complaints(now, &look, of.alert, since);
+            state.complaints.extend(job.and_then(|job| other_sources(job, &look)));
+            state.due = job.map(|job| due(&look.history, job.job.minimum_time_guard, now));
+            state.crontab = schedule.zip(state.due).and_then(|(schedule, due)| schedule.next(due));
+            state.contains = look.reports.last().map(contents);
             state.forecast = match look.space {
                 Some(space) => forecast(&look.reports, space.free_bytes, now),
                 None => Forecast::Unknown,

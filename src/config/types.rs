@@ -114,6 +114,10 @@ pub(crate) struct SnapshotPlace {
     /// The prefix of the snapshots; `None` means all snapshots in the folder.
     pub(crate) prefix: Option<Prefix>,
     pub(crate) retention: Retention,
+    /// When the snapshots count as unhealthy.
+    pub(crate) alert: AlertChannel,
+    /// `BACKUPS_MODE`.
+    pub(crate) backups_mode: Option<u32>,
     /// The job, if the sources are configured.
     pub(crate) job: Option<NamedJob>,
     /// The time limit for an answer of a remote host.

@@ -7,9 +7,10 @@ use chrono::Utc;
 use engine::error::{NoConnection, RunError};
 use engine::fs::access::open_to_others;
 use engine::fs::mount::missing_mount;
-use engine::inspect::job_state::look;
+use engine::inspect::job_state::{Look, look};
 use engine::repository::destination::{DestinationReport, examine};
 use engine::repository::lineage::Sources;
+use engine::snapshot::name::Prefix;
 use engine::source::Source;
 use engine::source::check_roots::check_roots;
 use engine::threads::cancel::Stop;
@@ -25,6 +26,7 @@ use crate::daemon::{environment_zone, keys};
 use crate::doctor::finding::DoctorFinding;
 use crate::jobs::open_source::{Access, close, local, remote};
 use crate::schedule::crontab::Crontab;
+use crate::snapshots::only_folder::contents;
 use crate::term::local_time;
 use crate::term::units::{bytes, counted};
 
@@ -176,10 +178,10 @@ fn roots<S: Source>(job: &NamedJob, source: &Arc<S>) -> Vec<DoctorFinding> {
     each.collect()
 }
 
-/// Checks the features and the free space of the backups folder.
-pub(crate) fn destination(job: &NamedJob) -> Vec<DoctorFinding> {
-    let dir = &job.job.backups_dir;
-    let able = match examine(dir, job.job.backups_mode) {
+/// Checks the features and the free space of the backups folder, which a run would use with `BACKUPS_MODE`
+/// `mode`.
+pub(crate) fn destination(dir: &Path, mode: Option<u32>) -> Vec<DoctorFinding> {
+    let able = match examine(dir, mode) {
         Ok(able) => able,
         Err(error) => return vec![DoctorFinding::of("destination", &error)],
     };
@@ -188,18 +190,24 @@ pub(crate) fn destination(job: &NamedJob) -> Vec<DoctorFinding> {
         Some((what, fix)) => DoctorFinding::warning("mount", what, fix),
         None => DoctorFinding::warning("mount", what, "mount a disk of its own there"),
     }));
-    found.push(access(job));
+    found.push(access(dir, mode));
     found.extend(limits(&able));
-    let looked = look(dir, &job.job.prefix, 1);
-    if let Ok(look) = &looked
-        && let Some(report) = look.reports.last()
-    {
+    found
+}
+
+/// Checks whether the snapshots are those of the job, and the free space.
+pub(crate) fn history(dir: &Path, prefix: &Prefix, job: Option<&NamedJob>) -> Vec<DoctorFinding> {
+    // Another check reports a folder that cannot be opened.
+    let Ok(look) = look(dir, prefix, 1) else { return Vec::new() };
+    let mut found = Vec::new();
+    if let (Some(report), Some(job)) = (look.reports.last(), job) {
         let refusal = Sources::of(report).refuse(&job.job.host, &job.job.layout, &job.job.prefix);
         found.extend(refusal.map(|error| DoctorFinding::of("history", &error)));
     }
-    if let Ok(look) = looked
-        && let Some(space) = look.space
-    {
+    if job.is_none() {
+        found.push(DoctorFinding::good("history", snapshots(&look)));
+    }
+    if let Some(space) = look.space {
         let share = space.free_bytes.saturating_mul(100) / space.total_bytes.max(1);
         let free = format!("{} of {} are free", bytes(space.free_bytes), bytes(space.total_bytes));
         found.push(match share {
@@ -218,10 +226,23 @@ pub(crate) fn destination(job: &NamedJob) -> Vec<DoctorFinding> {
     found
 }
 
+/// The number of snapshots, and what the newest contains.
+fn snapshots(look: &Look) -> String {
+    let complete = counted(look.history.complete.len() as u64, "snapshot", "snapshots");
+    match look.reports.last() {
+        Some(report) => format!("{complete}, the newest of {}", contents(report)),
+        None => complete,
+    }
+}
+
 /// Finds files in `.backup_manager` that belong to removed snapshots, and removes them if `remove` is set.
-pub(crate) fn orphans(job: &NamedJob, remove: bool, stop: &Arc<Stop>) -> Option<DoctorFinding> {
+pub(crate) fn orphans(
+    dir: &Path,
+    prefix: &Prefix,
+    remove: bool,
+    stop: &Arc<Stop>,
+) -> Option<DoctorFinding> {
     const CHECK: &str = "orphans";
-    let (dir, prefix) = (&job.job.backups_dir, &job.job.prefix);
     if remove {
         return Some(match engine::repository::removal::orphans::remove(dir, prefix, stop) {
             Ok(Some(gone)) if gone.is_empty() => DoctorFinding::good(CHECK, "there are none"),
@@ -251,9 +272,8 @@ pub(crate) fn orphans(job: &NamedJob, remove: bool, stop: &Arc<Stop>) -> Option<
 
 /// Checks whether the owner of the backups folder can use `.backup_manager`; gives it to that user if `give`
 /// is set.
-pub(crate) fn ownership(job: &NamedJob, give: bool) -> Option<DoctorFinding> {
+pub(crate) fn ownership(dir: &Path, give: bool) -> Option<DoctorFinding> {
     const CHECK: &str = "ownership";
-    let dir = &job.job.backups_dir;
     let owner = engine::repository::ownership::shut_out(dir)?;
     let path = format!("{}/.backup_manager", shown_path(dir));
     if !give {
@@ -283,8 +303,7 @@ pub(crate) fn ownership(job: &NamedJob, give: bool) -> Option<DoctorFinding> {
 }
 
 /// Checks which users may enter the backups folder.
-fn access(job: &NamedJob) -> DoctorFinding {
-    let (dir, meant) = (&job.job.backups_dir, job.job.backups_mode);
+fn access(dir: &Path, meant: Option<u32>) -> DoctorFinding {
     let path = shown_path(dir);
     match open_to_others(dir) {
         None => {

@@ -6,9 +6,11 @@ pub(crate) mod pin;
 
 use std::sync::Arc;
 
+use engine::repository::Repository;
 use engine::threads::cancel::Stop;
 
-use crate::config::types::{Config, NamedJob};
+use crate::config::mistake::shown_path;
+use crate::config::types::{Config, NamedJob, SnapshotPlace};
 use crate::doctor::finding::DoctorFinding;
 use crate::notify;
 
@@ -31,17 +33,52 @@ pub(crate) fn examine(
     stop: &Arc<Stop>,
     mut tell: impl FnMut(DoctorFinding),
 ) {
-    crate::doctor::checks::machine(crontab).into_iter().for_each(&mut tell);
+    checks::machine(crontab).into_iter().for_each(&mut tell);
     if config.jobs.iter().any(|job| job.remote.is_some()) {
-        crate::doctor::checks::ssh().into_iter().for_each(&mut tell);
+        checks::ssh().into_iter().for_each(&mut tell);
     }
     for job in &config.jobs {
-        let mut found = crate::doctor::checks::sources(job, stop);
-        found.extend(crate::doctor::checks::destination(job));
-        found.extend(crate::doctor::checks::ownership(job, ask.give_back));
-        found.extend(crate::doctor::checks::orphans(job, ask.remove_orphans, stop));
+        let (dir, prefix) = (&job.job.backups_dir, &job.job.prefix);
+        let mut found = checks::sources(job, stop);
+        found.extend(checks::destination(dir, job.job.backups_mode));
+        found.extend(checks::history(dir, prefix, Some(job)));
+        found.extend(checks::ownership(dir, ask.give_back));
+        found.extend(checks::orphans(dir, prefix, ask.remove_orphans, stop));
         found.extend(notifications(job, ask.notify_test));
         found.into_iter().map(|finding| finding.about(&job.name)).for_each(&mut tell);
+    }
+}
+
+/// Checks the backups folder of `place`, about whose sources nothing is known. It must exist: nothing is
+/// created for snapshots that a user only looks for.
+pub(crate) fn examine_folder(
+    place: &SnapshotPlace,
+    ask: Ask,
+    stop: &Arc<Stop>,
+    mut tell: impl FnMut(DoctorFinding),
+) {
+    let dir = &place.backups_dir;
+    let there = Repository::open(dir).and_then(|folder| folder.prefixes());
+    let prefixes = match (there, &place.prefix) {
+        (Err(error), _) => return tell(DoctorFinding::of("destination", &error.into())),
+        (Ok(_), Some(prefix)) => vec![prefix.clone()],
+        (Ok(there), None) => there,
+    };
+    if prefixes.is_empty() {
+        let found = format!("there is no snapshot in {}", shown_path(dir));
+        return tell(DoctorFinding::bad("history", found, Some("name another folder".to_owned())));
+    }
+    tell(DoctorFinding::warning(
+        "source",
+        "SRCS_TO_BACKUP is not set: only the folder is checked",
+        "set what the runs have (SRCS_TO_BACKUP, --config FILE) to check sources and alerts too",
+    ));
+    checks::destination(dir, place.backups_mode).into_iter().for_each(&mut tell);
+    checks::ownership(dir, ask.give_back).into_iter().for_each(&mut tell);
+    for prefix in prefixes {
+        let mut found = checks::history(dir, &prefix, None);
+        found.extend(checks::orphans(dir, &prefix, ask.remove_orphans, stop));
+        found.into_iter().map(|finding| finding.about(prefix.as_str())).for_each(&mut tell);
     }
 }
 

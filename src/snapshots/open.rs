@@ -23,6 +23,7 @@ use crate::config::setting::Key;
 use crate::config::types::{NamedJob, SnapshotPlace};
 use crate::exit::Exit;
 use crate::hint;
+use crate::snapshots::only_folder::no_snapshot;
 use crate::term::print::say;
 use crate::term::units::duration;
 
@@ -93,6 +94,8 @@ pub(crate) fn open(
         .ok_or(Exit::Usage)?;
     reading.warnings.iter().for_each(|warning| say(warning));
     let mut all = Vec::new();
+    let folders: Vec<PathBuf> =
+        reading.shelves.iter().map(|place| place.backups_dir.clone()).collect();
     for shelf in reading.shelves {
         of_shelf(shelf, &asked, &mut all).map_err(|error| unlookable(&error))?;
     }
@@ -106,7 +109,9 @@ pub(crate) fn open(
         ));
     }
     if all.is_empty() && !asked.is_empty() {
-        say(&format!("there is no snapshot of {}; list shows the snapshots", asked.join(", ")));
+        let dir = folders.first().map(PathBuf::as_path).unwrap_or(Path::new("."));
+        let there = Repository::open(dir).and_then(|folder| folder.prefixes()).unwrap_or_default();
+        say(&no_snapshot(Some(&asked.join(", ")), dir, &there));
         return Err(Exit::Usage);
     }
     Ok(all)

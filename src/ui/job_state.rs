@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use engine::inspect::job_state::Look;
 use engine::repository::lineage::not_after;
-use engine::repository::records::report::RootDropped;
+use engine::repository::records::report::{Report, RootDropped};
 use engine::snapshot::name::SnapshotName;
 use serde_json::{Value, json};
 
@@ -24,8 +24,10 @@ pub(crate) struct JobState {
     pub(crate) complaints: Vec<String>,
     /// `MAX_BACKUPS`.
     pub(crate) max_backups: Option<usize>,
-    /// The time from which a run takes a snapshot.
-    pub(crate) due: DateTime<Utc>,
+    /// The time from which a run takes a snapshot; `None` if only the folder is known.
+    pub(crate) due: Option<DateTime<Utc>>,
+    /// What the newest snapshot with a report contains.
+    pub(crate) contains: Option<String>,
     /// When the crontab next starts a run after that time, if it does.
     pub(crate) crontab: Option<DateTime<Utc>>,
     pub(crate) forecast: Forecast,
@@ -68,6 +70,10 @@ impl JobState {
                 None => "there is no snapshot yet".to_owned(),
             },
         )];
+        if !look.other_prefixes.is_empty() {
+            rows.push(("other prefixes", others(look).join(", ")));
+        }
+        rows.extend(self.contains.clone().map(|contents| ("contains", contents)));
         let complete = look.history.complete.len();
         let most = self.max_backups.map(|most| format!(" of at most {most}"));
         rows.push(("snapshots", format!("{complete}{}", most.unwrap_or_default())));
@@ -84,7 +90,7 @@ impl JobState {
             )
         }));
         rows.push(("last run", last_run(look)));
-        rows.push(("next", self.next()));
+        rows.extend(self.next().map(|next| ("next", next)));
         if let Some(space) = look.space {
             let (free, total) = (bytes(space.free_bytes), bytes(space.total_bytes));
             let inodes = space.free_inodes.map(|inodes| format!(", {} inodes free", count(inodes)));
@@ -120,15 +126,15 @@ impl JobState {
         )
     }
 
-    fn next(&self) -> String {
-        let due = match self.due {
+    fn next(&self) -> Option<String> {
+        let due = match self.due? {
             due if due <= self.now => "a run takes a snapshot at once".to_owned(),
             due => format!("a run takes a snapshot from {} on", local_time::minute(due)),
         };
-        match self.crontab {
+        Some(match self.crontab {
             Some(time) => format!("{due}; the crontab starts one at {}", local_time::minute(time)),
             None => due,
-        }
+        })
     }
 
     fn full(&self, complete: usize) -> String {
@@ -183,6 +189,9 @@ impl JobState {
         json!({
             "newest": newest.map(|(newest, _)| newest.to_string()),
             "newest_age_seconds": newest.map(|(_, age)| age.num_seconds()),
+            "other_prefixes": others(look),
+            "host": look.reports.last().and_then(|report| report.host.clone()),
+            "sources": look.reports.last().map(sources),
             "snapshots": look.history.complete.len(),
             "max_backups": self.max_backups,
             "incomplete": look.history.incomplete.last().map(ToString::to_string),
@@ -192,7 +201,7 @@ impl JobState {
             "last_run": look.status,
             "killed": killed(look),
             "failures_in_a_row": failures(look),
-            "due": rfc3339(self.due),
+            "due": self.due.map(rfc3339),
             "crontab_next": self.crontab.map(rfc3339),
             "space": look.space,
             "bytes_per_day": per_day,
@@ -206,6 +215,16 @@ impl JobState {
 fn dropped(look: &Look) -> impl Iterator<Item = &RootDropped> {
     let dropped = look.reports.last().into_iter().flat_map(|report| &report.dropped);
     dropped.filter(|root| not_after(&look.history, root).next().is_some())
+}
+
+/// The prefixes of other snapshots in the folder.
+fn others(look: &Look) -> Vec<String> {
+    look.other_prefixes.iter().map(ToString::to_string).collect()
+}
+
+/// The paths of the source roots.
+fn sources(report: &Report) -> Vec<&str> {
+    report.roots.iter().map(|root| root.path.as_str()).collect()
 }
 
 fn last_run(look: &Look) -> String {
@@ -254,7 +273,8 @@ mod tests {
             look: Ok(Look { history: History::of(names), ..Look::default() }),
             complaints: Vec::new(),
             max_backups: Some(30),
-            due: now + TimeDelta::hours(1),
+            due: Some(now + TimeDelta::hours(1)),
+            contains: Some("/home on nas".to_owned()),
             crontab: Some(now + TimeDelta::hours(2)),
             forecast: Forecast::Full { when: now + TimeDelta::days(10), bytes_per_day: 2048.0 },
             open_mode: None,
@@ -270,6 +290,7 @@ mod tests {
             format!(
                 "home: healthy
   newest      p.07-12-2023_13-32-58, 1 h 7 min old
+  contains    /home on nas
   snapshots   1 of at most 30
   incomplete  p.07-12-2023_14-00-00.incomplete, begun 40 min 0 s ago; the next run resumes it
   last run    none is known

@@ -100,6 +100,10 @@ fn each_mark_is_shown() {
         "no colours where there is no terminal, no escapes of others"
     );
     let lines: Vec<&str> = done.stdout.lines().collect();
+    let source = stage.source.display();
+    let about = format!("my_backup, in {}: {source}", stage.backups.display());
+    assert!(lines[0].starts_with(&about), "{lines:?}");
+    let lines = &lines[1..];
     assert!(lines[0].starts_with("SNAPSHOT (UTC)") && lines[0].contains("ALONE"), "{lines:?}");
     assert!(lines[1].contains("2 d 2 h") && lines[1].contains("without a report"), "{lines:?}");
     assert!(lines[2].contains("incomplete, the next run resumes it"), "{lines:?}");
@@ -137,12 +141,18 @@ fn somebody_who_only_has_the_folder_sees_all_of_it() {
     assert!(text.contains("my_backup, in ") && text.contains("\nother.one, in "), "{text}");
     let one = stage.look("list").arg("--job=other.one").expect(0).stdout;
     assert!(!one.contains("my_backup."), "{one}");
-    stage.look("list").arg("--job=none").expect(2).assert_says("no snapshot of none");
+    stage
+        .look("list")
+        .arg("--job=none")
+        .expect(2)
+        .assert_says("no snapshot of none in ")
+        .assert_says("; there are those of my_backup, other.one");
     stage
         .look("list")
         .set("backup-name-prefix", "none")
         .expect(0)
-        .assert_says("no snapshot of none");
+        .assert_says("no snapshot of none")
+        .assert_says("; there are those of my_backup, other.one");
     stage.look("hold").arg("latest").expect(2).assert_says("several jobs (my_backup, other.one)");
     stage.look("list").set("backups-dir", "nowhere").expect(1).assert_says("nowhere");
 }

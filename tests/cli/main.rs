@@ -9,6 +9,7 @@ mod history_of;
 mod hooks;
 mod list;
 mod notify;
+mod only_folder;
 mod settings;
 mod status;
 mod terminal;

@@ -29,6 +29,8 @@ pub struct Look {
     pub reached: Option<Reached>,
     /// The newest readable reports, oldest first.
     pub reports: Vec<Report>,
+    /// The prefixes of other snapshots in the folder, when `prefix` has none.
+    pub other_prefixes: Vec<Prefix>,
     /// Space on the file system of the backups folder.
     pub space: Option<Space>,
 }
@@ -68,5 +70,7 @@ pub fn look(backups_dir: &Path, prefix: &Prefix, reports: usize) -> Result<Look,
         status
     });
     let space = repository.dir.space().ok();
-    Ok(Look { history, at_work, status, reached, reports: newest, space })
+    let is_empty = history.complete.is_empty() && history.incomplete.is_empty();
+    let other_prefixes = if is_empty { repository.prefixes()? } else { Vec::new() };
+    Ok(Look { other_prefixes, history, at_work, status, reached, reports: newest, space })
 }

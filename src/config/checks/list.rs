@@ -1,4 +1,4 @@
-//! Parses comma-separated lists: `\,` is a comma inside an item, and white space around items is trimmed.
+//! Parses and writes comma-separated lists: `\,` is a comma inside an item, and white space around items is trimmed.
 
 /// Splits a list. A backslash has a special meaning only right before a comma: `\,` is a comma and `\\` a
 /// backslash. A list of only white space has no items.
@@ -37,32 +37,32 @@ pub(crate) fn split(list: &[u8]) -> Vec<Vec<u8>> {
     items.iter().map(|item| item.trim_ascii().to_vec()).collect()
 }
 
+/// Writes a list that [`split`] reads back.
+pub(crate) fn join(items: &[Vec<u8>]) -> Vec<u8> {
+    let mut list = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let last = index + 1 == items.len();
+        let mut backslashes = 0;
+        for byte in item {
+            if *byte == b',' {
+                list.extend(std::iter::repeat_n(b'\\', backslashes + 1));
+            }
+            backslashes = if *byte == b'\\' { backslashes + 1 } else { 0 };
+            list.push(*byte);
+        }
+        if !last {
+            list.extend(std::iter::repeat_n(b'\\', backslashes));
+            list.push(b',');
+        }
+    }
+    list
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// Writes a list that [`split`] reads back.
-    fn join(items: &[Vec<u8>]) -> Vec<u8> {
-        let mut list = Vec::new();
-        for (index, item) in items.iter().enumerate() {
-            let last = index + 1 == items.len();
-            let mut backslashes = 0;
-            for byte in item {
-                if *byte == b',' {
-                    list.extend(std::iter::repeat_n(b'\\', backslashes + 1));
-                }
-                backslashes = if *byte == b'\\' { backslashes + 1 } else { 0 };
-                list.push(*byte);
-            }
-            if !last {
-                list.extend(std::iter::repeat_n(b'\\', backslashes));
-                list.push(b',');
-            }
-        }
-        list
-    }
 
     #[test]
     fn only_a_backslash_before_a_comma_is_special() {

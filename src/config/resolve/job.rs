@@ -51,7 +51,7 @@ fn host(remote: Option<&Remote>) -> Host {
 
 /// A hash of the local machine's ID. machine-id(5) requires that the ID itself is not published. Containers
 /// usually have no ID.
-fn machine() -> Option<String> {
+pub(crate) fn machine() -> Option<String> {
     let id = fs::read("/etc/machine-id").ok()?;
     let id = id.trim_ascii();
     let set = id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit);
@@ -104,13 +104,7 @@ impl Draft<'_> {
             max_delete: wanted.max_delete,
             prune_empty: wanted.prune_empty,
         };
-        let alert = AlertChannel {
-            max_age: match self.value(|layer| layer.max_age.as_ref()) {
-                Some(max_age) => max_age,
-                None => job.minimum_time_guard + TimeDelta::hours(24),
-            },
-            failures: self.value(|layer| layer.failures_before_alert.as_ref())?,
-        };
+        let alert = self.alert()?;
         let without_effect = self.without_effect(remote.is_some());
         Some(NamedJob {
             name: self.name.clone(),
@@ -191,6 +185,16 @@ impl Draft<'_> {
         let (_, said) = self.layers.split_last()?;
         let counted = !keep.any() || said.iter().any(|layer| layer.max_backups.is_some());
         Some(Retention { max: counted.then_some(max), keep })
+    }
+
+    /// When the job counts as unhealthy; `None` if there is a mistake.
+    pub(crate) fn alert(&self) -> Option<AlertChannel> {
+        let guard = self.value(|layer| layer.minimum_time_guard.as_ref())?;
+        let max_age = self.value(|layer| layer.max_age.as_ref());
+        Some(AlertChannel {
+            max_age: max_age.unwrap_or(guard + TimeDelta::hours(24)),
+            failures: self.value(|layer| layer.failures_before_alert.as_ref())?,
+        })
     }
 
     /// The time limit for an answer of a remote host.

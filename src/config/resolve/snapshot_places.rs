@@ -49,6 +49,8 @@ fn shelf(
     let prefix = if lone && !says_prefix(draft) { None } else { Some(said?) };
     let backups_dir = draft.backups_dir(current_dir)?;
     let retention = draft.retention()?;
+    let alert = draft.alert()?;
+    let backups_mode = draft.value(|layer| layer.backups_mode.as_ref());
     let answer_timeout = draft.answer_timeout();
     let name = draft.name.clone();
     let (sftp_channels, known_hosts) = (draft.sftp_channels(), None);
@@ -57,6 +59,8 @@ fn shelf(
         backups_dir,
         prefix,
         retention,
+        alert,
+        backups_mode,
         job,
         answer_timeout,
         sftp_channels,

@@ -154,7 +154,8 @@ impl Coverage {
     }
 
     /// The filters of that run; `None` when they cannot be parsed.
-    pub(crate) fn read_filters(&self) -> Option<Arc<Filters>> {
+    #[must_use]
+    pub fn read_filters(&self) -> Option<Arc<Filters>> {
         let options = self.filters.iter().map(option).collect::<Option<Vec<_>>>()?;
         let options: Vec<_> = options.into_iter().map(|option| (option, String::new())).collect();
         let files = self.files.iter().map(|(path, text)| {
@@ -174,7 +175,8 @@ impl Coverage {
     }
 
     /// The selection of `--files-from`; `None` when it cannot be parsed.
-    pub(crate) fn read_selection(&self) -> Option<Option<Selection>> {
+    #[must_use]
+    pub fn read_selection(&self) -> Option<Option<Selection>> {
         let Some(given) = &self.files_from else { return Some(None) };
         let list = unshown(&given.list)?;
         Selection::read(&list, given.nul, given.recursive).ok().map(Some)
