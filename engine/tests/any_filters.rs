@@ -71,7 +71,7 @@ fn option() -> impl Strategy<Value = FilterOption> {
 
 proptest! {
     #[test]
-    fn any_rules_are_taken_or_told(
+    fn any_rules_are_accepted_or_reported(
         options in prop::collection::vec(option(), 0..6), file in text(), name in text(), folder in any::<bool>(),
     ) {
         let options: Vec<_> = options.into_iter().map(|option| (option, "an option".to_owned())).collect();

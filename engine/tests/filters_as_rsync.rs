@@ -335,8 +335,8 @@ fn random_rules_on_random_trees_decide_as_rsync_does() {
             let theirs = of_rsync(&root, &files, options);
             let ours = of_ours(&root, &files, options);
             if theirs != ours {
-                let told = format!("rsync:\n{}\nours:\n{}", shown(&theirs), shown(&ours));
-                return Err(TestCaseError::fail(told));
+                let message = format!("rsync:\n{}\nours:\n{}", shown(&theirs), shown(&ours));
+                return Err(TestCaseError::fail(message));
             }
         }
         Ok(())

@@ -70,14 +70,14 @@ pub(crate) fn run(args: Args) -> Exit {
 }
 
 /// Gives `identity` the files that it needs, and restarts the program as that user.
-fn step_down(identity: Identity, config: &Config, mut told: Vec<String>) -> Exit {
+fn step_down(identity: Identity, config: &Config, mut messages: Vec<String>) -> Exit {
     for NamedJob { job, .. } in &config.jobs {
-        config_dir::give_away_empty(&job.backups_dir, identity, &mut told);
+        config_dir::give_away_empty(&job.backups_dir, identity, &mut messages);
     }
     // Do not log to the log file: root would own it.
     if log::start(config.log_format, Stream::Stdout, None, Terminal::default()).is_ok() {
         let log = JobLog::new(LOG_NAME, config.log_format);
-        told.iter().for_each(|line| log.info(line));
+        messages.iter().for_each(|line| log.info(line));
     }
     let error = become_other(identity);
     say(&format!(

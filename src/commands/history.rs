@@ -102,21 +102,21 @@ struct VersionPrinter {
 impl VersionPrinter {
     /// Prints the versions of the paths that `path` means. Returns the number of paths.
     fn path(&mut self, all: &[Series], path: &OsStr) -> Result<usize, LookError> {
-        let mut told = 0;
+        let mut printed = 0;
         for series in all {
             let snapshots = series.located();
             let exact = on_source(series, path);
-            told += self.versions(series, &snapshots, &exact)? as usize;
+            printed += self.versions(series, &snapshots, &exact)? as usize;
             if !NamePattern::is_glob(path.as_bytes()) {
                 continue;
             }
             let pattern = NamePattern::new(path.as_bytes(), false);
             let found = find(&series.catalog, &snapshots, &pattern)?.found;
             for path in found.into_keys().filter(|path| *path != exact) {
-                told += self.versions(series, &snapshots, &path)? as usize;
+                printed += self.versions(series, &snapshots, &path)? as usize;
             }
         }
-        Ok(told)
+        Ok(printed)
     }
 
     /// Prints the versions of one path of the source. Returns whether there are any.

@@ -268,23 +268,23 @@ impl Work {
     }
 
     fn done(&self, stop: &Arc<Stop>, json: bool) -> Exit {
-        let told = Arc::new(RemovalMonitor {
+        let monitor = Arc::new(RemovalMonitor {
             job: self.job.clone(),
             json,
             in_use: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
         });
-        let context = context(stop, &Arc::default(), Arc::clone(&told) as Arc<dyn Monitor>);
+        let context = context(stop, &Arc::default(), Arc::clone(&monitor) as Arc<dyn Monitor>);
         let SeriesParts { prefix, retention } = &self.series;
         let choose = |history: &engine::snapshot::history::History, candidates: &[Candidate]| {
             self.choose(history, candidates, retention)
         };
         match prune(&self.path, prefix, choose, &context) {
-            Ok(Some(_)) if told.in_use.load(Ordering::Relaxed) => {
+            Ok(Some(_)) if monitor.in_use.load(Ordering::Relaxed) => {
                 say(&format!("{}: call it again when no process reads them", self.job));
                 Exit::Listed
             }
-            Ok(Some(_)) if told.stuck.load(Ordering::Relaxed) => Exit::Failed,
+            Ok(Some(_)) if monitor.stuck.load(Ordering::Relaxed) => Exit::Failed,
             Ok(Some(_)) => Exit::Done,
             Ok(None) => {
                 say(&format!(

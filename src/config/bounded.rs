@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_no_end_is_an_error() {
+    fn an_endless_file_is_an_error() {
         let error = read(Path::new("/dev/zero"), TEXT).expect_err("it has no end");
         assert_eq!(error.to_string(), "it holds more than 4 MiB");
         let file = tempfile::NamedTempFile::new().expect("a file");

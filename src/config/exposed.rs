@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_others_may_do_comes_with_the_command_that_ends_it() {
+    fn each_right_of_other_users_is_reported_with_the_command_that_removes_it() {
         for (owner, mode, user, secret, expected) in [
             (0, 0o600, 0, true, &[][..]),
             (0, 0o644, 0, false, &[]),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crontab_with_a_secret_is_told_from_others() {
+    fn a_crontab_with_a_secret_is_distinguished_from_others() {
         assert!(names_secret("* * * * * WEBHOOK_URL=https://x backup_manager run\n"));
         assert!(names_secret("NTFY_TOKEN=x\n"));
         assert!(!names_secret("NTFY_TOKEN_FILE=/run/secrets/x\n* * * * * backup_manager run\n"));

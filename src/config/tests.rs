@@ -81,7 +81,7 @@ fn sources_that_a_mistake_hides_are_not_called_missing() {
 }
 
 #[test]
-fn what_rsync_would_take_is_told_where_it_goes() {
+fn an_option_of_rsync_in_the_wrong_place_is_refused_with_the_right_place() {
     let mistakes = given("", &[SOURCE], &[]).names(&["/src"]).mistakes();
     assert!(mistakes[0].contains("write folders to SRCS_TO_BACKUP"), "{mistakes:?}");
     let host = ("REMOTE_SRC_HOST", "me@nas:/photos");

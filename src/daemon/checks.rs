@@ -143,7 +143,7 @@ mod tests {
     use crate::schedule::zone::Zone;
 
     #[test]
-    fn of_a_command_only_the_program_is_told() {
+    fn of_a_command_only_the_program_is_shown() {
         for (command, expected) in [
             ("backup_manager run", Some("backup_manager")),
             ("  /usr/bin/x --token=hunter22", Some("/usr/bin/x")),

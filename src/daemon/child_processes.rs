@@ -33,7 +33,7 @@ struct Started {
     what: String,
     since: Instant,
     /// Whether the log already reports that the line is due again.
-    told: bool,
+    warned: bool,
 }
 
 /// How a process ended.
@@ -80,14 +80,14 @@ impl Children {
         }
         let pid = child.id().cast_signed();
         self.groups.insert(pid);
-        self.started.insert(pid, Started { starter, what, since: Instant::now(), told: false });
+        self.started.insert(pid, Started { starter, what, since: Instant::now(), warned: false });
         Ok(())
     }
 
     /// Whether a process of `starter` runs. Returns `Some(true)` on the first call for this process.
     pub(crate) fn runs(&mut self, starter: Starter) -> Option<bool> {
         let started = self.started.values_mut().find(|started| started.starter == starter)?;
-        Some(!std::mem::replace(&mut started.told, true))
+        Some(!std::mem::replace(&mut started.warned, true))
     }
 
     /// Waits for every process that has ended, including orphans. Returns those that this daemon started.

@@ -29,29 +29,29 @@ fn first_config() -> String {
 /// Creates the folder `dir` and its missing files, and gives all of them to `owner`. Existing files are never
 /// changed. Returns log lines: the files that were written, and those that could not be.
 pub(crate) fn write_missing(dir: &Path, owner: Option<Identity>) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut messages = Vec::new();
     let folder = match make(dir) {
         Ok(folder) => folder,
         Err(error) => {
-            told.push(format!("cannot make the folder {}: {error}", shown_path(dir)));
-            return told;
+            messages.push(format!("cannot make the folder {}: {error}", shown_path(dir)));
+            return messages;
         }
     };
     if let Some(owner) = owner {
-        give(&folder, dir, owner, &mut told);
+        give(&folder, dir, owner, &mut messages);
     }
     for (name, text) in [(CRONTAB, FIRST_CRONTAB), (CONFIG_FILE_NAME, &first_config())] {
         let path = dir.join(name);
         match write_new(&folder, name, text, owner) {
-            Ok(()) => told.push(format!("wrote {} with comments: edit it", shown_path(&path))),
+            Ok(()) => messages.push(format!("wrote {} with comments: edit it", shown_path(&path))),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => told.push(format!(
+            Err(error) => messages.push(format!(
                 "cannot write {}: {error}; its defaults apply all the same",
                 shown_path(&path)
             )),
         }
     }
-    told
+    messages
 }
 
 /// Creates the folder `dir` and its missing parents. A symlink that another user could have created is not
@@ -70,7 +70,7 @@ fn make(dir: &Path) -> io::Result<Dir> {
 
 /// Gives an empty folder of root to `owner`: a container engine creates mounted folders as root. A folder
 /// with entries stays root's.
-pub(crate) fn give_away_empty(dir: &Path, owner: Identity, told: &mut Vec<String>) {
+pub(crate) fn give_away_empty(dir: &Path, owner: Identity, messages: &mut Vec<String>) {
     let Ok(folder) = Resolved::at(dir).and_then(Resolved::folder) else { return };
     let mut empty = true;
     let listed = folder.names(|_| {
@@ -78,18 +78,18 @@ pub(crate) fn give_away_empty(dir: &Path, owner: Identity, told: &mut Vec<String
         ControlFlow::Break(())
     });
     if empty && listed.is_ok() {
-        give(&folder, dir, owner, told);
+        give(&folder, dir, owner, messages);
     }
 }
 
 /// Gives the open folder, whose path is `dir`, to `owner` if it belongs to root.
-fn give(folder: &Dir, dir: &Path, owner: Identity, told: &mut Vec<String>) {
+fn give(folder: &Dir, dir: &Path, owner: Identity, messages: &mut Vec<String>) {
     let Ok(meta) = folder.meta() else { return };
     if meta.uid != 0 || owner.uid == 0 {
         return;
     }
     let (uid, gid) = (owner.uid, owner.gid);
-    told.push(match folder.set_owner(uid, gid) {
+    messages.push(match folder.set_owner(uid, gid) {
         Ok(()) => format!("gave the folder {} to {uid}:{gid} (PUID, PGID)", shown_path(dir)),
         Err(error) => format!(
             "cannot give the folder {path} to {uid}:{gid}: {error}; on the host: chown {uid}:{gid} {path}",
@@ -181,8 +181,8 @@ mod tests {
         assert_eq!(write_missing(&config, None).len(), 2);
         fs::write(config.join(CRONTAB), "mine").unwrap();
         fs::remove_file(config.join(CONFIG_FILE_NAME)).unwrap();
-        let told = write_missing(&config, None);
-        assert!(told.len() == 1 && told[0].contains("config.toml"), "{told:?}");
+        let messages = write_missing(&config, None);
+        assert!(messages.len() == 1 && messages[0].contains("config.toml"), "{messages:?}");
         assert_eq!(fs::read_to_string(config.join(CRONTAB)).unwrap(), "mine");
         assert_eq!(write_missing(&config, None), [""; 0]);
     }
@@ -201,16 +201,16 @@ mod tests {
         symlink(&etc, home.join("config")).unwrap();
         chown(&home, Some(1000), None).unwrap();
         let user = Identity { uid: 1000, gid: 1000 };
-        let told = write_missing(&home.join("config"), Some(user));
-        assert!(told.len() == 1 && told[0].contains("is not followed"), "{told:?}");
-        let told = write_missing(&home.join("config/below"), Some(user));
-        assert!(told.len() == 1 && told[0].contains("is not followed"), "{told:?}");
-        let mut told = Vec::new();
-        give_away_empty(&home.join("config"), user, &mut told);
-        assert_eq!(told, [""; 0]);
+        let messages = write_missing(&home.join("config"), Some(user));
+        assert!(messages.len() == 1 && messages[0].contains("is not followed"), "{messages:?}");
+        let messages = write_missing(&home.join("config/below"), Some(user));
+        assert!(messages.len() == 1 && messages[0].contains("is not followed"), "{messages:?}");
+        let mut messages = Vec::new();
+        give_away_empty(&home.join("config"), user, &mut messages);
+        assert_eq!(messages, [""; 0]);
         assert_eq!(fs::read_dir(&etc).unwrap().count(), 0);
         assert_eq!(fs::metadata(&etc).unwrap().uid(), 0);
-        give_away_empty(&etc, user, &mut told);
+        give_away_empty(&etc, user, &mut messages);
         assert_eq!(fs::metadata(&etc).unwrap().uid(), 1000);
     }
 

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ssh_refuses_comes_with_the_command_that_mends_it() {
+    fn keys_that_ssh_refuses_are_reported_with_the_command_that_corrects_them() {
         for (name, uid, owner, mode, readable, expected) in [
             ("id_ed25519", 0, 0, 0o600, true, ""),
             ("id_ed25519", 0, 0, 0o644, true, "chmod 600 /k"),

@@ -31,11 +31,11 @@ pub(crate) fn examine(
     crontab: &std::path::Path,
     ask: Ask,
     stop: &Arc<Stop>,
-    mut tell: impl FnMut(DoctorFinding),
+    mut report: impl FnMut(DoctorFinding),
 ) {
-    checks::machine(crontab).into_iter().for_each(&mut tell);
+    checks::machine(crontab).into_iter().for_each(&mut report);
     if config.jobs.iter().any(|job| job.remote.is_some()) {
-        checks::ssh().into_iter().for_each(&mut tell);
+        checks::ssh().into_iter().for_each(&mut report);
     }
     for job in &config.jobs {
         let (dir, prefix) = (&job.job.backups_dir, &job.job.prefix);
@@ -45,7 +45,7 @@ pub(crate) fn examine(
         found.extend(checks::ownership(dir, ask.give_back));
         found.extend(checks::orphans(dir, prefix, ask.remove_orphans, stop));
         found.extend(notifications(job, ask.notify_test));
-        found.into_iter().map(|finding| finding.about(&job.name)).for_each(&mut tell);
+        found.into_iter().map(|finding| finding.about(&job.name)).for_each(&mut report);
     }
 }
 
@@ -55,30 +55,34 @@ pub(crate) fn examine_folder(
     place: &SnapshotPlace,
     ask: Ask,
     stop: &Arc<Stop>,
-    mut tell: impl FnMut(DoctorFinding),
+    mut report: impl FnMut(DoctorFinding),
 ) {
     let dir = &place.backups_dir;
     let there = Repository::open(dir).and_then(|folder| folder.prefixes());
     let prefixes = match (there, &place.prefix) {
-        (Err(error), _) => return tell(DoctorFinding::of("destination", &error.into())),
+        (Err(error), _) => return report(DoctorFinding::of("destination", &error.into())),
         (Ok(_), Some(prefix)) => vec![prefix.clone()],
         (Ok(there), None) => there,
     };
     if prefixes.is_empty() {
         let found = format!("there is no snapshot in {}", shown_path(dir));
-        return tell(DoctorFinding::bad("history", found, Some("name another folder".to_owned())));
+        return report(DoctorFinding::bad(
+            "history",
+            found,
+            Some("name another folder".to_owned()),
+        ));
     }
-    tell(DoctorFinding::warning(
+    report(DoctorFinding::warning(
         "source",
         "SRCS_TO_BACKUP is not set: only the folder is checked",
         "set what the runs have (SRCS_TO_BACKUP, --config FILE) to check sources and alerts too",
     ));
-    checks::destination(dir, place.backups_mode).into_iter().for_each(&mut tell);
-    checks::ownership(dir, ask.give_back).into_iter().for_each(&mut tell);
+    checks::destination(dir, place.backups_mode).into_iter().for_each(&mut report);
+    checks::ownership(dir, ask.give_back).into_iter().for_each(&mut report);
     for prefix in prefixes {
         let mut found = checks::history(dir, &prefix, None);
         found.extend(checks::orphans(dir, &prefix, ask.remove_orphans, stop));
-        found.into_iter().map(|finding| finding.about(prefix.as_str())).for_each(&mut tell);
+        found.into_iter().map(|finding| finding.about(prefix.as_str())).for_each(&mut report);
     }
 }
 

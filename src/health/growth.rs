@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pace_of_the_last_runs_tells_when_the_disk_is_full() {
+    fn the_growth_of_the_last_runs_predicts_when_the_disk_is_full() {
         let full = |day, bytes_per_day| Forecast::Full { when: at(day), bytes_per_day };
         for (runs, free, expected) in [
             (&[][..], 10, Forecast::Unknown),

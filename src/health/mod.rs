@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_guard_tells_when_a_run_takes_a_snapshot() {
+    fn the_guard_determines_when_a_run_takes_a_snapshot() {
         let guard = TimeDelta::hours(20);
         for (look, now, expected) in [
             (snapshots(&[], &[]), 5, 5),

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_found_counts_until_another_number_is_set() {
+    fn the_found_number_counts_until_another_one_is_set() {
         let host = |setting| HostChannels { channels: 2, setting, since: String::new() };
         let hosts = |setting| Hosts { hosts: [("nas".to_owned(), host(setting))].into() };
         assert_eq!(hosts(None).channels("nas", None), Some(2));

@@ -56,7 +56,7 @@ impl Monitor for LogMonitor {
             Severity::Info => Level::INFO,
             Severity::Warning => Level::WARN,
         };
-        self.log.tell(level, &message(event), fields(event), "");
+        self.log.log(level, &message(event), fields(event), "");
     }
 }
 

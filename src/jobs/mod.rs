@@ -133,7 +133,7 @@ impl Work {
         let exit = match &outcome {
             Ok(Outcome::Busy) => {
                 let what = "nothing to do: another run of this job is at work";
-                log.tell(Level::INFO, what, event(json!({"event": "busy"})), "");
+                log.log(Level::INFO, what, event(json!({"event": "busy"})), "");
                 Exit::Done
             }
             Ok(Outcome::Held { newest, next }) => {
@@ -143,7 +143,7 @@ impl Work {
             Ok(Outcome::Completed(report)) => completed(&log, job, report, &monitor),
             Err(RunError::PutOff { said }) => {
                 let what = format!("nothing to do: {said}; the next run tries again");
-                log.tell(Level::INFO, &what, event(json!({"event": "put_off"})), "");
+                log.log(Level::INFO, &what, event(json!({"event": "put_off"})), "");
                 Exit::Done
             }
             Err(error) => failed(&log, error, stop),
@@ -202,7 +202,7 @@ impl Work {
             DryRunEnd::Whole => Some(exit),
             DryRunEnd::Closed => None,
             DryRunEnd::Failed(error) => {
-                log.tell(Level::ERROR, &format!("cannot write to stdout: {error}"), None, "");
+                log.log(Level::ERROR, &format!("cannot write to stdout: {error}"), None, "");
                 Some(Exit::Failed)
             }
         }
@@ -262,7 +262,7 @@ fn held(log: &JobLog, job: &NamedJob, newest: &SnapshotName, next: DateTime<Utc>
     let fields = event(
         json!({"event": "held", "newest": newest.to_string(), "next": next.to_rfc3339_opts(SecondsFormat::Secs, true)}),
     );
-    log.tell(Level::INFO, &message, fields, "");
+    log.log(Level::INFO, &message, fields, "");
 }
 
 fn completed(log: &JobLog, job: &NamedJob, report: &Report, monitor: &LogMonitor) -> Exit {
@@ -278,7 +278,7 @@ fn completed(log: &JobLog, job: &NamedJob, report: &Report, monitor: &LogMonitor
     if job.wanted.stats {
         below.push_str(&stats(counts));
     }
-    log.tell(Level::INFO, &message, fields, &below);
+    log.log(Level::INFO, &message, fields, &below);
     if problems == 0 {
         return if report.stuck.is_empty() { Exit::Done } else { Exit::Listed };
     }
@@ -301,7 +301,7 @@ fn failed(log: &JobLog, error: &RunError, stop: &Stop) -> Exit {
         None => format!("failed: {error}"),
     };
     let fields = event(json!({"event": "failed", "error": error.to_string(), "hint": hint}));
-    log.tell(Level::ERROR, &message, fields, "");
+    log.log(Level::ERROR, &message, fields, "");
     match error {
         RunError::OtherSources { .. } => Exit::Usage,
         _ => Exit::Failed,

@@ -89,14 +89,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_written_is_told_once() {
+    fn a_log_file_that_cannot_be_written_is_reported_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("logs/log");
         fs::create_dir(dir.path().join("logs")).unwrap();
         let mut log = LogFile::open(&path).unwrap();
         fs::remove_dir_all(dir.path().join("logs")).unwrap();
-        let told = log.write(b"one\n").unwrap_err().unwrap();
-        assert!(told.contains("cannot write LOG_FILE"), "{told}");
+        let complaint = log.write(b"one\n").unwrap_err().unwrap();
+        assert!(complaint.contains("cannot write LOG_FILE"), "{complaint}");
         assert_eq!(log.write(b"two\n"), Err(None));
         fs::create_dir(dir.path().join("logs")).unwrap();
         assert_eq!(log.write(b"three\n"), Ok(()));

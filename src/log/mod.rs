@@ -117,16 +117,16 @@ impl JobLog {
 
     /// Logs a normal step of a run.
     pub(crate) fn info(&self, message: &str) {
-        self.tell(Level::INFO, message, None, "");
+        self.log(Level::INFO, message, None, "");
     }
 
     /// Logs a problem that the user should know about; the run continues.
     pub(crate) fn warn(&self, message: &str) {
-        self.tell(Level::WARN, message, None, "");
+        self.log(Level::WARN, message, None, "");
     }
 
     /// Logs a line with additional fields, and text below it that only the text format shows.
-    pub(crate) fn tell(
+    pub(crate) fn log(
         &self,
         level: Level,
         message: &str,

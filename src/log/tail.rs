@@ -51,9 +51,9 @@ mod tests {
             note("tail-one", format!("line {number} {}", "x".repeat(90)));
             note("tail-two", "ä".repeat(5_000));
         }
-        let told = of("tail-one");
-        assert!(told.len() <= TEXT && told.contains("line 299 ") && !told.contains("line 200 "));
-        assert!(!told.contains('ä') && of("tail-two").len() <= TEXT);
+        let tail = of("tail-one");
+        assert!(tail.len() <= TEXT && tail.contains("line 299 ") && !tail.contains("line 200 "));
+        assert!(!tail.contains('ä') && of("tail-two").len() <= TEXT);
         assert_eq!(of("tail-none"), "");
     }
 }

@@ -234,7 +234,7 @@ mod tests {
     /// Simulates runs, given as `(hour, how it ended)`. The newest snapshot is the last completed one.
     fn story(level: AlertLevel, runs: &[(i64, RunEnd)]) -> Vec<Vec<&'static str>> {
         let (mut memory, mut newest, mut failures) = (SentMemory::default(), None, 0);
-        let mut told = Vec::new();
+        let mut sent = Vec::new();
         for (time, ended) in runs {
             match ended {
                 RunEnd::Completed { .. } => {
@@ -256,9 +256,9 @@ mod tests {
             };
             let (alerts, after) = decide(&memory, &facts, &rules(level), hour(*time));
             memory = after;
-            told.push(alerts.iter().map(word).collect());
+            sent.push(alerts.iter().map(word).collect());
         }
-        told
+        sent
     }
 
     fn word(alert: &Alert) -> &'static str {
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_in_the_course_of_runs() {
+    fn each_sequence_of_runs_sends_its_alerts() {
         use AlertLevel::Always;
         use AlertLevel::Failure;
         use AlertLevel::Problem;
@@ -329,15 +329,17 @@ mod tests {
             ),
         ];
         for (name, level, runs) in stories {
-            let (given, expected): (Vec<_>, Vec<_>) =
-                runs.into_iter().map(|(hour, ended, told)| ((hour, ended), told.to_vec())).unzip();
+            let (given, expected): (Vec<_>, Vec<_>) = runs
+                .into_iter()
+                .map(|(hour, ended, alerts)| ((hour, ended), alerts.to_vec()))
+                .unzip();
             assert_eq!(story(level, &given), expected, "{name}");
         }
         assert_eq!(story(Failure, &[(0, listed())]), [Vec::<&str>::new()]);
     }
 
     #[test]
-    fn what_is_carried_forward_for_too_long_is_told_and_reminded_of() {
+    fn entries_carried_forward_for_too_long_send_an_alert_and_reminders() {
         let mut facts = AfterRun {
             ended: listed(),
             failures: 0,
@@ -349,7 +351,7 @@ mod tests {
             seen: true,
         };
         let mut memory = SentMemory::default();
-        let mut told = |hours: i64, facts: &mut AfterRun| {
+        let mut alerts_at = |hours: i64, facts: &mut AfterRun| {
             let newest = Newest { name: "p.x".to_owned(), time: hour(hours) };
             facts.newest = Some(newest);
             let (alerts, after) = decide(&memory, facts, &rules(AlertLevel::Failure), hour(hours));
@@ -357,16 +359,16 @@ mod tests {
             alerts.iter().map(word).collect::<Vec<_>>()
         };
         for (hours, expected) in [(24, &[][..]), (45, &["unread"]), (60, &[]), (70, &["unread"])] {
-            assert_eq!(told(hours, &mut facts), expected, "{hours}");
+            assert_eq!(alerts_at(hours, &mut facts), expected, "{hours}");
         }
         facts.unread_since = None;
-        assert!(told(80, &mut facts).is_empty());
+        assert!(alerts_at(80, &mut facts).is_empty());
         facts.unread_since = Some(hour(0));
-        assert_eq!(told(81, &mut facts), ["unread"]);
+        assert_eq!(alerts_at(81, &mut facts), ["unread"]);
     }
 
     #[test]
-    fn damage_is_told_once_for_each_snapshot() {
+    fn damage_sends_one_alert_for_each_snapshot() {
         let mut facts = AfterRun {
             ended: RunEnd::Nothing,
             failures: 0,
@@ -378,20 +380,20 @@ mod tests {
             seen: true,
         };
         let rules = rules(AlertLevel::Failure);
-        let told = |names: &[&str]| {
+        let damage_of = |names: &[&str]| {
             vec![Alert::Damaged {
                 snapshots: names.iter().map(|name| (*name).to_owned()).collect(),
             }]
         };
         let (alerts, memory) = decide(&SentMemory::default(), &facts, &rules, hour(0));
-        assert_eq!(alerts, told(&["p.a"]));
+        assert_eq!(alerts, damage_of(&["p.a"]));
         assert_eq!(
             decide(&memory, &facts, &rules, hour(99)).0.iter().map(word).next(),
             Some("stale")
         );
         facts.damaged.push("p.b".to_owned());
         let (alerts, memory) = decide(&memory, &facts, &rules, hour(1));
-        assert_eq!(alerts, told(&["p.b"]));
+        assert_eq!(alerts, damage_of(&["p.b"]));
         facts.seen = false;
         facts.damaged.clear();
         assert_eq!(decide(&memory, &facts, &rules, hour(2)), (Vec::new(), memory));

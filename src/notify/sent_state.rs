@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_noted_while_the_folder_was_away_comes_back_with_it() {
+    fn records_written_while_the_folder_was_missing_are_added_to_it_later() {
         let dir = tempfile::tempdir().unwrap();
         let backups = dir.path().join("backups");
         fs::create_dir_all(backups.join(".backup_manager")).unwrap();

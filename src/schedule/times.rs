@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_refused() {
+    fn times_that_cannot_be_read_are_refused() {
         for fields in [
             "",
             "*",

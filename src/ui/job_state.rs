@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_looked_at_is_unhealthy() {
+    fn a_job_that_cannot_be_read_is_unhealthy() {
         let complaint = "cannot open /backups".to_owned();
         let state =
             JobState { look: Err(complaint.clone()), complaints: vec![complaint], ..state() };

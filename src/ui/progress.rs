@@ -57,7 +57,7 @@ impl ProgressTimer {
                     bar.set_message(below.fold(status.reached(), |all, line| all + "\n  " + line));
                     bar.tick();
                 } else {
-                    log.tell(Level::INFO, &status.line(), Some(status.fields(&folder)), "");
+                    log.log(Level::INFO, &status.line(), Some(status.fields(&folder)), "");
                 }
             }
             terminal.clear();

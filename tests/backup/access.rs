@@ -83,10 +83,10 @@ fn an_open_backups_folder_is_told_by_the_first_run_and_by_doctor_and_status() {
         let look = stage.look(verb).set("srcs-to-backup", &stage.source);
         [look.clone().done(), look.set("backups-mode", "0755").done()]
     };
-    let [told, meant] = looks("status");
-    assert_eq!((told.lines_with("may enter"), meant.lines_with("may enter")), (1, 0));
-    let [told, meant] = looks("doctor");
-    told.assert_says(&format!("chmod 700 {}", stage.backups.display()));
+    let [warned, meant] = looks("status");
+    assert_eq!((warned.lines_with("may enter"), meant.lines_with("may enter")), (1, 0));
+    let [warned, meant] = looks("doctor");
+    warned.assert_says(&format!("chmod 700 {}", stage.backups.display()));
     assert!(!meant.said().contains("chmod 700"), "{}", meant.said());
     let wrong = stage.run().set("backups-mode", "0777").expect(2);
     wrong.assert_says("let everybody change the backups");
@@ -235,10 +235,10 @@ fn a_folder_or_a_file_by_which_others_change_the_configuration_is_told() {
     };
     assert_eq!(run().expect(0).lines_with("may exchange names"), 0);
     lchown(&home, Some(USER), Some(USER)).unwrap();
-    let told = run().expect(0);
+    let warned = run().expect(0);
     let who = format!("the user {USER} may exchange names in {}", home.display());
-    assert_eq!(told.lines_with(&who), 2, "{}", told.said());
-    told.assert_says(&format!("chown 0 {}", home.display()));
+    assert_eq!(warned.lines_with(&who), 2, "{}", warned.said());
+    warned.assert_says(&format!("chown 0 {}", home.display()));
     let doctor =
         stage.look("doctor").set("srcs-to-backup", &stage.source).env("CONFIG_FILE", &toml).done();
     doctor.assert_says(&who);
@@ -247,8 +247,8 @@ fn a_folder_or_a_file_by_which_others_change_the_configuration_is_told() {
     run().expect(0).assert_says(&format!("others may change {}", hook.display()));
     let secret = stage.beside("secret");
     fs::write(&secret, "http://127.0.0.1:1/hunter22").unwrap();
-    let told = stage.run().env("WEBHOOK_URL_FILE", &secret).expect(0);
-    told.assert_says(&format!("others may read the secrets in {}", secret.display()));
+    let warned = stage.run().env("WEBHOOK_URL_FILE", &secret).expect(0);
+    warned.assert_says(&format!("others may read the secrets in {}", secret.display()));
 }
 
 #[test]
@@ -281,14 +281,14 @@ fn a_folder_for_records_that_another_user_made_beforehand_is_told() {
     fs::create_dir_all(&own).unwrap();
     set_permissions(&stage.backups, Permissions::from_mode(0o777)).unwrap();
     lchown(&own, Some(USER), Some(USER)).unwrap();
-    let told = format!("belongs to the user {USER}");
+    let warned = format!("belongs to the user {USER}");
     let run = || stage.run().set("minimum-time-guard-h", "0").expect(0);
-    assert_eq!(run().lines_with(&told), 1);
+    assert_eq!(run().lines_with(&warned), 1);
     stage.sh(&format!("chown -R --reference='{0}' '{0}/.backup_manager'", stage.backups.display()));
-    assert_eq!(run().lines_with(&told), 0);
+    assert_eq!(run().lines_with(&warned), 0);
     // A history of one user, in which root runs.
     stage.sh(&format!("chown -R {USER} '{}'", stage.backups.display()));
-    assert_eq!(run().lines_with(&told), 0);
+    assert_eq!(run().lines_with(&warned), 0);
 }
 
 #[test]

@@ -213,7 +213,7 @@ fn those_who_look_and_restore_do_not_mind_a_run() {
 }
 
 #[test]
-fn what_happens_to_another_prefix_is_none_of_a_runs_business() {
+fn a_run_ignores_changes_to_another_prefix() {
     let stage = stage();
     for _ in 0..3 {
         stage.run().set("backup-name-prefix", "other").expect(0);

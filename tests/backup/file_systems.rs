@@ -55,7 +55,7 @@ fn ext4_xfs_and_btrfs_hold_everything() {
 }
 
 #[test]
-fn what_xfs_adds_to_an_acl_is_no_change() {
+fn attributes_that_xfs_adds_to_an_acl_are_no_change() {
     need!(need::tool("setfacl"));
     let disk = need!(LoopFs::xfs(320));
     let tree = Tree::new().file("dressed", "x").acl("u:1234:rw-").xattr("user.colour", "red");
@@ -330,7 +330,7 @@ fn of_names_that_differ_in_case_only_one_is_stored_there_and_the_others_are_list
 }
 
 #[test]
-fn what_such_a_file_system_cannot_hold_is_kept_beside_it() {
+fn values_that_such_a_file_system_cannot_hold_are_kept_in_the_sidecar() {
     need!(need::root());
     let disk = need!(LoopFs::exfat(64));
     let tree = Tree::new()

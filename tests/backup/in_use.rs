@@ -96,7 +96,7 @@ fn neither_a_run_nor_prune_takes_it_away_from_who_reads_it() {
 }
 
 #[test]
-fn what_is_restored_meanwhile_is_whole() {
+fn a_restore_during_a_run_is_complete() {
     need!(need::tool("strace"));
     let (stage, old) = stage();
     let copy = stage.beside("copy");
@@ -111,7 +111,7 @@ fn what_is_restored_meanwhile_is_whole() {
 }
 
 #[test]
-fn who_was_killed_reads_no_more() {
+fn a_killed_process_holds_no_read_lock() {
     need!(need::tool("strace"));
     let (stage, old) = stage();
     let reading = Reader::of(READERS[0](&stage), &old);

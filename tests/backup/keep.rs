@@ -95,7 +95,7 @@ fn an_ordinary_user_backs_up_the_files_of_others_but_for_their_owners() {
 }
 
 #[test]
-fn what_the_backups_folder_would_lend_to_new_files_is_not_taken() {
+fn the_default_acl_of_the_backups_folder_does_not_apply_to_new_files() {
     need!(need::root());
     need!(need::tool("setfacl"));
     let stage = Stage::with(BIN, &everything());
@@ -112,7 +112,7 @@ fn what_the_backups_folder_would_lend_to_new_files_is_not_taken() {
 }
 
 #[test]
-fn what_a_resumed_folder_would_lend_to_new_files_is_not_taken() {
+fn the_default_acl_of_a_resumed_folder_does_not_apply_to_new_files() {
     need!(need::root());
     need!(need::tool("setfacl"));
     let tree = Tree::new().file("shared/file", "x").file("shared/later", "y").folder("shared");

@@ -163,7 +163,7 @@ fn mistakes_in_the_sources_are_reported_while_the_minimum_time_holds() {
 }
 
 #[test]
-fn what_mounts_the_sources_first_is_not_asked_for_them_at_every_tick() {
+fn a_hook_that_mounts_the_sources_does_not_run_at_every_tick() {
     let stage = stage();
     let later = stage.source.join("later").display().to_string();
     let run = || {

@@ -102,7 +102,7 @@ fn a_run_keeps_the_periods_but_only_after_a_whole_new_snapshot() {
 }
 
 #[test]
-fn what_is_held_stays_and_takes_no_place() {
+fn held_snapshots_stay_and_do_not_count() {
     let stage = stage();
     stage
         .look("hold")
@@ -194,7 +194,7 @@ fn an_interrupted_one_can_be_given_up_by_its_whole_name() {
 }
 
 #[test]
-fn what_an_interrupted_removal_left_goes_with_the_next_one() {
+fn the_rest_of_an_interrupted_removal_is_removed_with_the_next_one() {
     let stage = stage();
     let left_over = stage.history().path(STAMPS[0], ".deleting");
     fs::rename(stage.history().path(STAMPS[0], ""), &left_over).unwrap();

@@ -106,7 +106,7 @@ fn names_that_the_destination_refuses_are_listed_and_the_run_goes_on() {
 /// What the sidecar keeps under names that the destination refuses is whole: it is linked onward,
 /// carried forward, checked and restored.
 #[test]
-fn what_is_kept_beside_under_a_refused_name_is_not_lost() {
+fn sidecar_values_under_a_refused_name_are_not_lost() {
     need!(need::root());
     let disk = need!(LoopFs::exfat(64));
     let stage = Stage::with(BIN, &Tree::new().file("folder/file", "x"));
@@ -160,7 +160,7 @@ fn an_error_at_one_entry_costs_that_entry_and_one_at_all_of_them_the_run() {
 }
 
 #[test]
-fn what_was_kept_beside_a_snapshot_is_put_on_disk_once_the_destination_can_hold_it() {
+fn sidecar_values_are_stored_on_disk_once_the_destination_can_hold_them() {
     need!(need::root());
     need!(need::tool("strace"));
     need!(need::tool("setfattr"));

@@ -80,7 +80,7 @@ fn a_date_removes_no_snapshot_of_another_day() {
 }
 
 #[test]
-fn what_root_notes_of_another_users_snapshots_that_users_runs_read() {
+fn records_that_root_writes_for_another_user_are_read_by_the_runs_of_that_user() {
     need!(need::root());
     let stage = Stage::with(BIN, &Tree::new().file("file", "1"));
     let run = stage.run_as(4_242).set("max-backups", "2");
@@ -112,7 +112,7 @@ fn a_hold_that_cannot_be_read_holds() {
 }
 
 #[test]
-fn what_is_noted_of_a_snapshot_outlives_that_it_is_renamed_and_back() {
+fn records_of_a_snapshot_survive_renaming_it_and_back() {
     let stage = Stage::with(BIN, &Tree::new().file("file", "1"));
     stage.take();
     // The next snapshot gets another second in its name.

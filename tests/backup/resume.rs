@@ -74,7 +74,7 @@ fn the_source_may_change_between_a_kill_and_the_next_run() {
 }
 
 #[test]
-fn what_was_copied_before_a_kill_is_not_copied_again() {
+fn files_copied_before_a_kill_are_not_copied_again() {
     let stage = Stage::new(BIN);
     big_tree(&stage.source, 20_000, 400, 1);
     let mut running = stage.run().start();

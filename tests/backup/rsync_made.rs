@@ -42,7 +42,7 @@ fn sample() -> Tree {
 }
 
 #[test]
-fn what_rsync_stored_is_linked_and_not_touched() {
+fn files_that_rsync_stored_are_linked_and_not_changed() {
     let stage = Stage::with(BIN, &sample());
     let old = rsync(&stage, 30, None);
     let before = Fingerprint::of(&old);

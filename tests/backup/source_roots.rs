@@ -134,7 +134,7 @@ fn a_collapsed_root_that_comes_back_needs_no_accepting() {
 }
 
 #[test]
-fn what_a_refused_run_had_linked_is_never_changed_in_place() {
+fn files_that_a_refused_run_had_linked_are_never_changed_in_place() {
     let stage = Stage::with(BIN, &files(50));
     stage.run().set("srcs-to-backup", both(&stage)).expect(0);
     let first = stage.history().newest();

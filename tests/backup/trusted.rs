@@ -109,7 +109,7 @@ fn counts_tell_what_was_found_when_everything_is_compared() {
 }
 
 #[test]
-fn what_an_interrupted_run_stored_within_the_tick_of_a_change_is_read_again() {
+fn files_stored_within_the_tick_of_a_change_by_an_interrupted_run_are_read_again() {
     let stage = Stage::with(BIN, &Tree::new().file("saved", "first"));
     stage.sh(&format!("head -c 60000000 /dev/urandom >large; touch -d {LATER} saved large"));
     let limited = |stage: &Stage| believing_mtime(stage).rsync(&["--bwlimit=5000"]);
@@ -225,7 +225,7 @@ fn a_file_that_is_saved_by_making_it_anew_is_in_each_snapshot() {
 }
 
 #[test]
-fn what_is_gone_for_good_is_gone() {
+fn files_that_are_deleted_for_good_are_gone() {
     let stage = Stage::with(
         BIN,
         &Tree::new().file("stays", "x").file("goes/one", "1").file("goes/two", "2"),
@@ -268,8 +268,8 @@ fn files_of_size_0_that_hold_something_are_kept_whole() {
     for _ in 0..2 {
         stage.run().set("srcs-to-backup", name).expect(0);
         let copy = fixtures::stage::inside(&stage.history().newest(), Path::new(name));
-        let told = fs::read_to_string(name).unwrap();
-        assert_eq!(fs::read_to_string(copy).unwrap(), told);
+        let content = fs::read_to_string(name).unwrap();
+        assert_eq!(fs::read_to_string(copy).unwrap(), content);
     }
 }
 
@@ -332,7 +332,7 @@ fn a_hole_of_any_size_is_copied_compared_checked_and_restored_at_once() {
 }
 
 #[test]
-fn nobody_gets_a_copy_of_what_only_others_may_read() {
+fn a_file_that_only_others_may_read_is_not_copied() {
     need!(need::root());
     const PAIRS: u64 = 40;
     let stage = Stage::new(BIN);
@@ -364,7 +364,7 @@ fn nobody_gets_a_copy_of_what_only_others_may_read() {
 }
 
 #[test]
-fn what_only_others_may_read_is_no_content_of_a_file_that_has_its_name_size_and_time() {
+fn content_that_only_others_may_read_is_not_used_for_a_file_with_the_same_name_size_and_time() {
     need!(need::root());
     let server = need!(Sshd::serving(Subsystem::Internal));
     let remote = |stage: &Stage| server.reached_by(stage.run());

@@ -132,7 +132,7 @@ fn new_owners_acls_and_attributes_are_local_copies() {
 }
 
 #[test]
-fn what_was_deleted_is_gone_from_the_next_snapshot_only() {
+fn deleted_files_are_missing_from_the_next_snapshot_only() {
     let stage = Stage::with(BIN, &sample());
     let first = stage.take();
     let before = Fingerprint::of(&first);

@@ -47,10 +47,10 @@ fn an_unreadable_file_is_carried_forward_and_listed() {
     }
     assert_untouched(&first, &before);
     let report = fs::read_dir(stage.backups.join(".backup_manager/reports")).unwrap();
-    let told = report
+    let is_listed = report
         .flatten()
         .any(|entry| fs::read_to_string(entry.path()).is_ok_and(|text| text.contains("private")));
-    assert!(told, "the report lists it");
+    assert!(is_listed, "the report lists it");
     stage.sh("chmod 644 private");
     stage.run_as(SOMEONE).expect(0);
     stage.assert_newest_is_source(Judge::plain().without_owners());

@@ -125,7 +125,7 @@ fn a_run_of_the_crontab_and_one_by_hand_have_the_same_configuration() {
 }
 
 #[test]
-fn what_runs_is_asked_to_end_and_waited_for() {
+fn running_commands_are_asked_to_end_and_waited_for() {
     let service = Service::new(
         "@reboot trap 'sleep 1; echo ended >ended; exit 0' TERM; echo up >up; while :; do sleep 0.1; done\n@reboot (trap '' HUP; trap 'echo late >late; exit' TERM; while :; do sleep 0.1; done) & sleep 0.2\n",
     );

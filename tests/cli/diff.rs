@@ -171,7 +171,7 @@ fn a_source_on_another_machine_is_compared_too() {
 }
 
 #[test]
-fn what_is_kept_beside_a_snapshot_counts_as_in_it() {
+fn values_in_the_sidecar_count_as_part_of_the_snapshot() {
     need!(need::root());
     let stage = Stage::with(BIN, &sample());
     stage.run_as(1234).expect(0);

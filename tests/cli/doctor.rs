@@ -54,7 +54,7 @@ fn a_good_setup_passes_and_the_text_is_for_people() {
 }
 
 #[test]
-fn what_root_made_in_the_folder_of_another_user_is_given_back_and_nothing_else() {
+fn files_that_root_made_in_the_folder_of_another_user_are_given_back_and_no_others() {
     need!(need::root());
     let stage = stage();
     stage.run_as(1234).expect(0);
@@ -100,7 +100,7 @@ fn files_of_name_file_variables_are_named() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_what_mends_it() {
+fn each_problem_is_reported_with_its_remedy() {
     let stage = stage();
     fs::create_dir(stage.beside("config")).expect("a folder");
     fs::write(stage.beside("config/crontab"), "61 * * * * backup_manager run\n").expect("written");
@@ -158,9 +158,9 @@ fn a_host_key_is_pinned_when_its_fingerprint_is_the_one_that_was_said() {
     let doctor = |words: &[&str]| {
         words.iter().fold(server.reached_by(doctor(&stage)), |run, word| run.arg(word))
     };
-    let told = Command::new("ssh-keygen").arg("-lf").arg(server.path("host.pub")).output();
-    let told = String::from_utf8(told.expect("ssh-keygen").stdout).expect("text");
-    let fingerprint = told.split(' ').nth(1).expect("a fingerprint");
+    let shown = Command::new("ssh-keygen").arg("-lf").arg(server.path("host.pub")).output();
+    let shown = String::from_utf8(shown.expect("ssh-keygen").stdout).expect("text");
+    let fingerprint = shown.split(' ').nth(1).expect("a fingerprint");
     let done = doctor(&["--json"]).expect(1);
     assert!(of(&done, "connection").contains("doctor --pin"), "{}", of(&done, "connection"));
     doctor(&["--pin"]).expect(1).assert_says(&format!("--pin={fingerprint}"));
@@ -173,7 +173,7 @@ fn a_host_key_is_pinned_when_its_fingerprint_is_the_one_that_was_said() {
 }
 
 #[test]
-fn what_is_left_of_snapshots_that_are_gone_is_listed_and_removed_on_request() {
+fn records_of_missing_snapshots_are_listed_and_removed_on_request() {
     let stage = stage();
     for _ in 0..3 {
         stage.take();

@@ -150,7 +150,7 @@ fn the_run_after_it_does_what_it_said() {
 }
 
 #[test]
-fn it_tells_which_snapshots_would_go() {
+fn it_shows_which_snapshots_would_be_removed() {
     let stage = Stage::with(BIN, &sample());
     let mut names = Vec::new();
     for hours in [40, 30, 20] {
@@ -168,7 +168,7 @@ fn it_tells_which_snapshots_would_go() {
 }
 
 #[test]
-fn it_tells_what_would_hold_or_refuse_the_run() {
+fn it_shows_what_would_delay_or_refuse_the_run() {
     let many = (0..30).fold(Tree::new(), |tree, number| tree.file(format!("f{number}"), "x"));
     let stage = Stage::with(BIN, &many);
     stage.take();

@@ -253,7 +253,7 @@ fn strangers(backups: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn what_is_not_this_jobs_is_never_touched() {
+fn folders_of_other_jobs_are_never_touched() {
     let stage = Stage::with(BIN, &sample());
     let strangers = strangers(&stage.backups);
     let before: Vec<_> = strangers

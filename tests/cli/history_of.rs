@@ -35,7 +35,7 @@ fn names(stage: &Stage) -> Vec<String> {
 }
 
 /// Version, event, first and last snapshot (by number), where it vanished, size.
-fn told(stage: &Stage, objects: &[Value]) -> Vec<String> {
+fn printed(stage: &Stage, objects: &[Value]) -> Vec<String> {
     let names = names(stage);
     let number = |name: &Value| {
         names.iter().position(|known| name == known).map_or("-".to_owned(), |at| at.to_string())
@@ -49,7 +49,7 @@ fn told(stage: &Stage, objects: &[Value]) -> Vec<String> {
 }
 
 #[test]
-fn every_version_of_a_file_is_told_with_the_command_that_brings_it_back() {
+fn every_version_of_a_file_is_shown_with_the_command_that_restores_it() {
     let stage = stage();
     let path = stage.source.join("notes/today.txt");
     let done = stage.look("history").arg(&path).arg("--json").expect(0);
@@ -60,7 +60,7 @@ fn every_version_of_a_file_is_told_with_the_command_that_brings_it_back() {
         "2 returned 4-4 - 3",
         "3 changed 5-5 - 6",
     ];
-    assert_eq!(told(&stage, &done.objects()), expected);
+    assert_eq!(printed(&stage, &done.objects()), expected);
     let restore = done.objects()[1]["restore"].as_str().unwrap().to_owned();
     let wanted = format!(
         "backup_manager restore {} {} --to DIR --backups-dir {}",
@@ -79,7 +79,7 @@ fn every_version_of_a_file_is_told_with_the_command_that_brings_it_back() {
     let from_beside = stage.look("history").in_folder(&stage.source.join("notes"));
     let from_beside = from_beside.arg("./../notes/today.txt/");
     for run in [stage.look("history").arg(&inside), relative, from_beside] {
-        assert_eq!(told(&stage, &run.arg("--json").expect(0).objects()), expected);
+        assert_eq!(printed(&stage, &run.arg("--json").expect(0).objects()), expected);
     }
 }
 
@@ -88,7 +88,7 @@ fn a_folder_has_a_version_for_each_change_below_it() {
     let stage = stage();
     let done = stage.look("history").arg(stage.source.join("notes")).arg("--json").expect(0);
     assert_eq!(
-        told(&stage, &done.objects()),
+        printed(&stage, &done.objects()),
         [
             "1 appeared 0-0 - 4",
             "2 changed 1-1 - 4",
@@ -102,7 +102,7 @@ fn a_folder_has_a_version_for_each_change_below_it() {
 }
 
 #[test]
-fn a_pattern_tells_all_that_it_means() {
+fn a_pattern_shows_every_match() {
     let stage = stage();
     let pattern = format!("{}/**/*o*", stage.source.display());
     let objects = stage.look("history").arg(&pattern).arg("--json").expect(0).objects();
@@ -168,7 +168,7 @@ fn a_name_with_brackets_is_found_as_it_is_written() {
 }
 
 #[test]
-fn what_was_never_there_is_told_so() {
+fn a_path_that_was_never_there_is_reported() {
     let stage = stage();
     stage
         .look("history")

@@ -23,12 +23,12 @@ fn count(stage: &Stage) -> usize {
 fn telling(stage: &Stage) -> Run {
     let said = stage.beside("said");
     let said = said.display();
-    let tell = |what: &str| format!("echo \"$BM_HOOK {what}\" >>{said}");
+    let append = |what: &str| format!("echo \"$BM_HOOK {what}\" >>{said}");
     stage
         .run()
-        .set("pre-backup", tell("$BM_JOB $BM_BACKUPS_DIR"))
-        .set("post-backup", tell("$BM_OUTCOME $BM_EXIT_CODE $BM_PATH $BM_ENTRIES"))
-        .set("on-failure", tell("$BM_OUTCOME $BM_EXIT_CODE $BM_ERROR"))
+        .set("pre-backup", append("$BM_JOB $BM_BACKUPS_DIR"))
+        .set("post-backup", append("$BM_OUTCOME $BM_EXIT_CODE $BM_PATH $BM_ENTRIES"))
+        .set("on-failure", append("$BM_OUTCOME $BM_EXIT_CODE $BM_ERROR"))
 }
 
 fn said(stage: &Stage) -> String {
@@ -101,7 +101,7 @@ fn commands_get_no_secret_and_the_callers_umask() {
 }
 
 #[test]
-fn metrics_tell_of_all_jobs_of_a_folder() {
+fn metrics_cover_all_jobs_of_a_folder() {
     let stage = stage();
     let taken = stage.beside("taken.prom");
     let copy = format!("cp \"$BM_BACKUPS_DIR/.backup_manager/metrics.prom\" {}", taken.display());

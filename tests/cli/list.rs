@@ -72,7 +72,7 @@ fn sizes_are_those_of_du_and_alone_is_what_would_be_free() {
 }
 
 #[test]
-fn sizes_are_exact_where_listings_tell_no_inodes_too() {
+fn sizes_are_exact_where_listings_report_no_inodes_too() {
     need!(need::root());
     // exFAT also has no hard links.
     for kind in ["xfs", "btrfs", "exfat"] {
@@ -114,7 +114,7 @@ fn each_mark_is_shown() {
 }
 
 #[test]
-fn what_was_carried_forward_is_marked() {
+fn entries_that_were_carried_forward_are_marked() {
     need!(need::root());
     let stage = Stage::with(BIN, &sample());
     stage.run_as(1234).expect(0);
@@ -131,7 +131,7 @@ fn what_was_carried_forward_is_marked() {
 }
 
 #[test]
-fn somebody_who_only_has_the_folder_sees_all_of_it() {
+fn a_list_of_only_the_folder_shows_all_snapshots() {
     let stage = Stage::with(BIN, &sample());
     stage.take();
     stage.run().set("backup-name-prefix", "other.one").expect(0);

@@ -131,7 +131,7 @@ fn webhook_and_ntfy_get_what_they_understand() {
 }
 
 #[test]
-fn what_cannot_be_sent_fails_no_run_and_is_sent_by_a_later_one() {
+fn an_alert_that_cannot_be_sent_fails_no_run_and_is_sent_by_a_later_one() {
     let (stage, web) = (stage(), Web::start(None));
     web.answer(503);
     let set =
@@ -158,7 +158,7 @@ fn a_server_that_never_answers_delays_a_run_by_a_bounded_time() {
 }
 
 #[test]
-fn pings_tell_start_success_and_failure_with_the_log() {
+fn pings_report_start_success_and_failure_with_the_log() {
     let (stage, web) = (stage(), Web::start(None));
     let set = |run: Run| run.env("PING_URL", format!("{}/ping/id", web.url));
     set(with(&stage, stage.run())).expect(0);
@@ -172,13 +172,13 @@ fn pings_tell_start_success_and_failure_with_the_log() {
 }
 
 #[test]
-fn a_backups_folder_that_is_away_is_told_too_and_counted_meanwhile() {
+fn a_missing_backups_folder_is_reported_too_and_counted_meanwhile() {
     let (stage, web) = (stage(), Web::start(None));
     let set = |run: Run| run.env("WEBHOOK_URL", &web.url).env("TMPDIR", stage.beside(""));
     let away = || set(stage.run()).set("backups-dir", stage.beside("no/such/folder"));
-    for told in [0, 0, 1, 1] {
+    for sent in [0, 0, 1, 1] {
         away().expect(1);
-        assert_eq!(web.requests().len(), told);
+        assert_eq!(web.requests().len(), sent);
     }
     let body = web.requests()[0].body.clone();
     assert!(body.contains("3 runs in a row") && body.contains("could not be looked at"), "{body}");
@@ -188,7 +188,7 @@ fn a_backups_folder_that_is_away_is_told_too_and_counted_meanwhile() {
 }
 
 #[test]
-fn damage_and_age_are_told() {
+fn damage_and_age_send_alerts() {
     let (stage, web) = (stage(), Web::start(None));
     let set = |run: Run| with(&stage, run).env("WEBHOOK_URL", &web.url);
     set(stage.run()).expect(0);

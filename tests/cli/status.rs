@@ -68,11 +68,11 @@ fn a_fresh_snapshot_is_healthy_and_an_old_one_is_not() {
         text.assert_says(part);
     }
     text.assert_says("a run takes a snapshot from ");
-    let told = json(&stage);
-    assert_eq!(told["healthy"], true);
-    assert_eq!(told["jobs"][0]["snapshots"], 1);
-    assert_eq!(told["jobs"][0]["last_run"]["outcome"], "completed");
-    assert!(told["jobs"][0]["space"]["free_bytes"].as_u64() > Some(0));
+    let shown = json(&stage);
+    assert_eq!(shown["healthy"], true);
+    assert_eq!(shown["jobs"][0]["snapshots"], 1);
+    assert_eq!(shown["jobs"][0]["last_run"]["outcome"], "completed");
+    assert!(shown["jobs"][0]["space"]["free_bytes"].as_u64() > Some(0));
     age(&stage);
     // The minimum time plus one day.
     unhealthy(&status(&stage), "more than 1 d 20 h (MAX_AGE_H)");
@@ -107,10 +107,10 @@ fn a_killed_run_is_known_and_counts_as_a_failure() {
         let _ = stage.run().killed_at_time(times_set).done();
     }
     assert_eq!(stage.history().incomplete().len(), 1);
-    let told = json(&stage);
-    assert_eq!(told["jobs"][0]["failures_in_a_row"], 2);
-    assert_eq!(told["jobs"][0]["killed"], true);
-    assert_eq!(told["jobs"][0]["at_work"], false);
+    let shown = json(&stage);
+    assert_eq!(shown["jobs"][0]["failures_in_a_row"], 2);
+    assert_eq!(shown["jobs"][0]["killed"], true);
+    assert_eq!(shown["jobs"][0]["at_work"], false);
     let text = status(&stage).expect(0);
     text.assert_says("was killed, or the machine went down");
     text.assert_says("the next run resumes it; ");
@@ -129,16 +129,16 @@ fn a_run_at_work_is_seen_and_not_disturbed() {
     let mut running = slow.start();
     assert!(running.until(|| !stage.history().incomplete().is_empty()));
     std::thread::sleep(Duration::from_millis(200));
-    let told = json(&stage);
-    assert_eq!(told["jobs"][0]["at_work"], true, "{told:#}");
-    assert_eq!(told["healthy"], true);
+    let shown = json(&stage);
+    assert_eq!(shown["jobs"][0]["at_work"], true, "{shown:#}");
+    assert_eq!(shown["healthy"], true);
     status(&stage).expect(0).assert_says("a run is at work");
     running.wait().assert_code(0);
     assert_eq!(json(&stage)["jobs"][0]["at_work"], false);
 }
 
 #[test]
-fn the_crontab_tells_the_next_time_and_since_when_snapshots_are_expected() {
+fn the_crontab_determines_the_next_time_and_since_when_snapshots_are_expected() {
     let stage = sample();
     let config = stage.beside("config");
     fs::create_dir(&config).expect("made");
@@ -146,9 +146,9 @@ fn the_crontab_tells_the_next_time_and_since_when_snapshots_are_expected() {
     fs::write(&crontab, "TZ=UTC\n0 3 * * * backup_manager run\n* * * * * echo hello\n")
         .expect("written");
     healthy(&status(&stage)).assert_says("the first snapshot is not complete yet");
-    let told = json(&stage);
-    let next = told["jobs"][0]["crontab_next"].as_str().unwrap_or_default();
-    assert!(next.ends_with("T03:00:00Z"), "{told:#}");
+    let shown = json(&stage);
+    let next = shown["jobs"][0]["crontab_next"].as_str().unwrap_or_default();
+    assert!(next.ends_with("T03:00:00Z"), "{shown:#}");
     let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
     let file = fs::File::options().write(true).open(crontab).expect("there");
     file.set_modified(long_ago).expect("set");
@@ -156,7 +156,7 @@ fn the_crontab_tells_the_next_time_and_since_when_snapshots_are_expected() {
 }
 
 #[test]
-fn status_reads_and_writes_nothing_and_tells_of_every_job() {
+fn status_reads_and_writes_nothing_and_covers_every_job() {
     let stage = sample();
     let file = stage.beside("config.toml");
     let text = format!(
@@ -177,7 +177,7 @@ fn is_empty(folder: &Path) -> bool {
 }
 
 #[test]
-fn what_cannot_be_read_for_long_is_unhealthy_and_since_when_is_kept() {
+fn an_entry_unreadable_for_long_is_unhealthy_and_the_time_since_then_is_kept() {
     need!(need::root());
     let stage = Stage::with(BIN, &Tree::new().file("file", "1").file("closed/inner", "2"));
     fs::set_permissions(stage.beside("."), PermissionsExt::from_mode(0o755)).expect("a mode");

@@ -54,10 +54,10 @@ fn status(stage: &Stage) -> Run {
 
 /// Whether `status` reported a run at work, and a killed run.
 #[track_caller]
-fn told(status: Running) -> [bool; 2] {
+fn states(status: Running) -> [bool; 2] {
     let said = status.wait().assert_code(0).said();
-    let told: serde_json::Value = serde_json::from_str(&said).expect("one JSON object");
-    ["at_work", "killed"].map(|what| told["jobs"][0][what].as_bool().expect("status reports it"))
+    let states: serde_json::Value = serde_json::from_str(&said).expect("one JSON object");
+    ["at_work", "killed"].map(|what| states["jobs"][0][what].as_bool().expect("status reports it"))
 }
 
 /// The lock files and leases.
@@ -92,7 +92,7 @@ fn of_two_runs_at_once_the_second_keeps_away_and_whoever_looks_sees_the_first() 
         let looks = status(&stage).start();
         let dry = stage.run().arg("--dry-run").start();
         stage.run().expect(0).assert_says(BUSY);
-        assert_eq!(told(looks), [true, false], "{error}");
+        assert_eq!(states(looks), [true, false], "{error}");
         dry.wait().assert_code(0).assert_says(BUSY);
         let first = first.wait();
         first.assert_code(0).assert_says("the destination has no locks");
@@ -113,7 +113,7 @@ fn the_run_after_a_killed_one_resumes_when_nobody_renews_its_lease() {
     assert_eq!(locks(&stage), ["my_backup.lease", "my_backup.lock"]);
     // Both wait as long as the next run does.
     let dry = stage.run().arg("--dry-run").start();
-    assert_eq!(told(status(&stage).start()), [false, true]);
+    assert_eq!(states(status(&stage).start()), [false, true]);
     let dry = dry.wait();
     assert!(!dry.assert_code(0).said().contains("at work"), "{}", dry.said());
     stage.run().expect(0).assert_says("from the interrupted run");
@@ -136,7 +136,7 @@ fn of_several_that_find_a_lease_that_was_left_one_at_a_time_takes_over() {
 }
 
 #[test]
-fn nobody_prunes_beside_a_run_of_the_same_prefix_and_anybody_beside_one_of_another() {
+fn a_prune_waits_for_a_run_of_the_same_prefix_and_not_for_one_of_another() {
     let place = need!(Lockless::refusing(Errno::NOLCK));
     let stage = stage(&place);
     stage.take();

@@ -82,7 +82,7 @@ fn a_thousand_folders_deep_is_no_problem() {
 }
 
 #[test]
-fn what_lies_deeper_than_a_path_can_tell_is_said_and_carried_forward() {
+fn entries_deeper_than_the_longest_path_are_listed_and_carried_forward() {
     let server = need!(Sshd::serving(Subsystem::Internal));
     // A server works with whole paths of less than 4,096 bytes.
     let deep = vec!["another-level-".repeat(17); 20].join("/");
@@ -196,8 +196,8 @@ fn times_outside_of_32_bits_are_told_as_others_and_still_link() {
         server.reached_by(stage.run()).expect(0);
         let copy = scan(&stage.inside(&stage.history().newest()));
         for (name, seconds) in &times {
-            let told = i128::from(seconds.rem_euclid(AGE)) * 1_000_000_000;
-            assert_eq!(copy[name.as_bytes()].mtime, told, "{name}");
+            let expected = i128::from(seconds.rem_euclid(AGE)) * 1_000_000_000;
+            assert_eq!(copy[name.as_bytes()].mtime, expected, "{name}");
         }
     }
     for name in times.keys() {

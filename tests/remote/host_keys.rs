@@ -28,7 +28,7 @@ fn pin(said: &Done) {
 }
 
 #[test]
-fn the_command_that_is_told_pins_the_key() {
+fn the_command_in_the_message_pins_the_key() {
     need!(need::root());
     let mut server = need!(Sshd::serving(Subsystem::Internal));
     let stage = Stage::with(BIN, &Tree::new().file("file", "1"));

@@ -105,7 +105,7 @@ fn a_line_that_is_cut_at_random_does_not_show_in_the_snapshot() {
 }
 
 #[test]
-fn what_serves_the_connection_may_be_killed_on_either_side() {
+fn either_process_of_the_connection_may_be_killed() {
     let scene = need!(Scene::new(&sample(7)));
     scene.line.set_delay(Duration::from_millis(2));
     let mut running = scene.run().start();

@@ -228,7 +228,7 @@ fn a_source_that_is_not_there_or_not_to_be_read() {
 }
 
 #[test]
-fn what_ssh_would_take_for_an_option_is_refused_before_anything_is_tried() {
+fn a_host_that_ssh_would_take_for_an_option_is_refused_before_a_connection() {
     let scene = need!(Scene::plain());
     let marker = scene.stage.beside("executed");
     let attack = format!("-oProxyCommand=touch {}", marker.display());

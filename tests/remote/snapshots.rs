@@ -65,7 +65,7 @@ fn both_servers_give_the_same_snapshot_and_the_second_links_all_of_it() {
 }
 
 #[test]
-fn what_changed_is_copied_and_the_rest_is_linked() {
+fn changed_files_are_copied_and_the_others_linked() {
     let server = need!(Sshd::serving(Subsystem::Internal));
     let stage = Stage::with(BIN, &sample());
     server.reached_by(stage.run()).expect(0);
@@ -143,7 +143,7 @@ fn snapshots_taken_here_and_there_and_by_rsync_link_to_each_other() {
 
 /// Files that a remote run copied keep whole seconds; linked files must stay linked.
 #[test]
-fn what_came_from_there_stays_linked_however_often_it_is_taken_here() {
+fn files_of_a_host_stay_linked_after_local_snapshots() {
     let server = need!(Sshd::serving(Subsystem::Internal));
     let stage = Stage::with(BIN, &Tree::new().file("one", "1").mtime(1_600_000_000, 123_456_789));
     server.reached_by(stage.run()).expect(0);

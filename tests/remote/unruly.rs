@@ -117,7 +117,7 @@ fn a_fifo_in_the_place_of_a_file_blocks_nobody_for_ever() {
 /// SFTP opens files by path, so a folder that was replaced by a symlink leads outside. Only users
 /// who may read the files there may read their copies.
 #[test]
-fn what_only_others_may_read_gets_no_copy_that_is_open_to_more() {
+fn a_file_that_only_others_may_read_gets_no_copy_that_is_open_to_more() {
     let mut tree = Tree::new();
     for number in 0..40 {
         tree = tree.file(format!("folder {number}/file"), "inside");

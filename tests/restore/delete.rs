@@ -24,7 +24,7 @@ fn in_place(stage: &Stage) -> Run {
 }
 
 /// What a restore reported for each entry: the action, and the path below `top`.
-fn told(run: &Run, top: &Path, code: i32) -> BTreeSet<(String, String)> {
+fn results(run: &Run, top: &Path, code: i32) -> BTreeSet<(String, String)> {
     let lines = run.expect(code).objects();
     let entries = lines.iter().filter(|line| line["type"] == "entry");
     let entry = |line: &serde_json::Value| {
@@ -39,9 +39,9 @@ fn told(run: &Run, top: &Path, code: i32) -> BTreeSet<(String, String)> {
 /// the protected entries.
 fn removed_and_protected(run: impl Fn() -> Run, top: &Path) -> (Vec<String>, Vec<String>) {
     let before = scan(top);
-    let preview = told(&run().arg("--dry-run"), top, 0);
+    let preview = results(&run().arg("--dry-run"), top, 0);
     assert!(scan(top) == before, "a dry run writes nothing");
-    let done = told(&run(), top, 0);
+    let done = results(&run(), top, 0);
     assert_eq!(preview, done, "the dry run told something else");
     let of = |what: &str| {
         let lines = done.iter().filter(|(other, _)| other == what);
@@ -103,7 +103,7 @@ fn nothing_is_removed_beyond_a_subvolume() {
 }
 
 #[test]
-fn what_the_run_could_not_read_stays_with_all_below_it() {
+fn entries_that_the_run_could_not_read_stay_with_everything_below_them() {
     need!(need::root());
     let stage = Stage::with(BIN, &Tree::new().file("a", "a").file("closed/x", "before"));
     stage.sh(&format!("chown -R {SOMEONE}:{SOMEONE} ."));
@@ -123,7 +123,7 @@ fn what_the_run_could_not_read_stays_with_all_below_it() {
 }
 
 #[test]
-fn what_the_rules_of_the_run_left_out_stays_unless_asked_for() {
+fn entries_that_the_filters_of_the_run_excluded_stay_unless_requested() {
     let tree = Tree::new()
         .file("a", "a")
         .file("x.tmp", "left out")
@@ -156,7 +156,7 @@ fn what_the_rules_of_the_run_left_out_stays_unless_asked_for() {
 }
 
 #[test]
-fn what_was_not_listed_and_what_was_empty_stays() {
+fn folders_that_were_not_listed_and_folders_that_were_empty_stay() {
     let stage =
         Stage::with(BIN, &Tree::new().file("docs/a", "a").file("other", "b").folder("empty"));
     let list = stage.beside("list");
@@ -227,7 +227,7 @@ fn a_snapshot_that_may_lack_something_is_no_reason_to_remove_anything() {
 }
 
 #[test]
-fn what_somebody_removed_from_the_snapshot_stays() {
+fn entries_that_were_removed_from_the_snapshot_stay() {
     let tree = Tree::new().file("part/lost", "1").file("part/inner/kept", "2").file("gone/f", "3");
     let stage = Stage::with(BIN, &tree.file("whole/kept", "4"));
     let snapshot = stage.take();
@@ -255,7 +255,7 @@ fn what_somebody_removed_from_the_snapshot_stays() {
 }
 
 #[test]
-fn what_lies_beside_a_source_root_was_never_looked_at() {
+fn entries_beside_a_source_root_were_never_read() {
     let stage = Stage::with(BIN, &Tree::new().file("a", "a"));
     stage.take();
     let parent = stage.source.parent().unwrap();
@@ -305,7 +305,7 @@ fn the_same_holds_on_another_machine() {
         (path.0.clone(), path_below.trim_end_matches('/').to_owned())
     };
     let lines = |run: &Run| -> BTreeSet<_> {
-        let all = told(run, &back, 0);
+        let all = results(run, &back, 0);
         all.iter().map(below).filter(|(what, _)| what == "removed" || what == "protected").collect()
     };
     let preview = lines(&run().arg("--dry-run"));

@@ -83,7 +83,7 @@ fn a_random_tree_comes_back_from_every_one_of_its_snapshots() {
 }
 
 #[test]
-fn what_an_ordinary_user_could_not_hold_comes_back_for_root() {
+fn values_that_an_ordinary_user_could_not_hold_are_restored_by_root() {
     need!(need::root());
     let tree = ordinary()
         .folder("theirs")
@@ -107,7 +107,7 @@ fn what_an_ordinary_user_could_not_hold_comes_back_for_root() {
 }
 
 #[test]
-fn what_is_kept_beside_one_name_of_an_inode_is_kept_beside_all() {
+fn the_sidecar_values_of_one_name_of_an_inode_apply_to_all_names() {
     need!(need::root());
     let mut tree = Tree::new().file("first", "x").owner(7, 8).mode(0o644);
     for number in 0..40 {

@@ -142,7 +142,7 @@ fn a_second_time_nothing_is_sent_and_a_dry_run_says_what_would_be() {
 }
 
 #[test]
-fn what_is_there_is_replaced_or_removed_only_when_that_was_said() {
+fn existing_entries_are_replaced_or_removed_only_on_request() {
     let server = need!(Sshd::serving(Subsystem::Internal));
     let stage = staged(sample(2).file("kept", "kept").file("changed", "before"));
     stage.take();

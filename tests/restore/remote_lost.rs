@@ -188,7 +188,7 @@ fn a_full_disk_there_ends_it_with_its_name() {
 }
 
 #[test]
-fn what_cannot_be_written_there_is_listed_and_the_rest_is_restored() {
+fn entries_that_cannot_be_written_are_listed_and_the_others_restored() {
     let server = need!(Plan::new(Subsystem::Internal).serving_nobody().start());
     let tree = Tree::new()
         .file("open/file", "1")

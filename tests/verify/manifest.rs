@@ -118,7 +118,7 @@ fn content_that_was_forged_with_its_hash_and_time_is_found_and_not_restored() {
 }
 
 #[test]
-fn what_is_copied_within_the_backups_has_the_hash_that_the_base_records() {
+fn files_copied_within_the_backups_have_the_hash_that_the_base_records() {
     // Forged content with a matching hash attribute, which a run with hash comparison trusts.
     let stage = Stage::with(BIN, &sample());
     let base = stage.take();

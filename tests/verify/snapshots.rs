@@ -69,7 +69,7 @@ fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
 }
 
 #[test]
-fn what_is_whole_is_proved_and_each_inode_is_read_once() {
+fn intact_snapshots_are_proved_and_each_inode_is_read_once() {
     need!(need::root());
     need!(need::tool("setfacl"));
     let stage = Stage::with(BIN, &everything());
@@ -316,7 +316,7 @@ fn report(stage: &Stage) -> std::path::PathBuf {
 }
 
 #[test]
-fn every_damage_is_found_remembered_and_mended() {
+fn every_damage_is_found_recorded_and_repaired() {
     for (what, damage, says, content) in CASES {
         let stage = Stage::with(BIN, &sample());
         stage.take();
@@ -390,7 +390,7 @@ fn goes_on(stage: &Stage) {
 }
 
 #[test]
-fn what_this_user_may_not_read_is_unproved_and_no_damage() {
+fn files_that_this_user_may_not_read_are_unproved_and_not_damaged() {
     need!(need::root());
     let tree = Tree::new().file("open", "x").file("closed", "y").file("folder/file", "z");
     let stage = Stage::with(BIN, &tree.folder("folder"));
@@ -510,7 +510,7 @@ fn a_sample_and_a_rolling_check_read_a_part() {
 }
 
 #[test]
-fn what_rsync_made_can_be_checked_after_its_hashes_are_recorded() {
+fn snapshots_of_rsync_can_be_checked_after_their_hashes_are_recorded() {
     let stage = Stage::with(BIN, &sample());
     let made = stage.history().path(&hours_ago(40), "");
     fs::create_dir_all(stage.inside(&made).parent().unwrap()).unwrap();

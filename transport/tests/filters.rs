@@ -215,7 +215,7 @@ fn a_snapshot_holds_what_rsync_would_have_taken() {
 }
 
 #[test]
-fn what_is_newly_left_out_is_no_loss() {
+fn newly_excluded_entries_are_no_loss() {
     for kind in [Kind::AtOnce, Kind::Later] {
         let stage = Stage::new(&[("r/keep", "")]);
         for number in 0..60 {

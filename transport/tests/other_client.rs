@@ -133,12 +133,12 @@ fn another_client_sees_what_is_on_the_disk() {
         assert!(format!("{:?}", missing.unwrap_err()).contains("NoSuchFile"));
         assert!(sftp.fs().create_dir(root.join("refused")).await.is_err());
         assert!(!root.join("refused").exists());
-        assert!(!Control::new(control.path()).told(), "the server gave a wrong answer");
+        assert!(!Control::new(control.path()).lied(), "the server gave a wrong answer");
     });
 }
 
 #[test]
-fn what_another_client_changes_is_on_the_disk() {
+fn changes_of_another_client_are_on_the_disk() {
     run(async {
         let (control, tree) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         let root = tree.path();
@@ -174,6 +174,6 @@ fn what_another_client_changes_is_on_the_disk() {
         fs.remove_file(root.join("folder/renamed")).await.unwrap();
         fs.remove_dir(root.join("folder")).await.unwrap();
         assert!(seen(&sftp, root).await == on_disk(root));
-        assert!(!Control::new(control.path()).told(), "the server gave a wrong answer");
+        assert!(!Control::new(control.path()).lied(), "the server gave a wrong answer");
     });
 }

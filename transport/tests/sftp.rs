@@ -159,7 +159,7 @@ fn a_root_may_be_a_link_or_a_file_or_missing() {
 }
 
 #[test]
-fn what_changed_after_it_was_listed_is_noticed() {
+fn changes_after_the_listing_are_noticed() {
     let Some(server) = Sshd::start("what_changed", Subsystem::Internal) else { return };
     let dir = TempDir::new().unwrap();
     let path = |name: &str| dir.path().join(name);
@@ -194,12 +194,12 @@ fn what_changed_after_it_was_listed_is_noticed() {
 }
 
 #[test]
-fn what_may_not_be_read_is_told() {
-    let Some(server) = Sshd::start("what_may_not_be_read_is_told", Subsystem::Internal) else {
+fn unreadable_entries_are_reported() {
+    let Some(server) = Sshd::start("unreadable_entries_are_reported", Subsystem::Internal) else {
         return;
     };
     if rustix::process::geteuid().is_root() {
-        println!("SKIPPED what_may_not_be_read_is_told: root may read everything");
+        println!("SKIPPED unreadable_entries_are_reported: root may read everything");
         return;
     }
     let dir = TempDir::new().unwrap();
@@ -275,7 +275,7 @@ fn each_way_to_be_refused_is_told_apart() {
 }
 
 #[test]
-fn what_a_lost_connection_took_arrives_once_and_whole() {
+fn requests_of_a_lost_connection_are_answered_once_and_completely() {
     let Some(server) = Sshd::start("lost_connection", Subsystem::Internal) else { return };
     let server = Arc::new(server);
     let dir = TempDir::new().unwrap();
@@ -404,7 +404,7 @@ fn files_go_on_from_an_offset_when_they_are_as_they_were() {
 }
 
 #[test]
-fn who_waits_when_it_is_stopped_is_told() {
+fn waiting_threads_get_an_error_when_the_source_is_stopped() {
     let Some(server) = Sshd::start("who_waits_when_it_is_stopped", Subsystem::Internal) else {
         return;
     };

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::backup::change::{Change, ChangeSink};
 use crate::backup::plan::{CompareRules, TimeRule};
 use crate::backup::preview::Preview;
-use crate::backup::roots::{Accept, find_roots, tell_filtered, unmounted_root};
+use crate::backup::roots::{Accept, find_roots, report_filtered, unmounted_root};
 use crate::backup::shrink_guard::{refusal, roots_found};
 use crate::backup::walk::Walk;
 use crate::backup::walk::state::WalkState;
@@ -113,7 +113,7 @@ pub fn dry_run<S: Source>(
     }
     Walk::new(Arc::clone(&walk), preview).walk(job)?;
     walk.count_out_empty();
-    tell_filtered(job, &walk);
+    report_filtered(job, &walk);
     let since_last = repository.as_ref().filter(|_| history.doubted_by(now).is_some());
     let since_last = since_last
         .and_then(|repository| uptime::since_last(repository, &job.prefix, &history, false));
@@ -199,7 +199,7 @@ fn nothing_yet(
 ///
 /// # Errors
 /// The errors of any walk.
-pub(crate) fn what_is_missing<S: Source>(
+pub(crate) fn describe_missing<S: Source>(
     job: &Job,
     source: &Arc<S>,
     mut set: WalkSetting,

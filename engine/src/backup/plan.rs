@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_counts_as_changed_can_be_chosen() {
+    fn options_choose_which_differences_count() {
         let with = |change: fn(&mut Preserve), base: fn(&mut Meta)| {
             let (mut rules, mut meta) = (rules(), meta(Kind::File));
             change(&mut rules.keep);
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_interrupted_run_stored_is_not_stored_twice() {
+    fn files_that_an_interrupted_run_stored_are_not_stored_twice() {
         let file = entry(meta(Kind::File));
         let same = held(meta(Kind::File));
         assert_eq!(planned(&file, None, Some(&same), true).action, Action::Keep);
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_content_is_made_anew() {
+    fn entries_without_content_are_created_anew() {
         for kind in [Kind::Symlink, Kind::Fifo, Kind::Socket, Kind::BlockDevice] {
             let new = entry(meta(kind));
             assert_eq!(planned(&new, None, None, true).action, Action::Make);
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_base_with_whole_seconds_keeps_finer_is_compared_finer() {
+    fn finer_times_in_a_base_with_whole_seconds_are_compared() {
         let at = |nanos| Time { secs: 5, nanos };
         let rule = TimeRule::new(1, Some(WHOLE_SECONDS));
         assert!(
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_changed_after_it_was_read_is_compared() {
+    fn files_that_may_have_changed_after_the_read_are_compared() {
         let (file, same) = (entry(meta(Kind::File)), held(meta(Kind::File)));
         let other_mode = held(Meta { mode: 0, ..meta(Kind::File) });
         let at = |secs| Some(Time { secs, nanos: 1 });

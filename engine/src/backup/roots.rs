@@ -46,7 +46,7 @@ pub(crate) fn unmounted_root(job: &Job, path: &Path) -> Option<RunError> {
 
 /// Reports each source root that the base holds and the filters now leave out, as a problem. Only this run can
 /// report it: the base of the next run no longer has these files.
-pub(crate) fn tell_filtered<S: Source>(job: &Job, walk: &WalkState<S>) {
+pub(crate) fn report_filtered<S: Source>(job: &Job, walk: &WalkState<S>) {
     use std::os::unix::ffi::OsStrExt;
     for (path, files) in filtered_away(walk, job.max_shrink_percent) {
         let files = crate::entry::human::counted(files, "file", "files");

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_print_is_escaped() {
+    fn bytes_that_do_not_print_are_escaped() {
         for (bytes, text) in [
             (&b"plain \xc3\xa4"[..], "plain ä"),
             (b"a\nb\x1b[31m", "a\\x0ab\\x1b[31m"),

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_inodes_of_one_number_size_and_time_the_change_time_tells_which_is_which() {
+    fn two_inodes_with_one_number_size_and_time_are_distinguished_by_change_time() {
         let groups = Groups::new();
         assert!(matches!(groups.ask(ID, &inode(1), "old"), Role::Lead("old")));
         assert!(groups.lead(ID, leader()).is_empty());

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_was_read_by_the_last_run_that_began_before() {
+    fn stored_files_were_read_by_the_last_run_that_began_before() {
         let begin = |destination, source| ReadStart {
             destination: at(destination, 0),
             source: at(source, 0),

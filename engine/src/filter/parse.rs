@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_rule_says_why() {
+    fn a_text_that_is_no_rule_is_reported_with_the_reason() {
         for (rule, fault) in [
             ("- ", RuleError::NoPattern),
             ("exclude", RuleError::NoPattern),

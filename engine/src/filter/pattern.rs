@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_pattern_is_held_against() {
+    fn a_pattern_is_matched_against_this_part_of_a_path() {
         for (pattern, path, expected) in [
             ("foo", "a/foo", true),
             ("foo", "foo/a", false),

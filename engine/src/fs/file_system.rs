@@ -69,7 +69,7 @@ fn known(fd: impl AsFd) -> Option<&'static FileSystemType> {
 }
 
 /// Whether listings return the same inode numbers as stat(2).
-pub(crate) fn tells_inodes(dir: impl AsFd) -> bool {
+pub(crate) fn reports_inodes(dir: impl AsFd) -> bool {
     known(dir).is_some_and(|known| known.lists_inodes)
 }
 

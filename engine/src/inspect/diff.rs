@@ -148,7 +148,7 @@ impl Side {
         let top = repository.top(name)?;
         let kept = repository.kept(name)?;
         let dev = top.meta().ok().and_then(|meta| meta.id).map(|id| id.dev);
-        let dev = dev.filter(|_| crate::fs::file_system::tells_inodes(&top));
+        let dev = dev.filter(|_| crate::fs::file_system::reports_inodes(&top));
         Ok(Self { _stays: stays, top, kept, dev })
     }
 
@@ -336,7 +336,7 @@ impl Comparison<'_> {
                 };
                 match kind {
                     None => self.found.unchanged += 1,
-                    Some(kind) => self.tell(Difference {
+                    Some(kind) => self.report(Difference {
                         kind,
                         path,
                         from: None,
@@ -379,10 +379,10 @@ impl Comparison<'_> {
         UnmatchedEntry { path, bytes, folder, .. }: UnmatchedEntry,
     ) {
         let kind = if side == 0 { DifferenceKind::Removed } else { DifferenceKind::Added };
-        self.tell(Difference { kind, path, from: None, folder, bytes });
+        self.report(Difference { kind, path, from: None, folder, bytes });
     }
 
-    fn tell(&mut self, difference: Difference) {
+    fn report(&mut self, difference: Difference) {
         let (counter, bytes) = match difference.kind {
             DifferenceKind::Added => (&mut self.found.added, Some(&mut self.found.bytes_added)),
             DifferenceKind::Removed => {
@@ -405,7 +405,7 @@ impl Comparison<'_> {
         for (from, to) in matched.moved {
             let UnmatchedEntry { path, bytes, folder, .. } = to;
             let kind = DifferenceKind::Moved;
-            self.tell(Difference { kind, path, from: Some(from.path), folder, bytes });
+            self.report(Difference { kind, path, from: Some(from.path), folder, bytes });
         }
         for (side, loose) in [(1, matched.added), (0, matched.removed)] {
             for one in loose {

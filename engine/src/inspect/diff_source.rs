@@ -97,7 +97,8 @@ impl ChangeSink for Found {
             // The path is escaped. A path that cannot be unescaped does not exist in the snapshot.
             let folder = path.ends_with('/');
             let path = unshown(path.trim_end_matches('/')).unwrap_or_default();
-            let told = |kind, path| Difference { kind, path, from: None, folder, bytes: *bytes };
+            let difference_of =
+                |kind, path| Difference { kind, path, from: None, folder, bytes: *bytes };
             let mut loose = lock(&self.loose);
             let full = loose.come.len() + loose.others.len() >= MOST || loose.gone.len() >= MOST;
             let kind = match change {
@@ -115,7 +116,7 @@ impl ChangeSink for Found {
                     continue;
                 }
                 (ChangeKind::New, None) => {
-                    loose.others.push(told(kind, path));
+                    loose.others.push(difference_of(kind, path));
                     continue;
                 }
                 (ChangeKind::Deleted, _) => {
@@ -125,7 +126,7 @@ impl ChangeSink for Found {
                 _ => {}
             }
             drop(loose);
-            self.sink.difference(&told(kind, path));
+            self.sink.difference(&difference_of(kind, path));
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::entry::tree_path::TreePath;
 use crate::entry::{Kind, Meta};
 use crate::error::LookError;
 use crate::fs::dir::Dir;
-use crate::fs::file_system::tells_inodes;
+use crate::fs::file_system::reports_inodes;
 use crate::fs::traverse::{Visitor, explore};
 use crate::repository::Repository;
 use crate::snapshot::name::SnapshotName;
@@ -217,7 +217,7 @@ impl<'a> UsageMeter<'a> {
         name: &'a SnapshotName,
     ) -> Self {
         let dev = top.meta().ok().and_then(|meta| meta.id).map_or(0, |id| id.dev);
-        let known = tells_inodes(top);
+        let known = reports_inodes(top);
         Self { group, inodes, sums, known, dev, name, unread: Mutex::default() }
     }
 

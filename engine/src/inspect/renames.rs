@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn without_inode_and_hash_size_and_time_tell_what_moved() {
+    fn without_inode_and_hash_moved_files_are_recognized_by_size_and_time() {
         let file = |text: &str| {
             let mut parts = text.split(' ');
             let path = parts.next().unwrap().as_bytes().to_vec();
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_moved_is_known_by_inode_then_by_content() {
+    fn a_moved_entry_is_recognized_by_inode_then_by_content() {
         let mut moves = RenameDetector::default();
         for gone in [loose("b", 1, "x"), loose("a", 2, "x"), loose("c", 3, ""), loose("d", 0, "")] {
             assert_eq!(moves.add(0, gone), None);

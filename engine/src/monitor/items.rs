@@ -43,7 +43,7 @@ impl Items {
         Self { sink, unchanged, first: Arc::default() }
     }
 
-    pub(crate) fn tell(&self, items: Vec<ItemizedChange>) {
+    pub(crate) fn report(&self, items: Vec<ItemizedChange>) {
         if !items.is_empty() {
             self.sink.items(&items);
         }

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_told_by_name_and_port_and_machines_by_their_identity() {
+    fn hosts_are_identified_by_name_and_port_and_machines_by_their_identity() {
         let (here, there) = (machine(None), host("nas", None));
         for (one, other, same) in [
             (&here, &here, true),

@@ -118,7 +118,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_inside_leads_back_to_the_source(
+        fn a_path_in_a_snapshot_leads_back_to_its_source(
             rest in "[a-z]{1,3}(/[a-z]{1,3}){0,3}", relative in any::<bool>(), marked in any::<bool>(),
         ) {
             let root = if marked { "/srv/./data/a" } else { "/srv/data/a" };

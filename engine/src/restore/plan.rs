@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_left_unless_it_may_be_overwritten() {
+    fn an_existing_entry_stays_unless_it_may_be_overwritten() {
         use Overwrite::Always;
         use Overwrite::Changed;
         use Overwrite::Never;

@@ -248,7 +248,7 @@ proptest! {
     }
 
     #[test]
-    fn what_stays_once_stays_again(all in any_candidates(), retention in any_retention()) {
+    fn a_snapshot_that_stays_once_stays_again(all in any_candidates(), retention in any_retention()) {
         let once = kept(&all, &retention);
         prop_assert_eq!(kept(&once, &retention), once);
     }

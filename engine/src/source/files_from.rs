@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_found_is_known() {
+    fn names_that_were_not_found_are_known() {
         let selection = Selection::read(b"a\nd/x\ngone", false, false).unwrap();
         assert!(selection.takes(b"a") && selection.takes(b"d"));
         assert_eq!(selection.missing(), [&b"d/x"[..], b"gone"]);

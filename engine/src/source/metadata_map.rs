@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_change_of_modes_is_refused() {
+    fn text_that_is_no_change_of_modes_is_refused() {
         for text in ["", "u", "u+q", "8", "77777", "u+r,,g+r", "ugr", "D", "u=rg", "+-r", "z=r"] {
             assert!(Chmod::default().add(text).is_err(), "{text}");
         }

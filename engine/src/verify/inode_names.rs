@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use crate::entry::Kind;
 use crate::entry::tree_path::TreePath;
 use crate::fs::dir::Dir;
-use crate::fs::file_system::tells_inodes;
+use crate::fs::file_system::reports_inodes;
 use crate::fs::traverse::{Visitor, explore};
 use crate::repository::Repository;
 use crate::snapshot::name::SnapshotName;
@@ -30,7 +30,7 @@ pub(crate) fn of_all(
     for name in snapshots {
         // A snapshot that was removed in the meantime has no names.
         let Ok(top) = repository.top(name) else { continue };
-        let seeker = NameSearch { known: tells_inodes(&top), name, damaged: &damaged };
+        let seeker = NameSearch { known: reports_inodes(&top), name, damaged: &damaged };
         explore(&top, &TreePath::top(None), workers(), &seeker);
     }
     let damaged = unpoisoned(damaged.into_inner());

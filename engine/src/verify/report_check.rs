@@ -78,8 +78,8 @@ pub(crate) fn judge(
     let expected = counts.entries.saturating_sub(counts.vanished + counts.problems);
     // The content of a forbidden folder is not counted, and the manifest already reports missing
     // names.
-    let told = seen.differing.iter().any(|flaw| matches!(flaw, Flaw::Gone { .. }));
-    if seen.entries < expected && seen.forbidden.is_empty() && !told {
+    let is_listed = seen.differing.iter().any(|flaw| matches!(flaw, Flaw::Gone { .. }));
+    if seen.entries < expected && seen.forbidden.is_empty() && !is_listed {
         let missing = expected - seen.entries;
         flaws.push(Flaw::Missing { missing, expected: counts.entries });
     }
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_after_a_run_are_told_from_those_of_the_run() {
+    fn changes_after_a_run_are_distinguished_from_those_of_the_run() {
         let at = |secs, nanos| Time { secs, nanos };
         let written = Some(at(10, 500));
         for (changed, written, expected) in [

@@ -12,7 +12,7 @@ use crate::entry::tree_path::TreePath;
 use crate::entry::{Kind, Meta};
 use crate::error::LookError;
 use crate::fs::dir::Dir;
-use crate::fs::file_system::tells_inodes;
+use crate::fs::file_system::reports_inodes;
 use crate::fs::lookup::find;
 use crate::fs::metadata::stat;
 use crate::fs::traverse::{OpenDir, most_open_folders};
@@ -115,7 +115,7 @@ impl<'a> Scan<'a> {
     ) -> Result<SnapshotFindings, LookError> {
         let _stays = repository.lock_for_reading(name)?;
         let (top, kept) = (repository.top(name)?, repository.kept(name)?);
-        let known = tells_inodes(&top);
+        let known = reports_inodes(&top);
         let mut seen = SnapshotFindings::default();
         let manifest = repository.manifest(name).unwrap_or_else(|_| {
             seen.no_manifest = true;

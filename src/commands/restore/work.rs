@@ -159,13 +159,13 @@ impl Work {
     fn to<T: Target>(&self, target: &T, top: String, stop: &Arc<Stop>) -> Exit {
         let progress = Arc::new(Progress::default());
         let whole_seconds = target.facts().granularity_ns >= 1_000_000_000;
-        let told = Restored::new(top, self.dry_run, self.json, whole_seconds, &progress);
+        let results = Restored::new(top, self.dry_run, self.json, whole_seconds, &progress);
         let context = context(stop, &progress, Arc::new(Silent));
         let (from, landing) = ((&*self.catalog, &self.snapshot), &self.landing);
-        match restore(from, landing, target, self.options.clone(), &context, &told) {
-            Ok(counts) => told.finish(&self.snapshot, &counts),
+        match restore(from, landing, target, self.options.clone(), &context, &results) {
+            Ok(counts) => results.finish(&self.snapshot, &counts),
             Err(error) => {
-                drop(told);
+                drop(results);
                 self.failed(&error)
             }
         }

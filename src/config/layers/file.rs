@@ -322,14 +322,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_toml_is_named_with_its_line() {
+    fn an_error_of_syntax_is_reported_with_its_line() {
         let (_, mistakes) = parse("MAX_BACKUPS = 3\nBACKUPS_DIR = /b\n");
         assert_eq!(mistakes.len(), 1);
         assert!(mistakes[0].starts_with("/c.toml, line 2: not valid TOML: "), "{mistakes:?}");
     }
 
     #[test]
-    fn a_single_job_table_is_told_how_to_be_written() {
+    fn a_single_job_table_is_refused_with_the_right_form() {
         for text in ["[job]\nMAX_BACKUPS = 1\n", "job = 1\n", "job = [1]\n"] {
             let (_, mistakes) = parse(text);
             assert!(mistakes[0].contains("write [[job]]"), "{mistakes:?}");

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_nobody_is_refused() {
+    fn an_unknown_user_or_group_is_refused() {
         for (text, wrong) in [
             ("wayne", "not FROM:TO"),
             ("wayne:", "to whom"),

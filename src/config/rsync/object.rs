@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_python_prints_is_read_too() {
+    fn an_object_as_python_prints_it_is_read_too() {
         let dict = Dict::read(
             r#"{'--exclude': ['*.tmp', "it's", 'a\'b\\c\d\x41'], '--x': None, '-H': True, '--t': ('a', 'b',),}"#,
         );
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_a_mistake_of_json() {
+    fn text_in_neither_form_is_a_mistake_of_json() {
         for text in ["{", "{'a': b}", "{'a", "[]", "'x'", "{'a': '\\x4'}", "{'a': 'b'} x"] {
             assert!(Dict::read(text).is_err(), "{text}");
         }

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_handed_on_is_refused() {
+    fn an_option_that_cannot_be_passed_to_a_shell_is_refused() {
         for (text, wrong) in [
             ("rsh", "cannot carry SFTP"),
             ("sshpass -p x ssh", "cannot carry SFTP"),

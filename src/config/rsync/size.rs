@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused() {
+    fn text_that_is_no_size_is_refused() {
         for text in [
             "", "k", ".", "-1", "1x", "1kib2", "1bb", "1 k", "0-1", "9999999p", "1.2.3", "1k+2",
             "NaN",

@@ -136,7 +136,7 @@ fn modes_and_owners_are_changed() {
 }
 
 #[test]
-fn what_is_refused_says_why() {
+fn a_refused_option_is_reported_with_the_reason() {
     for (args, refusals) in [
         (&["--exclud=x"][..], &["did you mean '--exclude'?"][..]),
         (&["--no-recursive"], &["'--no-recursive' is not possible"]),
@@ -210,7 +210,7 @@ fn a_dict_gives_options_with_values() {
 }
 
 #[test]
-fn options_without_effect_are_told_with_the_reason() {
+fn options_without_effect_are_reported_with_the_reason() {
     let args: Vec<Vec<u8>> =
         ["-Xz", "--no-W", "--no-atimes", "-v"].iter().map(|arg| arg.as_bytes().to_vec()).collect();
     let params = read_args(&args).unwrap();

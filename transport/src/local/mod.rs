@@ -44,7 +44,7 @@ pub struct LocalSource {
     /// For each source root, the number of snapshot folders above its entries.
     depths: HashMap<PathBuf, usize>,
     /// Device numbers seen so far, and whether that device reports correct file sizes.
-    sizes_told: RwLock<HashMap<u64, bool>>,
+    size_reports: RwLock<HashMap<u64, bool>>,
 }
 
 /// Which symlinks are replaced by their targets.
@@ -97,8 +97,8 @@ impl LocalSource {
     #[must_use]
     pub fn new(asked: XattrSelection) -> Self {
         let (filters, follow) = (Arc::default(), Follow::default());
-        let (depths, sizes_told) = (HashMap::new(), RwLock::default());
-        Self { asked, filters, follow, depths, sizes_told }
+        let (depths, size_reports) = (HashMap::new(), RwLock::default());
+        Self { asked, filters, follow, depths, size_reports }
     }
 
     /// Drops the extended attributes that the filters exclude (filter modifier `x`).
@@ -352,8 +352,8 @@ impl Source for LocalSource {
                 Piece::Bytes(buffer, count) => sink.data(index, &buffer[..count]),
                 Piece::Hole(length) => sink.hole(index, length),
             };
-            let tells_size = |file: &File, dev| self.tells_size(file, dev);
-            let opening = Opening { folder: &folder.dir, open, tells_size: &tells_size };
+            let reports_size = |file: &File, dev| self.reports_size(file, dev);
+            let opening = Opening { folder: &folder.dir, open, reports_size: &reports_size };
             let renamed = folder.only.as_ref().map(|name| {
                 let entry = Entry { name: name.clone(), ..wanted.entry.clone() };
                 Wanted { entry, ..wanted.clone() }
@@ -374,15 +374,15 @@ impl Source for LocalSource {
 impl LocalSource {
     /// Whether files on this device have the size that they report. They do not in /proc, and not always on
     /// FUSE.
-    fn tells_size(&self, file: &File, dev: u64) -> bool {
-        let known = unpoisoned(self.sizes_told.read());
-        if let Some(told) = known.get(&dev) {
-            return *told;
+    fn reports_size(&self, file: &File, dev: u64) -> bool {
+        let known = unpoisoned(self.size_reports.read());
+        if let Some(reports) = known.get(&dev) {
+            return *reports;
         }
         drop(known);
-        let told = engine::fs::file_system::is_on_disk(file);
-        unpoisoned(self.sizes_told.write()).insert(dev, told);
-        told
+        let reports = engine::fs::file_system::is_on_disk(file);
+        unpoisoned(self.size_reports.write()).insert(dev, reports);
+        reports
     }
 
     /// Reads the metadata of the `pending` entries and passes them to the sink. Entries are visited in order

@@ -36,7 +36,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) folder: &'a Dir,
     pub(crate) open: Open,
     /// Whether files on the device with this number have the size that they report.
-    pub(crate) tells_size: &'a (dyn Fn(&File, u64) -> bool + Sync),
+    pub(crate) reports_size: &'a (dyn Fn(&File, u64) -> bool + Sync),
 }
 
 /// Maximum number of bytes read beyond the reported size. Without it, an endless file would never end.
@@ -82,7 +82,7 @@ fn read_opened(
     if other || (changed && (from > 0 || !wanted.again)) {
         return Ok(opened);
     }
-    let told = opened.id.is_none_or(|id| (opening.tells_size)(file, id.dev));
+    let has_size = opened.id.is_none_or(|id| (opening.reports_size)(file, id.dev));
     let mut length = from;
     let mut counting = |piece: Piece<'_>| {
         length += match &piece {
@@ -91,7 +91,7 @@ fn read_opened(
         };
         into(piece)
     };
-    let virtually = !told && opened.allocated == 0 && opened.size <= READ as u64;
+    let virtually = !has_size && opened.allocated == 0 && opened.size <= READ as u64;
     let wants = if opened.allocated < opened.size && !virtually {
         read_sparse(file, from, opened.size, buffer, &mut counting)?
     } else {
@@ -100,7 +100,7 @@ fn read_opened(
         }
         read_data(file, opened.size.saturating_sub(from), buffer, &mut counting)?
     };
-    if told || wants.is_break() {
+    if has_size || wants.is_break() {
         return stat::meta(&*file);
     }
     if read_data(file, MOST_UNTOLD, buffer, &mut counting)?.is_continue()

@@ -52,9 +52,9 @@ mod tests {
     }
 
     #[test]
-    fn what_a_host_was_seen_to_take_is_never_exceeded_and_told_once() {
-        let told = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&told);
+    fn the_observed_number_of_channels_is_never_exceeded_and_reported_once() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&calls);
         let limit = ChannelLimit::new(None, move |_| {
             count.fetch_add(1, Ordering::Relaxed);
         });
@@ -64,6 +64,6 @@ mod tests {
             limit.lower(most);
         }
         assert_eq!((limit.get(), wanted(&options, FAR)), (Some(1), 1));
-        assert_eq!(told.load(Ordering::Relaxed), 2);
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
     }
 }

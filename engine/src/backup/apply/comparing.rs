@@ -111,6 +111,6 @@ impl<S: Source> SnapshotWriter<S> {
             return;
         }
         self.walk.tally.count(|counts| counts.turn(planned, found));
-        self.walk.tell_item(self.walk.item(folder, &item.planned()));
+        self.walk.report_item(self.walk.item(folder, &item.planned()));
     }
 }

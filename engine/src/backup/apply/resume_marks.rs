@@ -130,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(steps in 0_u64..3000, size: u64, secs: i64, nanos: u32) {
+        fn encoded_marks_are_decoded(steps in 0_u64..3000, size: u64, secs: i64, nanos: u32) {
             let mut marks = after(steps);
             (marks.size, marks.mtime) = (size, Time { secs, nanos });
             prop_assert!(marks.marks.len() <= LEVELS as usize);

@@ -10,7 +10,7 @@ use crate::snapshot::history::History;
 /// Reports a backups folder that other users can access against the user's intention. On the first run: other users may
 /// enter it and BACKUPS_MODE is not set. On each run: it does not have the mode that BACKUPS_MODE sets, or
 /// `.backup_manager` belongs to another user.
-pub(crate) fn tell_of_access(
+pub(crate) fn report_access(
     job: &Job,
     repository: &Repository,
     history: &History,

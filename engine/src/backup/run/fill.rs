@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::backup::apply::snapshot_writer::SnapshotWriter;
-use crate::backup::dry_run::what_is_missing;
+use crate::backup::dry_run::describe_missing;
 use crate::backup::run::attempt::{Attempt, SnapshotNames};
 use crate::backup::run::checkpoints::keep_checkpoints;
 use crate::backup::run::open::{checkpoints, make_incomplete, new_writer, probe_destination};
@@ -166,7 +166,7 @@ fn with_needed<S: Source>(
     let unknown = DurableFiles { before: None, checkable: true };
     let needed = attempt
         .setting(names, source.time_granularity_ns(), unknown)
-        .and_then(|set| what_is_missing(job, source, set));
+        .and_then(|set| describe_missing(job, source, set));
     match (error, needed) {
         (RunError::NoSpace { path, free, free_inodes, .. }, Ok(needed)) => {
             RunError::NoSpace { path, free, free_inodes, needed: Some(needed) }

@@ -1,6 +1,6 @@
 //! The third step of an attempt: decides whether the run may seal the incomplete snapshot.
 
-use crate::backup::roots::tell_filtered;
+use crate::backup::roots::report_filtered;
 use crate::backup::run::attempt::Attempt;
 use crate::backup::run::fill::Filled;
 use crate::backup::shrink_guard::{refusal, roots_found};
@@ -28,6 +28,6 @@ pub(crate) fn judge<S: Source>(
         return Err(error);
     }
     let roots = roots_found(walk);
-    tell_filtered(attempt.job, walk);
+    report_filtered(attempt.job, walk);
     Ok(Accepted { filled, roots })
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::backup::roots::{Accept, find_roots};
-use crate::backup::run::access::tell_of_access;
+use crate::backup::run::access::report_access;
 use crate::backup::run::attempt::Attempt;
 use crate::backup::run::clean_up::clean_up;
 use crate::backup::run::fill::fill;
@@ -34,7 +34,7 @@ use crate::job::Job;
 use crate::monitor::Monitor;
 use crate::monitor::context::Context;
 use crate::monitor::event::Event;
-use crate::repository::lock::{Locked, tell_of_a_lease};
+use crate::repository::lock::{Locked, report_lease};
 use crate::repository::records::progress::Tracker;
 use crate::repository::records::report::Report;
 use crate::repository::records::report_file::Recorder;
@@ -89,7 +89,7 @@ pub fn run<S: Source>(
         Locked::Mine(lock) => lock,
         Locked::Busy => return Ok(Outcome::Busy),
     };
-    tell_of_a_lease(&lock, context);
+    report_lease(&lock, context);
     let prepared = repository.history(&job.prefix).map_err(RunError::from).and_then(|history| {
         Ok((removal::remove_leftovers(&repository, &history, context)?, history))
     });
@@ -148,7 +148,7 @@ pub fn run<S: Source>(
             context.monitor.event(&Event::NewRoot { path });
         }
     }
-    tell_of_access(job, &repository, &history, context);
+    report_access(job, &repository, &history, context);
     let began = free_second(&history, context);
     let boot = uptime::boot();
     let reads_from = racy::clock();

@@ -13,7 +13,7 @@ use crate::backup::walk::state::setting::DurableFiles;
 use crate::entry::escape::shown_path;
 use crate::error::{RunError, destination};
 use crate::fs::capabilities::{Abilities, probe};
-use crate::fs::file_system::tells_inodes;
+use crate::fs::file_system::reports_inodes;
 use crate::fs::metadata::MetadataWriter;
 use crate::fs::small_file::make_if_missing;
 use crate::monitor::event::Event;
@@ -157,7 +157,7 @@ fn new_manifest<S: Source>(
         }
         Some(reader)
     });
-    let known = tells_inodes(&repository.dir);
+    let known = reports_inodes(&repository.dir);
     let all = manifest::folder(repository);
     Writer::create(all, &names.complete.to_string(), base, abilities.into(), known)
 }

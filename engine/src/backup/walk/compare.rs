@@ -29,7 +29,7 @@ const WAITING: usize = 1_000_000;
 
 impl<S: Source> WalkState<S> {
     /// Reports an entry whose extended attributes cannot be read.
-    fn tell_unread_attributes(&self, folder: &WalkFolder<S::Folder>, entry: ListedEntry<'_>) {
+    fn report_unread_attributes(&self, folder: &WalkFolder<S::Folder>, entry: ListedEntry<'_>) {
         if entry.extra.is_some_and(|extra| extra.xattrs_unread) {
             let what = "its extended attributes cannot be read: their names take more than the 64 KiB that the system lists";
             self.problem(&folder.place.source_of(entry.name), what, Instead::Partly);
@@ -197,14 +197,14 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
                 continue;
             }
             if count {
-                self.state.tell_unread_attributes(folder, entry);
+                self.state.report_unread_attributes(folder, entry);
             }
             let planned = self.state.plan(folder, &handles, entry)?;
             let put_off = self.puts_off(&planned);
             batched.entry(entry.meta, planned.step.verdict);
             self.state.count_base(folder, &handles, &planned, folder.area, &mut batched);
             if is_folder {
-                self.state.tell_unmounted(folder, entry.name);
+                self.state.report_unmounted(folder, entry.name);
                 enter.push(entry, beyond);
             }
             if put_off {
@@ -347,7 +347,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         let area = root.or(folder.area);
         self.state.count_base(folder, &handles, &planned, area, &mut batched);
         if count {
-            self.state.tell_unread_attributes(folder, entry);
+            self.state.report_unread_attributes(folder, entry);
             self.state.tally.add(&batched, area);
         }
         self.apply(folder, &handles, source, &[planned]);

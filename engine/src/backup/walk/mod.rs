@@ -51,7 +51,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         self.work()?;
         state.set.context.progress.enter(Phase::Retrying);
         self.retry()?;
-        state.tell_missing(job);
+        state.report_missing(job);
         Ok(())
     }
 

@@ -99,7 +99,7 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Reports `name` if fstab(5) has a mount point there that is not mounted.
-    pub(crate) fn tell_unmounted(&self, folder: &WalkFolder<S::Folder>, name: &CStr) {
+    pub(crate) fn report_unmounted(&self, folder: &WalkFolder<S::Folder>, name: &CStr) {
         if self.set.unmounted.is_empty() {
             return;
         }

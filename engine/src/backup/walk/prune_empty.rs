@@ -32,7 +32,7 @@ impl<S: Source> WalkState<S> {
     pub(crate) fn not_empty(&self, folder: &WalkFolder<S::Folder>, mut report: impl FnMut(Change)) {
         let Some(empty) = &self.set.empty else { return };
         for Untold { item, change, .. } in empty.holds_something(&folder.place.inside()) {
-            self.tell_item(item);
+            self.report_item(item);
             if let Some(change) = change {
                 report(change);
             }

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_goes_in_comes_out_the_last_one_first() {
+    fn subfolders_leave_the_list_last_in_first_out() {
         let mut waiting = Subfolders::default();
         let entry = |name: &CStr, mode, id| Entry {
             name: name.to_owned(),

@@ -243,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_set_reaches_the_held_inode_and_not_what_has_its_name_now() {
+    fn metadata_is_set_on_the_open_inode_and_not_on_the_one_that_has_its_name_now() {
         let top = tempfile::tempdir().unwrap();
         let dir = Dir::at(top.path()).unwrap();
         dir.create_file(c"victim", 0o644).unwrap();

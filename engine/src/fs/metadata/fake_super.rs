@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn a_written_attribute_is_read_back() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("x"), "").unwrap();
         let mut meta = Dir::at(folder.path()).unwrap().stat(c"x").unwrap();

@@ -351,7 +351,7 @@ fn read(locks: &Dir, name: &CStr) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Reports that a lease replaces the lock.
-pub(crate) fn tell_of_a_lease(lock: &Lock, context: &Context) {
+pub(crate) fn report_lease(lock: &Lock, context: &Context) {
     if let Some(why) = lock.is_lease() {
         let what = format!(
             "the destination has no locks ({why}): a file that is renewed every few seconds keeps two runs of one prefix apart"

@@ -128,7 +128,7 @@ pub(crate) fn holders(repository: &Repository, snapshot: &SnapshotName) -> Vec<S
     let mut processes: Vec<u32> = locks.lines().filter_map(|line| of_inode(line, id)).collect();
     processes.sort_unstable();
     processes.dedup();
-    let told = |process: u32| {
+    let described = |process: u32| {
         use std::os::unix::fs::MetadataExt;
         let folder = format!("/proc/{process}");
         let name = std::fs::read(format!("{folder}/comm")).unwrap_or_default();
@@ -138,7 +138,7 @@ pub(crate) fn holders(repository: &Repository, snapshot: &SnapshotName) -> Vec<S
             Err(_) => format!("process {process}"),
         }
     };
-    processes.into_iter().map(told).collect()
+    processes.into_iter().map(described).collect()
 }
 
 /// The process ID in a line of `/proc/locks` (proc_locks(5)), when the line is about inode `id`. File systems
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_cannot_be_claimed_and_what_is_claimed_is_soon_gone() {
+    fn a_snapshot_that_is_read_cannot_be_claimed_and_a_claimed_one_is_soon_removed() {
         let folder = tempfile::tempdir().unwrap();
         let name = SnapshotName::parse_any(b"p.07-12-2023_13-32-58").unwrap();
         let path = folder.path().join(name.to_string());

@@ -12,7 +12,7 @@ use crate::entry::tree_path::TreePath;
 use crate::entry::{Kind, c_name};
 use crate::fs::capabilities::probe;
 use crate::fs::dir::Dir;
-use crate::fs::file_system::tells_inodes;
+use crate::fs::file_system::reports_inodes;
 use crate::fs::traverse::{Visitor, explore};
 use crate::repository::manifest::changes::FolderChanges;
 use crate::repository::manifest::read::ManifestReader;
@@ -76,7 +76,7 @@ pub(crate) fn write(
         .map(|number| if number == 0 { name.to_string() } else { format!("{name}-{number}") })
         .find(|pack| !packs.contains(pack))
         .unwrap_or_default();
-    let known = tells_inodes(&repository.dir);
+    let known = reports_inodes(&repository.dir);
     let top = repository.dir.child(&folder)?;
     let reader = match &base {
         Some(base) => Some(base.manifest.reopened()?),

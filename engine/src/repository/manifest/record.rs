@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_destination_does_not_hold_is_not_covered() {
+    fn values_that_the_destination_cannot_hold_are_not_covered() {
         let coarse = RecordedFields { owner: false, mode: false, granularity_ns: 2_000_000_000 };
         let mut other = meta(Kind::File);
         let before = coarse.digest(&other, None, false);

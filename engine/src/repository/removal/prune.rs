@@ -6,7 +6,7 @@ use crate::error::RunError;
 use crate::monitor::Phase;
 use crate::monitor::context::Context;
 use crate::monitor::event::Stuck;
-use crate::repository::lock::{Locked, tell_of_a_lease};
+use crate::repository::lock::{Locked, report_lease};
 use crate::repository::records::holds::candidates;
 use crate::repository::{Repository, removal};
 use crate::snapshot::history::History;
@@ -30,7 +30,7 @@ pub fn prune(
         Locked::Mine(lock) => lock,
         Locked::Busy => return Ok(None),
     };
-    tell_of_a_lease(&lock, context);
+    report_lease(&lock, context);
     let history = repository.history(prefix)?;
     // Removing the lock file does not end a run. The lock on the snapshot's folder still shows the run.
     if let Some(incomplete) = history.incomplete.last()

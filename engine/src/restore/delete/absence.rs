@@ -116,7 +116,7 @@ impl Repository {
                 doubts.push(Doubt::ReportOfAnother(report.snapshot));
                 Absence::default()
             }
-            Some((report, told)) => Absence::of(&report, told, excluded, &mut doubts),
+            Some((report, reported)) => Absence::of(&report, reported, excluded, &mut doubts),
         };
         (absence, doubts)
     }
@@ -134,18 +134,18 @@ fn reported(
 impl Absence {
     fn of(
         report: &Report,
-        told: ReportedProblems,
+        reported: ReportedProblems,
         excluded: bool,
         doubts: &mut Vec<Doubt>,
     ) -> Self {
         let roots = SourceRoots::of_report(report);
         let mut unseen = HashMap::new();
-        let mut is_whole = told.problems.len() as u64 >= report.counts.problems;
+        let mut is_whole = reported.problems.len() as u64 >= report.counts.problems;
         // For these values the snapshot has everything that the source had.
         let is_there = |problem: &ReportedProblem| {
             matches!(problem.instead.as_str(), "last_read" | "partly" | "all_of_it")
         };
-        for problem in told.problems.iter().filter(|problem| !is_there(problem)) {
+        for problem in reported.problems.iter().filter(|problem| !is_there(problem)) {
             match unshown(&problem.path) {
                 Some(path) => drop(unseen.insert(roots.inside(&path), UNREAD)),
                 None => is_whole = false,
@@ -381,7 +381,7 @@ mod tests {
     const HOME: &[(&str, &str)] = &[("/home/u", "home/u")];
 
     #[test]
-    fn what_was_not_read_is_spared_with_all_below_it() {
+    fn an_entry_that_was_not_read_is_spared_with_everything_below_it() {
         let unread = [
             ("/home/u/secret", "nothing"),
             ("/home/u/closed", "carried_forward"),
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn what_rules_left_out_is_spared() {
+    fn excluded_entries_are_spared() {
         let given = |option: &str, value: &str| GivenFilter {
             option: option.to_owned(),
             value: value.to_owned(),
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_that_does_not_tell_enough_is_doubted() {
+    fn an_incomplete_report_is_doubted() {
         let doubts = |report: &Report| {
             let mut doubts = Vec::new();
             Absence::of(report, ReportedProblems { problems: Vec::new() }, true, &mut doubts);

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use crate::entry::tree_path::TreePath;
 use crate::entry::{Kind, Meta, c_name};
 use crate::fs::dir::Dir;
-use crate::fs::file_system::tells_inodes;
+use crate::fs::file_system::reports_inodes;
 use crate::fs::traverse::{Visitor, explore};
 use crate::restore::request::RequestedPath;
 use crate::threads::lock::{lock, unpoisoned};
@@ -58,7 +58,7 @@ pub(crate) fn several(
     items: &[RequestedPath],
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Several {
-    let census = InodeScan { known: tells_inodes(top), stop, seen: Mutex::default() };
+    let census = InodeScan { known: reports_inodes(top), stop, seen: Mutex::default() };
     for item in items {
         let names = item.inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
         let Ok(names) = names.map(c_name).collect::<io::Result<Vec<_>>>() else { continue };

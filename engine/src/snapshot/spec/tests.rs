@@ -37,7 +37,7 @@ fn picked(text: &str) -> Result<String, String> {
 }
 
 #[test]
-fn what_people_say_picks_the_snapshot_that_was_there() {
+fn times_and_ages_select_the_snapshot_of_that_time() {
     for (text, index) in [
         ("latest", 4),
         ("LATEST~0", 4),
@@ -90,7 +90,7 @@ fn what_people_say_picks_the_snapshot_that_was_there() {
 }
 
 #[test]
-fn what_cannot_be_picked_names_what_is_there() {
+fn a_selection_without_a_snapshot_names_the_existing_ones() {
     for (text, error) in [
         ("latest~5", "there is no latest~5: there are 5 complete snapshots, the oldest is p.q.31"),
         ("2 years ago", "no snapshot is as old as '2 years ago': the oldest is p.q.31-10-2025"),

@@ -6,12 +6,12 @@ use engine::source::SourceError;
 ///
 /// # Errors
 /// [`SourceError::Replaced`] if the folder is elsewhere.
-pub(crate) fn is_at(told: &[u8], real: &[u8]) -> Result<(), SourceError> {
+pub(crate) fn is_at(reported: &[u8], real: &[u8]) -> Result<(), SourceError> {
     // Some servers append a slash to folders.
     fn bare(path: &[u8]) -> &[u8] {
         path.strip_suffix(b"/").unwrap_or(path)
     }
-    if bare(told) == bare(real) { Ok(()) } else { Err(SourceError::Replaced) }
+    if bare(reported) == bare(real) { Ok(()) } else { Err(SourceError::Replaced) }
 }
 
 /// The path of `name` in the folder at `path`.

@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn text_that_is_no_address_is_refused() {
         use BadAddress::Brackets;
         use BadAddress::Character;
         use BadAddress::Dash;
@@ -269,7 +269,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_taken_is_safe_as_an_argument_and_reads_back(text in "\\PC{0,20}|[-a@:\\[\\]%0-9\\n ]{0,20}") {
+        fn an_accepted_address_is_safe_as_an_argument_and_reads_back(text in "\\PC{0,20}|[-a@:\\[\\]%0-9\\n ]{0,20}") {
             if let Ok(address) = text.parse::<Address>() {
                 for part in [address.user().unwrap_or("x"), address.host()] {
                     prop_assert!(!part.is_empty() && !part.starts_with('-'));

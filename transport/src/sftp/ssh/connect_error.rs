@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ssh_says_is_understood() {
+    fn messages_of_ssh_are_recognized() {
         use ConnectError as E;
         let name = |key: &HostKey| key.name();
         let unknown = "No ED25519 host key is known for [127.0.0.1]:2222 and you have requested strict checking.\r\nHost key verification failed.\r\n";
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_host_says_cannot_steer_a_terminal_or_flood_it() {
+    fn messages_of_a_host_cannot_control_or_flood_a_terminal() {
         assert_eq!(said("\u{1b}[2J one \r\n two\n"), "\\x1b[2J one; two");
         assert_eq!(said(&"x".repeat(9999)).len(), 400);
     }

@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_host_shows_is_taken_only_when_it_is_harmless() {
+    fn a_host_key_is_accepted_only_when_it_is_harmless_text() {
         let said = "debug1: Server host key: ssh-ed25519 SHA256:abc+/\r\ndebug1: more";
         let line = "[nas]:2222 ssh-ed25519 AAAAC3Nza";
         let shown = parsed(said, line).unwrap();

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_deep_or_too_much_ends_it() {
+    fn a_tree_that_is_too_deep_or_too_large_ends_the_removal() {
         let long = CString::new(vec![b'n'; 255]).unwrap();
         let waiting = AtomicUsize::new(0);
         let mut walk = TreeWalk::new(b"/top", &waiting);

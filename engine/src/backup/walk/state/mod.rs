@@ -175,7 +175,7 @@ impl<S: Source> WalkState<S> {
     pub(super) fn itemize(&self, folder: &WalkFolder<S::Folder>, steps: &[Planned<'_>]) {
         if let Some(items) = &self.set.context.items {
             let now = steps.iter().filter(|planned| !self.is_held_back(folder, planned));
-            items.tell(now.filter_map(|planned| self.item(folder, planned)).collect());
+            items.report(now.filter_map(|planned| self.item(folder, planned)).collect());
         }
     }
 
@@ -194,9 +194,9 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Reports an itemized line.
-    pub(crate) fn tell_item(&self, item: Option<ItemizedChange>) {
+    pub(crate) fn report_item(&self, item: Option<ItemizedChange>) {
         if let Some(items) = &self.set.context.items {
-            items.tell(item.into_iter().collect());
+            items.report(item.into_iter().collect());
         }
     }
 
@@ -264,7 +264,7 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Reports the paths that `--files-from` names and the source does not have.
-    pub(super) fn tell_missing(&self, job: &Job) {
+    pub(super) fn report_missing(&self, job: &Job) {
         let Some(selection) = &self.set.selection else { return };
         let root = job.layout.roots().into_iter().next().map(|(path, _)| path).unwrap_or_default();
         for path in selection.missing() {

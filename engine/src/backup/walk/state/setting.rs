@@ -186,11 +186,11 @@ pub(crate) fn gather(
 /// The earliest timestamp of a change to a file of the source that the copy in `snapshot` may lack. Reports of older
 /// versions give the start of the run, to the second. Without a report, the name of the snapshot gives it.
 fn read_since(snapshot: &SnapshotName, report: Option<&Report>) -> Time {
-    let told = |report: &Report| {
+    let recorded = |report: &Report| {
         let began = || DateTime::parse_from_rfc3339(&report.started).ok().map(|t| t.timestamp());
         report.read_since.or_else(|| began().map(|secs| Time { secs, nanos: 0 }))
     };
-    report.and_then(told).unwrap_or_else(|| named_after(snapshot))
+    report.and_then(recorded).unwrap_or_else(|| named_after(snapshot))
 }
 
 /// The second in the name of a snapshot, minus the 2 seconds by which the name may be late.

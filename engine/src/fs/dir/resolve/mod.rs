@@ -230,7 +230,7 @@ impl Resolver {
     /// Records whether other users may replace entries in the folder that the walk leaves.
     fn note(&mut self) -> io::Result<()> {
         if self.open.is_none() {
-            self.open = who_else(&self.at.meta()?).map(|uid| (self.real.clone(), uid));
+            self.open = other_users(&self.at.meta()?).map(|uid| (self.real.clone(), uid));
         }
         Ok(())
     }
@@ -256,7 +256,7 @@ fn check(
         .cloned()
         .or_else(|| (!is_ours(meta.uid)).then(|| (path.clone(), Some(meta.uid))))
         // In a sticky folder no other user can rename our entries.
-        .or_else(|| who_else(&here).map(|uid| (real.to_owned(), uid)));
+        .or_else(|| other_users(&here).map(|uid| (real.to_owned(), uid)));
     match others {
         None => Ok(()),
         Some((at, uid)) => Err(io::Error::other(UntrustedLink { link: path, at, uid })),
@@ -271,7 +271,7 @@ fn is_ours(uid: u32) -> bool {
 /// `Some(None)` for several users. In a sticky folder no one may replace entries of root or the
 /// caller. The caller's own group is trusted.
 #[expect(clippy::option_option, reason = "the outer one says whether, the inner one who")]
-fn who_else(folder: &Meta) -> Option<Option<u32>> {
+fn other_users(folder: &Meta) -> Option<Option<u32>> {
     if !is_ours(folder.uid) {
         return Some(Some(folder.uid));
     }

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_may_be_told_again_and_what_was_taken_not() {
+    fn forgotten_names_may_be_delivered_again_and_taken_ones_not() {
         let mut unproven = UnprovenEntries::default();
         assert!(unproven.is_new(b"taken") && !unproven.is_new(b"taken"));
         let bytes = unproven.keep(b"taken", meta(), None);

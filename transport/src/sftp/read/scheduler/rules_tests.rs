@@ -165,7 +165,7 @@ fn read(sent: &[Sent]) -> u64 {
 }
 
 #[test]
-fn what_is_out_is_bounded_whatever_is_answered_last() {
+fn outstanding_bytes_are_bounded_whatever_is_answered_last() {
     let mut bench = Bench::new(8);
     let files = (0..100).map(|_| wanted(1 << 40, 0)).chain((0..4000).map(|_| wanted(250_000, 0)));
     let _ends = fetch(&mut bench.scheduler, files.collect());

@@ -158,7 +158,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn everybody_is_told_an_end_whatever_is_answered(
+    fn every_request_ends_whatever_is_answered(
         part in 0_u8..5,
         choices in prop::collection::vec(any::<(u8, u8, u8)>(), 0..150),
     ) {

@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_have_the_owner_does_not_get_its_rights() {
+    fn an_entry_without_its_owner_does_not_get_setuid_or_setgid() {
         let WantedAttrs { set, shortfall } = wanted_attrs(&entry(0o6755, 1), 7, true);
         assert_eq!((set.owner, set.mode), (None, Some(0o755)));
         assert!(shortfall.owner && shortfall.mode);

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_it_was_sent_or_is_not_told_passes() {
+    fn attributes_that_are_as_sent_or_not_reported_pass() {
         let nothing = Ok(Shortfall::default());
         assert_eq!(proved(answer(|_| {})), nothing);
         assert_eq!(proved(answer(|attrs| attrs.times = Some((0, 999)))), nothing);

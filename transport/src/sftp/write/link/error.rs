@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_the_connection_is_known_from_a_refusal_of_one_entry() {
+    fn a_lost_connection_is_distinguished_from_a_refused_entry() {
         let is_lost = |fault: RequestError| engine::restore::targets::is_lost(&fault.into());
         assert!(is_lost(RequestError::ended()) && is_lost(lost()));
         for status in [StatusCode::Failure, StatusCode::PermissionDenied, StatusCode::Other(5)] {

@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_lies_deeper_or_elsewhere_is_not_directly_in_a_folder() {
+    fn deeper_and_other_paths_are_not_directly_in_a_folder() {
         for (folder, path, is_in) in [
             ("/a", "/a/b", true),
             ("/", "/b", true),
