@@ -150,7 +150,7 @@ pub(crate) fn sources(job: &NamedJob, stop: &Arc<Stop>) -> Vec<DoctorFinding> {
 
 fn unreached(error: NoConnection) -> DoctorFinding {
     use transport::sftp::ssh::connect_error::ConnectError;
-    let unknown = matches!(error.downcast_ref(), Some(ConnectError::HostKeyUnknown(_)));
+    let unknown = error.downcast_ref().and_then(ConnectError::unknown_host_key).is_some();
     let mut finding = DoctorFinding::of("connection", &RunError::NoConnection(error));
     if unknown {
         let fix = finding.fix.take().unwrap_or_default();

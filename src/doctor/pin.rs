@@ -25,9 +25,8 @@ pub(crate) fn all(jobs: &[NamedJob], given: &str, stop: &Arc<Stop>) -> bool {
         let mut connected = None;
         let failed = remote(host, job, stop, Access::Look, &mut connected).err();
         close(connected);
-        if let Some(ConnectError::HostKeyUnknown(key)) =
-            failed.as_ref().and_then(|error| error.downcast_ref())
-        {
+        let failed = failed.as_ref().and_then(|error| error.downcast_ref());
+        if let Some(key) = failed.and_then(ConnectError::unknown_host_key) {
             good &= one(key, given);
         }
     }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use transport::sftp::ssh::connect_error::ConnectError;
 use transport::sftp::ssh::host_key::HostKey;
+use transport::sftp::ssh::key_file::KeyFault;
 
 /// The next step for the reader of the log. Commands are for a shell of the user that runs this program.
 pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
@@ -26,6 +27,13 @@ pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
             let path = quoted(path);
             let owner = "give it to the user that runs this (as root, with that user's number)";
             return format!("{owner}: chown UID {path} && chmod go-w {path}").into();
+        }
+        Some(E::KeyUnusable { path, fault }) => {
+            return usable(&path.to_string_lossy(), *fault).into();
+        }
+        Some(E::Jump { fault, .. }) => return hint(Some(&**fault)),
+        Some(E::JumpForward { .. }) => {
+            "check that the host is up and reached from the jump host, and that the jump host's sshd allows it (AllowTcpForwarding); the next run tries again"
         }
         Some(E::Config { .. }) => "correct that line of ssh's configuration",
         Some(E::NoUser { .. }) => {
@@ -57,7 +65,7 @@ pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
             "check the network and the address; the next run tries again"
         }
         Some(E::Timeout(_)) => {
-            "check that the host is up and that no firewall drops what comes from here; the next run tries again"
+            "check that the host is up and that no firewall drops what comes from here; if the login there is slow, --contimeout=60 waits longer; the next run tries again"
         }
         Some(E::Local { .. }) => {
             "check that the OpenSSH client (ssh) is installed, and that the folder for temporary files can be written to (TMPDIR)"
@@ -66,6 +74,19 @@ pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
             "check the host's name, that it is up and that ssh reaches it; the next run tries again"
         }
     })
+}
+
+/// How to make a key usable.
+fn usable(path: &str, fault: KeyFault) -> String {
+    let path = quoted(path);
+    match fault {
+        KeyFault::NoLineFeed => format!("add the line feed: echo >> {path}"),
+        KeyFault::CarriageReturns => format!("remove them: sed -i 's/\\r$//' {path}"),
+        KeyFault::Putty => format!(
+            "convert it with puttygen (Debian: putty-tools): puttygen {path} -O private-openssh -o NEW, and name NEW in its place"
+        ),
+        KeyFault::Passphrase => "nothing can be asked for: make a key without a passphrase for this job (ssh-keygen -t ed25519 -N '' -f NEW), or start this with an agent (SSH_AUTH_SOCK)".to_owned(),
+    }
 }
 
 /// How to allow an algorithm that the host offers. ssh says: `no matching cipher found. Their offer: …`.

@@ -3,6 +3,8 @@
 mod account;
 mod entries;
 mod host_keys;
+mod jump_hosts;
+mod keys;
 mod lost;
 mod network_faults;
 mod options;

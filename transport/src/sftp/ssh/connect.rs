@@ -24,6 +24,8 @@ use crate::sftp::protocol::packet::{Offers, Violation, hello, read_hello};
 use crate::sftp::ssh::address::Address;
 use crate::sftp::ssh::connect_error::{ConnectError, said};
 use crate::sftp::ssh::control_dir::SocketDir;
+use crate::sftp::ssh::host_key::Way;
+use crate::sftp::ssh::jump::Route;
 use crate::sftp::ssh::process::{SAID, command, listen, patience};
 use crate::sftp::ssh::software::{
     is_one_process_each, keeps_channels_apart, version, without_versions,
@@ -45,6 +47,7 @@ const STEP: Duration = Duration::from_millis(5);
 pub(crate) struct Connection {
     ssh: Child,
     control: SocketDir,
+    route: Route,
     stderr: Rc<RefCell<Vec<u8>>>,
     listener: JoinHandle<()>,
     /// Number of further channels that are being opened.
@@ -118,7 +121,10 @@ impl Connection {
         };
         let control =
             SocketDir::make(SystemTime::now()).map_err(local("make a folder for ssh's socket"))?;
-        let mut ssh = command(address, options, &control).spawn().map_err(local("start ssh"))?;
+        let route = Route::find(address, options, &control).await;
+        let route = route.map_err(local("write the commands for the jump hosts"))?;
+        let ssh = command(address, options, &control, &route).spawn();
+        let mut ssh = ssh.map_err(local("start ssh"))?;
         let pipes = (ssh.stdin.take(), ssh.stdout.take(), ssh.stderr.take());
         let (Some(to), Some(from), Some(err)) = pipes else {
             return Err(local("talk to ssh")(io::ErrorKind::BrokenPipe.into()));
@@ -127,7 +133,7 @@ impl Connection {
         let err = Receiver::from_owned_fd(err.into()).map_err(local("talk to ssh"))?;
         let into = Rc::clone(&stderr);
         let listener = tokio::task::spawn_local(async move { listen(err, &into).await });
-        let mut connection = Self { ssh, control, stderr, listener, asked: Rc::default() };
+        let mut connection = Self { ssh, control, route, stderr, listener, asked: Rc::default() };
         let mut further = Further::new();
         let early = Moment { apart: true, is_far: false, is_early: true };
         if !alone && wanted(options, early) > 1 {
@@ -141,7 +147,7 @@ impl Connection {
         let failed = !matches!(greeted, Ok(Ok(_)));
         let over_another =
             failed && (connection.asked() > 0 || further.try_join_next().is_some_and(was_refused));
-        let mut fault = match greeted {
+        let fault = match greeted {
             Ok(Ok(mut channel)) => {
                 let said = connection.stderr.borrow().clone();
                 let said = String::from_utf8_lossy(&said);
@@ -154,10 +160,7 @@ impl Connection {
                 fault => fault,
             },
         };
-        if let Some(key) = fault.host_key() {
-            let left = limit.saturating_sub(begin.elapsed()) / 2;
-            key.find(address, options, &connection.control, left).await;
-        }
+        let fault = connection.at_a_jump_host(fault, address, options, limit, begin).await;
         connection.close().await;
         Err(NotConnected { over_another: over_another && !fault.is_final(), error: fault })
     }
@@ -235,6 +238,34 @@ impl Connection {
         without_versions(&String::from_utf8_lossy(&self.stderr.borrow())).into_bytes()
     }
 
+    /// Names the jump host if that one is the cause, and fetches the host key if that is the cause.
+    async fn at_a_jump_host(
+        &self,
+        fault: ConnectError,
+        address: &Address,
+        options: &Options,
+        limit: Duration,
+        begin: Instant,
+    ) -> ConnectError {
+        let route = &self.route;
+        let args = &options.args[..];
+        let proxy = route.proxy.as_ref();
+        let target = Way { address, args, proxy, settings: &route.settings };
+        let (way, mut fault) = match route.fault(options) {
+            Some((number, fault)) => {
+                let hop = &route.hops[number];
+                let (address, proxy) = (&hop.address, hop.proxy.as_ref());
+                (Way { address, args: &[], proxy, settings: &hop.settings }, fault)
+            }
+            None => (target, fault.or_unusable_key(&route.settings)),
+        };
+        if let Some(key) = fault.host_key() {
+            let left = limit.saturating_sub(begin.elapsed()) / 2;
+            key.find(way, options, &self.control, left).await;
+        }
+        fault
+    }
+
     /// Finds out why the first channel did not open.
     async fn explain(
         &mut self,
@@ -276,7 +307,9 @@ impl Connection {
     /// What ssh wrote to its error output, to explain the loss of the connection.
     pub(crate) fn last_words(&self) -> Option<String> {
         let words = self.words();
-        (!words.is_empty()).then(|| said(&String::from_utf8_lossy(&words)))
+        let own = (!words.is_empty()).then(|| said(&String::from_utf8_lossy(&words)));
+        let at_jump = || self.route.fault(&Options::default()).map(|(_, fault)| fault.to_string());
+        own.or_else(at_jump)
     }
 
     /// Whether ssh ends within `limit`.

@@ -1,12 +1,15 @@
 //! Converts the error output of `ssh` into the reason why there is no connection.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::entry::escape::shown;
 
 use crate::sftp::ssh::address::Address;
 use crate::sftp::ssh::host_key::HostKey;
+use crate::sftp::ssh::key_file::{KeyFault, unusable};
+use crate::sftp::ssh::settings::Settings;
 
 /// Why connecting to a host failed.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +37,30 @@ pub enum ConnectError {
     KeyUnreadable {
         /// The key file.
         path: String,
+    },
+    /// ssh can use none of its private keys; this is the first.
+    #[error("ssh cannot use the private key {}: {fault}", shown(.path.as_os_str().as_encoded_bytes()))]
+    KeyUnusable {
+        /// The key file.
+        path: PathBuf,
+        /// The reason.
+        fault: KeyFault,
+    },
+    /// A jump host lets nothing through.
+    #[error("the jump host {host}: {fault}")]
+    Jump {
+        /// The jump host.
+        host: String,
+        /// The reason.
+        fault: Box<Self>,
+    },
+    /// A jump host does not connect to the host.
+    #[error("the jump host {host} does not connect to the host: {said}")]
+    JumpForward {
+        /// The jump host.
+        host: String,
+        /// ssh's message.
+        said: String,
     },
     /// A file of ssh's configuration belongs to another user, or other users may write to it.
     #[error("ssh does not use {}, as it belongs to another user, or others may write to it", shown(.path.as_bytes()))]
@@ -133,19 +160,42 @@ impl ConnectError {
     /// Whether another attempt cannot succeed.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::HostKeyUnknown(_)
-                | Self::HostKeyChanged(_)
-                | Self::HostKeyRevoked(_)
-                | Self::Authentication { .. }
-        )
+            | Self::HostKeyChanged(_)
+            | Self::HostKeyRevoked(_)
+            | Self::KeyUnusable { .. }
+            | Self::Authentication { .. } => true,
+            Self::Jump { fault, .. } => fault.is_final(),
+            _ => false,
+        }
+    }
+
+    /// The host key that is not known, that of a jump host too.
+    #[must_use]
+    pub fn unknown_host_key(&self) -> Option<&HostKey> {
+        match self {
+            Self::HostKeyUnknown(key) => Some(key),
+            Self::Jump { fault, .. } => fault.unknown_host_key(),
+            _ => None,
+        }
+    }
+
+    /// Gives the reason why no key was accepted, if it is that ssh can use none.
+    pub(crate) fn or_unusable_key(self, settings: &Settings) -> Self {
+        match self {
+            Self::Authentication { .. } => {
+                unusable(settings).map_or(self, |(path, fault)| Self::KeyUnusable { path, fault })
+            }
+            fault => fault,
+        }
     }
 
     /// The host's key, if it is the cause of the error and fetching the key may help the user.
     pub(crate) fn host_key(&mut self) -> Option<&mut HostKey> {
         match self {
             Self::HostKeyUnknown(key) | Self::HostKeyChanged(key) => Some(key),
+            Self::Jump { fault, .. } => fault.host_key(),
             _ => None,
         }
     }

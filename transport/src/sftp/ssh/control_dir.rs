@@ -55,6 +55,12 @@ impl SocketDir {
         self.dir.path().join("s.known_hosts")
     }
 
+    /// The script that connects to a jump host, and the file with what ssh says about it.
+    pub(crate) fn jump(&self, number: usize) -> (PathBuf, PathBuf) {
+        let path = |name: &str| self.dir.path().join(format!("{SOCKET}.{name}{number}"));
+        (path("jump"), path("said"))
+    }
+
     /// The path of the socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.dir.path().join(SOCKET)
@@ -86,7 +92,8 @@ fn remove_if_dead(path: &Path, now: SystemTime) -> io::Result<()> {
         return Ok(());
     }
     flock(&dir, FlockOperation::NonBlockingLockExclusive)?;
-    // The folder can contain the socket, the socket under ssh's temporary name, and a host key.
+    // The folder can contain the socket, the socket under ssh's temporary name, a host key, and files for
+    // jump hosts.
     for entry in std::fs::read_dir(path)? {
         let name = entry?.file_name();
         if name.as_bytes().split(|byte| *byte == b'.').next() == Some(SOCKET.as_bytes()) {

@@ -1,18 +1,15 @@
 //! Fetches the key that a host presents without trusting it, so that a message can show the key to the user,
 //! who decides.
 
-use std::io;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-
-use tokio::net::unix::pipe::Receiver;
-use tokio::time::timeout;
 
 use crate::sftp::options::Options;
 use crate::sftp::ssh::address::Address;
 use crate::sftp::ssh::control_dir::SocketDir;
-use crate::sftp::ssh::process::{listen, started, with_host};
+use crate::sftp::ssh::process::{output, started, with_host};
+use crate::sftp::ssh::settings::Settings;
 
 /// Maximum accepted length of a key's line. An RSA key of 16,384 bits has a line of 2,800 bytes.
 const LINE_MAX: usize = 4096;
@@ -53,32 +50,34 @@ impl HostKey {
         }
     }
 
-    /// Fetches the presented key and the path of ssh's known_hosts file. Each step may take up to `limit`.
+    /// Fetches the presented key, for up to `limit`, and the path of ssh's known_hosts file.
     pub(crate) async fn find(
         &mut self,
-        address: &Address,
+        way: Way<'_>,
         options: &Options,
         dir: &SocketDir,
         limit: Duration,
     ) {
-        self.shown = shown(address, options, dir, limit).await;
+        self.shown = shown(way, options, dir, limit).await;
         // If a further file is configured, use that one: `~/.ssh` may be read-only then.
-        self.file = options.known_hosts.as_deref().and_then(Path::to_str).map(str::to_owned);
-        if self.file.is_some() {
-            return;
-        }
-        let mut ssh = started(options);
-        ssh.args(&options.args).arg("-G");
-        let settings = words(with_host(ssh, address), false, limit).await.unwrap_or_default();
-        let files = settings.lines().find_map(|line| line.strip_prefix("userknownhostsfile "));
-        self.file = files.and_then(|files| files.split(' ').next()).map(str::to_owned);
+        let own = options.known_hosts.as_deref().and_then(Path::to_str).map(str::to_owned);
+        self.file = own.or_else(|| way.settings.known_hosts.first().cloned());
     }
+}
+
+/// How ssh gets to a host: its address, the options of the job, and the option that leads over a jump host.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub(crate) address: &'a Address,
+    pub(crate) args: &'a [String],
+    pub(crate) proxy: Option<&'a OsString>,
+    pub(crate) settings: &'a Settings,
 }
 
 /// Connects until the host presents its key, and makes ssh write the key to a separate file. Nothing is
 /// trusted: the connection ends before ssh offers any user key.
 async fn shown(
-    address: &Address,
+    way: Way<'_>,
     options: &Options,
     dir: &SocketDir,
     limit: Duration,
@@ -108,10 +107,13 @@ async fn shown(
     let file = dir.known_hosts();
     ssh.arg("-o").arg(format!("UserKnownHostsFile={}", file.display()));
     ssh.arg("-o").arg(format!("ConnectTimeout={}", limit.as_secs().max(1)));
-    ssh.args(&options.args).arg("-s");
-    let mut ssh = with_host(ssh, address);
+    if let Some(proxy) = way.proxy {
+        ssh.arg("-o").arg(proxy);
+    }
+    ssh.args(way.args).arg("-s");
+    let mut ssh = with_host(ssh, way.address);
     ssh.arg("sftp");
-    let said = words(ssh, true, limit).await.ok()?;
+    let said = output(ssh, true, limit).await.ok()?;
     let line = std::fs::read_to_string(file).ok()?;
     parsed(&said, line.lines().last()?)
 }
@@ -131,34 +133,6 @@ fn parsed(said: &str, line: &str) -> Option<ShownKey> {
         fingerprint: fingerprint.to_owned(),
         line: line.to_owned(),
     })
-}
-
-/// Kills the process when it is dropped.
-struct KillOnDrop(Child);
-
-impl Drop for KillOnDrop {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// The output or the error output of a command, until the command ends or `limit` has passed.
-async fn words(mut command: Command, errors: bool, limit: Duration) -> io::Result<String> {
-    let (out, err) = match errors {
-        true => (Stdio::null(), Stdio::piped()),
-        false => (Stdio::piped(), Stdio::null()),
-    };
-    let mut child = KillOnDrop(command.stdin(Stdio::null()).stdout(out).stderr(err).spawn()?);
-    let pipe = match errors {
-        true => child.0.stderr.take().map(Into::into),
-        false => child.0.stdout.take().map(Into::into),
-    };
-    let said = Default::default();
-    if let Some(pipe) = pipe {
-        let _ = timeout(limit, listen(Receiver::from_owned_fd(pipe)?, &said)).await;
-    }
-    Ok(String::from_utf8_lossy(&said.into_inner()).into_owned())
 }
 
 #[cfg(test)]

@@ -6,14 +6,16 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tokio::net::unix::pipe::Receiver;
+use tokio::time::timeout;
 
 use crate::sftp::options::Options;
 use crate::sftp::ssh::address::Address;
 use crate::sftp::ssh::control_dir::SocketDir;
+use crate::sftp::ssh::jump::Route;
 use crate::sftp::ssh::software::LOG_VERBOSE;
 use crate::sftp::ssh::user_entry;
 
@@ -42,9 +44,16 @@ pub(crate) async fn listen(err: Receiver, into: &RefCell<Vec<u8>>) {
     }
 }
 
-/// The option with ssh's default host key files and one more (ssh_config(5)).
-pub(crate) fn host_key_files(more: &Path) -> OsString {
-    let mut option = OsString::from("UserKnownHostsFile=~/.ssh/known_hosts ~/.ssh/known_hosts2 \"");
+/// The option with the host key files of ssh's settings and one more (ssh_config(5)).
+pub(crate) fn host_key_files(files: &[String], more: &Path) -> OsString {
+    let mut option = OsString::from("UserKnownHostsFile=");
+    if files.is_empty() {
+        option.push("~/.ssh/known_hosts ~/.ssh/known_hosts2 ");
+    }
+    for file in files {
+        option.push(format!("\"{file}\" "));
+    }
+    option.push("\"");
     // ssh expands `%` sequences in the path.
     let bytes = more.as_os_str().as_bytes();
     let doubled = bytes
@@ -55,11 +64,41 @@ pub(crate) fn host_key_files(more: &Path) -> OsString {
     option
 }
 
-/// Prepares an `ssh` command with English messages, the stand-in account where one is needed, and its own
-/// process group. Ctrl-C on a terminal then reaches only this program, which ends ssh.
+/// The program that starts another one in a session without a terminal (setsid(1)), if this process has a
+/// terminal. There a program behind ssh, such as a `ProxyCommand`, could ask a question, and would be stopped
+/// for it.
+fn setsid() -> Option<&'static Path> {
+    let programs = ["/usr/bin/setsid", "/bin/setsid"].map(Path::new);
+    let has_terminal = std::fs::File::open("/dev/tty").is_ok();
+    programs.into_iter().find(|program| has_terminal && program.exists())
+}
+
+/// Whether `program` can be started: setsid(1) does not report it in the way that this process does.
+fn is_there(program: &Path) -> bool {
+    if program.as_os_str().as_bytes().contains(&b'/') {
+        return program.exists();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+}
+
+/// Prepares an `ssh` command with English messages, the stand-in account where one is needed, no way to ask
+/// a question, and its own process group. Ctrl-C on a terminal then reaches only this program, which ends ssh.
 pub(crate) fn started(options: &Options) -> Command {
-    let mut ssh = Command::new(&options.ssh);
-    ssh.env("LC_ALL", "C").process_group(0);
+    let mut ssh = match setsid().filter(|_| is_there(&options.ssh)) {
+        // Without a process group of its own, setsid(1) does not start a further process.
+        Some(setsid) => {
+            let mut ssh = Command::new(setsid);
+            ssh.arg(&options.ssh);
+            ssh
+        }
+        None => {
+            let mut ssh = Command::new(&options.ssh);
+            ssh.process_group(0);
+            ssh
+        }
+    };
+    ssh.env("LC_ALL", "C").env("SSH_ASKPASS_REQUIRE", "never");
     for variable in &options.withheld {
         ssh.env_remove(variable);
     }
@@ -70,29 +109,44 @@ pub(crate) fn started(options: &Options) -> Command {
     ssh
 }
 
-pub(crate) fn command(address: &Address, options: &Options, control: &SocketDir) -> Command {
+/// Options for every ssh, that to a jump host too: it asks nothing and leaves nothing behind.
+pub(crate) const SAFE: [&str; 9] = [
+    // Older versions do not know these options.
+    "IgnoreUnknown=LogVerbose,RemoteCommand,UpdateHostKeys,ForkAfterAuthentication,StdinNull,SessionType",
+    "BatchMode=yes",
+    "StrictHostKeyChecking=yes",
+    "UpdateHostKeys=no",
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "PermitLocalCommand=no",
+    "RequestTTY=no",
+    "LogLevel=ERROR",
+];
+
+/// Options for the ssh that carries the channels.
+const CARRIER: [&str; 6] = [
+    "ClearAllForwardings=yes",
+    "RemoteCommand=none",
+    "ForkAfterAuthentication=no",
+    "StdinNull=no",
+    "ControlMaster=yes",
+    "ControlPersist=no",
+];
+
+pub(crate) fn command(
+    address: &Address,
+    options: &Options,
+    control: &SocketDir,
+    route: &Route,
+) -> Command {
     let mut ssh = started(options);
     // ssh uses the first value of each option, so these precede every configuration file.
-    for option in [
-        // Older versions do not know these options.
-        "IgnoreUnknown=LogVerbose,RemoteCommand,UpdateHostKeys,ForkAfterAuthentication,StdinNull,SessionType",
-        "BatchMode=yes",
-        "StrictHostKeyChecking=yes",
-        "UpdateHostKeys=no",
-        "ForwardAgent=no",
-        "ForwardX11=no",
-        "ClearAllForwardings=yes",
-        "PermitLocalCommand=no",
-        "RemoteCommand=none",
-        "ForkAfterAuthentication=no",
-        "StdinNull=no",
-        "RequestTTY=no",
-        "LogLevel=ERROR",
-        LOG_VERBOSE,
-        "ControlMaster=yes",
-        "ControlPersist=no",
-    ] {
+    for option in SAFE.iter().chain(&CARRIER) {
         ssh.arg("-o").arg(option);
+    }
+    ssh.arg("-o").arg(LOG_VERBOSE);
+    if let Some(proxy) = &route.proxy {
+        ssh.arg("-o").arg(proxy);
     }
     let seconds = patience(options).as_secs().max(1);
     ssh.arg("-o").arg(format!("ConnectTimeout={seconds}"));
@@ -106,7 +160,7 @@ pub(crate) fn command(address: &Address, options: &Options, control: &SocketDir)
     }
     ssh.arg("-S").arg(control.socket());
     if let Some(known_hosts) = &options.known_hosts {
-        ssh.arg("-o").arg(host_key_files(known_hosts));
+        ssh.arg("-o").arg(host_key_files(&route.settings.known_hosts, known_hosts));
     }
     ssh.arg("-s");
     let mut ssh = with_host(ssh, address);
@@ -125,4 +179,36 @@ pub(crate) fn with_host(mut ssh: Command, address: &Address) -> Command {
     }
     ssh.arg("--").arg(address.host());
     ssh
+}
+
+/// Kills the process when it is dropped.
+struct KillOnDrop(Child);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The output or the error output of a command, until the command ends or `limit` has passed.
+pub(crate) async fn output(
+    mut command: Command,
+    errors: bool,
+    limit: Duration,
+) -> io::Result<String> {
+    let (out, err) = match errors {
+        true => (Stdio::null(), Stdio::piped()),
+        false => (Stdio::piped(), Stdio::null()),
+    };
+    let mut child = KillOnDrop(command.stdin(Stdio::null()).stdout(out).stderr(err).spawn()?);
+    let pipe = match errors {
+        true => child.0.stderr.take().map(Into::into),
+        false => child.0.stdout.take().map(Into::into),
+    };
+    let said = Default::default();
+    if let Some(pipe) = pipe {
+        let _ = timeout(limit, listen(Receiver::from_owned_fd(pipe)?, &said)).await;
+    }
+    Ok(String::from_utf8_lossy(&said.into_inner()).into_owned())
 }

@@ -11,7 +11,12 @@ use crate::sftp::protocol::packet::Offers;
 /// reason, ssh would also print the host's banner.
 pub(crate) const LOG_VERBOSE: &str =
     "LogVerbose=kex.c:kex_exchange_identification():*,packet.c:sshpkt_vfatal():*";
-const END_FUNCTION: &str = "sshpkt_vfatal():";
+
+/// The same for the ssh to a jump host, and why the jump host does not connect further.
+pub(crate) const LOG_VERBOSE_JUMP: &str = "LogVerbose=kex.c:kex_exchange_identification():*,packet.c:sshpkt_vfatal():*,channels.c:channel_input_open_failure():*";
+
+/// The functions of which the messages give reasons.
+const REASONS: [&str; 2] = ["sshpkt_vfatal():", "channel_input_open_failure():"];
 const VERSION_FUNCTION: &str = "kex_exchange_identification():";
 const VERSION: &str = "remote software version ";
 
@@ -29,7 +34,8 @@ pub(crate) fn version(said: &str) -> Option<&str> {
 pub(crate) fn without_versions(said: &str) -> String {
     let lines = said.split_inclusive('\n').filter_map(|line| {
         // `packet.c:sshpkt_vfatal():1931 (pid=12793): Unable to negotiate with …`
-        if let Some((_, rest)) = line.split_once(END_FUNCTION) {
+        let mut reasons = REASONS.iter().filter_map(|function| line.split_once(function));
+        if let Some((_, rest)) = reasons.next() {
             return Some(rest.split_once("): ").map_or(rest, |(_, text)| text).to_owned());
         }
         let Some((_, rest)) = line.split_once(VERSION_FUNCTION) else {
