@@ -4,7 +4,7 @@
 //! unchanged, memory is bounded, and the same command completes with an honest server.
 
 use fixtures::hostile_host::HostileHost;
-use fixtures::liar::lies;
+use fixtures::liar::{Lie, lies};
 use fixtures::lie_table;
 use fixtures::need;
 
@@ -53,4 +53,22 @@ fn no_lie_of_a_server_that_greets_as_openssh_does_harm_to_what_is_restored_to_it
 fn no_lie_of_a_server_behind_sshd_does_harm_to_what_is_restored_to_it() {
     need!(need::root());
     check_all(true, "without-");
+}
+
+/// Several channels are being opened while the server breaks the protocol. This program ends the
+/// connection then, so it does not show that the host refuses channels.
+#[test]
+fn a_server_behind_sshd_that_breaks_the_protocol_keeps_its_number_of_channels() {
+    need!(need::root());
+    need!(need::tool("rsync"));
+    let breaks = |lie: &&Lie| ["made-handle-0", "made-handle-257"].contains(&lie.name);
+    let mut tried = 0;
+    for lie in lies::restores().filter(breaks) {
+        let scene = need!(HostileHost::new(BIN, true, lie.fresh));
+        // This includes that nothing is stored in the backups folder.
+        let done = scene.check(lie).unwrap_or_else(|why| panic!("{}: {why}", lie.name));
+        assert!(!done.said().contains("SFTP channel"), "{}: {}", lie.name, done.said());
+        tried += 1;
+    }
+    assert_eq!(tried, 2);
 }

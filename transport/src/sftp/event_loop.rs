@@ -114,6 +114,21 @@ impl Quit {
 /// If the connection ends within this time after a channel was refused, the refusal is taken as the cause.
 const CONSEQUENCE: Duration = Duration::from_millis(500);
 
+/// Why a channel was lost.
+enum Loss {
+    /// The host, ssh or the line ended it.
+    Ended(String),
+    /// This program ends it, because the server broke the protocol. This does not show that the host refuses
+    /// further channels.
+    Broken(Violation),
+}
+
+impl Loss {
+    fn unwritable(error: &io::Error) -> Self {
+        Self::Ended(format!("cannot write to ssh: {error}"))
+    }
+}
+
 /// Why a connection ended.
 enum End {
     Quit,
@@ -262,8 +277,8 @@ struct Serving<'a, T> {
     scheduler: Rc<RefCell<T>>,
     wake: Arc<Notify>,
     quit: &'a Quit,
-    lost: UnboundedSender<String>,
-    losses: UnboundedReceiver<String>,
+    lost: UnboundedSender<Loss>,
+    losses: UnboundedReceiver<Loss>,
 }
 
 impl<'a, T: Scheduler> Serving<'a, T> {
@@ -291,9 +306,13 @@ impl<'a, T: Scheduler> Serving<'a, T> {
             tokio::select! {
                 biased;
                 () = self.quit.notify.notified() => return End::Quit,
-                Some(why) = self.losses.recv() => {
+                Some(loss) = self.losses.recv() => {
                     let lately = refused.is_some_and(|when| when.elapsed() < CONSEQUENCE);
-                    return End::Lost(why, (lately || connection.asked() > 0).then_some(open));
+                    let over = (lately || connection.asked() > 0).then_some(open);
+                    return match loss {
+                        Loss::Ended(why) => End::Lost(why, over),
+                        Loss::Broken(violation) => End::Lost(violation.to_string(), None),
+                    };
                 }
                 Some(opened) = further.join_next() => match opened {
                     Ok(Ok(mut channel)) => {
@@ -308,7 +327,7 @@ impl<'a, T: Scheduler> Serving<'a, T> {
                         self.begin(channel, &mut tasks);
                     }
                     Ok(Err(NotOpened::NotKnown)) => opening -= 1,
-                    Ok(Err(NotOpened::NoWay)) => {}
+                    Ok(Err(NotOpened::NoWay | NotOpened::Broken)) => {}
                     // The host accepts fewer channels: continue with those that are open.
                     Ok(Err(NotOpened::Refused)) | Err(_) => refused = Some(Instant::now()),
                 },
@@ -364,7 +383,7 @@ impl<'a, T: Scheduler> Serving<'a, T> {
         let (scheduler, lost) = (Rc::clone(&self.scheduler), self.lost.clone());
         tasks.spawn_local(async move {
             let Err(error) = send(&scheduler, number, &to, &full).await;
-            let _ = lost.send(format!("cannot write to ssh: {error}"));
+            let _ = lost.send(Loss::unwritable(&error));
         });
     }
 }
@@ -375,19 +394,20 @@ async fn receive<T: Scheduler>(
     number: usize,
     from: &Receiver,
     mut frames: Frames,
-) -> String {
+) -> Loss {
+    let unreadable = |error| Loss::Ended(format!("cannot read from ssh: {error}"));
     loop {
         if let Err(error) = from.readable().await {
-            return format!("cannot read from ssh: {error}");
+            return unreadable(error);
         }
         for _ in 0..READS {
             let room = frames.room();
             let most = room.len();
             let count = match from.try_read(room) {
-                Ok(0) => return "ssh closed the channel".to_owned(),
+                Ok(0) => return Loss::Ended("ssh closed the channel".to_owned()),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return format!("cannot read from ssh: {error}"),
+                Err(error) => return unreadable(error),
             };
             frames.filled(count);
             let mut scheduler = scheduler.borrow_mut();
@@ -400,11 +420,11 @@ async fn receive<T: Scheduler>(
                     Err(violation) => Err(violation),
                 };
                 if let Err(violation) = received {
-                    return violation.to_string();
+                    return Loss::Broken(violation);
                 }
             }
             if let Err(error) = scheduler.pump() {
-                return format!("cannot write to ssh: {error}");
+                return Loss::unwritable(&error);
             }
             if count < most {
                 break;

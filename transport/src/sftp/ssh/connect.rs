@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use crate::sftp::channels::{Moment, wanted};
 use crate::sftp::options::Options;
 use crate::sftp::protocol::framing::Frames;
-use crate::sftp::protocol::packet::{Offers, Violation, hello, read_hello};
+use crate::sftp::protocol::packet::{Offers, hello, read_hello};
 use crate::sftp::ssh::address::Address;
 use crate::sftp::ssh::connect_error::{ConnectError, said};
 use crate::sftp::ssh::control_dir::SocketDir;
@@ -90,6 +90,8 @@ pub(crate) enum NotOpened {
     NotKnown,
     /// ssh does not share the connection.
     NoWay,
+    /// The server on it broke the protocol in its greeting.
+    Broken,
     /// The host accepts no further channel, or the connection is lost.
     Refused,
 }
@@ -144,7 +146,7 @@ impl Connection {
         let greeted = timeout(limit, OpenedChannel::greet(to.into(), from.into(), None)).await;
         // A host that closes the connection because of the second channel does so before the first one
         // greets.
-        let failed = !matches!(greeted, Ok(Ok(_)));
+        let failed = !matches!(greeted, Ok(Ok(_) | Err(Fault::Words(..))));
         let over_another =
             failed && (connection.asked() > 0 || further.try_join_next().is_some_and(was_refused));
         let fault = match greeted {
@@ -184,26 +186,24 @@ impl Connection {
                 return Err(NotOpened::NoWay);
             }
             let _asked = Asked::new(asked);
-            Self::try_channel(control).await.map_err(|_| NotOpened::Refused)
+            Self::try_channel(control).await.map_err(NotOpened::from)
         }
     }
 
-    async fn try_channel(control: Arc<Session>) -> io::Result<OpenedChannel> {
+    async fn try_channel(control: Arc<Session>) -> Result<OpenedChannel, Fault> {
         let mut child = Session::to_subsystem(control, "sftp")
             .stdin(openssh::Stdio::piped())
             .stdout(openssh::Stdio::piped())
             .stderr(openssh::Stdio::null())
             .spawn()
             .await
-            .map_err(io::Error::other)?;
+            .map_err(|error| Fault::Io(io::Error::other(error)))?;
         let (Some(to), Some(from)) = (child.stdin().take(), child.stdout().take()) else {
-            return Err(io::ErrorKind::BrokenPipe.into());
+            return Err(Fault::Io(io::ErrorKind::BrokenPipe.into()));
         };
-        let (to, from) = (to.into_owned_fd()?, from.into_owned_fd()?);
-        OpenedChannel::greet(to, from, Some(child)).await.map_err(|fault| match fault {
-            Fault::Io(error) => error,
-            Fault::Words(violation, _) => io::Error::other(violation),
-        })
+        let to = to.into_owned_fd().map_err(Fault::Io)?;
+        let from = from.into_owned_fd().map_err(Fault::Io)?;
+        OpenedChannel::greet(to, from, Some(child)).await
     }
 
     /// Opens a further channel as soon as ssh shares the connection, if several channels are `known` to be
@@ -223,7 +223,7 @@ impl Connection {
                 return Err(NotOpened::NotKnown);
             }
             let _asked = Asked::new(asked);
-            Self::try_channel(control).await.map_err(|_| NotOpened::Refused)
+            Self::try_channel(control).await.map_err(NotOpened::from)
         }
     }
 
@@ -273,7 +273,7 @@ impl Connection {
         address: &Address,
         options: &Options,
     ) -> ConnectError {
-        if let Fault::Words(_, words) = &fault {
+        if let Fault::Words(words) = &fault {
             self.wait(END).await;
             return ConnectError::from_text(words, self.status());
         }
@@ -345,6 +345,15 @@ async fn read_on(from: &Receiver, words: &mut Vec<u8>) {
     }
 }
 
+impl From<Fault> for NotOpened {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Io(_) => Self::Refused,
+            Fault::Words(..) => Self::Broken,
+        }
+    }
+}
+
 /// Whether a channel was requested and refused.
 fn was_refused(joined: Result<Result<OpenedChannel, NotOpened>, tokio::task::JoinError>) -> bool {
     matches!(joined, Ok(Err(NotOpened::Refused)))
@@ -353,8 +362,8 @@ fn was_refused(joined: Result<Result<OpenedChannel, NotOpened>, tokio::task::Joi
 /// Why a channel sent no greeting.
 enum Fault {
     Io(io::Error),
-    /// The peer is not an SFTP server; the bytes that it wrote.
-    Words(Violation, Vec<u8>),
+    /// The peer does not greet as an SFTP server; the bytes that it wrote.
+    Words(Vec<u8>),
 }
 
 impl OpenedChannel {
@@ -401,9 +410,9 @@ impl OpenedChannel {
             };
             return match greeting {
                 Ok(offers) => Ok(Self { to, from, frames, offers, session }),
-                Err(violation) => {
+                Err(_) => {
                     let _ = timeout(TEXT, read_on(&from, &mut words)).await;
-                    Err(Fault::Words(violation, words))
+                    Err(Fault::Words(words))
                 }
             };
         }
