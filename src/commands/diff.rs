@@ -12,6 +12,7 @@ use engine::inspect::diff::{Difference, DifferenceKind, Differences, diff};
 use engine::inspect::diff_source::{DifferenceSink, against};
 use engine::monitor::Monitor;
 use engine::monitor::event::{Event, Severity};
+use engine::repository::source_path::SourceRoots;
 use engine::snapshot::name::SnapshotName;
 use engine::threads::cancel::Stop;
 use serde_json::json;
@@ -31,6 +32,7 @@ use crate::snapshots::recorded_sources::{NoSources, recorded_job};
 use crate::term::colour::{Palette, Style};
 use crate::term::out::Out;
 use crate::term::print::say;
+use crate::term::shell;
 use crate::term::units::{bytes, count};
 use crate::ui::summary::table;
 
@@ -88,7 +90,8 @@ pub(crate) fn run(args: Args) -> Exit {
                 Err(exit) => return exit,
             },
         };
-        return with_source(&job, first.name, args.json);
+        let from = first.series.roots_of(&first.name);
+        return with_source(&job, first.name, from, args.json);
     };
     match pick(&all, second, &now) {
         Ok(second) => of_two(&first, &second, args.json),
@@ -121,7 +124,9 @@ fn recorded(
 
 fn of_two(first: &SelectedSnapshot<'_>, second: &SelectedSnapshot<'_>, json: bool) -> Exit {
     let mut out = Out::new();
-    let lines = Lines { json, palette: out.palette };
+    let from = first.series.roots_of(&first.name);
+    let to = second.series.roots_of(&second.name);
+    let lines = Lines { json, palette: out.palette, from: &from, to: &to };
     let sides = ((&*first.series.catalog, &first.name), (&*second.series.catalog, &second.name));
     let found = diff(sides.0, sides.1, b"", &mut |difference| {
         out.text(&lines.line(difference));
@@ -142,11 +147,13 @@ fn of_two(first: &SelectedSnapshot<'_>, second: &SelectedSnapshot<'_>, json: boo
 }
 
 /// Compares with the source, which may be on a remote host. A signal stops the comparison.
-fn with_source(job: &Arc<NamedJob>, base: SnapshotName, json: bool) -> Exit {
+fn with_source(job: &Arc<NamedJob>, base: SnapshotName, from: SourceRoots, json: bool) -> Exit {
     let job = Arc::clone(job);
     let compare = move |stop: Arc<Stop>| {
         let out = Arc::new(DifferenceWriter {
             json,
+            from,
+            to: SourceRoots::of_layout(&job.job.layout),
             stop: Arc::clone(&stop),
             out: Mutex::new(Some(Out::new())),
         });
@@ -167,18 +174,25 @@ fn with_source(job: &Arc<NamedJob>, base: SnapshotName, json: bool) -> Exit {
 
 /// How the differences are written.
 #[derive(Clone, Copy)]
-struct Lines {
+struct Lines<'a> {
     json: bool,
     palette: Palette,
+    /// The source roots of the first snapshot.
+    from: &'a SourceRoots,
+    /// The source roots of the other side.
+    to: &'a SourceRoots,
 }
 
-impl Lines {
+impl Lines<'_> {
     fn line(self, difference: &Difference) -> String {
         let Difference { kind, path, from, folder, bytes: size } = difference;
-        let slash = if *folder { "/" } else { "" };
-        let path = format!("{}{slash}", shown(path));
-        let from = from.as_ref().map(|from| format!("{}{slash}", shown(from)));
+        let roots = if *kind == DifferenceKind::Removed { self.from } else { self.to };
+        let path = roots.source(path);
+        let from = from.as_ref().map(|from| self.from.source(from));
         if self.json {
+            let slash = if *folder { "/" } else { "" };
+            let path = format!("{}{slash}", shown(&path));
+            let from = from.map(|from| format!("{}{slash}", shown(&from)));
             let line = json!({
                 "type": "difference", "difference": kind, "path": path, "from": from, "bytes": size,
             });
@@ -192,7 +206,9 @@ impl Lines {
             DifferenceKind::Moved => ("moved", Style::Warn),
         };
         let word = self.palette.paint(style, &format!("{word:<8}"));
-        let from = from.map(|from| format!("{from} -> ")).unwrap_or_default();
+        let path = shell::path(&path, *folder);
+        let from = from.map(|from| format!("{} -> ", shell::path(&from, *folder)));
+        let from = from.unwrap_or_default();
         format!("{word} {:>9}  {from}{path}\n", bytes(*size))
     }
 
@@ -234,6 +250,8 @@ impl Lines {
 /// Writes the differences from the source. The threads that find them call it.
 struct DifferenceWriter {
     json: bool,
+    from: SourceRoots,
+    to: SourceRoots,
     stop: Arc<Stop>,
     out: Mutex<Option<Out>>,
 }
@@ -242,7 +260,7 @@ impl DifferenceSink for DifferenceWriter {
     fn difference(&self, difference: &Difference) {
         let Ok(mut out) = self.out.lock() else { return };
         let Some(out) = out.as_mut() else { return };
-        let lines = Lines { json: self.json, palette: out.palette };
+        let lines = self.lines(out.palette);
         out.text(&lines.line(difference));
         if out.is_closed() {
             self.stop.ask();
@@ -251,6 +269,10 @@ impl DifferenceSink for DifferenceWriter {
 }
 
 impl DifferenceWriter {
+    fn lines(&self, palette: Palette) -> Lines<'_> {
+        Lines { json: self.json, palette, from: &self.from, to: &self.to }
+    }
+
     fn finish(&self, base: &SnapshotName, found: Result<Differences, RunError>) -> Exit {
         let Some(mut out) = self.out.lock().ok().and_then(|mut out| out.take()) else {
             return Exit::Failed;
@@ -260,7 +282,7 @@ impl DifferenceWriter {
         }
         let exit = match found {
             Ok(found) => {
-                let lines = Lines { json: self.json, palette: out.palette };
+                let lines = self.lines(out.palette);
                 if found.moves_unsure {
                     say(UNSURE);
                 }

@@ -86,9 +86,10 @@ pub(crate) fn run(args: Args) -> Exit {
         {
             exit = Exit::Failed;
         }
-        let mut told = Told { worst: Grade::Good, json, several: config.jobs.len() > 1, palette };
-        examine(&config, &crontab, ask, &stop, |finding| told.finding(&finding));
-        exit.worse(told.exit())
+        let mut printer =
+            FindingPrinter { worst: Grade::Good, json, several: config.jobs.len() > 1, palette };
+        examine(&config, &crontab, ask, &stop, |finding| printer.finding(&finding));
+        exit.worse(printer.exit())
     };
     supervise(look, |_| ())
 }
@@ -102,24 +103,24 @@ fn of_folder(folder: SnapshotConfig, needs_job: bool, json: bool, ask: Ask) -> E
     let palette = Palette::of_stdout();
     folder.warnings.iter().for_each(|warning| say(warning));
     let look = move |stop: Arc<Stop>| {
-        let mut told = Told { worst: Grade::Good, json, several: true, palette };
+        let mut printer = FindingPrinter { worst: Grade::Good, json, several: true, palette };
         for place in &folder.shelves {
-            examine_folder(place, ask, &stop, |finding| told.finding(&finding));
+            examine_folder(place, ask, &stop, |finding| printer.finding(&finding));
         }
-        told.exit()
+        printer.exit()
     };
     supervise(look, |_| ())
 }
 
 /// Prints findings, and keeps the worst grade.
-struct Told {
+struct FindingPrinter {
     worst: Grade,
     json: bool,
     several: bool,
     palette: Palette,
 }
 
-impl Told {
+impl FindingPrinter {
     fn finding(&mut self, finding: &DoctorFinding) {
         self.worst = self.worst.max(finding.grade);
         let line = match self.json {

@@ -1,27 +1,32 @@
 //! `find PATTERN`: shows which snapshots contain an entry.
 
 use engine::entry::escape::shown;
-use engine::inspect::find::{FoundEntry, NamePattern, find};
+use engine::inspect::find::FoundEntry;
 use engine::snapshot::name::SnapshotName;
 use serde_json::json;
 
 use crate::args::flags::{Places, SettingFlags};
 use crate::exit::Exit;
 use crate::snapshots::open::{Series, Where, open, unlookable};
+use crate::snapshots::search::{nothing, search};
 use crate::term::colour::Style;
 use crate::term::harmless;
 use crate::term::out::Out;
 use crate::term::print::say;
+use crate::term::shell;
 use crate::term::units::counted;
 
 const EXAMPLES: &str = "\
 A pattern without a slash is about names, any other about whole paths of the source. '*' and '?' (one byte: \
 a letter beyond ASCII has several) stay within a name, '**' goes over folders; [a-z], {one,other} and '\\*' are \
-understood too. A file that is called exactly as the pattern is written, brackets and all, is found as well.
+understood too. A file that is called exactly as the pattern is written, brackets and all, is found as well. A path that begins with ./ or ../, or lies in a snapshot's folder, is that \
+one path.
 
 Examples:
   backup_manager find 'invoice-2025*.pdf' --backups-dir /backups
-  backup_manager find '/home/**/*.key' --json | jq -r .path";
+  backup_manager find '/home/**/*.key' --json | jq -r .path
+
+Exit codes: 0 found; 1 no complete snapshot has it; 2 usage or configuration; 3 some folders of the snapshots could not be read.";
 
 /// Show in which snapshots a file or folder is
 #[derive(Debug, clap::Args)]
@@ -43,16 +48,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Exit {
-    use std::os::unix::ffi::OsStrExt;
     let all = match open(args.place, args.settings.given, Vec::new()) {
         Ok(all) => all,
         Err(exit) => return exit,
     };
-    let pattern = NamePattern::new(args.pattern.as_bytes(), args.ignore_case);
     let (mut out, mut exit, mut number) = (Out::new(), Exit::Done, 0);
     for series in &all {
         let snapshots = series.located();
-        let finds = match find(&series.catalog, &snapshots, &pattern) {
+        let finds = match search(series, &snapshots, &args.pattern, args.ignore_case) {
             Ok(finds) => finds,
             Err(error) => return out.finish(unlookable(&error)),
         };
@@ -71,13 +74,10 @@ pub(crate) fn run(args: Args) -> Exit {
         }
     }
     if number == 0 {
-        say(&format!("no complete snapshot has {}", shown(args.pattern.as_bytes())));
+        say(&nothing(&args.pattern));
+        exit = exit.worse(Exit::Failed);
     }
     out.finish(exit)
-}
-
-fn shown_entry(path: &[u8], folder: bool) -> String {
-    shown(path) + if folder { "/" } else { "" }
 }
 
 /// The path, and below it the snapshots that contain it, with consecutive ones folded into ranges.
@@ -100,7 +100,7 @@ fn line(
         found.snapshots.len(),
         counted(series.history.complete.len() as u64, "snapshot", "snapshots")
     );
-    let path = out.palette.paint(Style::Head, &shown_entry(path, found.folder));
+    let path = out.palette.paint(Style::Head, &shell::path(path, found.folder));
     format!("{path}\n  in {in_all}: {}\n", spans.join(", "))
 }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use engine::entry::escape::shown;
 use engine::entry::{Kind, Time};
 use engine::error::LookError;
-use engine::inspect::find::{NamePattern, find};
+use engine::inspect::find::NamePattern;
 use engine::inspect::versions::{Span, VersionStart, versions};
 use engine::repository::source_path::SourceRoots;
 use engine::snapshot::name::SnapshotName;
@@ -16,21 +16,26 @@ use serde_json::json;
 use crate::args::flags::{Places, SettingFlags};
 use crate::exit::Exit;
 use crate::snapshots::open::{Series, Where, on_source, open, unlookable};
+use crate::snapshots::search::{nothing, search};
 use crate::term::colour::Style;
 use crate::term::local_time;
 use crate::term::out::Out;
 use crate::term::print::say;
+use crate::term::shell;
 use crate::term::shell::word;
 use crate::term::table::{Cell, Side, Table};
 use crate::term::units::{bytes, count};
 
 const EXAMPLES: &str = "\
-PATH is the path on the source. A path inside a snapshot's folder works as well. Patterns, in quotes, are \
-those of find, and a name that is spelled as the pattern is meant too. A folder has another version when anything below it differs.
+PATH is the path on the source, or in a snapshot's folder; a relative one begins in the current folder. Patterns, in \
+quotes, are those of find, and a name that is spelled as the pattern is meant too. Where no snapshot has the path, it \
+is a pattern as well. A folder has another version when anything below it differs.
 
 Examples:
   backup_manager history /home/uname/thesis.odt --backups-dir /backups
-  backup_manager history '/etc/**/*.conf' --json";
+  backup_manager history '/etc/**/*.conf' --json
+
+Exit codes: 0 found; 1 no complete snapshot has it; 2 usage or configuration; 3 some folders of the snapshots could not be read.";
 
 /// Show every version of a file or folder: since when, until when, how to get it back
 #[derive(Debug, clap::Args)]
@@ -58,26 +63,19 @@ pub(crate) fn run(args: Args) -> Exit {
     let mut exit = Exit::Done;
     for path in &args.paths {
         match telling.path(&all, path) {
-            Ok(0) => {
-                say(&format!(
-                    "no complete snapshot has {}; find looks for names",
-                    shown(&meant(&all, path))
-                ));
-                exit = Exit::Failed;
+            Ok(printed) => {
+                if printed.unread {
+                    exit = exit.worse(Exit::Listed);
+                }
+                if printed.paths == 0 {
+                    say(&nothing(path));
+                    exit = exit.worse(Exit::Failed);
+                }
             }
-            Ok(_) => {}
             Err(error) => exit = exit.worse(unlookable(&error)),
         }
     }
     telling.out.finish(exit)
-}
-
-/// The path to search for. A glob pattern stays unchanged.
-fn meant(all: &[Series], path: &OsStr) -> Vec<u8> {
-    match all {
-        [series] if !NamePattern::is_glob(path.as_bytes()) => on_source(series, path),
-        _ => path.as_bytes().to_vec(),
-    }
 }
 
 /// The given flags for the location of the snapshots, to repeat them in a command.
@@ -93,6 +91,12 @@ fn again(args: &Args) -> String {
     flags
 }
 
+/// The number of paths of which versions were printed, and whether a folder could not be searched.
+struct PrintedPaths {
+    paths: usize,
+    unread: bool,
+}
+
 struct VersionPrinter {
     json: bool,
     given: String,
@@ -100,20 +104,27 @@ struct VersionPrinter {
 }
 
 impl VersionPrinter {
-    /// Prints the versions of the paths that `path` means. Returns the number of paths.
-    fn path(&mut self, all: &[Series], path: &OsStr) -> Result<usize, LookError> {
-        let mut printed = 0;
+    /// Prints the versions of the paths that `path` means: of the path itself, and for a pattern, or where no
+    /// snapshot has that path, of all that `find` finds.
+    fn path(&mut self, all: &[Series], path: &OsStr) -> Result<PrintedPaths, LookError> {
+        let mut printed = PrintedPaths { paths: 0, unread: false };
+        let mut exact = Vec::new();
         for series in all {
-            let snapshots = series.located();
-            let exact = on_source(series, path);
-            printed += self.versions(series, &snapshots, &exact)? as usize;
-            if !NamePattern::is_glob(path.as_bytes()) {
-                continue;
+            let (snapshots, on_source) = (series.located(), on_source(series, path));
+            printed.paths += self.versions(series, &snapshots, &on_source)? as usize;
+            exact.push((series, snapshots, on_source));
+        }
+        if printed.paths > 0 && !NamePattern::is_glob(path.as_bytes()) {
+            return Ok(printed);
+        }
+        for (series, snapshots, on_source) in &exact {
+            let finds = search(series, snapshots, path, false)?;
+            for (path, why) in &finds.unread {
+                say(&format!("cannot read {path}: {why}"));
+                printed.unread = true;
             }
-            let pattern = NamePattern::new(path.as_bytes(), false);
-            let found = find(&series.catalog, &snapshots, &pattern)?.found;
-            for path in found.into_keys().filter(|path| *path != exact) {
-                printed += self.versions(series, &snapshots, &path)? as usize;
+            for path in finds.found.into_keys().filter(|path| path != on_source) {
+                printed.paths += self.versions(series, snapshots, &path)? as usize;
             }
         }
         Ok(printed)
@@ -152,8 +163,7 @@ impl VersionPrinter {
             return Ok(false);
         }
         let folder = spans.last().is_some_and(|span| span.kind == Kind::Folder);
-        let heading = shown(path) + if folder { "/" } else { "" };
-        let heading = self.out.palette.paint(Style::Head, &heading);
+        let heading = self.out.palette.paint(Style::Head, &shell::path(path, folder));
         let table = table(&spans, snapshots);
         self.out.text(&format!("{heading}\n"));
         self.out.table(&table);

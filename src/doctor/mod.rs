@@ -12,6 +12,7 @@ use engine::threads::cancel::Stop;
 use crate::config::mistake::shown_path;
 use crate::config::types::{Config, NamedJob, SnapshotPlace};
 use crate::doctor::finding::DoctorFinding;
+use crate::hint::unlookable;
 use crate::notify;
 
 /// What doctor does in addition to checking.
@@ -60,7 +61,10 @@ pub(crate) fn examine_folder(
     let dir = &place.backups_dir;
     let there = Repository::open(dir).and_then(|folder| folder.prefixes());
     let prefixes = match (there, &place.prefix) {
-        (Err(error), _) => return report(DoctorFinding::of("destination", &error.into())),
+        (Err(error), _) => {
+            let fix = Some(unlookable(&error).to_owned());
+            return report(DoctorFinding::bad("destination", error.to_string(), fix));
+        }
         (Ok(_), Some(prefix)) => vec![prefix.clone()],
         (Ok(there), None) => there,
     };

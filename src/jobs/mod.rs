@@ -24,6 +24,7 @@ use engine::monitor::context::Context;
 use engine::monitor::items::Items;
 use engine::monitor::{Monitor, Progress};
 use engine::repository::records::report::Report;
+use engine::repository::source_path::SourceRoots;
 use engine::snapshot::name::SnapshotName;
 use engine::threads::cancel::Stop;
 use serde_json::{Map, Value, json};
@@ -166,7 +167,12 @@ impl Work {
         let mut context = context(stop, &progress, Arc::clone(&monitor) as Arc<dyn Monitor>);
         context.items = self.items(job, form == DryRunFormat::Json);
         let itemized = context.items.is_some() && form == DryRunFormat::Text;
-        let mut changes = DryRunChanges::to_stdout(form, &job.name, Arc::clone(stop));
+        let mut changes = DryRunChanges::to_stdout(
+            form,
+            &job.name,
+            SourceRoots::of_layout(&job.job.layout),
+            Arc::clone(stop),
+        );
         if itemized {
             changes = changes.totals_only();
         }

@@ -4,3 +4,4 @@ pub(crate) mod only_folder;
 pub(crate) mod open;
 pub(crate) mod recorded_sources;
 pub(crate) mod restore_host;
+pub(crate) mod search;

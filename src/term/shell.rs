@@ -43,6 +43,14 @@ pub(crate) fn word(bytes: &[u8]) -> String {
     }
 }
 
+/// Quotes a path of the source as commands print and accept it: with a slash at the end of a folder.
+pub(crate) fn path(bytes: &[u8], folder: bool) -> String {
+    match folder && !bytes.ends_with(b"/") {
+        true => word(&[bytes, b"/"].concat()),
+        false => word(bytes),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

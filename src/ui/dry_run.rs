@@ -6,11 +6,14 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, SecondsFormat, Utc};
 use engine::backup::change::{Change, ChangeKind, ChangeSink};
 use engine::backup::dry_run::DryRunReport;
+use engine::entry::escape::{shown, unshown};
+use engine::repository::source_path::SourceRoots;
 use engine::snapshot::name::SnapshotName;
 use engine::threads::cancel::Stop;
 use serde_json::{Value, json};
 
 use crate::term::local_time;
+use crate::term::shell;
 use crate::term::units::{bytes, count, counted};
 use crate::ui::summary::table;
 
@@ -27,6 +30,8 @@ pub(crate) enum DryRunFormat {
 pub(crate) struct DryRunChanges {
     form: DryRunFormat,
     job: String,
+    /// The source roots of the job.
+    roots: SourceRoots,
     stop: Arc<Stop>,
     out: Mutex<DryRunOutput>,
     /// The changes themselves go to another sink.
@@ -61,10 +66,15 @@ pub(crate) enum DryRunEnd {
 
 impl DryRunChanges {
     /// Creates a writer to stdout for the job called `job`.
-    pub(crate) fn to_stdout(form: DryRunFormat, job: &str, stop: Arc<Stop>) -> Self {
+    pub(crate) fn to_stdout(
+        form: DryRunFormat,
+        job: &str,
+        roots: SourceRoots,
+        stop: Arc<Stop>,
+    ) -> Self {
         let out =
             DryRunOutput { stdout: BufWriter::with_capacity(1 << 16, io::stdout()), error: None };
-        Self { form, job: job.to_owned(), stop, out: Mutex::new(out), totals_only: false }
+        Self { form, job: job.to_owned(), roots, stop, out: Mutex::new(out), totals_only: false }
     }
 
     /// Writes only the totals; another sink reports the changes.
@@ -106,8 +116,10 @@ impl ChangeSink for DryRunChanges {
             return;
         }
         let lines: String = match self.form {
-            DryRunFormat::Text => changes.iter().map(line).collect(),
-            DryRunFormat::Json => changes.iter().map(|change| object(&self.job, change)).collect(),
+            DryRunFormat::Text => changes.iter().map(|change| line(&self.roots, change)).collect(),
+            DryRunFormat::Json => {
+                changes.iter().map(|change| object(&self.job, &self.roots, change)).collect()
+            }
         };
         if let Ok(mut out) = self.out.lock() {
             out.write(&lines, &self.stop);
@@ -125,13 +137,24 @@ fn word(kind: ChangeKind) -> &'static str {
     }
 }
 
-/// Formats a change as `new       1.5 KiB  home/u/file`.
-fn line(change: &Change) -> String {
-    format!("{:<8} {:>9}  {}\n", word(change.change), bytes(change.bytes), change.path)
+/// Formats a change as `new       1.5 KiB  /home/u/file`.
+fn line(roots: &SourceRoots, change: &Change) -> String {
+    let (path, folder) = source(roots, change);
+    let path = shell::path(&path, folder);
+    format!("{:<8} {:>9}  {path}\n", word(change.change), bytes(change.bytes))
 }
 
-fn object(job: &str, change: &Change) -> String {
-    let Change { change: kind, path, bytes, .. } = change;
+/// The path of a change on the source, and whether it is a folder.
+fn source(roots: &SourceRoots, change: &Change) -> (Vec<u8>, bool) {
+    // The path is that inside the snapshot, escaped.
+    let inside = unshown(&change.path).unwrap_or_else(|| change.path.clone().into_bytes());
+    (roots.source(&inside), change.path.ends_with('/'))
+}
+
+fn object(job: &str, roots: &SourceRoots, change: &Change) -> String {
+    let Change { change: kind, bytes, .. } = change;
+    let (path, folder) = source(roots, change);
+    let path = shown(&path) + if folder { "/" } else { "" };
     let object =
         json!({"type": "change", "job": job, "change": word(*kind), "bytes": bytes, "path": path});
     crate::term::harmless::json(&object, false) + "\n"
@@ -253,12 +276,12 @@ mod tests {
             change(ChangeKind::Metadata, "home/a b", 1_500_000),
         ]
         .iter()
-        .map(line)
+        .map(|change| line(&SourceRoots::default(), change))
         .collect();
-        assert_eq!(lines, "new            0 B  home/\nmetadata   1.4 MiB  home/a b\n");
+        assert_eq!(lines, "new            0 B  /home/\nmetadata   1.4 MiB  '/home/a b'\n");
         assert_eq!(
-            object("j", &change(ChangeKind::Deleted, "x", 0)),
-            "{\"bytes\":0,\"change\":\"deleted\",\"job\":\"j\",\"path\":\"x\",\"type\":\"change\"}\n"
+            object("j", &SourceRoots::default(), &change(ChangeKind::Deleted, "x", 0)),
+            "{\"bytes\":0,\"change\":\"deleted\",\"job\":\"j\",\"path\":\"/x\",\"type\":\"change\"}\n"
         );
     }
 

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use engine::entry::escape::shown;
 use engine::monitor::Progress;
+use engine::repository::source_path::SourceRoots;
+use engine::restore::destination::Landing;
 use engine::restore::outcome::{EntryOutcome, RestoreCounts, RestoreSink, RestoredEntry};
 use engine::snapshot::name::SnapshotName;
 use engine::threads::lock::unpoisoned;
@@ -17,6 +19,7 @@ use crate::log::JobLog;
 use crate::term::colour::Style;
 use crate::term::out::Out;
 use crate::term::print::say;
+use crate::term::shell;
 use crate::term::terminal::Terminal;
 use crate::term::units::{bytes, count, counted};
 use crate::ui::progress::{ProgressTimer, Show};
@@ -28,6 +31,7 @@ const MOST_PARTLY: u64 = 20;
 /// Writes the output of one restore.
 pub(crate) struct Restored {
     top: String,
+    from: RestoredFrom,
     dry_run: bool,
     json: bool,
     /// The target stores times only in whole seconds.
@@ -46,6 +50,7 @@ impl Restored {
     /// Creates the output for a restore to `top`.
     pub(crate) fn new(
         top: String,
+        from: RestoredFrom,
         dry_run: bool,
         json: bool,
         whole_seconds: bool,
@@ -63,7 +68,7 @@ impl Restored {
             )
         });
         let state = Mutex::new(State { out: Out::new(), partly: 0 });
-        Self { top, dry_run, json, whole_seconds, state, terminal, ticker }
+        Self { top, from, dry_run, json, whole_seconds, state, terminal, ticker }
     }
 
     /// Writes the totals.
@@ -95,10 +100,34 @@ impl Restored {
         exit
     }
 
+    /// The path of the restored entry, escaped.
     fn path(&self, line: &RestoredEntry) -> String {
         let top = self.top.trim_end_matches('/');
         let slash = if line.folder && !line.path.is_empty() { "/" } else { "" };
         format!("{top}/{}{slash}", shown(&line.path))
+    }
+}
+
+/// Finds the path on the source of a restored entry.
+pub(crate) struct RestoredFrom {
+    pub(crate) landing: Landing,
+    pub(crate) roots: SourceRoots,
+}
+
+impl RestoredFrom {
+    /// The path on the source of the entry that is restored to `path` below the target.
+    fn source(&self, path: &[u8]) -> Vec<u8> {
+        let names: Vec<&[u8]> =
+            path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
+        let below = self.landing.items.iter().filter_map(|item| {
+            let to: Vec<&[u8]> = item.to.iter().map(|name| name.to_bytes()).collect();
+            let rest = names.strip_prefix(&to[..])?;
+            Some((to.len(), [&[&item.inside[..]], rest].concat().join(&b'/')))
+        });
+        match below.max_by_key(|(length, _)| *length) {
+            Some((_, inside)) => self.roots.source(&inside),
+            None => [b"/", path].concat(),
+        }
     }
 }
 
@@ -115,13 +144,14 @@ fn exit_of(counts: &RestoreCounts, dry_run: bool) -> Exit {
 impl RestoreSink for Restored {
     fn line(&self, line: &RestoredEntry) {
         let Ok(mut state) = self.state.lock() else { return };
-        let path = self.path(line);
+        let (path, source) = (self.path(line), self.from.source(&line.path));
         if self.json {
             let line = json!({
-                "type": "entry", "what": line.what, "path": path, "bytes": line.bytes, "why": line.why,
+                "type": "entry", "what": line.what, "path": path, "source": shown(&source), "bytes": line.bytes, "why": line.why,
             });
             return state.out.object(&line);
         }
+        let from = shell::path(&source, line.folder);
         let (word, style) = word(line.what);
         let bad = matches!(
             line.what,
@@ -133,14 +163,16 @@ impl RestoreSink for Restored {
         if self.dry_run {
             let word = state.out.palette.paint(style, &format!("{word:<8}"));
             let why = line.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-            return state.out.text(&format!("{word} {:>9}  {path}{why}\n", bytes(line.bytes)));
+            return state.out.text(&format!("{word} {:>9}  {from}{why}\n", bytes(line.bytes)));
         }
         if line.what == EntryOutcome::Partly {
             state.partly += 1;
         }
         if bad && (line.what != EntryOutcome::Partly || state.partly <= MOST_PARTLY) {
             let why = line.why.as_deref().unwrap_or_default();
-            self.terminal.suspended(|| say(&format!("{word}: {path}: {why}")));
+            let elsewhere = path.trim_end_matches('/') != shown(&source);
+            let at = if elsewhere { format!(" (at {path})") } else { String::new() };
+            self.terminal.suspended(|| say(&format!("{word}: {from}: {why}{at}")));
         }
     }
 }

@@ -175,7 +175,25 @@ fn a_path_that_was_never_there_is_reported() {
         .arg("/nowhere/x")
         .expect(1)
         .assert_says("no complete snapshot has /nowhere/x");
-    stage.look("find").arg("nowhere").expect(0).assert_says("no complete snapshot has nowhere");
+    // A part of a name: both verbs say how to find it, and end with the same code.
+    let part = stage.source.join("notes/tod");
+    for asked in ["tod", part.to_str().unwrap()] {
+        for verb in ["find", "history"] {
+            let done = stage.look(verb).arg(asked).expect(1);
+            done.assert_says(&format!("no complete snapshot has {asked}; "));
+            done.assert_says("find '*tod*'");
+        }
+    }
+    stage.look("find").arg("*tod*").expect(0).assert_says("notes/today.txt");
+    // A name alone is found by both, wherever the file lies.
+    for verb in ["find", "history"] {
+        stage.look(verb).arg("today.txt").expect(0).assert_says("notes/today.txt");
+    }
+    stage.look("find").in_folder(&stage.source).arg("./notes/today.txt").expect(0);
+    stage.look("find").in_folder(&stage.source).arg("./today.txt").expect(1);
+    let inside = stage.inside(&stage.history().newest()).join("notes/today.txt");
+    let path = stage.source.join("notes/today.txt").display().to_string();
+    stage.look("find").arg(&inside).expect(0).assert_says(&format!("{path}\n"));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod hooks;
 mod list;
 mod notify;
 mod only_folder;
+mod pasted;
 mod settings;
 mod status;
 mod terminal;

@@ -267,7 +267,7 @@ fn a_damaged_file_is_not_left_there_unless_asked_for() {
     }
     let restore = || to(&stage, &server, "back").arg(&stage.source);
     let done = restore().expect(4);
-    done.assert_says("source/bad: ").assert_says("source/large and bad: ");
+    done.assert_says("source/bad: ").assert_says("source/large and bad': ");
     let names = || {
         let found = fs::read_dir(stage.beside("back/source")).unwrap();
         let mut names: Vec<_> = found.map(|entry| entry.unwrap().file_name()).collect();

@@ -50,6 +50,12 @@ impl NamePattern {
         Self { glob: [anywhere, &literal].concat(), literal, path, any_case }
     }
 
+    /// The pattern that only the path `path` of the source matches.
+    #[must_use]
+    pub fn exact(path: &[u8]) -> Self {
+        Self { glob: Vec::new(), literal: path.to_vec(), path: true, any_case: false }
+    }
+
     /// Whether `text` contains wildcard characters.
     #[must_use]
     pub fn is_glob(text: &[u8]) -> bool {
@@ -83,7 +89,7 @@ impl NamePattern {
             Some(before) => self.path && before.ends_with(b"/") && !self.literal.starts_with(b"/"),
             None => false,
         };
-        literally || glob_match(&self.glob, subject)
+        literally || !self.glob.is_empty() && glob_match(&self.glob, subject)
     }
 }
 
@@ -221,6 +227,8 @@ mod tests {
             let asked = NamePattern::new(pattern.as_bytes(), false);
             assert_eq!(asked.meets(folder.as_bytes(), name), meets, "{pattern} {folder} {name:?}");
         }
+        assert!(NamePattern::exact(b"/a[b]*").meets(b"/", b"a[b]*"));
+        assert!(!NamePattern::exact(b"/a[b]*").meets(b"/", b"abc"));
         assert!(NamePattern::new(b"*.TXT", true).meets(b"/", b"a.Txt"));
         assert!(NamePattern::new(b"A [ID]", true).meets(b"/", b"a [Id]"));
     }

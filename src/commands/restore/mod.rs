@@ -222,7 +222,7 @@ fn prepare(args: Args) -> Result<Work, Exit> {
         TargetArgs::InPlace => RestoreDestination::InPlace,
     };
     let catalog = Arc::clone(&series.catalog);
-    let work = Work { catalog, snapshot: name, landing, place, options, dry_run, json };
+    let work = Work { catalog, snapshot: name, landing, roots, place, options, dry_run, json };
     if matches!(work.place, RestoreDestination::InPlace) && !dry_run && !yes {
         work.confirm()?;
     }

@@ -4,10 +4,10 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use engine::entry::escape::shown;
 use engine::fs::dir::resolve::untrusted;
 use engine::monitor::{Progress, Silent};
 use engine::repository::Repository;
+use engine::repository::source_path::SourceRoots;
 use engine::restore::destination::Landing;
 use engine::restore::plan::Overwrite;
 use engine::restore::request::{RestoreError, RestoreOptions};
@@ -25,8 +25,9 @@ use crate::jobs::{context, sync_child};
 use crate::snapshots::open::unlookable;
 use crate::snapshots::restore_host::{HostError, RestoreHost};
 use crate::term::print::say;
+use crate::term::shell::word;
 use crate::term::terminal::Terminal;
-use crate::ui::restore::Restored;
+use crate::ui::restore::{Restored, RestoredFrom};
 
 /// The destination of a restore.
 #[derive(Debug, Clone)]
@@ -41,6 +42,7 @@ pub(super) struct Work {
     pub(super) catalog: Arc<Repository>,
     pub(super) snapshot: SnapshotName,
     pub(super) landing: Landing,
+    pub(super) roots: SourceRoots,
     pub(super) place: RestoreDestination,
     pub(super) options: RestoreOptions,
     pub(super) dry_run: bool,
@@ -70,7 +72,7 @@ impl Work {
         let mut paths = String::new();
         for item in &self.landing.items {
             let names: Vec<&[u8]> = item.to.iter().map(|name| name.to_bytes()).collect();
-            paths.push_str(&format!("  /{}\n", shown(&names.join(&b'/'))));
+            paths.push_str(&format!("  {}\n", word(&[b"/", &names.join(&b'/')[..]].concat())));
         }
         let mut stderr = io::stderr();
         let _ = write!(
@@ -159,7 +161,8 @@ impl Work {
     fn to<T: Target>(&self, target: &T, top: String, stop: &Arc<Stop>) -> Exit {
         let progress = Arc::new(Progress::default());
         let whole_seconds = target.facts().granularity_ns >= 1_000_000_000;
-        let results = Restored::new(top, self.dry_run, self.json, whole_seconds, &progress);
+        let from = RestoredFrom { landing: self.landing.clone(), roots: self.roots.clone() };
+        let results = Restored::new(top, from, self.dry_run, self.json, whole_seconds, &progress);
         let context = context(stop, &progress, Arc::new(Silent));
         let (from, landing) = ((&*self.catalog, &self.snapshot), &self.landing);
         match restore(from, landing, target, self.options.clone(), &context, &results) {
