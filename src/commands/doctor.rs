@@ -31,7 +31,7 @@ Examples:
       Remove reports, holds and the like of snapshots that are gone
   backup_manager doctor --json | jq 'select(.grade == \"bad\")'
 
-Exit codes: 0 a run can do its work; 1 something has to be mended; 2 usage or configuration.";
+Exit codes: 0 a run can do its work; 1 something has to be corrected; 2 usage or configuration.";
 
 /// Check ssh, sources, destination, crontab and alerts, and say how to correct mistakes
 #[derive(Debug, clap::Args)]

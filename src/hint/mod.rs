@@ -212,7 +212,7 @@ pub(crate) fn not_restored(counts: &RestoreCounts) -> Vec<&'static str> {
         );
     }
     if counts.failed > 0 {
-        steps.push("when the reasons above are mended, the same command restores the rest");
+        steps.push("after the reasons above are corrected, the same command restores the rest");
     }
     if counts.protected > 0 {
         steps.push(

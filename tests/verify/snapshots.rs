@@ -347,8 +347,8 @@ fn every_damage_is_found_recorded_and_repaired() {
         // The next run links none of it.
         let done = stage.run().expect(0);
         stage.assert_newest_is_source(Judge::plain());
-        let mended = found(&stage.look("verify").arg("--json").expect(0)).0;
-        assert_eq!(mended, Vec::<String>::new(), "{what}");
+        let repaired = found(&stage.look("verify").arg("--json").expect(0)).0;
+        assert_eq!(repaired, Vec::<String>::new(), "{what}");
         if *content {
             let healed = stage.counts()["healed"].as_u64() > Some(0);
             assert_eq!(healed, *what != "truncated content", "{what}");

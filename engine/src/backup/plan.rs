@@ -29,7 +29,7 @@ pub enum Action {
     /// The incomplete snapshot holds it, but possibly not on disk: check its hash, then keep it or copy it.
     Check,
     /// The incomplete snapshot holds its content in an inode with one name: set the metadata there.
-    Mend,
+    UpdateMetadata,
     /// Link it to the base.
     Link,
     /// Copy the content from the base, within the destination, and set the metadata.
@@ -132,7 +132,7 @@ pub fn plan(entry: ListedEntry<'_>, known: KnownEntries<'_>, rules: &CompareRule
         (Verdict::Same, _) if !file || known.here_durable => Action::Keep,
         (Verdict::Same, _) => Action::Check,
         (_, Verdict::Same) => Action::Link,
-        (Verdict::Metadata, _) if file && known.here_durable && alone(here) => Action::Mend,
+        (Verdict::Metadata, _) if file && known.here_durable && alone(here) => Action::UpdateMetadata,
         _ if !file => Action::Make,
         (_, Verdict::Metadata) => Action::CopyLocally,
         (_, Verdict::Changed) if rules.keep.checksum && sizes_equal(entry, known.base) => {
@@ -149,7 +149,7 @@ pub fn plan(entry: ListedEntry<'_>, known: KnownEntries<'_>, rules: &CompareRule
     };
     let taken = match action {
         Action::CopyLocally => taken(known.base),
-        Action::Mend => taken(here),
+        Action::UpdateMetadata => taken(here),
         _ => false,
     };
     // With --checksum and --ignore-times, equal size and time do not prove equal content.
@@ -230,7 +230,7 @@ impl Planned<'_> {
             Action::Keep | Action::Check => {
                 id(&self.here).is_none() || id(&self.here) != id(&self.base)
             }
-            Action::Mend | Action::CopyLocally | Action::Make | Action::Fetch => true,
+            Action::UpdateMetadata | Action::CopyLocally | Action::Make | Action::Fetch => true,
         }
     }
 }
@@ -361,7 +361,7 @@ mod tests {
         assert_eq!(planned(&file, None, Some(&same), true).action, Action::Keep);
         assert_eq!(planned(&file, None, Some(&same), false).action, Action::Check);
         let other_mode = held(Meta { mode: 0, ..meta(Kind::File) });
-        assert_eq!(planned(&file, None, Some(&other_mode), true).action, Action::Mend);
+        assert_eq!(planned(&file, None, Some(&other_mode), true).action, Action::UpdateMetadata);
         // The run never changes an inode in place that may not be on disk or that a complete snapshot may share.
         assert_eq!(planned(&file, None, Some(&other_mode), false).action, Action::Fetch);
         let shared = held(Meta { mode: 0, links: 2, ..meta(Kind::File) });
@@ -491,7 +491,7 @@ mod tests {
             match step.action {
                 Action::Link => prop_assert!(equal(&base)),
                 Action::Keep | Action::Check => prop_assert!(equal(&here)),
-                Action::Mend => prop_assert!(here.as_ref().is_some_and(|held| held.meta.links == 1)),
+                Action::UpdateMetadata => prop_assert!(here.as_ref().is_some_and(|held| held.meta.links == 1)),
                 Action::CopyLocally => prop_assert_eq!(step.verdict, Verdict::Metadata),
                 _ => prop_assert!(!(equal(&base) || equal(&here) && durable)),
             }

@@ -84,7 +84,7 @@ impl<S: Source> PlanSink<S> for Preview<S> {
             let mut bytes = 0;
             match step.action {
                 _ if !self.first_name(self.walk.keep(), meta) => counts.hard_links += 1,
-                Action::Keep | Action::Check | Action::Mend => counts.kept += 1,
+                Action::Keep | Action::Check | Action::UpdateMetadata => counts.kept += 1,
                 Action::Link => {
                     counts.linked += 1;
                     counts.bytes_saved += if file { meta.size } else { 0 };

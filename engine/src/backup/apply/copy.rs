@@ -89,7 +89,7 @@ impl<S: Source> SnapshotWriter<S> {
 
     /// Sets the metadata of a file that has the right content and an inode that only this snapshot has. Returns `false`
     /// when the file cannot be opened or the inode may be shared.
-    pub(crate) fn mend(
+    pub(crate) fn update_metadata(
         self: &Arc<Self>,
         folder: &WalkFolder<S::Folder>,
         handles: &FolderHandles<S::Folder>,

@@ -147,7 +147,7 @@ impl<S: Source> SnapshotWriter<S> {
             Action::Enter => Ok(true),
             Action::Keep => self.keep_stored(folder, handles, planned, done),
             Action::Check => self.check(folder, handles, planned.entry, done),
-            Action::Mend => self.mend(folder, handles, planned.entry, done),
+            Action::UpdateMetadata => self.update_metadata(folder, handles, planned.entry, done),
             Action::Link => self.link(folder, handles, planned, done),
             Action::CopyLocally => match &handles.base {
                 Some(base) => {
