@@ -244,16 +244,20 @@ pub(crate) fn orphans(
 ) -> Option<DoctorFinding> {
     const CHECK: &str = "orphans";
     if remove {
-        return Some(match engine::repository::removal::orphans::remove(dir, prefix, stop) {
-            Ok(Some(gone)) if gone.is_empty() => DoctorFinding::good(CHECK, "there are none"),
-            Ok(Some(gone)) => DoctorFinding::good(CHECK, format!("removed: {}", gone.join(", "))),
-            Ok(None) => DoctorFinding::warning(
-                CHECK,
-                "a run is at work: nothing was removed",
-                "repeat it when the run has ended: backup_manager doctor --remove-orphans",
-            ),
-            Err(error) => DoctorFinding::of(CHECK, &error),
-        });
+        return Some(
+            match engine::repository::removal::orphans::remove_orphans(dir, prefix, stop) {
+                Ok(Some(gone)) if gone.is_empty() => DoctorFinding::good(CHECK, "there are none"),
+                Ok(Some(gone)) => {
+                    DoctorFinding::good(CHECK, format!("removed: {}", gone.join(", ")))
+                }
+                Ok(None) => DoctorFinding::warning(
+                    CHECK,
+                    "a run is at work: nothing was removed",
+                    "repeat it when the run has ended: backup_manager doctor --remove-orphans",
+                ),
+                Err(error) => DoctorFinding::of(CHECK, &error),
+            },
+        );
     }
     // Another check reports a folder that cannot be opened.
     let found = engine::repository::removal::orphans::orphans(dir, prefix)
@@ -285,7 +289,7 @@ pub(crate) fn ownership(dir: &Path, give: bool) -> Option<DoctorFinding> {
             "as root: backup_manager doctor --give-back",
         ));
     }
-    Some(match engine::repository::ownership::give(dir) {
+    Some(match engine::repository::ownership::give_to_owner(dir) {
         Ok(given) if given.left.is_empty() => {
             let count = counted(given.count, "entry", "entries");
             DoctorFinding::good(CHECK, format!("gave {path} to the user {owner}: {count}"))

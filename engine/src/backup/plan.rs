@@ -132,7 +132,9 @@ pub fn plan(entry: ListedEntry<'_>, known: KnownEntries<'_>, rules: &CompareRule
         (Verdict::Same, _) if !file || known.here_durable => Action::Keep,
         (Verdict::Same, _) => Action::Check,
         (_, Verdict::Same) => Action::Link,
-        (Verdict::Metadata, _) if file && known.here_durable && alone(here) => Action::UpdateMetadata,
+        (Verdict::Metadata, _) if file && known.here_durable && alone(here) => {
+            Action::UpdateMetadata
+        }
         _ if !file => Action::Make,
         (_, Verdict::Metadata) => Action::CopyLocally,
         (_, Verdict::Changed) if rules.keep.checksum && sizes_equal(entry, known.base) => {

@@ -13,7 +13,7 @@ use engine::restore::plan::Overwrite;
 use engine::restore::request::{RestoreError, RestoreOptions};
 use engine::restore::restore;
 use engine::restore::targets::Target;
-use engine::restore::targets::local::{Local as Here, PlaceError};
+use engine::restore::targets::local::{LocalTarget, PlaceError};
 use engine::restore::targets::preview::PreviewTarget;
 use engine::snapshot::name::SnapshotName;
 use engine::threads::cancel::Stop;
@@ -98,9 +98,9 @@ impl Work {
         };
         let sync = sync_child::in_a_child;
         let opened = if self.dry_run || matches!(self.place, RestoreDestination::InPlace) {
-            Here::look_at(top, &self.catalog, sync)
+            LocalTarget::look_at(top, &self.catalog, sync)
         } else {
-            Here::make(top, &self.catalog, sync)
+            LocalTarget::make(top, &self.catalog, sync)
         };
         match opened {
             Err(error) => {

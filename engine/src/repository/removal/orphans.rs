@@ -37,7 +37,7 @@ pub fn orphans(path: &Path, prefix: &Prefix) -> Result<Vec<String>, RunError> {
 ///
 /// # Errors
 /// A record cannot be removed.
-pub fn remove(
+pub fn remove_orphans(
     path: &Path,
     prefix: &Prefix,
     stop: &Arc<Stop>,

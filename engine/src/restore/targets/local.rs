@@ -31,8 +31,10 @@ use crate::repository::content::{Content, StoreError, copy, is_damaged};
 use crate::restore::targets::private;
 use crate::restore::targets::private::Private;
 use crate::restore::targets::spared::{file_system, may_remove};
-use crate::restore::targets::temporary::temporary;
-use crate::restore::targets::{Facts, FileSystem, MustStay, Shortfall, StoreOutcome, Target};
+use crate::restore::targets::temporary::temporary_name;
+use crate::restore::targets::{
+    MountedFileSystem, MustStay, Shortfall, StoreOutcome, Target, TargetFacts,
+};
 
 /// Why the restore cannot write to a folder.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +60,7 @@ pub enum PlaceError {
 }
 
 /// A folder of this machine.
-pub struct Local {
+pub struct LocalTarget {
     /// `None` when the folder does not exist and the target is only read.
     top: Option<Dir>,
     backups: FileId,
@@ -79,7 +81,7 @@ const BATCH: usize = 64;
 /// All attributes of an entry.
 const ALL: XattrSelection = XattrSelection { xattrs: true, acls: true };
 
-impl Local {
+impl LocalTarget {
     /// Opens the folder at `path`. Creates it and its parents when they are missing. Follows symlinks in `path`
     /// only where no other user can have created them ([`Resolved`]).
     ///
@@ -198,7 +200,7 @@ impl Local {
 
     /// Creates an entry that is neither a file nor a folder.
     fn make_node(&self, folder: &Dir, entry: &Entry, replace: bool) -> io::Result<StoreOutcome> {
-        let (name, meta) = (temporary(&entry.name)?, &entry.meta);
+        let (name, meta) = (temporary_name(&entry.name)?, &entry.meta);
         let private = made(folder, &name, || Private::in_folder(folder, &name))?;
         let dir = private.dir();
         made(dir, &name, || match entry.target() {
@@ -270,11 +272,11 @@ fn judged(folder: &Dir, error: io::Error) -> io::Error {
     io::Error::other(format!("{error}, though the file system has room"))
 }
 
-impl Target for Local {
+impl Target for LocalTarget {
     type Folder = Dir;
 
-    fn facts(&self) -> Facts {
-        Facts {
+    fn facts(&self) -> TargetFacts {
+        TargetFacts {
             owners: self.root,
             xattrs: true,
             granularity_ns: 1,
@@ -338,7 +340,7 @@ impl Target for Local {
         content: &Content<'_>,
         replace: bool,
     ) -> Result<StoreOutcome, StoreError> {
-        let name = temporary(&entry.name)?;
+        let name = temporary_name(&entry.name)?;
         let file = made(folder, &name, || folder.create_file(&name, 0o600))
             .map_err(|error| judged(folder, error))?;
         let reflink = self.reflinks.load(Ordering::Relaxed);
@@ -398,7 +400,7 @@ impl Target for Local {
         if !replace {
             return folder.link_node(name, &node).map_err(unsupported);
         }
-        let new = temporary(name)?;
+        let new = temporary_name(name)?;
         made(folder, &new, || folder.link_node(&new, &node)).map_err(unsupported)?;
         self.placed(folder, &new, name, true)?;
         // When both names are hard links to the same inode, rename(2) keeps both.
@@ -449,7 +451,7 @@ impl Target for Local {
         folder.unlink(name)
     }
 
-    fn file_system(&self, folder: &Dir) -> io::Result<Option<FileSystem>> {
+    fn file_system(&self, folder: &Dir) -> io::Result<Option<MountedFileSystem>> {
         file_system(folder)
     }
 

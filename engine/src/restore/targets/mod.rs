@@ -15,7 +15,7 @@ use crate::repository::content::{Content, StoreError};
 
 /// The properties of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facts {
+pub struct TargetFacts {
     /// The target can set owners.
     pub owners: bool,
     /// The target can set attributes and ACLs.
@@ -101,7 +101,7 @@ pub struct StoreOutcome {
 /// A file system and one of its mounts. A part of a file system can be mounted at a second location in the same
 /// file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileSystem {
+pub struct MountedFileSystem {
     /// The device number of the file system.
     pub device: u64,
     /// The mount ID; 0 for a target that does not report it.
@@ -121,7 +121,7 @@ pub trait Target: Send + Sync {
     type Folder: Send + Sync;
 
     /// The properties of the target.
-    fn facts(&self) -> Facts;
+    fn facts(&self) -> TargetFacts;
 
     /// The top folder, which contains everything restored.
     ///
@@ -216,7 +216,7 @@ pub trait Target: Send + Sync {
     fn remove(&self, folder: &Self::Folder, name: &CStr) -> io::Result<()>;
 
     /// The file system and the mount of a folder; `None` where they are unknown.
-    fn file_system(&self, folder: &Self::Folder) -> io::Result<Option<FileSystem>>;
+    fn file_system(&self, folder: &Self::Folder) -> io::Result<Option<MountedFileSystem>>;
 
     /// Whether the folder `name` may be removed with its content. It may when it can be read, nothing below it
     /// is `spared`, and it contains neither another file system nor a backups folder.

@@ -8,7 +8,9 @@ use rustix::io::Errno;
 use crate::entry::stored::StoredEntry;
 use crate::entry::{Entry, FileId};
 use crate::repository::content::{Content, StoreError};
-use crate::restore::targets::{Facts, FileSystem, MustStay, Shortfall, StoreOutcome, Target};
+use crate::restore::targets::{
+    MountedFileSystem, MustStay, Shortfall, StoreOutcome, Target, TargetFacts,
+};
 
 /// Reads the inner target and never writes to it. The restore then reports what it would do.
 pub struct PreviewTarget<T>(pub T);
@@ -17,7 +19,7 @@ impl<T: Target> Target for PreviewTarget<T> {
     /// `None`: a folder that does not exist yet and would be created.
     type Folder = Option<T::Folder>;
 
-    fn facts(&self) -> Facts {
+    fn facts(&self) -> TargetFacts {
         self.0.facts()
     }
 
@@ -102,7 +104,7 @@ impl<T: Target> Target for PreviewTarget<T> {
         Ok(())
     }
 
-    fn file_system(&self, folder: &Self::Folder) -> io::Result<Option<FileSystem>> {
+    fn file_system(&self, folder: &Self::Folder) -> io::Result<Option<MountedFileSystem>> {
         folder.as_ref().map_or(Ok(None), |folder| self.0.file_system(folder))
     }
 

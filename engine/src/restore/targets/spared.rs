@@ -12,7 +12,7 @@ use crate::entry::{Extra, FileId, Kind, ListedEntry, Xattrs};
 use crate::fs::dir::Dir;
 use crate::fs::mount_point::mount_id;
 use crate::fs::traverse::{Visitor, explore};
-use crate::restore::targets::{FileSystem, MustStay};
+use crate::restore::targets::{MountedFileSystem, MustStay};
 
 /// Whether the folder `name` may be removed with its content.
 ///
@@ -33,14 +33,14 @@ pub(super) fn may_remove(
 }
 
 /// The file system and the mount of a folder.
-pub(super) fn file_system(folder: &Dir) -> io::Result<Option<FileSystem>> {
+pub(super) fn file_system(folder: &Dir) -> io::Result<Option<MountedFileSystem>> {
     let Some(FileId { dev: device, .. }) = folder.meta()?.id else { return Ok(None) };
-    Ok(mount_id(folder).map(|mount| FileSystem { device, mount }))
+    Ok(mount_id(folder).map(|mount| MountedFileSystem { device, mount }))
 }
 
 /// Searches below a folder for anything that must not be removed.
 struct Watch<'a> {
-    outside: FileSystem,
+    outside: MountedFileSystem,
     backups: FileId,
     spared: &'a MustStay<'a>,
     found: AtomicBool,

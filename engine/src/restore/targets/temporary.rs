@@ -43,7 +43,7 @@ pub(crate) enum CreatorProcess {
 ///
 /// # Errors
 /// Does not fail for a valid name.
-pub fn temporary(name: &CStr) -> io::Result<CString> {
+pub fn temporary_name(name: &CStr) -> io::Result<CString> {
     let hash = blake3::hash(name.to_bytes()).to_hex();
     let Owner { place, pid, start } = own();
     crate::entry::c_name(format!("{TEMPORARY}{place:08x}-{pid:x}-{start:x}.{}", &hash[..16]))
@@ -143,8 +143,8 @@ mod tests {
     #[test]
     fn a_name_says_whether_its_maker_runs() {
         let own = own();
-        assert_eq!(maker(temporary(c"x").unwrap().to_bytes()), Some(CreatorProcess::Running));
-        assert_ne!(temporary(c"x").unwrap(), temporary(c"y").unwrap());
+        assert_eq!(maker(temporary_name(c"x").unwrap().to_bytes()), Some(CreatorProcess::Running));
+        assert_ne!(temporary_name(c"x").unwrap(), temporary_name(c"y").unwrap());
         let parent = rustix::process::getppid().map_or(1, |pid| pid.as_raw_pid() as u32);
         let parent = Owner { pid: parent, start: started(parent).unwrap().0, ..own };
         assert_eq!(maker(&named(parent)), Some(CreatorProcess::Running));

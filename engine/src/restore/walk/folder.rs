@@ -12,7 +12,7 @@ use crate::entry::stored::StoredEntry;
 use crate::entry::tree_path::TreePath;
 use crate::entry::{Entry, FileId};
 use crate::fs::dir::Dir;
-use crate::restore::targets::FileSystem;
+use crate::restore::targets::MountedFileSystem;
 use crate::threads::lock::lock;
 
 /// One folder, from its listing until it is finished.
@@ -31,7 +31,7 @@ pub(crate) struct RestoreFolder<F> {
     /// The inode of the target's folder, set when it was created or first entered.
     id: OnceLock<Option<FileId>>,
     /// The file system on which surplus entries may be removed: that of the target's folder, if known.
-    pub(crate) file_system: OnceLock<Option<FileSystem>>,
+    pub(crate) file_system: OnceLock<Option<MountedFileSystem>>,
     /// Whether the snapshot's folder, or one above it, lacks entries that the run had stored.
     pub(crate) is_lacking: AtomicBool,
     /// The number of steps that must happen before the folder is finished: its listing, its entries, everything

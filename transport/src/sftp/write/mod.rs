@@ -30,7 +30,7 @@ use engine::entry::{Entry, FileId};
 use engine::repository::content::{Content, StoreError};
 use engine::restore::targets::local::PlaceError;
 use engine::restore::targets::{
-    Facts, FileSystem, MustStay, Shortfall, StoreOutcome, Target, ToStore,
+    MountedFileSystem, MustStay, Shortfall, StoreOutcome, Target, TargetFacts, ToStore,
 };
 use engine::threads::lock::lock;
 use engine::threads::semaphore::Semaphore;
@@ -197,10 +197,10 @@ impl SftpTarget {
 impl Target for SftpTarget {
     type Folder = TargetFolder;
 
-    fn facts(&self) -> Facts {
+    fn facts(&self) -> TargetFacts {
         let (near, far) = THREADS;
         let threads = self.session.round_trip().as_micros() / PER_THREAD.as_micros();
-        Facts {
+        TargetFacts {
             owners: self.session.is_root,
             xattrs: false,
             granularity_ns: 1_000_000_000,
@@ -301,9 +301,9 @@ impl Target for SftpTarget {
     }
 
     /// SFTP reports no mounts, so a second mount of a part of the same file system is not detected.
-    fn file_system(&self, folder: &TargetFolder) -> io::Result<Option<FileSystem>> {
+    fn file_system(&self, folder: &TargetFolder) -> io::Result<Option<MountedFileSystem>> {
         let device = self.file_system_of(&folder.path)?;
-        Ok(device.map(|device| FileSystem { device, mount: 0 }))
+        Ok(device.map(|device| MountedFileSystem { device, mount: 0 }))
     }
 
     fn may_remove(

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::time::Duration;
 
 use engine::entry::Kind;
-use engine::restore::targets::temporary::temporary;
+use engine::restore::targets::temporary::temporary_name;
 
 use crate::sftp::protocol::packet::{Request, StatusCode};
 use crate::sftp::protocol::write_packet::{Change, Set};
@@ -37,7 +37,7 @@ impl SftpTarget {
         name: &CStr,
     ) -> Result<Vec<u8>, RequestError> {
         let odd = RequestError::Impossible("it has no temporary name");
-        folder.child(&temporary(name).map_err(|_| odd)?)
+        folder.child(&temporary_name(name).map_err(|_| odd)?)
     }
 
     /// Creates an empty file, and replaces a leftover of this process under the same temporary name.
