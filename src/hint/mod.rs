@@ -30,7 +30,10 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
         }
         RunError::Root { error: SourceError::UntrustedLink(_), .. } => UNTRUSTED_LINK,
         RunError::Destination { error, .. } if untrusted(error).is_some() => UNTRUSTED_LINK,
-        RunError::Destination { error, .. } if is_mount_point(error) => {
+        // Removing a file that is a mount point returns EBUSY (unlink(2)).
+        RunError::Destination { error, .. }
+            if is_mount_point(error) || error.kind() == ErrorKind::ResourceBusy =>
+        {
             "unmount it: a run changes nothing in what is mounted inside a snapshot; the next run continues where this one stopped"
         }
         RunError::Root { error: SourceError::Lost(_), .. } => {

@@ -66,6 +66,27 @@ fn a_resumed_run_enters_no_other_file_system_in_its_snapshot() {
 }
 
 #[test]
+fn a_resumed_run_changes_no_file_that_is_mounted_over_one_of_its_snapshot() {
+    // Other metadata, other content, and a file that the source does not have.
+    for (time, content) in [(1_600_000_000, "1"), (1_600_000_001, "1"), (1_600_000_000, "22")] {
+        let file = Tree::new().file("file", "1").mode(0o640).mtime(1_600_000_000, 0);
+        let stage = Stage::with(BIN, &file);
+        let precious = stage.beside("precious");
+        Tree::new().file("only", content).mode(0o600).mtime(time, 0).build(&precious);
+        let half = stage.history().path(&hours_ago(1), ".incomplete");
+        Tree::new().file("file", "").build(&stage.inside(&half));
+        let at = stage.inside(&half).join("file");
+        let mount = need!(Mount::bind(&precious.join("only"), &at));
+        let before = scan(&precious);
+        stage.run().expect(1).assert_says(&at.display().to_string()).assert_says("unmount it");
+        assert!(scan(&precious) == before, "{content}: what is mounted there has changed");
+        drop(mount);
+        stage.run().expect(0);
+        stage.assert_newest_is_source(Judge::plain());
+    }
+}
+
+#[test]
 fn a_removal_leaves_what_is_mounted_inside_an_old_snapshot() {
     let stage = Stage::with(BIN, &Tree::new().file("folder/file", "1").folder("place"));
     stage.take();

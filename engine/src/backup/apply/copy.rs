@@ -16,6 +16,7 @@ use crate::entry::digest::Method;
 use crate::fs::dir::Dir;
 use crate::fs::metadata::stat;
 use crate::fs::metadata::xattrs;
+use crate::fs::mount_point::is_same_mount;
 use crate::repository::content;
 use crate::source::Source;
 use crate::threads::lock::unpoisoned;
@@ -103,7 +104,7 @@ impl<S: Source> SnapshotWriter<S> {
         // Another user may have put a file of that user there while the folder was open to others.
         let able = &self.metadata_writer.abilities;
         let foreign = able.owner && ![entry.meta.uid, able.uid].contains(&meta.uid);
-        if meta.links != 1 || foreign {
+        if meta.links != 1 || foreign || !is_same_mount(here, &file)? {
             return Ok(false);
         }
         let metadata_writer = &self.metadata_writer;

@@ -15,6 +15,7 @@ use crate::backup::walk::state::tally::Batched;
 use crate::backup::walk::state::task::InFlight;
 use crate::entry::racy::may_have_changed;
 use crate::entry::{Entry, Kind, ListedEntry, Meta};
+use crate::fs::mount_point::is_same_mount;
 use crate::monitor::add;
 use crate::monitor::event::{Event, Instead};
 use crate::source::{ContentSink, Source, SourceError, Wanted};
@@ -116,7 +117,11 @@ impl<S: Source> FileReceiver<S> {
             return None;
         }
         // After any error the run copies the file from its start.
-        let file = here(&self.handles).ok()?.open_to_write(&entry.name).ok()?;
+        let here = here(&self.handles).ok()?;
+        let file = here.open_to_write(&entry.name).ok()?;
+        if !is_same_mount(here, &file).ok()? {
+            return None;
+        }
         Writing::take_up(file, &entry.meta, &|| self.walk.halted()).ok()?
     }
 
