@@ -111,6 +111,8 @@ impl VersionPrinter {
         let mut exact = Vec::new();
         for series in all {
             let (snapshots, on_source) = (series.located(), on_source(series, path));
+            let newest = snapshots.last();
+            let on_source = newest.map_or(on_source.clone(), |(_, roots)| roots.meant(&on_source));
             printed.paths += self.versions(series, &snapshots, &on_source)? as usize;
             exact.push((series, snapshots, on_source));
         }

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub(crate) mod capabilities;
+pub mod container;
 pub mod dir;
 pub mod file_system;
 pub(crate) mod lookup;

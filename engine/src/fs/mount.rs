@@ -6,28 +6,55 @@ use std::path::{Path, PathBuf};
 /// A mount (proc_pid_mountinfo(5)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
+    /// The number of the device, `major:minor`.
+    pub device: String,
     /// The mount point.
     pub point: PathBuf,
     /// The folder of the file system that is mounted there.
     pub root: PathBuf,
 }
 
+/// The mounts that this process sees, in the order in which they were made.
+#[derive(Debug)]
+pub(crate) struct MountTable {
+    pub(crate) mounts: Vec<Mount>,
+}
+
+impl MountTable {
+    /// The mounts now. `None` if `/proc` is not readable.
+    pub(crate) fn read() -> Option<Self> {
+        Some(Self::of_text(&std::fs::read_to_string("/proc/self/mountinfo").ok()?))
+    }
+
+    /// The mounts in the text of proc_pid_mountinfo(5).
+    pub(crate) fn of_text(mountinfo: &str) -> Self {
+        let mount = |line: &str| {
+            let mut fields = line.split(' ').skip(2);
+            let device = fields.next()?.to_owned();
+            let (root, point) = (unescaped(fields.next()?), unescaped(fields.next()?));
+            Some(Mount { device, point, root })
+        };
+        Self { mounts: mountinfo.lines().filter_map(mount).collect() }
+    }
+
+    /// The mount that contains the real path `path`. With several mounts on one mount point, the
+    /// last one covers the others.
+    pub(crate) fn of(&self, path: &Path) -> Option<&Mount> {
+        let above = self.mounts.iter().filter(|mount| path.starts_with(&mount.point));
+        above.max_by_key(|mount| mount.point.components().count())
+    }
+}
+
+/// `path` without symlinks; if it does not exist, its nearest existing parent.
+pub(crate) fn real(path: &Path) -> Option<PathBuf> {
+    path.ancestors().find_map(|part| part.canonicalize().ok())
+}
+
 /// The mount that contains `path`; if the path does not exist, the mount of its nearest existing
 /// parent. `None` if `/proc` is not readable.
 #[must_use]
 pub fn mount_of(path: &Path) -> Option<Mount> {
-    let real = path.ancestors().find_map(|part| part.canonicalize().ok())?;
-    mount_in(&std::fs::read_to_string("/proc/self/mountinfo").ok()?, &real)
-}
-
-fn mount_in(mountinfo: &str, path: &Path) -> Option<Mount> {
-    let mounts = mountinfo.lines().filter_map(|line| {
-        let mut fields = line.split(' ').skip(3);
-        let (root, point) = (unescaped(fields.next()?), unescaped(fields.next()?));
-        path.starts_with(&point).then_some(Mount { point, root })
-    });
-    // With several mounts on one mount point, the last one covers the others.
-    mounts.max_by_key(|mount| mount.point.components().count())
+    MountTable::read()?.of(&real(path)?).cloned()
 }
 
 /// A mount point at or above `path` that /etc/fstab lists and that is not mounted. A file at `path`
@@ -118,8 +145,9 @@ mod tests {
     #[test]
     fn the_nearest_mount_above_counts_and_of_several_the_last() {
         let text = "1 0 0:1 / / rw - overlay x rw\n2 1 8:2 /data /backups rw - ext4 /dev/sdb1 rw\n3 2 8:3 /x /backups rw - ext4 /dev/sdc1 rw\n";
+        let table = MountTable::of_text(text);
         let at =
-            |path: &str| mount_in(text, Path::new(path)).map(|mount| (mount.point, mount.root));
+            |path: &str| table.of(Path::new(path)).map(|it| (it.point.clone(), it.root.clone()));
         assert_eq!(at("/backups/a"), Some(("/backups".into(), "/x".into())));
         assert_eq!(at("/backups2"), Some(("/".into(), "/".into())));
     }

@@ -12,6 +12,7 @@ use fast_glob::glob_match;
 use crate::entry::Kind;
 use crate::entry::tree_path::TreePath;
 use crate::error::LookError;
+use crate::fs::container::without_prefix;
 use crate::fs::dir::Dir;
 use crate::fs::traverse::{Visitor, explore};
 use crate::repository::Repository;
@@ -84,6 +85,12 @@ impl NamePattern {
     }
 
     fn meets_whole(&self, subject: &[u8]) -> bool {
+        // In a container the machine's `/etc` is `/host_fs/etc`: the pattern may begin with either.
+        let of_machine = without_prefix(subject).filter(|_| self.path);
+        self.meets_path(subject) || of_machine.is_some_and(|subject| self.meets_path(subject))
+    }
+
+    fn meets_path(&self, subject: &[u8]) -> bool {
         let literally = match subject.strip_suffix(&self.literal[..]) {
             Some([]) => true,
             Some(before) => self.path && before.ends_with(b"/") && !self.literal.starts_with(b"/"),
@@ -198,6 +205,10 @@ mod tests {
             ("*.txt", "/home", b"odd \xff.txt", true),
             ("*", "/home", b"a\nb", true),
             ("?", "/", b"x", true),
+            ("/etc/pass*", "/host_fs/etc", b"passwd", true),
+            ("/host_fs/etc/pass*", "/host_fs/etc", b"passwd", true),
+            ("/etc/pass*", "/host_fs2/etc", b"passwd", false),
+            ("host_fs", "/", b"host_fs", true),
             // `?` matches one byte, not one character.
             ("?", "/", "ä".as_bytes(), false),
             ("??", "/", "ä".as_bytes(), true),

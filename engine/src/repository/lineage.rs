@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use crate::entry::c_name;
 use crate::entry::escape::shown_path;
 use crate::error::RunError;
+use crate::fs::container::without_prefix;
 use crate::fs::dir::Dir;
 use crate::job::Job;
 use crate::repository::records::journal::Journal;
@@ -18,9 +19,6 @@ use crate::snapshot::history::History;
 use crate::snapshot::host::Host;
 use crate::snapshot::layout::Layout;
 use crate::snapshot::name::{Prefix, SnapshotName};
-
-/// Where the container image mounts the folders of the machine: each has this prefix before its path.
-const HOST_FOLDERS: &str = "/host_fs";
 
 /// The sources of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,11 +111,7 @@ fn overlap(one: &str, other: &str) -> bool {
 
 /// Maps a path of the container, such as `/host_fs/home`, to the path on the machine itself.
 fn on_the_machine(path: &str) -> &str {
-    match path.strip_prefix(HOST_FOLDERS) {
-        Some("") => "/",
-        Some(rest) if rest.starts_with('/') => rest,
-        _ => path,
-    }
+    without_prefix(path.as_bytes()).and_then(|rest| std::str::from_utf8(rest).ok()).unwrap_or(path)
 }
 
 /// The sources of the incomplete snapshot, or else of the newest snapshot with a report. `None` when no

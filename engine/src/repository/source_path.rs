@@ -3,6 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 
 use crate::entry::escape::unshown;
+use crate::fs::container::{with_prefix, without_prefix};
 use crate::repository::records::report::Report;
 use crate::snapshot::layout::Layout;
 
@@ -31,12 +32,34 @@ impl SourceRoots {
         &self.0
     }
 
+    /// The path of the source that `path` means. A container has the folders of the machine below `/host_fs`, so
+    /// where no root contains or is below `/etc`, `/host_fs/etc` may be meant, and the other way round. Any other
+    /// path is returned unchanged.
+    #[must_use]
+    pub fn meant(&self, path: &[u8]) -> Vec<u8> {
+        let known = |path: &[u8]| {
+            let path = names(path);
+            let related = |root: &[u8]| {
+                let root = names(root);
+                root.starts_with(&path) || path.starts_with(&root)
+            };
+            self.0.iter().any(|(root, _)| related(root))
+        };
+        let there = || Some(with_prefix(path)).filter(|path| known(path));
+        let here = || Some(without_prefix(path)?.to_vec()).filter(|path| known(path));
+        match known(path) {
+            true => path.to_vec(),
+            false => there().or_else(here).unwrap_or_else(|| path.to_vec()),
+        }
+    }
+
     /// The path inside the snapshot of `path` on the source, without a slash at either end. A path outside all
     /// roots is taken as the full path inside the snapshot, which is correct for jobs without `/./` and
     /// `--no-relative`.
     #[must_use]
     pub fn inside(&self, path: &[u8]) -> Vec<u8> {
-        let path = names(path);
+        let path = self.meant(path);
+        let path = names(&path);
         let below = self.0.iter().filter_map(|(root, inside)| {
             let root = names(root);
             let rest = path.strip_prefix(&root[..])?;
@@ -106,12 +129,21 @@ mod tests {
             (&["/home/u"], false, "/home/u", "u"),
             (&["/home", "/home/u"], true, "/home/u/x", "home/u/x"),
             (&["/"], true, "/etc", "etc"),
+            // The machine's paths, and those of the container.
+            (&["/host_fs/etc"], true, "/etc/passwd", "host_fs/etc/passwd"),
+            (&["/host_fs/etc"], true, "/", ""),
+            (&["/host_fs/etc/ssl"], true, "/etc", "host_fs/etc"),
+            (&["/host_fs"], true, "/etc", "host_fs/etc"),
+            (&["/host_fs/etc", "/etc"], true, "/etc/passwd", "etc/passwd"),
+            (&["/host_fs/etc"], true, "/usr/x", "usr/x"),
+            (&["/etc"], true, "/host_fs/etc/passwd", "etc/passwd"),
             (&[], true, "/etc/x", "etc/x"),
         ] {
             let roots =
                 if paths.is_empty() { SourceRoots::default() } else { roots(paths, relative) };
             assert_eq!(roots.inside(path.as_bytes()), inside.as_bytes(), "{paths:?} {path}");
         }
+        assert_eq!(roots(&["/host_fs/etc"], true).meant(b"/etc/x"), b"/host_fs/etc/x");
         assert_eq!(roots(&["/home/./u"], true).source(b"u/x"), b"/home/u/x");
         assert_eq!(SourceRoots::default().source(b"etc"), b"/etc");
     }

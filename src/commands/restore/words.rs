@@ -51,7 +51,8 @@ pub(crate) fn meaning<'a>(
             pick(all, "latest", now)?
         }
     };
-    let paths = paths.iter().map(|path| on_source(picked.series, path)).collect();
+    let roots = picked.series.roots_of(&picked.name);
+    let paths = paths.iter().map(|path| roots.meant(&on_source(picked.series, path))).collect();
     Ok((picked, paths))
 }
 

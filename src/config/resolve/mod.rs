@@ -5,6 +5,7 @@ pub(crate) mod alerts;
 pub(crate) mod between_jobs;
 pub(crate) mod draft;
 pub(crate) mod filters;
+pub(crate) mod image_root;
 pub(crate) mod job;
 pub(crate) mod overlap;
 pub(crate) mod snapshot_places;
@@ -42,6 +43,9 @@ pub(crate) fn jobs(
     let mut jobs = Vec::new();
     for draft in &drafts {
         let job = draft.build(current_dir, mistakes);
+        if let (true, Some(job)) = (draft.selected, &job) {
+            image_root::check(draft, job, engine::fs::container::meant_source, mistakes);
+        }
         jobs.push((draft, job));
     }
     check_each_has_its_own(&drafts, current_dir, mistakes);
