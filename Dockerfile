@@ -1,15 +1,37 @@
 # The image ism1/backup_manager: `docker build -t ism1/backup_manager .`, or `docker compose build`.
 # The classic builder and BuildKit both build it: no RUN --mount, no COPY --chmod, no heredocs.
 
-FROM rust:1-bookworm AS build
-WORKDIR /src
 # Cargo reads these: a build with LTO=off, 16 units and level 1 takes a fraction of the time, for a slower and larger program.
 ARG CARGO_PROFILE_RELEASE_LTO=fat
 ARG CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
 ARG CARGO_PROFILE_RELEASE_OPT_LEVEL=3
+
+# Cargo.lock and the manifests, with an empty source for each crate. No change of the sources changes this stage, so a
+# build after one takes the next stage from the cache.
+FROM debian:bookworm-slim AS manifests
+WORKDIR /src
 COPY . .
-# Cargo needs every member of the workspace. .dockerignore excludes the sources of the one for tests.
-RUN mkdir -p fixtures/src && touch fixtures/src/lib.rs \
+RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock -delete \
+    && find . -type d -empty -delete \
+    && find . -mindepth 2 -name Cargo.toml -execdir mkdir src ';' -execdir touch src/lib.rs ';' \
+    && mkdir src && echo 'fn main() {}' > src/main.rs
+
+# The compiled dependencies. An argument ends with its stage, and the compiled code fits only a build with the same ones.
+FROM rust:1-bookworm AS dependencies
+WORKDIR /src
+ARG CARGO_PROFILE_RELEASE_LTO
+ARG CARGO_PROFILE_RELEASE_CODEGEN_UNITS
+ARG CARGO_PROFILE_RELEASE_OPT_LEVEL
+COPY --from=manifests /src .
+RUN cargo build --release --locked --bin backup_manager
+
+FROM dependencies AS build
+ARG CARGO_PROFILE_RELEASE_LTO
+ARG CARGO_PROFILE_RELEASE_CODEGEN_UNITS
+ARG CARGO_PROFILE_RELEASE_OPT_LEVEL
+COPY . .
+# The files have the times of the checkout. Cargo compiles only what is newer than the empty sources.
+RUN find . -name target -prune -o -name '*.rs' -exec touch {} + \
     && cargo build --release --locked --bin backup_manager \
     && mv target/release/backup_manager / \
     && rm -rf target
