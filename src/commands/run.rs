@@ -10,6 +10,8 @@ use crate::args::flags::SettingFlags;
 use crate::args::load::configured;
 use crate::config::load;
 use crate::config::mistake::shown_path;
+use crate::config::types::Inputs;
+use crate::daemon::config_dir::give_away_empty;
 use crate::daemon::puid::{Identity, become_other, to_become};
 use crate::exit::Exit;
 use crate::jobs::signals::supervise;
@@ -71,26 +73,19 @@ pub(crate) fn run(args: Args) -> Exit {
     };
     let accept = Accept { shrink: args.accept_shrink, sources: args.accept_sources };
     let explained = args.explain.clone();
-    match to_become() {
-        Ok(None) => {}
-        Ok(Some(identity)) => {
-            let Identity { uid, gid } = identity;
-            let error = become_other(identity);
-            say(&format!(
-                "cannot become the user {uid}:{gid} (PUID, PGID): {error}; start it as that user"
-            ));
-            return Exit::Failed;
-        }
-        Err(wrong) => {
-            say(&wrong);
-            return Exit::Usage;
-        }
-    }
     let Some(inputs) =
         crate::args::load::inputs(args.settings.given, args.rsync_args, args.config, args.names)
     else {
         return Exit::Usage;
     };
+    match to_become() {
+        Ok(None) => {}
+        Ok(Some(identity)) => return step_down(identity, &inputs, args.dry_run),
+        Err(wrong) => {
+            say(&wrong);
+            return Exit::Usage;
+        }
+    }
     let Some(mut config) = configured(&inputs, load) else { return Exit::Usage };
     if args.now {
         config.jobs.iter_mut().for_each(|job| job.job.minimum_time_guard = TimeDelta::zero());
@@ -130,6 +125,22 @@ pub(crate) fn run(args: Args) -> Exit {
     );
     finished.clear();
     exit
+}
+
+/// Restarts the program as `identity`, which gets new backups folders, unless the run writes nothing.
+fn step_down(identity: Identity, inputs: &Inputs, dry_run: bool) -> Exit {
+    let mut reported = Vec::new();
+    // The restarted program reports mistakes in the configuration.
+    for named in load(inputs).into_iter().filter(|_| !dry_run).flat_map(|config| config.jobs) {
+        give_away_empty(&named.job.backups_dir, identity, &mut reported);
+    }
+    reported.iter().for_each(|line| say(line));
+    let Identity { uid, gid } = identity;
+    let error = become_other(identity);
+    say(&format!(
+        "cannot become the user {uid}:{gid} (PUID, PGID): {error}; start it as that user"
+    ));
+    Exit::Failed
 }
 
 fn name(signal: u8) -> &'static str {

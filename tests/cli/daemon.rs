@@ -259,5 +259,13 @@ fn as_root_it_becomes_the_user_that_puid_and_pgid_name() {
     let by_hand = service.verb("run").program(&program).env("PUID", "12345");
     by_hand.set("minimum-time-guard-h", "0").expect(0);
     assert_eq!(service.stage.history().newest().metadata().expect("there").uid(), 12345);
+    // The first command in a new container gives it a new backups folder, as the daemon does. A dry run changes nothing.
+    let new = service.stage.beside("new");
+    fs::create_dir(&new).expect("a folder");
+    let first = service.verb("run").program(&program).env("PUID", "12345").set("backups-dir", &new);
+    let _ = first.clone().arg("--dry-run").done();
+    assert_eq!(new.metadata().expect("there").uid(), 0);
+    first.expect(0).assert_says("(PUID, PGID)").assert_says("completed");
+    assert_eq!(new.metadata().expect("there").uid(), 12345);
     daemon.env("PUID", "me").expect(2).assert_says("PUID: 'me' is not a number");
 }
