@@ -9,7 +9,7 @@ pub(crate) enum Exit {
     Failed,
     /// A mistake in the command line or the configuration.
     Usage,
-    /// Completed, but some entries were not read well and are listed.
+    /// Completed, but some files could not be read.
     Listed,
     /// Data in the backups is damaged.
     Damaged,

@@ -276,7 +276,7 @@ fn completed(log: &JobLog, job: &NamedJob, report: &Report, monitor: &LogMonitor
     let problems = counts.problems;
     let with = match problems {
         0 => String::new(),
-        _ => format!(", {} not read well", counted(problems, "entry was", "entries were")),
+        _ => format!(", but {} could not be read well", counted(problems, "entry", "entries")),
     };
     let message = format!("completed {}{with}", report.snapshot);
     let fields = event(json!({"event": "completed", "report": fields(report)}));
@@ -291,8 +291,8 @@ fn completed(log: &JobLog, job: &NamedJob, report: &Report, monitor: &LogMonitor
     let file = format!(".backup_manager/reports/{}.json", report.snapshot);
     let file = crate::config::mistake::shown_path(&job.job.backups_dir.join(file));
     log.warn(&format!(
-        "{}: see {file} (exit code 3)",
-        counted(problems, "entry was not read well", "entries were not read well")
+        "completed, but some files could not be read: {} in {file} (exit code 3)",
+        counted(problems, "entry is listed", "entries are listed")
     ));
     Exit::Listed
 }

@@ -8,9 +8,9 @@ use engine::snapshot::name::SnapshotName;
 use serde_json::{Value, json};
 
 use crate::health::growth::Forecast;
-use crate::health::{failures, killed, newest};
+use crate::health::{failures, killed, newest, unread_since};
 use crate::term::local_time;
-use crate::term::units::{bytes, count, duration};
+use crate::term::units::{bytes, count, counted, duration};
 use crate::ui::summary::table;
 
 /// The displayed state of one job.
@@ -89,7 +89,10 @@ impl JobState {
                 format!("{}, no longer named; newest copy in {}", root.path, root.last),
             )
         }));
+        rows.extend(damage(look).map(|damage| ("damage", damage)));
+        rows.extend(self.unread(look).map(|unread| ("not read", unread)));
         rows.push(("last run", last_run(look)));
+        rows.push(("last verify", last_verify(look)));
         rows.extend(self.next().map(|next| ("next", next)));
         if let Some(space) = look.space {
             let (free, total) = (bytes(space.free_bytes), bytes(space.total_bytes));
@@ -124,6 +127,24 @@ impl JobState {
             bytes(reached.bytes_copied),
             local_time::of_rfc3339(&reached.updated),
         )
+    }
+
+    /// The entries that the newest snapshot with a report has not, or not as they are in the source.
+    fn unread(&self, look: &Look) -> Option<String> {
+        let report = look.reports.last().filter(|report| report.counts.problems > 0)?;
+        let carried = match (report.counts.carried_forward, unread_since(look)) {
+            (0, _) => String::new(),
+            (number, None) => format!(", {} carried forward", count(number)),
+            (number, Some(since)) => {
+                let (since, ago) = (local_time::minute(since), shown(self.now - since));
+                format!(", {} carried forward, the oldest since {since} ({ago})", count(number))
+            }
+        };
+        let entries = counted(report.counts.problems, "entry", "entries");
+        Some(format!(
+            "{entries}{carried}; .backup_manager/reports/{}.json lists them",
+            report.snapshot
+        ))
     }
 
     fn next(&self) -> Option<String> {
@@ -193,6 +214,11 @@ impl JobState {
             "host": look.reports.last().and_then(|report| report.host.clone()),
             "sources": look.reports.last().map(sources),
             "snapshots": look.history.complete.len(),
+            "damaged": look.damaged.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "problems": look.reports.last().map(|report| report.counts.problems),
+            "carried_forward": look.reports.last().map(|report| report.counts.carried_forward),
+            "unread_since": unread_since(look).map(rfc3339),
+            "last_verify": look.last_check,
             "max_backups": self.max_backups,
             "incomplete": look.history.incomplete.last().map(ToString::to_string),
             "at_work": look.at_work,
@@ -225,6 +251,35 @@ fn others(look: &Look) -> Vec<String> {
 /// The paths of the source roots.
 fn sources(report: &Report) -> Vec<&str> {
     report.roots.iter().map(|root| root.path.as_str()).collect()
+}
+
+/// The damaged snapshots, if there are any.
+fn damage(look: &Look) -> Option<String> {
+    let names: Vec<String> = look.damaged.iter().map(ToString::to_string).collect();
+    let all = look.history.complete.len() as u64;
+    let of = counted(all, "snapshot", "snapshots");
+    (!names.is_empty()).then(|| {
+        format!("in {} of {of}: {}; verify shows which files", names.len(), names.join(", "))
+    })
+}
+
+/// When the last check ended, what it read and what it found.
+fn last_verify(look: &Look) -> String {
+    let Some(check) = &look.last_check else {
+        return "none is known; backup_manager verify reads the files and compares their hashes"
+            .to_owned();
+    };
+    let time = local_time::of_rfc3339(&check.finished);
+    let of = counted(check.snapshots as u64, "snapshot", "snapshots");
+    let part = if check.whole { "" } else { "a part of " };
+    let mut found = match check.damaged {
+        0 => "no damage".to_owned(),
+        number => counted(number as u64, "damaged file", "damaged files"),
+    };
+    if check.unproved > 0 {
+        found.push_str(&format!(", {} without a hash", counted(check.unproved, "file", "files")));
+    }
+    format!("{time}, {part}{of}: {found}")
 }
 
 fn last_run(look: &Look) -> String {
@@ -289,13 +344,14 @@ mod tests {
             state().text(),
             format!(
                 "home: healthy
-  newest      p.07-12-2023_13-32-58, 1 h 7 min old
-  contains    /home on nas
-  snapshots   1 of at most 30
-  incomplete  p.07-12-2023_14-00-00.incomplete, begun 40 min 0 s ago; the next run resumes it
-  last run    none is known
-  next        a run takes a snapshot from {due} on; the crontab starts one at {starts}
-  disk full   in 10 d 0 h (2023-12-17), at the last runs' 2.0 KiB a day
+  newest       p.07-12-2023_13-32-58, 1 h 7 min old
+  contains     /home on nas
+  snapshots    1 of at most 30
+  incomplete   p.07-12-2023_14-00-00.incomplete, begun 40 min 0 s ago; the next run resumes it
+  last run     none is known
+  last verify  none is known; backup_manager verify reads the files and compares their hashes
+  next         a run takes a snapshot from {due} on; the crontab starts one at {starts}
+  disk full    in 10 d 0 h (2023-12-17), at the last runs' 2.0 KiB a day
 "
             )
         );

@@ -121,9 +121,11 @@ fn entries_that_were_carried_forward_are_marked() {
     stage.sh("echo changed >folder/small; chmod 000 folder/small");
     let run = stage.run_as(1234).expect(3);
     let said = run.said();
-    let report = said.split_once("1 entry was not read well: see ").and_then(|(_, after)| {
-        after.split_once(" (exit code 3)").map(|(report, _)| report.to_owned())
-    });
+    let report = said
+        .split_once("completed, but some files could not be read: 1 entry is listed in ")
+        .and_then(|(_, after)| {
+            after.split_once(" (exit code 3)").map(|(report, _)| report.to_owned())
+        });
     let report = std::fs::read_to_string(report.expect("a file is named")).unwrap();
     assert!(report.contains("folder/small"), "{report}");
     let done = stage.look("list").expect(0);

@@ -31,8 +31,8 @@ fn status_shows_each_prefix_and_what_it_contains() {
     let source = stage.source.display().to_string();
     text.assert_says("my_backup: healthy")
         .assert_says("other.one: healthy")
-        .assert_says(&format!("contains    {source}"))
-        .assert_says("last run    completed, ");
+        .assert_says(&format!("contains     {source}"))
+        .assert_says("last run     completed, ");
     assert!(!text.stdout.contains("a run takes a snapshot"), "{}", text.stdout);
     stage.look("status").arg("--check").expect(0).assert_says("other.one: healthy, ");
     stage.look("status").arg("--check").set("max-age-h", "0").expect(1).assert_says("UNHEALTHY");

@@ -59,9 +59,9 @@ fn a_fresh_snapshot_is_healthy_and_an_old_one_is_not() {
     healthy(&status(&stage));
     let text = status(&stage).expect(0);
     for part in [
-        "newest      my_backup.",
+        "newest       my_backup.",
         "1 of at most 30",
-        "last run    completed, ",
+        "last run     completed, ",
         "free space",
         "not known",
     ] {
@@ -211,4 +211,44 @@ fn an_entry_unreadable_for_long_is_unhealthy_and_the_time_since_then_is_kept() {
     run().expect(0);
     healthy(&status(&stage));
     assert!(report()["carried_since"].is_null(), "{}", report());
+}
+
+#[test]
+fn damage_the_last_check_and_what_could_not_be_read_are_shown() {
+    need!(need::root());
+    let stage = Stage::with(BIN, &Tree::new().file("file", "1").file("closed", "2"));
+    fs::set_permissions(stage.beside("."), PermissionsExt::from_mode(0o755)).expect("a mode");
+    stage.run_as(1234).expect(0);
+    status(&stage).expect(0).assert_says("last verify  none is known; backup_manager verify");
+    fs::set_permissions(stage.source.join("closed"), PermissionsExt::from_mode(0o000))
+        .expect("a mode");
+    let done = stage.run_as(1234).expect(3);
+    done.assert_says(", but 1 entry could not be read well");
+    done.assert_says("completed, but some files could not be read: 1 entry is listed in ");
+    let text = status(&stage).env("TZ", "Asia/Kolkata").expect(0);
+    text.assert_says("not read     1 entry, 1 carried forward, the oldest since ")
+        .assert_says(" IST (")
+        .assert_says("lists them");
+    assert!(!text.said().contains("damage"), "{}", text.said());
+    stage.look("verify").arg("--all").expect(0);
+    let text = status(&stage).env("TZ", "Asia/Kolkata").expect(0);
+    text.assert_says(" IST, 2 snapshots: no damage");
+    let newest = stage.history().newest();
+    fs::write(stage.inside(&newest).join("file"), "X").expect("written");
+    stage.look("verify").arg("--all").expect(4);
+    let name = newest.file_name().expect("a name").to_string_lossy().into_owned();
+    let text = status(&stage).expect(0);
+    text.assert_says("damage       in ").assert_says(&name).assert_says("1 damaged file");
+    let told = json(&stage);
+    let job = &told["jobs"][0];
+    assert!(
+        job["damaged"].as_array().is_some_and(|names| names.contains(&name.into())),
+        "{told:#}"
+    );
+    assert_eq!(job["last_verify"]["damaged"], 1);
+    assert!(job["unread_since"].as_str().is_some_and(|since| since.ends_with('Z')), "{told:#}");
+    assert_eq!((&job["problems"], &job["carried_forward"]), (&1.into(), &1.into()));
+    stage.look("verify").arg("--sample").arg("100%").expect(4);
+    let _ = stage.look("verify").arg("--rolling").arg("30d").done();
+    status(&stage).expect(0).assert_says(", a part of 2 snapshots: ");
 }

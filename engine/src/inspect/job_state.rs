@@ -6,14 +6,16 @@ use std::path::Path;
 
 use crate::error::{LookError, RunError};
 use crate::fs::space::Space;
+use crate::repository::records::last_check::LastCheck;
 use crate::repository::records::progress;
 use crate::repository::records::progress::Reached;
 use crate::repository::records::report::Report;
 use crate::repository::records::report_file::report;
 use crate::repository::records::status::{JobStatus, last_status};
+use crate::repository::records::{damage, last_check};
 use crate::repository::{Repository, check_mounted};
 use crate::snapshot::history::History;
-use crate::snapshot::name::Prefix;
+use crate::snapshot::name::{Prefix, SnapshotName};
 use crate::threads::cancel::Stop;
 
 /// The state of a job.
@@ -29,6 +31,10 @@ pub struct Look {
     pub reached: Option<Reached>,
     /// The newest readable reports, oldest first.
     pub reports: Vec<Report>,
+    /// The complete snapshots in which a check found damage.
+    pub damaged: Vec<SnapshotName>,
+    /// The result of the last check.
+    pub last_check: Option<LastCheck>,
     /// The prefixes of other snapshots in the folder, when `prefix` has none.
     pub other_prefixes: Vec<Prefix>,
     /// Space on the file system of the backups folder.
@@ -72,5 +78,18 @@ pub fn look(backups_dir: &Path, prefix: &Prefix, reports: usize) -> Result<Look,
     let space = repository.dir.space().ok();
     let is_empty = history.complete.is_empty() && history.incomplete.is_empty();
     let other_prefixes = if is_empty { repository.prefixes()? } else { Vec::new() };
-    Ok(Look { other_prefixes, history, at_work, status, reached, reports: newest, space })
+    let is_damaged = |name: &&SnapshotName| damage::is_damaged(&repository, name);
+    let damaged = history.complete.iter().filter(is_damaged).cloned().collect();
+    let last_check = last_check::load(&repository, prefix);
+    Ok(Look {
+        damaged,
+        last_check,
+        other_prefixes,
+        history,
+        at_work,
+        status,
+        reached,
+        reports: newest,
+        space,
+    })
 }

@@ -27,6 +27,8 @@ pub(crate) enum Store {
     Manifests,
     /// The progress of the rolling check of each prefix.
     Checks,
+    /// The result of the last check of each prefix.
+    Checked,
 }
 
 impl Store {
@@ -57,6 +59,7 @@ impl Store {
             Self::Damaged => c"damaged",
             Self::Manifests => c"manifests",
             Self::Checks => c"verify",
+            Self::Checked => c"verified",
         }
     }
 }

@@ -23,6 +23,8 @@ use crate::monitor::context::Context;
 use crate::repository::Repository;
 use crate::repository::folder_name;
 use crate::repository::records::damage::DamageMarks;
+use crate::repository::records::last_check;
+use crate::repository::records::last_check::LastCheck;
 use crate::repository::store::Store;
 use crate::repository::store::file_of;
 use crate::snapshot::name::{Prefix, SnapshotName};
@@ -68,7 +70,7 @@ pub fn verify(
     found.flaws.extend(exchanged);
     let prefixes: BTreeSet<&Prefix> = snapshots.iter().map(|name| &name.prefix).collect();
     let mut others = Vec::new();
-    for prefix in prefixes {
+    for prefix in &prefixes {
         others.extend(repository.history(prefix)?.complete);
     }
     found.damaged = crate::verify::inode_names::of_all(repository, &others, damaged);
@@ -81,7 +83,41 @@ pub fn verify(
         let hashes = scan.unbearable();
         crate::verify::recording::record(repository, whole, &others, hashes, &mut found, context);
     }
+    if !stopped {
+        store_result(repository, &prefixes, portion, &mut found, context);
+    }
     Ok((!stopped).then_some(found))
+}
+
+/// Stores what the check found, for the status. A user who may only read the backups stores nothing.
+fn store_result(
+    repository: &Repository,
+    prefixes: &BTreeSet<&Prefix>,
+    portion: Portion,
+    found: &mut Verified,
+    context: &Context,
+) {
+    let damaged = found.flaws.iter().filter(|(_, flaw)| flaw.is_damage()).count();
+    let check = LastCheck {
+        whole: portion.is_all(),
+        snapshots: found.snapshots,
+        good: found.good,
+        unproved: found.unproved,
+        damaged: found.damaged.len() + damaged,
+        ..LastCheck::new(rfc3339((context.now)()))
+    };
+    for prefix in prefixes {
+        let stored = last_check::store(repository, prefix, &check);
+        if let Err(error) = stored
+            && !matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+            )
+        {
+            let what = format!("cannot store for the status that {prefix} was checked: {error}");
+            found.aside.push(what);
+        }
+    }
 }
 
 /// Whether a snapshot no longer exists.

@@ -4,6 +4,7 @@ pub mod coverage;
 pub(crate) mod damage;
 pub mod holds;
 pub mod journal;
+pub mod last_check;
 pub mod progress;
 pub mod report;
 pub mod report_file;
