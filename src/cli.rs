@@ -4,11 +4,13 @@ use std::process::ExitCode;
 
 use clap::{Command, CommandFactory, Parser, Subcommand};
 
+use crate::args::foreign::hint;
 use crate::commands::generate::{completions, man, rsync_options};
 use crate::commands::internal::{sync_file_system, try_hosts};
 use crate::commands::{
     daemon, diff, doctor, find, history, hold, list, prune, restore, run, status, verify,
 };
+use crate::term::print::say;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,7 +34,7 @@ Examples:
       Complete its flags in the shell
 
 Exit codes: 0 done or nothing to do; 1 failed, try again later; 2 usage or configuration; \
-3 completed, but some entries are listed; 4 damage found in the backups; 129, 130, 143 stopped by a signal, the next run resumes.";
+3 completed, but some files could not be read; 4 damage found in the backups; 129, 130, 143 stopped by a signal, the next run resumes.";
 
 /// Take snapshots of folders as plain folders; what did not change is a hard link to the one before.
 #[derive(Debug, Parser)]
@@ -91,6 +93,10 @@ pub(crate) fn main() -> ExitCode {
         Ok(Cli { verb: Verb::SyncFileSystem(args) }) => sync_file_system::run(&args),
         Err(error) => {
             let _ = error.print();
+            let words: Vec<_> = std::env::args_os().collect();
+            if let Some(hint) = hint(&error, &words) {
+                say(&format!("hint: {hint}"));
+            }
             // clap's exit codes: 0 for --help and --version, 2 for mistakes.
             return if error.exit_code() == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) };
         }
@@ -130,6 +136,25 @@ mod tests {
         for secret in SETTINGS.iter().filter(|setting| setting.secret) {
             let flag = format!("--{}=x", secret.flag());
             assert!(Cli::try_parse_from(["backup_manager", "run", &flag]).is_err(), "{flag}");
+        }
+    }
+
+    #[test]
+    fn no_hint_is_about_an_option_or_command_that_exists() {
+        let program = command();
+        for (verbs, names) in crate::args::foreign::names() {
+            let verb = |name: &&&str| program.find_subcommand(name).is_some();
+            assert_eq!(names.iter().find(verb), None, "it is a command of this program");
+            for verb in verbs {
+                let verb = program.find_subcommand(verb).expect("a command");
+                let ours = |name: &&&str| {
+                    verb.get_arguments().any(|arg| match name.strip_prefix("--") {
+                        Some(long) => arg.get_long() == Some(long),
+                        None => arg.get_short() == name.chars().nth(1),
+                    })
+                };
+                assert_eq!(names.iter().find(ours), None, "{}", verb.get_name());
+            }
         }
     }
 

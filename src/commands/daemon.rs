@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::config::mistake::shown_path;
-use crate::config::names::{CONFIG_DIR, CONFIG_FILE};
+use crate::config::names::{CONFIG_DIR, CONFIG_FILE, CONFIG_FILE_NAME};
 use crate::config::types::{Config, Inputs, NamedJob};
 use crate::config::{config_dir, load};
 use crate::daemon::puid::{Identity, become_other, to_become};
@@ -58,11 +58,15 @@ pub(crate) fn run(args: Args) -> Exit {
         inputs.variables.push(((*name).into(), value.clone()));
     }
     let dir = config_dir(&inputs.variables, &inputs.current_dir);
-    let written = config_dir::write_missing(&dir, become_first);
+    // Without settings nothing is written, because the folders may be the wrong ones.
     let Some(config) = crate::args::load::configured(&inputs, load) else {
-        written.iter().for_each(|line| say(line));
+        say(&format!(
+            "the daemon did not start and wrote nothing: set SRCS_TO_BACKUP (and BACKUPS_DIR) in its environment, or write them into {}",
+            shown_path(&dir.join(CONFIG_FILE_NAME))
+        ));
         return Exit::Usage;
     };
+    let written = config_dir::write_missing(&dir, become_first);
     match become_first {
         Some(identity) => step_down(identity, &config, written),
         None => serve(&config, &dir, surroundings, &written),
@@ -120,6 +124,7 @@ fn serve(
     ));
     written.iter().for_each(|line| log.info(line));
     config.warnings.iter().for_each(|warning| log.warn(warning));
+    config.notes.iter().for_each(|note| log.info(note));
     for (name, value) in unknown {
         log.warn(&format!(
             "environment: {name}: '{value}' is not a time zone; write for example {name}=Europe/Berlin"

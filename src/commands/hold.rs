@@ -6,7 +6,7 @@ use engine::snapshot::name::SnapshotState;
 
 use crate::args::flags::{Places, SettingFlags};
 use crate::exit::Exit;
-use crate::snapshots::open::{Where, open, pick, unlookable};
+use crate::snapshots::open::{SelectedSnapshot, Series, Where, open, pick, unlookable};
 use crate::term::print::{print, say};
 
 const HOLD_EXAMPLES: &str = "\
@@ -54,12 +54,19 @@ pub(crate) fn hold(args: HoldArgs) -> Exit {
         since: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
         note: args.note.filter(|note| !note.is_empty()),
     };
-    each(&args.snapshots, |text| {
-        let picked = pick(&all, text, &Local::now())?;
-        if picked.name.state != SnapshotState::Complete {
-            say(&format!("{} is not complete; only complete snapshots can be held", picked.name));
-            return Err(Exit::Usage);
-        }
+    let picked = match all_of(&all, &args.snapshots) {
+        Ok(picked) => picked,
+        Err(exit) => return exit,
+    };
+    let incomplete = picked.iter().find(|picked| picked.name.state != SnapshotState::Complete);
+    if let Some(picked) = incomplete {
+        say(&format!(
+            "{} is not complete; only complete snapshots can be held; nothing was held",
+            picked.name
+        ));
+        return Exit::Usage;
+    }
+    each(&picked, |picked| {
         let pinned = pin(picked.series.catalog.path(), &picked.name, &hold);
         pinned.map_err(|error| unlookable(&error))?;
         Ok(format!("{} is held\n", picked.name))
@@ -71,20 +78,34 @@ pub(crate) fn let_go(args: ReleaseArgs) -> Exit {
         Ok(all) => all,
         Err(exit) => return exit,
     };
-    each(&args.snapshots, |text| {
-        let picked = pick(&all, text, &Local::now())?;
-        match release(picked.series.catalog.path(), &picked.name) {
-            Ok(true) => Ok(format!("{} is no longer held\n", picked.name)),
-            Ok(false) => Ok(format!("{} was not held\n", picked.name)),
-            Err(error) => Err(unlookable(&error)),
-        }
+    let picked = match all_of(&all, &args.snapshots) {
+        Ok(picked) => picked,
+        Err(exit) => return exit,
+    };
+    each(&picked, |picked| match release(picked.series.catalog.path(), &picked.name) {
+        Ok(true) => Ok(format!("{} is no longer held\n", picked.name)),
+        Ok(false) => Ok(format!("{} was not held\n", picked.name)),
+        Err(error) => Err(unlookable(&error)),
     })
 }
 
+/// The snapshots that all of `texts` select. If one selects none, nothing is done with the others.
+fn all_of<'a>(all: &'a [Series], texts: &[String]) -> Result<Vec<SelectedSnapshot<'a>>, Exit> {
+    let now = Local::now();
+    let picked: Result<Vec<_>, Exit> = texts.iter().map(|text| pick(all, text, &now)).collect();
+    if picked.is_err() && texts.len() > 1 {
+        say("nothing was changed: each name has to select a snapshot");
+    }
+    picked
+}
+
 /// Processes all snapshots, and returns the worst exit.
-fn each(snapshots: &[String], mut act: impl FnMut(&str) -> Result<String, Exit>) -> Exit {
-    snapshots.iter().fold(Exit::Done, |worst, text| {
-        worst.worse(match act(text) {
+fn each(
+    picked: &[SelectedSnapshot<'_>],
+    mut act: impl FnMut(&SelectedSnapshot<'_>) -> Result<String, Exit>,
+) -> Exit {
+    picked.iter().fold(Exit::Done, |worst, picked| {
+        worst.worse(match act(picked) {
             Ok(text) => print(text.as_bytes()),
             Err(exit) => exit,
         })

@@ -110,6 +110,7 @@ pub(crate) fn run(args: Args) -> Exit {
     }
     let log = JobLog::new("", config.log_format);
     config.warnings.iter().for_each(|warning| log.warn(warning));
+    config.notes.iter().for_each(|note| log.info(note));
     let work = Work { mode, accept, format: config.log_format, terminal: terminal.clone() };
     let finished = terminal.clone();
     let exit = supervise(

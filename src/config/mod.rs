@@ -63,7 +63,7 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Config, Vec<Mistake>> {
         for remote in jobs.iter_mut().filter_map(|job| job.remote.as_mut()) {
             remote.known_hosts.clone_from(&known_hosts);
         }
-        move |warnings| Config { jobs, log_file, log_format, known_hosts, warnings }
+        move |warnings, notes| Config { jobs, log_file, log_format, known_hosts, warnings, notes }
     })
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn load_for_reading(inputs: &Inputs) -> Result<SnapshotConfig, Vec<Mi
                 remote.known_hosts.clone_from(&known_hosts);
             }
         }
-        move |warnings| SnapshotConfig { shelves, warnings }
+        move |warnings, _| SnapshotConfig { shelves, warnings }
     })
 }
 
@@ -96,8 +96,9 @@ fn known_hosts(inputs: &Inputs) -> Option<PathBuf> {
     file.is_file().then_some(file)
 }
 
-/// Reads all layers and resolves them. The function that `resolve` returns receives the warnings at the end.
-fn checked<T, F: FnOnce(Vec<String>) -> T>(
+/// Reads all layers and resolves them. The function that `resolve` returns receives the warnings and the notes
+/// at the end.
+fn checked<T, F: FnOnce(Vec<String>, Vec<String>) -> T>(
     inputs: &Inputs,
     resolve: impl FnOnce(&Layers, &mut Vec<Mistake>) -> F,
 ) -> Result<T, Vec<Mistake>> {
@@ -114,7 +115,8 @@ fn checked<T, F: FnOnce(Vec<String>) -> T>(
     if mistakes.is_empty() {
         let exposed = crate::config::layers::environment::exposed(&inputs.variables);
         let exposed = layers.file.exposed.iter().cloned().chain(exposed);
-        return Ok(resolved(warnings.iter().map(ToString::to_string).chain(exposed).collect()));
+        let warnings = warnings.iter().map(ToString::to_string).chain(exposed).collect();
+        return Ok(resolved(warnings, crate::config::layers::disagreements(&layers)));
     }
     // A missing setting may be present under a misspelt name.
     mistakes.extend(warnings);
@@ -131,12 +133,11 @@ fn checked<T, F: FnOnce(Vec<String>) -> T>(
 pub(crate) fn flags(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> Layer {
     let mut layer = Layer::default();
     for (key, value) in &inputs.flags {
-        layer.set(
-            *key,
-            &Raw::Text(value.clone()),
-            SettingOrigin::flag(&crate::config::setting::get(*key).flag()),
-            mistakes,
-        );
+        let setting = crate::config::setting::get(*key);
+        let origin = SettingOrigin::flag(&setting.flag());
+        let value =
+            crate::config::layers::environment::without_quotes(setting, value, &origin, mistakes);
+        layer.set(*key, &Raw::Text(value.to_owned()), origin, mistakes);
     }
     layer
 }

@@ -42,6 +42,9 @@ pub(crate) struct Setting {
     pub(crate) flag: bool,
     /// Whether the value of its flag may begin with a hyphen.
     pub(crate) hyphens: bool,
+    /// Whether quotes around the whole value may be meant: they belong to a command or to JSON, or there is
+    /// another check for them.
+    pub(crate) quotes: bool,
 }
 
 /// The values of a row that sets nothing else.
@@ -57,6 +60,7 @@ const PLAIN: Setting = Setting {
     secret: false,
     flag: true,
     hyphens: false,
+    quotes: false,
 };
 
 /// The types that a value in the config file may have in addition to text and number.
@@ -99,6 +103,16 @@ macro_rules! settings {
                     $(Key::$key => give(&mut self.$field, $check(raw), origin, mistakes),)*
                 }
             }
+
+            /// The value of a setting as text that shows whether two values differ, and where it was given.
+            pub(crate) fn given(&self, key: Key) -> Option<(String, &SettingOrigin)> {
+                match key {
+                    $(Key::$key => {
+                        let given = self.$field.as_ref()?;
+                        Some((format!("{:?}", given.value), &given.origin))
+                    })*
+                }
+            }
         }
     };
 }
@@ -107,6 +121,7 @@ macro_rules! settings {
 settings! {
     SrcsToBackup => sources: Vec<PathBuf> = backup::sources {
         name: "SRCS_TO_BACKUP",
+        quotes: true,
         value: "PATHS",
         help: "Back up these folders and files, comma separated ('\\,' for a comma in a name); must be given",
         example: r#"["/home", "/etc"]"#,
@@ -114,6 +129,7 @@ settings! {
     }
     BackupsDir => backups_dir: PathBuf = backup::folder {
         name: "BACKUPS_DIR",
+        quotes: true,
         value: "DIR",
         help: "Keep the snapshots in this folder",
         default: Some("./backups"),
@@ -158,6 +174,7 @@ settings! {
     }
     RsyncDictParams => dict_params: Vec<Param> = backup::rsync_options {
         name: "RSYNC_DICT_PARAMS",
+        quotes: true,
         value: "JSON",
         hyphens: true,
         help: "Add these rsync options with values, a JSON object",
@@ -212,7 +229,7 @@ settings! {
         help: "Do nothing while the newest snapshot is younger than this, decimals allowed",
         default: Some("20"),
     }
-    LogFile => log_file: PathBuf = backup::path {
+    LogFile => log_file: PathBuf = backup::log_file {
         name: "LOG_FILE",
         value: "FILE",
         help: "Write the log to this file instead of stdout; warnings go to stderr too",
@@ -258,6 +275,7 @@ settings! {
     }
     MailTo => mail_to: Vec<Mailbox> = alerts::mailboxes {
         name: "MAIL_TO",
+        quotes: true,
         value: "ADDRESSES",
         help: "Mail alerts to these, comma separated; needs SMTP_HOST",
         example: r#"["me@example.org"]"#,
@@ -265,6 +283,7 @@ settings! {
     }
     MailFrom => mail_from: Mailbox = alerts::mailbox {
         name: "MAIL_FROM",
+        quotes: true,
         value: "ADDRESS",
         help: "Send mail as this; unset: SMTP_USER or the first of MAIL_TO",
         example: r#""backups@example.org""#,
@@ -324,6 +343,7 @@ settings! {
     }
     NotifyCa => notify_ca: String = alerts::certificates {
         name: "NOTIFY_CA",
+        quotes: true,
         value: "PEM",
         help: "Trust these certificates for alerts instead of the built-in ones",
         example: r#""-----BEGIN CERTIFICATE----- (the text of the PEM file)""#,
@@ -331,18 +351,21 @@ settings! {
     }
     PreBackup => pre_backup: String = value::text {
         name: "PRE_BACKUP",
+        quotes: true,
         value: "COMMAND",
         help: "Run this with /bin/sh before a snapshot is taken; exit code 75 postpones the run, other codes fail it",
         example: r#""pg_dumpall >/srv/dump.sql""#,
     }
     PostBackup => post_backup: String = value::text {
         name: "POST_BACKUP",
+        quotes: true,
         value: "COMMAND",
         help: "Run this with /bin/sh after a snapshot was completed",
         example: r#""logger done""#,
     }
     OnFailure => on_failure: String = value::text {
         name: "ON_FAILURE",
+        quotes: true,
         value: "COMMAND",
         help: "Run this with /bin/sh after a run failed",
         example: r#""logger failed""#,

@@ -55,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) known_hosts: Option<PathBuf>,
     /// Settings that look wrong but may be intended.
     pub(crate) warnings: Vec<String>,
+    /// Which value is in force where environment and config file differ.
+    pub(crate) notes: Vec<String>,
 }
 
 /// A job with the settings that the engine does not use.

@@ -75,16 +75,29 @@ impl Service {
 }
 
 #[test]
-fn a_first_start_writes_what_is_missing_and_names_every_mistake() {
+fn a_start_without_settings_writes_nothing_and_one_with_them_what_is_missing() {
     let stage = Stage::new(BIN);
     let config = stage.beside("made/config");
-    let daemon = Run::new(BIN).arg("daemon").set("config-dir", &config).env("MAX_BACKUPS", "0");
+    let log = stage.beside("log");
+    let bare = Run::new(BIN).arg("daemon").set("config-dir", &config).in_folder(&stage.source);
+    let daemon = bare.clone().env("MAX_BACKUPS", "0").env("LOG_FILE", &log);
     let done = daemon.expect(2);
-    for part in
-        ["crontab with comments", "config.toml with comments", "MAX_BACKUPS", "SRCS_TO_BACKUP"]
-    {
+    for part in [
+        "MAX_BACKUPS",
+        "SRCS_TO_BACKUP: it is not set",
+        "wrote nothing: set SRCS_TO_BACKUP (and BACKUPS_DIR) in its environment, or write them into",
+    ] {
         done.assert_says(part);
     }
+    assert!(!stage.beside("made").exists() && !log.exists());
+    let written = |path: &std::path::Path| path.read_dir().expect("a folder").count();
+    assert_eq!((written(&stage.source), written(&stage.backups)), (0, 0));
+    let set = bare.env("SRCS_TO_BACKUP", &stage.source).env("BACKUPS_DIR", &stage.backups);
+    let mut running = set.start();
+    assert!(running.until(|| config.join("config.toml").exists()), "it writes them");
+    running.signal(Signal::TERM);
+    let done = running.wait();
+    done.assert_says("crontab with comments").assert_says("config.toml with comments");
     let crontab = fs::read_to_string(config.join("crontab")).expect("written");
     assert!(crontab.contains("\n* * * * * backup_manager run\n"), "{crontab}");
     fs::write(config.join("crontab"), "# mine\n").expect("written");
@@ -243,10 +256,13 @@ fn as_root_it_becomes_the_user_that_puid_and_pgid_name() {
     fs::remove_file(service.config.join("crontab")).expect("removed");
     fs::set_permissions(&service.out, fs::Permissions::from_mode(0o777)).expect("set");
     let daemon = service.verb("daemon").program(&program).env("PUID", "12345").env("PGID", "23456");
-    let written = daemon.clone().env("MAX_BACKUPS", "0").expect(2);
-    written.assert_says("(PUID, PGID)").assert_says("crontab with comments");
-    let crontab = service.config.join("crontab").metadata().expect("written");
-    assert_eq!((crontab.uid(), crontab.gid()), (12345, 23456));
+    let mut first = daemon.start();
+    let crontab = service.config.join("crontab");
+    assert!(first.until(|| crontab.metadata().is_ok_and(|file| file.uid() == 12345)));
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    first.signal(Signal::TERM);
+    first.wait().assert_says("(PUID, PGID)").assert_says("crontab with comments");
+    assert_eq!(crontab.metadata().expect("written").gid(), 23456);
     service.write("@reboot id -u >id; id -G >groups; backup_manager run; echo $? >code\n");
     let mut running = daemon.start();
     assert_eq!(service.line(&mut running, "code"), "0");

@@ -9,6 +9,7 @@ mod history;
 mod history_of;
 mod hooks;
 mod list;
+mod mistyped;
 mod notify;
 mod only_folder;
 mod pasted;

@@ -56,6 +56,14 @@ pub(crate) fn path(raw: &Raw) -> Checked<PathBuf> {
     Ok(PathBuf::from(OsString::from_vec(bytes.to_vec())))
 }
 
+pub(crate) fn log_file(raw: &Raw) -> Checked<PathBuf> {
+    let path = path(raw)?;
+    if path.as_os_str().as_encoded_bytes().starts_with(b"~") {
+        return wrong("only a shell knows '~'; write the full path (or ./~ for that name)");
+    }
+    Ok(path)
+}
+
 pub(crate) fn folder(raw: &Raw) -> Checked<PathBuf> {
     let path = path(raw)?;
     if path.as_os_str().is_empty() {

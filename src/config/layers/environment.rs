@@ -3,14 +3,17 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+
+use engine::entry::escape::shown;
 
 use crate::config::bounded;
 use crate::config::checks::value::Raw;
 use crate::config::exposed::complaints;
 use crate::config::mistake::{Mistake, SettingOrigin, shown_path};
 use crate::config::names::{CONFIG_DIR, CONFIG_FILE, nearest};
+use crate::config::resolve::mistyped::unquoted;
 use crate::config::setting::{Layer, SETTINGS, Setting};
 
 /// Maximum length in bytes of a value read from a file: /dev/zero has no end.
@@ -39,6 +42,7 @@ pub(crate) fn read(variables: &Variables, mistakes: &mut Vec<Mistake>) -> Layer 
                 mistakes
                     .push(origin.mistake(format!("{file_variable} is set too; unset one of them")));
             }
+            let value = without_quotes(setting, value, &origin, mistakes);
             layer.set(setting.key, &Raw::Text(value.to_owned()), origin, mistakes);
         } else if let Some(path) = file {
             let origin = SettingOrigin::variable(&file_variable);
@@ -62,6 +66,25 @@ pub(crate) fn read(variables: &Variables, mistakes: &mut Vec<Mistake>) -> Layer 
         }
     }
     layer
+}
+
+/// The value without quotes around all of it, which are a mistake: a shell takes them off, an env file and a list
+/// in docker-compose.yml do not. Secrets may begin and end with anything.
+pub(crate) fn without_quotes<'a>(
+    setting: &Setting,
+    value: &'a OsStr,
+    origin: &SettingOrigin,
+    mistakes: &mut Vec<Mistake>,
+) -> &'a OsStr {
+    if setting.quotes || setting.secret {
+        return value;
+    }
+    let Some(inner) = unquoted(value.as_bytes()) else { return value };
+    mistakes.push(origin.mistake(format!(
+        "write {} without quotes: in an env file and in a list of docker-compose.yml they belong to the value",
+        shown(value.as_bytes())
+    )));
+    OsStr::from_bytes(inner)
 }
 
 /// A warning for each variable that looks misspelt. It is not a mistake, because other programs use the

@@ -5,8 +5,9 @@ pub(crate) mod file;
 
 use crate::config::checks::value::GivenValue;
 use crate::config::layers::file::FileSettings;
+use crate::config::mistake::SettingOrigin;
 use crate::config::rsync::Param;
-use crate::config::setting::Layer;
+use crate::config::setting::{Layer, SETTINGS};
 
 /// All given values, by the layer that gives them.
 #[derive(Debug)]
@@ -27,4 +28,39 @@ pub(crate) fn first<'a, T>(
     field: impl Fn(&'a Layer) -> Option<&'a GivenValue<T>>,
 ) -> Option<&'a GivenValue<T>> {
     layers.iter().find_map(|layer| field(layer))
+}
+
+/// For each setting that the environment and the config file give differently: which of the two is in force.
+pub(crate) fn disagreements(layers: &Layers) -> Vec<String> {
+    let mut notes = Vec::new();
+    for setting in SETTINGS.iter().filter(|setting| !setting.secret) {
+        let key = setting.key;
+        let Some((ours, origin)) = layers.environment.given(key) else { continue };
+        if layers.flags.given(key).is_some() {
+            continue;
+        }
+        let jobs = &layers.file.jobs;
+        let in_force = |counts: &SettingOrigin, other: &SettingOrigin| {
+            format!(
+                "{} is given twice: {} is in force, {} is not",
+                setting.name,
+                counts.text(),
+                other.text()
+            )
+        };
+        let each_its_own =
+            !jobs.is_empty() && jobs.iter().all(|job| job.layer.given(key).is_some());
+        match layers.file.top.given(key) {
+            Some((theirs, other)) if theirs != ours && !each_its_own => {
+                notes.push(in_force(origin, other));
+            }
+            _ => {}
+        }
+        for (theirs, other) in jobs.iter().filter_map(|job| job.layer.given(key)) {
+            if theirs != ours {
+                notes.push(in_force(other, origin));
+            }
+        }
+    }
+    notes
 }

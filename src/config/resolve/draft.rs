@@ -1,5 +1,6 @@
 //! A job with its layers of values, before the values are checked against each other.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use engine::snapshot::name::Prefix;
@@ -8,6 +9,7 @@ use crate::config::checks::value::GivenValue;
 use crate::config::layers::file::FileJob;
 use crate::config::layers::{Layers, first};
 use crate::config::mistake::{Mistake, SettingOrigin};
+use crate::config::resolve::mistyped;
 use crate::config::rsync;
 use crate::config::rsync::Param;
 use crate::config::rsync::parsed::RsyncOptions;
@@ -88,6 +90,15 @@ impl Draft<'_> {
                 None
             }
         }
+    }
+
+    /// Checks for quotes, a `~` and separators in the path of the backups folder.
+    pub(crate) fn check_backups_dir(&self, current_dir: &Path, mistakes: &mut Vec<Mistake>) {
+        let Some(given) = first(&self.layers, |layer| layer.backups_dir.as_ref()) else { return };
+        let Some(dir) = &given.value else { return };
+        let exists = mistyped::exists(dir, current_dir);
+        let wrong = mistyped::in_folder(dir.as_os_str().as_bytes(), exists);
+        mistakes.extend(wrong.map(|what| given.origin.mistake(what)));
     }
 
     pub(crate) fn backups_dir(&self, current_dir: &Path) -> Option<PathBuf> {

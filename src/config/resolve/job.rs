@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::config::checks::value::GivenValue;
 use crate::config::layers::first;
 use crate::config::mistake::{Mistake, SettingOrigin, shown_path};
 use crate::config::resolve::draft::Draft;
-use crate::config::resolve::{alerts, overlap};
+use crate::config::resolve::{alerts, mistyped, overlap};
 use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::setting::Layer;
 use crate::config::types::{AlertChannel, NamedJob, Remote};
@@ -80,6 +81,7 @@ impl Draft<'_> {
             (Some(_), ..) => self.check_absolute(mistakes),
             _ => {}
         }
+        self.check_typed(remote.is_some(), current_dir, mistakes);
         let notify = alerts::notify(&self.layers, mistakes);
         if let (Some(remote), Some(wanted)) = (&mut remote, &mut wanted) {
             self.over_ssh(&mut remote.address, wanted, mistakes);
@@ -224,6 +226,26 @@ impl Draft<'_> {
                 mistakes.push(given.origin.mistake(format!("{error}; {form}")));
                 None
             }
+        }
+    }
+
+    /// Checks for quotes and separators that a user typed for a shell. What exists on another machine is not
+    /// known here.
+    pub(crate) fn check_typed(
+        &self,
+        remote: bool,
+        current_dir: &Path,
+        mistakes: &mut Vec<Mistake>,
+    ) {
+        let Some(given) = first(&self.layers, |layer| layer.sources.as_ref()) else { return };
+        for path in given.value.iter().flatten() {
+            let bytes = path.as_os_str().as_bytes();
+            let exists = match remote {
+                true => path.is_absolute(),
+                false => mistyped::exists(path, current_dir),
+            };
+            mistakes
+                .extend(mistyped::in_source(bytes, exists).map(|what| given.origin.mistake(what)));
         }
     }
 

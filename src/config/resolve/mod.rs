@@ -7,6 +7,7 @@ pub(crate) mod draft;
 pub(crate) mod filters;
 pub(crate) mod image_root;
 pub(crate) mod job;
+pub(crate) mod mistyped;
 pub(crate) mod overlap;
 pub(crate) mod snapshot_places;
 
@@ -42,6 +43,7 @@ pub(crate) fn jobs(
     check_shared_sources(layers, &drafts, mistakes);
     let mut jobs = Vec::new();
     for draft in &drafts {
+        draft.check_backups_dir(current_dir, mistakes);
         let job = draft.build(current_dir, mistakes);
         if let (true, Some(job)) = (draft.selected, &job) {
             image_root::check(draft, job, engine::fs::container::meant_source, mistakes);

@@ -26,6 +26,7 @@ pub(crate) fn shelves(
     check_shared_sources(layers, &drafts, mistakes);
     let mut found = Vec::new();
     for draft in &drafts {
+        draft.check_backups_dir(current_dir, mistakes);
         found.push(shelf(draft, lone, current_dir, mistakes));
     }
     check_each_has_its_own(&drafts, current_dir, mistakes);

@@ -1,0 +1,134 @@
+//! What users of a shell, of compose files and of other programs write by mistake: it is explained, and it changes
+//! nothing.
+
+use std::fs;
+
+use fixtures::fingerprint::{Fingerprint, assert_untouched};
+use fixtures::run::Run;
+use fixtures::stage::Stage;
+use fixtures::tree::Tree;
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+fn sample() -> Stage {
+    let stage = Stage::with(BIN, &Tree::new().file("one/a", "1").file("two/b", "2"));
+    stage.take();
+    stage
+}
+
+#[test]
+fn an_option_of_another_program_is_explained() {
+    let stage = sample();
+    for (words, expected) in [
+        (&["run", "--exclude", "*.tmp"][..], "backup_manager run … -- '--exclude=*.tmp'"),
+        (&["run", "--exclude=/x"], "backup_manager run … -- --exclude=/x"),
+        (&["run", "--force"], "hint: write --now"),
+        (&["restore", "latest", "--target", "/x"], "hint: write --to DIR"),
+        (&["list", "--repo", "/x"], "hint: write --backups-dir DIR"),
+        (&["backup"], "hint: run takes a snapshot"),
+        (&["snapshots"], "hint: list shows the snapshots"),
+        (&["forget", "--keep-daily", "7"], "hint: prune removes snapshots"),
+    ] {
+        let run = words.iter().fold(Run::new(BIN), |run, word| run.arg(word));
+        run.in_folder(&stage.source).expect(2).assert_says(expected);
+    }
+    // What the hint says works.
+    stage.run().rsync(&["--exclude=b"]).expect(0);
+    assert!(!stage.inside(&stage.history().newest()).join("two/b").exists());
+}
+
+#[test]
+fn quotes_separators_and_a_tilde_are_mistakes_that_change_nothing() {
+    let stage = sample();
+    let (one, two) = (stage.source.join("one"), stage.source.join("two"));
+    let (one, two) = (one.display(), two.display());
+    let backups = stage.backups.display();
+    let before = Fingerprint::of(&stage.beside("."));
+    for (name, value, expected) in [
+        ("SRCS_TO_BACKUP", format!("\"{one}\""), "write it without quotes"),
+        ("SRCS_TO_BACKUP", format!("\"{one},{two}\""), "write it without quotes"),
+        ("SRCS_TO_BACKUP", format!("{one};{two}"), "separated by commas, not by ';'; write "),
+        ("SRCS_TO_BACKUP", format!("{one} {two}"), "separated by commas, not by spaces; write "),
+        ("SRCS_TO_BACKUP", format!("{one}:{two}"), "separated by commas, not by ':'; write "),
+        ("SRCS_TO_BACKUP", "~/documents".to_owned(), "only a shell knows '~'"),
+        ("BACKUPS_DIR", format!("\"{backups}\""), "write it without quotes"),
+        ("BACKUPS_DIR", format!("{backups}/a;{backups}/b"), "it is one folder"),
+        ("BACKUPS_DIR", format!("{backups}/a,{backups}/b"), "it is one folder"),
+        ("BACKUPS_DIR", format!(" {backups}"), "has a space at its begin or end"),
+        ("BACKUPS_DIR", "~/backups".to_owned(), "only a shell knows '~'"),
+        ("BACKUP_NAME_PREFIX", "\"nas\"".to_owned(), "write \"nas\" without quotes"),
+        ("MAX_BACKUPS", "'3'".to_owned(), "write '3' without quotes"),
+        ("REMOTE_SRC_HOST", "\"me@nas\"".to_owned(), "without quotes"),
+        ("LOG_FILE", "~/log".to_owned(), "only a shell knows '~'"),
+    ] {
+        let run = stage.bare_run().in_folder(&stage.source);
+        let run = run.env("SRCS_TO_BACKUP", &stage.source).env("BACKUPS_DIR", &stage.backups);
+        let done = run.env(name, &value).expect(2);
+        done.assert_says(name).assert_says(expected);
+        if name == "BACKUPS_DIR" {
+            stage.look("list").set("backups-dir", &value).expect(2).assert_says(expected);
+        }
+    }
+    assert_untouched(&stage.beside("."), &before);
+}
+
+#[test]
+fn an_entry_that_really_has_such_a_name_is_backed_up() {
+    let names = ["\"quoted\"", "a;b", "x,/y", "sp ace ", "~", "a: b"];
+    let tree = names.iter().fold(Tree::new(), |tree, name| tree.file(format!("{name}/f"), "1"));
+    let stage = Stage::with(BIN, &tree);
+    for name in names {
+        let list = name.replace(',', "\\,").replace('~', "./~");
+        // White space at the end of an item is trimmed, so such a folder is named with a slash.
+        let list = if list.ends_with(' ') { format!("{list}/.") } else { list };
+        let run = stage.run().in_folder(&stage.source).set("srcs-to-backup", list);
+        let prefix = format!("p{}", names.iter().position(|known| *known == name).unwrap_or(0));
+        let dir = stage.beside(&format!("backups {name}").replace('/', "_"));
+        fs::create_dir_all(&dir).expect("made");
+        run.set("backups-dir", &dir).set("backup-name-prefix", &prefix).expect(0);
+        let listed = stage.look("list").set("backups-dir", &dir).expect(0);
+        listed.assert_says(&format!("{prefix}."));
+    }
+}
+
+#[test]
+fn holding_one_unknown_name_holds_nothing() {
+    let stage = sample();
+    let held = || stage.look("list").arg("--json").expect(0).objects().remove(0)["held"].clone();
+    let done = stage.look("hold").arg("latest").arg("nope").expect(2);
+    done.assert_says("nope").assert_says("nothing was changed");
+    assert!(held().is_null());
+    stage.look("hold").arg("latest").arg("oldest").expect(0);
+    assert!(held().is_object());
+    stage.look("release").arg("latest").arg("nope").expect(2);
+    assert!(held().is_object());
+}
+
+#[test]
+fn where_environment_and_file_differ_the_log_names_the_one_in_force() {
+    let stage = sample();
+    let file = stage.beside("config.toml");
+    fs::write(&file, "MAX_BACKUPS = 7\nMINIMUM_TIME_GUARD_H = 0\nLOG_FORMAT = \"text\"\n")
+        .expect("written");
+    let run = |file: &std::path::Path| {
+        stage.bare_run().set("config", file).set("backups-dir", &stage.backups)
+    };
+    let set = run(&file).env("SRCS_TO_BACKUP", &stage.source);
+    let done = set.clone().env("MAX_BACKUPS", "5").env("MINIMUM_TIME_GUARD_H", "0").expect(0);
+    let at = file.display();
+    done.assert_says(&format!(
+        "MAX_BACKUPS is given twice: environment: MAX_BACKUPS is in force, {at}, line 1: MAX_BACKUPS is not"
+    ));
+    assert_eq!(done.lines_with("is given twice"), 1, "equal values are no disagreement");
+    let flag = set.env("MAX_BACKUPS", "5").set("max-backups", "6").expect(0);
+    assert_eq!(flag.lines_with("is given twice"), 0);
+    let text = format!(
+        "[[job]]\nBACKUP_NAME_PREFIX = \"my_backup\"\nSRCS_TO_BACKUP = \"{}\"\nMAX_BACKUPS = 7\n",
+        stage.source.display()
+    );
+    fs::write(&file, text).expect("written");
+    let done = run(&file).env("MAX_BACKUPS", "5").arg("--now").expect(0);
+    done.assert_says(&format!(
+        "{at}, line 4: MAX_BACKUPS is in force, environment: MAX_BACKUPS is not"
+    ));
+}
