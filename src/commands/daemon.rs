@@ -102,11 +102,8 @@ fn serve(
 ) -> Exit {
     let file = config.log_file.as_deref();
     if let Err(error) = log::start(config.log_format, Stream::Stdout, file, Terminal::default()) {
-        let file = file.map(shown_path).unwrap_or_default();
-        say(&format!(
-            "cannot open LOG_FILE {file}: {error}; write the path of a file that can be appended to"
-        ));
-        return Exit::Usage;
+        say(&format!("cannot start the log: {error}"));
+        return Exit::Failed;
     }
     let log = JobLog::new(LOG_NAME, config.log_format);
     let (zone, unknown) = environment_zone();

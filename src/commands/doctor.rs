@@ -1,5 +1,6 @@
 //! `doctor [NAME…]`: checks for common mistakes of a setup, and shows how to correct them.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ Examples:
       Check a folder without settings: destination, snapshots, what is left of removed ones
   backup_manager doctor --pin
       Show the fingerprint of a host that is not known yet, ask, and pin it
+  backup_manager doctor --remote-src-host nas --srcs-to-backup /data -- -e 'ssh -i /key'
+      Check with the same rsync options as a run
   backup_manager doctor --notify-test
       Send a test every way that alerts are set up
   backup_manager doctor --remove-orphans
@@ -60,6 +63,9 @@ pub(crate) struct Args {
     config: Option<PathBuf>,
     #[command(flatten)]
     settings: SettingFlags,
+    /// Use these rsync options, as `run` does
+    #[arg(last = true, value_name = "RSYNC_OPTION")]
+    rsync_args: Vec<OsString>,
 }
 
 pub(crate) fn run(args: Args) -> Exit {
@@ -69,7 +75,7 @@ pub(crate) fn run(args: Args) -> Exit {
         give_back: args.give_back,
     };
     let inputs =
-        crate::args::load::inputs(args.settings.given, Vec::new(), args.config, args.names);
+        crate::args::load::inputs(args.settings.given, args.rsync_args, args.config, args.names);
     let Some(inputs) = inputs else { return Exit::Usage };
     if let Some(folder) = only_folder(&inputs) {
         let needs_job = args.notify_test || args.pin.is_some();

@@ -9,7 +9,6 @@ use engine::backup::roots::Accept;
 use crate::args::flags::SettingFlags;
 use crate::args::load::configured;
 use crate::config::load;
-use crate::config::mistake::shown_path;
 use crate::config::types::Inputs;
 use crate::daemon::config_dir::give_away_empty;
 use crate::daemon::puid::{Identity, become_other, to_become};
@@ -102,11 +101,8 @@ pub(crate) fn run(args: Args) -> Exit {
         Mode::DryRun(_) => (Stream::Stderr, None),
     };
     if let Err(error) = log::start(config.log_format, stream, file, terminal.clone()) {
-        let file = file.map(shown_path).unwrap_or_default();
-        say(&format!(
-            "cannot open LOG_FILE {file}: {error}; write the path of a file that can be appended to"
-        ));
-        return Exit::Usage;
+        say(&format!("cannot start the log: {error}"));
+        return Exit::Failed;
     }
     let log = JobLog::new("", config.log_format);
     config.warnings.iter().for_each(|warning| log.warn(warning));

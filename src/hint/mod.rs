@@ -16,9 +16,25 @@ use engine::source::SourceError;
 use transport::sftp::ssh::connect_error::ConnectError;
 
 use crate::config::mistake::shown_path;
+use crate::config::types::NamedJob;
 
 /// The next step for a symlink that is not followed.
 pub(crate) const UNTRUSTED_LINK: &str = "write the path of the folder itself, or, if the symlink is meant, give it (chown -h) and the folders on the way to it to root or to the user who runs this, and let no other user write to those";
+
+/// The next step after a failed run of `job`, if there is one.
+pub(crate) fn hint_for(job: &NamedJob, error: &RunError) -> Option<Cow<'static, str>> {
+    match (error, &job.remote) {
+        (RunError::Root { path, error: SourceError::Vanished }, Some(host))
+            if mistyped(path).is_none() && !names_a_host(path) =>
+        {
+            let host = &host.address;
+            Some(Cow::Owned(format!(
+                "check that the path is right, mounted and readable; over SFTP some hosts show other paths than in their shell (Synology /photo for /volume1/photo, a chroot everything from its top folder on): sftp shows them (connect to {host}, then ls /); nothing was deleted, and the next run continues"
+            )))
+        }
+        _ => hint(error),
+    }
+}
 
 /// The next step for the reader of the log, if there is one.
 pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {

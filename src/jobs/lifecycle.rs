@@ -12,7 +12,7 @@ use engine::threads::cancel::Stop;
 
 use crate::config::types::NamedJob;
 use crate::exit::Exit;
-use crate::hint::hint;
+use crate::hint::hint_for;
 use crate::jobs::hooks::HookVariables;
 use crate::jobs::metrics::LastRun;
 use crate::jobs::{hooks, metrics};
@@ -57,7 +57,7 @@ impl Lifecycle<'_> {
             // The run that is in progress does this when it ends.
             return;
         }
-        let ended = ended(outcome);
+        let ended = ended(self.job, outcome);
         let (job, log) = (self.job, self.log);
         let began = !matches!(ended, decide::RunEnd::Nothing);
         let last = began.then(|| LastRun {
@@ -96,7 +96,7 @@ impl Lifecycle<'_> {
     }
 }
 
-fn ended(outcome: &Result<Outcome, RunError>) -> decide::RunEnd {
+fn ended(job: &NamedJob, outcome: &Result<Outcome, RunError>) -> decide::RunEnd {
     match outcome {
         Ok(Outcome::Completed(report)) => decide::RunEnd::Completed {
             snapshot: report.snapshot.clone(),
@@ -107,7 +107,7 @@ fn ended(outcome: &Result<Outcome, RunError>) -> decide::RunEnd {
         | Err(RunError::PutOff { .. } | RunError::Stopped) => decide::RunEnd::Nothing,
         Err(error) => decide::RunEnd::Failed {
             reason: error.to_string(),
-            hint: hint(error).map(|hint| hint.to_string()),
+            hint: hint_for(job, error).map(|hint| hint.to_string()),
         },
     }
 }

@@ -33,7 +33,7 @@ use tracing::Level;
 use crate::config::log_format::Format;
 use crate::config::types::NamedJob;
 use crate::exit::Exit;
-use crate::hint::hint;
+use crate::hint::hint_for;
 use crate::jobs::lifecycle::Lifecycle;
 use crate::jobs::log_monitor::{LogMonitor, fields};
 use crate::jobs::open_source::{Access, close, local, remember, remote};
@@ -147,7 +147,7 @@ impl Work {
                 log.log(Level::INFO, &what, event(json!({"event": "put_off"})), "");
                 Exit::Done
             }
-            Err(error) => failed(&log, error, stop),
+            Err(error) => failed(&log, job, error, stop),
         };
         lifecycle.after(&outcome, exit);
         exit
@@ -202,7 +202,7 @@ impl Work {
             Ok(forecast) if forecast.counts.problems > 0 => Exit::Listed,
             Ok(_) => Exit::Done,
             Err(_) if matches!(written, DryRunEnd::Closed) => return None,
-            Err(error) => failed(&log, &error, stop),
+            Err(error) => failed(&log, job, &error, stop),
         };
         match written {
             DryRunEnd::Whole => Some(exit),
@@ -297,11 +297,11 @@ fn completed(log: &JobLog, job: &NamedJob, report: &Report, monitor: &LogMonitor
     Exit::Listed
 }
 
-fn failed(log: &JobLog, error: &RunError, stop: &Stop) -> Exit {
+fn failed(log: &JobLog, job: &NamedJob, error: &RunError, stop: &Stop) -> Exit {
     if stop.asked() && matches!(error, RunError::Stopped) {
         return STOPPED;
     }
-    let hint = hint(error);
+    let hint = hint_for(job, error);
     let message = match &hint {
         Some(hint) => format!("failed: {error}; {hint}"),
         None => format!("failed: {error}"),

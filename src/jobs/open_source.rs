@@ -13,7 +13,7 @@ use engine::source::metadata_map::MetadataMap;
 use engine::source::rate_limit::RateLimit;
 use engine::threads::cancel::Stop;
 use transport::local::LocalSource;
-use transport::sftp::options::Options;
+use transport::sftp::options::{LossReport, Options};
 use transport::sftp::read::SftpSource;
 
 use crate::config::log_format::Format;
@@ -49,11 +49,25 @@ pub(crate) fn remote(
     let stopped = Arc::clone(stop);
     let memory = memory(host, job, access);
     let log = JobLog::new(&job.name, Format::Text);
+    let loss_report = loss_report(host.address.to_string(), {
+        let log = log.clone();
+        move |what| log.warn(what)
+    });
     let channel_limit = memory.limit(move |what| log.warn(what));
-    let options = Options { channel_limit, ..options(host, &job.wanted) };
+    let options = Options { channel_limit, loss_report, ..options(host, &job.wanted) };
     let source = SftpSource::connect(host.address.clone(), options, move || stopped.asked())?;
     let source = connected.insert(Arc::new(source));
     Ok(tailored(Arc::clone(source), &job.wanted, stop))
+}
+
+/// Reports each connection to `address` that is lost and made again.
+pub(crate) fn loss_report(
+    address: String,
+    report: impl Fn(&str) + Send + Sync + 'static,
+) -> LossReport {
+    LossReport::new(move |why| {
+        report(&format!("the connection to {address} was lost: {why}; connecting again"));
+    })
 }
 
 fn memory<'a>(host: &'a Remote, job: &'a NamedJob, access: Access) -> ChannelMemory<'a> {

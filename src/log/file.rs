@@ -20,9 +20,13 @@ pub(crate) struct LogFile {
 }
 
 impl LogFile {
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = Some(append_to(path)?);
-        Ok(Self { path: path.to_owned(), file, complained: false })
+    /// The file at `path`, and why it cannot be opened now, if so. The next lines try again.
+    pub(crate) fn at(path: &Path) -> (Self, Option<io::Error>) {
+        let (file, error) = match append_to(path) {
+            Ok(file) => (Some(file), None),
+            Err(error) => (None, Some(error)),
+        };
+        (Self { path: path.to_owned(), file, complained: error.is_some() }, error)
     }
 
     /// Appends whole lines.
@@ -69,7 +73,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, rotated) = (dir.path().join("log"), dir.path().join("log.1"));
         fs::write(&path, "before\n").unwrap();
-        let mut log = LogFile::open(&path).unwrap();
+        let mut log = LogFile::at(&path).0;
         assert_eq!(log.write(b"one\n"), Ok(()));
         fs::rename(&path, &rotated).unwrap();
         assert_eq!(log.write(b"two\n"), Ok(()));
@@ -81,7 +85,7 @@ mod tests {
     fn a_file_that_is_copied_and_truncated_goes_on_at_its_start() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let mut log = LogFile::open(&path).unwrap();
+        let mut log = LogFile::at(&path).0;
         assert_eq!(log.write(b"a long line before\n"), Ok(()));
         OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
         assert_eq!(log.write(b"after\n"), Ok(()));
@@ -93,7 +97,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("logs/log");
         fs::create_dir(dir.path().join("logs")).unwrap();
-        let mut log = LogFile::open(&path).unwrap();
+        let mut log = LogFile::at(&path).0;
         fs::remove_dir_all(dir.path().join("logs")).unwrap();
         let complaint = log.write(b"one\n").unwrap_err().unwrap();
         assert!(complaint.contains("cannot write LOG_FILE"), "{complaint}");
@@ -101,5 +105,17 @@ mod tests {
         fs::create_dir(dir.path().join("logs")).unwrap();
         assert_eq!(log.write(b"three\n"), Ok(()));
         assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
+    }
+
+    #[test]
+    fn a_file_whose_folder_comes_back_is_written_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("logs/log");
+        let (mut log, error) = LogFile::at(&path);
+        assert!(error.is_some());
+        assert_eq!(log.write(b"one\n"), Err(None), "it was reported");
+        fs::create_dir(dir.path().join("logs")).unwrap();
+        assert_eq!(log.write(b"two\n"), Ok(()));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
     }
 }

@@ -16,6 +16,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry;
 
 use crate::config::log_format::Format;
+use crate::config::mistake::shown_path;
 use crate::log::file::LogFile;
 use crate::log::line::LogLine;
 use crate::term::terminal::Terminal;
@@ -36,20 +37,30 @@ struct Lines {
     terminal: Terminal,
 }
 
-/// Starts the log of this process, to `file` if given, else to `stream`.
+/// Starts the log of this process, to `file` if given, else to `stream`. A file that cannot be opened is
+/// reported and replaced by the streams: it must not stop a backup.
 ///
 /// # Errors
-/// If `file` cannot be opened for appending.
+/// If the process has a log already.
 pub(crate) fn start(
     format: Format,
     stream: Stream,
     file: Option<&Path>,
     terminal: Terminal,
 ) -> io::Result<()> {
-    let file = file.map(LogFile::open).transpose()?.map(Mutex::new);
-    let lines = Lines { format, stream, file, terminal };
+    let opened = file.map(LogFile::at);
+    let error = opened.as_ref().and_then(|(_, error)| error.as_ref()).map(ToString::to_string);
+    let opened = opened.map(|(file, _)| Mutex::new(file));
+    let lines = Lines { format, stream, file: opened, terminal };
     set_global_default(registry().with(lines))
-        .map_err(|error: SetGlobalDefaultError| io::Error::other(error))
+        .map_err(|error: SetGlobalDefaultError| io::Error::other(error))?;
+    if let (Some(path), Some(error)) = (file, error) {
+        JobLog::new("", format).warn(&format!(
+            "cannot open LOG_FILE {}: {error}; the log goes to the standard streams until it can be opened: make its folder, or write the path of a file that can be appended to",
+            shown_path(path)
+        ));
+    }
+    Ok(())
 }
 
 impl<S: Subscriber> Layer<S> for Lines {

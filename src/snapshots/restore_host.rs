@@ -104,7 +104,9 @@ impl RestoreHost {
             setting: self.sftp_channels,
             may_write: !look,
         };
-        let options = Options { channel_limit: memory.limit(say), ..self.options.clone() };
+        let channel_limit = memory.limit(say);
+        let loss_report = open_source::loss_report(self.address.to_string(), say);
+        let options = Options { channel_limit, loss_report, ..self.options.clone() };
         let stop = Arc::clone(stop);
         let host = SftpHost::connect(self.address.clone(), options, move || stop.asked())
             .map_err(HostError::Connect)?;

@@ -173,6 +173,16 @@ fn a_host_key_is_pinned_when_its_fingerprint_is_the_one_that_was_said() {
 }
 
 #[test]
+fn the_options_of_rsync_are_those_of_a_run() {
+    let (stage, server) = (stage(), need!(Sshd::serving(Subsystem::Internal)));
+    let shell = format!("ssh -p {} -l {}", server.port(), server.account());
+    let doctor = || server.known_to(doctor(&stage)).set("remote-src-host", "127.0.0.1");
+    let done = doctor().rsync(&["-e", &shell]).expect(0);
+    done.assert_says("knows this user and offers SFTP");
+    doctor().rsync(&["-e", "ssh -o BatchMode=no"]).expect(2).assert_says("is not possible here");
+}
+
+#[test]
 fn records_of_missing_snapshots_are_listed_and_removed_on_request() {
     let stage = stage();
     for _ in 0..3 {

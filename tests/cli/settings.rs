@@ -93,6 +93,21 @@ fn flags_win_over_the_environment_which_wins_over_the_file() {
 }
 
 #[test]
+fn a_log_that_cannot_be_opened_stops_no_backup() {
+    let stage = stage();
+    let log = stage.beside("gone/log");
+    let run = || stage.run().set("log-file", &log);
+    let done = run().expect(0);
+    done.assert_says("cannot open LOG_FILE").assert_says("make its folder");
+    assert!(done.stdout.contains("completed"), "{}", done.stdout);
+    fs::create_dir(stage.beside("gone")).unwrap();
+    stage.sh("echo more >a/one");
+    let done = run().expect(0);
+    assert!(!done.said().contains("LOG_FILE"), "{}", done.said());
+    assert!(fs::read_to_string(&log).unwrap().contains("completed"));
+}
+
+#[test]
 fn a_value_may_stand_in_a_file_of_its_own() {
     let stage = stage();
     let file = stage.beside("sources");

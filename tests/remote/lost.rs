@@ -249,7 +249,9 @@ fn an_sshd_that_is_restarted_meanwhile_is_found_again() {
     scene.after(&mut running, 4_000_000);
     scene.server.stop();
     scene.server.start();
-    running.wait().assert_code(0);
+    let done = running.wait();
+    done.assert_code(0);
+    done.assert_says(" was lost: ").assert_says("; connecting again");
     scene.stage.assert_newest_is_source(Judge::sftp());
 }
 

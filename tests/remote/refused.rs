@@ -215,7 +215,7 @@ fn a_host_that_closes_the_connection_during_the_key_exchange() {
 fn a_source_that_is_not_there_or_not_to_be_read() {
     need!(need::root());
     let scene = need!(Scene::new(Plan::new(Subsystem::Internal).serving_nobody()));
-    let words = ["/not/there", "check that the path is right"];
+    let words = ["/not/there", "check that the path is right", "over SFTP some hosts show other"];
     scene.assert_refused(&scene.run().set("srcs-to-backup", "/not/there"), &words);
     let both = format!("{},/not/there", scene.stage.source.display());
     scene.assert_refused(&scene.run().set("srcs-to-backup", both), &words);

@@ -282,6 +282,22 @@ fn one_channel_is_enough_and_any_cipher_will_do() {
 }
 
 #[test]
+fn a_banner_rekeying_and_one_login_at_a_time_are_no_problem() {
+    let stage = Stage::with(BIN, &sample().random_file("larger", 9_000_000, 5));
+    let banner = stage.beside("banner");
+    std::fs::write(&banner, "Permission denied (publickey). Connection closed by nobody.\n")
+        .unwrap();
+    let plan = Plan::new(Subsystem::Internal).line("RekeyLimit 1M").line("MaxStartups 1");
+    let server = need!(plan.line(format!("Banner {}", banner.display())).start());
+    for _ in 0..2 {
+        let done = server.reached_by(stage.run()).expect(0);
+        assert!(!done.said().contains("publickey"), "{}", done.said());
+        stage.assert_newest_is_source(Judge::sftp());
+        stage.sh("echo more >>larger");
+    }
+}
+
+#[test]
 fn several_roots_and_a_single_file_keep_their_places() {
     let server = need!(Sshd::serving(Subsystem::Internal));
     let stage = Stage::with(BIN, &readable());

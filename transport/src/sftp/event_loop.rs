@@ -220,6 +220,9 @@ impl<T: Scheduler> Network<T> {
                 )
                 .await;
             }
+            if !learned {
+                options.loss_report.lost(&why);
+            }
             let pause = match learned {
                 true => Duration::ZERO,
                 false => options.pause.saturating_mul(1 << tries.min(10)),

@@ -49,6 +49,29 @@ impl fmt::Debug for ChannelLimit {
     }
 }
 
+/// Receives the reason when a connection is lost and will be made again. The network thread calls it.
+#[derive(Clone, Default)]
+pub struct LossReport(Option<Arc<dyn Fn(&str) + Send + Sync>>);
+
+impl LossReport {
+    /// Calls `lost` each time.
+    pub fn new(lost: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(lost)))
+    }
+
+    pub(crate) fn lost(&self, why: &str) {
+        if let Some(lost) = &self.0 {
+            lost(why);
+        }
+    }
+}
+
+impl fmt::Debug for LossReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LossReport").field(&self.0.is_some()).finish()
+    }
+}
+
 /// How a connection is made and kept.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -81,6 +104,8 @@ pub struct Options {
     pub channels_given: Option<usize>,
     /// The number of channels that the host was observed to accept.
     pub channel_limit: ChannelLimit,
+    /// Receives the reason for each further connection.
+    pub loss_report: LossReport,
     /// Maximum time to connect.
     pub connect_timeout: Duration,
     /// Maximum time to wait for an answer.
@@ -106,6 +131,7 @@ impl Default for Options {
             channels_far: 8,
             channels_given: None,
             channel_limit: ChannelLimit::default(),
+            loss_report: LossReport::default(),
             connect_timeout: Duration::from_secs(20),
             answer_timeout: Duration::from_secs(60),
             tries: 5,

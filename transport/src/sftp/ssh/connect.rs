@@ -125,7 +125,9 @@ impl Connection {
             SocketDir::make(SystemTime::now()).map_err(local("make a folder for ssh's socket"))?;
         let route = Route::find(address, options, &control).await;
         let route = route.map_err(local("write the commands for the jump hosts"))?;
-        let ssh = command(address, options, &control, &route).spawn();
+        let mut ssh_command =
+            command(address, options, &control, &route.settings.known_hosts, route.proxy.as_ref());
+        let ssh = ssh_command.spawn();
         let mut ssh = ssh.map_err(local("start ssh"))?;
         let pipes = (ssh.stdin.take(), ssh.stdout.take(), ssh.stderr.take());
         let (Some(to), Some(from), Some(err)) = pipes else {

@@ -15,7 +15,6 @@ use tokio::time::timeout;
 use crate::sftp::options::Options;
 use crate::sftp::ssh::address::Address;
 use crate::sftp::ssh::control_dir::SocketDir;
-use crate::sftp::ssh::jump::Route;
 use crate::sftp::ssh::software::LOG_VERBOSE;
 use crate::sftp::ssh::user_entry;
 
@@ -133,11 +132,14 @@ const CARRIER: [&str; 6] = [
     "ControlPersist=no",
 ];
 
+/// The ssh that makes the connection and carries the first channel. `known_hosts` are the host key files of its
+/// settings, `proxy` is the option that leads over a jump host.
 pub(crate) fn command(
     address: &Address,
     options: &Options,
     control: &SocketDir,
-    route: &Route,
+    known_hosts: &[String],
+    proxy: Option<&OsString>,
 ) -> Command {
     let mut ssh = started(options);
     // ssh uses the first value of each option, so these precede every configuration file.
@@ -145,7 +147,7 @@ pub(crate) fn command(
         ssh.arg("-o").arg(option);
     }
     ssh.arg("-o").arg(LOG_VERBOSE);
-    if let Some(proxy) = &route.proxy {
+    if let Some(proxy) = proxy {
         ssh.arg("-o").arg(proxy);
     }
     let seconds = patience(options).as_secs().max(1);
@@ -159,8 +161,8 @@ pub(crate) fn command(
         ssh.arg("-o").arg(option);
     }
     ssh.arg("-S").arg(control.socket());
-    if let Some(known_hosts) = &options.known_hosts {
-        ssh.arg("-o").arg(host_key_files(&route.settings.known_hosts, known_hosts));
+    if let Some(more) = &options.known_hosts {
+        ssh.arg("-o").arg(host_key_files(known_hosts, more));
     }
     ssh.arg("-s");
     let mut ssh = with_host(ssh, address);
