@@ -51,7 +51,9 @@ impl fmt::Debug for ChannelLimit {
 
 /// Receives the reason when a connection is lost and will be made again. The network thread calls it.
 #[derive(Clone, Default)]
-pub struct LossReport(Option<Arc<dyn Fn(&str) + Send + Sync>>);
+pub struct LossReport(Option<Arc<Lost>>);
+
+type Lost = dyn Fn(&str) + Send + Sync;
 
 impl LossReport {
     /// Calls `lost` each time.
