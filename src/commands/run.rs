@@ -8,13 +8,14 @@ use engine::backup::roots::Accept;
 
 use crate::args::flags::SettingFlags;
 use crate::args::load::configured;
-use crate::config::load;
+use crate::config::mistake::Mistake;
 use crate::config::types::Inputs;
+use crate::config::{load, load_broken};
 use crate::daemon::config_dir::give_away_empty;
 use crate::daemon::puid::{Identity, become_other, to_become};
 use crate::exit::Exit;
 use crate::jobs::signals::supervise;
-use crate::jobs::{Mode, Work, explain};
+use crate::jobs::{Mode, Work, explain, mistakes};
 use crate::log;
 use crate::log::{JobLog, Stream};
 use crate::term::print::say;
@@ -85,7 +86,16 @@ pub(crate) fn run(args: Args) -> Exit {
             return Exit::Usage;
         }
     }
-    let Some(mut config) = configured(&inputs, load) else { return Exit::Usage };
+    let loaded = load(&inputs);
+    let mistakes = loaded.as_ref().err().map(|mistakes| in_one_line(mistakes));
+    let Some(mut config) = configured(&inputs, |_| loaded) else {
+        return match mistakes.filter(|_| explained.is_none()) {
+            Some(reason) if matches!(mode, Mode::Run) => {
+                mistakes::report(load_broken(&inputs), reason)
+            }
+            _ => Exit::Usage,
+        };
+    };
     if args.now {
         config.jobs.iter_mut().for_each(|job| job.job.minimum_time_guard = TimeDelta::zero());
     }
@@ -138,6 +148,12 @@ fn step_down(identity: Identity, inputs: &Inputs, dry_run: bool) -> Exit {
         "cannot become the user {uid}:{gid} (PUID, PGID): {error}; start it as that user"
     ));
     Exit::Failed
+}
+
+/// The mistakes as the reason of a failure.
+fn in_one_line(mistakes: &[Mistake]) -> String {
+    let all: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    format!("there is a mistake in the configuration: {}", all.join("; "))
 }
 
 fn name(signal: u8) -> &'static str {

@@ -34,7 +34,7 @@ use crate::config::names::{
     CONFIG_DIR, CONFIG_DIR_DEFAULT, CONFIG_FILE, CONFIG_FILE_NAME, KNOWN_HOSTS,
 };
 use crate::config::setting::Layer;
-use crate::config::types::{Config, Inputs, SnapshotConfig};
+use crate::config::types::{BrokenConfig, Config, Inputs, SnapshotConfig};
 
 /// The number of jobs in a config file, and its mistakes.
 #[cfg(test)]
@@ -90,6 +90,17 @@ pub(crate) fn load_for_reading(inputs: &Inputs) -> Result<SnapshotConfig, Vec<Mi
     })
 }
 
+/// What a configuration with mistakes can report them with.
+pub(crate) fn load_broken(inputs: &Inputs) -> BrokenConfig {
+    // `load` reports the mistakes.
+    let mut mistakes = Vec::new();
+    let (layers, dir) = (layers(inputs, &mut mistakes), &inputs.current_dir);
+    let jobs =
+        crate::config::resolve::broken::broken_jobs(&layers, &inputs.names, dir, &mut mistakes);
+    let (log_file, log_format) = crate::config::resolve::log(&layers, dir);
+    BrokenConfig { jobs, log_file, log_format }
+}
+
 /// The file with host keys in addition to the user's own, if it exists.
 fn known_hosts(inputs: &Inputs) -> Option<PathBuf> {
     let file = config_dir(&inputs.variables, &inputs.current_dir).join(KNOWN_HOSTS);
@@ -103,13 +114,7 @@ fn checked<T, F: FnOnce(Vec<String>, Vec<String>) -> T>(
     resolve: impl FnOnce(&Layers, &mut Vec<Mistake>) -> F,
 ) -> Result<T, Vec<Mistake>> {
     let mut mistakes = Vec::new();
-    let flags = flags(inputs, &mut mistakes);
-    let rsync_args = rsync_args(inputs, &mut mistakes);
-    let environment = crate::config::layers::environment::read(&inputs.variables, &mut mistakes);
-    let file = config_file(inputs, &mut mistakes);
-    let defaults = Layer::defaults(&mut mistakes);
-    let no_args = GivenValue { value: None, origin: rsync_args.origin.clone() };
-    let layers = Layers { flags, rsync_args, no_args, environment, file, defaults };
+    let layers = layers(inputs, &mut mistakes);
     let resolved = resolve(&layers, &mut mistakes);
     let warnings = crate::config::layers::environment::warnings(&inputs.variables);
     if mistakes.is_empty() {
@@ -128,6 +133,17 @@ fn checked<T, F: FnOnce(Vec<String>, Vec<String>) -> T>(
         new
     });
     Err(mistakes)
+}
+
+/// Reads all layers.
+fn layers(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> Layers {
+    let flags = flags(inputs, mistakes);
+    let rsync_args = rsync_args(inputs, mistakes);
+    let environment = crate::config::layers::environment::read(&inputs.variables, mistakes);
+    let file = config_file(inputs, mistakes);
+    let defaults = Layer::defaults(mistakes);
+    let no_args = GivenValue { value: None, origin: rsync_args.origin.clone() };
+    Layers { flags, rsync_args, no_args, environment, file, defaults }
 }
 
 pub(crate) fn flags(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> Layer {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -75,6 +75,62 @@ pub(crate) struct NamedJob {
     pub(crate) hooks: Hooks,
     /// The given rsync options that have no effect, each with the reason.
     pub(crate) without_effect: Vec<String>,
+}
+
+/// What identifies a job in its reports, and where they go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reporting<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) backups_dir: &'a Path,
+    pub(crate) prefix: &'a Prefix,
+    pub(crate) alert: AlertChannel,
+    pub(crate) notify: &'a (AlertLevel, Channels),
+    pub(crate) hooks: &'a Hooks,
+}
+
+impl NamedJob {
+    pub(crate) fn reporting(&self) -> Reporting<'_> {
+        Reporting {
+            name: &self.name,
+            backups_dir: &self.job.backups_dir,
+            prefix: &self.job.prefix,
+            alert: self.alert,
+            notify: &self.notify,
+            hooks: &self.hooks,
+        }
+    }
+}
+
+/// A job with mistakes in its settings, as far as it can report them.
+#[derive(Debug)]
+pub(crate) struct BrokenJob {
+    pub(crate) name: String,
+    pub(crate) backups_dir: PathBuf,
+    pub(crate) prefix: Prefix,
+    pub(crate) alert: AlertChannel,
+    pub(crate) notify: (AlertLevel, Channels),
+    pub(crate) hooks: Hooks,
+}
+
+impl BrokenJob {
+    pub(crate) fn reporting(&self) -> Reporting<'_> {
+        Reporting {
+            name: &self.name,
+            backups_dir: &self.backups_dir,
+            prefix: &self.prefix,
+            alert: self.alert,
+            notify: &self.notify,
+            hooks: &self.hooks,
+        }
+    }
+}
+
+/// A configuration with mistakes, as far as it can report them.
+#[derive(Debug)]
+pub(crate) struct BrokenConfig {
+    pub(crate) jobs: Vec<BrokenJob>,
+    pub(crate) log_file: Option<PathBuf>,
+    pub(crate) log_format: Format,
 }
 
 /// A remote host.

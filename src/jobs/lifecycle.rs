@@ -80,7 +80,7 @@ impl Lifecycle<'_> {
         {
             log.warn(&why);
         }
-        notify::after(job, ended, self.stop, log);
+        notify::after(&job.reporting(), ended, self.stop, log);
     }
 
     fn hook(&self, name: &'static str, command: &str, mut more: HookVariables) -> hooks::HookEnd {

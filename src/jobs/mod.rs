@@ -6,6 +6,7 @@ pub(crate) mod hooks;
 pub(crate) mod lifecycle;
 pub(crate) mod log_monitor;
 pub(crate) mod metrics;
+pub(crate) mod mistakes;
 pub(crate) mod open_source;
 pub(crate) mod signals;
 pub(crate) mod sync_child;

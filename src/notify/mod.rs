@@ -20,7 +20,7 @@ use engine::threads::cancel::Stop;
 
 use crate::config::alert_channels::Channels;
 use crate::config::mistake::shown_path;
-use crate::config::types::NamedJob;
+use crate::config::types::{NamedJob, Reporting};
 use crate::health::unread_since;
 use crate::log::{JobLog, tail};
 use crate::notify::decide::{AfterRun, AlertRules, Newest, RunEnd, decide};
@@ -43,21 +43,21 @@ pub(crate) fn begun(job: &NamedJob, log: &JobLog) {
     if channels.ping.is_none() {
         return;
     }
-    let message = ping(job, "start", Utc::now());
+    let message = ping(&job.name, "start", Utc::now());
     if let Err(error) = send(AlertMethod::Ping, &message, channels) {
         log.warn(&format!("the ping at the start of this run could not be sent: {error}"));
     }
 }
 
 /// Sends the alerts after a run, and earlier alerts that could not be sent.
-pub(crate) fn after(job: &NamedJob, ended: RunEnd, stop: &Stop, log: &JobLog) {
-    let (level, channels) = &job.notify;
+pub(crate) fn after(job: &Reporting<'_>, ended: RunEnd, stop: &Stop, log: &JobLog) {
+    let (level, channels) = job.notify;
     let ways = ways(channels);
     if ways.is_empty() && channels.ping.is_none() {
         return;
     }
     let now = Utc::now();
-    let (dir, prefix) = (&job.job.backups_dir, &job.job.prefix);
+    let (dir, prefix) = (job.backups_dir, job.prefix);
     let own = AppFiles::open(dir).ok();
     let place = StateFile::new(own.as_ref(), dir, prefix, &env::temp_dir());
     let mut kept = place.load();
@@ -69,7 +69,7 @@ pub(crate) fn after(job: &NamedJob, ended: RunEnd, stop: &Stop, log: &JobLog) {
     let (host, shown_dir) = (host(), shown_path(dir));
     let command = format!(" {}", word(job.name.as_bytes()));
     let speaker = MessageSender {
-        job: &job.name,
+        job: job.name,
         command: &command,
         host: &host,
         backups_dir: &shown_dir,
@@ -90,7 +90,11 @@ pub(crate) fn after(job: &NamedJob, ended: RunEnd, stop: &Stop, log: &JobLog) {
     if let (Some(event), Some(_)) = (event, &channels.ping) {
         // Only the current state matters for pings, so older unsent pings are dropped.
         kept.unsent.retain(|unsent| unsent.way != AlertMethod::Ping);
-        kept.unsent.push(Unsent { way: AlertMethod::Ping, since, message: ping(job, event, now) });
+        kept.unsent.push(Unsent {
+            way: AlertMethod::Ping,
+            since,
+            message: ping(job.name, event, now),
+        });
     }
     deliver(&mut kept, &place, channels, stop, log, now);
 }
@@ -166,8 +170,13 @@ pub(crate) fn names(job: &NamedJob) -> Vec<&'static str> {
     ways(channels).into_iter().chain(ping).map(AlertMethod::name).collect()
 }
 
-fn facts(job: &NamedJob, ended: RunEnd, own: Option<&AppFiles>, now: DateTime<Utc>) -> AfterRun {
-    let (dir, prefix) = (&job.job.backups_dir, &job.job.prefix);
+fn facts(
+    job: &Reporting<'_>,
+    ended: RunEnd,
+    own: Option<&AppFiles>,
+    now: DateTime<Utc>,
+) -> AfterRun {
+    let (dir, prefix) = (job.backups_dir, job.prefix);
     let mut facts = AfterRun {
         ended,
         failures: 0,
@@ -212,16 +221,16 @@ fn has(channels: &Channels, way: AlertMethod) -> bool {
 }
 
 /// A ping with the end of the job's log.
-fn ping(job: &NamedJob, event: &str, now: DateTime<Utc>) -> Message {
+fn ping(job: &str, event: &str, now: DateTime<Utc>) -> Message {
     Message {
         event: event.to_owned(),
         urgent: false,
-        job: job.name.clone(),
+        job: job.to_owned(),
         host: String::new(),
         time: now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
         newest_snapshot: None,
         title: String::new(),
-        body: if event == "start" { String::new() } else { tail::of(&job.name) },
+        body: if event == "start" { String::new() } else { tail::of(job) },
     }
 }
 

@@ -7,6 +7,7 @@ use fixtures::history::History;
 use fixtures::run::Run;
 use fixtures::stage::{PREFIX, Stage};
 use fixtures::tree::Tree;
+use fixtures::web::Web;
 use rustix::process::Signal;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
@@ -49,6 +50,31 @@ fn commands_know_what_the_run_did() {
     assert_eq!(said(&stage).lines().count(), 2, "nothing to do, and a dry run: no commands");
     telling(&stage).set("srcs-to-backup", stage.beside("gone")).expect(1);
     assert!(said(&stage).contains("\nON_FAILURE failed 1 source root "), "{}", said(&stage));
+}
+
+#[test]
+fn a_mistake_in_the_configuration_of_a_job_that_ran_before_is_a_failure() {
+    let (stage, web) = (stage(), Web::start(None));
+    let heard = stage.beside("heard");
+    let command = format!("echo \"$BM_OUTCOME $BM_EXIT_CODE $BM_ERROR\" >>'{}'", heard.display());
+    let run = || {
+        let run = stage.run().set("failures-before-alert", "1").set("on-failure", &command);
+        run.env("WEBHOOK_URL", format!("{}/hook", web.url)).env("TMPDIR", stage.beside(""))
+    };
+    // The first run is made by hand, so its mistakes are seen.
+    run().set("max-backups", "many").expect(2);
+    assert!(!heard.exists() && web.requests().is_empty());
+    run().expect(0);
+    run().set("max-backups", "many").expect(2).assert_says("max-backups");
+    let text = fs::read_to_string(&heard).expect("ON_FAILURE ran");
+    assert!(text.starts_with("failed 2 there is a mistake in the configuration: "), "{text}");
+    assert!(text.contains("many"), "{text}");
+    let requests = web.requests();
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    assert!(requests[0].body.contains("mistake in the configuration"), "{requests:?}");
+    stage.look("status").done().assert_says("mistake in the configuration");
+    run().set("max-backups", "many").arg("--dry-run").expect(2);
+    assert_eq!(web.requests().len(), 1, "a dry run reports nothing");
 }
 
 #[test]

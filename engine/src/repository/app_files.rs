@@ -4,7 +4,10 @@
 use std::io;
 use std::path::Path;
 
+use chrono::{DateTime, Utc};
+
 use crate::entry::c_name;
+use crate::entry::human::rfc3339;
 use crate::error::{LookError, look};
 use crate::fs::dir::Dir;
 use crate::fs::small_file::{make_if_missing, read_small, write_whole};
@@ -80,6 +83,31 @@ impl AppFiles {
             &self.read(&Store::Status.folder().to_string_lossy(), &file_of(prefix))?,
         )
         .ok()
+    }
+
+    /// Records that a run of `prefix` failed before it began, at `now`.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    pub fn note_failure(
+        &self,
+        prefix: &Prefix,
+        now: DateTime<Utc>,
+        reason: &str,
+    ) -> io::Result<()> {
+        let before = self.status(prefix);
+        let status = JobStatus {
+            version: 1,
+            started: rfc3339(now),
+            finished: rfc3339(now),
+            outcome: "failed".to_owned(),
+            reason: Some(reason.to_owned()),
+            snapshot: None,
+            failures_in_a_row: before.as_ref().map_or(0, |before| before.failures_in_a_row) + 1,
+            stuck: before.map(|before| before.stuck).unwrap_or_default(),
+        };
+        let folder = Store::Status.folder().to_string_lossy();
+        self.write(&folder, &file_of(prefix), &serde_json::to_vec_pretty(&status)?)
     }
 
     /// The free bytes and the total bytes of the file system of the backups folder.
