@@ -71,7 +71,7 @@ enum Verb {
 /// Parses the command line and runs the command.
 pub(crate) fn main() -> ExitCode {
     // Do this before any other thread starts: reading the umask changes it for a moment.
-    let _ = engine::fs::access::own_umask();
+    let _ = engine::fs::own_umask();
     let exit = match Cli::try_parse() {
         Ok(Cli { verb: Verb::Run(args) }) => run::run(args),
         Ok(Cli { verb: Verb::Status(args) }) => status::run(args),

@@ -5,13 +5,19 @@
 //! knows no terminal and no ssh: events go to a [`Monitor`], and the crate `transport` implements
 //! [`Source`] for local folders and SFTP, with an example of a whole run.
 //!
+//! The crate root has what every program that takes snapshots needs: [`Job`], [`Context`], [`run`], the
+//! interfaces [`Source`] and [`Monitor`], the errors. Each module below has the rest of one subject. The files
+//! of a module are private; what it re-exports is its interface:
+//!
 //! - [`backup`] takes snapshots, [`restore`] brings them back, [`verify`] checks them, [`inspect`]
 //!   compares and searches them.
 //! - [`repository`] is the backups folder: [`Repository`] opens it, [`Report`] is what a run did.
 //! - [`snapshot`] holds the rules as values: names, [`History`], [`Retention`], [`Layout`].
 //! - [`filter`] is rsync's filter language, without I/O.
 //! - [`source`], [`monitor`] and [`threads`] are the interfaces to the program around the engine.
-//! - [`entry`] and [`fs`] are entries as values, and Linux on open folders.
+//! - [`entry`] and [`fs`] are entries as values, and Linux on open folders. They are modules of small functions,
+//!   so `entry::escape`, `entry::human`, `fs::container`, `fs::stat` and `fs::xattrs` stay modules: their functions are named after
+//!   what they work on.
 //!
 //! What a run does and which snapshots go is decided without a disk:
 //!
@@ -19,8 +25,8 @@
 //! use std::num::NonZeroUsize;
 //!
 //! use chrono::{TimeDelta, TimeZone, Utc};
-//! use engine::snapshot::history::Decision;
-//! use engine::snapshot::retention::{Candidate, Cause, surplus};
+//! use engine::snapshot::Decision;
+//! use engine::snapshot::{Candidate, RemovalReason, surplus};
 //! use engine::{History, Prefix, Retention, SnapshotName};
 //!
 //! let prefix = Prefix::new("my_backup")?;
@@ -39,17 +45,17 @@
 //! let all = history.complete.iter().cloned();
 //! let all: Vec<_> = all.map(|name| Candidate { name, held: false, damaged: false }).collect();
 //! let (goes, _) = surplus(&all, &two, Some(base), &new);
-//! assert_eq!(goes, [(history.complete[0].clone(), Cause::Count(NonZeroUsize::new(2).unwrap()))]);
+//! assert_eq!(goes, [(history.complete[0].clone(), RemovalReason::Count(NonZeroUsize::new(2).unwrap()))]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 pub mod backup;
 pub mod entry;
-pub mod error;
+pub(crate) mod error;
 pub mod filter;
 pub mod fs;
 pub mod inspect;
-pub mod job;
+pub(crate) mod job;
 pub mod monitor;
 pub mod repository;
 pub mod restore;
@@ -61,7 +67,7 @@ pub mod verify;
 pub use crate::backup::roots::Accept;
 pub use crate::backup::run::{Outcome, run};
 pub use crate::entry::preserve::Preserve;
-pub use crate::error::{LookError, RunError};
+pub use crate::error::{LookError, NoConnection, RunError};
 pub use crate::filter::filters::{FilterOption, Filters};
 pub use crate::job::Job;
 pub use crate::monitor::context::Context;

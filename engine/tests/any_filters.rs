@@ -4,9 +4,9 @@
 use std::io;
 use std::sync::Arc;
 
-use engine::filter::filters::{FilterOption, Filters};
-use engine::filter::options::Outside;
-use engine::filter::scope::{Text, Texts};
+use engine::filter::Outside;
+use engine::filter::{Text, Texts};
+use engine::{FilterOption, Filters};
 use proptest::prelude::*;
 
 /// Pieces of valid and invalid rules.

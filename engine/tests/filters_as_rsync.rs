@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use engine::filter::filters::{FilterOption, Filters};
-use engine::filter::options::Outside;
-use engine::filter::scope::{Scope, Text, Texts};
+use engine::filter::Outside;
+use engine::filter::{Scope, Text, Texts};
+use engine::{FilterOption, Filters};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};

@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use chrono::Local;
+use engine::Monitor;
+use engine::RunError;
+use engine::SnapshotName;
+use engine::Stop;
 use engine::entry::escape::shown;
-use engine::error::RunError;
-use engine::inspect::diff::{Difference, DifferenceKind, Differences, diff};
-use engine::inspect::diff_source::{DifferenceSink, against};
-use engine::monitor::Monitor;
-use engine::monitor::event::{Event, Severity};
-use engine::repository::source_path::SourceRoots;
-use engine::snapshot::name::SnapshotName;
-use engine::threads::cancel::Stop;
+use engine::inspect::{Difference, DifferenceKind, Differences, diff};
+use engine::inspect::{DifferenceSink, against};
+use engine::repository::SourceRoots;
+use engine::{Event, Severity};
 use serde_json::json;
 
 use crate::args::flags::SettingFlags;

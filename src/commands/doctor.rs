@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use engine::threads::cancel::Stop;
+use engine::Stop;
 
 use crate::args::flags::SettingFlags;
 use crate::args::load::configured;

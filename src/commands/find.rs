@@ -1,8 +1,8 @@
 //! `find PATTERN`: shows which snapshots contain an entry.
 
+use engine::SnapshotName;
 use engine::entry::escape::shown;
-use engine::inspect::find::FoundEntry;
-use engine::snapshot::name::SnapshotName;
+use engine::inspect::FoundEntry;
 use serde_json::json;
 
 use crate::args::flags::{Places, SettingFlags};

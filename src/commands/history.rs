@@ -4,13 +4,13 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use chrono::{DateTime, Utc};
+use engine::LookError;
+use engine::SnapshotName;
 use engine::entry::escape::shown;
 use engine::entry::{Kind, Time};
-use engine::error::LookError;
-use engine::inspect::find::NamePattern;
-use engine::inspect::versions::{Span, VersionStart, versions};
-use engine::repository::source_path::SourceRoots;
-use engine::snapshot::name::SnapshotName;
+use engine::inspect::NamePattern;
+use engine::inspect::{Span, VersionStart, versions};
+use engine::repository::SourceRoots;
 use serde_json::json;
 
 use crate::args::flags::{Places, SettingFlags};

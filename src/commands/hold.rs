@@ -1,8 +1,8 @@
 //! `hold` and `release`: pins a snapshot, and unpins it.
 
 use chrono::{Local, SecondsFormat, Utc};
-use engine::repository::records::holds::{Hold, pin, release};
-use engine::snapshot::name::SnapshotState;
+use engine::repository::{Hold, pin, release};
+use engine::snapshot::SnapshotState;
 
 use crate::args::flags::{Places, SettingFlags};
 use crate::exit::Exit;

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use chrono::{Local, Utc};
-use engine::error::LookError;
-use engine::inspect::disk_usage::{Measured, Usage, measure};
-use engine::repository::Repository;
-use engine::repository::catalog::Standing;
-use engine::repository::records::report::Report;
-use engine::snapshot::name::{SnapshotName, SnapshotState};
+use engine::LookError;
+use engine::Report;
+use engine::Repository;
+use engine::SnapshotName;
+use engine::inspect::{Measured, Usage, measure};
+use engine::repository::Standing;
+use engine::snapshot::SnapshotState;
 use serde_json::json;
 
 use crate::args::flags::{Places, SettingFlags};

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::Local;
-use engine::error::RunError;
-use engine::inspect::disk_usage::measure;
-use engine::monitor::Monitor;
-use engine::monitor::event::Event;
-use engine::repository::removal::prune::prune;
-use engine::snapshot::name::{SnapshotName, SnapshotState};
-use engine::snapshot::retention::{Candidate, RetentionDecision, judge, may_go};
-use engine::threads::cancel::Stop;
+use engine::Event;
+use engine::Monitor;
+use engine::RunError;
+use engine::SnapshotName;
+use engine::Stop;
+use engine::inspect::measure;
+use engine::repository::prune;
+use engine::snapshot::SnapshotState;
+use engine::snapshot::{Candidate, RetentionDecision, judge, may_go};
 use serde_json::json;
 
 use crate::args::flags::{Flags, SettingFlags};
@@ -244,8 +245,8 @@ struct Work {
 
 /// The parts of a series that are needed to check it again under the lock.
 struct SeriesParts {
-    prefix: engine::snapshot::name::Prefix,
-    retention: engine::snapshot::retention::Retention,
+    prefix: engine::Prefix,
+    retention: engine::Retention,
 }
 
 impl Work {
@@ -276,7 +277,7 @@ impl Work {
         });
         let context = context(stop, &Arc::default(), Arc::clone(&monitor) as Arc<dyn Monitor>);
         let SeriesParts { prefix, retention } = &self.series;
-        let choose = |history: &engine::snapshot::history::History, candidates: &[Candidate]| {
+        let choose = |history: &engine::History, candidates: &[Candidate]| {
             self.choose(history, candidates, retention)
         };
         match prune(&self.path, prefix, choose, &context) {
@@ -305,9 +306,9 @@ impl Work {
     /// Of the displayed snapshots, those that may still be removed now that the lock excludes other runs.
     fn choose(
         &self,
-        history: &engine::snapshot::history::History,
+        history: &engine::History,
         candidates: &[Candidate],
-        retention: &engine::snapshot::retention::Retention,
+        retention: &engine::Retention,
     ) -> Vec<(SnapshotName, String)> {
         if self.named {
             let there = |name: &&SnapshotName| {

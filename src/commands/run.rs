@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
-use engine::backup::roots::Accept;
+use engine::Accept;
 
 use crate::args::flags::SettingFlags;
 use crate::args::load::configured;

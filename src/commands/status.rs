@@ -5,11 +5,11 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use engine::fs::access::open_to_others;
-use engine::inspect::job_state::{Look, look};
-use engine::repository::Repository;
-use engine::repository::lineage::Sources;
-use engine::snapshot::name::Prefix;
+use engine::Prefix;
+use engine::Repository;
+use engine::fs::open_to_others;
+use engine::inspect::{Look, look};
+use engine::repository::Sources;
 use serde_json::json;
 
 use crate::args::flags::SettingFlags;

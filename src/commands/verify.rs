@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{Local, TimeDelta, Utc};
+use engine::Context;
+use engine::Repository;
+use engine::Stop;
 use engine::entry::escape::shown;
-use engine::monitor::context::Context;
-use engine::monitor::{Progress, Silent};
-use engine::repository::Repository;
-use engine::snapshot::name::{Prefix, SnapshotName};
-use engine::threads::cancel::Stop;
-use engine::verify::outcome::{Flaw, Verified};
-use engine::verify::sample::Portion;
+use engine::verify::Portion;
+use engine::verify::{Flaw, Verified};
 use engine::verify::{rolled, rolling, verify};
+use engine::{Prefix, SnapshotName};
+use engine::{Progress, Silent};
 use serde_json::json;
 
 use crate::args::flags::{Places, SettingFlags};
@@ -241,7 +241,7 @@ impl Work {
         &self,
         batch: &VerifyJobs,
         context: &Context,
-    ) -> (Portion, Option<engine::verify::sample::Rolling>) {
+    ) -> (Portion, Option<engine::verify::Rolling>) {
         match (self.sample, self.rolling) {
             (Some(share), _) => {
                 let seed = Utc::now().timestamp_nanos_opt().unwrap_or_default();

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use engine::fs::dir::resolve::exchangeable;
+use engine::fs::exchangeable;
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 

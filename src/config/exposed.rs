@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use engine::fs::dir::resolve::{UntrustedFolder, exchangeable};
+use engine::fs::{UntrustedFolder, exchangeable};
 use rustix::process::geteuid;
 
 use crate::config::mistake::shown_path;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use engine::snapshot::name::Prefix;
+use engine::Prefix;
 use lettre::message::Mailbox;
 
 use crate::config::alert_channels::{AlertLevel, Security};

@@ -5,7 +5,7 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use engine::snapshot::name::Prefix;
+use engine::Prefix;
 use tempfile::TempDir;
 
 use crate::config::log_format::Format;
@@ -182,7 +182,7 @@ fn defaults_are_those_of_the_rules() {
     assert_eq!(job.backups_dir, given.dir.path().join("backups"));
     assert_eq!(job.minimum_time_guard, chrono::TimeDelta::hours(20));
     assert_eq!(job.max_shrink_percent.to_string(), "90");
-    assert_eq!(job.keep, engine::entry::preserve::Preserve::default());
+    assert_eq!(job.keep, engine::Preserve::default());
     assert_eq!(job.layout.roots(), [("/a/src".into(), b"a/src".to_vec())]);
     assert_eq!((config.log_file, config.log_format), (None, Format::Text));
 }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use engine::job::Job;
-use engine::snapshot::name::Prefix;
-use engine::snapshot::retention::Retention;
+use engine::Job;
+use engine::Prefix;
+use engine::Retention;
 use transport::sftp::ssh::address::Address;
 
 use crate::config::alert_channels::{AlertLevel, Channels};

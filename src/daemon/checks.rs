@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use engine::fs::mount::mount_of;
+use engine::fs::mount_of;
 use rustix::process::geteuid;
 use transport::sftp::ssh::user_entry::{Account, account, ssh_folder};
 

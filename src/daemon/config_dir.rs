@@ -7,8 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use engine::entry::c_name;
-use engine::fs::dir::Dir;
-use engine::fs::dir::resolve::Resolved;
+use engine::fs::Dir;
+use engine::fs::Resolved;
 
 use crate::config::bounded;
 use crate::config::example;

@@ -4,16 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::Utc;
-use engine::error::{NoConnection, RunError};
-use engine::fs::access::open_to_others;
-use engine::fs::mount::missing_mount;
-use engine::inspect::job_state::{Look, look};
-use engine::repository::destination::{DestinationReport, examine};
-use engine::repository::lineage::Sources;
-use engine::snapshot::name::Prefix;
-use engine::source::Source;
-use engine::source::check_roots::check_roots;
-use engine::threads::cancel::Stop;
+use engine::NoConnection;
+use engine::Prefix;
+use engine::RunError;
+use engine::Source;
+use engine::Stop;
+use engine::fs::missing_mount;
+use engine::fs::open_to_others;
+use engine::inspect::{Look, look};
+use engine::repository::Sources;
+use engine::repository::{DestinationReport, examine};
+use engine::source::check_roots;
 use rustix::process::geteuid;
 use transport::sftp::ssh::user_entry::{Account, account, ssh_folder};
 
@@ -244,25 +245,19 @@ pub(crate) fn orphans(
 ) -> Option<DoctorFinding> {
     const CHECK: &str = "orphans";
     if remove {
-        return Some(
-            match engine::repository::removal::orphans::remove_orphans(dir, prefix, stop) {
-                Ok(Some(gone)) if gone.is_empty() => DoctorFinding::good(CHECK, "there are none"),
-                Ok(Some(gone)) => {
-                    DoctorFinding::good(CHECK, format!("removed: {}", gone.join(", ")))
-                }
-                Ok(None) => DoctorFinding::warning(
-                    CHECK,
-                    "a run is at work: nothing was removed",
-                    "repeat it when the run has ended: backup_manager doctor --remove-orphans",
-                ),
-                Err(error) => DoctorFinding::of(CHECK, &error),
-            },
-        );
+        return Some(match engine::repository::remove_orphans(dir, prefix, stop) {
+            Ok(Some(gone)) if gone.is_empty() => DoctorFinding::good(CHECK, "there are none"),
+            Ok(Some(gone)) => DoctorFinding::good(CHECK, format!("removed: {}", gone.join(", "))),
+            Ok(None) => DoctorFinding::warning(
+                CHECK,
+                "a run is at work: nothing was removed",
+                "repeat it when the run has ended: backup_manager doctor --remove-orphans",
+            ),
+            Err(error) => DoctorFinding::of(CHECK, &error),
+        });
     }
     // Another check reports a folder that cannot be opened.
-    let found = engine::repository::removal::orphans::orphans(dir, prefix)
-        .ok()
-        .filter(|found| !found.is_empty())?;
+    let found = engine::repository::orphans(dir, prefix).ok().filter(|found| !found.is_empty())?;
     Some(DoctorFinding::warning(
         CHECK,
         format!(
@@ -278,7 +273,7 @@ pub(crate) fn orphans(
 /// is set.
 pub(crate) fn ownership(dir: &Path, give: bool) -> Option<DoctorFinding> {
     const CHECK: &str = "ownership";
-    let owner = engine::repository::ownership::shut_out(dir)?;
+    let owner = engine::repository::shut_out(dir)?;
     let path = format!("{}/.backup_manager", shown_path(dir));
     if !give {
         let what =
@@ -289,7 +284,7 @@ pub(crate) fn ownership(dir: &Path, give: bool) -> Option<DoctorFinding> {
             "as root: backup_manager doctor --give-back",
         ));
     }
-    Some(match engine::repository::ownership::give_to_owner(dir) {
+    Some(match engine::repository::give_to_folder_owner(dir) {
         Ok(given) if given.left.is_empty() => {
             let count = counted(given.count, "entry", "entries");
             DoctorFinding::good(CHECK, format!("gave {path} to the user {owner}: {count}"))

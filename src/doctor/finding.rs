@@ -1,6 +1,6 @@
 //! The findings of doctor.
 
-use engine::error::RunError;
+use engine::RunError;
 use serde::Serialize;
 
 use crate::hint::hint;

@@ -6,8 +6,8 @@ pub(crate) mod pin;
 
 use std::sync::Arc;
 
-use engine::repository::Repository;
-use engine::threads::cancel::Stop;
+use engine::Repository;
+use engine::Stop;
 
 use crate::config::mistake::shown_path;
 use crate::config::types::{Config, NamedJob, SnapshotPlace};

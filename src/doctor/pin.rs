@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use engine::threads::cancel::Stop;
+use engine::Stop;
 use transport::sftp::ssh::connect_error::ConnectError;
 use transport::sftp::ssh::host_key::{HostKey, ShownKey};
 use transport::sftp::ssh::user_entry::ssh_folder;

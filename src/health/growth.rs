@@ -1,7 +1,7 @@
 //! Estimates when the disk will be full, from the bytes that the last runs copied. Does no I/O.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use engine::repository::records::report::Report;
+use engine::Report;
 
 /// Number of reports to read.
 pub(crate) const REPORTS: usize = 15;
@@ -52,7 +52,7 @@ pub(crate) fn forecast(reports: &[Report], free_bytes: u64, now: DateTime<Utc>) 
 
 #[cfg(test)]
 mod tests {
-    use engine::repository::records::report::Counts;
+    use engine::repository::Counts;
 
     use super::*;
 

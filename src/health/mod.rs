@@ -6,9 +6,10 @@ pub(crate) mod growth;
 use std::num::NonZeroUsize;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use engine::inspect::job_state::Look;
-use engine::snapshot::history::{Decision, History, never_set};
-use engine::snapshot::name::SnapshotName;
+use engine::History;
+use engine::SnapshotName;
+use engine::inspect::Look;
+use engine::snapshot::{Decision, never_set};
 
 use crate::config::types::AlertChannel;
 use crate::term::local_time;
@@ -126,11 +127,11 @@ fn shown(time: TimeDelta) -> String {
 
 #[cfg(test)]
 mod tests {
-    use engine::repository::records::progress::Reached;
-    use engine::repository::records::status::JobStatus;
-    use engine::snapshot::name::Prefix;
-    use engine::snapshot::name::SnapshotState;
-    use engine::snapshot::name::Stamp;
+    use engine::Prefix;
+    use engine::repository::JobStatus;
+    use engine::repository::Reached;
+    use engine::snapshot::SnapshotState;
+    use engine::snapshot::Stamp;
 
     use super::*;
 

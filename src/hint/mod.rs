@@ -6,13 +6,13 @@ use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use engine::error::{LookError, RunError};
-use engine::fs::dir::resolve::untrusted;
-use engine::fs::mount_point::is_mount_point;
-use engine::restore::outcome::RestoreCounts;
-use engine::snapshot::retention::PruneRefusal;
-use engine::snapshot::spec::SelectError;
-use engine::source::SourceError;
+use engine::SourceError;
+use engine::fs::is_mount_point;
+use engine::fs::untrusted;
+use engine::restore::RestoreCounts;
+use engine::snapshot::PruneRefusal;
+use engine::snapshot::SelectError;
+use engine::{LookError, RunError};
 use transport::sftp::ssh::connect_error::ConnectError;
 
 use crate::config::mistake::shown_path;

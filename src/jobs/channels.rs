@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use chrono::{SecondsFormat, Utc};
-use engine::repository::app_files::AppFiles;
+use engine::repository::AppFiles;
 use serde::{Deserialize, Serialize};
 use transport::sftp::options::ChannelLimit;
 use transport::sftp::ssh::address::Address;

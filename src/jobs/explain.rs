@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use engine::error::RunError;
-use engine::inspect::explain::{Explanation, explain};
-use engine::threads::cancel::Stop;
+use engine::RunError;
+use engine::Stop;
+use engine::inspect::{Explanation, explain};
 
 use crate::config::types::NamedJob;
 use crate::exit::Exit;

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use engine::threads::cancel::Stop;
+use engine::Stop;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::config::setting::secret_variables;

@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::time::Instant;
 
 use chrono::Utc;
-use engine::backup::run::Outcome;
-use engine::error::RunError;
-use engine::repository::app_files::AppFiles;
-use engine::repository::records::report::Report;
-use engine::threads::cancel::Stop;
+use engine::Outcome;
+use engine::Report;
+use engine::RunError;
+use engine::Stop;
+use engine::repository::AppFiles;
 
 use crate::config::types::NamedJob;
 use crate::exit::Exit;

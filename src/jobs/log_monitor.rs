@@ -2,8 +2,9 @@
 
 use std::sync::Mutex;
 
-use engine::monitor::Monitor;
-use engine::monitor::event::{Event, Problem, Severity};
+use engine::Monitor;
+use engine::monitor::Problem;
+use engine::{Event, Severity};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::Level;
@@ -83,7 +84,7 @@ pub(crate) fn fields(value: &impl Serialize) -> Option<Map<String, Value>> {
 
 #[cfg(test)]
 mod tests {
-    use engine::monitor::event::Instead;
+    use engine::monitor::Instead;
 
     use super::*;
     use crate::config::log_format::Format;

@@ -7,8 +7,8 @@ use std::fmt::Write;
 use std::io;
 
 use chrono::{DateTime, Utc};
-use engine::repository::Repository;
-use engine::repository::app_files::AppFiles;
+use engine::Repository;
+use engine::repository::AppFiles;
 use serde::{Deserialize, Serialize};
 
 use crate::config::types::NamedJob;

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use chrono::Utc;
-use engine::repository::app_files::AppFiles;
-use engine::threads::cancel::Stop;
+use engine::Stop;
+use engine::repository::AppFiles;
 use tracing::Level;
 
 use crate::config::log_format::Format;

@@ -35,6 +35,6 @@ pub(crate) fn in_a_child(folder: BorrowedFd<'_>) -> io::Result<()> {
         Ok(Some(NO_NUMBER)) => Err(io::Error::other("the sync failed")),
         Ok(Some(number)) => Err(io::Error::from_raw_os_error(number)),
         Ok(None) => Err(io::Error::other("the sync was killed")),
-        Err(_) => engine::fs::file_system::sync_file_system(folder),
+        Err(_) => engine::fs::sync_file_system(folder),
     }
 }

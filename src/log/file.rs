@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use engine::fs::dir::resolve::append::append_to;
+use engine::fs::append_to;
 
 use crate::config::mistake::shown_path;
 

@@ -12,11 +12,11 @@ use std::env;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use engine::inspect::job_state::look;
-use engine::repository::Repository;
-use engine::repository::app_files::AppFiles;
-use engine::snapshot::name::SnapshotName;
-use engine::threads::cancel::Stop;
+use engine::Repository;
+use engine::SnapshotName;
+use engine::Stop;
+use engine::inspect::look;
+use engine::repository::AppFiles;
 
 use crate::config::alert_channels::Channels;
 use crate::config::mistake::shown_path;

@@ -6,8 +6,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use engine::repository::app_files::AppFiles;
-use engine::snapshot::name::Prefix;
+use engine::Prefix;
+use engine::repository::AppFiles;
 use serde::{Deserialize, Serialize};
 
 use crate::notify::decide::SentMemory;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use engine::repository::records::report::Report;
-use engine::snapshot::name::Prefix;
+use engine::Prefix;
+use engine::Report;
 
 use crate::config::load_for_reading;
 use crate::config::mistake::shown_path;

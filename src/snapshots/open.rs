@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Local, Utc};
-use engine::error::LookError;
-use engine::repository::Repository;
-use engine::repository::source_path::SourceRoots;
-use engine::snapshot::history::History;
-use engine::snapshot::name::{Prefix, SnapshotName};
-use engine::snapshot::retention::Retention;
-use engine::snapshot::spec::{SelectError, Selector};
+use engine::History;
+use engine::LookError;
+use engine::Repository;
+use engine::Retention;
+use engine::Selector;
+use engine::repository::SourceRoots;
+use engine::snapshot::SelectError;
+use engine::{Prefix, SnapshotName};
 
 use crate::args::load::{configured, inputs};
 use crate::config::load_for_reading;

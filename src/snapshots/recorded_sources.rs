@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use engine::SnapshotName;
 use engine::entry::escape::unshown;
-use engine::snapshot::name::SnapshotName;
 
 use crate::config::checks::list;
 use crate::config::load_for_reading;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use engine::Stop;
 use engine::entry::escape::shown;
-use engine::restore::targets::local::PlaceError;
-use engine::threads::cancel::Stop;
+use engine::restore::PlaceError;
 use transport::sftp::options::Options;
 use transport::sftp::ssh::address::{Address, BadAddress};
 use transport::sftp::ssh::connect_error::ConnectError;

@@ -3,11 +3,11 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use engine::LookError;
+use engine::SnapshotName;
 use engine::entry::escape::shown;
-use engine::error::LookError;
-use engine::inspect::find::{Finds, NamePattern, find};
-use engine::repository::source_path::SourceRoots;
-use engine::snapshot::name::SnapshotName;
+use engine::inspect::{Finds, NamePattern, find};
+use engine::repository::SourceRoots;
 
 use crate::snapshots::open::{Series, in_snapshot, on_source};
 use crate::term::shell::word;

@@ -4,12 +4,12 @@ use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use engine::backup::change::{Change, ChangeKind, ChangeSink};
-use engine::backup::dry_run::DryRunReport;
+use engine::SnapshotName;
+use engine::Stop;
+use engine::backup::DryRunReport;
+use engine::backup::{Change, ChangeKind, ChangeSink};
 use engine::entry::escape::{shown, unshown};
-use engine::repository::source_path::SourceRoots;
-use engine::snapshot::name::SnapshotName;
-use engine::threads::cancel::Stop;
+use engine::repository::SourceRoots;
 use serde_json::{Value, json};
 
 use crate::term::local_time;
@@ -247,7 +247,7 @@ fn summary(job: &str, forecast: &DryRunReport, accept_shrink: bool) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use engine::repository::records::report::Counts;
+    use engine::repository::Counts;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use engine::inspect::explain::{Explanation, Judged, PathEnd};
+use engine::inspect::{Explanation, Judged, PathEnd};
 
 use crate::config::mistake::shown_path;
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use engine::monitor::items::{ItemSink, ItemizedChange};
+use engine::monitor::{ItemSink, ItemizedChange};
 use serde_json::json;
 
 use crate::term::terminal::Terminal;

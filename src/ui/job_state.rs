@@ -1,10 +1,11 @@
 //! Formats the state of a job, as text and as JSON.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use engine::inspect::job_state::Look;
-use engine::repository::lineage::not_after;
-use engine::repository::records::report::{Report, RootDropped};
-use engine::snapshot::name::SnapshotName;
+use engine::Report;
+use engine::SnapshotName;
+use engine::inspect::Look;
+use engine::repository::RootDropped;
+use engine::repository::not_after;
 use serde_json::{Value, json};
 
 use crate::health::growth::Forecast;
@@ -312,8 +313,8 @@ fn rfc3339(time: DateTime<Utc>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use engine::snapshot::history::History;
-    use engine::snapshot::name::Prefix;
+    use engine::History;
+    use engine::Prefix;
 
     use super::*;
 

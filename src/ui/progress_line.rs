@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
-use engine::monitor::{Phase, Progress};
+use engine::Progress;
+use engine::monitor::Phase;
 use serde_json::{Map, Value, json};
 use unicode_width::UnicodeWidthStr;
 

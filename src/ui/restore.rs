@@ -3,13 +3,13 @@
 
 use std::sync::{Arc, Mutex};
 
+use engine::Progress;
+use engine::SnapshotName;
 use engine::entry::escape::shown;
-use engine::monitor::Progress;
-use engine::repository::source_path::SourceRoots;
-use engine::restore::destination::Landing;
-use engine::restore::outcome::{EntryOutcome, RestoreCounts, RestoreSink, RestoredEntry};
-use engine::snapshot::name::SnapshotName;
-use engine::threads::lock::unpoisoned;
+use engine::repository::SourceRoots;
+use engine::restore::Landing;
+use engine::restore::{EntryOutcome, RestoreCounts, RestoreSink, RestoredEntry};
+use engine::threads::unpoisoned;
 use serde_json::json;
 
 use crate::config::log_format::Format;

@@ -1,6 +1,6 @@
 //! `--stats`: the counts of a run in rsync's format.
 
-use engine::repository::records::report::Counts;
+use engine::repository::Counts;
 
 use crate::term::units::count;
 

@@ -1,7 +1,7 @@
 //! The summary of a run, as text.
 
-use engine::monitor::event::Instead;
-use engine::repository::records::report::Report;
+use engine::Report;
+use engine::monitor::Instead;
 
 use crate::term::units::{bytes, count, counted, duration};
 
@@ -115,7 +115,7 @@ pub(crate) fn table(rows: &[(&str, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use engine::repository::records::report::Counts;
+    use engine::repository::Counts;
 
     use super::*;
 

@@ -11,7 +11,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use engine::entry::{Batch, Kind, Meta};
-use engine::source::{ContentSink, ListSink, Source, SourceError, Wanted};
+use engine::source::{ContentSink, ListSink, Wanted};
+use engine::{Source, SourceError};
 use transport::sftp::options::Options;
 use transport::sftp::read::{SftpFolder, SftpSource};
 

@@ -8,8 +8,8 @@
 //! use std::sync::Arc;
 //!
 //! use chrono::{TimeDelta, Utc};
-//! use engine::fs::file_system::sync_file_system;
-//! use engine::fs::metadata::xattrs::Asked;
+//! use engine::fs::sync_file_system;
+//! use engine::fs::XattrSelection;
 //! use engine::{
 //!     Accept, Context, Host, Job, Layout, Outcome, Prefix, Preserve, Progress, Retention, Silent,
 //!     Stop,
@@ -44,7 +44,7 @@
 //!     sync: sync_file_system,
 //!     items: None,
 //! };
-//! let connect = || Ok(Arc::new(LocalSource::new(Asked { xattrs: false, acls: false })));
+//! let connect = || Ok(Arc::new(LocalSource::new(XattrSelection { xattrs: false, acls: false })));
 //! let outcome = engine::run(&job, None, connect, Accept::default(), &context)?;
 //!
 //! let Outcome::Completed(report) = outcome else { panic!("nothing delays a first run") };

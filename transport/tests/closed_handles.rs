@@ -9,22 +9,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use engine::fs::metadata::xattrs::XattrSelection;
+use engine::fs::XattrSelection;
 
-use engine::backup::roots::Accept;
-use engine::backup::run::{Outcome, run};
-use engine::entry::preserve::Preserve;
+use engine::Accept;
+use engine::Context;
+use engine::Job;
+use engine::Layout;
+use engine::Prefix;
+use engine::Preserve;
+use engine::Report;
+use engine::Retention;
+use engine::RunError;
+use engine::Stop;
 use engine::entry::{Entry, Meta};
-use engine::error::RunError;
-use engine::job::Job;
-use engine::monitor::context::Context;
-use engine::monitor::{Progress, Silent};
-use engine::repository::records::report::Report;
-use engine::snapshot::layout::Layout;
-use engine::snapshot::name::Prefix;
-use engine::snapshot::retention::Retention;
-use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted};
-use engine::threads::cancel::Stop;
+use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Wanted};
+use engine::{Outcome, run};
+use engine::{Progress, Silent};
+use engine::{Source, SourceError};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use transport::local::{LocalFolder, LocalSource};
 
@@ -99,7 +100,7 @@ fn run_shaky(job: &Job, failing: usize, why: SourceError) -> Result<Option<Box<R
         stop: Arc::new(Stop::default()),
         progress: Arc::new(Progress::default()),
         monitor: Arc::new(Silent),
-        sync: engine::fs::file_system::sync_file_system,
+        sync: engine::fs::sync_file_system,
         items: None,
     };
     let outcome = run(job, None, || Ok(shaky), Accept::default(), &context)?;
@@ -120,7 +121,7 @@ fn entries_of_a_folder_that_cannot_be_opened_again_are_not_gone() {
         }
     }
     let job = Job {
-        host: engine::snapshot::host::Host::default(),
+        host: engine::Host::default(),
         prefix: Prefix::new("p").unwrap(),
         layout: Layout::new(std::slice::from_ref(&source), false, Path::new("/")).unwrap(),
         backups_dir: temp.path().join("backups"),

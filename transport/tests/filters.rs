@@ -11,22 +11,22 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use chrono::{TimeDelta, Utc};
-use engine::backup::roots::Accept;
-use engine::backup::run::{Outcome, run};
-use engine::entry::preserve::Preserve;
-use engine::filter::filters::{FilterOption, Filters};
-use engine::filter::options::Outside;
-use engine::fs::metadata::xattrs::XattrSelection;
-use engine::inspect::explain::{PathEnd, explain};
-use engine::job::Job;
-use engine::monitor::context::Context;
-use engine::monitor::event::Event;
-use engine::monitor::{Monitor, Progress};
-use engine::repository::records::report::Report;
-use engine::snapshot::layout::Layout;
-use engine::snapshot::name::Prefix;
-use engine::snapshot::retention::Retention;
-use engine::threads::cancel::Stop;
+use engine::Accept;
+use engine::Context;
+use engine::Event;
+use engine::Job;
+use engine::Layout;
+use engine::Prefix;
+use engine::Preserve;
+use engine::Report;
+use engine::Retention;
+use engine::Stop;
+use engine::filter::Outside;
+use engine::fs::XattrSelection;
+use engine::inspect::{PathEnd, explain};
+use engine::{FilterOption, Filters};
+use engine::{Monitor, Progress};
+use engine::{Outcome, run};
 use tempfile::TempDir;
 use thread_source::Later;
 use transport::local::LocalSource;
@@ -78,7 +78,7 @@ impl Stage {
         let filters = Arc::new(Filters::read(&options, &outside).expect("good rules"));
         let roots: Vec<PathBuf> = roots.iter().map(|root| self.path(root)).collect();
         Job {
-            host: engine::snapshot::host::Host::default(),
+            host: engine::Host::default(),
             prefix: Prefix::new("p").expect("a prefix"),
             layout: Layout::new(&roots, true, Path::new("/")).expect("a layout"),
             backups_dir: self.path("backups"),
@@ -103,7 +103,7 @@ impl Stage {
             stop: Arc::new(Stop::default()),
             progress: Arc::new(Progress::default()),
             monitor: Arc::clone(&said) as Arc<dyn Monitor>,
-            sync: engine::fs::file_system::sync_file_system,
+            sync: engine::fs::sync_file_system,
             items: None,
         };
         let local = || LocalSource::new(XattrSelection { xattrs: false, acls: false });

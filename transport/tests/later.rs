@@ -6,16 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{TimeDelta, Utc};
-use engine::backup::roots::Accept;
-use engine::backup::run::{Outcome, run};
-use engine::entry::preserve::Preserve;
-use engine::fs::metadata::xattrs::XattrSelection;
-use engine::job::Job;
-use engine::monitor::context::Context;
-use engine::monitor::{Progress, Silent};
-use engine::snapshot::layout::Layout;
-use engine::snapshot::name::Prefix;
-use engine::threads::cancel::Stop;
+use engine::Accept;
+use engine::Context;
+use engine::Job;
+use engine::Layout;
+use engine::Prefix;
+use engine::Preserve;
+use engine::Stop;
+use engine::fs::XattrSelection;
+use engine::{Outcome, run};
+use engine::{Progress, Silent};
 use thread_source::Later;
 use transport::local::LocalSource;
 
@@ -33,13 +33,13 @@ fn answers_that_come_later_make_the_same_snapshot() {
     std::fs::write(source.join("large"), vec![b'y'; 20 << 20]).unwrap();
     let job = Job {
         filters: Arc::default(),
-        host: engine::snapshot::host::Host::default(),
+        host: engine::Host::default(),
         prefix: Prefix::new("p").unwrap(),
         layout: Layout::new(std::slice::from_ref(&source), false, Path::new("/")).unwrap(),
         backups_dir: temp.path().join("backups"),
         backups_mode: None,
         keep: Preserve { hard_links: false, ..Preserve::default() },
-        retention: engine::snapshot::retention::Retention::default(),
+        retention: engine::Retention::default(),
         minimum_time_guard: TimeDelta::zero(),
         max_shrink_percent: 90.0,
         selection: None,
@@ -56,7 +56,7 @@ fn answers_that_come_later_make_the_same_snapshot() {
             stop: Arc::new(Stop::default()),
             progress: Arc::new(Progress::default()),
             monitor: Arc::new(Silent),
-            sync: engine::fs::file_system::sync_file_system,
+            sync: engine::fs::sync_file_system,
             items: None,
         };
         let outcome = run(&job, None, || Ok(later), Accept::default(), &context).unwrap();

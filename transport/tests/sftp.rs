@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use engine::entry::{Entry, Kind};
-use engine::source::mapped::MappedSource;
-use engine::source::metadata_map::MetadataMap;
-use engine::source::{Source, SourceError, Wanted};
+use engine::source::MappedSource;
+use engine::source::MetadataMap;
+use engine::source::Wanted;
+use engine::{Source, SourceError};
 use fixtures::proxy::Proxy;
 use tempfile::TempDir;
 use transport::sftp::options::Options;

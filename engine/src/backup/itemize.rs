@@ -66,7 +66,7 @@ pub(crate) fn deleted<F>(items: &Items, folder: &WalkFolder<F>, name: &CStr, is_
 /// The letters of rsync(1), `--itemize-changes`, that `rsync --link-dest` prints for `entry` when its base holds
 /// `base` (tried with rsync 3.5).
 #[must_use]
-pub fn letters(
+pub(crate) fn letters(
     entry: ListedEntry<'_>,
     base: Option<&StoredEntry>,
     verdict: Verdict,

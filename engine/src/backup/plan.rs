@@ -8,7 +8,7 @@ use crate::entry::{Kind, ListedEntry, Meta, Time};
 
 /// How an entry of the source differs from the entry that a snapshot holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The snapshot has no such entry.
     New,
     /// Other content, or another type.
@@ -21,7 +21,7 @@ pub enum Verdict {
 
 /// What to do about an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Create the folder if it is missing, and enter it.
     Enter,
     /// Leave it as the incomplete snapshot already holds it.
@@ -44,7 +44,7 @@ pub enum Action {
 
 /// The decision about an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
+pub(crate) struct Step {
     /// How the entry differs from the base.
     pub verdict: Verdict,
     /// What to do.
@@ -53,7 +53,7 @@ pub struct Step {
 
 /// The granularity with which modification times are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TimeRule {
+pub(crate) struct TimeRule {
     /// The coarsest granularity of source, destination and base, in nanoseconds.
     pub granularity_ns: u32,
     /// Whether the base may hold truncated times: its source reported whole seconds only, or its granularity is
@@ -68,7 +68,7 @@ impl TimeRule {
     /// The rule for a source and a destination whose coarser granularity is `granularity_ns`, and a base with the
     /// granularity `base` (nanoseconds, `None` when unknown).
     #[must_use]
-    pub fn new(granularity_ns: u32, base: Option<u32>) -> Self {
+    pub(crate) fn new(granularity_ns: u32, base: Option<u32>) -> Self {
         let base_may_be_cut = base.is_none_or(|base| base >= WHOLE_SECONDS);
         let base = base.filter(|base| *base != WHOLE_SECONDS).unwrap_or(1);
         Self { granularity_ns: granularity_ns.max(base), base_may_be_cut }
@@ -92,7 +92,7 @@ impl TimeRule {
 
 /// Which properties are compared, and how.
 #[derive(Debug, Clone, Copy)]
-pub struct CompareRules {
+pub(crate) struct CompareRules {
     /// Which properties the job preserves, and so compares.
     pub keep: Preserve,
     /// How times are compared.
@@ -101,7 +101,7 @@ pub struct CompareRules {
 
 /// What the base and the incomplete snapshot say about an entry of the source.
 #[derive(Debug, Clone, Copy)]
-pub struct KnownEntries<'a> {
+pub(crate) struct KnownEntries<'a> {
     /// The entry that the base holds under this path.
     pub base: Option<&'a StoredEntry>,
     /// The entry that the incomplete snapshot holds under this path.
@@ -116,7 +116,7 @@ pub struct KnownEntries<'a> {
 
 /// Decides what to do about `entry`.
 #[must_use]
-pub fn plan(entry: ListedEntry<'_>, known: KnownEntries<'_>, rules: &CompareRules) -> Step {
+pub(crate) fn plan(entry: ListedEntry<'_>, known: KnownEntries<'_>, rules: &CompareRules) -> Step {
     let verdict = compare(entry, known.base, rules, true);
     if entry.meta.kind == Kind::Folder {
         return Step { verdict, action: Action::Enter };

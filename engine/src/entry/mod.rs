@@ -1,14 +1,17 @@
 //! Entries of a tree as values: what a source lists, and what a snapshot holds.
 
-pub mod digest;
+pub(crate) mod digest;
 pub mod escape;
 pub(crate) mod hard_links;
 pub mod human;
 pub(crate) mod overlay;
-pub mod preserve;
-pub mod racy;
-pub mod stored;
+pub(crate) mod preserve;
+pub(crate) mod racy;
+pub(crate) mod stored;
 pub(crate) mod tree_path;
+
+pub use self::preserve::{Window, leads_out};
+pub use self::stored::StoredEntry;
 
 use std::ffi::{CStr, CString};
 use std::io;

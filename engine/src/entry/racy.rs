@@ -50,7 +50,7 @@ impl ReadTimes {
 /// Whether a file with the metadata `meta` may have changed after `since` without a change of size
 /// and mtime. The ctime is considered where it exists and `ctime` is set.
 #[must_use]
-pub fn may_have_changed(meta: &Meta, since: Time, ctime: bool) -> bool {
+pub(crate) fn may_have_changed(meta: &Meta, since: Time, ctime: bool) -> bool {
     let not_older = |time: Time| time >= before(since, resolution_ns(time));
     not_older(meta.mtime) || (ctime && meta.ctime != Time::default() && not_older(meta.ctime))
 }
@@ -67,7 +67,7 @@ fn resolution_ns(time: Time) -> u64 {
 
 /// `time` minus `nanos` nanoseconds.
 #[must_use]
-pub fn before(time: Time, nanos: u64) -> Time {
+pub(crate) fn before(time: Time, nanos: u64) -> Time {
     let all = i128::from(time.secs) * 1_000_000_000 + i128::from(time.nanos) - i128::from(nanos);
     let secs = i64::try_from(all.div_euclid(1_000_000_000)).unwrap_or(i64::MIN);
     let nanos = u32::try_from(all.rem_euclid(1_000_000_000)).unwrap_or(0);
@@ -80,13 +80,13 @@ const UNKNOWN_NS: u64 = 30_000_000_000;
 /// The earliest time stamp of a change after the read starts: `source_clock` if known, otherwise
 /// `ours` minus 30 s.
 #[must_use]
-pub fn begin_of(source_clock: Option<Time>, ours: Time) -> Time {
+pub(crate) fn begin_of(source_clock: Option<Time>, ours: Time) -> Time {
     source_clock.unwrap_or_else(|| before(ours, UNKNOWN_NS))
 }
 
 /// The kernel's clock for time stamps of files. It advances in ticks of a few milliseconds.
 #[must_use]
-pub fn clock() -> Time {
+pub(crate) fn clock() -> Time {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
     Time { secs: now.tv_sec, nanos: u32::try_from(now.tv_nsec).unwrap_or(0) }
 }

@@ -33,18 +33,18 @@
 
 pub(crate) mod budget;
 pub(crate) mod error;
-pub mod filters;
-pub mod options;
+pub(crate) mod filters;
+pub(crate) mod options;
 pub(crate) mod parse;
 pub(crate) mod pattern;
 pub(crate) mod rule;
 pub(crate) mod rule_list;
-pub mod scope;
+pub(crate) mod scope;
 pub(crate) mod steps;
 pub(crate) mod wildmatch;
 
-pub use crate::filter::error::{FilterError, RuleError};
-pub use crate::filter::filters::FilterOption;
-pub use crate::filter::options::Outside;
-pub use crate::filter::rule::{Origin, WrittenRule};
-pub use crate::filter::scope::{EnteredScope, FilterVerdict, Judging, Scope, Text, Texts};
+pub use self::error::{FilterError, RuleError};
+pub use self::filters::FilterOption;
+pub use self::options::Outside;
+pub use self::rule::{Origin, WrittenRule};
+pub use self::scope::{EnteredScope, FilterVerdict, Judging, Scope, Text, Texts};

@@ -79,7 +79,7 @@ pub(crate) fn most_links(dir: impl AsFd) -> u64 {
 }
 
 /// Syncs the file system of an open folder like `syncfs(2)`, and returns its errors.
-pub type SyncFileSystem = fn(BorrowedFd<'_>) -> io::Result<()>;
+pub(crate) type SyncFileSystem = fn(BorrowedFd<'_>) -> io::Result<()>;
 
 /// Calls `syncfs(2)` on the current thread, which cannot be interrupted meanwhile.
 ///

@@ -1,17 +1,28 @@
 //! Linux file system calls on held directories.
 
-pub mod access;
+pub(crate) mod access;
 pub(crate) mod capabilities;
 pub mod container;
-pub mod dir;
-pub mod file_system;
+pub(crate) mod dir;
+pub(crate) mod file_system;
 pub(crate) mod lookup;
-pub mod metadata;
-pub mod mount;
-pub mod mount_point;
+pub(crate) mod metadata;
+pub(crate) mod mount;
+pub(crate) mod mount_point;
 pub(crate) mod refusal;
 pub(crate) mod remove_tree;
 pub(crate) mod small_file;
-pub mod space;
+pub(crate) mod space;
 pub(crate) mod temporary;
 pub(crate) mod traverse;
+
+pub use self::access::{open_to_others, own_umask};
+pub use self::dir::Dir;
+pub use self::dir::node::{file_system, proc_is_mounted};
+pub use self::dir::resolve::append::append_to;
+pub use self::dir::resolve::{Resolved, UntrustedFolder, UntrustedLink, exchangeable, untrusted};
+pub use self::file_system::{is_on_disk, sync_file_system};
+pub use self::metadata::xattrs::XattrSelection;
+pub use self::metadata::{stat, xattrs};
+pub use self::mount::{missing_mount, mount_of};
+pub use self::mount_point::{MountPoint, is_mount_point};

@@ -73,7 +73,7 @@ pub struct Differences {
     pub bytes_added: u64,
     /// Bytes of removed files.
     pub bytes_removed: u64,
-    /// Whether more than [`crate::inspect::renames::MOST`] entries differ, so that some moves may
+    /// Whether more than 200,000 entries differ, so that some moves may
     /// be counted as added and removed.
     pub moves_unsure: bool,
     /// Folders that could not be read: escaped path and reason.
@@ -91,7 +91,7 @@ impl Differences {
 }
 
 /// Receives the differences. Returns `Break` when no more are wanted.
-pub type Sink<'a> = &'a mut dyn FnMut(&Difference) -> ControlFlow<()>;
+pub(crate) type Sink<'a> = &'a mut dyn FnMut(&Difference) -> ControlFlow<()>;
 
 /// Compares the snapshots `first` and `second`. With a non-empty `below`, a path inside them, only
 /// that entry and what it contains. Changed entries are reported first, in the order of the walk;

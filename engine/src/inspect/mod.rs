@@ -1,10 +1,18 @@
 //! Read-only queries over snapshots: differences, versions, sizes, searches.
 
-pub mod diff;
-pub mod diff_source;
-pub mod disk_usage;
-pub mod explain;
-pub mod find;
-pub mod job_state;
-pub mod renames;
-pub mod versions;
+pub(crate) mod diff;
+pub(crate) mod diff_source;
+pub(crate) mod disk_usage;
+pub(crate) mod explain;
+pub(crate) mod find;
+pub(crate) mod job_state;
+pub(crate) mod renames;
+pub(crate) mod versions;
+
+pub use self::diff::{Difference, DifferenceKind, Differences, diff};
+pub use self::diff_source::{DifferenceSink, against};
+pub use self::disk_usage::{Measured, Usage, measure};
+pub use self::explain::{Explanation, Judged, PathEnd, explain};
+pub use self::find::{Finds, FoundEntry, NamePattern, find};
+pub use self::job_state::{Look, look};
+pub use self::versions::{Span, VersionStart, versions};

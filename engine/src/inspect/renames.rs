@@ -7,7 +7,7 @@ use crate::entry::{FileId, Time};
 
 /// The highest number of entries per side that are checked for moves. Further ones count as added
 /// or removed.
-pub const MOST: usize = 200_000;
+pub(crate) const MOST: usize = 200_000;
 
 /// An entry that exists on one side only.
 #[derive(Debug, Clone, PartialEq, Eq)]

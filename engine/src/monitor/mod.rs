@@ -1,8 +1,11 @@
 //! What the engine reports while it works: events, and counters that can be read at any time.
 
-pub mod context;
-pub mod event;
-pub mod items;
+pub(crate) mod context;
+pub(crate) mod event;
+pub(crate) mod items;
+
+pub use self::event::{Instead, Problem};
+pub use self::items::{ItemSink, ItemizedChange, Items};
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};

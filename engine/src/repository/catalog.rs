@@ -84,7 +84,7 @@ impl Repository {
         Standing { held: holds::of(self, snapshot), damaged: damage::is_damaged(self, snapshot) }
     }
 
-    /// Each complete snapshot of `history` with its hold and damage mark, for [`crate::snapshot::retention`].
+    /// Each complete snapshot of `history` with its hold and damage mark, for [`crate::snapshot::judge`].
     #[must_use]
     pub fn candidates(&self, history: &History) -> Vec<Candidate> {
         crate::repository::records::holds::candidates(self, history)

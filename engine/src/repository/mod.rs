@@ -1,18 +1,32 @@
 //! The backups folder: its snapshots, and `.backup_manager/` with all other files.
 
-pub mod app_files;
-pub mod catalog;
-pub mod content;
-pub mod destination;
-pub mod lineage;
+pub(crate) mod app_files;
+pub(crate) mod catalog;
+pub(crate) mod content;
+pub(crate) mod destination;
+pub(crate) mod lineage;
 pub(crate) mod lock;
 pub(crate) mod manifest;
-pub mod ownership;
-pub mod records;
-pub mod removal;
-pub mod source_path;
+pub(crate) mod ownership;
+pub(crate) mod records;
+pub(crate) mod removal;
+pub(crate) mod source_path;
 pub(crate) mod store;
 pub(crate) mod uptime;
+
+pub use self::app_files::AppFiles;
+pub use self::catalog::Standing;
+pub use self::content::{Content, Piece, StoreError, is_damaged, read_through};
+pub use self::destination::{DestinationReport, examine};
+pub use self::lineage::{Sources, not_after};
+pub use self::ownership::{give_to_folder_owner, shut_out};
+pub use self::records::holds::{Hold, pin, release};
+pub use self::records::progress::Reached;
+pub use self::records::report::{Counts, RootDropped, machine_hash};
+pub use self::records::status::JobStatus;
+pub use self::removal::orphans::{orphans, remove_orphans};
+pub use self::removal::prune::prune;
+pub use self::source_path::SourceRoots;
 
 use std::ffi::CString;
 use std::io::{self};

@@ -28,7 +28,7 @@ pub fn shut_out(path: &Path) -> Option<u32> {
     (own.kind == Kind::Folder && own.uid == 0 && owner != 0).then_some(owner)
 }
 
-/// The result of [`give_to_owner`].
+/// The result of [`give_to_folder_owner`].
 #[derive(Debug, Default)]
 pub struct OwnershipChange {
     /// How many files and folders got a new owner.
@@ -45,7 +45,7 @@ pub struct OwnershipChange {
 ///
 /// # Errors
 /// Others may write to `.backup_manager`, or a system call fails.
-pub fn give_to_owner(path: &Path) -> Result<OwnershipChange, LookError> {
+pub fn give_to_folder_owner(path: &Path) -> Result<OwnershipChange, LookError> {
     let failed = |error| LookError {
         action: "cannot give .backup_manager away in",
         path: path.to_owned(),

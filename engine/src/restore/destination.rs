@@ -89,7 +89,7 @@ pub fn below_a_folder(paths: &[Vec<u8>], roots: &SourceRoots) -> Result<Landing,
 }
 
 /// Resolves the real path of a source root, or returns why the restore does not write there.
-pub type Resolve<'a> = dyn Fn(&[u8]) -> Result<Vec<u8>, LandingError> + 'a;
+pub(crate) type Resolve<'a> = dyn Fn(&[u8]) -> Result<Vec<u8>, LandingError> + 'a;
 
 /// The paths inside the snapshot, at or below `path` (of the source), from which on the snapshot is complete.
 /// Of the parent folders of source roots the snapshot contains only the path to the roots. Each root is listed

@@ -1,26 +1,35 @@
 //! Restores a snapshot: list -> compare -> plan -> apply, folder by folder.
 
 pub(crate) mod access;
-pub mod delete;
-pub mod destination;
-pub mod outcome;
-pub mod plan;
-pub mod request;
-pub mod targets;
+pub(crate) mod delete;
+pub(crate) mod destination;
+pub(crate) mod outcome;
+pub(crate) mod plan;
+pub(crate) mod request;
+pub(crate) mod targets;
 pub(crate) mod walk;
+
+pub use self::delete::absence::Absence;
+pub use self::destination::{Landing, LandingError, below_a_folder, in_place};
+pub use self::outcome::{EntryOutcome, RestoreCounts, RestoreSink, RestoredEntry};
+pub use self::plan::Overwrite;
+pub use self::request::{RestoreError, RestoreOptions};
+pub use self::targets::local::{LocalTarget, PlaceError};
+pub use self::targets::preview::PreviewTarget;
+pub use self::targets::temporary::temporary_name;
+pub use self::targets::{
+    MountedFileSystem, MustStay, Shortfall, StoreOutcome, Target, TargetFacts, ToStore, is_lost,
+    lost,
+};
 
 use std::sync::atomic::Ordering;
 
 use crate::fs::access::own_umask;
 use crate::monitor::context::Context;
 use crate::repository::Repository;
-use crate::restore::destination::Landing;
-use crate::restore::request::{RestoreError, RestoreOptions, names};
-use crate::restore::targets::Target;
+use crate::restore::request::names;
 use crate::restore::walk::RestoreWalk;
 use crate::snapshot::name::SnapshotName;
-
-pub use crate::restore::outcome::{EntryOutcome, RestoreCounts, RestoreSink, RestoredEntry};
 
 /// Restores the entries of `landing` from a snapshot to `target`, and reports each action to `sink`.
 ///

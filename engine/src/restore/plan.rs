@@ -19,7 +19,7 @@ pub enum Overwrite {
 
 /// The properties of a target that affect the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RestoreRules {
+pub(crate) struct RestoreRules {
     /// When an existing entry is replaced.
     pub overwrite: Overwrite,
     /// Whether entries that the snapshot does not contain are removed, including a folder that occupies the
@@ -38,7 +38,7 @@ pub struct RestoreRules {
 
 /// The action for an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RestoreStep {
+pub(crate) enum RestoreStep {
     /// Nothing exists: create the entry.
     Create,
     /// Keep the existing entry, which is equal.
@@ -63,7 +63,7 @@ enum RestoreVerdict {
 
 /// Decides the action for an entry: `wanted` in the snapshot, `there` in the target.
 #[must_use]
-pub fn decide(
+pub(crate) fn decide(
     wanted: &StoredEntry,
     there: Option<&StoredEntry>,
     rules: &RestoreRules,

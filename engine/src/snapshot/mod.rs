@@ -1,8 +1,16 @@
 //! Snapshots as values: name, history, selection, retention, layout. Pure.
 
-pub mod history;
-pub mod host;
-pub mod layout;
-pub mod name;
-pub mod retention;
-pub mod spec;
+pub(crate) mod history;
+pub(crate) mod host;
+pub(crate) mod layout;
+pub(crate) mod name;
+pub(crate) mod retention;
+pub(crate) mod spec;
+
+pub use self::history::{Decision, never_set};
+pub use self::layout::LayoutError;
+pub use self::name::{SnapshotState, Stamp};
+pub use self::retention::{
+    Candidate, Periods, PruneRefusal, RemovalReason, RetentionDecision, judge, may_go, surplus,
+};
+pub use self::spec::SelectError;

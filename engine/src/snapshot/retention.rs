@@ -236,7 +236,7 @@ fn by_rules(
 }
 
 /// A snapshot that goes, and why.
-pub type Expiring = (SnapshotName, RemovalReason);
+pub(crate) type Expiring = (SnapshotName, RemovalReason);
 
 /// Which of `candidates` (all complete snapshots) go when a run completes `new`: first those that
 /// go before the seal, then those that may go only after it (`base` and the newest).

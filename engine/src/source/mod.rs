@@ -6,12 +6,18 @@
 //! (local folders), or later on a thread of the source (SFTP, with many requests in flight).
 //! Folders are handles; below a root, a request names only single path components.
 
-pub mod check_roots;
-pub mod files_from;
-pub mod mapped;
-pub mod metadata_map;
-pub mod rate_limit;
+pub(crate) mod check_roots;
+pub(crate) mod files_from;
+pub(crate) mod mapped;
+pub(crate) mod metadata_map;
+pub(crate) mod rate_limit;
 pub(crate) mod rule_files;
+
+pub use self::check_roots::check_roots;
+pub use self::files_from::Selection;
+pub use self::mapped::MappedSource;
+pub use self::metadata_map::{Chmod, Ids, Mapping, MetadataMap};
+pub use self::rate_limit::RateLimit;
 
 use std::ffi::CStr;
 use std::io;

@@ -15,7 +15,7 @@ const NAP: Duration = Duration::from_millis(100);
 /// Computes how long bytes must wait so that no more than `rate` of them pass per second. Pure: the
 /// time is an argument.
 #[derive(Debug)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     /// Bytes per second, at least 1.
     rate: u64,
     /// The time at which the bytes so far are paid for.
@@ -25,12 +25,12 @@ pub struct Bucket {
 impl Bucket {
     /// A limit of `rate` bytes per second.
     #[must_use]
-    pub fn new(rate: u64) -> Self {
+    pub(crate) fn new(rate: u64) -> Self {
         Self { rate: rate.max(1), due: None }
     }
 
     /// Returns how long `bytes` must wait. Unused time is credited for at most a tenth of a second.
-    pub fn pass(&mut self, bytes: u64, now: Instant) -> Duration {
+    pub(crate) fn pass(&mut self, bytes: u64, now: Instant) -> Duration {
         let due = self.due.unwrap_or(now);
         let start = now.checked_sub(BURST).map_or(due, |earliest| due.max(earliest));
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.rate);
@@ -40,7 +40,7 @@ impl Bucket {
     }
 }
 
-/// A [`Bucket`] that several threads share.
+/// A token bucket that several threads share.
 #[derive(Debug)]
 pub struct RateLimit {
     bucket: Mutex<Bucket>,

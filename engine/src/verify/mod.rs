@@ -3,12 +3,15 @@
 
 pub(crate) mod inode_names;
 pub(crate) mod inodes;
-pub mod outcome;
+pub(crate) mod outcome;
 pub(crate) mod read;
 pub(crate) mod recording;
 pub(crate) mod report_check;
-pub mod sample;
+pub(crate) mod sample;
 pub(crate) mod scan;
+
+pub use self::outcome::{Flaw, Verified};
+pub use self::sample::{Portion, Rolling};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -28,11 +31,8 @@ use crate::repository::records::last_check::LastCheck;
 use crate::repository::store::Store;
 use crate::repository::store::file_of;
 use crate::snapshot::name::{Prefix, SnapshotName};
-use crate::verify::outcome::Verified;
-use crate::verify::sample::{Portion, Rolling, roll};
+use crate::verify::sample::roll;
 use crate::verify::scan::Scan;
-
-pub use crate::verify::outcome::Flaw;
 
 /// Checks `portion` of the content of `snapshots`, which must all be in `repository`.
 /// Returns `None` after a stop; what was found until then is stored.

@@ -75,7 +75,11 @@ pub struct Rolling {
 
 /// The portion to read now so that everything is read once per `period`, and the state after that.
 #[must_use]
-pub fn roll(state: Option<&Rolling>, now: DateTime<Utc>, period: TimeDelta) -> (Portion, Rolling) {
+pub(crate) fn roll(
+    state: Option<&Rolling>,
+    now: DateTime<Utc>,
+    period: TimeDelta,
+) -> (Portion, Rolling) {
     let now = now.timestamp();
     let since = state.map_or(FIRST.num_seconds(), |state| now - state.reached).max(0);
     let share = i128::from(PLACES) * i128::from(since);

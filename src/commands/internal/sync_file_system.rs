@@ -12,7 +12,7 @@ use crate::jobs::sync_child::NO_NUMBER;
 pub(crate) struct Args {}
 
 pub(crate) fn run(_args: &Args) -> Exit {
-    match engine::fs::file_system::sync_file_system(io::stdin().as_fd()) {
+    match engine::fs::sync_file_system(io::stdin().as_fd()) {
         Ok(()) => Exit::Done,
         Err(error) => {
             // Linux error numbers that a file system returns are below 255 (errno(3)).

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use engine::error::{NoConnection, RunError};
+use engine::NoConnection;
+use engine::RunError;
 use transport::sftp::options::Options;
 use transport::sftp::read::SftpSource;
 

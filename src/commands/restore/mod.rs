@@ -11,16 +11,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::Local;
+use engine::Report;
+use engine::SnapshotName;
 use engine::entry::Kind;
 use engine::entry::escape::shown;
-use engine::fs::dir::node::proc_is_mounted;
-use engine::fs::dir::resolve::{Resolved, untrusted};
-use engine::repository::records::report::Report;
-use engine::restore::delete::absence::Absence;
-use engine::restore::destination::{LandingError, below_a_folder, in_place};
-use engine::restore::plan::Overwrite;
-use engine::restore::request::RestoreOptions;
-use engine::snapshot::name::SnapshotName;
+use engine::fs::proc_is_mounted;
+use engine::fs::{Resolved, untrusted};
+use engine::restore::Absence;
+use engine::restore::Overwrite;
+use engine::restore::RestoreOptions;
+use engine::restore::{LandingError, below_a_folder, in_place};
 use transport::sftp::ssh::address::Address;
 
 use crate::args::flags::{Restoring, SettingFlags};

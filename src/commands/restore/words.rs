@@ -3,8 +3,8 @@
 use std::ffi::{OsStr, OsString};
 
 use chrono::{DateTime, Local};
-use engine::snapshot::name::SnapshotName;
-use engine::snapshot::spec::Selector;
+use engine::Selector;
+use engine::SnapshotName;
 
 use crate::exit::Exit;
 use crate::snapshots::open::{SelectedSnapshot, Series, in_snapshot, on_source, one, pick};

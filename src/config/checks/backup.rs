@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use engine::Prefix;
 use engine::entry::escape::shown;
-use engine::snapshot::name::Prefix;
 
 use crate::config::checks::list;
 use crate::config::checks::value::{Checked, Raw, bytes, decimal, text, wrong};

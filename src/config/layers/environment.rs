@@ -134,7 +134,7 @@ fn is_engines(path: &Path) -> bool {
 
 /// Whether a file is on a tmpfs (statfs(2)).
 fn is_in_memory(file: &File) -> bool {
-    engine::fs::dir::node::file_system(file).is_some_and(|name| name.starts_with("1021994:"))
+    engine::fs::file_system(file).is_some_and(|name| name.starts_with("1021994:"))
 }
 
 fn read_value(path: &Path) -> io::Result<OsString> {

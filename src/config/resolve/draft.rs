@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use engine::snapshot::name::Prefix;
+use engine::Prefix;
 
 use crate::config::checks::value::GivenValue;
 use crate::config::layers::file::FileJob;

@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use engine::filter::filters::{FilterOption, Filters};
-use engine::filter::options::Outside;
+use engine::filter::Outside;
+use engine::{FilterOption, Filters};
 
 use crate::config::bounded;
 use crate::config::mistake::{Mistake, SettingOrigin};

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use engine::entry::preserve::Preserve;
-use engine::job::Job;
-use engine::snapshot::host::Host;
-use engine::snapshot::layout::{Layout, LayoutError};
-use engine::snapshot::retention::{Periods, Retention};
-use engine::source::files_from::Selection;
+use engine::Host;
+use engine::Job;
+use engine::Layout;
+use engine::Preserve;
+use engine::Retention;
+use engine::snapshot::LayoutError;
+use engine::snapshot::Periods;
+use engine::source::Selection;
 use transport::local::Follow;
 use transport::sftp::ssh::address::{Address, BadAddress};
 
@@ -56,7 +58,7 @@ pub(crate) fn machine() -> Option<String> {
     let id = fs::read("/etc/machine-id").ok()?;
     let id = id.trim_ascii();
     let set = id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit);
-    set.then(|| engine::repository::records::report::machine_hash(id))
+    set.then(|| engine::repository::machine_hash(id))
 }
 
 impl Draft<'_> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use engine::source::metadata_map::{Ids, Mapping};
+use engine::source::{Ids, Mapping};
 
 /// The users or groups in the local machine's files.
 #[derive(Debug, Default)]

@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use engine::entry::preserve::{Preserve, Window};
-use engine::filter::filters::FilterOption;
-use engine::source::metadata_map::{Chmod, Mapping};
+use engine::FilterOption;
+use engine::Preserve;
+use engine::entry::Window;
+use engine::source::{Chmod, Mapping};
 use transport::local::Follow;
 
 use crate::config::rsync::ids::Base;
@@ -107,7 +108,7 @@ impl RsyncOptions {
 
     pub(crate) fn chmod(&mut self, value: &[u8]) -> Taken {
         if self.chmod == Chmod::default() {
-            self.chmod = Chmod::with_umask(engine::fs::access::own_umask());
+            self.chmod = Chmod::with_umask(engine::fs::own_umask());
         }
         self.chmod.add(text(value)?).map_err(|error| error.to_string())
     }

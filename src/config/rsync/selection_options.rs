@@ -1,7 +1,7 @@
 //! The table rows of options that select the entries of a snapshot, and decide which entries count as
 //! changed.
 
-use engine::filter::filters::FilterOption;
+use engine::FilterOption;
 
 use crate::config::rsync::row::OptionRow;
 

@@ -1,7 +1,8 @@
 //! Tests of parsing rsync options into the options of a job.
 
-use engine::entry::preserve::{Preserve, Window};
-use engine::filter::filters::FilterOption;
+use engine::FilterOption;
+use engine::Preserve;
+use engine::entry::Window;
 use proptest::prelude::*;
 use transport::local::Follow;
 

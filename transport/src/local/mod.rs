@@ -13,20 +13,20 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
+use engine::Filters;
 use engine::entry;
-use engine::entry::preserve::leads_out;
+use engine::entry::leads_out;
 use engine::entry::{Batch, Entry, Extra, FileId, Kind, Meta, Xattrs};
-use engine::filter::filters::Filters;
-use engine::fs::dir::node::file_system;
-use engine::fs::dir::resolve::Resolved;
-use engine::fs::dir::{Dir, resolve};
-use engine::fs::metadata::stat;
-use engine::fs::metadata::xattrs;
-use engine::fs::metadata::xattrs::XattrSelection;
-use engine::source::{
-    Answers, BATCH, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted,
-};
-use engine::threads::lock::unpoisoned;
+use engine::fs::Dir;
+use engine::fs::Resolved;
+use engine::fs::XattrSelection;
+use engine::fs::file_system;
+use engine::fs::stat;
+use engine::fs::untrusted;
+use engine::fs::xattrs;
+use engine::source::{Answers, BATCH, ContentSink, Crossing, ListSink, Root, Wanted};
+use engine::threads::unpoisoned;
+use engine::{Source, SourceError};
 use rustix::io::Errno;
 
 use crate::local::read::{Open, Opening, Piece, READ, read_ahead, read_file};
@@ -226,7 +226,7 @@ impl Source for LocalSource {
         let open = |error| SourceError::from_io("open", error);
         let found = match Resolved::at(path) {
             // An untrusted symlink that leads to no folder is backed up as a symlink.
-            Err(error) if resolve::untrusted(&error).is_some() && !leads_to_folder(path) => None,
+            Err(error) if untrusted(&error).is_some() && !leads_to_folder(path) => None,
             // The target of a symlink is missing, most likely because it is not mounted.
             found => Some(found.map_err(open)?),
         };
@@ -380,7 +380,7 @@ impl LocalSource {
             return *reports;
         }
         drop(known);
-        let reports = engine::fs::file_system::is_on_disk(file);
+        let reports = engine::fs::is_on_disk(file);
         unpoisoned(self.size_reports.write()).insert(dev, reports);
         reports
     }

@@ -6,10 +6,11 @@ use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::sync::mpsc::sync_channel;
 
+use engine::SourceError;
 use engine::entry::{Kind, Meta};
-use engine::fs::dir::Dir;
-use engine::fs::metadata::stat;
-use engine::source::{SourceError, Wanted};
+use engine::fs::Dir;
+use engine::fs::stat;
+use engine::source::Wanted;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 

@@ -4,7 +4,7 @@
 //! the file system can distinguish it from a mount point (btrfs-ioctl(2), BTRFS_IOC_GET_SUBVOL_INFO, since
 //! Linux 4.18, also for unprivileged users).
 
-use engine::fs::dir::Dir;
+use engine::fs::Dir;
 use engine::source::Subvolume;
 use rustix::ioctl::{Getter, Opcode, ioctl, opcode};
 

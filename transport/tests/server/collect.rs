@@ -9,7 +9,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use engine::entry::{Batch, Entry, Kind, Meta};
-use engine::source::{ContentSink, ListSink, Source, SourceError, Wanted};
+use engine::source::{ContentSink, ListSink, Wanted};
+use engine::{Source, SourceError};
 use transport::sftp::read::{SftpFolder, SftpSource};
 
 /// Longer than any wait in a test.

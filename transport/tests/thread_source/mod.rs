@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::entry::{Entry, Meta};
-use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted};
+use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Wanted};
+use engine::{Source, SourceError};
 use transport::local::LocalSource;
 
 type Folder = <LocalSource as Source>::Folder;

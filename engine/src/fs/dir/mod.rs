@@ -2,8 +2,8 @@
 //! whose name says so. Owner, mode, times and attributes are set through handles only, because
 //! another process may give a name to another entry between two calls.
 
-pub mod node;
-pub mod resolve;
+pub(crate) mod node;
+pub(crate) mod resolve;
 
 use std::ffi::CStr;
 use std::fs::File;

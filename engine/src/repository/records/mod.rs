@@ -1,15 +1,15 @@
 //! The typed files of `.backup_manager/`.
 
-pub mod coverage;
+pub(crate) mod coverage;
 pub(crate) mod damage;
-pub mod holds;
-pub mod journal;
-pub mod last_check;
-pub mod progress;
-pub mod report;
-pub mod report_file;
+pub(crate) mod holds;
+pub(crate) mod journal;
+pub(crate) mod last_check;
+pub(crate) mod progress;
+pub(crate) mod report;
+pub(crate) mod report_file;
 pub(crate) mod sidecar;
-pub mod status;
+pub(crate) mod status;
 
 use std::io;
 

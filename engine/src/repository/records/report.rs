@@ -8,7 +8,7 @@ use crate::repository::records::coverage::Coverage;
 use crate::snapshot::host::Host;
 
 /// The format number of reports.
-pub const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// The number of entries with each outcome, and their bytes. Folders count as entries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -231,7 +231,7 @@ pub struct Holds {
 /// The report of a run that completed a snapshot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
-    /// [`VERSION`].
+    /// The version of this format, now 1.
     pub version: u32,
     /// The snapshot's folder name.
     pub snapshot: String,

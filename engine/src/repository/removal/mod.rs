@@ -1,7 +1,7 @@
 //! Removes snapshots from the history: renames each to `.deleting` first, and removes its content later.
 
-pub mod orphans;
-pub mod prune;
+pub(crate) mod orphans;
+pub(crate) mod prune;
 
 use std::fmt::Display;
 use std::io;

@@ -1,4 +1,4 @@
 //! Removes entries of the target that the source provably did not have when the snapshot was made (`--delete`).
 
-pub mod absence;
+pub(crate) mod absence;
 pub(crate) mod remove;

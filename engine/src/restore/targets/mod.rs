@@ -1,10 +1,10 @@
 //! The targets of a restore: a folder of this machine or of a remote one. The snapshot is always local.
 
-pub mod local;
-pub mod preview;
+pub(crate) mod local;
+pub(crate) mod preview;
 pub(crate) mod private;
 mod spared;
-pub mod temporary;
+pub(crate) mod temporary;
 
 use std::ffi::{CStr, CString};
 use std::io;

@@ -2,9 +2,9 @@
 
 use std::io;
 
+use engine::SourceError;
 use engine::entry::escape::shown;
 use engine::entry::{Kind, Meta, Time};
-use engine::source::SourceError;
 
 use crate::sftp::protocol::packet::{Attrs, StatusCode};
 

@@ -1,6 +1,6 @@
 //! Paths on the remote host.
 
-use engine::source::SourceError;
+use engine::SourceError;
 
 /// Checks that the real path that the server reports for a folder is `real`.
 ///

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use engine::source::{ContentSink, ListSink, SourceError, Wanted};
+use engine::SourceError;
+use engine::source::{ContentSink, ListSink, Wanted};
 
 use crate::sftp::read::query::PendingQuery;
 

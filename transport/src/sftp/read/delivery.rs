@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
+use engine::SourceError;
 use engine::entry::{Batch, Meta};
-use engine::source::{ContentSink, ListSink, SourceError};
+use engine::source::{ContentSink, ListSink};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use engine::source::SourceError;
+use engine::SourceError;
 
 use crate::sftp::protocol::packet::{Answer, Request, StatusCode};
 use crate::sftp::protocol::remote_path::is_at;

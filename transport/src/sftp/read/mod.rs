@@ -18,8 +18,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use engine::entry::{Entry, Extra, Kind, Meta, Time};
-use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted};
-use engine::threads::lock::{lock, unpoisoned};
+use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Wanted};
+use engine::threads::{lock, unpoisoned};
+use engine::{Source, SourceError};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 

@@ -2,8 +2,8 @@
 
 use std::sync::mpsc::SyncSender;
 
+use engine::SourceError;
 use engine::entry::Meta;
-use engine::source::SourceError;
 
 use crate::sftp::protocol::attributes::{meta, refusal, storable, undescribed};
 use crate::sftp::protocol::packet::{Answer, Request};

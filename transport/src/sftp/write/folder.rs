@@ -6,9 +6,9 @@ use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use engine::entry::stored::StoredEntry;
+use engine::entry::StoredEntry;
 use engine::entry::{Kind, Meta, Xattrs, check_name};
-use engine::threads::lock::lock;
+use engine::threads::lock;
 
 use crate::sftp::protocol::attributes::target;
 use crate::sftp::protocol::packet::{Attrs, Request, StatusCode};

@@ -25,15 +25,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use engine::entry::stored::StoredEntry;
+use engine::entry::StoredEntry;
 use engine::entry::{Entry, FileId};
-use engine::repository::content::{Content, StoreError};
-use engine::restore::targets::local::PlaceError;
-use engine::restore::targets::{
+use engine::repository::{Content, StoreError};
+use engine::restore::PlaceError;
+use engine::restore::{
     MountedFileSystem, MustStay, Shortfall, StoreOutcome, Target, TargetFacts, ToStore,
 };
-use engine::threads::lock::lock;
-use engine::threads::semaphore::Semaphore;
+use engine::threads::Semaphore;
+use engine::threads::lock;
 use rustix::io::Errno;
 
 use crate::sftp::options::Options;

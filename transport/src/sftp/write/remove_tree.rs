@@ -5,8 +5,8 @@ use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::entry::{Kind, ListedEntry, Meta};
-use engine::restore::targets::MustStay;
-use engine::threads::lock::lock;
+use engine::restore::MustStay;
+use engine::threads::lock;
 
 use crate::sftp::protocol::attributes::meta;
 use crate::sftp::protocol::packet::Request;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use engine::threads::semaphore::Semaphore;
+use engine::threads::Semaphore;
 
 use crate::sftp::protocol::write_packet::Change;
 use crate::sftp::write::link::request_batch::ChannelId;

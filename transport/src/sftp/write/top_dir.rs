@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use engine::restore::targets::local::PlaceError;
+use engine::restore::PlaceError;
 use rustix::io::Errno;
 
 use crate::sftp::protocol::packet::Request;

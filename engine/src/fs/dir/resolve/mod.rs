@@ -3,7 +3,7 @@
 //! like the kernel's `protected_symlinks` (proc_sys_fs(5)). Otherwise the owner of a folder above a
 //! source root or a restore target could redirect root to any path.
 
-pub mod append;
+pub(crate) mod append;
 #[cfg(test)]
 mod tests;
 

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use engine::source::SourceError;
+use engine::SourceError;
 
 use crate::sftp::protocol::attributes::{meta, refusal, undescribed};
 use crate::sftp::protocol::channel::HandleKind;

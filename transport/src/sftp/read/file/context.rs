@@ -1,7 +1,7 @@
 //! The parts of a file that is being read: its handles, how a step fails, and the state that it shares with
 //! the other files.
 
-use engine::source::SourceError;
+use engine::SourceError;
 
 use crate::sftp::read::delivery::Delivery;
 use crate::sftp::read::handle_limit::HandleLimit;

@@ -2,8 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use engine::SourceError;
 use engine::entry::{Kind, Meta};
-use engine::source::SourceError;
 
 use crate::sftp::protocol::attributes::undescribed;
 

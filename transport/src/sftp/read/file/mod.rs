@@ -13,8 +13,9 @@ pub(crate) mod unreadable;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use engine::SourceError;
 use engine::entry::Meta;
-use engine::source::{SourceError, Wanted};
+use engine::source::Wanted;
 
 use crate::sftp::protocol::channel::HandleKind;
 use crate::sftp::protocol::packet::{READ_MAX, Request};

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use engine::source::SourceError;
+use engine::SourceError;
 
 /// Maximum bytes read from a file that is listed with size 0. Without it, an endless file would never end.
 pub(crate) const UNSIZED_MOST: u64 = 4 << 30;

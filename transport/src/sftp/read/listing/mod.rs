@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use engine::SourceError;
 use engine::entry::{BadName, Batch, Extra, Kind, Meta, check_name};
-use engine::source::SourceError;
 
 use crate::sftp::protocol::attributes::{meta, refusal, storable, target, undescribed};
 use crate::sftp::protocol::channel::HandleKind;

@@ -9,8 +9,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use engine::SourceError;
 use engine::entry::{Entry, Kind, Meta, Time};
-use engine::source::{ContentSink, SourceError, Wanted};
+use engine::source::{ContentSink, Wanted};
 use tokio::net::unix::pipe;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};

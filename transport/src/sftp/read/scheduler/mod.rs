@@ -16,7 +16,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use engine::source::SourceError;
+use engine::SourceError;
 
 use crate::sftp::event_loop::Scheduler;
 use crate::sftp::protocol::packet::{Answer, Offers, Violation};

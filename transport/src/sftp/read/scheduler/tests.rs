@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
+use engine::SourceError;
 use engine::entry::{Batch, Meta};
-use engine::source::{ContentSink, ListSink, SourceError, Wanted};
+use engine::source::{ContentSink, ListSink, Wanted};
 use proptest::prelude::*;
 
 use crate::sftp::event_loop::Scheduler;

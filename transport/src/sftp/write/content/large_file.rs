@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::entry::{Entry, Kind};
-use engine::repository::content::{Content, Piece, StoreError, is_damaged, read_through};
-use engine::restore::targets::StoreOutcome;
-use engine::threads::semaphore::Permit;
+use engine::repository::{Content, Piece, StoreError, is_damaged, read_through};
+use engine::restore::StoreOutcome;
+use engine::threads::Permit;
 
 use crate::sftp::protocol::packet::{Attrs, Request};
 use crate::sftp::protocol::write_packet::{Change, Set};

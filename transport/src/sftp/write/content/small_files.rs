@@ -1,8 +1,8 @@
 //! Stores small files of one folder together: opens all of them, then writes them, then renames them. Many
 //! files then cost only the three round trips of one. A file for which any step fails is stored by itself.
 
-use engine::repository::content::StoreError;
-use engine::restore::targets::{StoreOutcome, ToStore};
+use engine::repository::StoreError;
+use engine::restore::{StoreOutcome, ToStore};
 
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::write_packet::Change;

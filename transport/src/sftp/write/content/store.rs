@@ -4,8 +4,8 @@
 use std::sync::atomic::Ordering;
 
 use engine::entry::Entry;
-use engine::repository::content::{Content, Piece, StoreError, is_damaged, read_through};
-use engine::restore::targets::StoreOutcome;
+use engine::repository::{Content, Piece, StoreError, is_damaged, read_through};
+use engine::restore::StoreOutcome;
 
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::write_packet::{Change, Set};

@@ -1,7 +1,7 @@
 //! Sets owner, mode and time of entries on the host, and finds out which of them the server refused.
 
 use engine::entry::{Entry, Kind};
-use engine::restore::targets::Shortfall;
+use engine::restore::Shortfall;
 
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::write_packet::{Change, Set};

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::time::Duration;
 
 use engine::entry::Kind;
-use engine::restore::targets::temporary::temporary_name;
+use engine::restore::temporary_name;
 
 use crate::sftp::protocol::packet::{Request, StatusCode};
 use crate::sftp::protocol::write_packet::{Change, Set};

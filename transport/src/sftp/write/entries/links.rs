@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::sync::atomic::Ordering;
 
 use engine::entry::{Entry, Kind};
-use engine::restore::targets::Shortfall;
+use engine::restore::Shortfall;
 
 use crate::sftp::protocol::packet::{Request, StatusCode};
 use crate::sftp::protocol::write_packet::Change;

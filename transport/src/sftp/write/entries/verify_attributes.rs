@@ -3,7 +3,7 @@
 //! or times.
 
 use engine::entry::Kind;
-use engine::restore::targets::Shortfall;
+use engine::restore::Shortfall;
 
 use crate::sftp::protocol::packet::Attrs;
 use crate::sftp::protocol::write_packet::Set;

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use engine::source::SourceError;
+use engine::SourceError;
 use rustix::io::Errno;
 
 use crate::sftp::protocol::packet::StatusCode;
@@ -59,7 +59,7 @@ impl From<RequestError> for io::Error {
     fn from(fault: RequestError) -> Self {
         match fault {
             RequestError::Lost(why) => RequestError::given_up(&why).into(),
-            RequestError::Ended(why) => engine::restore::targets::lost(&why),
+            RequestError::Ended(why) => engine::restore::lost(&why),
             RequestError::Replaced => Self::new(
                 io::ErrorKind::NotADirectory,
                 "something else is there than the server had said",
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_lost_connection_is_distinguished_from_a_refused_entry() {
-        let is_lost = |fault: RequestError| engine::restore::targets::is_lost(&fault.into());
+        let is_lost = |fault: RequestError| engine::restore::is_lost(&fault.into());
         assert!(is_lost(RequestError::ended()) && is_lost(lost()));
         for status in [StatusCode::Failure, StatusCode::PermissionDenied, StatusCode::Other(5)] {
             assert!(!is_lost(RequestError::Refused(status)));

@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use engine::threads::lock::lock;
+use engine::threads::lock;
 
 use crate::sftp::event_loop::Scheduler;
 use crate::sftp::protocol::channel::Channel;

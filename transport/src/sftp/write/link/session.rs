@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use engine::entry::{Kind, Meta};
-use engine::threads::lock::lock;
+use engine::threads::lock;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::unbounded_channel;
 
