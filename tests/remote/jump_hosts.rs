@@ -1,7 +1,8 @@
 //! Hosts behind jump hosts: ssh to the jump host gets the same options, asks nothing, and is named.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use fixtures::judge::Judge;
 use fixtures::need;
@@ -80,6 +81,27 @@ fn an_unknown_key_of_the_jump_host_is_named_with_a_command_that_helps() {
     let done = Command::new("sh").arg("-c").arg(pin.expect("a command").1).status();
     assert!(done.is_ok_and(|done| done.success()));
     scene.run().expect(0);
+}
+
+#[test]
+fn nothing_is_asked_on_a_terminal() {
+    need!(need::tool("script"));
+    let scene = need!(Scene::new(Plan::new(Subsystem::Internal)));
+    fs::remove_file(scene.gate.path("known_hosts")).unwrap();
+    let command = format!(
+        "{BIN} run --srcs-to-backup '{}' --backups-dir '{}' --remote-src-host behind",
+        scene.stage.source.display(),
+        scene.stage.backups.display()
+    );
+    // script(1) gives the command a controlling terminal.
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &command, "/dev/null"]).stdin(Stdio::null());
+    terminal.env("PATH", format!("{}:/usr/bin:/bin", scene.host.path("bin").display()));
+    let begun = Instant::now();
+    let said = terminal.output().expect("script runs").stdout;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("the jump host gate: the host key of 127.0.0.1 is not known"), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -183,6 +183,15 @@ fn a_host_whose_shell_prints_at_the_login() {
 }
 
 #[test]
+fn a_login_that_takes_long_needs_a_longer_time_limit() {
+    let scene = need!(Scene::new(Plan::served_by_shell("sleep 4")));
+    let limited = |limit: &str| scene.run().rsync(&[limit]);
+    let words = ["no answer within 2 seconds", "--contimeout=60 waits longer"];
+    scene.assert_refused(&limited("--contimeout=3"), &words);
+    limited("--contimeout=15").expect(0);
+}
+
+#[test]
 fn a_host_without_a_common_algorithm() {
     for (line, option) in [
         ("Ciphers aes128-cbc", "Ciphers +aes128-cbc"),

@@ -207,7 +207,7 @@ fn entries_that_cannot_be_written_are_listed_and_the_others_restored() {
     let run = server.known_to(stage.look("restore")).set("to", to).arg(&stage.source);
     let done = run.expect(3);
     for name in ["file", "other"] {
-        done.assert_says(&format!("source/closed/{name}: Permission denied"));
+        done.assert_says(&format!("source/closed/{name}: the server says: permission denied"));
     }
     assert_eq!(fs::read_to_string(back.join("open/file")).unwrap(), "1");
     assert_eq!(fs::read_to_string(back.join("top")).unwrap(), "3");

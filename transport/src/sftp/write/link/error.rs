@@ -70,7 +70,6 @@ impl From<RequestError> for io::Error {
             RequestError::Impossible(why) => Self::other(why),
             RequestError::Refused(status) => match status {
                 StatusCode::NoSuchFile => Errno::NOENT.into(),
-                StatusCode::PermissionDenied => Errno::ACCESS.into(),
                 // SSH_FX_BAD_MESSAGE: OpenSSH's code for ENAMETOOLONG and EINVAL.
                 StatusCode::Other(5) => {
                     Self::other("the server does not take its name or a value of it")
