@@ -84,6 +84,25 @@ fn a_restore_lists_attributes_that_do_not_fit_and_goes_on() {
 }
 
 #[test]
+fn a_source_root_that_the_destination_refuses_fails_the_run_when_the_history_holds_it() {
+    need!(need::tool("strace"));
+    let stage = Stage::with(BIN, &Tree::new().file("folder/file", "x"));
+    stage.take();
+    let root = stage.source.file_name().and_then(|name| name.to_str()).expect("UTF-8").to_owned();
+    let top = stage.source.components().nth(1).expect("a folder above it");
+    let top = top.as_os_str().to_str().expect("UTF-8").to_owned();
+    for refused in [root, top] {
+        let refuse = ["-P", &refused, "-e", "inject=mkdirat:error=EPERM:when=1+"];
+        let words: Vec<_> = ["strace", "-f", "-qqq", "-o", "/dev/null"].into_iter().collect();
+        let done = stage.run().under(&[&words[..], &refuse[..]].concat()).done();
+        done.assert_code(1).assert_says("Operation not permitted");
+        assert_eq!(stage.history().complete().len(), 1, "{refused}: nothing replaces it");
+    }
+    stage.take();
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
 fn names_that_the_destination_refuses_are_listed_and_the_run_goes_on() {
     let disk = need!(LoopFs::exfat(64));
     let tree =

@@ -172,7 +172,11 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
             Ok((dir, made)) => Ok(EnteredFolder::Opened(Some(dir), made)),
             Err((action, error)) => {
                 let refusal = classify(&error, here, ProbeKind::Folder);
-                if refusal == Refusal::Entry {
+                let is_refused = match is_way_to_root(parent, &entry.name) {
+                    true => action == CREATE && !holds_folder(handles, &entry.name),
+                    false => true,
+                };
+                if refusal == Refusal::Entry && is_refused {
                     // If it stayed, it would look like a folder that is empty in the source.
                     let _ = here.remove_folder(&entry.name);
                     parent.changes.alter();
@@ -320,6 +324,21 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
     }
 }
 
+/// Whether `name` in `parent` is a source root or a folder above one. A snapshot without it would replace good ones in the
+/// history, so it counts as refused only when the destination cannot have the name.
+fn is_way_to_root<F>(parent: &WalkFolder<F>, name: &CStr) -> bool {
+    parent.node.as_ref().is_some_and(|node| node.below.contains_key(name.to_bytes()))
+}
+
+/// Whether the base has the folder `name`, so that the destination can have it.
+fn holds_folder<F>(handles: &FolderHandles<F>, name: &CStr) -> bool {
+    let base = || handles.base.as_ref()?.find(name).ok()?;
+    base().is_some_and(|meta| meta.kind == Kind::Folder)
+}
+
+/// The action of [`enter`] at which the destination refuses a name.
+const CREATE: &str = "cannot create";
+
 /// Opens the folder `name` of an incomplete snapshot, and creates it if it is missing. Returns whether it was created.
 /// An error comes with the action that failed.
 pub(crate) fn enter(
@@ -337,7 +356,7 @@ pub(crate) fn enter(
             }
             meta.kind != Kind::Folder
         }
-        made => made.map(|()| true).map_err(|error| ("cannot create", error))?,
+        made => made.map(|()| true).map_err(|error| (CREATE, error))?,
     };
     let dir = match !made || !fresh {
         true => in_progress(here, name),
