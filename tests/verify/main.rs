@@ -1,5 +1,6 @@
 //! Verification, and damaged files of the program itself.
 
+mod damage;
 mod damaged_state;
 mod manifest;
 mod recorded;
