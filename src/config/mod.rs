@@ -26,6 +26,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
+use transport::sftp::ssh::user_entry::ssh_folder;
+
 use crate::config::checks::value::{GivenValue, Raw};
 use crate::config::layers::Layers;
 use crate::config::layers::file::FileSettings;
@@ -101,10 +104,13 @@ pub(crate) fn load_broken(inputs: &Inputs) -> BrokenConfig {
     BrokenConfig { jobs, log_file, log_format }
 }
 
-/// The file with host keys in addition to the user's own, if it exists.
+/// The file with host keys in addition to the user's own, if it exists. Keys are added to it. So it is also given
+/// where the user has no `~/.ssh` that can be written, as in a container: ssh reads no file that is missing.
 fn known_hosts(inputs: &Inputs) -> Option<PathBuf> {
-    let file = config_dir(&inputs.variables, &inputs.current_dir).join(KNOWN_HOSTS);
-    file.is_file().then_some(file)
+    let folder = config_dir(&inputs.variables, &inputs.current_dir);
+    let file = folder.join(KNOWN_HOSTS);
+    let writable = |folder: &Path| folder.is_dir() && access(folder, Access::WRITE_OK).is_ok();
+    (file.is_file() || writable(&folder) && !writable(&ssh_folder())).then_some(file)
 }
 
 /// Reads all layers and resolves them. The function that `resolve` returns receives the warnings and the notes

@@ -15,6 +15,7 @@ use crate::config::example;
 use crate::config::mistake::shown_path;
 use crate::config::names::CONFIG_FILE_NAME;
 use crate::daemon::puid::Identity;
+use crate::hint::typed::outside;
 
 /// The name of the crontab in the configuration folder.
 pub(crate) const CRONTAB: &str = "crontab";
@@ -89,11 +90,13 @@ fn give(folder: &Dir, dir: &Path, owner: Identity, messages: &mut Vec<String>) {
         return;
     }
     let (uid, gid) = (owner.uid, owner.gid);
+    let (place, there) = outside(dir);
     messages.push(match folder.set_owner(uid, gid) {
         Ok(()) => format!("gave the folder {} to {uid}:{gid} (PUID, PGID)", shown_path(dir)),
         Err(error) => format!(
-            "cannot give the folder {path} to {uid}:{gid}: {error}; on the host: chown {uid}:{gid} {path}",
-            path = shown_path(dir)
+            "cannot give the folder {} to {uid}:{gid}: {error}; do it as root{place}: chown {uid}:{gid} {}",
+            shown_path(dir),
+            shown_path(&there)
         ),
     });
 }

@@ -156,7 +156,8 @@ fn unreached(error: NoConnection) -> DoctorFinding {
     if unknown {
         let fix = finding.fix.take().unwrap_or_default();
         finding.fix = Some(format!(
-            "backup_manager doctor --pin (it shows the fingerprint and asks), or by hand: {fix}"
+            "{} doctor --pin (it shows the fingerprint and asks), or by hand: {fix}",
+            crate::hint::typed::program()
         ));
     }
     finding

@@ -6,6 +6,8 @@ use transport::sftp::ssh::connect_error::ConnectError;
 use transport::sftp::ssh::host_key::HostKey;
 use transport::sftp::ssh::key_file::KeyFault;
 
+use crate::hint::typed::{Typed, typed};
+
 /// The next step for the reader of the log. Commands are for a shell of the user that runs this program.
 pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
     use ConnectError as E;
@@ -16,17 +18,18 @@ pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
             "do not use this key any more: give the host a new one, and pin that"
         }
         Some(E::KeyOpenToOthers { path }) => {
-            return format!("take the others' permissions away: chmod 600 {}", quoted(path)).into();
+            let (place, path) = placed(path);
+            return format!("take the others' permissions away{place}: chmod 600 {path}").into();
         }
         Some(E::KeyUnreadable { path }) => {
-            let path = quoted(path);
+            let (place, path) = placed(path);
             let owner = "give it to the user that runs this (as root, with that user's number)";
-            return format!("{owner}: chown UID {path} && chmod 600 {path}").into();
+            return format!("{owner}{place}: chown UID {path} && chmod 600 {path}").into();
         }
         Some(E::ConfigOpenToOthers { path }) => {
-            let path = quoted(path);
+            let (place, path) = placed(path);
             let owner = "give it to the user that runs this (as root, with that user's number)";
-            return format!("{owner}: chown UID {path} && chmod go-w {path}").into();
+            return format!("{owner}{place}: chown UID {path} && chmod go-w {path}").into();
         }
         Some(E::KeyUnusable { path, fault }) => {
             return usable(&path.to_string_lossy(), *fault).into();
@@ -109,20 +112,34 @@ fn allow(said: &str) -> String {
     )
 }
 
+/// The place to type a command that changes `path`, and the quoted path there. Keys are mounted read-only in
+/// containers.
+fn placed(path: &str) -> (&'static str, String) {
+    let typed = typed(&[path]);
+    (typed.place, quoted(typed.files.first().map_or(path, String::as_str)))
+}
+
 fn unknown(key: &HostKey) -> String {
-    let (compare, pin) = (compare(key), pin(key));
-    let folder = file(key).rsplit_once('/').map_or("~/.ssh", |(folder, _)| folder);
-    format!("{compare}; if it is the same, pin it: mkdir -p -m 700 {} && {pin}", quoted(folder))
+    let Typed { place, files, elsewhere } = typed(&[file(key)]);
+    let file = files.first().map_or("", String::as_str);
+    let folder = file.rsplit_once('/').map_or("~/.ssh", |(folder, _)| folder);
+    let (compare, folder, pin) = (compare(key), quoted(folder), pin(key, file));
+    let same =
+        elsewhere.first().map(|path| format!(" (outside the container that file is {path})"));
+    let same = same.unwrap_or_default();
+    format!("{compare}; if it is the same, pin it{place}: mkdir -p -m 700 {folder} && {pin}{same}")
 }
 
 fn changed(key: &HostKey) -> String {
     let old = key.old_file.as_ref().map(|path| path.to_string_lossy().into_owned());
-    let old = quoted(&old.unwrap_or_else(|| file(key).to_owned()));
-    let remove = format!("ssh-keygen -f {old} -R {}", quoted(&key.name()));
+    let old = old.unwrap_or_else(|| file(key).to_owned());
+    let Typed { place, files, .. } = typed(&[&old, file(key)]);
+    let [old, file] = &files[..] else { return compare(key) };
+    let remove = format!("ssh-keygen -f {} -R {}", quoted(old), quoted(&key.name()));
     format!(
-        "find out why before anything else; if it was installed again, {}, and if it is the same, pin it: {remove} && {}",
+        "find out why before anything else; if it was installed again, {}, and if it is the same, pin it{place}: {remove} && {}",
         compare(key),
-        pin(key)
+        pin(key, file)
     )
 }
 
@@ -143,8 +160,8 @@ fn compare(key: &HostKey) -> String {
 }
 
 /// The command that pins the key: the presented key if it is known, else the one that the host presents then.
-fn pin(key: &HostKey) -> String {
-    let file = quoted(file(key));
+fn pin(key: &HostKey, file: &str) -> String {
+    let file = quoted(file);
     match (&key.shown, key.port) {
         (Some(shown), _) => format!("echo '{}' >> {file}", shown.line),
         (None, Some(port)) => format!("ssh-keyscan -p {port} {} >> {file}", quoted(&key.host)),

@@ -1,6 +1,7 @@
 //! The next steps for the user after a failure.
 
 pub(crate) mod connection;
+pub(crate) mod typed;
 
 use std::borrow::Cow;
 use std::io::ErrorKind;

@@ -40,6 +40,10 @@ fn compose_up_alone_takes_a_snapshot_and_the_next_tick_is_held() {
         let text = fs::read_to_string(folder.join("config").join(file)).unwrap();
         assert!(text.starts_with("# "), "{file}: {text}");
     }
+    assert!(!folder.join("home/.ssh").exists(), "Docker made a folder of root in the user's home");
+    // A path of the image is no path of the machine.
+    let mistaken = ["exec", "-e", "SRCS_TO_BACKUP=/etc", &container.name, "backup_manager", "run"];
+    docker(&mistaken).expect(2).assert_says("write /host_fs/etc");
     // A command started by hand has the same configuration.
     let manager = |word| container.exec(&["backup_manager", word]);
     manager("run").assert_code(0).assert_says("nothing to do: my_backups.");

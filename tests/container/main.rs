@@ -7,8 +7,10 @@
 mod compose;
 mod crontab;
 mod health;
+mod host_keys;
 mod interrupted;
 mod remote;
+mod restore;
 mod rights;
 mod stand;
 mod together;

@@ -15,10 +15,10 @@ use fixtures::tree::Tree;
 use crate::engine;
 use crate::stand::{TICK, wait_for_complete};
 
-const SSHD: &str = "backup_manager_test_sshd";
+pub(crate) const SSHD: &str = "backup_manager_test_sshd";
 
 /// An image with an sshd that reads its keys and configuration from a mounted folder.
-fn build_sshd(engine: &Engine, folder: &Path) {
+pub(crate) fn build_sshd(engine: &Engine, folder: &Path) {
     let dockerfile = "FROM debian:bookworm-slim\n\
         RUN apt-get update && apt-get install -y --no-install-recommends openssh-server && mkdir -p /run/sshd\n\
         CMD [\"/usr/sbin/sshd\", \"-D\", \"-e\", \"-f\", \"/keys/sshd.conf\"]\n";
@@ -27,7 +27,7 @@ fn build_sshd(engine: &Engine, folder: &Path) {
 
 /// The files that a user prepares on the host: a key without a passphrase in `~/.ssh`, and the
 /// host's key in `config/known_hosts`, because `~/.ssh` is mounted read-only.
-fn keys(folder: &Scratch) {
+pub(crate) fn keys(folder: &Scratch) {
     for name in ["keys", "config", "home/.ssh"] {
         fs::create_dir_all(folder.join(name)).expect("keys of a test");
     }
@@ -72,6 +72,7 @@ fn a_host_on_the_compose_network_is_backed_up_as_soon_as_it_is_up() {
     let changes = format!(
         "services:\n  backup_manager:\n    container_name: {name}\n    environment:\n\
          \x20     - SRCS_TO_BACKUP=/srv/source\n      - REMOTE_SRC_HOST=root@source\n\
+         \x20   volumes: [\"~/.ssh:/root/.ssh:ro\"]\n\
          \x20 source:\n    image: {SSHD}\n    volumes:\n      - ./source:/srv/source:ro\n      - ./keys:/keys:ro\n"
     );
     let project = Project::new(engine, "bm-remote", folder.path(), Some(&changes));

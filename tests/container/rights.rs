@@ -136,3 +136,15 @@ fn puid_and_pgid_are_whom_everything_runs_as() {
     assert_eq!(of(stand.history().newest()), (1_234, 5_678));
     container.wait_for_log("PUID", TICK);
 }
+
+#[test]
+fn a_first_run_by_hand_gives_the_new_backups_folder_to_puid() {
+    let engine = need!(engine());
+    let stand = stand();
+    let identity = ["-e", "PUID=1234", "-e", "PGID=5678"];
+    let options = stand.options(&[&ONLY_TO_STEP_DOWN[..], &identity].concat());
+    let done = engine.run(&options, &["run"]);
+    assert!([0, 3].contains(&done.code), "{}", done.said());
+    done.assert_says("(PUID, PGID)");
+    assert_eq!(fs::metadata(stand.history().newest()).unwrap().uid(), 1_234);
+}

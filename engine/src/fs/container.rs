@@ -59,10 +59,13 @@ impl MountTable {
         let shown = self.mounts.iter().filter_map(|theirs| {
             let machine = theirs.point.strip_prefix(MACHINE).ok()?;
             let rest = in_file_system.strip_prefix(&theirs.root).ok()?;
-            let found = theirs.device == ours.device;
-            found.then(|| (theirs.root.as_os_str().len(), Path::new("/").join(machine).join(rest)))
+            let found = Path::new("/").join(machine).join(rest);
+            let size = |path: &Path| path.as_os_str().len();
+            (theirs.device == ours.device).then(|| ((size(&theirs.root), size(&found)), found))
         });
-        let (_, found) = shown.max_by_key(|(length, _)| *length)?;
+        // The machine may also show it below the folders of its container engine. The mount that
+        // shows the most of the file system has the path that a user knows.
+        let (_, found) = shown.min_by_key(|(size, _)| *size)?;
         // `join` with an empty path leaves a slash at the end.
         Some(found.components().collect())
     }
@@ -95,6 +98,7 @@ mod tests {
         4 1 8:1 / /host_fs ro - ext4 /dev/sda1 rw\n\
         5 4 8:2 / /host_fs/home ro - ext4 /dev/sda2 rw\n\
         6 4 0:60 / /host_fs/run rw - tmpfs tmpfs rw\n\
+        8 4 8:1 /home/anna/bm/backups /host_fs/var/lib/docker/merged/backups rw - ext4 /dev/sda1 rw\n\
         7 1 8:3 /data /config rw - ext4 /dev/sda3 rw\n";
 
     #[test]
