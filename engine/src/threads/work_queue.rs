@@ -1,7 +1,7 @@
 //! A work queue for worker threads. It is last-in-first-out, which keeps a walk close to
 //! depth-first order and its memory small. It ends when it is empty and no thread can add tasks.
 //!
-//! Requests that are answered later wait in a separate lane, which limits how many are in flight.
+//! Requests that are answered later wait in a separate queue, which limits how many are in flight.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 

@@ -5,7 +5,7 @@
 //! several channels, names as raw bytes, limits and checks on every answer, and requests that resume after a
 //! lost connection. `docs/decisions.md` compares it with openssh-sftp-client.
 //!
-//! Three threads: `network` talks to ssh and asks `desk` what to send next; the two threads of `post` pass
+//! Three threads: `event_loop` talks to ssh and asks the scheduler what to send next; the two of `read/delivery` pass
 //! listings and contents to the sinks.
 
 pub(crate) mod channels;
