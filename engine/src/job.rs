@@ -10,6 +10,7 @@ use crate::entry::preserve::Preserve;
 use crate::filter::filters::Filters;
 use crate::snapshot::host::Host;
 use crate::snapshot::layout::Layout;
+use crate::snapshot::links::SnapshotLinks;
 use crate::snapshot::name::Prefix;
 use crate::snapshot::retention::Retention;
 use crate::source::files_from::Selection;
@@ -43,6 +44,8 @@ pub struct Job {
     pub selection: Option<Arc<Selection>>,
     /// The highest number of base entries that a snapshot may lose (`--max-delete`).
     pub max_delete: Option<u64>,
+    /// The symlinks to snapshots that other programs use.
+    pub links: SnapshotLinks,
     /// `-m`: folders that contain only folders are excluded.
     pub prune_empty: bool,
 }

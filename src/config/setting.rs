@@ -146,6 +146,18 @@ settings! {
         help: "Name the snapshots PREFIX.DD-MM-YYYY_HH-MM-SS",
         default: Some("my_backup"),
     }
+    LatestLink => latest_link: bool = backup::switch {
+        name: "LATEST_LINK",
+        value: "ON|OFF",
+        help: "Keep the symlink PREFIX.latest to the newest snapshot",
+        default: Some("off"),
+    }
+    PreviousVersions => previous_versions: bool = backup::switch {
+        name: "PREVIOUS_VERSIONS",
+        value: "ON|OFF",
+        help: "Keep symlinks to the snapshots in .backup_manager/previous, for the previous versions of Samba",
+        default: Some("off"),
+    }
     RemoteSrcHost => remote: String = value::text {
         name: "REMOTE_SRC_HOST",
         value: "USER@HOST[:PORT]",

@@ -21,6 +21,7 @@ mod removal;
 mod resume;
 mod rsync_made;
 mod rsync_options;
+mod snapshot_links;
 mod source_roots;
 mod trusted;
 mod unchanged;

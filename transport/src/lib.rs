@@ -34,6 +34,7 @@
 //!     max_shrink_percent: 90.0,
 //!     selection: None,
 //!     max_delete: None,
+//!     links: Default::default(),
 //!     prune_empty: false,
 //! };
 //! let context = Context {

@@ -133,6 +133,7 @@ fn entries_of_a_folder_that_cannot_be_opened_again_are_not_gone() {
         max_shrink_percent: 90.0,
         selection: None,
         max_delete: None,
+        links: Default::default(),
         prune_empty: false,
     };
     let first = run_shaky(&job, 0, SourceError::Vanished).unwrap().unwrap();

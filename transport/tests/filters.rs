@@ -90,6 +90,7 @@ impl Stage {
             max_shrink_percent: 90.0,
             selection: None,
             max_delete: None,
+            links: Default::default(),
             prune_empty: false,
         }
     }

@@ -44,6 +44,7 @@ fn answers_that_come_later_make_the_same_snapshot() {
         max_shrink_percent: 90.0,
         selection: None,
         max_delete: None,
+        links: Default::default(),
         prune_empty: false,
     };
     for copied in [60 * 40 + 1, 0] {

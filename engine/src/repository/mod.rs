@@ -10,6 +10,7 @@ pub(crate) mod manifest;
 pub(crate) mod ownership;
 pub(crate) mod records;
 pub(crate) mod removal;
+pub(crate) mod snapshot_links;
 pub(crate) mod source_path;
 pub(crate) mod store;
 pub(crate) mod uptime;

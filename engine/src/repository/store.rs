@@ -29,6 +29,8 @@ pub(crate) enum Store {
     Checks,
     /// The result of the last check of each prefix.
     Checked,
+    /// Symlinks to the snapshots of each prefix, for Samba.
+    Previous,
 }
 
 impl Store {
@@ -60,6 +62,7 @@ impl Store {
             Self::Manifests => c"manifests",
             Self::Checks => c"verify",
             Self::Checked => c"verified",
+            Self::Previous => c"previous",
         }
     }
 }

@@ -3,12 +3,14 @@
 pub(crate) mod history;
 pub(crate) mod host;
 pub(crate) mod layout;
+pub(crate) mod links;
 pub(crate) mod name;
 pub(crate) mod retention;
 pub(crate) mod spec;
 
 pub use self::history::{Decision, never_set};
 pub use self::layout::LayoutError;
+pub use self::links::SnapshotLinks;
 pub use self::name::{SnapshotState, Stamp};
 pub use self::retention::{
     Candidate, Periods, PruneRefusal, RemovalReason, RetentionDecision, judge, may_go, surplus,

@@ -188,6 +188,14 @@ pub(crate) fn percent(raw: &Raw) -> Checked<f64> {
     }
 }
 
+pub(crate) fn switch(raw: &Raw) -> Checked<bool> {
+    match text(raw)?.to_ascii_lowercase().as_str() {
+        "on" | "yes" | "true" | "1" => Ok(true),
+        "off" | "no" | "false" | "0" => Ok(false),
+        other => wrong(format!("'{other}' is not a switch; write on or off")),
+    }
+}
+
 /// Whether change times are compared.
 pub(crate) fn trusts_ctime(raw: &Raw) -> Checked<bool> {
     match text(raw)?.to_ascii_lowercase().as_str() {

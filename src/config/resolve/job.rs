@@ -15,6 +15,7 @@ use engine::Preserve;
 use engine::Retention;
 use engine::snapshot::LayoutError;
 use engine::snapshot::Periods;
+use engine::snapshot::SnapshotLinks;
 use engine::source::Selection;
 use transport::local::Follow;
 use transport::sftp::ssh::address::{Address, BadAddress};
@@ -106,6 +107,10 @@ impl Draft<'_> {
             filters: filters?,
             selection: selection?,
             max_delete: wanted.max_delete,
+            links: SnapshotLinks {
+                latest: self.value(|layer| layer.latest_link.as_ref())?,
+                previous_versions: self.value(|layer| layer.previous_versions.as_ref())?,
+            },
             prune_empty: wanted.prune_empty,
         };
         let alert = self.alert()?;

@@ -6,7 +6,7 @@ use crate::error::RunError;
 use crate::monitor::Phase;
 use crate::monitor::event::Event;
 use crate::repository::records::report::Report;
-use crate::repository::removal;
+use crate::repository::{removal, snapshot_links};
 use crate::source::Source;
 
 /// Removes the journal and the retired snapshots. A failure is reported, and the next run continues the removal.
@@ -14,6 +14,10 @@ pub(crate) fn clean_up<S: Source>(attempt: &Attempt<'_, S>, sealed: Sealed) -> R
     let Sealed { mut report, retired, mut stuck, checkpoints, .. } = sealed;
     if let Err(error) = checkpoints.forget() {
         attempt.aside("the journal of the finished snapshot stays behind", error);
+    }
+    let links = snapshot_links::update(attempt.repository, &attempt.job.prefix, attempt.job.links);
+    if let Err(error) = links {
+        attempt.aside("the symlinks to snapshots are not up to date", error);
     }
     attempt.context.progress.enter(Phase::Removing);
     match removal::remove_retired(attempt.repository, &retired, attempt.context) {

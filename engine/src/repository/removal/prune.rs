@@ -5,10 +5,10 @@ use std::path::Path;
 use crate::error::RunError;
 use crate::monitor::Phase;
 use crate::monitor::context::Context;
-use crate::monitor::event::Stuck;
+use crate::monitor::event::{Event, Stuck};
 use crate::repository::lock::{Locked, report_lease};
 use crate::repository::records::holds::candidates;
-use crate::repository::{Repository, removal};
+use crate::repository::{Repository, removal, snapshot_links};
 use crate::snapshot::history::History;
 use crate::snapshot::name::{Prefix, SnapshotName};
 use crate::snapshot::retention::Candidate;
@@ -48,6 +48,10 @@ pub fn prune(
             }
             Err(error) => drop(Stuck::of(&name, &error, context)),
         }
+    }
+    if let Err(error) = snapshot_links::refresh(&repository, prefix) {
+        let what = format!("the symlinks to snapshots are not up to date: {error}");
+        context.monitor.event(&Event::Aside { what });
     }
     removal::remove_retired(&repository, &retired, context)?;
     removal::remove_leftovers(&repository, &history, context)?;
