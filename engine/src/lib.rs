@@ -66,7 +66,8 @@ pub mod verify;
 
 pub use crate::backup::roots::Accept;
 pub use crate::backup::run::{Outcome, run};
-pub use crate::entry::preserve::Preserve;
+pub use crate::entry::preserve::{Preserve, Window, leads_out};
+pub use crate::entry::stored::StoredEntry;
 pub use crate::error::{LookError, NoConnection, RunError};
 pub use crate::filter::filters::{FilterOption, Filters};
 pub use crate::job::Job;
@@ -81,5 +82,7 @@ pub use crate::snapshot::layout::Layout;
 pub use crate::snapshot::name::{Prefix, SnapshotName};
 pub use crate::snapshot::retention::Retention;
 pub use crate::snapshot::spec::Selector;
+pub use crate::source::check_roots::check_roots;
+pub use crate::source::mapped::MappedSource;
 pub use crate::source::{Source, SourceError};
 pub use crate::threads::cancel::Stop;

@@ -9,12 +9,12 @@ use engine::Prefix;
 use engine::RunError;
 use engine::Source;
 use engine::Stop;
+use engine::check_roots;
 use engine::fs::missing_mount;
 use engine::fs::open_to_others;
 use engine::inspect::{Look, look};
 use engine::repository::Sources;
 use engine::repository::{DestinationReport, examine};
-use engine::source::check_roots;
 use rustix::process::geteuid;
 use transport::sftp::ssh::user_entry::{Account, account, ssh_folder};
 

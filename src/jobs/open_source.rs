@@ -4,12 +4,12 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::MappedSource;
 use engine::NoConnection;
 use engine::Preserve;
 use engine::Source;
 use engine::Stop;
 use engine::fs::XattrSelection;
-use engine::source::MappedSource;
 use engine::source::MetadataMap;
 use engine::source::RateLimit;
 use transport::local::LocalSource;

@@ -10,9 +10,6 @@ pub(crate) mod racy;
 pub(crate) mod stored;
 pub(crate) mod tree_path;
 
-pub use self::preserve::{Window, leads_out};
-pub use self::stored::StoredEntry;
-
 use std::ffi::{CStr, CString};
 use std::io;
 

@@ -11,9 +11,9 @@ use crate::entry::human::rfc3339;
 use crate::error::{LookError, look};
 use crate::fs::dir::Dir;
 use crate::fs::small_file::{make_if_missing, read_small, write_whole};
+use crate::repository::backups_folder::{Repository, check_mounted};
 use crate::repository::records::status::JobStatus;
 use crate::repository::store::{Store, file_of};
-use crate::repository::{Repository, check_mounted};
 use crate::snapshot::name::Prefix;
 
 /// The `.backup_manager/` of a backups folder, held open.

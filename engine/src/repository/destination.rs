@@ -7,7 +7,7 @@ use crate::entry::human::bytes;
 use crate::error::RunError;
 use crate::fs::capabilities::probe;
 use crate::fs::mount::of_device;
-use crate::repository::{Repository, check_mounted};
+use crate::repository::backups_folder::{Repository, check_mounted};
 
 /// The capabilities of a backups folder.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use crate::error::LookError;
 use crate::fs::dir::Dir;
 use crate::fs::metadata::stat;
 use crate::fs::mount_point::is_mount_point;
-use crate::repository::Repository;
+use crate::repository::backups_folder::Repository;
 use crate::snapshot::name::OWN;
 
 /// The maximum depth of nested folders that the change of owner enters.

@@ -11,7 +11,7 @@ use crate::entry::{Kind, c_name};
 use crate::fs::dir::Dir;
 use crate::fs::metadata::stat::set_mode;
 use crate::fs::temporary::unfinished_name;
-use crate::repository::Repository;
+use crate::repository::backups_folder::Repository;
 use crate::repository::store::Store;
 use crate::snapshot::links::SnapshotLinks;
 use crate::snapshot::name::{Prefix, SnapshotName, SnapshotState};

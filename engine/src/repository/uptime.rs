@@ -6,7 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::fs::small_file::{read_small, write_whole};
-use crate::repository::Repository;
+use crate::repository::backups_folder::Repository;
 use crate::repository::records::report::BootTime;
 use crate::repository::records::report_file::report;
 use crate::repository::store::Store;

@@ -13,9 +13,7 @@ pub(crate) mod metadata_map;
 pub(crate) mod rate_limit;
 pub(crate) mod rule_files;
 
-pub use self::check_roots::check_roots;
 pub use self::files_from::Selection;
-pub use self::mapped::MappedSource;
 pub use self::metadata_map::{Chmod, Ids, Mapping, MetadataMap};
 pub use self::rate_limit::RateLimit;
 

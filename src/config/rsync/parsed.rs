@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use engine::FilterOption;
 use engine::Preserve;
-use engine::entry::Window;
+use engine::Window;
 use engine::source::{Chmod, Mapping};
 use transport::local::Follow;
 

@@ -2,7 +2,7 @@
 
 use engine::FilterOption;
 use engine::Preserve;
-use engine::entry::Window;
+use engine::Window;
 use proptest::prelude::*;
 use transport::local::Follow;
 

@@ -15,7 +15,6 @@ use std::sync::{Arc, RwLock};
 
 use engine::Filters;
 use engine::entry;
-use engine::entry::leads_out;
 use engine::entry::{Batch, Entry, Extra, FileId, Kind, Meta, Xattrs};
 use engine::fs::Dir;
 use engine::fs::Resolved;
@@ -24,6 +23,7 @@ use engine::fs::file_system;
 use engine::fs::stat;
 use engine::fs::untrusted;
 use engine::fs::xattrs;
+use engine::leads_out;
 use engine::source::{Answers, BATCH, ContentSink, Crossing, ListSink, Root, Wanted};
 use engine::threads::unpoisoned;
 use engine::{Source, SourceError};

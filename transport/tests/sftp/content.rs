@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use engine::MappedSource;
 use engine::entry::Kind;
-use engine::source::MappedSource;
 use engine::source::MetadataMap;
 use engine::{Source, SourceError};
 use fixtures::proxy::Proxy;

@@ -21,8 +21,8 @@ use crate::fs::dir::Dir;
 use crate::fs::small_file::create_state;
 use crate::monitor::context::Context;
 use crate::monitor::event::Event;
+use crate::repository::backups_folder::{Repository, folder_name};
 use crate::repository::store::Store;
-use crate::repository::{Repository, folder_name};
 use crate::snapshot::name::{Prefix, SnapshotName};
 use crate::threads::cancel::Stop;
 

@@ -16,7 +16,7 @@ use crate::entry::FileId;
 use crate::entry::escape::shown;
 use crate::error::LookError;
 use crate::fs::dir::Dir;
-use crate::repository::{Repository, folder_name};
+use crate::repository::backups_folder::{Repository, folder_name};
 use crate::snapshot::name::SnapshotName;
 
 /// Keeps a snapshot from removal until dropped, where the file system supports locks.

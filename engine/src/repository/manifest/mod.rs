@@ -20,8 +20,8 @@ use std::sync::atomic::AtomicU64;
 use crate::entry::c_name;
 use crate::fs::dir::Dir;
 use crate::fs::small_file::give;
+use crate::repository::backups_folder::{Repository, folder_name};
 use crate::repository::store::Store;
-use crate::repository::{Repository, folder_name};
 use crate::snapshot::name::{SnapshotName, SnapshotState};
 
 /// The index of a manifest.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::entry::c_name;
 use crate::entry::escape::{shown, unshown};
 use crate::fs::small_file::{read_if_any, write_whole};
-use crate::repository::Repository;
+use crate::repository::backups_folder::Repository;
 use crate::repository::records::note;
 use crate::repository::store::Store;
 use crate::snapshot::name::SnapshotName;

@@ -5,7 +5,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use crate::fs::small_file::write_whole;
-use crate::repository::Repository;
+use crate::repository::backups_folder::Repository;
 use crate::repository::store::{Store, file_of};
 use crate::snapshot::name::Prefix;
 

@@ -14,7 +14,7 @@ pub(crate) mod status;
 use std::io;
 
 use crate::fs::small_file::read_if_any;
-use crate::repository::Repository;
+use crate::repository::backups_folder::Repository;
 use crate::repository::store::Store;
 use crate::snapshot::name::SnapshotName;
 

@@ -12,7 +12,7 @@ use crate::entry::human::rfc3339;
 use crate::fs::dir::Dir;
 use crate::fs::small_file::write_soon;
 use crate::monitor::{Phase, Progress};
-use crate::repository::Repository;
+use crate::repository::backups_folder::Repository;
 use crate::repository::store::Store;
 use crate::repository::store::file_of;
 use crate::snapshot::name::Prefix;

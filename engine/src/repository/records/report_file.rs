@@ -12,7 +12,7 @@ use crate::fs::dir::Dir;
 use crate::fs::small_file::create_state;
 use crate::monitor::Monitor;
 use crate::monitor::event::{Event, Instead, Problem};
-use crate::repository::Repository;
+use crate::repository::backups_folder::Repository;
 use crate::repository::records::progress::Tracker;
 use crate::repository::records::report::Report;
 use crate::repository::store::Store;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fs::small_file::write_whole;
 use crate::monitor::event::Stuck;
-use crate::repository::Repository;
+use crate::repository::backups_folder::Repository;
 use crate::repository::store::Store;
 use crate::repository::store::file_of;
 use crate::snapshot::name::Prefix;

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::error::{RunError, destination};
+use crate::repository::backups_folder::{Repository, folder_name};
 use crate::repository::lock::Locked;
 use crate::repository::store::Store;
-use crate::repository::{Repository, folder_name};
 use crate::snapshot::name::{Prefix, SnapshotName, SnapshotState};
 use crate::threads::cancel::Stop;
 

@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use engine::entry::StoredEntry;
+use engine::StoredEntry;
 use engine::entry::{Kind, Meta, Xattrs, check_name};
 use engine::threads::lock;
 

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use engine::entry::StoredEntry;
+use engine::StoredEntry;
 use engine::entry::{Entry, FileId};
 use engine::repository::{Content, StoreError};
 use engine::restore::PlaceError;
