@@ -58,10 +58,10 @@ fn a_cycle_is_found() {
 
 #[test]
 fn every_form_of_an_import_is_read() {
-    let modules = ["", "a", "a::b", "c", "d"].map(str::to_owned).into();
-    let text = "use crate::a::{b::X, Y};\n// crate::d::Z\nfn f() { super::c::g() }\n#[cfg(test)]\nmod tests { use crate::d; }";
+    let modules = ["", "a", "a::b", "c", "d", "e::f"].map(str::to_owned).into();
+    let text = "use crate::a::{b::X, Y};\npub use self::f::Z;\n// crate::d::Z\nfn f() { super::c::g() }\n#[cfg(test)]\nmod tests { use crate::d; }";
     let found = named(text, "e", &modules);
-    assert_eq!(found, ["a", "a::b", "c"].map(str::to_owned).into());
+    assert_eq!(found, ["a", "a::b", "c", "e::f"].map(str::to_owned).into());
 }
 
 fn root() -> PathBuf {
@@ -143,7 +143,7 @@ fn named(text: &str, module: &str, modules: &BTreeSet<String>) -> BTreeSet<Strin
         .collect::<Vec<_>>()
         .join("\n");
     let mut found = BTreeSet::new();
-    for keyword in ["crate", "super"] {
+    for keyword in ["crate", "self", "super"] {
         let keyword = format!("{keyword}::");
         let starts = code.match_indices(&keyword).map(|(at, _)| at);
         let whole = |at: &usize| {
