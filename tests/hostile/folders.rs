@@ -33,6 +33,9 @@ const RACED: &str = "raced";
 /// The number of folders from which on the users create no more of them. `writable` finds a few more.
 const MOST_FOLDERS: usize = 600;
 
+/// The number of entries with temporary names in a folder from which on the users remove some of them.
+const MOST_MADE: usize = 20;
+
 /// The first kind of entry that creates a folder.
 const FOLDERS_FROM: usize = 7;
 
@@ -360,7 +363,12 @@ impl Attack<'_> {
                     .cloned()
                     .collect();
                 if !made.is_empty() {
-                    names = made;
+                    // A restore leaves what the users put under its temporary names.
+                    let new = made.len().saturating_sub(MOST_MADE);
+                    for old in &made[..new] {
+                        let _ = fs::remove_file(folder.join(old));
+                    }
+                    names = made[new..].to_vec();
                 } else if names.len() > 3 {
                     let from = next(names.len() - 3);
                     names = names[from..from + 3].to_vec();
