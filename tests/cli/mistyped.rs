@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use fixtures::fingerprint::{Fingerprint, assert_untouched};
+use fixtures::fingerprint::Fingerprint;
 use fixtures::run::Run;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
@@ -69,7 +69,10 @@ fn quotes_separators_and_a_tilde_are_mistakes_that_change_nothing() {
             stage.look("list").set("backups-dir", &value).expect(2).assert_says(expected);
         }
     }
-    assert_untouched(&stage.beside("."), &before);
+    // The mistakes of a job that ran before count as failures in its status.
+    let mut changes = Fingerprint::of(&stage.beside(".")).changes_since(&before);
+    changes.retain(|change| !change.contains("backups/.backup_manager/status"));
+    assert!(changes.is_empty(), "{changes:#?}");
 }
 
 #[test]
