@@ -286,11 +286,11 @@ impl ConnectError {
         let start = text.windows(9).position(is_greeting);
         let said = said(&String::from_utf8_lossy(&text[..start.unwrap_or(text.len())]));
         match (start, status) {
-            (Some(_), _) => Self::TextAtLogin { said },
-            (None, Some(code @ (126 | 127))) => {
+            (Some(1..), _) => Self::TextAtLogin { said },
+            (_, Some(code @ (126 | 127))) => {
                 Self::NoSftpServer { said: format!("{said} (exit status {code})") }
             }
-            (None, _) => Self::NoSftp { said },
+            (_, _) => Self::NoSftp { said },
         }
     }
 }
