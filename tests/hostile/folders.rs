@@ -33,6 +33,9 @@ const RACED: &str = "raced";
 /// The number of folders from which on the users create no more of them. `writable` finds a few more.
 const MOST_FOLDERS: usize = 600;
 
+/// The number of entries from which on the users wait.
+const MOST_ENTRIES: usize = 10_000;
+
 /// The number of entries with temporary names in a folder from which on the users remove some of them.
 const MOST_MADE: usize = 20;
 
@@ -265,18 +268,17 @@ fn become_user() {
     rustix::thread::set_thread_res_uid(user, user, user).expect("the test's own files");
 }
 
-/// Up to about `MOST_FOLDERS` folders below `top` that the user may write to.
-fn writable(top: &Path, depth: usize, found: &mut Vec<PathBuf>) {
-    let Ok(stat) = fs::symlink_metadata(top) else { return };
+/// Up to about `MOST_FOLDERS` folders below `top` that the user may write to, and the entries passed.
+fn writable(top: &Path, depth: usize, found: &mut Vec<PathBuf>) -> usize {
+    let Ok(stat) = fs::symlink_metadata(top) else { return 1 };
     if !stat.is_dir() || depth == 0 || found.len() > MOST_FOLDERS {
-        return;
+        return 1;
     }
     if stat.uid() == USER {
         found.push(top.to_owned());
     }
-    for entry in fs::read_dir(top).into_iter().flatten().flatten() {
-        writable(&entry.path(), depth - 1, found);
-    }
+    let inside = fs::read_dir(top).into_iter().flatten().flatten();
+    1 + inside.map(|entry| writable(&entry.path(), depth - 1, found)).sum::<usize>()
 }
 
 struct Attack<'a> {
@@ -341,11 +343,10 @@ impl Attack<'_> {
         };
         while !self.over.load(Ordering::Relaxed) {
             let mut folders = Vec::new();
-            for top in &self.tops {
-                writable(top, 12, &mut folders);
-            }
-            if folders.is_empty() {
-                thread::sleep(Duration::from_millis(1));
+            let entries: usize = self.tops.iter().map(|top| writable(top, 12, &mut folders)).sum();
+            // Folders that the users cannot remove pile up inside each other until a restore removes them.
+            if folders.is_empty() || entries > MOST_ENTRIES {
+                thread::sleep(Duration::from_millis(if folders.is_empty() { 1 } else { 500 }));
                 continue;
             }
             for _ in 0..40 {
