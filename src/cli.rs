@@ -29,7 +29,7 @@ Examples:
   backup_manager verify --rolling 30d --backups-dir /backups
       Read a part of all backups each day and prove it by the recorded hashes
   backup_manager doctor --notify-test
-      Check ssh, sources, destination and alerts, and say what mends what is wrong
+      Check ssh, sources, destination and alerts, and say how to correct what is wrong
   backup_manager completions bash > /etc/bash_completion.d/backup_manager
       Complete its flags in the shell
 

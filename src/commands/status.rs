@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::args::flags::SettingFlags;
 use crate::args::load::configured;
-use crate::config::types::{AlertChannel, Inputs, NamedJob, SnapshotPlace};
+use crate::config::types::{HealthLimits, Inputs, NamedJob, SnapshotPlace};
 use crate::config::{bounded, config_dir, load};
 use crate::daemon::config_dir::CRONTAB;
 use crate::daemon::environment_zone;
@@ -134,7 +134,7 @@ struct Job<'a> {
     dir: &'a Path,
     prefix: &'a Prefix,
     backups_mode: Option<u32>,
-    alert: AlertChannel,
+    alert: HealthLimits,
     max_backups: Option<usize>,
 }
 

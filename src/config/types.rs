@@ -67,7 +67,7 @@ pub(crate) struct NamedJob {
     pub(crate) job: Job,
     /// The host of the sources, if they are remote.
     pub(crate) remote: Option<Remote>,
-    pub(crate) alert: AlertChannel,
+    pub(crate) alert: HealthLimits,
     /// The effect of the rsync options that is not in `job`.
     pub(crate) wanted: RsyncOptions,
     /// The level and the channels of alerts.
@@ -83,7 +83,7 @@ pub(crate) struct Reporting<'a> {
     pub(crate) name: &'a str,
     pub(crate) backups_dir: &'a Path,
     pub(crate) prefix: &'a Prefix,
-    pub(crate) alert: AlertChannel,
+    pub(crate) alert: HealthLimits,
     pub(crate) notify: &'a (AlertLevel, Channels),
     pub(crate) hooks: &'a Hooks,
 }
@@ -107,7 +107,7 @@ pub(crate) struct BrokenJob {
     pub(crate) name: String,
     pub(crate) backups_dir: PathBuf,
     pub(crate) prefix: Prefix,
-    pub(crate) alert: AlertChannel,
+    pub(crate) alert: HealthLimits,
     pub(crate) notify: (AlertLevel, Channels),
     pub(crate) hooks: Hooks,
 }
@@ -147,7 +147,7 @@ pub(crate) struct Remote {
 
 /// When a job counts as unhealthy.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct AlertChannel {
+pub(crate) struct HealthLimits {
     /// `MAX_AGE_H`.
     pub(crate) max_age: TimeDelta,
     /// `FAILURES_BEFORE_ALERT`.
@@ -173,7 +173,7 @@ pub(crate) struct SnapshotPlace {
     pub(crate) prefix: Option<Prefix>,
     pub(crate) retention: Retention,
     /// When the snapshots count as unhealthy.
-    pub(crate) alert: AlertChannel,
+    pub(crate) alert: HealthLimits,
     /// `BACKUPS_MODE`.
     pub(crate) backups_mode: Option<u32>,
     /// The job, if the sources are configured.

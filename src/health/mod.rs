@@ -11,7 +11,7 @@ use engine::SnapshotName;
 use engine::inspect::Look;
 use engine::snapshot::{Decision, never_set};
 
-use crate::config::types::AlertChannel;
+use crate::config::types::HealthLimits;
 use crate::term::local_time;
 use crate::term::units::{counted, duration};
 
@@ -37,7 +37,7 @@ pub(crate) fn killed(look: &Look) -> bool {
 pub(crate) fn complaints(
     now: DateTime<Utc>,
     look: &Look,
-    alert: AlertChannel,
+    alert: HealthLimits,
     since: Option<DateTime<Utc>>,
 ) -> Vec<String> {
     let mut complaints = Vec::new();
@@ -165,8 +165,8 @@ mod tests {
         })
     }
 
-    fn alert() -> AlertChannel {
-        AlertChannel { max_age: TimeDelta::hours(44), failures: NonZeroUsize::new(3).unwrap() }
+    fn alert() -> HealthLimits {
+        HealthLimits { max_age: TimeDelta::hours(44), failures: NonZeroUsize::new(3).unwrap() }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::config::layers::Layers;
 use crate::config::mistake::Mistake;
 use crate::config::resolve::alerts;
 use crate::config::resolve::draft::{Draft, drafts};
-use crate::config::types::{AlertChannel, BrokenJob};
+use crate::config::types::{BrokenJob, HealthLimits};
 
 /// The jobs called `names`, or all jobs if there are no names. Further mistakes in them are added to `mistakes`.
 pub(crate) fn broken_jobs(
@@ -28,7 +28,7 @@ fn broken_job(
     current_dir: &Path,
     mistakes: &mut Vec<Mistake>,
 ) -> Option<BrokenJob> {
-    let soon = AlertChannel { max_age: TimeDelta::hours(44), failures: NonZeroUsize::MIN };
+    let soon = HealthLimits { max_age: TimeDelta::hours(44), failures: NonZeroUsize::MIN };
     Some(BrokenJob {
         name: draft.name.clone(),
         backups_dir: draft.backups_dir(current_dir)?,

@@ -27,7 +27,7 @@ use crate::config::resolve::draft::Draft;
 use crate::config::resolve::{alerts, mistyped, overlap};
 use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::setting::Layer;
-use crate::config::types::{AlertChannel, NamedJob, Remote};
+use crate::config::types::{HealthLimits, NamedJob, Remote};
 use crate::config::{bounded, rsync};
 
 /// The part of `keep` that SFTP version 3 can report: it has no device numbers, inodes, extended attributes
@@ -197,10 +197,10 @@ impl Draft<'_> {
     }
 
     /// When the job counts as unhealthy; `None` if there is a mistake.
-    pub(crate) fn alert(&self) -> Option<AlertChannel> {
+    pub(crate) fn alert(&self) -> Option<HealthLimits> {
         let guard = self.value(|layer| layer.minimum_time_guard.as_ref())?;
         let max_age = self.value(|layer| layer.max_age.as_ref());
-        Some(AlertChannel {
+        Some(HealthLimits {
             max_age: max_age.unwrap_or(guard + TimeDelta::hours(24)),
             failures: self.value(|layer| layer.failures_before_alert.as_ref())?,
         })
