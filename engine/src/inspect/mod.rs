@@ -3,6 +3,7 @@
 pub(crate) mod diff;
 pub(crate) mod diff_source;
 pub(crate) mod disk_usage;
+pub(crate) mod equality;
 pub(crate) mod explain;
 pub(crate) mod find;
 pub(crate) mod job_state;

@@ -7,8 +7,9 @@ use crate::entry::{Kind, Time};
 use crate::error::LookError;
 use crate::fs::lookup::held;
 use crate::fs::metadata::xattrs::XattrSelection;
-use crate::inspect::diff::{diff, hash_of};
+use crate::inspect::diff::diff;
 use crate::inspect::disk_usage::{Usage, measure_below};
+use crate::inspect::equality::{hash_of, same_content};
 use crate::repository::Repository;
 use crate::snapshot::name::SnapshotName;
 
@@ -163,7 +164,7 @@ fn is_absent(error: &std::io::Error) -> bool {
 }
 
 fn same(one: &VersionAt, other: &VersionAt) -> bool {
-    crate::inspect::diff::same_content(&one.held, &other.held, || [one.hash, other.hash])
+    same_content(&one.held, &other.held, || [one.hash, other.hash])
 }
 
 fn same_below(

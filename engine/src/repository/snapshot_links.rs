@@ -26,6 +26,10 @@ const READABLE: u32 = 0o755;
 /// The mode of everything else in `.backup_manager`.
 const CLOSED: u32 = 0o700;
 
+/// The warning about an error of [`update`] or [`refresh`], before the error.
+pub(crate) const STALE: &str =
+    "the symlinks to snapshots are not up to date; the next run tries again";
+
 /// Makes the symlinks lead to the complete snapshots, and removes those that are not wanted. A
 /// `PREFIX.latest` that is not wanted stays, because a user may have made it.
 ///

@@ -17,7 +17,7 @@ pub(crate) fn clean_up<S: Source>(attempt: &Attempt<'_, S>, sealed: Sealed) -> R
     }
     let links = snapshot_links::update(attempt.repository, &attempt.job.prefix, attempt.job.links);
     if let Err(error) = links {
-        attempt.aside("the symlinks to snapshots are not up to date", error);
+        attempt.aside(snapshot_links::STALE, error);
     }
     attempt.context.progress.enter(Phase::Removing);
     match removal::remove_retired(attempt.repository, &retired, attempt.context) {

@@ -51,7 +51,7 @@ pub fn prune(
         }
     }
     if let Err(error) = snapshot_links::refresh(&repository, prefix) {
-        let what = format!("the symlinks to snapshots are not up to date: {error}");
+        let what = format!("{}: {error}", snapshot_links::STALE);
         context.monitor.event(&Event::Aside { what });
     }
     removal::remove_retired(&repository, &retired, context)?;

@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod entry;
 pub(crate) mod folder;
 pub(crate) mod hard_links;
+pub(crate) mod left_over;
 pub(crate) mod read_snapshot;
 pub(crate) mod shared_inodes;
 
@@ -14,7 +15,6 @@ use std::ops::ControlFlow;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::entry::Kind;
 use crate::entry::hard_links::Groups;
 use crate::entry::overlay::SidecarRecords;
 use crate::entry::tree_path::{TreePath, place_of};
@@ -31,7 +31,6 @@ use crate::restore::outcome::{EntryOutcome, RestoreCounts, RestoreSink, RestoreT
 use crate::restore::plan::RestoreRules;
 use crate::restore::request::{RequestedPath, RestoreError, RestoreOptions, unread};
 use crate::restore::targets::temporary;
-use crate::restore::targets::temporary::CreatorProcess;
 use crate::restore::targets::{Shortfall, Target};
 use crate::restore::walk::folder::{
     EntryInProgress, OpenFolder, RelaxedModes, RestoreFolder, RestoreTask,
@@ -357,43 +356,6 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
             }
             folder.expect();
             self.queue.push(RestoreTask::Restore(Arc::clone(folder), batch));
-        }
-    }
-
-    /// Removes the temporary entry `name` when an interrupted restore left it.
-    fn clear(
-        &self,
-        folder: &SharedFolder<T>,
-        opened: &SharedOpenFolder<T>,
-        name: &CStr,
-        maker: CreatorProcess,
-    ) {
-        if maker == CreatorProcess::Running {
-            return;
-        }
-        let removed = self.target.look(&opened.to, name).and_then(|there| {
-            let Some(there) = there else { return Ok(()) };
-            let now = (self.context.now)().timestamp();
-            if maker == CreatorProcess::Unknown
-                && !temporary::is_left_over(there.meta.ctime.secs, now)
-            {
-                return Ok(());
-            }
-            match there.meta.kind {
-                // A temporary folder in which an entry was made.
-                Kind::Folder => match self.target.may_remove(&opened.to, name, &|_, _| false)? {
-                    true => self.target.remove_folder(&opened.to, name),
-                    false => Ok(()),
-                },
-                _ => self.target.remove(&opened.to, name),
-            }
-        });
-        match removed {
-            // Another restore removed it first.
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                self.trouble(&folder.to.inside_of(name), false, &error);
-            }
-            _ => {}
         }
     }
 
