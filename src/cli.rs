@@ -8,7 +8,7 @@ use crate::args::foreign::hint;
 use crate::commands::generate::{completions, man, rsync_options};
 use crate::commands::internal::{sync_file_system, try_hosts};
 use crate::commands::{
-    daemon, diff, doctor, find, history, hold, list, prune, restore, run, status, verify,
+    adopt, daemon, diff, doctor, find, history, hold, list, prune, restore, run, status, verify,
 };
 use crate::term::print::say;
 
@@ -28,6 +28,8 @@ Examples:
       Bring a file back as it was
   backup_manager verify --rolling 30d --backups-dir /backups
       Read a part of all backups each day and prove it by the recorded hashes
+  backup_manager adopt /mnt/disk/rsync-time-backup --backups-dir /mnt/disk/backups
+      Show which names the snapshots of rsnapshot, Back In Time or rsync-time-backup get; --yes renames them
   backup_manager doctor --notify-test
       Check ssh, sources, destination and alerts, and say how to correct what is wrong
   backup_manager completions bash > /etc/bash_completion.d/backup_manager
@@ -59,6 +61,7 @@ enum Verb {
     Prune(prune::Args),
     Hold(hold::HoldArgs),
     Release(hold::ReleaseArgs),
+    Adopt(adopt::Args),
     RsyncOptions(rsync_options::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -88,6 +91,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Cli { verb: Verb::Prune(args) }) => prune::run(args),
         Ok(Cli { verb: Verb::Hold(args) }) => hold::hold(args),
         Ok(Cli { verb: Verb::Release(args) }) => hold::let_go(args),
+        Ok(Cli { verb: Verb::Adopt(args) }) => adopt::run(args),
         Ok(Cli { verb: Verb::Completions(args) }) => completions::run(&args, &mut command()),
         Ok(Cli { verb: Verb::Man(args) }) => man::run(&args, &command()),
         Ok(Cli { verb: Verb::SyncFileSystem(args) }) => sync_file_system::run(&args),

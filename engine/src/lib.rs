@@ -10,7 +10,7 @@
 //! of a module are private; what it re-exports is its interface:
 //!
 //! - [`backup`] takes snapshots, [`restore`] brings them back, [`verify`] checks them, [`inspect`]
-//!   compares and searches them.
+//!   compares and searches them, [`adopt`] renames those of other programs.
 //! - [`repository`] is the backups folder: [`Repository`] opens it, [`Report`] is what a run did.
 //! - [`snapshot`] holds the rules as values: names, [`History`], [`Retention`], [`Layout`].
 //! - [`filter`] is rsync's filter language, without I/O.
@@ -49,6 +49,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod adopt;
 pub mod backup;
 pub mod entry;
 pub(crate) mod error;

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod adopt;
 pub(crate) mod daemon;
 pub(crate) mod diff;
 pub(crate) mod doctor;

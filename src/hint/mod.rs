@@ -1,5 +1,6 @@
 //! The next steps for the user after a failure.
 
+pub(crate) mod adopt;
 pub(crate) mod connection;
 pub(crate) mod typed;
 

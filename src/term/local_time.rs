@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use chrono::{DateTime, Local, Utc};
+use chrono::{DateTime, Local, MappedLocalTime, NaiveDateTime, TimeZone, Utc};
 use chrono_tz::Tz;
 
 /// The system's zone: a file of the zone database, or a symlink to one (localtime(5)).
@@ -46,6 +46,19 @@ fn shown(time: DateTime<Utc>, format: &str) -> String {
         // chrono knows no abbreviation here and writes the offset.
         None => time.with_timezone(&Local).format(&format).to_string(),
     }
+}
+
+/// The instants at which this machine's clocks show `local`.
+pub(crate) fn instants(local: NaiveDateTime) -> MappedLocalTime<DateTime<Utc>> {
+    match zone() {
+        Some(zone) => zone.from_local_datetime(&local).map(|time| time.to_utc()),
+        None => Local.from_local_datetime(&local).map(|time| time.to_utc()),
+    }
+}
+
+/// The name of the zone of this machine's clocks.
+pub(crate) fn zone_name() -> String {
+    zone().map_or_else(|| "the zone of this machine".to_owned(), |zone| zone.name().to_owned())
 }
 
 /// The zone of this process, if its name is known.

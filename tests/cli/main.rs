@@ -1,5 +1,6 @@
 //! The command line: verbs, settings, output, alerts, the daemon.
 
+mod adopt;
 mod container_paths;
 mod daemon;
 mod diff;
