@@ -11,7 +11,7 @@ use fixtures::judge::Judge;
 use fixtures::loop_fs::LoopFs;
 use fixtures::mutate::mutate;
 use fixtures::need;
-use fixtures::random::{Spec, random_tree};
+use fixtures::random_tree::{Spec, random_tree};
 use fixtures::scan::scan;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;

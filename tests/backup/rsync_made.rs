@@ -8,7 +8,7 @@ use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::history::hours_ago;
 use fixtures::judge::Judge;
 use fixtures::need;
-use fixtures::random::{Spec, random_tree};
+use fixtures::random_tree::{Spec, random_tree};
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 

@@ -7,7 +7,7 @@ use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::history::hours_ago;
 use fixtures::mutate::mutate;
 use fixtures::need;
-use fixtures::random::{Spec, random_tree};
+use fixtures::random_tree::{Spec, random_tree};
 use fixtures::run::{Done, Run};
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;

@@ -9,7 +9,7 @@ use fixtures::history::hours_ago;
 use fixtures::judge::Judge;
 use fixtures::mutate::mutate;
 use fixtures::need;
-use fixtures::random::{Spec, random_tree};
+use fixtures::random_tree::{Spec, random_tree};
 use fixtures::run::Run;
 use fixtures::stage::Stage;
 use fixtures::strace::{CHANGING, LOOKING};

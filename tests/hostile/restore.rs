@@ -1,5 +1,5 @@
 //! `restore --to user@host:DIR` to lying servers, with all lies of the tables in
-//! `fixtures/src/liar/lies/written`, and to a server without OpenSSH's extensions: the exit code is
+//! `fixtures/src/lying_server/liar/lies/written`, and to a server without OpenSSH's extensions: the exit code is
 //! that of the table, the cause is reported, nothing outside the folder is written, the snapshot is
 //! unchanged, memory is bounded, and the same command completes with an honest server.
 

@@ -1,4 +1,4 @@
-//! Lying servers: all lies of the table in `fixtures/src/liar/lies`, behind a real sshd, and random
+//! Lying servers: all lies of the table in `fixtures/src/lying_server/liar/lies`, behind a real sshd, and random
 //! changes. Nothing outside of the destination is touched, older snapshots are unchanged, memory is
 //! bounded, the run ends with a cause, and the next run with an honest server is complete.
 

@@ -5,8 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates with layers, and the folders of their modules.
-const CRATES: [(&str, &str); 3] =
-    [("engine", "engine/src"), ("transport", "transport/src"), ("src", "src")];
+const CRATES: [(&str, &str); 4] = [
+    ("engine", "engine/src"),
+    ("transport", "transport/src"),
+    ("src", "src"),
+    ("fixtures", "fixtures/src"),
+];
 
 /// Module path (`fs::dir`; empty for the crate root) -> the modules that its code names.
 type Imports = BTreeMap<String, BTreeSet<String>>;

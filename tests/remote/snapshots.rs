@@ -10,7 +10,7 @@ use fixtures::history::hours_ago;
 use fixtures::judge::Judge;
 use fixtures::mutate::mutate;
 use fixtures::need;
-use fixtures::random::{Spec, random_tree};
+use fixtures::random_tree::{Spec, random_tree};
 use fixtures::scratch::Scratch;
 use fixtures::sshd::{NOBODY_ID, Plan, Sshd, Subsystem};
 use fixtures::stage::Stage;

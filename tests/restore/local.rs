@@ -9,7 +9,7 @@ use std::time::Duration;
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::judge::Judge;
 use fixtures::need;
-use fixtures::random::{Spec, random_tree};
+use fixtures::random_tree::{Spec, random_tree};
 use fixtures::run::Run;
 use fixtures::sample_tree::{SOMEONE, everything, ordinary};
 use fixtures::scan::scan;

@@ -13,7 +13,7 @@ use fixtures::disk::{Disk, formatted};
 use fixtures::fingerprint::Fingerprint;
 use fixtures::mutate::mutate;
 use fixtures::need::Missing;
-use fixtures::random::{Spec, random_tree};
+use fixtures::random_tree::{Spec, random_tree};
 use fixtures::scan::{FoundTree, scan};
 use fixtures::stage::Stage;
 
