@@ -321,6 +321,45 @@ fn shown(paths: &Option<BTreeSet<Vec<u8>>>) -> String {
     }
 }
 
+/// Compares the decisions about `tree` under each list of options.
+fn compare(tree: &Tree, lists: &[Vec<Given>]) -> Result<(), String> {
+    let stage = tempfile::tempdir().expect("make a folder");
+    let (root, files) = (stage.path().join("tree"), stage.path().join("files"));
+    fs::create_dir(&root).expect("make a folder");
+    fs::create_dir(&files).expect("make a folder");
+    make(&root, tree);
+    for options in lists {
+        let theirs = of_rsync(&root, &files, options);
+        let ours = of_ours(&root, &files, options);
+        if theirs != ours && !merges_below_the_top(tree) {
+            let (theirs, ours) = (shown(&theirs), shown(&ours));
+            return Err(format!("{options:?}\nrsync:\n{theirs}\nours:\n{ours}"));
+        }
+    }
+    Ok(())
+}
+
+/// A rule file that names another rule file: the other one applies in the same folder, too, and a rule of it
+/// has the sides of both. `x` is no rule, and shows whether a file is read.
+#[test]
+fn rule_files_named_by_rule_files_decide_as_in_rsync() {
+    let options = [": .f", ":s .f", ":r .f"].map(|rule| vec![Given::Rule(rule.to_owned())]);
+    let file = |path: &str, content: &str| (path.to_owned(), content.to_owned());
+    for name in [": .g", ":s .g", ":r .g", ":r .g\n: .g", ": .g\n:r .g", ":re .g", "-C", "-Cr"] {
+        for rules in ["- *", "-p *", "-s *", "- /b/a", "x"] {
+            let mut tree: Tree =
+                ["a", "core", "b/a", "b/c/a"].iter().map(|path| file(path, "")).collect();
+            tree.extend([file(".f", name), file(".g", rules), file("b/.g", "- c/")]);
+            if rules == "- /b/a" {
+                tree.push(file("b/.f", name));
+            }
+            if let Err(difference) = compare(&tree, &options) {
+                panic!(".f: {name:?}, .g: {rules:?}: {difference}");
+            }
+        }
+    }
+}
+
 #[test]
 fn random_rules_on_random_trees_decide_as_rsync_does() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -333,22 +372,8 @@ fn random_rules_on_random_trees_decide_as_rsync_does() {
     let mut runner =
         TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let lists = prop::collection::vec(prop::collection::vec(option(), 1..6), 1..20);
-    let result = runner.run(&(tree(), lists), |(tree, lists)| {
-        let stage = tempfile::tempdir().expect("make a folder");
-        let (root, files) = (stage.path().join("tree"), stage.path().join("files"));
-        fs::create_dir(&root).expect("make a folder");
-        fs::create_dir(&files).expect("make a folder");
-        make(&root, &tree);
-        for options in &lists {
-            let theirs = of_rsync(&root, &files, options);
-            let ours = of_ours(&root, &files, options);
-            if theirs != ours && !merges_below_the_top(&tree) {
-                let message = format!("rsync:\n{}\nours:\n{}", shown(&theirs), shown(&ours));
-                return Err(TestCaseError::fail(message));
-            }
-        }
-        Ok(())
-    });
+    let result = runner
+        .run(&(tree(), lists), |(tree, lists)| compare(&tree, &lists).map_err(TestCaseError::fail));
     if let Err(error) = result {
         panic!("{error}\nFILTER_SEED={seed}");
     }

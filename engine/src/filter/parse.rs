@@ -10,8 +10,8 @@ pub(crate) enum Parsed<'a> {
     Clear,
     /// A rule with a pattern.
     Pattern(PatternRule<'a>),
-    /// `-C`: the rules of CVS are inserted here.
-    Cvs,
+    /// `-C`: the rules of CVS are inserted here, for these sides.
+    Cvs(Sides),
     /// Merge the rules of another file, either once or in each folder.
     Merge { per_folder: bool, excludes_itself: bool, reading: Reading, name: &'a [u8] },
 }
@@ -124,7 +124,7 @@ fn full(text: &[u8], from: Reading) -> Result<Parsed<'_>, RuleError> {
         return Ok(Parsed::Merge { per_folder: rule == b':', excludes_itself, reading, name });
     }
     match (cvs, name.is_empty()) {
-        (true, true) => Ok(Parsed::Cvs),
+        (true, true) => Ok(Parsed::Cvs(parsed.sides)),
         (true, false) => Err(RuleError::CvsWithName),
         (false, true) => Err(RuleError::NoPattern),
         (false, false) => Ok(Parsed::Pattern(parsed)),
@@ -201,6 +201,11 @@ mod tests {
         }
         assert_eq!(parse(b"!", Reading::default()), Ok(Parsed::Clear));
         assert_eq!(parse(b"clear", Reading::default()), Ok(Parsed::Clear));
-        assert_eq!(parse(b"-C", Reading::default()), Ok(Parsed::Cvs));
+        for (rule, sender, receiver) in
+            [("-C", false, false), ("-Cr", false, true), ("-sC", true, false)]
+        {
+            let parsed = parse(rule.as_bytes(), Reading::default());
+            assert_eq!(parsed, Ok(Parsed::Cvs(Sides { sender, receiver })), "{rule}");
+        }
     }
 }

@@ -110,9 +110,9 @@ impl<'a> RuleReader<'a> {
                 self.items.clear();
                 self.cleared = true;
             }
-            // In a file whose rules are all for the receiver, so is `-C` (rsync(1), "r" modifier).
-            Ok(Parsed::Cvs) if !reading.sides.hides() => {}
-            Ok(Parsed::Cvs) => self.items.push(ListElement::Cvs((self.cvs)())),
+            // `-Cr`, and `-C` in a file whose rules are all for the receiver (rsync(1), "r" modifier).
+            Ok(Parsed::Cvs(sides)) if !sides.hides() => {}
+            Ok(Parsed::Cvs(_)) => self.items.push(ListElement::Cvs((self.cvs)())),
             Ok(Parsed::Pattern(parsed)) => self.pattern(&parsed, text, origin),
             Ok(Parsed::Merge { per_folder, excludes_itself, reading, name }) => {
                 let end = name.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
@@ -126,6 +126,11 @@ impl<'a> RuleReader<'a> {
                 }
                 if excludes_itself {
                     self.pattern(&exclude(file), text, origin.clone());
+                }
+                // In a rule file of the source, rsync drops a `dir-merge` for the receiver when it sends.
+                // One among the options it keeps, because the receiver gets these (rsync 3.2.7, 3.5.0).
+                if per_folder && self.anchor.is_some() && !reading.sides.hides() {
+                    return;
                 }
                 if per_folder && (self.placed.iter().any(|name| name == file) || self.places(file))
                 {

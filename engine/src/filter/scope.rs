@@ -47,8 +47,8 @@ pub struct EnteredScope {
     /// Errors of the folder's rule files. A file with errors is not used, so what it would exclude
     /// is kept.
     pub errors: Vec<FilterError>,
-    /// Names that the rule files merge and that `texts` did not contain. The caller enters again
-    /// with their texts.
+    /// Names that the rule files name, for this folder or for each folder, and that `texts` did not
+    /// contain. The caller enters again with their texts.
     pub wanted: Vec<Vec<u8>>,
     /// The rule files and tags that have an effect, with their content. Of a tag, only its
     /// signature.
@@ -124,12 +124,19 @@ impl Scope {
         let source = if source == b"/" { Vec::new() } else { source };
         let anchor: Arc<[u8]> = Arc::from(&source[..]);
         let (mut lists, mut errors, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+        let mut nested_names: Vec<Vec<u8>> = Vec::new();
         let mut todo = self.active();
         let mut placed: Vec<_> = todo.iter().map(|(merge, _)| merge.name.clone()).collect();
         todo.reverse();
         while let Some((merge, inherited)) = todo.pop() {
             let inherited = inherited.filter(|_| !merge.reading.own_only);
-            let (list, nested) = match texts.get(&merge.name) {
+            let text = texts.get(&merge.name);
+            // A rule file names another one of the same folder, which the caller has not looked for yet.
+            if text.is_none() && nested_names.contains(&merge.name) && !wanted.contains(&merge.name)
+            {
+                wanted.push(merge.name.clone());
+            }
+            let (list, nested) = match text {
                 None | Some(Text::Absent) => (inherited.unwrap_or_default(), Vec::new()),
                 Some(text) => {
                     let place = [&source[..], b"/", &merge.name].concat();
@@ -145,7 +152,9 @@ impl Scope {
                 }
             };
             lists.push((merge, list));
-            placed.extend(nested.iter().map(|merge| merge.name.clone()));
+            let names = || nested.iter().map(|merge| merge.name.clone());
+            nested_names.extend(names());
+            placed.extend(names());
             todo.extend(nested.into_iter().rev().map(|merge| (merge, None)));
         }
         let tagged = self.filters.tags.iter().position(|tag| match texts.get(&tag.name) {
