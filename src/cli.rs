@@ -10,6 +10,7 @@ use crate::commands::internal::{sync_file_system, try_hosts};
 use crate::commands::{
     adopt, daemon, diff, doctor, find, history, hold, list, prune, restore, run, status, verify,
 };
+use crate::exit::MEANINGS;
 use crate::term::print::say;
 
 const EXAMPLES: &str = "\
@@ -32,15 +33,19 @@ Examples:
       Show which names the snapshots of rsnapshot, Back In Time or rsync-time-backup get; --yes renames them
   backup_manager doctor --notify-test
       Check ssh, sources, destination and alerts, and say how to correct what is wrong
-  backup_manager completions bash > /etc/bash_completion.d/backup_manager
-      Complete its flags in the shell
+  backup_manager completions bash >/etc/bash_completion.d/backup_manager
+      Complete its flags in the shell";
 
-Exit codes: 0 done or nothing to do; 1 failed, try again later; 2 usage or configuration; \
-3 completed, but some files could not be read; 4 damage found in the backups; 129, 130, 143 stopped by a signal, the next run resumes.";
+/// The examples and the exit codes.
+fn after_help() -> String {
+    let meanings =
+        MEANINGS.map(|(codes, meaning)| format!("{codes} {}", meaning.replace("; ", ", ")));
+    format!("{EXAMPLES}\n\nExit codes: {}.", meanings.join("; "))
+}
 
 /// Take snapshots of folders as plain folders; what did not change is a hard link to the one before.
 #[derive(Debug, Parser)]
-#[command(name = "backup_manager", version, after_help = EXAMPLES)]
+#[command(name = "backup_manager", version, after_help = after_help())]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -93,7 +98,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Cli { verb: Verb::Release(args) }) => hold::let_go(args),
         Ok(Cli { verb: Verb::Adopt(args) }) => adopt::run(args),
         Ok(Cli { verb: Verb::Completions(args) }) => completions::run(&args, &mut command()),
-        Ok(Cli { verb: Verb::Man(args) }) => man::run(&args, &command()),
+        Ok(Cli { verb: Verb::Man(args) }) => man::run(&args, command()),
         Ok(Cli { verb: Verb::SyncFileSystem(args) }) => sync_file_system::run(&args),
         Err(error) => {
             let _ = error.print();
@@ -115,7 +120,106 @@ pub(crate) fn command() -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::generate::man::help_text::HelpText;
     use crate::config::setting::SETTINGS;
+
+    /// The program and each command that is not hidden, with its name.
+    fn pages() -> Vec<(String, Command)> {
+        let program = command();
+        let shown = program.get_subcommands().filter(|command| !command.is_hide_set());
+        let all = shown.map(|command| (command.get_name().to_owned(), command.clone()));
+        all.chain([("backup_manager".to_owned(), program.clone())]).collect()
+    }
+
+    fn below_help(command: &Command) -> String {
+        command.get_after_help().map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// The words of a command line as a shell splits it. An unquoted operator is a word of its own.
+    fn shell_words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, false);
+        for letter in line.chars() {
+            match letter {
+                '\'' => {
+                    quote = !quote;
+                    word.get_or_insert_default();
+                }
+                ' ' if !quote => words.extend(word.take()),
+                '|' | '>' | '&' | ';' if !quote => {
+                    words.extend(word.take());
+                    words.push(letter.to_string());
+                }
+                _ => word.get_or_insert_default().push(letter),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    #[test]
+    fn each_example_is_a_command_line_that_is_accepted() {
+        for (name, command) in pages() {
+            let help = HelpText::parse(&below_help(&command));
+            assert!(!help.examples.is_empty(), "{name} has no example");
+            for example in help.examples {
+                let line = example.command.join(" ").replace('\\', "");
+                let words = shell_words(&line);
+                // An image of the program takes the words after its name as arguments.
+                let is_program =
+                    |word: &String| word == "backup_manager" || word.ends_with("/backup_manager");
+                let start = words.iter().rposition(is_program).expect("it calls the program");
+                let operator = |word: &String| ["|", ">", "&", ";"].contains(&word.as_str());
+                let ours: Vec<_> =
+                    words[start..].iter().take_while(|word| !operator(word)).collect();
+                if words[start].contains('/') && ours.len() == 1 {
+                    continue;
+                }
+                let parsed = super::command().try_get_matches_from(ours);
+                let error = parsed.err().map(|error| error.to_string());
+                assert_eq!(error, None, "{name}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn text_below_the_help_is_wrapped_by_clap_alone() {
+        for (name, command) in pages() {
+            let text = below_help(&command);
+            let lines: Vec<_> = text.lines().collect();
+            for pair in lines.windows(2) {
+                let is_paragraph = |line: &str| line.starts_with(|c: char| c.is_alphanumeric());
+                let wrapped = is_paragraph(pair[0]) && is_paragraph(pair[1]);
+                assert!(!wrapped, "{name}: a paragraph is one line: {pair:?}");
+            }
+            for example in HelpText::parse(&text).examples {
+                for line in example.command {
+                    assert!(line.chars().count() <= 78, "{name}: clap breaks this line: {line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_line_of_the_help_is_shorter_than_its_words_need() {
+        for (name, command) in pages() {
+            let help = command.clone().term_width(80).render_long_help().to_string();
+            let lines: Vec<_> = help.lines().collect();
+            for pair in lines.windows(2) {
+                let indent = |line: &str| line.len() - line.trim_start().len();
+                // The next line continues this one when it begins with a small letter in the same column. Two columns
+                // are those of commands.
+                let continues = indent(pair[0]) == indent(pair[1])
+                    && indent(pair[1]) != 2
+                    && pair[1].trim_start().starts_with(|c: char| c.is_ascii_lowercase());
+                let next = pair[1].split_whitespace().next().unwrap_or_default();
+                let fits = pair[0].chars().count() + 1 + next.chars().count() <= 80;
+                assert!(!(continues && fits), "{name}: {pair:#?}");
+            }
+            let long =
+                lines.iter().find(|line| line.chars().count() > 80 && !line.starts_with("Usage: "));
+            assert_eq!(long, None, "{name}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

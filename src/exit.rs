@@ -1,5 +1,15 @@
 //! Exit codes.
 
+/// Each exit code with its meaning, as help and manual pages show them.
+pub(crate) const MEANINGS: [(&str, &str); 6] = [
+    ("0", "done, or nothing to do"),
+    ("1", "failed; a later attempt may succeed"),
+    ("2", "a mistake in the command line or the configuration"),
+    ("3", "completed, but some files could not be read"),
+    ("4", "damage was found in the backups"),
+    ("129, 130, 143", "stopped by SIGHUP, SIGINT or SIGTERM; the next run resumes"),
+];
+
 /// The exit code of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -48,6 +58,20 @@ impl Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_code_has_a_meaning_and_is_documented() {
+        use Exit::{Damaged, Done, Failed, Listed, Signal, Usage};
+        let (signals, others) = MEANINGS.split_last().unwrap();
+        let codes = [Done, Failed, Usage, Listed, Damaged].map(|exit| exit.code().to_string());
+        assert_eq!(others.iter().map(|(code, _)| *code).collect::<Vec<_>>(), codes);
+        let of_signals = [1, 2, 15].map(|number| Signal(number).code().to_string());
+        assert_eq!(signals.0, of_signals.join(", "));
+        let page = include_str!("../docs/runs.md");
+        for (code, _) in MEANINGS {
+            assert!(page.contains(&format!("| {code} |")), "docs/runs.md: {code}");
+        }
+    }
 
     #[test]
     fn a_failure_weighs_more_than_a_list() {

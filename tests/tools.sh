@@ -10,6 +10,7 @@ mkfs.exfat:exfatprogs mount.exfat-fuse:exfat-fuse fusermount:fuse3 taskset:util-
 setfattr:attr setfacl:acl mount:mount losetup:mount setpriv:util-linux
 readelf:binutils chroot:coreutils
 smbd:samba,samba-vfs-modules smbclient:smbclient
+dpkg-deb:dpkg rpmbuild:rpm mandoc:mandoc groff:groff-base
 proftpd:proftpd-core,proftpd-mod-crypto dropbear:dropbear-bin
 "
 

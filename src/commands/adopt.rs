@@ -28,17 +28,18 @@ use crate::term::table::{Side, Table};
 use crate::term::units::counted;
 
 const EXAMPLES: &str = "\
-DIR is the folder that contains the snapshots of rsnapshot (daily.0, hourly.3), of Back In Time
-(20261129-030054-596, below backintime/HOST/USER/PROFILE) or of rsync-time-backup (2026-11-29-030004).
-They are renamed into the backups folder, which has to be on the same file system; nothing is copied,
-deleted or overwritten. Without --yes it only shows the plan. Stop the other program before.
+DIR is the folder that contains the snapshots of rsnapshot (daily.0, hourly.3), of Back In Time (20261129-030054-596, \
+below backintime/HOST/USER/PROFILE) or of rsync-time-backup (2026-11-29-030004). They are renamed into the backups \
+folder, which has to be on the same file system; nothing is copied, deleted or overwritten. Without --yes it only shows \
+the plan. Stop the other program before.
 
 Times in names are local times, taken in the time zone of this machine. For another one: TZ=Europe/Berlin.
 
 Examples:
-  backup_manager adopt /mnt/disk/rsync-time-backup --backups-dir /mnt/disk/backups
-  backup_manager adopt /snapshots --label localhost --backups-dir /snapshots --yes
-  backup_manager adopt /mnt/disk/backintime/nas/root/1 --prefix nas --backups-dir /mnt/disk/backups --yes";
+  backup_manager adopt /mnt/rsync-time-backup --backups-dir /mnt/backups
+  backup_manager adopt /srv/old --label localhost --backups-dir /srv/new --yes
+  backup_manager adopt /mnt/backintime/nas/root/1 --prefix nas \\
+      --backups-dir /mnt/backups --yes";
 
 /// Take over the snapshots of rsnapshot, Back In Time or rsync-time-backup; rename them with --yes
 #[derive(Debug, clap::Args)]

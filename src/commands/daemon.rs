@@ -18,13 +18,13 @@ use crate::term::print::say;
 use crate::term::terminal::Terminal;
 
 const EXAMPLES: &str = "\
+The daemon reads the crontab again when it changes. It passes SIGTERM on to the running commands, and ends after them. \
+Settings come from the environment and the config file; the commands of the crontab get both as well.
+
 Examples:
   docker run -d -e SRCS_TO_BACKUP=/host_fs/home -v ./config:/config \\
       -v ./backups:/backups -v /:/host_fs:ro ism1/backup_manager
-  SRCS_TO_BACKUP=/home BACKUPS_DIR=/backups backup_manager daemon --config-dir /etc/backup_manager
-
-The crontab is read again when it changes. SIGTERM is passed on to what runs, and the daemon ends after it. \
-Settings come from the environment and the config file: what the crontab runs gets both as well.
+  BACKUPS_DIR=/backups backup_manager daemon --config-dir /etc/backup_manager
 
 Exit codes: 0 ended by SIGTERM or SIGINT; 2 usage or configuration.";
 

@@ -44,7 +44,7 @@ what moved is then known by size and time.
 Examples:
   backup_manager diff latest~1 latest --backups-dir /backups
   backup_manager diff yesterday --config ./config.toml --job home
-  backup_manager diff oldest latest --json | jq -r 'select(.difference == \"removed\") | .path'";
+  backup_manager diff oldest latest --json | jq -r .path";
 
 /// The message when not everything could be checked.
 const UNSURE: &str = "so much came and went that not all of it was looked through for what moved";

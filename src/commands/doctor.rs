@@ -26,7 +26,7 @@ Examples:
       Check a folder without settings: destination, snapshots, what is left of removed ones
   backup_manager doctor --pin
       Show the fingerprint of a host that is not known yet, ask, and pin it
-  backup_manager doctor --remote-src-host nas --srcs-to-backup /data -- -e 'ssh -i /key'
+  backup_manager doctor --remote-src-host nas -- -e 'ssh -i /key'
       Check with the same rsync options as a run
   backup_manager doctor --notify-test
       Send a test every way that alerts are set up

@@ -10,10 +10,10 @@ use crate::snapshots::open::{SelectedSnapshot, Series, Where, open, pick, unlook
 use crate::term::print::{print, say};
 
 const HOLD_EXAMPLES: &str = "\
-Example:
+Examples:
   backup_manager hold latest --note 'before the move' --backups-dir /backups";
 const RELEASE_EXAMPLES: &str = "\
-Example:
+Examples:
   backup_manager release my_backup.07-12-2023_13-32-58 --backups-dir /backups";
 
 /// Pin snapshots: neither run nor prune removes them, and they come on top of those that are kept

@@ -24,7 +24,7 @@ use crate::term::table::{Cell, Side, Table};
 use crate::term::units::{bytes, count, counted};
 
 const EXAMPLES: &str = "\
-SIZE is the room on the disk, as du tells it; ALONE what would be free if that snapshot went.
+SIZE is the space on the disk, as du counts it; ALONE is the space that the removal of that snapshot would free. \
 NEW, CHANGED and DELETED are against the snapshot before, as its run counted them.
 
 Examples:

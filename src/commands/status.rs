@@ -33,10 +33,11 @@ Examples:
   backup_manager status
   backup_manager status --backups-dir /mnt/old_disk/backups
   backup_manager status --check || echo 'the backups need a look'
-  backup_manager status --json | jq '.jobs[] | {job, healthy, newest_age_seconds}'
+  backup_manager status --json | jq '.jobs[] | {job, newest_age_seconds}'
   docker exec backup_manager backup_manager status
 
-Exit codes: 0 it was told, with --check: every job is healthy; 1 with --check: one is not; 2 usage or configuration.";
+Exit codes: 0 the state was shown, with --check: every job is healthy; 1 with --check: a job is not healthy; \
+2 usage or configuration.";
 
 /// Tell of each job the newest snapshot, the last run, the next one, the free space, and whether it is healthy
 #[derive(Debug, clap::Args)]

@@ -32,20 +32,19 @@ use crate::ui::progress::{ProgressTimer, Show};
 use crate::ui::summary::table;
 
 const EXAMPLES: &str = "\
-Without SNAPSHOT the newest of each job is checked; with --sample or --rolling all of them are. A file that
-several snapshots share is read once. What is damaged is named with all its paths in all snapshots,
-and remembered: no later run links it onward, and the next one copies it anew from the source.
+Without SNAPSHOT it checks the newest snapshot of each job, with --sample or --rolling all of them. It reads a file that \
+several snapshots share once. It names a damaged file with all its paths in all snapshots and remembers it: no later \
+run links that file, and the next run copies it again from the source.
 
---rolling 30d reads, each time it is called, as much as keeps everything read once in 30 days: call it
-from cron, daily.
-
-Exit codes: 0 all that was read is proved; 3 nothing is damaged, but some files bear no hash (--record);
-4 damage found.
+Each call with --rolling 30d reads so much that everything is read once in 30 days. Call it daily, for example from cron.
 
 Examples:
   backup_manager verify --backups-dir /backups
   backup_manager verify --all --record
-  backup_manager verify --sample 5%";
+  backup_manager verify --sample 5%
+
+Exit codes: 0 everything that was read is as recorded; 3 nothing is damaged, but some files have no hash (--record); \
+4 damage was found.";
 
 /// Check that snapshots still hold what was backed up, byte for byte
 #[derive(Debug, clap::Args)]

@@ -10,6 +10,7 @@ mod history;
 mod history_of;
 mod hooks;
 mod list;
+mod manual;
 mod mistyped;
 mod notify;
 mod only_folder;

@@ -5,8 +5,15 @@ use clap_complete::{Shell, generate};
 
 use crate::exit::Exit;
 
+const EXAMPLES: &str = "\
+Examples:
+  backup_manager completions bash >/etc/bash_completion.d/backup_manager
+  backup_manager completions zsh >~/.zfunc/_backup_manager
+  backup_manager completions fish | source";
+
 /// Print a completion script for a shell
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Complete in this shell
     shell: Shell,

@@ -1,4 +1,4 @@
-//! Commands that generate files for packages: completions, manual page, documentation.
+//! Commands that generate files for packages: completions, manual pages, documentation.
 
 pub(crate) mod completions;
 pub(crate) mod man;

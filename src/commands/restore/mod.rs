@@ -34,26 +34,33 @@ use crate::snapshots::restore_host::RestoreHost;
 use crate::term::print::say;
 
 const EXAMPLES: &str = "\
-SNAPSHOT is a name, latest, latest~2, oldest, a date or time, '2 days ago'; without it the latest counts.
-PATH is the path on the source, of a file or a folder, or in a snapshot's folder; a bare word that means a snapshot is taken for one
-(write ./yesterday for a file of that name). Without PATH everything is restored.
+SNAPSHOT is a name, latest, latest~2, oldest, a date or time, or an age such as '2 days ago'. Without it the latest \
+snapshot is used.
 
-With --to, each PATH lands in DIR under its last name; without PATH, DIR gets the snapshot's own layout.
-DIR can be on another machine, over SFTP: user@host:DIR. There, DIR without a slash in front lies below the
-home of that user. SFTP carries neither extended attributes and ACLs nor fifos, sockets and devices (they
-are listed), and whole seconds only.
-With --in-place everything goes back to where it came from.
-What is there already and equal is not done again, so that a restore can be repeated after an interruption.
-What is there and differs is left and listed (exit code 3), unless --overwrite says otherwise. Folders
-that exist get the attributes of the snapshot's. --delete removes what the snapshot is known not to have had:
-what the run could not read, did not go into or left out by its rules stays (but see --delete-excluded),
-and so does all that lies on another file system. Each file is proved by its recorded hash while it is
-written; a damaged one is not restored but listed (exit code 4), unless --accept-damage.
+PATH is the path of a file or folder on the source, or in a snapshot's folder. A bare word that means a snapshot is \
+read as one: write ./yesterday for a file of that name. Without PATH everything is restored.
+
+With --to, each PATH is restored into DIR under its last name. Without PATH, DIR gets the layout of the snapshot. \
+DIR can be on another machine, over SFTP: user@host:DIR. There, a DIR without a leading slash is below the home of that \
+user. SFTP carries whole seconds only, and no extended attributes, ACLs, fifos, sockets and devices; those are listed.
+
+With --in-place everything is restored to its original path.
+
+An entry that exists and is equal is not written again, so a restore can be repeated after an interruption. An entry \
+that exists and differs stays and is listed (exit code 3), unless --overwrite says otherwise. A folder that exists gets \
+the metadata of the folder in the snapshot.
+
+--delete removes only what the run saw to be absent. What the run could not read, did not enter, or excluded by its \
+rules stays (but see --delete-excluded), and so does everything on another file system.
+
+Each file is compared with its recorded hash while it is written. A damaged file is listed and not restored (exit code \
+4), unless --accept-damage is given.
 
 Examples:
   backup_manager restore /home/uname/thesis.odt --to /tmp/back
-  backup_manager restore '2 days ago' /home/uname/docs --in-place --overwrite changed --dry-run
-  backup_manager restore my_backup.07-12-2023_13-32-58 --to /mnt/new --backups-dir /backups
+  backup_manager restore '2 days ago' /home/uname/docs --in-place --dry-run
+      Show what the restore of a folder to its original path would do
+  backup_manager restore my_backup.07-12-2023_13-32-58 --to /mnt/new
   backup_manager restore /home/uname/docs --to root@newhost:/home/uname";
 
 /// Bring files, folders or everything back as they were
