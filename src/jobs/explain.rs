@@ -13,7 +13,6 @@ use crate::exit::Exit;
 use crate::hint::hint;
 use crate::jobs::open_source::{Access, close, local, remote};
 use crate::jobs::signals::supervise;
-use crate::term::print::fail;
 use crate::ui::explain::explanation;
 
 /// Explains `path` for each of `jobs`. A relative path starts in the current folder.
@@ -82,6 +81,6 @@ fn unreached(error: &RunError) -> Exit {
 }
 
 fn failed(text: &str) -> Exit {
-    fail(text);
+    let _ = writeln!(io::stderr(), "backup_manager: {text}");
     Exit::Failed
 }

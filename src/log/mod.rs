@@ -19,8 +19,7 @@ use crate::config::log_format::Format;
 use crate::config::mistake::shown_path;
 use crate::log::file::LogFile;
 use crate::log::line::LogLine;
-use crate::term::colour::Palette;
-use crate::term::terminal;
+use crate::term::terminal::Terminal;
 
 /// The stream for lines that are not warnings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +34,7 @@ struct Lines {
     format: Format,
     stream: Stream,
     file: Option<Mutex<LogFile>>,
-    /// The colours of stdout and of stderr.
-    palettes: [Palette; 2],
+    terminal: Terminal,
 }
 
 /// Starts the log of this process, to `file` if given, else to `stream`. A file that cannot be opened is
@@ -44,12 +42,16 @@ struct Lines {
 ///
 /// # Errors
 /// If the process has a log already.
-pub(crate) fn start(format: Format, stream: Stream, file: Option<&Path>) -> io::Result<()> {
+pub(crate) fn start(
+    format: Format,
+    stream: Stream,
+    file: Option<&Path>,
+    terminal: Terminal,
+) -> io::Result<()> {
     let opened = file.map(LogFile::at);
     let error = opened.as_ref().and_then(|(_, error)| error.as_ref()).map(ToString::to_string);
     let opened = opened.map(|(file, _)| Mutex::new(file));
-    let palettes = [Palette::of_stdout(), Palette::of_stderr()];
-    let lines = Lines { format, stream, file: opened, palettes };
+    let lines = Lines { format, stream, file: opened, terminal };
     set_global_default(registry().with(lines))
         .map_err(|error: SetGlobalDefaultError| io::Error::other(error))?;
     if let (Some(path), Some(error)) = (file, error) {
@@ -65,31 +67,30 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let line = LogLine::of(event, chrono::Utc::now());
         crate::log::tail::note(line.job(), line.text());
-        self.write(*event.metadata().level(), &line);
+        let mut bytes = match self.format {
+            Format::Text => line.text(),
+            Format::Json => line.json(),
+        };
+        bytes.push('\n');
+        self.write(*event.metadata().level(), bytes.as_bytes());
     }
 }
 
 impl Lines {
     /// Writes a line. A log file replaces stdout; warnings also go to stderr. Errors of a stream are ignored,
     /// because a closed stream must not stop a backup.
-    fn write(&self, level: Level, line: &LogLine) {
-        let bytes = |palette| match self.format {
-            Format::Text => line.coloured(palette) + "\n",
-            Format::Json => line.json() + "\n",
-        };
-        let plain = || bytes(Palette::plain());
-        let in_file = self.file.as_ref().is_some_and(|file| self.append(file, plain().as_bytes()));
+    fn write(&self, level: Level, bytes: &[u8]) {
+        let in_file = self.file.as_ref().is_some_and(|file| self.append(file, bytes));
         let calm = level > Level::WARN;
         if calm && in_file {
             return;
         }
-        let [of_stdout, of_stderr] = self.palettes;
-        terminal::suspended(|| {
+        self.terminal.suspended(|| {
             if calm && self.stream == Stream::Stdout {
                 let mut stdout = io::stdout().lock();
-                let _ = stdout.write_all(bytes(of_stdout).as_bytes()).and_then(|()| stdout.flush());
+                let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
             } else {
-                let _ = io::stderr().lock().write_all(bytes(of_stderr).as_bytes());
+                let _ = io::stderr().lock().write_all(bytes);
             }
         });
     }
@@ -101,7 +102,9 @@ impl Lines {
             Ok(()) => true,
             Err(complaint) => {
                 if let Some(complaint) = complaint {
-                    crate::term::print::warn(&complaint);
+                    self.terminal.suspended(|| {
+                        let _ = writeln!(io::stderr(), "backup_manager: {complaint}");
+                    });
                 }
                 false
             }

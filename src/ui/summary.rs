@@ -12,6 +12,7 @@ pub(crate) struct Problems {
     pub(crate) last_read: u64,
     pub(crate) partly: u64,
     pub(crate) beside: u64,
+    pub(crate) other_name: u64,
     pub(crate) nothing: u64,
     pub(crate) all_of_it: u64,
 }
@@ -24,6 +25,7 @@ impl Problems {
             Instead::LastRead => self.last_read += 1,
             Instead::Partly => self.partly += 1,
             Instead::Beside => self.beside += 1,
+            Instead::OtherName => self.other_name += 1,
             Instead::Nothing => self.nothing += 1,
             Instead::AllOfIt => self.all_of_it += 1,
         }
@@ -31,7 +33,7 @@ impl Problems {
 
     pub(crate) fn total(self) -> u64 {
         let known = self.carried_forward + self.last_read + self.partly + self.beside;
-        known + self.nothing + self.all_of_it
+        known + self.other_name + self.nothing + self.all_of_it
     }
 
     /// Formats the counts as `3 carried forward, 1 missing`.
@@ -41,6 +43,7 @@ impl Problems {
             (self.last_read, "changed while they were read"),
             (self.partly, "kept in part"),
             (self.beside, "kept beside the snapshot"),
+            (self.other_name, "stored under another name"),
             (self.nothing, "missing"),
             (self.all_of_it, "not used as rules"),
         ];

@@ -23,6 +23,7 @@ mod rsync_made;
 mod rsync_options;
 mod snapshot_links;
 mod source_roots;
+mod stored_names;
 mod trusted;
 mod unchanged;
 mod unruly;

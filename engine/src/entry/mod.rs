@@ -8,6 +8,7 @@ pub(crate) mod overlay;
 pub(crate) mod preserve;
 pub(crate) mod racy;
 pub(crate) mod stored;
+pub(crate) mod stored_name;
 pub(crate) mod tree_path;
 
 use std::ffi::{CStr, CString};
@@ -266,12 +267,6 @@ impl ListedEntry<'_> {
             meta: self.meta.clone(),
             extra: self.extra.map(|extra| Box::new(extra.clone())),
         }
-    }
-
-    /// The size of a regular file, bytes; 0 for all other entries.
-    #[must_use]
-    pub fn file_size(self) -> u64 {
-        if self.meta.kind == Kind::File { self.meta.size } else { 0 }
     }
 
     /// The target of a symlink.

@@ -281,7 +281,7 @@ impl Abilities {
         );
         say(
             self.changes_names,
-            "the destination stores names that are not UTF-8 as other names: such files and folders are not backed up and are listed, symlinks and special files are stored beside the snapshot",
+            "the destination stores names that are not UTF-8 as other names: such files and folders are stored under other names and are listed, symlinks and special files are stored beside the snapshot",
         );
         say(
             self.folds_case,

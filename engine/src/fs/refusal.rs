@@ -2,6 +2,7 @@
 //! `ENOSPC` for attributes that do not fit beside an inode, GlusterFS for one link too many, and
 //! servers return `EPERM` or `ENOENT` for a name.
 
+use std::ffi::CStr;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 
@@ -62,6 +63,36 @@ pub(crate) fn is_no_name(error: &io::Error) -> bool {
         Errno::from_io_error(error),
         Some(Errno::NOENT | Errno::ILSEQ | Errno::NAMETOOLONG | Errno::INVAL)
     )
+}
+
+/// Whether the destination refuses `name` itself, as `error` may say: an empty file cannot have that name in `dir` either.
+fn refuses_name(dir: &Dir, name: &CStr, error: &io::Error) -> bool {
+    let may_be = |error: &io::Error| {
+        let denied = matches!(Errno::from_io_error(error), Some(Errno::PERM | Errno::ACCESS));
+        denied || is_no_name(error)
+    };
+    if !may_be(error) {
+        return false;
+    }
+    match dir.create_file(name, 0o600) {
+        Ok(_) => {
+            // The name was free before, so it is free again.
+            let _ = dir.unlink(name);
+            false
+        }
+        Err(error) => may_be(&error),
+    }
+}
+
+/// Gives the entry `name` a stored name if `error` says that the destination refuses its own, and a second attempt agrees.
+/// Returns whether the caller can try again.
+///
+/// # Errors
+/// The stored name cannot be recorded.
+pub(crate) fn store_elsewhere(here: &Dir, name: &CStr, error: &io::Error) -> io::Result<bool> {
+    Ok(!here.stores_elsewhere(name)?
+        && refuses_name(here, name, error)
+        && here.give_stored_name(name)?)
 }
 
 /// The decision. `no_room` checks the file system; `again` creates something plain in the same

@@ -23,8 +23,8 @@ use crate::inspect::renames::{MOST, TimedEntry, by_time};
 use crate::job::Job;
 use crate::monitor::Phase;
 use crate::monitor::context::Context;
+use crate::repository::Repository;
 use crate::repository::lock::read_lock::read;
-use crate::repository::{Repository, folder_name};
 use crate::snapshot::name::SnapshotName;
 use crate::source::Source;
 use crate::threads::lock::{lock, unpoisoned};
@@ -69,7 +69,7 @@ pub fn against<S: Source>(
         unread_entries: counts.problems,
         ..Differences::default()
     };
-    let top = folder_name(base).and_then(|name| repository.dir.child(&name)).ok();
+    let top = repository.open_top(base).ok();
     found.finish(top.as_ref(), grain >= WHOLE_SECONDS, &mut total);
     Ok(total)
 }

@@ -286,6 +286,8 @@ pub enum Instead {
     Partly,
     /// The entry, or a part of it, in the sidecar; `restore` brings it back.
     Beside,
+    /// All of the entry, under another name, because the destination cannot have its own.
+    OtherName,
     /// Nothing.
     Nothing,
     /// All entries that the faulty rules would exclude.
@@ -302,6 +304,7 @@ impl fmt::Display for Problem {
             Instead::Beside => {
                 "stored beside the snapshot, in .backup_manager/kept; restore brings it back"
             }
+            Instead::OtherName => "restore brings it back under its own name",
             Instead::Nothing => "it is missing from this snapshot",
             Instead::AllOfIt => "what it would exclude is kept",
         })?;

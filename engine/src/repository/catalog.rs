@@ -11,6 +11,7 @@ use crate::repository::lock::read_lock;
 use crate::repository::lock::read_lock::ReadLock;
 use crate::repository::manifest::read::ManifestReader;
 use crate::repository::records::holds::Hold;
+use crate::repository::records::names::names_of;
 use crate::repository::records::report::Report;
 use crate::repository::records::sidecar::Sidecar;
 use crate::repository::records::{damage, holds};
@@ -106,11 +107,23 @@ impl Repository {
     /// # Errors
     /// The folder no longer exists or cannot be read.
     pub fn top(&self, snapshot: &SnapshotName) -> Result<Dir, LookError> {
-        let opened = folder_name(snapshot).and_then(|name| self.dir.child(&name));
-        opened.map_err(|error| LookError {
+        self.open_top(snapshot).map_err(|error| LookError {
             action: "cannot open",
             path: self.path_of(snapshot),
             error,
+        })
+    }
+
+    /// As [`Repository::top`], with the error of the system.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    pub(crate) fn open_top(&self, snapshot: &SnapshotName) -> std::io::Result<Dir> {
+        let name = folder_name(snapshot)?;
+        let top = self.dir.child(&name)?;
+        Ok(match names_of(self.store(Store::Sidecars).as_ref(), &name, false)? {
+            Some(names) => top.with_names(names),
+            None => top,
         })
     }
 

@@ -9,7 +9,7 @@ use crate::error::RunError;
 use crate::fs::container::without_prefix;
 use crate::fs::dir::Dir;
 use crate::job::Job;
-use crate::repository::backups_folder::{Repository, folder_name};
+use crate::repository::backups_folder::Repository;
 use crate::repository::records::journal::Journal;
 use crate::repository::records::report::{Report, RootDropped};
 use crate::repository::records::report_file::report;
@@ -157,9 +157,7 @@ pub(crate) fn new_root(job: &Job, repository: &Repository, history: &History) ->
 
 /// Whether a snapshot has an entry at `inside`. Returns true when the snapshot cannot be read.
 fn holds(repository: &Repository, name: &SnapshotName, inside: &[u8]) -> bool {
-    let Ok(mut dir) = folder_name(name).and_then(|name| repository.dir.child(&name)) else {
-        return true;
-    };
+    let Ok(mut dir) = repository.open_top(name) else { return true };
     let mut names = inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).peekable();
     while let Some(part) = names.next() {
         let found = c_name(part).and_then(|part| Ok((dir.find(&part)?, part)));

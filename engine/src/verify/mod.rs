@@ -1,8 +1,6 @@
 //! Verifies snapshots: every byte against the recorded hash, each inode once however many snapshots
 //! share it, and the entries of each snapshot against its report.
 
-pub(crate) mod compared;
-pub(crate) mod expected;
 pub(crate) mod inode_names;
 pub(crate) mod inodes;
 pub(crate) mod outcome;
@@ -49,16 +47,10 @@ pub fn verify(
     context: &Context,
 ) -> Result<Option<Verified>, LookError> {
     context.progress.enter(Phase::Verifying);
-    if context.progress.is_watched()
-        && let Some(total) = expected::of(repository, snapshots, portion)
-    {
-        context.progress.expect(total.files, total.bytes);
-    }
-    context.progress.begin_walk();
     let scan = Scan::new(portion, record, context);
     let mut found = Verified { snapshots: snapshots.len(), ..Verified::default() };
-    for (number, name) in snapshots.iter().enumerate() {
-        let seen = scan.snapshot(repository, name, number == 0);
+    for name in snapshots {
+        let seen = scan.snapshot(repository, name);
         // A snapshot that another process removes during the check is not damaged.
         if found.snapshots > 1 && is_gone(repository, name) {
             found.snapshots -= 1;

@@ -54,10 +54,9 @@ impl<S: Source> SnapshotWriter<S> {
     ) -> Result<Instead, RunError> {
         let broken =
             |error| self.walk.destination("cannot carry forward", &folder.place, name, error);
-        if self.metadata_writer.abilities.changes(name) {
-            // A lookup of this name in the base would find another entry.
-            let record = folder.base_records.get(name).filter(|record| record.kind.is_some());
-            let Some(record) = record else { return Ok(Instead::Nothing) };
+        let record = folder.base_records.get(name).filter(|record| record.kind.is_some());
+        if let Some(record) = record.filter(|_| self.metadata_writer.abilities.changes(name)) {
+            // The destination could not have the name in the base either.
             self.note(folder, name, record.clone());
             return Ok(Instead::CarriedForward);
         }

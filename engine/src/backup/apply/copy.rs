@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
-use crate::backup::apply::snapshot_writer::{SnapshotWriter, here, replacing};
+use crate::backup::apply::snapshot_writer::{SnapshotWriter, here};
+use crate::backup::apply::stored_names::create;
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::state::tally::Batched;
 use crate::entry::ListedEntry;
@@ -40,7 +41,7 @@ impl<S: Source> SnapshotWriter<S> {
         let (here, metadata_writer) = (here(handles)?, &self.metadata_writer);
         let Ok(original) = from.0.open_file(from.1) else { return Ok(false) };
         let mode = metadata_writer.creation_mode(entry.meta);
-        let copy = replacing(over, here, entry.name, || here.create_file(entry.name, mode))?;
+        let copy = create(over, here, entry.name, mode)?;
         let copied = copy_content(&original, &copy, metadata_writer.abilities.reflinks, &|| {
             self.walk.halted()
         });

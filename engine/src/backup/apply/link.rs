@@ -18,7 +18,7 @@ use crate::entry::{Kind, ListedEntry};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
 use crate::fs::lookup::find;
-use crate::fs::refusal::{ProbeKind, Refusal, classify};
+use crate::fs::refusal::{ProbeKind, Refusal, classify, is_no_name, store_elsewhere};
 use crate::source::Source;
 
 /// The result of an attempt at a hard link, other than an error.
@@ -187,6 +187,9 @@ impl<S: Source> SnapshotWriter<S> {
         let link = || here.link(name, from.0, from.1);
         match replacing(!folder.fresh, here, name, link) {
             Ok(()) => Ok(Linked::Yes),
+            Err(error) if is_no_name(&error) && store_elsewhere(here, name, &error)? => {
+                replacing(!folder.fresh, here, name, link).map(|()| Linked::Yes)
+            }
             Err(error) if folder.fresh && is(&error, Errno::EXIST) && is_left(here, name)? => {
                 replacing(true, here, name, link).map(|()| Linked::Yes)
             }

@@ -9,6 +9,7 @@ pub(crate) mod regained;
 pub(crate) mod resume_marks;
 pub(crate) mod snapshot_writer;
 pub(crate) mod store_files;
+pub(crate) mod stored_names;
 
 use std::cmp::Reverse;
 use std::ffi::CStr;
@@ -175,17 +176,12 @@ impl<S: Source> SnapshotWriter<S> {
         }
     }
 
-    /// Reports an entry that the destination would store under another name, which may be the name of another entry.
-    /// An entry that is not a regular file goes to the sidecar.
+    /// Puts a symlink, fifo, socket or device into the sidecar, because the destination would store it under another name,
+    /// which may be the name of another entry.
     fn would_be_renamed(&self, folder: &WalkFolder<S::Folder>, entry: ListedEntry<'_>) {
         folder.changes.alter();
-        let instead = if entry.meta.kind == Kind::File {
-            Instead::Nothing
-        } else {
-            self.note(folder, entry.name, SidecarRecord::whole(&entry.to_entry()));
-            Instead::Beside
-        };
-        self.walk.problem(&folder.place.source_of(entry.name), OTHER_NAME, instead);
+        self.note(folder, entry.name, SidecarRecord::whole(&entry.to_entry()));
+        self.walk.problem(&folder.place.source_of(entry.name), OTHER_NAME, Instead::Beside);
     }
 
     /// Handles an entry that the destination refuses: carries the base's version forward if there is one, and reports it.

@@ -1,5 +1,6 @@
 //! The writer that carries out plans: its state, which the files of this folder share, and its small functions.
 
+use std::collections::HashSet;
 use std::ffi::CStr;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -23,7 +24,7 @@ use crate::fs::lookup::find;
 use crate::fs::metadata::MetadataWriter;
 use crate::fs::metadata::stat;
 use crate::fs::metadata::xattrs;
-use crate::fs::refusal::{ProbeKind, Refusal, classify, is_no_name};
+use crate::fs::refusal::{ProbeKind, Refusal, classify, is_no_name, store_elsewhere};
 use crate::fs::remove_tree::{Left, remove_or_say};
 use crate::monitor::add;
 use crate::monitor::event::Instead;
@@ -41,8 +42,6 @@ pub(crate) struct PendingEntry {
     pub(crate) step: Step,
     /// The source's inode, when it has several names.
     pub(crate) group: Option<FileId>,
-    /// The bytes of it that the progress counts already.
-    pub(crate) shown: u64,
 }
 
 impl PendingEntry {
@@ -62,7 +61,6 @@ impl PendingEntry {
             here: planned.here.clone(),
             step: planned.step,
             group: None,
-            shown: 0,
         }
     }
 
@@ -103,6 +101,8 @@ pub(crate) struct SnapshotWriter<S: Source> {
     /// Whether a file could not be synced.
     pub(crate) sync_failed: AtomicBool,
     pub(crate) written: AtomicU64,
+    /// The entries that were reported because they are stored under other names: a hash of each path.
+    pub(crate) reported_names: Mutex<HashSet<u64>>,
 }
 
 /// The result of carrying out a step.
@@ -124,7 +124,7 @@ pub(crate) struct WaitingName<F> {
     pub(crate) item: PendingEntry,
 }
 
-/// The report about an entry that is not stored because its name is not UTF-8.
+/// The report about an entry that is kept in the sidecar because its name is not UTF-8.
 pub(crate) const OTHER_NAME: &str =
     "the destination would store it under another name, as this one is not UTF-8";
 
@@ -151,6 +151,7 @@ impl<S: Source> SnapshotWriter<S> {
             owners_said: AtomicBool::new(false),
             sync_failed: AtomicBool::new(false),
             written: AtomicU64::new(0),
+            reported_names: Mutex::default(),
         }
     }
 }
@@ -162,16 +163,19 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
         handles: &FolderHandles<S::Folder>,
         entry: &Entry,
     ) -> Result<EnteredFolder, RunError> {
-        if self.metadata_writer.abilities.changes(&entry.name) {
-            parent.changes.alter();
-            let what = format!("{OTHER_NAME}, and so all that is in it");
-            self.walk.problem(&parent.place.source_of(&entry.name), what, Instead::Nothing);
-            return Ok(EnteredFolder::Refused);
-        }
         let broken =
             |action, error| self.walk.destination(action, &parent.place, &entry.name, error);
         let here = here(handles).map_err(|error| broken("cannot enter", error))?;
-        match enter(here, &entry.name, parent.fresh) {
+        let entered = match enter(here, &entry.name, parent.fresh) {
+            Err((CREATE, error))
+                if store_elsewhere(here, &entry.name, &error)
+                    .map_err(|error| broken(CREATE, error))? =>
+            {
+                enter(here, &entry.name, parent.fresh)
+            }
+            entered => entered,
+        };
+        match entered {
             Ok((dir, made)) => Ok(EnteredFolder::Opened(Some(dir), made)),
             Err((action, error)) => {
                 let refusal = classify(&error, here, ProbeKind::Folder);
@@ -207,7 +211,6 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
     ) {
         let mut wanted = Vec::new();
         let mut done = Batched::default();
-        let mut settled = 0;
         let is_folder = |held: &StoredEntry| held.meta.kind == Kind::Folder && held.on_disk;
         for planned in steps {
             if planned.step.action == Action::Enter {
@@ -219,7 +222,8 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
             if self.walk.halted() || self.walk.is_full() {
                 return;
             }
-            if self.metadata_writer.abilities.changes(planned.entry.name) {
+            let is_file = planned.entry.meta.kind == Kind::File;
+            if !is_file && self.metadata_writer.abilities.changes(planned.entry.name) {
                 self.would_be_renamed(folder, planned.entry);
                 continue;
             }
@@ -233,13 +237,12 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
             };
             match result {
                 Ok(Applied::Fetch(item)) => wanted.push(item),
-                Ok(Applied::Stored | Applied::Refused) => settled += planned.entry.file_size(),
+                Ok(Applied::Stored | Applied::Refused) => {}
                 Err(error) => return self.walk.fail(error),
             }
         }
         self.walk.tally.add(&done, None);
         add(&self.walk.set.context.progress.linked, done.counts.linked);
-        add(&self.walk.set.context.progress.bytes, settled);
         if !wanted.is_empty() {
             self.fetch(folder, handles, source, wanted);
         }
@@ -286,6 +289,9 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
         let broken = |action, error| self.walk.destination(action, &folder.place, c"", error);
         let handles = self.walk.handles(folder)?;
         let here = here(&handles).map_err(|error| broken("cannot finish", error))?;
+        self.remove_strays(folder, here)?;
+        self.report_stored_names(folder, here)
+            .map_err(|error| broken("cannot read the names in", error))?;
         if let Some(entry) = &folder.entry {
             let late = self.locks_out(&entry.meta);
             let open = late.then(|| {

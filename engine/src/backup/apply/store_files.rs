@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use crate::backup::apply::comparing::{Comparing, may_be_of_base};
 use crate::backup::apply::partial_file::{WORTH_MARKING, Writing};
-use crate::backup::apply::snapshot_writer::{PendingEntry, SnapshotWriter, here, replacing};
+use crate::backup::apply::snapshot_writer::{PendingEntry, SnapshotWriter, here};
+use crate::backup::apply::stored_names::create;
 use crate::backup::plan::{Action, Verdict};
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::state::WalkState;
@@ -129,8 +130,7 @@ impl<S: Source> FileReceiver<S> {
         let entry = &self.items[index].entry;
         let mode = self.writer.metadata_writer.creation_mode(&entry.meta);
         let here = here(&self.handles)?;
-        let create = || here.create_file(&entry.name, mode);
-        let file = replacing(!self.folder.fresh, here, &entry.name, create)?;
+        let file = create(!self.folder.fresh, here, &entry.name, mode)?;
         let marked = self.writer.metadata_writer.abilities.xattrs;
         Ok(Writing::new(file, &entry.meta, marked))
     }
@@ -295,18 +295,6 @@ impl<S: Source> FileReceiver<S> {
         Ok(())
     }
 
-    /// Counts bytes of a file that arrived, for the progress. A file never counts with more than its size.
-    fn show(&mut self, index: usize, arrived: u64) {
-        let item = &mut self.items[index];
-        let arrived = arrived.min(item.entry.meta.size.saturating_sub(item.shown));
-        item.shown += arrived;
-        let progress = &self.walk.set.context.progress;
-        add(&progress.bytes, arrived);
-        progress.set_file(|| {
-            crate::entry::escape::shown(&self.folder.place.source_of(&self.items[index].entry.name))
-        });
-    }
-
     fn unread(&mut self, index: usize, error: SourceError) {
         let name = self.items[index].entry.name.clone();
         if let Err(error) = self.writer.unread(&self.folder, &name, error) {
@@ -333,7 +321,6 @@ fn rights(meta: &Meta) -> (u32, u32, u32) {
 
 impl<S: Source> ContentSink for FileReceiver<S> {
     fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
-        self.show(index, bytes.len() as u64);
         if let Some(comparing) = self.comparing.get_mut(&index) {
             comparing.data(bytes);
             return self.walk.goes_on();
@@ -348,7 +335,6 @@ impl<S: Source> ContentSink for FileReceiver<S> {
     }
 
     fn hole(&mut self, index: usize, length: u64) -> ControlFlow<()> {
-        self.show(index, length);
         let walk = Arc::clone(&self.walk);
         if let Some(comparing) = self.comparing.get_mut(&index) {
             let _ = comparing.hole(length, &|| walk.halted());
@@ -385,9 +371,6 @@ impl<S: Source> ContentSink for FileReceiver<S> {
             self.refused(index, error);
             ReadResult::Missing
         });
-        if fate != ReadResult::ReadAgain {
-            self.show(index, u64::MAX);
-        }
         if fate != ReadResult::ReadAgain && !self.walk.halted() {
             let (item, stored) = (&self.items[index], fate == ReadResult::Stored);
             if let Err(error) = self.writer.led(&self.folder, &self.handles, item, stored) {

@@ -4,7 +4,6 @@ mod access;
 mod attempt;
 mod checkpoints;
 mod clean_up;
-mod count;
 mod fill;
 mod judge;
 mod open;

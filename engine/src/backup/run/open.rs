@@ -20,6 +20,7 @@ use crate::monitor::event::Event;
 use crate::repository::manifest::read::ManifestReader;
 use crate::repository::manifest::write::Writer;
 use crate::repository::records::journal::Checkpoints;
+use crate::repository::records::names::{names_in_progress, names_of};
 use crate::repository::records::sidecar::Sidecar;
 use crate::repository::store::Store;
 use crate::repository::{folder_name, manifest};
@@ -103,8 +104,9 @@ pub(crate) fn new_writer<S: Source>(
     let broken = |error| attempt.broken(error);
     let trust = trust(attempt, checkpoints)?;
     let kept = repository.store(Store::Sidecars).ok_or_else(|| broken(Errno::NOENT.into()))?;
-    let kept = folder_name(&names.incomplete).and_then(|name| Sidecar::create(&kept, &name));
-    let kept = kept.map_err(broken)?;
+    let all_kept = kept;
+    let incomplete = folder_name(&names.incomplete).map_err(broken)?;
+    let kept = Sidecar::create(&all_kept, &incomplete).map_err(broken)?;
     let manifest = new_manifest(attempt, names, abilities);
     let granularity = source.time_granularity_ns().max(abilities.time_granularity_ns);
     // On a full disk the start cannot be recorded. Then the files stored now count as read by the run before.
@@ -112,6 +114,21 @@ pub(crate) fn new_writer<S: Source>(
     let mut set = attempt.setting(names, granularity, trust)?;
     set.begins = set.begins.with(checkpoints.begins());
     set.folds_case = abilities.folds_case;
+    let (changes, each) = (abilities.changes_names, !checkpoints.whole());
+    let stored = all_kept
+        .child(&incomplete)
+        .and_then(|kept| names_in_progress(kept, changes, each))
+        .map_err(broken)?;
+    set.here.top = set.here.top.take().map(|top| top.with_names(stored));
+    if let (true, Some(base)) = (changes, &names.base) {
+        let stored = folder_name(base).and_then(|base| names_of(Some(&all_kept), &base, true));
+        let stored = stored.map_err(broken)?;
+        let top = set.base.top.take();
+        set.base.top = match stored {
+            Some(stored) => top.map(|top| top.with_names(stored)),
+            None => top,
+        };
+    }
     let mut begun_on = checkpoints.roots();
     for root in &mut set.roots {
         let noted = || begun_on.get(&shown_path(&root.path)).cloned();
@@ -119,7 +136,6 @@ pub(crate) fn new_writer<S: Source>(
     }
     let metadata_writer = MetadataWriter::new(job.keep, abilities.clone());
     let walk = WalkState::new(Arc::clone(source), set);
-    let each = !checkpoints.whole();
     let writer = SnapshotWriter::new(&walk, source, metadata_writer, kept, manifest, each);
     walk.look_at_roots(&job.layout)?;
     // The incomplete snapshot contains only the roots of this run, so only these are recorded.

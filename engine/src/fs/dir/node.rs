@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use crate::entry::{Kind, Meta, Time};
-use crate::fs::dir::{Dir, single};
+use crate::fs::dir::Dir;
 use crate::fs::file_system::PROC;
 use crate::fs::metadata::stat::{bits, meta_of, stamps};
 use crate::fs::mount_point::{MountPoint, is_same_mount};
@@ -26,7 +26,8 @@ impl Dir {
     /// `ENOENT` if the name does not exist.
     pub fn node(&self, name: &CStr) -> io::Result<Node> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(Node(rustix::fs::openat(&self.0, single(name)?, flags, Mode::empty())?))
+        let on_disk = self.on_disk(name)?;
+        Ok(Node(rustix::fs::openat(&self.handle, &*on_disk, flags, Mode::empty())?))
     }
 
     /// A handle of the target of `name`, for sources whose user requested to follow symlinks.
@@ -35,7 +36,8 @@ impl Dir {
     /// `ENOENT` if the target does not exist.
     pub fn node_followed(&self, name: &CStr) -> io::Result<Node> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        Ok(Node(rustix::fs::openat(&self.0, single(name)?, flags, Mode::empty())?))
+        let on_disk = self.on_disk(name)?;
+        Ok(Node(rustix::fs::openat(&self.handle, &*on_disk, flags, Mode::empty())?))
     }
 
     /// Opens the child folder `name` as [`Dir::child_here`]. If its mode denies access to the owner,
@@ -54,7 +56,8 @@ impl Dir {
                     return Err(MountPoint.into());
                 }
                 node.set_mode(mode)?;
-                node.open_folder()
+                let opened = node.open_folder()?;
+                Ok(Self { names: self.names.as_ref().map(|names| names.child(name)), ..opened })
             }
             opened => opened,
         }
@@ -66,14 +69,14 @@ impl Dir {
     /// # Errors
     /// `EPERM` if not permitted.
     pub(crate) fn with_mode(&self, mode: u32) -> io::Result<Self> {
-        let node = Node(self.0.try_clone()?.into());
-        match crate::fs::metadata::stat::set_mode(&self.0, mode) {
+        let node = Node(self.handle.try_clone()?.into());
+        match crate::fs::metadata::stat::set_mode(&self.handle, mode) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::BADF) => {
                 node.set_mode(mode)?;
             }
             set => set?,
         }
-        node.open_folder()
+        Ok(Self { names: self.names.clone(), ..node.open_folder()? })
     }
 
     /// Creates `name` as a hard link to the inode of `node`.
@@ -81,12 +84,12 @@ impl Dir {
     /// # Errors
     /// As for [`Dir::link`].
     pub fn link_node(&self, name: &CStr, node: &Node) -> io::Result<()> {
-        let name = single(name)?;
-        match rustix::fs::linkat(&node.0, c"", &self.0, name, AtFlags::EMPTY_PATH) {
+        let name = self.to_create(name)?;
+        match rustix::fs::linkat(&node.0, c"", &self.handle, &*name, AtFlags::EMPTY_PATH) {
             // Without CAP_DAC_READ_SEARCH (linkat(2)).
             Err(Errno::NOENT) => {
                 let path = by_proc(node.as_fd())?;
-                Ok(rustix::fs::linkat(CWD, &path, &self.0, name, AtFlags::SYMLINK_FOLLOW)?)
+                Ok(rustix::fs::linkat(CWD, &path, &self.handle, &*name, AtFlags::SYMLINK_FOLLOW)?)
             }
             result => Ok(result?),
         }

@@ -36,10 +36,10 @@ struct SnapshotManifest {
 
 impl SnapshotManifest {
     fn open(repository: &Repository, name: &SnapshotName) -> io::Result<Option<Self>> {
-        let name = folder_name(name)?;
+        let folder = folder_name(name)?;
         let all = repository.store(Store::Manifests);
-        let Some(manifest) = ManifestReader::open(all.as_ref(), &name)? else { return Ok(None) };
-        Ok(Some(Self { top: repository.dir.child(&name)?, manifest }))
+        let Some(manifest) = ManifestReader::open(all.as_ref(), &folder)? else { return Ok(None) };
+        Ok(Some(Self { top: repository.open_top(name)?, manifest }))
     }
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn write(
         .find(|pack| !packs.contains(pack))
         .unwrap_or_default();
     let known = reports_inodes(&repository.dir);
-    let top = repository.dir.child(&folder)?;
+    let top = repository.open_top(name)?;
     let reader = match &base {
         Some(base) => Some(base.manifest.reopened()?),
         None => None,

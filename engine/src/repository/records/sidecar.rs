@@ -25,7 +25,8 @@ struct SidecarLine {
 /// The records of one snapshot. `None` where the destination could store everything.
 pub(crate) struct Sidecar(Option<Dir>);
 
-fn file_name(place: &Arc<TreePath>) -> io::Result<CString> {
+/// The name of the file with the records of the folder at `place`.
+pub(crate) fn file_name(place: &Arc<TreePath>) -> io::Result<CString> {
     crate::entry::c_name(blake3::hash(&place.inside()).to_hex().as_str())
 }
 

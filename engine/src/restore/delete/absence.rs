@@ -143,7 +143,7 @@ impl Absence {
         let mut is_whole = reported.problems.len() as u64 >= report.counts.problems;
         // For these values the snapshot has everything that the source had.
         let is_there = |problem: &ReportedProblem| {
-            matches!(problem.instead.as_str(), "last_read" | "partly" | "all_of_it")
+            matches!(problem.instead.as_str(), "last_read" | "partly" | "other_name" | "all_of_it")
         };
         for problem in reported.problems.iter().filter(|problem| !is_there(problem)) {
             match unshown(&problem.path) {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chrono::DateTime;
 
@@ -16,7 +17,6 @@ use crate::entry::{FileId, Time};
 use crate::error::{RunError, destination};
 use crate::filter::filters::Filters;
 use crate::fs::dir::Dir;
-use crate::fs::traverse::most_open_folders;
 use crate::job::Job;
 use crate::monitor::context::Context;
 use crate::monitor::event::Event;
@@ -28,7 +28,6 @@ use crate::repository::store::Store;
 use crate::repository::{Repository, folder_name};
 use crate::snapshot::name::SnapshotName;
 use crate::source::files_from::Selection;
-use crate::threads::work_queue::workers;
 
 /// The base or the incomplete snapshot, with its top folder open and its sidecar.
 pub(crate) struct ComparedSnapshot {
@@ -99,9 +98,6 @@ pub(crate) struct WalkSetting {
     pub(crate) folds_case: bool,
     /// Whether the run accepts an empty root on another file system than in the base (`--accept-shrink`).
     pub(crate) accept_empty: bool,
-    pub(crate) threads: usize,
-    /// The highest number of folders that may be open at a time.
-    pub(crate) most_open: usize,
     pub(crate) context: Context,
 }
 
@@ -122,7 +118,7 @@ pub(crate) fn gather(
     let kept = repository.store(Store::Sidecars);
     let beside = |name: Option<&SnapshotName>| -> std::io::Result<ComparedSnapshot> {
         let folder = name.map(folder_name).transpose()?.unwrap_or_else(CString::default);
-        let top = name.map(|_| repository.dir.child(&folder)).transpose()?;
+        let top = name.map(|name| repository.open_top(name)).transpose()?;
         Ok(ComparedSnapshot {
             top,
             kept: Sidecar::open(kept.as_ref().filter(|_| name.is_some()), &folder)?,
@@ -141,9 +137,8 @@ pub(crate) fn gather(
     let report = base.and_then(|base| report(repository, base));
     let time =
         TimeRule::new(granularity_ns, report.as_ref().map(|report| report.time_granularity_ns));
-    if let Some(Report { counts, .. }) = &report {
-        context.progress.expect(counts.entries, counts.bytes);
-    }
+    let expected = report.as_ref().map_or(0, |report| report.counts.entries);
+    context.progress.entries_expected.store(expected, Ordering::Relaxed);
     let before = |inside: &[u8]| {
         let mut roots = report.iter().flat_map(|report| &report.roots);
         roots.find(|root| root.inside == crate::entry::escape::shown(inside))
@@ -184,8 +179,6 @@ pub(crate) fn gather(
         // If the report does not say, the run tries once to put the values of the base's sidecar on disk.
         base_holds: report.as_ref().and_then(|report| report.holds).unwrap_or_default(),
         folds_case: false,
-        threads: workers(),
-        most_open: most_open_folders(),
         context: context.clone(),
     })
 }
