@@ -54,7 +54,7 @@ const OPTIONS: &[ForeignOption] = &[
     row(
         &["--include", "--exclude", "--path", "--pattern", "--files", "-i", "-e"],
         &["restore"],
-        "restore takes no filters: name the paths after the snapshot (restore latest PATH…)",
+        "restore takes no filters: name the paths after the snapshot (restore latest PATH...)",
     ),
     row(
         &["--snapshot", "--id", "--archive", "--at", "--date", "--time", "--revision", "-s", "-r"],
@@ -270,12 +270,12 @@ fn of_option(option: &str, words: &[OsString]) -> Option<String> {
         // A hint for this very command goes before rsync's option of that name.
         Some(row) if !row.verbs.is_empty() => Some(row.hint.to_owned()),
         _ if reads && is_rsyncs(option) => Some(format!(
-            "rsync's options come after '--': backup_manager {verb} … -- {}",
+            "rsync's options come after '--': backup_manager {verb} ... -- {}",
             as_given(option, words)
         )),
         Some(row) => Some(row.hint.to_owned()),
         None if is_rsyncs(option) => Some(format!(
-            "that is an option of rsync's, for run and diff: backup_manager run … -- {}",
+            "that is an option of rsync's, for run and diff: backup_manager run ... -- {}",
             as_given(option, words)
         )),
         None => None,
@@ -322,9 +322,9 @@ mod tests {
     #[test]
     fn an_option_of_another_program_has_the_right_hint() {
         for (option, line, expected) in [
-            ("--exclude", "bm run --exclude *.tmp", "backup_manager run … -- '--exclude=*.tmp'"),
-            ("--exclude", "bm run --exclude=/x", "backup_manager run … -- --exclude=/x"),
-            ("-X", "bm run -X", "backup_manager run … -- -X"),
+            ("--exclude", "bm run --exclude *.tmp", "backup_manager run ... -- '--exclude=*.tmp'"),
+            ("--exclude", "bm run --exclude=/x", "backup_manager run ... -- --exclude=/x"),
+            ("-X", "bm run -X", "backup_manager run ... -- -X"),
             ("--exclude", "bm restore --exclude x", "restore takes no filters"),
             ("--exclude", "bm list --exclude x", "for run and diff"),
             ("--target", "bm restore latest --target /x", "write --to DIR"),

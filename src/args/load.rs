@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::config::mistake::Mistake;
 use crate::config::setting::Key;
 use crate::config::types::Inputs;
-use crate::term::print::say;
+use crate::term::print::fail;
 
 /// The inputs of the configuration: the command line, the environment and the current folder.
 pub(crate) fn inputs(
@@ -19,7 +19,7 @@ pub(crate) fn inputs(
     let current_dir = match env::current_dir() {
         Ok(current_dir) => current_dir,
         Err(error) => {
-            say(&format!(
+            fail(&format!(
                 "cannot determine the current folder: {error}; start it in one that exists"
             ));
             return None;
@@ -44,7 +44,7 @@ pub(crate) fn configured<T>(
                 }
             };
             let lines: String = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
-            say(&format!("{heading}{lines}"));
+            fail(&format!("{heading}{lines}"));
             None
         }
     }

@@ -14,8 +14,7 @@ use crate::daemon::{checks, config_dir, environment_zone};
 use crate::exit::Exit;
 use crate::log;
 use crate::log::{JobLog, Stream};
-use crate::term::print::say;
-use crate::term::terminal::Terminal;
+use crate::term::print::fail;
 
 const EXAMPLES: &str = "\
 The daemon reads the crontab again when it changes. It passes SIGTERM on to the running commands, and ends after them. \
@@ -44,7 +43,7 @@ pub(crate) fn run(args: Args) -> Exit {
     let become_first = match to_become() {
         Ok(identity) => identity,
         Err(wrong) => {
-            say(&wrong);
+            fail(&wrong);
             return Exit::Usage;
         }
     };
@@ -60,7 +59,7 @@ pub(crate) fn run(args: Args) -> Exit {
     let dir = config_dir(&inputs.variables, &inputs.current_dir);
     // Without settings nothing is written, because the folders may be the wrong ones.
     let Some(config) = crate::args::load::configured(&inputs, load) else {
-        say(&format!(
+        fail(&format!(
             "the daemon did not start and wrote nothing: set SRCS_TO_BACKUP (and BACKUPS_DIR) in its environment, or write them into {}",
             shown_path(&dir.join(CONFIG_FILE_NAME))
         ));
@@ -79,12 +78,12 @@ fn step_down(identity: Identity, config: &Config, mut messages: Vec<String>) -> 
         config_dir::give_away_empty(&job.backups_dir, identity, &mut messages);
     }
     // Do not log to the log file: root would own it.
-    if log::start(config.log_format, Stream::Stdout, None, Terminal::default()).is_ok() {
+    if log::start(config.log_format, Stream::Stdout, None).is_ok() {
         let log = JobLog::new(LOG_NAME, config.log_format);
         messages.iter().for_each(|line| log.info(line));
     }
     let error = become_other(identity);
-    say(&format!(
+    fail(&format!(
         "cannot become the user {}:{} (PUID, PGID): {error}; the container needs the capabilities SETUID and SETGID for it, or start it with `user:`",
         identity.uid, identity.gid
     ));
@@ -101,8 +100,8 @@ fn serve(
     written: &[String],
 ) -> Exit {
     let file = config.log_file.as_deref();
-    if let Err(error) = log::start(config.log_format, Stream::Stdout, file, Terminal::default()) {
-        say(&format!("cannot start the log: {error}"));
+    if let Err(error) = log::start(config.log_format, Stream::Stdout, file) {
+        fail(&format!("cannot start the log: {error}"));
         return Exit::Failed;
     }
     let log = JobLog::new(LOG_NAME, config.log_format);
@@ -110,7 +109,7 @@ fn serve(
     let mut service = match Service::new(log.clone(), zone, dir, surroundings) {
         Ok(service) => service,
         Err(error) => {
-            say(&format!("cannot catch signals or start threads: {error}"));
+            fail(&format!("cannot catch signals or start threads: {error}"));
             return Exit::Failed;
         }
     };

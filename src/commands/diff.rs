@@ -31,7 +31,7 @@ use crate::snapshots::open::{SelectedSnapshot, Where, open, pick, unlookable};
 use crate::snapshots::recorded_sources::{NoSources, recorded_job};
 use crate::term::colour::{Palette, Style};
 use crate::term::out::Out;
-use crate::term::print::say;
+use crate::term::print::{fail, warn};
 use crate::term::shell;
 use crate::term::units::{bytes, count};
 use crate::ui::summary::table;
@@ -107,7 +107,7 @@ fn recorded(
     let inputs = inputs(flags, rsync_args, config, Vec::new()).ok_or(Exit::Usage)?;
     recorded_job(first.series, &first.name, &inputs).map_err(|why| {
         let (name, next) = (&first.name, "name a second snapshot, or give the sources (--srcs-to-backup, --config)");
-        say(&match why {
+        fail(&match why {
             NoSources::Unknown => {
                 format!("no report says where the sources of {name} are; {next}")
             }
@@ -137,10 +137,10 @@ fn of_two(first: &SelectedSnapshot<'_>, second: &SelectedSnapshot<'_>, json: boo
         Err(error) => return out.finish(unlookable(&error)),
     };
     if found.moves_unsure {
-        say(UNSURE);
+        warn(UNSURE);
     }
     for (path, why) in &found.unread {
-        say(&format!("cannot read {path}: {why}; what lies there is not compared"));
+        warn(&format!("cannot read {path}: {why}; what lies there is not compared"));
     }
     out.text(&lines.totals(&first.name, Some(&second.name), &found));
     out.finish(if found.unread.is_empty() { Exit::Done } else { Exit::Listed })
@@ -284,7 +284,7 @@ impl DifferenceWriter {
             Ok(found) => {
                 let lines = self.lines(out.palette);
                 if found.moves_unsure {
-                    say(UNSURE);
+                    warn(UNSURE);
                 }
                 out.text(&lines.totals(base, None, &found));
                 if found.unread_entries > 0 { Exit::Listed } else { Exit::Done }
@@ -292,7 +292,7 @@ impl DifferenceWriter {
             Err(RunError::Stopped) => Exit::Signal(0),
             Err(error) => {
                 let hint = hint(&error).map(|hint| format!("; {hint}")).unwrap_or_default();
-                say(&format!("{error}{hint}"));
+                fail(&format!("{error}{hint}"));
                 Exit::Failed
             }
         };
@@ -306,8 +306,8 @@ struct Problems;
 impl Monitor for Problems {
     fn event(&self, event: &Event) {
         match event {
-            Event::Problem(problem) => say(&format!("{}: {}", problem.path, problem.what)),
-            event if event.severity() == Severity::Warning => say(&message(event)),
+            Event::Problem(problem) => warn(&format!("{}: {}", problem.path, problem.what)),
+            event if event.severity() == Severity::Warning => warn(&message(event)),
             _ => {}
         }
     }

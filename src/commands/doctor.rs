@@ -17,7 +17,7 @@ use crate::exit::Exit;
 use crate::jobs::signals::supervise;
 use crate::snapshots::only_folder::only_folder;
 use crate::term::colour::{Palette, Style};
-use crate::term::print::say;
+use crate::term::print::{fail, warn};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,7 +49,7 @@ pub(crate) struct Args {
     /// Send a test every way that alerts are set up
     #[arg(long)]
     notify_test: bool,
-    /// Remove what .backup_manager holds of snapshots that are gone (reports, holds, marks of damage, …)
+    /// Remove what .backup_manager holds of snapshots that are gone (reports, holds, marks of damage)
     #[arg(long)]
     remove_orphans: bool,
     /// As root: give a .backup_manager of root's to the owner of the backups folder
@@ -84,7 +84,7 @@ pub(crate) fn run(args: Args) -> Exit {
     let Some(config) = configured(&inputs, load) else { return Exit::Usage };
     let crontab = config_dir(&inputs.variables, &inputs.current_dir).join(CRONTAB);
     let (json, palette) = (args.json, Palette::of_stdout());
-    config.warnings.iter().for_each(|warning| say(warning));
+    config.warnings.iter().for_each(|warning| warn(warning));
     let look = move |stop: Arc<Stop>| {
         let mut exit = Exit::Done;
         if let Some(given) = &args.pin
@@ -103,11 +103,13 @@ pub(crate) fn run(args: Args) -> Exit {
 /// Checks a backups folder about whose sources nothing is known.
 fn of_folder(folder: SnapshotConfig, needs_job: bool, json: bool, ask: Ask) -> Exit {
     if needs_job {
-        say("--notify-test and --pin need the settings of a job: SRCS_TO_BACKUP, or --config FILE");
+        fail(
+            "--notify-test and --pin need the settings of a job: SRCS_TO_BACKUP, or --config FILE",
+        );
         return Exit::Usage;
     }
     let palette = Palette::of_stdout();
-    folder.warnings.iter().for_each(|warning| say(warning));
+    folder.warnings.iter().for_each(|warning| warn(warning));
     let look = move |stop: Arc<Stop>| {
         let mut printer = FindingPrinter { worst: Grade::Good, json, several: true, palette };
         for place in &folder.shelves {

@@ -12,7 +12,7 @@ use crate::snapshots::search::{nothing, search};
 use crate::term::colour::Style;
 use crate::term::harmless;
 use crate::term::out::Out;
-use crate::term::print::say;
+use crate::term::print::{fail, warn};
 use crate::term::shell;
 use crate::term::units::counted;
 
@@ -60,7 +60,7 @@ pub(crate) fn run(args: Args) -> Exit {
             Err(error) => return out.finish(unlookable(&error)),
         };
         for (path, why) in &finds.unread {
-            say(&format!("cannot read {path}: {why}"));
+            warn(&format!("cannot read {path}: {why}"));
             exit = Exit::Listed;
         }
         let names: Vec<&SnapshotName> = snapshots.iter().map(|(name, _)| name).collect();
@@ -74,7 +74,7 @@ pub(crate) fn run(args: Args) -> Exit {
         }
     }
     if number == 0 {
-        say(&nothing(&args.pattern));
+        fail(&nothing(&args.pattern));
         exit = exit.worse(Exit::Failed);
     }
     out.finish(exit)
@@ -92,7 +92,7 @@ fn line(
         .iter()
         .map(|(first, last)| match first == last {
             true => names[*first].to_string(),
-            false => format!("{} … {}", names[*first], names[*last]),
+            false => format!("{} ... {}", names[*first], names[*last]),
         })
         .collect();
     let in_all = format!(

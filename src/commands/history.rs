@@ -20,7 +20,7 @@ use crate::snapshots::search::{nothing, search};
 use crate::term::colour::Style;
 use crate::term::local_time;
 use crate::term::out::Out;
-use crate::term::print::say;
+use crate::term::print::{fail, warn};
 use crate::term::shell;
 use crate::term::shell::word;
 use crate::term::table::{Cell, Side, Table};
@@ -68,7 +68,7 @@ pub(crate) fn run(args: Args) -> Exit {
                     exit = exit.worse(Exit::Listed);
                 }
                 if printed.paths == 0 {
-                    say(&nothing(path));
+                    fail(&nothing(path));
                     exit = exit.worse(Exit::Failed);
                 }
             }
@@ -122,7 +122,7 @@ impl VersionPrinter {
         for (series, snapshots, on_source) in &exact {
             let finds = search(series, snapshots, path, false)?;
             for (path, why) in &finds.unread {
-                say(&format!("cannot read {path}: {why}"));
+                warn(&format!("cannot read {path}: {why}"));
                 printed.unread = true;
             }
             for path in finds.found.into_keys().filter(|path| path != on_source) {

@@ -7,7 +7,7 @@ use engine::snapshot::SnapshotState;
 use crate::args::flags::{Places, SettingFlags};
 use crate::exit::Exit;
 use crate::snapshots::open::{SelectedSnapshot, Series, Where, open, pick, unlookable};
-use crate::term::print::{print, say};
+use crate::term::print::{fail, print};
 
 const HOLD_EXAMPLES: &str = "\
 Examples:
@@ -60,7 +60,7 @@ pub(crate) fn hold(args: HoldArgs) -> Exit {
     };
     let incomplete = picked.iter().find(|picked| picked.name.state != SnapshotState::Complete);
     if let Some(picked) = incomplete {
-        say(&format!(
+        fail(&format!(
             "{} is not complete; only complete snapshots can be held; nothing was held",
             picked.name
         ));
@@ -94,7 +94,7 @@ fn all_of<'a>(all: &'a [Series], texts: &[String]) -> Result<Vec<SelectedSnapsho
     let now = Local::now();
     let picked: Result<Vec<_>, Exit> = texts.iter().map(|text| pick(all, text, &now)).collect();
     if picked.is_err() && texts.len() > 1 {
-        say("nothing was changed: each name has to select a snapshot");
+        fail("nothing was changed: each name has to select a snapshot");
     }
     picked
 }

@@ -19,7 +19,7 @@ use crate::snapshots::open::{Series, Where, age, open, shown_folder, unlookable}
 use crate::term::colour::Style;
 use crate::term::local_time;
 use crate::term::out::Out;
-use crate::term::print::say;
+use crate::term::print::{fail, warn};
 use crate::term::table::{Cell, Side, Table};
 use crate::term::units::{bytes, count, counted};
 
@@ -64,7 +64,7 @@ pub(crate) fn run(args: Args) -> Exit {
             },
         };
         for (path, why) in measured.iter().flat_map(|measured| &measured.unread) {
-            say(&format!("cannot read {path}: {why}; its sizes are too small"));
+            warn(&format!("cannot read {path}: {why}; its sizes are too small"));
             exit = Exit::Listed;
         }
         let mut sizes = measured.iter().flat_map(|measured| measured.each.iter().copied());
@@ -93,7 +93,7 @@ pub(crate) fn run(args: Args) -> Exit {
         }
     }
     if shown == 0 {
-        say(&match all.first() {
+        fail(&match all.first() {
             Some(first) => {
                 let there = first.catalog.prefixes().unwrap_or_default();
                 let asked = Some(first.prefix.as_str());

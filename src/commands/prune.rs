@@ -27,7 +27,7 @@ use crate::snapshots::open::{
 };
 use crate::term::colour::Style;
 use crate::term::out::Out;
-use crate::term::print::say;
+use crate::term::print::{fail, say, warn};
 use crate::term::table::{Cell, Side, Table};
 use crate::term::units::{bytes, counted};
 
@@ -137,7 +137,7 @@ fn plans<'a>(all: &'a [Series], named: &[String]) -> Result<Vec<Plan<'a>>, Exit>
     for plan in &plans {
         let candidates = plan.series.catalog.candidates(&plan.series.history);
         if let Err(refusal) = may_go(&candidates, &plan.goes()) {
-            say(&format!("{refusal}; {}", crate::hint::refused(&refusal)));
+            fail(&format!("{refusal}; {}", crate::hint::refused(&refusal)));
             return Err(Exit::Usage);
         }
     }
@@ -282,13 +282,13 @@ impl Work {
         };
         match prune(&self.path, prefix, choose, &context) {
             Ok(Some(_)) if monitor.in_use.load(Ordering::Relaxed) => {
-                say(&format!("{}: call it again when no process reads them", self.job));
+                warn(&format!("{}: call it again when no process reads them", self.job));
                 Exit::Listed
             }
             Ok(Some(_)) if monitor.stuck.load(Ordering::Relaxed) => Exit::Failed,
             Ok(Some(_)) => Exit::Done,
             Ok(None) => {
-                say(&format!(
+                fail(&format!(
                     "{}: a run of this job is at work; nothing was removed, try again when it is done",
                     self.job
                 ));
@@ -297,7 +297,7 @@ impl Work {
             Err(RunError::Stopped) => Exit::Signal(0),
             Err(error) => {
                 let hint = hint(&error).map(|hint| format!("; {hint}")).unwrap_or_default();
-                say(&format!("{error}{hint}"));
+                fail(&format!("{error}{hint}"));
                 Exit::Failed
             }
         }
@@ -318,7 +318,7 @@ impl Work {
             return match may_go(candidates, &goes) {
                 Ok(()) => goes.into_iter().map(|name| (name, "named".to_owned())).collect(),
                 Err(refusal) => {
-                    say(&format!("{refusal}; nothing was removed"));
+                    fail(&format!("{refusal}; nothing was removed"));
                     Vec::new()
                 }
             };
@@ -367,11 +367,11 @@ impl Monitor for RemovalMonitor {
                         (crate::term::harmless::json(&line, false) + "\n").as_bytes(),
                     );
                 }
-                say(&event.to_string());
+                warn(&event.to_string());
             }
             Event::Stuck { .. } => {
                 self.stuck.store(true, Ordering::Relaxed);
-                say(&event.to_string());
+                warn(&event.to_string());
             }
             event => say(&event.to_string()),
         }

@@ -18,8 +18,7 @@ use crate::jobs::signals::supervise;
 use crate::jobs::{Mode, Work, explain, mistakes};
 use crate::log;
 use crate::log::{JobLog, Stream};
-use crate::term::print::say;
-use crate::term::terminal::Terminal;
+use crate::term::print::{fail, say};
 use crate::ui::dry_run::DryRunFormat;
 
 const EXAMPLES: &str = "\
@@ -82,7 +81,7 @@ pub(crate) fn run(args: Args) -> Exit {
         Ok(None) => {}
         Ok(Some(identity)) => return step_down(identity, &inputs, args.dry_run),
         Err(wrong) => {
-            say(&wrong);
+            fail(&wrong);
             return Exit::Usage;
         }
     }
@@ -104,34 +103,29 @@ pub(crate) fn run(args: Args) -> Exit {
     }
     let all_dry = !config.jobs.is_empty() && config.jobs.iter().all(|job| job.wanted.dry_run);
     let mode = if all_dry { mode.dry() } else { mode };
-    let terminal = Terminal::default();
     // A dry run writes nothing. That includes the log file, which may be next to the snapshots.
     let (stream, file) = match mode {
         Mode::Run => (Stream::Stdout, config.log_file.as_deref()),
         Mode::DryRun(_) => (Stream::Stderr, None),
     };
-    if let Err(error) = log::start(config.log_format, stream, file, terminal.clone()) {
-        say(&format!("cannot start the log: {error}"));
+    if let Err(error) = log::start(config.log_format, stream, file) {
+        fail(&format!("cannot start the log: {error}"));
         return Exit::Failed;
     }
     let log = JobLog::new("", config.log_format);
     config.warnings.iter().for_each(|warning| log.warn(warning));
     config.notes.iter().for_each(|note| log.info(note));
-    let work = Work { mode, accept, format: config.log_format, terminal: terminal.clone() };
-    let finished = terminal.clone();
-    let exit = supervise(
+    let work = Work { mode, accept, format: config.log_format };
+    supervise(
         move |stop| work.all(&config.jobs, &stop),
         move |number| {
-            terminal.clear();
             let resume = match mode {
                 Mode::Run => "; what was copied stays, the next run resumes it",
                 Mode::DryRun(_) => "",
             };
             log.warn(&format!("stopped by {}{resume}", name(number)));
         },
-    );
-    finished.clear();
-    exit
+    )
 }
 
 /// Restarts the program as `identity`, which gets new backups folders, unless the run writes nothing.
@@ -144,7 +138,7 @@ fn step_down(identity: Identity, inputs: &Inputs, dry_run: bool) -> Exit {
     reported.iter().for_each(|line| say(line));
     let Identity { uid, gid } = identity;
     let error = become_other(identity);
-    say(&format!(
+    fail(&format!(
         "cannot become the user {uid}:{gid} (PUID, PGID): {error}; start it as that user"
     ));
     Exit::Failed

@@ -25,7 +25,7 @@ use crate::hint::hint;
 use crate::schedule::crontab::Crontab;
 use crate::snapshots::only_folder::{contents, no_snapshot, only_folder};
 use crate::snapshots::open::unlookable;
-use crate::term::print::say;
+use crate::term::print::fail;
 use crate::ui::job_state::JobState;
 
 const EXAMPLES: &str = "\
@@ -111,7 +111,7 @@ fn of_folders(
         }
         if prefixes.is_empty() {
             let asked = if names.is_empty() { None } else { Some(names.join(", ")) };
-            say(&no_snapshot(asked.as_deref(), dir, &there));
+            fail(&no_snapshot(asked.as_deref(), dir, &there));
             return Err(if names.is_empty() { Exit::Failed } else { Exit::Usage });
         }
         for prefix in &prefixes {

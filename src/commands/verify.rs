@@ -16,19 +16,19 @@ use engine::{Progress, Silent};
 use serde_json::json;
 
 use crate::args::flags::{Places, SettingFlags};
-use crate::config::log_format::Format;
 use crate::exit::Exit;
 use crate::hint;
 use crate::jobs::context;
 use crate::jobs::signals::supervise;
-use crate::log::JobLog;
 use crate::snapshots::open::{Where, open, pick, unlookable};
 use crate::term::colour::Style;
 use crate::term::out::Out;
-use crate::term::print::say;
-use crate::term::terminal::Terminal;
+use crate::term::print::{fail, say, warn};
+use crate::term::terminal;
 use crate::term::units::{bytes, count, counted};
+use crate::ui::parts::Parts;
 use crate::ui::progress::{ProgressTimer, Show};
+use crate::ui::progress_line::Task;
 use crate::ui::summary::table;
 
 const EXAMPLES: &str = "\
@@ -146,7 +146,7 @@ fn prepare(args: Args) -> Result<Work, Exit> {
     for text in &snapshots {
         let picked = pick(&series, text, &now)?;
         if !picked.series.history.complete.contains(&picked.name) {
-            say(&format!(
+            fail(&format!(
                 "{} is not complete; the next run checks what it needs of it",
                 picked.name
             ));
@@ -167,7 +167,7 @@ fn prepare(args: Args) -> Result<Work, Exit> {
     }
     let batches: Vec<VerifyJobs> = batches.into_values().collect();
     if batches.is_empty() {
-        say(
+        fail(
             "there is no complete snapshot; take one with run, or write --backups-dir with the folder that holds them",
         );
         return Err(Exit::Usage);
@@ -193,10 +193,10 @@ impl Work {
         let progress = Arc::new(Progress::default());
         let context = context(stop, &progress, Arc::new(Silent));
         let (portion, next) = self.portion(batch, &context);
-        let terminal = Terminal::default();
-        let ticker = Terminal::is_there().then(|| {
-            let log = JobLog::new(batch.prefix.as_str(), Format::Text);
-            ProgressTimer::start(Arc::clone(&progress), Show::Display, false, terminal.clone(), log)
+        let ticker = terminal::can_redraw().then(|| {
+            let paths = batch.snapshots.iter().map(ToString::to_string).collect();
+            let show = Show::Display(Parts { noun: "snapshot", paths });
+            ProgressTimer::start(Arc::clone(&progress), show, Task::Verify)
         });
         let found = verify(&batch.catalog, &batch.snapshots, portion, self.record, &context);
         drop(ticker);
@@ -206,7 +206,7 @@ impl Work {
             Err(error) => return unlookable(&error),
         };
         for what in &found.aside {
-            say(what);
+            warn(what);
         }
         if self.json {
             objects(batch, &found, out)
@@ -220,10 +220,10 @@ impl Work {
             exit = exit.worse(unlookable(&error));
         }
         if exit == Exit::Damaged {
-            say(&format!("damage found in {}; {}", batch.prefix, hint::damaged()));
+            fail(&format!("damage found in {}; {}", batch.prefix, hint::damaged()));
         }
         if found.flaws.iter().any(|(_, flaw)| matches!(flaw, Flaw::Forbidden(_))) {
-            say(hint::forbidden());
+            warn(hint::forbidden());
         }
         if exit != Exit::Damaged && found.unproved > 0 {
             let files = counted(found.unproved, "file bears", "files bear");
@@ -231,7 +231,7 @@ impl Work {
                 true => hint::unrecorded(found.unrecordable.as_deref()),
                 false => hint::unproved().to_owned(),
             };
-            say(&format!("{files} no hash; {next}"));
+            warn(&format!("{files} no hash; {next}"));
         }
         exit
     }

@@ -14,7 +14,7 @@ use transport::sftp::ssh::user_entry::ssh_folder;
 use crate::config::mistake::shown_path;
 use crate::config::types::NamedJob;
 use crate::jobs::open_source::{Access, close, remote};
-use crate::term::print::say;
+use crate::term::print::{fail, say};
 
 /// Pins the unknown keys of the hosts of `jobs`: a key with the fingerprint `given`, or the keys that the
 /// user confirms at the terminal. Returns whether all keys are known afterwards.
@@ -35,11 +35,11 @@ pub(crate) fn all(jobs: &[NamedJob], given: &str, stop: &Arc<Stop>) -> bool {
 
 fn one(key: &HostKey, given: &str) -> bool {
     let Some(shown) = &key.shown else {
-        say(&format!("the host {} showed no key to pin; try again", key.name()));
+        fail(&format!("the host {} showed no key to pin; try again", key.name()));
         return false;
     };
     if let Err(why) = agreed(key, shown, given) {
-        say(&why);
+        fail(&why);
         return false;
     }
     let file = file(key);
@@ -49,7 +49,7 @@ fn one(key: &HostKey, given: &str) -> bool {
             true
         }
         Err(error) => {
-            say(&format!(
+            fail(&format!(
                 "cannot write {}: {error}; make it writable, or add this line to it: {}",
                 shown_path(&file),
                 shown.line

@@ -56,7 +56,7 @@ pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
             "install the SFTP server on the host (for dropbear, as on OpenWrt, the package openssh-sftp-server), or correct its path (Subsystem sftp in sshd_config)"
         }
         Some(E::TextAtLogin { .. }) => {
-            "let the startup files of the host's shell (~/.bashrc, /etc/profile, …) print only on a terminal: put the line [ -t 1 ] || return before what prints; 'ssh HOST true' must print nothing"
+            "let the startup files of the host's shell (~/.bashrc, /etc/profile, ...) print only on a terminal: put the line [ -t 1 ] || return before what prints; 'ssh HOST true' must print nothing"
         }
         Some(E::NameNotFound { .. }) => {
             "check the spelling of REMOTE_SRC_HOST, and that this machine can look up names"
@@ -92,7 +92,7 @@ fn usable(path: &str, fault: KeyFault) -> String {
     }
 }
 
-/// How to allow an algorithm that the host offers. ssh says: `no matching cipher found. Their offer: …`.
+/// How to allow an algorithm that the host offers. ssh says: `no matching cipher found. Their offer: ...`.
 fn allow(said: &str) -> String {
     let option = match said {
         said if said.contains("no matching cipher") => "Ciphers",

@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::hint::hint;
 use crate::jobs::open_source::{Access, close, local, remote};
 use crate::jobs::signals::supervise;
+use crate::term::print::fail;
 use crate::ui::explain::explanation;
 
 /// Explains `path` for each of `jobs`. A relative path starts in the current folder.
@@ -81,6 +82,6 @@ fn unreached(error: &RunError) -> Exit {
 }
 
 fn failed(text: &str) -> Exit {
-    let _ = writeln!(io::stderr(), "backup_manager: {text}");
+    fail(text);
     Exit::Failed
 }

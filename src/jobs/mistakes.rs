@@ -16,7 +16,6 @@ use crate::jobs::signals::supervise;
 use crate::log::{self, JobLog, Stream};
 use crate::notify;
 use crate::notify::decide::RunEnd;
-use crate::term::terminal::Terminal;
 
 const NEXT: &str = "correct it; doctor checks all settings";
 
@@ -26,9 +25,7 @@ pub(crate) fn report(mut config: BrokenConfig, reason: String) -> Exit {
         AppFiles::open(&job.backups_dir).is_ok_and(|own| own.status(&job.prefix).is_some())
     });
     let (file, format) = (config.log_file.as_deref(), config.log_format);
-    if config.jobs.is_empty()
-        || log::start(format, Stream::Stdout, file, Terminal::default()).is_err()
-    {
+    if config.jobs.is_empty() || log::start(format, Stream::Stdout, file).is_err() {
         return Exit::Usage;
     }
     let work = move |stop: Arc<Stop>| {

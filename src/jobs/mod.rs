@@ -33,6 +33,7 @@ use serde_json::{Map, Value, json};
 use tracing::Level;
 
 use crate::config::log_format::Format;
+use crate::config::mistake::shown_path;
 use crate::config::types::NamedJob;
 use crate::exit::Exit;
 use crate::hint::hint_for;
@@ -41,11 +42,13 @@ use crate::jobs::log_monitor::{LogMonitor, fields};
 use crate::jobs::open_source::{Access, close, local, remember, remote};
 use crate::log::JobLog;
 use crate::term::local_time;
-use crate::term::terminal::Terminal;
+use crate::term::terminal;
 use crate::term::units::{counted, duration};
 use crate::ui::dry_run::{DryRunChanges, DryRunEnd, DryRunFormat};
 use crate::ui::itemize::ItemLines;
+use crate::ui::parts::Parts;
 use crate::ui::progress::{ProgressTimer, Show};
+use crate::ui::progress_line::Task;
 use crate::ui::stats::stats;
 use crate::ui::summary::summary;
 
@@ -74,7 +77,6 @@ pub(crate) struct Work {
     pub(crate) mode: Mode,
     pub(crate) accept: Accept,
     pub(crate) format: Format,
-    pub(crate) terminal: Terminal,
 }
 
 /// [`Exit::Signal`] without a number: the work was stopped. The code that watches for signals knows the
@@ -112,7 +114,7 @@ impl Work {
             (Arc::new(Progress::default()), Arc::new(LogMonitor::new(log.clone())));
         let mut context = context(stop, &progress, Arc::clone(&monitor) as Arc<dyn Monitor>);
         context.items = self.items(job, self.format == Format::Json);
-        let ticker = self.ticker(&progress, &log, false);
+        let ticker = self.ticker(job, &progress, &log, Task::Backup);
         let mut connected = None;
         let lifecycle = Lifecycle { job, stop, log: &log, began: Instant::now() };
         let outcome = match &job.remote {
@@ -182,7 +184,7 @@ impl Work {
         if several {
             changes.heading(&format!("job {}:", job.name));
         }
-        let ticker = self.ticker(&progress, &log, true);
+        let ticker = self.ticker(job, &progress, &log, Task::DryRun);
         let sink = Arc::clone(&changes) as Arc<dyn ChangeSink>;
         let mut connected = None;
         let forecast = match &job.remote {
@@ -218,23 +220,28 @@ impl Work {
 
     /// The sink for each change, if requested (`-i`).
     fn items(&self, job: &NamedJob, json: bool) -> Option<Items> {
-        let lines = || ItemLines::new(&job.name, json, self.terminal.clone());
+        let lines = || ItemLines::new(&job.name, json);
         let often = job.wanted.itemize;
         (often > 0).then(|| Items::new(Arc::new(lines()), often > 1))
     }
 
-    fn ticker(&self, progress: &Arc<Progress>, log: &JobLog, dry_run: bool) -> ProgressTimer {
+    fn ticker(
+        &self,
+        job: &NamedJob,
+        progress: &Arc<Progress>,
+        log: &JobLog,
+        task: Task,
+    ) -> ProgressTimer {
         // The lines of a dry run on the same terminal already show the progress.
-        let free = !(dry_run && io::stdout().is_terminal());
-        let display = self.format == Format::Text && Terminal::is_there() && free;
-        let show = if display { Show::Display } else { Show::Lines };
-        ProgressTimer::start(
-            Arc::clone(progress),
-            show,
-            dry_run,
-            self.terminal.clone(),
-            log.clone(),
-        )
+        let free = !(task == Task::DryRun && io::stdout().is_terminal());
+        let display = self.format == Format::Text && terminal::can_redraw() && free;
+        let roots = || job.job.layout.roots().into_iter().map(|(path, _)| shown_path(&path));
+        let show = if display {
+            Show::Display(Parts { noun: "source", paths: roots().collect() })
+        } else {
+            Show::Lines(log.clone())
+        };
+        ProgressTimer::start(Arc::clone(progress), show, task)
     }
 }
 
@@ -291,7 +298,7 @@ fn completed(log: &JobLog, job: &NamedJob, report: &Report, monitor: &LogMonitor
         return if report.stuck.is_empty() { Exit::Done } else { Exit::Listed };
     }
     let file = format!(".backup_manager/reports/{}.json", report.snapshot);
-    let file = crate::config::mistake::shown_path(&job.job.backups_dir.join(file));
+    let file = shown_path(&job.job.backups_dir.join(file));
     log.warn(&format!(
         "completed, but some files could not be read: {} in {file} (exit code 3)",
         counted(problems, "entry is listed", "entries are listed")

@@ -11,7 +11,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::exit::Exit;
-use crate::term::print::say;
+use crate::term::print::fail;
+use crate::term::terminal;
 
 /// How long the work may take to end by itself after a signal. It can be killed at any moment, because the
 /// next run resumes it.
@@ -43,12 +44,13 @@ pub(crate) fn supervise(
 ) -> Exit {
     match supervised(work) {
         Ok(Exit::Signal(number)) => {
+            terminal::close();
             stopped(number);
             std::process::exit(i32::from(Exit::Signal(number).code()))
         }
         Ok(exit) => exit,
         Err(error) => {
-            say(&format!("cannot catch signals or start threads: {error}"));
+            fail(&format!("cannot catch signals or start threads: {error}"));
             Exit::Failed
         }
     }

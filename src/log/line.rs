@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use tracing::Event;
 use tracing::field::{Field, Visit};
 
+use crate::term::colour::{Palette, Style};
 use crate::term::harmless;
 use crate::term::harmless::{push_lines, push_on_one_line};
 use crate::term::local_time;
@@ -46,7 +47,18 @@ impl LogLine {
 
     /// The text form, with the local time: `2026-11-23 21:00:00 CET INFO  my_backup: message`.
     pub(crate) fn text(&self) -> String {
-        let mut text = format!("{} {:<5} ", local_time::second(self.clock), self.level);
+        self.coloured(Palette::plain())
+    }
+
+    /// The text form, with the level of a warning or an error in colour.
+    pub(crate) fn coloured(&self, palette: Palette) -> String {
+        let style = match self.level {
+            "ERROR" => Style::Bad,
+            "WARN" => Style::Warn,
+            _ => Style::Plain,
+        };
+        let level = palette.paint(style, &format!("{:<5}", self.level));
+        let mut text = format!("{} {level} ", local_time::second(self.clock));
         if !self.job.is_empty() {
             push_on_one_line(&mut text, &self.job);
             text.push_str(": ");
@@ -111,6 +123,18 @@ mod tests {
             LogLine { job: String::new(), below: String::new(), ..line() }.text(),
             format!("{time} INFO  two\\nlines\\u{{1b}}")
         );
+    }
+
+    #[test]
+    fn only_the_level_of_a_warning_or_an_error_is_coloured() {
+        let time = local_time::second(line().clock);
+        for (level, shown) in
+            [("WARN", "\x1b[33mWARN \x1b[0m"), ("ERROR", "\x1b[31mERROR\x1b[0m"), ("INFO", "INFO ")]
+        {
+            let text =
+                LogLine { level, job: String::new(), ..line() }.coloured(Palette::coloured());
+            assert!(text.starts_with(&format!("{time} {shown} two\\nlines")), "{text:?}");
+        }
     }
 
     #[test]

@@ -19,7 +19,8 @@ use crate::config::log_format::Format;
 use crate::config::mistake::shown_path;
 use crate::log::file::LogFile;
 use crate::log::line::LogLine;
-use crate::term::terminal::Terminal;
+use crate::term::colour::Palette;
+use crate::term::terminal;
 
 /// The stream for lines that are not warnings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,8 @@ struct Lines {
     format: Format,
     stream: Stream,
     file: Option<Mutex<LogFile>>,
-    terminal: Terminal,
+    /// The colours of stdout and of stderr.
+    palettes: [Palette; 2],
 }
 
 /// Starts the log of this process, to `file` if given, else to `stream`. A file that cannot be opened is
@@ -42,16 +44,12 @@ struct Lines {
 ///
 /// # Errors
 /// If the process has a log already.
-pub(crate) fn start(
-    format: Format,
-    stream: Stream,
-    file: Option<&Path>,
-    terminal: Terminal,
-) -> io::Result<()> {
+pub(crate) fn start(format: Format, stream: Stream, file: Option<&Path>) -> io::Result<()> {
     let opened = file.map(LogFile::at);
     let error = opened.as_ref().and_then(|(_, error)| error.as_ref()).map(ToString::to_string);
     let opened = opened.map(|(file, _)| Mutex::new(file));
-    let lines = Lines { format, stream, file: opened, terminal };
+    let palettes = [Palette::of_stdout(), Palette::of_stderr()];
+    let lines = Lines { format, stream, file: opened, palettes };
     set_global_default(registry().with(lines))
         .map_err(|error: SetGlobalDefaultError| io::Error::other(error))?;
     if let (Some(path), Some(error)) = (file, error) {
@@ -67,30 +65,31 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let line = LogLine::of(event, chrono::Utc::now());
         crate::log::tail::note(line.job(), line.text());
-        let mut bytes = match self.format {
-            Format::Text => line.text(),
-            Format::Json => line.json(),
-        };
-        bytes.push('\n');
-        self.write(*event.metadata().level(), bytes.as_bytes());
+        self.write(*event.metadata().level(), &line);
     }
 }
 
 impl Lines {
     /// Writes a line. A log file replaces stdout; warnings also go to stderr. Errors of a stream are ignored,
     /// because a closed stream must not stop a backup.
-    fn write(&self, level: Level, bytes: &[u8]) {
-        let in_file = self.file.as_ref().is_some_and(|file| self.append(file, bytes));
+    fn write(&self, level: Level, line: &LogLine) {
+        let bytes = |palette| match self.format {
+            Format::Text => line.coloured(palette) + "\n",
+            Format::Json => line.json() + "\n",
+        };
+        let plain = || bytes(Palette::plain());
+        let in_file = self.file.as_ref().is_some_and(|file| self.append(file, plain().as_bytes()));
         let calm = level > Level::WARN;
         if calm && in_file {
             return;
         }
-        self.terminal.suspended(|| {
+        let [of_stdout, of_stderr] = self.palettes;
+        terminal::suspended(|| {
             if calm && self.stream == Stream::Stdout {
                 let mut stdout = io::stdout().lock();
-                let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+                let _ = stdout.write_all(bytes(of_stdout).as_bytes()).and_then(|()| stdout.flush());
             } else {
-                let _ = io::stderr().lock().write_all(bytes);
+                let _ = io::stderr().lock().write_all(bytes(of_stderr).as_bytes());
             }
         });
     }
@@ -102,9 +101,7 @@ impl Lines {
             Ok(()) => true,
             Err(complaint) => {
                 if let Some(complaint) = complaint {
-                    self.terminal.suspended(|| {
-                        let _ = writeln!(io::stderr(), "backup_manager: {complaint}");
-                    });
+                    crate::term::print::warn(&complaint);
                 }
                 false
             }

@@ -25,7 +25,7 @@ use crate::config::types::{NamedJob, SnapshotPlace};
 use crate::exit::Exit;
 use crate::hint;
 use crate::snapshots::only_folder::no_snapshot;
-use crate::term::print::say;
+use crate::term::print::{fail, warn};
 use crate::term::units::duration;
 
 /// Where to look, as every such verb takes it.
@@ -93,7 +93,7 @@ pub(crate) fn open(
     let reading = inputs(flags, rsync_args, config, jobs)
         .and_then(|inputs| configured(&inputs, load_for_reading))
         .ok_or(Exit::Usage)?;
-    reading.warnings.iter().for_each(|warning| say(warning));
+    reading.warnings.iter().for_each(|warning| warn(warning));
     let mut all = Vec::new();
     let folders: Vec<PathBuf> =
         reading.shelves.iter().map(|place| place.backups_dir.clone()).collect();
@@ -104,7 +104,7 @@ pub(crate) fn open(
         all.iter().filter(|one| one.catalog.is_hidden()).map(|one| one.catalog.path()).collect();
     hidden.dedup();
     for folder in hidden {
-        say(&format!(
+        warn(&format!(
             "this user may not look into {}/.backup_manager: what is held, damaged, reported or kept beside is not known",
             shown_path(folder)
         ));
@@ -112,7 +112,7 @@ pub(crate) fn open(
     if all.is_empty() && !asked.is_empty() {
         let dir = folders.first().map(PathBuf::as_path).unwrap_or(Path::new("."));
         let there = Repository::open(dir).and_then(|folder| folder.prefixes()).unwrap_or_default();
-        say(&no_snapshot(Some(&asked.join(", ")), dir, &there));
+        fail(&no_snapshot(Some(&asked.join(", ")), dir, &there));
         return Err(Exit::Usage);
     }
     Ok(all)
@@ -154,7 +154,7 @@ fn of_shelf(
 
 /// Prints why the backups folder cannot be read.
 pub(crate) fn unlookable(error: &LookError) -> Exit {
-    say(&format!("{error}; {}", hint::unlookable(error)));
+    fail(&format!("{error}; {}", hint::unlookable(error)));
     Exit::Failed
 }
 
@@ -168,7 +168,7 @@ pub(crate) fn pick<'a>(
     now: &DateTime<Local>,
 ) -> Result<SelectedSnapshot<'a>, Exit> {
     let refused = |error: &SelectError| {
-        say(&format!("{error}; {}", hint::unpicked(error)));
+        fail(&format!("{error}; {}", hint::unpicked(error)));
         Exit::Usage
     };
     let selector = Selector::parse(text, now).map_err(|error| refused(&error))?;
@@ -191,7 +191,7 @@ pub(crate) fn pick_exactly<'a>(
     match Selector::parse(text, now).map_or(Ok(()), same) {
         Ok(()) => Ok(SelectedSnapshot { series, name }),
         Err(error) => {
-            say(&format!("{error}; {}", hint::unpicked(&error)));
+            fail(&format!("{error}; {}", hint::unpicked(&error)));
             Err(Exit::Usage)
         }
     }
@@ -211,11 +211,13 @@ pub(crate) fn one<'a>(all: &'a [Series], prefix: Option<&Prefix>) -> Result<&'a 
         ([series], _) => return Ok(series),
         ([], Some(prefix)) if !all.is_empty() => {
             let all: Vec<&Series> = all.iter().collect();
-            say(&format!("there is no snapshot of {prefix}; there are those of {}", names(&all)));
+            fail(&format!("there is no snapshot of {prefix}; there are those of {}", names(&all)));
         }
-        ([], _) => say("there is no snapshot; write --backups-dir with the folder that holds them"),
+        ([], _) => {
+            fail("there is no snapshot; write --backups-dir with the folder that holds them")
+        }
         (several, _) => {
-            say(&format!(
+            fail(&format!(
                 "there are several jobs ({}); say which one is meant: --job NAME, or the full name of a snapshot",
                 names(several)
             ));

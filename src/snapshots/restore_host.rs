@@ -17,7 +17,7 @@ use crate::config::types::{NamedJob, Remote};
 use crate::jobs::channels::ChannelMemory;
 use crate::jobs::open_source;
 use crate::snapshots::open::Series;
-use crate::term::print::say;
+use crate::term::print::warn;
 
 /// Number of channels, also to a nearby host and from the start. Each channel has its own server, which waits
 /// for the disk, and disks sync for several processes at once. sshd allows 10 (`MaxSessions`).
@@ -104,8 +104,8 @@ impl RestoreHost {
             setting: self.sftp_channels,
             may_write: !look,
         };
-        let channel_limit = memory.limit(say);
-        let loss_report = open_source::loss_report(self.address.to_string(), say);
+        let channel_limit = memory.limit(warn);
+        let loss_report = open_source::loss_report(self.address.to_string(), warn);
         let options = Options { channel_limit, loss_report, ..self.options.clone() };
         let stop = Arc::clone(stop);
         let host = SftpHost::connect(self.address.clone(), options, move || stop.asked())

@@ -29,14 +29,28 @@ pub(crate) struct Palette {
 impl Palette {
     /// The palette for stdout.
     pub(crate) fn of_stdout() -> Self {
+        Self::of_stream(io::stdout().is_terminal())
+    }
+
+    /// The palette for stderr.
+    pub(crate) fn of_stderr() -> Self {
+        Self::of_stream(io::stderr().is_terminal())
+    }
+
+    fn of_stream(terminal: bool) -> Self {
         let variable = |name| std::env::var_os(name);
-        Self::of(io::stdout().is_terminal(), variable("NO_COLOR"), variable("TERM"))
+        Self::of(terminal, variable("NO_COLOR"), variable("TERM"))
     }
 
     /// Without colours.
-    #[cfg(test)]
     pub(crate) fn plain() -> Self {
         Self { on: false }
+    }
+
+    /// With colours.
+    #[cfg(test)]
+    pub(crate) fn coloured() -> Self {
+        Self { on: true }
     }
 
     /// Follows <https://no-color.org>: any value except an empty one switches colours off.
@@ -81,7 +95,7 @@ mod tests {
         ] {
             assert_eq!(Palette::of(terminal, no_color, term).on, on, "{no_color:?} {term:?}");
         }
-        assert_eq!(Palette { on: true }.paint(Style::Bad, "x"), "\x1b[31mx\x1b[0m");
+        assert_eq!(Palette::coloured().paint(Style::Bad, "x"), "\x1b[31mx\x1b[0m");
         assert_eq!(Palette::plain().paint(Style::Bad, "x"), "x");
     }
 }

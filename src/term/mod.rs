@@ -3,6 +3,7 @@
 pub(crate) mod colour;
 pub(crate) mod harmless;
 pub(crate) mod local_time;
+pub(crate) mod marks;
 pub(crate) mod out;
 pub(crate) mod print;
 pub(crate) mod shell;

@@ -49,7 +49,7 @@ impl Out {
         }
         match self.error {
             Some(error) if error.kind() != ErrorKind::BrokenPipe => {
-                crate::term::print::say(&format!("cannot write to stdout: {error}"));
+                crate::term::print::fail(&format!("cannot write to stdout: {error}"));
                 Exit::Failed
             }
             _ => exit,

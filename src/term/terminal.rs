@@ -1,53 +1,96 @@
-//! The terminal that the progress display and the log lines share, so that they do not overwrite each other.
+//! The terminal that the progress display and all messages share, so that they do not overwrite each other. A process
+//! has one terminal, so the display is global.
 
-use std::io::{self, IsTerminal};
-use std::sync::{Arc, Mutex};
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::ProgressBar;
 
-/// A handle of the terminal. Clones refer to the same terminal.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Terminal {
-    shown: Arc<Mutex<Option<ProgressBar>>>,
+/// What the terminal shows besides lines.
+enum Display {
+    Nothing,
+    Bar(ProgressBar),
+    /// The process ends: nothing is shown any more.
+    Closed,
 }
 
-impl Terminal {
-    /// Whether stderr is a terminal.
-    pub(crate) fn is_there() -> bool {
-        io::stderr().is_terminal()
-    }
+static DISPLAY: Mutex<Display> = Mutex::new(Display::Nothing);
 
-    /// The width in columns.
-    pub(crate) fn columns() -> usize {
-        let size = rustix::termios::tcgetwinsize(io::stderr());
-        size.map_or(80, |size| usize::from(size.ws_col).max(20))
-    }
+fn display() -> MutexGuard<'static, Display> {
+    DISPLAY.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
-    /// Shows `bar` from now on.
-    pub(crate) fn show(&self, bar: ProgressBar) {
-        if let Ok(mut shown) = self.shown.lock() {
-            *shown = Some(bar);
+/// Whether stderr is a terminal.
+pub(crate) fn is_there() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Whether stderr is a terminal whose lines can be written again.
+pub(crate) fn can_redraw() -> bool {
+    is_there() && std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
+}
+
+/// The width in columns.
+pub(crate) fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stderr());
+    size.map_or(80, |size| match size.ws_col {
+        // A terminal that does not know its size.
+        0 => 80,
+        columns => usize::from(columns).max(20),
+    })
+}
+
+/// Shows `bar` from now on, unless the process ends.
+pub(crate) fn show(bar: ProgressBar) {
+    let mut display = display();
+    if !matches!(*display, Display::Closed) {
+        *display = Display::Bar(bar);
+    }
+}
+
+/// Changes the bar that is shown, if there is one.
+pub(crate) fn redraw(change: impl FnOnce(&ProgressBar)) {
+    if let Display::Bar(bar) = &*display() {
+        change(bar);
+        go_to_line_start();
+    }
+}
+
+/// Removes the bar. The cursor is then at the start of an empty line.
+pub(crate) fn clear() {
+    end(Display::Nothing);
+}
+
+/// Removes the bar and shows none later. To be called before the last message of a process that ends while threads
+/// still work.
+pub(crate) fn close() {
+    end(Display::Closed);
+}
+
+fn end(next: Display) {
+    let mut display = display();
+    if matches!(*display, Display::Closed) {
+        return;
+    }
+    if let Display::Bar(bar) = std::mem::replace(&mut *display, next) {
+        bar.finish_and_clear();
+    }
+}
+
+/// Runs `write` while the bar is hidden. No bar appears in the middle of a line.
+pub(crate) fn suspended<R>(write: impl FnOnce() -> R) -> R {
+    match &*display() {
+        Display::Bar(bar) => {
+            let result = bar.suspend(write);
+            go_to_line_start();
+            result
         }
+        Display::Nothing | Display::Closed => write(),
     }
+}
 
-    /// Removes the display.
-    pub(crate) fn clear(&self) {
-        if let Ok(mut shown) = self.shown.lock()
-            && let Some(bar) = shown.take()
-        {
-            bar.finish_and_clear();
-        }
-    }
-
-    /// Runs `write` while the display is hidden.
-    pub(crate) fn suspended<R>(&self, write: impl FnOnce() -> R) -> R {
-        match self.shown.lock() {
-            Ok(shown) => match shown.as_ref() {
-                Some(bar) => bar.suspend(write),
-                // The lock is still held, so no display can appear in the middle of the line.
-                None => write(),
-            },
-            Err(_) => write(),
-        }
-    }
+/// Moves the cursor to the start of the bar's last line. indicatif leaves it at the right edge. There the `^C` that the
+/// terminal echoes would begin a new line, and the bar would be cleared from one line too low.
+fn go_to_line_start() {
+    let _ = io::stderr().write_all(b"\r");
 }

@@ -5,20 +5,19 @@ use std::io::{self, Write};
 use engine::monitor::{ItemSink, ItemizedChange};
 use serde_json::json;
 
-use crate::term::terminal::Terminal;
+use crate::term::terminal;
 
 /// Prints the changes of one job as they are found.
 pub(crate) struct ItemLines {
     job: String,
     /// Writes one JSON object per line.
     json: bool,
-    terminal: Terminal,
 }
 
 impl ItemLines {
     /// Creates a printer for the job called `job`.
-    pub(crate) fn new(job: &str, json: bool, terminal: Terminal) -> Self {
-        Self { job: job.to_owned(), json, terminal }
+    pub(crate) fn new(job: &str, json: bool) -> Self {
+        Self { job: job.to_owned(), json }
     }
 
     fn line(&self, item: &ItemizedChange) -> String {
@@ -36,7 +35,7 @@ impl ItemLines {
 impl ItemSink for ItemLines {
     fn items(&self, items: &[ItemizedChange]) {
         let lines: String = items.iter().map(|item| self.line(item)).collect();
-        self.terminal.suspended(|| {
+        terminal::suspended(|| {
             let mut stdout = io::stdout().lock();
             // A closed output does not stop a backup.
             let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
@@ -56,11 +55,11 @@ mod tests {
             leads_to: leads_to.map(str::to_owned),
             hard_link,
         };
-        let lines = ItemLines::new("j", false, Terminal::default());
+        let lines = ItemLines::new("j", false);
         assert_eq!(lines.line(&item(None, false)), ">f+++++++++ a b\n");
         assert_eq!(lines.line(&item(Some("c"), false)), ">f+++++++++ a b -> c\n");
         assert_eq!(lines.line(&item(Some("c"), true)), ">f+++++++++ a b => c\n");
-        let lines = ItemLines::new("j", true, Terminal::default());
+        let lines = ItemLines::new("j", true);
         assert!(lines.line(&item(None, false)).contains("\"changes\":\">f+++++++++\""));
     }
 }

@@ -1,4 +1,4 @@
-//! Shows the progress of a run: a display on a terminal, or else a log line every half minute.
+//! Shows the progress of a task: a display on a terminal, or else a log line every half minute.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -10,57 +10,67 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::Level;
 
 use crate::log::JobLog;
-use crate::term::terminal::Terminal;
-use crate::ui::progress_line::{ProgressLine, Rate, shortened};
+use crate::term::marks::Marks;
+use crate::term::terminal;
+use crate::ui::parts::Parts;
+use crate::ui::progress_line::{ProgressLine, Rate, Task};
 
-/// How a run's progress is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How the progress is shown.
+#[derive(Debug, Clone)]
 pub(crate) enum Show {
-    /// As a display on the terminal.
-    Display,
+    /// As a display on the terminal, which also names the current part of the task.
+    Display(Parts),
     /// As log lines.
-    Lines,
+    Lines(JobLog),
 }
 
 const DISPLAY_EVERY: Duration = Duration::from_millis(150);
 const LINE_EVERY: Duration = Duration::from_secs(30);
+/// The columns of the spinner or of the indentation, and of the edge: a line that wraps would be cleared only in part.
+const BESIDE: usize = 3;
 
-/// Shows the progress of one run until it is dropped.
+/// Shows the progress of one task until it is dropped.
 pub(crate) struct ProgressTimer {
     end: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl ProgressTimer {
-    /// Starts to show `progress`.
-    pub(crate) fn start(
-        progress: Arc<Progress>,
-        show: Show,
-        dry_run: bool,
-        terminal: Terminal,
-        log: JobLog,
-    ) -> Self {
+    /// Starts to show `progress`. To be called before the task begins.
+    pub(crate) fn start(progress: Arc<Progress>, show: Show, task: Task) -> Self {
         let (end, ended) = mpsc::channel();
-        let every = if show == Show::Display { DISPLAY_EVERY } else { LINE_EVERY };
+        let every = match &show {
+            Show::Display(_) => {
+                progress.watch();
+                terminal::show(bar(Marks::of_locale()));
+                DISPLAY_EVERY
+            }
+            Show::Lines(_) => LINE_EVERY,
+        };
         let thread = thread::spawn(move || {
             let began = Instant::now();
             let mut rate = Rate::default();
-            let bar = (show == Show::Display).then(|| display(&terminal));
             while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
                 let elapsed = began.elapsed().as_secs_f64();
-                let status = ProgressLine::of(&progress, &mut rate, elapsed, dry_run);
-                let folder = progress.folder();
-                if let Some(bar) = &bar {
-                    let folder = shortened(&folder, Terminal::columns().saturating_sub(3));
-                    let below = [status.moved(), folder];
-                    let below = below.iter().filter(|line| !line.is_empty());
-                    bar.set_message(below.fold(status.reached(), |all, line| all + "\n  " + line));
-                    bar.tick();
-                } else {
-                    log.log(Level::INFO, &status.line(), Some(status.fields(&folder)), "");
+                let status = ProgressLine::of(&progress, &mut rate, elapsed, task);
+                match &show {
+                    Show::Lines(log) => {
+                        let fields = status.fields(&progress.folder());
+                        log.log(Level::INFO, &status.line(), Some(fields), "");
+                    }
+                    Show::Display(parts) => {
+                        let file = progress.file();
+                        let part = parts.of(&file);
+                        let text =
+                            block(&status, &part, &file, terminal::columns(), Marks::of_locale());
+                        terminal::redraw(|bar| {
+                            bar.set_message(text);
+                            bar.tick();
+                        });
+                    }
                 }
             }
-            terminal.clear();
+            terminal::clear();
         });
         Self { end: Some(end), thread: Some(thread) }
     }
@@ -75,11 +85,24 @@ impl Drop for ProgressTimer {
     }
 }
 
-fn display(terminal: &Terminal) -> ProgressBar {
+/// The lines of the display, each at most `columns` wide together with the spinner or the indentation.
+fn block(status: &ProgressLine, part: &str, file: &str, columns: usize, marks: Marks) -> String {
+    let room = columns.saturating_sub(BESIDE);
+    let times = [status.times(), part.to_owned()];
+    let times = times.iter().filter(|text| !text.is_empty()).cloned().collect::<Vec<_>>();
+    let mut lines = vec![marks.start_of(&status.reached(), room)];
+    for line in [times.join(", "), status.moved()] {
+        lines.push(marks.start_of(&line, room));
+    }
+    lines.push(marks.end_of(file, room));
+    lines.retain(|line| !line.is_empty());
+    lines.join("\n  ")
+}
+
+fn bar(marks: Marks) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
-        bar.set_style(style);
+        bar.set_style(style.tick_chars(marks.spinner));
     }
-    terminal.show(bar.clone());
     bar
 }

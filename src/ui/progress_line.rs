@@ -1,106 +1,132 @@
-//! The progress of a run as numbers and as one line.
+//! The progress of a task as numbers and as text.
 
-use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
 use engine::Progress;
-use engine::monitor::Phase;
+use engine::monitor::{Phase, WalkProgress};
 use serde_json::{Map, Value, json};
-use unicode_width::UnicodeWidthStr;
 
 use crate::term::units::{bytes, count, counted, duration};
+use crate::ui::estimate;
 
-/// The counters of a run at one moment.
+/// The task whose progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    Backup,
+    /// Writes nothing.
+    DryRun,
+    Restore,
+    Verify,
+}
+
+/// The counters of a task at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ProgressLine {
+    task: Task,
     phase: Phase,
-    entries: u64,
-    entries_expected: u64,
+    walk: WalkProgress,
     linked: u64,
     copied: u64,
     bytes_copied: u64,
     removed: u64,
     /// Current bytes per second.
     rate: u64,
-    /// Seconds since the run began.
+    /// Seconds since the task began.
     elapsed: f64,
-    /// Whether this is a dry run, which writes nothing.
-    dry_run: bool,
 }
 
 impl ProgressLine {
-    /// Reads the counters, `elapsed` seconds after the run began.
-    pub(crate) fn of(progress: &Progress, rate: &mut Rate, elapsed: f64, dry_run: bool) -> Self {
+    /// Reads the counters, `elapsed` seconds after the task began.
+    pub(crate) fn of(progress: &Progress, rate: &mut Rate, elapsed: f64, task: Task) -> Self {
         let bytes_copied = progress.bytes_copied.load(Relaxed);
         Self {
+            task,
             phase: progress.phase(),
-            entries: progress.entries.load(Relaxed),
-            entries_expected: progress.entries_expected.load(Relaxed),
+            walk: progress.walk(),
             linked: progress.linked.load(Relaxed),
             copied: progress.copied.load(Relaxed),
             bytes_copied,
             removed: progress.removed.load(Relaxed),
             rate: rate.at(elapsed, bytes_copied),
             elapsed,
-            dry_run,
         }
     }
 
-    /// Seconds until the end of the listing, estimated from the base.
-    fn remaining(&self) -> Option<f64> {
-        let known = self.entries_expected > self.entries && self.entries > 0 && self.elapsed >= 2.0;
-        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-        let (left, done) =
-            ((self.entries_expected.saturating_sub(self.entries)) as f64, self.entries as f64);
-        (known && self.phase == Phase::Copying).then(|| left * self.elapsed / done)
+    /// Whether the task works through entries, so that a share of them is done.
+    fn counts_entries(&self) -> bool {
+        matches!(self.phase, Phase::Copying | Phase::Retrying | Phase::Verifying)
     }
 
-    /// How far the run is, as text.
+    /// How much is done, from 0 to 1, if the total is known.
+    fn share(&self) -> Option<f64> {
+        estimate::share(&self.walk).filter(|_| self.counts_entries())
+    }
+
+    /// The estimated seconds until the end.
+    fn remaining(&self) -> Option<f64> {
+        estimate::remaining(self.share()?, self.walk.elapsed.as_secs_f64())
+    }
+
+    /// How far the task is, as text.
     pub(crate) fn reached(&self) -> String {
-        let mut text = match self.phase {
-            Phase::Preparing => return "preparing".to_owned(),
-            Phase::Sealing => return "sealing: waiting until everything is on the disk".to_owned(),
-            Phase::Removing => {
+        let what = match (self.phase, self.task) {
+            (Phase::Preparing, _) => return "preparing".to_owned(),
+            (Phase::Sealing, _) => {
+                return "sealing: waiting until everything is on the disk".to_owned();
+            }
+            (Phase::Removing, _) => {
                 let removed = counted(self.removed, "entry", "entries");
                 return format!("removing old snapshots, {removed} so far");
             }
-            Phase::Verifying => {
-                return format!("verifying: {}", counted(self.entries, "file", "files"));
-            }
-            Phase::Retrying => "retrying what could not be read: ".to_owned(),
-            Phase::Copying if self.dry_run => "comparing: ".to_owned(),
-            Phase::Copying => "copying: ".to_owned(),
+            (Phase::Verifying, _) => "verifying",
+            (Phase::Retrying, _) => "retrying",
+            (Phase::Copying, Task::DryRun) => "comparing",
+            (Phase::Copying, Task::Restore) => "restoring",
+            (Phase::Copying, _) => "copying",
         };
-        text.push_str(&count(self.entries));
-        if self.entries_expected > 0 {
-            let _ = write!(text, " of about {}", count(self.entries_expected.max(self.entries)));
+        let WalkProgress { entries, bytes: done, entries_expected, bytes_expected, .. } = self.walk;
+        let (one, several) =
+            if self.task == Task::Verify { ("file", "files") } else { ("entry", "entries") };
+        match self.share() {
+            None => format!("{what}: {}, {}", counted(entries, one, several), bytes(done)),
+            Some(share) => format!(
+                "{what}: {} %, {} of {}, {} of about {} {several}",
+                estimate::percent(share),
+                bytes(done),
+                bytes(bytes_expected.max(done)),
+                count(entries),
+                count(entries_expected.max(entries)),
+            ),
         }
-        text.push_str(" entries");
-        if let Some(remaining) = self.remaining() {
-            let _ = write!(text, ", about {} left", duration(remaining));
+    }
+
+    /// How long it has taken and may still take, as text.
+    pub(crate) fn times(&self) -> String {
+        let elapsed = format!("{} elapsed", rough(self.elapsed));
+        match self.remaining() {
+            Some(remaining) => format!("{elapsed}, about {} left", rough(remaining)),
+            None => elapsed,
         }
-        text
     }
 
     /// What was linked and copied, as text; empty if there is nothing.
     pub(crate) fn moved(&self) -> String {
-        if self.phase == Phase::Verifying {
-            return format!("{} at {}/s", bytes(self.bytes_copied), bytes(self.rate));
+        let read = format!("{} at {}/s", bytes(self.bytes_copied), bytes(self.rate));
+        match (self.task, self.counts_entries()) {
+            (Task::DryRun, _) | (_, false) => String::new(),
+            (Task::Verify, _) => format!("{read} read"),
+            (Task::Restore, _) => format!("{} copied, {read}", count(self.copied)),
+            (Task::Backup, _) => {
+                format!("{} linked, {} copied, {read}", count(self.linked), count(self.copied))
+            }
         }
-        if self.dry_run || !matches!(self.phase, Phase::Copying | Phase::Retrying) {
-            return String::new();
-        }
-        let (linked, copied) = (count(self.linked), count(self.copied));
-        let (size, rate) = (bytes(self.bytes_copied), bytes(self.rate));
-        format!("{linked} linked, {copied} copied, {size} at {rate}/s")
     }
 
-    /// The progress on one line.
+    /// The progress on one line, for a log.
     pub(crate) fn line(&self) -> String {
-        match self.moved() {
-            moved if moved.is_empty() => self.reached(),
-            moved => format!("{}, {moved}", self.reached()),
-        }
+        let left = self.remaining().map(|left| format!("about {} left", rough(left)));
+        let parts = [self.reached(), left.unwrap_or_default(), self.moved()];
+        parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(", ")
     }
 
     /// The progress as JSON fields.
@@ -116,13 +142,17 @@ impl ProgressLine {
         let fields = json!({
             "event": "progress",
             "phase": phase,
-            "entries": self.entries,
-            "entries_expected": self.entries_expected,
+            "percent": self.share().map(estimate::percent),
+            "entries": self.walk.entries,
+            "entries_expected": self.walk.entries_expected,
+            "bytes": self.walk.bytes,
+            "bytes_expected": self.walk.bytes_expected,
             "linked": self.linked,
             "copied": self.copied,
             "bytes_copied": self.bytes_copied,
             "bytes_per_second": self.rate,
             "removed": self.removed,
+            "seconds_elapsed": self.elapsed,
             "seconds_left": self.remaining(),
             "folder": folder,
         });
@@ -131,6 +161,12 @@ impl ProgressLine {
             _ => Map::new(),
         }
     }
+}
+
+/// A duration in whole seconds, rounded up, so that a display does not flicker.
+fn rough(seconds: f64) -> String {
+    let whole = seconds.max(0.0).ceil();
+    if whole < 10.0 { format!("{whole:.0} s") } else { duration(whole) }
 }
 
 /// How fast a counter grew in the last seconds.
@@ -166,51 +202,56 @@ impl Rate {
     }
 }
 
-/// The end of `path`, at most `columns` terminal columns wide.
-pub(crate) fn shortened(path: &str, columns: usize) -> String {
-    let mut over = path.width().saturating_sub(columns);
-    if over == 0 {
-        return path.to_owned();
-    }
-    // The ellipsis takes one column.
-    over += 1;
-    let kept = path.char_indices().find(|(at, _)| path[..*at].width() >= over);
-    format!("…{}", kept.map_or("", |(at, _)| &path[at..]))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn status() -> ProgressLine {
         ProgressLine {
+            task: Task::Backup,
             phase: Phase::Copying,
-            entries: 250,
-            entries_expected: 1000,
+            walk: WalkProgress {
+                entries: 250,
+                bytes: 2048,
+                entries_expected: 1000,
+                bytes_expected: 4096,
+                elapsed: Duration::from_secs(10),
+            },
             linked: 200,
             copied: 50,
             bytes_copied: 4096,
             removed: 0,
             rate: 1024,
-            elapsed: 10.0,
-            dry_run: false,
+            elapsed: 12.0,
         }
     }
 
     #[test]
     fn a_line_says_how_far_it_is() {
+        let unknown = WalkProgress { entries_expected: 0, ..status().walk };
+        let more = WalkProgress { entries: 2000, bytes: 9000, ..status().walk };
         for (status, line) in [
             (
                 status(),
-                "copying: 250 of about 1,000 entries, about 30 s left, 200 linked, 50 copied, 4.0 KiB at 1.0 KiB/s",
+                "copying: 25 %, 2.0 KiB of 4.0 KiB, 250 of about 1,000 entries, about 30 s left, 200 linked, 50 copied, 4.0 KiB at 1.0 KiB/s",
             ),
             (
-                ProgressLine { entries_expected: 0, ..status() },
-                "copying: 250 entries, 200 linked, 50 copied, 4.0 KiB at 1.0 KiB/s",
+                ProgressLine { walk: unknown, ..status() },
+                "copying: 250 entries, 2.0 KiB, 200 linked, 50 copied, 4.0 KiB at 1.0 KiB/s",
             ),
             (
-                ProgressLine { entries: 2000, dry_run: true, ..status() },
-                "comparing: 2,000 of about 2,000 entries",
+                ProgressLine { walk: more, task: Task::DryRun, ..status() },
+                "comparing: 99 %, 8.7 KiB of 8.7 KiB, 2,000 of about 2,000 entries",
+            ),
+            (
+                ProgressLine { task: Task::Verify, phase: Phase::Verifying, ..status() },
+                "verifying: 25 %, 2.0 KiB of 4.0 KiB, 250 of about 1,000 files, about 30 s left, 4.0 KiB at 1.0 KiB/s read",
+            ),
+            (
+                ProgressLine { task: Task::Restore, walk: unknown, ..status() },
+                "restoring: 250 entries, 2.0 KiB, 50 copied, 4.0 KiB at 1.0 KiB/s",
             ),
             (ProgressLine { phase: Phase::Preparing, ..status() }, "preparing"),
             (
@@ -220,6 +261,8 @@ mod tests {
         ] {
             assert_eq!(status.line(), line);
         }
+        assert_eq!(status().times(), "12 s elapsed, about 30 s left");
+        assert_eq!(ProgressLine { walk: unknown, ..status() }.times(), "12 s elapsed");
     }
 
     #[test]
@@ -232,12 +275,5 @@ mod tests {
         }
         assert_eq!(rate.at(31.0, 100), 0);
         assert!(rate.samples.len() < 15);
-    }
-
-    #[test]
-    fn a_long_path_loses_its_beginning() {
-        assert_eq!(shortened("/a/b", 4), "/a/b");
-        assert_eq!(shortened("/a/bc", 4), "…/bc");
-        assert_eq!(shortened("/ä/öü", 4), "…/öü");
     }
 }

@@ -12,17 +12,17 @@ use engine::restore::{EntryOutcome, RestoreCounts, RestoreSink, RestoredEntry};
 use engine::threads::unpoisoned;
 use serde_json::json;
 
-use crate::config::log_format::Format;
 use crate::exit::Exit;
 use crate::hint;
-use crate::log::JobLog;
 use crate::term::colour::Style;
 use crate::term::out::Out;
-use crate::term::print::say;
+use crate::term::print::{say, warn};
 use crate::term::shell;
-use crate::term::terminal::Terminal;
+use crate::term::terminal;
 use crate::term::units::{bytes, count, counted};
+use crate::ui::parts::Parts;
 use crate::ui::progress::{ProgressTimer, Show};
+use crate::ui::progress_line::Task;
 use crate::ui::summary::table;
 
 /// Maximum number of lines about entries that were restored incompletely. The others are only counted.
@@ -37,7 +37,6 @@ pub(crate) struct Restored {
     /// The target stores times only in whole seconds.
     whole_seconds: bool,
     state: Mutex<State>,
-    terminal: Terminal,
     ticker: Option<ProgressTimer>,
 }
 
@@ -56,19 +55,12 @@ impl Restored {
         whole_seconds: bool,
         progress: &Arc<Progress>,
     ) -> Self {
-        let terminal = Terminal::default();
-        let ticker = (Terminal::is_there() && !dry_run).then(|| {
-            let log = JobLog::new("restore", Format::Text);
-            ProgressTimer::start(
-                Arc::clone(progress),
-                Show::Display,
-                dry_run,
-                terminal.clone(),
-                log,
-            )
+        let ticker = (terminal::can_redraw() && !dry_run).then(|| {
+            let show = Show::Display(Parts::default());
+            ProgressTimer::start(Arc::clone(progress), show, Task::Restore)
         });
         let state = Mutex::new(State { out: Out::new(), partly: 0 });
-        Self { top, from, dry_run, json, whole_seconds, state, terminal, ticker }
+        Self { top, from, dry_run, json, whole_seconds, state, ticker }
     }
 
     /// Writes the totals.
@@ -95,7 +87,7 @@ impl Restored {
         }
         let exit = state.out.finish(exit_of(counts, self.dry_run));
         if !self.dry_run {
-            hint::not_restored(counts).into_iter().for_each(say);
+            hint::not_restored(counts).into_iter().for_each(warn);
         }
         exit
     }
@@ -172,7 +164,7 @@ impl RestoreSink for Restored {
             let why = line.why.as_deref().unwrap_or_default();
             let elsewhere = path.trim_end_matches('/') != shown(&source);
             let at = if elsewhere { format!(" (at {path})") } else { String::new() };
-            self.terminal.suspended(|| say(&format!("{word}: {from}: {why}{at}")));
+            warn(&format!("{word}: {from}: {why}{at}"));
         }
     }
 }

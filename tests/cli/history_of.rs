@@ -224,7 +224,7 @@ fn find_folds_the_snapshots_that_have_it() {
     let done = stage.look("find").arg("TODAY.*").arg("-i").expect(0);
     done.assert_says(&stage.source.join("notes/today.txt").display().to_string());
     done.assert_says(&format!(
-        "in 5 of 6 snapshots: {} … {}, {} … {}",
+        "in 5 of 6 snapshots: {} ... {}, {} ... {}",
         names[0], names[2], names[4], names[5]
     ));
     let objects = stage.look("find").arg("notes/*").arg("--json").expect(0).objects();

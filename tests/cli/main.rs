@@ -15,6 +15,7 @@ mod mistyped;
 mod notify;
 mod only_folder;
 mod pasted;
+mod progress;
 mod settings;
 mod status;
 mod terminal;

@@ -20,8 +20,8 @@ fn sample() -> Stage {
 fn an_option_of_another_program_is_explained() {
     let stage = sample();
     for (words, expected) in [
-        (&["run", "--exclude", "*.tmp"][..], "backup_manager run … -- '--exclude=*.tmp'"),
-        (&["run", "--exclude=/x"], "backup_manager run … -- --exclude=/x"),
+        (&["run", "--exclude", "*.tmp"][..], "backup_manager run ... -- '--exclude=*.tmp'"),
+        (&["run", "--exclude=/x"], "backup_manager run ... -- --exclude=/x"),
         (&["run", "--force"], "hint: write --now"),
         (&["restore", "latest", "--target", "/x"], "hint: write --to DIR"),
         (&["list", "--repo", "/x"], "hint: write --backups-dir DIR"),

@@ -19,6 +19,7 @@ use crate::backup::withheld::Empty;
 use crate::entry::FileId;
 use crate::entry::racy::ReadTimes;
 use crate::error::{LookError, Missing, RunError};
+use crate::fs::traverse::most_open_folders;
 use crate::job::Job;
 use crate::monitor::context::Context;
 use crate::monitor::event::Event;
@@ -31,6 +32,7 @@ use crate::snapshot::history::{Decision, History};
 use crate::snapshot::name::{SnapshotName, SnapshotState};
 use crate::snapshot::retention::surplus;
 use crate::source::Source;
+use crate::threads::work_queue::workers;
 
 /// What a run would do.
 #[derive(Debug, Clone)]
@@ -191,6 +193,8 @@ fn nothing_yet(
         filters: Arc::clone(&job.filters),
         base_holds: Holds::default(),
         folds_case: false,
+        threads: workers(),
+        most_open: most_open_folders(),
         context: context.clone(),
     }
 }
@@ -217,7 +221,7 @@ pub(crate) fn describe_missing<S: Source>(
 }
 
 /// A sink that drops the changes: the caller needs only the counts.
-struct DiscardedChanges;
+pub(crate) struct DiscardedChanges;
 
 impl ChangeSink for DiscardedChanges {
     fn changes(&self, _: &[Change]) {}

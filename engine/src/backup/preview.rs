@@ -16,6 +16,7 @@ use crate::entry::{Entry, FileId, Kind, Meta, Time};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
 use crate::fs::mount_point::is_mount_point;
+use crate::monitor::add;
 use crate::monitor::event::Instead;
 use crate::source::Source;
 use crate::threads::lock::lock;
@@ -76,12 +77,13 @@ impl<S: Source> PlanSink<S> for Preview<S> {
         steps: &[Planned<'_>],
     ) {
         let mut changes = Vec::new();
-        let mut done = Batched::default();
+        let (mut done, mut settled) = (Batched::default(), 0);
         for planned in steps {
             let Planned { entry, step, .. } = planned;
             let (meta, counts) = (entry.meta, &mut done.counts);
             let file = meta.kind == Kind::File;
             let mut bytes = 0;
+            settled += entry.file_size();
             match step.action {
                 _ if !self.first_name(self.walk.keep(), meta) => counts.hard_links += 1,
                 Action::Keep | Action::Check | Action::UpdateMetadata => counts.kept += 1,
@@ -108,6 +110,7 @@ impl<S: Source> PlanSink<S> for Preview<S> {
             }
         }
         self.walk.tally.add(&done, None);
+        add(&self.walk.set.context.progress.bytes, settled);
         if !changes.is_empty() {
             self.changes.changes(&changes);
         }

@@ -269,6 +269,12 @@ impl ListedEntry<'_> {
         }
     }
 
+    /// The size of a regular file, bytes; 0 for all other entries.
+    #[must_use]
+    pub fn file_size(self) -> u64 {
+        if self.meta.kind == Kind::File { self.meta.size } else { 0 }
+    }
+
     /// The target of a symlink.
     #[must_use]
     pub fn target(self) -> Option<Vec<u8>> {

@@ -22,13 +22,13 @@ pub use self::targets::{
     lost,
 };
 
-use std::sync::atomic::Ordering;
-
 use crate::fs::access::own_umask;
 use crate::monitor::context::Context;
 use crate::repository::Repository;
+use crate::repository::records::report_file::report;
 use crate::restore::request::names;
-use crate::restore::walk::RestoreWalk;
+use crate::restore::walk::shared_inodes::Sizes;
+use crate::restore::walk::{RestoreWalk, shared_inodes};
 use crate::snapshot::name::SnapshotName;
 
 /// Restores the entries of `landing` from a snapshot to `target`, and reports each action to `sink`.
@@ -54,9 +54,10 @@ pub fn restore<T: Target>(
             return Err(RestoreError::NoSuchPath { snapshot, path });
         }
     }
-    let several =
-        crate::restore::walk::shared_inodes::several(walk.top(), items, &|| context.stop.asked());
-    context.progress.entries_expected.store(several.entries, Ordering::Relaxed);
+    let report = report(repository, snapshot);
+    let sizes = Sizes { wanted: context.progress.is_watched(), report: report.as_ref() };
+    let several = shared_inodes::several(walk.top(), items, &sizes, &|| context.stop.asked());
+    context.progress.expect(several.entries, several.bytes);
     let walk = walk.with(several, landing.whole.iter().cloned().collect());
     walk.all(items);
     if let Some(error) = walk.failed() {

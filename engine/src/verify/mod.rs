@@ -1,6 +1,8 @@
 //! Verifies snapshots: every byte against the recorded hash, each inode once however many snapshots
 //! share it, and the entries of each snapshot against its report.
 
+pub(crate) mod compared;
+pub(crate) mod expected;
 pub(crate) mod inode_names;
 pub(crate) mod inodes;
 pub(crate) mod outcome;
@@ -47,10 +49,16 @@ pub fn verify(
     context: &Context,
 ) -> Result<Option<Verified>, LookError> {
     context.progress.enter(Phase::Verifying);
+    if context.progress.is_watched()
+        && let Some(total) = expected::of(repository, snapshots, portion)
+    {
+        context.progress.expect(total.files, total.bytes);
+    }
+    context.progress.begin_walk();
     let scan = Scan::new(portion, record, context);
     let mut found = Verified { snapshots: snapshots.len(), ..Verified::default() };
-    for name in snapshots {
-        let seen = scan.snapshot(repository, name);
+    for (number, name) in snapshots.iter().enumerate() {
+        let seen = scan.snapshot(repository, name, number == 0);
         // A snapshot that another process removes during the check is not damaged.
         if found.snapshots > 1 && is_gone(repository, name) {
             found.snapshots -= 1;

@@ -42,6 +42,13 @@ impl Portion {
         self.length >= PLACES
     }
 
+    /// The part of `number` that lies in it on average.
+    #[must_use]
+    pub(crate) fn of(self, number: u64) -> u64 {
+        let part = u128::from(number) * u128::from(self.length) / u128::from(PLACES);
+        u64::try_from(part).unwrap_or(number)
+    }
+
     /// Whether it contains the inode of this number.
     #[must_use]
     pub fn has(self, ino: u64) -> bool {

@@ -20,14 +20,13 @@ use crate::monitor::add;
 use crate::monitor::context::Context;
 use crate::repository::Repository;
 use crate::repository::manifest::of_snapshot::Hashes;
-use crate::repository::manifest::read::{FolderRecords, ManifestReader};
-use crate::repository::manifest::record::{
-    ManifestRecord, MetaDigest, RecordedFields, RecordedHash, folder_digest, name_digest,
-};
+use crate::repository::manifest::read::ManifestReader;
+use crate::repository::manifest::record::{ManifestRecord, RecordedFields, RecordedHash};
 use crate::repository::records::sidecar::Sidecar;
 use crate::snapshot::name::SnapshotName;
 use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::{Queue, workers};
+use crate::verify::compared::{ALTERED, Compared};
 use crate::verify::inodes::Inodes;
 use crate::verify::outcome::{Damage, Flaw, SnapshotFindings, Verified, changed_at};
 use crate::verify::read::{Finding, judge};
@@ -35,8 +34,6 @@ use crate::verify::sample::Portion;
 
 /// Files that a thread reads per task.
 const BATCH: usize = 32;
-/// The message for an entry whose metadata differs from the manifest.
-const ALTERED: &str = "its kind, owner, mode, size, time or target is not what was backed up";
 
 /// A check of several snapshots, one after the other.
 pub(crate) struct Scan<'a> {
@@ -86,6 +83,8 @@ struct SnapshotScan {
     manifest: Option<ManifestReader>,
     /// Whether listings return inode numbers.
     known: bool,
+    /// Whether the progress counts each name: the total of the oldest snapshot contains them all.
+    each_name: bool,
     seen: Mutex<SnapshotFindings>,
     open: Arc<AtomicUsize>,
     most_open: usize,
@@ -107,11 +106,12 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Walks one snapshot.
+    /// Walks one snapshot; `first` is the oldest of the check.
     pub(crate) fn snapshot(
         &self,
         repository: &Repository,
         name: &SnapshotName,
+        first: bool,
     ) -> Result<SnapshotFindings, LookError> {
         let _stays = repository.lock_for_reading(name)?;
         let (top, kept) = (repository.top(name)?, repository.kept(name)?);
@@ -124,7 +124,19 @@ impl<'a> Scan<'a> {
         let (queue, seen, open) = (Queue::new(0), Mutex::new(seen), Arc::default());
         let name = name.clone();
         let most_open = most_open_folders();
-        let going = SnapshotScan { queue, top, kept, name, manifest, known, seen, open, most_open };
+        let each_name = first && self.context.progress.is_watched();
+        let going = SnapshotScan {
+            queue,
+            top,
+            kept,
+            name,
+            manifest,
+            known,
+            each_name,
+            seen,
+            open,
+            most_open,
+        };
         going.queue.push(ScanTask::List(None, TreePath::top(None)));
         going.queue.work(workers(), |task| {
             if self.context.stop.asked() {
@@ -167,7 +179,10 @@ impl<'a> Scan<'a> {
         };
         let dir = Arc::new(OpenDir::new(dir, &going.open));
         let records = going.kept.load(place)?;
-        let mut compared = Compared::new(going, place);
+        let mut compared = Compared::new(going.manifest.as_ref(), place);
+        if compared.unreadable {
+            lock(&going.seen).no_manifest = true;
+        }
         let (mut files, mut folders, mut entries) = (Vec::new(), Vec::new(), 0_u64);
         let mut unknown = Vec::new();
         dir.names(|entry| {
@@ -213,14 +228,14 @@ impl<'a> Scan<'a> {
             seen.differing.extend(differing.into_iter().flatten());
         }
         add(&self.names, files.iter().filter(|listed| listed.file).count() as u64);
-        self.context.progress.set_folder(|| crate::entry::escape::shown(&place.inside()));
+        self.context.progress.set_folder(|| going.place_shown(place, c""));
         for name in folders {
             // With too many open folders, the subfolder is opened from the top when its turn comes.
             let many = going.open.load(Ordering::Relaxed) > going.most_open;
             let parent = (!many).then(|| Arc::clone(&dir));
             going.queue.push(ScanTask::List(parent, place.child(&name, None)));
         }
-        if going.known {
+        if going.known && !going.each_name {
             files.retain(|listed| !self.inodes.is_done(listed.ino, listed.recorded()));
         }
         files.sort_unstable_by_key(|listed| listed.ino);
@@ -282,7 +297,13 @@ impl<'a> Scan<'a> {
         file: &std::fs::File,
     ) -> bool {
         let ino = meta.id.map_or(0, |id| id.ino);
-        let Some(read_before) = self.take(ino, meta, listed) else { return true };
+        let Some(read_before) = self.take(ino, meta, listed) else {
+            if going.each_name && self.portion.has(ino) {
+                add(&self.context.progress.entries, 1);
+                add(&self.context.progress.bytes, meta.size);
+            }
+            return true;
+        };
         let differs = |what| {
             self.damage(ino, meta.size, what, place.inside_of(&listed.name), read_before, going);
         };
@@ -294,10 +315,12 @@ impl<'a> Scan<'a> {
             return true;
         }
         add(&self.context.progress.entries, 1);
+        self.context.progress.set_file(|| going.place_shown(place, &listed.name));
         let stop = || self.context.stop.asked();
         let count = |count| {
             add(&self.bytes, count);
             add(&self.context.progress.bytes_copied, count);
+            add(&self.context.progress.bytes, count);
         };
         let recorded = listed.record.map(|record| record.content);
         let (finding, now) = judge(file, recorded, self.record, &stop, &count);
@@ -412,69 +435,15 @@ impl<'a> Scan<'a> {
 }
 
 impl SnapshotScan {
+    /// The path of an entry below the backups folder, for displays; that of the folder `place` if `name` is empty.
+    fn place_shown(&self, place: &Arc<TreePath>, name: &CStr) -> String {
+        let inside = if name.is_empty() { place.inside() } else { place.inside_of(name) };
+        format!("{}/{}", self.name, crate::entry::escape::shown(&inside))
+    }
+
     /// Whether the entry on disk equals its record.
     fn is_as(&self, meta: &Meta, target: Option<&[u8]>, record: &ManifestRecord) -> bool {
         let coverage = self.manifest.as_ref().map(ManifestReader::coverage);
         coverage.is_none_or(|coverage| coverage.digest(meta, target, true) == record.meta)
-    }
-}
-
-/// Compares the names of one folder with the manifest.
-struct Compared<'a> {
-    place: &'a Arc<TreePath>,
-    coverage: Option<RecordedFields>,
-    recorded: Option<FolderRecords>,
-    found: usize,
-    flaws: Vec<Flaw>,
-}
-
-impl<'a> Compared<'a> {
-    fn new(going: &SnapshotScan, place: &'a Arc<TreePath>) -> Self {
-        let coverage = going.manifest.as_ref().map(ManifestReader::coverage);
-        let recorded = going.manifest.as_ref().and_then(|manifest| {
-            manifest.folder(place).unwrap_or_else(|_| {
-                lock(&going.seen).no_manifest = true;
-                None
-            })
-        });
-        Self { place, coverage, recorded, found: 0, flaws: Vec::new() }
-    }
-
-    /// The record of a name; adds a flaw if it has none.
-    fn find(&mut self, name: &CStr) -> Option<ManifestRecord> {
-        let recorded = self.recorded.as_ref()?;
-        let record = recorded.get(&name_digest(name)).copied();
-        match record {
-            Some(_) => self.found += 1,
-            None => self.flaws.push(Flaw::Added(self.place.inside_of(name))),
-        }
-        record
-    }
-
-    /// Checks the record of a subfolder.
-    fn folder(&mut self, name: &CStr, record: Option<ManifestRecord>) {
-        if record.is_some_and(|record| record.meta != folder_digest()) {
-            self.flaws.push(Flaw::Altered(self.place.inside_of(name), ALTERED));
-        }
-    }
-
-    /// Called after all names, with the metadata of the folder itself. Returns the flaws; `None` if
-    /// the manifest does not contain the folder.
-    fn finish(mut self, meta: &Meta) -> Option<Vec<Flaw>> {
-        let recorded = self.recorded?;
-        let path = || self.place.inside();
-        if let Some(count) = recorded.count.checked_sub(self.found).filter(|count| *count > 0) {
-            self.flaws.push(Flaw::Gone { folder: path(), count });
-        }
-        let own = self.coverage.map(|coverage| coverage.digest(meta, None, false));
-        // Adding or removing a name changes the mtime of the folder, which is then not a second
-        // flaw.
-        if self.flaws.is_empty()
-            && recorded.own != MetaDigest::default()
-            && own.is_some_and(|own| own != recorded.own)
-        {
-            self.flaws.push(Flaw::Altered(path(), ALTERED));
-        }
-        Some(self.flaws)
     }
 }

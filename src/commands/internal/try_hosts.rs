@@ -14,7 +14,6 @@ use crate::hint::hint;
 use crate::jobs::open_source::options;
 use crate::log;
 use crate::log::{JobLog, Stream};
-use crate::term::terminal::Terminal;
 
 /// Try to connect to the host of each job (used by `daemon` itself).
 #[derive(Debug, clap::Args)]
@@ -27,7 +26,7 @@ pub(crate) fn run(_args: &Args) -> Exit {
         return Exit::Usage;
     };
     let file = config.log_file.as_deref();
-    if log::start(config.log_format, Stream::Stdout, file, Terminal::default()).is_err() {
+    if log::start(config.log_format, Stream::Stdout, file).is_err() {
         return Exit::Usage;
     }
     let mut tried = BTreeSet::new();

@@ -31,7 +31,7 @@ use crate::jobs::signals::supervise;
 use crate::snapshots::open::{SelectedSnapshot, Series, Where, open};
 use crate::snapshots::restore_host;
 use crate::snapshots::restore_host::RestoreHost;
-use crate::term::print::say;
+use crate::term::print::{fail, say, warn};
 
 const EXAMPLES: &str = "\
 SNAPSHOT is a name, latest, latest~2, oldest, a date or time, or an age such as '2 days ago'. Without it the latest \
@@ -153,7 +153,7 @@ enum TargetArgs {
 
 pub(crate) fn run(args: Args) -> Exit {
     if !proc_is_mounted() {
-        say(&format!("restore needs /proc, which is not mounted here; {}", hint::NO_PROC));
+        fail(&format!("restore needs /proc, which is not mounted here; {}", hint::NO_PROC));
         return Exit::Failed;
     }
     match prepare(args) {
@@ -195,11 +195,11 @@ fn prepare(args: Args) -> Result<Work, Exit> {
     let (SelectedSnapshot { series, name }, paths) =
         crate::commands::restore::words::meaning(&all, &words, &now)?;
     if !series.history.complete.contains(&name) {
-        say(&format!("{name} is not complete: a part of it may be missing; copy from it by hand"));
+        fail(&format!("{name} is not complete: a part of it may be missing; copy from it by hand"));
         return Err(Exit::Usage);
     }
     if series.catalog.standing(&name).damaged {
-        say(&format!("a check found damage in {name}; {}", hint::restored_damaged()));
+        warn(&format!("a check found damage in {name}; {}", hint::restored_damaged()));
     }
     let roots = series.roots_of(&name);
     let landing = match to {
@@ -210,11 +210,11 @@ fn prepare(args: Args) -> Result<Work, Exit> {
         }
     };
     let landing = landing.map_err(|error| {
-        say(&format!("{error}; {}", unlanded(&error)));
+        fail(&format!("{error}; {}", unlanded(&error)));
         Exit::Usage
     })?;
     if delete && landing.whole.is_empty() {
-        say("nothing says which folders the snapshot holds as a whole; name a PATH for --delete");
+        fail("nothing says which folders the snapshot holds as a whole; name a PATH for --delete");
         return Err(Exit::Usage);
     }
     let fake = series.job.as_ref().is_some_and(|job| job.job.keep.fake_super);
@@ -240,7 +240,7 @@ fn prepare(args: Args) -> Result<Work, Exit> {
 fn folder(to: OsString, port: Option<u16>) -> Result<TargetArgs, Exit> {
     let bytes = to.as_bytes();
     if bytes.is_empty() {
-        say("--to is empty; name a folder");
+        fail("--to is empty; name a folder");
         return Err(Exit::Usage);
     }
     if let Some((host, dir)) = restore_host::split(bytes) {
@@ -248,7 +248,7 @@ fn folder(to: OsString, port: Option<u16>) -> Result<TargetArgs, Exit> {
             Ok(address) => Ok(TargetArgs::Host(address, dir.to_vec())),
             Err(error) => {
                 let shown = shown(bytes);
-                say(&format!(
+                fail(&format!(
                     "--to {shown}: {error}; write user@host:DIR or user@[v6]:DIR, or ./{shown} for a folder here"
                 ));
                 Err(Exit::Usage)
@@ -256,7 +256,7 @@ fn folder(to: OsString, port: Option<u16>) -> Result<TargetArgs, Exit> {
         };
     }
     if port.is_some() {
-        say("--ssh-port is for a folder on another machine; write --to user@host:DIR");
+        fail("--ssh-port is for a folder on another machine; write --to user@host:DIR");
         return Err(Exit::Usage);
     }
     let here = std::env::current_dir().unwrap_or_default();
@@ -270,13 +270,13 @@ fn absence(series: &Series, name: &SnapshotName, sure: &DeleteScope) -> Result<A
         let why: Vec<String> = doubts.iter().map(ToString::to_string).collect();
         let why = why.join("; ");
         if !sure.delete_anyway {
-            say(&format!(
+            fail(&format!(
                 "--delete does not go by {name}: {why}; what it does not hold may have been on its source all the same. {}",
                 hint::not_deleted()
             ));
             return Err(Exit::Usage);
         }
-        say(&format!("{name}: {why}; --delete-anyway removes what it does not hold all the same"));
+        warn(&format!("{name}: {why}; --delete-anyway removes what it does not hold all the same"));
     }
     Ok(Arc::new(absence))
 }

@@ -8,7 +8,7 @@ use engine::SnapshotName;
 
 use crate::exit::Exit;
 use crate::snapshots::open::{SelectedSnapshot, Series, in_snapshot, on_source, one, pick};
-use crate::term::print::say;
+use crate::term::print::fail;
 
 /// Words that name a snapshot.
 const KNOWN: [&str; 4] = ["latest", "oldest", "yesterday", "today"];
@@ -35,7 +35,7 @@ pub(crate) fn meaning<'a>(
             if let Some(other) = of_paths
                 && other.name != picked.name
             {
-                say(&format!(
+                fail(&format!(
                     "the path lies in {}, but '{text}' means {}; name one of the two",
                     other.name, picked.name
                 ));
@@ -81,7 +81,7 @@ fn one_snapshot<'a>(
     for picked in paths.iter().filter_map(of) {
         match &found {
             Some(first) if first.name != picked.name => {
-                say(&format!(
+                fail(&format!(
                     "the paths lie in different snapshots, {} and {}; restore them one after the other",
                     first.name, picked.name
                 ));
@@ -94,7 +94,7 @@ fn one_snapshot<'a>(
     let Some(SelectedSnapshot { series, name }) = found else { return Ok(None) };
     let known = series.history.complete.iter().chain(&series.history.incomplete);
     if !known.into_iter().any(|there| *there == name) {
-        say(&format!("there is no snapshot {name}; list shows the snapshots"));
+        fail(&format!("there is no snapshot {name}; list shows the snapshots"));
         return Err(Exit::Usage);
     }
     Ok(Some(SelectedSnapshot { series, name }))
@@ -108,7 +108,7 @@ fn refuse_mistyped(all: &[Series], word: &str) -> Result<(), Exit> {
     }
     let complete = all.iter().flat_map(|series| &series.history.complete);
     let Some(near) = nearest(word, complete.map(ToString::to_string)) else { return Ok(()) };
-    say(&format!(
+    fail(&format!(
         "'{word}' is not a snapshot; did you mean {near}? Write ./{word} for a file of that name"
     ));
     Err(Exit::Usage)

@@ -24,9 +24,9 @@ use crate::hint;
 use crate::jobs::{context, sync_child};
 use crate::snapshots::open::unlookable;
 use crate::snapshots::restore_host::{HostError, RestoreHost};
-use crate::term::print::say;
+use crate::term::print::{fail, say, warn};
 use crate::term::shell::word;
-use crate::term::terminal::Terminal;
+use crate::term::terminal;
 use crate::ui::restore::{Restored, RestoredFrom};
 
 /// The destination of a restore.
@@ -52,8 +52,8 @@ pub(super) struct Work {
 impl Work {
     /// Asks the user whether to restore in place.
     pub(super) fn confirm(&self) -> Result<(), Exit> {
-        if !io::stdin().is_terminal() || !Terminal::is_there() {
-            say(
+        if !io::stdin().is_terminal() || !terminal::is_there() {
+            fail(
                 "a restore in place asks before it starts, and there is no terminal to answer on; add --yes, or --dry-run to see what it would do",
             );
             return Err(Exit::Usage);
@@ -104,7 +104,7 @@ impl Work {
         };
         match opened {
             Err(error) => {
-                say(&format!("{error}; {}", unplaced(&error)));
+                fail(&format!("{error}; {}", unplaced(&error)));
                 match error {
                     PlaceError::InBackups { .. } => Exit::Usage,
                     PlaceError::Impossible { .. } => Exit::Failed,
@@ -120,7 +120,7 @@ impl Work {
         match host.open(self.dry_run, stop) {
             Err(_) if stop.asked() => Exit::Signal(0),
             Err(HostError::Place(error)) => {
-                say(&format!("{}: {error}; {}", at(b""), unplaced(&error)));
+                fail(&format!("{}: {error}; {}", at(b""), unplaced(&error)));
                 match error {
                     PlaceError::InBackups { .. } => Exit::Usage,
                     PlaceError::Impossible { .. } => Exit::Failed,
@@ -128,13 +128,13 @@ impl Work {
             }
             Err(HostError::Connect(error)) => {
                 let hint = hint::unconnected(&error);
-                say(&format!("cannot restore to {} {error}; {hint}", at(b"")));
+                fail(&format!("cannot restore to {} {error}; {hint}", at(b"")));
                 Exit::Failed
             }
             Ok(target) => {
                 let top = at(target.path());
                 if !target.syncs() && !self.dry_run {
-                    say(
+                    warn(
                         "that machine's SFTP server syncs nothing: what is written is on its disk when its system puts it there, or when you run `sync` on it",
                     );
                 }
@@ -147,7 +147,7 @@ impl Work {
                     let synced = target.syncs();
                     let exit = self.to(&target, top, stop);
                     if synced && !target.syncs() {
-                        say(
+                        warn(
                             "that machine cannot sync what its SFTP server offered to: what is written is on its disk when its system puts it there, or when you run `sync` on it",
                         );
                     }
@@ -179,15 +179,15 @@ impl Work {
             RestoreError::Stopped => Exit::Signal(0),
             RestoreError::Look(error) => unlookable(error),
             RestoreError::NoSuchPath { .. } => {
-                say(&format!("{error}; history and find show the paths; nothing was written"));
+                fail(&format!("{error}; history and find show the paths; nothing was written"));
                 Exit::Usage
             }
             RestoreError::NoSpace { .. } | RestoreError::Target(_) => {
-                say(&format!("{error}; {}", hint::unrestored()));
+                fail(&format!("{error}; {}", hint::unrestored()));
                 Exit::Failed
             }
             RestoreError::Lost(_) => {
-                say(&format!("{error}; {}", hint::restore_lost()));
+                fail(&format!("{error}; {}", hint::restore_lost()));
                 Exit::Failed
             }
         }

@@ -19,7 +19,7 @@ backup_manager run -- --exclude='*.tmp' --bwlimit=5m
 
 Short options combine (`-aHAX`). A value is written as `--option=value`, `--option value` (two items), `-o value` or
 `-ovalue`. `RSYNC_SINGLE_PARAMS` replaces the default switches; the other two places add to them.
-`-a` is always on; `--no-…` switches parts of it off.
+`-a` is always on; `--no-...` switches parts of it off.
 
 This page lists every option of rsync 3.5. It is generated from the table that the program itself uses. **yes**: the option does what it does
 in rsync. **always**: the program always does this. **no effect**: the option is accepted and changes nothing; a run says so.

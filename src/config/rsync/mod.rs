@@ -266,7 +266,7 @@ pub(crate) fn param(
         None if takes => {
             return Err(format!(
                 "'{text}' needs a value; write {text}={}",
-                row.value.unwrap_or("…")
+                row.value.unwrap_or("...")
             ));
         }
         _ => {}

@@ -16,7 +16,7 @@ pub(crate) const ROWS: &[OptionRow] = &[
             (keep.symlinks, keep.mode, keep.times, keep.group) = (true, true, true, true);
             (keep.owner, keep.devices, keep.specials) = (true, true, true);
         },
-        "stands for -rlptgoD; it is on, and a `--no-…` switches a part of it off",
+        "stands for -rlptgoD; it is on, and a `--no-...` switches a part of it off",
     )
     .short('a'),
     OptionRow::always("recursive", "a snapshot contains whole folders").short('r').no(),

@@ -42,6 +42,8 @@ pub(crate) struct PendingEntry {
     pub(crate) step: Step,
     /// The source's inode, when it has several names.
     pub(crate) group: Option<FileId>,
+    /// The bytes of it that the progress counts already.
+    pub(crate) shown: u64,
 }
 
 impl PendingEntry {
@@ -61,6 +63,7 @@ impl PendingEntry {
             here: planned.here.clone(),
             step: planned.step,
             group: None,
+            shown: 0,
         }
     }
 
@@ -211,6 +214,7 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
     ) {
         let mut wanted = Vec::new();
         let mut done = Batched::default();
+        let mut settled = 0;
         let is_folder = |held: &StoredEntry| held.meta.kind == Kind::Folder && held.on_disk;
         for planned in steps {
             if planned.step.action == Action::Enter {
@@ -237,12 +241,13 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
             };
             match result {
                 Ok(Applied::Fetch(item)) => wanted.push(item),
-                Ok(Applied::Stored | Applied::Refused) => {}
+                Ok(Applied::Stored | Applied::Refused) => settled += planned.entry.file_size(),
                 Err(error) => return self.walk.fail(error),
             }
         }
         self.walk.tally.add(&done, None);
         add(&self.walk.set.context.progress.linked, done.counts.linked);
+        add(&self.walk.set.context.progress.bytes, settled);
         if !wanted.is_empty() {
             self.fetch(folder, handles, source, wanted);
         }

@@ -295,6 +295,18 @@ impl<S: Source> FileReceiver<S> {
         Ok(())
     }
 
+    /// Counts bytes of a file that arrived, for the progress. A file never counts with more than its size.
+    fn show(&mut self, index: usize, arrived: u64) {
+        let item = &mut self.items[index];
+        let arrived = arrived.min(item.entry.meta.size.saturating_sub(item.shown));
+        item.shown += arrived;
+        let progress = &self.walk.set.context.progress;
+        add(&progress.bytes, arrived);
+        progress.set_file(|| {
+            crate::entry::escape::shown(&self.folder.place.source_of(&self.items[index].entry.name))
+        });
+    }
+
     fn unread(&mut self, index: usize, error: SourceError) {
         let name = self.items[index].entry.name.clone();
         if let Err(error) = self.writer.unread(&self.folder, &name, error) {
@@ -321,6 +333,7 @@ fn rights(meta: &Meta) -> (u32, u32, u32) {
 
 impl<S: Source> ContentSink for FileReceiver<S> {
     fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
+        self.show(index, bytes.len() as u64);
         if let Some(comparing) = self.comparing.get_mut(&index) {
             comparing.data(bytes);
             return self.walk.goes_on();
@@ -335,6 +348,7 @@ impl<S: Source> ContentSink for FileReceiver<S> {
     }
 
     fn hole(&mut self, index: usize, length: u64) -> ControlFlow<()> {
+        self.show(index, length);
         let walk = Arc::clone(&self.walk);
         if let Some(comparing) = self.comparing.get_mut(&index) {
             let _ = comparing.hole(length, &|| walk.halted());
@@ -371,6 +385,9 @@ impl<S: Source> ContentSink for FileReceiver<S> {
             self.refused(index, error);
             ReadResult::Missing
         });
+        if fate != ReadResult::ReadAgain {
+            self.show(index, u64::MAX);
+        }
         if fate != ReadResult::ReadAgain && !self.walk.halted() {
             let (item, stored) = (&self.items[index], fate == ReadResult::Stored);
             if let Err(error) = self.writer.led(&self.folder, &self.handles, item, stored) {

@@ -7,6 +7,7 @@ use crate::backup::apply::snapshot_writer::SnapshotWriter;
 use crate::backup::dry_run::describe_missing;
 use crate::backup::run::attempt::{Attempt, SnapshotNames};
 use crate::backup::run::checkpoints::keep_checkpoints;
+use crate::backup::run::count;
 use crate::backup::run::open::{checkpoints, make_incomplete, new_writer, probe_destination};
 use crate::backup::run::prepare::Prepared;
 use crate::backup::walk::Walk;
@@ -19,6 +20,7 @@ use crate::monitor::event::Event;
 use crate::repository::manifest;
 use crate::repository::records::journal::{CheckpointTimer, Checkpoints};
 use crate::source::Source;
+use crate::threads::cancel::Stop;
 
 /// How many more walks an attempt makes after the destination was full.
 const ROUNDS: u32 = 10;
@@ -113,7 +115,16 @@ fn walk_with_checkpoints<S: Source>(
         if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, pace) {
             attempt.aside("no checkpoints are made, an interruption will cost more", error);
         }
-        Walk::new(Arc::clone(&writer.walk), Arc::clone(writer)).walk(attempt.job)
+        let walked = Arc::new(Stop::within(&attempt.context.stop));
+        if count::is_wanted(attempt, writer) {
+            let walked = Arc::clone(&walked);
+            // Without the count the display has no totals.
+            let _ = std::thread::Builder::new()
+                .spawn_scoped(scope, move || count::count(attempt, walked));
+        }
+        let result = Walk::new(Arc::clone(&writer.walk), Arc::clone(writer)).walk(attempt.job);
+        walked.ask();
+        result
     });
     if writer.sync_failed.load(Ordering::Relaxed) {
         checkpoints.note_failure();

@@ -4,6 +4,7 @@ mod access;
 mod attempt;
 mod checkpoints;
 mod clean_up;
+mod count;
 mod fill;
 mod judge;
 mod open;

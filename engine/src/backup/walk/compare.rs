@@ -349,6 +349,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         if count {
             self.state.report_unread_attributes(folder, entry);
             self.state.tally.add(&batched, area);
+            add(&self.state.set.context.progress.entries, 1);
         }
         self.apply(folder, &handles, source, &[planned]);
         Ok(())

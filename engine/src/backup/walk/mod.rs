@@ -27,7 +27,6 @@ use crate::job::Job;
 use crate::monitor::Phase;
 use crate::source::Source;
 use crate::threads::lock::lock;
-use crate::threads::work_queue::workers;
 
 /// A walk in progress: the state that its threads share, and the sink that receives its plans.
 pub(crate) struct Walk<S: Source, T> {
@@ -46,18 +45,28 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     /// The first error that ended the walk.
     pub(crate) fn walk(self: &Arc<Self>, job: &Job) -> Result<(), RunError> {
         let state = &self.state;
-        let top = state.top(job.layout.top(), false)?;
-        self.list(&top, state.later().then(|| state.queue.hold()))?;
-        self.work()?;
+        self.list_all(job)?;
         state.set.context.progress.enter(Phase::Retrying);
         self.retry()?;
         state.report_missing(job);
         Ok(())
     }
 
+    /// Walks everything once, without a second look at what could not be read.
+    ///
+    /// # Errors
+    /// The first error that ended the walk.
+    pub(crate) fn list_all(self: &Arc<Self>, job: &Job) -> Result<(), RunError> {
+        let state = &self.state;
+        state.set.context.progress.begin_walk();
+        let top = state.top(job.layout.top(), false)?;
+        self.list(&top, state.later().then(|| state.queue.hold()))?;
+        self.work()
+    }
+
     fn work(self: &Arc<Self>) -> Result<(), RunError> {
         let state = &self.state;
-        state.queue.work(workers(), |task| {
+        state.queue.work(state.set.threads, |task| {
             if !state.halted() {
                 let result = match task {
                     WalkTask::Enter { parent, entry, found, covered } => {

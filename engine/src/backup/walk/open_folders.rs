@@ -271,7 +271,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         drop(handles);
         self.settle(parent)?;
         self.list(&folder, hold)?;
-        if self.state.open.load(Ordering::Relaxed) > self.state.most_open {
+        if self.state.open.load(Ordering::Relaxed) > self.state.set.most_open {
             folder.set_handles(None);
         }
         Ok(())

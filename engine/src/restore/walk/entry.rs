@@ -104,9 +104,11 @@ impl<T: Target> RestoreWalk<'_, T> {
         let (what, done) = match step {
             RestoreStep::Keep => {
                 self.tally.count(EntryOutcome::Equal);
+                add(&self.context.progress.bytes, bytes);
                 return true;
             }
             RestoreStep::Leave(why) => {
+                add(&self.context.progress.bytes, bytes);
                 self.report(EntryOutcome::Left, &path, false, bytes, Some(why.to_owned()));
                 return false;
             }
@@ -124,6 +126,7 @@ impl<T: Target> RestoreWalk<'_, T> {
                 (EntryOutcome::Metadata, store(true))
             }
             RestoreStep::SetMetadata => {
+                add(&self.context.progress.bytes, bytes);
                 match self.target.set_file_metadata(&opened.to, entry, one.inode.get()) {
                     // The file has other hard links, possibly in a snapshot.
                     Err(error) if Errno::from_io_error(&error) == Some(Errno::MLINK) => {
@@ -265,13 +268,20 @@ impl<T: Target> RestoreWalk<'_, T> {
             Some(content) => (content.method(), Some(Proof::new(content.bytes()))),
             None => self.borne_by(&file)?,
         };
+        let (folder, named) = (&one.folder.to, &one.entry.name);
         let content = Content {
             file: &file,
             recorded,
             method,
             accept_damage: self.options.accept_damage,
             stop: &|| self.halted(),
-            written: &|count| add(&self.context.progress.bytes_copied, count),
+            written: &|count| {
+                add(&self.context.progress.bytes_copied, count);
+                add(&self.context.progress.bytes, count);
+                self.context
+                    .progress
+                    .set_file(|| crate::entry::escape::shown(&folder.inside_of(named)));
+            },
         };
         store(&content)
     }

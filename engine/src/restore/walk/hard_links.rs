@@ -8,6 +8,7 @@ use crate::entry::Meta;
 use crate::entry::hard_links::{Leader, Role};
 use crate::entry::stored::StoredEntry;
 use crate::fs::dir::Dir;
+use crate::monitor::add;
 use crate::restore::outcome::EntryOutcome;
 use crate::restore::plan::{RestoreStep, decide};
 use crate::restore::targets::{Shortfall, Target};
@@ -81,6 +82,7 @@ impl<T: Target> RestoreWalk<'_, T> {
 
     /// Makes a name a hard link to the leader's inode.
     fn follow(&self, one: &EntryInProgress<T::Folder>, leader: &Leader) {
+        add(&self.context.progress.bytes, size_of(&one.wanted));
         match self.try_follow(one, leader) {
             Ok(Some((what, why))) => {
                 self.report(what, &one.path(), false, size_of(&one.wanted), why);

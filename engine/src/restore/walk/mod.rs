@@ -156,6 +156,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
     /// Restores everything in `items`.
     pub(crate) fn all(&self, items: &[RequestedPath]) {
         self.context.progress.enter(Phase::Copying);
+        self.context.progress.begin_walk();
         let into_top = items.iter().find(|item| item.to.is_empty());
         let from = into_top.map(|item| place_of(&item.inside));
         let whole = from.as_ref().is_some_and(|from| self.is_whole(from));

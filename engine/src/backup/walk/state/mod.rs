@@ -26,7 +26,6 @@ use crate::error::RunError;
 use crate::filter::scope::Scope;
 use crate::fs::dir::Dir;
 use crate::fs::metadata::xattrs::XattrSelection;
-use crate::fs::traverse::most_open_folders;
 use crate::job::Job;
 use crate::monitor::event::Event;
 use crate::monitor::items::ItemizedChange;
@@ -76,7 +75,6 @@ pub(crate) struct WalkState<S: Source> {
     pub(super) looked: Mutex<HashMap<PathBuf, Root<S::Folder>>>,
     /// The number of folders that are open.
     pub(crate) open: Arc<AtomicUsize>,
-    pub(super) most_open: usize,
 }
 
 impl<S: Source> WalkState<S> {
@@ -108,7 +106,6 @@ impl<S: Source> WalkState<S> {
             noted: Mutex::default(),
             looked: Mutex::default(),
             open: Arc::default(),
-            most_open: most_open_folders(),
             set,
         })
     }

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use chrono::DateTime;
 
@@ -17,6 +16,7 @@ use crate::entry::{FileId, Time};
 use crate::error::{RunError, destination};
 use crate::filter::filters::Filters;
 use crate::fs::dir::Dir;
+use crate::fs::traverse::most_open_folders;
 use crate::job::Job;
 use crate::monitor::context::Context;
 use crate::monitor::event::Event;
@@ -28,6 +28,7 @@ use crate::repository::store::Store;
 use crate::repository::{Repository, folder_name};
 use crate::snapshot::name::SnapshotName;
 use crate::source::files_from::Selection;
+use crate::threads::work_queue::workers;
 
 /// The base or the incomplete snapshot, with its top folder open and its sidecar.
 pub(crate) struct ComparedSnapshot {
@@ -98,6 +99,9 @@ pub(crate) struct WalkSetting {
     pub(crate) folds_case: bool,
     /// Whether the run accepts an empty root on another file system than in the base (`--accept-shrink`).
     pub(crate) accept_empty: bool,
+    pub(crate) threads: usize,
+    /// The highest number of folders that may be open at a time.
+    pub(crate) most_open: usize,
     pub(crate) context: Context,
 }
 
@@ -137,8 +141,9 @@ pub(crate) fn gather(
     let report = base.and_then(|base| report(repository, base));
     let time =
         TimeRule::new(granularity_ns, report.as_ref().map(|report| report.time_granularity_ns));
-    let expected = report.as_ref().map_or(0, |report| report.counts.entries);
-    context.progress.entries_expected.store(expected, Ordering::Relaxed);
+    if let Some(Report { counts, .. }) = &report {
+        context.progress.expect(counts.entries, counts.bytes);
+    }
     let before = |inside: &[u8]| {
         let mut roots = report.iter().flat_map(|report| &report.roots);
         roots.find(|root| root.inside == crate::entry::escape::shown(inside))
@@ -179,6 +184,8 @@ pub(crate) fn gather(
         // If the report does not say, the run tries once to put the values of the base's sidecar on disk.
         base_holds: report.as_ref().and_then(|report| report.holds).unwrap_or_default(),
         folds_case: false,
+        threads: workers(),
+        most_open: most_open_folders(),
         context: context.clone(),
     })
 }
