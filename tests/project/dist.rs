@@ -10,8 +10,10 @@ use fixtures::need::Missing;
 use fixtures::run::Run;
 use fixtures::scratch::Scratch;
 
+use crate::documents::dead_links;
+
 /// The output folder of `make dist`.
-fn dist() -> Result<PathBuf, Missing> {
+pub(crate) fn dist() -> Result<PathBuf, Missing> {
     let folder = std::env::var_os("DIST_DIR").map(PathBuf::from);
     let built = folder.filter(|folder| folder.join("SHA256SUMS").exists());
     built.ok_or_else(|| Missing("needs DIST_DIR, which `make -C tests` sets".to_owned()))
@@ -72,17 +74,46 @@ fn the_binary_of_the_other_architecture_works_in_an_empty_root() {
     take_two(&root, &["/emulator"]);
 }
 
+/// Only this machine's binary has the full optimisation here (`CROSS_ENV` in `tests/Makefile`).
 #[test]
-fn binaries_are_static_stripped_and_small() {
+fn the_binary_of_this_machine_is_small() {
+    let folder = need!(dist());
+    let program = binary(&folder, std::env::consts::ARCH).expect("make dist builds this machine's");
+    let size = fs::metadata(&program).unwrap().len();
+    assert!(size < 14_000_000, "{}: {size} bytes", program.display());
+}
+
+#[test]
+fn binaries_are_static_and_stripped() {
     let folder = need!(dist());
     for program in ["x86_64", "aarch64"].iter().filter_map(|arch| binary(&folder, arch)) {
-        let size = fs::metadata(&program).unwrap().len();
-        assert!(size < 14_000_000, "{}: {size} bytes", program.display());
         let parts = Command::new("readelf").arg("-lSW").arg(&program).output().unwrap();
         let parts = String::from_utf8_lossy(&parts.stdout).into_owned();
         for unwanted in ["INTERP", ".symtab", ".debug_info"] {
             assert!(!parts.contains(unwanted), "{}: {unwanted}", program.display());
         }
+    }
+}
+
+/// Every tarball, unpacked: the folder, and the name of the one folder in it.
+pub(crate) fn unpacked(folder: &Path) -> Vec<(Scratch, String)> {
+    let names = ["x86_64", "aarch64"].iter().filter_map(|arch| binary(folder, arch));
+    let unpack = |program: PathBuf| {
+        let name = program.file_name().expect("a name").to_string_lossy().into_owned();
+        let scratch = Scratch::new();
+        let tarball = folder.join(format!("{name}.tar.gz"));
+        Run::new("tar").arg("-xzf").arg(tarball).in_folder(scratch.path()).expect(0);
+        (scratch, name)
+    };
+    names.map(unpack).collect()
+}
+
+#[test]
+fn no_link_of_a_document_in_a_tarball_leads_out_of_it() {
+    let folder = need!(dist());
+    for (scratch, name) in unpacked(&folder) {
+        let wrong = dead_links(&scratch.join(&name));
+        assert_eq!(wrong, [""; 0], "{name}: {wrong:#?}");
     }
 }
 
@@ -95,17 +126,16 @@ fn tarballs_hold_what_an_installation_needs_and_have_the_sums_they_say() {
         .status();
     assert!(sums.unwrap().success());
     let program = binary(&folder, std::env::consts::ARCH).expect("make dist builds this machine's");
-    let name = program.file_name().unwrap().to_string_lossy().into_owned();
-    let unpacked = Scratch::new();
-    let tarball = folder.join(format!("{name}.tar.gz"));
-    let unpack = Command::new("tar").arg("-xzf").arg(tarball).current_dir(unpacked.path()).status();
-    assert!(unpack.unwrap().success());
-    let top = unpacked.join(&name);
+    let unpacked = unpacked(&folder);
+    let ours = |(_, name): &&(Scratch, String)| program.ends_with(name);
+    let (scratch, name) = unpacked.iter().find(ours).expect("make dist packs this machine's");
+    let top = scratch.join(name);
     for (file, text) in [
         ("completions/backup_manager.bash", "complete -F"),
         ("completions/backup_manager.zsh", "#compdef"),
         ("completions/backup_manager.fish", "complete -c"),
-        ("backup_manager.1", ".TH backup_manager"),
+        ("man/backup_manager.1", ".TH backup_manager"),
+        ("man/backup_manager-restore.1", ".TH backup_manager\\-restore"),
         ("README.md", "# backup_manager"),
         ("docs/runs.md", "# What a run does"),
         ("LICENSE-MIT", "MIT License"),

@@ -10,12 +10,17 @@ fn root() -> PathBuf {
 
 /// Every Markdown file of the checkout, by its path there, with its text.
 fn documents() -> Vec<(String, String)> {
+    documents_in(&root())
+}
+
+/// Every Markdown file of a checkout or an unpacked tarball, by its path there, with its text.
+fn documents_in(top: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for folder in ["", "docs"] {
-        for entry in fs::read_dir(root().join(folder)).expect("a folder of the checkout") {
+        for entry in fs::read_dir(top.join(folder)).expect("a folder of the checkout") {
             let path = entry.expect("an entry").path();
             if path.extension().is_some_and(|extension| extension == "md") {
-                let name = path.strip_prefix(root()).expect("below the root").display().to_string();
+                let name = path.strip_prefix(top).expect("below the top").display().to_string();
                 found.push((name, fs::read_to_string(&path).expect("a document")));
             }
         }
@@ -173,17 +178,17 @@ fn anchors(text: &str) -> BTreeSet<String> {
     headings.map(anchor).collect()
 }
 
-#[test]
-fn every_link_of_a_document_leads_somewhere() {
+/// The links of the documents in a checkout or an unpacked tarball that lead nowhere.
+pub(crate) fn dead_links(top: &Path) -> Vec<String> {
     let mut wrong = Vec::new();
-    for (document, text) in documents() {
-        let folder = root().join(&document).parent().expect("a folder").to_owned();
+    for (document, text) in documents_in(top) {
+        let folder = top.join(&document).parent().expect("a folder").to_owned();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if target.contains("://") {
                 continue;
             }
             let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
-            let linked = if path.is_empty() { root().join(&document) } else { folder.join(path) };
+            let linked = if path.is_empty() { top.join(&document) } else { folder.join(path) };
             let has_anchor = || {
                 let linked = fs::read_to_string(&linked).unwrap_or_default();
                 anchor.is_empty() || anchors(&linked).contains(anchor)
@@ -193,6 +198,12 @@ fn every_link_of_a_document_leads_somewhere() {
             }
         }
     }
+    wrong
+}
+
+#[test]
+fn every_link_of_a_document_leads_somewhere() {
+    let wrong = dead_links(&root());
     assert_eq!(wrong, [""; 0], "{wrong:#?}");
 }
 

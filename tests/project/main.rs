@@ -1,7 +1,9 @@
-//! The project itself: layers, dependencies, documents, static binaries, deployment files.
+//! The project itself: layers, dependencies, documents, static binaries, packages, deployment files.
 
 mod dependencies;
 mod deploy;
 mod dist;
 mod documents;
 mod layers;
+mod packagers;
+mod packages;
