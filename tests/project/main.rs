@@ -7,3 +7,4 @@ mod documents;
 mod layers;
 mod packagers;
 mod packages;
+mod release;
