@@ -11,6 +11,7 @@ setfattr:attr setfacl:acl mount:mount losetup:mount setpriv:util-linux
 readelf:binutils chroot:coreutils
 smbd:samba,samba-vfs-modules smbclient:smbclient
 dpkg-deb:dpkg rpmbuild:rpm mandoc:mandoc groff:groff-base
+gocryptfs:gocryptfs sqlite3:sqlite3
 proftpd:proftpd-core,proftpd-mod-crypto dropbear:dropbear-bin
 "
 

@@ -16,6 +16,7 @@ mod notify;
 mod only_folder;
 mod pasted;
 mod progress;
+mod recipes;
 mod settings;
 mod status;
 mod terminal;
