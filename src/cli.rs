@@ -29,8 +29,8 @@ Examples:
       Bring a file back as it was
   backup_manager verify --rolling 30d --backups-dir /backups
       Read a part of all backups each day and prove it by the recorded hashes
-  backup_manager adopt /mnt/disk/rsync-time-backup --backups-dir /mnt/disk/backups
-      Show which names the snapshots of rsnapshot, Back In Time or rsync-time-backup get; --yes renames them
+  backup_manager adopt /snapshots --backups-dir /mnt/disk/backups
+      Show which names the snapshots of rsnapshot or Back In Time get; rename with --yes
   backup_manager doctor --notify-test
       Check ssh, sources, destination and alerts, and say how to correct what is wrong
   backup_manager completions bash >/etc/bash_completion.d/backup_manager

@@ -23,23 +23,25 @@ use crate::jobs::signals::supervise;
 use crate::snapshots::open::{Where, unlookable};
 use crate::term::local_time;
 use crate::term::out::Out;
-use crate::term::print::say;
+use crate::term::print::{fail, say, warn};
 use crate::term::table::{Side, Table};
 use crate::term::units::counted;
 
 const EXAMPLES: &str = "\
-DIR is the folder that contains the snapshots of rsnapshot (daily.0, hourly.3), of Back In Time (20261129-030054-596, \
-below backintime/HOST/USER/PROFILE) or of rsync-time-backup (2026-11-29-030004). They are renamed into the backups \
-folder, which has to be on the same file system; nothing is copied, deleted or overwritten. Without --yes it only shows \
-the plan. Stop the other program before.
+DIR is the folder that directly contains the snapshots of rsnapshot (daily.0, hourly.3), of Back In Time \
+(20261129-030054-596, below backintime/HOST/USER/PROFILE) or of rsync-time-backup (2026-11-29-030004). They are renamed into \
+the backups folder, which has to be on the same file system. Nothing is copied, deleted or overwritten. Without --yes it only shows the \
+plan. Stop the other program before.
 
-Times in names are local times, taken in the time zone of this machine. For another one: TZ=Europe/Berlin.
+Local times in names are those of the time zone of this machine. TZ=Europe/Berlin selects another zone.
 
 Examples:
-  backup_manager adopt /mnt/rsync-time-backup --backups-dir /mnt/backups
-  backup_manager adopt /srv/old --label localhost --backups-dir /srv/new --yes
+  backup_manager adopt /mnt/disk/old --backups-dir /mnt/disk/backups
+  backup_manager adopt /snapshots --label localhost --backups-dir /snapshots
   backup_manager adopt /mnt/backintime/nas/root/1 --prefix nas \\
-      --backups-dir /mnt/backups --yes";
+    --backups-dir /mnt/backups --yes
+
+Exit codes: 0 the plan can be carried out, or was; 1 there is no snapshot to adopt, or a rename failed; 2 something is in the way.";
 
 /// Take over the snapshots of rsnapshot, Back In Time or rsync-time-backup; rename them with --yes
 #[derive(Debug, clap::Args)]
@@ -95,7 +97,7 @@ pub(crate) fn run(args: Args) -> Exit {
     let plan = match plan(&adopting.request()) {
         Ok(plan) => plan,
         Err(error) => {
-            say(&format!("{error}; {}", hint::adopt::unreadable(&error)));
+            fail(&format!("{error}; {}", hint::adopt::unreadable(&error)));
             return Exit::Failed;
         }
     };
@@ -120,7 +122,7 @@ fn single_name(label: OsString) -> Result<CString, Exit> {
     match engine::entry::check_name(&name).ok().and_then(|()| CString::new(name).ok()) {
         Some(name) => Ok(name),
         None => {
-            say("--label: write the name of one folder inside the snapshots, such as localhost");
+            fail("--label: write the name of one folder inside the snapshots, such as localhost");
             Err(Exit::Usage)
         }
     }
@@ -145,13 +147,13 @@ impl Adopting {
         let Where { jobs, config } = place;
         let inputs = inputs(given, Vec::new(), config, jobs).ok_or(Exit::Usage)?;
         let reading = configured(&inputs, load_for_reading).ok_or(Exit::Usage)?;
-        reading.warnings.iter().for_each(|warning| say(warning));
+        reading.warnings.iter().for_each(|warning| warn(warning));
         let names: Vec<&str> = reading.shelves.iter().map(|place| place.name.as_str()).collect();
         let names = names.join(", ");
         let Ok([SnapshotPlace { backups_dir, prefix, retention, .. }]) =
             <[SnapshotPlace; 1]>::try_from(reading.shelves)
         else {
-            say(&format!(
+            fail(&format!(
                 "there are several jobs ({names}); say which one continues the snapshots: --job NAME"
             ));
             return Err(Exit::Usage);
@@ -175,7 +177,7 @@ impl Adopting {
         if self.label.is_some()
             && let Some(rename) = plan.renames.iter().find(other)
         {
-            say(&format!(
+            fail(&format!(
                 "--label is for snapshots of rsnapshot; leave it out for those of {}",
                 rename.program
             ));
@@ -209,11 +211,11 @@ impl Adopting {
         }
         let folders = counted(plan.renames.len() as u64, "folder", "folders");
         if !plan.obstacles.is_empty() {
-            say("nothing was renamed: see what is in the way");
+            fail("nothing was renamed: see what is in the way");
             return Exit::Usage;
         }
         if plan.renames.is_empty() {
-            say(&format!(
+            fail(&format!(
                 "there is no snapshot to adopt in {from}; {}",
                 hint::adopt::nothing(&self.dir)
             ));
@@ -267,13 +269,13 @@ impl Adopting {
                 Exit::Done
             }
             Ok(Adoption::Busy) => {
-                say(
+                fail(
                     "a run of this prefix is at work; nothing was renamed, try again when it is done",
                 );
                 Exit::Failed
             }
             Ok(Adoption::Changed(_)) => {
-                say("the folders changed meanwhile; nothing was renamed, look at the plan again");
+                fail("the folders changed meanwhile; nothing was renamed, look at the plan again");
                 Exit::Failed
             }
             Err(RunError::Stopped) => Exit::Signal(0),
@@ -284,7 +286,7 @@ impl Adopting {
                     }
                     _ => hint(&error),
                 };
-                say(&format!(
+                fail(&format!(
                     "{error}{}",
                     step.map(|step| format!("; {step}")).unwrap_or_default()
                 ));
