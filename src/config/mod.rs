@@ -36,6 +36,7 @@ use crate::config::mistake::{Mistake, SettingOrigin, shown_path};
 use crate::config::names::{
     CONFIG_DIR, CONFIG_DIR_DEFAULT, CONFIG_FILE, CONFIG_FILE_NAME, KNOWN_HOSTS,
 };
+use crate::config::resolve::mistyped::quoted_path;
 use crate::config::setting::Layer;
 use crate::config::types::{BrokenConfig, Config, Inputs, SnapshotConfig};
 
@@ -189,6 +190,16 @@ fn config_file(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> FileSettings {
             (config_dir(&inputs.variables, &inputs.current_dir).join(CONFIG_FILE_NAME), None)
         }
     };
+    let folder = crate::config::layers::environment::value(&inputs.variables, CONFIG_DIR);
+    if let Some(what) = folder.and_then(|folder| quoted_path(folder, &inputs.current_dir)) {
+        mistakes.push(SettingOrigin::variable(CONFIG_DIR).mistake(what));
+    }
+    if let Some(origin) = &origin
+        && let Some(what) = quoted_path(path.as_os_str(), &inputs.current_dir)
+    {
+        mistakes.push(origin.mistake(what));
+        return FileSettings::unknown(origin.clone());
+    }
     match read_text(&inputs.current_dir.join(&path)) {
         Ok(text) => {
             let mut settings = crate::config::layers::file::read(&path, &text, mistakes);

@@ -1,12 +1,15 @@
 //! `run --explain`: explains why a path is included or excluded, and does nothing else.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use engine::RunError;
 use engine::Stop;
 use engine::inspect::{Explanation, explain};
+use engine::repository::SourceRoots;
 
 use crate::config::types::NamedJob;
 use crate::exit::Exit;
@@ -41,6 +44,7 @@ fn plain(path: &Path) -> PathBuf {
 fn all(jobs: &[NamedJob], path: &Path, stop: &Arc<Stop>) -> Exit {
     let mut worst = Exit::Done;
     for job in jobs {
+        let path = &on_source(job, path);
         let answer = match &job.remote {
             None => explain(&job.job, local(job, stop).as_ref(), path),
             Some(host) => {
@@ -63,6 +67,12 @@ fn all(jobs: &[NamedJob], path: &Path, stop: &Arc<Stop>) -> Exit {
         });
     }
     worst
+}
+
+/// The path on the source that `path` means. A container has the machine's folders below `/host_fs`.
+fn on_source(job: &NamedJob, path: &Path) -> PathBuf {
+    let meant = SourceRoots::of_layout(&job.job.layout).meant(path.as_os_str().as_bytes());
+    OsString::from_vec(meant).into()
 }
 
 fn print(several: bool, name: &str, path: &Path, answer: &Explanation) -> Exit {

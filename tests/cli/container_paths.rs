@@ -27,12 +27,17 @@ fn stage() -> Result<Stage, Missing> {
 
 /// Runs the program with an overlay of this machine's root as `/`.
 fn contained(stage: &Stage, run: Run) -> Run {
+    contained_with(stage, "", run)
+}
+
+/// The same, with only the machine's folder `folder` mounted below `/host_fs`.
+fn contained_with(stage: &Stage, folder: &str, run: Run) -> Run {
     let binaries = Path::new(BIN).parent().expect("a folder").display().to_string();
     let top = stage.beside("").display().to_string();
     let script = format!(
         "set -e; cd '{top}'; mount -t tmpfs layers layers; mkdir layers/up layers/work
         mount -t overlay image -o lowerdir=/,upperdir=layers/up,workdir=layers/work root
-        mkdir root/host_fs; mount --bind machine root/host_fs; mount -t proc proc root/proc; mount --rbind /dev root/dev
+        mkdir -p root/host_fs/{folder}; mount --bind machine/{folder} root/host_fs/{folder}; mount -t proc proc root/proc; mount --rbind /dev root/dev
         for folder in '{top}' '{binaries}'; do mkdir -p \"root$folder\"; mount --bind \"$folder\" \"root$folder\"; done
         exec chroot root \"$@\""
     );
@@ -86,4 +91,41 @@ fn a_path_of_the_machine_finds_what_the_container_has_at_host_fs() {
     contained(&stage, back).expect(0);
     let note = stage.beside("machine/srv/note");
     assert_eq!(fs::read_to_string(note).unwrap(), "of the machine\n");
+}
+
+#[test]
+fn a_single_folder_of_the_machine_is_known_from_the_image() {
+    let stage = need!(stage());
+    fs::create_dir(stage.beside("machine/srv/data")).expect("a folder");
+    fs::write(stage.beside("machine/srv/data/note"), "of the machine\n").expect("a file");
+    for (folder, source, meant) in [
+        ("srv", "/srv", "/host_fs/srv"),
+        ("srv", "/", "/host_fs/srv"),
+        ("srv", "/host_fs", "/host_fs/srv"),
+        ("srv/data", "/srv", "/host_fs/srv/data"),
+        ("srv/data", "/host_fs/srv", "/host_fs/srv/data"),
+    ] {
+        let done = contained_with(&stage, folder, stage.run().set("srcs-to-backup", source));
+        let done = done.expect(2);
+        done.assert_says(&format!("{source} is a path in the container's own image"));
+        done.assert_says(&format!("write {meant}"));
+    }
+    assert!(stage.history().complete().is_empty());
+    let run = stage.run().set("srcs-to-backup", "/host_fs/srv/data");
+    contained_with(&stage, "srv/data", run).expect(0);
+    // Without -x a run enters what is mounted below its source.
+    let run = stage.run().set("srcs-to-backup", "/host_fs").rsync(&["--no-one-file-system"]);
+    contained_with(&stage, "srv/data", run.arg("--accept-sources")).expect(0);
+    let newest = stage.history().newest();
+    assert!(inside(&newest, "/host_fs/srv/data/note".as_ref()).exists());
+}
+
+#[test]
+fn explain_takes_the_path_of_the_machine() {
+    let stage = need!(stage());
+    for path in ["/srv/note", "/host_fs/srv/note"] {
+        let run = stage.run().set("srcs-to-backup", "/host_fs/srv").arg("--explain").arg(path);
+        let done = contained(&stage, run.rsync(&["--exclude=note"])).expect(0);
+        done.assert_says("/host_fs/srv/note: out").assert_says("out by 'note'");
+    }
 }

@@ -38,6 +38,34 @@ fn an_option_of_another_program_is_explained() {
 }
 
 #[test]
+fn separators_between_paths_of_another_machine_are_explained_before_it_is_asked() {
+    let stage = Stage::with(BIN, &Tree::new());
+    let before = Fingerprint::of(&stage.beside("."));
+    let remote = |sources: &str| {
+        let run = stage.run().set("srcs-to-backup", sources);
+        // No host has this name (RFC 6761), so a connection would fail.
+        run.set("remote-src-host", "me@nas.invalid").set("answer-timeout-s", "5")
+    };
+    for (sources, expected) in [
+        ("/a;/b", "/a;/b: paths are separated by commas, not by ';'; write /a,/b"),
+        ("/a /b", "not by spaces; write /a,/b"),
+        ("/a, /b; /c", "not by ';'; write /b,/c"),
+        ("/a\n/b", "not by line feeds; write /a,/b"),
+        ("\"/a\"", "without quotes"),
+    ] {
+        remote(sources).expect(2).assert_says("srcs-to-backup").assert_says(expected);
+    }
+    let now = Fingerprint::of(&stage.beside(".")).changes_since(&before);
+    assert!(now.is_empty(), "{now:?}");
+    // A folder with such a name, and how the message says to write it.
+    for sources in ["/a;b", "/my files", "/it's", "/a;//b"] {
+        let done = remote(sources).arg("--dry-run").done();
+        assert!(!done.said().contains("separated by commas"), "{}", done.said());
+        done.assert_code(1);
+    }
+}
+
+#[test]
 fn quotes_separators_and_a_tilde_are_mistakes_that_change_nothing() {
     let stage = sample();
     let (one, two) = (stage.source.join("one"), stage.source.join("two"));
@@ -60,6 +88,11 @@ fn quotes_separators_and_a_tilde_are_mistakes_that_change_nothing() {
         ("MAX_BACKUPS", "'3'".to_owned(), "write '3' without quotes"),
         ("REMOTE_SRC_HOST", "\"me@nas\"".to_owned(), "without quotes"),
         ("LOG_FILE", "~/log".to_owned(), "only a shell knows '~'"),
+        ("LOG_FILE", "\"/var/log/b\"".to_owned(), "write \"/var/log/b\" without quotes"),
+        ("CONFIG_FILE", "'/etc/b.toml'".to_owned(), "'/etc/b.toml': write it without quotes"),
+        ("CONFIG_DIR", "\"/config\"".to_owned(), "\"/config\": write it without quotes"),
+        ("MAX_BACKUPS_FILE", "\"/run/n\"".to_owned(), "\"/run/n\": write it without quotes"),
+        ("SMTP_PASSWORD_FILE", "'/run/n'".to_owned(), "'/run/n': write it without quotes"),
     ] {
         let run = stage.bare_run().in_folder(&stage.source);
         let run = run.env("SRCS_TO_BACKUP", &stage.source).env("BACKUPS_DIR", &stage.backups);

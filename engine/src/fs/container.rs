@@ -14,18 +14,29 @@ fn in_container(path: &Path) -> PathBuf {
     Path::new(MACHINE).join(path.strip_prefix("/").unwrap_or(path))
 }
 
-/// The folder of the machine that a source probably means: `/host_fs` + `source`, where that exists
-/// on a mount below `/host_fs`, and `source` lies on the root file system of the container, which
-/// is that of its image.
+/// The folders of the machine that a source probably means, if it lies on the root file system of the
+/// container, which is that of its image: `/host_fs` + `source`, where that exists on a mount below
+/// `/host_fs`; otherwise what is mounted below `/host_fs` + `source`, or below `source` when it lies in
+/// `/host_fs`. Empty when it means what it says.
 #[must_use]
-pub fn meant_source(source: &Path) -> Option<PathBuf> {
+pub fn meant_sources(source: &Path) -> Vec<PathBuf> {
     // Most machines have no such folder.
     if !Path::new(MACHINE).is_dir() {
-        return None;
+        return Vec::new();
     }
-    let meant = in_container(source);
-    meant.symlink_metadata().ok()?;
-    MountTable::read()?.is_of_image(&real(source)?, &real(&meant)?).then_some(meant)
+    let in_machine = source.starts_with(MACHINE);
+    let meant = if in_machine { source.to_owned() } else { in_container(source) };
+    if meant.symlink_metadata().is_err() {
+        return Vec::new();
+    }
+    let (Some(table), Some(source), Some(place)) = (MountTable::read(), real(source), real(&meant))
+    else {
+        return Vec::new();
+    };
+    if !in_machine && table.is_of_image(&source, &place) {
+        return vec![meant];
+    }
+    table.mounted_below(&source, &place)
 }
 
 /// The path on the machine of `path` in the container. `None` outside a container, or if no mount
@@ -49,6 +60,21 @@ impl MountTable {
         let point = |path| self.of(path).map(|mount| mount.point.as_path());
         point(source) == Some(Path::new("/"))
             && point(meant).is_some_and(|point| point.starts_with(MACHINE))
+    }
+
+    /// The topmost mount points below `meant`, a folder in `/host_fs`, if it and `source` are on the root file
+    /// system.
+    fn mounted_below(&self, source: &Path, meant: &Path) -> Vec<PathBuf> {
+        let is_root = |path| self.of(path).is_some_and(|mount| mount.point == Path::new("/"));
+        if !meant.starts_with(MACHINE) || !is_root(source) || !is_root(meant) {
+            return Vec::new();
+        }
+        let points = self.mounts.iter().map(|mount| &mount.point);
+        let mut below: Vec<PathBuf> =
+            points.filter(|point| point.starts_with(meant)).cloned().collect();
+        below.sort();
+        below.dedup_by(|point, above| point.starts_with(above));
+        below
     }
 
     /// The path on the machine of `path`: a mount of the machine's folders shows the same folder of
@@ -118,6 +144,32 @@ mod tests {
         // A folder of that name which nothing is mounted at, on a machine without containers.
         let plain = MountTable::of_text("1 0 8:1 / / rw - ext4 /dev/sda1 rw\n");
         assert!(!plain.is_of_image(Path::new("/etc"), Path::new("/host_fs/etc")));
+    }
+
+    #[test]
+    fn of_a_single_folder_of_the_machine_the_mount_point_is_meant() {
+        let table = MountTable::of_text(
+            "1 0 0:50 / / rw - overlay overlay rw\n\
+             2 1 8:1 /home/anna /host_fs/home/anna ro - ext4 /dev/sda1 rw\n\
+             3 2 8:2 / /host_fs/home/anna/disk ro - ext4 /dev/sda2 rw\n\
+             4 1 8:1 /srv /host_fs/srv ro - ext4 /dev/sda1 rw\n\
+             5 1 8:1 /data /data ro - ext4 /dev/sda1 rw\n",
+        );
+        let image = |source: &str, meant: &str| table.is_of_image(source.as_ref(), meant.as_ref());
+        assert!(image("/home/anna", "/host_fs/home/anna"));
+        assert!(!image("/home", "/host_fs/home"));
+        for (source, meant, expected) in [
+            ("/home", "/host_fs/home", &["/host_fs/home/anna"][..]),
+            ("/", "/host_fs", &["/host_fs/home/anna", "/host_fs/srv"]),
+            ("/host_fs", "/host_fs", &["/host_fs/home/anna", "/host_fs/srv"]),
+            ("/host_fs/home", "/host_fs/home", &["/host_fs/home/anna"]),
+            ("/host_fs/home/anna", "/host_fs/home/anna", &[]),
+            ("/etc", "/host_fs/etc", &[]),
+            ("/data", "/host_fs", &[]),
+        ] {
+            let found = table.mounted_below(source.as_ref(), meant.as_ref());
+            assert_eq!(found, expected.iter().map(PathBuf::from).collect::<Vec<_>>(), "{source}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::config::checks::value::Raw;
 use crate::config::exposed::complaints;
 use crate::config::mistake::{Mistake, SettingOrigin, shown_path};
 use crate::config::names::{CONFIG_DIR, CONFIG_FILE, nearest};
-use crate::config::resolve::mistyped::unquoted;
+use crate::config::resolve::mistyped::{quoted_path, unquoted};
 use crate::config::setting::{Layer, SETTINGS, Setting};
 
 /// Maximum length in bytes of a value read from a file: /dev/zero has no end.
@@ -46,6 +46,10 @@ pub(crate) fn read(variables: &Variables, mistakes: &mut Vec<Mistake>) -> Layer 
             layer.set(setting.key, &Raw::Text(value.to_owned()), origin, mistakes);
         } else if let Some(path) = file {
             let origin = SettingOrigin::variable(&file_variable);
+            if let Some(what) = quoted_path(path, Path::new(".")) {
+                mistakes.push(origin.mistake(what));
+                continue;
+            }
             match read_value(Path::new(path)) {
                 Ok(value) if value.is_empty() => {
                     let path = shown_path(Path::new(path));

@@ -2,17 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
+use engine::fs::container::MACHINE;
+
 use crate::config::layers::first;
 use crate::config::mistake::{Mistake, shown_path};
 use crate::config::resolve::draft::Draft;
 use crate::config::types::NamedJob;
 
-/// Adds a mistake for each such source of `job`. `meant` returns the folder of the machine that a source means,
-/// if it is another one.
+/// Adds a mistake for each such source of `job`. `meant` returns the folders of the machine that a source means,
+/// if these are others.
 pub(crate) fn check(
     draft: &Draft<'_>,
     job: &NamedJob,
-    meant: impl Fn(&Path) -> Option<PathBuf>,
+    meant: impl Fn(&Path) -> Vec<PathBuf>,
     mistakes: &mut Vec<Mistake>,
 ) {
     // PRE_BACKUP may mount the source later.
@@ -21,11 +23,18 @@ pub(crate) fn check(
     }
     let Some(given) = first(&draft.layers, |layer| layer.sources.as_ref()) else { return };
     for (source, _) in job.job.layout.roots() {
-        if let Some(meant) = meant(&source) {
-            let (source, meant) = (shown_path(&source), shown_path(&meant));
-            mistakes.push(given.origin.mistake(format!(
-                "{source} is a path in the container's own image; the folder of this machine is {meant}: write {meant}"
-            )));
+        let meant = meant(&source);
+        // Without -x a run also enters what is mounted below the source.
+        if meant.is_empty() || (source.starts_with(MACHINE) && !job.job.keep.one_file_system) {
+            continue;
         }
+        let paths: Vec<String> = meant.iter().map(|path| shown_path(path)).collect();
+        let paths = paths.join(",");
+        let folder = if meant.len() == 1 { "folder" } else { "folders" };
+        let verb = if meant.len() == 1 { "is" } else { "are" };
+        mistakes.push(given.origin.mistake(format!(
+            "{} is a path in the container's own image; the {folder} of this machine {verb} {paths}: write {paths}",
+            shown_path(&source)
+        )));
     }
 }

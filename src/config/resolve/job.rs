@@ -24,6 +24,7 @@ use crate::config::checks::value::GivenValue;
 use crate::config::layers::first;
 use crate::config::mistake::{Mistake, SettingOrigin, shown_path};
 use crate::config::resolve::draft::Draft;
+use crate::config::resolve::mistyped::Known;
 use crate::config::resolve::{alerts, mistyped, overlap};
 use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::setting::Layer;
@@ -247,12 +248,13 @@ impl Draft<'_> {
         let Some(given) = first(&self.layers, |layer| layer.sources.as_ref()) else { return };
         for path in given.value.iter().flatten() {
             let bytes = path.as_os_str().as_bytes();
-            let exists = match remote {
-                true => path.is_absolute(),
-                false => mistyped::exists(path, current_dir),
+            let known = match remote {
+                true => Known::Remote,
+                false if mistyped::exists(path, current_dir) => Known::Exists,
+                false => Known::Missing,
             };
             mistakes
-                .extend(mistyped::in_source(bytes, exists).map(|what| given.origin.mistake(what)));
+                .extend(mistyped::in_source(bytes, known).map(|what| given.origin.mistake(what)));
         }
     }
 

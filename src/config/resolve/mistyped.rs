@@ -1,28 +1,52 @@
 //! Recognizes paths that were typed for a shell or for another program: quotes, separators, a `~`. An entry that
 //! really has such a name counts as what it is.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use engine::entry::escape::shown;
 
-/// What is wrong with one path of a list, as it was given. `exists` tells whether there is such an entry.
-pub(crate) fn in_source(path: &[u8], exists: bool) -> Option<String> {
-    if exists {
+const WITHOUT_QUOTES: &str = "write it without quotes: in an env file and in a list of docker-compose.yml they belong to the value";
+
+/// What is known about a path that was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// There is such an entry.
+    Exists,
+    /// There is no such entry.
+    Missing,
+    /// It is on another machine.
+    Remote,
+}
+
+/// What is wrong with one path of a list, as it was given.
+pub(crate) fn in_source(path: &[u8], known: Known) -> Option<String> {
+    if known == Known::Exists {
         return None;
     }
     let text = shown(path);
-    if is_quote(path.first()) || is_quote(path.last()) {
-        return Some(format!(
-            "{text}: write it without quotes: in an env file and in a list of docker-compose.yml they belong to the value"
-        ));
+    if is_quote(path.first()) || (known == Known::Missing && is_quote(path.last())) {
+        return Some(format!("{text}: {WITHOUT_QUOTES}"));
     }
     let separator = separator(path)?;
+    let one = named(separator);
     let pieces: Vec<String> = pieces(path, separator).map(shown).collect();
-    Some(format!(
-        "{text}: there is no such entry, and paths are separated by commas, not by {}; write {}",
-        named(separator),
-        pieces.join(",")
-    ))
+    let several = pieces.join(",");
+    Some(match known {
+        Known::Remote => format!(
+            "{text}: paths are separated by commas, not by {one}; write {several} (or, if one folder has this name, with two slashes after the {one})"
+        ),
+        _ => format!(
+            "{text}: there is no such entry, and paths are separated by commas, not by {one}; write {several}"
+        ),
+    })
+}
+
+/// What is wrong with quotes around the whole path of a file, as it was given.
+pub(crate) fn quoted_path(path: &OsStr, current_dir: &Path) -> Option<String> {
+    let quoted = unquoted(path.as_bytes()).is_some() && !exists(Path::new(path), current_dir);
+    quoted.then(|| format!("{}: {WITHOUT_QUOTES}", shown(path.as_bytes())))
 }
 
 /// What is wrong with the path of a folder, as it was given.
@@ -38,9 +62,7 @@ pub(crate) fn in_folder(path: &[u8], exists: bool) -> Option<String> {
     }
     let text = shown(path);
     if is_quote(path.first()) || is_quote(path.last()) {
-        return Some(format!(
-            "{text}: write it without quotes: in an env file and in a list of docker-compose.yml they belong to the value"
-        ));
+        return Some(format!("{text}: {WITHOUT_QUOTES}"));
     }
     if path.trim_ascii() != path {
         return Some(format!(
@@ -79,8 +101,10 @@ fn pieces(path: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     pieces.map(<[u8]>::trim_ascii).filter(|piece| !piece.is_empty())
 }
 
+/// Two slashes at the begin say that the piece is the rest of a name.
 fn is_path(piece: &[u8]) -> bool {
-    [&b"/"[..], b"./", b"../", b"~"].iter().any(|start| piece.starts_with(start))
+    !piece.starts_with(b"//")
+        && [&b"/"[..], b"./", b"../", b"~"].iter().any(|start| piece.starts_with(start))
 }
 
 fn named(separator: u8) -> String {
@@ -114,10 +138,25 @@ mod tests {
             ("/home/a;b", ""),
             ("/home/a: b", ""),
         ] {
-            let said = in_source(path.as_bytes(), false).unwrap_or_default();
+            let said = in_source(path.as_bytes(), Known::Missing).unwrap_or_default();
             let right = if expected.is_empty() { said.is_empty() } else { said.contains(expected) };
             assert!(right, "{path}: {said:?}");
-            assert_eq!(in_source(path.as_bytes(), true), None);
+            assert_eq!(in_source(path.as_bytes(), Known::Exists), None);
+        }
+        for (path, expected) in [
+            ("/home;/etc", "separated by commas, not by ';'; write /home,/etc"),
+            ("/home /etc", "not by spaces; write /home,/etc"),
+            ("/home; /etc ;/srv", "write /home,/etc,/srv"),
+            ("/home;//etc", ""),
+            ("/my files", ""),
+            ("/a;b", ""),
+            ("/it's", ""),
+            ("/the \"end\"", ""),
+            ("\"/home\"", "without quotes"),
+        ] {
+            let said = in_source(path.as_bytes(), Known::Remote).unwrap_or_default();
+            let right = if expected.is_empty() { said.is_empty() } else { said.contains(expected) };
+            assert!(right, "{path}: {said:?}");
         }
         for (path, expected) in [
             ("~/backups", "only a shell knows '~'"),

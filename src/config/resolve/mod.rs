@@ -47,7 +47,7 @@ pub(crate) fn jobs(
         draft.check_backups_dir(current_dir, mistakes);
         let job = draft.build(current_dir, mistakes);
         if let (true, Some(job)) = (draft.selected, &job) {
-            image_root::check(draft, job, engine::fs::container::meant_source, mistakes);
+            image_root::check(draft, job, engine::fs::container::meant_sources, mistakes);
         }
         jobs.push((draft, job));
     }
