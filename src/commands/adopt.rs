@@ -199,15 +199,15 @@ impl Adopting {
         let name = |name: &CString| shown(name.to_bytes());
         for rename in &plan.renames {
             if let Some(note) = rename.note {
-                out.text(&format!("note: {}: {note}\n", old(rename)));
+                out.prose(&format!("note: {}: {note}\n", old(rename)));
             }
         }
         for (at, why) in &plan.left {
-            out.text(&format!("stays: {}: {why}\n", name(at)));
+            out.prose(&format!("stays: {}: {why}\n", name(at)));
         }
         for (at, obstacle) in &plan.obstacles {
             let step = hint::adopt::obstacle(obstacle);
-            out.text(&format!("in the way: {}: {obstacle}; {step}\n", name(at)));
+            out.prose(&format!("in the way: {}: {obstacle}; {step}\n", name(at)));
         }
         let folders = counted(plan.renames.len() as u64, "folder", "folders");
         if !plan.obstacles.is_empty() {
@@ -222,14 +222,14 @@ impl Adopting {
             return Exit::Failed;
         }
         match self.removals(plan) {
-            Ok(warning) => warning.iter().for_each(|text| out.text(text)),
+            Ok(warning) => warning.iter().for_each(|text| out.prose(text)),
             Err(exit) => return exit,
         }
         for text in hint::adopt::about(plan.renames[0].program, self.label.is_some()) {
-            out.text(&format!("{text}\n"));
+            out.prose(&format!("{text}\n"));
         }
         if !yes {
-            out.text(&format!("{folders} would be renamed; add --yes to rename\n"));
+            out.prose(&format!("{folders} would be renamed; add --yes to rename\n"));
         }
         Exit::Done
     }

@@ -142,7 +142,7 @@ fn of_two(first: &SelectedSnapshot<'_>, second: &SelectedSnapshot<'_>, json: boo
     for (path, why) in &found.unread {
         warn(&format!("cannot read {path}: {why}; what lies there is not compared"));
     }
-    out.text(&lines.totals(&first.name, Some(&second.name), &found));
+    out.prose(&lines.totals(&first.name, Some(&second.name), &found));
     out.finish(if found.unread.is_empty() { Exit::Done } else { Exit::Listed })
 }
 
@@ -286,7 +286,7 @@ impl DifferenceWriter {
                 if found.moves_unsure {
                     warn(UNSURE);
                 }
-                out.text(&lines.totals(base, None, &found));
+                out.prose(&lines.totals(base, None, &found));
                 if found.unread_entries > 0 { Exit::Listed } else { Exit::Done }
             }
             Err(RunError::Stopped) => Exit::Signal(0),

@@ -18,6 +18,8 @@ use crate::jobs::signals::supervise;
 use crate::snapshots::only_folder::only_folder;
 use crate::term::colour::{Palette, Style};
 use crate::term::print::{fail, warn};
+use crate::term::terminal;
+use crate::term::wrap;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -133,7 +135,7 @@ impl FindingPrinter {
         self.worst = self.worst.max(finding.grade);
         let line = match self.json {
             true => crate::term::harmless::json(finding, false) + "\n",
-            false => text(finding, self.several, self.palette),
+            false => text(finding, self.several, self.palette, terminal::columns_of_stdout()),
         };
         crate::term::print::print(line.as_bytes());
     }
@@ -144,7 +146,9 @@ impl FindingPrinter {
 }
 
 /// Formats a finding as `ok    hard links    up to 65000 of a file`, with the correction below.
-fn text(finding: &DoctorFinding, several: bool, palette: Palette) -> String {
+///
+/// On a terminal of `width` columns the lines are wrapped, except for a correction with a command to copy.
+fn text(finding: &DoctorFinding, several: bool, palette: Palette, width: Option<usize>) -> String {
     let (word, style) = match finding.grade {
         Grade::Good => ("ok  ", Style::Good),
         Grade::Warning => ("warn", Style::Warn),
@@ -154,8 +158,12 @@ fn text(finding: &DoctorFinding, several: bool, palette: Palette) -> String {
         Some(job) if several => format!("{job}: "),
         _ => String::new(),
     };
-    let fix = finding.fix.as_ref().map(|fix| format!("        to fix it: {fix}\n"));
+    let fix = finding.fix.as_ref().map(|fix| {
+        let line = format!("        to fix it: {fix}\n");
+        if fix.contains("backup_manager ") { line } else { wrap::prose(&line, width) }
+    });
     let word = palette.paint(style, word);
     let (check, found) = (finding.check, &finding.found);
-    format!("{word}  {check:<12}  {job}{found}\n{}", fix.unwrap_or_default())
+    let line = wrap::prose(&format!("{word}  {check:<12}  {job}{found}\n"), width);
+    line + &fix.unwrap_or_default()
 }

@@ -66,11 +66,10 @@ pub(crate) fn run(args: Args) -> Exit {
         let names: Vec<&SnapshotName> = snapshots.iter().map(|(name, _)| name).collect();
         for (path, found) in &finds.found {
             number += 1;
-            let line = match args.json {
-                true => object(series, path, found, &names),
-                false => line(series, path, found, &names, &out),
-            };
-            out.text(&line);
+            match args.json {
+                true => out.text(&object(series, path, found, &names)),
+                false => out.prose(&line(series, path, found, &names, &out)),
+            }
         }
     }
     if number == 0 {

@@ -82,14 +82,14 @@ pub(crate) fn run(args: Args) -> Exit {
             let sources = newest.map(|report| format!(" {}", contents(report)));
             if all.len() > 1 || sources.is_some() {
                 let (name, dir) = (&series.name, shown_folder(series));
-                out.text(&format!("{gap}{name}, in {dir}:{}\n", sources.unwrap_or_default()));
+                out.prose(&format!("{gap}{name}, in {dir}:{}\n", sources.unwrap_or_default()));
             }
             if !rows.is_empty() {
                 out.table(&table(&rows));
             }
         }
         if let (false, Some(measured)) = (args.json, &measured) {
-            out.text(&total(folder[0], measured));
+            out.prose(&total(folder[0], measured));
         }
     }
     if shown == 0 {

@@ -194,7 +194,7 @@ fn show(plan: &Plan<'_>, yes: bool, json: bool, several: bool, out: &mut Out) ->
         return Ok(());
     }
     if several {
-        out.text(&format!("{}, in {}:\n", plan.series.name, shown_folder(plan.series)));
+        out.prose(&format!("{}, in {}:\n", plan.series.name, shown_folder(plan.series)));
     }
     let mut table = Table::new(&[
         ("SNAPSHOT (UTC)", Side::Left),
@@ -218,7 +218,7 @@ fn show(plan: &Plan<'_>, yes: bool, json: bool, several: bool, out: &mut Out) ->
         out.table(&table);
     }
     let snapshots = counted(plan.fates.len() as u64, "snapshot", "snapshots");
-    out.text(&match (goes.len(), yes) {
+    out.prose(&match (goes.len(), yes) {
         (0, _) => format!("nothing to remove: {snapshots} in {}\n", shown_folder(plan.series)),
         (count, true) => format!("removing {count} of {snapshots} frees {}\n", bytes(freed)),
         (count, false) => {

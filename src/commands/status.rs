@@ -26,6 +26,8 @@ use crate::schedule::crontab::Crontab;
 use crate::snapshots::only_folder::{contents, no_snapshot, only_folder};
 use crate::snapshots::open::unlookable;
 use crate::term::print::fail;
+use crate::term::terminal;
+use crate::term::wrap;
 use crate::ui::job_state::JobState;
 
 const EXAMPLES: &str = "\
@@ -85,7 +87,8 @@ pub(crate) fn run(args: Args) -> Exit {
     } else if args.check {
         states.iter().map(|state| state.verdict() + "\n").collect()
     } else {
-        states.iter().map(JobState::text).collect::<Vec<_>>().join("\n")
+        let text = states.iter().map(JobState::text).collect::<Vec<_>>().join("\n");
+        wrap::prose(&text, terminal::columns_of_stdout())
     };
     let printed = crate::term::print::print(text.as_bytes());
     if args.check && !healthy { printed.worse(Exit::Failed) } else { printed }

@@ -299,7 +299,7 @@ fn text(batch: &VerifyJobs, found: &Verified, out: &mut Out) {
         let (word, style) =
             if flaw.is_damage() { ("DAMAGED", Style::Bad) } else { ("unproved", Style::Warn) };
         let word = out.palette.paint(style, word);
-        out.text(&format!("{word}  {snapshot}: {flaw}\n"));
+        out.prose(&format!("{word}  {snapshot}: {flaw}\n"));
     }
     let mut rows = vec![
         ("job", batch.prefix.to_string()),
@@ -315,7 +315,7 @@ fn text(batch: &VerifyJobs, found: &Verified, out: &mut Out) {
     if found.manifests > 0 {
         rows.push(("manifests written", count(found.manifests)));
     }
-    out.text(&table(&rows));
+    out.prose(&table(&rows));
 }
 
 #[cfg(test)]

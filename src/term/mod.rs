@@ -10,3 +10,4 @@ pub(crate) mod shell;
 pub(crate) mod table;
 pub(crate) mod terminal;
 pub(crate) mod units;
+pub(crate) mod wrap;

@@ -2,6 +2,7 @@
 //! has one terminal, so the display is global.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::ProgressBar;
@@ -30,9 +31,19 @@ pub(crate) fn can_redraw() -> bool {
     is_there() && std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
 }
 
-/// The width in columns.
+/// The width of stderr in columns.
 pub(crate) fn columns() -> usize {
-    let size = rustix::termios::tcgetwinsize(io::stderr());
+    columns_of(io::stderr())
+}
+
+/// The width of stdout in columns; `None` if stdout is no terminal. Then lines are of any length, because programs read
+/// them.
+pub(crate) fn columns_of_stdout() -> Option<usize> {
+    io::stdout().is_terminal().then(|| columns_of(io::stdout()))
+}
+
+fn columns_of(stream: impl AsFd) -> usize {
+    let size = rustix::termios::tcgetwinsize(stream);
     size.map_or(80, |size| match size.ws_col {
         // A terminal that does not know its size.
         0 => 80,

@@ -83,7 +83,7 @@ impl Restored {
                 rows.push(("times", "whole seconds, as SFTP carries no more".to_owned()));
             }
             let head = if self.dry_run { "would restore" } else { "restored" };
-            state.out.text(&format!("{head}\n{}", table(&rows)));
+            state.out.prose(&format!("{head}\n{}", table(&rows)));
         }
         let exit = state.out.finish(exit_of(counts, self.dry_run));
         if !self.dry_run {

@@ -1,6 +1,7 @@
 //! The command line: verbs, settings, output, alerts, the daemon.
 
 mod adopt;
+mod columns;
 mod container_paths;
 mod daemon;
 mod diff;
