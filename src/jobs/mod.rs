@@ -19,6 +19,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use engine::Accept;
 use engine::Context;
 use engine::Report;
+use engine::Repository;
 use engine::RunError;
 use engine::SnapshotName;
 use engine::Stop;
@@ -50,7 +51,7 @@ use crate::ui::parts::Parts;
 use crate::ui::progress::{ProgressTimer, Show};
 use crate::ui::progress_line::Task;
 use crate::ui::stats::stats;
-use crate::ui::summary::summary;
+use crate::ui::summary::{SnapshotCount, summary};
 
 /// What to do with each job.
 #[derive(Debug, Clone, Copy)]
@@ -288,8 +289,11 @@ fn completed(log: &JobLog, job: &NamedJob, report: &Report, monitor: &LogMonitor
         _ => format!(", but {} could not be read well", counted(problems, "entry", "entries")),
     };
     let message = format!("completed {}{with}", report.snapshot);
-    let fields = event(json!({"event": "completed", "report": fields(report)}));
-    let mut below = summary(report, monitor.problems());
+    let after = count_after(job);
+    let complete = after.map(|after| after.complete);
+    let fields =
+        event(json!({"event": "completed", "report": fields(report), "snapshots": complete}));
+    let mut below = summary(report, monitor.problems(), after);
     if job.wanted.stats {
         below.push_str(&stats(counts));
     }
@@ -304,6 +308,13 @@ fn completed(log: &JobLog, job: &NamedJob, report: &Report, monitor: &LogMonitor
         counted(problems, "entry is listed", "entries are listed")
     ));
     Exit::Listed
+}
+
+/// The number of complete snapshots now; `None` if the backups folder cannot be listed.
+fn count_after(job: &NamedJob) -> Option<SnapshotCount> {
+    let repository = Repository::open(&job.job.backups_dir).ok()?;
+    let history = repository.history(&job.job.prefix).ok()?;
+    Some(SnapshotCount { complete: history.complete.len(), most: job.job.retention.max })
 }
 
 fn failed(log: &JobLog, job: &NamedJob, error: &RunError, stop: &Stop) -> Exit {

@@ -1,5 +1,7 @@
 //! The summary of a run, as text.
 
+use std::num::NonZeroUsize;
+
 use engine::Report;
 use engine::monitor::Instead;
 
@@ -55,8 +57,28 @@ impl Problems {
     }
 }
 
-/// The summary of a completed run, as aligned lines with line feeds.
-pub(crate) fn summary(report: &Report, problems: Problems) -> String {
+/// The number of complete snapshots of a prefix, and the most that are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SnapshotCount {
+    pub(crate) complete: usize,
+    pub(crate) most: Option<NonZeroUsize>,
+}
+
+impl SnapshotCount {
+    /// Formats the count as `4 of at most 30`.
+    pub(crate) fn text(self) -> String {
+        let most = self.most.map(|most| format!(" of at most {most}"));
+        format!("{}{}", self.complete, most.unwrap_or_default())
+    }
+}
+
+/// The summary of a completed run, as aligned lines with line feeds. `count_after` is known if the backups
+/// folder can be listed after the run.
+pub(crate) fn summary(
+    report: &Report,
+    problems: Problems,
+    count_after: Option<SnapshotCount>,
+) -> String {
     let counts = &report.counts;
     let entries = |number: u64| counted(number, "entry", "entries");
     let mut rows = vec![
@@ -87,6 +109,7 @@ pub(crate) fn summary(report: &Report, problems: Problems) -> String {
         rows.push(("compared", format!("{files}, {}, not changed", bytes(read))));
     }
     rows.push(("saved", bytes(counts.bytes_saved)));
+    rows.push(("new on disk", bytes(counts.bytes_stored)));
     if counts.link_fallbacks > 0 {
         rows.push(("not linkable", format!("{}, copied instead", count(counts.link_fallbacks))));
     }
@@ -105,6 +128,9 @@ pub(crate) fn summary(report: &Report, problems: Problems) -> String {
     }
     if !report.pruned.is_empty() {
         rows.push(("removed", report.pruned.join(", ")));
+    }
+    if let Some(after) = count_after {
+        rows.push(("snapshots", after.text()));
     }
     rows.push(("duration", duration(report.seconds)));
     table(&rows)
@@ -132,6 +158,7 @@ mod tests {
             linked: 1100,
             copied: 1,
             bytes_copied: 2048,
+            bytes_stored: 4096,
             bytes_saved: 5 << 20,
             problems: 3,
             ..Counts::default()
@@ -152,7 +179,7 @@ mod tests {
             roots: Vec::new(),
             dropped: Vec::new(),
             carried_since: None,
-            pruned: Vec::new(),
+            pruned: vec!["my_backup.01-11-2023_02-00-00".to_owned()],
             holds: None,
             coverage: None,
             stuck: Vec::new(),
@@ -169,11 +196,15 @@ mod tests {
   deleted        0
   copied         1 file, 2.0 KiB
   saved          5.0 MiB
+  new on disk    4.0 KiB
   problems       2 carried forward from the snapshot before, 1 missing
+  removed        my_backup.01-11-2023_02-00-00
+  snapshots      30 of at most 30
   duration       3 min 20 s
 ";
-        assert_eq!(summary(&report, problems), expected);
+        let after = SnapshotCount { complete: 30, most: NonZeroUsize::new(30) };
+        assert_eq!(summary(&report, problems, Some(after)), expected);
         let resumed = Report { resumed: true, ..report };
-        assert!(summary(&resumed, problems).contains("  kept           0 entries from"));
+        assert!(summary(&resumed, problems, None).contains("  kept           0 entries from"));
     }
 }

@@ -20,4 +20,5 @@ mod progress;
 mod recipes;
 mod settings;
 mod status;
+mod summary;
 mod terminal;

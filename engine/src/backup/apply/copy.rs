@@ -46,7 +46,7 @@ impl<S: Source> SnapshotWriter<S> {
             self.walk.halted()
         });
         match copied {
-            Ok(()) => {}
+            Ok(stored) => done.counts.bytes_stored += stored,
             // The file does not have its final mtime yet, so the next run does not take it for complete.
             Err(CopyError::Stopped) => return Ok(true),
             Err(CopyError::Read) => {
@@ -111,6 +111,7 @@ impl<S: Source> SnapshotWriter<S> {
         let metadata_writer = &self.metadata_writer;
         let record = self.sealed_file(&file, || metadata_writer.existing(&file, entry))?;
         self.note(folder, entry.name, record);
+        done.counts.bytes_stored += meta.size.min(meta.allocated);
         done.counts.kept += 1;
         Ok(true)
     }
@@ -129,6 +130,7 @@ impl<S: Source> SnapshotWriter<S> {
             crate::backup::apply::snapshot_writer::clear(here, entry.name)?;
             return Ok(false);
         }
+        done.counts.bytes_stored += entry.file_size();
         self.kept(folder, entry, folder.here_records.get(entry.name), done);
         Ok(true)
     }
@@ -166,27 +168,30 @@ enum CopyError {
     Stopped,
 }
 
-/// Copies content and holes, by a reflink or `copy_file_range(2)` where the file system supports them.
+/// Copies content and holes, by a reflink or `copy_file_range(2)` where the file system supports them. Returns the bytes that
+/// share no blocks with `from` because of a reflink.
 fn copy_content(
     from: &File,
     to: &File,
     reflinks: bool,
     stop: &dyn Fn() -> bool,
-) -> Result<(), CopyError> {
+) -> Result<u64, CopyError> {
     if reflinks && rustix::fs::ioctl_ficlone(to, from).is_ok() {
-        return Ok(());
+        return Ok(0);
     }
     let size = stat::meta(from).map_err(|_| CopyError::Read)?.size;
-    let mut at = 0;
+    let (mut at, mut stored) = (0, 0);
     while at < size {
         let (data, end) = content::next_data(from, at, size).map_err(|_| CopyError::Read)?;
         if data >= size {
             break;
         }
         copy_range(from, to, data, end, stop)?;
+        stored += end - data;
         at = end;
     }
-    to.set_len(size).map_err(CopyError::Write)
+    to.set_len(size).map_err(CopyError::Write)?;
+    Ok(stored)
 }
 
 fn copy_range(

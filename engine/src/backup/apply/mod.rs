@@ -251,6 +251,12 @@ impl<S: Source> SnapshotWriter<S> {
                 return stored;
             }
         }
+        // An entry with more names is the base's, or a name of an inode that the run counts once.
+        if let Some(held) = planned.here.as_ref().filter(|held| held.meta.links == 1)
+            && held.meta.kind == Kind::File
+        {
+            done.counts.bytes_stored += held.meta.size.min(held.meta.allocated);
+        }
         self.kept(folder, planned.entry, record, done);
         Ok(true)
     }

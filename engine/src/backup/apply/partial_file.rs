@@ -28,6 +28,8 @@ pub(crate) struct Writing {
     marked: bool,
     /// Bytes of it that an earlier run wrote.
     taken_up: u64,
+    /// Bytes of it that are holes which this run left.
+    holes: u64,
 }
 
 impl Writing {
@@ -48,6 +50,7 @@ impl Writing {
             marks,
             marked: false,
             taken_up: 0,
+            holes: 0,
         }
     }
 
@@ -103,6 +106,7 @@ impl Writing {
             marks,
             marked,
             taken_up,
+            holes: 0,
         }))
     }
 
@@ -132,6 +136,7 @@ impl Writing {
             return Ok(());
         }
         self.length += length;
+        self.holes += length;
         self.ends_in_hole = true;
         self.mark_if_due();
         Ok(())
@@ -150,6 +155,11 @@ impl Writing {
     /// Bytes of [`Writing::length`] that an earlier run wrote.
     pub(crate) fn taken_up(&self) -> u64 {
         self.taken_up
+    }
+
+    /// Bytes of [`Writing::length`] that are no holes.
+    pub(crate) fn stored(&self) -> u64 {
+        self.length - self.holes
     }
 
     /// Marks the partial file so that a later run can resume it.

@@ -274,7 +274,9 @@ impl<S: Source> FileReceiver<S> {
         let item = self.items[index].clone();
         let entry = ListedEntry::from(&item.entry);
         let (length, taken_up, method) = (writing.length(), writing.taken_up(), writing.method());
+        let stored = writing.stored();
         let (file, hash) = writing.finish(self.writer.metadata_writer.abilities.xattrs)?;
+        self.done.counts.bytes_stored += stored;
         self.done.counts.copied += 1;
         self.done.counts.bytes_copied += length - taken_up;
         if item.step.action == Action::FetchAndCompare

@@ -40,6 +40,9 @@ pub struct Counts {
     pub copied: u64,
     /// Bytes read from the source and stored.
     pub bytes_copied: u64,
+    /// Bytes of content that only this snapshot stores: files copied from the source, and copies within the destination
+    /// that share no blocks. Holes do not count.
+    pub bytes_stored: u64,
     /// Regular files that looked unchanged and were compared with the base, byte for byte or by hash.
     pub compared: u64,
     /// Bytes read from the source for these comparisons.
@@ -82,6 +85,7 @@ impl std::ops::AddAssign for Counts {
             linked,
             copied,
             bytes_copied,
+            bytes_stored,
             compared,
             bytes_compared,
             bytes_saved,
@@ -107,6 +111,7 @@ impl std::ops::AddAssign for Counts {
         self.linked += linked;
         self.copied += copied;
         self.bytes_copied += bytes_copied;
+        self.bytes_stored += bytes_stored;
         self.compared += compared;
         self.bytes_compared += bytes_compared;
         self.bytes_saved += bytes_saved;
