@@ -53,13 +53,13 @@ impl Destination {
         })
     }
 
-    /// It stores names that are not UTF-8 as others.
+    /// It stores names that are not UTF-8, and those that end with dots, as others.
     fn changing() -> Result<Self, Missing> {
         let place = Lockless::changing_names()?;
         Ok(Self {
             path: place.path().join("backups"),
-            names: [b"a\xff".to_vec(), b"b\xfe\xfd".to_vec()],
-            shown: ["a\\xff".to_owned(), "b\\xfe\\xfd".to_owned()],
+            names: [b"a\xff".to_vec(), b"file.".to_vec()],
+            shown: ["a\\xff".to_owned(), "file.".to_owned()],
             links: true,
             _held: Held::Changing(place),
         })

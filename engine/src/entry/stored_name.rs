@@ -2,6 +2,8 @@
 
 use std::ffi::{CStr, CString};
 
+use serde::{Deserialize, Serialize};
+
 use crate::entry::c_name;
 
 /// The beginning of each such name.
@@ -18,6 +20,32 @@ pub(crate) fn stored_name(name: &CStr) -> CString {
 pub(crate) fn is_reserved(name: &CStr) -> bool {
     let start = name.to_bytes().get(..PREFIX.len());
     start.is_some_and(|start| start.eq_ignore_ascii_case(PREFIX.as_bytes()))
+}
+
+/// The kinds of names that a destination stores as other names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ChangedNames {
+    /// Names that are not UTF-8 (SeaweedFS).
+    pub(crate) not_utf8: bool,
+    /// Names that end with a dot (the kernel's FAT and exFAT remove it).
+    pub(crate) final_dot: bool,
+    /// Names that end with a space.
+    pub(crate) final_space: bool,
+}
+
+impl ChangedNames {
+    /// Whether there are any.
+    pub(crate) fn any(self) -> bool {
+        self.not_utf8 || self.final_dot || self.final_space
+    }
+
+    /// Whether the destination stores `name` as another name.
+    pub(crate) fn include(self, name: &CStr) -> bool {
+        let ends = |byte| name.to_bytes().last() == Some(&byte);
+        self.not_utf8 && name.to_str().is_err()
+            || self.final_dot && ends(b'.')
+            || self.final_space && ends(b' ')
+    }
 }
 
 #[cfg(test)]

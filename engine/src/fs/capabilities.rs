@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::entry::stored_name::ChangedNames;
 use crate::entry::{Kind, Time, c_name};
 use crate::fs::dir::Dir;
 use crate::fs::file_system::most_links;
@@ -47,9 +48,9 @@ pub(crate) struct Abilities {
     pub(crate) reflinks: bool,
     /// Names that differ only in case are equal.
     pub(crate) folds_case: bool,
-    /// Names that are not UTF-8 are stored as other names.
+    /// The names that are stored as other names.
     #[serde(default)]
-    pub(crate) changes_names: bool,
+    pub(crate) changed_names: ChangedNames,
     /// The granularity of modification times, nanoseconds.
     pub(crate) time_granularity_ns: u32,
 }
@@ -137,7 +138,7 @@ fn try_under(own: &Dir, names: &ProbeNames) -> io::Result<Abilities> {
         tried => tried?,
     };
     gone(own, other_name)?;
-    let changes_names = changes_names(own, other_name)?;
+    let changed_names = changed_names(own, other_name)?;
     let other = own.create_file(other_name, 0o600)?;
     let created = own.stat(other_name)?;
     let root = rustix::process::geteuid().is_root();
@@ -155,7 +156,7 @@ fn try_under(own: &Dir, names: &ProbeNames) -> io::Result<Abilities> {
         xattrs: xattrs::set_hash(&other, &blake3::hash(b"x"))?,
         reflinks: rustix::fs::ioctl_ficlone(&other, &file).is_ok(),
         folds_case: own.find(&names.other_in_capitals()?)?.is_some(),
-        changes_names,
+        changed_names,
         time_granularity_ns: granularity,
     })
 }
@@ -205,14 +206,13 @@ fn able(result: io::Result<()>) -> io::Result<bool> {
     }
 }
 
-/// Whether a name that is not UTF-8 is stored as another name. Only the listing shows it, because a
-/// lookup finds the file under the requested name too. No file has the name `prefix`.
-fn changes_names(own: &Dir, prefix: &CStr) -> io::Result<bool> {
-    let name = c_name([prefix.to_bytes(), b"\xff"].concat())?;
-    // Refused names are reported one by one instead.
-    if own.create_file(&name, 0o600).is_err() {
-        return Ok(false);
-    }
+/// The names that are stored as other names. Only the listing shows it, because a lookup finds the
+/// file under the requested name too. No file has a name that begins with `prefix`.
+fn changed_names(own: &Dir, prefix: &CStr) -> io::Result<ChangedNames> {
+    let name = |end: &[u8]| c_name([prefix.to_bytes(), end].concat());
+    let names = [name(b"1\xff")?, name(b"2.")?, name(b"3 ")?];
+    // Refused names get other names one by one.
+    let created = names.each_ref().map(|name| own.create_file(name, 0o600).is_ok());
     let mut found = Vec::new();
     own.names(|entry| {
         if entry.name.to_bytes().starts_with(prefix.to_bytes()) {
@@ -220,8 +220,11 @@ fn changes_names(own: &Dir, prefix: &CStr) -> io::Result<bool> {
         }
         ControlFlow::Continue(())
     })?;
-    let changed = !found.contains(&name);
-    found.iter().chain([&name]).try_for_each(|name| gone(own, name))?;
+    let changed = |number: usize| created[number] && !found.contains(&names[number]);
+    let changed =
+        ChangedNames { not_utf8: changed(0), final_dot: changed(1), final_space: changed(2) };
+    let created = names.iter().zip(created).filter_map(|(name, created)| created.then_some(name));
+    found.iter().chain(created).try_for_each(|name| gone(own, name))?;
     Ok(changed)
 }
 
@@ -255,7 +258,7 @@ fn granularity(left: Time) -> u32 {
 impl Abilities {
     /// Whether the destination would store this name as another one.
     pub(crate) fn changes(&self, name: &CStr) -> bool {
-        self.changes_names && name.to_str().is_err()
+        self.changed_names.include(name)
     }
 
     /// The limits of the destination, each as a sentence for people.
@@ -280,8 +283,12 @@ impl Abilities {
             "the destination has no extended attributes: hashes of file contents cannot be stored there",
         );
         say(
-            self.changes_names,
-            "the destination stores names that are not UTF-8 as other names: such files and folders are stored under other names and are listed, symlinks and special files are stored beside the snapshot",
+            self.changed_names.not_utf8,
+            "the destination stores names that are not UTF-8 as other names: such files and folders are stored under names of this program and are listed, symlinks and special files are stored beside the snapshot",
+        );
+        say(
+            self.changed_names.final_dot || self.changed_names.final_space,
+            "the destination stores names that end with a dot or a space as other names: such files and folders are stored under names of this program and are listed, symlinks and special files are stored beside the snapshot",
         );
         say(
             self.folds_case,

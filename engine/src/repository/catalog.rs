@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::entry::Kind;
+use crate::entry::stored_name::ChangedNames;
 use crate::error::LookError;
 use crate::fs::dir::Dir;
 use crate::repository::backups_folder::{Repository, folder_name};
@@ -121,7 +122,7 @@ impl Repository {
     pub(crate) fn open_top(&self, snapshot: &SnapshotName) -> std::io::Result<Dir> {
         let name = folder_name(snapshot)?;
         let top = self.dir.child(&name)?;
-        Ok(match names_of(self.store(Store::Sidecars).as_ref(), &name, false)? {
+        Ok(match names_of(self.store(Store::Sidecars).as_ref(), &name, ChangedNames::default())? {
             Some(names) => top.with_names(names),
             None => top,
         })

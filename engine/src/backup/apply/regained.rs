@@ -108,7 +108,7 @@ mod tests {
             xattrs: all,
             reflinks: false,
             folds_case: false,
-            changes_names: false,
+            changed_names: crate::entry::stored_name::ChangedNames::default(),
             time_granularity_ns: 1,
         }
     }

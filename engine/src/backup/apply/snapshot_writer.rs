@@ -127,9 +127,8 @@ pub(crate) struct WaitingName<F> {
     pub(crate) item: PendingEntry,
 }
 
-/// The report about an entry that is kept in the sidecar because its name is not UTF-8.
-pub(crate) const OTHER_NAME: &str =
-    "the destination would store it under another name, as this one is not UTF-8";
+/// The report about an entry that is kept in the sidecar because the destination would change its name.
+pub(crate) const OTHER_NAME: &str = "the destination would store it under another name";
 
 impl<S: Source> SnapshotWriter<S> {
     pub(crate) fn new(

@@ -114,14 +114,14 @@ pub(crate) fn new_writer<S: Source>(
     let mut set = attempt.setting(names, granularity, trust)?;
     set.begins = set.begins.with(checkpoints.begins());
     set.folds_case = abilities.folds_case;
-    let (changes, each) = (abilities.changes_names, !checkpoints.whole());
+    let (changed, each) = (abilities.changed_names, !checkpoints.whole());
     let stored = all_kept
         .child(&incomplete)
-        .and_then(|kept| names_in_progress(kept, changes, each))
+        .and_then(|kept| names_in_progress(kept, changed, each))
         .map_err(broken)?;
     set.here.top = set.here.top.take().map(|top| top.with_names(stored));
-    if let (true, Some(base)) = (changes, &names.base) {
-        let stored = folder_name(base).and_then(|base| names_of(Some(&all_kept), &base, true));
+    if let (true, Some(base)) = (changed.any(), &names.base) {
+        let stored = folder_name(base).and_then(|base| names_of(Some(&all_kept), &base, changed));
         let stored = stored.map_err(broken)?;
         let top = set.base.top.take();
         set.base.top = match stored {

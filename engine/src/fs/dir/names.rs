@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 
 use rustix::io::Errno;
 
-use crate::entry::stored_name::{is_reserved, stored_name};
+use crate::entry::stored_name::{ChangedNames, is_reserved, stored_name};
 use crate::entry::tree_path::TreePath;
 use crate::threads::lock::{lock, unpoisoned};
 
@@ -41,8 +41,8 @@ pub(crate) struct SnapshotNames {
     records: Box<dyn NameRecords>,
     /// Whether entries are being stored in the snapshot.
     writable: bool,
-    /// Whether the destination changes names that are not UTF-8.
-    changes_names: bool,
+    /// The names that the destination changes.
+    changed: ChangedNames,
     /// Whether any entry of the snapshot may have a stored name.
     any: AtomicBool,
     /// Counts the names given in a folder. Folders share counters.
@@ -61,35 +61,35 @@ impl SnapshotNames {
     /// The names of a snapshot that is only read. `any` says whether the snapshot has a record of names.
     pub(crate) fn read_only(
         records: Box<dyn NameRecords>,
-        changes_names: bool,
+        changed: ChangedNames,
         any: bool,
     ) -> Arc<Self> {
-        Self::new(records, false, changes_names, any)
+        Self::new(records, false, changed, any)
     }
 
     /// The names of a snapshot in which entries are stored.
     pub(crate) fn writable(
         records: Box<dyn NameRecords>,
-        changes_names: bool,
+        changed: ChangedNames,
         any: bool,
     ) -> Arc<Self> {
-        Self::new(records, true, changes_names, any)
+        Self::new(records, true, changed, any)
     }
 
     fn new(
         records: Box<dyn NameRecords>,
         writable: bool,
-        changes_names: bool,
+        changed: ChangedNames,
         any: bool,
     ) -> Arc<Self> {
         let given = (0..COUNTERS).map(|_| AtomicU64::new(0)).collect();
         let (any, giving) = (AtomicBool::new(any), Mutex::default());
-        Arc::new(Self { records, writable, changes_names, any, given, giving })
+        Arc::new(Self { records, writable, changed, any, given, giving })
     }
 
     /// Whether no entry may be on the disk under its own name `name`.
     fn forbids(&self, name: &CStr) -> bool {
-        self.writable && is_reserved(name) || self.changes_names && name.to_str().is_err()
+        self.writable && is_reserved(name) || self.changed.include(name)
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 
 use crate::entry::escape::{shown, unshown};
+use crate::entry::stored_name::ChangedNames;
 use crate::entry::tree_path::TreePath;
 use crate::fs::dir::Dir;
 use crate::fs::dir::names::{NameRecords, SnapshotNames};
@@ -39,23 +40,23 @@ struct NameFiles {
 }
 
 /// The stored names of the complete snapshot `name`, whose sidecar is in `all`. `None` when the snapshot has none. With
-/// `changes_names`, the destination changes names that are not UTF-8, and no such name is looked up on the disk.
+/// `changed` names, which the destination changes, no such name is looked up on the disk.
 ///
 /// # Errors
 /// Any I/O error.
 pub(crate) fn names_of(
     all: Option<&Dir>,
     name: &CStr,
-    changes_names: bool,
+    changed: ChangedNames,
 ) -> io::Result<Option<Arc<SnapshotNames>>> {
     let kept = all.map(|all| child(all, name)).transpose()?.flatten();
     let names = kept.as_ref().map(|kept| child(kept, NAMES)).transpose()?.flatten();
     let any = names.is_some();
-    if !any && !changes_names {
+    if !any && !changed.any() {
         return Ok(None);
     }
     let files = NameFiles { kept: None, names: once(names), sync: false };
-    Ok(Some(SnapshotNames::read_only(Box::new(files), changes_names, any)))
+    Ok(Some(SnapshotNames::read_only(Box::new(files), changed, any)))
 }
 
 /// The stored names of a snapshot in progress, whose sidecar is `kept`. With `sync`, each record is synced when it is written.
@@ -64,13 +65,13 @@ pub(crate) fn names_of(
 /// Any I/O error.
 pub(crate) fn names_in_progress(
     kept: Dir,
-    changes_names: bool,
+    changed: ChangedNames,
     sync: bool,
 ) -> io::Result<Arc<SnapshotNames>> {
     let names = child(&kept, NAMES)?;
     let any = names.is_some();
     let files = NameFiles { kept: Some(kept), names: once(names), sync };
-    Ok(SnapshotNames::writable(Box::new(files), changes_names, any))
+    Ok(SnapshotNames::writable(Box::new(files), changed, any))
 }
 
 fn once(names: Option<Dir>) -> OnceLock<Dir> {
@@ -184,13 +185,14 @@ mod tests {
             Dir::at(&self.0.path().join(path)).unwrap()
         }
 
-        fn top(&self, changes_names: bool) -> Dir {
-            let names = names_in_progress(self.at("kept/s"), changes_names, true).unwrap();
+        fn top(&self, not_utf8: bool) -> Dir {
+            let changed = ChangedNames { not_utf8, ..ChangedNames::default() };
+            let names = names_in_progress(self.at("kept/s"), changed, true).unwrap();
             self.at("s").with_names(names)
         }
 
         fn complete(&self) -> Dir {
-            let names = names_of(Some(&self.at("kept")), c"s", false).unwrap();
+            let names = names_of(Some(&self.at("kept")), c"s", ChangedNames::default()).unwrap();
             names.map_or_else(|| self.at("s"), |names| self.at("s").with_names(names))
         }
     }
@@ -300,6 +302,8 @@ mod tests {
         let top = snapshot.top(false);
         top.create_file(c"a", 0o644).unwrap();
         assert!(listed(&snapshot.at("kept/s")).is_empty());
-        assert!(names_of(Some(&snapshot.at("kept")), c"s", false).unwrap().is_none());
+        assert!(
+            names_of(Some(&snapshot.at("kept")), c"s", ChangedNames::default()).unwrap().is_none()
+        );
     }
 }

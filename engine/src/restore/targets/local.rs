@@ -14,6 +14,7 @@ use crate::entry::escape::unshown;
 use crate::entry::overlay::{SidecarRecord, SidecarRecords};
 use crate::entry::preserve::Preserve;
 use crate::entry::stored::StoredEntry;
+use crate::entry::stored_name::ChangedNames;
 use crate::entry::{Entry, FileId, Kind, ListedEntry, Xattrs};
 use crate::fs::access::own_umask;
 use crate::fs::capabilities::Abilities;
@@ -169,7 +170,7 @@ impl LocalTarget {
             mode: true,
             xattrs: true,
             reflinks: true,
-            changes_names: false,
+            changed_names: ChangedNames::default(),
             folds_case: false,
             time_granularity_ns: 1,
         };
