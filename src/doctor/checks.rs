@@ -326,6 +326,7 @@ fn access(dir: &Path, meant: Option<u32>) -> DoctorFinding {
 fn limits(able: &DestinationReport) -> Vec<DoctorFinding> {
     let mut found = Vec::new();
     found.push(match (able.hard_links, able.most_links) {
+        (true, u64::MAX) => DoctorFinding::good("hard links", "without a known limit"),
         (true, most) => DoctorFinding::good("hard links", format!("up to {most} of a file")),
         (false, _) => DoctorFinding::warning(
             "hard links",

@@ -84,6 +84,7 @@ fn an_encrypted_destination_holds_a_history() {
     }
     stage.assert_newest_is_source(Judge::plain());
     stage.look("verify").arg("--all").expect(0);
+    stage.look("doctor").expect(0).assert_says("hard links    without a known limit");
     let back = stage.beside("back");
     stage.look("restore").arg("--to").arg(&back).expect(0);
     Judge::plain().assert_same(&stage.source, &inside(&back, &stage.source));
