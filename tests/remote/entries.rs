@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use fixtures::judge::Judge;
+use fixtures::lockless::Lockless;
 use fixtures::loop_fs::Mount;
 use fixtures::need;
 use fixtures::scan::scan;
@@ -55,6 +56,34 @@ fn every_name_comes_through_both_servers() {
         }
         assert_eq!(stage.counts()["copied"], 0, "{}", stage.counts());
     }
+}
+
+/// Names of a remote source that the destination changes, and a restore to that host.
+#[test]
+fn names_that_the_destination_changes_come_back_under_their_own() {
+    let server = need!(Sshd::serving(Subsystem::Program));
+    let place = need!(Lockless::changing_names());
+    let stage = Stage::with(BIN, &odd_names()).backups_in(&place.path().join("backups"));
+    for round in 1..=2 {
+        let done = server.reached_by(stage.run()).expect(3);
+        done.assert_says("restore brings it back under its own name");
+        let report = stage.history().report(&stage.history().newest());
+        let problems = report["problems"].as_array().cloned().unwrap_or_default();
+        assert!(problems.len() > 128, "{}", problems.len());
+        assert!(problems.iter().all(|problem| {
+            problem["instead"] == "other_name" || problem["instead"] == "beside"
+        }));
+        assert!(round == 1 || stage.counts()["copied"] == 0, "{}", stage.counts());
+        assert!(round == 1 || stage.counts()["deleted"] == 0, "{}", stage.counts());
+    }
+    let restore = || stage.look("restore").arg("latest").arg(&stage.source);
+    let here = stage.beside("here");
+    restore().set("to", &here).expect(0);
+    Judge::sftp().assert_same(&stage.source, &here.join("source"));
+    let there = format!("test:{}", stage.beside("there").display());
+    server.known_to(restore()).set("to", there).expect(0);
+    Judge::sftp().assert_same(&stage.source, &stage.beside("there/source"));
+    stage.look("verify").expect(0);
 }
 
 #[test]
