@@ -28,8 +28,7 @@ lay_out() {
     done
     rm -r "$doc/completions" "$doc/man"
     find "$doc/deploy" -type f -exec sed -i 's,/usr/local/bin/backup_manager,/usr/bin/backup_manager,g' {} +
-    mv "$doc"/deploy/systemd/* "$units/"
-    rmdir "$doc/deploy/systemd"
+    cp "$doc"/deploy/systemd/* "$units/"
     cp "$here/copyright" "$doc/copyright"
     find "$root" -type d -exec chmod 755 {} +
     find "$root" -type f -exec chmod 644 {} +

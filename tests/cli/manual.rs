@@ -94,6 +94,8 @@ fn a_page_shows_the_settings_and_exit_codes_of_its_command() {
     assert!(section(&page(&[]), "EXIT STATUS").contains("damage was found"));
     let unknown = Run::new(BIN).arg("man").arg("nowhere").expect(2);
     unknown.assert_says("there is no page backup_manager-nowhere").assert_says("restore");
+    let nowhere = Run::new(BIN).arg("man").arg("--dir").arg("/nowhere/man1").expect(1);
+    nowhere.assert_says("cannot write /nowhere/man1/backup_manager.1").assert_says("name a folder");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use fixtures::run::Run;
 use fixtures::scratch::Scratch;
 
 use crate::dist::{dist, unpacked};
+use crate::documents::dead_links;
 
 const NAME: &str = "ism1-backup-manager";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -62,6 +63,14 @@ fn each_package_is_for_its_architecture_and_belongs_to_root() {
         let of_others: Vec<_> = list.lines().filter(|line| !line.contains(" root/root ")).collect();
         assert_eq!(of_others, [""; 0]);
         assert!(list.contains("-rwxr-xr-x root/root") && list.contains("./usr/bin/backup_manager"));
+        let files = Scratch::new();
+        Run::new("dpkg-deb").arg("-x").arg(&deb).arg(files.path()).expect(0);
+        assert_eq!(dead_links(&files.join("usr/share/doc").join(NAME)), [""; 0]);
+        let listed = fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
+        for path in [&deb, &package(&folder, "rpm", arch)] {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(listed.lines().any(|line| line.ends_with(&format!("  {name}"))), "{name}");
+        }
 
         let rpm = package(&folder, "rpm", arch);
         let format = "[%{FILEUSERNAME}:%{FILEGROUPNAME} %{ARCH}\\n]";
