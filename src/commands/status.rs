@@ -25,6 +25,7 @@ use crate::hint::hint;
 use crate::schedule::crontab::Crontab;
 use crate::snapshots::only_folder::{contents, no_snapshot, only_folder};
 use crate::snapshots::open::unlookable;
+use crate::term::colour::Palette;
 use crate::term::print::fail;
 use crate::term::terminal;
 use crate::term::wrap;
@@ -87,7 +88,11 @@ pub(crate) fn run(args: Args) -> Exit {
     } else if args.check {
         states.iter().map(|state| state.verdict() + "\n").collect()
     } else {
-        let text = states.iter().map(JobState::text).collect::<Vec<_>>().join("\n");
+        let text = states
+            .iter()
+            .map(|state| state.text(Palette::of_stdout()))
+            .collect::<Vec<_>>()
+            .join("\n");
         wrap::prose(&text, terminal::columns_of_stdout())
     };
     let printed = crate::term::print::print(text.as_bytes());

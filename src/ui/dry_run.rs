@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 
 use crate::term::local_time;
 use crate::term::shell;
+use crate::term::terminal;
 use crate::term::units::{bytes, count, counted};
+use crate::term::wrap;
 use crate::ui::summary::table;
 
 /// The format of a dry run's output.
@@ -94,7 +96,9 @@ impl DryRunChanges {
         let Ok(mut out) = self.out.lock() else { return DryRunEnd::Closed };
         if let Some(forecast) = forecast {
             let text = match self.form {
-                DryRunFormat::Text => totals(forecast, accept_shrink),
+                DryRunFormat::Text => {
+                    wrap::prose(&totals(forecast, accept_shrink), terminal::columns_of_stdout())
+                }
                 DryRunFormat::Json => format!("{}\n", summary(&self.job, forecast, accept_shrink)),
             };
             out.write(&text, &self.stop);

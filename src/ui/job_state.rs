@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::health::growth::Forecast;
 use crate::health::{failures, killed, newest, unread_since};
+use crate::term::colour::{Palette, Style};
 use crate::term::local_time;
 use crate::term::units::{bytes, count, counted, duration};
 use crate::ui::summary::table;
@@ -52,8 +53,11 @@ impl JobState {
     }
 
     /// The full state as text.
-    pub(crate) fn text(&self) -> String {
-        let health = if self.complaints.is_empty() { "healthy" } else { "UNHEALTHY" };
+    pub(crate) fn text(&self, palette: Palette) -> String {
+        let health = match self.complaints.is_empty() {
+            true => palette.paint(Style::Good, "healthy"),
+            false => palette.paint(Style::Bad, "UNHEALTHY"),
+        };
         let mut rows: Vec<(&str, String)> =
             self.complaints.iter().map(|complaint| ("reason", complaint.clone())).collect();
         if let Ok(look) = &self.look {
@@ -342,7 +346,7 @@ mod tests {
         let [due, starts] = [1, 2].map(|hours| state().now + TimeDelta::hours(hours));
         let (due, starts) = (local_time::minute(due), local_time::minute(starts));
         assert_eq!(
-            state().text(),
+            state().text(Palette::plain()),
             format!(
                 "home: healthy
   newest       p.07-12-2023_13-32-58, 1 h 7 min old
@@ -363,7 +367,10 @@ mod tests {
         let complaint = "cannot open /backups".to_owned();
         let state =
             JobState { look: Err(complaint.clone()), complaints: vec![complaint], ..state() };
-        assert_eq!(state.text(), "home: UNHEALTHY\n  reason  cannot open /backups\n");
+        assert_eq!(
+            state.text(Palette::plain()),
+            "home: UNHEALTHY\n  reason  cannot open /backups\n"
+        );
         assert_eq!(state.verdict(), "home: UNHEALTHY: cannot open /backups");
         assert_eq!(state.json()["healthy"], false);
     }

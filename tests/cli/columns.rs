@@ -46,7 +46,7 @@ fn too_wide(shown: &str) -> Vec<&str> {
 fn tables_fit_80_columns_on_a_terminal_and_have_whole_rows_elsewhere() {
     let stage = stage();
     let contract = stage.source.join("home/uname/Documents/contract.txt");
-    let verbs: [&dyn Fn() -> Run; 8] = [
+    let verbs: [&dyn Fn() -> Run; 9] = [
         &|| run(&stage, "list"),
         &|| run(&stage, "status"),
         &|| run(&stage, "diff").arg("oldest").arg("latest"),
@@ -55,6 +55,7 @@ fn tables_fit_80_columns_on_a_terminal_and_have_whole_rows_elsewhere() {
         &|| run(&stage, "prune"),
         &|| run(&stage, "verify"),
         &|| run(&stage, "doctor"),
+        &|| run(&stage, "run").arg("--dry-run"),
     ];
     for verb in verbs {
         let verb = || verb().env("TERM", "xterm").env("NO_COLOR", "1");

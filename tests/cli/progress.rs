@@ -190,15 +190,20 @@ fn without_utf_8_a_display_is_ascii_and_a_dumb_terminal_has_none() {
 fn warnings_and_errors_are_coloured_on_a_terminal_only() {
     let stage = Stage::with(BIN, &tree());
     let failing = || stage.run().set("srcs-to-backup", "/nowhere/at/all").env("TERM", "xterm");
+    let unhealthy = || {
+        let state = stage.look("status").set("srcs-to-backup", &stage.source);
+        state.set("backups-dir", stage.beside("nothing")).env("TERM", "xterm")
+    };
     let wrong = || stage.look("verify").arg("no-such-snapshot").env("TERM", "xterm");
     stage.take();
     for (shown, colour) in [
         (failing().on_a_terminal().wait().stdout, "\x1b[31mERROR\x1b[0m"),
+        (unhealthy().on_a_terminal().wait().stdout, "\x1b[31mUNHEALTHY\x1b[0m"),
         (wrong().on_a_terminal().wait().stdout, "\x1b[31mbackup_manager:\x1b[0m"),
     ] {
         assert!(shown.contains(colour), "{shown}");
     }
-    for run in [failing(), wrong()] {
+    for run in [failing(), unhealthy(), wrong()] {
         let shown = run.start().wait();
         assert!(!shown.said().contains('\x1b'), "{}", shown.said());
         for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
