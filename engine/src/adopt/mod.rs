@@ -4,9 +4,11 @@
 pub(crate) mod apply;
 pub(crate) mod name;
 pub(crate) mod plan;
+pub(crate) mod reason;
 pub(crate) mod survey;
 
 pub use self::apply::{Adoption, adopt};
 pub use self::name::Program;
-pub use self::plan::{LeftAlone, Note, Obstacle, Plan, Rename, Zone};
+pub use self::plan::{Plan, Rename, Zone};
+pub use self::reason::{LeftAlone, Note, Obstacle};
 pub use self::survey::{Request, plan};

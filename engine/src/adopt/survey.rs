@@ -9,9 +9,8 @@ use rustix::fs::{Access, AtFlags};
 use rustix::io::Errno;
 
 use crate::adopt::name::{ForeignName, Program};
-use crate::adopt::plan::{
-    Facts, LeftAlone, Obstacle, Plan, Seen, TreeState, Zone, plan as decide, tree_in,
-};
+use crate::adopt::plan::{Facts, Plan, Seen, TreeState, Zone, plan as decide, tree_in};
+use crate::adopt::reason::{LeftAlone, Obstacle};
 use crate::entry::{Kind, Meta, c_name};
 use crate::error::LookError;
 use crate::fs::dir::Dir;
