@@ -1,7 +1,7 @@
 # The image ism1/backup_manager: `docker build -t ism1/backup_manager .`, or `docker compose build`.
 # The classic builder and BuildKit both build it: no RUN --mount, no COPY --chmod, no heredocs.
 
-# Cargo reads these: a build with LTO=off, 16 units and level 1 takes a fraction of the time, for a slower and larger program.
+# Cargo reads these: a build with LTO=off, 16 units and level 0 takes a fraction of the time, for a slower and larger program.
 ARG CARGO_PROFILE_RELEASE_LTO=fat
 ARG CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
 ARG CARGO_PROFILE_RELEASE_OPT_LEVEL=3
