@@ -257,11 +257,18 @@ fn pruned_meanwhile(stage: &Stage, running: Running) -> Done {
 fn a_check_does_not_take_a_removal_for_damage() {
     need!(need::tool("strace"));
     // During the listing of the first of three snapshots, and while content is read.
-    for (slow, after) in [("getdents64", 300), ("fadvise64", 500)] {
+    for slow in ["getdents64", "fadvise64"] {
         let stage = three();
-        let rule = format!("{slow}:delay_enter=50000");
-        let mut verify = stage.look("verify").arg("--all").injecting(&[&rule]).start();
-        assert!(!verify.ended_within(Duration::from_millis(after)), "it was too fast");
+        let trace = stage.beside("trace");
+        let (traced, rule) = (format!("trace={slow}"), format!("inject={slow}:delay_enter=50000"));
+        let file = trace.display().to_string();
+        let strace = ["strace", "-f", "-y", "-qqq", "-e", &traced, "-e", &rule, "-o", &file];
+        let mut verify = stage.look("verify").arg("--all").under(&strace).start();
+        let reads = || {
+            let trace = fs::read_to_string(&trace).unwrap_or_default();
+            trace.lines().any(|line| line.contains(slow) && line.contains("/source"))
+        };
+        assert!(verify.until(reads), "it was too fast: {}", verify.wait().said());
         let done = pruned_meanwhile(&stage, verify);
         done.assert_code(0).assert_says("was removed during the check");
         let marks = fs::read_dir(stage.backups.join(".backup_manager/damaged"));
