@@ -43,8 +43,8 @@ if [ ! -x /usr/libexec/gesftpserver ]; then
     tools+=" gesftpserver:gesftpserver"
 fi
 
-# Libraries of Debian's Python, for servers made with them.
-for library in asyncssh paramiko; do
+# Libraries of Debian's Python: servers are made with two, the third one reads the release workflow.
+for library in asyncssh paramiko yaml; do
     if ! /usr/bin/python3 -W ignore -c "import $library" 2>/dev/null; then
         tools+=" python3-$library:python3-$library"
     fi

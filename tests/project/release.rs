@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use fixtures::need;
 use fixtures::need::Missing;
@@ -13,11 +14,13 @@ fn text(path: &str) -> String {
 }
 
 const WORKFLOW: &str = ".github/workflows/release.yml";
+const PYTHON: &str = "/usr/bin/python3";
 
 /// Requires Debian's Python with its YAML parser.
 fn yaml() -> Result<(), Missing> {
-    let import = Run::new("/usr/bin/env").arg("python3").arg("-c").arg("import yaml").done();
-    if import.code == 0 { Ok(()) } else { Err(Missing("needs python3-yaml".to_owned())) }
+    let import = Command::new(PYTHON).args(["-c", "import yaml"]).output();
+    let is_there = import.is_ok_and(|import| import.status.success());
+    if is_there { Ok(()) } else { Err(Missing("needs python3-yaml".to_owned())) }
 }
 
 #[test]
@@ -27,7 +30,7 @@ fn the_release_workflow_is_yaml_with_steps() {
         jobs = yaml.safe_load(open(sys.argv[1]))['jobs']\n\
         print(*[step.get('run') or step['uses'] for job in jobs.values() for step in job['steps']], sep='\\n')";
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(WORKFLOW);
-    let done = Run::new("/usr/bin/env").arg("python3").arg("-c").arg(script).arg(path).expect(0);
+    let done = Run::new(PYTHON).arg("-c").arg(script).arg(path).expect(0);
     for step in ["make dist", "gh release create", "docker buildx build"] {
         assert!(done.stdout.contains(step), "{step}: {}", done.stdout);
     }
