@@ -20,15 +20,15 @@ Examples:
   SRCS_TO_BACKUP=/home backup_manager run --dry-run
       Show what would be copied and deleted, and write nothing
   backup_manager status
-      Tell how old the newest snapshot is, how the last run ended, and when the disk will be full
+      Show the age of the newest snapshot, how the last run ended, and when the disk will be full
   backup_manager daemon
       Run the crontab in /config, as the container does
   backup_manager list --backups-dir /backups
-      Show all snapshots, how large each is and what it alone holds
+      Show all snapshots, the size of each, and the space that only it uses
   backup_manager restore yesterday /home/uname/thesis.odt --to /tmp/back
       Bring a file back as it was
   backup_manager verify --rolling 30d --backups-dir /backups
-      Read a part of all backups each day and prove it by the recorded hashes
+      Read a part of all backups each day and compare it with the recorded hashes
   backup_manager adopt /snapshots --backups-dir /mnt/disk/backups
       Show which names the snapshots of rsnapshot or Back In Time get; rename with --yes
   backup_manager doctor --notify-test
