@@ -355,4 +355,6 @@ fn values_that_such_a_file_system_cannot_hold_are_kept_in_the_sidecar() {
     for key in ["new", "changed", "metadata", "deleted"] {
         assert_eq!(counts[key], 0, "nothing changed: {counts}");
     }
+    // The manifest has a hash for both names of the file.
+    stage.look("verify").arg("--all").expect(0);
 }

@@ -55,12 +55,20 @@ impl<S: Source> SnapshotWriter<S> {
             }
             Err(CopyError::Write(error)) => return Err(error),
         }
+        let of_base = handles.base.as_ref().is_some_and(|base| std::ptr::eq(base, from.0))
+            && from.1 == entry.name;
         if let Ok(Some((method, hash))) = xattrs::hash_and_method(&original) {
             xattrs::set_hash_by(&copy, method, &hash)?;
+        } else if !of_base {
+            // Without attributes only the manifest has the hash of the other name, and under that name.
+            let method = Method::of(entry.meta);
+            let Ok(hash) = content_hash(&original, method, &|| self.walk.halted()) else {
+                here.unlink(entry.name)?;
+                return Ok(false);
+            };
+            folder.changes.stored(entry.name, method, &hash);
         }
-        if handles.base.as_ref().is_some_and(|base| std::ptr::eq(base, from.0))
-            && from.1 == entry.name
-        {
+        if of_base {
             folder.changes.copied(entry.name);
         }
         folder.changes.alter();
