@@ -6,8 +6,10 @@ DIST ?= dist
 ARCHS ?= x86_64 aarch64
 KINDS ?= deb rpm
 HOST := $(shell uname -m)
-# Variables for cargo when it builds for another architecture, NAME=VALUE each. The tests save the optimisation there.
-CROSS_ENV ?=
+# Variables for cargo, NAME=VALUE each. The tests save the optimisation.
+CARGO_ENV ?=
+# The most bytes of an optimised binary. Change it on purpose only.
+MOST_BYTES := 14000000
 TARBALLS := $(ARCHS:%=$(DIST)/backup_manager-$(VERSION)-%-linux.tar.gz)
 STEM = $(DIST)/backup_manager-$(VERSION)-$*-linux
 BUILT = $(TARGET)/$(1)-unknown-linux-gnu/release/backup_manager
@@ -38,15 +40,15 @@ tools:
 BUILD = RUSTFLAGS="-C target-feature=+crt-static" \
 	$(if $(filter-out x86_64,$(HOST)),CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc) \
 	$(if $(filter-out aarch64,$(HOST)),CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc) \
-	$(1) cargo build --release --locked --bin backup_manager $(patsubst %,--target %-unknown-linux-gnu,$(2))
-OTHERS := $(filter-out $(HOST),$(ARCHS))
+	$(CARGO_ENV) cargo build --release --locked --bin backup_manager
 # One call for all lets cargo build them at the same time.
 binaries: tools
-ifeq ($(and $(CROSS_ENV),$(OTHERS)),)
-	$(call BUILD,,$(HOST) $(OTHERS))
-else
-	$(call BUILD,,$(HOST))
-	$(call BUILD,$(CROSS_ENV),$(OTHERS))
+	$(BUILD) $(patsubst %,--target %-unknown-linux-gnu,$(HOST) $(filter-out $(HOST),$(ARCHS)))
+ifeq ($(CARGO_ENV),)
+	@for file in $(foreach arch,$(ARCHS),$(call BUILT,$(arch))); do \
+	  size=$$(stat -c %s "$$file") && [ "$$size" -lt $(MOST_BYTES) ] || \
+	    { echo "make dist: $$file has $$size bytes, the limit is $(MOST_BYTES) (MOST_BYTES in Makefile)" >&2; exit 1; }; \
+	done
 endif
 
 # What an earlier build left stays until there is something to replace it with.

@@ -21,7 +21,9 @@ fi
 
 mkdir -p "$folder"
 log=$folder/dockerd.log
-dockerd --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/pid" \
+# In its own mount namespace: a container with all of / has the mounts of its engine, and a disk that a test unmounts would
+# stay busy as long as the container runs.
+unshare --mount --propagation private dockerd --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/pid" \
     >"$log" 2>&1 </dev/null 9>&- &
 engine=$!
 

@@ -62,8 +62,8 @@ has() {
 }
 
 asked=$*
-first=$(has units hostile remote verify)
-second=$(has durability backup restore cli)
+first=$(has units hostile remote verify restore cli)
+second=$(has durability backup)
 known=" $(echo $first $second container project) "
 others=$(for name in "$@"; do [[ $known == *" $name "* ]] || echo "$name"; done)
 

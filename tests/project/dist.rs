@@ -74,15 +74,6 @@ fn the_binary_of_the_other_architecture_works_in_an_empty_root() {
     take_two(&root, &["/emulator"]);
 }
 
-/// Only this machine's binary has the full optimisation here (`CROSS_ENV` in `tests/Makefile`).
-#[test]
-fn the_binary_of_this_machine_is_small() {
-    let folder = need!(dist());
-    let program = binary(&folder, std::env::consts::ARCH).expect("make dist builds this machine's");
-    let size = fs::metadata(&program).unwrap().len();
-    assert!(size < 14_000_000, "{}: {size} bytes", program.display());
-}
-
 #[test]
 fn binaries_are_static_and_stripped() {
     let folder = need!(dist());
