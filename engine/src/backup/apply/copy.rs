@@ -62,11 +62,14 @@ impl<S: Source> SnapshotWriter<S> {
         } else if !of_base {
             // Without attributes only the manifest has the hash of the other name, and under that name.
             let method = Method::of(entry.meta);
-            let Ok(hash) = content_hash(&original, method, &|| self.walk.halted()) else {
-                here.unlink(entry.name)?;
-                return Ok(false);
-            };
-            folder.changes.stored(entry.name, method, &hash);
+            match content_hash(&original, method, &|| self.walk.halted()) {
+                Ok(hash) => folder.changes.stored(entry.name, method, &hash),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+                Err(_) => {
+                    here.unlink(entry.name)?;
+                    return Ok(false);
+                }
+            }
         }
         if of_base {
             folder.changes.copied(entry.name);
