@@ -148,10 +148,10 @@ impl Adopting {
         let inputs = inputs(given, Vec::new(), config, jobs).ok_or(Exit::Usage)?;
         let reading = configured(&inputs, load_for_reading).ok_or(Exit::Usage)?;
         reading.warnings.iter().for_each(|warning| warn(warning));
-        let names: Vec<&str> = reading.shelves.iter().map(|place| place.name.as_str()).collect();
+        let names: Vec<&str> = reading.places.iter().map(|place| place.name.as_str()).collect();
         let names = names.join(", ");
         let Ok([SnapshotPlace { backups_dir, prefix, retention, .. }]) =
-            <[SnapshotPlace; 1]>::try_from(reading.shelves)
+            <[SnapshotPlace; 1]>::try_from(reading.places)
         else {
             fail(&format!(
                 "there are several jobs ({names}); say which one continues the snapshots: --job NAME"

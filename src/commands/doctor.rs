@@ -114,7 +114,7 @@ fn of_folder(folder: SnapshotConfig, needs_job: bool, json: bool, ask: Ask) -> E
     folder.warnings.iter().for_each(|warning| warn(warning));
     let look = move |stop: Arc<Stop>| {
         let mut printer = FindingPrinter { worst: Grade::Good, json, several: true, palette };
-        for place in &folder.shelves {
+        for place in &folder.places {
             examine_folder(place, ask, &stop, |finding| printer.finding(&finding));
         }
         printer.exit()

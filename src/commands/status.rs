@@ -70,7 +70,7 @@ pub(crate) fn run(args: Args) -> Exit {
     };
     let now = Utc::now();
     let states = match only_folder(&inputs) {
-        Some(config) => match of_folders(&config.shelves, &inputs.names, now) {
+        Some(config) => match of_folders(&config.places, &inputs.names, now) {
             Ok(states) => states,
             Err(exit) => return exit,
         },

@@ -77,20 +77,20 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Config, Vec<Mistake>> {
 /// Every mistake in it.
 pub(crate) fn load_for_reading(inputs: &Inputs) -> Result<SnapshotConfig, Vec<Mistake>> {
     checked(inputs, |layers, mistakes| {
-        let mut shelves = crate::config::resolve::snapshot_places::shelves(
+        let mut places = crate::config::resolve::snapshot_places::places(
             layers,
             &inputs.names,
             &inputs.current_dir,
             mistakes,
         );
         let known_hosts = known_hosts(inputs);
-        for shelf in &mut shelves {
-            shelf.known_hosts.clone_from(&known_hosts);
-            if let Some(remote) = shelf.job.as_mut().and_then(|job| job.remote.as_mut()) {
+        for place in &mut places {
+            place.known_hosts.clone_from(&known_hosts);
+            if let Some(remote) = place.job.as_mut().and_then(|job| job.remote.as_mut()) {
                 remote.known_hosts.clone_from(&known_hosts);
             }
         }
-        move |warnings, _| SnapshotConfig { shelves, warnings }
+        move |warnings, _| SnapshotConfig { places, warnings }
     })
 }
 

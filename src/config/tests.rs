@@ -155,19 +155,19 @@ fn the_default_count_does_not_cut_what_periods_keep() {
 
 #[test]
 fn verbs_that_look_need_no_sources() {
-    let shelves = |given: &Given| load_for_reading(&given.inputs).unwrap().shelves;
+    let places = |given: &Given| load_for_reading(&given.inputs).unwrap().places;
     let lone = given("", &[], &[(Key::BackupsDir, "/b")]);
-    let [shelf] = &shelves(&lone)[..] else { panic!() };
-    assert!(shelf.prefix.is_none() && shelf.job.is_none());
-    assert_eq!(shelf.backups_dir, Path::new("/b"));
+    let [place] = &places(&lone)[..] else { panic!() };
+    assert!(place.prefix.is_none() && place.job.is_none());
+    assert_eq!(place.backups_dir, Path::new("/b"));
     let named = given("", &[("BACKUP_NAME_PREFIX", "x")], &[]);
-    assert_eq!(shelves(&named)[0].prefix.as_ref().map(Prefix::as_str), Some("x"));
+    assert_eq!(places(&named)[0].prefix.as_ref().map(Prefix::as_str), Some("x"));
     let whole = given("", &[SOURCE], &[]);
-    assert_eq!(shelves(&whole)[0].prefix.as_ref().map(Prefix::as_str), Some("my_backup"));
-    assert!(shelves(&whole)[0].job.is_some());
+    assert_eq!(places(&whole)[0].prefix.as_ref().map(Prefix::as_str), Some("my_backup"));
+    assert!(places(&whole)[0].job.is_some());
     let two = given(TWO, &[], &[]).names(&["home"]);
-    let [shelf] = &shelves(&two)[..] else { panic!() };
-    assert_eq!(shelf.name, "home");
+    let [place] = &places(&two)[..] else { panic!() };
+    assert_eq!(place.name, "home");
     let unknown = given(TWO, &[], &[]).names(&["hme"]);
     let mistakes = load_for_reading(&unknown.inputs).unwrap_err();
     assert!(mistakes[0].to_string().starts_with("command line: --job hme: "), "{mistakes:?}");

@@ -158,7 +158,7 @@ pub(crate) struct HealthLimits {
 #[derive(Debug)]
 pub(crate) struct SnapshotConfig {
     /// The locations of snapshots, in the order of the jobs.
-    pub(crate) shelves: Vec<SnapshotPlace>,
+    pub(crate) places: Vec<SnapshotPlace>,
     /// Settings that look wrong but may be intended.
     pub(crate) warnings: Vec<String>,
 }

@@ -18,7 +18,7 @@ pub(crate) fn only_folder(inputs: &Inputs) -> Option<SnapshotConfig> {
     let named = inputs.flags.iter().any(|(key, _)| *key == Key::BackupsDir);
     let folder =
         |place: &SnapshotPlace| place.job.is_none() && (named || place.backups_dir.is_dir());
-    (!reading.shelves.is_empty() && reading.shelves.iter().all(folder)).then_some(reading)
+    (!reading.places.is_empty() && reading.places.iter().all(folder)).then_some(reading)
 }
 
 /// What a snapshot contains, for people: `/home, /etc on nas`.

@@ -96,9 +96,9 @@ pub(crate) fn open(
     reading.warnings.iter().for_each(|warning| warn(warning));
     let mut all = Vec::new();
     let folders: Vec<PathBuf> =
-        reading.shelves.iter().map(|place| place.backups_dir.clone()).collect();
-    for shelf in reading.shelves {
-        of_shelf(shelf, &asked, &mut all).map_err(|error| unlookable(&error))?;
+        reading.places.iter().map(|place| place.backups_dir.clone()).collect();
+    for place in reading.places {
+        of_place(place, &asked, &mut all).map_err(|error| unlookable(&error))?;
     }
     let mut hidden: Vec<&Path> =
         all.iter().filter(|one| one.catalog.is_hidden()).map(|one| one.catalog.path()).collect();
@@ -118,28 +118,28 @@ pub(crate) fn open(
     Ok(all)
 }
 
-fn of_shelf(
-    shelf: SnapshotPlace,
+fn of_place(
+    place: SnapshotPlace,
     asked: &[String],
     all: &mut Vec<Series>,
 ) -> Result<(), LookError> {
-    let catalog = Arc::new(Repository::open(&shelf.backups_dir)?);
-    let job = shelf.job.map(Arc::new);
+    let catalog = Arc::new(Repository::open(&place.backups_dir)?);
+    let job = place.job.map(Arc::new);
     let series = |name: String, prefix: Prefix| {
         Ok(Series {
             name,
             history: catalog.history(&prefix)?,
             prefix,
             catalog: Arc::clone(&catalog),
-            retention: shelf.retention.clone(),
+            retention: place.retention.clone(),
             job: job.clone(),
-            answer_timeout: shelf.answer_timeout,
-            sftp_channels: shelf.sftp_channels,
-            known_hosts: shelf.known_hosts.clone(),
+            answer_timeout: place.answer_timeout,
+            sftp_channels: place.sftp_channels,
+            known_hosts: place.known_hosts.clone(),
         })
     };
-    match shelf.prefix {
-        Some(prefix) => all.push(series(shelf.name, prefix)?),
+    match place.prefix {
+        Some(prefix) => all.push(series(place.name, prefix)?),
         None => {
             for prefix in catalog.prefixes()? {
                 let name = prefix.to_string();

@@ -65,7 +65,7 @@ pub(crate) fn recorded_job(
         current_dir: current.current_dir.clone(),
     };
     let reading = load_for_reading(&inputs).map_err(|_| NoSources::Unknown)?;
-    let job = reading.shelves.into_iter().find_map(|place| place.job);
+    let job = reading.places.into_iter().find_map(|place| place.job);
     let mut job = job.ok_or(NoSources::Unknown)?;
     if inputs.rsync_args.is_empty() {
         job.job.filters = filters.unwrap_or_else(|| Arc::clone(&job.job.filters));

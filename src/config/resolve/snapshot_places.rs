@@ -11,7 +11,7 @@ use crate::config::resolve::draft::{Draft, drafts, prefix};
 use crate::config::types::SnapshotPlace;
 
 /// The snapshot places of the jobs called `names`, or of all jobs if there are no names.
-pub(crate) fn shelves(
+pub(crate) fn places(
     layers: &Layers,
     names: &[String],
     current_dir: &Path,
@@ -27,16 +27,16 @@ pub(crate) fn shelves(
     let mut found = Vec::new();
     for draft in &drafts {
         draft.check_backups_dir(current_dir, mistakes);
-        found.push(shelf(draft, lone, current_dir, mistakes));
+        found.push(place(draft, lone, current_dir, mistakes));
     }
     check_each_has_its_own(&drafts, current_dir, mistakes);
-    let chosen = drafts.iter().zip(found).filter(|(draft, shelf)| {
-        draft.selected || shelf.as_ref().is_some_and(|shelf| shelf.prefix.is_none())
+    let chosen = drafts.iter().zip(found).filter(|(draft, place)| {
+        draft.selected || place.as_ref().is_some_and(|place| place.prefix.is_none())
     });
-    chosen.filter_map(|(_, shelf)| shelf).collect()
+    chosen.filter_map(|(_, place)| place).collect()
 }
 
-fn shelf(
+fn place(
     draft: &Draft<'_>,
     lone: bool,
     current_dir: &Path,
