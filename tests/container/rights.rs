@@ -76,8 +76,7 @@ fn the_documented_capabilities_are_enough_for_everything() {
     let newest = stand.history().newest();
     Judge::plain().assert_same(&stand.source(), &inside(&newest, "/source".as_ref()));
     // By default the kernel forbids links to files of other users.
-    let again = ["backup_manager", "run", "--minimum-time-guard-h", "0"];
-    container.exec(&again).assert_code(0);
+    stand.run_now(&container).assert_code(0);
     let newest = stand.history().newest();
     assert_eq!(stand.history().report(&newest)["counts"]["copied"], 0);
 }
@@ -130,8 +129,7 @@ fn puid_and_pgid_are_whom_everything_runs_as() {
     let kept = inside(&newest, "/source/secret".as_ref());
     assert_eq!(fs::read_to_string(kept).unwrap(), "of 1234 alone");
     // The same by hand as by the crontab.
-    let again = ["backup_manager", "run", "--minimum-time-guard-h", "0"];
-    let done = container.exec(&again);
+    let done = stand.run_now(&container);
     assert!([0, 3].contains(&done.code), "{}", done.said());
     assert_eq!(of(stand.history().newest()), (1_234, 5_678));
     container.wait_for_log("PUID", TICK);

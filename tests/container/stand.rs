@@ -1,10 +1,11 @@
 //! The folders of a container on the host: source, backups and configuration.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fixtures::docker::{Container, wait_for};
 use fixtures::history::History;
+use fixtures::run::Done;
 use fixtures::scratch::Scratch;
 use fixtures::stage::PREFIX;
 
@@ -54,15 +55,21 @@ impl Stand {
         mounts.chain(source).chain(more.iter().map(|&word| word.to_owned())).collect()
     }
 
-    /// Waits until there are this many complete snapshots, and none that is incomplete or being
-    /// removed.
+    /// See [`wait_for_complete`].
     #[track_caller]
     pub(crate) fn wait_for_complete(&self, count: usize, container: &Container) {
         wait_for_complete(&self.history(), count, container);
     }
+
+    /// `run --now` in the container.
+    #[track_caller]
+    pub(crate) fn run_now(&self, container: &Container) -> Done {
+        container.exec(&["backup_manager", "run", "--now"])
+    }
 }
 
-/// Waits until there are this many complete snapshots and no incomplete one.
+/// Waits until there are this many complete snapshots, no incomplete one, and the container's log
+/// reports the newest: the run holds its lock a little longer than its snapshot is `.incomplete`.
 #[track_caller]
 pub(crate) fn wait_for_complete(history: &History, count: usize, container: &Container) {
     let what = format!("snapshot number {count}");
@@ -70,6 +77,17 @@ pub(crate) fn wait_for_complete(history: &History, count: usize, container: &Con
         &what,
         TICK,
         || container.logs(),
-        || history.complete().len() >= count && history.incomplete().is_empty(),
+        || {
+            let complete = history.complete();
+            complete.len() >= count
+                && history.incomplete().is_empty()
+                && container.logs().contains(&completed(&history.newest()))
+        },
     );
+}
+
+/// The beginning of the message that a run logs after it has released its lock.
+fn completed(snapshot: &Path) -> String {
+    let name = snapshot.file_name().expect("a snapshot").to_string_lossy();
+    format!("completed {name}")
 }
