@@ -5,8 +5,8 @@
 //! several channels, names as raw bytes, limits and checks on every answer, and requests that resume after a
 //! lost connection. `docs/decisions.md` compares it with openssh-sftp-client.
 //!
-//! Three threads: `event_loop` talks to ssh and asks the scheduler what to send next; the two of `read/delivery` pass
-//! listings and contents to the sinks.
+//! Three threads: `event_loop` talks to ssh and asks the scheduler what to send next; the two of `delivery` pass listings
+//! and contents to the sinks.
 
 pub(crate) mod channels;
 pub(crate) mod event_loop;

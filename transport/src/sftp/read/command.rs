@@ -5,6 +5,7 @@ use std::sync::Arc;
 use engine::SourceError;
 use engine::source::{ContentSink, ListSink, Wanted};
 
+use crate::delivery::Unwanted;
 use crate::sftp::read::query::PendingQuery;
 
 /// A command to the network thread.
@@ -15,10 +16,14 @@ pub(crate) enum Command {
     /// Fetches files: their folder (as in `List`), the files, and the sink for their content.
     Fetch(Arc<[u8]>, Option<Arc<[u8]>>, Vec<Wanted>, Box<dyn ContentSink>),
     Ask(Vec<PendingQuery>),
-    /// Cancels a listing.
-    UnwantedFolder(u64),
-    /// Cancels the fetch of one file.
-    UnwantedFile(u64, usize),
+    /// Cancels a listing, or the fetch of one file.
+    Unwanted(Unwanted),
+}
+
+impl From<Unwanted> for Command {
+    fn from(unwanted: Unwanted) -> Self {
+        Self::Unwanted(unwanted)
+    }
 }
 
 impl Command {
@@ -31,7 +36,7 @@ impl Command {
                 sink.end();
             }
             Self::Ask(asked) => asked.into_iter().for_each(|asked| asked.reply(Err(gone()))),
-            Self::UnwantedFolder(_) | Self::UnwantedFile(..) => {}
+            Self::Unwanted(_) => {}
         }
     }
 }

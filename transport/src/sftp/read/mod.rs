@@ -1,7 +1,6 @@
 //! Implements the engine's source interface on an SFTP connection.
 
 pub(crate) mod command;
-pub(crate) mod delivery;
 pub(crate) mod file;
 pub(crate) mod handle_limit;
 pub(crate) mod listing;
@@ -24,12 +23,12 @@ use engine::{Source, SourceError};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use crate::delivery::Delivery;
 use crate::sftp::event_loop::{Network, Quit};
 use crate::sftp::options::{ChannelLimit, Options};
 use crate::sftp::protocol::attributes::target;
 use crate::sftp::protocol::remote_path::{child, is_at};
 use crate::sftp::read::command::{Command, gone};
-use crate::sftp::read::delivery::Delivery;
 use crate::sftp::read::query::{PendingQuery, Query, QueryAnswer};
 use crate::sftp::read::scheduler::ReadScheduler;
 use crate::sftp::ssh::address::Address;

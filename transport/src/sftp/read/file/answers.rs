@@ -4,10 +4,10 @@ use std::time::SystemTime;
 
 use engine::SourceError;
 
+use crate::delivery::ContentPart;
 use crate::sftp::protocol::attributes::{meta, refusal, undescribed};
 use crate::sftp::protocol::channel::HandleKind;
 use crate::sftp::protocol::packet::{Answer, Request, StatusCode};
-use crate::sftp::read::delivery::ContentPart;
 use crate::sftp::read::file::context::{Again, Failed, FileContext};
 use crate::sftp::read::file::identity::{proves, regular, same_access, same_version};
 use crate::sftp::read::file::unreadable::{

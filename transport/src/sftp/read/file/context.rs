@@ -3,7 +3,7 @@
 
 use engine::SourceError;
 
-use crate::sftp::read::delivery::Delivery;
+use crate::delivery::Delivery;
 use crate::sftp::read::handle_limit::HandleLimit;
 use crate::sftp::read::purpose::ReadChannel;
 

@@ -17,9 +17,9 @@ use engine::SourceError;
 use engine::entry::Meta;
 use engine::source::Wanted;
 
+use crate::delivery::{ContentPart, Delivery};
 use crate::sftp::protocol::channel::HandleKind;
 use crate::sftp::protocol::packet::{READ_MAX, Request};
-use crate::sftp::read::delivery::{ContentPart, Delivery};
 use crate::sftp::read::file::context::{ByteCounts, FileContext, Stream};
 use crate::sftp::read::file::identity::same_version;
 use crate::sftp::read::file::unreadable::{UNSIZED_MOST, is_of_the_kernel};

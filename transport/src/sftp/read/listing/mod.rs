@@ -9,11 +9,11 @@ use std::sync::Arc;
 use engine::SourceError;
 use engine::entry::{BadName, Batch, Extra, Kind, Meta, check_name};
 
+use crate::delivery::{Delivery, LISTINGS, ListingPart, shown_name};
 use crate::sftp::protocol::attributes::{meta, refusal, storable, target, undescribed};
 use crate::sftp::protocol::channel::HandleKind;
 use crate::sftp::protocol::packet::{Answer, Attrs, Request, StatusCode};
 use crate::sftp::protocol::remote_path::child;
-use crate::sftp::read::delivery::{Delivery, LISTINGS, ListingPart, shown_name};
 use crate::sftp::read::handle_limit::{HandleLimit, Others, Refusals};
 use crate::sftp::read::listing::unproven_entries::UnprovenEntries;
 use crate::sftp::read::location::Location;

@@ -16,10 +16,10 @@ use tokio::net::unix::pipe;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use crate::delivery::Delivery;
 use crate::sftp::event_loop::Scheduler;
 use crate::sftp::protocol::packet::Offers;
 use crate::sftp::read::command::Command;
-use crate::sftp::read::delivery::Delivery;
 use crate::sftp::read::purpose::ReadChannel;
 use crate::sftp::read::scheduler::ReadScheduler;
 

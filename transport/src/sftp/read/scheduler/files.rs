@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 
 use engine::source::{ContentSink, Wanted};
 
+use crate::delivery::ContentPart;
 use crate::sftp::protocol::channel::HandleKind;
 use crate::sftp::protocol::packet::{Answer, READ_MAX};
 use crate::sftp::protocol::remote_path::child;
-use crate::sftp::read::delivery::ContentPart;
 use crate::sftp::read::file::FileRead;
 use crate::sftp::read::file::context::{Again, FileContext};
 use crate::sftp::read::location::Location;

@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 
 use engine::SourceError;
 
+use crate::delivery::{Delivery, LISTINGS, ListingPart, QUEUED, Unwanted};
 use crate::sftp::event_loop::Scheduler;
 use crate::sftp::protocol::packet::{Answer, Offers, Violation};
 use crate::sftp::read::command::Command;
-use crate::sftp::read::delivery::{Delivery, LISTINGS, ListingPart, QUEUED};
 use crate::sftp::read::file::FileRead;
 use crate::sftp::read::file::context::ByteCounts;
 use crate::sftp::read::handle_limit::HandleLimit;
@@ -198,7 +198,7 @@ impl Scheduler for ReadScheduler {
             }
             Command::Fetch(path, at, files, sink) => self.fetch(&path, at.as_ref(), &files, sink),
             Command::Ask(asked) => self.ask(asked),
-            Command::UnwantedFolder(id) => {
+            Command::Unwanted(Unwanted::Folder(id)) => {
                 let queues = [&mut self.folders_waiting, &mut self.folders_again];
                 let started = queues.iter().all(|queue| !queue.contains(&id));
                 let Some(mut folder) = self.folders.remove(&id) else { return };
@@ -209,7 +209,7 @@ impl Scheduler for ReadScheduler {
                     None => folder.abandon(Ok(()), &mut self.delivery),
                 };
             }
-            Command::UnwantedFile(request, index) => {
+            Command::Unwanted(Unwanted::File(request, index)) => {
                 let fits = |file: &FileRead| file.request == request && file.index() == index;
                 let Some(id) = self.files.values().find(|file| fits(file)).map(|file| file.id)
                 else {

@@ -12,6 +12,7 @@ use engine::entry::{Batch, Meta};
 use engine::source::{ContentSink, ListSink, Wanted};
 use proptest::prelude::*;
 
+use crate::delivery::Unwanted;
 use crate::sftp::event_loop::Scheduler;
 use crate::sftp::read::command::Command;
 use crate::sftp::read::query::{PendingQuery, Query};
@@ -139,8 +140,9 @@ fn serve(part: u8, choices: &[(u8, u8, u8)]) -> Result<(), TestCaseError> {
         let frame = answer(&request.bytes, *choice, *other);
         let scheduler = &mut bench.scheduler;
         match pick % 64 {
-            0 => scheduler.command(Command::UnwantedFile(2, usize::from(*choice) % SIZES.len())),
-            1 => scheduler.command(Command::UnwantedFolder(1)),
+            0 => scheduler
+                .command(Command::Unwanted(Unwanted::File(2, usize::from(*choice) % SIZES.len()))),
+            1 => scheduler.command(Command::Unwanted(Unwanted::Folder(1))),
             _ => {}
         }
         if scheduler.receive(request.channel, &frame, Instant::now()).is_err() {

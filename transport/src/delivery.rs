@@ -15,8 +15,6 @@ use engine::source::{ContentSink, ListSink};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::sftp::read::command::Command;
-
 /// Zeros become a hole in runs of this many bytes, aligned to this length.
 const BLOCK: usize = 4096;
 
@@ -25,6 +23,15 @@ pub(crate) const LISTINGS: usize = 8 << 20;
 
 /// Memory of an unreadable entry in addition to its name, in bytes: the message and the queue slot.
 const UNREADABLE: usize = 200;
+
+/// What a sink no longer wants. The delivery threads send it back to the network thread as a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unwanted {
+    /// The rest of a listing: its number.
+    Folder(u64),
+    /// The rest of one file: the number of the request, and the file's index in it.
+    File(u64, usize),
+}
 
 /// Counts what waits for the sinks.
 #[derive(Debug, Default)]
@@ -71,10 +78,26 @@ impl ListingPart {
 /// A part of fetched content; the `usize` is the file's index in the request.
 pub(crate) enum ContentPart {
     Begin(Box<dyn ContentSink>),
-    /// Bytes at this offset of the file.
+    /// Bytes at this offset of the file. Runs of zeros in them are passed on as holes.
     Data(usize, u64, Vec<u8>),
+    /// Bytes that are passed on as they are.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for a source that reports its holes"))]
+    Bytes(usize, Vec<u8>),
+    /// A hole of this length.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for a source that reports its holes"))]
+    Hole(usize, u64),
     FileEnd(usize, Result<Meta, SourceError>),
     End,
+}
+
+impl ContentPart {
+    /// Bytes of content in the part.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Data(_, _, bytes) | Self::Bytes(_, bytes) => bytes.len(),
+            Self::Begin(_) | Self::Hole(..) | Self::FileEnd(..) | Self::End => 0,
+        }
+    }
 }
 
 /// Collects answers and sends them to the delivery threads in batches.
@@ -89,9 +112,10 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    /// Starts the threads. They end after the post is dropped and everything is delivered.
-    pub(crate) fn start(
-        commands: &UnboundedSender<Command>,
+    /// Starts the threads. They end after `self` is dropped and everything is delivered. They report through
+    /// `commands` what a sink no longer wants.
+    pub(crate) fn start<C: From<Unwanted> + Send + 'static>(
+        commands: &UnboundedSender<C>,
     ) -> std::io::Result<(Self, [JoinHandle<()>; 2])> {
         let backlog = Arc::new(Backlog::default());
         let (to_lister, listed) = channel();
@@ -99,10 +123,10 @@ impl Delivery {
         let (back, log) = (commands.clone(), Arc::clone(&backlog));
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let lister =
-            thread("sftp-listings").spawn(move || deliver_listings(&listed, &back, &log))?;
+            thread("delivery-listings").spawn(move || deliver_listings(&listed, &back, &log))?;
         let (back, log) = (commands.clone(), Arc::clone(&backlog));
         let fetcher =
-            thread("sftp-contents").spawn(move || deliver_contents(&fetched, &back, &log))?;
+            thread("delivery-contents").spawn(move || deliver_contents(&fetched, &back, &log))?;
         let (listed, fetched) = (Vec::new(), Vec::new());
         let delivery = Self { listed, fetched, to_lister, to_fetcher, backlog, unproven: 0 };
         Ok((delivery, [lister, fetcher]))
@@ -114,8 +138,9 @@ impl Delivery {
     }
 
     pub(crate) fn fetched(&mut self, id: u64, part: ContentPart) {
-        if let ContentPart::Data(_, _, bytes) = &part {
-            self.backlog.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        let count = part.bytes();
+        if count > 0 {
+            self.backlog.bytes.fetch_add(count, Ordering::Relaxed);
         }
         self.fetched.push((id, part));
     }
@@ -138,9 +163,9 @@ impl Delivery {
     }
 }
 
-fn deliver_listings(
+fn deliver_listings<C: From<Unwanted>>(
     parts: &Receiver<Vec<(u64, ListingPart)>>,
-    commands: &UnboundedSender<Command>,
+    commands: &UnboundedSender<C>,
     backlog: &Backlog,
 ) {
     let mut sinks: HashMap<u64, Box<dyn ListSink>> = HashMap::new();
@@ -152,7 +177,7 @@ fn deliver_listings(
                 if let Some(sink) = sinks.get_mut(&id)
                     && sink.batch(batch).is_break()
                 {
-                    let _ = commands.send(Command::UnwantedFolder(id));
+                    let _ = commands.send(Unwanted::Folder(id).into());
                 }
             }
             ListingPart::Unreadable(name, error) => {
@@ -173,33 +198,46 @@ fn deliver_listings(
     }
 }
 
-fn deliver_contents(
+fn deliver_contents<C: From<Unwanted>>(
     parts: &Receiver<Vec<(u64, ContentPart)>>,
-    commands: &UnboundedSender<Command>,
+    commands: &UnboundedSender<C>,
     backlog: &Backlog,
 ) {
     let mut sinks: HashMap<u64, Box<dyn ContentSink>> = HashMap::new();
     for (id, part) in parts.iter().flatten() {
-        match part {
-            ContentPart::Begin(sink) => drop(sinks.insert(id, sink)),
-            ContentPart::Data(index, offset, bytes) => {
-                if let Some(sink) = sinks.get_mut(&id)
-                    && deliver(sink.as_mut(), index, offset, &bytes).is_break()
-                {
-                    let _ = commands.send(Command::UnwantedFile(id, index));
-                }
-                backlog.taken(bytes.len());
+        let count = part.bytes();
+        let wanted = match part {
+            ContentPart::Begin(sink) => {
+                sinks.insert(id, sink);
+                None
+            }
+            ContentPart::Data(index, offset, bytes) => sinks
+                .get_mut(&id)
+                .map(|sink| (index, deliver(sink.as_mut(), index, offset, &bytes))),
+            ContentPart::Bytes(index, bytes) => {
+                sinks.get_mut(&id).map(|sink| (index, sink.data(index, &bytes)))
+            }
+            ContentPart::Hole(index, length) => {
+                sinks.get_mut(&id).map(|sink| (index, sink.hole(index, length)))
             }
             ContentPart::FileEnd(index, after) => {
                 if let Some(sink) = sinks.get_mut(&id) {
                     sink.file_end(index, after);
                 }
+                None
             }
             ContentPart::End => {
                 if let Some(sink) = sinks.remove(&id) {
                     sink.end();
                 }
+                None
             }
+        };
+        if let Some((index, ControlFlow::Break(()))) = wanted {
+            let _ = commands.send(Unwanted::File(id, index).into());
+        }
+        if count > 0 {
+            backlog.taken(count);
         }
     }
 }
@@ -290,6 +328,45 @@ mod tests {
         let mut seen = Seen::default();
         let _ = deliver(&mut seen, 0, 4096 - 1000, &bytes);
         assert_eq!((seen.bytes, seen.holes), (bytes, vec![(1000, 8192)]));
+    }
+
+    /// Collects the calls of one file, and wants nothing after the first hole.
+    struct UntilHole(Vec<String>, Sender<Vec<String>>);
+
+    impl ContentSink for UntilHole {
+        fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
+            self.0.push(format!("{index}: {} bytes", bytes.len()));
+            ControlFlow::Continue(())
+        }
+
+        fn hole(&mut self, index: usize, length: u64) -> ControlFlow<()> {
+            self.0.push(format!("{index}: hole of {length}"));
+            ControlFlow::Break(())
+        }
+
+        fn file_end(&mut self, _: usize, _: Result<Meta, SourceError>) {}
+
+        fn end(self: Box<Self>) {
+            let _ = self.1.send(self.0);
+        }
+    }
+
+    #[test]
+    fn reported_bytes_and_holes_are_passed_on_as_they_are() {
+        let (commands, mut unwanted) = tokio::sync::mpsc::unbounded_channel::<Unwanted>();
+        let (mut delivery, threads) = Delivery::start(&commands).unwrap();
+        let (seen, calls) = channel();
+        delivery.fetched(7, ContentPart::Begin(Box::new(UntilHole(Vec::new(), seen))));
+        delivery.fetched(7, ContentPart::Bytes(3, vec![0; 3 * BLOCK]));
+        delivery.fetched(7, ContentPart::Hole(3, 5));
+        delivery.fetched(7, ContentPart::End);
+        assert_eq!(delivery.backlog.bytes.load(Ordering::Relaxed), 3 * BLOCK);
+        delivery.flush();
+        assert_eq!(calls.recv().unwrap(), ["3: 12288 bytes", "3: hole of 5"]);
+        assert_eq!(delivery.backlog.bytes.load(Ordering::Relaxed), 0);
+        drop(delivery);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(unwanted.try_recv(), Ok(Unwanted::File(7, 3)));
     }
 
     proptest! {
