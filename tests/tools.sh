@@ -12,7 +12,7 @@ readelf:binutils chroot:coreutils
 smbd:samba,samba-vfs-modules smbclient:smbclient
 dpkg-deb:dpkg rpmbuild:rpm mandoc:mandoc groff:groff-base
 gocryptfs:gocryptfs sqlite3:sqlite3
-proftpd:proftpd-core,proftpd-mod-crypto dropbear:dropbear-bin
+proftpd:proftpd-core,proftpd-mod-crypto dropbear:dropbear-bin tinysshd:tinysshd
 "
 
 PATH=$PATH:/usr/sbin:/sbin

@@ -75,8 +75,8 @@ impl ChannelMemory<'_> {
         let (dir, may_write): (PathBuf, _) = (self.backups_dir.to_owned(), self.may_write);
         ChannelLimit::new(known, move |channels| {
             let found = format!(
-                "{address} ended the connection when more than {} was opened: it gets no more from now on; SFTP_CHANNELS sets another number",
-                counted(channels as u64, "SFTP channel", "SFTP channels")
+                "{address} ended the connection when more than {} opened: it gets no more from now on; SFTP_CHANNELS sets another number",
+                counted(channels as u64, "SFTP channel was", "SFTP channels were")
             );
             warn(&found);
             if may_write {

@@ -4,10 +4,15 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::Duration;
 
 use fixtures::judge::Judge;
 use fixtures::need;
-use fixtures::other_ssh::{Library, dropbear, dropbear_without_sftp, green_end, proftpd, python};
+use fixtures::other_ssh::{
+    Library, dropbear, dropbear_without_sftp, green_end, proftpd, python, tinysshd,
+};
+use fixtures::proxy::Proxy;
+use fixtures::run::Run;
 use fixtures::sshd::Sshd;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
@@ -27,6 +32,19 @@ fn sample() -> Tree {
 fn channels(server: &Sshd) -> usize {
     let log = fs::read_to_string(server.path("sftp.log")).unwrap_or_default();
     log.matches("using SFTP protocol version").count()
+}
+
+/// A line to the server on which a run opens all channels that it wants at once.
+fn long_line(server: &Sshd) -> Proxy {
+    let line = Proxy::start(([127, 0, 0, 1], server.port()).into(), Duration::from_millis(6));
+    server.write_known_hosts_of(line.port(), "host");
+    line
+}
+
+/// The same run with its sources on the server at the end of the line.
+fn reached_over(line: &Proxy, server: &Sshd, run: Run) -> Run {
+    let address = format!("{}@{}", server.account(), line.address());
+    server.known_to(run).set("remote-src-host", address)
 }
 
 #[test]
@@ -61,6 +79,47 @@ fn a_host_that_hangs_up_over_a_second_channel_gets_one_from_then_on() {
     assert!(!second.said().contains("SFTP channel"), "{}", second.said());
     stage.assert_newest_is_source(Judge::sftp());
     assert_eq!(channels(&server), tried + 1, "one connection with one channel");
+}
+
+#[test]
+fn a_host_that_allows_two_or_three_channels_gets_as_many_from_then_on() {
+    for most in [2, 3] {
+        let server = need!(proftpd(&[&format!("SFTPMaxChannels {most}")]));
+        let (stage, line) = (Stage::with(BIN, &sample()), long_line(&server));
+        let run = || reached_over(&line, &server, stage.run()).env("SFTP_CHANNELS", "6");
+        let first = run().expect(0);
+        let over = format!("ended the connection when more than {most} SFTP channels were opened");
+        first.assert_says(&over);
+        assert!(!first.said().contains("connecting again"), "{}", first.said());
+        stage.assert_newest_is_source(Judge::sftp());
+        let tried = channels(&server);
+        stage.sh("echo other >>large");
+        let second = run().expect(0);
+        assert!(!second.said().contains("SFTP channel"), "{}", second.said());
+        stage.assert_newest_is_source(Judge::sftp());
+        let used = channels(&server) - tried;
+        assert!((1..=most).contains(&used), "one connection with {most} channels: {used}");
+    }
+}
+
+#[test]
+fn tinysshd_refuses_a_second_channel_and_is_backed_up_and_restored_to_over_one() {
+    let server = need!(tinysshd());
+    let stage = Stage::with(BIN, &sample().symlink("link", "large"));
+    let line = long_line(&server);
+    for channels in ["", "6"] {
+        stage.sh("echo other >>large");
+        let run = reached_over(&line, &server, stage.run()).env("SFTP_CHANNELS", channels);
+        let done = run.expect(0);
+        let said = done.said();
+        assert!(!said.contains("SFTP channel") && !said.contains("connecting again"), "{said}");
+        stage.assert_newest_is_source(Judge::sftp());
+    }
+    server.write_known_hosts("host");
+    let place = format!("test:{}", stage.beside("back").display());
+    let restore = server.known_to(stage.look("restore")).set("to", place).arg(&stage.source);
+    restore.env("SFTP_CHANNELS", "6").expect(0);
+    Judge::sent_by_sftp().assert_same(&stage.source, &stage.beside("back/source"));
 }
 
 #[test]
@@ -124,7 +183,12 @@ fn a_source_that_is_a_symlink_is_followed_whatever_realpath_does() {
 #[test]
 fn the_sftp_server_of_green_end_is_backed_up() {
     let server = need!(green_end());
-    let stage = Stage::with(BIN, &sample().symlink("link", "large"));
+    // Its version 2 sometimes corrupts its memory and ends when it serves hundreds of files at once.
+    let mut tree = Tree::new().random_file("large", 9_000_000, 3).symlink("link", "large");
+    for number in 0..60 {
+        tree = tree.random_file(format!("{}/{number}", number % 9), 300, number);
+    }
+    let stage = Stage::with(BIN, &tree);
     server.reached_by(stage.run()).expect(0);
     stage.assert_newest_is_source(Judge::sftp());
 }

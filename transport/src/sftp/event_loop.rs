@@ -20,7 +20,9 @@ use crate::sftp::protocol::channel::Channel;
 use crate::sftp::protocol::framing::Frames;
 use crate::sftp::protocol::packet::{Offers, Violation};
 use crate::sftp::ssh::address::Address;
-use crate::sftp::ssh::connect::{Connection, Further, NotConnected, NotOpened, OpenedChannel};
+use crate::sftp::ssh::connect::{
+    Connection, Further, NotConnected, NotOpened, OpenedChannel, was_refused,
+};
 use crate::sftp::ssh::connect_error::ConnectError;
 
 /// Maximum number of commands accepted before the thread sends.
@@ -310,10 +312,8 @@ impl<'a, T: Scheduler> Serving<'a, T> {
                 biased;
                 () = self.quit.notify.notified() => return End::Quit,
                 Some(loss) = self.losses.recv() => {
-                    let lately = refused.is_some_and(|when| when.elapsed() < CONSEQUENCE);
-                    let over = (lately || connection.asked() > 0).then_some(open);
                     return match loss {
-                        Loss::Ended(why) => End::Lost(why, over),
+                        Loss::Ended(why) => End::Lost(why, accepted(connection, further, refused, open)),
                         Loss::Broken(violation) => End::Lost(violation.to_string(), None),
                     };
                 }
@@ -349,21 +349,24 @@ impl<'a, T: Scheduler> Serving<'a, T> {
                         return End::Quit;
                     }
                     if self.scheduler.borrow().stalled(Instant::now(), options.answer_timeout) {
-                        let seconds = options.answer_timeout.as_secs();
-                        let over = (connection.asked() > 0).then_some(open);
-                        return End::Lost(format!("no answer within {seconds} seconds"), over);
+                        let why = format!("no answer within {} seconds", options.answer_timeout.as_secs());
+                        return End::Lost(why, accepted(connection, further, refused, open));
                     }
                 }
             }
             let mut scheduler = self.scheduler.borrow_mut();
             if let Err(error) = scheduler.pump() {
-                let over = (connection.asked() > 0).then_some(open);
-                return End::Lost(format!("cannot write to ssh: {error}"), over);
+                let why = format!("cannot write to ssh: {error}");
+                return End::Lost(why, accepted(connection, further, refused, open));
             }
             let is_early = began.elapsed() < FIRST;
             let moment = Moment { apart, is_far: scheduler.is_far(), is_early };
             drop(scheduler);
-            while opening < wanted(options, moment) {
+            // A server that may end the connection over one channel too many is asked for one after the other,
+            // so that the number of those that it accepted is known.
+            while opening < wanted(options, moment)
+                && (apart || (further.is_empty() && refused.is_none()))
+            {
                 opening += 1;
                 further.spawn_local(connection.channel());
             }
@@ -389,6 +392,23 @@ impl<'a, T: Scheduler> Serving<'a, T> {
             let _ = lost.send(Loss::unwritable(&error));
         });
     }
+}
+
+/// The number of channels that the host accepted, if it ended the connection while another one was being opened or
+/// shortly after it refused one. The channels end together with the connection, so they may be found to have ended
+/// before it.
+fn accepted(
+    connection: &Connection,
+    mut further: Further,
+    refused: Option<Instant>,
+    open: usize,
+) -> Option<usize> {
+    let lately = refused.is_some_and(|when| when.elapsed() < CONSEQUENCE);
+    let mut over = lately || connection.asked() > 0;
+    while let Some(joined) = further.try_join_next() {
+        over |= was_refused(joined);
+    }
+    over.then_some(open)
 }
 
 /// Reads from a channel until it is lost. Returns the reason.

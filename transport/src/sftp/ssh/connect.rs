@@ -357,7 +357,9 @@ impl From<Fault> for NotOpened {
 }
 
 /// Whether a channel was requested and refused.
-fn was_refused(joined: Result<Result<OpenedChannel, NotOpened>, tokio::task::JoinError>) -> bool {
+pub(crate) fn was_refused(
+    joined: Result<Result<OpenedChannel, NotOpened>, tokio::task::JoinError>,
+) -> bool {
     matches!(joined, Ok(Err(NotOpened::Refused)))
 }
 
