@@ -27,7 +27,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
-use transport::sftp::ssh::user_entry::ssh_folder;
+use transport::ssh::connect::user_entry::ssh_folder;
 
 use crate::config::checks::value::{GivenValue, Raw};
 use crate::config::layers::Layers;

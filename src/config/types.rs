@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use engine::Job;
 use engine::Prefix;
 use engine::Retention;
-use transport::sftp::ssh::address::Address;
+use transport::ssh::connect::address::Address;
 
 use crate::config::alert_channels::{AlertLevel, Channels};
 use crate::config::log_format::Format;

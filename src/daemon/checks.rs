@@ -6,7 +6,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use engine::fs::mount_of;
 use rustix::process::geteuid;
-use transport::sftp::ssh::user_entry::{Account, account, ssh_folder};
+use transport::ssh::connect::user_entry::{Account, account, ssh_folder};
 
 use crate::config::mistake::shown_path;
 use crate::config::types::Config;

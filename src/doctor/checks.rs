@@ -16,7 +16,7 @@ use engine::inspect::{Look, look};
 use engine::repository::Sources;
 use engine::repository::{DestinationReport, examine};
 use rustix::process::geteuid;
-use transport::sftp::ssh::user_entry::{Account, account, ssh_folder};
+use transport::ssh::connect::user_entry::{Account, account, ssh_folder};
 
 use crate::config::bounded;
 use crate::config::exposed::{complaints, names_secret};
@@ -150,7 +150,7 @@ pub(crate) fn sources(job: &NamedJob, stop: &Arc<Stop>) -> Vec<DoctorFinding> {
 }
 
 fn unreached(error: NoConnection) -> DoctorFinding {
-    use transport::sftp::ssh::connect_error::ConnectError;
+    use transport::ssh::connect::connect_error::ConnectError;
     let unknown = error.downcast_ref().and_then(ConnectError::unknown_host_key).is_some();
     let mut finding = DoctorFinding::of("connection", &RunError::NoConnection(error));
     if unknown {

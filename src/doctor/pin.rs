@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use engine::Stop;
-use transport::sftp::ssh::connect_error::ConnectError;
-use transport::sftp::ssh::host_key::{HostKey, ShownKey};
-use transport::sftp::ssh::user_entry::ssh_folder;
+use transport::ssh::connect::connect_error::ConnectError;
+use transport::ssh::connect::host_key::{HostKey, ShownKey};
+use transport::ssh::connect::user_entry::ssh_folder;
 
 use crate::config::mistake::shown_path;
 use crate::config::types::NamedJob;

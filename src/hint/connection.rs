@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use transport::sftp::ssh::connect_error::ConnectError;
-use transport::sftp::ssh::host_key::HostKey;
-use transport::sftp::ssh::key_file::KeyFault;
+use transport::ssh::connect::connect_error::ConnectError;
+use transport::ssh::connect::host_key::HostKey;
+use transport::ssh::connect::key_file::KeyFault;
 
 use crate::hint::typed::{Typed, typed};
 
@@ -57,6 +57,9 @@ pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
         }
         Some(E::TextAtLogin { .. }) => {
             "let the startup files of the host's shell (~/.bashrc, /etc/profile, ...) print only on a terminal: put the line [ -t 1 ] || return before what prints; 'ssh HOST true' must print nothing"
+        }
+        Some(E::CommandFailed { .. }) => {
+            "run that command on the host as this user, to see what it prints"
         }
         Some(E::NameNotFound { .. }) => {
             "check the spelling of REMOTE_SRC_HOST, and that this machine can look up names"
@@ -185,7 +188,7 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use transport::sftp::ssh::host_key::ShownKey;
+    use transport::ssh::connect::host_key::ShownKey;
 
     fn key() -> HostKey {
         let line = "[nas]:2222 ssh-ed25519 AAAA".to_owned();

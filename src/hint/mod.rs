@@ -15,7 +15,7 @@ use engine::restore::RestoreCounts;
 use engine::snapshot::PruneRefusal;
 use engine::snapshot::SelectError;
 use engine::{LookError, RunError};
-use transport::sftp::ssh::connect_error::ConnectError;
+use transport::ssh::connect::connect_error::ConnectError;
 
 use crate::config::mistake::shown_path;
 use crate::config::types::NamedJob;

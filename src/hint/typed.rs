@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use engine::fs::container::on_machine;
 use rustix::fs::{Access, access};
-use transport::sftp::ssh::user_entry::ssh_folder;
+use transport::ssh::connect::user_entry::ssh_folder;
 
 /// A place to type a command, and the paths of the files there.
 #[derive(Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use chrono::{SecondsFormat, Utc};
 use engine::repository::AppFiles;
 use serde::{Deserialize, Serialize};
-use transport::sftp::options::ChannelLimit;
-use transport::sftp::ssh::address::Address;
+use transport::ssh::connect::address::Address;
+use transport::ssh::options::ChannelLimit;
 
 use crate::term::units::counted;
 

@@ -13,8 +13,8 @@ use engine::fs::XattrSelection;
 use engine::source::MetadataMap;
 use engine::source::RateLimit;
 use transport::local::LocalSource;
-use transport::sftp::options::{LossReport, Options};
 use transport::sftp::read::SftpSource;
+use transport::ssh::options::{LossReport, Options};
 
 use crate::config::log_format::Format;
 use crate::config::rsync::parsed::RsyncOptions;

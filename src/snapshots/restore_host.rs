@@ -8,10 +8,10 @@ use std::time::SystemTime;
 use engine::Stop;
 use engine::entry::escape::shown;
 use engine::restore::PlaceError;
-use transport::sftp::options::Options;
-use transport::sftp::ssh::address::{Address, BadAddress};
-use transport::sftp::ssh::connect_error::ConnectError;
 use transport::sftp::write::{SftpHost, SftpTarget};
+use transport::ssh::connect::address::{Address, BadAddress};
+use transport::ssh::connect::connect_error::ConnectError;
+use transport::ssh::options::Options;
 
 use crate::config::types::{NamedJob, Remote};
 use crate::jobs::channels::ChannelMemory;

@@ -13,8 +13,8 @@ use std::time::Instant;
 use engine::entry::{Batch, Kind, Meta};
 use engine::source::{ContentSink, ListSink, Wanted};
 use engine::{Source, SourceError};
-use transport::sftp::options::Options;
 use transport::sftp::read::{SftpFolder, SftpSource};
+use transport::ssh::options::Options;
 
 /// The tree in progress.
 struct Walk {

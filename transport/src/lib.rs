@@ -69,7 +69,8 @@
 pub(crate) mod delivery;
 pub mod local;
 pub mod sftp;
+pub mod ssh;
 
 pub use crate::local::{Follow, LocalSource};
-pub use crate::sftp::options::Options;
-pub use crate::sftp::{Address, ConnectError, SftpHost, SftpSource, SftpTarget};
+pub use crate::sftp::{SftpHost, SftpSource, SftpTarget};
+pub use crate::ssh::{Address, ConnectError, Options};

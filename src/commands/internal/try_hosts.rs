@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use engine::NoConnection;
 use engine::RunError;
-use transport::sftp::options::Options;
 use transport::sftp::read::SftpSource;
+use transport::ssh::options::Options;
 
 use crate::config::load;
 use crate::exit::Exit;

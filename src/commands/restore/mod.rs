@@ -21,7 +21,7 @@ use engine::restore::Absence;
 use engine::restore::Overwrite;
 use engine::restore::RestoreOptions;
 use engine::restore::{LandingError, below_a_folder, in_place};
-use transport::sftp::ssh::address::Address;
+use transport::ssh::connect::address::Address;
 
 use crate::args::flags::{Restoring, SettingFlags};
 use crate::commands::restore::work::{RestoreDestination, Work};

@@ -18,7 +18,7 @@ use engine::snapshot::Periods;
 use engine::snapshot::SnapshotLinks;
 use engine::source::Selection;
 use transport::local::Follow;
-use transport::sftp::ssh::address::{Address, BadAddress};
+use transport::ssh::connect::address::{Address, BadAddress};
 
 use crate::config::checks::value::GivenValue;
 use crate::config::layers::first;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use fixtures::need;
 use fixtures::sshd::{self, Plan};
-use transport::sftp::options::Options;
-use transport::sftp::ssh::address::Address;
+use transport::ssh::connect::address::Address;
+use transport::ssh::options::Options;
 
 pub(crate) use fixtures::sshd::Subsystem;
 

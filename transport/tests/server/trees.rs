@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use transport::sftp::read::SftpSource;
-use transport::sftp::ssh::connect_error::ConnectError;
+use transport::ssh::connect::connect_error::ConnectError;
 
 use super::Sshd;
 

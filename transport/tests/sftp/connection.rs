@@ -11,9 +11,9 @@ use engine::entry::Entry;
 use engine::source::Wanted;
 use engine::{Source, SourceError};
 use tempfile::TempDir;
-use transport::sftp::options::Options;
 use transport::sftp::read::SftpSource;
-use transport::sftp::ssh::connect_error::ConnectError;
+use transport::ssh::connect::connect_error::ConnectError;
+use transport::ssh::options::Options;
 
 use crate::server::collect::{ask_fetch, ask_fetch_from, fetch, list};
 use crate::server::trees::{connect, name, noise, refused};

@@ -13,8 +13,8 @@ use engine::source::MetadataMap;
 use engine::{Source, SourceError};
 use fixtures::proxy::Proxy;
 use tempfile::TempDir;
-use transport::sftp::options::Options;
 use transport::sftp::read::SftpSource;
+use transport::ssh::options::Options;
 
 use crate::server::collect::{ask_listing, ask_slow_listing, fetch, list, local_tree, read_tree};
 use crate::server::trees::{connect, noise, odd_tree};

@@ -1,14 +1,11 @@
 //! Numbers and sends the requests of one channel, and remembers them until they are answered.
 
 use std::collections::HashMap;
-use std::io;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::net::unix::pipe::Sender;
-use tokio::sync::Notify;
-
-use crate::sftp::protocol::packet::{Expected, Request, Violation, answered, renumber};
+use crate::sftp::protocol::packet::{Expected, Request, answered, renumber};
+use crate::ssh::framing::Violation;
+use crate::ssh::outbox::Outbox;
 
 /// Maximum time for a single answer while other answers arrive. Most servers answer in order, and a slow
 /// connection needs time for 64 MiB.
@@ -16,10 +13,7 @@ const OVERTAKEN: Duration = Duration::from_secs(3600);
 
 /// One channel; `P` identifies the purpose of a request.
 pub(crate) struct Channel<P> {
-    out: Vec<u8>,
-    to: Rc<Sender>,
-    /// Notified when there are more bytes to send than the pipe accepts.
-    pub(crate) full: Rc<Notify>,
+    pub(crate) outbox: Outbox,
     pending: HashMap<u32, Pending<P>>,
     next: u32,
     /// When bytes last arrived, or when the first request after an idle time was sent.
@@ -61,11 +55,9 @@ impl<P> Channel<P> {
         self.ask(Request::Close(handle), purpose);
     }
 
-    pub(crate) fn new(to: Rc<Sender>) -> Self {
+    pub(crate) fn new(outbox: Outbox) -> Self {
         Self {
-            out: Vec::new(),
-            to,
-            full: Rc::new(Notify::new()),
+            outbox,
             pending: HashMap::new(),
             next: 0,
             heard: Instant::now(),
@@ -74,7 +66,7 @@ impl<P> Channel<P> {
         }
     }
 
-    /// Queues a request; [`Channel::flush`] sends it.
+    /// Queues a request; [`Outbox::flush`] sends it.
     pub(crate) fn ask(&mut self, request: Request<'_>, purpose: P) {
         match request {
             Request::Open(_) => self.handles[HandleKind::File as usize].opening += 1,
@@ -82,15 +74,13 @@ impl<P> Channel<P> {
             _ => {}
         }
         let id = self.note(request.expected(), purpose);
-        request.write(id, &mut self.out);
+        request.write(id, self.outbox.buffer());
     }
 
     /// Queues a request that is already framed.
     pub(crate) fn pass_on(&mut self, frame: &[u8], expected: Expected, purpose: P) {
         let id = self.note(expected, purpose);
-        let start = self.out.len();
-        self.out.extend_from_slice(frame);
-        renumber(&mut self.out[start..], id);
+        renumber(self.outbox.push(frame), id);
     }
 
     /// Remembers a request and returns its number.
@@ -115,23 +105,6 @@ impl<P> Channel<P> {
         self.pending.remove(&id).ok_or(Violation("an answer to nothing that was asked"))
     }
 
-    /// Sends as many bytes as the pipe accepts.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
-        let mut sent = 0;
-        while sent < self.out.len() {
-            match self.to.try_write(&self.out[sent..]) {
-                Ok(count) => sent += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.full.notify_one();
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.out.drain(..sent);
-        Ok(())
-    }
-
     /// Counts the answer to a request for a handle.
     pub(crate) fn opened(&mut self, kind: HandleKind, has_handle: bool) {
         let counts = &mut self.handles[kind as usize];
@@ -154,11 +127,6 @@ impl<P> Channel<P> {
     pub(crate) fn handles_at_most(&self, kind: HandleKind) -> usize {
         let HandleCounts { opening, open, closing } = self.handles[kind as usize];
         opening + open + closing
-    }
-
-    /// Bytes that the pipe has not accepted yet.
-    pub(crate) fn unsent(&self) -> usize {
-        self.out.len()
     }
 
     /// Number of unanswered requests.

@@ -2,11 +2,11 @@
 
 pub(crate) mod attributes;
 pub(crate) mod channel;
-pub(crate) mod framing;
 #[cfg(test)]
 mod other_codec_tests;
 pub(crate) mod packet;
 #[cfg(test)]
 mod packet_tests;
 pub(crate) mod remote_path;
+pub(crate) mod service;
 pub(crate) mod write_packet;

@@ -4,8 +4,7 @@
 //! the server sent. It skips unused fields (extensions). Requests that change something are in
 //! `write_packet`.
 
-/// Maximum accepted frame length. The longest expected answer is 252 KiB of data.
-pub(crate) const FRAME_MAX: usize = 320 * 1024;
+use crate::ssh::framing::Violation;
 
 /// Maximum length of one READ. OpenSSH returns up to 255 KiB; this is the largest multiple of 4 KiB below
 /// that, so that no 4 KiB block is split between two answers.
@@ -164,11 +163,6 @@ pub(crate) struct Attrs {
     /// The link count. It is not an SFTP attribute; it comes from the long name in a READDIR answer.
     pub(crate) links: Option<u32>,
 }
-
-/// The server violated the protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the server broke the SFTP protocol: {0}")]
-pub(crate) struct Violation(pub(crate) &'static str);
 
 /// Writes the client's greeting (`SSH_FXP_INIT`).
 pub(crate) fn hello(out: &mut Vec<u8>) {

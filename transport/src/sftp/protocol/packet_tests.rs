@@ -4,8 +4,9 @@ use Piece::{Byte, Text, Word};
 use proptest::prelude::*;
 
 use crate::sftp::protocol::packet::{
-    Answer, Attrs, Expected, Offers, Request, StatusCode, Violation, answered, closed, read_hello,
+    Answer, Attrs, Expected, Offers, Request, StatusCode, answered, closed, read_hello,
 };
+use crate::ssh::framing::Violation;
 
 const EXPECTED: [Expected; 8] = [
     Expected::Status,

@@ -24,15 +24,16 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::delivery::Delivery;
-use crate::sftp::event_loop::{Network, Quit};
-use crate::sftp::options::{ChannelLimit, Options};
 use crate::sftp::protocol::attributes::target;
 use crate::sftp::protocol::remote_path::{child, is_at};
+use crate::sftp::protocol::service::Sftp;
 use crate::sftp::read::command::{Command, gone};
 use crate::sftp::read::query::{PendingQuery, Query, QueryAnswer};
 use crate::sftp::read::scheduler::ReadScheduler;
-use crate::sftp::ssh::address::Address;
-use crate::sftp::ssh::connect_error::ConnectError;
+use crate::ssh::connect::address::Address;
+use crate::ssh::connect::connect_error::ConnectError;
+use crate::ssh::event_loop::{Network, Quit};
+use crate::ssh::options::{ChannelLimit, Options};
 
 /// How many folders and files the engine may request at once. Both are somewhat more than the scheduler sends
 /// on a long connection, so that it always has something to send.
@@ -83,7 +84,7 @@ impl SftpSource {
         let (wake, under_way) = (Arc::clone(&delivery.backlog.less), options.under_way);
         let scheduler = Box::new(move || ReadScheduler::new(delivery).limited(under_way));
         let limit = options.channel_limit.clone();
-        let network = Network { address, options, commands, quit, scheduler, wake };
+        let network = Network { address, options, service: Sftp, commands, quit, scheduler, wake };
         let (ready, connected) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("sftp-network".to_owned())

@@ -36,15 +36,15 @@ use engine::threads::Semaphore;
 use engine::threads::lock;
 use rustix::io::Errno;
 
-use crate::sftp::options::Options;
 use crate::sftp::protocol::packet::{Offers, Request};
 use crate::sftp::protocol::write_packet::Change;
-use crate::sftp::ssh::address::Address;
-use crate::sftp::ssh::connect_error::ConnectError;
 use crate::sftp::write::link::error::{RequestError, again};
 use crate::sftp::write::link::request_batch::{Requests, Via};
 use crate::sftp::write::link::session::Session;
 use crate::sftp::write::target::{Follows, ProbedOrder};
+use crate::ssh::connect::address::Address;
+use crate::ssh::connect::connect_error::ConnectError;
+use crate::ssh::options::Options;
 
 pub use crate::sftp::write::folder::TargetFolder;
 pub use crate::sftp::write::target::SftpTarget;

@@ -332,11 +332,11 @@ impl FolderListing {
 
     /// Requests single entries while the channel has room.
     fn look(&mut self, channel: &mut ReadChannel) {
-        if self.waiting.is_empty() || channel.unsent() >= UNSENT {
+        if self.waiting.is_empty() || channel.outbox.unsent() >= UNSENT {
             return;
         }
         self.ask_for_location_if_shallow(channel);
-        while channel.unsent() < UNSENT
+        while channel.outbox.unsent() < UNSENT
             && let Some(step) = self.waiting.pop_front()
         {
             match &step {

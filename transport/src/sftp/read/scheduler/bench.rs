@@ -17,11 +17,11 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::delivery::Delivery;
-use crate::sftp::event_loop::Scheduler;
 use crate::sftp::protocol::packet::Offers;
 use crate::sftp::read::command::Command;
-use crate::sftp::read::purpose::ReadChannel;
 use crate::sftp::read::scheduler::ReadScheduler;
+use crate::ssh::event_loop::Scheduler;
+use crate::ssh::outbox::Outbox;
 
 /// A scheduler with channels. The test answers in place of a server.
 pub(crate) struct Bench {
@@ -61,7 +61,7 @@ impl Bench {
             });
             // The pipe holds everything that is sent at once, so writes never block.
             let _ = rustix::pipe::fcntl_setpipe_size(&to, 1 << 20);
-            self.scheduler.add_channel(ReadChannel::new(Rc::new(to)), offers);
+            self.scheduler.add_channel(Outbox::new(Rc::new(to)), offers, true);
             self.ends.push((from.into_nonblocking_fd().unwrap().into(), Vec::new()));
         }
     }

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use engine::SourceError;
 
 use crate::delivery::{Delivery, LISTINGS, ListingPart, QUEUED, Unwanted};
-use crate::sftp::event_loop::Scheduler;
-use crate::sftp::protocol::packet::{Answer, Offers, Violation};
+use crate::sftp::protocol::packet::{Answer, Offers};
+use crate::sftp::protocol::service::Sftp;
 use crate::sftp::read::command::Command;
 use crate::sftp::read::file::FileRead;
 use crate::sftp::read::file::context::ByteCounts;
@@ -29,6 +29,9 @@ use crate::sftp::read::listing::FolderListing;
 use crate::sftp::read::purpose::{FileStep, Purpose, ReadChannel};
 use crate::sftp::read::query::{PendingQuery, Query};
 use crate::sftp::read::scheduler::rate::Pace;
+use crate::ssh::event_loop::Scheduler;
+use crate::ssh::framing::Violation;
+use crate::ssh::outbox::Outbox;
 
 /// Maximum bytes in flight for small files and for large files, and bytes that may wait for the sinks.
 /// Together with what the pipes hold, they stay below 96 MiB.
@@ -167,11 +170,11 @@ impl ReadScheduler {
 }
 
 impl Scheduler for ReadScheduler {
+    type Service = Sftp;
     type Command = Command;
-    type Purpose = Purpose;
 
-    fn add_channel(&mut self, channel: ReadChannel, offers: Offers) -> usize {
-        self.channels.push(channel);
+    fn add_channel(&mut self, outbox: Outbox, offers: Offers, _: bool) -> usize {
+        self.channels.push(ReadChannel::new(outbox));
         self.statvfs = offers.statvfs;
         if self.channels.len() == 1 {
             for (id, asked) in &self.queries {
@@ -181,8 +184,12 @@ impl Scheduler for ReadScheduler {
         self.channels.len() - 1
     }
 
-    fn channel(&mut self, number: usize) -> &mut ReadChannel {
-        &mut self.channels[number]
+    fn outbox(&mut self, number: usize) -> &mut Outbox {
+        &mut self.channels[number].outbox
+    }
+
+    fn heard(&mut self, number: usize, now: Instant) {
+        self.channels[number].heard(now);
     }
 
     fn command(&mut self, command: Command) {
@@ -248,7 +255,7 @@ impl Scheduler for ReadScheduler {
             self.pump_files();
         }
         self.delivery.flush();
-        self.channels.iter_mut().try_for_each(ReadChannel::flush)
+        self.channels.iter_mut().try_for_each(|channel| channel.outbox.flush())
     }
 
     fn is_far(&self) -> bool {
@@ -259,7 +266,7 @@ impl Scheduler for ReadScheduler {
         let channel = &self.channels[number];
         self.delivery.backlog.listings.load(Ordering::Relaxed) > LISTINGS_HARD
             || channel.load() > REQUESTS_HARD
-            || channel.unsent() > UNSENT_HARD
+            || channel.outbox.unsent() > UNSENT_HARD
     }
 
     fn stalled(&self, now: Instant, limit: Duration) -> bool {

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::sftp::event_loop::Scheduler;
 use crate::sftp::read::scheduler;
 use crate::sftp::read::scheduler::bench::{
     Bench, FSTAT, FileEnd, LSTAT, OPEN, READ, Sent, fetch, text, wanted,
 };
+use crate::ssh::event_loop::Scheduler;
 
 /// A size above the length of one READ.
 const LARGE: u64 = 1_000_000;

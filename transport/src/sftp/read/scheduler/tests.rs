@@ -13,10 +13,10 @@ use engine::source::{ContentSink, ListSink, Wanted};
 use proptest::prelude::*;
 
 use crate::delivery::Unwanted;
-use crate::sftp::event_loop::Scheduler;
 use crate::sftp::read::command::Command;
 use crate::sftp::read::query::{PendingQuery, Query};
 use crate::sftp::read::scheduler::bench::{Bench, attrs, text, wanted};
+use crate::ssh::event_loop::Scheduler;
 
 /// Counts the calls to the sinks.
 #[derive(Default)]

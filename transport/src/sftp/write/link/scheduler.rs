@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 
 use engine::threads::lock;
 
-use crate::sftp::event_loop::Scheduler;
 use crate::sftp::protocol::channel::Channel;
-use crate::sftp::protocol::packet::{Answer, Offers, Violation, closed};
+use crate::sftp::protocol::packet::{Answer, Offers, closed};
+use crate::sftp::protocol::service::Sftp;
 use crate::sftp::write::link::error::RequestError;
 use crate::sftp::write::link::request_batch::{
     Answers, ChannelId, OwnedAnswer, RequestBatch, Requests, Via,
 };
+use crate::ssh::event_loop::Scheduler;
+use crate::ssh::framing::Violation;
+use crate::ssh::outbox::Outbox;
 
 /// Maximum bytes framed ahead for a channel's pipe.
 const AHEAD: usize = 1 << 20;
@@ -59,6 +62,7 @@ pub(crate) struct WriteScheduler {
 
 /// A channel and the batches that wait for it.
 struct WriteChannel {
+    /// A request is identified by its batch and its index in it.
     channel: Channel<(u64, usize)>,
     waiting: VecDeque<(u64, Arc<Requests>)>,
     /// Number of requests in the waiting batches.
@@ -130,11 +134,11 @@ impl WriteScheduler {
 }
 
 impl Scheduler for WriteScheduler {
+    type Service = Sftp;
     type Command = RequestBatch;
-    /// The batch, and the index of the request in it.
-    type Purpose = (u64, usize);
 
-    fn add_channel(&mut self, channel: Channel<Self::Purpose>, offers: Offers) -> usize {
+    fn add_channel(&mut self, outbox: Outbox, offers: Offers, apart: bool) -> usize {
+        let (channel, offers) = (Channel::new(outbox), Offers { apart, ..offers });
         let (waiting, handles) = (VecDeque::new(), HashSet::new());
         self.channels.push(WriteChannel { channel, waiting, ahead: 0, handles });
         let channels = self.channels.len();
@@ -145,8 +149,12 @@ impl Scheduler for WriteScheduler {
         channels - 1
     }
 
-    fn channel(&mut self, number: usize) -> &mut Channel<Self::Purpose> {
-        &mut self.channels[number].channel
+    fn outbox(&mut self, number: usize) -> &mut Outbox {
+        &mut self.channels[number].channel.outbox
+    }
+
+    fn heard(&mut self, number: usize, now: Instant) {
+        self.channels[number].channel.heard(now);
     }
 
     fn command(&mut self, batch: RequestBatch) {
@@ -183,7 +191,7 @@ impl Scheduler for WriteScheduler {
 
     fn pump(&mut self) -> io::Result<()> {
         for WriteChannel { channel, waiting, ahead, handles } in &mut self.channels {
-            while channel.unsent() < AHEAD
+            while channel.outbox.unsent() < AHEAD
                 && let Some((id, requests)) = waiting.pop_front()
             {
                 *ahead -= requests.len();
@@ -194,7 +202,7 @@ impl Scheduler for WriteScheduler {
                     channel.pass_on(frame, expected, (id, part));
                 }
             }
-            channel.flush()?;
+            channel.outbox.flush()?;
         }
         Ok(())
     }

@@ -11,18 +11,19 @@ use engine::threads::lock;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::unbounded_channel;
 
-use crate::sftp::event_loop::{Network, Quit};
-use crate::sftp::options::Options;
 use crate::sftp::protocol::attributes::meta;
 use crate::sftp::protocol::packet::{Attrs, Limits, Offers, Request, StatusCode};
+use crate::sftp::protocol::service::Sftp;
 use crate::sftp::protocol::write_packet::Change;
-use crate::sftp::ssh::address::Address;
-use crate::sftp::ssh::connect_error::ConnectError;
 use crate::sftp::write::link::error::{RequestError, again};
 use crate::sftp::write::link::request_batch::{
     Answers, OwnedAnswer, PendingAnswers, Requester, Requests, Via,
 };
 use crate::sftp::write::link::scheduler::{Known, Server, WriteScheduler, known};
+use crate::ssh::connect::address::Address;
+use crate::ssh::connect::connect_error::ConnectError;
+use crate::ssh::event_loop::{Network, Quit};
+use crate::ssh::options::Options;
 
 /// Bytes in one WRITE that every server accepts (the draft, section 3).
 const WRITE_LEAST: u64 = 32 * 1024;
@@ -71,8 +72,8 @@ impl Session {
         let named_root = address.user() == Some("root");
         let for_scheduler = Arc::clone(&server);
         let scheduler = Box::new(move || WriteScheduler::new(for_scheduler));
-        let network =
-            Network { address, options, commands, quit, scheduler, wake: Arc::new(Notify::new()) };
+        let (service, wake) = (Sftp, Arc::new(Notify::new()));
+        let network = Network { address, options, service, commands, quit, scheduler, wake };
         let (ready, connected) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("sftp-network".to_owned())

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use crate::sftp::options::Options;
-use crate::sftp::ssh::address::Address;
-use crate::sftp::ssh::process::{output, started, with_host};
+use crate::ssh::connect::address::Address;
+use crate::ssh::connect::process::{output, started, with_host};
+use crate::ssh::options::Options;
 
 /// How long ssh may take to report its settings. `Match exec` may run a program.
 const PATIENCE: Duration = Duration::from_secs(5);

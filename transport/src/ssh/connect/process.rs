@@ -12,11 +12,12 @@ use std::time::Duration;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::timeout;
 
-use crate::sftp::options::Options;
-use crate::sftp::ssh::address::Address;
-use crate::sftp::ssh::control_dir::SocketDir;
-use crate::sftp::ssh::software::LOG_VERBOSE;
-use crate::sftp::ssh::user_entry;
+use crate::ssh::connect::address::Address;
+use crate::ssh::connect::control_dir::SocketDir;
+use crate::ssh::connect::software::LOG_VERBOSE;
+use crate::ssh::connect::user_entry;
+use crate::ssh::options::Options;
+use crate::ssh::service::Start;
 
 /// Maximum bytes kept of ssh's error output.
 pub(crate) const SAID: usize = 16 * 1024;
@@ -133,13 +134,14 @@ const CARRIER: [&str; 6] = [
 ];
 
 /// The ssh that makes the connection and carries the first channel. `known_hosts` are the host key files of its
-/// settings, `proxy` is the option that leads over a jump host.
+/// settings, `proxy` is the option that leads over a jump host, `start` is what the channel starts.
 pub(crate) fn command(
     address: &Address,
     options: &Options,
     control: &SocketDir,
     known_hosts: &[String],
     proxy: Option<&OsString>,
+    start: Start<'_>,
 ) -> Command {
     let mut ssh = started(options);
     // ssh uses the first value of each option, so these precede every configuration file.
@@ -164,9 +166,14 @@ pub(crate) fn command(
     if let Some(more) = &options.known_hosts {
         ssh.arg("-o").arg(host_key_files(known_hosts, more));
     }
-    ssh.arg("-s");
+    // The configuration may name another type of session.
+    match start {
+        Start::Subsystem(_) => ssh.arg("-s"),
+        Start::Command(_) => ssh.arg("-o").arg("SessionType=default"),
+    };
     let mut ssh = with_host(ssh, address);
-    ssh.arg("sftp");
+    let (Start::Subsystem(what) | Start::Command(what)) = start;
+    ssh.arg(what);
     ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     ssh
 }

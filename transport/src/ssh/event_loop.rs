@@ -14,16 +14,16 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{interval, sleep};
 
-use crate::sftp::channels::{Moment, wanted};
-use crate::sftp::options::Options;
-use crate::sftp::protocol::channel::Channel;
-use crate::sftp::protocol::framing::Frames;
-use crate::sftp::protocol::packet::{Offers, Violation};
-use crate::sftp::ssh::address::Address;
-use crate::sftp::ssh::connect::{
+use crate::ssh::channels::{Moment, wanted};
+use crate::ssh::connect::address::Address;
+use crate::ssh::connect::connect_error::ConnectError;
+use crate::ssh::connect::connection::{
     Connection, Further, NotConnected, NotOpened, OpenedChannel, was_refused,
 };
-use crate::sftp::ssh::connect_error::ConnectError;
+use crate::ssh::framing::{Frames, Violation};
+use crate::ssh::options::Options;
+use crate::ssh::outbox::Outbox;
+use crate::ssh::service::Service;
 
 /// Maximum number of commands accepted before the thread sends.
 const ORDERS: usize = 256;
@@ -43,15 +43,20 @@ const STOPPED: &str = "it was stopped";
 /// The protocol logic that the thread drives: it decides what to send on which channel and processes the
 /// answers. It does no I/O on the ssh pipes and runs no timers.
 pub(crate) trait Scheduler: 'static {
+    /// What runs at the far end of each channel.
+    type Service: Service;
     /// The requests that callers send to the thread.
     type Command;
-    /// Identifies the request that an answer belongs to.
-    type Purpose;
 
-    /// Adds an open channel; returns its number.
-    fn add_channel(&mut self, channel: Channel<Self::Purpose>, offers: Offers) -> usize;
+    /// Adds an open channel; returns its number. `apart` says whether the far end is known to run a process of its
+    /// own for each channel.
+    fn add_channel(&mut self, outbox: Outbox, offers: Offers<Self>, apart: bool) -> usize;
 
-    fn channel(&mut self, number: usize) -> &mut Channel<Self::Purpose>;
+    /// The sending half of a channel.
+    fn outbox(&mut self, number: usize) -> &mut Outbox;
+
+    /// Records that bytes arrived on a channel, possibly in the middle of a long answer.
+    fn heard(&mut self, number: usize, now: Instant);
 
     /// Accepts a command.
     fn command(&mut self, command: Self::Command);
@@ -81,10 +86,14 @@ pub(crate) trait Scheduler: 'static {
     fn give_up(&mut self, why: &str);
 }
 
+/// What the far end of a scheduler's channels offers.
+pub(crate) type Offers<T> = <<T as Scheduler>::Service as Service>::Offers;
+
 /// What the thread receives at its start.
 pub(crate) struct Network<T: Scheduler> {
     pub(crate) address: Address,
     pub(crate) options: Options,
+    pub(crate) service: T::Service,
     pub(crate) commands: UnboundedReceiver<T::Command>,
     pub(crate) quit: Quit,
     /// Creates the talker on the network thread.
@@ -140,15 +149,16 @@ enum End {
 
 /// Connects. If the host closes the connection when a second channel is requested, connects again without
 /// further channels.
-async fn connect(
+async fn connect<S: Service>(
     address: &Address,
     options: &Options,
-) -> Result<(Connection, OpenedChannel, Further), ConnectError> {
-    match Connection::open(address, options, false).await {
+    service: &Rc<S>,
+) -> Result<(Connection, OpenedChannel<S::Offers>, Further<S::Offers>), ConnectError> {
+    match Connection::open(address, options, service, false).await {
         Ok(opened) => Ok(opened),
         Err(NotConnected { error, over_another: false }) => Err(error),
         Err(NotConnected { over_another: true, .. }) => {
-            let opened = Connection::open(address, options, true).await;
+            let opened = Connection::open(address, options, service, true).await;
             let opened = opened.map_err(|failed| failed.error)?;
             options.channel_limit.lower(1);
             Ok(opened)
@@ -157,9 +167,9 @@ async fn connect(
 }
 
 impl<T: Scheduler> Network<T> {
-    /// Runs until the thread must end. Sends the result of the first connection to `ready`: the extensions
-    /// that the server offers.
-    pub(crate) fn run(self, ready: &SyncSender<Result<Offers, ConnectError>>) {
+    /// Runs until the thread must end. Sends the result of the first connection to `ready`: what the far
+    /// end offers.
+    pub(crate) fn run(self, ready: &SyncSender<Result<Offers<T>, ConnectError>>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
             Ok(runtime) => {
@@ -173,11 +183,11 @@ impl<T: Scheduler> Network<T> {
         }
     }
 
-    async fn work(self, ready: &SyncSender<Result<Offers, ConnectError>>) {
-        let Self { address, options, mut commands, quit, scheduler, wake } = self;
-        let scheduler = Rc::new(RefCell::new(scheduler()));
+    async fn work(self, ready: &SyncSender<Result<Offers<T>, ConnectError>>) {
+        let Self { address, options, service, mut commands, quit, scheduler, wake } = self;
+        let (service, scheduler) = (Rc::new(service), Rc::new(RefCell::new(scheduler())));
         let mut opened = tokio::select! {
-            opened = connect(&address, &options) => opened,
+            opened = connect(&address, &options, &service) => opened,
             () = quit.wanted() => Err(ConnectError::Stopped),
         };
         match opened {
@@ -190,7 +200,7 @@ impl<T: Scheduler> Network<T> {
             let (why, last) = match opened {
                 Ok((connection, channel, further)) => {
                     let end = Serving::new(&scheduler, &wake, &quit)
-                        .serve(&connection, (channel, further), &options, &mut commands)
+                        .serve(&connection, &service, (channel, further), &options, &mut commands)
                         .await;
                     let words = connection.last_words();
                     let why = match end {
@@ -233,7 +243,7 @@ impl<T: Scheduler> Network<T> {
             opened = tokio::select! {
                 opened = async {
                     sleep(pause).await;
-                    connect(&address, &options).await
+                    connect(&address, &options, &service).await
                 } => opened,
                 () = quit.wanted() => return close_commands(&scheduler, STOPPED, commands),
             };
@@ -296,14 +306,15 @@ impl<'a, T: Scheduler> Serving<'a, T> {
     async fn serve(
         mut self,
         connection: &Connection,
-        (first, mut further): (OpenedChannel, Further),
+        service: &Rc<T::Service>,
+        (first, mut further): (OpenedChannel<Offers<T>>, Further<Offers<T>>),
         options: &Options,
         commands: &mut UnboundedReceiver<T::Command>,
     ) -> End {
         // Dropping the set aborts all tasks.
         let mut tasks = JoinSet::new();
-        let apart = first.offers.apart;
-        self.begin(first, &mut tasks);
+        let apart = connection.keeps_channels_apart(&**service, &first.offers);
+        self.begin(first, apart, &mut tasks);
         let (mut opening, mut open, began) = (1 + further.len(), 1, Instant::now());
         let mut refused: Option<Instant> = None;
         let mut tick = interval(POLL.min(options.answer_timeout / 4));
@@ -314,20 +325,23 @@ impl<'a, T: Scheduler> Serving<'a, T> {
                 Some(loss) = self.losses.recv() => {
                     return match loss {
                         Loss::Ended(why) => End::Lost(why, accepted(connection, further, refused, open)),
-                        Loss::Broken(violation) => End::Lost(violation.to_string(), None),
+                        Loss::Broken(violation) => {
+                            let protocol = T::Service::PROTOCOL;
+                            let why = format!("the server broke the {protocol} protocol: {violation}");
+                            End::Lost(why, None)
+                        }
                     };
                 }
                 Some(opened) = further.join_next() => match opened {
-                    Ok(Ok(mut channel)) => {
+                    Ok(Ok(channel)) => {
                         let moment = Moment { apart, is_far: true, is_early: false };
                         if open >= wanted(options, moment) {
                             // This channel was requested before the server had sent its greeting, on the
                             // assumption of more channels than this server gets.
                             continue;
                         }
-                        channel.offers.apart = apart;
                         open += 1;
-                        self.begin(channel, &mut tasks);
+                        self.begin(channel, apart, &mut tasks);
                     }
                     Ok(Err(NotOpened::NotKnown)) => opening -= 1,
                     Ok(Err(NotOpened::NoWay | NotOpened::Broken)) => {}
@@ -368,18 +382,18 @@ impl<'a, T: Scheduler> Serving<'a, T> {
                 && (apart || (further.is_empty() && refused.is_none()))
             {
                 opening += 1;
-                further.spawn_local(connection.channel());
+                further.spawn_local(connection.channel(service));
             }
         }
     }
 
     /// Registers an open channel and starts its receiving and sending tasks.
-    fn begin(&self, channel: OpenedChannel, tasks: &mut JoinSet<()>) {
+    fn begin(&self, channel: OpenedChannel<Offers<T>>, apart: bool, tasks: &mut JoinSet<()>) {
         let (to, from, frames, session) =
             (Rc::new(channel.to), channel.from, channel.frames, channel.session);
-        let to_send = Channel::new(Rc::clone(&to));
-        let full = Rc::clone(&to_send.full);
-        let number = self.scheduler.borrow_mut().add_channel(to_send, channel.offers);
+        let outbox = Outbox::new(Rc::clone(&to));
+        let full = outbox.full();
+        let number = self.scheduler.borrow_mut().add_channel(outbox, channel.offers, apart);
         let (scheduler, lost) = (Rc::clone(&self.scheduler), self.lost.clone());
         tasks.spawn_local(async move {
             let _session = session;
@@ -397,9 +411,9 @@ impl<'a, T: Scheduler> Serving<'a, T> {
 /// The number of channels that the host accepted, if it ended the connection while another one was being opened or
 /// shortly after it refused one. The channels end together with the connection, so they may be found to have ended
 /// before it.
-fn accepted(
+fn accepted<O: 'static>(
     connection: &Connection,
-    mut further: Further,
+    mut further: Further<O>,
     refused: Option<Instant>,
     open: usize,
 ) -> Option<usize> {
@@ -435,7 +449,7 @@ async fn receive<T: Scheduler>(
             frames.filled(count);
             let mut scheduler = scheduler.borrow_mut();
             let now = Instant::now();
-            scheduler.channel(number).heard(now);
+            scheduler.heard(number, now);
             loop {
                 let received = match frames.next() {
                     Ok(Some(frame)) => scheduler.receive(number, frame, now),
@@ -471,8 +485,8 @@ async fn send<T: Scheduler>(
         full.notified().await;
         to.writable().await?;
         let mut scheduler = scheduler.borrow_mut();
-        scheduler.channel(number).flush()?;
-        if scheduler.channel(number).unsent() == 0 {
+        scheduler.outbox(number).flush()?;
+        if scheduler.outbox(number).unsent() == 0 {
             scheduler.pump()?;
         }
     }

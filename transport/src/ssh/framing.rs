@@ -1,6 +1,12 @@
-//! Splits the server's byte stream into frames.
+//! Splits the byte stream of a channel into frames: a length of four bytes, and the message.
 
-use crate::sftp::protocol::packet::{FRAME_MAX, Violation};
+/// Maximum accepted frame length. The longest expected answer of an SFTP server is 252 KiB of data.
+pub(crate) const FRAME_MAX: usize = 320 * 1024;
+
+/// The far end violated the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Violation(pub(crate) &'static str);
 
 /// Received bytes that are not yet parsed as frames. The buffer does not grow.
 pub(crate) struct Frames {

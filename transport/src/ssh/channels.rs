@@ -1,6 +1,6 @@
 //! Decides how many channels a connection uses.
 
-use crate::sftp::options::Options;
+use crate::ssh::options::Options;
 
 /// The facts known when the number of channels is decided.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +26,7 @@ pub(crate) fn wanted(options: &Options, moment: Moment) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sftp::options::ChannelLimit;
+    use crate::ssh::options::ChannelLimit;
     use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
     use std::sync::atomic::Ordering;

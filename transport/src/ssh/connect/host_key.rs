@@ -5,11 +5,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::sftp::options::Options;
-use crate::sftp::ssh::address::Address;
-use crate::sftp::ssh::control_dir::SocketDir;
-use crate::sftp::ssh::process::{output, started, with_host};
-use crate::sftp::ssh::settings::Settings;
+use crate::ssh::connect::address::Address;
+use crate::ssh::connect::control_dir::SocketDir;
+use crate::ssh::connect::process::{output, started, with_host};
+use crate::ssh::connect::settings::Settings;
+use crate::ssh::options::Options;
 
 /// Maximum accepted length of a key's line. An RSA key of 16,384 bits has a line of 2,800 bytes.
 const LINE_MAX: usize = 4096;

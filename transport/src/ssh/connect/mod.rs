@@ -1,8 +1,8 @@
-//! Starts `ssh` and classifies its errors.
+//! Starts `ssh`, opens channels, and classifies ssh's errors.
 
 pub mod address;
-pub(crate) mod connect;
 pub mod connect_error;
+pub(crate) mod connection;
 pub(crate) mod control_dir;
 pub mod host_key;
 pub(crate) mod jump;

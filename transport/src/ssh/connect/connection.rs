@@ -1,4 +1,4 @@
-//! Makes a connection with the system's `ssh`, and opens channels to the host's SFTP subsystem on it.
+//! Makes a connection with the system's `ssh`, and opens channels to a service of the host on it.
 //!
 //! The `ssh` process that makes the connection carries the first channel itself, on pipes to this process,
 //! and shares the connection (`ControlMaster`). It lives no longer than this process: when this process is
@@ -17,19 +17,18 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use crate::sftp::channels::{Moment, wanted};
-use crate::sftp::options::Options;
-use crate::sftp::protocol::framing::Frames;
-use crate::sftp::protocol::packet::{Offers, hello, read_hello};
-use crate::sftp::ssh::address::Address;
-use crate::sftp::ssh::connect_error::{ConnectError, said};
-use crate::sftp::ssh::control_dir::SocketDir;
-use crate::sftp::ssh::host_key::Way;
-use crate::sftp::ssh::jump::Route;
-use crate::sftp::ssh::process::{SAID, command, listen, patience};
-use crate::sftp::ssh::software::{
-    is_one_process_each, keeps_channels_apart, version, without_versions,
-};
+use crate::ssh::channels::{Moment, wanted};
+use crate::ssh::connect::address::Address;
+use crate::ssh::connect::connect_error::ConnectError;
+use crate::ssh::connect::connect_error::classify::said;
+use crate::ssh::connect::control_dir::SocketDir;
+use crate::ssh::connect::host_key::Way;
+use crate::ssh::connect::jump::Route;
+use crate::ssh::connect::process::{SAID, command, listen, patience};
+use crate::ssh::connect::software::{is_one_process_each, version, without_versions};
+use crate::ssh::framing::Frames;
+use crate::ssh::options::Options;
+use crate::ssh::service::{Service, Start};
 
 /// Capacity of the pipes to ssh, in bytes. A large pipe saves context switches during large answers.
 const PIPE: usize = 1 << 20;
@@ -37,7 +36,7 @@ const PIPE: usize = 1 << 20;
 /// How long ssh may take to end by itself, and again after SIGTERM.
 const END: Duration = Duration::from_millis(500);
 
-/// How long to wait for an SFTP greeting that follows a text.
+/// How long to wait for a greeting that follows a text.
 const TEXT: Duration = Duration::from_secs(1);
 
 /// How often the state of ssh is checked.
@@ -70,19 +69,19 @@ impl Drop for Asked {
     }
 }
 
-/// A channel whose SFTP server has sent its greeting.
-pub(crate) struct OpenedChannel {
+/// A channel whose far end has sent its greeting; `O` is what it offers.
+pub(crate) struct OpenedChannel<O> {
     pub(crate) to: Sender,
     pub(crate) from: Receiver,
     /// The bytes received after the greeting.
     pub(crate) frames: Frames,
-    pub(crate) offers: Offers,
+    pub(crate) offers: O,
     /// The process that ends together with the channel.
     pub(crate) session: Option<openssh::Child<Arc<Session>>>,
 }
 
 /// Channels that are being opened. Dropping it cancels them.
-pub(crate) type Further = JoinSet<Result<OpenedChannel, NotOpened>>;
+pub(crate) type Further<O> = JoinSet<Result<OpenedChannel<O>, NotOpened>>;
 
 /// Why a further channel was not opened.
 pub(crate) enum NotOpened {
@@ -90,7 +89,7 @@ pub(crate) enum NotOpened {
     NotKnown,
     /// ssh does not share the connection.
     NoWay,
-    /// The server on it broke the protocol in its greeting.
+    /// The far end of it broke the protocol in its greeting.
     Broken,
     /// The host accepts no further channel, or the connection is lost.
     Refused,
@@ -110,11 +109,12 @@ impl Connection {
     ///
     /// # Errors
     /// See [`ConnectError`].
-    pub(crate) async fn open(
+    pub(crate) async fn open<S: Service>(
         address: &Address,
         options: &Options,
+        service: &Rc<S>,
         alone: bool,
-    ) -> Result<(Self, OpenedChannel, Further), NotConnected> {
+    ) -> Result<(Self, OpenedChannel<S::Offers>, Further<S::Offers>), NotConnected> {
         let local = |action| {
             move |error| {
                 let error = ConnectError::Local { action, error };
@@ -125,9 +125,9 @@ impl Connection {
             SocketDir::make(SystemTime::now()).map_err(local("make a folder for ssh's socket"))?;
         let route = Route::find(address, options, &control).await;
         let route = route.map_err(local("write the commands for the jump hosts"))?;
-        let mut ssh_command =
-            command(address, options, &control, &route.settings.known_hosts, route.proxy.as_ref());
-        let ssh = ssh_command.spawn();
+        let (hosts, proxy) = (&route.settings.known_hosts, route.proxy.as_ref());
+        let start = service.start();
+        let ssh = command(address, options, &control, hosts, proxy, start).spawn();
         let mut ssh = ssh.map_err(local("start ssh"))?;
         let pipes = (ssh.stdin.take(), ssh.stdout.take(), ssh.stderr.take());
         let (Some(to), Some(from), Some(err)) = pipes else {
@@ -142,31 +142,43 @@ impl Connection {
         let early = Moment { apart: true, is_far: false, is_early: true };
         if !alone && wanted(options, early) > 1 {
             let known = options.channels_given.is_some();
-            further.spawn_local(connection.channel_once_let_in(known));
+            further.spawn_local(connection.channel_once_let_in(service, known));
         }
         let (begin, limit) = (Instant::now(), patience(options));
-        let greeted = timeout(limit, OpenedChannel::greet(to.into(), from.into(), None)).await;
+        let greeted = OpenedChannel::greet(&**service, to.into(), from.into(), None);
+        let greeted = timeout(limit, greeted).await;
         // A host that closes the connection because of the second channel does so before the first one
         // greets.
         let failed = !matches!(greeted, Ok(Ok(_) | Err(Fault::Words(..))));
         let over_another =
             failed && (connection.asked() > 0 || further.try_join_next().is_some_and(was_refused));
         let fault = match greeted {
-            Ok(Ok(mut channel)) => {
-                let said = connection.stderr.borrow().clone();
-                let said = String::from_utf8_lossy(&said);
-                channel.offers.apart = keeps_channels_apart(version(&said), &channel.offers);
-                return Ok((connection, channel, further));
-            }
-            Ok(Err(fault)) => connection.explain(fault, address, options).await,
+            Ok(Ok(channel)) => return Ok((connection, channel, further)),
+            Ok(Err(fault)) => connection.explain(fault, address, options, start).await,
             Err(_) => match ConnectError::from_ssh(&connection.words(), address, limit) {
+                ConnectError::Ssh { .. } if start.is_command() && connection.is_let_in() => {
+                    let said = format!("no answer within {} seconds", limit.as_secs());
+                    ConnectError::CommandFailed { said }
+                }
                 ConnectError::Ssh { .. } => ConnectError::Timeout(limit),
                 fault => fault,
             },
         };
         let fault = connection.at_a_jump_host(fault, address, options, limit, begin).await;
         connection.close().await;
-        Err(NotConnected { over_another: over_another && !fault.is_final(), error: fault })
+        let is_settled = fault.is_final() || matches!(fault, ConnectError::CommandFailed { .. });
+        Err(NotConnected { over_another: over_another && !is_settled, error: fault })
+    }
+
+    /// Whether ssh shares the connection, which it does after the login.
+    fn is_let_in(&self) -> bool {
+        self.control.socket().exists()
+    }
+
+    /// Whether the far ends of several channels are known not to disturb each other.
+    pub(crate) fn keeps_channels_apart<S: Service>(&self, service: &S, offers: &S::Offers) -> bool {
+        let said = String::from_utf8_lossy(&self.stderr.borrow()).into_owned();
+        service.keeps_channels_apart(version(&said), offers)
     }
 
     /// Number of further channels that are being opened.
@@ -178,22 +190,30 @@ impl Connection {
     ///
     /// # Errors
     /// If the host refuses another channel (`MaxSessions`), or the connection is lost.
-    pub(crate) fn channel(
+    pub(crate) fn channel<S: Service>(
         &self,
-    ) -> impl Future<Output = Result<OpenedChannel, NotOpened>> + 'static {
+        service: &Rc<S>,
+    ) -> impl Future<Output = Result<OpenedChannel<S::Offers>, NotOpened>> + use<S> {
         let (socket, control) = (self.control.socket(), self.control());
-        let asked = Rc::clone(&self.asked);
+        let (service, asked) = (Rc::clone(service), Rc::clone(&self.asked));
         async move {
             if !socket.exists() {
                 return Err(NotOpened::NoWay);
             }
             let _asked = Asked::new(asked);
-            Self::try_channel(control).await.map_err(NotOpened::from)
+            Self::try_channel(&*service, control).await.map_err(NotOpened::from)
         }
     }
 
-    async fn try_channel(control: Arc<Session>) -> Result<OpenedChannel, Fault> {
-        let mut child = Session::to_subsystem(control, "sftp")
+    async fn try_channel<S: Service>(
+        service: &S,
+        control: Arc<Session>,
+    ) -> Result<OpenedChannel<S::Offers>, Fault> {
+        let mut child = match service.start() {
+            Start::Subsystem(name) => Session::to_subsystem(control, name),
+            Start::Command(line) => Session::to_raw_command(control, line),
+        };
+        let mut child = child
             .stdin(openssh::Stdio::piped())
             .stdout(openssh::Stdio::piped())
             .stderr(openssh::Stdio::null())
@@ -205,17 +225,19 @@ impl Connection {
         };
         let to = to.into_owned_fd().map_err(Fault::Io)?;
         let from = from.into_owned_fd().map_err(Fault::Io)?;
-        OpenedChannel::greet(to, from, Some(child)).await
+        OpenedChannel::greet(service, to, from, Some(child)).await
     }
 
     /// Opens a further channel as soon as ssh shares the connection, if several channels are `known` to be
-    /// allowed or the host's software indicates it.
-    fn channel_once_let_in(
+    /// allowed, or the host's software indicates it. Each command of a user is a process of its own.
+    fn channel_once_let_in<S: Service>(
         &self,
+        service: &Rc<S>,
         known: bool,
-    ) -> impl Future<Output = Result<OpenedChannel, NotOpened>> + 'static {
+    ) -> impl Future<Output = Result<OpenedChannel<S::Offers>, NotOpened>> + use<S> {
         let (socket, control) = (self.control.socket(), self.control());
-        let (stderr, asked) = (Rc::clone(&self.stderr), Rc::clone(&self.asked));
+        let (service, stderr) = (Rc::clone(service), Rc::clone(&self.stderr));
+        let (asked, known) = (Rc::clone(&self.asked), known || service.start().is_command());
         async move {
             while !socket.exists() {
                 sleep(STEP).await;
@@ -225,7 +247,7 @@ impl Connection {
                 return Err(NotOpened::NotKnown);
             }
             let _asked = Asked::new(asked);
-            Self::try_channel(control).await.map_err(NotOpened::from)
+            Self::try_channel(&*service, control).await.map_err(NotOpened::from)
         }
     }
 
@@ -274,10 +296,11 @@ impl Connection {
         fault: Fault,
         address: &Address,
         options: &Options,
+        start: Start<'_>,
     ) -> ConnectError {
         if let Fault::Words(words) = &fault {
             self.wait(END).await;
-            return ConnectError::from_text(words, self.status());
+            return ConnectError::from_text(words, self.status(), start);
         }
         if let Fault::Io(error) = fault
             && error.kind() != io::ErrorKind::UnexpectedEof
@@ -289,7 +312,7 @@ impl Connection {
         self.wait(END).await;
         let _ = timeout(END, &mut self.listener).await;
         let words = self.words();
-        ConnectError::from_end(&words, self.status(), address, patience(options))
+        ConnectError::from_end(&words, self.status(), (address, start), patience(options))
     }
 
     /// The exit status of ssh, if it has ended by itself.
@@ -357,8 +380,8 @@ impl From<Fault> for NotOpened {
 }
 
 /// Whether a channel was requested and refused.
-pub(crate) fn was_refused(
-    joined: Result<Result<OpenedChannel, NotOpened>, tokio::task::JoinError>,
+pub(crate) fn was_refused<O>(
+    joined: Result<Result<OpenedChannel<O>, NotOpened>, tokio::task::JoinError>,
 ) -> bool {
     matches!(joined, Ok(Err(NotOpened::Refused)))
 }
@@ -366,12 +389,13 @@ pub(crate) fn was_refused(
 /// Why a channel sent no greeting.
 enum Fault {
     Io(io::Error),
-    /// The peer does not greet as an SFTP server; the bytes that it wrote.
+    /// The far end does not greet as the service does; the bytes that it wrote.
     Words(Vec<u8>),
 }
 
-impl OpenedChannel {
+impl<O> OpenedChannel<O> {
     async fn greet(
+        service: &impl Service<Offers = O>,
         to: OwnedFd,
         from: OwnedFd,
         session: Option<openssh::Child<Arc<Session>>>,
@@ -385,12 +409,12 @@ impl OpenedChannel {
             Receiver::from_owned_fd(from).map_err(Fault::Io)?,
         );
         let mut out = Vec::new();
-        hello(&mut out);
-        loop {
+        service.hello(&mut out);
+        let mut sent = 0;
+        while sent < out.len() {
             to.writable().await.map_err(Fault::Io)?;
-            match to.try_write(&out) {
-                // An empty pipe accepts these nine bytes at once.
-                Ok(_) => break,
+            match to.try_write(&out[sent..]) {
+                Ok(count) => sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(Fault::Io(error)),
             }
@@ -409,7 +433,7 @@ impl OpenedChannel {
             frames.filled(count);
             let greeting = match frames.next() {
                 Ok(None) => continue,
-                Ok(Some(frame)) => read_hello(frame),
+                Ok(Some(frame)) => service.read_hello(frame),
                 Err(violation) => Err(violation),
             };
             return match greeting {

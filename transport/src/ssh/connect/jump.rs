@@ -11,13 +11,14 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use crate::sftp::options::Options;
-use crate::sftp::ssh::address::Address;
-use crate::sftp::ssh::connect_error::{ConnectError, said};
-use crate::sftp::ssh::control_dir::SocketDir;
-use crate::sftp::ssh::process::{SAFE, SAID, host_key_files, patience};
-use crate::sftp::ssh::settings::Settings;
-use crate::sftp::ssh::software::{LOG_VERBOSE_JUMP, without_versions};
+use crate::ssh::connect::address::Address;
+use crate::ssh::connect::connect_error::ConnectError;
+use crate::ssh::connect::connect_error::classify::said;
+use crate::ssh::connect::control_dir::SocketDir;
+use crate::ssh::connect::process::{SAFE, SAID, host_key_files, patience};
+use crate::ssh::connect::settings::Settings;
+use crate::ssh::connect::software::{LOG_VERBOSE_JUMP, without_versions};
+use crate::ssh::options::Options;
 
 /// Maximum number of jump hosts, in case their configuration leads in a circle.
 const HOPS_MAX: usize = 8;

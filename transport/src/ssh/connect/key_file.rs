@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::sftp::ssh::settings::Settings;
-use crate::sftp::ssh::user_entry::ssh_folder;
+use crate::ssh::connect::settings::Settings;
+use crate::ssh::connect::user_entry::ssh_folder;
 
 /// Maximum length of a key file.
 const KEY_MAX: u64 = 64 * 1024;

@@ -3,8 +3,6 @@
 //! Some servers serve all SFTP channels of a connection in one process, and ProFTPD's mod_sftp mixes up
 //! their packets (proftpd issue 1897). OpenSSH and dropbear start a process for each channel.
 
-use crate::sftp::protocol::packet::Offers;
-
 /// Makes OpenSSH's client log the versions of both sides, in this function of its kex.c, and the reason why
 /// it ends a connection, in that of its packet.c. `LogVerbose` requests these messages independently of
 /// `LogLevel` (ssh_config(5), since OpenSSH 8.5). With `LogLevel=INFO`, which older versions need for the
@@ -55,13 +53,6 @@ pub(crate) fn is_one_process_each(version: &str) -> bool {
     ONE_PROCESS_EACH.iter().any(|name| version.starts_with(name))
 }
 
-/// Whether the channels of a connection are known not to disturb each other. The SFTP greeting must also
-/// match, because a server may be configured to report the name of other software. If the name is unknown (an
-/// old ssh does not report it), the host must offer an extension that OpenSSH has since 8.5.
-pub(crate) fn keeps_channels_apart(version: Option<&str>, offers: &Offers) -> bool {
-    offers.greets_as_openssh && version.map_or(offers.limits, is_one_process_each)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,26 +80,5 @@ mod tests {
         let ended = "packet.c:sshpkt_vfatal():1931 (pid=1): Unable to negotiate with 10.0.0.1\r\n";
         let usual = "Unable to negotiate with 10.0.0.1\r\n";
         assert_eq!(without_versions(&format!("{DEBIAN}{ended}")), usual);
-    }
-
-    #[test]
-    fn only_a_process_for_each_channel_keeps_them_apart() {
-        let openssh = Offers { greets_as_openssh: true, ..Offers::default() };
-        let new = Offers { limits: true, ..openssh };
-        let other = Offers { limits: true, ..Offers::default() };
-        for (version, offers, apart) in [
-            (Some("OpenSSH_5.3"), openssh, true),
-            (Some("OpenSSH_for_Windows_9.5"), new, true),
-            (Some("dropbear_2022.83"), new, true),
-            (Some("mod_sftp"), new, false),
-            (Some("AsyncSSH_2.14.2"), new, false),
-            // ProFTPD with `ServerIdent on "OpenSSH_9.9"`.
-            (Some("OpenSSH_9.9"), other, false),
-            (None, new, true),
-            (None, openssh, false),
-            (None, other, false),
-        ] {
-            assert_eq!(keeps_channels_apart(version, &offers), apart, "{version:?} {offers:?}");
-        }
     }
 }

@@ -1,205 +1,15 @@
 //! Converts the error output of `ssh` into the reason why there is no connection.
 
-use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::entry::escape::shown;
 
-use crate::sftp::ssh::address::Address;
-use crate::sftp::ssh::host_key::HostKey;
-use crate::sftp::ssh::key_file::{KeyFault, unusable};
-use crate::sftp::ssh::settings::Settings;
-
-/// Why connecting to a host failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// No known_hosts file contains a key of this host.
-    #[error("the host key of {} is not known{}", .0.host, shown_key(.0))]
-    HostKeyUnknown(Box<HostKey>),
-    /// The host's key differs from the known one.
-    #[error(
-        "the host key of {} has changed{}: it is another machine, was installed again, or an attacker intercepts the connection",
-        .0.host, shown_key(.0)
-    )]
-    HostKeyChanged(Box<HostKey>),
-    /// The host's key is marked as revoked.
-    #[error("the host key of {} was revoked{}", .0.host, shown_key(.0))]
-    HostKeyRevoked(Box<HostKey>),
-    /// Other users can read the private key, so ssh does not use it.
-    #[error("ssh does not use the private key {}, as others may read it", shown(.path.as_bytes()))]
-    KeyOpenToOthers {
-        /// The key file.
-        path: String,
-    },
-    /// The current user cannot read the private key.
-    #[error("ssh cannot read the private key {}", shown(.path.as_bytes()))]
-    KeyUnreadable {
-        /// The key file.
-        path: String,
-    },
-    /// ssh can use none of its private keys; this is the first.
-    #[error("ssh cannot use the private key {}: {fault}", shown(.path.as_os_str().as_encoded_bytes()))]
-    KeyUnusable {
-        /// The key file.
-        path: PathBuf,
-        /// The reason.
-        fault: KeyFault,
-    },
-    /// A jump host lets nothing through.
-    #[error("the jump host {host}: {fault}")]
-    Jump {
-        /// The jump host.
-        host: String,
-        /// The reason.
-        fault: Box<Self>,
-    },
-    /// A jump host does not connect to the host.
-    #[error("the jump host {host} does not connect to the host: {said}")]
-    JumpForward {
-        /// The jump host.
-        host: String,
-        /// ssh's message.
-        said: String,
-    },
-    /// A file of ssh's configuration belongs to another user, or other users may write to it.
-    #[error("ssh does not use {}, as it belongs to another user, or others may write to it", shown(.path.as_bytes()))]
-    ConfigOpenToOthers {
-        /// The file.
-        path: String,
-    },
-    /// A mistake in ssh's configuration.
-    #[error("ssh does not understand its configuration: {said}")]
-    Config {
-        /// ssh's message.
-        said: String,
-    },
-    /// The current user has no user name, which ssh requires.
-    #[error("ssh does not run for a user without a name: {said}")]
-    NoUser {
-        /// ssh's message.
-        said: String,
-    },
-    /// The host and ssh have no cipher, key type or similar algorithm in common.
-    #[error("the host and ssh do not agree on how to talk: {said}")]
-    NoCommonAlgorithm {
-        /// ssh's message.
-        said: String,
-    },
-    /// The host closed the connection before authentication.
-    #[error("the host closed the connection: {said}")]
-    Closed {
-        /// ssh's message.
-        said: String,
-    },
-    /// The host accepted none of the keys that ssh offered.
-    #[error("the host did not accept the user or the key: {said}")]
-    Authentication {
-        /// ssh's message.
-        said: String,
-    },
-    /// No program listens on the port.
-    #[error("the host refused the connection: {said}")]
-    Refused {
-        /// ssh's message.
-        said: String,
-    },
-    /// The host name cannot be resolved.
-    #[error("the host's name is not known: {said}")]
-    NameNotFound {
-        /// ssh's message.
-        said: String,
-    },
-    /// There is no route to the host.
-    #[error("the host cannot be reached: {said}")]
-    Unreachable {
-        /// ssh's message.
-        said: String,
-    },
-    /// The host did not answer in time.
-    #[error("no answer within {} seconds", .0.as_secs())]
-    Timeout(Duration),
-    /// The host lets the user in, but does not offer SFTP.
-    #[error("the host offers no SFTP: {said}")]
-    NoSftp {
-        /// The host's message.
-        said: String,
-    },
-    /// The host lets the user in, but the program that serves SFTP does not start there.
-    #[error("the host cannot start its SFTP server: {said}")]
-    NoSftpServer {
-        /// The host's message, and the exit status of its shell.
-        said: String,
-    },
-    /// The host's shell prints a text before its SFTP server sends anything.
-    #[error("the host's shell prints a text at the login, so SFTP does not work: {said}")]
-    TextAtLogin {
-        /// The text.
-        said: String,
-    },
-    /// Any other error of ssh.
-    #[error("ssh ended: {said}")]
-    Ssh {
-        /// ssh's message.
-        said: String,
-    },
-    /// The connection is no longer wanted.
-    #[error("it was stopped")]
-    Stopped,
-    /// `ssh` cannot be started, or a local resource cannot be created.
-    #[error("cannot {action}: {error}")]
-    Local {
-        /// The action that failed.
-        action: &'static str,
-        /// The system's error.
-        error: io::Error,
-    },
-}
+use crate::ssh::connect::address::Address;
+use crate::ssh::connect::connect_error::ConnectError;
+use crate::ssh::connect::host_key::HostKey;
+use crate::ssh::service::Start;
 
 impl ConnectError {
-    /// Whether another attempt cannot succeed.
-    #[must_use]
-    pub fn is_final(&self) -> bool {
-        match self {
-            Self::HostKeyUnknown(_)
-            | Self::HostKeyChanged(_)
-            | Self::HostKeyRevoked(_)
-            | Self::KeyUnusable { .. }
-            | Self::Authentication { .. } => true,
-            Self::Jump { fault, .. } => fault.is_final(),
-            _ => false,
-        }
-    }
-
-    /// The host key that is not known, that of a jump host too.
-    #[must_use]
-    pub fn unknown_host_key(&self) -> Option<&HostKey> {
-        match self {
-            Self::HostKeyUnknown(key) => Some(key),
-            Self::Jump { fault, .. } => fault.unknown_host_key(),
-            _ => None,
-        }
-    }
-
-    /// Gives the reason why no key was accepted, if it is that ssh can use none.
-    pub(crate) fn or_unusable_key(self, settings: &Settings) -> Self {
-        match self {
-            Self::Authentication { .. } => {
-                unusable(settings).map_or(self, |(path, fault)| Self::KeyUnusable { path, fault })
-            }
-            fault => fault,
-        }
-    }
-
-    /// The host's key, if it is the cause of the error and fetching the key may help the user.
-    pub(crate) fn host_key(&mut self) -> Option<&mut HostKey> {
-        match self {
-            Self::HostKeyUnknown(key) | Self::HostKeyChanged(key) => Some(key),
-            Self::Jump { fault, .. } => fault.host_key(),
-            _ => None,
-        }
-    }
-
     /// Classifies the error output of an ssh process that ended. ssh(1) writes English messages here
     /// (`LC_ALL=C`).
     pub(crate) fn from_ssh(stderr: &[u8], address: &Address, limit: Duration) -> Self {
@@ -245,6 +55,8 @@ impl ConnectError {
             Self::Unreachable { said }
         } else if has("subsystem request failed") {
             Self::NoSftp { said }
+        } else if has("exec request failed") {
+            Self::CommandFailed { said }
         } else if has("onnection closed by")
             || has("onnection reset by")
             || has("onnection to ") && has(": Broken pipe")
@@ -255,17 +67,22 @@ impl ConnectError {
             Self::Ssh { said }
         }
     }
-}
 
-impl ConnectError {
     /// Classifies the end of an ssh process before the host sent anything. ssh(1): its own exit status is 255;
     /// any other is that of the command that the host ran.
     pub(crate) fn from_end(
         stderr: &[u8],
         status: Option<i32>,
-        address: &Address,
+        (address, start): (&Address, Start<'_>),
         limit: Duration,
     ) -> Self {
+        if let (Start::Command(_), Some(code)) = (start, status)
+            && code != 255
+        {
+            // The words are those of the command.
+            let said = said(&String::from_utf8_lossy(stderr));
+            return Self::CommandFailed { said: format!("{said} (exit status {code})") };
+        }
         let fault = Self::from_ssh(stderr, address, limit);
         let Self::Ssh { said } = fault else { return fault };
         match status {
@@ -280,12 +97,17 @@ impl ConnectError {
         }
     }
 
-    /// Classifies what the host sent in place of an SFTP greeting, until it closed the channel or
-    /// `status` was its last word.
-    pub(crate) fn from_text(text: &[u8], status: Option<i32>) -> Self {
-        let start = text.windows(9).position(is_greeting);
-        let said = said(&String::from_utf8_lossy(&text[..start.unwrap_or(text.len())]));
-        match (start, status) {
+    /// Classifies what the host sent in place of a greeting, until it closed the channel or `status` was its
+    /// last word.
+    pub(crate) fn from_text(text: &[u8], status: Option<i32>, start: Start<'_>) -> Self {
+        if start.is_command() {
+            let said = said(&String::from_utf8_lossy(text));
+            let code = status.map(|code| format!(" (exit status {code})")).unwrap_or_default();
+            return Self::CommandFailed { said: said + &code };
+        }
+        let greeting = text.windows(9).position(is_greeting);
+        let said = said(&String::from_utf8_lossy(&text[..greeting.unwrap_or(text.len())]));
+        match (greeting, status) {
             (Some(1..), _) => Self::TextAtLogin { said },
             (_, Some(code @ (126 | 127))) => {
                 Self::NoSftpServer { said: format!("{said} (exit status {code})") }
@@ -315,12 +137,6 @@ pub(crate) fn said(text: &str) -> String {
 fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(before)?;
     Some(rest.split_once(after)?.0.trim())
-}
-
-fn shown_key(key: &HostKey) -> String {
-    key.shown
-        .as_ref()
-        .map_or_else(String::new, |shown| format!(" ({} {})", shown.kind, shown.fingerprint))
 }
 
 /// Parses ssh's messages about a host key. The key that the host presents is not fetched yet.
@@ -409,8 +225,9 @@ mod tests {
     fn the_exit_status_of_ssh_is_not_that_of_the_host() {
         use ConnectError as E;
         let ended = |words: &str, status| {
-            let address = "me@nas".parse().unwrap();
-            E::from_end(words.as_bytes(), status, &address, Duration::from_secs(20))
+            let address: Address = "me@nas".parse().unwrap();
+            let sftp = Start::Subsystem("sftp");
+            E::from_end(words.as_bytes(), status, (&address, sftp), Duration::from_secs(20))
         };
         let dropbear = "sh: 1: exec: /usr/libexec/sftp-server: not found\n";
         assert!(
@@ -428,13 +245,43 @@ mod tests {
     #[test]
     fn a_text_before_the_greeting_is_told_from_no_greeting() {
         use ConnectError as E;
+        let sftp = Start::Subsystem("sftp");
         let greeting = [0, 0, 0, 95, 2, 0, 0, 0, 3, 0];
         let text = [b"Welcome\n", &greeting[..]].concat();
-        assert!(matches!(E::from_text(&text, None), E::TextAtLogin { said } if said == "Welcome"));
         assert!(
-            matches!(E::from_text(b"Go away.\n", Some(0)), E::NoSftp { said } if said == "Go away.")
+            matches!(E::from_text(&text, None, sftp), E::TextAtLogin { said } if said == "Welcome")
         );
-        assert!(matches!(E::from_text(b"not found", Some(127)), E::NoSftpServer { .. }));
+        assert!(
+            matches!(E::from_text(b"Go away.\n", Some(0), sftp), E::NoSftp { said } if said == "Go away.")
+        );
+        assert!(matches!(E::from_text(b"not found", Some(127), sftp), E::NoSftpServer { .. }));
+    }
+
+    #[test]
+    fn a_command_that_fails_after_the_login_is_told_from_no_connection() {
+        let ended = |words: &str, status| {
+            let address: Address = "me@nas".parse().unwrap();
+            let command = Start::Command("backup");
+            let of = (&address, command);
+            ConnectError::from_end(words.as_bytes(), status, of, Duration::from_secs(20))
+        };
+        for (words, status, is_about_service) in [
+            ("sh: 1: backup: not found\n", 127, true),
+            ("connect: Connection refused\n", 1, true),
+            ("", 0, true),
+            ("exec request failed on channel 0\n", 255, true),
+            ("me@nas: Permission denied (publickey).\n", 255, false),
+            ("ssh: connect to host nas port 22: Connection refused\n", 255, false),
+            ("", 255, false),
+        ] {
+            let fault = ended(words, Some(status));
+            assert_eq!(fault.is_about_service(), is_about_service, "{fault}");
+        }
+        let said = ended("sh: 1: backup: not found\n", Some(127)).to_string();
+        let text = "the command on the host failed: sh: 1: backup: not found (exit status 127)";
+        assert_eq!(said, text);
+        let text = ConnectError::from_text(b"Welcome\n", None, Start::Command("backup"));
+        assert!(text.is_about_service(), "{text}");
     }
 
     #[test]
