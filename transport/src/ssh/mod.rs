@@ -5,6 +5,8 @@
 //! a [`Scheduler`](event_loop::Scheduler) drives.
 
 pub(crate) mod channels;
+#[cfg(test)]
+mod command_tests;
 pub mod connect;
 pub(crate) mod event_loop;
 pub(crate) mod framing;
