@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Command, CommandFactory, Parser, Subcommand};
 
-use crate::args::foreign::hint;
+use crate::args::foreign::{hint, keep_own_hint};
 use crate::commands::generate::{completions, man, rsync_options};
 use crate::commands::internal::{sync_file_system, try_hosts};
 use crate::commands::{
@@ -100,10 +100,12 @@ pub(crate) fn main() -> ExitCode {
         Ok(Cli { verb: Verb::Completions(args) }) => completions::run(&args, &mut command()),
         Ok(Cli { verb: Verb::Man(args) }) => man::run(&args, command()),
         Ok(Cli { verb: Verb::SyncFileSystem(args) }) => sync_file_system::run(&args),
-        Err(error) => {
-            let _ = error.print();
+        Err(mut error) => {
             let words: Vec<_> = std::env::args_os().collect();
-            if let Some(hint) = hint(&error, &words) {
+            let hint = hint(&error, &words);
+            keep_own_hint(&mut error, hint.is_some());
+            let _ = error.print();
+            if let Some(hint) = hint {
                 say(&format!("hint: {hint}"));
             }
             // clap's exit codes: 0 for --help and --version, 2 for mistakes.

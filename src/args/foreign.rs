@@ -240,11 +240,45 @@ pub(crate) fn hint(error: &clap::Error, words: &[OsString]) -> Option<String> {
         ErrorKind::UnknownArgument => {
             let option = text(error, ContextKind::InvalidArg)?;
             let option = option.split('=').next().unwrap_or(option);
-            of_option(option, words)
+            match words.get(1).is_some_and(|first| first.as_bytes().starts_with(b"-")) {
+                true => Some("the command comes first: backup_manager run, list, restore ... and then its options".to_owned()),
+                false => of_option(option, words),
+            }
         }
+        ErrorKind::MissingRequiredArgument => without(words),
         ErrorKind::InvalidSubcommand => of_verb(text(error, ContextKind::InvalidSubcommand)?),
         _ => None,
     }
+}
+
+/// Removes clap's suggestions from `error`, where they lead astray: all beside a hint of ours, and always the one to
+/// write an unknown option after `--`, where each command expects something else.
+pub(crate) fn keep_own_hint(error: &mut clap::Error, has_hint: bool) {
+    if error.kind() == ErrorKind::UnknownArgument || has_hint {
+        error.remove(ContextKind::Suggested);
+    }
+    if has_hint {
+        // The usage then shows the suggested option.
+        if error.remove(ContextKind::SuggestedArg).is_some() {
+            error.remove(ContextKind::Usage);
+        }
+        error.remove(ContextKind::SuggestedSubcommand);
+    }
+}
+
+/// What to write where a command has too few words.
+fn without(words: &[OsString]) -> Option<String> {
+    let hint = match words.get(1)?.to_str()? {
+        "restore" => "--to DIR restores into a folder, --in-place to where it came from",
+        "diff" => {
+            "name snapshots: diff latest~1 latest compares two, diff latest the newest with the source"
+        }
+        "hold" | "release" => "name snapshots, such as latest; list shows them",
+        "find" => "name a file, or a pattern in quotes: find '*.odt'",
+        "history" => "name a file or folder: history /home/uname/thesis.odt",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 fn text(error: &clap::Error, kind: ContextKind) -> Option<&str> {

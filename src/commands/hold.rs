@@ -32,7 +32,7 @@ pub(crate) struct HoldArgs {
     settings: SettingFlags<Places>,
 }
 
-/// Let snapshots go that were pinned with hold
+/// Unpin snapshots that hold pinned
 #[derive(Debug, clap::Args)]
 #[command(after_help = RELEASE_EXAMPLES)]
 pub(crate) struct ReleaseArgs {

@@ -42,11 +42,11 @@ Examples:
 Exit codes: 0 the state was shown, with --check: every job is healthy; 1 with --check: a job is not healthy; \
 2 usage or configuration.";
 
-/// Tell of each job the newest snapshot, the last run, the next one, the free space, and whether it is healthy
+/// Show each job's newest snapshot, last run, next run and free space, and whether it is healthy
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Tell of these jobs of the config file only
+    /// Show these jobs of the config file only
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Print a line a job, and end with exit code 1 unless all are healthy

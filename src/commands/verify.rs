@@ -144,6 +144,10 @@ fn prepare(args: Args) -> Result<Work, Exit> {
         batch.snapshots.dedup();
     };
     for text in &snapshots {
+        if text == "all" {
+            fail("'all' is not a snapshot; verify --all checks all of them");
+            return Err(Exit::Usage);
+        }
         let picked = pick(&series, text, &now)?;
         if !picked.series.history.complete.contains(&picked.name) {
             fail(&format!(

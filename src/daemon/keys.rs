@@ -5,7 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::config::mistake::shown_path;
-use crate::hint::typed::outside;
+use crate::hint::connection as hint;
+use crate::hint::typed::{in_container, outside};
 
 /// The metadata of a file in `~/.ssh`.
 #[derive(Debug, Clone, Copy)]
@@ -21,8 +22,12 @@ pub(crate) fn complaints(folder: &Path, uid: u32) -> Vec<String> {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return vec![format!(
-                "{} is not there: ssh has no key of its own; mount the folder with the keys there",
-                shown_path(folder)
+                "{} is not there: ssh has no key of its own; {}",
+                shown_path(folder),
+                match in_container() {
+                    true => "mount the folder with the keys there",
+                    false => hint::MAKE_KEY,
+                }
             )];
         }
         Err(error) => {

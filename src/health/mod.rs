@@ -83,6 +83,7 @@ fn age_complaint(
     }
     let begun = look.history.incomplete.iter().map(|name| name.stamp.time());
     match begun.chain(since).min() {
+        None if failures(look) > 0 => Some("there is no snapshot yet".to_owned()),
         None => Some("there is no snapshot yet, and no run has begun".to_owned()),
         Some(begun) if now - begun > max_age => Some(format!(
             "no snapshot was completed in the {} since it began, more than {}",

@@ -8,6 +8,10 @@ use transport::ssh::connect::key_file::KeyFault;
 
 use crate::hint::typed::{Typed, typed};
 
+/// How this user gets a key that a host accepts.
+pub(crate) const MAKE_KEY: &str =
+    "ssh-keygen -t ed25519 makes one, ssh-copy-id USER@HOST allows it on the host";
+
 /// The next step for the reader of the log. Commands are for a shell of the user that runs this program.
 pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
     use ConnectError as E;
@@ -47,7 +51,7 @@ pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
             "look into the host's log for the reason: too many connections (MaxStartups), a list of banned addresses, a firewall; the next run tries again"
         }
         Some(E::Authentication { .. }) => {
-            "put the public key of the user that runs this into the host's authorized_keys (ssh-copy-id); nothing can be asked for, so no password, and a key with a passphrase needs an agent"
+            "put the public key of the user that runs this into the host's authorized_keys (ssh-copy-id USER@HOST; without a key, ssh-keygen -t ed25519 first); nothing can be asked for, so no password, and a key with a passphrase needs an agent"
         }
         Some(E::NoSftp { .. }) => {
             "enable the sftp subsystem in the host's sshd_config (Subsystem sftp internal-sftp), and look whether the account may use it (a shell such as nologin, ForceCommand)"

@@ -45,6 +45,12 @@ pub(crate) fn program() -> String {
     program_in(Path::new("/.dockerenv").exists(), &host)
 }
 
+/// Whether this program runs in a container of Docker, Podman or Kubernetes.
+pub(crate) fn in_container() -> bool {
+    let marks = ["/.dockerenv", "/run/.containerenv", "/var/run/secrets/kubernetes.io"];
+    marks.iter().any(|mark| Path::new(mark).exists())
+}
+
 fn program_in(docker: bool, host: &str) -> String {
     let id = host.len() == 12 && host.bytes().all(|byte| byte.is_ascii_hexdigit());
     match docker && id {

@@ -1,6 +1,7 @@
 //! Writes the engine's events to the log.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::Monitor;
 use engine::monitor::Problem;
@@ -21,16 +22,22 @@ const LISTED: u64 = 100;
 pub(crate) struct LogMonitor {
     log: JobLog,
     problems: Mutex<Problems>,
+    is_denied: AtomicBool,
 }
 
 impl LogMonitor {
     pub(crate) fn new(log: JobLog) -> Self {
-        Self { log, problems: Mutex::default() }
+        Self { log, problems: Mutex::default(), is_denied: AtomicBool::new(false) }
     }
 
     /// The problems so far.
     pub(crate) fn problems(&self) -> Problems {
         self.problems.lock().map(|problems| *problems).unwrap_or_default()
+    }
+
+    /// Whether this user has no permission to read an entry.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.is_denied.load(Ordering::Relaxed)
     }
 }
 
@@ -40,6 +47,9 @@ impl Monitor for LogMonitor {
             // This event repeats every minute, and only the engine needs it.
             Event::Checkpoint => return,
             Event::Problem(problem) => {
+                if problem.what.contains("Permission denied") {
+                    self.is_denied.store(true, Ordering::Relaxed);
+                }
                 let Ok(mut problems) = self.problems.lock() else { return };
                 problems.add(problem.instead);
                 let total = problems.total();

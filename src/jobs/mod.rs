@@ -30,6 +30,7 @@ use engine::monitor::Items;
 use engine::repository::SourceRoots;
 use engine::{Monitor, Progress};
 use engine::{Outcome, run};
+use rustix::process::geteuid;
 use serde_json::{Map, Value, json};
 use tracing::Level;
 
@@ -303,9 +304,11 @@ fn completed(log: &JobLog, job: &NamedJob, report: &Report, monitor: &LogMonitor
     }
     let file = format!(".backup_manager/reports/{}.json", report.snapshot);
     let file = shown_path(&job.job.backups_dir.join(file));
+    let root = monitor.is_denied() && job.remote.is_none() && !geteuid().is_root();
     log.warn(&format!(
-        "completed, but some files could not be read: {} in {file} (exit code 3)",
-        counted(problems, "entry is listed", "entries are listed")
+        "completed, but some files could not be read: {} in {file} (exit code 3){}",
+        counted(problems, "entry is listed", "entries are listed"),
+        if root { "; a run by root reads what this user may not" } else { "" }
     ));
     Exit::Listed
 }

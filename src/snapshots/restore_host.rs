@@ -55,6 +55,12 @@ pub(crate) fn split(to: &[u8]) -> Option<(&[u8], &[u8])> {
     (to[at] == b':').then_some((&to[..at], &to[at + 1..]))
 }
 
+/// The port and the folder, where `dir` is written as `PORT:DIR`, as in `REMOTE_SRC_HOST`.
+pub(crate) fn port_before(dir: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = dir.iter().position(|byte| !byte.is_ascii_digit())?;
+    ((1..=5).contains(&at) && dir[at] == b':').then(|| (&dir[..at], &dir[at + 1..]))
+}
+
 /// Parses the address before the colon.
 ///
 /// # Errors
@@ -171,6 +177,10 @@ mod tests {
 
     #[test]
     fn the_address_is_checked_as_that_of_a_source_is() {
+        assert_eq!(port_before(b"2222:/a"), Some((&b"2222"[..], &b"/a"[..])));
+        for folder in [&b"2222/a"[..], b"2222", b"./2222:/a", b":/a", b"", b"123456:a", b"a:1"] {
+            assert_eq!(port_before(folder), None);
+        }
         assert!(address(b"user@host", Some(2222)).unwrap().port() == Some(2222));
         for bad in ["-oProxyCommand=x", "user@", "a b", "$(x)", "user@-host", "\u{1b}"] {
             assert!(address(bad.as_bytes(), None).is_err(), "{bad}");

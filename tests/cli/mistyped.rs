@@ -28,13 +28,42 @@ fn an_option_of_another_program_is_explained() {
         (&["backup"], "hint: run takes a snapshot"),
         (&["snapshots"], "hint: list shows the snapshots"),
         (&["forget", "--keep-daily", "7"], "hint: prune removes snapshots"),
+        (&["--backups-dir", "/x"], "hint: the command comes first: backup_manager run"),
+        (&["run", "--target", "/x"], "hint: write --backups-dir DIR"),
+        (&["restore", "/home/me/f"], "hint: --to DIR restores into a folder, --in-place"),
+        (&["diff"], "hint: name snapshots: diff latest~1 latest compares two"),
+        (&["hold"], "hint: name snapshots"),
+        (&["doctor", "--fix"], "unexpected argument '--fix'"),
     ] {
         let run = words.iter().fold(Run::new(BIN), |run, word| run.arg(word));
-        run.in_folder(&stage.source).expect(2).assert_says(expected);
+        let done = run.in_folder(&stage.source).expect(2);
+        done.assert_says(expected);
+        // The parser's own tips would contradict it.
+        let said = done.said();
+        assert!(!said.contains("as a value") && !said.contains("similar argument"), "{said}");
     }
     // What the hint says works.
     stage.run().rsync(&["--exclude=b"]).expect(0);
     assert!(!stage.inside(&stage.history().newest()).join("two/b").exists());
+}
+
+#[test]
+fn words_of_other_programs_for_snapshots_and_paths_are_explained() {
+    let stage = sample();
+    let of = |words: &[&str]| {
+        let run = words[1..].iter().fold(stage.look(words[0]), |run, word| run.arg(word));
+        run.expect(2)
+    };
+    let to = stage.beside("back").display().to_string();
+    of(&["verify", "all"]).assert_says("verify --all checks all of them");
+    let newest = of(&["restore", "newest", "--to", &to]);
+    newest.assert_says("'newest' is not a snapshot; did you mean latest?");
+    let missing = stage.source.join("one/no such");
+    let missing = of(&["restore", "latest", &missing.display().to_string(), "--to", &to]);
+    missing.assert_says(&format!("has no '{}/one/no such'", stage.source.display()));
+    let port = of(&["restore", "latest", "--to", "me@nas:2222:/back"]);
+    port.assert_says("write --to me@nas:/back --ssh-port 2222, or me@nas:./2222:/back");
+    assert!(fs::read_dir(stage.beside("back")).unwrap().next().is_none());
 }
 
 #[test]

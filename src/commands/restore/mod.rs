@@ -244,6 +244,14 @@ fn folder(to: OsString, port: Option<u16>) -> Result<TargetArgs, Exit> {
         return Err(Exit::Usage);
     }
     if let Some((host, dir)) = restore_host::split(bytes) {
+        if let Some((port, rest)) = restore_host::port_before(dir) {
+            let (host, port, rest) = (shown(host), shown(port), shown(rest));
+            fail(&format!(
+                "--to {}: the port has an option of its own; write --to {host}:{rest} --ssh-port {port}, or {host}:./{port}:{rest} for a folder of that name",
+                shown(bytes)
+            ));
+            return Err(Exit::Usage);
+        }
         return match restore_host::address(host, port) {
             Ok(address) => Ok(TargetArgs::Host(address, dir.to_vec())),
             Err(error) => {

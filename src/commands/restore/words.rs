@@ -13,6 +13,19 @@ use crate::term::print::fail;
 /// Words that name a snapshot.
 const KNOWN: [&str; 4] = ["latest", "oldest", "yesterday", "today"];
 
+/// Words that other programs have for snapshots, and the words here.
+const OTHERS: [(&str, &str); 9] = [
+    ("newest", "latest"),
+    ("last", "latest"),
+    ("current", "latest"),
+    ("recent", "latest"),
+    ("now", "latest"),
+    ("head", "latest"),
+    ("previous", "latest~1"),
+    ("prev", "latest~1"),
+    ("first", "oldest"),
+];
+
 /// Maximum number of wrong letters in a misspelt word.
 const FEW_LETTERS: usize = 2;
 
@@ -117,6 +130,9 @@ fn refuse_mistyped(all: &[Series], word: &str) -> Result<(), Exit> {
 /// The word for a snapshot that `word` is a misspelling of.
 fn nearest(word: &str, snapshots: impl Iterator<Item = String>) -> Option<String> {
     let lower = word.to_lowercase();
+    if let Some((_, here)) = OTHERS.iter().find(|(other, _)| *other == lower) {
+        return Some((*here).to_owned());
+    }
     let (base, rest) = lower.split_at(lower.find('~').unwrap_or(lower.len()));
     let known =
         KNOWN.iter().map(|known| (strsim::osa_distance(base, known), format!("{known}{rest}")));
@@ -143,6 +159,8 @@ mod tests {
             ("p.07-12-2023_13-32-59", Some("p.07-12-2023_13-32-58")),
             ("07-12-2023_13-32-5", Some("p.07-12-2023_13-32-58")),
             ("docs", None),
+            ("Newest", Some("latest")),
+            ("previous", Some("latest~1")),
             ("late", None),
             ("thesis.odt", None),
         ] {

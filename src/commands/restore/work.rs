@@ -7,6 +7,7 @@ use std::sync::Arc;
 use engine::Repository;
 use engine::SnapshotName;
 use engine::Stop;
+use engine::entry::escape::unshown;
 use engine::fs::untrusted;
 use engine::repository::SourceRoots;
 use engine::restore::Landing;
@@ -178,7 +179,11 @@ impl Work {
         match error {
             RestoreError::Stopped => Exit::Signal(0),
             RestoreError::Look(error) => unlookable(error),
-            RestoreError::NoSuchPath { .. } => {
+            RestoreError::NoSuchPath { snapshot, path } => {
+                // The path as a user writes it, which is not always the one inside the snapshot.
+                let path = unshown(path)
+                    .map_or_else(|| path.clone(), |inside| word(&self.roots.source(&inside)));
+                let error = RestoreError::NoSuchPath { snapshot: snapshot.clone(), path };
                 fail(&format!("{error}; history and find show the paths; nothing was written"));
                 Exit::Usage
             }
