@@ -133,6 +133,21 @@ fn a_host_that_allows_few_open_files_gets_no_more() {
 }
 
 #[test]
+fn a_host_that_allows_few_open_files_is_restored_to() {
+    for (open, refuse) in
+        [("open=1", "refuse=denied"), ("open=2", "refuse=failure"), ("open=3", "refuse=denied")]
+    {
+        let server = need!(python(Library::AsyncSsh, &[open, refuse]));
+        let stage = Stage::with(BIN, &sample());
+        stage.take();
+        let place = format!("test:{}", stage.beside("back").display());
+        let restore = server.known_to(stage.look("restore")).set("to", place).arg(&stage.source);
+        restore.expect(0);
+        Judge::sent_by_sftp().assert_same(&stage.source, &stage.beside("back/source"));
+    }
+}
+
+#[test]
 fn unreadable_files_are_named_with_the_words_of_a_host_that_allows_few_open_files() {
     let options = ["open=2", "refuse=denied", "unreadable=secret"];
     let server = need!(python(Library::AsyncSsh, &options));

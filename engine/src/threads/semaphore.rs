@@ -15,13 +15,15 @@ pub struct Semaphore {
 struct State {
     most: u64,
     taken: u64,
+    /// Number of threads that wait until nothing is held. No other thread gets a permit meanwhile.
+    waiting_alone: usize,
 }
 
 impl State {
     /// Whether a request for `permits` has to wait. A request for more permits than exist waits until no other is
     /// held.
     fn is_full_for(&self, permits: u64) -> bool {
-        self.taken > 0 && self.taken.saturating_add(permits) > self.most
+        self.waiting_alone > 0 || self.taken > 0 && self.taken.saturating_add(permits) > self.most
     }
 }
 
@@ -36,13 +38,27 @@ impl Semaphore {
     /// A semaphore of `most` permits.
     #[must_use]
     pub fn new(most: u64) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { most, taken: 0 }), wake: Condvar::new() })
+        Arc::new(Self {
+            state: Mutex::new(State { most, taken: 0, waiting_alone: 0 }),
+            wake: Condvar::new(),
+        })
     }
 
     /// Takes `permits` permits and waits for them if necessary.
     pub fn acquire(self: &Arc<Self>, permits: u64) -> Permit {
         let full = |state: &mut State| state.is_full_for(permits);
         unpoisoned(self.wake.wait_while(lock(&self.state), full)).taken += permits;
+        Permit { semaphore: Arc::clone(self), permits }
+    }
+
+    /// Waits until no permit is held, and takes all.
+    pub fn acquire_alone(self: &Arc<Self>) -> Permit {
+        let mut state = lock(&self.state);
+        state.waiting_alone += 1;
+        let mut state = unpoisoned(self.wake.wait_while(state, |state| state.taken > 0));
+        state.waiting_alone -= 1;
+        let permits = state.most.max(1);
+        state.taken += permits;
         Permit { semaphore: Arc::clone(self), permits }
     }
 
@@ -93,6 +109,29 @@ mod tests {
         drop(second);
         assert_eq!(waiting.join().unwrap(), 10);
         assert_eq!(semaphore.taken(), 0);
+    }
+
+    #[test]
+    fn a_thread_that_wants_to_be_alone_is_not_overtaken() {
+        let semaphore = Semaphore::new(3);
+        let held = semaphore.acquire(1);
+        let alone = std::thread::spawn({
+            let semaphore = Arc::clone(&semaphore);
+            move || {
+                let alone = semaphore.acquire_alone();
+                let free = semaphore.try_acquire(1).is_some();
+                drop(alone);
+                free
+            }
+        });
+        while let Some(permit) = semaphore.try_acquire(1) {
+            drop(permit);
+            std::thread::yield_now();
+        }
+        assert!(!alone.is_finished(), "it waits for the permit that is held");
+        drop(held);
+        assert!(!alone.join().unwrap());
+        assert!(semaphore.try_acquire(3).is_some());
     }
 
     #[test]

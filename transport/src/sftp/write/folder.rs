@@ -186,9 +186,10 @@ impl SftpTarget {
         path: &[u8],
         most: usize,
     ) -> Result<Option<Entries>, RequestError> {
-        let _handle = self.handles.acquire(1);
-        let _room = self.memory.acquire(if most < NAMES_MOST { LISTING } else { LONG });
-        again(|_| self.try_entries_of(path, most))
+        self.handles.with_one(|| {
+            let _room = self.memory.acquire(if most < NAMES_MOST { LISTING } else { LONG });
+            again(|_| self.try_entries_of(path, most))
+        })
     }
 
     fn try_entries_of(&self, path: &[u8], most: usize) -> Result<Option<Entries>, RequestError> {

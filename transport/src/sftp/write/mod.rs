@@ -13,6 +13,7 @@
 pub(crate) mod content;
 pub(crate) mod entries;
 pub(crate) mod folder;
+pub(crate) mod handles;
 pub(crate) mod link;
 pub(crate) mod remove_tree;
 pub(crate) mod target;
@@ -38,6 +39,7 @@ use rustix::io::Errno;
 
 use crate::sftp::protocol::packet::{Offers, Request};
 use crate::sftp::protocol::write_packet::Change;
+use crate::sftp::write::handles::WriteHandles;
 use crate::sftp::write::link::error::{RequestError, again};
 use crate::sftp::write::link::request_batch::{Requests, Via};
 use crate::sftp::write::link::session::Session;
@@ -102,7 +104,7 @@ impl SftpTarget {
     fn new(session: Session, top: crate::sftp::write::top_dir::Top, now: SystemTime) -> Self {
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let channels = session.server().channels.max(1) as u64;
-        let handles = Semaphore::new(session.handles * channels);
+        let handles = WriteHandles::new(session.handles * channels);
         Self {
             session,
             top,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use engine::threads::Semaphore;
 
 use crate::sftp::protocol::write_packet::Change;
+use crate::sftp::write::handles::WriteHandles;
 use crate::sftp::write::link::request_batch::ChannelId;
 use crate::sftp::write::link::session::Session;
 use crate::sftp::write::top_dir::Top;
@@ -18,7 +19,7 @@ pub struct SftpTarget {
     /// Used as the access time, which version 3 sets together with the modification time.
     pub(super) now: u32,
     pub(super) memory: Arc<Semaphore>,
-    pub(super) handles: Arc<Semaphore>,
+    pub(super) handles: WriteHandles,
     /// Bytes of the kept listings.
     pub(super) kept: Arc<AtomicUsize>,
     /// Held while a tree with a large folder is removed.

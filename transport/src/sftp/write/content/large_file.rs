@@ -45,22 +45,23 @@ impl SftpTarget {
         content: &Content<'_>,
         replace: bool,
     ) -> Result<StoreOutcome, StoreError> {
-        let _handle = self.handles.acquire(1);
         let _one = UploadCount::new(&self.uploads);
         // If the upload cannot resume, it starts again from the beginning.
         let mut garbled = false;
-        let done = again(|_| match self.try_upload(folder, entry, content, replace) {
-            // Try once more: the server may sometimes mix up its files.
-            Err(Failure::There(RequestError::Garbled))
-                if !std::mem::replace(&mut garbled, true) =>
-            {
-                Err(RequestError::Lost(Arc::from("it stored other bytes than were sent")))
-            }
-            Err(Failure::There(fault)) => Err(fault),
-            Err(Failure::Here(error)) => Ok(Err(error)),
-            Ok(stored) => Ok(Ok(stored)),
-        });
-        done.unwrap_or_else(|fault| Err(refused(fault)))
+        let mut upload = || {
+            again(|_| match self.try_upload(folder, entry, content, replace) {
+                // Try once more: the server may sometimes mix up its files.
+                Err(Failure::There(RequestError::Garbled))
+                    if !std::mem::replace(&mut garbled, true) =>
+                {
+                    Err(RequestError::Lost(Arc::from("it stored other bytes than were sent")))
+                }
+                Err(Failure::There(fault)) => Err(fault),
+                Err(Failure::Here(error)) => Ok(Err(error)),
+                Ok(stored) => Ok(Ok(stored)),
+            })
+        };
+        self.handles.with_one(&mut upload).unwrap_or_else(|fault| Err(refused(fault)))
     }
 
     fn try_upload(
@@ -101,11 +102,7 @@ impl SftpTarget {
             concluded => concluded?,
         }
         upload.close_others();
-        if self.reads_back() {
-            let read = self.read_back(upload.made.channel, &upload.made.path, (size, hash));
-            read.inspect_err(|_| self.discard(&upload.made))?;
-        }
-        self.finish(folder, &upload.made, entry, replace)?;
+        self.finish(folder, &upload.made, (size, hash), entry, replace)?;
         Ok(StoreOutcome { shortfall: attrs.shortfall, damaged, id: None })
     }
 }

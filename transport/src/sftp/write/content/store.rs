@@ -36,25 +36,25 @@ impl SftpTarget {
         if size > SMALL {
             return self.upload(folder, entry, content, replace);
         }
-        // Always acquire handles before memory: a thread that waits for memory then holds none, so there is
-        // no deadlock.
-        let _handle = self.handles.acquire(1);
-        let _room = self.memory.acquire(2 * size + AROUND);
-        let read = self.read_small(content)?;
-        let attrs = self.wanted_attrs(entry);
         let path = self.temporary(folder, &entry.name).map_err(refused)?;
-        let store =
-            || again(|_| self.store_small(folder, (&path, entry), (&read, &attrs), replace));
-        let stored = match store() {
-            // Try once more: the server may sometimes mix up its files.
-            Err(RequestError::Garbled) => store(),
-            stored => stored,
-        };
-        Ok(StoreOutcome {
-            shortfall: stored.map_err(refused)?.shortfall,
-            damaged: read.damaged,
-            id: None,
-        })
+        let stored = self.handles.with_one(|| {
+            let _room = self.memory.acquire(2 * size + AROUND);
+            let read = match self.read_small(content) {
+                Ok(read) => read,
+                Err(error) => return Ok(Err(error)),
+            };
+            let attrs = self.wanted_attrs(entry);
+            let store =
+                || again(|_| self.store_small(folder, (&path, entry), (&read, &attrs), replace));
+            let stored = match store() {
+                // Try once more: the server may sometimes mix up its files.
+                Err(RequestError::Garbled) => store(),
+                stored => stored,
+            };
+            let shortfall = stored?.shortfall;
+            Ok(Ok(StoreOutcome { shortfall, damaged: read.damaged, id: None }))
+        });
+        stored.unwrap_or_else(|fault| Err(refused(fault)))
     }
 
     /// Reads a small file completely, and verifies it.
@@ -88,11 +88,7 @@ impl SftpTarget {
         let mut attrs = attrs.clone();
         attrs.set.size = read.size;
         self.finish_content(folder, (&made, read.length), writes, &mut attrs)?;
-        if self.reads_back() {
-            let read = self.read_back(made.channel, &made.path, (read.length, read.hash));
-            read.inspect_err(|_| self.discard(&made))?;
-        }
-        self.finish(folder, &made, entry, replace)?;
+        self.finish(folder, &made, (read.length, read.hash), entry, replace)?;
         Ok(attrs)
     }
 
@@ -184,21 +180,28 @@ impl SftpTarget {
         }
     }
 
-    /// Closes a file, and renames it to its final name.
+    /// Closes a file, reads its `content` (length and hash) back where that is needed, and renames it to its final name.
     pub(crate) fn finish(
         &self,
         folder: &TargetFolder,
         made: &TemporaryFile,
+        content: (u64, blake3::Hash),
         entry: &Entry,
         replace: bool,
     ) -> Result<(), RequestError> {
         let mut close = Requests::new().ask(Request::Close(&made.handle));
         let mut via = Via::Same(made.channel);
-        if !self.offers().fsync {
+        let reads_back = self.reads_back();
+        if reads_back || !self.offers().fsync {
             // The server may report a write error only at CLOSE (close(2)).
             let closed = self.session.requester.ask(via, close)?.next().done();
             closed.map_err(|fault| self.explain_refusal(folder, fault))?;
             (close, via) = (Requests::new(), Via::Any);
+        }
+        if reads_back {
+            // The server may allow one open file, so this follows the close.
+            let read = self.read_back(made.channel, &made.path, content);
+            read.inspect_err(|_| self.remove_temporary(&made.path))?;
         }
         self.rename(folder, (via, close), (&made.path, entry), replace)
     }

@@ -65,7 +65,7 @@ impl SftpTarget {
             }
             if number > 0 {
                 self.check_space(folder)?;
-                self.handles.lower(self.handles.taken() / 2);
+                self.handles.halve();
                 std::thread::sleep(PAUSE * number);
             }
             let anew = Requests::new().change(Change::Remove(&path)).change(Change::Create(&path));
