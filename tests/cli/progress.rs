@@ -2,8 +2,10 @@
 
 use std::fs;
 
+use fixtures::need;
 use fixtures::run::{Done, Run};
 use fixtures::screen::Screen;
+use fixtures::sshd::{Sshd, Subsystem};
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 
@@ -97,6 +99,26 @@ fn a_first_run_counts_its_source_beside_and_a_later_one_goes_by_the_last_snapsho
         end_of(&done.stdout)
     );
     assert!(done.stdout.contains(" of about "), "{}", end_of(&done.stdout));
+}
+
+#[test]
+fn a_first_run_of_a_remote_host_counts_it_where_a_second_listing_costs_little() {
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = Stage::with(BIN, &tree());
+    let run = server.reached_by(stage.run()).rsync(&["--bwlimit=700k"]).env("TERM", "xterm");
+    let done = run.on_a_terminal().wait();
+    done.assert_code(0);
+    assert_sound(&done);
+    assert!(done.stdout.contains(" of 2.8 MiB, "), "{}", end_of(&done.stdout));
+    let small = (0..400).fold(Tree::new(), |tree, number| {
+        tree.random_file(format!("{}/{number}", number % 20), 4096, number)
+    });
+    let stage = Stage::with(BIN, &small);
+    let run = server.reached_by(stage.run()).rsync(&["--bwlimit=700k"]).env("TERM", "xterm");
+    let done = run.on_a_terminal().wait();
+    done.assert_code(0);
+    assert!(percentages(&done.stdout).is_empty(), "{}", end_of(&done.stdout));
+    assert_nothing_left(&done);
 }
 
 #[test]

@@ -195,6 +195,7 @@ fn nothing_yet(
         folds_case: false,
         threads: workers(),
         most_open: most_open_folders(),
+        most_listings: usize::MAX,
         context: context.clone(),
     }
 }

@@ -81,7 +81,7 @@ impl<S: Source> WalkState<S> {
     pub(crate) fn new(source: Arc<S>, set: WalkSetting) -> Arc<Self> {
         let (folders, files) = match source.answers() {
             Answers::AtOnce => (0, usize::MAX),
-            Answers::Later { folders, files } => (folders.max(1), files),
+            Answers::Later { folders, files } => (folders.min(set.most_listings).max(1), files),
         };
         Arc::new(Self {
             source,

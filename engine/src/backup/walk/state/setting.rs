@@ -102,6 +102,8 @@ pub(crate) struct WalkSetting {
     pub(crate) threads: usize,
     /// The highest number of folders that may be open at a time.
     pub(crate) most_open: usize,
+    /// The highest number of folders that a source which answers later lists at a time for this walk.
+    pub(crate) most_listings: usize,
     pub(crate) context: Context,
 }
 
@@ -186,6 +188,7 @@ pub(crate) fn gather(
         folds_case: false,
         threads: workers(),
         most_open: most_open_folders(),
+        most_listings: usize::MAX,
         context: context.clone(),
     })
 }
