@@ -60,7 +60,7 @@ pub(crate) fn run(args: Args) -> Exit {
     // Without settings nothing is written, because the folders may be the wrong ones.
     let Some(config) = crate::args::load::configured(&inputs, load) else {
         fail(&format!(
-            "the daemon did not start and wrote nothing: set SRCS_TO_BACKUP (and BACKUPS_DIR) in its environment, or write them into {}",
+            "the daemon did not start and wrote nothing: correct this in its environment or in {}, and start it again",
             shown_path(&dir.join(CONFIG_FILE_NAME))
         ));
         return Exit::Usage;
