@@ -243,6 +243,17 @@ fn folder(to: OsString, port: Option<u16>) -> Result<TargetArgs, Exit> {
         fail("--to is empty; name a folder");
         return Err(Exit::Usage);
     }
+    if bytes == b"-" {
+        fail("--to -: a restore writes into a folder; name one, or ./- for a folder of that name");
+        return Err(Exit::Usage);
+    }
+    if bytes.starts_with(b"~") {
+        let to = shown(bytes);
+        fail(&format!(
+            "--to {to}: only a shell knows '~'; write the full path (or ./{to} for that name)"
+        ));
+        return Err(Exit::Usage);
+    }
     if let Some((host, dir)) = restore_host::split(bytes) {
         if let Some((port, rest)) = restore_host::port_before(dir) {
             let (host, port, rest) = (shown(host), shown(port), shown(rest));
