@@ -8,7 +8,8 @@ use crate::args::foreign::{hint, keep_own_hint};
 use crate::commands::generate::{completions, man, rsync_options};
 use crate::commands::internal::{sync_file_system, try_hosts};
 use crate::commands::{
-    adopt, daemon, diff, doctor, find, history, hold, list, prune, restore, run, status, verify,
+    adopt, daemon, diff, doctor, find, history, hold, list, prune, restore, run, serve, status,
+    verify,
 };
 use crate::exit::MEANINGS;
 use crate::term::print::say;
@@ -67,6 +68,7 @@ enum Verb {
     Hold(hold::HoldArgs),
     Release(hold::ReleaseArgs),
     Adopt(adopt::Args),
+    Serve(serve::Args),
     RsyncOptions(rsync_options::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -97,6 +99,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Cli { verb: Verb::Hold(args) }) => hold::hold(args),
         Ok(Cli { verb: Verb::Release(args) }) => hold::let_go(args),
         Ok(Cli { verb: Verb::Adopt(args) }) => adopt::run(args),
+        Ok(Cli { verb: Verb::Serve(args) }) => serve::run(args),
         Ok(Cli { verb: Verb::Completions(args) }) => completions::run(&args, &mut command()),
         Ok(Cli { verb: Verb::Man(args) }) => man::run(&args, command()),
         Ok(Cli { verb: Verb::SyncFileSystem(args) }) => sync_file_system::run(&args),

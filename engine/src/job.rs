@@ -13,6 +13,7 @@ use crate::snapshot::layout::Layout;
 use crate::snapshot::links::SnapshotLinks;
 use crate::snapshot::name::Prefix;
 use crate::snapshot::retention::Retention;
+use crate::source::Source;
 use crate::source::files_from::Selection;
 
 /// One backup job, checked and complete.
@@ -48,6 +49,13 @@ pub struct Job {
     pub links: SnapshotLinks,
     /// `-m`: folders that contain only folders are excluded.
     pub prune_empty: bool,
+}
+
+impl Job {
+    /// The job as far as `source` can report what it keeps.
+    pub(crate) fn with<S: Source>(&self, source: &S) -> Self {
+        Self { keep: source.reports(self.keep), ..self.clone() }
+    }
 }
 
 #[cfg(test)]

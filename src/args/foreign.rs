@@ -224,7 +224,7 @@ const VERBS: &[(&[&str], &str)] = &[
     (&["pin", "keep", "lock", "tag"], "hold pins a snapshot, release lets it go"),
     (&["unpin", "unhold"], "release lets a snapshot go"),
     (&["health", "state", "version"], "status shows the state of each job; --version the version"),
-    (&["cron", "service", "serve", "server", "watch", "schedule"], "daemon runs a crontab"),
+    (&["cron", "service", "server", "watch", "schedule"], "daemon runs a crontab"),
 ];
 
 /// The names that the hints are for, with their commands; those of commands have none.

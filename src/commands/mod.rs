@@ -13,5 +13,6 @@ pub(crate) mod list;
 pub(crate) mod prune;
 pub(crate) mod restore;
 pub(crate) mod run;
+pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod verify;

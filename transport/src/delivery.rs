@@ -81,10 +81,8 @@ pub(crate) enum ContentPart {
     /// Bytes at this offset of the file. Runs of zeros in them are passed on as holes.
     Data(usize, u64, Vec<u8>),
     /// Bytes that are passed on as they are.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for a source that reports its holes"))]
     Bytes(usize, Vec<u8>),
     /// A hole of this length.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for a source that reports its holes"))]
     Hole(usize, u64),
     FileEnd(usize, Result<Meta, SourceError>),
     End,

@@ -67,7 +67,9 @@
 //! ```
 
 pub(crate) mod delivery;
+pub mod helper;
 pub mod local;
+pub mod remote;
 pub mod sftp;
 pub mod ssh;
 

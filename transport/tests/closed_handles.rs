@@ -44,6 +44,10 @@ impl Source for Shaky {
         Answers::Later { folders: 100, files: 100 }
     }
 
+    fn reports(&self, keep: engine::Preserve) -> engine::Preserve {
+        keep
+    }
+
     fn time_granularity_ns(&self) -> u32 {
         1
     }

@@ -68,6 +68,7 @@ pub fn dry_run<S: Source>(
     accept: Accept,
     context: &Context,
 ) -> Result<DryRunReport, RunError> {
+    let job = &job.with(&*source);
     let now = (context.now)();
     let refused = check_mounted(&job.backups_dir).err();
     let repository = match Repository::open(&job.backups_dir) {

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::entry::preserve::Preserve;
 use crate::entry::{Batch, Entry, Meta, Time};
 use crate::source::metadata_map::MetadataMap;
 use crate::source::rate_limit::RateLimit;
@@ -43,6 +44,10 @@ impl<S: Source> Source for MappedSource<S> {
 
     fn time_granularity_ns(&self) -> u32 {
         self.source.time_granularity_ns()
+    }
+
+    fn reports(&self, keep: Preserve) -> Preserve {
+        self.source.reports(keep)
     }
 
     fn clock(&self) -> Option<Time> {

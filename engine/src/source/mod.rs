@@ -23,6 +23,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::entry::preserve::Preserve;
 use crate::entry::{BadName, Batch, Entry, Meta, Time};
 
 /// The highest number of entries in a batch.
@@ -53,6 +54,10 @@ pub trait Source: Send + Sync + 'static {
     /// The granularity of its modification times, nanoseconds: 1, or 1,000,000,000 for whole
     /// seconds.
     fn time_granularity_ns(&self) -> u32;
+
+    /// The part of `keep` that this source can report. There is no default, because a wrapper that
+    /// forgot to forward it would promise too much.
+    fn reports(&self, keep: Preserve) -> Preserve;
 
     /// The clock that sets the times of its files; `None` if it cannot be read. The default is this
     /// machine's clock.

@@ -26,7 +26,7 @@ use engine::fs::xattrs;
 use engine::leads_out;
 use engine::source::{Answers, BATCH, ContentSink, Crossing, ListSink, Root, Wanted};
 use engine::threads::unpoisoned;
-use engine::{Source, SourceError};
+use engine::{Preserve, Source, SourceError};
 use rustix::io::Errno;
 
 use crate::local::read::{Open, Opening, Piece, READ, read_ahead, read_file};
@@ -90,6 +90,13 @@ impl Way {
     }
 }
 
+/// For each source root and its path inside a snapshot, the number of snapshot folders above its entries.
+pub(crate) fn depths(roots: Vec<(PathBuf, Vec<u8>)>) -> HashMap<PathBuf, usize> {
+    let depth =
+        |inside: &[u8]| inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).count();
+    roots.into_iter().map(|(path, inside)| (path, depth(&inside))).collect()
+}
+
 type Described = (Meta, Option<Box<Extra>>);
 
 impl LocalSource {
@@ -124,9 +131,11 @@ impl LocalSource {
     /// inside a snapshot; they decide whether a symlink leads out of the source.
     #[must_use]
     pub fn following(self, follow: Follow, roots: Vec<(PathBuf, Vec<u8>)>) -> Self {
-        let depth =
-            |inside: &[u8]| inside.split(|byte| *byte == b'/').filter(|n| !n.is_empty()).count();
-        let depths = roots.into_iter().map(|(path, inside)| (path, depth(&inside))).collect();
+        self.following_at(follow, depths(roots))
+    }
+
+    /// [`LocalSource::following`] with the number of snapshot folders above the entries of each root.
+    pub(crate) fn following_at(self, follow: Follow, depths: HashMap<PathBuf, usize>) -> Self {
         Self { follow, depths, ..self }
     }
 
@@ -219,6 +228,10 @@ impl Source for LocalSource {
 
     fn time_granularity_ns(&self) -> u32 {
         1
+    }
+
+    fn reports(&self, keep: Preserve) -> Preserve {
+        keep
     }
 
     fn root(&self, path: &Path) -> Result<Root<LocalFolder>, SourceError> {

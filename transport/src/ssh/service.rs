@@ -8,7 +8,6 @@ pub(crate) enum Start<'a> {
     /// A subsystem of the host's SSH server (ssh(1), `-s`).
     Subsystem(&'a str),
     /// A command line for the user's login shell.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for a service that is a program"))]
     Command(&'a str),
 }
 

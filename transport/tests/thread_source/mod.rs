@@ -21,6 +21,10 @@ impl Source for Later {
         Answers::Later { folders: 3, files: 5 }
     }
 
+    fn reports(&self, keep: engine::Preserve) -> engine::Preserve {
+        keep
+    }
+
     fn time_granularity_ns(&self) -> u32 {
         1
     }

@@ -172,7 +172,7 @@ pub fn run<S: Source>(
         })
         .and_then(|source| {
             let attempt = Attempt {
-                job,
+                job: &job.with(&*source),
                 source: &source,
                 repository: &repository,
                 lock: &lock,

@@ -34,7 +34,7 @@ pub(crate) const ACL: &[u8] = b"system.posix_acl_";
 const SGI_ACL: &[u8] = b"trusted.SGI_ACL_";
 
 /// The attributes to read and write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct XattrSelection {
     /// `-X`.
     pub xattrs: bool,
@@ -49,7 +49,9 @@ impl XattrSelection {
         self.xattrs || self.acls
     }
 
-    fn takes(self, name: &[u8]) -> bool {
+    /// Whether an attribute with this name is one of them. Those of this program and of rsync never are.
+    #[must_use]
+    pub fn takes(self, name: &[u8]) -> bool {
         if name.starts_with(ACL) {
             self.acls
         } else {

@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use engine::entry::{Entry, Extra, Kind, Meta, Time};
 use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Wanted};
 use engine::threads::{lock, unpoisoned};
-use engine::{Source, SourceError};
+use engine::{Preserve, Source, SourceError};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -302,6 +302,19 @@ impl Source for SftpSource {
 
     fn time_granularity_ns(&self) -> u32 {
         1_000_000_000
+    }
+
+    /// SFTP version 3 has no device numbers, inodes, extended attributes or mount points
+    /// (draft-ietf-secsh-filexfer-02).
+    fn reports(&self, keep: Preserve) -> Preserve {
+        Preserve {
+            devices: false,
+            hard_links: false,
+            acls: false,
+            xattrs: false,
+            one_file_system: false,
+            ..keep
+        }
     }
 
     /// SFTP has no request for the server's time, so this reads the modification time of a virtual file in

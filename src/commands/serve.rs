@@ -1,0 +1,58 @@
+//! `serve`: the far end of a remote source, started by another backup_manager over ssh.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use transport::helper::serve::{ServeOptions, serve};
+
+use crate::exit::Exit;
+use crate::term::print::fail;
+
+const EXAMPLES: &str = "\
+It talks to the backup_manager that takes the snapshots, on its standard input and output, and ends with the \
+connection. It only reads: folders, regular files and metadata. Where the kernel has Landlock, it gives up the \
+right to read anything but the roots, and to write anything.
+
+As a forced command in ~/.ssh/authorized_keys of the remote host (command=\"…\",restrict in front of the key), a \
+key can read these folders and nothing else.
+
+Examples:
+  backup_manager serve --read-only --root /home --root /etc
+
+Exit codes: 0 the connection ended; 1 the other end is no backup_manager, or the connection broke; 2 usage.";
+
+/// Answer the backup_manager of another host over ssh; ssh starts this on the remote host
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Refuse every request to write
+    #[arg(long)]
+    read_only: bool,
+    /// A folder that may be read, with all that is in it; can be given several times [default: all that the user may read]
+    #[arg(long = "root", value_name = "PATH")]
+    roots: Vec<PathBuf>,
+}
+
+pub(crate) fn run(args: Args) -> Exit {
+    // No request writes yet, so the flag changes nothing. A forced command keeps its meaning when that changes.
+    let Args { read_only: _, roots } = args;
+    let options = ServeOptions { roots, version: env!("CARGO_PKG_VERSION").to_owned() };
+    // Without the buffer of lines that the standard output has: the messages are bytes.
+    let output = match std::io::stdout().as_fd().try_clone_to_owned() {
+        Ok(output) => File::from(output),
+        Err(error) => {
+            fail(&format!("cannot use the standard output: {error}"));
+            return Exit::Failed;
+        }
+    };
+    // A pipe that breaks while no request arrives: the near end is gone.
+    let broken = || std::process::exit(i32::from(Exit::Failed.code()));
+    match serve(&options, std::io::stdin().lock(), output, broken) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            fail(&error.to_string());
+            Exit::Failed
+        }
+    }
+}

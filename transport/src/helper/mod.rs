@@ -1,0 +1,8 @@
+//! Folders on a remote host through this program at the far end: `backup_manager serve`, started over ssh.
+//! `docs/protocol.md` specifies what both ends say.
+//!
+//! `protocol` has the messages, `serve` is the far end, `read` the near end.
+
+pub(crate) mod protocol;
+pub mod read;
+pub mod serve;

@@ -1,0 +1,28 @@
+//! The messages between both ends. `docs/protocol.md` specifies them.
+//!
+//! A connection begins with [`PREAMBLE`] from the near end. Everything else is frames: a length of four bytes
+//! (big-endian, without itself), the number of a request of four bytes (big-endian), and a message in the
+//! encoding of postcard. An answer carries the number of its request.
+
+pub(crate) mod content;
+pub(crate) mod entry;
+pub(crate) mod error;
+pub(crate) mod frame;
+pub(crate) mod message;
+#[cfg(test)]
+mod tests;
+
+/// The first bytes from the near end. An SFTP server takes them for a frame that is too long, and ends.
+pub(crate) const PREAMBLE: &[u8; 8] = b"BMSERVE\n";
+
+/// The protocol number of this program.
+pub(crate) const PROTOCOL: u16 = 1;
+
+/// The longest frame, without its length field, bytes.
+pub(crate) const FRAME_MAX: usize = 300 * 1024;
+
+/// The most content in one message, bytes.
+pub(crate) const CONTENT_MAX: usize = 256 * 1024;
+
+/// The number of messages that belong to no request.
+pub(crate) const CONNECTION: u32 = 0;

@@ -1,0 +1,39 @@
+//! What a job wants of its source.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use engine::Filters;
+use engine::fs::XattrSelection;
+
+use crate::local::{Follow, depths};
+
+/// What a job wants of its source.
+#[derive(Debug, Default)]
+pub struct Asked {
+    pub(crate) selection: XattrSelection,
+    pub(crate) filters: Arc<Filters>,
+    pub(crate) follow: Follow,
+    pub(crate) depths: HashMap<PathBuf, usize>,
+}
+
+impl Asked {
+    /// `selection`: the attributes to report. `filters` drop some of them. Symlinks are replaced as `follow` says;
+    /// `roots` are the source roots and their paths inside a snapshot.
+    #[must_use]
+    pub fn new(
+        selection: XattrSelection,
+        filters: Arc<Filters>,
+        follow: Follow,
+        roots: Vec<(PathBuf, Vec<u8>)>,
+    ) -> Self {
+        Self { selection, filters, follow, depths: depths(roots) }
+    }
+
+    /// Whether an attribute that the far end sent belongs to the snapshot.
+    pub(crate) fn keeps(&self, name: &[u8]) -> bool {
+        let is_acl = name.starts_with(b"system.");
+        self.selection.takes(name) && (is_acl || self.filters.keeps_attribute(name))
+    }
+}

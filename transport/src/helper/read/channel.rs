@@ -1,0 +1,212 @@
+//! One process at the far end: what is asked of it, which folders it knows, and what it may send.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::helper::protocol::CONNECTION;
+use crate::helper::protocol::frame::append;
+use crate::helper::protocol::message::Request;
+use crate::helper::read::folder::FolderHandle;
+use crate::ssh::framing::Violation;
+use crate::ssh::outbox::Outbox;
+
+/// Bytes of listings and of contents that a far end may send ahead.
+const LISTINGS: i64 = 2 << 20;
+const CONTENTS: i64 = 4 << 20;
+
+/// A kind of answers whose amount is limited, see [`Request::Credit`].
+#[derive(Debug)]
+struct Window {
+    size: i64,
+    /// Bytes that the far end may still send. Below 0 after a message that is longer than was left.
+    allowed: i64,
+}
+
+impl Window {
+    fn new(size: i64) -> Self {
+        Self { size, allowed: 0 }
+    }
+
+    /// The bytes to allow now. Small amounts are saved up.
+    fn grant(&mut self, ready: bool) -> u64 {
+        let more = self.size - self.allowed;
+        if !ready || more < self.size / 4 {
+            return 0;
+        }
+        self.allowed += more;
+        more.unsigned_abs()
+    }
+
+    /// Counts bytes that arrived. Only the last message before the far end waits may exceed what is allowed.
+    fn took(&mut self, bytes: usize) -> Result<(), Violation> {
+        if self.allowed <= 0 {
+            return Err(Violation("it sent more than was allowed"));
+        }
+        self.allowed -= i64::try_from(bytes).unwrap_or(i64::MAX);
+        Ok(())
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.allowed <= 0
+    }
+}
+
+/// What a request belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Query(u64),
+    Listing(u64),
+    File(u64),
+    /// A root that is opened on a further channel; its answer changes nothing.
+    Opening,
+}
+
+/// A request without its last answer.
+struct Pending {
+    purpose: Purpose,
+    asked: Instant,
+}
+
+/// A channel.
+pub(crate) struct HelperChannel {
+    pub(crate) outbox: Outbox,
+    pending: HashMap<u32, Pending>,
+    next: u32,
+    /// When bytes last arrived, or the channel last began to wait for some.
+    heard: Instant,
+    open: HashSet<u64>,
+    listings: Window,
+    contents: Window,
+    /// The far end may be waiting for this end.
+    held_back: bool,
+}
+
+impl HelperChannel {
+    pub(crate) fn new(outbox: Outbox) -> Self {
+        Self {
+            outbox,
+            pending: HashMap::new(),
+            next: CONNECTION + 1,
+            heard: Instant::now(),
+            open: HashSet::new(),
+            listings: Window::new(LISTINGS),
+            contents: Window::new(CONTENTS),
+            held_back: false,
+        }
+    }
+
+    fn send(&mut self, number: u32, request: &Request<'_>) {
+        // No request is longer than a frame: a path has at most 4,096 bytes.
+        let _ = append(self.outbox.buffer(), number, request, &[]);
+    }
+
+    /// Sends a request; returns its number.
+    pub(crate) fn ask(&mut self, request: &Request<'_>, purpose: Purpose) -> u32 {
+        let asked = Instant::now();
+        if self.pending.is_empty() {
+            self.heard = asked;
+        }
+        let number = self.next;
+        self.next = self.next.wrapping_add(1).max(CONNECTION + 1);
+        self.pending.insert(number, Pending { purpose, asked });
+        self.send(number, request);
+        number
+    }
+
+    /// Opens a root, which the caller asks for as `purpose`.
+    pub(crate) fn ask_root(&mut self, number: u64, request: &Request<'_>, purpose: Purpose) {
+        self.open.insert(number);
+        self.ask(request, purpose);
+    }
+
+    /// Names a folder, and those above it, to the far end.
+    pub(crate) fn open(&mut self, folder: &Arc<FolderHandle>) {
+        let mut unknown = Vec::new();
+        let mut next = Some(folder);
+        while let Some(folder) = next.filter(|folder| !self.open.contains(&folder.number)) {
+            unknown.push(folder);
+            next = folder.parent();
+        }
+        for folder in unknown.into_iter().rev() {
+            self.open.insert(folder.number);
+            match folder.request() {
+                root @ Request::Root { .. } => drop(self.ask(&root, Purpose::Opening)),
+                child => self.send(CONNECTION, &child),
+            }
+        }
+    }
+
+    /// Whether the far end knows the folder.
+    pub(crate) fn knows(&self, folder: u64) -> bool {
+        self.open.contains(&folder)
+    }
+
+    /// Tells the far end that the folder is not needed any more.
+    pub(crate) fn forget(&mut self, folder: u64) {
+        if self.open.remove(&folder) {
+            self.send(CONNECTION, &Request::Forget { folder });
+        }
+    }
+
+    /// Tells the far end that no more answers to a request are wanted.
+    pub(crate) fn cancel(&mut self, request: u32) {
+        if self.pending.contains_key(&request) {
+            self.send(CONNECTION, &Request::Cancel { request });
+        }
+    }
+
+    /// Allows the far end to send more, if this end is ready for more listings and contents.
+    pub(crate) fn grant(&mut self, listings: bool, contents: bool) {
+        let (listings, contents) = (self.listings.grant(listings), self.contents.grant(contents));
+        let held_back = self.listings.is_used_up() || self.contents.is_used_up();
+        if self.held_back && !held_back {
+            self.heard = Instant::now();
+        }
+        self.held_back = held_back;
+        if listings > 0 || contents > 0 {
+            self.send(CONNECTION, &Request::Credit { listings, contents });
+        }
+    }
+
+    /// Counts a message of a listing of this many bytes.
+    pub(crate) fn listed(&mut self, bytes: usize) -> Result<(), Violation> {
+        self.listings.took(bytes)
+    }
+
+    /// Counts this many bytes of content.
+    pub(crate) fn read(&mut self, bytes: usize) -> Result<(), Violation> {
+        self.contents.took(bytes)
+    }
+
+    /// What the answer with this number belongs to, and when it was asked for.
+    pub(crate) fn purpose(&self, number: u32) -> Result<(Purpose, Instant), Violation> {
+        let pending = self.pending.get(&number).ok_or(Violation("an answer to no request"))?;
+        Ok((pending.purpose, pending.asked))
+    }
+
+    /// Removes a request that has its last answer.
+    pub(crate) fn answered(&mut self, number: u32) {
+        self.pending.remove(&number);
+    }
+
+    /// The number of requests without their last answer.
+    pub(crate) fn load(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// Whether an answer is overdue.
+    pub(crate) fn stalled(&self, now: Instant, limit: Duration) -> bool {
+        let silent = now.saturating_duration_since(self.heard) > limit;
+        silent && !self.pending.is_empty() && !self.held_back
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.outbox.flush()
+    }
+}

@@ -1,0 +1,104 @@
+//! Folders of the far end, as the near end names them.
+
+use std::ffi::{CStr, CString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::helper::protocol::message::Request;
+use engine::entry::FileId;
+
+/// A folder of the far end.
+pub struct HelperFolder(pub(crate) Arc<FolderHandle>);
+
+/// The longest path below a root, bytes. Without it a far end could report nested folders without end. Linux
+/// opens no path of more than 4,096 bytes at once, but trees can be deeper.
+const DEEPEST: usize = 64 * 1024;
+
+/// Receives the number of each folder that is no longer needed.
+pub(crate) type Forget = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// A folder, and how each channel that works on it opens it at the far end.
+pub(crate) struct FolderHandle {
+    pub(crate) number: u64,
+    pub(crate) way: Way,
+    id: Option<FileId>,
+    /// The length of its path below the root, bytes.
+    depth: usize,
+    forget: Forget,
+}
+
+/// How the far end opens a folder.
+pub(crate) enum Way {
+    /// A source root: its absolute path.
+    Root(PathBuf),
+    /// A folder in another one.
+    Child { parent: Arc<FolderHandle>, name: CString },
+}
+
+/// Gives folders their numbers.
+#[derive(Default)]
+pub(crate) struct Numbers(AtomicU64);
+
+impl Numbers {
+    pub(crate) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl FolderHandle {
+    /// A source root.
+    pub(crate) fn root(number: u64, path: PathBuf, id: Option<FileId>, forget: Forget) -> Self {
+        Self { number, way: Way::Root(path), id, depth: 0, forget }
+    }
+
+    /// The folder `name` in `parent`; `None` if its path is too long.
+    pub(crate) fn child(
+        number: u64,
+        parent: &Arc<Self>,
+        name: &CStr,
+        id: Option<FileId>,
+    ) -> Option<Self> {
+        let depth = parent.depth + name.count_bytes() + 1;
+        let way = Way::Child { parent: Arc::clone(parent), name: name.to_owned() };
+        let forget = Arc::clone(&parent.forget);
+        (depth <= DEEPEST).then_some(Self { number, way, id, depth, forget })
+    }
+
+    /// The message that opens the folder on a channel on which its parent is open.
+    pub(crate) fn request(&self) -> Request<'_> {
+        let id = self.id.map(|id| (id.dev, id.ino));
+        match &self.way {
+            Way::Root(path) => {
+                Request::Root { folder: self.number, path: path.as_os_str().as_bytes(), id }
+            }
+            Way::Child { parent, name } => Request::Folder {
+                folder: self.number,
+                parent: parent.number,
+                name: name.to_bytes(),
+                id,
+            },
+        }
+    }
+
+    pub(crate) fn parent(&self) -> Option<&Arc<Self>> {
+        match &self.way {
+            Way::Root(_) => None,
+            Way::Child { parent, .. } => Some(parent),
+        }
+    }
+}
+
+impl Drop for FolderHandle {
+    fn drop(&mut self) {
+        (self.forget)(self.number);
+        // Drops a long chain of folders one by one: each call takes space on the stack.
+        let root = || Way::Root(PathBuf::new());
+        let mut next = std::mem::replace(&mut self.way, root());
+        while let Way::Child { parent, .. } = next {
+            let Ok(mut parent) = Arc::try_unwrap(parent) else { return };
+            next = std::mem::replace(&mut parent.way, root());
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! Holds what is requested and not answered, and distributes it over the channels.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use engine::SourceError;
+use engine::entry::Meta;
+use engine::source::{ContentSink, Wanted};
+
+use crate::delivery::{ContentPart, Delivery, LISTINGS, ListingPart, QUEUED, Unwanted};
+use crate::helper::protocol::message::{Answer, Request};
+use crate::helper::protocol::{CONNECTION, frame};
+use crate::helper::read::asked::Asked;
+use crate::helper::read::channel::{HelperChannel, Purpose};
+use crate::helper::read::command::{Command, PendingQuery, Query};
+use crate::helper::read::files::FileFetch;
+use crate::helper::read::folder::FolderHandle;
+use crate::helper::read::listing::FolderListing;
+use crate::helper::read::service::{Greeting, Helper};
+use crate::ssh::event_loop::Scheduler;
+use crate::ssh::framing::Violation;
+use crate::ssh::outbox::Outbox;
+
+/// Bytes of listings that may wait for the sinks before this end stops reading. What correct far ends may still
+/// send fits below it.
+const LISTINGS_HARD: usize = 4 * LISTINGS;
+
+/// The round trip from which a host counts as far away, and the value while it is unknown.
+const FAR: Duration = Duration::from_millis(10);
+const UNKNOWN: Duration = Duration::from_secs(3600);
+
+/// The size from which a file counts as a large one, bytes. It goes to the channel with the least work.
+const LARGE: u64 = 1 << 20;
+
+/// Everything that is requested and not answered.
+pub(crate) struct HelperScheduler {
+    asked: Arc<Asked>,
+    channels: Vec<HelperChannel>,
+    delivery: Delivery,
+    next_id: u64,
+    queries: HashMap<u64, PendingQuery>,
+    listings: HashMap<u64, FolderListing>,
+    files: HashMap<u64, FileFetch>,
+    /// For each fetch request, its number of unfinished files.
+    requests: HashMap<u64, usize>,
+    /// What waits for a connection.
+    waiting: VecDeque<Purpose>,
+    round_trip: Duration,
+    progressed: bool,
+    lost: Option<String>,
+}
+
+impl HelperScheduler {
+    pub(crate) fn new(asked: Arc<Asked>, delivery: Delivery) -> Self {
+        Self {
+            asked,
+            channels: Vec::new(),
+            delivery,
+            next_id: 0,
+            queries: HashMap::new(),
+            listings: HashMap::new(),
+            files: HashMap::new(),
+            requests: HashMap::new(),
+            waiting: VecDeque::new(),
+            round_trip: UNKNOWN,
+            progressed: false,
+            lost: None,
+        }
+    }
+
+    fn id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn lost(&self) -> Option<SourceError> {
+        self.lost.clone().map(SourceError::Lost)
+    }
+
+    /// The channel for work on a folder: one that knows it, unless another one has much less to do.
+    fn channel_for(&self, folder: Option<&FolderHandle>, large: bool) -> Option<usize> {
+        let cost = |number: usize| {
+            let channel = &self.channels[number];
+            let known = folder.is_some_and(|folder| channel.knows(folder.number));
+            let bonus = if known && !large { KNOWN } else { 0 };
+            (channel.load().saturating_sub(bonus), !known)
+        };
+        (0..self.channels.len()).min_by_key(|number| cost(*number))
+    }
+
+    /// Sends the request that belongs to `purpose`, now or when there is a connection.
+    fn start(&mut self, purpose: Purpose) {
+        if self.channels.is_empty() {
+            return self.waiting.push_back(purpose);
+        }
+        match purpose {
+            Purpose::Query(id) => self.start_query(id),
+            Purpose::Listing(id) => {
+                let folder = self.listings.get(&id).map(|listing| Arc::clone(&listing.folder));
+                let Some(folder) = folder else { return };
+                let Some(number) = self.channel_for(Some(&folder), false) else { return };
+                let request = Request::List { folder: folder.number };
+                self.channels[number].open(&folder);
+                let asked = self.channels[number].ask(&request, purpose);
+                if let Some(listing) = self.listings.get_mut(&id) {
+                    listing.asked = Some((number, asked));
+                }
+            }
+            Purpose::File(id) => {
+                let Some(file) = self.files.get(&id) else { return };
+                let (folder, request) = (Arc::clone(&file.folder), file.request());
+                let large = file.size() >= LARGE;
+                let Some(number) = self.channel_for(Some(&folder), large) else { return };
+                self.channels[number].open(&folder);
+                let asked = self.channels[number].ask(&request, purpose);
+                if let Some(file) = self.files.get_mut(&id) {
+                    file.asked = Some((number, asked));
+                }
+            }
+            Purpose::Opening => {}
+        }
+    }
+
+    fn start_query(&mut self, id: u64) {
+        let purpose = Purpose::Query(id);
+        let Some(asked) = self.queries.get(&id) else { return };
+        let folder = match &asked.query {
+            Query::Look(folder, _) | Query::Crossing(folder, _) => Some(folder),
+            Query::Root(..) | Query::Clock => None,
+        };
+        let Some(number) = self.channel_for(folder.map(AsRef::as_ref), false) else { return };
+        let channel = &mut self.channels[number];
+        if let Some(folder) = folder {
+            channel.open(folder);
+        }
+        match &asked.query {
+            Query::Root(folder, path) => {
+                let (path, folder) = (path.as_os_str().as_bytes(), *folder);
+                channel.ask_root(folder, &Request::Root { folder, path, id: None }, purpose);
+            }
+            Query::Look(folder, name) => {
+                let (folder, name) = (folder.number, name.to_bytes());
+                channel.ask(&Request::Look { folder, name }, purpose);
+            }
+            Query::Crossing(folder, name) => {
+                let (folder, name) = (folder.number, name.to_bytes());
+                channel.ask(&Request::Crossing { folder, name }, purpose);
+            }
+            Query::Clock => drop(channel.ask(&Request::Clock, purpose)),
+        }
+    }
+
+    fn fetch(
+        &mut self,
+        folder: &Arc<FolderHandle>,
+        files: Vec<Wanted>,
+        mut sink: Box<dyn ContentSink>,
+    ) {
+        if let Some(lost) = self.lost() {
+            (0..files.len()).for_each(|index| sink.file_end(index, Err(lost.again())));
+            return sink.end();
+        }
+        let request = self.id();
+        let count = files.len();
+        self.delivery.fetched(request, ContentPart::Begin(sink));
+        if count == 0 {
+            return self.delivery.fetched(request, ContentPart::End);
+        }
+        self.requests.insert(request, count);
+        for (index, wanted) in files.into_iter().enumerate() {
+            let id = self.id();
+            self.files.insert(id, FileFetch::new(request, index, folder, wanted));
+            self.start(Purpose::File(id));
+        }
+    }
+
+    /// Delivers the end of a file, and that of its request if it is the last one.
+    fn file_end(&mut self, file: &FileFetch, result: Result<Meta, SourceError>) {
+        let request = file.request;
+        self.delivery.fetched(request, ContentPart::FileEnd(file.index, result));
+        let Some(left) = self.requests.get_mut(&request) else { return };
+        *left -= 1;
+        if *left == 0 {
+            self.requests.remove(&request);
+            self.delivery.fetched(request, ContentPart::End);
+        }
+    }
+
+    fn cancel(&mut self, unwanted: Unwanted) {
+        let asked = match unwanted {
+            Unwanted::Folder(id) => self.listings.get(&id).and_then(|listing| listing.asked),
+            Unwanted::File(request, index) => {
+                let mut files = self.files.values();
+                let file = files.find(|file| file.request == request && file.index == index);
+                file.and_then(|file| file.asked)
+            }
+        };
+        if let Some((channel, number)) = asked
+            && let Some(channel) = self.channels.get_mut(channel)
+        {
+            channel.cancel(number);
+        }
+    }
+
+    /// Processes an answer to the listing `id`; returns whether it is the last one.
+    fn listing_answer(
+        &mut self,
+        channel: usize,
+        id: u64,
+        answer: Answer,
+        bytes: usize,
+    ) -> Result<bool, Violation> {
+        let listing = self.listings.get_mut(&id);
+        match answer {
+            Answer::Batch(entries) => {
+                self.channels[channel].listed(bytes)?;
+                if let Some(listing) = listing {
+                    listing.entries(id, entries, &self.asked, &mut self.delivery)?;
+                }
+                Ok(false)
+            }
+            Answer::Unreadable(name, error) => {
+                self.channels[channel].listed(bytes)?;
+                if let Some(listing) = listing {
+                    listing.unreadable(id, &name, error.into(), &mut self.delivery);
+                }
+                Ok(false)
+            }
+            Answer::Listed(result) => {
+                if self.listings.remove(&id).is_some() {
+                    let result = result.map_err(SourceError::from);
+                    self.delivery.listed(id, ListingPart::End(result));
+                }
+                Ok(true)
+            }
+            _ => Err(WRONG),
+        }
+    }
+
+    /// Processes an answer about the file `id`; returns whether it is the last one.
+    fn file_answer(
+        &mut self,
+        channel: usize,
+        id: u64,
+        answer: Answer,
+        content: &[u8],
+    ) -> Result<bool, Violation> {
+        let Some(file) = self.files.get_mut(&id) else { return Err(WRONG) };
+        match answer {
+            Answer::Data => {
+                self.channels[channel].read(content.len())?;
+                file.delivered(content.len() as u64)?;
+                let part = ContentPart::Bytes(file.index, content.to_vec());
+                self.delivery.fetched(file.request, part);
+                Ok(false)
+            }
+            Answer::Hole(length) => {
+                self.channels[channel].read(0)?;
+                file.delivered(length)?;
+                self.delivery.fetched(file.request, ContentPart::Hole(file.index, length));
+                Ok(false)
+            }
+            Answer::Read(result) => {
+                let result = match result {
+                    Ok(sent) => Ok(sent.try_into().map_err(|_| BAD_META)?),
+                    Err(error) => Err(error.into()),
+                };
+                if let Some(file) = self.files.remove(&id) {
+                    self.file_end(&file, result);
+                }
+                Ok(true)
+            }
+            _ => Err(WRONG),
+        }
+    }
+
+    fn query_answer(&mut self, id: u64, answer: Answer) -> Result<(), Violation> {
+        let Some(asked) = self.queries.remove(&id) else { return Err(WRONG) };
+        let fits = matches!(
+            (&asked.query, &answer),
+            (Query::Root(..), Answer::Root(_))
+                | (Query::Look(..), Answer::Look(_))
+                | (Query::Crossing(..), Answer::Crossing(_))
+                | (Query::Clock, Answer::Clock(_))
+        );
+        if !fits {
+            self.queries.insert(id, asked);
+            return Err(WRONG);
+        }
+        asked.reply(Ok(answer));
+        Ok(())
+    }
+}
+
+/// By how many requests a channel that knows the folder may be busier than the others.
+const KNOWN: usize = 16;
+
+const WRONG: Violation = Violation("an answer to another question");
+const BAD_META: Violation = Violation("metadata that no entry has");
+
+impl Scheduler for HelperScheduler {
+    type Service = Helper;
+    type Command = Command;
+
+    fn add_channel(&mut self, outbox: Outbox, _: Greeting, _: bool) -> usize {
+        self.channels.push(HelperChannel::new(outbox));
+        for purpose in std::mem::take(&mut self.waiting) {
+            self.start(purpose);
+        }
+        self.channels.len() - 1
+    }
+
+    fn outbox(&mut self, number: usize) -> &mut Outbox {
+        &mut self.channels[number].outbox
+    }
+
+    fn heard(&mut self, number: usize, now: Instant) {
+        self.channels[number].heard(now);
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::List(folder, sink) => {
+                let id = self.id();
+                self.delivery.listed(id, ListingPart::Begin(sink));
+                if let Some(lost) = self.lost() {
+                    return self.delivery.listed(id, ListingPart::End(Err(lost)));
+                }
+                self.listings.insert(id, FolderListing::new(folder));
+                self.start(Purpose::Listing(id));
+            }
+            Command::Fetch(folder, files, sink) => self.fetch(&folder, files, sink),
+            Command::Ask(asked) => {
+                if let Some(lost) = self.lost() {
+                    return asked.reply(Err(lost));
+                }
+                let id = self.id();
+                self.queries.insert(id, asked);
+                self.start(Purpose::Query(id));
+            }
+            Command::Unwanted(unwanted) => self.cancel(unwanted),
+            Command::Forget(folder) => {
+                self.channels.iter_mut().for_each(|channel| channel.forget(folder));
+            }
+        }
+    }
+
+    fn receive(&mut self, number: usize, frame: &[u8], now: Instant) -> Result<(), Violation> {
+        let not_understood = |_| Violation("a message that is not understood");
+        let (request, answer, content) = frame::read(frame).map_err(not_understood)?;
+        if !content.is_empty() && !matches!(answer, Answer::Data) {
+            return Err(Violation("bytes behind a message"));
+        }
+        if request == CONNECTION {
+            return Err(Violation("an answer to no request"));
+        }
+        let (purpose, asked) = self.channels[number].purpose(request)?;
+        self.round_trip = self.round_trip.min(now.saturating_duration_since(asked));
+        let bytes = frame.len() + size_of::<u32>();
+        let is_last = match purpose {
+            Purpose::Query(id) => self.query_answer(id, answer).map(|()| true)?,
+            Purpose::Listing(id) => self.listing_answer(number, id, answer, bytes)?,
+            Purpose::File(id) => self.file_answer(number, id, answer, content)?,
+            Purpose::Opening => match answer {
+                Answer::Root(_) => true,
+                _ => return Err(WRONG),
+            },
+        };
+        if is_last {
+            self.channels[number].answered(request);
+            self.progressed = true;
+        }
+        Ok(())
+    }
+
+    fn pump(&mut self) -> io::Result<()> {
+        self.delivery.flush();
+        let contents = self.delivery.backlog.bytes.load(Ordering::Relaxed) < QUEUED;
+        let listings = !self.delivery.is_full_of_listings();
+        for channel in &mut self.channels {
+            channel.grant(listings, contents);
+            channel.flush()?;
+        }
+        Ok(())
+    }
+
+    fn is_far(&self) -> bool {
+        (FAR..UNKNOWN).contains(&self.round_trip)
+    }
+
+    fn is_flooded(&self, _: usize) -> bool {
+        self.delivery.backlog.listings.load(Ordering::Relaxed) > LISTINGS_HARD
+    }
+
+    fn stalled(&self, now: Instant, limit: Duration) -> bool {
+        self.channels.iter().any(|channel| channel.stalled(now, limit))
+    }
+
+    fn progressed(&mut self) -> bool {
+        std::mem::take(&mut self.progressed)
+    }
+
+    fn reset(&mut self, _: &str) {
+        self.channels.clear();
+        self.waiting.clear();
+        let queries = self.queries.keys().map(|id| Purpose::Query(*id));
+        let listings = self.listings.keys().map(|id| Purpose::Listing(*id));
+        let files = self.files.keys().map(|id| Purpose::File(*id));
+        let mut waiting: Vec<_> = queries.chain(listings).chain(files).collect();
+        waiting.sort_unstable_by_key(|purpose| match purpose {
+            Purpose::Query(id) | Purpose::Listing(id) | Purpose::File(id) => *id,
+            Purpose::Opening => 0,
+        });
+        self.waiting = waiting.into();
+    }
+
+    fn give_up(&mut self, why: &str) {
+        self.reset(why);
+        self.waiting.clear();
+        self.lost = Some(why.to_owned());
+        let lost = || SourceError::Lost(why.to_owned());
+        for (id, _) in std::mem::take(&mut self.listings) {
+            self.delivery.listed(id, ListingPart::End(Err(lost())));
+        }
+        for (_, file) in std::mem::take(&mut self.files) {
+            self.file_end(&file, Err(lost()));
+        }
+        for (_, asked) in self.queries.drain() {
+            asked.reply(Err(lost()));
+        }
+        self.delivery.flush();
+    }
+}

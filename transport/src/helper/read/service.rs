@@ -1,0 +1,63 @@
+//! How ssh starts the far end, and how both ends greet each other.
+
+use std::sync::Arc;
+
+use crate::helper::protocol::message::{Answer, Hello, Request};
+use crate::helper::protocol::{CONNECTION, PREAMBLE, PROTOCOL, frame};
+use crate::helper::read::asked::Asked;
+use crate::ssh::framing::Violation;
+use crate::ssh::service::{Service, Start};
+
+/// What the far end said of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Greeting;
+
+/// The far end: the command that starts it, and what is asked of it.
+pub(crate) struct Helper {
+    pub(crate) command: String,
+    pub(crate) asked: Arc<Asked>,
+}
+
+impl Service for Helper {
+    const PROTOCOL: &'static str = "backup_manager";
+
+    type Offers = Greeting;
+
+    fn start(&self) -> Start<'_> {
+        Start::Command(&self.command)
+    }
+
+    fn hello(&self, out: &mut Vec<u8>) {
+        use std::os::unix::ffi::OsStrExt;
+        let Asked { selection, follow, depths, .. } = &*self.asked;
+        let depths = depths.iter().map(|(path, depth)| {
+            (path.as_os_str().as_bytes().to_vec(), u32::try_from(*depth).unwrap_or(u32::MAX))
+        });
+        let hello = Hello {
+            protocols: (PROTOCOL, PROTOCOL),
+            features: 0,
+            xattrs: selection.xattrs,
+            acls: selection.acls,
+            follow: (follow.all, follow.unsafe_ones, follow.folders),
+            depths: depths.collect(),
+        };
+        out.extend_from_slice(PREAMBLE);
+        // Thousands of source roots would not fit. The far end then receives no greeting and ends.
+        let _ = frame::append(out, CONNECTION, &Request::Hello(hello), &[]);
+    }
+
+    fn read_hello(&self, frame: &[u8]) -> Result<Greeting, Violation> {
+        match frame::read(frame) {
+            Ok((CONNECTION, Answer::Hello { protocol: PROTOCOL, .. }, [])) => Ok(Greeting),
+            Ok((CONNECTION, Answer::Hello { .. }, [])) => {
+                Err(Violation("it speaks another version of the protocol"))
+            }
+            _ => Err(Violation("it is no helper")),
+        }
+    }
+
+    /// Each channel starts the command once more.
+    fn keeps_channels_apart(&self, _: Option<&str>, _: &Greeting) -> bool {
+        true
+    }
+}

@@ -1,0 +1,171 @@
+//! The folders that the near end has named. A folder is opened when a request first needs it.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::sync::{Arc, Mutex};
+
+use engine::entry::{FileId, Kind, Meta, Time};
+use engine::threads::lock;
+use engine::{Source, SourceError};
+use rustix::io::Errno;
+
+use crate::local::{LocalFolder, LocalSource};
+
+/// The most folders that the near end may name at a time. Each takes a few hundred bytes, and a handle once it
+/// is open.
+const MOST: usize = 60_000;
+
+/// The folders by the numbers that the near end gave them.
+#[derive(Default)]
+pub(crate) struct Folders(Mutex<HashMap<u64, Arc<NamedFolder>>>);
+
+/// A folder, opened or not.
+pub(crate) struct NamedFolder {
+    way: Way,
+    /// Its handle, while there are enough of them.
+    opened: Mutex<Option<Arc<LocalFolder>>>,
+}
+
+/// How a folder is opened.
+enum Way {
+    /// A source root, which stays open; the error if it could not be opened.
+    Root(Result<Arc<LocalFolder>, SourceError>),
+    /// A folder in another one, as it was listed.
+    Child { parent: Arc<NamedFolder>, name: CString, id: Option<FileId> },
+    /// Nothing: its chain of folders is being dropped.
+    Dropped,
+}
+
+/// The near end broke the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Violation(pub(crate) &'static str);
+
+impl Folders {
+    /// Adds a source root.
+    ///
+    /// # Errors
+    /// The number is in use, or there are too many folders.
+    pub(crate) fn add_root(
+        &self,
+        number: u64,
+        folder: Result<Arc<LocalFolder>, SourceError>,
+    ) -> Result<(), Violation> {
+        self.insert(number, Way::Root(folder))
+    }
+
+    /// Adds a child folder, without opening it.
+    ///
+    /// # Errors
+    /// Those of [`Folders::add_root`], and an unknown parent.
+    pub(crate) fn add_child(
+        &self,
+        number: u64,
+        parent: u64,
+        name: CString,
+        id: Option<FileId>,
+    ) -> Result<(), Violation> {
+        let parent = self.get(parent)?;
+        self.insert(number, Way::Child { parent, name, id })
+    }
+
+    fn insert(&self, number: u64, way: Way) -> Result<(), Violation> {
+        let folder = NamedFolder { way, opened: Mutex::default() };
+        let mut folders = lock(&self.0);
+        if folders.len() >= MOST {
+            return Err(Violation("too many folders at a time"));
+        }
+        match folders.insert(number, Arc::new(folder)) {
+            None => Ok(()),
+            Some(_) => Err(Violation("two folders with one number")),
+        }
+    }
+
+    pub(crate) fn get(&self, number: u64) -> Result<Arc<NamedFolder>, Violation> {
+        lock(&self.0).get(&number).cloned().ok_or(Violation("an unknown folder"))
+    }
+
+    /// Forgets a folder. Its handle is closed when no request and no folder in it needs it.
+    pub(crate) fn forget(&self, number: u64) {
+        let folder = lock(&self.0).remove(&number);
+        drop(folder);
+    }
+
+    /// Opens a folder. When the process has too many open handles, closes those that no request uses and opens the
+    /// folder again; a closed folder is opened again when it is needed.
+    ///
+    /// # Errors
+    /// It, or a folder above it, cannot be opened or is another one now.
+    pub(crate) fn open(
+        &self,
+        folder: &NamedFolder,
+        source: &LocalSource,
+    ) -> Result<Arc<LocalFolder>, SourceError> {
+        match folder.open(source) {
+            Err(SourceError::Unreadable { error, .. })
+                if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) =>
+            {
+                let all: Vec<_> = lock(&self.0).values().cloned().collect();
+                all.iter().for_each(|folder| drop(lock(&folder.opened).take()));
+                folder.open(source)
+            }
+            opened => opened,
+        }
+    }
+}
+
+impl NamedFolder {
+    fn open(&self, source: &LocalSource) -> Result<Arc<LocalFolder>, SourceError> {
+        // A chain of folders can be longer than the stack of a thread allows calls.
+        let (mut closed, mut next) = (Vec::new(), self);
+        let mut opened = loop {
+            if let Some(opened) = &*lock(&next.opened) {
+                break Arc::clone(opened);
+            }
+            match &next.way {
+                Way::Root(Ok(root)) => break Arc::clone(root),
+                Way::Root(Err(error)) => return Err(error.again()),
+                Way::Child { parent, name, id } => {
+                    closed.push((next, name, *id));
+                    next = parent;
+                }
+                Way::Dropped => return Err(SourceError::Replaced),
+            }
+        };
+        for (folder, name, id) in closed.into_iter().rev() {
+            opened = Arc::new(source.folder(&opened, name, &listed(id))?);
+            *lock(&folder.opened) = Some(Arc::clone(&opened));
+        }
+        Ok(opened)
+    }
+}
+
+impl Drop for NamedFolder {
+    /// Drops a long chain of folders one by one.
+    fn drop(&mut self) {
+        let mut next = std::mem::replace(&mut self.way, Way::Dropped);
+        while let Way::Child { parent, .. } = next {
+            next = match Arc::try_unwrap(parent) {
+                Ok(mut parent) => std::mem::replace(&mut parent.way, Way::Dropped),
+                Err(_) => return,
+            };
+        }
+    }
+}
+
+/// What [`Source::folder`] compares of a listed folder.
+fn listed(id: Option<FileId>) -> Meta {
+    Meta {
+        kind: Kind::Folder,
+        mode: 0,
+        uid: 0,
+        gid: 0,
+        size: 0,
+        mtime: Time::default(),
+        ctime: Time::default(),
+        id,
+        links: 1,
+        rdev: 0,
+        allocated: 0,
+    }
+}

@@ -1,0 +1,158 @@
+//! Sends what the local source lists and reads.
+
+use std::ffi::CStr;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use engine::SourceError;
+use engine::entry::{Batch, Meta};
+use engine::source::{ContentSink, ListSink};
+
+use crate::helper::protocol::CONTENT_MAX;
+use crate::helper::protocol::entry::{SentEntry, SentMeta};
+use crate::helper::protocol::error::SentError;
+use crate::helper::protocol::frame::append;
+use crate::helper::protocol::message::Answer;
+use crate::helper::serve::credit::Credit;
+use crate::helper::serve::outbox::{Ended, Outbox};
+
+/// Bytes of entries after which a message is full. One entry more must still fit into a frame.
+const FULL: usize = 48 * 1024;
+
+/// The way to the near end, shared by all requests.
+#[derive(Default)]
+pub(crate) struct Line {
+    pub(crate) outbox: Outbox,
+    pub(crate) listings: Credit,
+    pub(crate) contents: Credit,
+}
+
+impl Line {
+    /// Ends all waiting: the connection is gone.
+    pub(crate) fn end(&self) {
+        self.outbox.end();
+        self.listings.end();
+        self.contents.end();
+    }
+}
+
+/// A request that is being answered.
+#[derive(Clone)]
+pub(crate) struct Reply {
+    pub(crate) line: Arc<Line>,
+    pub(crate) number: u32,
+    pub(crate) cancelled: Arc<AtomicBool>,
+}
+
+impl Reply {
+    fn wanted(&self, sent: Result<(), Ended>) -> ControlFlow<()> {
+        match sent {
+            Ok(()) if !self.cancelled.load(Ordering::Relaxed) => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    }
+
+    /// Sends the answer. An error means that the connection has ended, which the reader of requests notices.
+    pub(crate) fn answer(&self, answer: &Answer) {
+        let _ = self.line.outbox.answer(self.number, answer);
+    }
+}
+
+/// Sends a listing.
+pub(crate) struct Listing {
+    pub(crate) reply: Reply,
+}
+
+impl Listing {
+    fn send(&self, entries: &mut Vec<SentEntry>) -> Result<(), Ended> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut frame = Vec::new();
+        let message = Answer::Batch(std::mem::take(entries));
+        if append(&mut frame, self.reply.number, &message, &[]).is_err() {
+            let Answer::Batch(entries) = message else { return Ok(()) };
+            return entries.into_iter().try_for_each(|entry| self.send_alone(entry));
+        }
+        self.send_frame(frame)
+    }
+
+    /// Sends one entry of a batch that did not fit into a frame.
+    fn send_alone(&self, entry: SentEntry) -> Result<(), Ended> {
+        let (mut frame, name) = (Vec::new(), entry.name.clone());
+        let number = self.reply.number;
+        if append(&mut frame, number, &Answer::Batch(vec![entry]), &[]).is_err() {
+            let why = "its attributes are longer than 256 KiB together".to_owned();
+            let error = SentError::Unreadable(1, None, why);
+            append(&mut frame, number, &Answer::Unreadable(name, error), &[]).map_err(|_| Ended)?;
+        }
+        self.send_frame(frame)
+    }
+
+    /// Sends a frame when the near end is ready for its bytes.
+    fn send_frame(&self, frame: Vec<u8>) -> Result<(), Ended> {
+        self.reply.line.listings.take(frame.len())?;
+        self.reply.line.outbox.framed(frame)
+    }
+}
+
+impl ListSink for Listing {
+    fn batch(&mut self, batch: Batch) -> ControlFlow<()> {
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for entry in batch.iter() {
+            let entry = SentEntry::from(entry);
+            bytes += entry.bytes();
+            entries.push(entry);
+            if bytes >= FULL {
+                bytes = 0;
+                self.reply.wanted(self.send(&mut entries))?;
+            }
+        }
+        self.reply.wanted(self.send(&mut entries))
+    }
+
+    fn unreadable(&mut self, name: &CStr, error: SourceError) {
+        let answer = Answer::Unreadable(name.to_bytes().to_vec(), (&error).into());
+        let mut frame = Vec::new();
+        // The text of an error is far shorter than a frame.
+        if append(&mut frame, self.reply.number, &answer, &[]).is_ok() {
+            let _ = self.send_frame(frame);
+        }
+    }
+
+    fn end(self: Box<Self>, result: Result<(), SourceError>) {
+        self.reply.answer(&Answer::Listed(result.map_err(|error| SentError::from(&error))));
+    }
+}
+
+/// Sends the content of one file.
+pub(crate) struct Content {
+    pub(crate) reply: Reply,
+}
+
+impl Content {
+    fn send(&self, answer: &Answer, bytes: &[u8]) -> Result<(), Ended> {
+        self.reply.line.contents.take(bytes.len())?;
+        self.reply.line.outbox.content(self.reply.number, answer, bytes)
+    }
+}
+
+impl ContentSink for Content {
+    fn data(&mut self, _: usize, bytes: &[u8]) -> ControlFlow<()> {
+        let mut parts = bytes.chunks(CONTENT_MAX);
+        parts.try_for_each(|part| self.reply.wanted(self.send(&Answer::Data, part)))
+    }
+
+    fn hole(&mut self, _: usize, length: u64) -> ControlFlow<()> {
+        self.reply.wanted(self.send(&Answer::Hole(length), &[]))
+    }
+
+    fn file_end(&mut self, _: usize, after: Result<Meta, SourceError>) {
+        let after = after.as_ref().map(SentMeta::from).map_err(SentError::from);
+        // Behind the content of the file, in the same queue.
+        let _ = self.reply.line.outbox.content(self.reply.number, &Answer::Read(after), &[]);
+    }
+
+    fn end(self: Box<Self>) {}
+}

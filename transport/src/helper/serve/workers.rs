@@ -1,0 +1,66 @@
+//! The threads that answer requests. Requests for single entries and listings, small files, and large files have
+//! threads of their own, so that a slow one delays only its kind.
+
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use engine::threads::lock;
+
+/// The threads of each kind.
+const THREADS: usize = 2;
+
+/// Work for a thread.
+pub(crate) type Task = Box<dyn FnOnce() + Send>;
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Entries,
+    SmallFile,
+    LargeFile,
+}
+
+/// The threads and their queues. They end when this is dropped and the queues are empty.
+pub(crate) struct Workers([Sender<Task>; 3]);
+
+impl Workers {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// The system starts no thread.
+    pub(crate) fn start() -> io::Result<Self> {
+        let queue = |name: &str| {
+            let (tasks, queue) = channel::<Task>();
+            let queue = Arc::new(Mutex::new(queue));
+            for _ in 0..THREADS {
+                let queue = Arc::clone(&queue);
+                let thread = std::thread::Builder::new().name(name.to_owned());
+                thread.spawn(move || work(&queue))?;
+            }
+            io::Result::Ok(tasks)
+        };
+        Ok(Self([queue("entries")?, queue("small-files")?, queue("large-files")?]))
+    }
+
+    /// Queues a task.
+    pub(crate) fn add(&self, kind: Kind, task: Task) {
+        let queue = match kind {
+            Kind::Entries => &self.0[0],
+            Kind::SmallFile => &self.0[1],
+            Kind::LargeFile => &self.0[2],
+        };
+        // The threads live as long as their queue.
+        let _ = queue.send(task);
+    }
+}
+
+fn work(queue: &Mutex<Receiver<Task>>) {
+    loop {
+        let task = lock(queue).recv();
+        match task {
+            Ok(task) => task(),
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Folders on a remote host, read in the best way that the host offers: through this program at the far end, or
+//! over SFTP.
+
+use std::ffi::CStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use engine::entry::{Entry, Meta, Time};
+use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Wanted};
+use engine::{Preserve, Source, SourceError};
+
+use crate::helper::read::folder::HelperFolder;
+use crate::helper::read::{Asked, HelperSource};
+use crate::sftp::read::{SftpFolder, SftpSource};
+use crate::ssh::options::{ChannelLimit, Options};
+use crate::ssh::{Address, ConnectError};
+
+/// Which program is started at the far end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemoteHelper {
+    /// None: the host is read over SFTP.
+    Off,
+    /// The one that the host has in its `PATH`, or in the folder where this program installs it.
+    Auto,
+    /// What this command line starts; this program appends the command `serve`.
+    Command(String),
+}
+
+impl RemoteHelper {
+    /// The line for the login shell of the user; `None` for [`RemoteHelper::Off`]. Every shell, also csh and fish,
+    /// reads a text in single quotes alike.
+    fn line(&self) -> Option<String> {
+        match self {
+            Self::Off => None,
+            Self::Auto => Some(
+                "sh -c 'PATH=$PATH:$HOME/.cache/backup_manager; exec backup_manager serve --read-only'"
+                    .to_owned(),
+            ),
+            Self::Command(command) => Some(format!("{command} serve --read-only")),
+        }
+    }
+}
+
+/// Folders on a remote host.
+pub enum RemoteSource {
+    /// Through this program at the far end.
+    Helper(HelperSource),
+    /// Over SFTP.
+    Sftp(SftpSource),
+}
+
+/// A folder on a remote host.
+pub enum RemoteFolder {
+    /// A folder of [`RemoteSource::Helper`].
+    Helper(Arc<HelperFolder>),
+    /// A folder of [`RemoteSource::Sftp`].
+    Sftp(Arc<SftpFolder>),
+}
+
+impl RemoteSource {
+    /// Connects to a host and starts the helper there. Without one, `without` receives the reason, and the host is
+    /// read over SFTP. `stopped` is polled several times a second; when it returns true, the connection ends.
+    ///
+    /// # Errors
+    /// If no connection can be made, or the host offers neither.
+    pub fn connect(
+        address: &Address,
+        options: Options,
+        helper: &RemoteHelper,
+        asked: Asked,
+        without: impl FnOnce(&str),
+        stopped: impl Fn() -> bool + Clone + Send + 'static,
+    ) -> Result<Self, ConnectError> {
+        if let Some(line) = helper.line() {
+            let (address, options) = (address.clone(), options.clone());
+            match HelperSource::connect(address, options, line, asked, stopped.clone()) {
+                Ok(source) => return Ok(Self::Helper(source)),
+                Err(error) if error.is_about_service() => without(&error.to_string()),
+                Err(error) => return Err(error),
+            }
+        }
+        SftpSource::connect(address.clone(), options, stopped).map(Self::Sftp)
+    }
+
+    /// The number of channels that the host was observed to accept.
+    #[must_use]
+    pub fn channel_limit(&self) -> &ChannelLimit {
+        match self {
+            Self::Helper(source) => source.channel_limit(),
+            Self::Sftp(source) => source.channel_limit(),
+        }
+    }
+
+    /// Ends the connection; any thread may call it. Later calls get [`SourceError::Lost`].
+    pub fn stop(&self) {
+        match self {
+            Self::Helper(source) => source.stop(),
+            Self::Sftp(source) => source.stop(),
+        }
+    }
+
+    /// Ends the connection and waits until `ssh` and all threads have ended. A sink must not call it.
+    pub fn close(&self) {
+        match self {
+            Self::Helper(source) => source.close(),
+            Self::Sftp(source) => source.close(),
+        }
+    }
+}
+
+fn of_helper(root: Root<HelperFolder>) -> Root<RemoteFolder> {
+    let Root { entry, folder, was_link, file_system } = root;
+    Root { entry, folder: Arc::new(RemoteFolder::Helper(folder)), was_link, file_system }
+}
+
+fn of_sftp(root: Root<SftpFolder>) -> Root<RemoteFolder> {
+    let Root { entry, folder, was_link, file_system } = root;
+    Root { entry, folder: Arc::new(RemoteFolder::Sftp(folder)), was_link, file_system }
+}
+
+/// A folder is only ever passed to the source that made it.
+const OTHER: SourceError = SourceError::Replaced;
+
+impl Source for RemoteSource {
+    type Folder = RemoteFolder;
+
+    fn answers(&self) -> Answers {
+        match self {
+            Self::Helper(source) => source.answers(),
+            Self::Sftp(source) => source.answers(),
+        }
+    }
+
+    fn time_granularity_ns(&self) -> u32 {
+        match self {
+            Self::Helper(source) => source.time_granularity_ns(),
+            Self::Sftp(source) => source.time_granularity_ns(),
+        }
+    }
+
+    fn reports(&self, keep: Preserve) -> Preserve {
+        match self {
+            Self::Helper(source) => source.reports(keep),
+            Self::Sftp(source) => source.reports(keep),
+        }
+    }
+
+    fn clock(&self) -> Option<Time> {
+        match self {
+            Self::Helper(source) => source.clock(),
+            Self::Sftp(source) => source.clock(),
+        }
+    }
+
+    fn root(&self, path: &Path) -> Result<Root<RemoteFolder>, SourceError> {
+        match self {
+            Self::Helper(source) => source.root(path).map(of_helper),
+            Self::Sftp(source) => source.root(path).map(of_sftp),
+        }
+    }
+
+    fn roots(&self, paths: &[PathBuf]) -> Vec<Result<Root<RemoteFolder>, SourceError>> {
+        match self {
+            Self::Helper(source) => {
+                source.roots(paths).into_iter().map(|root| root.map(of_helper)).collect()
+            }
+            Self::Sftp(source) => {
+                source.roots(paths).into_iter().map(|root| root.map(of_sftp)).collect()
+            }
+        }
+    }
+
+    fn folder(
+        &self,
+        parent: &RemoteFolder,
+        name: &CStr,
+        listed: &Meta,
+    ) -> Result<RemoteFolder, SourceError> {
+        match (self, parent) {
+            (Self::Helper(source), RemoteFolder::Helper(parent)) => {
+                source.folder(parent, name, listed).map(Arc::new).map(RemoteFolder::Helper)
+            }
+            (Self::Sftp(source), RemoteFolder::Sftp(parent)) => {
+                source.folder(parent, name, listed).map(Arc::new).map(RemoteFolder::Sftp)
+            }
+            _ => Err(OTHER),
+        }
+    }
+
+    fn look(&self, folder: &RemoteFolder, name: &CStr) -> Result<Entry, SourceError> {
+        match (self, folder) {
+            (Self::Helper(source), RemoteFolder::Helper(folder)) => source.look(folder, name),
+            (Self::Sftp(source), RemoteFolder::Sftp(folder)) => source.look(folder, name),
+            _ => Err(OTHER),
+        }
+    }
+
+    fn crossing(&self, parent: &RemoteFolder, name: &CStr) -> Crossing {
+        match (self, parent) {
+            (Self::Helper(source), RemoteFolder::Helper(parent)) => source.crossing(parent, name),
+            (Self::Sftp(source), RemoteFolder::Sftp(parent)) => source.crossing(parent, name),
+            _ => Crossing::default(),
+        }
+    }
+
+    fn list(&self, folder: &Arc<RemoteFolder>, sink: Box<dyn ListSink>) {
+        match (self, &**folder) {
+            (Self::Helper(source), RemoteFolder::Helper(folder)) => source.list(folder, sink),
+            (Self::Sftp(source), RemoteFolder::Sftp(folder)) => source.list(folder, sink),
+            _ => sink.end(Err(OTHER)),
+        }
+    }
+
+    fn fetch(
+        &self,
+        folder: &Arc<RemoteFolder>,
+        files: Vec<Wanted>,
+        mut sink: Box<dyn ContentSink>,
+    ) {
+        match (self, &**folder) {
+            (Self::Helper(source), RemoteFolder::Helper(folder)) => {
+                source.fetch(folder, files, sink);
+            }
+            (Self::Sftp(source), RemoteFolder::Sftp(folder)) => source.fetch(folder, files, sink),
+            _ => {
+                (0..files.len()).for_each(|index| sink.file_end(index, Err(OTHER)));
+                sink.end();
+            }
+        }
+    }
+}
