@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use engine::Prefix;
 use lettre::message::Mailbox;
+use transport::remote::RemoteHelper;
 
 use crate::config::alert_channels::{AlertLevel, Security};
 use crate::config::checks::value::{GivenValue, Raw, give};
@@ -175,6 +176,12 @@ settings! {
         value: "COUNT",
         help: "Open this many SFTP channels to that host, 1 to 16; unset: 1, or more for OpenSSH and dropbear",
         example: "4",
+    }
+    RemoteHelper => remote_helper: RemoteHelper = backup::remote_helper {
+        name: "REMOTE_HELPER",
+        value: "auto|off|COMMAND",
+        help: "Read that host through the backup_manager in its PATH, if there is one (auto), only over SFTP (off), or through the one that COMMAND starts, such as sudo -n backup_manager",
+        default: Some("auto"),
     }
     RsyncSingleParams => single_params: Vec<Param> = backup::rsync_switches {
         name: "RSYNC_SINGLE_PARAMS",

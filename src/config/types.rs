@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 use engine::Job;
 use engine::Prefix;
 use engine::Retention;
+use transport::remote::RemoteHelper;
 use transport::ssh::connect::address::Address;
 
 use crate::config::alert_channels::{AlertLevel, Channels};
@@ -141,6 +142,10 @@ pub(crate) struct Remote {
     pub(crate) answer_timeout: Duration,
     /// `SFTP_CHANNELS`.
     pub(crate) sftp_channels: Option<NonZeroUsize>,
+    /// `REMOTE_HELPER`.
+    pub(crate) helper: RemoteHelper,
+    /// The given rsync options that have no effect if the host is read over SFTP, each with the reason.
+    pub(crate) without_effect_over_sftp: Vec<String>,
     /// The file with host keys in addition to the user's own, if there is one.
     pub(crate) known_hosts: Option<PathBuf>,
 }

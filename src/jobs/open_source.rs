@@ -12,8 +12,10 @@ use engine::Stop;
 use engine::fs::XattrSelection;
 use engine::source::MetadataMap;
 use engine::source::RateLimit;
+use transport::Follow;
+use transport::helper::read::Asked;
 use transport::local::LocalSource;
-use transport::sftp::read::SftpSource;
+use transport::remote::RemoteSource;
 use transport::ssh::options::{LossReport, Options};
 
 use crate::config::log_format::Format;
@@ -44,20 +46,58 @@ pub(crate) fn remote(
     job: &NamedJob,
     stop: &Arc<Stop>,
     access: Access,
-    connected: &mut Option<Arc<SftpSource>>,
-) -> Result<Arc<MappedSource<SftpSource>>, NoConnection> {
+    connected: &mut Option<Arc<RemoteSource>>,
+) -> Result<Arc<MappedSource<RemoteSource>>, NoConnection> {
     let stopped = Arc::clone(stop);
     let memory = memory(host, job, access);
     let log = JobLog::new(&job.name, Format::Text);
+    let about = log.clone();
     let loss_report = loss_report(host.address.to_string(), {
         let log = log.clone();
         move |what| log.warn(what)
     });
     let channel_limit = memory.limit(move |what| log.warn(what));
     let options = Options { channel_limit, loss_report, ..options(host, &job.wanted) };
-    let source = SftpSource::connect(host.address.clone(), options, move || stopped.asked())?;
+    let Preserve { acls, xattrs, .. } = job.job.keep;
+    let (follow, roots) = (job.wanted.follow, job.job.layout.roots());
+    let asked =
+        Asked::new(XattrSelection { acls, xattrs }, Arc::clone(&job.job.filters), follow, roots);
+    let mut why_not = None;
+    let source = RemoteSource::connect(
+        &host.address,
+        options,
+        &host.helper,
+        asked,
+        |why| why_not = Some(why.to_owned()),
+        move || stopped.asked(),
+    )?;
     let source = connected.insert(Arc::new(source));
+    if let Some(why) = why_not {
+        over_sftp(host, &why, follow, &about)?;
+    }
     Ok(tailored(Arc::clone(source), &job.wanted, stop))
+}
+
+/// Reports that a host is read over SFTP because of `why`.
+///
+/// # Errors
+/// The job follows symlinks, which SFTP cannot do.
+fn over_sftp(host: &Remote, why: &str, follow: Follow, log: &JobLog) -> Result<(), NoConnection> {
+    let address = &host.address;
+    if follow != Follow::default() {
+        let what = format!(
+            "-L, -k and --copy-unsafe-links need backup_manager on {address}, and it does not answer there ({why}); install it there, or remove these options"
+        );
+        return Err(what.into());
+    }
+    let mut what =
+        format!("{address} is read over SFTP, as it runs no backup_manager serve: {why}");
+    let lost = &host.without_effect_over_sftp;
+    if !lost.is_empty() {
+        what.push_str(&format!("; rsync options without effect: {}", lost.join(", ")));
+    }
+    log.info(&what);
+    Ok(())
 }
 
 /// Reports each connection to `address` that is lost and made again.
@@ -80,7 +120,7 @@ fn memory<'a>(host: &'a Remote, job: &'a NamedJob, access: Access) -> ChannelMem
 }
 
 /// Stores what a run found out about its host.
-pub(crate) fn remember(job: &NamedJob, connected: Option<&Arc<SftpSource>>, log: &JobLog) {
+pub(crate) fn remember(job: &NamedJob, connected: Option<&Arc<RemoteSource>>, log: &JobLog) {
     if let (Some(host), Some(source)) = (&job.remote, connected)
         && let Err(error) = memory(host, job, Access::Run).keep(source.channel_limit())
     {
@@ -90,7 +130,7 @@ pub(crate) fn remember(job: &NamedJob, connected: Option<&Arc<SftpSource>>, log:
 
 /// Waits until a connection has ended. After the work was stopped, other threads may still use it while the
 /// process ends.
-pub(crate) fn close(connected: Option<Arc<SftpSource>>) {
+pub(crate) fn close(connected: Option<Arc<RemoteSource>>) {
     if let Some(source) = connected {
         source.close();
     }
@@ -142,6 +182,8 @@ pub(crate) fn options(host: &Remote, wanted: &RsyncOptions) -> Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transport::remote::RemoteHelper;
+
     use crate::config::rsync::read_args;
     use crate::config::rsync::wanted;
 
@@ -152,6 +194,8 @@ mod tests {
             address: "host".parse().unwrap(),
             answer_timeout: Duration::from_secs(30),
             sftp_channels: None,
+            helper: RemoteHelper::Off,
+            without_effect_over_sftp: Vec::new(),
             known_hosts: None,
         };
         options(&host, &wanted(params.iter().map(|param| (param, ""))).unwrap())

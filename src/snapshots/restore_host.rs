@@ -194,6 +194,8 @@ mod tests {
             address: text.parse().unwrap(),
             answer_timeout: Duration::from_secs(1),
             sftp_channels: None,
+            helper: transport::remote::RemoteHelper::Off,
+            without_effect_over_sftp: Vec::new(),
             known_hosts: None,
         };
         let fit = |to: &str, job: &str| fits(&to.parse().unwrap(), &remote(job));

@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use engine::Prefix;
 use engine::entry::escape::shown;
+use transport::remote::RemoteHelper;
 
 use crate::config::checks::list;
 use crate::config::checks::value::{Checked, Raw, bytes, decimal, text, wrong};
@@ -176,6 +177,18 @@ pub(crate) fn channels(raw: &Raw) -> Checked<NonZeroUsize> {
             wrong(format!("{many} channels are too many; write 1 to {MAX_CHANNELS}"))
         }
         channels => Ok(channels),
+    }
+}
+
+/// `auto`, `off`, or a command line for the shell of the user on the remote host.
+pub(crate) fn remote_helper(raw: &Raw) -> Checked<RemoteHelper> {
+    let text = text(raw)?;
+    match text.trim() {
+        "" => wrong("it is empty; write auto, off, or a command".to_owned()),
+        "auto" => Ok(RemoteHelper::Auto),
+        "off" => Ok(RemoteHelper::Off),
+        line if line.contains(['\n', '\r']) => wrong("a command is one line".to_owned()),
+        line => Ok(RemoteHelper::Command(line.to_owned())),
     }
 }
 

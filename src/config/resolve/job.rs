@@ -18,7 +18,8 @@ use engine::snapshot::Periods;
 use engine::snapshot::SnapshotLinks;
 use engine::source::Selection;
 use transport::local::Follow;
-use transport::ssh::connect::address::{Address, BadAddress};
+use transport::remote::RemoteHelper;
+use transport::ssh::connect::address::BadAddress;
 
 use crate::config::checks::value::GivenValue;
 use crate::config::layers::first;
@@ -30,19 +31,6 @@ use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::setting::Layer;
 use crate::config::types::{HealthLimits, NamedJob, Remote};
 use crate::config::{bounded, rsync};
-
-/// The part of `keep` that SFTP version 3 can report: it has no device numbers, inodes, extended attributes
-/// or mount points (draft-ietf-secsh-filexfer-02).
-fn over_sftp(keep: Preserve) -> Preserve {
-    Preserve {
-        devices: false,
-        hard_links: false,
-        acls: false,
-        xattrs: false,
-        one_file_system: false,
-        ..keep
-    }
-}
 
 /// The host of the sources, as reports record it.
 fn host(remote: Option<&Remote>) -> Host {
@@ -88,7 +76,7 @@ impl Draft<'_> {
         self.check_typed(remote.is_some(), current_dir, mistakes);
         let notify = alerts::notify(&self.layers, mistakes);
         if let (Some(remote), Some(wanted)) = (&mut remote, &mut wanted) {
-            self.over_ssh(&mut remote.address, wanted, mistakes);
+            self.over_ssh(remote, wanted, mistakes);
         }
         let wanted = wanted?;
         let filters = crate::config::resolve::filters::read(&wanted.filters, current_dir, mistakes);
@@ -100,7 +88,7 @@ impl Draft<'_> {
             backups_mode: self.value(|layer| layer.backups_mode.as_ref()),
             keep: Preserve {
                 ctime: self.value(|layer| layer.trust_ctime.as_ref())?,
-                ..if remote.is_some() { over_sftp(wanted.keep) } else { wanted.keep }
+                ..wanted.keep
             },
             retention: self.retention()?,
             minimum_time_guard: self.value(|layer| layer.minimum_time_guard.as_ref())?,
@@ -115,7 +103,12 @@ impl Draft<'_> {
             prune_empty: wanted.prune_empty,
         };
         let alert = self.alert()?;
-        let without_effect = self.without_effect(remote.is_some());
+        let (mut without_effect, over_sftp) = self.without_effect(remote.is_some());
+        match &mut remote {
+            Some(Remote { helper: RemoteHelper::Off, .. }) => without_effect.extend(over_sftp),
+            Some(remote) => remote.without_effect_over_sftp = over_sftp,
+            None => {}
+        }
         Some(NamedJob {
             name: self.name.clone(),
             job,
@@ -128,12 +121,14 @@ impl Draft<'_> {
         })
     }
 
-    /// The given options that have no effect.
-    pub(crate) fn without_effect(&self, remote: bool) -> Vec<String> {
+    /// The given options that have no effect, and those that have none over SFTP.
+    fn without_effect(&self, remote: bool) -> (Vec<String>, Vec<String>) {
         // The defaults come last; the user did not give them.
         let given = self.layers.split_last().map_or(&[][..], |(_, given)| given);
         let params = self.params(given);
-        rsync::without_effect(params.into_iter().map(|(param, _)| param), remote)
+        let params = || params.iter().map(|(param, _)| *param);
+        let over_sftp = if remote { rsync::only_local(params()) } else { Vec::new() };
+        (rsync::without_effect(params(), remote), over_sftp)
     }
 
     /// The selection from `--files-from`.
@@ -157,11 +152,11 @@ impl Draft<'_> {
         }
     }
 
-    /// Takes user and port from `-e`, and rejects following symlinks, because SFTP cannot report where a
+    /// Takes user and port from `-e`, and rejects following symlinks over SFTP, which cannot report where a
     /// symlink leads.
     pub(crate) fn over_ssh(
         &self,
-        address: &mut Address,
+        Remote { address, helper, .. }: &mut Remote,
         wanted: &mut RsyncOptions,
         mistakes: &mut Vec<Mistake>,
     ) {
@@ -171,9 +166,9 @@ impl Draft<'_> {
             Ok(whole) => *address = whole,
             Err(error) => mistakes.push(given.origin.mistake(format!("{error} (-e)"))),
         }
-        if wanted.follow != Follow::default() {
+        if wanted.follow != Follow::default() && *helper == RemoteHelper::Off {
             mistakes.push(given.origin.mistake(
-                "-L, -k and --copy-unsafe-links follow no symlinks on another machine; remove them, or name in SRCS_TO_BACKUP what they lead to",
+                "-L, -k and --copy-unsafe-links follow no symlinks over SFTP; remove them or REMOTE_HELPER=off, or name in SRCS_TO_BACKUP what they lead to",
             ));
         }
     }
@@ -226,7 +221,16 @@ impl Draft<'_> {
             Ok(address) => {
                 let answer_timeout = self.answer_timeout();
                 let sftp_channels = self.sftp_channels();
-                Some(Remote { address, answer_timeout, sftp_channels, known_hosts: None })
+                // A mistake in it is already reported.
+                let helper = self.value(|layer| layer.remote_helper.as_ref());
+                Some(Remote {
+                    address,
+                    answer_timeout,
+                    sftp_channels,
+                    helper: helper.unwrap_or(RemoteHelper::Off),
+                    without_effect_over_sftp: Vec::new(),
+                    known_hosts: None,
+                })
             }
             Err(error) => {
                 let form = "write user@host, user@host:port or user@[v6]:port, and the folders into SRCS_TO_BACKUP";

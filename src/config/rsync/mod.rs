@@ -67,20 +67,29 @@ pub(crate) fn without_effect<'a>(
     params: impl IntoIterator<Item = &'a Param>,
     remote: bool,
 ) -> Vec<String> {
-    params
-        .into_iter()
-        .filter_map(|param| {
-            let row = param.row;
-            let reason = match (row.handling, row.side) {
-                (Handling::NoEffect, _) => row.about,
-                (Handling::Refused, _) => "it is not so anyway",
-                (_, OptionSide::Local(reason)) if remote && param.on => reason,
-                (_, OptionSide::Remote(reason)) if !remote && param.on => reason,
-                _ => return None,
-            };
-            Some(format!("{} ({reason})", param.text))
-        })
-        .collect()
+    with_reason(params, |param| match (param.row.handling, param.row.side) {
+        (Handling::NoEffect, _) => Some(param.row.about),
+        (Handling::Refused, _) => Some("it is not so anyway"),
+        (_, OptionSide::Remote(reason)) if !remote && param.on => Some(reason),
+        _ => None,
+    })
+}
+
+/// The options that have an effect for local sources and none over SFTP, each with the reason.
+pub(crate) fn only_local<'a>(params: impl IntoIterator<Item = &'a Param>) -> Vec<String> {
+    with_reason(params, |param| match (param.row.handling, param.row.side) {
+        (Handling::NoEffect | Handling::Refused, _) => None,
+        (_, OptionSide::Local(reason)) if param.on => Some(reason),
+        _ => None,
+    })
+}
+
+fn with_reason<'a>(
+    params: impl IntoIterator<Item = &'a Param>,
+    reason: impl Fn(&Param) -> Option<&'static str>,
+) -> Vec<String> {
+    let reasoned = |param: &Param| Some(format!("{} ({})", param.text, reason(param)?));
+    params.into_iter().filter_map(reasoned).collect()
 }
 
 /// Parses options from a command line.

@@ -10,7 +10,8 @@ use crate::config::rsync::object::Dict;
 use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::rsync::row::OptionRow;
 use crate::config::rsync::{
-    Param, Refusals, long_option, read_args, read_dict, rows, short_option, wanted, without_effect,
+    Param, Refusals, long_option, only_local, read_args, read_dict, rows, short_option, wanted,
+    without_effect,
 };
 
 fn read(args: &[&str]) -> Result<RsyncOptions, Refusals> {
@@ -218,8 +219,9 @@ fn options_without_effect_are_reported_with_the_reason() {
     let local = without_effect(&params, false);
     assert!(local[0].starts_with("-z (") && local[1].starts_with("--no-W ("), "{local:?}");
     assert_eq!(local.len(), 4);
-    let remote = without_effect(&params, true);
-    assert!(remote[0].starts_with("-X (SFTP"), "{remote:?}");
+    assert!(without_effect(&params, true)[0].starts_with("--no-W ("));
+    let remote = only_local(&params);
+    assert!(remote.len() == 1 && remote[0].starts_with("-X (SFTP"), "{remote:?}");
 }
 
 #[test]

@@ -1,0 +1,75 @@
+//! Hosts without a helper that this program understands: they are read over SFTP, and the log says why.
+
+use fixtures::judge::Judge;
+use fixtures::need;
+use fixtures::sshd::{Plan, Sshd, Subsystem};
+use fixtures::stage::Stage;
+use fixtures::tree::Tree;
+
+use crate::{BIN, OVER_SFTP, run};
+
+fn stage() -> Stage {
+    Stage::with(BIN, &Tree::new().file("folder/file", "content"))
+}
+
+#[test]
+fn a_host_without_a_helper_is_read_over_sftp() {
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = stage();
+    let script = stage.beside("greets-wrongly");
+    std::fs::write(&script, "#!/bin/sh\nprintf '\\0\\0\\0\\020abcdefghijklmnop'; cat >/dev/null\n")
+        .unwrap();
+    stage.sh("chmod 755 ../greets-wrongly");
+    let wrong = script.display().to_string();
+    for (helper, why) in [
+        ("auto", "backup_manager: not found"),
+        ("no-such-program", "exit status 127"),
+        ("false", "exit status 1"),
+        ("echo hello;", "hello"),
+        (wrong.as_str(), ""),
+    ] {
+        let done = server.reached_by(stage.run()).env("REMOTE_HELPER", helper).done();
+        done.assert_code(0).assert_says(OVER_SFTP).assert_says(why);
+        stage.assert_newest_is_source(Judge::sftp());
+    }
+}
+
+#[test]
+fn a_host_for_sftp_only_is_read_over_sftp() {
+    let plan = Plan::new(Subsystem::Internal).line("ForceCommand internal-sftp");
+    let server = need!(plan.line("MaxSessions 1").start());
+    let stage = stage();
+    let done = server.reached_by(stage.run()).env("REMOTE_HELPER", "auto").expect(0);
+    done.assert_says(OVER_SFTP);
+    stage.assert_newest_is_source(Judge::sftp());
+}
+
+#[test]
+fn a_host_without_sftp_is_read_through_its_helper() {
+    let server = need!(Sshd::serving(Subsystem::Missing));
+    let stage = stage();
+    run(&server, &stage).expect(0);
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
+fn the_helper_in_the_folder_for_helpers_is_found() {
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = stage();
+    let folder = server.path(".cache/backup_manager");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::copy(BIN, folder.join("backup_manager")).unwrap();
+    let done = server.reached_by(stage.run()).env("REMOTE_HELPER", "auto").expect(0);
+    assert!(!done.said().contains(OVER_SFTP), "{}", done.said());
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
+fn options_that_sftp_does_not_carry_are_named_only_over_sftp() {
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = stage();
+    let over = server.reached_by(stage.run()).env("REMOTE_HELPER", "false").rsync(&["-X"]);
+    over.expect(0).assert_says("rsync options without effect: -X");
+    let through = run(&server, &stage).rsync(&["-X"]).expect(0);
+    assert!(!through.said().contains("without effect"), "{}", through.said());
+}

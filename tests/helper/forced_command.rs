@@ -1,0 +1,80 @@
+//! A key that can read given folders and nothing else (sshd(8): AUTHORIZED_KEYS FILE FORMAT).
+
+use std::fs;
+use std::process::{Command, Output};
+
+use fixtures::judge::Judge;
+use fixtures::need;
+use fixtures::sshd::{Sshd, Subsystem};
+use fixtures::stage::Stage;
+use fixtures::tree::Tree;
+
+use crate::{BIN, OVER_SFTP};
+
+/// A server whose key may only read the source of the stage.
+fn confined(stage: &Stage) -> Result<Sshd, need::Missing> {
+    let server = Sshd::serving(Subsystem::Internal)?;
+    let key = fs::read_to_string(server.path("user.pub")).expect("a key");
+    let root = stage.source.display();
+    let line = format!("command=\"{BIN} serve --read-only --root {root}\",restrict {key}");
+    fs::write(server.path("authorized"), line).expect("written");
+    Ok(server)
+}
+
+/// `ssh` with these words in front of the host and behind it.
+fn ssh(server: &Sshd, before: &[&str], after: &[&str]) -> Output {
+    Command::new("timeout")
+        .args(["20", "ssh", "-F"])
+        .arg(server.path("ssh_config"))
+        .args(["-p", &server.port().to_string()])
+        .args(before)
+        .arg(format!("{}@127.0.0.1", server.account()))
+        .args(after)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("ssh starts")
+}
+
+#[test]
+fn the_key_reads_its_folders_and_no_others() {
+    let stage = Stage::with(BIN, &Tree::new().file("folder/file", "content"));
+    let server = need!(confined(&stage));
+    let other = stage.beside("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("secret"), "secret").unwrap();
+    std::os::unix::fs::symlink(&other, stage.source.join("way out")).unwrap();
+    let run = || server.reached_by(stage.run()).env("REMOTE_HELPER", "auto");
+    let done = run().expect(0);
+    assert!(!done.said().contains(OVER_SFTP), "{}", done.said());
+    stage.assert_newest_is_source(Judge::plain());
+    for source in [other.clone(), stage.source.join("way out"), "/etc".into()] {
+        let asked = run().set("srcs-to-backup", &source).set("backup-name-prefix", "other");
+        asked.expect(1).assert_says("was started with --root for other folders");
+    }
+    // Followed symlinks end at the border of the roots, where the kernel has Landlock.
+    let followed = run().rsync(&["-L"]).done();
+    if fs::read_to_string("/sys/kernel/security/lsm").is_ok_and(|lsm| lsm.contains("landlock")) {
+        let inside = stage.inside(&stage.history().newest()).join("way out/secret");
+        assert!(!inside.exists(), "{}", followed.said());
+    }
+}
+
+#[test]
+fn the_key_gives_no_shell_no_command_no_files_and_no_forwarding() {
+    let stage = Stage::with(BIN, &Tree::new().file("file", "content"));
+    let server = need!(confined(&stage));
+    let proof = stage.beside("proof");
+    let touch = format!("touch {}", proof.display());
+    for words in [&[touch.as_str()][..], &[], &["cat", "/etc/passwd"]] {
+        let output = ssh(&server, &["-T"], words);
+        assert!(output.stdout.is_empty(), "{words:?}: {output:?}");
+    }
+    assert!(!proof.exists());
+    let output = ssh(&server, &["-s"], &["sftp"]);
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let port = server.port().to_string();
+    let output = ssh(&server, &["-W", &format!("127.0.0.1:{port}")], &[]);
+    assert!(!output.stdout.starts_with(b"SSH-"), "{output:?}");
+    let output = ssh(&server, &["-tt"], &[]);
+    assert!(output.stdout.is_empty(), "{output:?}");
+}

@@ -1,0 +1,20 @@
+//! Remote sources that are read through `backup_manager serve` on the host, behind a real sshd.
+
+mod choice;
+mod forced_command;
+mod lost;
+mod snapshots;
+
+use fixtures::run::Run;
+use fixtures::sshd::Sshd;
+use fixtures::stage::Stage;
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+/// A run from the server, with this program as the helper.
+fn run(server: &Sshd, stage: &Stage) -> Run {
+    server.reached_by(stage.run()).env("REMOTE_HELPER", BIN)
+}
+
+/// What a run logs when it reads the host over SFTP.
+const OVER_SFTP: &str = "is read over SFTP";
