@@ -88,9 +88,8 @@ fn a_source_whose_daemon_dies_loses_nothing() {
         }
         let complete = stage.history().complete();
         let before: Vec<_> = complete.iter().map(|path| Fingerprint::of(path)).collect();
-        let slowly = "inject=utimensat:delay_exit=5000";
-        let words = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", slowly];
-        let mut running = run(&frail, &stage).under(&words).start();
+        let slow = run(&frail, &stage).injecting(&["utimensat:delay_exit=5000"]);
+        let mut running = slow.start();
         let some = || {
             let begun = stage.history().incomplete().pop();
             let copied = begun.and_then(|begun| fs::read_dir(inside(&begun, &frail.path())).ok());

@@ -184,8 +184,10 @@ fn without_locks_a_run_that_slept_lets_the_one_that_took_over_alone() {
     need!(need::tool("strace"));
     let stage = stage();
     let none = "flock:error=ENOLCK";
-    let mut first = begun(&stage, &slow(&stage).injecting(&[none]));
-    // With its tracer stopped, the program stops at its next call.
+    // With its tracer stopped, the program stops at its next call, of whatever kind.
+    let rule = format!("inject={none}");
+    let strace = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", &rule];
+    let mut first = begun(&stage, &slow(&stage).under(&strace));
     first.signal(Signal::STOP);
     stage.run().injecting(&[none]).expect(0);
     let newest = stage.history().newest();

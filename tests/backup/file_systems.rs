@@ -227,9 +227,7 @@ fn a_disk_that_is_full_of_what_is_only_in_memory_is_synced_and_filled_further() 
     let files = 4_000;
     even_tree(&stage.source.join("many"), files, 20, 500, 1);
     // A folder is refused, and so is the second attempt, with thousands of files in memory.
-    let full = "inject=mkdirat:error=ENOSPC:when=22..23";
-    let words = ["taskset", "-c", "0", "strace", "-f", "-qqq", "-o", "/dev/null", "-e", full];
-    let done = stage.run().under(&words).expect(0);
+    let done = stage.run().injecting_on(0, &["mkdirat:error=ENOSPC:when=22..23"]).expect(0);
     done.assert_says("until all that was written was on the disk");
     assert!(stage.counts()["kept"].as_u64() > Some(500), "{}", stage.counts());
     stage.assert_newest_is_source(Judge::plain());

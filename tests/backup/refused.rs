@@ -283,10 +283,7 @@ fn the_name_that_a_failed_link_left_is_replaced() {
         // The first link is the probe's, the second one that of the only file.
         let stage = Stage::with(BIN, &Tree::new().file("folder/file", "content"));
         let first = stage.take();
-        let rule = format!("inject={rule}");
-        let strace = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", &rule];
-        let one_worker: Vec<_> = ["taskset", "-c", "0"].into_iter().chain(strace).collect();
-        let mut running = stage.run().under(&one_worker).start();
+        let mut running = stage.run().injecting_on(0, &[rule]).start();
         if left {
             let incomplete = || stage.history().incomplete().first().map(|path| stage.inside(path));
             assert!(running.until(|| incomplete().is_some_and(|at| at.join("folder").exists())));

@@ -49,7 +49,7 @@ const RESUME: Victim = Victim {
     name: "resume",
     processor: 1,
     prepare: |stage| {
-        let killed = one_thread(run(stage), 1, &["-e", "inject=utimensat:signal=KILL:when=30"]);
+        let killed = run(stage).injecting_on(processor(1), &["utimensat:signal=KILL:when=30"]);
         let killed = killed.done();
         assert_eq!(killed.code, 137, "{}", killed.said());
     },
@@ -113,12 +113,9 @@ fn older_ones(stage: &Stage, hours: &[u64]) {
     }
 }
 
-/// On one processor the program has one worker, and its calls come in the same order each time.
-fn one_thread(run: Run, processor: usize, options: &[&str]) -> Run {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let processor = (processor % processors).to_string();
-    let words = ["taskset", "-c", &processor, "strace", "-f", "-qqq", "-o", "/dev/null"];
-    run.under(&[&words[..], options].concat())
+/// The processor `wanted`, or another one where there are fewer.
+fn processor(wanted: usize) -> usize {
+    wanted % std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn copy(options: &[&str], from: &Path, to: &Path) {
@@ -174,9 +171,10 @@ fn completes(victim: &Victim, stage: &Stage, first: &Path, before: &Fingerprint,
 fn changes_of(victim: &Victim, stage: &Stage) -> Vec<Moment> {
     (victim.prepare)(stage);
     let file = stage.beside("trace");
-    let options = tracing(&file);
-    let options: Vec<_> = options.iter().map(String::as_str).collect();
-    let traced = one_thread((victim.command)(stage), victim.processor, &options).done();
+    let (strace, processor) = (tracing(&file), processor(victim.processor).to_string());
+    let mut words = vec!["taskset", "-c", &processor];
+    words.extend(strace.iter().map(String::as_str));
+    let traced = (victim.command)(stage).under(&words).done();
     assert_eq!(traced.code, 0, "{}: {}", victim.name, traced.said());
     let trace = std::fs::read(&file).expect("strace writes a trace");
     let (found, missed) = moments(&String::from_utf8_lossy(&trace), &[&(victim.place)(stage)]);
@@ -196,9 +194,9 @@ fn survives(victim: &Victim, chosen: impl Fn(usize) -> bool) {
     let (mut kills, mut passed) = (0, 0);
     for moment in moments.iter().filter(|moment| chosen(moment.change.1 + 1)) {
         (victim.prepare)(&stage);
-        let rule = format!("inject={}", moment.rule());
+        let rule = moment.rule();
         let killed = (victim.command)(&stage);
-        let killed = one_thread(killed, victim.processor, &["-e", &rule]).done();
+        let killed = killed.injecting_on(processor(victim.processor), &[&rule]).done();
         let (kind, number) = moment.change;
         let at = format!("{} killed before {kind} {} ({rule})", victim.name, number + 1);
         // A child process syncs; killing it is a failed sync.

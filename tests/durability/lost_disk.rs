@@ -29,9 +29,7 @@ fn stage(disk: &LoopFs) -> Stage {
 
 /// Runs slowly and calls `harm` when some files are there.
 fn harmed(stage: &Stage, harm: impl FnOnce()) -> Done {
-    let slowly = "inject=utimensat:delay_exit=5000";
-    let words = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", slowly];
-    let mut running = stage.run().under(&words).start();
+    let mut running = stage.run().injecting(&["utimensat:delay_exit=5000"]).start();
     let some = || {
         let begun = stage.history().incomplete().pop();
         let copied = begun.and_then(|begun| fs::read_dir(stage.inside(&begun)).ok());
