@@ -309,7 +309,7 @@ fn the_letters_of_itemized_changes_are_those_of_rsync() {
     need!(need::root());
     need!(need::tool("rsync"));
     let first = u64::from(std::process::id());
-    for seed in first..first + 25 {
+    for seed in first..first + 12 {
         let stage = Stage::new(BIN);
         let mut random = Random::new(seed);
         stage.sh(&grow(&mut random));

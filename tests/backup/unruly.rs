@@ -235,7 +235,7 @@ fn nothing_outside_is_read_when_folders_turn_into_symlinks() {
     let runs = swap_while(&stage.source, ["folder", "link"], 20, |flips| {
         let mut runs = 0;
         // Half of the runs start without a base, so that they read everything.
-        while flips.load(Ordering::Relaxed) < 1_000_000 || runs < 30 {
+        while flips.load(Ordering::Relaxed) < 400_000 || runs < 30 {
             runs += 1;
             let prefix = if runs % 2 == 0 { "again".to_owned() } else { format!("new-{runs}") };
             let done = stage.run().set("backup-name-prefix", prefix).done();
