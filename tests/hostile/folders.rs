@@ -425,7 +425,7 @@ fn assert_holds_no_secret(top: &Path) {
 
 /// The duration: `HAMMER_SECONDS` for the hour of `make -C tests hammer`.
 fn seconds() -> u64 {
-    std::env::var("HAMMER_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60)
+    std::env::var("HAMMER_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30)
 }
 
 #[test]
@@ -453,7 +453,7 @@ fn hammered_by_their_user_runs_restores_and_removals_touch_and_read_nothing_outs
         let mut times = 0;
         while Instant::now() < end {
             // The hour is hammered beside other work.
-            let done = run().patience(if seconds() > 60 { 600 } else { 60 }).done();
+            let done = run().patience(if seconds() > 30 { 600 } else { 60 }).done();
             assert!(
                 [0, 1, 3].contains(&done.code),
                 "exit code {}; it said:\n{}",

@@ -37,12 +37,15 @@ fn no_lie_of_a_server_does_harm_to_what_is_restored_to_it() {
 }
 
 /// A server that greets like OpenSSH is treated as OpenSSH: the second table lists what goes
-/// unnoticed.
+/// unnoticed. The greeting changes how files are stored. It changes neither listings nor removals,
+/// so the endless ones, which take most of the time, are not repeated.
 #[test]
 fn no_lie_of_a_server_that_greets_as_openssh_does_harm_to_what_is_restored_to_it() {
     need!(need::root());
     need!(need::tool("rsync"));
-    need!(lie_table::check_all(lies::restores(), (false, "", 100), |lie| {
+    let is_repeated = |name: &str| !name.starts_with("list-endless") && !name.starts_with("tree-");
+    let table = lies::restores().filter(|lie| is_repeated(lie.name));
+    need!(lie_table::check_all(table, (false, "", 100), |lie| {
         Ok(HostileHost::new(BIN, false, lie.fresh)?.that_greets_as_openssh().check(lie))
     }));
 }
