@@ -132,12 +132,12 @@ const LOST: u64 = 70 * MIB;
 #[test]
 fn a_large_file_goes_on_where_the_line_broke() {
     let scene = need!(Scene::new(&Tree::new().file("one", "1")));
-    let size = 240 * MIB;
+    let size = 140 * MIB;
     big_file(&scene.stage.source.join("large"), size, 5);
     // Older than the run: a part of a newer file could have changed unnoticed.
     scene.stage.sh("touch -d @1600000000 large");
     let mut running = scene.run().start();
-    scene.after(&mut running, 120 * MIB);
+    scene.after(&mut running, 100 * MIB);
     assert!(scene.line.cut() > 0);
     running.wait().assert_code(0);
     scene.stage.assert_newest_is_source(Judge::sftp());
@@ -166,7 +166,7 @@ fn a_file_that_was_changed_within_its_second_is_no_mixture_after_a_lost_line() {
 #[test]
 fn a_large_file_goes_on_where_an_earlier_run_ended_unless_it_has_changed() {
     let scene = need!(Scene::new(&Tree::new().file("one", "1")));
-    let (size, part) = (200 * MIB, 120 * MIB);
+    let (size, part) = (130 * MIB, 90 * MIB);
     let large = scene.stage.source.join("large");
     let stopped_in_the_middle = |signal, code| {
         let mut running = scene.run().start();
