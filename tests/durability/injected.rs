@@ -72,7 +72,7 @@ fn inject_each(cases: &[Case]) -> Vec<String> {
     // EMLINK starts a new group of links.
     let judge = Judge::strict().with_more_links();
     let bare = Judge::plain().with_more_links().without_owners().without_modes();
-    let spec = Spec { files: 120, folders: 20, largest: 20_000, root_only: need::root().is_ok() };
+    let spec = Spec { files: 80, folders: 15, largest: 20_000, root_only: need::root().is_ok() };
     let mut tree = random_tree(6, spec);
     for number in 0..10 {
         tree = tree.file(format!("dressed {number}"), "x").xattr("user.colour", "red");
