@@ -13,7 +13,7 @@ use crate::ssh::framing::Violation;
 use crate::ssh::outbox::Outbox;
 
 /// Bytes of listings and of contents that a far end may send ahead.
-const LISTINGS: i64 = 2 << 20;
+const LISTINGS: i64 = 512 << 10;
 const CONTENTS: i64 = 4 << 20;
 
 /// A kind of answers whose amount is limited, see [`Request::Credit`].

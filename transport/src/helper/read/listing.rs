@@ -13,6 +13,10 @@ use crate::helper::read::asked::Asked;
 use crate::helper::read::folder::FolderHandle;
 use crate::ssh::framing::Violation;
 
+/// Maximum number of entries in a folder. Above it, a far end that sends names without end is more likely. The hashes
+/// of this many names fit into 40 MiB.
+const ENTRIES_MAX: usize = 3_600_000;
+
 /// A listing, and what was delivered of it.
 pub(crate) struct FolderListing {
     pub(crate) folder: Arc<FolderHandle>,
@@ -30,6 +34,11 @@ impl FolderListing {
 
     fn is_new(&mut self, name: &[u8]) -> bool {
         self.seen.insert(self.hasher.hash_one(name))
+    }
+
+    /// Whether the far end lists more entries than a folder has.
+    pub(crate) fn is_endless(&self) -> bool {
+        self.seen.len() > ENTRIES_MAX
     }
 
     /// Delivers entries.

@@ -220,6 +220,13 @@ impl HelperScheduler {
                 self.channels[channel].listed(bytes)?;
                 if let Some(listing) = listing {
                     listing.entries(id, entries, &self.asked, &mut self.delivery)?;
+                    if listing.is_endless() {
+                        self.cancel(Unwanted::Folder(id));
+                        self.listings.remove(&id);
+                        let error = io::Error::other("its listing does not end");
+                        let error = SourceError::Unreadable { action: "list", error };
+                        self.delivery.listed(id, ListingPart::End(Err(error)));
+                    }
                 }
                 Ok(false)
             }
