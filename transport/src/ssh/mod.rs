@@ -1,8 +1,7 @@
 //! Connections to a host through the system's `ssh`, and the protocol-independent part of what runs on their channels.
 //!
-//! The program `ssh` makes the connection, and the crate openssh opens further channels on it. A
-//! [`Service`](service::Service) says what runs at the far end of each channel. `event_loop` is the network thread, which
-//! a [`Scheduler`](event_loop::Scheduler) drives.
+//! The program `ssh` makes the connection, and the crate openssh opens further channels on it. A `Service` says what runs
+//! at the far end of each channel. `event_loop` is the network thread, which a `Scheduler` drives.
 
 pub(crate) mod channels;
 #[cfg(test)]
