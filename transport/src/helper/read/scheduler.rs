@@ -414,6 +414,8 @@ impl Scheduler for HelperScheduler {
     fn reset(&mut self, _: &str) {
         self.channels.clear();
         self.waiting.clear();
+        self.listings.values_mut().for_each(|listing| listing.asked = None);
+        self.files.values_mut().for_each(|file| file.asked = None);
         let queries = self.queries.keys().map(|id| Purpose::Query(*id));
         let listings = self.listings.keys().map(|id| Purpose::Listing(*id));
         let files = self.files.keys().map(|id| Purpose::File(*id));

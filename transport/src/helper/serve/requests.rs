@@ -89,7 +89,7 @@ impl Requests {
                 self.on_folder(
                     number,
                     folder,
-                    Kind::Entries,
+                    Kind::Entry,
                     move |source, folders, folder, reply| {
                         let found = folders
                             .open(folder, source)
@@ -104,7 +104,7 @@ impl Requests {
                 self.on_folder(
                     number,
                     folder,
-                    Kind::Entries,
+                    Kind::Entry,
                     move |source, folders, folder, reply| {
                         let opened = folders.open(folder, source).ok();
                         let found = opened.map(|folder| source.crossing(&folder, &name));
@@ -120,12 +120,12 @@ impl Requests {
             }
             Request::Clock => {
                 let source = Arc::clone(&self.source);
-                self.run(number, Kind::Entries, move |reply| {
+                self.run(number, Kind::Entry, move |reply| {
                     reply.answer(&Answer::Clock(source.clock()));
                 })?;
             }
             Request::List { folder } => {
-                self.on_folder(number, folder, Kind::Entries, |source, folders, folder, reply| {
+                self.on_folder(number, folder, Kind::Listing, |source, folders, folder, reply| {
                     let sink = Box::new(Listing { reply: reply.clone() });
                     match folders.open(folder, source) {
                         Ok(folder) => source.list(&folder, sink),

@@ -1,4 +1,4 @@
-//! The threads that answer requests. Requests for single entries and listings, small files, and large files have
+//! The threads that answer requests. Requests for single entries, listings, small files, and large files have
 //! threads of their own, so that a slow one delays only its kind.
 
 use std::io;
@@ -16,13 +16,15 @@ pub(crate) type Task = Box<dyn FnOnce() + Send>;
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Entries,
+    /// A single entry. A thread of the near end waits for it.
+    Entry,
+    Listing,
     SmallFile,
     LargeFile,
 }
 
 /// The threads and their queues. They end when this is dropped and the queues are empty.
-pub(crate) struct Workers([Sender<Task>; 3]);
+pub(crate) struct Workers([Sender<Task>; 4]);
 
 impl Workers {
     /// Starts the threads.
@@ -40,16 +42,14 @@ impl Workers {
             }
             io::Result::Ok(tasks)
         };
-        Ok(Self([queue("entries")?, queue("small-files")?, queue("large-files")?]))
+        let kinds = ["entries", "listings", "small-files", "large-files"];
+        let [entries, listings, small, large] = kinds.map(queue);
+        Ok(Self([entries?, listings?, small?, large?]))
     }
 
     /// Queues a task.
     pub(crate) fn add(&self, kind: Kind, task: Task) {
-        let queue = match kind {
-            Kind::Entries => &self.0[0],
-            Kind::SmallFile => &self.0[1],
-            Kind::LargeFile => &self.0[2],
-        };
+        let queue = &self.0[kind as usize];
         // The threads live as long as their queue.
         let _ = queue.send(task);
     }
