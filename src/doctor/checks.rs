@@ -1,9 +1,11 @@
 //! The checks. Each covers a cause of a failed first backup, or of one that silently did less than expected.
 
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::Utc;
+use engine::Layout;
 use engine::NoConnection;
 use engine::Prefix;
 use engine::RunError;
@@ -16,20 +18,21 @@ use engine::inspect::{Look, look};
 use engine::repository::Sources;
 use engine::repository::{DestinationReport, examine};
 use rustix::process::geteuid;
+use transport::remote::{RemoteHelper, RemoteSource};
 use transport::ssh::connect::user_entry::{Account, account, ssh_folder};
 
 use crate::config::bounded;
 use crate::config::exposed::{complaints, names_secret};
 use crate::config::mistake::shown_path;
-use crate::config::types::NamedJob;
+use crate::config::types::{NamedJob, Remote};
 use crate::daemon::checks::not_a_mount;
 use crate::daemon::{environment_zone, keys};
 use crate::doctor::finding::DoctorFinding;
 use crate::jobs::open_source::{Access, close, local, remote};
 use crate::schedule::crontab::Crontab;
 use crate::snapshots::only_folder::contents;
-use crate::term::local_time;
 use crate::term::units::{bytes, counted};
+use crate::term::{local_time, shell};
 
 /// A clock that shows an earlier time was never set (seconds since 1970).
 const OLDEST_CLOCK: i64 = 1_704_067_200;
@@ -137,16 +140,52 @@ pub(crate) fn sources(job: &NamedJob, stop: &Arc<Stop>) -> Vec<DoctorFinding> {
     let mut connected = None;
     let found = match remote(host, job, stop, Access::Look, &mut connected) {
         Ok(source) => {
-            let address = &host.address;
-            let what = format!("{address} knows this user and offers SFTP");
-            let mut found = vec![DoctorFinding::good("connection", what)];
+            let mut found = way(host, connected.as_deref());
             found.extend(roots(job, &source));
+            found.extend(key_line(host, &job.job.layout));
             found
         }
         Err(error) => vec![unreached(error)],
     };
     close(connected);
     found
+}
+
+/// How a host is read.
+fn way(host: &Remote, source: Option<&RemoteSource>) -> Vec<DoctorFinding> {
+    let address = &host.address;
+    let good = |what: String| DoctorFinding::good("connection", what);
+    match source {
+        Some(RemoteSource::Helper(_)) => {
+            vec![good(format!("{address} knows this user and runs backup_manager"))]
+        }
+        Some(RemoteSource::Sftp(_, Some(why))) => {
+            let what = format!(
+                "{address} is read over SFTP, without hard links, attributes and devices: it runs no backup_manager ({why}); docs/remote.md says how to install it there"
+            );
+            vec![
+                good(format!("{address} knows this user and offers SFTP")),
+                DoctorFinding::good("helper", what),
+            ]
+        }
+        _ => vec![good(format!("{address} knows this user and offers SFTP"))],
+    }
+}
+
+/// The line for the host with which the key of this job can read its sources and nothing else.
+fn key_line(host: &Remote, layout: &Layout) -> Option<DoctorFinding> {
+    let program = match &host.helper {
+        RemoteHelper::Off => return None,
+        RemoteHelper::Auto => "backup_manager",
+        RemoteHelper::Command(command) => command,
+    };
+    let quoted = |path: PathBuf| format!(" --root {}", shell::word(path.as_os_str().as_bytes()));
+    let words: String = layout.roots().into_iter().map(|(path, _)| quoted(path)).collect();
+    let command = format!("{program} serve --read-only{words}").replace('"', "\\\"");
+    let what = format!(
+        "a key that can read these sources and nothing else has this in front of it in ~/.ssh/authorized_keys of the host: command=\"{command}\",restrict"
+    );
+    Some(DoctorFinding::good("key", what))
 }
 
 fn unreached(error: NoConnection) -> DoctorFinding {

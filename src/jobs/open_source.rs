@@ -62,18 +62,12 @@ pub(crate) fn remote(
     let (follow, roots) = (job.wanted.follow, job.job.layout.roots());
     let asked =
         Asked::new(XattrSelection { acls, xattrs }, Arc::clone(&job.job.filters), follow, roots);
-    let mut why_not = None;
-    let source = RemoteSource::connect(
-        &host.address,
-        options,
-        &host.helper,
-        asked,
-        |why| why_not = Some(why.to_owned()),
-        move || stopped.asked(),
-    )?;
+    let source = RemoteSource::connect(&host.address, options, &host.helper, asked, move || {
+        stopped.asked()
+    })?;
     let source = connected.insert(Arc::new(source));
-    if let Some(why) = why_not {
-        over_sftp(host, &why, follow, &about)?;
+    if let Some(why) = source.no_helper() {
+        over_sftp(host, why, follow, &about)?;
     }
     Ok(tailored(Arc::clone(source), &job.wanted, stop))
 }

@@ -45,8 +45,8 @@ impl RemoteHelper {
 pub enum RemoteSource {
     /// Through this program at the far end.
     Helper(HelperSource),
-    /// Over SFTP.
-    Sftp(SftpSource),
+    /// Over SFTP; why not through a helper, unless that is not wanted.
+    Sftp(SftpSource, Option<String>),
 }
 
 /// A folder on a remote host.
@@ -58,8 +58,7 @@ pub enum RemoteFolder {
 }
 
 impl RemoteSource {
-    /// Connects to a host and starts the helper there. Without one, `without` receives the reason, and the host is
-    /// read over SFTP. `stopped` is polled several times a second; when it returns true, the connection ends.
+    /// Connects to a host and starts the helper there. Without one, the host is read over SFTP. `stopped` is polled several times a second; when it returns true, the connection ends.
     ///
     /// # Errors
     /// If no connection can be made, or the host offers neither.
@@ -68,18 +67,28 @@ impl RemoteSource {
         options: Options,
         helper: &RemoteHelper,
         asked: Asked,
-        without: impl FnOnce(&str),
         stopped: impl Fn() -> bool + Clone + Send + 'static,
     ) -> Result<Self, ConnectError> {
+        let mut why_not = None;
         if let Some(line) = helper.line() {
             let (address, options) = (address.clone(), options.clone());
             match HelperSource::connect(address, options, line, asked, stopped.clone()) {
                 Ok(source) => return Ok(Self::Helper(source)),
-                Err(error) if error.is_about_service() => without(&error.to_string()),
+                Err(error) if error.is_about_service() => why_not = Some(error.to_string()),
                 Err(error) => return Err(error),
             }
         }
-        SftpSource::connect(address.clone(), options, stopped).map(Self::Sftp)
+        let source = SftpSource::connect(address.clone(), options, stopped)?;
+        Ok(Self::Sftp(source, why_not))
+    }
+
+    /// Why the host is read over SFTP although a helper is wanted.
+    #[must_use]
+    pub fn no_helper(&self) -> Option<&str> {
+        match self {
+            Self::Helper(_) => None,
+            Self::Sftp(_, why_not) => why_not.as_deref(),
+        }
     }
 
     /// The number of channels that the host was observed to accept.
@@ -87,7 +96,7 @@ impl RemoteSource {
     pub fn channel_limit(&self) -> &ChannelLimit {
         match self {
             Self::Helper(source) => source.channel_limit(),
-            Self::Sftp(source) => source.channel_limit(),
+            Self::Sftp(source, _) => source.channel_limit(),
         }
     }
 
@@ -95,7 +104,7 @@ impl RemoteSource {
     pub fn stop(&self) {
         match self {
             Self::Helper(source) => source.stop(),
-            Self::Sftp(source) => source.stop(),
+            Self::Sftp(source, _) => source.stop(),
         }
     }
 
@@ -103,7 +112,7 @@ impl RemoteSource {
     pub fn close(&self) {
         match self {
             Self::Helper(source) => source.close(),
-            Self::Sftp(source) => source.close(),
+            Self::Sftp(source, _) => source.close(),
         }
     }
 }
@@ -127,35 +136,35 @@ impl Source for RemoteSource {
     fn answers(&self) -> Answers {
         match self {
             Self::Helper(source) => source.answers(),
-            Self::Sftp(source) => source.answers(),
+            Self::Sftp(source, _) => source.answers(),
         }
     }
 
     fn time_granularity_ns(&self) -> u32 {
         match self {
             Self::Helper(source) => source.time_granularity_ns(),
-            Self::Sftp(source) => source.time_granularity_ns(),
+            Self::Sftp(source, _) => source.time_granularity_ns(),
         }
     }
 
     fn reports(&self, keep: Preserve) -> Preserve {
         match self {
             Self::Helper(source) => source.reports(keep),
-            Self::Sftp(source) => source.reports(keep),
+            Self::Sftp(source, _) => source.reports(keep),
         }
     }
 
     fn clock(&self) -> Option<Time> {
         match self {
             Self::Helper(source) => source.clock(),
-            Self::Sftp(source) => source.clock(),
+            Self::Sftp(source, _) => source.clock(),
         }
     }
 
     fn root(&self, path: &Path) -> Result<Root<RemoteFolder>, SourceError> {
         match self {
             Self::Helper(source) => source.root(path).map(of_helper),
-            Self::Sftp(source) => source.root(path).map(of_sftp),
+            Self::Sftp(source, _) => source.root(path).map(of_sftp),
         }
     }
 
@@ -164,7 +173,7 @@ impl Source for RemoteSource {
             Self::Helper(source) => {
                 source.roots(paths).into_iter().map(|root| root.map(of_helper)).collect()
             }
-            Self::Sftp(source) => {
+            Self::Sftp(source, _) => {
                 source.roots(paths).into_iter().map(|root| root.map(of_sftp)).collect()
             }
         }
@@ -180,7 +189,7 @@ impl Source for RemoteSource {
             (Self::Helper(source), RemoteFolder::Helper(parent)) => {
                 source.folder(parent, name, listed).map(Arc::new).map(RemoteFolder::Helper)
             }
-            (Self::Sftp(source), RemoteFolder::Sftp(parent)) => {
+            (Self::Sftp(source, _), RemoteFolder::Sftp(parent)) => {
                 source.folder(parent, name, listed).map(Arc::new).map(RemoteFolder::Sftp)
             }
             _ => Err(OTHER),
@@ -190,7 +199,7 @@ impl Source for RemoteSource {
     fn look(&self, folder: &RemoteFolder, name: &CStr) -> Result<Entry, SourceError> {
         match (self, folder) {
             (Self::Helper(source), RemoteFolder::Helper(folder)) => source.look(folder, name),
-            (Self::Sftp(source), RemoteFolder::Sftp(folder)) => source.look(folder, name),
+            (Self::Sftp(source, _), RemoteFolder::Sftp(folder)) => source.look(folder, name),
             _ => Err(OTHER),
         }
     }
@@ -198,7 +207,7 @@ impl Source for RemoteSource {
     fn crossing(&self, parent: &RemoteFolder, name: &CStr) -> Crossing {
         match (self, parent) {
             (Self::Helper(source), RemoteFolder::Helper(parent)) => source.crossing(parent, name),
-            (Self::Sftp(source), RemoteFolder::Sftp(parent)) => source.crossing(parent, name),
+            (Self::Sftp(source, _), RemoteFolder::Sftp(parent)) => source.crossing(parent, name),
             _ => Crossing::default(),
         }
     }
@@ -206,7 +215,7 @@ impl Source for RemoteSource {
     fn list(&self, folder: &Arc<RemoteFolder>, sink: Box<dyn ListSink>) {
         match (self, &**folder) {
             (Self::Helper(source), RemoteFolder::Helper(folder)) => source.list(folder, sink),
-            (Self::Sftp(source), RemoteFolder::Sftp(folder)) => source.list(folder, sink),
+            (Self::Sftp(source, _), RemoteFolder::Sftp(folder)) => source.list(folder, sink),
             _ => sink.end(Err(OTHER)),
         }
     }
@@ -221,7 +230,9 @@ impl Source for RemoteSource {
             (Self::Helper(source), RemoteFolder::Helper(folder)) => {
                 source.fetch(folder, files, sink);
             }
-            (Self::Sftp(source), RemoteFolder::Sftp(folder)) => source.fetch(folder, files, sink),
+            (Self::Sftp(source, _), RemoteFolder::Sftp(folder)) => {
+                source.fetch(folder, files, sink)
+            }
             _ => {
                 (0..files.len()).for_each(|index| sink.file_end(index, Err(OTHER)));
                 sink.end();

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use engine::NoConnection;
 use engine::RunError;
-use transport::sftp::read::SftpSource;
+use transport::helper::read::Asked;
+use transport::remote::RemoteSource;
 use transport::ssh::options::Options;
 
 use crate::config::load;
@@ -38,7 +39,8 @@ pub(crate) fn run(_args: &Args) -> Exit {
         }
         let log = JobLog::new(&job.name, config.log_format);
         let options = Options { tries: 0, ..options(remote, &job.wanted) };
-        match SftpSource::connect(remote.address.clone(), options, || false) {
+        let (address, asked) = (&remote.address, Asked::default());
+        match RemoteSource::connect(address, options, &remote.helper, asked, || false) {
             Ok(source) => {
                 source.close();
                 log.info(&format!("the host {host} is up and lets this user in"));
