@@ -40,7 +40,7 @@ fn options_of_rsync_reach_the_connection() {
     let mode = fs::metadata(newest.join("file")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     run.clone().rsync(&["-e", "ssh -p 1"]).expect(2).assert_says("another port is given");
-    run.clone().rsync(&["-L"]).expect(2).assert_says("follow no symlinks on another machine");
+    run.clone().rsync(&["-L"]).expect(2).assert_says("follow no symlinks over SFTP");
     let unchecked = ["-e", "ssh -o StrictHostKeyChecking=no"];
     run.clone().rsync(&unchecked).expect(2).assert_says("always checked");
     run.rsync(&["-X"]).expect(0).assert_says("-X (SFTP has no extended attributes)");

@@ -195,7 +195,11 @@ impl SftpTarget {
         if reads_back || !self.offers().fsync {
             // The server may report a write error only at CLOSE (close(2)).
             let closed = self.session.requester.ask(via, close)?.next().done();
-            closed.map_err(|fault| self.explain_refusal(folder, fault))?;
+            match closed {
+                // FSYNC has succeeded already.
+                Err(RequestError::Refused(_)) if self.offers().fsync => {}
+                closed => closed.map_err(|fault| self.explain_refusal(folder, fault))?,
+            }
             (close, via) = (Requests::new(), Via::Any);
         }
         if reads_back {
