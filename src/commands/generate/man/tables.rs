@@ -68,6 +68,11 @@ const FILES: &[Row] = &[
         pages: Pages::Configured,
     },
     Row {
+        name: "~/.ssh/authorized_keys",
+        text: "On the remote host: which keys may log in, and what a key may do.",
+        pages: Pages::Of(&["serve"]),
+    },
+    Row {
         name: "/usr/share/man/man1/",
         text: "Where the packages keep the manual pages.",
         pages: Pages::Of(&["man"]),
