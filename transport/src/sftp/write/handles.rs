@@ -31,7 +31,7 @@ struct LearnedLimit {
 }
 
 impl LearnedLimit {
-    /// Whether an operation that was refused beside `others` handles is done again alone.
+    /// Whether an operation that was refused with `fault` beside `others` handles is done again alone.
     fn may_be_the_cause(&self, fault: &RequestError, others: u64) -> bool {
         let is_unspecific = match fault {
             RequestError::Refused(status) => !matches!(
@@ -44,7 +44,12 @@ impl LearnedLimit {
             ),
             _ => false,
         };
-        is_unspecific && others > 0 && (self.is_limited || self.in_vain < IN_VAIN)
+        is_unspecific && self.is_possible(others)
+    }
+
+    /// Whether a limit may show beside `others` handles.
+    fn is_possible(&self, others: u64) -> bool {
+        others > 0 && (self.is_limited || self.in_vain < IN_VAIN)
     }
 
     /// Learns from an operation that was done again alone. Returns whether fewer handles must be open.
@@ -74,24 +79,36 @@ impl WriteHandles {
     /// memory: a thread that waits for memory then holds no handle that another one waits for.
     pub(crate) fn with_one<T>(
         &self,
+        work: impl FnMut() -> Result<T, RequestError>,
+    ) -> Result<T, RequestError> {
+        self.with_one_unless(work, |_| false)
+    }
+
+    /// Like [`WriteHandles::with_one`], for work that goes on after a refusal: `was_refused` tells it from the result.
+    pub(crate) fn with_one_unless<T>(
+        &self,
         mut work: impl FnMut() -> Result<T, RequestError>,
+        was_refused: impl Fn(&T) -> bool,
     ) -> Result<T, RequestError> {
         let permit = self.free.acquire(1);
         let before = self.free.taken();
         let done = work();
         let most = before.max(self.free.taken());
         drop(permit);
-        match done {
-            Err(fault) if lock(&self.learned).may_be_the_cause(&fault, most - 1) => {
-                let _alone = self.free.acquire_alone();
-                let done = work();
-                if lock(&self.learned).tried_alone(done.is_ok()) {
-                    self.free.lower(most / 2);
-                }
-                done
-            }
-            done => done,
+        let is_again = match &done {
+            Err(fault) => lock(&self.learned).may_be_the_cause(fault, most - 1),
+            Ok(done) => was_refused(done) && lock(&self.learned).is_possible(most - 1),
+        };
+        if !is_again {
+            return done;
         }
+        let _alone = self.free.acquire_alone();
+        let done = work();
+        let succeeded = done.as_ref().is_ok_and(|done| !was_refused(done));
+        if lock(&self.learned).tried_alone(succeeded) {
+            self.free.lower(most / 2);
+        }
+        done
     }
 }
 

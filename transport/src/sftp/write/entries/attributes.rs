@@ -96,9 +96,21 @@ impl SftpTarget {
         folder: &TargetFolder,
         entry: &Entry,
     ) -> Result<Shortfall, RequestError> {
+        self.session.settle_in(&folder.path);
+        // Setting a mode by path takes a descriptor of the server too (fchmodat(3) with AT_SYMLINK_NOFOLLOW).
+        let expected = self.wanted_attrs(entry).shortfall.mode;
+        self.handles.with_one_unless(
+            || self.try_set_folder_attrs(folder, entry),
+            |missing| missing.mode && !expected,
+        )
+    }
+
+    fn try_set_folder_attrs(
+        &self,
+        folder: &TargetFolder,
+        entry: &Entry,
+    ) -> Result<Shortfall, RequestError> {
         let path = &*folder.path;
-        self.session.settle_in(path);
-        let _handle = self.handles.acquire(1);
         // Opening the folder for reading gives a handle for setting attributes and for syncing. SETSTAT by
         // path could affect another entry that has replaced the folder.
         let open = Requests::new()
