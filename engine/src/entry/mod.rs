@@ -110,6 +110,26 @@ pub struct Meta {
     pub allocated: u64,
 }
 
+impl Meta {
+    /// Metadata of which only the type is known: mode 0, owner 0, no time, no inode.
+    #[must_use]
+    pub fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            size: 0,
+            mtime: Time::default(),
+            ctime: Time::default(),
+            id: None,
+            links: 1,
+            rdev: 0,
+            allocated: 0,
+        }
+    }
+}
+
 /// Extended attributes (name, value), sorted by name. ACLs are the attributes `system.posix_acl_*`.
 pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 

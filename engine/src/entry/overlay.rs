@@ -85,19 +85,7 @@ impl SidecarRecord {
         let mut held = match (on_disk, kind) {
             (Some(held), _) => held,
             (None, Some(kind)) => StoredEntry {
-                meta: Meta {
-                    kind,
-                    mode: 0,
-                    uid: 0,
-                    gid: 0,
-                    size: 0,
-                    mtime: Time::default(),
-                    ctime: Time::default(),
-                    id: None,
-                    links: 1,
-                    rdev: 0,
-                    allocated: 0,
-                },
+                meta: Meta::of(kind),
                 target: None,
                 xattrs: Xattrs::new(),
                 on_disk: false,

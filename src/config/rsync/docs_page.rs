@@ -67,7 +67,7 @@ fn about(row: &OptionRow) -> String {
     let about = row.about.replace('|', "\\|");
     match row.side {
         OptionSide::Both => about,
-        OptionSide::Local(reason) => format!("{about}. Remote sources: no effect, {reason}"),
+        OptionSide::Local(reason) => format!("{about}. Over SFTP: no effect, {reason}"),
         OptionSide::Remote(_) => format!("{about}. Only for remote sources"),
     }
 }

@@ -43,13 +43,13 @@ pub(crate) const ROWS: &[OptionRow] = &[
         "the target of a symlink is stored instead of the symlink; a symlink that leads back into itself is reported, not followed",
     )
     .short('L')
-    .local("a symlink is not followed on another machine"),
+    .local("SFTP cannot tell where a symlink leads"),
     OptionRow::switch(
         "copy-unsafe-links",
         |w, _| w.follow.unsafe_ones = true,
         "like `--copy-links`, but only for symlinks that lead out of the source",
     )
-    .local("a symlink is not followed on another machine"),
+    .local("SFTP cannot tell where a symlink leads"),
     OptionRow::switch(
         "safe-links",
         |w, _| w.keep.safe_links = true,
@@ -62,7 +62,7 @@ pub(crate) const ROWS: &[OptionRow] = &[
         "like `--copy-links`, but only for symlinks to folders",
     )
     .short('k')
-    .local("a symlink is not followed on another machine"),
+    .local("SFTP cannot tell where a symlink leads"),
     OptionRow::refused("keep-dirlinks", "the program writes nothing through a symlink; remove it").short('K'),
     OptionRow::switch("hard-links", |w, on| w.keep.hard_links = on, "hard links within the source are kept")
         .short('H')

@@ -111,6 +111,11 @@ pub(crate) struct Quit {
 }
 
 impl Quit {
+    /// Ends the thread when `stopped` returns true, or when `notify` is notified.
+    pub(crate) fn new(stopped: impl Fn() -> bool + Send + 'static) -> Self {
+        Self { notify: Arc::new(Notify::new()), stopped: Box::new(stopped) }
+    }
+
     /// Waits until the thread must end.
     async fn wanted(&self) {
         while !(self.stopped)() {

@@ -7,6 +7,7 @@ pub(crate) mod channels;
 #[cfg(test)]
 mod command_tests;
 pub mod connect;
+pub(crate) mod connected;
 pub(crate) mod event_loop;
 pub(crate) mod framing;
 pub mod options;

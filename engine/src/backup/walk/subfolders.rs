@@ -59,17 +59,12 @@ impl Subfolders {
         let name = name.to_owned();
         self.names.truncate(slot.name_at as usize);
         let meta = Meta {
-            kind: Kind::Folder,
             mode: slot.mode,
             uid: slot.uid,
             gid: slot.gid,
-            size: 0,
             mtime: slot.mtime,
-            ctime: Time::default(),
             id: slot.id,
-            links: 1,
-            rdev: 0,
-            allocated: 0,
+            ..Meta::of(Kind::Folder)
         };
         Some((Entry { name, meta, extra: slot.xattrs }, slot.beyond))
     }

@@ -1,10 +1,10 @@
 //! A file whose content the near end requests.
 
-use engine::entry::{Entry, FileId, Kind, Meta, Time, c_name, check_name};
+use engine::entry::{Entry, Kind, Meta, Time, c_name, check_name};
 use engine::source::Wanted;
 use serde::{Deserialize, Serialize};
 
-use crate::helper::protocol::entry::SentId;
+use crate::helper::protocol::entry::{SentId, file_id, sent_id};
 
 /// A file as it was listed: what tells whether it is still the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ impl From<&Wanted> for SentFile {
         let meta = &wanted.entry.meta;
         Self {
             name: wanted.entry.name.to_bytes().to_vec(),
-            id: meta.id.map(|id| (id.dev, id.ino)),
+            id: meta.id.map(sent_id),
             size: meta.size,
             mtime: meta.mtime,
             ctime: meta.ctime,
@@ -43,17 +43,11 @@ impl SentFile {
     pub(crate) fn wanted(self) -> Option<Wanted> {
         check_name(&self.name).ok()?;
         let meta = Meta {
-            kind: Kind::File,
-            mode: 0,
-            uid: 0,
-            gid: 0,
             size: self.size,
             mtime: self.mtime,
             ctime: self.ctime,
-            id: self.id.map(|(dev, ino)| FileId { dev, ino }),
-            links: 1,
-            rdev: 0,
-            allocated: 0,
+            id: file_id(self.id),
+            ..Meta::of(Kind::File)
         };
         let entry = Entry { name: c_name(self.name).ok()?, meta, extra: None };
         Some(Wanted { entry, from: self.from, again: self.again })

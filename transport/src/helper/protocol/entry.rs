@@ -8,6 +8,16 @@ use serde::{Deserialize, Serialize};
 /// The identity of an inode: device and number.
 pub(crate) type SentId = (u64, u64);
 
+/// The identity of an inode as it is sent.
+pub(crate) fn sent_id(id: FileId) -> SentId {
+    (id.dev, id.ino)
+}
+
+/// The identity of an inode that was sent.
+pub(crate) fn file_id(id: Option<SentId>) -> Option<FileId> {
+    id.map(|(dev, ino)| FileId { dev, ino })
+}
+
 /// The metadata of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SentMeta {
@@ -18,7 +28,7 @@ pub(crate) struct SentMeta {
     size: u64,
     mtime: (i64, u32),
     ctime: (i64, u32),
-    id: Option<(u64, u64)>,
+    id: Option<SentId>,
     links: u64,
     rdev: u64,
     allocated: u64,
@@ -73,7 +83,7 @@ impl From<&Meta> for SentMeta {
             size: meta.size,
             mtime: (meta.mtime.secs, meta.mtime.nanos),
             ctime: (meta.ctime.secs, meta.ctime.nanos),
-            id: meta.id.map(|id| (id.dev, id.ino)),
+            id: meta.id.map(sent_id),
             links: meta.links,
             rdev: meta.rdev,
             allocated: meta.allocated,
@@ -100,7 +110,7 @@ impl TryFrom<SentMeta> for Meta {
             size: sent.size,
             mtime: time(sent.mtime)?,
             ctime: time(sent.ctime)?,
-            id: sent.id.map(|(dev, ino)| FileId { dev, ino }),
+            id: file_id(sent.id),
             links: sent.links,
             rdev: sent.rdev,
             allocated: sent.allocated,

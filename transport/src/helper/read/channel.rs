@@ -84,7 +84,9 @@ pub(crate) struct HelperChannel {
 }
 
 impl HelperChannel {
-    pub(crate) fn new(outbox: Outbox) -> Self {
+    /// `under_way`: the most bytes of content that the far end may send ahead, if the job limits the rate.
+    pub(crate) fn new(outbox: Outbox, under_way: Option<u64>) -> Self {
+        let limit = under_way.and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(CONTENTS);
         Self {
             outbox,
             pending: HashMap::new(),
@@ -92,7 +94,7 @@ impl HelperChannel {
             heard: Instant::now(),
             open: HashSet::new(),
             listings: Window::new(LISTINGS),
-            contents: Window::new(CONTENTS),
+            contents: Window::new(limit.min(CONTENTS)),
             held_back: false,
         }
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::helper::protocol::entry::sent_id;
 use crate::helper::protocol::message::Request;
 use engine::entry::FileId;
 
@@ -68,7 +69,7 @@ impl FolderHandle {
 
     /// The message that opens the folder on a channel on which its parent is open.
     pub(crate) fn request(&self) -> Request<'_> {
-        let id = self.id.map(|id| (id.dev, id.ino));
+        let id = self.id.map(sent_id);
         match &self.way {
             Way::Root(path) => {
                 Request::Root { folder: self.number, path: path.as_os_str().as_bytes(), id }

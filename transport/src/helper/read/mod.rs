@@ -16,16 +16,13 @@ pub use self::asked::Asked;
 
 use std::ffi::{CStr, CString};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
 use engine::entry::{Entry, Kind, Meta, Time};
 use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Subvolume, Wanted};
-use engine::threads::{lock, unpoisoned};
 use engine::{Preserve, Source, SourceError};
-use tokio::sync::Notify;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::unbounded_channel;
 
 use crate::delivery::Delivery;
 use crate::helper::protocol::error::said;
@@ -34,6 +31,7 @@ use crate::helper::read::command::{Command, PendingQuery, Query, gone};
 use crate::helper::read::folder::{FolderHandle, Forget, HelperFolder, Numbers};
 use crate::helper::read::scheduler::HelperScheduler;
 use crate::helper::read::service::Helper;
+use crate::ssh::connected::Connected;
 use crate::ssh::event_loop::{Network, Quit};
 use crate::ssh::options::{ChannelLimit, Options};
 use crate::ssh::{Address, ConnectError};
@@ -48,12 +46,8 @@ const PATH_MAX: usize = 4096;
 /// Folders on a host where this program runs.
 pub struct HelperSource {
     asked: Arc<Asked>,
-    commands: Option<UnboundedSender<Command>>,
+    connected: Connected<Command>,
     numbers: Numbers,
-    quit: Arc<Notify>,
-    limit: ChannelLimit,
-    /// The network thread is the first.
-    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl HelperSource {
@@ -74,61 +68,34 @@ impl HelperSource {
         let asked = Arc::new(asked);
         let (to_network, commands) = unbounded_channel();
         let (delivery, threads) = Delivery::start(&to_network).map_err(local)?;
-        let notify = Arc::new(Notify::new());
-        let quit = Quit { notify: Arc::clone(&notify), stopped: Box::new(stopped) };
         let wake = Arc::clone(&delivery.backlog.less);
         let service = Helper { command, asked: Arc::clone(&asked) };
-        let to_scheduler = Arc::clone(&asked);
-        let scheduler = Box::new(move || HelperScheduler::new(to_scheduler, delivery));
-        let limit = options.channel_limit.clone();
+        let (to_scheduler, under_way) = (Arc::clone(&asked), options.under_way);
+        let scheduler = Box::new(move || HelperScheduler::new(to_scheduler, delivery, under_way));
+        let quit = Quit::new(stopped);
         let network = Network { address, options, service, commands, quit, scheduler, wake };
-        let (ready, connected) = sync_channel(1);
-        let thread = std::thread::Builder::new()
-            .name("helper-network".to_owned())
-            .spawn(move || network.run(&ready))
-            .map_err(local)?;
-        let mut threads = Vec::from(threads);
-        threads.insert(0, thread);
-        let source = Self {
-            asked,
-            commands: Some(to_network),
-            numbers: Numbers::default(),
-            quit: notify,
-            limit,
-            threads: Mutex::new(threads),
-        };
-        match connected.recv() {
-            Ok(result) => result.map(|_| source),
-            Err(_) => Err(local(std::io::ErrorKind::BrokenPipe.into())),
-        }
+        let connected = Connected::start("helper-network", network, to_network, threads)?;
+        Ok(Self { asked, connected, numbers: Numbers::default() })
     }
 
     /// The number of channels that the host was observed to accept.
     #[must_use]
     pub fn channel_limit(&self) -> &ChannelLimit {
-        &self.limit
+        self.connected.channel_limit()
     }
 
     /// Ends the connection; any thread may call it. Later calls get [`SourceError::Lost`].
     pub fn stop(&self) {
-        self.quit.notify_one();
+        self.connected.stop();
     }
 
     /// Ends the connection and waits until `ssh` has ended. A sink must not call it.
     pub fn close(&self) {
-        self.stop();
-        let mut threads = lock(&self.threads);
-        let network = (!threads.is_empty()).then(|| threads.remove(0));
-        drop(threads);
-        let _ = network.map(JoinHandle::join);
+        self.connected.close();
     }
 
     fn send(&self, command: Command) {
-        let Some(commands) = &self.commands else { return };
-        if let Err(refused) = commands.send(command) {
-            // The network thread has ended because it was stopped.
-            refused.0.refuse();
-        }
+        self.connected.send(command, Command::refuse);
     }
 
     fn ask(&self, query: Query) -> PendingAnswer {
@@ -161,7 +128,7 @@ impl HelperSource {
         if is_folder == named {
             return Err(broken());
         }
-        let commands = self.commands.as_ref().ok_or_else(gone)?.clone();
+        let commands = self.connected.commands().ok_or_else(gone)?.clone();
         let forget: Forget = Arc::new(move |folder| {
             // The network thread may have ended, and the far end with it.
             let _ = commands.send(Command::Forget(folder));
@@ -264,20 +231,5 @@ impl Source for HelperSource {
 
     fn fetch(&self, folder: &Arc<HelperFolder>, files: Vec<Wanted>, sink: Box<dyn ContentSink>) {
         self.send(Command::Fetch(Arc::clone(&folder.0), files, sink));
-    }
-}
-
-impl Drop for HelperSource {
-    fn drop(&mut self) {
-        self.quit.notify_one();
-        self.commands = None;
-        let this = std::thread::current().id();
-        // If a sink holds the last reference, one of these threads runs this code and must not join itself.
-        let threads = unpoisoned(self.threads.get_mut());
-        if threads.iter().all(|thread| thread.thread().id() != this) {
-            for thread in threads.drain(..) {
-                let _ = thread.join();
-            }
-        }
     }
 }

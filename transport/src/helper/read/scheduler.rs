@@ -39,6 +39,7 @@ const LARGE: u64 = 1 << 20;
 /// Everything that is requested and not answered.
 pub(crate) struct HelperScheduler {
     asked: Arc<Asked>,
+    under_way: Option<u64>,
     channels: Vec<HelperChannel>,
     delivery: Delivery,
     next_id: u64,
@@ -55,9 +56,11 @@ pub(crate) struct HelperScheduler {
 }
 
 impl HelperScheduler {
-    pub(crate) fn new(asked: Arc<Asked>, delivery: Delivery) -> Self {
+    /// `under_way` limits the bytes of content that are sent ahead and that wait for the sinks.
+    pub(crate) fn new(asked: Arc<Asked>, delivery: Delivery, under_way: Option<u64>) -> Self {
         Self {
             asked,
+            under_way,
             channels: Vec::new(),
             delivery,
             next_id: 0,
@@ -314,7 +317,7 @@ impl Scheduler for HelperScheduler {
     type Command = Command;
 
     fn add_channel(&mut self, outbox: Outbox, _: Greeting, _: bool) -> usize {
-        self.channels.push(HelperChannel::new(outbox));
+        self.channels.push(HelperChannel::new(outbox, self.under_way));
         for purpose in std::mem::take(&mut self.waiting) {
             self.start(purpose);
         }
@@ -386,7 +389,9 @@ impl Scheduler for HelperScheduler {
 
     fn pump(&mut self) -> io::Result<()> {
         self.delivery.flush();
-        let contents = self.delivery.backlog.bytes.load(Ordering::Relaxed) < QUEUED;
+        let most = self.under_way.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(QUEUED);
+        let waiting = self.delivery.backlog.bytes.load(Ordering::Relaxed);
+        let contents = waiting < most.min(QUEUED);
         let listings = !self.delivery.is_full_of_listings();
         for channel in &mut self.channels {
             channel.grant(listings, contents);

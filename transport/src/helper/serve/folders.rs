@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::{Arc, Mutex};
 
-use engine::entry::{FileId, Kind, Meta, Time};
+use engine::entry::{FileId, Kind, Meta};
 use engine::threads::lock;
 use engine::{Source, SourceError};
 use rustix::io::Errno;
@@ -133,7 +133,8 @@ impl NamedFolder {
             }
         };
         for (folder, name, id) in closed.into_iter().rev() {
-            opened = Arc::new(source.folder(&opened, name, &listed(id))?);
+            opened =
+                Arc::new(source.folder(&opened, name, &Meta { id, ..Meta::of(Kind::Folder) })?);
             *lock(&folder.opened) = Some(Arc::clone(&opened));
         }
         Ok(opened)
@@ -150,22 +151,5 @@ impl Drop for NamedFolder {
                 Err(_) => return,
             };
         }
-    }
-}
-
-/// What [`Source::folder`] compares of a listed folder.
-fn listed(id: Option<FileId>) -> Meta {
-    Meta {
-        kind: Kind::Folder,
-        mode: 0,
-        uid: 0,
-        gid: 0,
-        size: 0,
-        mtime: Time::default(),
-        ctime: Time::default(),
-        id,
-        links: 1,
-        rdev: 0,
-        allocated: 0,
     }
 }

@@ -14,7 +14,7 @@ use engine::source::Root;
 use engine::threads::lock;
 use engine::{Source, SourceError};
 
-use crate::helper::protocol::entry::SentEntry;
+use crate::helper::protocol::entry::{SentEntry, file_id};
 use crate::helper::protocol::error::SentError;
 use crate::helper::protocol::message::{Answer, Request, SentCrossing, SentRoot};
 use crate::helper::serve::confine::{Allowed, Roots};
@@ -75,14 +75,11 @@ impl Requests {
                 }
             }
             Request::Folder { folder, parent, name, id } => {
-                let id = id.map(|(dev, ino)| FileId { dev, ino });
-                let name = checked(name)?;
-                self.folders.add_child(folder, parent, name, id)?;
+                self.folders.add_child(folder, parent, checked(name)?, file_id(id))?;
             }
             Request::Forget { folder } => self.folders.forget(folder),
             Request::Root { folder, path, id } => {
-                let id = id.map(|(dev, ino)| FileId { dev, ino });
-                self.root(number, folder, path, id)?;
+                self.root(number, folder, path, file_id(id))?;
             }
             Request::Look { folder, name } => {
                 let name = checked(name)?;
@@ -233,7 +230,7 @@ impl Requests {
 
 /// The error for every path outside the roots: it does not tell which of them exist.
 fn refused() -> SourceError {
-    let why = "the helper at the far end was started with --root for other folders";
+    let why = "the helper at the far end was started with --root for other folders; add --root with this one to its command, in ~/.ssh/authorized_keys there";
     SourceError::Unreadable { action: "open", error: io::Error::other(why) }
 }
 

@@ -12,16 +12,13 @@ pub(crate) mod scheduler;
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
 use engine::entry::{Entry, Extra, Kind, Meta, Time};
 use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Wanted};
-use engine::threads::{lock, unpoisoned};
 use engine::{Preserve, Source, SourceError};
-use tokio::sync::Notify;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::unbounded_channel;
 
 use crate::delivery::Delivery;
 use crate::sftp::protocol::attributes::target;
@@ -32,6 +29,7 @@ use crate::sftp::read::query::{PendingQuery, Query, QueryAnswer};
 use crate::sftp::read::scheduler::ReadScheduler;
 use crate::ssh::connect::address::Address;
 use crate::ssh::connect::connect_error::ConnectError;
+use crate::ssh::connected::Connected;
 use crate::ssh::event_loop::{Network, Quit};
 use crate::ssh::options::{ChannelLimit, Options};
 
@@ -49,11 +47,7 @@ const LINKS_MAX: usize = 40;
 
 /// Folders on a remote host.
 pub struct SftpSource {
-    commands: Option<UnboundedSender<Command>>,
-    quit: Arc<Notify>,
-    limit: ChannelLimit,
-    /// The network thread is the first.
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    connected: Connected<Command>,
 }
 
 /// A folder, by its path: SFTP has no folder handles in which something could be opened. The path is a source
@@ -79,54 +73,33 @@ impl SftpSource {
         let local = |error| ConnectError::Local { action: "start a thread", error };
         let (to_network, commands) = unbounded_channel();
         let (delivery, threads) = Delivery::start(&to_network).map_err(local)?;
-        let notify = Arc::new(Notify::new());
-        let quit = Quit { notify: Arc::clone(&notify), stopped: Box::new(stopped) };
         let (wake, under_way) = (Arc::clone(&delivery.backlog.less), options.under_way);
         let scheduler = Box::new(move || ReadScheduler::new(delivery).limited(under_way));
-        let limit = options.channel_limit.clone();
+        let quit = Quit::new(stopped);
         let network = Network { address, options, service: Sftp, commands, quit, scheduler, wake };
-        let (ready, connected) = sync_channel(1);
-        let thread = std::thread::Builder::new()
-            .name("sftp-network".to_owned())
-            .spawn(move || network.run(&ready))
-            .map_err(local)?;
-        let mut threads = Vec::from(threads);
-        threads.insert(0, thread);
-        let threads = Mutex::new(threads);
-        let source = Self { commands: Some(to_network), quit: notify, limit, threads };
-        match connected.recv() {
-            Ok(result) => result.map(|_| source),
-            Err(_) => Err(local(std::io::ErrorKind::BrokenPipe.into())),
-        }
+        let connected = Connected::start("sftp-network", network, to_network, threads)?;
+        Ok(Self { connected })
     }
 
     /// The number of channels that the host was observed to accept.
     #[must_use]
     pub fn channel_limit(&self) -> &ChannelLimit {
-        &self.limit
+        self.connected.channel_limit()
     }
 
     /// Ends the connection; any thread may call it. PendingAnswer threads and later calls get
     /// [`SourceError::Lost`].
     pub fn stop(&self) {
-        self.quit.notify_one();
+        self.connected.stop();
     }
 
     /// Ends the connection and waits until `ssh` and all threads have ended. A sink must not call it.
     pub fn close(&self) {
-        self.stop();
-        let mut threads = lock(&self.threads);
-        let network = (!threads.is_empty()).then(|| threads.remove(0));
-        drop(threads);
-        let _ = network.map(JoinHandle::join);
+        self.connected.close();
     }
 
     fn send(&self, command: Command) {
-        let Some(commands) = &self.commands else { return };
-        if let Err(refused) = commands.send(command) {
-            // The network thread has ended because it was stopped.
-            refused.0.refuse();
-        }
+        self.connected.send(command, Command::refuse);
     }
 
     /// Sends one query; the caller waits for the answer.
@@ -377,20 +350,5 @@ impl Source for SftpSource {
 
     fn fetch(&self, folder: &Arc<SftpFolder>, files: Vec<Wanted>, sink: Box<dyn ContentSink>) {
         self.send(Command::Fetch(Arc::clone(&folder.path), folder.real.clone(), files, sink));
-    }
-}
-
-impl Drop for SftpSource {
-    fn drop(&mut self) {
-        self.quit.notify_one();
-        self.commands = None;
-        let this = std::thread::current().id();
-        // If a sink holds the last reference, one of these threads runs this code and must not join itself.
-        let threads = unpoisoned(self.threads.get_mut());
-        if threads.iter().all(|thread| thread.thread().id() != this) {
-            for thread in threads.drain(..) {
-                let _ = thread.join();
-            }
-        }
     }
 }

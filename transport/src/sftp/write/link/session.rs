@@ -67,8 +67,8 @@ impl Session {
     ) -> Result<Self, ConnectError> {
         let local = |error| ConnectError::Local { action: "start a thread", error };
         let (batches, commands) = unbounded_channel();
-        let (server, notify) = (Known::default(), Arc::new(Notify::new()));
-        let quit = Quit { notify: Arc::clone(&notify), stopped: Box::new(stopped) };
+        let (server, quit) = (Known::default(), Quit::new(stopped));
+        let notify = Arc::clone(&quit.notify);
         let named_root = address.user() == Some("root");
         let for_scheduler = Arc::clone(&server);
         let scheduler = Box::new(move || WriteScheduler::new(for_scheduler));
