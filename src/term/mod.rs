@@ -1,6 +1,7 @@
 //! Output to a terminal: colours, tables, units, quoting.
 
 pub(crate) mod colour;
+pub(crate) mod draw_target;
 pub(crate) mod harmless;
 pub(crate) mod local_time;
 pub(crate) mod marks;

@@ -1,7 +1,7 @@
 //! The terminal that the progress display and all messages share, so that they do not overwrite each other. A process
 //! has one terminal, so the display is global.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -51,6 +51,12 @@ fn columns_of(stream: impl AsFd) -> usize {
     })
 }
 
+/// The height of stderr in rows.
+pub(crate) fn rows() -> u16 {
+    let size = rustix::termios::tcgetwinsize(io::stderr());
+    size.map_or(24, |size| if size.ws_row == 0 { 24 } else { size.ws_row })
+}
+
 /// Shows `bar` from now on, unless the process ends.
 pub(crate) fn show(bar: ProgressBar) {
     let mut display = display();
@@ -63,7 +69,6 @@ pub(crate) fn show(bar: ProgressBar) {
 pub(crate) fn redraw(change: impl FnOnce(&ProgressBar)) {
     if let Display::Bar(bar) = &*display() {
         change(bar);
-        go_to_line_start();
     }
 }
 
@@ -91,17 +96,7 @@ fn end(next: Display) {
 /// Runs `write` while the bar is hidden. No bar appears in the middle of a line.
 pub(crate) fn suspended<R>(write: impl FnOnce() -> R) -> R {
     match &*display() {
-        Display::Bar(bar) => {
-            let result = bar.suspend(write);
-            go_to_line_start();
-            result
-        }
+        Display::Bar(bar) => bar.suspend(write),
         Display::Nothing | Display::Closed => write(),
     }
-}
-
-/// Moves the cursor to the start of the bar's last line. indicatif leaves it at the right edge. There the `^C` that the
-/// terminal echoes would begin a new line, and the bar would be cleared from one line too low.
-fn go_to_line_start() {
-    let _ = io::stderr().write_all(b"\r");
 }

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::Level;
 
 use crate::log::JobLog;
+use crate::term::draw_target::DrawTarget;
 use crate::term::marks::Marks;
 use crate::term::terminal;
 use crate::ui::parts::Parts;
@@ -25,6 +26,8 @@ pub(crate) enum Show {
 }
 
 const DISPLAY_EVERY: Duration = Duration::from_millis(150);
+/// The most drawings per second, as for indicatif's own targets.
+const DRAWN_MOST: u8 = 20;
 const LINE_EVERY: Duration = Duration::from_secs(30);
 /// The columns of the spinner or of the indentation, and of the edge: a line that wraps would be cleared only in part.
 const BESIDE: usize = 3;
@@ -100,7 +103,8 @@ fn block(status: &ProgressLine, part: &str, file: &str, columns: usize, marks: M
 }
 
 fn bar(marks: Marks) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let target = ProgressDrawTarget::term_like_with_hz(Box::new(DrawTarget::default()), DRAWN_MOST);
+    let bar = ProgressBar::with_draw_target(None, target);
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
         bar.set_style(style.tick_chars(marks.spinner));
     }
