@@ -112,7 +112,7 @@ fn counts_tell_what_was_found_when_everything_is_compared() {
 fn files_stored_within_the_tick_of_a_change_by_an_interrupted_run_are_read_again() {
     let stage = Stage::with(BIN, &Tree::new().file("saved", "first"));
     stage.sh(&format!("head -c 60000000 /dev/urandom >large; touch -d {LATER} saved large"));
-    let limited = |stage: &Stage| believing_mtime(stage).rsync(&["--bwlimit=5000"]);
+    let limited = |stage: &Stage| believing_mtime(stage).rsync(&["--bwlimit=2500"]);
     let mut running = limited(&stage).start();
     let left = || {
         let incomplete = stage.history().incomplete().pop()?;
